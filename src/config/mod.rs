@@ -1,0 +1,4 @@
+//! Configuration: raw text → checked [`settings`]. Everything else sees checked values only.
+
+pub mod secret;
+pub mod settings;

@@ -1,0 +1,76 @@
+//! Secrets: they print masked, compare in constant time and have no `==`.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// A token, password or key. `Debug`, `Display` and `Serialize` print `***`.
+#[derive(Clone, Default)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// The secret itself, for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is the empty string.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Compares with what a client presented, in time that depends on the lengths only.
+    pub fn matches(&self, presented: &str) -> bool {
+        let (ours, theirs) = (self.0.as_bytes(), presented.as_bytes());
+        if ours.is_empty() || ours.len() != theirs.len() {
+            return false;
+        }
+        let difference = ours.iter().zip(theirs).fold(0u8, |acc, (a, b)| acc | (a ^ b));
+        std::hint::black_box(difference) == 0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_prints_masked_everywhere() {
+        let secret = Secret::new("canary");
+        assert_eq!(
+            format!("{secret} {secret:?} {}", serde_json::to_string(&secret).unwrap()),
+            "*** *** \"***\""
+        );
+    }
+
+    #[test]
+    fn an_empty_secret_matches_nothing() {
+        assert!(!Secret::default().matches(""));
+        assert!(Secret::new("a").matches("a"));
+        assert!(!Secret::new("a").matches("b"));
+        assert!(!Secret::new("a").matches("ab"));
+    }
+}

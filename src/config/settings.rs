@@ -1,0 +1,323 @@
+//! Checked settings. A value of these types has passed every check; nothing here parses.
+//!
+//! Each field names its key in the file. Defaults are in `Default`; `etc/*.yaml` is tested to equal them.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::secret::Secret;
+use crate::core::ids::WorkerId;
+
+/// Which role a configuration is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Routes requests to workers.
+    Controller,
+    /// Runs sessions.
+    Worker,
+}
+
+impl Role {
+    /// The verb and the value of `mode:`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Controller => "controller",
+            Role::Worker => "worker",
+        }
+    }
+}
+
+/// Everything a role needs to run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `mode`, or the verb when the file has none.
+    pub role: Role,
+    /// `server.*`
+    pub server: Server,
+    /// `edge.*`
+    pub edge: Edge,
+    /// `log.*`
+    pub log: Log,
+    /// `drain.timeout`: how long a drain waits for sessions to end by themselves. Default 5m.
+    pub drain_timeout: Duration,
+    /// `workers.*` (controller)
+    pub workers: Workers,
+    /// `controller.*` (worker)
+    pub controller: Option<ControllerLink>,
+    /// `sessions.*`
+    pub sessions: Sessions,
+    /// `sunshine.*` (worker)
+    pub sunshine: Sunshine,
+    /// `ice_servers` (worker)
+    pub ice_servers: Vec<IceServer>,
+    /// `webrtc.*` (worker)
+    pub webrtc: WebRtc,
+    /// `bodies.*`
+    pub bodies: Bodies,
+    /// `nps.*` (worker)
+    pub nps: Option<Nps>,
+}
+
+/// `server.*`: where we listen and who may administer us.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// `server.listen` or `server.domain`; exactly one.
+    pub listen: Listen,
+    /// `server.admin_token`: bearer token of the control API.
+    pub admin_token: Secret,
+    /// `server.public_url`: the outside URL (no trailing slash) where another proxy terminates TLS.
+    pub public_url: Option<String>,
+    /// `server.advertise_url` (worker): how the controller reaches this worker, `http://host:port`. Default: the
+    /// heartbeat's source address and the listen port.
+    pub advertise_url: Option<String>,
+    /// `server.worker_id` (worker): default a random id kept in the state directory.
+    pub worker_id: Option<WorkerId>,
+    /// `server.district`: free text in health replies. Default empty.
+    pub district: String,
+    /// `server.state_dir`: small state and run-time sockets. Default `$STATE_DIRECTORY`, else
+    /// `~/.hydraneckwebrtc/state`.
+    pub state_dir: PathBuf,
+    /// `server.trusted_proxies`: networks whose `X-Forwarded-*` are kept and appended to. Default none.
+    pub trusted_proxies: Vec<Network>,
+}
+
+/// Where the role listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// `server.listen`: plain HTTP. An omitted host (`:47990`) means every address, IPv6 and IPv4.
+    Plain(ListenAddress),
+    /// `server.domain`: HTTPS with an automatic certificate (not yet built: starting refuses with advice).
+    Domain(String),
+}
+
+/// A listening address as written in `server.listen`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenAddress {
+    /// `None`: every address.
+    pub host: Option<IpAddr>,
+    /// 0 lets the kernel choose (tests, `demo`).
+    pub port: u16,
+}
+
+/// A network in CIDR notation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// The network's address; host bits are zero.
+    pub address: IpAddr,
+    /// Prefix length, at most 32 or 128.
+    pub prefix: u8,
+}
+
+/// `edge.*`: deadlines and caps of every connection. Reasons: `ARCHITECTURE.md`, "The edge".
+#[derive(Clone, Debug)]
+pub struct Edge {
+    /// `edge.threads`: event loops. Default: the number of cores, at most 8.
+    pub threads: usize,
+    /// `edge.header_timeout`: for a whole request head, from its first byte or from accept. Default 10s.
+    pub header_timeout: Duration,
+    /// `edge.keepalive_timeout`: idle time between requests. Default 60s.
+    pub keepalive_timeout: Duration,
+    /// `edge.body_idle_timeout`: silence within a request body. Default 30s.
+    pub body_idle_timeout: Duration,
+    /// `edge.send_idle_timeout`: a client that takes no byte of its reply for this long is dropped. Default 30s.
+    pub send_idle_timeout: Duration,
+    /// `edge.upstream_connect_timeout`. Default 5s.
+    pub upstream_connect_timeout: Duration,
+    /// `edge.upstream_head_timeout`: from the request's end to the reply's head. Default 60s (a create takes 45s).
+    pub upstream_head_timeout: Duration,
+    /// `edge.upstream_idle_timeout`: how long an idle upstream connection is kept; below the child's 5s. Default 4s.
+    pub upstream_idle_timeout: Duration,
+    /// `edge.tunnel_fin_timeout`: how long the other half of a half-closed tunnel may stay. Default 30s.
+    pub tunnel_fin_timeout: Duration,
+    /// `edge.max_head_bytes`. Default 32768.
+    pub max_head_bytes: usize,
+    /// `edge.max_uri_bytes`. Default 8192.
+    pub max_uri_bytes: usize,
+    /// `edge.max_header_fields`. Default 100.
+    pub max_header_fields: usize,
+    /// `edge.control_body_limit`: bytes of a control API request body. Default 1048576.
+    pub control_body_limit: u64,
+    /// `edge.session_body_limit`: bytes of a request body to a session's page. Default 67108864.
+    pub session_body_limit: u64,
+    /// `edge.requests_per_connection`. Default 1000.
+    pub requests_per_connection: u32,
+    /// `edge.max_connections`: 0 means (descriptor limit − reserve) / 2. Default 0.
+    pub max_connections: usize,
+    /// `edge.max_connections_per_address`: not applied to trusted proxies and loopback. Default 256.
+    pub max_connections_per_address: usize,
+}
+
+/// `log.*`
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// `log.level`: off, error, warn, info, debug, trace. Default info. Reloadable.
+    pub level: log::LevelFilter,
+    /// `log.format`: `auto` (journald priorities under systemd, else plain with a time), `plain`, `journald`, `json`.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `journald` when `$JOURNAL_STREAM` names our stderr, else `plain`.
+    Auto,
+    /// RFC 3339 time, level, text.
+    Plain,
+    /// `<priority>` and text; journald adds the time.
+    Journald,
+    /// One JSON object per line.
+    Json,
+}
+
+/// `workers.*`: how the controller judges workers.
+#[derive(Clone, Debug)]
+pub struct Workers {
+    /// `workers.heartbeat_interval`: what workers are expected to keep. Default 10s.
+    pub heartbeat_interval: Duration,
+    /// `workers.heartbeat_timeout`: silence after which a worker is down. Default 60s.
+    pub heartbeat_timeout: Duration,
+    /// `workers.dispatch_threads`: creates and deletes under way at once. Default 64.
+    pub dispatch_threads: usize,
+    /// `workers.dispatch_queue`: creates that may wait for a dispatch thread; more get 503. Default 256.
+    pub dispatch_queue: usize,
+}
+
+/// `controller.*`: a worker's link to its controller.
+#[derive(Clone, Debug)]
+pub struct ControllerLink {
+    /// `controller.url`: no trailing slash.
+    pub url: String,
+    /// `controller.token`: the controller's `server.admin_token`; also accepted from the controller.
+    pub token: Secret,
+    /// `controller.heartbeat_interval`. Default 10s.
+    pub heartbeat_interval: Duration,
+}
+
+/// `sessions.*`
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    /// `sessions.max`. Default 15. Reloadable.
+    pub max: usize,
+    /// `sessions.port_range_start`: first TCP port tried for a child, on loopback. Default 8080.
+    pub port_range_start: u16,
+    /// `sessions.return_url`. Default `https://hydraheadwebstream.experiencenet.com`.
+    pub return_url: String,
+    /// `sessions.report_url`. Default `https://issues.experiencenet.com/report`.
+    pub report_url: String,
+    /// `sessions.data_dir`. Default `/tmp/hydraneckwebrtc-sessions`.
+    pub data_dir: PathBuf,
+    /// `sessions.web_server`. Default `/opt/moonlight-web-stream/web-server`; `streamer` and `static/` are its
+    /// neighbours.
+    pub web_server: PathBuf,
+    /// `sessions.create_timeout`: from request to ready. Default 45s.
+    pub create_timeout: Duration,
+    /// `sessions.ready_timeout`: from spawn of the child to its first answer. Default 10s.
+    pub ready_timeout: Duration,
+    /// `sessions.connect_timeout`: from ready to the first browser. Default 2m.
+    pub connect_timeout: Duration,
+    /// `sessions.idle_timeout`: without a browser after one left. Default 5m.
+    pub idle_timeout: Duration,
+    /// `sessions.max_duration`: `None` is off (the default).
+    pub max_duration: Option<Duration>,
+    /// `sessions.stop_grace`: from SIGINT to SIGKILL. Default 5s.
+    pub stop_grace: Duration,
+    /// `sessions.restarts`: restarts of a crashed child per session. Default 2.
+    pub restarts: u32,
+    /// `sessions.restart_backoff`: before the first restart; doubles each time. Default 500ms.
+    pub restart_backoff: Duration,
+    /// `sessions.keep_logs`: how long a crashed session's directory stays. Default 1h.
+    pub keep_logs: Duration,
+    /// `sessions.log_cap`: bytes of a child's log kept on disk. Default 8388608.
+    pub log_cap: u64,
+    /// `sessions.ended_window`: how long an ended session is remembered (its page says why). Default 15m.
+    pub ended_window: Duration,
+    /// `sessions.force_relay`: the overlay forces `iceTransportPolicy: "relay"`. Default true.
+    pub force_relay: bool,
+    /// `sessions.child_udp_range`: split by slot, [`CHILD_UDP_PORTS`] each. Default 40000-49151.
+    pub child_udp_range: (u16, u16),
+    /// `sessions.allowed_bodies`: networks a `body_ip` must be in. Default the private ranges.
+    pub allowed_bodies: Vec<Network>,
+}
+
+/// UDP ports each child gets out of `sessions.child_udp_range`.
+pub const CHILD_UDP_PORTS: u16 = 20;
+
+/// `sunshine.*`: default credentials of the bodies' management API.
+#[derive(Clone, Debug)]
+pub struct Sunshine {
+    /// `sunshine.username`. Default `sunshine`.
+    pub username: String,
+    /// `sunshine.password`. Default `sunshine`.
+    pub password: Secret,
+}
+
+/// One entry of `ice_servers` or `webrtc.iceservers.*` (RTCIceServer).
+#[derive(Clone, Debug)]
+pub struct IceServer {
+    /// `stun:`, `turn:` or `turns:` URLs (RFC 7064, RFC 7065).
+    pub urls: Vec<String>,
+    /// TURN user name.
+    pub username: Option<String>,
+    /// TURN password.
+    pub credential: Option<Secret>,
+}
+
+/// `webrtc.*`, as far as it exists today.
+#[derive(Clone, Debug, Default)]
+pub struct WebRtc {
+    /// `webrtc.iceservers.frontend`: to browsers; wins over `ice_servers`.
+    pub ice_servers_frontend: Vec<IceServer>,
+    /// `webrtc.nat1to1`: public addresses that replace ours in host candidates.
+    pub nat1to1: Vec<IpAddr>,
+}
+
+/// `bodies.*`
+#[derive(Clone, Debug)]
+pub struct Bodies {
+    /// `bodies.wireguard_networks`: bodies in these are reached over WireGuard. Default `10.10.0.0/16`.
+    pub wireguard_networks: Vec<Network>,
+    /// `bodies.http_port`: GameStream HTTP. Default 47989.
+    pub http_port: u16,
+    /// `bodies.connect_timeout`: TCP connect to Sunshine. Default 2s.
+    pub connect_timeout: Duration,
+}
+
+/// `nps.*`: where session records go (a later issue sends them; the keys are accepted today).
+#[derive(Clone, Debug)]
+pub struct Nps {
+    /// `nps.url`
+    pub url: String,
+    /// `nps.token`
+    pub token: Secret,
+}
+
+impl ListenAddress {
+    /// The socket addresses to try in order: the first that binds is used.
+    pub fn candidates(&self) -> Vec<SocketAddr> {
+        match self.host {
+            Some(ip) => vec![SocketAddr::new(ip, self.port)],
+            None => vec![
+                SocketAddr::new(IpAddr::from([0u16; 8]), self.port),
+                SocketAddr::new(IpAddr::from([0u8; 4]), self.port),
+            ],
+        }
+    }
+}
+
+impl Network {
+    /// Whether `ip` (canonical form) is in this network.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        match (self.address, ip.to_canonical()) {
+            (IpAddr::V4(net), IpAddr::V4(ip)) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix.min(32))).unwrap_or(0);
+                u32::from(net) & mask == u32::from(ip) & mask
+            }
+            (IpAddr::V6(net), IpAddr::V6(ip)) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix.min(128))).unwrap_or(0);
+                u128::from(net) & mask == u128::from(ip) & mask
+            }
+            _ => false,
+        }
+    }
+}

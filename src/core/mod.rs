@@ -1,0 +1,8 @@
+//! Pure policy. Time, entropy and settings come in as values; values and actions go out.
+//!
+//! Nothing below this module may use a clock, a socket, a thread, a file, the environment or randomness;
+//! `tests/rules` reads the sources and enforces it.
+
+pub mod ids;
+pub mod reason;
+pub mod time;

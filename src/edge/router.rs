@@ -1,0 +1,131 @@
+//! What the edge asks its role for each request: where it goes.
+//!
+//! The edge knows HTTP and sockets; a [`Router`] knows paths, sessions and workers. Routers answer from a
+//! read-mostly table and never block.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What a router sees of a request. The head has passed all syntax and framing checks.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Method token, as sent.
+    pub method: &'a str,
+    /// Raw path of the target, always starting with `/` (or `*`); not decoded. The edge has refused encoded
+    /// slashes, dot segments and backslashes.
+    pub path: &'a str,
+    /// Query without the `?`.
+    pub query: Option<&'a str>,
+    /// Whether `Accept` names `text/html` (a navigation wants a page, everything else JSON).
+    pub accepts_html: bool,
+    /// Whether this is a valid upgrade request.
+    pub upgrade: bool,
+    /// The client's address (of the connection, canonical form).
+    pub peer: IpAddr,
+}
+
+/// Chooses what happens to a request.
+pub trait Router: Send + Sync + 'static {
+    /// Must not block: it runs on an edge thread.
+    fn route(&self, request: &Request<'_>) -> Decision;
+}
+
+/// What the edge does with a request.
+pub enum Decision {
+    /// Answer at once.
+    Reply(Reply),
+    /// Send it on.
+    Forward(Forward),
+}
+
+/// A small reply of our own. The edge adds `Content-Length`, `Date`, `Cache-Control: no-store` and connection fields.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// Status code.
+    pub status: u16,
+    /// `Content-Type`; ignored when the body is empty.
+    pub content_type: &'static str,
+    /// Further fields, for example `Location` or `Retry-After`. Values are checked by the edge before they are sent.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Arc<[u8]>,
+}
+
+impl Reply {
+    /// The JSON error of SPEC 3: `{"error","code","detail"}`.
+    pub fn error(status: u16, error: &str, detail: &str) -> Reply {
+        let body = serde_json::json!({"error": error, "code": status, "detail": detail}).to_string();
+        Reply {
+            status,
+            content_type: "application/json",
+            headers: Vec::new(),
+            body: body.into_bytes().into(),
+        }
+    }
+
+    /// A page.
+    pub fn html(status: u16, page: String) -> Reply {
+        Reply {
+            status,
+            content_type: "text/html; charset=utf-8",
+            headers: Vec::new(),
+            body: page.into_bytes().into(),
+        }
+    }
+
+    /// A redirect that keeps the method (307).
+    pub fn redirect(location: String) -> Reply {
+        let headers = vec![("Location", location)];
+        Reply { status: 307, content_type: "text/plain", headers, body: Arc::from([]) }
+    }
+
+    /// Adds a field.
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+/// Where and how a request is sent on.
+#[derive(Clone)]
+pub struct Forward {
+    /// Whom to connect to.
+    pub upstream: Upstream,
+    /// Largest request body in bytes; more is 413.
+    pub body_limit: u64,
+    /// Script to put first in `<head>` of HTML replies.
+    pub inject: Option<Injection>,
+    /// `X-Forwarded-User` to set. The client's own is always dropped.
+    pub user: Option<Arc<str>>,
+    /// Whether upgrades are allowed and who counts the tunnels. `None`: the `Upgrade` offer is dropped.
+    pub tunnels: Option<Arc<dyn TunnelWatch>>,
+    /// Answer when the upstream cannot be connected to (a child that is being restarted). `None`: 502.
+    pub unavailable: Option<Reply>,
+}
+
+/// Whom the edge connects to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Upstream {
+    /// The control API on its private unix socket: whole body first, one normalised request per connection.
+    Api(Arc<Path>),
+    /// A child or a worker: HTTP/1.1, streamed, pooled connections.
+    Tcp(SocketAddr),
+}
+
+/// What is injected into HTML replies.
+#[derive(Clone, Debug)]
+pub struct Injection {
+    /// The tag, for example `<script src="/session/ID/_neck/overlay.js"></script>`.
+    pub tag: Arc<str>,
+    /// Changes when the script changes; becomes part of a weakened ETag.
+    pub version: Arc<str>,
+}
+
+/// Is told when an upgraded connection (a WebSocket) opens and closes. Must not block.
+pub trait TunnelWatch: Send + Sync {
+    /// A 101 was relayed.
+    fn opened(&self);
+    /// The tunnel is gone; called exactly once per `opened`.
+    fn closed(&self);
+}

@@ -1,0 +1,17 @@
+//! hydraneckwebrtc: session broker, proxy, supervisor and media relay for Sunshine streams in a plain browser.
+//!
+//! The shape (arrows point down only, `tests/` enforces it):
+//!
+//! ```text
+//! main ─ cli                        verbs and flags from one table
+//! controller  worker  demo          roles: build the parts, wire channels, run, join
+//! edge  api  engine  host           parts: sockets, JSON, children, the operating system
+//! core                              pure policy: no clock, socket, thread, file, environment or randomness
+//! config  logging                   raw text → checked settings; the log
+//! ```
+#![deny(missing_docs)]
+#![deny(unsafe_code)]
+
+pub mod config;
+pub mod core;
+pub mod edge;

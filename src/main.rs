@@ -1,0 +1,2 @@
+//! The one binary; everything is in the library.
+fn main() {}
