@@ -3,6 +3,9 @@
 //! Nothing below this module may use a clock, a socket, a thread, a file, the environment or randomness;
 //! `tests/rules` reads the sources and enforces it.
 
+pub mod expiry;
 pub mod ids;
 pub mod reason;
+pub mod restart;
+pub mod session;
 pub mod time;
