@@ -12,6 +12,9 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+pub mod api;
 pub mod config;
 pub mod core;
 pub mod edge;
+pub mod engine;
+pub mod host;

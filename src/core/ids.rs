@@ -89,6 +89,16 @@ impl WorkerId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name of a worker that has not been given one yet.
+    pub fn unnamed() -> WorkerId {
+        WorkerId("unnamed".into())
+    }
+
+    /// A random name.
+    pub fn from_entropy(entropy: [u8; 8]) -> WorkerId {
+        WorkerId(format!("worker-{:016x}", u64::from_be_bytes(entropy)))
+    }
 }
 
 impl FromStr for WorkerId {

@@ -1,0 +1,101 @@
+//! Bearer tokens (RFC 6750) and the rules for requests that carry none.
+
+use crate::api::reply::Answer;
+use crate::api::server::Call;
+
+/// The token of an `Authorization: Bearer` field. The scheme is case-insensitive (RFC 9110, 11.1).
+pub fn bearer(field: Option<&str>) -> Option<&str> {
+    let (scheme, token) = field?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The answer to a call without the right token.
+pub fn refusal(presented: bool) -> Answer {
+    let challenge = if presented { "Bearer error=\"invalid_token\"" } else { "Bearer" };
+    let detail = "send the admin token: `Authorization: Bearer TOKEN` (server.admin_token of this role)";
+    Answer::error(401, "unauthorized", detail).with("WWW-Authenticate", challenge)
+}
+
+/// The rules for a browser's unauthenticated POST: JSON only, same site only (SPEC 6).
+pub fn check_browser_post(call: &Call) -> Result<(), Answer> {
+    let media_type =
+        call.header("Content-Type").unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case("application/json") {
+        return Err(Answer::error(415, "unsupported media type", "send application/json"));
+    }
+    if is_cross_site(call) {
+        return Err(Answer::error(
+            403,
+            "cross-site request",
+            "this may only be called by the session's own page",
+        ));
+    }
+    Ok(())
+}
+
+/// `Sec-Fetch-Site` decides where the browser sends it; else `Origin` must name the host the browser asked.
+fn is_cross_site(call: &Call) -> bool {
+    match call.header("Sec-Fetch-Site") {
+        Some("same-origin" | "none") => return false,
+        Some(_) => return true,
+        None => {}
+    }
+    let Some(origin) = call.header("Origin") else { return false };
+    let asked = call.header("X-Forwarded-Host").or(call.header("Host")).unwrap_or_default();
+    origin.split_once("://").map(|(_, host)| host) != Some(asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::routes::Operation;
+
+    fn call(headers: &[(&str, &str)]) -> Call {
+        Call {
+            operation: Operation::QuitSession,
+            id: String::new(),
+            query: String::new(),
+            headers: headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            body: Vec::new(),
+            admin: false,
+        }
+    }
+
+    #[test]
+    fn a_form_of_another_site_is_refused() {
+        let form = call(&[("content-type", "application/x-www-form-urlencoded")]);
+        assert_eq!(check_browser_post(&form).unwrap_err().status, 415);
+        let json = ("Content-Type", "application/json; charset=utf-8");
+        for bad in [
+            ("Sec-Fetch-Site", "cross-site"),
+            ("Sec-Fetch-Site", "same-site"),
+            ("Origin", "https://evil"),
+            ("Origin", "null"),
+        ] {
+            let call = call(&[json, ("Host", "neck.example"), bad]);
+            assert_eq!(check_browser_post(&call).unwrap_err().status, 403, "{bad:?}");
+        }
+        for good in [("Sec-Fetch-Site", "same-origin"), ("Origin", "https://neck.example"), ("X-Nothing", "")]
+        {
+            assert!(check_browser_post(&call(&[json, ("Host", "neck.example"), good])).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn the_forwarded_host_is_the_one_the_browser_asked() {
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Host", "10.0.0.3:47990"),
+            ("X-Forwarded-Host", "neck.example"),
+            ("Origin", "https://neck.example"),
+        ];
+        assert!(check_browser_post(&call(&headers)).is_ok());
+    }
+
+    #[test]
+    fn the_scheme_is_case_insensitive() {
+        assert_eq!(bearer(Some("bEARER abc")), Some("abc"));
+        assert_eq!(bearer(Some("Basic abc")), None);
+        assert_eq!(bearer(Some("abc")), None);
+    }
+}

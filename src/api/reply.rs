@@ -1,0 +1,106 @@
+//! What the API answers, and the handle to answer with: any thread may hold it and answer later.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use tiny_http::{Header, Response, StatusCode};
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: &'static str,
+    /// Further fields.
+    pub headers: Vec<(&'static str, String)>,
+    /// Body; empty for 204.
+    pub body: String,
+}
+
+impl Answer {
+    /// A JSON document.
+    pub fn json(status: u16, body: &impl Serialize) -> Answer {
+        let body = serde_json::to_string(body)
+            .unwrap_or_else(|error| json!({"error": error.to_string()}).to_string());
+        Answer { status, content_type: "application/json", headers: Vec::new(), body }
+    }
+
+    /// The error document of SPEC 3.
+    pub fn error(status: u16, error: &str, detail: impl Into<String>) -> Answer {
+        Answer::json(status, &json!({"error": error, "code": status, "detail": detail.into()}))
+    }
+
+    /// The error document with further members.
+    pub fn error_with(status: u16, error: &str, detail: impl Into<String>, more: Value) -> Answer {
+        let mut body = json!({"error": error, "code": status, "detail": detail.into()});
+        if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
+            body.extend(more);
+        }
+        Answer::json(status, &body)
+    }
+
+    /// Nothing to say (204).
+    pub fn empty() -> Answer {
+        Answer { status: 204, content_type: "application/json", headers: Vec::new(), body: String::new() }
+    }
+
+    /// A script.
+    pub fn script(body: String) -> Answer {
+        Answer { status: 200, content_type: "text/javascript; charset=utf-8", headers: Vec::new(), body }
+    }
+
+    /// Adds a field.
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Answer {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Adds `Retry-After` in whole seconds, rounded up, at least one.
+    pub fn retry_after(self, pause: Duration) -> Answer {
+        let seconds = pause.as_millis().div_ceil(1000).max(1);
+        self.with("Retry-After", seconds.to_string())
+    }
+}
+
+/// Answers one request, once. Dropping it unanswered answers 500, so that no client waits for ever.
+pub struct Responder(Option<tiny_http::Request>);
+
+impl Responder {
+    /// Wraps a request whose body was read.
+    pub fn new(request: tiny_http::Request) -> Responder {
+        Responder(Some(request))
+    }
+
+    /// Sends the answer. A client that is gone is no error of ours.
+    pub fn send(mut self, answer: Answer) {
+        if let Some(request) = self.0.take() {
+            send(request, answer);
+        }
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        if let Some(request) = self.0.take() {
+            let detail = "the request was dropped while the service was stopping; ask again";
+            send(
+                request,
+                Answer::error(503, "service is stopping", detail).retry_after(Duration::from_secs(1)),
+            );
+        }
+    }
+}
+
+fn send(request: tiny_http::Request, answer: Answer) {
+    let mut response = Response::from_string(answer.body).with_status_code(StatusCode(answer.status));
+    let fields = [("Content-Type", answer.content_type.to_owned()), ("Cache-Control", "no-store".to_owned())];
+    for (name, value) in fields.into_iter().chain(answer.headers) {
+        // A field with control characters is refused by from_bytes' ASCII check or by the edge; leave it out.
+        if let Ok(header) = Header::from_bytes(name.as_bytes(), value.as_bytes()) {
+            response.add_header(header);
+        }
+    }
+    let _ = request.respond(response);
+}

@@ -1,0 +1,175 @@
+//! The control API's routes: one table, from which requests are matched and which a test compares with
+//! `etc/openapi.yaml`.
+
+use crate::config::settings::Role;
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Health of this process.
+    Health,
+    /// Workers as the controller sees them.
+    ListWorkers,
+    /// A worker reports itself.
+    Heartbeat,
+    /// No new sessions on a worker.
+    DrainWorker,
+    /// New sessions again.
+    UndrainWorker,
+    /// A new session.
+    CreateSession,
+    /// All sessions.
+    ListSessions,
+    /// One session.
+    GetSession,
+    /// End a session.
+    DeleteSession,
+    /// The person in front of the page leaves.
+    QuitSession,
+    /// How the session is, for its page.
+    SessionStatus,
+    /// The script that is injected into the page.
+    OverlayScript,
+}
+
+/// Who may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// Anyone.
+    None,
+    /// Bearer token of an operator or the other role.
+    Admin,
+}
+
+/// Where a route exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// On both roles.
+    Both,
+    /// On the controller.
+    Controller,
+    /// On the worker; the controller's edge passes such requests to the owning worker.
+    Worker,
+}
+
+/// One route.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// Method token.
+    pub method: &'static str,
+    /// Path; `{id}` stands for one segment.
+    pub path: &'static str,
+    /// Where it exists.
+    pub on: On,
+    /// Who may call.
+    pub auth: Auth,
+    /// What it does.
+    pub operation: Operation,
+}
+
+const fn route(method: &'static str, path: &'static str, on: On, auth: Auth, operation: Operation) -> Route {
+    Route { method, path, on, auth, operation }
+}
+
+/// Every route.
+pub const ROUTES: &[Route] = &[
+    route("GET", "/api/v1/health", On::Both, Auth::None, Operation::Health),
+    route("GET", "/api/v1/workers", On::Controller, Auth::Admin, Operation::ListWorkers),
+    route("POST", "/api/v1/workers/heartbeat", On::Controller, Auth::Admin, Operation::Heartbeat),
+    route("POST", "/api/v1/workers/{id}/drain", On::Controller, Auth::Admin, Operation::DrainWorker),
+    route("DELETE", "/api/v1/workers/{id}/drain", On::Controller, Auth::Admin, Operation::UndrainWorker),
+    route("POST", "/api/v1/sessions", On::Both, Auth::Admin, Operation::CreateSession),
+    route("GET", "/api/v1/sessions", On::Both, Auth::Admin, Operation::ListSessions),
+    route("GET", "/api/v1/sessions/{id}", On::Both, Auth::Admin, Operation::GetSession),
+    route("DELETE", "/api/v1/sessions/{id}", On::Both, Auth::Admin, Operation::DeleteSession),
+    route("POST", "/session/{id}/quit", On::Worker, Auth::None, Operation::QuitSession),
+    route("GET", "/session/{id}/_neck/status", On::Worker, Auth::None, Operation::SessionStatus),
+    route("GET", "/session/{id}/_neck/overlay.js", On::Worker, Auth::None, Operation::OverlayScript),
+];
+
+/// The result of matching a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Match<'a> {
+    /// This route, with what stood for `{id}` (empty when it has none).
+    Found(&'static Route, &'a str),
+    /// The path exists, the method does not; these do.
+    WrongMethod(&'static str),
+    /// No such path.
+    NotFound,
+}
+
+/// Matches a method and a raw path on exact segments. HEAD is answered where GET is.
+pub fn find<'a>(role: Role, method: &str, path: &'a str) -> Match<'a> {
+    let method = if method == "HEAD" { "GET" } else { method };
+    let mut wrong = None;
+    for route in ROUTES.iter().filter(|route| exists_on(route.on, role)) {
+        if let Some(id) = matches(route.path, path) {
+            if route.method == method {
+                return Match::Found(route, id);
+            }
+            wrong = Some(allowed(route.path));
+        }
+    }
+    wrong.map_or(Match::NotFound, Match::WrongMethod)
+}
+
+fn exists_on(on: On, role: Role) -> bool {
+    match on {
+        On::Both => true,
+        On::Controller => role == Role::Controller,
+        On::Worker => role == Role::Worker,
+    }
+}
+
+fn matches<'a>(template: &str, path: &'a str) -> Option<&'a str> {
+    let Some((before, after)) = template.split_once("{id}") else {
+        return (template == path).then_some("");
+    };
+    let id = path.strip_prefix(before)?.strip_suffix(after)?;
+    (!id.is_empty() && !id.contains('/')).then_some(id)
+}
+
+/// The `Allow` field (RFC 9110, 10.2.1) of a path.
+fn allowed(path: &'static str) -> &'static str {
+    match path {
+        "/api/v1/sessions" => "GET, HEAD, POST",
+        "/api/v1/sessions/{id}" => "GET, HEAD, DELETE",
+        "/api/v1/workers/{id}/drain" => "POST, DELETE",
+        "/api/v1/workers/heartbeat" | "/session/{id}/quit" => "POST",
+        _ => "GET, HEAD",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_allow_field_names_the_methods_of_the_table() {
+        for route in ROUTES {
+            let methods = ROUTES.iter().filter(|other| other.path == route.path).map(|other| other.method);
+            for method in methods {
+                assert!(allowed(route.path).contains(method), "{} lacks {method}", route.path);
+            }
+        }
+    }
+
+    #[test]
+    fn an_id_is_exactly_one_segment() {
+        for path in ["/api/v1/sessions/", "/api/v1/sessions/a/b", "/api/v1/sessions//"] {
+            assert!(matches!(find(Role::Worker, "GET", path), Match::NotFound), "{path}");
+        }
+        assert!(matches!(find(Role::Worker, "GET", "/api/v1/sessions/abc"), Match::Found(_, "abc")));
+    }
+
+    #[test]
+    fn a_wrong_method_says_which_are_right() {
+        let found = find(Role::Controller, "PUT", "/api/v1/sessions");
+        assert!(matches!(found, Match::WrongMethod("GET, HEAD, POST")), "{found:?}");
+    }
+
+    #[test]
+    fn a_worker_has_no_controller_routes() {
+        assert!(matches!(find(Role::Worker, "GET", "/api/v1/workers"), Match::NotFound));
+    }
+}

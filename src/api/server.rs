@@ -1,0 +1,175 @@
+//! The control API's server: tiny_http on a private unix socket that only the edge reaches.
+//!
+//! ```text
+//! edge ──one normalised request per connection──▶ tiny_http ──▶ api-0..3 ──▶ Service
+//! ```
+//!
+//! The edge has read the whole body, bounded it and set its length; see `ARCHITECTURE.md` for why tiny_http must not
+//! see more than that. `api-N` threads answer or hand the [`Responder`] to whoever will; they never wait for a session.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use crate::api::auth;
+use crate::api::reply::{Answer, Responder};
+use crate::api::routes::{self, Auth, Match, Operation};
+use crate::config::settings::Role;
+
+/// Threads that answer. They only look things up and pass things on, so few are enough.
+pub const THREADS: usize = 4;
+
+/// Stack of an `api-N` thread in bytes: JSON of bounded size, no recursion of ours.
+const STACK: usize = 512 * 1024;
+
+/// Largest body that is read; the edge's limit is the same or smaller.
+const BODY_LIMIT: u64 = 1 << 20;
+
+/// How often an idle thread shows that it is alive.
+const IDLE_BEAT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// A request, already authenticated where its route says so.
+#[derive(Debug)]
+pub struct Call {
+    /// What it asks for.
+    pub operation: Operation,
+    /// What stood for `{id}`; empty when the route has none.
+    pub id: String,
+    /// The query without `?`.
+    pub query: String,
+    /// Header fields in order.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// Whether a valid admin token came along, also where none is needed.
+    pub admin: bool,
+}
+
+impl Call {
+    /// The first field of this name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the query has this parameter, with or without a value.
+    pub fn has_query(&self, name: &str) -> bool {
+        self.query.split('&').any(|pair| pair.split('=').next() == Some(name))
+    }
+}
+
+/// Called by a thread each time it comes round, so that the watchdog sees it make progress.
+pub type Beat = Box<dyn Fn() + Send>;
+
+/// A role's side of the API.
+pub trait Service: Send + Sync + 'static {
+    /// Which routes exist.
+    fn role(&self) -> Role;
+
+    /// Whether a bearer token is good for administration.
+    fn is_admin(&self, token: &str) -> bool;
+
+    /// Answers, now or later, by the responder.
+    fn call(&self, call: Call, responder: Responder);
+}
+
+/// The running server.
+pub struct ApiServer {
+    server: Arc<tiny_http::Server>,
+    path: PathBuf,
+    stopping: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl fmt::Debug for ApiServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ApiServer({})", self.path.display())
+    }
+}
+
+impl ApiServer {
+    /// Binds `path` (in a directory only we can enter) and starts the threads.
+    pub fn start(
+        path: &Path,
+        service: Arc<dyn Service>,
+        beat: impl Fn(usize) -> Beat,
+    ) -> io::Result<ApiServer> {
+        let listener = UnixListener::bind(path)?;
+        let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
+        let server = Arc::new(server);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let mut threads = Vec::new();
+        for index in 0..THREADS {
+            let (server, service, stopping, beat) =
+                (server.clone(), service.clone(), stopping.clone(), beat(index));
+            let builder = std::thread::Builder::new().name(format!("api-{index}")).stack_size(STACK);
+            threads.push(builder.spawn(move || serve(&server, &*service, &stopping, &beat))?);
+        }
+        Ok(ApiServer { server, path: path.to_owned(), stopping, threads })
+    }
+
+    /// Stops the threads, waits for them and removes the socket.
+    pub fn stop(self) {
+        self.stopping.store(true, Ordering::Release);
+        // One wake-up reaches one thread.
+        self.threads.iter().for_each(|_| self.server.unblock());
+        for thread in self.threads {
+            if thread.join().is_err() {
+                log::error!("[api] ALERT a thread of the control API panicked");
+            }
+        }
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn serve(server: &tiny_http::Server, service: &dyn Service, stopping: &AtomicBool, beat: &Beat) {
+    while !stopping.load(Ordering::Acquire) {
+        beat();
+        match server.recv_timeout(IDLE_BEAT) {
+            Ok(Some(request)) => handle(service, request),
+            // A time-out, or `unblock`.
+            Ok(None) => {}
+            Err(error) => {
+                log::warn!("[api] cannot take a request: {error}");
+                return;
+            }
+        }
+    }
+}
+
+fn handle(service: &dyn Service, mut request: tiny_http::Request) {
+    let mut body = Vec::new();
+    let read = request.as_reader().take(BODY_LIMIT + 1).read_to_end(&mut body);
+    let headers =
+        request.headers().iter().map(|h| (h.field.to_string(), h.value.to_string())).collect::<Vec<_>>();
+    let (method, url) = (request.method().to_string(), request.url().to_owned());
+    let responder = Responder::new(request);
+    if read.is_err() || body.len() as u64 > BODY_LIMIT {
+        return responder.send(Answer::error(400, "unreadable body", "send at most 1 MiB with its length"));
+    }
+    let (path, query) = url.split_once('?').unwrap_or((&url, ""));
+    let (route, id) = match routes::find(service.role(), &method, path) {
+        Match::Found(route, id) => (route, id),
+        Match::WrongMethod(allow) => {
+            let answer = Answer::error(405, "method not allowed", format!("this path takes {allow}"));
+            return responder.send(answer.with("Allow", allow));
+        }
+        Match::NotFound => return responder.send(Answer::error(404, "not found", "no such path")),
+    };
+    let mut call = Call {
+        operation: route.operation,
+        id: id.to_owned(),
+        query: query.to_owned(),
+        headers,
+        body,
+        admin: false,
+    };
+    call.admin = auth::bearer(call.header("Authorization")).is_some_and(|token| service.is_admin(token));
+    if route.auth == Auth::Admin && !call.admin {
+        return responder.send(auth::refusal(call.header("Authorization").is_some()));
+    }
+    service.call(call, responder);
+}

@@ -1,0 +1,233 @@
+//! The JSON of sessions: requests and views, as `etc/openapi.yaml` describes them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::secret::Secret;
+use crate::core::ids::{BodyAddr, SessionId, WorkerId};
+use crate::core::reason::EndReason;
+use crate::core::session::Failure;
+
+/// Longest name a create request may carry (experience, district, user), in bytes: heartbeats carry them on.
+pub const MAX_NAME: usize = 256;
+
+/// Longest other text, in bytes: Windows paths fit, a novel does not.
+pub const MAX_TEXT: usize = 1024;
+
+/// The engine when a request names none.
+pub const DEFAULT_ENGINE: &str = "moonlight";
+
+/// A create request, checked.
+#[derive(Clone, Debug)]
+pub struct CreateRequest {
+    /// The body to stream from.
+    pub body: BodyAddr,
+    /// Sunshine's user, when it differs from the configured one.
+    pub sunshine_user: Option<String>,
+    /// Sunshine's password, when it differs from the configured one.
+    pub sunshine_pass: Option<Secret>,
+    /// The application to stream; `Desktop` when absent.
+    pub experience: Option<String>,
+    /// A Windows path to register and launch.
+    pub exe_path: Option<String>,
+    /// Free text for records.
+    pub district: Option<String>,
+    /// What feeds the page.
+    pub engine: String,
+    /// Answer when the session is ready (true) or at once (false).
+    pub wait: bool,
+    /// End the session that holds the body.
+    pub replace: bool,
+}
+
+/// The request as sent. Every field is optional here, so that each mistake gets words of ours.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCreate {
+    body_ip: Option<String>,
+    sunshine_user: Option<String>,
+    sunshine_pass: Option<String>,
+    experience: Option<String>,
+    exe_path: Option<String>,
+    district: Option<String>,
+    engine: Option<String>,
+    wait: Option<bool>,
+    replace: Option<bool>,
+}
+
+/// What is wrong with a create request, naming the field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadRequest(pub String);
+
+impl fmt::Display for BadRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl CreateRequest {
+    /// Parses and checks a body.
+    pub fn parse(body: &[u8]) -> Result<CreateRequest, BadRequest> {
+        let raw: RawCreate =
+            serde_json::from_slice(body).map_err(|error| BadRequest(format!("the body: {error}")))?;
+        let address = raw.body_ip.as_deref().ok_or_else(|| BadRequest("body_ip: is required".into()))?;
+        let body = address.parse().map_err(|error| BadRequest(format!("body_ip: {error}")))?;
+        let engine = raw.engine.unwrap_or_else(|| DEFAULT_ENGINE.into());
+        if engine != DEFAULT_ENGINE {
+            return Err(BadRequest(format!(
+                "engine: there is no such engine; this service has {DEFAULT_ENGINE:?}"
+            )));
+        }
+        Ok(CreateRequest {
+            body,
+            sunshine_user: text("sunshine_user", MAX_NAME, raw.sunshine_user)?,
+            sunshine_pass: text("sunshine_pass", MAX_TEXT, raw.sunshine_pass)?.map(Secret::new),
+            experience: text("experience", MAX_NAME, raw.experience)?,
+            exe_path: text("exe_path", MAX_TEXT, raw.exe_path)?,
+            district: text("district", MAX_NAME, raw.district)?,
+            engine,
+            wait: raw.wait.unwrap_or(true),
+            replace: raw.replace.unwrap_or(false),
+        })
+    }
+
+    /// The request as it is sent on to a worker.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "body_ip": self.body,
+            "sunshine_user": self.sunshine_user,
+            "sunshine_pass": self.sunshine_pass.as_ref().map(Secret::expose),
+            "experience": self.experience,
+            "exe_path": self.exe_path,
+            "district": self.district,
+            "engine": self.engine,
+            "wait": self.wait,
+            "replace": self.replace,
+        })
+    }
+}
+
+/// Empty counts as absent; control characters would end up in logs, pages and other people's APIs.
+fn text(field: &str, limit: usize, value: Option<String>) -> Result<Option<String>, BadRequest> {
+    let Some(value) = value.filter(|value| !value.is_empty()) else { return Ok(None) };
+    if value.len() > limit {
+        return Err(BadRequest(format!("{field}: is longer than {limit} bytes")));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(BadRequest(format!("{field}: has control characters")));
+    }
+    Ok(Some(value))
+}
+
+/// The reply to a create (201, or 202 with `status` when it was not waited for).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Created {
+    /// The session's id.
+    pub session_id: SessionId,
+    /// What to open in a browser.
+    pub stream_url: String,
+    /// Where it runs.
+    pub worker_id: WorkerId,
+    /// Where it stands; only when it was not waited for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub status: Option<String>,
+}
+
+/// One session, for operators.
+#[derive(Clone, Debug, Serialize)]
+pub struct SessionView {
+    /// The whole id.
+    pub id: SessionId,
+    /// Where it runs.
+    pub worker_id: WorkerId,
+    /// From which body.
+    pub body_ip: BodyAddr,
+    /// Where it stands; `down` when its worker does not answer.
+    pub status: String,
+    /// Why it is ending or ended.
+    pub reason: Option<EndReason>,
+    /// What to open in a browser.
+    pub stream_url: String,
+    /// The application asked for.
+    pub experience: Option<String>,
+    /// Free text of the request.
+    pub district: Option<String>,
+    /// Since the request, in seconds.
+    pub age_seconds: u64,
+    /// Open WebSocket tunnels.
+    pub connections: u32,
+    /// Restarts of its stream process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<u32>,
+    /// What went wrong without stopping it.
+    pub warnings: Vec<String>,
+    /// Why there is no stream.
+    pub failure: Option<FailureView>,
+}
+
+/// A failure, as the create's answer would have told it.
+#[derive(Clone, Debug, Serialize)]
+pub struct FailureView {
+    /// The HTTP status of the answer.
+    pub status: u16,
+    /// Which kind.
+    pub error: String,
+    /// What was tried and what came back.
+    pub detail: String,
+}
+
+impl From<&Failure> for FailureView {
+    fn from(failure: &Failure) -> FailureView {
+        FailureView {
+            status: failure.kind.status(),
+            error: failure.kind.error().into(),
+            detail: failure.detail.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(body: &str) -> String {
+        CreateRequest::parse(body.as_bytes()).unwrap_err().0
+    }
+
+    #[test]
+    fn each_mistake_names_its_field() {
+        for (body, field) in [
+            ("{}", "body_ip"),
+            (r#"{"body_ip":"nonsense"}"#, "body_ip"),
+            (r#"{"body_ip":7}"#, "body"),
+            (r#"{"body_ip":"10.0.0.1","bodyip":1}"#, "bodyip"),
+            (r#"{"body_ip":"10.0.0.1","engine":"doom"}"#, "engine"),
+            (r#"{"body_ip":"10.0.0.1","experience":"a\nb"}"#, "experience"),
+            (r#"{"body_ip":"10.0.0.1","wait":"yes"}"#, "boolean"),
+            ("", "body"),
+            ("[]", "body"),
+        ] {
+            let message = refused(body);
+            assert!(message.contains(field), "{body} said {message}");
+        }
+        let long = format!(r#"{{"body_ip":"10.0.0.1","exe_path":"{}"}}"#, "x".repeat(MAX_TEXT + 1));
+        assert!(refused(&long).starts_with("exe_path"));
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let request = CreateRequest::parse(br#"{"body_ip":"10.0.1.50"}"#).unwrap();
+        assert!(request.wait && !request.replace);
+        assert_eq!(request.engine, "moonlight");
+    }
+
+    #[test]
+    fn what_is_sent_on_parses_to_the_same() {
+        let body = br#"{"body_ip":"10.0.1.50","sunshine_pass":"p","wait":false,"experience":"E"}"#;
+        let request = CreateRequest::parse(body).unwrap();
+        let again = CreateRequest::parse(request.to_json().to_string().as_bytes()).unwrap();
+        assert_eq!(format!("{request:?}"), format!("{again:?}"));
+        assert_eq!(again.sunshine_pass.unwrap().expose(), "p");
+    }
+}

@@ -1,0 +1,24 @@
+//! The child's directory: `server/config.json`, and `static` linked in because it is found relative to the
+//! working directory.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::host::private_dir::{DirError, PrivateDir};
+
+/// The child's log, in the `server` directory.
+pub const LOG_NAME: &str = "web-server.log";
+
+/// The streamer of an installation: the web server's neighbour.
+pub fn streamer(web_server: &Path) -> PathBuf {
+    web_server.with_file_name("streamer")
+}
+
+/// Fills the session's directory and returns its `server` directory, where the log goes.
+pub fn write(session: &PrivateDir, web_server: &Path, config: &Value) -> Result<PrivateDir, DirError> {
+    let server = session.create("server")?;
+    server.write_file("config.json", config.to_string().as_bytes())?;
+    session.link("static", &web_server.with_file_name("static"))?;
+    Ok(server)
+}

@@ -1,0 +1,8 @@
+//! Engine `moonlight`: one `moonlight-web-stream` process per session.
+//!
+//! Everything that depends on its version (config keys, endpoints, page names) is below this module. It knows how to
+//! lay out a directory for the child ([`layout`]) and how to talk to it ([`client`]); it starts nothing itself.
+
+pub mod child_config;
+pub mod client;
+pub mod layout;

@@ -1,0 +1,11 @@
+//! The operating system: processes, directories, clocks, signals, systemd. No policy.
+
+pub mod clock;
+pub mod disk;
+pub mod entropy;
+pub mod private_dir;
+pub mod process;
+pub mod process_table;
+pub mod state_file;
+pub mod wake;
+pub mod wireguard;

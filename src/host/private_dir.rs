@@ -1,0 +1,252 @@
+//! Directories only we can look into, made and removed without following links.
+
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+/// How deep [`PrivateDir::remove`] follows nested directories; a child has no reason to go deeper.
+const MAX_DEPTH: usize = 32;
+
+const NAME_OF_LOCK: &str = ".lock";
+
+/// An open directory of ours, mode 0700.
+#[derive(Debug)]
+pub struct PrivateDir {
+    path: PathBuf,
+    fd: OwnedFd,
+}
+
+/// Why a directory cannot be used.
+#[derive(Debug)]
+pub enum DirError {
+    /// It is a symbolic link, or no directory.
+    NotADirectory(PathBuf),
+    /// It belongs to somebody else.
+    NotOurs(PathBuf, u32),
+    /// Another process of ours holds its lock.
+    InUse(PathBuf),
+    /// Anything else.
+    Io(PathBuf, io::Error),
+}
+
+impl fmt::Display for DirError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DirError::NotADirectory(path) => {
+                write!(
+                    f,
+                    "{} is a link or no directory: remove it, or name another directory",
+                    path.display()
+                )
+            }
+            DirError::NotOurs(path, uid) => {
+                write!(f, "{} belongs to user {uid}: remove it, or name another directory", path.display())
+            }
+            DirError::InUse(path) => write!(
+                f,
+                "{} is in use: is another hydraneckwebrtc already running? Give each its own sessions.data_dir",
+                path.display()
+            ),
+            DirError::Io(path, error) => write!(f, "{}: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for DirError {}
+
+impl PrivateDir {
+    /// Opens `path`, making it (0700) when it is missing. Refuses links and directories of other users.
+    pub fn open(path: &Path) -> Result<PrivateDir, DirError> {
+        let fail = |error: Errno| DirError::Io(path.to_owned(), error.into());
+        match rustix::fs::mkdir(path, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(Errno::NOENT) => make_parents(path)?,
+            Err(error) => return Err(fail(error)),
+        }
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+        let fd = match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::LOOP | Errno::NOTDIR) => return Err(DirError::NotADirectory(path.to_owned())),
+            Err(error) => return Err(fail(error)),
+        };
+        let stat = rustix::fs::fstat(&fd).map_err(fail)?;
+        if stat.st_uid != rustix::process::geteuid().as_raw() {
+            return Err(DirError::NotOurs(path.to_owned(), stat.st_uid));
+        }
+        rustix::fs::fchmod(&fd, Mode::RWXU).map_err(fail)?;
+        let path = path.canonicalize().map_err(|error| DirError::Io(path.to_owned(), error))?;
+        Ok(PrivateDir { path, fd })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes the directory's lock for as long as the returned file lives; a killed process loses it by itself.
+    pub fn lock(&self) -> Result<File, DirError> {
+        let fail = |error: Errno| DirError::Io(self.path.join(NAME_OF_LOCK), error.into());
+        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, NAME_OF_LOCK, flags, Mode::RUSR | Mode::WUSR).map_err(fail)?;
+        match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(File::from(fd)),
+            Err(Errno::WOULDBLOCK) => Err(DirError::InUse(self.path.clone())),
+            Err(error) => Err(fail(error)),
+        }
+    }
+
+    /// Makes a directory of this name below; it must not exist.
+    pub fn create(&self, name: &str) -> Result<PrivateDir, DirError> {
+        let path = self.path.join(name);
+        let fail = |error: Errno| DirError::Io(path.clone(), error.into());
+        rustix::fs::mkdirat(&self.fd, name, Mode::RWXU).map_err(fail)?;
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty()).map_err(fail)?;
+        Ok(PrivateDir { path, fd })
+    }
+
+    /// Opens a new file of mode 0600 for writing; it must not exist.
+    pub fn create_file(&self, name: &str) -> Result<File, DirError> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|error| DirError::Io(self.path.join(name), error.into()))?;
+        Ok(File::from(fd))
+    }
+
+    /// Writes a file of mode 0600 that must not exist.
+    pub fn write_file(&self, name: &str, content: &[u8]) -> Result<(), DirError> {
+        let mut file = self.create_file(name)?;
+        file.write_all(content).map_err(|error| DirError::Io(self.path.join(name), error))
+    }
+
+    /// Makes a symbolic link.
+    pub fn link(&self, name: &str, target: &Path) -> Result<(), DirError> {
+        rustix::fs::symlinkat(target, &self.fd, name)
+            .map_err(|error| DirError::Io(self.path.join(name), error.into()))
+    }
+
+    /// Renames a file within the directory.
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), DirError> {
+        rustix::fs::renameat(&self.fd, from, &self.fd, to)
+            .map_err(|error| DirError::Io(self.path.join(from), error.into()))
+    }
+
+    /// The names of everything below but the lock.
+    pub fn names(&self) -> Result<Vec<String>, DirError> {
+        let names =
+            entries(self.fd.as_fd()).map_err(|error| DirError::Io(self.path.clone(), error.into()))?;
+        Ok(names.iter().map(|name| name.to_string_lossy().into_owned()).collect())
+    }
+
+    /// Removes what has this name below, with everything in it. Links are removed, never followed. A missing name is
+    /// no error.
+    pub fn remove(&self, name: &str) -> Result<(), DirError> {
+        let fail = |error: io::Error| DirError::Io(self.path.join(name), error);
+        let raw = CString::new(name).map_err(|error| fail(error.into()))?;
+        remove_at(self.fd.as_fd(), &raw, MAX_DEPTH).map_err(|error| fail(error.into()))
+    }
+}
+
+fn make_parents(path: &Path) -> Result<(), DirError> {
+    let fail = |error: io::Error| DirError::Io(path.to_owned(), error);
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(fail)?;
+    }
+    rustix::fs::mkdir(path, Mode::RWXU).map_err(|error| fail(error.into()))
+}
+
+fn entries(fd: impl AsFd) -> Result<Vec<CString>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(fd)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if ![&b"."[..], b"..", NAME_OF_LOCK.as_bytes()].contains(&name.to_bytes()) {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+fn remove_at(parent: impl AsFd, name: &CStr, depth: usize) -> Result<(), Errno> {
+    let parent = parent.as_fd();
+    let stat = match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        return rustix::fs::unlinkat(parent, name, AtFlags::empty());
+    }
+    if depth == 0 {
+        return Err(Errno::NAMETOOLONG);
+    }
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+    let fd = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    for inner in entries(&fd)? {
+        remove_at(&fd, &inner, depth - 1)?;
+    }
+    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("neck-{name}-{:016x}", crate::host::entropy::number()));
+        std::fs::create_dir(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_link_is_refused() {
+        let base = scratch("link");
+        std::os::unix::fs::symlink(&base, base.join("link")).unwrap();
+        let error = PrivateDir::open(&base.join("link")).unwrap_err();
+        assert!(matches!(error, DirError::NotADirectory(_)), "{error}");
+        std::fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn removing_does_not_follow_links() {
+        let base = scratch("remove");
+        std::fs::create_dir(base.join("outside")).unwrap();
+        std::fs::write(base.join("outside/precious"), "x").unwrap();
+        let root = PrivateDir::open(&base.join("root")).unwrap();
+        let session = root.create("session").unwrap();
+        session.create("server").unwrap().write_file("log", b"x").unwrap();
+        session.link("static", &base.join("outside")).unwrap();
+        root.remove("session").unwrap();
+        assert_eq!(root.names().unwrap(), Vec::<String>::new());
+        assert!(base.join("outside/precious").exists());
+        root.remove("session").unwrap();
+        std::fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn a_locked_directory_is_in_use_until_the_lock_goes() {
+        let base = scratch("lock");
+        let first = PrivateDir::open(&base).unwrap();
+        let lock = first.lock().unwrap();
+        let error = PrivateDir::open(&base).unwrap().lock().unwrap_err();
+        assert!(error.to_string().contains("is another hydraneckwebrtc already running?"), "{error}");
+        drop(lock);
+        first.lock().unwrap();
+        std::fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn it_is_private_even_when_it_existed_with_other_rights() {
+        use std::os::unix::fs::PermissionsExt;
+        let base = scratch("mode");
+        std::fs::set_permissions(&base, std::fs::Permissions::from_mode(0o755)).unwrap();
+        PrivateDir::open(&base).unwrap();
+        assert_eq!(std::fs::metadata(&base).unwrap().permissions().mode() & 0o777, 0o700);
+        std::fs::remove_dir_all(base).unwrap();
+    }
+}

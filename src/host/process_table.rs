@@ -1,0 +1,99 @@
+//! What `/proc` says about processes: parents, groups, start times, working directories.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// One process, as `/proc/PID/stat` describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessInfo {
+    /// Process id.
+    pub pid: i32,
+    /// Parent's process id.
+    pub parent: i32,
+    /// Process group id.
+    pub group: i32,
+    /// Start, in clock ticks after boot. Pid and start name a process for ever.
+    pub start_ticks: u64,
+    /// Exited, not reaped.
+    pub zombie: bool,
+}
+
+/// Reads one process; `None` when it does not exist.
+pub fn read(pid: i32) -> Option<ProcessInfo> {
+    parse_stat(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Every process that can be seen now.
+pub fn all() -> Vec<ProcessInfo> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(read).collect()
+}
+
+/// Every live process whose working directory is `directory` or below it, removed directories included.
+pub fn working_below(directory: &Path) -> Vec<ProcessInfo> {
+    let us = rustix::process::getpid().as_raw_nonzero().get();
+    let inside = |info: &ProcessInfo| {
+        info.pid != us
+            && !info.zombie
+            && working_directory(info.pid).is_some_and(|cwd| cwd.starts_with(directory))
+    };
+    all().into_iter().filter(inside).collect()
+}
+
+/// Every live descendant of `ancestor`, by the parent links of this moment.
+pub fn descendants(ancestor: i32) -> Vec<ProcessInfo> {
+    let everyone = all();
+    let mut family = vec![ancestor];
+    let mut found = Vec::new();
+    // Each round adds one generation; a process has one parent, so this ends.
+    while let Some(parent) = family.pop() {
+        let children = everyone.iter().filter(|info| info.parent == parent && !info.zombie);
+        family.extend(children.clone().map(|info| info.pid));
+        found.extend(children.cloned());
+    }
+    found
+}
+
+fn working_directory(pid: i32) -> Option<PathBuf> {
+    // A removed directory reads "/path (deleted)": the prefix that counts is untouched, unless the very directory
+    // that is asked for was removed.
+    let link = fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+    match link.to_str().and_then(|text| text.strip_suffix(" (deleted)")) {
+        Some(path) => Some(PathBuf::from(path)),
+        None => Some(link),
+    }
+}
+
+/// The name is in parentheses and may itself contain any character: fields are counted from the last `)`.
+fn parse_stat(pid: i32, stat: &str) -> Option<ProcessInfo> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    Some(ProcessInfo {
+        pid,
+        zombie: matches!(*fields.first()?, "Z" | "X"),
+        parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
+        start_ticks: fields.get(19)?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_does_not_shift_the_fields() {
+        let stat = "42 (a) S 1 (b)) Z 7 8 9 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 12345 0 0";
+        let info = parse_stat(42, stat).unwrap();
+        assert_eq!((info.parent, info.group, info.start_ticks, info.zombie), (7, 8, 12345, true));
+    }
+
+    #[test]
+    fn we_find_ourselves() {
+        let us = rustix::process::getpid().as_raw_nonzero().get();
+        let info = read(us).unwrap();
+        assert!(info.start_ticks > 0 && !info.zombie, "{info:?}");
+        assert!(all().contains(&info));
+    }
+}

@@ -1,0 +1,60 @@
+//! Small JSON files that must survive a crash: written beside, synced, renamed, directory synced.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Reads a file; `None` when there is none. One that cannot be read is set aside as `NAME.unreadable` and logged:
+/// state that is lost must not keep the service down.
+pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match serde_json::from_slice(&text) {
+        Ok(value) => Ok(Some(value)),
+        Err(error) => {
+            let aside = path.with_extension("unreadable");
+            log::warn!("[state] {} is unreadable ({error}); set aside as {}", path.display(), aside.display());
+            fs::rename(path, aside)?;
+            Ok(None)
+        }
+    }
+}
+
+/// Replaces a file, whole or not at all.
+pub fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_vec(value).map_err(io::Error::other)?;
+    let beside = path.with_extension("new");
+    let mut file = File::create(&beside)?;
+    file.write_all(&text)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    match path.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unreadable_file_is_set_aside_and_the_service_goes_on() {
+        let base = std::env::temp_dir().join(format!("neck-state-{:016x}", crate::host::entropy::number()));
+        fs::create_dir(&base).unwrap();
+        let path = base.join("state.json");
+        assert_eq!(read::<u32>(&path).unwrap(), None);
+        write(&path, &7u32).unwrap();
+        assert_eq!(read::<u32>(&path).unwrap(), Some(7));
+        fs::write(&path, "{half").unwrap();
+        assert_eq!(read::<u32>(&path).unwrap(), None);
+        assert!(base.join("state.unreadable").exists());
+        fs::remove_dir_all(base).unwrap();
+    }
+}

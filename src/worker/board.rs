@@ -1,0 +1,194 @@
+//! What is known of this worker's sessions, for everybody who only looks: the edge's router, the API, heartbeats.
+//!
+//! Owners publish: a session's supervisor writes its [`View`], the edge counts its tunnels, the `cleanup` thread adds and
+//! removes cards. Nobody decides anything here.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::api::types::CreateRequest;
+use crate::core::ids::{Port, SessionId};
+use crate::core::reason::EndReason;
+use crate::core::session::{Failure, Status};
+use crate::core::time::Moment;
+use crate::edge::router::TunnelWatch;
+use crate::worker::mailbox::{Mailbox, Message};
+
+/// Every session of this worker, ended ones included until they are forgotten.
+#[derive(Debug, Default)]
+pub struct Board(RwLock<HashMap<SessionId, Arc<Card>>>);
+
+/// One session.
+#[derive(Debug)]
+pub struct Card {
+    /// Its id.
+    pub id: SessionId,
+    /// What was asked for.
+    pub request: CreateRequest,
+    /// When.
+    pub created: Moment,
+    /// When, on the wall clock, in milliseconds since the epoch.
+    pub created_unix_ms: u64,
+    /// The name the child knows the browser by.
+    pub user: Arc<str>,
+    /// The outside URL of whom the create asked, without a trailing slash.
+    pub base_url: String,
+    /// Reaches the supervisor.
+    pub mailbox: Mailbox,
+    tunnels: AtomicU32,
+    view: RwLock<View>,
+}
+
+/// What a create asks for.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The new session's id: the controller's choice, or ours.
+    pub id: SessionId,
+    /// The checked request.
+    pub request: CreateRequest,
+    /// The outside URL of whom the create asked, without a trailing slash.
+    pub base_url: String,
+}
+
+/// What the supervisor publishes.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Where it stands.
+    pub status: Status,
+    /// The child's port.
+    pub port: Port,
+    /// Whether browsers may be let through to the child.
+    pub open: bool,
+    /// The stream page below `/session/ID`, once known.
+    pub page: Option<String>,
+    /// Pid and start time of the child.
+    pub process: Option<(i32, u64)>,
+    /// The session's directory.
+    pub directory: Option<PathBuf>,
+    /// Restarts so far.
+    pub restarts: u32,
+    /// What went wrong without stopping it.
+    pub warnings: Vec<String>,
+    /// Why there is no stream.
+    pub failure: Option<Failure>,
+    /// When it ended.
+    pub ended: Option<Moment>,
+}
+
+impl View {
+    /// The view of a session that was just accepted.
+    pub fn new(port: Port) -> View {
+        View {
+            status: Status::Requested,
+            port,
+            open: false,
+            page: None,
+            process: None,
+            directory: None,
+            restarts: 0,
+            warnings: Vec::new(),
+            failure: None,
+            ended: None,
+        }
+    }
+
+    /// Where the child listens.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port.0))
+    }
+
+    /// Why it ended, when it has.
+    pub fn ended_as(&self) -> Option<EndReason> {
+        match self.status {
+            Status::Ended(reason) => Some(reason),
+            _ => None,
+        }
+    }
+}
+
+impl Card {
+    /// A card for a new session.
+    pub fn new(asked: Asked, created: Moment, mailbox: Mailbox, port: Port) -> Card {
+        let user = Arc::from(format!("neck-{}", asked.id.short()));
+        Card {
+            id: asked.id,
+            request: asked.request,
+            created,
+            created_unix_ms: crate::host::clock::unix_millis(),
+            user,
+            base_url: asked.base_url,
+            mailbox,
+            tunnels: AtomicU32::new(0),
+            view: RwLock::new(View::new(port)),
+        }
+    }
+
+    /// A copy of what the supervisor published last.
+    pub fn view(&self) -> View {
+        self.read(View::clone)
+    }
+
+    /// Looks at the view without copying it.
+    pub fn read<T>(&self, look: impl FnOnce(&View) -> T) -> T {
+        look(&self.view.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Publishes. Only the supervisor does.
+    pub fn publish(&self, change: impl FnOnce(&mut View)) {
+        change(&mut self.view.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Open WebSocket tunnels.
+    pub fn tunnels(&self) -> u32 {
+        self.tunnels.load(Ordering::Acquire)
+    }
+
+    /// Whether it holds its body, its port and its slot.
+    pub fn is_live(&self) -> bool {
+        self.read(|view| view.ended_as().is_none())
+    }
+}
+
+impl TunnelWatch for Card {
+    fn opened(&self) {
+        let now = self.tunnels.fetch_add(1, Ordering::AcqRel) + 1;
+        self.mailbox.send(Message::Connections(now));
+    }
+
+    fn closed(&self) {
+        let before = self.tunnels.fetch_sub(1, Ordering::AcqRel);
+        self.mailbox.send(Message::Connections(before.saturating_sub(1)));
+    }
+}
+
+impl Board {
+    /// The card of this id.
+    pub fn find(&self, id: &SessionId) -> Option<Arc<Card>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// Every card, oldest first.
+    pub fn all(&self) -> Vec<Arc<Card>> {
+        let mut cards: Vec<_> = self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        cards.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        cards
+    }
+
+    /// Sessions that are not ended.
+    pub fn live(&self) -> Vec<Arc<Card>> {
+        self.all().into_iter().filter(|card| card.is_live()).collect()
+    }
+
+    /// Adds a card. Only the `cleanup` thread does.
+    pub fn add(&self, card: Arc<Card>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(card.id.clone(), card);
+    }
+
+    /// Removes cards for which `forget` holds. Only the `cleanup` thread does.
+    pub fn forget(&self, forget: impl Fn(&Card) -> bool) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|_, card| !forget(card));
+    }
+}

@@ -1,0 +1,126 @@
+//! What the worker says of itself (SPEC 9), to anyone who asks and to its controller.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::api::reply::Answer;
+use crate::config::live::Live;
+use crate::host::clock::Clock;
+use crate::host::disk;
+use crate::host::process;
+use crate::host::wireguard::WireGuard;
+use crate::worker::board::{Board, Card};
+
+/// What a worker's threads tell each other about its own state.
+#[derive(Debug, Default)]
+pub struct Flags {
+    /// The first heartbeat was attempted.
+    pub ready: AtomicBool,
+    /// It is going down.
+    pub stopping: AtomicBool,
+    /// The controller wants it drained.
+    pub drain_wished: AtomicBool,
+}
+
+impl Flags {
+    /// Whether new sessions may come.
+    pub fn takes_sessions(&self) -> bool {
+        let set = |flag: &AtomicBool| flag.load(Ordering::Acquire);
+        set(&self.ready) && !set(&self.stopping) && !set(&self.drain_wished)
+    }
+}
+
+/// Looks at this worker.
+#[derive(Clone)]
+pub struct Health {
+    /// The settings, as of the last reload.
+    pub live: Arc<Live>,
+    /// Sessions.
+    pub board: Arc<Board>,
+    /// Its own state.
+    pub flags: Arc<Flags>,
+    /// Where session directories are.
+    pub data_dir: PathBuf,
+    /// Where WireGuard shows.
+    pub wireguard: WireGuard,
+    /// Starts with the process.
+    pub clock: Clock,
+}
+
+impl Health {
+    /// What is wrong, in words; nothing means `ok`.
+    pub fn problems(&self) -> Vec<&'static str> {
+        let mut problems = Vec::new();
+        if !self.wireguard.is_there() {
+            problems.push("no WireGuard interface detected: bodies behind WireGuard cannot be reached");
+        }
+        if disk::is_full(&self.data_dir) {
+            problems.push("the disk of sessions.data_dir is full: free some space");
+        }
+        problems
+    }
+
+    /// The reply to a health request. Whole session ids are for administrators.
+    pub fn answer(&self, admin: bool, readiness: bool) -> Answer {
+        let problems = self.problems();
+        let settings = self.live.get();
+        let live = self.board.live();
+        let sessions: Vec<Value> = live.iter().map(|card| self.session(card, admin)).collect();
+        let uptime = self.clock.now().0 / 1000;
+        let body = json!({
+            "service": "hydraneckwebrtc",
+            "version": env!("CARGO_PKG_VERSION"),
+            "district": settings.server.district,
+            "uptime_seconds": uptime,
+            "status": if problems.is_empty() { "ok" } else { "degraded" },
+            "extra": {
+                "role": "worker",
+                "process_id": std::process::id(),
+                "uptime": duration_text(uptime),
+                "wireguard": self.wireguard.is_there(),
+                "active_sessions": live.len(),
+                "max_sessions": settings.sessions.max,
+                "draining": !self.flags.takes_sessions(),
+                "problems": problems,
+                "sessions": sessions,
+            },
+        });
+        let ready = self.flags.takes_sessions();
+        Answer::json(if readiness && !ready { 503 } else { 200 }, &body)
+    }
+
+    fn session(&self, card: &Card, admin: bool) -> Value {
+        let view = card.view();
+        let alive = view.process.is_some_and(|(pid, start)| process::is_alive(pid, start));
+        json!({
+            "id": if admin { card.id.expose() } else { card.id.short() },
+            "body_ip": card.request.body,
+            "status": view.status.name(),
+            "process_alive": alive,
+            "data_directory_ok": view.directory.is_some_and(|path| path.join("server").is_dir()),
+            "active_connections": card.tunnels(),
+            "age": duration_text(self.clock.now().since(card.created).as_secs()),
+            "restarts": view.restarts,
+        })
+    }
+
+    /// Whether an address is one of this host's: dialling it would be dialling ourselves.
+    pub fn own_addresses(&self, asked: IpAddr) -> Vec<IpAddr> {
+        // The kernel binds a socket to its own addresses only.
+        let ours = std::net::UdpSocket::bind((asked, 0)).is_ok();
+        ours.then_some(asked).into_iter().collect()
+    }
+}
+
+/// `1h2m3s`, the way durations are written in the configuration.
+fn duration_text(seconds: u64) -> String {
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m{s}s"),
+        (h, m, s) => format!("{h}h{m}m{s}s"),
+    }
+}

@@ -1,0 +1,197 @@
+//! The `heartbeat` thread: tells the controller what runs here, and carries its orders to the `cleanup` thread.
+//!
+//! A beat goes out every interval and at once after a session changed, never two at a time. A controller that is away
+//! changes nothing here: sessions go on, and the first beat it takes again tells it everything.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use crate::api::server::Beat;
+use crate::config::settings::ControllerLink;
+use crate::core::fleet::wire::{Heartbeat, HeartbeatReply, SessionBrief, WorkerStatus};
+use crate::core::session::Status;
+use crate::core::status::SessionStatus;
+use crate::worker::answers;
+use crate::worker::board::Card;
+use crate::worker::health::Health;
+use crate::worker::roster::Order;
+use crate::worker::stamps::Stamps;
+
+/// One beat, from connect to the end of the reply: well below any heartbeat time-out.
+const BEAT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Least time between two beats: a burst of changes becomes one beat.
+const MIN_GAP: Duration = Duration::from_millis(50);
+
+/// How often the thread shows that it is alive while nothing is due.
+const IDLE_BEAT: Duration = Duration::from_secs(5);
+
+/// After this many failures in a row the log repeats itself, so that an operator who looks sees it.
+const REPEAT_EVERY: u32 = 30;
+
+/// What the thread works with.
+pub struct Pulse {
+    /// What to report.
+    pub health: Health,
+    /// Numbers the beats.
+    pub stamps: Arc<Stamps>,
+    /// Takes the controller's orders.
+    pub roster: Sender<Order>,
+    /// The port we listen on.
+    pub port: u16,
+    /// Called each round, for the watchdog.
+    pub beat: Beat,
+}
+
+impl Pulse {
+    /// The thread. `changed` rings when there is news and closes when it is time to go; `ready` is called after the first
+    /// attempt.
+    pub fn run(self, changed: &Receiver<()>, ready: impl FnOnce()) {
+        let agent = agent();
+        let mut failures = 0u32;
+        let mut longest = Duration::MAX;
+        let mut ready = Some(ready);
+        loop {
+            let settings = self.health.live.get();
+            let Some(link) = &settings.controller else {
+                ready.take().into_iter().for_each(|ready| ready());
+                if self.rest(changed, Duration::MAX) { continue } else { return };
+            };
+            match self.send(&agent, link) {
+                Ok(reply) => {
+                    if failures > 0 {
+                        log::info!("[heartbeat] the controller answers again after {failures} failed beats");
+                    }
+                    failures = 0;
+                    longest = reply.max_interval_ms.map_or(Duration::MAX, Duration::from_millis);
+                    self.obey(reply);
+                }
+                Err(error) => {
+                    if failures % REPEAT_EVERY == 0 {
+                        log::warn!("[heartbeat] {error}; check controller.url and controller.token; going on");
+                    }
+                    failures = failures.saturating_add(1);
+                }
+            }
+            ready.take().into_iter().for_each(|ready| ready());
+            if !self.rest(changed, link.heartbeat_interval.min(longest)) {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the next beat's time or for news. False: time to go.
+    fn rest(&self, changed: &Receiver<()>, interval: Duration) -> bool {
+        let begun = Instant::now();
+        loop {
+            (self.beat)();
+            let left = interval.saturating_sub(begun.elapsed());
+            match changed.recv_timeout(left.min(IDLE_BEAT)) {
+                Ok(()) => break,
+                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) if left <= IDLE_BEAT => return true,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+        std::thread::sleep(MIN_GAP.saturating_sub(begun.elapsed()));
+        while changed.try_recv().is_ok() {}
+        true
+    }
+
+    fn send(&self, agent: &ureq::Agent, link: &ControllerLink) -> Result<HeartbeatReply, String> {
+        let heartbeat = self.compose(link);
+        let mut reply = agent
+            .post(format!("{}/api/v1/workers/heartbeat", link.url))
+            .header("Authorization", format!("Bearer {}", link.token.expose()))
+            .send_json(&heartbeat)
+            .map_err(|error| format!("the controller cannot be reached: {error}"))?;
+        match reply.status().as_u16() {
+            200 => reply.body_mut().read_json().map_err(|error| format!("the controller's reply makes no sense: {error}")),
+            401 => Err("the controller refuses our token (401)".into()),
+            status => Err(format!("the controller answers {status}")),
+        }
+    }
+
+    fn compose(&self, link: &ControllerLink) -> Heartbeat {
+        // The number first, the sessions after: see `Stamp`.
+        let stamp = self.stamps.begin();
+        let settings = self.health.live.get();
+        let sessions = self.health.board.all().iter().map(|card| self.brief(card)).collect();
+        Heartbeat {
+            worker_id: answers::worker_id(&settings),
+            generation: stamp.generation,
+            seq: stamp.seq,
+            url: settings.server.advertise_url.clone(),
+            port: self.port,
+            version: env!("CARGO_PKG_VERSION").into(),
+            max: u32::try_from(settings.sessions.max).unwrap_or(u32::MAX),
+            wireguard: self.health.wireguard.is_there(),
+            draining: self.health.flags.drain_wished.load(Ordering::Acquire),
+            stopping: self.health.flags.stopping.load(Ordering::Acquire),
+            status: if self.health.problems().is_empty() { WorkerStatus::Ok } else { WorkerStatus::Degraded },
+            interval_ms: u64::try_from(link.heartbeat_interval.as_millis()).unwrap_or(u64::MAX),
+            sessions,
+        }
+    }
+
+    fn brief(&self, card: &Card) -> SessionBrief {
+        let now = self.health.clock.now();
+        let view = card.view();
+        let until = view.ended.unwrap_or(now);
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        SessionBrief {
+            id: card.id.clone(),
+            body: card.request.body,
+            status: on_the_wire(view.status),
+            reason: view.ended_as(),
+            started_ms_ago: millis(now.since(card.created)),
+            connections: card.tunnels(),
+            experience: card.request.experience.clone(),
+            district: card.request.district.clone(),
+            age_ms: millis(until.since(card.created)),
+        }
+    }
+
+    fn obey(&self, reply: HeartbeatReply) {
+        if !reply.accepted {
+            log::warn!("[heartbeat] the controller has heard a newer beat under our name: is server.worker_id used twice?");
+            return;
+        }
+        let before = self.health.flags.drain_wished.swap(reply.draining, Ordering::AcqRel);
+        if before != reply.draining {
+            let _ = self.roster.send(Order::Drain(reply.draining));
+        }
+        for order in reply.end {
+            log::info!("[heartbeat] the controller ends session {} as {}", order.session_id, order.reason);
+            let _ = self.roster.send(Order::End(order.session_id, order.reason, Box::new(|| ())));
+        }
+    }
+}
+
+/// The agent for calls to the controller: its own certificate roots, no proxy from the environment, bounded.
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(BEAT_TIMEOUT))
+        .http_status_as_error(false)
+        .proxy(None)
+        .max_redirects(0)
+        .build()
+        .new_agent()
+}
+
+fn on_the_wire(status: Status) -> SessionStatus {
+    match status {
+        Status::Requested => SessionStatus::Requested,
+        Status::Preparing => SessionStatus::Preparing,
+        Status::Starting => SessionStatus::Starting,
+        Status::Pairing => SessionStatus::Pairing,
+        Status::Ready => SessionStatus::Ready,
+        Status::Streaming => SessionStatus::Streaming,
+        Status::Idle => SessionStatus::Idle,
+        Status::Ending(_) => SessionStatus::Ending,
+        Status::Ended(_) => SessionStatus::Ended,
+    }
+}

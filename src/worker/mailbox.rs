@@ -1,0 +1,70 @@
+//! How others reach a session's supervisor: typed messages and a doorbell, because the supervisor waits on
+//! descriptors.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, SendError, Sender};
+
+use crate::core::reason::EndReason;
+use crate::core::session::Failure;
+use crate::host::wake::Wake;
+
+/// Called once, when the session is over.
+pub type WhenOver = Box<dyn FnOnce() + Send>;
+
+/// What a supervisor can be told.
+pub enum Message {
+    /// This many tunnels are open now.
+    Connections(u32),
+    /// End, and say when it is done.
+    End(EndReason, Option<WhenOver>),
+    /// The set-up thread of this attempt is done with its step.
+    SetUp(u32, SetUpResult),
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Message::Connections(count) => write!(f, "Connections({count})"),
+            Message::End(reason, _) => write!(f, "End({reason})"),
+            Message::SetUp(attempt, result) => write!(f, "SetUp({attempt}, {result:?})"),
+        }
+    }
+}
+
+/// What a step of the set-up came to.
+#[derive(Debug)]
+pub enum SetUpResult {
+    /// The child answers.
+    Answered,
+    /// The stream page is known.
+    Paired(String),
+    /// No stream.
+    Failed(Failure),
+}
+
+/// The sending side.
+#[derive(Clone, Debug)]
+pub struct Mailbox {
+    sender: Sender<Message>,
+    wake: Arc<Wake>,
+}
+
+impl Mailbox {
+    /// A mailbox and what its owner keeps.
+    pub fn new(wake: Wake) -> (Mailbox, Receiver<Message>, Arc<Wake>) {
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        let wake = Arc::new(wake);
+        (Mailbox { sender, wake: wake.clone() }, receiver, wake)
+    }
+
+    /// Delivers and rings. A session that is over takes no messages: who wanted its end has it already.
+    pub fn send(&self, message: Message) {
+        match self.sender.send(message) {
+            Ok(()) => self.wake.ring(),
+            Err(SendError(Message::End(_, Some(when_over)))) => when_over(),
+            Err(_) => {}
+        }
+    }
+}

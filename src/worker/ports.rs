@@ -1,0 +1,123 @@
+//! Ports and slots for children: a TCP port on loopback and a block of UDP ports each.
+//!
+//! A TCP port is reserved by binding it; the reservation is let go right before the child binds it itself. Owner: the
+//! `cleanup` thread. Leases give themselves back when they are dropped, from whatever thread.
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::config::settings::CHILD_UDP_PORTS;
+use crate::core::ids::Port;
+
+/// Hands out leases.
+#[derive(Clone, Debug)]
+pub struct Ports {
+    first_tcp: u16,
+    udp_range: (u16, u16),
+    taken: Arc<Mutex<Taken>>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    ports: BTreeSet<u16>,
+    slots: BTreeSet<u16>,
+}
+
+/// A port and a slot, ours until dropped.
+#[derive(Debug)]
+pub struct Lease {
+    port: Port,
+    slot: u16,
+    udp_range: (u16, u16),
+    reservation: Option<TcpListener>,
+    taken: Arc<Mutex<Taken>>,
+}
+
+fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
+    taken.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Ports {
+    /// TCP ports from `first_tcp` upward, UDP ports out of `udp_range`.
+    pub fn new(first_tcp: u16, udp_range: (u16, u16)) -> Ports {
+        Ports { first_tcp, udp_range, taken: Arc::default() }
+    }
+
+    /// The lowest port that is really free, and the lowest slot; `None` when either has run out.
+    pub fn lease(&self) -> Option<Lease> {
+        let mut taken = lock(&self.taken);
+        let slots = (u32::from(self.udp_range.1) + 1 - u32::from(self.udp_range.0)) / u32::from(CHILD_UDP_PORTS);
+        let slot = (0..u16::try_from(slots).unwrap_or(u16::MAX)).find(|slot| !taken.slots.contains(slot))?;
+        let free = |port: &u16| !taken.ports.contains(port);
+        let (port, reservation) = (self.first_tcp..=u16::MAX).filter(free).find_map(bind)?;
+        taken.ports.insert(port);
+        taken.slots.insert(slot);
+        let (udp_range, taken) = (self.udp_range, self.taken.clone());
+        Some(Lease { port: Port(port), slot, udp_range, reservation: Some(reservation), taken })
+    }
+
+    /// How many leases are out.
+    pub fn in_use(&self) -> usize {
+        lock(&self.taken).ports.len()
+    }
+}
+
+fn bind(port: u16) -> Option<(u16, TcpListener)> {
+    Some((port, TcpListener::bind(("127.0.0.1", port)).ok()?))
+}
+
+impl Lease {
+    /// The TCP port.
+    pub fn port(&self) -> Port {
+        self.port
+    }
+
+    /// First and last UDP port.
+    pub fn udp_ports(&self) -> (u16, u16) {
+        let first = self.udp_range.0 + self.slot * CHILD_UDP_PORTS;
+        (first, first + (CHILD_UDP_PORTS - 1))
+    }
+
+    /// Lets the child bind the port. The lease still keeps it from other sessions.
+    pub fn hand_over(&mut self) {
+        self.reservation = None;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut taken = lock(&self.taken);
+        taken.ports.remove(&self.port.0);
+        taken.slots.remove(&self.slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_somebody_else_listens_on_is_skipped() {
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let start = other.local_addr().unwrap().port();
+        let ports = Ports::new(start, (40000, 40099));
+        let lease = ports.lease().unwrap();
+        assert!(lease.port().0 > start, "{lease:?} is somebody else's port {start}");
+    }
+
+    #[test]
+    fn leases_differ_and_come_back() {
+        let ports = Ports::new(20000, (40000, 40039));
+        let mut first = ports.lease().unwrap();
+        first.hand_over();
+        let second = ports.lease().unwrap();
+        assert_ne!(first.port(), second.port());
+        assert_eq!((first.udp_ports(), second.udp_ports()), ((40000, 40019), (40020, 40039)));
+        assert!(ports.lease().is_none(), "there are two slots only");
+        drop(first);
+        assert_eq!(ports.lease().unwrap().udp_ports(), (40000, 40019));
+        drop(second);
+        assert_eq!(ports.in_use(), 0);
+    }
+}

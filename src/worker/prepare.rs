@@ -1,0 +1,69 @@
+//! What a session needs on disk, and what becomes of it.
+
+use std::time::Duration;
+
+use crate::core::session::{Failure, FailureKind};
+use crate::engine::moonlight::child_config::ChildConfig;
+use crate::engine::moonlight::layout;
+use crate::host::private_dir::{DirError, PrivateDir};
+use crate::worker::child_log::ChildLog;
+use crate::worker::ice;
+use crate::worker::roster::Order;
+use crate::worker::supervisor::Assignment;
+
+/// Until bodies are measured (SPEC 5, bodies), every body counts as one at a middling distance.
+const ICE_DISCONNECTED: Duration = Duration::from_secs(15);
+
+/// Makes the session's directory with the child's configuration, and its log.
+pub fn session_directory(given: &Assignment) -> Result<(PrivateDir, ChildLog), Failure> {
+    let host = |error: DirError| Failure::new(FailureKind::Host, error.to_string());
+    let (id, port) = (&given.card.id, given.lease.port());
+    let settings = &given.settings;
+    let web_server = &settings.sessions.web_server;
+    // The short id names the directory: paths end up in logs, the whole id must not.
+    let name = format!("{}-{port}", id.short());
+    let directory = given.root.create(&name).map_err(host)?;
+    let config = ChildConfig {
+        session: id,
+        port,
+        udp_ports: given.lease.udp_ports(),
+        ice_servers: ice::servers(settings),
+        nat1to1: &settings.webrtc.nat1to1,
+        ice_disconnected_timeout: ICE_DISCONNECTED,
+        body_http_port: settings.bodies.http_port,
+        streamer: &layout::streamer(web_server),
+    };
+    let filled = layout::write(&directory, web_server, &config.to_json())
+        .and_then(|server| ChildLog::new(server, settings.sessions.log_cap));
+    match filled {
+        Ok(log) => Ok((directory, log)),
+        Err(error) => {
+            // A full disk, most likely: take back what was made of it.
+            let _ = given.root.remove(&name);
+            Err(host(error))
+        }
+    }
+}
+
+/// Removes the directory, or leaves it to the `cleanup` thread for `sessions.keep_logs`.
+pub fn remove_directory(given: &Assignment, directory: &PrivateDir, keep_log: bool) {
+    let Some(name) = directory.path().file_name().and_then(|name| name.to_str()) else { return };
+    if keep_log {
+        let until = given.clock.now() + given.settings.sessions.keep_logs;
+        let _ = given.roster.send(Order::KeepLog(name.to_owned(), until));
+        return;
+    }
+    if let Err(error) = given.root.remove(name) {
+        log::error!("[session {}] ALERT cannot remove its directory: {error}", given.card.id);
+    }
+}
+
+/// Adds the end of the child's log to a failure of the stream process. The log is the child's own words: the session's
+/// whole id, which is part of its paths, is cut to what may be shown.
+pub fn explain(mut failure: Failure, tail: &str, whole_id: &str) -> Failure {
+    if failure.kind == FailureKind::StreamProcess && !tail.is_empty() {
+        let tail = tail.replace(whole_id, &whole_id[..crate::core::ids::SESSION_ID_SHOWN]);
+        failure.detail = format!("{}; its last lines:\n{tail}", failure.detail);
+    }
+    failure
+}

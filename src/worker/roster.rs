@@ -1,0 +1,254 @@
+//! The `cleanup` thread: it owns who may come in. Capacity, one session per body, ports, supervisor threads, and what is
+//! kept of ended sessions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use crate::api::reply::{Answer, Responder};
+use crate::api::server::Beat;
+use crate::config::live::Live;
+use crate::config::settings::Settings;
+use crate::core::ids::{BodyAddr, SessionId};
+use crate::core::reason::EndReason;
+use crate::core::time::Moment;
+use crate::host::clock::Clock;
+use crate::host::private_dir::PrivateDir;
+use crate::host::process;
+use crate::host::wake::Wake;
+use crate::worker::answers;
+use crate::worker::board::{Asked, Board, Card};
+use crate::worker::mailbox::{Mailbox, Message, WhenOver};
+use crate::worker::ports::Ports;
+use crate::worker::stamps::Stamps;
+use crate::worker::supervisor::{Assignment, Supervisor};
+
+/// How often forgotten things are looked for when nothing happens.
+const ROUND: Duration = Duration::from_secs(2);
+
+/// What a caller that finds no room is told to wait.
+const FULL_PAUSE: Duration = Duration::from_secs(10);
+
+/// Stack of a supervisor thread in bytes: no recursion, one 16 KiB read buffer.
+const SUPERVISOR_STACK: usize = 256 * 1024;
+
+/// What the thread is told.
+pub enum Order {
+    /// A session is asked for.
+    Create(Box<Asked>, Responder),
+    /// End a session; the closure is called when nothing of it is left, or at once when there is no such session.
+    End(SessionId, EndReason, WhenOver),
+    /// End all sessions.
+    EndAll(EndReason),
+    /// Whether new sessions are taken.
+    Drain(bool),
+    /// A supervisor is done.
+    Finished(SessionId),
+    /// A crashed session's directory stays until then.
+    KeepLog(String, Moment),
+    /// Finish when no session is left.
+    Stop,
+}
+
+/// What the thread works with.
+pub struct Given {
+    /// The settings, as of the last reload.
+    pub live: Arc<Live>,
+    /// Where sessions are shown.
+    pub board: Arc<Board>,
+    /// Where their directories are.
+    pub root: Arc<PrivateDir>,
+    /// Rings the heartbeat thread.
+    pub changed: Sender<()>,
+    /// What answers about sessions are marked with.
+    pub stamps: Arc<Stamps>,
+    /// The clock.
+    pub clock: Clock,
+    /// Called each round, for the watchdog.
+    pub beat: Beat,
+}
+
+/// The thread's state.
+pub struct Roster {
+    given: Given,
+    ports: Ports,
+    supervisors: HashMap<SessionId, JoinHandle<()>>,
+    /// Creates that wait for the session that holds their body to end.
+    replacing: Vec<(SessionId, Box<Asked>, Responder)>,
+    kept: Vec<(String, Moment)>,
+    draining: bool,
+    stopping: bool,
+    orders: Sender<Order>,
+}
+
+impl Roster {
+    /// A roster with no session. `orders` is the sending side of what [`Roster::run`] receives.
+    pub fn new(given: Given, orders: Sender<Order>) -> Roster {
+        let sessions = given.live.get().sessions.clone();
+        Roster {
+            given,
+            ports: Ports::new(sessions.port_range_start, sessions.child_udp_range),
+            supervisors: HashMap::new(),
+            replacing: Vec::new(),
+            kept: Vec::new(),
+            draining: false,
+            stopping: false,
+            orders,
+        }
+    }
+
+    /// The thread. Returns after [`Order::Stop`] when no session is left.
+    pub fn run(mut self, orders: &Receiver<Order>) {
+        while !(self.stopping && self.supervisors.is_empty()) {
+            (self.given.beat)();
+            match orders.recv_timeout(ROUND) {
+                Ok(order) => self.take(order),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.tidy();
+        }
+    }
+
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::Create(asked, responder) => self.create(asked, responder),
+            Order::End(id, reason, when_over) => self.end(&id, reason, when_over),
+            Order::EndAll(reason) => self.end_all(reason),
+            Order::Drain(on) => self.drain(on),
+            Order::Finished(id) => self.finished(&id),
+            Order::KeepLog(name, until) => self.kept.push((name, until)),
+            Order::Stop => self.stopping = true,
+        }
+    }
+
+    fn create(&mut self, asked: Box<Asked>, responder: Responder) {
+        let settings = self.given.live.get();
+        if let Some(refusal) = self.refuse(&asked, &settings) {
+            return responder.send(refusal);
+        }
+        if let Some(holder) = self.holder(asked.request.body) {
+            if !asked.request.replace {
+                return responder.send(answers::body_taken(&holder.id));
+            }
+            holder.mailbox.send(Message::End(EndReason::Replaced, None));
+            return self.replacing.push((holder.id.clone(), asked, responder));
+        }
+        self.admit(*asked, responder, &settings);
+    }
+
+    fn refuse(&self, asked: &Asked, settings: &Settings) -> Option<Answer> {
+        if self.draining || self.stopping {
+            return Some(answers::unavailable("worker is draining", "no new sessions here; ask another worker", FULL_PAUSE));
+        }
+        if self.given.board.find(&asked.id).is_some() {
+            return Some(Answer::error(409, "session id is taken", "choose a fresh one"));
+        }
+        let holds = self.holder(asked.request.body).is_some() && asked.request.replace;
+        if self.supervisors.len() >= settings.sessions.max + usize::from(holds) {
+            let detail = format!("all {} sessions are in use", settings.sessions.max);
+            return Some(answers::unavailable("worker is full", &detail, FULL_PAUSE));
+        }
+        None
+    }
+
+    fn holder(&self, body: BodyAddr) -> Option<Arc<Card>> {
+        self.given.board.live().into_iter().find(|card| card.request.body == body)
+    }
+
+    fn admit(&mut self, asked: Asked, responder: Responder, settings: &Arc<Settings>) {
+        let Some(lease) = self.ports.lease() else {
+            let detail = "no free port from sessions.port_range_start upward, or sessions.child_udp_range is used up";
+            return responder.send(answers::unavailable("no free port", detail, FULL_PAUSE));
+        };
+        let wake = match Wake::new() {
+            Ok(wake) => wake,
+            Err(error) => return responder.send(Answer::error(503, "out of descriptors", error.to_string())),
+        };
+        let (mailbox, inbox, wake) = Mailbox::new(wake);
+        let (id, wait) = (asked.id.clone(), asked.request.wait);
+        let card = Arc::new(Card::new(asked, self.given.clock.now(), mailbox, lease.port()));
+        log::info!("[worker] session {id} for body {} on port {}", card.request.body, lease.port());
+        let early = (!wait).then(|| answers::created(&card, settings, Some("requested".into())));
+        let (responder, at_once) = if wait { (Some(responder), None) } else { (None, Some(responder)) };
+        let assignment = Assignment {
+            card: card.clone(),
+            lease,
+            settings: settings.clone(),
+            root: self.given.root.clone(),
+            inbox,
+            wake,
+            responder,
+            roster: self.orders.clone(),
+            changed: self.given.changed.clone(),
+            stamps: self.given.stamps.clone(),
+            clock: self.given.clock,
+        };
+        let builder = std::thread::Builder::new().name(format!("session-{id}")).stack_size(SUPERVISOR_STACK);
+        match builder.spawn(move || Supervisor::new(assignment).run()) {
+            Ok(thread) => {
+                self.given.board.add(card);
+                self.supervisors.insert(id, thread);
+            }
+            // The responder went down with the closure and answered.
+            Err(error) => log::error!("[worker] ALERT cannot start a thread: {error}"),
+        }
+        if let (Some(responder), Some(created)) = (at_once, early) {
+            responder.send(self.given.stamps.mark(Answer::json(202, &created)));
+        }
+    }
+
+    fn end(&self, id: &SessionId, reason: EndReason, when_over: WhenOver) {
+        match self.given.board.find(id).filter(|card| card.is_live()) {
+            Some(card) => card.mailbox.send(Message::End(reason, Some(when_over))),
+            None => when_over(),
+        }
+    }
+
+    fn end_all(&mut self, reason: EndReason) {
+        for card in self.given.board.live() {
+            card.mailbox.send(Message::End(reason, None));
+        }
+        self.replacing.clear();
+    }
+
+    fn drain(&mut self, on: bool) {
+        if self.draining != on {
+            self.draining = on;
+            log::info!("[worker] {}", if on { "draining: no new sessions" } else { "taking new sessions again" });
+        }
+    }
+
+    fn finished(&mut self, id: &SessionId) {
+        if let Some(thread) = self.supervisors.remove(id)
+            && thread.join().is_err()
+        {
+            log::error!("[worker] ALERT the supervisor of session {id} panicked");
+        }
+        let _ = self.given.changed.try_send(());
+        let (waiting, rest) = std::mem::take(&mut self.replacing).into_iter().partition(|(holder, ..)| holder == id);
+        self.replacing = rest;
+        for (_, asked, responder) in waiting {
+            self.create(asked, responder);
+        }
+    }
+
+    /// What time takes away: ended sessions, kept logs, adopted zombies.
+    fn tidy(&mut self) {
+        let now = self.given.clock.now();
+        let window = self.given.live.get().sessions.ended_window;
+        self.given.board.forget(|card| card.read(|view| view.ended).is_some_and(|ended| now.reached(ended + window)));
+        let (over, rest) = std::mem::take(&mut self.kept).into_iter().partition(|(_, until)| now.reached(*until));
+        self.kept = rest;
+        let over: Vec<(String, Moment)> = over;
+        for (name, _) in over {
+            if let Err(error) = self.given.root.remove(&name) {
+                log::warn!("[cleanup] cannot remove a kept log: {error}");
+            }
+        }
+        process::reap_orphans();
+    }
+}

@@ -1,0 +1,138 @@
+//! Where the worker's edge sends requests: the control API, a session's child, or a page of ours.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::api::{overlay, pages};
+use crate::config::live::Live;
+use crate::core::ids::SessionId;
+use crate::core::session::Status;
+use crate::edge::router::{Decision, Forward, Injection, Reply, Request, Router, Upstream};
+use crate::worker::board::{Board, Card};
+
+/// The worker's routes.
+pub struct WorkerRouter {
+    /// Sessions.
+    pub board: Arc<Board>,
+    /// Limits and the way back.
+    pub live: Arc<Live>,
+    /// The control API's socket.
+    pub api: Arc<Path>,
+}
+
+impl Router for WorkerRouter {
+    fn route(&self, request: &Request<'_>) -> Decision {
+        match SessionPath::parse(request.path) {
+            SessionPath::NotASession => self.to_api(),
+            SessionPath::BadId => self.gone(request, None),
+            SessionPath::Bare(id) => redirect(&id, "/", request.query),
+            SessionPath::Below(id, rest) => self.session(request, &id, rest),
+        }
+    }
+}
+
+impl WorkerRouter {
+    fn session(&self, request: &Request<'_>, id: &SessionId, rest: &str) -> Decision {
+        let Some(card) = self.board.find(id) else { return self.gone(request, None) };
+        if let Some(reason) = card.read(|view| view.ended_as()) {
+            return self.gone(request, Some(reason));
+        }
+        if is_ours(rest) {
+            return self.to_api();
+        }
+        let view = card.view();
+        match (view.open, view.status, &view.page) {
+            (true, _, Some(page)) if rest == "/" => redirect(id, page, None),
+            (true, ..) => self.to_child(card, &view.address()),
+            (false, Status::Ending(reason), _) => self.gone(request, Some(reason)),
+            (false, _, Some(_)) => Decision::Reply(pages::reconnecting(request.accepts_html)),
+            (false, _, None) => Decision::Reply(pages::getting_ready(request.accepts_html)),
+        }
+    }
+
+    fn to_child(&self, card: Arc<Card>, address: &std::net::SocketAddr) -> Decision {
+        let tag = format!("<script src=\"/session/{}/_neck/overlay.js\"></script>", card.id.expose());
+        Decision::Forward(Forward {
+            upstream: Upstream::Tcp(*address),
+            body_limit: self.live.get().edge.session_body_limit,
+            inject: Some(Injection { tag: tag.into(), version: overlay::version().into() }),
+            user: Some(card.user.clone()),
+            tunnels: Some(card),
+            // Between the child's death and its supervisor's notice.
+            unavailable: Some(pages::reconnecting(false)),
+        })
+    }
+
+    fn to_api(&self) -> Decision {
+        Decision::Forward(Forward {
+            upstream: Upstream::Api(self.api.clone()),
+            body_limit: self.live.get().edge.control_body_limit,
+            inject: None,
+            user: None,
+            tunnels: None,
+            unavailable: None,
+        })
+    }
+
+    fn gone(&self, request: &Request<'_>, reason: Option<crate::core::reason::EndReason>) -> Decision {
+        Decision::Reply(pages::gone(request.accepts_html, reason, &self.live.get().sessions.return_url))
+    }
+}
+
+/// Paths below a session that we answer ourselves.
+fn is_ours(rest: &str) -> bool {
+    rest == "/quit" || rest.starts_with("/_neck/")
+}
+
+fn redirect(id: &SessionId, rest: &str, query: Option<&str>) -> Decision {
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    Decision::Reply(Reply::redirect(format!("/session/{}{rest}{query}", id.expose())))
+}
+
+/// What a path says about a session.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SessionPath<'a> {
+    /// Not below `/session/`.
+    NotASession,
+    /// Below `/session/`, but not a session's id.
+    BadId,
+    /// `/session/ID` without the slash: relative links of the page would break.
+    Bare(SessionId),
+    /// `/session/ID/…`, with what follows the id, slash included.
+    Below(SessionId, &'a str),
+}
+
+impl<'a> SessionPath<'a> {
+    /// Reads a raw path.
+    pub fn parse(path: &'a str) -> SessionPath<'a> {
+        let Some(after) = path.strip_prefix("/session/") else {
+            return if path == "/session" { SessionPath::BadId } else { SessionPath::NotASession };
+        };
+        let (id, rest) = match after.find('/') {
+            Some(at) => after.split_at(at),
+            None => (after, ""),
+        };
+        match (id.parse(), rest) {
+            (Err(_), _) => SessionPath::BadId,
+            (Ok(id), "") => SessionPath::Bare(id),
+            (Ok(id), rest) => SessionPath::Below(id, rest),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_path_has_a_whole_id() {
+        let id = SessionId::from_entropy([0x11; 16]);
+        let whole = format!("/session/{}", id.expose());
+        assert_eq!(SessionPath::parse(&whole), SessionPath::Bare(id.clone()));
+        assert_eq!(SessionPath::parse(&format!("{whole}/a/b")), SessionPath::Below(id.clone(), "/a/b"));
+        assert_eq!(SessionPath::parse("/session/1111"), SessionPath::BadId);
+        assert_eq!(SessionPath::parse("/session/"), SessionPath::BadId);
+        assert_eq!(SessionPath::parse("/sessions"), SessionPath::NotASession);
+        assert_eq!(SessionPath::parse("/api/v1/health"), SessionPath::NotASession);
+    }
+}

@@ -1,0 +1,186 @@
+//! The worker's side of the control API.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use serde_json::json;
+
+use crate::api::auth;
+use crate::api::origin;
+use crate::api::overlay::{self, OverlaySettings};
+use crate::api::reply::{Answer, Responder};
+use crate::api::routes::Operation;
+use crate::api::server::{Call, Service};
+use crate::api::types::CreateRequest;
+use crate::config::live::Live;
+use crate::config::settings::Role;
+use crate::core::dial_policy;
+use crate::core::ids::SessionId;
+use crate::core::reason::EndReason;
+use crate::engine::moonlight::child_config;
+use crate::host::clock::Clock;
+use crate::host::entropy;
+use crate::worker::answers;
+use crate::worker::board::{Asked, Board, Card};
+use crate::worker::health::Health;
+use crate::worker::ice;
+use crate::worker::roster::Order;
+use crate::worker::stamps::Stamps;
+
+/// The field by which a controller chooses the new session's id.
+pub const SESSION_ID_FIELD: &str = "Neck-Session-Id";
+
+/// The field by which a controller says why it ends a session.
+pub const REASON_FIELD: &str = "Neck-End-Reason";
+
+/// What the API works with.
+pub struct WorkerService {
+    /// The settings, as of the last reload.
+    pub live: Arc<Live>,
+    /// Sessions.
+    pub board: Arc<Board>,
+    /// The `cleanup` thread.
+    pub roster: Sender<Order>,
+    /// What answers about sessions are marked with.
+    pub stamps: Arc<Stamps>,
+    /// What health replies say.
+    pub health: Health,
+    /// The clock.
+    pub clock: Clock,
+}
+
+impl Service for WorkerService {
+    fn role(&self) -> Role {
+        Role::Worker
+    }
+
+    fn is_admin(&self, token: &str) -> bool {
+        let settings = self.live.get();
+        let controller = settings.controller.as_ref().is_some_and(|link| link.token.matches(token));
+        // Both are compared, so that the time taken does not tell them apart.
+        settings.server.admin_token.matches(token) | controller
+    }
+
+    fn call(&self, call: Call, responder: Responder) {
+        match call.operation {
+            Operation::Health => responder.send(self.health.answer(call.admin, call.has_query("ready"))),
+            Operation::CreateSession => self.create(&call, responder),
+            Operation::ListSessions => responder.send(self.list(&call)),
+            Operation::GetSession => responder.send(self.stamps.mark(self.get(&call))),
+            Operation::DeleteSession => self.delete(&call, responder),
+            Operation::QuitSession => responder.send(self.quit(&call)),
+            Operation::SessionStatus => responder.send(self.status(&call)),
+            Operation::OverlayScript => responder.send(self.script(&call)),
+            _ => responder.send(Answer::error(404, "not found", "ask the controller")),
+        }
+    }
+}
+
+impl WorkerService {
+    fn create(&self, call: &Call, responder: Responder) {
+        let settings = self.live.get();
+        let request = match CreateRequest::parse(&call.body) {
+            Ok(request) => request,
+            Err(error) => return responder.send(Answer::error(400, "bad request", error.to_string())),
+        };
+        let ours = self.health.own_addresses();
+        if let Err(refusal) = dial_policy::check(request.body.ip(), &settings.sessions.allowed_bodies, &ours) {
+            return responder.send(Answer::error(403, "body not allowed", refusal.to_string()));
+        }
+        let id = match call.header(SESSION_ID_FIELD).map(str::parse) {
+            None => SessionId::from_entropy(entropy::bytes()),
+            Some(Ok(id)) => id,
+            Some(Err(error)) => {
+                return responder.send(Answer::error(400, "bad request", format!("{SESSION_ID_FIELD}: {error}")));
+            }
+        };
+        let base_url = origin::base_url(call, settings.server.public_url.as_deref());
+        let asked = Asked { id, request, base_url };
+        // A roster that is gone drops the responder, which answers that we are stopping.
+        let _ = self.roster.send(Order::Create(Box::new(asked), responder));
+    }
+
+    fn list(&self, call: &Call) -> Answer {
+        let settings = self.live.get();
+        let base = origin::base_url(call, settings.server.public_url.as_deref());
+        let now = self.clock.now();
+        let views: Vec<_> =
+            self.board.all().iter().map(|card| answers::view(card, &settings, now, &base)).collect();
+        Answer::json(200, &json!({"sessions": views}))
+    }
+
+    fn get(&self, call: &Call) -> Answer {
+        let settings = self.live.get();
+        let base = origin::base_url(call, settings.server.public_url.as_deref());
+        match self.card(call) {
+            Some(card) => Answer::json(200, &answers::view(&card, &settings, self.clock.now(), &base)),
+            None => answers::unknown_session(),
+        }
+    }
+
+    /// Answers when nothing of the session is left.
+    fn delete(&self, call: &Call, responder: Responder) {
+        let Some(card) = self.card(call).filter(|card| card.is_live()) else {
+            return responder.send(self.stamps.mark(answers::unknown_session()));
+        };
+        let replaced = call.header(REASON_FIELD) == Some(EndReason::Replaced.code());
+        let reason = if replaced { EndReason::Replaced } else { EndReason::Deleted };
+        let stamps = self.stamps.clone();
+        let when_over = Box::new(move || responder.send(stamps.mark(Answer::empty())));
+        let _ = self.roster.send(Order::End(card.id.clone(), reason, when_over));
+    }
+
+    /// The browser does not wait: the page is about to leave.
+    fn quit(&self, call: &Call) -> Answer {
+        if let Err(refusal) = auth::check_browser_post(call) {
+            return refusal;
+        }
+        let Some(card) = self.card(call).filter(|card| card.is_live()) else { return answers::unknown_session() };
+        let _ = self.roster.send(Order::End(card.id.clone(), EndReason::Quit, Box::new(|| ())));
+        Answer::json(202, &json!({"status": "ending"}))
+    }
+
+    fn status(&self, call: &Call) -> Answer {
+        let Some(card) = self.card(call) else { return answers::unknown_session() };
+        card.read(|view| match view.status.reason() {
+            Some(reason) => Answer::error_with(
+                404,
+                "session ended",
+                crate::api::pages::in_words(reason),
+                json!({"status": view.status.name(), "reason": reason}),
+            ),
+            None => Answer::json(200, &json!({"status": view.status.name(), "restarts": view.restarts})),
+        })
+    }
+
+    fn script(&self, call: &Call) -> Answer {
+        let Some(card) = self.card(call).filter(|card| card.is_live()) else { return answers::unknown_session() };
+        Answer::script(overlay::script(&self.overlay_settings(&card)))
+    }
+
+    fn overlay_settings(&self, card: &Card) -> OverlaySettings {
+        let settings = self.live.get();
+        OverlaySettings {
+            session_id: card.id.expose().into(),
+            base: format!("/session/{}/", card.id.expose()),
+            return_url: settings.sessions.return_url.clone(),
+            report_url: settings.sessions.report_url.clone(),
+            force_relay: settings.sessions.force_relay,
+            ice_servers: ice::servers(&settings).iter().map(child_config::ice_server).collect(),
+            experience: card.request.experience.clone(),
+            district: card.request.district.clone(),
+            body_ip: card.request.body.to_string(),
+        }
+    }
+
+    fn card(&self, call: &Call) -> Option<Arc<Card>> {
+        self.board.find(&call.id.parse().ok()?)
+    }
+}
+
+/// How long the answer to a create may take, seen from the controller: the worker ends a create that takes longer
+/// than its time-out and answers when nothing of it is left.
+pub fn longest_create(create_timeout: Duration, stop_grace: Duration) -> Duration {
+    create_timeout + stop_grace + Duration::from_secs(15)
+}

@@ -1,0 +1,404 @@
+//! A session's supervisor: the thread that owns the state machine, the child and everything of it.
+//!
+//! It waits with `poll` on the child's pidfd, the child's output and its mailbox's doorbell, feeds the machine
+//! ([`crate::core::session`]) and carries out its actions in order. It never makes a call that blocks: those run on
+//! [`crate::worker::set_up`] threads.
+
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::Signal;
+
+use crate::api::reply::Responder;
+use crate::config::settings::Settings;
+use crate::core::expiry::Expiry;
+use crate::core::reason::EndReason;
+use crate::core::restart::RestartBudget;
+use crate::core::session::{Action, Event, Failure, FailureKind, Limits, Session};
+use crate::host::clock::Clock;
+use crate::host::private_dir::PrivateDir;
+use crate::host::process::{self, ChildProcess, Spawn};
+use crate::host::process_table::{self, ProcessInfo};
+use crate::host::wake::Wake;
+use crate::worker::answers;
+use crate::worker::board::Card;
+use crate::worker::child_log::ChildLog;
+use crate::worker::mailbox::{Message, SetUpResult, WhenOver};
+use crate::worker::ports::Lease;
+use crate::worker::prepare;
+use crate::worker::roster::Order;
+use crate::worker::set_up::{SetUp, Step, Target};
+use crate::worker::stamps::Stamps;
+
+/// Between two looks at a group that is being killed: SIGKILL takes a few milliseconds.
+const CLEAR_PAUSE: Duration = Duration::from_millis(5);
+
+/// What a supervisor starts with.
+pub struct Assignment {
+    /// The published side of the session.
+    pub card: Arc<Card>,
+    /// Its port and slot.
+    pub lease: Lease,
+    /// The settings at the time of the request.
+    pub settings: Arc<Settings>,
+    /// Where session directories are.
+    pub root: Arc<PrivateDir>,
+    /// What others tell it.
+    pub inbox: Receiver<Message>,
+    /// Rings when there is something in the inbox.
+    pub wake: Arc<Wake>,
+    /// Waits for the session to become ready; `None` when nobody does.
+    pub responder: Option<Responder>,
+    /// The `cleanup` thread.
+    pub roster: Sender<Order>,
+    /// Rings the heartbeat thread: something changed.
+    pub changed: Sender<()>,
+    /// What answers about sessions are marked with.
+    pub stamps: Arc<Stamps>,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// The thread's state.
+pub struct Supervisor {
+    given: Assignment,
+    machine: Session,
+    events: VecDeque<Event>,
+    directory: Option<PrivateDir>,
+    log: Option<ChildLog>,
+    child: Option<ChildProcess>,
+    exit_seen: bool,
+    /// Processes the child had started when we began to end it, wherever they went since.
+    descendants: Vec<ProcessInfo>,
+    clearing: bool,
+    attempt: u32,
+    set_ups: Vec<SetUp>,
+    waiting: Vec<WhenOver>,
+    /// Told to the creator once nothing of the session is left.
+    failure: Option<Failure>,
+    over: Option<EndReason>,
+}
+
+impl Supervisor {
+    /// A supervisor for a session that was asked for when its card was made.
+    pub fn new(given: Assignment) -> Supervisor {
+        let machine = Session::new(limits(&given.settings), given.card.created);
+        Supervisor {
+            given,
+            machine,
+            events: VecDeque::from([Event::Begin]),
+            directory: None,
+            log: None,
+            child: None,
+            exit_seen: false,
+            descendants: Vec::new(),
+            clearing: false,
+            attempt: 0,
+            set_ups: Vec::new(),
+            waiting: Vec::new(),
+            failure: None,
+            over: None,
+        }
+    }
+
+    /// Runs until the session is over.
+    pub fn run(mut self) {
+        let reason = loop {
+            self.digest();
+            if let Some(reason) = self.over {
+                break reason;
+            }
+            self.wait();
+            self.collect();
+        };
+        self.set_ups.drain(..).for_each(SetUp::join);
+        let id = self.given.card.id.clone();
+        log::info!("[session {id}] ended: {reason}");
+        let failure = self.failure.take();
+        self.answer(failure);
+        let _ = self.given.roster.send(Order::Finished(id));
+        for message in self.given.inbox.try_iter() {
+            if let Message::End(_, Some(when_over)) = message {
+                self.waiting.push(when_over);
+            }
+        }
+        self.waiting.drain(..).for_each(|when_over| when_over());
+    }
+
+    /// Feeds queued events and carries out what they ask for, until nothing is left.
+    fn digest(&mut self) {
+        while let Some(event) = self.events.pop_front() {
+            let before = self.machine.status();
+            let actions = self.machine.input(self.given.clock.now(), event);
+            self.publish(before != self.machine.status());
+            actions.into_iter().for_each(|action| self.carry_out(action));
+        }
+    }
+
+    fn publish(&mut self, changed: bool) {
+        let (status, restarts) = (self.machine.status(), self.machine.restarts());
+        let ended = matches!(status, crate::core::session::Status::Ended(_)).then(|| self.given.clock.now());
+        self.given.card.publish(|view| {
+            view.status = status;
+            view.restarts = restarts;
+            view.ended = view.ended.or(ended);
+        });
+        if changed {
+            log::info!("[session {}] {status}", self.given.card.id);
+            let _ = self.given.changed.try_send(());
+        }
+    }
+
+    fn wait(&mut self) {
+        let now = self.given.clock.now();
+        let due = self.machine.next_deadline().map(|at| at.since(now));
+        let pause = self.clearing.then_some(CLEAR_PAUSE);
+        let timeout = [due, pause].into_iter().flatten().min().map(timespec);
+        let mut fds = vec![PollFd::from_borrowed_fd(self.given.wake.as_fd(), PollFlags::IN)];
+        if let Some(child) = self.child.as_ref().filter(|_| !self.exit_seen) {
+            fds.push(PollFd::from_borrowed_fd(child.pidfd(), PollFlags::IN));
+        }
+        if let Some(pipe) = self.log.as_ref().and_then(ChildLog::descriptor) {
+            fds.push(PollFd::from_borrowed_fd(pipe, PollFlags::IN));
+        }
+        // EINTR and a time-out are the same to us: look at everything.
+        let _ = rustix::event::poll(&mut fds, timeout.as_ref());
+    }
+
+    fn collect(&mut self) {
+        self.given.wake.clear();
+        while let Ok(message) = self.given.inbox.try_recv() {
+            self.take(message);
+        }
+        if let Some(log) = &mut self.log {
+            log.pump();
+        }
+        if !self.exit_seen
+            && let Some(exit) = self.child.as_ref().and_then(ChildProcess::exited)
+        {
+            self.exit_seen = true;
+            self.events.push_back(Event::Exited(exit.to_string()));
+        }
+        if self.clearing {
+            self.clear();
+        }
+        self.events.push_back(Event::Tick);
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Connections(_) => {
+                // Messages may overtake each other; the counter cannot.
+                self.events.push_back(Event::Connections(self.given.card.tunnels()));
+            }
+            Message::End(reason, when_over) => {
+                self.waiting.extend(when_over);
+                self.events.push_back(Event::End(reason));
+            }
+            Message::SetUp(attempt, _) if attempt != self.attempt => {}
+            Message::SetUp(_, SetUpResult::Answered) => self.events.push_back(Event::Answered),
+            Message::SetUp(_, SetUpResult::Failed(failure)) => self.events.push_back(Event::Failed(failure)),
+            Message::SetUp(_, SetUpResult::Paired(page)) => {
+                self.given.card.publish(|view| view.page = Some(page));
+                self.events.push_back(Event::Paired);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Prepare => self.prepare(),
+            Action::Spawn => self.spawn(),
+            Action::Probe => self.set_up(Step::Probe),
+            Action::Pair => self.set_up(Step::Pair),
+            Action::Open => self.given.card.publish(|view| view.open = true),
+            Action::Suspend => self.suspend(),
+            Action::ReportReady => self.answer(None),
+            Action::ReportFailure(failure) => self.note_failure(failure),
+            Action::Interrupt => self.interrupt(),
+            Action::Kill => self.kill(),
+            Action::Clear => {
+                self.clearing = true;
+                self.clear();
+            }
+            Action::CleanUp { keep_log } => self.clean_up(keep_log),
+            Action::Alert(text) => log::error!("[session {}] ALERT {text}", self.given.card.id),
+            Action::Finish(reason) => self.over = Some(reason),
+        }
+    }
+
+    fn prepare(&mut self) {
+        match prepare::session_directory(&self.given) {
+            Ok((directory, log)) => {
+                self.given.card.publish(|view| view.directory = Some(directory.path().to_owned()));
+                self.directory = Some(directory);
+                self.log = Some(log);
+                self.events.push_back(Event::Prepared);
+            }
+            Err(failure) => self.events.push_back(Event::Failed(failure)),
+        }
+    }
+
+    fn spawn(&mut self) {
+        self.attempt += 1;
+        self.exit_seen = false;
+        match self.try_spawn() {
+            Ok(child) => {
+                let process = (child.pid(), child.start_ticks());
+                log::info!("[session {}] stream process {} started", self.given.card.id, process.0);
+                self.given.card.publish(|view| view.process = Some(process));
+                self.child = Some(child);
+                self.events.push_back(Event::Spawned);
+            }
+            Err(error) => {
+                let program = self.given.settings.sessions.web_server.display();
+                let detail = format!("cannot start {program}: {error}; see sessions.web_server");
+                self.events.push_back(Event::Failed(Failure::new(FailureKind::StreamProcess, detail)));
+            }
+        }
+    }
+
+    fn try_spawn(&mut self) -> std::io::Result<ChildProcess> {
+        let missing = || std::io::Error::other("the session's directory was not made");
+        let directory = self.directory.as_ref().ok_or_else(missing)?;
+        let output = self.log.as_mut().ok_or_else(missing)?.connect()?;
+        self.given.lease.hand_over();
+        let program = &self.given.settings.sessions.web_server;
+        ChildProcess::spawn(Spawn { program, directory: directory.path(), output })
+    }
+
+    fn set_up(&mut self, step: Step) {
+        let request = &self.given.card.request;
+        let target = Target {
+            session: self.given.card.id.clone(),
+            port: self.given.lease.port(),
+            user: self.given.card.user.clone(),
+            body: request.body,
+            body_http_port: self.given.settings.bodies.http_port,
+            experience: request.experience.clone(),
+        };
+        match SetUp::start(step, target, self.attempt, self.given.card.mailbox.clone()) {
+            Ok(set_up) => self.set_ups.push(set_up),
+            Err(error) => {
+                let detail = format!("cannot start a thread: {error}");
+                self.events.push_back(Event::Failed(Failure::new(FailureKind::Host, detail)));
+            }
+        }
+    }
+
+    fn suspend(&mut self) {
+        self.given.card.publish(|view| view.open = false);
+        self.set_ups.iter().for_each(SetUp::cancel);
+    }
+
+    /// Keeps the failure, with the end of the child's log where that helps. The answer goes out when the session is
+    /// over: who is told of a failure finds nothing of it left.
+    fn note_failure(&mut self, failure: Failure) {
+        if let Some(log) = &mut self.log {
+            log.pump();
+        }
+        let card = &self.given.card;
+        let tail = self.log.as_ref().map(ChildLog::tail).unwrap_or_default();
+        let failure = prepare::explain(failure, &tail, card.id.expose());
+        log::warn!("[session {}] create failed: {}: {}", card.id, failure.kind.error(), failure.detail);
+        card.publish(|view| view.failure = Some(failure.clone()));
+        self.failure = Some(failure);
+    }
+
+    fn answer(&mut self, failure: Option<Failure>) {
+        if let Some(responder) = self.given.responder.take() {
+            let Assignment { card, settings, stamps, .. } = &self.given;
+            responder.send(stamps.mark(answers::create_result(card, settings, failure.as_ref())));
+        }
+    }
+
+    fn interrupt(&mut self) {
+        if let Some(child) = &self.child {
+            self.descendants = process_table::descendants(child.pid());
+            child.signal_group(Signal::INT);
+        }
+    }
+
+    fn kill(&mut self) {
+        if let Some(child) = &self.child {
+            self.descendants.extend(process_table::descendants(child.pid()));
+            // The leader is not reaped yet, so the group's id is still its own.
+            child.signal_group(Signal::KILL);
+        }
+    }
+
+    /// One look at what is left: kill it, reap it, and report when there is nothing.
+    fn clear(&mut self) {
+        let leader_gone = self.exit_seen || self.child.is_none();
+        let left = self.left_overs();
+        if leader_gone && !left.is_empty() {
+            self.kill();
+        }
+        left.iter().for_each(|info| {
+            process::signal_exactly(info, Signal::KILL);
+        });
+        process::reap_orphans();
+        if leader_gone && self.left_overs().is_empty() {
+            self.clearing = false;
+            self.child.take().map(ChildProcess::reap);
+            self.descendants.clear();
+            self.given.card.publish(|view| view.process = None);
+            self.events.push_back(Event::GroupGone);
+        }
+    }
+
+    /// Live processes of the session besides its leader: by group, by working directory, by descent.
+    fn left_overs(&self) -> Vec<ProcessInfo> {
+        let leader = self.child.as_ref().map(ChildProcess::pid);
+        let mut left = match &self.directory {
+            Some(directory) => process_table::working_below(directory.path()),
+            None => Vec::new(),
+        };
+        left.extend(process_table::all().into_iter().filter(|info| {
+            let of_group = leader == Some(info.group);
+            let of_descent = self.descendants.iter().any(|d| (d.pid, d.start_ticks) == (info.pid, info.start_ticks));
+            !info.zombie && (of_group || of_descent)
+        }));
+        left.retain(|info| Some(info.pid) != leader);
+        left
+    }
+
+    fn clean_up(&mut self, keep_log: bool) {
+        if let Some(child) = self.child.take() {
+            child.reap();
+        }
+        self.log = None;
+        if let Some(directory) = self.directory.take() {
+            prepare::remove_directory(&self.given, &directory, keep_log);
+        }
+        if !keep_log {
+            self.given.card.publish(|view| view.directory = None);
+        }
+        self.events.push_back(Event::Cleaned);
+    }
+}
+
+fn limits(settings: &Settings) -> Limits {
+    let sessions = &settings.sessions;
+    Limits {
+        create_timeout: sessions.create_timeout,
+        ready_timeout: sessions.ready_timeout,
+        stop_grace: sessions.stop_grace,
+        restarts: RestartBudget::new(sessions.restarts, sessions.restart_backoff),
+        expiry: Expiry {
+            connect_timeout: sessions.connect_timeout,
+            idle_timeout: sessions.idle_timeout,
+            max_duration: sessions.max_duration,
+        },
+    }
+}
+
+/// Rounded up to the next millisecond, so that a deadline has passed when poll returns.
+fn timespec(pause: Duration) -> Timespec {
+    let pause = pause + Duration::from_millis(1);
+    Timespec { tv_sec: pause.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: i64::from(pause.subsec_nanos()) }
+}

@@ -1,0 +1,52 @@
+//! Left-overs of an earlier run: processes whose working directory is ours, and directories.
+//!
+//! Only called once the listening port and the data directory's lock are ours: then no other hydraneckwebrtc uses it.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::host::private_dir::PrivateDir;
+use crate::host::process;
+use crate::host::process_table;
+
+/// How long killed processes may take to go away.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What was found and removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Processes that were killed.
+    pub processes: usize,
+    /// Directories that were removed.
+    pub directories: usize,
+    /// Processes that would not go away.
+    pub stuck: usize,
+}
+
+/// Kills and removes everything an earlier run left below `root`.
+pub fn sweep(root: &PrivateDir) -> Swept {
+    let mut swept = Swept { processes: process_table::working_below(root.path()).len(), ..Swept::default() };
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        let left = process_table::working_below(root.path());
+        swept.stuck = left.len();
+        if left.is_empty() || Instant::now() >= give_up {
+            break;
+        }
+        left.iter().for_each(|info| {
+            process::signal_exactly(info, Signal::KILL);
+        });
+        std::thread::sleep(PAUSE);
+    }
+    for name in root.names().unwrap_or_default() {
+        match root.remove(&name) {
+            Ok(()) => swept.directories += 1,
+            Err(error) => log::error!("[cleanup] ALERT cannot remove a left-over: {error}"),
+        }
+    }
+    swept
+}
