@@ -3,8 +3,10 @@
 //! Nothing below this module may use a clock, a socket, a thread, a file, the environment or randomness;
 //! `tests/rules` reads the sources and enforces it.
 
+pub mod dial_policy;
 pub mod fleet;
 pub mod ids;
+pub mod rate_limit;
 pub mod reason;
 pub mod routing;
 pub mod status;
