@@ -4,8 +4,14 @@
 //! `tests/rules` reads the sources and enforces it.
 
 pub mod expiry;
+pub mod dial_policy;
+pub mod fleet;
 pub mod ids;
+pub mod rate_limit;
 pub mod reason;
 pub mod restart;
 pub mod session;
+pub mod routing;
+pub mod status;
 pub mod time;
+pub mod worker_health;

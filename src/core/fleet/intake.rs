@@ -1,0 +1,204 @@
+//! What a heartbeat changes.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::ledger::Session;
+use super::wire::{BeatRefusal, EndOrder, Heartbeat, HeartbeatReply, MAX_SESSIONS_LISTED, SessionBrief};
+use super::{BEATS_PER_TIMEOUT, Fleet, FleetEvent, MAX_WORKERS, MIN_INTERVAL, Worker};
+use crate::core::ids::{BodyAddr, SessionId, WorkerId};
+use crate::core::reason::EndReason;
+use crate::core::time::Moment;
+use crate::core::worker_health::WorkerHealth;
+
+/// What became of a heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BeatOutcome {
+    /// It is the newest of its worker.
+    Accepted(HeartbeatReply, Vec<FleetEvent>),
+    /// Older than, or the same as, one already seen: nothing changed.
+    Stale,
+    /// It breaks a bound: nothing changed.
+    Refused(BeatRefusal),
+}
+
+impl BeatOutcome {
+    /// The body of the reply with status 200; a refusal is an error reply instead.
+    pub fn reply(&self) -> Result<HeartbeatReply, BeatRefusal> {
+        match self {
+            BeatOutcome::Accepted(reply, _) => Ok(reply.clone()),
+            BeatOutcome::Stale => Ok(HeartbeatReply::default()),
+            BeatOutcome::Refused(refusal) => Err(*refusal),
+        }
+    }
+}
+
+impl Fleet {
+    /// Takes a worker's heartbeat that came from `source`.
+    pub fn heartbeat(&mut self, now: Moment, beat: &Heartbeat, source: IpAddr) -> BeatOutcome {
+        if let Err(refusal) = beat.check() {
+            return BeatOutcome::Refused(refusal);
+        }
+        match self.workers.get(&beat.worker_id) {
+            Some(known) if beat.stamp() <= known.stamp => return BeatOutcome::Stale,
+            None if self.workers.len() >= MAX_WORKERS => {
+                return BeatOutcome::Refused(BeatRefusal::TooManyWorkers);
+            }
+            _ => {}
+        }
+        let mut news = Vec::new();
+        let lost = self.drop_unlisted(beat, &mut news);
+        self.note_worker(now, beat, source, lost, &mut news);
+        let strays = self.note_sessions(now, beat, &mut news);
+        self.settle_bodies(now, &beat.worker_id, &mut news);
+        let reply = self.reply_to(beat, strays);
+        self.check_invariants();
+        BeatOutcome::Accepted(reply, news)
+    }
+
+    /// Removes the worker's sessions that the beat knows to be gone. Says how many of them were live.
+    fn drop_unlisted(&mut self, beat: &Heartbeat, news: &mut Vec<FleetEvent>) -> usize {
+        let listed: BTreeSet<&SessionId> = beat.sessions.iter().map(|session| &session.id).collect();
+        let mut lost = 0;
+        for id in self.ledger.sessions_of(&beat.worker_id) {
+            let older = self.ledger.session(&id).is_some_and(|session| session.known_at < beat.stamp());
+            if listed.contains(&id) || !older {
+                continue;
+            }
+            if self.ledger.remove(&id).is_some_and(|session| session.is_live()) {
+                news.push(FleetEvent::SessionLost(id, beat.worker_id.clone()));
+                lost += 1;
+            }
+        }
+        lost
+    }
+
+    fn note_worker(
+        &mut self,
+        now: Moment,
+        beat: &Heartbeat,
+        source: IpAddr,
+        lost: usize,
+        news: &mut Vec<FleetEvent>,
+    ) {
+        let id = &beat.worker_id;
+        let known = self.workers.get(id);
+        match known {
+            None => news.push(FleetEvent::WorkerJoined(id.clone())),
+            Some(known) if known.stamp.generation < beat.generation => {
+                news.push(FleetEvent::WorkerRestarted(id.clone(), lost));
+            }
+            Some(_) => {}
+        }
+        let longest = self.settings.heartbeat_timeout.max(MIN_INTERVAL);
+        let worker = Worker {
+            url: beat.reach(source),
+            version: beat.version.clone(),
+            stamp: beat.stamp(),
+            max: beat.max.min(MAX_SESSIONS_LISTED as u32),
+            wireguard: beat.wireguard,
+            status: beat.status,
+            interval: beat.interval().clamp(MIN_INTERVAL, longest),
+            last_beat: now,
+            // A restarted controller learns the operator's wish from the worker's echo; later its own word counts.
+            drain: known.map_or(beat.draining, |known| known.drain),
+            stopping: beat.stopping,
+            told: known.map_or(WorkerHealth::Up, |known| known.told),
+        };
+        self.workers.insert(id.clone(), worker);
+        self.tell_health(now, id, news);
+    }
+
+    /// Takes over the list. Returns live sessions whose id belongs to another worker: they must end.
+    fn note_sessions(&mut self, now: Moment, beat: &Heartbeat, news: &mut Vec<FleetEvent>) -> Vec<SessionId> {
+        let mut strays = Vec::new();
+        for brief in &beat.sessions {
+            let owner = (self.ledger.session(&brief.id).map(|session| &session.worker))
+                .or_else(|| self.ledger.reservation(&brief.id).map(|reservation| &reservation.worker));
+            match owner {
+                Some(owner) if *owner != beat.worker_id => {
+                    if brief.status.is_live() {
+                        strays.push(brief.id.clone());
+                    }
+                }
+                _ => self.note_session(now, beat, brief, news),
+            }
+        }
+        strays
+    }
+
+    fn note_session(
+        &mut self,
+        now: Moment,
+        beat: &Heartbeat,
+        brief: &SessionBrief,
+        news: &mut Vec<FleetEvent>,
+    ) {
+        let known = self.ledger.session(&brief.id);
+        if known.is_some_and(|known| known.known_at >= beat.stamp()) {
+            return;
+        }
+        let reservation = self.ledger.reservation(&brief.id);
+        if known.is_none() && reservation.is_none() && brief.status.is_live() {
+            news.push(FleetEvent::SessionAdopted(brief.id.clone(), beat.worker_id.clone()));
+        }
+        let started = i128::from(now.0) - i128::from(brief.started_ms_ago);
+        let abandoned = reservation.is_some_and(|reservation| reservation.abandoned);
+        let session = Session {
+            brief: brief.clone(),
+            worker: beat.worker_id.clone(),
+            started: known.map_or(started, |known| known.started.min(started)),
+            known_at: beat.stamp(),
+            seen: now,
+            condemned: match known {
+                Some(known) => known.condemned,
+                None => abandoned.then_some(EndReason::CreateFailed),
+            },
+        };
+        self.ledger.put(session);
+    }
+
+    /// Applies the rule of one session per body to every body that this worker has a live session on.
+    fn settle_bodies(&mut self, now: Moment, worker: &WorkerId, news: &mut Vec<FleetEvent>) {
+        let live = self.ledger.holdings(worker).map(|held| held.live.clone()).unwrap_or_default();
+        let bodies: BTreeSet<BodyAddr> =
+            live.iter().filter_map(|id| self.ledger.session(id)).map(|session| session.brief.body).collect();
+        for body in bodies {
+            self.settle_body(now, body, news);
+        }
+    }
+
+    /// Of several sessions on one body the newest stays (by start, then id), the others end as `replaced`. A session
+    /// on a worker that is down neither wins nor loses: it may not exist any more.
+    pub(super) fn settle_body(&mut self, now: Moment, body: BodyAddr, news: &mut Vec<FleetEvent>) {
+        let mut rivals: Vec<(i128, SessionId)> = (self.ledger.live_of(body))
+            .filter(|session| session.claims_body())
+            .filter(|session| self.health(now, &session.worker) != WorkerHealth::Down)
+            .map(|session| (session.started, session.brief.id.clone()))
+            .collect();
+        rivals.sort();
+        let Some((_, winner)) = rivals.pop() else { return };
+        for (_, loser) in rivals {
+            self.ledger.condemn(&loser, EndReason::Replaced);
+            news.push(FleetEvent::SessionReplaced(loser, winner.clone()));
+        }
+    }
+
+    fn reply_to(&self, beat: &Heartbeat, strays: Vec<SessionId>) -> HeartbeatReply {
+        let live = self.ledger.holdings(&beat.worker_id).map(|held| &held.live);
+        let condemned = live.into_iter().flatten().filter_map(|id| {
+            let reason = self.ledger.session(id)?.condemned?;
+            Some(EndOrder { session_id: id.clone(), reason })
+        });
+        let strays =
+            strays.into_iter().map(|session_id| EndOrder { session_id, reason: EndReason::Replaced });
+        let longest = self.settings.heartbeat_timeout / BEATS_PER_TIMEOUT;
+        HeartbeatReply {
+            accepted: true,
+            draining: self.workers.get(&beat.worker_id).is_some_and(|worker| worker.drain),
+            end: condemned.chain(strays).collect(),
+            max_interval_ms: (beat.interval() > longest)
+                .then(|| u64::try_from(longest.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+}

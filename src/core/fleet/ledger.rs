@@ -1,0 +1,207 @@
+//! The books of the fleet: sessions and reservations, and who holds what. Every change goes through here, so that
+//! the indexes by worker and by body cannot drift from the records.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::wire::{SessionBrief, Stamp};
+use crate::core::ids::{BodyAddr, SessionId, WorkerId};
+use crate::core::reason::EndReason;
+use crate::core::status::SessionStatus;
+use crate::core::time::Moment;
+
+/// A session that a worker has, or had and still remembers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Session {
+    /// As last heard. While its worker is down this is what was last true.
+    pub brief: SessionBrief,
+    /// Its worker; never changes.
+    pub worker: WorkerId,
+    /// When it started on the controller's clock, in milliseconds; may lie before the clock's zero. The earliest
+    /// estimate is kept: a beat on a slow path makes a session look younger, never older.
+    pub started: i128,
+    /// The point in its worker's history up to which this record is true. Older facts do not change it.
+    pub known_at: Stamp,
+    /// When the record was last confirmed, for its age.
+    pub seen: Moment,
+    /// Its worker is told to end it, as this, until it has.
+    pub condemned: Option<EndReason>,
+}
+
+impl Session {
+    pub(super) fn is_live(&self) -> bool {
+        self.brief.status.is_live()
+    }
+
+    /// Whether it claims its body against another session: not while it is on its way out.
+    pub(super) fn claims_body(&self) -> bool {
+        self.is_live() && self.condemned.is_none() && self.brief.status != SessionStatus::Ending
+    }
+}
+
+/// A slot and a body held for a create that is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reservation {
+    pub body: BodyAddr,
+    pub worker: WorkerId,
+    /// When this worker's turn began.
+    pub since: Moment,
+    /// Workers that had their turn, this one included.
+    pub tried: BTreeSet<WorkerId>,
+    /// The answer was lost: if the session appears, it is ended.
+    pub abandoned: bool,
+}
+
+/// What one worker holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Holdings {
+    pub live: BTreeSet<SessionId>,
+    pub ended: BTreeSet<SessionId>,
+    pub reserved: BTreeSet<SessionId>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ledger {
+    sessions: BTreeMap<SessionId, Session>,
+    reservations: BTreeMap<SessionId, Reservation>,
+    by_worker: BTreeMap<WorkerId, Holdings>,
+    live_by_body: BTreeMap<BodyAddr, BTreeSet<SessionId>>,
+    reserved_by_body: BTreeMap<BodyAddr, SessionId>,
+}
+
+impl Ledger {
+    pub(super) fn session(&self, id: &SessionId) -> Option<&Session> {
+        self.sessions.get(id)
+    }
+
+    pub(super) fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.values()
+    }
+
+    pub(super) fn reservation(&self, id: &SessionId) -> Option<&Reservation> {
+        self.reservations.get(id)
+    }
+
+    pub(super) fn reservations(&self) -> impl Iterator<Item = (&SessionId, &Reservation)> {
+        self.reservations.iter()
+    }
+
+    /// The reservation that holds a body.
+    pub(super) fn reserved_for(&self, body: BodyAddr) -> Option<&SessionId> {
+        self.reserved_by_body.get(&body)
+    }
+
+    /// Live sessions of a body, on whatever worker.
+    pub(super) fn live_of(&self, body: BodyAddr) -> impl Iterator<Item = &Session> {
+        self.live_by_body.get(&body).into_iter().flatten().filter_map(|id| self.sessions.get(id))
+    }
+
+    /// Everything a worker holds.
+    pub(super) fn holdings(&self, worker: &WorkerId) -> Option<&Holdings> {
+        self.by_worker.get(worker)
+    }
+
+    /// Ids of all sessions of a worker, live and ended.
+    pub(super) fn sessions_of(&self, worker: &WorkerId) -> Vec<SessionId> {
+        let both = |held: &Holdings| held.live.iter().chain(&held.ended).cloned().collect();
+        self.holdings(worker).map(both).unwrap_or_default()
+    }
+
+    /// Live sessions and reservations of a worker: its slots taken.
+    pub(super) fn active_and_reserved(&self, worker: &WorkerId) -> (u32, u32) {
+        let count = |set: &BTreeSet<SessionId>| u32::try_from(set.len()).unwrap_or(u32::MAX);
+        self.holdings(worker).map_or((0, 0), |held| (count(&held.live), count(&held.reserved)))
+    }
+
+    /// Stores a session. A reservation of the same id is thereby spent: nothing is counted twice.
+    pub(super) fn put(&mut self, session: Session) {
+        let id = session.brief.id.clone();
+        self.unreserve(&id);
+        self.remove(&id);
+        let held = self.by_worker.entry(session.worker.clone()).or_default();
+        if session.is_live() {
+            held.live.insert(id.clone());
+            self.live_by_body.entry(session.brief.body).or_default().insert(id.clone());
+        } else {
+            held.ended.insert(id.clone());
+        }
+        self.sessions.insert(id, session);
+    }
+
+    /// Takes a session out of the books.
+    pub(super) fn remove(&mut self, id: &SessionId) -> Option<Session> {
+        let session = self.sessions.remove(id)?;
+        self.let_go(&session.worker, id);
+        if let Some(ids) = self.live_by_body.get_mut(&session.brief.body) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.live_by_body.remove(&session.brief.body);
+            }
+        }
+        Some(session)
+    }
+
+    /// Marks a session as to be ended by its worker. The first reason stands.
+    pub(super) fn condemn(&mut self, id: &SessionId, reason: EndReason) -> bool {
+        match self.sessions.get_mut(id) {
+            Some(session) if session.is_live() => {
+                session.condemned.get_or_insert(reason);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Stores a reservation in place of an earlier one of the same id.
+    pub(super) fn reserve(&mut self, id: SessionId, reservation: Reservation) {
+        self.unreserve(&id);
+        self.by_worker.entry(reservation.worker.clone()).or_default().reserved.insert(id.clone());
+        self.reserved_by_body.insert(reservation.body, id.clone());
+        self.reservations.insert(id, reservation);
+    }
+
+    /// Frees a reservation.
+    pub(super) fn unreserve(&mut self, id: &SessionId) -> Option<Reservation> {
+        let reservation = self.reservations.remove(id)?;
+        self.let_go(&reservation.worker, id);
+        if self.reserved_by_body.get(&reservation.body) == Some(id) {
+            self.reserved_by_body.remove(&reservation.body);
+        }
+        Some(reservation)
+    }
+
+    /// Keeps a reservation whose answer was lost until its session shows up or it expires.
+    pub(super) fn abandon(&mut self, id: &SessionId) {
+        if let Some(reservation) = self.reservations.get_mut(id) {
+            reservation.abandoned = true;
+        }
+    }
+
+    fn let_go(&mut self, worker: &WorkerId, id: &SessionId) {
+        if let Some(held) = self.by_worker.get_mut(worker) {
+            held.live.remove(id);
+            held.ended.remove(id);
+            held.reserved.remove(id);
+            if *held == Holdings::default() {
+                self.by_worker.remove(worker);
+            }
+        }
+    }
+
+    /// Panics when an index disagrees with the records: that is always our bug.
+    pub(super) fn check(&self) {
+        let mut rebuilt = Ledger::default();
+        for session in self.sessions.values() {
+            rebuilt.put(session.clone());
+        }
+        for (id, reservation) in &self.reservations {
+            assert!(!self.sessions.contains_key(id), "{id} is a session and a reservation");
+            assert!(
+                !rebuilt.reserved_by_body.contains_key(&reservation.body),
+                "two creates are under way for {}",
+                reservation.body
+            );
+            rebuilt.reserve(id.clone(), reservation.clone());
+        }
+        assert!(rebuilt == *self, "an index drifted from its records:\n{self:#?}\nrebuilt:\n{rebuilt:#?}");
+    }
+}

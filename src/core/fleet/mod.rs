@@ -1,0 +1,242 @@
+//! The controller's knowledge of its workers and their sessions: one owner, all of it soft.
+//!
+//! What it is for: choosing a worker for each create and reserving the slot, finding the worker of a session, and
+//! being whole again two heartbeats after a restart. Who owns it: the controller's one fleet thread; others ask by
+//! message or read what it publishes. What it never does: read a clock, talk to a worker, forget a slot.
+//!
+//! A session in the controller's books:
+//!
+//! ```text
+//!           reserve            confirm, or a beat lists it            a beat or `ended` says so
+//!  (none) ──────────> reserved ───────────────────────────> live ─────────────────────────────> ended
+//!    ^                 │   ^ │                                │ ^                                 │
+//!    │  release, expiry│   └─┘ try_next                condemn│ │ (it stays condemned             │
+//!    │<────────────────┘                                      v │  while it is listed as live)    │
+//!    │                                                    condemned ──────────────────────────> ended
+//!    │                                                                                            │
+//!    └──── a later beat does not list it, its worker restarted, or was down for FORGET_AFTER <────┘
+//! ```
+//! A beat that lists an unknown session adopts it straight as live (or ended): that is how a restarted controller
+//! learns of them. The session of an *abandoned* reservation (answer lost) is adopted and condemned.
+//!
+//! Facts of one worker are ordered by [`Stamp`]: beats and answers may overtake each other on the network, and an
+//! older one never undoes a newer one.
+
+mod intake;
+mod invariants;
+mod ledger;
+mod placement;
+#[cfg(test)]
+mod tests;
+mod views;
+pub mod wire;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::config::settings::{Network, Settings};
+use crate::core::ids::{SessionId, WorkerId};
+use crate::core::time::Moment;
+use crate::core::worker_health::{WorkerHealth, judge};
+
+pub use self::intake::BeatOutcome;
+use self::ledger::Ledger;
+pub use self::placement::{CreateSpec, Placed, Refused};
+pub use self::views::{Counts, Route, SessionView, WorkerView};
+use self::wire::{Stamp, WorkerStatus};
+
+/// Workers the controller can know: beyond, heartbeats are refused. Bounds memory against a loop that makes up ids.
+pub const MAX_WORKERS: usize = 1_000;
+
+/// How long a worker that is down stays listed with its sessions, for the operator to see what was lost.
+pub const FORGET_AFTER: Duration = Duration::from_secs(3_600);
+
+/// What a reservation outlives `sessions.create_timeout` by: the create's own deadline fires first, this is the net
+/// below it.
+pub const RESERVATION_MARGIN: Duration = Duration::from_secs(15);
+
+/// Beats after a restart for which an unknown session is "not known yet" instead of "unknown".
+pub const SETTLING_BEATS: u32 = 2;
+
+/// Beats a worker must have a chance to send within `workers.heartbeat_timeout`.
+const BEATS_PER_TIMEOUT: u32 = 3;
+
+/// Shortest interval a worker is believed: below, ordinary jitter would make it late all the time.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What the fleet needs of the settings.
+#[derive(Clone, Debug)]
+pub struct FleetSettings {
+    /// `workers.heartbeat_interval`
+    pub heartbeat_interval: Duration,
+    /// `workers.heartbeat_timeout`
+    pub heartbeat_timeout: Duration,
+    /// `sessions.create_timeout`
+    pub create_timeout: Duration,
+    /// `bodies.wireguard_networks`
+    pub wireguard_networks: Vec<Network>,
+}
+
+impl From<&Settings> for FleetSettings {
+    fn from(settings: &Settings) -> FleetSettings {
+        FleetSettings {
+            heartbeat_interval: settings.workers.heartbeat_interval,
+            heartbeat_timeout: settings.workers.heartbeat_timeout,
+            create_timeout: settings.sessions.create_timeout,
+            wireguard_networks: settings.bodies.wireguard_networks.clone(),
+        }
+    }
+}
+
+/// A worker as last heard.
+#[derive(Clone, Debug)]
+struct Worker {
+    url: String,
+    version: String,
+    stamp: Stamp,
+    max: u32,
+    wireguard: bool,
+    status: WorkerStatus,
+    interval: Duration,
+    last_beat: Moment,
+    /// The operator's wish.
+    drain: bool,
+    /// The worker's own.
+    stopping: bool,
+    /// Last health told by [`Fleet::tick`] or a beat, so that each change is told once.
+    told: WorkerHealth,
+}
+
+/// Something an operator may want to read in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FleetEvent {
+    /// First heartbeat of a worker.
+    WorkerJoined(WorkerId),
+    /// A new process of a known worker; this many live sessions of the old one are gone.
+    WorkerRestarted(WorkerId, usize),
+    /// A worker's health changed from the first to the second.
+    WorkerHealth(WorkerId, WorkerHealth, WorkerHealth),
+    /// A worker was down for [`FORGET_AFTER`]; it and its sessions are no longer listed.
+    WorkerForgotten(WorkerId),
+    /// A live session was taken over from a heartbeat without a create of ours.
+    SessionAdopted(SessionId, WorkerId),
+    /// A live session is gone without having been listed as ended.
+    SessionLost(SessionId, WorkerId),
+    /// Two sessions hold one body: the first is told to end as `replaced`, the second stays.
+    SessionReplaced(SessionId, SessionId),
+    /// A create neither succeeded nor failed in time; its slot is free again.
+    ReservationExpired(SessionId, WorkerId),
+}
+
+impl fmt::Display for FleetEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FleetEvent::WorkerJoined(id) => write!(f, "worker {id} joined"),
+            FleetEvent::WorkerRestarted(id, lost) => write!(f, "worker {id} restarted, {lost} sessions lost"),
+            FleetEvent::WorkerHealth(id, from, to) => write!(f, "worker {id} is {to}, was {from}"),
+            FleetEvent::WorkerForgotten(id) => write!(f, "worker {id} was down too long and is forgotten"),
+            FleetEvent::SessionAdopted(id, worker) => write!(f, "session {id} on worker {worker} taken over"),
+            FleetEvent::SessionLost(id, worker) => write!(f, "session {id} on worker {worker} is gone"),
+            FleetEvent::SessionReplaced(old, new) => write!(f, "session {old} gives way to {new}: same body"),
+            FleetEvent::ReservationExpired(id, worker) => {
+                write!(
+                    f,
+                    "create of session {id} on worker {worker} was never answered; its slot is free again"
+                )
+            }
+        }
+    }
+}
+
+/// The controller's soft state. Every method that depends on time takes `now`.
+#[derive(Debug)]
+pub struct Fleet {
+    settings: FleetSettings,
+    started: Moment,
+    workers: BTreeMap<WorkerId, Worker>,
+    ledger: Ledger,
+}
+
+impl Fleet {
+    /// An empty fleet of a controller that starts at `now`.
+    pub fn new(now: Moment, settings: FleetSettings) -> Fleet {
+        Fleet { settings, started: now, workers: BTreeMap::new(), ledger: Ledger::default() }
+    }
+
+    /// Replaces the settings (SIGHUP).
+    pub fn reconfigure(&mut self, settings: FleetSettings) {
+        self.settings = settings;
+    }
+
+    /// Sets or clears the operator's drain of a worker. False: no such worker.
+    pub fn drain(&mut self, worker: &WorkerId, on: bool) -> bool {
+        self.workers.get_mut(worker).map(|worker| worker.drain = on).is_some()
+    }
+
+    /// Lets time pass: expired reservations are freed, workers that were down too long forgotten. To be called about
+    /// once a second; being late is harmless.
+    pub fn tick(&mut self, now: Moment) -> Vec<FleetEvent> {
+        let mut news = Vec::new();
+        self.expire_reservations(now, &mut news);
+        self.forget_workers(now, &mut news);
+        let ids: Vec<WorkerId> = self.workers.keys().cloned().collect();
+        for id in ids {
+            self.tell_health(now, &id, &mut news);
+        }
+        self.check_invariants();
+        news
+    }
+
+    /// Until when a freshly started controller does not know what exists; `None` once it does.
+    pub fn settling_until(&self, now: Moment) -> Option<Moment> {
+        let until = self.started + self.settings.heartbeat_interval.saturating_mul(SETTLING_BEATS);
+        (!now.reached(until)).then_some(until)
+    }
+
+    fn health(&self, now: Moment, id: &WorkerId) -> WorkerHealth {
+        self.workers.get(id).map_or(WorkerHealth::Down, |worker| self.health_of(now, worker))
+    }
+
+    fn health_of(&self, now: Moment, worker: &Worker) -> WorkerHealth {
+        judge(now, worker.last_beat, worker.interval, self.settings.heartbeat_timeout)
+    }
+
+    fn tell_health(&mut self, now: Moment, id: &WorkerId, news: &mut Vec<FleetEvent>) {
+        let health = self.health(now, id);
+        if let Some(worker) = self.workers.get_mut(id)
+            && worker.told != health
+        {
+            news.push(FleetEvent::WorkerHealth(id.clone(), worker.told, health));
+            worker.told = health;
+        }
+    }
+
+    fn expire_reservations(&mut self, now: Moment, news: &mut Vec<FleetEvent>) {
+        let life = self.settings.create_timeout.saturating_add(RESERVATION_MARGIN);
+        let expired: Vec<SessionId> = (self.ledger.reservations())
+            .filter(|(_, reservation)| now.reached(reservation.since + life))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in expired {
+            if let Some(reservation) = self.ledger.unreserve(&id) {
+                news.push(FleetEvent::ReservationExpired(id, reservation.worker));
+            }
+        }
+    }
+
+    fn forget_workers(&mut self, now: Moment, news: &mut Vec<FleetEvent>) {
+        let silence = self.settings.heartbeat_timeout.saturating_add(FORGET_AFTER);
+        let forgotten: Vec<WorkerId> = (self.workers.iter())
+            .filter(|(_, worker)| now.reached(worker.last_beat + silence))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in forgotten {
+            for session in self.ledger.sessions_of(&id) {
+                self.ledger.remove(&session);
+            }
+            self.workers.remove(&id);
+            news.push(FleetEvent::WorkerForgotten(id));
+        }
+    }
+}

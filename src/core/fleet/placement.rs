@@ -1,0 +1,292 @@
+//! From a create request to a worker, and what became of it. The flow of one create:
+//!
+//! ```text
+//! reserve ─> Placed ── the worker has it ───────────────────────────────> confirm(stamp)
+//!    │         │ ────── the worker began and failed ────────────────────> ended(CreateFailed, stamp)
+//!    │         │ ────── the answer was lost, or took too long ──────────> abandon
+//!    │         │ ────── we gave up before sending ──────────────────────> release
+//!    │         └─────── 503, or not reached before it began ─> try_next ─> Placed | Refused
+//!    └─> Refused
+//! ```
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use super::ledger::{Reservation, Session};
+use super::wire::{SessionBrief, Stamp};
+use super::{Fleet, FleetEvent};
+use crate::core::ids::{BodyAddr, SessionId, WorkerId};
+use crate::core::reason::EndReason;
+use crate::core::routing::{Candidate, NobodyFits, choose, needs_wireguard};
+use crate::core::status::SessionStatus;
+use crate::core::time::Moment;
+use crate::core::worker_health::WorkerHealth;
+
+/// What a create asks of the fleet.
+#[derive(Clone, Debug)]
+pub struct CreateSpec {
+    /// The id it will have, made by the caller from entropy and sent along to the worker.
+    pub session_id: SessionId,
+    /// Its body.
+    pub body: BodyAddr,
+    /// Whether a session that holds the body is to be ended first.
+    pub replace: bool,
+}
+
+/// A slot on a worker, held for one create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The session to be.
+    pub session_id: SessionId,
+    /// Its body.
+    pub body: BodyAddr,
+    /// Whose turn it is.
+    pub worker: WorkerId,
+    /// How that worker is reached, without a slash at the end.
+    pub url: String,
+}
+
+/// Why a create gets no worker. Every variant leaves nothing behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The controller has just started and does not know yet who holds what: 503.
+    Settling {
+        /// For `Retry-After`.
+        retry_after: Duration,
+    },
+    /// The body is held: 409. With `replace` it means that another create for it is under way.
+    AlreadyHasSession(SessionId),
+    /// With `replace`: end this session first, report it with [`Fleet::ended`], then reserve again.
+    MustEnd {
+        /// The holder.
+        session_id: SessionId,
+        /// Its worker.
+        worker: WorkerId,
+        /// How that worker is reached.
+        url: String,
+    },
+    /// No worker can take it: 503.
+    NoWorker {
+        /// The detail of the reply.
+        why: NobodyFits,
+        /// For `Retry-After`.
+        retry_after: Duration,
+    },
+    /// The id is in use: entropy is broken, or `reserve` was called twice.
+    IdInUse,
+    /// [`Fleet::try_next`] only: the reservation is spent or expired: 504.
+    Gone,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refused::Settling { .. } => {
+                f.write_str("the controller has just started and waits for its workers' heartbeats: retry")
+            }
+            Refused::AlreadyHasSession(id) => write!(f, "the body already has session {id}"),
+            Refused::MustEnd { session_id, .. } => write!(f, "session {session_id} has to end first"),
+            Refused::NoWorker { why, .. } => why.fmt(f),
+            Refused::IdInUse => f.write_str("the session id is already in use"),
+            Refused::Gone => f.write_str("the create took too long"),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl Fleet {
+    /// Chooses a worker for a create and holds a slot on it and the body.
+    pub fn reserve(&mut self, now: Moment, spec: &CreateSpec) -> Result<Placed, Refused> {
+        if let Some(until) = self.settling_until(now) {
+            return Err(Refused::Settling { retry_after: until.since(now) });
+        }
+        let id = &spec.session_id;
+        if self.ledger.session(id).is_some() || self.ledger.reservation(id).is_some() {
+            return Err(Refused::IdInUse);
+        }
+        self.body_is_free(now, spec)?;
+        self.place(now, id, spec.body, BTreeSet::new())
+    }
+
+    /// The next worker for a create that the present one refused, or that never reached it. Each worker has one turn
+    /// per create; when none is left the reservation is free.
+    ///
+    /// Must not be called once the worker may have begun: that would launch twice.
+    pub fn try_next(&mut self, now: Moment, session_id: &SessionId) -> Result<Placed, Refused> {
+        let reservation = self.ledger.unreserve(session_id).ok_or(Refused::Gone)?;
+        let placed = self.place(now, session_id, reservation.body, reservation.tried);
+        self.check_invariants();
+        placed
+    }
+
+    /// The worker answered that it has the session, as of `stamp`. Says whether the session stands: false when it is
+    /// known to have ended since, or its worker to have restarted.
+    pub fn confirm(&mut self, now: Moment, placed: &Placed, stamp: Stamp) -> (bool, Vec<FleetEvent>) {
+        self.learn(now, placed, SessionStatus::Requested, None, stamp);
+        let mut news = Vec::new();
+        self.settle_body(now, placed.body, &mut news);
+        self.check_invariants();
+        (self.ledger.session(&placed.session_id).is_some_and(Session::is_live), news)
+    }
+
+    /// A worker answered that the session is over, as of `stamp`: a create failed there, or a DELETE was done.
+    /// Unknown ids are ignored.
+    pub fn ended(&mut self, now: Moment, session_id: &SessionId, reason: EndReason, stamp: Stamp) {
+        let known = match (self.ledger.session(session_id), self.ledger.reservation(session_id)) {
+            (Some(session), _) => Some((session.brief.body, session.worker.clone())),
+            (None, Some(reservation)) => Some((reservation.body, reservation.worker.clone())),
+            (None, None) => None,
+        };
+        if let Some((body, worker)) = known {
+            let placed = Placed { session_id: session_id.clone(), body, worker, url: String::new() };
+            self.learn(now, &placed, SessionStatus::Ended, Some(reason), stamp);
+        }
+        self.check_invariants();
+    }
+
+    /// The create was given up before anything was sent.
+    pub fn release(&mut self, session_id: &SessionId) {
+        self.ledger.unreserve(session_id);
+        self.check_invariants();
+    }
+
+    /// The create's answer is lost or will not be waited for. Slot and body stay held until the session shows up in a
+    /// heartbeat (then it is ended as `create_failed`) or the reservation expires.
+    pub fn abandon(&mut self, session_id: &SessionId) {
+        self.ledger.abandon(session_id);
+        self.ledger.condemn(session_id, EndReason::CreateFailed);
+        self.check_invariants();
+    }
+
+    /// Orders a session's end through its worker's next heartbeat, for when the worker cannot be reached now. False:
+    /// no such live session.
+    pub fn condemn(&mut self, session_id: &SessionId, reason: EndReason) -> bool {
+        self.ledger.condemn(session_id, reason)
+    }
+
+    fn body_is_free(&self, now: Moment, spec: &CreateSpec) -> Result<(), Refused> {
+        if let Some(id) = self.ledger.reserved_for(spec.body) {
+            return Err(Refused::AlreadyHasSession(id.clone()));
+        }
+        // A session on a worker that is down does not hold its body: nobody could free it.
+        let holder = (self.ledger.live_of(spec.body))
+            .filter(|session| self.health(now, &session.worker) != WorkerHealth::Down)
+            .max_by_key(|session| (session.claims_body(), session.started));
+        match holder {
+            None => Ok(()),
+            Some(holder) if spec.replace => Err(Refused::MustEnd {
+                session_id: holder.brief.id.clone(),
+                worker: holder.worker.clone(),
+                url: self.workers.get(&holder.worker).map(|worker| worker.url.clone()).unwrap_or_default(),
+            }),
+            Some(holder) => Err(Refused::AlreadyHasSession(holder.brief.id.clone())),
+        }
+    }
+
+    fn place(
+        &mut self,
+        now: Moment,
+        id: &SessionId,
+        body: BodyAddr,
+        mut tried: BTreeSet<WorkerId>,
+    ) -> Result<Placed, Refused> {
+        let worker = self.choose_worker(now, body, &tried)?;
+        let url = self.workers.get(&worker).map(|worker| worker.url.clone()).unwrap_or_default();
+        tried.insert(worker.clone());
+        let reservation = Reservation { body, worker: worker.clone(), since: now, tried, abandoned: false };
+        self.ledger.reserve(id.clone(), reservation);
+        self.check_invariants();
+        Ok(Placed { session_id: id.clone(), body, worker, url })
+    }
+
+    fn choose_worker(
+        &self,
+        now: Moment,
+        body: BodyAddr,
+        tried: &BTreeSet<WorkerId>,
+    ) -> Result<WorkerId, Refused> {
+        let candidates = self.workers.iter().map(|(id, worker)| {
+            let (active, reserved) = self.ledger.active_and_reserved(id);
+            let taken = active.saturating_add(reserved);
+            Candidate {
+                id,
+                health: self.health_of(now, worker),
+                draining: worker.drain || worker.stopping,
+                // Who had its turn said that it is full, or did not answer, which comes to the same.
+                taken: if tried.contains(id) { worker.max } else { taken },
+                max: worker.max,
+                wireguard: worker.wireguard,
+            }
+        });
+        let needs_wireguard = needs_wireguard(body, &self.settings.wireguard_networks);
+        choose(candidates, needs_wireguard)
+            .cloned()
+            .map_err(|why| Refused::NoWorker { why, retry_after: self.settings.heartbeat_interval })
+    }
+
+    /// Writes down a fact about a session that came in an answer, unless its worker has told something newer.
+    fn learn(
+        &mut self,
+        now: Moment,
+        placed: &Placed,
+        status: SessionStatus,
+        reason: Option<EndReason>,
+        stamp: Stamp,
+    ) {
+        let id = &placed.session_id;
+        let known = self.ledger.session(id);
+        let reservation = self.ledger.reservation(id);
+        if reservation.is_some_and(|reservation| reservation.worker != placed.worker) {
+            return; // a late answer of a worker whose turn is over; its own beat will show it as a stray
+        }
+        let abandoned = reservation.is_some_and(|reservation| reservation.abandoned);
+        let Some(worker) = self.workers.get(&placed.worker) else { return };
+        if known.is_some_and(|known| known.worker != placed.worker || known.known_at > stamp) {
+            return;
+        }
+        if known.is_none() && worker.stamp > stamp {
+            // A later beat does not list it: it came and went. What was held for it is free.
+            self.ledger.unreserve(id);
+            return;
+        }
+        let session = match known {
+            Some(known) if status.is_live() => Session { known_at: stamp, ..known.clone() },
+            known => Session {
+                brief: fresh_brief(placed, status, reason, known.map(|known| &known.brief)),
+                worker: placed.worker.clone(),
+                started: known.map_or(i128::from(now.0), |known| known.started),
+                known_at: stamp,
+                seen: now,
+                condemned: match known {
+                    Some(known) => known.condemned,
+                    None => abandoned.then_some(EndReason::CreateFailed),
+                },
+            },
+        };
+        self.ledger.put(session);
+    }
+}
+
+fn fresh_brief(
+    placed: &Placed,
+    status: SessionStatus,
+    reason: Option<EndReason>,
+    known: Option<&SessionBrief>,
+) -> SessionBrief {
+    match known {
+        Some(known) => SessionBrief { status, reason, connections: 0, ..known.clone() },
+        None => SessionBrief {
+            id: placed.session_id.clone(),
+            body: placed.body,
+            status,
+            reason,
+            started_ms_ago: 0,
+            connections: 0,
+            experience: None,
+            district: None,
+            age_ms: 0,
+        },
+    }
+}

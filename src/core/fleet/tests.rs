@@ -1,0 +1,352 @@
+//! One behaviour each; whole histories are in `tests/sim`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::wire::{BeatRefusal, Generation, Heartbeat, SessionBrief, Stamp, WorkerStatus};
+use super::*;
+use crate::core::ids::BodyAddr;
+use crate::core::reason::EndReason;
+use crate::core::status::SessionStatus;
+
+const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 9));
+const SECOND: Duration = Duration::from_secs(1);
+
+fn settings() -> FleetSettings {
+    FleetSettings {
+        heartbeat_interval: 10 * SECOND,
+        heartbeat_timeout: 60 * SECOND,
+        create_timeout: 45 * SECOND,
+        wireguard_networks: vec![Network { address: "10.10.0.0".parse().unwrap(), prefix: 16 }],
+    }
+}
+
+/// A fleet that has settled: it started 20 s before `at(0)`.
+fn settled() -> Fleet {
+    Fleet::new(Moment(1_000_000 - 20_000), settings())
+}
+
+fn at(seconds: u64) -> Moment {
+    Moment(1_000_000 + seconds * 1_000)
+}
+
+fn id(n: u8) -> SessionId {
+    SessionId::from_entropy([n; 16])
+}
+
+fn body(n: u8) -> BodyAddr {
+    BodyAddr::from(IpAddr::from([10, 10, 0, n]))
+}
+
+fn name(worker: &str) -> WorkerId {
+    worker.parse().unwrap()
+}
+
+fn stamp(boot_ms: u64, seq: u64) -> Stamp {
+    Stamp { generation: Generation { boot_ms, nonce: 7 }, seq }
+}
+
+fn brief(n: u8, body_n: u8, status: SessionStatus, started_ms_ago: u64) -> SessionBrief {
+    SessionBrief {
+        id: id(n),
+        body: body(body_n),
+        status,
+        reason: None,
+        started_ms_ago,
+        connections: 0,
+        experience: None,
+        district: None,
+        age_ms: started_ms_ago,
+    }
+}
+
+fn beat(worker: &str, stamp: Stamp, sessions: Vec<SessionBrief>) -> Heartbeat {
+    Heartbeat {
+        worker_id: name(worker),
+        generation: stamp.generation,
+        seq: stamp.seq,
+        url: None,
+        port: 47990,
+        version: "1.0.0".to_owned(),
+        max: 2,
+        wireguard: true,
+        draining: false,
+        stopping: false,
+        status: WorkerStatus::Ok,
+        interval_ms: 10_000,
+        sessions,
+    }
+}
+
+fn hear(fleet: &mut Fleet, now: Moment, beat: &Heartbeat) -> wire::HeartbeatReply {
+    let outcome = fleet.heartbeat(now, beat, SOURCE);
+    let reply = outcome.reply().unwrap();
+    assert!(reply.accepted, "{outcome:?}");
+    reply
+}
+
+fn create(n: u8, body_n: u8) -> CreateSpec {
+    CreateSpec { session_id: id(n), body: body(body_n), replace: false }
+}
+
+#[test]
+fn a_burst_spreads_and_never_overshoots() {
+    let mut fleet = settled();
+    for worker in ["a", "b"] {
+        hear(&mut fleet, at(0), &beat(worker, stamp(1, 1), vec![]));
+    }
+    let placed: Vec<String> =
+        (1..=4).map(|n| fleet.reserve(at(1), &create(n, n)).unwrap().worker.to_string()).collect();
+    assert_eq!(placed, ["a", "b", "a", "b"]);
+    let fifth = fleet.reserve(at(1), &create(5, 5)).unwrap_err();
+    assert!(matches!(&fifth, Refused::NoWorker { why, .. } if why.full == 2), "{fifth:?}");
+    assert!(matches!(fifth, Refused::NoWorker { retry_after, .. } if !retry_after.is_zero()));
+}
+
+#[test]
+fn a_session_is_counted_once_whether_the_answer_or_the_beat_comes_first() {
+    for answer_first in [true, false] {
+        let mut fleet = settled();
+        hear(&mut fleet, at(0), &beat("a", stamp(1, 1), vec![]));
+        let placed = fleet.reserve(at(1), &create(1, 1)).unwrap();
+        let listing = beat("a", stamp(1, 2), vec![brief(1, 1, SessionStatus::Ready, 10)]);
+        if answer_first {
+            assert!(fleet.confirm(at(2), &placed, stamp(1, 1)).0);
+            hear(&mut fleet, at(2), &listing);
+        } else {
+            hear(&mut fleet, at(2), &listing);
+            assert!(fleet.confirm(at(2), &placed, stamp(1, 1)).0);
+        }
+        let view = fleet.worker(at(2), &name("a")).unwrap();
+        assert_eq!((view.active, view.reserved), (1, 0), "answer first: {answer_first}");
+    }
+}
+
+#[test]
+fn a_beat_begun_before_the_create_does_not_lose_the_session() {
+    let mut fleet = settled();
+    hear(&mut fleet, at(0), &beat("a", stamp(1, 1), vec![]));
+    let placed = fleet.reserve(at(1), &create(1, 1)).unwrap();
+    // The worker began beat 2, then took the session: its answer overtakes the beat.
+    fleet.confirm(at(2), &placed, stamp(1, 2));
+    hear(&mut fleet, at(3), &beat("a", stamp(1, 2), vec![]));
+    assert!(matches!(fleet.lookup(at(3), &id(1)), Route::Worker { .. }), "lost by an older beat");
+    hear(&mut fleet, at(4), &beat("a", stamp(1, 3), vec![]));
+    assert_eq!(fleet.lookup(at(4), &id(1)), Route::Unknown, "a later beat knows better");
+}
+
+#[test]
+fn a_late_answer_neither_revives_a_dead_session_nor_leaks_a_slot() {
+    let mut fleet = settled();
+    hear(&mut fleet, at(0), &beat("a", stamp(1, 1), vec![]));
+    let placed = fleet.reserve(at(1), &create(1, 1)).unwrap();
+    assert_eq!(fleet.tick(at(70)).len(), 2, "expired, and the worker is down");
+    hear(&mut fleet, at(71), &beat("a", stamp(2, 1), vec![]));
+    assert!(!fleet.confirm(at(72), &placed, stamp(1, 1)).0, "its worker restarted since");
+    let view = fleet.worker(at(72), &name("a")).unwrap();
+    assert_eq!((view.active, view.reserved), (0, 0));
+}
+
+#[test]
+fn a_body_has_one_session_and_replace_names_the_one_to_end() {
+    let mut fleet = settled();
+    hear(&mut fleet, at(0), &beat("a", stamp(1, 1), vec![]));
+    let placed = fleet.reserve(at(1), &create(1, 1)).unwrap();
+    let again = CreateSpec { replace: true, ..create(2, 1) };
+    assert_eq!(fleet.reserve(at(1), &again), Err(Refused::AlreadyHasSession(id(1))), "still under way");
+    fleet.confirm(at(2), &placed, stamp(1, 1));
+    assert_eq!(fleet.reserve(at(3), &create(2, 1)), Err(Refused::AlreadyHasSession(id(1))));
+    let must_end = fleet.reserve(at(3), &again).unwrap_err();
+    assert!(matches!(&must_end, Refused::MustEnd { session_id, .. } if *session_id == id(1)), "{must_end:?}");
+    fleet.ended(at(4), &id(1), EndReason::Replaced, stamp(1, 1));
+    assert!(fleet.reserve(at(4), &again).is_ok());
+}
+
+#[test]
+fn each_worker_has_one_turn_per_create_and_the_last_refusal_frees_everything() {
+    let mut fleet = settled();
+    for worker in ["a", "b"] {
+        hear(&mut fleet, at(0), &beat(worker, stamp(1, 1), vec![]));
+    }
+    assert_eq!(fleet.reserve(at(1), &create(1, 1)).unwrap().worker, name("a"));
+    assert_eq!(fleet.try_next(at(1), &id(1)).unwrap().worker, name("b"));
+    assert!(matches!(fleet.try_next(at(1), &id(1)), Err(Refused::NoWorker { .. })));
+    assert_eq!(fleet.try_next(at(1), &id(1)), Err(Refused::Gone));
+    assert_eq!(fleet.counts(at(1)).reserved, 0);
+    assert!(fleet.reserve(at(1), &create(2, 1)).is_ok(), "the body is free");
+}
+
+#[test]
+fn the_newer_of_two_sessions_on_one_body_stays() {
+    let mut fleet = settled();
+    hear(&mut fleet, at(0), &beat("a", stamp(1, 1), vec![brief(1, 1, SessionStatus::Streaming, 5_000)]));
+    hear(&mut fleet, at(55), &beat("b", stamp(1, 1), vec![]));
+    // a is down: its body may be used again.
+    let placed = fleet.reserve(at(61), &create(2, 1)).unwrap();
+    fleet.confirm(at(62), &placed, stamp(1, 1));
+    assert!(matches!(fleet.lookup(at(62), &id(1)), Route::Down { .. }));
+    let old = vec![brief(1, 1, SessionStatus::Streaming, 70_000)];
+    let reply = hear(&mut fleet, at(65), &beat("a", stamp(1, 2), old.clone()));
+    assert_eq!(reply.end, [wire::EndOrder { session_id: id(1), reason: EndReason::Replaced }]);
+    let again = hear(&mut fleet, at(66), &beat("a", stamp(1, 3), old));
+    assert_eq!(again.end, reply.end, "repeated until it has ended");
+    let ended = hear(&mut fleet, at(67), &beat("a", stamp(1, 4), vec![brief(1, 1, SessionStatus::Ended, 0)]));
+    assert_eq!(ended.end, []);
+    assert_eq!(fleet.session(at(67), &id(2)).unwrap().ending_as, None);
+}
+
+#[test]
+fn of_two_that_started_together_the_greater_id_stays() {
+    let mut fleet = settled();
+    hear(&mut fleet, at(0), &beat("a", stamp(1, 1), vec![brief(1, 1, SessionStatus::Streaming, 500)]));
+    let reply =
+        hear(&mut fleet, at(0), &beat("b", stamp(1, 1), vec![brief(2, 1, SessionStatus::Streaming, 500)]));
+    assert_eq!(reply.end, []);
+    assert_eq!(fleet.session(at(0), &id(1)).unwrap().ending_as, Some(EndReason::Replaced));
+}
+
+#[test]
+fn a_stale_or_replayed_beat_changes_nothing() {
+    let mut fleet = settled();
+    let newest = beat("a", stamp(2, 5), vec![brief(1, 1, SessionStatus::Ready, 0)]);
+    hear(&mut fleet, at(0), &newest);
+    let before = format!("{fleet:?}");
+    for old in [stamp(1, 9), stamp(2, 4), stamp(2, 5)] {
+        let outcome = fleet.heartbeat(at(5), &beat("a", old, vec![]), SOURCE);
+        assert_eq!(outcome, BeatOutcome::Stale, "{old:?}");
+        assert!(!outcome.reply().unwrap().accepted);
+    }
+    assert_eq!(format!("{fleet:?}"), before);
+}
+
+#[test]
+fn a_restarted_worker_has_lost_what_it_does_not_list() {
+    let mut fleet = settled();
+    hear(&mut fleet, at(0), &beat("a", stamp(1, 9), vec![brief(1, 1, SessionStatus::Ready, 0)]));
+    let outcome = fleet.heartbeat(at(5), &beat("a", stamp(2, 1), vec![]), SOURCE);
+    let BeatOutcome::Accepted(_, news) = outcome else { panic!("{outcome:?}") };
+    assert!(news.contains(&FleetEvent::WorkerRestarted(name("a"), 1)), "{news:?}");
+    assert_eq!(fleet.lookup(at(5), &id(1)), Route::Unknown);
+}
+
+#[test]
+fn a_restarted_controller_settles_for_two_beats() {
+    let mut fleet = Fleet::new(at(0), settings());
+    let live = vec![brief(1, 1, SessionStatus::Streaming, 9_000)];
+    hear(&mut fleet, at(1), &beat("a", stamp(1, 40), live));
+    assert!(matches!(fleet.lookup(at(2), &id(1)), Route::Worker { .. }), "what is known is routed at once");
+    assert_eq!(fleet.lookup(at(2), &id(9)), Route::Settling { retry_after: 18 * SECOND });
+    assert!(matches!(fleet.reserve(at(2), &create(2, 2)), Err(Refused::Settling { .. })));
+    assert_eq!(fleet.lookup(at(20), &id(9)), Route::Unknown);
+    assert!(fleet.reserve(at(20), &create(2, 2)).is_err(), "a is late by now");
+}
+
+#[test]
+fn a_drain_survives_a_controller_restart_and_a_worker_restart() {
+    let mut fleet = settled();
+    hear(&mut fleet, at(0), &beat("a", stamp(1, 1), vec![]));
+    assert!(fleet.drain(&name("a"), true));
+    assert!(!fleet.drain(&name("z"), true), "an unknown worker");
+    assert!(hear(&mut fleet, at(1), &beat("a", stamp(1, 2), vec![])).draining);
+    let mut restarted = Fleet::new(at(2), settings());
+    let echo = Heartbeat { draining: true, ..beat("a", stamp(1, 3), vec![]) };
+    assert!(hear(&mut restarted, at(3), &echo).draining);
+    assert!(hear(&mut restarted, at(4), &beat("a", stamp(2, 1), vec![])).draining);
+    restarted.drain(&name("a"), false);
+    let echo = Heartbeat { draining: true, ..beat("a", stamp(2, 2), vec![]) };
+    assert!(!hear(&mut restarted, at(5), &echo).draining, "an echo on its way does not undo the undrain");
+}
+
+#[test]
+fn a_stopping_worker_gets_nothing_new_but_its_stop_is_no_drain() {
+    let mut fleet = settled();
+    let stopping = Heartbeat { stopping: true, ..beat("a", stamp(1, 1), vec![]) };
+    assert!(!hear(&mut fleet, at(0), &stopping).draining);
+    assert!(
+        matches!(fleet.reserve(at(1), &create(1, 1)), Err(Refused::NoWorker { why, .. }) if why.draining == 1)
+    );
+}
+
+#[test]
+fn an_abandoned_create_is_ended_when_its_session_shows_up() {
+    let mut fleet = settled();
+    hear(&mut fleet, at(0), &beat("a", stamp(1, 1), vec![]));
+    fleet.reserve(at(1), &create(1, 1)).unwrap();
+    fleet.abandon(&id(1));
+    assert!(matches!(fleet.reserve(at(2), &create(2, 1)), Err(Refused::AlreadyHasSession(_))));
+    let reply = hear(&mut fleet, at(3), &beat("a", stamp(1, 2), vec![brief(1, 1, SessionStatus::Ready, 1)]));
+    assert_eq!(reply.end, [wire::EndOrder { session_id: id(1), reason: EndReason::CreateFailed }]);
+}
+
+#[test]
+fn an_id_listed_by_two_workers_stays_with_the_first() {
+    let mut fleet = settled();
+    hear(&mut fleet, at(0), &beat("a", stamp(1, 1), vec![brief(1, 1, SessionStatus::Ready, 1)]));
+    let reply = hear(&mut fleet, at(1), &beat("b", stamp(1, 1), vec![brief(1, 1, SessionStatus::Ready, 1)]));
+    assert_eq!(reply.end.len(), 1);
+    assert!(matches!(fleet.lookup(at(1), &id(1)), Route::Worker { worker, .. } if worker == name("a")));
+}
+
+#[test]
+fn a_worker_down_for_long_is_forgotten_with_its_sessions() {
+    let mut fleet = settled();
+    hear(&mut fleet, at(0), &beat("a", stamp(1, 1), vec![brief(1, 1, SessionStatus::Ready, 1)]));
+    fleet.tick(at(3_659));
+    assert_eq!(fleet.session(at(3_659), &id(1)).unwrap().status, SessionStatus::Down);
+    assert!(fleet.tick(at(3_660)).contains(&FleetEvent::WorkerForgotten(name("a"))));
+    assert_eq!(fleet.sessions(at(3_660)), []);
+}
+
+#[test]
+fn beats_beyond_the_bounds_are_refused_and_change_nothing() {
+    let mut fleet = settled();
+    let fine = beat("a", stamp(1, 1), vec![]);
+    let twice = vec![brief(1, 1, SessionStatus::Ready, 0), brief(1, 2, SessionStatus::Ready, 0)];
+    let with_url = |url: &str| Heartbeat { url: Some(url.to_owned()), ..fine.clone() };
+    for (bad, refusal) in [
+        (beat("a", stamp(1, 1), twice), BeatRefusal::SessionTwice),
+        (Heartbeat { version: "v".repeat(257), ..fine.clone() }, BeatRefusal::BadText("version")),
+        (Heartbeat { version: "1\n2".to_owned(), ..fine.clone() }, BeatRefusal::BadText("version")),
+        (with_url("https://a:1"), BeatRefusal::BadUrl),
+        (with_url("http://a:1/x"), BeatRefusal::BadUrl),
+        (with_url("http://"), BeatRefusal::BadUrl),
+    ] {
+        assert_eq!(fleet.heartbeat(at(0), &bad, SOURCE), BeatOutcome::Refused(refusal), "{bad:?}");
+    }
+    assert_eq!(fleet.workers(at(0)), []);
+    for n in 0..MAX_WORKERS {
+        fleet.workers.insert(name(&format!("w{n}")), dummy_worker());
+    }
+    assert_eq!(fleet.heartbeat(at(0), &fine, SOURCE), BeatOutcome::Refused(BeatRefusal::TooManyWorkers));
+}
+
+fn dummy_worker() -> Worker {
+    let mut fleet = settled();
+    hear(&mut fleet, at(0), &beat("a", stamp(1, 1), vec![]));
+    fleet.workers.remove(&name("a")).unwrap()
+}
+
+#[test]
+fn a_worker_is_reached_where_it_says_or_where_it_came_from() {
+    let plain = beat("a", stamp(1, 1), vec![]);
+    assert_eq!(plain.reach("::ffff:127.0.0.4".parse().unwrap()), "http://127.0.0.4:47990");
+    assert_eq!(plain.reach("fd00::4".parse().unwrap()), "http://[fd00::4]:47990");
+    let said = Heartbeat { url: Some("http://w1.example:80/".to_owned()), ..plain };
+    assert_eq!(said.reach(SOURCE), "http://w1.example:80");
+}
+
+#[test]
+fn a_beat_of_a_newer_worker_with_unknown_fields_is_understood() {
+    let mut json = serde_json::to_value(beat("a", stamp(1, 1), vec![])).unwrap();
+    json["mood"] = "sunny".into();
+    json["status"] = "euphoric".into();
+    let beat: Heartbeat = serde_json::from_value(json).unwrap();
+    assert_eq!(beat.status, WorkerStatus::Degraded);
+}
+
+#[test]
+fn a_worker_with_too_long_an_interval_is_told_a_shorter_one() {
+    let mut fleet = settled();
+    let slow = Heartbeat { interval_ms: 300_000, ..beat("a", stamp(1, 1), vec![]) };
+    assert_eq!(hear(&mut fleet, at(0), &slow).max_interval_ms, Some(20_000));
+}

@@ -1,0 +1,213 @@
+//! What others may read of the fleet.
+
+use std::time::Duration;
+
+use super::ledger::Session;
+use super::wire::{Stamp, WorkerStatus};
+use super::{Fleet, Worker};
+use crate::core::ids::{BodyAddr, SessionId, WorkerId};
+use crate::core::reason::EndReason;
+use crate::core::status::SessionStatus;
+use crate::core::time::Moment;
+use crate::core::worker_health::WorkerHealth;
+
+/// Where requests for a session go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// To this worker, which also shows why an ended session ended.
+    Worker {
+        /// Its name.
+        worker: WorkerId,
+        /// How it is reached.
+        url: String,
+    },
+    /// Its worker is not heard from.
+    Down {
+        /// Its name.
+        worker: WorkerId,
+    },
+    /// Not known yet: the controller has just started. 503.
+    Settling {
+        /// For `Retry-After`.
+        retry_after: Duration,
+    },
+    /// 404.
+    Unknown,
+}
+
+/// A worker in `GET /api/v1/workers`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerView {
+    /// Its name.
+    pub id: WorkerId,
+    /// How it is reached.
+    pub url: String,
+    /// Its version.
+    pub version: String,
+    /// Whether it is heard from.
+    pub health: WorkerHealth,
+    /// What it thinks of itself.
+    pub status: WorkerStatus,
+    /// Since its last heartbeat.
+    pub last_heartbeat_age: Duration,
+    /// Live sessions.
+    pub active: u32,
+    /// Slots held for creates under way.
+    pub reserved: u32,
+    /// Slots in all.
+    pub max: u32,
+    /// Whether it has a WireGuard interface.
+    pub wireguard: bool,
+    /// The operator drains it.
+    pub draining: bool,
+    /// It is going down by itself.
+    pub stopping: bool,
+}
+
+/// A session in `GET /api/v1/sessions`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionView {
+    /// Its id.
+    pub id: SessionId,
+    /// Its worker.
+    pub worker: WorkerId,
+    /// Its body.
+    pub body: BodyAddr,
+    /// Where in its life; `down` while its worker is.
+    pub status: SessionStatus,
+    /// Why it ended.
+    pub reason: Option<EndReason>,
+    /// What was launched on the body.
+    pub experience: Option<String>,
+    /// Where the person is.
+    pub district: Option<String>,
+    /// How long it has lived.
+    pub age: Duration,
+    /// Open browser connections.
+    pub connections: u32,
+    /// Why it is about to end by our order.
+    pub ending_as: Option<EndReason>,
+}
+
+/// The fleet in numbers, for health replies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Workers heard from in time.
+    pub up: usize,
+    /// Workers that missed a beat.
+    pub late: usize,
+    /// Workers not heard from.
+    pub down: usize,
+    /// Of the workers up or late: no new sessions there.
+    pub draining: usize,
+    /// Live sessions on workers that are not down.
+    pub active: u64,
+    /// Live sessions on workers that are down.
+    pub lost_sight_of: u64,
+    /// Creates under way.
+    pub reserved: u64,
+    /// Slots of workers that are up and not draining.
+    pub capacity: u64,
+}
+
+impl Fleet {
+    /// Where requests for a session go.
+    pub fn lookup(&self, now: Moment, session_id: &SessionId) -> Route {
+        let session = self.ledger.session(session_id).map(|session| &session.worker);
+        let reserved = || self.ledger.reservation(session_id).map(|reservation| &reservation.worker);
+        let found = session.or_else(reserved).and_then(|id| self.workers.get_key_value(id));
+        match (found, self.settling_until(now)) {
+            (Some((id, worker)), _) if self.health_of(now, worker) == WorkerHealth::Down => {
+                Route::Down { worker: id.clone() }
+            }
+            (Some((id, worker)), _) => Route::Worker { worker: id.clone(), url: worker.url.clone() },
+            (None, Some(until)) => Route::Settling { retry_after: until.since(now) },
+            (None, None) => Route::Unknown,
+        }
+    }
+
+    /// All workers, by id.
+    pub fn workers(&self, now: Moment) -> Vec<WorkerView> {
+        self.workers.iter().map(|(id, worker)| self.worker_view(now, id, worker)).collect()
+    }
+
+    /// One worker.
+    pub fn worker(&self, now: Moment, id: &WorkerId) -> Option<WorkerView> {
+        self.workers.get(id).map(|worker| self.worker_view(now, id, worker))
+    }
+
+    /// All sessions, by id, ended ones included as long as their worker remembers them.
+    pub fn sessions(&self, now: Moment) -> Vec<SessionView> {
+        self.ledger.sessions().map(|session| self.session_view(now, session)).collect()
+    }
+
+    /// One session.
+    pub fn session(&self, now: Moment, id: &SessionId) -> Option<SessionView> {
+        self.ledger.session(id).map(|session| self.session_view(now, session))
+    }
+
+    /// The newest fact known of a worker: the stamp to use for an answer of it that carried none.
+    pub fn last_stamp(&self, worker: &WorkerId) -> Option<Stamp> {
+        self.workers.get(worker).map(|worker| worker.stamp)
+    }
+
+    /// The fleet in numbers.
+    pub fn counts(&self, now: Moment) -> Counts {
+        let mut counts = Counts::default();
+        for view in self.workers(now) {
+            let closed = view.draining || view.stopping;
+            match view.health {
+                WorkerHealth::Up => counts.up += 1,
+                WorkerHealth::Late => counts.late += 1,
+                WorkerHealth::Down => counts.down += 1,
+            }
+            if view.health == WorkerHealth::Down {
+                counts.lost_sight_of += u64::from(view.active);
+            } else {
+                counts.active += u64::from(view.active);
+                counts.draining += usize::from(closed);
+            }
+            if view.health == WorkerHealth::Up && !closed {
+                counts.capacity += u64::from(view.max);
+            }
+            counts.reserved += u64::from(view.reserved);
+        }
+        counts
+    }
+
+    fn worker_view(&self, now: Moment, id: &WorkerId, worker: &Worker) -> WorkerView {
+        let (active, reserved) = self.ledger.active_and_reserved(id);
+        WorkerView {
+            id: id.clone(),
+            url: worker.url.clone(),
+            version: worker.version.clone(),
+            health: self.health_of(now, worker),
+            status: worker.status,
+            last_heartbeat_age: now.since(worker.last_beat),
+            active,
+            reserved,
+            max: worker.max,
+            wireguard: worker.wireguard,
+            draining: worker.drain,
+            stopping: worker.stopping,
+        }
+    }
+
+    fn session_view(&self, now: Moment, session: &Session) -> SessionView {
+        let down = session.is_live() && self.health(now, &session.worker) == WorkerHealth::Down;
+        let since = if session.is_live() && !down { now.since(session.seen) } else { Duration::ZERO };
+        let brief = &session.brief;
+        SessionView {
+            id: brief.id.clone(),
+            worker: session.worker.clone(),
+            body: brief.body,
+            status: if down { SessionStatus::Down } else { brief.status },
+            reason: brief.reason,
+            experience: brief.experience.clone(),
+            district: brief.district.clone(),
+            age: Duration::from_millis(brief.age_ms) + since,
+            connections: brief.connections,
+            ending_as: session.condemned.filter(|_| session.is_live()),
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What workers and the controller say to each other. Fields that we do not know are ignored: a worker may be
+//! newer than its controller.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::ids::{BodyAddr, SessionId, WorkerId, url_host};
+use crate::core::reason::EndReason;
+use crate::core::status::SessionStatus;
+
+/// Sessions one heartbeat may list, ended ones included: far above `sessions.max` of any machine, and still a
+/// body well below `edge.control_body_limit`.
+pub const MAX_SESSIONS_LISTED: usize = 1_000;
+
+/// Longest free text of a heartbeat (version, URL, experience, district), in bytes: it is shown to operators.
+pub const MAX_TEXT: usize = 256;
+
+/// One run of a worker process. A later run is greater.
+///
+/// A worker keeps its last one in its state directory and never starts with a smaller `boot_ms`, so that a clock
+/// that was set back does not make its beats look old.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Generation {
+    /// Wall clock at process start, in milliseconds since 1970.
+    pub boot_ms: u64,
+    /// Random; tells two processes of one millisecond apart.
+    pub nonce: u64,
+}
+
+/// A point in a worker's own history: facts of a worker are ordered by it, however they travelled.
+///
+/// Heartbeats carry their own number. Every other answer of a worker about a session carries the number of the last
+/// beat *begun* before the answer. A worker takes the number first and reads its session list after, so each later
+/// beat knows what the answer said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The run of the process.
+    pub generation: Generation,
+    /// Number of the beat within the run, from 1.
+    pub seq: u64,
+}
+
+/// What a worker thinks of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerStatus {
+    /// All is well.
+    Ok,
+    /// It works, with something an operator should look at. Unknown words count as this.
+    #[serde(other)]
+    Degraded,
+}
+
+/// A worker's heartbeat: every `controller.heartbeat_interval`, and at once after a session starts or ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Who.
+    pub worker_id: WorkerId,
+    /// Which run of it.
+    pub generation: Generation,
+    /// Number within the run, from 1.
+    pub seq: u64,
+    /// `server.advertise_url`; else the controller uses the source address and `port`.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// Port it listens on.
+    pub port: u16,
+    /// Its version.
+    pub version: String,
+    /// `sessions.max`.
+    pub max: u32,
+    /// Whether it has a WireGuard interface.
+    pub wireguard: bool,
+    /// The controller's drain wish as the worker last heard it: a restarted controller learns it from here.
+    #[serde(default)]
+    pub draining: bool,
+    /// It is going down by itself and takes no new sessions.
+    #[serde(default)]
+    pub stopping: bool,
+    /// What it thinks of itself.
+    pub status: WorkerStatus,
+    /// Time to its next regular beat, in milliseconds.
+    pub interval_ms: u64,
+    /// Its sessions, and the ended ones that it still remembers (`sessions.ended_window`).
+    pub sessions: Vec<SessionBrief>,
+}
+
+/// A session as its worker lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionBrief {
+    /// Which.
+    pub id: SessionId,
+    /// Its body.
+    pub body: BodyAddr,
+    /// Where in its life.
+    pub status: SessionStatus,
+    /// Why it ended, once it has.
+    #[serde(default)]
+    pub reason: Option<EndReason>,
+    /// Milliseconds since it was created, by the worker's clock. Decides which of two sessions is newer.
+    pub started_ms_ago: u64,
+    /// Open browser connections.
+    #[serde(default)]
+    pub connections: u32,
+    /// What was launched on the body.
+    #[serde(default)]
+    pub experience: Option<String>,
+    /// Where the person is, as the caller said.
+    #[serde(default)]
+    pub district: Option<String>,
+    /// How long it has lived, in milliseconds; stands still once ended.
+    #[serde(default)]
+    pub age_ms: u64,
+}
+
+/// The controller's answer to a heartbeat.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeartbeatReply {
+    /// False for a stale beat. A worker whose beats stay unaccepted shares its id with another process.
+    pub accepted: bool,
+    /// The controller's wish: take no new sessions. Only meant when accepted.
+    #[serde(default)]
+    pub draining: bool,
+    /// Sessions to end now. Repeated until the worker lists them as ended; unknown ids are to be ignored.
+    #[serde(default)]
+    pub end: Vec<EndOrder>,
+    /// Set when the worker's interval is too long for the controller's time-out: the longest that is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_interval_ms: Option<u64>,
+}
+
+/// An order to end a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndOrder {
+    /// Which.
+    pub session_id: SessionId,
+    /// As what it ends.
+    pub reason: EndReason,
+}
+
+/// Why a heartbeat is refused (400, or 503 for too many workers). The text is for the worker's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BeatRefusal {
+    /// More sessions than [`MAX_SESSIONS_LISTED`].
+    TooManySessions,
+    /// One session id twice.
+    SessionTwice,
+    /// The named text field is longer than [`MAX_TEXT`] or holds control characters.
+    BadText(&'static str),
+    /// The URL is not `http://HOST[:PORT]`.
+    BadUrl,
+    /// The table of workers is full.
+    TooManyWorkers,
+}
+
+impl fmt::Display for BeatRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BeatRefusal::TooManySessions => write!(f, "sessions: more than {MAX_SESSIONS_LISTED} listed"),
+            BeatRefusal::SessionTwice => f.write_str("sessions: an id is listed twice"),
+            BeatRefusal::BadText(field) => {
+                write!(f, "{field}: longer than {MAX_TEXT} bytes, or with control characters")
+            }
+            BeatRefusal::BadUrl => {
+                f.write_str("url: must be http://HOST:PORT without a path; check server.advertise_url")
+            }
+            BeatRefusal::TooManyWorkers => {
+                f.write_str("this controller knows as many workers as it can hold")
+            }
+        }
+    }
+}
+
+impl std::error::Error for BeatRefusal {}
+
+impl Heartbeat {
+    /// Its place in the worker's history.
+    pub fn stamp(&self) -> Stamp {
+        Stamp { generation: self.generation, seq: self.seq }
+    }
+
+    /// The worker's regular interval.
+    pub fn interval(&self) -> Duration {
+        Duration::from_millis(self.interval_ms)
+    }
+
+    /// Where the worker is reached, given where the beat came from.
+    pub fn reach(&self, source: IpAddr) -> String {
+        match &self.url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{}:{}", url_host(source.to_canonical()), self.port),
+        }
+    }
+
+    /// Checks what the types do not.
+    pub fn check(&self) -> Result<(), BeatRefusal> {
+        if self.sessions.len() > MAX_SESSIONS_LISTED {
+            return Err(BeatRefusal::TooManySessions);
+        }
+        let ids: BTreeSet<&SessionId> = self.sessions.iter().map(|session| &session.id).collect();
+        if ids.len() != self.sessions.len() {
+            return Err(BeatRefusal::SessionTwice);
+        }
+        check_text("version", Some(&self.version))?;
+        check_url(self.url.as_deref())?;
+        for session in &self.sessions {
+            check_text("experience", session.experience.as_deref())?;
+            check_text("district", session.district.as_deref())?;
+        }
+        Ok(())
+    }
+}
+
+fn check_text(field: &'static str, text: Option<&str>) -> Result<(), BeatRefusal> {
+    match text {
+        Some(text) if text.len() > MAX_TEXT || text.chars().any(char::is_control) => {
+            Err(BeatRefusal::BadText(field))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_url(url: Option<&str>) -> Result<(), BeatRefusal> {
+    let Some(url) = url else { return Ok(()) };
+    let authority = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    match authority {
+        Some(authority) if !authority.is_empty() && url.len() <= MAX_TEXT && authority.chars().all(plain) => {
+            Ok(())
+        }
+        _ => Err(BeatRefusal::BadUrl),
+    }
+}
