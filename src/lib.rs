@@ -12,6 +12,9 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+pub mod cli;
 pub mod config;
 pub mod core;
 pub mod edge;
+pub mod host;
+pub mod logging;
