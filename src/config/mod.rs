@@ -1,5 +1,36 @@
 //! Configuration: raw text → checked [`settings`]. Everything else sees checked values only.
+//!
+//! ```text
+//! file, variables, secret files ─ Source ─ document (YAML with lines) ─ keys (the table) ─ check ─→ Settings
+//!                                                     └────────── problems, all at once ─────────→ Problems
+//! ```
+//!
+//! Nothing here reads the environment of the process, logs, or repeats a value of the file in a message.
 
 pub mod live;
+mod addresses;
+mod check;
+mod defaults;
+mod document;
+mod duration;
+mod ice;
+pub mod keys;
+mod kinds;
+mod load;
+mod print;
+mod problems;
+pub mod reload;
 pub mod secret;
+mod secret_file;
 pub mod settings;
+mod source;
+
+#[cfg(test)]
+mod tests;
+
+pub use addresses::{listen_address, network};
+pub use kinds::Secrets;
+pub use load::{Mode, load, parse_mode};
+pub use print::print;
+pub use problems::{Place, Problem, Problems};
+pub use source::{Environment, Source, find_path, variable_of};

@@ -57,6 +57,8 @@ pub struct Settings {
     pub bodies: Bodies,
     /// `nps.*` (worker)
     pub nps: Option<Nps>,
+    /// What is allowed but unwise; logged once at start.
+    pub warnings: Vec<String>,
 }
 
 /// `server.*`: where we listen and who may administer us.

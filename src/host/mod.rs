@@ -9,3 +9,8 @@ pub mod process_table;
 pub mod state_file;
 pub mod wake;
 pub mod wireguard;
+//! The operating system: signals, systemd, progress of threads.
+
+pub mod notify;
+pub mod pulse;
+pub mod signals;

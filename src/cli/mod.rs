@@ -1,0 +1,245 @@
+//! The command line: parses, runs one verb, maps the outcome to an exit status. Verbs and flags come from one table.
+//!
+//! What the roles do is plugged in through [`Roles`], so that this module knows none of them.
+
+mod parse;
+mod verbs;
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::config::settings::{Listen, ListenAddress, Role, Settings};
+use crate::config::{self, Environment, Mode, Source};
+use crate::logging;
+use parse::{Parsed, Request};
+
+/// What the verbs run. `main` plugs the real roles in.
+pub trait Roles {
+    /// Runs the controller until it is told to stop.
+    fn controller(&self, settings: Settings, origin: ConfigOrigin) -> Result<(), RunError>;
+    /// Runs a worker until it is told to stop.
+    fn worker(&self, settings: Settings, origin: ConfigOrigin) -> Result<(), RunError>;
+    /// Runs the demonstration until it is told to stop.
+    fn demo(&self, options: DemoOptions) -> Result<(), RunError>;
+}
+
+/// Why a role ended badly, and what to do. Exit status 1.
+#[derive(Clone, Debug)]
+pub struct RunError(pub String);
+
+/// What `demo` was asked for.
+#[derive(Clone, Debug)]
+pub struct DemoOptions {
+    /// Where the controller listens.
+    pub listen: ListenAddress,
+    /// The environment, for the roles.
+    pub environment: Environment,
+}
+
+/// Where the settings came from, to read them again on SIGHUP.
+#[derive(Clone, Debug)]
+pub struct ConfigOrigin {
+    path: PathBuf,
+    environment: Environment,
+    role: Role,
+}
+
+impl ConfigOrigin {
+    /// Reads the configuration again, with the same environment. The text may have several lines.
+    pub fn reload(&self) -> Result<Settings, String> {
+        let source = Source::read(&self.path, self.environment.clone())?;
+        config::load(&source, self.role).map_err(|problems| problems.to_string())
+    }
+
+    /// The environment the process was started with.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for RunError {}
+
+/// Exit statuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It did what was asked.
+    Success = 0,
+    /// A failure at run time.
+    Failure = 1,
+    /// Wrong usage (EX_USAGE).
+    Usage = 64,
+    /// Bad configuration (EX_CONFIG).
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Everything one call of the program is given.
+pub struct Call<'a> {
+    /// The arguments, without the program's name.
+    pub arguments: Vec<OsString>,
+    /// The environment.
+    pub environment: Environment,
+    /// Results and help.
+    pub stdout: &'a mut dyn Write,
+    /// Errors.
+    pub stderr: &'a mut dyn Write,
+}
+
+/// The name the program was called by, without directories. Stand-ins are the same binary under another name.
+pub fn program_name(argv0: &OsStr) -> String {
+    Path::new(argv0).file_name().unwrap_or(argv0).to_string_lossy().into_owned()
+}
+
+/// Runs one call of the program.
+pub fn run(call: Call<'_>, roles: &dyn Roles) -> Exit {
+    let Call { arguments, environment, stdout, stderr } = call;
+    let outcome = match parse::parse(arguments) {
+        Ok(parsed) => perform(parsed, environment, stdout, roles),
+        Err(usage) => Err(Failed { exit: Exit::Usage, text: usage }),
+    };
+    match outcome {
+        Ok(()) => Exit::Success,
+        Err(Failed { exit, text }) => {
+            // Nobody is left to tell when stderr is gone; the exit status still says it.
+            let _ = writeln!(stderr, "{text}");
+            exit
+        }
+    }
+}
+
+/// How a verb failed.
+struct Failed {
+    exit: Exit,
+    text: String,
+}
+
+impl Failed {
+    fn config(text: impl Into<String>) -> Failed {
+        Failed { exit: Exit::Config, text: text.into() }
+    }
+}
+
+impl From<RunError> for Failed {
+    fn from(error: RunError) -> Failed {
+        Failed { exit: Exit::Failure, text: format!("hydraneckwebrtc: {error}") }
+    }
+}
+
+fn perform(
+    parsed: Parsed,
+    environment: Environment,
+    stdout: &mut dyn Write,
+    roles: &dyn Roles,
+) -> Result<(), Failed> {
+    match parsed.request {
+        Request::Help(verb) => say(stdout, &verbs::help(verb)),
+        Request::Version => say(stdout, &format!("hydraneckwebrtc {}\n", env!("CARGO_PKG_VERSION"))),
+        Request::Demo => demo(parsed.listen, environment, roles),
+        Request::Run(role) => run_role(role, parsed.config, environment, roles),
+        Request::Validate => {
+            let (source, settings) = checked(&parsed, environment)?;
+            say(stdout, &verdict(&source.path, &settings))
+        }
+        Request::PrintConfig => {
+            let (_, settings) = checked(&parsed, environment)?;
+            let text =
+                config::print(&settings).map_err(|error| RunError(format!("cannot print: {error}")))?;
+            say(stdout, &text)
+        }
+    }
+}
+
+/// Writes a result. A reader that has gone away, as in `… | head -1`, is no failure.
+fn say(stdout: &mut dyn Write, text: &str) -> Result<(), Failed> {
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(RunError(format!("cannot write to stdout: {error}; check where it leads")).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn verdict(path: &Path, settings: &Settings) -> String {
+    let mut text = format!("{}: ok, a {}'s configuration\n", path.display(), settings.role.name());
+    for warning in &settings.warnings {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    text
+}
+
+fn demo(listen: Option<ListenAddress>, environment: Environment, roles: &dyn Roles) -> Result<(), Failed> {
+    let listen = listen.unwrap_or(ListenAddress { host: Some([127, 0, 0, 1].into()), port: 0 });
+    logging::start(&config::settings::Log::default(), &environment);
+    Ok(roles.demo(DemoOptions { listen, environment })?)
+}
+
+fn run_role(
+    role: Role,
+    flag: Option<PathBuf>,
+    environment: Environment,
+    roles: &dyn Roles,
+) -> Result<(), Failed> {
+    let source = read(flag.as_deref(), environment)?;
+    let settings = config::load(&source, role).map_err(|problems| Failed::config(problems.to_string()))?;
+    if let Listen::Domain(name) = &settings.server.listen {
+        return Err(Failed::config(no_certificates(&source.path, name)));
+    }
+    logging::start(&settings.log, &source.environment);
+    let origin = ConfigOrigin { path: source.path, environment: source.environment, role };
+    for warning in &settings.warnings {
+        match role {
+            Role::Controller => log::warn!("[controller] {warning}"),
+            Role::Worker => log::warn!("[worker] {warning}"),
+        }
+    }
+    Ok(match role {
+        Role::Controller => roles.controller(settings, origin),
+        Role::Worker => roles.worker(settings, origin),
+    }?)
+}
+
+fn no_certificates(path: &Path, name: &str) -> String {
+    format!(
+        "{}: server.domain: automatic certificates are not built yet, so this cannot start with `domain`; meanwhile \
+         run a proxy that terminates TLS for {name} (nginx, Caddy, haproxy) in front of us, and set `server.listen: \
+         \"127.0.0.1:8080\"` and `server.public_url: https://{name}` instead of `server.domain`",
+        path.display()
+    )
+}
+
+/// Reads and checks the configuration for a verb that has no role of its own.
+fn checked(parsed: &Parsed, environment: Environment) -> Result<(Source, Settings), Failed> {
+    let source = read(parsed.config.as_deref(), environment)?;
+    let role = match (parsed.role, config::parse_mode(&source)) {
+        (Some(role), _) | (None, Mode::Declared(role)) => role,
+        (None, Mode::Unreadable) => Role::Worker,
+        (None, Mode::Missing) => {
+            let text = "mode: missing, so the role is unknown; pass --role controller or --role worker, or add `mode:`";
+            return Err(Failed::config(format!("{}:1: {text}", source.path.display())));
+        }
+    };
+    let settings = config::load(&source, role).map_err(|problems| Failed::config(problems.to_string()))?;
+    Ok((source, settings))
+}
+
+fn read(flag: Option<&Path>, environment: Environment) -> Result<Source, Failed> {
+    let path = config::find_path(flag, &environment);
+    let path =
+        path.ok_or_else(|| Failed::config("no configuration: $HOME is not set; pass --config PATH"))?;
+    Source::read(&path, environment).map_err(Failed::config)
+}

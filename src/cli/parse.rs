@@ -1,0 +1,112 @@
+//! Arguments → one request. Errors say what is wrong and what to type instead.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use lexopt::{Arg, Parser};
+
+use super::verbs::{self, Flag, Sets, VERBS, Verb};
+use crate::config::listen_address;
+use crate::config::settings::{ListenAddress, Role};
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub enum Request {
+    /// Run a role.
+    Run(Role),
+    /// Run the demonstration.
+    Demo,
+    /// Check a configuration.
+    Validate,
+    /// Print the effective configuration.
+    PrintConfig,
+    /// Print the version.
+    Version,
+    /// Print help, for one verb or for all.
+    Help(Option<&'static Verb>),
+}
+
+/// A request and its flags.
+pub struct Parsed {
+    /// What is asked for.
+    pub request: Request,
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--role`
+    pub role: Option<Role>,
+    /// `--listen`
+    pub listen: Option<ListenAddress>,
+}
+
+/// Parses the arguments (without the program's name).
+pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, String> {
+    let mut parser = Parser::from_args(arguments);
+    let mut verb: Option<&'static Verb> = None;
+    let mut parsed = Parsed { request: Request::Help(None), config: None, role: None, listen: None };
+    while let Some(argument) = parser.next().map_err(usage)? {
+        match argument {
+            Arg::Long("help") | Arg::Short('h') => {
+                return Ok(Parsed { request: Request::Help(verb), ..parsed });
+            }
+            Arg::Long("version") | Arg::Short('V') if verb.is_none() => {
+                return Ok(Parsed { request: Request::Version, ..parsed });
+            }
+            Arg::Long(name) => {
+                let flag = find_flag(verb, name)?;
+                let value = parser.value().map_err(usage)?;
+                set(&mut parsed, flag, value)?;
+            }
+            Arg::Short(letter) => return Err(usage(format!("unknown flag -{}", letter.escape_default()))),
+            Arg::Value(word) => match verb {
+                None => verb = Some(find_verb(&word)?),
+                Some(Verb { name: "help", .. }) if matches!(parsed.request, Request::Help(None)) => {
+                    parsed.request = Request::Help(Some(find_verb(&word)?));
+                }
+                Some(verb) => return Err(usage(format!("`{}` takes no further argument", verb.name))),
+            },
+        }
+    }
+    match verb {
+        None => Err(usage("a verb is missing")),
+        Some(Verb { name: "help", .. }) => Ok(parsed),
+        Some(verb) => Ok(Parsed { request: verb.request, ..parsed }),
+    }
+}
+
+fn find_verb(word: &OsString) -> Result<&'static Verb, String> {
+    let known = || VERBS.iter().map(|verb| verb.name).collect::<Vec<_>>().join(", ");
+    word.to_str()
+        .and_then(verbs::find)
+        .ok_or_else(|| usage(format!("unknown verb {word:?}; there are: {}", known())))
+}
+
+fn find_flag(verb: Option<&'static Verb>, name: &str) -> Result<&'static Flag, String> {
+    let Some(verb) = verb else {
+        return Err(usage(format!("--{} stands before the verb; the verb comes first", name.escape_debug())));
+    };
+    let flag = verb.flags.iter().find(|flag| flag.name == name);
+    flag.ok_or_else(|| usage(format!("`{}` has no flag --{}", verb.name, name.escape_debug())))
+}
+
+fn set(parsed: &mut Parsed, flag: &Flag, value: OsString) -> Result<(), String> {
+    let text = value.to_string_lossy();
+    match flag.sets {
+        Sets::Config => parsed.config = Some(PathBuf::from(value)),
+        Sets::Role => {
+            parsed.role = Some(match text.as_ref() {
+                "controller" => Role::Controller,
+                "worker" => Role::Worker,
+                _ => return Err(usage("--role is controller or worker")),
+            });
+        }
+        Sets::Listen => {
+            let address = listen_address(&text);
+            parsed.listen = Some(address.ok_or_else(|| usage("--listen is an address like 127.0.0.1:8080"))?);
+        }
+    }
+    Ok(())
+}
+
+fn usage(error: impl std::fmt::Display) -> String {
+    format!("hydraneckwebrtc: {error}; `hydraneckwebrtc help` shows what there is")
+}

@@ -1,0 +1,272 @@
+//! Kinds of values that name places in a network: listening addresses, domains, URLs, networks, port ranges.
+
+use std::net::IpAddr;
+
+use serde_yaml::Value as Yaml;
+
+use crate::config::document::Node;
+use crate::config::kinds::{Kind, Scope, Secrets};
+use crate::config::settings::{Listen, ListenAddress, Network};
+use crate::core::ids::url_host;
+
+/// Longest URL, in bytes.
+const MAX_URL_BYTES: usize = 2048;
+
+fn parsed<T>(node: &Node, scope: &mut Scope<'_>, expected: &str, parse: fn(&str) -> Option<T>) -> Option<T> {
+    let value = parse(scope.text(node, expected)?);
+    if value.is_none() {
+        scope.wrong(node, format!("expected {expected}"));
+    }
+    value
+}
+
+/// `server.listen`.
+pub struct ListenOn;
+
+impl Kind<Listen> for ListenOn {
+    fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<Listen> {
+        let expected = "an address to listen on: \":47990\", \"127.0.0.1:47990\" or \"[::1]:47990\"";
+        parsed(node, scope, expected, listen_address).map(Listen::Plain)
+    }
+
+    fn show(&self, value: &Listen, _: Secrets) -> Option<Yaml> {
+        match value {
+            Listen::Plain(ListenAddress { host, port }) => {
+                Some(Yaml::from(format!("{}:{port}", host.map(url_host).unwrap_or_default())))
+            }
+            Listen::Domain(_) => None,
+        }
+    }
+}
+
+/// Parses `HOST:PORT`, where the host is an IP address (IPv6 in brackets) or missing.
+pub fn listen_address(text: &str) -> Option<ListenAddress> {
+    let (host, port) = text.rsplit_once(':')?;
+    Some(ListenAddress {
+        host: if host.is_empty() { None } else { Some(ip_of_host(host)?) },
+        port: port_number(port)?,
+    })
+}
+
+fn ip_of_host(host: &str) -> Option<IpAddr> {
+    match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(inner) => inner.parse::<IpAddr>().ok().filter(IpAddr::is_ipv6),
+        None => host.parse::<IpAddr>().ok().filter(IpAddr::is_ipv4),
+    }
+}
+
+fn port_number(text: &str) -> Option<u16> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// `server.domain`.
+pub struct DomainName;
+
+impl Kind<Listen> for DomainName {
+    fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<Listen> {
+        let expected = "a public host name without scheme and port, like neck.example.com";
+        parsed(node, scope, expected, domain).map(Listen::Domain)
+    }
+
+    fn show(&self, value: &Listen, _: Secrets) -> Option<Yaml> {
+        match value {
+            Listen::Domain(name) => Some(Yaml::from(name.as_str())),
+            Listen::Plain(_) => None,
+        }
+    }
+}
+
+fn domain(text: &str) -> Option<String> {
+    let numeric = text.parse::<IpAddr>().is_ok();
+    (text.contains('.') && host_name(text) && !numeric).then(|| text.to_ascii_lowercase())
+}
+
+fn host_name(text: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(label)
+}
+
+/// `http://` or `https://` URLs. No variant allows a user name or password in the URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Url {
+    /// Scheme, host and port only; a trailing slash is dropped.
+    Origin,
+    /// With a path that other paths are appended to; a trailing slash is dropped.
+    Base,
+    /// A whole address, query included.
+    Page,
+}
+
+impl Kind<String> for Url {
+    fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<String> {
+        let expected = match self {
+            Url::Origin => "a URL of scheme, host and port only, like https://neck.example.com",
+            Url::Base => "a URL without query, like https://nps.example.com",
+            Url::Page => "a URL, like https://www.example.com/start",
+        };
+        let value = self.check(scope.text(node, expected)?);
+        if value.is_none() {
+            scope.wrong(node, format!("expected {expected}, without user name and password"));
+        }
+        value
+    }
+
+    fn show(&self, value: &String, _: Secrets) -> Option<Yaml> {
+        (!value.is_empty()).then(|| Yaml::from(value.as_str()))
+    }
+}
+
+impl Url {
+    fn check(self, text: &str) -> Option<String> {
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let printable = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte));
+        let path_fits = match self {
+            Url::Origin => matches!(path, "" | "/"),
+            Url::Base => !path.contains(['?', '#']),
+            Url::Page => true,
+        };
+        if text.len() > MAX_URL_BYTES || !printable || !path_fits || !host_and_port(authority) {
+            return None;
+        }
+        Some(if self == Url::Page { text } else { text.trim_end_matches('/') }.to_owned())
+    }
+}
+
+/// Whether the text is `HOST` or `HOST:PORT` with a port from 1.
+pub fn host_and_port(text: &str) -> bool {
+    let ipv6_only = text.starts_with('[') && text.ends_with(']');
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !ipv6_only => (host, Some(port)),
+        _ => (text, None),
+    };
+    let port_fits = port.is_none_or(|port| port_number(port).is_some_and(|port| port > 0));
+    port_fits && (ip_of_host(host).is_some() || host_name(host))
+}
+
+/// An IP address.
+pub struct Address;
+
+impl Kind<IpAddr> for Address {
+    fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<IpAddr> {
+        parsed(node, scope, "an IP address, like 203.0.113.7", |text| text.parse().ok())
+    }
+
+    fn show(&self, value: &IpAddr, _: Secrets) -> Option<Yaml> {
+        Some(Yaml::from(value.to_string()))
+    }
+}
+
+/// A network in CIDR notation, or one address.
+pub struct Cidr;
+
+impl Kind<Network> for Cidr {
+    fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<Network> {
+        let expected = "a network like 10.10.0.0/16, with zeros behind the prefix";
+        parsed(node, scope, expected, network)
+    }
+
+    fn show(&self, value: &Network, _: Secrets) -> Option<Yaml> {
+        Some(Yaml::from(format!("{}/{}", value.address, value.prefix)))
+    }
+}
+
+/// Parses a network; one address is a network of its own. Host bits must be zero: `10.10.0.7/16` is more likely a
+/// typing error than a wish.
+pub fn network(text: &str) -> Option<Network> {
+    let (address, prefix) = match text.split_once('/') {
+        Some((address, prefix)) => (address.parse::<IpAddr>().ok()?, Some(port_number(prefix)?)),
+        None => (text.parse::<IpAddr>().ok()?, None),
+    };
+    let (bits, value) = match address {
+        IpAddr::V4(v4) => (32, u128::from(u32::from(v4))),
+        IpAddr::V6(v6) => (128, u128::from(v6)),
+    };
+    let prefix = prefix.unwrap_or(bits);
+    let host_bits = u32::from(bits.checked_sub(prefix)?);
+    let host_mask = 1u128.checked_shl(host_bits).map_or(u128::MAX, |bit| bit - 1);
+    let prefix = u8::try_from(prefix).ok()?;
+    (value & host_mask == 0).then_some(Network { address, prefix })
+}
+
+/// `"FIRST-LAST"`, ports from 1024.
+pub struct PortRange;
+
+impl Kind<(u16, u16)> for PortRange {
+    fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<(u16, u16)> {
+        parsed(node, scope, "a range of ports from 1024, like 40000-49151, first before last", |text| {
+            let (first, last) = text.split_once('-')?;
+            let range = (port_number(first)?, port_number(last)?);
+            (range.0 >= 1024 && range.0 <= range.1).then_some(range)
+        })
+    }
+
+    fn show(&self, value: &(u16, u16), _: Secrets) -> Option<Yaml> {
+        Some(Yaml::from(format!("{}-{}", value.0, value.1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listening_addresses_have_three_forms() {
+        for good in [":47990", "127.0.0.1:0", "[::1]:8080", "0.0.0.0:65535"] {
+            assert!(listen_address(good).is_some(), "{good} was refused");
+        }
+        for bad in ["", "47990", ":", ":65536", ":+1", "localhost:80", "::1:80", "[127.0.0.1]:80", "1.2.3.4:"]
+        {
+            assert!(listen_address(bad).is_none(), "{bad} was accepted");
+        }
+    }
+
+    #[test]
+    fn urls_are_checked_and_lose_their_trailing_slash() {
+        assert_eq!(Url::Origin.check("https://a.example/"), Some("https://a.example".into()));
+        assert_eq!(Url::Base.check("http://[::1]:80/x/"), Some("http://[::1]:80/x".into()));
+        assert_eq!(Url::Page.check("https://a/b?c=d#e"), Some("https://a/b?c=d#e".into()));
+        for bad in [
+            "a.example",
+            "ftp://a",
+            "https://",
+            "https://a b",
+            "https://u:p@a",
+            "https://a:0",
+            "https://a:x",
+            "https://-a",
+            "https://a/\"><script>",
+            "https:///x",
+        ] {
+            assert_eq!(Url::Page.check(bad), None, "{bad} was accepted");
+        }
+        assert_eq!(Url::Origin.check("https://a/b"), None);
+        assert_eq!(Url::Base.check("https://a/b?c"), None);
+    }
+
+    #[test]
+    fn networks_must_have_zero_host_bits() {
+        for good in ["10.10.0.0/16", "0.0.0.0/0", "::/0", "fd00::/8", "10.1.2.3", "10.1.2.3/32", "::1"] {
+            assert!(network(good).is_some(), "{good} was refused");
+        }
+        for bad in
+            ["10.10.0.7/16", "10.0.0.0/33", "fd00::1/64", "::/129", "10.0.0.0/", "10.0/8", "x", "10.0.0.0/-1"]
+        {
+            assert!(network(bad).is_none(), "{bad} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_domain_is_a_host_name_with_a_dot() {
+        assert_eq!(domain("Neck.example.com"), Some("neck.example.com".into()));
+        for bad in ["localhost", "https://a.b", "a.b:443", "1.2.3.4", "a..b", "-a.b", "a_b.c", ""] {
+            assert_eq!(domain(bad), None, "{bad} was accepted");
+        }
+    }
+}

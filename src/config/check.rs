@@ -1,0 +1,103 @@
+//! What must hold between keys, and what is allowed but unwise.
+
+use std::net::IpAddr;
+
+use crate::config::settings::{CHILD_UDP_PORTS, IceServer, Role, Settings};
+
+/// A contradiction between keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contradiction {
+    /// The key to change first.
+    pub key: &'static str,
+    /// The other key.
+    pub other: &'static str,
+    /// What is wrong and what to do.
+    pub text: String,
+}
+
+/// An admin token shorter than this can be guessed.
+const ADVISED_TOKEN_LENGTH: usize = 16;
+
+/// Everything that contradicts itself in settings whose single values are sound.
+pub fn contradictions(settings: &Settings) -> Vec<Contradiction> {
+    let mut found = Vec::new();
+    let mut rule = |holds: bool, key, other, text: &dyn Fn() -> String| {
+        if !holds {
+            found.push(Contradiction { key, other, text: text() });
+        }
+    };
+    let Settings { workers, sessions, edge, .. } = settings;
+    if settings.role == Role::Controller {
+        rule(
+            workers.heartbeat_timeout > workers.heartbeat_interval * 2,
+            "workers.heartbeat_timeout",
+            "workers.heartbeat_interval",
+            &|| {
+                "must be more than twice workers.heartbeat_interval; one lost beat is not a dead worker"
+                    .into()
+            },
+        );
+    } else {
+        let needed = sessions.max * usize::from(CHILD_UDP_PORTS);
+        let (first, last) = sessions.child_udp_range;
+        rule(usize::from(last - first) + 1 >= needed, "sessions.child_udp_range", "sessions.max", &|| {
+            format!(
+                "must hold {needed} ports (sessions.max times {CHILD_UDP_PORTS}); widen it or lower sessions.max"
+            )
+        });
+        rule(
+            usize::from(sessions.port_range_start) + sessions.max <= 65_536,
+            "sessions.port_range_start",
+            "sessions.max",
+            &|| "leaves fewer ports than sessions.max; choose a lower port".into(),
+        );
+    }
+    rule(
+        sessions.ready_timeout < sessions.create_timeout,
+        "sessions.ready_timeout",
+        "sessions.create_timeout",
+        &|| "must be less than sessions.create_timeout, of which it is a part".into(),
+    );
+    rule(
+        edge.upstream_head_timeout > sessions.create_timeout,
+        "edge.upstream_head_timeout",
+        "sessions.create_timeout",
+        &|| "must be more than sessions.create_timeout; else creates are cut off".into(),
+    );
+    rule(edge.max_uri_bytes < edge.max_head_bytes, "edge.max_uri_bytes", "edge.max_head_bytes", &|| {
+        "must be less than edge.max_head_bytes, of which it is a part".into()
+    });
+    rule(!sessions.allowed_bodies.is_empty(), "sessions.allowed_bodies", "sessions.allowed_bodies", &|| {
+        "is empty, so no session could start; list the networks of your bodies".into()
+    });
+    found
+}
+
+/// What is allowed but unwise.
+pub fn warnings(settings: &Settings) -> Vec<String> {
+    let mut list = Vec::new();
+    if settings.server.admin_token.expose().chars().count() < ADVISED_TOKEN_LENGTH {
+        list.push(format!(
+            "server.admin_token is shorter than {ADVISED_TOKEN_LENGTH} characters and can be guessed; use `openssl rand -hex 32`"
+        ));
+    }
+    if settings.role == Role::Controller {
+        return list;
+    }
+    let frontend = &settings.webrtc.ice_servers_frontend;
+    if !frontend.is_empty() && !settings.ice_servers.is_empty() {
+        list.push("ice_servers is not used, because webrtc.iceservers.frontend is set; remove one".into());
+    }
+    let used = if frontend.is_empty() { &settings.ice_servers } else { frontend };
+    if settings.sessions.force_relay && !used.iter().any(has_turn) {
+        list.push("no TURN server is configured, but sessions.force_relay is true: browsers will get no media; add one to ice_servers".into());
+    }
+    if settings.webrtc.nat1to1.iter().any(IpAddr::is_loopback) {
+        list.push("webrtc.nat1to1 holds a loopback address, which no other machine can reach".into());
+    }
+    list
+}
+
+fn has_turn(server: &IceServer) -> bool {
+    server.urls.iter().any(|url| url.starts_with("turn"))
+}

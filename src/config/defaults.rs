@@ -1,0 +1,150 @@
+//! The defaults of every key: the one place where they stand. `etc/*.yaml` is tested to equal them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::addresses::network;
+use crate::config::secret::Secret;
+use crate::config::settings::*;
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn networks(list: &[&str]) -> Vec<Network> {
+    list.iter().filter_map(|text| network(text)).collect()
+}
+
+impl Settings {
+    /// What holds for `role` when the file says nothing. `server.listen` and `server.admin_token` have no default: a
+    /// file must give them; here they are loopback with a free port, and no token (which matches nothing).
+    pub fn defaults(role: Role) -> Settings {
+        Settings {
+            role,
+            warnings: Vec::new(),
+            server: Server::default(),
+            edge: Edge::default(),
+            log: Log::default(),
+            drain_timeout: secs(300),
+            workers: Workers::default(),
+            controller: None,
+            sessions: Sessions::default(),
+            sunshine: Sunshine::default(),
+            ice_servers: Vec::new(),
+            webrtc: WebRtc::default(),
+            bodies: Bodies::default(),
+            nps: None,
+        }
+    }
+}
+
+impl Default for Server {
+    fn default() -> Server {
+        Server {
+            listen: Listen::Plain(ListenAddress { host: Some([127, 0, 0, 1].into()), port: 0 }),
+            admin_token: Secret::default(),
+            public_url: None,
+            advertise_url: None,
+            worker_id: None,
+            district: String::new(),
+            state_dir: PathBuf::from("~/.hydraneckwebrtc/state"),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+impl Default for Edge {
+    fn default() -> Edge {
+        Edge {
+            threads: std::thread::available_parallelism().map_or(1, usize::from).min(8),
+            header_timeout: secs(10),
+            keepalive_timeout: secs(60),
+            body_idle_timeout: secs(30),
+            send_idle_timeout: secs(30),
+            upstream_connect_timeout: secs(5),
+            upstream_head_timeout: secs(60),
+            upstream_idle_timeout: secs(4),
+            tunnel_fin_timeout: secs(30),
+            max_head_bytes: 32 * 1024,
+            max_uri_bytes: 8 * 1024,
+            max_header_fields: 100,
+            control_body_limit: 1 << 20,
+            session_body_limit: 64 << 20,
+            requests_per_connection: 1000,
+            max_connections: 0,
+            max_connections_per_address: 256,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { level: log::LevelFilter::Info, format: LogFormat::Auto }
+    }
+}
+
+impl Default for Workers {
+    fn default() -> Workers {
+        Workers {
+            heartbeat_interval: secs(10),
+            heartbeat_timeout: secs(60),
+            dispatch_threads: 64,
+            dispatch_queue: 256,
+        }
+    }
+}
+
+impl Default for ControllerLink {
+    fn default() -> ControllerLink {
+        ControllerLink { url: String::new(), token: Secret::default(), heartbeat_interval: secs(10) }
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Sessions {
+        Sessions {
+            max: 15,
+            port_range_start: 8080,
+            return_url: "https://hydraheadwebstream.experiencenet.com".to_owned(),
+            report_url: "https://issues.experiencenet.com/report".to_owned(),
+            data_dir: PathBuf::from("/tmp/hydraneckwebrtc-sessions"),
+            web_server: PathBuf::from("/opt/moonlight-web-stream/web-server"),
+            create_timeout: secs(45),
+            ready_timeout: secs(10),
+            connect_timeout: secs(120),
+            idle_timeout: secs(300),
+            max_duration: None,
+            stop_grace: secs(5),
+            restarts: 2,
+            restart_backoff: Duration::from_millis(500),
+            keep_logs: secs(3600),
+            log_cap: 8 << 20,
+            ended_window: secs(900),
+            force_relay: true,
+            child_udp_range: (40_000, 49_151),
+            allowed_bodies: networks(&["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]),
+        }
+    }
+}
+
+impl Default for Sunshine {
+    fn default() -> Sunshine {
+        Sunshine { username: "sunshine".to_owned(), password: Secret::new("sunshine") }
+    }
+}
+
+impl Default for Bodies {
+    fn default() -> Bodies {
+        Bodies {
+            wireguard_networks: networks(&["10.10.0.0/16"]),
+            http_port: 47_989,
+            connect_timeout: secs(2),
+        }
+    }
+}
+
+impl Default for Nps {
+    fn default() -> Nps {
+        Nps { url: String::new(), token: Secret::default() }
+    }
+}

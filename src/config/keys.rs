@@ -1,0 +1,271 @@
+//! Every key there is: its path, the role it belongs to, whether a reload may change it, whether it is a secret, and
+//! how it is read and shown. Parsing, environment overrides, `print-config`, suggestions for unknown keys and the
+//! test of the sample files all go by this table.
+
+use serde_yaml::Value as Yaml;
+
+use crate::config::addresses::{Address, Cidr, DomainName, ListenOn, PortRange, Url};
+use crate::config::document::Node;
+use crate::config::ice::IceEntry;
+use crate::config::kinds::*;
+use crate::config::settings::{Role, Settings};
+
+/// One key.
+pub struct Key {
+    /// The dotted path.
+    pub path: &'static str,
+    /// What is said of it beside its kind.
+    pub traits: Traits,
+    /// Reads a node into the settings, or reports why not.
+    pub read: fn(&mut Settings, &Node, &mut Scope<'_>),
+    /// The value in the settings; `None` when it is not set.
+    pub show: fn(&Settings, Secrets) -> Option<Yaml>,
+    /// Copies the value from one set of settings to another.
+    pub copy: fn(&Settings, &mut Settings),
+}
+
+impl Key {
+    /// Whether its value is a list, which an environment variable gives as YAML flow text.
+    pub fn is_list(&self) -> bool {
+        let defaults = Settings::defaults(self.traits.role.unwrap_or(Role::Worker));
+        matches!((self.show)(&defaults, Secrets::Masked), Some(Yaml::Sequence(_)))
+    }
+}
+
+/// What is said of a key beside its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traits {
+    /// The one role it belongs to; `None`: both.
+    pub role: Option<Role>,
+    /// SIGHUP may change it without dropping a session.
+    pub reloadable: bool,
+    /// It has a `…_file` form and is looked up in `$CREDENTIALS_DIRECTORY`.
+    pub secret: bool,
+}
+
+impl Traits {
+    const fn reload(self) -> Traits {
+        Traits { reloadable: true, ..self }
+    }
+
+    const fn secret(self) -> Traits {
+        Traits { secret: true, ..self }
+    }
+}
+
+const BOTH: Traits = Traits { role: None, reloadable: false, secret: false };
+const WORKER: Traits = Traits { role: Some(Role::Worker), ..BOTH };
+const CONTROLLER: Traits = Traits { role: Some(Role::Controller), ..BOTH };
+
+/// A key whose value always exists.
+macro_rules! key {
+    ($path:literal, $traits:expr, $kind:expr, $($field:ident).+) => {
+        Key {
+            path: $path,
+            traits: $traits,
+            read: |settings, node, scope| {
+                if let Some(value) = $kind.read(node, scope) {
+                    settings.$($field).+ = value;
+                }
+            },
+            show: |settings, secrets| $kind.show(&settings.$($field).+, secrets),
+            copy: |from, to| to.$($field).+ = from.$($field).+.clone(),
+        }
+    };
+}
+
+/// A key of a section that may be missing as a whole.
+macro_rules! key_in {
+    ($path:literal, $traits:expr, $kind:expr, $section:ident . $field:ident) => {
+        Key {
+            path: $path,
+            traits: $traits,
+            read: |settings, node, scope| {
+                let value = $kind.read(node, scope);
+                let section = settings.$section.get_or_insert_default();
+                if let Some(value) = value {
+                    section.$field = value;
+                }
+            },
+            show: |settings, secrets| {
+                settings.$section.as_ref().and_then(|section| $kind.show(&section.$field, secrets))
+            },
+            copy: |from, to| {
+                if let (Some(from), Some(to)) = (&from.$section, &mut to.$section) {
+                    to.$field = from.$field.clone();
+                }
+            },
+        }
+    };
+}
+
+/// Seconds, minutes, hours and days in milliseconds, for the bounds of durations.
+const S: u64 = 1_000;
+const M: u64 = 60 * S;
+const H: u64 = 60 * M;
+const D: u64 = 24 * H;
+
+/// For deadlines of one exchange: shorter would refuse slow but honest peers, longer would hold resources for nobody.
+const EXCHANGE: Span = Span(100, H);
+
+const NETWORKS: List<Cidr> = List(Cidr, "a list of networks, like [10.10.0.0/16]");
+const ICE: List<IceEntry> = List(IceEntry, "a list of ICE servers, each with urls");
+const ADDRESSES: List<Address> = List(Address, "a list of IP addresses");
+
+/// Every key, in the order of the sample files.
+pub static KEYS: &[Key] = &[
+    key!("mode", BOTH, ROLES, role),
+    key!("server.listen", BOTH, ListenOn, server.listen),
+    key!("server.domain", BOTH, DomainName, server.listen),
+    key!("server.admin_token", BOTH.reload().secret(), Hidden, server.admin_token),
+    key!("server.public_url", BOTH, Maybe(Url::Origin), server.public_url),
+    key!("server.advertise_url", WORKER, Maybe(Url::Origin), server.advertise_url),
+    key!("server.worker_id", WORKER, Maybe(WorkerName), server.worker_id),
+    key!("server.district", BOTH, Text(128), server.district),
+    key!("server.state_dir", BOTH, FilePath, server.state_dir),
+    key!("server.trusted_proxies", BOTH, NETWORKS, server.trusted_proxies),
+    key_in!("controller.url", WORKER, Url::Origin, controller.url),
+    key_in!("controller.token", WORKER.reload().secret(), Hidden, controller.token),
+    key_in!("controller.heartbeat_interval", WORKER, Span(S, 5 * M), controller.heartbeat_interval),
+    key!("workers.heartbeat_interval", CONTROLLER, Span(S, 5 * M), workers.heartbeat_interval),
+    key!("workers.heartbeat_timeout", CONTROLLER.reload(), Span(3 * S, H), workers.heartbeat_timeout),
+    key!("workers.dispatch_threads", CONTROLLER, Number(1, 1024), workers.dispatch_threads),
+    key!("workers.dispatch_queue", CONTROLLER, Number(1, 65_536), workers.dispatch_queue),
+    key!("sessions.max", BOTH.reload(), Number(1, 1000), sessions.max),
+    key!("sessions.port_range_start", BOTH, Number(1024, 65_535), sessions.port_range_start),
+    key!("sessions.return_url", BOTH.reload(), Url::Page, sessions.return_url),
+    key!("sessions.report_url", BOTH.reload(), Url::Page, sessions.report_url),
+    key!("sessions.data_dir", BOTH, FilePath, sessions.data_dir),
+    key!("sessions.web_server", BOTH, FilePath, sessions.web_server),
+    key!("sessions.create_timeout", BOTH.reload(), Span(S, 10 * M), sessions.create_timeout),
+    key!("sessions.ready_timeout", BOTH.reload(), Span(100, 5 * M), sessions.ready_timeout),
+    key!("sessions.connect_timeout", BOTH.reload(), Span(S, D), sessions.connect_timeout),
+    key!("sessions.idle_timeout", BOTH.reload(), Span(S, D), sessions.idle_timeout),
+    key!("sessions.max_duration", BOTH.reload(), SpanOrOff(Span(S, 30 * D)), sessions.max_duration),
+    key!("sessions.stop_grace", BOTH.reload(), Span(100, M), sessions.stop_grace),
+    key!("sessions.restarts", BOTH.reload(), Number(0, 100), sessions.restarts),
+    key!("sessions.restart_backoff", BOTH.reload(), Span(10, M), sessions.restart_backoff),
+    key!("sessions.keep_logs", BOTH.reload(), Span(0, 30 * D), sessions.keep_logs),
+    key!("sessions.log_cap", BOTH, Number(4096, 1 << 30), sessions.log_cap),
+    key!("sessions.ended_window", BOTH.reload(), Span(S, D), sessions.ended_window),
+    key!("sessions.force_relay", BOTH, Switch, sessions.force_relay),
+    key!("sessions.child_udp_range", BOTH, PortRange, sessions.child_udp_range),
+    key!("sessions.allowed_bodies", BOTH.reload(), NETWORKS, sessions.allowed_bodies),
+    key!("sunshine.username", WORKER.reload(), Text(512), sunshine.username),
+    key!("sunshine.password", WORKER.reload().secret(), Hidden, sunshine.password),
+    key!("ice_servers", WORKER.reload(), ICE, ice_servers),
+    key!("webrtc.iceservers.frontend", WORKER.reload(), ICE, webrtc.ice_servers_frontend),
+    key!("webrtc.nat1to1", WORKER, ADDRESSES, webrtc.nat1to1),
+    key!("bodies.wireguard_networks", BOTH, NETWORKS, bodies.wireguard_networks),
+    key!("bodies.http_port", BOTH, Number(1, 65_535), bodies.http_port),
+    key!("bodies.connect_timeout", BOTH, Span(100, M), bodies.connect_timeout),
+    key_in!("nps.url", WORKER, Url::Base, nps.url),
+    key_in!("nps.token", WORKER.reload().secret(), Hidden, nps.token),
+    key!("drain.timeout", BOTH.reload(), Span(0, D), drain_timeout),
+    key!("log.level", BOTH.reload(), LEVELS, log.level),
+    key!("log.format", BOTH, LOG_FORMATS, log.format),
+    key!("edge.threads", BOTH, Number(1, 256), edge.threads),
+    key!("edge.header_timeout", BOTH, EXCHANGE, edge.header_timeout),
+    key!("edge.keepalive_timeout", BOTH, EXCHANGE, edge.keepalive_timeout),
+    key!("edge.body_idle_timeout", BOTH, EXCHANGE, edge.body_idle_timeout),
+    key!("edge.send_idle_timeout", BOTH, EXCHANGE, edge.send_idle_timeout),
+    key!("edge.upstream_connect_timeout", BOTH, EXCHANGE, edge.upstream_connect_timeout),
+    key!("edge.upstream_head_timeout", BOTH, EXCHANGE, edge.upstream_head_timeout),
+    key!("edge.upstream_idle_timeout", BOTH, EXCHANGE, edge.upstream_idle_timeout),
+    key!("edge.tunnel_fin_timeout", BOTH, EXCHANGE, edge.tunnel_fin_timeout),
+    key!("edge.max_head_bytes", BOTH, Number(1024, 1 << 20), edge.max_head_bytes),
+    key!("edge.max_uri_bytes", BOTH, Number(256, 1 << 16), edge.max_uri_bytes),
+    key!("edge.max_header_fields", BOTH, Number(16, 1000), edge.max_header_fields),
+    key!("edge.control_body_limit", BOTH, Number(1024, 1 << 26), edge.control_body_limit),
+    key!("edge.session_body_limit", BOTH, Number(1024, 1 << 40), edge.session_body_limit),
+    key!("edge.requests_per_connection", BOTH, Number(1, 1 << 31), edge.requests_per_connection),
+    key!("edge.max_connections", BOTH, Number(0, 1 << 24), edge.max_connections),
+    key!("edge.max_connections_per_address", BOTH, Number(1, 1 << 24), edge.max_connections_per_address),
+];
+
+/// What ends the path of a secret that stands in a file of its own.
+pub const FILE_SUFFIX: &str = "_file";
+
+/// The key with this path.
+pub fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// The secret whose `…_file` form this path is.
+pub fn find_secret_file(path: &str) -> Option<&'static Key> {
+    find(path.strip_suffix(FILE_SUFFIX)?).filter(|key| key.traits.secret)
+}
+
+/// The keys below a section.
+pub fn below(section: &str) -> impl Iterator<Item = &'static Key> {
+    let prefix = format!("{section}.");
+    KEYS.iter().filter(move |key| key.path.starts_with(&prefix))
+}
+
+/// The key or section that `path` was probably meant to be.
+pub fn suggest(path: &str) -> Option<String> {
+    let (section, leaf) = path.rsplit_once('.').unwrap_or(("", path));
+    let here = KEYS.iter().filter_map(|key| sibling(key.path, section));
+    let nearest = here.map(|name| (distance(leaf, name), name)).min()?;
+    if nearest.0 <= 1 + leaf.chars().count() / 4 {
+        let dot = if section.is_empty() { "" } else { "." };
+        return Some(format!("{section}{dot}{}", nearest.1));
+    }
+    KEYS.iter().map(|key| key.path).find(|known| known.rsplit('.').next() == Some(leaf)).map(str::to_owned)
+}
+
+/// The name directly below `section` on the way to `path`.
+fn sibling<'p>(path: &'p str, section: &str) -> Option<&'p str> {
+    let rest = if section.is_empty() { path } else { path.strip_prefix(section)?.strip_prefix('.')? };
+    rest.split('.').next()
+}
+
+/// Levenshtein distance, of names cut to a sane length.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().take(64).enumerate() {
+        let mut left = i + 1;
+        let mut diagonal = i;
+        for (cell, to) in row.iter_mut().skip(1).zip(&b) {
+            let cost = (diagonal + usize::from(from != *to)).min(left + 1).min(*cell + 1);
+            (diagonal, left) = (*cell, cost);
+            *cell = cost;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_is_unique() {
+        let mut paths: Vec<_> = KEYS.iter().map(|key| key.path).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        assert_eq!(paths.len(), KEYS.len());
+    }
+
+    #[test]
+    fn a_typing_error_gets_a_suggestion() {
+        for (typed, meant) in [
+            ("server.admin_tokn", Some("server.admin_token")),
+            ("sesions", Some("sessions")),
+            ("idle_timeout", Some("sessions.idle_timeout")),
+            ("webrtc.iceserver", Some("webrtc.iceservers")),
+            ("server.banana", None),
+        ] {
+            assert_eq!(suggest(typed).as_deref(), meant, "{typed}");
+        }
+    }
+
+    #[test]
+    fn distance_counts_edits() {
+        assert_eq!((distance("kitten", "sitting"), distance("", "abc"), distance("a", "a")), (3, 3, 0));
+    }
+}

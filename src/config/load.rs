@@ -1,0 +1,327 @@
+//! Source → settings: reads the tree by the table of keys, lays overrides over it, resolves secrets, then checks what
+//! must hold between keys. Goes on after each problem, so that all are reported at once.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::config::check;
+use crate::config::document::{self, Body, Node, shown_key};
+use crate::config::keys::{self, FILE_SUFFIX, KEYS, Key};
+use crate::config::kinds::{ROLES, Scope};
+use crate::config::problems::{Place, Problems, Report};
+use crate::config::secret_file::{self, Credentials, Readers};
+use crate::config::settings::{Role, Settings};
+use crate::config::source::{self, Source};
+
+/// What `mode:` says, for verbs that have no role of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It names a role.
+    Declared(Role),
+    /// There is none.
+    Missing,
+    /// It, or the whole file, cannot be understood; loading the file reports why.
+    Unreadable,
+}
+
+/// Finds out which role a source is for.
+pub fn parse_mode(source: &Source) -> Mode {
+    let mut loader = Loader::new(source);
+    loader.read_file();
+    loader.read_overrides();
+    match loader.given.get("mode").map(|node| &node.body) {
+        Some(Body::Scalar { text, .. }) => ROLES.find(text).map_or(Mode::Unreadable, Mode::Declared),
+        Some(_) => Mode::Unreadable,
+        None if loader.report.into_problems().is_empty() => Mode::Missing,
+        None => Mode::Unreadable,
+    }
+}
+
+/// Makes checked settings for `role`, or returns every problem.
+pub fn load(source: &Source, role: Role) -> Result<Settings, Problems> {
+    let mut loader = Loader::new(source);
+    loader.read_file();
+    loader.read_overrides();
+    let meant = loader.check_mode(role);
+    loader.check_roles(meant);
+    loader.read_credentials(meant);
+    let mut settings = loader.settings(role);
+    loader.check(&settings, meant);
+    let problems = loader.report.into_problems();
+    if !problems.is_empty() {
+        return Err(Problems::new(source.path.clone(), problems));
+    }
+    settings.warnings = check::warnings(&settings);
+    Ok(settings)
+}
+
+struct Loader<'a> {
+    source: &'a Source,
+    credentials: Credentials,
+    report: Report,
+    /// The value of each key (or `…_file` form) that was given.
+    given: BTreeMap<String, Node>,
+}
+
+impl<'a> Loader<'a> {
+    fn new(source: &'a Source) -> Loader<'a> {
+        let directory = source.environment.get("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let credentials = Credentials::new(directory);
+        Loader { source, credentials, report: Report::default(), given: BTreeMap::new() }
+    }
+
+    fn read_file(&mut self) {
+        let root = document::parse(&self.source.text, &Place::Line, &mut self.report);
+        match root.body {
+            Body::Map(_) | Body::Null => self.walk("", root),
+            _ => self.report.wrong(
+                &root.place,
+                "",
+                "the file is not a configuration; start from etc/worker.yaml",
+            ),
+        }
+    }
+
+    /// Takes the keys of one section, and of the sections in it.
+    fn walk(&mut self, section: &str, node: Node) {
+        let entries = match node.body {
+            Body::Map(entries) => entries,
+            Body::Null | Body::Refused => return,
+            _ => {
+                let text = format!("expected a section of keys, found {}; see etc/*.yaml", node.describe());
+                return self.report.wrong(&node.place, section, text);
+            }
+        };
+        for entry in entries {
+            let dot = if section.is_empty() { "" } else { "." };
+            let path = format!("{section}{dot}{}", shown_key(&entry.key));
+            if entry.key.contains('.') {
+                let text =
+                    "unknown key; write nested keys on lines of their own, indented below their section";
+                self.report.wrong(&entry.place, &path, text);
+                continue;
+            }
+            self.report.stands(&path, &entry.place);
+            if keys::find(&path).is_some() || keys::find_secret_file(&path).is_some() {
+                self.given.insert(path, entry.value);
+            } else if keys::below(&path).next().is_some() {
+                self.walk(&path, entry.value);
+            } else {
+                self.unknown(&entry.place, &path, "unknown key");
+            }
+        }
+    }
+
+    fn unknown(&mut self, place: &Place, path: &str, what: &str) {
+        let advice = match keys::suggest(path) {
+            Some(known) => format!("did you mean `{known}`?"),
+            None => "remove it, or see etc/*.yaml for the keys there are".to_owned(),
+        };
+        self.report.wrong(place, path, format!("{what}; {advice}"));
+    }
+
+    /// Lays environment variables over the file. An override of a secret replaces both of its forms.
+    fn read_overrides(&mut self) {
+        let mut overridden: BTreeMap<String, Node> = BTreeMap::new();
+        for (name, value) in self.source.environment.overrides() {
+            let (place, path) = (Place::Variable(name.to_owned()), source::path_of(name));
+            if keys::find(&path).is_none() && keys::find_secret_file(&path).is_none() {
+                self.unknown(&place, &shown_key(&path), "unknown variable");
+                continue;
+            }
+            self.report.stands(&path, &place);
+            let node = override_node(&path, value, place, &mut self.report);
+            overridden.insert(path, node);
+        }
+        for path in overridden.keys() {
+            let secret =
+                keys::find_secret_file(path).or_else(|| keys::find(path).filter(|key| key.traits.secret));
+            if let Some(key) = secret {
+                self.given.remove(key.path);
+                self.given.remove(&format!("{}{FILE_SUFFIX}", key.path));
+            }
+        }
+        self.given.append(&mut overridden);
+    }
+
+    /// Checks `mode:` against the verb. Returns the role that the file was probably written for.
+    fn check_mode(&mut self, role: Role) -> Role {
+        let declared = match self.given.get("mode").map(|node| &node.body) {
+            Some(Body::Scalar { text, .. }) => ROLES.find(text),
+            _ => None,
+        };
+        match declared {
+            Some(declared) if declared != role => {
+                let (says, verb) = (declared.name(), role.name());
+                self.report.wrong_key(
+                    "mode",
+                    format!("says {says}, but the verb is `{verb}`; run `hydraneckwebrtc {says}`, or name the {verb}'s file with --config"),
+                );
+                declared
+            }
+            _ => role,
+        }
+    }
+
+    /// Keys of the other role are refused: once for a whole section, else key by key.
+    fn check_roles(&mut self, role: Role) {
+        let foreign = |key: &Key| key.traits.role.filter(|owner| *owner != role);
+        let mut blamed = Vec::new();
+        for path in self.given.keys() {
+            let Some(key) = keys::find(path).or_else(|| keys::find_secret_file(path)) else { continue };
+            let Some(owner) = foreign(key) else { continue };
+            let section = path.split('.').next().unwrap_or(path);
+            let whole = keys::below(section).all(|key| foreign(key).is_some());
+            let subject = if whole { section } else { path.as_str() };
+            if !blamed.iter().any(|(each, _)| each == subject) {
+                blamed.push((subject.to_owned(), owner));
+            }
+        }
+        for (subject, owner) in blamed {
+            let (theirs, ours) = (owner.name(), role.name());
+            let text = format!("belongs into a {theirs}'s configuration, this is a {ours}'s; move it there");
+            self.report.wrong_key(&subject, text);
+        }
+    }
+
+    /// Looks up the secrets that were not given otherwise.
+    fn read_credentials(&mut self, role: Role) {
+        for key in
+            KEYS.iter().filter(|key| key.traits.secret && key.traits.role.is_none_or(|owner| owner == role))
+        {
+            let file_form = format!("{}{FILE_SUFFIX}", key.path);
+            match (self.given.contains_key(key.path), self.given.remove(&file_form)) {
+                (true, Some(_)) => {
+                    let text = format!("is given as well as {}; keep one of them", key.path);
+                    self.report.wrong_key(&file_form, text);
+                }
+                (false, Some(node)) => self.secret_from_key(key, &file_form, node),
+                (false, None) => self.secret_from_directory(key),
+                (true, None) => {}
+            }
+        }
+    }
+
+    fn secret_from_key(&mut self, key: &Key, file_form: &str, node: Node) {
+        let place = node.place.clone();
+        self.report.stands(key.path, &place);
+        let mut scope = scope(&mut self.report, file_form.to_owned(), self.source, &self.credentials);
+        let Some(path) = scope.text(&node, "the path of a file that holds the secret") else { return };
+        match secret_file::read(Path::new(path), Readers::Owner) {
+            Ok(secret) => {
+                self.given.insert(key.path.to_owned(), Node::plain(place, secret));
+            }
+            Err(text) => self.report.wrong(&place, file_form, text),
+        }
+    }
+
+    fn secret_from_directory(&mut self, key: &Key) {
+        let Some(path) = self.credentials.find(key.path) else { return };
+        let place = Place::Credential(path.clone());
+        self.report.stands(key.path, &place);
+        match secret_file::read(&path, Readers::OwnerAndGroup) {
+            Ok(secret) => {
+                self.given.insert(key.path.to_owned(), Node::plain(place, secret));
+            }
+            Err(text) => self.report.wrong(&place, key.path, text),
+        }
+    }
+
+    /// Reads every given value over the defaults.
+    fn settings(&mut self, role: Role) -> Settings {
+        let mut settings = Settings::defaults(role);
+        for key in KEYS {
+            if let Some(node) = self.given.get(key.path) {
+                let mut scope = scope(&mut self.report, key.path.to_owned(), self.source, &self.credentials);
+                (key.read)(&mut settings, node, &mut scope);
+            }
+        }
+        settings.role = role;
+        if !self.given.contains_key("server.state_dir") {
+            match source::default_state_dir(&self.source.environment, &settings.server.state_dir) {
+                Some(directory) => settings.server.state_dir = directory,
+                None => self.report.wrong_key(
+                    "server.state_dir",
+                    "has no default, because neither $STATE_DIRECTORY nor $HOME names a directory; set it",
+                ),
+            }
+        }
+        settings
+    }
+
+    /// Checks what must be there and what must hold between keys.
+    fn check(&mut self, settings: &Settings, role: Role) {
+        match (self.report.given("server.listen"), self.report.given("server.domain")) {
+            (false, false) => {
+                let text = "missing; set it to an address like \":47990\", or set server.domain";
+                self.report.wrong_key("server.listen", text);
+            }
+            (true, true) => {
+                let text = "is given as well as server.listen; keep `domain` for HTTPS with an automatic certificate, or `listen` for plain HTTP";
+                self.report.wrong_key("server.domain", text);
+            }
+            (false, true) if self.report.given("server.public_url") => {
+                let text =
+                    "is given as well as server.domain, which is the outside address already; remove it";
+                self.report.wrong_key("server.public_url", text);
+            }
+            _ => {}
+        }
+        self.require(
+            "server.admin_token",
+            "set it to a long random text, like the output of `openssl rand -hex 32`",
+        );
+        if role == Role::Worker {
+            self.require_together("controller.url", "controller.token");
+            self.require_together("nps.url", "nps.token");
+        }
+        for contradiction in check::contradictions(settings) {
+            if !self.report.blamed(contradiction.key) && !self.report.blamed(contradiction.other) {
+                let at = if self.report.given(contradiction.key) {
+                    contradiction.key
+                } else {
+                    contradiction.other
+                };
+                let text = match at == contradiction.key {
+                    true => contradiction.text,
+                    false => format!("does not fit: {} {}", contradiction.key, contradiction.text),
+                };
+                self.report.wrong_key(at, text);
+            }
+        }
+    }
+
+    fn require(&mut self, key: &str, advice: &str) {
+        if !self.report.given(key) && !self.report.blamed(key) {
+            self.report.wrong_key(key, format!("missing; {advice}"));
+        }
+    }
+
+    /// A section with any key needs both of these.
+    fn require_together(&mut self, url: &str, token: &str) {
+        let section = url.split('.').next().unwrap_or(url);
+        let any = self
+            .given
+            .keys()
+            .any(|path| path.starts_with(section) && path.as_bytes().get(section.len()) == Some(&b'.'));
+        if any || self.report.given(section) {
+            self.require(url, "a URL like https://neck.example.com is needed here");
+            self.require(token, "the other side's admin token is needed here");
+        }
+    }
+}
+
+fn scope<'s>(
+    report: &'s mut Report,
+    key: String,
+    source: &'s Source,
+    credentials: &'s Credentials,
+) -> Scope<'s> {
+    Scope { report, key, home: source.environment.get("HOME"), credentials }
+}
+
+/// The value of a variable: YAML flow text for lists, the bare text for everything else.
+fn override_node(path: &str, value: &str, place: Place, report: &mut Report) -> Node {
+    let is_list = keys::find(path).is_some_and(|key| key.is_list());
+    if is_list { document::parse(value, &|_| place.clone(), report) } else { Node::plain(place, value) }
+}

@@ -1,0 +1,241 @@
+//! The log: one line per event on stderr, as plain text, for journald, or as JSON.
+//!
+//! Outsiders cannot forge a line: control characters and characters that reorder text are escaped. They cannot flood
+//! a reader with one line either: it is cut at [`MAX_LINE_BYTES`]. Messages begin with a literal prefix such as
+//! `[worker]`; lines of other crates, at warn and above only, get `[` + their target + `]`.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::os::linux::fs::MetadataExt;
+use std::panic::PanicHookInfo;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use log::{Level, LevelFilter, Record};
+
+use crate::config::Environment;
+use crate::config::settings::{Log, LogFormat};
+
+/// Longest message, in bytes: journald's own limit is far above, a terminal's patience far below.
+pub const MAX_LINE_BYTES: usize = 4096;
+
+/// One event, ready to be formatted.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// When it happened, since 1970 UTC.
+    pub time: Duration,
+    /// How bad it is.
+    pub level: Level,
+    /// Who logs: the module path.
+    pub target: &'a str,
+    /// The message, prefix included.
+    pub message: &'a str,
+}
+
+/// Starts logging to stderr. The first call wins; later calls change the level only.
+pub fn start(log: &Log, environment: &Environment) {
+    let format = resolve(log.format, environment.get("JOURNAL_STREAM"), stderr_identity());
+    let own = env!("CARGO_CRATE_NAME");
+    let started = env_logger::Builder::new()
+        .filter_level(LevelFilter::Warn)
+        .filter_module(own, LevelFilter::Trace)
+        .format(move |out, record| writeln!(out, "{}", line(format, record)))
+        .try_init();
+    set_level(log.level);
+    if started.is_ok() {
+        std::panic::set_hook(Box::new(log_panic));
+    }
+}
+
+/// Changes the level of a running process.
+pub fn set_level(level: LevelFilter) {
+    log::set_max_level(level);
+}
+
+/// What `auto` means here. `stderr` is the device and inode of our stderr, `journal_stream` what systemd says they
+/// are when they lead to journald.
+pub fn resolve(format: LogFormat, journal_stream: Option<&str>, stderr: Option<(u64, u64)>) -> LogFormat {
+    let named = journal_stream.and_then(|text| {
+        let (device, inode) = text.split_once(':')?;
+        Some((device.parse::<u64>().ok()?, inode.parse::<u64>().ok()?))
+    });
+    match format {
+        LogFormat::Auto if named.is_some() && named == stderr => LogFormat::Journald,
+        LogFormat::Auto => LogFormat::Plain,
+        fixed => fixed,
+    }
+}
+
+fn stderr_identity() -> Option<(u64, u64)> {
+    let meta = std::fs::metadata("/proc/self/fd/2").ok()?;
+    Some((meta.st_dev(), meta.st_ino()))
+}
+
+fn line(format: LogFormat, record: &Record<'_>) -> String {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let message = record.args().to_string();
+    render(format, &Event { time, level: record.level(), target: record.target(), message: &message })
+}
+
+/// One line without its newline.
+pub fn render(format: LogFormat, event: &Event<'_>) -> String {
+    let message = match event.message.starts_with('[') {
+        true => clean(event.message),
+        false => clean(&format!("[{}] {}", event.target, event.message)),
+    };
+    match format {
+        LogFormat::Journald => format!("<{}>{message}", priority(event.level)),
+        LogFormat::Json => json(event, &message),
+        LogFormat::Plain | LogFormat::Auto => {
+            format!("{} {:<5} {message}", rfc3339(event.time), event.level.as_str())
+        }
+    }
+}
+
+/// The syslog priority, as in sd-daemon(3).
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+fn json(event: &Event<'_>, message: &str) -> String {
+    let split = message.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (prefix, text) = split.unwrap_or(("", message));
+    let level = event.level.as_str().to_ascii_lowercase();
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    format!(
+        r#"{{"time":"{}","level":"{level}","prefix":{},"message":{}}}"#,
+        rfc3339(event.time),
+        quoted(prefix),
+        quoted(text.trim_start())
+    )
+}
+
+/// Escapes what could forge, hide or reorder text, and cuts what is too long.
+pub fn clean(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len().min(MAX_LINE_BYTES));
+    for (at, letter) in text.char_indices() {
+        if shown.len() >= MAX_LINE_BYTES {
+            let _ = write!(shown, "… ({} bytes more)", text.len() - at);
+            break;
+        }
+        if is_treacherous(letter) {
+            shown.extend(letter.escape_default());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
+/// Control characters (C0, DEL, C1), line and paragraph separators, and bidirectional controls.
+fn is_treacherous(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter,
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// RFC 3339 in UTC with milliseconds, from the time since 1970.
+pub fn rfc3339(time: Duration) -> String {
+    let (seconds, millis) = (time.as_secs(), time.subsec_millis());
+    let (days, clock) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (clock / 3600, clock / 60 % 60, clock % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// Year, month and day of a day counted from 1970-01-01. Years begin in March here, so that the leap day is the last.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+/// Panics are always our bug: one line with `ALERT`, so that monitoring sees them.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    log::error!("[panic] {}", panic_text(info));
+}
+
+fn panic_text(info: &PanicHookInfo<'_>) -> String {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("unnamed").to_owned();
+    let place = info.location().map(ToString::to_string).unwrap_or_default();
+    let payload = info.payload();
+    let said = payload.downcast_ref::<&str>().copied();
+    let said = said.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    format!("ALERT thread `{name}` panicked at {place}: {said}; please report this")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(format: LogFormat, message: &str) -> String {
+        let time = Duration::from_millis(1_700_000_000_123);
+        render(format, &Event { time, level: Level::Warn, target: "rustls::x", message })
+    }
+
+    #[test]
+    fn each_format_has_its_form() {
+        let message = "[session abcd1234] ready";
+        assert_eq!(
+            shown(LogFormat::Plain, message),
+            "2023-11-14T22:13:20.123Z WARN  [session abcd1234] ready"
+        );
+        assert_eq!(shown(LogFormat::Journald, message), "<4>[session abcd1234] ready");
+        assert_eq!(
+            shown(LogFormat::Json, message),
+            r#"{"time":"2023-11-14T22:13:20.123Z","level":"warn","prefix":"session abcd1234","message":"ready"}"#
+        );
+        assert_eq!(shown(LogFormat::Journald, "foreign"), "<4>[rustls::x] foreign");
+    }
+
+    #[test]
+    fn an_outsider_cannot_forge_a_line() {
+        let evil = "[edge] a\n<0>b\r\u{1b}[2K\u{7f}\u{85}\u{9b}\u{2028}\u{2029}\u{202e}\u{2066}\u{0}";
+        for format in [LogFormat::Plain, LogFormat::Journald, LogFormat::Json] {
+            let line = shown(format, evil);
+            assert!(!line.chars().any(is_treacherous), "{line:?}");
+        }
+        let parsed: serde_json::Value =
+            serde_json::from_str(&shown(LogFormat::Json, "[e] a\"b\\\n")).unwrap();
+        assert_eq!(parsed["message"], "a\"b\\\\n");
+    }
+
+    #[test]
+    fn a_long_message_is_cut_and_says_so() {
+        let line = clean(&"é\n".repeat(10_000));
+        assert!(line.len() < MAX_LINE_BYTES + 64, "{}", line.len());
+        assert!(line.ends_with("bytes more)"), "{line}");
+    }
+
+    #[test]
+    fn auto_is_journald_only_when_stderr_is_the_journal() {
+        let auto = |stream, stderr| resolve(LogFormat::Auto, stream, stderr);
+        assert_eq!(auto(Some("8:1234"), Some((8, 1234))), LogFormat::Journald);
+        assert_eq!(auto(Some("8:1234"), Some((8, 9))), LogFormat::Plain);
+        assert_eq!(auto(Some("nonsense"), None), LogFormat::Plain);
+        assert_eq!(auto(None, None), LogFormat::Plain);
+        assert_eq!(resolve(LogFormat::Json, Some("8:1"), Some((8, 1))), LogFormat::Json);
+    }
+
+    #[test]
+    fn dates_are_right_across_leap_years() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000Z"),
+            (1_709_251_199, "2024-02-29T23:59:59.000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(rfc3339(Duration::from_secs(seconds)), text);
+        }
+    }
+}
