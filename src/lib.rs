@@ -12,6 +12,8 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+pub mod api;
 pub mod config;
 pub mod core;
+pub mod demo;
 pub mod edge;
