@@ -15,6 +15,7 @@
 pub mod api;
 pub mod config;
 pub mod core;
+pub mod demo;
 pub mod edge;
 pub mod engine;
 pub mod host;

@@ -8,3 +8,6 @@ pub mod reply;
 pub mod routes;
 pub mod server;
 pub mod types;
+//! The control API and what the browser is given besides its page.
+
+pub mod overlay;

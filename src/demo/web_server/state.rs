@@ -1,0 +1,124 @@
+//! What the stand-in remembers in `server/data.json`: hosts and users, over a restart too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// A GameStream host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Host {
+    /// As the client named it; `ip:port` is not taken.
+    pub address: String,
+    /// GameStream HTTP.
+    pub http_port: u16,
+    /// What the host calls itself.
+    pub name: String,
+    /// Whether it is paired. True from the start: pairing is a later issue, which sets this to false in
+    /// [`State::add_host`] and flips it in the reply to `/api/pair`.
+    pub paired: bool,
+    /// In the real file this is the pairing's private key; here a word that must never be seen outside.
+    pub client_private_key: String,
+}
+
+/// The file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Data {
+    version: u32,
+    users: BTreeSet<String>,
+    hosts: BTreeMap<u32, Host>,
+}
+
+/// The file and where it is.
+#[derive(Debug)]
+pub struct State {
+    path: PathBuf,
+    data: Data,
+}
+
+impl State {
+    /// Reads the file or makes it, with the process's umask.
+    pub fn open(path: &Path) -> io::Result<State> {
+        let data = match fs::read(path) {
+            Ok(text) => serde_json::from_slice(&text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Data { version: 2, ..Data::default() },
+            Err(error) => return Err(error),
+        };
+        let state = State { path: path.to_path_buf(), data };
+        state.save()?;
+        Ok(state)
+    }
+
+    fn save(&self) -> io::Result<()> {
+        fs::write(&self.path, serde_json::to_vec_pretty(&self.data)?)
+    }
+
+    /// Whether the user is known or may be made.
+    pub fn admit(&mut self, user: &str, create: bool) -> bool {
+        if self.data.users.contains(user) {
+            return true;
+        }
+        if create {
+            self.data.users.insert(user.to_owned());
+            self.keep();
+        }
+        create
+    }
+
+    /// Adds a host and gives it an id. The same address twice is two hosts: the real one does not look.
+    pub fn add_host(&mut self, address: &str, http_port: u16, name: String) -> (u32, Host) {
+        let id = self.data.hosts.keys().next_back().map_or(1_203_948_571, |last| last.wrapping_add(1));
+        let host = Host {
+            address: address.to_owned(),
+            http_port,
+            name,
+            paired: true,
+            client_private_key: String::from("STAND-IN-PRIVATE-KEY-CANARY"),
+        };
+        self.data.hosts.insert(id, host.clone());
+        self.keep();
+        (id, host)
+    }
+
+    /// The host of that id.
+    pub fn host(&self, id: u32) -> Option<&Host> {
+        self.data.hosts.get(&id)
+    }
+
+    /// Every host.
+    pub fn hosts(&self) -> impl Iterator<Item = (u32, &Host)> {
+        self.data.hosts.iter().map(|(id, host)| (*id, host))
+    }
+
+    /// Forgets a host.
+    pub fn forget(&mut self, id: u32) -> bool {
+        let known = self.data.hosts.remove(&id).is_some();
+        self.keep();
+        known
+    }
+
+    fn keep(&self) {
+        if let Err(error) = self.save() {
+            super::log_line("ERROR", &format!("failed to write {}: {error}", self.path.display()));
+        }
+    }
+}
+
+impl Host {
+    /// How a reply shows it. `reached` is whether it answered just now; without the question it is unknown.
+    pub fn shown(&self, id: u32, reached: Option<bool>) -> Value {
+        let state = reached.map(|reached| if reached { "Free" } else { "Offline" });
+        json!({
+            "host_id": id,
+            "name": self.name,
+            "address": self.address,
+            "http_port": self.http_port,
+            "paired": if self.paired { "Paired" } else { "NotPaired" },
+            "server_state": state,
+            "current_game": 0,
+        })
+    }
+}
