@@ -13,15 +13,15 @@
 #![deny(unsafe_code)]
 
 pub mod api;
+pub mod cli;
 pub mod config;
+pub mod controller;
 pub mod core;
+pub mod daemon;
 pub mod demo;
 pub mod edge;
 pub mod engine;
-pub mod host;
-pub mod cli;
-pub mod config;
-pub mod core;
-pub mod edge;
+pub mod front;
 pub mod host;
 pub mod logging;
+pub mod worker;

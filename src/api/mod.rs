@@ -7,7 +7,5 @@ pub mod pages;
 pub mod reply;
 pub mod routes;
 pub mod server;
+pub mod session_path;
 pub mod types;
-//! The control API and what the browser is given besides its page.
-
-pub mod overlay;

@@ -27,6 +27,11 @@ pub fn settling(html: bool, seconds: u64) -> Reply {
         .with("Retry-After", seconds)
 }
 
+/// The session's worker does not answer; it may come back, so this is no 404.
+pub fn worker_away(html: bool) -> Reply {
+    waiting(html, "Reconnecting…", "worker is down")
+}
+
 fn waiting(html: bool, title: &str, error: &str) -> Reply {
     let seconds = LOOK_AGAIN_SECONDS.to_string();
     if html {

@@ -111,6 +111,11 @@ impl ApiServer {
         Ok(ApiServer { server, path: path.to_owned(), stopping, threads })
     }
 
+    /// The socket.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Stops the threads, waits for them and removes the socket.
     pub fn stop(self) {
         self.stopping.store(true, Ordering::Release);

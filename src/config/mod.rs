@@ -7,7 +7,6 @@
 //!
 //! Nothing here reads the environment of the process, logs, or repeats a value of the file in a message.
 
-pub mod live;
 mod addresses;
 mod check;
 mod defaults;
@@ -16,6 +15,7 @@ mod duration;
 mod ice;
 pub mod keys;
 mod kinds;
+pub mod live;
 mod load;
 mod print;
 mod problems;
@@ -24,7 +24,6 @@ pub mod secret;
 mod secret_file;
 pub mod settings;
 mod source;
-
 #[cfg(test)]
 mod tests;
 

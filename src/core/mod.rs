@@ -3,15 +3,16 @@
 //! Nothing below this module may use a clock, a socket, a thread, a file, the environment or randomness;
 //! `tests/rules` reads the sources and enforces it.
 
-pub mod expiry;
 pub mod dial_policy;
+pub mod expiry;
 pub mod fleet;
 pub mod ids;
 pub mod rate_limit;
 pub mod reason;
 pub mod restart;
-pub mod session;
 pub mod routing;
+pub mod session;
+pub mod stamp_field;
 pub mod status;
 pub mod time;
 pub mod worker_health;

@@ -50,7 +50,8 @@ impl fmt::Display for DirError {
             }
             DirError::InUse(path) => write!(
                 f,
-                "{} is in use: is another hydraneckwebrtc already running? Give each its own sessions.data_dir",
+                "{} is in use: is another hydraneckwebrtc already running? Give each its own directory \
+                 (sessions.data_dir, server.state_dir)",
                 path.display()
             ),
             DirError::Io(path, error) => write!(f, "{}: {error}", path.display()),

@@ -1,6 +1,5 @@
 //! What the worker says of itself (SPEC 9), to anyone who asks and to its controller.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -106,13 +105,6 @@ impl Health {
             "age": duration_text(self.clock.now().since(card.created).as_secs()),
             "restarts": view.restarts,
         })
-    }
-
-    /// Whether an address is one of this host's: dialling it would be dialling ourselves.
-    pub fn own_addresses(&self, asked: IpAddr) -> Vec<IpAddr> {
-        // The kernel binds a socket to its own addresses only.
-        let ours = std::net::UdpSocket::bind((asked, 0)).is_ok();
-        ours.then_some(asked).into_iter().collect()
     }
 }
 

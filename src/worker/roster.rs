@@ -43,8 +43,10 @@ pub enum Order {
     End(SessionId, EndReason, WhenOver),
     /// End all sessions.
     EndAll(EndReason),
-    /// Whether new sessions are taken.
+    /// The controller's wish: no new sessions.
     Drain(bool),
+    /// We are going down: no new sessions, for good.
+    Close,
     /// A supervisor is done.
     Finished(SessionId),
     /// A crashed session's directory stays until then.
@@ -80,6 +82,7 @@ pub struct Roster {
     replacing: Vec<(SessionId, Box<Asked>, Responder)>,
     kept: Vec<(String, Moment)>,
     draining: bool,
+    closing: bool,
     stopping: bool,
     orders: Sender<Order>,
 }
@@ -95,6 +98,7 @@ impl Roster {
             replacing: Vec::new(),
             kept: Vec::new(),
             draining: false,
+            closing: false,
             stopping: false,
             orders,
         }
@@ -119,6 +123,7 @@ impl Roster {
             Order::End(id, reason, when_over) => self.end(&id, reason, when_over),
             Order::EndAll(reason) => self.end_all(reason),
             Order::Drain(on) => self.drain(on),
+            Order::Close => self.closing = true,
             Order::Finished(id) => self.finished(&id),
             Order::KeepLog(name, until) => self.kept.push((name, until)),
             Order::Stop => self.stopping = true,
@@ -141,7 +146,7 @@ impl Roster {
     }
 
     fn refuse(&self, asked: &Asked, settings: &Settings) -> Option<Answer> {
-        if self.draining || self.stopping {
+        if self.draining || self.closing || self.stopping {
             return Some(answers::unavailable("worker is draining", "no new sessions here; ask another worker", FULL_PAUSE));
         }
         if self.given.board.find(&asked.id).is_some() {

@@ -1,14 +1,13 @@
 //! The worker's side of the control API.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use serde_json::json;
 
 use crate::api::auth;
 use crate::api::origin;
-use crate::api::overlay::{self, OverlaySettings};
+use crate::api::overlay::{self, BrowserIceServer, OverlaySettings};
 use crate::api::reply::{Answer, Responder};
 use crate::api::routes::Operation;
 use crate::api::server::{Call, Service};
@@ -18,21 +17,16 @@ use crate::config::settings::Role;
 use crate::core::dial_policy;
 use crate::core::ids::SessionId;
 use crate::core::reason::EndReason;
-use crate::engine::moonlight::child_config;
+use crate::core::stamp_field;
 use crate::host::clock::Clock;
 use crate::host::entropy;
+use crate::host::local;
 use crate::worker::answers;
 use crate::worker::board::{Asked, Board, Card};
 use crate::worker::health::Health;
 use crate::worker::ice;
 use crate::worker::roster::Order;
 use crate::worker::stamps::Stamps;
-
-/// The field by which a controller chooses the new session's id.
-pub const SESSION_ID_FIELD: &str = "Neck-Session-Id";
-
-/// The field by which a controller says why it ends a session.
-pub const REASON_FIELD: &str = "Neck-End-Reason";
 
 /// What the API works with.
 pub struct WorkerService {
@@ -84,15 +78,15 @@ impl WorkerService {
             Ok(request) => request,
             Err(error) => return responder.send(Answer::error(400, "bad request", error.to_string())),
         };
-        let ours = self.health.own_addresses();
-        if let Err(refusal) = dial_policy::check(request.body.ip(), &settings.sessions.allowed_bodies, &ours) {
+        let ours = local::own_addresses(request.body.ip());
+        if let Err(refusal) = dial_policy::may_dial(request.body.ip(), &settings.sessions.allowed_bodies, &ours) {
             return responder.send(Answer::error(403, "body not allowed", refusal.to_string()));
         }
-        let id = match call.header(SESSION_ID_FIELD).map(str::parse) {
+        let id = match call.header(stamp_field::SESSION_ID).map(str::parse) {
             None => SessionId::from_entropy(entropy::bytes()),
             Some(Ok(id)) => id,
             Some(Err(error)) => {
-                return responder.send(Answer::error(400, "bad request", format!("{SESSION_ID_FIELD}: {error}")));
+                return responder.send(Answer::error(400, "bad request", format!("{}: {error}", stamp_field::SESSION_ID)));
             }
         };
         let base_url = origin::base_url(call, settings.server.public_url.as_deref());
@@ -124,7 +118,7 @@ impl WorkerService {
         let Some(card) = self.card(call).filter(|card| card.is_live()) else {
             return responder.send(self.stamps.mark(answers::unknown_session()));
         };
-        let replaced = call.header(REASON_FIELD) == Some(EndReason::Replaced.code());
+        let replaced = call.header(stamp_field::END_REASON) == Some(EndReason::Replaced.code());
         let reason = if replaced { EndReason::Replaced } else { EndReason::Deleted };
         let stamps = self.stamps.clone();
         let when_over = Box::new(move || responder.send(stamps.mark(Answer::empty())));
@@ -167,9 +161,9 @@ impl WorkerService {
             return_url: settings.sessions.return_url.clone(),
             report_url: settings.sessions.report_url.clone(),
             force_relay: settings.sessions.force_relay,
-            ice_servers: ice::servers(&settings).iter().map(child_config::ice_server).collect(),
-            experience: card.request.experience.clone(),
-            district: card.request.district.clone(),
+            ice_servers: ice::servers(&settings).iter().map(BrowserIceServer::from).collect(),
+            experience: card.request.experience.clone().unwrap_or_default(),
+            district: card.request.district.clone().unwrap_or_else(|| settings.server.district.clone()),
             body_ip: card.request.body.to_string(),
         }
     }
@@ -177,10 +171,4 @@ impl WorkerService {
     fn card(&self, call: &Call) -> Option<Arc<Card>> {
         self.board.find(&call.id.parse().ok()?)
     }
-}
-
-/// How long the answer to a create may take, seen from the controller: the worker ends a create that takes longer
-/// than its time-out and answers when nothing of it is left.
-pub fn longest_create(create_timeout: Duration, stop_grace: Duration) -> Duration {
-    create_timeout + stop_grace + Duration::from_secs(15)
 }

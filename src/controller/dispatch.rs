@@ -1,0 +1,208 @@
+//! The `dispatch-N` threads: calls to workers that may take as long as a session needs to start.
+//!
+//! A create whose worker cannot be reached, or refuses it before it began, goes to the next worker. After it has begun,
+//! never: that would launch twice. What the worker answered about a session carries its stamp; a refusal before the
+//! beginning carries none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use serde_json::Value;
+
+use crate::api::reply::{Answer, Responder};
+use crate::api::server::Beat;
+use crate::api::types::Created;
+use crate::config::live::Live;
+use crate::controller::fleet_thread::{Ask, Create};
+use crate::controller::refusals;
+use crate::controller::worker_client::{CallError, Reply, WorkerClient};
+use crate::core::fleet::wire::Stamp;
+use crate::core::fleet::{Placed, Refused};
+use crate::core::ids::SessionId;
+use crate::core::reason::EndReason;
+
+/// What a worker may take beyond `sessions.create_timeout`: it answers when nothing of a failed session is left. Below
+/// the reservation's own margin.
+const CREATE_MARGIN: Duration = Duration::from_secs(10);
+
+/// Ending a session: SIGINT, grace, SIGKILL, clean-up.
+const DELETE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Looking at a session.
+const INSPECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often an idle thread shows that it is alive.
+const IDLE_BEAT: Duration = Duration::from_secs(5);
+
+/// A call to a worker.
+pub enum Job {
+    /// Start a session on the worker that was chosen.
+    Create(Box<Create>, Placed),
+    /// End the session that holds the body, on the worker at this URL, then try the create again.
+    Replace(Box<Create>, SessionId, String),
+    /// End a session on the worker at this URL.
+    Delete(SessionId, String, Responder),
+    /// Look at a session on the worker at this URL; the answer to give when it does not tell, and our outside URL.
+    Inspect(SessionId, String, Box<(Answer, String)>, Responder),
+}
+
+impl Job {
+    /// Answers without doing it.
+    pub fn refuse(self, answer: Answer) {
+        match self {
+            Job::Create(create, _) | Job::Replace(create, ..) => create.responder.send(answer),
+            Job::Delete(.., responder) | Job::Inspect(.., responder) => responder.send(answer),
+        }
+    }
+}
+
+/// One thread.
+pub struct Dispatcher {
+    /// The settings, as of the last reload.
+    pub live: Arc<Live>,
+    /// The fleet thread.
+    pub fleet: Sender<Ask>,
+    /// Speaks to workers.
+    pub client: WorkerClient,
+    /// Called each round, for the watchdog.
+    pub beat: Beat,
+}
+
+impl Dispatcher {
+    /// The thread. Returns when nobody can send jobs any more.
+    pub fn run(self, jobs: &Receiver<Job>) {
+        loop {
+            (self.beat)();
+            match jobs.recv_timeout(IDLE_BEAT) {
+                Ok(job) => self.carry_out(job),
+                Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
+                Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn carry_out(&self, job: Job) {
+        match job {
+            Job::Create(create, placed) => self.create(*create, placed),
+            Job::Replace(create, holder, url) => self.replace(create, &holder, &url),
+            Job::Delete(id, url, responder) => responder.send(self.delete(&id, &url, EndReason::Deleted)),
+            Job::Inspect(id, url, fallback, responder) => {
+                responder.send(self.inspect(&id, &url, &fallback.1).unwrap_or(fallback.0));
+            }
+        }
+    }
+
+    fn create(&self, create: Create, mut placed: Placed) {
+        let timeout = self.live.get().sessions.create_timeout + CREATE_MARGIN;
+        let answer = loop {
+            let sent = self.client.create(&placed.url, &create.id, &create.request, timeout);
+            let why = match sent {
+                Ok(reply) if reply.status == 503 && reply.stamp.is_none() => reply.error_text(),
+                Ok(reply) => break self.begun(&create, &placed, reply),
+                Err(CallError::NotReached(why)) => why,
+                Err(CallError::Lost(why)) => break self.lost(&create, &placed, &why),
+            };
+            log::warn!("[controller] worker {} does not take session {}: {why}", placed.worker, create.id);
+            match self.next(&create.id) {
+                Ok(next) => placed = next,
+                Err(refused) => break refusals::create(&refused),
+            }
+        };
+        create.responder.send(answer);
+    }
+
+    fn next(&self, id: &SessionId) -> Result<Placed, Refused> {
+        let (reply, answer) = crossbeam_channel::bounded(1);
+        let _ = self.fleet.send(Ask::TryNext(id.clone(), reply));
+        answer.recv().unwrap_or(Err(Refused::Gone))
+    }
+
+    /// The worker has begun, and says how it went.
+    fn begun(&self, create: &Create, placed: &Placed, reply: Reply) -> Answer {
+        let stamp = reply.stamp.unwrap_or_default();
+        match reply.status {
+            201 | 202 => self.started(create, placed, stamp, &reply),
+            status => {
+                log::warn!(
+                    "[controller] session {} failed on worker {}: {status} {}",
+                    create.id,
+                    placed.worker,
+                    reply.error_text()
+                );
+                let _ = match reply.stamp {
+                    Some(stamp) => self.fleet.send(Ask::Ended(create.id.clone(), EndReason::CreateFailed, stamp)),
+                    // Refused before it began: nothing to remember.
+                    None => self.fleet.send(Ask::Release(create.id.clone())),
+                };
+                pass_on(reply)
+            }
+        }
+    }
+
+    fn started(&self, create: &Create, placed: &Placed, stamp: Stamp, reply: &Reply) -> Answer {
+        let (answer, stands) = crossbeam_channel::bounded(1);
+        let _ = self.fleet.send(Ask::Confirm(placed.clone(), stamp, answer));
+        if !stands.recv().unwrap_or(false) {
+            return Answer::error(502, "session ended", "it started, and ended before it could be handed out");
+        }
+        log::info!("[controller] session {} runs on worker {}", create.id, placed.worker);
+        let created = Created {
+            session_id: create.id.clone(),
+            stream_url: format!("{}/session/{}/", create.base_url, create.id.expose()),
+            worker_id: placed.worker.clone(),
+            status: reply.body.get("status").and_then(Value::as_str).map(str::to_owned),
+        };
+        Answer::json(reply.status, &created)
+    }
+
+    /// Nobody knows whether it runs: slot and body stay held until the worker's heartbeats tell.
+    fn lost(&self, create: &Create, placed: &Placed, why: &str) -> Answer {
+        log::error!("[controller] ALERT the answer to session {} is lost: {why}", create.id);
+        let _ = self.fleet.send(Ask::Abandon(create.id.clone()));
+        let detail = format!("worker {} did not answer: {why}; what it started is ended", placed.worker);
+        Answer::error(504, "create timed out", detail)
+    }
+
+    fn replace(&self, mut create: Box<Create>, holder: &SessionId, url: &str) {
+        let ended = self.delete(holder, url, EndReason::Replaced);
+        if !matches!(ended.status, 204 | 404) {
+            return create.responder.send(ended);
+        }
+        create.replacements += 1;
+        let _ = self.fleet.send(Ask::Create(create));
+    }
+
+    fn delete(&self, id: &SessionId, url: &str, reason: EndReason) -> Answer {
+        match self.client.delete(url, id, reason, DELETE_TIMEOUT) {
+            Ok(reply) => {
+                if let (204 | 404, Some(stamp)) = (reply.status, reply.stamp) {
+                    let _ = self.fleet.send(Ask::Ended(id.clone(), reason, stamp));
+                }
+                pass_on(reply)
+            }
+            Err(CallError::NotReached(why) | CallError::Lost(why)) => {
+                let _ = self.fleet.send(Ask::Condemn(id.clone(), reason));
+                refusals::worker_unreachable(&format!("{why}; the session is ended as soon as its worker answers"))
+            }
+        }
+    }
+
+    fn inspect(&self, id: &SessionId, url: &str, base_url: &str) -> Option<Answer> {
+        let mut reply = self.client.inspect(url, id, INSPECT_TIMEOUT).ok().filter(|reply| reply.status == 200)?;
+        reply.body["stream_url"] = Value::String(format!("{base_url}/session/{}/", id.expose()));
+        Some(pass_on(reply))
+    }
+}
+
+/// The worker's own words; only `Retry-After` comes along with them.
+fn pass_on(reply: Reply) -> Answer {
+    if reply.status == 204 {
+        return Answer::empty();
+    }
+    let answer = Answer::json(reply.status, &reply.body);
+    match reply.retry_after {
+        Some(pause) => answer.with("Retry-After", pause),
+        None => answer,
+    }
+}

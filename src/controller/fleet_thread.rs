@@ -1,0 +1,257 @@
+//! The `fleet` thread: it owns the fleet's state, answers questions about it, and publishes it.
+//!
+//! Creates start here: a slot is reserved, then a `dispatch` thread carries the request to the worker and reports back.
+//! Right after a start, creates wait here until two heartbeats have told what exists.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+
+use crate::api::reply::{Answer, Responder};
+use crate::api::server::Beat;
+use crate::api::types::CreateRequest;
+use crate::controller::dispatch::Job;
+use crate::controller::refusals;
+use crate::controller::snapshot::{Published, Reach, Snapshot, Target};
+use crate::core::fleet::wire::{Heartbeat, Stamp};
+use crate::core::fleet::{BeatOutcome, CreateSpec, Fleet, FleetEvent, FleetSettings, Placed, Refused, Route};
+use crate::core::ids::{SessionId, WorkerId};
+use crate::core::reason::EndReason;
+use crate::host::clock::Clock;
+
+/// How often time is let pass when nothing happens.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Questions taken in a row before what they changed is published.
+const BATCH: usize = 64;
+
+/// What a caller is told to wait when too much is under way.
+const BUSY_PAUSE: Duration = Duration::from_secs(2);
+
+/// How often a create may end the session that holds its body before it gives up: once, and once more for a race.
+const MAX_REPLACEMENTS: u32 = 2;
+
+/// A create on its way.
+pub struct Create {
+    /// The id it will have.
+    pub id: SessionId,
+    /// What was asked for.
+    pub request: CreateRequest,
+    /// The outside URL of this controller.
+    pub base_url: String,
+    /// How often a holder of the body was ended for it.
+    pub replacements: u32,
+    /// Waits for the answer.
+    pub responder: Responder,
+}
+
+/// What the thread is asked.
+pub enum Ask {
+    /// A worker's heartbeat, from this address, which its URL resolves to.
+    Heartbeat(Box<Heartbeat>, IpAddr, SocketAddr, Responder),
+    /// A new session.
+    Create(Box<Create>),
+    /// The next worker for a create that did not begin.
+    TryNext(SessionId, Sender<Result<Placed, Refused>>),
+    /// The worker has it; does it stand?
+    Confirm(Placed, Stamp, Sender<bool>),
+    /// A worker says that a session is over.
+    Ended(SessionId, EndReason, Stamp),
+    /// A create was given up before anything was sent.
+    Release(SessionId),
+    /// A create's answer is lost.
+    Abandon(SessionId),
+    /// End a session by its worker's next heartbeat.
+    Condemn(SessionId, EndReason),
+    /// Drain a worker, or undo it.
+    Drain(WorkerId, bool, Responder),
+    /// New settings.
+    Reconfigure(FleetSettings),
+    /// No new sessions: we are going down.
+    Close,
+    /// Return.
+    Stop,
+}
+
+/// The thread's state.
+pub struct FleetThread {
+    fleet: Fleet,
+    addresses: HashMap<String, SocketAddr>,
+    waiting: Vec<Box<Create>>,
+    max_waiting: usize,
+    closing: bool,
+    jobs: Sender<Job>,
+    published: Arc<Published>,
+    clock: Clock,
+    beat: Beat,
+}
+
+impl FleetThread {
+    /// An empty fleet.
+    pub fn new(
+        settings: FleetSettings,
+        (jobs, max_waiting): (Sender<Job>, usize),
+        published: Arc<Published>,
+        (clock, beat): (Clock, Beat),
+    ) -> FleetThread {
+        let fleet = Fleet::new(clock.now(), settings);
+        let (addresses, waiting) = (HashMap::new(), Vec::new());
+        let thread =
+            FleetThread { fleet, addresses, waiting, max_waiting, closing: false, jobs, published, clock, beat };
+        thread.publish();
+        thread
+    }
+
+    /// The thread.
+    pub fn run(mut self, asks: &Receiver<Ask>) {
+        loop {
+            (self.beat)();
+            match asks.recv_timeout(TICK) {
+                Ok(ask) => {
+                    for ask in std::iter::once(ask).chain(asks.try_iter().take(BATCH)) {
+                        if matches!(ask, Ask::Stop) {
+                            return;
+                        }
+                        self.take(ask);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let news = self.fleet.tick(self.clock.now());
+            tell(&news);
+            self.admit_waiting();
+            self.publish();
+        }
+    }
+
+    fn take(&mut self, ask: Ask) {
+        let now = self.clock.now();
+        match ask {
+            Ask::Heartbeat(beat, source, address, responder) => self.heartbeat(&beat, source, address, responder),
+            Ask::Create(create) => self.create(create),
+            Ask::TryNext(id, reply) => {
+                let _ = reply.send(self.fleet.try_next(now, &id));
+            }
+            Ask::Confirm(placed, stamp, reply) => {
+                let (stands, news) = self.fleet.confirm(now, &placed, stamp);
+                tell(&news);
+                // Whoever is told of the session must find its route.
+                self.publish();
+                let _ = reply.send(stands);
+            }
+            Ask::Ended(id, reason, stamp) => {
+                self.fleet.ended(now, &id, reason, stamp);
+                self.publish();
+            }
+            Ask::Release(id) => self.fleet.release(&id),
+            Ask::Abandon(id) => self.fleet.abandon(&id),
+            Ask::Condemn(id, reason) => {
+                self.fleet.condemn(&id, reason);
+            }
+            Ask::Drain(worker, on, responder) => self.drain(&worker, on, responder),
+            Ask::Reconfigure(settings) => self.fleet.reconfigure(settings),
+            Ask::Close => self.close(),
+            Ask::Stop => {}
+        }
+    }
+
+    fn heartbeat(&mut self, beat: &Heartbeat, source: IpAddr, address: SocketAddr, responder: Responder) {
+        let outcome = self.fleet.heartbeat(self.clock.now(), beat, source);
+        if let BeatOutcome::Accepted(_, news) = &outcome {
+            tell(news);
+            self.addresses.insert(beat.reach(source), address);
+            // The worker may be asked for its new session the moment it has our answer.
+            self.publish();
+        }
+        responder.send(match outcome.reply() {
+            Ok(reply) => Answer::json(200, &reply),
+            Err(refusal) => refusals::heartbeat(refusal),
+        });
+    }
+
+    fn create(&mut self, create: Box<Create>) {
+        if self.closing {
+            return create.responder.send(refusals::closing());
+        }
+        let spec = CreateSpec {
+            session_id: create.id.clone(),
+            body: create.request.body,
+            replace: create.request.replace && create.replacements < MAX_REPLACEMENTS,
+        };
+        match self.fleet.reserve(self.clock.now(), &spec) {
+            Ok(placed) => self.dispatch(Job::Create(create, placed)),
+            Err(Refused::MustEnd { session_id, url, .. }) => self.dispatch(Job::Replace(create, session_id, url)),
+            Err(Refused::Settling { .. }) if self.waiting.len() < self.max_waiting => self.waiting.push(create),
+            Err(refused) => create.responder.send(refusals::create(&refused)),
+        }
+    }
+
+    fn dispatch(&mut self, job: Job) {
+        if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = self.jobs.try_send(job) {
+            if let Job::Create(create, _) = &job {
+                self.fleet.release(&create.id);
+            }
+            job.refuse(refusals::busy(BUSY_PAUSE));
+        }
+    }
+
+    fn admit_waiting(&mut self) {
+        if !self.waiting.is_empty() && self.fleet.settling_until(self.clock.now()).is_none() {
+            std::mem::take(&mut self.waiting).into_iter().for_each(|create| self.create(create));
+        }
+    }
+
+    fn drain(&mut self, worker: &WorkerId, on: bool, responder: Responder) {
+        if !self.fleet.drain(worker, on) {
+            return responder.send(Answer::error(404, "no such worker", "GET /api/v1/workers lists them"));
+        }
+        log::info!("[controller] worker {worker} {}", if on { "drains" } else { "takes sessions again" });
+        self.publish();
+        responder.send(Answer::empty());
+    }
+
+    fn close(&mut self) {
+        self.closing = true;
+        self.waiting.drain(..).for_each(|create| create.responder.send(refusals::closing()));
+    }
+
+    fn publish(&self) {
+        let now = self.clock.now();
+        let sessions = self.fleet.sessions(now);
+        let routes = sessions.iter().filter_map(|session| Some((session.id.clone(), self.target(&session.id)?)));
+        self.published.set(Snapshot {
+            taken: now,
+            routes: routes.collect(),
+            workers: self.fleet.workers(now),
+            counts: self.fleet.counts(now),
+            settling_until: self.fleet.settling_until(now),
+            sessions,
+        });
+    }
+
+    fn target(&self, id: &SessionId) -> Option<Target> {
+        match self.fleet.lookup(self.clock.now(), id) {
+            Route::Worker { worker, url } => {
+                let reach = self.addresses.get(&url).map(|address| Reach { url, address: *address });
+                Some(Target { worker, reach })
+            }
+            Route::Down { worker } => Some(Target { worker, reach: None }),
+            Route::Settling { .. } | Route::Unknown => None,
+        }
+    }
+}
+
+fn tell(news: &[FleetEvent]) {
+    for event in news {
+        match event {
+            FleetEvent::SessionLost(..) | FleetEvent::ReservationExpired(..) | FleetEvent::WorkerRestarted(..) => {
+                log::warn!("[controller] {event}");
+            }
+            _ => log::info!("[controller] {event}"),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The controller: gives each request to the least-loaded worker and leads browsers to it.
+//!
+//! ```text
+//! edge-N ──▶ owning worker        api-N ──asks──▶ fleet ──jobs──▶ dispatch-N ──HTTP──▶ worker
+//!    └─────▶ api-N (unix socket)                   │  ▲               │
+//!                        snapshot ◀──publishes─────┘  └─────reports───┘
+//! ```
+
+pub mod dispatch;
+pub mod fleet_thread;
+pub mod refusals;
+pub mod router;
+pub mod service;
+pub mod snapshot;
+pub mod worker_client;
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::api::server::ApiServer;
+use crate::cli::{ConfigOrigin, RunError};
+use crate::config::live::Live;
+use crate::config::settings::Settings;
+use crate::core::fleet::FleetSettings;
+use crate::daemon::{Daemon, Running};
+use crate::edge::Edge;
+use crate::front;
+use crate::host::clock::Clock;
+use crate::host::join;
+use crate::host::pulse::Pulses;
+use dispatch::{Dispatcher, Job};
+use fleet_thread::{Ask, FleetThread};
+use router::ControllerRouter;
+use service::ControllerService;
+use snapshot::Published;
+use worker_client::WorkerClient;
+
+/// The fleet thread comes round four times a second.
+const FLEET_SILENCE: Duration = Duration::from_secs(30);
+
+/// A dispatch thread is silent for as long as a create may take, and then some.
+const DISPATCH_SILENCE_MARGIN: Duration = Duration::from_secs(60);
+
+/// What joining a thread may take once nothing is under way.
+const JOIN_DEADLINE: Duration = Duration::from_secs(12);
+
+/// Stack of the fleet and dispatch threads in bytes: JSON and an HTTP client.
+const STACK: usize = 512 * 1024;
+
+/// Runs a controller until it is told to stop.
+pub fn run(settings: Settings, origin: &ConfigOrigin) -> Result<(), RunError> {
+    let daemon = Daemon::start(origin.environment())?;
+    let mut controller = Controller::start(settings, daemon.pulses())?;
+    daemon.ready("running");
+    daemon.run(&mut controller, Some(origin), true);
+    Ok(())
+}
+
+/// A running controller.
+pub struct Controller {
+    live: Arc<Live>,
+    published: Arc<Published>,
+    closing: Arc<AtomicBool>,
+    address: SocketAddr,
+    edge: Option<Edge>,
+    api: Option<ApiServer>,
+    fleet: Sender<Ask>,
+    fleet_thread: Option<JoinHandle<()>>,
+    dispatchers: Vec<JoinHandle<()>>,
+    /// Held as long as we live: nobody else may use our directory.
+    _lock: File,
+}
+
+impl Controller {
+    /// Starts a controller: bind, threads.
+    pub fn start(settings: Settings, pulses: &Pulses) -> Result<Controller, RunError> {
+        let listener = front::bind(&settings)?;
+        let address = listener.local_addr().map_err(|error| RunError(error.to_string()))?;
+        let (state, lock) = front::state_directory(&settings)?;
+        let (clock, live) = (Clock::start(), Arc::new(Live::new(settings)));
+        let published = Arc::new(Published::default());
+        let (fleet, asks) = crossbeam_channel::unbounded();
+        let (jobs, job_inbox) = crossbeam_channel::bounded(live.get().workers.dispatch_queue);
+        let fleet_thread = start_fleet(&live, &published, jobs.clone(), asks, (clock, pulses))?;
+        let dispatchers = start_dispatchers(&live, &fleet, &job_inbox, pulses)?;
+        let closing = Arc::new(AtomicBool::new(false));
+        let service = ControllerService {
+            live: live.clone(),
+            published: published.clone(),
+            fleet: fleet.clone(),
+            jobs,
+            closing: closing.clone(),
+            clock,
+        };
+        let api = front::api(&state, Arc::new(service), pulses)?;
+        let router = ControllerRouter {
+            fleet: published.clone(),
+            live: live.clone(),
+            api: Arc::from(api.path()),
+            clock,
+        };
+        let edge = front::edge(&live.get(), listener, Arc::new(router), pulses)?;
+        log::info!("[controller] listens on {address}");
+        Ok(Controller {
+            live,
+            published,
+            closing,
+            address,
+            edge: Some(edge),
+            api: Some(api),
+            fleet,
+            fleet_thread: Some(fleet_thread),
+            dispatchers,
+            _lock: lock,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+fn start_fleet(
+    live: &Live,
+    published: &Arc<Published>,
+    jobs: Sender<Job>,
+    asks: Receiver<Ask>,
+    (clock, pulses): (Clock, &Pulses),
+) -> Result<JoinHandle<()>, RunError> {
+    let settings = live.get();
+    let beat = front::beat(pulses, "fleet", FLEET_SILENCE);
+    let work = (jobs, settings.workers.dispatch_queue);
+    let fleet = FleetThread::new(FleetSettings::from(&*settings), work, published.clone(), (clock, beat));
+    front::thread("fleet", STACK, move || fleet.run(&asks))
+}
+
+fn start_dispatchers(
+    live: &Arc<Live>,
+    fleet: &Sender<Ask>,
+    jobs: &Receiver<Job>,
+    pulses: &Pulses,
+) -> Result<Vec<JoinHandle<()>>, RunError> {
+    let settings = live.get();
+    let client = WorkerClient::new(live.clone());
+    let silence = settings.sessions.create_timeout + DISPATCH_SILENCE_MARGIN;
+    let start = |index: usize| {
+        let name = format!("dispatch-{index}");
+        let dispatcher = Dispatcher {
+            live: live.clone(),
+            fleet: fleet.clone(),
+            client: client.clone(),
+            beat: front::beat(pulses, &name, silence),
+        };
+        let jobs = jobs.clone();
+        front::thread(&name, STACK, move || dispatcher.run(&jobs))
+    };
+    (0..settings.workers.dispatch_threads).map(start).collect()
+}
+
+impl Running for Controller {
+    fn name(&self) -> &'static str {
+        "controller"
+    }
+
+    fn settings(&self) -> Settings {
+        (*self.live.get()).clone()
+    }
+
+    fn reload(&mut self, settings: Settings) {
+        let _ = self.fleet.send(Ask::Reconfigure(FleetSettings::from(&settings)));
+        self.live.set(settings);
+    }
+
+    fn drain(&mut self) {
+        self.closing.store(true, Ordering::Release);
+        let _ = self.fleet.send(Ask::Close);
+    }
+
+    /// Creates under way are waited for; sessions live on without us.
+    fn is_idle(&self) -> bool {
+        self.published.get().counts.reserved == 0
+    }
+
+    fn finish(&mut self, _hurried: bool) {
+        let _ = self.fleet.send(Ask::Stop);
+        self.fleet_thread.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
+        if let Some(edge) = self.edge.take() {
+            front::stop_edge(edge, JOIN_DEADLINE);
+        }
+        // The API holds the last sender of jobs: with it the dispatch threads end.
+        if let Some(api) = self.api.take() {
+            api.stop();
+        }
+        for thread in self.dispatchers.drain(..) {
+            join::within(thread, JOIN_DEADLINE);
+        }
+    }
+}

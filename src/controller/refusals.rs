@@ -1,0 +1,56 @@
+//! The controller's refusals in words (SPEC 3).
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::api::reply::Answer;
+use crate::core::fleet::Refused;
+use crate::core::fleet::wire::BeatRefusal;
+
+/// A create that gets no worker.
+pub fn create(refused: &Refused) -> Answer {
+    match refused {
+        Refused::AlreadyHasSession(holder) => {
+            let detail = "this body already has a session; delete that one first, or send \"replace\": true";
+            Answer::error_with(409, "body already has a session", detail, json!({"session_id": holder}))
+        }
+        // Only without the patience for another replacement.
+        Refused::MustEnd { session_id, .. } => {
+            let detail = "its session was ended for this one, and another took its place; try again";
+            Answer::error_with(409, "body already has a session", detail, json!({"session_id": session_id}))
+        }
+        Refused::Settling { retry_after } => {
+            Answer::error(503, "controller has just started", refused.to_string()).retry_after(*retry_after)
+        }
+        Refused::NoWorker { why, retry_after } => {
+            Answer::error(503, "no worker available", why.to_string()).retry_after(*retry_after)
+        }
+        Refused::IdInUse => Answer::error(500, "session id in use", refused.to_string()),
+        Refused::Gone => Answer::error(504, "create timed out", refused.to_string()),
+    }
+}
+
+/// A heartbeat that breaks a bound.
+pub fn heartbeat(refusal: BeatRefusal) -> Answer {
+    match refusal {
+        BeatRefusal::TooManyWorkers => Answer::error(503, "too many workers", refusal.to_string()),
+        _ => Answer::error(400, "bad heartbeat", refusal.to_string()),
+    }
+}
+
+/// Too much is under way.
+pub fn busy(pause: Duration) -> Answer {
+    Answer::error(503, "too many requests under way", "every dispatch thread is busy and the queue is full; try again")
+        .retry_after(pause)
+}
+
+/// We are going down.
+pub fn closing() -> Answer {
+    Answer::error(503, "controller is stopping", "try again in a moment").retry_after(Duration::from_secs(5))
+}
+
+/// The worker did not answer.
+pub fn worker_unreachable(detail: &str) -> Answer {
+    Answer::error(502, "worker unreachable", detail)
+}

@@ -1,0 +1,73 @@
+//! What the fleet thread publishes for everybody who only looks: the edge's router and the API.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::core::fleet::{Counts, SessionView, WorkerView};
+use crate::core::ids::{SessionId, WorkerId};
+use crate::core::time::Moment;
+
+/// The fleet at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// When.
+    pub taken: Moment,
+    /// Where requests for a session go.
+    pub routes: HashMap<SessionId, Target>,
+    /// Workers by id.
+    pub workers: Vec<WorkerView>,
+    /// Sessions, ended ones included as long as their worker remembers them.
+    pub sessions: Vec<SessionView>,
+    /// Numbers for health.
+    pub counts: Counts,
+    /// Until when unknown sessions are "not known yet".
+    pub settling_until: Option<Moment>,
+}
+
+/// Where a session is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its worker.
+    pub worker: WorkerId,
+    /// How that worker is reached; `None` while it is down.
+    pub reach: Option<Reach>,
+}
+
+/// How a worker is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// For the API: `http://HOST:PORT`.
+    pub url: String,
+    /// For the edge.
+    pub address: SocketAddr,
+}
+
+impl Snapshot {
+    /// How long an unknown session is still "not known yet".
+    pub fn settling(&self, now: Moment) -> Option<Duration> {
+        self.settling_until.filter(|until| !now.reached(*until)).map(|until| until.since(now))
+    }
+
+    /// The session of this id.
+    pub fn session(&self, id: &SessionId) -> Option<&SessionView> {
+        self.sessions.iter().find(|session| session.id == *id)
+    }
+}
+
+/// The last snapshot.
+#[derive(Debug, Default)]
+pub struct Published(RwLock<Arc<Snapshot>>);
+
+impl Published {
+    /// What was published last.
+    pub fn get(&self) -> Arc<Snapshot> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Publishes. Only the fleet thread does.
+    pub fn set(&self, snapshot: Snapshot) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+    }
+}

@@ -1,0 +1,106 @@
+//! What both roles put in front of themselves: the listener, the edge, the control API, their state directory.
+
+use std::fs::File;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::api::server::{ApiServer, Beat, Service};
+use crate::cli::RunError;
+use crate::config::settings::{Listen, Settings};
+use crate::edge::router::Router;
+use crate::edge::{Edge, EdgeConfig};
+use crate::host::private_dir::PrivateDir;
+use crate::host::pulse::{Pulse, Pulses};
+
+/// The control API's socket in the state directory.
+const SOCKET: &str = "api.sock";
+
+/// An API thread may be busy with a slow client's reply, bounded by the edge; an edge loop comes round every 5 s.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Binds the listening address: the pre-flight before anything of an earlier run is touched.
+pub fn bind(settings: &Settings) -> Result<TcpListener, RunError> {
+    let Listen::Plain(address) = &settings.server.listen else {
+        return Err(RunError(
+            "server.domain needs automatic certificates, which this version does not have: use server.listen behind a \
+             TLS proxy, and server.public_url for the outside URL"
+                .into(),
+        ));
+    };
+    let mut last = io::Error::other("no address");
+    let candidates = address.candidates();
+    for candidate in &candidates {
+        match TcpListener::bind(candidate) {
+            Ok(listener) => return Ok(listener),
+            // Without IPv6 the wildcard is tried again as IPv4; a port that is taken is taken.
+            Err(error) => last = error,
+        }
+        if last.kind() == io::ErrorKind::AddrInUse {
+            break;
+        }
+    }
+    let shown = candidates.first().map(ToString::to_string).unwrap_or_default();
+    Err(RunError(format!("cannot bind {shown}: is another hydraneckwebrtc already running? ({last})")))
+}
+
+/// The role's own part of the state directory, locked.
+pub fn state_directory(settings: &Settings) -> Result<(PrivateDir, File), RunError> {
+    let fail = |error: crate::host::private_dir::DirError| RunError(error.to_string());
+    let whole = PrivateDir::open(&settings.server.state_dir).map_err(fail)?;
+    let own = PrivateDir::open(&whole.path().join(settings.role.name())).map_err(fail)?;
+    let lock = own.lock().map_err(fail)?;
+    // A socket of a run that was killed; the lock says that nobody serves it.
+    own.remove(SOCKET).map_err(fail)?;
+    Ok((own, lock))
+}
+
+/// Starts the control API.
+pub fn api(state: &PrivateDir, service: Arc<dyn Service>, pulses: &Pulses) -> Result<ApiServer, RunError> {
+    let path = state.path().join(SOCKET);
+    let start = ApiServer::start(&path, service, |index| beat(pulses, &format!("api-{index}"), SILENCE));
+    start.map_err(|error| RunError(format!("cannot serve the control API on {}: {error}", path.display())))
+}
+
+/// Starts the edge.
+pub fn edge(
+    settings: &Settings,
+    listener: TcpListener,
+    router: Arc<dyn Router>,
+    pulses: &Pulses,
+) -> Result<Edge, RunError> {
+    let loops: Vec<Pulse> =
+        (0..settings.edge.threads).map(|index| pulses.register(format!("edge-{index}"), SILENCE)).collect();
+    let config = EdgeConfig {
+        settings: settings.edge.clone(),
+        trusted_proxies: settings.server.trusted_proxies.clone(),
+        pulse: Some(Arc::new(move |index: usize| loops.iter().skip(index).take(1).for_each(Pulse::beat))),
+    };
+    Edge::start(config, listener, router).map_err(|error| RunError(format!("cannot start the edge: {error}")))
+}
+
+/// Stops the edge and joins its loops.
+pub fn stop_edge(edge: Edge, deadline: Duration) {
+    edge.stop();
+    if !edge.join(deadline) {
+        log::error!("[shutdown] ALERT the edge did not end within {} ms", deadline.as_millis());
+    }
+}
+
+/// Registers a thread with the watchdog.
+pub fn beat(pulses: &Pulses, name: &str, silence: Duration) -> Beat {
+    let pulse = pulses.register(name, silence);
+    Box::new(move || pulse.beat())
+}
+
+/// Starts a named thread.
+pub fn thread(
+    name: &str,
+    stack: usize,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, RunError> {
+    let start = std::thread::Builder::new().name(name.into()).stack_size(stack).spawn(work);
+    start.map_err(|error| RunError(format!("cannot start thread {name}: {error}")))
+}

@@ -1,0 +1,279 @@
+//! The worker: runs sessions on this host.
+//!
+//! ```text
+//! edge-N ──▶ child of the session         api-N ──orders──▶ cleanup ──spawns──▶ session-ID ──▶ child
+//!    └─────▶ api-N (unix socket)                              ▲                    │
+//!                                       heartbeat ──orders────┘◀─────finished──────┘
+//!            board: what everybody may look up; its owners publish into it
+//! ```
+
+pub mod answers;
+pub mod board;
+pub mod child_log;
+pub mod health;
+pub mod heartbeat;
+pub mod ice;
+pub mod identity;
+pub mod mailbox;
+pub mod ports;
+pub mod prepare;
+pub mod roster;
+pub mod router;
+pub mod service;
+pub mod set_up;
+pub mod stamps;
+pub mod supervisor;
+pub mod sweep;
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::api::server::ApiServer;
+use crate::cli::{ConfigOrigin, RunError};
+use crate::config::live::Live;
+use crate::config::settings::Settings;
+use crate::core::reason::EndReason;
+use crate::daemon::{Daemon, Running};
+use crate::edge::Edge;
+use crate::front;
+use crate::host::clock::Clock;
+use crate::host::private_dir::PrivateDir;
+use crate::host::pulse::Pulses;
+use crate::host::wireguard::WireGuard;
+use crate::host::{join, process};
+use board::Board;
+use health::{Flags, Health};
+use heartbeat::Pulse;
+use roster::{Given, Order, Roster};
+use router::WorkerRouter;
+use service::WorkerService;
+use stamps::Stamps;
+
+/// The `cleanup` thread comes round every two seconds.
+const ROSTER_SILENCE: Duration = Duration::from_secs(30);
+
+/// The `heartbeat` thread is silent for as long as a beat may take.
+const HEARTBEAT_SILENCE: Duration = Duration::from_secs(30);
+
+/// What ending every session may take beyond `sessions.stop_grace`.
+const END_MARGIN: Duration = Duration::from_secs(15);
+
+/// What joining the edge and the heartbeat may take.
+const JOIN_DEADLINE: Duration = Duration::from_secs(12);
+
+/// How long start-up waits for the first heartbeat attempt.
+const FIRST_BEAT: Duration = Duration::from_secs(15);
+
+/// Stack of the `cleanup` and `heartbeat` threads in bytes: JSON and an HTTP client.
+const STACK: usize = 512 * 1024;
+
+/// Runs a worker until it is told to stop.
+pub fn run(settings: Settings, origin: &ConfigOrigin) -> Result<(), RunError> {
+    let daemon = Daemon::start(origin.environment())?;
+    let mut worker = Worker::start(settings, daemon.pulses())?;
+    worker.wait_for_first_beat();
+    daemon.ready("running");
+    daemon.run(&mut worker, Some(origin), true);
+    Ok(())
+}
+
+/// A running worker.
+pub struct Worker {
+    live: Arc<Live>,
+    board: Arc<Board>,
+    flags: Arc<Flags>,
+    address: SocketAddr,
+    edge: Option<Edge>,
+    api: Option<ApiServer>,
+    orders: Sender<Order>,
+    roster: Option<JoinHandle<()>>,
+    changed: Option<Sender<()>>,
+    heartbeat: Option<JoinHandle<()>>,
+    first_beat: Receiver<()>,
+    /// Held as long as we live: nobody else may use our directories.
+    _locks: Vec<File>,
+}
+
+/// What exists before any thread.
+struct Ground {
+    listener: TcpListener,
+    state: PrivateDir,
+    root: Arc<PrivateDir>,
+    locks: Vec<File>,
+}
+
+impl Worker {
+    /// Starts a worker: bind, sweep, threads. Nothing of an earlier run is touched before the port is ours.
+    pub fn start(mut settings: Settings, pulses: &Pulses) -> Result<Worker, RunError> {
+        let ground = prepare_ground(&settings)?;
+        let address = ground.listener.local_addr().map_err(|error| RunError(error.to_string()))?;
+        process::become_subreaper().map_err(|error| RunError(format!("cannot become a sub-reaper: {error}")))?;
+        report_sweep(sweep::sweep(&ground.root));
+        let wireguard = WireGuard::default();
+        if !wireguard.is_there() {
+            log::warn!("[worker] WARNING: no WireGuard interface detected: bodies behind WireGuard cannot be reached");
+        }
+        let (id, generation) = identity::settle(ground.state.path(), settings.server.worker_id.as_ref())
+            .map_err(|error| RunError(format!("{}: {error}", ground.state.path().display())))?;
+        settings.server.worker_id = Some(id.clone());
+        let live = Arc::new(Live::new(settings));
+        let health = Health {
+            live: live.clone(),
+            board: Arc::new(Board::default()),
+            flags: Arc::new(Flags::default()),
+            data_dir: ground.root.path().to_owned(),
+            wireguard,
+            clock: Clock::start(),
+        };
+        let worker = Worker::start_threads(ground, health, Arc::new(Stamps::new(generation)), address, pulses)?;
+        log::info!("[worker] {id} listens on {address}");
+        Ok(worker)
+    }
+
+    fn start_threads(
+        ground: Ground,
+        health: Health,
+        stamps: Arc<Stamps>,
+        address: SocketAddr,
+        pulses: &Pulses,
+    ) -> Result<Worker, RunError> {
+        let (orders, order_inbox) = crossbeam_channel::unbounded();
+        let (changed, changes) = crossbeam_channel::bounded(1);
+        let (live, board, flags, clock) =
+            (health.live.clone(), health.board.clone(), health.flags.clone(), health.clock);
+        let given = Given {
+            live: live.clone(),
+            board: board.clone(),
+            root: ground.root,
+            changed: changed.clone(),
+            stamps: stamps.clone(),
+            clock,
+            beat: front::beat(pulses, "cleanup", ROSTER_SILENCE),
+        };
+        let roster = Roster::new(given, orders.clone());
+        let roster = front::thread("cleanup", STACK, move || roster.run(&order_inbox))?;
+        let service = WorkerService {
+            live: live.clone(),
+            board: board.clone(),
+            roster: orders.clone(),
+            stamps: stamps.clone(),
+            health: health.clone(),
+            clock,
+        };
+        let api = front::api(&ground.state, Arc::new(service), pulses)?;
+        let router = WorkerRouter { board: board.clone(), live: live.clone(), api: Arc::from(api.path()) };
+        let edge = front::edge(&live.get(), ground.listener, Arc::new(router), pulses)?;
+        let (beaten, first_beat) = crossbeam_channel::bounded(1);
+        let beat = front::beat(pulses, "heartbeat", HEARTBEAT_SILENCE);
+        let pulse = Pulse { health, stamps, roster: orders.clone(), port: address.port(), beat };
+        let ready_flags = flags.clone();
+        let ready = move || {
+            ready_flags.ready.store(true, Ordering::Release);
+            let _ = beaten.try_send(());
+        };
+        let heartbeat = front::thread("heartbeat", STACK, move || pulse.run(&changes, ready))?;
+        Ok(Worker {
+            live,
+            board,
+            flags,
+            address,
+            edge: Some(edge),
+            api: Some(api),
+            orders,
+            roster: Some(roster),
+            changed: Some(changed),
+            heartbeat: Some(heartbeat),
+            first_beat,
+            _locks: ground.locks,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until the first heartbeat was attempted. A controller that is down does not keep a worker from starting.
+    pub fn wait_for_first_beat(&self) {
+        if self.first_beat.recv_timeout(FIRST_BEAT).is_err() {
+            log::warn!("[heartbeat] the first beat takes long; going on");
+        }
+    }
+
+    fn end_sessions(&self, reason: EndReason) {
+        let count = self.board.live().len();
+        if count > 0 {
+            log::info!("[worker] ending {count} sessions as {reason}");
+        }
+        let _ = self.orders.send(Order::EndAll(reason));
+    }
+}
+
+impl Running for Worker {
+    fn name(&self) -> &'static str {
+        "worker"
+    }
+
+    fn settings(&self) -> Settings {
+        (*self.live.get()).clone()
+    }
+
+    fn reload(&mut self, mut settings: Settings) {
+        // The name was settled at start; the file need not have it.
+        settings.server.worker_id = self.live.get().server.worker_id.clone();
+        self.live.set(settings);
+    }
+
+    fn drain(&mut self) {
+        self.flags.stopping.store(true, Ordering::Release);
+        let _ = self.orders.send(Order::Close);
+        if let Some(changed) = &self.changed {
+            let _ = changed.try_send(());
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.board.live().is_empty()
+    }
+
+    fn finish(&mut self, hurried: bool) {
+        self.end_sessions(if hurried { EndReason::Shutdown } else { EndReason::Drained });
+        let _ = self.orders.send(Order::Stop);
+        let patience = self.live.get().sessions.stop_grace + END_MARGIN;
+        self.roster.take().and_then(|thread| join::within(thread, patience));
+        self.changed = None;
+        self.heartbeat.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
+        if let Some(edge) = self.edge.take() {
+            front::stop_edge(edge, JOIN_DEADLINE);
+        }
+        if let Some(api) = self.api.take() {
+            api.stop();
+        }
+    }
+}
+
+fn prepare_ground(settings: &Settings) -> Result<Ground, RunError> {
+    let fail = |error: crate::host::private_dir::DirError| RunError(error.to_string());
+    let listener = front::bind(settings)?;
+    let (state, state_lock) = front::state_directory(settings)?;
+    let root = PrivateDir::open(&settings.sessions.data_dir).map_err(fail)?;
+    let root_lock = root.lock().map_err(fail)?;
+    Ok(Ground { listener, state, root: Arc::new(root), locks: vec![state_lock, root_lock] })
+}
+
+fn report_sweep(swept: sweep::Swept) {
+    if swept.processes > 0 || swept.directories > 0 {
+        let (processes, directories) = (swept.processes, swept.directories);
+        log::warn!("[cleanup] swept an earlier run: {processes} processes, {directories} directories");
+    }
+    if swept.stuck > 0 {
+        log::error!("[cleanup] ALERT {} processes of an earlier run do not go away", swept.stuck);
+    }
+}
+
