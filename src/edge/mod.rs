@@ -1,3 +1,180 @@
 //! The edge: every byte from outside goes through it. See `ARCHITECTURE.md`, "The edge".
+//!
+//! A reverse proxy: event loops (one thread each) over protocol state machines whose pure half is `core::http_*`.
+//! It owns the listener, all client connections and all connections to upstreams. It never decides where a request
+//! goes (a [`router::Router`] does), and never waits for anything but epoll.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::process::{Resource, getrlimit};
+
+use crate::config::settings;
+use crate::config::settings::Network;
 
 pub mod router;
+
+mod acceptor;
+mod admission;
+mod client;
+mod context;
+mod deadlines;
+mod event_loop;
+mod exchange;
+mod head_stage;
+mod outbox;
+mod own_reply;
+mod reply_side;
+mod request_side;
+mod slab;
+mod socket;
+mod timers;
+mod tunnel;
+mod upstreams;
+
+use acceptor::{Acceptor, Arrival, LoopHandle, Shared};
+use admission::Admission;
+use context::Context;
+use event_loop::{EventLoop, make_epoll};
+
+pub use event_loop::Pulse;
+
+/// Descriptors that are not for connections: log, listener, loops, children, the API's server.
+const DESCRIPTOR_RESERVE: u64 = 128;
+/// Connections when the descriptor limit cannot be asked.
+const FALLBACK_CONNECTIONS: usize = 448;
+/// A loop's stack: its deepest call holds one table of fields (8 KiB) and one of events (3 KiB).
+const STACK: usize = 512 * 1024;
+
+/// What an edge needs to know.
+#[derive(Clone)]
+pub struct EdgeConfig {
+    /// `edge.*`
+    pub settings: settings::Edge,
+    /// `server.trusted_proxies`
+    pub trusted_proxies: Vec<Network>,
+    /// Called by each loop with its index at least every 5 s, for a watchdog.
+    pub pulse: Option<Pulse>,
+}
+
+/// A running edge.
+pub struct Edge {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    done: Receiver<()>,
+    address: SocketAddr,
+}
+
+impl Edge {
+    /// Serves on `listener` until stopped.
+    pub fn start(
+        config: EdgeConfig,
+        listener: TcpListener,
+        router: Arc<dyn router::Router>,
+    ) -> io::Result<Edge> {
+        let address = listener.local_addr()?;
+        let (shared, arrivals) = make_shared(&config)?;
+        let (done_sender, done) = unbounded();
+        // Dropped on failure below: stops the loops that run already.
+        let mut edge = Edge { shared, threads: Vec::new(), done, address };
+        let mut listener = Some(listener);
+        let pseudonym = make_pseudonym();
+        let started = Instant::now();
+        for (index, arrivals) in arrivals.into_iter().enumerate() {
+            let Some(handle) = edge.shared.loops.get(index) else { continue };
+            let epoll = make_epoll(&handle.wake)?;
+            let acceptor = listener
+                .take()
+                .map(|listener| Acceptor::new(&epoll, listener, edge.shared.clone()))
+                .transpose()?;
+            let cx = Context::new(config.settings.clone(), pseudonym.clone(), router.clone(), epoll, started);
+            let event_loop =
+                EventLoop::new(cx, index, edge.shared.clone(), arrivals, acceptor, config.pulse.clone());
+            edge.threads.push(spawn(index, event_loop, done_sender.clone())?);
+        }
+        Ok(edge)
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Closes the listener; connections go on.
+    pub fn stop_accepting(&self) {
+        self.shared.accepting.store(false, Ordering::Release);
+        self.shared.loops.iter().for_each(LoopHandle::ring);
+    }
+
+    /// Closes everything.
+    pub fn stop(&self) {
+        self.shared.running.store(false, Ordering::Release);
+        self.shared.loops.iter().for_each(LoopHandle::ring);
+    }
+
+    /// Waits for the loops to end after [`Edge::stop`]; `false` when one did not in time.
+    pub fn join(mut self, deadline: Duration) -> bool {
+        let end = Instant::now() + deadline;
+        // Loops say nothing; each drops its sender when it ends.
+        let ended = self.done.recv_deadline(end) == Err(crossbeam_channel::RecvTimeoutError::Disconnected);
+        let threads = std::mem::take(&mut self.threads);
+        // A panic has been reported by the panic hook.
+        ended && threads.into_iter().all(|thread| thread.join().is_ok())
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn spawn(index: usize, event_loop: EventLoop, done: Sender<()>) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(format!("edge-{index}")).stack_size(STACK).spawn(move || {
+        event_loop.run();
+        drop(done);
+    })
+}
+
+fn make_shared(config: &EdgeConfig) -> io::Result<(Arc<Shared>, Vec<Receiver<Arrival>>)> {
+    let mut loops = Vec::new();
+    let mut receivers = Vec::new();
+    for _ in 0..config.settings.threads.max(1) {
+        let (arrivals, receiver) = unbounded();
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        loops.push(LoopHandle { arrivals, wake, load: AtomicUsize::new(0) });
+        receivers.push(receiver);
+    }
+    let limit = match config.settings.max_connections {
+        0 => default_connections(),
+        limit => limit,
+    };
+    let shared = Shared {
+        loops,
+        admission: Admission::new(limit, config.settings.max_connections_per_address),
+        trusted: config.trusted_proxies.clone(),
+        accepting: AtomicBool::new(true),
+        running: AtomicBool::new(true),
+    };
+    Ok((Arc::new(shared), receivers))
+}
+
+/// Each connection may need a second descriptor for its upstream.
+fn default_connections() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.map_or(FALLBACK_CONNECTIONS, |limit| {
+        usize::try_from(limit.saturating_sub(DESCRIPTOR_RESERVE) / 2).unwrap_or(FALLBACK_CONNECTIONS).max(1)
+    })
+}
+
+/// Differs between edges, so that a chain of two is no loop, but one in a circle is.
+fn make_pseudonym() -> Arc<str> {
+    let random = getrandom::u32().unwrap_or_else(|_| std::process::id());
+    format!("hydraneckwebrtc-{random:08x}").into()
+}

@@ -1,0 +1,153 @@
+//! Writing the head of a reply that is passed to the client.
+
+use std::io::Write as _;
+
+use super::fields::{Known, known, named_by_connection};
+use super::response::ReplyHead;
+use super::upstream::write_field;
+use super::{BodyLength, Version};
+use crate::core::csp;
+
+/// How a reply is passed on.
+#[derive(Clone, Copy, Debug)]
+pub struct Downward<'a> {
+    /// The client's version.
+    pub version: Version,
+    /// Framing of the body as sent to the client; `None` keeps a declared length (HEAD, 304).
+    pub body: BodyLength,
+    /// The connection stays open after the reply.
+    pub keep_alive: bool,
+    /// The page is changed: version of what is put in.
+    pub injected: Option<&'a str>,
+}
+
+/// How the body of `head` is framed for a client: lengths are kept, everything else is chunked for 1.1 and ends
+/// with the connection for 1.0.
+pub fn client_framing(head: &ReplyHead<'_, '_>, version: Version, added: usize) -> BodyLength {
+    match (head.body, version) {
+        (BodyLength::None, _) => BodyLength::None,
+        (BodyLength::Length(length), _) => match length.checked_add(added as u64) {
+            Some(total) => BodyLength::Length(total),
+            None => BodyLength::UntilClose,
+        },
+        (_, Version::Http11) => BodyLength::Chunked,
+        (_, Version::Http10) => BodyLength::UntilClose,
+    }
+}
+
+/// Appends the head to `out`.
+pub fn write_reply(out: &mut Vec<u8>, head: &ReplyHead<'_, '_>, downward: &Downward<'_>) {
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "HTTP/1.1 {} ", head.status);
+    out.extend_from_slice(head.reason.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    for field in head.fields {
+        let named = head.connection.names_fields && named_by_connection(head.fields, field.name);
+        if !named {
+            write_kept(out, field, downward);
+        }
+    }
+    let length = match downward.body {
+        BodyLength::None if head.status >= 200 && head.status != 204 => head.declared_length,
+        BodyLength::Length(length) => Some(length),
+        _ => None,
+    };
+    if let Some(length) = length {
+        let _ = write!(out, "Content-Length: {length}\r\n");
+    }
+    if downward.body == BodyLength::Chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    if head.status >= 200 {
+        out.extend_from_slice(connection_field(downward.version, downward.keep_alive));
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The `Connection` field that a reply needs, if any.
+pub fn connection_field(version: Version, keep_alive: bool) -> &'static [u8] {
+    match (version, keep_alive) {
+        (Version::Http11, true) => b"",
+        (Version::Http10, true) => b"Connection: keep-alive\r\n",
+        (_, false) => b"Connection: close\r\n",
+    }
+}
+
+/// Appends the head of a 101, with the protocol it switches to.
+pub fn write_switching(out: &mut Vec<u8>, head: &ReplyHead<'_, '_>) {
+    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n");
+    for field in head.fields {
+        let kind = known(field.name);
+        if kind == Known::Upgrade || (!kind.hop_by_hop() && kind != Known::ContentLength) {
+            write_field(out, field.name, field.value);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_kept(out: &mut Vec<u8>, field: &httparse::Header<'_>, downward: &Downward<'_>) {
+    let kind = known(field.name);
+    if kind.hop_by_hop() || kind == Known::ContentLength {
+        return;
+    }
+    let Some(version) = downward.injected else { return write_field(out, field.name, field.value) };
+    match kind {
+        Known::AcceptRanges | Known::LastModified => {}
+        kind if kind.digest() => {}
+        Known::ETag => write_field(out, field.name, &weak_tag(field.value, version)),
+        Known::Csp => write_field(out, field.name, &csp::allow_own_scripts(field.value)),
+        _ => write_field(out, field.name, field.value),
+    }
+}
+
+/// `"x"` becomes `W/"x-VERSION"`: equal pages with equal scripts, though not byte for byte what upstream tagged.
+fn weak_tag(value: &[u8], version: &str) -> Vec<u8> {
+    let opaque = value.strip_prefix(b"W/").unwrap_or(value);
+    let inner = opaque.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(opaque);
+    let mut tag = b"W/\"".to_vec();
+    tag.extend_from_slice(inner);
+    tag.push(b'-');
+    tag.extend(version.bytes().filter(|b| b.is_ascii_graphic() && *b != b'"'));
+    tag.push(b'"');
+    tag
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::field_table;
+    use super::super::response::{ToHead, parse_reply};
+    use super::*;
+
+    fn passed(head: &str, to_head: ToHead, version: Version, injected: Option<&str>) -> String {
+        let mut table = field_table();
+        let head = parse_reply(head.as_bytes(), &mut table, to_head).expect("a valid head");
+        let body = client_framing(&head, version, injected.map_or(0, |_| 10));
+        let mut out = Vec::new();
+        write_reply(&mut out, &head, &Downward { version, body, keep_alive: true, injected });
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn hop_by_hop_fields_are_made_anew() {
+        let head = "HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nX-Hop: a\r\nKeep-Alive: x\r\nX: y\r\n\r\n";
+        let got = passed(head, ToHead::No, Version::Http11, None);
+        assert_eq!(got, "HTTP/1.1 200 OK\r\nX: y\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let got = passed(head, ToHead::No, Version::Http10, None);
+        assert_eq!(got, "HTTP/1.1 200 OK\r\nX: y\r\nConnection: keep-alive\r\n\r\n");
+    }
+
+    #[test]
+    fn a_reply_to_head_keeps_its_length() {
+        let got = passed("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", ToHead::Yes, Version::Http11, None);
+        assert_eq!(got, "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n");
+    }
+
+    #[test]
+    fn a_changed_page_has_changed_validators_and_length() {
+        let head = "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nLast-Modified: d\r\nAccept-Ranges: bytes\r\nDigest: x\r\nContent-Length: 7\r\n\
+                    Content-Security-Policy: script-src 'none'\r\n\r\n";
+        let got = passed(head, ToHead::No, Version::Http11, Some("v\"1"));
+        let expected = "HTTP/1.1 200 OK\r\nETag: W/\"e-v1\"\r\nContent-Security-Policy: script-src 'self'\r\nContent-Length: 17\r\n\r\n";
+        assert_eq!(got, expected);
+    }
+}

@@ -1,0 +1,204 @@
+//! Writing the head of a request that is sent on.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+
+use super::fields::{Known, is_safe_value, known, named_by_connection};
+use super::request::RequestHead;
+use super::{BodyLength, Version};
+
+/// How a request is sent on.
+#[derive(Clone, Copy, Debug)]
+pub struct Onward<'a> {
+    /// Value of `Host`; `None` keeps the client's.
+    pub host: Option<&'a str>,
+    /// Address of the client's connection.
+    pub peer: IpAddr,
+    /// The peer is a trusted proxy: what it says about the client is kept.
+    pub trusted: bool,
+    /// Our name in `Via`.
+    pub pseudonym: &'a str,
+    /// `X-Forwarded-User` to set.
+    pub user: Option<&'a str>,
+    /// The reply may be a page that gets a script: ask for all of it, unencoded.
+    pub whole_page: bool,
+    /// The upgrade offer is passed on.
+    pub upgrade: bool,
+    /// Framing of the body as sent on.
+    pub body: BodyLength,
+    /// One request per connection.
+    pub close: bool,
+}
+
+/// Appends the head to `out`. What the client says with hop-by-hop and forwarding fields is replaced by what we know.
+pub fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, onward: &Onward<'_>) {
+    for part in [head.method, " ", head.path] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    if let Some(query) = head.query {
+        out.push(b'?');
+        out.extend_from_slice(query.as_bytes());
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let host = onward.host.unwrap_or(if head.host.is_empty() { "localhost" } else { head.host });
+    write_field(out, "Host", host.as_bytes());
+    for field in head.fields {
+        if passes(head, field.name, onward) {
+            write_field(out, field.name, field.value);
+        }
+    }
+    write_forwarding(out, head, onward);
+    write_own(out, head, onward);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn passes(head: &RequestHead<'_, '_>, name: &str, onward: &Onward<'_>) -> bool {
+    match known(name) {
+        Known::Host | Known::ContentLength | Known::Expect => false,
+        Known::XForwardedFor | Known::XForwardedProto | Known::XForwardedHost | Known::XForwardedUser => {
+            false
+        }
+        Known::Via => false,
+        Known::Forwarded => onward.trusted,
+        Known::Upgrade => onward.upgrade,
+        kind if kind.hop_by_hop() => false,
+        Known::AcceptEncoding => !onward.whole_page,
+        kind if kind.conditional() => !onward.whole_page,
+        _ => !head.connection.names_fields || !named_by_connection(head.fields, name),
+    }
+}
+
+fn write_forwarding(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, onward: &Onward<'_>) {
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    if onward.trusted {
+        write_members(out, head, Known::XForwardedFor);
+    }
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "{}\r\n", onward.peer);
+    let kept = |kind| if onward.trusted { first_value(head, kind) } else { None };
+    write_field(out, "X-Forwarded-Proto", kept(Known::XForwardedProto).unwrap_or(b"http"));
+    let host = kept(Known::XForwardedHost).unwrap_or(head.host.as_bytes());
+    if !host.is_empty() {
+        write_field(out, "X-Forwarded-Host", host);
+    }
+    if let Some(user) = onward.user.filter(|user| is_safe_value(user.as_bytes())) {
+        write_field(out, "X-Forwarded-User", user.as_bytes());
+    }
+    out.extend_from_slice(b"Via: ");
+    write_members(out, head, Known::Via);
+    out.extend_from_slice(if head.version == Version::Http10 { b"1.0 " } else { b"1.1 " });
+    out.extend_from_slice(onward.pseudonym.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_own(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, onward: &Onward<'_>) {
+    if onward.whole_page {
+        out.extend_from_slice(b"Accept-Encoding: identity\r\n");
+    }
+    match onward.body {
+        BodyLength::Length(length) => {
+            let _ = write!(out, "Content-Length: {length}\r\n");
+        }
+        BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        BodyLength::None | BodyLength::UntilClose => {}
+    }
+    if onward.upgrade && head.upgrade {
+        out.extend_from_slice(b"Connection: Upgrade\r\n");
+    } else if onward.close {
+        out.extend_from_slice(b"Connection: close\r\n");
+    }
+}
+
+/// Writes the values of all fields of this kind, each followed by a comma: what we add comes last.
+fn write_members(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, kind: Known) {
+    for field in head.fields.iter().filter(|field| known(field.name) == kind) {
+        let value = field.value.trim_ascii();
+        if !value.is_empty() {
+            out.extend_from_slice(value);
+            out.extend_from_slice(b", ");
+        }
+    }
+}
+
+fn first_value<'b>(head: &RequestHead<'_, 'b>, kind: Known) -> Option<&'b [u8]> {
+    head.fields.iter().find(|field| known(field.name) == kind).map(|field| field.value)
+}
+
+/// Appends one field.
+pub fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::request::parse_request;
+    use super::super::{HeadLimits, field_table};
+    use super::*;
+
+    fn sent(fields: &str, change: impl Fn(&mut Onward<'_>)) -> String {
+        let head = format!("GET /a?b HTTP/1.1\r\nHost: front\r\n{fields}\r\n");
+        let limits = HeadLimits { head_bytes: 4096, uri_bytes: 100, fields: 50 };
+        let mut table = field_table();
+        let head = parse_request(head.as_bytes(), &mut table, &limits).expect("a valid head");
+        let mut onward = Onward {
+            host: Some("127.0.0.1:1"),
+            peer: IpAddr::from([192, 0, 2, 9]),
+            trusted: false,
+            pseudonym: "me",
+            user: Some("u1"),
+            whole_page: false,
+            upgrade: false,
+            body: head.body,
+            close: false,
+        };
+        change(&mut onward);
+        let mut out = Vec::new();
+        write_request(&mut out, &head, &onward);
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn an_untrusted_client_says_nothing_about_itself() {
+        let fields = "X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-User: root\r\nForwarded: for=x\r\nX-Forwarded-Proto: https\r\n\
+                      Connection: X-Secret, host, content-length\r\nX-Secret: s\r\nTE: trailers\r\nKeep-Alive: 5\r\nVia: 1.0 p\r\nX-Kept: k\r\n";
+        let got = sent(fields, |_| {});
+        let expected = "GET /a?b HTTP/1.1\r\nHost: 127.0.0.1:1\r\nX-Kept: k\r\nX-Forwarded-For: 192.0.2.9\r\n\
+                        X-Forwarded-Proto: http\r\nX-Forwarded-Host: front\r\nX-Forwarded-User: u1\r\nVia: 1.0 p, 1.1 me\r\n\r\n";
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_believed_but_for_the_user() {
+        let fields = "X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: pub\r\nX-Forwarded-User: root\r\n";
+        let got = sent(fields, |onward| onward.trusted = true);
+        for field in ["For: 1.1.1.1, 192.0.2.9\r\n", "Proto: https\r\n", "Host: pub\r\n", "User: u1\r\n"] {
+            assert!(got.contains(&format!("X-Forwarded-{field}")), "{field} in {got}");
+        }
+        assert!(!got.contains("root"), "{got}");
+    }
+
+    #[test]
+    fn a_page_is_asked_for_whole_and_unencoded() {
+        let fields = "Accept-Encoding: gzip\r\nIf-None-Match: \"x\"\r\nIf-Modified-Since: d\r\nIf-Range: x\r\nRange: bytes=0-1\r\n";
+        let got = sent(fields, |onward| onward.whole_page = true);
+        assert!(got.contains("Accept-Encoding: identity\r\n"), "{got}");
+        for gone in ["gzip", "If-", "Range"] {
+            assert!(!got.contains(gone), "{gone} in {got}");
+        }
+    }
+
+    #[test]
+    fn an_upgrade_offer_passes_only_when_allowed() {
+        let fields = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n";
+        let passed = sent(fields, |onward| onward.upgrade = true);
+        assert!(
+            passed.contains("Upgrade: websocket\r\n") && passed.contains("Connection: Upgrade\r\n"),
+            "{passed}"
+        );
+        let dropped = sent(fields, |_| {});
+        assert!(!dropped.contains("Upgrade: "), "{dropped}");
+    }
+}

@@ -1,0 +1,188 @@
+//! Accepting connections and handing each to the least loaded loop. Runs on the first loop.
+//!
+//! ```text
+//!  Listening ── out of descriptors or memory ─► Paused ── BACKOFF ─► Listening
+//!      └─────────── stop accepting ─────────────────┴──► closed
+//! ```
+
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use rustix::event::epoll;
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, sockopt};
+
+use super::admission::{Admission, Verdict};
+use crate::config::settings::Network;
+use crate::core::time::Moment;
+
+/// Token of the listener; no key has this generation and index at once in any life of a process.
+pub const LISTENER: u64 = u64::MAX;
+/// Pause when descriptors ran out: others must close first, and trying costs.
+const BACKOFF: Duration = Duration::from_millis(100);
+/// Accepts in a row before the loop looks at its connections again.
+const BATCH: usize = 64;
+
+/// What the loops of one edge share.
+pub struct Shared {
+    /// One per loop.
+    pub loops: Vec<LoopHandle>,
+    /// Who may connect.
+    pub admission: Admission,
+    /// Networks whose forwarding fields are believed.
+    pub trusted: Vec<Network>,
+    /// New connections are wanted.
+    pub accepting: AtomicBool,
+    /// The loops go on.
+    pub running: AtomicBool,
+}
+
+/// How others reach a loop.
+pub struct LoopHandle {
+    /// New connections.
+    pub arrivals: Sender<Arrival>,
+    /// An eventfd that wakes the loop.
+    pub wake: OwnedFd,
+    /// Its connections.
+    pub load: AtomicUsize,
+}
+
+/// A connection for a loop.
+pub struct Arrival {
+    /// The socket, not registered yet.
+    pub fd: OwnedFd,
+    /// Its place in the counts.
+    pub ticket: Ticket,
+    /// It is told to come back later.
+    pub refused: bool,
+}
+
+/// A connection's place in the counts, given back when dropped.
+pub struct Ticket {
+    shared: Arc<Shared>,
+    index: usize,
+    verdict: Verdict,
+    peer: IpAddr,
+    trusted: bool,
+}
+
+impl Ticket {
+    /// The client's address in canonical form.
+    pub fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    /// The client is a trusted proxy.
+    pub fn trusted(&self) -> bool {
+        self.trusted
+    }
+
+    fn exempt(&self) -> bool {
+        self.trusted || self.peer.is_loopback()
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.shared.admission.release(self.verdict, self.peer, self.exempt());
+        if let Some(handle) = self.shared.loops.get(self.index) {
+            handle.load.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl LoopHandle {
+    /// Wakes the loop up. A full counter means that it is awake.
+    pub fn ring(&self) {
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+}
+
+/// The listener and its state.
+pub struct Acceptor {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    paused_until: Option<Moment>,
+}
+
+impl Acceptor {
+    /// Registers the listener.
+    pub fn new(epoll: &OwnedFd, listener: TcpListener, shared: Arc<Shared>) -> std::io::Result<Acceptor> {
+        listener.set_nonblocking(true)?;
+        let acceptor = Acceptor { listener, shared, paused_until: None };
+        acceptor.register(epoll)?;
+        Ok(acceptor)
+    }
+
+    fn register(&self, epoll: &OwnedFd) -> Result<(), Errno> {
+        // Level-triggered: what one batch leaves is announced again.
+        epoll::add(epoll, &self.listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)
+    }
+
+    /// When accepting goes on.
+    pub fn paused_until(&self) -> Option<Moment> {
+        self.paused_until
+    }
+
+    /// Goes on after a pause.
+    pub fn resume(&mut self, epoll: &OwnedFd, now: Moment) {
+        if self.paused_until.is_some_and(|until| now.reached(until)) && self.register(epoll).is_ok() {
+            self.paused_until = None;
+        }
+    }
+
+    /// Accepts what waits, at most a batch.
+    pub fn accept(&mut self, epoll: &OwnedFd, now: Moment) {
+        for _ in 0..BATCH {
+            match rustix::net::acceptfrom_with(&self.listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+                Ok((fd, address)) => {
+                    let peer = address.and_then(|any| SocketAddr::try_from(any).ok());
+                    self.hand_over(fd, peer.map_or(IpAddr::from([0; 4]), |peer| peer.ip().to_canonical()));
+                }
+                Err(Errno::AGAIN) => return,
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                    log::warn!(
+                        "[edge] out of file descriptors or memory: accepting pauses; raise LimitNOFILE or lower edge.max_connections"
+                    );
+                    return self.pause(epoll, now);
+                }
+                // The client is gone already, or an error of the network that the next accept does not have.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn pause(&mut self, epoll: &OwnedFd, now: Moment) {
+        if epoll::delete(epoll, &self.listener).is_ok() {
+            self.paused_until = Some(now + BACKOFF);
+        }
+    }
+
+    fn hand_over(&self, fd: OwnedFd, peer: IpAddr) {
+        let trusted = self.shared.trusted.iter().any(|network| network.contains(peer));
+        let verdict = self.shared.admission.admit(peer, trusted || peer.is_loopback());
+        if verdict == Verdict::Drop {
+            return;
+        }
+        let least = self
+            .shared
+            .loops
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, handle)| handle.load.load(Ordering::Relaxed));
+        let Some((index, handle)) = least else { return };
+        // Small replies must not wait for an acknowledgement. Fails only for a connection that is gone.
+        let _ = sockopt::set_tcp_nodelay(&fd, true);
+        handle.load.fetch_add(1, Ordering::Relaxed);
+        let ticket = Ticket { shared: self.shared.clone(), index, verdict, peer, trusted };
+        if handle.arrivals.send(Arrival { fd, ticket, refused: verdict == Verdict::Refuse }).is_ok()
+            && index != 0
+        {
+            handle.ring();
+        }
+    }
+}

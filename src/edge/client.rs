@@ -1,0 +1,312 @@
+//! One client's connection: its state, and what each step of it may lead to.
+//!
+//! ```text
+//!             ┌──────── kept alive ────────┐
+//!             ▼                            │
+//!  accept ─► Head ── forwarded ─────► Exchange ── 101 ─► Tunnel ─► gone
+//!             │ ▲                          │
+//!             │ └─ own reply, kept alive   ├─ client gone, truncated reply ─► gone
+//!             └─ refused, own reply,       │
+//!                closing ─► Closing ◄──────┘ reply sent, not kept alive; refused
+//!                              │
+//!                              └─ reply flushed, FIN sent; client closes or the linger time ends ─► gone
+//! ```
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::acceptor::Ticket;
+use super::context::Context;
+use super::exchange::{self, Exchange};
+use super::outbox::Outbox;
+use super::own_reply::{self, Manner, write_own};
+use super::router::Reply;
+use super::slab::Key;
+use super::socket::{Got, Socket};
+use super::tunnel::{self, Tunnel};
+use super::{deadlines, head_stage};
+use crate::core::http_head::Version;
+use crate::core::http_head::response::ToHead;
+use crate::core::time::Moment;
+
+/// How long a client may take to read our last words before its connection is closed: closing with unread input
+/// would send RST, which can destroy the reply on its way.
+pub const LINGER: Duration = Duration::from_secs(2);
+
+/// A connection of a client.
+pub struct Client {
+    /// Socket and buffers.
+    pub io: ClientIo,
+    /// What it is doing.
+    pub state: State,
+    /// The earliest wake-up in the heap that still counts.
+    pub timer_at: Option<Moment>,
+    /// Its place in the counts.
+    _ticket: Ticket,
+}
+
+/// A client's socket and buffers.
+pub struct ClientIo {
+    /// The connection's name in the loop.
+    pub key: Key,
+    /// The socket.
+    pub socket: Socket,
+    /// Canonical address.
+    pub peer: IpAddr,
+    /// The peer is a trusted proxy.
+    pub trusted: bool,
+    /// Bytes that came and are not used yet: a head, the start of a body, further requests.
+    pub input: Vec<u8>,
+    /// How far `input` was searched for the end of a head.
+    pub scanned: usize,
+    /// Bytes for the client.
+    pub out: Outbox,
+    /// Requests begun.
+    pub requests: u32,
+    /// When the present phase began.
+    pub since: Moment,
+    /// When request or upstream bytes last moved.
+    pub moved: Moment,
+    /// When the client last took bytes, or they began to wait.
+    pub sent: Moment,
+}
+
+/// What a connection is doing.
+#[allow(clippy::large_enum_variant, reason = "clients are boxed, and an exchange per request should not be")]
+pub enum State {
+    /// Waiting for, or reading, a request head. `began`: its first byte came.
+    Head { began: bool },
+    /// A request is being forwarded.
+    Exchange(Exchange),
+    /// Raw bytes both ways.
+    Tunnel(Box<Tunnel>),
+    /// Sending last words, then waiting for the client to close.
+    Closing { finished: bool },
+}
+
+/// Where a step leads.
+#[allow(clippy::large_enum_variant, reason = "passed up once, never stored")]
+pub enum Step {
+    /// Nothing to do until something happens.
+    Wait,
+    /// Goes on in another state.
+    Next(State),
+}
+
+/// Why a connection ends early.
+pub enum End {
+    /// It is closed.
+    Gone,
+    /// It is closed with RST.
+    Abort,
+    /// The request is answered by us.
+    Refuse(Box<Reply>),
+}
+
+impl End {
+    /// An error reply of ours.
+    pub fn refuse(status: u16, detail: &str) -> End {
+        End::Refuse(Box::new(own_reply::error(status, detail)))
+    }
+}
+
+impl ClientIo {
+    /// Sends what waits; notes when bytes moved. `true`: nothing waits any more.
+    pub fn flush(&mut self, now: Moment) -> Result<bool, End> {
+        if self.out.is_empty() {
+            return Ok(true);
+        }
+        self.send(&[], &[], now)?;
+        Ok(self.out.is_empty())
+    }
+
+    /// Sends to the client, after what waits.
+    pub fn send(&mut self, a: &[u8], b: &[u8], now: Moment) -> Result<(), End> {
+        let had_waiting = !self.out.is_empty();
+        let sent = self.out.send(&mut self.socket, a, b).map_err(|_| End::Gone)?;
+        if sent > 0 || !had_waiting {
+            self.sent = now;
+        }
+        Ok(())
+    }
+
+    /// Removes the first `len` bytes of the input.
+    pub fn consume(&mut self, len: usize) {
+        if len >= self.input.len() {
+            self.input.clear();
+        } else {
+            self.input.drain(..len);
+        }
+        self.scanned = 0;
+    }
+}
+
+impl Client {
+    /// A new connection. With `farewell` it is told that and closed.
+    pub fn new(key: Key, socket: Socket, ticket: Ticket, now: Moment, farewell: Option<Vec<u8>>) -> Client {
+        let state = if farewell.is_some() {
+            State::Closing { finished: false }
+        } else {
+            State::Head { began: false }
+        };
+        let out = Outbox::with(farewell.unwrap_or_default());
+        let (peer, trusted) = (ticket.peer(), ticket.trusted());
+        let io = ClientIo {
+            key,
+            socket,
+            peer,
+            trusted,
+            input: Vec::new(),
+            scanned: 0,
+            out,
+            requests: 0,
+            since: now,
+            moved: now,
+            sent: now,
+        };
+        Client { io, state, timer_at: None, _ticket: ticket }
+    }
+
+    /// Does all that can be done now. `false`: the connection is to be closed.
+    pub fn drive(&mut self, cx: &mut Context) -> bool {
+        loop {
+            let step = match &mut self.state {
+                State::Head { began } => head_stage::step(cx, &mut self.io, began),
+                State::Exchange(exchange) => exchange::step(cx, &mut self.io, exchange),
+                State::Tunnel(tunnel) => tunnel::step(cx, &mut self.io, tunnel),
+                State::Closing { finished } => closing_step(cx, &mut self.io, finished),
+            };
+            match step {
+                Ok(Step::Wait) => return true,
+                Ok(Step::Next(state)) => self.enter(cx, state),
+                Err(end) => {
+                    if !self.end(cx, end) {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A deadline passed. `false`: the connection is to be closed.
+    pub fn expire(&mut self, cx: &mut Context) -> bool {
+        match deadlines::on_timeout(self, cx) {
+            Some(end) => self.end(cx, end) && self.drive(cx),
+            None => self.drive(cx),
+        }
+    }
+
+    /// Ends what is under way. `true`: the client gets an answer, the connection goes on.
+    fn end(&mut self, cx: &mut Context, end: End) -> bool {
+        match (end, &self.state) {
+            (End::Gone, _) => false,
+            (End::Abort, _) => {
+                self.io.socket.reset_on_close();
+                if let State::Tunnel(tunnel) = &self.state {
+                    tunnel.up.socket.reset_on_close();
+                }
+                false
+            }
+            (End::Refuse(reply), State::Head { .. }) => {
+                self.answer(cx, &reply, Version::Http11, ToHead::No, false);
+                true
+            }
+            (End::Refuse(reply), State::Exchange(exchange)) if !exchange.reply_begun() => {
+                let (version, to_head, keep) = exchange.manner();
+                self.answer(cx, &reply, version, to_head, keep);
+                true
+            }
+            // Part of another reply is on its way: only closing tells the client that it is not complete.
+            (End::Refuse(_), _) => false,
+        }
+    }
+
+    fn answer(
+        &mut self,
+        cx: &mut Context,
+        reply: &Reply,
+        version: Version,
+        to_head: ToHead,
+        keep_alive: bool,
+    ) {
+        respond(cx, &mut self.io, reply, version, to_head, keep_alive);
+        self.enter(cx, after_reply(keep_alive));
+    }
+
+    fn enter(&mut self, cx: &mut Context, state: State) {
+        let old = std::mem::replace(&mut self.state, state);
+        dispose(cx, old);
+        self.io.since = cx.now;
+        self.io.moved = cx.now;
+    }
+
+    /// Gives everything back; the socket closes when the client is dropped.
+    pub fn close(mut self, cx: &mut Context) {
+        let old = std::mem::replace(&mut self.state, State::Closing { finished: true });
+        dispose(cx, old);
+        cx.recycle(self.io.out.take());
+        cx.recycle(std::mem::take(&mut self.io.input));
+    }
+
+    /// The upstream's socket, if there is one.
+    pub fn upstream(&mut self) -> Option<&mut Socket> {
+        match &mut self.state {
+            State::Exchange(exchange) => exchange.up.as_mut().map(|up| &mut up.socket),
+            State::Tunnel(tunnel) => Some(&mut tunnel.up.socket),
+            State::Head { .. } | State::Closing { .. } => None,
+        }
+    }
+}
+
+/// The state after a complete reply.
+pub fn after_reply(keep_alive: bool) -> State {
+    if keep_alive { State::Head { began: false } } else { State::Closing { finished: false } }
+}
+
+/// Queues a reply of our own.
+pub fn respond(
+    cx: &mut Context,
+    io: &mut ClientIo,
+    reply: &Reply,
+    version: Version,
+    to_head: ToHead,
+    keep_alive: bool,
+) {
+    if io.out.is_empty() {
+        io.sent = cx.now;
+        if io.out.buf.capacity() == 0 {
+            io.out.buf = cx.buffer();
+        }
+    }
+    let manner = Manner { version, to_head, keep_alive, date: cx.date() };
+    write_own(&mut io.out.buf, reply, manner);
+}
+
+fn dispose(cx: &mut Context, state: State) {
+    match state {
+        State::Exchange(exchange) => exchange.dispose(cx),
+        State::Tunnel(tunnel) => tunnel.dispose(cx),
+        State::Head { .. } | State::Closing { .. } => {}
+    }
+}
+
+fn closing_step(cx: &mut Context, io: &mut ClientIo, finished: &mut bool) -> Result<Step, End> {
+    if !io.flush(cx.now)? {
+        return Ok(Step::Wait);
+    }
+    if !*finished {
+        *finished = true;
+        io.since = cx.now;
+        io.socket.finish();
+        cx.recycle(io.out.take());
+        cx.recycle(std::mem::take(&mut io.input));
+    }
+    while io.socket.readable && cx.spend() {
+        match cx.with_scratch(|_, scratch| io.socket.read(scratch)) {
+            Got::Bytes(_) => {}
+            Got::Blocked => break,
+            Got::End | Got::Failed(_) => return Err(End::Gone),
+        }
+    }
+    Ok(Step::Wait)
+}

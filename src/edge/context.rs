@@ -1,0 +1,179 @@
+//! What all connections of one loop share: settings, clock, scratch memory, upstreams, the log.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::router::{Router, Upstream};
+use super::slab::Key;
+use super::upstreams::Upstreams;
+use crate::config::settings;
+use crate::core::http_date::http_date;
+use crate::core::http_head::HeadLimits;
+use crate::core::log_limit::LogLimit;
+use crate::core::time::Moment;
+
+/// One read's worth; large bodies move in pieces of this size (measured: 64 to 256 KiB are alike).
+const SCRATCH: usize = 128 * 1024;
+/// Buffers kept for reuse; beyond this many busy connections the allocator helps.
+const MAX_SPARE: usize = 256;
+/// Larger buffers are given back to the allocator.
+const MAX_SPARE_BYTES: usize = 64 * 1024;
+/// Reads one connection may do before the others have their turn.
+const TURN: u32 = 16;
+/// Log lines that outsiders can trigger: this many at once, then one per [`LOG_INTERVAL`].
+const LOG_BURST: u32 = 20;
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Shared by the connections of one loop; owned by the loop.
+pub struct Context {
+    /// Deadlines and caps.
+    pub settings: settings::Edge,
+    /// Limits of request heads.
+    pub limits: HeadLimits,
+    /// Our name in `Via`.
+    pub pseudonym: Arc<str>,
+    /// Chooses what happens to requests.
+    pub router: Arc<dyn Router>,
+    /// Where sockets are registered.
+    pub epoll: OwnedFd,
+    /// Connections to upstreams.
+    pub upstreams: Upstreams,
+    /// When the loop woke up.
+    pub now: Moment,
+    /// Connections that stopped for fairness, to be continued at once.
+    pub ready: VecDeque<Key>,
+    /// Payload of chunked bodies.
+    pub decoded: Vec<u8>,
+    /// Pages with the tag in them.
+    pub injected: Vec<u8>,
+    /// The connection being driven.
+    pub current: Option<Key>,
+    turn: u32,
+    started: Instant,
+    scratch: Box<[u8]>,
+    spare: Vec<Vec<u8>>,
+    log: LogLimit,
+    date: (u64, String),
+}
+
+impl Context {
+    /// For one loop.
+    pub fn new(
+        settings: settings::Edge,
+        pseudonym: Arc<str>,
+        router: Arc<dyn Router>,
+        epoll: OwnedFd,
+        started: Instant,
+    ) -> Context {
+        let limits = HeadLimits {
+            head_bytes: settings.max_head_bytes,
+            uri_bytes: settings.max_uri_bytes,
+            fields: settings.max_header_fields,
+        };
+        Context {
+            settings,
+            limits,
+            pseudonym,
+            router,
+            epoll,
+            upstreams: Upstreams::default(),
+            now: Moment(0),
+            ready: VecDeque::new(),
+            decoded: Vec::new(),
+            injected: Vec::new(),
+            current: None,
+            turn: TURN,
+            started,
+            scratch: vec![0; SCRATCH].into_boxed_slice(),
+            spare: Vec::new(),
+            log: LogLimit::new(LOG_BURST, LOG_INTERVAL),
+            date: (u64::MAX, String::new()),
+        }
+    }
+
+    /// Reads the clock.
+    pub fn tick(&mut self) {
+        self.now = Moment(0) + self.started.elapsed();
+    }
+
+    /// Begins a connection's turn.
+    pub fn begin_turn(&mut self, key: Key) {
+        self.turn = TURN;
+        self.current = Some(key);
+    }
+
+    /// Takes one read from the turn. When it is used up the connection is queued to go on later.
+    pub fn spend(&mut self) -> bool {
+        if self.turn > 0 {
+            self.turn -= 1;
+            return true;
+        }
+        if let Some(key) = self.current.take() {
+            self.ready.push_back(key);
+        }
+        false
+    }
+
+    /// Lends the scratch buffer.
+    pub fn with_scratch<R>(&mut self, work: impl FnOnce(&mut Context, &mut [u8]) -> R) -> R {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let result = work(self, &mut scratch);
+        self.scratch = scratch;
+        result
+    }
+
+    /// An empty buffer.
+    pub fn buffer(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer back.
+    pub fn recycle(&mut self, mut buffer: Vec<u8>) {
+        let useful = 1..=MAX_SPARE_BYTES;
+        if useful.contains(&buffer.capacity()) && self.spare.len() < MAX_SPARE {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+
+    /// Value of `Date`.
+    pub fn date(&mut self) -> &str {
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if self.date.0 != seconds {
+            self.date = (seconds, http_date(seconds));
+        }
+        &self.date.1
+    }
+
+    /// Logs trouble with an upstream.
+    pub fn complain(&mut self, upstream: &Upstream, what: &dyn std::fmt::Display) {
+        let Some(suppressed) = self.log.allow(self.now) else { return };
+        let more = Suppressed(suppressed);
+        match upstream {
+            Upstream::Api(_) => log::warn!("[proxy] control API: {what}{more}"),
+            Upstream::Tcp(address) => log::warn!("[proxy] upstream {address}: {what}{more}"),
+        }
+    }
+
+    /// Logs what a client did, for those who look for it.
+    pub fn remark(&mut self, what: &dyn std::fmt::Display) {
+        if log::log_enabled!(log::Level::Debug)
+            && let Some(suppressed) = self.log.allow(self.now)
+        {
+            log::debug!("[edge] {what}{}", Suppressed(suppressed));
+        }
+    }
+}
+
+struct Suppressed(u64);
+
+impl std::fmt::Display for Suppressed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            n => write!(f, " ({n} such lines were not shown)"),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Which deadline holds in which state, and what passing it means.
+
+use super::client::{Client, End, LINGER, State};
+use super::context::Context;
+use super::exchange::{Exchange, Stage};
+use crate::config::settings;
+use crate::core::time::Moment;
+
+/// The deadline that holds now. `None`: silence is fine (streams, tunnels).
+pub fn deadline(client: &Client, settings: &settings::Edge) -> Option<Moment> {
+    let io = &client.io;
+    let send = (!io.out.is_empty()).then(|| io.sent + settings.send_idle_timeout);
+    match &client.state {
+        State::Head { .. } if send.is_some() => send,
+        State::Head { began: false } if io.requests > 0 => Some(io.since + settings.keepalive_timeout),
+        State::Head { .. } => Some(io.since + settings.header_timeout),
+        State::Exchange(exchange) => {
+            exchange_deadline(exchange, client, settings).into_iter().chain(send).min()
+        }
+        State::Tunnel(tunnel) => tunnel.half_since.map(|since| since + settings.tunnel_fin_timeout),
+        State::Closing { finished: true } => Some(io.since + LINGER),
+        State::Closing { finished: false } => Some(io.sent + settings.send_idle_timeout),
+    }
+}
+
+fn exchange_deadline(exchange: &Exchange, client: &Client, settings: &settings::Edge) -> Option<Moment> {
+    let io = &client.io;
+    match exchange.stage {
+        Stage::Collect => Some(io.moved + settings.body_idle_timeout),
+        Stage::Connect { since } => {
+            let end = since + settings.upstream_connect_timeout;
+            Some(exchange.connect_again.map_or(end, |again| again.min(end)))
+        }
+        Stage::Relay if !exchange.request_done() && exchange.to_up.is_empty() => {
+            Some(io.moved + settings.body_idle_timeout)
+        }
+        Stage::Relay if !exchange.reply_begun() => Some(io.moved + settings.upstream_head_timeout),
+        Stage::Relay if !exchange.to_up.is_empty() => Some(io.moved + settings.upstream_head_timeout),
+        Stage::Relay => None,
+    }
+}
+
+/// What a passed deadline means; `None`: go on.
+pub fn on_timeout(client: &mut Client, cx: &mut Context) -> Option<End> {
+    let sending = !client.io.out.is_empty();
+    match &mut client.state {
+        State::Head { began: true } if !sending => Some(End::refuse(408, "the request head took too long")),
+        State::Head { .. } | State::Tunnel(_) | State::Closing { .. } => Some(End::Gone),
+        State::Exchange(exchange) => match exchange.stage {
+            Stage::Collect => Some(End::refuse(408, "the request body stopped coming")),
+            Stage::Connect { since } if !cx.now.reached(since + cx.settings.upstream_connect_timeout) => {
+                exchange.connect_again = None;
+                None
+            }
+            Stage::Connect { .. } => Some(exchange.unreachable(cx, &"connecting took too long", 504)),
+            Stage::Relay if exchange.reply_begun() => Some(End::Gone),
+            Stage::Relay if !exchange.request_done() && exchange.to_up.is_empty() => {
+                Some(End::refuse(408, "the request body stopped coming"))
+            }
+            Stage::Relay => {
+                cx.complain(&exchange.forward.upstream, &"no reply in time");
+                Some(End::refuse(504, "the upstream did not reply in time"))
+            }
+        },
+    }
+}

@@ -1,0 +1,342 @@
+//! One request on its way through: connecting, sending the request, relaying the reply.
+//!
+//! ```text
+//!  start ─┬─ control API ─► Collect (whole body) ─┐
+//!         │                                       ▼
+//!         └─────────────────────────────────► Connect ◄─── stale pooled connection, once
+//!                                                 │                   │
+//!                                                 ▼                   │
+//!                                               Relay ────────────────┘
+//!                                                 └─ reply complete ─► Head or Closing; 101 ─► Tunnel
+//! ```
+
+use std::fmt::Display;
+use std::io::Write as _;
+
+use rustix::io::Errno;
+
+use super::client::{ClientIo, End, State, Step, after_reply};
+use super::context::Context;
+use super::outbox::Outbox;
+use super::reply_side::{self, Flow, ReplySide};
+use super::request_side::{self, RequestSide};
+use super::router::{Forward, Upstream};
+use super::socket::{connect_tcp, connect_unix};
+use super::tunnel::Tunnel;
+use super::upstreams::UpSocket;
+use crate::core::http_head::request::RequestHead;
+use crate::core::http_head::response::ToHead;
+use crate::core::http_head::upstream::{Onward, write_request};
+use crate::core::http_head::{BodyLength, Version};
+use crate::core::time::Moment;
+
+/// Between two attempts to enter a unix socket's full backlog.
+const BACKLOG_RETRY: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// What is remembered of a request's head.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// The client's version.
+    pub version: Version,
+    /// HEAD: replies have no body.
+    pub to_head: ToHead,
+    /// GET: pages may get a script.
+    pub is_get: bool,
+    /// May be sent twice.
+    pub idempotent: bool,
+    /// The client's connection may be kept.
+    pub keep_alive: bool,
+    /// The client waits for `100 Continue`.
+    pub expects_continue: bool,
+}
+
+/// How far an exchange is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Reading the whole body, for the control API.
+    Collect,
+    /// Getting a connection.
+    Connect {
+        /// Since when.
+        since: Moment,
+    },
+    /// Bytes both ways.
+    Relay,
+}
+
+/// A request being forwarded.
+pub struct Exchange {
+    /// Where and how.
+    pub forward: Forward,
+    /// The connection to the upstream.
+    pub up: Option<UpSocket>,
+    /// How far it is.
+    pub stage: Stage,
+    /// Bytes for the upstream.
+    pub to_up: Outbox,
+    /// When connecting is tried again (full backlog).
+    pub connect_again: Option<Moment>,
+    /// About the request.
+    pub facts: Facts,
+    /// The upgrade offer was passed on.
+    pub upgrade: bool,
+    /// The request's body.
+    pub request: RequestSide,
+    /// The reply.
+    pub reply: ReplySide,
+    /// May be sent again on a fresh connection when a pooled one turns out stale.
+    retryable: bool,
+    retried: bool,
+}
+
+impl Exchange {
+    /// Writes the head for the upstream.
+    pub fn new(
+        cx: &mut Context,
+        io: &ClientIo,
+        head: &RequestHead<'_, '_>,
+        forward: Forward,
+        facts: Facts,
+    ) -> Exchange {
+        let api = matches!(forward.upstream, Upstream::Api(_));
+        let upgrade = head.upgrade && forward.tunnels.is_some() && !api;
+        let mut to_up = Outbox::with(cx.buffer());
+        let mut host = AuthorityText { buf: [0; 64] };
+        let onward = Onward {
+            host: host.of(&forward.upstream),
+            peer: io.peer,
+            trusted: io.trusted,
+            pseudonym: &cx.pseudonym,
+            user: forward.user.as_deref(),
+            whole_page: forward.inject.is_some() && head.accepts_html && facts.is_get,
+            upgrade,
+            // The control API's length is written when the whole body is there.
+            body: if api { BodyLength::None } else { head.body },
+            close: api,
+        };
+        write_request(&mut to_up.buf, head, &onward);
+        if api {
+            to_up.buf.truncate(to_up.buf.len().saturating_sub(2));
+        }
+        Exchange {
+            request: RequestSide::new(head.body, forward.body_limit, api),
+            stage: if api { Stage::Collect } else { Stage::Connect { since: cx.now } },
+            forward,
+            up: None,
+            to_up,
+            connect_again: None,
+            facts,
+            upgrade,
+            reply: ReplySide::default(),
+            retryable: false,
+            retried: false,
+        }
+    }
+
+    /// Takes the part of the body that is here already; a complete one makes the request repeatable.
+    pub fn start(&mut self, cx: &mut Context, io: &mut ClientIo) -> Result<(), End> {
+        request_side::take_input(cx, io, self)?;
+        if self.facts.expects_continue && !self.request.is_done() {
+            io.sent = cx.now;
+            io.out.buf.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        self.retryable = self.facts.idempotent
+            && self.request.is_done()
+            && !self.upgrade
+            && matches!(self.forward.upstream, Upstream::Tcp(_));
+        if self.retryable {
+            self.to_up.keep();
+        }
+        Ok(())
+    }
+
+    /// The reply's head was passed on.
+    pub fn reply_begun(&self) -> bool {
+        self.reply.is_begun()
+    }
+
+    /// Nothing more of the request is to be sent.
+    pub fn request_done(&self) -> bool {
+        self.request.is_done()
+    }
+
+    /// How a reply of our own would be sent instead of the upstream's.
+    pub fn manner(&self) -> (Version, ToHead, bool) {
+        (self.facts.version, self.facts.to_head, self.facts.keep_alive && self.request.is_complete())
+    }
+
+    /// The upstream cannot be connected to.
+    pub fn unreachable(&mut self, cx: &mut Context, why: &dyn Display, status: u16) -> End {
+        cx.complain(&self.forward.upstream, why);
+        match self.forward.unavailable.take() {
+            Some(reply) => End::Refuse(Box::new(reply)),
+            None => End::refuse(status, "the upstream cannot be reached"),
+        }
+    }
+
+    /// The upstream did something that cannot be passed on.
+    pub fn broken(&self, cx: &mut Context, what: &dyn Display) -> End {
+        cx.complain(&self.forward.upstream, what);
+        End::refuse(502, "the upstream's reply cannot be used")
+    }
+
+    /// Gives everything back.
+    pub fn dispose(mut self, cx: &mut Context) {
+        cx.recycle(self.to_up.take());
+        cx.recycle(std::mem::take(&mut self.reply.input));
+        if let Some(up) = self.up.take() {
+            cx.upstreams.discard(up);
+        }
+    }
+
+    /// Whether the connection closed without a reply just because it had been idle too long, and the request can
+    /// be sent again.
+    pub fn can_retry(&self) -> bool {
+        self.retryable && !self.retried && self.up.as_ref().is_some_and(|up| !up.fresh)
+    }
+
+    fn retry(&mut self, cx: &mut Context) {
+        if let Some(up) = self.up.take() {
+            cx.upstreams.discard(up);
+        }
+        self.retried = true;
+        self.to_up.rewind();
+        self.stage = Stage::Connect { since: cx.now };
+    }
+}
+
+/// Does all that can be done now.
+pub fn step(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange) -> Result<Step, End> {
+    if io.socket.hung_up {
+        return Err(End::Gone);
+    }
+    loop {
+        match ex.stage {
+            Stage::Collect => {
+                io.flush(cx.now)?;
+                if !request_side::collect(cx, io, ex)? {
+                    return Ok(Step::Wait);
+                }
+                finish_collecting(cx, ex);
+            }
+            Stage::Connect { .. } => {
+                io.flush(cx.now)?;
+                if !connect(cx, io, ex)? {
+                    return Ok(Step::Wait);
+                }
+                ex.stage = Stage::Relay;
+                io.moved = cx.now;
+            }
+            Stage::Relay => {
+                request_side::pump(cx, io, ex)?;
+                match reply_side::pump(cx, io, ex)? {
+                    Flow::Blocked => return Ok(Step::Wait),
+                    Flow::Stale => ex.retry(cx),
+                    Flow::Complete => return Ok(Step::Next(finish(cx, ex))),
+                    Flow::Switched => return switch(io, ex),
+                }
+            }
+        }
+    }
+}
+
+fn finish_collecting(cx: &mut Context, ex: &mut Exchange) {
+    let body = std::mem::take(&mut ex.request.collected);
+    if ex.request.has_body() {
+        // Writing to a Vec cannot fail.
+        let _ = write!(ex.to_up.buf, "Content-Length: {}\r\n", body.len());
+    }
+    ex.to_up.buf.extend_from_slice(b"\r\n");
+    ex.to_up.buf.extend_from_slice(&body);
+    cx.recycle(body);
+    ex.stage = Stage::Connect { since: cx.now };
+}
+
+/// `true`: connected.
+fn connect(cx: &mut Context, io: &ClientIo, ex: &mut Exchange) -> Result<bool, End> {
+    if ex.up.is_none() && !open(cx, io, ex)? {
+        return Ok(false);
+    }
+    let Some(up) = &mut ex.up else { return Ok(false) };
+    if up.connected {
+        return Ok(true);
+    }
+    if !up.socket.writable && !up.socket.hung_up {
+        return Ok(false);
+    }
+    match up.socket.connect_result() {
+        Ok(()) if up.socket.writable => {
+            up.connected = true;
+            Ok(true)
+        }
+        Ok(()) => Ok(false),
+        Err(error) => Err(ex.unreachable(cx, &error, 502)),
+    }
+}
+
+fn open(cx: &mut Context, io: &ClientIo, ex: &mut Exchange) -> Result<bool, End> {
+    if ex.retryable
+        && !ex.retried
+        && let Upstream::Tcp(address) = ex.forward.upstream
+    {
+        ex.up = cx.upstreams.checkout(address, io.key);
+        if ex.up.is_some() {
+            return Ok(true);
+        }
+    }
+    if ex.connect_again.is_some() {
+        return Ok(false);
+    }
+    let opened = match &ex.forward.upstream {
+        Upstream::Tcp(address) => connect_tcp(*address),
+        Upstream::Api(path) => connect_unix(path).map(|fd| (fd, true)),
+    };
+    let adopted = opened.and_then(|(fd, connected)| cx.upstreams.adopt(&cx.epoll, fd, connected, io.key));
+    match adopted {
+        Ok(up) => {
+            ex.up = Some(up);
+            Ok(true)
+        }
+        Err(Errno::AGAIN) => {
+            ex.connect_again = Some(cx.now + BACKLOG_RETRY);
+            Ok(false)
+        }
+        Err(error) => Err(ex.unreachable(cx, &error, 502)),
+    }
+}
+
+fn finish(cx: &mut Context, ex: &mut Exchange) -> State {
+    let reusable = ex.reply.leaves_connection_usable() && ex.request.is_complete() && ex.to_up.is_empty();
+    if reusable
+        && let Upstream::Tcp(address) = ex.forward.upstream
+        && let Some(up) = ex.up.take()
+    {
+        cx.upstreams.release(address, up, cx.now, cx.settings.upstream_idle_timeout);
+    }
+    after_reply(ex.reply.keeps_client() && ex.request.is_complete())
+}
+
+fn switch(io: &mut ClientIo, ex: &mut Exchange) -> Result<Step, End> {
+    match (ex.up.take(), ex.forward.tunnels.take()) {
+        (Some(up), Some(watch)) => Ok(Step::Next(State::Tunnel(Box::new(Tunnel::open(io, up, watch))))),
+        // Cannot be: only an allowed offer on a connection switches.
+        _ => Err(End::Gone),
+    }
+}
+
+/// An upstream's authority as text, without an allocation.
+struct AuthorityText {
+    buf: [u8; 64],
+}
+
+impl AuthorityText {
+    /// `None` for the control API, which is told the client's.
+    fn of(&mut self, upstream: &Upstream) -> Option<&str> {
+        let Upstream::Tcp(address) = upstream else { return None };
+        let mut rest = &mut self.buf[..];
+        let room = rest.len();
+        write!(rest, "{address}").ok()?;
+        let used = room - rest.len();
+        std::str::from_utf8(self.buf.get(..used)?).ok()
+    }
+}

@@ -1,0 +1,180 @@
+//! Reading request heads and deciding what becomes of each request.
+
+use super::client::{ClientIo, End, State, Step, after_reply, respond};
+use super::context::Context;
+use super::exchange::{Exchange, Facts};
+use super::router::{Decision, Forward, Reply, Request};
+use super::socket::Got;
+use crate::core::http_head::request::{RequestHead, parse_request};
+use crate::core::http_head::response::ToHead;
+use crate::core::http_head::{BodyLength, HeadError, Scan, field_table, scan_request};
+
+/// Read at once while waiting for a head; bounds what a client can make us hold beyond the head's limit.
+const HEAD_READ: usize = 16 * 1024;
+
+/// Members of `Via` after which a request is taken for a loop; controller and worker are two.
+const MAX_HOPS: usize = 4;
+
+impl From<HeadError> for End {
+    fn from(error: HeadError) -> End {
+        End::refuse(error.status(), error.detail())
+    }
+}
+
+/// Reads until a head is complete, then acts on it.
+pub fn step(cx: &mut Context, io: &mut ClientIo, began: &mut bool) -> Result<Step, End> {
+    // Replies to earlier pipelined requests go first; while they wait, nothing more is read.
+    if !io.flush(cx.now)? {
+        return Ok(Step::Wait);
+    }
+    loop {
+        if let Some(len) = find_head(cx, io)? {
+            return if cx.spend() { begin(cx, io, len) } else { Ok(Step::Wait) };
+        }
+        if !io.socket.readable || !cx.spend() {
+            return Ok(rest(cx, io));
+        }
+        let got = cx.with_scratch(|cx, scratch| {
+            let room = scratch.len().min(HEAD_READ);
+            let got = io.socket.read(&mut scratch[..room]);
+            if let Got::Bytes(n) = got {
+                if io.input.capacity() == 0 {
+                    io.input = cx.buffer();
+                }
+                io.input.extend_from_slice(&scratch[..n]);
+            }
+            got
+        });
+        match got {
+            Got::Bytes(_) if !*began => {
+                *began = true;
+                // The first request's time runs from accept, so that silence and slowness are one.
+                if io.requests > 0 {
+                    io.since = cx.now;
+                }
+            }
+            Got::Bytes(_) => {}
+            Got::Blocked => return Ok(rest(cx, io)),
+            Got::End | Got::Failed(_) => return Err(End::Gone),
+        }
+    }
+}
+
+/// An idle connection holds no buffers.
+fn rest(cx: &mut Context, io: &mut ClientIo) -> Step {
+    if io.input.is_empty() {
+        cx.recycle(std::mem::take(&mut io.input));
+        if io.out.is_empty() {
+            cx.recycle(io.out.take());
+        }
+    }
+    Step::Wait
+}
+
+fn find_head(cx: &Context, io: &mut ClientIo) -> Result<Option<usize>, End> {
+    // An empty line before a request is left over from sloppy clients (RFC 9112, 2.2).
+    while io.scanned == 0 && io.input.starts_with(b"\r\n") {
+        io.consume(2);
+    }
+    if io.input == b"\r" || io.input.is_empty() {
+        return Ok(None);
+    }
+    match scan_request(&io.input, io.scanned, &cx.limits)? {
+        Scan::Complete(len) => Ok(Some(len)),
+        Scan::Partial(scanned) => {
+            io.scanned = scanned;
+            Ok(None)
+        }
+    }
+}
+
+/// What is decided about a request, free of its head.
+#[allow(clippy::large_enum_variant, reason = "returned once, never stored")]
+enum Plan {
+    Answer(Reply),
+    Forward(Exchange),
+}
+
+fn begin(cx: &mut Context, io: &mut ClientIo, len: usize) -> Result<Step, End> {
+    io.requests = io.requests.saturating_add(1);
+    let input = std::mem::take(&mut io.input);
+    let planned = plan(cx, io, input.get(..len).unwrap_or_default());
+    io.input = input;
+    io.consume(len);
+    let (plan, facts, body) = planned?;
+    match plan {
+        Plan::Answer(reply) => {
+            let keep = facts.keep_alive && skip_body(io, body);
+            respond(cx, io, &reply, facts.version, facts.to_head, keep);
+            Ok(Step::Next(after_reply(keep)))
+        }
+        Plan::Forward(mut exchange) => {
+            exchange.start(cx, io)?;
+            Ok(Step::Next(State::Exchange(exchange)))
+        }
+    }
+}
+
+/// A body nobody reads: when all of it is here it is skipped and the connection can be kept.
+fn skip_body(io: &mut ClientIo, body: BodyLength) -> bool {
+    match body {
+        BodyLength::None => true,
+        BodyLength::Length(length) => match usize::try_from(length) {
+            Ok(length) if length <= io.input.len() => {
+                io.consume(length);
+                true
+            }
+            _ => false,
+        },
+        BodyLength::Chunked | BodyLength::UntilClose => false,
+    }
+}
+
+fn plan(cx: &mut Context, io: &mut ClientIo, head: &[u8]) -> Result<(Plan, Facts, BodyLength), End> {
+    let mut table = field_table();
+    let head = parse_request(head, &mut table, &cx.limits).inspect_err(|error| {
+        cx.remark(&format_args!("{} refused: {}", io.peer, error.detail()));
+    })?;
+    if head.is_loop(&cx.pseudonym, MAX_HOPS) {
+        return Err(HeadError::Loop.into());
+    }
+    let facts = facts(cx, io, &head);
+    let request = Request {
+        method: head.method,
+        path: head.path,
+        query: head.query,
+        accepts_html: head.accepts_html,
+        upgrade: head.upgrade,
+        peer: io.peer,
+    };
+    let plan = match cx.router.route(&request) {
+        Decision::Reply(reply) => Plan::Answer(reply),
+        Decision::Forward(forward) => forward_plan(cx, io, &head, forward, facts)?,
+    };
+    Ok((plan, facts, head.body))
+}
+
+fn facts(cx: &Context, io: &ClientIo, head: &RequestHead<'_, '_>) -> Facts {
+    Facts {
+        version: head.version,
+        to_head: if head.method == "HEAD" { ToHead::Yes } else { ToHead::No },
+        is_get: head.method == "GET",
+        idempotent: head.idempotent(),
+        keep_alive: head.connection.persistent(head.version)
+            && io.requests < cx.settings.requests_per_connection,
+        expects_continue: head.expects_continue,
+    }
+}
+
+fn forward_plan(
+    cx: &mut Context,
+    io: &ClientIo,
+    head: &RequestHead<'_, '_>,
+    forward: Forward,
+    facts: Facts,
+) -> Result<Plan, End> {
+    if matches!(head.body, BodyLength::Length(length) if length > forward.body_limit) {
+        return Ok(Plan::Answer(super::own_reply::error(413, "the request body is too large")));
+    }
+    Ok(Plan::Forward(Exchange::new(cx, io, head, forward, facts)))
+}

@@ -1,0 +1,123 @@
+//! Writing replies of our own.
+
+use std::io::Write as _;
+
+use super::router::Reply;
+use crate::core::http_head::Version;
+use crate::core::http_head::downstream::connection_field;
+use crate::core::http_head::fields::{is_safe_value, is_token_byte};
+use crate::core::http_head::response::ToHead;
+use crate::core::http_head::upstream::write_field;
+
+/// How a reply of our own is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner<'a> {
+    /// The client's version.
+    pub version: Version,
+    /// Whether it answers HEAD.
+    pub to_head: ToHead,
+    /// The connection stays open.
+    pub keep_alive: bool,
+    /// Value of `Date`.
+    pub date: &'a str,
+}
+
+/// Appends the reply to `out`.
+pub fn write_own(out: &mut Vec<u8>, reply: &Reply, manner: Manner<'_>) {
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "HTTP/1.1 {} {}\r\nDate: {}\r\n", reply.status, reason(reply.status), manner.date);
+    let bodiless = matches!(reply.status, 100..=199 | 204 | 304);
+    if !bodiless {
+        let _ = write!(out, "Content-Length: {}\r\n", reply.body.len());
+    }
+    if !reply.body.is_empty() && !bodiless {
+        write_field(out, "Content-Type", reply.content_type.as_bytes());
+    }
+    let own_cache_rule = reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("cache-control"));
+    if !own_cache_rule {
+        out.extend_from_slice(b"Cache-Control: no-store\r\n");
+    }
+    for (name, value) in &reply.headers {
+        if name.bytes().all(is_token_byte) && is_safe_value(value.as_bytes()) {
+            write_field(out, name, value.as_bytes());
+        } else {
+            log::error!(
+                "[edge] field {name:?} of a reply has forbidden characters and was left out; report this"
+            );
+        }
+    }
+    out.extend_from_slice(connection_field(manner.version, manner.keep_alive));
+    out.extend_from_slice(b"\r\n");
+    if !bodiless && manner.to_head == ToHead::No {
+        out.extend_from_slice(&reply.body);
+    }
+}
+
+/// An error of ours: the status' reason phrase, and what is wrong.
+pub fn error(status: u16, detail: &str) -> Reply {
+    let reply = Reply::error(status, &reason(status).to_lowercase(), detail);
+    match status {
+        405 => reply.with("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+        503 => reply.with("Retry-After", "1"),
+        _ => reply,
+    }
+}
+
+/// Reason phrases (RFC 9110, 15) of what we and the roles send.
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        508 => "Loop Detected",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(reply: &Reply, to_head: ToHead) -> String {
+        let mut out = Vec::new();
+        let manner = Manner { version: Version::Http11, to_head, keep_alive: true, date: "D" };
+        write_own(&mut out, reply, manner);
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn unsafe_values_are_left_out_and_head_gets_no_body() {
+        let reply = Reply::html(200, "page".into()).with("X-Bad", "a\r\nb").with("X-Good", "c");
+        let expected = "HTTP/1.1 200 OK\r\nDate: D\r\nContent-Length: 4\r\nContent-Type: text/html; charset=utf-8\r\n\
+                        Cache-Control: no-store\r\nX-Good: c\r\n\r\n";
+        assert_eq!(written(&reply, ToHead::Yes), expected);
+        assert_eq!(written(&reply, ToHead::No), format!("{expected}page"));
+    }
+}

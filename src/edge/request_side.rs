@@ -1,0 +1,162 @@
+//! The request's body on its way to the upstream.
+
+use super::client::{ClientIo, End};
+use super::context::Context;
+use super::exchange::Exchange;
+use super::socket::Got;
+use crate::core::http_body::{BodyDecoder, BodyError, LAST_CHUNK, write_chunk_size};
+use crate::core::http_head::BodyLength;
+
+/// Where the body stands.
+pub struct RequestSide {
+    /// The whole body, for the control API.
+    pub collected: Vec<u8>,
+    framing: BodyLength,
+    decoder: BodyDecoder,
+    limit: u64,
+    received: u64,
+    collecting: bool,
+    abandoned: bool,
+}
+
+impl RequestSide {
+    /// For a body of this framing.
+    pub fn new(framing: BodyLength, limit: u64, collecting: bool) -> RequestSide {
+        RequestSide {
+            collected: Vec::new(),
+            framing,
+            decoder: BodyDecoder::new(framing),
+            limit,
+            received: 0,
+            collecting,
+            abandoned: false,
+        }
+    }
+
+    /// The client sent all of it.
+    pub fn is_complete(&self) -> bool {
+        self.decoder.is_done()
+    }
+
+    /// Nothing more of it will be sent on.
+    pub fn is_done(&self) -> bool {
+        self.is_complete() || self.abandoned
+    }
+
+    /// The request was framed with a body, if only an empty one.
+    pub fn has_body(&self) -> bool {
+        self.framing != BodyLength::None
+    }
+}
+
+/// Takes body bytes that came with the head; they leave with it in one write.
+pub fn take_input(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange) -> Result<(), End> {
+    if ex.request.is_done() || io.input.is_empty() {
+        return Ok(());
+    }
+    let input = std::mem::take(&mut io.input);
+    let taken = absorb(cx, ex, &input);
+    io.input = input;
+    io.consume(taken?);
+    Ok(())
+}
+
+/// Decodes a part of the body into what is to be sent on. Returns how much was taken.
+fn absorb(cx: &mut Context, ex: &mut Exchange, data: &[u8]) -> Result<usize, End> {
+    let mut decoded = std::mem::take(&mut cx.decoded);
+    let result = encode(ex, data, &mut decoded);
+    cx.decoded = decoded;
+    result
+}
+
+fn encode(ex: &mut Exchange, data: &[u8], decoded: &mut Vec<u8>) -> Result<usize, End> {
+    let request = &mut ex.request;
+    let (taken, payload) = request.decoder.decode(data, decoded).map_err(refuse)?;
+    request.received = request.received.saturating_add(payload.len() as u64);
+    if request.received > request.limit {
+        return Err(End::refuse(413, "the request body is too large"));
+    }
+    if request.collecting {
+        request.collected.extend_from_slice(payload);
+        return Ok(taken);
+    }
+    let out = &mut ex.to_up.buf;
+    if request.framing == BodyLength::Chunked {
+        if !payload.is_empty() {
+            write_chunk_size(out, payload.len());
+            out.extend_from_slice(payload);
+            out.extend_from_slice(b"\r\n");
+        }
+        if request.decoder.is_done() {
+            out.extend_from_slice(LAST_CHUNK);
+        }
+    } else {
+        out.extend_from_slice(payload);
+    }
+    Ok(taken)
+}
+
+fn refuse(error: BodyError) -> End {
+    match error {
+        BodyError::Chunk => End::refuse(400, "the chunked body is malformed"),
+        BodyError::Truncated => End::Gone,
+    }
+}
+
+/// Reads the next part of the body. `false`: nothing there now.
+fn read(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange) -> Result<bool, End> {
+    if !io.input.is_empty() {
+        take_input(cx, io, ex)?;
+        return Ok(true);
+    }
+    if !io.socket.readable || !cx.spend() {
+        return Ok(false);
+    }
+    cx.with_scratch(|cx, scratch| match io.socket.read(scratch) {
+        Got::Bytes(n) => {
+            let data = scratch.get(..n).unwrap_or_default();
+            let taken = absorb(cx, ex, data)?;
+            // The beginning of the next request.
+            io.input.extend_from_slice(data.get(taken..).unwrap_or_default());
+            io.moved = cx.now;
+            Ok(true)
+        }
+        Got::Blocked => Ok(false),
+        Got::End | Got::Failed(_) => Err(End::Gone),
+    })
+}
+
+/// Reads the whole body, for the control API. `true`: it is complete.
+pub fn collect(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange) -> Result<bool, End> {
+    while !ex.request.is_done() {
+        if !read(cx, io, ex)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Sends on what can be sent. While the upstream takes nothing, nothing is read from the client.
+pub fn pump(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange) -> Result<(), End> {
+    loop {
+        let Some(up) = &mut ex.up else { return Ok(()) };
+        if !ex.to_up.is_empty() {
+            match ex.to_up.flush(&mut up.socket) {
+                Ok(0) => {}
+                Ok(_) => io.moved = cx.now,
+                Err(_) => {
+                    // The upstream takes no more; perhaps it has replied why. Reading tells.
+                    ex.request.abandoned = true;
+                    up.socket.readable = true;
+                    if !ex.can_retry() {
+                        cx.recycle(ex.to_up.take());
+                    }
+                    return Ok(());
+                }
+            }
+        }
+        if !ex.to_up.is_empty() || ex.request.is_done() || !read(cx, io, ex)? {
+            return Ok(());
+        }
+    }
+}

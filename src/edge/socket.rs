@@ -1,0 +1,151 @@
+//! Non-blocking sockets: what epoll last said about them, reads, gathered writes, connecting.
+
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+
+/// Silence after which the kernel begins to probe a tunnel's peer.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// Between two probes.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Unanswered probes after which the connection is dead.
+const KEEPALIVE_PROBES: u32 = 3;
+/// Unacknowledged data for this long means a dead peer.
+const USER_TIMEOUT_MS: u32 = 30_000;
+
+/// A socket registered edge-triggered. The flags hold until a read or write would block.
+pub struct Socket {
+    fd: OwnedFd,
+    /// There may be something to read.
+    pub readable: bool,
+    /// There may be room to write.
+    pub writable: bool,
+    /// The peer closed its side, or the connection broke.
+    pub hung_up: bool,
+}
+
+/// Result of a read.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Got {
+    /// This many bytes.
+    Bytes(usize),
+    /// The peer sends no more.
+    End,
+    /// Nothing now.
+    Blocked,
+    /// The connection is broken.
+    Failed(Errno),
+}
+
+impl Socket {
+    /// A connected, non-blocking socket.
+    pub fn new(fd: OwnedFd) -> Socket {
+        Socket { fd, readable: false, writable: true, hung_up: false }
+    }
+
+    /// Notes what epoll reports.
+    pub fn note(&mut self, flags: EventFlags) {
+        let gone = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
+        self.readable |= flags.intersects(EventFlags::IN | gone);
+        self.writable |= flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR);
+        self.hung_up |= flags.intersects(gone);
+    }
+
+    /// Reads what is there.
+    pub fn read(&mut self, buf: &mut [u8]) -> Got {
+        let room = buf.len();
+        loop {
+            match rustix::io::read(&self.fd, &mut *buf) {
+                Ok(0) => return Got::End,
+                Ok(n) => {
+                    // A short read emptied the socket: the next byte is a new edge. An end already announced is not.
+                    if n < room && !self.hung_up {
+                        self.readable = false;
+                    }
+                    return Got::Bytes(n);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    self.readable = false;
+                    return Got::Blocked;
+                }
+                Err(error) => return Got::Failed(error),
+            }
+        }
+    }
+
+    /// Writes as much as fits; 0 when nothing does.
+    pub fn write(&mut self, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        loop {
+            let result = match parts {
+                [one] => rustix::io::write(&self.fd, one),
+                _ => rustix::io::writev(&self.fd, parts),
+            };
+            match result {
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    self.writable = false;
+                    return Ok(0);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Sends FIN. Errors show up at the next read.
+    pub fn finish(&self) {
+        let _ = rustix::net::shutdown(&self.fd, Shutdown::Write);
+    }
+
+    /// Makes closing send RST, so that the peer cannot take what it has for complete.
+    pub fn reset_on_close(&self) {
+        let _ = sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO));
+    }
+
+    /// Lets the kernel find out about dead peers of a connection that may be silent for hours. (Unix sockets refuse.)
+    pub fn watch_for_dead_peer(&self) {
+        let _ = sockopt::set_socket_keepalive(&self.fd, true);
+        let _ = sockopt::set_tcp_keepidle(&self.fd, KEEPALIVE_IDLE);
+        let _ = sockopt::set_tcp_keepintvl(&self.fd, KEEPALIVE_INTERVAL);
+        let _ = sockopt::set_tcp_keepcnt(&self.fd, KEEPALIVE_PROBES);
+        let _ = sockopt::set_tcp_user_timeout(&self.fd, USER_TIMEOUT_MS);
+    }
+
+    /// The outcome of connecting, once epoll reports something.
+    pub fn connect_result(&self) -> Result<(), Errno> {
+        sockopt::socket_error(&self.fd)?
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+const STREAM_FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+
+/// Begins to connect. The flag says whether the connection stands already.
+pub fn connect_tcp(address: SocketAddr) -> Result<(OwnedFd, bool), Errno> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let fd = rustix::net::socket_with(family, SocketType::STREAM, STREAM_FLAGS, None)?;
+    sockopt::set_tcp_nodelay(&fd, true)?;
+    match rustix::net::connect(&fd, &address) {
+        Ok(()) => Ok((fd, true)),
+        Err(Errno::INPROGRESS) => Ok((fd, false)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Connects to a unix socket; [`Errno::AGAIN`] when its backlog is full.
+pub fn connect_unix(path: &Path) -> Result<OwnedFd, Errno> {
+    let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, STREAM_FLAGS, None)?;
+    rustix::net::connect(&fd, &SocketAddrUnix::new(path)?)?;
+    Ok(fd)
+}
