@@ -37,7 +37,8 @@ impl SimulatedBody {
         let address = listener.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = thread::Builder::new().name("demo-body".into()).spawn(move || serve(&listener, &stopped))?;
+        let thread =
+            thread::Builder::new().name("demo-body".into()).spawn(move || serve(&listener, &stopped))?;
         Ok(SimulatedBody { address, stop, thread: Some(thread) })
     }
 

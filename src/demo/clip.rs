@@ -129,7 +129,8 @@ mod tests {
     #[test]
     fn the_clip_goes_on_where_its_last_round_ended() {
         let clip = Clip::built_in().expect("the clip is readable");
-        let dues: Vec<Duration> = clip.pieces().take(3 * clip.clusters.len()).map(|piece| piece.due).collect();
+        let dues: Vec<Duration> =
+            clip.pieces().take(3 * clip.clusters.len()).map(|piece| piece.due).collect();
         assert!(dues.is_sorted_by(|a, b| a < b), "{dues:?}");
         let longest = dues.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
         assert!(longest <= Duration::from_millis(600), "{longest:?} without a piece");

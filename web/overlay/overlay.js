@@ -13,9 +13,9 @@ const STYLE = `
 :host([data-shows]) { display: grid; place-items: center; }
 :host([data-shows="card"]) { pointer-events: auto; background: rgb(8 10 14 / .62);
     -webkit-backdrop-filter: blur(6px); backdrop-filter: blur(6px); animation: appear .3s ease-out; }
-.box { box-sizing: border-box; color: #f2f4f8; background: rgb(22 25 32 / .9);
+.box { box-sizing: border-box; color: #f2f4f8; background: rgb(22 25 32 / .97);
     border: 1px solid rgb(255 255 255 / .12); box-shadow: 0 16px 48px rgb(0 0 0 / .45); animation: rise .25s ease-out; }
-.notice { display: flex; align-items: center; gap: 1rem; max-width: min(30rem, 92vw); padding: 1rem 1.5rem;
+.notice { display: flex; align-items: center; gap: 1rem; max-width: min(36rem, 92vw); padding: 1rem 1.5rem;
     border-radius: 1rem; }
 .card { width: min(28rem, 92vw); max-height: 92vh; overflow: auto; padding: 2rem; border-radius: 1.25rem;
     text-align: center; }
@@ -130,8 +130,12 @@ class Overlay {
         box.setAttribute("aria-labelledby", heading.id);
         box.append(heading, make("p", "", text), actions);
         this.#show("card", `${title} ${text}`, box);
-        // A captured pointer or keyboard would keep the person from the link.
+        // A captured pointer or keyboard would keep the person from the link, and a screen reader finds nothing
+        // outside a full screen element.
         document.exitPointerLock?.();
+        if (document.fullscreenElement) {
+            document.exitFullscreen().catch(() => {});
+        }
         navigator.keyboard?.unlock?.();
     }
 

@@ -1,6 +1,6 @@
 // Watches the stream, asks the server when something is wrong, and decides what the person sees.
 //
-//            broken, or 5 s of trouble              server: alive, and the page answers
+//            broken, or trouble of a peer          server: ready, and the page answers
 //   playing ───────────────────────────► asking ─────────────────────────────────────────► reload
 //      ▲                                  │  ▲ │                     (more than MAX_RELOADS: lost)
 //      └────────── connected again ───────┘  │ ├─ server: ended ──► ended
@@ -61,7 +61,10 @@ async function askStatus() {
     }
 }
 
-/** Whether a reload would find the page: right after a crash the server may not know of it yet. */
+/**
+ * Whether a reload would find the page. Right after a crash the server may not know of it yet, and a page that is
+ * loaded then would be an error page without us: so see `#mayReload`.
+ */
 async function pageAnswers() {
     try {
         return (await fetch(location.href, { cache: "no-store", headers: { Accept: "text/html" } })).ok;
@@ -97,6 +100,8 @@ class Watch {
     #troubleSince = 0;
     #healthySince = 0;
     #asked = 0;
+    #answers = 0;
+    #sawRestart = false;
     #timer = 0;
     #over = false;
     #leaving = false;
@@ -173,6 +178,8 @@ class Watch {
         if (this.#troubleSince === 0) {
             this.#troubleSince = now;
             this.#asked = 0;
+            this.#answers = 0;
+            this.#sawRestart = false;
             this.#askIn(TROUBLE_POLLS_MS[0]);
         }
         if (health === "broken" || now - this.#troubleSince > SHOW_TROUBLE_MS) {
@@ -217,14 +224,22 @@ class Watch {
             this.#lost();
             return;
         }
-        const ready = answer.alive && ["ready", "streaming", "idle"].includes(answer.status);
-        if (ready && this.#health() === "broken" && await pageAnswers()) {
+        if (await this.#mayReload(answer)) {
             this.#reload();
             return;
         }
         this.#asked += 1;
         const next = TROUBLE_POLLS_MS[Math.min(this.#asked, TROUBLE_POLLS_MS.length - 1)];
         this.#askIn(Math.max(next, answer.retryMs ?? 0));
+    }
+
+    /** Once if the server was seen restarting the stream, else twice in a row: the first may come from a dying one. */
+    async #mayReload(answer) {
+        const ready = answer.alive && ["ready", "streaming", "idle"].includes(answer.status);
+        this.#sawRestart ||= answer.alive && !ready;
+        const answers = ready && this.#health() === "broken" && await pageAnswers();
+        this.#answers = answers ? this.#answers + 1 : 0;
+        return this.#answers >= (this.#sawRestart ? 1 : 2);
     }
 
     #reload() {

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -41,7 +42,10 @@ pub fn serve(server: &Arc<Server>, client: TcpStream) {
             }
             Incoming::Closed => return,
         };
-        let keep = request.keep_alive && !server.stopping.load(std::sync::atomic::Ordering::SeqCst);
+        if server.dead.load(Ordering::SeqCst) {
+            return;
+        }
+        let keep = request.keep_alive && !server.stopping.load(Ordering::SeqCst);
         let sent = match answer(server, &request) {
             Answer::Reply(reply) => connection.send(&reply, keep, request.method == "HEAD"),
             Answer::Lines(lines) => connection.send_lines(lines, keep),
@@ -55,7 +59,9 @@ pub fn serve(server: &Arc<Server>, client: TcpStream) {
 
 fn answer(server: &Arc<Server>, request: &Request) -> Answer {
     let prefix = server.config.web_server.url_path_prefix.as_str();
-    let Some(path) = request.path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
+    let Some(path) =
+        request.path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+    else {
         return Answer::Reply(Reply::text(404, "not found"));
     };
     if !admitted(server, request) {
@@ -97,7 +103,8 @@ fn add_host(server: &Server, request: &Request) -> Reply {
         return Reply::text(400, "malformed request");
     };
     let port = wanted.http_port.unwrap_or(server.config.moonlight.default_http_port);
-    let address = (wanted.address.trim_matches(['[', ']']), port).to_socket_addrs().ok().and_then(|mut all| all.next());
+    let address =
+        (wanted.address.trim_matches(['[', ']']), port).to_socket_addrs().ok().and_then(|mut all| all.next());
     let Some(address) = address else { return Reply::text(500, "address is not usable") };
     let mut client = match TcpStream::connect_timeout(&address, CONNECT_LIMIT) {
         Ok(client) => client,
@@ -126,7 +133,9 @@ struct HostId {
 
 fn cancel(server: &Server, request: &Request) -> Reply {
     match serde_json::from_slice::<HostId>(&request.body) {
-        Ok(HostId { host_id }) if server.state().host(host_id).is_some() => Reply::json(&json!({"success": true})),
+        Ok(HostId { host_id }) if server.state().host(host_id).is_some() => {
+            Reply::json(&json!({"success": true}))
+        }
         Ok(_) => Reply::text(404, "no such host"),
         Err(_) => Reply::text(400, "malformed request"),
     }
@@ -179,7 +188,8 @@ fn host_id(request: &Request) -> Option<u32> {
 
 /// Connects and asks, for hosts that were reached before.
 fn info_of(address: &str, port: u16, path: &str) -> io::Result<String> {
-    let address = (address.trim_matches(['[', ']']), port).to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
+    let address =
+        (address.trim_matches(['[', ']']), port).to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
     ask(&mut TcpStream::connect_timeout(&address, CONNECT_LIMIT)?, address, path)
 }
 

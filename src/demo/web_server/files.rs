@@ -51,7 +51,9 @@ fn found(bytes: Vec<u8>, content_type: &'static str, changed: SystemTime, reques
         ("accept-ranges", String::from("bytes")),
     ];
     let fresh = match request.field("if-none-match") {
-        Some(tags) => tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag || tag.trim() == "*"),
+        Some(tags) => {
+            tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag || tag.trim() == "*")
+        }
         None => request.field("if-modified-since") == Some(date.as_str()),
     };
     let mut reply = Reply { status: 200, content_type, fields, body: bytes };
@@ -67,11 +69,15 @@ fn found(bytes: Vec<u8>, content_type: &'static str, changed: SystemTime, reques
 /// Applies a single byte range (RFC 9110, section 14.2); anything else is ignored.
 fn cut(reply: &mut Reply, range: &str) {
     let length = reply.body.len();
-    let Some((first, last)) = range.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else { return };
+    let Some((first, last)) = range.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
+        return;
+    };
     let bounds = match (first.parse::<usize>(), last.parse::<usize>()) {
         (Ok(first), Ok(last)) if first <= last => Some((first, last.min(length.saturating_sub(1)))),
         (Ok(first), Err(_)) if last.is_empty() => Some((first, length.saturating_sub(1))),
-        (Err(_), Ok(count)) if first.is_empty() => Some((length.saturating_sub(count), length.saturating_sub(1))),
+        (Err(_), Ok(count)) if first.is_empty() => {
+            Some((length.saturating_sub(count), length.saturating_sub(1)))
+        }
         _ => None,
     };
     let Some((first, last)) = bounds else { return };

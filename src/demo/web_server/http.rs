@@ -37,7 +37,10 @@ pub struct Request {
 impl Request {
     /// The first field of that name.
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.fields
+            .iter()
+            .find(|(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// A parameter of the query. Not decoded: ours are numbers.
@@ -165,7 +168,8 @@ impl Connection {
         loop {
             let line = self.take_line(deadline)?;
             let digits = line.split(|byte| *byte == b';').next().unwrap_or_default();
-            let size = std::str::from_utf8(digits).ok().and_then(|text| usize::from_str_radix(text.trim(), 16).ok());
+            let size =
+                std::str::from_utf8(digits).ok().and_then(|text| usize::from_str_radix(text.trim(), 16).ok());
             let size = size.filter(|size| body.len() + size <= MAX_BODY).ok_or(io::ErrorKind::InvalidData)?;
             if size == 0 {
                 while !self.take_line(deadline)?.is_empty() {}
@@ -219,7 +223,11 @@ impl Connection {
     }
 
     /// Sends NDJSON: each line is a chunk of its own and leaves as soon as it is there.
-    pub fn send_lines(&mut self, lines: impl Iterator<Item = serde_json::Value>, keep_alive: bool) -> io::Result<()> {
+    pub fn send_lines(
+        &mut self,
+        lines: impl Iterator<Item = serde_json::Value>,
+        keep_alive: bool,
+    ) -> io::Result<()> {
         let head = start(200, "application/x-ndjson", keep_alive);
         self.stream.write_all(format!("{head}transfer-encoding: chunked\r\n\r\n").as_bytes())?;
         for line in lines {
@@ -292,8 +300,11 @@ fn parse_head(bytes: &[u8]) -> Head {
         keep_alive: false,
     };
     let connection = request.field("connection").unwrap_or("").to_ascii_lowercase();
-    request.keep_alive =
-        if parsed.version == Some(1) { !connection.contains("close") } else { connection.contains("keep-alive") };
+    request.keep_alive = if parsed.version == Some(1) {
+        !connection.contains("close")
+    } else {
+        connection.contains("keep-alive")
+    };
     match framing(&request) {
         Some(framing) => Head::Whole(request, length, framing),
         None => Head::Bad,

@@ -66,7 +66,10 @@ struct Server {
     state: Mutex<state::State>,
     streams: stream::Streams,
     connections: AtomicUsize,
+    /// No new connections, and open ones end with their reply.
     stopping: AtomicBool,
+    /// Nobody gets a reply any more.
+    dead: AtomicBool,
 }
 
 /// Why it did not start, and the exit code of the real one for it.
@@ -75,10 +78,24 @@ struct StartFailure {
     text: String,
 }
 
+impl StartFailure {
+    fn panic(cause: impl ToString) -> StartFailure {
+        StartFailure { code: PANIC, text: cause.to_string() }
+    }
+
+    fn quiet(text: String) -> StartFailure {
+        StartFailure { code: 0, text }
+    }
+}
+
 /// Runs the program.
 pub fn main() -> ExitCode {
-    match start() {
-        Ok((server, address, endings)) => ExitCode::from(run(&server, address, &endings)),
+    let ended = prepare().and_then(|(server, endings)| {
+        let address = listen(&server)?;
+        Ok(run(&server, address, &endings))
+    });
+    match ended {
+        Ok(code) => ExitCode::from(code),
         Err(failure) if failure.code == PANIC => {
             eprintln!("\nthread 'main' panicked at src/main.rs:\n{}", failure.text);
             ExitCode::from(PANIC)
@@ -90,38 +107,46 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn start() -> Result<(Arc<Server>, Option<SocketAddr>, Receiver<Ending>), StartFailure> {
-    let panic = |text: String| StartFailure { code: PANIC, text };
-    let quiet = |text: String| StartFailure { code: 0, text };
-    let faults = Faults::of_this_program().map_err(|error| panic(error.to_string()))?;
-    let config = config::Config::load(&config_path().map_err(panic)?).map_err(panic)?;
+/// Everything before the port.
+fn prepare() -> Result<(Arc<Server>, Receiver<Ending>), StartFailure> {
+    let faults = Faults::of_this_program().map_err(StartFailure::panic)?;
+    let path = config_path().map_err(StartFailure::panic)?;
+    let config = config::Config::load(&path).map_err(StartFailure::panic)?;
     if let Some(file) = &config.log.file_path {
-        File::options().append(true).open(file).map_err(|error| panic(format!("{}: {error}", file.display())))?;
+        let opened = File::options().append(true).open(file);
+        opened.map_err(|error| StartFailure::panic(format!("{}: {error}", file.display())))?;
     }
-    let state = state::State::open(&config.data_storage.path)
-        .map_err(|error| quiet(format!("failed to read {}: {error}", config.data_storage.path.display())))?;
+    let data = &config.data_storage.path;
+    let state = state::State::open(data)
+        .map_err(|error| StartFailure::quiet(format!("failed to read {}: {error}", data.display())))?;
     let (bell, endings) = mpsc::channel();
-    watch_signals(&faults, bell.clone()).map_err(|error| panic(error.to_string()))?;
-    misbehave(&faults, bell).map_err(|error| panic(error.to_string()))?;
-    let server = Arc::new(Server {
+    watch_signals(&faults, bell.clone()).map_err(StartFailure::panic)?;
+    misbehave(&faults, bell).map_err(StartFailure::panic)?;
+    let server = Server {
         config,
         faults,
         state: Mutex::new(state),
         streams: stream::Streams::default(),
         connections: AtomicUsize::new(0),
         stopping: AtomicBool::new(false),
-    });
+        dead: AtomicBool::new(false),
+    };
+    Ok((Arc::new(server), endings))
+}
+
+/// Binds the port and starts to accept; `None` when a fault switch forbids it.
+fn listen(server: &Arc<Server>) -> Result<Option<SocketAddr>, StartFailure> {
     if server.faults.never_ready {
-        return Ok((server, None, endings));
+        return Ok(None);
     }
     let wanted = &server.config.web_server.bind_address;
-    let listener =
-        TcpListener::bind(wanted).map_err(|error| quiet(format!("failed to bind {wanted}: {error}")))?;
-    let address = listener.local_addr().map_err(|error| panic(error.to_string()))?;
-    let acceptor = Arc::clone(&server);
-    spawn("accept", move || accept(&acceptor, &listener)).map_err(|error| panic(error.to_string()))?;
+    let listener = TcpListener::bind(wanted)
+        .map_err(|error| StartFailure::quiet(format!("failed to bind {wanted}: {error}")))?;
+    let address = listener.local_addr().map_err(StartFailure::panic)?;
+    let acceptor = Arc::clone(server);
+    spawn("accept", move || accept(&acceptor, &listener)).map_err(StartFailure::panic)?;
     log_line("INFO", &format!("starting service on {address}"));
-    Ok((server, Some(address), endings))
+    Ok(Some(address))
 }
 
 fn config_path() -> Result<PathBuf, String> {
@@ -213,28 +238,29 @@ fn accept(server: &Arc<Server>, listener: &TcpListener) {
 /// Waits for the end and carries it out. Returns the exit code; threads that are left end with the process, as those
 /// of the real one do.
 fn run(server: &Server, address: Option<SocketAddr>, endings: &Receiver<Ending>) -> u8 {
-    loop {
-        match endings.recv() {
-            Ok(Ending::Crash(code)) => {
-                eprintln!("\nthread 'stand-in' panicked at faults.json:\ncrash_after_ms");
-                return code;
-            }
-            Ok(Ending::Slow) => {
-                log_line("INFO", "SIGTERM received; starting graceful shutdown");
-                stop_accepting(server, address);
-                if let Some(code) = wait_for_connections(server, endings) {
-                    return code;
-                }
-                server.streams.kill_all();
-                return 0;
-            }
-            Ok(Ending::Fast) | Err(_) => return end_fast(server, address),
+    match endings.recv() {
+        Ok(Ending::Crash(code)) => {
+            eprintln!("\nthread 'stand-in' panicked at faults.json:\ncrash_after_ms");
+            code
         }
+        Ok(Ending::Slow) => end_slow(server, address, endings),
+        Ok(Ending::Fast) | Err(_) => end_fast(server, address),
     }
+}
+
+fn end_slow(server: &Server, address: Option<SocketAddr>, endings: &Receiver<Ending>) -> u8 {
+    log_line("INFO", "SIGTERM received; starting graceful shutdown");
+    stop_accepting(server, address);
+    if let Some(code) = wait_for_connections(server, endings) {
+        return code;
+    }
+    server.streams.kill_all();
+    0
 }
 
 fn end_fast(server: &Server, address: Option<SocketAddr>) -> u8 {
     log_line("INFO", "SIGINT received; starting forced shutdown");
+    server.dead.store(true, Ordering::SeqCst);
     stop_accepting(server, address);
     server.streams.close_sockets();
     server.streams.kill_all();

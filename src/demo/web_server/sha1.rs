@@ -43,8 +43,7 @@ fn block(hash: [u32; 5], block: &[u8]) -> [u32; 5] {
             40..60 => ((b & c) | (b & d) | (c & d), 0x8F1B_BCDC),
             _ => (b ^ c ^ d, 0xCA62_C1D6u32),
         };
-        let next =
-            a.rotate_left(5).wrapping_add(f).wrapping_add(e).wrapping_add(word).wrapping_add(k);
+        let next = a.rotate_left(5).wrapping_add(f).wrapping_add(e).wrapping_add(word).wrapping_add(k);
         (a, b, c, d, e) = (next, a, b.rotate_left(30), c, d);
     }
     let rounds = [a, b, c, d, e];
@@ -92,9 +91,14 @@ mod tests {
 
     #[test]
     fn the_vectors_of_rfc_4648_hold() {
-        for (text, encoded) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE=")]
-        {
+        for (text, encoded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+        ] {
             assert_eq!(base64(text.as_bytes()), encoded);
         }
     }

@@ -105,7 +105,13 @@ fn is_upgrade(request: &Request) -> bool {
     names("connection", "upgrade") && names("upgrade", "websocket")
 }
 
-fn talk(server: &Arc<Server>, number: u64, mut stream: TcpStream, early: Vec<u8>, accept: &str) -> io::Result<()> {
+fn talk(
+    server: &Arc<Server>,
+    number: u64,
+    mut stream: TcpStream,
+    early: Vec<u8>,
+    accept: &str,
+) -> io::Result<()> {
     stream.set_read_timeout(None)?;
     write!(
         stream,
@@ -140,7 +146,11 @@ fn listen<R: Read>(
                 match start_streamer(server, number, sender) {
                     Ok(input) => *streamer = input,
                     Err(error) => {
-                        debug_log(sender, &format!("failed to start the streamer: {error}"), Some("FatalDescription"))?;
+                        debug_log(
+                            sender,
+                            &format!("failed to start the streamer: {error}"),
+                            Some("FatalDescription"),
+                        )?;
                         sender.close(1000);
                         return Ok(());
                     }
@@ -169,7 +179,8 @@ fn set_up(server: &Server, init: Init, sender: &Sender) -> io::Result<bool> {
         debug_log(sender, "failed to start stream because the host was not found", Some("FatalDescription"))?;
         return Ok(false);
     }
-    let title = super::super::body::APPS.iter().find(|(_, id)| *id == init.app_id).map_or("App", |(name, _)| name);
+    let title =
+        super::super::body::APPS.iter().find(|(_, id)| *id == init.app_id).map_or("App", |(name, _)| name);
     sender.text(&json!({"UpdateApp": {"app": {"app_id": init.app_id, "title": title}}}).to_string())?;
     debug_log(sender, "Launching Streamer", None)?;
     sender.text(&json!({"Setup": {"ice_servers": server.config.webrtc.ice_servers}}).to_string())?;

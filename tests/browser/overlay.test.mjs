@@ -1,0 +1,207 @@
+// The overlay in a real browser, over the stand-in's page. One behaviour each; screenshots go to out/.
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, test } from "node:test";
+import { clickReadable, openBrowser, readable, screenshot, until, untilPlaying, untilReadable } from "./support/chromium.mjs";
+import { startSession } from "./support/standin.mjs";
+
+let session, browser, page;
+
+async function open(settings, options) {
+    session = await startSession(settings);
+    browser = await openBrowser(options);
+    page = browser.page;
+    await page.goto(session.url);
+}
+
+beforeEach(() => { session = browser = undefined; });
+afterEach(async () => {
+    const errors = browser?.errors ?? [];
+    await browser?.close();
+    await session?.stop();
+    assert.deepEqual(errors, [], "no script error in the page");
+});
+
+test("the clip plays and the overlay shows nothing", async () => {
+    await open();
+    await untilPlaying(page);
+    assert.doesNotMatch(await readable(page), /Reconnecting|ended/);
+    assert.deepEqual(await page.evaluate(() => Object.keys(window).filter(name => /neck|overlay|watch|relay/i.test(name))), []);
+    await screenshot(page, "playing");
+});
+
+test("the clip goes on beyond its length", async () => {
+    await open();
+    await until("8 s of video", async () => await page.evaluate(() => document.querySelector("video").currentTime) > 8);
+});
+
+test("every peer connection of the page is relay only and has our servers", async () => {
+    await open({ forceRelay: true, iceServers: [{ urls: ["turn:127.0.0.1:3478"], username: "u", credential: "c" }] });
+    const made = await until("the page's peer connection", () => page.evaluate(() => {
+        const configuration = window.app?.getStream().peer?.getConfiguration();
+        return configuration && { policy: configuration.iceTransportPolicy, urls: configuration.iceServers.flatMap(s => s.urls) };
+    }));
+    assert.deepEqual(made, { policy: "relay", urls: ["turn:127.0.0.1:3478"] });
+});
+
+test("the wrapped constructor keeps what the native one had", async () => {
+    await open({ forceRelay: true, iceServers: [] });
+    const seen = await page.evaluate(async () => {
+        const servers = [{ urls: "stun:127.0.0.1:9" }];
+        const peer = new RTCPeerConnection({ iceServers: servers });
+        class Sub extends RTCPeerConnection {}
+        const sub = new Sub();
+        const bare = new peer.constructor();
+        peer.setConfiguration({ iceServers: servers, iceTransportPolicy: "all" });
+        const result = {
+            instance: peer instanceof RTCPeerConnection && sub instanceof Sub && sub instanceof RTCPeerConnection,
+            name: RTCPeerConnection.name,
+            certificate: typeof await RTCPeerConnection.generateCertificate({ name: "ECDSA", namedCurve: "P-256" }),
+            alias: window.webkitRTCPeerConnection === RTCPeerConnection,
+            policies: [peer, sub, bare].map(each => each.getConfiguration().iceTransportPolicy),
+            kept: peer.getConfiguration().iceServers[0].urls,
+            socket: [WebSocket.OPEN, new WebSocket("ws://127.0.0.1:9/") instanceof WebSocket],
+        };
+        for (const each of [peer, sub, bare]) each.close();
+        return result;
+    });
+    assert.deepEqual(seen, {
+        instance: true, name: "RTCPeerConnection", certificate: "object", alias: true,
+        policies: ["relay", "relay", "relay"], kept: ["stun:127.0.0.1:9"], socket: [1, true],
+    });
+});
+
+test("without force_relay the page's configuration is its own", async () => {
+    await open();
+    const policy = await page.evaluate(() => new RTCPeerConnection({ iceTransportPolicy: "all" }).getConfiguration().iceTransportPolicy);
+    assert.equal(policy, "all");
+});
+
+test("a crashed child shows Reconnecting, then the stream plays again", async () => {
+    await open();
+    await untilPlaying(page);
+    session.status = [200, { status: "starting", restarts: 1 }, {}];
+    await session.killChild();
+    await untilReadable(page, "Reconnecting…");
+    await screenshot(page, "reconnecting");
+    await session.startChild();
+    session.status = [200, { status: "ready", restarts: 1 }, {}];
+    await untilPlaying(page, 20_000);
+    assert.doesNotMatch(await readable(page), /Reconnecting/);
+});
+
+test("a reload waits until the page itself answers", async () => {
+    await open();
+    await untilPlaying(page);
+    await session.killChild();
+    await until("several questions", () => session.asked >= 3);
+    assert.match(await readable(page), /Reconnecting/);
+    await session.startChild();
+    await untilPlaying(page, 20_000);
+});
+
+test("a stream that never comes back is not reloaded for ever", async () => {
+    await open();
+    let loads = 0;
+    page.on("load", () => { loads += 1; });
+    await page.routeWebSocket(/api\/host\/stream/, socket => socket.close());
+    await page.reload();
+    await untilReadable(page, "Connection lost", 30_000);
+    await screenshot(page, "lost");
+    assert.equal(loads, 5, "the first load and four automatic ones");
+});
+
+test("the end shows its reason and the way back, and keys stay in the card", async () => {
+    await open();
+    await untilPlaying(page);
+    session.status = [404, { status: "ended", reason: "deleted" }, {}];
+    await session.killChild();
+    await untilReadable(page, "Stream ended");
+    await untilReadable(page, "The session was closed by the service.");
+    await screenshot(page, "ended");
+    assert.equal(await page.evaluate(() => document.activeElement === document.body), true, "the focus was not taken");
+    const keysBefore = await page.evaluate(() => window.app.input.length);
+    let steps = 0;
+    while (!/^link .*focused/m.test(await focusedLine()) && steps < 6) {
+        await page.keyboard.press("Tab");
+        steps += 1;
+    }
+    await screenshot(page, "ended-focus");
+    assert.equal(await page.evaluate(() => window.app.input.length), keysBefore, "no key reached the page");
+    await page.keyboard.press("Enter");
+    await page.waitForURL(`${session.origin}/home`);
+});
+
+async function focusedLine() {
+    const cdp = await page.context().newCDPSession(page);
+    const { nodes } = await cdp.send("Accessibility.getFullAXTree");
+    await cdp.detach();
+    const focused = nodes.filter(node => node.properties?.some(each => each.name === "focused" && each.value.value))
+        .map(node => `${node.role.value} ${node.name?.value} focused`);
+    return focused.join("\n");
+}
+
+test("an end is seen although the socket stays open", async () => {
+    await open();
+    await untilPlaying(page);
+    session.status = [404, { status: "ended", reason: "max_duration" }, {}];
+    await untilReadable(page, "The time for this stream is over.", 15_000);
+    assert.match(await readable(page), /link Start new stream/);
+});
+
+test("503 means wait, as long as Retry-After says", async () => {
+    await open();
+    await untilPlaying(page);
+    session.status = [503, { error: "starting" }, { "Retry-After": "2" }];
+    await session.killChild();
+    await untilReadable(page, "Reconnecting…");
+    const before = session.asked;
+    await new Promise(done => setTimeout(done, 3_000));
+    assert.ok(session.asked - before <= 3, `${session.asked - before} questions in 3 s`);
+    session.status = [404, { status: "ended", reason: "crashed" }, {}];
+    await untilReadable(page, "The stream stopped because of a technical problem.");
+});
+
+test("the page's exit button quits the session and leads back", async () => {
+    await open();
+    await untilPlaying(page);
+    await page.click("#sidebar-parent .sidebar-stream-buttons button:text-is('Exit')");
+    await page.waitForURL(`${session.origin}/home`);
+    assert.deepEqual(session.quits, ["POST application/json {}"]);
+});
+
+test("another button of the page is left alone", async () => {
+    await open();
+    await untilPlaying(page);
+    await page.evaluate(() => {
+        const button = document.createElement("button");
+        button.textContent = "Exit";
+        button.onclick = () => { window.clicked = true; };
+        document.querySelector("#root").append(button);
+        button.click();
+    });
+    assert.equal(await page.evaluate(() => window.clicked), true);
+    assert.deepEqual(session.quits, []);
+});
+
+for (const [locale, ended] of [["nl-BE", "Stream beëindigd"], ["fr-FR", "Stream terminé"], ["de-AT", "Stream beendet"], ["ja-JP", "Stream ended"]]) {
+    test(`${locale} reads “${ended}”`, async () => {
+        await open({}, { locale, viewport: { width: 390, height: 700 } });
+        session.status = [404, { status: "ended", reason: "body_lost" }, {}];
+        await session.killChild();
+        await untilReadable(page, ended);
+        await screenshot(page, `ended-${locale}`);
+    });
+}
+
+test("an element that the page made full screen does not keep the card away", async () => {
+    await open();
+    await untilPlaying(page);
+    await page.mouse.click(640, 400);
+    await page.evaluate(() => document.querySelector("#root").requestFullscreen());
+    session.status = [404, { status: "ended", reason: "idle_timeout" }, {}];
+    await session.killChild();
+    await untilReadable(page, "Stream ended");
+    await screenshot(page, "ended-fullscreen");
+    await clickReadable(page, "link", "Start new stream");
+    await page.waitForURL(`${session.origin}/home`);
+});
