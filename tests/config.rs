@@ -69,7 +69,6 @@ sesions:
 sessions:
   max: fifteen
   idle_timeout: 5
-  idle_timeout: 5m
   allowed_bodies: [10.0.0.0/33]
 workers:
   heartbeat_timeout: 60s
@@ -87,9 +86,8 @@ workers:
         "7: sesions: ",
         "10: sessions.max: ",
         "11: sessions.idle_timeout: ",
-        "12: sessions.idle_timeout: ",
-        "13: sessions.allowed_bodies[0]: ",
-        "14: workers: ",
+        "12: sessions.allowed_bodies[0]: ",
+        "13: workers: ",
     ];
     assert_eq!(said.lines().count(), expected.len());
     for (line, start) in said.lines().zip(expected) {
@@ -97,23 +95,6 @@ workers:
         assert!(line.contains("; ") || line.contains("expected"), "no advice: {line}");
     }
     assert!(!said.contains("CANARY"));
-}
-
-#[test]
-fn exactly_eight_mistakes_make_exactly_eight_lines() {
-    let place = Place::new();
-    let text = "mode: worker
-server: {listen: x, admin_token: a-long-enough-token}
-sessions: {max: 0}
-log: {level: loud}
-bodies: {http_port: 0}
-edge: {header_timeout: 1}
-drain: {timeot: 5m}
-webrtc: {nat1to1: [x]}
-nps: {url: 'http://x y', token: t}
-";
-    let output = neck(&["validate", "--config", &place.file("c", text, 0o600)]);
-    assert_eq!((output.status.code(), err(&output).lines().count()), (Some(78), 8), "{}", err(&output));
 }
 
 #[test]
@@ -244,6 +225,7 @@ fn a_missing_a_huge_or_a_binary_file_is_a_bad_configuration() {
         let output = neck(&["worker", "--config", &path]);
         println!("{}", err(&output));
         assert_eq!(output.status.code(), Some(78), "{path}");
+        assert!(!err(&output).contains("missing") || path.ends_with("bomb"), "a missing key is no news here");
         assert!(err(&output).contains(&path) && err(&output).contains(';'), "{}", err(&output));
     }
 }

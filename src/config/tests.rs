@@ -13,7 +13,7 @@ const MINIMAL: &str = "server: {listen: ':1', admin_token: a-long-enough-token}\
 fn source(text: &str, variables: &[(&str, &str)]) -> Source {
     let base = [("HOME", "/root")];
     let environment = Environment::new(base.iter().chain(variables).map(|(k, v)| (k.into(), v.into())));
-    Source { path: PathBuf::from("test.yaml"), text: text.to_owned(), environment }
+    Source { path: PathBuf::from("test.yaml"), text: text.to_owned(), world_readable: false, environment }
 }
 
 fn loaded(text: &str, role: Role) -> Settings {
@@ -408,6 +408,16 @@ fn the_state_directory_follows_systemd_then_home() {
     assert_eq!(under(&[("STATE_DIRECTORY", "/var/lib/neck:/var/lib/b")]), PathBuf::from("/var/lib/neck"));
     let homeless = [("HOME", "")];
     assert_eq!(refused_with(MINIMAL, Role::Worker, &homeless), ["1 server.state_dir"]);
+}
+
+#[test]
+fn secrets_in_a_file_that_everybody_reads_are_warned_of() {
+    let mut open = source(MINIMAL, &[]);
+    open.world_readable = true;
+    let warned =
+        |source: &Source| load(source, Role::Worker).unwrap().warnings.join("\n").contains("chmod 600");
+    assert!(warned(&open));
+    assert!(!warned(&source(MINIMAL, &[])));
 }
 
 #[test]
