@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::config::check;
+use crate::config::check::{self, Contradiction};
 use crate::config::document::{self, Body, Node, shown_key};
 use crate::config::keys::{self, FILE_SUFFIX, KEYS, Key};
 use crate::config::kinds::{FilePath, Kind, ROLES, Scope};
@@ -259,6 +259,29 @@ impl<'a> Loader<'a> {
 
     /// Checks what must be there and what must hold between keys.
     fn check(&mut self, settings: &Settings, role: Role) {
+        self.check_address();
+        self.require(
+            "server.admin_token",
+            "set it to a long random text, like the output of `openssl rand -hex 32`",
+        );
+        if role == Role::Worker {
+            self.require_together("controller.url", "controller.token");
+            self.require_together("nps.url", "nps.token");
+        }
+        for Contradiction { key, other, text } in check::contradictions(settings) {
+            if self.report.blamed(key) || self.report.blamed(other) {
+                continue;
+            }
+            // The key that was written is the one to show, even where the rule is about the other one's default.
+            match self.report.given(key) || !self.report.given(other) {
+                true => self.report.wrong_key(key, text),
+                false => self.report.wrong_key(other, format!("does not fit: {key} {text}")),
+            }
+        }
+    }
+
+    /// Exactly one of `listen` and `domain`; `domain` is an outside address by itself.
+    fn check_address(&mut self) {
         match (self.report.given("server.listen"), self.report.given("server.domain")) {
             (false, false) => {
                 let text = "missing; set it to an address like \":47990\", or set server.domain";
@@ -274,28 +297,6 @@ impl<'a> Loader<'a> {
                 self.report.wrong_key("server.public_url", text);
             }
             _ => {}
-        }
-        self.require(
-            "server.admin_token",
-            "set it to a long random text, like the output of `openssl rand -hex 32`",
-        );
-        if role == Role::Worker {
-            self.require_together("controller.url", "controller.token");
-            self.require_together("nps.url", "nps.token");
-        }
-        for contradiction in check::contradictions(settings) {
-            if !self.report.blamed(contradiction.key) && !self.report.blamed(contradiction.other) {
-                let at = if self.report.given(contradiction.key) {
-                    contradiction.key
-                } else {
-                    contradiction.other
-                };
-                let text = match at == contradiction.key {
-                    true => contradiction.text,
-                    false => format!("does not fit: {} {}", contradiction.key, contradiction.text),
-                };
-                self.report.wrong_key(at, text);
-            }
         }
     }
 
