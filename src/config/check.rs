@@ -18,6 +18,9 @@ pub struct Contradiction {
 /// An admin token shorter than this can be guessed.
 const ADVISED_TOKEN_LENGTH: usize = 16;
 
+/// How the tokens of `etc/*.yaml` begin.
+const SAMPLE_TOKEN: &str = "change-me";
+
 /// Everything that contradicts itself in settings whose single values are sound.
 pub fn contradictions(settings: &Settings) -> Vec<Contradiction> {
     let mut found = match settings.role {
@@ -107,6 +110,11 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
         list.push(format!(
             "server.admin_token is shorter than {ADVISED_TOKEN_LENGTH} characters and can be guessed; use `openssl rand -hex 32`"
         ));
+    }
+    if settings.server.admin_token.expose().starts_with(SAMPLE_TOKEN) {
+        list.push(
+            "server.admin_token is the one of the sample file, which everybody knows; change it".into(),
+        );
     }
     if settings.role == Role::Controller {
         return list;

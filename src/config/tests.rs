@@ -128,6 +128,7 @@ fn the_sample_files_equal_the_defaults_and_name_every_key() {
             "controller.token",
             "controller.heartbeat_interval",
         ];
+        assert!(settings.warnings.join("").contains("sample file"), "{:?}", settings.warnings);
         let defaults = loaded(MINIMAL, role);
         for key in KEYS.iter().filter(|key| key.traits.role.is_none_or(|owner| owner == role)) {
             let (ours, theirs) =
