@@ -142,9 +142,3 @@ impl Default for Bodies {
         }
     }
 }
-
-impl Default for Nps {
-    fn default() -> Nps {
-        Nps { url: String::new(), token: Secret::default() }
-    }
-}

@@ -71,12 +71,13 @@ impl Node {
     }
 }
 
-/// Parses `text`; `place` turns a line into a place. Reports what is wrong and returns what could be read.
-pub fn parse(text: &str, place: &dyn Fn(usize) -> Place, report: &mut Report) -> Node {
+/// Parses `text`; `place` turns a line into a place. Reports what is wrong. `None`: the text is broken as a whole, so
+/// that nothing more can be said of it.
+pub fn parse(text: &str, place: &dyn Fn(usize) -> Place, report: &mut Report) -> Option<Node> {
     let mut builder = Builder { place, report, open: Vec::new(), root: None };
     if text.len() > MAX_BYTES {
         builder.refuse(1, "is larger than 1 MiB; this is not a configuration file of ours");
-        return builder.finish();
+        return None;
     }
     for event in Parser::new_from_str(text) {
         let proceed = match event {
@@ -88,10 +89,10 @@ pub fn parse(text: &str, place: &dyn Fn(usize) -> Place, report: &mut Report) ->
             }
         };
         if !proceed {
-            break;
+            return None;
         }
     }
-    builder.finish()
+    Some(builder.finish())
 }
 
 /// A collection whose end has not come yet.

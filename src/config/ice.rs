@@ -3,13 +3,11 @@
 //! Checked strictly: a URL that the stream process cannot parse, or TURN without credentials, would break every
 //! session (reference/moonlight-web-stream.md).
 
-use std::path::Path;
-
 use serde_yaml::{Mapping, Value as Yaml};
 
 use crate::config::addresses::host_and_port;
 use crate::config::document::{Body, Entry, Node, shown_key};
-use crate::config::kinds::{Hidden, Kind, List, Scope, Secrets, Text};
+use crate::config::kinds::{FilePath, Hidden, Kind, List, Scope, Secrets, Text};
 use crate::config::secret::Secret;
 use crate::config::secret_file::{self, Readers};
 use crate::config::settings::IceServer;
@@ -120,8 +118,8 @@ fn stored<T>(slot: &mut Option<T>, value: Option<T>) -> bool {
 }
 
 fn secret_from_file(node: &Node, scope: &mut Scope<'_>) -> Option<Secret> {
-    let path = scope.text(node, "the path of a file that holds the credential")?;
-    match secret_file::read(Path::new(path), Readers::Owner) {
+    let path = FilePath.read(node, scope)?;
+    match secret_file::read(&path, Readers::Owner) {
         Ok(secret) => Hidden.read(&Node::plain(node.place.clone(), secret), scope),
         Err(text) => {
             scope.wrong(node, text);

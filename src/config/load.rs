@@ -2,12 +2,12 @@
 //! must hold between keys. Goes on after each problem, so that all are reported at once.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::config::check;
+use crate::config::check::{self, Contradiction};
 use crate::config::document::{self, Body, Node, shown_key};
 use crate::config::keys::{self, FILE_SUFFIX, KEYS, Key};
-use crate::config::kinds::{ROLES, Scope};
+use crate::config::kinds::{FilePath, Kind, ROLES, Scope};
 use crate::config::problems::{Place, Problems, Report};
 use crate::config::secret_file::{self, Credentials, Readers};
 use crate::config::settings::{Role, Settings};
@@ -27,7 +27,9 @@ pub enum Mode {
 /// Finds out which role a source is for.
 pub fn parse_mode(source: &Source) -> Mode {
     let mut loader = Loader::new(source);
-    loader.read_file();
+    if loader.read_file().is_none() {
+        return Mode::Unreadable;
+    }
     loader.read_overrides();
     match loader.given.get("mode").map(|node| &node.body) {
         Some(Body::Scalar { text, .. }) => ROLES.find(text).map_or(Mode::Unreadable, Mode::Declared),
@@ -40,18 +42,25 @@ pub fn parse_mode(source: &Source) -> Mode {
 /// Makes checked settings for `role`, or returns every problem.
 pub fn load(source: &Source, role: Role) -> Result<Settings, Problems> {
     let mut loader = Loader::new(source);
-    loader.read_file();
+    if loader.read_file().is_none() {
+        return Err(Problems::new(source.path.clone(), loader.report.into_problems()));
+    }
     loader.read_overrides();
     let meant = loader.check_mode(role);
     loader.check_roles(meant);
     loader.read_credentials(meant);
     let mut settings = loader.settings(role);
     loader.check(&settings, meant);
-    let problems = loader.report.into_problems();
+    let problems = std::mem::take(&mut loader.report).into_problems();
     if !problems.is_empty() {
         return Err(Problems::new(source.path.clone(), problems));
     }
     settings.warnings = check::warnings(&settings);
+    if source.world_readable && loader.given.iter().any(inline_secret) {
+        settings.warnings.push(
+            "the configuration file holds secrets and everybody can read it; run `chmod 600` on it".into(),
+        );
+    }
     Ok(settings)
 }
 
@@ -70,16 +79,15 @@ impl<'a> Loader<'a> {
         Loader { source, credentials, report: Report::default(), given: BTreeMap::new() }
     }
 
-    fn read_file(&mut self) {
-        let root = document::parse(&self.source.text, &Place::Line, &mut self.report);
-        match root.body {
-            Body::Map(_) | Body::Null => self.walk("", root),
-            _ => self.report.wrong(
-                &root.place,
-                "",
-                "the file is not a configuration; start from etc/worker.yaml",
-            ),
+    /// Takes the keys of the file; `None` when it is broken as a whole.
+    fn read_file(&mut self) -> Option<()> {
+        let root = document::parse(&self.source.text, &Place::Line, &mut self.report)?;
+        if !matches!(root.body, Body::Map(_) | Body::Null) {
+            self.report.wrong(&root.place, "", "the file is not a configuration; start from etc/worker.yaml");
+            return None;
         }
+        self.walk("", root);
+        Some(())
     }
 
     /// Takes the keys of one section, and of the sections in it.
@@ -206,8 +214,8 @@ impl<'a> Loader<'a> {
         let place = node.place.clone();
         self.report.stands(key.path, &place);
         let mut scope = scope(&mut self.report, file_form.to_owned(), self.source, &self.credentials);
-        let Some(path) = scope.text(&node, "the path of a file that holds the secret") else { return };
-        match secret_file::read(Path::new(path), Readers::Owner) {
+        let Some(path) = FilePath.read(&node, &mut scope) else { return };
+        match secret_file::read(&path, Readers::Owner) {
             Ok(secret) => {
                 self.given.insert(key.path.to_owned(), Node::plain(place, secret));
             }
@@ -251,6 +259,29 @@ impl<'a> Loader<'a> {
 
     /// Checks what must be there and what must hold between keys.
     fn check(&mut self, settings: &Settings, role: Role) {
+        self.check_address();
+        self.require(
+            "server.admin_token",
+            "set it to a long random text, like the output of `openssl rand -hex 32`",
+        );
+        if role == Role::Worker {
+            self.require_together("controller.url", "controller.token");
+            self.require_together("nps.url", "nps.token");
+        }
+        for Contradiction { key, other, text } in check::contradictions(settings) {
+            if self.report.blamed(key) || self.report.blamed(other) {
+                continue;
+            }
+            // The key that was written is the one to show, even where the rule is about the other one's default.
+            match self.report.given(key) || !self.report.given(other) {
+                true => self.report.wrong_key(key, text),
+                false => self.report.wrong_key(other, format!("does not fit: {key} {text}")),
+            }
+        }
+    }
+
+    /// Exactly one of `listen` and `domain`; `domain` is an outside address by itself.
+    fn check_address(&mut self) {
         match (self.report.given("server.listen"), self.report.given("server.domain")) {
             (false, false) => {
                 let text = "missing; set it to an address like \":47990\", or set server.domain";
@@ -266,28 +297,6 @@ impl<'a> Loader<'a> {
                 self.report.wrong_key("server.public_url", text);
             }
             _ => {}
-        }
-        self.require(
-            "server.admin_token",
-            "set it to a long random text, like the output of `openssl rand -hex 32`",
-        );
-        if role == Role::Worker {
-            self.require_together("controller.url", "controller.token");
-            self.require_together("nps.url", "nps.token");
-        }
-        for contradiction in check::contradictions(settings) {
-            if !self.report.blamed(contradiction.key) && !self.report.blamed(contradiction.other) {
-                let at = if self.report.given(contradiction.key) {
-                    contradiction.key
-                } else {
-                    contradiction.other
-                };
-                let text = match at == contradiction.key {
-                    true => contradiction.text,
-                    false => format!("does not fit: {} {}", contradiction.key, contradiction.text),
-                };
-                self.report.wrong_key(at, text);
-            }
         }
     }
 
@@ -320,8 +329,17 @@ fn scope<'s>(
     Scope { report, key, home: source.environment.get("HOME"), credentials }
 }
 
+/// Whether a given value is a secret that stands in the file itself, not in a file or variable of its own.
+fn inline_secret((path, node): (&String, &Node)) -> bool {
+    matches!(node.place, Place::Line(_)) && keys::find(path).is_some_and(|key| key.traits.secret)
+}
+
 /// The value of a variable: YAML flow text for lists, the bare text for everything else.
 fn override_node(path: &str, value: &str, place: Place, report: &mut Report) -> Node {
     let is_list = keys::find(path).is_some_and(|key| key.is_list());
-    if is_list { document::parse(value, &|_| place.clone(), report) } else { Node::plain(place, value) }
+    if !is_list {
+        return Node::plain(place, value);
+    }
+    let parsed = document::parse(value, &|_| place.clone(), report);
+    parsed.unwrap_or(Node { place, body: Body::Refused })
 }

@@ -106,7 +106,8 @@ impl Report {
 
     /// Whether a problem with the key or something in it was noted already.
     pub fn blamed(&self, key: &str) -> bool {
-        self.problems.iter().any(|problem| problem.key.starts_with(key))
+        let within = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
+        self.problems.iter().any(|problem| problem.key.strip_prefix(key).is_some_and(within))
     }
 
     /// The problems, in the order they were found.
@@ -138,6 +139,15 @@ mod tests {
         let env = Problem { place: Place::Variable("HYDRANECKWEBRTC_X".into()), ..at(0, "x") };
         let problems = Problems::new("c.yaml".into(), vec![env, at(7, "b.c"), at(2, "a")]);
         assert_eq!(problems.to_string(), "c.yaml:2: a: bad\nc.yaml:7: b.c: bad\n$HYDRANECKWEBRTC_X: x: bad");
+    }
+
+    #[test]
+    fn a_key_is_blamed_for_its_parts_but_not_for_its_namesakes() {
+        let mut report = Report::default();
+        report.wrong_key("sessions.max_duration", "bad");
+        report.wrong_key("sessions.allowed_bodies[1]", "bad");
+        assert!(report.blamed("sessions.allowed_bodies") && report.blamed("sessions.max_duration"));
+        assert!(!report.blamed("sessions.max"));
     }
 
     #[test]

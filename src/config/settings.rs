@@ -286,7 +286,7 @@ pub struct Bodies {
 }
 
 /// `nps.*`: where session records go (a later issue sends them; the keys are accepted today).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Nps {
     /// `nps.url`
     pub url: String,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::document::MAX_BYTES;
@@ -27,6 +29,8 @@ pub struct Source {
     pub path: PathBuf,
     /// The file's text.
     pub text: String,
+    /// Everybody on this host can read the file.
+    pub world_readable: bool,
     /// The environment: overrides, `$HOME`, `$STATE_DIRECTORY`, `$CREDENTIALS_DIRECTORY`.
     pub environment: Environment,
 }
@@ -61,12 +65,12 @@ impl std::fmt::Debug for Environment {
 impl Source {
     /// Reads the file at `path`; the error says what to do.
     pub fn read(path: &Path, environment: Environment) -> Result<Source, String> {
-        use std::io::Read;
         let shown = path.display();
         let advice = "check the path, or name another file with --config PATH";
         let unreadable = |error: std::io::Error| format!("cannot read {shown}: {error}; {advice}");
         let mut bytes = Vec::new();
         let file = std::fs::File::open(path).map_err(unreadable)?;
+        let world_readable = file.metadata().is_ok_and(|meta| meta.is_file() && meta.mode() & 0o004 != 0);
         file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let line = 1 + error
@@ -77,7 +81,7 @@ impl Source {
                 .count();
             format!("{shown}:{line}: is not UTF-8 text; save the file as UTF-8")
         })?;
-        Ok(Source { path: path.to_owned(), text, environment })
+        Ok(Source { path: path.to_owned(), text, world_readable, environment })
     }
 }
 

@@ -1,1 +1,464 @@
+//! Behaviour of the configuration as a whole: files that must load, mistakes that must be named.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::keys::KEYS;
+use super::reload;
+use super::settings::{Listen, Role, Settings};
+use super::*;
+
+const MINIMAL: &str = "server: {listen: ':1', admin_token: a-long-enough-token}\n";
+
+fn source(text: &str, variables: &[(&str, &str)]) -> Source {
+    let base = [("HOME", "/root")];
+    let environment = Environment::new(base.iter().chain(variables).map(|(k, v)| (k.into(), v.into())));
+    Source { path: PathBuf::from("test.yaml"), text: text.to_owned(), world_readable: false, environment }
+}
+
+fn loaded(text: &str, role: Role) -> Settings {
+    load(&source(text, &[]), role).unwrap_or_else(|problems| panic!("refused:\n{problems}"))
+}
+
+/// `LINE key` of each problem.
+fn refused(text: &str, role: Role) -> Vec<String> {
+    refused_with(text, role, &[])
+}
+
+fn refused_with(text: &str, role: Role, variables: &[(&str, &str)]) -> Vec<String> {
+    let problems = load(&source(text, variables), role).expect_err("was accepted");
+    println!("{problems}");
+    let place = |place: &Place| match place {
+        Place::Line(line) => line.to_string(),
+        Place::Variable(name) => format!("${name}"),
+        Place::Credential(path) => path.display().to_string(),
+    };
+    problems.list().iter().map(|problem| format!("{} {}", place(&problem.place), problem.key)).collect()
+}
+
+fn printed(settings: &Settings) -> String {
+    print(settings).unwrap()
+}
+
+const SPEC_CONTROLLER: &str = r#"mode: controller
+server:
+  domain: neck.example.com      # HTTPS on :443 with an automatic certificate, redirect on :80
+  admin_token: "…"
+workers:
+  heartbeat_timeout: 60s
+"#;
+
+const SPEC_WORKER: &str = r#"mode: worker
+server:
+  listen: ":47990"              # plain HTTP; `listen` instead of `domain`
+  admin_token: "…"
+controller:
+  url: https://neck.example.com
+  token: "…"
+sessions:
+  max: 15
+  port_range_start: 8080
+  return_url: https://hydraheadwebstream.experiencenet.com   # optional, this default
+sunshine: { username: sunshine, password: sunshine }
+ice_servers:
+  - urls: ["stun:stun.l.google.com:19302"]
+  - urls: ["turn:203.0.113.7:3478"]
+    username: hydraturn
+    credential: "…"
+nps: { url: https://hydranps.experiencenet.com, token: "…" } # optional
+"#;
+
+const COLOCATED_WORKER: &str = r#"server:
+  listen: ":8090"
+  admin_token: <same-as-controller>
+controller:
+  url: https://hydraneckwebrtc.experiencenet.com
+  token: <same-as-controller>
+sessions:
+  max: 15
+  port_range_start: 8080
+sunshine:
+  username: sunshine
+  password: sunshine
+"#;
+
+const DEVELOPMENT: &str = "server:\n  listen: \":8080\"\n  admin_token: dev-token\n";
+
+#[test]
+fn the_documented_controller_file_loads_unchanged() {
+    let settings = loaded(SPEC_CONTROLLER, Role::Controller);
+    assert_eq!(settings.server.listen, Listen::Domain("neck.example.com".into()));
+    assert_eq!(settings.workers.heartbeat_timeout, Duration::from_secs(60));
+}
+
+#[test]
+fn the_documented_worker_file_loads_unchanged() {
+    let settings = loaded(SPEC_WORKER, Role::Worker);
+    assert_eq!(settings.ice_servers.len(), 2);
+    assert!(settings.ice_servers[1].credential.as_ref().is_some_and(|secret| secret.matches("…")));
+    assert_eq!(settings.controller.map(|link| link.url).as_deref(), Some("https://neck.example.com"));
+    assert_eq!(settings.nps.map(|nps| nps.url).as_deref(), Some("https://hydranps.experiencenet.com"));
+}
+
+#[test]
+fn the_colocated_and_the_development_snippets_load_unchanged() {
+    loaded(COLOCATED_WORKER, Role::Worker);
+    for role in [Role::Controller, Role::Worker] {
+        let settings = loaded(DEVELOPMENT, role);
+        assert!(
+            settings.warnings.iter().any(|warning| warning.contains("admin_token")),
+            "{:?}",
+            settings.warnings
+        );
+    }
+}
+
+#[test]
+fn the_sample_files_equal_the_defaults_and_name_every_key() {
+    for (role, sample) in [
+        (Role::Controller, include_str!("../../etc/controller.yaml")),
+        (Role::Worker, include_str!("../../etc/worker.yaml")),
+    ] {
+        let settings = loaded(sample, role);
+        assert_eq!(parse_mode(&source(sample, &[])), Mode::Declared(role));
+        let required = [
+            "server.listen",
+            "server.admin_token",
+            "controller.url",
+            "controller.token",
+            "controller.heartbeat_interval",
+        ];
+        assert!(settings.warnings.join("").contains("sample file"), "{:?}", settings.warnings);
+        let defaults = loaded(MINIMAL, role);
+        for key in KEYS.iter().filter(|key| key.traits.role.is_none_or(|owner| owner == role)) {
+            let (ours, theirs) =
+                ((key.show)(&settings, Secrets::Plain), (key.show)(&defaults, Secrets::Plain));
+            assert!(
+                required.contains(&key.path) || ours == theirs,
+                "{}: {ours:?} but default {theirs:?}",
+                key.path
+            );
+            let leaf = key.path.rsplit('.').next().unwrap_or_default();
+            let names_it = |line: &str| line.trim_start_matches([' ', '#']).starts_with(&format!("{leaf}:"));
+            assert!(sample.lines().any(names_it), "etc/{}.yaml does not name {}", role.name(), key.path);
+        }
+    }
+    let link = settings::ControllerLink::default();
+    let sample = loaded(include_str!("../../etc/worker.yaml"), Role::Worker).controller;
+    assert_eq!(sample.map(|sample| sample.heartbeat_interval), Some(link.heartbeat_interval));
+}
+
+#[test]
+fn every_mistake_is_reported_at_once_with_its_key_and_line() {
+    let text = "mode: worker
+server:
+  listen: 47990
+  admin_tokn: x
+sessions:
+  max: many
+  idle_timeout: 5
+  allowed_bodies: [10.0.0.7/8, x]
+  idle_timeout: 6m
+ice_servers:
+  - urls: [http://x]
+controller: {url: 'ftp://x', token: t}
+";
+    assert_eq!(
+        refused(text, Role::Worker),
+        [
+            "2 server.admin_token",
+            "3 server.listen",
+            "4 server.admin_tokn",
+            "6 sessions.max",
+            "7 sessions.idle_timeout",
+            "8 sessions.allowed_bodies[0]",
+            "8 sessions.allowed_bodies[1]",
+            "9 sessions.idle_timeout",
+            "11 ice_servers[0].urls[0]",
+            "12 controller.url",
+        ]
+    );
+}
+
+#[test]
+fn a_typing_error_is_answered_with_the_key_that_was_meant() {
+    let text = format!("{MINIMAL}sesions: {{max: 3}}\n");
+    let problems = load(&source(&text, &[]), Role::Worker).unwrap_err().to_string();
+    assert_eq!(problems, "test.yaml:2: sesions: unknown key; did you mean `sessions`?");
+}
+
+#[test]
+fn contradictions_name_the_key_to_change() {
+    for (text, role, expected) in [
+        ("server: {listen: ':1', domain: a.b, admin_token: x}", Role::Worker, "1 server.domain"),
+        (
+            "server: {domain: a.b, public_url: 'https://a.b', admin_token: x}",
+            Role::Worker,
+            "1 server.public_url",
+        ),
+        ("server: {admin_token: x}", Role::Worker, "1 server.listen"),
+        ("server: {listen: ':1'}", Role::Worker, "1 server.admin_token"),
+        (
+            "server: {listen: ':1', admin_token: x}\nworkers:\n  heartbeat_timeout: 20s",
+            Role::Controller,
+            "3 workers.heartbeat_timeout",
+        ),
+        (
+            "server: {listen: ':1', admin_token: x}\nworkers:\n  heartbeat_interval: 1m",
+            Role::Controller,
+            "3 workers.heartbeat_interval",
+        ),
+        ("server: {listen: ':1', admin_token: x}\nsessions:\n  max: 458", Role::Worker, "3 sessions.max"),
+        (
+            "server: {listen: ':1', admin_token: x}\nsessions:\n  child_udp_range: 50000-50001",
+            Role::Worker,
+            "3 sessions.child_udp_range",
+        ),
+        (
+            "server: {listen: ':1', admin_token: x}\nsessions: {port_range_start: 65530}",
+            Role::Worker,
+            "2 sessions.port_range_start",
+        ),
+        (
+            "server: {listen: ':1', admin_token: x}\nsessions: {create_timeout: 60s}",
+            Role::Worker,
+            "2 sessions.create_timeout",
+        ),
+        (
+            "server: {listen: ':1', admin_token: x}\nsessions: {allowed_bodies: []}",
+            Role::Worker,
+            "2 sessions.allowed_bodies",
+        ),
+        (
+            "server: {listen: ':1', admin_token: x}\ncontroller: {url: 'https://a.b'}",
+            Role::Worker,
+            "2 controller.token",
+        ),
+        ("server: {listen: ':1', admin_token: x}\nnps: {token: x}", Role::Worker, "2 nps.url"),
+    ] {
+        assert_eq!(refused(text, role), [expected], "{text}");
+    }
+}
+
+#[test]
+fn sections_of_the_other_role_are_refused_and_shared_ones_are_not() {
+    let server = "server: {listen: ':1', admin_token: x}\n";
+    for section in [
+        "controller: {url: 'https://a.b', token: t}",
+        "sunshine: {username: u}",
+        "ice_servers: []",
+        "nps: {url: 'https://a.b', token: t}",
+        "webrtc: {nat1to1: []}",
+    ] {
+        let found = refused(&format!("{server}{section}\n"), Role::Controller);
+        assert_eq!(found.len(), 1, "{section}: {found:?}");
+        assert!(found[0].starts_with("2 "), "{found:?}");
+    }
+    let both = "workers: {heartbeat_timeout: 50s, dispatch_queue: 3}\n";
+    assert_eq!(refused(&format!("{server}{both}"), Role::Worker), ["2 workers"]);
+    loaded(&format!("{server}sessions: {{max: 3}}\nbodies: {{http_port: 1}}\n"), Role::Controller);
+}
+
+#[test]
+fn a_mode_that_is_not_the_verbs_role_is_the_only_complaint() {
+    assert_eq!(refused(SPEC_WORKER, Role::Controller), ["1 mode"]);
+    assert_eq!(parse_mode(&source(MINIMAL, &[])), Mode::Missing);
+    assert_eq!(parse_mode(&source("mode: wroker", &[])), Mode::Unreadable);
+    assert_eq!(
+        parse_mode(&source(MINIMAL, &[("HYDRANECKWEBRTC_MODE", "worker")])),
+        Mode::Declared(Role::Worker)
+    );
+}
+
+/// A sound value that is not the default, as a variable holds it.
+fn other_value(path: &str) -> &'static str {
+    match path {
+        "mode" => "worker",
+        "server.listen" => "127.0.0.1:4711",
+        "server.domain" => "other.example.com",
+        "server.public_url" | "server.advertise_url" | "controller.url" | "nps.url" => {
+            "https://other.example"
+        }
+        "sessions.return_url" | "sessions.report_url" => "https://other.example/x?y=z",
+        "sessions.max_duration" => "1h",
+        "sessions.child_udp_range" => "20000-21000",
+        "sessions.force_relay" => "false",
+        "sessions.allowed_bodies" | "server.trusted_proxies" | "bodies.wireguard_networks" => {
+            "[10.77.0.0/16]"
+        }
+        "ice_servers" | "webrtc.iceservers.frontend" => "[{urls: ['stun:a.b']}]",
+        "webrtc.nat1to1" => "[203.0.113.7]",
+        "log.level" => "trace",
+        "log.format" => "json",
+        "sessions.ready_timeout"
+        | "sessions.stop_grace"
+        | "bodies.connect_timeout"
+        | "sessions.restart_backoff" => "7s",
+        "edge.upstream_head_timeout" | "workers.heartbeat_timeout" | "drain.timeout" => "9m",
+        "edge.max_head_bytes" => "65536",
+        "edge.max_uri_bytes" => "4096",
+        "edge.session_body_limit" | "edge.control_body_limit" | "sessions.log_cap" => "5000",
+        "sessions.port_range_start" | "bodies.http_port" => "9000",
+        "server.state_dir" | "sessions.data_dir" | "sessions.web_server" => "/other",
+        path if path.ends_with("_timeout") || path.ends_with("interval") => "11s",
+        path if path.ends_with("keep_logs") || path.ends_with("window") => "11s",
+        path if path.ends_with("token") || path.ends_with("password") => "another-secret-text",
+        path if path.starts_with("edge.")
+            || path.starts_with("workers.")
+            || path.starts_with("sessions.") =>
+        {
+            "77"
+        }
+        _ => "other",
+    }
+}
+
+#[test]
+fn every_key_can_be_overridden_by_its_variable() {
+    for key in KEYS.iter().filter(|key| key.path != "mode") {
+        let role = key.traits.role.unwrap_or(Role::Worker);
+        let server = if key.path == "server.domain" { "" } else { "listen: ':1', " };
+        let extra = match role {
+            Role::Worker => {
+                "controller: {url: 'https://a.b', token: t}\nnps: {url: 'https://a.b', token: t}\n"
+            }
+            Role::Controller => "",
+        };
+        let text = format!("server: {{{server}admin_token: a-long-enough-token}}\n{extra}");
+        let variable = variable_of(key.path);
+        let with = source(&text, &[(&variable, other_value(key.path))]);
+        let settings = load(&with, role).unwrap_or_else(|problems| panic!("{}:\n{problems}", key.path));
+        let (now, default) =
+            ((key.show)(&settings, Secrets::Plain), (key.show)(&Settings::defaults(role), Secrets::Plain));
+        assert!(now.is_some() && now != default, "{variable} changed nothing: {now:?}");
+    }
+}
+
+#[test]
+fn unknown_and_malformed_variables_are_named() {
+    let variables = [
+        ("HYDRANECKWEBRTC_SERVER__LISTN", ":1"),
+        ("HYDRANECKWEBRTC_SESSIONS__ALLOWED_BODIES", "[10.0.0.0/8, x]"),
+        ("HYDRANECKWEBRTC_CONFIG", "/elsewhere"),
+        ("HYDRANECKWEBRTC_SESSIONS__MAX", ""),
+    ];
+    assert_eq!(
+        refused_with(MINIMAL, Role::Worker, &variables),
+        [
+            "$HYDRANECKWEBRTC_SERVER__LISTN server.listn",
+            "$HYDRANECKWEBRTC_SESSIONS__ALLOWED_BODIES sessions.allowed_bodies[1]",
+            "$HYDRANECKWEBRTC_SESSIONS__MAX sessions.max",
+        ]
+    );
+}
+
+#[test]
+fn no_problem_repeats_a_value_of_the_file() {
+    let text = "server: {listen: CANARY, admin_token: [CANARY], public_url: 'https://u:CANARY@x', district: {a: CANARY}}
+sessions: {max: CANARY, idle_timeout: CANARY, force_relay: CANARY, allowed_bodies: CANARY}
+ice_servers: [{urls: [CANARY], credential: CANARY}, CANARY]
+log: CANARY
+nps: {url: CANARY, token: {CANARY: 1}}
+";
+    let problems =
+        load(&source(text, &[("HYDRANECKWEBRTC_LOG__LEVEL", "CANARY")]), Role::Worker).unwrap_err();
+    assert!(!problems.to_string().contains("CANARY"), "{problems}");
+    assert!(problems.list().len() > 10, "{problems}");
+}
+
+#[test]
+fn print_config_loads_again_and_masks_secrets() {
+    let settings = loaded(&SPEC_WORKER.replace('…', "CANARY"), Role::Worker);
+    let text = printed(&settings);
+    assert!(!text.contains("CANARY") && text.contains("'***'"), "{text}");
+    assert!(!format!("{settings:?}").contains("CANARY"));
+    let again = loaded(&text, Role::Worker);
+    assert_eq!(printed(&again), text);
+}
+
+#[test]
+fn a_reload_takes_what_it_can_and_names_the_rest() {
+    let server = |token: &str| format!("server: {{listen: ':1', admin_token: {token}}}\n");
+    let old = loaded(&server("first-token-of-ours"), Role::Worker);
+    let new = server("other-token-of-ours")
+        + "log: {level: debug, format: json}\nsessions: {max: 3, data_dir: /x}\n";
+    let outcome = reload::changes(&old, &loaded(&new, Role::Worker));
+    assert_eq!(outcome.changed, ["server.admin_token", "sessions.max", "log.level"]);
+    assert_eq!(outcome.needs_restart, ["sessions.data_dir", "log.format"]);
+    assert!(outcome.settings.server.admin_token.matches("other-token-of-ours"));
+    assert_eq!(outcome.settings.sessions.data_dir, old.sessions.data_dir);
+    let same = reload::changes(&old, &old);
+    assert!(same.changed.is_empty() && same.needs_restart.is_empty());
+}
+
+#[test]
+fn a_reload_that_would_contradict_what_keeps_running_waits_for_a_restart() {
+    let old = loaded(&format!("{MINIMAL}sessions: {{max: 2, child_udp_range: 40000-40039}}\n"), Role::Worker);
+    let new = loaded(&format!("{MINIMAL}sessions: {{max: 9, child_udp_range: 40000-49000}}\n"), Role::Worker);
+    let outcome = reload::changes(&old, &new);
+    assert_eq!(outcome.needs_restart, ["sessions.max", "sessions.child_udp_range"]);
+    assert_eq!(outcome.settings.sessions.max, 2);
+}
+
+#[test]
+fn the_state_directory_follows_systemd_then_home() {
+    let under = |variables: &[(&str, &str)]| {
+        load(&source(MINIMAL, variables), Role::Worker).unwrap().server.state_dir
+    };
+    assert_eq!(under(&[]), PathBuf::from("/root/.hydraneckwebrtc/state"));
+    assert_eq!(under(&[("STATE_DIRECTORY", "/var/lib/neck:/var/lib/b")]), PathBuf::from("/var/lib/neck"));
+    let homeless = [("HOME", "")];
+    assert_eq!(refused_with(MINIMAL, Role::Worker, &homeless), ["1 server.state_dir"]);
+}
+
+#[test]
+fn secrets_in_a_file_that_everybody_reads_are_warned_of() {
+    let mut open = source(MINIMAL, &[]);
+    open.world_readable = true;
+    let warned =
+        |source: &Source| load(source, Role::Worker).unwrap().warnings.join("\n").contains("chmod 600");
+    assert!(warned(&open));
+    assert!(!warned(&source(MINIMAL, &[])));
+}
+
+#[test]
+fn the_path_is_the_flag_then_the_variable_then_the_default() {
+    let environment = source("", &[("HYDRANECKWEBRTC_CONFIG", "/v")]).environment;
+    assert_eq!(find_path(Some("/f".as_ref()), &environment), Some("/f".into()));
+    assert_eq!(find_path(None, &environment), Some("/v".into()));
+    let default = find_path(None, &source("", &[]).environment);
+    assert_eq!(default, Some("/root/.hydraneckwebrtc/config.yaml".into()));
+}
+
+/// Numbers that look random, the same ones for the same seed.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap_or(0) % bound.max(1)
+    }
+}
+
+#[test]
+fn no_mutation_of_a_sound_file_makes_the_loader_panic() {
+    let rounds = std::env::var("NECK_MUTATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(300);
+    let pieces = [
+        "[", "]", "{", "}", ": ", "- ", "\n", " ", "\t", "\"", "'", "*a", "&a ", "!!x ", "? ", "|", ">", "#",
+        "---\n", "\u{0}", "é", "%", "<<: ",
+    ];
+    for seed in 0..rounds {
+        let mut numbers = Numbers(seed);
+        let mut text: Vec<char> = SPEC_WORKER.chars().collect();
+        for _ in 0..=numbers.below(6) {
+            let (at, length) = (numbers.below(text.len()), numbers.below(8));
+            let end = (at + length * numbers.below(2)).min(text.len());
+            text.splice(at..end, pieces[numbers.below(pieces.len())].chars());
+        }
+        let text: String = text.into_iter().collect();
+        let outcome = std::panic::catch_unwind(|| {
+            load(&source(&text, &[]), Role::Worker).is_err_and(|problems| problems.is_empty())
+        });
+        assert!(matches!(outcome, Ok(false)), "seed {seed}: {outcome:?}\n{text}");
+    }
+}

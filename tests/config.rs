@@ -1,0 +1,284 @@
+//! Configuration and command line of the built binary.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A directory of one test.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Place {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("neck-config-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Place(path)
+    }
+
+    fn file(&self, name: &str, text: &str, mode: u32) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path.to_string_lossy().into_owned()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hydraneckwebrtc"));
+    command.args(arguments).env_clear().env("HOME", "/nonexistent");
+    command
+}
+
+fn neck(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+const SOUND: &str = "mode: worker\nserver: {listen: ':1', admin_token: CANARY-CANARY-CANARY}\n";
+
+#[test]
+fn a_file_with_eight_mistakes_reports_eight_each_with_key_and_line() {
+    let place = Place::new();
+    let path = place.file(
+        "config.yaml",
+        "mode: worker
+server:
+  listen: \":99999\"
+  domain: neck.example.com
+  admin_token: CANARY
+  public_url: neck.example.com
+sesions:
+  max: 3
+sessions:
+  max: fifteen
+  idle_timeout: 5
+  allowed_bodies: [10.0.0.0/33]
+workers:
+  heartbeat_timeout: 60s
+",
+        0o600,
+    );
+    let output = neck(&["validate", "--config", &path]);
+    let said = err(&output);
+    println!("{said}");
+    assert_eq!(output.status.code(), Some(78));
+    let expected = [
+        "3: server.listen: ",
+        "4: server.domain: ",
+        "6: server.public_url: ",
+        "7: sesions: ",
+        "10: sessions.max: ",
+        "11: sessions.idle_timeout: ",
+        "12: sessions.allowed_bodies[0]: ",
+        "13: workers: ",
+    ];
+    assert_eq!(said.lines().count(), expected.len());
+    for (line, start) in said.lines().zip(expected) {
+        assert!(line.starts_with(&format!("{path}:{start}")), "{line}");
+        assert!(line.contains("; ") || line.contains("expected"), "no advice: {line}");
+    }
+    assert!(!said.contains("CANARY"));
+}
+
+#[test]
+fn a_sound_file_validates_and_the_samples_do() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("etc");
+    for role in ["controller", "worker"] {
+        let path = root.join(format!("{role}.yaml"));
+        let output = neck(&["validate", "--config", &path.to_string_lossy()]);
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        assert!(out(&output).contains(&format!("ok, a {role}'s configuration")), "{}", out(&output));
+    }
+}
+
+#[test]
+fn print_config_shows_defaults_and_masks_every_secret() {
+    let place = Place::new();
+    let text = format!(
+        "{SOUND}controller: {{url: 'https://a.b', token: CANARY1}}
+sunshine: {{password: CANARY2}}
+nps: {{url: 'https://a.b', token: CANARY3}}
+ice_servers: [{{urls: ['turn:a.b'], username: u, credential: CANARY4}}]
+"
+    );
+    let output = neck(&["print-config", "--config", &place.file("c", &text, 0o600)]);
+    let said = out(&output);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(!said.contains("CANARY") && !err(&output).contains("CANARY"), "{said}");
+    assert_eq!(said.matches("'***'").count(), 5, "{said}");
+    assert!(said.contains("idle_timeout: 5m"), "{said}");
+}
+
+#[test]
+fn a_file_without_mode_needs_the_role() {
+    let place = Place::new();
+    let path = place.file("c", "server: {listen: ':1', admin_token: x}\n", 0o600);
+    let output = neck(&["validate", "--config", &path]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(err(&output).contains("--role controller or --role worker"), "{}", err(&output));
+    assert_eq!(neck(&["validate", "--role", "worker", "--config", &path]).status.code(), Some(0));
+}
+
+#[test]
+fn a_mode_that_is_not_the_verbs_role_is_refused() {
+    let place = Place::new();
+    let output = neck(&["controller", "--config", &place.file("c", SOUND, 0o600)]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(err(&output).contains(":1: mode: says worker, but the verb is `controller`"), "{}", err(&output));
+}
+
+#[test]
+fn starting_with_a_domain_says_what_to_use_meanwhile() {
+    let place = Place::new();
+    let text = "mode: controller\nserver: {domain: neck.example.com, admin_token: a-long-enough-token}\n";
+    let path = place.file("c", text, 0o600);
+    assert_eq!(neck(&["validate", "--config", &path]).status.code(), Some(0));
+    let output = neck(&["controller", "--config", &path]);
+    let said = err(&output);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(
+        said.contains("server.listen") && said.contains("public_url: https://neck.example.com"),
+        "{said}"
+    );
+}
+
+#[test]
+fn secrets_come_from_files_that_only_their_owner_reads() {
+    let place = Place::new();
+    let secret = place.file("token", "from-a-file-of-its-own\n", 0o600);
+    let text = format!("mode: worker\nserver:\n  listen: ':1'\n  admin_token_file: {secret}\n");
+    let path = place.file("c", &text, 0o600);
+    assert_eq!(neck(&["validate", "--config", &path]).status.code(), Some(0));
+    let both = place.file("d", &format!("{text}  admin_token: x\n"), 0o600);
+    assert!(
+        err(&neck(&["validate", "--config", &both]))
+            .contains(":4: server.admin_token_file: is given as well")
+    );
+    place.file("token", "from-a-file-of-its-own\n", 0o644);
+    let output = neck(&["validate", "--config", &path]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(err(&output).contains("chmod 600") && !err(&output).contains("from-a-file"), "{}", err(&output));
+}
+
+#[test]
+fn secrets_are_found_in_the_credentials_directory() {
+    let place = Place::new();
+    place.file("server.admin_token", "from-the-credentials-directory\n", 0o400);
+    place.file("ice_servers.0.credential", "turn-password", 0o440);
+    let text = "mode: worker\nserver: {listen: ':1'}\nice_servers: [{urls: ['turn:a.b'], username: u}]\n";
+    let path = place.file("c", text, 0o600);
+    let validate = |directory: &Path| {
+        command(&["validate", "--config", &path]).env("CREDENTIALS_DIRECTORY", directory).output().unwrap()
+    };
+    let output = validate(&place.0);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    place.file("server.admin_token", "from-the-credentials-directory\n", 0o444);
+    assert_eq!(validate(&place.0).status.code(), Some(78));
+    assert!(err(&validate(Path::new("/nonexistent"))).contains("server.admin_token: missing"));
+}
+
+#[test]
+fn variables_override_the_file() {
+    let place = Place::new();
+    let path = place.file("c", SOUND, 0o600);
+    let output = command(&["print-config"])
+        .env("HYDRANECKWEBRTC_CONFIG", &path)
+        .env("HYDRANECKWEBRTC_SERVER__LISTEN", "127.0.0.1:4711")
+        .env("HYDRANECKWEBRTC_SESSIONS__ALLOWED_BODIES", "[10.99.0.0/16]")
+        .output()
+        .unwrap();
+    let said = out(&output);
+    assert!(said.contains("127.0.0.1:4711") && said.contains("10.99.0.0/16"), "{said}{}", err(&output));
+}
+
+#[test]
+fn a_missing_a_huge_or_a_binary_file_is_a_bad_configuration() {
+    let place = Place::new();
+    let bomb = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n";
+    let binary = place.0.join("binary");
+    fs::write(&binary, [0xff, 0xfe, 0x00]).unwrap();
+    for path in [
+        "/nonexistent/config.yaml".to_owned(),
+        place.file("huge", &"# x\n".repeat(1 << 19), 0o600),
+        place.file("bomb", bomb, 0o600),
+        place.file("list", "- 1\n", 0o600),
+        place.file("syntax", "server: {listen: ':1'\n", 0o600),
+        binary.to_string_lossy().into_owned(),
+    ] {
+        let output = neck(&["worker", "--config", &path]);
+        println!("{}", err(&output));
+        assert_eq!(output.status.code(), Some(78), "{path}");
+        assert!(!err(&output).contains("missing") || path.ends_with("bomb"), "a missing key is no news here");
+        assert!(err(&output).contains(&path) && err(&output).contains(';'), "{}", err(&output));
+    }
+}
+
+#[test]
+fn wrong_usage_exits_64_and_says_where_help_is() {
+    for arguments in [
+        &[][..],
+        &["wroker"],
+        &["worker", "--banana"],
+        &["worker", "extra"],
+        &["worker", "--config"],
+        &["demo", "--listen", "x"],
+        &["validate", "--role", "x"],
+        &["--config", "x", "worker"],
+        &["-x"],
+        &["help", "x"],
+        &["version=3"],
+    ] {
+        let output = neck(arguments);
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {}{}", out(&output), err(&output));
+        assert!(err(&output).contains("`hydraneckwebrtc help`") && out(&output).is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn help_goes_to_stdout_and_names_every_verb() {
+    for arguments in [&["help"][..], &["--help"], &["-h"]] {
+        let output = neck(arguments);
+        let said = out(&output);
+        assert_eq!(output.status.code(), Some(0));
+        for verb in ["controller", "worker", "demo", "validate", "print-config", "version", "help"] {
+            assert!(said.contains(&format!("  {verb} ")), "{verb} is missing:\n{said}");
+        }
+    }
+    for arguments in [["help", "worker"], ["worker", "--help"]] {
+        assert!(out(&neck(&arguments)).contains("--config PATH"));
+    }
+}
+
+#[test]
+fn version_prints_name_and_version() {
+    for arguments in [["version"], ["--version"]] {
+        assert_eq!(out(&neck(&arguments)), "hydraneckwebrtc 0.1.0\n");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let mut child = command(&["help"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!((status.code(), said.as_str()), (Some(0), ""));
+}
