@@ -13,9 +13,8 @@ const TRAVEL_MS: u64 = 1_000;
 /// Longest without a beat in lossy weather: two lost in a row, the third late.
 const LOSSY_GAP_MS: u64 = 3 * INTERVAL_MS + 10_000;
 
-/// Holds at every step.
+/// Holds at every step; the fleet checks its own books after each change.
 pub fn check_always(world: &World) {
-    world.fleet.check_invariants();
     for worker in &world.workers {
         assert!(worker.live().count() <= worker.max, "{} holds more than it can", worker.id);
     }
@@ -60,10 +59,14 @@ fn routed_after(world: &World, ms: u64) {
 
 /// Heals the world and checks that it becomes whole: after two beats, and when every create is through.
 pub fn check_healed(world: &mut World) {
-    if world.weather == Weather::Storm && world.rng.chance(50) {
-        world.restart_controller();
+    if world.weather == Weather::Storm {
+        world.split();
+        if world.rng.chance(50) {
+            world.restart_controller();
+        }
     }
     world.heal();
+    world.rivals = world.truth().values().filter(|sessions| sessions.len() > 1).count();
     let contested = settled_bodies(world);
     let healed_at = world.now;
     world.pass(2 * INTERVAL_MS + TRAVEL_MS);

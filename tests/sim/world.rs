@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hydraneckwebrtc::core::fleet::wire::{Heartbeat, HeartbeatReply, Stamp};
-use hydraneckwebrtc::core::fleet::{BeatOutcome, CreateSpec, Fleet, FleetSettings, Placed, Refused, Route};
+use hydraneckwebrtc::core::fleet::{BeatOutcome, Fleet, FleetSettings, Placed};
 use hydraneckwebrtc::core::ids::{BodyAddr, SessionId, WorkerId};
 use hydraneckwebrtc::core::reason::EndReason;
 use hydraneckwebrtc::core::time::Moment;
@@ -14,7 +14,7 @@ use crate::rng::Rng;
 use crate::worker::{INTERVAL_MS, Refusal, Worker};
 
 const CREATE_TIMEOUT_MS: u64 = 45_000;
-const TIMEOUT_MS: u64 = 60_000;
+pub const TIMEOUT_MS: u64 = 60_000;
 
 /// Which troubles a schedule may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +27,7 @@ pub enum Weather {
     Storm,
 }
 
-enum Message {
+pub enum Message {
     Beat(Heartbeat),
     BeatReply(usize, u64, HeartbeatReply),
     Create(Placed),
@@ -53,13 +53,15 @@ pub struct World {
     /// Creates that the controller waits for.
     pub flows: BTreeMap<SessionId, Placed>,
     pub quiet: bool,
-    queue: BTreeMap<(u64, u64), Message>,
+    pub queue: BTreeMap<(u64, u64), Message>,
     serial: u64,
     /// Newest beat that this controller process has taken, per worker.
-    newest: BTreeMap<WorkerId, Stamp>,
+    pub newest: BTreeMap<WorkerId, Stamp>,
     pub refusals: Vec<Refusal>,
     pub created: usize,
     pub stale: usize,
+    /// Bodies with two live sessions when all was healed.
+    pub rivals: usize,
 }
 
 pub fn settings() -> FleetSettings {
@@ -92,6 +94,7 @@ impl World {
             refusals: Vec::new(),
             created: 0,
             stale: 0,
+            rivals: 0,
         }
     }
 
@@ -99,11 +102,11 @@ impl World {
         Moment(self.now)
     }
 
-    fn note(&mut self, text: String) {
+    pub fn note(&mut self, text: String) {
         self.trace.push(format!("{} {text}", self.now));
     }
 
-    fn send(&mut self, delay: u64, message: Message) {
+    pub fn send(&mut self, delay: u64, message: Message) {
         self.serial += 1;
         self.queue.insert((self.now + delay, self.serial), message);
     }
@@ -112,7 +115,7 @@ impl World {
         !self.quiet && self.weather >= from && rng_roll % 100 < percent
     }
 
-    fn roll(&mut self, from: Weather, percent: u64) -> bool {
+    pub fn roll(&mut self, from: Weather, percent: u64) -> bool {
         let roll = self.rng.next();
         self.stormy(from, percent, roll)
     }
@@ -216,7 +219,7 @@ impl World {
         }
     }
 
-    fn index(&self, id: &WorkerId) -> usize {
+    pub fn index(&self, id: &WorkerId) -> usize {
         self.workers.iter().position(|worker| worker.id == *id).expect("the fleet made up a worker")
     }
 
@@ -284,7 +287,7 @@ impl World {
         }
     }
 
-    fn launch(&mut self, placed: Placed) {
+    pub fn launch(&mut self, placed: Placed) {
         let view = self.fleet.worker(self.moment(), &placed.worker).expect("placed on a worker nobody knows");
         assert!(view.active + view.reserved <= view.max, "placed beyond capacity: {view:?}");
         self.note(format!("{} placed on {}", placed.session_id, placed.worker));
@@ -292,125 +295,6 @@ impl World {
         self.send(CREATE_TIMEOUT_MS, Message::Deadline(placed.session_id.clone()));
         let delay = self.rng.within(1, 300);
         self.send(delay, Message::Create(placed));
-    }
-
-    /// One random deed.
-    pub fn act(&mut self) {
-        let n = self.rng.within(0, self.workers.len() as u64 - 1) as usize;
-        match self.rng.within(0, 99) {
-            0..=44 => self.create(),
-            45..=59 => self.end_one(n),
-            60..=69 => self.delete_one(n),
-            70..=74 => {
-                let on = self.rng.chance(30);
-                let id = self.workers[n].id.clone();
-                self.fleet.drain(&id, on);
-            }
-            75..=79 => self.kill(n),
-            80..=84 => self.cut_off(n),
-            85..=87 => {
-                if self.weather == Weather::Storm {
-                    self.restart_controller();
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn create(&mut self) {
-        let body = BodyAddr::from(IpAddr::from([10, 10, 0, self.rng.within(1, 8) as u8]));
-        let session_id = SessionId::from_entropy(self.rng.entropy());
-        let spec = CreateSpec { session_id, body, replace: self.rng.chance(30) };
-        match self.fleet.reserve(self.moment(), &spec) {
-            Ok(placed) => self.launch(placed),
-            Err(Refused::MustEnd { session_id, worker, .. }) => {
-                let n = self.index(&worker);
-                self.delete(n, session_id);
-            }
-            Err(refused) => self.note(format!("refused: {refused}")),
-        }
-    }
-
-    fn delete(&mut self, n: usize, id: SessionId) {
-        let now = self.now;
-        let worker = &mut self.workers[n];
-        if !worker.reachable() {
-            self.fleet.condemn(&id, EndReason::Deleted);
-            return;
-        }
-        worker.end(now, &id, EndReason::Deleted);
-        let stamp = worker.stamp();
-        self.note(format!("{id} deleted"));
-        let delay = self.rng.within(1, 300);
-        self.send(delay, Message::Deleted(id, stamp));
-    }
-
-    fn one_of(&mut self, n: usize) -> Option<SessionId> {
-        let live: Vec<SessionId> = self.workers[n].live().map(|(id, _)| id.clone()).collect();
-        let pick = self.rng.next() as usize;
-        live.get(pick % live.len().max(1)).cloned()
-    }
-
-    fn end_one(&mut self, n: usize) {
-        if let Some(id) = self.one_of(n) {
-            self.note(format!("{id} quits"));
-            self.workers[n].end(self.now, &id, EndReason::Quit);
-        }
-    }
-
-    fn delete_one(&mut self, n: usize) {
-        if let Some(id) = self.one_of(n)
-            && let Route::Worker { worker, .. } = self.fleet.lookup(self.moment(), &id)
-        {
-            let n = self.index(&worker);
-            self.delete(n, id);
-        }
-    }
-
-    fn kill(&mut self, n: usize) {
-        if self.workers[n].alive && self.roll(Weather::Lossy, 100) {
-            self.note(format!("worker {n} dies"));
-            self.workers[n].die();
-            let delay = self.rng.within(10, 120_000);
-            self.send(delay, Message::Start(n));
-        }
-    }
-
-    fn cut_off(&mut self, n: usize) {
-        if !self.workers[n].cut_off && self.roll(Weather::Storm, 100) {
-            self.note(format!("worker {n} cut off"));
-            self.workers[n].cut_off = true;
-            let delay = self.rng.within(1_000, 150_000);
-            self.send(delay, Message::Heal(n));
-        }
-    }
-
-    /// All that the controller knew and waited for is gone; answers find nobody.
-    pub fn restart_controller(&mut self) {
-        self.note("controller restarts".to_owned());
-        self.fleet = Fleet::new(self.moment(), settings());
-        self.flows.clear();
-        self.newest.clear();
-        self.queue.retain(|_, message| {
-            !matches!(
-                message,
-                Message::Answer(..) | Message::Deleted(..) | Message::NotBegun(..) | Message::Deadline(_)
-            )
-        });
-    }
-
-    /// The end of all trouble: everybody lives and is connected, nothing new is asked for.
-    pub fn heal(&mut self) {
-        self.note("all is healed".to_owned());
-        self.quiet = true;
-        self.queue.retain(|_, message| !matches!(message, Message::Start(_) | Message::Heal(_)));
-        for n in 0..self.workers.len() {
-            self.workers[n].cut_off = false;
-            if !self.workers[n].alive {
-                let nonce = self.rng.next();
-                self.workers[n].start(self.now, nonce);
-            }
-        }
     }
 
     /// Whether a worker is still starting this session: it may fail by itself.
