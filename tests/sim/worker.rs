@@ -1,0 +1,132 @@
+//! The shadow model of a worker: what is really true. It guards its own capacity and one session per body.
+
+use std::collections::BTreeMap;
+
+use hydraneckwebrtc::core::fleet::wire::{Generation, Heartbeat, SessionBrief, Stamp, WorkerStatus};
+use hydraneckwebrtc::core::ids::{BodyAddr, SessionId, WorkerId};
+use hydraneckwebrtc::core::reason::EndReason;
+use hydraneckwebrtc::core::status::SessionStatus;
+
+pub const INTERVAL_MS: u64 = 10_000;
+/// `sessions.ended_window`
+const ENDED_WINDOW_MS: u64 = 900_000;
+
+#[derive(Clone)]
+pub struct Truth {
+    pub body: BodyAddr,
+    pub began: u64,
+    pub ended: Option<(u64, EndReason)>,
+}
+
+pub struct Worker {
+    pub id: WorkerId,
+    pub max: usize,
+    pub alive: bool,
+    /// Nothing passes between it and the controller.
+    pub cut_off: bool,
+    pub generation: Generation,
+    pub seq: u64,
+    pub next_beat: u64,
+    pub draining: bool,
+    /// Beats lost in a row.
+    pub lost: u32,
+    pub sessions: BTreeMap<SessionId, Truth>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Full,
+    BodyTaken,
+}
+
+impl Worker {
+    pub fn reachable(&self) -> bool {
+        self.alive && !self.cut_off
+    }
+
+    pub fn live(&self) -> impl Iterator<Item = (&SessionId, &Truth)> {
+        self.sessions.iter().filter(|(_, truth)| truth.ended.is_none())
+    }
+
+    pub fn begin(&mut self, now: u64, id: &SessionId, body: BodyAddr) -> Result<(), Refusal> {
+        if self.live().count() >= self.max {
+            return Err(Refusal::Full);
+        }
+        if self.live().any(|(_, truth)| truth.body == body) {
+            return Err(Refusal::BodyTaken);
+        }
+        assert!(!self.sessions.contains_key(id), "{id} was launched twice");
+        self.sessions.insert(id.clone(), Truth { body, began: now, ended: None });
+        self.next_beat = now;
+        Ok(())
+    }
+
+    /// Ends a live session; unknown and ended ones are ignored.
+    pub fn end(&mut self, now: u64, id: &SessionId, reason: EndReason) -> bool {
+        match self.sessions.get_mut(id) {
+            Some(truth) if truth.ended.is_none() => {
+                truth.ended = Some((now, reason));
+                self.next_beat = now;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub fn die(&mut self) {
+        self.alive = false;
+        self.sessions.clear();
+    }
+
+    pub fn start(&mut self, now: u64, nonce: u64) {
+        self.alive = true;
+        self.generation = Generation { boot_ms: now.max(self.generation.boot_ms + 1), nonce };
+        self.seq = 0;
+        self.draining = false;
+        self.next_beat = now;
+    }
+
+    /// What an answer of now carries: the last beat begun.
+    pub fn stamp(&self) -> Stamp {
+        Stamp { generation: self.generation, seq: self.seq }
+    }
+
+    pub fn beat(&mut self, now: u64) -> Heartbeat {
+        self.seq += 1;
+        self.next_beat = now + INTERVAL_MS;
+        self.sessions.retain(|_, truth| truth.ended.is_none_or(|(at, _)| at + ENDED_WINDOW_MS > now));
+        Heartbeat {
+            worker_id: self.id.clone(),
+            generation: self.generation,
+            seq: self.seq,
+            url: None,
+            port: 47990,
+            version: "1.0.0".to_owned(),
+            max: self.max as u32,
+            wireguard: true,
+            draining: self.draining,
+            stopping: false,
+            status: WorkerStatus::Ok,
+            interval_ms: INTERVAL_MS,
+            sessions: self.sessions.iter().map(|(id, truth)| brief(now, id, truth)).collect(),
+        }
+    }
+}
+
+fn brief(now: u64, id: &SessionId, truth: &Truth) -> SessionBrief {
+    let (status, reason, until) = match truth.ended {
+        Some((at, reason)) => (SessionStatus::Ended, Some(reason), at),
+        None => (SessionStatus::Streaming, None, now),
+    };
+    SessionBrief {
+        id: id.clone(),
+        body: truth.body,
+        status,
+        reason,
+        started_ms_ago: now - truth.began,
+        connections: 1,
+        experience: None,
+        district: None,
+        age_ms: until - truth.began,
+    }
+}

@@ -1,0 +1,332 @@
+//! Controller, model workers and the network between them, on a virtual clock. Everything random comes from one seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hydraneckwebrtc::core::fleet::wire::{Heartbeat, HeartbeatReply, Stamp};
+use hydraneckwebrtc::core::fleet::{BeatOutcome, Fleet, FleetSettings, Placed};
+use hydraneckwebrtc::core::ids::{BodyAddr, SessionId, WorkerId};
+use hydraneckwebrtc::core::reason::EndReason;
+use hydraneckwebrtc::core::time::Moment;
+
+use crate::rng::Rng;
+use crate::worker::{INTERVAL_MS, Refusal, Worker};
+
+const CREATE_TIMEOUT_MS: u64 = 45_000;
+pub const TIMEOUT_MS: u64 = 60_000;
+
+/// Which troubles a schedule may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weather {
+    /// None: messages are only reordered a little.
+    Calm,
+    /// Beats and answers lost, late and replayed; workers die and come back. No side is ever cut off for long.
+    Lossy,
+    /// Also partitions and controller restarts.
+    Storm,
+}
+
+pub enum Message {
+    Beat(Heartbeat),
+    BeatReply(usize, u64, HeartbeatReply),
+    Create(Placed),
+    /// The worker could not be reached, or refused before it began.
+    NotBegun(Placed, Option<Refusal>),
+    /// The worker finishes what it began, well or badly.
+    Finish(usize, u64, Placed, bool),
+    Answer(Placed, bool, Stamp),
+    /// The create's own deadline.
+    Deadline(SessionId),
+    Deleted(SessionId, Stamp),
+    Start(usize),
+    Heal(usize),
+}
+
+pub struct World {
+    pub now: u64,
+    pub rng: Rng,
+    pub weather: Weather,
+    pub fleet: Fleet,
+    pub workers: Vec<Worker>,
+    pub trace: Vec<String>,
+    /// Creates that the controller waits for.
+    pub flows: BTreeMap<SessionId, Placed>,
+    pub quiet: bool,
+    pub queue: BTreeMap<(u64, u64), Message>,
+    serial: u64,
+    /// Newest beat that this controller process has taken, per worker.
+    pub newest: BTreeMap<WorkerId, Stamp>,
+    pub refusals: Vec<Refusal>,
+    pub created: usize,
+    pub stale: usize,
+    /// Bodies with two live sessions when all was healed.
+    pub rivals: usize,
+}
+
+pub fn settings() -> FleetSettings {
+    FleetSettings {
+        heartbeat_interval: Duration::from_millis(INTERVAL_MS),
+        heartbeat_timeout: Duration::from_millis(TIMEOUT_MS),
+        create_timeout: Duration::from_millis(CREATE_TIMEOUT_MS),
+        wireguard_networks: Vec::new(),
+    }
+}
+
+impl World {
+    pub fn new(seed: u64, weather: Weather) -> World {
+        let mut rng = Rng::new(seed);
+        let now = 1_000_000;
+        let count = rng.within(1, 4);
+        let workers = (0..count).map(|n| model_worker(n, now, &mut rng)).collect();
+        World {
+            now,
+            rng,
+            weather,
+            fleet: Fleet::new(Moment(now), settings()),
+            workers,
+            trace: Vec::new(),
+            flows: BTreeMap::new(),
+            quiet: false,
+            queue: BTreeMap::new(),
+            serial: 0,
+            newest: BTreeMap::new(),
+            refusals: Vec::new(),
+            created: 0,
+            stale: 0,
+            rivals: 0,
+        }
+    }
+
+    pub fn moment(&self) -> Moment {
+        Moment(self.now)
+    }
+
+    pub fn note(&mut self, text: String) {
+        self.trace.push(format!("{} {text}", self.now));
+    }
+
+    pub fn send(&mut self, delay: u64, message: Message) {
+        self.serial += 1;
+        self.queue.insert((self.now + delay, self.serial), message);
+    }
+
+    fn stormy(&self, from: Weather, percent: u64, rng_roll: u64) -> bool {
+        !self.quiet && self.weather >= from && rng_roll % 100 < percent
+    }
+
+    pub fn roll(&mut self, from: Weather, percent: u64) -> bool {
+        let roll = self.rng.next();
+        self.stormy(from, percent, roll)
+    }
+
+    /// Lets `ms` pass: beats are sent and messages arrive in order of time.
+    pub fn pass(&mut self, ms: u64) {
+        let until = self.now + ms;
+        loop {
+            let beat = self.workers.iter().filter(|w| w.alive).map(|w| w.next_beat).min();
+            let message = self.queue.keys().next().map(|(at, _)| *at);
+            let Some(next) = beat.into_iter().chain(message).min().filter(|at| *at <= until) else { break };
+            self.now = self.now.max(next);
+            if beat == Some(next) {
+                self.send_beats();
+            } else if let Some((_, message)) = self.queue.pop_first() {
+                self.deliver(message);
+            }
+        }
+        self.now = until;
+        self.fleet.tick(Moment(until));
+    }
+
+    fn send_beats(&mut self) {
+        for n in 0..self.workers.len() {
+            if !self.workers[n].alive || self.workers[n].next_beat > self.now {
+                continue;
+            }
+            let beat = self.workers[n].beat(self.now);
+            let bounded = self.weather == Weather::Storm || self.workers[n].lost < 2;
+            if self.workers[n].cut_off || (bounded && self.roll(Weather::Lossy, 15)) {
+                self.workers[n].lost += 1;
+                continue;
+            }
+            self.workers[n].lost = 0;
+            let delay = if self.roll(Weather::Lossy, 10) { 8_000 } else { 300 };
+            let delay = self.rng.within(1, delay);
+            if self.roll(Weather::Lossy, 10) {
+                let again = self.rng.within(1, 30_000);
+                self.send(again, Message::Beat(beat.clone()));
+            }
+            self.send(delay, Message::Beat(beat));
+        }
+    }
+
+    fn deliver(&mut self, message: Message) {
+        match message {
+            Message::Beat(beat) => self.hear(beat),
+            Message::BeatReply(n, boot, reply) => self.obey(n, boot, reply),
+            Message::Create(placed) => self.begin(placed),
+            Message::NotBegun(placed, refusal) => self.not_begun(placed, refusal),
+            Message::Finish(n, boot, placed, well) => self.finish(n, boot, placed, well),
+            Message::Answer(placed, well, stamp) => self.answered(placed, well, stamp),
+            Message::Deadline(id) => {
+                if self.flows.remove(&id).is_some() {
+                    self.note(format!("{id} abandoned"));
+                    self.fleet.abandon(&id);
+                }
+            }
+            Message::Deleted(id, stamp) => {
+                self.fleet.ended(self.moment(), &id, EndReason::Deleted, stamp);
+            }
+            Message::Start(n) => {
+                let nonce = self.rng.next();
+                self.note(format!("worker {n} starts"));
+                self.workers[n].start(self.now, nonce);
+            }
+            Message::Heal(n) => self.workers[n].cut_off = false,
+        }
+    }
+
+    fn hear(&mut self, beat: Heartbeat) {
+        let stale = self.newest.get(&beat.worker_id).is_some_and(|newest| beat.stamp() <= *newest);
+        let before = stale.then(|| format!("{:?}", self.fleet));
+        let outcome = self.fleet.heartbeat(self.moment(), &beat, IpAddr::from([127, 0, 0, 1]));
+        if let Some(before) = before {
+            self.stale += 1;
+            assert_eq!(outcome, BeatOutcome::Stale);
+            assert_eq!(before, format!("{:?}", self.fleet), "a stale beat changed something");
+            return;
+        }
+        let BeatOutcome::Accepted(reply, news) = outcome else { panic!("{outcome:?} for {beat:?}") };
+        self.newest.insert(beat.worker_id.clone(), beat.stamp());
+        self.note(format!("beat {} {:?} {news:?} {:?}", beat.worker_id, beat.seq, reply.end));
+        if let Some(n) = self.workers.iter().position(|worker| worker.id == beat.worker_id) {
+            let delay = self.rng.within(1, 200);
+            self.send(delay, Message::BeatReply(n, beat.generation.boot_ms, reply));
+        }
+    }
+
+    fn obey(&mut self, n: usize, boot: u64, reply: HeartbeatReply) {
+        let now = self.now;
+        let worker = &mut self.workers[n];
+        if !worker.reachable() || worker.generation.boot_ms != boot || !reply.accepted {
+            return;
+        }
+        worker.draining = reply.draining;
+        let ended: Vec<_> =
+            reply.end.into_iter().filter(|order| worker.end(now, &order.session_id, order.reason)).collect();
+        for order in ended {
+            self.note(format!("{} ends as {} by order", order.session_id, order.reason));
+        }
+    }
+
+    pub fn index(&self, id: &WorkerId) -> usize {
+        self.workers.iter().position(|worker| worker.id == *id).expect("the fleet made up a worker")
+    }
+
+    fn begin(&mut self, placed: Placed) {
+        let n = self.index(&placed.worker);
+        if !self.workers[n].reachable() {
+            let delay = self.rng.within(1, 5_000);
+            return self.send(delay, Message::NotBegun(placed, None));
+        }
+        if let Err(refusal) = self.workers[n].begin(self.now, &placed.session_id, placed.body) {
+            let delay = self.rng.within(1, 200);
+            return self.send(delay, Message::NotBegun(placed, Some(refusal)));
+        }
+        self.note(format!("{} begins on {}", placed.session_id, placed.worker));
+        self.created += 1;
+        let delay = self.rng.within(50, 20_000);
+        let well = self.rng.chance(85);
+        let boot = self.workers[n].generation.boot_ms;
+        self.send(delay, Message::Finish(n, boot, placed, well));
+    }
+
+    fn not_begun(&mut self, placed: Placed, refusal: Option<Refusal>) {
+        if self.flows.remove(&placed.session_id).is_none() {
+            return;
+        }
+        self.note(format!("{} not begun on {}: {refusal:?}", placed.session_id, placed.worker));
+        let taken = refusal == Some(Refusal::BodyTaken);
+        self.refusals.extend(refusal);
+        if taken {
+            self.fleet.release(&placed.session_id);
+        } else if let Ok(next) = self.fleet.try_next(self.moment(), &placed.session_id) {
+            assert_ne!(next.worker, placed.worker, "the same worker again");
+            self.launch(next);
+        }
+    }
+
+    fn finish(&mut self, n: usize, boot: u64, placed: Placed, well: bool) {
+        let now = self.now;
+        let worker = &mut self.workers[n];
+        if !worker.alive || worker.generation.boot_ms != boot {
+            let delay = self.rng.within(1, 200);
+            return self.send(delay, Message::Deadline(placed.session_id)); // the connection broke
+        }
+        if !well {
+            worker.end(now, &placed.session_id, EndReason::CreateFailed);
+        }
+        let well = worker.live().any(|(id, _)| *id == placed.session_id);
+        let stamp = worker.stamp();
+        if worker.cut_off || self.roll(Weather::Lossy, 10) {
+            return; // lost: the controller's deadline fires
+        }
+        let delay = if self.roll(Weather::Lossy, 10) { 40_000 } else { 300 };
+        let delay = self.rng.within(1, delay);
+        self.send(delay, Message::Answer(placed, well, stamp));
+    }
+
+    fn answered(&mut self, placed: Placed, well: bool, stamp: Stamp) {
+        // An answer after the create's deadline is fed in as well: it must not corrupt anything.
+        let waited_for = self.flows.remove(&placed.session_id).is_some();
+        self.note(format!("{} answered {well}, waited for: {waited_for}", placed.session_id));
+        if well {
+            self.fleet.confirm(self.moment(), &placed, stamp);
+        } else {
+            self.fleet.ended(self.moment(), &placed.session_id, EndReason::CreateFailed, stamp);
+        }
+    }
+
+    pub fn launch(&mut self, placed: Placed) {
+        let view = self.fleet.worker(self.moment(), &placed.worker).expect("placed on a worker nobody knows");
+        assert!(view.active + view.reserved <= view.max, "placed beyond capacity: {view:?}");
+        self.note(format!("{} placed on {}", placed.session_id, placed.worker));
+        self.flows.insert(placed.session_id.clone(), placed.clone());
+        self.send(CREATE_TIMEOUT_MS, Message::Deadline(placed.session_id.clone()));
+        let delay = self.rng.within(1, 300);
+        self.send(delay, Message::Create(placed));
+    }
+
+    /// Whether a worker is still starting this session: it may fail by itself.
+    pub fn under_way(&self, id: &SessionId) -> bool {
+        (self.queue.values())
+            .any(|message| matches!(message, Message::Finish(_, _, placed, _) if placed.session_id == *id))
+    }
+
+    /// Live sessions by body, as they really are.
+    pub fn truth(&self) -> BTreeMap<BodyAddr, BTreeSet<SessionId>> {
+        let mut bodies: BTreeMap<BodyAddr, BTreeSet<SessionId>> = BTreeMap::new();
+        for (id, truth) in self.workers.iter().flat_map(Worker::live) {
+            bodies.entry(truth.body).or_default().insert(id.clone());
+        }
+        bodies
+    }
+}
+
+fn model_worker(n: u64, now: u64, rng: &mut Rng) -> Worker {
+    let mut worker = Worker {
+        id: format!("w{n}").parse().expect("a good name"),
+        max: rng.within(1, 4) as usize,
+        alive: true,
+        cut_off: false,
+        generation: Default::default(),
+        seq: 0,
+        next_beat: 0,
+        draining: false,
+        lost: 0,
+        sessions: BTreeMap::new(),
+    };
+    worker.start(now - rng.within(0, 5_000), rng.next());
+    worker.next_beat = now + rng.within(0, INTERVAL_MS);
+    worker
+}
