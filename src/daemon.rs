@@ -6,13 +6,15 @@
 //!     └─ SIGHUP: reload, goes on
 //! ```
 
+use std::fmt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use crate::cli::{ConfigOrigin, RunError};
-use crate::config::settings::Settings;
-use crate::config::{Environment, reload};
+use crate::config::settings::{ListenAddress, Role, Settings};
+use crate::config::{self, Environment, Source, reload};
+use crate::host::crypto;
 use crate::host::notify::{self, Notifier};
 use crate::host::pulse::Pulses;
 use crate::host::signals::{Signal, SignalThread};
@@ -22,6 +24,53 @@ const RUNNING_TICK: Duration = Duration::from_secs(1);
 
 /// Between two looks while draining, so that the last session's end is the process's end.
 const DRAINING_TICK: Duration = Duration::from_millis(50);
+
+/// Why a role ended badly, and what to do. Exit status 1.
+#[derive(Clone, Debug)]
+pub struct RunError(pub String);
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for RunError {}
+
+/// What `demo` was asked for.
+#[derive(Clone, Debug)]
+pub struct DemoOptions {
+    /// Where the controller listens.
+    pub listen: ListenAddress,
+    /// Relay-only WebRTC in the page.
+    pub force_relay: bool,
+    /// The environment, for the roles.
+    pub environment: Environment,
+}
+
+/// Where the settings came from, to read them again on SIGHUP.
+#[derive(Clone, Debug)]
+pub struct ConfigOrigin {
+    /// The file.
+    pub path: PathBuf,
+    /// The environment the process was started with.
+    pub environment: Environment,
+    /// The role that runs.
+    pub role: Role,
+}
+
+impl ConfigOrigin {
+    /// Reads the configuration again, with the same environment. The text may have several lines.
+    pub fn reload(&self) -> Result<Settings, String> {
+        let source = Source::read(&self.path, self.environment.clone())?;
+        config::load(&source, self.role).map_err(|problems| problems.to_string())
+    }
+
+    /// The environment the process was started with.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+}
 
 /// A role that runs.
 pub trait Running {
@@ -57,10 +106,13 @@ pub struct Daemon {
 impl Daemon {
     /// Starts the `signals` thread and finds systemd.
     pub fn start(environment: &Environment) -> Result<Daemon, RunError> {
+        crypto::install();
         let (sender, signals) = crossbeam_channel::unbounded();
         let fail = |what: &str, error: std::io::Error| RunError(format!("{what}: {error}"));
-        let signal_thread = SignalThread::start(sender).map_err(|error| fail("cannot watch signals", error))?;
-        let notifier = Notifier::new(environment).map_err(|error| fail("cannot reach $NOTIFY_SOCKET", error))?;
+        let signal_thread =
+            SignalThread::start(sender).map_err(|error| fail("cannot watch signals", error))?;
+        let notifier =
+            Notifier::new(environment).map_err(|error| fail("cannot reach $NOTIFY_SOCKET", error))?;
         let watchdog = notify::watchdog_interval(environment, std::process::id());
         Ok(Daemon { notifier, signals, signal_thread, pulses: Pulses::new(), watchdog })
     }

@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::api::server::{ApiServer, Beat, Service};
-use crate::cli::RunError;
 use crate::config::settings::{Listen, Settings};
+use crate::daemon::RunError;
 use crate::edge::router::Router;
 use crate::edge::{Edge, EdgeConfig};
 use crate::host::private_dir::PrivateDir;

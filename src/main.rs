@@ -2,29 +2,36 @@
 
 use std::process::ExitCode;
 
-use hydraneckwebrtc::cli::{self, Call, ConfigOrigin, DemoOptions, Roles, RunError};
+use hydraneckwebrtc::cli::{self, Call, Roles};
 use hydraneckwebrtc::config::Environment;
 use hydraneckwebrtc::config::settings::Settings;
+use hydraneckwebrtc::daemon::{ConfigOrigin, DemoOptions, RunError};
+use hydraneckwebrtc::{controller, demo, worker};
 
-struct Unwired;
+struct ThisProgram;
 
-impl Roles for Unwired {
-    fn controller(&self, _: Settings, _: ConfigOrigin) -> Result<(), RunError> {
-        Err(RunError("not wired".into()))
+impl Roles for ThisProgram {
+    fn controller(&self, settings: Settings, origin: ConfigOrigin) -> Result<(), RunError> {
+        controller::run(settings, &origin)
     }
-    fn worker(&self, _: Settings, _: ConfigOrigin) -> Result<(), RunError> {
-        Err(RunError("not wired".into()))
+
+    fn worker(&self, settings: Settings, origin: ConfigOrigin) -> Result<(), RunError> {
+        worker::run(settings, &origin)
     }
-    fn demo(&self, _: DemoOptions) -> Result<(), RunError> {
-        Err(RunError("not wired".into()))
+
+    fn demo(&self, options: DemoOptions) -> Result<(), RunError> {
+        demo::role::run(&options)
     }
 }
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
-    let _called_as = cli::program_name(&arguments.next().unwrap_or_default());
+    // The demo starts this very program as its stand-ins, by links of other names.
+    if let Some(exit) = demo::run_as(&arguments.next().unwrap_or_default()) {
+        return exit;
+    }
     let environment = Environment::new(std::env::vars_os());
     let (stdout, stderr) = (&mut std::io::stdout(), &mut std::io::stderr());
     let call = Call { arguments: arguments.collect(), environment, stdout, stderr };
-    cli::run(call, &Unwired).into()
+    cli::run(call, &ThisProgram).into()
 }

@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::fs;
 use std::process::Command;
 
-use hydraneckwebrtc::cli::{self, Call, ConfigOrigin, DemoOptions, Exit, Roles, RunError};
+use hydraneckwebrtc::cli::{self, Call, Exit, Roles};
 use hydraneckwebrtc::config::Environment;
 use hydraneckwebrtc::config::settings::{Log, LogFormat, Settings};
+use hydraneckwebrtc::daemon::{ConfigOrigin, DemoOptions, RunError};
 use hydraneckwebrtc::logging;
 
 /// Notes what it was asked for.

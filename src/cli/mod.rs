@@ -6,13 +6,13 @@ mod parse;
 mod verbs;
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::config::settings::{Listen, ListenAddress, Role, Settings};
 use crate::config::{self, Environment, Mode, Source};
+use crate::daemon::{ConfigOrigin, DemoOptions, RunError};
 use crate::logging;
 use parse::{Parsed, Request};
 
@@ -25,48 +25,6 @@ pub trait Roles {
     /// Runs the demonstration until it is told to stop.
     fn demo(&self, options: DemoOptions) -> Result<(), RunError>;
 }
-
-/// Why a role ended badly, and what to do. Exit status 1.
-#[derive(Clone, Debug)]
-pub struct RunError(pub String);
-
-/// What `demo` was asked for.
-#[derive(Clone, Debug)]
-pub struct DemoOptions {
-    /// Where the controller listens.
-    pub listen: ListenAddress,
-    /// The environment, for the roles.
-    pub environment: Environment,
-}
-
-/// Where the settings came from, to read them again on SIGHUP.
-#[derive(Clone, Debug)]
-pub struct ConfigOrigin {
-    path: PathBuf,
-    environment: Environment,
-    role: Role,
-}
-
-impl ConfigOrigin {
-    /// Reads the configuration again, with the same environment. The text may have several lines.
-    pub fn reload(&self) -> Result<Settings, String> {
-        let source = Source::read(&self.path, self.environment.clone())?;
-        config::load(&source, self.role).map_err(|problems| problems.to_string())
-    }
-
-    /// The environment the process was started with.
-    pub fn environment(&self) -> &Environment {
-        &self.environment
-    }
-}
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for RunError {}
 
 /// Exit statuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +106,7 @@ fn perform(
     match parsed.request {
         Request::Help(verb) => say(stdout, &verbs::help(verb)),
         Request::Version => say(stdout, &format!("hydraneckwebrtc {}\n", env!("CARGO_PKG_VERSION"))),
-        Request::Demo => demo(parsed.listen, environment, roles),
+        Request::Demo => demo(&parsed, environment, roles),
         Request::Run(role) => run_role(role, parsed.config, environment, roles),
         Request::Validate => {
             let (source, settings) = checked(&parsed, environment)?;
@@ -182,10 +140,10 @@ fn verdict(path: &Path, settings: &Settings) -> String {
     text
 }
 
-fn demo(listen: Option<ListenAddress>, environment: Environment, roles: &dyn Roles) -> Result<(), Failed> {
-    let listen = listen.unwrap_or(ListenAddress { host: Some([127, 0, 0, 1].into()), port: 0 });
+fn demo(parsed: &Parsed, environment: Environment, roles: &dyn Roles) -> Result<(), Failed> {
+    let listen = parsed.listen.unwrap_or(ListenAddress { host: Some([127, 0, 0, 1].into()), port: 0 });
     logging::start(&config::settings::Log::default(), &environment);
-    Ok(roles.demo(DemoOptions { listen, environment })?)
+    Ok(roles.demo(DemoOptions { listen, force_relay: parsed.force_relay, environment })?)
 }
 
 fn run_role(

@@ -36,13 +36,16 @@ pub struct Parsed {
     pub role: Option<Role>,
     /// `--listen`
     pub listen: Option<ListenAddress>,
+    /// `--force-relay`
+    pub force_relay: bool,
 }
 
 /// Parses the arguments (without the program's name).
 pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, String> {
     let mut parser = Parser::from_args(arguments);
     let mut verb: Option<&'static Verb> = None;
-    let mut parsed = Parsed { request: Request::Help(None), config: None, role: None, listen: None };
+    let mut parsed =
+        Parsed { request: Request::Help(None), config: None, role: None, listen: None, force_relay: false };
     while let Some(argument) = parser.next().map_err(usage)? {
         match argument {
             Arg::Long("help") | Arg::Short('h') => {
@@ -53,7 +56,8 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, String> {
             }
             Arg::Long(name) => {
                 let flag = find_flag(verb, name)?;
-                let value = parser.value().map_err(usage)?;
+                let value =
+                    if flag.value.is_empty() { OsString::new() } else { parser.value().map_err(usage)? };
                 set(&mut parsed, flag, value)?;
             }
             Arg::Short(letter) => return Err(usage(format!("unknown flag -{}", letter.escape_default()))),
@@ -99,6 +103,7 @@ fn set(parsed: &mut Parsed, flag: &Flag, value: OsString) -> Result<(), String> 
                 _ => return Err(usage("--role is controller or worker")),
             });
         }
+        Sets::ForceRelay => parsed.force_relay = true,
         Sets::Listen => {
             let address = listen_address(&text);
             parsed.listen = Some(address.ok_or_else(|| usage("--listen is an address like 127.0.0.1:8080"))?);

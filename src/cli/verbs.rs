@@ -28,6 +28,13 @@ pub struct Flag {
     pub sets: Sets,
 }
 
+impl Flag {
+    /// The flag as help shows it.
+    fn shown(&self) -> String {
+        format!("--{} {}", self.name, self.value).trim_end().to_owned()
+    }
+}
+
 /// What a flag sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sets {
@@ -37,6 +44,8 @@ pub enum Sets {
     Role,
     /// The address of `demo`.
     Listen,
+    /// The relay policy of `demo`. Takes no value.
+    ForceRelay,
 }
 
 const CONFIG: Flag = Flag {
@@ -60,6 +69,13 @@ const LISTEN: Flag = Flag {
     sets: Sets::Listen,
 };
 
+const FORCE_RELAY: Flag = Flag {
+    name: "force-relay",
+    value: "",
+    about: "force relay-only WebRTC in the page, as a real worker does; the demo's media does not need it",
+    sets: Sets::ForceRelay,
+};
+
 /// Every verb, in the order of the help.
 pub const VERBS: &[Verb] = &[
     Verb {
@@ -78,7 +94,7 @@ pub const VERBS: &[Verb] = &[
         name: "demo",
         about: "controller, worker and a simulated body in one process; prints a URL that plays video",
         request: Request::Demo,
-        flags: &[LISTEN],
+        flags: &[LISTEN, FORCE_RELAY],
     },
     Verb {
         name: "validate",
@@ -131,7 +147,7 @@ fn program_help() -> String {
 }
 
 fn verb_help(verb: &Verb) -> String {
-    let flags: String = verb.flags.iter().map(|flag| format!(" [--{} {}]", flag.name, flag.value)).collect();
+    let flags: String = verb.flags.iter().map(|flag| format!(" [{}]", flag.shown())).collect();
     let operand = if verb.name == "help" { " [VERB]" } else { "" };
     let mut text = format!(
         "hydraneckwebrtc {}: {}\n\nUsage: hydraneckwebrtc {}{flags}{operand}\n",
@@ -141,7 +157,7 @@ fn verb_help(verb: &Verb) -> String {
         text.push_str("\nFlags:\n");
     }
     for flag in verb.flags {
-        text.push_str(&format!("  {:<18} {}\n", format!("--{} {}", flag.name, flag.value), flag.about));
+        text.push_str(&format!("  {:<18} {}\n", flag.shown(), flag.about));
     }
     text
 }

@@ -131,7 +131,9 @@ impl Dispatcher {
                     reply.error_text()
                 );
                 let _ = match reply.stamp {
-                    Some(stamp) => self.fleet.send(Ask::Ended(create.id.clone(), EndReason::CreateFailed, stamp)),
+                    Some(stamp) => {
+                        self.fleet.send(Ask::Ended(create.id.clone(), EndReason::CreateFailed, stamp))
+                    }
                     // Refused before it began: nothing to remember.
                     None => self.fleet.send(Ask::Release(create.id.clone())),
                 };
@@ -144,7 +146,11 @@ impl Dispatcher {
         let (answer, stands) = crossbeam_channel::bounded(1);
         let _ = self.fleet.send(Ask::Confirm(placed.clone(), stamp, answer));
         if !stands.recv().unwrap_or(false) {
-            return Answer::error(502, "session ended", "it started, and ended before it could be handed out");
+            return Answer::error(
+                502,
+                "session ended",
+                "it started, and ended before it could be handed out",
+            );
         }
         log::info!("[controller] session {} runs on worker {}", create.id, placed.worker);
         let created = Created {
@@ -183,13 +189,16 @@ impl Dispatcher {
             }
             Err(CallError::NotReached(why) | CallError::Lost(why)) => {
                 let _ = self.fleet.send(Ask::Condemn(id.clone(), reason));
-                refusals::worker_unreachable(&format!("{why}; the session is ended as soon as its worker answers"))
+                refusals::worker_unreachable(&format!(
+                    "{why}; the session is ended as soon as its worker answers"
+                ))
             }
         }
     }
 
     fn inspect(&self, id: &SessionId, url: &str, base_url: &str) -> Option<Answer> {
-        let mut reply = self.client.inspect(url, id, INSPECT_TIMEOUT).ok().filter(|reply| reply.status == 200)?;
+        let mut reply =
+            self.client.inspect(url, id, INSPECT_TIMEOUT).ok().filter(|reply| reply.status == 200)?;
         reply.body["stream_url"] = Value::String(format!("{base_url}/session/{}/", id.expose()));
         Some(pass_on(reply))
     }

@@ -99,8 +99,17 @@ impl FleetThread {
     ) -> FleetThread {
         let fleet = Fleet::new(clock.now(), settings);
         let (addresses, waiting) = (HashMap::new(), Vec::new());
-        let thread =
-            FleetThread { fleet, addresses, waiting, max_waiting, closing: false, jobs, published, clock, beat };
+        let thread = FleetThread {
+            fleet,
+            addresses,
+            waiting,
+            max_waiting,
+            closing: false,
+            jobs,
+            published,
+            clock,
+            beat,
+        };
         thread.publish();
         thread
     }
@@ -131,7 +140,9 @@ impl FleetThread {
     fn take(&mut self, ask: Ask) {
         let now = self.clock.now();
         match ask {
-            Ask::Heartbeat(beat, source, address, responder) => self.heartbeat(&beat, source, address, responder),
+            Ask::Heartbeat(beat, source, address, responder) => {
+                self.heartbeat(&beat, source, address, responder)
+            }
             Ask::Create(create) => self.create(create),
             Ask::TryNext(id, reply) => {
                 let _ = reply.send(self.fleet.try_next(now, &id));
@@ -184,8 +195,12 @@ impl FleetThread {
         };
         match self.fleet.reserve(self.clock.now(), &spec) {
             Ok(placed) => self.dispatch(Job::Create(create, placed)),
-            Err(Refused::MustEnd { session_id, url, .. }) => self.dispatch(Job::Replace(create, session_id, url)),
-            Err(Refused::Settling { .. }) if self.waiting.len() < self.max_waiting => self.waiting.push(create),
+            Err(Refused::MustEnd { session_id, url, .. }) => {
+                self.dispatch(Job::Replace(create, session_id, url))
+            }
+            Err(Refused::Settling { .. }) if self.waiting.len() < self.max_waiting => {
+                self.waiting.push(create)
+            }
             Err(refused) => create.responder.send(refusals::create(&refused)),
         }
     }
@@ -222,7 +237,8 @@ impl FleetThread {
     fn publish(&self) {
         let now = self.clock.now();
         let sessions = self.fleet.sessions(now);
-        let routes = sessions.iter().filter_map(|session| Some((session.id.clone(), self.target(&session.id)?)));
+        let routes =
+            sessions.iter().filter_map(|session| Some((session.id.clone(), self.target(&session.id)?)));
         self.published.set(Snapshot {
             taken: now,
             routes: routes.collect(),
@@ -248,7 +264,9 @@ impl FleetThread {
 fn tell(news: &[FleetEvent]) {
     for event in news {
         match event {
-            FleetEvent::SessionLost(..) | FleetEvent::ReservationExpired(..) | FleetEvent::WorkerRestarted(..) => {
+            FleetEvent::SessionLost(..)
+            | FleetEvent::ReservationExpired(..)
+            | FleetEvent::WorkerRestarted(..) => {
                 log::warn!("[controller] {event}");
             }
             _ => log::info!("[controller] {event}"),

@@ -24,11 +24,10 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::api::server::ApiServer;
-use crate::cli::{ConfigOrigin, RunError};
 use crate::config::live::Live;
 use crate::config::settings::Settings;
 use crate::core::fleet::FleetSettings;
-use crate::daemon::{Daemon, Running};
+use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
 use crate::edge::Edge;
 use crate::front;
 use crate::host::clock::Clock;

@@ -41,8 +41,12 @@ pub fn heartbeat(refusal: BeatRefusal) -> Answer {
 
 /// Too much is under way.
 pub fn busy(pause: Duration) -> Answer {
-    Answer::error(503, "too many requests under way", "every dispatch thread is busy and the queue is full; try again")
-        .retry_after(pause)
+    Answer::error(
+        503,
+        "too many requests under way",
+        "every dispatch thread is busy and the queue is full; try again",
+    )
+    .retry_after(pause)
 }
 
 /// We are going down.

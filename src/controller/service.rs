@@ -182,16 +182,13 @@ impl ControllerService {
 
     fn delete(&self, call: &Call, responder: Responder) {
         let snapshot = self.published.get();
-        let id = parse(call);
-        match id.as_ref().and_then(|id| snapshot.routes.get(id)) {
-            Some(Target { reach: Some(Reach { url, .. }), .. }) => {
-                let url = url.clone();
-                id.into_iter().for_each(|id| self.submit(Job::Delete(id, url, responder)));
+        let found = parse(call).and_then(|id| Some((snapshot.routes.get(&id)?, id)));
+        match found {
+            Some((Target { reach: Some(Reach { url, .. }), .. }, id)) => {
+                self.submit(Job::Delete(id, url.clone(), responder));
             }
-            Some(Target { worker, reach: None }) => {
-                id.into_iter().for_each(|id| {
-                    let _ = self.fleet.send(Ask::Condemn(id, EndReason::Deleted));
-                });
+            Some((Target { worker, reach: None }, id)) => {
+                let _ = self.fleet.send(Ask::Condemn(id, EndReason::Deleted));
                 let detail = format!("worker {worker} is down; the session is ended as soon as it answers");
                 responder.send(refusals::worker_unreachable(&detail));
             }
@@ -207,8 +204,10 @@ impl ControllerService {
 
     fn unknown(&self, snapshot: &Snapshot, now: Moment) -> Answer {
         match snapshot.settling(now) {
-            Some(left) => Answer::error(503, "controller has just started", "sessions are not known yet; ask again")
-                .retry_after(left),
+            Some(left) => {
+                Answer::error(503, "controller has just started", "sessions are not known yet; ask again")
+                    .retry_after(left)
+            }
             None => Answer::error(404, "no such session", "it ended, or never existed"),
         }
     }
@@ -222,7 +221,9 @@ fn resolve(url: &str) -> Option<SocketAddr> {
     let authority = url.strip_prefix("http://")?;
     let with_port = match authority.parse::<SocketAddr>() {
         Ok(address) => return Some(address),
-        Err(_) if authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => authority.into(),
+        Err(_) if authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => {
+            authority.into()
+        }
         Err(_) => format!("{authority}:80"),
     };
     with_port.to_socket_addrs().ok()?.next()

@@ -79,13 +79,20 @@ impl WorkerClient {
         request: &CreateRequest,
         limit: Duration,
     ) -> Result<Reply, CallError> {
-        let call = self.agent.post(format!("{url}/api/v1/sessions")).header(stamp_field::SESSION_ID, id.expose());
+        let call =
+            self.agent.post(format!("{url}/api/v1/sessions")).header(stamp_field::SESSION_ID, id.expose());
         let call = call.header("Authorization", self.bearer()).config().timeout_global(Some(limit)).build();
         read(call.send_json(request.to_json()))
     }
 
     /// Ends a session.
-    pub fn delete(&self, url: &str, id: &SessionId, reason: EndReason, limit: Duration) -> Result<Reply, CallError> {
+    pub fn delete(
+        &self,
+        url: &str,
+        id: &SessionId,
+        reason: EndReason,
+        limit: Duration,
+    ) -> Result<Reply, CallError> {
         let call = self.agent.delete(format!("{url}/api/v1/sessions/{}", id.expose()));
         let call = call.header(stamp_field::END_REASON, reason.code()).header("Authorization", self.bearer());
         read(call.config().timeout_global(Some(limit)).build().call())
@@ -104,7 +111,8 @@ impl WorkerClient {
 
 fn read(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Reply, CallError> {
     let mut response = sent.map_err(classify)?;
-    let field = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let field =
+        |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let (stamp, retry_after) = (field(stamp_field::STAMP), field("Retry-After"));
     let status = response.status().as_u16();
     let body = match status {

@@ -3,18 +3,17 @@
 //! Nothing below this module may use a clock, a socket, a thread, a file, the environment or randomness;
 //! `tests/rules` reads the sources and enforces it.
 
+pub mod csp;
 pub mod dial_policy;
 pub mod expiry;
 pub mod fleet;
-pub mod ids;
-pub mod rate_limit;
-pub mod csp;
 pub mod html_inject;
 pub mod http_body;
 pub mod http_date;
 pub mod http_head;
 pub mod ids;
 pub mod log_limit;
+pub mod rate_limit;
 pub mod reason;
 pub mod restart;
 pub mod routing;

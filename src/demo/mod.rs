@@ -9,8 +9,10 @@
 //! becomes one of them when it is started under its name ([`run_as`]), through the links that
 //! [`install::create`] makes. So `demo` needs nothing but the one binary.
 //!
-//! Never: nothing outside `demo` and tests may depend on this module, and the stand-ins never use a module of the
-//! product, so that a mistake there cannot hide itself here.
+//! The verb itself is [`role`], with its way back, [`door`].
+//!
+//! Never: nothing outside `demo` and tests may depend on the stand-ins, and they never use a module of the product, so
+//! that a mistake there cannot hide itself here.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -18,8 +20,10 @@ use std::process::ExitCode;
 
 pub mod body;
 pub mod clip;
+pub mod door;
 pub mod faults;
 pub mod install;
+pub mod role;
 pub mod streamer;
 pub mod web_server;
 

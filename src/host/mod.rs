@@ -1,6 +1,7 @@
 //! The operating system: processes, directories, clocks, signals, systemd, progress of threads. No policy.
 
 pub mod clock;
+pub mod crypto;
 pub mod disk;
 pub mod entropy;
 pub mod join;

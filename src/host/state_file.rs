@@ -19,7 +19,11 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
         Ok(value) => Ok(Some(value)),
         Err(error) => {
             let aside = path.with_extension("unreadable");
-            log::warn!("[state] {} is unreadable ({error}); set aside as {}", path.display(), aside.display());
+            log::warn!(
+                "[state] {} is unreadable ({error}); set aside as {}",
+                path.display(),
+                aside.display()
+            );
             fs::rename(path, aside)?;
             Ok(None)
         }

@@ -172,7 +172,8 @@ impl Board {
 
     /// Every card, oldest first.
     pub fn all(&self) -> Vec<Arc<Card>> {
-        let mut cards: Vec<_> = self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let mut cards: Vec<_> =
+            self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         cards.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
         cards
     }

@@ -44,7 +44,15 @@ impl ChildLog {
     pub fn new(directory: PrivateDir, cap: u64) -> Result<ChildLog, DirError> {
         let file = Some(directory.create_file(LOG_NAME)?);
         let half_cap = (cap / 2).max(1);
-        Ok(ChildLog { directory, file, pipe: None, half_cap, written: 0, tail: VecDeque::new(), partial: Vec::new() })
+        Ok(ChildLog {
+            directory,
+            file,
+            pipe: None,
+            half_cap,
+            written: 0,
+            tail: VecDeque::new(),
+            partial: Vec::new(),
+        })
     }
 
     /// A new pipe for a new child; returns the child's end.
@@ -132,7 +140,8 @@ mod tests {
         drop(child);
         log.pump();
         assert!(log.descriptor().is_none(), "the pipe should be at its end");
-        let on_disk: u64 = root.names().unwrap().iter().map(|n| std::fs::metadata(base.join(n)).unwrap().len()).sum();
+        let on_disk: u64 =
+            root.names().unwrap().iter().map(|n| std::fs::metadata(base.join(n)).unwrap().len()).sum();
         assert!(on_disk <= 10_000, "{on_disk} bytes on disk");
         assert!(log.tail().ends_with("line 4999"), "{}", log.tail());
         std::fs::remove_dir_all(base).unwrap();

@@ -58,7 +58,11 @@ impl Pulse {
             let settings = self.health.live.get();
             let Some(link) = &settings.controller else {
                 ready.take().into_iter().for_each(|ready| ready());
-                if self.rest(changed, Duration::MAX) { continue } else { return };
+                if self.rest(changed, Duration::MAX) {
+                    continue;
+                } else {
+                    return;
+                };
             };
             match self.send(&agent, link) {
                 Ok(reply) => {
@@ -71,7 +75,9 @@ impl Pulse {
                 }
                 Err(error) => {
                     if failures % REPEAT_EVERY == 0 {
-                        log::warn!("[heartbeat] {error}; check controller.url and controller.token; going on");
+                        log::warn!(
+                            "[heartbeat] {error}; check controller.url and controller.token; going on"
+                        );
                     }
                     failures = failures.saturating_add(1);
                 }
@@ -109,7 +115,10 @@ impl Pulse {
             .send_json(&heartbeat)
             .map_err(|error| format!("the controller cannot be reached: {error}"))?;
         match reply.status().as_u16() {
-            200 => reply.body_mut().read_json().map_err(|error| format!("the controller's reply makes no sense: {error}")),
+            200 => reply
+                .body_mut()
+                .read_json()
+                .map_err(|error| format!("the controller's reply makes no sense: {error}")),
             401 => Err("the controller refuses our token (401)".into()),
             status => Err(format!("the controller answers {status}")),
         }
@@ -157,7 +166,9 @@ impl Pulse {
 
     fn obey(&self, reply: HeartbeatReply) {
         if !reply.accepted {
-            log::warn!("[heartbeat] the controller has heard a newer beat under our name: is server.worker_id used twice?");
+            log::warn!(
+                "[heartbeat] the controller has heard a newer beat under our name: is server.worker_id used twice?"
+            );
             return;
         }
         let before = self.health.flags.drain_wished.swap(reply.draining, Ordering::AcqRel);

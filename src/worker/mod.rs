@@ -35,11 +35,10 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::api::server::ApiServer;
-use crate::cli::{ConfigOrigin, RunError};
 use crate::config::live::Live;
 use crate::config::settings::Settings;
 use crate::core::reason::EndReason;
-use crate::daemon::{Daemon, Running};
+use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
 use crate::edge::Edge;
 use crate::front;
 use crate::host::clock::Clock;
@@ -113,11 +112,14 @@ impl Worker {
     pub fn start(mut settings: Settings, pulses: &Pulses) -> Result<Worker, RunError> {
         let ground = prepare_ground(&settings)?;
         let address = ground.listener.local_addr().map_err(|error| RunError(error.to_string()))?;
-        process::become_subreaper().map_err(|error| RunError(format!("cannot become a sub-reaper: {error}")))?;
+        process::become_subreaper()
+            .map_err(|error| RunError(format!("cannot become a sub-reaper: {error}")))?;
         report_sweep(sweep::sweep(&ground.root));
         let wireguard = WireGuard::default();
         if !wireguard.is_there() {
-            log::warn!("[worker] WARNING: no WireGuard interface detected: bodies behind WireGuard cannot be reached");
+            log::warn!(
+                "[worker] WARNING: no WireGuard interface detected: bodies behind WireGuard cannot be reached"
+            );
         }
         let (id, generation) = identity::settle(ground.state.path(), settings.server.worker_id.as_ref())
             .map_err(|error| RunError(format!("{}: {error}", ground.state.path().display())))?;
@@ -131,7 +133,8 @@ impl Worker {
             wireguard,
             clock: Clock::start(),
         };
-        let worker = Worker::start_threads(ground, health, Arc::new(Stamps::new(generation)), address, pulses)?;
+        let worker =
+            Worker::start_threads(ground, health, Arc::new(Stamps::new(generation)), address, pulses)?;
         log::info!("[worker] {id} listens on {address}");
         Ok(worker)
     }
@@ -276,4 +279,3 @@ fn report_sweep(swept: sweep::Swept) {
         log::error!("[cleanup] ALERT {} processes of an earlier run do not go away", swept.stuck);
     }
 }
-

@@ -47,7 +47,8 @@ impl Ports {
     /// The lowest port that is really free, and the lowest slot; `None` when either has run out.
     pub fn lease(&self) -> Option<Lease> {
         let mut taken = lock(&self.taken);
-        let slots = (u32::from(self.udp_range.1) + 1 - u32::from(self.udp_range.0)) / u32::from(CHILD_UDP_PORTS);
+        let slots =
+            (u32::from(self.udp_range.1) + 1 - u32::from(self.udp_range.0)) / u32::from(CHILD_UDP_PORTS);
         let slot = (0..u16::try_from(slots).unwrap_or(u16::MAX)).find(|slot| !taken.slots.contains(slot))?;
         let free = |port: &u16| !taken.ports.contains(port);
         let (port, reservation) = (self.first_tcp..=u16::MAX).filter(free).find_map(bind)?;

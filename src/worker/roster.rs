@@ -147,7 +147,11 @@ impl Roster {
 
     fn refuse(&self, asked: &Asked, settings: &Settings) -> Option<Answer> {
         if self.draining || self.closing || self.stopping {
-            return Some(answers::unavailable("worker is draining", "no new sessions here; ask another worker", FULL_PAUSE));
+            return Some(answers::unavailable(
+                "worker is draining",
+                "no new sessions here; ask another worker",
+                FULL_PAUSE,
+            ));
         }
         if self.given.board.find(&asked.id).is_some() {
             return Some(Answer::error(409, "session id is taken", "choose a fresh one"));
@@ -166,7 +170,8 @@ impl Roster {
 
     fn admit(&mut self, asked: Asked, responder: Responder, settings: &Arc<Settings>) {
         let Some(lease) = self.ports.lease() else {
-            let detail = "no free port from sessions.port_range_start upward, or sessions.child_udp_range is used up";
+            let detail =
+                "no free port from sessions.port_range_start upward, or sessions.child_udp_range is used up";
             return responder.send(answers::unavailable("no free port", detail, FULL_PAUSE));
         };
         let wake = match Wake::new() {
@@ -223,7 +228,10 @@ impl Roster {
     fn drain(&mut self, on: bool) {
         if self.draining != on {
             self.draining = on;
-            log::info!("[worker] {}", if on { "draining: no new sessions" } else { "taking new sessions again" });
+            log::info!(
+                "[worker] {}",
+                if on { "draining: no new sessions" } else { "taking new sessions again" }
+            );
         }
     }
 
@@ -234,7 +242,8 @@ impl Roster {
             log::error!("[worker] ALERT the supervisor of session {id} panicked");
         }
         let _ = self.given.changed.try_send(());
-        let (waiting, rest) = std::mem::take(&mut self.replacing).into_iter().partition(|(holder, ..)| holder == id);
+        let (waiting, rest) =
+            std::mem::take(&mut self.replacing).into_iter().partition(|(holder, ..)| holder == id);
         self.replacing = rest;
         for (_, asked, responder) in waiting {
             self.create(asked, responder);
@@ -245,8 +254,11 @@ impl Roster {
     fn tidy(&mut self) {
         let now = self.given.clock.now();
         let window = self.given.live.get().sessions.ended_window;
-        self.given.board.forget(|card| card.read(|view| view.ended).is_some_and(|ended| now.reached(ended + window)));
-        let (over, rest) = std::mem::take(&mut self.kept).into_iter().partition(|(_, until)| now.reached(*until));
+        self.given
+            .board
+            .forget(|card| card.read(|view| view.ended).is_some_and(|ended| now.reached(ended + window)));
+        let (over, rest) =
+            std::mem::take(&mut self.kept).into_iter().partition(|(_, until)| now.reached(*until));
         self.kept = rest;
         let over: Vec<(String, Moment)> = over;
         for (name, _) in over {

@@ -79,14 +79,20 @@ impl WorkerService {
             Err(error) => return responder.send(Answer::error(400, "bad request", error.to_string())),
         };
         let ours = local::own_addresses(request.body.ip());
-        if let Err(refusal) = dial_policy::may_dial(request.body.ip(), &settings.sessions.allowed_bodies, &ours) {
+        if let Err(refusal) =
+            dial_policy::may_dial(request.body.ip(), &settings.sessions.allowed_bodies, &ours)
+        {
             return responder.send(Answer::error(403, "body not allowed", refusal.to_string()));
         }
         let id = match call.header(stamp_field::SESSION_ID).map(str::parse) {
             None => SessionId::from_entropy(entropy::bytes()),
             Some(Ok(id)) => id,
             Some(Err(error)) => {
-                return responder.send(Answer::error(400, "bad request", format!("{}: {error}", stamp_field::SESSION_ID)));
+                return responder.send(Answer::error(
+                    400,
+                    "bad request",
+                    format!("{}: {error}", stamp_field::SESSION_ID),
+                ));
             }
         };
         let base_url = origin::base_url(call, settings.server.public_url.as_deref());
@@ -130,7 +136,9 @@ impl WorkerService {
         if let Err(refusal) = auth::check_browser_post(call) {
             return refusal;
         }
-        let Some(card) = self.card(call).filter(|card| card.is_live()) else { return answers::unknown_session() };
+        let Some(card) = self.card(call).filter(|card| card.is_live()) else {
+            return answers::unknown_session();
+        };
         let _ = self.roster.send(Order::End(card.id.clone(), EndReason::Quit, Box::new(|| ())));
         Answer::json(202, &json!({"status": "ending"}))
     }
@@ -149,7 +157,9 @@ impl WorkerService {
     }
 
     fn script(&self, call: &Call) -> Answer {
-        let Some(card) = self.card(call).filter(|card| card.is_live()) else { return answers::unknown_session() };
+        let Some(card) = self.card(call).filter(|card| card.is_live()) else {
+            return answers::unknown_session();
+        };
         Answer::script(overlay::script(&self.overlay_settings(&card)))
     }
 

@@ -110,7 +110,10 @@ fn failure(error: &ClientError, target: &Target) -> Failure {
     match error {
         ClientError::BodyUnreachable => Failure::new(
             FailureKind::BodyUnreachable,
-            format!("tried {} port {} from the stream process: no answer", target.body, target.body_http_port),
+            format!(
+                "tried {} port {} from the stream process: no answer",
+                target.body, target.body_http_port
+            ),
         ),
         other => Failure::new(FailureKind::Pairing, other.to_string()),
     }

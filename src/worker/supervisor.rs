@@ -360,7 +360,8 @@ impl Supervisor {
         };
         left.extend(process_table::all().into_iter().filter(|info| {
             let of_group = leader == Some(info.group);
-            let of_descent = self.descendants.iter().any(|d| (d.pid, d.start_ticks) == (info.pid, info.start_ticks));
+            let of_descent =
+                self.descendants.iter().any(|d| (d.pid, d.start_ticks) == (info.pid, info.start_ticks));
             !info.zombie && (of_group || of_descent)
         }));
         left.retain(|info| Some(info.pid) != leader);
@@ -400,5 +401,8 @@ fn limits(settings: &Settings) -> Limits {
 /// Rounded up to the next millisecond, so that a deadline has passed when poll returns.
 fn timespec(pause: Duration) -> Timespec {
     let pause = pause + Duration::from_millis(1);
-    Timespec { tv_sec: pause.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: i64::from(pause.subsec_nanos()) }
+    Timespec {
+        tv_sec: pause.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: i64::from(pause.subsec_nanos()),
+    }
 }

@@ -1,0 +1,127 @@
+//! The demo's way back: a page on loopback that makes a new session and leads to it. `sessions.return_url` of the demo
+//! points here, so that "Start new stream" does.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tiny_http::{Header, Response, StatusCode};
+
+use crate::daemon::RunError;
+
+/// A create, as slow as the product allows.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often the thread looks whether it is to stop.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A door that is bound, not open yet.
+pub struct BoundDoor {
+    server: Arc<tiny_http::Server>,
+    address: SocketAddr,
+}
+
+/// The open door and its thread, `demo-door`.
+pub struct Door {
+    maker: Maker,
+    stopping: Arc<AtomicBool>,
+    server: Arc<tiny_http::Server>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Makes sessions through the controller's public API, as any service would.
+#[derive(Clone)]
+struct Maker {
+    agent: ureq::Agent,
+    base: String,
+    token: String,
+    body: IpAddr,
+}
+
+impl Door {
+    /// Binds a free port on loopback.
+    pub fn bind() -> Result<BoundDoor, RunError> {
+        let server = tiny_http::Server::http((std::net::Ipv4Addr::LOCALHOST, 0))
+            .map_err(|error| RunError(format!("cannot bind a port on loopback: {error}")))?;
+        let address = server.server_addr().to_ip().ok_or_else(|| RunError("no address".into()))?;
+        Ok(BoundDoor { server: Arc::new(server), address })
+    }
+
+    /// The first session's URL.
+    pub fn first_stream(&self) -> Result<String, RunError> {
+        self.maker.stream().map_err(RunError)
+    }
+
+    /// Stops the thread.
+    pub fn close(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+        self.server.unblock();
+        if let Some(thread) = self.thread.take() {
+            crate::host::join::within(thread, CREATE_TIMEOUT);
+        }
+    }
+}
+
+impl BoundDoor {
+    /// Where the way back leads.
+    pub fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// Starts answering.
+    pub fn open(self, base: &str, token: &str, body: IpAddr) -> Result<Door, RunError> {
+        let agent = ureq::Agent::config_builder()
+            .timeout_global(Some(CREATE_TIMEOUT))
+            .http_status_as_error(false)
+            .proxy(None)
+            .build()
+            .new_agent();
+        let maker = Maker { agent, base: base.into(), token: token.into(), body };
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (server, flag, work) = (self.server.clone(), stopping.clone(), maker.clone());
+        let thread = crate::front::thread("demo-door", 512 * 1024, move || serve(&server, &flag, &work))?;
+        Ok(Door { maker, stopping, server: self.server, thread: Some(thread) })
+    }
+}
+
+fn serve(server: &tiny_http::Server, stopping: &AtomicBool, maker: &Maker) {
+    while !stopping.load(Ordering::Acquire) {
+        if let Ok(Some(request)) = server.recv_timeout(PAUSE) {
+            let _ = match maker.stream() {
+                Ok(url) => request.respond(redirect(&url)),
+                Err(error) => request.respond(Response::from_string(error).with_status_code(StatusCode(502))),
+            };
+        }
+    }
+}
+
+fn redirect(url: &str) -> Response<std::io::Cursor<Vec<u8>>> {
+    let response = Response::from_string(String::new()).with_status_code(StatusCode(303));
+    match Header::from_bytes("Location", url) {
+        Ok(location) => response.with_header(location),
+        Err(()) => response,
+    }
+}
+
+impl Maker {
+    /// A new session's URL, or that of the one the body already has.
+    fn stream(&self) -> Result<String, String> {
+        let reply = self
+            .agent
+            .post(format!("{}/api/v1/sessions", self.base))
+            .header("Authorization", format!("Bearer {}", self.token))
+            .send_json(json!({"body_ip": self.body, "experience": "Demo"}));
+        let mut reply = reply.map_err(|error| format!("no session: {error}"))?;
+        let status = reply.status().as_u16();
+        let body: Value = reply.body_mut().read_json().map_err(|error| format!("no session: {error}"))?;
+        let text = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
+        match (status, text("stream_url"), text("session_id")) {
+            (201, Some(url), _) => Ok(url),
+            (409, _, Some(id)) => Ok(format!("{}/session/{id}/", self.base)),
+            _ => Err(format!("no session: {status} {body}")),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The verb `demo`: controller, worker and a simulated body in one process on loopback.
+//!
+//! ```text
+//! browser ─▶ controller ─▶ worker ─▶ web-server (this binary under another name) ─▶ simulated body
+//!    └─ "Start new stream" ─▶ door: a new session, and a redirect to it
+//! ```
+//!
+//! Everything it needs it writes into one private directory under the temporary directory, and removes at the end; what a
+//! killed demo left is removed by the next one.
+
+use std::fs::File;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::secret::Secret;
+use crate::config::settings::{ControllerLink, Listen, ListenAddress, Network, Role, Settings};
+use crate::controller::Controller;
+use crate::daemon::{Daemon, DemoOptions, RunError, Running};
+use crate::demo::body::SimulatedBody;
+use crate::demo::door::Door;
+use crate::demo::install::{self, Program};
+use crate::host::entropy;
+use crate::host::private_dir::PrivateDir;
+use crate::worker::Worker;
+
+/// How the demo's directories begin.
+const PREFIX: &str = "hydraneckwebrtc-demo-";
+
+/// A fast rhythm, so that the first session is there at once.
+const HEARTBEAT: Duration = Duration::from_millis(200);
+
+/// People open the URL when they are ready.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+/// Runs the demo until it is told to stop.
+pub fn run(options: &DemoOptions) -> Result<(), RunError> {
+    let daemon = Daemon::start(&options.environment)?;
+    let mut demo = Demo::start(options, &daemon)?;
+    let url = demo.door.first_stream()?;
+    let text = format!(
+        "\nOpen {url}\n\nAPI: {}/api/v1/health\nAdmin token: {}\nStop with Ctrl-C.\n",
+        demo.public_url, demo.token
+    );
+    let mut stdout = std::io::stdout();
+    // Whoever closed our stdout still has the log.
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    daemon.ready("running");
+    daemon.run(&mut demo, None, false);
+    Ok(())
+}
+
+struct Demo {
+    worker: Worker,
+    controller: Controller,
+    body: Option<SimulatedBody>,
+    door: Door,
+    public_url: String,
+    token: String,
+    home: Home,
+}
+
+/// The demo's directory.
+struct Home {
+    parent: PrivateTemp,
+    name: String,
+    directory: PrivateDir,
+    lock: Option<File>,
+}
+
+/// The temporary directory, where we only touch names of ours.
+struct PrivateTemp(std::path::PathBuf);
+
+impl Demo {
+    fn start(options: &DemoOptions, daemon: &Daemon) -> Result<Demo, RunError> {
+        let home = Home::make()?;
+        let body =
+            SimulatedBody::start().map_err(|error| RunError(format!("cannot start a body: {error}")))?;
+        let install = install::create(&home.directory.path().join("install"), Program::ThisExecutable)
+            .map_err(|error| RunError(format!("cannot write the stand-in: {error}")))?;
+        let token = format!("{:016x}{:016x}", entropy::number(), entropy::number());
+        let door = Door::bind()?;
+        let controller = Controller::start(controller_settings(options, &home, &token), daemon.pulses())?;
+        let public_url = format!("http://{}", shown(controller.address()));
+        let mut settings = worker_settings(options, &home, &token, &public_url);
+        settings.sessions.web_server = install.web_server;
+        settings.sessions.return_url = door.url();
+        settings.bodies.http_port = body.address().port();
+        let worker = Worker::start(settings, daemon.pulses())?;
+        worker.wait_for_first_beat();
+        let door = door.open(&public_url, &token, body.address().ip())?;
+        Ok(Demo { worker, controller, body: Some(body), door, public_url, token, home })
+    }
+}
+
+fn controller_settings(options: &DemoOptions, home: &Home, token: &str) -> Settings {
+    let mut settings = Settings::defaults(Role::Controller);
+    settings.server.listen = Listen::Plain(options.listen);
+    settings.server.admin_token = Secret::new(token);
+    settings.server.state_dir = home.directory.path().join("state");
+    settings.workers.heartbeat_interval = HEARTBEAT;
+    settings.workers.dispatch_threads = 4;
+    settings
+}
+
+fn worker_settings(options: &DemoOptions, home: &Home, token: &str, controller: &str) -> Settings {
+    let mut settings = Settings::defaults(Role::Worker);
+    settings.server.listen = Listen::Plain(ListenAddress { host: Some([127, 0, 0, 1].into()), port: 0 });
+    settings.server.admin_token = Secret::new(token);
+    settings.server.state_dir = home.directory.path().join("state");
+    settings.controller = Some(ControllerLink {
+        url: controller.into(),
+        token: Secret::new(token),
+        heartbeat_interval: HEARTBEAT,
+    });
+    settings.sessions.data_dir = home.directory.path().join("sessions");
+    settings.sessions.connect_timeout = CONNECT_TIMEOUT;
+    settings.sessions.force_relay = options.force_relay;
+    settings.sessions.allowed_bodies = vec![Network { address: [127, 0, 0, 0].into(), prefix: 8 }];
+    settings
+}
+
+/// An address that a browser on this machine can open.
+fn shown(address: SocketAddr) -> SocketAddr {
+    match address.ip().is_unspecified() {
+        true => SocketAddr::from(([127, 0, 0, 1], address.port())),
+        false => address,
+    }
+}
+
+impl Running for Demo {
+    fn name(&self) -> &'static str {
+        "demo"
+    }
+
+    fn settings(&self) -> Settings {
+        self.worker.settings()
+    }
+
+    fn reload(&mut self, _: Settings) {}
+
+    fn drain(&mut self) {
+        self.controller.drain();
+        self.worker.drain();
+    }
+
+    fn is_idle(&self) -> bool {
+        self.worker.is_idle()
+    }
+
+    fn finish(&mut self, hurried: bool) {
+        self.door.close();
+        self.worker.finish(hurried);
+        self.controller.finish(hurried);
+        if let Some(body) = self.body.take() {
+            body.stop();
+        }
+        self.home.remove();
+    }
+}
+
+impl Home {
+    fn make() -> Result<Home, RunError> {
+        let fail = |error: crate::host::private_dir::DirError| RunError(error.to_string());
+        let parent = PrivateTemp(std::env::temp_dir());
+        parent.remove_left_overs();
+        let name = format!("{PREFIX}{:016x}", entropy::number());
+        let directory = PrivateDir::open(&parent.0.join(&name)).map_err(fail)?;
+        let lock = Some(directory.lock().map_err(fail)?);
+        Ok(Home { parent, name, directory, lock })
+    }
+
+    fn remove(&mut self) {
+        self.lock = None;
+        self.parent.remove(&self.name);
+    }
+}
+
+impl PrivateTemp {
+    /// Directories of demos that were killed: ours by name and owner, and nobody holds their lock.
+    fn remove_left_overs(&self) {
+        let names = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
+        for name in names.filter_map(|entry| entry.file_name().into_string().ok()) {
+            if name.starts_with(PREFIX) && is_abandoned(&self.0.join(&name)) {
+                self.remove(&name);
+            }
+        }
+    }
+
+    fn remove(&self, name: &str) {
+        if let Err(error) = std::fs::remove_dir_all(self.0.join(name)) {
+            log::warn!("[demo] cannot remove {name} in {}: {error}", self.0.display());
+        }
+    }
+}
+
+fn is_abandoned(path: &Path) -> bool {
+    PrivateDir::open(path).and_then(|directory| directory.lock()).is_ok()
+}
