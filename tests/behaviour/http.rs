@@ -1,0 +1,128 @@
+//! A small HTTP and WebSocket client for the tests.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tungstenite::WebSocket;
+use tungstenite::client::IntoClientRequest;
+
+/// A create may take its 45 s.
+const LIMIT: Duration = Duration::from_secs(70);
+
+/// What came back.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Reply {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {:?}", self.body))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder().timeout_global(Some(LIMIT)).http_status_as_error(false);
+    config.max_redirects(0).max_idle_connections(0).proxy(None).build().new_agent()
+}
+
+fn bearer(token: Option<&str>) -> (String, String) {
+    match token {
+        Some(token) => ("Authorization".into(), format!("Bearer {token}")),
+        None => ("X-Nothing".into(), "x".into()),
+    }
+}
+
+fn read(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Reply, ureq::Error> {
+    let mut response = sent?;
+    let headers = response.headers().iter();
+    let headers = headers.map(|(k, v)| (k.to_string(), String::from_utf8_lossy(v.as_bytes()).into_owned())).collect();
+    let status = response.status().as_u16();
+    Ok(Reply { status, headers, body: response.body_mut().read_to_string()? })
+}
+
+pub fn get(base: &str, path: &str, token: Option<&str>) -> Result<Reply, ureq::Error> {
+    let (name, value) = bearer(token);
+    read(agent().get(format!("{base}{path}")).header(name, value).call())
+}
+
+/// A navigation, as a browser makes it.
+pub fn get_page(base: &str, path: &str) -> Reply {
+    read(agent().get(format!("{base}{path}")).header("Accept", "text/html").call()).expect("an answer")
+}
+
+pub fn post(base: &str, path: &str, token: Option<&str>, body: &Value) -> Result<Reply, ureq::Error> {
+    let (name, value) = bearer(token);
+    read(agent().post(format!("{base}{path}")).header(name, value).send_json(body))
+}
+
+pub fn delete(base: &str, path: &str, token: Option<&str>) -> Result<Reply, ureq::Error> {
+    let (name, value) = bearer(token);
+    read(agent().delete(format!("{base}{path}")).header(name, value).call())
+}
+
+/// A stream as the page opens it: the WebSocket of a session, after its `Init`. Media comes as binary frames.
+pub struct Stream(WebSocket<TcpStream>);
+
+impl Stream {
+    /// Opens the signalling WebSocket of a session through the role at `base`.
+    pub fn open(base: &str, session: &str) -> Stream {
+        Stream::try_open(base, session).expect("a WebSocket")
+    }
+
+    pub fn try_open(base: &str, session: &str) -> Result<Stream, String> {
+        let authority = base.trim_start_matches("http://");
+        let tcp = TcpStream::connect(authority).map_err(|error| error.to_string())?;
+        tcp.set_read_timeout(Some(Duration::from_secs(20))).map_err(|error| error.to_string())?;
+        let url = format!("ws://{authority}/session/{session}/api/host/stream");
+        let request = url.into_client_request().map_err(|error| error.to_string())?;
+        let (mut socket, _) = tungstenite::client(request, tcp).map_err(|error| error.to_string())?;
+        let host = host_id(base, session);
+        let init = json!({"Init": {
+            "host_id": host, "app_id": 881_448_767, "video_frame_queue_size": 3, "audio_sample_queue_size": 20,
+        }});
+        socket.send(tungstenite::Message::text(init.to_string())).map_err(|error| error.to_string())?;
+        Ok(Stream(socket))
+    }
+
+    /// Waits for a media frame that comes from now on; an error when the stream has ended.
+    pub fn next_media(&mut self) -> Result<usize, String> {
+        loop {
+            match self.0.read() {
+                Ok(tungstenite::Message::Binary(frame)) => return Ok(frame.len()),
+                Ok(tungstenite::Message::Close(_)) => return Err("closed".into()),
+                Ok(_) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    }
+
+    /// Whether media goes on flowing: several frames, one after the other.
+    pub fn plays(&mut self) -> bool {
+        (0..5).all(|_| self.next_media().is_ok())
+    }
+
+    /// Reads until the end.
+    pub fn until_it_ends(&mut self) -> String {
+        loop {
+            if let Err(end) = self.next_media() {
+                return end;
+            }
+        }
+    }
+}
+
+/// The host id in the redirect of the session page.
+fn host_id(base: &str, session: &str) -> u64 {
+    let reply = get_page(base, &format!("/session/{session}/"));
+    let location = reply.header("Location").unwrap_or_else(|| panic!("no redirect: {reply:?}"));
+    let number = location.split("hostId=").nth(1).and_then(|rest| rest.split('&').next());
+    number.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no host id in {location}"))
+}

@@ -1,0 +1,325 @@
+//! A laboratory: controllers and workers as processes of their own, stand-in children, simulated bodies, all on loopback
+//! in one directory. Dropping it ends every process it started and removes the directory.
+
+use std::fmt::Debug;
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use hydraneckwebrtc::demo::body::SimulatedBody;
+use hydraneckwebrtc::demo::install::{self, Install, Program};
+use hydraneckwebrtc::host::process_table;
+use serde_json::{Value, json};
+
+use crate::http::{self, Reply};
+
+/// The token of every role here.
+pub const TOKEN: &str = "behaviour-token-0123456789";
+
+/// Nothing here takes longer, on a busy machine either.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often workers beat here.
+pub const HEARTBEAT: Duration = Duration::from_millis(300);
+
+/// Everything of one test.
+pub struct Lab {
+    pub dir: PathBuf,
+    pub install: Install,
+    body_port: u16,
+    bodies: Vec<SimulatedBody>,
+}
+
+/// A role that runs.
+pub struct Role {
+    pub name: String,
+    pub url: String,
+    pub log: PathBuf,
+    config: PathBuf,
+    home: PathBuf,
+    verb: &'static str,
+    child: Child,
+}
+
+impl Lab {
+    pub fn new() -> Lab {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::SeqCst);
+        let dir = std::env::temp_dir().join(format!("neck-lab-{}-{number}", std::process::id()));
+        fs::create_dir_all(&dir).expect("a directory");
+        let dir = dir.canonicalize().expect("its path");
+        let program = Program::Separate {
+            web_server: env!("CARGO_BIN_EXE_stand-in-web-server").into(),
+            streamer: env!("CARGO_BIN_EXE_stand-in-streamer").into(),
+        };
+        let install = install::create(&dir.join("install"), program).expect("an install");
+        // The first body chooses the port that all of them share.
+        let first = SimulatedBody::start_on(([127, 0, 2, 1], 0).into()).expect("a body");
+        Lab { dir, install, body_port: first.address().port(), bodies: vec![first] }
+    }
+
+    /// The address of body `number` (from 1), which exists from now on.
+    pub fn body(&mut self, number: usize) -> String {
+        while self.bodies.len() < number {
+            let last = u8::try_from(self.bodies.len() + 1).expect("at most 255 bodies");
+            let address = SocketAddr::from(([127, 0, 2, last], self.body_port));
+            self.bodies.push(SimulatedBody::start_on(address).expect("a body"));
+        }
+        self.bodies[number - 1].address().ip().to_string()
+    }
+
+    /// Starts a controller. `change` edits its configuration.
+    pub fn controller(&self, change: impl FnOnce(&mut Value)) -> Role {
+        let mut config = json!({
+            "mode": "controller",
+            "server": {"listen": "127.0.0.1:0", "admin_token": TOKEN, "state_dir": self.dir.join("controller-state")},
+            "workers": {"heartbeat_interval": "300ms", "heartbeat_timeout": "1500ms"},
+        });
+        change(&mut config);
+        Role::start(self, "controller", "controller", &config)
+    }
+
+    /// Starts a worker that reports to `controller`, which may be a URL where nobody is.
+    pub fn worker(&self, name: &str, controller: &str, change: impl FnOnce(&mut Value)) -> Role {
+        let mut config = self.worker_config(name, controller);
+        change(&mut config);
+        Role::start(self, name, "worker", &config)
+    }
+
+    /// A worker's configuration.
+    pub fn worker_config(&self, name: &str, controller: &str) -> Value {
+        json!({
+            "mode": "worker",
+            "server": {
+                "listen": "127.0.0.1:0", "admin_token": TOKEN, "worker_id": name,
+                "state_dir": self.dir.join(format!("{name}-state")),
+            },
+            "controller": {"url": controller, "token": TOKEN, "heartbeat_interval": "300ms"},
+            "bodies": {"http_port": self.body_port},
+            "sessions": {
+                "data_dir": self.data_dir(name), "web_server": self.install.web_server,
+                "allowed_bodies": ["127.0.2.0/24"], "restart_backoff": "100ms", "stop_grace": "2s",
+            },
+        })
+    }
+
+    pub fn data_dir(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}-sessions"))
+    }
+
+    /// Sets the fault switches of children that start from now on.
+    pub fn faults(&self, faults: Value) {
+        self.install.set_faults(&faults.to_string()).expect("the switches");
+    }
+
+    /// Every process that works below this laboratory.
+    pub fn processes(&self) -> Vec<i32> {
+        process_table::working_below(&self.dir).iter().map(|info| info.pid).collect()
+    }
+
+    /// What is left of sessions of a worker: processes and directories.
+    pub fn left_overs(&self, name: &str) -> Vec<String> {
+        let data = self.data_dir(name);
+        let processes = process_table::working_below(&data).into_iter().map(|info| format!("process {info:?}"));
+        let entries = fs::read_dir(&data).into_iter().flatten().flatten();
+        let directories = entries.filter(|entry| entry.file_name() != ".lock");
+        processes.chain(directories.map(|entry| format!("directory {:?}", entry.path()))).collect()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for info in process_table::working_below(&self.dir) {
+            hydraneckwebrtc::host::process::signal_exactly(&info, rustix::process::Signal::KILL);
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl Role {
+    fn start(lab: &Lab, name: &str, verb: &'static str, config: &Value) -> Role {
+        let path = lab.dir.join(format!("{name}.yaml"));
+        // JSON is YAML.
+        fs::write(&path, serde_json::to_string_pretty(config).expect("JSON")).expect("a file");
+        set_mode(&path, 0o600);
+        let log = lab.dir.join(format!("{name}.log"));
+        let child = spawn(verb, &path, &lab.dir, &log);
+        let mut role = Role {
+            name: name.into(),
+            url: String::new(),
+            log,
+            config: path,
+            home: lab.dir.clone(),
+            verb,
+            child,
+        };
+        role.wait_until_it_listens();
+        role
+    }
+
+    fn wait_until_it_listens(&mut self) {
+        let marker = "listens on ";
+        self.url = eventually(&format!("{} listens", self.name), || {
+            if let Some(status) = self.child.try_wait().expect("its state") {
+                panic!("{} ended with {status}:\n{}", self.name, self.log_text());
+            }
+            let text = self.log_text();
+            let line = text.lines().rfind(|line| line.contains(marker))?;
+            let address = line.split(marker).nth(1)?.split_whitespace().next()?;
+            Some(format!("http://{address}"))
+        });
+        let url = self.url.clone();
+        eventually(&format!("{} is ready", self.name), || {
+            http::get(&url, "/api/v1/health", None).ok().filter(|reply| reply.status == 200)
+        });
+    }
+
+    /// Starts the same role again, on the address it had, with its log begun anew.
+    pub fn restart(&mut self) {
+        self.restart_with(|_| ());
+    }
+
+    /// The same, with a changed configuration.
+    pub fn restart_with(&mut self, change: impl FnOnce(&mut Value)) {
+        self.kill();
+        let text = fs::read_to_string(&self.config).expect("its configuration");
+        let mut config: Value = serde_json::from_str(&text).expect("JSON");
+        config["server"]["listen"] = json!(self.url.trim_start_matches("http://"));
+        change(&mut config);
+        fs::write(&self.config, config.to_string()).expect("a file");
+        self.child = spawn(self.verb, &self.config, &self.home, &self.log);
+        self.wait_until_it_listens();
+    }
+
+    /// Another process of the same configuration, which is expected to refuse to run. Its exit status and its words.
+    pub fn start_second(&self, change: impl FnOnce(&mut Value)) -> (ExitStatus, String) {
+        let text = fs::read_to_string(&self.config).expect("its configuration");
+        let mut config: Value = serde_json::from_str(&text).expect("JSON");
+        config["server"]["listen"] = json!(self.url.trim_start_matches("http://"));
+        change(&mut config);
+        let (path, log) = (self.config.with_extension("second"), self.log.with_extension("second"));
+        fs::write(&path, config.to_string()).expect("a file");
+        set_mode(&path, 0o600);
+        let mut child = spawn(self.verb, &path, &self.home, &log);
+        let status = eventually("the second one gives up", || child.try_wait().expect("its state"));
+        (status, fs::read_to_string(log).expect("its log"))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn log_text(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// SIGKILL, and its end.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let raw = i32::try_from(self.child.id()).expect("a pid");
+        let pid = rustix::process::Pid::from_raw(raw).expect("a pid");
+        rustix::process::kill_process(pid, signal).expect("a live process");
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        eventually(&format!("{} ends", self.name), || self.child.try_wait().expect("its state"))
+    }
+
+    pub fn get(&self, path: &str) -> Reply {
+        http::get(&self.url, path, Some(TOKEN)).expect("an answer")
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Reply {
+        http::post(&self.url, path, Some(TOKEN), body).expect("an answer")
+    }
+
+    pub fn delete(&self, path: &str) -> Reply {
+        http::delete(&self.url, path, Some(TOKEN)).expect("an answer")
+    }
+
+    /// A session for a body, ready; its id.
+    pub fn create(&self, body: &str) -> String {
+        let reply = self.post("/api/v1/sessions", &json!({"body_ip": body}));
+        assert_eq!(reply.status, 201, "{}\n{}", reply.body, self.log_text());
+        reply.json()["session_id"].as_str().expect("an id").to_owned()
+    }
+
+    /// All sessions as this role lists them.
+    pub fn sessions(&self) -> Vec<Value> {
+        self.get("/api/v1/sessions").json()["sessions"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// The session of this id as this role lists it.
+    pub fn session(&self, id: &str) -> Option<Value> {
+        self.sessions().into_iter().find(|session| session["id"] == id)
+    }
+
+    /// Waits until the session has ended; its reason.
+    pub fn reason_of_end(&self, id: &str) -> String {
+        let ended = eventually(&format!("session {} ends", &id[..8]), || {
+            self.session(id).filter(|session| session["status"] == "ended")
+        });
+        ended["reason"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("---- log of {}\n{}", self.name, self.log_text());
+        }
+        self.kill();
+    }
+}
+
+fn spawn(verb: &str, config: &Path, home: &Path, log: &Path) -> Child {
+    let output = File::create(log).expect("a log");
+    Command::new(env!("CARGO_BIN_EXE_hydraneckwebrtc"))
+        .args([verb, "--config"])
+        .arg(config)
+        .env_clear()
+        .env("HOME", home)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().expect("a log"))
+        .stderr(output)
+        .spawn()
+        .expect("our binary")
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("its mode");
+}
+
+/// Asks again and again until there is an answer.
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Asks again and again until both are equal, and shows the last difference.
+pub fn eventually_equal<T: PartialEq + Debug>(what: &str, expected: &T, mut ask: impl FnMut() -> T) {
+    let begun = Instant::now();
+    loop {
+        let seen = ask();
+        if seen == *expected {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{what}: expected {expected:?}, still {seen:?} after {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
