@@ -8,4 +8,5 @@ mod forwarding;
 mod hygiene;
 mod injection;
 mod lifecycle;
+mod throughput;
 mod tunnels;
