@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use hydraneckwebrtc::edge::router::Decision;
 
@@ -50,21 +51,60 @@ fn every_loop_serves_and_reports_that_it_is_alive() {
     assert_eq!(*alive.lock().expect("not poisoned"), BTreeSet::from([0, 1, 2]));
 }
 
-/// Runs itself alone in a process of its own, where no other test opens files.
+/// Runs a test of this file again, alone in a process of its own, where no other test opens files. `true`: this
+/// is that process.
+fn alone(test: &str) -> bool {
+    const INNER: &str = "EDGE_TEST_ALONE";
+    if std::env::var_os(INNER).is_some() {
+        return true;
+    }
+    let output = Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", &format!("lifecycle::{test}"), "--nocapture"])
+        .env(INNER, "1")
+        .output()
+        .expect("run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    false
+}
+
+fn process_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+fn count() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("a list").count()
+}
+
+#[test]
+fn out_of_descriptors_accepting_waits_without_spinning_and_goes_on() {
+    if !alone("out_of_descriptors_accepting_waits_without_spinning_and_goes_on") {
+        return;
+    }
+    let edge = TestEdge::new(|_| hello());
+    let spare = std::fs::File::open("/dev/null").expect("a file");
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    // What is open now, one pair of ends, and one end more: the next connection cannot be accepted.
+    limit.current = Some(count() as u64 - 1 + 3);
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).expect("a limit");
+    let mut served = edge.connect();
+    assert_eq!(served.get("/").status(), 200);
+    let mut waiting = edge.connect();
+    let before = process_cpu();
+    std::thread::sleep(Duration::from_millis(500));
+    let used = process_cpu() - before;
+    assert!(used < Duration::from_millis(100), "{used:?} of CPU within 500 ms");
+    assert_eq!(served.get("/").status(), 200, "who is there is served");
+    drop(spare);
+    assert_eq!(waiting.get("/").status(), 200);
+}
+
 #[test]
 fn descriptors_after_are_descriptors_before() {
-    const INNER: &str = "EDGE_TEST_DESCRIPTORS";
-    if std::env::var_os(INNER).is_none() {
-        let output = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--exact", "lifecycle::descriptors_after_are_descriptors_before", "--nocapture"])
-            .env(INNER, "1")
-            .output()
-            .expect("run");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    if !alone("descriptors_after_are_descriptors_before") {
         return;
     }
     let to = echo();
-    let count = || std::fs::read_dir("/proc/self/fd").expect("a list").count();
     let settled = |wanted: usize| {
         let end = std::time::Instant::now() + PATIENCE;
         while count() != wanted && std::time::Instant::now() < end {
