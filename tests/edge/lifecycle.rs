@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hydraneckwebrtc::edge::router::Decision;
 
-use crate::support::{PATIENCE, TestEdge, echo, forward, hello};
+use crate::support::{
+    PATIENCE, TestEdge, alone, count_descriptors, echo, forward, hello, settled_descriptors,
+};
 
 #[test]
 fn an_edge_that_stops_accepting_serves_who_is_there() {
@@ -51,41 +52,21 @@ fn every_loop_serves_and_reports_that_it_is_alive() {
     assert_eq!(*alive.lock().expect("not poisoned"), BTreeSet::from([0, 1, 2]));
 }
 
-/// Runs a test of this file again, alone in a process of its own, where no other test opens files. `true`: this
-/// is that process.
-fn alone(test: &str) -> bool {
-    const INNER: &str = "EDGE_TEST_ALONE";
-    if std::env::var_os(INNER).is_some() {
-        return true;
-    }
-    let output = Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", &format!("lifecycle::{test}"), "--nocapture"])
-        .env(INNER, "1")
-        .output()
-        .expect("run");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    false
-}
-
 fn process_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-fn count() -> usize {
-    std::fs::read_dir("/proc/self/fd").expect("a list").count()
-}
-
 #[test]
 fn out_of_descriptors_accepting_waits_without_spinning_and_goes_on() {
-    if !alone("out_of_descriptors_accepting_waits_without_spinning_and_goes_on") {
+    if !alone("lifecycle::out_of_descriptors_accepting_waits_without_spinning_and_goes_on") {
         return;
     }
     let edge = TestEdge::new(|_| hello());
     let spare = std::fs::File::open("/dev/null").expect("a file");
     let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     // What is open now, one pair of ends, and one end more: the next connection cannot be accepted.
-    limit.current = Some(count() as u64 - 1 + 3);
+    limit.current = Some(count_descriptors() as u64 - 1 + 3);
     rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).expect("a limit");
     let mut served = edge.connect();
     assert_eq!(served.get("/").status(), 200);
@@ -101,18 +82,11 @@ fn out_of_descriptors_accepting_waits_without_spinning_and_goes_on() {
 
 #[test]
 fn descriptors_after_are_descriptors_before() {
-    if !alone("descriptors_after_are_descriptors_before") {
+    if !alone("lifecycle::descriptors_after_are_descriptors_before") {
         return;
     }
     let to = echo();
-    let settled = |wanted: usize| {
-        let end = std::time::Instant::now() + PATIENCE;
-        while count() != wanted && std::time::Instant::now() < end {
-            std::thread::yield_now();
-        }
-        count()
-    };
-    let before = count();
+    let before = count_descriptors();
     for _ in 0..3 {
         let edge = TestEdge::new(move |_| Decision::Forward(forward(to)));
         let mut wires: Vec<_> = (0..50).map(|_| edge.connect()).collect();
@@ -124,5 +98,5 @@ fn descriptors_after_are_descriptors_before() {
             }
         }
     }
-    assert_eq!(settled(before), before);
+    assert_eq!(settled_descriptors(before), before);
 }

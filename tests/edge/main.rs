@@ -9,4 +9,5 @@ mod hygiene;
 mod injection;
 mod lifecycle;
 mod throughput;
+mod torture;
 mod tunnels;
