@@ -18,12 +18,15 @@ use rustix::net::{SocketFlags, sockopt};
 
 use super::admission::{Admission, Verdict};
 use crate::config::settings::Network;
+use crate::core::log_limit::LogLimit;
 use crate::core::time::Moment;
 
 /// Token of the listener; no key has this generation and index at once in any life of a process.
 pub const LISTENER: u64 = u64::MAX;
 /// Pause when descriptors ran out: others must close first, and trying costs.
 const BACKOFF: Duration = Duration::from_millis(100);
+/// Between two log lines about connections that are not taken; a flood makes many.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
 /// Accepts in a row before the loop looks at its connections again.
 const BATCH: usize = 64;
 
@@ -107,13 +110,14 @@ pub struct Acceptor {
     listener: TcpListener,
     shared: Arc<Shared>,
     paused_until: Option<Moment>,
+    log: LogLimit,
 }
 
 impl Acceptor {
     /// Registers the listener.
     pub fn new(epoll: &OwnedFd, listener: TcpListener, shared: Arc<Shared>) -> std::io::Result<Acceptor> {
         listener.set_nonblocking(true)?;
-        let acceptor = Acceptor { listener, shared, paused_until: None };
+        let acceptor = Acceptor { listener, shared, paused_until: None, log: LogLimit::new(1, LOG_INTERVAL) };
         acceptor.register(epoll)?;
         Ok(acceptor)
     }
@@ -141,13 +145,14 @@ impl Acceptor {
             match rustix::net::acceptfrom_with(&self.listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
                 Ok((fd, address)) => {
                     let peer = address.and_then(|any| SocketAddr::try_from(any).ok());
-                    self.hand_over(fd, peer.map_or(IpAddr::from([0; 4]), |peer| peer.ip().to_canonical()));
+                    self.hand_over(
+                        fd,
+                        peer.map_or(IpAddr::from([0; 4]), |peer| peer.ip().to_canonical()),
+                        now,
+                    );
                 }
                 Err(Errno::AGAIN) => return,
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                    log::warn!(
-                        "[edge] out of file descriptors or memory: accepting pauses; raise LimitNOFILE or lower edge.max_connections"
-                    );
                     return self.pause(epoll, now);
                 }
                 // The client is gone already, or an error of the network that the next accept does not have.
@@ -157,14 +162,28 @@ impl Acceptor {
     }
 
     fn pause(&mut self, epoll: &OwnedFd, now: Moment) {
+        if let Some(n) = self.log.allow(now) {
+            log::warn!(
+                "[edge] out of file descriptors or memory, accepting pauses; raise LimitNOFILE or lower \
+                 edge.max_connections ({n} such lines were not shown)"
+            );
+        }
         if epoll::delete(epoll, &self.listener).is_ok() {
             self.paused_until = Some(now + BACKOFF);
         }
     }
 
-    fn hand_over(&self, fd: OwnedFd, peer: IpAddr) {
+    fn hand_over(&mut self, fd: OwnedFd, peer: IpAddr, now: Moment) {
         let trusted = self.shared.trusted.iter().any(|network| network.contains(peer));
         let verdict = self.shared.admission.admit(peer, trusted || peer.is_loopback());
+        if verdict != Verdict::Serve
+            && let Some(n) = self.log.allow(now)
+        {
+            log::warn!(
+                "[edge] a connection of {peer} is refused by edge.max_connections or \
+                 edge.max_connections_per_address ({n} such lines were not shown)"
+            );
+        }
         if verdict == Verdict::Drop {
             return;
         }

@@ -310,3 +310,15 @@ fn closing_step(cx: &mut Context, io: &mut ClientIo, finished: &mut bool) -> Res
     }
     Ok(Step::Wait)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_tunnel_is_small() {
+        // Its buffers are given back; sockets and table entries are some hundred bytes more.
+        let bytes = size_of::<Client>() + size_of::<Tunnel>();
+        assert!(bytes <= 1536, "{bytes} bytes");
+    }
+}

@@ -1,10 +1,15 @@
 //! Which deadline holds in which state, and what passing it means.
 
+use std::time::Duration;
+
 use super::client::{Client, End, LINGER, State};
 use super::context::Context;
 use super::exchange::{Exchange, Stage};
 use crate::config::settings;
 use crate::core::time::Moment;
+
+/// Silence of a reply under way after which the kernel is asked to probe both peers; nothing is cut.
+const QUIET: Duration = Duration::from_secs(30);
 
 /// The deadline that holds now. `None`: silence is fine (streams, tunnels).
 pub fn deadline(client: &Client, settings: &settings::Edge) -> Option<Moment> {
@@ -36,6 +41,7 @@ fn exchange_deadline(exchange: &Exchange, client: &Client, settings: &settings::
         }
         Stage::Relay if !exchange.reply_begun() => Some(io.moved + settings.upstream_head_timeout),
         Stage::Relay if !exchange.to_up.is_empty() => Some(io.moved + settings.upstream_head_timeout),
+        Stage::Relay if !exchange.watched => Some(io.moved + QUIET),
         Stage::Relay => None,
     }
 }
@@ -53,6 +59,15 @@ pub fn on_timeout(client: &mut Client, cx: &mut Context) -> Option<End> {
                 None
             }
             Stage::Connect { .. } => Some(exchange.unreachable(cx, &"connecting took too long", 504)),
+            Stage::Relay
+                if exchange.reply_begun()
+                    && exchange.request_done()
+                    && exchange.to_up.is_empty()
+                    && !sending =>
+            {
+                exchange.watch(&client.io.socket);
+                None
+            }
             Stage::Relay if exchange.reply_begun() => Some(End::Gone),
             Stage::Relay if !exchange.request_done() && exchange.to_up.is_empty() => {
                 Some(End::refuse(408, "the request body stopped coming"))

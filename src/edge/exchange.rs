@@ -21,7 +21,7 @@ use super::outbox::Outbox;
 use super::reply_side::{self, Flow, ReplySide};
 use super::request_side::{self, RequestSide};
 use super::router::{Forward, Upstream};
-use super::socket::{connect_tcp, connect_unix};
+use super::socket::{Socket, connect_tcp, connect_unix};
 use super::tunnel::Tunnel;
 use super::upstreams::UpSocket;
 use crate::core::http_head::request::RequestHead;
@@ -87,6 +87,8 @@ pub struct Exchange {
     /// May be sent again on a fresh connection when a pooled one turns out stale.
     retryable: bool,
     retried: bool,
+    /// The kernel looks after silent peers.
+    pub watched: bool,
 }
 
 impl Exchange {
@@ -130,6 +132,7 @@ impl Exchange {
             reply: ReplySide::default(),
             retryable: false,
             retried: false,
+            watched: false,
         }
     }
 
@@ -178,6 +181,15 @@ impl Exchange {
     pub fn broken(&self, cx: &mut Context, what: &dyn Display) -> End {
         cx.complain(&self.forward.upstream, what);
         End::refuse(502, "the upstream's reply cannot be used")
+    }
+
+    /// The reply is a stream that may be silent for hours: lets the kernel find out about dead peers.
+    pub fn watch(&mut self, client: &Socket) {
+        self.watched = true;
+        client.watch_for_dead_peer();
+        if let Some(up) = &self.up {
+            up.socket.watch_for_dead_peer();
+        }
     }
 
     /// Gives everything back.

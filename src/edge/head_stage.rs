@@ -27,6 +27,8 @@ pub fn step(cx: &mut Context, io: &mut ClientIo, began: &mut bool) -> Result<Ste
     if !io.flush(cx.now)? {
         return Ok(Step::Wait);
     }
+    // The beginning of this request may have come with the last one.
+    *began |= !io.input.is_empty();
     loop {
         if let Some(len) = find_head(cx, io)? {
             return if cx.spend() { begin(cx, io, len) } else { Ok(Step::Wait) };
@@ -73,8 +75,11 @@ fn rest(cx: &mut Context, io: &mut ClientIo) -> Step {
 
 fn find_head(cx: &Context, io: &mut ClientIo) -> Result<Option<usize>, End> {
     // An empty line before a request is left over from sloppy clients (RFC 9112, 2.2).
-    while io.scanned == 0 && io.input.starts_with(b"\r\n") {
-        io.consume(2);
+    if io.scanned == 0 {
+        let empty_lines = io.input.chunks_exact(2).take_while(|pair| pair == b"\r\n").count();
+        if empty_lines > 0 {
+            io.consume(2 * empty_lines);
+        }
     }
     if io.input == b"\r" || io.input.is_empty() {
         return Ok(None);

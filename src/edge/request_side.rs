@@ -7,6 +7,9 @@ use super::socket::Got;
 use crate::core::http_body::{BodyDecoder, BodyError, LAST_CHUNK, write_chunk_size};
 use crate::core::http_head::BodyLength;
 
+/// Read at once of a chunked body; bounds what of later requests is read with it.
+const CHUNKED_READ: usize = 32 * 1024;
+
 /// Where the body stands.
 pub struct RequestSide {
     /// The whole body, for the control API.
@@ -41,6 +44,16 @@ impl RequestSide {
     /// Nothing more of it will be sent on.
     pub fn is_done(&self) -> bool {
         self.is_complete() || self.abandoned
+    }
+
+    /// How much to read at once: not beyond a known end, and not far beyond an unknown one.
+    fn room<'a>(&self, scratch: &'a mut [u8]) -> &'a mut [u8] {
+        let room = match self.decoder {
+            BodyDecoder::Length(left) => usize::try_from(left).unwrap_or(usize::MAX),
+            _ => CHUNKED_READ,
+        };
+        let room = room.min(scratch.len());
+        &mut scratch[..room]
     }
 
     /// The request was framed with a body, if only an empty one.
@@ -112,7 +125,7 @@ fn read(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange) -> Result<bool, 
     if !io.socket.readable || !cx.spend() {
         return Ok(false);
     }
-    cx.with_scratch(|cx, scratch| match io.socket.read(scratch) {
+    cx.with_scratch(|cx, scratch| match io.socket.read(ex.request.room(scratch)) {
         Got::Bytes(n) => {
             let data = scratch.get(..n).unwrap_or_default();
             let taken = absorb(cx, ex, data)?;

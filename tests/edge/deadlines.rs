@@ -1,1 +1,137 @@
-//! Follows.
+//! Deadlines and caps, with short settings.
+
+use std::time::Duration;
+
+use hydraneckwebrtc::edge::router::Decision;
+
+use crate::support::{TestEdge, forward, hello, upstream};
+
+const SHORT: Duration = Duration::from_millis(150);
+
+#[test]
+fn a_slow_head_gets_408_however_it_drips() {
+    let edge = TestEdge::with(|config| config.settings.header_timeout = SHORT, |_| hello());
+    let mut wire = edge.connect();
+    let started = std::time::Instant::now();
+    for byte in b"GET / HTTP/1.1\r\nX: ".iter().chain(std::iter::repeat(&b'x')) {
+        wire.send([*byte]);
+        std::thread::sleep(Duration::from_millis(10));
+        if started.elapsed() > 2 * SHORT {
+            break;
+        }
+    }
+    assert_eq!(wire.reply().status(), 408);
+}
+
+#[test]
+fn silence_after_connecting_is_closed_without_a_word() {
+    let edge = TestEdge::with(|config| config.settings.header_timeout = SHORT, |_| hello());
+    assert!(edge.connect().is_closed());
+}
+
+#[test]
+fn an_idle_connection_is_closed() {
+    let edge = TestEdge::with(|config| config.settings.keepalive_timeout = SHORT, |_| hello());
+    let mut wire = edge.connect();
+    assert_eq!(wire.get("/").text(), "hello");
+    assert!(wire.is_closed());
+}
+
+#[test]
+fn a_body_that_stops_gets_408() {
+    let to = upstream(|mut wire, _| {
+        wire.head();
+        wire.rest();
+    });
+    let edge = TestEdge::with(
+        |config| config.settings.body_idle_timeout = SHORT,
+        move |_| Decision::Forward(forward(to)),
+    );
+    let mut wire = edge.connect();
+    wire.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf");
+    assert_eq!(wire.reply().status(), 408);
+}
+
+#[test]
+fn an_upstream_that_does_not_reply_in_time_is_504() {
+    let to = upstream(|mut wire, _| {
+        wire.request();
+        wire.rest();
+    });
+    let edge = TestEdge::with(
+        |config| config.settings.upstream_head_timeout = SHORT,
+        move |_| Decision::Forward(forward(to)),
+    );
+    let mut wire = edge.connect();
+    assert_eq!(wire.get("/").status(), 504);
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_dropped() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let to = upstream(move |mut wire, _| {
+        wire.request();
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+        let part = vec![b'x'; 1 << 16];
+        while std::io::Write::write_all(&mut wire.stream, &part).is_ok() {}
+        let _ = sender.send(());
+    });
+    let edge = TestEdge::with(
+        |config| config.settings.send_idle_timeout = SHORT,
+        move |_| Decision::Forward(forward(to)),
+    );
+    let mut wire = edge.connect();
+    wire.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(receiver.recv_timeout(crate::support::PATIENCE), Ok(()), "the upstream is freed");
+}
+
+#[test]
+fn a_silent_stream_is_not_cut() {
+    let to = upstream(|mut wire, _| {
+        wire.request();
+        wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
+        std::thread::sleep(4 * SHORT);
+        wire.send("1\r\nb\r\n0\r\n\r\n");
+    });
+    let edge = TestEdge::with(
+        |config| {
+            let settings = &mut config.settings;
+            settings.header_timeout = SHORT;
+            settings.keepalive_timeout = SHORT;
+            settings.body_idle_timeout = SHORT;
+            settings.send_idle_timeout = SHORT;
+            settings.upstream_head_timeout = SHORT;
+        },
+        move |_| Decision::Forward(forward(to)),
+    );
+    let reply = edge.connect().get("/");
+    assert!(reply.complete && reply.body == b"ab", "{reply:?}");
+}
+
+#[test]
+fn a_connection_serves_a_bounded_number_of_requests() {
+    let edge = TestEdge::with(|config| config.settings.requests_per_connection = 2, |_| hello());
+    let mut wire = edge.connect();
+    assert_eq!(wire.get("/").field("Connection"), None);
+    assert_eq!(wire.get("/").field("Connection"), Some("close"));
+    assert!(wire.is_closed());
+}
+
+#[test]
+fn connections_over_the_cap_get_503_and_places_are_given_back() {
+    // One, and the reserve of 16 for loopback.
+    let edge = TestEdge::with(|config| config.settings.max_connections = 1, |_| hello());
+    let mut wires: Vec<_> = (0..17).map(|_| edge.connect()).collect();
+    for wire in &mut wires {
+        assert_eq!(wire.get("/").status(), 200);
+    }
+    let mut over = edge.connect();
+    let reply = over.reply();
+    assert_eq!((reply.status(), reply.field("Retry-After")), (503, Some("1")), "{reply:?}");
+    assert!(over.is_closed());
+    wires.clear();
+    let end = std::time::Instant::now() + crate::support::PATIENCE;
+    while edge.connect().get("/").status() != 200 {
+        assert!(std::time::Instant::now() < end, "places are given back");
+    }
+}

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::mpsc;
 
 use hydraneckwebrtc::config::settings::Network;
-use hydraneckwebrtc::edge::router::{Decision, Reply, Upstream};
+use hydraneckwebrtc::edge::router::{Decision, Reply, Request, Upstream};
 
 use crate::support::{PATIENCE, TestEdge, echo, forward, upstream};
 
@@ -46,13 +46,13 @@ fn pipelined_requests_are_answered_in_order() {
 #[test]
 fn forwarding_fields_say_what_we_know() {
     let to = echo();
-    let route = move |_: &_| {
+    let route = move |_: &Request<'_>| {
         let mut forward = forward(to);
         forward.user = Some("neck-user".into());
         Decision::Forward(forward)
     };
     let request = "GET / HTTP/1.1\r\nHost: front:8\r\nX-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-User: root\r\n\r\n";
-    let mut wire_text = |edge: &TestEdge| {
+    let wire_text = |edge: &TestEdge| {
         let mut wire = edge.connect();
         wire.send(request);
         wire.reply().text()

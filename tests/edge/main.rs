@@ -8,4 +8,6 @@ mod forwarding;
 mod hygiene;
 mod injection;
 mod lifecycle;
+mod throughput;
+mod torture;
 mod tunnels;

@@ -300,3 +300,33 @@ impl Wire {
         self.reply()
     }
 }
+
+/// Runs a test again, alone in a process of its own, where no other test opens files. `true`: this
+/// is that process.
+pub fn alone(test: &str) -> bool {
+    const INNER: &str = "EDGE_TEST_ALONE";
+    if std::env::var_os(INNER).is_some() {
+        return true;
+    }
+    let output = std::process::Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", test, "--nocapture"])
+        .env(INNER, "1")
+        .output()
+        .expect("run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    false
+}
+
+/// Open file descriptors of this process, and one for looking.
+pub fn count_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("a list").count()
+}
+
+/// Waits until `wanted` descriptors are open; returns how many are.
+pub fn settled_descriptors(wanted: usize) -> usize {
+    let end = std::time::Instant::now() + PATIENCE;
+    while count_descriptors() != wanted && std::time::Instant::now() < end {
+        std::thread::yield_now();
+    }
+    count_descriptors()
+}

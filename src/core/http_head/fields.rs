@@ -215,7 +215,8 @@ mod tests {
     #[test]
     fn framing_follows_the_table() {
         use BodyLength::{Chunked, Length};
-        let table: [(&[&str], &[&str], Result<Option<BodyLength>, ()>); 10] = [
+        type Row = (&'static [&'static str], &'static [&'static str], Result<Option<BodyLength>, ()>);
+        let table: [Row; 10] = [
             (&[], &[], Ok(None)),
             (&["5"], &[], Ok(Some(Length(5)))),
             (&["5", "5"], &[], Ok(Some(Length(5)))),
