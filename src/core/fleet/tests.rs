@@ -350,3 +350,12 @@ fn a_worker_with_too_long_an_interval_is_told_a_shorter_one() {
     let slow = Heartbeat { interval_ms: 300_000, ..beat("a", stamp(1, 1), vec![]) };
     assert_eq!(hear(&mut fleet, at(0), &slow).max_interval_ms, Some(20_000));
 }
+
+#[test]
+fn a_stamp_survives_its_header() {
+    let stamp = Stamp { generation: Generation { boot_ms: 1_790_000_000_000, nonce: u64::MAX }, seq: 9 };
+    assert_eq!(stamp.to_string().parse(), Ok(stamp));
+    for bad in ["", "1", "1.2", "1.2.", "1.2.3.4", "a.2.3", "1.2.-3"] {
+        assert!(bad.parse::<Stamp>().is_err(), "{bad:?} was accepted");
+    }
+}
