@@ -100,6 +100,10 @@ pub fn check_healed(world: &mut World) {
     let healed_at = world.now;
     world.pass(2 * INTERVAL_MS + TRAVEL_MS);
     routed_after(world, world.now - healed_at);
+    if world.controller_since == healed_at {
+        // Who is newer is judged once the controller has settled, and told in the next beat.
+        world.pass(INTERVAL_MS + TRAVEL_MS);
+    }
     let truth = world.truth();
     for body in contested {
         let left = truth.get(&body).map_or(0, BTreeSet::len);

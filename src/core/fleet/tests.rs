@@ -359,3 +359,14 @@ fn a_stamp_survives_its_header() {
         assert!(bad.parse::<Stamp>().is_err(), "{bad:?} was accepted");
     }
 }
+
+#[test]
+fn a_late_beat_to_a_restarted_controller_costs_no_living_session() {
+    let mut fleet = Fleet::new(at(0), settings());
+    hear(&mut fleet, at(1), &beat("a", stamp(1, 40), vec![brief(1, 1, SessionStatus::Streaming, 9_000)]));
+    // An old beat of b arrives first: its session was newer, and has ended since.
+    hear(&mut fleet, at(2), &beat("b", stamp(1, 14), vec![brief(2, 1, SessionStatus::Ready, 500)]));
+    hear(&mut fleet, at(9), &beat("b", stamp(1, 15), vec![]));
+    let living = vec![brief(1, 1, SessionStatus::Streaming, 29_000)];
+    assert_eq!(hear(&mut fleet, at(21), &beat("a", stamp(1, 41), living)).end, []);
+}
