@@ -18,6 +18,7 @@ pub fn check_always(world: &World) {
     for worker in &world.workers {
         assert!(worker.live().count() <= worker.max, "{} holds more than it can", worker.id);
     }
+    nothing_is_denied_while_settling(world);
     if world.weather == Weather::Storm {
         return;
     }
@@ -31,6 +32,34 @@ pub fn check_always(world: &World) {
     if world.weather == Weather::Calm {
         assert!(world.refusals.is_empty(), "a worker had to refuse: {:?}", world.refusals);
         truth_and_reservations_fit(world);
+    }
+}
+
+/// After each beat: what the controller was told in an answer is not undone by a beat that is older than the answer.
+pub fn check_told(world: &World) {
+    for (id, (n, stamp)) in &world.told {
+        let worker = &world.workers[*n];
+        let lives = worker.alive
+            && worker.generation == stamp.generation
+            && worker.live().any(|(live, _)| live == id);
+        let known =
+            matches!(world.fleet.lookup(world.moment(), id), Route::Worker { .. } | Route::Down { .. });
+        assert!(known || !lives, "{} ms: {id} was promised, lives, and is unknown", world.now);
+    }
+    for view in world.fleet.sessions(world.moment()) {
+        let revived = world.over.contains(&view.id) && view.status.is_live();
+        assert!(!revived, "{} ms: {} was over and is {}", world.now, view.id, view.status);
+    }
+}
+
+/// A controller that has just started calls no living session unknown.
+fn nothing_is_denied_while_settling(world: &World) {
+    if world.now >= world.controller_since + 2 * INTERVAL_MS {
+        return;
+    }
+    for id in world.truth().values().flatten() {
+        let route = world.fleet.lookup(world.moment(), id);
+        assert!(route != Route::Unknown, "{} ms: {id} lives and is denied", world.now);
     }
 }
 
@@ -71,6 +100,10 @@ pub fn check_healed(world: &mut World) {
     let healed_at = world.now;
     world.pass(2 * INTERVAL_MS + TRAVEL_MS);
     routed_after(world, world.now - healed_at);
+    if world.controller_since == healed_at {
+        // Who is newer is judged once the controller has settled, and told in the next beat.
+        world.pass(INTERVAL_MS + TRAVEL_MS);
+    }
     let truth = world.truth();
     for body in contested {
         let left = truth.get(&body).map_or(0, BTreeSet::len);
@@ -108,6 +141,8 @@ fn check_quiescent(world: &World) {
         let view = world.fleet.worker(now, &worker.id).expect("a live worker is unknown");
         assert_eq!(view.active as usize, worker.live().count(), "slots of {} leaked or lost", worker.id);
         assert_eq!(view.draining, worker.draining, "{} does not know its drain", worker.id);
+        let wish = world.drains.get(&worker.id).copied();
+        assert_eq!(Some(view.draining), wish, "the drain of {} was forgotten", worker.id);
     }
     for view in world.fleet.sessions(now) {
         let real = (world.workers.iter())
@@ -115,4 +150,9 @@ fn check_quiescent(world: &World) {
         assert!(real, "{} is in the books only", view.id);
     }
     routed_after(world, 0);
+    if world.weather == Weather::Lossy {
+        let living: Vec<_> = world.truth().into_values().flatten().collect();
+        let left = living.iter().find(|id| world.abandoned.contains(id));
+        assert_eq!(left, None, "a session that nobody was told of lives on");
+    }
 }

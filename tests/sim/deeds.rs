@@ -19,7 +19,9 @@ impl World {
             70..=74 => {
                 let on = self.rng.chance(30);
                 let id = self.workers[n].id.clone();
-                self.fleet.drain(&id, on);
+                if self.fleet.drain(&id, on) {
+                    self.drains.insert(id, on);
+                }
             }
             75..=79 => self.kill(n),
             80..=84 => self.cut_off(n),
@@ -102,6 +104,12 @@ impl World {
         self.fleet = Fleet::new(self.moment(), settings());
         self.flows.clear();
         self.newest.clear();
+        self.drains.clear();
+        self.told.clear();
+        self.over.clear();
+        self.abandoned.clear();
+        self.launched.clear();
+        self.controller_since = self.now;
         self.queue.retain(|_, message| {
             !matches!(
                 message,

@@ -21,16 +21,23 @@ const STEPS: usize = 200;
 
 fn run(seed: u64, weather: Weather) -> World {
     let mut world = World::new(seed, weather);
+    play(&mut world);
+    world
+}
+
+fn play(world: &mut World) {
     world.pass(25_000); // the controller settles
     for _ in 0..STEPS {
         world.act();
         let ms = world.rng.within(0, 4_000);
         world.pass(ms);
-        check_always(&world);
+        check_always(world);
     }
-    check_healed(&mut world);
-    world
+    check_healed(world);
 }
+
+/// Lines of the trace that a failure shows; the seed alone shows all.
+const TRACE_SHOWN: usize = 20;
 
 /// That the schedules held what they are for.
 #[derive(Debug, Default)]
@@ -53,8 +60,9 @@ fn simulate(weather: Weather) -> Sum {
     let seeds = only.map_or(0..SEEDS, |seed| seed..seed + 1);
     let mut sum = Sum::default();
     for seed in seeds {
-        match catch_unwind(AssertUnwindSafe(|| run(seed, weather))) {
-            Ok(world) => {
+        let mut world = World::new(seed, weather);
+        match catch_unwind(AssertUnwindSafe(|| play(&mut world))) {
+            Ok(()) => {
                 sum.created += world.created;
                 sum.stale += world.stale;
                 sum.rivals += world.rivals;
@@ -63,6 +71,9 @@ fn simulate(weather: Weather) -> Sum {
                 }
             }
             Err(panic) => {
+                let shown = if only.is_some() { usize::MAX } else { TRACE_SHOWN };
+                let start = world.trace.len().saturating_sub(shown);
+                eprintln!("{}", world.trace[start..].join("\n"));
                 eprintln!("{weather:?}: seed {seed} failed; HYDRANECK_SIM_SEED={seed} runs it alone");
                 resume_unwind(panic);
             }

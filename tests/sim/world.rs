@@ -10,6 +10,7 @@ use hydraneckwebrtc::core::ids::{BodyAddr, SessionId, WorkerId};
 use hydraneckwebrtc::core::reason::EndReason;
 use hydraneckwebrtc::core::time::Moment;
 
+use crate::checks::check_told;
 use crate::rng::Rng;
 use crate::worker::{INTERVAL_MS, Refusal, Worker};
 
@@ -57,6 +58,17 @@ pub struct World {
     serial: u64,
     /// Newest beat that this controller process has taken, per worker.
     pub newest: BTreeMap<WorkerId, Stamp>,
+    /// When this controller process started.
+    pub controller_since: u64,
+    /// What the operator wishes, as far as this controller process can know.
+    pub drains: BTreeMap<WorkerId, bool>,
+    /// Sessions whose creation was answered with yes, by the worker and its run; and those known to be over.
+    pub told: BTreeMap<SessionId, (usize, Stamp)>,
+    pub over: BTreeSet<SessionId>,
+    /// Creates whose answer this controller process did not wait for.
+    pub abandoned: BTreeSet<SessionId>,
+    /// Creates of this controller process.
+    pub launched: BTreeSet<SessionId>,
     pub refusals: Vec<Refusal>,
     pub created: usize,
     pub stale: usize,
@@ -91,6 +103,12 @@ impl World {
             queue: BTreeMap::new(),
             serial: 0,
             newest: BTreeMap::new(),
+            controller_since: now,
+            drains: BTreeMap::new(),
+            told: BTreeMap::new(),
+            over: BTreeSet::new(),
+            abandoned: BTreeSet::new(),
+            launched: BTreeSet::new(),
             refusals: Vec::new(),
             created: 0,
             stale: 0,
@@ -172,10 +190,11 @@ impl World {
                 if self.flows.remove(&id).is_some() {
                     self.note(format!("{id} abandoned"));
                     self.fleet.abandon(&id);
+                    self.abandoned.insert(id);
                 }
             }
             Message::Deleted(id, stamp) => {
-                self.fleet.ended(self.moment(), &id, EndReason::Deleted, stamp);
+                self.ended(id, EndReason::Deleted, stamp);
             }
             Message::Start(n) => {
                 let nonce = self.rng.next();
@@ -197,7 +216,10 @@ impl World {
             return;
         }
         let BeatOutcome::Accepted(reply, news) = outcome else { panic!("{outcome:?} for {beat:?}") };
-        self.newest.insert(beat.worker_id.clone(), beat.stamp());
+        if self.newest.insert(beat.worker_id.clone(), beat.stamp()).is_none() {
+            self.drains.insert(beat.worker_id.clone(), beat.draining);
+        }
+        check_told(self);
         self.note(format!("beat {} {:?} {news:?} {:?}", beat.worker_id, beat.seq, reply.end));
         if let Some(n) = self.workers.iter().position(|worker| worker.id == beat.worker_id) {
             let delay = self.rng.within(1, 200);
@@ -268,7 +290,9 @@ impl World {
         }
         let well = worker.live().any(|(id, _)| *id == placed.session_id);
         let stamp = worker.stamp();
-        if worker.cut_off || self.roll(Weather::Lossy, 10) {
+        let cut_off = worker.cut_off;
+        let nobody_asks = !self.launched.contains(&placed.session_id);
+        if cut_off || nobody_asks || self.roll(Weather::Lossy, 10) {
             return; // lost: the controller's deadline fires
         }
         let delay = if self.roll(Weather::Lossy, 10) { 40_000 } else { 300 };
@@ -281,9 +305,27 @@ impl World {
         let waited_for = self.flows.remove(&placed.session_id).is_some();
         self.note(format!("{} answered {well}, waited for: {waited_for}", placed.session_id));
         if well {
-            self.fleet.confirm(self.moment(), &placed, stamp);
+            let listed = self.fleet.session(self.moment(), &placed.session_id).is_some();
+            let (stands, _) = self.fleet.confirm(self.moment(), &placed, stamp);
+            let newer = self.newest.get(&placed.worker).is_some_and(|newest| *newest > stamp);
+            assert!(
+                !stands || listed || !newer,
+                "{} was believed to live on against a later beat",
+                placed.session_id
+            );
+            if stands {
+                let n = self.index(&placed.worker);
+                self.told.insert(placed.session_id, (n, stamp));
+            }
         } else {
-            self.fleet.ended(self.moment(), &placed.session_id, EndReason::CreateFailed, stamp);
+            self.ended(placed.session_id, EndReason::CreateFailed, stamp);
+        }
+    }
+
+    fn ended(&mut self, id: SessionId, reason: EndReason, stamp: Stamp) {
+        self.fleet.ended(self.moment(), &id, reason, stamp);
+        if self.fleet.session(self.moment(), &id).is_some_and(|view| !view.status.is_live()) {
+            self.over.insert(id);
         }
     }
 
@@ -291,8 +333,11 @@ impl World {
         let view = self.fleet.worker(self.moment(), &placed.worker).expect("placed on a worker nobody knows");
         assert!(view.active + view.reserved <= view.max, "placed beyond capacity: {view:?}");
         self.note(format!("{} placed on {}", placed.session_id, placed.worker));
+        self.launched.insert(placed.session_id.clone());
         self.flows.insert(placed.session_id.clone(), placed.clone());
-        self.send(CREATE_TIMEOUT_MS, Message::Deadline(placed.session_id.clone()));
+        let impatient = self.roll(Weather::Lossy, 10);
+        let patience = if impatient { self.rng.within(1, 2_000) } else { CREATE_TIMEOUT_MS };
+        self.send(patience, Message::Deadline(placed.session_id.clone()));
         let delay = self.rng.within(1, 300);
         self.send(delay, Message::Create(placed));
     }

@@ -170,7 +170,12 @@ impl Fleet {
 
     /// Of several sessions on one body the newest stays (by start, then id), the others end as `replaced`. A session
     /// on a worker that is down neither wins nor loses: it may not exist any more.
+    /// Nobody is condemned while the controller settles: to a controller that has just started, a late beat may show a
+    /// session that ended long ago, and that must not cost a living one.
     pub(super) fn settle_body(&mut self, now: Moment, body: BodyAddr, news: &mut Vec<FleetEvent>) {
+        if self.settling_until(now).is_some() {
+            return;
+        }
         let mut rivals: Vec<(i128, SessionId)> = (self.ledger.live_of(body))
             .filter(|session| session.claims_body())
             .filter(|session| self.health(now, &session.worker) != WorkerHealth::Down)

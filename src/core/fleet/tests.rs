@@ -350,3 +350,23 @@ fn a_worker_with_too_long_an_interval_is_told_a_shorter_one() {
     let slow = Heartbeat { interval_ms: 300_000, ..beat("a", stamp(1, 1), vec![]) };
     assert_eq!(hear(&mut fleet, at(0), &slow).max_interval_ms, Some(20_000));
 }
+
+#[test]
+fn a_stamp_survives_its_header() {
+    let stamp = Stamp { generation: Generation { boot_ms: 1_790_000_000_000, nonce: u64::MAX }, seq: 9 };
+    assert_eq!(stamp.to_string().parse(), Ok(stamp));
+    for bad in ["", "1", "1.2", "1.2.", "1.2.3.4", "a.2.3", "1.2.-3"] {
+        assert!(bad.parse::<Stamp>().is_err(), "{bad:?} was accepted");
+    }
+}
+
+#[test]
+fn a_late_beat_to_a_restarted_controller_costs_no_living_session() {
+    let mut fleet = Fleet::new(at(0), settings());
+    hear(&mut fleet, at(1), &beat("a", stamp(1, 40), vec![brief(1, 1, SessionStatus::Streaming, 9_000)]));
+    // An old beat of b arrives first: its session was newer, and has ended since.
+    hear(&mut fleet, at(2), &beat("b", stamp(1, 14), vec![brief(2, 1, SessionStatus::Ready, 500)]));
+    hear(&mut fleet, at(9), &beat("b", stamp(1, 15), vec![]));
+    let living = vec![brief(1, 1, SessionStatus::Streaming, 29_000)];
+    assert_eq!(hear(&mut fleet, at(21), &beat("a", stamp(1, 41), living)).end, []);
+}

@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::ids::{BodyAddr, SessionId, WorkerId, url_host};
+use crate::core::ids::{BodyAddr, InvalidId, SessionId, WorkerId, url_host};
 use crate::core::reason::EndReason;
 use crate::core::status::SessionStatus;
 
@@ -18,6 +19,9 @@ pub const MAX_SESSIONS_LISTED: usize = 1_000;
 
 /// Longest free text of a heartbeat (version, URL, experience, district), in bytes: it is shown to operators.
 pub const MAX_TEXT: usize = 256;
+
+/// Header of a worker's answers to its controller about a session; its value is a [`Stamp`].
+pub const STAMP_HEADER: &str = "X-Neck-Stamp";
 
 /// One run of a worker process. A later run is greater.
 ///
@@ -42,6 +46,25 @@ pub struct Stamp {
     pub generation: Generation,
     /// Number of the beat within the run, from 1.
     pub seq: u64,
+}
+
+impl fmt::Display for Stamp {
+    /// `BOOT_MS.NONCE.SEQ`, the value of [`STAMP_HEADER`].
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.generation.boot_ms, self.generation.nonce, self.seq)
+    }
+}
+
+impl FromStr for Stamp {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Stamp, InvalidId> {
+        let invalid = InvalidId("a stamp is BOOT_MS.NONCE.SEQ");
+        let mut parts = text.splitn(3, '.').map(|part| part.parse::<u64>().map_err(|_| invalid));
+        let mut next = || parts.next().unwrap_or(Err(invalid));
+        let generation = Generation { boot_ms: next()?, nonce: next()? };
+        Ok(Stamp { generation, seq: next()? })
+    }
 }
 
 /// What a worker thinks of itself.
