@@ -183,7 +183,8 @@ class Watch {
             this.#askIn(TROUBLE_POLLS_MS[0]);
         }
         if (health === "broken" || now - this.#troubleSince > SHOW_TROUBLE_MS) {
-            this.#overlay.notice(TEXT.reconnecting, navigator.onLine ? TEXT.reconnectingHint : TEXT.offlineHint);
+            const kind = health === "broken" ? "cover" : "notice";
+            this.#overlay.notice(kind, TEXT.reconnecting, navigator.onLine ? TEXT.reconnectingHint : TEXT.offlineHint);
         }
     }
 
