@@ -61,8 +61,12 @@ function make(tag, className, text) {
 
 /** A link target that can only be a page: `javascript:` and the like become nothing. */
 function pageUrl(text) {
-    const url = URL.parse ? URL.parse(text, location.href) : new URL(text, location.href);
-    return url && (url.protocol === "https:" || url.protocol === "http:") ? url.href : null;
+    try {
+        const url = new URL(text, location.href);
+        return url.protocol === "https:" || url.protocol === "http:" ? url.href : null;
+    } catch {
+        return null;
+    }
 }
 
 class Overlay {
