@@ -57,10 +57,7 @@ test("after DELETE the page says that the stream ended and leads back", async ()
     await screenshot(page, "demo-ended");
     assert.deepEqual(childrenNamed(demo.pid, "web-server"), []);
     await page.keyboard.press("Tab");
-    for (let step = 0; step < 6 && page.url().startsWith(demo.origin); step += 1) {
-        await page.keyboard.press("Enter");
-        await page.keyboard.press("Tab");
-    }
+    await page.keyboard.press("Enter");
     await page.waitForURL(back);
 });
 

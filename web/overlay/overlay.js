@@ -4,8 +4,8 @@
 //       ├───── cover (broken): the same, over a dimmed page, whose own words are misleading then
 //       └───── card (ended, lost): covers the stream, has a link and perhaps a button; final but for a reload
 //
-// It never takes the focus. While the card is shown, keys do not reach the page any more (the page would swallow
-// Tab and Enter), so that its controls are the next ones the keyboard reaches.
+// It never takes the focus. While the card is shown the page is inert and hears no keys any more (it would swallow Tab
+// and Enter), so that the card's controls are the next ones the keyboard reaches.
 
 const STYLE = `
 :host { all: initial; position: fixed; inset: 0; width: auto; height: auto; margin: 0; padding: 0; border: 0;
@@ -143,6 +143,9 @@ class Overlay {
         heading.id = "title";
         box.setAttribute("aria-labelledby", heading.id);
         box.append(heading, make("p", "", text), actions);
+        if (document.body) {
+            document.body.inert = true;
+        }
         this.#show("card", `card ${title} ${text}`, box);
         // A captured pointer or keyboard would keep the person from the link, and a screen reader finds nothing
         // outside a full screen element.
