@@ -281,3 +281,45 @@ fn a_hanging_server_accepts_and_never_answers() {
     let answer = client.read(&mut [0; 1]);
     assert!(answer.is_err(), "{answer:?}");
 }
+
+#[test]
+fn a_chunked_body_and_100_continue_are_understood() {
+    let (site, body) = (Site::new(), SimulatedBody::start().expect("a body"));
+    let child = site.start();
+    let json = json!({"address": "127.0.0.1", "http_port": body.address().port()}).to_string();
+    let (first, second) = json.split_at(7);
+    let reply = child.raw(&format!(
+        "POST {PREFIX}/api/host HTTP/1.1\r\nHost: a\r\nX-Forwarded-User: u\r\nTransfer-Encoding: chunked\r\n\r\n\
+         {:x}\r\n{first}\r\n{:x};ext=1\r\n{second}\r\n0\r\n\r\n",
+        first.len(),
+        second.len()
+    ));
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let expecting = child.request("POST", "/api/host/cancel", &[("Expect", "100-continue")], "{}");
+    assert_eq!(expecting.status, 100, "{expecting:?}");
+}
+
+#[test]
+fn a_streamer_can_leave_the_group_or_never_start() {
+    let (site, body) = (Site::new(), SimulatedBody::start().expect("a body"));
+    site.faults(json!({"escape_group": true}));
+    let mut child = site.start();
+    child.stream(child.add_host(&body)).read_until_media();
+    let streamer = child.streamers()[0];
+    assert_eq!(stand_in_support::group_of(streamer), Some(streamer), "a group of its own");
+    assert_eq!(child.end("INT"), Some(0));
+    stand_in_support::until("the streamer ends", || !exists(streamer));
+    site.faults(json!({"no_streamer": true}));
+    let bare = site.start();
+    let setup = bare.stream(bare.add_host(&body)).read_until("Setup");
+    assert!(setup.contains("ice_servers") && bare.streamers().is_empty(), "{setup}");
+}
+
+#[test]
+fn a_spewing_server_writes_the_bytes_it_was_told_to() {
+    let site = Site::new();
+    site.faults(json!({"spew_log": 200_000, "never_ready": true, "crash_after_ms": 1000}));
+    let output = site.run_to_end();
+    let bytes = output.stdout.len();
+    assert!((100_000..300_000).contains(&bytes), "{bytes} bytes in a second");
+}

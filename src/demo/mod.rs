@@ -1,7 +1,7 @@
 //! What `demo` and the tests put in the place of programs we do not own: moonlight-web-stream and a body.
 //!
 //! moonlight-web-stream is two programs, `web-server` and its grandchild of ours `streamer`, with a directory of
-//! pages. The stand-ins behave as the real v2.6 was measured to (`ARCHITECTURE.md`, "The stand-in"): paths, prefix,
+//! pages. The stand-ins behave as the real v2.6 was measured to (`tests/stand_in.rs` holds them to it): paths, prefix,
 //! authentication, NDJSON, keep-alive, exit codes, signals. They do no WebRTC: the stream is a small clip that
 //! arrives as binary frames over the signalling WebSocket, which is the real program's own media fallback.
 //!

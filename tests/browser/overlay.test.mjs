@@ -6,8 +6,8 @@ import { startSession } from "./support/standin.mjs";
 
 let session, browser, page;
 
-async function open(settings, options) {
-    session = await startSession(settings);
+async function open(settings, options, faults) {
+    session = await startSession(settings, faults);
     browser = await openBrowser(options);
     page = browser.page;
     await page.goto(session.url);
@@ -110,7 +110,7 @@ test("a stream that never comes back is not reloaded for ever", async () => {
     assert.equal(loads, 5, "the first load and four automatic ones");
 });
 
-test("the end shows its reason and the way back, and keys stay in the card", async () => {
+test("the end shows its reason and the way back, one Tab away, and no key reaches the page", async () => {
     await open();
     await untilPlaying(page);
     session.status = [404, { status: "ended", reason: "deleted" }, {}];
@@ -120,11 +120,8 @@ test("the end shows its reason and the way back, and keys stay in the card", asy
     await screenshot(page, "ended");
     assert.equal(await page.evaluate(() => document.activeElement === document.body), true, "the focus was not taken");
     const keysBefore = await page.evaluate(() => window.app.input.length);
-    let steps = 0;
-    while (!/^link .*focused/m.test(await focusedLine()) && steps < 6) {
-        await page.keyboard.press("Tab");
-        steps += 1;
-    }
+    await page.keyboard.press("Tab");
+    assert.match(await focusedLine(), /^link Start new stream focused/m, "the first Tab reaches the way back");
     await screenshot(page, "ended-focus");
     assert.equal(await page.evaluate(() => window.app.input.length), keysBefore, "no key reached the page");
     await page.keyboard.press("Enter");
@@ -146,6 +143,45 @@ test("an end is seen although the socket stays open", async () => {
     session.status = [404, { status: "ended", reason: "max_duration" }, {}];
     await untilReadable(page, "The time for this stream is over.", 15_000);
     assert.match(await readable(page), /link Start new stream/);
+});
+
+/** Makes the page's peer connection tell this state. */
+async function peerSays(state) {
+    await until("the page's peer connection", () => page.evaluate(told => {
+        const peer = window.app?.getStream().peer;
+        if (peer) {
+            Object.defineProperty(peer, "connectionState", { value: told, configurable: true });
+            peer.dispatchEvent(new Event("connectionstatechange"));
+        }
+        return Boolean(peer);
+    }, state));
+}
+
+test("trouble of the peer shows after a while and goes when it recovers", async () => {
+    await open({}, {}, { no_streamer: true });
+    await peerSays("connected");
+    await peerSays("disconnected");
+    assert.doesNotMatch(await readable(page), /Reconnecting/);
+    await untilReadable(page, "Reconnecting…");
+    await screenshot(page, "shaky");
+    await peerSays("connected");
+    assert.doesNotMatch(await readable(page), /Reconnecting/);
+});
+
+test("a failed peer is no trouble while media comes over the socket", async () => {
+    await open();
+    await untilPlaying(page);
+    await peerSays("failed");
+    await new Promise(done => setTimeout(done, 4_500));
+    assert.doesNotMatch(await readable(page), /Reconnecting/);
+});
+
+test("a lost socket is no trouble while the peer is connected", async () => {
+    await open({}, {}, { no_streamer: true });
+    await peerSays("connected");
+    await session.killChild();
+    await new Promise(done => setTimeout(done, 2_000));
+    assert.doesNotMatch(await readable(page), /Reconnecting/);
 });
 
 test("503 means wait, as long as Retry-After says", async () => {

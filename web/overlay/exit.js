@@ -42,7 +42,7 @@ function takeOverExit(overlay, watch) {
         }
         leaving = true;
         watch.stop();
-        overlay.notice(TEXT.leaving, "");
+        overlay.notice("notice", TEXT.leaving, "");
         await quit();
         const target = pageUrl(SETTINGS.returnUrl);
         if (target) {

@@ -1,18 +1,20 @@
 // The card over the stream, in a closed shadow root. It shows one of:
 //
-//   nothing ── notice (reconnecting, leaving): lets everything through, has no control
+//   nothing ── notice (shaky, leaving): lets everything through, has no control
+//       ├───── cover (broken): the same, over a dimmed page, whose own words are misleading then
 //       └───── card (ended, lost): covers the stream, has a link and perhaps a button; final but for a reload
 //
-// It never takes the focus. While the card is shown, keys do not reach the page any more (the page would swallow
-// Tab and Enter), so that its controls are the next ones the keyboard reaches.
+// It never takes the focus. While the card is shown the page is inert and hears no keys any more (it would swallow Tab
+// and Enter), so that the card's controls are the next ones the keyboard reaches.
 
 const STYLE = `
 :host { all: initial; position: fixed; inset: 0; width: auto; height: auto; margin: 0; padding: 0; border: 0;
     z-index: 2147483647; display: none; background: transparent; overflow: hidden; pointer-events: none;
     color-scheme: dark; font: 400 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 :host([data-shows]) { display: grid; place-items: center; }
-:host([data-shows="card"]) { pointer-events: auto; background: rgb(8 10 14 / .62);
-    -webkit-backdrop-filter: blur(6px); backdrop-filter: blur(6px); animation: appear .3s ease-out; }
+:host([data-shows="card"]) { pointer-events: auto; }
+:host(:is([data-shows="card"], [data-shows="cover"])) { background: rgb(8 10 14 / .66);
+    -webkit-backdrop-filter: blur(8px); backdrop-filter: blur(8px); animation: appear .3s ease-out; }
 .box { box-sizing: border-box; color: #f2f4f8; background: rgb(22 25 32 / .97);
     border: 1px solid rgb(255 255 255 / .12); box-shadow: 0 16px 48px rgb(0 0 0 / .45); animation: rise .25s ease-out; }
 .notice { display: flex; align-items: center; gap: 1rem; max-width: min(36rem, 92vw); padding: 1rem 1.5rem;
@@ -59,8 +61,12 @@ function make(tag, className, text) {
 
 /** A link target that can only be a page: `javascript:` and the like become nothing. */
 function pageUrl(text) {
-    const url = URL.parse ? URL.parse(text, location.href) : new URL(text, location.href);
-    return url && (url.protocol === "https:" || url.protocol === "http:") ? url.href : null;
+    try {
+        const url = new URL(text, location.href);
+        return url.protocol === "https:" || url.protocol === "http:" ? url.href : null;
+    } catch {
+        return null;
+    }
 }
 
 class Overlay {
@@ -70,7 +76,15 @@ class Overlay {
 
     constructor() {
         const root = this.#host.attachShadow({ mode: "closed" });
-        root.append(make("style", "", STYLE), this.#region);
+        root.append(this.#region);
+        if ("adoptedStyleSheets" in root) {
+            // Unlike a style element, allowed whatever policy the page has.
+            const sheet = new CSSStyleSheet();
+            sheet.replaceSync(STYLE);
+            root.adoptedStyleSheets = [sheet];
+        } else {
+            root.append(make("style", "", STYLE));
+        }
         this.#host.lang = LANGUAGE;
         // Announces changes without moving the focus; it must exist before its content changes.
         this.#region.setAttribute("aria-live", "assertive");
@@ -98,15 +112,15 @@ class Overlay {
         }
     }
 
-    /** A short notice with a spinner. */
-    notice(title, hint) {
+    /** A short notice with a spinner; `kind` is "notice" or "cover". */
+    notice(kind, title, hint) {
         const words = make("div", "");
         words.append(make("h2", "", title), ...(hint ? [make("p", "", hint)] : []));
         const box = make("div", "box notice");
         const spinner = make("div", "spinner");
         spinner.setAttribute("aria-hidden", "true");
         box.append(spinner, words);
-        this.#show("notice", `${title} ${hint}`, box);
+        this.#show(kind, `${kind} ${title} ${hint}`, box);
     }
 
     /** The card at the end. With `again`, a button that calls it comes first. */
@@ -129,7 +143,10 @@ class Overlay {
         heading.id = "title";
         box.setAttribute("aria-labelledby", heading.id);
         box.append(heading, make("p", "", text), actions);
-        this.#show("card", `${title} ${text}`, box);
+        if (document.body) {
+            document.body.inert = true;
+        }
+        this.#show("card", `card ${title} ${text}`, box);
         // A captured pointer or keyboard would keep the person from the link, and a screen reader finds nothing
         // outside a full screen element.
         document.exitPointerLock?.();

@@ -35,6 +35,9 @@ const GIVE_UP_MS = 180_000;
 const MAX_RELOADS = 4;
 const STABLE_MS = 30_000;
 
+/** Each automatic reload waits this much longer than the one before. */
+const RELOAD_PAUSE_MS = 1_000;
+
 /** A `Retry-After` is believed up to this. */
 const MAX_RETRY_AFTER_MS = 10_000;
 
@@ -183,7 +186,8 @@ class Watch {
             this.#askIn(TROUBLE_POLLS_MS[0]);
         }
         if (health === "broken" || now - this.#troubleSince > SHOW_TROUBLE_MS) {
-            this.#overlay.notice(TEXT.reconnecting, navigator.onLine ? TEXT.reconnectingHint : TEXT.offlineHint);
+            const kind = health === "broken" ? "cover" : "notice";
+            this.#overlay.notice(kind, TEXT.reconnecting, navigator.onLine ? TEXT.reconnectingHint : TEXT.offlineHint);
         }
     }
 
@@ -239,7 +243,8 @@ class Watch {
         this.#sawRestart ||= answer.alive && !ready;
         const answers = ready && this.#health() === "broken" && await pageAnswers();
         this.#answers = answers ? this.#answers + 1 : 0;
-        return this.#answers >= (this.#sawRestart ? 1 : 2);
+        const waited = performance.now() - this.#troubleSince >= reloads.count() * RELOAD_PAUSE_MS;
+        return waited && this.#answers >= (this.#sawRestart ? 1 : 2);
     }
 
     #reload() {

@@ -44,7 +44,7 @@ async function freePort() {
 }
 
 /** Starts everything. `status` is what `_neck/status` answers, [code, object, headers]; tests change it. */
-export async function startSession(overrides = {}) {
+export async function startSession(overrides = {}, faults = {}) {
     const dir = await mkdtemp(join(tmpdir(), "neck-standin-"));
     const body = await startBody();
     const childPort = await freePort();
@@ -52,6 +52,7 @@ export async function startSession(overrides = {}) {
     await mkdir(join(dir, "run/server"), { recursive: true });
     await symlink(join(BUILT, "stand-in-web-server"), join(dir, "install/web-server"));
     await symlink(join(BUILT, "stand-in-streamer"), join(dir, "install/streamer"));
+    await writeFile(join(dir, "install/faults.json"), JSON.stringify(faults));
     await cp(join(ROOT, "src/demo/static"), join(dir, "run/static"), { recursive: true });
     await writeFile(join(dir, "run/server/config.json"), JSON.stringify({
         webrtc: { ice_servers: [{ urls: ["stun:127.0.0.1:9"] }] },

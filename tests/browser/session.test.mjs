@@ -1,0 +1,85 @@
+// The whole product in a real browser: controller, worker, child and page of `hydraneckwebrtc demo`.
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, test } from "node:test";
+import { openBrowser, readable, screenshot, until, untilPlaying, untilReadable } from "./support/chromium.mjs";
+import { childrenNamed, startDemo } from "./support/demo.mjs";
+
+let demo, browser, page;
+
+async function open(...flags) {
+    demo = await startDemo(...flags);
+    browser = await openBrowser();
+    page = browser.page;
+    // Where the person is sent at the end may lie outside this machine's network: a page of ours stands for it.
+    await page.route(url => url.origin !== demo.origin, route =>
+        route.fulfill({ contentType: "text/html", body: "<title>Home</title>home" }));
+    await page.goto(demo.url);
+}
+
+/** Where the overlay leads, from the script that the page got. */
+async function returnUrl() {
+    const script = await (await fetch(`${demo.url}_neck/overlay.js`)).text();
+    return JSON.parse(script.match(/"returnUrl":("[^"]*")/)[1]);
+}
+
+beforeEach(() => { demo = browser = undefined; });
+afterEach(async () => {
+    const errors = browser?.errors ?? [];
+    await browser?.close();
+    await demo?.stop();
+    assert.deepEqual(errors, [], "no script error in the page");
+});
+
+test("the printed URL plays video through the controller's port", async () => {
+    await open();
+    await untilPlaying(page, 30_000);
+    assert.match(page.url(), new RegExp(`^${demo.origin}/session/${demo.sessionId}/`));
+    assert.match(await page.content(), /<head[^>]*>\s*<script src="\/session\/[0-9a-f]{32}\/_neck\/overlay\.js"><\/script>/);
+    assert.doesNotMatch(await readable(page), /Reconnecting|ended/);
+    await screenshot(page, "demo-playing");
+});
+
+test("with force-relay the page's own peer connection is relay only", async () => {
+    await open("--force-relay");
+    const policy = await until("the page's peer connection", () => page.evaluate(() =>
+        window.app?.getStream().peer?.getConfiguration().iceTransportPolicy));
+    assert.equal(policy, "relay");
+});
+
+test("after DELETE the page says that the stream ended and leads back", async () => {
+    await open();
+    await untilPlaying(page, 30_000);
+    const back = await returnUrl();
+    const reply = await demo.api("DELETE", `/api/v1/sessions/${demo.sessionId}`);
+    assert.equal(reply.status, 204, reply.text);
+    await untilReadable(page, "Stream ended");
+    await untilReadable(page, "The session was closed by the service.");
+    await screenshot(page, "demo-ended");
+    assert.deepEqual(childrenNamed(demo.pid, "web-server"), []);
+    await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter");
+    await page.waitForURL(back);
+});
+
+test("the exit button ends the session on the worker and leads back", async () => {
+    await open();
+    await untilPlaying(page, 30_000);
+    const back = await returnUrl();
+    assert.equal(await demo.hasSession(), true);
+    await page.click("#sidebar-parent .sidebar-stream-buttons button:text-is('Exit')");
+    await page.waitForURL(back);
+    await until("the session is gone", async () => !await demo.hasSession());
+    assert.deepEqual(childrenNamed(demo.pid, "web-server"), []);
+});
+
+test("a killed child shows Reconnecting, then the stream plays again", async () => {
+    await open();
+    await untilPlaying(page, 30_000);
+    const [child] = childrenNamed(demo.pid, "web-server");
+    process.kill(child, "SIGKILL");
+    await untilReadable(page, "Reconnecting…");
+    await screenshot(page, "demo-reconnecting");
+    await untilPlaying(page, 30_000);
+    await until("the notice is gone", async () => !(await readable(page)).includes("Reconnecting"));
+    assert.notDeepEqual(childrenNamed(demo.pid, "web-server"), [child]);
+});

@@ -1,0 +1,60 @@
+// Starts the real binary's `demo` and talks to its API.
+import { spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { until } from "./chromium.mjs";
+import { BUILT } from "./standin.mjs";
+
+/** Runs `hydraneckwebrtc demo` until `stop()`. */
+export async function startDemo(...flags) {
+    const program = join(BUILT, "hydraneckwebrtc");
+    const child = spawn(program, ["demo", ...flags], { stdio: ["ignore", "pipe", "pipe"] });
+    let output = "";
+    let exited = false;
+    child.stdout.on("data", bytes => { output += bytes; });
+    child.stderr.on("data", bytes => { output += bytes; });
+    child.on("error", error => { output += error; exited = true; });
+    child.on("exit", () => { exited = true; });
+    const found = pattern => output.match(pattern)?.[1];
+    const demo = { pid: child.pid, output: () => output };
+    demo.stop = async () => {
+        if (!exited) {
+            child.kill("SIGINT");
+            await until("demo ends", () => exited, 30_000);
+        }
+    };
+    try {
+        demo.url = await until("demo prints its URL", () => {
+            if (exited) {
+                throw new Error(`demo ended:\n${output}`);
+            }
+            return found(/^Open (http\S+)/m);
+        }, 30_000);
+        demo.token = await until("demo prints its token", () => found(/^Admin token: (\S+)/m));
+    } catch (error) {
+        await demo.stop();
+        throw new Error(`${error.message}\n${output}`);
+    }
+    demo.origin = new URL(demo.url).origin;
+    demo.sessionId = demo.url.match(/\/session\/([0-9a-f]{32})\//)?.[1];
+    demo.api = async (method, path) => {
+        const reply = await fetch(demo.origin + path, { method, headers: { Authorization: `Bearer ${demo.token}` } });
+        const text = await reply.text();
+        return { status: reply.status, text, json: () => JSON.parse(text) };
+    };
+    demo.hasSession = async () => (await demo.api("GET", "/api/v1/sessions")).text.includes(demo.sessionId);
+    return demo;
+}
+
+/** Pids of the children of `pid` that run under this name (`web-server` is our binary under another name). */
+export function childrenNamed(pid, name) {
+    return readdirSync("/proc").filter(entry => /^\d+$/.test(entry)).map(Number).filter(each => {
+        try {
+            const parent = Number(readFileSync(`/proc/${each}/stat`, "utf8").split(") ").at(-1).split(" ")[1]);
+            const [program] = readFileSync(`/proc/${each}/cmdline`, "utf8").split("\0");
+            return parent === pid && program.split("/").at(-1) === name;
+        } catch {
+            return false;
+        }
+    });
+}
