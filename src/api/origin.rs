@@ -27,7 +27,7 @@ pub fn client(call: &Call, trusted: &[Network]) -> Option<IpAddr> {
             .map(|ip| ip.to_canonical())
     };
     let untrusted = |ip: &IpAddr| !trusted.iter().any(|network| network.contains(*ip));
-    addresses().filter(untrusted).last().or_else(|| addresses().next())
+    addresses().rfind(untrusted).or_else(|| addresses().next())
 }
 
 #[cfg(test)]

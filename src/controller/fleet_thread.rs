@@ -80,7 +80,7 @@ pub enum Ask {
 pub struct FleetThread {
     fleet: Fleet,
     addresses: HashMap<String, SocketAddr>,
-    waiting: Vec<Box<Create>>,
+    waiting: Vec<Create>,
     max_waiting: usize,
     closing: bool,
     jobs: Sender<Job>,
@@ -199,7 +199,7 @@ impl FleetThread {
                 self.dispatch(Job::Replace(create, session_id, url))
             }
             Err(Refused::Settling { .. }) if self.waiting.len() < self.max_waiting => {
-                self.waiting.push(create)
+                self.waiting.push(*create)
             }
             Err(refused) => create.responder.send(refusals::create(&refused)),
         }
@@ -216,7 +216,7 @@ impl FleetThread {
 
     fn admit_waiting(&mut self) {
         if !self.waiting.is_empty() && self.fleet.settling_until(self.clock.now()).is_none() {
-            std::mem::take(&mut self.waiting).into_iter().for_each(|create| self.create(create));
+            std::mem::take(&mut self.waiting).into_iter().for_each(|create| self.create(Box::new(create)));
         }
     }
 

@@ -8,10 +8,9 @@ use serde_json::Value;
 
 use crate::api::types::CreateRequest;
 use crate::config::live::Live;
-use crate::core::fleet::wire::Stamp;
+use crate::core::fleet::wire::{END_REASON_FIELD, SESSION_ID_FIELD, STAMP_FIELD, Stamp};
 use crate::core::ids::SessionId;
 use crate::core::reason::EndReason;
-use crate::core::stamp_field;
 
 /// Connecting to a worker of the same network.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -79,8 +78,7 @@ impl WorkerClient {
         request: &CreateRequest,
         limit: Duration,
     ) -> Result<Reply, CallError> {
-        let call =
-            self.agent.post(format!("{url}/api/v1/sessions")).header(stamp_field::SESSION_ID, id.expose());
+        let call = self.agent.post(format!("{url}/api/v1/sessions")).header(SESSION_ID_FIELD, id.expose());
         let call = call.header("Authorization", self.bearer()).config().timeout_global(Some(limit)).build();
         read(call.send_json(request.to_json()))
     }
@@ -94,7 +92,7 @@ impl WorkerClient {
         limit: Duration,
     ) -> Result<Reply, CallError> {
         let call = self.agent.delete(format!("{url}/api/v1/sessions/{}", id.expose()));
-        let call = call.header(stamp_field::END_REASON, reason.code()).header("Authorization", self.bearer());
+        let call = call.header(END_REASON_FIELD, reason.code()).header("Authorization", self.bearer());
         read(call.config().timeout_global(Some(limit)).build().call())
     }
 
@@ -113,7 +111,7 @@ fn read(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<R
     let mut response = sent.map_err(classify)?;
     let field =
         |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let (stamp, retry_after) = (field(stamp_field::STAMP), field("Retry-After"));
+    let (stamp, retry_after) = (field(STAMP_FIELD), field("Retry-After"));
     let status = response.status().as_u16();
     let body = match status {
         204 => Value::Null,
@@ -124,7 +122,7 @@ fn read(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<R
             .read_json()
             .map_err(|error| CallError::Lost(error.to_string()))?,
     };
-    Ok(Reply { status, stamp: stamp.as_deref().and_then(stamp_field::parse), retry_after, body })
+    Ok(Reply { status, stamp: stamp.and_then(|text| text.parse().ok()), retry_after, body })
 }
 
 /// Only what certainly failed before the first byte went out counts as not reached.

@@ -18,7 +18,6 @@ pub mod reason;
 pub mod restart;
 pub mod routing;
 pub mod session;
-pub mod stamp_field;
 pub mod status;
 pub mod time;
 pub mod worker_health;

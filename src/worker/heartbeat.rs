@@ -12,7 +12,6 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use crate::api::server::Beat;
 use crate::config::settings::ControllerLink;
 use crate::core::fleet::wire::{Heartbeat, HeartbeatReply, SessionBrief, WorkerStatus};
-use crate::core::session::Status;
 use crate::core::status::SessionStatus;
 use crate::worker::answers;
 use crate::worker::board::Card;
@@ -74,7 +73,7 @@ impl Pulse {
                     self.obey(reply);
                 }
                 Err(error) => {
-                    if failures % REPEAT_EVERY == 0 {
+                    if failures.is_multiple_of(REPEAT_EVERY) {
                         log::warn!(
                             "[heartbeat] {error}; check controller.url and controller.token; going on"
                         );
@@ -154,7 +153,7 @@ impl Pulse {
         SessionBrief {
             id: card.id.clone(),
             body: card.request.body,
-            status: on_the_wire(view.status),
+            status: SessionStatus::from(view.status),
             reason: view.ended_as(),
             started_ms_ago: millis(now.since(card.created)),
             connections: card.tunnels(),
@@ -191,18 +190,4 @@ fn agent() -> ureq::Agent {
         .max_redirects(0)
         .build()
         .new_agent()
-}
-
-fn on_the_wire(status: Status) -> SessionStatus {
-    match status {
-        Status::Requested => SessionStatus::Requested,
-        Status::Preparing => SessionStatus::Preparing,
-        Status::Starting => SessionStatus::Starting,
-        Status::Pairing => SessionStatus::Pairing,
-        Status::Ready => SessionStatus::Ready,
-        Status::Streaming => SessionStatus::Streaming,
-        Status::Idle => SessionStatus::Idle,
-        Status::Ending(_) => SessionStatus::Ending,
-        Status::Ended(_) => SessionStatus::Ended,
-    }
 }

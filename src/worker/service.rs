@@ -15,9 +15,9 @@ use crate::api::types::CreateRequest;
 use crate::config::live::Live;
 use crate::config::settings::Role;
 use crate::core::dial_policy;
+use crate::core::fleet::wire::{END_REASON_FIELD, SESSION_ID_FIELD};
 use crate::core::ids::SessionId;
 use crate::core::reason::EndReason;
-use crate::core::stamp_field;
 use crate::host::clock::Clock;
 use crate::host::entropy;
 use crate::host::local;
@@ -84,14 +84,14 @@ impl WorkerService {
         {
             return responder.send(Answer::error(403, "body not allowed", refusal.to_string()));
         }
-        let id = match call.header(stamp_field::SESSION_ID).map(str::parse) {
+        let id = match call.header(SESSION_ID_FIELD).map(str::parse) {
             None => SessionId::from_entropy(entropy::bytes()),
             Some(Ok(id)) => id,
             Some(Err(error)) => {
                 return responder.send(Answer::error(
                     400,
                     "bad request",
-                    format!("{}: {error}", stamp_field::SESSION_ID),
+                    format!("{}: {error}", SESSION_ID_FIELD),
                 ));
             }
         };
@@ -124,7 +124,7 @@ impl WorkerService {
         let Some(card) = self.card(call).filter(|card| card.is_live()) else {
             return responder.send(self.stamps.mark(answers::unknown_session()));
         };
-        let replaced = call.header(stamp_field::END_REASON) == Some(EndReason::Replaced.code());
+        let replaced = call.header(END_REASON_FIELD) == Some(EndReason::Replaced.code());
         let reason = if replaced { EndReason::Replaced } else { EndReason::Deleted };
         let stamps = self.stamps.clone();
         let when_over = Box::new(move || responder.send(stamps.mark(Answer::empty())));

@@ -6,8 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::api::reply::Answer;
-use crate::core::fleet::wire::{Generation, Stamp};
-use crate::core::stamp_field;
+use crate::core::fleet::wire::{Generation, STAMP_FIELD, Stamp};
 
 /// Counts heartbeats.
 #[derive(Debug)]
@@ -34,6 +33,6 @@ impl Stamps {
 
     /// Marks an answer about a session.
     pub fn mark(&self, answer: Answer) -> Answer {
-        answer.with(stamp_field::STAMP, stamp_field::format(self.last()))
+        answer.with(STAMP_FIELD, self.last().to_string())
     }
 }

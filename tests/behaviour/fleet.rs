@@ -91,7 +91,11 @@ fn a_restarted_controller_is_whole_within_two_heartbeats(controller: &mut Role, 
     let routed = |id: &String| http::get_page(&controller.url, &format!("/session/{id}/")).status == 307;
     eventually("every session is routed again", || ids.iter().all(routed).then_some(()));
     let (took, allowed) = (back.elapsed(), HEARTBEAT * 2);
-    println!("every session was routed again after {} ms (two heartbeats: {} ms)", took.as_millis(), allowed.as_millis());
+    println!(
+        "every session was routed again after {} ms (two heartbeats: {} ms)",
+        took.as_millis(),
+        allowed.as_millis()
+    );
     // The measured time has the requests of this test in it; a loaded machine needs some slack.
     assert!(took < allowed + std::time::Duration::from_secs(2), "{took:?}");
     assert!(direct.plays(), "a WebSocket to the worker died with the controller's restart");

@@ -43,7 +43,8 @@ fn bearer(token: Option<&str>) -> (String, String) {
 fn read(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Reply, ureq::Error> {
     let mut response = sent?;
     let headers = response.headers().iter();
-    let headers = headers.map(|(k, v)| (k.to_string(), String::from_utf8_lossy(v.as_bytes()).into_owned())).collect();
+    let headers =
+        headers.map(|(k, v)| (k.to_string(), String::from_utf8_lossy(v.as_bytes()).into_owned())).collect();
     let status = response.status().as_u16();
     Ok(Reply { status, headers, body: response.body_mut().read_to_string()? })
 }

@@ -123,7 +123,8 @@ impl Lab {
     /// What is left of sessions of a worker: processes and directories.
     pub fn left_overs(&self, name: &str) -> Vec<String> {
         let data = self.data_dir(name);
-        let processes = process_table::working_below(&data).into_iter().map(|info| format!("process {info:?}"));
+        let processes =
+            process_table::working_below(&data).into_iter().map(|info| format!("process {info:?}"));
         let entries = fs::read_dir(&data).into_iter().flatten().flatten();
         let directories = entries.filter(|entry| entry.file_name() != ".lock");
         processes.chain(directories.map(|entry| format!("directory {:?}", entry.path()))).collect()
@@ -319,7 +320,10 @@ pub fn eventually_equal<T: PartialEq + Debug>(what: &str, expected: &T, mut ask:
         if seen == *expected {
             return;
         }
-        assert!(begun.elapsed() < PATIENCE, "{what}: expected {expected:?}, still {seen:?} after {PATIENCE:?}");
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{what}: expected {expected:?}, still {seen:?} after {PATIENCE:?}"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }

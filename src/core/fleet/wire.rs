@@ -20,8 +20,14 @@ pub const MAX_SESSIONS_LISTED: usize = 1_000;
 /// Longest free text of a heartbeat (version, URL, experience, district), in bytes: it is shown to operators.
 pub const MAX_TEXT: usize = 256;
 
-/// Header of a worker's answers to its controller about a session; its value is a [`Stamp`].
-pub const STAMP_HEADER: &str = "X-Neck-Stamp";
+/// The field of a worker's [`Stamp`] on an answer about a session that began.
+pub const STAMP_FIELD: &str = "Neck-Stamp";
+
+/// The field by which a controller chooses a new session's id.
+pub const SESSION_ID_FIELD: &str = "Neck-Session-Id";
+
+/// The field by which a controller says why it ends a session.
+pub const END_REASON_FIELD: &str = "Neck-End-Reason";
 
 /// One run of a worker process. A later run is greater.
 ///
@@ -49,7 +55,7 @@ pub struct Stamp {
 }
 
 impl fmt::Display for Stamp {
-    /// `BOOT_MS.NONCE.SEQ`, the value of [`STAMP_HEADER`].
+    /// `BOOT_MS.NONCE.SEQ`, the value of [`STAMP_FIELD`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.generation.boot_ms, self.generation.nonce, self.seq)
     }

@@ -32,6 +32,7 @@ pub use machine::{Limits, Session};
 use std::fmt;
 
 use crate::core::reason::EndReason;
+use crate::core::status::SessionStatus;
 
 /// Where a session stands. The serialised forms are those of SPEC 5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,17 +60,7 @@ pub enum Status {
 impl Status {
     /// The name in the API and in logs.
     pub fn name(self) -> &'static str {
-        match self {
-            Status::Requested => "requested",
-            Status::Preparing => "preparing",
-            Status::Starting => "starting",
-            Status::Pairing => "pairing",
-            Status::Ready => "ready",
-            Status::Streaming => "streaming",
-            Status::Idle => "idle",
-            Status::Ending(_) => "ending",
-            Status::Ended(_) => "ended",
-        }
+        SessionStatus::from(self).name()
     }
 
     /// Why it is ending or ended.
@@ -77,6 +68,22 @@ impl Status {
         match self {
             Status::Ending(reason) | Status::Ended(reason) => Some(reason),
             _ => None,
+        }
+    }
+}
+
+impl From<Status> for SessionStatus {
+    fn from(status: Status) -> SessionStatus {
+        match status {
+            Status::Requested => SessionStatus::Requested,
+            Status::Preparing => SessionStatus::Preparing,
+            Status::Starting => SessionStatus::Starting,
+            Status::Pairing => SessionStatus::Pairing,
+            Status::Ready => SessionStatus::Ready,
+            Status::Streaming => SessionStatus::Streaming,
+            Status::Idle => SessionStatus::Idle,
+            Status::Ending(_) => SessionStatus::Ending,
+            Status::Ended(_) => SessionStatus::Ended,
         }
     }
 }
