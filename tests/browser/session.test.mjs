@@ -65,10 +65,10 @@ test("the exit button ends the session on the worker and leads back", async () =
     await open();
     await untilPlaying(page, 30_000);
     const back = await returnUrl();
-    assert.equal(await demo.hasSession(), true);
+    await until("the session streams", async () => await demo.sessionState() === "streaming");
     await page.click("#sidebar-parent .sidebar-stream-buttons button:text-is('Exit')");
     await page.waitForURL(back);
-    await until("the session is gone", async () => !await demo.hasSession());
+    await until("the session has ended as quit", async () => await demo.sessionState() === "ended quit");
     assert.deepEqual(childrenNamed(demo.pid, "web-server"), []);
 });
 

@@ -42,7 +42,12 @@ export async function startDemo(...flags) {
         const text = await reply.text();
         return { status: reply.status, text, json: () => JSON.parse(text) };
     };
-    demo.hasSession = async () => (await demo.api("GET", "/api/v1/sessions")).text.includes(demo.sessionId);
+    /** "streaming", "ended quit" and so on; the API remembers an ended session for a while. */
+    demo.sessionState = async () => {
+        const { sessions } = (await demo.api("GET", "/api/v1/sessions")).json();
+        const session = sessions.find(({ id }) => id === demo.sessionId);
+        return [session?.status, session?.reason].filter(Boolean).join(" ");
+    };
     return demo;
 }
 
