@@ -13,6 +13,7 @@
 #![deny(unsafe_code)]
 
 pub mod api;
+pub mod body;
 pub mod cli;
 pub mod config;
 pub mod controller;

@@ -138,7 +138,13 @@ impl Default for Bodies {
         Bodies {
             wireguard_networks: networks(&["10.10.0.0/16"]),
             http_port: 47_989,
+            management_port: 47_990,
+            hydrabody_port: 47_991,
+            launch_path: "/api/v1/launch".to_owned(),
             connect_timeout: secs(2),
+            call_timeout: secs(5),
+            pair_timeout: secs(12),
+            lost_after: secs(30),
         }
     }
 }

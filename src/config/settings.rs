@@ -281,8 +281,20 @@ pub struct Bodies {
     pub wireguard_networks: Vec<Network>,
     /// `bodies.http_port`: GameStream HTTP. Default 47989.
     pub http_port: u16,
+    /// `bodies.management_port`: Sunshine's management API (HTTPS). Default 47990.
+    pub management_port: u16,
+    /// `bodies.hydrabody_port`: hydrabody's API. Default 47991.
+    pub hydrabody_port: u16,
+    /// `bodies.launch_path`: hydrabody's call that launches an experience. Default `/api/v1/launch`.
+    pub launch_path: String,
     /// `bodies.connect_timeout`: TCP connect to Sunshine. Default 2s.
     pub connect_timeout: Duration,
+    /// `bodies.call_timeout`: one call to Sunshine's management API or hydrabody. Default 5s.
+    pub call_timeout: Duration,
+    /// `bodies.pair_timeout`: one pairing attempt. Default 12s.
+    pub pair_timeout: Duration,
+    /// `bodies.lost_after`: silence after which a session's body counts as lost. Default 30s.
+    pub lost_after: Duration,
 }
 
 /// `nps.*`: where session records go (a later issue sends them; the keys are accepted today).

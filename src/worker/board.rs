@@ -33,8 +33,6 @@ pub struct Card {
     pub created: Moment,
     /// When, on the wall clock, in milliseconds since the epoch.
     pub created_unix_ms: u64,
-    /// The name the child knows the browser by.
-    pub user: Arc<str>,
     /// What the edge puts into its pages.
     pub injection: Injection,
     /// The outside URL of whom the create asked, without a trailing slash.
@@ -65,6 +63,8 @@ pub struct View {
     pub port: Port,
     /// Whether browsers may be let through to the child.
     pub open: bool,
+    /// The name the child knows the browser by, once settled.
+    pub user: Option<Arc<str>>,
     /// The stream page below `/session/ID`, once known.
     pub page: Option<String>,
     /// Pid and start time of the child.
@@ -88,6 +88,7 @@ impl View {
             status: Status::Requested,
             port,
             open: false,
+            user: None,
             page: None,
             process: None,
             directory: None,
@@ -115,7 +116,6 @@ impl View {
 impl Card {
     /// A card for a new session.
     pub fn new(asked: Asked, created: Moment, mailbox: Mailbox, port: Port) -> Card {
-        let user = Arc::from(format!("neck-{}", asked.id.short()));
         let tag = format!("<script src=\"/session/{}/_neck/overlay.js\"></script>", asked.id.expose());
         let injection = Injection { tag: tag.into(), version: overlay::version().into() };
         Card {
@@ -123,7 +123,6 @@ impl Card {
             request: asked.request,
             created,
             created_unix_ms: crate::host::clock::unix_millis(),
-            user,
             injection,
             base_url: asked.base_url,
             mailbox,

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendError, Sender};
 
@@ -36,12 +37,25 @@ impl fmt::Debug for Message {
 /// What a step of the set-up came to.
 #[derive(Debug)]
 pub enum SetUpResult {
+    /// The body answers, after this time.
+    Reached(Duration),
     /// The child answers.
     Answered,
-    /// The stream page is known.
-    Paired(String),
+    /// Host, pairing and application are settled.
+    Settled(Settled),
     /// No stream.
     Failed(Failure),
+}
+
+/// What the set-up settled.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// The stream page below `/session/ID`.
+    pub page: String,
+    /// The name the child knows the browser by.
+    pub user: String,
+    /// What went wrong without stopping it.
+    pub warnings: Vec<String>,
 }
 
 /// The sending side.

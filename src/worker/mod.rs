@@ -15,12 +15,14 @@ pub mod heartbeat;
 pub mod ice;
 pub mod identity;
 pub mod mailbox;
+pub mod on_body;
 pub mod ports;
 pub mod prepare;
 pub mod roster;
 pub mod router;
 pub mod service;
 pub mod set_up;
+pub mod settle;
 pub mod stamps;
 pub mod supervisor;
 pub mod sweep;
@@ -156,6 +158,7 @@ impl Worker {
             root: ground.root,
             changed: changed.clone(),
             stamps: stamps.clone(),
+            wireguard: health.wireguard.clone(),
             clock,
             beat: front::beat(pulses, "cleanup", ROSTER_SILENCE),
         };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::core::body_distance;
 use crate::core::session::{Failure, FailureKind};
 use crate::engine::moonlight::child_config::ChildConfig;
 use crate::engine::moonlight::layout;
@@ -11,11 +12,11 @@ use crate::worker::ice;
 use crate::worker::roster::Order;
 use crate::worker::supervisor::Assignment;
 
-/// Until bodies are measured (SPEC 5, bodies), every body counts as one at a middling distance.
-const ICE_DISCONNECTED: Duration = Duration::from_secs(15);
-
 /// Makes the session's directory with the child's configuration, and its log.
-pub fn session_directory(given: &Assignment) -> Result<(PrivateDir, ChildLog), Failure> {
+pub fn session_directory(
+    given: &Assignment,
+    body_connect: Duration,
+) -> Result<(PrivateDir, ChildLog), Failure> {
     let host = |error: DirError| Failure::new(FailureKind::Host, error.to_string());
     let (id, port) = (&given.card.id, given.lease.port());
     let settings = &given.settings;
@@ -29,7 +30,7 @@ pub fn session_directory(given: &Assignment) -> Result<(PrivateDir, ChildLog), F
         udp_ports: given.lease.udp_ports(),
         ice_servers: ice::servers(settings),
         nat1to1: &settings.webrtc.nat1to1,
-        ice_disconnected_timeout: ICE_DISCONNECTED,
+        ice_disconnected_timeout: body_distance::ice_disconnected_timeout(body_connect),
         body_http_port: settings.bodies.http_port,
         streamer: &layout::streamer(web_server),
     };

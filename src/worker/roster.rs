@@ -19,6 +19,7 @@ use crate::host::clock::Clock;
 use crate::host::private_dir::PrivateDir;
 use crate::host::process;
 use crate::host::wake::Wake;
+use crate::host::wireguard::WireGuard;
 use crate::worker::answers;
 use crate::worker::board::{Asked, Board, Card};
 use crate::worker::mailbox::{Mailbox, Message, WhenOver};
@@ -67,6 +68,8 @@ pub struct Given {
     pub changed: Sender<()>,
     /// What answers about sessions are marked with.
     pub stamps: Arc<Stamps>,
+    /// Where WireGuard shows.
+    pub wireguard: WireGuard,
     /// The clock.
     pub clock: Clock,
     /// Called each round, for the watchdog.
@@ -195,6 +198,7 @@ impl Roster {
             roster: self.orders.clone(),
             changed: self.given.changed.clone(),
             stamps: self.given.stamps.clone(),
+            wireguard: self.given.wireguard.clone(),
             clock: self.given.clock,
         };
         let builder = std::thread::Builder::new().name(format!("session-{id}")).stack_size(SUPERVISOR_STACK);

@@ -9,7 +9,7 @@ use crate::config::live::Live;
 use crate::core::ids::SessionId;
 use crate::core::session::Status;
 use crate::edge::router::{Decision, Forward, Reply, Request, Router, Upstream};
-use crate::worker::board::{Board, Card};
+use crate::worker::board::{Board, Card, View};
 
 /// The worker's routes.
 pub struct WorkerRouter {
@@ -44,19 +44,19 @@ impl WorkerRouter {
         let view = card.view();
         match (view.open, view.status, &view.page) {
             (true, _, Some(page)) if rest == "/" => redirect(id, page, None),
-            (true, ..) => self.to_child(card, &view.address()),
+            (true, ..) => self.to_child(card, &view),
             (false, Status::Ending(reason), _) => self.gone(request, Some(reason)),
             (false, _, Some(_)) => Decision::Reply(pages::reconnecting(request.accepts_html)),
             (false, _, None) => Decision::Reply(pages::getting_ready(request.accepts_html)),
         }
     }
 
-    fn to_child(&self, card: Arc<Card>, address: &std::net::SocketAddr) -> Decision {
+    fn to_child(&self, card: Arc<Card>, view: &View) -> Decision {
         Decision::Forward(Forward {
-            upstream: Upstream::Tcp(*address),
+            upstream: Upstream::Tcp(view.address()),
             body_limit: self.live.get().edge.session_body_limit,
             inject: Some(card.injection.clone()),
-            user: Some(card.user.clone()),
+            user: view.user.clone(),
             tunnels: Some(card),
             // Between the child's death and its supervisor's notice.
             unavailable: Some(pages::reconnecting),

@@ -1,31 +1,44 @@
-//! The part of a session's start that blocks: asking the child until it answers, and settling host and application.
+//! The part of a session's start that blocks: reaching the body, asking the child until it answers, settling host, pairing
+//! and application.
 //!
 //! One short-lived `session-ID-setup` thread per step, so that the supervisor can end the session at any moment. A
 //! cancelled step's result is ignored; every call in it has a deadline, and the death of the child ends it at once.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::core::ids::{BodyAddr, Port, SessionId};
+use crate::api::types::CreateRequest;
+use crate::body::reach;
+use crate::config::settings::Settings;
+use crate::core::ids::{Port, SessionId};
 use crate::core::session::{Failure, FailureKind};
-use crate::engine::moonlight::client::{Client, ClientError};
+use crate::engine::moonlight::client::Client;
+use crate::host::wireguard::WireGuard;
 use crate::worker::mailbox::{Mailbox, Message, SetUpResult};
+use crate::worker::on_body::OnBody;
+use crate::worker::settle;
 
 /// Between two questions to a child that does not listen yet; it is ready after 4 to 37 ms.
 const PROBE_PAUSE: Duration = Duration::from_millis(5);
 
-/// Stack of a set-up thread in bytes: an HTTP client and JSON.
-const STACK: usize = 512 * 1024;
+/// The user of the question whether the child answers at all; it has no host and no stream.
+const PROBE_USER: &str = "neck-probe";
+
+/// Stack of a set-up thread in bytes: HTTP clients, TLS and JSON.
+const STACK: usize = 1024 * 1024;
 
 /// Which step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Ask until it answers.
+    /// Does the body answer, and how fast.
+    Reach,
+    /// Ask the child until it answers.
     Probe,
     /// Host, pairing, application.
-    Pair,
+    Settle,
 }
 
 /// What a step needs to know.
@@ -35,14 +48,14 @@ pub struct Target {
     pub session: SessionId,
     /// The child's port.
     pub port: Port,
-    /// The user the child knows us by.
-    pub user: Arc<str>,
-    /// The body.
-    pub body: BodyAddr,
-    /// Its GameStream port.
-    pub body_http_port: u16,
-    /// The application.
-    pub experience: Option<String>,
+    /// What was asked for.
+    pub request: CreateRequest,
+    /// The settings at the time of the request.
+    pub settings: Arc<Settings>,
+    /// What we leave on the body.
+    pub on_body: Arc<OnBody>,
+    /// Where WireGuard shows, for the words of an error.
+    pub wireguard: WireGuard,
 }
 
 /// A step under way.
@@ -59,8 +72,12 @@ impl SetUp {
         let flag = cancelled.clone();
         let name = format!("session-{}-setup", target.session.short());
         let thread = std::thread::Builder::new().name(name).stack_size(STACK).spawn(move || {
-            if let Some(result) = run(step, &target, &flag) {
-                mailbox.send(Message::SetUp(attempt, result));
+            let tell = |result| mailbox.send(Message::SetUp(attempt, result));
+            let cancelled = || flag.load(Ordering::Acquire);
+            match step {
+                Step::Reach => tell(reach(&target)),
+                Step::Probe => probe(&target, &cancelled).into_iter().for_each(tell),
+                Step::Settle => settle::settle(&target, &cancelled, tell),
             }
         })?;
         Ok(SetUp { cancelled, thread })
@@ -80,41 +97,32 @@ impl SetUp {
     }
 }
 
-fn run(step: Step, target: &Target, cancelled: &AtomicBool) -> Option<SetUpResult> {
-    let client = Client::new(&target.session, target.port, &target.user);
-    match step {
-        Step::Probe => probe(&client, cancelled),
-        Step::Pair => Some(pair(&client, target)),
+impl Target {
+    /// Where the body's GameStream server listens.
+    pub fn game_stream(&self) -> SocketAddr {
+        SocketAddr::new(self.request.body.ip(), self.settings.bodies.http_port)
+    }
+}
+
+fn reach(target: &Target) -> SetUpResult {
+    match reach::connect(target.game_stream(), target.settings.bodies.connect_timeout) {
+        Ok(took) => SetUpResult::Reached(took),
+        Err(unreachable) => {
+            let wireguard = if target.wireguard.is_there() { "is up" } else { "is down: check `wg show`" };
+            let detail = format!("{unreachable}; WireGuard on this worker {wireguard}");
+            SetUpResult::Failed(Failure::new(FailureKind::BodyUnreachable, detail))
+        }
     }
 }
 
 /// The supervisor's `ready_timeout` ends this by cancelling.
-fn probe(client: &Client, cancelled: &AtomicBool) -> Option<SetUpResult> {
-    while !cancelled.load(Ordering::Acquire) {
+fn probe(target: &Target, cancelled: &dyn Fn() -> bool) -> Option<SetUpResult> {
+    let client = Client::new(&target.session, target.port, PROBE_USER);
+    while !cancelled() {
         if client.answers().is_ok() {
             return Some(SetUpResult::Answered);
         }
         std::thread::sleep(PROBE_PAUSE);
     }
     None
-}
-
-fn pair(client: &Client, target: &Target) -> SetUpResult {
-    match client.stream_page(target.body, target.body_http_port, target.experience.as_deref()) {
-        Ok(page) => SetUpResult::Paired(page),
-        Err(error) => SetUpResult::Failed(failure(&error, target)),
-    }
-}
-
-fn failure(error: &ClientError, target: &Target) -> Failure {
-    match error {
-        ClientError::BodyUnreachable => Failure::new(
-            FailureKind::BodyUnreachable,
-            format!(
-                "tried {} port {} from the stream process: no answer",
-                target.body, target.body_http_port
-            ),
-        ),
-        other => Failure::new(FailureKind::Pairing, other.to_string()),
-    }
 }

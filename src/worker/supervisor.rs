@@ -5,6 +5,7 @@
 //! [`crate::worker::set_up`] threads.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,20 +15,23 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 
 use crate::api::reply::Responder;
+use crate::body::watch::Watch;
 use crate::config::settings::Settings;
 use crate::core::expiry::Expiry;
 use crate::core::reason::EndReason;
 use crate::core::restart::RestartBudget;
-use crate::core::session::{Action, Event, Failure, FailureKind, Limits, Session};
+use crate::core::session::{Action, Event, Failure, FailureKind, Limits, Session, Status};
 use crate::host::clock::Clock;
 use crate::host::private_dir::PrivateDir;
 use crate::host::process::{self, ChildProcess, Spawn};
 use crate::host::process_table::{self, ProcessInfo};
 use crate::host::wake::Wake;
+use crate::host::wireguard::WireGuard;
 use crate::worker::answers;
 use crate::worker::board::Card;
 use crate::worker::child_log::ChildLog;
 use crate::worker::mailbox::{Message, SetUpResult, WhenOver};
+use crate::worker::on_body::OnBody;
 use crate::worker::ports::Lease;
 use crate::worker::prepare;
 use crate::worker::roster::Order;
@@ -59,6 +63,8 @@ pub struct Assignment {
     pub changed: Sender<()>,
     /// What answers about sessions are marked with.
     pub stamps: Arc<Stamps>,
+    /// Where WireGuard shows, for the words of an error.
+    pub wireguard: WireGuard,
     /// The clock.
     pub clock: Clock,
 }
@@ -77,6 +83,8 @@ pub struct Supervisor {
     clearing: bool,
     attempt: u32,
     set_ups: Vec<SetUp>,
+    on_body: Arc<OnBody>,
+    watch: Option<Watch>,
     waiting: Vec<WhenOver>,
     /// Told to the creator once nothing of the session is left.
     failure: Option<Failure>,
@@ -99,6 +107,8 @@ impl Supervisor {
             clearing: false,
             attempt: 0,
             set_ups: Vec::new(),
+            on_body: Arc::default(),
+            watch: None,
             waiting: Vec::new(),
             failure: None,
             over: None,
@@ -115,7 +125,6 @@ impl Supervisor {
             self.wait();
             self.collect();
         };
-        self.set_ups.drain(..).for_each(SetUp::join);
         let id = self.given.card.id.clone();
         log::info!("[session {id}] ended: {reason}");
         let failure = self.failure.take();
@@ -141,7 +150,7 @@ impl Supervisor {
 
     fn publish(&mut self, changed: bool) {
         let (status, restarts) = (self.machine.status(), self.machine.restarts());
-        let ended = matches!(status, crate::core::session::Status::Ended(_)).then(|| self.given.clock.now());
+        let ended = matches!(status, Status::Ended(_)).then(|| self.given.clock.now());
         self.given.card.publish(|view| {
             view.status = status;
             view.restarts = restarts;
@@ -202,8 +211,13 @@ impl Supervisor {
             Message::SetUp(attempt, _) if attempt != self.attempt => {}
             Message::SetUp(_, SetUpResult::Answered) => self.events.push_back(Event::Answered),
             Message::SetUp(_, SetUpResult::Failed(failure)) => self.events.push_back(Event::Failed(failure)),
-            Message::SetUp(_, SetUpResult::Paired(page)) => {
-                self.given.card.publish(|view| view.page = Some(page));
+            Message::SetUp(_, SetUpResult::Reached(took)) => self.prepare(took),
+            Message::SetUp(_, SetUpResult::Settled(settled)) => {
+                self.given.card.publish(|view| {
+                    view.page = Some(settled.page);
+                    view.user = Some(settled.user.into());
+                    view.warnings = settled.warnings;
+                });
                 self.events.push_back(Event::Paired);
             }
         }
@@ -211,11 +225,11 @@ impl Supervisor {
 
     fn carry_out(&mut self, action: Action) {
         match action {
-            Action::Prepare => self.prepare(),
+            Action::Prepare => self.set_up(Step::Reach),
             Action::Spawn => self.spawn(),
             Action::Probe => self.set_up(Step::Probe),
-            Action::Pair => self.set_up(Step::Pair),
-            Action::Open => self.given.card.publish(|view| view.open = true),
+            Action::Pair => self.set_up(Step::Settle),
+            Action::Open => self.open(),
             Action::Suspend => self.suspend(),
             Action::ReportReady => self.answer(None),
             Action::ReportFailure(failure) => self.note_failure(failure),
@@ -231,8 +245,11 @@ impl Supervisor {
         }
     }
 
-    fn prepare(&mut self) {
-        match prepare::session_directory(&self.given) {
+    fn prepare(&mut self, body_connect: Duration) {
+        if self.machine.status() != Status::Preparing {
+            return;
+        }
+        match prepare::session_directory(&self.given, body_connect) {
             Ok((directory, log)) => {
                 self.given.card.publish(|view| view.directory = Some(directory.path().to_owned()));
                 self.directory = Some(directory);
@@ -272,20 +289,40 @@ impl Supervisor {
     }
 
     fn set_up(&mut self, step: Step) {
-        let request = &self.given.card.request;
         let target = Target {
             session: self.given.card.id.clone(),
             port: self.given.lease.port(),
-            user: self.given.card.user.clone(),
-            body: request.body,
-            body_http_port: self.given.settings.bodies.http_port,
-            experience: request.experience.clone(),
+            request: self.given.card.request.clone(),
+            settings: self.given.settings.clone(),
+            on_body: self.on_body.clone(),
+            wireguard: self.given.wireguard.clone(),
         };
         match SetUp::start(step, target, self.attempt, self.given.card.mailbox.clone()) {
             Ok(set_up) => self.set_ups.push(set_up),
             Err(error) => {
                 let detail = format!("cannot start a thread: {error}");
                 self.events.push_back(Event::Failed(Failure::new(FailureKind::Host, detail)));
+            }
+        }
+    }
+
+    /// Lets browsers in; from the first time on the body is watched.
+    fn open(&mut self) {
+        self.given.card.publish(|view| view.open = true);
+        if self.watch.is_some() {
+            return;
+        }
+        let (card, bodies) = (self.given.card.clone(), &self.given.settings.bodies);
+        let address = SocketAddr::new(card.request.body.ip(), bodies.http_port);
+        let name = format!("session-{}-body", card.id);
+        let lost = move |silence: Duration| {
+            log::warn!("[session {}] the body was silent for {} ms", card.id, silence.as_millis());
+            card.mailbox.send(Message::End(EndReason::BodyLost, None));
+        };
+        match Watch::start(&name, address, bodies.lost_after, lost) {
+            Ok(watch) => self.watch = Some(watch),
+            Err(error) => {
+                log::error!("[session {}] ALERT its body is not watched: {error}", self.given.card.id)
             }
         }
     }
@@ -368,11 +405,25 @@ impl Supervisor {
         left
     }
 
+    /// Takes away what the session left on its body. The child is dead and no set-up goes on, so nothing is added any more;
+    /// the body is not free for another session before this.
+    fn leave_body(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            watch.stop();
+        }
+        self.set_ups.drain(..).for_each(SetUp::join);
+        let (card, settings) = (&self.given.card, &self.given.settings);
+        for trouble in self.on_body.leave(&card.request, settings, !self.machine.was_ready()) {
+            log::warn!("[session {}] {trouble}", card.id);
+        }
+    }
+
     fn clean_up(&mut self, keep_log: bool) {
         if let Some(child) = self.child.take() {
             child.reap();
         }
         self.log = None;
+        self.leave_body();
         if let Some(directory) = self.directory.take() {
             prepare::remove_directory(&self.given, &directory, keep_log);
         }

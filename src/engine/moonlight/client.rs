@@ -3,10 +3,11 @@
 //! Blocking calls with a deadline each; they run on a session's set-up thread, never on its supervisor.
 
 use std::fmt;
+use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::core::ids::{BodyAddr, Port, SessionId};
 
@@ -26,7 +27,7 @@ const APPS_TIMEOUT: Duration = Duration::from_secs(10);
 const REPLY_LIMIT: u64 = 1 << 20;
 
 /// A client for one session's child.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Client {
     agent: ureq::Agent,
     base: String,
@@ -34,7 +35,7 @@ pub struct Client {
 }
 
 /// What went wrong, and at which step.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientError {
     /// The child gave no answer.
     Silent(&'static str, String),
@@ -42,10 +43,6 @@ pub enum ClientError {
     Status(&'static str, u16),
     /// The child says the body cannot be reached.
     BodyUnreachable,
-    /// The body is not paired with this child.
-    NotPaired,
-    /// The body has no such application; these it has.
-    NoSuchApp(String, Vec<String>),
 }
 
 impl fmt::Display for ClientError {
@@ -58,15 +55,44 @@ impl fmt::Display for ClientError {
                 write!(f, "step {step}: the stream process answered {status}")
             }
             ClientError::BodyUnreachable => write!(f, "step host: the stream process cannot reach the body"),
-            ClientError::NotPaired => write!(f, "step pair: the body is not paired"),
-            ClientError::NoSuchApp(name, apps) => {
-                write!(f, "step apps: the body has no application {name:?}; it has {apps:?}")
-            }
         }
     }
 }
 
 impl std::error::Error for ClientError {}
+
+/// A body as the child knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Host {
+    /// The child's name for it.
+    pub host_id: u64,
+    paired: String,
+    #[serde(default)]
+    current_game: u64,
+}
+
+impl Host {
+    /// Whether the child and the body are paired.
+    pub fn is_paired(&self) -> bool {
+        self.paired == "Paired"
+    }
+
+    /// Whether an application runs on the body: the next stream would resume it, whatever was asked for.
+    pub fn runs_something(&self) -> bool {
+        self.current_game != 0
+    }
+}
+
+/// A line of the child's answer to a pairing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PairLine {
+    /// Give this PIN to the body.
+    Pin(String),
+    /// Done.
+    Paired,
+    /// The body or the child refused.
+    Refused,
+}
 
 #[derive(Deserialize)]
 struct HostReply {
@@ -74,20 +100,17 @@ struct HostReply {
 }
 
 #[derive(Deserialize)]
-struct Host {
-    host_id: u64,
-    paired: String,
-}
-
-#[derive(Deserialize)]
 struct AppsReply {
     apps: Vec<App>,
 }
 
-#[derive(Deserialize)]
-struct App {
-    app_id: u64,
-    title: String,
+/// An application of a body.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct App {
+    /// The child's and the body's name for it.
+    pub app_id: u64,
+    /// What people call it.
+    pub title: String,
 }
 
 impl Client {
@@ -117,30 +140,10 @@ impl Client {
         }
     }
 
-    /// Registers the body and finds the application; returns the path and query of its stream page.
-    pub fn stream_page(
-        &self,
-        body: BodyAddr,
-        http_port: u16,
-        experience: Option<&str>,
-    ) -> Result<String, ClientError> {
-        let host = self.add_host(body, http_port)?;
-        if host.paired != "Paired" {
-            return Err(ClientError::NotPaired);
-        }
-        let app = self.find_app(host.host_id, experience.unwrap_or(DESKTOP))?;
-        Ok(format!("/stream.html?hostId={}&appId={app}", host.host_id))
-    }
-
-    fn add_host(&self, body: BodyAddr, http_port: u16) -> Result<Host, ClientError> {
+    /// Registers the body with the child.
+    pub fn add_host(&self, body: BodyAddr, http_port: u16) -> Result<Host, ClientError> {
         let step = "host";
-        let request = self
-            .agent
-            .post(format!("{}/api/host", self.base))
-            .header("X-Forwarded-User", &self.user)
-            .config()
-            .timeout_global(Some(HOST_TIMEOUT))
-            .build();
+        let request = self.post("/api/host", HOST_TIMEOUT);
         let reply = request.send_json(json!({"address": body.to_string(), "http_port": http_port}));
         let mut reply = reply.map_err(|error| ClientError::Silent(step, error.to_string()))?;
         match reply.status().as_u16() {
@@ -150,25 +153,76 @@ impl Client {
         }
     }
 
-    fn find_app(&self, host: u64, title: &str) -> Result<u64, ClientError> {
-        let step = "apps";
-        let reply = self.get(&format!("/api/apps?host_id={host}"), APPS_TIMEOUT).call();
-        let mut reply = reply.map_err(|error| ClientError::Silent(step, error.to_string()))?;
+    /// Makes the child forget the body, pairing included.
+    pub fn delete_host(&self, host: &Host) -> Result<(), ClientError> {
+        let step = "forget";
+        let request = self.agent.delete(format!("{}/api/host?host_id={}", self.base, host.host_id));
+        let request = request.header("X-Forwarded-User", &self.user);
+        let reply = request.config().timeout_global(Some(APPS_TIMEOUT)).build().call();
+        match reply.map_err(|error| ClientError::Silent(step, error.to_string()))?.status().as_u16() {
+            200..=299 | 404 => Ok(()),
+            status => Err(ClientError::Status(step, status)),
+        }
+    }
+
+    /// Begins a pairing and calls `line` for each line of the answer, until it says false, the answer ends or `limit` is
+    /// over. Blocks: the second line comes when the PIN was accepted, or never.
+    pub fn pair(
+        &self,
+        host: &Host,
+        limit: Duration,
+        mut line: impl FnMut(PairLine) -> bool,
+    ) -> Result<(), ClientError> {
+        let step = "pair";
+        let silent = |error: String| ClientError::Silent(step, error);
+        let reply = self.post("/api/pair", limit).send_json(json!({"host_id": host.host_id}));
+        let mut reply = reply.map_err(|error| silent(error.to_string()))?;
         if reply.status() != 200 {
             return Err(ClientError::Status(step, reply.status().as_u16()));
         }
-        let apps = read::<AppsReply>(step, &mut reply)?.apps;
-        match apps.iter().find(|app| app.title == title) {
-            Some(app) => Ok(app.app_id),
-            None => {
-                Err(ClientError::NoSuchApp(title.into(), apps.into_iter().map(|app| app.title).collect()))
+        let lines = BufReader::new(reply.body_mut().as_reader().take(REPLY_LIMIT)).lines();
+        for text in lines {
+            let text = text.map_err(|error| silent(error.to_string()))?;
+            if !text.trim().is_empty()
+                && !line(parse_pair_line(&text).ok_or_else(|| silent("nonsense".into()))?)
+            {
+                return Ok(());
             }
         }
+        Ok(())
+    }
+
+    /// The applications of the body, by title.
+    pub fn apps(&self, host: &Host) -> Result<Vec<App>, ClientError> {
+        let step = "apps";
+        let reply = self.get(&format!("/api/apps?host_id={}", host.host_id), APPS_TIMEOUT).call();
+        let mut reply = reply.map_err(|error| ClientError::Silent(step, error.to_string()))?;
+        match reply.status().as_u16() {
+            200 => Ok(read::<AppsReply>(step, &mut reply)?.apps),
+            status => Err(ClientError::Status(step, status)),
+        }
+    }
+
+    fn post(&self, path: &str, limit: Duration) -> ureq::RequestBuilder<ureq::typestate::WithBody> {
+        let request = self.agent.post(format!("{}{path}", self.base)).header("X-Forwarded-User", &self.user);
+        request.config().timeout_global(Some(limit)).build()
     }
 
     fn get(&self, path: &str, limit: Duration) -> ureq::RequestBuilder<ureq::typestate::WithoutBody> {
         let request = self.agent.get(format!("{}{path}", self.base)).header("X-Forwarded-User", &self.user);
         request.config().timeout_global(Some(limit)).build()
+    }
+}
+
+fn parse_pair_line(text: &str) -> Option<PairLine> {
+    match serde_json::from_str(text).ok()? {
+        Value::String(word) if word == "PairError" => Some(PairLine::Refused),
+        Value::Object(object) => match (object.get("Pin"), object.get("Paired")) {
+            (Some(pin), _) => pin.as_str().map(|pin| PairLine::Pin(pin.to_owned())),
+            (None, Some(_)) => Some(PairLine::Paired),
+            (None, None) => None,
+        },
+        _ => None,
     }
 }
 
@@ -178,4 +232,22 @@ fn read<T: for<'de> Deserialize<'de>>(
 ) -> Result<T, ClientError> {
     let body = reply.body_mut().with_config().limit(REPLY_LIMIT).read_json();
     body.map_err(|error| ClientError::Silent(step, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_a_pairing_are_understood() {
+        for (text, line) in [
+            (r#"{"Pin":"0046"}"#, Some(PairLine::Pin("0046".into()))),
+            (r#"{"Paired":{"host_id":1}}"#, Some(PairLine::Paired)),
+            (r#""PairError""#, Some(PairLine::Refused)),
+            (r#"{"Pin":46}"#, None),
+            ("nonsense", None),
+        ] {
+            assert_eq!(parse_pair_line(text), line, "{text}");
+        }
+    }
 }

@@ -6,3 +6,4 @@
 pub mod child_config;
 pub mod client;
 pub mod layout;
+pub mod pairing;
