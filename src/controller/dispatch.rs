@@ -96,7 +96,7 @@ impl Dispatcher {
     fn create(&self, create: Create, mut placed: Placed) {
         let timeout = self.live.get().sessions.create_timeout + CREATE_MARGIN;
         let answer = loop {
-            let sent = self.client.create(&placed.url, &create.id, &create.request, timeout);
+            let sent = self.client.create(&placed.url, &create, timeout);
             let why = match sent {
                 Ok(reply) if reply.status == 503 && reply.stamp.is_none() => reply.error_text(),
                 Ok(reply) => break self.begun(&create, &placed, reply),

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::api::types::CreateRequest;
 use crate::config::live::Live;
-use crate::core::fleet::wire::{END_REASON_FIELD, SESSION_ID_FIELD, STAMP_FIELD, Stamp};
+use crate::controller::fleet_thread::Create;
+use crate::core::fleet::wire::{BASE_URL_FIELD, END_REASON_FIELD, SESSION_ID_FIELD, STAMP_FIELD, Stamp};
 use crate::core::ids::SessionId;
 use crate::core::reason::EndReason;
 
@@ -70,17 +70,12 @@ impl WorkerClient {
         WorkerClient { agent, live }
     }
 
-    /// Starts a session of this id.
-    pub fn create(
-        &self,
-        url: &str,
-        id: &SessionId,
-        request: &CreateRequest,
-        limit: Duration,
-    ) -> Result<Reply, CallError> {
-        let call = self.agent.post(format!("{url}/api/v1/sessions")).header(SESSION_ID_FIELD, id.expose());
+    /// Starts the session that `create` asks for.
+    pub fn create(&self, url: &str, create: &Create, limit: Duration) -> Result<Reply, CallError> {
+        let call = self.agent.post(format!("{url}/api/v1/sessions"));
+        let call = call.header(SESSION_ID_FIELD, create.id.expose()).header(BASE_URL_FIELD, &create.base_url);
         let call = call.header("Authorization", self.bearer()).config().timeout_global(Some(limit)).build();
-        read(call.send_json(request.to_json()))
+        read(call.send_json(create.request.to_json()))
     }
 
     /// Ends a session.

@@ -15,7 +15,7 @@ use crate::api::types::CreateRequest;
 use crate::config::live::Live;
 use crate::config::settings::Role;
 use crate::core::dial_policy;
-use crate::core::fleet::wire::{END_REASON_FIELD, SESSION_ID_FIELD};
+use crate::core::fleet::wire::{BASE_URL_FIELD, END_REASON_FIELD, SESSION_ID_FIELD};
 use crate::core::ids::SessionId;
 use crate::core::reason::EndReason;
 use crate::host::clock::Clock;
@@ -95,7 +95,8 @@ impl WorkerService {
                 ));
             }
         };
-        let base_url = origin::base_url(call, settings.server.public_url.as_deref());
+        let own = || origin::base_url(call, settings.server.public_url.as_deref());
+        let base_url = call.header(BASE_URL_FIELD).map_or_else(own, str::to_owned);
         let asked = Asked { id, request, base_url };
         // A roster that is gone drops the responder, which answers that we are stopping.
         let _ = self.roster.send(Order::Create(Box::new(asked), responder));

@@ -26,6 +26,9 @@ pub const STAMP_FIELD: &str = "Neck-Stamp";
 /// The field by which a controller chooses a new session's id.
 pub const SESSION_ID_FIELD: &str = "Neck-Session-Id";
 
+/// The field by which a controller says where browsers reach it, for the session's page.
+pub const BASE_URL_FIELD: &str = "Neck-Base-Url";
+
 /// The field by which a controller says why it ends a session.
 pub const END_REASON_FIELD: &str = "Neck-End-Reason";
 
