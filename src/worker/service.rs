@@ -134,12 +134,12 @@ impl WorkerService {
 
     /// The browser does not wait: the page is about to leave.
     fn quit(&self, call: &Call) -> Answer {
-        if let Err(refusal) = auth::check_browser_post(call) {
-            return refusal;
-        }
         let Some(card) = self.card(call).filter(|card| card.is_live()) else {
             return answers::unknown_session();
         };
+        if let Err(refusal) = auth::check_browser_post(call, &card.base_url) {
+            return refusal;
+        }
         let _ = self.roster.send(Order::End(card.id.clone(), EndReason::Quit, Box::new(|| ())));
         Answer::json(202, &json!({"status": "ending"}))
     }
