@@ -1,0 +1,14 @@
+//! Bodies, good and bad: pairing, experiences, reachability, against the stand-in Sunshine and hydrabody with their real
+//! quirks and delays.
+
+#[path = "../behaviour/http.rs"]
+#[allow(dead_code)]
+mod http;
+#[path = "../behaviour/lab.rs"]
+#[allow(dead_code)]
+mod lab;
+
+mod cases;
+mod farm;
+mod many;
+mod secrets;
