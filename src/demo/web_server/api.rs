@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::http::{Connection, Incoming, Reply, Request, reason};
+use crate::demo::http::{Connection, Incoming, Reply, Request, reason};
 use super::{Server, files, stream};
 
 /// Connect limit of the real one for a host. It has none for the reply.

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::http::{Connection, Reply, Request};
+use crate::demo::http::{Connection, Reply, Request};
 use super::sha1::websocket_accept;
 use super::websocket::{Receiver, Sender};
 use super::{Server, log_line, spawn};
