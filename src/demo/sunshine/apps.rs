@@ -69,7 +69,8 @@ fn id_of(name: &str) -> u32 {
     if let Some((_, id)) = APPS.iter().find(|(known, _)| *known == name) {
         return *id;
     }
-    let hash = name.bytes().fold(0x811C_9DC5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash =
+        name.bytes().fold(0x811C_9DC5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     (hash >> 1).max(1)
 }
 

