@@ -22,9 +22,11 @@ pub mod body;
 pub mod clip;
 pub mod door;
 pub mod faults;
+mod http;
 pub mod install;
 pub mod role;
 pub mod streamer;
+pub mod sunshine;
 pub mod web_server;
 
 /// Runs the stand-in that `argv0` names, if it names one. Our `main` calls this before it looks at any argument.

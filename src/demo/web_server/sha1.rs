@@ -50,7 +50,8 @@ fn block(hash: [u32; 5], block: &[u8]) -> [u32; 5] {
     std::array::from_fn(|i| hash[i].wrapping_add(rounds[i]))
 }
 
-fn base64(bytes: &[u8]) -> String {
+/// RFC 4648, section 4.
+pub fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::hosts::ServerInfo;
+
 /// A GameStream host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Host {
@@ -17,8 +19,9 @@ pub struct Host {
     pub http_port: u16,
     /// What the host calls itself.
     pub name: String,
-    /// Whether it is paired. True from the start: pairing is a later issue, which sets this to false in
-    /// [`State::add_host`] and flips it in the reply to `/api/pair`.
+    /// Who added it: nobody else sees it, and the host knows this name as the client's unique id.
+    pub owner: String,
+    /// Whether it is paired, as far as we know: a host that forgot us is not asked.
     pub paired: bool,
     /// In the real file this is the pairing's private key; here a word that must never be seen outside.
     pub client_private_key: String,
@@ -69,13 +72,14 @@ impl State {
     }
 
     /// Adds a host and gives it an id. The same address twice is two hosts: the real one does not look.
-    pub fn add_host(&mut self, address: &str, http_port: u16, name: String) -> (u32, Host) {
+    pub fn add_host(&mut self, owner: &str, address: &str, http_port: u16, info: &ServerInfo) -> (u32, Host) {
         let id = self.data.hosts.keys().next_back().map_or(1_203_948_571, |last| last.wrapping_add(1));
         let host = Host {
             address: address.to_owned(),
             http_port,
-            name,
-            paired: true,
+            name: info.name.clone(),
+            owner: owner.to_owned(),
+            paired: info.paired,
             client_private_key: String::from("STAND-IN-PRIVATE-KEY-CANARY"),
         };
         self.data.hosts.insert(id, host.clone());
@@ -83,20 +87,32 @@ impl State {
         (id, host)
     }
 
-    /// The host of that id.
-    pub fn host(&self, id: u32) -> Option<&Host> {
-        self.data.hosts.get(&id)
+    /// The user's host of that id.
+    pub fn host(&self, id: u32, user: &str) -> Option<&Host> {
+        self.data.hosts.get(&id).filter(|host| host.owner == user)
     }
 
-    /// Every host.
-    pub fn hosts(&self) -> impl Iterator<Item = (u32, &Host)> {
-        self.data.hosts.iter().map(|(id, host)| (*id, host))
+    /// Every host of the user.
+    pub fn hosts(&self, user: &str) -> impl Iterator<Item = (u32, &Host)> {
+        self.data.hosts.iter().filter(move |(_, host)| host.owner == user).map(|(id, host)| (*id, host))
     }
 
-    /// Forgets a host.
-    pub fn forget(&mut self, id: u32) -> bool {
-        let known = self.data.hosts.remove(&id).is_some();
+    /// Remembers that the host is paired. `None`: it was forgotten meanwhile.
+    pub fn set_paired(&mut self, id: u32) -> Option<Host> {
+        let host = self.data.hosts.get_mut(&id)?;
+        host.paired = true;
+        let host = host.clone();
         self.keep();
+        Some(host)
+    }
+
+    /// Forgets a host of the user.
+    pub fn forget(&mut self, id: u32, user: &str) -> bool {
+        let known = self.host(id, user).is_some();
+        if known {
+            self.data.hosts.remove(&id);
+            self.keep();
+        }
         known
     }
 
@@ -108,9 +124,17 @@ impl State {
 }
 
 impl Host {
-    /// How a reply shows it. `reached` is whether it answered just now; without the question it is unknown.
-    pub fn shown(&self, id: u32, reached: Option<bool>) -> Value {
-        let state = reached.map(|reached| if reached { "Free" } else { "Offline" });
+    /// How a reply shows it. `info` is what it answered just now; without the question its state is unknown.
+    pub fn shown(&self, id: u32, info: Option<&ServerInfo>) -> Value {
+        self.record(id, info.map(|info| info.state), info.map_or(0, |info| info.current_game))
+    }
+
+    /// How a reply shows it when it did not answer.
+    pub fn shown_offline(&self, id: u32) -> Value {
+        self.record(id, Some("Offline"), 0)
+    }
+
+    fn record(&self, id: u32, state: Option<&str>, current_game: u32) -> Value {
         json!({
             "host_id": id,
             "name": self.name,
@@ -118,7 +142,7 @@ impl Host {
             "http_port": self.http_port,
             "paired": if self.paired { "Paired" } else { "NotPaired" },
             "server_state": state,
-            "current_game": 0,
+            "current_game": current_game,
         })
     }
 }

@@ -21,10 +21,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::http::{Connection, Reply, Request};
+use super::hosts::HostLine;
 use super::sha1::websocket_accept;
 use super::websocket::{Receiver, Sender};
 use super::{Server, log_line, spawn};
+use crate::demo::http::{Connection, Reply, Request};
 
 /// Longest piece of media; the clip's are a tenth of it.
 const MAX_PIECE: u32 = 1024 * 1024;
@@ -81,8 +82,14 @@ struct Init {
     app_id: u32,
 }
 
+/// Who streams.
+struct Page {
+    number: u64,
+    user: String,
+}
+
 /// Serves the connection as a stream until the page closes it.
-pub fn serve(server: &Arc<Server>, mut connection: Connection, request: &Request) {
+pub fn serve(server: &Arc<Server>, mut connection: Connection, request: &Request, user: &str) {
     let key = request.field("sec-websocket-key").filter(|_| is_upgrade(request));
     let Some(key) = key else {
         // A client that is gone needs no reason.
@@ -91,11 +98,11 @@ pub fn serve(server: &Arc<Server>, mut connection: Connection, request: &Request
     };
     let accept = websocket_accept(key);
     let (stream, early) = connection.into_parts();
-    let number = server.streams.next.fetch_add(1, Ordering::SeqCst);
-    if let Err(error) = talk(server, number, stream, early, &accept) {
-        log_line("WARN", &format!("stream {number}: {error}"));
+    let page = Page { number: server.streams.next.fetch_add(1, Ordering::SeqCst), user: user.to_owned() };
+    if let Err(error) = talk(server, &page, stream, early, &accept) {
+        log_line("WARN", &format!("stream {}: {error}", page.number));
     }
-    lock(&server.streams.sockets).remove(&number);
+    lock(&server.streams.sockets).remove(&page.number);
 }
 
 fn is_upgrade(request: &Request) -> bool {
@@ -107,7 +114,7 @@ fn is_upgrade(request: &Request) -> bool {
 
 fn talk(
     server: &Arc<Server>,
-    number: u64,
+    page: &Page,
     mut stream: TcpStream,
     early: Vec<u8>,
     accept: &str,
@@ -118,19 +125,19 @@ fn talk(
         "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
          cache-control: no-store, no-cache\r\nsec-websocket-accept: {accept}\r\n\r\n"
     )?;
-    lock(&server.streams.sockets).insert(number, stream.try_clone()?);
+    lock(&server.streams.sockets).insert(page.number, stream.try_clone()?);
     let sender = Arc::new(Sender::new(stream.try_clone()?));
     let mut receiver = Receiver::new(Cursor::new(early).chain(stream));
     let mut streamer = None;
     // However the talk ends, the streamer hears that its page is gone.
-    let ended = listen(server, number, &mut receiver, &sender, &mut streamer);
+    let ended = listen(server, page, &mut receiver, &sender, &mut streamer);
     tell(&mut streamer, "closed");
     ended
 }
 
 fn listen<R: Read>(
     server: &Arc<Server>,
-    number: u64,
+    page: &Page,
     receiver: &mut Receiver<R>,
     sender: &Arc<Sender>,
     streamer: &mut Option<ChildStdin>,
@@ -139,11 +146,11 @@ fn listen<R: Read>(
         match serde_json::from_str::<FromPage>(&text) {
             Ok(FromPage::Init(_)) if streamer.is_some() => {}
             Ok(FromPage::Init(init)) => {
-                if !set_up(server, init, sender)? {
+                if !set_up(server, page, init, sender)? {
                     sender.close(1000);
                     return Ok(());
                 }
-                match start_streamer(server, number, sender) {
+                match start_streamer(server, page, init, sender) {
                     Ok(input) => *streamer = input,
                     Err(error) => {
                         debug_log(
@@ -174,8 +181,8 @@ fn why_no_webrtc(server: &Server) -> &'static str {
 }
 
 /// Says what the page needs. False: there is no such host.
-fn set_up(server: &Server, init: Init, sender: &Sender) -> io::Result<bool> {
-    if server.state().host(init.host_id).is_none() {
+fn set_up(server: &Server, page: &Page, init: Init, sender: &Sender) -> io::Result<bool> {
+    if server.state().host(init.host_id, &page.user).is_none() {
         debug_log(sender, "failed to start stream because the host was not found", Some("FatalDescription"))?;
         return Ok(false);
     }
@@ -192,7 +199,13 @@ fn debug_log(sender: &Sender, message: &str, kind: Option<&str>) -> io::Result<(
 }
 
 /// Starts a streamer in our own process group and a thread that relays what it sends.
-fn start_streamer(server: &Arc<Server>, number: u64, sender: &Arc<Sender>) -> io::Result<Option<ChildStdin>> {
+fn start_streamer(
+    server: &Arc<Server>,
+    page: &Page,
+    init: Init,
+    sender: &Arc<Sender>,
+) -> io::Result<Option<ChildStdin>> {
+    let (number, host) = (page.number, server.state().host(init.host_id, &page.user).cloned());
     if server.faults.no_streamer {
         return Ok(None);
     }
@@ -203,6 +216,10 @@ fn start_streamer(server: &Arc<Server>, number: u64, sender: &Arc<Sender>) -> io
     lock(&server.streams.children).insert(number, child);
     let (server, sender) = (Arc::clone(server), Arc::clone(sender));
     spawn("media", move || {
+        let launched = host.map(|host| HostLine::to_known(&host).and_then(|line| line.launch(init.app_id)));
+        if let Some(Err(error)) = launched {
+            log_line("WARN", &format!("failed to launch app {}: {error:?}", init.app_id));
+        }
         if let Some(output) = output {
             relay(output, &sender);
         }

@@ -1,4 +1,4 @@
-//! HTTP/1.1 as the real server speaks it towards a proxy: one thread per connection, blocking.
+//! HTTP/1.1 for the stand-ins, as the real web-server speaks it towards a proxy: one thread per connection, blocking.
 //!
 //! ```text
 //! accept ─► waiting ── head within 5 s ─► request ─► reply ─► waiting (keep-alive) ── 5 s idle ─► closed, no word
@@ -43,10 +43,22 @@ impl Request {
             .map(|(_, value)| value.as_str())
     }
 
-    /// A parameter of the query. Not decoded: ours are numbers.
+    /// A parameter of the query, not decoded: [`encoded`] text compares as it is.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
     }
+}
+
+/// Text as a value of a query (RFC 3986, section 2.1).
+pub fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut all, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            all.push(char::from(byte));
+        } else {
+            let _ = write!(all, "%{byte:02X}");
+        }
+        all
+    })
 }
 
 /// What came in.
@@ -88,22 +100,34 @@ impl Reply {
     }
 }
 
+/// What a connection runs over: TCP, or TLS on it.
+pub trait Wire: Read + Write {
+    /// The socket below, for its time limits.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Wire for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
 /// One client connection.
-pub struct Connection {
-    stream: TcpStream,
+pub struct Connection<W = TcpStream> {
+    stream: W,
     /// Bytes that were read and not yet used.
     buffer: Vec<u8>,
     served: u32,
 }
 
-impl Connection {
+impl<W: Wire> Connection<W> {
     /// Takes a connection over.
-    pub fn new(stream: TcpStream) -> Connection {
+    pub fn new(stream: W) -> Connection<W> {
         Connection { stream, buffer: Vec::new(), served: 0 }
     }
 
     /// Hands the socket out for an upgrade, with what was read beyond the head.
-    pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
+    pub fn into_parts(self) -> (W, Vec<u8>) {
         (self.stream, self.buffer)
     }
 
@@ -198,7 +222,7 @@ impl Connection {
         if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        self.stream.set_read_timeout(Some(left))?;
+        self.stream.socket().set_read_timeout(Some(left))?;
         let mut bytes = [0; 8192];
         let count = self.stream.read(&mut bytes)?;
         self.buffer.extend(bytes.iter().take(count));
@@ -219,7 +243,8 @@ impl Connection {
         if !head_only && reply.status != 304 {
             bytes.extend_from_slice(&reply.body);
         }
-        self.stream.write_all(&bytes)
+        self.stream.write_all(&bytes)?;
+        self.stream.flush()
     }
 
     /// Sends NDJSON: each line is a chunk of its own and leaves as soon as it is there.
@@ -255,6 +280,7 @@ pub fn reason(status: u16) -> &'static str {
         304 => "Not Modified",
         400 => "Bad Request",
         401 => "Unauthorized",
+        403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",

@@ -1,0 +1,5 @@
+//! The stand-in body as a program of its own; see `src/demo/sunshine/control.rs`.
+
+fn main() -> std::process::ExitCode {
+    hydraneckwebrtc::demo::sunshine::control::main()
+}
