@@ -78,7 +78,8 @@ fn pairing_cases() -> Vec<Case> {
     vec![
         case("the good case", no(), 201, "").checking(|e| unless(pairings(e) == 1, "one pairing expected")),
         case("the desktop by name", no(), 201, "").asking(json!({"experience": "Desktop"})),
-        case("an application that is not there", no(), 502, "no application").asking(json!({"experience": "Nope"})),
+        case("an application that is not there", no(), 502, "no application")
+            .asking(json!({"experience": "Nope"})),
         case("a wrong password", BodyFaults { wrong_password: true, ..no() }, 502, "sunshine.password")
             .logging("pairing failed"),
         case("a wrong password of the request", no(), 502, "401").asking(json!({"sunshine_pass": "wrong"})),
@@ -87,15 +88,30 @@ fn pairing_cases() -> Vec<Case> {
         case("a pairing that fails once", BodyFaults { fail_pairings: 1, ..no() }, 201, "")
             .logging("[pairing]")
             .checking(|e| unless(pairings(e) == 2, "two pairings expected")),
-        case("pairings that always fail", BodyFaults { fail_pairings: u32::MAX, ..no() }, 502, "refused the pairing")
-            .checking(|e| unless(pairings(e) == 2, "two pairings expected, not more")),
+        case(
+            "pairings that always fail",
+            BodyFaults { fail_pairings: u32::MAX, ..no() },
+            502,
+            "refused the pairing",
+        )
+        .checking(|e| unless(pairings(e) == 2, "two pairings expected, not more")),
         case("a body that dies while pairing", BodyFaults { dies_in_pairing: true, ..no() }, 502, "step p"),
         case("every client counts as paired", BodyFaults { already_paired: true, ..no() }, 201, ""),
         case("a body that forgets", BodyFaults { forgets_pairings: true, ..no() }, 502, "step"),
         case("a slow management API", BodyFaults { slow_management_ms: 400, ..no() }, 201, ""),
-        case("a management API too slow", BodyFaults { slow_management_ms: 2500, ..no() }, 502, "does not answer"),
+        case(
+            "a management API too slow",
+            BodyFaults { slow_management_ms: 2500, ..no() },
+            502,
+            "does not answer",
+        ),
         case("no management API", BodyFaults { management_absent: true, ..no() }, 502, "management API"),
-        case("a nonsensical management API", BodyFaults { garbage_management: true, ..no() }, 502, "management API"),
+        case(
+            "a nonsensical management API",
+            BodyFaults { garbage_management: true, ..no() },
+            502,
+            "management API",
+        ),
     ]
 }
 
@@ -105,11 +121,18 @@ fn reach_cases() -> Vec<Case> {
             .logging("body unreachable"),
         case("a nonsensical GameStream", BodyFaults { garbage_gamestream: true, ..no() }, 502, "step host"),
         case("a slow serverinfo", BodyFaults { slow_serverinfo_ms: 700, ..no() }, 201, ""),
-        case("a serverinfo slower than the create", BodyFaults { slow_serverinfo_ms: 20_000, ..no() }, 504, "timed out"),
-        case("something runs already", BodyFaults { running_app: Some(881_448_767), ..no() }, 201, "").checking(|e| {
-            let closed = e.iter().any(|event| matches!(event, Event::AppClosed { running } if *running != 0));
-            unless(closed, "the running application was not closed")
-        }),
+        case(
+            "a serverinfo slower than the create",
+            BodyFaults { slow_serverinfo_ms: 20_000, ..no() },
+            504,
+            "timed out",
+        ),
+        case("something runs already", BodyFaults { running_app: Some(881_448_767), ..no() }, 201, "")
+            .checking(|e| {
+                let closed =
+                    e.iter().any(|event| matches!(event, Event::AppClosed { running } if *running != 0));
+                unless(closed, "the running application was not closed")
+            }),
         case(
             "something runs and cannot be closed",
             BodyFaults { running_app: Some(7), management_absent: true, already_paired: true, ..no() },
@@ -121,23 +144,44 @@ fn reach_cases() -> Vec<Case> {
 
 fn experience_cases() -> Vec<Case> {
     vec![
-        case("an experience", no(), 201, "").asking(game()).checking(|e| unless(launched(e), "nothing launched")),
-        case("a path without a name", no(), 201, "").asking(json!({"exe_path": "D:\\x\\Tetris.exe"})).checking(|e| {
-            let named = e.iter().any(|event| matches!(event, Event::Launched { name, .. } if name == "Tetris"));
-            unless(named, "not launched under the program's name")
-        }),
+        case("an experience", no(), 201, "")
+            .asking(game())
+            .checking(|e| unless(launched(e), "nothing launched")),
+        case("a path without a name", no(), 201, "")
+            .asking(json!({"exe_path": "D:\\x\\Tetris.exe"}))
+            .checking(|e| {
+                let named =
+                    e.iter().any(|event| matches!(event, Event::Launched { name, .. } if name == "Tetris"));
+                unless(named, "not launched under the program's name")
+            }),
         case("no hydrabody", BodyFaults { hydrabody_absent: true, ..no() }, 201, "could not be launched")
             .asking(game())
             .logging("could not be launched"),
         case("a failing hydrabody", BodyFaults { hydrabody_status: Some(500), ..no() }, 201, "answers 500")
             .asking(game()),
-        case("a hydrabody too slow", BodyFaults { slow_hydrabody_ms: 2500, ..no() }, 201, "could not be launched")
-            .asking(game()),
-        case("an application list that cannot be saved", BodyFaults { refuses_app_saves: true, ..no() }, 201, "registered")
-            .asking(game()),
-        case("a list that cannot be saved, and no hydrabody", BodyFaults { refuses_app_saves: true, hydrabody_absent: true, ..no() }, 201, "desktop")
-            .asking(game()),
-        case("a child that dies at once", no(), 502, "stream process").with_child(json!({"crash_after_ms": 1})),
+        case(
+            "a hydrabody too slow",
+            BodyFaults { slow_hydrabody_ms: 2500, ..no() },
+            201,
+            "could not be launched",
+        )
+        .asking(game()),
+        case(
+            "an application list that cannot be saved",
+            BodyFaults { refuses_app_saves: true, ..no() },
+            201,
+            "registered",
+        )
+        .asking(game()),
+        case(
+            "a list that cannot be saved, and no hydrabody",
+            BodyFaults { refuses_app_saves: true, hydrabody_absent: true, ..no() },
+            201,
+            "desktop",
+        )
+        .asking(game()),
+        case("a child that dies at once", no(), 502, "stream process")
+            .with_child(json!({"crash_after_ms": 1})),
         case("a wrong password with an experience", BodyFaults { wrong_password: true, ..no() }, 502, "401")
             .asking(game())
             .checking(|e| unless(!launched(e), "launched although the create failed")),
@@ -148,7 +192,8 @@ fn experience_cases() -> Vec<Case> {
 fn each_case_ends_in_its_status_words_log_line_and_clean_up() {
     let farm = Farm::new();
     let worker = farm.worker("one", "http://127.0.0.1:1");
-    let cases: Vec<Case> = [pairing_cases(), reach_cases(), experience_cases()].into_iter().flatten().collect();
+    let cases: Vec<Case> =
+        [pairing_cases(), reach_cases(), experience_cases()].into_iter().flatten().collect();
     assert!(cases.len() >= 25, "only {} cases", cases.len());
     let mut wrong = Vec::new();
     for (index, case) in cases.iter().enumerate() {
@@ -156,7 +201,12 @@ fn each_case_ends_in_its_status_words_log_line_and_clean_up() {
         let body = farm.body(number, case.faults.clone());
         let begun = Instant::now();
         let outcome = run(&farm, &worker, case, number, &body);
-        println!("{:>5} ms  {}: {}", begun.elapsed().as_millis(), case.name, outcome.as_deref().unwrap_or("as expected"));
+        println!(
+            "{:>5} ms  {}: {}",
+            begun.elapsed().as_millis(),
+            case.name,
+            outcome.as_deref().unwrap_or("as expected")
+        );
         wrong.extend(outcome.map(|outcome| format!("{}: {outcome}", case.name)));
     }
     println!("{} cases", cases.len());
@@ -199,12 +249,19 @@ fn run(farm: &Farm, worker: &Role, case: &Case, number: u8, body: &Body) -> Opti
     if !said.is_empty() {
         return Some(format!("{said}: {events:?}"));
     }
-    if launched(&events) && !stopped(&events) && case.faults.hydrabody_status.is_none() && case.faults.slow_hydrabody_ms == 0 {
+    if launched(&events)
+        && !stopped(&events)
+        && case.faults.hydrabody_status.is_none()
+        && case.faults.slow_hydrabody_ms == 0
+    {
         return Some(format!("launched, but not stopped: {events:?}"));
     }
-    let refused = events.iter().find(|event| matches!(event, Event::Refused { status, .. } if *status == 400));
+    let refused =
+        events.iter().find(|event| matches!(event, Event::Refused { status, .. } if *status == 400));
     match refused {
-        Some(event) if !case.faults.refuses_app_saves => Some(format!("a quirk of the body was met: {event:?}")),
+        Some(event) if !case.faults.refuses_app_saves => {
+            Some(format!("a quirk of the body was met: {event:?}"))
+        }
         _ => None,
     }
 }
@@ -242,8 +299,12 @@ fn an_awkward_experience_survives_registration_launch_and_stop() {
     let (name, entry) = saved.expect("a saved application");
     let entry: Value = serde_json::from_str(&entry).expect("JSON");
     assert_eq!(name, AWKWARD);
-    assert!(entry.get("cmd").and_then(Value::as_str).unwrap_or_default().is_empty(), "it would start twice: {entry}");
-    let launch = Event::Launched { name: AWKWARD.into(), exe_path: "C:\\Games\\Bob's \"best\"\\gâme.exe".into() };
+    assert!(
+        entry.get("cmd").and_then(Value::as_str).unwrap_or_default().is_empty(),
+        "it would start twice: {entry}"
+    );
+    let launch =
+        Event::Launched { name: AWKWARD.into(), exe_path: "C:\\Games\\Bob's \"best\"\\gâme.exe".into() };
     let order: Vec<&Event> =
         events.iter().filter(|event| **event == launch || matches!(event, Event::Stopped)).collect();
     assert_eq!(order, [&launch, &Event::Stopped], "{events:?}");

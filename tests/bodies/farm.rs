@@ -24,7 +24,8 @@ impl Farm {
 
     /// A body with these faults at 127.0.3.`number`.
     pub fn body(&self, number: u8, faults: BodyFaults) -> Body {
-        let options = BodyOptions { ports: self.ports, faults, ..BodyOptions::on([127, 0, 3, number].into()) };
+        let options =
+            BodyOptions { ports: self.ports, faults, ..BodyOptions::on([127, 0, 3, number].into()) };
         Body::start(&options).unwrap_or_else(|error| panic!("body {number}: {error}"))
     }
 
@@ -37,6 +38,7 @@ impl Farm {
     pub fn configure(&self, config: &mut Value) {
         config["sessions"]["allowed_bodies"] = json!(["127.0.3.0/24"]);
         config["sessions"]["create_timeout"] = json!("8s");
+        config["sessions"]["ready_timeout"] = json!("4s");
         config["bodies"] = json!({
             "http_port": self.ports.http, "management_port": self.ports.management,
             "hydrabody_port": self.ports.hydrabody, "connect_timeout": "500ms", "call_timeout": "1s",

@@ -28,12 +28,16 @@ fn no_credential_of_sunshine_is_written_anywhere() {
     let request = json!({"body_ip": "127.0.3.3", "sunshine_pass": CANARIES[1], "exe_path": "C:\\a.exe"});
     let bad = worker.post("/api/v1/sessions", &request);
     assert_eq!(bad.status, 502, "{}", bad.body);
-    let right = worker.post("/api/v1/sessions", &json!({"body_ip": "127.0.3.2", "sunshine_pass": "sunshine"}));
+    let right =
+        worker.post("/api/v1/sessions", &json!({"body_ip": "127.0.3.2", "sunshine_pass": "sunshine"}));
     assert_eq!(right.status, 201, "{}", right.body);
     let mut seen = vec![own.body, bad.body, worker.log_text(), worker.get("/api/v1/sessions").body];
     for info in process_table::working_below(&farm.lab.dir) {
         for name in ["cmdline", "environ"] {
-            seen.push(String::from_utf8_lossy(&fs::read(format!("/proc/{}/{name}", info.pid)).unwrap_or_default()).into());
+            seen.push(
+                String::from_utf8_lossy(&fs::read(format!("/proc/{}/{name}", info.pid)).unwrap_or_default())
+                    .into(),
+            );
         }
     }
     collect(&farm.lab.dir, &mut seen);
@@ -51,7 +55,8 @@ fn collect(directory: &Path, seen: &mut Vec<String>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         let Ok(meta) = path.symlink_metadata() else { continue };
-        let config = path.extension().is_some_and(|ext| ext == "yaml") && meta.permissions().mode() & 0o077 == 0;
+        let config =
+            path.extension().is_some_and(|ext| ext == "yaml") && meta.permissions().mode() & 0o077 == 0;
         if meta.is_dir() {
             collect(&path, seen);
         } else if meta.is_file() && !config {
