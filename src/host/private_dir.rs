@@ -29,6 +29,8 @@ pub enum DirError {
     NotADirectory(PathBuf),
     /// It belongs to somebody else.
     NotOurs(PathBuf, u32),
+    /// Others may enter it, and it is not empty.
+    OpenToOthers(PathBuf),
     /// Another process of ours holds its lock.
     InUse(PathBuf),
     /// Anything else.
@@ -48,6 +50,11 @@ impl fmt::Display for DirError {
             DirError::NotOurs(path, uid) => {
                 write!(f, "{} belongs to user {uid}: remove it, or name another directory", path.display())
             }
+            DirError::OpenToOthers(path) => write!(
+                f,
+                "{} may be entered by others and is not empty: `chmod 700` it if it is ours, or name another directory",
+                path.display()
+            ),
             DirError::InUse(path) => write!(
                 f,
                 "{} is in use: is another hydraneckwebrtc already running? Give each its own directory \
@@ -80,7 +87,13 @@ impl PrivateDir {
         if stat.st_uid != rustix::process::geteuid().as_raw() {
             return Err(DirError::NotOurs(path.to_owned(), stat.st_uid));
         }
-        rustix::fs::fchmod(&fd, Mode::RWXU).map_err(fail)?;
+        if stat.st_mode & 0o077 != 0 {
+            // Only what is empty may be made private: a name given by mistake, `/tmp` say, must stay what it is.
+            if !entries(&fd).map_err(fail)?.is_empty() {
+                return Err(DirError::OpenToOthers(path.to_owned()));
+            }
+            rustix::fs::fchmod(&fd, Mode::RWXU).map_err(fail)?;
+        }
         let path = path.canonicalize().map_err(|error| DirError::Io(path.to_owned(), error))?;
         Ok(PrivateDir { path, fd })
     }
@@ -242,12 +255,18 @@ mod tests {
     }
 
     #[test]
-    fn it_is_private_even_when_it_existed_with_other_rights() {
+    fn an_empty_directory_is_made_private_and_a_full_one_is_left_alone() {
         use std::os::unix::fs::PermissionsExt;
         let base = scratch("mode");
         std::fs::set_permissions(&base, std::fs::Permissions::from_mode(0o755)).unwrap();
         PrivateDir::open(&base).unwrap();
-        assert_eq!(std::fs::metadata(&base).unwrap().permissions().mode() & 0o777, 0o700);
+        let mode = || std::fs::metadata(&base).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o700);
+        std::fs::write(base.join("precious"), "x").unwrap();
+        std::fs::set_permissions(&base, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let error = PrivateDir::open(&base).unwrap_err();
+        assert!(matches!(error, DirError::OpenToOthers(_)), "{error}");
+        assert_eq!(mode(), 0o755);
         std::fs::remove_dir_all(base).unwrap();
     }
 }
