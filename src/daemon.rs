@@ -80,6 +80,9 @@ pub trait Running {
     /// Takes new settings.
     fn reload(&mut self, settings: Settings);
 
+    /// Called about once a second while it runs, on the main thread.
+    fn tick(&mut self) {}
+
     /// The settings in force.
     fn settings(&self) -> Settings;
 
@@ -138,6 +141,7 @@ impl Daemon {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            role.tick();
             watchdog.feed();
         }
         self.notifier.stopping("draining");

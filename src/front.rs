@@ -1,19 +1,23 @@
-//! What both roles put in front of themselves: the listener, the edge, the control API, their state directory.
+//! What both roles put in front of themselves: the listener, TLS, the edge, the control API, their state directory.
 
 use std::fs::File;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::api::server::{ApiServer, Beat, Service};
-use crate::config::settings::{Listen, Settings};
+use crate::config::settings::{Listen, Role, Settings};
 use crate::daemon::RunError;
 use crate::edge::router::Router;
+use crate::edge::tls::{self, Tls};
 use crate::edge::{Edge, EdgeConfig};
 use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::{Pulse, Pulses};
+use certificates::CertificateWatch;
+
+pub mod certificates;
 
 /// The control API's socket in the state directory.
 const SOCKET: &str = "api.sock";
@@ -64,9 +68,33 @@ pub fn api(state: &PrivateDir, service: Arc<dyn Service>, pulses: &Pulses) -> Re
     start.map_err(|error| RunError(format!("cannot serve the control API on {}: {error}", path.display())))
 }
 
+/// TLS of the role's edge: with clients if there is a certificate, with upstreams if workers are among them.
+pub fn tls(settings: &Settings) -> Result<(Tls, Option<CertificateWatch>), RunError> {
+    let role = settings.role;
+    let watch =
+        settings.tls.as_ref().map(|files| CertificateWatch::start(role.name(), files, Instant::now()));
+    let watch = watch.transpose().map_err(|error| RunError(error.to_string()))?;
+    let server = watch.as_ref().map(|watch| tls::server_config(watch.certificate()));
+    let server = server.transpose().map_err(|error| RunError(format!("cannot serve TLS: {error}")))?;
+    let client = match role {
+        Role::Worker => None,
+        Role::Controller => Some(
+            tls::client_config(settings.workers.ca_file.as_deref())
+                .map_err(|error| RunError(format!("workers.ca_file: {error}")))?,
+        ),
+    };
+    Ok((Tls { server, client }, watch))
+}
+
+/// How the address that is listened on is told.
+pub fn shown(address: SocketAddr, settings: &Settings) -> String {
+    format!("{address}{}", if settings.tls.is_some() { " (TLS)" } else { "" })
+}
+
 /// Starts the edge.
 pub fn edge(
     settings: &Settings,
+    tls: Tls,
     listener: TcpListener,
     router: Arc<dyn Router>,
     pulses: &Pulses,
@@ -75,6 +103,7 @@ pub fn edge(
         (0..settings.edge.threads).map(|index| pulses.register(format!("edge-{index}"), SILENCE)).collect();
     let config = EdgeConfig {
         settings: settings.edge.clone(),
+        tls,
         trusted_proxies: settings.server.trusted_proxies.clone(),
         pulse: Some(Arc::new(move |index: usize| loops.iter().skip(index).take(1).for_each(Pulse::beat))),
     };

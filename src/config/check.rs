@@ -119,6 +119,10 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
     if settings.role == Role::Controller {
         return list;
     }
+    let advertised = settings.server.advertise_url.as_deref().unwrap_or("https:");
+    if settings.tls.is_some() && !advertised.starts_with("https:") {
+        list.push("server.advertise_url is not https://, but server.tls is set: the controller would speak plain HTTP to us; write https://".into());
+    }
     let frontend = &settings.webrtc.ice_servers_frontend;
     if !frontend.is_empty() && !settings.ice_servers.is_empty() {
         list.push("ice_servers is not used, because webrtc.iceservers.frontend is set; remove one".into());

@@ -23,6 +23,7 @@ impl Settings {
             role,
             warnings: Vec::new(),
             server: Server::default(),
+            tls: None,
             edge: Edge::default(),
             log: Log::default(),
             drain_timeout: secs(300),
@@ -57,6 +58,7 @@ impl Default for Edge {
     fn default() -> Edge {
         Edge {
             threads: std::thread::available_parallelism().map_or(1, usize::from).min(8),
+            tls_handshake_timeout: secs(10),
             header_timeout: secs(10),
             keepalive_timeout: secs(60),
             body_idle_timeout: secs(30),
@@ -88,6 +90,7 @@ impl Default for Workers {
         Workers {
             heartbeat_interval: secs(10),
             heartbeat_timeout: secs(60),
+            ca_file: None,
             dispatch_threads: 64,
             dispatch_queue: 256,
         }
@@ -96,7 +99,12 @@ impl Default for Workers {
 
 impl Default for ControllerLink {
     fn default() -> ControllerLink {
-        ControllerLink { url: String::new(), token: Secret::default(), heartbeat_interval: secs(10) }
+        ControllerLink {
+            url: String::new(),
+            token: Secret::default(),
+            ca_file: None,
+            heartbeat_interval: secs(10),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::config::problems::{Place, Problems, Report};
 use crate::config::secret_file::{self, Credentials, Readers};
 use crate::config::settings::{Role, Settings};
 use crate::config::source::{self, Source};
+use crate::config::tls_files;
 
 /// What `mode:` says, for verbs that have no role of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,12 @@ pub enum Mode {
     /// It, or the whole file, cannot be understood; loading the file reports why.
     Unreadable,
 }
+
+/// What to give where one key of a pair is missing.
+const URL: &str = "a URL like https://neck.example.com is needed here";
+const TOKEN: &str = "the other side's admin token is needed here";
+const CHAIN: &str = "the file of the certificate that server.tls.key belongs to is needed here";
+const KEY: &str = "the file of the certificate's private key is needed here";
 
 /// Finds out which role a source is for.
 pub fn parse_mode(source: &Source) -> Mode {
@@ -260,14 +267,16 @@ impl<'a> Loader<'a> {
     /// Checks what must be there and what must hold between keys.
     fn check(&mut self, settings: &Settings, role: Role) {
         self.check_address();
+        self.require_together("server.tls.cert", CHAIN, "server.tls.key", KEY);
         self.require(
             "server.admin_token",
             "set it to a long random text, like the output of `openssl rand -hex 32`",
         );
         if role == Role::Worker {
-            self.require_together("controller.url", "controller.token");
-            self.require_together("nps.url", "nps.token");
+            self.require_together("controller.url", URL, "controller.token", TOKEN);
+            self.require_together("nps.url", URL, "nps.token", TOKEN);
         }
+        self.check_tls_files(settings);
         for Contradiction { key, other, text } in check::contradictions(settings) {
             if self.report.blamed(key) || self.report.blamed(other) {
                 continue;
@@ -300,6 +309,28 @@ impl<'a> Loader<'a> {
         }
     }
 
+    /// Certificates must be there and usable now, so that nobody finds out at the first connection.
+    fn check_tls_files(&mut self, settings: &Settings) {
+        let blamed = |report: &Report| report.blamed("server.tls.cert") || report.blamed("server.tls.key");
+        if let Some(files) = settings.tls.as_ref().filter(|_| !blamed(&self.report)) {
+            if self.report.given("server.domain") {
+                let text =
+                    "is given as well as server.domain, which gets its certificate by itself; remove one";
+                self.report.wrong_key("server.tls.cert", text);
+            } else if let Err(error) = tls_files::read_pair(files) {
+                self.report.wrong_key(error.key, error.text);
+            }
+        }
+        let link = settings.controller.as_ref().and_then(|link| link.ca_file.as_deref());
+        for (key, path) in
+            [("controller.ca_file", link), ("workers.ca_file", settings.workers.ca_file.as_deref())]
+        {
+            if let Some(Err(text)) = path.map(tls_files::read_authorities) {
+                self.report.wrong_key(key, text);
+            }
+        }
+    }
+
     fn require(&mut self, key: &str, advice: &str) {
         if !self.report.given(key) && !self.report.blamed(key) {
             self.report.wrong_key(key, format!("missing; {advice}"));
@@ -307,15 +338,15 @@ impl<'a> Loader<'a> {
     }
 
     /// A section with any key needs both of these.
-    fn require_together(&mut self, url: &str, token: &str) {
-        let section = url.split('.').next().unwrap_or(url);
+    fn require_together(&mut self, first: &str, first_advice: &str, second: &str, second_advice: &str) {
+        let section = first.rsplit_once('.').map_or(first, |(section, _)| section);
         let any = self
             .given
             .keys()
             .any(|path| path.starts_with(section) && path.as_bytes().get(section.len()) == Some(&b'.'));
         if any || self.report.given(section) {
-            self.require(url, "a URL like https://neck.example.com is needed here");
-            self.require(token, "the other side's admin token is needed here");
+            self.require(first, first_advice);
+            self.require(second, second_advice);
         }
     }
 }

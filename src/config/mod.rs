@@ -26,6 +26,7 @@ pub mod settings;
 mod source;
 #[cfg(test)]
 mod tests;
+pub mod tls_files;
 
 pub use addresses::{listen_address, network};
 pub use kinds::Secrets;

@@ -35,6 +35,8 @@ pub struct Settings {
     pub role: Role,
     /// `server.*`
     pub server: Server,
+    /// `server.tls.*`: HTTPS on `server.listen` with a certificate from files. `None`: plain HTTP.
+    pub tls: Option<ServerTls>,
     /// `edge.*`
     pub edge: Edge,
     /// `log.*`
@@ -70,8 +72,8 @@ pub struct Server {
     pub admin_token: Secret,
     /// `server.public_url`: the outside URL (no trailing slash) where another proxy terminates TLS.
     pub public_url: Option<String>,
-    /// `server.advertise_url` (worker): how the controller reaches this worker, `http://host:port`. Default: the
-    /// heartbeat's source address and the listen port.
+    /// `server.advertise_url` (worker): how the controller reaches this worker, `http[s]://host:port`. Default:
+    /// the heartbeat's source address and the listen port, `https` with `server.tls`.
     pub advertise_url: Option<String>,
     /// `server.worker_id` (worker): default a random id kept in the state directory.
     pub worker_id: Option<WorkerId>,
@@ -84,10 +86,19 @@ pub struct Server {
     pub trusted_proxies: Vec<Network>,
 }
 
+/// `server.tls.*`. The files may change while we run: a new pair is taken at SIGHUP and by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerTls {
+    /// `server.tls.cert`: PEM, our certificate first, then those that lead to an authority. Reloadable.
+    pub cert: PathBuf,
+    /// `server.tls.key`: PEM, readable by its owner only. Reloadable.
+    pub key: PathBuf,
+}
+
 /// Where the role listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// `server.listen`: plain HTTP. An omitted host (`:47990`) means every address, IPv6 and IPv4.
+    /// `server.listen`: HTTP, with `server.tls` HTTPS. An omitted host (`:47990`) means every address, IPv6 and IPv4.
     Plain(ListenAddress),
     /// `server.domain`: HTTPS with an automatic certificate (not yet built: starting refuses with advice).
     Domain(String),
@@ -116,6 +127,8 @@ pub struct Network {
 pub struct Edge {
     /// `edge.threads`: event loops. Default: the number of cores, at most 8.
     pub threads: usize,
+    /// `edge.tls_handshake_timeout`: from accept to the end of the TLS handshake. Default 10s.
+    pub tls_handshake_timeout: Duration,
     /// `edge.header_timeout`: for a whole request head, from its first byte or from accept. Default 10s.
     pub header_timeout: Duration,
     /// `edge.keepalive_timeout`: idle time between requests. Default 60s.
@@ -179,6 +192,8 @@ pub struct Workers {
     pub heartbeat_interval: Duration,
     /// `workers.heartbeat_timeout`: silence after which a worker is down. Default 60s.
     pub heartbeat_timeout: Duration,
+    /// `workers.ca_file`: PEM; the authorities believed for `https://` workers, instead of the public ones.
+    pub ca_file: Option<PathBuf>,
     /// `workers.dispatch_threads`: creates and deletes under way at once. Default 64.
     pub dispatch_threads: usize,
     /// `workers.dispatch_queue`: creates that may wait for a dispatch thread; more get 503. Default 256.
@@ -192,6 +207,8 @@ pub struct ControllerLink {
     pub url: String,
     /// `controller.token`: the controller's `server.admin_token`; also accepted from the controller.
     pub token: Secret,
+    /// `controller.ca_file`: PEM; the authorities believed for `controller.url`, instead of the public ones.
+    pub ca_file: Option<PathBuf>,
     /// `controller.heartbeat_interval`. Default 10s.
     pub heartbeat_interval: Duration,
 }

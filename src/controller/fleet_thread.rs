@@ -4,7 +4,7 @@
 //! Right after a start, creates wait here until two heartbeats have told what exists.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use crate::core::fleet::wire::{Heartbeat, Stamp};
 use crate::core::fleet::{BeatOutcome, CreateSpec, Fleet, FleetEvent, FleetSettings, Placed, Refused, Route};
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::reason::EndReason;
+use crate::edge::router::Upstream;
 use crate::host::clock::Clock;
 
 /// How often time is let pass when nothing happens.
@@ -50,8 +51,8 @@ pub struct Create {
 
 /// What the thread is asked.
 pub enum Ask {
-    /// A worker's heartbeat, from this address, which its URL resolves to.
-    Heartbeat(Box<Heartbeat>, IpAddr, SocketAddr, Responder),
+    /// A worker's heartbeat, from this address, and what its URL resolves to.
+    Heartbeat(Box<Heartbeat>, IpAddr, Upstream, Responder),
     /// A new session.
     Create(Box<Create>),
     /// The next worker for a create that did not begin.
@@ -79,7 +80,7 @@ pub enum Ask {
 /// The thread's state.
 pub struct FleetThread {
     fleet: Fleet,
-    addresses: HashMap<String, SocketAddr>,
+    upstreams: HashMap<String, Upstream>,
     waiting: Vec<Create>,
     max_waiting: usize,
     closing: bool,
@@ -98,10 +99,10 @@ impl FleetThread {
         (clock, beat): (Clock, Beat),
     ) -> FleetThread {
         let fleet = Fleet::new(clock.now(), settings);
-        let (addresses, waiting) = (HashMap::new(), Vec::new());
+        let (upstreams, waiting) = (HashMap::new(), Vec::new());
         let thread = FleetThread {
             fleet,
-            addresses,
+            upstreams,
             waiting,
             max_waiting,
             closing: false,
@@ -140,8 +141,8 @@ impl FleetThread {
     fn take(&mut self, ask: Ask) {
         let now = self.clock.now();
         match ask {
-            Ask::Heartbeat(beat, source, address, responder) => {
-                self.heartbeat(&beat, source, address, responder)
+            Ask::Heartbeat(beat, source, upstream, responder) => {
+                self.heartbeat(&beat, source, upstream, responder)
             }
             Ask::Create(create) => self.create(create),
             Ask::TryNext(id, reply) => {
@@ -170,11 +171,11 @@ impl FleetThread {
         }
     }
 
-    fn heartbeat(&mut self, beat: &Heartbeat, source: IpAddr, address: SocketAddr, responder: Responder) {
+    fn heartbeat(&mut self, beat: &Heartbeat, source: IpAddr, upstream: Upstream, responder: Responder) {
         let outcome = self.fleet.heartbeat(self.clock.now(), beat, source);
         if let BeatOutcome::Accepted(_, news) = &outcome {
             tell(news);
-            self.addresses.insert(beat.reach(source), address);
+            self.upstreams.insert(beat.reach(source), upstream);
             // The worker may be asked for its new session the moment it has our answer.
             self.publish();
         }
@@ -252,7 +253,7 @@ impl FleetThread {
     fn target(&self, id: &SessionId) -> Option<Target> {
         match self.fleet.lookup(self.clock.now(), id) {
             Route::Worker { worker, url } => {
-                let reach = self.addresses.get(&url).map(|address| Reach { url, address: *address });
+                let reach = self.upstreams.get(&url).cloned().map(|upstream| Reach { url, upstream });
                 Some(Target { worker, reach })
             }
             Route::Down { worker } => Some(Target { worker, reach: None }),

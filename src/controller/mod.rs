@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -30,7 +30,9 @@ use crate::core::fleet::FleetSettings;
 use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
 use crate::edge::Edge;
 use crate::front;
+use crate::front::certificates::CertificateWatch;
 use crate::host::clock::Clock;
+use crate::host::crypto::{self, TlsConfig};
 use crate::host::join;
 use crate::host::pulse::Pulses;
 use dispatch::{Dispatcher, Job};
@@ -72,6 +74,7 @@ pub struct Controller {
     fleet: Sender<Ask>,
     fleet_thread: Option<JoinHandle<()>>,
     dispatchers: Vec<JoinHandle<()>>,
+    certificate: Option<CertificateWatch>,
     /// Held as long as we live: nobody else may use our directory.
     _lock: File,
 }
@@ -82,12 +85,15 @@ impl Controller {
         let listener = front::bind(&settings)?;
         let address = listener.local_addr().map_err(|error| RunError(error.to_string()))?;
         let (state, lock) = front::state_directory(&settings)?;
+        let (tls, certificate) = front::tls(&settings)?;
+        let client = crypto::client_roots(settings.workers.ca_file.as_deref())
+            .map_err(|error| RunError(format!("workers.ca_file: {error}")))?;
         let (clock, live) = (Clock::start(), Arc::new(Live::new(settings)));
         let published = Arc::new(Published::default());
         let (fleet, asks) = crossbeam_channel::unbounded();
         let (jobs, job_inbox) = crossbeam_channel::bounded(live.get().workers.dispatch_queue);
         let fleet_thread = start_fleet(&live, &published, jobs.clone(), asks, (clock, pulses))?;
-        let dispatchers = start_dispatchers(&live, &fleet, &job_inbox, pulses)?;
+        let dispatchers = start_dispatchers(&live, client, &fleet, &job_inbox, pulses)?;
         let closing = Arc::new(AtomicBool::new(false));
         let service = ControllerService {
             live: live.clone(),
@@ -105,8 +111,8 @@ impl Controller {
             clock,
             uncounted: Arc::new(Uncounted),
         };
-        let edge = front::edge(&live.get(), listener, Arc::new(router), pulses)?;
-        log::info!("[controller] listens on {address}");
+        let edge = front::edge(&live.get(), tls, listener, Arc::new(router), pulses)?;
+        log::info!("[controller] listens on {}", front::shown(address, &live.get()));
         Ok(Controller {
             live,
             published,
@@ -117,6 +123,7 @@ impl Controller {
             fleet,
             fleet_thread: Some(fleet_thread),
             dispatchers,
+            certificate,
             _lock: lock,
         })
     }
@@ -143,12 +150,13 @@ fn start_fleet(
 
 fn start_dispatchers(
     live: &Arc<Live>,
+    roots: TlsConfig,
     fleet: &Sender<Ask>,
     jobs: &Receiver<Job>,
     pulses: &Pulses,
 ) -> Result<Vec<JoinHandle<()>>, RunError> {
     let settings = live.get();
-    let client = WorkerClient::new(live.clone());
+    let client = WorkerClient::new(live.clone(), roots);
     let silence = settings.sessions.create_timeout + DISPATCH_SILENCE_MARGIN;
     let start = |index: usize| {
         let name = format!("dispatch-{index}");
@@ -175,7 +183,14 @@ impl Running for Controller {
 
     fn reload(&mut self, settings: Settings) {
         let _ = self.fleet.send(Ask::Reconfigure(FleetSettings::from(&settings)));
+        if let (Some(watch), Some(files)) = (&mut self.certificate, &settings.tls) {
+            watch.reload(files);
+        }
         self.live.set(settings);
+    }
+
+    fn tick(&mut self) {
+        self.certificate.iter_mut().for_each(|watch| watch.look(Instant::now()));
     }
 
     fn drain(&mut self) {

@@ -49,7 +49,7 @@ impl ControllerRouter {
     fn session(&self, id: &SessionId, html: bool) -> Decision {
         let snapshot = self.fleet.get();
         match snapshot.routes.get(id) {
-            Some(Target { reach: Some(reach), .. }) => self.to_worker(Upstream::Tcp(reach.address)),
+            Some(Target { reach: Some(reach), .. }) => self.to_worker(reach.upstream.clone()),
             Some(Target { reach: None, .. }) => Decision::Reply(pages::worker_away(html)),
             None => match snapshot.settling(self.clock.now()) {
                 Some(left) => Decision::Reply(pages::settling(html, left.as_secs() + 1)),

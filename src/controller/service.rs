@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError};
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 
 use crate::api::origin;
@@ -24,6 +25,7 @@ use crate::core::fleet::{SessionView as FleetSession, WorkerView};
 use crate::core::ids::SessionId;
 use crate::core::reason::EndReason;
 use crate::core::time::Moment;
+use crate::edge::router::Upstream;
 use crate::host::clock::Clock;
 use crate::host::entropy;
 
@@ -122,11 +124,11 @@ impl ControllerService {
             return responder.send(Answer::error(400, "bad heartbeat", "its source address is unknown"));
         };
         // A name is looked up here, where a slow answer holds one API thread and nothing else.
-        let Some(address) = resolve(&beat.reach(source)) else {
+        let Some(upstream) = resolve(&beat.reach(source)) else {
             let detail = "the worker's address cannot be resolved; check its server.advertise_url";
             return responder.send(Answer::error(400, "bad heartbeat", detail));
         };
-        let _ = self.fleet.send(Ask::Heartbeat(Box::new(beat), source, address, responder));
+        let _ = self.fleet.send(Ask::Heartbeat(Box::new(beat), source, upstream, responder));
     }
 
     fn drain(&self, call: &Call, on: bool, responder: Responder) {
@@ -217,16 +219,28 @@ fn parse(call: &Call) -> Option<SessionId> {
     call.id.parse().ok()
 }
 
-fn resolve(url: &str) -> Option<SocketAddr> {
-    let authority = url.strip_prefix("http://")?;
-    let with_port = match authority.parse::<SocketAddr>() {
-        Ok(address) => return Some(address),
-        Err(_) if authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => {
-            authority.into()
+/// Where the edge finds the worker of this URL.
+fn resolve(url: &str) -> Option<Upstream> {
+    match url.strip_prefix("https://") {
+        None => {
+            resolve_authority(url.strip_prefix("http://")?, 80).map(|(address, _)| Upstream::Tcp(address))
         }
-        Err(_) => format!("{authority}:80"),
-    };
-    with_port.to_socket_addrs().ok()?.next()
+        Some(authority) => {
+            let (address, host) = resolve_authority(authority, 443)?;
+            let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).ok()?;
+            Some(Upstream::Tls(address, Arc::new(name)))
+        }
+    }
+}
+
+fn resolve_authority(authority: &str, default_port: u16) -> Option<(SocketAddr, &str)> {
+    let with_port =
+        authority.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    // The last group of an IPv6 address without a port is none.
+    let with_port = with_port.filter(|(host, _)| !host.starts_with('[') || host.ends_with(']'));
+    let (host, port) = with_port.unwrap_or((authority, default_port));
+    let address = format!("{host}:{port}").to_socket_addrs().ok()?.next()?;
+    Some((address, host))
 }
 
 fn worker_json(worker: &WorkerView, since: Duration) -> Value {
@@ -265,13 +279,28 @@ fn view(session: &FleetSession, snapshot: &Snapshot, now: Moment, base_url: &str
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     #[test]
     fn a_worker_url_resolves_with_and_without_a_port() {
-        assert_eq!(resolve("http://127.0.0.1:8090"), Some(([127, 0, 0, 1], 8090).into()));
-        assert_eq!(resolve("http://127.0.0.1"), Some(([127, 0, 0, 1], 80).into()));
-        assert_eq!(resolve("http://[::1]:99"), Some((std::net::Ipv6Addr::LOCALHOST, 99).into()));
-        assert_eq!(resolve("https://127.0.0.1"), None);
+        let plain = |address: (IpAddr, u16)| Some(Upstream::Tcp(address.into()));
+        let tls = |address: (IpAddr, u16), name: &str| {
+            let name = ServerName::try_from(name.to_owned()).expect("a name");
+            Some(Upstream::Tls(address.into(), Arc::new(name)))
+        };
+        let (v4, v6) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from(std::net::Ipv6Addr::LOCALHOST));
+        assert_eq!(resolve("http://127.0.0.1:8090"), plain((v4, 8090)));
+        assert_eq!(resolve("http://127.0.0.1"), plain((v4, 80)));
+        assert_eq!(resolve("http://[::1]:99"), plain((v6, 99)));
+        assert_eq!(resolve("http://[::1]"), plain((v6, 80)));
+        assert_eq!(resolve("https://127.0.0.1"), tls((v4, 443), "127.0.0.1"));
+        assert_eq!(resolve("https://[::1]:99"), tls((v6, 99), "::1"));
+        assert_eq!(
+            resolve("https://localhost:99").map(|upstream| matches!(upstream, Upstream::Tls(..))),
+            Some(true)
+        );
+        assert_eq!(resolve("ftp://127.0.0.1"), None);
     }
 }

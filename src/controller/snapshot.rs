@@ -1,13 +1,13 @@
 //! What the fleet thread publishes for everybody who only looks: the edge's router and the API.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::core::fleet::{Counts, SessionView, WorkerView};
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::time::Moment;
+use crate::edge::router::Upstream;
 
 /// The fleet at one moment.
 #[derive(Clone, Debug, Default)]
@@ -38,10 +38,10 @@ pub struct Target {
 /// How a worker is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reach {
-    /// For the API: `http://HOST:PORT`.
+    /// For the API: `http[s]://HOST:PORT`.
     pub url: String,
     /// For the edge.
-    pub address: SocketAddr,
+    pub upstream: Upstream,
 }
 
 impl Snapshot {

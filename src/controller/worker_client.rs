@@ -11,6 +11,7 @@ use crate::controller::fleet_thread::Create;
 use crate::core::fleet::wire::{BASE_URL_FIELD, END_REASON_FIELD, SESSION_ID_FIELD, STAMP_FIELD, Stamp};
 use crate::core::ids::SessionId;
 use crate::core::reason::EndReason;
+use crate::host::crypto::{self, TlsConfig};
 
 /// Connecting to a worker of the same network.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,13 +58,14 @@ pub enum CallError {
 }
 
 impl WorkerClient {
-    /// A client that presents the admin token of these settings.
-    pub fn new(live: Arc<Live>) -> WorkerClient {
+    /// A client that presents the admin token of these settings, and believes these authorities.
+    pub fn new(live: Arc<Live>, roots: TlsConfig) -> WorkerClient {
         let agent = ureq::Agent::config_builder()
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .http_status_as_error(false)
             .max_idle_connections(0)
             .proxy(None)
+            .tls_config(roots)
             .max_redirects(0)
             .build()
             .new_agent();
@@ -122,6 +124,10 @@ fn read(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<R
 
 /// Only what certainly failed before the first byte went out counts as not reached.
 fn classify(error: ureq::Error) -> CallError {
+    if let Some(why) = crypto::refused_certificate(&error) {
+        let advice = "check workers.ca_file and the worker's server.tls.cert";
+        return CallError::NotReached(format!("its certificate is refused ({why}); {advice}"));
+    }
     let text = error.to_string();
     let not_reached = match &error {
         ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => true,

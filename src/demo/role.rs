@@ -110,6 +110,7 @@ fn worker_settings(options: &DemoOptions, home: &Home, token: &str, controller: 
     settings.server.admin_token = Secret::new(token);
     settings.server.state_dir = home.directory.path().join("state");
     settings.controller = Some(ControllerLink {
+        ca_file: None,
         url: controller.into(),
         token: Secret::new(token),
         heartbeat_interval: HEARTBEAT,

@@ -1,16 +1,18 @@
 //! One client's connection: its state, and what each step of it may lead to.
 //!
 //! ```text
-//!             ┌──────── kept alive ────────┐
-//!             ▼                            │
-//!  accept ─► Head ── forwarded ─────► Exchange ── 101 ─► Tunnel ─► gone
-//!             │ ▲                          │
-//!             │ └─ own reply, kept alive   ├─ client gone, truncated reply ─► gone
-//!             └─ refused, own reply,       │
-//!                closing ─► Closing ◄──────┘ reply sent, not kept alive; refused
-//!                              │
-//!                              └─ reply flushed, FIN sent; client closes or the linger time ends ─► gone
+//!  accept ─┬─ plain ───────────┐    ┌──────── kept alive ────────┐
+//!          │                   ▼    ▼                            │
+//!          └► Handshake ────► Head ── forwarded ─────► Exchange ── 101 ─► Tunnel ─► gone
+//!               │              │ ▲                          │
+//!               └─ failed,     │ └─ own reply, kept alive   ├─ client gone, truncated reply ─► gone
+//!                  too slow    └─ refused, own reply,       │
+//!                  ─► gone        closing ─► Closing ◄──────┘ reply sent, not kept alive; refused
+//!                                               │
+//!                                               └─ reply flushed, FIN sent; client closes or the linger time ends ─► gone
 //! ```
+//!
+//! A connection that is only told to come back later goes to Closing from accept or Handshake.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -74,6 +76,8 @@ pub struct ClientIo {
 /// What a connection is doing.
 #[allow(clippy::large_enum_variant, reason = "clients are boxed, and an exchange per request should not be")]
 pub enum State {
+    /// Agreeing on TLS; then the first head is read, or a farewell sent.
+    Handshake { farewell: bool },
     /// Waiting for, or reading, a request head. `began`: its first byte came.
     Head { began: bool },
     /// A request is being forwarded.
@@ -144,10 +148,10 @@ impl ClientIo {
 impl Client {
     /// A new connection. With `farewell` it is told that and closed.
     pub fn new(key: Key, socket: Socket, ticket: Ticket, now: Moment, farewell: Option<Vec<u8>>) -> Client {
-        let state = if farewell.is_some() {
-            State::Closing { finished: false }
-        } else {
-            State::Head { began: false }
+        let state = match farewell.is_some() {
+            farewell if socket.is_tls() => State::Handshake { farewell },
+            true => State::Closing { finished: false },
+            false => State::Head { began: false },
         };
         let out = Outbox::with(farewell.unwrap_or_default());
         let (peer, trusted) = (ticket.peer(), ticket.trusted());
@@ -171,6 +175,7 @@ impl Client {
     pub fn drive(&mut self, cx: &mut Context) -> bool {
         loop {
             let step = match &mut self.state {
+                State::Handshake { farewell } => handshake_step(cx, &mut self.io, *farewell),
                 State::Head { began } => head_stage::step(cx, &mut self.io, began),
                 State::Exchange(exchange) => exchange::step(cx, &mut self.io, exchange),
                 State::Tunnel(tunnel) => tunnel::step(cx, &mut self.io, tunnel),
@@ -253,7 +258,7 @@ impl Client {
         match &mut self.state {
             State::Exchange(exchange) => exchange.up.as_mut().map(|up| &mut up.socket),
             State::Tunnel(tunnel) => Some(&mut tunnel.up.socket),
-            State::Head { .. } | State::Closing { .. } => None,
+            State::Handshake { .. } | State::Head { .. } | State::Closing { .. } => None,
         }
     }
 }
@@ -286,7 +291,18 @@ fn dispose(cx: &mut Context, state: State) {
     match state {
         State::Exchange(exchange) => exchange.dispose(cx),
         State::Tunnel(tunnel) => tunnel.dispose(cx),
-        State::Head { .. } | State::Closing { .. } => {}
+        State::Handshake { .. } | State::Head { .. } | State::Closing { .. } => {}
+    }
+}
+
+fn handshake_step(cx: &mut Context, io: &mut ClientIo, farewell: bool) -> Result<Step, End> {
+    match io.socket.handshake() {
+        Ok(false) => Ok(Step::Wait),
+        Ok(true) => Ok(Step::Next(after_reply(!farewell))),
+        Err(error) => {
+            cx.remark(&format_args!("{}: {error}", io.peer));
+            Err(End::Gone)
+        }
     }
 }
 

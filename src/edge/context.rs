@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::router::{Router, Upstream};
 use super::slab::Key;
+use super::tls::Tls;
 use super::upstreams::Upstreams;
 use crate::config::settings;
 use crate::core::http_date::http_date;
@@ -36,6 +37,8 @@ pub struct Context {
     pub pseudonym: Arc<str>,
     /// Chooses what happens to requests.
     pub router: Arc<dyn Router>,
+    /// TLS of clients and upstreams.
+    pub tls: Tls,
     /// Where sockets are registered.
     pub epoll: OwnedFd,
     /// Connections to upstreams.
@@ -62,6 +65,7 @@ impl Context {
     /// For one loop.
     pub fn new(
         settings: settings::Edge,
+        tls: Tls,
         pseudonym: Arc<str>,
         router: Arc<dyn Router>,
         epoll: OwnedFd,
@@ -77,6 +81,7 @@ impl Context {
             limits,
             pseudonym,
             router,
+            tls,
             epoll,
             upstreams: Upstreams::default(),
             now: Moment(0),
@@ -153,7 +158,9 @@ impl Context {
         let more = Suppressed(suppressed);
         match upstream {
             Upstream::Api(_) => log::warn!("[proxy] control API: {what}{more}"),
-            Upstream::Tcp(address) => log::warn!("[proxy] upstream {address}: {what}{more}"),
+            Upstream::Tcp(address) | Upstream::Tls(address, _) => {
+                log::warn!("[proxy] upstream {address}: {what}{more}")
+            }
         }
     }
 

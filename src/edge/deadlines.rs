@@ -16,6 +16,7 @@ pub fn deadline(client: &Client, settings: &settings::Edge) -> Option<Moment> {
     let io = &client.io;
     let send = (!io.out.is_empty()).then(|| io.sent + settings.send_idle_timeout);
     match &client.state {
+        State::Handshake { .. } => Some(io.since + settings.tls_handshake_timeout),
         State::Head { .. } if send.is_some() => send,
         State::Head { began: false } if io.requests > 0 => Some(io.since + settings.keepalive_timeout),
         State::Head { .. } => Some(io.since + settings.header_timeout),
@@ -51,7 +52,9 @@ pub fn on_timeout(client: &mut Client, cx: &mut Context) -> Option<End> {
     let sending = !client.io.out.is_empty();
     match &mut client.state {
         State::Head { began: true } if !sending => Some(End::refuse(408, "the request head took too long")),
-        State::Head { .. } | State::Tunnel(_) | State::Closing { .. } => Some(End::Gone),
+        State::Handshake { .. } | State::Head { .. } | State::Tunnel(_) | State::Closing { .. } => {
+            Some(End::Gone)
+        }
         State::Exchange(exchange) => match exchange.stage {
             Stage::Collect => Some(End::refuse(408, "the request body stopped coming")),
             Stage::Connect { since } if !cx.now.reached(since + cx.settings.upstream_connect_timeout) => {

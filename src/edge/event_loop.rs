@@ -21,6 +21,7 @@ use super::own_reply::{self, Manner, write_own};
 use super::slab::{Key, Side, Slab};
 use super::socket::Socket;
 use super::timers::Timers;
+use super::tls::session::Session;
 use super::upstreams::INTEREST;
 use crate::core::http_head::Version;
 use crate::core::http_head::response::ToHead;
@@ -189,7 +190,7 @@ impl EventLoop {
 
     fn admit_arrivals(&mut self) {
         while let Ok(arrival) = self.arrivals.try_recv() {
-            let socket = Socket::new(arrival.fd);
+            let Some(socket) = self.socket(arrival.fd) else { continue };
             let farewell = arrival.refused.then(|| self.farewell());
             let (ticket, now) = (arrival.ticket, self.cx.now);
             let key =
@@ -200,6 +201,17 @@ impl EventLoop {
             }
             // The first event comes at once; the deadline must not depend on it.
             self.with_client(key, Client::drive);
+        }
+    }
+
+    fn socket(&mut self, fd: OwnedFd) -> Option<Socket> {
+        let Some(config) = &self.cx.tls.server else { return Some(Socket::new(fd)) };
+        match Session::server(config.clone()) {
+            Ok(session) => Some(Socket::with_tls(fd, session)),
+            Err(error) => {
+                self.cx.remark(&error);
+                None
+            }
         }
     }
 

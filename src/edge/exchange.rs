@@ -22,6 +22,7 @@ use super::reply_side::{self, Flow, ReplySide};
 use super::request_side::{self, RequestSide};
 use super::router::{Forward, Upstream};
 use super::socket::{Socket, connect_tcp, connect_unix};
+use super::tls::session::Session;
 use super::tunnel::Tunnel;
 use super::upstreams::UpSocket;
 use crate::core::http_head::request::RequestHead;
@@ -109,6 +110,7 @@ impl Exchange {
         let onward = Onward {
             host: host.of(&forward.upstream),
             peer: io.peer,
+            scheme: if io.socket.is_tls() { "https" } else { "http" },
             trusted: io.trusted,
             pseudonym: &cx.pseudonym,
             user: forward.user.as_deref(),
@@ -148,7 +150,7 @@ impl Exchange {
         self.retryable = self.facts.idempotent
             && self.request.is_done()
             && !self.upgrade
-            && matches!(self.forward.upstream, Upstream::Tcp(_));
+            && !matches!(self.forward.upstream, Upstream::Api(_));
         if self.retryable {
             self.to_up.keep();
         }
@@ -272,28 +274,22 @@ fn connect(cx: &mut Context, io: &ClientIo, ex: &mut Exchange) -> Result<bool, E
         return Ok(false);
     }
     let Some(up) = &mut ex.up else { return Ok(false) };
-    if up.connected {
-        return Ok(true);
-    }
-    if !up.socket.writable && !up.socket.hung_up {
-        return Ok(false);
-    }
-    match up.socket.connect_result() {
-        Ok(()) if up.socket.writable => {
-            up.connected = true;
-            Ok(true)
+    if !up.connected {
+        if !up.socket.writable && !up.socket.hung_up {
+            return Ok(false);
         }
-        Ok(()) => Ok(false),
-        Err(error) => Err(ex.unreachable(cx, &error, 502)),
+        match up.socket.connect_result() {
+            Ok(()) if up.socket.writable => up.connected = true,
+            Ok(()) => return Ok(false),
+            Err(error) => return Err(ex.unreachable(cx, &error, 502)),
+        }
     }
+    up.socket.handshake().map_err(|error| ex.unreachable(cx, &error, 502))
 }
 
 fn open(cx: &mut Context, io: &ClientIo, ex: &mut Exchange) -> Result<bool, End> {
-    if ex.retryable
-        && !ex.retried
-        && let Upstream::Tcp(address) = ex.forward.upstream
-    {
-        ex.up = cx.upstreams.checkout(address, io.key);
+    if ex.retryable && !ex.retried {
+        ex.up = cx.upstreams.checkout(&ex.forward.upstream, io.key);
         if ex.up.is_some() {
             return Ok(true);
         }
@@ -302,10 +298,18 @@ fn open(cx: &mut Context, io: &ClientIo, ex: &mut Exchange) -> Result<bool, End>
         return Ok(false);
     }
     let opened = match &ex.forward.upstream {
-        Upstream::Tcp(address) => connect_tcp(*address),
-        Upstream::Api(path) => connect_unix(path).map(|fd| (fd, true)),
+        Upstream::Tcp(address) => connect_tcp(*address).map(|(fd, connected)| (Socket::new(fd), connected)),
+        Upstream::Tls(address, name) => {
+            let session = cx.tls.client.clone().map(|config| Session::client(config, (**name).clone()));
+            let Some(Ok(session)) = session else {
+                return Err(ex.unreachable(cx, &"there is no TLS for upstreams here", 502));
+            };
+            connect_tcp(*address).map(|(fd, connected)| (Socket::with_tls(fd, session), connected))
+        }
+        Upstream::Api(path) => connect_unix(path).map(|fd| (Socket::new(fd), true)),
     };
-    let adopted = opened.and_then(|(fd, connected)| cx.upstreams.adopt(&cx.epoll, fd, connected, io.key));
+    let adopted =
+        opened.and_then(|(socket, connected)| cx.upstreams.adopt(&cx.epoll, socket, connected, io.key));
     match adopted {
         Ok(up) => {
             ex.up = Some(up);
@@ -322,10 +326,10 @@ fn open(cx: &mut Context, io: &ClientIo, ex: &mut Exchange) -> Result<bool, End>
 fn finish(cx: &mut Context, ex: &mut Exchange) -> State {
     let reusable = ex.reply.leaves_connection_usable() && ex.request.is_complete() && ex.to_up.is_empty();
     if reusable
-        && let Upstream::Tcp(address) = ex.forward.upstream
+        && !matches!(ex.forward.upstream, Upstream::Api(_))
         && let Some(up) = ex.up.take()
     {
-        cx.upstreams.release(address, up, cx.now, cx.settings.upstream_idle_timeout);
+        cx.upstreams.release(&ex.forward.upstream, up, cx.now, cx.settings.upstream_idle_timeout);
     }
     after_reply(ex.reply.keeps_client() && ex.request.is_complete())
 }
@@ -346,7 +350,7 @@ struct AuthorityText {
 impl AuthorityText {
     /// `None` for the control API, which is told the client's.
     fn of(&mut self, upstream: &Upstream) -> Option<&str> {
-        let Upstream::Tcp(address) = upstream else { return None };
+        let (Upstream::Tcp(address) | Upstream::Tls(address, _)) = upstream else { return None };
         let mut rest = &mut self.buf[..];
         let room = rest.len();
         write!(rest, "{address}").ok()?;

@@ -19,6 +19,7 @@ use crate::config::settings;
 use crate::config::settings::Network;
 
 pub mod router;
+pub mod tls;
 
 mod acceptor;
 mod admission;
@@ -57,6 +58,8 @@ const STACK: usize = 512 * 1024;
 pub struct EdgeConfig {
     /// `edge.*`
     pub settings: settings::Edge,
+    /// TLS, with clients and with upstreams.
+    pub tls: tls::Tls,
     /// `server.trusted_proxies`
     pub trusted_proxies: Vec<Network>,
     /// Called by each loop with its index at least every 5 s, for a watchdog.
@@ -93,7 +96,8 @@ impl Edge {
                 .take()
                 .map(|listener| Acceptor::new(&epoll, listener, edge.shared.clone()))
                 .transpose()?;
-            let cx = Context::new(config.settings.clone(), pseudonym.clone(), router.clone(), epoll, started);
+            let (settings, tls) = (config.settings.clone(), config.tls.clone());
+            let cx = Context::new(settings, tls, pseudonym.clone(), router.clone(), epoll, started);
             let event_loop =
                 EventLoop::new(cx, index, edge.shared.clone(), arrivals, acceptor, config.pulse.clone());
             edge.threads.push(spawn(index, event_loop, done_sender.clone())?);

@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::pki_types::ServerName;
+
 /// What a router sees of a request. The head has passed all syntax and framing checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -112,6 +114,8 @@ pub enum Upstream {
     Api(Arc<Path>),
     /// A child or a worker: HTTP/1.1, streamed, pooled connections.
     Tcp(SocketAddr),
+    /// A worker, the same over TLS: its certificate must be for this name.
+    Tls(SocketAddr, Arc<ServerName<'static>>),
 }
 
 /// What is injected into HTML replies.

@@ -1,4 +1,6 @@
 //! Non-blocking sockets: what epoll last said about them, reads, gathered writes, connecting.
+//!
+//! A socket may hold a TLS session; then reads and writes go through it, and nothing else changes for its users.
 
 use std::io::IoSlice;
 use std::net::SocketAddr;
@@ -6,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use super::tls::session::{Handshake, HandshakeError, Session};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, sockopt};
@@ -22,6 +25,7 @@ const USER_TIMEOUT_MS: u32 = 30_000;
 /// A socket registered edge-triggered. The flags hold until a read or write would block.
 pub struct Socket {
     fd: OwnedFd,
+    tls: Option<Box<Session>>,
     /// There may be something to read.
     pub readable: bool,
     /// There may be room to write.
@@ -46,7 +50,37 @@ pub enum Got {
 impl Socket {
     /// A connected, non-blocking socket.
     pub fn new(fd: OwnedFd) -> Socket {
-        Socket { fd, readable: false, writable: true, hung_up: false }
+        Socket { fd, tls: None, readable: false, writable: true, hung_up: false }
+    }
+
+    /// The same, with TLS.
+    pub fn with_tls(fd: OwnedFd, session: Session) -> Socket {
+        Socket { tls: Some(Box::new(session)), ..Socket::new(fd) }
+    }
+
+    /// Whether it speaks TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Goes on with the TLS handshake. `true`: it is over, or there is none.
+    pub fn handshake(&mut self) -> Result<bool, HandshakeError> {
+        let Some(tls) = &mut self.tls else { return Ok(true) };
+        match tls.handshake(&self.fd)? {
+            Handshake::Done => {
+                // What came with its last message is with us already; epoll does not announce it again.
+                self.readable = true;
+                return Ok(true);
+            }
+            Handshake::WaitsForInput => self.readable = false,
+            Handshake::WaitsForRoom => self.writable = false,
+        }
+        Ok(false)
+    }
+
+    /// Input lies in the session that nobody has read.
+    pub fn holds_input(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.holds_input())
     }
 
     /// Notes what epoll reports.
@@ -55,52 +89,61 @@ impl Socket {
         self.readable |= flags.intersects(EventFlags::IN | gone);
         self.writable |= flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR);
         self.hung_up |= flags.intersects(gone);
+        if let Some(tls) = &mut self.tls {
+            if flags.intersects(EventFlags::IN | gone) {
+                tls.note_input();
+            }
+            if self.writable {
+                tls.note_room(&self.fd);
+            }
+        }
     }
 
     /// Reads what is there.
     pub fn read(&mut self, buf: &mut [u8]) -> Got {
+        if let Some(tls) = &mut self.tls {
+            let (got, more) = tls.read(&self.fd, self.hung_up, buf);
+            self.readable = more;
+            return got;
+        }
         let room = buf.len();
-        loop {
-            match rustix::io::read(&self.fd, &mut *buf) {
-                Ok(0) => return Got::End,
-                Ok(n) => {
-                    // A short read emptied the socket: the next byte is a new edge. An end already announced is not.
-                    if n < room && !self.hung_up {
-                        self.readable = false;
-                    }
-                    return Got::Bytes(n);
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
+        match read_fd(&self.fd, buf) {
+            Ok(0) => Got::End,
+            Ok(n) => {
+                // A short read emptied the socket: the next byte is a new edge. An end already announced is not.
+                if n < room && !self.hung_up {
                     self.readable = false;
-                    return Got::Blocked;
                 }
-                Err(error) => return Got::Failed(error),
+                Got::Bytes(n)
             }
+            Err(Errno::AGAIN) => {
+                self.readable = false;
+                Got::Blocked
+            }
+            Err(error) => Got::Failed(error),
         }
     }
 
-    /// Writes as much as fits; 0 when nothing does.
+    /// Writes as much as fits; 0 when nothing does. What is left must be offered again, before anything else.
     pub fn write(&mut self, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        loop {
-            let result = match parts {
-                [one] => rustix::io::write(&self.fd, one),
-                _ => rustix::io::writev(&self.fd, parts),
-            };
-            match result {
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
-                    self.writable = false;
-                    return Ok(0);
-                }
-                other => return other,
-            }
+        let sent = match &mut self.tls {
+            Some(tls) => tls.write(&self.fd, parts)?,
+            None => write_fd(&self.fd, parts)?,
+        };
+        if sent == 0 {
+            self.writable = false;
         }
+        Ok(sent)
     }
 
-    /// Sends FIN. Errors show up at the next read.
-    pub fn finish(&self) {
-        let _ = rustix::net::shutdown(&self.fd, Shutdown::Write);
+    /// Sends FIN, with TLS after close_notify. Errors show up at the next read.
+    pub fn finish(&mut self) {
+        match &mut self.tls {
+            Some(tls) => tls.finish(&self.fd),
+            None => {
+                let _ = rustix::net::shutdown(&self.fd, Shutdown::Write);
+            }
+        }
     }
 
     /// Makes closing send RST, so that the peer cannot take what it has for complete.
@@ -126,6 +169,31 @@ impl Socket {
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// Reads without waiting.
+pub fn read_fd(fd: &OwnedFd, buf: &mut [u8]) -> Result<usize, Errno> {
+    loop {
+        match rustix::io::read(fd, &mut *buf) {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Writes without waiting; 0 when nothing fits.
+pub fn write_fd(fd: &OwnedFd, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
+    loop {
+        let result = match parts {
+            [one] => rustix::io::write(fd, one),
+            _ => rustix::io::writev(fd, parts),
+        };
+        match result {
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Ok(0),
+            other => return other,
+        }
     }
 }
 

@@ -4,13 +4,13 @@
 //! it is closed. That keeps stale ones out of the pool without asking.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::event::epoll;
 use rustix::io::Errno;
 
+use super::router::Upstream;
 use super::slab::{Key, Side, Slab};
 use super::socket::Socket;
 use crate::core::time::Moment;
@@ -37,14 +37,14 @@ pub struct UpSocket {
 
 enum Slot {
     Busy(Key),
-    Idle { up: UpSocket, address: SocketAddr, since: Moment },
+    Idle { up: UpSocket, upstream: Upstream, since: Moment },
 }
 
 /// The table.
 #[derive(Default)]
 pub struct Upstreams {
     slots: Slab<Slot>,
-    idle: HashMap<SocketAddr, Vec<Key>>,
+    idle: HashMap<Upstream, Vec<Key>>,
     next_sweep: Option<Moment>,
 }
 
@@ -53,12 +53,11 @@ impl Upstreams {
     pub fn adopt(
         &mut self,
         epoll: &OwnedFd,
-        fd: OwnedFd,
+        mut socket: Socket,
         connected: bool,
         client: Key,
     ) -> Result<UpSocket, Errno> {
         let slot = self.slots.insert_with(|_| Slot::Busy(client));
-        let mut socket = Socket::new(fd);
         socket.writable = connected;
         let data = epoll::EventData::new_u64(slot.token(Side::Upstream));
         if let Err(error) = epoll::add(epoll, &socket, data, INTEREST) {
@@ -68,9 +67,9 @@ impl Upstreams {
         Ok(UpSocket { socket, connected, fresh: true, slot })
     }
 
-    /// An idle connection to `address`, the one used last.
-    pub fn checkout(&mut self, address: SocketAddr, client: Key) -> Option<UpSocket> {
-        let slot = self.idle.get_mut(&address)?.pop()?;
+    /// An idle connection to `upstream`, the one used last.
+    pub fn checkout(&mut self, upstream: &Upstream, client: Key) -> Option<UpSocket> {
+        let slot = self.idle.get_mut(upstream)?.pop()?;
         match self.slots.take(slot)? {
             Slot::Idle { up, .. } => {
                 self.slots.restore(slot, Slot::Busy(client));
@@ -84,15 +83,15 @@ impl Upstreams {
     }
 
     /// Puts a connection into the pool.
-    pub fn release(&mut self, address: SocketAddr, mut up: UpSocket, now: Moment, keep: Duration) {
-        let idle = self.idle.entry(address).or_default();
-        if idle.len() >= MAX_IDLE || up.socket.hung_up {
+    pub fn release(&mut self, upstream: &Upstream, mut up: UpSocket, now: Moment, keep: Duration) {
+        let idle = self.idle.entry(upstream.clone()).or_default();
+        if idle.len() >= MAX_IDLE || up.socket.hung_up || up.socket.holds_input() {
             return self.discard(up);
         }
         up.fresh = false;
         let slot = up.slot;
         idle.push(slot);
-        self.slots.restore(slot, Slot::Idle { up, address, since: now });
+        self.slots.restore(slot, Slot::Idle { up, upstream: upstream.clone(), since: now });
         self.next_sweep.get_or_insert(now + keep);
     }
 
@@ -111,22 +110,22 @@ impl Upstreams {
 
     /// Something happened on this connection: if it is idle, it is closed.
     pub fn drop_if_idle(&mut self, slot: Key, flags: epoll::EventFlags) -> bool {
-        let Some(Slot::Idle { address, .. }) = self.slots.get_mut(slot) else { return false };
+        let Some(Slot::Idle { upstream, .. }) = self.slots.get_mut(slot) else { return false };
         // Room to write is no news: the last request's acknowledgement makes such events.
         if !flags.intersects(epoll::EventFlags::OUT.complement()) {
             return true;
         }
-        let address = *address;
-        self.forget(address, slot);
+        let upstream = upstream.clone();
+        self.forget(&upstream, slot);
         self.slots.remove(slot);
         true
     }
 
-    fn forget(&mut self, address: SocketAddr, slot: Key) {
-        if let Some(idle) = self.idle.get_mut(&address) {
+    fn forget(&mut self, upstream: &Upstream, slot: Key) {
+        if let Some(idle) = self.idle.get_mut(upstream) {
             idle.retain(|other| *other != slot);
             if idle.is_empty() {
-                self.idle.remove(&address);
+                self.idle.remove(upstream);
             }
         }
     }

@@ -1,7 +1,43 @@
-//! The one crypto provider of the process (aws-lc-rs), for every TLS client and server.
+//! The one crypto provider of the process (aws-lc-rs), and what our HTTP clients believe.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ureq::tls::{Certificate, RootCerts};
+
+pub use ureq::tls::TlsConfig;
+
+use crate::config::tls_files;
 
 /// Makes it the default. Calling it again changes nothing.
 pub fn install() {
     // An error means that it is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// Settings of an HTTP client that believes the authorities of this file only, or the public ones without a file. The error
+/// says what is wrong with the file.
+pub fn client_roots(ca_file: Option<&Path>) -> Result<TlsConfig, String> {
+    let roots = match ca_file {
+        None => RootCerts::WebPki,
+        Some(path) => {
+            let authorities = tls_files::read_authorities(path)?;
+            let owned = authorities.iter().map(|der| Certificate::from_der(der).to_owned());
+            RootCerts::Specific(Arc::new(owned.collect()))
+        }
+    };
+    Ok(TlsConfig::builder().root_certs(roots).build())
+}
+
+/// Why we refused the other side's certificate, if that is what went wrong. Then nothing was sent.
+pub fn refused_certificate(error: &ureq::Error) -> Option<String> {
+    let tls = match error {
+        ureq::Error::Rustls(tls) => Some(tls),
+        ureq::Error::Io(io) => io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()),
+        _ => None,
+    };
+    match tls {
+        Some(rustls::Error::InvalidCertificate(why)) => Some(format!("{why:?}")),
+        _ => None,
+    }
 }

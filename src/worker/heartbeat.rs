@@ -13,6 +13,7 @@ use crate::api::server::Beat;
 use crate::config::settings::ControllerLink;
 use crate::core::fleet::wire::{Heartbeat, HeartbeatReply, SessionBrief, WorkerStatus};
 use crate::core::status::SessionStatus;
+use crate::host::crypto::{self, TlsConfig};
 use crate::worker::answers;
 use crate::worker::board::Card;
 use crate::worker::health::Health;
@@ -41,6 +42,8 @@ pub struct Pulse {
     pub roster: Sender<Order>,
     /// The port we listen on.
     pub port: u16,
+    /// Whom we believe to be the controller.
+    pub roots: TlsConfig,
     /// Called each round, for the watchdog.
     pub beat: Beat,
 }
@@ -49,7 +52,7 @@ impl Pulse {
     /// The thread. `changed` rings when there is news and closes when it is time to go; `ready` is called after the first
     /// attempt.
     pub fn run(self, changed: &Receiver<()>, ready: impl FnOnce()) {
-        let agent = agent();
+        let agent = agent(self.roots.clone());
         let mut failures = 0u32;
         let mut longest = Duration::MAX;
         let mut ready = Some(ready);
@@ -74,9 +77,7 @@ impl Pulse {
                 }
                 Err(error) => {
                     if failures.is_multiple_of(REPEAT_EVERY) {
-                        log::warn!(
-                            "[heartbeat] {error}; check controller.url and controller.token; going on"
-                        );
+                        log::warn!("[heartbeat] {error}; going on");
                     }
                     failures = failures.saturating_add(1);
                 }
@@ -112,14 +113,16 @@ impl Pulse {
             .post(format!("{}/api/v1/workers/heartbeat", link.url))
             .header("Authorization", format!("Bearer {}", link.token.expose()))
             .send_json(&heartbeat)
-            .map_err(|error| format!("the controller cannot be reached: {error}"))?;
+            .map_err(unreached)?;
         match reply.status().as_u16() {
             200 => reply
                 .body_mut()
                 .read_json()
                 .map_err(|error| format!("the controller's reply makes no sense: {error}")),
-            401 => Err("the controller refuses our token (401)".into()),
-            status => Err(format!("the controller answers {status}")),
+            401 => Err("the controller refuses our token (401); check controller.token".into()),
+            status => {
+                Err(format!("the controller answers {status}; check controller.url and controller.token"))
+            }
         }
     }
 
@@ -134,6 +137,7 @@ impl Pulse {
             seq: stamp.seq,
             url: settings.server.advertise_url.clone(),
             port: self.port,
+            tls: settings.tls.is_some(),
             version: env!("CARGO_PKG_VERSION").into(),
             max: u32::try_from(settings.sessions.max).unwrap_or(u32::MAX),
             wireguard: self.health.wireguard.is_there(),
@@ -181,9 +185,20 @@ impl Pulse {
     }
 }
 
+fn unreached(error: ureq::Error) -> String {
+    match crypto::refused_certificate(&error) {
+        Some(why) => {
+            let advice = "check controller.ca_file and the name in controller.url";
+            format!("the controller's certificate is refused ({why}); {advice}")
+        }
+        None => format!("the controller cannot be reached: {error}; check controller.url"),
+    }
+}
+
 /// The agent for calls to the controller: its own certificate roots, no proxy from the environment, bounded.
-fn agent() -> ureq::Agent {
+fn agent(roots: TlsConfig) -> ureq::Agent {
     ureq::Agent::config_builder()
+        .tls_config(roots)
         .timeout_global(Some(BEAT_TIMEOUT))
         .http_status_as_error(false)
         .proxy(None)

@@ -32,7 +32,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -42,8 +42,11 @@ use crate::config::settings::Settings;
 use crate::core::reason::EndReason;
 use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
 use crate::edge::Edge;
+use crate::edge::tls::Tls;
 use crate::front;
+use crate::front::certificates::CertificateWatch;
 use crate::host::clock::Clock;
+use crate::host::crypto::{self, TlsConfig};
 use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::Pulses;
 use crate::host::wireguard::WireGuard;
@@ -97,6 +100,7 @@ pub struct Worker {
     changed: Option<Sender<()>>,
     heartbeat: Option<JoinHandle<()>>,
     first_beat: Receiver<()>,
+    certificate: Option<CertificateWatch>,
     /// Held as long as we live: nobody else may use our directories.
     _locks: Vec<File>,
 }
@@ -104,6 +108,9 @@ pub struct Worker {
 /// What exists before any thread.
 struct Ground {
     listener: TcpListener,
+    tls: Tls,
+    certificate: Option<CertificateWatch>,
+    roots: TlsConfig,
     state: PrivateDir,
     root: Arc<PrivateDir>,
     locks: Vec<File>,
@@ -137,7 +144,7 @@ impl Worker {
         };
         let worker =
             Worker::start_threads(ground, health, Arc::new(Stamps::new(generation)), address, pulses)?;
-        log::info!("[worker] {id} listens on {address}");
+        log::info!("[worker] {id} listens on {}", front::shown(address, &worker.live.get()));
         Ok(worker)
     }
 
@@ -174,10 +181,11 @@ impl Worker {
         };
         let api = front::api(&ground.state, Arc::new(service), pulses)?;
         let router = WorkerRouter { board: board.clone(), live: live.clone(), api: Arc::from(api.path()) };
-        let edge = front::edge(&live.get(), ground.listener, Arc::new(router), pulses)?;
+        let edge = front::edge(&live.get(), ground.tls, ground.listener, Arc::new(router), pulses)?;
         let (beaten, first_beat) = crossbeam_channel::bounded(1);
         let beat = front::beat(pulses, "heartbeat", HEARTBEAT_SILENCE);
-        let pulse = Pulse { health, stamps, roster: orders.clone(), port: address.port(), beat };
+        let pulse =
+            Pulse { health, stamps, roster: orders.clone(), port: address.port(), roots: ground.roots, beat };
         let ready_flags = flags.clone();
         let ready = move || {
             ready_flags.ready.store(true, Ordering::Release);
@@ -196,6 +204,7 @@ impl Worker {
             changed: Some(changed),
             heartbeat: Some(heartbeat),
             first_beat,
+            certificate: ground.certificate,
             _locks: ground.locks,
         })
     }
@@ -233,7 +242,14 @@ impl Running for Worker {
     fn reload(&mut self, mut settings: Settings) {
         // The name was settled at start; the file need not have it.
         settings.server.worker_id = self.live.get().server.worker_id.clone();
+        if let (Some(watch), Some(files)) = (&mut self.certificate, &settings.tls) {
+            watch.reload(files);
+        }
         self.live.set(settings);
+    }
+
+    fn tick(&mut self) {
+        self.certificate.iter_mut().for_each(|watch| watch.look(Instant::now()));
     }
 
     fn drain(&mut self) {
@@ -268,9 +284,14 @@ fn prepare_ground(settings: &Settings) -> Result<Ground, RunError> {
     let fail = |error: crate::host::private_dir::DirError| RunError(error.to_string());
     let listener = front::bind(settings)?;
     let (state, state_lock) = front::state_directory(settings)?;
+    let (tls, certificate) = front::tls(settings)?;
+    let ca_file = settings.controller.as_ref().and_then(|link| link.ca_file.as_deref());
+    let roots =
+        crypto::client_roots(ca_file).map_err(|error| RunError(format!("controller.ca_file: {error}")))?;
     let root = PrivateDir::open(&settings.sessions.data_dir).map_err(fail)?;
     let root_lock = root.lock().map_err(fail)?;
-    Ok(Ground { listener, state, root: Arc::new(root), locks: vec![state_lock, root_lock] })
+    let locks = vec![state_lock, root_lock];
+    Ok(Ground { listener, tls, certificate, roots, state, root: Arc::new(root), locks })
 }
 
 fn report_sweep(swept: sweep::Swept) {

@@ -1,6 +1,7 @@
 //! The edge against scripted clients and upstreams on loopback.
 
 mod support;
+mod tls_pipe;
 
 mod bodies;
 mod deadlines;
@@ -9,5 +10,6 @@ mod hygiene;
 mod injection;
 mod lifecycle;
 mod throughput;
+mod tls;
 mod torture;
 mod tunnels;

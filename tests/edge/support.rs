@@ -1,15 +1,18 @@
 //! A small HTTP client, scripted upstreams, and an edge between them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hydraneckwebrtc::config::settings;
 use hydraneckwebrtc::edge::router::{Decision, Forward, Reply, Request, Router, TunnelWatch, Upstream};
 use hydraneckwebrtc::edge::{Edge, EdgeConfig};
+use rustls::pki_types::ServerName;
+
+use crate::tls_pipe;
 
 /// Longer than anything here takes; a test that hangs fails instead.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -17,6 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 pub fn settings() -> settings::Edge {
     settings::Edge {
         threads: 2,
+        tls_handshake_timeout: Duration::from_secs(10),
         header_timeout: Duration::from_secs(10),
         keepalive_timeout: Duration::from_secs(60),
         body_idle_timeout: Duration::from_secs(30),
@@ -52,7 +56,16 @@ impl TestEdge {
         change: impl FnOnce(&mut EdgeConfig),
         route: impl Fn(&Request<'_>) -> Decision + Send + Sync + 'static,
     ) -> TestEdge {
-        let mut config = EdgeConfig { settings: settings(), trusted_proxies: Vec::new(), pulse: None };
+        let mut config = EdgeConfig {
+            settings: settings(),
+            tls: Default::default(),
+            trusted_proxies: Vec::new(),
+            pulse: None,
+        };
+        if over_tls() {
+            config.tls.server = Some(tls_pipe::server_config("first"));
+            config.tls.client = Some(tls_pipe::client_config());
+        }
         change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         TestEdge(Some(Edge::start(config, listener, Arc::new(Routes(route))).expect("an edge")))
@@ -72,7 +85,12 @@ impl TestEdge {
     }
 
     pub fn connect(&self) -> Wire {
-        Wire::new(TcpStream::connect(self.edge().local_addr()).expect("connected"))
+        let address = self.edge().local_addr();
+        Wire::new(if over_tls() {
+            tls_pipe::connect(address)
+        } else {
+            TcpStream::connect(address).expect("connected")
+        })
     }
 }
 
@@ -86,9 +104,25 @@ impl Drop for TestEdge {
     }
 }
 
+/// The variable that makes every test here speak TLS on both sides of the edge.
+pub const OVER_TLS: &str = "EDGE_TESTS_OVER_TLS";
+
+pub fn over_tls() -> bool {
+    static OVER: OnceLock<bool> = OnceLock::new();
+    *OVER.get_or_init(|| std::env::var_os(OVER_TLS).is_some())
+}
+
+/// One TLS server per plain upstream.
+fn over_tls_to(upstream: SocketAddr) -> Upstream {
+    static FRONTS: Mutex<BTreeMap<SocketAddr, SocketAddr>> = Mutex::new(BTreeMap::new());
+    let mut fronts = FRONTS.lock().expect("no panic");
+    let front = *fronts.entry(upstream).or_insert_with(|| tls_pipe::in_front_of(upstream));
+    Upstream::Tls(front, Arc::new(ServerName::try_from("first.test").expect("a name")))
+}
+
 pub fn forward(upstream: SocketAddr) -> Forward {
     Forward {
-        upstream: Upstream::Tcp(upstream),
+        upstream: if over_tls() { over_tls_to(upstream) } else { Upstream::Tcp(upstream) },
         body_limit: 64 << 20,
         inject: None,
         user: None,

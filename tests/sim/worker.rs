@@ -104,6 +104,7 @@ impl Worker {
             version: "1.0.0".to_owned(),
             max: self.max as u32,
             wireguard: true,
+            tls: false,
             draining: self.draining,
             stopping: false,
             status: WorkerStatus::Ok,

@@ -69,6 +69,7 @@ fn beat(worker: &str, stamp: Stamp, sessions: Vec<SessionBrief>) -> Heartbeat {
         port: 47990,
         version: "1.0.0".to_owned(),
         max: 2,
+        tls: false,
         wireguard: true,
         draining: false,
         stopping: false,
@@ -307,7 +308,7 @@ fn beats_beyond_the_bounds_are_refused_and_change_nothing() {
         (beat("a", stamp(1, 1), twice), BeatRefusal::SessionTwice),
         (Heartbeat { version: "v".repeat(257), ..fine.clone() }, BeatRefusal::BadText("version")),
         (Heartbeat { version: "1\n2".to_owned(), ..fine.clone() }, BeatRefusal::BadText("version")),
-        (with_url("https://a:1"), BeatRefusal::BadUrl),
+        (with_url("ftp://a:1"), BeatRefusal::BadUrl),
         (with_url("http://a:1/x"), BeatRefusal::BadUrl),
         (with_url("http://"), BeatRefusal::BadUrl),
     ] {

@@ -101,6 +101,9 @@ pub struct Heartbeat {
     pub url: Option<String>,
     /// Port it listens on.
     pub port: u16,
+    /// Whether that port speaks TLS. Without `url` the controller then reaches it by `https`.
+    #[serde(default)]
+    pub tls: bool,
     /// Its version.
     pub version: String,
     /// `sessions.max`.
@@ -183,7 +186,7 @@ pub enum BeatRefusal {
     SessionTwice,
     /// The named text field is longer than [`MAX_TEXT`] or holds control characters.
     BadText(&'static str),
-    /// The URL is not `http://HOST[:PORT]`.
+    /// The URL is not `http[s]://HOST[:PORT]`.
     BadUrl,
     /// The table of workers is full.
     TooManyWorkers,
@@ -198,7 +201,7 @@ impl fmt::Display for BeatRefusal {
                 write!(f, "{field}: longer than {MAX_TEXT} bytes, or with control characters")
             }
             BeatRefusal::BadUrl => {
-                f.write_str("url: must be http://HOST:PORT without a path; check server.advertise_url")
+                f.write_str("url: must be http://HOST:PORT or https://HOST:PORT, without a path; check server.advertise_url")
             }
             BeatRefusal::TooManyWorkers => {
                 f.write_str("this controller knows as many workers as it can hold")
@@ -224,7 +227,10 @@ impl Heartbeat {
     pub fn reach(&self, source: IpAddr) -> String {
         match &self.url {
             Some(url) => url.trim_end_matches('/').to_owned(),
-            None => format!("http://{}:{}", url_host(source.to_canonical()), self.port),
+            None => {
+                let scheme = if self.tls { "https" } else { "http" };
+                format!("{scheme}://{}:{}", url_host(source.to_canonical()), self.port)
+            }
         }
     }
 
@@ -258,7 +264,8 @@ fn check_text(field: &'static str, text: Option<&str>) -> Result<(), BeatRefusal
 
 fn check_url(url: Option<&str>) -> Result<(), BeatRefusal> {
     let Some(url) = url else { return Ok(()) };
-    let authority = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let authority = rest.map(|rest| rest.trim_end_matches('/'));
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
     match authority {
         Some(authority) if !authority.is_empty() && url.len() <= MAX_TEXT && authority.chars().all(plain) => {

@@ -14,6 +14,8 @@ pub struct Onward<'a> {
     pub host: Option<&'a str>,
     /// Address of the client's connection.
     pub peer: IpAddr,
+    /// How the client spoke to us: `http` or `https`.
+    pub scheme: &'a str,
     /// The peer is a trusted proxy: what it says about the client is kept.
     pub trusted: bool,
     /// Our name in `Via`.
@@ -76,7 +78,7 @@ fn write_forwarding(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, onward: &Onwa
     // Writing to a Vec cannot fail.
     let _ = write!(out, "{}\r\n", onward.peer);
     let kept = |kind| if onward.trusted { first_value(head, kind) } else { None };
-    write_field(out, "X-Forwarded-Proto", kept(Known::XForwardedProto).unwrap_or(b"http"));
+    write_field(out, "X-Forwarded-Proto", kept(Known::XForwardedProto).unwrap_or(onward.scheme.as_bytes()));
     let host = kept(Known::XForwardedHost).unwrap_or(head.host.as_bytes());
     if !host.is_empty() {
         write_field(out, "X-Forwarded-Host", host);
@@ -146,6 +148,7 @@ mod tests {
         let mut onward = Onward {
             host: Some("127.0.0.1:1"),
             peer: IpAddr::from([192, 0, 2, 9]),
+            scheme: "http",
             trusted: false,
             pseudonym: "me",
             user: Some("u1"),

@@ -1,0 +1,92 @@
+//! Certificates and keys in PEM files: reading them, and finding out at once whether they will work.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+
+use crate::config::secret_file::{self, Readers};
+use crate::config::settings::ServerTls;
+
+/// Largest file of certificates, in bytes: a bundle of public authorities has 250 KiB.
+const MAX_BUNDLE_BYTES: u64 = 1 << 20;
+
+/// Where systemd puts the files of `LoadCredential=`; it protects them by an ACL that shows as group bits.
+const CREDENTIALS: &str = "/run/credentials";
+
+/// What is wrong with a pair of files, and with which of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairError {
+    /// `server.tls.cert` or `server.tls.key`.
+    pub key: &'static str,
+    /// What is wrong and what to do.
+    pub text: String,
+}
+
+impl std::fmt::Display for PairError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.key, self.text)
+    }
+}
+
+impl std::error::Error for PairError {}
+
+/// Reads a certificate chain and its private key, and checks that they belong together.
+pub fn read_pair(files: &ServerTls) -> Result<CertifiedKey, PairError> {
+    let of_cert = |text| PairError { key: "server.tls.cert", text };
+    let of_key = |text| PairError { key: "server.tls.key", text };
+    let chain = read_certificates(&files.cert).map_err(of_cert)?;
+    let key = read_key(&files.key).map_err(of_key)?;
+    CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => of_key(format!(
+            "{} does not belong to the first certificate of server.tls.cert; give the key it was made for",
+            files.key.display()
+        )),
+        rustls::Error::InvalidCertificate(why) => {
+            of_cert(format!("{} holds a broken certificate ({why:?})", files.cert.display()))
+        }
+        error => of_key(format!("{} cannot be used: {error}", files.key.display())),
+    })
+}
+
+/// Reads the authorities that are believed instead of the public ones.
+pub fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let authorities = read_certificates(path)?;
+    let mut store = rustls::RootCertStore::empty();
+    for authority in &authorities {
+        store
+            .add(authority.clone())
+            .map_err(|error| format!("{} holds a broken certificate: {error}", path.display()))?;
+    }
+    Ok(authorities)
+}
+
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let shown = path.display();
+    let cannot =
+        |error: std::io::Error| format!("cannot read {shown}: {error}; check the path and its owner");
+    let mut text = Vec::new();
+    File::open(path).map_err(cannot)?.take(MAX_BUNDLE_BYTES + 1).read_to_end(&mut text).map_err(cannot)?;
+    if text.len() as u64 > MAX_BUNDLE_BYTES {
+        return Err(format!("{shown} is larger than 1 MiB; it should hold certificates only"));
+    }
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    match certificates {
+        Ok(list) if list.is_empty() => {
+            Err(format!("{shown} holds no certificate; it must be PEM text with BEGIN CERTIFICATE"))
+        }
+        Ok(list) => Ok(list),
+        Err(error) => Err(format!("{shown} is not sound PEM text: {error}")),
+    }
+}
+
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let readers = if path.starts_with(CREDENTIALS) { Readers::OwnerAndGroup } else { Readers::Owner };
+    let text = secret_file::read(path, readers)?;
+    PrivateKeyDer::from_pem_slice(text.as_bytes())
+        .map_err(|_| format!("{} holds no private key; it must be unencrypted PEM text", path.display()))
+}
