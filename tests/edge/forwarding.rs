@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use hydraneckwebrtc::config::settings::Network;
 use hydraneckwebrtc::edge::router::{Decision, Reply, Request, Upstream};
 
-use crate::support::{PATIENCE, TestEdge, echo, forward, upstream};
+use crate::support::{PATIENCE, TestEdge, echo, forward, over_tls, upstream};
 
 #[test]
 fn both_connections_are_kept() {
@@ -58,13 +58,14 @@ fn forwarding_fields_say_what_we_know() {
         wire.reply().text()
     };
     let plain = wire_text(&TestEdge::new(route));
+    let scheme = if over_tls() { "https" } else { "http" };
     let trusted = Network { address: [127, 0, 0, 0].into(), prefix: 8 };
     let believed = wire_text(&TestEdge::with(|config| config.trusted_proxies = vec![trusted], route));
     for (text, fields) in [
-        (&plain, ["X-Forwarded-For: 127.0.0.1\r\n", "X-Forwarded-Proto: http\r\n"]),
+        (&plain, ["X-Forwarded-For: 127.0.0.1\r\n", &format!("X-Forwarded-Proto: {scheme}\r\n")]),
         (&believed, ["X-Forwarded-For: 9.9.9.9, 127.0.0.1\r\n", "X-Forwarded-Proto: https\r\n"]),
     ] {
-        let host = format!("Host: {to}\r\n");
+        let host = if over_tls() { "Host: 127.0.0.1:".to_owned() } else { format!("Host: {to}\r\n") };
         let common = [
             "X-Forwarded-Host: front:8\r\n",
             "X-Forwarded-User: neck-user\r\n",

@@ -32,7 +32,8 @@ pub fn install_pair(name: &str, dir: &Path) -> ServerTls {
     let write = |to: &Path, from: &str| {
         let part = to.with_extension("part");
         let mut open = std::fs::OpenOptions::new();
-        let mut output = open.create(true).truncate(true).write(true).mode(0o600).open(&part).expect("a file");
+        let mut output =
+            open.create(true).truncate(true).write(true).mode(0o600).open(&part).expect("a file");
         output.write_all(&std::fs::read(file(from)).expect("a committed file")).expect("written");
         std::fs::rename(&part, to).expect("renamed");
     };

@@ -198,14 +198,19 @@ impl<'a> Work<'a> {
         self.filled >= self.room.len()
     }
 
-    /// Acts on one state. Returns how much of the input is used up.
-    fn turn<D>(&mut self, status: UnbufferedStatus<'_, '_, D>) -> Result<(usize, Turn), Error> {
+    /// Acts on one state. Returns how much of the input is used up, also beside an error.
+    fn turn<D>(&mut self, status: UnbufferedStatus<'_, '_, D>) -> (usize, Result<Turn, Error>) {
         let mut discard = status.discard;
-        let turn = match status.state? {
+        let turn = status.state.and_then(|state| self.act(state, &mut discard));
+        (discard, turn)
+    }
+
+    fn act<D>(&mut self, state: ConnectionState<'_, '_, D>, discard: &mut usize) -> Result<Turn, Error> {
+        Ok(match state {
             ConnectionState::ReadTraffic(mut traffic) => {
                 while let Some(record) = traffic.next_record() {
                     let record = record?;
-                    discard += record.discard;
+                    *discard += record.discard;
                     self.deliver(record.payload);
                 }
                 // No early data is taken: whoever sends data has done its part of the handshake.
@@ -232,7 +237,7 @@ impl<'a> Work<'a> {
                 let sealed = match self.seal.take() {
                     Some(Seal::Data(data, place)) => traffic.encrypt(data, place),
                     Some(Seal::CloseNotify(place)) => traffic.queue_close_notify(place),
-                    None => return Ok((discard, Turn::Stop(Stop::Hungry))),
+                    None => return Ok(Turn::Stop(Stop::Hungry)),
                 };
                 self.sealed = sealed.map_err(|error| Error::General(error.to_string()))?;
                 Turn::Stop(Stop::Hungry)
@@ -243,26 +248,41 @@ impl<'a> Work<'a> {
             }
             ConnectionState::BlockedHandshake | ConnectionState::Closed => Turn::Stop(Stop::Hungry),
             _ => return Err(Error::General("an unexpected state of TLS".into())),
-        };
-        Ok((discard, turn))
+        })
     }
 }
 
 impl Connection {
-    /// Processes until it must stop. Returns how much of the input is used up, also beside an error.
+    /// Processes until it must stop. Returns how much of the input is used up. The input must begin with what an earlier
+    /// call did not use up: rustls remembers places in it.
     fn process(&mut self, input: &mut [u8], work: &mut Work<'_>) -> (usize, Result<Stop, Error>) {
         let mut used = 0;
+        let mut failure = None;
         loop {
             let rest = input.get_mut(used..).unwrap_or_default();
-            let turned = match self {
+            let (discard, turned) = match self {
                 Connection::Server(connection) => work.turn(connection.process_tls_records(rest)),
                 Connection::Client(connection) => work.turn(connection.process_tls_records(rest)),
             };
-            match turned {
-                Ok((discard, Turn::Again)) => used += discard,
-                Ok((discard, Turn::Stop(stop))) => return (used + discard, Ok(stop)),
-                Err(error) => return (used, Err(error)),
+            used += discard;
+            match (turned, failure.take()) {
+                (Ok(Turn::Again), None) => {}
+                (Ok(Turn::Stop(stop)), None) => return (used, Ok(stop)),
+                (Ok(_), before) => failure = before,
+                (Err(error), before) => failure = before.or(Some(error)),
             }
+            // After an error, what is queued (an alert) is still encoded, and nothing more opened: rustls, asked to open
+            // the same input again, fails an assertion.
+            if let Some(error) = failure.take_if(|_| !self.has_queued()) {
+                return (used, Err(error));
+            }
+        }
+    }
+
+    fn has_queued(&self) -> bool {
+        match self {
+            Connection::Server(connection) => connection.wants_write(),
+            Connection::Client(connection) => connection.wants_write(),
         }
     }
 }
@@ -431,9 +451,6 @@ impl Session {
             }
             Err(error) => {
                 self.broken = true;
-                // The alert that tells the peer.
-                let mut work = Work::new(&mut [], &mut self.plain, &mut self.outgoing);
-                let _ = self.connection.process(&mut [], &mut work);
                 Err(Trouble::Tls(error))
             }
         }
