@@ -28,9 +28,13 @@ impl Reply {
     }
 }
 
+/// Believes the authority of the tests' certificates.
 fn agent() -> ureq::Agent {
+    hydraneckwebrtc::host::crypto::install();
+    let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/edge/tls/ca.pem");
+    let roots = hydraneckwebrtc::host::crypto::client_roots(Some(authority.as_ref())).expect("an authority");
     let config = ureq::Agent::config_builder().timeout_global(Some(LIMIT)).http_status_as_error(false);
-    config.max_redirects(0).max_idle_connections(0).proxy(None).build().new_agent()
+    config.tls_config(roots).max_redirects(0).max_idle_connections(0).proxy(None).build().new_agent()
 }
 
 fn bearer(token: Option<&str>) -> (String, String) {

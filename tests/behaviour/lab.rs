@@ -170,7 +170,8 @@ impl Role {
             let text = self.log_text();
             let line = text.lines().rfind(|line| line.contains(marker))?;
             let address = line.split(marker).nth(1)?.split_whitespace().next()?;
-            Some(format!("http://{address}"))
+            let scheme = if line.ends_with("(TLS)") { "https" } else { "http" };
+            Some(format!("{scheme}://{address}"))
         });
         let url = self.url.clone();
         eventually(&format!("{} is ready", self.name), || {

@@ -79,6 +79,19 @@ pub fn connect(server: SocketAddr) -> TcpStream {
     ours
 }
 
+/// A plain server whose connections go to `server` over TLS.
+pub fn behind(server: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for open in listener.incoming().flatten() {
+            let sealed = TcpStream::connect(server).expect("connected");
+            std::thread::spawn(move || pump(open, sealed, client_connection().into()));
+        }
+    });
+    address
+}
+
 /// A TLS server in front of a plain one.
 pub fn in_front_of(plain: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
