@@ -29,8 +29,8 @@ const SILENCE: Duration = Duration::from_secs(30);
 pub fn bind(settings: &Settings) -> Result<TcpListener, RunError> {
     let Listen::Plain(address) = &settings.server.listen else {
         return Err(RunError(
-            "server.domain needs automatic certificates, which this version does not have: use server.listen behind a \
-             TLS proxy, and server.public_url for the outside URL"
+            "server.domain needs automatic certificates, which this version does not have: use server.listen with \
+             server.tls, or behind a TLS proxy with server.public_url for the outside URL"
                 .into(),
         ));
     };

@@ -174,8 +174,9 @@ fn run_role(
 fn no_certificates(path: &Path, name: &str) -> String {
     format!(
         "{}: server.domain: automatic certificates are not built yet, so this cannot start with `domain`; meanwhile \
-         run a proxy that terminates TLS for {name} (nginx, Caddy, haproxy) in front of us, and set `server.listen: \
-         \"127.0.0.1:8080\"` and `server.public_url: https://{name}` instead of `server.domain`",
+         set `server.listen: \":443\"` and `server.tls` with a certificate of your own instead of `server.domain`, or run a \
+         proxy that terminates TLS for {name} (nginx, Caddy, haproxy) in front of us, and set `server.listen: \
+         \"127.0.0.1:8080\"` and `server.public_url: https://{name}`",
         path.display()
     )
 }

@@ -297,7 +297,7 @@ impl<'a> Loader<'a> {
                 self.report.wrong_key("server.listen", text);
             }
             (true, true) => {
-                let text = "is given as well as server.listen; keep `domain` for HTTPS with an automatic certificate, or `listen` for plain HTTP";
+                let text = "is given as well as server.listen; keep `domain` for HTTPS with an automatic certificate, or `listen` for plain HTTP or a certificate of your own";
                 self.report.wrong_key("server.domain", text);
             }
             (false, true) if self.report.given("server.public_url") => {

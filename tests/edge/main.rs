@@ -1,6 +1,7 @@
 //! The edge against scripted clients and upstreams on loopback.
 
 mod support;
+#[allow(dead_code, reason = "shared with tests/tls_fleet.rs")]
 mod tls_pipe;
 
 mod bodies;

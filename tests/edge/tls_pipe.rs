@@ -176,14 +176,16 @@ fn turn(
 ) -> std::io::Result<bool> {
     let mut moved = false;
     let mut part = [0; 16 * 1024];
-    if !up.ended && !tls.is_handshaking() && !tls.wants_write() {
-        if let Some(n) = would_block(plain.read(&mut part))? {
-            moved = true;
-            up.ended = n == 0;
-            tls.writer().write_all(&part[..n])?;
-            if up.ended {
-                tls.send_close_notify();
-            }
+    if !up.ended
+        && !tls.is_handshaking()
+        && !tls.wants_write()
+        && let Some(n) = would_block(plain.read(&mut part))?
+    {
+        moved = true;
+        up.ended = n == 0;
+        tls.writer().write_all(&part[..n])?;
+        if up.ended {
+            tls.send_close_notify();
         }
     }
     while tls.wants_write() {

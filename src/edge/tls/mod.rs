@@ -13,6 +13,7 @@ use rustls::{Error, RootCertStore};
 
 use crate::config::tls_files;
 
+mod records;
 pub(super) mod session;
 
 /// What we speak above TLS, in both directions.
