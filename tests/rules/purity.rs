@@ -147,7 +147,6 @@ const SLEEPERS: &[(&str, &str, &str)] = &[
     ),
     ("tests/edge/bodies.rs", "a_reader_that_stops_stops_the_sender", "is the reader that stops"),
     ("tests/edge/deadlines.rs", "a_silent_stream_is_not_cut", "is the silent upstream"),
-    ("tests/release.rs", "until", "polls"),
 ];
 
 /// The function around this place.
