@@ -90,7 +90,7 @@ fn who_may_call_and_how_they_are_refused_is_documented() {
 fn references_lead_somewhere() {
     let (text, document, mut found) = (read("etc/openapi.yaml"), document(), Vec::new());
     for reference in text.split("\"#/").skip(1).filter_map(|rest| rest.split('"').next()) {
-        let target = reference.split('/').fold(Some(&document), |at, part| at?.get(part));
+        let target = reference.split('/').try_fold(&document, |at, part| at.get(part));
         if target.is_none() {
             found.push(format!("#/{reference} is not there"));
         }
