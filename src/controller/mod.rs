@@ -35,7 +35,7 @@ use crate::host::join;
 use crate::host::pulse::Pulses;
 use dispatch::{Dispatcher, Job};
 use fleet_thread::{Ask, FleetThread};
-use router::ControllerRouter;
+use router::{ControllerRouter, Uncounted};
 use service::ControllerService;
 use snapshot::Published;
 use worker_client::WorkerClient;
@@ -103,6 +103,7 @@ impl Controller {
             live: live.clone(),
             api: Arc::from(api.path()),
             clock,
+            uncounted: Arc::new(Uncounted),
         };
         let edge = front::edge(&live.get(), listener, Arc::new(router), pulses)?;
         log::info!("[controller] listens on {address}");

@@ -21,10 +21,12 @@ pub struct ControllerRouter {
     pub api: Arc<Path>,
     /// The clock of the fleet thread.
     pub clock: Clock,
+    /// Counts nothing, for every tunnel.
+    pub uncounted: Arc<Uncounted>,
 }
 
 /// The controller lets tunnels through and leaves counting to the worker.
-struct Uncounted;
+pub struct Uncounted;
 
 impl TunnelWatch for Uncounted {
     fn opened(&self) {}
@@ -47,7 +49,7 @@ impl ControllerRouter {
     fn session(&self, id: &SessionId, html: bool) -> Decision {
         let snapshot = self.fleet.get();
         match snapshot.routes.get(id) {
-            Some(Target { reach: Some(reach), .. }) => self.to_worker(Upstream::Tcp(reach.address), html),
+            Some(Target { reach: Some(reach), .. }) => self.to_worker(Upstream::Tcp(reach.address)),
             Some(Target { reach: None, .. }) => Decision::Reply(pages::worker_away(html)),
             None => match snapshot.settling(self.clock.now()) {
                 Some(left) => Decision::Reply(pages::settling(html, left.as_secs() + 1)),
@@ -56,14 +58,14 @@ impl ControllerRouter {
         }
     }
 
-    fn to_worker(&self, upstream: Upstream, html: bool) -> Decision {
+    fn to_worker(&self, upstream: Upstream) -> Decision {
         Decision::Forward(Forward {
             upstream,
             body_limit: self.live.get().edge.session_body_limit,
             inject: None,
             user: None,
-            tunnels: Some(Arc::new(Uncounted)),
-            unavailable: Some(pages::worker_away(html)),
+            tunnels: Some(self.uncounted.clone()),
+            unavailable: Some(pages::worker_away),
         })
     }
 

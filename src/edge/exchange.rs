@@ -42,6 +42,8 @@ pub struct Facts {
     pub to_head: ToHead,
     /// GET: pages may get a script.
     pub is_get: bool,
+    /// A page is wanted, not data.
+    pub accepts_html: bool,
     /// May be sent twice.
     pub idempotent: bool,
     /// The client's connection may be kept.
@@ -171,8 +173,8 @@ impl Exchange {
     /// The upstream cannot be connected to.
     pub fn unreachable(&mut self, cx: &mut Context, why: &dyn Display, status: u16) -> End {
         cx.complain(&self.forward.upstream, why);
-        match self.forward.unavailable.take() {
-            Some(reply) => End::Refuse(Box::new(reply)),
+        match self.forward.unavailable {
+            Some(answer) => End::Refuse(Box::new(answer(self.facts.accepts_html))),
             None => End::refuse(status, "the upstream cannot be reached"),
         }
     }

@@ -164,6 +164,7 @@ fn facts(cx: &Context, io: &ClientIo, head: &RequestHead<'_, '_>) -> Facts {
         version: head.version,
         to_head: if head.method == "HEAD" { ToHead::Yes } else { ToHead::No },
         is_get: head.method == "GET",
+        accepts_html: head.accepts_html,
         idempotent: head.idempotent(),
         keep_alive: head.connection.persistent(head.version)
             && io.requests < cx.settings.requests_per_connection,

@@ -100,8 +100,9 @@ pub struct Forward {
     pub user: Option<Arc<str>>,
     /// Whether upgrades are allowed and who counts the tunnels. `None`: the `Upgrade` offer is dropped.
     pub tunnels: Option<Arc<dyn TunnelWatch>>,
-    /// Answer when the upstream cannot be connected to (a child that is being restarted). `None`: 502.
-    pub unavailable: Option<Reply>,
+    /// Makes the answer for when the upstream cannot be connected to (a child that is being restarted), told whether
+    /// a page is wanted. `None`: 502.
+    pub unavailable: Option<fn(html: bool) -> Reply>,
 }
 
 /// Whom the edge connects to.

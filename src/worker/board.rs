@@ -9,12 +9,13 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::api::overlay;
 use crate::api::types::CreateRequest;
 use crate::core::ids::{Port, SessionId};
 use crate::core::reason::EndReason;
 use crate::core::session::{Failure, Status};
 use crate::core::time::Moment;
-use crate::edge::router::TunnelWatch;
+use crate::edge::router::{Injection, TunnelWatch};
 use crate::worker::mailbox::{Mailbox, Message};
 
 /// Every session of this worker, ended ones included until they are forgotten.
@@ -34,6 +35,8 @@ pub struct Card {
     pub created_unix_ms: u64,
     /// The name the child knows the browser by.
     pub user: Arc<str>,
+    /// What the edge puts into its pages.
+    pub injection: Injection,
     /// The outside URL of whom the create asked, without a trailing slash.
     pub base_url: String,
     /// Reaches the supervisor.
@@ -113,12 +116,15 @@ impl Card {
     /// A card for a new session.
     pub fn new(asked: Asked, created: Moment, mailbox: Mailbox, port: Port) -> Card {
         let user = Arc::from(format!("neck-{}", asked.id.short()));
+        let tag = format!("<script src=\"/session/{}/_neck/overlay.js\"></script>", asked.id.expose());
+        let injection = Injection { tag: tag.into(), version: overlay::version().into() };
         Card {
             id: asked.id,
             request: asked.request,
             created,
             created_unix_ms: crate::host::clock::unix_millis(),
             user,
+            injection,
             base_url: asked.base_url,
             mailbox,
             tunnels: AtomicU32::new(0),

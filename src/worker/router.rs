@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::api::pages;
 use crate::api::session_path::SessionPath;
-use crate::api::{overlay, pages};
 use crate::config::live::Live;
 use crate::core::ids::SessionId;
 use crate::core::session::Status;
-use crate::edge::router::{Decision, Forward, Injection, Reply, Request, Router, Upstream};
+use crate::edge::router::{Decision, Forward, Reply, Request, Router, Upstream};
 use crate::worker::board::{Board, Card};
 
 /// The worker's routes.
@@ -52,15 +52,14 @@ impl WorkerRouter {
     }
 
     fn to_child(&self, card: Arc<Card>, address: &std::net::SocketAddr) -> Decision {
-        let tag = format!("<script src=\"/session/{}/_neck/overlay.js\"></script>", card.id.expose());
         Decision::Forward(Forward {
             upstream: Upstream::Tcp(*address),
             body_limit: self.live.get().edge.session_body_limit,
-            inject: Some(Injection { tag: tag.into(), version: overlay::version().into() }),
+            inject: Some(card.injection.clone()),
             user: Some(card.user.clone()),
             tunnels: Some(card),
             // Between the child's death and its supervisor's notice.
-            unavailable: Some(pages::reconnecting(false)),
+            unavailable: Some(pages::reconnecting),
         })
     }
 

@@ -128,7 +128,7 @@ fn an_unreachable_upstream_is_502_or_what_the_router_says() {
     let edge = TestEdge::new(move |request| {
         let mut forward = forward(closed);
         if request.path == "/restarting" {
-            forward.unavailable = Some(Reply::error(503, "restarting", "wait").with("Retry-After", "2"));
+            forward.unavailable = Some(|_| Reply::error(503, "restarting", "wait").with("Retry-After", "2"));
         }
         Decision::Forward(forward)
     });
