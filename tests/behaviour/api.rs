@@ -41,10 +41,18 @@ fn health_tells_operators_what_runs_and_strangers_only_short_ids() {
     let session = &extra["sessions"][0];
     assert_eq!((&session["id"], &session["body_ip"]), (&json!(id[..8]), &json!(body)), "{session}");
     assert_eq!((&session["process_alive"], &session["data_directory_ok"]), (&json!(true), &json!(true)));
-    assert_eq!((&session["status"], &session["active_connections"]), (&json!("ready"), &json!(0)), "{session}");
+    assert_eq!(
+        (&session["status"], &session["active_connections"]),
+        (&json!("ready"), &json!(0)),
+        "{session}"
+    );
     assert!(session["age"].is_string(), "{session}");
     assert_eq!(health(&worker, Some(TOKEN))["extra"]["sessions"][0]["id"], id, "whole with the token");
-    assert_eq!(health(&worker, Some("wrong"))["extra"]["sessions"][0]["id"], id[..8], "short with a wrong one");
+    assert_eq!(
+        health(&worker, Some("wrong"))["extra"]["sessions"][0]["id"],
+        id[..8],
+        "short with a wrong one"
+    );
 
     let mut stream = Stream::open(&controller.url, &id);
     assert!(stream.plays());
@@ -96,7 +104,8 @@ fn a_drained_worker_gets_no_new_sessions_and_stays_drained_over_a_restart_of_the
     };
     assert_eq!(worker_of(&controller, &bodies[0]), "two", "\"one\" is emptier by name, but drained");
     assert_eq!(listed(&controller, "one").expect("it is listed")["draining"], true);
-    eventually("the worker knows", || health(&one, None)["extra"]["draining"].as_bool().filter(|on| *on));
+    let draining = || health(&one, None)["extra"]["draining"].clone();
+    eventually_equal("whether the worker drains", &json!(true), draining);
     let direct = one.post("/api/v1/sessions", &json!({"body_ip": bodies[1]}));
     assert_eq!((direct.status, direct.header("Retry-After").is_some()), (503, true), "{direct:?}");
 
@@ -106,6 +115,7 @@ fn a_drained_worker_gets_no_new_sessions_and_stays_drained_over_a_restart_of_the
     assert_eq!(listed(&controller, "one").expect("it is listed")["draining"], true, "after the restart");
     assert_eq!(worker_of(&controller, &bodies[1]), "two");
     assert_eq!(controller.delete("/api/v1/workers/one/drain").status, 204);
+    eventually_equal("whether the worker drains", &json!(false), draining);
     assert_eq!(worker_of(&controller, &bodies[2]), "one", "the emptier one again");
 }
 
@@ -117,10 +127,24 @@ fn bodies_outside_the_private_ranges_are_refused_by_default() {
         config["sessions"].as_object_mut().expect("a map").remove("allowed_bodies");
     });
     wait_until_up(&controller, "one");
-    for body in ["127.0.0.1", "127.0.2.1", "169.254.1.1", "224.0.0.1", "0.0.0.0", "8.8.8.8", "::1", "fe80::1", "::ffff:127.0.0.1"] {
+    for body in [
+        "127.0.0.1",
+        "127.0.2.1",
+        "169.254.1.1",
+        "224.0.0.1",
+        "0.0.0.0",
+        "8.8.8.8",
+        "::1",
+        "fe80::1",
+        "::ffff:127.0.0.1",
+    ] {
         for role in [&worker, &controller] {
             let reply = role.post("/api/v1/sessions", &json!({"body_ip": body}));
-            assert_eq!((reply.status, reply.json()["error"].as_str()), (403, Some("body not allowed")), "{body}: {reply:?}");
+            assert_eq!(
+                (reply.status, reply.json()["error"].as_str()),
+                (403, Some("body not allowed")),
+                "{body}: {reply:?}"
+            );
         }
     }
     assert!(worker.sessions().is_empty());
@@ -153,7 +177,10 @@ fn a_create_that_is_not_waited_for_shows_its_progress_and_its_failure() {
         let id = create(json!({"crash_after_ms": 0}));
         let ended = eventually("it fails", || Some(look(&id)).filter(|session| session["status"] == "ended"));
         assert_eq!(ended["reason"], "create_failed", "{ended}");
-        assert_eq!((&ended["failure"]["status"], &ended["failure"]["error"]), (&json!(502), &json!("stream process failed")));
+        assert_eq!(
+            (&ended["failure"]["status"], &ended["failure"]["error"]),
+            (&json!(502), &json!("stream process failed"))
+        );
         lab.assert_nothing_left("one", &[]);
     }
 }
@@ -189,7 +216,12 @@ fn the_admin_token_is_asked_for_and_a_worker_takes_its_controllers_as_well() {
     for role in [&worker, &controller] {
         assert_eq!(ask(role, None), (401, Some("Bearer".into())), "{}", role.name);
         let (status, challenge) = ask(role, Some("wrong"));
-        assert_eq!((status, challenge.unwrap_or_default().starts_with("Bearer ")), (401, true), "{}", role.name);
+        assert_eq!(
+            (status, challenge.unwrap_or_default().starts_with("Bearer ")),
+            (401, true),
+            "{}",
+            role.name
+        );
         assert_eq!(ask(role, Some(TOKEN)).0, 200, "{}", role.name);
     }
     assert_eq!(ask(&worker, Some("the-workers-own-token-01234")).0, 200);
@@ -209,8 +241,17 @@ fn the_page_of_an_ended_session_says_why_and_leads_back() {
     assert_eq!(controller.delete(&format!("/api/v1/sessions/{id}")).status, 204);
     for role in [&worker, &controller] {
         let page = http::get_page(&role.url, &format!("/session/{id}/stream.html?hostId=1"));
-        assert_eq!((page.status, page.header("Content-Type")), (404, Some("text/html; charset=utf-8")), "{page:?}");
-        for part in ["Stream ended", "ended by the operator", "https://back.example/start?a=1&amp;b=2", "Start new stream"] {
+        assert_eq!(
+            (page.status, page.header("Content-Type")),
+            (404, Some("text/html; charset=utf-8")),
+            "{page:?}"
+        );
+        for part in [
+            "Stream ended",
+            "ended by the operator",
+            "https://back.example/start?a=1&amp;b=2",
+            "Start new stream",
+        ] {
             assert!(page.body.contains(part), "{part:?} is not in {}", page.body);
         }
         let reply = http::get(&role.url, &format!("/session/{id}/api/hosts"), None).expect("an answer");

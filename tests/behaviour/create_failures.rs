@@ -45,7 +45,12 @@ fn cases() -> Vec<Case> {
         case("it never listens", json!({"never_ready": true}), PROCESS, &["did not answer within 1000 ms"]),
         Case {
             request: json!({"body_ip": "127.0.2.250"}),
-            ..case("nobody at the body's address", json!({}), (502, "body unreachable"), &["tried 127.0.2.250 port"])
+            ..case(
+                "nobody at the body's address",
+                json!({}),
+                (502, "body unreachable"),
+                &["tried 127.0.2.250 port"],
+            )
         },
         Case {
             request: json!({"experience": "No Such Thing"}),
@@ -101,7 +106,8 @@ fn each_failure_says_why_and_leaves_nothing_behind() {
 fn a_missing_web_server_is_named_with_its_setting() {
     let mut lab = Lab::new();
     let body = lab.body(1);
-    let worker = lab.lone_worker(|config| config["sessions"]["web_server"] = json!("/nonexistent/web-server"));
+    let worker =
+        lab.lone_worker(|config| config["sessions"]["web_server"] = json!("/nonexistent/web-server"));
     let missing = &["cannot start /nonexistent/web-server", "No such file", "sessions.web_server"];
     fails(&lab, &worker, &body, &case("no such program", json!({}), PROCESS, missing));
 }
@@ -119,7 +125,12 @@ fn a_create_that_takes_too_long_is_a_504() {
     let silent = TcpListener::bind(("127.0.2.251", port)).expect("an address");
     let slow = Case {
         request: json!({"body_ip": "127.0.2.251"}),
-        ..case("a silent body", json!({}), (504, "create timed out"), &["not ready after 2", "pairing was under way"])
+        ..case(
+            "a silent body",
+            json!({}),
+            (504, "create timed out"),
+            &["not ready after 2", "pairing was under way"],
+        )
     };
     fails(&lab, &worker, &body, &slow);
     drop(silent);
@@ -134,7 +145,11 @@ fn a_failure_reaches_the_caller_through_the_controller_and_frees_slot_and_body()
     lab.faults(json!({"crash_after_ms": 0}));
     for _ in 0..3 {
         let reply = controller.post("/api/v1/sessions", &json!({"body_ip": body}));
-        assert_eq!((reply.status, reply.json()["error"].as_str()), (502, Some("stream process failed")), "{reply:?}");
+        assert_eq!(
+            (reply.status, reply.json()["error"].as_str()),
+            (502, Some("stream process failed")),
+            "{reply:?}"
+        );
         lab.assert_nothing_left("one", &[]);
         let id = reply.json()["session_id"].as_str().expect("an id").to_owned();
         assert_eq!(controller.reason_of_end(&id), "create_failed");

@@ -57,7 +57,7 @@ fn the_exit_button_ends_a_session_and_other_sites_cannot() {
         assert_eq!(status(&[JSON, ("Sec-Fetch-Site", "cross-site")]), 403);
         assert_eq!(status(&[JSON, ("Origin", "https://evil.example")]), 403);
         assert_eq!(http::request(base, "GET", &path, &[], "").status, 405);
-        assert_eq!(controller.session(&id).expect("it lives")["status"], "ready");
+        assert_eq!(worker.session(&id).expect("it lives")["status"], "ready");
 
         assert_eq!(status(&[JSON, ("Origin", base)]), 202, "its own page, through {base}");
         assert_eq!(controller.reason_of_end(&id), "quit");
@@ -68,12 +68,31 @@ fn the_exit_button_ends_a_session_and_other_sites_cannot() {
 }
 
 #[test]
+fn posts_without_a_token_are_limited_per_session_and_address() {
+    let mut lab = Lab::new();
+    let bodies = [lab.body(1), lab.body(2)];
+    let worker = lab.lone_worker(|_| ());
+    let ids = bodies.map(|body| worker.create(&body));
+    let path = |id: &str| format!("/session/{id}/quit");
+    let nonsense = || http::request(&worker.url, "POST", &path(&ids[0]), &[], "x");
+    let refused = eventually("the limit", || Some(nonsense()).filter(|reply| reply.status != 415));
+    assert_eq!((refused.status, refused.header("Retry-After").is_some()), (429, true), "{refused:?}");
+    assert_eq!(
+        http::request(&worker.url, "POST", &path(&ids[1]), &[JSON], "{}").status,
+        202,
+        "another session"
+    );
+}
+
+#[test]
 fn a_create_that_may_replace_ends_the_session_that_holds_the_body() {
     let mut lab = Lab::new();
     let body = lab.body(1);
     let controller = lab.controller(|_| ());
     let worker = lab.worker("one", &controller.url, |_| ());
-    eventually("the worker is known", || controller.get("/api/v1/workers").body.contains("\"up\"").then_some(()));
+    eventually("the worker is known", || {
+        controller.get("/api/v1/workers").body.contains("\"up\"").then_some(())
+    });
     let (first, _, mut stream) = watched(&lab, &worker, &body);
     eventually("the controller knows it", || controller.session(&first));
 

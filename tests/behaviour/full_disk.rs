@@ -15,7 +15,8 @@ struct TinyDisk(PathBuf);
 impl TinyDisk {
     fn mount(path: PathBuf) -> Result<TinyDisk, String> {
         fs::create_dir(&path).map_err(|error| error.to_string())?;
-        let output = Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(&path).output();
+        let output =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(&path).output();
         let output = output.map_err(|error| format!("mount: {error}"))?;
         match output.status.success() {
             true => Ok(TinyDisk(path)),
@@ -70,8 +71,15 @@ fn a_full_disk_fails_creates_with_its_name_and_costs_no_playing_session() {
     let before = entries(&data);
     let reply = worker.post("/api/v1/sessions", &json!({"body_ip": bodies[1]}));
     let answer = reply.json();
-    assert_eq!((reply.status, answer["error"].as_str()), (500, Some("session could not be prepared")), "{answer}");
-    assert!(answer["detail"].as_str().is_some_and(|text| text.contains("No space left on device")), "{answer}");
+    assert_eq!(
+        (reply.status, answer["error"].as_str()),
+        (500, Some("session could not be prepared")),
+        "{answer}"
+    );
+    assert!(
+        answer["detail"].as_str().is_some_and(|text| text.contains("No space left on device")),
+        "{answer}"
+    );
     assert_eq!(entries(&data), before, "nothing of the failed one is left");
     assert!(stream.plays(), "the one that plays goes on");
 

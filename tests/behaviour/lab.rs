@@ -285,7 +285,7 @@ impl Role {
         let mut config: Value = serde_json::from_str(&text).expect("JSON");
         config["server"]["listen"] = json!(self.url.trim_start_matches("http://"));
         change(&mut config);
-        let (path, log) = (self.config.with_extension("second"), self.log.with_extension("second"));
+        let (path, log) = (self.config.with_extension("second.yaml"), self.log.with_extension("second.log"));
         fs::write(&path, config.to_string()).expect("a file");
         set_mode(&path, 0o600);
         let mut child = spawn(self.verb, &path, &self.home, &log, &self.environment);

@@ -101,10 +101,8 @@ fn systemd_hears_of_start_reload_progress_and_stop() {
     let path = lab.dir.join("notify");
     let systemd = UnixDatagram::bind(&path).expect("a socket");
     systemd.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
-    let environment = vec![
-        ("NOTIFY_SOCKET", path.display().to_string()),
-        ("WATCHDOG_USEC", "400000".to_owned()),
-    ];
+    let environment =
+        vec![("NOTIFY_SOCKET", path.display().to_string()), ("WATCHDOG_USEC", "400000".to_owned())];
     let mut worker = lab.worker_with("one", NOBODY, |_| (), environment);
     assert!(hears(&systemd, "READY=1").contains("STATUS="));
     hears(&systemd, "WATCHDOG=1");

@@ -56,12 +56,30 @@ fn framing() -> Vec<Bad> {
         bad("a folded line", 400, format!("{GET}\r\nHost: a\r\nX: b\r\n c\r\n\r\n")),
         bad("NUL", 400, format!("{GET}\r\nHost: a\r\nX: b\0c\r\n\r\n")),
         bad("TLS on a plain port", 400, vec![0x16, 3, 1, 0, 5, 1, 0, 0, 1, 3]),
-        lines("length and chunks", 400, POST, &[&auth, "Content-Length: 5", "Transfer-Encoding: chunked"], "0\r\n\r\n"),
+        lines(
+            "length and chunks",
+            400,
+            POST,
+            &[&auth, "Content-Length: 5", "Transfer-Encoding: chunked"],
+            "0\r\n\r\n",
+        ),
         lines("two lengths", 400, POST, &[&auth, "Content-Length: 2", "Content-Length: 3"], "{}x"),
         lines("a signed length", 400, POST, &[&auth, "Content-Length: +2"], "{}"),
-        lines("a length beyond numbers", 400, POST, &[&auth, "Content-Length: 99999999999999999999999"], "{}"),
+        lines(
+            "a length beyond numbers",
+            400,
+            POST,
+            &[&auth, "Content-Length: 99999999999999999999999"],
+            "{}",
+        ),
         lines("an unknown coding", 400, POST, &[&auth, "Transfer-Encoding: gzip, chunked"], "0\r\n\r\n"),
-        lines("a chunk without a size", 400, POST, &[&auth, "Transfer-Encoding: chunked"], "zz\r\n{}\r\n0\r\n\r\n"),
+        lines(
+            "a chunk without a size",
+            400,
+            POST,
+            &[&auth, "Transfer-Encoding: chunked"],
+            "zz\r\n{}\r\n0\r\n\r\n",
+        ),
         lines("another expectation", 417, GET, &["Expect: the-unexpected"], ""),
         lines("a method nobody serves", 405, "CONNECT neck:443 HTTP/1.1", &[], ""),
         lines("TRACE", 405, "TRACE / HTTP/1.1", &[], ""),
@@ -105,21 +123,31 @@ fn targets() -> Vec<Bad> {
             "a WebSocket to an unknown session",
             404,
             &format!("GET /session/{id}/api/host/stream HTTP/1.1"),
-            &["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="],
+            &[
+                "Upgrade: websocket",
+                "Sec-WebSocket-Version: 13",
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            ],
             "",
         ),
         lines("no token", 401, "GET /api/v1/sessions HTTP/1.1", &[], ""),
         lines("a wrong token", 401, "GET /api/v1/sessions HTTP/1.1", &["Authorization: Bearer wrong"], ""),
         lines("an empty token", 401, "GET /api/v1/sessions HTTP/1.1", &["Authorization: Bearer "], ""),
         lines("another scheme", 401, "GET /api/v1/sessions HTTP/1.1", &["Authorization: Basic YTpi"], ""),
-        lines("a create without a token", 401, "POST /api/v1/sessions HTTP/1.1", &["Content-Length: 2"], "{}"),
+        lines(
+            "a create without a token",
+            401,
+            "POST /api/v1/sessions HTTP/1.1",
+            &["Content-Length: 2"],
+            "{}",
+        ),
     ]
 }
 
 fn bodies() -> Vec<Bad> {
     let with = |more: &str| format!(r#"{{"body_ip":"127.0.2.1",{more}}}"#);
     let mut not_text = format!(
-        "POST /api/v1/sessions HTTP/1.1\r\nHost: neck\r\nConnection: close\r\n{}\r\nContent-Length: 18\r\n\r\n",
+        "POST /api/v1/sessions HTTP/1.1\r\nHost: neck\r\nConnection: close\r\n{}\r\nContent-Length: 17\r\n\r\n",
         bearer()
     )
     .into_bytes();
@@ -188,13 +216,19 @@ fn malformed_requests_get_their_errors_and_the_service_goes_on() {
     let body = lab.body(1);
     let controller = lab.controller(|_| ());
     let worker = lab.worker("one", &controller.url, |_| ());
-    eventually("the worker is known", || controller.get("/api/v1/workers").body.contains("\"up\"").then_some(()));
+    eventually("the worker is known", || {
+        controller.get("/api/v1/workers").body.contains("\"up\"").then_some(())
+    });
     // The controller knows by now what exists.
     let settled = || controller.get(&format!("/api/v1/sessions/{}", "ab".repeat(16))).status == 404;
     eventually("the controller has settled", || settled().then_some(()));
 
     let everywhere: Vec<Bad> = framing().into_iter().chain(targets()).chain(bodies()).collect();
-    println!("{} malformed requests on each role, {} more on the controller", everywhere.len(), controllers_own().len());
+    println!(
+        "{} malformed requests on each role, {} more on the controller",
+        everywhere.len(),
+        controllers_own().len()
+    );
     let mut wrong = complaints(&worker, &everywhere);
     wrong.extend(complaints(&controller, &everywhere));
     wrong.extend(complaints(&controller, &controllers_own()));

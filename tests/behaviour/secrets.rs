@@ -33,7 +33,12 @@ fn worker_config(config: &mut Value) {
 }
 
 /// Creates, failures, refusals and malformed requests; the ids they made.
-fn live_through_it(lab: &Lab, controller: &Role, worker: &Role, bodies: &[String]) -> (Vec<String>, Vec<Stream>) {
+fn live_through_it(
+    lab: &Lab,
+    controller: &Role,
+    worker: &Role,
+    bodies: &[String],
+) -> (Vec<String>, Vec<Stream>) {
     let mut ids = Vec::new();
     let mut create = |base: &str, token: &str, request: Value| {
         let reply = http::post(base, "/api/v1/sessions", Some(token), &request).expect("an answer");
@@ -42,11 +47,18 @@ fn live_through_it(lab: &Lab, controller: &Role, worker: &Role, bodies: &[String
         }
         (reply.status, ids.last().cloned().unwrap_or_default())
     };
-    let (status, first) = create(&controller.url, CONTROLLER_TOKEN, json!({"body_ip": bodies[0], "sunshine_pass": REQUEST_PASSWORD}));
+    let (status, first) = create(
+        &controller.url,
+        CONTROLLER_TOKEN,
+        json!({"body_ip": bodies[0], "sunshine_pass": REQUEST_PASSWORD}),
+    );
     assert_eq!(status, 201);
     let mut stream = Stream::open(&controller.url, &first);
     assert!(stream.plays());
-    assert_eq!(create(&worker.url, WORKER_TOKEN, json!({"body_ip": bodies[0], "sunshine_pass": REQUEST_PASSWORD})).0, 409);
+    assert_eq!(
+        create(&worker.url, WORKER_TOKEN, json!({"body_ip": bodies[0], "sunshine_pass": REQUEST_PASSWORD})).0,
+        409
+    );
     lab.faults(json!({"crash_after_ms": 0}));
     let failing = json!({"body_ip": bodies[1], "sunshine_pass": REQUEST_PASSWORD, "experience": "x"});
     assert_eq!(create(&controller.url, CONTROLLER_TOKEN, failing.clone()).0, 502);
@@ -66,7 +78,10 @@ fn live_through_it(lab: &Lab, controller: &Role, worker: &Role, bodies: &[String
         for query in [first.as_str(), token] {
             http::get(base, &format!("/session/{first}/api/nothing?token={query}"), None).expect("an answer");
             http::get(base, &format!("/api/v1/nothing/{query}"), None).expect("an answer");
-            http::raw(base, format!("GET /{query}\\ HTTP/1.1\r\nHost: a\r\nX-{query} : b\r\n\r\n").as_bytes());
+            http::raw(
+                base,
+                format!("GET /{query}\\ HTTP/1.1\r\nHost: a\r\nX-{query} : b\r\n\r\n").as_bytes(),
+            );
         }
     }
     let quit = format!("/session/{first}/quit");
@@ -159,7 +174,12 @@ fn no_secret_and_no_whole_session_id_is_written_where_others_can_read_it() {
     for file in &files {
         search(&file.display().to_string(), &fs::read(file).unwrap_or_default(), &secrets, &mut found);
     }
-    println!("{} secrets were looked for in {} files and {} outputs", secrets.len(), files.len(), printed.len());
+    println!(
+        "{} secrets were looked for in {} files and {} outputs",
+        secrets.len(),
+        files.len(),
+        printed.len()
+    );
     assert!(found.is_empty(), "{}", found.join("\n"));
     drop(streams);
 }

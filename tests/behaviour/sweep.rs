@@ -60,10 +60,12 @@ fn the_sweep_leaves_alone_what_is_not_a_session_of_ours() {
     let lab = Lab::new();
     let mut worker = lab.lone_worker(|_| ());
     worker.kill();
-    let (foreign, ours) = (lab.data_dir("one").join("holiday-photos"), lab.data_dir("one").join("0badcafe-8080"));
+    let (foreign, ours) =
+        (lab.data_dir("one").join("holiday-photos"), lab.data_dir("one").join("0badcafe-8080"));
     std::fs::create_dir(&foreign).expect("a directory");
     std::fs::create_dir_all(ours.join("server")).expect("a directory");
-    let mut bystander = std::process::Command::new("sleep").arg("600").current_dir(&foreign).spawn().expect("sleep");
+    let mut bystander =
+        std::process::Command::new("sleep").arg("600").current_dir(&foreign).spawn().expect("sleep");
     worker.restart();
     assert!(!ours.exists(), "a session's directory is swept");
     assert!(foreign.exists(), "somebody else's directory was removed");
