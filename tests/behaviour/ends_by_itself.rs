@@ -83,6 +83,7 @@ fn a_crash_within_the_budget_restarts_on_the_same_port_and_the_page_says_reconne
     let reply = http::get(&worker.url, &format!("{page}api/hosts"), None).expect("an answer");
     assert_eq!((reply.status, reply.header("Content-Type")), (503, Some("application/json")), "{reply:?}");
     stream.until_it_ends();
+    drop(stream);
     wait_for_restart(&worker, &id, 1);
     let mut stream = Stream::open(&worker.url, &id);
     assert!(stream.plays(), "after the restart");
@@ -103,6 +104,8 @@ fn crashes_beyond_the_budget_end_the_session_and_its_log_is_kept_for_a_while() {
     let mut stream = Stream::open(&worker.url, &id);
     assert!(stream.plays());
     crash(&lab);
+    stream.until_it_ends();
+    drop(stream);
     wait_for_restart(&worker, &id, 1);
     crash(&lab);
     assert_eq!(worker.reason_of_end(&id), "crashed");
