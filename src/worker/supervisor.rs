@@ -118,9 +118,10 @@ impl Supervisor {
         self.set_ups.drain(..).for_each(SetUp::join);
         let id = self.given.card.id.clone();
         log::info!("[session {id}] ended: {reason}");
+        // Whoever is answered now and asks for the next session finds the slot free.
+        let _ = self.given.roster.send(Order::Finished(id));
         let failure = self.failure.take();
         self.answer(failure);
-        let _ = self.given.roster.send(Order::Finished(id));
         for message in self.given.inbox.try_iter() {
             if let Message::End(_, Some(when_over)) = message {
                 self.waiting.push(when_over);
@@ -373,6 +374,8 @@ impl Supervisor {
             child.reap();
         }
         self.log = None;
+        // A create that failed early still holds its port.
+        self.given.lease.hand_over();
         if let Some(directory) = self.directory.take() {
             prepare::remove_directory(&self.given, &directory, keep_log);
         }
