@@ -99,6 +99,10 @@ impl Dispatcher {
             let sent = self.client.create(&placed.url, &create, timeout);
             let why = match sent {
                 Ok(reply) if reply.status == 503 && reply.stamp.is_none() => reply.error_text(),
+                // Not the worker's own words, but those of something before it that lost sight of it.
+                Ok(reply) if matches!(reply.status, 502 | 504) && reply.stamp.is_none() => {
+                    break self.lost(&create, &placed, &reply.error_text());
+                }
                 Ok(reply) => break self.begun(&create, &placed, reply),
                 Err(CallError::NotReached(why)) => why,
                 Err(CallError::Lost(why)) => break self.lost(&create, &placed, &why),
@@ -208,6 +212,12 @@ impl Dispatcher {
 fn pass_on(reply: Reply) -> Answer {
     if reply.status == 204 {
         return Answer::empty();
+    }
+    // The caller's own token was right.
+    if reply.status == 401 {
+        let advice = "the worker refuses this controller's server.admin_token: give the worker the same as its \
+                      server.admin_token or controller.token";
+        return Answer::error(502, "worker refuses the controller", advice);
     }
     let answer = Answer::json(reply.status, &reply.body);
     match reply.retry_after {

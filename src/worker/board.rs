@@ -193,6 +193,22 @@ impl Board {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(card.id.clone(), card);
     }
 
+    /// Removes the longest ended sessions until at most `keep` ended ones are left. Only the `cleanup` thread does.
+    pub fn forget_beyond(&self, keep: usize) {
+        let mut ended: Vec<_> = (self.all().into_iter())
+            .filter_map(|card| Some((card.read(|view| view.ended)?, card.id.clone())))
+            .collect();
+        let surplus = ended.len().saturating_sub(keep);
+        if surplus == 0 {
+            return;
+        }
+        ended.sort();
+        let mut cards = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        ended.iter().take(surplus).for_each(|(_, id)| {
+            cards.remove(id);
+        });
+    }
+
     /// Removes cards for which `forget` holds. Only the `cleanup` thread does.
     pub fn forget(&self, forget: impl Fn(&Card) -> bool) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|_, card| !forget(card));

@@ -12,6 +12,7 @@ use crate::api::reply::{Answer, Responder};
 use crate::api::server::Beat;
 use crate::config::live::Live;
 use crate::config::settings::Settings;
+use crate::core::fleet::wire::MAX_SESSIONS_LISTED;
 use crate::core::ids::{BodyAddr, SessionId};
 use crate::core::reason::EndReason;
 use crate::core::time::Moment;
@@ -261,6 +262,9 @@ impl Roster {
         self.given
             .board
             .forget(|card| card.read(|view| view.ended).is_some_and(|ended| now.reached(ended + window)));
+        // A heartbeat lists every session, and must not list too many.
+        let live = self.supervisors.len();
+        self.given.board.forget_beyond(MAX_SESSIONS_LISTED.saturating_sub(live));
         let (over, rest) =
             std::mem::take(&mut self.kept).into_iter().partition(|(_, until)| now.reached(*until));
         self.kept = rest;

@@ -127,9 +127,10 @@ impl Supervisor {
         };
         let id = self.given.card.id.clone();
         log::info!("[session {id}] ended: {reason}");
+        // Whoever is answered now and asks for the next session finds the slot free.
+        let _ = self.given.roster.send(Order::Finished(id));
         let failure = self.failure.take();
         self.answer(failure);
-        let _ = self.given.roster.send(Order::Finished(id));
         for message in self.given.inbox.try_iter() {
             if let Message::End(_, Some(when_over)) = message {
                 self.waiting.push(when_over);
@@ -424,6 +425,8 @@ impl Supervisor {
         }
         self.log = None;
         self.leave_body();
+        // A create that failed early still holds its port.
+        self.given.lease.hand_over();
         if let Some(directory) = self.directory.take() {
             prepare::remove_directory(&self.given, &directory, keep_log);
         }
