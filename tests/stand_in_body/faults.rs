@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use hydraneckwebrtc::demo::sunshine::{BodyFaults, Event, Outcome};
+use hydraneckwebrtc::demo::sunshine::{BodyFaults, Event, Outcome, tls};
 use serde_json::{Value, json};
 
+use crate::certificate::certificate_of;
 use crate::client::*;
 use crate::stand_in_support::{Site, until};
 
@@ -120,4 +121,14 @@ fn slowness_wrong_passwords_and_garbage_come_when_they_are_switched_on() {
         let (_, text) = answer.expect("an answer");
         assert!(serde_json::from_str::<Value>(&text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn the_certificate_of_the_management_api_can_change() {
+    let body = body();
+    let ours = tls::certificate().expect("a certificate");
+    assert_eq!(certificate_of(&body), ours);
+    body.change_faults(|faults| faults.other_certificate = true).expect("changes");
+    assert_ne!(certificate_of(&body), ours);
+    assert_eq!(get(&body, "/api/apps")["apps"][0]["name"], json!("Desktop"), "it serves with that one, too");
 }

@@ -1,6 +1,7 @@
 //! The stand-in body: that it behaves as Sunshine and hydrabody were read and measured to, and that the stand-in
 //! web-server pairs with it for real.
 
+mod certificate;
 mod client;
 mod faults;
 mod interfaces;
