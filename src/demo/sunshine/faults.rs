@@ -8,6 +8,8 @@ use serde::Deserialize;
 pub struct BodyFaults {
     /// No listener answers for this long after the start (really 10 to 30 s). Counts only at [`super::Body::start`].
     pub start_after_ms: u64,
+    /// The management API has another certificate, as after a restart.
+    pub other_certificate: bool,
     /// The management API answers 401 to everybody.
     pub wrong_password: bool,
     /// `/api/pin` answers `{"status":false}` always.
