@@ -175,6 +175,7 @@ impl FleetThread {
         if let BeatOutcome::Accepted(_, news) = &outcome {
             tell(news);
             self.addresses.insert(beat.reach(source), address);
+            self.forget_addresses();
             // The worker may be asked for its new session the moment it has our answer.
             self.publish();
         }
@@ -182,6 +183,14 @@ impl FleetThread {
             Ok(reply) => Answer::json(200, &reply),
             Err(refusal) => refusals::heartbeat(refusal),
         });
+    }
+
+    /// Workers that moved leave addresses behind.
+    fn forget_addresses(&mut self) {
+        let workers = self.fleet.workers(self.clock.now());
+        if self.addresses.len() > workers.len() {
+            self.addresses.retain(|url, _| workers.iter().any(|worker| worker.url == *url));
+        }
     }
 
     fn create(&mut self, create: Box<Create>) {

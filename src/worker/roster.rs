@@ -203,13 +203,17 @@ impl Roster {
             clock: self.given.clock,
         };
         let builder = std::thread::Builder::new().name(format!("session-{id}")).stack_size(SUPERVISOR_STACK);
+        // Before its supervisor runs: whoever is told of the session must find it listed.
+        self.given.board.add(card);
         match builder.spawn(move || Supervisor::new(assignment).run()) {
             Ok(thread) => {
-                self.given.board.add(card);
                 self.supervisors.insert(id, thread);
             }
             // The responder went down with the closure and answered.
-            Err(error) => log::error!("[worker] ALERT cannot start a thread: {error}"),
+            Err(error) => {
+                log::error!("[worker] ALERT cannot start a thread: {error}");
+                self.given.board.forget(|card| card.id == id);
+            }
         }
         if let (Some(responder), Some(created)) = (at_once, early) {
             responder.send(self.given.stamps.mark(Answer::json(202, &created)));

@@ -11,6 +11,7 @@ mod full_disk;
 mod http;
 mod lab;
 mod lifecycle;
+mod lost_answers;
 mod requests;
 mod second_worker;
 mod secrets;
