@@ -5,10 +5,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use hydraneckwebrtc::demo::body::SimulatedBody;
 use serde_json::{Value, json};
 
 const TOKEN: &str = "release-token-0123456789";
@@ -71,14 +73,14 @@ struct Caged {
 }
 
 impl Caged {
-    fn start(binary: &Path, name: &str) -> Caged {
+    fn start(binary: &Path, name: &str, body: SocketAddr) -> Caged {
         let root = std::env::temp_dir().join(format!("neck-chroot-{name}-{}", std::process::id()));
         for directory in ["proc", "dev", "state"] {
             fs::create_dir_all(root.join(directory)).expect("a directory");
         }
         fs::copy(binary, root.join("hydraneckwebrtc")).expect("a copy");
         fs::write(root.join("dev/urandom"), "").expect("where to mount");
-        fs::write(root.join("config.yaml"), config().to_string()).expect("a file");
+        fs::write(root.join("config.yaml"), config(body).to_string()).expect("a file");
         set_private(&root.join("config.yaml"));
         let script = "set -e; mount --bind /proc \"$1/proc\"; mount --bind /dev/urandom \"$1/dev/urandom\"
             exec chroot \"$1\" /hydraneckwebrtc worker --config /config.yaml";
@@ -122,11 +124,13 @@ impl Drop for Caged {
     }
 }
 
-fn config() -> Value {
+/// The body is on loopback, which the cage shares with us.
+fn config(body: SocketAddr) -> Value {
     json!({
         "mode": "worker",
         "server": {"listen": "127.0.0.1:0", "admin_token": TOKEN, "state_dir": "/state"},
-        "sessions": {"data_dir": "/sessions"},
+        "sessions": {"data_dir": "/sessions", "allowed_bodies": ["127.0.2.0/24"]},
+        "bodies": {"http_port": body.port()},
     })
 }
 
@@ -158,8 +162,9 @@ fn in_an_empty_chroot_it_serves_health_and_says_what_is_missing() {
         let note = format!("SKIPPED the chroot: {reason}\n");
         return std::io::stderr().write_all(note.as_bytes()).expect("stderr");
     }
+    let body = SimulatedBody::start_on(([127, 0, 2, 1], 0).into()).expect("a body");
     for (index, binary) in binaries().iter().enumerate() {
-        let mut caged = Caged::start(binary, &index.to_string());
+        let mut caged = Caged::start(binary, &index.to_string(), body.address());
         let (address, log) = caged.address();
         assert!(log.contains("WARNING: no WireGuard interface detected"), "{log}");
         let mut reply = agent().get(format!("http://{address}/api/v1/health")).call().expect("health");
@@ -172,7 +177,7 @@ fn in_an_empty_chroot_it_serves_health_and_says_what_is_missing() {
         );
         let create = agent().post(format!("http://{address}/api/v1/sessions"));
         let create = create.header("Authorization", format!("Bearer {TOKEN}"));
-        let mut reply = create.send_json(json!({"body_ip": "10.0.0.1"})).expect("an answer");
+        let mut reply = create.send_json(json!({"body_ip": body.address().ip()})).expect("an answer");
         let refusal: Value = reply.body_mut().read_json().expect("JSON");
         println!("{} {refusal}", reply.status());
         assert_eq!(reply.status(), 502, "{refusal}");

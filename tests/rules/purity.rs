@@ -147,6 +147,8 @@ const SLEEPERS: &[(&str, &str, &str)] = &[
     ),
     ("tests/edge/bodies.rs", "a_reader_that_stops_stops_the_sender", "is the reader that stops"),
     ("tests/edge/deadlines.rs", "a_silent_stream_is_not_cut", "is the silent upstream"),
+    ("tests/stand_in_body/client.rs", "pause", "polls"),
+    ("tests/support/link_shim.rs", "carry", "waits for a device that is down"),
 ];
 
 /// The function around this place.
