@@ -108,7 +108,7 @@ mod tests {
         "BB:F2:F1:B5:D2:F3:FB:B2:4E:07:98:89:81:4C:33:4F:74:A8:72:F6:D9:0A:6D:E9:6D:42:95:8F:C4:7D:F1:C4";
 
     fn read(text: &str) -> Result<Settings, Problems> {
-        let environment = Environment::new([("HOME".into(), "/root".into())].into_iter());
+        let environment = Environment::new([("HOME".into(), "/root".into())]);
         let path = PathBuf::from("test.yaml");
         load(&Source { path, text: text.to_owned(), world_readable: false, environment }, Role::Worker)
     }
