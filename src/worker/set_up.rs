@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::core::ids::{BodyAddr, Port, SessionId};
 use crate::core::session::{Failure, FailureKind};
@@ -15,6 +15,10 @@ use crate::worker::mailbox::{Mailbox, Message, SetUpResult};
 
 /// Between two questions to a child that does not listen yet; it is ready after 4 to 37 ms.
 const PROBE_PAUSE: Duration = Duration::from_millis(5);
+
+/// A connection that breaks usually means that the child died. Its supervisor, who sees the death and knows how and with
+/// which last words, gets this long to say so first.
+const DEATH_NOTICE: Duration = Duration::from_millis(500);
 
 /// Stack of a set-up thread in bytes: an HTTP client and JSON.
 const STACK: usize = 512 * 1024;
@@ -84,7 +88,7 @@ fn run(step: Step, target: &Target, cancelled: &AtomicBool) -> Option<SetUpResul
     let client = Client::new(&target.session, target.port, &target.user);
     match step {
         Step::Probe => probe(&client, cancelled),
-        Step::Pair => Some(pair(&client, target)),
+        Step::Pair => Some(pair(&client, target, cancelled)),
     }
 }
 
@@ -99,10 +103,22 @@ fn probe(client: &Client, cancelled: &AtomicBool) -> Option<SetUpResult> {
     None
 }
 
-fn pair(client: &Client, target: &Target) -> SetUpResult {
+fn pair(client: &Client, target: &Target, cancelled: &AtomicBool) -> SetUpResult {
     match client.stream_page(target.body, target.body_http_port, target.experience.as_deref()) {
         Ok(page) => SetUpResult::Paired(page),
-        Err(error) => SetUpResult::Failed(failure(&error, target)),
+        Err(error) => {
+            if matches!(error, ClientError::Silent(..)) {
+                wait_for_death_notice(cancelled);
+            }
+            SetUpResult::Failed(failure(&error, target))
+        }
+    }
+}
+
+fn wait_for_death_notice(cancelled: &AtomicBool) {
+    let until = Instant::now() + DEATH_NOTICE;
+    while !cancelled.load(Ordering::Acquire) && Instant::now() < until {
+        std::thread::sleep(PROBE_PAUSE);
     }
 }
 
@@ -115,6 +131,7 @@ fn failure(error: &ClientError, target: &Target) -> Failure {
                 target.body, target.body_http_port
             ),
         ),
+        ClientError::Silent(..) => Failure::new(FailureKind::StreamProcess, error.to_string()),
         other => Failure::new(FailureKind::Pairing, other.to_string()),
     }
 }
