@@ -21,6 +21,7 @@ use crate::core::fleet::wire::Stamp;
 use crate::core::fleet::{Placed, Refused};
 use crate::core::ids::SessionId;
 use crate::core::reason::EndReason;
+use crate::core::status::SessionStatus;
 
 /// What a worker may take beyond `sessions.create_timeout`: it answers when nothing of a failed session is left. Below
 /// the reservation's own margin.
@@ -148,7 +149,8 @@ impl Dispatcher {
 
     fn started(&self, create: &Create, placed: &Placed, stamp: Stamp, reply: &Reply) -> Answer {
         let (answer, stands) = crossbeam_channel::bounded(1);
-        let _ = self.fleet.send(Ask::Confirm(placed.clone(), stamp, answer));
+        let status = if reply.status == 201 { SessionStatus::Ready } else { SessionStatus::Requested };
+        let _ = self.fleet.send(Ask::Confirm(placed.clone(), status, stamp, answer));
         if !stands.recv().unwrap_or(false) {
             return Answer::error(
                 502,

@@ -20,6 +20,7 @@ use crate::core::fleet::wire::{Heartbeat, Stamp};
 use crate::core::fleet::{BeatOutcome, CreateSpec, Fleet, FleetEvent, FleetSettings, Placed, Refused, Route};
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::reason::EndReason;
+use crate::core::status::SessionStatus;
 use crate::host::clock::Clock;
 
 /// How often time is let pass when nothing happens.
@@ -56,8 +57,8 @@ pub enum Ask {
     Create(Box<Create>),
     /// The next worker for a create that did not begin.
     TryNext(SessionId, Sender<Result<Placed, Refused>>),
-    /// The worker has it; does it stand?
-    Confirm(Placed, Stamp, Sender<bool>),
+    /// The worker has it, in this status; does it stand?
+    Confirm(Placed, SessionStatus, Stamp, Sender<bool>),
     /// A worker says that a session is over.
     Ended(SessionId, EndReason, Stamp),
     /// A create was given up before anything was sent.
@@ -147,8 +148,8 @@ impl FleetThread {
             Ask::TryNext(id, reply) => {
                 let _ = reply.send(self.fleet.try_next(now, &id));
             }
-            Ask::Confirm(placed, stamp, reply) => {
-                let (stands, news) = self.fleet.confirm(now, &placed, stamp);
+            Ask::Confirm(placed, status, stamp, reply) => {
+                let (stands, news) = self.fleet.confirm(now, &placed, status, stamp);
                 tell(&news);
                 // Whoever is told of the session must find its route.
                 self.publish();

@@ -180,7 +180,10 @@ impl Roster {
         };
         let wake = match Wake::new() {
             Ok(wake) => wake,
-            Err(error) => return responder.send(Answer::error(503, "out of descriptors", error.to_string())),
+            Err(error) => {
+                let refusal = answers::unavailable("out of descriptors", &error.to_string(), FULL_PAUSE);
+                return responder.send(refusal);
+            }
         };
         let (mailbox, inbox, wake) = Mailbox::new(wake);
         let (id, wait) = (asked.id.clone(), asked.request.wait);
