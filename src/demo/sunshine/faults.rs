@@ -18,7 +18,7 @@ pub struct BodyFaults {
     pub pin_accepted_after_ms: Option<u64>,
     /// So many pairings from now on fail after their PIN was taken. For all of them: `u32::MAX`.
     pub fail_pairings: u32,
-    /// The body dies (as [`super::Body::die`]) when the next PIN would be taken.
+    /// The body dies (as its handle's `die`) when the next PIN would be taken.
     pub dies_in_pairing: bool,
     /// Every client counts as paired and none can pair, until it is unpaired.
     pub already_paired: bool,
