@@ -8,7 +8,7 @@ use crate::source::{Source, sources, words};
 /// Top to bottom. A row's uses are all of lower rows, but for the two single modules of [`SINGLE`].
 const EDGES: &[(&str, &[&str])] = &[
     ("main", &["cli", "config", "controller", "daemon", "demo", "worker"]),
-    ("demo", &["config", "controller", "daemon", "front", "host", "worker"]),
+    ("demo", &["api", "config", "controller", "daemon", "front", "host", "worker"]),
     ("cli", &["config", "daemon", "logging"]),
     ("controller", &["api", "config", "core", "daemon", "edge", "front", "host"]),
     ("worker", &["api", "body", "config", "core", "daemon", "edge", "engine", "front", "host"]),
