@@ -11,6 +11,7 @@ pub mod answers;
 pub mod board;
 pub mod browsers;
 pub mod child_log;
+pub mod family;
 pub mod health;
 pub mod heartbeat;
 pub mod ice;
