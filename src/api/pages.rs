@@ -58,6 +58,12 @@ pub fn gone(html: bool, reason: Option<EndReason>, return_url: &str) -> Reply {
     reply
 }
 
+/// A way into a new stream.
+pub fn welcome_back(start_url: &str) -> String {
+    let button = format!("<p><a href=\"{}\">Start new stream</a></p>", escape(start_url));
+    page("hydraneckwebrtc", &button, "")
+}
+
 /// The reason for people.
 pub fn in_words(reason: EndReason) -> &'static str {
     match reason {

@@ -5,6 +5,7 @@
 
 pub mod apps;
 pub mod hydrabody;
+pub mod pinned_tls;
 pub mod reach;
 pub mod sunshine;
 pub mod watch;

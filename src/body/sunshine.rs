@@ -2,16 +2,18 @@
 //!
 //! Its quirks (read in its source): every POST needs `Content-Type: application/json`, also an empty one; a request with
 //! `Origin` or `Referer` is refused; `pin` is a string; its certificate is self-signed, so this is the one client of ours
-//! that verifies none.
+//! that verifies none, or exactly a pinned one (`body::pinned_tls`).
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use ureq::tls::TlsConfig;
 
+use crate::body::pinned_tls::{self, Distrust};
 use crate::config::secret::Secret;
+use crate::core::fingerprint::Fingerprint;
 use crate::core::ids::{BodyAddr, url_host};
 
 /// Largest reply that is read: an application list with its images' paths.
@@ -47,6 +49,10 @@ pub enum SunshineError {
     Status(String, u16),
     /// The answer makes no sense.
     Nonsense(String),
+    /// Its certificate is another than the pinned one; nothing was sent.
+    OtherCertificate(String, Fingerprint),
+    /// It shows the pinned certificate without proving that it holds the key; nothing was sent.
+    UnprovenKey(String, String),
 }
 
 impl fmt::Display for SunshineError {
@@ -66,6 +72,16 @@ impl fmt::Display for SunshineError {
             SunshineError::Nonsense(at) => {
                 write!(f, "Sunshine's management API at {at} answers with nonsense")
             }
+            SunshineError::OtherCertificate(at, shown) => write!(
+                f,
+                "Sunshine at {at} presents another certificate than pinned (sha256 {shown}): if it was reinstalled, \
+                 update sunshine.pin_certificates"
+            ),
+            SunshineError::UnprovenKey(at, why) => write!(
+                f,
+                "Sunshine at {at} presents the pinned certificate, but does not prove that it holds its key ({why}): \
+                 check what answers at this address"
+            ),
         }
     }
 }
@@ -83,20 +99,25 @@ struct AppsReply {
 }
 
 impl Sunshine {
-    /// A client for the management API at this address and port.
-    pub fn new(body: BodyAddr, port: u16, credentials: &Credentials, call_timeout: Duration) -> Sunshine {
-        let agent = ureq::Agent::config_builder()
+    /// A client for the management API at this address and port. With a `pin`, credentials are only sent to who presents
+    /// that certificate and holds its key.
+    pub fn new(
+        body: BodyAddr,
+        port: u16,
+        credentials: &Credentials,
+        pin: Option<Fingerprint>,
+        call_timeout: Duration,
+    ) -> Sunshine {
+        let config = ureq::Agent::config_builder()
             .timeout_global(Some(call_timeout))
             .http_status_as_error(false)
-            .tls_config(TlsConfig::builder().disable_verification(true).build())
             .proxy(None)
             .max_redirects(0)
             .max_idle_connections(0)
-            .build()
-            .new_agent();
+            .build();
         let pair = format!("{}:{}", credentials.username, credentials.password.expose());
         Sunshine {
-            agent,
+            agent: pinned_tls::agent(config, SocketAddr::new(body.ip(), port), pin),
             base: format!("https://{}:{port}", url_host(body.ip())),
             shown: format!("{}:{port}", url_host(body.ip())),
             authorization: Secret::new(format!("Basic {}", base64(pair.as_bytes()))),
@@ -148,7 +169,11 @@ impl Sunshine {
         sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> Result<T, SunshineError> {
         let at = || self.shown.clone();
-        let mut reply = sent.map_err(|error| SunshineError::Silent(at(), error.to_string()))?;
+        let mut reply = sent.map_err(|error| match pinned_tls::distrust(&error).cloned() {
+            Some(Distrust::OtherCertificate(shown)) => SunshineError::OtherCertificate(at(), shown),
+            Some(Distrust::UnprovenKey(why)) => SunshineError::UnprovenKey(at(), why),
+            None => SunshineError::Silent(at(), error.to_string()),
+        })?;
         match reply.status().as_u16() {
             200..=299 => {}
             401 => return Err(SunshineError::WrongPassword(at(), self.username.clone())),
@@ -199,7 +224,7 @@ mod tests {
     fn no_password_is_shown() {
         let credentials = Credentials { username: "u".into(), password: Secret::new("canary") };
         let body = "10.0.0.1".parse().unwrap();
-        let client = Sunshine::new(body, 47990, &credentials, Duration::from_secs(1));
+        let client = Sunshine::new(body, 47990, &credentials, None, Duration::from_secs(1));
         let shown = format!("{client:?} {credentials:?}");
         assert!(!shown.contains("canary") && !shown.contains(&base64(b"u:canary")), "{shown}");
     }

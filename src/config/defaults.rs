@@ -137,7 +137,11 @@ impl Default for Sessions {
 
 impl Default for Sunshine {
     fn default() -> Sunshine {
-        Sunshine { username: "sunshine".to_owned(), password: Secret::new("sunshine") }
+        Sunshine {
+            username: "sunshine".to_owned(),
+            password: Secret::new("sunshine"),
+            pin_certificates: Vec::new(),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::config::addresses::{Address, Cidr, DomainName, ListenOn, PortRange, U
 use crate::config::document::Node;
 use crate::config::ice::IceEntry;
 use crate::config::kinds::*;
+use crate::config::pins::Pins;
 use crate::config::settings::{Role, Settings};
 
 /// One key.
@@ -157,6 +158,7 @@ pub static KEYS: &[Key] = &[
     key!("sessions.allowed_bodies", BOTH.reload(), NETWORKS, sessions.allowed_bodies),
     key!("sunshine.username", WORKER.reload(), Text(512), sunshine.username),
     key!("sunshine.password", WORKER.reload().secret(), Hidden, sunshine.password),
+    key!("sunshine.pin_certificates", WORKER.reload(), Pins, sunshine.pin_certificates),
     key!("ice_servers", WORKER.reload(), ICE, ice_servers),
     key!("webrtc.iceservers.frontend", WORKER.reload(), ICE, webrtc.ice_servers_frontend),
     key!("webrtc.nat1to1", WORKER, ADDRESSES, webrtc.nat1to1),

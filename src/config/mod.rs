@@ -17,6 +17,7 @@ pub mod keys;
 mod kinds;
 pub mod live;
 mod load;
+mod pins;
 mod print;
 mod problems;
 pub mod reload;

@@ -74,13 +74,30 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn file(name: &str, text: &str, mode: u32) -> PathBuf {
+    /// A file in a directory of its own; both go when it is dropped.
+    struct Scratch(PathBuf);
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = self.0.parent().map(fs::remove_dir_all);
+        }
+    }
+
+    impl std::ops::Deref for Scratch {
+        type Target = Path;
+
+        fn deref(&self) -> &Path {
+            &self.0
+        }
+    }
+
+    fn file(name: &str, text: &str, mode: u32) -> Scratch {
         let dir = std::env::temp_dir().join(format!("neck-secret-{}-{name}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         let path = dir.join("s");
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        path
+        Scratch(path)
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::secret::Secret;
-use crate::core::ids::WorkerId;
+use crate::core::fingerprint::Fingerprint;
+use crate::core::ids::{BodyAddr, WorkerId};
 
 /// Which role a configuration is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -269,6 +270,17 @@ pub struct Sunshine {
     pub username: String,
     /// `sunshine.password`. Default `sunshine`.
     pub password: Secret,
+    /// `sunshine.pin_certificates`: at most one per body. Default none: any certificate is taken. Reloadable.
+    pub pin_certificates: Vec<Pin>,
+}
+
+/// The one certificate that a body's Sunshine may present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// The body.
+    pub body: BodyAddr,
+    /// Of the certificate itself, not of one that signed it.
+    pub sha256: Fingerprint,
 }
 
 /// One entry of `ice_servers` or `webrtc.iceservers.*` (RTCIceServer).
@@ -333,6 +345,13 @@ impl ListenAddress {
                 SocketAddr::new(IpAddr::from([0u8; 4]), self.port),
             ],
         }
+    }
+}
+
+impl Sunshine {
+    /// The certificate that this body must present; `None`: any will do.
+    pub fn pin_of(&self, body: BodyAddr) -> Option<Fingerprint> {
+        self.pin_certificates.iter().find(|pin| pin.body == body).map(|pin| pin.sha256)
     }
 }
 

@@ -292,6 +292,9 @@ fn other_value(path: &str) -> &'static str {
             "[10.77.0.0/16]"
         }
         "ice_servers" | "webrtc.iceservers.frontend" => "[{urls: ['stun:a.b']}]",
+        "sunshine.pin_certificates" => {
+            "[{body: 10.10.0.7, sha256: 24f2f1b5d2f3fbb24e079889814c334f74a872f6d90a6de96d42958fc47df1c4}]"
+        }
         "webrtc.nat1to1" => "[203.0.113.7]",
         "log.level" => "trace",
         "log.format" => "json",

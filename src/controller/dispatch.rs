@@ -21,6 +21,7 @@ use crate::core::fleet::wire::Stamp;
 use crate::core::fleet::{Placed, Refused};
 use crate::core::ids::SessionId;
 use crate::core::reason::EndReason;
+use crate::core::status::SessionStatus;
 
 /// What a worker may take beyond `sessions.create_timeout`: it answers when nothing of a failed session is left. Below
 /// the reservation's own margin.
@@ -99,6 +100,10 @@ impl Dispatcher {
             let sent = self.client.create(&placed.url, &create, timeout);
             let why = match sent {
                 Ok(reply) if reply.status == 503 && reply.stamp.is_none() => reply.error_text(),
+                // Not the worker's own words, but those of something before it that lost sight of it.
+                Ok(reply) if matches!(reply.status, 502 | 504) && reply.stamp.is_none() => {
+                    break self.lost(&create, &placed, &reply.error_text());
+                }
                 Ok(reply) => break self.begun(&create, &placed, reply),
                 Err(CallError::NotReached(why)) => why,
                 Err(CallError::Lost(why)) => break self.lost(&create, &placed, &why),
@@ -144,7 +149,8 @@ impl Dispatcher {
 
     fn started(&self, create: &Create, placed: &Placed, stamp: Stamp, reply: &Reply) -> Answer {
         let (answer, stands) = crossbeam_channel::bounded(1);
-        let _ = self.fleet.send(Ask::Confirm(placed.clone(), stamp, answer));
+        let status = if reply.status == 201 { SessionStatus::Ready } else { SessionStatus::Requested };
+        let _ = self.fleet.send(Ask::Confirm(placed.clone(), status, stamp, answer));
         if !stands.recv().unwrap_or(false) {
             return Answer::error(
                 502,
@@ -208,6 +214,12 @@ impl Dispatcher {
 fn pass_on(reply: Reply) -> Answer {
     if reply.status == 204 {
         return Answer::empty();
+    }
+    // The caller's own token was right.
+    if reply.status == 401 {
+        let advice = "the worker refuses this controller's server.admin_token: give the worker the same as its \
+                      server.admin_token or controller.token";
+        return Answer::error(502, "worker refuses the controller", advice);
     }
     let answer = Answer::json(reply.status, &reply.body);
     match reply.retry_after {

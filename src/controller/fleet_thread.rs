@@ -20,6 +20,7 @@ use crate::core::fleet::wire::{Heartbeat, Stamp};
 use crate::core::fleet::{BeatOutcome, CreateSpec, Fleet, FleetEvent, FleetSettings, Placed, Refused, Route};
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::reason::EndReason;
+use crate::core::status::SessionStatus;
 use crate::edge::router::Upstream;
 use crate::host::clock::Clock;
 
@@ -57,8 +58,8 @@ pub enum Ask {
     Create(Box<Create>),
     /// The next worker for a create that did not begin.
     TryNext(SessionId, Sender<Result<Placed, Refused>>),
-    /// The worker has it; does it stand?
-    Confirm(Placed, Stamp, Sender<bool>),
+    /// The worker has it, in this status; does it stand?
+    Confirm(Placed, SessionStatus, Stamp, Sender<bool>),
     /// A worker says that a session is over.
     Ended(SessionId, EndReason, Stamp),
     /// A create was given up before anything was sent.
@@ -148,8 +149,8 @@ impl FleetThread {
             Ask::TryNext(id, reply) => {
                 let _ = reply.send(self.fleet.try_next(now, &id));
             }
-            Ask::Confirm(placed, stamp, reply) => {
-                let (stands, news) = self.fleet.confirm(now, &placed, stamp);
+            Ask::Confirm(placed, status, stamp, reply) => {
+                let (stands, news) = self.fleet.confirm(now, &placed, status, stamp);
                 tell(&news);
                 // Whoever is told of the session must find its route.
                 self.publish();
@@ -176,6 +177,7 @@ impl FleetThread {
         if let BeatOutcome::Accepted(_, news) = &outcome {
             tell(news);
             self.upstreams.insert(beat.reach(source), upstream);
+            self.forget_upstreams();
             // The worker may be asked for its new session the moment it has our answer.
             self.publish();
         }
@@ -183,6 +185,14 @@ impl FleetThread {
             Ok(reply) => Answer::json(200, &reply),
             Err(refusal) => refusals::heartbeat(refusal),
         });
+    }
+
+    /// Workers that moved leave addresses behind.
+    fn forget_upstreams(&mut self) {
+        let workers = self.fleet.workers(self.clock.now());
+        if self.upstreams.len() > workers.len() {
+            self.upstreams.retain(|url, _| workers.iter().any(|worker| worker.url == *url));
+        }
     }
 
     fn create(&mut self, create: Box<Create>) {

@@ -70,14 +70,7 @@ impl ControllerRouter {
     }
 
     fn to_api(&self) -> Decision {
-        Decision::Forward(Forward {
-            upstream: Upstream::Api(self.api.clone()),
-            body_limit: self.live.get().edge.control_body_limit,
-            inject: None,
-            user: None,
-            tunnels: None,
-            unavailable: None,
-        })
+        Decision::Forward(Forward::to_api(self.api.clone(), self.live.get().edge.control_body_limit))
     }
 
     fn unknown(&self, html: bool) -> Reply {

@@ -7,6 +7,7 @@ pub mod body_distance;
 pub mod csp;
 pub mod dial_policy;
 pub mod expiry;
+pub mod fingerprint;
 pub mod fleet;
 pub mod html_inject;
 pub mod http_body;

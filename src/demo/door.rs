@@ -1,5 +1,5 @@
-//! The demo's way back: a page on loopback that makes a new session and leads to it. `sessions.return_url` of the demo
-//! points here, so that "Start new stream" does.
+//! The demo's way back: a page on loopback with a button that makes a new session and leads to it. `sessions.return_url` of
+//! the demo points here.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,10 +10,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tiny_http::{Header, Response, StatusCode};
 
+use crate::api::pages;
 use crate::daemon::RunError;
 
 /// A create, as slow as the product allows.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The button's path.
+const START: &str = "/start";
 
 /// How often the thread looks whether it is to stop.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -90,15 +94,31 @@ impl BoundDoor {
 fn serve(server: &tiny_http::Server, stopping: &AtomicBool, maker: &Maker) {
     while !stopping.load(Ordering::Acquire) {
         if let Ok(Some(request)) = server.recv_timeout(PAUSE) {
-            let _ = match maker.stream() {
-                Ok(url) => request.respond(redirect(&url)),
-                Err(error) => request.respond(Response::from_string(error).with_status_code(StatusCode(502))),
-            };
+            let answer = if request.url() == START { started(maker) } else { page() };
+            // A browser that went away needs no answer.
+            let _ = request.respond(answer);
         }
     }
 }
 
-fn redirect(url: &str) -> Response<std::io::Cursor<Vec<u8>>> {
+type Answer = Response<std::io::Cursor<Vec<u8>>>;
+
+fn page() -> Answer {
+    let page = Response::from_string(pages::welcome_back(START));
+    match Header::from_bytes("Content-Type", "text/html; charset=utf-8") {
+        Ok(html) => page.with_header(html),
+        Err(()) => page,
+    }
+}
+
+fn started(maker: &Maker) -> Answer {
+    match maker.stream() {
+        Ok(url) => redirect(&url),
+        Err(error) => Response::from_string(error).with_status_code(StatusCode(502)),
+    }
+}
+
+fn redirect(url: &str) -> Answer {
     let response = Response::from_string(String::new()).with_status_code(StatusCode(303));
     match Header::from_bytes("Location", url) {
         Ok(location) => response.with_header(location),
@@ -107,20 +127,19 @@ fn redirect(url: &str) -> Response<std::io::Cursor<Vec<u8>>> {
 }
 
 impl Maker {
-    /// A new session's URL, or that of the one the body already has.
+    /// A new session's URL. One that still holds the body gives way.
     fn stream(&self) -> Result<String, String> {
         let reply = self
             .agent
             .post(format!("{}/api/v1/sessions", self.base))
             .header("Authorization", format!("Bearer {}", self.token))
-            .send_json(json!({"body_ip": self.body, "experience": "Demo"}));
+            .send_json(json!({"body_ip": self.body, "experience": "Demo", "replace": true}));
         let mut reply = reply.map_err(|error| format!("no session: {error}"))?;
         let status = reply.status().as_u16();
         let body: Value = reply.body_mut().read_json().map_err(|error| format!("no session: {error}"))?;
         let text = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
-        match (status, text("stream_url"), text("session_id")) {
-            (201, Some(url), _) => Ok(url),
-            (409, _, Some(id)) => Ok(format!("{}/session/{id}/", self.base)),
+        match (status, text("stream_url")) {
+            (201, Some(url)) => Ok(url),
             _ => Err(format!("no session: {status} {body}")),
         }
     }

@@ -5,6 +5,9 @@
 //! authentication, NDJSON, keep-alive, exit codes, signals. They do no WebRTC: the stream is a small clip that
 //! arrives as binary frames over the signalling WebSocket, which is the real program's own media fallback.
 //!
+//! A body is Sunshine and hydrabody ([`sunshine`], held to it by `tests/stand_in_body`); the demo's is one where everybody
+//! is paired already ([`body`]).
+//!
 //! The same modules are programs in two ways: `tests/support/*.rs` are thin `main`s around them, and our own binary
 //! becomes one of them when it is started under its name ([`run_as`]), through the links that
 //! [`install::create`] makes. So `demo` needs nothing but the one binary.

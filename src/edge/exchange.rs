@@ -41,8 +41,8 @@ pub struct Facts {
     pub version: Version,
     /// HEAD: replies have no body.
     pub to_head: ToHead,
-    /// GET: pages may get a script.
-    pub is_get: bool,
+    /// GET or HEAD: pages may get a script, and their heads say so.
+    pub is_page_request: bool,
     /// A page is wanted, not data.
     pub accepts_html: bool,
     /// May be sent twice.
@@ -114,7 +114,7 @@ impl Exchange {
             trusted: io.trusted,
             pseudonym: &cx.pseudonym,
             user: forward.user.as_deref(),
-            whole_page: forward.inject.is_some() && head.accepts_html && facts.is_get,
+            whole_page: forward.inject.is_some() && head.accepts_html && facts.is_page_request,
             upgrade,
             // The control API's length is written when the whole body is there.
             body: if api { BodyLength::None } else { head.body },

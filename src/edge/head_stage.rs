@@ -163,7 +163,7 @@ fn facts(cx: &Context, io: &ClientIo, head: &RequestHead<'_, '_>) -> Facts {
     Facts {
         version: head.version,
         to_head: if head.method == "HEAD" { ToHead::Yes } else { ToHead::No },
-        is_get: head.method == "GET",
+        is_page_request: matches!(head.method, "GET" | "HEAD"),
         accepts_html: head.accepts_html,
         idempotent: head.idempotent(),
         keep_alive: head.connection.persistent(head.version)

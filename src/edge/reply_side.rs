@@ -14,7 +14,7 @@ use super::socket::Got;
 use crate::core::html_inject::Injector;
 use crate::core::http_body::{BodyDecoder, LAST_CHUNK, write_chunk_size};
 use crate::core::http_head::downstream::{Downward, client_framing, write_reply, write_switching};
-use crate::core::http_head::response::{MAX_REPLY_HEAD, ReplyHead, parse_reply};
+use crate::core::http_head::response::{MAX_REPLY_HEAD, ReplyHead, ToHead, parse_reply};
 use crate::core::http_head::{BodyLength, Scan, Version, field_table, scan};
 
 /// Interim replies to one request; more is a broken upstream.
@@ -184,6 +184,7 @@ fn on_head(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange, head: &[u8]) 
                     body: BodyLength::None,
                     keep_alive: true,
                     injected: None,
+                    added: 0,
                 };
                 write_reply(&mut io.out.buf, &head, &downward);
             }
@@ -194,7 +195,11 @@ fn on_head(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange, head: &[u8]) 
 }
 
 fn on_final_head(io: &mut ClientIo, ex: &mut Exchange, head: &ReplyHead<'_, '_>) {
-    let injection = ex.forward.inject.as_ref().filter(|_| ex.facts.is_get && head.takes_injection());
+    let injection = ex
+        .forward
+        .inject
+        .as_ref()
+        .filter(|_| ex.facts.is_page_request && head.takes_injection(ex.facts.to_head));
     let added = injection.map_or(0, |injection| injection.tag.len());
     let body = client_framing(head, ex.facts.version, added);
     let reply = &mut ex.reply;
@@ -206,9 +211,11 @@ fn on_final_head(io: &mut ClientIo, ex: &mut Exchange, head: &ReplyHead<'_, '_>)
         body,
         keep_alive: reply.keeps_client,
         injected: injection.map(|injection| &*injection.version),
+        added,
     };
     write_reply(&mut io.out.buf, head, &downward);
-    reply.injector = injection.map(|injection| Injector::new(injection.tag.clone()));
+    let changed = injection.filter(|_| ex.facts.to_head == ToHead::No);
+    reply.injector = changed.map(|injection| Injector::new(injection.tag.clone()));
     reply.decoder = Some(BodyDecoder::new(head.body));
     reply.client_framing = Some(body);
     reply.phase = Phase::Body;

@@ -107,6 +107,14 @@ pub struct Forward {
     pub unavailable: Option<fn(html: bool) -> Reply>,
 }
 
+impl Forward {
+    /// To the control API on this socket: nothing is injected, nothing is upgraded.
+    pub fn to_api(socket: Arc<Path>, body_limit: u64) -> Forward {
+        let upstream = Upstream::Api(socket);
+        Forward { upstream, body_limit, inject: None, user: None, tunnels: None, unavailable: None }
+    }
+}
+
 /// Whom the edge connects to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Upstream {

@@ -76,13 +76,19 @@ impl ChildProcess {
             .process_group(0);
         confine(&mut command);
         let mut leaders = leaders();
-        let child = command.spawn()?;
-        let raw = i32::try_from(child.id()).map_err(io::Error::other)?;
-        leaders.get_or_insert_with(HashSet::new).insert(raw);
-        let pid = Pid::from_raw(raw).ok_or_else(|| io::Error::other("the kernel gave pid 0"))?;
-        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-        let start_ticks = process_table::read(raw).map(|info| info.start_ticks).unwrap_or_default();
-        Ok(ChildProcess { pid, pidfd, start_ticks })
+        let mut child = command.spawn()?;
+        let watched = watch(&child);
+        match &watched {
+            Ok(watched) => {
+                leaders.get_or_insert_with(HashSet::new).insert(watched.pid());
+            }
+            // Out of descriptors, most likely: nobody would ever end a child that nobody watches.
+            Err(_) => {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+        watched
     }
 
     /// The process id, also the id of its group.
@@ -126,6 +132,14 @@ impl ChildProcess {
         let status = rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options).ok().flatten()?;
         Some(describe(&status))
     }
+}
+
+fn watch(child: &std::process::Child) -> io::Result<ChildProcess> {
+    let raw = i32::try_from(child.id()).map_err(io::Error::other)?;
+    let pid = Pid::from_raw(raw).ok_or_else(|| io::Error::other("the kernel gave pid 0"))?;
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    let start_ticks = process_table::read(raw).map(|info| info.start_ticks).unwrap_or_default();
+    Ok(ChildProcess { pid, pidfd, start_ticks })
 }
 
 fn describe(status: &WaitIdStatus) -> Exit {

@@ -41,6 +41,17 @@ pub fn working_below(directory: &Path) -> Vec<ProcessInfo> {
     all().into_iter().filter(inside).collect()
 }
 
+/// Every live process whose working directory is, or is below, an entry of `directory` whose name is `ours`.
+pub fn working_below_entries(directory: &Path, ours: impl Fn(&str) -> bool) -> Vec<ProcessInfo> {
+    let mut inside = working_below(directory);
+    inside.retain(|info| {
+        let cwd = working_directory(info.pid);
+        let below = cwd.as_deref().and_then(|cwd| cwd.strip_prefix(directory).ok());
+        below.and_then(|path| path.iter().next()?.to_str()).is_some_and(&ours)
+    });
+    inside
+}
+
 /// Every live descendant of `ancestor`, by the parent links of this moment.
 pub fn descendants(ancestor: i32) -> Vec<ProcessInfo> {
     let everyone = all();

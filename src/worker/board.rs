@@ -193,8 +193,55 @@ impl Board {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(card.id.clone(), card);
     }
 
+    /// Removes the longest ended sessions until at most `keep` ended ones are left. Only the `cleanup` thread does.
+    pub fn forget_beyond(&self, keep: usize) {
+        let mut ended: Vec<_> = (self.all().into_iter())
+            .filter_map(|card| Some((card.read(|view| view.ended)?, card.id.clone())))
+            .collect();
+        let surplus = ended.len().saturating_sub(keep);
+        if surplus == 0 {
+            return;
+        }
+        ended.sort();
+        let mut cards = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        ended.iter().take(surplus).for_each(|(_, id)| {
+            cards.remove(id);
+        });
+    }
+
     /// Removes cards for which `forget` holds. Only the `cleanup` thread does.
     pub fn forget(&self, forget: impl Fn(&Card) -> bool) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|_, card| !forget(card));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::wake::Wake;
+
+    fn card(number: u8, ended: Option<Moment>) -> Arc<Card> {
+        let request = CreateRequest::parse(br#"{"body_ip":"10.0.0.1"}"#).unwrap();
+        let asked =
+            Asked { id: SessionId::from_entropy([number; 16]), request, base_url: "http://neck".into() };
+        let (mailbox, ..) = Mailbox::new(Wake::new().unwrap());
+        let card = Card::new(asked, Moment(0), mailbox, Port(8080));
+        card.publish(|view| view.ended = ended);
+        Arc::new(card)
+    }
+
+    #[test]
+    fn only_the_longest_ended_sessions_are_forgotten_when_there_are_too_many() {
+        let board = Board::default();
+        let ends = [None, Some(Moment(30)), Some(Moment(10)), Some(Moment(20))];
+        for (number, ended) in (0u8..).zip(ends) {
+            board.add(card(number, ended));
+        }
+        board.forget_beyond(3);
+        assert_eq!(board.all().len(), 4, "three ended ones fit");
+        board.forget_beyond(1);
+        let mut left: Vec<_> = board.all().iter().map(|card| card.read(|view| view.ended)).collect();
+        left.sort();
+        assert_eq!(left, [None, Some(Moment(30))]);
     }
 }

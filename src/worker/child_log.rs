@@ -85,7 +85,9 @@ impl ChildLog {
 
     /// The last lines, for an error reply.
     pub fn tail(&self) -> String {
-        self.tail.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+        let unfinished = String::from_utf8_lossy(&self.partial);
+        let lines = self.tail.iter().map(String::as_str).chain([unfinished.trim_end()]);
+        lines.collect::<Vec<_>>().join("\n").trim_end().to_owned()
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -144,6 +146,10 @@ mod tests {
             root.names().unwrap().iter().map(|n| std::fs::metadata(base.join(n)).unwrap().len()).sum();
         assert!(on_disk <= 10_000, "{on_disk} bytes on disk");
         assert!(log.tail().ends_with("line 4999"), "{}", log.tail());
+        let mut child = File::from(log.connect().unwrap());
+        write!(child, "its last words").unwrap();
+        log.pump();
+        assert!(log.tail().ends_with("line 4999\nits last words"), "{}", log.tail());
         std::fs::remove_dir_all(base).unwrap();
     }
 }

@@ -9,7 +9,9 @@
 
 pub mod answers;
 pub mod board;
+pub mod browsers;
 pub mod child_log;
+pub mod family;
 pub mod health;
 pub mod heartbeat;
 pub mod ice;
@@ -52,6 +54,7 @@ use crate::host::pulse::Pulses;
 use crate::host::wireguard::WireGuard;
 use crate::host::{join, process};
 use board::Board;
+use browsers::Browsers;
 use health::{Flags, Health};
 use heartbeat::Pulse;
 use roster::{Given, Order, Roster};
@@ -177,6 +180,7 @@ impl Worker {
             roster: orders.clone(),
             stamps: stamps.clone(),
             health: health.clone(),
+            browsers: Browsers::default(),
             clock,
         };
         let api = front::api(&ground.state, Arc::new(service), pulses)?;

@@ -52,7 +52,9 @@ pub fn sunshine(request: &CreateRequest, settings: &Settings) -> Sunshine {
         username: request.sunshine_user.clone().unwrap_or_else(|| settings.sunshine.username.clone()),
         password: request.sunshine_pass.clone().unwrap_or_else(|| settings.sunshine.password.clone()),
     };
-    Sunshine::new(request.body, settings.bodies.management_port, &credentials, settings.bodies.call_timeout)
+    let (body, bodies) = (request.body, &settings.bodies);
+    let pin = settings.sunshine.pin_of(body);
+    Sunshine::new(body, bodies.management_port, &credentials, pin, bodies.call_timeout)
 }
 
 /// The body's hydrabody.

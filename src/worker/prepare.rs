@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::core::body_distance;
+use crate::core::ids::{Port, SessionId};
 use crate::core::session::{Failure, FailureKind};
 use crate::engine::moonlight::child_config::ChildConfig;
 use crate::engine::moonlight::layout;
@@ -11,6 +12,21 @@ use crate::worker::child_log::ChildLog;
 use crate::worker::ice;
 use crate::worker::roster::Order;
 use crate::worker::supervisor::Assignment;
+
+/// Length of the id's part of a directory's name.
+const SHOWN: usize = crate::core::ids::SESSION_ID_SHOWN;
+
+/// The name of a session's directory. It has the short id: paths end up in logs, the whole id must not.
+fn directory_name(id: &SessionId, port: Port) -> String {
+    format!("{}-{port}", id.short())
+}
+
+/// Whether a directory entry has the name of a session's directory: only such are ours to remove.
+pub fn is_directory_name(name: &str) -> bool {
+    let Some((id, port)) = name.split_once('-') else { return false };
+    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    id.len() == SHOWN && id.bytes().all(hex) && port.parse::<u16>().is_ok()
+}
 
 /// Makes the session's directory with the child's configuration, and its log.
 pub fn session_directory(
@@ -21,8 +37,7 @@ pub fn session_directory(
     let (id, port) = (&given.card.id, given.lease.port());
     let settings = &given.settings;
     let web_server = &settings.sessions.web_server;
-    // The short id names the directory: paths end up in logs, the whole id must not.
-    let name = format!("{}-{port}", id.short());
+    let name = directory_name(id, port);
     let directory = given.root.create(&name).map_err(host)?;
     let config = ChildConfig {
         session: id,
@@ -63,8 +78,23 @@ pub fn remove_directory(given: &Assignment, directory: &PrivateDir, keep_log: bo
 /// whole id, which is part of its paths, is cut to what may be shown.
 pub fn explain(mut failure: Failure, tail: &str, whole_id: &str) -> Failure {
     if failure.kind == FailureKind::StreamProcess && !tail.is_empty() {
-        let tail = tail.replace(whole_id, &whole_id[..crate::core::ids::SESSION_ID_SHOWN]);
+        let tail = tail.replace(whole_id, &whole_id[..SHOWN]);
         failure.detail = format!("{}; its last lines:\n{tail}", failure.detail);
     }
     failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_sessions_directory_has_a_sessions_name() {
+        assert!(is_directory_name(&directory_name(&SessionId::from_entropy([0xab; 16]), Port(8080))));
+        for name in
+            ["", "-", "abababab", "abababab-", "abababab-x", "ababab-8080", "holiday-8080", "ABABABAB-8080"]
+        {
+            assert!(!is_directory_name(name), "{name}");
+        }
+    }
 }

@@ -12,6 +12,7 @@ use crate::api::reply::{Answer, Responder};
 use crate::api::server::Beat;
 use crate::config::live::Live;
 use crate::config::settings::Settings;
+use crate::core::fleet::wire::MAX_SESSIONS_LISTED;
 use crate::core::ids::{BodyAddr, SessionId};
 use crate::core::reason::EndReason;
 use crate::core::time::Moment;
@@ -179,7 +180,10 @@ impl Roster {
         };
         let wake = match Wake::new() {
             Ok(wake) => wake,
-            Err(error) => return responder.send(Answer::error(503, "out of descriptors", error.to_string())),
+            Err(error) => {
+                let refusal = answers::unavailable("out of descriptors", &error.to_string(), FULL_PAUSE);
+                return responder.send(refusal);
+            }
         };
         let (mailbox, inbox, wake) = Mailbox::new(wake);
         let (id, wait) = (asked.id.clone(), asked.request.wait);
@@ -202,13 +206,17 @@ impl Roster {
             clock: self.given.clock,
         };
         let builder = std::thread::Builder::new().name(format!("session-{id}")).stack_size(SUPERVISOR_STACK);
+        // Before its supervisor runs: whoever is told of the session must find it listed.
+        self.given.board.add(card);
         match builder.spawn(move || Supervisor::new(assignment).run()) {
             Ok(thread) => {
-                self.given.board.add(card);
                 self.supervisors.insert(id, thread);
             }
             // The responder went down with the closure and answered.
-            Err(error) => log::error!("[worker] ALERT cannot start a thread: {error}"),
+            Err(error) => {
+                log::error!("[worker] ALERT cannot start a thread: {error}");
+                self.given.board.forget(|card| card.id == id);
+            }
         }
         if let (Some(responder), Some(created)) = (at_once, early) {
             responder.send(self.given.stamps.mark(Answer::json(202, &created)));
@@ -261,6 +269,9 @@ impl Roster {
         self.given
             .board
             .forget(|card| card.read(|view| view.ended).is_some_and(|ended| now.reached(ended + window)));
+        // A heartbeat lists every session, and must not list too many.
+        let live = self.supervisors.len();
+        self.given.board.forget_beyond(MAX_SESSIONS_LISTED.saturating_sub(live));
         let (over, rest) =
             std::mem::take(&mut self.kept).into_iter().partition(|(_, until)| now.reached(*until));
         self.kept = rest;

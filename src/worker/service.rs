@@ -23,6 +23,7 @@ use crate::host::entropy;
 use crate::host::local;
 use crate::worker::answers;
 use crate::worker::board::{Asked, Board, Card};
+use crate::worker::browsers::Browsers;
 use crate::worker::health::Health;
 use crate::worker::ice;
 use crate::worker::roster::Order;
@@ -40,6 +41,8 @@ pub struct WorkerService {
     pub stamps: Arc<Stamps>,
     /// What health replies say.
     pub health: Health,
+    /// Bounds what browsers send without a token.
+    pub browsers: Browsers,
     /// The clock.
     pub clock: Clock,
 }
@@ -137,7 +140,18 @@ impl WorkerService {
         let Some(card) = self.card(call).filter(|card| card.is_live()) else {
             return answers::unknown_session();
         };
-        if let Err(refusal) = auth::check_browser_post(call, &card.base_url) {
+        let settings = self.live.get();
+        if let Err(pause) = self.browsers.admit(call, &settings, &card.id, self.clock.now()) {
+            return Answer::error(429, "too many requests", "this page asks too often; wait")
+                .retry_after(pause);
+        }
+        let controller = settings.controller.as_ref().map(|link| link.url.as_str());
+        let outside: Vec<&str> = controller
+            .into_iter()
+            .chain(settings.server.public_url.as_deref())
+            .chain([&*card.base_url])
+            .collect();
+        if let Err(refusal) = auth::check_browser_post(call, &outside) {
             return refusal;
         }
         let _ = self.roster.send(Order::End(card.id.clone(), EndReason::Quit, Box::new(|| ())));

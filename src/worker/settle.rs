@@ -3,13 +3,22 @@
 //! With `exe_path` the experience becomes an application of Sunshine and is launched by hydrabody. Both are best effort: what
 //! fails is a warning of the session, and it streams the desktop.
 
+use std::time::{Duration, Instant};
+
 use crate::body::apps::{self, Registered};
 use crate::core::session::{Failure, FailureKind};
-use crate::engine::moonlight::client::{App, DESKTOP};
+use crate::engine::moonlight::client::{App, ClientError, DESKTOP};
 use crate::engine::moonlight::pairing::{self, PairFailure, Paired, Parties};
 use crate::worker::mailbox::{SetUpResult, Settled};
 use crate::worker::on_body;
 use crate::worker::set_up::Target;
+
+/// A connection that breaks usually means that the child died. Its supervisor, who sees the death and knows how and with
+/// which last words, gets this long to say so first.
+const DEATH_NOTICE: Duration = Duration::from_millis(500);
+
+/// Between two looks whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Runs the step and tells its outcome, then waits for the threads it leaves.
 pub fn settle(target: &Target, cancelled: &dyn Fn() -> bool, tell: impl Fn(SetUpResult)) {
@@ -25,7 +34,12 @@ pub fn settle(target: &Target, cancelled: &dyn Fn() -> bool, tell: impl Fn(SetUp
     };
     match pairing::establish(&parties, cancelled) {
         Ok(paired) => tell(choose(target, &parties, paired, cancelled)),
-        Err(failure) => tell(SetUpResult::Failed(explain(&failure, target))),
+        Err(failure) => {
+            if matches!(failure, PairFailure::Child(ClientError::Silent(..))) {
+                wait_for_death_notice(cancelled);
+            }
+            tell(SetUpResult::Failed(explain(&failure, target)));
+        }
     }
     for reader in parties.readers.take() {
         if reader.join().is_err() {
@@ -43,7 +57,17 @@ fn explain(failure: &PairFailure, target: &Target) -> Failure {
                 target.game_stream()
             ),
         ),
+        PairFailure::Child(silent @ ClientError::Silent(..)) => {
+            Failure::new(FailureKind::StreamProcess, silent.to_string())
+        }
         other => Failure::new(FailureKind::Pairing, other.to_string()),
+    }
+}
+
+fn wait_for_death_notice(cancelled: &dyn Fn() -> bool) {
+    let until = Instant::now() + DEATH_NOTICE;
+    while !cancelled() && Instant::now() < until {
+        std::thread::sleep(LOOK_AGAIN);
     }
 }
 

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::Signal;
 
 use crate::api::reply::Responder;
 use crate::body::watch::Watch;
@@ -23,13 +22,13 @@ use crate::core::restart::RestartBudget;
 use crate::core::session::{Action, Event, Failure, FailureKind, Limits, Session, Status};
 use crate::host::clock::Clock;
 use crate::host::private_dir::PrivateDir;
-use crate::host::process::{self, ChildProcess, Spawn};
-use crate::host::process_table::{self, ProcessInfo};
+use crate::host::process::{ChildProcess, Spawn};
 use crate::host::wake::Wake;
 use crate::host::wireguard::WireGuard;
 use crate::worker::answers;
 use crate::worker::board::Card;
 use crate::worker::child_log::ChildLog;
+use crate::worker::family::Family;
 use crate::worker::mailbox::{Message, SetUpResult, WhenOver};
 use crate::worker::on_body::OnBody;
 use crate::worker::ports::Lease;
@@ -76,10 +75,7 @@ pub struct Supervisor {
     events: VecDeque<Event>,
     directory: Option<PrivateDir>,
     log: Option<ChildLog>,
-    child: Option<ChildProcess>,
-    exit_seen: bool,
-    /// Processes the child had started when we began to end it, wherever they went since.
-    descendants: Vec<ProcessInfo>,
+    family: Family,
     clearing: bool,
     attempt: u32,
     set_ups: Vec<SetUp>,
@@ -101,9 +97,7 @@ impl Supervisor {
             events: VecDeque::from([Event::Begin]),
             directory: None,
             log: None,
-            child: None,
-            exit_seen: false,
-            descendants: Vec::new(),
+            family: Family::default(),
             clearing: false,
             attempt: 0,
             set_ups: Vec::new(),
@@ -127,9 +121,10 @@ impl Supervisor {
         };
         let id = self.given.card.id.clone();
         log::info!("[session {id}] ended: {reason}");
+        // Whoever is answered now and asks for the next session finds the slot free.
+        let _ = self.given.roster.send(Order::Finished(id));
         let failure = self.failure.take();
         self.answer(failure);
-        let _ = self.given.roster.send(Order::Finished(id));
         for message in self.given.inbox.try_iter() {
             if let Message::End(_, Some(when_over)) = message {
                 self.waiting.push(when_over);
@@ -168,8 +163,8 @@ impl Supervisor {
         let pause = self.clearing.then_some(CLEAR_PAUSE);
         let timeout = [due, pause].into_iter().flatten().min().map(timespec);
         let mut fds = vec![PollFd::from_borrowed_fd(self.given.wake.as_fd(), PollFlags::IN)];
-        if let Some(child) = self.child.as_ref().filter(|_| !self.exit_seen) {
-            fds.push(PollFd::from_borrowed_fd(child.pidfd(), PollFlags::IN));
+        if let Some(notice) = self.family.exit_notice() {
+            fds.push(PollFd::from_borrowed_fd(notice, PollFlags::IN));
         }
         if let Some(pipe) = self.log.as_ref().and_then(ChildLog::descriptor) {
             fds.push(PollFd::from_borrowed_fd(pipe, PollFlags::IN));
@@ -186,10 +181,7 @@ impl Supervisor {
         if let Some(log) = &mut self.log {
             log.pump();
         }
-        if !self.exit_seen
-            && let Some(exit) = self.child.as_ref().and_then(ChildProcess::exited)
-        {
-            self.exit_seen = true;
+        if let Some(exit) = self.family.take_exit() {
             self.events.push_back(Event::Exited(exit.to_string()));
         }
         if self.clearing {
@@ -233,8 +225,8 @@ impl Supervisor {
             Action::Suspend => self.suspend(),
             Action::ReportReady => self.answer(None),
             Action::ReportFailure(failure) => self.note_failure(failure),
-            Action::Interrupt => self.interrupt(),
-            Action::Kill => self.kill(),
+            Action::Interrupt => self.family.interrupt(),
+            Action::Kill => self.family.kill(),
             Action::Clear => {
                 self.clearing = true;
                 self.clear();
@@ -262,13 +254,12 @@ impl Supervisor {
 
     fn spawn(&mut self) {
         self.attempt += 1;
-        self.exit_seen = false;
         match self.try_spawn() {
             Ok(child) => {
                 let process = (child.pid(), child.start_ticks());
                 log::info!("[session {}] stream process {} started", self.given.card.id, process.0);
                 self.given.card.publish(|view| view.process = Some(process));
-                self.child = Some(child);
+                self.family.adopt(child);
                 self.events.push_back(Event::Spawned);
             }
             Err(error) => {
@@ -353,56 +344,13 @@ impl Supervisor {
         }
     }
 
-    fn interrupt(&mut self) {
-        if let Some(child) = &self.child {
-            self.descendants = process_table::descendants(child.pid());
-            child.signal_group(Signal::INT);
-        }
-    }
-
-    fn kill(&mut self) {
-        if let Some(child) = &self.child {
-            self.descendants.extend(process_table::descendants(child.pid()));
-            // The leader is not reaped yet, so the group's id is still its own.
-            child.signal_group(Signal::KILL);
-        }
-    }
-
-    /// One look at what is left: kill it, reap it, and report when there is nothing.
+    /// One look at what is left of the child's family.
     fn clear(&mut self) {
-        let leader_gone = self.exit_seen || self.child.is_none();
-        let left = self.left_overs();
-        if leader_gone && !left.is_empty() {
-            self.kill();
-        }
-        left.iter().for_each(|info| {
-            process::signal_exactly(info, Signal::KILL);
-        });
-        process::reap_orphans();
-        if leader_gone && self.left_overs().is_empty() {
+        if self.family.clear(self.directory.as_ref().map(PrivateDir::path)) {
             self.clearing = false;
-            self.child.take().map(ChildProcess::reap);
-            self.descendants.clear();
             self.given.card.publish(|view| view.process = None);
             self.events.push_back(Event::GroupGone);
         }
-    }
-
-    /// Live processes of the session besides its leader: by group, by working directory, by descent.
-    fn left_overs(&self) -> Vec<ProcessInfo> {
-        let leader = self.child.as_ref().map(ChildProcess::pid);
-        let mut left = match &self.directory {
-            Some(directory) => process_table::working_below(directory.path()),
-            None => Vec::new(),
-        };
-        left.extend(process_table::all().into_iter().filter(|info| {
-            let of_group = leader == Some(info.group);
-            let of_descent =
-                self.descendants.iter().any(|d| (d.pid, d.start_ticks) == (info.pid, info.start_ticks));
-            !info.zombie && (of_group || of_descent)
-        }));
-        left.retain(|info| Some(info.pid) != leader);
-        left
     }
 
     /// Takes away what the session left on its body. The child is dead and no set-up goes on, so nothing is added any more;
@@ -419,11 +367,11 @@ impl Supervisor {
     }
 
     fn clean_up(&mut self, keep_log: bool) {
-        if let Some(child) = self.child.take() {
-            child.reap();
-        }
+        self.family.let_go();
         self.log = None;
         self.leave_body();
+        // A create that failed early still holds its port.
+        self.given.lease.hand_over();
         if let Some(directory) = self.directory.take() {
             prepare::remove_directory(&self.given, &directory, keep_log);
         }

@@ -1,4 +1,7 @@
-//! Left-overs of an earlier run: processes whose working directory is ours, and directories.
+//! Left-overs of an earlier run: processes that work in directories of sessions, and these directories.
+//!
+//! Whatever else is in the data directory is left alone: a `sessions.data_dir` that names the wrong directory must cost
+//! nobody's files.
 //!
 //! Only called once the listening port and the data directory's lock are ours: then no other hydraneckwebrtc uses it.
 
@@ -9,6 +12,7 @@ use rustix::process::Signal;
 use crate::host::private_dir::PrivateDir;
 use crate::host::process;
 use crate::host::process_table;
+use crate::worker::prepare::is_directory_name;
 
 /// How long killed processes may take to go away.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,10 +33,11 @@ pub struct Swept {
 
 /// Kills and removes everything an earlier run left below `root`.
 pub fn sweep(root: &PrivateDir) -> Swept {
-    let mut swept = Swept { processes: process_table::working_below(root.path()).len(), ..Swept::default() };
+    let running = || process_table::working_below_entries(root.path(), is_directory_name);
+    let mut swept = Swept { processes: running().len(), ..Swept::default() };
     let give_up = Instant::now() + PATIENCE;
     loop {
-        let left = process_table::working_below(root.path());
+        let left = running();
         swept.stuck = left.len();
         if left.is_empty() || Instant::now() >= give_up {
             break;
@@ -42,7 +47,7 @@ pub fn sweep(root: &PrivateDir) -> Swept {
         });
         std::thread::sleep(PAUSE);
     }
-    for name in root.names().unwrap_or_default() {
+    for name in root.names().unwrap_or_default().into_iter().filter(|name| is_directory_name(name)) {
         match root.remove(&name) {
             Ok(()) => swept.directories += 1,
             Err(error) => log::error!("[cleanup] ALERT cannot remove a left-over: {error}"),

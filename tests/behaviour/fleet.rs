@@ -47,7 +47,7 @@ fn thirty_sessions_spread_evenly_and_survive_the_death_of_others() {
     let mut controller = lab.controller(|_| ());
     let url = controller.url.clone();
     let mut first = lab.worker("one", &url, |_| ());
-    let second = lab.worker("two", &url, |config| config["sessions"]["port_range_start"] = json!(9080));
+    let second = lab.worker("two", &url, |_| ());
     eventually_equal("workers up", &2, || workers_up(&controller));
 
     let begun = Instant::now();

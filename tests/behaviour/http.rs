@@ -1,5 +1,6 @@
 //! A small HTTP and WebSocket client for the tests.
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -71,6 +72,54 @@ pub fn post(base: &str, path: &str, token: Option<&str>, body: &Value) -> Result
 pub fn delete(base: &str, path: &str, token: Option<&str>) -> Result<Reply, ureq::Error> {
     let (name, value) = bearer(token);
     read(agent().delete(format!("{base}{path}")).header(name, value).call())
+}
+
+/// A request with fields of the test's own.
+pub fn request(base: &str, method: &str, path: &str, fields: &[(&str, &str)], body: &str) -> Reply {
+    let authority = base.trim_start_matches("http://");
+    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n");
+    for (name, value) in fields {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !body.is_empty() || method == "POST" {
+        text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    let answer = raw(base, format!("{text}\r\n{body}").as_bytes());
+    parse(&answer).unwrap_or_else(|| panic!("{method} {path}: no answer, but {answer:?}"))
+}
+
+/// Sends bytes as they are and reads one answer, or until the other side closes.
+pub fn raw(base: &str, bytes: &[u8]) -> String {
+    let mut tcp = TcpStream::connect(base.trim_start_matches("http://")).expect("a connection");
+    tcp.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
+    // The other side may refuse, and close, before it has read everything.
+    let _ = tcp.write_all(bytes);
+    let (mut answer, mut chunk) = (Vec::new(), [0u8; 4096]);
+    while !is_whole(&answer) {
+        match tcp.read(&mut chunk) {
+            Ok(count @ 1..) => answer.extend_from_slice(&chunk[..count]),
+            _ => break,
+        }
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn is_whole(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer);
+    let Some(reply) = parse(&text) else { return false };
+    match reply.header("Content-Length").and_then(|length| length.parse::<usize>().ok()) {
+        Some(length) => reply.body.len() >= length,
+        None => reply.status == 204,
+    }
+}
+
+/// A whole answer with its body until the end.
+pub fn parse(answer: &str) -> Option<Reply> {
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let mut lines = head.lines();
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let field = |line: &str| line.split_once(':').map(|(k, v)| (k.trim().to_owned(), v.trim().to_owned()));
+    Some(Reply { status, headers: lines.filter_map(field).collect(), body: body.to_owned() })
 }
 
 /// A stream as the page opens it: the WebSocket of a session, after its `Init`. Media comes as binary frames.

@@ -3,7 +3,7 @@
 
 use std::fmt::Debug;
 use std::fs::{self, File};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::demo::body::SimulatedBody;
 use hydraneckwebrtc::demo::install::{self, Install, Program};
-use hydraneckwebrtc::host::process_table;
+use hydraneckwebrtc::host::process_table::{self, ProcessInfo};
 use serde_json::{Value, json};
 
 use crate::http::{self, Reply};
@@ -21,6 +21,9 @@ pub const TOKEN: &str = "behaviour-token-0123456789";
 
 /// Nothing here takes longer, on a busy machine either.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A controller's URL where nobody answers: loopback refuses at once.
+pub const NOBODY: &str = "http://127.0.0.1:9";
 
 /// How often workers beat here.
 pub const HEARTBEAT: Duration = Duration::from_millis(300);
@@ -38,9 +41,10 @@ pub struct Role {
     pub name: String,
     pub url: String,
     pub log: PathBuf,
-    config: PathBuf,
+    pub config: PathBuf,
     home: PathBuf,
     verb: &'static str,
+    environment: Vec<(&'static str, String)>,
     child: Child,
 }
 
@@ -61,6 +65,11 @@ impl Lab {
         Lab { dir, install, body_port: first.address().port(), bodies: vec![first] }
     }
 
+    /// The GameStream port that every body here has.
+    pub fn body_port(&self) -> u16 {
+        self.body_port
+    }
+
     /// The address of body `number` (from 1), which exists from now on.
     pub fn body(&mut self, number: usize) -> String {
         while self.bodies.len() < number {
@@ -79,14 +88,30 @@ impl Lab {
             "workers": {"heartbeat_interval": "300ms", "heartbeat_timeout": "1500ms"},
         });
         change(&mut config);
-        Role::start(self, "controller", "controller", &config)
+        Role::start(self, "controller", "controller", &config, Vec::new())
     }
 
     /// Starts a worker that reports to `controller`, which may be a URL where nobody is.
     pub fn worker(&self, name: &str, controller: &str, change: impl FnOnce(&mut Value)) -> Role {
+        self.worker_with(name, controller, change, Vec::new())
+    }
+
+    /// The same, with these variables in its environment.
+    pub fn worker_with(
+        &self,
+        name: &str,
+        controller: &str,
+        change: impl FnOnce(&mut Value),
+        environment: Vec<(&'static str, String)>,
+    ) -> Role {
         let mut config = self.worker_config(name, controller);
         change(&mut config);
-        Role::start(self, name, "worker", &config)
+        Role::start(self, name, "worker", &config, environment)
+    }
+
+    /// A worker without a controller to speak of.
+    pub fn lone_worker(&self, change: impl FnOnce(&mut Value)) -> Role {
+        self.worker("one", NOBODY, change)
     }
 
     /// A worker's configuration.
@@ -102,6 +127,7 @@ impl Lab {
             "sessions": {
                 "data_dir": self.data_dir(name), "web_server": self.install.web_server,
                 "allowed_bodies": ["127.0.2.0/24"], "restart_backoff": "100ms", "stop_grace": "2s",
+                "port_range_start": next_port_range(),
             },
         })
     }
@@ -118,6 +144,30 @@ impl Lab {
     /// Every process that works below this laboratory.
     pub fn processes(&self) -> Vec<i32> {
         process_table::working_below(&self.dir).iter().map(|info| info.pid).collect()
+    }
+
+    /// The stream processes of a worker, without their children.
+    pub fn stream_processes(&self, name: &str) -> Vec<ProcessInfo> {
+        let mut all = process_table::working_below(&self.data_dir(name));
+        all.retain(|info| info.pid == info.group && process_name(info.pid) == "web-server");
+        all
+    }
+
+    /// Every `streamer` of a worker.
+    pub fn streamers(&self, name: &str) -> Vec<ProcessInfo> {
+        let mut all = process_table::working_below(&self.data_dir(name));
+        all.retain(|info| process_name(info.pid) == "streamer");
+        all
+    }
+
+    /// Nothing of the worker's sessions is left, and these ports can be bound: now, not some time later.
+    pub fn assert_nothing_left(&self, name: &str, ports: &[u16]) {
+        let left = self.left_overs(name);
+        assert!(left.is_empty(), "left of {name}'s sessions: {left:?}");
+        for port in ports {
+            let bound = TcpListener::bind(("127.0.0.1", *port));
+            assert!(bound.is_ok(), "port {port} is not free: {bound:?}");
+        }
     }
 
     /// What is left of sessions of a worker: processes and directories.
@@ -141,13 +191,19 @@ impl Drop for Lab {
 }
 
 impl Role {
-    fn start(lab: &Lab, name: &str, verb: &'static str, config: &Value) -> Role {
+    fn start(
+        lab: &Lab,
+        name: &str,
+        verb: &'static str,
+        config: &Value,
+        environment: Vec<(&'static str, String)>,
+    ) -> Role {
         let path = lab.dir.join(format!("{name}.yaml"));
         // JSON is YAML.
         fs::write(&path, serde_json::to_string_pretty(config).expect("JSON")).expect("a file");
         set_mode(&path, 0o600);
         let log = lab.dir.join(format!("{name}.log"));
-        let child = spawn(verb, &path, &lab.dir, &log);
+        let child = spawn(verb, &path, &lab.dir, &log, &environment);
         let mut role = Role {
             name: name.into(),
             url: String::new(),
@@ -155,6 +211,7 @@ impl Role {
             config: path,
             home: lab.dir.clone(),
             verb,
+            environment,
             child,
         };
         role.wait_until_it_listens();
@@ -187,13 +244,40 @@ impl Role {
     /// The same, with a changed configuration.
     pub fn restart_with(&mut self, change: impl FnOnce(&mut Value)) {
         self.kill();
+        self.rewrite_config(change);
+        self.child = spawn(self.verb, &self.config, &self.home, &self.log, &self.environment);
+        self.wait_until_it_listens();
+    }
+
+    /// Changes the file; the process hears of it by SIGHUP.
+    pub fn rewrite_config(&self, change: impl FnOnce(&mut Value)) {
         let text = fs::read_to_string(&self.config).expect("its configuration");
         let mut config: Value = serde_json::from_str(&text).expect("JSON");
         config["server"]["listen"] = json!(self.url.trim_start_matches("http://"));
         change(&mut config);
         fs::write(&self.config, config.to_string()).expect("a file");
-        self.child = spawn(self.verb, &self.config, &self.home, &self.log);
-        self.wait_until_it_listens();
+    }
+
+    /// Waits until the log says this.
+    pub fn wait_for_log(&self, text: &str) {
+        eventually(&format!("{} logs {text:?}", self.name), || self.log_text().contains(text).then_some(()));
+    }
+
+    /// The port that the log gives for a session.
+    pub fn port_of(&self, id: &str) -> u16 {
+        let text = self.log_text();
+        let marker = format!("session {} for body", &id[..8]);
+        let line = text.lines().find(|line| line.contains(&marker)).expect("its line in the log");
+        line.rsplit(' ').next().and_then(|port| port.parse().ok()).expect("its port in the log")
+    }
+
+    /// No whole session id and no token in the log.
+    pub fn assert_log_keeps_secrets(&self, ids: &[&str]) {
+        let text = self.log_text();
+        for secret in ids.iter().chain(&[TOKEN]) {
+            let line = text.lines().find(|line| line.contains(secret));
+            assert!(line.is_none(), "{} shows a secret in its log: {line:?}", self.name);
+        }
     }
 
     /// Another process of the same configuration, which is expected to refuse to run. Its exit status and its words.
@@ -202,10 +286,10 @@ impl Role {
         let mut config: Value = serde_json::from_str(&text).expect("JSON");
         config["server"]["listen"] = json!(self.url.trim_start_matches("http://"));
         change(&mut config);
-        let (path, log) = (self.config.with_extension("second"), self.log.with_extension("second"));
+        let (path, log) = (self.config.with_extension("second.yaml"), self.log.with_extension("second.log"));
         fs::write(&path, config.to_string()).expect("a file");
         set_mode(&path, 0o600);
-        let mut child = spawn(self.verb, &path, &self.home, &log);
+        let mut child = spawn(self.verb, &path, &self.home, &log, &self.environment);
         let status = eventually("the second one gives up", || child.try_wait().expect("its state"));
         (status, fs::read_to_string(log).expect("its log"))
     }
@@ -282,18 +366,37 @@ impl Drop for Role {
     }
 }
 
-fn spawn(verb: &str, config: &Path, home: &Path, log: &Path) -> Child {
+fn spawn(
+    verb: &str,
+    config: &Path,
+    home: &Path,
+    log: &Path,
+    environment: &[(&'static str, String)],
+) -> Child {
     let output = File::create(log).expect("a log");
     Command::new(env!("CARGO_BIN_EXE_hydraneckwebrtc"))
         .args([verb, "--config"])
         .arg(config)
         .env_clear()
         .env("HOME", home)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(output.try_clone().expect("a log"))
         .stderr(output)
         .spawn()
         .expect("our binary")
+}
+
+fn process_name(pid: i32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
+}
+
+/// Each worker looks for ports in a range of its own: two that share one take each other's ports in the moment between
+/// letting one go and the child's binding it.
+fn next_port_range() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let process = std::process::id().wrapping_mul(1009) % 20_000;
+    10_000 + process + NEXT.fetch_add(1, Ordering::SeqCst) * 40
 }
 
 fn set_mode(path: &Path, mode: u32) {

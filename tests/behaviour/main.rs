@@ -1,5 +1,18 @@
 //! Behaviour of the built binary: roles as processes, one behaviour per file.
 
+mod api;
+mod create_failures;
+mod ends;
+mod ends_by_force;
+mod ends_by_itself;
+mod ends_with_service;
 mod fleet;
+mod full_disk;
 mod http;
 mod lab;
+mod lifecycle;
+mod lost_answers;
+mod requests;
+mod second_worker;
+mod secrets;
+mod sweep;

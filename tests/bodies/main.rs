@@ -11,4 +11,5 @@ mod lab;
 mod cases;
 mod farm;
 mod many;
+mod pins;
 mod secrets;

@@ -73,3 +73,12 @@ fn everything_else_passes_untouched() {
     assert!(seen.contains("Accept-Encoding: gzip") && seen.contains("Range"), "{seen}");
     assert_eq!(message.text(), "<head>");
 }
+
+#[test]
+fn head_is_told_what_get_would_be() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nETag: \"e\"\r\nLast-Modified: d\r\nContent-Length: 41\r\n\r\n";
+    let (seen, message) = ask(head, "HEAD", NAVIGATION);
+    assert!(!seen.contains("If-None-Match") && !seen.contains("Range"), "{seen}");
+    assert_eq!(message.field("Content-Length"), Some((41 + TAG.len()).to_string().as_str()), "{message:?}");
+    assert_eq!((message.field("ETag"), message.field("Last-Modified")), (Some("W/\"e-v1\""), None));
+}

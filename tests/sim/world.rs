@@ -8,6 +8,7 @@ use hydraneckwebrtc::core::fleet::wire::{Heartbeat, HeartbeatReply, Stamp};
 use hydraneckwebrtc::core::fleet::{BeatOutcome, Fleet, FleetSettings, Placed};
 use hydraneckwebrtc::core::ids::{BodyAddr, SessionId, WorkerId};
 use hydraneckwebrtc::core::reason::EndReason;
+use hydraneckwebrtc::core::status::SessionStatus;
 use hydraneckwebrtc::core::time::Moment;
 
 use crate::checks::check_told;
@@ -306,7 +307,7 @@ impl World {
         self.note(format!("{} answered {well}, waited for: {waited_for}", placed.session_id));
         if well {
             let listed = self.fleet.session(self.moment(), &placed.session_id).is_some();
-            let (stands, _) = self.fleet.confirm(self.moment(), &placed, stamp);
+            let (stands, _) = self.fleet.confirm(self.moment(), &placed, SessionStatus::Ready, stamp);
             let newer = self.newest.get(&placed.worker).is_some_and(|newest| *newest > stamp);
             assert!(
                 !stands || listed || !newer,

@@ -169,30 +169,6 @@ impl Child {
         ))
     }
 
-    /// Begins `POST /api/pair` as the user and reads the PIN; the second line is still to come.
-    pub fn pair(&self, user: &str, host: u64) -> PairCall {
-        let body = json!({"host_id": host}).to_string();
-        let mut stream = self.connect();
-        write!(
-            stream,
-            "POST {PREFIX}/api/pair HTTP/1.1\r\nHost: a\r\nX-Forwarded-User: {user}\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .expect("sends");
-        let mut call = PairCall { from: BufReader::new(stream), pin: String::new() };
-        call.pin = call.next_line()["Pin"].as_str().expect("a PIN first").to_owned();
-        call
-    }
-
-    /// The same call as another user.
-    pub fn as_user(&self, user: &str, method: &str, path: &str, body: &str) -> Reply {
-        self.raw(&format!(
-            "{method} {PREFIX}{path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-User: {user}\r\nConnection: close\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        ))
-    }
-
     /// Sends this and reads one reply.
     pub fn raw(&self, request: &str) -> Reply {
         let mut stream = self.connect();
@@ -234,25 +210,6 @@ impl Drop for Child {
         let group = rustix::process::Pid::from_child(&self.process);
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         let _ = self.process.wait();
-    }
-}
-
-/// A pairing whose second line is still to come.
-pub struct PairCall {
-    from: BufReader<TcpStream>,
-    pub pin: String,
-}
-
-impl PairCall {
-    /// The next line of NDJSON; head and chunk sizes are passed over.
-    pub fn next_line(&mut self) -> Value {
-        loop {
-            let mut line = String::new();
-            assert!(self.from.read_line(&mut line).expect("a line") > 0, "the reply ended");
-            if line.starts_with(['{', '"']) {
-                return serde_json::from_str(&line).expect("JSON");
-            }
-        }
     }
 }
 

@@ -121,10 +121,16 @@ impl Fleet {
         placed
     }
 
-    /// The worker answered that it has the session, as of `stamp`. Says whether the session stands: false when it is
+    /// The worker answered that it has the session in this `status`, as of `stamp`. Says whether the session stands: false when it is
     /// known to have ended since, or its worker to have restarted.
-    pub fn confirm(&mut self, now: Moment, placed: &Placed, stamp: Stamp) -> (bool, Vec<FleetEvent>) {
-        self.learn(now, placed, SessionStatus::Requested, None, stamp);
+    pub fn confirm(
+        &mut self,
+        now: Moment,
+        placed: &Placed,
+        status: SessionStatus,
+        stamp: Stamp,
+    ) -> (bool, Vec<FleetEvent>) {
+        self.learn(now, placed, status, None, stamp);
         let mut news = Vec::new();
         self.settle_body(now, placed.body, &mut news);
         self.check_invariants();

@@ -112,11 +112,11 @@ fn a_session_is_counted_once_whether_the_answer_or_the_beat_comes_first() {
         let placed = fleet.reserve(at(1), &create(1, 1)).unwrap();
         let listing = beat("a", stamp(1, 2), vec![brief(1, 1, SessionStatus::Ready, 10)]);
         if answer_first {
-            assert!(fleet.confirm(at(2), &placed, stamp(1, 1)).0);
+            assert!(fleet.confirm(at(2), &placed, SessionStatus::Ready, stamp(1, 1)).0);
             hear(&mut fleet, at(2), &listing);
         } else {
             hear(&mut fleet, at(2), &listing);
-            assert!(fleet.confirm(at(2), &placed, stamp(1, 1)).0);
+            assert!(fleet.confirm(at(2), &placed, SessionStatus::Ready, stamp(1, 1)).0);
         }
         let view = fleet.worker(at(2), &name("a")).unwrap();
         assert_eq!((view.active, view.reserved), (1, 0), "answer first: {answer_first}");
@@ -129,7 +129,7 @@ fn a_beat_begun_before_the_create_does_not_lose_the_session() {
     hear(&mut fleet, at(0), &beat("a", stamp(1, 1), vec![]));
     let placed = fleet.reserve(at(1), &create(1, 1)).unwrap();
     // The worker began beat 2, then took the session: its answer overtakes the beat.
-    fleet.confirm(at(2), &placed, stamp(1, 2));
+    fleet.confirm(at(2), &placed, SessionStatus::Ready, stamp(1, 2));
     hear(&mut fleet, at(3), &beat("a", stamp(1, 2), vec![]));
     assert!(matches!(fleet.lookup(at(3), &id(1)), Route::Worker { .. }), "lost by an older beat");
     hear(&mut fleet, at(4), &beat("a", stamp(1, 3), vec![]));
@@ -143,7 +143,10 @@ fn a_late_answer_neither_revives_a_dead_session_nor_leaks_a_slot() {
     let placed = fleet.reserve(at(1), &create(1, 1)).unwrap();
     assert_eq!(fleet.tick(at(70)).len(), 2, "expired, and the worker is down");
     hear(&mut fleet, at(71), &beat("a", stamp(2, 1), vec![]));
-    assert!(!fleet.confirm(at(72), &placed, stamp(1, 1)).0, "its worker restarted since");
+    assert!(
+        !fleet.confirm(at(72), &placed, SessionStatus::Ready, stamp(1, 1)).0,
+        "its worker restarted since"
+    );
     let view = fleet.worker(at(72), &name("a")).unwrap();
     assert_eq!((view.active, view.reserved), (0, 0));
 }
@@ -155,7 +158,7 @@ fn a_body_has_one_session_and_replace_names_the_one_to_end() {
     let placed = fleet.reserve(at(1), &create(1, 1)).unwrap();
     let again = CreateSpec { replace: true, ..create(2, 1) };
     assert_eq!(fleet.reserve(at(1), &again), Err(Refused::AlreadyHasSession(id(1))), "still under way");
-    fleet.confirm(at(2), &placed, stamp(1, 1));
+    fleet.confirm(at(2), &placed, SessionStatus::Ready, stamp(1, 1));
     assert_eq!(fleet.reserve(at(3), &create(2, 1)), Err(Refused::AlreadyHasSession(id(1))));
     let must_end = fleet.reserve(at(3), &again).unwrap_err();
     assert!(matches!(&must_end, Refused::MustEnd { session_id, .. } if *session_id == id(1)), "{must_end:?}");
@@ -184,7 +187,7 @@ fn the_newer_of_two_sessions_on_one_body_stays() {
     hear(&mut fleet, at(55), &beat("b", stamp(1, 1), vec![]));
     // a is down: its body may be used again.
     let placed = fleet.reserve(at(61), &create(2, 1)).unwrap();
-    fleet.confirm(at(62), &placed, stamp(1, 1));
+    fleet.confirm(at(62), &placed, SessionStatus::Ready, stamp(1, 1));
     assert!(matches!(fleet.lookup(at(62), &id(1)), Route::Down { .. }));
     let old = vec![brief(1, 1, SessionStatus::Streaming, 70_000)];
     let reply = hear(&mut fleet, at(65), &beat("a", stamp(1, 2), old.clone()));

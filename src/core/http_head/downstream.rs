@@ -19,6 +19,8 @@ pub struct Downward<'a> {
     pub keep_alive: bool,
     /// The page is changed: version of what is put in.
     pub injected: Option<&'a str>,
+    /// How many bytes are put in.
+    pub added: usize,
 }
 
 /// How the body of `head` is framed for a client: lengths are kept, everything else is chunked for 1.1 and ends
@@ -48,7 +50,9 @@ pub fn write_reply(out: &mut Vec<u8>, head: &ReplyHead<'_, '_>, downward: &Downw
         }
     }
     let length = match downward.body {
-        BodyLength::None if head.status >= 200 && head.status != 204 => head.declared_length,
+        BodyLength::None if head.status >= 200 && head.status != 204 => {
+            head.declared_length.map(|length| length.saturating_add(downward.added as u64))
+        }
         BodyLength::Length(length) => Some(length),
         _ => None,
     };
@@ -121,9 +125,10 @@ mod tests {
     fn passed(head: &str, to_head: ToHead, version: Version, injected: Option<&str>) -> String {
         let mut table = field_table();
         let head = parse_reply(head.as_bytes(), &mut table, to_head).expect("a valid head");
-        let body = client_framing(&head, version, injected.map_or(0, |_| 10));
+        let added = injected.map_or(0, |_| 10);
+        let body = client_framing(&head, version, added);
         let mut out = Vec::new();
-        write_reply(&mut out, &head, &Downward { version, body, keep_alive: true, injected });
+        write_reply(&mut out, &head, &Downward { version, body, keep_alive: true, injected, added });
         String::from_utf8(out).expect("text")
     }
 
@@ -147,6 +152,7 @@ mod tests {
         let head = "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nLast-Modified: d\r\nAccept-Ranges: bytes\r\nDigest: x\r\nContent-Length: 7\r\n\
                     Content-Security-Policy: script-src 'none'\r\n\r\n";
         let got = passed(head, ToHead::No, Version::Http11, Some("v\"1"));
+        assert_eq!(got, passed(head, ToHead::Yes, Version::Http11, Some("v\"1")), "HEAD says what GET would");
         let expected = "HTTP/1.1 200 OK\r\nETag: W/\"e-v1\"\r\nContent-Security-Policy: script-src 'self'\r\nContent-Length: 17\r\n\r\n";
         assert_eq!(got, expected);
     }

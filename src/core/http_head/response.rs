@@ -80,7 +80,7 @@ pub enum ToHead {
 impl ReplyHead<'_, '_> {
     /// Whether this is a page that gets a script: 200, HTML in an ASCII-compatible charset, not encoded, not an
     /// attachment, not `no-transform`, and not empty.
-    pub fn takes_injection(&self) -> bool {
+    pub fn takes_injection(&self, to_head: ToHead) -> bool {
         let mut html = false;
         for field in self.fields {
             let value = field.value;
@@ -96,7 +96,13 @@ impl ReplyHead<'_, '_> {
                 _ => {}
             }
         }
-        html && self.status == 200 && !matches!(self.body, BodyLength::None | BodyLength::Length(0))
+        // A reply to HEAD has no body, but the fields of the one that GET would have.
+        let body = match (self.body, to_head) {
+            (BodyLength::None, ToHead::Yes) => self.declared_length != Some(0),
+            (BodyLength::None | BodyLength::Length(0), _) => false,
+            _ => true,
+        };
+        html && self.status == 200 && body
     }
 
     /// Whether the reply names the protocol it switches to.
@@ -124,7 +130,7 @@ mod tests {
     fn parse(head: &str, to_head: ToHead) -> Result<(u16, BodyLength, bool, bool), &'static str> {
         let mut table = field_table();
         let head = parse_reply(head.as_bytes(), &mut table, to_head)?;
-        Ok((head.status, head.body, head.keep_alive, head.takes_injection()))
+        Ok((head.status, head.body, head.keep_alive, head.takes_injection(to_head)))
     }
 
     #[test]

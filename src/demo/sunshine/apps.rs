@@ -12,12 +12,10 @@ pub struct Apps(Vec<Value>);
 pub type Refusal = &'static str;
 
 impl Apps {
-    /// As a fresh installation has it.
+    /// As a fresh installation has it: not yet sorted.
     pub fn new() -> Apps {
         let entries = APPS.iter().map(|(name, _)| json!({"name": name, "image-path": "desktop.png"}));
-        let mut apps = Apps(entries.collect());
-        apps.sort();
-        apps
+        Apps(entries.collect())
     }
 
     /// Every entry.

@@ -8,6 +8,8 @@ use serde::Deserialize;
 pub struct BodyFaults {
     /// No listener answers for this long after the start (really 10 to 30 s). Counts only at [`super::Body::start`].
     pub start_after_ms: u64,
+    /// The management API has another certificate, as after a restart.
+    pub other_certificate: bool,
     /// The management API answers 401 to everybody.
     pub wrong_password: bool,
     /// `/api/pin` answers `{"status":false}` always.
@@ -16,7 +18,7 @@ pub struct BodyFaults {
     pub pin_accepted_after_ms: Option<u64>,
     /// So many pairings from now on fail after their PIN was taken. For all of them: `u32::MAX`.
     pub fail_pairings: u32,
-    /// The body dies (as [`super::Body::die`]) when the next PIN would be taken.
+    /// The body dies (as its handle's `die`) when the next PIN would be taken.
     pub dies_in_pairing: bool,
     /// Every client counts as paired and none can pair, until it is unpaired.
     pub already_paired: bool,

@@ -43,7 +43,7 @@ fn plain(shared: &Arc<Shared>, client: TcpStream, answer: Answer) -> io::Result<
 
 fn encrypted(shared: &Arc<Shared>, client: TcpStream) -> io::Result<()> {
     let socket = prepare(&client)?;
-    let session = ServerConnection::new(Arc::clone(&shared.tls)).map_err(io::Error::other)?;
+    let session = ServerConnection::new(shared.identity()).map_err(io::Error::other)?;
     let mut connection = Connection::new(StreamOwned::new(session, client));
     let ended = talk(shared, &mut connection, &socket, management::answer);
     let (mut stream, _) = connection.into_parts();

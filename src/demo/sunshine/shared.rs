@@ -21,7 +21,8 @@ use super::faults::BodyFaults;
 use super::gate::Gate;
 use super::pairing::Pairings;
 use super::record::{Event, Outcome, Record};
-use super::{BodyOptions, serve, tls};
+use super::tls::Identities;
+use super::{BodyOptions, serve};
 use crate::demo::web_server::sha1::base64;
 
 /// More connections at once are dropped: no test of one body comes near it.
@@ -65,7 +66,7 @@ pub struct Shared {
     pub ip: IpAddr,
     /// The one right value of `Authorization`.
     pub authorization: String,
-    pub tls: Arc<ServerConfig>,
+    identities: Identities,
     gamestream: Gate,
     management: Gate,
     hydrabody: Gate,
@@ -94,7 +95,7 @@ impl Shared {
                 "Basic {}",
                 base64(format!("{}:{}", options.user, options.password).as_bytes())
             ),
-            tls: tls::server_config()?,
+            identities: Identities::load()?,
             gamestream: gate(options.ports.http)?,
             management: gate(options.ports.management)?,
             hydrabody: gate(options.ports.hydrabody)?,
@@ -114,6 +115,12 @@ impl Shared {
             Door::Management => &self.management,
             Door::Hydrabody => &self.hydrabody,
         }
+    }
+
+    /// How the management API shows itself to a connection that comes now.
+    pub fn identity(&self) -> Arc<ServerConfig> {
+        let identities = &self.identities;
+        Arc::clone(if self.state().faults.other_certificate { &identities.other } else { &identities.first })
     }
 
     /// Comes alive, at once or later.

@@ -1,6 +1,7 @@
-//! TLS of the management API: one self-signed certificate, committed beside this file (EC P-256, made by openssl, good until
-//! 2046). Its key is no secret: it identifies nobody.
+//! TLS of the management API: self-signed certificates, committed beside this file (EC P-256, made by openssl, good until
+//! 2046). Their keys are no secret: they identify nobody. The second is there because Sunshine's may change when it restarts.
 
+use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
 
@@ -10,8 +11,8 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::demo::http::Wire;
 
-const CERTIFICATE: &[u8] = include_bytes!("certificate.pem");
-const KEY: &[u8] = include_bytes!("key.pem");
+const FIRST: [&[u8]; 2] = [include_bytes!("certificate.pem"), include_bytes!("key.pem")];
+const OTHER: [&[u8]; 2] = [include_bytes!("other-certificate.pem"), include_bytes!("other-key.pem")];
 
 /// A connection that speaks TLS.
 pub type TlsStream = StreamOwned<ServerConnection, TcpStream>;
@@ -22,19 +23,33 @@ impl Wire for TlsStream {
     }
 }
 
-/// The certificate in DER form, for tests of pinning.
-pub fn certificate() -> Result<CertificateDer<'static>, std::io::Error> {
-    CertificateDer::from_pem_slice(CERTIFICATE).map_err(std::io::Error::other)
+/// Both identities of the management API.
+pub struct Identities {
+    /// What every body has at first.
+    pub first: Arc<ServerConfig>,
+    /// What it has with the switch `other_certificate`.
+    pub other: Arc<ServerConfig>,
 }
 
-/// What every connection of the management API shares.
-pub fn server_config() -> Result<Arc<ServerConfig>, std::io::Error> {
-    let chain = vec![certificate()?];
-    let key = PrivateKeyDer::from_pem_slice(KEY).map_err(std::io::Error::other)?;
+impl Identities {
+    /// Reads the certificates.
+    pub fn load() -> io::Result<Identities> {
+        Ok(Identities { first: server_config(FIRST)?, other: server_config(OTHER)? })
+    }
+}
+
+/// The first certificate in DER form, for tests of pinning.
+pub fn certificate() -> io::Result<CertificateDer<'static>> {
+    CertificateDer::from_pem_slice(FIRST[0]).map_err(io::Error::other)
+}
+
+fn server_config([certificate, key]: [&[u8]; 2]) -> io::Result<Arc<ServerConfig>> {
+    let chain = vec![CertificateDer::from_pem_slice(certificate).map_err(io::Error::other)?];
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(io::Error::other)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
         .map(Arc::new)
-        .map_err(std::io::Error::other)
+        .map_err(io::Error::other)
 }

@@ -1,0 +1,121 @@
+//! Imports point down only. One table says who may use whom; what it allows and nobody uses is an error too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::none;
+use crate::source::{Source, sources, words};
+
+/// Top to bottom. A row's uses are all of lower rows, but for the two single modules of [`SINGLE`].
+const EDGES: &[(&str, &[&str])] = &[
+    ("main", &["cli", "config", "controller", "daemon", "demo", "worker"]),
+    ("demo", &["api", "config", "controller", "daemon", "front", "host", "worker"]),
+    ("cli", &["config", "daemon", "logging"]),
+    ("controller", &["api", "config", "core", "daemon", "edge", "front", "host"]),
+    ("worker", &["api", "body", "config", "core", "daemon", "edge", "engine", "front", "host"]),
+    ("front", &["api", "config", "daemon", "edge", "host"]),
+    ("daemon", &["config", "host", "logging"]),
+    ("api", &["config", "core", "edge"]),
+    ("edge", &["config", "core"]),
+    ("engine", &["body", "config", "core", "host"]),
+    ("body", &["config", "core"]),
+    ("host", &["config", "core", "logging"]),
+    ("logging", &["config"]),
+    ("core", &["config"]),
+    ("config", &["core"]),
+];
+
+/// Between these two, only these modules: settings are checked with the core's names, and the core is given settings.
+const SINGLE: &[(&str, &[&str])] = &[
+    ("config", &["core::fingerprint", "core::ids"]),
+    ("core", &["config::settings"]),
+    // The API's pages are replies of the edge; it knows nothing else of it.
+    ("api", &["edge::router"]),
+];
+
+/// Stand-ins use nothing of the product, so that a mistake there cannot hide itself here. These are the verb.
+const DEMO_ROLE: &[&str] = &["src/demo/role.rs", "src/demo/door.rs"];
+
+/// Each `crate::a::b` of the product: offset, `a`, and `a::b`.
+fn uses(source: &Source) -> Vec<(usize, String, String)> {
+    let own = if source.module() == "main" { "hydraneckwebrtc::" } else { "crate::" };
+    let mut found = Vec::new();
+    for at in words(&source.product, own) {
+        let rest = &source.product[at + own.len()..];
+        for path in branches(rest) {
+            let mut parts = path.split("::");
+            let first = parts.next().unwrap_or_default().to_owned();
+            let two = parts.next().map_or(first.clone(), |second| format!("{first}::{second}"));
+            found.push((at, first, two));
+        }
+    }
+    found
+}
+
+/// `a::b::c` as itself; `{a, b::c}` as its branches.
+fn branches(rest: &str) -> Vec<String> {
+    let path = |text: &str| -> String {
+        text.trim_start().chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':')).collect()
+    };
+    match rest.starts_with('{') {
+        true => rest[1..rest.find("};").unwrap_or(rest.len())]
+            .split(',')
+            .map(path)
+            .filter(|p| !p.is_empty())
+            .collect(),
+        false => vec![path(rest)],
+    }
+}
+
+#[test]
+fn imports_point_down_only() {
+    let allowed: BTreeMap<&str, &[&str]> = EDGES.iter().copied().collect();
+    let (mut found, mut used) = (Vec::new(), BTreeSet::new());
+    for source in sources("src").iter().filter(|source| source.path != "src/lib.rs") {
+        let module = source.module().to_owned();
+        let Some(may) = allowed.get(module.as_str()) else {
+            found.push(format!(
+                "{}: the module {module} is not in the table of tests/rules/imports.rs",
+                source.path
+            ));
+            continue;
+        };
+        for (at, first, two) in uses(source) {
+            used.insert((module.clone(), first.clone()));
+            let single = SINGLE.iter().find(|(from, to)| {
+                *from == module && to.iter().any(|t| t.starts_with(&format!("{first}::")))
+            });
+            let fine = single.is_none_or(|(_, to)| to.contains(&two.as_str()));
+            if first != module && !(may.contains(&first.as_str()) && fine) {
+                found.push(format!("{} ({module} must not use {two})", source.at(at)));
+            }
+        }
+    }
+    for (module, may) in EDGES {
+        for other in may.iter().filter(|other| !used.contains(&((*module).into(), (**other).into()))) {
+            found.push(format!("{module} -> {other}: allowed, but not used; take it out of the table"));
+        }
+    }
+    none("imports point down only", found);
+}
+
+#[test]
+fn the_table_of_imports_has_no_cycle_but_the_settings() {
+    let rank = |name: &str| EDGES.iter().position(|(module, _)| *module == name);
+    let mut found = Vec::new();
+    for (module, may) in EDGES.iter().filter(|(module, _)| *module != "config") {
+        for other in may.iter().filter(|other| rank(other) <= rank(module)) {
+            found.push(format!("{module} -> {other}"));
+        }
+    }
+    none("the table's order", found);
+}
+
+#[test]
+fn stand_ins_use_nothing_of_the_product() {
+    let mut found = Vec::new();
+    for source in sources("src/demo").iter().filter(|source| !DEMO_ROLE.contains(&source.path.as_str())) {
+        let others = uses(source).into_iter().filter(|(_, first, _)| first != "demo");
+        found.extend(others.map(|(at, ..)| source.at(at)));
+    }
+    none("stand-ins use nothing of the product", found);
+}

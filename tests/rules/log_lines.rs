@@ -1,0 +1,129 @@
+//! Each log line begins with a known prefix, literally, and holds no secret.
+
+use crate::none;
+use crate::source::{Source, closing, sources, words};
+
+/// SPEC 9, and ours. Operators filter by these: README explains each.
+const PREFIXES: &[&str] = &[
+    "controller",
+    "worker",
+    "session",
+    "pairing",
+    "heartbeat",
+    "cleanup",
+    "proxy",
+    "mic",
+    "rating",
+    "whep",
+    "whip",
+    "room",
+    "turn",
+    "update",
+    "edge", // SPEC 9
+    "api",
+    "state",
+    "systemd",
+    "shutdown",
+    "watchdog",
+    "panic",
+    "demo",
+];
+
+/// The frame of all roles logs under the role's own name (`Running::name`).
+const BY_ROLE: (&str, &[&str]) = ("src/daemon.rs", &["{name}", "{}"]);
+
+const LEVELS: &[&str] = &["log::error!", "log::warn!", "log::info!", "log::debug!", "log::trace!"];
+
+fn calls(source: &Source) -> Vec<(usize, usize)> {
+    let starts = LEVELS.iter().flat_map(|level| source.uses(level));
+    starts
+        .map(|at| {
+            let open = at + source.product[at..].find('(').unwrap_or(0);
+            (open + 1, closing(&source.product, open))
+        })
+        .collect()
+}
+
+/// The word in brackets at the very beginning of the message: `session {id}` gives `session`.
+fn prefix(call: &str) -> Option<&str> {
+    let literal = call.trim_start().strip_prefix("\"[")?;
+    let inside = &literal[..literal.find(']')?];
+    inside.split(' ').next()
+}
+
+fn is_known(source: &Source, word: &str) -> bool {
+    let (file, words) = BY_ROLE;
+    PREFIXES.contains(&word) || (source.path == file && words.contains(&word))
+}
+
+#[test]
+fn every_log_line_begins_with_a_known_prefix() {
+    let (mut found, mut count) = (Vec::new(), 0);
+    for source in sources("src") {
+        for (start, end) in calls(&source) {
+            count += 1;
+            match prefix(&source.text[start..end]) {
+                Some(word) if is_known(&source, word) => {}
+                other => found.push(format!("{} (prefix {other:?})", source.at(start))),
+            }
+        }
+        found.extend(words(&source.product, "log::log!").into_iter().map(|at| source.at(at)));
+        found.extend(
+            words(&source.product, "use log::{")
+                .into_iter()
+                .filter(|_| source.module() != "logging")
+                .map(|at| source.at(at)),
+        );
+    }
+    println!("{count} log calls");
+    assert!(count > 30, "only {count} log calls were found: has the macro's name changed?");
+    none("log prefixes", found);
+}
+
+#[test]
+fn a_roles_name_is_a_known_prefix() {
+    let mut names = 0;
+    for source in sources("src") {
+        for at in words(&source.product, "fn name(&self) -> &'static str {")
+            .into_iter()
+            .filter(|_| source.path.contains("/mod.rs") || source.path.ends_with("role.rs"))
+        {
+            let body =
+                &source.text[at..closing(&source.product, at + source.product[at..].find('{').unwrap())];
+            let name = body.split('"').nth(1).unwrap_or_default();
+            assert!(PREFIXES.contains(&name), "{}: {name:?}", source.at(at));
+            names += 1;
+        }
+    }
+    assert!(names >= 3, "{names} roles have a name");
+}
+
+#[test]
+fn no_log_line_holds_what_must_be_exposed_to_be_read() {
+    let mut found = Vec::new();
+    for source in sources("src") {
+        for (start, end) in calls(&source) {
+            let call = &source.text[start..end];
+            if call.contains(".expose(") || call.contains(".query") {
+                found.push(source.at(start));
+            }
+        }
+    }
+    none("log lines without secrets and queries", found);
+}
+
+/// The README explains each prefix that is in use.
+#[test]
+fn the_readme_explains_each_prefix_in_use() {
+    let readme = crate::source::read("README.md");
+    let mut found = Vec::new();
+    for source in sources("src") {
+        for (start, end) in calls(&source) {
+            let word = prefix(&source.text[start..end]).unwrap_or_default();
+            if PREFIXES.contains(&word) && !readme.contains(&format!("`[{word}")) {
+                found.push(format!("[{word}] of {}", source.at(start)));
+            }
+        }
+    }
+    none("prefixes without a word in README.md", found);
+}

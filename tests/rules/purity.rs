@@ -1,0 +1,179 @@
+//! What may stand where: the core is pure, `unsafe` has one home, nothing from outside makes us panic.
+
+use crate::none;
+use crate::source::{Source, closing, sources};
+
+/// What the core does not do (SPEC: `now`, entropy and settings come in as values).
+const IMPURE: &[&str] = &[
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "Instant",
+    "SystemTime",
+    "std::thread",
+    "thread::",
+    "std::fs",
+    "std::env",
+    "env!",
+    "std::process",
+    "std::io::stdin",
+    "std::io::stdout",
+    "std::io::stderr",
+    "std::os",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "ToSocketAddrs",
+    "UnixStream",
+    "getrandom",
+    "log::",
+    "crossbeam_channel",
+    "rustix",
+    "libc",
+    "ureq",
+    "tiny_http",
+    "static mut",
+    "Mutex",
+    "RwLock",
+    "println!",
+    "eprintln!",
+];
+
+/// The one module with `unsafe`: what happens between fork and exec.
+const UNSAFE_HOME: &str = "src/host/process.rs";
+
+/// What panics. Bad input is never a reason; the rest has an error type.
+const PANICS: &[&str] =
+    &[".unwrap()", ".expect(", ".unwrap_err()", "panic!", "unreachable!", "todo!", "unimplemented!", "dbg!"];
+
+/// File and reason of the panics that are meant: a bug or a machine that cannot go on, never bad input.
+const MEANT: &[(&str, &str)] = &[
+    ("src/core/fleet/ledger.rs", "an invariant, checked in debug builds only"),
+    (
+        "src/host/entropy.rs",
+        "without randomness there is no safe session id: better to end than to guess one",
+    ),
+];
+
+fn find(sources: &[Source], tokens: &[&str]) -> Vec<String> {
+    let each =
+        |source: &Source| -> Vec<usize> { tokens.iter().flat_map(|token| source.uses(token)).collect() };
+    let mut found = Vec::new();
+    for source in sources {
+        let mut places = each(source);
+        places.sort_unstable();
+        found.extend(places.into_iter().map(|at| source.at(at)));
+        found.dedup();
+    }
+    found
+}
+
+#[test]
+fn the_core_has_no_clock_socket_thread_file_environment_randomness_or_log() {
+    let core: Vec<Source> = sources("src/core")
+        .into_iter()
+        .chain(sources("src").into_iter().filter(|s| s.path == "src/core.rs"))
+        .collect();
+    none("the core is pure", find(&core, IMPURE));
+}
+
+#[test]
+fn unsafe_stands_in_one_module_and_says_why_it_is_sound() {
+    let (mut strays, mut silent, mut seen) = (Vec::new(), Vec::new(), 0);
+    for source in sources("src") {
+        let blocks = crate::source::words(&source.code, "unsafe");
+        let allows = crate::source::words(&source.code, "allow(unsafe_code)");
+        if source.path != UNSAFE_HOME {
+            strays.extend(blocks.iter().chain(&allows).map(|at| source.at(*at)));
+            continue;
+        }
+        seen += blocks.len();
+        for at in blocks {
+            let line = source.text[..at].matches('\n').count();
+            // Right above, or above the statement whose second line it is.
+            let above = source.text.lines().skip(line.saturating_sub(2)).take(2).collect::<String>();
+            if !above.contains("// SAFETY: ") {
+                silent.push(source.at(at));
+            }
+        }
+    }
+    none("`unsafe` outside src/host/process.rs", strays);
+    none("`unsafe` without `// SAFETY: `", silent);
+    assert!(seen > 0, "{UNSAFE_HOME} has no unsafe code any more: forbid it everywhere");
+    let library = crate::source::read("src/lib.rs");
+    assert!(
+        library.contains("#![deny(unsafe_code)]") && library.contains("#![deny(missing_docs)]"),
+        "src/lib.rs"
+    );
+}
+
+#[test]
+fn nothing_panics_outside_tests() {
+    let meant = |source: &Source| MEANT.iter().any(|(path, _)| *path == source.path);
+    let (meant, sources): (Vec<_>, Vec<_>) = sources("src").into_iter().partition(meant);
+    none("no panics", find(&sources, PANICS));
+    let each_once = meant.iter().all(|source| find(std::slice::from_ref(source), PANICS).len() == 1);
+    assert!(each_once && meant.len() == MEANT.len(), "MEANT lists files with exactly one panic");
+}
+
+#[test]
+fn tests_do_not_wait_by_sleeping() {
+    let mut found = Vec::new();
+    for source in sources("tests").into_iter().filter(|source| !source.path.starts_with("tests/rules/")) {
+        for at in crate::source::words(&source.code, "thread::sleep") {
+            let inside = enclosing(&source, at);
+            if !SLEEPERS.iter().any(|(file, name, _)| *file == source.path && *name == inside) {
+                found.push(format!("{} (in fn {inside})", source.at(at)));
+            }
+        }
+    }
+    none(
+        "`sleep` outside the polling helpers; poll for what you wait for, or add a row with the reason",
+        found,
+    );
+}
+
+/// Who may sleep: file, function, reason.
+const SLEEPERS: &[(&str, &str, &str)] = &[
+    ("tests/behaviour/lab.rs", "eventually", "polls"),
+    ("tests/behaviour/lab.rs", "eventually_equal", "polls"),
+    ("tests/stand_in_support/mod.rs", "ended_within", "polls"),
+    ("tests/stand_in_support/mod.rs", "until", "polls"),
+    ("tests/edge/support.rs", "until", "polls"),
+    ("tests/edge/deadlines.rs", "a_slow_head_gets_408_however_it_drips", "is the slow client"),
+    (
+        "tests/edge/lifecycle.rs",
+        "out_of_descriptors_accepting_waits_without_spinning_and_goes_on",
+        "measures idleness",
+    ),
+    ("tests/edge/bodies.rs", "a_reader_that_stops_stops_the_sender", "is the reader that stops"),
+    ("tests/edge/deadlines.rs", "a_silent_stream_is_not_cut", "is the silent upstream"),
+    ("tests/stand_in_body/client.rs", "pause", "polls"),
+    ("tests/support/link_shim.rs", "carry", "waits for a device that is down"),
+];
+
+/// The function around this place.
+fn enclosing(source: &Source, at: usize) -> String {
+    let mut name = String::from("?");
+    for (start, found) in functions(&source.code) {
+        if start < at && at < closing(&source.code, start + source.code[start..].find('{').unwrap_or(0)) {
+            name = found;
+        }
+    }
+    name
+}
+
+/// Offset and name of each function with a body.
+pub fn functions(code: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for at in crate::source::words(code, "fn") {
+        let name: String =
+            code[at + 2..].trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        let body = code[at..].find('{');
+        // A type such as `fn(u8)`, or a method without a body.
+        let declared = code[at..].find(';').is_some_and(|end| body.is_none_or(|body| end < body));
+        if !name.is_empty() && !declared && body.is_some() {
+            found.push((at, name));
+        }
+    }
+    found
+}
