@@ -71,8 +71,7 @@ pub fn api(state: &PrivateDir, service: Arc<dyn Service>, pulses: &Pulses) -> Re
 /// TLS of the role's edge: with clients if there is a certificate, with upstreams if workers are among them.
 pub fn tls(settings: &Settings) -> Result<(Tls, Option<CertificateWatch>), RunError> {
     let role = settings.role;
-    let watch =
-        settings.tls.as_ref().map(|files| CertificateWatch::start(role.name(), files, Instant::now()));
+    let watch = settings.tls.as_ref().map(|files| CertificateWatch::start(files, Instant::now()));
     let watch = watch.transpose().map_err(|error| RunError(error.to_string()))?;
     let server = watch.as_ref().map(|watch| tls::server_config(watch.certificate()));
     let server = server.transpose().map_err(|error| RunError(format!("cannot serve TLS: {error}")))?;

@@ -7,10 +7,9 @@ use super::keys::KEYS;
 use super::reload;
 use super::settings::{Listen, Role, Settings};
 use super::*;
+use crate::config::tls_files::tests as tls;
 
-mod tls;
-
-const MINIMAL: &str = "server: {listen: ':1', admin_token: a-long-enough-token}\n";
+pub(super) const MINIMAL: &str = "server: {listen: ':1', admin_token: a-long-enough-token}\n";
 
 fn source(text: &str, variables: &[(&str, &str)]) -> Source {
     let base = [("HOME", "/root")];
@@ -18,12 +17,12 @@ fn source(text: &str, variables: &[(&str, &str)]) -> Source {
     Source { path: PathBuf::from("test.yaml"), text: text.to_owned(), world_readable: false, environment }
 }
 
-fn loaded(text: &str, role: Role) -> Settings {
+pub(super) fn loaded(text: &str, role: Role) -> Settings {
     load(&source(text, &[]), role).unwrap_or_else(|problems| panic!("refused:\n{problems}"))
 }
 
 /// `LINE key` of each problem.
-fn refused(text: &str, role: Role) -> Vec<String> {
+pub(super) fn refused(text: &str, role: Role) -> Vec<String> {
     refused_with(text, role, &[])
 }
 

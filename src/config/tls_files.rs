@@ -90,3 +90,6 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(text.as_bytes())
         .map_err(|_| format!("{} holds no private key; it must be unencrypted PEM text", path.display()))
 }
+
+#[cfg(test)]
+pub(super) mod tests;

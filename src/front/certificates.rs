@@ -68,7 +68,6 @@ fn marks(files: &ServerTls) -> [Mark; 2] {
 /// Keeps a [`Certificate`] as its files are.
 #[derive(Debug)]
 pub struct CertificateWatch {
-    role: &'static str,
     files: ServerTls,
     certificate: Arc<Certificate>,
     read: [Mark; 2],
@@ -77,12 +76,12 @@ pub struct CertificateWatch {
 }
 
 impl CertificateWatch {
-    /// Reads the files for the first time. `role` is for the log.
-    pub fn start(role: &'static str, files: &ServerTls, now: Instant) -> Result<CertificateWatch, PairError> {
+    /// Reads the files for the first time.
+    pub fn start(files: &ServerTls, now: Instant) -> Result<CertificateWatch, PairError> {
         let read = marks(files);
         let certificate = Arc::new(Certificate::new(tls_files::read_pair(files)?));
         let files = files.clone();
-        Ok(CertificateWatch { role, files, certificate, read, seen: None, due: now + INTERVAL })
+        Ok(CertificateWatch { files, certificate, read, seen: None, due: now + INTERVAL })
     }
 
     /// For the TLS settings of the edge.
@@ -117,16 +116,14 @@ impl CertificateWatch {
         // First the marks, so that a change while reading is seen at the next look.
         self.read = marks(&self.files);
         self.seen = None;
-        let (role, cert) = (self.role, self.files.cert.display());
+        let cert = self.files.cert.display();
         match tls_files::read_pair(&self.files) {
             Ok(pair) => {
                 self.certificate.set(pair);
-                log::info!("[{role}] new connections get the certificate in {cert}");
+                log::info!("[edge] new connections get the certificate in {cert}");
             }
             Err(error) => {
-                log::error!(
-                    "[{role}] ALERT the new certificate is refused, the old one stays in use: {error}"
-                );
+                log::error!("[edge] ALERT the new certificate is refused, the old one stays in use: {error}");
             }
         }
     }

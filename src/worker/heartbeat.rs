@@ -119,7 +119,10 @@ impl Pulse {
                 .body_mut()
                 .read_json()
                 .map_err(|error| format!("the controller's reply makes no sense: {error}")),
-            401 => Err("the controller refuses our token (401); check controller.token".into()),
+            401 => {
+                Err("the controller refuses our token (401); check controller.url and controller.token"
+                    .into())
+            }
             status => {
                 Err(format!("the controller answers {status}; check controller.url and controller.token"))
             }

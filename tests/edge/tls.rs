@@ -181,7 +181,7 @@ fn a_new_certificate_is_taken_by_new_connections_while_a_tunnel_goes_on() {
     let dir = temporary("reload");
     let pair = install_pair("first", &dir);
     let start = Instant::now();
-    let mut watch = CertificateWatch::start("worker", &pair, start).expect("a sound pair");
+    let mut watch = CertificateWatch::start(&pair, start).expect("a sound pair");
     let to = upstream(|mut wire, _| {
         wire.head();
         wire.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");

@@ -1,6 +1,7 @@
 //! Certificates, keys and authorities in files.
 
-use super::*;
+use crate::config::settings::Role;
+use crate::config::tests::{MINIMAL, loaded, refused};
 
 pub const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/edge/tls/first.pem");
 pub const AUTHORITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/edge/tls/ca.pem");
