@@ -12,7 +12,8 @@ fn every_input_of_the_corpus_is_taken_without_a_finding() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
     for (name, run) in TARGETS {
         let directory = corpus.join(name);
-        let files = std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+        let files =
+            std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
         let mut paths: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
         paths.sort();
         assert!(!paths.is_empty(), "{} is empty", directory.display());

@@ -34,7 +34,8 @@ fn some_network(data: &mut &[u8]) -> Option<Network> {
         IpAddr::V4(_) => (32, u32::from(prefix) % 33),
         IpAddr::V6(_) => (128, u32::from(prefix) % 129),
     };
-    let masked = |bits: u128| bits.checked_shr(width - prefix).unwrap_or(0).checked_shl(width - prefix).unwrap_or(0);
+    let masked =
+        |bits: u128| bits.checked_shr(width - prefix).unwrap_or(0).checked_shl(width - prefix).unwrap_or(0);
     let address: IpAddr = match address {
         IpAddr::V4(v4) => Ipv4Addr::from(masked(u32::from(v4).into()) as u32).into(),
         IpAddr::V6(v6) => Ipv6Addr::from(masked(v6.into())).into(),

@@ -6,16 +6,34 @@ use hydraneckwebrtc::core::http_head::downstream::{Downward, client_framing, wri
 use hydraneckwebrtc::core::http_head::request::{RequestHead, parse_request};
 use hydraneckwebrtc::core::http_head::response::{ReplyHead, ToHead, parse_reply};
 use hydraneckwebrtc::core::http_head::upstream::{Onward, write_request};
-use hydraneckwebrtc::core::http_head::{BodyLength, HeadLimits, Scan, Version, field_table, scan, scan_request};
+use hydraneckwebrtc::core::http_head::{
+    BodyLength, HeadLimits, Scan, Version, field_table, scan, scan_request,
+};
 
 const LIMITS: HeadLimits = HeadLimits { head_bytes: 4096, uri_bytes: 256, fields: 32 };
 /// For what we wrote: a few fields more.
 const OWN_LIMITS: HeadLimits = HeadLimits { head_bytes: 16_384, uri_bytes: 512, fields: 64 };
 /// Fields that are dropped, replaced or judged on the way, so that their values may differ.
 const HANDLED: [&str; 19] = [
-    "host", "content-length", "expect", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-user",
-    "via", "forwarded", "upgrade", "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding",
-    "http2-settings", "accept-encoding", "range",
+    "host",
+    "content-length",
+    "expect",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-user",
+    "via",
+    "forwarded",
+    "upgrade",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "http2-settings",
+    "accept-encoding",
+    "range",
 ];
 
 fn assert_clean(out: &[u8]) {
@@ -48,7 +66,8 @@ fn fields(head: &[u8]) -> Vec<(String, &[u8])> {
 
 /// Never two framings, and the one that `body` says.
 fn assert_framing(all: &[(String, &[u8])], body: BodyLength) {
-    let values = |name: &str| all.iter().filter(|(each, _)| each == name).map(|(_, value)| *value).collect::<Vec<_>>();
+    let values =
+        |name: &str| all.iter().filter(|(each, _)| each == name).map(|(_, value)| *value).collect::<Vec<_>>();
     let (lengths, codings) = (values("content-length"), values("transfer-encoding"));
     let right = match body {
         BodyLength::None | BodyLength::UntilClose => lengths.is_empty() && codings.is_empty(),
@@ -67,7 +86,9 @@ fn passing<'a>(all: &[(String, &'a [u8])], mode: u8) -> Vec<(String, &'a [u8])> 
         .map(|option| String::from_utf8_lossy(option.trim_ascii()).to_ascii_lowercase())
         .collect();
     let conditional = |name: &str| mode & WHOLE_PAGE != 0 && name.starts_with("if-");
-    let kept = all.iter().filter(|(name, _)| !HANDLED.contains(&name.as_str()) && !named.contains(name) && !conditional(name));
+    let kept = all
+        .iter()
+        .filter(|(name, _)| !HANDLED.contains(&name.as_str()) && !named.contains(name) && !conditional(name));
     kept.cloned().collect()
 }
 
@@ -156,7 +177,9 @@ fn same_reply(head: &ReplyHead<'_, '_>, out: &[u8], body: BodyLength, to_head: T
     let bodiless = matches!(head.status, 100..=199 | 204);
     match head.declared_length {
         // HEAD and 304 may tell the length of what is not sent.
-        Some(length) if body == BodyLength::None && !bodiless => assert_framing(&all, BodyLength::Length(length)),
+        Some(length) if body == BodyLength::None && !bodiless => {
+            assert_framing(&all, BodyLength::Length(length))
+        }
         _ => assert_framing(&all, body),
     }
 }

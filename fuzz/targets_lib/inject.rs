@@ -27,9 +27,9 @@ fn only_adds_the_tag(page: &[u8], out: &[u8]) -> bool {
     }
     let common = page.iter().zip(out).take_while(|(a, b)| a == b).count().min(LOOK_AHEAD);
     out.len() == page.len() + TAG.len()
-        && (0..=common).rev().any(|at| {
-            out[at..].starts_with(TAG.as_bytes()) && out[at + TAG.len()..] == page[at..]
-        })
+        && (0..=common)
+            .rev()
+            .any(|at| out[at..].starts_with(TAG.as_bytes()) && out[at + TAG.len()..] == page[at..])
 }
 
 /// A page that reaches the end of the look-ahead with few bytes of input.

@@ -164,7 +164,10 @@ pub fn head(bytes: &[u8]) -> Start {
     let seen = &bytes[..end.unwrap_or(bytes.len())];
     let bare = seen.iter().enumerate().any(|(at, b)| *b == b'\n' && (at == 0 || seen[at - 1] != b'\r'));
     let line = seen.iter().position(|b| *b == b'\n').unwrap_or(seen.len());
-    if bare || line >= URI_BYTES + LINE_SLACK && seen.len() > URI_BYTES + LINE_SLACK || seen.len() > HEAD_BYTES {
+    if bare
+        || line >= URI_BYTES + LINE_SLACK && seen.len() > URI_BYTES + LINE_SLACK
+        || seen.len() > HEAD_BYTES
+    {
         return Start::Refused;
     }
     match end {
@@ -304,7 +307,9 @@ fn judge(
     one_one: bool,
     fields: Vec<(String, Vec<u8>)>,
 ) -> Option<Head> {
-    let all = |name: &str| fields.iter().filter(|(each, _)| each == name).map(|(_, value)| value.clone()).collect::<Vec<_>>();
+    let all = |name: &str| {
+        fields.iter().filter(|(each, _)| each == name).map(|(_, value)| value.clone()).collect::<Vec<_>>()
+    };
     let listed = |name: &str| all(name).iter().flat_map(|value| members(value)).collect::<Vec<_>>();
     let hosts = all("host");
     if hosts.len() > 1 || hosts.is_empty() && one_one {

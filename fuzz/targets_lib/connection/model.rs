@@ -186,7 +186,9 @@ fn reply(bytes: &[u8], to_head: bool, may_close: bool) -> Result<(u16, &[u8]), S
     if (100..200).contains(&status) && status != 101 {
         return reply(rest, to_head, may_close);
     }
-    let value = |name: &str| head.split("\r\n").filter_map(|line| line.split_once(": ")).find(|(each, _)| *each == name);
+    let value = |name: &str| {
+        head.split("\r\n").filter_map(|line| line.split_once(": ")).find(|(each, _)| *each == name)
+    };
     if to_head || matches!(status, 101 | 204 | 304) {
         return Ok((status, rest));
     }

@@ -65,7 +65,14 @@ impl Router for Routes {
         };
         let tunnels = request.path.starts_with("/ws").then(|| Arc::new(Uncounted) as Arc<dyn TunnelWatch>);
         let body_limit = BODY_BYTES as u64;
-        Decision::Forward(Forward { upstream, body_limit, inject: None, user: None, tunnels, unavailable: None })
+        Decision::Forward(Forward {
+            upstream,
+            body_limit,
+            inject: None,
+            user: None,
+            tunnels,
+            unavailable: None,
+        })
     }
 }
 
@@ -84,10 +91,15 @@ impl Rig {
     /// Listens, and makes the loop.
     pub fn new() -> Rig {
         // libFuzzer's main does not ignore it, as Rust's does.
-        signal_hook::flag::register(signal_hook::consts::SIGPIPE, Arc::new(AtomicBool::new(false))).expect("a handler");
+        signal_hook::flag::register(signal_hook::consts::SIGPIPE, Arc::new(AtomicBool::new(false)))
+            .expect("a handler");
         let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
         tcp.set_nonblocking(true).expect("non-blocking");
-        let directory = std::env::temp_dir().join(format!("hydra-fuzz-{}-{:?}", std::process::id(), std::thread::current().id()));
+        let directory = std::env::temp_dir().join(format!(
+            "hydra-fuzz-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
         std::fs::create_dir_all(&directory).expect("a directory");
         let path = directory.join("api");
         let _ = std::fs::remove_file(&path);
@@ -100,7 +112,15 @@ impl Rig {
         let routes = Routes { tcp: tcp.local_addr().expect("an address"), unix: path.into() };
         let config = EdgeConfig { settings, trusted_proxies: Vec::new(), pulse: None };
         let edge = LoopByHand::new(config, Arc::new(routes)).expect("a loop");
-        Rig { edge, tcp, unix, peers: Vec::new(), client: None, style: Style::Length, outcome: Outcome::default() }
+        Rig {
+            edge,
+            tcp,
+            unix,
+            peers: Vec::new(),
+            client: None,
+            style: Style::Length,
+            outcome: Outcome::default(),
+        }
     }
 
     /// A new client.
@@ -166,7 +186,12 @@ impl Rig {
         });
         let new: Vec<_> = tcp.into_iter().chain(unix).collect();
         let any = !new.is_empty();
-        self.peers.extend(new.into_iter().map(|stream| Peer { stream, input: Vec::new(), tunnel: false, gone: false }));
+        self.peers.extend(new.into_iter().map(|stream| Peer {
+            stream,
+            input: Vec::new(),
+            tunnel: false,
+            gone: false,
+        }));
         any
     }
 
@@ -174,7 +199,9 @@ impl Rig {
         let mut any = false;
         for peer in &mut self.peers {
             any |= read_all(&mut *peer.stream, &mut peer.input, &mut peer.gone);
-            while !peer.tunnel && let Some((seen, taken)) = upstream::request(&peer.input) {
+            while !peer.tunnel
+                && let Some((seen, taken)) = upstream::request(&peer.input)
+            {
                 peer.input.drain(..taken);
                 peer.tunnel = seen.upgrade;
                 let reply = if seen.upgrade { SWITCH } else { self.style.reply(&seen) };

@@ -52,19 +52,26 @@ impl Style {
         match (self, seen.method == "HEAD") {
             (Style::Length, false) => "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
             (Style::Length, true) => "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
-            (Style::Chunks, false) => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+            (Style::Chunks, false) => {
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"
+            }
             (Style::Chunks, true) => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
             (Style::Close, false) => "HTTP/1.1 200 OK\r\n\r\nhello",
             (Style::Close, true) => "HTTP/1.1 200 OK\r\n\r\n",
             (Style::Bodiless, _) => "HTTP/1.1 204 No Content\r\n\r\n",
-            (Style::Interim, false) => "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
-            (Style::Interim, true) => "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+            (Style::Interim, false) => {
+                "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+            }
+            (Style::Interim, true) => {
+                "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+            }
         }
     }
 }
 
 /// The switch that a tunnel begins with.
-pub const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+pub const SWITCH: &str =
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 
 /// Reads the request at the start of `bytes`, and its length. What the edge sends must be beyond reproach.
 pub fn request(bytes: &[u8]) -> Option<(Seen, usize)> {
