@@ -63,10 +63,11 @@ fn microseconds(text: &str) -> f64 {
     parsed.unwrap_or(f64::NAN)
 }
 
+/// Each row is compared with the rivals that a request passes as often.
 fn print(contestants: &[Contestant], rows: &[Row], connections: u32, path: &str) {
     println!("\n{path}, {connections} connections");
     println!(
-        "{:<12} {:>26} {:>9} {:>9} {:>18}   {:>18} {:>18} {:>9} {:>9}",
+        "{:<18} {:>24} {:>8} {:>8} {:>18}  {:>18} {:>18} {:>9} {:>9} {:>9}",
         "",
         "requests/s",
         "p50 us",
@@ -75,27 +76,33 @@ fn print(contestants: &[Contestant], rows: &[Row], connections: u32, path: &str)
         "rate/nginx",
         "rate/best rival",
         "CPU/nginx",
+        "CPU/best",
         "p99/nginx"
     );
-    let index = |name: &str| contestants.iter().position(|each| each.name == name).unwrap_or(0);
-    let nginx = &rows[index("nginx")];
-    // The best of nginx and haproxy in each round.
-    let rivals = contestants.iter().zip(rows).filter(|(each, _)| !each.name.starts_with("edge"));
-    let rivals: Vec<&Row> = rivals.map(|(_, row)| row).collect();
-    let best: Vec<f64> = (0..nginx.rate.len())
-        .map(|round| rivals.iter().map(|row| row.rate[round]).fold(0.0, f64::max))
-        .collect();
     for (contestant, row) in contestants.iter().zip(rows) {
+        let rivals = contestants
+            .iter()
+            .zip(rows)
+            .filter(|(each, _)| each.depth == contestant.depth && !each.is_ours());
+        let rivals: Vec<&Row> = rivals.map(|(_, row)| row).collect();
+        let Some(nginx) = rivals.first() else { continue };
+        let best = |of: fn(&Row) -> &Vec<f64>, better: fn(f64, f64) -> f64| -> Vec<f64> {
+            let rounds = 0..nginx.rate.len();
+            rounds
+                .map(|round| rivals.iter().map(|row| of(row)[round]).fold(of(nginx)[round], better))
+                .collect()
+        };
         println!(
-            "{:<12} {:>26} {:>9.0} {:>9.0} {:>18}   {:>18} {:>18} {:>9.2} {:>9.2}",
+            "{:<18} {:>24} {:>8.0} {:>8.0} {:>18}  {:>18} {:>18} {:>9.2} {:>9.2} {:>9.2}",
             contestant.name,
             Figure::of(&row.rate).show(0),
             Figure::of(&row.p50).median,
             Figure::of(&row.p99).median,
             Figure::of(&row.cpu).show(1),
             ratio(&row.rate, &nginx.rate).show(2),
-            ratio(&row.rate, &best).show(2),
+            ratio(&row.rate, &best(|row| &row.rate, f64::max)).show(2),
             ratio(&row.cpu, &nginx.cpu).median,
+            ratio(&row.cpu, &best(|row| &row.cpu, f64::min)).median,
             ratio(&row.p99, &nginx.p99).median,
         );
     }

@@ -117,12 +117,12 @@ pub fn measure(contestants: &[Contestant], upstreams: &Upstreams, rounds: usize,
     }
     println!("\nTunnels");
     println!(
-        "{:<12} {:>20} {:>24} {:>8} {:>22}",
+        "{:<18} {:>20} {:>24} {:>8} {:>22}",
         "", "added round trip us", "50x20M: %core/Gbit/s", "Gbit/s", "one tunnel MB/s"
     );
     for (contestant, row) in contestants.iter().zip(&rows) {
         println!(
-            "{:<12} {:>20} {:>24} {:>8.2} {:>22}",
+            "{:<18} {:>20} {:>24} {:>8.2} {:>22}",
             contestant.name,
             Figure::of(&row.added).show(0),
             Figure::of(&row.load).show(1),
@@ -136,7 +136,7 @@ pub fn measure(contestants: &[Contestant], upstreams: &Upstreams, rounds: usize,
 pub fn measure_idle(contestants: &[Contestant], counts: &[usize]) {
     println!("\nIdle tunnels: resident KiB each, threads");
     for contestant in contestants {
-        print!("{:<12}", contestant.name);
+        print!("{:<18}", contestant.name);
         let resident = || contestant.programs.iter().map(Program::resident).sum::<u64>();
         let (before, mut tunnels) = (resident(), Vec::new());
         for &count in counts {
