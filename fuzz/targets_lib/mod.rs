@@ -10,17 +10,19 @@ pub mod dial_policy;
 pub mod head;
 pub mod inject;
 pub mod reference;
+pub mod reply;
 pub mod splits;
 
 /// A target's name and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("head", head::run),
     ("chunked", chunked::run),
     ("inject", inject::run),
     ("connection", connection::run),
+    ("reply", reply::run),
     ("config", config::run),
     ("dial_policy", dial_policy::run),
     ("create_request", create_request::run),

@@ -8,8 +8,8 @@
 //! ```
 
 mod model;
-mod rig;
-mod upstream;
+pub mod rig;
+pub mod upstream;
 
 use std::cell::RefCell;
 use std::time::Duration;

@@ -11,11 +11,16 @@ use std::sync::atomic::AtomicBool;
 use hydraneckwebrtc::config::settings::{Role, Settings};
 use hydraneckwebrtc::edge::EdgeConfig;
 use hydraneckwebrtc::edge::by_hand::LoopByHand;
-use hydraneckwebrtc::edge::router::{Decision, Forward, Reply, Request, Router, TunnelWatch, Upstream};
+use hydraneckwebrtc::edge::router::{
+    Decision, Forward, Injection, Reply, Request, Router, TunnelWatch, Upstream,
+};
 
 use super::super::reference::{BODY_BYTES, FIELDS, HEAD_BYTES, URI_BYTES};
 use super::model::Outcome;
 use super::upstream::{self, SWITCH, Style};
+
+/// What is put into pages below `/page`.
+const TAG: &str = "<script src=\"/x\"></script>";
 
 /// A stream of either kind.
 trait Stream: Read + Write {
@@ -68,7 +73,10 @@ impl Router for Routes {
         Decision::Forward(Forward {
             upstream,
             body_limit,
-            inject: None,
+            inject: request
+                .path
+                .starts_with("/page")
+                .then(|| Injection { tag: TAG.into(), version: "v1".into() }),
             user: None,
             tunnels,
             unavailable: None,
@@ -139,6 +147,20 @@ impl Rig {
             // The edge may have closed; the outcome tells.
             let _ = client.write_all(piece);
         }
+        self.pump();
+    }
+
+    /// The upstream sends a piece of its reply by hand.
+    pub fn reply(&mut self, piece: &[u8]) {
+        for peer in &mut self.peers {
+            let _ = peer.stream.write_all(piece);
+        }
+        self.pump();
+    }
+
+    /// The upstream sends no more.
+    pub fn end_reply(&mut self) {
+        self.peers.iter().for_each(|peer| peer.stream.finish());
         self.pump();
     }
 

@@ -15,6 +15,8 @@ pub enum Style {
     Bodiless,
     /// 103 before 200.
     Interim,
+    /// By hand, or not at all.
+    Silent,
 }
 
 /// A request as an upstream saw it.
@@ -49,6 +51,9 @@ impl Style {
 
     /// The reply to `seen`.
     pub fn reply(self, seen: &Seen) -> &'static str {
+        if self == Style::Silent {
+            return "";
+        }
         match (self, seen.method == "HEAD") {
             (Style::Length, false) => "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
             (Style::Length, true) => "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
@@ -59,10 +64,10 @@ impl Style {
             (Style::Close, false) => "HTTP/1.1 200 OK\r\n\r\nhello",
             (Style::Close, true) => "HTTP/1.1 200 OK\r\n\r\n",
             (Style::Bodiless, _) => "HTTP/1.1 204 No Content\r\n\r\n",
-            (Style::Interim, false) => {
+            (_, false) => {
                 "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
             }
-            (Style::Interim, true) => {
+            (_, true) => {
                 "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
             }
         }
