@@ -121,7 +121,8 @@ fn judge(ip: IpAddr, allowed: &[Network], own: &[IpAddr]) -> Result<(), DialRefu
         }
     }
     let itself = Network { address: ip, prefix: if ip.is_ipv4() { 32 } else { 128 } };
-    let is_own = own.iter().any(|own| own.to_canonical() == ip);
+    // An address of ours may be a form itself (6to4): it is ours under every name.
+    let is_own = own.iter().any(|own| stands_for(*own).contains(&Some(ip)));
     if is_own && !special && !listed_within(&itself) {
         return Err(DialRefusal::Special(Special::Own));
     }
@@ -261,6 +262,15 @@ mod tests {
         assert_eq!(ask("169.254.169.254", &[net("169.254.169.254/32")]), Ok(()));
         assert_eq!(ask("10.10.0.1", &[net("10.10.0.0/16")]), Err(DialRefusal::Special(Special::Own)));
         assert_eq!(ask("10.10.0.1", &[net("10.10.0.1/32")]), Ok(()));
+    }
+
+    #[test]
+    fn an_own_address_that_embeds_another_is_refused_too() {
+        let own = "2002:7070:7070::".parse().unwrap();
+        for body in ["2002:7070:7070::", "112.112.112.112", "64:ff9b::112.112.112.112"] {
+            let got = may_dial(body.parse().unwrap(), &everything(), &[own]);
+            assert_eq!(got, Err(DialRefusal::Special(Special::Own)), "{body}");
+        }
     }
 
     #[test]

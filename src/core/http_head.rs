@@ -140,7 +140,8 @@ pub fn scan_request(buf: &[u8], from: usize, limits: &HeadLimits) -> Result<Scan
     }
     let scan = scan(buf, from)?;
     let line_limit = limits.uri_bytes.saturating_add(REQUEST_LINE_SLACK);
-    if matches!(scan, Scan::Partial(_)) && buf.len() > line_limit && !buf[..line_limit].contains(&b'\n') {
+    // Complete or not: how the input is split must not decide whether a long line is refused.
+    if buf.len() > line_limit && !buf[..line_limit].contains(&b'\n') {
         return Err(HeadError::UriTooLong);
     }
     let seen = match scan {
@@ -184,6 +185,15 @@ mod tests {
         let mut long_head = b"GET / HTTP/1.1\r\n".to_vec();
         long_head.extend_from_slice(&[b'x'; 600]);
         assert_eq!(scan_request(&long_head, 0, &LIMITS), Err(HeadError::TooLarge));
+    }
+
+    #[test]
+    fn a_long_request_line_is_refused_whether_or_not_the_head_is_complete() {
+        let head = format!("{} /{} HTTP/1.1\r\nHost: a\r\n\r\n", "A".repeat(60), "b".repeat(95));
+        for seen in [head.len(), head.len() - 4, 165] {
+            let got = scan_request(&head.as_bytes()[..seen], 0, &LIMITS);
+            assert_eq!(got, Err(HeadError::UriTooLong), "the first {seen} bytes");
+        }
     }
 
     #[test]

@@ -84,6 +84,15 @@ impl Ticket {
         self.trusted
     }
 
+    /// For a connection to the first loop that no acceptor saw; it counts like any other.
+    pub fn unseen(shared: Arc<Shared>, peer: IpAddr) -> Ticket {
+        if let Some(handle) = shared.loops.first() {
+            handle.load.fetch_add(1, Ordering::Relaxed);
+        }
+        let verdict = shared.admission.admit(peer, peer.is_loopback());
+        Ticket { shared, index: 0, verdict, peer, trusted: false }
+    }
+
     fn exempt(&self) -> bool {
         self.trusted || self.peer.is_loopback()
     }

@@ -74,24 +74,33 @@ impl EventLoop {
 
     /// Runs until stopped; then closes everything.
     pub fn run(mut self) {
-        let mut space = [const { MaybeUninit::<epoll::Event>::uninit() }; EVENTS];
         while self.shared.running.load(Ordering::Acquire) {
             let sleep = self.sleep();
-            match epoll::wait(&self.cx.epoll, &mut space[..], Some(&sleep)) {
-                Ok((events, _)) => {
-                    self.cx.tick();
-                    self.turn(events);
-                }
-                Err(Errno::INTR) => self.cx.tick(),
-                Err(error) => {
-                    // Only a programming error makes epoll fail; without it nothing can be served.
-                    log::error!("[edge] epoll failed, the loop ends: {error}");
-                    break;
-                }
+            if let Err(error) = self.once(sleep) {
+                // Only a programming error makes epoll fail; without it nothing can be served.
+                log::error!("[edge] epoll failed, the loop ends: {error}");
+                break;
             }
         }
         for client in self.clients.drain() {
             client.close(&mut self.cx);
+        }
+    }
+
+    /// Waits for events, for at most `sleep`, and acts on them. Returns how many there were.
+    pub fn once(&mut self, sleep: Timespec) -> Result<usize, Errno> {
+        let mut space = [const { MaybeUninit::<epoll::Event>::uninit() }; EVENTS];
+        match epoll::wait(&self.cx.epoll, &mut space[..], Some(&sleep)) {
+            Ok((events, _)) => {
+                self.cx.tick();
+                self.turn(events);
+                Ok(events.len())
+            }
+            Err(Errno::INTR) => {
+                self.cx.tick();
+                Ok(0)
+            }
+            Err(error) => Err(error),
         }
     }
 

@@ -18,6 +18,7 @@ use rustix::process::{Resource, getrlimit};
 use crate::config::settings;
 use crate::config::settings::Network;
 
+pub mod by_hand;
 pub mod router;
 pub mod tls;
 

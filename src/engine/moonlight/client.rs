@@ -214,7 +214,8 @@ impl Client {
     }
 }
 
-fn parse_pair_line(text: &str) -> Option<PairLine> {
+/// Understands one line of the answer to a pairing; `None`: nonsense.
+pub fn parse_pair_line(text: &str) -> Option<PairLine> {
     match serde_json::from_str(text).ok()? {
         Value::String(word) if word == "PairError" => Some(PairLine::Refused),
         Value::Object(object) => match (object.get("Pin"), object.get("Paired")) {

@@ -1,0 +1,29 @@
+//! Bodies of the fuzz targets: each takes bytes and panics when the library breaks a promise.
+//!
+//! Called by `fuzz_targets/*.rs` with what libFuzzer makes up, and by `tests/fuzz_corpus.rs` with the committed corpus.
+
+pub mod chunked;
+pub mod config;
+pub mod connection;
+pub mod create_request;
+pub mod dial_policy;
+pub mod head;
+pub mod inject;
+pub mod reference;
+pub mod reply;
+pub mod splits;
+
+/// A target's name and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: [Target; 8] = [
+    ("head", head::run),
+    ("chunked", chunked::run),
+    ("inject", inject::run),
+    ("connection", connection::run),
+    ("reply", reply::run),
+    ("config", config::run),
+    ("dial_policy", dial_policy::run),
+    ("create_request", create_request::run),
+];

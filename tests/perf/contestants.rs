@@ -1,0 +1,134 @@
+//! The same reverse proxy in every way: ours, nginx and haproxy, with their own and with 64 KiB buffers, once and two in a
+//! row; and the upstreams.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use crate::children::{Program, free_port};
+
+/// A proxy under measurement: one program, or two in a row.
+pub struct Contestant {
+    /// Its name in the tables.
+    pub name: &'static str,
+    /// How many proxies a request passes.
+    pub depth: usize,
+    /// Outermost last.
+    pub programs: Vec<Program>,
+}
+
+impl Contestant {
+    /// Ours, not a rival.
+    pub fn is_ours(&self) -> bool {
+        self.name.starts_with("edge")
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.programs.last().expect("a program").address
+    }
+}
+
+/// Where requests end up.
+pub struct Upstreams {
+    /// nginx with two files, `/1k` and `/1m`.
+    pub files: Program,
+    /// WebSocket-like ends of tunnels, below `/ws`.
+    pub tunnels: Program,
+}
+
+const COMMON: &str = "worker_processes 2; worker_rlimit_nofile 16384; daemon off; user root; error_log stderr crit;\n\
+                      events { worker_connections 16000; }\n";
+
+/// A program that is ended by the kernel when this one is killed.
+fn mortal(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", program]);
+    command
+}
+
+fn nginx(directory: &Path, name: &str, http: &str) -> Program {
+    let port = free_port();
+    let prefix = directory.join(name);
+    fs::create_dir_all(&prefix).expect("a directory");
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {}/{kind};\n", prefix.display()))
+        .concat();
+    let http = http.replace("@PORT@", &port.to_string());
+    let text = format!(
+        "pid {}/pid;\n{COMMON}http {{ access_log off; keepalive_requests 1000000000; tcp_nodelay on;\n{temporary}{http}\n}}\n",
+        prefix.display()
+    );
+    let file = prefix.join("nginx.conf");
+    fs::write(&file, text).expect("a file");
+    Program::on_port(mortal("nginx").arg("-p").arg(&prefix).arg("-c").arg(&file), port)
+}
+
+/// Starts the upstreams.
+pub fn upstreams(directory: &Path) -> Upstreams {
+    let root = directory.join("files");
+    fs::create_dir_all(&root).expect("a directory");
+    fs::write(root.join("1k"), vec![b'x'; 1 << 10]).expect("a file");
+    fs::write(root.join("1m"), vec![b'x'; 1 << 20]).expect("a file");
+    let http = format!(
+        "sendfile on; tcp_nopush on; open_file_cache max=10;\nserver {{ listen 127.0.0.1:@PORT@; root {}; }}",
+        root.display()
+    );
+    Upstreams { files: nginx(directory, "upstream", &http), tunnels: Program::ourselves(&["serve-tunnels"]) }
+}
+
+/// Files' and tunnels' address: upstreams, or the next proxy twice.
+type Targets = (SocketAddr, SocketAddr);
+
+fn nginx_proxy(directory: &Path, name: &str, (files, tunnels): Targets, buffers: &str) -> Program {
+    let http = format!(
+        "{buffers}\nupstream files {{ server {files}; keepalive 256; }}\nupstream tunnels {{ server {tunnels}; }}\n\
+         server {{ listen 127.0.0.1:@PORT@; proxy_http_version 1.1; proxy_set_header X-Forwarded-For $remote_addr;\n\
+         location / {{ proxy_set_header Connection \"\"; proxy_pass http://files; }}\n\
+         location /ws {{ proxy_set_header Connection upgrade; proxy_set_header Upgrade $http_upgrade; \
+         proxy_read_timeout 1h; proxy_pass http://tunnels; }} }}"
+    );
+    nginx(directory, name, &http)
+}
+
+fn haproxy(directory: &Path, name: &str, (files, tunnels): Targets, buffer: &str) -> Program {
+    let port = free_port();
+    let text = format!(
+        "global\n nbthread 2\n maxconn 7000\n {buffer}\ndefaults\n mode http\n option forwardfor\n timeout connect 5s\n \
+         timeout client 60s\n timeout server 60s\n timeout tunnel 1h\nfrontend front\n bind 127.0.0.1:{port}\n \
+         acl ws path_beg /ws\n use_backend tunnels if ws\n default_backend files\nbackend files\n http-reuse always\n \
+         server a {files}\nbackend tunnels\n server a {tunnels}\n"
+    );
+    let file = directory.join(format!("{name}.cfg"));
+    fs::write(&file, text).expect("a file");
+    Program::on_port(mortal("haproxy").arg("-q").arg("-db").arg("-f").arg(&file), port)
+}
+
+/// An edge in a process of its own.
+fn edge((files, tunnels): Targets) -> Program {
+    Program::ourselves(&["serve-edge", &files.to_string(), &tunnels.to_string()])
+}
+
+/// Starts all of them. Ours comes first.
+pub fn contestants(directory: &Path, to: &Upstreams) -> Vec<Contestant> {
+    let once = (to.files.address, to.tunnels.address);
+    let large = "proxy_buffer_size 64k; proxy_buffers 8 64k; proxy_busy_buffers_size 128k;";
+    let nginx = |name: &str, targets| nginx_proxy(directory, name, targets, "");
+    let haproxy_64k = |name: &str, targets| haproxy(directory, name, targets, "tune.bufsize 65536");
+    let one = |name, program| Contestant { name, depth: 1, programs: vec![program] };
+    let two = |name, inner: Program, outer: &dyn Fn(Targets) -> Program| {
+        let outer = outer((inner.address, inner.address));
+        Contestant { name, depth: 2, programs: vec![inner, outer] }
+    };
+    vec![
+        one("edge", edge(once)),
+        one("nginx", nginx("nginx", once)),
+        one("nginx 64K", nginx_proxy(directory, "nginx64", once, large)),
+        one("haproxy", haproxy(directory, "haproxy", once, "")),
+        one("haproxy 64K", haproxy_64k("haproxy64", once)),
+        two("edge twice", edge(once), &edge),
+        two("nginx twice", nginx("inner", once), &|targets| nginx("outer", targets)),
+        two("haproxy 64K twice", haproxy_64k("in", once), &|targets| haproxy_64k("out", targets)),
+    ]
+}

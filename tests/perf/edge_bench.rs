@@ -1,0 +1,68 @@
+//! The edge against nginx and haproxy: `tests/perf/edge [--quick]`.
+//!
+//! Everything runs on loopback with generated configurations in a temporary directory; only what was started here is
+//! ended. Each figure is a median over interleaved rounds, with the least and the greatest; ratios are made round by
+//! round. "edge twice" is what a session through the controller passes.
+
+mod children;
+mod contestants;
+mod figures;
+mod requests;
+mod serve;
+mod tunnels;
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use children::Scratch;
+use contestants::{contestants, upstreams};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["serve-edge", files, tunnels] => serve::edge(files, tunnels),
+        ["serve-tunnels"] => serve::tunnels(),
+        // Cargo says --bench; `cargo test --all-targets` does not, and must not start this.
+        _ if words.contains(&"--bench") => measure(words.contains(&"--quick")),
+        _ => println!("run tests/perf/edge"),
+    }
+}
+
+fn measure(quick: bool) {
+    let (rounds, seconds, counts) = if quick { (3, 1, &[1000, 5000][..]) } else { (7, 2, &[1000, 5000][..]) };
+    let run = Duration::from_secs(seconds);
+    print_machine();
+    let scratch = Scratch::new();
+    let upstreams = upstreams(&scratch.0);
+    let all = contestants(&scratch.0, &upstreams);
+    requests::measure(&all, rounds, run);
+    tunnels::measure(&all, &upstreams, rounds, run / 2);
+    drop(all);
+    let fresh = contestants(&scratch.0, &upstreams);
+    tunnels::measure_idle(&fresh, counts);
+    println!("\nload average at the end: {}", read("/proc/loadavg").trim());
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+/// First line of what a program says about its version.
+fn version(program: &str) -> String {
+    let output = Command::new(program).arg("-v").output();
+    let text = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+    String::from_utf8_lossy(&text).lines().next().unwrap_or("missing").to_owned()
+}
+
+fn print_machine() {
+    let cpu = read("/proc/cpuinfo");
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("?");
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    println!("{cores} cores{model}, Linux {}", read("/proc/sys/kernel/osrelease").trim());
+    println!("load average before: {}", read("/proc/loadavg").trim());
+    for program in ["nginx", "haproxy", "wrk"] {
+        println!("{}", version(program));
+    }
+}

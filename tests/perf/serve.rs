@@ -1,0 +1,119 @@
+//! What this program is when it starts itself again: an edge, or the far end of tunnels. Both end with their parent.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hydraneckwebrtc::config::settings::{Role, Settings};
+use hydraneckwebrtc::edge::router::{Decision, Forward, Request, Router, TunnelWatch, Upstream};
+use hydraneckwebrtc::edge::{Edge, EdgeConfig};
+
+/// Between two bursts of a paced tunnel.
+pub const TICK: Duration = Duration::from_millis(10);
+/// One burst: 20 Mbit/s.
+pub const BURST: usize = 25_000;
+
+struct Routes {
+    files: SocketAddr,
+    tunnels: SocketAddr,
+}
+
+struct Uncounted;
+
+impl TunnelWatch for Uncounted {
+    fn opened(&self) {}
+    fn closed(&self) {}
+}
+
+impl Router for Routes {
+    fn route(&self, request: &Request<'_>) -> Decision {
+        let is_tunnel = request.path.starts_with("/ws");
+        Decision::Forward(Forward {
+            upstream: Upstream::Tcp(if is_tunnel { self.tunnels } else { self.files }),
+            body_limit: 64 << 20,
+            inject: None,
+            user: None,
+            tunnels: is_tunnel.then(|| Arc::new(Uncounted) as Arc<dyn TunnelWatch>),
+            unavailable: None,
+        })
+    }
+}
+
+fn listen() -> TcpListener {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    println!("{}", listener.local_addr().expect("an address"));
+    listener
+}
+
+fn until_parent_ends() {
+    // The other end of our input closes with it.
+    let _ = std::io::stdin().read(&mut [0; 1]);
+}
+
+/// An edge with the product's defaults, but for endless keep-alive, as the others have it.
+pub fn edge(files: &str, tunnels: &str) {
+    let address = |text: &str| text.parse().expect("an address");
+    let mut settings = Settings::defaults(Role::Worker).edge;
+    settings.requests_per_connection = u32::MAX;
+    let routes = Routes { files: address(files), tunnels: address(tunnels) };
+    let config = EdgeConfig { settings, trusted_proxies: Vec::new(), pulse: None };
+    let edge = Edge::start(config, listen(), Arc::new(routes)).expect("an edge");
+    until_parent_ends();
+    edge.stop();
+    edge.join(Duration::from_secs(5));
+}
+
+/// The far end: switches protocols, then does what the path says.
+pub fn tunnels() {
+    let listener = listen();
+    std::thread::spawn(move || {
+        // Idle tunnels need no thread.
+        let mut idle = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            let Some(path) = switch(&mut stream) else { continue };
+            match path.as_str() {
+                "/ws/echo" => drop(std::thread::spawn(move || echo(stream))),
+                "/ws/paced" => drop(std::thread::spawn(move || paced(stream))),
+                "/ws/flood" => drop(std::thread::spawn(move || flood(stream))),
+                _ => idle.push(stream),
+            }
+        }
+    });
+    until_parent_ends();
+}
+
+fn switch(stream: &mut TcpStream) -> Option<String> {
+    stream.set_nodelay(true).ok()?;
+    let (mut head, mut byte) = (Vec::new(), [0; 1]);
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).ok()?;
+        head.push(byte[0]);
+    }
+    let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    stream.write_all(answer.as_bytes()).ok()?;
+    String::from_utf8_lossy(&head).split(' ').nth(1).map(str::to_owned)
+}
+
+fn echo(mut stream: TcpStream) {
+    let mut part = [0; 4096];
+    while let Ok(n @ 1..) = stream.read(&mut part) {
+        if stream.write_all(&part[..n]).is_err() {
+            return;
+        }
+    }
+}
+
+fn paced(mut stream: TcpStream) {
+    let burst = vec![b'x'; BURST];
+    let mut next = Instant::now();
+    while stream.write_all(&burst).is_ok() {
+        next += TICK;
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+}
+
+fn flood(mut stream: TcpStream) {
+    let part = vec![b'x'; 256 * 1024];
+    while stream.write_all(&part).is_ok() {}
+}

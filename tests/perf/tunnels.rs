@@ -1,0 +1,152 @@
+//! WebSocket tunnels: added round trip, fifty streams, one tunnel as fast as it goes, memory of idle ones.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+
+use crate::children::Program;
+use crate::contestants::{Contestant, Upstreams};
+use crate::figures::Figure;
+
+/// Bytes of a message that goes round.
+const MESSAGE: usize = 125;
+/// Streams at once, of 20 Mbit/s each.
+const STREAMS: usize = 50;
+/// Source addresses that idle tunnels are spread over.
+const SOURCES: usize = 200;
+
+/// Opens a tunnel to what `path` names, from one of many addresses.
+fn open(to: SocketAddr, path: &str, number: usize) -> TcpStream {
+    let fd = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    let source = Ipv4Addr::new(127, 0, 1, (number % SOURCES) as u8 + 1);
+    bind(&fd, &SocketAddr::from((source, 0))).expect("an address");
+    connect(&fd, &to).unwrap_or_else(|error| panic!("tunnel {number} to {to}: {error}"));
+    let mut stream = TcpStream::from(fd);
+    stream.set_nodelay(true).expect("a live socket");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a live socket");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: front\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).expect("sent");
+    let (mut head, mut byte) = (Vec::new(), [0; 1]);
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap_or_else(|error| panic!("tunnel {number} to {to}: {error}"));
+        head.push(byte[0]);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+    stream
+}
+
+/// Median time of a round trip, in microseconds.
+fn round_trip(to: SocketAddr, run: Duration) -> f64 {
+    let mut stream = open(to, "/ws/echo", 0);
+    let (mut message, mut times) = ([7; MESSAGE], Vec::new());
+    let end = Instant::now() + run;
+    while Instant::now() < end {
+        let begun = Instant::now();
+        stream.write_all(&message).expect("sent");
+        stream.read_exact(&mut message).expect("echoed");
+        times.push(begun.elapsed().as_secs_f64() * 1e6);
+    }
+    Figure::of(&times).median
+}
+
+/// MB/s of one tunnel, from upstream to client.
+fn throughput(to: SocketAddr, run: Duration) -> f64 {
+    let mut stream = open(to, "/ws/flood", 0);
+    let mut part = vec![0; 256 * 1024];
+    let (begun, mut bytes) = (Instant::now(), 0);
+    while begun.elapsed() < run {
+        bytes += stream.read(&mut part).expect("bytes");
+    }
+    bytes as f64 / begun.elapsed().as_secs_f64() / 1e6
+}
+
+fn cpu(programs: &[Program]) -> Duration {
+    programs.iter().map(Program::cpu).sum()
+}
+
+/// Per cent of a core per Gbit/s with fifty streams, and the Gbit/s that came through.
+fn streams(contestant: &Contestant, run: Duration) -> (f64, f64) {
+    let tunnels: Vec<TcpStream> =
+        (0..STREAMS).map(|number| open(contestant.address(), "/ws/paced", number)).collect();
+    let (begun, before) = (Instant::now(), cpu(&contestant.programs));
+    let readers: Vec<_> = tunnels
+        .into_iter()
+        .map(|mut stream| {
+            std::thread::spawn(move || {
+                let (mut part, mut bytes) = (vec![0; 64 * 1024], 0);
+                while begun.elapsed() < run {
+                    bytes += stream.read(&mut part).expect("bytes");
+                }
+                bytes
+            })
+        })
+        .collect();
+    let bytes: usize = readers.into_iter().map(|reader| reader.join().expect("read")).sum();
+    let (seconds, used) = (begun.elapsed().as_secs_f64(), (cpu(&contestant.programs) - before).as_secs_f64());
+    let gigabits = bytes as f64 * 8.0 / 1e9 / seconds;
+    (used / seconds * 100.0 / gigabits, gigabits)
+}
+
+#[derive(Default)]
+struct Row {
+    added: Vec<f64>,
+    load: Vec<f64>,
+    gigabits: Vec<f64>,
+    speed: Vec<f64>,
+}
+
+/// Measures and prints everything about tunnels.
+pub fn measure(contestants: &[Contestant], upstreams: &Upstreams, rounds: usize, run: Duration) {
+    let mut rows: Vec<Row> = contestants.iter().map(|_| Row::default()).collect();
+    for round in 0..rounds {
+        let direct = round_trip(upstreams.tunnels.address, run);
+        for offset in 0..contestants.len() {
+            let at = (round + offset) % contestants.len();
+            let (contestant, row) = (&contestants[at], &mut rows[at]);
+            row.added.push(round_trip(contestant.address(), run) - direct);
+            let (load, gigabits) = streams(contestant, run);
+            row.load.push(load);
+            row.gigabits.push(gigabits);
+            row.speed.push(throughput(contestant.address(), run));
+        }
+    }
+    println!("\nTunnels");
+    println!(
+        "{:<18} {:>20} {:>24} {:>8} {:>22}",
+        "", "added round trip us", "50x20M: %core/Gbit/s", "Gbit/s", "one tunnel MB/s"
+    );
+    for (contestant, row) in contestants.iter().zip(&rows) {
+        println!(
+            "{:<18} {:>20} {:>24} {:>8.2} {:>22}",
+            contestant.name,
+            Figure::of(&row.added).show(0),
+            Figure::of(&row.load).show(1),
+            Figure::of(&row.gigabits).median,
+            Figure::of(&row.speed).show(0),
+        );
+    }
+}
+
+/// Measures and prints the memory of idle tunnels; on fresh programs, since memory is not given back.
+pub fn measure_idle(contestants: &[Contestant], counts: &[usize]) {
+    println!("\nIdle tunnels: resident KiB each, threads");
+    for contestant in contestants {
+        print!("{:<18}", contestant.name);
+        let resident = || contestant.programs.iter().map(Program::resident).sum::<u64>();
+        let (before, mut tunnels) = (resident(), Vec::new());
+        for &count in counts {
+            while tunnels.len() < count {
+                tunnels.push(open(contestant.address(), "/ws/idle", tunnels.len()));
+            }
+            let each = resident().saturating_sub(before) as f64 / count as f64 / 1024.0;
+            let threads: usize = contestant.programs.iter().map(Program::threads).sum();
+            print!(" {count:>8}: {each:>6.2} KiB, {threads} threads");
+        }
+        println!();
+    }
+}
