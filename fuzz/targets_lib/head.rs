@@ -112,6 +112,7 @@ fn request(mode: u8, bytes: &[u8]) {
         host: (mode & OWN_HOST != 0).then_some("127.0.0.1:1"),
         peer: IpAddr::from([192, 0, 2, 9]),
         trusted: mode & TRUSTED != 0,
+        scheme: "http",
         pseudonym: "us",
         user: Some("u1"),
         whole_page: mode & WHOLE_PAGE != 0,
@@ -154,8 +155,9 @@ fn reply(mode: u8, bytes: &[u8]) {
     let mut table = field_table();
     let Ok(head) = parse_reply(&bytes[..len], &mut table, to_head) else { return };
     let version = if mode & 4 == 0 { Version::Http11 } else { Version::Http10 };
-    let injected = (mode & 8 != 0 && head.takes_injection()).then_some("v1");
-    let body = client_framing(&head, version, injected.map_or(0, |_| 100));
+    let injected = (mode & 8 != 0 && head.takes_injection(to_head)).then_some("v1");
+    let added = injected.map_or(0, |_| 100);
+    let body = client_framing(&head, version, added);
     let mut out = Vec::new();
     if head.status == 101 {
         write_switching(&mut out, &head);
@@ -163,12 +165,12 @@ fn reply(mode: u8, bytes: &[u8]) {
         return assert_framing(&fields(&out), BodyLength::None);
     }
     let keep_alive = mode & 16 != 0 && body != BodyLength::UntilClose;
-    write_reply(&mut out, &head, &Downward { version, body, keep_alive, injected });
+    write_reply(&mut out, &head, &Downward { version, body, keep_alive, injected, added });
     assert_clean(&out);
-    same_reply(&head, &out, body, to_head);
+    same_reply(&head, &out, body, added, to_head);
 }
 
-fn same_reply(head: &ReplyHead<'_, '_>, out: &[u8], body: BodyLength, to_head: ToHead) {
+fn same_reply(head: &ReplyHead<'_, '_>, out: &[u8], body: BodyLength, added: usize, to_head: ToHead) {
     let mut table = field_table();
     let again = parse_reply(out, &mut table, to_head)
         .unwrap_or_else(|error| panic!("{error} for {:?}", String::from_utf8_lossy(out)));
@@ -178,7 +180,7 @@ fn same_reply(head: &ReplyHead<'_, '_>, out: &[u8], body: BodyLength, to_head: T
     match head.declared_length {
         // HEAD and 304 may tell the length of what is not sent.
         Some(length) if body == BodyLength::None && !bodiless => {
-            assert_framing(&all, BodyLength::Length(length))
+            assert_framing(&all, BodyLength::Length(length.saturating_add(added as u64)))
         }
         _ => assert_framing(&all, body),
     }

@@ -57,7 +57,7 @@ pub fn edge(files: &str, tunnels: &str) {
     let mut settings = Settings::defaults(Role::Worker).edge;
     settings.requests_per_connection = u32::MAX;
     let routes = Routes { files: address(files), tunnels: address(tunnels) };
-    let config = EdgeConfig { settings, trusted_proxies: Vec::new(), pulse: None };
+    let config = EdgeConfig { settings, tls: Default::default(), trusted_proxies: Vec::new(), pulse: None };
     let edge = Edge::start(config, listen(), Arc::new(routes)).expect("an edge");
     until_parent_ends();
     edge.stop();

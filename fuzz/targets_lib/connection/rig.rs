@@ -118,7 +118,8 @@ impl Rig {
         settings.max_uri_bytes = URI_BYTES;
         settings.max_header_fields = FIELDS;
         let routes = Routes { tcp: tcp.local_addr().expect("an address"), unix: path.into() };
-        let config = EdgeConfig { settings, trusted_proxies: Vec::new(), pulse: None };
+        let config =
+            EdgeConfig { settings, tls: Default::default(), trusted_proxies: Vec::new(), pulse: None };
         let edge = LoopByHand::new(config, Arc::new(routes)).expect("a loop");
         Rig {
             edge,
