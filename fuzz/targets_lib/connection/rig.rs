@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -91,6 +91,7 @@ pub struct Rig {
     unix: UnixListener,
     peers: Vec<Peer>,
     front: TcpListener,
+    directory: PathBuf,
     client: Option<Box<dyn Stream>>,
     style: Style,
     outcome: Outcome,
@@ -128,6 +129,7 @@ impl Rig {
             unix,
             peers: Vec::new(),
             front,
+            directory,
             client: None,
             style: Style::Length,
             outcome: Outcome::default(),
@@ -270,6 +272,12 @@ impl Rig {
         self.outcome.closed = end != End::None;
         self.outcome.aborted = end == End::Abort;
         any
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 
