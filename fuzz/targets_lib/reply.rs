@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use super::connection::model::Outcome;
 use super::connection::rig::Rig;
 use super::connection::upstream::Style;
 use super::reference::{Chunked, chunked};
@@ -46,8 +47,11 @@ fn request(mode: u8) -> String {
 }
 
 /// Reads what the client got.
-fn read(mode: u8, output: &[u8], closed: bool) -> Got {
-    let (mut heads, mut rest) = (Vec::new(), output);
+fn read(mode: u8, outcome: &Outcome) -> Got {
+    let (mut heads, mut rest, closed) = (Vec::new(), &outcome.output[..], outcome.closed);
+    if outcome.aborted {
+        return Got::CutOff;
+    }
     loop {
         let Some(end) = rest.windows(4).position(|four| four == b"\r\n\r\n") else {
             return if closed { Got::CutOff } else { Got::Waiting };
@@ -100,20 +104,25 @@ fn body(mode: u8, status: u16, mut heads: Vec<String>, rest: &[u8], closed: bool
 }
 
 fn play(rig: &mut Rig, mode: u8, pieces: &[&[u8]]) -> Got {
-    rig.open(Style::Silent);
+    // Where only a close ends a reply, only an abort says that it is not complete.
+    if mode & OLD_CLIENT != 0 {
+        rig.open_tcp(Style::Silent)
+    } else {
+        rig.open(Style::Silent)
+    };
     rig.send(request(mode).as_bytes());
     pieces.iter().for_each(|piece| rig.reply(piece));
     if mode & CLOSES != 0 {
         rig.end_reply();
     }
-    let mut got = read(mode, &rig.outcome().output, rig.outcome().closed);
+    let mut got = read(mode, rig.outcome());
     for _ in 0..PATIENCE {
         if got != Got::Waiting || mode & CLOSES == 0 {
             break;
         }
         std::thread::sleep(PAUSE);
         rig.pump();
-        got = read(mode, &rig.outcome().output, rig.outcome().closed);
+        got = read(mode, rig.outcome());
     }
     assert!(mode & CLOSES == 0 || got != Got::Waiting, "the upstream is gone and the client still waits");
     rig.close();

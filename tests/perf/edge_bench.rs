@@ -1,4 +1,4 @@
-//! The edge against nginx and haproxy: `tests/perf/edge [--quick]`.
+//! The edge against nginx and haproxy: `tests/perf/edge [--quick] [--requests | --tunnels]`.
 //!
 //! Everything runs on loopback with generated configurations in a temporary directory; only what was started here is
 //! ended. Each figure is a median over interleaved rounds, with the least and the greatest; ratios are made round by
@@ -18,6 +18,9 @@ use std::time::Duration;
 use children::Scratch;
 use contestants::{contestants, upstreams};
 
+/// Idle tunnels whose memory is measured.
+const IDLE: [usize; 2] = [1000, 5000];
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -25,23 +28,28 @@ fn main() {
         ["serve-edge", files, tunnels] => serve::edge(files, tunnels),
         ["serve-tunnels"] => serve::tunnels(),
         // Cargo says --bench; `cargo test --all-targets` does not, and must not start this.
-        _ if words.contains(&"--bench") => measure(words.contains(&"--quick")),
+        _ if words.contains(&"--bench") => measure(&words),
         _ => println!("run tests/perf/edge"),
     }
 }
 
-fn measure(quick: bool) {
-    let (rounds, seconds, counts) = if quick { (3, 1, &[1000, 5000][..]) } else { (7, 2, &[1000, 5000][..]) };
+fn measure(words: &[&str]) {
+    let quick = words.contains(&"--quick");
+    let (rounds, seconds) = if quick { (3, 1) } else { (7, 2) };
     let run = Duration::from_secs(seconds);
     print_machine();
     let scratch = Scratch::new();
     let upstreams = upstreams(&scratch.0);
     let all = contestants(&scratch.0, &upstreams);
-    requests::measure(&all, rounds, run);
-    tunnels::measure(&all, &upstreams, rounds, run / 2);
-    drop(all);
-    let fresh = contestants(&scratch.0, &upstreams);
-    tunnels::measure_idle(&fresh, counts);
+    if !words.contains(&"--tunnels") {
+        requests::measure(&all, rounds, run);
+    }
+    if !words.contains(&"--requests") {
+        tunnels::measure(&all, &upstreams, rounds, run / 2);
+        drop(all);
+        // Memory on fresh programs, since it is not given back.
+        tunnels::measure_idle(&contestants(&scratch.0, &upstreams), &IDLE);
+    }
     println!("\nload average at the end: {}", read("/proc/loadavg").trim());
 }
 

@@ -1,6 +1,6 @@
 //! What this program is when it starts itself again: an edge, or the far end of tunnels. Both end with their parent.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -76,11 +76,23 @@ pub fn tunnels() {
                 "/ws/echo" => drop(std::thread::spawn(move || echo(stream))),
                 "/ws/paced" => drop(std::thread::spawn(move || paced(stream))),
                 "/ws/flood" => drop(std::thread::spawn(move || flood(stream))),
-                _ => idle.push(stream),
+                _ => keep_idle(&mut idle, stream),
             }
         }
     });
     until_parent_ends();
+}
+
+/// Keeps a tunnel that says nothing, and now and then lets go of those whose other end is gone.
+fn keep_idle(idle: &mut Vec<TcpStream>, stream: TcpStream) {
+    if idle.len() % 500 == 499 {
+        idle.retain(
+            |each| matches!(each.peek(&mut [0; 1]), Err(error) if error.kind() == ErrorKind::WouldBlock),
+        );
+    }
+    if stream.set_nonblocking(true).is_ok() {
+        idle.push(stream);
+    }
 }
 
 fn switch(stream: &mut TcpStream) -> Option<String> {
@@ -90,7 +102,9 @@ fn switch(stream: &mut TcpStream) -> Option<String> {
         stream.read_exact(&mut byte).ok()?;
         head.push(byte[0]);
     }
-    let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    // haproxy checks the answer to the one key that our clients send.
+    let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                  Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     stream.write_all(answer.as_bytes()).ok()?;
     String::from_utf8_lossy(&head).split(' ').nth(1).map(str::to_owned)
 }

@@ -94,7 +94,7 @@ fn streams(contestant: &Contestant, run: Duration) -> (f64, f64) {
 
 #[derive(Default)]
 struct Row {
-    added: Vec<f64>,
+    round_trip: Vec<f64>,
     load: Vec<f64>,
     gigabits: Vec<f64>,
     speed: Vec<f64>,
@@ -103,28 +103,31 @@ struct Row {
 /// Measures and prints everything about tunnels.
 pub fn measure(contestants: &[Contestant], upstreams: &Upstreams, rounds: usize, run: Duration) {
     let mut rows: Vec<Row> = contestants.iter().map(|_| Row::default()).collect();
+    let mut direct = Vec::new();
     for round in 0..rounds {
-        let direct = round_trip(upstreams.tunnels.address, run);
+        direct.push(round_trip(upstreams.tunnels.address, run));
         for offset in 0..contestants.len() {
             let at = (round + offset) % contestants.len();
             let (contestant, row) = (&contestants[at], &mut rows[at]);
-            row.added.push(round_trip(contestant.address(), run) - direct);
+            row.round_trip.push(round_trip(contestant.address(), run));
             let (load, gigabits) = streams(contestant, run);
             row.load.push(load);
             row.gigabits.push(gigabits);
             row.speed.push(throughput(contestant.address(), run));
         }
     }
-    println!("\nTunnels");
+    let direct = Figure::of(&direct);
+    println!("\nTunnels (round trip without a proxy: {} us)", direct.show(0));
     println!(
-        "{:<18} {:>20} {:>24} {:>8} {:>22}",
-        "", "added round trip us", "50x20M: %core/Gbit/s", "Gbit/s", "one tunnel MB/s"
+        "{:<18} {:>16} {:>8} {:>24} {:>8} {:>22}",
+        "", "round trip us", "added", "50x20M: %core/Gbit/s", "Gbit/s", "one tunnel MB/s"
     );
     for (contestant, row) in contestants.iter().zip(&rows) {
         println!(
-            "{:<18} {:>20} {:>24} {:>8.2} {:>22}",
+            "{:<18} {:>16} {:>8.0} {:>24} {:>8.2} {:>22}",
             contestant.name,
-            Figure::of(&row.added).show(0),
+            Figure::of(&row.round_trip).show(0),
+            Figure::of(&row.round_trip).median - direct.median,
             Figure::of(&row.load).show(1),
             Figure::of(&row.gigabits).median,
             Figure::of(&row.speed).show(0),

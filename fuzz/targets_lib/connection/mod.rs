@@ -7,7 +7,7 @@
 //!         └─ rig: edge, in pieces ─► upstreams ──► outcome ──┘
 //! ```
 
-mod model;
+pub mod model;
 pub mod rig;
 pub mod upstream;
 

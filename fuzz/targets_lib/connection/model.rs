@@ -14,6 +14,8 @@ pub struct Outcome {
     pub output: Vec<u8>,
     /// The client's connection was ended.
     pub closed: bool,
+    /// With RST; seen over TCP only.
+    pub aborted: bool,
 }
 
 /// An answer that the client must get.

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -90,7 +90,9 @@ pub struct Rig {
     tcp: TcpListener,
     unix: UnixListener,
     peers: Vec<Peer>,
-    client: Option<UnixStream>,
+    front: TcpListener,
+    directory: PathBuf,
+    client: Option<Box<dyn Stream>>,
     style: Style,
     outcome: Outcome,
 }
@@ -102,6 +104,7 @@ impl Rig {
         signal_hook::flag::register(signal_hook::consts::SIGPIPE, Arc::new(AtomicBool::new(false)))
             .expect("a handler");
         let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let front = TcpListener::bind("127.0.0.1:0").expect("a port");
         tcp.set_nonblocking(true).expect("non-blocking");
         let directory = std::env::temp_dir().join(format!(
             "hydra-fuzz-{}-{:?}",
@@ -126,6 +129,8 @@ impl Rig {
             tcp,
             unix,
             peers: Vec::new(),
+            front,
+            directory,
             client: None,
             style: Style::Length,
             outcome: Outcome::default(),
@@ -137,7 +142,20 @@ impl Rig {
         let (client, edge) = UnixStream::pair().expect("a pair");
         client.set_nonblocking(true).expect("non-blocking");
         edge.set_nonblocking(true).expect("non-blocking");
-        self.edge.adopt(OwnedFd::from(edge), IpAddr::V4(Ipv4Addr::LOCALHOST));
+        self.begin(Box::new(client), OwnedFd::from(edge), style);
+    }
+
+    /// A new client over TCP: slower, but an abort can be told from an end.
+    pub fn open_tcp(&mut self, style: Style) {
+        let client = TcpStream::connect(self.front.local_addr().expect("an address")).expect("connected");
+        let (edge, _) = self.front.accept().expect("accepted");
+        client.set_nonblocking(true).expect("non-blocking");
+        edge.set_nonblocking(true).expect("non-blocking");
+        self.begin(Box::new(client), OwnedFd::from(edge), style);
+    }
+
+    fn begin(&mut self, client: Box<dyn Stream>, edge: OwnedFd, style: Style) {
+        self.edge.adopt(edge, IpAddr::V4(Ipv4Addr::LOCALHOST));
         (self.client, self.style, self.outcome) = (Some(client), style, Outcome::default());
         self.pump();
     }
@@ -221,7 +239,11 @@ impl Rig {
     fn serve(&mut self) -> bool {
         let mut any = false;
         for peer in &mut self.peers {
-            any |= read_all(&mut *peer.stream, &mut peer.input, &mut peer.gone);
+            if !peer.gone {
+                let got = read_all(&mut *peer.stream, &mut peer.input);
+                peer.gone = got.end != End::None;
+                any |= got.any;
+            }
             while !peer.tunnel
                 && let Some((seen, taken)) = upstream::request(&peer.input)
             {
@@ -244,22 +266,46 @@ impl Rig {
 
     fn receive(&mut self) -> bool {
         let Some(client) = &mut self.client else { return false };
-        !self.outcome.closed && read_all(client, &mut self.outcome.output, &mut self.outcome.closed)
+        if self.outcome.closed {
+            return false;
+        }
+        let Reading { any, end } = read_all(&mut **client, &mut self.outcome.output);
+        self.outcome.closed = end != End::None;
+        self.outcome.aborted = end == End::Abort;
+        any
     }
 }
 
-/// Reads what is there; `true`: something was, be it the end.
-fn read_all(stream: &mut (impl Read + ?Sized), into: &mut Vec<u8>, ended: &mut bool) -> bool {
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    None,
+    Finish,
+    Abort,
+}
+
+/// Whether there was something, be it the end.
+struct Reading {
+    any: bool,
+    end: End,
+}
+
+/// Reads what is there.
+fn read_all(stream: &mut (impl Read + ?Sized), into: &mut Vec<u8>) -> Reading {
     let mut any = false;
     let mut part = [0; 16 * 1024];
-    while !*ended {
+    loop {
         match stream.read(&mut part) {
-            Ok(0) => *ended = true,
+            Ok(0) => return Reading { any: true, end: End::Finish },
             Ok(n) => into.extend_from_slice(&part[..n]),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return any,
-            Err(_) => *ended = true,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Reading { any, end: End::None },
+            Err(_) => return Reading { any: true, end: End::Abort },
         }
         any = true;
     }
-    any
 }
