@@ -1,4 +1,4 @@
-//! TLS on the loops: settings of both directions, and the session that a [`super::socket::Socket`] may hold.
+//! TLS on the loops: settings of both directions, and the session that a socket may hold.
 //!
 //! Certificates come from a resolver, which whoever owns them feeds: files today (`front::certificates`).
 
