@@ -52,22 +52,10 @@ fn is_cross_site(call: &Call, outside: &[&str]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::routes::Operation;
-
-    fn call(headers: &[(&str, &str)]) -> Call {
-        Call {
-            operation: Operation::QuitSession,
-            id: String::new(),
-            query: String::new(),
-            headers: headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-            body: Vec::new(),
-            admin: false,
-        }
-    }
 
     #[test]
     fn a_form_of_another_site_is_refused() {
-        let form = call(&[("content-type", "application/x-www-form-urlencoded")]);
+        let form = Call::with_fields(&[("content-type", "application/x-www-form-urlencoded")]);
         assert_eq!(check_browser_post(&form, &[]).unwrap_err().status, 415);
         let json = ("Content-Type", "application/json; charset=utf-8");
         for bad in [
@@ -76,18 +64,19 @@ mod tests {
             ("Origin", "https://evil"),
             ("Origin", "null"),
         ] {
-            let call = call(&[json, ("Host", "neck.example"), bad]);
+            let call = Call::with_fields(&[json, ("Host", "neck.example"), bad]);
             let refused = check_browser_post(&call, &["https://outside.example"]);
             assert_eq!(refused.unwrap_err().status, 403, "{bad:?}");
         }
         for good in [("Sec-Fetch-Site", "same-origin"), ("Origin", "https://neck.example"), ("X-Nothing", "")]
         {
             assert!(
-                check_browser_post(&call(&[json, ("Host", "neck.example"), good]), &[]).is_ok(),
+                check_browser_post(&Call::with_fields(&[json, ("Host", "neck.example"), good]), &[]).is_ok(),
                 "{good:?}"
             );
         }
-        let through_controller = call(&[json, ("Host", "10.0.0.3"), ("Origin", "http://neck.example:8080")]);
+        let through_controller =
+            Call::with_fields(&[json, ("Host", "10.0.0.3"), ("Origin", "http://neck.example:8080")]);
         assert!(check_browser_post(&through_controller, &["http://neck.example:8080/"]).is_ok());
     }
 
@@ -99,7 +88,7 @@ mod tests {
             ("X-Forwarded-Host", "neck.example"),
             ("Origin", "https://neck.example"),
         ];
-        assert!(check_browser_post(&call(&headers), &[]).is_ok());
+        assert!(check_browser_post(&Call::with_fields(&headers), &[]).is_ok());
     }
 
     #[test]

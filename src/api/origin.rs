@@ -33,22 +33,10 @@ pub fn client(call: &Call, trusted: &[Network]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::routes::Operation;
-
-    fn call(headers: &[(&str, &str)]) -> Call {
-        Call {
-            operation: Operation::Health,
-            id: String::new(),
-            query: String::new(),
-            headers: headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-            body: Vec::new(),
-            admin: false,
-        }
-    }
 
     #[test]
     fn the_public_url_wins_over_what_the_call_says() {
-        let call = call(&[("X-Forwarded-Host", "inside:1"), ("X-Forwarded-Proto", "http")]);
+        let call = Call::with_fields(&[("X-Forwarded-Host", "inside:1"), ("X-Forwarded-Proto", "http")]);
         assert_eq!(base_url(&call, Some("https://neck.example/")), "https://neck.example");
         assert_eq!(base_url(&call, None), "http://inside:1");
     }
@@ -56,7 +44,8 @@ mod tests {
     #[test]
     fn a_trusted_proxy_is_not_the_client() {
         let proxy = Network { address: [10, 0, 0, 0].into(), prefix: 8 };
-        let call = call(&[("X-Forwarded-For", "6.6.6.6, 192.0.2.9"), ("X-Forwarded-For", "10.0.0.1")]);
+        let call =
+            Call::with_fields(&[("X-Forwarded-For", "6.6.6.6, 192.0.2.9"), ("X-Forwarded-For", "10.0.0.1")]);
         assert_eq!(client(&call, &[proxy]), Some([192, 0, 2, 9].into()));
         assert_eq!(client(&call, &[]), Some([10, 0, 0, 1].into()));
     }

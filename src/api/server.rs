@@ -61,6 +61,16 @@ impl Call {
     }
 }
 
+#[cfg(test)]
+impl Call {
+    /// A call with these fields and nothing else, for tests of what only looks at fields.
+    pub fn with_fields(fields: &[(&str, &str)]) -> Call {
+        let headers = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let (id, query, body) = (String::new(), String::new(), Vec::new());
+        Call { operation: Operation::Health, id, query, headers, body, admin: false }
+    }
+}
+
 /// Called by a thread each time it comes round, so that the watchdog sees it make progress.
 pub type Beat = Box<dyn Fn() + Send>;
 
