@@ -8,4 +8,5 @@ pub mod reply;
 pub mod routes;
 pub mod server;
 pub mod session_path;
+pub mod sessions;
 pub mod types;

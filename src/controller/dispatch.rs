@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::api::reply::{Answer, Responder};
 use crate::api::server::Beat;
+use crate::api::sessions;
 use crate::api::types::Created;
 use crate::config::live::Live;
 use crate::controller::fleet_thread::{Ask, Create};
@@ -161,7 +162,7 @@ impl Dispatcher {
         log::info!("[controller] session {} runs on worker {}", create.id, placed.worker);
         let created = Created {
             session_id: create.id.clone(),
-            stream_url: format!("{}/session/{}/", create.base_url, create.id.expose()),
+            stream_url: sessions::stream_url(&create.base_url, &create.id),
             worker_id: placed.worker.clone(),
             status: reply.body.get("status").and_then(Value::as_str).map(str::to_owned),
         };
@@ -205,7 +206,7 @@ impl Dispatcher {
     fn inspect(&self, id: &SessionId, url: &str, base_url: &str) -> Option<Answer> {
         let mut reply =
             self.client.inspect(url, id, INSPECT_TIMEOUT).ok().filter(|reply| reply.status == 200)?;
-        reply.body["stream_url"] = Value::String(format!("{base_url}/session/{}/", id.expose()));
+        reply.body["stream_url"] = Value::String(sessions::stream_url(base_url, id));
         Some(pass_on(reply))
     }
 }

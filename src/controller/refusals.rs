@@ -5,16 +5,14 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::api::reply::Answer;
+use crate::api::sessions;
 use crate::core::fleet::Refused;
 use crate::core::fleet::wire::BeatRefusal;
 
 /// A create that gets no worker.
 pub fn create(refused: &Refused) -> Answer {
     match refused {
-        Refused::AlreadyHasSession(holder) => {
-            let detail = "this body already has a session; delete that one first, or send \"replace\": true";
-            Answer::error_with(409, "body already has a session", detail, json!({"session_id": holder}))
-        }
+        Refused::AlreadyHasSession(holder) => sessions::body_taken(holder),
         // Only without the patience for another replacement.
         Refused::MustEnd { session_id, .. } => {
             let detail = "its session was ended for this one, and another took its place; try again";

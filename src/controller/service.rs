@@ -13,6 +13,7 @@ use crate::api::origin;
 use crate::api::reply::{Answer, Responder};
 use crate::api::routes::Operation;
 use crate::api::server::{Call, Service};
+use crate::api::sessions;
 use crate::api::types::{CreateRequest, SessionView};
 use crate::config::live::Live;
 use crate::config::settings::Role;
@@ -210,7 +211,7 @@ impl ControllerService {
                 Answer::error(503, "controller has just started", "sessions are not known yet; ask again")
                     .retry_after(left)
             }
-            None => Answer::error(404, "no such session", "it ended, or never existed"),
+            None => sessions::unknown(),
         }
     }
 }
@@ -266,7 +267,7 @@ fn view(session: &FleetSession, snapshot: &Snapshot, now: Moment, base_url: &str
         body_ip: session.body,
         status: session.status.name().into(),
         reason: session.reason.or(session.ending_as),
-        stream_url: format!("{base_url}/session/{}/", session.id.expose()),
+        stream_url: sessions::stream_url(base_url, &session.id),
         experience: session.experience.clone(),
         district: session.district.clone(),
         age_seconds: (session.age + since).as_secs(),

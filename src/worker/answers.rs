@@ -5,17 +5,13 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::api::reply::Answer;
+use crate::api::sessions;
 use crate::api::types::{Created, FailureView, SessionView};
 use crate::config::settings::Settings;
-use crate::core::ids::{SessionId, WorkerId};
+use crate::core::ids::WorkerId;
 use crate::core::session::Failure;
 use crate::core::time::Moment;
 use crate::worker::board::Card;
-
-/// What to open in a browser.
-pub fn stream_url(base: &str, id: &SessionId) -> String {
-    format!("{base}/session/{}/", id.expose())
-}
 
 /// The id under which this worker is known; settled at start.
 pub fn worker_id(settings: &Settings) -> WorkerId {
@@ -39,7 +35,7 @@ pub fn create_result(card: &Card, settings: &Settings, failure: Option<&Failure>
 pub fn created(card: &Card, settings: &Settings, status: Option<String>) -> Created {
     Created {
         session_id: card.id.clone(),
-        stream_url: stream_url(&card.base_url, &card.id),
+        stream_url: sessions::stream_url(&card.base_url, &card.id),
         worker_id: worker_id(settings),
         status,
     }
@@ -54,7 +50,7 @@ pub fn view(card: &Card, settings: &Settings, now: Moment, base_url: &str) -> Se
         body_ip: card.request.body,
         status: view.status.name().into(),
         reason: view.status.reason(),
-        stream_url: stream_url(base_url, &card.id),
+        stream_url: sessions::stream_url(base_url, &card.id),
         experience: card.request.experience.clone(),
         district: card.request.district.clone(),
         age_seconds: now.since(card.created).as_secs(),
@@ -63,17 +59,6 @@ pub fn view(card: &Card, settings: &Settings, now: Moment, base_url: &str) -> Se
         failure: view.failure.as_ref().map(FailureView::from),
         warnings: view.warnings,
     }
-}
-
-/// 404 for an id nobody knows.
-pub fn unknown_session() -> Answer {
-    Answer::error(404, "no such session", "it ended, or never existed")
-}
-
-/// 409 for a body that has a session.
-pub fn body_taken(holder: &SessionId) -> Answer {
-    let detail = "this body already has a session; delete that one first, or send \"replace\": true";
-    Answer::error_with(409, "body already has a session", detail, json!({"session_id": holder}))
 }
 
 /// 503 with a time to come back.

@@ -159,13 +159,13 @@ impl Card {
 
 impl TunnelWatch for Card {
     fn opened(&self) {
-        let now = self.tunnels.fetch_add(1, Ordering::AcqRel) + 1;
-        self.mailbox.send(Message::Connections(now));
+        self.tunnels.fetch_add(1, Ordering::AcqRel);
+        self.mailbox.send(Message::Connections);
     }
 
     fn closed(&self) {
-        let before = self.tunnels.fetch_sub(1, Ordering::AcqRel);
-        self.mailbox.send(Message::Connections(before.saturating_sub(1)));
+        self.tunnels.fetch_sub(1, Ordering::AcqRel);
+        self.mailbox.send(Message::Connections);
     }
 }
 

@@ -133,6 +133,8 @@ impl Pulse {
         // The number first, the sessions after: see `Stamp`.
         let stamp = self.stamps.begin();
         let settings = self.health.live.get();
+        let wireguard = self.health.wireguard.is_there();
+        let well = self.health.problems(wireguard).is_empty();
         let sessions = self.health.board.all().iter().map(|card| self.brief(card)).collect();
         Heartbeat {
             worker_id: answers::worker_id(&settings),
@@ -143,10 +145,10 @@ impl Pulse {
             tls: settings.tls.is_some(),
             version: env!("CARGO_PKG_VERSION").into(),
             max: u32::try_from(settings.sessions.max).unwrap_or(u32::MAX),
-            wireguard: self.health.wireguard.is_there(),
+            wireguard,
             draining: self.health.flags.drain_wished.load(Ordering::Acquire),
             stopping: self.health.flags.stopping.load(Ordering::Acquire),
-            status: if self.health.problems().is_empty() { WorkerStatus::Ok } else { WorkerStatus::Degraded },
+            status: if well { WorkerStatus::Ok } else { WorkerStatus::Degraded },
             interval_ms: u64::try_from(link.heartbeat_interval.as_millis()).unwrap_or(u64::MAX),
             sessions,
         }

@@ -16,8 +16,8 @@ pub type WhenOver = Box<dyn FnOnce() + Send>;
 
 /// What a supervisor can be told.
 pub enum Message {
-    /// This many tunnels are open now.
-    Connections(u32),
+    /// A tunnel opened or closed; its counter says how many are open.
+    Connections,
     /// End, and say when it is done.
     End(EndReason, Option<WhenOver>),
     /// The set-up thread of this attempt is done with its step.
@@ -27,7 +27,7 @@ pub enum Message {
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Message::Connections(count) => write!(f, "Connections({count})"),
+            Message::Connections => write!(f, "Connections"),
             Message::End(reason, _) => write!(f, "End({reason})"),
             Message::SetUp(attempt, result) => write!(f, "SetUp({attempt}, {result:?})"),
         }

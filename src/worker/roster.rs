@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::api::reply::{Answer, Responder};
 use crate::api::server::Beat;
+use crate::api::sessions;
 use crate::config::live::Live;
 use crate::config::settings::Settings;
 use crate::core::fleet::wire::MAX_SESSIONS_LISTED;
@@ -141,7 +142,7 @@ impl Roster {
         }
         if let Some(holder) = self.holder(asked.request.body) {
             if !asked.request.replace {
-                return responder.send(answers::body_taken(&holder.id));
+                return responder.send(sessions::body_taken(&holder.id));
             }
             holder.mailbox.send(Message::End(EndReason::Replaced, None));
             return self.replacing.push((holder.id.clone(), asked, responder));

@@ -11,6 +11,7 @@ use crate::api::overlay::{self, BrowserIceServer, OverlaySettings};
 use crate::api::reply::{Answer, Responder};
 use crate::api::routes::Operation;
 use crate::api::server::{Call, Service};
+use crate::api::sessions;
 use crate::api::types::CreateRequest;
 use crate::config::live::Live;
 use crate::config::settings::Role;
@@ -119,14 +120,14 @@ impl WorkerService {
         let base = origin::base_url(call, settings.server.public_url.as_deref());
         match self.card(call) {
             Some(card) => Answer::json(200, &answers::view(&card, &settings, self.clock.now(), &base)),
-            None => answers::unknown_session(),
+            None => sessions::unknown(),
         }
     }
 
     /// Answers when nothing of the session is left.
     fn delete(&self, call: &Call, responder: Responder) {
         let Some(card) = self.card(call).filter(|card| card.is_live()) else {
-            return responder.send(self.stamps.mark(answers::unknown_session()));
+            return responder.send(self.stamps.mark(sessions::unknown()));
         };
         let replaced = call.header(END_REASON_FIELD) == Some(EndReason::Replaced.code());
         let reason = if replaced { EndReason::Replaced } else { EndReason::Deleted };
@@ -138,7 +139,7 @@ impl WorkerService {
     /// The browser does not wait: the page is about to leave.
     fn quit(&self, call: &Call) -> Answer {
         let Some(card) = self.card(call).filter(|card| card.is_live()) else {
-            return answers::unknown_session();
+            return sessions::unknown();
         };
         let settings = self.live.get();
         if let Err(pause) = self.browsers.admit(call, &settings, &card.id, self.clock.now()) {
@@ -159,7 +160,7 @@ impl WorkerService {
     }
 
     fn status(&self, call: &Call) -> Answer {
-        let Some(card) = self.card(call) else { return answers::unknown_session() };
+        let Some(card) = self.card(call) else { return sessions::unknown() };
         card.read(|view| match view.status.reason() {
             Some(reason) => Answer::error_with(
                 404,
@@ -173,7 +174,7 @@ impl WorkerService {
 
     fn script(&self, call: &Call) -> Answer {
         let Some(card) = self.card(call).filter(|card| card.is_live()) else {
-            return answers::unknown_session();
+            return sessions::unknown();
         };
         Answer::script(overlay::script(&self.overlay_settings(&card)))
     }

@@ -192,7 +192,7 @@ impl Supervisor {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Connections(_) => {
+            Message::Connections => {
                 // Messages may overtake each other; the counter cannot.
                 self.events.push_back(Event::Connections(self.given.card.tunnels()));
             }
