@@ -85,6 +85,8 @@ pub struct FleetThread {
     waiting: Vec<Create>,
     max_waiting: usize,
     closing: bool,
+    /// What is published is what the fleet is.
+    fresh: bool,
     jobs: Sender<Job>,
     published: Arc<Published>,
     clock: Clock,
@@ -101,12 +103,13 @@ impl FleetThread {
     ) -> FleetThread {
         let fleet = Fleet::new(clock.now(), settings);
         let (upstreams, waiting) = (HashMap::new(), Vec::new());
-        let thread = FleetThread {
+        let mut thread = FleetThread {
             fleet,
             upstreams,
             waiting,
             max_waiting,
             closing: false,
+            fresh: false,
             jobs,
             published,
             clock,
@@ -134,13 +137,18 @@ impl FleetThread {
             }
             let news = self.fleet.tick(self.clock.now());
             tell(&news);
+            // Ages go on by themselves; everything else that time changes is news.
+            self.fresh &= news.is_empty();
             self.admit_waiting();
-            self.publish();
+            if !self.fresh {
+                self.publish();
+            }
         }
     }
 
     fn take(&mut self, ask: Ask) {
         let now = self.clock.now();
+        self.fresh = false;
         match ask {
             Ask::Heartbeat(beat, source, upstream, responder) => {
                 self.heartbeat(&beat, source, upstream, responder)
@@ -227,6 +235,7 @@ impl FleetThread {
 
     fn admit_waiting(&mut self) {
         if !self.waiting.is_empty() && self.fleet.settling_until(self.clock.now()).is_none() {
+            self.fresh = false;
             std::mem::take(&mut self.waiting).into_iter().for_each(|create| self.create(Box::new(create)));
         }
     }
@@ -245,7 +254,7 @@ impl FleetThread {
         self.waiting.drain(..).for_each(|create| create.responder.send(refusals::closing()));
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let now = self.clock.now();
         let sessions = self.fleet.sessions(now);
         let routes =
@@ -258,6 +267,7 @@ impl FleetThread {
             settling_until: self.fleet.settling_until(now),
             sessions,
         });
+        self.fresh = true;
     }
 
     fn target(&self, id: &SessionId) -> Option<Target> {

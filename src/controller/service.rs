@@ -25,6 +25,7 @@ use crate::core::fleet::wire::Heartbeat;
 use crate::core::fleet::{SessionView as FleetSession, WorkerView};
 use crate::core::ids::SessionId;
 use crate::core::reason::EndReason;
+use crate::core::status::SessionStatus;
 use crate::core::time::Moment;
 use crate::edge::router::Upstream;
 use crate::host::clock::Clock;
@@ -259,8 +260,9 @@ fn worker_json(worker: &WorkerView, since: Duration) -> Value {
 }
 
 fn view(session: &FleetSession, snapshot: &Snapshot, now: Moment, base_url: &str) -> SessionView {
-    let standing = session.status.is_live();
-    let since = if standing { now.since(snapshot.taken) } else { Duration::ZERO };
+    // What is over does not age, nor does what nobody hears of.
+    let ages = session.status.is_live() && session.status != SessionStatus::Down;
+    let since = if ages { now.since(snapshot.taken) } else { Duration::ZERO };
     SessionView {
         id: session.id.clone(),
         worker_id: session.worker.clone(),
