@@ -43,8 +43,6 @@ pub struct Client {
     pub state: State,
     /// The earliest wake-up in the heap that still counts.
     pub timer_at: Option<Moment>,
-    /// Its place in the counts.
-    _ticket: Ticket,
 }
 
 /// A client's socket and buffers.
@@ -53,6 +51,8 @@ pub struct ClientIo {
     pub key: Key,
     /// The socket.
     pub socket: Socket,
+    /// Its place in the counts.
+    pub ticket: Ticket,
     /// Canonical address.
     pub peer: IpAddr,
     /// The peer is a trusted proxy.
@@ -158,6 +158,7 @@ impl Client {
         let io = ClientIo {
             key,
             socket,
+            ticket,
             peer,
             trusted,
             input: Vec::new(),
@@ -168,7 +169,7 @@ impl Client {
             moved: now,
             sent: now,
         };
-        Client { io, state, timer_at: None, _ticket: ticket }
+        Client { io, state, timer_at: None }
     }
 
     /// Does all that can be done now. `false`: the connection is to be closed.

@@ -31,6 +31,7 @@ mod event_loop;
 mod exchange;
 mod head_stage;
 mod outbox;
+mod pace;
 mod own_reply;
 mod reply_side;
 mod request_side;
@@ -42,6 +43,7 @@ mod upstreams;
 
 use acceptor::{Acceptor, Arrival, LoopHandle, Shared};
 use admission::Admission;
+use pace::Pace;
 use context::Context;
 use event_loop::{EventLoop, make_epoll};
 
@@ -163,6 +165,7 @@ fn make_shared(config: &EdgeConfig) -> io::Result<(Arc<Shared>, Vec<Receiver<Arr
     let shared = Shared {
         loops,
         admission: Admission::new(limit, config.settings.max_connections_per_address),
+        pace: Pace::new(config.settings.rate_limit_per_address),
         trusted: config.trusted_proxies.clone(),
         accepting: AtomicBool::new(true),
         running: AtomicBool::new(true),

@@ -41,6 +41,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::api::server::ApiServer;
 use crate::config::live::Live;
 use crate::config::settings::Settings;
+use crate::core::rate_limit::Rate;
 use crate::core::reason::EndReason;
 use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
 use crate::edge::Edge;
@@ -184,7 +185,13 @@ impl Worker {
             clock,
         };
         let api = front::api(&ground.state, Arc::new(service), pulses)?;
-        let router = WorkerRouter { board: board.clone(), live: live.clone(), api: Arc::from(api.path()) };
+        let router = WorkerRouter {
+            board: board.clone(),
+            live: live.clone(),
+            api: Arc::from(api.path()),
+            rate: Rate::of_requests(live.get().edge.rate_limit_per_session),
+            clock,
+        };
         let edge = front::edge(&live.get(), ground.tls, ground.listener, Arc::new(router), pulses)?;
         let (beaten, first_beat) = crossbeam_channel::bounded(1);
         let beat = front::beat(pulses, "heartbeat", HEARTBEAT_SILENCE);

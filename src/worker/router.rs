@@ -7,8 +7,10 @@ use crate::api::pages;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
 use crate::core::ids::SessionId;
+use crate::core::rate_limit::Rate;
 use crate::core::session::Status;
 use crate::edge::router::{Decision, Forward, Reply, Request, Router, Upstream};
+use crate::host::clock::Clock;
 use crate::worker::board::{Board, Card, View};
 
 /// The worker's routes.
@@ -19,6 +21,10 @@ pub struct WorkerRouter {
     pub live: Arc<Live>,
     /// The control API's socket.
     pub api: Arc<Path>,
+    /// `edge.rate_limit_per_session`; `None`: no limit.
+    pub rate: Option<Rate>,
+    /// For the rate.
+    pub clock: Clock,
 }
 
 impl Router for WorkerRouter {
@@ -35,6 +41,9 @@ impl Router for WorkerRouter {
 impl WorkerRouter {
     fn session(&self, request: &Request<'_>, id: &SessionId, rest: &str) -> Decision {
         let Some(card) = self.board.find(id) else { return self.gone(request, None) };
+        if let Some(Err(wait)) = self.rate.map(|rate| card.pace(self.clock.now(), rate)) {
+            return Decision::Reply(Reply::too_fast(wait));
+        }
         if let Some(reason) = card.read(|view| view.ended_as()) {
             return self.gone(request, Some(reason));
         }

@@ -6,10 +6,13 @@ mod tls_pipe;
 
 mod bodies;
 mod deadlines;
+mod failing_upstreams;
 mod forwarding;
 mod hygiene;
 mod injection;
 mod lifecycle;
+mod rates;
+mod slow;
 mod throughput;
 mod tls;
 mod torture;
