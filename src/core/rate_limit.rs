@@ -132,7 +132,8 @@ mod tests {
         assert_eq!(Rate::of_requests(500), Some(Rate { burst: 5000, every: Duration::from_millis(2) }));
         assert_eq!(Rate::of_requests(9999).map(|rate| rate.every), Some(Duration::from_millis(1)));
         let (rate, mut bucket) = (Rate::of_requests(100).unwrap(), Bucket::default());
-        let mut served = |from: u64, to: u64| (from..to).filter(|ms| bucket.take(Moment(*ms), rate).is_ok()).count();
+        let mut served =
+            |from: u64, to: u64| (from..to).filter(|ms| bucket.take(Moment(*ms), rate).is_ok()).count();
         assert_eq!(served(5_000, 6_000), 1000, "the burst, one each millisecond");
         assert_eq!(served(6_000, 26_000), 2000 + 99, "then the rate, and what came back during the burst");
     }

@@ -31,8 +31,8 @@ mod event_loop;
 mod exchange;
 mod head_stage;
 mod outbox;
-mod pace;
 mod own_reply;
+mod pace;
 mod reply_side;
 mod request_side;
 mod slab;
@@ -43,9 +43,9 @@ mod upstreams;
 
 use acceptor::{Acceptor, Arrival, LoopHandle, Shared};
 use admission::Admission;
-use pace::Pace;
 use context::Context;
 use event_loop::{EventLoop, make_epoll};
+use pace::Pace;
 
 pub use event_loop::Pulse;
 

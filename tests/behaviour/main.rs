@@ -9,6 +9,7 @@ mod ends_with_service;
 mod fleet;
 mod full_disk;
 mod http;
+mod hygiene;
 mod lab;
 mod lifecycle;
 mod lost_answers;

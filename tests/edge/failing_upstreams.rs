@@ -17,8 +17,7 @@ use crate::support::{
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const OFFER: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-const SWITCH: &str =
-    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 const LENGTH: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nbegin";
 const CHUNKS: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegin\r\n";
 
@@ -47,23 +46,49 @@ fn failures() -> Vec<Failure> {
         ("answers garbage", GET, |wire| wire.send("\0\u{1}garbage\r\n\r\n"), Status(502)),
         ("closes within the head", GET, |wire| wire.send("HTTP/1.1 200 OK\r\nContent-Len"), Status(502)),
         ("never ends its head", GET, endless_head, Status(502)),
-        ("says two lengths", GET, |wire| wire.send(head("Content-Length: 1\r\nContent-Length: 2", "ab")), Status(502)),
+        (
+            "says two lengths",
+            GET,
+            |wire| wire.send(head("Content-Length: 1\r\nContent-Length: 2", "ab")),
+            Status(502),
+        ),
         ("sends interim replies without end", GET, interim_replies, Status(502)),
         ("closes within a body", GET, |wire| wire.send(sized(10, "half")), Part("half")),
-        ("resets within a body", GET, |wire| { wire.send(sized(10, "half")); reset(wire) }, Part("half")),
+        (
+            "resets within a body",
+            GET,
+            |wire| {
+                wire.send(sized(10, "half"));
+                reset(wire)
+            },
+            Part("half"),
+        ),
         ("closes within a chunk", GET, |wire| wire.send(chunked("4\r\nhalf\r\n5\r\nx")), Part("halfx")),
         ("closes before the last chunk", GET, |wire| wire.send(chunked("4\r\nhalf\r\n")), Part("half")),
         ("sends a chunk without a size", GET, |wire| wire.send(chunked("4\r\nhalf\r\nzz\r\n")), Part("half")),
         ("sends more than it said", GET, |wire| wire.send(sized(5, "wholemore")), Whole("whole")),
         ("answers twice", GET, |wire| wire.send(sized(5, "first") + &sized(6, "second")), Whole("first")),
-        ("goes on after the last chunk", GET, |wire| wire.send(chunked("5\r\nwhole\r\n0\r\n\r\nmore")), Whole("whole")),
+        (
+            "goes on after the last chunk",
+            GET,
+            |wire| wire.send(chunked("5\r\nwhole\r\n0\r\n\r\nmore")),
+            Whole("whole"),
+        ),
         ("sends a body with 204", GET, |wire| wire.send("HTTP/1.1 204 No\r\n\r\nbody"), Whole("")),
         ("closes within a request of known length", LENGTH, |wire| drop(wire.exactly(5)), Status(502)),
         ("closes within a request in chunks", CHUNKS, |wire| drop(wire.exactly(5)), Status(502)),
         ("resets within a request", LENGTH, reset, Status(502)),
         ("closes within the head of a tunnel", OFFER, |wire| wire.send("HTTP/1.1 101 S\r\nUp"), Status(502)),
         ("closes a tunnel", OFFER, |wire| wire.send([SWITCH, "bytes"].concat()), Tunnel("bytes")),
-        ("resets a tunnel", OFFER, |wire| { wire.send([SWITCH, "bytes"].concat()); reset(wire) }, Tunnel("bytes")),
+        (
+            "resets a tunnel",
+            OFFER,
+            |wire| {
+                wire.send([SWITCH, "bytes"].concat());
+                reset(wire)
+            },
+            Tunnel("bytes"),
+        ),
     ]
 }
 
@@ -272,7 +297,8 @@ fn request(kind: &str, path: &str) -> String {
 
 #[test]
 fn a_killed_upstream_in_the_middle_of_anything_leaves_no_client_waiting() {
-    const NAME: &str = "failing_upstreams::a_killed_upstream_in_the_middle_of_anything_leaves_no_client_waiting";
+    const NAME: &str =
+        "failing_upstreams::a_killed_upstream_in_the_middle_of_anything_leaves_no_client_waiting";
     if std::env::var_os(ROLE).is_some() {
         return serve_until_killed();
     }

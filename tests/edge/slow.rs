@@ -88,7 +88,10 @@ fn three_hundred_slow_clients_take_nothing_from_the_others() {
             assert_eq!(edge.connect().get("/").text(), "hello", "a new connection is served as well");
         }
     }
-    println!("{served} requests served meanwhile, the slowest in {worst:?}; {} MiB, {threads} threads", resident());
+    println!(
+        "{served} requests served meanwhile, the slowest in {worst:?}; {} MiB, {threads} threads",
+        resident()
+    );
     assert!(worst < BOUND, "the slowest request took {worst:?}");
     assert_eq!(edge_threads(), threads);
     let grown = resident().saturating_sub(memory);

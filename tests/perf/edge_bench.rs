@@ -16,8 +16,8 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use children::Scratch;
 use certificate::{CIPHER, Certificate};
+use children::Scratch;
 use contestants::{Upstreams, contestants, sealed_contestants, upstreams};
 
 /// Idle tunnels whose memory is measured; fewer when a proxy may not open two descriptors for each.
