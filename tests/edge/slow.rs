@@ -84,7 +84,7 @@ fn three_hundred_slow_clients_take_nothing_from_the_others() {
         if let Some(wire) = slow.get_mut(served % (2 * EACH)) {
             wire.send("x");
         }
-        if served % 100 == 0 {
+        if served.is_multiple_of(100) {
             assert_eq!(edge.connect().get("/").text(), "hello", "a new connection is served as well");
         }
     }

@@ -173,7 +173,7 @@ fn measure(worker: &Role, session: &str, span: Duration) -> Seen {
             ask(&mut kept, worker, path);
         }
         seen.micros.push(asked.elapsed().as_secs_f64() * 1e6);
-        if number % 100 == 0 {
+        if number.is_multiple_of(100) {
             seen.threads = seen.threads.max(status(worker, "Threads:"));
             seen.mib = seen.mib.max(status(worker, "VmRSS:") / 1024);
         }
@@ -257,7 +257,7 @@ fn open(number: usize, to: SocketAddr) -> TcpStream {
     connect(&fd, &to).unwrap_or_else(|error| panic!("connection {number}: {error}"));
     let mut stream = TcpStream::from(fd);
     // Some say nothing, some begin a request.
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         stream.write_all(b"GET /api/v1/health HTTP/1.1\r\nHost: ").expect("sent");
     }
     stream

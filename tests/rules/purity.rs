@@ -151,6 +151,9 @@ const SLEEPERS: &[(&str, &str, &str)] = &[
     ("tests/coturn/mod.rs", "wait_for", "polls"),
     ("tests/perf/children.rs", "on_port", "polls"),
     ("tests/perf/children.rs", "drop", "polls"),
+    ("tests/perf/slow_bench.rs", "main", "lets an attack make its connections"),
+    ("tests/perf/slow_bench.rs", "measure", "is a client of a given rate"),
+    ("tests/perf/slow_bench.rs", "health", "is a client of a given rate"),
     ("tests/perf/serve.rs", "paced", "is the sender of a given rate"),
     ("tests/support/link_shim.rs", "carry", "waits for a device that is down"),
 ];
