@@ -147,6 +147,6 @@ pub struct Injection {
 pub trait TunnelWatch: Send + Sync {
     /// A 101 was relayed.
     fn opened(&self);
-    /// The tunnel is gone; called exactly once per `opened`.
+    /// One end sends no more, or the tunnel is gone; called exactly once per `opened`.
     fn closed(&self);
 }
