@@ -108,7 +108,7 @@ pub fn step(cx: &mut Context, io: &mut ClientIo, stream: &mut EventStream) -> Re
         if !io.flush(cx.now)? {
             return Ok(Step::Wait);
         }
-        match stream.subscription.next() {
+        match stream.subscription.take_next() {
             News::Event(event) => stream.write(io, &event, cx.now),
             News::Over => return Ok(stream.end(io)),
             News::Missed => return Err(End::Gone),

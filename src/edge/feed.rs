@@ -179,7 +179,7 @@ impl Follow {
 
 impl Subscription {
     /// What comes next.
-    pub fn next(&mut self) -> News {
+    pub fn take_next(&mut self) -> News {
         // Before looking: what is said from now on rings again.
         self.reader.rung.store(false, Ordering::Release);
         let state = self.feed.state();
@@ -213,7 +213,7 @@ mod tests {
     }
 
     fn texts(reader: &mut Subscription) -> Vec<String> {
-        std::iter::from_fn(|| match reader.next() {
+        std::iter::from_fn(|| match reader.take_next() {
             News::Event(event) => Some(event.lines().nth(1).unwrap_or_default().replace("data: ", "")),
             _ => None,
         })
@@ -234,10 +234,10 @@ mod tests {
             (greeting.as_str(), texts(&mut reader)),
             ("greeting", vec!["meanwhile".into(), "after".into()])
         );
-        assert_eq!(reader.next(), News::None);
+        assert_eq!(reader.take_next(), News::None);
         feed.close("ended", "gone");
         feed.say("status", "too late");
-        assert_eq!((texts(&mut reader), reader.next()), (vec!["gone".into()], News::Over));
+        assert_eq!((texts(&mut reader), reader.take_next()), (vec!["gone".into()], News::Over));
     }
 
     #[test]
@@ -247,9 +247,9 @@ mod tests {
         for number in 0..=RECENT {
             feed.say("status", &number.to_string());
         }
-        assert_eq!(slow.next(), News::Missed);
+        assert_eq!(slow.take_next(), News::Missed);
         let (mut fresh, _) = feed.follow(String::new).subscribe(Doorbell::silent()).expect("a place");
-        assert_eq!(fresh.next(), News::None);
+        assert_eq!(fresh.take_next(), News::None);
     }
 
     #[test]

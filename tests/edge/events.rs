@@ -3,8 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hydraneckwebrtc::api::{
+    self,
+    reply::Responder,
+    server::{ApiServer, Call, Service},
+};
+use hydraneckwebrtc::config::settings::Role;
 use hydraneckwebrtc::edge::feed::{Feed, Places};
-use hydraneckwebrtc::edge::router::{Decision, Upstream};
+use hydraneckwebrtc::edge::router::{Decision, Forward, Upstream};
 
 use crate::support::{PATIENCE, TestEdge, Wire, count_descriptors, forward, over_tls};
 
@@ -228,4 +234,65 @@ fn a_stream_passes_another_edge_as_it_comes() {
     }
     feed.close("ended", "x");
     assert_eq!((text(&mut wire).as_str(), text(&mut wire).as_str()), ("event: ended\ndata: x\n\n", ""));
+}
+
+/// An API that answers nobody until told to.
+struct Busy(std::sync::Mutex<Vec<Responder>>);
+
+impl Service for Busy {
+    fn role(&self) -> Role {
+        Role::Worker
+    }
+    fn is_admin(&self, _: &str) -> bool {
+        false
+    }
+    fn call(&self, _: Call, responder: Responder) {
+        let mut held = self.0.lock().expect("no panic");
+        held.push(responder);
+        // The API's thread stays here until the test lets go.
+        while !held.is_empty() {
+            drop(held);
+            std::thread::yield_now();
+            held = self.0.lock().expect("no panic");
+        }
+    }
+}
+
+#[test]
+fn streams_go_on_while_every_api_thread_is_busy() {
+    let feed = feed(&Places::new(10, 10));
+    let inner = feed.clone();
+    let directory = std::env::temp_dir().join(format!("neck-busy-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let (path, busy) = (directory.join("api.sock"), Arc::new(Busy(Default::default())));
+    let api = ApiServer::start(&path, busy.clone(), |_| Box::new(|| ())).expect("an API");
+    let socket: Arc<std::path::Path> = path.into();
+    let edge = TestEdge::new(move |request| match request.path {
+        "/events" => Decision::Events(inner.follow(|| "retry: 1000\n\n".into())),
+        _ => Decision::Forward(Forward::to_api(socket.clone(), 1 << 20)),
+    });
+    let mut before = open(&edge);
+    begun(&mut before);
+    let mut callers: Vec<Wire> = (0..2 * api::server::THREADS).map(|_| edge.connect()).collect();
+    for wire in &mut callers {
+        wire.send("GET /api/v1/health HTTP/1.1\r\nHost: front\r\n\r\n");
+    }
+    until("every thread is busy", || busy.0.lock().expect("no panic").len() == api::server::THREADS);
+    let mut after = open(&edge);
+    begun(&mut after);
+    feed.say("status", "meanwhile");
+    for wire in [&mut before, &mut after] {
+        assert_eq!(text(wire), "event: status\ndata: meanwhile\n\n");
+    }
+    until("all callers are answered", || {
+        busy.0.lock().expect("no panic").clear();
+        callers.retain_mut(|wire| {
+            wire.stream.set_read_timeout(Some(Duration::from_millis(20))).expect("a live socket");
+            wire.stream.peek(&mut [0]).is_err()
+        });
+        callers.is_empty()
+    });
+    drop(edge);
+    api.stop();
+    std::fs::remove_dir_all(directory).expect("gone");
 }
