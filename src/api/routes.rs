@@ -30,6 +30,8 @@ pub enum Operation {
     SessionStatus,
     /// The script that is injected into the page.
     OverlayScript,
+    /// How the session is, as it happens. The worker's edge answers it; only what is no stream comes to the API.
+    SessionEvents,
     /// ICE servers for the page, with fresh credentials.
     IceServers,
 }
@@ -87,6 +89,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/session/{id}/quit", On::Worker, Auth::None, Operation::QuitSession),
     route("GET", "/session/{id}/_neck/status", On::Worker, Auth::None, Operation::SessionStatus),
     route("GET", "/session/{id}/_neck/overlay.js", On::Worker, Auth::None, Operation::OverlayScript),
+    route("GET", "/session/{id}/_neck/events", On::Worker, Auth::None, Operation::SessionEvents),
     route("GET", "/session/{id}/_neck/ice", On::Worker, Auth::None, Operation::IceServers),
 ];
 
