@@ -204,12 +204,12 @@ impl Media {
 
     /// Where the shared UDP port is, when there is one.
     pub fn udp_port(&self) -> Option<u16> {
-        self.0.udp_ports.v4.or(self.0.udp_ports.v6)
+        self.0.ports.udp
     }
 
     /// Where the shared TCP port is, when there is one.
     pub fn tcp_port(&self) -> Option<u16> {
-        self.0.tcp_ports.v4.or(self.0.tcp_ports.v6)
+        self.0.ports.tcp
     }
 }
 

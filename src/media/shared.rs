@@ -1,13 +1,15 @@
 //! What media threads and their callers share: the directory, counters, and the way to each thread.
 
 use std::fmt;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use str0m::Candidate;
 use str0m::config::DtlsCert;
 
+use crate::core::ice::Ports;
 use crate::core::sdp_offer::IceParameters;
 use crate::core::time::Moment;
 use crate::host::wake::Wake;
@@ -16,7 +18,6 @@ use crate::media::counters::Counters;
 use crate::media::directory::Directory;
 use crate::media::ids::PeerId;
 use crate::media::io::Passed;
-use crate::media::locals::Ports;
 use crate::media::ports::PortPool;
 use crate::media::role::Gone;
 use crate::media::seed::Seed;
@@ -36,10 +37,10 @@ pub struct Shared {
     pub threads: Vec<Line>,
     /// One certificate for all peers: making one per peer costs more than all the rest of an offer.
     pub certificate: DtlsCert,
-    /// The ports that all peers share.
-    pub udp_ports: Ports,
-    /// The same for ICE-TCP.
-    pub tcp_ports: Ports,
+    /// The ports that all peers share, as bound.
+    pub ports: Ports,
+    /// Our public address, as somebody told us.
+    pub learned: RwLock<Option<IpAddr>>,
     /// One port per peer, when so configured.
     pub pool: Option<PortPool>,
     /// When this started: the zero of its moments.
