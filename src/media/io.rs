@@ -135,7 +135,8 @@ impl Io {
     pub fn new(index: usize, shared: Arc<Shared>, mux: Option<Pair>, wake: &impl AsFd) -> io::Result<Io> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let bodies = Bodies::open(shared.clone())?;
-        let add = |fd: &dyn AsFd, token| epoll::add(&epoll, fd.as_fd(), EventData::new_u64(token), EventFlags::IN);
+        let add =
+            |fd: &dyn AsFd, token| epoll::add(&epoll, fd.as_fd(), EventData::new_u64(token), EventFlags::IN);
         add(wake, WAKE)?;
         let sockets = [
             (mux.as_ref().and_then(|pair| pair.v4.as_ref()), MUX_V4),

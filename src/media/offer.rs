@@ -30,7 +30,11 @@ pub struct Wanted<'a> {
 }
 
 /// Builds the peer and its answer. Nobody knows of it yet.
-pub fn answer(wanted: Wanted<'_>, shared: &Arc<Shared>, now: Instant) -> Result<(Seed, String), OfferRefused> {
+pub fn answer(
+    wanted: Wanted<'_>,
+    shared: &Arc<Shared>,
+    now: Instant,
+) -> Result<(Seed, String), OfferRefused> {
     let mut role = wanted.role;
     let offer = role.prepare(Offer::read(wanted.sdp)?)?;
     let parsed = parse(&offer).map_err(OfferRefused::Unusable)?;
@@ -42,18 +46,22 @@ pub fn answer(wanted: Wanted<'_>, shared: &Arc<Shared>, now: Instant) -> Result<
     if candidates.is_empty() {
         return Err(OfferRefused::Host("no address to offer: set webrtc.nat1to1".into()));
     }
-    let base = RtcConfig::new().set_ice_lite(shared.config.ice_lite).set_dtls_cert(shared.certificate.clone());
+    let base =
+        RtcConfig::new().set_ice_lite(shared.config.ice_lite).set_dtls_cert(shared.certificate.clone());
     let mut rtc = role.configure(base).build(now);
     for candidate in candidates {
         rtc.add_local_candidate(candidate);
     }
-    let answer = rtc.sdp_api().accept_offer(parsed).map_err(|error| OfferRefused::Unusable(error.to_string()))?;
+    let answer =
+        rtc.sdp_api().accept_offer(parsed).map_err(|error| OfferRefused::Unusable(error.to_string()))?;
     let answer = answer.to_sdp_string();
     role.settle(&answer, &mut rtc)?;
     let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
     let id = PeerId::from_entropy(entropy::bytes());
+    let their_ufrag = offer.ice().map(|ice| ice.ufrag).unwrap_or_default();
     let (session, view) = (wanted.session, Arc::default());
-    Ok((Seed { id, session, rtc, role, view, offer, ufrag, locals, own, since: now }, answer))
+    let seed = Seed { id, session, rtc, role, view, offer, ufrag, their_ufrag, locals, own, since: now };
+    Ok((seed, answer))
 }
 
 /// Restarts ICE of a peer: str0m does so when it is offered what it knows with other ICE parameters.
@@ -67,8 +75,10 @@ pub fn restart(rtc: &mut Rtc, offer: &Offer, ice: &IceParameters) -> Result<Rest
 }
 
 fn own_ice(answer: &str) -> Option<IceParameters> {
-    let values = |name: &'static str| answer.lines().filter_map(move |line| line.trim_end().strip_prefix(name));
-    let candidates = values("a=").filter(|value| value.starts_with("candidate:")).map(str::to_owned).collect();
+    let values =
+        |name: &'static str| answer.lines().filter_map(move |line| line.trim_end().strip_prefix(name));
+    let candidates =
+        values("a=").filter(|value| value.starts_with("candidate:")).map(str::to_owned).collect();
     let (ufrag, pwd) = (values("a=ice-ufrag:").next()?.to_owned(), values("a=ice-pwd:").next()?.to_owned());
     Some(IceParameters { ufrag, pwd, candidates })
 }

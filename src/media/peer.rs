@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use str0m::bwe::BweKind;
 use str0m::net::{Protocol, Receive, Transmit};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
@@ -284,7 +285,9 @@ impl Peer {
     fn event(&mut self, event: Event, now: Instant, io: &mut Io) -> Verdict {
         let (step, told) = match event {
             Event::Connected => (Some(peer_life::Event::Connected), None),
-            Event::IceConnectionStateChange(state) if state.is_connected() => (Some(peer_life::Event::IceUp), None),
+            Event::IceConnectionStateChange(state) if state.is_connected() => {
+                (Some(peer_life::Event::IceUp), None)
+            }
             Event::IceConnectionStateChange(state) if state.is_disconnected() => {
                 (Some(peer_life::Event::IceDown), None)
             }
@@ -296,8 +299,8 @@ impl Peer {
             Event::MediaAdded(media) => (None, Some(RoleEvent::Media(media))),
             Event::KeyframeRequest(request) => (None, Some(RoleEvent::KeyframeWanted(request))),
             Event::SenderFeedback(report) => (None, Some(RoleEvent::SenderReport(report))),
-            Event::EgressBitrateEstimate(str0m::bwe::BweKind::Twcc(rate)) => {
-                (None, Some(RoleEvent::Estimate(rate.as_u64())))
+            Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
+                (None, Some(RoleEvent::Estimate(estimate.as_u64())))
             }
             _ => (None, None),
         };
@@ -357,7 +360,7 @@ impl Peer {
         let restarted = offer::restart(&mut self.rtc, &self.offer, ice)?;
         self.ufrag.clone_from(&restarted.ice.ufrag);
         self.trickled = 0;
-        io.shared.directory.rename(&self.id, &self.ufrag);
+        io.shared.directory.rename(&self.id, &self.ufrag, &ice.ufrag);
         Ok(restarted)
     }
 

@@ -47,6 +47,7 @@ impl fmt::Display for RoleKind {
 
 /// What a role is told. All of it on the media thread that owns the peer.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "never stored; a box would cost an allocation per packet")]
 pub enum RoleEvent {
     /// ICE and DTLS are done: media may flow.
     Connected,
@@ -88,7 +89,9 @@ pub enum Gone {
 impl fmt::Display for Gone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Gone::NeverConnected => "never connected: no check of its browser arrived, or its handshake did not end",
+            Gone::NeverConnected => {
+                "never connected: no check of its browser arrived, or its handshake did not end"
+            }
             Gone::Lost => "silent for longer than webrtc.ice_grace",
             Gone::ClosedByPeer => "closed by the browser",
             Gone::Closed => "closed",

@@ -10,6 +10,7 @@ use str0m::Candidate;
 use str0m::config::DtlsCert;
 
 use crate::core::ice::Ports;
+use crate::core::sdp_fragment::{FragmentMedia, IceCredentials, SdpFragment};
 use crate::core::sdp_offer::IceParameters;
 use crate::core::time::Moment;
 use crate::host::wake::Wake;
@@ -91,6 +92,25 @@ pub struct Restarted {
     pub answer: String,
     /// Our new ICE parameters, for those who want them alone.
     pub ice: IceParameters,
+}
+
+impl Restarted {
+    /// The ICE side of the answer, for those who asked with a fragment (RFC 8840).
+    pub fn fragment(&self) -> SdpFragment {
+        let first = |prefix: &'static str| {
+            self.answer.lines().find_map(move |line| line.trim_end().strip_prefix(prefix))
+        };
+        let kind = first("m=").and_then(|line| line.split(' ').next()).unwrap_or("audio").to_owned();
+        let candidates = self.ice.candidates.clone();
+        let media = FragmentMedia {
+            kind,
+            mid: first("a=mid:").map(str::to_owned),
+            candidates,
+            end_of_candidates: true,
+        };
+        let credentials = IceCredentials { ufrag: self.ice.ufrag.clone(), pwd: self.ice.pwd.clone() };
+        SdpFragment { credentials: Some(credentials), media: vec![media], ..SdpFragment::default() }
+    }
 }
 
 /// Why ICE was not restarted. The peer stays as it was.

@@ -124,14 +124,16 @@ impl MediaThread {
     }
 
     fn on_event(&mut self, event: &epoll::Event) {
-        if event.flags.contains(epoll::EventFlags::OUT) {
+        let flags = event.flags;
+        if flags.contains(epoll::EventFlags::OUT) {
             self.io.unblock();
         }
         match event.data.u64() {
             WAKE => self.wake.clear(),
             token @ (MUX_V4 | MUX_V6) => {
                 let pair = self.io.mux.as_ref();
-                let udp = pair.and_then(|pair| if token == MUX_V4 { pair.v4.clone() } else { pair.v6.clone() });
+                let udp =
+                    pair.and_then(|pair| if token == MUX_V4 { pair.v4.clone() } else { pair.v6.clone() });
                 udp.iter().for_each(|udp| self.read(Via::Mux, udp));
             }
             BODIES_V4 | BODIES_V6 => self.io.bodies.take_errors(),
@@ -348,7 +350,9 @@ impl MediaThread {
 
 /// Whether a check is genuine, as the waiting peer sees it.
 fn accepts(seed: &Seed, arrival: &Arrival<'_>) -> bool {
-    let Some(destination) = seed.locals.offered(arrival.remote.transport, arrival.local) else { return false };
+    let Some(destination) = seed.locals.offered(arrival.remote.transport, arrival.local) else {
+        return false;
+    };
     let proto = match arrival.remote.transport {
         Transport::Udp => str0m::net::Protocol::Udp,
         Transport::Tcp => str0m::net::Protocol::Tcp,

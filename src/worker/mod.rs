@@ -17,6 +17,7 @@ pub mod heartbeat;
 pub mod ice;
 pub mod identity;
 pub mod mailbox;
+pub mod mic;
 pub mod on_body;
 pub mod ports;
 pub mod prepare;
@@ -53,6 +54,8 @@ use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::Pulses;
 use crate::host::wireguard::WireGuard;
 use crate::host::{join, process};
+use crate::media::config::MediaConfig;
+use crate::media::{Media, MediaThreads};
 use board::Board;
 use browsers::Browsers;
 use health::{Flags, Health};
@@ -73,6 +76,9 @@ const END_MARGIN: Duration = Duration::from_secs(15);
 
 /// What joining the edge and the heartbeat may take.
 const JOIN_DEADLINE: Duration = Duration::from_secs(12);
+
+/// What joining a media thread may take: it says good-bye to its peers, which takes milliseconds.
+const MEDIA_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long start-up waits for the first heartbeat attempt.
 const FIRST_BEAT: Duration = Duration::from_secs(15);
@@ -104,6 +110,7 @@ pub struct Worker {
     heartbeat: Option<JoinHandle<()>>,
     first_beat: Receiver<()>,
     certificate: Option<CertificateWatch>,
+    media: Option<MediaThreads>,
     /// Held as long as we live: nobody else may use our directories.
     _locks: Vec<File>,
 }
@@ -136,6 +143,8 @@ impl Worker {
         let (id, generation) = identity::settle(ground.state.path(), settings.server.worker_id.as_ref())
             .map_err(|error| RunError(format!("{}: {error}", ground.state.path().display())))?;
         settings.server.worker_id = Some(id.clone());
+        let (media, media_threads) =
+            Media::start(MediaConfig::new(&settings), pulses).map_err(|error| RunError(error.to_string()))?;
         let live = Arc::new(Live::new(settings));
         let health = Health {
             live: live.clone(),
@@ -143,10 +152,12 @@ impl Worker {
             flags: Arc::new(Flags::default()),
             data_dir: ground.root.path().to_owned(),
             wireguard,
+            media,
             clock: Clock::start(),
         };
-        let worker =
+        let mut worker =
             Worker::start_threads(ground, health, Arc::new(Stamps::new(generation)), address, pulses)?;
+        worker.media = Some(media_threads);
         log::info!("[worker] {id} listens on {}", front::shown(address, &worker.live.get()));
         Ok(worker)
     }
@@ -169,6 +180,7 @@ impl Worker {
             changed: changed.clone(),
             stamps: stamps.clone(),
             wireguard: health.wireguard.clone(),
+            media: health.media.clone(),
             clock,
             beat: front::beat(pulses, "cleanup", ROSTER_SILENCE),
         };
@@ -180,6 +192,7 @@ impl Worker {
             roster: orders.clone(),
             stamps: stamps.clone(),
             health: health.clone(),
+            media: health.media.clone(),
             browsers: Browsers::default(),
             clock,
         };
@@ -209,6 +222,7 @@ impl Worker {
             heartbeat: Some(heartbeat),
             first_beat,
             certificate: ground.certificate,
+            media: None,
             _locks: ground.locks,
         })
     }
@@ -273,6 +287,9 @@ impl Running for Worker {
         let _ = self.orders.send(Order::Stop);
         let patience = self.live.get().sessions.stop_grace + END_MARGIN;
         self.roster.take().and_then(|thread| join::within(thread, patience));
+        if let Some(media) = self.media.take() {
+            media.stop(MEDIA_DEADLINE);
+        }
         self.changed = None;
         self.heartbeat.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
         if let Some(edge) = self.edge.take() {
