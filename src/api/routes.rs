@@ -38,6 +38,8 @@ pub enum Operation {
     MicStop,
     /// How it is.
     MicStatus,
+    /// ICE servers for the page, with fresh credentials.
+    IceServers,
 }
 
 /// Who may call.
@@ -97,6 +99,7 @@ pub const ROUTES: &[Route] = &[
     route("PATCH", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicPatch),
     route("DELETE", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicStop),
     route("GET", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicStatus),
+    route("GET", "/session/{id}/_neck/ice", On::Worker, Auth::None, Operation::IceServers),
 ];
 
 /// The result of matching a request.

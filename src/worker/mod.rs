@@ -21,6 +21,7 @@ pub mod mic;
 pub mod on_body;
 pub mod ports;
 pub mod prepare;
+pub mod public_address;
 pub mod roster;
 pub mod router;
 pub mod service;
@@ -60,6 +61,7 @@ use board::Board;
 use browsers::Browsers;
 use health::{Flags, Health};
 use heartbeat::Pulse;
+use public_address::AddressThread;
 use roster::{Given, Order, Roster};
 use router::WorkerRouter;
 use service::WorkerService;
@@ -109,6 +111,7 @@ pub struct Worker {
     changed: Option<Sender<()>>,
     heartbeat: Option<JoinHandle<()>>,
     first_beat: Receiver<()>,
+    address_thread: AddressThread,
     certificate: Option<CertificateWatch>,
     media: Option<MediaThreads>,
     /// Held as long as we live: nobody else may use our directories.
@@ -199,6 +202,7 @@ impl Worker {
         let api = front::api(&ground.state, Arc::new(service), pulses)?;
         let router = WorkerRouter { board: board.clone(), live: live.clone(), api: Arc::from(api.path()) };
         let edge = front::edge(&live.get(), ground.tls, ground.listener, Arc::new(router), pulses)?;
+        let address_thread = AddressThread::start(&live, health.media.public_address())?;
         let (beaten, first_beat) = crossbeam_channel::bounded(1);
         let beat = front::beat(pulses, "heartbeat", HEARTBEAT_SILENCE);
         let pulse =
@@ -221,6 +225,7 @@ impl Worker {
             changed: Some(changed),
             heartbeat: Some(heartbeat),
             first_beat,
+            address_thread,
             certificate: ground.certificate,
             media: None,
             _locks: ground.locks,
@@ -291,6 +296,7 @@ impl Running for Worker {
             media.stop(MEDIA_DEADLINE);
         }
         self.changed = None;
+        self.address_thread.stop();
         self.heartbeat.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
         if let Some(edge) = self.edge.take() {
             front::stop_edge(edge, JOIN_DEADLINE);

@@ -78,6 +78,7 @@ impl Service for WorkerService {
             Operation::MicPatch => responder.send(mic::patch(self, &call)),
             Operation::MicStop => responder.send(mic::stop(self, &call)),
             Operation::MicStatus => responder.send(mic::status(self, &call)),
+            Operation::IceServers => responder.send(ice::answer(self, &call)),
             _ => responder.send(Answer::error(404, "not found", "ask the controller")),
         }
     }
@@ -206,7 +207,7 @@ impl WorkerService {
         }
     }
 
-    /// The card of the session that a call is about.
+    /// The session that a call names.
     pub fn card(&self, call: &Call) -> Option<Arc<Card>> {
         self.board.find(&call.id.parse().ok()?)
     }
