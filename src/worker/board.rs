@@ -19,6 +19,7 @@ use crate::edge::feed::{Feed, Places};
 use crate::edge::router::{Injection, TunnelWatch};
 use crate::worker::events;
 use crate::worker::mailbox::{Mailbox, Message};
+use crate::worker::mic::MicSlot;
 
 /// Every session of this worker, ended ones included until they are forgotten.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub struct Card {
     pub mailbox: Mailbox,
     /// What its page is told as it happens.
     pub feed: Arc<Feed>,
+    /// Its microphone.
+    pub mic: MicSlot,
     tunnels: AtomicU32,
     view: RwLock<View>,
 }
@@ -141,6 +144,7 @@ impl Card {
             base_url: asked.base_url,
             mailbox,
             feed: Arc::new(feed),
+            mic: MicSlot::default(),
             tunnels: AtomicU32::new(0),
             view: RwLock::new(View::new(port)),
         }
