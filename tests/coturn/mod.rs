@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -114,17 +114,5 @@ impl Drop for Coturn {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_file(&self.config);
-    }
-}
-
-/// A port that is free for UDP and TCP on `ip` now.
-pub fn free_port(ip: IpAddr) -> u16 {
-    loop {
-        let udp = UdpSocket::bind((ip, 0)).expect("a port");
-        let port = udp.local_addr().expect("its address").port();
-        // Below the ports of relays.
-        if port < 49_000 && std::net::TcpListener::bind((ip, port)).is_ok() {
-            return port;
-        }
     }
 }
