@@ -30,6 +30,14 @@ pub enum Operation {
     SessionStatus,
     /// The script that is injected into the page.
     OverlayScript,
+    /// A microphone is offered.
+    MicOffer,
+    /// Its candidates, or an ICE restart.
+    MicPatch,
+    /// It stops.
+    MicStop,
+    /// How it is.
+    MicStatus,
     /// ICE servers for the page, with fresh credentials.
     IceServers,
 }
@@ -87,6 +95,10 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/session/{id}/quit", On::Worker, Auth::None, Operation::QuitSession),
     route("GET", "/session/{id}/_neck/status", On::Worker, Auth::None, Operation::SessionStatus),
     route("GET", "/session/{id}/_neck/overlay.js", On::Worker, Auth::None, Operation::OverlayScript),
+    route("POST", "/session/{id}/mic/offer", On::Worker, Auth::None, Operation::MicOffer),
+    route("PATCH", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicPatch),
+    route("DELETE", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicStop),
+    route("GET", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicStatus),
     route("GET", "/session/{id}/_neck/ice", On::Worker, Auth::None, Operation::IceServers),
 ];
 
@@ -138,7 +150,8 @@ fn allowed(path: &'static str) -> &'static str {
         "/api/v1/sessions" => "GET, HEAD, POST",
         "/api/v1/sessions/{id}" => "GET, HEAD, DELETE",
         "/api/v1/workers/{id}/drain" => "POST, DELETE",
-        "/api/v1/workers/heartbeat" | "/session/{id}/quit" => "POST",
+        "/session/{id}/mic" => "GET, HEAD, PATCH, DELETE",
+        "/api/v1/workers/heartbeat" | "/session/{id}/quit" | "/session/{id}/mic/offer" => "POST",
         _ => "GET, HEAD",
     }
 }

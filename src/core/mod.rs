@@ -5,6 +5,7 @@
 
 pub mod body_distance;
 pub mod csp;
+pub mod datagram;
 pub mod dial_policy;
 pub mod expiry;
 pub mod fingerprint;
@@ -16,12 +17,14 @@ pub mod http_head;
 pub mod ice;
 pub mod ids;
 pub mod log_limit;
+pub mod peer_life;
 pub mod rate_limit;
 pub mod reason;
 pub mod restart;
 pub mod routing;
 pub mod rtp_rewrite;
 pub mod sdp_fragment;
+pub mod sdp_offer;
 pub mod session;
 pub mod status;
 pub mod time;

@@ -17,6 +17,7 @@ use crate::core::session::{Failure, Status};
 use crate::core::time::Moment;
 use crate::edge::router::{Injection, TunnelWatch};
 use crate::worker::mailbox::{Mailbox, Message};
+use crate::worker::mic::MicSlot;
 
 /// Every session of this worker, ended ones included until they are forgotten.
 #[derive(Debug, Default)]
@@ -39,6 +40,8 @@ pub struct Card {
     pub base_url: String,
     /// Reaches the supervisor.
     pub mailbox: Mailbox,
+    /// Its microphone.
+    pub mic: MicSlot,
     tunnels: AtomicU32,
     view: RwLock<View>,
 }
@@ -126,6 +129,7 @@ impl Card {
             injection,
             base_url: asked.base_url,
             mailbox,
+            mic: MicSlot::default(),
             tunnels: AtomicU32::new(0),
             view: RwLock::new(View::new(port)),
         }

@@ -12,6 +12,7 @@ use crate::host::clock::Clock;
 use crate::host::disk;
 use crate::host::process;
 use crate::host::wireguard::WireGuard;
+use crate::media::Media;
 use crate::worker::board::{Board, Card};
 
 /// What a worker's threads tell each other about its own state.
@@ -46,6 +47,8 @@ pub struct Health {
     pub data_dir: PathBuf,
     /// Where WireGuard shows.
     pub wireguard: WireGuard,
+    /// The media threads.
+    pub media: Media,
     /// Starts with the process.
     pub clock: Clock,
 }
@@ -86,6 +89,7 @@ impl Health {
                 "max_sessions": settings.sessions.max,
                 "draining": !self.flags.takes_sessions(),
                 "problems": problems,
+                "media": self.media.snapshot(),
                 "sessions": sessions,
             },
         });

@@ -74,7 +74,7 @@ impl WorkerRouter {
 
 /// Paths below a session that we answer ourselves.
 fn is_ours(rest: &str) -> bool {
-    rest == "/quit" || rest.starts_with("/_neck/")
+    matches!(rest, "/quit" | "/mic" | "/mic/offer") || rest.starts_with("/_neck/")
 }
 
 fn redirect(id: &SessionId, rest: &str, query: Option<&str>) -> Decision {

@@ -22,11 +22,13 @@ use crate::core::reason::EndReason;
 use crate::host::clock::{self, Clock};
 use crate::host::entropy;
 use crate::host::local;
+use crate::media::Media;
 use crate::worker::answers;
 use crate::worker::board::{Asked, Board, Card};
 use crate::worker::browsers::Browsers;
 use crate::worker::health::Health;
 use crate::worker::ice;
+use crate::worker::mic;
 use crate::worker::roster::Order;
 use crate::worker::stamps::Stamps;
 
@@ -42,6 +44,8 @@ pub struct WorkerService {
     pub stamps: Arc<Stamps>,
     /// What health replies say.
     pub health: Health,
+    /// The media threads.
+    pub media: Media,
     /// Bounds what browsers send without a token.
     pub browsers: Browsers,
     /// The clock.
@@ -70,6 +74,10 @@ impl Service for WorkerService {
             Operation::QuitSession => responder.send(self.quit(&call)),
             Operation::SessionStatus => responder.send(self.status(&call)),
             Operation::OverlayScript => responder.send(self.script(&call)),
+            Operation::MicOffer => responder.send(mic::offer(self, &call)),
+            Operation::MicPatch => responder.send(mic::patch(self, &call)),
+            Operation::MicStop => responder.send(mic::stop(self, &call)),
+            Operation::MicStatus => responder.send(mic::status(self, &call)),
             Operation::IceServers => responder.send(ice::answer(self, &call)),
             _ => responder.send(Answer::error(404, "not found", "ask the controller")),
         }

@@ -25,6 +25,7 @@ use crate::host::private_dir::PrivateDir;
 use crate::host::process::{ChildProcess, Spawn};
 use crate::host::wake::Wake;
 use crate::host::wireguard::WireGuard;
+use crate::media::Media;
 use crate::worker::answers;
 use crate::worker::board::Card;
 use crate::worker::child_log::ChildLog;
@@ -64,6 +65,8 @@ pub struct Assignment {
     pub stamps: Arc<Stamps>,
     /// Where WireGuard shows, for the words of an error.
     pub wireguard: WireGuard,
+    /// The media threads.
+    pub media: Media,
     /// The clock.
     pub clock: Clock,
 }
@@ -321,6 +324,10 @@ impl Supervisor {
     fn suspend(&mut self) {
         self.given.card.publish(|view| view.open = false);
         self.set_ups.iter().for_each(SetUp::cancel);
+        // A crash alone does not stop the microphone: the body is still there, and the page comes back.
+        if matches!(self.machine.status(), Status::Ending(_)) {
+            self.given.media.end_session(&self.given.card.id);
+        }
     }
 
     /// Keeps the failure, with the end of the child's log where that helps. The answer goes out when the session is
@@ -367,6 +374,7 @@ impl Supervisor {
     }
 
     fn clean_up(&mut self, keep_log: bool) {
+        self.given.media.end_session(&self.given.card.id);
         self.family.let_go();
         self.log = None;
         self.leave_body();
