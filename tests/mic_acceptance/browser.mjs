@@ -82,7 +82,7 @@ function installMic() {
         const outbound = stats.find(s => s.type === "outbound-rtp");
         return {
             state: pc.connectionState, ice: pc.iceConnectionState, restarts: window.mic.restarts, errors: window.mic.errors,
-            candidates: window.mic.candidates, local: stats.filter(s => s.type === "local-candidate").map(s => s.candidateType),
+            candidates: window.mic.candidates, local: stats.filter(s => s.type === "local-candidate"),
             pair: pair && { local: byId.get(pair.localCandidateId), remote: byId.get(pair.remoteCandidateId), rtt: pair.currentRoundTripTime },
             packetsSent: outbound?.packetsSent,
         };
@@ -91,8 +91,9 @@ function installMic() {
     window.stopMic = async base => {
         window.mic.stopped = true;
         window.mic.stream.getTracks().forEach(track => track.stop());
+        const { status } = await fetch(`${base}mic`, { method: "DELETE" });
         window.mic.pc.close();
-        return (await fetch(`${base}mic`, { method: "DELETE" })).status;
+        return status;
     };
 }
 

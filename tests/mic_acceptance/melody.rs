@@ -11,13 +11,16 @@ use crate::recorder::Packet;
 const RATE: usize = 48_000;
 
 /// Notes of a quarter of a second, in Hz; no two parts of the melody are alike.
-const NOTES: [f64; 8] = [392.0, 659.3, 440.0, 523.3, 784.0, 349.2, 587.3, 293.7];
+const NOTES: [f64; 8] = [196.0, 329.6, 220.0, 261.6, 392.0, 174.6, 293.7, 146.8];
 
 /// Samples of one note.
 const NOTE: usize = RATE / 4;
 
-/// The correlation is first looked for at this fraction of the rate: the notes are far below 2 kHz.
-const COARSE: usize = 12;
+/// The correlation is first looked for at this fraction of the rate: the notes are below 400 Hz.
+const COARSE: usize = 24;
+
+/// The coarse search's best places are looked at closely: a tone looks alike one period on.
+const CANDIDATES: usize = 6;
 
 /// The melody, once.
 pub fn samples() -> Vec<f64> {
@@ -104,21 +107,26 @@ pub fn decode(directory: &Path, packets: &[Packet]) -> Vec<f64> {
 
 /// How much of `heard` is the melody, wherever in it `heard` begins: the greatest normalised correlation, at most 1.
 pub fn correlation(heard: &[f64]) -> f64 {
-    let melody = samples();
+    // Twice, so that every beginning has enough to follow.
+    let melody = [samples(), samples()].concat();
+    let whole = melody.len() / 2;
     let coarse = |list: &[f64]| -> Vec<f64> {
         list.chunks_exact(COARSE).map(|chunk| chunk.iter().sum::<f64>() / COARSE as f64).collect()
     };
     let (small_heard, small_melody) = (coarse(heard), coarse(&melody));
-    let at = |shift: usize| normalised(&small_heard, &small_melody, shift);
-    let best = (0..small_melody.len()).max_by(|a, b| at(*a).total_cmp(&at(*b))).unwrap_or(0) * COARSE;
-    let around = (0..=2 * COARSE).map(|by| (best + melody.len() + by - COARSE) % melody.len());
-    around.map(|shift| normalised(heard, &melody, shift)).fold(-1.0, f64::max)
+    let shifts = (0..whole / COARSE).map(|shift| (normalised(&small_heard, &small_melody[shift..]), shift));
+    let mut shifts: Vec<(f64, usize)> = shifts.collect();
+    shifts.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let around = |(_, shift): &(f64, usize)| {
+        let first = shift * COARSE + whole - COARSE / 2;
+        (first..first + COARSE).map(|shift| normalised(heard, &melody[shift % whole..])).fold(-1.0, f64::max)
+    };
+    shifts.iter().take(CANDIDATES).map(around).fold(-1.0, f64::max)
 }
 
-fn normalised(heard: &[f64], melody: &[f64], shift: usize) -> f64 {
+fn normalised(heard: &[f64], melody: &[f64]) -> f64 {
     let (mut product, mut ours, mut theirs) = (0.0, 0.0, 0.0);
-    for (index, sample) in heard.iter().enumerate() {
-        let expected = melody[(index + shift) % melody.len()];
+    for (sample, expected) in heard.iter().zip(melody) {
         product += sample * expected;
         ours += sample * sample;
         theirs += expected * expected;
@@ -126,12 +134,48 @@ fn normalised(heard: &[f64], melody: &[f64], shift: usize) -> f64 {
     if ours * theirs == 0.0 { 0.0 } else { product / (ours * theirs).sqrt() }
 }
 
-/// Decodes, and compares each half second by itself: a fake microphone on a busy machine stumbles now and then, which shifts what
-/// follows. The median and the best.
-pub fn compare(directory: &Path, packets: &[Packet]) -> (f64, f64) {
-    let heard = decode(directory, packets);
-    let mut each: Vec<f64> = heard.chunks_exact(RATE / 2).map(correlation).collect();
-    each.sort_by(f64::total_cmp);
-    assert!(!each.is_empty(), "too short: {} samples", heard.len());
-    (each[each.len() / 2], each[each.len() - 1])
+/// How much of what was heard is the melody.
+#[derive(Clone, Copy, Debug)]
+pub struct Likeness {
+    pub median: f64,
+    pub best: f64,
+}
+
+impl Likeness {
+    /// Compares each half second by itself: a fake microphone on a busy machine stumbles now and then, which shifts what follows.
+    pub fn of(heard: &[f64]) -> Likeness {
+        let mut each: Vec<f64> = heard.chunks_exact(RATE / 2).map(correlation).collect();
+        each.sort_by(f64::total_cmp);
+        assert!(!each.is_empty(), "too short: {} samples", heard.len());
+        Likeness { median: each[each.len() / 2], best: each[each.len() - 1] }
+    }
+
+    /// Other music is not (the test below); a stumbling microphone is.
+    pub fn is_the_melody(self) -> bool {
+        self.median >= 0.7 && self.best >= 0.85
+    }
+}
+
+impl std::fmt::Display for Likeness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "correlation with the melody: median {:.3}, best {:.3}", self.median, self.best)
+    }
+}
+
+#[test]
+fn other_music_is_not_taken_for_the_melody() {
+    let melody = samples();
+    let itself = Likeness::of(&[&melody[1234..], &melody[..]].concat());
+    println!("itself: {itself}");
+    assert!(itself.median > 0.999);
+    let backwards: Vec<f64> = melody.chunks_exact(NOTE).rev().flatten().copied().collect();
+    let faster: Vec<f64> = melody.iter().copied().step_by(2).collect();
+    let noise: Vec<f64> = (0..RATE * 2).map(|at| (at as f64 * at as f64 * 0.37).sin()).collect();
+    for (name, music) in [("its notes backwards", backwards), ("an octave higher", faster), ("noise", noise)]
+    {
+        let seen = Likeness::of(&music);
+        println!("{name}: {seen}");
+        assert!(!seen.is_the_melody(), "{name}: {seen}");
+    }
+    assert!(!Likeness::of(&vec![0.0; RATE]).is_the_melody(), "silence");
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::browser::Browser;
 use crate::coturn::{Coturn, Plan, SECRET};
 use crate::lab::{Lab, Role, eventually};
-use crate::melody;
+use crate::melody::{self, Likeness};
 use crate::net::{BODY, Net, TURN, WORKER};
 use crate::recorder::{self, Order, Packet, Recorder};
 
@@ -24,9 +24,6 @@ pub const WORKER_V6: &str = "http://[fd99:3::2]:47990";
 
 /// Sound that is recorded for a comparison.
 const LISTEN: Duration = Duration::from_millis(2_500);
-
-/// The lowest correlation that is the melody: other music has less than 0.3, and a fake microphone on a busy machine loses some.
-pub const MELODY: f64 = 0.8;
 
 /// Everything but the worker, which each case configures anew.
 pub struct Stage {
@@ -103,13 +100,17 @@ impl Stage {
     /// Checks every header and finds the melody; what was seen, in words.
     pub fn check(&self, packets: &[Packet], order: Order) -> String {
         let headers = recorder::check(packets, order);
-        let (median, best) = melody::compare(&self.lab.dir, packets);
-        let seen = format!("{headers}; correlation with the melody: median {median:.3}, best {best:.3}");
-        assert!(median >= MELODY, "{seen}");
+        let likeness = self.likeness(packets);
+        let seen = format!("{headers}; {likeness}");
+        assert!(likeness.is_the_melody(), "{seen}");
         seen
     }
 
-    /// Waits until sound arrives again; how long after `since` its first packet came. `None`: it never stopped.
+    pub fn likeness(&self, packets: &[Packet]) -> Likeness {
+        Likeness::of(&melody::decode(&self.lab.dir, packets))
+    }
+
+    /// Waits until sound arrives again; how long after `since` its first packet came.
     pub fn sound_again(&self, since: Instant) -> Duration {
         self.recorder.take();
         eventually("sound at the body again", || (self.recorder.count() >= 10).then_some(()));

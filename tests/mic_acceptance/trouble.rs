@@ -7,7 +7,6 @@ use serde_json::json;
 
 use crate::browser::{self, Browser};
 use crate::lab::eventually;
-use crate::melody;
 use crate::recorder::{self, Order};
 use crate::stage::{Stage, WORKER_V4};
 
@@ -49,8 +48,7 @@ fn the_sound_comes_back_after_a_dead_relay_a_move_and_on_a_bad_link() {
     eventually("five seconds of sound on a bad link", || (stage.recorder.count() > 220).then_some(()));
     let packets = stage.recorder.take();
     let headers = recorder::check(&packets, Order::Gaps);
-    let (median, best) = melody::compare(&stage.lab.dir, &packets);
-    println!("10 % lost, 10 % overtaken: {headers}; correlation: median {median:.3}, best {best:.3}");
+    println!("10 % lost, 10 % overtaken: {headers}; {}", stage.likeness(&packets));
     assert!(headers.contains(" gaps") && !headers.contains(" 0 gaps"), "{headers}");
     assert!(!headers.contains(" 0 late"), "{headers}");
     for line in ["loss 0", "reorder 0"] {

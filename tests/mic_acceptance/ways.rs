@@ -35,17 +35,23 @@ fn one(stage: &Stage, browser: &mut Browser, scene: &Scene, policy: &str) -> Val
     page
 }
 
-/// Relays and nothing else, on the browser's side.
+/// Relays and nothing else, on the browser's side. Behind a NAT the worker sees another port of the relay than coturn told: then it is
+/// called peer-reflexive, and has a relay for its base.
 fn assert_relay_only(page: &Value) {
     let candidates = page["candidates"].as_array().expect("candidates");
     assert!(!candidates.is_empty(), "{page}");
     for candidate in candidates {
         assert!(candidate.as_str().is_some_and(|text| text.contains(" typ relay ")), "{candidate}");
     }
-    for kind in page["local"].as_array().expect("local candidates") {
-        assert_eq!(kind, "relay", "{page}");
+    let local = page["local"].as_array().expect("local candidates");
+    for candidate in local.iter().chain([&page["pair"]["local"]]) {
+        let relayed = match candidate["candidateType"].as_str() {
+            Some("relay") => true,
+            Some("prflx") => candidate["relayProtocol"] == "udp",
+            _ => false,
+        };
+        assert!(relayed, "{candidate}\n{page}");
     }
-    assert_eq!(page["pair"]["local"]["candidateType"], "relay", "{page}");
 }
 
 fn answer(page: &Value) -> &str {
