@@ -6,9 +6,11 @@ pub mod chunked;
 pub mod config;
 pub mod connection;
 pub mod create_request;
+pub mod datagram;
 pub mod dial_policy;
 pub mod head;
 pub mod inject;
+pub mod offer;
 pub mod reference;
 pub mod reply;
 pub mod rtp_rewrite;
@@ -19,7 +21,7 @@ pub mod splits;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     ("head", head::run),
     ("chunked", chunked::run),
     ("inject", inject::run),
@@ -30,4 +32,6 @@ pub const TARGETS: [Target; 10] = [
     ("create_request", create_request::run),
     ("rtp_rewrite", rtp_rewrite::run),
     ("sdp_fragment", sdp_fragment::run),
+    ("datagram", datagram::run),
+    ("offer", offer::run),
 ];

@@ -28,6 +28,7 @@ pub mod sdp_offer;
 pub mod session;
 pub mod status;
 pub mod stun_binding;
+pub mod tcp_frames;
 pub mod time;
 pub mod turn_credentials;
 pub mod worker_health;

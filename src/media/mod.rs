@@ -26,7 +26,9 @@ pub mod role;
 pub mod seed;
 pub mod shared;
 pub mod start;
+pub mod tcp;
 pub mod thread;
+mod thread_tcp;
 pub mod udp;
 pub mod view;
 
