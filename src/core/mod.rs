@@ -4,11 +4,14 @@
 //! `tests/rules` reads the sources and enforces it.
 
 pub mod body_distance;
+pub mod continuity;
 pub mod csp;
 pub mod dial_policy;
+pub mod estimator;
 pub mod expiry;
 pub mod fingerprint;
 pub mod fleet;
+pub mod gop_cache;
 pub mod html_inject;
 pub mod http_body;
 pub mod http_date;
@@ -19,7 +22,11 @@ pub mod rate_limit;
 pub mod reason;
 pub mod restart;
 pub mod routing;
+pub mod rtp_packet;
+pub mod rtp_payload;
+pub mod sdp_offer;
 pub mod session;
 pub mod status;
 pub mod time;
+pub mod whip;
 pub mod worker_health;
