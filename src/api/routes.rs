@@ -2,6 +2,7 @@
 //! `etc/openapi.yaml`.
 
 use crate::config::settings::Role;
+use crate::core::whip_offer::Purpose;
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,27 @@ pub enum Operation {
     SessionStatus,
     /// The script that is injected into the page.
     OverlayScript,
+    /// Something of WHEP or WHIP.
+    Media(Purpose, Leg),
+}
+
+/// What a request of WHEP or WHIP asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leg {
+    /// A new peer for this offer.
+    Offer,
+    /// What the endpoint takes.
+    Options,
+    /// Whether the endpoint is there.
+    Look,
+    /// Candidates or an ICE restart for a peer.
+    Patch,
+    /// The end of a peer.
+    Delete,
+    /// What a peer's URL takes.
+    PeerOptions,
+    /// Whether a peer is there.
+    PeerLook,
 }
 
 /// Who may call.

@@ -52,14 +52,20 @@ impl Continuity {
         Continuity { clock_rate, epoch: None }
     }
 
+    /// Whether this packet would begin a new epoch.
+    pub fn is_new(&self, ssrc: u32, sequence: u16) -> bool {
+        let same = self.epoch.as_ref().filter(|epoch| epoch.ssrc == ssrc);
+        same.is_none_or(|epoch| epoch.step(sequence).abs() > JUMP)
+    }
+
     /// Places a packet that arrived at `now`. `None`: it is older than the source's first one, or of a source that was
     /// taken over from; viewers never see it.
     pub fn place(&mut self, ssrc: u32, sequence: u16, timestamp: u32, now: Moment) -> Option<Place> {
-        let step = self.epoch.as_ref().filter(|epoch| epoch.ssrc == ssrc).map(|epoch| epoch.step(sequence));
-        let Some(epoch) = self.epoch.as_mut().filter(|_| step.is_some_and(|step| step.abs() <= JUMP)) else {
+        if self.is_new(ssrc, sequence) {
             return Some(self.begin(ssrc, sequence, timestamp, now));
-        };
-        let number = epoch.newest + step.unwrap_or_default();
+        }
+        let epoch = self.epoch.as_mut()?;
+        let number = epoch.newest + epoch.step(sequence);
         if number < epoch.first {
             return None;
         }

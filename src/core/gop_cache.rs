@@ -148,6 +148,8 @@ pub struct Replay {
     per_millisecond: usize,
     /// The frame under way and its timestamp.
     frame: Option<(u64, u32)>,
+    /// The last timestamp the viewer has seen before, if it has seen any: time never goes back.
+    floor: Option<u32>,
 }
 
 /// A packet to send to a joiner now.
@@ -160,12 +162,13 @@ pub struct Replayed<'a, P> {
 }
 
 impl Replay {
-    /// Begins at the last key frame; `None` when there is none.
-    pub fn begin<P>(cache: &GopCache<P>, now: Moment) -> Option<Replay> {
+    /// Begins at the last key frame; `None` when there is none. `seen`: the last timestamp sent to this viewer, when it begins
+    /// anew because it lost something for good.
+    pub fn begin<P>(cache: &GopCache<P>, now: Moment, seen: Option<u32>) -> Option<Replay> {
         let first = cache.packets.front()?;
         let fitting = cache.bytes / REPLAY.as_millis() as usize;
         let per_millisecond = fitting.clamp(SLOWEST, FASTEST);
-        Some(Replay { next: first.sequence, began: now, sent: 0, per_millisecond, frame: None })
+        Some(Replay { next: first.sequence, began: now, sent: 0, per_millisecond, frame: None, floor: seen })
     }
 
     /// What is to be sent by now.
@@ -184,10 +187,11 @@ impl Replay {
                 Some((frame, timestamp)) if frame == cached.frame => timestamp,
                 _ => {
                     let left = u32::try_from(newest_frame.saturating_sub(cached.frame)).unwrap_or(u32::MAX);
-                    newest.wrapping_sub(left.wrapping_mul(SQUEEZED))
+                    later_of(newest.wrapping_sub(left.wrapping_mul(SQUEEZED)), self.floor)
                 }
             };
             self.frame = Some((cached.frame, timestamp));
+            self.floor = Some(timestamp);
             self.sent += cached.bytes;
             self.next = cached.sequence + 1;
             due.push(Replayed { cached, timestamp });
@@ -207,36 +211,53 @@ impl Replay {
     }
 }
 
-/// A viewer's own numbers: they begin small (SRTP's rollover counter is nought, RFC 3711), keep the gaps of the source and
-/// have none where the viewer skipped.
+/// The timestamp, or the one right after `floor` when that is later.
+fn later_of(timestamp: u32, floor: Option<u32>) -> u32 {
+    match floor {
+        Some(floor) if (timestamp.wrapping_sub(floor) as i32) <= 0 => floor.wrapping_add(1),
+        _ => timestamp,
+    }
+}
+
+/// A viewer's own numbers: they begin small (SRTP's rollover counter is nought, RFC 3711), keep the gaps of the source, and
+/// have none where the viewer skipped or began anew.
 #[derive(Clone, Copy, Debug)]
 pub struct Numbering {
+    /// Of the source's number to ours.
     offset: u64,
-    /// The source's number that comes next.
+    /// The first number since the last jump: what would come before it is left out.
+    first: u64,
+    /// The next unused number.
     next: u64,
 }
 
 impl Numbering {
     /// For a viewer whose first packet is this one of the source; it gets the number `start`.
-    pub fn begin(first: u64, start: u16) -> Numbering {
-        Numbering { offset: first.wrapping_sub(u64::from(start)), next: first }
+    pub fn begin(sequence: u64, start: u16) -> Numbering {
+        let mut numbering = Numbering { offset: 0, first: 0, next: u64::from(start) };
+        numbering.jump_to(sequence);
+        numbering
     }
 
-    /// The viewer's number of a packet. `None`: from before the viewer came.
+    /// The viewer's number of a packet. `None`: from before the viewer came, or jumped.
     pub fn number(&mut self, sequence: u64) -> Option<u64> {
-        self.next = self.next.max(sequence.wrapping_add(1));
         let number = sequence.wrapping_sub(self.offset);
-        (number < 1 << 48).then_some(number)
+        if number < self.first || number > self.next + MOST_LOST {
+            return None;
+        }
+        self.next = self.next.max(number + 1);
+        Some(number)
     }
 
-    /// What lies between the last packet and this one is never sent: the viewer sees no gap.
-    pub fn skip_to(&mut self, sequence: u64) {
-        if sequence > self.next {
-            self.offset = self.offset.wrapping_add(sequence - self.next);
-            self.next = sequence;
-        }
+    /// The source's packet that follows the last one sent, wherever it stands: the viewer sees no gap.
+    pub fn jump_to(&mut self, sequence: u64) {
+        self.first = self.next;
+        self.offset = sequence.wrapping_sub(self.next);
     }
 }
+
+/// A gap wider than that is no loss but an error of ours; it must not reach SRTP's counters.
+const MOST_LOST: u64 = 30_000;
 
 #[cfg(test)]
 mod tests {
@@ -273,7 +294,7 @@ mod tests {
                 cache.push(number, number as u32, 1_000, number == 0, ());
                 assert!(cache.len() <= 10 && cache.bytes() <= 10_500);
             }
-            assert!(cache.is_empty() && Replay::begin(&cache, Moment(0)).is_none());
+            assert!(cache.is_empty() && Replay::begin(&cache, Moment(0), None).is_none());
             cache.push(50, 50, 1_000, true, ());
             assert_eq!(cache.len(), 1);
         }
@@ -285,7 +306,7 @@ mod tests {
         for (sequence, timestamp) in [(0, 0), (2, 0), (3, 3_000), (1, 0)] {
             cache.push(sequence, timestamp, 10, sequence == 0, sequence);
         }
-        let mut replay = Replay::begin(&cache, Moment(0)).unwrap();
+        let mut replay = Replay::begin(&cache, Moment(0), None).unwrap();
         let sent: Vec<(u64, u32)> =
             replay.due(&cache, Moment(0)).iter().map(|out| (out.cached.sequence, out.timestamp)).collect();
         assert_eq!(sent, [(0, 2_955), (1, 2_955), (2, 2_955), (3, 3_000)]);
@@ -294,7 +315,7 @@ mod tests {
     #[test]
     fn a_joiner_has_the_first_picture_at_once_and_ten_seconds_within_one() {
         let cache = ten_seconds();
-        let mut replay = Replay::begin(&cache, Moment(0)).unwrap();
+        let mut replay = Replay::begin(&cache, Moment(0), None).unwrap();
         let first = replay.due(&cache, Moment(0)).len();
         assert!((20..30).contains(&first), "{first} packets at once");
         let mut now = Moment(0);
@@ -310,7 +331,7 @@ mod tests {
     #[test]
     fn replayed_timestamps_grow_and_end_at_the_newest_frame() {
         let mut cache = ten_seconds();
-        let mut replay = Replay::begin(&cache, Moment(0)).unwrap();
+        let mut replay = Replay::begin(&cache, Moment(0), None).unwrap();
         let (mut now, mut last, mut number) = (Moment(0), None, 1_800u64);
         let mut seen: Vec<(u64, u32)> = Vec::new();
         while !replay.is_level(&cache) {
@@ -338,7 +359,7 @@ mod tests {
     #[test]
     fn a_replay_goes_over_to_the_next_group() {
         let mut cache = ten_seconds();
-        let mut replay = Replay::begin(&cache, Moment(0)).unwrap();
+        let mut replay = Replay::begin(&cache, Moment(0), None).unwrap();
         let mut numbering = Numbering::begin(0, 100);
         let mut numbers = Vec::new();
         for out in replay.due(&cache, Moment(0)) {
@@ -347,7 +368,7 @@ mod tests {
         cache.push(1_800, 900_000, 1_000, true, 1_800);
         let rest = replay.due(&cache, Moment(100));
         assert_eq!(rest.len(), 1);
-        numbering.skip_to(rest[0].cached.sequence);
+        numbering.jump_to(rest[0].cached.sequence);
         numbers.push(numbering.number(1_800).unwrap());
         assert!(numbers.windows(2).all(|two| two[1] == two[0] + 1), "{numbers:?}");
         assert!(replay.is_level(&cache));
@@ -360,9 +381,27 @@ mod tests {
         assert_eq!(numbering.number(1_000_003), Some(10));
         assert_eq!(numbering.number(1_000_002), Some(9));
         assert_eq!(numbering.number(999_000), None, "from before it came");
-        numbering.skip_to(1_000_004);
-        assert_eq!(numbering.number(1_000_004), Some(11));
-        numbering.skip_to(1_000_100);
-        assert_eq!(numbering.number(1_000_100), Some(12));
+        numbering.jump_to(1_000_100);
+        assert_eq!(numbering.number(1_000_100), Some(11));
+        assert_eq!(numbering.number(1_000_099), None, "its number is taken");
+        numbering.jump_to(1_000_000);
+        assert_eq!([1_000_000, 1_000_001].map(|sequence| numbering.number(sequence)), [Some(12), Some(13)]);
+        assert_eq!(numbering.number(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_viewer_that_begins_anew_never_goes_back_in_time() {
+        let cache = ten_seconds();
+        let newest = 299 * 3_000;
+        let mut replay = Replay::begin(&cache, Moment(0), Some(newest)).unwrap();
+        let (mut now, mut last) = (Moment(0), newest);
+        while !replay.is_level(&cache) {
+            for out in replay.due(&cache, now) {
+                assert!(out.timestamp >= last && out.timestamp <= newest + 300, "{}", out.timestamp);
+                last = out.timestamp;
+            }
+            now = replay.again(now);
+        }
+        assert_eq!(last, newest + 300, "well before the next frame at {}", newest + 3_000);
     }
 }

@@ -18,6 +18,7 @@ pub mod http_date;
 pub mod http_head;
 pub mod ids;
 pub mod log_limit;
+pub mod media_feed;
 pub mod rate_limit;
 pub mod reason;
 pub mod restart;
