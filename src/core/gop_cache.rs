@@ -133,9 +133,6 @@ const FASTEST: usize = 8_000;
 /// Sent at once: a small first picture is there with the first packets.
 const BURST: usize = 24 * 1024;
 
-/// Between two steps of a replay.
-const STEP: Duration = Duration::from_millis(4);
-
 /// Between the timestamps of two replayed frames, in units of 90 kHz: half a millisecond.
 const SQUEEZED: u32 = 45;
 
@@ -162,6 +159,9 @@ pub struct Replayed<'a, P> {
 }
 
 impl Replay {
+    /// Between two steps of a replay.
+    pub const STEP: Duration = Duration::from_millis(4);
+
     /// Begins at the last key frame; `None` when there is none. `seen`: the last timestamp sent to this viewer, when it begins
     /// anew because it lost something for good.
     pub fn begin<P>(cache: &GopCache<P>, now: Moment, seen: Option<u32>) -> Option<Replay> {
@@ -205,9 +205,19 @@ impl Replay {
         cache.packets.back().is_none_or(|last| last.sequence < self.next)
     }
 
-    /// When to look again.
-    pub fn again(&self, now: Moment) -> Moment {
-        now + STEP
+    /// The source's number of the packet that comes next.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Goes over to the group that is there now when the one it was in is gone: the number it goes on with.
+    pub fn catch_up<P>(&mut self, cache: &GopCache<P>) -> Option<u64> {
+        let first = cache.packets.front()?.sequence;
+        if self.next >= first {
+            return None;
+        }
+        self.next = first;
+        Some(first)
     }
 }
 
@@ -321,7 +331,7 @@ mod tests {
         let mut now = Moment(0);
         let mut most = 0;
         while !replay.is_level(&cache) {
-            now = replay.again(now);
+            now = now + Replay::STEP;
             most = most.max(replay.due(&cache, now).len());
         }
         println!("{} packets in {now}, at most {most} per step", cache.len());
@@ -343,7 +353,7 @@ mod tests {
                     number += 1;
                 }
             }
-            now = replay.again(now);
+            now = now + Replay::STEP;
         }
         for (frame, timestamp) in seen {
             match last {
@@ -366,9 +376,10 @@ mod tests {
             numbers.push(numbering.number(out.cached.sequence).unwrap());
         }
         cache.push(1_800, 900_000, 1_000, true, 1_800);
-        let rest = replay.due(&cache, Moment(100));
-        assert_eq!(rest.len(), 1);
-        numbering.jump_to(rest[0].cached.sequence);
+        let first = replay.catch_up(&cache).unwrap();
+        numbering.jump_to(first);
+        assert_eq!(replay.catch_up(&cache), None);
+        assert_eq!(replay.due(&cache, Moment(100)).len(), 1);
         numbers.push(numbering.number(1_800).unwrap());
         assert!(numbers.windows(2).all(|two| two[1] == two[0] + 1), "{numbers:?}");
         assert!(replay.is_level(&cache));
@@ -400,7 +411,7 @@ mod tests {
                 assert!(out.timestamp >= last && out.timestamp <= newest + 300, "{}", out.timestamp);
                 last = out.timestamp;
             }
-            now = replay.again(now);
+            now = now + Replay::STEP;
         }
         assert_eq!(last, newest + 300, "well before the next frame at {}", newest + 3_000);
     }
