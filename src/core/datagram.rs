@@ -152,7 +152,8 @@ mod tests {
 
     #[test]
     fn a_check_names_our_user_fragment_wherever_the_attribute_stands() {
-        let attributes: [(u16, &[u8]); 3] = [(0x8022, b"odd"), (0x0024, &[1, 2, 3, 4]), (USERNAME, b"ours:theirs")];
+        let attributes: [(u16, &[u8]); 3] =
+            [(0x8022, b"odd"), (0x0024, &[1, 2, 3, 4]), (USERNAME, b"ours:theirs")];
         assert_eq!(peek_stun(&stun(1, &attributes)), Some(Stun::Request { ufrag: "ours" }));
     }
 

@@ -148,9 +148,13 @@ mod tests {
 
     #[test]
     fn silence_is_trouble_and_the_first_datagram_ends_it() {
-        let more = [(5_199, Event::Tick), (5_200, Event::Tick), (20_000, Event::Heard), (24_000, Event::Tick)];
+        let more =
+            [(5_199, Event::Tick), (5_200, Event::Tick), (20_000, Event::Heard), (24_000, Event::Tick)];
         let (life, changes) = life(&[&UP[..], &more].concat());
-        assert_eq!(changes[1..], [Some(Change::Live), None, Some(Change::Trouble), Some(Change::Recovered), None]);
+        assert_eq!(
+            changes[1..],
+            [Some(Change::Live), None, Some(Change::Trouble), Some(Change::Recovered), None]
+        );
         assert_eq!(life.next_deadline(), Moment(25_000));
     }
 

@@ -95,7 +95,9 @@ impl Offer {
             text.lines().map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty()).collect();
         let is_field = |line: &String| {
             let bytes = line.as_bytes();
-            bytes.len() > 2 && bytes.first().is_some_and(u8::is_ascii_lowercase) && bytes.get(1) == Some(&b'=')
+            bytes.len() > 2
+                && bytes.first().is_some_and(u8::is_ascii_lowercase)
+                && bytes.get(1) == Some(&b'=')
         };
         let is_sdp = lines.first().is_some_and(|line| line == "v=0");
         if !is_sdp || !lines.iter().all(|line| is_field(line) || line == "s=") {
@@ -115,7 +117,10 @@ impl Offer {
         let bundled = |mid: &str| groups.iter().any(|group| group.split(' ').any(|each| each == mid));
         let live = || sections.iter().filter(|section| !section.rejected);
         need(live().count() > 0, "a media section that is not rejected")?;
-        need(live().all(|section| !section.mid.is_empty() && bundled(&section.mid)), "a=group:BUNDLE over all media")?;
+        need(
+            live().all(|section| !section.mid.is_empty() && bundled(&section.mid)),
+            "a=group:BUNDLE over all media",
+        )?;
         need(self.values("a=fingerprint:").next().is_some(), "a=fingerprint")?;
         need(self.ice().is_some(), "a=ice-ufrag and a=ice-pwd")?;
         let media = live().filter(|section| section.media != MediaType::Other).count();
@@ -154,7 +159,11 @@ impl Offer {
         Some(IceParameters {
             ufrag: self.values("a=ice-ufrag:").next()?.to_owned(),
             pwd: self.values("a=ice-pwd:").next()?.to_owned(),
-            candidates: self.values("a=").filter(|v| v.starts_with("candidate:")).map(str::to_owned).collect(),
+            candidates: self
+                .values("a=")
+                .filter(|v| v.starts_with("candidate:"))
+                .map(str::to_owned)
+                .collect(),
         })
     }
 
@@ -189,7 +198,10 @@ impl Offer {
 
     /// Turns every `sendrecv` into `sendonly`: whoever answers this will only receive.
     pub fn only_sending(mut self) -> Offer {
-        self.lines.iter_mut().filter(|line| *line == "a=sendrecv").for_each(|line| *line = "a=sendonly".into());
+        self.lines
+            .iter_mut()
+            .filter(|line| *line == "a=sendrecv")
+            .for_each(|line| *line = "a=sendonly".into());
         self
     }
 
@@ -207,7 +219,8 @@ fn section(lines: &[String]) -> Section {
         _ => MediaType::Other,
     };
     let has = |attribute: &str| lines.iter().any(|line| line == attribute);
-    let direction = ["a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"].into_iter().find(|name| has(name));
+    let direction =
+        ["a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"].into_iter().find(|name| has(name));
     let codecs = lines.iter().filter_map(|line| {
         let map = line.strip_prefix("a=rtpmap:")?.split_once(' ')?.1;
         Some(map.split('/').next()?.to_ascii_lowercase())
@@ -237,7 +250,10 @@ mod tests {
         assert_eq!(offer.text(), OFFER);
         let sections = offer.sections();
         let [audio] = sections.as_slice() else { panic!("{sections:?}") };
-        assert_eq!((audio.media, audio.mid.as_str(), audio.sends, audio.receives), (MediaType::Audio, "0", true, true));
+        assert_eq!(
+            (audio.media, audio.mid.as_str(), audio.sends, audio.receives),
+            (MediaType::Audio, "0", true, true)
+        );
         assert_eq!(audio.codecs, ["opus", "red"]);
         assert_eq!(offer.ice().unwrap().candidates, ["candidate:1 1 udp 1 192.0.2.1 9 typ host"]);
         assert_eq!(offer.only_sending().sections()[0].receives, false);
@@ -252,7 +268,10 @@ mod tests {
             ("a=rtcp-mux\r\n", "rtcp-mux"),
         ] {
             let refused = Offer::read(&OFFER.replace(without, "")).unwrap_err();
-            assert!(matches!(refused, OfferError::Lacks(_)) && refused.to_string().contains(what), "{refused}");
+            assert!(
+                matches!(refused, OfferError::Lacks(_)) && refused.to_string().contains(what),
+                "{refused}"
+            );
         }
         assert!(Offer::read(&OFFER.replace("m=audio 9", "m=audio 0")).is_err());
         for text in ["", "hello", "v=1\r\n", "v=0\r\nnot a field\r\n", "{}"] {

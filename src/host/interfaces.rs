@@ -33,12 +33,8 @@ const IFA_UNUSABLE: u8 = 0x01 | 0x08 | 0x20 | 0x40;
 
 /// Every address of every interface of this host, loopback included, in the kernel's order.
 pub fn addresses() -> io::Result<Vec<IpAddr>> {
-    let socket = rustix::net::socket_with(
-        AddressFamily::NETLINK,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
     rustix::net::sendto(&socket, &request(), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
     collect(&socket)

@@ -37,7 +37,8 @@ impl MediaConfig {
             Listen::Plain(address) => address.host.is_some_and(|host| host.is_loopback()),
             Listen::Domain(_) => false,
         };
-        let reach = if on_loopback && webrtc.nat1to1.is_empty() { Reach::Loopback } else { Reach::Everywhere };
+        let reach =
+            if on_loopback && webrtc.nat1to1.is_empty() { Reach::Loopback } else { Reach::Everywhere };
         MediaConfig {
             threads: webrtc.threads,
             ice_lite: webrtc.ice_lite,

@@ -96,7 +96,12 @@ impl Directory {
     /// An empty directory.
     pub fn new(max_peers: usize, threads: usize) -> Directory {
         let register = Register { load: vec![0; threads], ..Register::default() };
-        Directory { max_peers, register: Mutex::new(register), foreign: RwLock::default(), checks: Mutex::default() }
+        Directory {
+            max_peers,
+            register: Mutex::new(register),
+            foreign: RwLock::default(),
+            checks: Mutex::default(),
+        }
     }
 
     fn register(&self) -> MutexGuard<'_, Register> {

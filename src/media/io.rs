@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use crate::core::log_limit::LogLimit;
+use crate::media::audience::Followers;
 use crate::media::bodies::Bodies;
 use crate::media::deadlines::Deadlines;
 use crate::media::directory::Owner;
@@ -121,6 +122,8 @@ pub struct Io {
     pub paths: HashMap<Remote, Path>,
     /// When peers want to be looked at.
     pub deadlines: Deadlines,
+    /// Who follows which stream.
+    pub followers: Followers,
     /// Limits lines that strangers can cause.
     pub log: LogLimit,
     watched: HashMap<u64, Watched>,
@@ -135,7 +138,8 @@ impl Io {
     pub fn new(index: usize, shared: Arc<Shared>, mux: Option<Pair>, wake: &impl AsFd) -> io::Result<Io> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let bodies = Bodies::open(shared.clone())?;
-        let add = |fd: &dyn AsFd, token| epoll::add(&epoll, fd.as_fd(), EventData::new_u64(token), EventFlags::IN);
+        let add =
+            |fd: &dyn AsFd, token| epoll::add(&epoll, fd.as_fd(), EventData::new_u64(token), EventFlags::IN);
         add(wake, WAKE)?;
         let sockets = [
             (mux.as_ref().and_then(|pair| pair.v4.as_ref()), MUX_V4),
@@ -156,6 +160,7 @@ impl Io {
             bodies,
             paths: HashMap::new(),
             deadlines: Deadlines::default(),
+            followers: Followers::default(),
             log: LogLimit::new(LOG_BURST, LOG_INTERVAL),
             watched: HashMap::new(),
             next_token: FIRST_FREE,

@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn what_arrives_at_an_offered_address_was_meant_for_it() {
-        let locals = Locals::new(&ips(&["10.0.0.3", "192.0.2.7"]), BOTH, NONE, ips(&["10.0.0.3", "192.0.2.7"]));
+        let locals =
+            Locals::new(&ips(&["10.0.0.3", "192.0.2.7"]), BOTH, NONE, ips(&["10.0.0.3", "192.0.2.7"]));
         assert_eq!(locals.offered(Transport::Udp, at("192.0.2.7:59000")), Some(at("192.0.2.7:59000")));
         assert_eq!(locals.source(at("192.0.2.7:59000")), Some([192, 0, 2, 7].into()));
         assert_eq!(locals.offered(Transport::Tcp, at("192.0.2.7:59000")), None);
@@ -114,7 +115,8 @@ mod tests {
 
     #[test]
     fn behind_a_nat_everything_was_meant_for_the_public_address() {
-        let locals = Locals::new(&ips(&["10.0.0.3", "203.0.113.7"]), BOTH, NONE, ips(&["10.0.0.3", "10.9.9.9"]));
+        let locals =
+            Locals::new(&ips(&["10.0.0.3", "203.0.113.7"]), BOTH, NONE, ips(&["10.0.0.3", "10.9.9.9"]));
         assert_eq!(locals.offered(Transport::Udp, at("10.9.9.9:59000")), Some(at("203.0.113.7:59000")));
         assert_eq!(locals.offered(Transport::Udp, at("10.0.0.3:59000")), Some(at("10.0.0.3:59000")));
         assert_eq!(locals.source(at("203.0.113.7:59000")), None);
@@ -123,8 +125,14 @@ mod tests {
 
     #[test]
     fn a_family_without_a_socket_is_not_offered() {
-        let locals = Locals::new(&ips(&["10.0.0.3", "2001:db8::1"]), Ports { v4: Some(1), v6: None }, BOTH, Vec::new());
-        let candidates: Vec<String> = locals.candidates().map(|c| format!("{} {}", c.proto(), c.addr())).collect();
+        let locals = Locals::new(
+            &ips(&["10.0.0.3", "2001:db8::1"]),
+            Ports { v4: Some(1), v6: None },
+            BOTH,
+            Vec::new(),
+        );
+        let candidates: Vec<String> =
+            locals.candidates().map(|c| format!("{} {}", c.proto(), c.addr())).collect();
         assert_eq!(candidates, ["udp 10.0.0.3:1", "tcp 10.0.0.3:59000", "tcp [2001:db8::1]:59000"]);
     }
 }

@@ -9,6 +9,7 @@
 //! A peer has a [`role::Role`]; the threads know nothing of microphones. Nothing here reads the configuration or
 //! answers HTTP.
 
+pub mod audience;
 pub mod bodies;
 pub mod config;
 pub mod counters;
@@ -22,13 +23,17 @@ pub mod offer;
 pub mod outbox;
 pub mod peer;
 pub mod ports;
+pub mod publisher;
 pub mod role;
 pub mod seed;
 pub mod shared;
 pub mod start;
+pub mod stream;
+pub mod streams;
 pub mod thread;
 pub mod udp;
 pub mod view;
+pub mod viewer;
 
 use std::fmt;
 use std::sync::Arc;
@@ -165,7 +170,8 @@ impl Media {
         }) {
             return true;
         }
-        let (Some(view), Some(thread)) = (self.0.directory.view(peer), self.0.directory.thread_of(peer)) else {
+        let (Some(view), Some(thread)) = (self.0.directory.view(peer), self.0.directory.thread_of(peer))
+        else {
             return false;
         };
         // The thread looks at this when it cannot be told.

@@ -30,7 +30,11 @@ pub struct Wanted<'a> {
 }
 
 /// Builds the peer and its answer. Nobody knows of it yet.
-pub fn answer(wanted: Wanted<'_>, shared: &Arc<Shared>, now: Instant) -> Result<(Seed, String), OfferRefused> {
+pub fn answer(
+    wanted: Wanted<'_>,
+    shared: &Arc<Shared>,
+    now: Instant,
+) -> Result<(Seed, String), OfferRefused> {
     let mut role = wanted.role;
     let offer = role.prepare(Offer::read(wanted.sdp)?)?;
     let parsed = parse(&offer).map_err(OfferRefused::Unusable)?;
@@ -41,12 +45,14 @@ pub fn answer(wanted: Wanted<'_>, shared: &Arc<Shared>, now: Instant) -> Result<
     if locals.is_empty() {
         return Err(OfferRefused::Host("no address to offer: set webrtc.nat1to1".into()));
     }
-    let base = RtcConfig::new().set_ice_lite(shared.config.ice_lite).set_dtls_cert(shared.certificate.clone());
+    let base =
+        RtcConfig::new().set_ice_lite(shared.config.ice_lite).set_dtls_cert(shared.certificate.clone());
     let mut rtc = role.configure(base).build(now);
     for candidate in locals.candidates() {
         rtc.add_local_candidate(candidate);
     }
-    let answer = rtc.sdp_api().accept_offer(parsed).map_err(|error| OfferRefused::Unusable(error.to_string()))?;
+    let answer =
+        rtc.sdp_api().accept_offer(parsed).map_err(|error| OfferRefused::Unusable(error.to_string()))?;
     let answer = answer.to_sdp_string();
     role.settle(&answer, &mut rtc)?;
     let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
@@ -66,8 +72,10 @@ pub fn restart(rtc: &mut Rtc, offer: &Offer, ice: &IceParameters) -> Result<Rest
 }
 
 fn own_ice(answer: &str) -> Option<IceParameters> {
-    let values = |name: &'static str| answer.lines().filter_map(move |line| line.trim_end().strip_prefix(name));
-    let candidates = values("a=").filter(|value| value.starts_with("candidate:")).map(str::to_owned).collect();
+    let values =
+        |name: &'static str| answer.lines().filter_map(move |line| line.trim_end().strip_prefix(name));
+    let candidates =
+        values("a=").filter(|value| value.starts_with("candidate:")).map(str::to_owned).collect();
     let (ufrag, pwd) = (values("a=ice-ufrag:").next()?.to_owned(), values("a=ice-pwd:").next()?.to_owned());
     Some(IceParameters { ufrag, pwd, candidates })
 }
@@ -83,7 +91,9 @@ fn no_port(error: &io::Error) -> OfferRefused {
 fn locals(shared: &Shared, own: Option<&Pair>) -> io::Result<Locals> {
     let interfaces = interfaces::addresses()?;
     let udp = match own {
-        Some(pair) => Ports { v4: pair.v4.as_ref().map(|udp| udp.port()), v6: pair.v6.as_ref().map(|udp| udp.port()) },
+        Some(pair) => {
+            Ports { v4: pair.v4.as_ref().map(|udp| udp.port()), v6: pair.v6.as_ref().map(|udp| udp.port()) }
+        }
         None => shared.udp_ports,
     };
     let addresses = offered(&shared.config.nat1to1, &interfaces, shared.config.reach);

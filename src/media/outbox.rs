@@ -114,7 +114,11 @@ fn train(queue: &VecDeque<Out>, max: usize) -> usize {
     while count < max {
         let Some(next) = queue.get(count) else { break };
         let same_way = next.via == first.via && next.to == first.to && next.from == first.from;
-        if !same_way || next.bytes.len() > segment || total + next.bytes.len() > LARGEST_TRAIN || next.bytes.is_empty() {
+        if !same_way
+            || next.bytes.len() > segment
+            || total + next.bytes.len() > LARGEST_TRAIN
+            || next.bytes.is_empty()
+        {
             break;
         }
         (count, total) = (count + 1, total + next.bytes.len());

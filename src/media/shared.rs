@@ -20,6 +20,8 @@ use crate::media::locals::Ports;
 use crate::media::ports::PortPool;
 use crate::media::role::Gone;
 use crate::media::seed::Seed;
+use crate::media::stream::{News, StreamId};
+use crate::media::streams::Streams;
 
 /// Messages a thread may be behind by. A thread takes all of them each round; a full queue means that it stands still.
 const QUEUE: usize = 1024;
@@ -42,6 +44,8 @@ pub struct Shared {
     pub tcp_ports: Ports,
     /// One port per peer, when so configured.
     pub pool: Option<PortPool>,
+    /// Streams that viewers may follow.
+    pub streams: Streams,
     /// When this started: the zero of its moments.
     pub epoch: Instant,
 }
@@ -79,6 +83,8 @@ pub enum Command {
     Restart(PeerId, IceParameters, Sender<Result<Restarted, RestartRefused>>),
     /// The peer is over.
     Close(PeerId, Gone),
+    /// News of a stream that peers of yours follow.
+    Stream(StreamId, News),
     /// Say good-bye to all peers and end.
     Stop,
 }

@@ -158,7 +158,11 @@ impl fmt::Debug for Stream {
 
 impl Stream {
     /// Starts a stream's thread.
-    pub fn start(id: StreamId, spec: SourceSpec, shared: Arc<Shared>) -> io::Result<(Stream, JoinHandle<()>)> {
+    pub fn start(
+        id: StreamId,
+        spec: SourceSpec,
+        shared: Arc<Shared>,
+    ) -> io::Result<(Stream, JoinHandle<()>)> {
         let wake = Arc::new(Wake::new()?);
         let (sender, inbox) = crossbeam_channel::bounded(QUEUE);
         for socket in spec.video.iter().chain(&spec.audio) {
@@ -354,7 +358,8 @@ impl Owner {
     }
 
     fn send(&self, thread: usize, news: News) {
-        let told = self.shared.threads.get(thread).map(|line| line.tell(Command::Stream(self.stream.id(), news)));
+        let told =
+            self.shared.threads.get(thread).map(|line| line.tell(Command::Stream(self.stream.id(), news)));
         if told.is_none_or(|told| told.is_err()) {
             self.shared.counters.dropped.one();
         }

@@ -16,6 +16,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
 use crate::core::datagram::{self, Kind, Stun};
+use crate::core::media_feed::StreamPacket;
 use crate::host::pulse::Pulse;
 use crate::host::wake::Wake;
 use crate::media::directory::{Claim, Owner};
@@ -27,6 +28,7 @@ use crate::media::peer::{CONNECT_LIMIT, Peer, Verdict};
 use crate::media::role::Gone;
 use crate::media::seed::Seed;
 use crate::media::shared::{Command, RestartRefused, Shared};
+use crate::media::stream::{News, StreamId};
 use crate::media::udp::{Buffers, Pair, Udp};
 
 /// Descriptors looked at per round.
@@ -124,14 +126,16 @@ impl MediaThread {
     }
 
     fn on_event(&mut self, event: &epoll::Event) {
-        if event.flags.contains(epoll::EventFlags::OUT) {
+        let flags = event.flags;
+        if flags.contains(epoll::EventFlags::OUT) {
             self.io.unblock();
         }
         match event.data.u64() {
             WAKE => self.wake.clear(),
             token @ (MUX_V4 | MUX_V6) => {
                 let pair = self.io.mux.as_ref();
-                let udp = pair.and_then(|pair| if token == MUX_V4 { pair.v4.clone() } else { pair.v6.clone() });
+                let udp =
+                    pair.and_then(|pair| if token == MUX_V4 { pair.v4.clone() } else { pair.v6.clone() });
                 udp.iter().for_each(|udp| self.read(Via::Mux, udp));
             }
             BODIES_V4 | BODIES_V6 => self.io.bodies.take_errors(),
@@ -330,7 +334,22 @@ impl MediaThread {
                 }
             }
             Command::Close(peer, why) => self.end(peer, why),
+            Command::Stream(stream, news) => self.take_news(stream, news, now),
             Command::Stop => self.stopping = true,
+        }
+    }
+
+    fn take_news(&mut self, stream: StreamId, mut news: News, now: Instant) {
+        self.io.followers.note(stream, &mut news);
+        let batch: &[StreamPacket] = match &news {
+            News::Begin(_) => &[],
+            News::Batch(batch) => batch,
+        };
+        let mut index = 0;
+        while let Some(peer) = self.io.followers.peer(stream, index) {
+            self.with_peer(peer, |peer, io| peer.stream(batch, now, io));
+            // One that went made room for the next in its place.
+            index += usize::from(self.io.followers.peer(stream, index) == Some(peer));
         }
     }
 
@@ -348,7 +367,9 @@ impl MediaThread {
 
 /// Whether a check is genuine, as the waiting peer sees it.
 fn accepts(seed: &Seed, arrival: &Arrival<'_>) -> bool {
-    let Some(destination) = seed.locals.offered(arrival.remote.transport, arrival.local) else { return false };
+    let Some(destination) = seed.locals.offered(arrival.remote.transport, arrival.local) else {
+        return false;
+    };
     let proto = match arrival.remote.transport {
         Transport::Udp => str0m::net::Protocol::Udp,
         Transport::Tcp => str0m::net::Protocol::Tcp,

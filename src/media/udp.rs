@@ -100,7 +100,11 @@ impl Udp {
     }
 
     /// Reads what is there, within the round's bound: `each` gets source, the address of ours it was sent to, and the bytes.
-    pub fn receive(&self, buffers: &mut Buffers, mut each: impl FnMut(SocketAddr, SocketAddr, &[u8])) -> io::Result<()> {
+    pub fn receive(
+        &self,
+        buffers: &mut Buffers,
+        mut each: impl FnMut(SocketAddr, SocketAddr, &[u8]),
+    ) -> io::Result<()> {
         for _ in 0..BATCHES_PER_ROUND {
             let mut metas = [RecvMeta::default(); BATCH];
             let mut rooms = buffers.0.chunks_mut(TRAIN);
@@ -124,7 +128,13 @@ impl Udp {
     }
 
     /// Sends one datagram, or several of `segment` bytes each (the last may be shorter) in one go.
-    pub fn send(&self, to: SocketAddr, from: Option<IpAddr>, bytes: &[u8], segment: Option<usize>) -> io::Result<()> {
+    pub fn send(
+        &self,
+        to: SocketAddr,
+        from: Option<IpAddr>,
+        bytes: &[u8],
+        segment: Option<usize>,
+    ) -> io::Result<()> {
         let transmit =
             Transmit { destination: to, ecn: None, contents: bytes, segment_size: segment, src_ip: from };
         self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
@@ -207,7 +217,10 @@ mod tests {
         client.send_to(b"hello", ("127.0.0.9", ours.port())).unwrap();
         wait(&ours);
         let mut seen = Vec::new();
-        ours.receive(&mut Buffers::default(), |source, local, bytes| seen.push((source, local, bytes.to_vec()))).unwrap();
+        ours.receive(&mut Buffers::default(), |source, local, bytes| {
+            seen.push((source, local, bytes.to_vec()))
+        })
+        .unwrap();
         let local = SocketAddr::from(([127, 0, 0, 9], ours.port()));
         assert_eq!(seen, [(client.local_addr().unwrap(), local, b"hello".to_vec())]);
         ours.send(client.local_addr().unwrap(), Some(local.ip()), b"back", None).unwrap();

@@ -280,7 +280,9 @@ fn payload_type(rtc: &Rtc, mid: Mid, codecs: Codecs) -> Option<Pt> {
         _ => false,
     };
     let mut params = rtc.codec_config().params().iter();
-    params.find(|param| media.remote_pts().contains(&param.pt()) && fits(&param.spec())).map(|param| param.pt())
+    params
+        .find(|param| media.remote_pts().contains(&param.pt()) && fits(&param.spec()))
+        .map(|param| param.pt())
 }
 
 /// When a viewer's replay goes on.
