@@ -130,7 +130,8 @@ const SLOWEST: usize = 2_000;
 /// Bytes per millisecond: 64 Mbit/s; beyond that sockets overflow.
 const FASTEST: usize = 8_000;
 
-/// Sent at once: a small first picture is there with the first packets.
+/// Sent at once at most, however late a step comes: a small first picture is there with the first packets, and the usual
+/// socket buffer of a receiver (212 KiB with all the kernel's overhead) holds it several times.
 const BURST: usize = 24 * 1024;
 
 /// Between the timestamps of two replayed frames, in units of 90 kHz: half a millisecond.
@@ -140,8 +141,10 @@ const SQUEEZED: u32 = 45;
 #[derive(Clone, Debug)]
 pub struct Replay {
     next: u64,
-    began: Moment,
-    sent: usize,
+    /// Up to when the allowance is spent.
+    stepped: Moment,
+    /// Bytes that may be sent.
+    allowance: usize,
     per_millisecond: usize,
     /// The frame under way and its timestamp.
     frame: Option<(u64, u32)>,
@@ -168,19 +171,21 @@ impl Replay {
         let first = cache.packets.front()?;
         let fitting = cache.bytes / REPLAY.as_millis() as usize;
         let per_millisecond = fitting.clamp(SLOWEST, FASTEST);
-        Some(Replay { next: first.sequence, began: now, sent: 0, per_millisecond, frame: None, floor: seen })
+        Some(Replay { next: first.sequence, stepped: now, allowance: BURST, per_millisecond, frame: None, floor: seen })
     }
 
     /// What is to be sent by now.
     pub fn due<'a, P>(&mut self, cache: &'a GopCache<P>, now: Moment) -> Vec<Replayed<'a, P>> {
-        let allowed = BURST + now.since(self.began).as_millis() as usize * self.per_millisecond;
+        let passed = now.since(self.stepped).as_millis() as usize;
+        self.allowance = BURST.min(self.allowance.saturating_add(passed.saturating_mul(self.per_millisecond)));
+        self.stepped = now;
         let Some((newest_frame, newest)) = cache.packets.back().map(|last| (last.frame, last.timestamp))
         else {
             return Vec::new();
         };
         let mut due = Vec::new();
         for cached in cache.from(self.next) {
-            if self.sent >= allowed {
+            if self.allowance == 0 {
                 break;
             }
             let timestamp = match self.frame {
@@ -192,7 +197,7 @@ impl Replay {
             };
             self.frame = Some((cached.frame, timestamp));
             self.floor = Some(timestamp);
-            self.sent += cached.bytes;
+            self.allowance = self.allowance.saturating_sub(cached.bytes);
             self.next = cached.sequence + 1;
             due.push(Replayed { cached, timestamp });
         }

@@ -36,7 +36,10 @@ impl Place {
     /// Takes it; `None` when somebody else has it.
     pub fn take(stream: &Stream) -> Option<Place> {
         let free = stream.view().published.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire);
-        free.ok().map(|_| Place(stream.clone()))
+        free.ok()?;
+        // Viewers have nothing to refer to in what it sends before its first key frame.
+        stream.view().key_frame_wanted.store(true, Ordering::Release);
+        Some(Place(stream.clone()))
     }
 }
 
@@ -91,12 +94,12 @@ impl Publisher {
         if self.asked.is_some_and(|at| context.moment.since(at) < PICTURES) {
             return;
         }
-        self.asked = Some(context.moment);
-        self.stream.view().key_frame_wanted.store(false, Ordering::Release);
         let video = self.video;
         let mut api = context.rtc.direct_api();
         if let Some(stream) = video.and_then(|mid| api.stream_rx_by_mid(mid, None)) {
             stream.request_keyframe(KeyframeRequestKind::Pli);
+            self.asked = Some(context.moment);
+            self.stream.view().key_frame_wanted.store(false, Ordering::Release);
         }
     }
 }
@@ -121,7 +124,6 @@ impl Role for Publisher {
     fn on(&mut self, event: RoleEvent, context: &mut Context<'_>) {
         match event {
             RoleEvent::Media(media) => self.media(&media),
-            RoleEvent::Connected => self.ask_for_picture(context),
             RoleEvent::Packet(packet) => self.packet(&packet, context),
             RoleEvent::SenderReport(report) => self.stream.tell(Told::Reported(sender_report(&report))),
             _ => {}

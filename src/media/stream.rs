@@ -26,6 +26,7 @@ use crate::core::ids::SessionId;
 use crate::core::media_feed::{Feed, Feeder, StreamPacket, Track};
 use crate::core::rtp_packet::{self, RtpPacket, SenderReport};
 use crate::core::rtp_payload::Packing;
+use crate::core::time::Moment;
 use crate::core::whip_offer::VideoCodec;
 use crate::host::wake::Wake;
 use crate::media::shared::{Command, Shared};
@@ -45,6 +46,9 @@ const PER_ROUND: usize = 512;
 
 /// How often the thread comes round when nothing arrives: notices that it is to stop even if a message was lost.
 const IDLE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// A publisher is asked for a key frame when its last one is this long ago.
+const LONGEST_GROUP: Duration = Duration::from_secs(10);
 
 /// Messages a stream may be behind by.
 const QUEUE: usize = 4096;
@@ -343,8 +347,18 @@ impl Owner {
                 view.last_key_frame.store(packet.taken.0, Ordering::Relaxed);
             }
             remember(&mut self.cache, &packet);
+            self.want_short_groups(packet.taken);
         }
         self.batch.push(packet);
+    }
+
+    /// A browser that publishes sends key frames only when asked; who joins needs one that is not too long ago.
+    fn want_short_groups(&self, now: Moment) {
+        let view = self.stream.view();
+        let last = Moment(view.last_key_frame.load(Ordering::Relaxed));
+        if self.feed.feeder() == Feeder::Publisher && now.since(last) > LONGEST_GROUP {
+            view.key_frame_wanted.store(true, Ordering::Release);
+        }
     }
 
     fn pass_on(&mut self) {

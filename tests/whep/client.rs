@@ -31,13 +31,23 @@ pub struct Seen {
     /// The last payload's number, as the generator wrote it.
     pub last_stamp: u64,
     /// Time under way of each packet that carries its sending time, in microseconds.
-    pub delays: Vec<u32>,
+    pub delays: Delays,
     /// Requests for pictures that the other side made.
     pub wanted: u64,
     /// Names of senders of video seen.
     pub ssrcs: Vec<u32>,
     /// The session is over.
     pub over: bool,
+}
+
+/// Microseconds; shown as a count.
+#[derive(Default)]
+pub struct Delays(pub Vec<u32>);
+
+impl std::fmt::Debug for Delays {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} delays", self.0.len())
+    }
 }
 
 /// A client.
@@ -182,7 +192,7 @@ impl Client {
             let sent = u64::from_be_bytes(micros.try_into().expect("eight"));
             if let Some(epoch) = self.epoch {
                 let delay = (now - epoch).as_micros() as u64;
-                self.seen.delays.push(u32::try_from(delay.saturating_sub(sent)).unwrap_or(u32::MAX));
+                self.seen.delays.0.push(u32::try_from(delay.saturating_sub(sent)).unwrap_or(u32::MAX));
             }
         }
     }
