@@ -11,6 +11,7 @@ pub mod notify;
 pub mod private_dir;
 pub mod process;
 pub mod process_table;
+pub mod public_address;
 pub mod pulse;
 pub mod signals;
 pub mod state_file;

@@ -5,10 +5,18 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
+use crate::api::overlay::BrowserIceServer;
+use crate::api::reply::Answer;
+use crate::api::server::Call;
+use crate::api::sessions;
 use crate::config::secret::Secret;
 use crate::config::settings::{IceServer, Settings, Turn};
 use crate::core::ids::SessionId;
 use crate::core::turn_credentials;
+use crate::host::clock;
+use crate::worker::service::WorkerService;
 
 /// Life of a stream process's credentials. It reads them once, and allocates anew at each stream of its session: they must
 /// outlive the session, and a day is the longest that we mint for.
@@ -31,6 +39,18 @@ pub fn for_browser(settings: &Settings, session: &SessionId, unix_now: u64) -> I
         }
         None => IceList { servers: fixed(settings).to_vec(), ttl: None },
     }
+}
+
+/// `GET /session/{id}/_neck/ice`: what the page connects with now, before its credentials end, and at an ICE restart.
+pub fn answer(service: &WorkerService, call: &Call) -> Answer {
+    let Some(card) = service.card(call).filter(|card| card.is_live()) else { return sessions::unknown() };
+    let settings = service.live.get();
+    if let Err(pause) = service.browsers.admit(call, &settings, &card.id, service.clock.now()) {
+        return Answer::error(429, "too many requests", "this page asks too often; wait").retry_after(pause);
+    }
+    let list = for_browser(&settings, &card.id, clock::unix_millis() / 1000);
+    let servers: Vec<BrowserIceServer> = list.servers.iter().map(BrowserIceServer::from).collect();
+    Answer::json(200, &json!({"iceServers": servers, "ttl": list.ttl.map(|ttl| ttl.as_secs())}))
 }
 
 /// What a session's stream process gets.

@@ -70,6 +70,7 @@ impl Service for WorkerService {
             Operation::QuitSession => responder.send(self.quit(&call)),
             Operation::SessionStatus => responder.send(self.status(&call)),
             Operation::OverlayScript => responder.send(self.script(&call)),
+            Operation::IceServers => responder.send(ice::answer(self, &call)),
             _ => responder.send(Answer::error(404, "not found", "ask the controller")),
         }
     }
@@ -198,7 +199,8 @@ impl WorkerService {
         }
     }
 
-    fn card(&self, call: &Call) -> Option<Arc<Card>> {
+    /// The session that a call names.
+    pub fn card(&self, call: &Call) -> Option<Arc<Card>> {
         self.board.find(&call.id.parse().ok()?)
     }
 }
