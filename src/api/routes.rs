@@ -63,6 +63,8 @@ pub enum Auth {
     None,
     /// Bearer token of an operator or the other role.
     Admin,
+    /// The operation judges by itself: the refusal is not of this API's form.
+    Own,
 }
 
 /// Where a route exists.
@@ -81,7 +83,7 @@ pub enum On {
 pub struct Route {
     /// Method token.
     pub method: &'static str,
-    /// Path; `{id}` stands for one segment.
+    /// Path; `{id}` and `{peer}` stand for one segment each.
     pub path: &'static str,
     /// Where it exists.
     pub on: On,
@@ -110,13 +112,102 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/session/{id}/_neck/status", On::Worker, Auth::None, Operation::SessionStatus),
     route("GET", "/session/{id}/_neck/overlay.js", On::Worker, Auth::None, Operation::OverlayScript),
     route("GET", "/session/{id}/_neck/ice", On::Worker, Auth::None, Operation::IceServers),
+    route("POST", "/session/{id}/whep", On::Worker, Auth::Own, Operation::Media(Purpose::View, Leg::Offer)),
+    route(
+        "OPTIONS",
+        "/session/{id}/whep",
+        On::Worker,
+        Auth::None,
+        Operation::Media(Purpose::View, Leg::Options),
+    ),
+    route("GET", "/session/{id}/whep", On::Worker, Auth::None, Operation::Media(Purpose::View, Leg::Look)),
+    route(
+        "PATCH",
+        "/session/{id}/whep/{peer}",
+        On::Worker,
+        Auth::None,
+        Operation::Media(Purpose::View, Leg::Patch),
+    ),
+    route(
+        "DELETE",
+        "/session/{id}/whep/{peer}",
+        On::Worker,
+        Auth::None,
+        Operation::Media(Purpose::View, Leg::Delete),
+    ),
+    route(
+        "OPTIONS",
+        "/session/{id}/whep/{peer}",
+        On::Worker,
+        Auth::None,
+        Operation::Media(Purpose::View, Leg::PeerOptions),
+    ),
+    route(
+        "GET",
+        "/session/{id}/whep/{peer}",
+        On::Worker,
+        Auth::None,
+        Operation::Media(Purpose::View, Leg::PeerLook),
+    ),
+    route(
+        "POST",
+        "/session/{id}/whip",
+        On::Worker,
+        Auth::Own,
+        Operation::Media(Purpose::Publish, Leg::Offer),
+    ),
+    route(
+        "OPTIONS",
+        "/session/{id}/whip",
+        On::Worker,
+        Auth::None,
+        Operation::Media(Purpose::Publish, Leg::Options),
+    ),
+    route("GET", "/session/{id}/whip", On::Worker, Auth::None, Operation::Media(Purpose::Publish, Leg::Look)),
+    route(
+        "PATCH",
+        "/session/{id}/whip/{peer}",
+        On::Worker,
+        Auth::None,
+        Operation::Media(Purpose::Publish, Leg::Patch),
+    ),
+    route(
+        "DELETE",
+        "/session/{id}/whip/{peer}",
+        On::Worker,
+        Auth::None,
+        Operation::Media(Purpose::Publish, Leg::Delete),
+    ),
+    route(
+        "OPTIONS",
+        "/session/{id}/whip/{peer}",
+        On::Worker,
+        Auth::None,
+        Operation::Media(Purpose::Publish, Leg::PeerOptions),
+    ),
+    route(
+        "GET",
+        "/session/{id}/whip/{peer}",
+        On::Worker,
+        Auth::None,
+        Operation::Media(Purpose::Publish, Leg::PeerLook),
+    ),
 ];
+
+/// What stood for the names of a path; empty when it has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Segments<'a> {
+    /// For `{id}`.
+    pub id: &'a str,
+    /// For `{peer}`.
+    pub peer: &'a str,
+}
 
 /// The result of matching a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Match<'a> {
-    /// This route, with what stood for `{id}` (empty when it has none).
-    Found(&'static Route, &'a str),
+    /// This route, with what stood for `{id}` and `{peer}`.
+    Found(&'static Route, Segments<'a>),
     /// The path exists, the method does not; these do.
     WrongMethod(&'static str),
     /// No such path.
@@ -128,9 +219,9 @@ pub fn find<'a>(role: Role, method: &str, path: &'a str) -> Match<'a> {
     let method = if method == "HEAD" { "GET" } else { method };
     let mut wrong = None;
     for route in ROUTES.iter().filter(|route| exists_on(route.on, role)) {
-        if let Some(id) = matches(route.path, path) {
+        if let Some(segments) = matches(route.path, path) {
             if route.method == method {
-                return Match::Found(route, id);
+                return Match::Found(route, segments);
             }
             wrong = Some(allowed(route.path));
         }
@@ -146,12 +237,18 @@ fn exists_on(on: On, role: Role) -> bool {
     }
 }
 
-fn matches<'a>(template: &str, path: &'a str) -> Option<&'a str> {
-    let Some((before, after)) = template.split_once("{id}") else {
-        return (template == path).then_some("");
-    };
-    let id = path.strip_prefix(before)?.strip_suffix(after)?;
-    (!id.is_empty() && !id.contains('/')).then_some(id)
+fn matches<'a>(template: &str, path: &'a str) -> Option<Segments<'a>> {
+    let mut segments = Segments::default();
+    let (mut expected, mut given) = (template.split('/'), path.split('/'));
+    loop {
+        match (expected.next(), given.next()) {
+            (None, None) => return Some(segments),
+            (Some("{id}"), Some(id)) if !id.is_empty() => segments.id = id,
+            (Some("{peer}"), Some(peer)) if !peer.is_empty() => segments.peer = peer,
+            (Some(word), Some(other)) if word == other && !word.starts_with('{') => {}
+            _ => return None,
+        }
+    }
 }
 
 /// The `Allow` field (RFC 9110, 10.2.1) of a path.
@@ -161,6 +258,8 @@ fn allowed(path: &'static str) -> &'static str {
         "/api/v1/sessions/{id}" => "GET, HEAD, DELETE",
         "/api/v1/workers/{id}/drain" => "POST, DELETE",
         "/api/v1/workers/heartbeat" | "/session/{id}/quit" => "POST",
+        "/session/{id}/whep" | "/session/{id}/whip" => "GET, HEAD, POST, OPTIONS",
+        "/session/{id}/whep/{peer}" | "/session/{id}/whip/{peer}" => "GET, HEAD, PATCH, DELETE, OPTIONS",
         _ => "GET, HEAD",
     }
 }
@@ -184,7 +283,12 @@ mod tests {
         for path in ["/api/v1/sessions/", "/api/v1/sessions/a/b", "/api/v1/sessions//"] {
             assert!(matches!(find(Role::Worker, "GET", path), Match::NotFound), "{path}");
         }
-        assert!(matches!(find(Role::Worker, "GET", "/api/v1/sessions/abc"), Match::Found(_, "abc")));
+        assert!(matches!(
+            find(Role::Worker, "GET", "/api/v1/sessions/abc"),
+            Match::Found(_, Segments { id: "abc", peer: "" })
+        ));
+        let peer = find(Role::Worker, "DELETE", "/session/abc/whep/def");
+        assert!(matches!(peer, Match::Found(_, Segments { id: "abc", peer: "def" })), "{peer:?}");
     }
 
     #[test]

@@ -171,13 +171,21 @@ impl Replay {
         let first = cache.packets.front()?;
         let fitting = cache.bytes / REPLAY.as_millis() as usize;
         let per_millisecond = fitting.clamp(SLOWEST, FASTEST);
-        Some(Replay { next: first.sequence, stepped: now, allowance: BURST, per_millisecond, frame: None, floor: seen })
+        Some(Replay {
+            next: first.sequence,
+            stepped: now,
+            allowance: BURST,
+            per_millisecond,
+            frame: None,
+            floor: seen,
+        })
     }
 
     /// What is to be sent by now.
     pub fn due<'a, P>(&mut self, cache: &'a GopCache<P>, now: Moment) -> Vec<Replayed<'a, P>> {
         let passed = now.since(self.stepped).as_millis() as usize;
-        self.allowance = BURST.min(self.allowance.saturating_add(passed.saturating_mul(self.per_millisecond)));
+        self.allowance =
+            BURST.min(self.allowance.saturating_add(passed.saturating_mul(self.per_millisecond)));
         self.stepped = now;
         let Some((newest_frame, newest)) = cache.packets.back().map(|last| (last.frame, last.timestamp))
         else {

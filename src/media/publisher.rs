@@ -33,6 +33,11 @@ pub struct Publisher {
 pub struct Place(Stream);
 
 impl Place {
+    /// Whether somebody has it.
+    pub fn is_taken(stream: &Stream) -> bool {
+        stream.view().published.load(Ordering::Acquire)
+    }
+
     /// Takes it; `None` when somebody else has it.
     pub fn take(stream: &Stream) -> Option<Place> {
         let free = stream.view().published.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire);

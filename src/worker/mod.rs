@@ -29,6 +29,8 @@ pub mod settle;
 pub mod stamps;
 pub mod supervisor;
 pub mod sweep;
+pub mod whip;
+pub mod whip_legs;
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};

@@ -34,6 +34,9 @@ impl Router for WorkerRouter {
 
 impl WorkerRouter {
     fn session(&self, request: &Request<'_>, id: &SessionId, rest: &str) -> Decision {
+        if is_media(rest) {
+            return self.to_api();
+        }
         let Some(card) = self.board.find(id) else { return self.gone(request, None) };
         if let Some(reason) = card.read(|view| view.ended_as()) {
             return self.gone(request, Some(reason));
@@ -75,6 +78,12 @@ impl WorkerRouter {
 /// Paths below a session that we answer ourselves.
 fn is_ours(rest: &str) -> bool {
     rest == "/quit" || rest.starts_with("/_neck/")
+}
+
+/// WHEP and WHIP. Their refusals have a form of their own, so the API gives them for sessions that are over, too.
+fn is_media(rest: &str) -> bool {
+    let first = rest.split('/').nth(1);
+    matches!(first, Some("whep" | "whip"))
 }
 
 fn redirect(id: &SessionId, rest: &str, query: Option<&str>) -> Decision {

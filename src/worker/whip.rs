@@ -24,7 +24,8 @@ use crate::core::ids::SessionId;
 use crate::core::rate_limit::{Rate, RateLimiter};
 use crate::core::sdp_fragment::SdpFragment;
 use crate::core::whip::{
-    self, CORS, Change, EntityTag, FRAGMENT_TYPE, PROBLEM_TYPE, Problem, SDP_TYPE, ice_server_link, judge_patch,
+    self, CORS, Change, EntityTag, FRAGMENT_TYPE, PROBLEM_TYPE, Problem, SDP_TYPE, ice_server_link,
+    judge_patch,
 };
 use crate::core::whip_offer::{self, Offer, Purpose, Supported};
 use crate::host::clock::{self, Clock};
@@ -107,7 +108,13 @@ struct Limits {
 
 impl Whip {
     /// The endpoints of this worker.
-    pub fn new(live: Arc<Live>, board: Arc<Board>, flags: Arc<Flags>, clock: Clock, legs: Box<dyn Legs>) -> Whip {
+    pub fn new(
+        live: Arc<Live>,
+        board: Arc<Board>,
+        flags: Arc<Flags>,
+        clock: Clock,
+        legs: Box<dyn Legs>,
+    ) -> Whip {
         let limits =
             Limits { offers: RateLimiter::new(OFFERS, BUCKETS), others: RateLimiter::new(OTHERS, BUCKETS) };
         Whip { live, board, flags, clock, legs, peers: Mutex::default(), limits: Mutex::new(limits) }
@@ -122,7 +129,9 @@ impl Whip {
             Leg::Patch => self.patch(call, purpose),
             Leg::Delete => self.delete(call, purpose),
             Leg::PeerOptions => self.peer(call, purpose).map(|_| options(FRAGMENT_TYPE)),
-            Leg::PeerLook => self.peer(call, purpose).map(|(_, tag, _)| Answer::empty().with("ETag", tag.as_str())),
+            Leg::PeerLook => {
+                self.peer(call, purpose).map(|(_, tag, _)| Answer::empty().with("ETag", tag.as_str()))
+            }
         };
         let answer = answer.unwrap_or_else(|problem| refusal(&problem));
         CORS.iter().fold(answer, |answer, (name, value)| answer.with(name, *value))
@@ -133,7 +142,12 @@ impl Whip {
         self.peers().retain(|_, entry| entry.session != *session);
     }
 
-    fn offer(&self, call: &Call, purpose: Purpose, is_admin: impl Fn(&str) -> bool) -> Result<Answer, Problem> {
+    fn offer(
+        &self,
+        call: &Call,
+        purpose: Purpose,
+        is_admin: impl Fn(&str) -> bool,
+    ) -> Result<Answer, Problem> {
         let card = self.session(call)?;
         let settings = self.live.get();
         self.admit(call, &settings, &card.id, Kind::Offer)?;
@@ -158,7 +172,10 @@ impl Whip {
         drop(peers);
         let answer = Answer { status: 201, content_type: SDP_TYPE, headers: Vec::new(), body: opened.sdp };
         let answer = answer.with("Location", location).with("ETag", tag.as_str());
-        Ok(self.ice_links(&settings, &card.id).into_iter().fold(answer, |answer, link| answer.with("Link", link)))
+        Ok(self
+            .ice_links(&settings, &card.id)
+            .into_iter()
+            .fold(answer, |answer, link| answer.with("Link", link)))
     }
 
     fn patch(&self, call: &Call, purpose: Purpose) -> Result<Answer, Problem> {
@@ -169,9 +186,11 @@ impl Whip {
         if call.body.len() > whip_offer::OFFER_LIMIT {
             return Err(Problem::new(413, "the fragment is longer than 64 KiB"));
         }
-        let text = std::str::from_utf8(&call.body).map_err(|_| Problem::new(400, "the fragment is not UTF-8"))?;
+        let text =
+            std::str::from_utf8(&call.body).map_err(|_| Problem::new(400, "the fragment is not UTF-8"))?;
         let fragment = SdpFragment::parse(text).map_err(|error| Problem::new(400, error.to_string()))?;
-        match judge_patch(call.header("If-Match"), &tag, &ufrag, fragment.ufrag.as_deref())? {
+        let theirs = fragment.credentials.as_ref().map(|credentials| credentials.ufrag.as_str());
+        match judge_patch(call.header("If-Match"), &tag, &ufrag, theirs)? {
             Change::Trickle => {
                 self.legs.trickle(&peer, &fragment);
                 Ok(Answer::empty())
@@ -185,7 +204,8 @@ impl Whip {
         let tag = EntityTag::from_entropy(entropy::bytes());
         if let Some(entry) = self.peers().get_mut(peer) {
             entry.tag = tag.clone();
-            entry.ufrag = fragment.ufrag.clone().unwrap_or_default();
+            entry.ufrag =
+                fragment.credentials.as_ref().map_or_else(String::new, |theirs| theirs.ufrag.clone());
         }
         let answer =
             Answer { status: 200, content_type: FRAGMENT_TYPE, headers: Vec::new(), body: ours.to_string() };
@@ -220,7 +240,13 @@ impl Whip {
         entry.map(|entry| (peer, entry.tag.clone(), entry.ufrag.clone())).ok_or_else(gone)
     }
 
-    fn admit(&self, call: &Call, settings: &Settings, session: &SessionId, kind: Kind) -> Result<(), Problem> {
+    fn admit(
+        &self,
+        call: &Call,
+        settings: &Settings,
+        session: &SessionId,
+        kind: Kind,
+    ) -> Result<(), Problem> {
         let address = origin::client(call, &settings.server.trusted_proxies);
         let key = (session.clone(), address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
@@ -237,7 +263,10 @@ impl Whip {
         let list = ice::for_browser(settings, session, clock::unix_millis() / 1000);
         let links = list.servers.iter().flat_map(|server| {
             let credential = server.credential.as_ref().map(|secret| secret.expose());
-            server.urls.iter().filter_map(move |url| ice_server_link(url, server.username.as_deref(), credential))
+            server
+                .urls
+                .iter()
+                .filter_map(move |url| ice_server_link(url, server.username.as_deref(), credential))
         });
         links.collect()
     }
@@ -264,7 +293,7 @@ fn authorise(
 ) -> Result<(), Problem> {
     let field = call.header("Authorization");
     let good = |token: &str| {
-        let publisher = settings.whip_token.as_ref().is_some_and(|secret| secret.matches(token));
+        let publisher = settings.whip.as_ref().is_some_and(|whip| whip.token.matches(token));
         // Both are compared, so that the time taken does not tell them apart.
         is_admin(token) | publisher
     };
