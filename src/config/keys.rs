@@ -6,6 +6,7 @@ use serde_yaml::Value as Yaml;
 
 use crate::config::addresses::{Address, Cidr, DomainName, ListenOn, PortRange, Url};
 use crate::config::document::Node;
+use crate::config::engines::Engines;
 use crate::config::ice::IceEntry;
 use crate::config::kinds::*;
 use crate::config::pins::Pins;
@@ -26,10 +27,10 @@ pub struct Key {
 }
 
 impl Key {
-    /// Whether its value is a list, which an environment variable gives as YAML flow text.
-    pub fn is_list(&self) -> bool {
+    /// Whether its value is a list or a map, which an environment variable gives as YAML flow text.
+    pub fn is_collection(&self) -> bool {
         let defaults = Settings::defaults(self.traits.role.unwrap_or(Role::Worker));
-        matches!((self.show)(&defaults, Secrets::Masked), Some(Yaml::Sequence(_)))
+        matches!((self.show)(&defaults, Secrets::Masked), Some(Yaml::Sequence(_) | Yaml::Mapping(_)))
     }
 }
 
@@ -171,6 +172,7 @@ pub static KEYS: &[Key] = &[
     key!("bodies.call_timeout", BOTH, Span(100, M), bodies.call_timeout),
     key!("bodies.pair_timeout", BOTH, Span(S, M), bodies.pair_timeout),
     key!("bodies.lost_after", BOTH.reload(), Span(S, H), bodies.lost_after),
+    key!("engines", WORKER.reload(), Engines, engines),
     key_in!("nps.url", WORKER, Url::Base, nps.url),
     key_in!("nps.token", WORKER.reload().secret(), Hidden, nps.token),
     key!("drain.timeout", BOTH.reload(), Span(0, D), drain_timeout),

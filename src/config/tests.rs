@@ -295,6 +295,7 @@ fn other_value(path: &str) -> &'static str {
             "[{body: 10.10.0.7, sha256: 24f2f1b5d2f3fbb24e079889814c334f74a872f6d90a6de96d42958fc47df1c4}]"
         }
         "webrtc.nat1to1" => "[203.0.113.7]",
+        "engines" => "{bars: {command: [/usr/bin/ffmpeg, -i, x]}}",
         "log.level" => "trace",
         "log.format" => "json",
         "sessions.ready_timeout"

@@ -4,9 +4,12 @@
 //! `tests/rules` reads the sources and enforces it.
 
 pub mod body_distance;
+pub mod command_template;
 pub mod csp;
 pub mod dial_policy;
 pub mod expiry;
+pub mod ffmpeg_progress;
+pub mod ffmpeg_streams;
 pub mod fingerprint;
 pub mod fleet;
 pub mod html_inject;
@@ -14,12 +17,15 @@ pub mod http_body;
 pub mod http_date;
 pub mod http_head;
 pub mod ids;
+pub mod log_ends;
 pub mod log_limit;
 pub mod rate_limit;
 pub mod reason;
 pub mod restart;
 pub mod routing;
+pub mod rtp_sender;
 pub mod session;
 pub mod status;
 pub mod time;
+pub mod webm;
 pub mod worker_health;

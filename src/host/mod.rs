@@ -7,6 +7,7 @@ pub mod entropy;
 pub mod join;
 pub mod local;
 pub mod notify;
+pub mod pipe;
 pub mod private_dir;
 pub mod process;
 pub mod process_table;
