@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::api::overlay;
-use crate::api::types::CreateRequest;
+use crate::api::types::{CreateRequest, DEFAULT_ENGINE, SourceView};
 use crate::core::ids::{Port, SessionId};
 use crate::core::reason::EndReason;
 use crate::core::session::{Failure, Status};
 use crate::core::time::Moment;
 use crate::edge::router::{Injection, TunnelWatch};
+use crate::worker::child_log::SharedEnds;
+use crate::worker::engines::Choice;
 use crate::worker::mailbox::{Mailbox, Message};
 
 /// Every session of this worker, ended ones included until they are forgotten.
@@ -40,6 +42,7 @@ pub struct Card {
     /// Reaches the supervisor.
     pub mailbox: Mailbox,
     tunnels: AtomicU32,
+    viewers: AtomicU32,
     view: RwLock<View>,
 }
 
@@ -50,6 +53,8 @@ pub struct Asked {
     pub id: SessionId,
     /// The checked request.
     pub request: CreateRequest,
+    /// The engine it names, with its parameters.
+    pub engine: Choice,
     /// The outside URL of whom the create asked, without a trailing slash.
     pub base_url: String,
 }
@@ -79,6 +84,10 @@ pub struct View {
     pub failure: Option<Failure>,
     /// When it ended.
     pub ended: Option<Moment>,
+    /// What a media engine sends.
+    pub source: Option<Box<SourceView>>,
+    /// The two ends of a media process's log.
+    pub log: Option<SharedEnds>,
 }
 
 impl View {
@@ -96,6 +105,8 @@ impl View {
             warnings: Vec::new(),
             failure: None,
             ended: None,
+            source: None,
+            log: None,
         }
     }
 
@@ -127,6 +138,7 @@ impl Card {
             base_url: asked.base_url,
             mailbox,
             tunnels: AtomicU32::new(0),
+            viewers: AtomicU32::new(0),
             view: RwLock::new(View::new(port)),
         }
     }
@@ -149,6 +161,33 @@ impl Card {
     /// Open WebSocket tunnels.
     pub fn tunnels(&self) -> u32 {
         self.tunnels.load(Ordering::Acquire)
+    }
+
+    /// Viewers that a media engine's picture goes to.
+    pub fn viewers(&self) -> u32 {
+        self.viewers.load(Ordering::Acquire)
+    }
+
+    /// Connected browsers, by either way.
+    pub fn connected(&self) -> u32 {
+        self.tunnels().saturating_add(self.viewers())
+    }
+
+    /// A viewer's connection is up.
+    pub fn viewer_connected(&self) {
+        self.viewers.fetch_add(1, Ordering::AcqRel);
+        self.mailbox.send(Message::Connections);
+    }
+
+    /// A connected viewer is gone.
+    pub fn viewer_gone(&self) {
+        self.viewers.fetch_sub(1, Ordering::AcqRel);
+        self.mailbox.send(Message::Connections);
+    }
+
+    /// Whether its page is the stream process's own; else it is ours.
+    pub fn is_proxied(&self) -> bool {
+        self.request.engine == DEFAULT_ENGINE
     }
 
     /// Whether it holds its body, its port and its slot.
@@ -222,8 +261,12 @@ mod tests {
 
     fn card(number: u8, ended: Option<Moment>) -> Arc<Card> {
         let request = CreateRequest::parse(br#"{"body_ip":"10.0.0.1"}"#).unwrap();
-        let asked =
-            Asked { id: SessionId::from_entropy([number; 16]), request, base_url: "http://neck".into() };
+        let asked = Asked {
+            id: SessionId::from_entropy([number; 16]),
+            request,
+            engine: Choice::Moonlight,
+            base_url: "http://neck".into(),
+        };
         let (mailbox, ..) = Mailbox::new(Wake::new().unwrap());
         let card = Card::new(asked, Moment(0), mailbox, Port(8080));
         card.publish(|view| view.ended = ended);

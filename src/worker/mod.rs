@@ -11,6 +11,7 @@ pub mod answers;
 pub mod board;
 pub mod browsers;
 pub mod child_log;
+pub mod engines;
 pub mod family;
 pub mod health;
 pub mod heartbeat;
@@ -26,6 +27,7 @@ pub mod router;
 pub mod service;
 pub mod set_up;
 pub mod settle;
+pub mod sources;
 pub mod stamps;
 pub mod supervisor;
 pub mod sweep;
@@ -65,6 +67,7 @@ use public_address::AddressThread;
 use roster::{Given, Order, Roster};
 use router::WorkerRouter;
 use service::WorkerService;
+use sources::KeptSockets;
 use stamps::Stamps;
 
 /// The `cleanup` thread comes round every two seconds.
@@ -175,6 +178,7 @@ impl Worker {
             changed: changed.clone(),
             stamps: stamps.clone(),
             wireguard: health.wireguard.clone(),
+            sources: Arc::new(KeptSockets),
             clock,
             beat: front::beat(pulses, "cleanup", ROSTER_SILENCE),
         };

@@ -26,6 +26,7 @@ use crate::worker::answers;
 use crate::worker::board::{Asked, Board, Card};
 use crate::worker::mailbox::{Mailbox, Message, WhenOver};
 use crate::worker::ports::Ports;
+use crate::worker::sources::Sources;
 use crate::worker::stamps::Stamps;
 use crate::worker::supervisor::{Assignment, Supervisor};
 
@@ -72,6 +73,8 @@ pub struct Given {
     pub stamps: Arc<Stamps>,
     /// Where WireGuard shows.
     pub wireguard: WireGuard,
+    /// Who reads what media engines send.
+    pub sources: Arc<dyn Sources>,
     /// The clock.
     pub clock: Clock,
     /// Called each round, for the watchdog.
@@ -187,7 +190,7 @@ impl Roster {
             }
         };
         let (mailbox, inbox, wake) = Mailbox::new(wake);
-        let (id, wait) = (asked.id.clone(), asked.request.wait);
+        let (id, wait, engine) = (asked.id.clone(), asked.request.wait, asked.engine.clone());
         let card = Arc::new(Card::new(asked, self.given.clock.now(), mailbox, lease.port()));
         log::info!("[worker] session {id} for body {} on port {}", card.request.body, lease.port());
         let early = (!wait).then(|| answers::created(&card, settings, Some("requested".into())));
@@ -195,6 +198,8 @@ impl Roster {
         let assignment = Assignment {
             card: card.clone(),
             lease,
+            engine,
+            sources: self.given.sources.clone(),
             settings: settings.clone(),
             root: self.given.root.clone(),
             inbox,

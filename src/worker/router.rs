@@ -45,6 +45,9 @@ impl WorkerRouter {
             return self.to_api();
         }
         let view = card.view();
+        if !card.is_proxied() {
+            return player(request, &view, rest);
+        }
         match (view.open, view.status, &view.page) {
             (true, _, Some(page)) if rest == "/" => redirect(id, page, None),
             (true, ..) => self.to_child(card, &view),
@@ -73,6 +76,17 @@ impl WorkerRouter {
     fn gone(&self, request: &Request<'_>, reason: Option<crate::core::reason::EndReason>) -> Decision {
         Decision::Reply(pages::gone(request.accepts_html, reason, &self.live.get().sessions.return_url))
     }
+}
+
+/// The page of a session that no stream process serves.
+fn player(request: &Request<'_>, view: &View, rest: &str) -> Decision {
+    let reply = match (view.open, rest) {
+        (true, "/") => pages::no_player(request.accepts_html),
+        (true, _) => Reply::error(404, "no such page", "this session has one page, its address ends with /"),
+        (false, _) if view.source.is_some() => pages::reconnecting(request.accepts_html),
+        (false, _) => pages::getting_ready(request.accepts_html),
+    };
+    Decision::Reply(reply)
 }
 
 /// Paths below a session that we answer ourselves.

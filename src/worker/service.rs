@@ -25,6 +25,7 @@ use crate::host::local;
 use crate::worker::answers;
 use crate::worker::board::{Asked, Board, Card};
 use crate::worker::browsers::Browsers;
+use crate::worker::engines::Choice;
 use crate::worker::health::Health;
 use crate::worker::ice;
 use crate::worker::roster::Order;
@@ -83,6 +84,10 @@ impl WorkerService {
             Ok(request) => request,
             Err(error) => return responder.send(Answer::error(400, "bad request", error.to_string())),
         };
+        let engine = match Choice::of(&request, &settings) {
+            Ok(engine) => engine,
+            Err(error) => return responder.send(Answer::error(400, "bad request", error)),
+        };
         let ours = local::own_addresses(request.body.ip());
         if let Err(refusal) =
             dial_policy::may_dial(request.body.ip(), &settings.sessions.allowed_bodies, &ours)
@@ -102,7 +107,7 @@ impl WorkerService {
         };
         let own = || origin::base_url(call, settings.server.public_url.as_deref());
         let base_url = call.header(BASE_URL_FIELD).map_or_else(own, str::to_owned);
-        let asked = Asked { id, request, base_url };
+        let asked = Asked { id, request, engine, base_url };
         // A roster that is gone drops the responder, which answers that we are stopping.
         let _ = self.roster.send(Order::Create(Box::new(asked), responder));
     }
@@ -120,7 +125,9 @@ impl WorkerService {
         let settings = self.live.get();
         let base = origin::base_url(call, settings.server.public_url.as_deref());
         match self.card(call) {
-            Some(card) => Answer::json(200, &answers::view(&card, &settings, self.clock.now(), &base)),
+            Some(card) => {
+                Answer::json(200, &answers::detailed_view(&card, &settings, self.clock.now(), &base))
+            }
             None => sessions::unknown(),
         }
     }
