@@ -33,6 +33,8 @@ pub enum Operation {
     OverlayScript,
     /// ICE servers for the page, with fresh credentials.
     IceServers,
+    /// The script of our own page.
+    PlayerScript,
     /// Something of WHEP or WHIP.
     Media(Purpose, Leg),
 }
@@ -112,6 +114,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/session/{id}/_neck/status", On::Worker, Auth::None, Operation::SessionStatus),
     route("GET", "/session/{id}/_neck/overlay.js", On::Worker, Auth::None, Operation::OverlayScript),
     route("GET", "/session/{id}/_neck/ice", On::Worker, Auth::None, Operation::IceServers),
+    route("GET", "/session/{id}/_neck/player.js", On::Worker, Auth::None, Operation::PlayerScript),
     route("POST", "/session/{id}/whep", On::Worker, Auth::Own, Operation::Media(Purpose::View, Leg::Offer)),
     route(
         "OPTIONS",

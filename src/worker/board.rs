@@ -255,11 +255,12 @@ impl Board {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::host::wake::Wake;
 
-    fn card(number: u8, ended: Option<Moment>) -> Arc<Card> {
+    /// A card of a session that was just accepted, or has ended.
+    pub fn card(number: u8, ended: Option<Moment>) -> Arc<Card> {
         let request = CreateRequest::parse(br#"{"body_ip":"10.0.0.1"}"#).unwrap();
         let asked = Asked {
             id: SessionId::from_entropy([number; 16]),

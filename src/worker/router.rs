@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::api::pages;
+use crate::api::player;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
 use crate::core::ids::SessionId;
@@ -46,7 +47,7 @@ impl WorkerRouter {
         }
         let view = card.view();
         if !card.is_proxied() {
-            return player(request, &view, rest);
+            return player(request, &card, &view, rest);
         }
         match (view.open, view.status, &view.page) {
             (true, _, Some(page)) if rest == "/" => redirect(id, page, None),
@@ -79,9 +80,9 @@ impl WorkerRouter {
 }
 
 /// The page of a session that no stream process serves.
-fn player(request: &Request<'_>, view: &View, rest: &str) -> Decision {
+fn player(request: &Request<'_>, card: &Card, view: &View, rest: &str) -> Decision {
     let reply = match (view.open, rest) {
-        (true, "/") => pages::no_player(request.accepts_html),
+        (true, "/") => player::page(&card.injection.tag),
         (true, _) => Reply::error(404, "no such page", "this session has one page, its address ends with /"),
         (false, _) if view.source.is_some() => pages::reconnecting(request.accepts_html),
         (false, _) => pages::getting_ready(request.accepts_html),

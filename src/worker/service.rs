@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::api::auth;
 use crate::api::origin;
 use crate::api::overlay::{self, BrowserIceServer, OverlaySettings};
+use crate::api::player;
 use crate::api::reply::{Answer, Responder};
 use crate::api::routes::Operation;
 use crate::api::server::{Call, Service};
@@ -30,6 +31,7 @@ use crate::worker::health::Health;
 use crate::worker::ice;
 use crate::worker::roster::Order;
 use crate::worker::stamps::Stamps;
+use crate::worker::whip::Whip;
 
 /// What the API works with.
 pub struct WorkerService {
@@ -45,6 +47,8 @@ pub struct WorkerService {
     pub health: Health,
     /// Bounds what browsers send without a token.
     pub browsers: Browsers,
+    /// WHIP and WHEP.
+    pub whip: Whip,
     /// The clock.
     pub clock: Clock,
 }
@@ -72,6 +76,10 @@ impl Service for WorkerService {
             Operation::SessionStatus => responder.send(self.status(&call)),
             Operation::OverlayScript => responder.send(self.script(&call)),
             Operation::IceServers => responder.send(ice::answer(self, &call)),
+            Operation::PlayerScript => responder.send(self.player_script(&call)),
+            Operation::Media(purpose, leg) => {
+                responder.send(self.whip.answer(&call, purpose, leg, |token| self.is_admin(token)));
+            }
             _ => responder.send(Answer::error(404, "not found", "ask the controller")),
         }
     }
@@ -185,6 +193,13 @@ impl WorkerService {
             return sessions::unknown();
         };
         Answer::script(overlay::script(&self.overlay_settings(&card)))
+    }
+
+    fn player_script(&self, call: &Call) -> Answer {
+        match self.card(call).filter(|card| card.is_live() && !card.is_proxied()) {
+            Some(_) => Answer::script(player::script().to_owned()),
+            None => sessions::unknown(),
+        }
     }
 
     fn overlay_settings(&self, card: &Card) -> OverlaySettings {

@@ -339,3 +339,6 @@ pub fn nothing_to_watch() -> Problem {
 pub fn no_place() -> Problem {
     Problem::again_after(503, "every place is taken; ask again later", LATER)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,22 +1,30 @@
 //! What HTTP of WHIP and WHEP asks of the media threads.
 
+use std::io;
 use std::sync::Arc;
 
+use crate::config::settings;
 use crate::core::ids::SessionId;
 use crate::core::sdp_fragment::{FragmentMedia, IceCredentials, SdpFragment};
 use crate::core::sdp_offer::{IceParameters, OfferError};
 use crate::core::whip::Problem;
-use crate::core::whip_offer::{Offer, Purpose, Supported};
+use crate::core::whip_offer::{Offer, Purpose, Supported, VideoCodec};
+use crate::engine::ingest;
 use crate::media::Media;
 use crate::media::ids::PeerId;
 use crate::media::offer::Wanted;
 use crate::media::publisher::{Place, Publisher};
 use crate::media::role::{Gone, OfferRefused, Role};
 use crate::media::shared::RestartRefused;
-use crate::media::stream::Stream;
-use crate::media::viewer::Viewer;
-use crate::worker::board::Board;
+use crate::media::stream::{Codecs, SourceSpec, Stream};
+use crate::media::streams::SourceHandle;
+use crate::media::viewer::{Audience, Viewer};
+use crate::worker::board::{Board, Card};
+use crate::worker::sources::{Source, Sources};
 use crate::worker::whip::{Legs, Opened, no_place, nothing_to_watch};
+
+/// `profile_idc` of baseline, which is what engines are told to make: browsers take no B-frames.
+const BASELINE: u8 = 0x42;
 
 /// The media threads, for sessions of this board.
 #[derive(Debug)]
@@ -134,3 +142,28 @@ fn problem(refused: &OfferRefused) -> Problem {
         OfferRefused::Host(_) => Problem { detail: words, ..no_place() },
     }
 }
+
+impl Audience for Card {
+    fn viewer_connected(&self) {
+        Card::viewer_connected(self);
+    }
+
+    fn viewer_gone(&self) {
+        Card::viewer_gone(self);
+    }
+}
+
+impl Sources for Media {
+    fn add(&self, spec: ingest::SourceSpec) -> io::Result<Box<dyn Source>> {
+        let opus = spec.audio.is_some();
+        let video = match spec.codec {
+            settings::VideoCodec::Vp8 => VideoCodec::Vp8,
+            settings::VideoCodec::H264 => VideoCodec::H264 { profile: BASELINE },
+        };
+        let codecs = Codecs { video, opus };
+        let source = SourceSpec { session: spec.session, video: Some(spec.video), audio: spec.audio, codecs };
+        Ok(Box::new(self.add_source(source)?))
+    }
+}
+
+impl Source for SourceHandle {}
