@@ -35,6 +35,14 @@ pub enum Operation {
     IceServers,
     /// The script of our own page.
     PlayerScript,
+    /// A microphone is offered.
+    MicOffer,
+    /// Its candidates, or an ICE restart.
+    MicPatch,
+    /// It stops.
+    MicStop,
+    /// How it is.
+    MicStatus,
     /// Something of WHEP or WHIP.
     Media(Purpose, Leg),
 }
@@ -99,6 +107,12 @@ const fn route(method: &'static str, path: &'static str, on: On, auth: Auth, ope
     Route { method, path, on, auth, operation }
 }
 
+/// WHEP and WHIP: whoever has the session's id may ask; to publish takes a token too.
+const fn media(method: &'static str, path: &'static str, purpose: Purpose, leg: Leg) -> Route {
+    let auth = if matches!(leg, Leg::Offer) { Auth::Own } else { Auth::None };
+    route(method, path, On::Worker, auth, Operation::Media(purpose, leg))
+}
+
 /// Every route.
 pub const ROUTES: &[Route] = &[
     route("GET", "/api/v1/health", On::Both, Auth::None, Operation::Health),
@@ -115,86 +129,24 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/session/{id}/_neck/overlay.js", On::Worker, Auth::None, Operation::OverlayScript),
     route("GET", "/session/{id}/_neck/ice", On::Worker, Auth::None, Operation::IceServers),
     route("GET", "/session/{id}/_neck/player.js", On::Worker, Auth::None, Operation::PlayerScript),
-    route("POST", "/session/{id}/whep", On::Worker, Auth::Own, Operation::Media(Purpose::View, Leg::Offer)),
-    route(
-        "OPTIONS",
-        "/session/{id}/whep",
-        On::Worker,
-        Auth::None,
-        Operation::Media(Purpose::View, Leg::Options),
-    ),
-    route("GET", "/session/{id}/whep", On::Worker, Auth::None, Operation::Media(Purpose::View, Leg::Look)),
-    route(
-        "PATCH",
-        "/session/{id}/whep/{peer}",
-        On::Worker,
-        Auth::None,
-        Operation::Media(Purpose::View, Leg::Patch),
-    ),
-    route(
-        "DELETE",
-        "/session/{id}/whep/{peer}",
-        On::Worker,
-        Auth::None,
-        Operation::Media(Purpose::View, Leg::Delete),
-    ),
-    route(
-        "OPTIONS",
-        "/session/{id}/whep/{peer}",
-        On::Worker,
-        Auth::None,
-        Operation::Media(Purpose::View, Leg::PeerOptions),
-    ),
-    route(
-        "GET",
-        "/session/{id}/whep/{peer}",
-        On::Worker,
-        Auth::None,
-        Operation::Media(Purpose::View, Leg::PeerLook),
-    ),
-    route(
-        "POST",
-        "/session/{id}/whip",
-        On::Worker,
-        Auth::Own,
-        Operation::Media(Purpose::Publish, Leg::Offer),
-    ),
-    route(
-        "OPTIONS",
-        "/session/{id}/whip",
-        On::Worker,
-        Auth::None,
-        Operation::Media(Purpose::Publish, Leg::Options),
-    ),
-    route("GET", "/session/{id}/whip", On::Worker, Auth::None, Operation::Media(Purpose::Publish, Leg::Look)),
-    route(
-        "PATCH",
-        "/session/{id}/whip/{peer}",
-        On::Worker,
-        Auth::None,
-        Operation::Media(Purpose::Publish, Leg::Patch),
-    ),
-    route(
-        "DELETE",
-        "/session/{id}/whip/{peer}",
-        On::Worker,
-        Auth::None,
-        Operation::Media(Purpose::Publish, Leg::Delete),
-    ),
-    route(
-        "OPTIONS",
-        "/session/{id}/whip/{peer}",
-        On::Worker,
-        Auth::None,
-        Operation::Media(Purpose::Publish, Leg::PeerOptions),
-    ),
-    route(
-        "GET",
-        "/session/{id}/whip/{peer}",
-        On::Worker,
-        Auth::None,
-        Operation::Media(Purpose::Publish, Leg::PeerLook),
-    ),
+    route("POST", "/session/{id}/mic/offer", On::Worker, Auth::None, Operation::MicOffer),
+    route("PATCH", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicPatch),
+    route("DELETE", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicStop),
+    route("GET", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicStatus),
+    media("POST", "/session/{id}/whep", Purpose::View, Leg::Offer),
+    media("OPTIONS", "/session/{id}/whep", Purpose::View, Leg::Options),
+    media("GET", "/session/{id}/whep", Purpose::View, Leg::Look),
+    media("PATCH", "/session/{id}/whep/{peer}", Purpose::View, Leg::Patch),
+    media("DELETE", "/session/{id}/whep/{peer}", Purpose::View, Leg::Delete),
+    media("OPTIONS", "/session/{id}/whep/{peer}", Purpose::View, Leg::PeerOptions),
+    media("GET", "/session/{id}/whep/{peer}", Purpose::View, Leg::PeerLook),
+    media("POST", "/session/{id}/whip", Purpose::Publish, Leg::Offer),
+    media("OPTIONS", "/session/{id}/whip", Purpose::Publish, Leg::Options),
+    media("GET", "/session/{id}/whip", Purpose::Publish, Leg::Look),
+    media("PATCH", "/session/{id}/whip/{peer}", Purpose::Publish, Leg::Patch),
+    media("DELETE", "/session/{id}/whip/{peer}", Purpose::Publish, Leg::Delete),
+    media("OPTIONS", "/session/{id}/whip/{peer}", Purpose::Publish, Leg::PeerOptions),
+    media("GET", "/session/{id}/whip/{peer}", Purpose::Publish, Leg::PeerLook),
 ];
 
 /// What stood for the names of a path; empty when it has none.
@@ -260,7 +212,8 @@ fn allowed(path: &'static str) -> &'static str {
         "/api/v1/sessions" => "GET, HEAD, POST",
         "/api/v1/sessions/{id}" => "GET, HEAD, DELETE",
         "/api/v1/workers/{id}/drain" => "POST, DELETE",
-        "/api/v1/workers/heartbeat" | "/session/{id}/quit" => "POST",
+        "/session/{id}/mic" => "GET, HEAD, PATCH, DELETE",
+        "/api/v1/workers/heartbeat" | "/session/{id}/quit" | "/session/{id}/mic/offer" => "POST",
         "/session/{id}/whep" | "/session/{id}/whip" => "GET, HEAD, POST, OPTIONS",
         "/session/{id}/whep/{peer}" | "/session/{id}/whip/{peer}" => "GET, HEAD, PATCH, DELETE, OPTIONS",
         _ => "GET, HEAD",

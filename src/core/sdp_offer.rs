@@ -256,7 +256,7 @@ mod tests {
         );
         assert_eq!(audio.codecs, ["opus", "red"]);
         assert_eq!(offer.ice().unwrap().candidates, ["candidate:1 1 udp 1 192.0.2.1 9 typ host"]);
-        assert_eq!(offer.only_sending().sections()[0].receives, false);
+        assert!(!offer.only_sending().sections()[0].receives);
     }
 
     #[test]

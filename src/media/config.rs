@@ -1,13 +1,14 @@
 //! The settings that media threads work with.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::settings::{Listen, Settings};
-use crate::media::udp::Reach;
+use crate::config::settings::Settings;
+use crate::core::ice::{self, Addresses, Binding};
 
 /// What holds for as long as the threads run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct MediaConfig {
     /// `webrtc.threads`
     pub threads: usize,
@@ -19,36 +20,34 @@ pub struct MediaConfig {
     pub epr: Option<(u16, u16)>,
     /// `webrtc.tcpmux`; 0: the kernel chooses.
     pub tcpmux: Option<u16>,
-    /// `webrtc.nat1to1`
-    pub nat1to1: Vec<IpAddr>,
-    /// Whether other machines are to reach us.
-    pub reach: Reach,
+    /// Where media sockets are bound.
+    pub binding: Binding,
     /// `webrtc.ice_grace`
     pub ice_grace: Duration,
     /// `webrtc.max_peers`
     pub max_peers: usize,
+    settings: Arc<Settings>,
 }
 
 impl MediaConfig {
-    /// What the settings say. A worker that listens on loopback offers loopback, unless told of an address.
-    pub fn from_settings(settings: &Settings) -> MediaConfig {
+    /// What the settings say.
+    pub fn new(settings: &Settings) -> MediaConfig {
         let webrtc = &settings.webrtc;
-        let on_loopback = match &settings.server.listen {
-            Listen::Plain(address) => address.host.is_some_and(|host| host.is_loopback()),
-            Listen::Domain(_) => false,
-        };
-        let reach =
-            if on_loopback && webrtc.nat1to1.is_empty() { Reach::Loopback } else { Reach::Everywhere };
         MediaConfig {
             threads: webrtc.threads,
             ice_lite: webrtc.ice_lite,
             udpmux: webrtc.udpmux,
             epr: webrtc.epr,
             tcpmux: webrtc.tcpmux,
-            nat1to1: webrtc.nat1to1.clone(),
-            reach,
+            binding: ice::binding(settings),
             ice_grace: webrtc.ice_grace,
             max_peers: webrtc.max_peers,
+            settings: Arc::new(settings.clone()),
         }
+    }
+
+    /// The addresses that peers are told, given those of our interfaces and one that was learned.
+    pub fn addresses(&self, interfaces: &[IpAddr], learned: Option<IpAddr>) -> Addresses {
+        Addresses::new(&self.settings, interfaces, learned)
     }
 }

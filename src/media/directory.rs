@@ -55,6 +55,8 @@ struct Entry {
     kind: RoleKind,
     view: Arc<PeerView>,
     ufrag: String,
+    /// Of the browser.
+    their_ufrag: String,
     place: Place,
 }
 
@@ -165,8 +167,8 @@ impl Directory {
         let entry = register.peers.get_mut(peer)?;
         let Place::Pending(seed) = &mut entry.place else { return None };
         let outcome = work(seed);
-        let (old, new) = (std::mem::replace(&mut entry.ufrag, seed.ufrag.clone()), seed.ufrag.clone());
-        register.rename(*peer, &old, new);
+        let (ours, theirs) = (seed.ufrag.clone(), seed.their_ufrag.clone());
+        register.rename(peer, ours, theirs);
         Some(outcome)
     }
 
@@ -179,12 +181,14 @@ impl Directory {
         }
     }
 
-    /// A peer's user name fragment changed by an ICE restart.
-    pub fn rename(&self, peer: &PeerId, ufrag: &str) {
-        let mut register = self.register();
-        let Some(entry) = register.peers.get_mut(peer) else { return };
-        let old = std::mem::replace(&mut entry.ufrag, ufrag.to_owned());
-        register.rename(*peer, &old, ufrag.to_owned());
+    /// A peer's user name fragments, ours and its browser's, changed by an ICE restart.
+    pub fn rename(&self, peer: &PeerId, ours: &str, theirs: &str) {
+        self.register().rename(peer, ours.to_owned(), theirs.to_owned());
+    }
+
+    /// The user name fragment of a peer's browser.
+    pub fn their_ufrag(&self, peer: &PeerId) -> Option<String> {
+        self.register().peers.get(peer).map(|entry| entry.their_ufrag.clone())
     }
 
     /// A peer is over.
@@ -263,6 +267,7 @@ impl Entry {
             kind: seed.role.kind(),
             view: seed.view.clone(),
             ufrag: seed.ufrag.clone(),
+            their_ufrag: seed.their_ufrag.clone(),
             // Of a peer that will wait, replaced before the lock is let go.
             place: Place::On(thread.unwrap_or(usize::MAX)),
         }
@@ -286,9 +291,12 @@ impl Register {
         }
     }
 
-    fn rename(&mut self, id: PeerId, old: &str, new: String) {
-        self.by_ufrag.remove(old);
-        self.by_ufrag.insert(new, id);
+    fn rename(&mut self, id: &PeerId, ours: String, theirs: String) {
+        let Some(entry) = self.peers.get_mut(id) else { return };
+        entry.their_ufrag = theirs;
+        let old = std::mem::replace(&mut entry.ufrag, ours.clone());
+        self.by_ufrag.remove(&old);
+        self.by_ufrag.insert(ours, *id);
     }
 
     fn remove(&mut self, id: &PeerId) -> Option<Box<Seed>> {

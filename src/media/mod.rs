@@ -97,10 +97,8 @@ impl Media {
         if seed.own.is_none() && self.0.config.ice_lite {
             self.0.directory.await_first_check(seed).map_err(|Full| OfferRefused::Full)?;
             let home = usize::from(id.first_byte()) % self.0.threads.len().max(1);
-            return self.tell(home, Command::Watch(id, now + CONNECT_LIMIT)).map_err(|refused| {
-                self.0.directory.remove(&id);
-                refused
-            });
+            let watched = self.tell(home, Command::Watch(id, now + CONNECT_LIMIT));
+            return watched.inspect_err(|_| self.0.directory.remove(&id));
         }
         let thread = self.0.directory.assign(&seed).map_err(|Full| OfferRefused::Full)?;
         let (done, adopted) = crossbeam_channel::bounded(1);
@@ -150,6 +148,7 @@ impl Media {
         let pending = self.0.directory.with_pending(peer, |seed| {
             let restarted = offer::restart(&mut seed.rtc, &seed.offer, ice)?;
             seed.ufrag.clone_from(&restarted.ice.ufrag);
+            seed.their_ufrag.clone_from(&ice.ufrag);
             Ok(restarted)
         });
         if let Some(outcome) = pending {
@@ -192,6 +191,11 @@ impl Media {
         self.0.directory.of_session(session)
     }
 
+    /// The user name fragment of a peer's browser: another one in a PATCH asks for an ICE restart.
+    pub fn remote_ufrag(&self, peer: &PeerId) -> Option<String> {
+        self.0.directory.their_ufrag(peer)
+    }
+
     /// Whether there is such a peer.
     pub fn exists(&self, peer: &PeerId) -> bool {
         self.0.directory.view(peer).is_some()
@@ -210,12 +214,12 @@ impl Media {
 
     /// Where the shared UDP port is, when there is one.
     pub fn udp_port(&self) -> Option<u16> {
-        self.0.udp_ports.v4.or(self.0.udp_ports.v6)
+        self.0.ports.udp
     }
 
     /// Where the shared TCP port is, when there is one.
     pub fn tcp_port(&self) -> Option<u16> {
-        self.0.tcp_ports.v4.or(self.0.tcp_ports.v6)
+        self.0.ports.tcp
     }
 }
 

@@ -1,22 +1,22 @@
 //! Answering an offer: on the caller's thread, because building a peer takes a millisecond.
 
 use std::io;
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use str0m::change::SdpOffer;
 use str0m::{Rtc, RtcConfig};
 
+use crate::core::ice::Ports;
 use crate::core::ids::SessionId;
 use crate::core::sdp_offer::{IceParameters, Offer};
 use crate::host::{entropy, interfaces};
 use crate::media::ids::PeerId;
-use crate::media::locals::{Locals, Ports};
+use crate::media::locals::Locals;
 use crate::media::role::{OfferRefused, Role};
 use crate::media::seed::Seed;
 use crate::media::shared::{RestartRefused, Restarted, Shared};
-use crate::media::udp::{Pair, Reach};
+use crate::media::udp::Pair;
 
 /// An offer for a role in a session.
 #[derive(Debug)]
@@ -42,13 +42,14 @@ pub fn answer(
     let locals = locals(shared, own.as_ref()).map_err(|error| {
         OfferRefused::Host(format!("the addresses of this host are not known: {error}; set webrtc.nat1to1"))
     })?;
-    if locals.is_empty() {
+    let candidates = locals.candidates();
+    if candidates.is_empty() {
         return Err(OfferRefused::Host("no address to offer: set webrtc.nat1to1".into()));
     }
     let base =
         RtcConfig::new().set_ice_lite(shared.config.ice_lite).set_dtls_cert(shared.certificate.clone());
     let mut rtc = role.configure(base).build(now);
-    for candidate in locals.candidates() {
+    for candidate in candidates {
         rtc.add_local_candidate(candidate);
     }
     let answer =
@@ -57,8 +58,10 @@ pub fn answer(
     role.settle(&answer, &mut rtc)?;
     let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
     let id = PeerId::from_entropy(entropy::bytes());
+    let their_ufrag = offer.ice().map(|ice| ice.ufrag).unwrap_or_default();
     let (session, view) = (wanted.session, Arc::default());
-    Ok((Seed { id, session, rtc, role, view, offer, ufrag, locals, own, since: now }, answer))
+    let seed = Seed { id, session, rtc, role, view, offer, ufrag, their_ufrag, locals, own, since: now };
+    Ok((seed, answer))
 }
 
 /// Restarts ICE of a peer: str0m does so when it is offered what it knows with other ICE parameters.
@@ -90,27 +93,8 @@ fn no_port(error: &io::Error) -> OfferRefused {
 
 fn locals(shared: &Shared, own: Option<&Pair>) -> io::Result<Locals> {
     let interfaces = interfaces::addresses()?;
-    let udp = match own {
-        Some(pair) => {
-            Ports { v4: pair.v4.as_ref().map(|udp| udp.port()), v6: pair.v6.as_ref().map(|udp| udp.port()) }
-        }
-        None => shared.udp_ports,
-    };
-    let addresses = offered(&shared.config.nat1to1, &interfaces, shared.config.reach);
-    Ok(Locals::new(&addresses, udp, shared.tcp_ports, interfaces))
-}
-
-/// The addresses that peers are told: those of `webrtc.nat1to1`, else ours.
-fn offered(nat1to1: &[IpAddr], interfaces: &[IpAddr], reach: Reach) -> Vec<IpAddr> {
-    if !nat1to1.is_empty() {
-        return nat1to1.to_vec();
-    }
-    let link_local = |ip: &IpAddr| match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    };
-    let wanted = |ip: &&IpAddr| ip.is_loopback() == (reach == Reach::Loopback) && !link_local(ip);
-    let mut addresses: Vec<IpAddr> = interfaces.iter().filter(wanted).copied().collect();
-    addresses.dedup();
-    addresses
+    let learned = *shared.learned.read().unwrap_or_else(PoisonError::into_inner);
+    let udp = own.map_or(shared.ports.udp, Pair::port);
+    let addresses = shared.config.addresses(&interfaces, learned);
+    Ok(Locals::new(addresses, Ports { udp, tcp: shared.ports.tcp }, interfaces))
 }

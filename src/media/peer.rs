@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use str0m::bwe::BweKind;
 use str0m::net::{Protocol, Receive, Transmit};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
@@ -321,8 +322,8 @@ impl Peer {
             Event::MediaAdded(media) => (None, Some(RoleEvent::Media(media))),
             Event::KeyframeRequest(request) => (None, Some(RoleEvent::KeyframeWanted(request))),
             Event::SenderFeedback(report) => (None, Some(RoleEvent::SenderReport(report))),
-            Event::EgressBitrateEstimate(str0m::bwe::BweKind::Twcc { estimate: rate, .. }) => {
-                (None, Some(RoleEvent::Estimate(rate.as_u64())))
+            Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
+                (None, Some(RoleEvent::Estimate(estimate.as_u64())))
             }
             _ => (None, None),
         };
@@ -382,7 +383,7 @@ impl Peer {
         let restarted = offer::restart(&mut self.rtc, &self.offer, ice)?;
         self.ufrag.clone_from(&restarted.ice.ufrag);
         self.trickled = 0;
-        io.shared.directory.rename(&self.id, &self.ufrag);
+        io.shared.directory.rename(&self.id, &self.ufrag, &ice.ufrag);
         Ok(restarted)
     }
 

@@ -1,11 +1,12 @@
 //! One port per peer (`webrtc.epr`): a range from which sockets are bound when a peer is offered.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::media::udp::{Pair, Reach, Share, Udp};
+use crate::core::ice::Binding;
+use crate::media::udp::{Pair, Share, Udp};
 
 /// The range. Ports are tried in turn, so that one that was just let go is the last to be used again: late datagrams of its old
 /// peer reach nobody.
@@ -14,14 +15,14 @@ pub struct PortPool {
     first: u16,
     count: u32,
     next: AtomicU32,
-    reach: Reach,
+    binding: Binding,
 }
 
 impl PortPool {
     /// Ports `first` to `last`.
-    pub fn new((first, last): (u16, u16), reach: Reach) -> PortPool {
+    pub fn new((first, last): (u16, u16), binding: Binding) -> PortPool {
         let count = u32::from(last.saturating_sub(first)) + 1;
-        PortPool { first, count, next: AtomicU32::new(0), reach }
+        PortPool { first, count, next: AtomicU32::new(0), binding }
     }
 
     /// Binds the next port that is free in each family this host has.
@@ -30,7 +31,7 @@ impl PortPool {
         for _ in 0..self.count {
             let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.count;
             let port = self.first.saturating_add(u16::try_from(turn).unwrap_or_default());
-            match bind_both(self.reach, port, Share::Alone) {
+            match bind_both(self.binding, port, Share::Alone) {
                 Ok(pair) => return Ok(pair),
                 Err(error) => last = error,
             }
@@ -41,14 +42,14 @@ impl PortPool {
 
 /// Binds one port in both families; a family that this host does not have is left out. Port 0: the kernel chooses one that is free
 /// in both.
-pub fn bind_both(reach: Reach, port: u16, share: Share) -> io::Result<Pair> {
+pub fn bind_both(binding: Binding, port: u16, share: Share) -> io::Result<Pair> {
     /// The kernel chooses a port for IPv4 alone, which may be taken for IPv6.
     const ATTEMPTS: usize = 20;
-    let mut attempt = bind_once(reach, port, share);
+    let mut attempt = bind_once(binding, port, share);
     for _ in 1..ATTEMPTS {
         match &attempt {
             Err(error) if port == 0 && error.kind() == io::ErrorKind::AddrInUse => {
-                attempt = bind_once(reach, port, share);
+                attempt = bind_once(binding, port, share);
             }
             _ => return attempt,
         }
@@ -56,12 +57,16 @@ pub fn bind_both(reach: Reach, port: u16, share: Share) -> io::Result<Pair> {
     attempt
 }
 
-fn bind_once(reach: Reach, port: u16, share: Share) -> io::Result<Pair> {
-    let v4 = family(reach.v4(), port, share)?;
+fn bind_once(binding: Binding, port: u16, share: Share) -> io::Result<Pair> {
+    let (v4, v6) = match binding {
+        Binding::Every => (Some(Ipv4Addr::UNSPECIFIED.into()), Some(Ipv6Addr::UNSPECIFIED.into())),
+        Binding::Only(ip) => (Some(ip).filter(IpAddr::is_ipv4), Some(ip).filter(IpAddr::is_ipv6)),
+    };
+    let v4 = v4.map(|ip| family(ip, port, share)).transpose()?.flatten();
     let port = v4.as_ref().map_or(port, |udp| udp.port());
-    let v6 = family(reach.v6(), port, share)?;
+    let v6 = v6.map(|ip| family(ip, port, share)).transpose()?.flatten();
     if v4.is_none() && v6.is_none() {
-        return Err(io::Error::other("this host has neither IPv4 nor IPv6"));
+        return Err(io::ErrorKind::AddrNotAvailable.into());
     }
     Ok(Pair { v4, v6 })
 }
@@ -69,12 +74,12 @@ fn bind_once(reach: Reach, port: u16, share: Share) -> io::Result<Pair> {
 fn family(ip: IpAddr, port: u16, share: Share) -> io::Result<Option<Arc<Udp>>> {
     match Udp::bind(ip, port, share) {
         Ok(udp) => Ok(Some(Arc::new(udp))),
-        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) if ip.is_unspecified() && is_missing(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// The host does not have this family (or its loopback address).
+/// The host does not have this family.
 fn is_missing(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable
         || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
@@ -84,12 +89,14 @@ fn is_missing(error: &io::Error) -> bool {
 mod tests {
     use super::*;
 
+    const LOOPBACK: Binding = Binding::Only(IpAddr::V4(Ipv4Addr::LOCALHOST));
+
     #[test]
     fn a_range_gives_each_port_once_and_then_says_so() {
-        let free = bind_both(Reach::Loopback, 0, Share::Alone).unwrap();
+        let free = bind_both(LOOPBACK, 0, Share::Alone).unwrap();
         let port = free.v4.as_ref().map(|udp| udp.port()).unwrap();
         drop(free);
-        let pool = PortPool::new((port, port), Reach::Loopback);
+        let pool = PortPool::new((port, port), LOOPBACK);
         let first = pool.bind().unwrap();
         assert_eq!(first.v4.as_ref().map(|udp| udp.port()), Some(port));
         assert_eq!(pool.bind().unwrap_err().kind(), io::ErrorKind::AddrInUse);

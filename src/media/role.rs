@@ -59,6 +59,7 @@ impl fmt::Display for RoleKind {
 
 /// What a role is told. All of it on the media thread that owns the peer.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "never stored; a box would cost an allocation per packet")]
 pub enum RoleEvent {
     /// ICE and DTLS are done: media may flow.
     Connected,

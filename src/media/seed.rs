@@ -30,6 +30,8 @@ pub struct Seed {
     pub offer: Offer,
     /// Our user name fragment.
     pub ufrag: String,
+    /// The browser's.
+    pub their_ufrag: String,
     /// Our candidates.
     pub locals: Locals,
     /// Its own port, when it has one.

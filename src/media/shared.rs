@@ -1,13 +1,16 @@
 //! What media threads and their callers share: the directory, counters, and the way to each thread.
 
 use std::fmt;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use str0m::Candidate;
 use str0m::config::DtlsCert;
 
+use crate::core::ice::Ports;
+use crate::core::sdp_fragment::{FragmentMedia, IceCredentials, SdpFragment};
 use crate::core::sdp_offer::IceParameters;
 use crate::core::time::Moment;
 use crate::host::wake::Wake;
@@ -16,7 +19,6 @@ use crate::media::counters::Counters;
 use crate::media::directory::Directory;
 use crate::media::ids::PeerId;
 use crate::media::io::Passed;
-use crate::media::locals::Ports;
 use crate::media::ports::PortPool;
 use crate::media::role::Gone;
 use crate::media::seed::Seed;
@@ -38,10 +40,10 @@ pub struct Shared {
     pub threads: Vec<Line>,
     /// One certificate for all peers: making one per peer costs more than all the rest of an offer.
     pub certificate: DtlsCert,
-    /// The ports that all peers share.
-    pub udp_ports: Ports,
-    /// The same for ICE-TCP.
-    pub tcp_ports: Ports,
+    /// The ports that all peers share, as bound.
+    pub ports: Ports,
+    /// Our public address, as somebody told us.
+    pub learned: RwLock<Option<IpAddr>>,
     /// One port per peer, when so configured.
     pub pool: Option<PortPool>,
     /// Streams that viewers may follow.
@@ -96,6 +98,25 @@ pub struct Restarted {
     pub answer: String,
     /// Our new ICE parameters, for those who want them alone.
     pub ice: IceParameters,
+}
+
+impl Restarted {
+    /// The ICE side of the answer, for those who asked with a fragment (RFC 8840).
+    pub fn fragment(&self) -> SdpFragment {
+        let first = |prefix: &'static str| {
+            self.answer.lines().find_map(move |line| line.trim_end().strip_prefix(prefix))
+        };
+        let kind = first("m=").and_then(|line| line.split(' ').next()).unwrap_or("audio").to_owned();
+        let candidates = self.ice.candidates.clone();
+        let media = FragmentMedia {
+            kind,
+            mid: first("a=mid:").map(str::to_owned),
+            candidates,
+            end_of_candidates: true,
+        };
+        let credentials = IceCredentials { ufrag: self.ice.ufrag.clone(), pwd: self.ice.pwd.clone() };
+        SdpFragment { credentials: Some(credentials), media: vec![media], ..SdpFragment::default() }
+    }
 }
 
 /// Why ICE was not restarted. The peer stays as it was.

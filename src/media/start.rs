@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::core::ice::Ports;
 use crate::host::join;
 use crate::host::pulse::Pulses;
 use crate::host::wake::Wake;
@@ -13,7 +14,6 @@ use crate::media::Media;
 use crate::media::config::MediaConfig;
 use crate::media::counters::Counters;
 use crate::media::directory::Directory;
-use crate::media::locals::Ports;
 use crate::media::ports::{self, PortPool};
 use crate::media::shared::{Command, Line, Shared};
 use crate::media::streams::Streams;
@@ -50,11 +50,7 @@ impl Media {
     pub fn start(config: MediaConfig, pulses: &Pulses) -> Result<(Media, MediaThreads), MediaError> {
         let count = config.threads.max(1);
         let mut sockets = shared_port(&config, count)?;
-        let port = |pick: fn(&Pair) -> Option<u16>| sockets.first().and_then(pick);
-        let udp_ports = Ports {
-            v4: port(|pair| pair.v4.as_ref().map(|udp| udp.port())),
-            v6: port(|pair| pair.v6.as_ref().map(|udp| udp.port())),
-        };
+        let ports = Ports { udp: sockets.first().and_then(Pair::port), tcp: None };
         let fail = |error: io::Error| MediaError(format!("cannot start a media thread: {error}"));
         let (mut lines, mut keeps) = (Vec::new(), Vec::new());
         for _ in 0..count {
@@ -70,9 +66,9 @@ impl Media {
             counters: Counters::default(),
             threads: lines,
             certificate,
-            udp_ports,
-            tcp_ports: Ports::default(),
-            pool: config.epr.map(|range| PortPool::new(range, config.reach)),
+            ports,
+            learned: RwLock::default(),
+            pool: config.epr.map(|range| PortPool::new(range, config.binding)),
             streams: Streams::default(),
             epoch: Instant::now(),
             config,
@@ -113,8 +109,8 @@ fn shared_port(config: &MediaConfig, threads: usize) -> Result<Vec<Pair>, MediaE
         ))
     };
     // Sockets that share a port do not tell us when a stranger of the same user shares it too: ask without sharing first.
-    let probe = ports::bind_both(config.reach, port, Share::Alone).map_err(fail)?;
-    let port = probe.v4.as_ref().or(probe.v6.as_ref()).map_or(port, |udp| udp.port());
+    let probe = ports::bind_both(config.binding, port, Share::Alone).map_err(fail)?;
+    let port = probe.port().unwrap_or(port);
     drop(probe);
-    (0..threads).map(|_| ports::bind_both(config.reach, port, Share::WithThreads).map_err(fail)).collect()
+    (0..threads).map(|_| ports::bind_both(config.binding, port, Share::WithThreads).map_err(fail)).collect()
 }

@@ -2,7 +2,7 @@
 //! offload.
 
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
@@ -167,36 +167,14 @@ impl Pair {
         if ip.is_ipv4() { self.v4.as_ref() } else { self.v6.as_ref() }
     }
 
+    /// The port, which is the same in both.
+    pub fn port(&self) -> Option<u16> {
+        self.each().next().map(|udp| udp.port())
+    }
+
     /// Those there are.
     pub fn each(&self) -> impl Iterator<Item = &Arc<Udp>> {
         self.v4.iter().chain(self.v6.iter())
-    }
-}
-
-/// "Every address" of both families, or loopback alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// Every address of this host.
-    Everywhere,
-    /// This host only.
-    Loopback,
-}
-
-impl Reach {
-    /// The address to bind for IPv4.
-    pub fn v4(self) -> IpAddr {
-        match self {
-            Reach::Everywhere => Ipv4Addr::UNSPECIFIED.into(),
-            Reach::Loopback => Ipv4Addr::LOCALHOST.into(),
-        }
-    }
-
-    /// The address to bind for IPv6.
-    pub fn v6(self) -> IpAddr {
-        match self {
-            Reach::Everywhere => Ipv6Addr::UNSPECIFIED.into(),
-            Reach::Loopback => Ipv6Addr::LOCALHOST.into(),
-        }
     }
 }
 

@@ -92,7 +92,7 @@ fn player(request: &Request<'_>, card: &Card, view: &View, rest: &str) -> Decisi
 
 /// Paths below a session that we answer ourselves.
 fn is_ours(rest: &str) -> bool {
-    rest == "/quit" || rest.starts_with("/_neck/")
+    matches!(rest, "/quit" | "/mic" | "/mic/offer") || rest.starts_with("/_neck/")
 }
 
 /// WHEP and WHIP. Their refusals have a form of their own, so the API gives them for sessions that are over, too.

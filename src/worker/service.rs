@@ -23,12 +23,14 @@ use crate::core::reason::EndReason;
 use crate::host::clock::{self, Clock};
 use crate::host::entropy;
 use crate::host::local;
+use crate::media::Media;
 use crate::worker::answers;
 use crate::worker::board::{Asked, Board, Card};
 use crate::worker::browsers::Browsers;
 use crate::worker::engines::Choice;
 use crate::worker::health::Health;
 use crate::worker::ice;
+use crate::worker::mic;
 use crate::worker::roster::Order;
 use crate::worker::stamps::Stamps;
 use crate::worker::whip::Whip;
@@ -45,6 +47,8 @@ pub struct WorkerService {
     pub stamps: Arc<Stamps>,
     /// What health replies say.
     pub health: Health,
+    /// The media threads.
+    pub media: Media,
     /// Bounds what browsers send without a token.
     pub browsers: Browsers,
     /// WHIP and WHEP.
@@ -80,6 +84,10 @@ impl Service for WorkerService {
             Operation::Media(purpose, leg) => {
                 responder.send(self.whip.answer(&call, purpose, leg, |token| self.is_admin(token)));
             }
+            Operation::MicOffer => responder.send(mic::offer(self, &call)),
+            Operation::MicPatch => responder.send(mic::patch(self, &call)),
+            Operation::MicStop => responder.send(mic::stop(self, &call)),
+            Operation::MicStatus => responder.send(mic::status(self, &call)),
             _ => responder.send(Answer::error(404, "not found", "ask the controller")),
         }
     }
@@ -221,7 +229,7 @@ impl WorkerService {
         }
     }
 
-    /// The session that a call names.
+    /// The card of the session that a call is about.
     pub fn card(&self, call: &Call) -> Option<Arc<Card>> {
         self.board.find(&call.id.parse().ok()?)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config::settings;
 use crate::core::ids::SessionId;
-use crate::core::sdp_fragment::{FragmentMedia, IceCredentials, SdpFragment};
+use crate::core::sdp_fragment::SdpFragment;
 use crate::core::sdp_offer::{IceParameters, OfferError};
 use crate::core::whip::Problem;
 use crate::core::whip_offer::{Offer, Purpose, Supported, VideoCodec};
@@ -94,7 +94,7 @@ impl Legs for MediaLegs {
             RestartRefused::Unusable(_) => Problem::new(422, refused.to_string()),
             RestartRefused::Busy => no_place(),
         })?;
-        Ok(answer_to(fragment, restarted.ice))
+        Ok(restarted.fragment())
     }
 
     fn close(&self, peer: &PeerId) {
@@ -108,28 +108,6 @@ impl Legs for MediaLegs {
 
 fn taken() -> Problem {
     Problem::new(409, "somebody publishes into this session already")
-}
-
-/// Our side of a restart, in the client's first section: all media share one transport.
-fn answer_to(fragment: &SdpFragment, ours: IceParameters) -> SdpFragment {
-    let credentials = Some(IceCredentials { ufrag: ours.ufrag, pwd: ours.pwd });
-    match fragment.media.first() {
-        None => SdpFragment {
-            credentials,
-            candidates: ours.candidates,
-            end_of_candidates: true,
-            media: Vec::new(),
-        },
-        Some(first) => {
-            let media = FragmentMedia {
-                kind: first.kind.clone(),
-                mid: first.mid.clone(),
-                candidates: ours.candidates,
-                end_of_candidates: true,
-            };
-            SdpFragment { credentials, media: vec![media], ..SdpFragment::default() }
-        }
-    }
 }
 
 fn problem(refused: &OfferRefused) -> Problem {

@@ -57,7 +57,7 @@ impl Studio {
         settings.webrtc.udpmux = Some(0);
         settings.webrtc.threads = threads;
         let (media, threads) =
-            Media::start(MediaConfig::from_settings(&settings), &Pulses::default()).expect("media threads");
+            Media::start(MediaConfig::new(&settings), &Pulses::default()).expect("media threads");
         let session = SessionId::from_entropy([7; 16]);
         let pair = Pair::bind();
         let to = pair.ports();
