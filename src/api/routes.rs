@@ -31,8 +31,6 @@ pub enum Operation {
     SessionStatus,
     /// The script that is injected into the page.
     OverlayScript,
-    /// ICE servers for the page, with fresh credentials.
-    IceServers,
     /// The script of our own page.
     PlayerScript,
     /// A microphone is offered.
@@ -43,6 +41,8 @@ pub enum Operation {
     MicStop,
     /// How it is.
     MicStatus,
+    /// ICE servers for the page, with fresh credentials.
+    IceServers,
     /// Something of WHEP or WHIP.
     Media(Purpose, Leg),
 }
@@ -127,12 +127,12 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/session/{id}/quit", On::Worker, Auth::None, Operation::QuitSession),
     route("GET", "/session/{id}/_neck/status", On::Worker, Auth::None, Operation::SessionStatus),
     route("GET", "/session/{id}/_neck/overlay.js", On::Worker, Auth::None, Operation::OverlayScript),
-    route("GET", "/session/{id}/_neck/ice", On::Worker, Auth::None, Operation::IceServers),
     route("GET", "/session/{id}/_neck/player.js", On::Worker, Auth::None, Operation::PlayerScript),
     route("POST", "/session/{id}/mic/offer", On::Worker, Auth::None, Operation::MicOffer),
     route("PATCH", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicPatch),
     route("DELETE", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicStop),
     route("GET", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicStatus),
+    route("GET", "/session/{id}/_neck/ice", On::Worker, Auth::None, Operation::IceServers),
     media("POST", "/session/{id}/whep", Purpose::View, Leg::Offer),
     media("OPTIONS", "/session/{id}/whep", Purpose::View, Leg::Options),
     media("GET", "/session/{id}/whep", Purpose::View, Leg::Look),

@@ -44,6 +44,7 @@ use str0m::Candidate;
 use crate::core::ids::SessionId;
 use crate::core::sdp_offer::IceParameters;
 use crate::core::time::Moment;
+use crate::host::public_address::PublicAddress;
 use counters::Snapshot;
 use directory::{Full, Known};
 use ids::PeerId;
@@ -199,6 +200,11 @@ impl Media {
     /// Whether there is such a peer.
     pub fn exists(&self, peer: &PeerId) -> bool {
         self.0.directory.view(peer).is_some()
+    }
+
+    /// Where our public address is noted once it is known: it is offered from then on.
+    pub fn public_address(&self) -> &PublicAddress {
+        &self.0.learned
     }
 
     /// Now, on the clock of views.

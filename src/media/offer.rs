@@ -1,7 +1,7 @@
 //! Answering an offer: on the caller's thread, because building a peer takes a millisecond.
 
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use str0m::change::SdpOffer;
@@ -93,7 +93,7 @@ fn no_port(error: &io::Error) -> OfferRefused {
 
 fn locals(shared: &Shared, own: Option<&Pair>) -> io::Result<Locals> {
     let interfaces = interfaces::addresses()?;
-    let learned = *shared.learned.read().unwrap_or_else(PoisonError::into_inner);
+    let learned = shared.learned.get();
     let udp = own.map_or(shared.ports.udp, Pair::port);
     let addresses = shared.config.addresses(&interfaces, learned);
     Ok(Locals::new(addresses, Ports { udp, tcp: shared.ports.tcp }, interfaces))

@@ -1,8 +1,7 @@
 //! What media threads and their callers share: the directory, counters, and the way to each thread.
 
 use std::fmt;
-use std::net::IpAddr;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -13,6 +12,7 @@ use crate::core::ice::Ports;
 use crate::core::sdp_fragment::{FragmentMedia, IceCredentials, SdpFragment};
 use crate::core::sdp_offer::IceParameters;
 use crate::core::time::Moment;
+use crate::host::public_address::PublicAddress;
 use crate::host::wake::Wake;
 use crate::media::config::MediaConfig;
 use crate::media::counters::Counters;
@@ -43,7 +43,7 @@ pub struct Shared {
     /// The ports that all peers share, as bound.
     pub ports: Ports,
     /// Our public address, as somebody told us.
-    pub learned: RwLock<Option<IpAddr>>,
+    pub learned: PublicAddress,
     /// One port per peer, when so configured.
     pub pool: Option<PortPool>,
     /// Streams that viewers may follow.

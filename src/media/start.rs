@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::core::ice::Ports;
 use crate::host::join;
+use crate::host::public_address::PublicAddress;
 use crate::host::pulse::Pulses;
 use crate::host::wake::Wake;
 use crate::media::Media;
@@ -67,7 +68,7 @@ impl Media {
             threads: lines,
             certificate,
             ports,
-            learned: RwLock::default(),
+            learned: PublicAddress::default(),
             pool: config.epr.map(|range| PortPool::new(range, config.binding)),
             streams: Streams::default(),
             epoch: Instant::now(),

@@ -259,7 +259,7 @@ impl Board {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(in crate::worker) mod tests {
     use super::*;
     use crate::host::wake::Wake;
 

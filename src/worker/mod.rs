@@ -56,7 +56,6 @@ use crate::front::certificates::CertificateWatch;
 use crate::host::clock::Clock;
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::private_dir::PrivateDir;
-use crate::host::public_address::PublicAddress;
 use crate::host::pulse::Pulses;
 use crate::host::wireguard::WireGuard;
 use crate::host::{join, process};
@@ -213,7 +212,7 @@ impl Worker {
         let api = front::api(&ground.state, Arc::new(service), pulses)?;
         let router = WorkerRouter { board: board.clone(), live: live.clone(), api: Arc::from(api.path()) };
         let edge = front::edge(&live.get(), ground.tls, ground.listener, Arc::new(router), pulses)?;
-        let address_thread = AddressThread::start(&live, &PublicAddress::default())?;
+        let address_thread = AddressThread::start(&live, health.media.public_address())?;
         let (beaten, first_beat) = crossbeam_channel::bounded(1);
         let beat = front::beat(pulses, "heartbeat", HEARTBEAT_SILENCE);
         let pulse =

@@ -79,7 +79,6 @@ impl Service for WorkerService {
             Operation::QuitSession => responder.send(self.quit(&call)),
             Operation::SessionStatus => responder.send(self.status(&call)),
             Operation::OverlayScript => responder.send(self.script(&call)),
-            Operation::IceServers => responder.send(ice::answer(self, &call)),
             Operation::PlayerScript => responder.send(self.player_script(&call)),
             Operation::Media(purpose, leg) => {
                 responder.send(self.whip.answer(&call, purpose, leg, |token| self.is_admin(token)));
@@ -88,6 +87,7 @@ impl Service for WorkerService {
             Operation::MicPatch => responder.send(mic::patch(self, &call)),
             Operation::MicStop => responder.send(mic::stop(self, &call)),
             Operation::MicStatus => responder.send(mic::status(self, &call)),
+            Operation::IceServers => responder.send(ice::answer(self, &call)),
             _ => responder.send(Answer::error(404, "not found", "ask the controller")),
         }
     }
@@ -229,7 +229,7 @@ impl WorkerService {
         }
     }
 
-    /// The card of the session that a call is about.
+    /// The session that a call names.
     pub fn card(&self, call: &Call) -> Option<Arc<Card>> {
         self.board.find(&call.id.parse().ok()?)
     }

@@ -132,3 +132,29 @@ fn what_is_no_offer_is_refused() {
     assert_eq!(studio.call("POST", "mic/offer", "application/sdp", &offer).status, 415);
     assert_eq!(studio.counter("peers"), 0);
 }
+
+#[test]
+fn through_the_controller_it_works_the_same() {
+    let studio = Studio::behind_a_controller();
+    let mut browser = studio.connected("127.0.0.1");
+    browser.say(1, 0);
+    assert_eq!(studio.hear(&mut browser).payload, sound(0));
+    let candidate = json!({"candidate": "candidate:1 1 udp 1 127.0.0.1 9 typ host", "sdpMid": "0"}).to_string();
+    assert_eq!(studio.call("PATCH", "mic", "application/json", &candidate).status, 204);
+    assert_eq!(studio.state(), "live");
+    assert_eq!(studio.call("DELETE", "mic", "", "").status, 204);
+    assert_eq!(studio.state(), "none");
+}
+
+#[test]
+fn a_page_of_another_site_is_refused() {
+    let studio = Studio::new(json!({}));
+    let (_, offer) = Browser::offering("127.0.0.1");
+    let body = json!({"type": "offer", "sdp": offer}).to_string();
+    let evil = ("Origin", "https://evil.example");
+    let json = ("Content-Type", "application/json");
+    let path = studio.path("mic/offer");
+    assert_eq!(crate::http::request(&studio.url, "POST", &path, &[json, evil], &body).status, 403);
+    let path = studio.path("mic");
+    assert_eq!(crate::http::request(&studio.url, "DELETE", &path, &[evil], "").status, 403);
+}

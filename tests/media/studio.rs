@@ -37,6 +37,9 @@ impl Heard {
 pub struct Studio {
     _lab: Lab,
     pub worker: Role,
+    /// Where the page was opened: the worker, or a controller in front of it.
+    pub url: String,
+    _controller: Option<Role>,
     pub ear: UdpSocket,
     pub session: String,
 }
@@ -53,7 +56,23 @@ impl Studio {
             config["webrtc"] = webrtc;
         });
         let session = worker.create(&body);
-        Studio { _lab: lab, worker, ear, session }
+        Studio { _lab: lab, url: worker.url.clone(), _controller: None, worker, ear, session }
+    }
+
+    /// The same behind a controller, through which the page is opened.
+    pub fn behind_a_controller() -> Studio {
+        let mut lab = Lab::new();
+        let body = lab.body(1);
+        let ear = UdpSocket::bind((body.as_str(), 0)).expect("the body's microphone port");
+        let port = ear.local_addr().expect("its address").port();
+        let controller = lab.controller(|_| ());
+        let worker = lab.worker("one", &controller.url, |config| config["bodies"]["mic_port"] = json!(port));
+        eventually("the worker is up", || {
+            let workers = controller.get("/api/v1/workers").json();
+            workers["workers"].as_array().filter(|list| list.iter().any(|one| one["status"] == "up")).map(|_| ())
+        });
+        let session = controller.create(&body);
+        Studio { _lab: lab, url: controller.url.clone(), _controller: Some(controller), worker, ear, session }
     }
 
     pub fn path(&self, rest: &str) -> String {
@@ -63,7 +82,7 @@ impl Studio {
     /// A call of the session's page.
     pub fn call(&self, method: &str, rest: &str, content_type: &str, body: &str) -> Reply {
         let fields: &[(&str, &str)] = if body.is_empty() { &[] } else { &[("Content-Type", content_type)] };
-        http::request(&self.worker.url, method, &self.path(rest), fields, body)
+        http::request(&self.url, method, &self.path(rest), fields, body)
     }
 
     pub fn post_offer(&self, sdp: &str) -> Reply {
