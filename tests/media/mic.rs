@@ -139,7 +139,8 @@ fn through_the_controller_it_works_the_same() {
     let mut browser = studio.connected("127.0.0.1");
     browser.say(1, 0);
     assert_eq!(studio.hear(&mut browser).payload, sound(0));
-    let candidate = json!({"candidate": "candidate:1 1 udp 1 127.0.0.1 9 typ host", "sdpMid": "0"}).to_string();
+    let candidate =
+        json!({"candidate": "candidate:1 1 udp 1 127.0.0.1 9 typ host", "sdpMid": "0"}).to_string();
     assert_eq!(studio.call("PATCH", "mic", "application/json", &candidate).status, 204);
     assert_eq!(studio.state(), "live");
     assert_eq!(studio.call("DELETE", "mic", "", "").status, 204);

@@ -69,7 +69,10 @@ impl Studio {
         let worker = lab.worker("one", &controller.url, |config| config["bodies"]["mic_port"] = json!(port));
         eventually("the worker is up", || {
             let workers = controller.get("/api/v1/workers").json();
-            workers["workers"].as_array().filter(|list| list.iter().any(|one| one["status"] == "up")).map(|_| ())
+            workers["workers"]
+                .as_array()
+                .filter(|list| list.iter().any(|one| one["status"] == "up"))
+                .map(|_| ())
         });
         let session = controller.create(&body);
         Studio { _lab: lab, url: controller.url.clone(), _controller: Some(controller), worker, ear, session }
