@@ -7,6 +7,7 @@ pub mod config;
 pub mod connection;
 pub mod create_request;
 pub mod dial_policy;
+pub mod engine;
 pub mod head;
 pub mod inject;
 pub mod reference;
@@ -19,7 +20,7 @@ pub mod splits;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("head", head::run),
     ("chunked", chunked::run),
     ("inject", inject::run),
@@ -28,6 +29,7 @@ pub const TARGETS: [Target; 10] = [
     ("config", config::run),
     ("dial_policy", dial_policy::run),
     ("create_request", create_request::run),
+    ("engine", engine::run),
     ("rtp_rewrite", rtp_rewrite::run),
     ("sdp_fragment", sdp_fragment::run),
 ];
