@@ -11,6 +11,7 @@ pub mod answers;
 pub mod board;
 pub mod browsers;
 pub mod child_log;
+pub mod engines;
 pub mod events;
 pub mod family;
 pub mod health;
@@ -28,9 +29,12 @@ pub mod router;
 pub mod service;
 pub mod set_up;
 pub mod settle;
+pub mod sources;
 pub mod stamps;
 pub mod supervisor;
 pub mod sweep;
+pub mod whip;
+pub mod whip_legs;
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
@@ -67,6 +71,8 @@ use roster::{Given, Order, Roster};
 use router::WorkerRouter;
 use service::WorkerService;
 use stamps::Stamps;
+use whip::Whip;
+use whip_legs::MediaLegs;
 
 /// The `cleanup` thread comes round every two seconds.
 const ROSTER_SILENCE: Duration = Duration::from_secs(30);
@@ -184,12 +190,15 @@ impl Worker {
             changed: changed.clone(),
             stamps: stamps.clone(),
             wireguard: health.wireguard.clone(),
+            sources: Arc::new(health.media.clone()),
             media: health.media.clone(),
             clock,
             beat: front::beat(pulses, "cleanup", ROSTER_SILENCE),
         };
         let roster = Roster::new(given, orders.clone());
         let roster = front::thread("cleanup", STACK, move || roster.run(&order_inbox))?;
+        let legs = MediaLegs { media: health.media.clone(), board: board.clone() };
+        let whip = Whip::new(live.clone(), board.clone(), flags.clone(), clock, Box::new(legs));
         let service = WorkerService {
             live: live.clone(),
             board: board.clone(),
@@ -198,6 +207,7 @@ impl Worker {
             health: health.clone(),
             media: health.media.clone(),
             browsers: Browsers::default(),
+            whip,
             clock,
         };
         let api = front::api(&ground.state, Arc::new(service), pulses)?;

@@ -27,6 +27,7 @@ use crate::worker::answers;
 use crate::worker::board::{Asked, Board, Card};
 use crate::worker::mailbox::{Mailbox, Message, WhenOver};
 use crate::worker::ports::Ports;
+use crate::worker::sources::Sources;
 use crate::worker::stamps::Stamps;
 use crate::worker::supervisor::{Assignment, Supervisor};
 
@@ -73,6 +74,8 @@ pub struct Given {
     pub stamps: Arc<Stamps>,
     /// Where WireGuard shows.
     pub wireguard: WireGuard,
+    /// Who reads what media engines send.
+    pub sources: Arc<dyn Sources>,
     /// The media threads.
     pub media: Media,
     /// The clock.
@@ -200,7 +203,7 @@ impl Roster {
             }
         };
         let (mailbox, inbox, wake) = Mailbox::new(wake);
-        let (id, wait) = (asked.id.clone(), asked.request.wait);
+        let (id, wait, engine) = (asked.id.clone(), asked.request.wait, asked.engine.clone());
         let feed = self.given.board.feed();
         let card = Arc::new(Card::new(asked, self.given.clock.now(), mailbox, lease.port(), feed));
         log::info!("[worker] session {id} for body {} on port {}", card.request.body, lease.port());
@@ -209,6 +212,8 @@ impl Roster {
         let assignment = Assignment {
             card: card.clone(),
             lease,
+            engine,
+            sources: self.given.sources.clone(),
             settings: settings.clone(),
             root: self.given.root.clone(),
             inbox,

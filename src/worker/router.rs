@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::api::pages;
+use crate::api::player;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
 use crate::core::ids::SessionId;
@@ -39,6 +40,9 @@ impl Router for WorkerRouter {
 
 impl WorkerRouter {
     fn session(&self, request: &Request<'_>, id: &SessionId, rest: &str) -> Decision {
+        if is_media(rest) {
+            return self.to_api();
+        }
         let Some(card) = self.board.find(id) else { return self.gone(request, None, None) };
         let ending = card.read(|view| view.status.reason());
         if rest == EVENTS && request.method == "GET" && ending.is_none() {
@@ -51,6 +55,9 @@ impl WorkerRouter {
             return self.gone(request, Some(reason), Some(&card));
         }
         let view = card.view();
+        if !card.is_proxied() {
+            return player(request, &card, &view, rest);
+        }
         match (view.open, view.status, &view.page) {
             (true, _, Some(page)) if rest == "/" => redirect(id, page, None),
             (true, ..) => self.to_child(card, &view),
@@ -89,10 +96,26 @@ impl WorkerRouter {
 
 /// The event stream of a session, below its address.
 const EVENTS: &str = "/_neck/events";
+/// The page of a session that no stream process serves.
+fn player(request: &Request<'_>, card: &Card, view: &View, rest: &str) -> Decision {
+    let reply = match (view.open, rest) {
+        (true, "/") => player::page(&card.injection.tag),
+        (true, _) => Reply::error(404, "no such page", "this session has one page, its address ends with /"),
+        (false, _) if view.source.is_some() => pages::reconnecting(request.accepts_html),
+        (false, _) => pages::getting_ready(request.accepts_html),
+    };
+    Decision::Reply(reply)
+}
 
 /// Paths below a session that we answer ourselves.
 fn is_ours(rest: &str) -> bool {
     matches!(rest, "/quit" | "/mic" | "/mic/offer") || rest.starts_with("/_neck/")
+}
+
+/// WHEP and WHIP. Their refusals have a form of their own, so the API gives them for sessions that are over, too.
+fn is_media(rest: &str) -> bool {
+    let first = rest.split('/').nth(1);
+    matches!(first, Some("whep" | "whip"))
 }
 
 fn redirect(id: &SessionId, rest: &str, query: Option<&str>) -> Decision {
