@@ -10,3 +10,4 @@ pub mod server;
 pub mod session_path;
 pub mod sessions;
 pub mod types;
+pub mod words;

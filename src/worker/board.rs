@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use crate::api::overlay;
 use crate::api::types::CreateRequest;
@@ -114,6 +115,11 @@ impl View {
 }
 
 impl Card {
+    /// How long the session has lasted: until `now`, or until it ended.
+    pub fn age(&self, now: Moment) -> Duration {
+        self.read(|view| view.ended).unwrap_or(now).since(self.created)
+    }
+
     /// A card for a new session.
     pub fn new(asked: Asked, created: Moment, mailbox: Mailbox, port: Port) -> Card {
         let tag = format!("<script src=\"/session/{}/_neck/overlay.js\"></script>", asked.id.expose());

@@ -191,6 +191,11 @@ impl WorkerService {
             experience: card.request.experience.clone().unwrap_or_default(),
             district: card.request.district.clone().unwrap_or_else(|| settings.server.district.clone()),
             body_ip: card.request.body.to_string(),
+            engine: "moonlight",
+            mic: false,
+            ice_ttl: None,
+            age_ms: u64::try_from(card.age(self.clock.now()).as_millis()).unwrap_or(u64::MAX),
+            end_reason: card.read(|view| view.status.reason()),
         }
     }
 
