@@ -102,7 +102,9 @@ impl From<&IceServer> for BrowserIceServer {
 pub fn script(settings: &OverlaySettings) -> String {
     let body = body();
     let mut script = String::with_capacity(body.len() + 1024);
-    script.push_str("// hydraneckwebrtc: relay policy, reconnecting, end of stream, rating, microphone, exit\n");
+    script.push_str(
+        "// hydraneckwebrtc: relay policy, reconnecting, end of stream, rating, microphone, exit\n",
+    );
     script.push_str("if (!(\"__neck\" in window)) (() => {\n\"use strict\";\n");
     // Writing to a String cannot fail.
     let _ = writeln!(script, "const VERSION = {};", embedded(&version()));
@@ -120,9 +122,12 @@ pub fn version() -> &'static str {
 
 fn body() -> &'static str {
     static BODY: LazyLock<String> = LazyLock::new(|| {
-        let tables: Vec<String> =
-            words::TABLES.iter().map(|(code, table)| format!("{}: {}", embedded(code), table.trim())).collect();
-        let mut body = format!("const STRINGS = {{{}}};\nconst STYLE = {};\n", tables.join(", "), embedded(&STYLE));
+        let tables: Vec<String> = words::TABLES
+            .iter()
+            .map(|(code, table)| format!("{}: {}", embedded(code), table.trim()))
+            .collect();
+        let mut body =
+            format!("const STRINGS = {{{}}};\nconst STYLE = {};\n", tables.join(", "), embedded(&STYLE));
         for (name, text) in FILES {
             // Writing to a String cannot fail.
             let _ = write!(body, "\n// ── {name}\n{text}");
@@ -199,8 +204,20 @@ mod tests {
         assert_eq!(
             names,
             [
-                "ageMs", "base", "bodyIp", "district", "endReason", "engine", "experience", "forceRelay",
-                "iceServers", "iceTtl", "mic", "reportUrl", "returnUrl", "sessionId",
+                "ageMs",
+                "base",
+                "bodyIp",
+                "district",
+                "endReason",
+                "engine",
+                "experience",
+                "forceRelay",
+                "iceServers",
+                "iceTtl",
+                "mic",
+                "reportUrl",
+                "returnUrl",
+                "sessionId",
             ]
         );
         assert_eq!(json["endReason"], "max_duration");

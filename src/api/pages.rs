@@ -123,7 +123,11 @@ impl fmt::Display for Page<'_> {
             write!(out, "<a id=back href=\"{}\">{}</a>", escape(url), words::english(key))?;
         }
         let again = self.again.map_or(0, |seconds| seconds.saturating_mul(1000));
-        write!(out, "</main><script>{{const AGAIN_MS={again},WORDS={};{SCRIPT}}}</script></body></html>", self.words())
+        write!(
+            out,
+            "</main><script>{{const AGAIN_MS={again},WORDS={};{SCRIPT}}}</script></body></html>",
+            self.words()
+        )
     }
 }
 

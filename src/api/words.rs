@@ -17,8 +17,9 @@ pub const TABLES: [(&str, &str); 4] = [
 
 type Table = BTreeMap<String, String>;
 
-static PARSED: LazyLock<Vec<Table>> =
-    LazyLock::new(|| TABLES.iter().map(|(_, table)| serde_json::from_str(table).unwrap_or_default()).collect());
+static PARSED: LazyLock<Vec<Table>> = LazyLock::new(|| {
+    TABLES.iter().map(|(_, table)| serde_json::from_str(table).unwrap_or_default()).collect()
+});
 
 /// The words under this key in every language, English first.
 pub fn in_every_language(key: &str) -> impl Iterator<Item = (&'static str, &'static str)> {

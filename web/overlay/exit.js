@@ -48,10 +48,10 @@ class Exit {
             make("h2", { id: "title" }, say("exit.question")), make("p", { id: "text" }, say("exit.text")),
             make("div", { class: "actions" },
                 makeButton("main", say("exit.leave"), () => {
-                    dialog.close();
+                    this.#overlay.closeDialog();
                     this.leave();
                 }),
-                makeButton("other", say("exit.stay"), () => dialog.close())));
+                makeButton("other", say("exit.stay"), () => this.#overlay.closeDialog())));
         dialog?.setAttribute("aria-describedby", "text");
     }
 

@@ -68,7 +68,7 @@ class MicLink {
 
     async connect(track) {
         this.#track = track;
-        this.#say("connecting");
+        this.#become("connecting");
         await iceServers.renew();
         await this.#offerAnew();
     }
@@ -88,7 +88,7 @@ class MicLink {
         }
     }
 
-    #say(state) {
+    #become(state) {
         if (!this.#closed) {
             this.#tell(state);
         }
@@ -187,7 +187,7 @@ class MicLink {
             return;
         }
         if (isConnected(peer)) {
-            this.#say("live");
+            this.#become("live");
         } else if (["failed", "closed"].includes(peer.connectionState)) {
             this.#repair(0);
         } else if (peer.iceConnectionState === "disconnected") {
@@ -202,7 +202,7 @@ class MicLink {
         this.#repairing = true;
         await pause(patience);
         for (const delay of this.#needsRepair() ? MIC_RETRY_MS : []) {
-            this.#say("trouble");
+            this.#become("trouble");
             await pause(delay);
             if (!this.#needsRepair()) {
                 break;

@@ -4,8 +4,8 @@
 const METER_MS = 80;
 const CALM_METER_MS = 400;
 
-/** Once the microphone is on the panel has said what it had to. */
-const PANEL_STAYS_MS = 2_000;
+/** Once the microphone is on the panel has said what it had to: it goes unless somebody uses it. */
+const PANEL_STAYS_MS = 2_500;
 
 class MicView {
     #overlay;
@@ -65,15 +65,25 @@ class MicView {
         if (name === "off" && before !== "noDevice") {
             this.#close();
         } else if (name === "live" && before === "connecting") {
-            setTimeout(() => {
-                if (this.#mic.state.name === "live" && !this.#panel.matches(":hover")) {
-                    this.#close();
-                }
-            }, PANEL_STAYS_MS);
+            this.#closeUnlessUsed();
         } else if (!this.#mic.isOn && HOLDING.includes(before) && !this.#overlay.panelIs(this.#panel)) {
             // It stopped by itself: say why, without taking the focus.
             this.#overlay.togglePanel(this.#panel, this.#button, { light: true });
         }
+    }
+
+    #closeUnlessUsed() {
+        let used = false;
+        const use = () => { used = true; };
+        this.#panel.addEventListener("pointermove", use);
+        this.#panel.addEventListener("change", use);
+        setTimeout(() => {
+            this.#panel.removeEventListener("pointermove", use);
+            this.#panel.removeEventListener("change", use);
+            if (!used && this.#mic.state.name === "live") {
+                this.#close();
+            }
+        }, PANEL_STAYS_MS);
     }
 
     #showButton(name) {

@@ -178,12 +178,12 @@ class Overlay {
      * Opens a modal dialog over everything, labelled by its `h2`. A final one stays whatever is pressed; another one
      * is closed by Escape, and the focus returns to where it was.
      */
-    dialog(className, { final = false, closed = () => {} }, ...children) {
+    dialog(className, { final = false }, ...children) {
         if (this.#dialog?.final) {
             return null;
         }
         // What is final replaces a question that is still open.
-        this.#dialog?.element.remove();
+        this.closeDialog();
         this.closePanel();
         this.clear();
         this.#attach();
@@ -193,24 +193,31 @@ class Overlay {
                 event.preventDefault();
             }
         });
-        element.addEventListener("close", () => this.#closed(element, closed));
+        element.addEventListener("close", () => this.#closed(element));
         this.#present({ element, final });
         return element;
     }
 
-    #closed(element, closed) {
-        if (this.#dialog?.element !== element) {
-            return;
+    /** Closes a dialog that is not final; the focus returns to where it was. */
+    closeDialog() {
+        if (this.#dialog && !this.#dialog.final) {
+            const { element } = this.#dialog;
+            this.#dialog = null;
+            delete this.#host.dataset.shows;
+            element.close();
+            element.remove();
         }
-        element.remove();
-        if (this.#dialog.final) {
-            // Some browsers close at the second Escape in a row whatever we say.
+    }
+
+    /** The browser closed it. */
+    #closed(element) {
+        if (this.#dialog?.element === element && this.#dialog.final) {
+            // Some do so at the second Escape in a row whatever we say.
+            element.remove();
             this.#present(this.#dialog);
-            return;
+        } else if (this.#dialog?.element === element) {
+            this.closeDialog();
         }
-        this.#dialog = null;
-        delete this.#host.dataset.shows;
-        closed();
     }
 
     #present(dialog) {

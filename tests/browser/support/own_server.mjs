@@ -3,10 +3,10 @@
 /** Paths that are ours; everything else is the stream process's. */
 const OURS = ["quit", "rating", "mic", "mic/offer", "_neck/facts", "_neck/ice", "_neck/events"];
 
-/** The part of a stand-in session that plays our server. */
-export function ownServer() {
+/** Makes `session` play our server. */
+export function playServer(session) {
     const streams = new Set();
-    const session = {
+    Object.assign(session, {
         /** Every call to one of our paths: {method, path, type, body}. */
         calls: [],
         /** "POST rating" → [status, object, headers], or a function of the parsed body that gives one. */
@@ -25,19 +25,18 @@ export function ownServer() {
                 return false;
             }
             if (path === "_neck/events" && session.hasEvents) {
-                listen(request, reply);
+                listen(reply);
             } else {
                 take(request, reply, path);
             }
             return true;
         },
-    };
+    });
 
-    function listen(request, reply) {
+    function listen(reply) {
         reply.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
         reply.write("retry: 1000\n\n");
         streams.add(reply);
-        request.on("close", () => streams.delete(reply));
         reply.on("close", () => streams.delete(reply));
     }
 
@@ -54,6 +53,4 @@ export function ownServer() {
         reply.writeHead(status, { "Content-Type": "application/json", ...headers });
         reply.end(answer === undefined ? "" : JSON.stringify(answer));
     }
-
-    return session;
 }

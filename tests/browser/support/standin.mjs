@@ -7,7 +7,7 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { until } from "./chromium.mjs";
-import { ownServer } from "./own_server.mjs";
+import { playServer } from "./own_server.mjs";
 
 const ROOT = new URL("../../../", import.meta.url).pathname;
 export const BUILT = process.env.BUILT ?? join(ROOT, "target/x86_64-unknown-linux-gnu/debug");
@@ -74,7 +74,8 @@ export async function startSession(overrides = {}, faults = {}) {
         },
         streamer_path: join(dir, "install/streamer"), log: { level_filter: "INFO" },
     }));
-    const session = { status: [200, { status: "streaming", restarts: 0 }, {}], asked: 0, child: null, ...ownServer() };
+    const session = { status: [200, { status: "streaming", restarts: 0 }, {}], asked: 0, child: null };
+    playServer(session);
     const front = http.createServer((request, reply) => answer(session, childPort, request, reply));
     front.on("upgrade", (request, socket, head) => tunnel(childPort, request, socket, head));
     const origin = `http://127.0.0.1:${await listen(front)}`;
@@ -92,6 +93,7 @@ export async function startSession(overrides = {}, faults = {}) {
         session.child = spawn(join(dir, "install/web-server"), [], { cwd: join(dir, "run"), env: {}, stdio: "ignore" });
         await until("the stand-in answers", () => call(childPort, "GET", "api/hosts"));
     };
+    session.childRuns = () => session.child.exitCode === null && session.child.signalCode === null;
     session.killChild = () => new Promise(done => {
         session.child.once("exit", done);
         session.child.kill("SIGINT");
@@ -102,7 +104,7 @@ export async function startSession(overrides = {}, faults = {}) {
     session.base = origin + BASE;
     session.url = `${origin}${BASE}stream.html?hostId=${host.host_id}&appId=881448767`;
     session.stop = async () => {
-        if (session.child.exitCode === null && session.child.signalCode === null) {
+        if (session.childRuns()) {
             await session.killChild();
         }
         body.server.close();
@@ -133,7 +135,7 @@ function answer(session, childPort, request, reply) {
         return reply.setHeader("Content-Type", "text/html").end("<title>Home</title>home");
     }
     if (path === `${BASE}_neck/overlay.js`) {
-        return reply.setHeader("Content-Type", "text/javascript").end(session.script);
+        return reply.setHeader("Content-Type", "text/javascript; charset=utf-8").end(session.script);
     }
     if (path === `${BASE}_neck/status`) {
         session.asked += 1;
@@ -144,7 +146,7 @@ function answer(session, childPort, request, reply) {
         // As the worker answers for a session that has ended.
         const tag = `<script src="${BASE}_neck/overlay.js"></script>`;
         const page = `<!doctype html><html lang=en><head>${tag}<title>Stream ended</title></head><body><h1>Stream ended</h1></body></html>`;
-        return reply.writeHead(404, { "Content-Type": "text/html" }).end(page);
+        return reply.writeHead(404, { "Content-Type": "text/html; charset=utf-8" }).end(page);
     }
     if (path.startsWith(BASE) && session.answersItself(request, reply, path.slice(BASE.length))) {
         return undefined;
