@@ -11,13 +11,15 @@ pub mod head;
 pub mod inject;
 pub mod reference;
 pub mod reply;
+pub mod rtp_rewrite;
+pub mod sdp_fragment;
 pub mod splits;
 
 /// A target's name and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 10] = [
     ("head", head::run),
     ("chunked", chunked::run),
     ("inject", inject::run),
@@ -26,4 +28,6 @@ pub const TARGETS: [Target; 8] = [
     ("config", config::run),
     ("dial_policy", dial_policy::run),
     ("create_request", create_request::run),
+    ("rtp_rewrite", rtp_rewrite::run),
+    ("sdp_fragment", sdp_fragment::run),
 ];

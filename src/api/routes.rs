@@ -30,6 +30,8 @@ pub enum Operation {
     SessionStatus,
     /// The script that is injected into the page.
     OverlayScript,
+    /// ICE servers for the page, with fresh credentials.
+    IceServers,
 }
 
 /// Who may call.
@@ -85,6 +87,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/session/{id}/quit", On::Worker, Auth::None, Operation::QuitSession),
     route("GET", "/session/{id}/_neck/status", On::Worker, Auth::None, Operation::SessionStatus),
     route("GET", "/session/{id}/_neck/overlay.js", On::Worker, Auth::None, Operation::OverlayScript),
+    route("GET", "/session/{id}/_neck/ice", On::Worker, Auth::None, Operation::IceServers),
 ];
 
 /// The result of matching a request.

@@ -163,6 +163,23 @@ impl Kind<IpAddr> for Address {
     }
 }
 
+/// An address of `webrtc.nat1to1`: one that a peer can send to.
+pub struct NatAddress;
+
+impl Kind<IpAddr> for NatAddress {
+    fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<IpAddr> {
+        parsed(node, scope, "the IP address of one host, like 203.0.113.7", |text| {
+            let ip = text.parse::<IpAddr>().ok()?.to_canonical();
+            let broadcast = ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
+            (!ip.is_unspecified() && !ip.is_multicast() && !broadcast).then_some(ip)
+        })
+    }
+
+    fn show(&self, value: &IpAddr, _: Secrets) -> Option<Yaml> {
+        Some(Yaml::from(value.to_string()))
+    }
+}
+
 /// A network in CIDR notation, or one address.
 pub struct Cidr;
 
@@ -193,6 +210,26 @@ pub fn network(text: &str) -> Option<Network> {
     let host_mask = 1u128.checked_shl(host_bits).map_or(u128::MAX, |bit| bit - 1);
     let prefix = u8::try_from(prefix).ok()?;
     (value & host_mask == 0).then_some(Network { address, prefix })
+}
+
+/// `webrtc.udpmux` and `webrtc.tcpmux`: a port, 0 for none, or `any` for one that the kernel chooses (`Some(0)`).
+pub struct MuxPort;
+
+impl Kind<Option<u16>> for MuxPort {
+    fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<Option<u16>> {
+        parsed(node, scope, "a port from 1 to 65535, 0 for none, or any for a free one", |text| match text {
+            "any" => Some(Some(0)),
+            number => port_number(number).map(|port| Some(port).filter(|port| *port > 0)),
+        })
+    }
+
+    fn show(&self, value: &Option<u16>, _: Secrets) -> Option<Yaml> {
+        Some(match value {
+            Some(0) => Yaml::from("any"),
+            Some(port) => Yaml::from(*port),
+            None => Yaml::from(0),
+        })
+    }
 }
 
 /// `"FIRST-LAST"`, ports from 1024.

@@ -1,8 +1,7 @@
 //! What must hold between keys, and what is allowed but unwise.
 
-use std::net::IpAddr;
-
-use crate::config::settings::{CHILD_UDP_PORTS, IceServer, Role, Settings};
+use crate::config::settings::{CHILD_UDP_PORTS, Role, Settings};
+use crate::config::transport;
 
 /// A contradiction between keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,14 +24,18 @@ const SAMPLE_TOKEN: &str = "change-me";
 pub fn contradictions(settings: &Settings) -> Vec<Contradiction> {
     let mut found = match settings.role {
         Role::Controller => of_controller(settings),
-        Role::Worker => of_worker(settings),
+        Role::Worker => {
+            let mut found = of_worker(settings);
+            found.extend(transport::contradictions(settings));
+            found
+        }
     };
     found.extend(of_both(settings));
     found.into_iter().flatten().collect()
 }
 
 /// A contradiction unless the rule holds.
-fn unless(
+pub fn unless(
     holds: bool,
     key: &'static str,
     other: &'static str,
@@ -123,20 +126,6 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
     if settings.tls.is_some() && !advertised.starts_with("https:") {
         list.push("server.advertise_url is not https://, but server.tls is set: the controller would speak plain HTTP to us; write https://".into());
     }
-    let frontend = &settings.webrtc.ice_servers_frontend;
-    if !frontend.is_empty() && !settings.ice_servers.is_empty() {
-        list.push("ice_servers is not used, because webrtc.iceservers.frontend is set; remove one".into());
-    }
-    let used = if frontend.is_empty() { &settings.ice_servers } else { frontend };
-    if settings.sessions.force_relay && !used.iter().any(has_turn) {
-        list.push("no TURN server is configured, but sessions.force_relay is true: browsers will get no media; add one to ice_servers".into());
-    }
-    if settings.webrtc.nat1to1.iter().any(IpAddr::is_loopback) {
-        list.push("webrtc.nat1to1 holds a loopback address, which no other machine can reach".into());
-    }
+    list.extend(transport::warnings(settings));
     list
-}
-
-fn has_turn(server: &IceServer) -> bool {
-    server.urls.iter().any(|url| url.starts_with("turn"))
 }

@@ -33,6 +33,7 @@ impl Settings {
             sunshine: Sunshine::default(),
             ice_servers: Vec::new(),
             webrtc: WebRtc::default(),
+            turn: None,
             bodies: Bodies::default(),
             nps: None,
         }
@@ -145,6 +146,51 @@ impl Default for Sunshine {
     }
 }
 
+impl Default for WebRtc {
+    fn default() -> WebRtc {
+        WebRtc {
+            ice_lite: true,
+            ice_trickle: true,
+            ice_servers: Vec::new(),
+            ice_servers_frontend: Vec::new(),
+            ice_servers_backend: Vec::new(),
+            epr: None,
+            udpmux: Some(59_000),
+            tcpmux: None,
+            nat1to1: Vec::new(),
+            ip_retrieval_url: Some("https://checkip.amazonaws.com".to_owned()),
+            estimator: Estimator::default(),
+            threads: std::thread::available_parallelism().map_or(1, usize::from).min(4),
+            ice_grace: secs(30),
+            max_peers: 1000,
+        }
+    }
+}
+
+impl Default for Estimator {
+    fn default() -> Estimator {
+        Estimator {
+            enabled: false,
+            passive: false,
+            debug: false,
+            initial_bitrate: 1_000_000,
+            read_interval: secs(2),
+            stable_duration: secs(12),
+            unstable_duration: secs(6),
+            stalled_duration: secs(24),
+            downgrade_backoff: secs(10),
+            upgrade_backoff: secs(5),
+            diff_threshold: 0.15,
+        }
+    }
+}
+
+impl Default for Turn {
+    fn default() -> Turn {
+        Turn { secret: Secret::default(), urls: Vec::new(), ttl: secs(600) }
+    }
+}
+
 impl Default for Bodies {
     fn default() -> Bodies {
         Bodies {
@@ -152,6 +198,7 @@ impl Default for Bodies {
             http_port: 47_989,
             management_port: 47_990,
             hydrabody_port: 47_991,
+            mic_port: 47_995,
             launch_path: "/api/v1/launch".to_owned(),
             connect_timeout: secs(2),
             call_timeout: secs(5),

@@ -15,9 +15,23 @@ use crate::config::settings::IceServer;
 /// One ICE server.
 pub struct IceEntry;
 
-struct IceUrl;
+/// A `stun:`, `turn:` or `turns:` URL.
+pub struct IceUrl(Kinds);
 
-const URLS: List<IceUrl> = List(IceUrl, "a list of stun:, turn: or turns: URLs");
+/// Which URLs fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kinds {
+    Every,
+    TurnOnly,
+}
+
+/// `ice_servers` and `webrtc.iceservers.*`.
+pub const ICE: List<IceEntry> = List(IceEntry, "a list of ICE servers, each with urls");
+
+/// `turn.urls`.
+pub const TURN_URLS: List<IceUrl> = List(IceUrl(Kinds::TurnOnly), "a list of turn: or turns: URLs");
+
+const URLS: List<IceUrl> = List(IceUrl(Kinds::Every), "a list of stun:, turn: or turns: URLs");
 
 impl Kind<IceServer> for IceEntry {
     fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<IceServer> {
@@ -130,9 +144,14 @@ fn secret_from_file(node: &Node, scope: &mut Scope<'_>) -> Option<Secret> {
 
 impl Kind<String> for IceUrl {
     fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<String> {
-        let expected = "a URL like stun:HOST:3478, turn:HOST:3478 or turns:HOST:5349?transport=tcp";
+        let expected = match self.0 {
+            Kinds::Every => "a URL like stun:HOST:3478, turn:HOST:3478 or turns:HOST:5349?transport=tcp",
+            Kinds::TurnOnly => {
+                "a URL like turn:HOST:3478, turn:HOST:3478?transport=tcp or turns:HOST:5349?transport=tcp"
+            }
+        };
         let text = scope.text(node, expected)?;
-        if is_ice_url(text) {
+        if is_ice_url(text) && (self.0 == Kinds::Every || text.starts_with("turn")) {
             return Some(text.to_owned());
         }
         scope.wrong(node, format!("expected {expected}"));

@@ -4,12 +4,12 @@
 
 use serde_yaml::Value as Yaml;
 
-use crate::config::addresses::{Address, Cidr, DomainName, ListenOn, PortRange, Url};
+use crate::config::addresses::{Cidr, DomainName, ListenOn, MuxPort, NatAddress, PortRange, Url};
 use crate::config::document::Node;
-use crate::config::ice::IceEntry;
+use crate::config::ice::{ICE, TURN_URLS};
 use crate::config::kinds::*;
 use crate::config::pins::Pins;
-use crate::config::settings::{Role, Settings};
+use crate::config::settings::{Role, Settings, Turn};
 
 /// One key.
 pub struct Key {
@@ -28,7 +28,8 @@ pub struct Key {
 impl Key {
     /// Whether its value is a list, which an environment variable gives as YAML flow text.
     pub fn is_list(&self) -> bool {
-        let defaults = Settings::defaults(self.traits.role.unwrap_or(Role::Worker));
+        let mut defaults = Settings::defaults(self.traits.role.unwrap_or(Role::Worker));
+        defaults.turn = Some(Turn::default());
         matches!((self.show)(&defaults, Secrets::Masked), Some(Yaml::Sequence(_)))
     }
 }
@@ -110,8 +111,10 @@ const D: u64 = 24 * H;
 const EXCHANGE: Span = Span(100, H);
 
 const NETWORKS: List<Cidr> = List(Cidr, "a list of networks, like [10.10.0.0/16]");
-const ICE: List<IceEntry> = List(IceEntry, "a list of ICE servers, each with urls");
-const ADDRESSES: List<Address> = List(Address, "a list of IP addresses");
+const ADDRESSES: List<NatAddress> = List(NatAddress, "a list of IP addresses");
+
+/// For what the estimator waits: shorter than a reading means nothing, longer than an hour is never.
+const ESTIMATED: Span = Span(100, H);
 
 /// Every key, in the order of the sample files.
 pub static KEYS: &[Key] = &[
@@ -160,12 +163,43 @@ pub static KEYS: &[Key] = &[
     key!("sunshine.password", WORKER.reload().secret(), Hidden, sunshine.password),
     key!("sunshine.pin_certificates", WORKER.reload(), Pins, sunshine.pin_certificates),
     key!("ice_servers", WORKER.reload(), ICE, ice_servers),
+    key!("webrtc.icelite", WORKER, Switch, webrtc.ice_lite),
+    key!("webrtc.icetrickle", WORKER, Switch, webrtc.ice_trickle),
+    key!("webrtc.iceservers", WORKER.reload(), ICE, webrtc.ice_servers),
     key!("webrtc.iceservers.frontend", WORKER.reload(), ICE, webrtc.ice_servers_frontend),
+    key!("webrtc.iceservers.backend", WORKER, ICE, webrtc.ice_servers_backend),
+    key!("webrtc.udpmux", WORKER, MuxPort, webrtc.udpmux),
+    key!("webrtc.epr", WORKER, Maybe(PortRange), webrtc.epr),
+    key!("webrtc.tcpmux", WORKER, MuxPort, webrtc.tcpmux),
     key!("webrtc.nat1to1", WORKER, ADDRESSES, webrtc.nat1to1),
+    key!("webrtc.ip_retrieval_url", WORKER, OrOff(Url::Page), webrtc.ip_retrieval_url),
+    key!("webrtc.threads", WORKER, Number(1, 64), webrtc.threads),
+    key!("webrtc.ice_grace", WORKER, Span(S, 10 * M), webrtc.ice_grace),
+    key!("webrtc.max_peers", WORKER, Number(1, 100_000), webrtc.max_peers),
+    key!("webrtc.estimator.enabled", WORKER, Switch, webrtc.estimator.enabled),
+    key!("webrtc.estimator.passive", WORKER, Switch, webrtc.estimator.passive),
+    key!("webrtc.estimator.debug", WORKER, Switch, webrtc.estimator.debug),
+    key!(
+        "webrtc.estimator.initial_bitrate",
+        WORKER,
+        Number(10_000, 1_000_000_000),
+        webrtc.estimator.initial_bitrate
+    ),
+    key!("webrtc.estimator.read_interval", WORKER, ESTIMATED, webrtc.estimator.read_interval),
+    key!("webrtc.estimator.stable_duration", WORKER, ESTIMATED, webrtc.estimator.stable_duration),
+    key!("webrtc.estimator.unstable_duration", WORKER, ESTIMATED, webrtc.estimator.unstable_duration),
+    key!("webrtc.estimator.stalled_duration", WORKER, ESTIMATED, webrtc.estimator.stalled_duration),
+    key!("webrtc.estimator.downgrade_backoff", WORKER, ESTIMATED, webrtc.estimator.downgrade_backoff),
+    key!("webrtc.estimator.upgrade_backoff", WORKER, ESTIMATED, webrtc.estimator.upgrade_backoff),
+    key!("webrtc.estimator.diff_threshold", WORKER, Ratio(0.0, 10.0), webrtc.estimator.diff_threshold),
+    key_in!("turn.secret", WORKER.reload().secret(), Hidden, turn.secret),
+    key_in!("turn.urls", WORKER.reload(), TURN_URLS, turn.urls),
+    key_in!("turn.ttl", WORKER.reload(), Span(300 * S, D), turn.ttl),
     key!("bodies.wireguard_networks", BOTH, NETWORKS, bodies.wireguard_networks),
     key!("bodies.http_port", BOTH, Number(1, 65_535), bodies.http_port),
     key!("bodies.management_port", BOTH, Number(1, 65_535), bodies.management_port),
     key!("bodies.hydrabody_port", BOTH, Number(1, 65_535), bodies.hydrabody_port),
+    key!("bodies.mic_port", BOTH, Number(1, 65_535), bodies.mic_port),
     key!("bodies.launch_path", BOTH, Text(256), bodies.launch_path),
     key!("bodies.connect_timeout", BOTH, Span(100, M), bodies.connect_timeout),
     key!("bodies.call_timeout", BOTH, Span(100, M), bodies.call_timeout),

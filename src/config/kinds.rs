@@ -152,6 +152,29 @@ impl Kind<bool> for Switch {
     }
 }
 
+/// A number from `.0` to `.1`, with or without decimals.
+pub struct Ratio(pub f64, pub f64);
+
+impl Kind<f64> for Ratio {
+    fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<f64> {
+        let expected = format!("a number from {} to {}, like 0.15", self.0, self.1);
+        let text = scope.bare(node, &expected)?;
+        // Digits and a point only: "inf", "nan" and exponents are no ratios.
+        let number = Some(text)
+            .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
+            .and_then(|text| text.parse().ok())
+            .filter(|number| (self.0..=self.1).contains(number));
+        if number.is_none() {
+            scope.wrong(node, format!("expected {expected}"));
+        }
+        number
+    }
+
+    fn show(&self, value: &f64, _: Secrets) -> Option<Yaml> {
+        Some(Yaml::from(*value))
+    }
+}
+
 /// A duration within bounds, in milliseconds.
 pub struct Span(pub u64, pub u64);
 
@@ -321,6 +344,25 @@ impl<T, K: Kind<T>> Kind<Option<T>> for Maybe<K> {
 
     fn show(&self, value: &Option<T>, secrets: Secrets) -> Option<Yaml> {
         value.as_ref().and_then(|value| self.0.show(value, secrets))
+    }
+}
+
+/// A value, or `off`.
+pub struct OrOff<K>(pub K);
+
+impl<T, K: Kind<T>> Kind<Option<T>> for OrOff<K> {
+    fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<Option<T>> {
+        match &node.body {
+            Body::Scalar { text, .. } if text == "off" => Some(None),
+            _ => self.0.read(node, scope).map(Some),
+        }
+    }
+
+    fn show(&self, value: &Option<T>, secrets: Secrets) -> Option<Yaml> {
+        match value {
+            Some(value) => self.0.show(value, secrets),
+            None => Some(Yaml::from("off")),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::config::secret_file::{self, Credentials, Readers};
 use crate::config::settings::{Role, Settings};
 use crate::config::source::{self, Source};
 use crate::config::tls_files;
+use crate::config::transport::{self, Written};
 
 /// What `mode:` says, for verbs that have no role of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,9 @@ pub enum Mode {
 const URL: &str = "a URL like https://neck.example.com is needed here";
 const TOKEN: &str = "the other side's admin token is needed here";
 const CHAIN: &str = "the file of the certificate that server.tls.key belongs to is needed here";
+const TURN_SECRET: &str = "the static-auth-secret of the TURN server is needed here";
+const TURN_URLS: &str =
+    "at least one URL of the TURN server is needed here, like [\"turn:203.0.113.7:3478\"]";
 const KEY: &str = "the file of the certificate's private key is needed here";
 
 /// Finds out which role a source is for.
@@ -117,10 +121,12 @@ impl<'a> Loader<'a> {
                 continue;
             }
             self.report.stands(&path, &entry.place);
-            if keys::find(&path).is_some() || keys::find_secret_file(&path).is_some() {
-                self.given.insert(path, entry.value);
-            } else if keys::below(&path).next().is_some() {
+            let section = keys::below(&path).next().is_some();
+            // One name is both: `webrtc.iceservers` is a list, or a section of two lists.
+            if section && (keys::find(&path).is_none() || matches!(entry.value.body, Body::Map(_))) {
                 self.walk(&path, entry.value);
+            } else if keys::find(&path).is_some() || keys::find_secret_file(&path).is_some() {
+                self.given.insert(path, entry.value);
             } else {
                 self.unknown(&entry.place, &path, "unknown key");
             }
@@ -252,6 +258,8 @@ impl<'a> Loader<'a> {
             }
         }
         settings.role = role;
+        let written = if self.report.given("webrtc.udpmux") { Written::Yes } else { Written::No };
+        transport::settle(&mut settings, written);
         if !self.given.contains_key("server.state_dir") {
             match source::default_state_dir(&self.source.environment, &settings.server.state_dir) {
                 Some(directory) => settings.server.state_dir = directory,
@@ -275,6 +283,7 @@ impl<'a> Loader<'a> {
         if role == Role::Worker {
             self.require_together("controller.url", URL, "controller.token", TOKEN);
             self.require_together("nps.url", URL, "nps.token", TOKEN);
+            self.require_together("turn.secret", TURN_SECRET, "turn.urls", TURN_URLS);
         }
         self.check_tls_files(settings);
         for Contradiction { key, other, text } in check::contradictions(settings) {

@@ -28,6 +28,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 pub mod tls_files;
+mod transport;
 
 pub use addresses::{listen_address, network};
 pub use kinds::Secrets;

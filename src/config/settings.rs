@@ -56,6 +56,8 @@ pub struct Settings {
     pub ice_servers: Vec<IceServer>,
     /// `webrtc.*` (worker)
     pub webrtc: WebRtc,
+    /// `turn.*` (worker): `None`: credentials are those of the static lists.
+    pub turn: Option<Turn>,
     /// `bodies.*`
     pub bodies: Bodies,
     /// `nps.*` (worker)
@@ -294,13 +296,76 @@ pub struct IceServer {
     pub credential: Option<Secret>,
 }
 
-/// `webrtc.*`, as far as it exists today.
-#[derive(Clone, Debug, Default)]
+/// `webrtc.*`: every WebRTC endpoint that we terminate ourselves (microphone, WHEP, WHIP), with Neko's names and meanings.
+#[derive(Clone, Debug)]
 pub struct WebRtc {
+    /// `webrtc.icelite`: we are an ICE-lite agent (RFC 8445, 2.5): we answer checks and send none. Default true.
+    pub ice_lite: bool,
+    /// `webrtc.icetrickle`: our SDP need not wait for slow candidates. Clients may trickle theirs either way. Default true.
+    pub ice_trickle: bool,
+    /// `webrtc.iceservers` written as a list: for `frontend`, and with full ICE for `backend`, when both are empty. Spread
+    /// over them when a file is loaded; nothing else reads it.
+    pub ice_servers: Vec<IceServer>,
     /// `webrtc.iceservers.frontend`: to browsers; wins over `ice_servers`.
     pub ice_servers_frontend: Vec<IceServer>,
-    /// `webrtc.nat1to1`: public addresses that replace ours in host candidates.
+    /// `webrtc.iceservers.backend`: for our own gathering, never sent anywhere. Needs full ICE.
+    pub ice_servers_backend: Vec<IceServer>,
+    /// `webrtc.epr`: one UDP port per peer out of this range; with it `udpmux` is `None`.
+    pub epr: Option<(u16, u16)>,
+    /// `webrtc.udpmux`: one UDP port for all peers; `Some(0)` (written `any`): the kernel chooses. Default 59000.
+    pub udpmux: Option<u16>,
+    /// `webrtc.tcpmux`: one port for ICE-TCP (RFC 6544, passive), beside UDP or alone; `Some(0)`: the kernel chooses.
+    pub tcpmux: Option<u16>,
+    /// `webrtc.nat1to1`: public addresses that replace ours in host candidates, a candidate for each.
     pub nat1to1: Vec<IpAddr>,
+    /// `webrtc.ip_retrieval_url`: who tells us our public address when `nat1to1` is empty; `None`: nobody.
+    pub ip_retrieval_url: Option<String>,
+    /// `webrtc.estimator.*`
+    pub estimator: Estimator,
+    /// `webrtc.threads`: media threads. Default: the number of cores, at most 4.
+    pub threads: usize,
+    /// `webrtc.ice_grace`: how long a peer in ICE trouble may restart ICE before it counts as gone. Default 30s.
+    pub ice_grace: Duration,
+    /// `webrtc.max_peers`: peers at once, of all sessions. Default 1000.
+    pub max_peers: usize,
+}
+
+/// `webrtc.estimator.*`: bandwidth estimates per viewer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estimator {
+    /// `webrtc.estimator.enabled`. Default false.
+    pub enabled: bool,
+    /// `webrtc.estimator.passive`: measure, do not switch layers. Default false.
+    pub passive: bool,
+    /// `webrtc.estimator.debug`: log every reading. Default false.
+    pub debug: bool,
+    /// `webrtc.estimator.initial_bitrate`: bit/s. Default 1000000.
+    pub initial_bitrate: u64,
+    /// `webrtc.estimator.read_interval`. Default 2s.
+    pub read_interval: Duration,
+    /// `webrtc.estimator.stable_duration`: calm before an upgrade. Default 12s.
+    pub stable_duration: Duration,
+    /// `webrtc.estimator.unstable_duration`: congestion before a downgrade. Default 6s.
+    pub unstable_duration: Duration,
+    /// `webrtc.estimator.stalled_duration`: no headroom for this long counts as congestion. Default 24s.
+    pub stalled_duration: Duration,
+    /// `webrtc.estimator.downgrade_backoff`: least time between two downgrades. Default 10s.
+    pub downgrade_backoff: Duration,
+    /// `webrtc.estimator.upgrade_backoff`: least time between two upgrades. Default 5s.
+    pub upgrade_backoff: Duration,
+    /// `webrtc.estimator.diff_threshold`: headroom ratio around the stream's bitrate. Default 0.15.
+    pub diff_threshold: f64,
+}
+
+/// `turn.*`: time-limited credentials for a coturn with `use-auth-secret`.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// `turn.secret`: coturn's `static-auth-secret`. Reloadable.
+    pub secret: Secret,
+    /// `turn.urls`: `turn:` and `turns:` URLs of that coturn. Reloadable.
+    pub urls: Vec<String>,
+    /// `turn.ttl`: life of a browser's credentials. Default 10m. Reloadable.
+    pub ttl: Duration,
 }
 
 /// `bodies.*`
@@ -314,6 +379,8 @@ pub struct Bodies {
     pub management_port: u16,
     /// `bodies.hydrabody_port`: hydrabody's API. Default 47991.
     pub hydrabody_port: u16,
+    /// `bodies.mic_port`: where bodies take the microphone, UDP. Default 47995.
+    pub mic_port: u16,
     /// `bodies.launch_path`: hydrabody's call that launches an experience. Default `/api/v1/launch`.
     pub launch_path: String,
     /// `bodies.connect_timeout`: TCP connect to Sunshine. Default 2s.

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod mutations;
+mod reloads;
+
 use super::keys::KEYS;
-use super::reload;
 use super::settings::{Listen, Role, Settings};
 use super::*;
 use crate::config::tls_files::tests as tls;
@@ -236,6 +238,12 @@ fn contradictions_name_the_key_to_change() {
             "2 controller.token",
         ),
         ("server: {listen: ':1', admin_token: x}\nnps: {token: x}", Role::Worker, "2 nps.url"),
+        ("server: {listen: ':1', admin_token: x}\nturn: {secret: x}", Role::Worker, "2 turn.urls"),
+        (
+            "server: {listen: ':1', admin_token: x}\nturn: {ttl: 10m, urls: ['turn:a']}",
+            Role::Worker,
+            "2 turn.secret",
+        ),
     ] {
         assert_eq!(refused(text, role), [expected], "{text}");
     }
@@ -250,6 +258,7 @@ fn sections_of_the_other_role_are_refused_and_shared_ones_are_not() {
         "ice_servers: []",
         "nps: {url: 'https://a.b', token: t}",
         "webrtc: {nat1to1: []}",
+        "turn: {secret: s, urls: ['turn:a.b']}",
     ] {
         let found = refused(&format!("{server}{section}\n"), Role::Controller);
         assert_eq!(found.len(), 1, "{section}: {found:?}");
@@ -294,7 +303,23 @@ fn other_value(path: &str) -> &'static str {
         "sunshine.pin_certificates" => {
             "[{body: 10.10.0.7, sha256: 24f2f1b5d2f3fbb24e079889814c334f74a872f6d90a6de96d42958fc47df1c4}]"
         }
+        "webrtc.iceservers" | "webrtc.iceservers.backend" => "[{urls: ['stun:a.b']}]",
+        "webrtc.icelite" | "webrtc.icetrickle" => "false",
         "webrtc.nat1to1" => "[203.0.113.7]",
+        "webrtc.udpmux" | "webrtc.tcpmux" => "3479",
+        "webrtc.epr" => "59000-59100",
+        "webrtc.ip_retrieval_url" => "off",
+        "webrtc.threads" => "17",
+        "webrtc.ice_grace" => "11s",
+        "webrtc.max_peers" => "77",
+        "webrtc.estimator.initial_bitrate" => "77000",
+        "webrtc.estimator.diff_threshold" => "0.25",
+        "webrtc.estimator.read_interval" => "1s",
+        "webrtc.estimator.enabled" | "webrtc.estimator.passive" | "webrtc.estimator.debug" => "true",
+        path if path.starts_with("webrtc.estimator.") => "11s",
+        "turn.secret" => "another-secret-text",
+        "turn.urls" => "['turn:other.example']",
+        "turn.ttl" => "11m",
         "log.level" => "trace",
         "log.format" => "json",
         "sessions.ready_timeout"
@@ -330,16 +355,21 @@ fn every_key_can_be_overridden_by_its_variable() {
         let server = if key.path == "server.domain" { "" } else { "listen: ':1', " };
         let extra = match role {
             Role::Worker => {
-                "controller: {url: 'https://a.b', token: t}\nnps: {url: 'https://a.b', token: t}\n"
+                "controller: {url: 'https://a.b', token: t}\nnps: {url: 'https://a.b', token: t}\nturn: {secret: s, urls: ['turn:a.b']}\n"
             }
             Role::Controller => "",
+        };
+        let full_ice = match key.path {
+            "webrtc.iceservers.backend" => "webrtc: {icelite: false}\n",
+            "webrtc.estimator.passive" => "webrtc: {estimator: {enabled: true}}\n",
+            _ => "",
         };
         let tls = if key.path.starts_with("server.tls.") {
             format!("tls: {{cert: {}, key: {}}}, ", tls::CERTIFICATE, tls::private_key("first"))
         } else {
             String::new()
         };
-        let text = format!("server: {{{server}{tls}admin_token: a-long-enough-token}}\n{extra}");
+        let text = format!("server: {{{server}{tls}admin_token: a-long-enough-token}}\n{extra}{full_ice}");
         let variable = variable_of(key.path);
         let with = source(&text, &[(&variable, other_value(key.path))]);
         let settings = load(&with, role).unwrap_or_else(|problems| panic!("{}:\n{problems}", key.path));
@@ -392,30 +422,6 @@ fn print_config_loads_again_and_masks_secrets() {
 }
 
 #[test]
-fn a_reload_takes_what_it_can_and_names_the_rest() {
-    let server = |token: &str| format!("server: {{listen: ':1', admin_token: {token}}}\n");
-    let old = loaded(&server("first-token-of-ours"), Role::Worker);
-    let new = server("other-token-of-ours")
-        + "log: {level: debug, format: json}\nsessions: {max: 3, data_dir: /x}\n";
-    let outcome = reload::changes(&old, &loaded(&new, Role::Worker));
-    assert_eq!(outcome.changed, ["server.admin_token", "sessions.max", "log.level"]);
-    assert_eq!(outcome.needs_restart, ["sessions.data_dir", "log.format"]);
-    assert!(outcome.settings.server.admin_token.matches("other-token-of-ours"));
-    assert_eq!(outcome.settings.sessions.data_dir, old.sessions.data_dir);
-    let same = reload::changes(&old, &old);
-    assert!(same.changed.is_empty() && same.needs_restart.is_empty());
-}
-
-#[test]
-fn a_reload_that_would_contradict_what_keeps_running_waits_for_a_restart() {
-    let old = loaded(&format!("{MINIMAL}sessions: {{max: 2, child_udp_range: 40000-40039}}\n"), Role::Worker);
-    let new = loaded(&format!("{MINIMAL}sessions: {{max: 9, child_udp_range: 40000-49000}}\n"), Role::Worker);
-    let outcome = reload::changes(&old, &new);
-    assert_eq!(outcome.needs_restart, ["sessions.max", "sessions.child_udp_range"]);
-    assert_eq!(outcome.settings.sessions.max, 2);
-}
-
-#[test]
 fn the_state_directory_follows_systemd_then_home() {
     let under = |variables: &[(&str, &str)]| {
         load(&source(MINIMAL, variables), Role::Worker).unwrap().server.state_dir
@@ -443,37 +449,4 @@ fn the_path_is_the_flag_then_the_variable_then_the_default() {
     assert_eq!(find_path(None, &environment), Some("/v".into()));
     let default = find_path(None, &source("", &[]).environment);
     assert_eq!(default, Some("/root/.hydraneckwebrtc/config.yaml".into()));
-}
-
-/// Numbers that look random, the same ones for the same seed.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap_or(0) % bound.max(1)
-    }
-}
-
-#[test]
-fn no_mutation_of_a_sound_file_makes_the_loader_panic() {
-    let rounds = std::env::var("NECK_MUTATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(300);
-    let pieces = [
-        "[", "]", "{", "}", ": ", "- ", "\n", " ", "\t", "\"", "'", "*a", "&a ", "!!x ", "? ", "|", ">", "#",
-        "---\n", "\u{0}", "é", "%", "<<: ",
-    ];
-    for seed in 0..rounds {
-        let mut numbers = Numbers(seed);
-        let mut text: Vec<char> = SPEC_WORKER.chars().collect();
-        for _ in 0..=numbers.below(6) {
-            let (at, length) = (numbers.below(text.len()), numbers.below(8));
-            let end = (at + length * numbers.below(2)).min(text.len());
-            text.splice(at..end, pieces[numbers.below(pieces.len())].chars());
-        }
-        let text: String = text.into_iter().collect();
-        let outcome = std::panic::catch_unwind(|| {
-            load(&source(&text, &[]), Role::Worker).is_err_and(|problems| problems.is_empty())
-        });
-        assert!(matches!(outcome, Ok(false)), "seed {seed}: {outcome:?}\n{text}");
-    }
 }

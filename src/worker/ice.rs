@@ -1,11 +1,127 @@
 //! Which ICE servers the child and the browser get: one list (DECISIONS, "ICE servers, precedence").
+//!
+//! `turn.secret` (minted, time-limited) over `webrtc.iceservers.frontend` over `ice_servers`. `webrtc.iceservers.backend` goes to
+//! neither.
 
-use crate::config::settings::{IceServer, Settings};
+use std::time::Duration;
 
-/// `webrtc.iceservers.frontend` over `ice_servers`.
-pub fn servers(settings: &Settings) -> &[IceServer] {
+use serde_json::json;
+
+use crate::api::overlay::BrowserIceServer;
+use crate::api::reply::Answer;
+use crate::api::server::Call;
+use crate::api::sessions;
+use crate::config::secret::Secret;
+use crate::config::settings::{IceServer, Settings, Turn};
+use crate::core::ids::SessionId;
+use crate::core::turn_credentials;
+use crate::host::clock;
+use crate::worker::service::WorkerService;
+
+/// Life of a stream process's credentials. It reads them once, and allocates anew at each stream of its session: they must
+/// outlive the session, and a day is the longest that we mint for.
+const CHILD_TTL: Duration = Duration::from_secs(86_400);
+
+/// ICE servers for one browser.
+#[derive(Clone, Debug)]
+pub struct IceList {
+    /// The servers, with credentials.
+    pub servers: Vec<IceServer>,
+    /// How long the credentials are good for a new allocation; `None`: for ever.
+    pub ttl: Option<Duration>,
+}
+
+/// What a session's browser gets, at `unix_now` (seconds since 1970).
+pub fn for_browser(settings: &Settings, session: &SessionId, unix_now: u64) -> IceList {
+    match &settings.turn {
+        Some(turn) => {
+            IceList { servers: vec![minted(turn, session, unix_now, turn.ttl)], ttl: Some(turn.ttl) }
+        }
+        None => IceList { servers: fixed(settings).to_vec(), ttl: None },
+    }
+}
+
+/// `GET /session/{id}/_neck/ice`: what the page connects with now, before its credentials end, and at an ICE restart.
+pub fn answer(service: &WorkerService, call: &Call) -> Answer {
+    let Some(card) = service.card(call).filter(|card| card.is_live()) else { return sessions::unknown() };
+    let settings = service.live.get();
+    if let Err(pause) = service.browsers.admit(call, &settings, &card.id, service.clock.now()) {
+        return Answer::error(429, "too many requests", "this page asks too often; wait").retry_after(pause);
+    }
+    let list = for_browser(&settings, &card.id, clock::unix_millis() / 1000);
+    let servers: Vec<BrowserIceServer> = list.servers.iter().map(BrowserIceServer::from).collect();
+    Answer::json(200, &json!({"iceServers": servers, "ttl": list.ttl.map(|ttl| ttl.as_secs())}))
+}
+
+/// What a session's stream process gets.
+pub fn for_child(settings: &Settings, session: &SessionId, unix_now: u64) -> Vec<IceServer> {
+    match &settings.turn {
+        Some(turn) => vec![minted(turn, session, unix_now, CHILD_TTL)],
+        None => fixed(settings).to_vec(),
+    }
+}
+
+fn fixed(settings: &Settings) -> &[IceServer] {
     match settings.webrtc.ice_servers_frontend.as_slice() {
         [] => &settings.ice_servers,
         frontend => frontend,
+    }
+}
+
+/// The short id names the session in coturn's log and quota without being its key.
+fn minted(turn: &Turn, session: &SessionId, unix_now: u64, ttl: Duration) -> IceServer {
+    let credentials = turn_credentials::mint(turn.secret.expose(), session.short(), unix_now, ttl);
+    IceServer {
+        urls: turn.urls.clone(),
+        username: Some(credentials.username),
+        credential: Some(Secret::new(credentials.password)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::Role;
+
+    fn server(url: &str) -> IceServer {
+        IceServer { urls: vec![url.into()], username: None, credential: None }
+    }
+
+    fn id() -> SessionId {
+        SessionId::from_entropy([0xab; 16])
+    }
+
+    #[test]
+    fn minted_credentials_come_before_the_frontends_list_before_ice_servers() {
+        let mut settings = Settings::defaults(Role::Worker);
+        settings.ice_servers = vec![server("stun:general")];
+        settings.webrtc.ice_servers_backend = vec![server("stun:backend")];
+        let urls = |settings: &Settings| -> [Vec<String>; 2] {
+            let all = |list: Vec<IceServer>| list.into_iter().flat_map(|server| server.urls).collect();
+            [all(for_browser(settings, &id(), 0).servers), all(for_child(settings, &id(), 0))]
+        };
+        assert_eq!(urls(&settings), [["stun:general"], ["stun:general"]]);
+        settings.webrtc.ice_servers_frontend = vec![server("stun:frontend")];
+        assert_eq!(urls(&settings), [["stun:frontend"], ["stun:frontend"]]);
+        settings.turn =
+            Some(Turn { secret: Secret::new("s"), urls: vec!["turn:a".into()], ..Turn::default() });
+        assert_eq!(urls(&settings), [["turn:a"], ["turn:a"]]);
+    }
+
+    #[test]
+    fn a_browser_gets_credentials_for_the_ttl_and_a_stream_process_for_a_day() {
+        let mut settings = Settings::defaults(Role::Worker);
+        assert_eq!(for_browser(&settings, &id(), 0).ttl, None);
+        settings.turn =
+            Some(Turn { secret: Secret::new("s"), urls: vec!["turn:a".into()], ..Turn::default() });
+        let browser = for_browser(&settings, &id(), 1_000);
+        assert_eq!(browser.ttl, Some(Duration::from_secs(600)));
+        assert_eq!(browser.servers[0].username.as_deref(), Some("1600:neck.abababab"));
+        let child = for_child(&settings, &id(), 1_000);
+        assert_eq!(child[0].username.as_deref(), Some("87400:neck.abababab"));
+        let expected = turn_credentials::mint("s", "abababab", 1_000, Duration::from_secs(600));
+        assert!(
+            browser.servers[0].credential.as_ref().is_some_and(|given| given.matches(&expected.password))
+        );
     }
 }

@@ -20,6 +20,7 @@ pub mod mailbox;
 pub mod on_body;
 pub mod ports;
 pub mod prepare;
+pub mod public_address;
 pub mod roster;
 pub mod router;
 pub mod service;
@@ -50,6 +51,7 @@ use crate::front::certificates::CertificateWatch;
 use crate::host::clock::Clock;
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::private_dir::PrivateDir;
+use crate::host::public_address::PublicAddress;
 use crate::host::pulse::Pulses;
 use crate::host::wireguard::WireGuard;
 use crate::host::{join, process};
@@ -57,6 +59,7 @@ use board::Board;
 use browsers::Browsers;
 use health::{Flags, Health};
 use heartbeat::Pulse;
+use public_address::AddressThread;
 use roster::{Given, Order, Roster};
 use router::WorkerRouter;
 use service::WorkerService;
@@ -103,6 +106,7 @@ pub struct Worker {
     changed: Option<Sender<()>>,
     heartbeat: Option<JoinHandle<()>>,
     first_beat: Receiver<()>,
+    address_thread: AddressThread,
     certificate: Option<CertificateWatch>,
     /// Held as long as we live: nobody else may use our directories.
     _locks: Vec<File>,
@@ -186,6 +190,7 @@ impl Worker {
         let api = front::api(&ground.state, Arc::new(service), pulses)?;
         let router = WorkerRouter { board: board.clone(), live: live.clone(), api: Arc::from(api.path()) };
         let edge = front::edge(&live.get(), ground.tls, ground.listener, Arc::new(router), pulses)?;
+        let address_thread = AddressThread::start(&live, &PublicAddress::default())?;
         let (beaten, first_beat) = crossbeam_channel::bounded(1);
         let beat = front::beat(pulses, "heartbeat", HEARTBEAT_SILENCE);
         let pulse =
@@ -208,6 +213,7 @@ impl Worker {
             changed: Some(changed),
             heartbeat: Some(heartbeat),
             first_beat,
+            address_thread,
             certificate: ground.certificate,
             _locks: ground.locks,
         })
@@ -274,6 +280,7 @@ impl Running for Worker {
         let patience = self.live.get().sessions.stop_grace + END_MARGIN;
         self.roster.take().and_then(|thread| join::within(thread, patience));
         self.changed = None;
+        self.address_thread.stop();
         self.heartbeat.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
         if let Some(edge) = self.edge.take() {
             front::stop_edge(edge, JOIN_DEADLINE);

@@ -7,6 +7,7 @@ use crate::core::ids::{Port, SessionId};
 use crate::core::session::{Failure, FailureKind};
 use crate::engine::moonlight::child_config::ChildConfig;
 use crate::engine::moonlight::layout;
+use crate::host::clock;
 use crate::host::private_dir::{DirError, PrivateDir};
 use crate::worker::child_log::ChildLog;
 use crate::worker::ice;
@@ -43,7 +44,7 @@ pub fn session_directory(
         session: id,
         port,
         udp_ports: given.lease.udp_ports(),
-        ice_servers: ice::servers(settings),
+        ice_servers: &ice::for_child(settings, id, clock::unix_millis() / 1000),
         nat1to1: &settings.webrtc.nat1to1,
         ice_disconnected_timeout: body_distance::ice_disconnected_timeout(body_connect),
         body_http_port: settings.bodies.http_port,

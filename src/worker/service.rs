@@ -19,7 +19,7 @@ use crate::core::dial_policy;
 use crate::core::fleet::wire::{BASE_URL_FIELD, END_REASON_FIELD, SESSION_ID_FIELD};
 use crate::core::ids::SessionId;
 use crate::core::reason::EndReason;
-use crate::host::clock::Clock;
+use crate::host::clock::{self, Clock};
 use crate::host::entropy;
 use crate::host::local;
 use crate::worker::answers;
@@ -70,6 +70,7 @@ impl Service for WorkerService {
             Operation::QuitSession => responder.send(self.quit(&call)),
             Operation::SessionStatus => responder.send(self.status(&call)),
             Operation::OverlayScript => responder.send(self.script(&call)),
+            Operation::IceServers => responder.send(ice::answer(self, &call)),
             _ => responder.send(Answer::error(404, "not found", "ask the controller")),
         }
     }
@@ -187,7 +188,11 @@ impl WorkerService {
             return_url: settings.sessions.return_url.clone(),
             report_url: settings.sessions.report_url.clone(),
             force_relay: settings.sessions.force_relay,
-            ice_servers: ice::servers(&settings).iter().map(BrowserIceServer::from).collect(),
+            ice_servers: ice::for_browser(&settings, &card.id, clock::unix_millis() / 1000)
+                .servers
+                .iter()
+                .map(BrowserIceServer::from)
+                .collect(),
             experience: card.request.experience.clone().unwrap_or_default(),
             district: card.request.district.clone().unwrap_or_else(|| settings.server.district.clone()),
             body_ip: card.request.body.to_string(),
@@ -199,7 +204,8 @@ impl WorkerService {
         }
     }
 
-    fn card(&self, call: &Call) -> Option<Arc<Card>> {
+    /// The session that a call names.
+    pub fn card(&self, call: &Call) -> Option<Arc<Card>> {
         self.board.find(&call.id.parse().ok()?)
     }
 }

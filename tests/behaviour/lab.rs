@@ -124,6 +124,8 @@ impl Lab {
             },
             "controller": {"url": controller, "token": TOKEN, "heartbeat_interval": "300ms"},
             "bodies": {"http_port": self.body_port},
+            // Several workers run at once, and are restarted on the port they had.
+            "webrtc": {"udpmux": "any"},
             "sessions": {
                 "data_dir": self.data_dir(name), "web_server": self.install.web_server,
                 "allowed_bodies": ["127.0.2.0/24"], "restart_backoff": "100ms", "stop_grace": "2s",

@@ -148,6 +148,7 @@ const SLEEPERS: &[(&str, &str, &str)] = &[
     ("tests/edge/bodies.rs", "a_reader_that_stops_stops_the_sender", "is the reader that stops"),
     ("tests/edge/deadlines.rs", "a_silent_stream_is_not_cut", "is the silent upstream"),
     ("tests/stand_in_body/client.rs", "pause", "polls"),
+    ("tests/coturn/mod.rs", "wait_for", "polls"),
     ("tests/perf/children.rs", "on_port", "polls"),
     ("tests/perf/children.rs", "drop", "polls"),
     ("tests/perf/serve.rs", "paced", "is the sender of a given rate"),

@@ -1,0 +1,101 @@
+//! The `address` thread: asks `webrtc.ip_retrieval_url` for our public address, at start and every ten minutes.
+//!
+//! Only where somebody outside could reach us at an address that no interface has: never when listening on loopback or one
+//! address, nor with `webrtc.nat1to1`. What it learns is offered beside our own addresses; a failure is a warning, and what was
+//! learned before stays.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use crate::config::live::Live;
+use crate::core::ice;
+use crate::daemon::RunError;
+use crate::front;
+use crate::host::crypto::{self, TlsConfig};
+use crate::host::interfaces;
+use crate::host::join;
+use crate::host::public_address::{self, PublicAddress};
+
+/// From one question to the next: addresses of hosts change, but seldom.
+const PAUSE: Duration = Duration::from_secs(600);
+
+/// Stack in bytes: an HTTP client.
+const STACK: usize = 512 * 1024;
+
+/// One question takes three seconds at most.
+const JOIN_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The thread, where there is something to ask.
+#[derive(Debug, Default)]
+pub struct AddressThread(Option<(Sender<()>, JoinHandle<()>)>);
+
+impl AddressThread {
+    /// Starts it unless nothing is to be asked; it publishes to `learned`.
+    pub fn start(live: &Arc<Live>, learned: &PublicAddress) -> Result<AddressThread, RunError> {
+        if !is_needed(live) {
+            return Ok(AddressThread(None));
+        }
+        let tls = crypto::client_roots(None).map_err(RunError)?;
+        let (stop, stopped) = crossbeam_channel::bounded(0);
+        let asking = Asking { live: live.clone(), learned: learned.clone(), tls };
+        Ok(AddressThread(Some((stop, front::thread("address", STACK, move || asking.run(&stopped))?))))
+    }
+
+    /// Ends it.
+    pub fn stop(&mut self) {
+        if let Some((stop, thread)) = self.0.take() {
+            drop(stop);
+            join::within(thread, JOIN_DEADLINE);
+        }
+    }
+}
+
+/// What the thread works with.
+struct Asking {
+    live: Arc<Live>,
+    learned: PublicAddress,
+    tls: TlsConfig,
+}
+
+impl Asking {
+    /// Runs until `stop` is closed.
+    fn run(self, stop: &Receiver<()>) {
+        loop {
+            self.look();
+            if stop.recv_timeout(PAUSE) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
+        }
+    }
+
+    fn look(&self) {
+        let settings = self.live.get();
+        let Some(url) = &settings.webrtc.ip_retrieval_url else { return };
+        let own = interfaces::addresses().unwrap_or_else(|error| {
+            log::warn!("[worker] cannot list our addresses: {error}");
+            Vec::new()
+        });
+        if !ice::needs_public_address(&settings, &own) {
+            return;
+        }
+        match public_address::ask(url, &self.tls) {
+            Ok(address) => {
+                if self.learned.set(Some(address)) != Some(address) {
+                    log::info!("[worker] our public address is {address}, says webrtc.ip_retrieval_url");
+                }
+            }
+            Err(error) => log::warn!(
+                "[worker] webrtc.ip_retrieval_url did not tell our public address: {error}; set webrtc.nat1to1, or ip_retrieval_url: off"
+            ),
+        }
+    }
+}
+
+/// Whether there is anything to ask, now or later.
+fn is_needed(live: &Live) -> bool {
+    let settings = live.get();
+    settings.webrtc.ip_retrieval_url.is_some() && ice::needs_public_address(&settings, &[])
+}

@@ -1,0 +1,130 @@
+//! A real coturn with our own configuration of `etc/`, a few of its lines replaced, for tests.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The secret of every coturn here.
+pub const SECRET: &str = "a-secret-for-tests-0123456789";
+
+/// It starts in a tenth of a second.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How a coturn is to run.
+pub struct Plan<'a> {
+    /// Where it listens and relays.
+    pub address: SocketAddr,
+    /// What its relays may reach.
+    pub peers: &'a [&'a str],
+    /// Lines beside those of `etc/turnserver.conf`.
+    pub more: &'a [&'a str],
+    /// A network namespace; `None`: ours.
+    pub namespace: Option<&'a str>,
+}
+
+/// A coturn that runs; ended when it is dropped.
+pub struct Coturn {
+    child: Child,
+    said: Arc<Mutex<String>>,
+    config: PathBuf,
+}
+
+/// `etc/turnserver.conf` for a test: its listener, secret and peers are the test's, everything else is ours.
+fn config(plan: &Plan<'_>) -> String {
+    let shipped = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("etc/turnserver.conf"))
+        .expect("etc/turnserver.conf");
+    let replaced = |line: &str| {
+        let name = line.split('=').next().unwrap_or_default();
+        matches!(name, "listening-port" | "static-auth-secret" | "allowed-peer-ip" | "syslog")
+    };
+    let mut lines: Vec<String> = shipped.lines().filter(|line| !replaced(line)).map(str::to_owned).collect();
+    let (ip, port) = (plan.address.ip(), plan.address.port());
+    lines.extend([
+        format!("listening-port={port}"),
+        format!("listening-ip={ip}"),
+        format!("relay-ip={ip}"),
+        format!("static-auth-secret={SECRET}"),
+        "log-file=stdout".to_owned(),
+        // Beside others on this machine.
+        "pidfile=/dev/null".to_owned(),
+        "no-tls".to_owned(),
+        "no-dtls".to_owned(),
+    ]);
+    lines.extend(plan.peers.iter().map(|peer| format!("allowed-peer-ip={peer}")));
+    lines.extend(plan.more.iter().map(|line| (*line).to_owned()));
+    lines.join("\n") + "\n"
+}
+
+impl Coturn {
+    /// Starts one and waits until it says that it listens. `None`: coturn is not installed.
+    pub fn start(directory: &Path, plan: &Plan<'_>) -> Option<Coturn> {
+        let path = directory.join(format!("turnserver-{}.conf", plan.address.port()));
+        fs::write(&path, config(plan)).expect("a configuration");
+        let mut command = match plan.namespace {
+            Some(name) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", name, "turnserver"]);
+                command
+            }
+            None => Command::new("turnserver"),
+        };
+        let mut child = command
+            .arg("-c")
+            .arg(&path)
+            // Its database of users; there are none.
+            .args(["--userdb", &directory.join("turndb").to_string_lossy(), "--verbose"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let said = Arc::new(Mutex::new(String::new()));
+        let (output, heard) = (BufReader::new(child.stdout.take().expect("its output")), said.clone());
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                heard.lock().unwrap_or_else(PoisonError::into_inner).push_str(&(line + "\n"));
+            }
+        });
+        let coturn = Coturn { child, said, config: path };
+        coturn.wait_for(&format!("IPv4. UDP listener opened on: {}", plan.address), plan.address.ip());
+        Some(coturn)
+    }
+
+    fn wait_for(&self, text: &str, ip: IpAddr) {
+        let text = if ip.is_ipv6() { text.replace("IPv4. ", "IPv6. ") } else { text.to_owned() };
+        let give_up = Instant::now() + PATIENCE;
+        while !self.said().contains(&text) {
+            assert!(Instant::now() < give_up, "coturn never said {text:?}:\n{}", self.said());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Everything it said so far.
+    pub fn said(&self) -> String {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Coturn {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_file(&self.config);
+    }
+}
+
+/// A port that is free for UDP and TCP on `ip` now.
+pub fn free_port(ip: IpAddr) -> u16 {
+    loop {
+        let udp = UdpSocket::bind((ip, 0)).expect("a port");
+        let port = udp.local_addr().expect("its address").port();
+        // Below the ports of relays.
+        if port < 49_000 && std::net::TcpListener::bind((ip, port)).is_ok() {
+            return port;
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Credentials that we mint, and the configuration of coturn that we ship, with a real coturn on loopback.
+
+#[path = "behaviour/http.rs"]
+#[allow(dead_code)]
+mod http;
+#[path = "behaviour/lab.rs"]
+#[allow(dead_code)]
+mod lab;
+
+mod coturn;
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hydraneckwebrtc::core::turn_credentials::{self, Credentials};
+use serde_json::{Value, json};
+
+use coturn::{Coturn, Plan, SECRET};
+use lab::Lab;
+
+const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+/// coturn on loopback, which production never allows, relaying to 127.0.0.1 alone.
+fn start(lab: &Lab) -> Option<(Coturn, SocketAddr)> {
+    let address = SocketAddr::new(LOOPBACK, coturn::free_port(LOOPBACK));
+    let plan = Plan { address, peers: &["127.0.0.1"], more: &["allow-loopback-peers"], namespace: None };
+    let Some(coturn) = Coturn::start(&lab.dir, &plan) else {
+        println!("SKIPPED: coturn is not installed (apt-get install coturn)");
+        return None;
+    };
+    Some((coturn, address))
+}
+
+/// Sends ten messages through a relay to an echo at `peer`; what turnutils_uclient said, and whether all came back.
+fn relay(server: SocketAddr, credentials: &Credentials, peer: IpAddr) -> (bool, String) {
+    let echo = UdpSocket::bind((peer, 0)).expect("an echo");
+    let port = echo.local_addr().expect("its address").port();
+    echo.set_read_timeout(Some(Duration::from_millis(200))).expect("a time-out");
+    let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let until = over.clone();
+    let thread = std::thread::spawn(move || {
+        let mut buffer = [0; 2048];
+        while !until.load(std::sync::atomic::Ordering::Acquire) {
+            if let Ok((length, from)) = echo.recv_from(&mut buffer) {
+                let _ = echo.send_to(&buffer[..length], from);
+            }
+        }
+    });
+    // It repeats for minutes what is refused: two seconds are enough for what is not.
+    let output = Command::new("timeout")
+        .args(["10", "turnutils_uclient", "-c", "-n", "10", "-z", "5"])
+        .args(["-u", &credentials.username, "-w", &credentials.password])
+        .args(["-e", &peer.to_string(), "-r", &port.to_string()])
+        .args(["-p", &server.port().to_string(), &server.ip().to_string()])
+        .output()
+        .expect("turnutils_uclient");
+    over.store(true, std::sync::atomic::Ordering::Release);
+    thread.join().expect("the echo");
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (said.contains("Total lost packets 0 "), said)
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+}
+
+#[test]
+fn a_real_coturn_accepts_what_the_page_gets() {
+    let mut lab = Lab::new();
+    let Some((_coturn, server)) = start(&lab) else { return };
+    let url = format!("turn:{server}");
+    let worker = lab.lone_worker(|config| {
+        config["turn"] = json!({"secret": SECRET, "urls": [url], "ttl": "5m"});
+    });
+    let id = worker.create(&lab.body(1));
+    let reply = worker.get(&format!("/session/{id}/_neck/ice"));
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let list = reply.json();
+    assert_eq!((&list["ttl"], &list["iceServers"][0]["urls"]), (&json!(300), &json!([url])), "{list}");
+    let text = |name: &str| list["iceServers"][0][name].as_str().expect(name).to_owned();
+    let credentials = Credentials { username: text("username"), password: text("credential") };
+    assert!(credentials.username.ends_with(&format!(":neck.{}", &id[..8])), "{}", credentials.username);
+    let (accepted, said) = relay(server, &credentials, LOOPBACK);
+    assert!(accepted, "{said}");
+    // The stream process has some of its own, good for a day.
+    let child = child_config(&lab);
+    let server_of_child = &child["webrtc"]["ice_servers"][0];
+    let expiry: u64 = server_of_child["username"]
+        .as_str()
+        .and_then(|name| name.split(':').next()?.parse().ok())
+        .expect("an expiry");
+    assert!((unix_now() + 86_000..unix_now() + 86_500).contains(&expiry), "{server_of_child}");
+    assert_eq!(child["webrtc"]["relay_only"], true, "{child}");
+    assert_eq!(worker.delete(&format!("/api/v1/sessions/{id}")).status, 204);
+    assert_eq!(worker.get(&format!("/session/{id}/_neck/ice")).status, 404);
+    assert!(!worker.log_text().contains(SECRET) && !worker.log_text().contains(&credentials.password));
+}
+
+#[test]
+fn without_a_secret_the_page_gets_the_fixed_list() {
+    let mut lab = Lab::new();
+    let fixed = json!([{"urls": ["turn:203.0.113.7:3478"], "username": "hydraturn", "credential": "fixed"}]);
+    let worker = lab.lone_worker(|config| config["ice_servers"] = fixed.clone());
+    let id = worker.create(&lab.body(1));
+    let reply = worker.get(&format!("/session/{id}/_neck/ice"));
+    assert_eq!(reply.json(), json!({"iceServers": fixed, "ttl": null}));
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    let mut statuses = (0..60).map(|_| worker.get(&format!("/session/{id}/_neck/ice")).status);
+    assert!(statuses.any(|status| status == 429), "nothing bounds how often a page asks");
+}
+
+fn child_config(lab: &Lab) -> Value {
+    let entries = std::fs::read_dir(lab.data_dir("one")).expect("its sessions").flatten();
+    let mut configs =
+        entries.map(|entry| entry.path().join("server/config.json")).filter(|path| path.exists());
+    let path = configs.next().expect("a child's configuration");
+    serde_json::from_str(&std::fs::read_to_string(path).expect("readable")).expect("JSON")
+}
+
+#[test]
+fn a_real_coturn_refuses_what_is_expired_or_of_another_secret_or_changed() {
+    let lab = Lab::new();
+    let Some((coturn, server)) = start(&lab) else { return };
+    let minted =
+        |secret: &str, now: u64| turn_credentials::mint(secret, "0123abcd", now, Duration::from_secs(600));
+    let good = minted(SECRET, unix_now());
+    let other_time = Credentials { username: minted(SECRET, unix_now() + 60).username, ..good.clone() };
+    std::thread::scope(|scope| {
+        let cases = [
+            ("expired", minted(SECRET, unix_now() - 700), false),
+            ("another secret", minted("another-secret", unix_now()), false),
+            ("a longer life than was minted", other_time, false),
+            ("sound", good, true),
+        ];
+        for (what, credentials, expected) in cases {
+            scope.spawn(move || {
+                let (accepted, said) = relay(server, &credentials, LOOPBACK);
+                assert_eq!(accepted, expected, "{what}: {said}");
+            });
+        }
+    });
+    assert!(coturn.said().contains("realm <neck.example.com> user <"), "{}", coturn.said());
+}
+
+#[test]
+fn a_relay_of_the_shipped_configuration_reaches_media_addresses_only() {
+    let lab = Lab::new();
+    let Some((_coturn, server)) = start(&lab) else { return };
+    let credentials = turn_credentials::mint(SECRET, "0123abcd", unix_now(), Duration::from_secs(600));
+    let (accepted, said) = relay(server, &credentials, IpAddr::from([127, 0, 0, 2]));
+    println!("{said}");
+    assert!(!accepted && said.contains("403"), "127.0.0.2 is not among the allowed peers:\n{said}");
+    let (accepted, said) = relay(server, &credentials, LOOPBACK);
+    assert!(accepted, "{said}");
+}
