@@ -155,6 +155,7 @@ const SLEEPERS: &[(&str, &str, &str)] = &[
     ("tests/perf/slow_bench.rs", "measure", "is a client of a given rate"),
     ("tests/perf/slow_bench.rs", "health", "is a client of a given rate"),
     ("tests/perf/serve.rs", "paced", "is the sender of a given rate"),
+    ("tests/perf/mic_bench.rs", "pace", "is the sender of a given rate"),
     ("tests/whep/client.rs", "until", "polls"),
     ("tests/whep/generator.rs", "run", "is the sender of a given rate"),
     ("tests/support/link_shim.rs", "carry", "waits for a device that is down"),
