@@ -23,6 +23,7 @@ pub mod reason;
 pub mod restart;
 pub mod routing;
 pub mod rtp_rewrite;
+pub mod sdp_answer;
 pub mod sdp_fragment;
 pub mod sdp_offer;
 pub mod session;

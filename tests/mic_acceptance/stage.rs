@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
-use crate::coturn::{Coturn, Plan, SECRET};
+use crate::coturn::{Coturn, Plan, SECRET, note};
 use crate::lab::{Lab, Role, eventually};
 use crate::melody::{self, Likeness};
 use crate::net::{BODY, Net, TURN, WORKER};
@@ -63,7 +63,7 @@ impl Stage {
         let plan = Plan { address, peers, more: &[], namespace: Some(self.net.name(TURN)) };
         self.coturn = Coturn::start(&self.lab.dir, &plan);
         if self.coturn.is_none() {
-            println!("SKIPPED: coturn is not installed (apt-get install coturn)");
+            note("SKIPPED: coturn is not installed (apt-get install coturn)");
         }
     }
 
