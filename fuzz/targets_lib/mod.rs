@@ -8,6 +8,7 @@ pub mod connection;
 pub mod create_request;
 pub mod datagram;
 pub mod dial_policy;
+pub mod engine;
 pub mod head;
 pub mod inject;
 pub mod offer;
@@ -21,7 +22,7 @@ pub mod splits;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("head", head::run),
     ("chunked", chunked::run),
     ("inject", inject::run),
@@ -30,6 +31,7 @@ pub const TARGETS: [Target; 12] = [
     ("config", config::run),
     ("dial_policy", dial_policy::run),
     ("create_request", create_request::run),
+    ("engine", engine::run),
     ("rtp_rewrite", rtp_rewrite::run),
     ("sdp_fragment", sdp_fragment::run),
     ("datagram", datagram::run),

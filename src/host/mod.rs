@@ -8,6 +8,7 @@ pub mod interfaces;
 pub mod join;
 pub mod local;
 pub mod notify;
+pub mod pipe;
 pub mod private_dir;
 pub mod process;
 pub mod process_table;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use crate::core::log_limit::LogLimit;
+use crate::media::audience::Followers;
 use crate::media::bodies::Bodies;
 use crate::media::deadlines::Deadlines;
 use crate::media::directory::Owner;
@@ -143,6 +144,8 @@ pub struct Io {
     pub paths: HashMap<Remote, Path>,
     /// When peers want to be looked at.
     pub deadlines: Deadlines,
+    /// Who follows which stream.
+    pub followers: Followers,
     /// Limits lines that strangers can cause.
     pub log: LogLimit,
     watched: HashMap<u64, Watched>,
@@ -188,6 +191,7 @@ impl Io {
             bodies,
             paths: HashMap::new(),
             deadlines: Deadlines::default(),
+            followers: Followers::default(),
             log: LogLimit::new(LOG_BURST, LOG_INTERVAL),
             watched: HashMap::new(),
             next_token: FIRST_FREE,

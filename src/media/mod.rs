@@ -9,6 +9,7 @@
 //! A peer has a [`role::Role`]; the threads know nothing of microphones. Nothing here reads the configuration or
 //! answers HTTP.
 
+pub mod audience;
 pub mod bodies;
 pub mod config;
 pub mod counters;
@@ -22,15 +23,19 @@ pub mod offer;
 pub mod outbox;
 pub mod peer;
 pub mod ports;
+pub mod publisher;
 pub mod role;
 pub mod seed;
 pub mod shared;
 pub mod start;
+pub mod stream;
+pub mod streams;
 pub mod tcp;
 pub mod thread;
 mod thread_tcp;
 pub mod udp;
 pub mod view;
+pub mod viewer;
 
 use std::fmt;
 use std::sync::Arc;

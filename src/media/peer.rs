@@ -11,6 +11,7 @@ use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use crate::core::datagram;
 use crate::core::ids::SessionId;
+use crate::core::media_feed::StreamPacket;
 use crate::core::peer_life::{self, Change, Life, Limits};
 use crate::core::sdp_offer::{IceParameters, MAX_CANDIDATES, Offer};
 use crate::media::directory::Owner;
@@ -79,6 +80,9 @@ impl Peer {
     pub fn adopt(mut seed: Box<Seed>, io: &mut Io) -> std::io::Result<Peer> {
         if let Some(pair) = seed.own.take() {
             io.give_port(seed.id, pair)?;
+        }
+        if let Some(stream) = seed.role.follows() {
+            io.followers.add(io.index, stream, seed.id);
         }
         let limits = Limits { connect: CONNECT_LIMIT, silence: SILENCE, grace: io.shared.config.ice_grace };
         let life = Life::new(limits, io.shared.moment(seed.since));
@@ -190,6 +194,24 @@ impl Peer {
         }
         let change = self.life.input(io.shared.moment(now), peer_life::Event::Tick);
         self.changed(change, now, io)?;
+        if self.role.due().is_some() {
+            return self.stream(&[], now, io);
+        }
+        if self.rtc.handle_input(Input::Timeout(now)).is_err() {
+            return Err(Gone::Failed);
+        }
+        self.turn(now, io)
+    }
+
+    /// Takes more of the stream that it follows, and sends what that comes to in one go.
+    pub fn stream(&mut self, batch: &[StreamPacket], now: Instant, io: &mut Io) -> Verdict {
+        let moment = io.shared.moment(now);
+        let cache = self.role.follows().and_then(|stream| io.followers.cache(stream.id()));
+        if let Some(cache) = cache {
+            let mut context =
+                Context { rtc: &mut self.rtc, bodies: &mut io.bodies, view: &self.view, now, moment };
+            self.role.stream(cache, batch, &mut context);
+        }
         if self.rtc.handle_input(Input::Timeout(now)).is_err() {
             return Err(Gone::Failed);
         }
@@ -222,6 +244,7 @@ impl Peer {
             wants = self.drain(now, io)?;
         }
         let own = io.shared.instant(self.life.next_deadline());
+        let own = self.role.due().map_or(own, |pause| own.min(now + pause));
         self.wants = wants.min(own).max(now + LEAST_PAUSE);
         self.schedule(io);
         Ok(())
@@ -380,6 +403,9 @@ impl Peer {
             let connection = io.tcp.token_of(&remote.address).filter(|_| remote.transport == Transport::Tcp);
             connection.into_iter().for_each(|token| io.close_connection(token));
             io.forget(remote, self.id);
+        }
+        if let Some(stream) = self.role.follows() {
+            io.followers.remove(io.index, stream, &self.id);
         }
         io.shared.directory.forget_checks(self.checks.iter());
         io.shared.directory.remove(&self.id);

@@ -1,17 +1,20 @@
 //! What a peer is for. The media threads know how to keep a peer alive; a role knows what to do with what it sends.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::media::{KeyframeRequest, MediaAdded, SenderFeedback};
 use str0m::rtp::RtpPacket;
 use str0m::{Rtc, RtcConfig};
 
+use crate::core::gop_cache::GopCache;
 use crate::core::ids::SessionId;
+use crate::core::media_feed::StreamPacket;
 use crate::core::sdp_offer::{Offer, OfferError};
 use crate::core::time::Moment;
 use crate::media::bodies::Bodies;
 use crate::media::ids::PeerId;
+use crate::media::stream::Stream;
 use crate::media::view::PeerView;
 
 /// The kinds there are. A session has at most one peer of some of them.
@@ -19,6 +22,10 @@ use crate::media::view::PeerView;
 pub enum RoleKind {
     /// A browser's microphone, to the body.
     Mic,
+    /// Watches a session's stream (WHEP).
+    Viewer,
+    /// Sends a session's stream (WHIP).
+    Publisher,
 }
 
 impl RoleKind {
@@ -26,6 +33,7 @@ impl RoleKind {
     pub fn is_single(self) -> bool {
         match self {
             RoleKind::Mic => true,
+            RoleKind::Viewer | RoleKind::Publisher => false,
         }
     }
 
@@ -33,6 +41,8 @@ impl RoleKind {
     pub fn log(self, session: &SessionId, peer: &PeerId, what: &str) {
         match self {
             RoleKind::Mic => log::info!("[mic] session {session} peer {peer}: {what}"),
+            RoleKind::Viewer => log::info!("[whep] session {session} peer {peer}: {what}"),
+            RoleKind::Publisher => log::info!("[whip] session {session} peer {peer}: {what}"),
         }
     }
 }
@@ -41,6 +51,8 @@ impl fmt::Display for RoleKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             RoleKind::Mic => "mic",
+            RoleKind::Viewer => "whep",
+            RoleKind::Publisher => "whip",
         })
     }
 }
@@ -133,6 +145,26 @@ pub trait Role: Send + fmt::Debug {
 
     /// Something happened.
     fn on(&mut self, event: RoleEvent, context: &mut Context<'_>);
+
+    /// The stream that it follows, which does not change.
+    fn follows(&self) -> Option<&Stream> {
+        None
+    }
+
+    /// More of the stream that it follows: `batch`, which is in the cache already as far as it is video. Empty when its own
+    /// pause is over.
+    fn stream(
+        &mut self,
+        _cache: &GopCache<StreamPacket>,
+        _batch: &[StreamPacket],
+        _context: &mut Context<'_>,
+    ) {
+    }
+
+    /// When it wants to go on by itself with the stream that it follows.
+    fn due(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Why an offer is not answered.

@@ -22,6 +22,8 @@ use crate::media::io::Passed;
 use crate::media::ports::PortPool;
 use crate::media::role::Gone;
 use crate::media::seed::Seed;
+use crate::media::stream::{News, StreamId};
+use crate::media::streams::Streams;
 use crate::media::tcp::Moved;
 
 /// Messages a thread may be behind by. A thread takes all of them each round; a full queue means that it stands still.
@@ -45,6 +47,8 @@ pub struct Shared {
     pub learned: PublicAddress,
     /// One port per peer, when so configured.
     pub pool: Option<PortPool>,
+    /// Streams that viewers may follow.
+    pub streams: Streams,
     /// When this started: the zero of its moments.
     pub epoch: Instant,
 }
@@ -84,6 +88,8 @@ pub enum Command {
     Restart(PeerId, IceParameters, Sender<Result<Restarted, RestartRefused>>),
     /// The peer is over.
     Close(PeerId, Gone),
+    /// News of a stream that peers of yours follow.
+    Stream(StreamId, News),
     /// Say good-bye to all peers and end.
     Stop,
 }

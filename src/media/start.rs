@@ -19,6 +19,7 @@ use crate::media::directory::Directory;
 use crate::media::io::Shares;
 use crate::media::ports::{self, PortPool};
 use crate::media::shared::{Command, Line, Shared};
+use crate::media::streams::Streams;
 use crate::media::thread::{MediaThread, Start};
 use crate::media::udp::{Pair, Share};
 
@@ -72,6 +73,7 @@ impl Media {
             ports,
             learned: PublicAddress::default(),
             pool: config.epr.map(|range| PortPool::new(range, config.binding)),
+            streams: Streams::default(),
             epoch: Instant::now(),
             config,
         });

@@ -16,6 +16,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
 use crate::core::datagram::{self, Kind, Stun};
+use crate::core::media_feed::StreamPacket;
 use crate::host::pulse::Pulse;
 use crate::host::wake::Wake;
 use crate::media::directory::{Claim, Owner};
@@ -30,6 +31,7 @@ use crate::media::peer::{CONNECT_LIMIT, Peer, Verdict};
 use crate::media::role::Gone;
 use crate::media::seed::Seed;
 use crate::media::shared::{Command, RestartRefused, Shared};
+use crate::media::stream::{News, StreamId};
 use crate::media::udp::{Buffers, Pair, Udp};
 
 /// Descriptors looked at per round.
@@ -357,7 +359,22 @@ impl MediaThread {
                 }
             }
             Command::Close(peer, why) => self.end(peer, why),
+            Command::Stream(stream, news) => self.take_news(stream, news, now),
             Command::Stop => self.stopping = true,
+        }
+    }
+
+    fn take_news(&mut self, stream: StreamId, mut news: News, now: Instant) {
+        self.io.followers.note(stream, &mut news);
+        let batch: &[StreamPacket] = match &news {
+            News::Begin(_) => &[],
+            News::Batch(batch) => batch,
+        };
+        let mut index = 0;
+        while let Some(peer) = self.io.followers.peer(stream, index) {
+            self.with_peer(peer, |peer, io| peer.stream(batch, now, io));
+            // One that went made room for the next in its place.
+            index += usize::from(self.io.followers.peer(stream, index) == Some(peer));
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 
 use crate::api::reply::Answer;
+use crate::api::types::DEMO_ENGINE;
 use crate::config::live::Live;
 use crate::host::clock::Clock;
 use crate::host::disk;
@@ -99,16 +100,21 @@ impl Health {
 
     fn session(&self, card: &Card, admin: bool) -> Value {
         let view = card.view();
+        // A clip of ours has neither process nor directory: its thread is us.
+        let ours = card.request.engine == DEMO_ENGINE;
         let alive = view.process.is_some_and(|(pid, start)| process::is_alive(pid, start));
+        let inside = if card.is_proxied() { "server" } else { "engine" };
         json!({
             "id": if admin { card.id.expose() } else { card.id.short() },
             "body_ip": card.request.body,
             "status": view.status.name(),
-            "process_alive": alive,
-            "data_directory_ok": view.directory.is_some_and(|path| path.join("server").is_dir()),
-            "active_connections": card.tunnels(),
+            "engine": card.request.engine,
+            "process_alive": alive || ours && view.open,
+            "data_directory_ok": ours || view.directory.is_some_and(|path| path.join(inside).is_dir()),
+            "active_connections": card.connected(),
             "age": duration_text(self.clock.now().since(card.created).as_secs()),
             "restarts": view.restarts,
+            "source": view.source,
         })
     }
 }

@@ -11,6 +11,8 @@ pub mod answers;
 pub mod board;
 pub mod browsers;
 pub mod child_log;
+pub mod engines;
+pub mod events;
 pub mod family;
 pub mod health;
 pub mod heartbeat;
@@ -27,9 +29,12 @@ pub mod router;
 pub mod service;
 pub mod set_up;
 pub mod settle;
+pub mod sources;
 pub mod stamps;
 pub mod supervisor;
 pub mod sweep;
+pub mod whip;
+pub mod whip_legs;
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
@@ -66,6 +71,8 @@ use roster::{Given, Order, Roster};
 use router::WorkerRouter;
 use service::WorkerService;
 use stamps::Stamps;
+use whip::Whip;
+use whip_legs::MediaLegs;
 
 /// The `cleanup` thread comes round every two seconds.
 const ROSTER_SILENCE: Duration = Duration::from_secs(30);
@@ -183,12 +190,15 @@ impl Worker {
             changed: changed.clone(),
             stamps: stamps.clone(),
             wireguard: health.wireguard.clone(),
+            sources: Arc::new(health.media.clone()),
             media: health.media.clone(),
             clock,
             beat: front::beat(pulses, "cleanup", ROSTER_SILENCE),
         };
         let roster = Roster::new(given, orders.clone());
         let roster = front::thread("cleanup", STACK, move || roster.run(&order_inbox))?;
+        let legs = MediaLegs { media: health.media.clone(), board: board.clone() };
+        let whip = Whip::new(live.clone(), board.clone(), flags.clone(), clock, Box::new(legs));
         let service = WorkerService {
             live: live.clone(),
             board: board.clone(),
@@ -197,10 +207,12 @@ impl Worker {
             health: health.clone(),
             media: health.media.clone(),
             browsers: Browsers::default(),
+            whip,
             clock,
         };
         let api = front::api(&ground.state, Arc::new(service), pulses)?;
-        let router = WorkerRouter { board: board.clone(), live: live.clone(), api: Arc::from(api.path()) };
+        let (cards, limits) = (board.clone(), live.clone());
+        let router = WorkerRouter { board: cards, live: limits, api: Arc::from(api.path()), clock };
         let edge = front::edge(&live.get(), ground.tls, ground.listener, Arc::new(router), pulses)?;
         let address_thread = AddressThread::start(&live, health.media.public_address())?;
         let (beaten, first_beat) = crossbeam_channel::bounded(1);

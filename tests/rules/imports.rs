@@ -27,7 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// Between these two, only these modules: settings are checked with the core's names, and the core is given settings.
 const SINGLE: &[(&str, &[&str])] = &[
-    ("config", &["core::fingerprint", "core::ids"]),
+    ("config", &["core::command_template", "core::fingerprint", "core::ids"]),
     ("core", &["config::settings"]),
     // The API's pages are replies of the edge; it knows nothing else of it.
     ("api", &["edge::router"]),
