@@ -97,6 +97,12 @@ impl Stage {
         self.recorder.take()
     }
 
+    /// What arrives in the next seconds, whatever came before.
+    pub fn listen_anew(&self) -> Vec<Packet> {
+        self.recorder.take();
+        self.listen()
+    }
+
     /// Checks every header and finds the melody; what was seen, in words.
     pub fn check(&self, packets: &[Packet], order: Order) -> String {
         let headers = recorder::check(packets, order);

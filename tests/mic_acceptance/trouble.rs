@@ -32,7 +32,7 @@ fn the_sound_comes_back_after_a_dead_relay_a_move_and_on_a_bad_link() {
     let back = stage.sound_again(Instant::now());
     note(&format!("mic: coturn killed and started again: sound {} ms after its start", back.as_millis()));
     assert!(back < BACK_WITHIN, "{back:?}");
-    note(&format!("mic: then: {}", stage.check(&stage.listen(), Order::Gaps)));
+    note(&format!("mic: then: {}", stage.check(&stage.listen_anew(), Order::Gaps)));
 
     stage.net.move_browser("10.99.1.77");
     let moved = Instant::now();
@@ -40,7 +40,7 @@ fn the_sound_comes_back_after_a_dead_relay_a_move_and_on_a_bad_link() {
     let back = stage.sound_again(moved);
     note(&format!("mic: the browser's address changed: sound {} ms after", back.as_millis()));
     assert!(back < BACK_WITHIN, "{back:?}");
-    note(&format!("mic: then: {}", stage.check(&stage.listen(), Order::Gaps)));
+    note(&format!("mic: then: {}", stage.check(&stage.listen_anew(), Order::Gaps)));
 
     for line in ["loss 10", "reorder 10"] {
         stage.net.change_link(line);
@@ -55,7 +55,7 @@ fn the_sound_comes_back_after_a_dead_relay_a_move_and_on_a_bad_link() {
     for line in ["loss 0", "reorder 0"] {
         stage.net.change_link(line);
     }
-    note(&format!("mic: on a good link again: {}", stage.check(&stage.listen(), Order::Gaps)));
+    note(&format!("mic: on a good link again: {}", stage.check(&stage.listen_anew(), Order::Gaps)));
     let page = browser.ask("look", json!({}));
     note(&format!("mic: ICE restarts: {}, errors on the way: {}", page["restarts"], page["errors"]));
     assert_eq!(scene.worker.get(&format!("{}mic", scene.base())).json()["state"], "live");
