@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::api::overlay;
-use crate::api::types::{CreateRequest, DEFAULT_ENGINE, SourceView};
+use crate::api::types::{CreateRequest, DEFAULT_ENGINE, DEMO_ENGINE, SourceView};
 use crate::core::ids::{Port, SessionId};
 use crate::core::reason::EndReason;
 use crate::core::session::{Failure, Status};
@@ -208,6 +208,15 @@ impl Card {
     pub fn viewer_gone(&self) {
         self.viewers.fetch_sub(1, Ordering::AcqRel);
         self.mailbox.send(Message::Connections);
+    }
+
+    /// The engine as its page knows it: `moonlight`, `demo`, or `ffmpeg` for every process of the configuration.
+    pub fn engine_kind(&self) -> &'static str {
+        match self.request.engine.as_str() {
+            DEFAULT_ENGINE => DEFAULT_ENGINE,
+            DEMO_ENGINE => DEMO_ENGINE,
+            _ => "ffmpeg",
+        }
     }
 
     /// Whether its page is the stream process's own; else it is ours.
