@@ -149,6 +149,7 @@ const SLEEPERS: &[(&str, &str, &str)] = &[
     ("tests/edge/deadlines.rs", "a_silent_stream_is_not_cut", "is the silent upstream"),
     ("tests/stand_in_body/client.rs", "pause", "polls"),
     ("tests/coturn/mod.rs", "wait_for", "polls"),
+    ("tests/mic_acceptance/browser.rs", "drop", "polls"),
     ("tests/perf/children.rs", "on_port", "polls"),
     ("tests/perf/children.rs", "drop", "polls"),
     ("tests/perf/slow_bench.rs", "main", "lets an attack make its connections"),
