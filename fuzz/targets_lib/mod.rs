@@ -10,6 +10,7 @@ pub mod dial_policy;
 pub mod engine;
 pub mod head;
 pub mod inject;
+pub mod offer;
 pub mod reference;
 pub mod reply;
 pub mod rtp_rewrite;
@@ -20,7 +21,7 @@ pub mod splits;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("head", head::run),
     ("chunked", chunked::run),
     ("inject", inject::run),
@@ -29,6 +30,7 @@ pub const TARGETS: [Target; 11] = [
     ("config", config::run),
     ("dial_policy", dial_policy::run),
     ("create_request", create_request::run),
+    ("offer", offer::run),
     ("engine", engine::run),
     ("rtp_rewrite", rtp_rewrite::run),
     ("sdp_fragment", sdp_fragment::run),

@@ -151,6 +151,7 @@ const SLEEPERS: &[(&str, &str, &str)] = &[
     ("tests/coturn/mod.rs", "wait_for", "polls"),
     ("tests/perf/children.rs", "on_port", "polls"),
     ("tests/perf/children.rs", "drop", "polls"),
+    ("tests/perf/whep.rs", "measure", "is the time that is measured"),
     ("tests/perf/serve.rs", "paced", "is the sender of a given rate"),
     ("tests/whep/client.rs", "until", "polls"),
     ("tests/whep/generator.rs", "run", "is the sender of a given rate"),

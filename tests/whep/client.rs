@@ -113,6 +113,11 @@ impl Client {
         self.answered = sdp.to_owned();
     }
 
+    /// Its socket, to wait for.
+    pub fn socket(&self) -> &UdpSocket {
+        &self.socket
+    }
+
     /// Our ICE user fragment and password.
     pub fn credentials(&mut self) -> (String, String) {
         let credentials = self.rtc.direct_api().local_ice_credentials();
