@@ -6,6 +6,7 @@ pub mod chunked;
 pub mod config;
 pub mod connection;
 pub mod create_request;
+pub mod datagram;
 pub mod dial_policy;
 pub mod engine;
 pub mod head;
@@ -16,12 +17,13 @@ pub mod reply;
 pub mod rtp_rewrite;
 pub mod sdp_fragment;
 pub mod splits;
+pub mod whip_offer;
 
 /// A target's name and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 14] = [
     ("head", head::run),
     ("chunked", chunked::run),
     ("inject", inject::run),
@@ -30,8 +32,10 @@ pub const TARGETS: [Target; 12] = [
     ("config", config::run),
     ("dial_policy", dial_policy::run),
     ("create_request", create_request::run),
-    ("offer", offer::run),
+    ("whip_offer", whip_offer::run),
     ("engine", engine::run),
     ("rtp_rewrite", rtp_rewrite::run),
     ("sdp_fragment", sdp_fragment::run),
+    ("datagram", datagram::run),
+    ("offer", offer::run),
 ];

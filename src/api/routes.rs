@@ -31,6 +31,8 @@ pub enum Operation {
     SessionStatus,
     /// The script that is injected into the page.
     OverlayScript,
+    /// How the session is, as it happens. The worker's edge answers it; only what is no stream comes to the API.
+    SessionEvents,
     /// The script of our own page.
     PlayerScript,
     /// A microphone is offered.
@@ -127,6 +129,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/session/{id}/quit", On::Worker, Auth::None, Operation::QuitSession),
     route("GET", "/session/{id}/_neck/status", On::Worker, Auth::None, Operation::SessionStatus),
     route("GET", "/session/{id}/_neck/overlay.js", On::Worker, Auth::None, Operation::OverlayScript),
+    route("GET", "/session/{id}/_neck/events", On::Worker, Auth::None, Operation::SessionEvents),
     route("GET", "/session/{id}/_neck/player.js", On::Worker, Auth::None, Operation::PlayerScript),
     route("POST", "/session/{id}/mic/offer", On::Worker, Auth::None, Operation::MicOffer),
     route("PATCH", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicPatch),
