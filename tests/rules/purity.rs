@@ -155,6 +155,7 @@ const SLEEPERS: &[(&str, &str, &str)] = &[
     ("tests/perf/slow_bench.rs", "main", "lets an attack make its connections"),
     ("tests/perf/slow_bench.rs", "measure", "is a client of a given rate"),
     ("tests/perf/slow_bench.rs", "health", "is a client of a given rate"),
+    ("tests/perf/whep.rs", "measure", "is the time that is measured"),
     ("tests/perf/serve.rs", "paced", "is the sender of a given rate"),
     ("tests/perf/mic_bench.rs", "pace", "is the sender of a given rate"),
     ("tests/whep/client.rs", "until", "polls"),
