@@ -16,16 +16,6 @@ pub fn reconnecting(html: bool) -> Reply {
     waiting(html, "Reconnecting…", "stream process is restarting")
 }
 
-/// A session of a media engine: it runs, and this version has no player for it yet.
-pub fn no_player(html: bool) -> Reply {
-    let detail =
-        "this session's engine sends picture and sound; this version cannot show them in a browser yet";
-    match html {
-        true => Reply::html(501, page("No player yet", &format!("<p>{detail}.</p>"), "")),
-        false => Reply::error(501, "no player yet", detail),
-    }
-}
-
 /// We have just started and do not know yet which sessions exist.
 pub fn settling(html: bool, seconds: u64) -> Reply {
     let seconds = seconds.max(1).to_string();

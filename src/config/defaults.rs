@@ -33,6 +33,7 @@ impl Settings {
             sunshine: Sunshine::default(),
             ice_servers: Vec::new(),
             webrtc: WebRtc::default(),
+            whip: None,
             turn: None,
             bodies: Bodies::default(),
             engines: Vec::new(),

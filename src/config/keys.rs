@@ -193,6 +193,7 @@ pub static KEYS: &[Key] = &[
     key!("webrtc.estimator.downgrade_backoff", WORKER, ESTIMATED, webrtc.estimator.downgrade_backoff),
     key!("webrtc.estimator.upgrade_backoff", WORKER, ESTIMATED, webrtc.estimator.upgrade_backoff),
     key!("webrtc.estimator.diff_threshold", WORKER, Ratio(0.0, 10.0), webrtc.estimator.diff_threshold),
+    key_in!("whip.token", WORKER.reload().secret(), Hidden, whip.token),
     key_in!("turn.secret", WORKER.reload().secret(), Hidden, turn.secret),
     key_in!("turn.urls", WORKER.reload(), TURN_URLS, turn.urls),
     key_in!("turn.ttl", WORKER.reload(), Span(300 * S, D), turn.ttl),

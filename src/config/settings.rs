@@ -57,6 +57,8 @@ pub struct Settings {
     pub ice_servers: Vec<IceServer>,
     /// `webrtc.*` (worker)
     pub webrtc: WebRtc,
+    /// `whip.*` (worker): `None`: publishers need the admin token.
+    pub whip: Option<Whip>,
     /// `turn.*` (worker): `None`: credentials are those of the static lists.
     pub turn: Option<Turn>,
     /// `bodies.*`
@@ -358,6 +360,13 @@ pub struct Estimator {
     pub upgrade_backoff: Duration,
     /// `webrtc.estimator.diff_threshold`: headroom ratio around the stream's bitrate. Default 0.15.
     pub diff_threshold: f64,
+}
+
+/// `whip.*`: who may publish into a session's stream.
+#[derive(Clone, Debug, Default)]
+pub struct Whip {
+    /// `whip.token`: publishers' bearer token, good for nothing else. Reloadable.
+    pub token: Secret,
 }
 
 /// `turn.*`: time-limited credentials for a coturn with `use-auth-secret`.

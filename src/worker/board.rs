@@ -19,6 +19,7 @@ use crate::edge::router::{Injection, TunnelWatch};
 use crate::worker::child_log::SharedEnds;
 use crate::worker::engines::Choice;
 use crate::worker::mailbox::{Mailbox, Message};
+use crate::worker::mic::MicSlot;
 
 /// Every session of this worker, ended ones included until they are forgotten.
 #[derive(Debug, Default)]
@@ -41,6 +42,8 @@ pub struct Card {
     pub base_url: String,
     /// Reaches the supervisor.
     pub mailbox: Mailbox,
+    /// Its microphone.
+    pub mic: MicSlot,
     tunnels: AtomicU32,
     viewers: AtomicU32,
     view: RwLock<View>,
@@ -137,6 +140,7 @@ impl Card {
             injection,
             base_url: asked.base_url,
             mailbox,
+            mic: MicSlot::default(),
             tunnels: AtomicU32::new(0),
             viewers: AtomicU32::new(0),
             view: RwLock::new(View::new(port)),
@@ -255,11 +259,12 @@ impl Board {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::worker) mod tests {
     use super::*;
     use crate::host::wake::Wake;
 
-    fn card(number: u8, ended: Option<Moment>) -> Arc<Card> {
+    /// A card of a session that was just accepted, or has ended.
+    pub fn card(number: u8, ended: Option<Moment>) -> Arc<Card> {
         let request = CreateRequest::parse(br#"{"body_ip":"10.0.0.1"}"#).unwrap();
         let asked = Asked {
             id: SessionId::from_entropy([number; 16]),

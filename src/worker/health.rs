@@ -13,6 +13,7 @@ use crate::host::clock::Clock;
 use crate::host::disk;
 use crate::host::process;
 use crate::host::wireguard::WireGuard;
+use crate::media::Media;
 use crate::worker::board::{Board, Card};
 
 /// What a worker's threads tell each other about its own state.
@@ -47,6 +48,8 @@ pub struct Health {
     pub data_dir: PathBuf,
     /// Where WireGuard shows.
     pub wireguard: WireGuard,
+    /// The media threads.
+    pub media: Media,
     /// Starts with the process.
     pub clock: Clock,
 }
@@ -87,6 +90,7 @@ impl Health {
                 "max_sessions": settings.sessions.max,
                 "draining": !self.flags.takes_sessions(),
                 "problems": problems,
+                "media": self.media.snapshot(),
                 "sessions": sessions,
             },
         });

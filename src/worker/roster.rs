@@ -22,6 +22,7 @@ use crate::host::private_dir::PrivateDir;
 use crate::host::process;
 use crate::host::wake::Wake;
 use crate::host::wireguard::WireGuard;
+use crate::media::Media;
 use crate::worker::answers;
 use crate::worker::board::{Asked, Board, Card};
 use crate::worker::mailbox::{Mailbox, Message, WhenOver};
@@ -75,6 +76,8 @@ pub struct Given {
     pub wireguard: WireGuard,
     /// Who reads what media engines send.
     pub sources: Arc<dyn Sources>,
+    /// The media threads.
+    pub media: Media,
     /// The clock.
     pub clock: Clock,
     /// Called each round, for the watchdog.
@@ -209,6 +212,7 @@ impl Roster {
             changed: self.given.changed.clone(),
             stamps: self.given.stamps.clone(),
             wireguard: self.given.wireguard.clone(),
+            media: self.given.media.clone(),
             clock: self.given.clock,
         };
         let builder = std::thread::Builder::new().name(format!("session-{id}")).stack_size(SUPERVISOR_STACK);

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::api::pages;
+use crate::api::player;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
 use crate::core::ids::SessionId;
@@ -34,6 +35,9 @@ impl Router for WorkerRouter {
 
 impl WorkerRouter {
     fn session(&self, request: &Request<'_>, id: &SessionId, rest: &str) -> Decision {
+        if is_media(rest) {
+            return self.to_api();
+        }
         let Some(card) = self.board.find(id) else { return self.gone(request, None) };
         if let Some(reason) = card.read(|view| view.ended_as()) {
             return self.gone(request, Some(reason));
@@ -43,7 +47,7 @@ impl WorkerRouter {
         }
         let view = card.view();
         if !card.is_proxied() {
-            return player(request, &view, rest);
+            return player(request, &card, &view, rest);
         }
         match (view.open, view.status, &view.page) {
             (true, _, Some(page)) if rest == "/" => redirect(id, page, None),
@@ -76,9 +80,9 @@ impl WorkerRouter {
 }
 
 /// The page of a session that no stream process serves.
-fn player(request: &Request<'_>, view: &View, rest: &str) -> Decision {
+fn player(request: &Request<'_>, card: &Card, view: &View, rest: &str) -> Decision {
     let reply = match (view.open, rest) {
-        (true, "/") => pages::no_player(request.accepts_html),
+        (true, "/") => player::page(&card.injection.tag),
         (true, _) => Reply::error(404, "no such page", "this session has one page, its address ends with /"),
         (false, _) if view.source.is_some() => pages::reconnecting(request.accepts_html),
         (false, _) => pages::getting_ready(request.accepts_html),
@@ -88,7 +92,13 @@ fn player(request: &Request<'_>, view: &View, rest: &str) -> Decision {
 
 /// Paths below a session that we answer ourselves.
 fn is_ours(rest: &str) -> bool {
-    rest == "/quit" || rest.starts_with("/_neck/")
+    matches!(rest, "/quit" | "/mic" | "/mic/offer") || rest.starts_with("/_neck/")
+}
+
+/// WHEP and WHIP. Their refusals have a form of their own, so the API gives them for sessions that are over, too.
+fn is_media(rest: &str) -> bool {
+    let first = rest.split('/').nth(1);
+    matches!(first, Some("whep" | "whip"))
 }
 
 fn redirect(id: &SessionId, rest: &str, query: Option<&str>) -> Decision {

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::api::auth;
 use crate::api::origin;
 use crate::api::overlay::{self, BrowserIceServer, OverlaySettings};
+use crate::api::player;
 use crate::api::reply::{Answer, Responder};
 use crate::api::routes::Operation;
 use crate::api::server::{Call, Service};
@@ -22,14 +23,17 @@ use crate::core::reason::EndReason;
 use crate::host::clock::{self, Clock};
 use crate::host::entropy;
 use crate::host::local;
+use crate::media::Media;
 use crate::worker::answers;
 use crate::worker::board::{Asked, Board, Card};
 use crate::worker::browsers::Browsers;
 use crate::worker::engines::Choice;
 use crate::worker::health::Health;
 use crate::worker::ice;
+use crate::worker::mic;
 use crate::worker::roster::Order;
 use crate::worker::stamps::Stamps;
+use crate::worker::whip::Whip;
 
 /// What the API works with.
 pub struct WorkerService {
@@ -43,8 +47,12 @@ pub struct WorkerService {
     pub stamps: Arc<Stamps>,
     /// What health replies say.
     pub health: Health,
+    /// The media threads.
+    pub media: Media,
     /// Bounds what browsers send without a token.
     pub browsers: Browsers,
+    /// WHIP and WHEP.
+    pub whip: Whip,
     /// The clock.
     pub clock: Clock,
 }
@@ -71,6 +79,14 @@ impl Service for WorkerService {
             Operation::QuitSession => responder.send(self.quit(&call)),
             Operation::SessionStatus => responder.send(self.status(&call)),
             Operation::OverlayScript => responder.send(self.script(&call)),
+            Operation::PlayerScript => responder.send(self.player_script(&call)),
+            Operation::Media(purpose, leg) => {
+                responder.send(self.whip.answer(&call, purpose, leg, |token| self.is_admin(token)));
+            }
+            Operation::MicOffer => responder.send(mic::offer(self, &call)),
+            Operation::MicPatch => responder.send(mic::patch(self, &call)),
+            Operation::MicStop => responder.send(mic::stop(self, &call)),
+            Operation::MicStatus => responder.send(mic::status(self, &call)),
             Operation::IceServers => responder.send(ice::answer(self, &call)),
             _ => responder.send(Answer::error(404, "not found", "ask the controller")),
         }
@@ -185,6 +201,13 @@ impl WorkerService {
             return sessions::unknown();
         };
         Answer::script(overlay::script(&self.overlay_settings(&card)))
+    }
+
+    fn player_script(&self, call: &Call) -> Answer {
+        match self.card(call).filter(|card| card.is_live() && !card.is_proxied()) {
+            Some(_) => Answer::script(player::script().to_owned()),
+            None => sessions::unknown(),
+        }
     }
 
     fn overlay_settings(&self, card: &Card) -> OverlaySettings {

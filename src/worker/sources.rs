@@ -12,20 +12,3 @@ pub trait Sources: Debug + Send + Sync {
 
 /// A source that is being read.
 pub trait Source: Debug + Send {}
-
-/// Keeps the sockets open and reads nothing: the kernel drops what does not fit, and the engine does not notice.
-#[derive(Debug)]
-pub struct KeptSockets;
-
-#[derive(Debug)]
-struct Kept {
-    _spec: SourceSpec,
-}
-
-impl Source for Kept {}
-
-impl Sources for KeptSockets {
-    fn add(&self, spec: SourceSpec) -> std::io::Result<Box<dyn Source>> {
-        Ok(Box::new(Kept { _spec: spec }))
-    }
-}

@@ -24,6 +24,7 @@ use crate::host::clock::Clock;
 use crate::host::private_dir::PrivateDir;
 use crate::host::wake::Wake;
 use crate::host::wireguard::WireGuard;
+use crate::media::Media;
 use crate::worker::answers;
 use crate::worker::board::Card;
 use crate::worker::engines::{Choice, Engine, News, Next, Survey};
@@ -67,6 +68,8 @@ pub struct Assignment {
     pub stamps: Arc<Stamps>,
     /// Where WireGuard shows, for the words of an error.
     pub wireguard: WireGuard,
+    /// The media threads.
+    pub media: Media,
     /// The clock.
     pub clock: Clock,
 }
@@ -327,6 +330,10 @@ impl Supervisor {
     fn suspend(&mut self) {
         self.given.card.publish(|view| view.open = false);
         self.set_ups.iter().for_each(SetUp::cancel);
+        // A crash alone does not stop the microphone: the body is still there, and the page comes back.
+        if matches!(self.machine.status(), Status::Ending(_)) {
+            self.given.media.end_session(&self.given.card.id);
+        }
     }
 
     /// Keeps the failure, with the end of the child's log where that helps. The answer goes out when the session is
@@ -370,6 +377,7 @@ impl Supervisor {
     }
 
     fn clean_up(&mut self, keep_log: bool) {
+        self.given.media.end_session(&self.given.card.id);
         self.engine.let_go();
         self.leave_body();
         // A create that failed early still holds its port.
