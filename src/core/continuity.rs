@@ -142,7 +142,7 @@ impl WallClock {
 
 fn ntp_millis(ntp: u64) -> i64 {
     let (seconds, fraction) = (ntp >> 32, ntp & 0xFFFF_FFFF);
-    i64::try_from(seconds * 1000 + (fraction * 1000 >> 32)).unwrap_or(i64::MAX)
+    i64::try_from(seconds * 1000 + ((fraction * 1000) >> 32)).unwrap_or(i64::MAX)
 }
 
 /// When the frames of one stream were taken, by our clock: from its sender reports, else when they arrived.

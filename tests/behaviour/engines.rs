@@ -388,7 +388,9 @@ fn engines_and_parameters_pass_through_the_controller() {
         (&json!("bars"), &json!("h264")),
         "{session}"
     );
-    assert_eq!(http::get_page(&controller.url, &format!("/session/{id}/")).status, 501, "no player yet");
+    let page = http::get_page(&controller.url, &format!("/session/{id}/"));
+    assert_eq!(page.status, 200, "{}", page.body);
+    assert!(page.body.contains("_neck/overlay.js") && page.body.contains("_neck/player.js"), "{}", page.body);
     assert_eq!(controller.delete(&format!("/api/v1/sessions/{id}")).status, 204);
     lab.assert_nothing_left("one", &[]);
 }

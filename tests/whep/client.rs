@@ -56,7 +56,6 @@ pub struct Client {
     socket: UdpSocket,
     pending: Option<SdpPendingOffer>,
     pub video: Mid,
-    pub audio: Mid,
     pub seen: Seen,
     pub next: Instant,
     in_key_frame: bool,
@@ -85,7 +84,7 @@ impl Client {
             Wants::Send => Direction::SendOnly,
         };
         let mut api = rtc.sdp_api();
-        let audio = api.add_media(MediaKind::Audio, direction, None, None, None);
+        api.add_media(MediaKind::Audio, direction, None, None, None);
         let video = api.add_media(MediaKind::Video, direction, None, None, None);
         let (offer, pending) = api.apply().expect("an offer");
         let seen = Seen::default();
@@ -94,7 +93,7 @@ impl Client {
             socket,
             pending: Some(pending),
             video,
-            audio,
+
             seen,
             next: now,
             in_key_frame: false,
