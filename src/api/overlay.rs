@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use serde::Serialize;
 
 use crate::config::settings::IceServer;
+use crate::core::reason::EndReason;
 
 /// The files, in the order in which they are joined. `start.js` uses all the others.
 const FILES: &[(&str, &str)] = &[
@@ -42,6 +43,10 @@ pub struct OverlaySettings {
     pub district: String,
     /// The body's address.
     pub body_ip: String,
+    /// Why the session ended, when it has: the page shows that at once.
+    pub end_reason: Option<EndReason>,
+    /// How long the session lived before it ended, or has lived so far, in milliseconds.
+    pub age_ms: u64,
 }
 
 /// `RTCIceServer` of the browser, credentials in clear.
@@ -111,7 +116,6 @@ fn embedded<T: Serialize>(value: &T) -> String {
 mod tests {
     use super::*;
     use crate::config::secret::Secret;
-    use crate::core::reason::EndReason;
 
     fn settings() -> OverlaySettings {
         OverlaySettings {
@@ -124,6 +128,8 @@ mod tests {
             experience: String::new(),
             district: String::new(),
             body_ip: String::from("10.10.0.7"),
+            end_reason: None,
+            age_ms: 0,
         }
     }
 

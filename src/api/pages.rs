@@ -41,12 +41,16 @@ fn waiting(html: bool, title: &str, error: &str) -> Reply {
     Reply::error(503, error, "ask again").with("Retry-After", seconds)
 }
 
-/// No such session, or one that has ended: says so, with the way back.
-pub fn gone(html: bool, reason: Option<EndReason>, return_url: &str) -> Reply {
+/// No such session, or one that has ended: says so, with the way back. `script` is the tag of the overlay, which shows an
+/// end that is not long ago in the visitor's language, with the rating.
+pub fn gone(html: bool, reason: Option<EndReason>, return_url: &str, script: Option<&str>) -> Reply {
     if html {
         let words = reason.map_or("This stream does not exist, or ended a while ago.", in_words);
         let way_back = format!("<p><a href=\"{}\">Start new stream</a></p>", escape(return_url));
-        return Reply::html(404, page("Stream ended", &format!("<p>{words}</p>{way_back}"), ""));
+        return Reply::html(
+            404,
+            page("Stream ended", &format!("<p>{words}</p>{way_back}"), script.unwrap_or("")),
+        );
     }
     let mut reply = Reply::error(404, "no such session", "it ended, or never existed");
     if let Some(reason) = reason {
@@ -106,14 +110,14 @@ mod tests {
 
     #[test]
     fn a_hostile_return_url_stays_an_attribute() {
-        let reply = gone(true, Some(EndReason::Quit), "https://x/\"><script>alert(1)</script>");
+        let reply = gone(true, Some(EndReason::Quit), "https://x/\"><script>alert(1)</script>", None);
         let page = String::from_utf8_lossy(&reply.body).into_owned();
         assert!(!page.contains("<script>"), "{page}");
     }
 
     #[test]
     fn api_like_requests_get_the_reason_as_json() {
-        let reply = gone(false, Some(EndReason::IdleTimeout), "https://x");
+        let reply = gone(false, Some(EndReason::IdleTimeout), "https://x", None);
         let json: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!((json["code"].as_u64(), json["reason"].as_str()), (Some(404), Some("idle_timeout")));
     }

@@ -56,6 +56,11 @@ impl Answer {
         Answer { status: 200, content_type: "text/javascript; charset=utf-8", headers: Vec::new(), body }
     }
 
+    /// The head of an event stream that has nothing to say.
+    pub fn event_stream() -> Answer {
+        Answer { status: 200, content_type: "text/event-stream", headers: Vec::new(), body: String::new() }
+    }
+
     /// Adds a field.
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Answer {
         self.headers.push((name, value.into()));

@@ -33,6 +33,8 @@ pub enum Operation {
     OverlayScript,
     /// The script of our own page.
     PlayerScript,
+    /// How the session is, as it happens. The worker's edge answers it; only what is no stream comes to the API.
+    SessionEvents,
     /// A microphone is offered.
     MicOffer,
     /// Its candidates, or an ICE restart.
@@ -128,6 +130,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/session/{id}/_neck/status", On::Worker, Auth::None, Operation::SessionStatus),
     route("GET", "/session/{id}/_neck/overlay.js", On::Worker, Auth::None, Operation::OverlayScript),
     route("GET", "/session/{id}/_neck/player.js", On::Worker, Auth::None, Operation::PlayerScript),
+    route("GET", "/session/{id}/_neck/events", On::Worker, Auth::None, Operation::SessionEvents),
     route("POST", "/session/{id}/mic/offer", On::Worker, Auth::None, Operation::MicOffer),
     route("PATCH", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicPatch),
     route("DELETE", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicStop),

@@ -38,6 +38,8 @@ pub mod sdp_fragment;
 pub mod sdp_offer;
 pub mod session;
 pub mod status;
+pub mod stun_binding;
+pub mod tcp_frames;
 pub mod time;
 pub mod turn_credentials;
 pub mod webm;

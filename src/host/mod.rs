@@ -16,5 +16,6 @@ pub mod public_address;
 pub mod pulse;
 pub mod signals;
 pub mod state_file;
+pub mod stun;
 pub mod wake;
 pub mod wireguard;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use crate::media::ids::PeerId;
 use crate::media::locals::Transport;
 use crate::media::outbox::{Flushed, Outbox, Via};
 use crate::media::shared::{Command, Shared};
+use crate::media::tcp::{Connection, Connections, Written};
 use crate::media::udp::{Pair, Udp};
 
 /// How long an address belongs to the peer that was last heard there, whoever else claims it with a check of its own.
@@ -40,6 +41,10 @@ pub const MUX_V6: u64 = 2;
 pub const BODIES_V4: u64 = 3;
 /// The same, IPv6.
 pub const BODIES_V6: u64 = 4;
+/// The shared port for ICE-TCP, IPv4.
+pub const LISTEN_V4: u64 = 5;
+/// The same, IPv6.
+pub const LISTEN_V6: u64 = 6;
 const FIRST_FREE: u64 = 16;
 
 /// Where a peer's datagrams come from.
@@ -99,6 +104,17 @@ pub struct Passed {
 pub enum Watched {
     /// A peer's own port.
     Own(PeerId),
+    /// A connection of ICE-TCP; the token is its name.
+    Connection,
+}
+
+/// What a thread is given to wait on, besides what it makes itself.
+#[derive(Debug, Default)]
+pub struct Shares {
+    /// The thread's sockets on the shared port.
+    pub mux: Option<Pair>,
+    /// Its listening sockets on the shared port for ICE-TCP, IPv4 and IPv6.
+    pub listeners: [Option<TcpListener>; 2],
 }
 
 /// The thread's surroundings.
@@ -112,6 +128,12 @@ pub struct Io {
     pub epoll: OwnedFd,
     /// The port that all peers share.
     pub mux: Option<Pair>,
+    /// The shared port for ICE-TCP, IPv4 and IPv6.
+    pub listeners: [Option<TcpListener>; 2],
+    /// Connections of ICE-TCP.
+    pub tcp: Connections,
+    /// Those that turned out to be broken while something was written.
+    pub broken: Vec<u64>,
     /// Ports of single peers.
     pub own: HashMap<PeerId, Pair>,
     /// What goes out.
@@ -131,12 +153,15 @@ pub struct Io {
     passing: HashMap<usize, Vec<Passed>>,
     /// The token of a socket that took nothing, until it does again.
     blocked: Option<(Via, SocketAddr)>,
+    /// Until when no connection is accepted.
+    accepting_from: Option<Instant>,
 }
 
 impl Io {
     /// Surroundings with what is always there registered.
-    pub fn new(index: usize, shared: Arc<Shared>, mux: Option<Pair>, wake: &impl AsFd) -> io::Result<Io> {
+    pub fn new(index: usize, shared: Arc<Shared>, shares: Shares, wake: &impl AsFd) -> io::Result<Io> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let Shares { mux, listeners } = shares;
         let bodies = Bodies::open(shared.clone())?;
         let add =
             |fd: &dyn AsFd, token| epoll::add(&epoll, fd.as_fd(), EventData::new_u64(token), EventFlags::IN);
@@ -150,11 +175,17 @@ impl Io {
         for (socket, token) in sockets {
             socket.map(|udp| add(&**udp, token)).transpose()?;
         }
+        for (listener, token) in listeners.iter().zip([LISTEN_V4, LISTEN_V6]) {
+            listener.as_ref().map(|listener| add(listener, token)).transpose()?;
+        }
         Ok(Io {
             index,
             shared,
             epoll,
             mux,
+            listeners,
+            tcp: Connections::default(),
+            broken: Vec::new(),
             own: HashMap::new(),
             outbox: Outbox::default(),
             bodies,
@@ -166,6 +197,7 @@ impl Io {
             next_token: FIRST_FREE,
             passing: HashMap::new(),
             blocked: None,
+            accepting_from: None,
         })
     }
 
@@ -296,6 +328,72 @@ impl Io {
             // A peer's own port may have two sockets; which of them the event names does not matter.
             let _ = epoll::modify(&self.epoll, udp, EventData::new_u64(token), flags);
         }
+    }
+
+    /// Sends a frame on the connection to a browser, if there is one.
+    pub fn send_frame(&mut self, to: SocketAddr, frame: &[u8]) {
+        let Some(token) = self.tcp.token_of(&to) else { return };
+        let Some(connection) = self.tcp.get_mut(token) else { return };
+        let written = connection.send(frame);
+        let counters = &self.shared.counters;
+        match written {
+            Written::All => counters.datagrams_out.one(),
+            Written::Dropped => counters.dropped.one(),
+            Written::Broken => self.broken.push(token),
+            Written::Part => {
+                counters.datagrams_out.one();
+                let (data, flags) = (EventData::new_u64(token), EventFlags::IN | EventFlags::OUT);
+                let _ = epoll::modify(&self.epoll, connection.stream(), data, flags);
+            }
+        }
+    }
+
+    /// Changes what a connection is waited for. False: it cannot be waited for any more.
+    pub fn connection_interest(&self, token: u64, connection: &Connection, flags: EventFlags) -> bool {
+        epoll::modify(&self.epoll, connection.stream(), EventData::new_u64(token), flags).is_ok()
+    }
+
+    /// Takes a connection out, for another thread.
+    pub fn release_connection(&mut self, token: u64) -> Option<Connection> {
+        let connection = self.tcp.take(token)?;
+        let _ = epoll::delete(&self.epoll, connection.stream());
+        self.watched.remove(&token);
+        self.tcp.remove(token, connection.remote);
+        Some(connection)
+    }
+
+    /// Closes a connection. Its peer will be in trouble, unless it has another way.
+    pub fn close_connection(&mut self, token: u64) {
+        let Some(connection) = self.release_connection(token) else { return };
+        if let Some(peer) = connection.peer {
+            self.forget(&Remote { transport: Transport::Tcp, address: connection.remote }, peer);
+        }
+    }
+
+    /// Accepts no connection until then.
+    pub fn pause_accepting(&mut self, until: Instant) {
+        self.accepting_from = Some(until);
+        self.listeners.iter().flatten().for_each(|listener| {
+            let _ = epoll::delete(&self.epoll, listener);
+        });
+    }
+
+    /// Accepts again when the pause is over.
+    pub fn resume_accepting(&mut self, now: Instant) {
+        if self.accepting_from.is_none_or(|from| now < from) {
+            return;
+        }
+        self.accepting_from = None;
+        for (listener, token) in self.listeners.iter().zip([LISTEN_V4, LISTEN_V6]) {
+            if let Some(listener) = listener {
+                let _ = epoll::add(&self.epoll, listener, EventData::new_u64(token), EventFlags::IN);
+            }
+        }
+    }
+
+    /// When something here wants to be looked at.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        [self.deadlines.next(), self.tcp.next_deadline(), self.accepting_from].into_iter().flatten().min()
     }
 
     /// Whether a line that a stranger can cause may be written now; it ends with what was left out.

@@ -295,7 +295,7 @@ impl Peer {
                 let out = Out { via, from, to: transmit.destination, bytes: transmit.contents.into() };
                 io.outbox.push(out, &io.shared.counters);
             }
-            Transport::Tcp => io.shared.counters.dropped.one(),
+            Transport::Tcp => io.send_frame(transmit.destination, &transmit.contents),
         }
     }
 
@@ -399,7 +399,11 @@ impl Peer {
         // What was just said goes out before the socket goes.
         io.flush();
         io.take_port(&self.id);
-        self.remotes.iter().for_each(|remote| io.forget(remote, self.id));
+        for remote in &self.remotes {
+            let connection = io.tcp.token_of(&remote.address).filter(|_| remote.transport == Transport::Tcp);
+            connection.into_iter().for_each(|token| io.close_connection(token));
+            io.forget(remote, self.id);
+        }
         if let Some(stream) = self.role.follows() {
             io.followers.remove(io.index, stream, &self.id);
         }

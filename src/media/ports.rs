@@ -1,11 +1,12 @@
 //! One port per peer (`webrtc.epr`): a range from which sockets are bound when a peer is offered.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::core::ice::Binding;
+use crate::media::tcp;
 use crate::media::udp::{Pair, Share, Udp};
 
 /// The range. Ports are tried in turn, so that one that was just let go is the last to be used again: late datagrams of its old
@@ -40,43 +41,67 @@ impl PortPool {
     }
 }
 
-/// Binds one port in both families; a family that this host does not have is left out. Port 0: the kernel chooses one that is free
-/// in both.
+/// Binds one UDP port in both families; a family that this host does not have is left out. Port 0: the kernel chooses one that is
+/// free in both.
 pub fn bind_both(binding: Binding, port: u16, share: Share) -> io::Result<Pair> {
+    let [v4, v6] = both(binding, port, |ip, port| {
+        let udp = Udp::bind(ip, port, share)?;
+        let port = udp.port();
+        Ok((Arc::new(udp), port))
+    })?;
+    Ok(Pair { v4, v6 })
+}
+
+/// The same for connections.
+pub fn listen_both(binding: Binding, port: u16, share: Share) -> io::Result<[Option<TcpListener>; 2]> {
+    both(binding, port, |ip, port| {
+        let listener = tcp::listen(ip, port, share)?;
+        let port = listener.local_addr()?.port();
+        Ok((listener, port))
+    })
+}
+
+/// Opens something on one port of IPv4 and IPv6.
+fn both<T>(
+    binding: Binding,
+    port: u16,
+    open: impl Fn(IpAddr, u16) -> io::Result<(T, u16)>,
+) -> io::Result<[Option<T>; 2]> {
     /// The kernel chooses a port for IPv4 alone, which may be taken for IPv6.
     const ATTEMPTS: usize = 20;
-    let mut attempt = bind_once(binding, port, share);
+    let mut attempt = once(binding, port, &open);
     for _ in 1..ATTEMPTS {
         match &attempt {
             Err(error) if port == 0 && error.kind() == io::ErrorKind::AddrInUse => {
-                attempt = bind_once(binding, port, share);
+                attempt = once(binding, port, &open);
             }
-            _ => return attempt,
+            _ => break,
         }
     }
     attempt
 }
 
-fn bind_once(binding: Binding, port: u16, share: Share) -> io::Result<Pair> {
+fn once<T>(
+    binding: Binding,
+    port: u16,
+    open: &impl Fn(IpAddr, u16) -> io::Result<(T, u16)>,
+) -> io::Result<[Option<T>; 2]> {
     let (v4, v6) = match binding {
         Binding::Every => (Some(Ipv4Addr::UNSPECIFIED.into()), Some(Ipv6Addr::UNSPECIFIED.into())),
         Binding::Only(ip) => (Some(ip).filter(IpAddr::is_ipv4), Some(ip).filter(IpAddr::is_ipv6)),
     };
-    let v4 = v4.map(|ip| family(ip, port, share)).transpose()?.flatten();
-    let port = v4.as_ref().map_or(port, |udp| udp.port());
-    let v6 = v6.map(|ip| family(ip, port, share)).transpose()?.flatten();
+    let family = |ip: IpAddr, port: u16| match open(ip, port) {
+        Ok(opened) => Ok(Some(opened)),
+        Err(error) if ip.is_unspecified() && is_missing(&error) => Ok(None),
+        Err(error) => Err(error),
+    };
+    let v4 = v4.map(|ip| family(ip, port)).transpose()?.flatten();
+    let port = v4.as_ref().map_or(port, |(_, port)| *port);
+    let v6 = v6.map(|ip| family(ip, port)).transpose()?.flatten();
     if v4.is_none() && v6.is_none() {
         return Err(io::ErrorKind::AddrNotAvailable.into());
     }
-    Ok(Pair { v4, v6 })
-}
-
-fn family(ip: IpAddr, port: u16, share: Share) -> io::Result<Option<Arc<Udp>>> {
-    match Udp::bind(ip, port, share) {
-        Ok(udp) => Ok(Some(Arc::new(udp))),
-        Err(error) if ip.is_unspecified() && is_missing(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
+    Ok([v4.map(|(opened, _)| opened), v6.map(|(opened, _)| opened)])
 }
 
 /// The host does not have this family.

@@ -24,6 +24,7 @@ use crate::media::role::Gone;
 use crate::media::seed::Seed;
 use crate::media::stream::{News, StreamId};
 use crate::media::streams::Streams;
+use crate::media::tcp::Moved;
 
 /// Messages a thread may be behind by. A thread takes all of them each round; a full queue means that it stands still.
 const QUEUE: usize = 1024;
@@ -79,6 +80,8 @@ pub enum Command {
     Watch(PeerId, Instant),
     /// Datagrams for peers of yours that others heard.
     Datagrams(Vec<Passed>),
+    /// A connection of ICE-TCP whose peer is yours.
+    Connection(Moved),
     /// Candidates of a peer's browser.
     Trickle(PeerId, Vec<Candidate>),
     /// The peer's browser restarts ICE.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use crate::media::Media;
 use crate::media::config::MediaConfig;
 use crate::media::counters::Counters;
 use crate::media::directory::Directory;
+use crate::media::io::Shares;
 use crate::media::ports::{self, PortPool};
 use crate::media::shared::{Command, Line, Shared};
 use crate::media::streams::Streams;
@@ -51,7 +53,8 @@ impl Media {
     pub fn start(config: MediaConfig, pulses: &Pulses) -> Result<(Media, MediaThreads), MediaError> {
         let count = config.threads.max(1);
         let mut sockets = shared_port(&config, count)?;
-        let ports = Ports { udp: sockets.first().and_then(Pair::port), tcp: None };
+        let (mut listeners, tcp) = shared_tcp_port(&config, count)?;
+        let ports = Ports { udp: sockets.first().and_then(Pair::port), tcp };
         let fail = |error: io::Error| MediaError(format!("cannot start a media thread: {error}"));
         let (mut lines, mut keeps) = (Vec::new(), Vec::new());
         for _ in 0..count {
@@ -74,12 +77,12 @@ impl Media {
             epoch: Instant::now(),
             config,
         });
-        sockets.reverse();
         let mut running = MediaThreads { shared: shared.clone(), threads: Vec::new() };
         for (index, (commands, wake)) in keeps.into_iter().enumerate() {
             let name = format!("media-{index}");
             let pulse = pulses.register(&*name, SILENCE);
-            let start = Start { index, shared: shared.clone(), commands, wake, mux: sockets.pop(), pulse };
+            let shares = Shares { mux: sockets.pop(), listeners: listeners.pop().unwrap_or_default() };
+            let start = Start { index, shared: shared.clone(), commands, wake, shares, pulse };
             let thread = MediaThread::new(start).map_err(fail)?;
             let builder = std::thread::Builder::new().name(name).stack_size(STACK);
             running.threads.push(builder.spawn(move || thread.run()).map_err(fail)?);
@@ -114,4 +117,27 @@ fn shared_port(config: &MediaConfig, threads: usize) -> Result<Vec<Pair>, MediaE
     let port = probe.port().unwrap_or(port);
     drop(probe);
     (0..threads).map(|_| ports::bind_both(config.binding, port, Share::WithThreads).map_err(fail)).collect()
+}
+
+/// The listening sockets of a thread, IPv4 and IPv6.
+type Listeners = [Option<TcpListener>; 2];
+
+/// The same for ICE-TCP, and the port.
+fn shared_tcp_port(
+    config: &MediaConfig,
+    threads: usize,
+) -> Result<(Vec<Listeners>, Option<u16>), MediaError> {
+    let Some(port) = config.tcpmux else { return Ok((Vec::new(), None)) };
+    let fail = |error: io::Error| {
+        MediaError(format!(
+            "cannot bind TCP port {port} for media: is another hydraneckwebrtc already running? Choose another port with webrtc.tcpmux ({error})"
+        ))
+    };
+    let probe = ports::listen_both(config.binding, port, Share::Alone).map_err(fail)?;
+    let bound =
+        probe.iter().flatten().find_map(|listener| listener.local_addr().ok()).map(|address| address.port());
+    drop(probe);
+    let port = bound.unwrap_or(port);
+    let each = (0..threads).map(|_| ports::listen_both(config.binding, port, Share::WithThreads));
+    Ok((each.collect::<io::Result<_>>().map_err(fail)?, Some(port)))
 }

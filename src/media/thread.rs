@@ -21,7 +21,10 @@ use crate::host::pulse::Pulse;
 use crate::host::wake::Wake;
 use crate::media::directory::{Claim, Owner};
 use crate::media::ids::PeerId;
-use crate::media::io::{Arrival, BODIES_V4, BODIES_V6, Io, MUX_V4, MUX_V6, Passed, Remote, WAKE, Watched};
+use crate::media::io::{
+    Arrival, BODIES_V4, BODIES_V6, Io, LISTEN_V4, LISTEN_V6, MUX_V4, MUX_V6, Passed, Remote, Shares, WAKE,
+    Watched,
+};
 use crate::media::locals::Transport;
 use crate::media::outbox::Via;
 use crate::media::peer::{CONNECT_LIMIT, Peer, Verdict};
@@ -50,21 +53,30 @@ pub struct Start {
     pub commands: Receiver<Command>,
     /// Rings when there is something.
     pub wake: Arc<Wake>,
-    /// The port that all peers share.
-    pub mux: Option<Pair>,
+    /// What it listens to.
+    pub shares: Shares,
     /// Shows that it makes progress.
     pub pulse: Pulse,
 }
 
 /// The thread's state.
 pub struct MediaThread {
-    io: Io,
+    pub(super) io: Io,
     peers: HashMap<PeerId, Box<Peer>>,
     commands: Receiver<Command>,
     wake: Arc<Wake>,
     buffers: Option<Buffers>,
     pulse: Pulse,
     stopping: bool,
+}
+
+/// What becomes of the connection on which a frame came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// It stays here.
+    Stays,
+    /// It belongs to a peer of this thread.
+    Moves(usize),
 }
 
 /// Where a datagram goes.
@@ -78,7 +90,7 @@ enum Route {
 impl MediaThread {
     /// A thread without peers.
     pub fn new(start: Start) -> io::Result<MediaThread> {
-        let io = Io::new(start.index, start.shared, start.mux, &*start.wake)?;
+        let io = Io::new(start.index, start.shared, start.shares, &*start.wake)?;
         Ok(MediaThread {
             io,
             peers: HashMap::new(),
@@ -101,6 +113,7 @@ impl MediaThread {
                 self.on_event(&event);
             }
             self.run_deadlines();
+            self.tidy_connections(Instant::now());
             self.io.flush();
         }
         let now = Instant::now();
@@ -111,7 +124,7 @@ impl MediaThread {
     }
 
     fn wait(&mut self, events: &mut Vec<epoll::Event>) {
-        let next = self.io.deadlines.next();
+        let next = self.io.next_deadline();
         let pause = match next {
             _ if !self.commands.is_empty() => Duration::ZERO,
             Some(at) => at.saturating_duration_since(Instant::now()).min(MAX_SLEEP),
@@ -126,11 +139,12 @@ impl MediaThread {
     }
 
     fn on_event(&mut self, event: &epoll::Event) {
-        let flags = event.flags;
-        if flags.contains(epoll::EventFlags::OUT) {
+        let (token, flags) = (event.data.u64(), event.flags);
+        let watched = self.io.watched(token);
+        if flags.contains(epoll::EventFlags::OUT) && watched != Some(Watched::Connection) {
             self.io.unblock();
         }
-        match event.data.u64() {
+        match token {
             WAKE => self.wake.clear(),
             token @ (MUX_V4 | MUX_V6) => {
                 let pair = self.io.mux.as_ref();
@@ -139,7 +153,9 @@ impl MediaThread {
                 udp.iter().for_each(|udp| self.read(Via::Mux, udp));
             }
             BODIES_V4 | BODIES_V6 => self.io.bodies.take_errors(),
-            token => match self.io.watched(token) {
+            LISTEN_V4 | LISTEN_V6 => self.accept(token),
+            token => match watched {
+                Some(Watched::Connection) => self.on_connection(token, flags),
                 Some(Watched::Own(peer)) => {
                     let pair = self.io.own.get(&peer).cloned();
                     pair.iter().flat_map(Pair::each).for_each(|udp| self.read(Via::Own(peer), udp));
@@ -154,7 +170,7 @@ impl MediaThread {
         let at = Instant::now();
         let read = udp.receive(&mut buffers, |source, local, bytes| {
             let remote = Remote { transport: Transport::Udp, address: source };
-            self.arrive(&Arrival { at, remote, via, local, bytes, heard_elsewhere: false });
+            let _ = self.arrive(&Arrival { at, remote, via, local, bytes, heard_elsewhere: false });
         });
         self.buffers = Some(buffers);
         if read.is_err() {
@@ -164,9 +180,13 @@ impl MediaThread {
     }
 
     /// Takes a datagram to whoever it is for.
-    fn arrive(&mut self, arrival: &Arrival<'_>) {
+    pub(super) fn arrive(&mut self, arrival: &Arrival<'_>) -> After {
+        let route = self.route(arrival);
+        if let (Route::There(thread), Transport::Tcp) = (&route, arrival.remote.transport) {
+            return After::Moves(*thread);
+        }
         self.io.shared.counters.datagrams_in.one();
-        match self.route(arrival) {
+        match route {
             Route::Here(peer) => self.with_peer(peer, |peer, io| peer.receive(arrival, io)),
             Route::There(thread) => self.io.pass(thread, arrival),
             Route::Adopt(seed) => {
@@ -177,6 +197,7 @@ impl MediaThread {
             }
             Route::Nowhere => {}
         }
+        After::Stays
     }
 
     fn route(&self, arrival: &Arrival<'_>) -> Route {
@@ -210,6 +231,9 @@ impl MediaThread {
     fn by_address(&self, known: Option<PeerId>, arrival: &Arrival<'_>) -> Route {
         if let Some(peer) = known {
             return Route::Here(peer);
+        }
+        if arrival.remote.transport == Transport::Tcp {
+            return self.nobody();
         }
         let foreign = self.io.shared.directory.foreign(&arrival.remote.address);
         foreign.map_or_else(|| self.nobody(), |owner| self.to_owner(owner, arrival))
@@ -320,6 +344,7 @@ impl MediaThread {
             }
             Command::Watch(peer, at) => self.io.deadlines.push(at, peer),
             Command::Datagrams(batch) => batch.iter().for_each(|passed| self.take_passed(passed)),
+            Command::Connection(moved) => self.take_moved(moved),
             Command::Trickle(peer, candidates) => {
                 self.with_peer(peer, |peer, io| peer.trickle(candidates, now, io));
             }

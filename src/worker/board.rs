@@ -15,15 +15,27 @@ use crate::core::ids::{Port, SessionId};
 use crate::core::reason::EndReason;
 use crate::core::session::{Failure, Status};
 use crate::core::time::Moment;
+use crate::edge::feed::{Feed, Places};
 use crate::edge::router::{Injection, TunnelWatch};
 use crate::worker::child_log::SharedEnds;
 use crate::worker::engines::Choice;
+use crate::worker::events;
 use crate::worker::mailbox::{Mailbox, Message};
 use crate::worker::mic::MicSlot;
 
 /// Every session of this worker, ended ones included until they are forgotten.
-#[derive(Debug, Default)]
-pub struct Board(RwLock<HashMap<SessionId, Arc<Card>>>);
+#[derive(Debug)]
+pub struct Board {
+    cards: RwLock<HashMap<SessionId, Arc<Card>>>,
+    places: Places,
+    drain_until: RwLock<Option<Moment>>,
+}
+
+impl Default for Board {
+    fn default() -> Board {
+        Board { cards: RwLock::default(), places: events::places(), drain_until: RwLock::default() }
+    }
+}
 
 /// One session.
 #[derive(Debug)]
@@ -42,6 +54,8 @@ pub struct Card {
     pub base_url: String,
     /// Reaches the supervisor.
     pub mailbox: Mailbox,
+    /// What its page is told as it happens.
+    pub feed: Arc<Feed>,
     /// Its microphone.
     pub mic: MicSlot,
     tunnels: AtomicU32,
@@ -129,7 +143,7 @@ impl View {
 
 impl Card {
     /// A card for a new session.
-    pub fn new(asked: Asked, created: Moment, mailbox: Mailbox, port: Port) -> Card {
+    pub fn new(asked: Asked, created: Moment, mailbox: Mailbox, port: Port, feed: Feed) -> Card {
         let tag = format!("<script src=\"/session/{}/_neck/overlay.js\"></script>", asked.id.expose());
         let injection = Injection { tag: tag.into(), version: overlay::version().into() };
         Card {
@@ -140,6 +154,7 @@ impl Card {
             injection,
             base_url: asked.base_url,
             mailbox,
+            feed: Arc::new(feed),
             mic: MicSlot::default(),
             tunnels: AtomicU32::new(0),
             viewers: AtomicU32::new(0),
@@ -194,6 +209,12 @@ impl Card {
         self.request.engine == DEFAULT_ENGINE
     }
 
+    /// How long it has lived, in milliseconds; stands still once it ended.
+    pub fn age(&self, now: Moment) -> u64 {
+        let until = self.read(|view| view.ended).unwrap_or(now);
+        u64::try_from(until.since(self.created).as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// Whether it holds its body, its port and its slot.
     pub fn is_live(&self) -> bool {
         self.read(|view| view.ended_as().is_none())
@@ -213,15 +234,33 @@ impl TunnelWatch for Card {
 }
 
 impl Board {
+    /// A feed for the page of a new session.
+    pub fn feed(&self) -> Feed {
+        Feed::new(self.places.clone())
+    }
+
+    /// When what is left of the sessions is ended; `None` while nobody drains.
+    pub fn drain_until(&self) -> Option<Moment> {
+        *self.drain_until.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes until when a drain waits, also to the pages. Only the `cleanup` thread does.
+    pub fn publish_drain(&self, until: Option<Moment>, now: Moment) {
+        *self.drain_until.write().unwrap_or_else(PoisonError::into_inner) = until;
+        for card in self.live() {
+            events::tell_drain(&card.feed, until.map(|until| until.since(now)));
+        }
+    }
+
     /// The card of this id.
     pub fn find(&self, id: &SessionId) -> Option<Arc<Card>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.cards.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
     /// Every card, oldest first.
     pub fn all(&self) -> Vec<Arc<Card>> {
         let mut cards: Vec<_> =
-            self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+            self.cards.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         cards.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
         cards
     }
@@ -233,7 +272,7 @@ impl Board {
 
     /// Adds a card. Only the `cleanup` thread does.
     pub fn add(&self, card: Arc<Card>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(card.id.clone(), card);
+        self.cards.write().unwrap_or_else(PoisonError::into_inner).insert(card.id.clone(), card);
     }
 
     /// Removes the longest ended sessions until at most `keep` ended ones are left. Only the `cleanup` thread does.
@@ -246,7 +285,7 @@ impl Board {
             return;
         }
         ended.sort();
-        let mut cards = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut cards = self.cards.write().unwrap_or_else(PoisonError::into_inner);
         ended.iter().take(surplus).for_each(|(_, id)| {
             cards.remove(id);
         });
@@ -254,7 +293,7 @@ impl Board {
 
     /// Removes cards for which `forget` holds. Only the `cleanup` thread does.
     pub fn forget(&self, forget: impl Fn(&Card) -> bool) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|_, card| !forget(card));
+        self.cards.write().unwrap_or_else(PoisonError::into_inner).retain(|_, card| !forget(card));
     }
 }
 
@@ -273,7 +312,7 @@ pub(in crate::worker) mod tests {
             base_url: "http://neck".into(),
         };
         let (mailbox, ..) = Mailbox::new(Wake::new().unwrap());
-        let card = Card::new(asked, Moment(0), mailbox, Port(8080));
+        let card = Card::new(asked, Moment(0), mailbox, Port(8080), Board::default().feed());
         card.publish(|view| view.ended = ended);
         Arc::new(card)
     }

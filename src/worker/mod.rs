@@ -12,6 +12,7 @@ pub mod board;
 pub mod browsers;
 pub mod child_log;
 pub mod engines;
+pub mod events;
 pub mod family;
 pub mod health;
 pub mod heartbeat;
@@ -210,7 +211,8 @@ impl Worker {
             clock,
         };
         let api = front::api(&ground.state, Arc::new(service), pulses)?;
-        let router = WorkerRouter { board: board.clone(), live: live.clone(), api: Arc::from(api.path()) };
+        let (cards, limits) = (board.clone(), live.clone());
+        let router = WorkerRouter { board: cards, live: limits, api: Arc::from(api.path()), clock };
         let edge = front::edge(&live.get(), ground.tls, ground.listener, Arc::new(router), pulses)?;
         let address_thread = AddressThread::start(&live, health.media.public_address())?;
         let (beaten, first_beat) = crossbeam_channel::bounded(1);

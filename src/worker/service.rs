@@ -78,6 +78,7 @@ impl Service for WorkerService {
             Operation::DeleteSession => self.delete(&call, responder),
             Operation::QuitSession => responder.send(self.quit(&call)),
             Operation::SessionStatus => responder.send(self.status(&call)),
+            Operation::SessionEvents => responder.send(self.no_events(&call)),
             Operation::OverlayScript => responder.send(self.script(&call)),
             Operation::PlayerScript => responder.send(self.player_script(&call)),
             Operation::Media(purpose, leg) => {
@@ -196,10 +197,14 @@ impl WorkerService {
         })
     }
 
+    /// The edge has the streams of sessions that live; here come HEAD, and who asks too late.
+    fn no_events(&self, call: &Call) -> Answer {
+        let answer = self.status(call);
+        if answer.status == 200 { Answer::event_stream() } else { answer }
+    }
+
     fn script(&self, call: &Call) -> Answer {
-        let Some(card) = self.card(call).filter(|card| card.is_live()) else {
-            return sessions::unknown();
-        };
+        let Some(card) = self.card(call) else { return sessions::unknown() };
         Answer::script(overlay::script(&self.overlay_settings(&card)))
     }
 
@@ -226,6 +231,8 @@ impl WorkerService {
             experience: card.request.experience.clone().unwrap_or_default(),
             district: card.request.district.clone().unwrap_or_else(|| settings.server.district.clone()),
             body_ip: card.request.body.to_string(),
+            end_reason: card.read(|view| view.status.reason()),
+            age_ms: card.age(self.clock.now()),
         }
     }
 

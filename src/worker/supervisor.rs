@@ -28,6 +28,7 @@ use crate::media::Media;
 use crate::worker::answers;
 use crate::worker::board::Card;
 use crate::worker::engines::{Choice, Engine, News, Next, Survey};
+use crate::worker::events;
 use crate::worker::mailbox::{Message, SetUpResult, Settled, WhenOver};
 use crate::worker::on_body::OnBody;
 use crate::worker::ports::Lease;
@@ -142,14 +143,14 @@ impl Supervisor {
     /// Feeds queued events and carries out what they ask for, until nothing is left.
     fn digest(&mut self) {
         while let Some(event) = self.events.pop_front() {
-            let before = self.machine.status();
+            let before = (self.machine.status(), self.machine.restarts());
             let actions = self.machine.input(self.given.clock.now(), event);
-            self.publish(before != self.machine.status());
+            self.publish(before);
             actions.into_iter().for_each(|action| self.carry_out(action));
         }
     }
 
-    fn publish(&mut self, changed: bool) {
+    fn publish(&mut self, before: (Status, u32)) {
         let (status, restarts) = (self.machine.status(), self.machine.restarts());
         let ended = matches!(status, Status::Ended(_)).then(|| self.given.clock.now());
         self.given.card.publish(|view| {
@@ -157,7 +158,10 @@ impl Supervisor {
             view.restarts = restarts;
             view.ended = view.ended.or(ended);
         });
-        if changed {
+        if (status, restarts) != before {
+            events::tell_status(&self.given.card.feed, status, restarts);
+        }
+        if status != before.0 {
             log::info!("[session {}] {status}", self.given.card.id);
             let _ = self.given.changed.try_send(());
         }

@@ -8,5 +8,8 @@ mod http;
 mod lab;
 
 mod browser;
+mod crowd;
+mod hostile;
 mod mic;
 mod studio;
+mod transports;

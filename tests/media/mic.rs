@@ -113,6 +113,35 @@ fn sound_comes_back_after_an_ice_restart_from_another_address() {
 }
 
 #[test]
+fn a_fragment_with_new_credentials_restarts_ice_and_one_with_the_old_adds_candidates() {
+    for lite in [true, false] {
+        let studio = Studio::new(json!({"icelite": lite}));
+        let mut browser = studio.connected("127.0.0.1");
+        let candidate = "a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n";
+        let creds = browser.rtc.direct_api().local_ice_credentials();
+        let trickle = format!(
+            "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\n{candidate}",
+            creds.ufrag, creds.pass
+        );
+        let reply = studio.call("PATCH", "mic", "application/trickle-ice-sdpfrag", &trickle);
+        assert_eq!(reply.status, 204, "{}", reply.body);
+        let offer = browser.restart();
+        let line = |name: &str| offer.lines().find(|line| line.starts_with(name)).expect("a line").to_owned();
+        let restart = format!("{}\r\n{}\r\n", line("a=ice-ufrag:"), line("a=ice-pwd:"));
+        let reply = studio.call("PATCH", "mic", "application/trickle-ice-sdpfrag", &restart);
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        assert_eq!(reply.header("Content-Type"), Some("application/trickle-ice-sdpfrag"));
+        browser.accept_restart(&reply.body);
+        studio.assert_heard(&mut browser);
+        for bad in ["", "a=ice-ufrag:abcd\r\n", "hello"] {
+            let reply = studio.call("PATCH", "mic", "application/trickle-ice-sdpfrag", &format!("{bad}\r\n"));
+            assert_eq!(reply.status, 400, "{bad:?} {}", reply.body);
+        }
+        assert_eq!(studio.state(), "live");
+    }
+}
+
+#[test]
 fn what_is_no_offer_is_refused() {
     let studio = Studio::new(json!({}));
     let (_, offer) = Browser::offering("127.0.0.1");

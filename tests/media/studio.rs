@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::browser::Browser;
+use crate::browser::{Browser, sound};
 use crate::http::{self, Reply};
 use crate::lab::{Lab, Role, eventually};
 
@@ -47,12 +47,18 @@ pub struct Studio {
 impl Studio {
     /// A worker with one session, with this in its `webrtc` section.
     pub fn new(webrtc: Value) -> Studio {
+        Studio::listening_on("127.0.0.1:0", webrtc)
+    }
+
+    /// The same, with HTTP there.
+    pub fn listening_on(listen: &str, webrtc: Value) -> Studio {
         let mut lab = Lab::new();
         let body = lab.body(1);
         let ear = UdpSocket::bind((body.as_str(), 0)).expect("the body's microphone port");
         let port = ear.local_addr().expect("its address").port();
         let worker = lab.lone_worker(|config| {
             config["bodies"]["mic_port"] = json!(port);
+            config["server"]["listen"] = json!(listen);
             config["webrtc"] = webrtc;
         });
         let session = worker.create(&body);
@@ -92,25 +98,36 @@ impl Studio {
         self.call("POST", "mic/offer", "application/json", &json!({"type": "offer", "sdp": sdp}).to_string())
     }
 
-    /// A browser at this address whose offer was answered.
-    pub fn answered(&self, ip: &str) -> Browser {
+    /// A browser at this address whose offer was answered, and the answer.
+    pub fn answered(&self, ip: &str) -> (Browser, String) {
         let (mut browser, offer) = Browser::offering(ip);
         let reply = self.post_offer(&offer);
         assert_eq!(reply.status, 200, "{}", reply.body);
         assert_eq!(reply.json()["type"], "answer");
-        browser.accept(reply.json()["sdp"].as_str().expect("an answer"));
-        browser
+        let answer = reply.json()["sdp"].as_str().expect("an answer").to_owned();
+        browser.accept(&answer);
+        (browser, answer)
     }
 
     /// A browser whose microphone is connected.
     pub fn connected(&self, ip: &str) -> Browser {
-        let mut browser = self.answered(ip);
-        assert!(
-            browser.run(PATIENCE, |browser| browser.connected),
-            "not connected\n{}",
-            self.worker.log_text()
-        );
+        let mut browser = self.answered(ip).0;
+        self.connect(&mut browser);
         browser
+    }
+
+    /// Lets a browser connect.
+    pub fn connect(&self, browser: &mut Browser) {
+        let connected = browser.run(PATIENCE, |browser| browser.connected);
+        assert!(connected, "not connected\n{}\n{}", self.media(), self.worker.log_text());
+    }
+
+    /// What a browser says is what the body hears.
+    pub fn assert_heard(&self, browser: &mut Browser) {
+        browser.say(3, 0);
+        for number in 0..3 {
+            assert_eq!(self.hear(browser).payload, sound(number));
+        }
     }
 
     /// What the next packet to the body is; the browser's clock goes on meanwhile.
