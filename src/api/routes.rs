@@ -31,10 +31,10 @@ pub enum Operation {
     SessionStatus,
     /// The script that is injected into the page.
     OverlayScript,
-    /// The script of our own page.
-    PlayerScript,
     /// How the session is, as it happens. The worker's edge answers it; only what is no stream comes to the API.
     SessionEvents,
+    /// The script of our own page.
+    PlayerScript,
     /// A microphone is offered.
     MicOffer,
     /// Its candidates, or an ICE restart.
@@ -129,8 +129,8 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/session/{id}/quit", On::Worker, Auth::None, Operation::QuitSession),
     route("GET", "/session/{id}/_neck/status", On::Worker, Auth::None, Operation::SessionStatus),
     route("GET", "/session/{id}/_neck/overlay.js", On::Worker, Auth::None, Operation::OverlayScript),
-    route("GET", "/session/{id}/_neck/player.js", On::Worker, Auth::None, Operation::PlayerScript),
     route("GET", "/session/{id}/_neck/events", On::Worker, Auth::None, Operation::SessionEvents),
+    route("GET", "/session/{id}/_neck/player.js", On::Worker, Auth::None, Operation::PlayerScript),
     route("POST", "/session/{id}/mic/offer", On::Worker, Auth::None, Operation::MicOffer),
     route("PATCH", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicPatch),
     route("DELETE", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicStop),

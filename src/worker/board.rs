@@ -182,6 +182,12 @@ impl Card {
         self.tunnels.load(Ordering::Acquire)
     }
 
+    /// How long it has lived, in milliseconds; stands still once it ended.
+    pub fn age(&self, now: Moment) -> u64 {
+        let until = self.read(|view| view.ended).unwrap_or(now);
+        u64::try_from(until.since(self.created).as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// Viewers that a media engine's picture goes to.
     pub fn viewers(&self) -> u32 {
         self.viewers.load(Ordering::Acquire)
@@ -207,12 +213,6 @@ impl Card {
     /// Whether its page is the stream process's own; else it is ours.
     pub fn is_proxied(&self) -> bool {
         self.request.engine == DEFAULT_ENGINE
-    }
-
-    /// How long it has lived, in milliseconds; stands still once it ended.
-    pub fn age(&self, now: Moment) -> u64 {
-        let until = self.read(|view| view.ended).unwrap_or(now);
-        u64::try_from(until.since(self.created).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Whether it holds its body, its port and its slot.

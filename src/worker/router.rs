@@ -94,6 +94,8 @@ impl WorkerRouter {
     }
 }
 
+/// The event stream of a session, below its address.
+const EVENTS: &str = "/_neck/events";
 /// The page of a session that no stream process serves.
 fn player(request: &Request<'_>, card: &Card, view: &View, rest: &str) -> Decision {
     let reply = match (view.open, rest) {
@@ -104,9 +106,6 @@ fn player(request: &Request<'_>, card: &Card, view: &View, rest: &str) -> Decisi
     };
     Decision::Reply(reply)
 }
-
-/// The event stream of a session, below its address.
-const EVENTS: &str = "/_neck/events";
 
 /// Paths below a session that we answer ourselves.
 fn is_ours(rest: &str) -> bool {
