@@ -11,6 +11,7 @@ pub mod answers;
 pub mod board;
 pub mod browsers;
 pub mod child_log;
+pub mod chronicle;
 pub mod events;
 pub mod family;
 pub mod health;
@@ -18,10 +19,12 @@ pub mod heartbeat;
 pub mod ice;
 pub mod identity;
 pub mod mailbox;
+pub mod memory;
 pub mod on_body;
 pub mod ports;
 pub mod prepare;
 pub mod public_address;
+pub mod rating;
 pub mod roster;
 pub mod router;
 pub mod service;
@@ -56,10 +59,13 @@ use crate::host::public_address::PublicAddress;
 use crate::host::pulse::Pulses;
 use crate::host::wireguard::WireGuard;
 use crate::host::{join, process};
+use crate::outbox::OutboxThread;
 use board::Board;
 use browsers::Browsers;
+use chronicle::Chronicle;
 use health::{Flags, Health};
 use heartbeat::Pulse;
+use memory::Memory;
 use public_address::AddressThread;
 use roster::{Given, Order, Roster};
 use router::WorkerRouter;
@@ -107,6 +113,7 @@ pub struct Worker {
     changed: Option<Sender<()>>,
     heartbeat: Option<JoinHandle<()>>,
     first_beat: Receiver<()>,
+    outbox: Option<OutboxThread>,
     address_thread: AddressThread,
     certificate: Option<CertificateWatch>,
     /// Held as long as we live: nobody else may use our directories.
@@ -142,16 +149,20 @@ impl Worker {
             .map_err(|error| RunError(format!("{}: {error}", ground.state.path().display())))?;
         settings.server.worker_id = Some(id.clone());
         let live = Arc::new(Live::new(settings));
+        let (board, clock) = (Arc::new(Board::default()), Clock::start());
+        let memory = Memory::start(&ground.state, &live, &board, clock, pulses)?;
         let health = Health {
             live: live.clone(),
-            board: Arc::new(Board::default()),
+            board,
+            outbox: memory.outbox,
             flags: Arc::new(Flags::default()),
             data_dir: ground.root.path().to_owned(),
             wireguard,
-            clock: Clock::start(),
+            clock,
         };
-        let worker =
-            Worker::start_threads(ground, health, Arc::new(Stamps::new(generation)), address, pulses)?;
+        let stamps = Arc::new(Stamps::new(generation));
+        let mut worker = Worker::start_threads(ground, health, &memory.chronicle, stamps, address, pulses)?;
+        worker.outbox = Some(memory.thread);
         log::info!("[worker] {id} listens on {}", front::shown(address, &worker.live.get()));
         Ok(worker)
     }
@@ -159,6 +170,7 @@ impl Worker {
     fn start_threads(
         ground: Ground,
         health: Health,
+        chronicle: &Arc<Chronicle>,
         stamps: Arc<Stamps>,
         address: SocketAddr,
         pulses: &Pulses,
@@ -171,6 +183,7 @@ impl Worker {
             live: live.clone(),
             board: board.clone(),
             root: ground.root,
+            chronicle: chronicle.clone(),
             changed: changed.clone(),
             stamps: stamps.clone(),
             wireguard: health.wireguard.clone(),
@@ -185,6 +198,7 @@ impl Worker {
             roster: orders.clone(),
             stamps: stamps.clone(),
             health: health.clone(),
+            chronicle: chronicle.clone(),
             browsers: Browsers::default(),
             clock,
         };
@@ -215,6 +229,7 @@ impl Worker {
             changed: Some(changed),
             heartbeat: Some(heartbeat),
             first_beat,
+            outbox: None,
             address_thread,
             certificate: ground.certificate,
             _locks: ground.locks,
@@ -289,6 +304,10 @@ impl Running for Worker {
         }
         if let Some(api) = self.api.take() {
             api.stop();
+        }
+        // Last: everything that puts something in has ended.
+        if let Some(outbox) = self.outbox.take() {
+            outbox.stop();
         }
     }
 }

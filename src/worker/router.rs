@@ -92,7 +92,7 @@ const EVENTS: &str = "/_neck/events";
 
 /// Paths below a session that we answer ourselves.
 fn is_ours(rest: &str) -> bool {
-    rest == "/quit" || rest.starts_with("/_neck/")
+    rest == "/quit" || rest == "/rating" || rest.starts_with("/_neck/")
 }
 
 fn redirect(id: &SessionId, rest: &str, query: Option<&str>) -> Decision {

@@ -28,6 +28,7 @@ use crate::host::wireguard::WireGuard;
 use crate::worker::answers;
 use crate::worker::board::Card;
 use crate::worker::child_log::ChildLog;
+use crate::worker::chronicle::Chronicle;
 use crate::worker::events;
 use crate::worker::family::Family;
 use crate::worker::mailbox::{Message, SetUpResult, WhenOver};
@@ -59,6 +60,8 @@ pub struct Assignment {
     pub responder: Option<Responder>,
     /// The `cleanup` thread.
     pub roster: Sender<Order>,
+    /// What outlives the session.
+    pub chronicle: Arc<Chronicle>,
     /// Rings the heartbeat thread: something changed.
     pub changed: Sender<()>,
     /// What answers about sessions are marked with.
@@ -124,6 +127,7 @@ impl Supervisor {
         log::info!("[session {id}] ended: {reason}");
         // Whoever is answered now and asks for the next session finds the slot free.
         let _ = self.given.roster.send(Order::Finished(id));
+        self.given.chronicle.ended(&self.given.card, reason, self.machine.restarts());
         let failure = self.failure.take();
         self.answer(failure);
         for message in self.given.inbox.try_iter() {
@@ -307,6 +311,7 @@ impl Supervisor {
         if self.watch.is_some() {
             return;
         }
+        self.given.chronicle.begun(&self.given.card);
         let (card, bodies) = (self.given.card.clone(), &self.given.settings.bodies);
         let address = SocketAddr::new(card.request.body.ip(), bodies.http_port);
         let name = format!("session-{}-body", card.id);
