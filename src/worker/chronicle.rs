@@ -232,7 +232,10 @@ impl Chronicle {
             told.record = Some(record.clone());
         }
         self.store(card, &record, Some(&given), ended)?;
-        told.given = Some(given.clone());
+        // Once per session, however often it is changed.
+        if told.given.replace(given.clone()).is_none() {
+            log::info!("[rating] session {}: {} of 5", card.id, given.rating.stars);
+        }
         Ok(given)
     }
 

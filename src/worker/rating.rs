@@ -36,7 +36,6 @@ pub fn rate(service: &WorkerService, call: &Call) -> Answer {
     let stars = rating.stars;
     match service.chronicle.rate(&card, rating) {
         Ok(given) => {
-            log::info!("[rating] session {}: {stars} of 5", card.id);
             let left = given.left(clock::unix_millis()).as_secs();
             Answer::json(200, &json!({"stars": stars, "changeable_seconds": left}))
         }
