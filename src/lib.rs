@@ -25,5 +25,6 @@ pub mod engine;
 pub mod front;
 pub mod host;
 pub mod logging;
+pub mod media;
 pub mod outbox;
 pub mod worker;

@@ -13,16 +13,19 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::api::overlay;
-use crate::api::types::CreateRequest;
+use crate::api::types::{CreateRequest, DEFAULT_ENGINE, SourceView};
 use crate::core::ids::{Port, SessionId};
 use crate::core::reason::EndReason;
 use crate::core::session::{Failure, Status};
 use crate::core::time::Moment;
 use crate::edge::feed::{Feed, Places};
 use crate::edge::router::{Injection, TunnelWatch};
+use crate::worker::child_log::SharedEnds;
 use crate::worker::chronicle::{Remembered, Story};
+use crate::worker::engines::Choice;
 use crate::worker::events;
 use crate::worker::mailbox::{Mailbox, Message};
+use crate::worker::mic::MicSlot;
 
 /// Every session of this worker, ended ones included until they are forgotten.
 #[derive(Debug)]
@@ -61,7 +64,10 @@ pub struct Card {
     pub story: Story,
     /// Only of a session that an earlier run saw the end of.
     past: Option<Past>,
+    /// Its microphone.
+    pub mic: MicSlot,
     tunnels: AtomicU32,
+    viewers: AtomicU32,
     view: RwLock<View>,
 }
 
@@ -79,6 +85,8 @@ pub struct Asked {
     pub id: SessionId,
     /// The checked request.
     pub request: CreateRequest,
+    /// The engine it names, with its parameters.
+    pub engine: Choice,
     /// The outside URL of whom the create asked, without a trailing slash.
     pub base_url: String,
 }
@@ -108,6 +116,10 @@ pub struct View {
     pub failure: Option<Failure>,
     /// When it ended.
     pub ended: Option<Moment>,
+    /// What a media engine sends.
+    pub source: Option<Box<SourceView>>,
+    /// The two ends of a media process's log.
+    pub log: Option<SharedEnds>,
 }
 
 impl View {
@@ -125,6 +137,8 @@ impl View {
             warnings: Vec::new(),
             failure: None,
             ended: None,
+            source: None,
+            log: None,
         }
     }
 
@@ -158,7 +172,9 @@ impl Card {
             feed: Arc::new(feed),
             story: Story::default(),
             past: None,
+            mic: MicSlot::default(),
             tunnels: AtomicU32::new(0),
+            viewers: AtomicU32::new(0),
             view: RwLock::new(View::new(port)),
         }
     }
@@ -171,7 +187,8 @@ impl Card {
         });
         let request = CreateRequest::parse(request.to_string().as_bytes()).ok()?;
         let past = Past { ended_before: ended_ago, lived_ms: record.duration_ms };
-        let asked = Asked { id: record.session_id, request, base_url };
+        // It has no engine any more; its record says which it had.
+        let asked = Asked { id: record.session_id, request, engine: Choice::Moonlight, base_url };
         let card = Card::new(asked, now, mailbox, Port(0), feed);
         card.publish(|view| {
             view.status = Status::Ended(record.reason);
@@ -214,6 +231,34 @@ impl Card {
         }
         let until = self.read(|view| view.ended).unwrap_or(now);
         u64::try_from(until.since(self.created).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Viewers that a media engine's picture goes to.
+    pub fn viewers(&self) -> u32 {
+        self.viewers.load(Ordering::Acquire)
+    }
+
+    /// Connected browsers, by either way.
+    pub fn connected(&self) -> u32 {
+        self.tunnels().saturating_add(self.viewers())
+    }
+
+    /// A viewer's connection is up.
+    pub fn viewer_connected(&self) {
+        self.viewers.fetch_add(1, Ordering::AcqRel);
+        self.story.connected();
+        self.mailbox.send(Message::Connections);
+    }
+
+    /// A connected viewer is gone.
+    pub fn viewer_gone(&self) {
+        self.viewers.fetch_sub(1, Ordering::AcqRel);
+        self.mailbox.send(Message::Connections);
+    }
+
+    /// Whether its page is the stream process's own; else it is ours.
+    pub fn is_proxied(&self) -> bool {
+        self.request.engine == DEFAULT_ENGINE
     }
 
     /// Whether it holds its body, its port and its slot.
@@ -308,14 +353,19 @@ impl Board {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::worker) mod tests {
     use super::*;
     use crate::host::wake::Wake;
 
-    fn card(number: u8, ended: Option<Moment>) -> Arc<Card> {
+    /// A card of a session that was just accepted, or has ended.
+    pub fn card(number: u8, ended: Option<Moment>) -> Arc<Card> {
         let request = CreateRequest::parse(br#"{"body_ip":"10.0.0.1"}"#).unwrap();
-        let asked =
-            Asked { id: SessionId::from_entropy([number; 16]), request, base_url: "http://neck".into() };
+        let asked = Asked {
+            id: SessionId::from_entropy([number; 16]),
+            request,
+            engine: Choice::Moonlight,
+            base_url: "http://neck".into(),
+        };
         let (mailbox, ..) = Mailbox::new(Wake::new().unwrap());
         let card = Card::new(asked, Moment(0), mailbox, Port(8080), Board::default().feed());
         card.publish(|view| view.ended = ended);

@@ -11,7 +11,7 @@
 //! of its own, which is held while its files are written, so that they are written in order.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,7 +50,6 @@ const TROUBLE_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct Story {
     connects: AtomicU32,
-    mic_ms: AtomicU64,
     told: Mutex<Told>,
 }
 
@@ -58,6 +57,8 @@ pub struct Story {
 struct Told {
     facts: Facts,
     given: Option<Given>,
+    /// Its file was begun.
+    begun: bool,
     /// Once it ended.
     record: Option<Record>,
 }
@@ -68,19 +69,13 @@ impl Story {
         self.connects.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A microphone was open for this long.
-    pub fn add_mic_time(&self, open: Duration) {
-        let ms = u64::try_from(open.as_millis()).unwrap_or(u64::MAX);
-        self.mic_ms.fetch_add(ms, Ordering::Relaxed);
-    }
-
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The story of a session that an earlier run saw the end of.
     fn past(record: Record, given: Option<Given>) -> Story {
-        let told = Told { facts: Facts::default(), given, record: Some(record) };
+        let told = Told { facts: Facts::default(), given, begun: true, record: Some(record) };
         Story { told: Mutex::new(told), ..Story::default() }
     }
 }
@@ -199,9 +194,12 @@ impl Chronicle {
         self.note_trouble(&stored.record.session_id, written);
     }
 
-    /// The session became ready.
+    /// The session is ready; only the first time counts.
     pub fn begun(&self, card: &Card) {
-        let told = card.story.told();
+        let mut told = card.story.told();
+        if std::mem::replace(&mut told.begun, true) {
+            return;
+        }
         let written = self.store(card, &self.draft(card, &told), told.given.as_ref(), false);
         self.note_trouble(&card.id, written);
     }
@@ -288,7 +286,7 @@ impl Chronicle {
             bytes: 0,
             rtt_ms: None,
             restarts: 0,
-            mic_seconds: card.story.mic_ms.load(Ordering::Relaxed) / 1000,
+            mic_seconds: card.mic.time().as_secs(),
             rating: told.given.as_ref().map(|given| given.rating.clone()),
         };
         with_facts(record, &told.facts)

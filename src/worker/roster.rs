@@ -22,11 +22,13 @@ use crate::host::private_dir::PrivateDir;
 use crate::host::process;
 use crate::host::wake::Wake;
 use crate::host::wireguard::WireGuard;
+use crate::media::Media;
 use crate::worker::answers;
 use crate::worker::board::{Asked, Board, Card};
 use crate::worker::chronicle::Chronicle;
 use crate::worker::mailbox::{Mailbox, Message, WhenOver};
 use crate::worker::ports::Ports;
+use crate::worker::sources::Sources;
 use crate::worker::stamps::Stamps;
 use crate::worker::supervisor::{Assignment, Supervisor};
 
@@ -75,6 +77,10 @@ pub struct Given {
     pub stamps: Arc<Stamps>,
     /// Where WireGuard shows.
     pub wireguard: WireGuard,
+    /// Who reads what media engines send.
+    pub sources: Arc<dyn Sources>,
+    /// The media threads.
+    pub media: Media,
     /// The clock.
     pub clock: Clock,
     /// Called each round, for the watchdog.
@@ -200,7 +206,7 @@ impl Roster {
             }
         };
         let (mailbox, inbox, wake) = Mailbox::new(wake);
-        let (id, wait) = (asked.id.clone(), asked.request.wait);
+        let (id, wait, engine) = (asked.id.clone(), asked.request.wait, asked.engine.clone());
         let feed = self.given.board.feed();
         let card = Arc::new(Card::new(asked, self.given.clock.now(), mailbox, lease.port(), feed));
         log::info!("[worker] session {id} for body {} on port {}", card.request.body, lease.port());
@@ -209,6 +215,8 @@ impl Roster {
         let assignment = Assignment {
             card: card.clone(),
             lease,
+            engine,
+            sources: self.given.sources.clone(),
             settings: settings.clone(),
             root: self.given.root.clone(),
             inbox,
@@ -219,6 +227,7 @@ impl Roster {
             changed: self.given.changed.clone(),
             stamps: self.given.stamps.clone(),
             wireguard: self.given.wireguard.clone(),
+            media: self.given.media.clone(),
             clock: self.given.clock,
         };
         let builder = std::thread::Builder::new().name(format!("session-{id}")).stack_size(SUPERVISOR_STACK);

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::api::pages;
+use crate::api::player;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
 use crate::core::ids::SessionId;
 use crate::core::reason::EndReason;
-use crate::core::session::Status;
 use crate::edge::router::{Decision, Forward, Reply, Request, Router, Upstream};
 use crate::host::clock::Clock;
 use crate::worker::board::{Board, Card, View};
@@ -39,6 +39,9 @@ impl Router for WorkerRouter {
 
 impl WorkerRouter {
     fn session(&self, request: &Request<'_>, id: &SessionId, rest: &str) -> Decision {
+        if is_media(rest) {
+            return self.to_api();
+        }
         let Some(card) = self.board.find(id) else { return self.gone(request, None, None) };
         let ending = card.read(|view| view.status.reason());
         if rest == EVENTS && request.method == "GET" && ending.is_none() {
@@ -47,16 +50,18 @@ impl WorkerRouter {
         if is_ours(rest) {
             return self.to_api();
         }
-        if let Some(reason) = card.read(|view| view.ended_as()) {
+        if let Some(reason) = ending {
             return self.gone(request, Some(reason), Some(&card));
         }
         let view = card.view();
-        match (view.open, view.status, &view.page) {
-            (true, _, Some(page)) if rest == "/" => redirect(id, page, None),
+        if !card.is_proxied() {
+            return player(request, &card, &view, rest);
+        }
+        match (view.open, &view.page) {
+            (true, Some(page)) if rest == "/" => redirect(id, page, None),
             (true, ..) => self.to_child(card, &view),
-            (false, Status::Ending(reason), _) => self.gone(request, Some(reason), Some(&card)),
-            (false, _, Some(_)) => Decision::Reply(pages::reconnecting(request.accepts_html)),
-            (false, _, None) => Decision::Reply(pages::getting_ready(request.accepts_html)),
+            (false, Some(_)) => Decision::Reply(pages::reconnecting(request.accepts_html)),
+            (false, None) => Decision::Reply(pages::getting_ready(request.accepts_html)),
         }
     }
 
@@ -90,9 +95,26 @@ impl WorkerRouter {
 /// The event stream of a session, below its address.
 const EVENTS: &str = "/_neck/events";
 
+/// The page of a session that no stream process serves.
+fn player(request: &Request<'_>, card: &Card, view: &View, rest: &str) -> Decision {
+    let reply = match (view.open, rest) {
+        (true, "/") => player::page(&card.injection.tag),
+        (true, _) => Reply::error(404, "no such page", "this session has one page, its address ends with /"),
+        (false, _) if view.source.is_some() => pages::reconnecting(request.accepts_html),
+        (false, _) => pages::getting_ready(request.accepts_html),
+    };
+    Decision::Reply(reply)
+}
+
 /// Paths below a session that we answer ourselves.
 fn is_ours(rest: &str) -> bool {
-    rest == "/quit" || rest == "/rating" || rest.starts_with("/_neck/")
+    matches!(rest, "/quit" | "/rating" | "/mic" | "/mic/offer") || rest.starts_with("/_neck/")
+}
+
+/// WHEP and WHIP. Their refusals have a form of their own, so the API gives them for sessions that are over, too.
+fn is_media(rest: &str) -> bool {
+    let first = rest.split('/').nth(1);
+    matches!(first, Some("whep" | "whip"))
 }
 
 fn redirect(id: &SessionId, rest: &str, query: Option<&str>) -> Decision {
