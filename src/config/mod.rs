@@ -12,6 +12,7 @@ mod check;
 mod defaults;
 mod document;
 mod duration;
+mod edge_settings;
 mod engine_parameters;
 mod engines;
 mod ice;
