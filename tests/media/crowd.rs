@@ -104,3 +104,19 @@ fn there_are_no_more_peers_than_allowed() {
     assert!(offer(3).is_ok());
     threads.stop(Duration::from_secs(5));
 }
+
+#[test]
+fn peers_that_nobody_hears_of_are_few() {
+    let (media, threads, _pulses) = media(|settings| settings.webrtc.max_peers = 10_000);
+    let (_, sdp) = Browser::offering("127.0.0.1");
+    let offer = |number: u16| {
+        let role = Box::new(Mic::new(([127, 0, 0, 1], 9).into(), 7));
+        let session = SessionId::from_entropy(u128::from(number).to_be_bytes());
+        media.offer(Wanted { session, role, sdp: &sdp })
+    };
+    let accepted = (0..1_000).take_while(|number| offer(*number).is_ok()).count();
+    assert_eq!((accepted, media.snapshot().pending), (256, 256));
+    media.end_session(&SessionId::from_entropy(0u128.to_be_bytes()));
+    assert!(offer(0).is_ok(), "one that left makes room");
+    threads.stop(Duration::from_secs(5));
+}
