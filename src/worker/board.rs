@@ -7,11 +7,13 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use crate::api::overlay;
-use crate::api::types::{CreateRequest, DEFAULT_ENGINE, SourceView};
+use crate::api::types::{CreateRequest, DEFAULT_ENGINE, DEMO_ENGINE, SourceView};
 use crate::core::ids::{Port, SessionId};
+use crate::core::rate_limit::{Bucket, Rate};
 use crate::core::reason::EndReason;
 use crate::core::session::{Failure, Status};
 use crate::core::time::Moment;
@@ -60,6 +62,7 @@ pub struct Card {
     pub mic: MicSlot,
     tunnels: AtomicU32,
     viewers: AtomicU32,
+    pace: Mutex<Bucket>,
     view: RwLock<View>,
 }
 
@@ -158,6 +161,7 @@ impl Card {
             mic: MicSlot::default(),
             tunnels: AtomicU32::new(0),
             viewers: AtomicU32::new(0),
+            pace: Mutex::default(),
             view: RwLock::new(View::new(port)),
         }
     }
@@ -175,6 +179,11 @@ impl Card {
     /// Publishes. Only the supervisor does.
     pub fn publish(&self, change: impl FnOnce(&mut View)) {
         change(&mut self.view.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Counts a request to the session, or says how long until the next one may come.
+    pub fn pace(&self, now: Moment, rate: Rate) -> Result<(), Duration> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).take(now, rate)
     }
 
     /// Open WebSocket tunnels.
@@ -208,6 +217,15 @@ impl Card {
     pub fn viewer_gone(&self) {
         self.viewers.fetch_sub(1, Ordering::AcqRel);
         self.mailbox.send(Message::Connections);
+    }
+
+    /// The engine as its page knows it: `moonlight`, `demo`, or `ffmpeg` for every process of the configuration.
+    pub fn engine_kind(&self) -> &'static str {
+        match self.request.engine.as_str() {
+            DEFAULT_ENGINE => DEFAULT_ENGINE,
+            DEMO_ENGINE => DEMO_ENGINE,
+            _ => "ffmpeg",
+        }
     }
 
     /// Whether its page is the stream process's own; else it is ours.

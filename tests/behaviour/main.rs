@@ -11,6 +11,7 @@ mod events;
 mod fleet;
 mod full_disk;
 mod http;
+mod hygiene;
 mod lab;
 mod lifecycle;
 mod lost_answers;

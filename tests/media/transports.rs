@@ -114,3 +114,16 @@ fn a_shared_port_that_is_taken_says_what_to_do() {
         "{words}"
     );
 }
+
+#[test]
+fn without_trickling_an_answer_says_that_it_is_complete() {
+    let trickling = Studio::new(json!({}));
+    let (_, answer) = trickling.answered("127.0.0.1");
+    assert!(answer.contains("a=ice-options:trickle") && !answer.contains("end-of-candidates"), "{answer}");
+    drop(trickling);
+    let studio = Studio::new(json!({"icetrickle": false}));
+    let (mut browser, answer) = studio.answered("127.0.0.1");
+    assert!(answer.contains("a=end-of-candidates") && !answer.contains("trickle"), "{answer}");
+    studio.connect(&mut browser);
+    studio.assert_heard(&mut browser);
+}
