@@ -1,6 +1,8 @@
 //! Behaviour of the built binary: roles as processes, one behaviour per file.
 
 mod api;
+#[path = "../support/collector.rs"]
+mod collector;
 mod create_failures;
 mod ends;
 mod ends_by_force;
@@ -15,6 +17,7 @@ mod hygiene;
 mod lab;
 mod lifecycle;
 mod lost_answers;
+mod records;
 mod requests;
 mod second_worker;
 mod secrets;
