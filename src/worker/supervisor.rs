@@ -27,6 +27,7 @@ use crate::host::wireguard::WireGuard;
 use crate::media::Media;
 use crate::worker::answers;
 use crate::worker::board::Card;
+use crate::worker::chronicle::Chronicle;
 use crate::worker::engines::{Choice, Engine, News, Next, Survey};
 use crate::worker::events;
 use crate::worker::mailbox::{Message, SetUpResult, Settled, WhenOver};
@@ -66,6 +67,8 @@ pub struct Assignment {
     pub responder: Option<Responder>,
     /// The `cleanup` thread.
     pub roster: Sender<Order>,
+    /// What outlives the session.
+    pub chronicle: Arc<Chronicle>,
     /// Rings the heartbeat thread: something changed.
     pub changed: Sender<()>,
     /// What answers about sessions are marked with.
@@ -130,6 +133,7 @@ impl Supervisor {
         log::info!("[session {id}] ended: {reason}");
         // Whoever is answered now and asks for the next session finds the slot free.
         let _ = self.given.roster.send(Order::Finished(id));
+        self.given.chronicle.ended(&self.given.card, reason, self.machine.restarts());
         let failure = self.failure.take();
         self.answer(failure);
         for message in self.given.inbox.try_iter() {
@@ -325,6 +329,7 @@ impl Supervisor {
     /// Lets browsers in; from the first time on the body is watched.
     fn open(&mut self) {
         self.given.card.publish(|view| view.open = true);
+        self.given.chronicle.begun(&self.given.card);
         if self.watch.is_some() || !self.engine.needs_body() {
             return;
         }
