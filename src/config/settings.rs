@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::config::deliveries::{ExperienceLibrary, Nps, Outbox};
 use crate::config::secret::Secret;
 use crate::core::fingerprint::Fingerprint;
 use crate::core::ids::{BodyAddr, WorkerId};
@@ -416,46 +417,6 @@ pub struct Bodies {
     pub pair_timeout: Duration,
     /// `bodies.lost_after`: silence after which a session's body counts as lost. Default 30s.
     pub lost_after: Duration,
-}
-
-/// `nps.*`: where session records go.
-#[derive(Clone, Debug)]
-pub struct Nps {
-    /// `nps.url`
-    pub url: String,
-    /// `nps.token`
-    pub token: Secret,
-    /// `nps.path`: appended to the URL. Default `/api/v1/sessions`. Reloadable.
-    pub path: String,
-}
-
-/// `experience_library.*`: where ratings go.
-#[derive(Clone, Debug)]
-pub struct ExperienceLibrary {
-    /// `experience_library.url`
-    pub url: String,
-    /// `experience_library.token`
-    pub token: Secret,
-    /// `experience_library.path`: appended to the URL, with the experience for `{name}`. Default
-    /// `/api/v1/experiences/{name}/ratings`. Reloadable.
-    pub path: String,
-}
-
-/// `outbox.*`: how records and ratings are delivered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outbox {
-    /// `outbox.patience`: from when an item is due until it becomes a dead letter. Default 24h. Reloadable.
-    pub patience: Duration,
-    /// `outbox.max_records`: items that may wait; more are refused. Default 10000. Reloadable.
-    pub max_records: usize,
-    /// `outbox.max_bytes`: what they may have together. Default 67108864. Reloadable.
-    pub max_bytes: u64,
-    /// `outbox.timeout`: of one attempt. Default 10s. Reloadable.
-    pub timeout: Duration,
-    /// `outbox.retry`: pause after the first failure; doubles. Default 1s. Reloadable.
-    pub retry: Duration,
-    /// `outbox.retry_max`: longest pause. Default 10m. Reloadable.
-    pub retry_max: Duration,
 }
 
 impl ListenAddress {
