@@ -177,11 +177,9 @@ pub struct Edge {
     pub max_connections: usize,
     /// `edge.max_connections_per_address`: not applied to trusted proxies and loopback. Default 256.
     pub max_connections_per_address: usize,
-    /// `edge.rate_limit_per_address`: requests a second of one address, ten seconds' worth at once; 0 means no limit. Not
-    /// applied to trusted proxies and loopback. Default 500.
+    /// `edge.rate_limit_per_address`: requests a second, ten seconds' worth at once; 0: no limit. Exempt as above. Default 500.
     pub rate_limit_per_address: u32,
-    /// `edge.rate_limit_per_session`: requests a second to one session, ten seconds' worth at once; 0 means no limit.
-    /// Default 200.
+    /// `edge.rate_limit_per_session`: the same for requests to one session, nobody exempt. Default 200.
     pub rate_limit_per_session: u32,
 }
 
