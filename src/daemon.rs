@@ -37,6 +37,28 @@ impl fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
+/// What feeds the page of `demo`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DemoEngine {
+    /// The built-in clip, by WebRTC.
+    Clip,
+    /// A stand-in for moonlight-web-stream, by WebSocket.
+    Moonlight,
+}
+
+impl DemoEngine {
+    /// The one without a flag.
+    pub const DEFAULT: DemoEngine = DemoEngine::Moonlight;
+
+    /// Its name in a create request.
+    pub fn name(self) -> &'static str {
+        match self {
+            DemoEngine::Clip => "demo",
+            DemoEngine::Moonlight => "moonlight",
+        }
+    }
+}
+
 /// What `demo` was asked for.
 #[derive(Clone, Debug)]
 pub struct DemoOptions {
@@ -44,6 +66,8 @@ pub struct DemoOptions {
     pub listen: ListenAddress,
     /// Relay-only WebRTC in the page.
     pub force_relay: bool,
+    /// What feeds the page.
+    pub engine: DemoEngine,
     /// The environment, for the roles.
     pub environment: Environment,
 }

@@ -25,4 +25,5 @@ pub mod engine;
 pub mod front;
 pub mod host;
 pub mod logging;
+pub mod media;
 pub mod worker;

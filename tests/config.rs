@@ -239,6 +239,7 @@ fn wrong_usage_exits_64_and_says_where_help_is() {
         &["worker", "extra"],
         &["worker", "--config"],
         &["demo", "--listen", "x"],
+        &["demo", "--engine", "ffmpeg"],
         &["validate", "--role", "x"],
         &["--config", "x", "worker"],
         &["-x"],

@@ -9,7 +9,7 @@ mod lab;
 
 mod coturn;
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,13 +23,25 @@ const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 /// coturn on loopback, which production never allows, relaying to 127.0.0.1 alone.
 fn start(lab: &Lab) -> Option<(Coturn, SocketAddr)> {
-    let address = SocketAddr::new(LOOPBACK, coturn::free_port(LOOPBACK));
+    let address = SocketAddr::new(LOOPBACK, free_port(LOOPBACK));
     let plan = Plan { address, peers: &["127.0.0.1"], more: &["allow-loopback-peers"], namespace: None };
     let Some(coturn) = Coturn::start(&lab.dir, &plan) else {
         println!("SKIPPED: coturn is not installed (apt-get install coturn)");
         return None;
     };
     Some((coturn, address))
+}
+
+/// A port that is free for UDP and TCP on `ip` now.
+fn free_port(ip: IpAddr) -> u16 {
+    loop {
+        let udp = UdpSocket::bind((ip, 0)).expect("a port");
+        let port = udp.local_addr().expect("its address").port();
+        // Below the ports of relays.
+        if port < 49_000 && TcpListener::bind((ip, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Sends ten messages through a relay to an echo at `peer`; what turnutils_uclient said, and whether all came back.

@@ -6,9 +6,12 @@ pub mod chunked;
 pub mod config;
 pub mod connection;
 pub mod create_request;
+pub mod datagram;
 pub mod dial_policy;
+pub mod engine;
 pub mod head;
 pub mod inject;
+pub mod offer;
 pub mod reference;
 pub mod reply;
 pub mod rtp_rewrite;
@@ -19,7 +22,7 @@ pub mod splits;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 13] = [
     ("head", head::run),
     ("chunked", chunked::run),
     ("inject", inject::run),
@@ -28,6 +31,9 @@ pub const TARGETS: [Target; 10] = [
     ("config", config::run),
     ("dial_policy", dial_policy::run),
     ("create_request", create_request::run),
+    ("engine", engine::run),
     ("rtp_rewrite", rtp_rewrite::run),
     ("sdp_fragment", sdp_fragment::run),
+    ("datagram", datagram::run),
+    ("offer", offer::run),
 ];

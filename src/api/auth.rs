@@ -19,10 +19,16 @@ pub fn refusal(presented: bool) -> Answer {
 /// The rules for a browser's unauthenticated POST: JSON only, same site only (SPEC 6). `outside` are URLs under which the
 /// page is served besides the host that was asked.
 pub fn check_browser_post(call: &Call, outside: &[&str]) -> Result<(), Answer> {
+    check_browser_call(call, outside, &["application/json"])
+}
+
+/// The same for calls with a body of one of these types, none of which a form of another site can send; without any type, the call
+/// has no body.
+pub fn check_browser_call(call: &Call, outside: &[&str], types: &[&str]) -> Result<(), Answer> {
     let media_type =
         call.header("Content-Type").unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("application/json") {
-        return Err(Answer::error(415, "unsupported media type", "send application/json"));
+    if !types.is_empty() && !types.iter().any(|allowed| media_type.eq_ignore_ascii_case(allowed)) {
+        return Err(Answer::error(415, "unsupported media type", format!("send {}", types.join(" or "))));
     }
     if is_cross_site(call, outside) {
         return Err(Answer::error(

@@ -4,6 +4,7 @@ pub mod auth;
 pub mod origin;
 pub mod overlay;
 pub mod pages;
+pub mod player;
 pub mod reply;
 pub mod routes;
 pub mod server;

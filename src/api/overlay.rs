@@ -154,7 +154,6 @@ fn embedded<T: Serialize>(value: &T) -> String {
 mod tests {
     use super::*;
     use crate::config::secret::Secret;
-    use crate::core::reason::EndReason;
 
     fn settings() -> OverlaySettings {
         OverlaySettings {

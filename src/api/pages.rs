@@ -47,10 +47,11 @@ fn waiting(html: bool, [title, text]: [&str; 2], error: &str, detail: &str, seco
     reply.with("Retry-After", seconds.to_string())
 }
 
-/// No such session, or one that has ended: says so, with the way back.
-pub fn gone(html: bool, reason: Option<EndReason>, return_url: &str) -> Reply {
+/// No such session, or one that has ended: says so, with the way back. `script` is the tag of the overlay, which shows an
+/// end that is not long ago in the visitor's language, with the rating.
+pub fn gone(html: bool, reason: Option<EndReason>, return_url: &str, script: Option<&str>) -> Reply {
     if html {
-        return ended_page(reason, return_url, "");
+        return ended_page(reason, return_url, script.unwrap_or(""));
     }
     let mut reply = Reply::error(404, "no such session", "it ended, or never existed");
     if let Some(reason) = reason {
@@ -60,12 +61,6 @@ pub fn gone(html: bool, reason: Option<EndReason>, return_url: &str) -> Reply {
         reply.body = body.to_string().into_bytes().into();
     }
     reply
-}
-
-/// The page of a session that ended a short while ago: the overlay's script (`tag`) shows the end with everything that
-/// can still be done; without the script there are the reason and the way back.
-pub fn ended(reason: EndReason, return_url: &str, tag: &str) -> Reply {
-    ended_page(Some(reason), return_url, tag)
 }
 
 fn ended_page(reason: Option<EndReason>, return_url: &str, head: &str) -> Reply {
@@ -159,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_hostile_return_url_stays_an_attribute() {
-        let reply = gone(true, Some(EndReason::Quit), "https://x/\"><script>alert(1)</script>");
+        let reply = gone(true, Some(EndReason::Quit), "https://x/\"><script>alert(1)</script>", None);
         let page = String::from_utf8_lossy(&reply.body).into_owned();
         assert!(!page.contains("alert(1)</script>") && !page.contains("<script>alert"), "{page}");
     }
@@ -175,7 +170,8 @@ mod tests {
 
     #[test]
     fn the_page_of_an_ended_session_has_the_overlay_first() {
-        let reply = ended(EndReason::Crashed, "https://x", "<script src=\"/overlay.js\"></script>");
+        let script = "<script src=\"/overlay.js\"></script>";
+        let reply = gone(true, Some(EndReason::Crashed), "https://x", Some(script));
         let page = String::from_utf8_lossy(&reply.body).into_owned();
         assert!(page.contains("<head><script src=\"/overlay.js\"></script><meta charset"), "{page}");
         assert!(page.contains(in_words(EndReason::Crashed)), "{page}");
@@ -183,7 +179,7 @@ mod tests {
 
     #[test]
     fn api_like_requests_get_the_reason_as_json() {
-        let reply = gone(false, Some(EndReason::IdleTimeout), "https://x");
+        let reply = gone(false, Some(EndReason::IdleTimeout), "https://x", None);
         let json: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!((json["code"].as_u64(), json["reason"].as_str()), (Some(404), Some("idle_timeout")));
     }

@@ -46,9 +46,19 @@ impl Answer {
         Answer { status: 204, content_type: "application/json", headers: Vec::new(), body: String::new() }
     }
 
+    /// Text of a given type.
+    pub fn text(status: u16, content_type: &'static str, body: String) -> Answer {
+        Answer { status, content_type, headers: Vec::new(), body }
+    }
+
     /// A script.
     pub fn script(body: String) -> Answer {
         Answer { status: 200, content_type: "text/javascript; charset=utf-8", headers: Vec::new(), body }
+    }
+
+    /// The head of an event stream that has nothing to say.
+    pub fn event_stream() -> Answer {
+        Answer { status: 200, content_type: "text/event-stream", headers: Vec::new(), body: String::new() }
     }
 
     /// Adds a field.

@@ -2,6 +2,7 @@
 //! `etc/openapi.yaml`.
 
 use crate::config::settings::Role;
+use crate::core::whip_offer::Purpose;
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +31,41 @@ pub enum Operation {
     SessionStatus,
     /// The script that is injected into the page.
     OverlayScript,
+    /// How the session is, as it happens. The worker's edge answers it; only what is no stream comes to the API.
+    SessionEvents,
+    /// The script of our own page.
+    PlayerScript,
+    /// A microphone is offered.
+    MicOffer,
+    /// Its candidates, or an ICE restart.
+    MicPatch,
+    /// It stops.
+    MicStop,
+    /// How it is.
+    MicStatus,
     /// ICE servers for the page, with fresh credentials.
     IceServers,
+    /// Something of WHEP or WHIP.
+    Media(Purpose, Leg),
+}
+
+/// What a request of WHEP or WHIP asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leg {
+    /// A new peer for this offer.
+    Offer,
+    /// What the endpoint takes.
+    Options,
+    /// Whether the endpoint is there.
+    Look,
+    /// Candidates or an ICE restart for a peer.
+    Patch,
+    /// The end of a peer.
+    Delete,
+    /// What a peer's URL takes.
+    PeerOptions,
+    /// Whether a peer is there.
+    PeerLook,
 }
 
 /// Who may call.
@@ -41,6 +75,8 @@ pub enum Auth {
     None,
     /// Bearer token of an operator or the other role.
     Admin,
+    /// The operation judges by itself: the refusal is not of this API's form.
+    Own,
 }
 
 /// Where a route exists.
@@ -59,7 +95,7 @@ pub enum On {
 pub struct Route {
     /// Method token.
     pub method: &'static str,
-    /// Path; `{id}` stands for one segment.
+    /// Path; `{id}` and `{peer}` stand for one segment each.
     pub path: &'static str,
     /// Where it exists.
     pub on: On,
@@ -71,6 +107,12 @@ pub struct Route {
 
 const fn route(method: &'static str, path: &'static str, on: On, auth: Auth, operation: Operation) -> Route {
     Route { method, path, on, auth, operation }
+}
+
+/// WHEP and WHIP: whoever has the session's id may ask; to publish takes a token too.
+const fn media(method: &'static str, path: &'static str, purpose: Purpose, leg: Leg) -> Route {
+    let auth = if matches!(leg, Leg::Offer) { Auth::Own } else { Auth::None };
+    route(method, path, On::Worker, auth, Operation::Media(purpose, leg))
 }
 
 /// Every route.
@@ -87,14 +129,43 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/session/{id}/quit", On::Worker, Auth::None, Operation::QuitSession),
     route("GET", "/session/{id}/_neck/status", On::Worker, Auth::None, Operation::SessionStatus),
     route("GET", "/session/{id}/_neck/overlay.js", On::Worker, Auth::None, Operation::OverlayScript),
+    route("GET", "/session/{id}/_neck/events", On::Worker, Auth::None, Operation::SessionEvents),
+    route("GET", "/session/{id}/_neck/player.js", On::Worker, Auth::None, Operation::PlayerScript),
+    route("POST", "/session/{id}/mic/offer", On::Worker, Auth::None, Operation::MicOffer),
+    route("PATCH", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicPatch),
+    route("DELETE", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicStop),
+    route("GET", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicStatus),
     route("GET", "/session/{id}/_neck/ice", On::Worker, Auth::None, Operation::IceServers),
+    media("POST", "/session/{id}/whep", Purpose::View, Leg::Offer),
+    media("OPTIONS", "/session/{id}/whep", Purpose::View, Leg::Options),
+    media("GET", "/session/{id}/whep", Purpose::View, Leg::Look),
+    media("PATCH", "/session/{id}/whep/{peer}", Purpose::View, Leg::Patch),
+    media("DELETE", "/session/{id}/whep/{peer}", Purpose::View, Leg::Delete),
+    media("OPTIONS", "/session/{id}/whep/{peer}", Purpose::View, Leg::PeerOptions),
+    media("GET", "/session/{id}/whep/{peer}", Purpose::View, Leg::PeerLook),
+    media("POST", "/session/{id}/whip", Purpose::Publish, Leg::Offer),
+    media("OPTIONS", "/session/{id}/whip", Purpose::Publish, Leg::Options),
+    media("GET", "/session/{id}/whip", Purpose::Publish, Leg::Look),
+    media("PATCH", "/session/{id}/whip/{peer}", Purpose::Publish, Leg::Patch),
+    media("DELETE", "/session/{id}/whip/{peer}", Purpose::Publish, Leg::Delete),
+    media("OPTIONS", "/session/{id}/whip/{peer}", Purpose::Publish, Leg::PeerOptions),
+    media("GET", "/session/{id}/whip/{peer}", Purpose::Publish, Leg::PeerLook),
 ];
+
+/// What stood for the names of a path; empty when it has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Segments<'a> {
+    /// For `{id}`.
+    pub id: &'a str,
+    /// For `{peer}`.
+    pub peer: &'a str,
+}
 
 /// The result of matching a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Match<'a> {
-    /// This route, with what stood for `{id}` (empty when it has none).
-    Found(&'static Route, &'a str),
+    /// This route, with what stood for `{id}` and `{peer}`.
+    Found(&'static Route, Segments<'a>),
     /// The path exists, the method does not; these do.
     WrongMethod(&'static str),
     /// No such path.
@@ -106,9 +177,9 @@ pub fn find<'a>(role: Role, method: &str, path: &'a str) -> Match<'a> {
     let method = if method == "HEAD" { "GET" } else { method };
     let mut wrong = None;
     for route in ROUTES.iter().filter(|route| exists_on(route.on, role)) {
-        if let Some(id) = matches(route.path, path) {
+        if let Some(segments) = matches(route.path, path) {
             if route.method == method {
-                return Match::Found(route, id);
+                return Match::Found(route, segments);
             }
             wrong = Some(allowed(route.path));
         }
@@ -124,12 +195,18 @@ fn exists_on(on: On, role: Role) -> bool {
     }
 }
 
-fn matches<'a>(template: &str, path: &'a str) -> Option<&'a str> {
-    let Some((before, after)) = template.split_once("{id}") else {
-        return (template == path).then_some("");
-    };
-    let id = path.strip_prefix(before)?.strip_suffix(after)?;
-    (!id.is_empty() && !id.contains('/')).then_some(id)
+fn matches<'a>(template: &str, path: &'a str) -> Option<Segments<'a>> {
+    let mut segments = Segments::default();
+    let (mut expected, mut given) = (template.split('/'), path.split('/'));
+    loop {
+        match (expected.next(), given.next()) {
+            (None, None) => return Some(segments),
+            (Some("{id}"), Some(id)) if !id.is_empty() => segments.id = id,
+            (Some("{peer}"), Some(peer)) if !peer.is_empty() => segments.peer = peer,
+            (Some(word), Some(other)) if word == other && !word.starts_with('{') => {}
+            _ => return None,
+        }
+    }
 }
 
 /// The `Allow` field (RFC 9110, 10.2.1) of a path.
@@ -138,7 +215,10 @@ fn allowed(path: &'static str) -> &'static str {
         "/api/v1/sessions" => "GET, HEAD, POST",
         "/api/v1/sessions/{id}" => "GET, HEAD, DELETE",
         "/api/v1/workers/{id}/drain" => "POST, DELETE",
-        "/api/v1/workers/heartbeat" | "/session/{id}/quit" => "POST",
+        "/session/{id}/mic" => "GET, HEAD, PATCH, DELETE",
+        "/api/v1/workers/heartbeat" | "/session/{id}/quit" | "/session/{id}/mic/offer" => "POST",
+        "/session/{id}/whep" | "/session/{id}/whip" => "GET, HEAD, POST, OPTIONS",
+        "/session/{id}/whep/{peer}" | "/session/{id}/whip/{peer}" => "GET, HEAD, PATCH, DELETE, OPTIONS",
         _ => "GET, HEAD",
     }
 }
@@ -162,7 +242,12 @@ mod tests {
         for path in ["/api/v1/sessions/", "/api/v1/sessions/a/b", "/api/v1/sessions//"] {
             assert!(matches!(find(Role::Worker, "GET", path), Match::NotFound), "{path}");
         }
-        assert!(matches!(find(Role::Worker, "GET", "/api/v1/sessions/abc"), Match::Found(_, "abc")));
+        assert!(matches!(
+            find(Role::Worker, "GET", "/api/v1/sessions/abc"),
+            Match::Found(_, Segments { id: "abc", peer: "" })
+        ));
+        let peer = find(Role::Worker, "DELETE", "/session/abc/whep/def");
+        assert!(matches!(peer, Match::Found(_, Segments { id: "abc", peer: "def" })), "{peer:?}");
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub struct Call {
     pub operation: Operation,
     /// What stood for `{id}`; empty when the route has none.
     pub id: String,
+    /// What stood for `{peer}`; empty when the route has none.
+    pub peer: String,
     /// The query without `?`.
     pub query: String,
     /// Header fields in order.
@@ -66,8 +68,8 @@ impl Call {
     /// A call with these fields and nothing else, for tests of what only looks at fields.
     pub fn with_fields(fields: &[(&str, &str)]) -> Call {
         let headers = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let (id, query, body) = (String::new(), String::new(), Vec::new());
-        Call { operation: Operation::Health, id, query, headers, body, admin: false }
+        let (id, peer, query, body) = (String::new(), String::new(), String::new(), Vec::new());
+        Call { operation: Operation::Health, id, peer, query, headers, body, admin: false }
     }
 }
 
@@ -166,8 +168,8 @@ fn handle(service: &dyn Service, mut request: tiny_http::Request) {
         return responder.send(Answer::error(400, "unreadable body", "send at most 1 MiB with its length"));
     }
     let (path, query) = url.split_once('?').unwrap_or((&url, ""));
-    let (route, id) = match routes::find(service.role(), &method, path) {
-        Match::Found(route, id) => (route, id),
+    let (route, segments) = match routes::find(service.role(), &method, path) {
+        Match::Found(route, segments) => (route, segments),
         Match::WrongMethod(allow) => {
             let answer = Answer::error(405, "method not allowed", format!("this path takes {allow}"));
             return responder.send(answer.with("Allow", allow));
@@ -176,7 +178,8 @@ fn handle(service: &dyn Service, mut request: tiny_http::Request) {
     };
     let mut call = Call {
         operation: route.operation,
-        id: id.to_owned(),
+        id: segments.id.to_owned(),
+        peer: segments.peer.to_owned(),
         query: query.to_owned(),
         headers,
         body,

@@ -1,10 +1,13 @@
 //! The JSON of sessions: requests and views, as `etc/openapi.yaml` describes them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::config::secret::Secret;
+use crate::core::command_template::is_name;
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
 use crate::core::reason::EndReason;
 use crate::core::session::Failure;
@@ -17,6 +20,12 @@ pub const MAX_TEXT: usize = 1024;
 
 /// The engine when a request names none.
 pub const DEFAULT_ENGINE: &str = "moonlight";
+
+/// The engine that plays a clip of ours.
+pub const DEMO_ENGINE: &str = "demo";
+
+/// Most parameters an engine can have.
+const MAX_PARAMETERS: usize = 64;
 
 /// A create request, checked.
 #[derive(Clone, Debug)]
@@ -33,8 +42,10 @@ pub struct CreateRequest {
     pub exe_path: Option<String>,
     /// Free text for records.
     pub district: Option<String>,
-    /// What feeds the page.
+    /// What feeds the page; the worker knows which ones there are.
     pub engine: String,
+    /// The engine's parameters; the worker knows which ones there are.
+    pub parameters: BTreeMap<String, Value>,
     /// Answer when the session is ready (true) or at once (false).
     pub wait: bool,
     /// End the session that holds the body.
@@ -52,6 +63,7 @@ struct RawCreate {
     exe_path: Option<String>,
     district: Option<String>,
     engine: Option<String>,
+    parameters: Option<BTreeMap<String, Value>>,
     wait: Option<bool>,
     replace: Option<bool>,
 }
@@ -74,10 +86,8 @@ impl CreateRequest {
         let address = raw.body_ip.as_deref().ok_or_else(|| BadRequest("body_ip: is required".into()))?;
         let body = address.parse().map_err(|error| BadRequest(format!("body_ip: {error}")))?;
         let engine = raw.engine.unwrap_or_else(|| DEFAULT_ENGINE.into());
-        if engine != DEFAULT_ENGINE {
-            return Err(BadRequest(format!(
-                "engine: there is no such engine; this service has {DEFAULT_ENGINE:?}"
-            )));
+        if !is_name(&engine) {
+            return Err(BadRequest("engine: there is no such engine; a name has a-z 0-9 _ - only".into()));
         }
         Ok(CreateRequest {
             body,
@@ -87,6 +97,7 @@ impl CreateRequest {
             exe_path: text("exe_path", MAX_TEXT, raw.exe_path)?,
             district: text("district", MAX_NAME, raw.district)?,
             engine,
+            parameters: parameters(raw.parameters)?,
             wait: raw.wait.unwrap_or(true),
             replace: raw.replace.unwrap_or(false),
         })
@@ -102,10 +113,36 @@ impl CreateRequest {
             "exe_path": self.exe_path,
             "district": self.district,
             "engine": self.engine,
+            "parameters": self.parameters,
             "wait": self.wait,
             "replace": self.replace,
         })
     }
+}
+
+/// Names and sizes only: what a value may be is the engine's.
+fn parameters(given: Option<BTreeMap<String, Value>>) -> Result<BTreeMap<String, Value>, BadRequest> {
+    let given = given.unwrap_or_default();
+    if given.len() > MAX_PARAMETERS {
+        return Err(BadRequest(format!("parameters: are more than {MAX_PARAMETERS}")));
+    }
+    for (name, value) in &given {
+        if !is_name(name) {
+            return Err(BadRequest(
+                "parameters: holds a name that is none; they have a-z 0-9 _ - only".into(),
+            ));
+        }
+        let text = match value {
+            Value::String(text) => text.as_str(),
+            Value::Number(_) => "",
+            _ => return Err(BadRequest(format!("parameters.{name}: is neither a text nor a number"))),
+        };
+        if text.len() > MAX_TEXT || text.chars().any(char::is_control) {
+            let detail = format!("is longer than {MAX_TEXT} bytes, or has control characters");
+            return Err(BadRequest(format!("parameters.{name}: {detail}")));
+        }
+    }
+    Ok(given)
 }
 
 /// Empty counts as absent; control characters would end up in logs, pages and other people's APIs.
@@ -153,9 +190,18 @@ pub struct SessionView {
     pub experience: Option<String>,
     /// Free text of the request.
     pub district: Option<String>,
+    /// What feeds its page; only a worker says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// What a media engine sends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceView>,
+    /// The first and last lines of a media process's log; only for one session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<Vec<String>>,
     /// Since the request, in seconds.
     pub age_seconds: u64,
-    /// Open WebSocket tunnels.
+    /// Connected browsers: WebSocket tunnels, viewers of a media engine.
     pub connections: u32,
     /// Restarts of its stream process.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,6 +210,27 @@ pub struct SessionView {
     pub warnings: Vec<String>,
     /// Why there is no stream.
     pub failure: Option<FailureView>,
+}
+
+/// What a media engine sends, as far as it says so itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SourceView {
+    /// The picture's codec: `h264` or `vp8`.
+    pub video: String,
+    /// The sound's codec: `opus`, or none.
+    pub audio: Option<String>,
+    /// Pictures since the engine was started last.
+    pub frames: u64,
+    /// Pictures per second.
+    pub fps: f64,
+    /// Pictures that were left out to keep up.
+    pub dropped_frames: u64,
+    /// Media time per time; 1 is live. Only a process says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub speed: Option<f64>,
+    /// Thousand bits per second, both streams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bitrate_kbps: Option<u64>,
 }
 
 /// A failure, as the create's answer would have told it.
@@ -202,7 +269,11 @@ mod tests {
             (r#"{"body_ip":"nonsense"}"#, "body_ip"),
             (r#"{"body_ip":7}"#, "body"),
             (r#"{"body_ip":"10.0.0.1","bodyip":1}"#, "bodyip"),
-            (r#"{"body_ip":"10.0.0.1","engine":"doom"}"#, "engine"),
+            (r#"{"body_ip":"10.0.0.1","engine":"Do om"}"#, "engine"),
+            (r#"{"body_ip":"10.0.0.1","parameters":[1]}"#, "map"),
+            (r#"{"body_ip":"10.0.0.1","parameters":{"A":1}}"#, "parameters"),
+            (r#"{"body_ip":"10.0.0.1","parameters":{"a":[1]}}"#, "parameters.a"),
+            (r#"{"body_ip":"10.0.0.1","parameters":{"a":"x\ny"}}"#, "parameters.a"),
             (r#"{"body_ip":"10.0.0.1","experience":"a\nb"}"#, "experience"),
             (r#"{"body_ip":"10.0.0.1","wait":"yes"}"#, "boolean"),
             ("", "body"),
@@ -224,7 +295,7 @@ mod tests {
 
     #[test]
     fn what_is_sent_on_parses_to_the_same() {
-        let body = br#"{"body_ip":"10.0.1.50","sunshine_pass":"p","wait":false,"experience":"E"}"#;
+        let body = br#"{"body_ip":"10.0.1.50","sunshine_pass":"p","wait":false,"engine":"cam","parameters":{"a":1,"b":"x"}}"#;
         let request = CreateRequest::parse(body).unwrap();
         let again = CreateRequest::parse(request.to_json().to_string().as_bytes()).unwrap();
         assert_eq!(format!("{request:?}"), format!("{again:?}"));

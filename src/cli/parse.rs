@@ -8,6 +8,7 @@ use lexopt::{Arg, Parser};
 use super::verbs::{self, Flag, Sets, VERBS, Verb};
 use crate::config::listen_address;
 use crate::config::settings::{ListenAddress, Role};
+use crate::daemon::DemoEngine;
 
 /// What is asked for.
 #[derive(Clone, Copy)]
@@ -38,14 +39,22 @@ pub struct Parsed {
     pub listen: Option<ListenAddress>,
     /// `--force-relay`
     pub force_relay: bool,
+    /// `--engine`
+    pub engine: DemoEngine,
 }
 
 /// Parses the arguments (without the program's name).
 pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, String> {
     let mut parser = Parser::from_args(arguments);
     let mut verb: Option<&'static Verb> = None;
-    let mut parsed =
-        Parsed { request: Request::Help(None), config: None, role: None, listen: None, force_relay: false };
+    let mut parsed = Parsed {
+        request: Request::Help(None),
+        config: None,
+        role: None,
+        listen: None,
+        force_relay: false,
+        engine: DemoEngine::DEFAULT,
+    };
     while let Some(argument) = parser.next().map_err(usage)? {
         match argument {
             Arg::Long("help") | Arg::Short('h') => {
@@ -104,6 +113,11 @@ fn set(parsed: &mut Parsed, flag: &Flag, value: OsString) -> Result<(), String> 
             });
         }
         Sets::ForceRelay => parsed.force_relay = true,
+        Sets::Engine => {
+            let known =
+                [DemoEngine::Clip, DemoEngine::Moonlight].into_iter().find(|engine| engine.name() == text);
+            parsed.engine = known.ok_or_else(|| usage("--engine is demo or moonlight"))?;
+        }
         Sets::Listen => {
             let address = listen_address(&text);
             parsed.listen = Some(address.ok_or_else(|| usage("--listen is an address like 127.0.0.1:8080"))?);

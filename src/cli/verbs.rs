@@ -46,6 +46,8 @@ pub enum Sets {
     Listen,
     /// The relay policy of `demo`. Takes no value.
     ForceRelay,
+    /// What feeds the page of `demo`.
+    Engine,
 }
 
 const CONFIG: Flag = Flag {
@@ -76,6 +78,13 @@ const FORCE_RELAY: Flag = Flag {
     sets: Sets::ForceRelay,
 };
 
+const ENGINE: Flag = Flag {
+    name: "engine",
+    value: "NAME",
+    about: "moonlight, a stand-in that streams by WebSocket (the default), or demo, the clip of the engine of that name",
+    sets: Sets::Engine,
+};
+
 /// Every verb, in the order of the help.
 pub const VERBS: &[Verb] = &[
     Verb {
@@ -94,7 +103,7 @@ pub const VERBS: &[Verb] = &[
         name: "demo",
         about: "controller, worker and a simulated body in one process; prints a URL that plays video",
         request: Request::Demo,
-        flags: &[LISTEN, FORCE_RELAY],
+        flags: &[LISTEN, FORCE_RELAY, ENGINE],
     },
     Verb {
         name: "validate",

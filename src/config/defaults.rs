@@ -33,8 +33,10 @@ impl Settings {
             sunshine: Sunshine::default(),
             ice_servers: Vec::new(),
             webrtc: WebRtc::default(),
+            whip: None,
             turn: None,
             bodies: Bodies::default(),
+            engines: Vec::new(),
             nps: None,
         }
     }
@@ -204,6 +206,24 @@ impl Default for Bodies {
             call_timeout: secs(5),
             pair_timeout: secs(12),
             lost_after: secs(30),
+        }
+    }
+}
+
+impl EngineEntry {
+    /// An entry that says nothing but its name; its command is empty.
+    pub fn named(name: &str) -> EngineEntry {
+        EngineEntry {
+            name: name.to_owned(),
+            command: Vec::new(),
+            video: VideoCodec::H264,
+            video_encoder: None,
+            audio: AudioLeg::Probe,
+            audio_encoder: None,
+            parameters: Vec::new(),
+            stale_timeout: secs(5),
+            restarts: 5,
+            restart_backoff: Duration::from_millis(500),
         }
     }
 }

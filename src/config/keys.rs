@@ -6,6 +6,7 @@ use serde_yaml::Value as Yaml;
 
 use crate::config::addresses::{Cidr, DomainName, ListenOn, MuxPort, NatAddress, PortRange, Url};
 use crate::config::document::Node;
+use crate::config::engines::Engines;
 use crate::config::ice::{ICE, TURN_URLS};
 use crate::config::kinds::*;
 use crate::config::pins::Pins;
@@ -26,11 +27,11 @@ pub struct Key {
 }
 
 impl Key {
-    /// Whether its value is a list, which an environment variable gives as YAML flow text.
-    pub fn is_list(&self) -> bool {
+    /// Whether its value is a list or a map, which an environment variable gives as YAML flow text.
+    pub fn is_collection(&self) -> bool {
         let mut defaults = Settings::defaults(self.traits.role.unwrap_or(Role::Worker));
         defaults.turn = Some(Turn::default());
-        matches!((self.show)(&defaults, Secrets::Masked), Some(Yaml::Sequence(_)))
+        matches!((self.show)(&defaults, Secrets::Masked), Some(Yaml::Sequence(_) | Yaml::Mapping(_)))
     }
 }
 
@@ -192,6 +193,7 @@ pub static KEYS: &[Key] = &[
     key!("webrtc.estimator.downgrade_backoff", WORKER, ESTIMATED, webrtc.estimator.downgrade_backoff),
     key!("webrtc.estimator.upgrade_backoff", WORKER, ESTIMATED, webrtc.estimator.upgrade_backoff),
     key!("webrtc.estimator.diff_threshold", WORKER, Ratio(0.0, 10.0), webrtc.estimator.diff_threshold),
+    key_in!("whip.token", WORKER.reload().secret(), Hidden, whip.token),
     key_in!("turn.secret", WORKER.reload().secret(), Hidden, turn.secret),
     key_in!("turn.urls", WORKER.reload(), TURN_URLS, turn.urls),
     key_in!("turn.ttl", WORKER.reload(), Span(300 * S, D), turn.ttl),
@@ -205,6 +207,7 @@ pub static KEYS: &[Key] = &[
     key!("bodies.call_timeout", BOTH, Span(100, M), bodies.call_timeout),
     key!("bodies.pair_timeout", BOTH, Span(S, M), bodies.pair_timeout),
     key!("bodies.lost_after", BOTH.reload(), Span(S, H), bodies.lost_after),
+    key!("engines", WORKER.reload(), Engines, engines),
     key_in!("nps.url", WORKER, Url::Base, nps.url),
     key_in!("nps.token", WORKER.reload().secret(), Hidden, nps.token),
     key!("drain.timeout", BOTH.reload(), Span(0, D), drain_timeout),

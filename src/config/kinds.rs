@@ -11,7 +11,7 @@ use crate::config::duration;
 use crate::config::problems::Report;
 use crate::config::secret::Secret;
 use crate::config::secret_file::Credentials;
-use crate::config::settings::{LogFormat, Role};
+use crate::config::settings::{AudioLeg, LogFormat, Role, VideoCodec};
 use crate::core::ids::WorkerId;
 
 /// Whether secrets are shown.
@@ -302,6 +302,13 @@ pub const LOG_FORMATS: Choice<LogFormat> = Choice(&[
     ("journald", LogFormat::Journald),
     ("json", LogFormat::Json),
 ]);
+
+/// `engines.NAME.video`.
+pub const VIDEO_CODECS: Choice<VideoCodec> = Choice(&[("h264", VideoCodec::H264), ("vp8", VideoCodec::Vp8)]);
+
+/// `engines.NAME.audio`.
+pub const AUDIO_LEGS: Choice<AudioLeg> =
+    Choice(&[("probe", AudioLeg::Probe), ("yes", AudioLeg::Yes), ("no", AudioLeg::No)]);
 
 impl<T: Copy + PartialEq> Choice<T> {
     /// The value that `word` stands for.

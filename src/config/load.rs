@@ -374,10 +374,10 @@ fn inline_secret((path, node): (&String, &Node)) -> bool {
     matches!(node.place, Place::Line(_)) && keys::find(path).is_some_and(|key| key.traits.secret)
 }
 
-/// The value of a variable: YAML flow text for lists, the bare text for everything else.
+/// The value of a variable: YAML flow text for lists and maps, the bare text for everything else.
 fn override_node(path: &str, value: &str, place: Place, report: &mut Report) -> Node {
-    let is_list = keys::find(path).is_some_and(|key| key.is_list());
-    if !is_list {
+    let is_collection = keys::find(path).is_some_and(|key| key.is_collection());
+    if !is_collection {
         return Node::plain(place, value);
     }
     let parsed = document::parse(value, &|_| place.clone(), report);

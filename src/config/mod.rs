@@ -12,6 +12,8 @@ mod check;
 mod defaults;
 mod document;
 mod duration;
+mod engine_parameters;
+mod engines;
 mod ice;
 pub mod keys;
 mod kinds;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::secret::Secret;
+use crate::core::command_template::{Argument, Parameter};
 use crate::core::fingerprint::Fingerprint;
 use crate::core::ids::{BodyAddr, WorkerId};
 
@@ -56,10 +57,14 @@ pub struct Settings {
     pub ice_servers: Vec<IceServer>,
     /// `webrtc.*` (worker)
     pub webrtc: WebRtc,
+    /// `whip.*` (worker): `None`: publishers need the admin token.
+    pub whip: Option<Whip>,
     /// `turn.*` (worker): `None`: credentials are those of the static lists.
     pub turn: Option<Turn>,
     /// `bodies.*`
     pub bodies: Bodies,
+    /// `engines` (worker): media processes that a request may name as its engine. Default none. Reloadable.
+    pub engines: Vec<EngineEntry>,
     /// `nps.*` (worker)
     pub nps: Option<Nps>,
     /// What is allowed but unwise; logged once at start.
@@ -357,6 +362,13 @@ pub struct Estimator {
     pub diff_threshold: f64,
 }
 
+/// `whip.*`: who may publish into a session's stream.
+#[derive(Clone, Debug, Default)]
+pub struct Whip {
+    /// `whip.token`: publishers' bearer token, good for nothing else. Reloadable.
+    pub token: Secret,
+}
+
 /// `turn.*`: time-limited credentials for a coturn with `use-auth-secret`.
 #[derive(Clone, Debug)]
 pub struct Turn {
@@ -391,6 +403,51 @@ pub struct Bodies {
     pub pair_timeout: Duration,
     /// `bodies.lost_after`: silence after which a session's body counts as lost. Default 30s.
     pub lost_after: Duration,
+}
+
+/// `engines.NAME`: a media process, FFmpeg as a rule, whose picture and sound a session shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EngineEntry {
+    /// What a request names.
+    pub name: String,
+    /// `command`: the program (an absolute path) and its arguments up to the outputs, which we append. Never a shell.
+    pub command: Vec<Argument>,
+    /// `video`: what the process makes of the picture. Default `h264`.
+    pub video: VideoCodec,
+    /// `video_encoder`: arguments of the encoder. Default: what suits `video` and live streams.
+    pub video_encoder: Option<Vec<Argument>>,
+    /// `audio`: whether there is sound. Default `probe`.
+    pub audio: AudioLeg,
+    /// `audio_encoder`: arguments of the encoder. Default: Opus for live streams.
+    pub audio_encoder: Option<Vec<Argument>>,
+    /// `parameters`: what a request may set in the arguments. Default none.
+    pub parameters: Vec<Parameter>,
+    /// `stale_timeout`: without a new frame for so long it counts as hung and is restarted. Default 5s.
+    pub stale_timeout: Duration,
+    /// `restarts`: restarts per session before it ends as `crashed`. Default 5.
+    pub restarts: u32,
+    /// `restart_backoff`: before the first restart; doubles each time, and a part of it is random. Default 500ms.
+    pub restart_backoff: Duration,
+}
+
+/// How a media process codes its picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VideoCodec {
+    /// H.264, constrained to what every browser decodes.
+    H264,
+    /// VP8.
+    Vp8,
+}
+
+/// Whether a media process has sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AudioLeg {
+    /// Look at the inputs first.
+    Probe,
+    /// The first input has.
+    Yes,
+    /// None, or it is not wanted.
+    No,
 }
 
 /// `nps.*`: where session records go (a later issue sends them; the keys are accepted today).

@@ -306,6 +306,7 @@ fn other_value(path: &str) -> &'static str {
         "webrtc.iceservers" | "webrtc.iceservers.backend" => "[{urls: ['stun:a.b']}]",
         "webrtc.icelite" | "webrtc.icetrickle" => "false",
         "webrtc.nat1to1" => "[203.0.113.7]",
+        "engines" => "{bars: {command: [/usr/bin/ffmpeg, -i, x]}}",
         "webrtc.udpmux" | "webrtc.tcpmux" => "3479",
         "webrtc.epr" => "59000-59100",
         "webrtc.ip_retrieval_url" => "off",

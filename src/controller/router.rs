@@ -74,6 +74,6 @@ impl ControllerRouter {
     }
 
     fn unknown(&self, html: bool) -> Reply {
-        pages::gone(html, None, &self.live.get().sessions.return_url)
+        pages::gone(html, None, &self.live.get().sessions.return_url, None)
     }
 }

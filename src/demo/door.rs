@@ -43,6 +43,7 @@ struct Maker {
     base: String,
     token: String,
     body: IpAddr,
+    engine: &'static str,
 }
 
 impl Door {
@@ -75,15 +76,15 @@ impl BoundDoor {
         format!("http://{}/", self.address)
     }
 
-    /// Starts answering.
-    pub fn open(self, base: &str, token: &str, body: IpAddr) -> Result<Door, RunError> {
+    /// Starts answering; sessions are of this engine.
+    pub fn open(self, base: &str, token: &str, body: IpAddr, engine: &'static str) -> Result<Door, RunError> {
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(CREATE_TIMEOUT))
             .http_status_as_error(false)
             .proxy(None)
             .build()
             .new_agent();
-        let maker = Maker { agent, base: base.into(), token: token.into(), body };
+        let maker = Maker { agent, base: base.into(), token: token.into(), body, engine };
         let stopping = Arc::new(AtomicBool::new(false));
         let (server, flag, work) = (self.server.clone(), stopping.clone(), maker.clone());
         let thread = crate::front::thread("demo-door", 512 * 1024, move || serve(&server, &flag, &work))?;
@@ -133,7 +134,9 @@ impl Maker {
             .agent
             .post(format!("{}/api/v1/sessions", self.base))
             .header("Authorization", format!("Bearer {}", self.token))
-            .send_json(json!({"body_ip": self.body, "experience": "Demo", "replace": true}));
+            .send_json(json!({
+                "body_ip": self.body, "experience": "Demo", "engine": self.engine, "replace": true,
+            }));
         let mut reply = reply.map_err(|error| format!("no session: {error}"))?;
         let status = reply.status().as_u16();
         let body: Value = reply.body_mut().read_json().map_err(|error| format!("no session: {error}"))?;

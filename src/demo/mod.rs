@@ -24,6 +24,7 @@ use std::process::ExitCode;
 pub mod body;
 pub mod clip;
 pub mod door;
+pub mod ear;
 pub mod faults;
 mod http;
 pub mod install;

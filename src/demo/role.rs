@@ -1,7 +1,8 @@
 //! The verb `demo`: controller, worker and a simulated body in one process on loopback.
 //!
 //! ```text
-//! browser ─▶ controller ─▶ worker ─▶ web-server (this binary under another name) ─▶ simulated body
+//! browser ─▶ controller ─▶ worker ─▶ web-server (this binary under another name) ─▶ simulated body   (--engine moonlight)
+//!    │                        └─▶ the built-in clip                                                    (--engine demo)
 //!    └─ "Start new stream" ─▶ door: a new session, and a redirect to it
 //! ```
 //!
@@ -89,7 +90,7 @@ impl Demo {
         settings.bodies.http_port = body.address().port();
         let worker = Worker::start(settings, daemon.pulses())?;
         worker.wait_for_first_beat();
-        let door = door.open(&public_url, &token, body.address().ip())?;
+        let door = door.open(&public_url, &token, body.address().ip(), options.engine.name())?;
         Ok(Demo { worker, controller, body: Some(body), door, public_url, token, home })
     }
 }

@@ -7,8 +7,8 @@
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, sockopt};
 
 use super::admission::{Admission, Verdict};
+use super::slab::Key;
 use crate::config::settings::Network;
 use crate::core::log_limit::LogLimit;
 use crate::core::time::Moment;
@@ -52,6 +53,15 @@ pub struct LoopHandle {
     pub wake: OwnedFd,
     /// Its connections.
     pub load: AtomicUsize,
+    /// Connections of the loop whose [`Doorbell`] was rung.
+    pub rung: Mutex<Vec<Key>>,
+}
+
+/// Wakes one connection of a loop, from any thread.
+pub struct Doorbell {
+    shared: Option<Arc<Shared>>,
+    index: usize,
+    key: Key,
 }
 
 /// A connection for a loop.
@@ -98,6 +108,30 @@ impl Ticket {
     }
 }
 
+impl Ticket {
+    /// What wakes the connection `key`, which has this ticket.
+    pub fn doorbell(&self, key: Key) -> Doorbell {
+        Doorbell { shared: Some(self.shared.clone()), index: self.index, key }
+    }
+}
+
+impl Doorbell {
+    /// Has the connection's loop drive it. Never blocks on anything but another ring.
+    pub fn ring(&self) {
+        let handle = self.shared.as_ref().and_then(|shared| shared.loops.get(self.index));
+        if let Some(handle) = handle {
+            handle.rung.lock().unwrap_or_else(PoisonError::into_inner).push(self.key);
+            handle.ring();
+        }
+    }
+
+    /// A doorbell of nobody.
+    #[cfg(test)]
+    pub fn silent() -> Doorbell {
+        Doorbell { shared: None, index: 0, key: Key::from_token(0).0 }
+    }
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.shared.admission.release(self.verdict, self.peer, self.exempt());
@@ -111,6 +145,11 @@ impl LoopHandle {
     /// Wakes the loop up. A full counter means that it is awake.
     pub fn ring(&self) {
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    /// The connections that were rung for since the last time.
+    pub fn take_rung(&self) -> Vec<Key> {
+        std::mem::take(&mut *self.rung.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -12,6 +12,8 @@
 //!                                               └─ reply flushed, FIN sent; client closes or the linger time ends ─► gone
 //! ```
 //!
+//! From Head an event stream goes to Events, and from there like an own reply.
+//!
 //! A connection that is only told to come back later goes to Closing from accept or Handshake.
 
 use std::net::IpAddr;
@@ -19,6 +21,7 @@ use std::time::Duration;
 
 use super::acceptor::Ticket;
 use super::context::Context;
+use super::event_stream::{self, EventStream};
 use super::exchange::{self, Exchange};
 use super::outbox::Outbox;
 use super::own_reply::{self, Manner, write_own};
@@ -43,8 +46,6 @@ pub struct Client {
     pub state: State,
     /// The earliest wake-up in the heap that still counts.
     pub timer_at: Option<Moment>,
-    /// Its place in the counts.
-    _ticket: Ticket,
 }
 
 /// A client's socket and buffers.
@@ -53,6 +54,8 @@ pub struct ClientIo {
     pub key: Key,
     /// The socket.
     pub socket: Socket,
+    /// Its place in the counts.
+    pub ticket: Ticket,
     /// Canonical address.
     pub peer: IpAddr,
     /// The peer is a trusted proxy.
@@ -84,6 +87,8 @@ pub enum State {
     Exchange(Exchange),
     /// Raw bytes both ways.
     Tunnel(Box<Tunnel>),
+    /// A reply of ours that lasts.
+    Events(Box<EventStream>),
     /// Sending last words, then waiting for the client to close.
     Closing { finished: bool },
 }
@@ -158,6 +163,7 @@ impl Client {
         let io = ClientIo {
             key,
             socket,
+            ticket,
             peer,
             trusted,
             input: Vec::new(),
@@ -168,7 +174,7 @@ impl Client {
             moved: now,
             sent: now,
         };
-        Client { io, state, timer_at: None, _ticket: ticket }
+        Client { io, state, timer_at: None }
     }
 
     /// Does all that can be done now. `false`: the connection is to be closed.
@@ -179,6 +185,7 @@ impl Client {
                 State::Head { began } => head_stage::step(cx, &mut self.io, began),
                 State::Exchange(exchange) => exchange::step(cx, &mut self.io, exchange),
                 State::Tunnel(tunnel) => tunnel::step(cx, &mut self.io, tunnel),
+                State::Events(stream) => event_stream::step(cx, &mut self.io, stream),
                 State::Closing { finished } => closing_step(cx, &mut self.io, finished),
             };
             match step {
@@ -258,7 +265,7 @@ impl Client {
         match &mut self.state {
             State::Exchange(exchange) => exchange.up.as_mut().map(|up| &mut up.socket),
             State::Tunnel(tunnel) => Some(&mut tunnel.up.socket),
-            State::Handshake { .. } | State::Head { .. } | State::Closing { .. } => None,
+            State::Handshake { .. } | State::Head { .. } | State::Closing { .. } | State::Events(_) => None,
         }
     }
 }
@@ -291,7 +298,7 @@ fn dispose(cx: &mut Context, state: State) {
     match state {
         State::Exchange(exchange) => exchange.dispose(cx),
         State::Tunnel(tunnel) => tunnel.dispose(cx),
-        State::Handshake { .. } | State::Head { .. } | State::Closing { .. } => {}
+        State::Handshake { .. } | State::Head { .. } | State::Closing { .. } | State::Events(_) => {}
     }
 }
 

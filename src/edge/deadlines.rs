@@ -23,6 +23,7 @@ pub fn deadline(client: &Client, settings: &settings::Edge) -> Option<Moment> {
         State::Exchange(exchange) => {
             exchange_deadline(exchange, client, settings).into_iter().chain(send).min()
         }
+        State::Events(stream) => send.or(Some(stream.comment_due())),
         State::Tunnel(tunnel) => tunnel.half_since.map(|since| since + settings.tunnel_fin_timeout),
         State::Closing { finished: true } => Some(io.since + LINGER),
         State::Closing { finished: false } => Some(io.sent + settings.send_idle_timeout),
@@ -54,6 +55,11 @@ pub fn on_timeout(client: &mut Client, cx: &mut Context) -> Option<End> {
         State::Head { began: true } if !sending => Some(End::refuse(408, "the request head took too long")),
         State::Handshake { .. } | State::Head { .. } | State::Tunnel(_) | State::Closing { .. } => {
             Some(End::Gone)
+        }
+        State::Events(_) if sending => Some(End::Gone),
+        State::Events(stream) => {
+            stream.comment(&mut client.io, cx.now);
+            None
         }
         State::Exchange(exchange) => match exchange.stage {
             Stage::Collect => Some(End::refuse(408, "the request body stopped coming")),

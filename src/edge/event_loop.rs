@@ -17,6 +17,7 @@ use super::acceptor::{Acceptor, Arrival, LISTENER, Shared};
 use super::client::Client;
 use super::context::Context;
 use super::deadlines::deadline;
+use super::event_stream::part;
 use super::own_reply::{self, Manner, write_own};
 use super::slab::{Key, Side, Slab};
 use super::socket::Socket;
@@ -82,7 +83,10 @@ impl EventLoop {
                 break;
             }
         }
-        for client in self.clients.drain() {
+        // What was said before we were stopped still goes out.
+        self.on_wake();
+        for mut client in self.clients.drain() {
+            part(&mut client.state, &mut client.io, self.cx.now);
             client.close(&mut self.cx);
         }
     }
@@ -188,9 +192,13 @@ impl EventLoop {
     }
 
     fn on_wake(&mut self) {
-        if let Some(handle) = self.shared.loops.get(self.index) {
-            // Empties the counter; it is non-blocking.
+        let shared = self.shared.clone();
+        if let Some(handle) = shared.loops.get(self.index) {
+            // Empties the counter; it is non-blocking. Before looking: what is rung from now on wakes us again.
             let _ = rustix::io::read(&handle.wake, &mut [0u8; 8][..]);
+            for key in handle.take_rung() {
+                self.with_client(key, Client::drive);
+            }
         }
         if !self.shared.accepting.load(Ordering::Acquire) {
             self.acceptor = None;

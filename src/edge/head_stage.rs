@@ -2,7 +2,9 @@
 
 use super::client::{ClientIo, End, State, Step, after_reply, respond};
 use super::context::Context;
+use super::event_stream::EventStream;
 use super::exchange::{Exchange, Facts};
+use super::feed::Follow;
 use super::router::{Decision, Forward, Reply, Request};
 use super::socket::Got;
 use crate::core::http_head::request::{RequestHead, parse_request};
@@ -98,6 +100,7 @@ fn find_head(cx: &Context, io: &mut ClientIo) -> Result<Option<usize>, End> {
 enum Plan {
     Answer(Reply),
     Forward(Exchange),
+    Events(Follow),
 }
 
 fn begin(cx: &mut Context, io: &mut ClientIo, len: usize) -> Result<Step, End> {
@@ -116,6 +119,20 @@ fn begin(cx: &mut Context, io: &mut ClientIo, len: usize) -> Result<Step, End> {
         Plan::Forward(mut exchange) => {
             exchange.start(cx, io)?;
             Ok(Step::Next(State::Exchange(exchange)))
+        }
+        Plan::Events(follow) => Ok(Step::Next(park(cx, io, follow, facts, body))),
+    }
+}
+
+/// Begins an event stream.
+fn park(cx: &mut Context, io: &mut ClientIo, follow: Follow, facts: Facts, body: BodyLength) -> State {
+    let keep = facts.keep_alive && skip_body(io, body);
+    match EventStream::open(cx, io, follow, facts.version, keep) {
+        Some(stream) => State::Events(Box::new(stream)),
+        None => {
+            let full = Reply::error(503, "too many event streams", "ask for the status instead, or later");
+            respond(cx, io, &full.with("Retry-After", "5"), facts.version, facts.to_head, keep);
+            after_reply(keep)
         }
     }
 }
@@ -154,6 +171,7 @@ fn plan(cx: &mut Context, io: &mut ClientIo, head: &[u8]) -> Result<(Plan, Facts
     };
     let plan = match cx.router.route(&request) {
         Decision::Reply(reply) => Plan::Answer(reply),
+        Decision::Events(follow) => Plan::Events(follow),
         Decision::Forward(forward) => forward_plan(cx, io, &head, forward, facts)?,
     };
     Ok((plan, facts, head.body))

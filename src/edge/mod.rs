@@ -6,8 +6,8 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use crate::config::settings;
 use crate::config::settings::Network;
 
 pub mod by_hand;
+pub mod feed;
 pub mod router;
 pub mod tls;
 
@@ -28,6 +29,7 @@ mod client;
 mod context;
 mod deadlines;
 mod event_loop;
+mod event_stream;
 mod exchange;
 mod head_stage;
 mod outbox;
@@ -153,7 +155,7 @@ fn make_shared(config: &EdgeConfig) -> io::Result<(Arc<Shared>, Vec<Receiver<Arr
     for _ in 0..config.settings.threads.max(1) {
         let (arrivals, receiver) = unbounded();
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        loops.push(LoopHandle { arrivals, wake, load: AtomicUsize::new(0) });
+        loops.push(LoopHandle { arrivals, wake, load: AtomicUsize::new(0), rung: Mutex::default() });
         receivers.push(receiver);
     }
     let limit = match config.settings.max_connections {

@@ -53,6 +53,17 @@ pub fn write_own(out: &mut Vec<u8>, reply: &Reply, manner: Manner<'_>) {
     }
 }
 
+/// Appends the head of an event stream. Proxies are asked to pass on what comes as it comes.
+pub fn write_head_of_stream(out: &mut Vec<u8>, version: Version, keep_alive: bool, date: &str) {
+    let _ = write!(out, "HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Type: text/event-stream\r\n");
+    out.extend_from_slice(b"Cache-Control: no-store\r\nX-Accel-Buffering: no\r\n");
+    if version == Version::Http11 {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    out.extend_from_slice(connection_field(version, keep_alive));
+    out.extend_from_slice(b"\r\n");
+}
+
 /// An error of ours: the status' reason phrase, and what is wrong.
 pub fn error(status: u16, detail: &str) -> Reply {
     let reply = Reply::error(status, &reason(status).to_lowercase(), detail);

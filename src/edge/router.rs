@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 
+use super::feed::Follow;
+
 /// What a router sees of a request. The head has passed all syntax and framing checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -39,6 +41,8 @@ pub enum Decision {
     Reply(Reply),
     /// Send it on.
     Forward(Forward),
+    /// Answer with an event stream that the loop holds open. For GET only.
+    Events(Follow),
 }
 
 /// A small reply of our own. The edge adds `Content-Length`, `Date`, `Cache-Control: no-store` and connection fields.

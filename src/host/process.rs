@@ -29,10 +29,14 @@ fn leaders() -> MutexGuard<'static, Option<HashSet<i32>>> {
 pub struct Spawn<'a> {
     /// Absolute path of the program.
     pub program: &'a Path,
+    /// Its arguments.
+    pub arguments: &'a [String],
     /// Its working directory.
     pub directory: &'a Path,
     /// Where stdout and stderr go.
     pub output: OwnedFd,
+    /// Where stdout goes, when it goes elsewhere than stderr.
+    pub stdout: Option<OwnedFd>,
 }
 
 /// A child and its process group.
@@ -65,14 +69,18 @@ impl ChildProcess {
     /// Starts a child: empty environment, own process group, umask 077, no inherited descriptor but its output,
     /// SIGINT when the calling thread ends.
     pub fn spawn(spawn: Spawn<'_>) -> io::Result<ChildProcess> {
-        let errors = spawn.output.try_clone()?;
+        let stdout = match spawn.stdout {
+            Some(stdout) => stdout,
+            None => spawn.output.try_clone()?,
+        };
         let mut command = Command::new(spawn.program);
         command
+            .args(spawn.arguments)
             .env_clear()
             .current_dir(spawn.directory)
             .stdin(Stdio::null())
-            .stdout(Stdio::from(spawn.output))
-            .stderr(Stdio::from(errors))
+            .stdout(Stdio::from(stdout))
+            .stderr(Stdio::from(spawn.output))
             .process_group(0);
         confine(&mut command);
         let mut leaders = leaders();

@@ -1,7 +1,7 @@
 //! Our public address: asked of a web service, and kept where others look it up.
 
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ureq::Agent;
@@ -17,17 +17,45 @@ const MOST_BYTES: u64 = 256;
 
 /// The address as it was last learned. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct PublicAddress(Arc<RwLock<Option<IpAddr>>>);
+pub struct PublicAddress(Arc<(Mutex<Known>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct Known {
+    address: Option<IpAddr>,
+    /// A first question is under way.
+    pending: bool,
+}
 
 impl PublicAddress {
     /// What is known now.
     pub fn get(&self) -> Option<IpAddr> {
-        *self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.lock().address
     }
 
     /// Replaces it; returns what was known before.
     pub fn set(&self, address: Option<IpAddr>) -> Option<IpAddr> {
-        std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), address)
+        std::mem::replace(&mut self.lock().address, address)
+    }
+
+    /// Somebody is about to ask for the first time.
+    pub fn expect(&self) {
+        self.lock().pending = true;
+    }
+
+    /// The first question was answered, or was not.
+    pub fn settle(&self) {
+        self.lock().pending = false;
+        self.0.1.notify_all();
+    }
+
+    /// What is known when the first question is over, at most this much later.
+    pub fn get_settled(&self, patience: Duration) -> Option<IpAddr> {
+        let waited = self.0.1.wait_timeout_while(self.lock(), patience, |known| known.pending);
+        waited.unwrap_or_else(PoisonError::into_inner).0.address
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -103,6 +131,19 @@ mod tests {
         assert!(answered("").is_err());
         let took = begun.elapsed();
         assert!(took >= LIMIT && took < LIMIT * 2, "{took:?}");
+    }
+
+    #[test]
+    fn who_needs_every_candidate_waits_for_the_first_answer_and_not_for_ever() {
+        let learned = PublicAddress::default();
+        assert_eq!(learned.get_settled(LIMIT), None, "nobody asks: nothing to wait for");
+        learned.expect();
+        assert_eq!(learned.get_settled(Duration::from_millis(20)), None);
+        let theirs = learned.clone();
+        let waiting = std::thread::spawn(move || theirs.get_settled(Duration::from_secs(60)));
+        learned.set(Some(IpAddr::from([8, 8, 4, 4])));
+        learned.settle();
+        assert_eq!(waiting.join().expect("it waited"), Some(IpAddr::from([8, 8, 4, 4])));
     }
 
     #[test]

@@ -53,12 +53,24 @@ pub fn view(card: &Card, settings: &Settings, now: Moment, base_url: &str) -> Se
         stream_url: sessions::stream_url(base_url, &card.id),
         experience: card.request.experience.clone(),
         district: card.request.district.clone(),
+        engine: Some(card.request.engine.clone()),
+        source: view.source.as_deref().cloned(),
+        log: None,
         age_seconds: now.since(card.created).as_secs(),
-        connections: card.tunnels(),
+        connections: card.connected(),
         restarts: Some(view.restarts),
         failure: view.failure.as_ref().map(FailureView::from),
         warnings: view.warnings,
     }
+}
+
+/// One session for operators, with what there is of its process's log.
+pub fn detailed_view(card: &Card, settings: &Settings, now: Moment, base_url: &str) -> SessionView {
+    let log = card.read(|view| view.log.clone());
+    // A process's own words: the whole id, were it part of them, is cut to what may be shown.
+    let masked = |line: String| line.replace(card.id.expose(), card.id.short());
+    let log = log.map(|ends| ends.lines().into_iter().map(masked).collect());
+    SessionView { log, ..view(card, settings, now, base_url) }
 }
 
 /// 503 with a time to come back.

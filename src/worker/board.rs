@@ -8,20 +8,34 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use crate::api::overlay;
-use crate::api::types::CreateRequest;
+use crate::api::types::{CreateRequest, DEFAULT_ENGINE, DEMO_ENGINE, SourceView};
 use crate::core::ids::{Port, SessionId};
 use crate::core::reason::EndReason;
 use crate::core::session::{Failure, Status};
 use crate::core::time::Moment;
+use crate::edge::feed::{Feed, Places};
 use crate::edge::router::{Injection, TunnelWatch};
+use crate::worker::child_log::SharedEnds;
+use crate::worker::engines::Choice;
+use crate::worker::events;
 use crate::worker::mailbox::{Mailbox, Message};
+use crate::worker::mic::MicSlot;
 
 /// Every session of this worker, ended ones included until they are forgotten.
-#[derive(Debug, Default)]
-pub struct Board(RwLock<HashMap<SessionId, Arc<Card>>>);
+#[derive(Debug)]
+pub struct Board {
+    cards: RwLock<HashMap<SessionId, Arc<Card>>>,
+    places: Places,
+    drain_until: RwLock<Option<Moment>>,
+}
+
+impl Default for Board {
+    fn default() -> Board {
+        Board { cards: RwLock::default(), places: events::places(), drain_until: RwLock::default() }
+    }
+}
 
 /// One session.
 #[derive(Debug)]
@@ -40,7 +54,12 @@ pub struct Card {
     pub base_url: String,
     /// Reaches the supervisor.
     pub mailbox: Mailbox,
+    /// What its page is told as it happens.
+    pub feed: Arc<Feed>,
+    /// Its microphone.
+    pub mic: MicSlot,
     tunnels: AtomicU32,
+    viewers: AtomicU32,
     view: RwLock<View>,
 }
 
@@ -51,6 +70,8 @@ pub struct Asked {
     pub id: SessionId,
     /// The checked request.
     pub request: CreateRequest,
+    /// The engine it names, with its parameters.
+    pub engine: Choice,
     /// The outside URL of whom the create asked, without a trailing slash.
     pub base_url: String,
 }
@@ -80,6 +101,10 @@ pub struct View {
     pub failure: Option<Failure>,
     /// When it ended.
     pub ended: Option<Moment>,
+    /// What a media engine sends.
+    pub source: Option<Box<SourceView>>,
+    /// The two ends of a media process's log.
+    pub log: Option<SharedEnds>,
 }
 
 impl View {
@@ -97,6 +122,8 @@ impl View {
             warnings: Vec::new(),
             failure: None,
             ended: None,
+            source: None,
+            log: None,
         }
     }
 
@@ -115,13 +142,8 @@ impl View {
 }
 
 impl Card {
-    /// How long the session has lasted: until `now`, or until it ended.
-    pub fn age(&self, now: Moment) -> Duration {
-        self.read(|view| view.ended).unwrap_or(now).since(self.created)
-    }
-
     /// A card for a new session.
-    pub fn new(asked: Asked, created: Moment, mailbox: Mailbox, port: Port) -> Card {
+    pub fn new(asked: Asked, created: Moment, mailbox: Mailbox, port: Port, feed: Feed) -> Card {
         let tag = format!("<script src=\"/session/{}/_neck/overlay.js\"></script>", asked.id.expose());
         let injection = Injection { tag: tag.into(), version: overlay::version().into() };
         Card {
@@ -132,7 +154,10 @@ impl Card {
             injection,
             base_url: asked.base_url,
             mailbox,
+            feed: Arc::new(feed),
+            mic: MicSlot::default(),
             tunnels: AtomicU32::new(0),
+            viewers: AtomicU32::new(0),
             view: RwLock::new(View::new(port)),
         }
     }
@@ -157,6 +182,48 @@ impl Card {
         self.tunnels.load(Ordering::Acquire)
     }
 
+    /// How long it has lived, in milliseconds; stands still once it ended.
+    pub fn age(&self, now: Moment) -> u64 {
+        let until = self.read(|view| view.ended).unwrap_or(now);
+        u64::try_from(until.since(self.created).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Viewers that a media engine's picture goes to.
+    pub fn viewers(&self) -> u32 {
+        self.viewers.load(Ordering::Acquire)
+    }
+
+    /// Connected browsers, by either way.
+    pub fn connected(&self) -> u32 {
+        self.tunnels().saturating_add(self.viewers())
+    }
+
+    /// A viewer's connection is up.
+    pub fn viewer_connected(&self) {
+        self.viewers.fetch_add(1, Ordering::AcqRel);
+        self.mailbox.send(Message::Connections);
+    }
+
+    /// A connected viewer is gone.
+    pub fn viewer_gone(&self) {
+        self.viewers.fetch_sub(1, Ordering::AcqRel);
+        self.mailbox.send(Message::Connections);
+    }
+
+    /// Whether its page is the stream process's own; else it is ours.
+    pub fn is_proxied(&self) -> bool {
+        self.request.engine == DEFAULT_ENGINE
+    }
+
+    /// What kind of engine it has, for its page: `moonlight`, `demo`, or `ffmpeg` for every media process.
+    pub fn engine_kind(&self) -> &'static str {
+        match self.request.engine.as_str() {
+            DEFAULT_ENGINE => DEFAULT_ENGINE,
+            DEMO_ENGINE => DEMO_ENGINE,
+            _ => "ffmpeg",
+        }
+    }
+
     /// Whether it holds its body, its port and its slot.
     pub fn is_live(&self) -> bool {
         self.read(|view| view.ended_as().is_none())
@@ -176,15 +243,33 @@ impl TunnelWatch for Card {
 }
 
 impl Board {
+    /// A feed for the page of a new session.
+    pub fn feed(&self) -> Feed {
+        Feed::new(self.places.clone())
+    }
+
+    /// When what is left of the sessions is ended; `None` while nobody drains.
+    pub fn drain_until(&self) -> Option<Moment> {
+        *self.drain_until.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes until when a drain waits, also to the pages. Only the `cleanup` thread does.
+    pub fn publish_drain(&self, until: Option<Moment>, now: Moment) {
+        *self.drain_until.write().unwrap_or_else(PoisonError::into_inner) = until;
+        for card in self.live() {
+            events::tell_drain(&card.feed, until.map(|until| until.since(now)));
+        }
+    }
+
     /// The card of this id.
     pub fn find(&self, id: &SessionId) -> Option<Arc<Card>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.cards.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
     /// Every card, oldest first.
     pub fn all(&self) -> Vec<Arc<Card>> {
         let mut cards: Vec<_> =
-            self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+            self.cards.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         cards.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
         cards
     }
@@ -196,7 +281,7 @@ impl Board {
 
     /// Adds a card. Only the `cleanup` thread does.
     pub fn add(&self, card: Arc<Card>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(card.id.clone(), card);
+        self.cards.write().unwrap_or_else(PoisonError::into_inner).insert(card.id.clone(), card);
     }
 
     /// Removes the longest ended sessions until at most `keep` ended ones are left. Only the `cleanup` thread does.
@@ -209,7 +294,7 @@ impl Board {
             return;
         }
         ended.sort();
-        let mut cards = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut cards = self.cards.write().unwrap_or_else(PoisonError::into_inner);
         ended.iter().take(surplus).for_each(|(_, id)| {
             cards.remove(id);
         });
@@ -217,21 +302,26 @@ impl Board {
 
     /// Removes cards for which `forget` holds. Only the `cleanup` thread does.
     pub fn forget(&self, forget: impl Fn(&Card) -> bool) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|_, card| !forget(card));
+        self.cards.write().unwrap_or_else(PoisonError::into_inner).retain(|_, card| !forget(card));
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::worker) mod tests {
     use super::*;
     use crate::host::wake::Wake;
 
-    fn card(number: u8, ended: Option<Moment>) -> Arc<Card> {
+    /// A card of a session that was just accepted, or has ended.
+    pub fn card(number: u8, ended: Option<Moment>) -> Arc<Card> {
         let request = CreateRequest::parse(br#"{"body_ip":"10.0.0.1"}"#).unwrap();
-        let asked =
-            Asked { id: SessionId::from_entropy([number; 16]), request, base_url: "http://neck".into() };
+        let asked = Asked {
+            id: SessionId::from_entropy([number; 16]),
+            request,
+            engine: Choice::Moonlight,
+            base_url: "http://neck".into(),
+        };
         let (mailbox, ..) = Mailbox::new(Wake::new().unwrap());
-        let card = Card::new(asked, Moment(0), mailbox, Port(8080));
+        let card = Card::new(asked, Moment(0), mailbox, Port(8080), Board::default().feed());
         card.publish(|view| view.ended = ended);
         Arc::new(card)
     }

@@ -1,64 +1,75 @@
-//! A child's output: read from a pipe, kept on disk up to a cap, its last lines kept in memory.
+//! A child's output: read from a pipe, kept on disk up to a cap, its first and last lines kept in memory.
 //!
-//! The file is cut in two halves: when the current half is full it becomes `web-server.log.1` and a new one begins. A
-//! full disk loses lines, never the session: the pipe is emptied whatever happens, so that the child never blocks.
+//! The file is cut in two halves: when the current half is full it becomes `NAME.1` and a new one begins. A full disk loses
+//! lines, never the session: the pipe is emptied whatever happens, so that the child never blocks.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::OFlags;
-use rustix::io::Errno;
-use rustix::pipe::PipeFlags;
-
-use crate::engine::moonlight::layout::LOG_NAME;
+use crate::core::log_ends::LogEnds;
+use crate::host::pipe;
 use crate::host::private_dir::{DirError, PrivateDir};
 
 /// How many last lines an error reply shows.
 const TAIL_LINES: usize = 12;
 
-/// Longest line of the tail, in bytes; more is cut.
-const TAIL_LINE_BYTES: usize = 400;
+/// What is kept of a log in memory; operators are shown it.
+#[derive(Clone, Debug)]
+pub struct SharedEnds(Arc<Mutex<LogEnds>>);
 
-/// Bytes read per call.
-const CHUNK: usize = 16 * 1024;
-
-/// Calls per turn: a child that floods its log must not keep its supervisor from everything else.
-const CHUNKS_PER_TURN: usize = 16;
+impl SharedEnds {
+    /// Everything that is kept.
+    pub fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).lines()
+    }
+}
 
 /// The log of one session's children, over restarts.
 #[derive(Debug)]
 pub struct ChildLog {
     directory: PrivateDir,
+    name: &'static str,
     file: Option<File>,
     pipe: Option<OwnedFd>,
     half_cap: u64,
     written: u64,
-    tail: VecDeque<String>,
-    partial: Vec<u8>,
+    ends: SharedEnds,
+}
+
+/// What a log is called, and how much of it stays.
+#[derive(Clone, Copy, Debug)]
+pub struct LogShape {
+    /// Its file's name.
+    pub name: &'static str,
+    /// Bytes on disk.
+    pub cap: u64,
+    /// First lines in memory.
+    pub first: usize,
+    /// Last lines in memory.
+    pub last: usize,
+}
+
+impl LogShape {
+    /// A log of which only the end is shown, in error replies.
+    pub fn with_tail(name: &'static str, cap: u64) -> LogShape {
+        LogShape { name, cap, first: 0, last: TAIL_LINES }
+    }
 }
 
 impl ChildLog {
-    /// A log in `directory`, at most `cap` bytes on disk.
-    pub fn new(directory: PrivateDir, cap: u64) -> Result<ChildLog, DirError> {
-        let file = Some(directory.create_file(LOG_NAME)?);
-        let half_cap = (cap / 2).max(1);
-        Ok(ChildLog {
-            directory,
-            file,
-            pipe: None,
-            half_cap,
-            written: 0,
-            tail: VecDeque::new(),
-            partial: Vec::new(),
-        })
+    /// A log in `directory`.
+    pub fn new(directory: PrivateDir, shape: LogShape) -> Result<ChildLog, DirError> {
+        let file = Some(directory.create_file(shape.name)?);
+        let half_cap = (shape.cap / 2).max(1);
+        let ends = SharedEnds(Arc::new(Mutex::new(LogEnds::new(shape.first, shape.last))));
+        Ok(ChildLog { directory, name: shape.name, file, pipe: None, half_cap, written: 0, ends })
     }
 
     /// A new pipe for a new child; returns the child's end.
     pub fn connect(&mut self) -> io::Result<OwnedFd> {
-        let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-        rustix::fs::fcntl_setfl(&ours, OFlags::NONBLOCK)?;
+        let (ours, theirs) = pipe::for_child()?;
         self.pipe = Some(ours);
         Ok(theirs)
     }
@@ -70,28 +81,23 @@ impl ChildLog {
 
     /// Takes what is there now. Never blocks.
     pub fn pump(&mut self) {
-        let mut chunk = [0u8; CHUNK];
-        for _ in 0..CHUNKS_PER_TURN {
-            let Some(pipe) = &self.pipe else { return };
-            match rustix::io::read(pipe, &mut chunk) {
-                Ok(0) => self.pipe = None,
-                Ok(count) => self.take(&chunk[..count]),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return,
-                Err(_) => self.pipe = None,
-            }
-        }
+        let mut open = self.pipe.take();
+        pipe::drain(&mut open, |bytes| self.take(bytes));
+        self.pipe = open;
     }
 
     /// The last lines, for an error reply.
     pub fn tail(&self) -> String {
-        let unfinished = String::from_utf8_lossy(&self.partial);
-        let lines = self.tail.iter().map(String::as_str).chain([unfinished.trim_end()]);
-        lines.collect::<Vec<_>>().join("\n").trim_end().to_owned()
+        self.ends.0.lock().unwrap_or_else(PoisonError::into_inner).tail(TAIL_LINES)
+    }
+
+    /// What is kept in memory.
+    pub fn ends(&self) -> SharedEnds {
+        self.ends.clone()
     }
 
     fn take(&mut self, bytes: &[u8]) {
-        self.remember(bytes);
+        self.ends.0.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
         if self.written + bytes.len() as u64 > self.half_cap {
             self.rotate();
         }
@@ -104,24 +110,9 @@ impl ChildLog {
 
     fn rotate(&mut self) {
         self.file = None;
-        let _ = self.directory.rename(LOG_NAME, &format!("{LOG_NAME}.1"));
-        self.file = self.directory.create_file(LOG_NAME).ok();
+        let _ = self.directory.rename(self.name, &format!("{}.1", self.name));
+        self.file = self.directory.create_file(self.name).ok();
         self.written = 0;
-    }
-
-    fn remember(&mut self, bytes: &[u8]) {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let room = TAIL_LINE_BYTES.saturating_sub(self.partial.len());
-            self.partial.extend_from_slice(&piece[..piece.len().min(room)]);
-            if piece.ends_with(b"\n") {
-                let line = String::from_utf8_lossy(&self.partial).trim_end().to_owned();
-                self.partial.clear();
-                self.tail.push_back(line);
-                if self.tail.len() > TAIL_LINES {
-                    self.tail.pop_front();
-                }
-            }
-        }
     }
 }
 
@@ -133,7 +124,8 @@ mod tests {
     fn a_flood_stays_below_the_cap_and_the_tail_is_the_end() {
         let base = std::env::temp_dir().join(format!("neck-log-{:016x}", crate::host::entropy::number()));
         let root = PrivateDir::open(&base).unwrap();
-        let mut log = ChildLog::new(PrivateDir::open(&base).unwrap(), 10_000).unwrap();
+        let mut log =
+            ChildLog::new(PrivateDir::open(&base).unwrap(), LogShape::with_tail("x.log", 10_000)).unwrap();
         let mut child = File::from(log.connect().unwrap());
         for line in 0..5000 {
             writeln!(child, "line {line}").unwrap();

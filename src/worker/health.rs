@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 
 use crate::api::reply::Answer;
+use crate::api::types::DEMO_ENGINE;
 use crate::config::live::Live;
 use crate::host::clock::Clock;
 use crate::host::disk;
 use crate::host::process;
 use crate::host::wireguard::WireGuard;
+use crate::media::Media;
 use crate::worker::board::{Board, Card};
 
 /// What a worker's threads tell each other about its own state.
@@ -46,6 +48,8 @@ pub struct Health {
     pub data_dir: PathBuf,
     /// Where WireGuard shows.
     pub wireguard: WireGuard,
+    /// The media threads.
+    pub media: Media,
     /// Starts with the process.
     pub clock: Clock,
 }
@@ -86,6 +90,7 @@ impl Health {
                 "max_sessions": settings.sessions.max,
                 "draining": !self.flags.takes_sessions(),
                 "problems": problems,
+                "media": self.media.snapshot(),
                 "sessions": sessions,
             },
         });
@@ -95,16 +100,21 @@ impl Health {
 
     fn session(&self, card: &Card, admin: bool) -> Value {
         let view = card.view();
+        // A clip of ours has neither process nor directory: its thread is us.
+        let ours = card.request.engine == DEMO_ENGINE;
         let alive = view.process.is_some_and(|(pid, start)| process::is_alive(pid, start));
+        let inside = if card.is_proxied() { "server" } else { "engine" };
         json!({
             "id": if admin { card.id.expose() } else { card.id.short() },
             "body_ip": card.request.body,
             "status": view.status.name(),
-            "process_alive": alive,
-            "data_directory_ok": view.directory.is_some_and(|path| path.join("server").is_dir()),
-            "active_connections": card.tunnels(),
+            "engine": card.request.engine,
+            "process_alive": alive || ours && view.open,
+            "data_directory_ok": ours || view.directory.is_some_and(|path| path.join(inside).is_dir()),
+            "active_connections": card.connected(),
             "age": duration_text(self.clock.now().since(card.created).as_secs()),
             "restarts": view.restarts,
+            "source": view.source,
         })
     }
 }

@@ -165,7 +165,7 @@ impl Pulse {
             status: SessionStatus::from(view.status),
             reason: view.ended_as(),
             started_ms_ago: millis(now.since(card.created)),
-            connections: card.tunnels(),
+            connections: card.connected(),
             experience: card.request.experience.clone(),
             district: card.request.district.clone(),
             age_ms: millis(until.since(card.created)),

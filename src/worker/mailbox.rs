@@ -3,20 +3,20 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendError, Sender};
 
 use crate::core::reason::EndReason;
 use crate::core::session::Failure;
 use crate::host::wake::Wake;
+use crate::worker::engines::Survey;
 
 /// Called once, when the session is over.
 pub type WhenOver = Box<dyn FnOnce() + Send>;
 
 /// What a supervisor can be told.
 pub enum Message {
-    /// A tunnel opened or closed; its counter says how many are open.
+    /// A tunnel or a viewer came or went; the card's counters say how many are there.
     Connections,
     /// End, and say when it is done.
     End(EndReason, Option<WhenOver>),
@@ -37,8 +37,8 @@ impl fmt::Debug for Message {
 /// What a step of the set-up came to.
 #[derive(Debug)]
 pub enum SetUpResult {
-    /// The body answers, after this time.
-    Reached(Duration),
+    /// The first look found this.
+    Surveyed(Survey),
     /// The child answers.
     Answered,
     /// Host, pairing and application are settled.

@@ -11,12 +11,15 @@ pub mod answers;
 pub mod board;
 pub mod browsers;
 pub mod child_log;
+pub mod engines;
+pub mod events;
 pub mod family;
 pub mod health;
 pub mod heartbeat;
 pub mod ice;
 pub mod identity;
 pub mod mailbox;
+pub mod mic;
 pub mod on_body;
 pub mod ports;
 pub mod prepare;
@@ -26,9 +29,12 @@ pub mod router;
 pub mod service;
 pub mod set_up;
 pub mod settle;
+pub mod sources;
 pub mod stamps;
 pub mod supervisor;
 pub mod sweep;
+pub mod whip;
+pub mod whip_legs;
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
@@ -51,10 +57,11 @@ use crate::front::certificates::CertificateWatch;
 use crate::host::clock::Clock;
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::private_dir::PrivateDir;
-use crate::host::public_address::PublicAddress;
 use crate::host::pulse::Pulses;
 use crate::host::wireguard::WireGuard;
 use crate::host::{join, process};
+use crate::media::config::MediaConfig;
+use crate::media::{Media, MediaThreads};
 use board::Board;
 use browsers::Browsers;
 use health::{Flags, Health};
@@ -64,6 +71,8 @@ use roster::{Given, Order, Roster};
 use router::WorkerRouter;
 use service::WorkerService;
 use stamps::Stamps;
+use whip::Whip;
+use whip_legs::MediaLegs;
 
 /// The `cleanup` thread comes round every two seconds.
 const ROSTER_SILENCE: Duration = Duration::from_secs(30);
@@ -76,6 +85,9 @@ const END_MARGIN: Duration = Duration::from_secs(15);
 
 /// What joining the edge and the heartbeat may take.
 const JOIN_DEADLINE: Duration = Duration::from_secs(12);
+
+/// What joining a media thread may take: it says good-bye to its peers, which takes milliseconds.
+const MEDIA_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long start-up waits for the first heartbeat attempt.
 const FIRST_BEAT: Duration = Duration::from_secs(15);
@@ -108,6 +120,7 @@ pub struct Worker {
     first_beat: Receiver<()>,
     address_thread: AddressThread,
     certificate: Option<CertificateWatch>,
+    media: Option<MediaThreads>,
     /// Held as long as we live: nobody else may use our directories.
     _locks: Vec<File>,
 }
@@ -140,6 +153,8 @@ impl Worker {
         let (id, generation) = identity::settle(ground.state.path(), settings.server.worker_id.as_ref())
             .map_err(|error| RunError(format!("{}: {error}", ground.state.path().display())))?;
         settings.server.worker_id = Some(id.clone());
+        let (media, media_threads) =
+            Media::start(MediaConfig::new(&settings), pulses).map_err(|error| RunError(error.to_string()))?;
         let live = Arc::new(Live::new(settings));
         let health = Health {
             live: live.clone(),
@@ -147,10 +162,12 @@ impl Worker {
             flags: Arc::new(Flags::default()),
             data_dir: ground.root.path().to_owned(),
             wireguard,
+            media,
             clock: Clock::start(),
         };
-        let worker =
+        let mut worker =
             Worker::start_threads(ground, health, Arc::new(Stamps::new(generation)), address, pulses)?;
+        worker.media = Some(media_threads);
         log::info!("[worker] {id} listens on {}", front::shown(address, &worker.live.get()));
         Ok(worker)
     }
@@ -173,24 +190,31 @@ impl Worker {
             changed: changed.clone(),
             stamps: stamps.clone(),
             wireguard: health.wireguard.clone(),
+            sources: Arc::new(health.media.clone()),
+            media: health.media.clone(),
             clock,
             beat: front::beat(pulses, "cleanup", ROSTER_SILENCE),
         };
         let roster = Roster::new(given, orders.clone());
         let roster = front::thread("cleanup", STACK, move || roster.run(&order_inbox))?;
+        let legs = MediaLegs { media: health.media.clone(), board: board.clone() };
+        let whip = Whip::new(live.clone(), board.clone(), flags.clone(), clock, Box::new(legs));
         let service = WorkerService {
             live: live.clone(),
             board: board.clone(),
             roster: orders.clone(),
             stamps: stamps.clone(),
             health: health.clone(),
+            media: health.media.clone(),
             browsers: Browsers::default(),
+            whip,
             clock,
         };
         let api = front::api(&ground.state, Arc::new(service), pulses)?;
-        let router = WorkerRouter { board: board.clone(), live: live.clone(), api: Arc::from(api.path()) };
+        let (cards, limits) = (board.clone(), live.clone());
+        let router = WorkerRouter { board: cards, live: limits, api: Arc::from(api.path()), clock };
         let edge = front::edge(&live.get(), ground.tls, ground.listener, Arc::new(router), pulses)?;
-        let address_thread = AddressThread::start(&live, &PublicAddress::default())?;
+        let address_thread = AddressThread::start(&live, health.media.public_address())?;
         let (beaten, first_beat) = crossbeam_channel::bounded(1);
         let beat = front::beat(pulses, "heartbeat", HEARTBEAT_SILENCE);
         let pulse =
@@ -215,6 +239,7 @@ impl Worker {
             first_beat,
             address_thread,
             certificate: ground.certificate,
+            media: None,
             _locks: ground.locks,
         })
     }
@@ -279,6 +304,9 @@ impl Running for Worker {
         let _ = self.orders.send(Order::Stop);
         let patience = self.live.get().sessions.stop_grace + END_MARGIN;
         self.roster.take().and_then(|thread| join::within(thread, patience));
+        if let Some(media) = self.media.take() {
+            media.stop(MEDIA_DEADLINE);
+        }
         self.changed = None;
         self.address_thread.stop();
         self.heartbeat.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));

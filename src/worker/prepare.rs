@@ -5,14 +5,19 @@ use std::time::Duration;
 use crate::core::body_distance;
 use crate::core::ids::{Port, SessionId};
 use crate::core::session::{Failure, FailureKind};
+use crate::engine::ffmpeg;
 use crate::engine::moonlight::child_config::ChildConfig;
 use crate::engine::moonlight::layout;
 use crate::host::clock;
 use crate::host::private_dir::{DirError, PrivateDir};
-use crate::worker::child_log::ChildLog;
+use crate::worker::child_log::{ChildLog, LogShape};
 use crate::worker::ice;
 use crate::worker::roster::Order;
 use crate::worker::supervisor::Assignment;
+
+/// Lines of a media process's log that operators are shown: what it was made to do, and why it stopped.
+const FIRST_LINES: usize = 100;
+const LAST_LINES: usize = 50;
 
 /// Length of the id's part of a directory's name.
 const SHOWN: usize = crate::core::ids::SESSION_ID_SHOWN;
@@ -29,17 +34,11 @@ pub fn is_directory_name(name: &str) -> bool {
     id.len() == SHOWN && id.bytes().all(hex) && port.parse::<u16>().is_ok()
 }
 
-/// Makes the session's directory with the child's configuration, and its log.
-pub fn session_directory(
-    given: &Assignment,
-    body_connect: Duration,
-) -> Result<(PrivateDir, ChildLog), Failure> {
-    let host = |error: DirError| Failure::new(FailureKind::Host, error.to_string());
+/// Makes the session's directory with moonlight's configuration, and its log.
+pub fn for_moonlight(given: &Assignment, body_connect: Duration) -> Result<(PrivateDir, ChildLog), Failure> {
     let (id, port) = (&given.card.id, given.lease.port());
     let settings = &given.settings;
     let web_server = &settings.sessions.web_server;
-    let name = directory_name(id, port);
-    let directory = given.root.create(&name).map_err(host)?;
     let config = ChildConfig {
         session: id,
         port,
@@ -50,10 +49,34 @@ pub fn session_directory(
         body_http_port: settings.bodies.http_port,
         streamer: &layout::streamer(web_server),
     };
-    let filled = layout::write(&directory, web_server, &config.to_json())
-        .and_then(|server| ChildLog::new(server, settings.sessions.log_cap));
-    match filled {
-        Ok(log) => Ok((directory, log)),
+    let shape = LogShape::with_tail(layout::LOG_NAME, settings.sessions.log_cap);
+    directory(given, |directory| {
+        let server = layout::write(directory, web_server, &config.to_json())?;
+        ChildLog::new(server, shape)
+    })
+}
+
+/// Makes the session's directory for a media process, and its log.
+pub fn for_process(given: &Assignment) -> Result<(PrivateDir, ChildLog), Failure> {
+    let shape = LogShape {
+        name: ffmpeg::LOG_NAME,
+        cap: given.settings.sessions.log_cap,
+        first: FIRST_LINES,
+        last: LAST_LINES,
+    };
+    directory(given, |directory| ChildLog::new(directory.create("engine")?, shape))
+}
+
+/// Makes the session's directory and fills it.
+fn directory<T>(
+    given: &Assignment,
+    fill: impl FnOnce(&PrivateDir) -> Result<T, DirError>,
+) -> Result<(PrivateDir, T), Failure> {
+    let host = |error: DirError| Failure::new(FailureKind::Host, error.to_string());
+    let name = directory_name(&given.card.id, given.lease.port());
+    let directory = given.root.create(&name).map_err(host)?;
+    match fill(&directory) {
+        Ok(filled) => Ok((directory, filled)),
         Err(error) => {
             // A full disk, most likely: take back what was made of it.
             let _ = given.root.remove(&name);

@@ -1,9 +1,11 @@
-//! The `address` thread: asks `webrtc.ip_retrieval_url` for our public address, at start and every ten minutes.
+//! The `address` thread: asks for our public address at start and every ten minutes, the STUN servers of
+//! `webrtc.iceservers.backend` first, then `webrtc.ip_retrieval_url`.
 //!
 //! Only where somebody outside could reach us at an address that no interface has: never when listening on loopback or one
 //! address, nor with `webrtc.nat1to1`. What it learns is offered beside our own addresses; a failure is a warning, and what was
 //! learned before stays.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::config::live::Live;
+use crate::config::settings::WebRtc;
 use crate::core::ice;
 use crate::daemon::RunError;
 use crate::front;
@@ -18,6 +21,7 @@ use crate::host::crypto::{self, TlsConfig};
 use crate::host::interfaces;
 use crate::host::join;
 use crate::host::public_address::{self, PublicAddress};
+use crate::host::stun;
 
 /// From one question to the next: addresses of hosts change, but seldom.
 const PAUSE: Duration = Duration::from_secs(600);
@@ -25,8 +29,8 @@ const PAUSE: Duration = Duration::from_secs(600);
 /// Stack in bytes: an HTTP client.
 const STACK: usize = 512 * 1024;
 
-/// One question takes three seconds at most.
-const JOIN_DEADLINE: Duration = Duration::from_secs(5);
+/// One question takes three seconds at most; a few STUN servers may be asked before the URL.
+const JOIN_DEADLINE: Duration = Duration::from_secs(12);
 
 /// The thread, where there is something to ask.
 #[derive(Debug, Default)]
@@ -39,6 +43,7 @@ impl AddressThread {
             return Ok(AddressThread(None));
         }
         let tls = crypto::client_roots(None).map_err(RunError)?;
+        learned.expect();
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let asking = Asking { live: live.clone(), learned: learned.clone(), tls };
         Ok(AddressThread(Some((stop, front::thread("address", STACK, move || asking.run(&stopped))?))))
@@ -65,6 +70,7 @@ impl Asking {
     fn run(self, stop: &Receiver<()>) {
         loop {
             self.look();
+            self.learned.settle();
             if stop.recv_timeout(PAUSE) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
@@ -73,7 +79,6 @@ impl Asking {
 
     fn look(&self) {
         let settings = self.live.get();
-        let Some(url) = &settings.webrtc.ip_retrieval_url else { return };
         let own = interfaces::addresses().unwrap_or_else(|error| {
             log::warn!("[worker] cannot list our addresses: {error}");
             Vec::new()
@@ -81,21 +86,41 @@ impl Asking {
         if !ice::needs_public_address(&settings, &own) {
             return;
         }
-        match public_address::ask(url, &self.tls) {
-            Ok(address) => {
-                if self.learned.set(Some(address)) != Some(address) {
-                    log::info!("[worker] our public address is {address}, says webrtc.ip_retrieval_url");
-                }
+        let webrtc = &settings.webrtc;
+        for url in stun_urls(webrtc) {
+            match stun::ask(url) {
+                Ok(address) => return self.note(address, "webrtc.iceservers.backend"),
+                Err(error) => log::warn!(
+                    "[worker] a STUN server of webrtc.iceservers.backend did not tell our address: {error}"
+                ),
             }
+        }
+        let Some(url) = &webrtc.ip_retrieval_url else { return };
+        match public_address::ask(url, &self.tls) {
+            Ok(address) => self.note(address, "webrtc.ip_retrieval_url"),
             Err(error) => log::warn!(
                 "[worker] webrtc.ip_retrieval_url did not tell our public address: {error}; set webrtc.nat1to1, or ip_retrieval_url: off"
             ),
         }
     }
+
+    fn note(&self, address: IpAddr, source: &str) {
+        if self.learned.set(Some(address)) != Some(address) {
+            log::info!("[worker] our public address is {address}, says {source}");
+        }
+    }
 }
 
-/// Whether there is anything to ask, now or later.
+/// The `stun:` URLs that we may ask; an ICE-lite agent has none.
+fn stun_urls(webrtc: &WebRtc) -> impl Iterator<Item = &String> {
+    let all = webrtc.ice_servers_backend.iter().flat_map(|server| &server.urls);
+    all.filter(|url| url.starts_with("stun:"))
+}
+
+/// Whether there is anybody to ask, now or later.
 fn is_needed(live: &Live) -> bool {
     let settings = live.get();
-    settings.webrtc.ip_retrieval_url.is_some() && ice::needs_public_address(&settings, &[])
+    let webrtc = &settings.webrtc;
+    let somebody = webrtc.ip_retrieval_url.is_some() || stun_urls(webrtc).next().is_some();
+    somebody && ice::needs_public_address(&settings, &[])
 }

@@ -22,10 +22,12 @@ use crate::host::private_dir::PrivateDir;
 use crate::host::process;
 use crate::host::wake::Wake;
 use crate::host::wireguard::WireGuard;
+use crate::media::Media;
 use crate::worker::answers;
 use crate::worker::board::{Asked, Board, Card};
 use crate::worker::mailbox::{Mailbox, Message, WhenOver};
 use crate::worker::ports::Ports;
+use crate::worker::sources::Sources;
 use crate::worker::stamps::Stamps;
 use crate::worker::supervisor::{Assignment, Supervisor};
 
@@ -46,7 +48,7 @@ pub enum Order {
     End(SessionId, EndReason, WhenOver),
     /// End all sessions.
     EndAll(EndReason),
-    /// The controller's wish: no new sessions.
+    /// The controller's wish: no new sessions, and the end of those that are left after `drain.timeout`.
     Drain(bool),
     /// We are going down: no new sessions, for good.
     Close,
@@ -72,6 +74,10 @@ pub struct Given {
     pub stamps: Arc<Stamps>,
     /// Where WireGuard shows.
     pub wireguard: WireGuard,
+    /// Who reads what media engines send.
+    pub sources: Arc<dyn Sources>,
+    /// The media threads.
+    pub media: Media,
     /// The clock.
     pub clock: Clock,
     /// Called each round, for the watchdog.
@@ -86,10 +92,20 @@ pub struct Roster {
     /// Creates that wait for the session that holds their body to end.
     replacing: Vec<(SessionId, Box<Asked>, Responder)>,
     kept: Vec<(String, Moment)>,
-    draining: bool,
-    closing: bool,
+    /// The operator drains us: what is left then is ended. `None` then, too, once that was ordered.
+    draining: Option<Drain>,
+    closing: Option<Moment>,
     stopping: bool,
     orders: Sender<Order>,
+}
+
+/// A drain that the controller asked for.
+#[derive(Clone, Copy)]
+enum Drain {
+    /// Sessions may go on until then.
+    Until(Moment),
+    /// Those that were left have been told to end.
+    Over,
 }
 
 impl Roster {
@@ -102,8 +118,8 @@ impl Roster {
             supervisors: HashMap::new(),
             replacing: Vec::new(),
             kept: Vec::new(),
-            draining: false,
-            closing: false,
+            draining: None,
+            closing: None,
             stopping: false,
             orders,
         }
@@ -113,7 +129,7 @@ impl Roster {
     pub fn run(mut self, orders: &Receiver<Order>) {
         while !(self.stopping && self.supervisors.is_empty()) {
             (self.given.beat)();
-            match orders.recv_timeout(ROUND) {
+            match orders.recv_timeout(self.round()) {
                 Ok(order) => self.take(order),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -128,7 +144,7 @@ impl Roster {
             Order::End(id, reason, when_over) => self.end(&id, reason, when_over),
             Order::EndAll(reason) => self.end_all(reason),
             Order::Drain(on) => self.drain(on),
-            Order::Close => self.closing = true,
+            Order::Close => self.close(),
             Order::Finished(id) => self.finished(&id),
             Order::KeepLog(name, until) => self.kept.push((name, until)),
             Order::Stop => self.stopping = true,
@@ -151,7 +167,7 @@ impl Roster {
     }
 
     fn refuse(&self, asked: &Asked, settings: &Settings) -> Option<Answer> {
-        if self.draining || self.closing || self.stopping {
+        if self.draining.is_some() || self.closing.is_some() || self.stopping {
             return Some(answers::unavailable(
                 "worker is draining",
                 "no new sessions here; ask another worker",
@@ -187,14 +203,17 @@ impl Roster {
             }
         };
         let (mailbox, inbox, wake) = Mailbox::new(wake);
-        let (id, wait) = (asked.id.clone(), asked.request.wait);
-        let card = Arc::new(Card::new(asked, self.given.clock.now(), mailbox, lease.port()));
+        let (id, wait, engine) = (asked.id.clone(), asked.request.wait, asked.engine.clone());
+        let feed = self.given.board.feed();
+        let card = Arc::new(Card::new(asked, self.given.clock.now(), mailbox, lease.port(), feed));
         log::info!("[worker] session {id} for body {} on port {}", card.request.body, lease.port());
         let early = (!wait).then(|| answers::created(&card, settings, Some("requested".into())));
         let (responder, at_once) = if wait { (Some(responder), None) } else { (None, Some(responder)) };
         let assignment = Assignment {
             card: card.clone(),
             lease,
+            engine,
+            sources: self.given.sources.clone(),
             settings: settings.clone(),
             root: self.given.root.clone(),
             inbox,
@@ -204,6 +223,7 @@ impl Roster {
             changed: self.given.changed.clone(),
             stamps: self.given.stamps.clone(),
             wireguard: self.given.wireguard.clone(),
+            media: self.given.media.clone(),
             clock: self.given.clock,
         };
         let builder = std::thread::Builder::new().name(format!("session-{id}")).stack_size(SUPERVISOR_STACK);
@@ -239,12 +259,60 @@ impl Roster {
     }
 
     fn drain(&mut self, on: bool) {
-        if self.draining != on {
-            self.draining = on;
-            log::info!(
-                "[worker] {}",
-                if on { "draining: no new sessions" } else { "taking new sessions again" }
-            );
+        if self.draining.is_some() == on {
+            return;
+        }
+        let patience = self.given.live.get().drain_timeout;
+        self.draining = on.then(|| Drain::Until(self.given.clock.now() + patience));
+        self.publish_drain();
+        match on {
+            true => {
+                let seconds = patience.as_secs();
+                log::info!("[worker] draining: no new sessions, what is left in {seconds} s is ended");
+            }
+            false => log::info!("[worker] taking new sessions again"),
+        }
+    }
+
+    /// The frame waits for the sessions, and ends them; here only the pages are told.
+    fn close(&mut self) {
+        let until = self.given.clock.now() + self.given.live.get().drain_timeout;
+        self.closing.get_or_insert(until);
+        self.publish_drain();
+    }
+
+    fn drain_until(&self) -> Option<Moment> {
+        let drain = match self.draining {
+            Some(Drain::Until(until)) => Some(until),
+            Some(Drain::Over) | None => None,
+        };
+        drain.into_iter().chain(self.closing).min()
+    }
+
+    fn publish_drain(&self) {
+        self.given.board.publish_drain(self.drain_until(), self.given.clock.now());
+    }
+
+    /// Ends what a drain has waited for long enough.
+    fn end_drain(&mut self, now: Moment) {
+        if let Some(Drain::Until(until)) = self.draining
+            && now.reached(until)
+        {
+            self.draining = Some(Drain::Over);
+            let left = self.given.board.live().len();
+            if left > 0 {
+                log::info!("[worker] the drain's time is up: ending {left} sessions");
+                self.end_all(EndReason::Drained);
+            }
+        }
+    }
+
+    /// How long the thread may sleep.
+    fn round(&self) -> Duration {
+        let now = self.given.clock.now();
+        match self.draining {
+            Some(Drain::Until(until)) => until.since(now).min(ROUND),
+            _ => ROUND,
         }
     }
 
@@ -266,6 +334,7 @@ impl Roster {
     /// What time takes away: ended sessions, kept logs, adopted zombies.
     fn tidy(&mut self) {
         let now = self.given.clock.now();
+        self.end_drain(now);
         let window = self.given.live.get().sessions.ended_window;
         self.given
             .board

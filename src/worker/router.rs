@@ -4,12 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::api::pages;
+use crate::api::player;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
 use crate::core::ids::SessionId;
+use crate::core::reason::EndReason;
 use crate::core::session::Status;
 use crate::edge::router::{Decision, Forward, Reply, Request, Router, Upstream};
+use crate::host::clock::Clock;
 use crate::worker::board::{Board, Card, View};
+use crate::worker::events;
 
 /// The worker's routes.
 pub struct WorkerRouter {
@@ -19,13 +23,15 @@ pub struct WorkerRouter {
     pub live: Arc<Live>,
     /// The control API's socket.
     pub api: Arc<Path>,
+    /// The clock of the `cleanup` thread.
+    pub clock: Clock,
 }
 
 impl Router for WorkerRouter {
     fn route(&self, request: &Request<'_>) -> Decision {
         match SessionPath::parse(request.path) {
             SessionPath::NotASession => self.to_api(),
-            SessionPath::BadId => self.gone(request, None),
+            SessionPath::BadId => self.gone(request, None, None),
             SessionPath::Bare(id) => redirect(&id, "/", request.query),
             SessionPath::Below(id, rest) => self.session(request, &id, rest),
         }
@@ -34,18 +40,28 @@ impl Router for WorkerRouter {
 
 impl WorkerRouter {
     fn session(&self, request: &Request<'_>, id: &SessionId, rest: &str) -> Decision {
-        let Some(card) = self.board.find(id) else { return self.gone(request, None) };
-        if let Some(reason) = card.read(|view| view.ended_as()) {
-            return self.gone(request, Some(reason));
+        if is_media(rest) {
+            return self.to_api();
+        }
+        let Some(card) = self.board.find(id) else { return self.gone(request, None, None) };
+        let ending = card.read(|view| view.status.reason());
+        if rest == EVENTS && request.method == "GET" && ending.is_none() {
+            return Decision::Events(events::follow(&card, self.board.drain_until(), self.clock.now()));
         }
         if is_ours(rest) {
             return self.to_api();
         }
+        if let Some(reason) = card.read(|view| view.ended_as()) {
+            return self.gone(request, Some(reason), Some(&card));
+        }
         let view = card.view();
+        if !card.is_proxied() {
+            return player(request, &card, &view, rest);
+        }
         match (view.open, view.status, &view.page) {
             (true, _, Some(page)) if rest == "/" => redirect(id, page, None),
             (true, ..) => self.to_child(card, &view),
-            (false, Status::Ending(reason), _) => self.gone(request, Some(reason)),
+            (false, Status::Ending(reason), _) => self.gone(request, Some(reason), Some(&card)),
             (false, _, Some(_)) => Decision::Reply(pages::reconnecting(request.accepts_html)),
             (false, _, None) => Decision::Reply(pages::getting_ready(request.accepts_html)),
         }
@@ -67,14 +83,39 @@ impl WorkerRouter {
         Decision::Forward(Forward::to_api(self.api.clone(), self.live.get().edge.control_body_limit))
     }
 
-    fn gone(&self, request: &Request<'_>, reason: Option<crate::core::reason::EndReason>) -> Decision {
-        Decision::Reply(pages::gone(request.accepts_html, reason, &self.live.get().sessions.return_url))
+    fn gone(&self, request: &Request<'_>, reason: Option<EndReason>, card: Option<&Card>) -> Decision {
+        let script = card.map(|card| &*card.injection.tag);
+        Decision::Reply(pages::gone(
+            request.accepts_html,
+            reason,
+            &self.live.get().sessions.return_url,
+            script,
+        ))
     }
+}
+
+/// The event stream of a session, below its address.
+const EVENTS: &str = "/_neck/events";
+/// The page of a session that no stream process serves.
+fn player(request: &Request<'_>, card: &Card, view: &View, rest: &str) -> Decision {
+    let reply = match (view.open, rest) {
+        (true, "/") => player::page(&card.injection.tag),
+        (true, _) => Reply::error(404, "no such page", "this session has one page, its address ends with /"),
+        (false, _) if view.source.is_some() => pages::reconnecting(request.accepts_html),
+        (false, _) => pages::getting_ready(request.accepts_html),
+    };
+    Decision::Reply(reply)
 }
 
 /// Paths below a session that we answer ourselves.
 fn is_ours(rest: &str) -> bool {
-    rest == "/quit" || rest.starts_with("/_neck/")
+    matches!(rest, "/quit" | "/mic" | "/mic/offer") || rest.starts_with("/_neck/")
+}
+
+/// WHEP and WHIP. Their refusals have a form of their own, so the API gives them for sessions that are over, too.
+fn is_media(rest: &str) -> bool {
+    let first = rest.split('/').nth(1);
+    matches!(first, Some("whep" | "whip"))
 }
 
 fn redirect(id: &SessionId, rest: &str, query: Option<&str>) -> Decision {

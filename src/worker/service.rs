@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::api::auth;
 use crate::api::origin;
 use crate::api::overlay::{self, BrowserIceServer, OverlaySettings};
+use crate::api::player;
 use crate::api::reply::{Answer, Responder};
 use crate::api::routes::Operation;
 use crate::api::server::{Call, Service};
@@ -22,13 +23,17 @@ use crate::core::reason::EndReason;
 use crate::host::clock::{self, Clock};
 use crate::host::entropy;
 use crate::host::local;
+use crate::media::Media;
 use crate::worker::answers;
 use crate::worker::board::{Asked, Board, Card};
 use crate::worker::browsers::Browsers;
+use crate::worker::engines::Choice;
 use crate::worker::health::Health;
 use crate::worker::ice;
+use crate::worker::mic;
 use crate::worker::roster::Order;
 use crate::worker::stamps::Stamps;
+use crate::worker::whip::Whip;
 
 /// What the API works with.
 pub struct WorkerService {
@@ -42,8 +47,12 @@ pub struct WorkerService {
     pub stamps: Arc<Stamps>,
     /// What health replies say.
     pub health: Health,
+    /// The media threads.
+    pub media: Media,
     /// Bounds what browsers send without a token.
     pub browsers: Browsers,
+    /// WHIP and WHEP.
+    pub whip: Whip,
     /// The clock.
     pub clock: Clock,
 }
@@ -69,7 +78,16 @@ impl Service for WorkerService {
             Operation::DeleteSession => self.delete(&call, responder),
             Operation::QuitSession => responder.send(self.quit(&call)),
             Operation::SessionStatus => responder.send(self.status(&call)),
+            Operation::SessionEvents => responder.send(self.no_events(&call)),
             Operation::OverlayScript => responder.send(self.script(&call)),
+            Operation::PlayerScript => responder.send(self.player_script(&call)),
+            Operation::Media(purpose, leg) => {
+                responder.send(self.whip.answer(&call, purpose, leg, |token| self.is_admin(token)));
+            }
+            Operation::MicOffer => responder.send(mic::offer(self, &call)),
+            Operation::MicPatch => responder.send(mic::patch(self, &call)),
+            Operation::MicStop => responder.send(mic::stop(self, &call)),
+            Operation::MicStatus => responder.send(mic::status(self, &call)),
             Operation::IceServers => responder.send(ice::answer(self, &call)),
             _ => responder.send(Answer::error(404, "not found", "ask the controller")),
         }
@@ -82,6 +100,10 @@ impl WorkerService {
         let request = match CreateRequest::parse(&call.body) {
             Ok(request) => request,
             Err(error) => return responder.send(Answer::error(400, "bad request", error.to_string())),
+        };
+        let engine = match Choice::of(&request, &settings) {
+            Ok(engine) => engine,
+            Err(error) => return responder.send(Answer::error(400, "bad request", error)),
         };
         let ours = local::own_addresses(request.body.ip());
         if let Err(refusal) =
@@ -102,7 +124,7 @@ impl WorkerService {
         };
         let own = || origin::base_url(call, settings.server.public_url.as_deref());
         let base_url = call.header(BASE_URL_FIELD).map_or_else(own, str::to_owned);
-        let asked = Asked { id, request, base_url };
+        let asked = Asked { id, request, engine, base_url };
         // A roster that is gone drops the responder, which answers that we are stopping.
         let _ = self.roster.send(Order::Create(Box::new(asked), responder));
     }
@@ -120,7 +142,9 @@ impl WorkerService {
         let settings = self.live.get();
         let base = origin::base_url(call, settings.server.public_url.as_deref());
         match self.card(call) {
-            Some(card) => Answer::json(200, &answers::view(&card, &settings, self.clock.now(), &base)),
+            Some(card) => {
+                Answer::json(200, &answers::detailed_view(&card, &settings, self.clock.now(), &base))
+            }
             None => sessions::unknown(),
         }
     }
@@ -173,11 +197,22 @@ impl WorkerService {
         })
     }
 
+    /// The edge has the streams of sessions that live; here come HEAD, and who asks too late.
+    fn no_events(&self, call: &Call) -> Answer {
+        let answer = self.status(call);
+        if answer.status == 200 { Answer::event_stream() } else { answer }
+    }
+
     fn script(&self, call: &Call) -> Answer {
-        let Some(card) = self.card(call).filter(|card| card.is_live()) else {
-            return sessions::unknown();
-        };
+        let Some(card) = self.card(call) else { return sessions::unknown() };
         Answer::script(overlay::script(&self.overlay_settings(&card)))
+    }
+
+    fn player_script(&self, call: &Call) -> Answer {
+        match self.card(call).filter(|card| card.is_live() && !card.is_proxied()) {
+            Some(_) => Answer::script(player::script().to_owned()),
+            None => sessions::unknown(),
+        }
     }
 
     fn overlay_settings(&self, card: &Card) -> OverlaySettings {
@@ -193,10 +228,10 @@ impl WorkerService {
             experience: card.request.experience.clone().unwrap_or_default(),
             district: card.request.district.clone().unwrap_or_else(|| settings.server.district.clone()),
             body_ip: card.request.body.to_string(),
-            engine: "moonlight",
-            mic: false,
+            engine: card.engine_kind(),
+            mic: true,
             ice_ttl: ice.ttl.map(|ttl| ttl.as_secs()),
-            age_ms: u64::try_from(card.age(self.clock.now()).as_millis()).unwrap_or(u64::MAX),
+            age_ms: card.age(self.clock.now()),
             end_reason: card.read(|view| view.status.reason()),
         }
     }

@@ -1,5 +1,5 @@
-//! The part of a session's start that blocks: reaching the body, asking the child until it answers, settling host, pairing
-//! and application.
+//! The part of a session's start that blocks: reaching the body, looking at a media process's inputs, asking the child until it
+//! answers, settling host, pairing and application.
 //!
 //! One short-lived `session-ID-setup` thread per step, so that the supervisor can end the session at any moment. A
 //! cancelled step's result is ignored; every call in it has a deadline, and the death of the child ends it at once.
@@ -15,8 +15,10 @@ use crate::body::reach;
 use crate::config::settings::Settings;
 use crate::core::ids::{Port, SessionId};
 use crate::core::session::{Failure, FailureKind};
+use crate::engine::ffmpeg::inspect::Inspection;
 use crate::engine::moonlight::client::Client;
 use crate::host::wireguard::WireGuard;
+use crate::worker::engines::Survey;
 use crate::worker::mailbox::{Mailbox, Message, SetUpResult};
 use crate::worker::on_body::OnBody;
 use crate::worker::settle;
@@ -31,10 +33,12 @@ const PROBE_USER: &str = "neck-probe";
 const STACK: usize = 1024 * 1024;
 
 /// Which step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Step {
     /// Does the body answer, and how fast.
     Reach,
+    /// What is in a media process's inputs.
+    Inspect(Box<Inspection>),
     /// Ask the child until it answers.
     Probe,
     /// Host, pairing, application.
@@ -76,6 +80,7 @@ impl SetUp {
             let cancelled = || flag.load(Ordering::Acquire);
             match step {
                 Step::Reach => tell(reach(&target)),
+                Step::Inspect(inspection) => inspect(&inspection, &cancelled).into_iter().for_each(tell),
                 Step::Probe => probe(&target, &cancelled).into_iter().for_each(tell),
                 Step::Settle => settle::settle(&target, &cancelled, tell),
             }
@@ -106,13 +111,20 @@ impl Target {
 
 fn reach(target: &Target) -> SetUpResult {
     match reach::connect(target.game_stream(), target.settings.bodies.connect_timeout) {
-        Ok(took) => SetUpResult::Reached(took),
+        Ok(took) => SetUpResult::Surveyed(Survey::Body(took)),
         Err(unreachable) => {
             let wireguard = if target.wireguard.is_there() { "is up" } else { "is down: check `wg show`" };
             let detail = format!("{unreachable}; WireGuard on this worker {wireguard}");
             SetUpResult::Failed(Failure::new(FailureKind::BodyUnreachable, detail))
         }
     }
+}
+
+fn inspect(inspection: &Inspection, cancelled: &dyn Fn() -> bool) -> Option<SetUpResult> {
+    inspection.run(cancelled).map(|seen| match seen {
+        Ok(streams) => SetUpResult::Surveyed(Survey::Inputs(streams)),
+        Err(detail) => SetUpResult::Failed(Failure::new(FailureKind::StreamProcess, detail)),
+    })
 }
 
 /// The supervisor's `ready_timeout` ends this by cancelling.

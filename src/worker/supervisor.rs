@@ -1,8 +1,8 @@
 //! A session's supervisor: the thread that owns the state machine, the child and everything of it.
 //!
 //! It waits with `poll` on the child's pidfd, the child's output and its mailbox's doorbell, feeds the machine
-//! ([`crate::core::session`]) and carries out its actions in order. It never makes a call that blocks: those run on
-//! [`crate::worker::set_up`] threads.
+//! ([`crate::core::session`]) and carries out its actions in order. What an engine does differently from another stands in
+//! [`crate::worker::engines`]. It never makes a call that blocks: those run on [`crate::worker::set_up`] threads.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -18,23 +18,24 @@ use crate::body::watch::Watch;
 use crate::config::settings::Settings;
 use crate::core::expiry::Expiry;
 use crate::core::reason::EndReason;
-use crate::core::restart::RestartBudget;
 use crate::core::session::{Action, Event, Failure, FailureKind, Limits, Session, Status};
+use crate::core::time::Moment;
 use crate::host::clock::Clock;
 use crate::host::private_dir::PrivateDir;
-use crate::host::process::{ChildProcess, Spawn};
 use crate::host::wake::Wake;
 use crate::host::wireguard::WireGuard;
+use crate::media::Media;
 use crate::worker::answers;
 use crate::worker::board::Card;
-use crate::worker::child_log::ChildLog;
-use crate::worker::family::Family;
-use crate::worker::mailbox::{Message, SetUpResult, WhenOver};
+use crate::worker::engines::{Choice, Engine, News, Next, Survey};
+use crate::worker::events;
+use crate::worker::mailbox::{Message, SetUpResult, Settled, WhenOver};
 use crate::worker::on_body::OnBody;
 use crate::worker::ports::Lease;
 use crate::worker::prepare;
 use crate::worker::roster::Order;
 use crate::worker::set_up::{SetUp, Step, Target};
+use crate::worker::sources::Sources;
 use crate::worker::stamps::Stamps;
 
 /// Between two looks at a group that is being killed: SIGKILL takes a few milliseconds.
@@ -46,6 +47,10 @@ pub struct Assignment {
     pub card: Arc<Card>,
     /// Its port and slot.
     pub lease: Lease,
+    /// What feeds it.
+    pub engine: Choice,
+    /// Who reads what a media engine sends.
+    pub sources: Arc<dyn Sources>,
     /// The settings at the time of the request.
     pub settings: Arc<Settings>,
     /// Where session directories are.
@@ -64,6 +69,8 @@ pub struct Assignment {
     pub stamps: Arc<Stamps>,
     /// Where WireGuard shows, for the words of an error.
     pub wireguard: WireGuard,
+    /// The media threads.
+    pub media: Media,
     /// The clock.
     pub clock: Clock,
 }
@@ -73,9 +80,7 @@ pub struct Supervisor {
     given: Assignment,
     machine: Session,
     events: VecDeque<Event>,
-    directory: Option<PrivateDir>,
-    log: Option<ChildLog>,
-    family: Family,
+    engine: Box<dyn Engine>,
     clearing: bool,
     attempt: u32,
     set_ups: Vec<SetUp>,
@@ -90,14 +95,13 @@ pub struct Supervisor {
 impl Supervisor {
     /// A supervisor for a session that was asked for when its card was made.
     pub fn new(given: Assignment) -> Supervisor {
-        let machine = Session::new(limits(&given.settings), given.card.created);
+        let engine = given.engine.engine();
+        let machine = Session::new(limits(&given.settings, &*engine), given.card.created);
         Supervisor {
             given,
             machine,
             events: VecDeque::from([Event::Begin]),
-            directory: None,
-            log: None,
-            family: Family::default(),
+            engine,
             clearing: false,
             attempt: 0,
             set_ups: Vec::new(),
@@ -136,14 +140,14 @@ impl Supervisor {
     /// Feeds queued events and carries out what they ask for, until nothing is left.
     fn digest(&mut self) {
         while let Some(event) = self.events.pop_front() {
-            let before = self.machine.status();
+            let before = (self.machine.status(), self.machine.restarts());
             let actions = self.machine.input(self.given.clock.now(), event);
-            self.publish(before != self.machine.status());
+            self.publish(before);
             actions.into_iter().for_each(|action| self.carry_out(action));
         }
     }
 
-    fn publish(&mut self, changed: bool) {
+    fn publish(&mut self, before: (Status, u32)) {
         let (status, restarts) = (self.machine.status(), self.machine.restarts());
         let ended = matches!(status, Status::Ended(_)).then(|| self.given.clock.now());
         self.given.card.publish(|view| {
@@ -151,7 +155,10 @@ impl Supervisor {
             view.restarts = restarts;
             view.ended = view.ended.or(ended);
         });
-        if changed {
+        if (status, restarts) != before {
+            events::tell_status(&self.given.card.feed, status, restarts);
+        }
+        if status != before.0 {
             log::info!("[session {}] {status}", self.given.card.id);
             let _ = self.given.changed.try_send(());
         }
@@ -159,16 +166,14 @@ impl Supervisor {
 
     fn wait(&mut self) {
         let now = self.given.clock.now();
-        let due = self.machine.next_deadline().map(|at| at.since(now));
+        let until = |at: Option<Moment>| at.map(|at| at.since(now));
+        let (due, look) = (until(self.machine.next_deadline()), until(self.engine.next_look()));
         let pause = self.clearing.then_some(CLEAR_PAUSE);
-        let timeout = [due, pause].into_iter().flatten().min().map(timespec);
+        let timeout = [due, look, pause].into_iter().flatten().min().map(timespec);
         let mut fds = vec![PollFd::from_borrowed_fd(self.given.wake.as_fd(), PollFlags::IN)];
-        if let Some(notice) = self.family.exit_notice() {
-            fds.push(PollFd::from_borrowed_fd(notice, PollFlags::IN));
-        }
-        if let Some(pipe) = self.log.as_ref().and_then(ChildLog::descriptor) {
-            fds.push(PollFd::from_borrowed_fd(pipe, PollFlags::IN));
-        }
+        fds.extend(
+            self.engine.descriptors().into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+        );
         // EINTR and a time-out are the same to us: look at everything.
         let _ = rustix::event::poll(&mut fds, timeout.as_ref());
     }
@@ -178,11 +183,8 @@ impl Supervisor {
         while let Ok(message) = self.given.inbox.try_recv() {
             self.take(message);
         }
-        if let Some(log) = &mut self.log {
-            log.pump();
-        }
-        if let Some(exit) = self.family.take_exit() {
-            self.events.push_back(Event::Exited(exit.to_string()));
+        for news in self.engine.look(self.given.clock.now()) {
+            self.hear(news);
         }
         if self.clearing {
             self.clear();
@@ -190,11 +192,25 @@ impl Supervisor {
         self.events.push_back(Event::Tick);
     }
 
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Ready => self.events.push_back(Event::Answered),
+            News::Source(source) => self.given.card.publish(|view| view.source = Some(source)),
+            News::Exited { how, ends } => {
+                if let Some(reason) = ends.filter(|_| self.machine.was_ready()) {
+                    log::info!("[session {}] the stream is over ({how})", self.given.card.id);
+                    self.events.push_back(Event::End(reason));
+                }
+                self.events.push_back(Event::Exited(how));
+            }
+        }
+    }
+
     fn take(&mut self, message: Message) {
         match message {
             Message::Connections => {
                 // Messages may overtake each other; the counter cannot.
-                self.events.push_back(Event::Connections(self.given.card.tunnels()));
+                self.events.push_back(Event::Connections(self.given.card.connected()));
             }
             Message::End(reason, when_over) => {
                 self.waiting.extend(when_over);
@@ -203,30 +219,32 @@ impl Supervisor {
             Message::SetUp(attempt, _) if attempt != self.attempt => {}
             Message::SetUp(_, SetUpResult::Answered) => self.events.push_back(Event::Answered),
             Message::SetUp(_, SetUpResult::Failed(failure)) => self.events.push_back(Event::Failed(failure)),
-            Message::SetUp(_, SetUpResult::Reached(took)) => self.prepare(took),
-            Message::SetUp(_, SetUpResult::Settled(settled)) => {
-                self.given.card.publish(|view| {
-                    view.page = Some(settled.page);
-                    view.user = Some(settled.user.into());
-                    view.warnings = settled.warnings;
-                });
-                self.events.push_back(Event::Paired);
-            }
+            Message::SetUp(_, SetUpResult::Surveyed(survey)) => self.surveyed(survey),
+            Message::SetUp(_, SetUpResult::Settled(settled)) => self.settled(settled),
         }
+    }
+
+    fn settled(&mut self, settled: Settled) {
+        self.given.card.publish(|view| {
+            view.page = Some(settled.page);
+            view.user = Some(settled.user.into());
+            view.warnings = settled.warnings;
+        });
+        self.events.push_back(Event::Paired);
     }
 
     fn carry_out(&mut self, action: Action) {
         match action {
-            Action::Prepare => self.set_up(Step::Reach),
+            Action::Prepare => self.prepare(),
             Action::Spawn => self.spawn(),
-            Action::Probe => self.set_up(Step::Probe),
-            Action::Pair => self.set_up(Step::Settle),
+            Action::Probe => self.go_on(self.engine.readiness(), Event::Answered),
+            Action::Pair => self.go_on(self.engine.settling(), Event::Paired),
             Action::Open => self.open(),
             Action::Suspend => self.suspend(),
             Action::ReportReady => self.answer(None),
             Action::ReportFailure(failure) => self.note_failure(failure),
-            Action::Interrupt => self.family.interrupt(),
-            Action::Kill => self.family.kill(),
+            Action::Interrupt => self.engine.interrupt(),
+            Action::Kill => self.engine.kill(),
             Action::Clear => {
                 self.clearing = true;
                 self.clear();
@@ -237,46 +255,41 @@ impl Supervisor {
         }
     }
 
-    fn prepare(&mut self, body_connect: Duration) {
-        if self.machine.status() != Status::Preparing {
-            return;
-        }
-        match prepare::session_directory(&self.given, body_connect) {
-            Ok((directory, log)) => {
-                self.given.card.publish(|view| view.directory = Some(directory.path().to_owned()));
-                self.directory = Some(directory);
-                self.log = Some(log);
-                self.events.push_back(Event::Prepared);
+    fn prepare(&mut self) {
+        match self.engine.prepare(&self.given) {
+            Ok(next) => {
+                self.given.card.publish(|view| view.log = self.engine.log());
+                self.go_on(next, Event::Prepared);
             }
             Err(failure) => self.events.push_back(Event::Failed(failure)),
         }
     }
 
-    fn spawn(&mut self) {
-        self.attempt += 1;
-        match self.try_spawn() {
-            Ok(child) => {
-                let process = (child.pid(), child.start_ticks());
-                log::info!("[session {}] stream process {} started", self.given.card.id, process.0);
-                self.given.card.publish(|view| view.process = Some(process));
-                self.family.adopt(child);
-                self.events.push_back(Event::Spawned);
-            }
-            Err(error) => {
-                let program = self.given.settings.sessions.web_server.display();
-                let detail = format!("cannot start {program}: {error}; see sessions.web_server");
-                self.events.push_back(Event::Failed(Failure::new(FailureKind::StreamProcess, detail)));
-            }
+    /// What is done already is the event; else a step or the engine says so later.
+    fn go_on(&mut self, next: Next, done: Event) {
+        match next {
+            Next::Done => self.events.push_back(done),
+            Next::Step(step) => self.set_up(step),
+            Next::Watch => {}
         }
     }
 
-    fn try_spawn(&mut self) -> std::io::Result<ChildProcess> {
-        let missing = || std::io::Error::other("the session's directory was not made");
-        let directory = self.directory.as_ref().ok_or_else(missing)?;
-        let output = self.log.as_mut().ok_or_else(missing)?.connect()?;
-        self.given.lease.hand_over();
-        let program = &self.given.settings.sessions.web_server;
-        ChildProcess::spawn(Spawn { program, directory: directory.path(), output })
+    fn surveyed(&mut self, survey: Survey) {
+        if self.machine.status() != Status::Preparing {
+            return;
+        }
+        self.events.push_back(match self.engine.surveyed(&self.given, survey) {
+            Ok(()) => Event::Prepared,
+            Err(failure) => Event::Failed(failure),
+        });
+    }
+
+    fn spawn(&mut self) {
+        self.attempt += 1;
+        self.events.push_back(match self.engine.start(&mut self.given) {
+            Ok(()) => Event::Spawned,
+            Err(failure) => Event::Failed(failure),
+        });
     }
 
     fn set_up(&mut self, step: Step) {
@@ -300,7 +313,7 @@ impl Supervisor {
     /// Lets browsers in; from the first time on the body is watched.
     fn open(&mut self) {
         self.given.card.publish(|view| view.open = true);
-        if self.watch.is_some() {
+        if self.watch.is_some() || !self.engine.needs_body() {
             return;
         }
         let (card, bodies) = (self.given.card.clone(), &self.given.settings.bodies);
@@ -321,16 +334,17 @@ impl Supervisor {
     fn suspend(&mut self) {
         self.given.card.publish(|view| view.open = false);
         self.set_ups.iter().for_each(SetUp::cancel);
+        // A crash alone does not stop the microphone: the body is still there, and the page comes back.
+        if matches!(self.machine.status(), Status::Ending(_)) {
+            self.given.media.end_session(&self.given.card.id);
+        }
     }
 
     /// Keeps the failure, with the end of the child's log where that helps. The answer goes out when the session is
     /// over: who is told of a failure finds nothing of it left.
     fn note_failure(&mut self, failure: Failure) {
-        if let Some(log) = &mut self.log {
-            log.pump();
-        }
         let card = &self.given.card;
-        let tail = self.log.as_ref().map(ChildLog::tail).unwrap_or_default();
+        let tail = self.engine.tail();
         let failure = prepare::explain(failure, &tail, card.id.expose());
         log::warn!("[session {}] create failed: {}: {}", card.id, failure.kind.error(), failure.detail);
         card.publish(|view| view.failure = Some(failure.clone()));
@@ -344,9 +358,9 @@ impl Supervisor {
         }
     }
 
-    /// One look at what is left of the child's family.
+    /// One look at what is left of the engine.
     fn clear(&mut self) {
-        if self.family.clear(self.directory.as_ref().map(PrivateDir::path)) {
+        if self.engine.clear() {
             self.clearing = false;
             self.given.card.publish(|view| view.process = None);
             self.events.push_back(Event::GroupGone);
@@ -367,28 +381,23 @@ impl Supervisor {
     }
 
     fn clean_up(&mut self, keep_log: bool) {
-        self.family.let_go();
-        self.log = None;
+        self.given.media.end_session(&self.given.card.id);
+        self.engine.let_go();
         self.leave_body();
         // A create that failed early still holds its port.
         self.given.lease.hand_over();
-        if let Some(directory) = self.directory.take() {
-            prepare::remove_directory(&self.given, &directory, keep_log);
-        }
-        if !keep_log {
-            self.given.card.publish(|view| view.directory = None);
-        }
+        self.engine.remove(&self.given, keep_log);
         self.events.push_back(Event::Cleaned);
     }
 }
 
-fn limits(settings: &Settings) -> Limits {
+fn limits(settings: &Settings, engine: &dyn Engine) -> Limits {
     let sessions = &settings.sessions;
     Limits {
         create_timeout: sessions.create_timeout,
         ready_timeout: sessions.ready_timeout,
         stop_grace: sessions.stop_grace,
-        restarts: RestartBudget::new(sessions.restarts, sessions.restart_backoff),
+        restarts: engine.restarts(settings),
         expiry: Expiry {
             connect_timeout: sessions.connect_timeout,
             idle_timeout: sessions.idle_timeout,

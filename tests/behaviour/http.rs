@@ -180,3 +180,50 @@ fn host_id(base: &str, session: &str) -> u64 {
     let number = location.split("hostId=").nth(1).and_then(|rest| rest.split('&').next());
     number.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no host id in {location}"))
 }
+
+/// An event stream as the page opens it.
+pub struct Events {
+    lines: std::io::BufReader<TcpStream>,
+}
+
+impl Events {
+    /// Opens the event stream of a session through the role at `base`.
+    pub fn open(base: &str, session: &str) -> Events {
+        let authority = base.trim_start_matches("http://");
+        let mut tcp = TcpStream::connect(authority).expect("a connection");
+        tcp.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
+        let head = format!("GET /session/{session}/_neck/events HTTP/1.0\r\nHost: {authority}\r\n\r\n");
+        tcp.write_all(head.as_bytes()).expect("sent");
+        let mut events = Events { lines: std::io::BufReader::new(tcp) };
+        let status = events.line().expect("a status line");
+        assert!(status.contains(" 200 "), "{status}");
+        while !events.line().expect("a head").is_empty() {}
+        assert_eq!(events.line().as_deref(), Some("retry: 1000"));
+        assert_eq!(events.line().as_deref(), Some(""));
+        events
+    }
+
+    fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let count = std::io::BufRead::read_line(&mut self.lines, &mut line).expect("a line in time");
+        (count > 0).then(|| line.trim_end().to_owned())
+    }
+
+    /// The next event: its name and its data; `None` once the stream has ended.
+    pub fn next(&mut self) -> Option<(String, Value)> {
+        let mut name = String::new();
+        loop {
+            let line = self.line()?;
+            if let Some(word) = line.strip_prefix("event: ") {
+                name = word.to_owned();
+            } else if let Some(data) = line.strip_prefix("data: ") {
+                return Some((name, serde_json::from_str(data).expect("JSON")));
+            }
+        }
+    }
+
+    /// Everything that is still to come.
+    pub fn rest(&mut self) -> Vec<(String, Value)> {
+        std::iter::from_fn(|| self.next()).collect()
+    }
+}

@@ -6,6 +6,8 @@ mod ends;
 mod ends_by_force;
 mod ends_by_itself;
 mod ends_with_service;
+mod engines;
+mod events;
 mod fleet;
 mod full_disk;
 mod http;

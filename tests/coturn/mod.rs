@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -90,14 +90,14 @@ impl Coturn {
             }
         });
         let coturn = Coturn { child, said, config: path };
-        coturn.wait_for(&format!("IPv4. UDP listener opened on: {}", plan.address), plan.address.ip());
+        // It writes IPv6 addresses without brackets.
+        coturn.wait_for(&format!("UDP listener opened on: {}:{}", plan.address.ip(), plan.address.port()));
         Some(coturn)
     }
 
-    fn wait_for(&self, text: &str, ip: IpAddr) {
-        let text = if ip.is_ipv6() { text.replace("IPv4. ", "IPv6. ") } else { text.to_owned() };
+    fn wait_for(&self, text: &str) {
         let give_up = Instant::now() + PATIENCE;
-        while !self.said().contains(&text) {
+        while !self.said().contains(text) {
             assert!(Instant::now() < give_up, "coturn never said {text:?}:\n{}", self.said());
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -114,17 +114,5 @@ impl Drop for Coturn {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_file(&self.config);
-    }
-}
-
-/// A port that is free for UDP and TCP on `ip` now.
-pub fn free_port(ip: IpAddr) -> u16 {
-    loop {
-        let udp = UdpSocket::bind((ip, 0)).expect("a port");
-        let port = udp.local_addr().expect("its address").port();
-        // Below the ports of relays.
-        if port < 49_000 && std::net::TcpListener::bind((ip, port)).is_ok() {
-            return port;
-        }
     }
 }

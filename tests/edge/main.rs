@@ -6,6 +6,7 @@ mod tls_pipe;
 
 mod bodies;
 mod deadlines;
+mod events;
 mod forwarding;
 mod hygiene;
 mod injection;

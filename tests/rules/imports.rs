@@ -11,12 +11,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ("demo", &["api", "config", "controller", "daemon", "front", "host", "worker"]),
     ("cli", &["config", "daemon", "logging"]),
     ("controller", &["api", "config", "core", "daemon", "edge", "front", "host"]),
-    ("worker", &["api", "body", "config", "core", "daemon", "edge", "engine", "front", "host"]),
+    ("worker", &["api", "body", "config", "core", "daemon", "edge", "engine", "front", "host", "media"]),
     ("front", &["api", "config", "daemon", "edge", "host"]),
     ("daemon", &["config", "host", "logging"]),
     ("api", &["config", "core", "edge"]),
     ("edge", &["config", "core"]),
     ("engine", &["body", "config", "core", "host"]),
+    ("media", &["config", "core", "host"]),
     ("body", &["config", "core"]),
     ("host", &["config", "core", "logging"]),
     ("logging", &["config"]),
@@ -26,7 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// Between these two, only these modules: settings are checked with the core's names, and the core is given settings.
 const SINGLE: &[(&str, &[&str])] = &[
-    ("config", &["core::fingerprint", "core::ids"]),
+    ("config", &["core::command_template", "core::fingerprint", "core::ids"]),
     ("core", &["config::settings"]),
     // The API's pages are replies of the edge; it knows nothing else of it.
     ("api", &["edge::router"]),

@@ -152,6 +152,8 @@ const SLEEPERS: &[(&str, &str, &str)] = &[
     ("tests/perf/children.rs", "on_port", "polls"),
     ("tests/perf/children.rs", "drop", "polls"),
     ("tests/perf/serve.rs", "paced", "is the sender of a given rate"),
+    ("tests/whep/client.rs", "until", "polls"),
+    ("tests/whep/generator.rs", "run", "is the sender of a given rate"),
     ("tests/support/link_shim.rs", "carry", "waits for a device that is down"),
 ];
 

@@ -201,12 +201,12 @@ class MicLink {
         }
         this.#repairing = true;
         await pause(patience);
-        for (const delay of this.#needsRepair() ? MIC_RETRY_MS : []) {
-            this.#become("trouble");
-            await pause(delay);
+        for (const delay of MIC_RETRY_MS) {
             if (!this.#needsRepair()) {
                 break;
             }
+            this.#become("trouble");
+            await pause(delay);
             if (await this.#isTaken()) {
                 this.#over("taken");
                 break;

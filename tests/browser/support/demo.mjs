@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { until } from "./chromium.mjs";
 import { BUILT } from "./standin.mjs";
 
-/** Runs `hydraneckwebrtc demo` until `stop()`. */
+/** Runs `hydraneckwebrtc demo` until `stop()`: with the stand-in for moonlight, unless a flag says otherwise. */
 export async function startDemo(...flags) {
     const program = join(BUILT, "hydraneckwebrtc");
-    const child = spawn(program, ["demo", ...flags], { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(program, ["demo", "--engine", "moonlight", ...flags], { stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
     let exited = false;
     child.stdout.on("data", bytes => { output += bytes; });

@@ -1,0 +1,44 @@
+//! Datagrams and frames at a media port: whatever comes, it is told apart without a panic, and a STUN message says what its bytes
+//! say.
+
+use hydraneckwebrtc::core::datagram::{self, Kind, Stun};
+use hydraneckwebrtc::core::tcp_frames::{self, Deframer};
+
+use super::splits;
+
+/// Judges one input: as a datagram, and as a stream of frames cut anywhere.
+pub fn run(data: &[u8]) {
+    one(data);
+    let (cuts, stream) = splits::take(data);
+    let (whole, sound) = frames(&[stream]);
+    let (pieces, as_sound) = frames(&splits::pieces(stream, &cuts));
+    assert_eq!((&whole, sound), (&pieces, as_sound), "frames depend on how the stream is cut");
+    whole.iter().for_each(|frame| one(frame));
+    let mut again = Vec::new();
+    whole.iter().for_each(|frame| tcp_frames::write(frame, &mut again));
+    assert_eq!(frames(&[&again]), (whole, true), "frames are not what was written");
+}
+
+fn one(bytes: &[u8]) {
+    let kind = datagram::kind(bytes);
+    let stun = datagram::peek_stun(bytes);
+    if let Some(stun) = stun {
+        assert_eq!(kind, Some(Kind::Stun), "a STUN message that is none by its first byte");
+        match stun {
+            Stun::Request { ufrag } => {
+                assert!((4..=256).contains(&ufrag.len()) && datagram::request_transaction(bytes).is_some());
+            }
+            Stun::Response { transaction } => assert_eq!(bytes.get(8..20), Some(&transaction[..])),
+            Stun::Other => {}
+        }
+    }
+    if datagram::request_transaction(bytes).is_some() || datagram::is_stun_success(bytes) {
+        assert!(bytes.len() < 20 || kind == Some(Kind::Stun));
+    }
+}
+
+fn frames(pieces: &[&[u8]]) -> (Vec<Vec<u8>>, bool) {
+    let (mut deframer, mut seen) = (Deframer::default(), Vec::new());
+    let sound = pieces.iter().all(|piece| deframer.feed(piece, |frame| seen.push(frame.to_vec())).is_ok());
+    (seen, sound)
+}

@@ -1,0 +1,224 @@
+//! What a media process, a clip or a publisher sends, made into the one stream that viewers follow.
+//!
+//! ```text
+//!   process ──RTP──┐
+//!                  ├─▶ Feed: who feeds now · where a picture begins · numbers and time go on ──▶ StreamPacket
+//!   publisher ─────┘        (a publisher goes before the process while it is there)
+//! ```
+//!
+//! A source that is new (restarted, or another) begins for viewers with a key frame: what comes before has nothing to refer to
+//! and would show as smear. Until then they see the last picture.
+
+use std::sync::Arc;
+
+use crate::core::continuity::{Continuity, FrameClock, Place, WallClock};
+use crate::core::rtp_packet::{RtpPacket, SenderReport};
+use crate::core::rtp_payload::{self, Packing};
+use crate::core::time::Moment;
+
+/// Clock of every video codec in hertz.
+pub const VIDEO_CLOCK: u32 = 90_000;
+
+/// Clock of Opus in hertz (RFC 7587).
+pub const AUDIO_CLOCK: u32 = 48_000;
+
+/// Sound or pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Track {
+    /// Pictures.
+    Video,
+    /// Sound.
+    Audio,
+}
+
+/// Who feeds the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feeder {
+    /// The session's own process or clip.
+    Process,
+    /// Somebody who publishes by WHIP.
+    Publisher,
+}
+
+/// One packet of the stream as viewers follow it. The payload is shared by all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamPacket {
+    /// Sound or pictures.
+    pub track: Track,
+    /// Its place in the stream.
+    pub place: Place,
+    /// The last packet of its frame.
+    pub marker: bool,
+    /// Whether decoding can begin here.
+    pub starts_key_frame: bool,
+    /// When its frame was taken, by our clock; never later than it arrived.
+    pub taken: Moment,
+    /// The payload.
+    pub payload: Arc<[u8]>,
+}
+
+/// The state of one stream.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    packing: Packing,
+    video: Leg,
+    audio: Leg,
+    wall: WallClock,
+    feeder: Feeder,
+}
+
+#[derive(Clone, Debug)]
+struct Leg {
+    continuity: Continuity,
+    clock: FrameClock,
+}
+
+impl Leg {
+    fn new(clock_rate: u32) -> Leg {
+        Leg { continuity: Continuity::new(clock_rate), clock: FrameClock::new(clock_rate) }
+    }
+}
+
+impl Feed {
+    /// A stream whose video is packed like this, fed by the process.
+    pub fn new(packing: Packing) -> Feed {
+        let (video, audio) = (Leg::new(VIDEO_CLOCK), Leg::new(AUDIO_CLOCK));
+        Feed { packing, video, audio, wall: WallClock::default(), feeder: Feeder::Process }
+    }
+
+    /// Somebody else feeds from now on. Packets of others are dropped.
+    pub fn hand_to(&mut self, feeder: Feeder) {
+        if self.feeder != feeder {
+            self.feeder = feeder;
+            self.wall = WallClock::default();
+        }
+    }
+
+    /// Who feeds.
+    pub fn feeder(&self) -> Feeder {
+        self.feeder
+    }
+
+    /// Takes a packet that arrived at `now`. `None`: viewers never see it.
+    pub fn packet(
+        &mut self,
+        feeder: Feeder,
+        track: Track,
+        packet: &RtpPacket<'_>,
+        now: Moment,
+        payload: impl FnOnce() -> Arc<[u8]>,
+    ) -> Option<StreamPacket> {
+        if feeder != self.feeder || packet.payload.is_empty() {
+            return None;
+        }
+        let starts_key_frame =
+            track == Track::Video && rtp_payload::starts_key_frame(self.packing, packet.payload);
+        let leg = self.leg(track);
+        if leg.continuity.is_new(packet.ssrc, packet.sequence) {
+            if track == Track::Video && !starts_key_frame {
+                return None;
+            }
+            leg.clock.reset();
+        }
+        let place = leg.continuity.place(packet.ssrc, packet.sequence, packet.timestamp, now)?;
+        let taken = leg.clock.taken(place.timestamp, now);
+        let marker = packet.marker;
+        Some(StreamPacket { track, place, marker, starts_key_frame, taken, payload: payload() })
+    }
+
+    /// Takes a sender report, of whichever track it is: a process may send it to either port.
+    pub fn report(&mut self, feeder: Feeder, report: &SenderReport, now: Moment) {
+        if feeder != self.feeder {
+            return;
+        }
+        for track in [Track::Video, Track::Audio] {
+            let timestamp = self.leg(track).continuity.translate(report.ssrc, report.timestamp);
+            if let Some(timestamp) = timestamp {
+                let at = self.wall.read(report, now);
+                self.leg(track).clock.set(timestamp, at);
+            }
+        }
+    }
+
+    fn leg(&mut self, track: Track) -> &mut Leg {
+        match track {
+            Track::Video => &mut self.video,
+            Track::Audio => &mut self.audio,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &[u8] = &[0x10, 0x50];
+    const INTER: &[u8] = &[0x10, 0x51];
+
+    fn rtp(ssrc: u32, sequence: u16, timestamp: u32, payload: &[u8]) -> RtpPacket<'_> {
+        RtpPacket { payload_type: 96, marker: true, sequence, timestamp, ssrc, payload }
+    }
+
+    fn take(feed: &mut Feed, feeder: Feeder, packet: &RtpPacket<'_>, ms: u64) -> Option<(u64, u32)> {
+        let taken = feed.packet(feeder, Track::Video, packet, Moment(ms), || packet.payload.into());
+        taken.map(|packet| (packet.place.sequence, packet.place.timestamp))
+    }
+
+    #[test]
+    fn a_stream_begins_with_a_key_frame() {
+        let mut feed = Feed::new(Packing::Vp8);
+        assert_eq!(take(&mut feed, Feeder::Process, &rtp(7, 1, 0, INTER), 0), None);
+        assert_eq!(take(&mut feed, Feeder::Process, &rtp(7, 2, 3_000, KEY), 33), Some((0, 3_000)));
+        assert_eq!(take(&mut feed, Feeder::Process, &rtp(7, 3, 6_000, INTER), 66), Some((1, 6_000)));
+    }
+
+    #[test]
+    fn a_restart_has_no_gap_though_its_first_packets_are_held_back() {
+        let mut feed = Feed::new(Packing::Vp8);
+        take(&mut feed, Feeder::Process, &rtp(7, 1, 0, KEY), 0);
+        for sequence in 500..510 {
+            assert_eq!(take(&mut feed, Feeder::Process, &rtp(8, sequence, 9, INTER), 1_000), None);
+        }
+        assert_eq!(take(&mut feed, Feeder::Process, &rtp(8, 510, 9, KEY), 1_000), Some((1, 90_000)));
+        assert_eq!(take(&mut feed, Feeder::Process, &rtp(7, 2, 0, INTER), 1_001), None, "the old process");
+    }
+
+    #[test]
+    fn a_publisher_goes_before_the_process_while_it_is_there() {
+        let mut feed = Feed::new(Packing::Vp8);
+        take(&mut feed, Feeder::Process, &rtp(7, 1, 0, KEY), 0);
+        feed.hand_to(Feeder::Publisher);
+        assert_eq!(take(&mut feed, Feeder::Process, &rtp(7, 2, 3_000, KEY), 33), None);
+        assert_eq!(take(&mut feed, Feeder::Publisher, &rtp(9, 700, 5, KEY), 100), Some((1, 9_000)));
+        feed.hand_to(Feeder::Process);
+        assert_eq!(
+            take(&mut feed, Feeder::Process, &rtp(7, 40, 50, INTER), 200),
+            None,
+            "waits for a picture"
+        );
+        assert_eq!(take(&mut feed, Feeder::Process, &rtp(7, 41, 99, KEY), 300), Some((2, 27_000)));
+    }
+
+    #[test]
+    fn a_report_finds_its_track_by_its_source() {
+        let mut feed = Feed::new(Packing::Vp8);
+        take(&mut feed, Feeder::Process, &rtp(7, 1, 90_000, KEY), 1_000);
+        let sound = rtp(8, 1, 48_000, &[1]);
+        feed.packet(Feeder::Process, Track::Audio, &sound, Moment(1_000), || sound.payload.into());
+        let ntp = (3_900_000_000u64) << 32;
+        feed.report(Feeder::Process, &SenderReport { ssrc: 7, ntp, timestamp: 90_000 }, Moment(1_000));
+        feed.report(Feeder::Process, &SenderReport { ssrc: 8, ntp, timestamp: 47_520 }, Moment(1_000));
+        let picture = rtp(7, 2, 99_000, INTER);
+        let video =
+            feed.packet(Feeder::Process, Track::Video, &picture, Moment(1_150), || KEY.into()).unwrap();
+        let sound = rtp(8, 2, 52_800, &[1]);
+        let audio = feed.packet(Feeder::Process, Track::Audio, &sound, Moment(1_150), || KEY.into()).unwrap();
+        assert_eq!((video.taken, audio.taken), (Moment(1_100), Moment(1_110)));
+    }
+
+    #[test]
+    fn an_empty_packet_is_no_packet() {
+        let mut feed = Feed::new(Packing::H264);
+        assert_eq!(take(&mut feed, Feeder::Process, &rtp(7, 1, 0, &[]), 0), None);
+    }
+}

@@ -1,0 +1,134 @@
+//! RTP and RTCP as a media process or a publisher sends them (RFC 3550): read without copying, never written.
+
+/// An RTP packet's fields. The payload is without header extension and padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RtpPacket<'a> {
+    /// Payload type, 7 bits.
+    pub payload_type: u8,
+    /// Marker: the last packet of a video frame.
+    pub marker: bool,
+    /// Sequence number.
+    pub sequence: u16,
+    /// Timestamp in units of the codec's clock.
+    pub timestamp: u32,
+    /// Synchronisation source.
+    pub ssrc: u32,
+    /// Payload.
+    pub payload: &'a [u8],
+}
+
+/// Fixed part of an RTP header in bytes.
+const HEADER: usize = 12;
+
+/// Whether a datagram of an RTP port is RTCP: told by the second byte (RFC 5761, 4).
+pub fn is_rtcp(datagram: &[u8]) -> bool {
+    matches!(datagram, [first, 192..=223, ..] if first >> 6 == 2)
+}
+
+/// Reads an RTP packet; `None` when it is none.
+pub fn parse(datagram: &[u8]) -> Option<RtpPacket<'_>> {
+    let [first, second, s0, s1, t0, t1, t2, t3, c0, c1, c2, c3, rest @ ..] = datagram else { return None };
+    if first >> 6 != 2 || is_rtcp(datagram) {
+        return None;
+    }
+    let mut payload = rest.get(4 * usize::from(first & 0x0F)..)?;
+    if first & 0x10 != 0 {
+        let [_, _, high, low, extension @ ..] = payload else { return None };
+        payload = extension.get(4 * usize::from(u16::from_be_bytes([*high, *low]))..)?;
+    }
+    if first & 0x20 != 0 {
+        let padding = usize::from(*payload.last()?);
+        let end = payload.len().checked_sub(padding).filter(|_| padding > 0)?;
+        payload = payload.get(..end)?;
+    }
+    Some(RtpPacket {
+        payload_type: second & 0x7F,
+        marker: second & 0x80 != 0,
+        sequence: u16::from_be_bytes([*s0, *s1]),
+        timestamp: u32::from_be_bytes([*t0, *t1, *t2, *t3]),
+        ssrc: u32::from_be_bytes([*c0, *c1, *c2, *c3]),
+        payload,
+    })
+}
+
+/// What a sender report says of its stream's clock (RFC 3550, 6.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SenderReport {
+    /// Of which stream.
+    pub ssrc: u32,
+    /// The sender's wall clock in NTP format: seconds since 1900 in the upper half, fractions in the lower.
+    pub ntp: u64,
+    /// The same moment in units of the stream's clock.
+    pub timestamp: u32,
+}
+
+/// Every sender report of a compound RTCP packet.
+pub fn sender_reports(datagram: &[u8]) -> impl Iterator<Item = SenderReport> {
+    let mut rest = datagram;
+    std::iter::from_fn(move || {
+        let [first, kind, high, low, ..] = rest else { return None };
+        if first >> 6 != 2 {
+            return None;
+        }
+        let length = 4 * (usize::from(u16::from_be_bytes([*high, *low])) + 1);
+        let (packet, after) = rest.split_at_checked(length)?;
+        rest = after;
+        Some((*kind, packet))
+    })
+    .filter_map(|(kind, packet)| (kind == 200).then(|| report(packet)).flatten())
+}
+
+fn report(packet: &[u8]) -> Option<SenderReport> {
+    let word = |at: usize| Some(u32::from_be_bytes(packet.get(at..at + 4)?.try_into().ok()?));
+    let ntp = u64::from(word(8)?) << 32 | u64::from(word(12)?);
+    Some(SenderReport { ssrc: word(4)?, ntp, timestamp: word(HEADER + 4)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_extension_sources_and_padding_are_not_payload() {
+        let mut packet = vec![0b1011_0001, 0x80 | 96, 0x12, 0x34, 0, 0, 0, 9, 0, 0, 0, 7];
+        packet.extend([1, 1, 1, 1]); // a contributing source
+        packet.extend([0xBE, 0xDE, 0, 1, 5, 5, 5, 5]); // an extension of one word
+        packet.extend([40, 41, 42, 0, 0, 3]); // three bytes of padding
+        let read = parse(&packet).unwrap();
+        assert_eq!((read.payload_type, read.marker, read.sequence), (96, true, 0x1234));
+        assert_eq!((read.timestamp, read.ssrc, read.payload), (9, 7, &[40, 41, 42][..]));
+    }
+
+    #[test]
+    fn what_is_cut_short_or_of_another_kind_is_no_packet() {
+        let packet = [0x90, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xBE, 0xDE, 0, 2, 1, 2, 3, 4, 5, 6, 7, 8];
+        assert!(parse(&packet).is_some());
+        for length in 0..packet.len() {
+            assert_eq!(parse(&packet[..length]), None, "{length} bytes");
+        }
+        for first in [0x00, 0x40, 0xC0] {
+            assert_eq!(parse(&[&[first][..], &packet[1..]].concat()), None);
+        }
+        let mut padded = [0xA0, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3];
+        for bad in [0, 4, 200] {
+            padded[14] = bad;
+            assert_eq!(parse(&padded), None, "padding of {bad}");
+        }
+    }
+
+    #[test]
+    fn sender_reports_are_found_in_a_compound_packet() {
+        let mut packet = vec![0x81, 201, 0, 1, 0, 0, 0, 9]; // a receiver report's head
+        packet.extend([0x80, 200, 0, 6, 0, 0, 0, 7]);
+        packet.extend(0x0102_0304_0506_0708_u64.to_be_bytes());
+        packet.extend([0, 0, 0, 99, 0, 0, 0, 1, 0, 0, 0, 2]);
+        packet.extend([0x81, 202, 0, 1, 0, 0, 0, 7]);
+        assert!(is_rtcp(&packet) && parse(&packet).is_none());
+        let expected = SenderReport { ssrc: 7, ntp: 0x0102_0304_0506_0708, timestamp: 99 };
+        assert_eq!(sender_reports(&packet).collect::<Vec<_>>(), [expected]);
+        for length in 0..packet.len() {
+            assert!(sender_reports(&packet[..length]).count() <= 1);
+        }
+        assert_eq!(sender_reports(&[0x80, 200, 0, 1, 0, 0, 0, 7]).count(), 0, "too short for its kind");
+    }
+}

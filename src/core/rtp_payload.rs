@@ -1,0 +1,99 @@
+//! Where decoding can begin: key frames as VP8 (RFC 7741) and H264 (RFC 6184) payloads show them.
+
+/// How a payload is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// RFC 7741.
+    Vp8,
+    /// RFC 6184, packetization modes 0 and 1.
+    H264,
+}
+
+/// H264 types of network abstraction layer units.
+const IDR: u8 = 5;
+const PARAMETERS: u8 = 7;
+const SINGLE_TIME_AGGREGATE: u8 = 24;
+const FRAGMENT: u8 = 28;
+
+/// Whether a key frame starts in this payload. H264: with its parameter set, or without one with its first slice; both
+/// have the same timestamp, so a caller takes the first of a timestamp.
+pub fn starts_key_frame(packing: Packing, payload: &[u8]) -> bool {
+    match packing {
+        Packing::Vp8 => vp8_starts_key_frame(payload).unwrap_or(false),
+        Packing::H264 => h264_starts_key_frame(payload).unwrap_or(false),
+    }
+}
+
+fn vp8_starts_key_frame(payload: &[u8]) -> Option<bool> {
+    let first = *payload.first()?;
+    let starts_frame = first & 0x10 != 0 && first & 0x07 == 0;
+    let mut at = 1;
+    if first & 0x80 != 0 {
+        let extended = *payload.get(at)?;
+        at += 1;
+        if extended & 0x80 != 0 {
+            at += if *payload.get(at)? & 0x80 != 0 { 2 } else { 1 };
+        }
+        at += usize::from(extended & 0x40 != 0);
+        at += usize::from(extended & 0x30 != 0);
+    }
+    // The frame's own first byte: its lowest bit is 0 for a key frame (RFC 6386, 9.1).
+    Some(starts_frame && payload.get(at)? & 1 == 0)
+}
+
+fn h264_starts_key_frame(payload: &[u8]) -> Option<bool> {
+    let begins = |kind: u8| matches!(kind & 0x1F, IDR | PARAMETERS);
+    let first = *payload.first()?;
+    match first & 0x1F {
+        SINGLE_TIME_AGGREGATE => {
+            let mut rest = payload.get(1..)?;
+            while let [high, low, unit @ ..] = rest {
+                let length = usize::from(u16::from_be_bytes([*high, *low]));
+                if begins(*unit.first()?) {
+                    return Some(true);
+                }
+                rest = unit.get(length..)?;
+            }
+            Some(false)
+        }
+        FRAGMENT => {
+            let header = *payload.get(1)?;
+            Some(header & 0x80 != 0 && begins(header))
+        }
+        _ => Some(begins(first)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vp8_key_frame_starts_in_its_first_packet_only() {
+        let key = |payload: &[u8]| starts_key_frame(Packing::Vp8, payload);
+        assert!(key(&[0x10, 0x50, 1, 2]));
+        assert!(!key(&[0x10, 0x51]), "the frame's bit says inter frame");
+        assert!(!key(&[0x00, 0x50]), "not the start of a partition");
+        assert!(!key(&[0x11, 0x50]), "not the first partition");
+        assert!(key(&[0x90, 0x80, 0x11, 0x50]), "seven bits of picture id");
+        assert!(key(&[0x90, 0x80, 0x91, 0x11, 0x50]), "fifteen bits of picture id");
+        assert!(key(&[0x90, 0xF0, 0x91, 0x11, 0x01, 0x01, 0x50]), "every optional byte");
+        for cut in [&[][..], &[0x10], &[0x90], &[0x90, 0x80], &[0x90, 0x80, 0x91, 0x11]] {
+            assert!(!key(cut), "{cut:?}");
+        }
+    }
+
+    #[test]
+    fn an_h264_key_frame_starts_with_parameters_or_its_first_slice() {
+        let key = |payload: &[u8]| starts_key_frame(Packing::H264, payload);
+        assert!(key(&[0x67, 0x42]) && key(&[0x65, 0x88]));
+        assert!(!key(&[0x41, 0x9A]) && !key(&[0x06, 0x05]) && !key(&[0x68, 0xCE]));
+        assert!(key(&[0x7C, 0x85]) && !key(&[0x7C, 0x05]) && !key(&[0x7C, 0x45]), "only the first fragment");
+        assert!(!key(&[0x5C, 0x81]), "a fragment of an inter frame");
+        assert!(key(&[0x78, 0, 2, 0x06, 0x05, 0, 2, 0x67, 0x42]), "aggregated behind other units");
+        assert!(!key(&[0x78, 0, 2, 0x06, 0x05, 0, 2, 0x41, 0x9A]));
+        for cut in [&[][..], &[0x7C], &[0x78, 0], &[0x78, 0, 9, 0x06], &[0x78, 0, 0]] {
+            assert!(!key(cut), "{cut:?}");
+        }
+    }
+}

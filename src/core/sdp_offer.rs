@@ -1,0 +1,302 @@
+//! What an SDP offer must have before a peer is built for it, and the few changes that we make to one.
+//!
+//! This is no SDP parser: str0m has one. It looks at lines, refuses what str0m would take without use (no BUNDLE, no
+//! fingerprint, a section that nobody reads), and rewrites single lines: ICE parameters for a restart (str0m restarts ICE only
+//! through a whole offer), directions, stream names.
+
+use std::fmt;
+
+/// Bytes of an offer. Chromium's largest real ones have about 12 KiB.
+pub const MAX_OFFER: usize = 64 * 1024;
+
+/// Media sections of an offer: one audio, one video, data, and spare ones for rooms.
+const MAX_SECTIONS: usize = 32;
+
+/// Candidates that are kept of an offer or a restart: a browser on many networks has about ten. With full ICE we send a check to
+/// each, so this also bounds what a stranger can make us send.
+pub const MAX_CANDIDATES: usize = 20;
+
+/// An offer that has what we need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Session lines first, then each media section.
+    lines: Vec<String>,
+}
+
+/// What a section carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaType {
+    /// Sound.
+    Audio,
+    /// Pictures.
+    Video,
+    /// Data channels, or what we do not know.
+    Other,
+}
+
+/// One media section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// What it carries.
+    pub media: MediaType,
+    /// `a=mid`; empty when there is none.
+    pub mid: String,
+    /// Whether the offerer would send.
+    pub sends: bool,
+    /// Whether the offerer would receive.
+    pub receives: bool,
+    /// Port 0 and not bundled: the offerer does not want it.
+    pub rejected: bool,
+    /// Encoding names of its formats, lower case, in the offerer's order.
+    pub codecs: Vec<String>,
+}
+
+/// The ICE side of an offer or of a restart (RFC 8839).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IceParameters {
+    /// `a=ice-ufrag`
+    pub ufrag: String,
+    /// `a=ice-pwd`
+    pub pwd: String,
+    /// Values of `a=candidate` lines, `candidate:` included.
+    pub candidates: Vec<String>,
+}
+
+/// Why an offer is no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfferError {
+    /// More than [`MAX_OFFER`] bytes.
+    TooLarge,
+    /// Not SDP.
+    Malformed,
+    /// SDP of another kind than we speak: this is missing.
+    Lacks(&'static str),
+}
+
+impl fmt::Display for OfferError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OfferError::TooLarge => write!(f, "an offer has at most {MAX_OFFER} bytes"),
+            OfferError::Malformed => f.write_str("this is not an SDP offer (RFC 8866)"),
+            OfferError::Lacks(what) => write!(f, "the offer lacks {what}"),
+        }
+    }
+}
+
+impl std::error::Error for OfferError {}
+
+impl Offer {
+    /// Reads and checks.
+    pub fn read(text: &str) -> Result<Offer, OfferError> {
+        if text.len() > MAX_OFFER {
+            return Err(OfferError::TooLarge);
+        }
+        let lines: Vec<String> =
+            text.lines().map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty()).collect();
+        let is_field = |line: &String| {
+            let bytes = line.as_bytes();
+            bytes.len() > 2
+                && bytes.first().is_some_and(u8::is_ascii_lowercase)
+                && bytes.get(1) == Some(&b'=')
+        };
+        let is_sdp = lines.first().is_some_and(|line| line == "v=0");
+        if !is_sdp || !lines.iter().all(|line| is_field(line) || line == "s=") {
+            return Err(OfferError::Malformed);
+        }
+        let mut offer = Offer { lines };
+        offer.check()?;
+        offer.drop_surplus_candidates();
+        Ok(offer)
+    }
+
+    fn check(&self) -> Result<(), OfferError> {
+        let need = |there: bool, what| if there { Ok(()) } else { Err(OfferError::Lacks(what)) };
+        let sections = self.sections();
+        need((1..=MAX_SECTIONS).contains(&sections.len()), "a media section (or has too many)")?;
+        let groups: Vec<&str> = self.values("a=group:BUNDLE").collect();
+        let bundled = |mid: &str| groups.iter().any(|group| group.split(' ').any(|each| each == mid));
+        let live = || sections.iter().filter(|section| !section.rejected);
+        need(live().count() > 0, "a media section that is not rejected")?;
+        need(
+            live().all(|section| !section.mid.is_empty() && bundled(&section.mid)),
+            "a=group:BUNDLE over all media",
+        )?;
+        need(self.values("a=fingerprint:").next().is_some(), "a=fingerprint")?;
+        need(self.ice().is_some(), "a=ice-ufrag and a=ice-pwd")?;
+        let media = live().filter(|section| section.media != MediaType::Other).count();
+        let muxed = self.lines.iter().filter(|line| *line == "a=rtcp-mux").count();
+        need(muxed >= media, "a=rtcp-mux")
+    }
+
+    /// Keeps the first [`MAX_CANDIDATES`].
+    fn drop_surplus_candidates(&mut self) {
+        let mut seen = 0;
+        self.lines.retain(|line| {
+            let candidate = line.starts_with("a=candidate:");
+            seen += usize::from(candidate);
+            !candidate || seen <= MAX_CANDIDATES
+        });
+    }
+
+    fn values<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        self.lines.iter().filter_map(move |line| line.strip_prefix(prefix))
+    }
+
+    /// The media sections in order.
+    pub fn sections(&self) -> Vec<Section> {
+        let starts: Vec<usize> = (0..self.lines.len()).filter(|at| self.is_section(*at)).collect();
+        let ends = starts.iter().skip(1).copied().chain([self.lines.len()]);
+        let ranges = starts.iter().zip(ends);
+        ranges.filter_map(|(start, end)| Some(section(self.lines.get(*start..end)?))).collect()
+    }
+
+    fn is_section(&self, at: usize) -> bool {
+        self.lines.get(at).is_some_and(|line| line.starts_with("m="))
+    }
+
+    /// The ICE parameters: those of the first section that has some, or of the session.
+    pub fn ice(&self) -> Option<IceParameters> {
+        Some(IceParameters {
+            ufrag: self.values("a=ice-ufrag:").next()?.to_owned(),
+            pwd: self.values("a=ice-pwd:").next()?.to_owned(),
+            candidates: self
+                .values("a=")
+                .filter(|v| v.starts_with("candidate:"))
+                .map(str::to_owned)
+                .collect(),
+        })
+    }
+
+    /// The certificates the offerer may present.
+    pub fn fingerprints(&self) -> Vec<&str> {
+        let mut all: Vec<&str> = self.values("a=fingerprint:").collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// The same offer with other ICE parameters: what an ICE restart of this peer would have offered.
+    pub fn with_ice(&self, ice: &IceParameters) -> Offer {
+        let mut lines = Vec::with_capacity(self.lines.len());
+        let mut candidates = Some(&ice.candidates);
+        for line in &self.lines {
+            match line {
+                line if line.starts_with("a=candidate:") || line == "a=end-of-candidates" => {}
+                line if line.starts_with("a=ice-ufrag:") => lines.push(format!("a=ice-ufrag:{}", ice.ufrag)),
+                line if line.starts_with("a=ice-pwd:") => lines.push(format!("a=ice-pwd:{}", ice.pwd)),
+                line if line.starts_with("a=mid:") => {
+                    lines.push(line.clone());
+                    // Bundled media have one transport, so one section has its candidates.
+                    let once = candidates.take().into_iter().flatten().take(MAX_CANDIDATES);
+                    lines.extend(once.map(|candidate| format!("a={candidate}")));
+                }
+                line => lines.push(line.clone()),
+            }
+        }
+        Offer { lines }
+    }
+
+    /// Turns every `sendrecv` into `sendonly`: whoever answers this will only receive.
+    pub fn only_sending(mut self) -> Offer {
+        self.lines
+            .iter_mut()
+            .filter(|line| *line == "a=sendrecv")
+            .for_each(|line| *line = "a=sendonly".into());
+        self
+    }
+
+    /// The text, with the line ends of RFC 8866.
+    pub fn text(&self) -> String {
+        self.lines.iter().flat_map(|line| [line.as_str(), "\r\n"]).collect()
+    }
+}
+
+fn section(lines: &[String]) -> Section {
+    let head = lines.first().map(String::as_str).unwrap_or_default();
+    let media = match head.strip_prefix("m=").and_then(|rest| rest.split(' ').next()) {
+        Some("audio") => MediaType::Audio,
+        Some("video") => MediaType::Video,
+        _ => MediaType::Other,
+    };
+    let has = |attribute: &str| lines.iter().any(|line| line == attribute);
+    let direction =
+        ["a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"].into_iter().find(|name| has(name));
+    let codecs = lines.iter().filter_map(|line| {
+        let map = line.strip_prefix("a=rtpmap:")?.split_once(' ')?.1;
+        Some(map.split('/').next()?.to_ascii_lowercase())
+    });
+    Section {
+        media,
+        mid: lines.iter().find_map(|line| line.strip_prefix("a=mid:")).unwrap_or_default().to_owned(),
+        sends: matches!(direction, None | Some("a=sendrecv" | "a=sendonly")),
+        receives: matches!(direction, None | Some("a=sendrecv" | "a=recvonly")),
+        rejected: head.split(' ').nth(1) == Some("0") && !has("a=bundle-only"),
+        codecs: codecs.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
+        m=audio 9 UDP/TLS/RTP/SAVPF 111 63\r\nc=IN IP4 0.0.0.0\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n\
+        a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 AA:BB\r\na=setup:actpass\r\n\
+        a=mid:0\r\na=sendrecv\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:63 red/48000/2\r\n";
+
+    #[test]
+    fn an_offer_is_read_as_it_stands() {
+        let offer = Offer::read(OFFER).unwrap();
+        assert_eq!(offer.text(), OFFER);
+        let sections = offer.sections();
+        let [audio] = sections.as_slice() else { panic!("{sections:?}") };
+        assert_eq!(
+            (audio.media, audio.mid.as_str(), audio.sends, audio.receives),
+            (MediaType::Audio, "0", true, true)
+        );
+        assert_eq!(audio.codecs, ["opus", "red"]);
+        assert_eq!(offer.ice().unwrap().candidates, ["candidate:1 1 udp 1 192.0.2.1 9 typ host"]);
+        assert!(!offer.only_sending().sections()[0].receives);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        for (without, what) in [
+            ("a=group:BUNDLE 0\r\n", "BUNDLE"),
+            ("a=fingerprint:sha-256 AA:BB\r\n", "fingerprint"),
+            ("a=ice-pwd:0123456789012345678901\r\n", "ice-pwd"),
+            ("a=rtcp-mux\r\n", "rtcp-mux"),
+        ] {
+            let refused = Offer::read(&OFFER.replace(without, "")).unwrap_err();
+            assert!(
+                matches!(refused, OfferError::Lacks(_)) && refused.to_string().contains(what),
+                "{refused}"
+            );
+        }
+        assert!(Offer::read(&OFFER.replace("m=audio 9", "m=audio 0")).is_err());
+        for text in ["", "hello", "v=1\r\n", "v=0\r\nnot a field\r\n", "{}"] {
+            assert_eq!(Offer::read(text), Err(OfferError::Malformed), "{text:?}");
+        }
+        let long = format!("{OFFER}a=x:{}\r\n", "y".repeat(MAX_OFFER));
+        assert_eq!(Offer::read(&long), Err(OfferError::TooLarge));
+    }
+
+    #[test]
+    fn a_restart_changes_the_ice_lines_and_nothing_else() {
+        let offer = Offer::read(OFFER).unwrap();
+        let candidates = vec!["candidate:2 1 udp 1 192.0.2.2 9 typ host".to_owned()];
+        let ice = IceParameters { ufrag: "wxyz".into(), pwd: "p".repeat(24), candidates };
+        let restarted = offer.with_ice(&ice);
+        assert_eq!(restarted.ice(), Some(ice));
+        assert_eq!(restarted.sections(), offer.sections());
+        assert_eq!(restarted.fingerprints(), offer.fingerprints());
+        assert_eq!(restarted.with_ice(&offer.ice().unwrap()).ice(), offer.ice());
+    }
+
+    #[test]
+    fn surplus_candidates_are_dropped() {
+        let many = "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n".repeat(500);
+        let offer = Offer::read(&OFFER.replace("a=setup", &format!("{many}a=setup"))).unwrap();
+        assert_eq!(offer.ice().unwrap().candidates.len(), MAX_CANDIDATES);
+    }
+}

@@ -1,0 +1,62 @@
+//! Which of a media thread's peers follow which stream, and the group of pictures they begin with.
+
+use std::collections::HashMap;
+
+use crate::core::gop_cache::{GopCache, GopLimits};
+use crate::core::media_feed::{StreamPacket, Track};
+use crate::media::ids::PeerId;
+use crate::media::stream::{self, News, Stream, StreamId, Told};
+
+/// The followers on one thread.
+#[derive(Debug, Default)]
+pub struct Followers(HashMap<StreamId, Followed>);
+
+#[derive(Debug)]
+struct Followed {
+    stream: Stream,
+    cache: GopCache<StreamPacket>,
+    peers: Vec<PeerId>,
+}
+
+impl Followers {
+    /// A peer of thread `thread` follows a stream from now on.
+    pub fn add(&mut self, thread: usize, stream: &Stream, peer: PeerId) {
+        let followed = self.0.entry(stream.id()).or_insert_with(|| {
+            stream.tell(Told::Follow(thread));
+            Followed { stream: stream.clone(), cache: GopCache::new(GopLimits::default()), peers: Vec::new() }
+        });
+        followed.peers.push(peer);
+    }
+
+    /// A peer follows no more. The stream is told when it was the thread's last.
+    pub fn remove(&mut self, thread: usize, stream: &Stream, peer: &PeerId) {
+        let Some(followed) = self.0.get_mut(&stream.id()) else { return };
+        followed.peers.retain(|other| other != peer);
+        if followed.peers.is_empty() {
+            followed.stream.tell(Told::Leave(thread));
+            self.0.remove(&stream.id());
+        }
+    }
+
+    /// Takes note of news.
+    pub fn note(&mut self, stream: StreamId, news: &mut News) {
+        let Some(followed) = self.0.get_mut(&stream) else { return };
+        match news {
+            News::Begin(cache) => std::mem::swap(&mut followed.cache, cache),
+            News::Batch(batch) => {
+                let video = batch.iter().filter(|packet| packet.track == Track::Video);
+                video.for_each(|packet| stream::remember(&mut followed.cache, packet));
+            }
+        }
+    }
+
+    /// A stream's followers, in place `index`: one after the other, because each may go while it is told.
+    pub fn peer(&self, stream: StreamId, index: usize) -> Option<PeerId> {
+        self.0.get(&stream)?.peers.get(index).copied()
+    }
+
+    /// The present group of pictures of a stream.
+    pub fn cache(&self, stream: StreamId) -> Option<&GopCache<StreamPacket>> {
+        self.0.get(&stream).map(|followed| &followed.cache)
+    }
+}

@@ -1,0 +1,53 @@
+//! The settings that media threads work with.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::settings::Settings;
+use crate::core::ice::{self, Addresses, Binding};
+
+/// What holds for as long as the threads run.
+#[derive(Clone, Debug)]
+pub struct MediaConfig {
+    /// `webrtc.threads`
+    pub threads: usize,
+    /// `webrtc.icelite`
+    pub ice_lite: bool,
+    /// `webrtc.udpmux`: one port for all; 0: the kernel chooses.
+    pub udpmux: Option<u16>,
+    /// `webrtc.epr`: one port per peer.
+    pub epr: Option<(u16, u16)>,
+    /// `webrtc.tcpmux`; 0: the kernel chooses.
+    pub tcpmux: Option<u16>,
+    /// Where media sockets are bound.
+    pub binding: Binding,
+    /// `webrtc.ice_grace`
+    pub ice_grace: Duration,
+    /// `webrtc.max_peers`
+    pub max_peers: usize,
+    settings: Arc<Settings>,
+}
+
+impl MediaConfig {
+    /// What the settings say.
+    pub fn new(settings: &Settings) -> MediaConfig {
+        let webrtc = &settings.webrtc;
+        MediaConfig {
+            threads: webrtc.threads,
+            ice_lite: webrtc.ice_lite,
+            udpmux: webrtc.udpmux,
+            epr: webrtc.epr,
+            tcpmux: webrtc.tcpmux,
+            binding: ice::binding(settings),
+            ice_grace: webrtc.ice_grace,
+            max_peers: webrtc.max_peers,
+            settings: Arc::new(settings.clone()),
+        }
+    }
+
+    /// The addresses that peers are told, given those of our interfaces and one that was learned.
+    pub fn addresses(&self, interfaces: &[IpAddr], learned: Option<IpAddr>) -> Addresses {
+        Addresses::new(&self.settings, interfaces, learned)
+    }
+}

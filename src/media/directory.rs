@@ -1,0 +1,328 @@
+//! Who is where: consulted when a thread hears of a peer that it does not know, never for each datagram.
+//!
+//! ```text
+//!            register                 first check with its name, anywhere       (ICE-lite on a shared port)
+//!  offer ──────────────▶ Pending ────────────────────────────────────────▶ On(thread that heard it)
+//!     └────────────────────────────────────────────────────────────────▶ On(thread chosen at the offer)   (else)
+//! ```
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use crate::core::ids::SessionId;
+use crate::media::ids::PeerId;
+use crate::media::role::RoleKind;
+use crate::media::seed::Seed;
+use crate::media::view::PeerView;
+
+/// Peers that wait for their first check: each has its whole WebRTC state, 40 KiB. Browsers check within a second of the answer.
+const MAX_PENDING: usize = 256;
+
+/// Where a peer is: its thread and its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The thread's index.
+    pub thread: usize,
+    /// The peer.
+    pub peer: PeerId,
+}
+
+/// The directory.
+#[derive(Debug)]
+pub struct Directory {
+    max_peers: usize,
+    register: Mutex<Register>,
+    /// Addresses of peers that another thread than their own hears.
+    foreign: RwLock<HashMap<SocketAddr, Owner>>,
+    /// Checks that we sent: whose their answers are.
+    checks: Mutex<HashMap<[u8; 12], Owner>>,
+}
+
+#[derive(Debug, Default)]
+struct Register {
+    peers: HashMap<PeerId, Entry>,
+    by_ufrag: HashMap<String, PeerId>,
+    by_session: HashMap<SessionId, Vec<PeerId>>,
+    pending: usize,
+    /// Peers per thread.
+    load: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    session: SessionId,
+    kind: RoleKind,
+    view: Arc<PeerView>,
+    ufrag: String,
+    /// Of the browser.
+    their_ufrag: String,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Pending(Box<Seed>),
+    On(usize),
+}
+
+/// What a check's name leads to.
+#[derive(Debug)]
+pub enum Claim {
+    /// A peer that waited; it is the asking thread's now.
+    Adopted(Box<Seed>),
+    /// A peer of some thread, perhaps the asking one.
+    Owned(Owner),
+    /// There is one of that name, but the check does not have its password.
+    Spoofed,
+    /// Nobody.
+    Unknown,
+}
+
+/// What others may ask about a peer.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The peer.
+    pub id: PeerId,
+    /// What it is for.
+    pub kind: RoleKind,
+    /// What is published of it.
+    pub view: Arc<PeerView>,
+}
+
+/// There is no room for a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+impl Directory {
+    /// An empty directory.
+    pub fn new(max_peers: usize, threads: usize) -> Directory {
+        let register = Register { load: vec![0; threads], ..Register::default() };
+        Directory {
+            max_peers,
+            register: Mutex::new(register),
+            foreign: RwLock::default(),
+            checks: Mutex::default(),
+        }
+    }
+
+    fn register(&self) -> MutexGuard<'_, Register> {
+        self.register.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lists a peer that waits for whichever thread hears it first.
+    pub fn await_first_check(&self, seed: Box<Seed>) -> Result<(), Full> {
+        let mut register = self.register();
+        if register.pending >= MAX_PENDING {
+            return Err(Full);
+        }
+        let entry = Entry::of(&seed, None);
+        register.list(self.max_peers, seed.id, entry)?;
+        register.pending += 1;
+        register.place(seed.id, Place::Pending(seed));
+        Ok(())
+    }
+
+    /// Lists a peer that the least loaded thread will own, and says which one that is.
+    pub fn assign(&self, seed: &Seed) -> Result<usize, Full> {
+        let mut register = self.register();
+        let loads = register.load.iter().enumerate();
+        let thread = loads.min_by_key(|(_, load)| **load).map_or(0, |(index, _)| index);
+        register.list(self.max_peers, seed.id, Entry::of(seed, Some(thread)))?;
+        register.count(thread, 1);
+        Ok(thread)
+    }
+
+    /// Whose check is it that names `ufrag`? `accepts` asks a waiting peer whether the check is genuine.
+    pub fn claim(&self, ufrag: &str, thread: usize, accepts: impl FnOnce(&Seed) -> bool) -> Claim {
+        let mut register = self.register();
+        let Some(peer) = register.by_ufrag.get(ufrag).copied() else { return Claim::Unknown };
+        let Some(entry) = register.peers.get_mut(&peer) else { return Claim::Unknown };
+        match &mut entry.place {
+            Place::On(thread) => return Claim::Owned(Owner { thread: *thread, peer }),
+            Place::Pending(seed) if !accepts(seed) => return Claim::Spoofed,
+            Place::Pending(_) => {}
+        }
+        match std::mem::replace(&mut entry.place, Place::On(thread)) {
+            Place::Pending(seed) => {
+                register.pending -= 1;
+                register.count(thread, 1);
+                Claim::Adopted(seed)
+            }
+            Place::On(_) => Claim::Unknown,
+        }
+    }
+
+    /// The thread of a peer, or `None` when it waits or does not exist.
+    pub fn thread_of(&self, peer: &PeerId) -> Option<usize> {
+        match self.register().peers.get(peer)?.place {
+            Place::On(thread) => Some(thread),
+            Place::Pending(_) => None,
+        }
+    }
+
+    /// Works on a peer that waits. `None` when it does not.
+    pub fn with_pending<T>(&self, peer: &PeerId, work: impl FnOnce(&mut Seed) -> T) -> Option<T> {
+        let mut register = self.register();
+        let entry = register.peers.get_mut(peer)?;
+        let Place::Pending(seed) = &mut entry.place else { return None };
+        let outcome = work(seed);
+        let (ours, theirs) = (seed.ufrag.clone(), seed.their_ufrag.clone());
+        register.rename(peer, ours, theirs);
+        Some(outcome)
+    }
+
+    /// Takes a peer that waits off the list. `None` when it does not wait (any more).
+    pub fn withdraw(&self, peer: &PeerId) -> Option<Box<Seed>> {
+        let mut register = self.register();
+        match &register.peers.get(peer)?.place {
+            Place::Pending(_) => register.remove(peer),
+            Place::On(_) => None,
+        }
+    }
+
+    /// A peer's user name fragments, ours and its browser's, changed by an ICE restart.
+    pub fn rename(&self, peer: &PeerId, ours: &str, theirs: &str) {
+        self.register().rename(peer, ours.to_owned(), theirs.to_owned());
+    }
+
+    /// The user name fragment of a peer's browser.
+    pub fn their_ufrag(&self, peer: &PeerId) -> Option<String> {
+        self.register().peers.get(peer).map(|entry| entry.their_ufrag.clone())
+    }
+
+    /// A peer is over.
+    pub fn remove(&self, peer: &PeerId) {
+        self.register().remove(peer);
+    }
+
+    /// The peers of a session.
+    pub fn of_session(&self, session: &SessionId) -> Vec<Known> {
+        let register = self.register();
+        let peers = register.by_session.get(session).into_iter().flatten();
+        peers
+            .filter_map(|id| {
+                let entry = register.peers.get(id)?;
+                Some(Known { id: *id, kind: entry.kind, view: entry.view.clone() })
+            })
+            .collect()
+    }
+
+    /// What is published of a peer.
+    pub fn view(&self, peer: &PeerId) -> Option<Arc<PeerView>> {
+        self.register().peers.get(peer).map(|entry| entry.view.clone())
+    }
+
+    /// Peers altogether, and how many of them wait.
+    pub fn count(&self) -> (usize, usize) {
+        let register = self.register();
+        (register.peers.len(), register.pending)
+    }
+
+    /// Whose peer has this address, which its own thread does not hear.
+    pub fn foreign(&self, address: &SocketAddr) -> Option<Owner> {
+        self.foreign.read().unwrap_or_else(PoisonError::into_inner).get(address).copied()
+    }
+
+    /// Notes such an address.
+    pub fn note_foreign(&self, address: SocketAddr, owner: Owner) {
+        self.foreign.write().unwrap_or_else(PoisonError::into_inner).insert(address, owner);
+    }
+
+    /// Forgets such an address, unless it is another peer's by now.
+    pub fn forget_foreign(&self, address: &SocketAddr, peer: &PeerId) {
+        let mut foreign = self.foreign.write().unwrap_or_else(PoisonError::into_inner);
+        if foreign.get(address).is_some_and(|owner| owner.peer == *peer) {
+            foreign.remove(address);
+        }
+    }
+
+    /// Whose check it was that has this number.
+    pub fn check(&self, transaction: &[u8; 12]) -> Option<Owner> {
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner).get(transaction).copied()
+    }
+
+    /// Notes a check of ours; forgets an older one of the same peer.
+    pub fn note_check(&self, transaction: [u8; 12], owner: Owner, forget: Option<[u8; 12]>) {
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        forget.iter().for_each(|old| {
+            checks.remove(old);
+        });
+        checks.insert(transaction, owner);
+    }
+
+    /// Forgets checks.
+    pub fn forget_checks<'a>(&self, transactions: impl Iterator<Item = &'a [u8; 12]>) {
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        transactions.for_each(|transaction| {
+            checks.remove(transaction);
+        });
+    }
+}
+
+impl Entry {
+    fn of(seed: &Seed, thread: Option<usize>) -> Entry {
+        Entry {
+            session: seed.session.clone(),
+            kind: seed.role.kind(),
+            view: seed.view.clone(),
+            ufrag: seed.ufrag.clone(),
+            their_ufrag: seed.their_ufrag.clone(),
+            // Of a peer that will wait, replaced before the lock is let go.
+            place: Place::On(thread.unwrap_or(usize::MAX)),
+        }
+    }
+}
+
+impl Register {
+    fn list(&mut self, max_peers: usize, id: PeerId, entry: Entry) -> Result<(), Full> {
+        if self.peers.len() >= max_peers {
+            return Err(Full);
+        }
+        self.by_ufrag.insert(entry.ufrag.clone(), id);
+        self.by_session.entry(entry.session.clone()).or_default().push(id);
+        self.peers.insert(id, entry);
+        Ok(())
+    }
+
+    fn place(&mut self, id: PeerId, place: Place) {
+        if let Some(entry) = self.peers.get_mut(&id) {
+            entry.place = place;
+        }
+    }
+
+    fn rename(&mut self, id: &PeerId, ours: String, theirs: String) {
+        let Some(entry) = self.peers.get_mut(id) else { return };
+        entry.their_ufrag = theirs;
+        let old = std::mem::replace(&mut entry.ufrag, ours.clone());
+        self.by_ufrag.remove(&old);
+        self.by_ufrag.insert(ours, *id);
+    }
+
+    fn remove(&mut self, id: &PeerId) -> Option<Box<Seed>> {
+        let entry = self.peers.remove(id)?;
+        self.by_ufrag.remove(&entry.ufrag);
+        if let Some(peers) = self.by_session.get_mut(&entry.session) {
+            peers.retain(|peer| peer != id);
+            if peers.is_empty() {
+                self.by_session.remove(&entry.session);
+            }
+        }
+        match entry.place {
+            Place::Pending(seed) => {
+                self.pending -= 1;
+                Some(seed)
+            }
+            Place::On(thread) => {
+                self.count(thread, -1);
+                None
+            }
+        }
+    }
+
+    fn count(&mut self, thread: usize, change: isize) {
+        if let Some(load) = self.load.get_mut(thread) {
+            *load = load.saturating_add_signed(change);
+        }
+    }
+}

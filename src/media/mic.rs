@@ -1,0 +1,83 @@
+//! The microphone: Opus from a browser as plain RTP to the body's hydrabody, packet by packet, never decoded.
+
+use std::net::SocketAddr;
+
+use str0m::RtcConfig;
+use str0m::rtp::{Extension, RtpPacket};
+
+use crate::core::rtp_rewrite::{Rewriter, RtpIn};
+use crate::core::sdp_offer::{MediaType, Offer};
+use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
+use crate::media::view;
+
+/// The payload type that bodies expect Opus under.
+const PAYLOAD_TYPE: u8 = 111;
+
+/// One microphone.
+#[derive(Debug)]
+pub struct Mic {
+    body: SocketAddr,
+    rewriter: Rewriter,
+}
+
+impl Mic {
+    /// A microphone for this body. `ssrc` is random: it tells one microphone from the next.
+    pub fn new(body: SocketAddr, ssrc: u32) -> Mic {
+        Mic { body, rewriter: Rewriter::new(ssrc, PAYLOAD_TYPE) }
+    }
+
+    fn packet(&mut self, packet: &RtpPacket, context: &mut Context<'_>) {
+        let level = packet.header.ext_vals.audio_level.map(view::loudness);
+        context.view.note_packet(context.moment, level);
+        if packet.payload.is_empty() {
+            // Padding for bandwidth probes: no sound.
+            return;
+        }
+        let incoming = RtpIn {
+            ssrc: *packet.header.ssrc,
+            sequence: packet.header.sequence_number,
+            timestamp: packet.header.timestamp,
+        };
+        if let Some(header) = self.rewriter.rewrite(&incoming) {
+            context.bodies.send(self.body, &header, &packet.payload);
+        }
+    }
+}
+
+impl Role for Mic {
+    fn kind(&self) -> RoleKind {
+        RoleKind::Mic
+    }
+
+    fn prepare(&self, offer: Offer) -> Result<Offer, OfferRefused> {
+        let sections = offer.sections();
+        let live = || sections.iter().filter(|section| !section.rejected);
+        let audio: Vec<_> = live().filter(|section| section.media == MediaType::Audio).collect();
+        let [audio] = audio.as_slice() else {
+            return Err(OfferRefused::Unusable("a microphone's offer has exactly one audio section".into()));
+        };
+        if !audio.sends {
+            return Err(OfferRefused::Unusable("the offer's audio section does not send".into()));
+        }
+        if !audio.codecs.iter().any(|codec| codec == "opus") {
+            return Err(OfferRefused::Unusable("the offer's audio section lacks Opus".into()));
+        }
+        Ok(offer.only_sending())
+    }
+
+    fn configure(&self, config: RtcConfig) -> RtcConfig {
+        config
+            .set_rtp_mode(true)
+            .clear_codecs()
+            .enable_opus(true, false)
+            .clear_extension_map()
+            .set_extension(1, Extension::AudioLevel)
+            .set_extension(4, Extension::RtpMid)
+    }
+
+    fn on(&mut self, event: RoleEvent, context: &mut Context<'_>) {
+        if let RoleEvent::Packet(packet) = event {
+            self.packet(&packet, context);
+        }
+    }
+}

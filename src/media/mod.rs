@@ -1,0 +1,238 @@
+//! Media: WebRTC peers of this worker, terminated by str0m on a few threads that own them.
+//!
+//! ```text
+//!  api-N: Media::offer ─ builds peer and answer ─▶ directory ─ first check of the browser ─▶ media-N that heard it
+//!                                                     └─ or assigned: full ICE, a port of its own ─▶ media-N
+//!  media-N: one socket on the shared port (SO_REUSEPORT), its peers, a heap of deadlines, an epoll; never a short poll
+//! ```
+//!
+//! A peer has a [`role::Role`]; the threads know nothing of microphones. Nothing here reads the configuration or
+//! answers HTTP.
+
+pub mod audience;
+pub mod bodies;
+pub mod config;
+pub mod counters;
+pub mod deadlines;
+pub mod directory;
+pub mod ids;
+pub mod io;
+pub mod locals;
+pub mod mic;
+pub mod offer;
+pub mod outbox;
+pub mod peer;
+pub mod ports;
+pub mod publisher;
+pub mod role;
+pub mod seed;
+pub mod shared;
+pub mod start;
+pub mod stream;
+pub mod streams;
+pub mod tcp;
+pub mod thread;
+mod thread_tcp;
+pub mod udp;
+pub mod view;
+pub mod viewer;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use str0m::Candidate;
+
+use crate::core::ids::SessionId;
+use crate::core::sdp_offer::IceParameters;
+use crate::core::time::Moment;
+use crate::host::public_address::PublicAddress;
+use counters::Snapshot;
+use directory::{Full, Known};
+use ids::PeerId;
+use offer::Wanted;
+use peer::CONNECT_LIMIT;
+use role::{Gone, OfferRefused, RoleKind};
+use seed::Seed;
+use shared::{Command, RestartRefused, Restarted, Shared};
+use view::PeerView;
+
+pub use start::{MediaError, MediaThreads};
+
+/// How long a caller waits for a media thread: it answers within a round, which takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The way to the media threads. Clones lead to the same.
+#[derive(Clone)]
+pub struct Media(Arc<Shared>);
+
+/// An offer that was answered.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// The new peer.
+    pub peer: PeerId,
+    /// The answer, with all our candidates.
+    pub answer: String,
+    /// What is published of the peer.
+    pub view: Arc<PeerView>,
+}
+
+impl Media {
+    /// Answers an offer. A role of which a session has one at most takes the place of the last one, once the offer is
+    /// accepted.
+    pub fn offer(&self, wanted: Wanted<'_>) -> Result<Accepted, OfferRefused> {
+        let now = Instant::now();
+        let (kind, session) = (wanted.role.kind(), wanted.session.clone());
+        let (seed, answer) = offer::answer(wanted, &self.0, now)?;
+        let accepted = Accepted { peer: seed.id, answer, view: seed.view.clone() };
+        self.hand_over(seed, now)?;
+        self.0.counters.peers_accepted.one();
+        if kind.is_single() {
+            self.end_others(&session, kind, &accepted.peer);
+        }
+        Ok(accepted)
+    }
+
+    /// A peer with a port of its own, or one that checks by itself, has its thread from the start; any other is adopted by the
+    /// thread that hears it first.
+    fn hand_over(&self, seed: Seed, now: Instant) -> Result<(), OfferRefused> {
+        let (id, seed) = (seed.id, Box::new(seed));
+        if seed.own.is_none() && self.0.config.ice_lite {
+            self.0.directory.await_first_check(seed).map_err(|Full| OfferRefused::Full)?;
+            let home = usize::from(id.first_byte()) % self.0.threads.len().max(1);
+            let watched = self.tell(home, Command::Watch(id, now + CONNECT_LIMIT));
+            return watched.inspect_err(|_| self.0.directory.remove(&id));
+        }
+        let thread = self.0.directory.assign(&seed).map_err(|Full| OfferRefused::Full)?;
+        let (done, adopted) = crossbeam_channel::bounded(1);
+        let told = self.tell(thread, Command::Adopt(seed, done));
+        let settled = told.and_then(|()| adopted.recv_timeout(PATIENCE).map_err(|_| OfferRefused::Busy));
+        if settled.is_err() {
+            self.close(&id, Gone::Closed);
+            self.0.directory.remove(&id);
+        }
+        settled
+    }
+
+    fn tell(&self, thread: usize, command: Command) -> Result<(), OfferRefused> {
+        let line = self.0.threads.get(thread).ok_or(OfferRefused::Busy)?;
+        line.tell(command).map_err(|shared::Behind| OfferRefused::Busy)
+    }
+
+    fn end_others(&self, session: &SessionId, kind: RoleKind, keep: &PeerId) {
+        for known in self.0.directory.of_session(session) {
+            if known.kind == kind && known.id != *keep {
+                self.close(&known.id, Gone::Ended);
+            }
+        }
+    }
+
+    /// Takes candidates of a peer's browser (values of `a=candidate`). Those that are no use are skipped: a browser hides its
+    /// addresses behind `.local` names, and is found by its checks. False: there is no such peer.
+    pub fn trickle(&self, peer: &PeerId, candidates: &[String]) -> bool {
+        let parsed: Vec<Candidate> = (candidates.iter())
+            .filter_map(|text| Candidate::from_sdp_string(text.trim_start_matches("a=").trim()).ok())
+            .collect();
+        let pending = self.0.directory.with_pending(peer, |seed| {
+            parsed.iter().cloned().for_each(|candidate| seed.rtc.add_remote_candidate(candidate));
+        });
+        if pending.is_some() {
+            return true;
+        }
+        match self.0.directory.thread_of(peer) {
+            // A thread that is behind loses them: checks of the browser make up for that.
+            Some(thread) => self.tell(thread, Command::Trickle(*peer, parsed)).is_ok() || self.exists(peer),
+            None => false,
+        }
+    }
+
+    /// Restarts ICE of a peer with the browser's new parameters.
+    pub fn restart_ice(&self, peer: &PeerId, ice: &IceParameters) -> Result<Restarted, RestartRefused> {
+        let pending = self.0.directory.with_pending(peer, |seed| {
+            let restarted = offer::restart(&mut seed.rtc, &seed.offer, ice)?;
+            seed.ufrag.clone_from(&restarted.ice.ufrag);
+            seed.their_ufrag.clone_from(&ice.ufrag);
+            Ok(restarted)
+        });
+        if let Some(outcome) = pending {
+            return outcome;
+        }
+        let thread = self.0.directory.thread_of(peer).ok_or(RestartRefused::NoPeer)?;
+        let (reply, answer) = crossbeam_channel::bounded(1);
+        let told = self.tell(thread, Command::Restart(*peer, ice.clone(), reply));
+        told.map_err(|_| RestartRefused::Busy)?;
+        answer.recv_timeout(PATIENCE).unwrap_or(Err(RestartRefused::Busy))
+    }
+
+    /// Ends a peer. Returns at once; false: there is no such peer.
+    pub fn close(&self, peer: &PeerId, why: Gone) -> bool {
+        if self.0.directory.withdraw(peer).is_some_and(|seed| {
+            seed.view.stand(view::Standing::Gone);
+            true
+        }) {
+            return true;
+        }
+        let (Some(view), Some(thread)) = (self.0.directory.view(peer), self.0.directory.thread_of(peer))
+        else {
+            return false;
+        };
+        // The thread looks at this when it cannot be told.
+        view.want_end();
+        let _ = self.tell(thread, Command::Close(*peer, why));
+        true
+    }
+
+    /// Ends all peers of a session. Returns at once.
+    pub fn end_session(&self, session: &SessionId) {
+        for known in self.0.directory.of_session(session) {
+            self.close(&known.id, Gone::Ended);
+        }
+    }
+
+    /// The peers of a session.
+    pub fn of_session(&self, session: &SessionId) -> Vec<Known> {
+        self.0.directory.of_session(session)
+    }
+
+    /// The user name fragment of a peer's browser: another one in a PATCH asks for an ICE restart.
+    pub fn remote_ufrag(&self, peer: &PeerId) -> Option<String> {
+        self.0.directory.their_ufrag(peer)
+    }
+
+    /// Whether there is such a peer.
+    pub fn exists(&self, peer: &PeerId) -> bool {
+        self.0.directory.view(peer).is_some()
+    }
+
+    /// Where our public address is noted once it is known: it is offered from then on.
+    pub fn public_address(&self) -> &PublicAddress {
+        &self.0.learned
+    }
+
+    /// Now, on the clock of views.
+    pub fn now(&self) -> Moment {
+        self.0.moment(Instant::now())
+    }
+
+    /// What was counted so far.
+    pub fn snapshot(&self) -> Snapshot {
+        let (peers, pending) = self.0.directory.count();
+        self.0.counters.snapshot(self.0.threads.len(), peers, pending)
+    }
+
+    /// Where the shared UDP port is, when there is one.
+    pub fn udp_port(&self) -> Option<u16> {
+        self.0.ports.udp
+    }
+
+    /// Where the shared TCP port is, when there is one.
+    pub fn tcp_port(&self) -> Option<u16> {
+        self.0.ports.tcp
+    }
+}
+
+impl fmt::Debug for Media {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Media({:?})", self.0)
+    }
+}

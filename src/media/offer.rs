@@ -1,0 +1,100 @@
+//! Answering an offer: on the caller's thread, because building a peer takes a millisecond.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use str0m::change::SdpOffer;
+use str0m::{Rtc, RtcConfig};
+
+use crate::core::ice::Ports;
+use crate::core::ids::SessionId;
+use crate::core::sdp_offer::{IceParameters, Offer};
+use crate::host::{entropy, interfaces};
+use crate::media::ids::PeerId;
+use crate::media::locals::Locals;
+use crate::media::role::{OfferRefused, Role};
+use crate::media::seed::Seed;
+use crate::media::shared::{RestartRefused, Restarted, Shared};
+use crate::media::udp::Pair;
+
+/// An offer for a role in a session.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    /// Whose peer it will be.
+    pub session: SessionId,
+    /// What it will be for.
+    pub role: Box<dyn Role>,
+    /// The offer.
+    pub sdp: &'a str,
+}
+
+/// Builds the peer and its answer. Nobody knows of it yet.
+pub fn answer(
+    wanted: Wanted<'_>,
+    shared: &Arc<Shared>,
+    now: Instant,
+) -> Result<(Seed, String), OfferRefused> {
+    let mut role = wanted.role;
+    let offer = role.prepare(Offer::read(wanted.sdp)?)?;
+    let parsed = parse(&offer).map_err(OfferRefused::Unusable)?;
+    let own = shared.pool.as_ref().map(|pool| pool.bind()).transpose().map_err(|error| no_port(&error))?;
+    let locals = locals(shared, own.as_ref()).map_err(|error| {
+        OfferRefused::Host(format!("the addresses of this host are not known: {error}; set webrtc.nat1to1"))
+    })?;
+    let candidates = locals.candidates();
+    if candidates.is_empty() {
+        return Err(OfferRefused::Host("no address to offer: set webrtc.nat1to1".into()));
+    }
+    let base =
+        RtcConfig::new().set_ice_lite(shared.config.ice_lite).set_dtls_cert(shared.certificate.clone());
+    let mut rtc = role.configure(base).build(now);
+    for candidate in candidates {
+        rtc.add_local_candidate(candidate);
+    }
+    let answer =
+        rtc.sdp_api().accept_offer(parsed).map_err(|error| OfferRefused::Unusable(error.to_string()))?;
+    let answer = answer.to_sdp_string();
+    role.settle(&answer, &mut rtc)?;
+    let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
+    let id = PeerId::from_entropy(entropy::bytes());
+    let their_ufrag = offer.ice().map(|ice| ice.ufrag).unwrap_or_default();
+    let (session, view) = (wanted.session, Arc::default());
+    let seed = Seed { id, session, rtc, role, view, offer, ufrag, their_ufrag, locals, own, since: now };
+    Ok((seed, answer))
+}
+
+/// Restarts ICE of a peer: str0m does so when it is offered what it knows with other ICE parameters.
+pub fn restart(rtc: &mut Rtc, offer: &Offer, ice: &IceParameters) -> Result<Restarted, RestartRefused> {
+    let unusable = |why: String| RestartRefused::Unusable(why);
+    let parsed = parse(&offer.with_ice(ice)).map_err(unusable)?;
+    let answer = rtc.sdp_api().accept_offer(parsed).map_err(|error| unusable(error.to_string()))?;
+    let answer = answer.to_sdp_string();
+    let ours = own_ice(&answer).ok_or_else(|| unusable("the answer has no ICE parameters".into()))?;
+    Ok(Restarted { answer, ice: ours })
+}
+
+fn own_ice(answer: &str) -> Option<IceParameters> {
+    let values =
+        |name: &'static str| answer.lines().filter_map(move |line| line.trim_end().strip_prefix(name));
+    let candidates =
+        values("a=").filter(|value| value.starts_with("candidate:")).map(str::to_owned).collect();
+    let (ufrag, pwd) = (values("a=ice-ufrag:").next()?.to_owned(), values("a=ice-pwd:").next()?.to_owned());
+    Some(IceParameters { ufrag, pwd, candidates })
+}
+
+fn parse(offer: &Offer) -> Result<SdpOffer, String> {
+    SdpOffer::from_sdp_string(&offer.text()).map_err(|error| format!("the offer cannot be read: {error}"))
+}
+
+fn no_port(error: &io::Error) -> OfferRefused {
+    OfferRefused::Host(format!("no port of webrtc.epr is free ({error}): widen the range"))
+}
+
+fn locals(shared: &Shared, own: Option<&Pair>) -> io::Result<Locals> {
+    let interfaces = interfaces::addresses()?;
+    let learned = shared.learned.get();
+    let udp = own.map_or(shared.ports.udp, Pair::port);
+    let addresses = shared.config.addresses(&interfaces, learned);
+    Ok(Locals::new(addresses, Ports { udp, tcp: shared.ports.tcp }, interfaces))
+}

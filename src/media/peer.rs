@@ -1,0 +1,413 @@
+//! One peer on its media thread: feeds its WebRTC state, carries out what that asks for, tells its role.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use str0m::bwe::BweKind;
+use str0m::net::{Protocol, Receive, Transmit};
+use str0m::{Candidate, Event, Input, Output, Rtc};
+
+use crate::core::datagram;
+use crate::core::ids::SessionId;
+use crate::core::media_feed::StreamPacket;
+use crate::core::peer_life::{self, Change, Life, Limits};
+use crate::core::sdp_offer::{IceParameters, MAX_CANDIDATES, Offer};
+use crate::media::directory::Owner;
+use crate::media::ids::PeerId;
+use crate::media::io::{Arrival, Io, Remote};
+use crate::media::locals::{Locals, Transport};
+use crate::media::offer;
+use crate::media::outbox::{Out, Via};
+use crate::media::role::{Context, Gone, Role, RoleEvent};
+use crate::media::seed::Seed;
+use crate::media::shared::{RestartRefused, Restarted};
+use crate::media::view::{PeerView, Standing};
+
+/// From the offer to the first connection: a relay may take seconds, and so may a person's network.
+pub const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+
+/// Without a datagram of a connected peer after which it is in trouble: browsers check every 2.5 s. str0m's own notice takes 12 s
+/// and more.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// Addresses a peer may come from in its life. A phone that changes networks all day has fewer; str0m keeps each.
+const MAX_REMOTES: usize = 64;
+
+/// Checks of ours that may be open at once.
+const MAX_CHECKS: usize = 64;
+
+/// Times a peer is asked again within one turn when its next deadline is already over.
+const MAX_AGAIN: usize = 4;
+
+/// The least a deadline lies ahead: str0m names times that have passed.
+const LEAST_PAUSE: Duration = Duration::from_millis(1);
+
+/// A peer.
+pub struct Peer {
+    id: PeerId,
+    session: SessionId,
+    rtc: Rtc,
+    role: Box<dyn Role>,
+    view: Arc<PeerView>,
+    offer: Offer,
+    ufrag: String,
+    locals: Locals,
+    life: Life,
+    remotes: Vec<Remote>,
+    checks: VecDeque<[u8; 12]>,
+    trickled: usize,
+    /// The entry in the heap of deadlines that counts.
+    timer_at: Option<Instant>,
+    wants: Instant,
+    /// Seen since the last datagram was fed: media, an answer to a check.
+    took_media: bool,
+    answered: bool,
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Peer({}, {})", self.id, self.role.kind())
+    }
+}
+
+/// Whether a peer goes on.
+pub type Verdict = Result<(), Gone>;
+
+impl Peer {
+    /// Takes over a peer that was offered.
+    pub fn adopt(mut seed: Box<Seed>, io: &mut Io) -> std::io::Result<Peer> {
+        if let Some(pair) = seed.own.take() {
+            io.give_port(seed.id, pair)?;
+        }
+        if let Some(stream) = seed.role.follows() {
+            io.followers.add(io.index, stream, seed.id);
+        }
+        let limits = Limits { connect: CONNECT_LIMIT, silence: SILENCE, grace: io.shared.config.ice_grace };
+        let life = Life::new(limits, io.shared.moment(seed.since));
+        Ok(Peer {
+            id: seed.id,
+            session: seed.session,
+            rtc: seed.rtc,
+            role: seed.role,
+            view: seed.view,
+            offer: seed.offer,
+            ufrag: seed.ufrag,
+            locals: seed.locals,
+            life,
+            remotes: Vec::new(),
+            checks: VecDeque::new(),
+            trickled: 0,
+            timer_at: None,
+            wants: seed.since,
+            took_media: false,
+            answered: false,
+        })
+    }
+
+    /// Its name.
+    pub fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// Our user name fragment, which its checks name.
+    pub fn ufrag(&self) -> &str {
+        &self.ufrag
+    }
+
+    /// Takes a datagram that is, or claims to be, the peer's.
+    pub fn receive(&mut self, arrival: &Arrival<'_>, io: &mut Io) -> Verdict {
+        let shared = io.shared.clone();
+        let Some(destination) = self.locals.offered(arrival.remote.transport, arrival.local) else {
+            shared.counters.unknown.one();
+            return Ok(());
+        };
+        let proto = match arrival.remote.transport {
+            Transport::Udp => Protocol::Udp,
+            Transport::Tcp => Protocol::Tcp,
+        };
+        let Ok(receive) = Receive::new(proto, arrival.remote.address, destination, arrival.bytes) else {
+            shared.counters.bad.one();
+            return Ok(());
+        };
+        let input = Input::Receive(arrival.at, receive);
+        if !self.is_known(arrival, io) && !self.prove(&input, arrival, io) {
+            shared.counters.spoofed.one();
+            return Ok(());
+        }
+        (self.took_media, self.answered) = (false, false);
+        if self.rtc.handle_input(input).is_err() {
+            shared.counters.bad.one();
+        }
+        let verdict = self.turn(arrival.at, io);
+        if self.was_genuine(arrival, io) {
+            let change = self.life.input(shared.moment(arrival.at), peer_life::Event::Heard);
+            self.changed(change, arrival.at, io)?;
+        }
+        verdict
+    }
+
+    fn is_known(&self, arrival: &Arrival<'_>, io: &mut Io) -> bool {
+        match io.paths.get_mut(&arrival.remote) {
+            Some(path) if path.peer == self.id => {
+                (path.heard, path.local, path.via) = (arrival.at, arrival.local.ip(), arrival.via);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a datagram from an address that is not known as the peer's is the peer's. Its address is then known.
+    fn prove(&mut self, input: &Input<'_>, arrival: &Arrival<'_>, io: &mut Io) -> bool {
+        if self.remotes.len() >= MAX_REMOTES || !self.rtc.accepts(input) || !io.learn(arrival, self.id) {
+            return false;
+        }
+        self.remotes.push(arrival.remote);
+        true
+    }
+
+    /// Whether the datagram that was just fed had the peer's keys, as far as can be seen.
+    fn was_genuine(&self, arrival: &Arrival<'_>, io: &Io) -> bool {
+        let counters = &io.shared.counters;
+        match datagram::kind(arrival.bytes) {
+            Some(datagram::Kind::Stun) if datagram::request_transaction(arrival.bytes).is_some() => {
+                if !self.answered {
+                    counters.spoofed.one();
+                }
+                self.answered
+            }
+            Some(datagram::Kind::Rtp) => {
+                if !self.took_media {
+                    counters.refused.one();
+                }
+                self.took_media
+            }
+            _ => true,
+        }
+    }
+
+    /// Lets time pass.
+    pub fn tick(&mut self, now: Instant, io: &mut Io) -> Verdict {
+        if self.view.end_is_wanted() {
+            return Err(Gone::Closed);
+        }
+        let change = self.life.input(io.shared.moment(now), peer_life::Event::Tick);
+        self.changed(change, now, io)?;
+        if self.role.due().is_some() {
+            return self.stream(&[], now, io);
+        }
+        if self.rtc.handle_input(Input::Timeout(now)).is_err() {
+            return Err(Gone::Failed);
+        }
+        self.turn(now, io)
+    }
+
+    /// Takes more of the stream that it follows, and sends what that comes to in one go.
+    pub fn stream(&mut self, batch: &[StreamPacket], now: Instant, io: &mut Io) -> Verdict {
+        let moment = io.shared.moment(now);
+        let cache = self.role.follows().and_then(|stream| io.followers.cache(stream.id()));
+        if let Some(cache) = cache {
+            let mut context =
+                Context { rtc: &mut self.rtc, bodies: &mut io.bodies, view: &self.view, now, moment };
+            self.role.stream(cache, batch, &mut context);
+        }
+        if self.rtc.handle_input(Input::Timeout(now)).is_err() {
+            return Err(Gone::Failed);
+        }
+        self.turn(now, io)
+    }
+
+    /// Whether its entry in the heap is the one that counts, and due. Takes it.
+    pub fn is_due(&mut self, at: Instant, now: Instant, io: &mut Io) -> bool {
+        if self.timer_at != Some(at) {
+            return false;
+        }
+        self.timer_at = None;
+        if self.wants <= now {
+            return true;
+        }
+        self.schedule(io);
+        false
+    }
+
+    /// Carries out everything that the WebRTC state asks for, and notes when it wants to be asked again.
+    pub fn turn(&mut self, now: Instant, io: &mut Io) -> Verdict {
+        let mut wants = self.drain(now, io)?;
+        for _ in 0..MAX_AGAIN {
+            if wants > now {
+                break;
+            }
+            if self.rtc.handle_input(Input::Timeout(now)).is_err() {
+                return Err(Gone::Failed);
+            }
+            wants = self.drain(now, io)?;
+        }
+        let own = io.shared.instant(self.life.next_deadline());
+        let own = self.role.due().map_or(own, |pause| own.min(now + pause));
+        self.wants = wants.min(own).max(now + LEAST_PAUSE);
+        self.schedule(io);
+        Ok(())
+    }
+
+    fn schedule(&mut self, io: &mut Io) {
+        if self.timer_at.is_none_or(|timer| self.wants < timer) {
+            self.timer_at = Some(self.wants);
+            io.deadlines.push(self.wants, self.id);
+        }
+    }
+
+    fn drain(&mut self, now: Instant, io: &mut Io) -> Result<Instant, Gone> {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(at)) if self.rtc.is_alive() => return Ok(at),
+                Ok(Output::Timeout(_)) => return Err(Gone::ClosedByPeer),
+                Ok(Output::Transmit(transmit)) => self.transmit(transmit, io),
+                Ok(Output::Event(event)) => self.event(event, now, io)?,
+                Err(error) => {
+                    self.log(&format!("its WebRTC state failed: {error}"), now, io);
+                    return Err(Gone::Failed);
+                }
+            }
+        }
+    }
+
+    fn transmit(&mut self, transmit: Transmit, io: &mut Io) {
+        let transport = match transmit.proto {
+            Protocol::Udp => Transport::Udp,
+            Protocol::Tcp => Transport::Tcp,
+            Protocol::SslTcp | Protocol::Tls => return,
+        };
+        self.answered |= datagram::is_stun_success(&transmit.contents);
+        if let Some(transaction) = datagram::request_transaction(&transmit.contents) {
+            self.note_check(transaction, io);
+        }
+        let remote = Remote { transport, address: transmit.destination };
+        let path = io.paths.get(&remote).filter(|path| path.peer == self.id);
+        let via = match path {
+            Some(path) => path.via,
+            None if io.own.contains_key(&self.id) => Via::Own(self.id),
+            None => Via::Mux,
+        };
+        let from = path.map(|path| path.local).or_else(|| self.locals.source(transmit.source));
+        match transport {
+            Transport::Udp => {
+                let out = Out { via, from, to: transmit.destination, bytes: transmit.contents.into() };
+                io.outbox.push(out, &io.shared.counters);
+            }
+            Transport::Tcp => io.send_frame(transmit.destination, &transmit.contents),
+        }
+    }
+
+    fn note_check(&mut self, transaction: [u8; 12], io: &Io) {
+        let oldest = if self.checks.len() >= MAX_CHECKS { self.checks.pop_front() } else { None };
+        self.checks.push_back(transaction);
+        io.shared.directory.note_check(transaction, Owner { thread: io.index, peer: self.id }, oldest);
+    }
+
+    fn event(&mut self, event: Event, now: Instant, io: &mut Io) -> Verdict {
+        let (step, told) = match event {
+            Event::Connected => (Some(peer_life::Event::Connected), None),
+            Event::IceConnectionStateChange(state) if state.is_connected() => {
+                (Some(peer_life::Event::IceUp), None)
+            }
+            Event::IceConnectionStateChange(state) if state.is_disconnected() => {
+                (Some(peer_life::Event::IceDown), None)
+            }
+            Event::Closed => return Err(Gone::ClosedByPeer),
+            Event::RtpPacket(packet) => {
+                self.took_media = true;
+                (None, Some(RoleEvent::Packet(packet)))
+            }
+            Event::MediaAdded(media) => (None, Some(RoleEvent::Media(media))),
+            Event::KeyframeRequest(request) => (None, Some(RoleEvent::KeyframeWanted(request))),
+            Event::SenderFeedback(report) => (None, Some(RoleEvent::SenderReport(report))),
+            Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
+                (None, Some(RoleEvent::Estimate(estimate.as_u64())))
+            }
+            _ => (None, None),
+        };
+        if let Some(step) = step {
+            let change = self.life.input(io.shared.moment(now), step);
+            self.changed(change, now, io)?;
+        }
+        if let Some(told) = told {
+            self.tell(told, now, io);
+        }
+        Ok(())
+    }
+
+    fn changed(&mut self, change: Option<Change>, now: Instant, io: &mut Io) -> Verdict {
+        let (standing, event, word) = match change {
+            None => return Ok(()),
+            Some(Change::Live) => {
+                io.shared.counters.peers_connected.one();
+                (Standing::Live, RoleEvent::Connected, "connected")
+            }
+            Some(Change::Trouble) => (Standing::Trouble, RoleEvent::Trouble, "nothing arrives any more"),
+            Some(Change::Recovered) => (Standing::Live, RoleEvent::Recovered, "is back"),
+            Some(Change::NeverConnected) => return Err(Gone::NeverConnected),
+            Some(Change::Lost) => return Err(Gone::Lost),
+        };
+        self.view.stand(standing);
+        self.log(word, now, io);
+        self.tell(event, now, io);
+        Ok(())
+    }
+
+    fn log(&self, what: &str, now: Instant, io: &mut Io) {
+        if let Some(left_out) = io.may_log(now) {
+            self.role.kind().log(&self.session, &self.id, &format!("{what}{left_out}"));
+        }
+    }
+
+    fn tell(&mut self, event: RoleEvent, now: Instant, io: &mut Io) {
+        let moment = io.shared.moment(now);
+        let mut context =
+            Context { rtc: &mut self.rtc, bodies: &mut io.bodies, view: &self.view, now, moment };
+        self.role.on(event, &mut context);
+    }
+
+    /// Candidates of the browser.
+    pub fn trickle(&mut self, candidates: Vec<Candidate>, now: Instant, io: &mut Io) -> Verdict {
+        let room = MAX_CANDIDATES.saturating_sub(self.trickled);
+        for candidate in candidates.into_iter().take(room) {
+            self.trickled += 1;
+            self.rtc.add_remote_candidate(candidate);
+        }
+        self.turn(now, io)
+    }
+
+    /// Restarts ICE with the browser's new parameters. What fails leaves the peer as it was.
+    pub fn restart(&mut self, ice: &IceParameters, io: &Io) -> Result<Restarted, RestartRefused> {
+        let restarted = offer::restart(&mut self.rtc, &self.offer, ice)?;
+        self.ufrag.clone_from(&restarted.ice.ufrag);
+        self.trickled = 0;
+        io.shared.directory.rename(&self.id, &self.ufrag, &ice.ufrag);
+        Ok(restarted)
+    }
+
+    /// Ends it: says good-bye to the browser where it can hear, tells the role, takes away every trace.
+    pub fn end(mut self, why: Gone, now: Instant, io: &mut Io) {
+        if why != Gone::ClosedByPeer && self.rtc.close().is_ok() {
+            // Errors are of no interest any more.
+            let _ = self.drain(now, io);
+        }
+        self.view.stand(Standing::Gone);
+        self.log(&format!("over: {why}"), now, io);
+        self.tell(RoleEvent::Gone(why), now, io);
+        // What was just said goes out before the socket goes.
+        io.flush();
+        io.take_port(&self.id);
+        for remote in &self.remotes {
+            let connection = io.tcp.token_of(&remote.address).filter(|_| remote.transport == Transport::Tcp);
+            connection.into_iter().for_each(|token| io.close_connection(token));
+            io.forget(remote, self.id);
+        }
+        if let Some(stream) = self.role.follows() {
+            io.followers.remove(io.index, stream, &self.id);
+        }
+        io.shared.directory.forget_checks(self.checks.iter());
+        io.shared.directory.remove(&self.id);
+    }
+}

@@ -1,0 +1,149 @@
+//! A publisher: what it sends becomes its session's stream for as long as it is there (WHIP).
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, UNIX_EPOCH};
+
+use str0m::media::{KeyframeRequestKind, MediaAdded, MediaKind, Mid, SenderFeedback};
+use str0m::rtp::{RtpPacket, Ssrc};
+use str0m::{Rtc, RtcConfig};
+
+use crate::core::media_feed::Track;
+use crate::core::rtp_packet::SenderReport;
+use crate::core::sdp_offer::Offer;
+use crate::core::time::Moment;
+use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
+use crate::media::stream::{Published, Stream, Told};
+use crate::media::viewer;
+
+/// Pictures are asked for this often at most, however many viewers lack one: each costs the publisher a burst.
+const PICTURES: Duration = Duration::from_millis(500);
+
+/// One publisher.
+#[derive(Debug)]
+pub struct Publisher {
+    stream: Stream,
+    _place: Place,
+    video: Option<Mid>,
+    audio: Option<Mid>,
+    asked: Option<Moment>,
+}
+
+/// The one place of a stream for a publisher: taken as long as this lives.
+#[derive(Debug)]
+pub struct Place(Stream);
+
+impl Place {
+    /// Whether somebody has it.
+    pub fn is_taken(stream: &Stream) -> bool {
+        stream.view().published.load(Ordering::Acquire)
+    }
+
+    /// Takes it; `None` when somebody else has it.
+    pub fn take(stream: &Stream) -> Option<Place> {
+        let free = stream.view().published.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire);
+        free.ok()?;
+        // Viewers have nothing to refer to in what it sends before its first key frame.
+        stream.view().key_frame_wanted.store(true, Ordering::Release);
+        Some(Place(stream.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.tell(Told::Unpublished);
+        self.0.view().published.store(false, Ordering::Release);
+    }
+}
+
+impl Publisher {
+    /// A publisher for the stream whose place it has.
+    pub fn new(place: Place) -> Publisher {
+        let stream = place.0.clone();
+        Publisher { stream, _place: place, video: None, audio: None, asked: None }
+    }
+
+    fn media(&mut self, media: &MediaAdded) {
+        match media.kind {
+            MediaKind::Video => self.video = Some(media.mid),
+            MediaKind::Audio => self.audio = Some(media.mid),
+        }
+    }
+
+    fn packet(&mut self, packet: &RtpPacket, context: &mut Context<'_>) {
+        context.view.note_packet(context.moment, None);
+        let Some(track) = self.track_of(packet.header.ssrc, context.rtc) else { return };
+        let header = &packet.header;
+        self.stream.tell(Told::Published(Published {
+            track,
+            marker: header.marker,
+            sequence: header.sequence_number,
+            timestamp: header.timestamp,
+            ssrc: *header.ssrc,
+            payload: packet.payload.clone(),
+        }));
+        if self.stream.view().key_frame_wanted.load(Ordering::Acquire) {
+            self.ask_for_picture(context);
+        }
+    }
+
+    fn track_of(&self, ssrc: Ssrc, rtc: &mut Rtc) -> Option<Track> {
+        let mid = rtc.direct_api().stream_rx(&ssrc).map(|stream| stream.mid())?;
+        match mid {
+            mid if Some(mid) == self.video => Some(Track::Video),
+            mid if Some(mid) == self.audio => Some(Track::Audio),
+            _ => None,
+        }
+    }
+
+    fn ask_for_picture(&mut self, context: &mut Context<'_>) {
+        if self.asked.is_some_and(|at| context.moment.since(at) < PICTURES) {
+            return;
+        }
+        let video = self.video;
+        let mut api = context.rtc.direct_api();
+        if let Some(stream) = video.and_then(|mid| api.stream_rx_by_mid(mid, None)) {
+            stream.request_keyframe(KeyframeRequestKind::Pli);
+            self.asked = Some(context.moment);
+            self.stream.view().key_frame_wanted.store(false, Ordering::Release);
+        }
+    }
+}
+
+impl Role for Publisher {
+    fn kind(&self) -> RoleKind {
+        RoleKind::Publisher
+    }
+
+    fn prepare(&self, offer: Offer) -> Result<Offer, OfferRefused> {
+        Ok(offer.only_sending())
+    }
+
+    fn configure(&self, config: RtcConfig) -> RtcConfig {
+        // The usual header extensions stay: browsers send more than a trickle only with feedback on their numbers.
+        let mut config =
+            config.set_rtp_mode(true).clear_codecs().enable_opus(self.stream.codecs().opus, false);
+        viewer::enable(&mut config, self.stream.codecs().video);
+        config
+    }
+
+    fn on(&mut self, event: RoleEvent, context: &mut Context<'_>) {
+        match event {
+            RoleEvent::Media(media) => self.media(&media),
+            RoleEvent::Packet(packet) => self.packet(&packet, context),
+            RoleEvent::SenderReport(report) => self.stream.tell(Told::Reported(sender_report(&report))),
+            _ => {}
+        }
+    }
+}
+
+/// From 1900, where NTP begins, to 1970, in seconds.
+const NTP_TO_UNIX: u64 = 2_208_988_800;
+
+fn sender_report(report: &SenderFeedback) -> SenderReport {
+    let info = &report.sender_info;
+    let since = info.ntp_time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
+    let ntp = (since.as_secs() + NTP_TO_UNIX) << 32 | fraction;
+    // Timestamps wrap.
+    SenderReport { ssrc: *info.ssrc, ntp, timestamp: info.rtp_time.numer() as u32 }
+}

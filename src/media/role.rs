@@ -1,0 +1,202 @@
+//! What a peer is for. The media threads know how to keep a peer alive; a role knows what to do with what it sends.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use str0m::media::{KeyframeRequest, MediaAdded, SenderFeedback};
+use str0m::rtp::RtpPacket;
+use str0m::{Rtc, RtcConfig};
+
+use crate::core::gop_cache::GopCache;
+use crate::core::ids::SessionId;
+use crate::core::media_feed::StreamPacket;
+use crate::core::sdp_offer::{Offer, OfferError};
+use crate::core::time::Moment;
+use crate::media::bodies::Bodies;
+use crate::media::ids::PeerId;
+use crate::media::stream::Stream;
+use crate::media::view::PeerView;
+
+/// The kinds there are. A session has at most one peer of some of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleKind {
+    /// A browser's microphone, to the body.
+    Mic,
+    /// Watches a session's stream (WHEP).
+    Viewer,
+    /// Sends a session's stream (WHIP).
+    Publisher,
+}
+
+impl RoleKind {
+    /// Whether a new peer of this kind takes the place of the session's last one.
+    pub fn is_single(self) -> bool {
+        match self {
+            RoleKind::Mic => true,
+            RoleKind::Viewer | RoleKind::Publisher => false,
+        }
+    }
+
+    /// Writes a line about a peer of this kind.
+    pub fn log(self, session: &SessionId, peer: &PeerId, what: &str) {
+        match self {
+            RoleKind::Mic => log::info!("[mic] session {session} peer {peer}: {what}"),
+            RoleKind::Viewer => log::info!("[whep] session {session} peer {peer}: {what}"),
+            RoleKind::Publisher => log::info!("[whip] session {session} peer {peer}: {what}"),
+        }
+    }
+}
+
+impl fmt::Display for RoleKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RoleKind::Mic => "mic",
+            RoleKind::Viewer => "whep",
+            RoleKind::Publisher => "whip",
+        })
+    }
+}
+
+/// What a role is told. All of it on the media thread that owns the peer.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "never stored; a box would cost an allocation per packet")]
+pub enum RoleEvent {
+    /// ICE and DTLS are done: media may flow.
+    Connected,
+    /// The offer has this media.
+    Media(MediaAdded),
+    /// Media arrived: in the order of arrival, never twice, gaps and reordering as the network made them.
+    Packet(RtpPacket),
+    /// The peer lacks a picture of ours.
+    KeyframeWanted(KeyframeRequest),
+    /// The peer's sender report.
+    SenderReport(SenderFeedback),
+    /// What the way to the peer carries, in bit/s.
+    Estimate(u64),
+    /// Nothing arrives from the peer.
+    Trouble,
+    /// It does again.
+    Recovered,
+    /// The peer is over; this is the last event.
+    Gone(Gone),
+}
+
+/// Why a peer is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// It never connected.
+    NeverConnected,
+    /// It stayed silent for longer than `webrtc.ice_grace`.
+    Lost,
+    /// Its browser closed the connection.
+    ClosedByPeer,
+    /// We were asked to close it.
+    Closed,
+    /// A newer one took its place, its session ended, or we stop.
+    Ended,
+    /// Its WebRTC state broke.
+    Failed,
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Gone::NeverConnected => {
+                "never connected: no check of its browser arrived, or its handshake did not end"
+            }
+            Gone::Lost => "silent for longer than webrtc.ice_grace",
+            Gone::ClosedByPeer => "closed by the browser",
+            Gone::Closed => "closed",
+            Gone::Ended => "ended with its session, or replaced",
+            Gone::Failed => "its WebRTC state failed",
+        })
+    }
+}
+
+/// What a role may use while it is told something.
+pub struct Context<'a> {
+    /// The peer's own state, to write media or ask for keyframes. What this makes it send goes out after the event.
+    pub rtc: &'a mut Rtc,
+    /// The way to bodies.
+    pub bodies: &'a mut Bodies,
+    /// What is published of the peer.
+    pub view: &'a PeerView,
+    /// When the event happened.
+    pub now: Instant,
+    /// The same on the clock of views.
+    pub moment: Moment,
+}
+
+/// What a peer is for. Methods before the hand-over run on the caller's thread, [`Role::on`] on a media thread: it never blocks.
+pub trait Role: Send + fmt::Debug {
+    /// Its kind.
+    fn kind(&self) -> RoleKind;
+
+    /// Looks at the offer and may change it before it is answered.
+    fn prepare(&self, offer: Offer) -> Result<Offer, OfferRefused>;
+
+    /// Codecs, header extensions and modes of the peer.
+    fn configure(&self, config: RtcConfig) -> RtcConfig;
+
+    /// Looks at the answer before it is given.
+    fn settle(&mut self, _answer: &str, _rtc: &mut Rtc) -> Result<(), OfferRefused> {
+        Ok(())
+    }
+
+    /// Something happened.
+    fn on(&mut self, event: RoleEvent, context: &mut Context<'_>);
+
+    /// The stream that it follows, which does not change.
+    fn follows(&self) -> Option<&Stream> {
+        None
+    }
+
+    /// More of the stream that it follows: `batch`, which is in the cache already as far as it is video. Empty when its own
+    /// pause is over.
+    fn stream(
+        &mut self,
+        _cache: &GopCache<StreamPacket>,
+        _batch: &[StreamPacket],
+        _context: &mut Context<'_>,
+    ) {
+    }
+
+    /// When it wants to go on by itself with the stream that it follows.
+    fn due(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// Why an offer is not answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OfferRefused {
+    /// It is no use to us.
+    Offer(OfferError),
+    /// It cannot be answered: the words say why.
+    Unusable(String),
+    /// Too many peers; come back later.
+    Full,
+    /// Media threads do not answer; come back later.
+    Busy,
+    /// This host cannot: the words say what to do.
+    Host(String),
+}
+
+impl fmt::Display for OfferRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OfferRefused::Offer(error) => error.fmt(f),
+            OfferRefused::Unusable(why) | OfferRefused::Host(why) => f.write_str(why),
+            OfferRefused::Full => f.write_str("there are as many peers as webrtc.max_peers allows"),
+            OfferRefused::Busy => f.write_str("media threads are busy"),
+        }
+    }
+}
+
+impl std::error::Error for OfferRefused {}
+
+impl From<OfferError> for OfferRefused {
+    fn from(error: OfferError) -> OfferRefused {
+        OfferRefused::Offer(error)
+    }
+}

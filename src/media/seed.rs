@@ -1,0 +1,47 @@
+//! A peer that was answered and waits for its first check.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use str0m::Rtc;
+
+use crate::core::ids::SessionId;
+use crate::core::sdp_offer::Offer;
+use crate::media::ids::PeerId;
+use crate::media::locals::Locals;
+use crate::media::role::Role;
+use crate::media::udp::Pair;
+use crate::media::view::PeerView;
+
+/// Everything of a peer that no thread has yet.
+pub struct Seed {
+    /// Its name.
+    pub id: PeerId,
+    /// Whose it is.
+    pub session: SessionId,
+    /// Its WebRTC state.
+    pub rtc: Rtc,
+    /// What it is for.
+    pub role: Box<dyn Role>,
+    /// What is published of it.
+    pub view: Arc<PeerView>,
+    /// What it offered, for ICE restarts.
+    pub offer: Offer,
+    /// Our user name fragment.
+    pub ufrag: String,
+    /// The browser's.
+    pub their_ufrag: String,
+    /// Our candidates.
+    pub locals: Locals,
+    /// Its own port, when it has one.
+    pub own: Option<Pair>,
+    /// When it was offered.
+    pub since: Instant,
+}
+
+impl fmt::Debug for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Seed({})", self.id)
+    }
+}

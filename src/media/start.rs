@@ -1,0 +1,143 @@
+//! Starting and stopping the media threads.
+
+use std::fmt;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::core::ice::Ports;
+use crate::host::join;
+use crate::host::public_address::PublicAddress;
+use crate::host::pulse::Pulses;
+use crate::host::wake::Wake;
+use crate::media::Media;
+use crate::media::config::MediaConfig;
+use crate::media::counters::Counters;
+use crate::media::directory::Directory;
+use crate::media::io::Shares;
+use crate::media::ports::{self, PortPool};
+use crate::media::shared::{Command, Line, Shared};
+use crate::media::streams::Streams;
+use crate::media::thread::{MediaThread, Start};
+use crate::media::udp::{Pair, Share};
+
+/// Stack of a `media-N` thread in bytes: a DTLS handshake of aws-lc needs a few hundred KiB at most. Untouched pages cost nothing.
+const STACK: usize = 1 << 20;
+
+/// A media thread comes round every 5 s.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Why media threads do not start, and what to do.
+#[derive(Debug)]
+pub struct MediaError(String);
+
+impl fmt::Display for MediaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for MediaError {}
+
+/// The running threads, to be stopped by whoever started them.
+#[derive(Debug)]
+pub struct MediaThreads {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Media {
+    /// Binds the ports and starts the threads.
+    pub fn start(config: MediaConfig, pulses: &Pulses) -> Result<(Media, MediaThreads), MediaError> {
+        let count = config.threads.max(1);
+        let mut sockets = shared_port(&config, count)?;
+        let (mut listeners, tcp) = shared_tcp_port(&config, count)?;
+        let ports = Ports { udp: sockets.first().and_then(Pair::port), tcp };
+        let fail = |error: io::Error| MediaError(format!("cannot start a media thread: {error}"));
+        let (mut lines, mut keeps) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let (line, commands, wake) = Line::new(Wake::new().map_err(fail)?);
+            lines.push(line);
+            keeps.push((commands, wake));
+        }
+        let provider = str0m::crypto::from_feature_flags();
+        let certificate = provider.dtls_provider.generate_certificate();
+        let certificate = certificate.ok_or_else(|| MediaError("cannot make a DTLS certificate".into()))?;
+        let shared = Arc::new(Shared {
+            directory: Directory::new(config.max_peers, count),
+            counters: Counters::default(),
+            threads: lines,
+            certificate,
+            ports,
+            learned: PublicAddress::default(),
+            pool: config.epr.map(|range| PortPool::new(range, config.binding)),
+            streams: Streams::default(),
+            epoch: Instant::now(),
+            config,
+        });
+        let mut running = MediaThreads { shared: shared.clone(), threads: Vec::new() };
+        for (index, (commands, wake)) in keeps.into_iter().enumerate() {
+            let name = format!("media-{index}");
+            let pulse = pulses.register(&*name, SILENCE);
+            let shares = Shares { mux: sockets.pop(), listeners: listeners.pop().unwrap_or_default() };
+            let start = Start { index, shared: shared.clone(), commands, wake, shares, pulse };
+            let thread = MediaThread::new(start).map_err(fail)?;
+            let builder = std::thread::Builder::new().name(name).stack_size(STACK);
+            running.threads.push(builder.spawn(move || thread.run()).map_err(fail)?);
+        }
+        Ok((Media(shared), running))
+    }
+}
+
+impl MediaThreads {
+    /// Ends all peers and joins the threads.
+    pub fn stop(self, deadline: Duration) {
+        for line in &self.shared.threads {
+            // A thread that is too far behind to be told is reported below.
+            let _ = line.tell(Command::Stop);
+        }
+        for thread in self.threads {
+            join::within(thread, deadline);
+        }
+    }
+}
+
+/// One socket (of each family) per thread on the shared port; none when every peer has a port of its own.
+fn shared_port(config: &MediaConfig, threads: usize) -> Result<Vec<Pair>, MediaError> {
+    let Some(port) = config.udpmux else { return Ok(Vec::new()) };
+    let fail = |error: io::Error| {
+        MediaError(format!(
+            "cannot bind UDP port {port} for media: is another hydraneckwebrtc already running? Choose another port with webrtc.udpmux ({error})"
+        ))
+    };
+    // Sockets that share a port do not tell us when a stranger of the same user shares it too: ask without sharing first.
+    let probe = ports::bind_both(config.binding, port, Share::Alone).map_err(fail)?;
+    let port = probe.port().unwrap_or(port);
+    drop(probe);
+    (0..threads).map(|_| ports::bind_both(config.binding, port, Share::WithThreads).map_err(fail)).collect()
+}
+
+/// The listening sockets of a thread, IPv4 and IPv6.
+type Listeners = [Option<TcpListener>; 2];
+
+/// The same for ICE-TCP, and the port.
+fn shared_tcp_port(
+    config: &MediaConfig,
+    threads: usize,
+) -> Result<(Vec<Listeners>, Option<u16>), MediaError> {
+    let Some(port) = config.tcpmux else { return Ok((Vec::new(), None)) };
+    let fail = |error: io::Error| {
+        MediaError(format!(
+            "cannot bind TCP port {port} for media: is another hydraneckwebrtc already running? Choose another port with webrtc.tcpmux ({error})"
+        ))
+    };
+    let probe = ports::listen_both(config.binding, port, Share::Alone).map_err(fail)?;
+    let bound =
+        probe.iter().flatten().find_map(|listener| listener.local_addr().ok()).map(|address| address.port());
+    drop(probe);
+    let port = bound.unwrap_or(port);
+    let each = (0..threads).map(|_| ports::listen_both(config.binding, port, Share::WithThreads));
+    Ok((each.collect::<io::Result<_>>().map_err(fail)?, Some(port)))
+}

@@ -1,0 +1,390 @@
+//! A session's stream: what its process, its clip or a publisher sends, on its way to every media thread that has viewers.
+//!
+//! ```text
+//!   process ─RTP─▶ V, V+1 ─┐                        ┌─batch─▶ media-0 ─▶ its viewers
+//!                          ├─▶ stream-ID (the Feed) ─┤
+//!   publisher's media-N ───┘                        └─batch─▶ media-1 ─▶ its viewers
+//! ```
+//!
+//! One thread per stream owns it. It copies each payload once; media threads and viewers share it. It tells each media thread
+//! once per batch, never once per viewer.
+
+use std::fmt;
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use crate::core::gop_cache::{GopCache, GopLimits};
+use crate::core::ids::SessionId;
+use crate::core::media_feed::{Feed, Feeder, StreamPacket, Track};
+use crate::core::rtp_packet::{self, RtpPacket, SenderReport};
+use crate::core::rtp_payload::Packing;
+use crate::core::time::Moment;
+use crate::core::whip_offer::VideoCodec;
+use crate::host::wake::Wake;
+use crate::media::shared::{Command, Shared};
+
+/// Payload types on the loopback pair (CONTRACTS): video and Opus.
+const VIDEO_PT: u8 = 96;
+const AUDIO_PT: u8 = 111;
+
+/// Stack of a stream's thread in bytes: one datagram, no recursion.
+const STACK: usize = 128 * 1024;
+
+/// Largest datagram of a process: FFmpeg is told 1,200; other encoders know the Ethernet's 1,500.
+const LARGEST: usize = 2048;
+
+/// Datagrams read per socket and round, so that a flood on one does not starve the other.
+const PER_ROUND: usize = 512;
+
+/// How often the thread comes round when nothing arrives: notices that it is to stop even if a message was lost.
+const IDLE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// A publisher is asked for a key frame when its last one is this long ago.
+const LONGEST_GROUP: Duration = Duration::from_secs(10);
+
+/// Messages a stream may be behind by.
+const QUEUE: usize = 4096;
+
+/// The name of a stream within this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub u64);
+
+/// What a stream carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Codecs {
+    /// Its pictures.
+    pub video: VideoCodec,
+    /// Whether it has sound, which is Opus.
+    pub opus: bool,
+}
+
+/// Where a stream comes from: an adjacent pair of loopback sockets that a process or a clip sends plain RTP to, payload types 96
+/// (video) and 111 (Opus). Without sockets: from a publisher alone.
+#[derive(Debug)]
+pub struct SourceSpec {
+    /// Whose it is.
+    pub session: SessionId,
+    /// Video's socket.
+    pub video: Option<UdpSocket>,
+    /// Sound's.
+    pub audio: Option<UdpSocket>,
+    /// What they carry.
+    pub codecs: Codecs,
+}
+
+/// What a media thread hears of a stream that it follows.
+pub enum News {
+    /// The present group of pictures, before the first batch: where joiners begin.
+    Begin(Box<GopCache<StreamPacket>>),
+    /// More of it.
+    Batch(Arc<[StreamPacket]>),
+}
+
+/// What a stream is told.
+#[derive(Debug)]
+pub enum Told {
+    /// A media thread has viewers from now on, or none any more.
+    Follow(usize),
+    /// It has none any more.
+    Leave(usize),
+    /// A publisher's packet.
+    Published(Published),
+    /// A publisher's sender report.
+    Reported(SenderReport),
+    /// The publisher is gone: the process feeds again.
+    Unpublished,
+    /// The end.
+    Stop,
+}
+
+/// A packet of a publisher, as its peer received it.
+#[derive(Debug)]
+pub struct Published {
+    /// Sound or pictures.
+    pub track: Track,
+    /// Header fields.
+    pub marker: bool,
+    /// Sequence number.
+    pub sequence: u16,
+    /// Timestamp.
+    pub timestamp: u32,
+    /// Synchronisation source.
+    pub ssrc: u32,
+    /// Payload.
+    pub payload: Arc<[u8]>,
+}
+
+/// What is published of a stream. Plain atomics; only its thread writes, but for viewers and wishes.
+#[derive(Debug, Default)]
+pub struct StreamView {
+    /// Packets that reached the viewers' stream.
+    pub packets: AtomicU64,
+    /// Bytes of their payloads.
+    pub bytes: AtomicU64,
+    /// Key frames.
+    pub key_frames: AtomicU64,
+    /// When the last one came, on the clock of views.
+    pub last_key_frame: AtomicU64,
+    /// Connected viewers.
+    pub viewers: AtomicU32,
+    /// Whether somebody publishes.
+    pub published: AtomicBool,
+    /// A viewer lacks a picture: the publisher is asked for one.
+    pub key_frame_wanted: AtomicBool,
+}
+
+/// The way to a stream: cheap to clone.
+#[derive(Clone)]
+pub struct Stream(Arc<Inner>);
+
+struct Inner {
+    id: StreamId,
+    session: SessionId,
+    codecs: Codecs,
+    view: StreamView,
+    sender: Sender<Told>,
+    wake: Arc<Wake>,
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stream({} of session {})", self.0.id.0, self.0.session)
+    }
+}
+
+impl Stream {
+    /// Starts a stream's thread.
+    pub fn start(
+        id: StreamId,
+        spec: SourceSpec,
+        shared: Arc<Shared>,
+    ) -> io::Result<(Stream, JoinHandle<()>)> {
+        let wake = Arc::new(Wake::new()?);
+        let (sender, inbox) = crossbeam_channel::bounded(QUEUE);
+        for socket in spec.video.iter().chain(&spec.audio) {
+            socket.set_nonblocking(true)?;
+        }
+        let packing = match spec.codecs.video {
+            VideoCodec::Vp8 => Packing::Vp8,
+            VideoCodec::H264 { .. } => Packing::H264,
+        };
+        let inner = Inner {
+            id,
+            session: spec.session.clone(),
+            codecs: spec.codecs,
+            view: StreamView::default(),
+            sender,
+            wake,
+        };
+        let stream = Stream(Arc::new(inner));
+        let owner = Owner {
+            stream: stream.clone(),
+            shared,
+            inbox,
+            video: spec.video,
+            audio: spec.audio,
+            feed: Feed::new(packing),
+            cache: GopCache::new(GopLimits::default()),
+            followers: Vec::new(),
+            batch: Vec::new(),
+        };
+        let name = format!("stream-{}", spec.session.short());
+        let thread = std::thread::Builder::new().name(name).stack_size(STACK).spawn(move || owner.run())?;
+        Ok((stream, thread))
+    }
+
+    /// Its name.
+    pub fn id(&self) -> StreamId {
+        self.0.id
+    }
+
+    /// Whose it is.
+    pub fn session(&self) -> &SessionId {
+        &self.0.session
+    }
+
+    /// What it carries.
+    pub fn codecs(&self) -> Codecs {
+        self.0.codecs
+    }
+
+    /// What is published of it.
+    pub fn view(&self) -> &StreamView {
+        &self.0.view
+    }
+
+    /// Tells its thread. One that stands still or is over hears nothing: what is lost then is media, or of no matter.
+    pub fn tell(&self, told: Told) {
+        let quiet = self.0.sender.is_empty();
+        if self.0.sender.try_send(told).is_ok() && quiet {
+            self.0.wake.ring();
+        }
+    }
+}
+
+/// The thread.
+struct Owner {
+    stream: Stream,
+    shared: Arc<Shared>,
+    inbox: Receiver<Told>,
+    video: Option<UdpSocket>,
+    audio: Option<UdpSocket>,
+    feed: Feed,
+    cache: GopCache<StreamPacket>,
+    followers: Vec<usize>,
+    batch: Vec<StreamPacket>,
+}
+
+impl Owner {
+    fn run(mut self) {
+        let mut room = [0u8; LARGEST];
+        loop {
+            self.wait();
+            self.stream.0.wake.clear();
+            if !self.take_messages() {
+                return;
+            }
+            for track in [Track::Video, Track::Audio] {
+                self.read(track, &mut room);
+            }
+            self.pass_on();
+        }
+    }
+
+    fn wait(&self) {
+        let mut descriptors = vec![PollFd::new(&*self.stream.0.wake, PollFlags::IN)];
+        for socket in self.video.iter().chain(&self.audio) {
+            descriptors.push(PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN));
+        }
+        // EINTR and the like: then it simply comes round.
+        let _ = rustix::event::poll(&mut descriptors, Some(&IDLE));
+    }
+
+    /// False: it is over.
+    fn take_messages(&mut self) -> bool {
+        let now = Instant::now();
+        while let Ok(told) = self.inbox.try_recv() {
+            match told {
+                Told::Follow(thread) => self.follow(thread),
+                Told::Leave(thread) => self.followers.retain(|other| *other != thread),
+                Told::Published(packet) => self.published(&packet, now),
+                Told::Reported(report) => {
+                    self.feed.report(Feeder::Publisher, &report, self.shared.moment(now));
+                }
+                Told::Unpublished => self.feed.hand_to(Feeder::Process),
+                Told::Stop => return false,
+            }
+        }
+        true
+    }
+
+    fn follow(&mut self, thread: usize) {
+        // What was read before belongs to the cache that goes along.
+        self.pass_on();
+        if !self.followers.contains(&thread) {
+            self.followers.push(thread);
+        }
+        self.send(thread, News::Begin(Box::new(self.cache.clone())));
+    }
+
+    fn published(&mut self, packet: &Published, now: Instant) {
+        self.feed.hand_to(Feeder::Publisher);
+        let header = RtpPacket {
+            payload_type: VIDEO_PT,
+            marker: packet.marker,
+            sequence: packet.sequence,
+            timestamp: packet.timestamp,
+            ssrc: packet.ssrc,
+            payload: &packet.payload,
+        };
+        let now = self.shared.moment(now);
+        let taken =
+            self.feed.packet(Feeder::Publisher, packet.track, &header, now, || packet.payload.clone());
+        taken.into_iter().for_each(|packet| self.keep(packet));
+    }
+
+    fn read(&mut self, track: Track, room: &mut [u8; LARGEST]) {
+        for _ in 0..PER_ROUND {
+            let socket = match track {
+                Track::Video => self.video.as_ref(),
+                Track::Audio => self.audio.as_ref(),
+            };
+            let Some(Ok(length)) = socket.map(|socket| socket.recv(room)) else { return };
+            let datagram = room.get(..length).unwrap_or_default();
+            let now = self.shared.moment(Instant::now());
+            if rtp_packet::is_rtcp(datagram) {
+                for report in rtp_packet::sender_reports(datagram) {
+                    self.feed.report(Feeder::Process, &report, now);
+                }
+                continue;
+            }
+            let Some(packet) = rtp_packet::parse(datagram) else { continue };
+            let track = match packet.payload_type {
+                VIDEO_PT => Track::Video,
+                AUDIO_PT if self.stream.codecs().opus => Track::Audio,
+                _ => continue,
+            };
+            let taken = self.feed.packet(Feeder::Process, track, &packet, now, || packet.payload.into());
+            taken.into_iter().for_each(|packet| self.keep(packet));
+        }
+    }
+
+    fn keep(&mut self, packet: StreamPacket) {
+        let view = self.stream.view();
+        view.packets.fetch_add(1, Ordering::Relaxed);
+        view.bytes.fetch_add(packet.payload.len() as u64, Ordering::Relaxed);
+        if packet.track == Track::Video {
+            if packet.starts_key_frame {
+                view.key_frames.fetch_add(1, Ordering::Relaxed);
+                view.last_key_frame.store(packet.taken.0, Ordering::Relaxed);
+            }
+            remember(&mut self.cache, &packet);
+            self.want_short_groups(packet.taken);
+        }
+        self.batch.push(packet);
+    }
+
+    /// A browser that publishes sends key frames only when asked; who joins needs one that is not too long ago.
+    fn want_short_groups(&self, now: Moment) {
+        let view = self.stream.view();
+        let last = Moment(view.last_key_frame.load(Ordering::Relaxed));
+        if self.feed.feeder() == Feeder::Publisher && now.since(last) > LONGEST_GROUP {
+            view.key_frame_wanted.store(true, Ordering::Release);
+        }
+    }
+
+    fn pass_on(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let batch: Arc<[StreamPacket]> = self.batch.drain(..).collect();
+        for thread in &self.followers {
+            self.send(*thread, News::Batch(batch.clone()));
+        }
+    }
+
+    fn send(&self, thread: usize, news: News) {
+        let told =
+            self.shared.threads.get(thread).map(|line| line.tell(Command::Stream(self.stream.id(), news)));
+        if told.is_none_or(|told| told.is_err()) {
+            self.shared.counters.dropped.one();
+        }
+    }
+}
+
+/// Adds a packet of video to a cache.
+pub fn remember(cache: &mut GopCache<StreamPacket>, packet: &StreamPacket) {
+    let (place, bytes) = (packet.place, packet.payload.len());
+    cache.push(place.sequence, place.timestamp, bytes, packet.starts_key_frame, packet.clone());
+}
+
+/// How long ending a stream's thread may take.
+pub const JOIN: Duration = Duration::from_secs(3);

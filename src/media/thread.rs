@@ -1,0 +1,404 @@
+//! A media thread: its sockets, its peers, their deadlines.
+//!
+//! ```text
+//!        ┌─▶ wait for a descriptor or the earliest deadline
+//!        │   read commands ─▶ read sockets ─▶ peers ─▶ due deadlines ─▶ pass on, send
+//!        └───────────────────────────────────────────────────────────────────┘
+//! ```
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+
+use crate::core::datagram::{self, Kind, Stun};
+use crate::core::media_feed::StreamPacket;
+use crate::host::pulse::Pulse;
+use crate::host::wake::Wake;
+use crate::media::directory::{Claim, Owner};
+use crate::media::ids::PeerId;
+use crate::media::io::{
+    Arrival, BODIES_V4, BODIES_V6, Io, LISTEN_V4, LISTEN_V6, MUX_V4, MUX_V6, Passed, Remote, Shares, WAKE,
+    Watched,
+};
+use crate::media::locals::Transport;
+use crate::media::outbox::Via;
+use crate::media::peer::{CONNECT_LIMIT, Peer, Verdict};
+use crate::media::role::Gone;
+use crate::media::seed::Seed;
+use crate::media::shared::{Command, RestartRefused, Shared};
+use crate::media::stream::{News, StreamId};
+use crate::media::udp::{Buffers, Pair, Udp};
+
+/// Descriptors looked at per round.
+const EVENTS: usize = 256;
+
+/// Longest sleep, so that the watchdog sees progress.
+const MAX_SLEEP: Duration = Duration::from_secs(5);
+
+/// Commands taken per round, so that a flood of them does not starve the sockets.
+const COMMANDS_PER_ROUND: usize = 256;
+
+/// What a thread starts with.
+pub struct Start {
+    /// Its index.
+    pub index: usize,
+    /// What all threads share.
+    pub shared: Arc<Shared>,
+    /// What it is told.
+    pub commands: Receiver<Command>,
+    /// Rings when there is something.
+    pub wake: Arc<Wake>,
+    /// What it listens to.
+    pub shares: Shares,
+    /// Shows that it makes progress.
+    pub pulse: Pulse,
+}
+
+/// The thread's state.
+pub struct MediaThread {
+    pub(super) io: Io,
+    peers: HashMap<PeerId, Box<Peer>>,
+    commands: Receiver<Command>,
+    wake: Arc<Wake>,
+    buffers: Option<Buffers>,
+    pulse: Pulse,
+    stopping: bool,
+}
+
+/// What becomes of the connection on which a frame came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// It stays here.
+    Stays,
+    /// It belongs to a peer of this thread.
+    Moves(usize),
+}
+
+/// Where a datagram goes.
+enum Route {
+    Here(PeerId),
+    There(usize),
+    Adopt(Box<Seed>),
+    Nowhere,
+}
+
+impl MediaThread {
+    /// A thread without peers.
+    pub fn new(start: Start) -> io::Result<MediaThread> {
+        let io = Io::new(start.index, start.shared, start.shares, &*start.wake)?;
+        Ok(MediaThread {
+            io,
+            peers: HashMap::new(),
+            commands: start.commands,
+            wake: start.wake,
+            buffers: Some(Buffers::default()),
+            pulse: start.pulse,
+            stopping: false,
+        })
+    }
+
+    /// Runs until told to stop.
+    pub fn run(mut self) {
+        let mut events = Vec::with_capacity(EVENTS);
+        while !self.stopping {
+            self.wait(&mut events);
+            self.pulse.beat();
+            self.take_commands();
+            for event in events.drain(..) {
+                self.on_event(&event);
+            }
+            self.run_deadlines();
+            self.tidy_connections(Instant::now());
+            self.io.flush();
+        }
+        let now = Instant::now();
+        for (_, peer) in std::mem::take(&mut self.peers) {
+            peer.end(Gone::Ended, now, &mut self.io);
+        }
+        self.io.flush();
+    }
+
+    fn wait(&mut self, events: &mut Vec<epoll::Event>) {
+        let next = self.io.next_deadline();
+        let pause = match next {
+            _ if !self.commands.is_empty() => Duration::ZERO,
+            Some(at) => at.saturating_duration_since(Instant::now()).min(MAX_SLEEP),
+            None => MAX_SLEEP,
+        };
+        let timeout = Timespec {
+            tv_sec: i64::try_from(pause.as_secs()).unwrap_or_default(),
+            tv_nsec: i64::from(pause.subsec_nanos()),
+        };
+        // EINTR and a time-out are the same to us: look at everything.
+        let _ = epoll::wait(&self.io.epoll, spare_capacity(events), Some(&timeout));
+    }
+
+    fn on_event(&mut self, event: &epoll::Event) {
+        let (token, flags) = (event.data.u64(), event.flags);
+        let watched = self.io.watched(token);
+        if flags.contains(epoll::EventFlags::OUT) && watched != Some(Watched::Connection) {
+            self.io.unblock();
+        }
+        match token {
+            WAKE => self.wake.clear(),
+            token @ (MUX_V4 | MUX_V6) => {
+                let pair = self.io.mux.as_ref();
+                let udp =
+                    pair.and_then(|pair| if token == MUX_V4 { pair.v4.clone() } else { pair.v6.clone() });
+                udp.iter().for_each(|udp| self.read(Via::Mux, udp));
+            }
+            BODIES_V4 | BODIES_V6 => self.io.bodies.take_errors(),
+            LISTEN_V4 | LISTEN_V6 => self.accept(token),
+            token => match watched {
+                Some(Watched::Connection) => self.on_connection(token, flags),
+                Some(Watched::Own(peer)) => {
+                    let pair = self.io.own.get(&peer).cloned();
+                    pair.iter().flat_map(Pair::each).for_each(|udp| self.read(Via::Own(peer), udp));
+                }
+                None => {}
+            },
+        }
+    }
+
+    fn read(&mut self, via: Via, udp: &Udp) {
+        let Some(mut buffers) = self.buffers.take() else { return };
+        let at = Instant::now();
+        let read = udp.receive(&mut buffers, |source, local, bytes| {
+            let remote = Remote { transport: Transport::Udp, address: source };
+            let _ = self.arrive(&Arrival { at, remote, via, local, bytes, heard_elsewhere: false });
+        });
+        self.buffers = Some(buffers);
+        if read.is_err() {
+            // The network's answer to something that was sent; the socket goes on.
+            self.io.shared.counters.send_errors.one();
+        }
+    }
+
+    /// Takes a datagram to whoever it is for.
+    pub(super) fn arrive(&mut self, arrival: &Arrival<'_>) -> After {
+        let route = self.route(arrival);
+        if let (Route::There(thread), Transport::Tcp) = (&route, arrival.remote.transport) {
+            return After::Moves(*thread);
+        }
+        self.io.shared.counters.datagrams_in.one();
+        match route {
+            Route::Here(peer) => self.with_peer(peer, |peer, io| peer.receive(arrival, io)),
+            Route::There(thread) => self.io.pass(thread, arrival),
+            Route::Adopt(seed) => {
+                let peer = seed.id;
+                if self.adopt(seed) {
+                    self.with_peer(peer, |peer, io| peer.receive(arrival, io));
+                }
+            }
+            Route::Nowhere => {}
+        }
+        After::Stays
+    }
+
+    fn route(&self, arrival: &Arrival<'_>) -> Route {
+        if let Via::Own(peer) = arrival.via {
+            return Route::Here(peer);
+        }
+        let counters = &self.io.shared.counters;
+        let known = self.io.paths.get(&arrival.remote).map(|path| path.peer);
+        let stun = match datagram::kind(arrival.bytes) {
+            None => None,
+            Some(Kind::Stun) => datagram::peek_stun(arrival.bytes),
+            Some(_) => return self.by_address(known, arrival),
+        };
+        match stun {
+            None => {
+                counters.bad.one();
+                Route::Nowhere
+            }
+            Some(Stun::Request { ufrag }) => {
+                let is_named = |peer: &PeerId| self.peers.get(peer).is_some_and(|peer| peer.ufrag() == ufrag);
+                known.filter(is_named).map_or_else(|| self.by_name(ufrag, arrival), Route::Here)
+            }
+            Some(Stun::Response { transaction }) => match self.io.shared.directory.check(&transaction) {
+                Some(owner) => self.to_owner(owner, arrival),
+                None => self.nobody(),
+            },
+            Some(Stun::Other) => self.by_address(known, arrival),
+        }
+    }
+
+    fn by_address(&self, known: Option<PeerId>, arrival: &Arrival<'_>) -> Route {
+        if let Some(peer) = known {
+            return Route::Here(peer);
+        }
+        if arrival.remote.transport == Transport::Tcp {
+            return self.nobody();
+        }
+        let foreign = self.io.shared.directory.foreign(&arrival.remote.address);
+        foreign.map_or_else(|| self.nobody(), |owner| self.to_owner(owner, arrival))
+    }
+
+    fn by_name(&self, ufrag: &str, arrival: &Arrival<'_>) -> Route {
+        let claim = self.io.shared.directory.claim(ufrag, self.io.index, |seed| accepts(seed, arrival));
+        match claim {
+            Claim::Adopted(seed) => Route::Adopt(seed),
+            Claim::Owned(owner) => self.to_owner(owner, arrival),
+            Claim::Unknown => self.nobody(),
+            Claim::Spoofed => {
+                self.io.shared.counters.spoofed.one();
+                Route::Nowhere
+            }
+        }
+    }
+
+    fn to_owner(&self, owner: Owner, arrival: &Arrival<'_>) -> Route {
+        match owner.thread == self.io.index {
+            true => Route::Here(owner.peer),
+            // Passed on once: a directory that changes meanwhile must not send it round in circles.
+            false if arrival.heard_elsewhere => self.nobody(),
+            false => Route::There(owner.thread),
+        }
+    }
+
+    fn nobody(&self) -> Route {
+        self.io.shared.counters.unknown.one();
+        Route::Nowhere
+    }
+
+    fn adopt(&mut self, seed: Box<Seed>) -> bool {
+        let id = seed.id;
+        match Peer::adopt(seed, &mut self.io) {
+            Ok(peer) => {
+                self.peers.insert(id, Box::new(peer));
+                true
+            }
+            Err(error) => {
+                log::error!("[worker] ALERT a media thread cannot wait for a socket: {error}");
+                self.io.shared.directory.remove(&id);
+                false
+            }
+        }
+    }
+
+    /// Works on a peer; takes it away if that was its end.
+    fn with_peer(&mut self, id: PeerId, work: impl FnOnce(&mut Peer, &mut Io) -> Verdict) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return self.io.shared.counters.unknown.one();
+        };
+        if let Err(why) = work(peer, &mut self.io) {
+            self.end(id, why);
+        }
+    }
+
+    fn end(&mut self, id: PeerId, why: Gone) {
+        if let Some(peer) = self.peers.remove(&id) {
+            peer.end(why, Instant::now(), &mut self.io);
+        }
+    }
+
+    fn run_deadlines(&mut self) {
+        let now = Instant::now();
+        while let Some((at, id)) = self.io.deadlines.pop_due(now) {
+            match self.peers.get_mut(&id) {
+                Some(peer) => {
+                    if peer.is_due(at, now, &mut self.io) {
+                        self.with_peer(id, |peer, io| peer.tick(now, io));
+                    }
+                }
+                None => self.expire(id, now),
+            }
+        }
+    }
+
+    /// A deadline without a peer here: of one that may still wait for its first check.
+    fn expire(&mut self, id: PeerId, now: Instant) {
+        let overdue = |seed: &mut Seed| now.saturating_duration_since(seed.since) >= CONNECT_LIMIT;
+        if self.io.shared.directory.with_pending(&id, overdue) == Some(true)
+            && let Some(seed) = self.io.shared.directory.withdraw(&id)
+            && self.adopt(seed)
+        {
+            // Its end is told like any other.
+            self.end(id, Gone::NeverConnected);
+        }
+    }
+
+    fn take_commands(&mut self) {
+        for _ in 0..COMMANDS_PER_ROUND {
+            match self.commands.try_recv() {
+                Ok(command) => self.obey(command),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        let now = Instant::now();
+        match command {
+            Command::Adopt(seed, done) => {
+                let id = seed.id;
+                if self.adopt(seed) {
+                    let _ = done.send(());
+                    self.with_peer(id, |peer, io| peer.tick(now, io));
+                }
+            }
+            Command::Watch(peer, at) => self.io.deadlines.push(at, peer),
+            Command::Datagrams(batch) => batch.iter().for_each(|passed| self.take_passed(passed)),
+            Command::Connection(moved) => self.take_moved(moved),
+            Command::Trickle(peer, candidates) => {
+                self.with_peer(peer, |peer, io| peer.trickle(candidates, now, io));
+            }
+            Command::Restart(peer, ice, reply) => {
+                let refused = || Err(RestartRefused::NoPeer);
+                let io = &self.io;
+                let outcome = self.peers.get_mut(&peer).map_or_else(refused, |peer| peer.restart(&ice, io));
+                let restarted = outcome.is_ok();
+                let _ = reply.send(outcome);
+                if restarted {
+                    self.with_peer(peer, |peer, io| peer.turn(now, io));
+                }
+            }
+            Command::Close(peer, why) => self.end(peer, why),
+            Command::Stream(stream, news) => self.take_news(stream, news, now),
+            Command::Stop => self.stopping = true,
+        }
+    }
+
+    fn take_news(&mut self, stream: StreamId, mut news: News, now: Instant) {
+        self.io.followers.note(stream, &mut news);
+        let batch: &[StreamPacket] = match &news {
+            News::Begin(_) => &[],
+            News::Batch(batch) => batch,
+        };
+        let mut index = 0;
+        while let Some(peer) = self.io.followers.peer(stream, index) {
+            self.with_peer(peer, |peer, io| peer.stream(batch, now, io));
+            // One that went made room for the next in its place.
+            index += usize::from(self.io.followers.peer(stream, index) == Some(peer));
+        }
+    }
+
+    fn take_passed(&mut self, passed: &Passed) {
+        let remote = Remote { transport: Transport::Udp, address: passed.source };
+        let (at, local, bytes) = (passed.at, passed.local, &passed.bytes);
+        // Counted where it was heard.
+        let arrival = Arrival { at, remote, via: Via::Mux, local, bytes, heard_elsewhere: true };
+        match self.route(&arrival) {
+            Route::Here(peer) => self.with_peer(peer, |peer, io| peer.receive(&arrival, io)),
+            Route::There(_) | Route::Adopt(_) | Route::Nowhere => {}
+        }
+    }
+}
+
+/// Whether a check is genuine, as the waiting peer sees it.
+fn accepts(seed: &Seed, arrival: &Arrival<'_>) -> bool {
+    let Some(destination) = seed.locals.offered(arrival.remote.transport, arrival.local) else {
+        return false;
+    };
+    let proto = match arrival.remote.transport {
+        Transport::Udp => str0m::net::Protocol::Udp,
+        Transport::Tcp => str0m::net::Protocol::Tcp,
+    };
+    let receive = str0m::net::Receive::new(proto, arrival.remote.address, destination, arrival.bytes);
+    receive.is_ok_and(|receive| seed.rtc.accepts(&str0m::Input::Receive(arrival.at, receive)))
+}

@@ -1,0 +1,115 @@
+//! What everybody may see of a peer: published by its media thread, read by the API and the session.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::core::time::Moment;
+
+/// Where a peer stands, from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Offered, not connected yet.
+    Connecting,
+    /// Media may flow.
+    Live,
+    /// Nothing arrives; ICE may be restarted.
+    Trouble,
+    /// Over.
+    Gone,
+}
+
+/// Silence after which a level says nothing any more: Opus' DTX sends a packet each 400 ms.
+const LEVEL_FADES: Duration = Duration::from_millis(1_000);
+
+/// One peer, as published.
+#[derive(Debug, Default)]
+pub struct PeerView {
+    standing: AtomicU8,
+    end_wanted: AtomicBool,
+    packets: AtomicU64,
+    level: AtomicU8,
+    first_packet: AtomicU64,
+    last_packet: AtomicU64,
+}
+
+impl PeerView {
+    /// Where it stands.
+    pub fn standing(&self) -> Standing {
+        match self.standing.load(Ordering::Acquire) {
+            0 => Standing::Connecting,
+            1 => Standing::Live,
+            2 => Standing::Trouble,
+            _ => Standing::Gone,
+        }
+    }
+
+    /// Media packets so far.
+    pub fn packets(&self) -> u64 {
+        self.packets.load(Ordering::Relaxed)
+    }
+
+    /// How loud it is `now`: 0 silent, 100 as loud as can be. 0 too when the peer does not tell.
+    pub fn level(&self, now: Moment) -> u8 {
+        let fresh = now.since(Moment(self.last_packet.load(Ordering::Relaxed))) < LEVEL_FADES;
+        if fresh && self.packets() > 0 { self.level.load(Ordering::Relaxed) } else { 0 }
+    }
+
+    /// From the first media packet to the last one.
+    pub fn media_time(&self) -> Duration {
+        let last = Moment(self.last_packet.load(Ordering::Relaxed));
+        last.since(Moment(self.first_packet.load(Ordering::Relaxed)))
+    }
+
+    /// Publishes where it stands. Only its thread does.
+    pub fn stand(&self, standing: Standing) {
+        self.standing.store(standing as u8, Ordering::Release);
+    }
+
+    /// A media packet arrived. Only its thread calls this.
+    pub fn note_packet(&self, now: Moment, level: Option<u8>) {
+        if self.packets.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.first_packet.store(now.0, Ordering::Relaxed);
+        }
+        self.last_packet.store(now.0, Ordering::Relaxed);
+        if let Some(level) = level {
+            self.level.store(level, Ordering::Relaxed);
+        }
+    }
+
+    /// Asks for its end; its thread sees this at the peer's next deadline even when no message gets through.
+    pub fn want_end(&self) {
+        self.end_wanted.store(true, Ordering::Release);
+    }
+
+    /// Whether its end was asked for.
+    pub fn end_is_wanted(&self) -> bool {
+        self.end_wanted.load(Ordering::Acquire)
+    }
+}
+
+/// The level of RFC 6464 (0 loudest, −127 silence, in dBov) as 0 to 100. Speech is above −60 dBov.
+pub fn loudness(dbov: i8) -> u8 {
+    let below = dbov.unsigned_abs().min(60);
+    100 - u8::try_from(u32::from(below) * 100 / 60).unwrap_or(100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_fades_when_packets_stop() {
+        let view = PeerView::default();
+        assert_eq!(view.level(Moment(0)), 0);
+        view.note_packet(Moment(100), Some(42));
+        view.note_packet(Moment(2_100), None);
+        assert_eq!((view.level(Moment(3_000)), view.level(Moment(3_100))), (42, 0));
+        assert_eq!((view.packets(), view.media_time()), (2, Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn loudness_is_a_percentage_of_what_speech_spans() {
+        let levels: Vec<u8> = [0, -30, -60, -127, 127].into_iter().map(loudness).collect();
+        assert_eq!(levels, [100, 50, 0, 0, 0]);
+    }
+}

@@ -1,0 +1,55 @@
+//! Which engine a request asks for, checked against the settings of this worker.
+
+use crate::api::types::{CreateRequest, DEFAULT_ENGINE, DEMO_ENGINE};
+use crate::config::settings::Settings;
+use crate::engine::ffmpeg::recipe::Recipe;
+use crate::worker::engines::Engine;
+use crate::worker::engines::clip::ClipEngine;
+use crate::worker::engines::ffmpeg::FfmpegEngine;
+use crate::worker::engines::moonlight::Moonlight;
+
+/// A checked choice.
+#[derive(Clone, Debug)]
+pub enum Choice {
+    /// moonlight-web-stream.
+    Moonlight,
+    /// The clip in this binary.
+    Clip,
+    /// A media process.
+    Process(Box<Recipe>),
+}
+
+impl Choice {
+    /// The engine of a request. The error names the field.
+    pub fn of(request: &CreateRequest, settings: &Settings) -> Result<Choice, String> {
+        let built_in = match request.engine.as_str() {
+            DEFAULT_ENGINE => Some(Choice::Moonlight),
+            DEMO_ENGINE => Some(Choice::Clip),
+            _ => None,
+        };
+        if let Some(choice) = built_in {
+            return match request.parameters.keys().next() {
+                Some(name) => {
+                    Err(format!("parameters.{name}: engine {:?} has no parameters", request.engine))
+                }
+                None => Ok(choice),
+            };
+        }
+        let Some(entry) = settings.engines.iter().find(|entry| entry.name == request.engine) else {
+            let own = settings.engines.iter().map(|entry| entry.name.as_str());
+            let known: Vec<&str> = [DEFAULT_ENGINE, DEMO_ENGINE].into_iter().chain(own).collect();
+            return Err(format!("engine: there is no such engine; this worker has {}", known.join(", ")));
+        };
+        let recipe = Recipe::new(entry, &request.parameters).map_err(|bad| bad.to_string())?;
+        Ok(Choice::Process(Box::new(recipe)))
+    }
+
+    /// The engine for one session.
+    pub fn engine(&self) -> Box<dyn Engine> {
+        match self {
+            Choice::Moonlight => Box::new(Moonlight::default()),
+            Choice::Clip => Box::new(ClipEngine::default()),
+            Choice::Process(recipe) => Box::new(FfmpegEngine::new((**recipe).clone())),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What differs between the engines of sessions: what is looked at first, what is started and with which arguments, how it
+//! is seen to be ready, what its page is, how its end is judged.
+//!
+//! The supervisor owns the session's state machine and one [`Engine`]; every method is called on its thread and returns at
+//! once. What blocks is a [`Step`] on a thread of its own.
+
+mod child;
+mod choice;
+mod clip;
+mod ffmpeg;
+mod moonlight;
+
+pub use choice::Choice;
+
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use crate::api::types::SourceView;
+use crate::config::settings::Settings;
+use crate::core::ffmpeg_streams::Streams;
+use crate::core::reason::EndReason;
+use crate::core::restart::RestartBudget;
+use crate::core::session::Failure;
+use crate::core::time::Moment;
+use crate::worker::child_log::SharedEnds;
+use crate::worker::set_up::Step;
+use crate::worker::supervisor::Assignment;
+
+/// What the first look found.
+#[derive(Clone, Copy, Debug)]
+pub enum Survey {
+    /// The body answers, after this time.
+    Body(Duration),
+    /// What a media process's inputs have.
+    Inputs(Streams),
+}
+
+/// How the supervisor learns that something is done.
+#[derive(Debug)]
+pub enum Next {
+    /// It is done already.
+    Done,
+    /// This step does it.
+    Step(Step),
+    /// [`Engine::look`] will say so.
+    Watch,
+}
+
+/// What came to pass.
+#[derive(Debug)]
+pub enum News {
+    /// It works.
+    Ready,
+    /// It ended by itself or by our signal.
+    Exited {
+        /// How, in words.
+        how: String,
+        /// The session ends for this reason, because this is no crash.
+        ends: Option<EndReason>,
+    },
+    /// What operators are shown.
+    Source(Box<SourceView>),
+}
+
+/// One session's engine.
+pub trait Engine: Send {
+    /// How often it may be restarted, and after which pauses.
+    fn restarts(&self, settings: &Settings) -> RestartBudget;
+
+    /// Begins the preparation; what is not done at once ends in [`Engine::surveyed`].
+    fn prepare(&mut self, given: &Assignment) -> Result<Next, Failure>;
+
+    /// Ends the preparation.
+    fn surveyed(&mut self, given: &Assignment, survey: Survey) -> Result<(), Failure>;
+
+    /// Starts it, for the first time or again.
+    fn start(&mut self, given: &mut Assignment) -> Result<(), Failure>;
+
+    /// How to see that it works.
+    fn readiness(&self) -> Next;
+
+    /// What is left to do before browsers may come.
+    fn settling(&self) -> Next;
+
+    /// The body is part of the stream: without it there is none.
+    fn needs_body(&self) -> bool;
+
+    /// What to wait on.
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
+
+    /// When to look again although nothing was heard.
+    fn next_look(&self) -> Option<Moment>;
+
+    /// Takes what is there now.
+    fn look(&mut self, now: Moment) -> Vec<News>;
+
+    /// Asks it to end.
+    fn interrupt(&mut self);
+
+    /// Ends it.
+    fn kill(&mut self);
+
+    /// One look at what is left of it. True: nothing.
+    fn clear(&mut self) -> bool;
+
+    /// Takes its last words in.
+    fn tail(&mut self) -> String;
+
+    /// Lets go of everything but what [`Engine::remove`] takes.
+    fn let_go(&mut self);
+
+    /// Removes what it has on disk, or keeps it for its log.
+    fn remove(&mut self, given: &Assignment, keep_log: bool);
+
+    /// The two ends of its log, where operators are shown them.
+    fn log(&self) -> Option<SharedEnds> {
+        None
+    }
+}

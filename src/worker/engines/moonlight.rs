@@ -1,0 +1,95 @@
+//! moonlight-web-stream: reach the body, spawn the child, ask it until it answers, pair.
+
+use std::os::fd::BorrowedFd;
+
+use crate::config::settings::Settings;
+use crate::core::restart::RestartBudget;
+use crate::core::session::{Failure, FailureKind};
+use crate::core::time::Moment;
+use crate::worker::engines::child::{Child, Program};
+use crate::worker::engines::{Engine, News, Next, Survey};
+use crate::worker::prepare;
+use crate::worker::set_up::Step;
+use crate::worker::supervisor::Assignment;
+
+/// The engine of one session.
+#[derive(Debug, Default)]
+pub struct Moonlight {
+    child: Child,
+}
+
+impl Engine for Moonlight {
+    fn restarts(&self, settings: &Settings) -> RestartBudget {
+        RestartBudget::new(settings.sessions.restarts, settings.sessions.restart_backoff)
+    }
+
+    fn prepare(&mut self, _: &Assignment) -> Result<Next, Failure> {
+        Ok(Next::Step(Step::Reach))
+    }
+
+    fn surveyed(&mut self, given: &Assignment, survey: Survey) -> Result<(), Failure> {
+        if let Survey::Body(connect) = survey {
+            let (directory, log) = prepare::for_moonlight(given, connect)?;
+            self.child.settle_in(given, directory, log);
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, given: &mut Assignment) -> Result<(), Failure> {
+        given.lease.hand_over();
+        let path = &given.settings.sessions.web_server;
+        self.child.start(given, Program { path, arguments: &[], stdout: None }).map_err(|error| {
+            let detail = format!("cannot start {}: {error}; see sessions.web_server", path.display());
+            Failure::new(FailureKind::StreamProcess, detail)
+        })
+    }
+
+    fn readiness(&self) -> Next {
+        Next::Step(Step::Probe)
+    }
+
+    fn settling(&self) -> Next {
+        Next::Step(Step::Settle)
+    }
+
+    fn needs_body(&self) -> bool {
+        true
+    }
+
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.child.descriptors()
+    }
+
+    fn next_look(&self) -> Option<Moment> {
+        None
+    }
+
+    fn look(&mut self, _: Moment) -> Vec<News> {
+        let exit = self.child.look();
+        exit.into_iter().map(|exit| News::Exited { how: exit.to_string(), ends: None }).collect()
+    }
+
+    fn interrupt(&mut self) {
+        self.child.interrupt();
+    }
+
+    fn kill(&mut self) {
+        self.child.kill();
+    }
+
+    fn clear(&mut self) -> bool {
+        self.child.clear()
+    }
+
+    fn tail(&mut self) -> String {
+        self.child.tail()
+    }
+
+    fn let_go(&mut self) {
+        self.child.let_go();
+    }
+
+    fn remove(&mut self, given: &Assignment, keep_log: bool) {
+        self.child.remove(given, keep_log);
+    }
+}

@@ -1,0 +1,65 @@
+//! What a session's page is told as it happens (`GET /session/{id}/_neck/events`): status, drain, end.
+//!
+//! Said into the card's feed by the owners: the session's supervisor and, for drains, the `cleanup` thread. The edge holds
+//! the streams.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::core::reason::EndReason;
+use crate::core::session::Status;
+use crate::core::time::Moment;
+use crate::edge::feed::{self, Feed, Follow, Places};
+use crate::worker::board::Card;
+
+/// Streams of one session: the person's page, a few more tabs, and some whose end is not noticed yet.
+const PER_SESSION: usize = 8;
+
+/// Streams in all. Each is a connection, which the edge bounds as well.
+const IN_ALL: usize = 4096;
+
+/// How soon a browser whose stream broke asks again, in milliseconds.
+const RETRY_MS: u32 = 1000;
+
+/// Room for the streams of one worker.
+pub fn places() -> Places {
+    Places::new(IN_ALL, PER_SESSION)
+}
+
+/// Says where the session stands. From `ending` on that is the end: whoever waits for more would wait for nothing.
+pub fn tell_status(feed: &Feed, status: Status, restarts: u32) {
+    match status.reason() {
+        Some(reason) => feed.close("ended", &ended(reason)),
+        None => feed.say("status", &standing(status, restarts)),
+    }
+}
+
+/// Says that the session may go on for this long; `None`: as long as it likes, again.
+pub fn tell_drain(feed: &Feed, left: Option<Duration>) {
+    feed.say("draining", &draining(left));
+}
+
+/// The stream of a session that has not ended: it begins with how things stand.
+pub fn follow(card: &Card, drain_until: Option<Moment>, now: Moment) -> Follow {
+    card.feed.follow(|| {
+        let status = card.read(|view| standing(view.status, view.restarts));
+        let mut greeting = format!("retry: {RETRY_MS}\n\n{}", feed::event("status", &status));
+        if let Some(until) = drain_until {
+            greeting.push_str(&feed::event("draining", &draining(Some(until.since(now)))));
+        }
+        greeting
+    })
+}
+
+fn standing(status: Status, restarts: u32) -> String {
+    json!({"status": status.name(), "restarts": restarts}).to_string()
+}
+
+fn draining(left: Option<Duration>) -> String {
+    json!({"seconds": left.map(|left| left.as_secs())}).to_string()
+}
+
+fn ended(reason: EndReason) -> String {
+    json!({"reason": reason}).to_string()
+}

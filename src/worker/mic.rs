@@ -1,0 +1,296 @@
+//! The microphone routes of a session (SPEC 7): one microphone per session, a new offer replaces the old one.
+//!
+//! ```text
+//!  page ── POST mic/offer ──▶ Media::offer ──▶ peer on a media thread ── RTP ──▶ body:47995
+//!      ── PATCH mic: candidates, ICE restart ── DELETE mic ── GET mic: how it is
+//! ```
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::api::auth;
+use crate::api::reply::Answer;
+use crate::api::server::Call;
+use crate::api::sessions;
+use crate::config::settings::Settings;
+use crate::core::sdp_fragment::SdpFragment;
+use crate::core::sdp_offer::{IceParameters, Offer, OfferError};
+use crate::core::session::Status;
+use crate::host::entropy;
+use crate::media::ids::PeerId;
+use crate::media::mic::Mic;
+use crate::media::offer::Wanted;
+use crate::media::role::{Gone, OfferRefused};
+use crate::media::shared::{RestartRefused, Restarted};
+use crate::media::view::{PeerView, Standing};
+use crate::media::{Accepted, Media};
+use crate::worker::board::Card;
+use crate::worker::service::WorkerService;
+
+/// What a page that finds no room is told to wait.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// The media type of ICE fragments (RFC 8840).
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+
+/// A session's microphone, on its card.
+#[derive(Debug, Default)]
+pub struct MicSlot(Mutex<Slot>);
+
+#[derive(Debug, Default)]
+struct Slot {
+    peer: Option<(PeerId, Arc<PeerView>)>,
+    /// Of microphones that were replaced or stopped.
+    past: Duration,
+}
+
+impl MicSlot {
+    fn lock(&self) -> MutexGuard<'_, Slot> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, peer: Option<(PeerId, Arc<PeerView>)>) {
+        let mut slot = self.lock();
+        if let Some((_, old)) = std::mem::replace(&mut slot.peer, peer) {
+            slot.past += old.media_time();
+        }
+    }
+
+    /// The microphone that is there now.
+    fn current(&self) -> Option<(PeerId, Arc<PeerView>)> {
+        self.lock().peer.clone().filter(|(_, view)| view.standing() != Standing::Gone)
+    }
+
+    /// How long the session had sound from its microphones, for its record.
+    pub fn time(&self) -> Duration {
+        let slot = self.lock();
+        slot.past + slot.peer.as_ref().map(|(_, view)| view.media_time()).unwrap_or_default()
+    }
+}
+
+/// The body of an offer, also of one that restarts ICE.
+#[derive(Deserialize)]
+struct OfferBody {
+    r#type: String,
+    sdp: String,
+}
+
+/// The body of a candidate: what `RTCIceCandidate` becomes as JSON, or a part of it.
+#[derive(Deserialize)]
+struct CandidateBody {
+    candidate: String,
+}
+
+/// What a PATCH wants.
+enum Patch {
+    Restart(IceParameters),
+    Trickle(Vec<String>),
+}
+
+/// `POST /session/{id}/mic/offer`
+pub fn offer(service: &WorkerService, call: &Call) -> Answer {
+    let card = match admit(service, call) {
+        Ok(card) => card,
+        Err(refusal) => return refusal,
+    };
+    if card.read(|view| view.page.is_none()) {
+        return Answer::error(409, "session is not ready", "the stream is still starting").retry_after(PAUSE);
+    }
+    let Some(body) = offer_body(&call.body) else { return malformed() };
+    let port = service.live.get().bodies.mic_port;
+    let body_address = SocketAddr::new(card.request.body.ip(), port);
+    let [a, b, c, d, ..] = entropy::bytes::<16>();
+    let role = Box::new(Mic::new(body_address, u32::from_be_bytes([a, b, c, d])));
+    let wanted = Wanted { session: card.id.clone(), role, sdp: &body.sdp };
+    match service.media.offer(wanted) {
+        Ok(accepted) => take(service, &card, accepted),
+        Err(refused) => refuse_offer(&refused),
+    }
+}
+
+/// The session may have ended while its offer was being answered.
+fn take(service: &WorkerService, card: &Card, accepted: Accepted) -> Answer {
+    card.mic.put(Some((accepted.peer, accepted.view)));
+    if !is_streaming(card) {
+        service.media.close(&accepted.peer, Gone::Ended);
+        return sessions::unknown();
+    }
+    Answer::json(200, &json!({"type": "answer", "sdp": accepted.answer}))
+}
+
+/// `PATCH /session/{id}/mic`
+pub fn patch(service: &WorkerService, call: &Call) -> Answer {
+    let card = match admit(service, call) {
+        Ok(card) => card,
+        Err(refusal) => return refusal,
+    };
+    let Some((peer, _)) = card.mic.current() else { return no_mic() };
+    let is_fragment = media_type(call).eq_ignore_ascii_case(FRAGMENT);
+    let wish = if is_fragment { fragment(&service.media, &peer, &call.body) } else { json_patch(&call.body) };
+    match wish {
+        Err(refusal) => refusal,
+        Ok(Patch::Trickle(candidates)) => match service.media.trickle(&peer, &candidates) {
+            true => Answer::empty(),
+            false => no_mic(),
+        },
+        Ok(Patch::Restart(ice)) => match service.media.restart_ice(&peer, &ice) {
+            Ok(restarted) if is_fragment => fragment_answer(&restarted),
+            Ok(restarted) => Answer::json(200, &json!({"type": "answer", "sdp": restarted.answer})),
+            Err(refused) => refuse_restart(&refused),
+        },
+    }
+}
+
+/// `DELETE /session/{id}/mic`
+pub fn stop(service: &WorkerService, call: &Call) -> Answer {
+    let card = match admit(service, call) {
+        Ok(card) => card,
+        Err(refusal) => return refusal,
+    };
+    let Some((peer, _)) = card.mic.current() else { return no_mic() };
+    card.mic.put(None);
+    service.media.close(&peer, Gone::Closed);
+    Answer::empty()
+}
+
+/// `GET /session/{id}/mic`
+pub fn status(service: &WorkerService, call: &Call) -> Answer {
+    let Some(card) = service.card(call).filter(|card| card.is_live()) else { return sessions::unknown() };
+    let (state, packets, level) = match card.mic.current() {
+        None => ("none", 0, 0),
+        Some((_, view)) => (name(view.standing()), view.packets(), view.level(service.media.now())),
+    };
+    Answer::json(200, &json!({"state": state, "packets": packets, "level": level}))
+}
+
+fn name(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Connecting => "connecting",
+        Standing::Live => "live",
+        Standing::Trouble => "trouble",
+        Standing::Gone => "none",
+    }
+}
+
+/// What holds for every call that changes something: a session that streams, its own page, not too often.
+fn admit(service: &WorkerService, call: &Call) -> Result<Arc<Card>, Answer> {
+    let card = service.card(call).filter(|card| is_streaming(card)).ok_or_else(sessions::unknown)?;
+    let settings = service.live.get();
+    service.browsers.admit(call, &settings, &card.id, service.clock.now()).map_err(|pause| {
+        Answer::error(429, "too many requests", "this page asks too often; wait").retry_after(pause)
+    })?;
+    let outside = outside(&settings, &card);
+    let outside: Vec<&str> = outside.iter().map(String::as_str).collect();
+    let types = if call.body.is_empty() { &[][..] } else { &["application/json", FRAGMENT] };
+    auth::check_browser_call(call, &outside, types)?;
+    Ok(card)
+}
+
+fn is_streaming(card: &Card) -> bool {
+    card.read(|view| !matches!(view.status, Status::Ending(_) | Status::Ended(_)))
+}
+
+/// URLs under which the page is served besides the host that was asked.
+fn outside(settings: &Settings, card: &Card) -> Vec<String> {
+    let controller = settings.controller.as_ref().map(|link| link.url.clone());
+    controller.into_iter().chain(settings.server.public_url.clone()).chain([card.base_url.clone()]).collect()
+}
+
+fn media_type(call: &Call) -> &str {
+    call.header("Content-Type").unwrap_or_default().split(';').next().unwrap_or_default().trim()
+}
+
+fn offer_body(body: &[u8]) -> Option<OfferBody> {
+    serde_json::from_slice(body).ok().filter(|body: &OfferBody| body.r#type == "offer")
+}
+
+fn json_patch(body: &[u8]) -> Result<Patch, Answer> {
+    if let Some(offer) = offer_body(body) {
+        let offer = Offer::read(&offer.sdp).map_err(|error| refuse_offer(&error.into()))?;
+        return Ok(Patch::Restart(offer.ice().ok_or_else(malformed)?));
+    }
+    let candidate: CandidateBody = serde_json::from_slice(body).map_err(|_| malformed())?;
+    // An empty candidate says that there are no more.
+    Ok(Patch::Trickle(Some(candidate.candidate).filter(|text| !text.is_empty()).into_iter().collect()))
+}
+
+/// Other credentials than the peer's are a restart; players in the wild send theirs with each candidate.
+fn fragment(media: &Media, peer: &PeerId, body: &[u8]) -> Result<Patch, Answer> {
+    let text = std::str::from_utf8(body).map_err(|_| malformed())?;
+    let fragment =
+        SdpFragment::parse(text).map_err(|error| Answer::error(400, "bad request", error.to_string()))?;
+    let candidates: Vec<String> = fragment.all_candidates().map(|(_, text)| text.to_owned()).collect();
+    match fragment.credentials {
+        Some(new) if media.remote_ufrag(peer).as_deref() != Some(&*new.ufrag) => {
+            Ok(Patch::Restart(IceParameters { ufrag: new.ufrag, pwd: new.pwd, candidates }))
+        }
+        _ => Ok(Patch::Trickle(candidates)),
+    }
+}
+
+fn fragment_answer(restarted: &Restarted) -> Answer {
+    Answer::text(200, FRAGMENT, restarted.fragment().to_string())
+}
+
+fn malformed() -> Answer {
+    Answer::error(400, "bad request", "send {\"type\":\"offer\",\"sdp\":…}, or a candidate to PATCH")
+}
+
+fn no_mic() -> Answer {
+    Answer::error(404, "no microphone", "this session has none; send an offer to mic/offer")
+}
+
+fn refuse_offer(refused: &OfferRefused) -> Answer {
+    let detail = refused.to_string();
+    match refused {
+        OfferRefused::Offer(OfferError::TooLarge) => Answer::error(413, "offer too large", detail),
+        OfferRefused::Offer(OfferError::Malformed) => Answer::error(400, "bad request", detail),
+        OfferRefused::Offer(OfferError::Lacks(_)) | OfferRefused::Unusable(_) => {
+            Answer::error(422, "unusable offer", detail)
+        }
+        OfferRefused::Full | OfferRefused::Busy => Answer::error(503, "no room", detail).retry_after(PAUSE),
+        OfferRefused::Host(_) => Answer::error(503, "no way for media", detail).retry_after(PAUSE),
+    }
+}
+
+fn refuse_restart(refused: &RestartRefused) -> Answer {
+    match refused {
+        RestartRefused::NoPeer => no_mic(),
+        RestartRefused::Unusable(why) => Answer::error(422, "unusable offer", why.clone()),
+        RestartRefused::Busy => Answer::error(503, "no room", refused.to_string()).retry_after(PAUSE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::time::Moment;
+
+    #[test]
+    fn the_time_of_replaced_microphones_counts() {
+        let slot = MicSlot::default();
+        for number in 1..=2u8 {
+            let view = Arc::new(PeerView::default());
+            view.note_packet(Moment(1_000), None);
+            view.note_packet(Moment(1_000 + 1_500 * u64::from(number)), None);
+            slot.put(Some((PeerId::from_entropy([number; 16]), view)));
+        }
+        assert_eq!(slot.time(), Duration::from_millis(4_500));
+        slot.put(None);
+        assert_eq!(slot.time(), Duration::from_millis(4_500));
+        assert!(slot.current().is_none());
+    }
+
+    #[test]
+    fn a_microphone_that_is_over_is_none() {
+        let (slot, view) = (MicSlot::default(), Arc::new(PeerView::default()));
+        slot.put(Some((PeerId::from_entropy([1; 16]), view.clone())));
+        assert!(slot.current().is_some());
+        view.stand(Standing::Gone);
+        assert!(slot.current().is_none());
+    }
+}

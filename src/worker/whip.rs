@@ -1,0 +1,344 @@
+//! WHIP and WHEP over HTTP: `POST` an offer, `PATCH` candidates or an ICE restart, `DELETE` (RFC 9725, WHEP draft).
+//!
+//! ```text
+//!  POST …/whep ──▶ judged here ──▶ Legs (media) ──▶ 201, Location …/whep/PEER, ETag
+//!  PATCH …/whep/PEER ──▶ trickle 204 │ restart 200 + fragment + new ETag
+//!  DELETE ──▶ 200, then 404. After the session's end everything is 404.
+//! ```
+//!
+//! Holds what HTTP needs to know of a peer and the media threads do not: its entity tag and the client's user fragment.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::api::auth;
+use crate::api::origin;
+use crate::api::reply::Answer;
+use crate::api::routes::Leg;
+use crate::api::server::Call;
+use crate::config::live::Live;
+use crate::config::settings::Settings;
+use crate::core::ids::SessionId;
+use crate::core::rate_limit::{Rate, RateLimiter};
+use crate::core::sdp_fragment::SdpFragment;
+use crate::core::whip::{
+    self, CORS, Change, EntityTag, FRAGMENT_TYPE, PROBLEM_TYPE, Problem, SDP_TYPE, ice_server_link,
+    judge_patch,
+};
+use crate::core::whip_offer::{self, Offer, Purpose, Supported};
+use crate::host::clock::{self, Clock};
+use crate::host::entropy;
+use crate::media::ids::PeerId;
+use crate::worker::board::{Board, Card};
+use crate::worker::health::Flags;
+use crate::worker::ice;
+
+/// Offers of one session and address: a browser that reconnects offers once in a second or so, but behind a controller all
+/// viewers of a session have one address, and they come at once. An offer costs a millisecond.
+const OFFERS: Rate = Rate { burst: 100, every: Duration::from_millis(50) };
+
+/// Other requests: a client trickles about ten candidates.
+const OTHERS: Rate = Rate { burst: 400, every: Duration::from_millis(10) };
+
+/// Buckets remembered: many times the sessions of a worker.
+const BUCKETS: usize = 4096;
+
+/// How soon a client asks again when there is nothing to watch yet, when all places are taken, or when we go down.
+const SOON: Duration = Duration::from_secs(1);
+const LATER: Duration = Duration::from_secs(10);
+
+/// What the media threads do for us. Calls wait for them a bounded time.
+pub trait Legs: Send + Sync {
+    /// What a client of this session may agree on; 409 when there is nothing to watch, or somebody publishes already.
+    fn supported(&self, session: &SessionId, purpose: Purpose) -> Result<Supported, Problem>;
+
+    /// Makes a peer. 503 when there is no place for it.
+    fn open(&self, session: &SessionId, purpose: Purpose, offer: &Offer) -> Result<Opened, Problem>;
+
+    /// Hands candidates to a peer; those it cannot use are passed over.
+    fn trickle(&self, peer: &PeerId, fragment: &SdpFragment);
+
+    /// Restarts ICE; a failure leaves the peer as it is.
+    fn restart(&self, peer: &PeerId, fragment: &SdpFragment) -> Result<SdpFragment, Problem>;
+
+    /// Ends a peer.
+    fn close(&self, peer: &PeerId);
+
+    /// Whether it is still there.
+    fn is_there(&self, peer: &PeerId) -> bool;
+}
+
+/// A new peer.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its name, the last part of its URL.
+    pub peer: PeerId,
+    /// The answer.
+    pub sdp: String,
+}
+
+/// What is remembered of a peer.
+struct Entry {
+    session: SessionId,
+    purpose: Purpose,
+    tag: EntityTag,
+    /// The client's user fragment: tells a restart from trickle.
+    ufrag: String,
+}
+
+/// The endpoints.
+pub struct Whip {
+    live: Arc<Live>,
+    board: Arc<Board>,
+    flags: Arc<Flags>,
+    clock: Clock,
+    legs: Box<dyn Legs>,
+    peers: Mutex<HashMap<PeerId, Entry>>,
+    limits: Mutex<Limits>,
+}
+
+type Buckets = RateLimiter<(SessionId, IpAddr)>;
+
+struct Limits {
+    offers: Buckets,
+    others: Buckets,
+}
+
+impl Whip {
+    /// The endpoints of this worker.
+    pub fn new(
+        live: Arc<Live>,
+        board: Arc<Board>,
+        flags: Arc<Flags>,
+        clock: Clock,
+        legs: Box<dyn Legs>,
+    ) -> Whip {
+        let limits =
+            Limits { offers: RateLimiter::new(OFFERS, BUCKETS), others: RateLimiter::new(OTHERS, BUCKETS) };
+        Whip { live, board, flags, clock, legs, peers: Mutex::default(), limits: Mutex::new(limits) }
+    }
+
+    /// Answers a request. `is_admin` judges a bearer token.
+    pub fn answer(&self, call: &Call, purpose: Purpose, leg: Leg, is_admin: impl Fn(&str) -> bool) -> Answer {
+        let answer = match leg {
+            Leg::Offer => self.offer(call, purpose, is_admin),
+            Leg::Options => self.session(call).map(|_| options(SDP_TYPE)),
+            Leg::Look => self.session(call).map(|_| Answer::empty()),
+            Leg::Patch => self.patch(call, purpose),
+            Leg::Delete => self.delete(call, purpose),
+            Leg::PeerOptions => self.peer(call, purpose).map(|_| options(FRAGMENT_TYPE)),
+            Leg::PeerLook => {
+                self.peer(call, purpose).map(|(_, tag, _)| Answer::empty().with("ETag", tag.as_str()))
+            }
+        };
+        let answer = answer.unwrap_or_else(|problem| refusal(&problem));
+        CORS.iter().fold(answer, |answer, (name, value)| answer.with(name, *value))
+    }
+
+    /// Peers of a session that HTTP knows of, for who ends it.
+    pub fn forget_session(&self, session: &SessionId) {
+        self.peers().retain(|_, entry| entry.session != *session);
+    }
+
+    fn offer(
+        &self,
+        call: &Call,
+        purpose: Purpose,
+        is_admin: impl Fn(&str) -> bool,
+    ) -> Result<Answer, Problem> {
+        let card = self.session(call)?;
+        let settings = self.live.get();
+        self.admit(call, &settings, &card.id, Kind::Offer)?;
+        authorise(call, purpose, &settings, is_admin)?;
+        if !whip::is_media_type(call.header("Content-Type"), SDP_TYPE) {
+            return Err(Problem::new(415, "send the offer as application/sdp"));
+        }
+        if !self.flags.takes_sessions() {
+            return Err(Problem::again_after(503, "this worker is going out of service", LATER));
+        }
+        let supported = self.legs.supported(&card.id, purpose)?;
+        let offer = whip_offer::check(&call.body, purpose, &supported)
+            .map_err(|problem| Problem::new(problem.status(), problem.detail()))?;
+        let opened = self.legs.open(&card.id, purpose, &offer)?;
+        let location = format!("/session/{}/{}/{}", card.id.expose(), name(purpose), opened.peer.expose());
+        let tag = EntityTag::from_entropy(entropy::bytes());
+        let entry = Entry { session: card.id.clone(), purpose, tag: tag.clone(), ufrag: offer.ufrag };
+        let mut peers = self.peers();
+        // Peers that ended by themselves.
+        peers.retain(|peer, _| self.legs.is_there(peer));
+        peers.insert(opened.peer, entry);
+        drop(peers);
+        let answer = Answer { status: 201, content_type: SDP_TYPE, headers: Vec::new(), body: opened.sdp };
+        let answer = answer.with("Location", location).with("ETag", tag.as_str());
+        Ok(self
+            .ice_links(&settings, &card.id)
+            .into_iter()
+            .fold(answer, |answer, link| answer.with("Link", link)))
+    }
+
+    fn patch(&self, call: &Call, purpose: Purpose) -> Result<Answer, Problem> {
+        let (peer, tag, ufrag) = self.peer(call, purpose)?;
+        if !whip::is_media_type(call.header("Content-Type"), FRAGMENT_TYPE) {
+            return Err(Problem::new(415, "send candidates as application/trickle-ice-sdpfrag"));
+        }
+        if call.body.len() > whip_offer::OFFER_LIMIT {
+            return Err(Problem::new(413, "the fragment is longer than 64 KiB"));
+        }
+        let text =
+            std::str::from_utf8(&call.body).map_err(|_| Problem::new(400, "the fragment is not UTF-8"))?;
+        let fragment = SdpFragment::parse(text).map_err(|error| Problem::new(400, error.to_string()))?;
+        let theirs = fragment.credentials.as_ref().map(|credentials| credentials.ufrag.as_str());
+        match judge_patch(call.header("If-Match"), &tag, &ufrag, theirs)? {
+            Change::Trickle => {
+                self.legs.trickle(&peer, &fragment);
+                Ok(Answer::empty())
+            }
+            Change::Restart => self.restart(&peer, &fragment),
+        }
+    }
+
+    fn restart(&self, peer: &PeerId, fragment: &SdpFragment) -> Result<Answer, Problem> {
+        let ours = self.legs.restart(peer, fragment)?;
+        let tag = EntityTag::from_entropy(entropy::bytes());
+        if let Some(entry) = self.peers().get_mut(peer) {
+            entry.tag = tag.clone();
+            entry.ufrag =
+                fragment.credentials.as_ref().map_or_else(String::new, |theirs| theirs.ufrag.clone());
+        }
+        let answer =
+            Answer { status: 200, content_type: FRAGMENT_TYPE, headers: Vec::new(), body: ours.to_string() };
+        Ok(answer.with("ETag", tag.as_str()))
+    }
+
+    fn delete(&self, call: &Call, purpose: Purpose) -> Result<Answer, Problem> {
+        let (peer, ..) = self.peer(call, purpose)?;
+        self.peers().remove(&peer);
+        self.legs.close(&peer);
+        Ok(Answer { status: 200, content_type: "text/plain", headers: Vec::new(), body: String::new() })
+    }
+
+    /// The card of a session that is not over.
+    fn session(&self, call: &Call) -> Result<Arc<Card>, Problem> {
+        let card = call.id.parse().ok().and_then(|id| self.board.find(&id));
+        card.filter(|card| card.read(|view| view.status.reason().is_none()))
+            .ok_or_else(|| Problem::new(404, "no such session: it ended, or never existed"))
+    }
+
+    /// A peer of this call's session: its name, entity tag and the client's user fragment.
+    fn peer(&self, call: &Call, purpose: Purpose) -> Result<(PeerId, EntityTag, String), Problem> {
+        let card = self.session(call)?;
+        self.admit(call, &self.live.get(), &card.id, Kind::Other)?;
+        let gone = || Problem::new(404, "no such peer: it ended, or never existed");
+        let peer: PeerId = call.peer.parse().map_err(|_| gone())?;
+        let mut peers = self.peers();
+        if !self.legs.is_there(&peer) {
+            peers.remove(&peer);
+        }
+        let entry = peers.get(&peer).filter(|entry| entry.session == card.id && entry.purpose == purpose);
+        entry.map(|entry| (peer, entry.tag.clone(), entry.ufrag.clone())).ok_or_else(gone)
+    }
+
+    fn admit(
+        &self,
+        call: &Call,
+        settings: &Settings,
+        session: &SessionId,
+        kind: Kind,
+    ) -> Result<(), Problem> {
+        let address = origin::client(call, &settings.server.trusted_proxies);
+        let key = (session.clone(), address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let buckets = match kind {
+            Kind::Offer => &mut limits.offers,
+            Kind::Other => &mut limits.others,
+        };
+        buckets
+            .take(self.clock.now(), &key)
+            .map_err(|pause| Problem::again_after(429, "too many requests from this address; wait", pause))
+    }
+
+    fn ice_links(&self, settings: &Settings, session: &SessionId) -> Vec<String> {
+        let list = ice::for_browser(settings, session, clock::unix_millis() / 1000);
+        let links = list.servers.iter().flat_map(|server| {
+            let credential = server.credential.as_ref().map(|secret| secret.expose());
+            server
+                .urls
+                .iter()
+                .filter_map(move |url| ice_server_link(url, server.username.as_deref(), credential))
+        });
+        links.collect()
+    }
+
+    fn peers(&self) -> MutexGuard<'_, HashMap<PeerId, Entry>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which bucket.
+#[derive(Clone, Copy)]
+enum Kind {
+    Offer,
+    Other,
+}
+
+/// To publish takes a token: the operator's, or `whip.token`. To watch takes none; one that is wrong is a mistake that
+/// whoever configured it wants to hear of.
+fn authorise(
+    call: &Call,
+    purpose: Purpose,
+    settings: &Settings,
+    is_admin: impl Fn(&str) -> bool,
+) -> Result<(), Problem> {
+    let field = call.header("Authorization");
+    let good = |token: &str| {
+        let publisher = settings.whip.as_ref().is_some_and(|whip| whip.token.matches(token));
+        // Both are compared, so that the time taken does not tell them apart.
+        is_admin(token) | publisher
+    };
+    match (auth::bearer(field), purpose) {
+        (Some(token), _) if good(token) => Ok(()),
+        (None, Purpose::View) if field.is_none() => Ok(()),
+        _ => Err(Problem::new(401, "send `Authorization: Bearer TOKEN` with whip.token or the admin token")),
+    }
+}
+
+fn refusal(problem: &Problem) -> Answer {
+    let answer = Answer {
+        status: problem.status,
+        content_type: PROBLEM_TYPE,
+        headers: Vec::new(),
+        body: problem.document(),
+    };
+    let answer = if problem.status == 401 { answer.with("WWW-Authenticate", "Bearer") } else { answer };
+    match problem.retry_after {
+        Some(pause) => answer.retry_after(pause),
+        None => answer,
+    }
+}
+
+fn options(takes: &'static str) -> Answer {
+    let field = if takes == SDP_TYPE { "Accept-Post" } else { "Accept-Patch" };
+    Answer::empty().with(field, takes)
+}
+
+fn name(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::View => "whep",
+        Purpose::Publish => "whip",
+    }
+}
+
+/// Nothing to watch yet: the stream process is being started, or nobody publishes.
+pub fn nothing_to_watch() -> Problem {
+    Problem::again_after(409, "there is nothing to watch yet; ask again", SOON)
+}
+
+/// Every place is taken.
+pub fn no_place() -> Problem {
+    Problem::again_after(503, "every place is taken; ask again later", LATER)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! What HTTP of WHIP and WHEP asks of the media threads.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::config::settings;
+use crate::core::ids::SessionId;
+use crate::core::sdp_fragment::SdpFragment;
+use crate::core::sdp_offer::{IceParameters, OfferError};
+use crate::core::whip::Problem;
+use crate::core::whip_offer::{Offer, Purpose, Supported, VideoCodec};
+use crate::engine::ingest;
+use crate::media::Media;
+use crate::media::ids::PeerId;
+use crate::media::offer::Wanted;
+use crate::media::publisher::{Place, Publisher};
+use crate::media::role::{Gone, OfferRefused, Role};
+use crate::media::shared::RestartRefused;
+use crate::media::stream::{Codecs, SourceSpec, Stream};
+use crate::media::streams::SourceHandle;
+use crate::media::viewer::{Audience, Viewer};
+use crate::worker::board::{Board, Card};
+use crate::worker::sources::{Source, Sources};
+use crate::worker::whip::{Legs, Opened, no_place, nothing_to_watch};
+
+/// `profile_idc` of baseline, which is what engines are told to make: browsers take no B-frames.
+const BASELINE: u8 = 0x42;
+
+/// The media threads, for sessions of this board.
+#[derive(Debug)]
+pub struct MediaLegs {
+    /// The threads.
+    pub media: Media,
+    /// Sessions, which count their viewers.
+    pub board: Arc<Board>,
+}
+
+impl MediaLegs {
+    fn stream(&self, session: &SessionId, purpose: Purpose) -> Result<Stream, Problem> {
+        self.media.stream_of(session).ok_or_else(|| match purpose {
+            Purpose::View => nothing_to_watch(),
+            Purpose::Publish => Problem::new(409, "this session's stream does not come from a publisher"),
+        })
+    }
+
+    fn role(&self, stream: Stream, purpose: Purpose) -> Result<Box<dyn Role>, Problem> {
+        match purpose {
+            Purpose::View => {
+                let card = self.board.find(stream.session());
+                let card = card.ok_or_else(|| Problem::new(404, "the session has ended"))?;
+                Ok(Box::new(Viewer::new(stream, card)))
+            }
+            Purpose::Publish => {
+                let place = Place::take(&stream).ok_or_else(taken)?;
+                Ok(Box::new(Publisher::new(place)))
+            }
+        }
+    }
+}
+
+impl Legs for MediaLegs {
+    fn supported(&self, session: &SessionId, purpose: Purpose) -> Result<Supported, Problem> {
+        let stream = self.stream(session, purpose)?;
+        if purpose == Purpose::Publish && Place::is_taken(&stream) {
+            return Err(taken());
+        }
+        let codecs = stream.codecs();
+        Ok(Supported { video: vec![codecs.video], opus: codecs.opus })
+    }
+
+    fn open(&self, session: &SessionId, purpose: Purpose, offer: &Offer) -> Result<Opened, Problem> {
+        let role = self.role(self.stream(session, purpose)?, purpose)?;
+        let wanted = Wanted { session: session.clone(), role, sdp: &offer.text };
+        let accepted = self.media.offer(wanted).map_err(|refused| problem(&refused))?;
+        Ok(Opened { peer: accepted.peer, sdp: accepted.answer })
+    }
+
+    fn trickle(&self, peer: &PeerId, fragment: &SdpFragment) {
+        let candidates: Vec<String> = fragment.all_candidates().map(|(_, text)| text.to_owned()).collect();
+        self.media.trickle(peer, &candidates);
+    }
+
+    fn restart(&self, peer: &PeerId, fragment: &SdpFragment) -> Result<SdpFragment, Problem> {
+        let theirs = fragment.credentials.as_ref();
+        let theirs =
+            theirs.ok_or_else(|| Problem::new(400, "an ICE restart has a=ice-ufrag and a=ice-pwd"))?;
+        let ice = IceParameters {
+            ufrag: theirs.ufrag.clone(),
+            pwd: theirs.pwd.clone(),
+            candidates: fragment.all_candidates().map(|(_, text)| text.to_owned()).collect(),
+        };
+        let restarted = self.media.restart_ice(peer, &ice).map_err(|refused| match refused {
+            RestartRefused::NoPeer => Problem::new(404, refused.to_string()),
+            RestartRefused::Unusable(_) => Problem::new(422, refused.to_string()),
+            RestartRefused::Busy => no_place(),
+        })?;
+        Ok(restarted.fragment())
+    }
+
+    fn close(&self, peer: &PeerId) {
+        self.media.close(peer, Gone::Closed);
+    }
+
+    fn is_there(&self, peer: &PeerId) -> bool {
+        self.media.exists(peer)
+    }
+}
+
+fn taken() -> Problem {
+    Problem::new(409, "somebody publishes into this session already")
+}
+
+fn problem(refused: &OfferRefused) -> Problem {
+    let words = refused.to_string();
+    match refused {
+        OfferRefused::Offer(OfferError::TooLarge) => Problem::new(413, words),
+        OfferRefused::Offer(OfferError::Malformed) => Problem::new(400, words),
+        OfferRefused::Offer(OfferError::Lacks(_)) | OfferRefused::Unusable(_) => Problem::new(422, words),
+        OfferRefused::Full | OfferRefused::Busy => no_place(),
+        OfferRefused::Host(_) => Problem { detail: words, ..no_place() },
+    }
+}
+
+impl Audience for Card {
+    fn viewer_connected(&self) {
+        Card::viewer_connected(self);
+    }
+
+    fn viewer_gone(&self) {
+        Card::viewer_gone(self);
+    }
+}
+
+impl Sources for Media {
+    fn add(&self, spec: ingest::SourceSpec) -> io::Result<Box<dyn Source>> {
+        let opus = spec.audio.is_some();
+        let video = match spec.codec {
+            settings::VideoCodec::Vp8 => VideoCodec::Vp8,
+            settings::VideoCodec::H264 => VideoCodec::H264 { profile: BASELINE },
+        };
+        let codecs = Codecs { video, opus };
+        let source = SourceSpec { session: spec.session, video: Some(spec.video), audio: spec.audio, codecs };
+        Ok(Box::new(self.add_source(source)?))
+    }
+}
+
+impl Source for SourceHandle {}

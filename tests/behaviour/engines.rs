@@ -1,0 +1,396 @@
+//! Sessions of the engines `ffmpeg` and `demo`: real FFmpeg under the worker's supervision. What they send is looked at in
+//! `tests/engine_media.rs`.
+
+use std::process::Command;
+use std::time::Instant;
+
+use hydraneckwebrtc::host::process::signal_exactly;
+use hydraneckwebrtc::host::process_table::{self, ProcessInfo};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::http;
+use crate::lab::{Lab, Role, eventually};
+
+const FFMPEG: &str = "/usr/bin/ffmpeg";
+
+/// A picture and a tone that never end.
+fn bars() -> Value {
+    json!({"command": [
+        FFMPEG, "-re", "-f", "lavfi", "-i", "testsrc2=size={size}:rate=25", "-f", "lavfi", "-i", "sine=frequency={tone}",
+    ], "parameters": {
+        "size": {"type": "choice", "values": ["160x90", "320x180"], "default": "160x90"},
+        "tone": {"type": "integer", "min": 100, "max": 2000, "default": 440},
+    }})
+}
+
+/// A picture without sound.
+fn mute() -> Value {
+    json!({"command": [FFMPEG, "-re", "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25"], "video": "vp8"})
+}
+
+fn worker(lab: &Lab, engines: Value) -> Role {
+    lab.lone_worker(|config| {
+        config["engines"] = engines;
+        // Of a busy machine.
+        config["sessions"]["ready_timeout"] = json!("30s");
+    })
+}
+
+fn create(worker: &Role, body: &str, engine: &str) -> String {
+    let reply = worker.post("/api/v1/sessions", &json!({"body_ip": body, "engine": engine}));
+    assert_eq!(reply.status, 201, "{}\n{}", reply.body, worker.log_text());
+    reply.json()["session_id"].as_str().expect("an id").to_owned()
+}
+
+fn processes(lab: &Lab) -> Vec<ProcessInfo> {
+    process_table::working_below(&lab.data_dir("one"))
+}
+
+fn signal(lab: &Lab, signal: Signal) {
+    let process = eventually("a media process", || processes(lab).into_iter().next());
+    assert!(signal_exactly(&process, signal), "{process:?} is gone");
+}
+
+/// Waits for frames after a restart; how many restarts there were.
+fn plays_again(worker: &Role, id: &str, restarts: u64) {
+    eventually(&format!("restart {restarts} plays"), || {
+        let session = worker.session(id)?;
+        let plays = session["status"] == "ready" && session["source"]["frames"].as_u64()? > 0;
+        (plays && session["restarts"] == restarts).then_some(())
+    });
+}
+
+#[test]
+fn a_media_process_is_created_seen_and_ended_without_a_trace() {
+    let mut lab = Lab::new();
+    let body = lab.body(1);
+    let worker = worker(&lab, json!({"bars": bars()}));
+    let id = create(&worker, &body, "bars");
+    let first = worker.session(&id).expect("listed");
+    println!("{first}");
+    assert_eq!((&first["engine"], &first["status"]), (&json!("bars"), &json!("ready")));
+    assert_eq!((&first["source"]["video"], &first["source"]["audio"]), (&json!("h264"), &json!("opus")));
+    eventually("frames", || {
+        let now = worker.session(&id)?["source"]["frames"].as_u64()?;
+        (now > first["source"]["frames"].as_u64()?).then_some(())
+    });
+    let health = worker.get("/api/v1/health").json()["extra"]["sessions"][0].clone();
+    assert_eq!(
+        (&health["process_alive"], &health["data_directory_ok"]),
+        (&json!(true), &json!(true)),
+        "{health}"
+    );
+    let environment =
+        std::fs::read(format!("/proc/{}/environ", processes(&lab)[0].pid)).expect("its environment");
+    assert!(environment.is_empty(), "{environment:?}");
+    let log = worker.get(&format!("/api/v1/sessions/{id}")).json()["log"].clone();
+    assert!(
+        log.as_array().expect("lines").iter().any(|line| line.as_str().unwrap().contains("rtp://")),
+        "{log}"
+    );
+    assert_eq!(worker.delete(&format!("/api/v1/sessions/{id}")).status, 204);
+    lab.assert_nothing_left("one", &[worker.port_of(&id)]);
+    assert!(!worker.log_text().contains("ALERT"), "{}", worker.log_text());
+}
+
+#[test]
+fn an_input_without_sound_has_no_sound_leg_and_parameters_reach_the_command() {
+    let mut lab = Lab::new();
+    let bodies = [lab.body(1), lab.body(2)];
+    let worker = worker(&lab, json!({"mute": mute(), "bars": bars()}));
+    let id = create(&worker, &bodies[0], "mute");
+    let source = worker.session(&id).expect("listed")["source"].clone();
+    assert_eq!((&source["video"], &source["audio"]), (&json!("vp8"), &Value::Null), "{source}");
+    assert_eq!(worker.delete(&format!("/api/v1/sessions/{id}")).status, 204);
+    let request =
+        json!({"body_ip": bodies[1], "engine": "bars", "parameters": {"size": "320x180", "tone": 500}});
+    assert_eq!(worker.post("/api/v1/sessions", &request).status, 201);
+    let line = std::fs::read(format!("/proc/{}/cmdline", processes(&lab)[0].pid)).expect("its arguments");
+    let line = String::from_utf8_lossy(&line).replace('\0', " ");
+    assert!(
+        line.contains(" testsrc2=size=320x180:rate=25 ") && line.contains(" sine=frequency=500 "),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_film_plays_from_its_file_and_ends_the_session_at_its_end() {
+    let mut lab = Lab::new();
+    let body = lab.body(1);
+    let film = lab.dir.join("a film.mp4");
+    let made = Command::new(FFMPEG)
+        .args([
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=160x90:rate=25",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine",
+        ])
+        .args(["-t", "3", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac"])
+        .arg(&film)
+        .status();
+    assert!(made.expect("ffmpeg").success());
+    let engine = json!({"command": [FFMPEG, "-re", "-i", format!("{}/{{name}}.mp4", lab.dir.display())],
+        "parameters": {"name": {"type": "text"}}});
+    let worker = worker(&lab, json!({"film": engine}));
+    let request = json!({"body_ip": body, "engine": "film", "parameters": {"name": "a film"}});
+    let reply = worker.post("/api/v1/sessions", &request);
+    assert_eq!(reply.status, 201, "{}", reply.body);
+    let id = reply.json()["session_id"].as_str().expect("an id").to_owned();
+    assert_eq!(worker.session(&id).expect("listed")["source"]["audio"], "opus");
+    assert_eq!(worker.reason_of_end(&id), "max_duration");
+    lab.assert_nothing_left("one", &[worker.port_of(&id)]);
+    assert!(!worker.log_text().contains("ALERT"), "{}", worker.log_text());
+}
+
+#[test]
+fn a_killed_process_is_started_again_and_one_beyond_the_budget_ends_the_session() {
+    let mut lab = Lab::new();
+    let body = lab.body(1);
+    let mut engine = bars();
+    engine["restarts"] = json!(1);
+    engine["restart_backoff"] = json!("100ms");
+    let worker = worker(&lab, json!({"bars": engine}));
+    let id = create(&worker, &body, "bars");
+    let begun = Instant::now();
+    signal(&lab, Signal::KILL);
+    plays_again(&worker, &id, 1);
+    println!("killed; plays again after {} ms", begun.elapsed().as_millis());
+    signal(&lab, Signal::KILL);
+    assert_eq!(worker.reason_of_end(&id), "crashed");
+    let directory = lab.data_dir("one").join(format!("{}-{}", &id[..8], worker.port_of(&id)));
+    assert!(
+        directory.join("engine/engine.log").is_file(),
+        "its log should be kept in {}",
+        directory.display()
+    );
+    assert!(processes(&lab).is_empty());
+    let alerts = worker.log_text().lines().filter(|line| line.contains("ALERT")).count();
+    assert_eq!(alerts, 3, "one for each crash, one for giving up:\n{}", worker.log_text());
+}
+
+#[test]
+fn a_process_that_hangs_is_killed_and_started_again() {
+    let mut lab = Lab::new();
+    let body = lab.body(1);
+    let mut engine = bars();
+    engine["stale_timeout"] = json!("2s");
+    let worker = worker(&lab, json!({"bars": engine}));
+    let id = create(&worker, &body, "bars");
+    let begun = Instant::now();
+    signal(&lab, Signal::STOP);
+    plays_again(&worker, &id, 1);
+    println!("stopped; plays again after {} ms", begun.elapsed().as_millis());
+    assert!(begun.elapsed().as_millis() >= 1500, "too early");
+    assert!(worker.log_text().contains("ALERT stream process died (no new frame for 2000 ms, signal 9)"));
+}
+
+#[test]
+fn a_process_that_is_told_to_end_ends_its_session_cleanly() {
+    let mut lab = Lab::new();
+    let body = lab.body(1);
+    let worker = worker(&lab, json!({"bars": bars()}));
+    let id = create(&worker, &body, "bars");
+    signal(&lab, Signal::TERM);
+    assert_eq!(worker.reason_of_end(&id), "deleted");
+    lab.assert_nothing_left("one", &[worker.port_of(&id)]);
+    assert!(worker.log_text().contains("the stream is over (exit status 255)"), "{}", worker.log_text());
+    assert!(!worker.log_text().contains("ALERT"), "{}", worker.log_text());
+}
+
+#[test]
+fn a_command_that_cannot_work_fails_the_create_with_its_last_words() {
+    let mut lab = Lab::new();
+    let body = lab.body(1);
+    let worker = worker(
+        &lab,
+        json!({
+            "missing": {"command": ["/nonexistent/ffmpeg", "-i", "x"]},
+            "unprobed": {"command": ["/nonexistent/ffmpeg", "-i", "x"], "audio": "no"},
+            "no-file": {"command": [FFMPEG, "-i", "/nonexistent/film.mp4"]},
+            "no-file-unprobed": {"command": [FFMPEG, "-i", "/nonexistent/film.mp4"], "audio": "no"},
+            "sound-only": {"command": [FFMPEG, "-f", "lavfi", "-i", "sine"]},
+            "no-encoder": {"command": [FFMPEG, "-f", "lavfi", "-i", "testsrc2"], "video_encoder": ["-c:v", "libnothing"]},
+            "no-sound": {"command": [FFMPEG, "-re", "-f", "lavfi", "-i", "testsrc2"], "audio": "yes"},
+        }),
+    );
+    for (engine, words) in [
+        ("missing", "cannot start /nonexistent/ffmpeg"),
+        ("missing", "see engines.missing.command"),
+        ("unprobed", "see engines.unprobed.command"),
+        ("no-file", "/nonexistent/film.mp4: No such file or directory"),
+        ("no-file-unprobed", "/nonexistent/film.mp4: No such file or directory"),
+        ("sound-only", "have no picture"),
+        ("no-encoder", "Unknown encoder 'libnothing'"),
+        ("no-sound", "matches no streams"),
+    ] {
+        let reply = worker.post("/api/v1/sessions", &json!({"body_ip": body, "engine": engine}));
+        println!("{engine}: {} {}", reply.status, reply.body);
+        assert_eq!(
+            (reply.status, reply.json()["error"].as_str()),
+            (502, Some("stream process failed")),
+            "{engine}"
+        );
+        assert!(reply.json()["detail"].as_str().expect("words").contains(words), "{engine}: {}", reply.body);
+        lab.assert_nothing_left("one", &[]);
+    }
+}
+
+#[test]
+fn an_input_that_never_opens_neither_holds_a_delete_nor_the_create() {
+    let mut lab = Lab::new();
+    let body = lab.body(1);
+    // It takes the connection and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let input = format!("tcp://{}", silent.local_addr().expect("its address"));
+    let engines = json!({"silent": {"command": [FFMPEG, "-f", "mpegts", "-i", input]}});
+    let worker = lab.lone_worker(|config| {
+        config["engines"] = engines;
+        config["sessions"]["ready_timeout"] = json!("2s");
+    });
+    let request = |wait: bool| json!({"body_ip": body, "engine": "silent", "wait": wait});
+    let reply = worker.post("/api/v1/sessions", &request(true));
+    assert_eq!(reply.status, 502, "{}", reply.body);
+    assert!(reply.body.contains("still opening its inputs"), "{}", reply.body);
+    lab.assert_nothing_left("one", &[]);
+    let reply = worker.post("/api/v1/sessions", &request(false));
+    let id = reply.json()["session_id"].as_str().expect("an id").to_owned();
+    eventually("it looks", || processes(&lab).into_iter().next());
+    assert_eq!(worker.delete(&format!("/api/v1/sessions/{id}")).status, 204);
+    lab.assert_nothing_left("one", &[worker.port_of(&id)]);
+}
+
+#[test]
+fn what_a_request_may_not_set_is_refused_by_name_and_nothing_is_started() {
+    let mut lab = Lab::new();
+    let body = lab.body(1);
+    let open = json!({"command": [FFMPEG, "-i", "{url}", "-vf", "drawtext=text={title}", "{last}"], "parameters": {
+        "url": {"type": "url", "schemes": ["rtsp"]},
+        "title": {"type": "text", "max_length": 20, "default": "x"},
+        "last": {"type": "text", "default": "x"},
+    }});
+    let worker = worker(&lab, json!({"bars": bars(), "open": open}));
+    let url = "rtsp://127.0.0.1:1/";
+    for (engine, parameters, field) in [
+        ("doom", json!({}), "engine: there is no such engine; this worker has moonlight, demo, bars, open"),
+        ("../bars", json!({}), "engine"),
+        ("moonlight", json!({"x": 1}), "parameters.x"),
+        ("demo", json!({"x": 1}), "parameters.x"),
+        ("bars", json!({"tune": 1}), "parameters.tune"),
+        ("bars", json!({"tone": 99}), "parameters.tone"),
+        ("bars", json!({"tone": "440"}), "parameters.tone"),
+        ("bars", json!({"tone": 440.5}), "parameters.tone"),
+        ("bars", json!({"size": "4096x2160"}), "parameters.size"),
+        ("bars", json!({"size": {"$ne": 1}}), "parameters.size"),
+        ("open", json!({}), "parameters.url: is required"),
+        ("open", json!({"url": "file:///etc/passwd"}), "parameters.url"),
+        ("open", json!({"url": "concat:rtsp://a|/etc/passwd"}), "parameters.url"),
+        ("open", json!({"url": "-f"}), "parameters.url"),
+        ("open", json!({"url": format!("{url} -f null")}), "parameters.url"),
+        ("open", json!({"url": url, "last": "-y"}), "parameters.last: must not begin with `-`"),
+        ("open", json!({"url": url, "last": "/etc/passwd"}), "parameters.last"),
+        ("open", json!({"url": url, "last": "../../x"}), "parameters.last"),
+        ("open", json!({"url": url, "title": "x,movie=/etc/passwd"}), "parameters.title"),
+        ("open", json!({"url": url, "title": "%{metadata}"}), "parameters.title"),
+        ("open", json!({"url": url, "title": "$(id); `id` | id"}), "parameters.title"),
+        ("open", json!({"url": url, "title": "a\nb"}), "parameters.title"),
+        ("open", json!({"url": url, "title": "a\u{0}b"}), "parameters.title"),
+        ("open", json!({"url": url, "title": "x".repeat(21)}), "parameters.title"),
+        ("open", json!({"url": url, "{title}": "x"}), "parameters"),
+    ] {
+        let request = json!({"body_ip": body, "engine": engine, "parameters": parameters});
+        let reply = worker.post("/api/v1/sessions", &request);
+        assert_eq!(reply.status, 400, "{request}: {}", reply.body);
+        let detail = reply.json()["detail"].as_str().unwrap_or_default().to_owned();
+        assert!(detail.starts_with(field), "{request}: {detail}");
+    }
+    assert!(worker.sessions().is_empty() && processes(&lab).is_empty());
+}
+
+#[test]
+fn a_killed_worker_takes_its_media_processes_along() {
+    let mut lab = Lab::new();
+    let body = lab.body(1);
+    let mut worker = worker(&lab, json!({"bars": bars()}));
+    create(&worker, &body, "bars");
+    assert_eq!(processes(&lab).len(), 1);
+    worker.kill();
+    eventually("the process goes", || processes(&lab).is_empty().then_some(()));
+    worker.restart();
+    lab.assert_nothing_left("one", &[]);
+    assert!(
+        worker.log_text().contains("swept an earlier run: 0 processes, 1 directories"),
+        "{}",
+        worker.log_text()
+    );
+}
+
+#[test]
+fn the_clip_needs_neither_body_nor_process() {
+    let lab = Lab::new();
+    let worker = lab.lone_worker(|_| ());
+    // Nobody is there.
+    let body = "127.0.2.200";
+    let id = create(&worker, body, "demo");
+    let source = eventually("a picture each 40 ms", || {
+        let source = worker.session(&id)?["source"].clone();
+        (source["frames"].as_u64()? > 25).then_some(source)
+    });
+    println!("{source}");
+    assert_eq!((&source["video"], &source["audio"]), (&json!("vp8"), &json!("opus")));
+    let rate = source["bitrate_kbps"].as_u64().expect("a rate");
+    assert!((100..1500).contains(&rate), "{source}");
+    let health = worker.get("/api/v1/health").json()["extra"]["sessions"][0].clone();
+    assert_eq!((&health["engine"], &health["process_alive"]), (&json!("demo"), &json!(true)), "{health}");
+    assert!(processes(&lab).is_empty());
+    let second = worker.post("/api/v1/sessions", &json!({"body_ip": body, "engine": "demo"}));
+    assert_eq!(second.status, 409, "one session per body: {}", second.body);
+    let threads = || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", worker.pid())).expect("its threads").flatten();
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+        names.filter(|name| name.starts_with(&format!("session-{}", &id[..7]))).count()
+    };
+    assert_eq!(threads(), 2, "the supervisor and the clip");
+    assert_eq!(worker.delete(&format!("/api/v1/sessions/{id}")).status, 204);
+    lab.assert_nothing_left("one", &[worker.port_of(&id)]);
+    eventually("its threads end", || (threads() == 0).then_some(()));
+}
+
+#[test]
+fn engines_and_parameters_pass_through_the_controller() {
+    let mut lab = Lab::new();
+    let body = lab.body(1);
+    let controller = lab.controller(|_| ());
+    let _worker = lab.worker("one", &controller.url, |config| config["engines"] = json!({"bars": bars()}));
+    let ask = |tone: u32| {
+        let request = json!({"body_ip": body, "engine": "bars", "parameters": {"tone": tone}});
+        controller.post("/api/v1/sessions", &request)
+    };
+    let reply = eventually("a worker", || Some(ask(5)).filter(|reply| reply.status != 503));
+    assert_eq!(reply.status, 400, "{}", reply.body);
+    assert!(
+        reply.body.contains("parameters.tone: expected a whole number from 100 to 2000"),
+        "{}",
+        reply.body
+    );
+    let reply = ask(500);
+    assert_eq!(reply.status, 201, "{}", reply.body);
+    let id = reply.json()["session_id"].as_str().expect("an id").to_owned();
+    let session = controller.get(&format!("/api/v1/sessions/{id}")).json();
+    assert_eq!(
+        (&session["engine"], &session["source"]["video"]),
+        (&json!("bars"), &json!("h264")),
+        "{session}"
+    );
+    let page = http::get_page(&controller.url, &format!("/session/{id}/"));
+    assert_eq!(page.status, 200, "{}", page.body);
+    assert!(page.body.contains("_neck/overlay.js") && page.body.contains("_neck/player.js"), "{}", page.body);
+    assert_eq!(controller.delete(&format!("/api/v1/sessions/{id}")).status, 204);
+    lab.assert_nothing_left("one", &[]);
+}

@@ -1,0 +1,123 @@
+//! Datagrams of strangers at the media port while a microphone is live: nothing happens to it.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use serde_json::json;
+use str0m::ice::{StunMessage, TransId};
+
+use crate::browser::{Browser, sound};
+use crate::lab::eventually;
+use crate::studio::Studio;
+
+/// Bytes that look random, the same each time.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..length)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[0]
+        })
+        .collect()
+}
+
+/// A studio, a browser that is heard, and where the media port is.
+fn live() -> (Studio, Browser, SocketAddr) {
+    let studio = Studio::new(json!({}));
+    let mut browser = studio.connected("127.0.0.1");
+    studio.assert_heard(&mut browser);
+    let port = browser.sent.last().expect("something was sent").0;
+    (studio, browser, port)
+}
+
+/// The microphone still works, and nothing came to the body but what it says.
+fn assert_untouched(studio: &Studio, browser: &mut Browser) {
+    assert_eq!(studio.listen(Duration::from_millis(50)), None, "something came to the body");
+    browser.say(2, 0);
+    for number in 3..5 {
+        let heard = studio.hear(browser);
+        assert_eq!((&heard.payload, u64::from(heard.sequence())), (&sound(number), number));
+    }
+    assert_eq!(studio.state(), "live");
+}
+
+fn wait_for(studio: &Studio, counter: &str, at_least: u64) {
+    eventually(&format!("{counter} is at least {at_least}: {}", studio.media()), || {
+        (studio.counter(counter) >= at_least).then_some(())
+    });
+}
+
+#[test]
+fn garbage_moves_counters_and_nothing_else() {
+    let (studio, mut browser, port) = live();
+    let before = studio.worker.log_text().lines().count();
+    let stranger = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    for number in 0..3_000u64 {
+        let mut bytes = noise(number, 1 + usize::try_from(number % 1_300).expect("small"));
+        bytes[0] = match number % 5 {
+            0 => 128,
+            1 => 22,
+            2 => 0,
+            3 => 64,
+            _ => bytes[0],
+        };
+        stranger.send_to(&bytes, port).expect("sent");
+        if number % 100 == 0 {
+            browser.step();
+        }
+    }
+    wait_for(&studio, "unknown", 800);
+    wait_for(&studio, "bad", 800);
+    assert_untouched(&studio, &mut browser);
+    let lines = studio.worker.log_text().lines().count() - before;
+    println!("{} {lines} lines", studio.media());
+    assert!(lines < 20, "{}", studio.worker.log_text());
+}
+
+#[test]
+fn what_the_browser_sent_does_nothing_when_it_comes_again() {
+    let (studio, mut browser, _) = live();
+    let stranger = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let sent = browser.sent.clone();
+    let media = sent.iter().filter(|(_, bytes)| bytes[0] >= 128 && bytes[1] & 0x7f >= 96).count() as u64;
+    assert!(media >= 3);
+    for (to, bytes) in &sent {
+        browser.socket.send_to(bytes, to).expect("sent");
+        stranger.send_to(bytes, to).expect("sent");
+    }
+    wait_for(&studio, "refused", media);
+    assert_untouched(&studio, &mut browser);
+}
+
+#[test]
+fn a_check_without_the_password_is_nobodys() {
+    let (studio, mut browser, port) = live();
+    let stranger = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let creds = browser.rtc.direct_api().local_ice_credentials();
+    for password in [creds.pass.as_str(), "wrong"] {
+        for _ in 0..50 {
+            let forged = check(&format!("{}:{}", browser.remote_ufrag, creds.ufrag), password);
+            stranger.send_to(&forged, port).expect("sent");
+            // From the browser's own address too, as one who can forge that.
+            browser.socket.send_to(&forged, port).expect("sent");
+        }
+    }
+    wait_for(&studio, "spoofed", 200);
+    assert_untouched(&studio, &mut browser);
+    stranger.set_read_timeout(Some(Duration::from_millis(50))).expect("a time-out");
+    assert!(stranger.recv_from(&mut [0; 100]).is_err(), "a stranger is answered");
+}
+
+/// A check with a name and a password.
+fn check(name: &str, password: &str) -> Vec<u8> {
+    let message = StunMessage::binding_request(name, TransId::new(), true, 7, 1_853_824_767, true);
+    let mut bytes = vec![0; 500];
+    let hmac = |key: &[u8], parts: &[&[u8]]| -> [u8; 20] {
+        str0m::crypto::from_feature_flags().sha1_hmac_provider.sha1_hmac(key, parts)
+    };
+    let length = message.to_bytes(Some(password.as_bytes()), &mut bytes, hmac).expect("a message");
+    bytes.truncate(length);
+    bytes
+}

@@ -1,0 +1,15 @@
+//! WebRTC peers of a worker and its microphone, against a browser made of str0m and a UDP socket that plays the body.
+
+#[path = "../behaviour/http.rs"]
+#[allow(dead_code)]
+mod http;
+#[path = "../behaviour/lab.rs"]
+#[allow(dead_code)]
+mod lab;
+
+mod browser;
+mod crowd;
+mod hostile;
+mod mic;
+mod studio;
+mod transports;

@@ -1,0 +1,190 @@
+//! The microphone through the API: what the body hears, and when it stops.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::browser::{Browser, sound};
+use crate::studio::{PATIENCE, Studio};
+
+#[test]
+fn the_body_hears_plain_rtp_from_zero_with_the_sources_gaps() {
+    let studio = Studio::new(json!({}));
+    let mut browser = studio.connected("127.0.0.1");
+    browser.say(3, 0);
+    browser.say(2, 5);
+    let heard: Vec<_> = (0..5).map(|_| studio.hear(&mut browser)).collect();
+    for (number, packet) in (0..).zip(&heard) {
+        assert_eq!(
+            packet.header[..2],
+            [0x80, 111],
+            "version 2, no padding, extension or CSRC, marker 0, type 111"
+        );
+        assert_eq!(packet.payload, sound(number));
+        assert_eq!(packet.ssrc(), heard[0].ssrc());
+    }
+    let numbers: Vec<_> = heard.iter().map(|packet| (packet.sequence(), packet.timestamp())).collect();
+    assert_eq!(numbers, [(0, 0), (1, 960), (2, 1_920), (8, 7_680), (9, 8_640)]);
+    let status = studio.call("GET", "mic", "", "").json();
+    assert_eq!((&status["state"], &status["packets"]), (&json!("live"), &json!(5)), "{status}");
+    assert_eq!(status["level"], 50, "{status}");
+}
+
+#[test]
+fn a_new_offer_replaces_the_microphone_with_a_new_source() {
+    let studio = Studio::new(json!({}));
+    let mut first = studio.connected("127.0.0.1");
+    first.say(1, 0);
+    let old = studio.hear(&mut first);
+    let mut second = studio.connected("127.0.0.1");
+    assert!(first.run(PATIENCE, |browser| browser.closed), "the old browser is not told");
+    second.say(1, 0);
+    let new = studio.hear(&mut second);
+    assert_eq!((new.sequence(), new.timestamp()), (0, 0));
+    assert_ne!(new.ssrc(), old.ssrc());
+    assert_eq!(studio.counter("peers"), 1);
+}
+
+#[test]
+fn delete_stops_it_and_there_is_none_then() {
+    let studio = Studio::new(json!({}));
+    let mut browser = studio.connected("127.0.0.1");
+    assert_eq!(studio.call("DELETE", "mic", "", "").status, 204);
+    assert_eq!(studio.state(), "none");
+    assert_eq!(studio.call("DELETE", "mic", "", "").status, 404);
+    assert_eq!(studio.call("PATCH", "mic", "application/json", r#"{"candidate":""}"#).status, 404);
+    assert!(browser.run(PATIENCE, |browser| browser.closed), "the browser is not told");
+    assert_eq!(studio.counter("peers"), 0);
+}
+
+#[test]
+fn it_stops_with_its_session() {
+    let studio = Studio::new(json!({}));
+    let mut browser = studio.connected("127.0.0.1");
+    assert_eq!(studio.worker.delete(&format!("/api/v1/sessions/{}", studio.session)).status, 204);
+    assert!(browser.run(PATIENCE, |browser| browser.closed), "the browser is not told");
+    assert_eq!(studio.counter("peers"), 0);
+    let (_, offer) = Browser::offering("127.0.0.1");
+    assert_eq!(studio.post_offer(&offer).status, 404);
+}
+
+#[test]
+fn a_browser_that_closes_is_gone_at_once() {
+    let studio = Studio::new(json!({}));
+    let mut browser = studio.connected("127.0.0.1");
+    browser.close();
+    studio.wait_for_state("none");
+    studio.worker.wait_for_log("closed by the browser");
+}
+
+#[test]
+fn a_silent_browser_is_in_trouble_and_then_gone() {
+    let studio = Studio::new(json!({"ice_grace": "1s"}));
+    let browser = studio.connected("127.0.0.1");
+    drop(browser);
+    studio.wait_for_state("trouble");
+    studio.wait_for_state("none");
+    studio.worker.wait_for_log("silent for longer than webrtc.ice_grace");
+    assert_eq!(studio.counter("peers"), 0);
+}
+
+#[test]
+fn sound_comes_back_after_an_ice_restart_from_another_address() {
+    let studio = Studio::new(json!({}));
+    let mut browser = studio.connected("127.0.0.1");
+    browser.say(1, 0);
+    let before = studio.hear(&mut browser);
+    browser.move_to("127.0.0.7");
+    let offer = browser.restart();
+    let body = json!({"type": "offer", "sdp": offer}).to_string();
+    let reply = studio.call("PATCH", "mic", "application/json", &body);
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    browser.accept(reply.json()["sdp"].as_str().expect("an answer"));
+    let mut after = None;
+    assert!(browser.run(PATIENCE, |browser| {
+        browser.say(1, 0);
+        after = studio.listen(Duration::from_millis(20));
+        after.is_some()
+    }));
+    let after = after.expect("a packet");
+    assert_eq!(after.ssrc(), before.ssrc(), "the same microphone");
+    assert!(after.sequence() > before.sequence());
+    assert_eq!(studio.counter("peers"), 1);
+}
+
+#[test]
+fn a_fragment_with_new_credentials_restarts_ice_and_one_with_the_old_adds_candidates() {
+    for lite in [true, false] {
+        let studio = Studio::new(json!({"icelite": lite}));
+        let mut browser = studio.connected("127.0.0.1");
+        let candidate = "a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n";
+        let creds = browser.rtc.direct_api().local_ice_credentials();
+        let trickle = format!(
+            "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\n{candidate}",
+            creds.ufrag, creds.pass
+        );
+        let reply = studio.call("PATCH", "mic", "application/trickle-ice-sdpfrag", &trickle);
+        assert_eq!(reply.status, 204, "{}", reply.body);
+        let offer = browser.restart();
+        let line = |name: &str| offer.lines().find(|line| line.starts_with(name)).expect("a line").to_owned();
+        let restart = format!("{}\r\n{}\r\n", line("a=ice-ufrag:"), line("a=ice-pwd:"));
+        let reply = studio.call("PATCH", "mic", "application/trickle-ice-sdpfrag", &restart);
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        assert_eq!(reply.header("Content-Type"), Some("application/trickle-ice-sdpfrag"));
+        browser.accept_restart(&reply.body);
+        studio.assert_heard(&mut browser);
+        for bad in ["", "a=ice-ufrag:abcd\r\n", "hello"] {
+            let reply = studio.call("PATCH", "mic", "application/trickle-ice-sdpfrag", &format!("{bad}\r\n"));
+            assert_eq!(reply.status, 400, "{bad:?} {}", reply.body);
+        }
+        assert_eq!(studio.state(), "live");
+    }
+}
+
+#[test]
+fn what_is_no_offer_is_refused() {
+    let studio = Studio::new(json!({}));
+    let (_, offer) = Browser::offering("127.0.0.1");
+    let cases = [
+        ("{", 400),
+        (r#"{"type":"answer","sdp":"v=0"}"#, 400),
+        (r#"{"type":"offer","sdp":"hello"}"#, 400),
+        (&json!({"type": "offer", "sdp": offer.replace("opus", "pcmu")}).to_string(), 422),
+        (&json!({"type": "offer", "sdp": offer.replace("sendonly", "recvonly")}).to_string(), 422),
+        (&json!({"type": "offer", "sdp": offer.replace("a=fingerprint", "a=x")}).to_string(), 422),
+        (&json!({"type": "offer", "sdp": format!("{offer}a=x:{}\r\n", "y".repeat(70_000))}).to_string(), 413),
+    ];
+    for (body, status) in cases {
+        let reply = studio.call("POST", "mic/offer", "application/json", body);
+        assert_eq!(reply.status, status, "{} {body:.200}", reply.body);
+    }
+    assert_eq!(studio.call("POST", "mic/offer", "application/sdp", &offer).status, 415);
+    assert_eq!(studio.counter("peers"), 0);
+}
+
+#[test]
+fn through_the_controller_it_works_the_same() {
+    let studio = Studio::behind_a_controller();
+    let mut browser = studio.connected("127.0.0.1");
+    browser.say(1, 0);
+    assert_eq!(studio.hear(&mut browser).payload, sound(0));
+    let candidate =
+        json!({"candidate": "candidate:1 1 udp 1 127.0.0.1 9 typ host", "sdpMid": "0"}).to_string();
+    assert_eq!(studio.call("PATCH", "mic", "application/json", &candidate).status, 204);
+    assert_eq!(studio.state(), "live");
+    assert_eq!(studio.call("DELETE", "mic", "", "").status, 204);
+    assert_eq!(studio.state(), "none");
+}
+
+#[test]
+fn a_page_of_another_site_is_refused() {
+    let studio = Studio::new(json!({}));
+    let (_, offer) = Browser::offering("127.0.0.1");
+    let body = json!({"type": "offer", "sdp": offer}).to_string();
+    let evil = ("Origin", "https://evil.example");
+    let json = ("Content-Type", "application/json");
+    let path = studio.path("mic/offer");
+    assert_eq!(crate::http::request(&studio.url, "POST", &path, &[json, evil], &body).status, 403);
+    let path = studio.path("mic");
+    assert_eq!(crate::http::request(&studio.url, "DELETE", &path, &[evil], "").status, 403);
+}

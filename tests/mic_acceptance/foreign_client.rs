@@ -1,0 +1,59 @@
+//! A client that is no browser: aiortc, out of PyPI.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::net::BROWSER;
+use crate::recorder::Order;
+use crate::stage::{Stage, WORKER_V4};
+
+/// The version this was written with; its audio frames have 20 ms.
+const AIORTC: &str = "aiortc==1.16.0";
+
+/// A Python with aiortc, made once in target/.
+fn python() -> Result<PathBuf, &'static str> {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/aiortc");
+    let python = place.join("bin/python");
+    let has_it = || quiet(Command::new(&python).args(["-c", "import aiortc"]));
+    if has_it() {
+        return Ok(python);
+    }
+    if !quiet(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&place)) {
+        return Err("python3 -m venv does not work here (apt-get install python3-venv)");
+    }
+    quiet(Command::new(&python).args(["-m", "pip", "install", "--quiet", AIORTC]));
+    if has_it() { Ok(python) } else { Err("aiortc cannot be had: PyPI is not reachable") }
+}
+
+fn quiet(command: &mut Command) -> bool {
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_client_that_is_no_browser_is_heard_as_well() {
+    // Before we leave the namespace that reaches PyPI.
+    let python = match python() {
+        Ok(python) => python,
+        Err(why) => return println!("SKIPPED: {why}"),
+    };
+    let Some(stage) = Stage::new("a") else { return };
+    stage.net.block_udp("10.99.3.0/24", "fd99:3::/64");
+    let scene = stage.scene(WORKER_V4, "turn:10.99.2.2:3478", serde_json::json!({}));
+    let mut client = stage
+        .net
+        .command(BROWSER, &python.to_string_lossy())
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mic_acceptance/client.py"))
+        .arg(format!("{}{}", scene.worker.url, scene.base()))
+        .arg(&stage.wav)
+        .arg("4")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("Python");
+    let mut lines = BufReader::new(client.stdout.take().expect("its output")).lines();
+    let first = lines.next().transpose().expect("text").unwrap_or_default();
+    assert!(first.contains("connected"), "{first:?}\n{}", scene.worker.log_text());
+    println!("aiortc, relayed: {}", stage.check(&stage.listen(), Order::Whole));
+    assert!(client.wait().expect("its end").success());
+}

@@ -1,0 +1,240 @@
+//! A WebRTC client without a browser: str0m on a socket of its own, as a viewer or a publisher.
+
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::{RtpPacket, RtpWrite};
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
+
+/// What a client has seen.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Connected since.
+    pub connected: Option<Instant>,
+    /// The first whole key frame.
+    pub first_picture: Option<Instant>,
+    /// Packets of video, and of them those with a marker: frames.
+    pub video: u64,
+    /// Frames.
+    pub frames: u64,
+    /// Packets of sound.
+    pub audio: u64,
+    /// Payload bytes.
+    pub bytes: u64,
+    /// Numbers that never came, of video.
+    pub gaps: u64,
+    /// The last video packet: number, timestamp, when.
+    pub last: Option<(u64, u32, Instant)>,
+    /// The last payload's number, as the generator wrote it.
+    pub last_stamp: u64,
+    /// Time under way of each packet that carries its sending time, in microseconds.
+    pub delays: Delays,
+    /// Requests for pictures that the other side made.
+    pub wanted: u64,
+    /// Names of senders of video seen.
+    pub ssrcs: Vec<u32>,
+    /// The session is over.
+    pub over: bool,
+}
+
+/// Microseconds; shown as a count.
+#[derive(Default)]
+pub struct Delays(pub Vec<u32>);
+
+impl std::fmt::Debug for Delays {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} delays", self.0.len())
+    }
+}
+
+/// A client.
+pub struct Client {
+    rtc: Rtc,
+    socket: UdpSocket,
+    pending: Option<SdpPendingOffer>,
+    pub video: Mid,
+    pub seen: Seen,
+    pub next: Instant,
+    in_key_frame: bool,
+    /// Time zero of the generator's stamps.
+    pub epoch: Option<Instant>,
+}
+
+/// Whether a client watches or sends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Wants {
+    Watch,
+    Send,
+}
+
+impl Client {
+    /// A client and its offer.
+    pub fn offer(wants: Wants) -> (Client, String) {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        socket.set_nonblocking(true).expect("nonblocking");
+        let now = Instant::now();
+        let mut rtc = RtcConfig::new().set_rtp_mode(true).build(now);
+        let local = socket.local_addr().expect("its address");
+        rtc.add_local_candidate(Candidate::host(local, "udp").expect("a candidate"));
+        let direction = match wants {
+            Wants::Watch => Direction::RecvOnly,
+            Wants::Send => Direction::SendOnly,
+        };
+        let mut api = rtc.sdp_api();
+        api.add_media(MediaKind::Audio, direction, None, None, None);
+        let video = api.add_media(MediaKind::Video, direction, None, None, None);
+        let (offer, pending) = api.apply().expect("an offer");
+        let seen = Seen::default();
+        let client = Client {
+            rtc,
+            socket,
+            pending: Some(pending),
+            video,
+
+            seen,
+            next: now,
+            in_key_frame: false,
+            epoch: None,
+        };
+        (client, offer.to_sdp_string())
+    }
+
+    /// Takes the answer.
+    pub fn answer(&mut self, sdp: &str) {
+        let answer = SdpAnswer::from_sdp_string(sdp).expect("an answer");
+        let pending = self.pending.take().expect("an offer");
+        self.rtc.sdp_api().accept_answer(pending, answer).expect("an answer that fits");
+        self.next = Instant::now();
+    }
+
+    /// Does all that is due, without waiting.
+    pub fn pump(&mut self) {
+        let mut room = [0u8; 2048];
+        let local = self.socket.local_addr().expect("its address");
+        while let Ok((length, source)) = self.socket.recv_from(&mut room) {
+            let Ok(receive) = Receive::new(Protocol::Udp, source, local, &room[..length]) else { continue };
+            let _ = self.rtc.handle_input(Input::Receive(Instant::now(), receive));
+            self.drain();
+        }
+        let now = Instant::now();
+        if now >= self.next {
+            let _ = self.rtc.handle_input(Input::Timeout(now));
+            self.drain();
+        }
+    }
+
+    fn drain(&mut self) {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(at)) => {
+                    self.seen.over |= !self.rtc.is_alive();
+                    self.next = at;
+                    return;
+                }
+                Ok(Output::Transmit(out)) => {
+                    let _ = self.socket.send_to(&out.contents, out.destination);
+                }
+                Ok(Output::Event(event)) => self.event(event),
+                Err(_) => {
+                    self.seen.over = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Connected => self.seen.connected = Some(Instant::now()),
+            Event::RtpPacket(packet) => self.packet(&packet),
+            Event::KeyframeRequest(_) => self.seen.wanted += 1,
+            _ => {}
+        }
+    }
+
+    fn packet(&mut self, packet: &RtpPacket) {
+        let now = Instant::now();
+        self.seen.bytes += packet.payload.len() as u64;
+        let stream = self.rtc.direct_api().stream_rx(&packet.header.ssrc).map(|stream| stream.mid());
+        if stream != Some(self.video) {
+            self.seen.audio += 1;
+            return;
+        }
+        if !self.seen.ssrcs.contains(&packet.header.ssrc) {
+            self.seen.ssrcs.push(*packet.header.ssrc);
+        }
+        let number = *packet.seq_no;
+        if let Some((last, ..)) = self.seen.last {
+            match number.checked_sub(last + 1) {
+                Some(lost) => self.seen.gaps += lost,
+                // One that was missing came after all.
+                None => self.seen.gaps = self.seen.gaps.saturating_sub(1),
+            }
+        }
+        self.seen.video += 1;
+        self.seen.frames += u64::from(packet.header.marker);
+        if self.seen.last.is_none_or(|(last, ..)| number > last) {
+            self.seen.last = Some((number, packet.header.timestamp, now));
+        }
+        if matches!(&packet.payload[..], [0x10, first, ..] if first & 1 == 0) {
+            self.in_key_frame = true;
+        }
+        if packet.header.marker && std::mem::take(&mut self.in_key_frame) {
+            self.seen.first_picture.get_or_insert(now);
+        }
+        if let Some(stamp) = packet.payload.get(2..18) {
+            let (number, micros) = stamp.split_at(8);
+            self.seen.last_stamp = u64::from_be_bytes(number.try_into().expect("eight"));
+            let sent = u64::from_be_bytes(micros.try_into().expect("eight"));
+            if let Some(epoch) = self.epoch {
+                let delay = (now - epoch).as_micros() as u64;
+                self.seen.delays.0.push(u32::try_from(delay.saturating_sub(sent)).unwrap_or(u32::MAX));
+            }
+        }
+    }
+
+    /// Asks for a picture.
+    pub fn want_picture(&mut self) {
+        let mut api = self.rtc.direct_api();
+        if let Some(stream) = api.stream_rx_by_mid(self.video, None) {
+            stream.request_keyframe(KeyframeRequestKind::Pli);
+        }
+        self.next = Instant::now();
+    }
+
+    /// Sends a packet as a publisher.
+    pub fn write(&mut self, mid: Mid, number: u64, timestamp: u32, marker: bool, payload: Vec<u8>) {
+        let now = Instant::now();
+        let Some(media) = self.rtc.media(mid) else { return };
+        let Some(pt) = media.remote_pts().first().copied() else { return };
+        let mut api = self.rtc.direct_api();
+        if let Some(stream) = api.stream_tx_by_mid(mid, None) {
+            let write = RtpWrite::new(pt, number.into(), timestamp, now, payload);
+            stream.write_rtp(write.marker(marker).nackable(true));
+        }
+        let _ = self.rtc.handle_input(Input::Timeout(now));
+        self.drain();
+    }
+}
+
+/// Pumps clients until `done` holds; panics with what they saw when that takes too long.
+pub fn until(
+    what: &str,
+    clients: &mut [Client],
+    patience: Duration,
+    mut done: impl FnMut(&mut [Client]) -> bool,
+) {
+    let begun = Instant::now();
+    loop {
+        clients.iter_mut().for_each(Client::pump);
+        if done(clients) {
+            return;
+        }
+        let seen: Vec<_> = clients.iter().map(|client| &client.seen).collect();
+        assert!(begun.elapsed() < patience, "not within {patience:?}: {what}; seen {seen:#?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,131 @@
+//! One stream, many viewers.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::client::{Client, until};
+use crate::generator::Pace;
+use crate::studio::Studio;
+
+const PATIENCE: Duration = Duration::from_secs(15);
+
+fn watching(studio: &Studio, count: usize) -> Vec<Client> {
+    (0..count).map(|_| studio.viewer().0).collect()
+}
+
+#[test]
+fn viewers_see_pictures_and_hear_sound_without_a_gap() {
+    let studio = Studio::open(2);
+    let _process = studio.play(Pace::default(), 7);
+    let mut clients = watching(&studio, 4);
+    until("a second of stream", &mut clients, PATIENCE, |clients| {
+        clients.iter().all(|client| client.seen.frames > 40 && client.seen.audio > 40)
+    });
+    for client in &clients {
+        assert_eq!(client.seen.gaps, 0, "{:?}", client.seen);
+        assert!(client.seen.last.is_some_and(|(number, ..)| number < 65_536), "numbers begin small");
+    }
+    assert_eq!(studio.audience.came.load(Ordering::SeqCst), 4);
+}
+
+#[test]
+fn a_viewer_that_joins_a_group_of_ten_seconds_sees_a_picture_at_once() {
+    let studio = Studio::open(1);
+    let _process = studio.play(Pace { group: 300, ..Pace::default() }, 7);
+    let mut early = watching(&studio, 1);
+    until("four seconds of the group", &mut early, PATIENCE, |clients| clients[0].seen.frames > 120);
+    let asked = Instant::now();
+    let mut late = watching(&studio, 1);
+    until("a picture", &mut late, PATIENCE, |clients| clients[0].seen.first_picture.is_some());
+    let seen = &late[0].seen;
+    let from_offer = seen.first_picture.unwrap() - asked;
+    println!(
+        "first picture {from_offer:?} after the offer, {:?} after connecting",
+        seen.first_picture.unwrap() - seen.connected.unwrap()
+    );
+    assert!(from_offer < Duration::from_millis(1_000), "{from_offer:?}");
+    // It catches up with who was there before.
+    let mut both = [early.remove(0), late.remove(0)];
+    until("both level", &mut both, PATIENCE, |clients| {
+        let stamps = clients.iter().map(|client| client.seen.last_stamp);
+        let (least, most) = (stamps.clone().min().unwrap(), stamps.max().unwrap());
+        most - least <= 4 && clients[1].seen.frames > 150
+    });
+    assert_eq!(both[1].seen.gaps, 0, "{:?}", both[1].seen);
+}
+
+#[test]
+fn viewers_see_pictures_again_after_the_process_was_restarted() {
+    let studio = Studio::open(2);
+    let process = studio.play(Pace::default(), 7);
+    let mut clients = watching(&studio, 3);
+    until("pictures", &mut clients, PATIENCE, |clients| clients.iter().all(|client| client.seen.frames > 20));
+    drop(process);
+    let before: Vec<_> =
+        clients.iter().map(|client| (client.seen.frames, client.seen.last.unwrap())).collect();
+    let _process = studio.play(Pace::default(), 0xBEEF);
+    until("pictures again", &mut clients, PATIENCE, |clients| {
+        clients.iter().zip(&before).all(|(client, (frames, _))| client.seen.frames > frames + 30)
+    });
+    for (client, (_, (number, timestamp, _))) in clients.iter().zip(before) {
+        let (now, later, _) = client.seen.last.unwrap();
+        assert_eq!((client.seen.gaps, client.seen.ssrcs.len()), (0, 1), "{:?}", client.seen);
+        assert!(now > number && later.wrapping_sub(timestamp) < 90_000 * 60);
+    }
+}
+
+#[test]
+fn a_viewer_that_lost_a_picture_for_good_gets_the_group_again() {
+    let studio = Studio::open(1);
+    let _process = studio.play(Pace { group: 3_000, ..Pace::default() }, 7);
+    let mut clients = watching(&studio, 1);
+    until("pictures", &mut clients, PATIENCE, |clients| clients[0].seen.frames > 30);
+    clients[0].seen.first_picture = None;
+    clients[0].want_picture();
+    until("a key frame, though the process sends none", &mut clients, PATIENCE, |clients| {
+        clients[0].seen.first_picture.is_some()
+    });
+    assert_eq!(clients[0].seen.gaps, 0, "{:?}", clients[0].seen);
+}
+
+#[test]
+fn viewers_that_go_are_counted_and_forgotten() {
+    let studio = Studio::open(2);
+    let _process = studio.play(Pace::default(), 7);
+    let (client, peer) = studio.viewer();
+    let mut clients = [client, studio.viewer().0];
+    until("pictures", &mut clients, PATIENCE, |clients| clients.iter().all(|client| client.seen.frames > 5));
+    studio.close(&peer);
+    until("one is gone", &mut clients, PATIENCE, |_| studio.audience.went.load(Ordering::SeqCst) == 1);
+    assert!(!studio.media.exists(&peer));
+    let frames = clients[1].seen.frames;
+    until("the other goes on", &mut clients, PATIENCE, |clients| clients[1].seen.frames > frames + 10);
+    let viewers = studio.source.as_ref().unwrap().stream().view().viewers.load(Ordering::SeqCst);
+    assert_eq!(viewers, 1);
+}
+
+#[test]
+fn a_publisher_takes_over_from_the_process_and_gives_back() {
+    let studio = Studio::open(2);
+    let _process = studio.play(Pace { group: 15, ..Pace::default() }, 7);
+    let mut viewers = watching(&studio, 1);
+    until("pictures", &mut viewers, PATIENCE, |clients| clients[0].seen.frames > 10);
+    let (publisher, peer) = studio.publisher().expect("the place is free");
+    assert!(studio.publisher().is_none(), "one at a time");
+    let mut both = [viewers.remove(0), publisher];
+    let mut number = 500u64;
+    until("the publisher's pictures", &mut both, PATIENCE, |clients| {
+        number += 1;
+        let mut payload = vec![0x10, 0x50];
+        payload.extend((1_000_000 + number).to_be_bytes());
+        payload.extend([0; 8]);
+        let mid = clients[1].video;
+        clients[1].write(mid, number, number as u32 * 3_000, true, payload);
+        clients[0].seen.last_stamp > 1_000_000 && clients[1].seen.wanted > 0
+    });
+    assert_eq!(both[0].seen.gaps, 0, "{:?}", both[0].seen);
+    studio.close(&peer);
+    until("the process again", &mut both, PATIENCE, |clients| clients[0].seen.last_stamp < 1_000_000);
+    assert_eq!((both[0].seen.gaps, both[0].seen.ssrcs.len()), (0, 1), "{:?}", both[0].seen);
+    assert!(studio.publisher().is_some(), "the place is free again");
+}

@@ -1,0 +1,6 @@
+//! Streams from a loopback pair to viewers, over real sockets: str0m on both ends.
+
+mod client;
+mod fan_out;
+mod generator;
+mod studio;
