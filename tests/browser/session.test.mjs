@@ -1,5 +1,6 @@
 // The whole product in a real browser: controller, worker, child and page of `hydraneckwebrtc demo`.
 import assert from "node:assert/strict";
+import http from "node:http";
 import { afterEach, beforeEach, test } from "node:test";
 import { FAKE_MICROPHONE, openBrowser, readable, screenshot, until, untilPlaying, untilReadable } from "./support/chromium.mjs";
 import { childrenNamed, startDemo } from "./support/demo.mjs";
@@ -193,11 +194,12 @@ async function bodyAddress() {
 test("posts from a page of another origin change nothing", async () => {
     await open();
     await untilPlaying(page, 30_000);
-    // The same address under another name is another origin, and another site.
-    const other = demo.origin.replace("127.0.0.1", "localhost");
+    // Another name and port of this machine: another origin, and another site.
+    const server = http.createServer((request, reply) => reply.setHeader("Content-Type", "text/html").end("<title>Elsewhere</title>"));
+    await new Promise(done => server.listen(0, "127.0.0.1", done));
     const elsewhere = await browser.context.newPage();
-    await elsewhere.route(`${other}/elsewhere`, route => route.fulfill({ contentType: "text/html", body: "<title>Elsewhere</title>" }));
-    await elsewhere.goto(`${other}/elsewhere`);
+    await elsewhere.goto(`http://localhost:${server.address().port}/`);
+    server.close();
     const target = `${demo.origin}/session/${demo.sessionId}/`;
     const sent = [];
     elsewhere.on("response", reply => sent.push(`${reply.request().method()} ${new URL(reply.url()).pathname.split("/").at(-1)} ${reply.status()}`));
