@@ -5,7 +5,7 @@
 //! ```text
 //! main ─ cli                        verbs and flags from one table
 //! controller  worker  demo          roles: build the parts, wire channels, run, join
-//! edge  api  engine  body  host     parts: sockets, JSON, children, bodies, the operating system
+//! edge  api  engine  body  outbox  host   parts: sockets, JSON, children, bodies, deliveries, the operating system
 //! core                              pure policy: no clock, socket, thread, file, environment or randomness
 //! config  logging                   raw text → checked settings; the log
 //! ```
@@ -26,4 +26,5 @@ pub mod front;
 pub mod host;
 pub mod logging;
 pub mod media;
+pub mod outbox;
 pub mod worker;

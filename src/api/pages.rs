@@ -170,8 +170,8 @@ mod tests {
 
     #[test]
     fn the_page_of_an_ended_session_has_the_overlay_first() {
-        let script = "<script src=\"/overlay.js\"></script>";
-        let reply = gone(true, Some(EndReason::Crashed), "https://x", Some(script));
+        let reply =
+            gone(true, Some(EndReason::Crashed), "https://x", Some("<script src=\"/overlay.js\"></script>"));
         let page = String::from_utf8_lossy(&reply.body).into_owned();
         assert!(page.contains("<head><script src=\"/overlay.js\"></script><meta charset"), "{page}");
         assert!(page.contains(in_words(EndReason::Crashed)), "{page}");

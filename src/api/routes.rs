@@ -31,6 +31,10 @@ pub enum Operation {
     SessionStatus,
     /// The script that is injected into the page.
     OverlayScript,
+    /// What the person thinks of the session.
+    RateSession,
+    /// What only the page knows of the session.
+    SessionFacts,
     /// How the session is, as it happens. The worker's edge answers it; only what is no stream comes to the API.
     SessionEvents,
     /// The script of our own page.
@@ -129,6 +133,8 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/session/{id}/quit", On::Worker, Auth::None, Operation::QuitSession),
     route("GET", "/session/{id}/_neck/status", On::Worker, Auth::None, Operation::SessionStatus),
     route("GET", "/session/{id}/_neck/overlay.js", On::Worker, Auth::None, Operation::OverlayScript),
+    route("POST", "/session/{id}/rating", On::Worker, Auth::None, Operation::RateSession),
+    route("POST", "/session/{id}/_neck/facts", On::Worker, Auth::None, Operation::SessionFacts),
     route("GET", "/session/{id}/_neck/events", On::Worker, Auth::None, Operation::SessionEvents),
     route("GET", "/session/{id}/_neck/player.js", On::Worker, Auth::None, Operation::PlayerScript),
     route("POST", "/session/{id}/mic/offer", On::Worker, Auth::None, Operation::MicOffer),
@@ -215,8 +221,10 @@ fn allowed(path: &'static str) -> &'static str {
         "/api/v1/sessions" => "GET, HEAD, POST",
         "/api/v1/sessions/{id}" => "GET, HEAD, DELETE",
         "/api/v1/workers/{id}/drain" => "POST, DELETE",
+        "/api/v1/workers/heartbeat" => "POST",
+        "/session/{id}/quit" | "/session/{id}/mic/offer" => "POST",
+        "/session/{id}/rating" | "/session/{id}/_neck/facts" => "POST",
         "/session/{id}/mic" => "GET, HEAD, PATCH, DELETE",
-        "/api/v1/workers/heartbeat" | "/session/{id}/quit" | "/session/{id}/mic/offer" => "POST",
         "/session/{id}/whep" | "/session/{id}/whip" => "GET, HEAD, POST, OPTIONS",
         "/session/{id}/whep/{peer}" | "/session/{id}/whip/{peer}" => "GET, HEAD, PATCH, DELETE, OPTIONS",
         _ => "GET, HEAD",

@@ -163,6 +163,22 @@ impl Kind<IpAddr> for Address {
     }
 }
 
+/// The path of a URL, without query.
+pub struct UrlPath;
+
+impl Kind<String> for UrlPath {
+    fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<String> {
+        parsed(node, scope, "a path like /api/v1/sessions", |text| {
+            let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '\\' | '"' | '<' | '>');
+            (text.starts_with('/') && text.len() <= 256 && text.chars().all(plain)).then(|| text.to_owned())
+        })
+    }
+
+    fn show(&self, value: &String, _: Secrets) -> Option<Yaml> {
+        Some(value.as_str().into())
+    }
+}
+
 /// An address of `webrtc.nat1to1`: one that a peer can send to.
 pub struct NatAddress;
 

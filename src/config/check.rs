@@ -58,7 +58,20 @@ fn of_worker(settings: &Settings) -> Vec<Option<Contradiction>> {
     let sessions = &settings.sessions;
     let needed = sessions.max * usize::from(CHILD_UDP_PORTS);
     let (first, last) = sessions.child_udp_range;
+    let outbox = &settings.outbox;
     vec![
+        unless(
+            outbox.retry <= outbox.retry_max,
+            "outbox.retry",
+            "outbox.retry_max",
+            "is more than outbox.retry_max; lower it",
+        ),
+        unless(
+            settings.experience_library.as_ref().is_none_or(|library| library.path.contains("{name}")),
+            "experience_library.path",
+            "experience_library.url",
+            "has no {name}, where the experience's name goes",
+        ),
         unless(
             usize::from(last.saturating_sub(first)) + 1 >= needed,
             "sessions.child_udp_range",

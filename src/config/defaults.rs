@@ -38,6 +38,8 @@ impl Settings {
             bodies: Bodies::default(),
             engines: Vec::new(),
             nps: None,
+            experience_library: None,
+            outbox: Outbox::default(),
         }
     }
 }
@@ -78,6 +80,8 @@ impl Default for Edge {
             requests_per_connection: 1000,
             max_connections: 0,
             max_connections_per_address: 256,
+            rate_limit_per_address: 500,
+            rate_limit_per_session: 200,
         }
     }
 }
@@ -190,6 +194,32 @@ impl Default for Estimator {
 impl Default for Turn {
     fn default() -> Turn {
         Turn { secret: Secret::default(), urls: Vec::new(), ttl: secs(600) }
+    }
+}
+
+impl Default for Nps {
+    fn default() -> Nps {
+        Nps { url: String::new(), token: Secret::default(), path: "/api/v1/sessions".to_owned() }
+    }
+}
+
+impl Default for ExperienceLibrary {
+    fn default() -> ExperienceLibrary {
+        let path = "/api/v1/experiences/{name}/ratings".to_owned();
+        ExperienceLibrary { url: String::new(), token: Secret::default(), path }
+    }
+}
+
+impl Default for Outbox {
+    fn default() -> Outbox {
+        Outbox {
+            patience: secs(86_400),
+            max_records: 10_000,
+            max_bytes: 64 << 20,
+            timeout: secs(10),
+            retry: secs(1),
+            retry_max: secs(600),
+        }
     }
 }
 

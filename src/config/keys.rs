@@ -4,7 +4,7 @@
 
 use serde_yaml::Value as Yaml;
 
-use crate::config::addresses::{Cidr, DomainName, ListenOn, MuxPort, NatAddress, PortRange, Url};
+use crate::config::addresses::{Cidr, DomainName, ListenOn, MuxPort, NatAddress, PortRange, Url, UrlPath};
 use crate::config::document::Node;
 use crate::config::engines::Engines;
 use crate::config::ice::{ICE, TURN_URLS};
@@ -210,6 +210,16 @@ pub static KEYS: &[Key] = &[
     key!("engines", WORKER.reload(), Engines, engines),
     key_in!("nps.url", WORKER, Url::Base, nps.url),
     key_in!("nps.token", WORKER.reload().secret(), Hidden, nps.token),
+    key_in!("nps.path", WORKER.reload(), UrlPath, nps.path),
+    key_in!("experience_library.url", WORKER, Url::Base, experience_library.url),
+    key_in!("experience_library.token", WORKER.reload().secret(), Hidden, experience_library.token),
+    key_in!("experience_library.path", WORKER.reload(), UrlPath, experience_library.path),
+    key!("outbox.patience", WORKER.reload(), Span(M, 30 * D), outbox.patience),
+    key!("outbox.max_records", WORKER.reload(), Number(10, 1_000_000), outbox.max_records),
+    key!("outbox.max_bytes", WORKER.reload(), Number(1 << 16, 1 << 34), outbox.max_bytes),
+    key!("outbox.timeout", WORKER.reload(), Span(100, M), outbox.timeout),
+    key!("outbox.retry", WORKER.reload(), Span(10, H), outbox.retry),
+    key!("outbox.retry_max", WORKER.reload(), Span(10, D), outbox.retry_max),
     key!("drain.timeout", BOTH.reload(), Span(0, D), drain_timeout),
     key!("log.level", BOTH.reload(), LEVELS, log.level),
     key!("log.format", BOTH, LOG_FORMATS, log.format),
@@ -231,6 +241,8 @@ pub static KEYS: &[Key] = &[
     key!("edge.requests_per_connection", BOTH, Number(1, 1 << 31), edge.requests_per_connection),
     key!("edge.max_connections", BOTH, Number(0, 1 << 24), edge.max_connections),
     key!("edge.max_connections_per_address", BOTH, Number(1, 1 << 24), edge.max_connections_per_address),
+    key!("edge.rate_limit_per_address", BOTH, Number(0, 1000), edge.rate_limit_per_address),
+    key!("edge.rate_limit_per_session", WORKER, Number(0, 1000), edge.rate_limit_per_session),
 ];
 
 /// What ends the path of a secret that stands in a file of its own.

@@ -283,6 +283,7 @@ impl<'a> Loader<'a> {
         if role == Role::Worker {
             self.require_together("controller.url", URL, "controller.token", TOKEN);
             self.require_together("nps.url", URL, "nps.token", TOKEN);
+            self.require_together("experience_library.url", URL, "experience_library.token", TOKEN);
             self.require_together("turn.secret", TURN_SECRET, "turn.urls", TURN_URLS);
         }
         self.check_tls_files(settings);

@@ -67,6 +67,10 @@ pub struct Settings {
     pub engines: Vec<EngineEntry>,
     /// `nps.*` (worker)
     pub nps: Option<Nps>,
+    /// `experience_library.*` (worker)
+    pub experience_library: Option<ExperienceLibrary>,
+    /// `outbox.*` (worker)
+    pub outbox: Outbox,
     /// What is allowed but unwise; logged once at start.
     pub warnings: Vec<String>,
 }
@@ -169,6 +173,12 @@ pub struct Edge {
     pub max_connections: usize,
     /// `edge.max_connections_per_address`: not applied to trusted proxies and loopback. Default 256.
     pub max_connections_per_address: usize,
+    /// `edge.rate_limit_per_address`: requests a second of one address, ten seconds' worth at once; 0 means no limit. Not
+    /// applied to trusted proxies and loopback. Default 500.
+    pub rate_limit_per_address: u32,
+    /// `edge.rate_limit_per_session`: requests a second to one session, ten seconds' worth at once; 0 means no limit.
+    /// Default 200.
+    pub rate_limit_per_session: u32,
 }
 
 /// `log.*`
@@ -450,13 +460,44 @@ pub enum AudioLeg {
     No,
 }
 
-/// `nps.*`: where session records go (a later issue sends them; the keys are accepted today).
-#[derive(Clone, Debug, Default)]
+/// `nps.*`: where session records go.
+#[derive(Clone, Debug)]
 pub struct Nps {
     /// `nps.url`
     pub url: String,
     /// `nps.token`
     pub token: Secret,
+    /// `nps.path`: appended to the URL. Default `/api/v1/sessions`. Reloadable.
+    pub path: String,
+}
+
+/// `experience_library.*`: where ratings go.
+#[derive(Clone, Debug)]
+pub struct ExperienceLibrary {
+    /// `experience_library.url`
+    pub url: String,
+    /// `experience_library.token`
+    pub token: Secret,
+    /// `experience_library.path`: appended to the URL, with the experience for `{name}`. Default
+    /// `/api/v1/experiences/{name}/ratings`. Reloadable.
+    pub path: String,
+}
+
+/// `outbox.*`: how records and ratings are delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outbox {
+    /// `outbox.patience`: from when an item is due until it becomes a dead letter. Default 24h. Reloadable.
+    pub patience: Duration,
+    /// `outbox.max_records`: items that may wait; more are refused. Default 10000. Reloadable.
+    pub max_records: usize,
+    /// `outbox.max_bytes`: what they may have together. Default 67108864. Reloadable.
+    pub max_bytes: u64,
+    /// `outbox.timeout`: of one attempt. Default 10s. Reloadable.
+    pub timeout: Duration,
+    /// `outbox.retry`: pause after the first failure; doubles. Default 1s. Reloadable.
+    pub retry: Duration,
+    /// `outbox.retry_max`: longest pause. Default 10m. Reloadable.
+    pub retry_max: Duration,
 }
 
 impl ListenAddress {

@@ -238,6 +238,11 @@ fn contradictions_name_the_key_to_change() {
             "2 controller.token",
         ),
         ("server: {listen: ':1', admin_token: x}\nnps: {token: x}", Role::Worker, "2 nps.url"),
+        (
+            "server: {listen: ':1', admin_token: x}\nexperience_library: {url: 'https://a.b', token: t, path: /x}",
+            Role::Worker,
+            "2 experience_library.path",
+        ),
         ("server: {listen: ':1', admin_token: x}\nturn: {secret: x}", Role::Worker, "2 turn.urls"),
         (
             "server: {listen: ':1', admin_token: x}\nturn: {ttl: 10m, urls: ['turn:a']}",
@@ -257,6 +262,8 @@ fn sections_of_the_other_role_are_refused_and_shared_ones_are_not() {
         "sunshine: {username: u}",
         "ice_servers: []",
         "nps: {url: 'https://a.b', token: t}",
+        "experience_library: {url: 'https://a.b', token: t}",
+        "outbox: {retry: 2s}",
         "webrtc: {nat1to1: []}",
         "turn: {secret: s, urls: ['turn:a.b']}",
     ] {
@@ -289,9 +296,11 @@ fn other_value(path: &str) -> &'static str {
         "server.tls.key" => tls::private_key("first"),
         "controller.ca_file" | "workers.ca_file" => tls::AUTHORITY,
         "server.domain" => "other.example.com",
-        "server.public_url" | "server.advertise_url" | "controller.url" | "nps.url" => {
-            "https://other.example"
-        }
+        "server.public_url"
+        | "server.advertise_url"
+        | "controller.url"
+        | "nps.url"
+        | "experience_library.url" => "https://other.example",
         "sessions.return_url" | "sessions.report_url" => "https://other.example/x?y=z",
         "sessions.max_duration" => "1h",
         "sessions.child_udp_range" => "20000-21000",
@@ -320,7 +329,11 @@ fn other_value(path: &str) -> &'static str {
         path if path.starts_with("webrtc.estimator.") => "11s",
         "turn.secret" => "another-secret-text",
         "turn.urls" => "['turn:other.example']",
-        "turn.ttl" => "11m",
+        "turn.ttl" | "outbox.patience" | "outbox.retry_max" => "11m",
+        "outbox.max_bytes" => "77000",
+        "outbox.retry" | "outbox.timeout" => "11s",
+        "nps.path" => "/other",
+        "experience_library.path" => "/other/{name}",
         "log.level" => "trace",
         "log.format" => "json",
         "sessions.ready_timeout"
@@ -340,6 +353,7 @@ fn other_value(path: &str) -> &'static str {
         path if path.ends_with("keep_logs") || path.ends_with("window") => "11s",
         path if path.ends_with("token") || path.ends_with("password") => "another-secret-text",
         path if path.starts_with("edge.")
+            || path.starts_with("outbox.")
             || path.starts_with("workers.")
             || path.starts_with("sessions.") =>
         {
@@ -356,7 +370,8 @@ fn every_key_can_be_overridden_by_its_variable() {
         let server = if key.path == "server.domain" { "" } else { "listen: ':1', " };
         let extra = match role {
             Role::Worker => {
-                "controller: {url: 'https://a.b', token: t}\nnps: {url: 'https://a.b', token: t}\nturn: {secret: s, urls: ['turn:a.b']}\n"
+                "controller: {url: 'https://a.b', token: t}\nnps: {url: 'https://a.b', token: t}\n\
+                 experience_library: {url: 'https://a.b', token: t}\nturn: {secret: s, urls: ['turn:a.b']}\n"
             }
             Role::Controller => "",
         };

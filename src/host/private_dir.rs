@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,9 @@ use rustix::io::Errno;
 const MAX_DEPTH: usize = 32;
 
 const NAME_OF_LOCK: &str = ".lock";
+
+/// How the name of a file ends that is still being written.
+const UNFINISHED: &str = ".new";
 
 /// An open directory of ours, mode 0700.
 #[derive(Debug)]
@@ -139,6 +142,60 @@ impl PrivateDir {
         file.write_all(content).map_err(|error| DirError::Io(self.path.join(name), error))
     }
 
+    /// Writes a file, whole or not at all, and durably: when this returns, a crash or power cut does not undo it. Two callers
+    /// must not replace the same name at once.
+    pub fn replace_file(&self, name: &str, content: &[u8]) -> Result<(), DirError> {
+        let beside = format!("{name}{UNFINISHED}");
+        // One that a failure or another run left.
+        self.remove(&beside)?;
+        let written = (|| {
+            let mut file = self.create_file(&beside)?;
+            let fail = |error: io::Error| DirError::Io(self.path.join(name), error);
+            file.write_all(content).map_err(fail)?;
+            file.sync_all().map_err(fail)?;
+            self.rename(&beside, name)?;
+            self.sync()
+        })();
+        if written.is_err() {
+            // Best effort: the next one of this name, or the next start, does it.
+            let _ = self.remove(&beside);
+        }
+        written
+    }
+
+    /// Removes what [`PrivateDir::replace_file`] did not finish in a run that was killed. Returns how many there were.
+    pub fn remove_unfinished(&self) -> Result<usize, DirError> {
+        let mut names = self.names()?;
+        names.retain(|name| name.ends_with(UNFINISHED));
+        names.iter().try_for_each(|name| self.remove(name))?;
+        Ok(names.len())
+    }
+
+    /// Makes changes of names durable.
+    pub fn sync(&self) -> Result<(), DirError> {
+        rustix::fs::fsync(&self.fd).map_err(|error| DirError::Io(self.path.clone(), error.into()))
+    }
+
+    /// Reads a file of at most `limit` bytes.
+    pub fn read_file(&self, name: &str, limit: u64) -> Result<Vec<u8>, DirError> {
+        let fail = |error: io::Error| DirError::Io(self.path.join(name), error);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd =
+            rustix::fs::openat(&self.fd, name, flags, Mode::empty()).map_err(|error| fail(error.into()))?;
+        let mut content = Vec::new();
+        File::from(fd).take(limit.saturating_add(1)).read_to_end(&mut content).map_err(fail)?;
+        if content.len() as u64 > limit {
+            return Err(fail(io::Error::other(format!("it has more than {limit} bytes"))));
+        }
+        Ok(content)
+    }
+
+    /// Moves a file into another directory of the same file system.
+    pub fn move_file(&self, name: &str, to: &PrivateDir) -> Result<(), DirError> {
+        rustix::fs::renameat(&self.fd, name, &to.fd, name)
+            .map_err(|error| DirError::Io(self.path.join(name), error.into()))
+    }
+
     /// Makes a symbolic link.
     pub fn link(&self, name: &str, target: &Path) -> Result<(), DirError> {
         rustix::fs::symlinkat(target, &self.fd, name)
@@ -239,6 +296,24 @@ mod tests {
         assert_eq!(root.names().unwrap(), Vec::<String>::new());
         assert!(base.join("outside/precious").exists());
         root.remove("session").unwrap();
+        std::fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn a_replaced_file_is_whole_and_what_was_not_finished_is_removed() {
+        let base = scratch("replace");
+        let root = PrivateDir::open(&base.join("root")).unwrap();
+        root.replace_file("a.json", b"first").unwrap();
+        root.write_file("a.json.new", b"hal").unwrap();
+        root.replace_file("a.json", b"second").unwrap();
+        assert_eq!(root.read_file("a.json", 6).unwrap(), b"second");
+        assert!(root.read_file("a.json", 5).unwrap_err().to_string().contains("more than 5 bytes"));
+        root.write_file("b.json.new", b"hal").unwrap();
+        assert_eq!(root.remove_unfinished().unwrap(), 1);
+        assert_eq!(root.names().unwrap(), ["a.json"]);
+        let other = PrivateDir::open(&base.join("other")).unwrap();
+        root.move_file("a.json", &other).unwrap();
+        assert_eq!((root.names().unwrap().len(), other.names().unwrap().len()), (0, 1));
         std::fs::remove_dir_all(base).unwrap();
     }
 

@@ -233,6 +233,10 @@ impl Io {
             }
             self.watched.retain(|_, what| *what != Watched::Own(*peer));
         }
+        // A socket that is gone would never say that it takes something again.
+        if self.blocked.is_some_and(|(via, _)| via == Via::Own(*peer)) {
+            self.blocked = None;
+        }
     }
 
     /// The socket for an address.

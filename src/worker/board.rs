@@ -7,17 +7,22 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use serde_json::json;
 
 use crate::api::overlay;
 use crate::api::types::{CreateRequest, DEFAULT_ENGINE, DEMO_ENGINE, SourceView};
 use crate::core::ids::{Port, SessionId};
+use crate::core::rate_limit::{Bucket, Rate};
 use crate::core::reason::EndReason;
 use crate::core::session::{Failure, Status};
 use crate::core::time::Moment;
 use crate::edge::feed::{Feed, Places};
 use crate::edge::router::{Injection, TunnelWatch};
 use crate::worker::child_log::SharedEnds;
+use crate::worker::chronicle::{Remembered, Story};
 use crate::worker::engines::Choice;
 use crate::worker::events;
 use crate::worker::mailbox::{Mailbox, Message};
@@ -56,11 +61,23 @@ pub struct Card {
     pub mailbox: Mailbox,
     /// What its page is told as it happens.
     pub feed: Arc<Feed>,
+    /// For its record.
+    pub story: Story,
+    /// Only of a session that an earlier run saw the end of.
+    past: Option<Past>,
     /// Its microphone.
     pub mic: MicSlot,
     tunnels: AtomicU32,
     viewers: AtomicU32,
+    pace: Mutex<Bucket>,
     view: RwLock<View>,
+}
+
+/// What happened before our clock began.
+#[derive(Clone, Copy, Debug)]
+struct Past {
+    ended_before: Duration,
+    lived_ms: u64,
 }
 
 /// What a create asks for.
@@ -155,11 +172,39 @@ impl Card {
             base_url: asked.base_url,
             mailbox,
             feed: Arc::new(feed),
+            story: Story::default(),
+            past: None,
             mic: MicSlot::default(),
             tunnels: AtomicU32::new(0),
             viewers: AtomicU32::new(0),
+            pace: Mutex::default(),
             view: RwLock::new(View::new(port)),
         }
+    }
+
+    /// The card of a session that an earlier run left. `None`: its request makes no sense any more.
+    pub fn past(remembered: Remembered, now: Moment, mailbox: Mailbox, feed: Feed) -> Option<Card> {
+        let Remembered { record, base_url, ended_ago, story } = remembered;
+        let request = json!({
+            "body_ip": record.body_ip, "experience": record.experience, "district": record.district,
+        });
+        let request = CreateRequest::parse(request.to_string().as_bytes()).ok()?;
+        let past = Past { ended_before: ended_ago, lived_ms: record.duration_ms };
+        // It has no engine any more; its record says which it had.
+        let asked = Asked { id: record.session_id, request, engine: Choice::Moonlight, base_url };
+        let card = Card::new(asked, now, mailbox, Port(0), feed);
+        card.publish(|view| {
+            view.status = Status::Ended(record.reason);
+            view.restarts = record.restarts;
+            view.ended = Some(now);
+        });
+        Some(Card { created_unix_ms: record.started_unix_ms, story, past: Some(past), ..card })
+    }
+
+    /// When it is forgotten, given how long ended sessions are remembered; `None` while it lives.
+    pub fn forget_at(&self, window: Duration) -> Option<Moment> {
+        let before = self.past.map_or(Duration::ZERO, |past| past.ended_before);
+        self.read(|view| view.ended).map(|ended| ended + window.saturating_sub(before))
     }
 
     /// A copy of what the supervisor published last.
@@ -177,6 +222,11 @@ impl Card {
         change(&mut self.view.write().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Counts a request to the session, or says how long until the next one may come.
+    pub fn pace(&self, now: Moment, rate: Rate) -> Result<(), Duration> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).take(now, rate)
+    }
+
     /// Open WebSocket tunnels.
     pub fn tunnels(&self) -> u32 {
         self.tunnels.load(Ordering::Acquire)
@@ -184,6 +234,9 @@ impl Card {
 
     /// How long it has lived, in milliseconds; stands still once it ended.
     pub fn age(&self, now: Moment) -> u64 {
+        if let Some(past) = self.past {
+            return past.lived_ms;
+        }
         let until = self.read(|view| view.ended).unwrap_or(now);
         u64::try_from(until.since(self.created).as_millis()).unwrap_or(u64::MAX)
     }
@@ -201,6 +254,7 @@ impl Card {
     /// A viewer's connection is up.
     pub fn viewer_connected(&self) {
         self.viewers.fetch_add(1, Ordering::AcqRel);
+        self.story.connected();
         self.mailbox.send(Message::Connections);
     }
 
@@ -210,18 +264,18 @@ impl Card {
         self.mailbox.send(Message::Connections);
     }
 
-    /// Whether its page is the stream process's own; else it is ours.
-    pub fn is_proxied(&self) -> bool {
-        self.request.engine == DEFAULT_ENGINE
-    }
-
-    /// What kind of engine it has, for its page: `moonlight`, `demo`, or `ffmpeg` for every media process.
+    /// The engine as its page knows it: `moonlight`, `demo`, or `ffmpeg` for every process of the configuration.
     pub fn engine_kind(&self) -> &'static str {
         match self.request.engine.as_str() {
             DEFAULT_ENGINE => DEFAULT_ENGINE,
             DEMO_ENGINE => DEMO_ENGINE,
             _ => "ffmpeg",
         }
+    }
+
+    /// Whether its page is the stream process's own; else it is ours.
+    pub fn is_proxied(&self) -> bool {
+        self.request.engine == DEFAULT_ENGINE
     }
 
     /// Whether it holds its body, its port and its slot.
@@ -233,6 +287,7 @@ impl Card {
 impl TunnelWatch for Card {
     fn opened(&self) {
         self.tunnels.fetch_add(1, Ordering::AcqRel);
+        self.story.connected();
         self.mailbox.send(Message::Connections);
     }
 
@@ -284,25 +339,33 @@ impl Board {
         self.cards.write().unwrap_or_else(PoisonError::into_inner).insert(card.id.clone(), card);
     }
 
-    /// Removes the longest ended sessions until at most `keep` ended ones are left. Only the `cleanup` thread does.
-    pub fn forget_beyond(&self, keep: usize) {
+    /// Removes the longest ended sessions until at most `keep` ended ones are left, and returns them. Only the `cleanup`
+    /// thread does.
+    pub fn forget_beyond(&self, keep: usize) -> Vec<SessionId> {
         let mut ended: Vec<_> = (self.all().into_iter())
             .filter_map(|card| Some((card.read(|view| view.ended)?, card.id.clone())))
             .collect();
         let surplus = ended.len().saturating_sub(keep);
-        if surplus == 0 {
-            return;
-        }
         ended.sort();
+        ended.truncate(surplus);
         let mut cards = self.cards.write().unwrap_or_else(PoisonError::into_inner);
-        ended.iter().take(surplus).for_each(|(_, id)| {
+        ended.iter().for_each(|(_, id)| {
             cards.remove(id);
         });
+        ended.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// Removes cards for which `forget` holds. Only the `cleanup` thread does.
-    pub fn forget(&self, forget: impl Fn(&Card) -> bool) {
-        self.cards.write().unwrap_or_else(PoisonError::into_inner).retain(|_, card| !forget(card));
+    /// Removes cards for which `forget` holds, and returns their ids. Only the `cleanup` thread does.
+    pub fn forget(&self, forget: impl Fn(&Card) -> bool) -> Vec<SessionId> {
+        let mut forgotten = Vec::new();
+        self.cards.write().unwrap_or_else(PoisonError::into_inner).retain(|id, card| {
+            let stays = !forget(card);
+            if !stays {
+                forgotten.push(id.clone());
+            }
+            stays
+        });
+        forgotten
     }
 }
 

@@ -3,18 +3,23 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::api::reply::Answer;
 use crate::api::types::DEMO_ENGINE;
 use crate::config::live::Live;
-use crate::host::clock::Clock;
+use crate::host::clock::{self, Clock};
 use crate::host::disk;
 use crate::host::process;
 use crate::host::wireguard::WireGuard;
 use crate::media::Media;
+use crate::outbox::Outbox;
 use crate::worker::board::{Board, Card};
+
+/// An item that is due for longer is worth a look: a receiver is away, or its token is wrong.
+const OVERDUE: Duration = Duration::from_secs(3600);
 
 /// What a worker's threads tell each other about its own state.
 #[derive(Debug, Default)]
@@ -46,6 +51,8 @@ pub struct Health {
     pub flags: Arc<Flags>,
     /// Where session directories are.
     pub data_dir: PathBuf,
+    /// Records and ratings on their way.
+    pub outbox: Outbox,
     /// Where WireGuard shows.
     pub wireguard: WireGuard,
     /// The media threads.
@@ -63,6 +70,18 @@ impl Health {
         }
         if disk::is_full(&self.data_dir) {
             problems.push("the disk of sessions.data_dir is full: free some space");
+        }
+        let (figures, limits) = (self.outbox.figures(clock::unix_millis()), &self.live.get().outbox);
+        if figures.dead > 0 {
+            problems.push(
+                "records or ratings could not be delivered: see [outbox] in the log, and outbox/dead in server.state_dir",
+            );
+        }
+        if figures.waiting >= limits.max_records || figures.bytes >= limits.max_bytes {
+            problems.push("the outbox is full: ratings are refused and records are lost");
+        }
+        if figures.overdue > OVERDUE {
+            problems.push("records or ratings have waited for more than an hour: see [outbox] in the log");
         }
         problems
     }
@@ -90,12 +109,25 @@ impl Health {
                 "max_sessions": settings.sessions.max,
                 "draining": !self.flags.takes_sessions(),
                 "problems": problems,
+                "outbox": self.outbox(),
                 "media": self.media.snapshot(),
                 "sessions": sessions,
             },
         });
         let ready = self.flags.takes_sessions();
         Answer::json(if readiness && !ready { 503 } else { 200 }, &body)
+    }
+
+    fn outbox(&self) -> Value {
+        let figures = self.outbox.figures(clock::unix_millis());
+        json!({
+            "waiting": figures.waiting,
+            "bytes": figures.bytes,
+            "overdue_seconds": figures.overdue.as_secs(),
+            "dead": figures.dead,
+            "refused": figures.refused,
+            "failing": figures.failing.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+        })
     }
 
     fn session(&self, card: &Card, admin: bool) -> Value {

@@ -157,7 +157,6 @@ impl Pulse {
     fn brief(&self, card: &Card) -> SessionBrief {
         let now = self.health.clock.now();
         let view = card.view();
-        let until = view.ended.unwrap_or(now);
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         SessionBrief {
             id: card.id.clone(),
@@ -168,7 +167,7 @@ impl Pulse {
             connections: card.connected(),
             experience: card.request.experience.clone(),
             district: card.request.district.clone(),
-            age_ms: millis(until.since(card.created)),
+            age_ms: card.age(now),
         }
     }
 

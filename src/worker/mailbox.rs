@@ -73,6 +73,11 @@ impl Mailbox {
         (Mailbox { sender, wake: wake.clone() }, receiver, wake)
     }
 
+    /// The mailbox of a session that is long over: it takes nothing.
+    pub fn closed(wake: Arc<Wake>) -> Mailbox {
+        Mailbox { sender: crossbeam_channel::bounded(0).0, wake }
+    }
+
     /// Delivers and rings. A session that is over takes no messages: who wanted its end has it already.
     pub fn send(&self, message: Message) {
         match self.sender.send(message) {

@@ -11,6 +11,7 @@ pub mod answers;
 pub mod board;
 pub mod browsers;
 pub mod child_log;
+pub mod chronicle;
 pub mod engines;
 pub mod events;
 pub mod family;
@@ -19,11 +20,13 @@ pub mod heartbeat;
 pub mod ice;
 pub mod identity;
 pub mod mailbox;
+pub mod memory;
 pub mod mic;
 pub mod on_body;
 pub mod ports;
 pub mod prepare;
 pub mod public_address;
+pub mod rating;
 pub mod roster;
 pub mod router;
 pub mod service;
@@ -48,6 +51,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::api::server::ApiServer;
 use crate::config::live::Live;
 use crate::config::settings::Settings;
+use crate::core::rate_limit::Rate;
 use crate::core::reason::EndReason;
 use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
 use crate::edge::Edge;
@@ -62,10 +66,13 @@ use crate::host::wireguard::WireGuard;
 use crate::host::{join, process};
 use crate::media::config::MediaConfig;
 use crate::media::{Media, MediaThreads};
+use crate::outbox::OutboxThread;
 use board::Board;
 use browsers::Browsers;
+use chronicle::Chronicle;
 use health::{Flags, Health};
 use heartbeat::Pulse;
+use memory::Memory;
 use public_address::AddressThread;
 use roster::{Given, Order, Roster};
 use router::WorkerRouter;
@@ -118,6 +125,7 @@ pub struct Worker {
     changed: Option<Sender<()>>,
     heartbeat: Option<JoinHandle<()>>,
     first_beat: Receiver<()>,
+    outbox: Option<OutboxThread>,
     address_thread: AddressThread,
     certificate: Option<CertificateWatch>,
     media: Option<MediaThreads>,
@@ -156,17 +164,21 @@ impl Worker {
         let (media, media_threads) =
             Media::start(MediaConfig::new(&settings), pulses).map_err(|error| RunError(error.to_string()))?;
         let live = Arc::new(Live::new(settings));
+        let (board, clock) = (Arc::new(Board::default()), Clock::start());
+        let memory = Memory::start(&ground.state, &live, &board, clock, pulses)?;
         let health = Health {
             live: live.clone(),
-            board: Arc::new(Board::default()),
+            board,
+            outbox: memory.outbox,
             flags: Arc::new(Flags::default()),
             data_dir: ground.root.path().to_owned(),
             wireguard,
             media,
-            clock: Clock::start(),
+            clock,
         };
-        let mut worker =
-            Worker::start_threads(ground, health, Arc::new(Stamps::new(generation)), address, pulses)?;
+        let stamps = Arc::new(Stamps::new(generation));
+        let mut worker = Worker::start_threads(ground, health, &memory.chronicle, stamps, address, pulses)?;
+        worker.outbox = Some(memory.thread);
         worker.media = Some(media_threads);
         log::info!("[worker] {id} listens on {}", front::shown(address, &worker.live.get()));
         Ok(worker)
@@ -175,6 +187,7 @@ impl Worker {
     fn start_threads(
         ground: Ground,
         health: Health,
+        chronicle: &Arc<Chronicle>,
         stamps: Arc<Stamps>,
         address: SocketAddr,
         pulses: &Pulses,
@@ -187,6 +200,7 @@ impl Worker {
             live: live.clone(),
             board: board.clone(),
             root: ground.root,
+            chronicle: chronicle.clone(),
             changed: changed.clone(),
             stamps: stamps.clone(),
             wireguard: health.wireguard.clone(),
@@ -205,14 +219,20 @@ impl Worker {
             roster: orders.clone(),
             stamps: stamps.clone(),
             health: health.clone(),
+            chronicle: chronicle.clone(),
             media: health.media.clone(),
             browsers: Browsers::default(),
             whip,
             clock,
         };
         let api = front::api(&ground.state, Arc::new(service), pulses)?;
-        let (cards, limits) = (board.clone(), live.clone());
-        let router = WorkerRouter { board: cards, live: limits, api: Arc::from(api.path()), clock };
+        let router = WorkerRouter {
+            board: board.clone(),
+            live: live.clone(),
+            api: Arc::from(api.path()),
+            rate: Rate::of_requests(live.get().edge.rate_limit_per_session),
+            clock,
+        };
         let edge = front::edge(&live.get(), ground.tls, ground.listener, Arc::new(router), pulses)?;
         let address_thread = AddressThread::start(&live, health.media.public_address())?;
         let (beaten, first_beat) = crossbeam_channel::bounded(1);
@@ -237,6 +257,7 @@ impl Worker {
             changed: Some(changed),
             heartbeat: Some(heartbeat),
             first_beat,
+            outbox: None,
             address_thread,
             certificate: ground.certificate,
             media: None,
@@ -315,6 +336,10 @@ impl Running for Worker {
         }
         if let Some(api) = self.api.take() {
             api.stop();
+        }
+        // Last: everything that puts something in has ended.
+        if let Some(outbox) = self.outbox.take() {
+            outbox.stop();
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::host::wireguard::WireGuard;
 use crate::media::Media;
 use crate::worker::answers;
 use crate::worker::board::{Asked, Board, Card};
+use crate::worker::chronicle::Chronicle;
 use crate::worker::mailbox::{Mailbox, Message, WhenOver};
 use crate::worker::ports::Ports;
 use crate::worker::sources::Sources;
@@ -68,6 +69,8 @@ pub struct Given {
     pub board: Arc<Board>,
     /// Where their directories are.
     pub root: Arc<PrivateDir>,
+    /// What outlives sessions.
+    pub chronicle: Arc<Chronicle>,
     /// Rings the heartbeat thread.
     pub changed: Sender<()>,
     /// What answers about sessions are marked with.
@@ -220,6 +223,7 @@ impl Roster {
             wake,
             responder,
             roster: self.orders.clone(),
+            chronicle: self.given.chronicle.clone(),
             changed: self.given.changed.clone(),
             stamps: self.given.stamps.clone(),
             wireguard: self.given.wireguard.clone(),
@@ -336,12 +340,12 @@ impl Roster {
         let now = self.given.clock.now();
         self.end_drain(now);
         let window = self.given.live.get().sessions.ended_window;
-        self.given
-            .board
-            .forget(|card| card.read(|view| view.ended).is_some_and(|ended| now.reached(ended + window)));
+        let over = |card: &Card| card.forget_at(window).is_some_and(|at| now.reached(at));
+        let mut forgotten = self.given.board.forget(over);
         // A heartbeat lists every session, and must not list too many.
         let live = self.supervisors.len();
-        self.given.board.forget_beyond(MAX_SESSIONS_LISTED.saturating_sub(live));
+        forgotten.extend(self.given.board.forget_beyond(MAX_SESSIONS_LISTED.saturating_sub(live)));
+        forgotten.iter().for_each(|id| self.given.chronicle.forget(id));
         let (over, rest) =
             std::mem::take(&mut self.kept).into_iter().partition(|(_, until)| now.reached(*until));
         self.kept = rest;

@@ -8,8 +8,8 @@ use crate::api::player;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
 use crate::core::ids::SessionId;
+use crate::core::rate_limit::Rate;
 use crate::core::reason::EndReason;
-use crate::core::session::Status;
 use crate::edge::router::{Decision, Forward, Reply, Request, Router, Upstream};
 use crate::host::clock::Clock;
 use crate::worker::board::{Board, Card, View};
@@ -23,7 +23,9 @@ pub struct WorkerRouter {
     pub live: Arc<Live>,
     /// The control API's socket.
     pub api: Arc<Path>,
-    /// The clock of the `cleanup` thread.
+    /// `edge.rate_limit_per_session`; `None`: no limit.
+    pub rate: Option<Rate>,
+    /// For the rate, and of the `cleanup` thread.
     pub clock: Clock,
 }
 
@@ -44,6 +46,9 @@ impl WorkerRouter {
             return self.to_api();
         }
         let Some(card) = self.board.find(id) else { return self.gone(request, None, None) };
+        if let Some(Err(wait)) = self.rate.map(|rate| card.pace(self.clock.now(), rate)) {
+            return Decision::Reply(Reply::too_fast(wait));
+        }
         let ending = card.read(|view| view.status.reason());
         if rest == EVENTS && request.method == "GET" && ending.is_none() {
             return Decision::Events(events::follow(&card, self.board.drain_until(), self.clock.now()));
@@ -51,19 +56,18 @@ impl WorkerRouter {
         if is_ours(rest) {
             return self.to_api();
         }
-        if let Some(reason) = card.read(|view| view.ended_as()) {
+        if let Some(reason) = ending {
             return self.gone(request, Some(reason), Some(&card));
         }
         let view = card.view();
         if !card.is_proxied() {
             return player(request, &card, &view, rest);
         }
-        match (view.open, view.status, &view.page) {
-            (true, _, Some(page)) if rest == "/" => redirect(id, page, None),
+        match (view.open, &view.page) {
+            (true, Some(page)) if rest == "/" => redirect(id, page, None),
             (true, ..) => self.to_child(card, &view),
-            (false, Status::Ending(reason), _) => self.gone(request, Some(reason), Some(&card)),
-            (false, _, Some(_)) => Decision::Reply(pages::reconnecting(request.accepts_html)),
-            (false, _, None) => Decision::Reply(pages::getting_ready(request.accepts_html)),
+            (false, Some(_)) => Decision::Reply(pages::reconnecting(request.accepts_html)),
+            (false, None) => Decision::Reply(pages::getting_ready(request.accepts_html)),
         }
     }
 
@@ -96,6 +100,7 @@ impl WorkerRouter {
 
 /// The event stream of a session, below its address.
 const EVENTS: &str = "/_neck/events";
+
 /// The page of a session that no stream process serves.
 fn player(request: &Request<'_>, card: &Card, view: &View, rest: &str) -> Decision {
     let reply = match (view.open, rest) {
@@ -109,7 +114,7 @@ fn player(request: &Request<'_>, card: &Card, view: &View, rest: &str) -> Decisi
 
 /// Paths below a session that we answer ourselves.
 fn is_ours(rest: &str) -> bool {
-    matches!(rest, "/quit" | "/mic" | "/mic/offer") || rest.starts_with("/_neck/")
+    matches!(rest, "/quit" | "/rating" | "/mic" | "/mic/offer") || rest.starts_with("/_neck/")
 }
 
 /// WHEP and WHIP. Their refusals have a form of their own, so the API gives them for sessions that are over, too.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 use serde_json::json;
 
-use crate::api::auth;
 use crate::api::origin;
 use crate::api::overlay::{self, BrowserIceServer, OverlaySettings};
 use crate::api::player;
@@ -27,10 +26,12 @@ use crate::media::Media;
 use crate::worker::answers;
 use crate::worker::board::{Asked, Board, Card};
 use crate::worker::browsers::Browsers;
+use crate::worker::chronicle::Chronicle;
 use crate::worker::engines::Choice;
 use crate::worker::health::Health;
 use crate::worker::ice;
 use crate::worker::mic;
+use crate::worker::rating;
 use crate::worker::roster::Order;
 use crate::worker::stamps::Stamps;
 use crate::worker::whip::Whip;
@@ -47,6 +48,8 @@ pub struct WorkerService {
     pub stamps: Arc<Stamps>,
     /// What health replies say.
     pub health: Health,
+    /// Keeps ratings and what pages say of themselves.
+    pub chronicle: Arc<Chronicle>,
     /// The media threads.
     pub media: Media,
     /// Bounds what browsers send without a token.
@@ -78,6 +81,8 @@ impl Service for WorkerService {
             Operation::DeleteSession => self.delete(&call, responder),
             Operation::QuitSession => responder.send(self.quit(&call)),
             Operation::SessionStatus => responder.send(self.status(&call)),
+            Operation::RateSession => responder.send(rating::rate(self, &call)),
+            Operation::SessionFacts => responder.send(rating::facts(self, &call)),
             Operation::SessionEvents => responder.send(self.no_events(&call)),
             Operation::OverlayScript => responder.send(self.script(&call)),
             Operation::PlayerScript => responder.send(self.player_script(&call)),
@@ -166,18 +171,7 @@ impl WorkerService {
         let Some(card) = self.card(call).filter(|card| card.is_live()) else {
             return sessions::unknown();
         };
-        let settings = self.live.get();
-        if let Err(pause) = self.browsers.admit(call, &settings, &card.id, self.clock.now()) {
-            return Answer::error(429, "too many requests", "this page asks too often; wait")
-                .retry_after(pause);
-        }
-        let controller = settings.controller.as_ref().map(|link| link.url.as_str());
-        let outside: Vec<&str> = controller
-            .into_iter()
-            .chain(settings.server.public_url.as_deref())
-            .chain([&*card.base_url])
-            .collect();
-        if let Err(refusal) = auth::check_browser_post(call, &outside) {
+        if let Err(refusal) = self.admit_browser(call, &card) {
             return refusal;
         }
         let _ = self.roster.send(Order::End(card.id.clone(), EndReason::Quit, Box::new(|| ())));

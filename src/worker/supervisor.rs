@@ -27,6 +27,7 @@ use crate::host::wireguard::WireGuard;
 use crate::media::Media;
 use crate::worker::answers;
 use crate::worker::board::Card;
+use crate::worker::chronicle::Chronicle;
 use crate::worker::engines::{Choice, Engine, News, Next, Survey};
 use crate::worker::events;
 use crate::worker::mailbox::{Message, SetUpResult, Settled, WhenOver};
@@ -40,6 +41,9 @@ use crate::worker::stamps::Stamps;
 
 /// Between two looks at a group that is being killed: SIGKILL takes a few milliseconds.
 const CLEAR_PAUSE: Duration = Duration::from_millis(5);
+
+/// The page below `/session/ID` of an engine that has none of its own.
+const OWN_PAGE: &str = "/";
 
 /// What a supervisor starts with.
 pub struct Assignment {
@@ -63,6 +67,8 @@ pub struct Assignment {
     pub responder: Option<Responder>,
     /// The `cleanup` thread.
     pub roster: Sender<Order>,
+    /// What outlives the session.
+    pub chronicle: Arc<Chronicle>,
     /// Rings the heartbeat thread: something changed.
     pub changed: Sender<()>,
     /// What answers about sessions are marked with.
@@ -127,6 +133,7 @@ impl Supervisor {
         log::info!("[session {id}] ended: {reason}");
         // Whoever is answered now and asks for the next session finds the slot free.
         let _ = self.given.roster.send(Order::Finished(id));
+        self.given.chronicle.ended(&self.given.card, reason, self.machine.restarts());
         let failure = self.failure.take();
         self.answer(failure);
         for message in self.given.inbox.try_iter() {
@@ -238,7 +245,7 @@ impl Supervisor {
             Action::Prepare => self.prepare(),
             Action::Spawn => self.spawn(),
             Action::Probe => self.go_on(self.engine.readiness(), Event::Answered),
-            Action::Pair => self.go_on(self.engine.settling(), Event::Paired),
+            Action::Pair => self.settle(),
             Action::Open => self.open(),
             Action::Suspend => self.suspend(),
             Action::ReportReady => self.answer(None),
@@ -263,6 +270,15 @@ impl Supervisor {
             }
             Err(failure) => self.events.push_back(Event::Failed(failure)),
         }
+    }
+
+    /// A page of ours needs no settling.
+    fn settle(&mut self) {
+        let next = self.engine.settling();
+        if matches!(next, Next::Done) {
+            self.given.card.publish(|view| view.page = Some(OWN_PAGE.to_owned()));
+        }
+        self.go_on(next, Event::Paired);
     }
 
     /// What is done already is the event; else a step or the engine says so later.
@@ -313,6 +329,7 @@ impl Supervisor {
     /// Lets browsers in; from the first time on the body is watched.
     fn open(&mut self) {
         self.given.card.publish(|view| view.open = true);
+        self.given.chronicle.begun(&self.given.card);
         if self.watch.is_some() || !self.engine.needs_body() {
             return;
         }

@@ -1,6 +1,8 @@
 //! Behaviour of the built binary: roles as processes, one behaviour per file.
 
 mod api;
+#[path = "../support/collector.rs"]
+mod collector;
 mod create_failures;
 mod ends;
 mod ends_by_force;
@@ -11,9 +13,11 @@ mod events;
 mod fleet;
 mod full_disk;
 mod http;
+mod hygiene;
 mod lab;
 mod lifecycle;
 mod lost_answers;
+mod records;
 mod requests;
 mod second_worker;
 mod secrets;

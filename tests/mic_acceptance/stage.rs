@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
-use crate::coturn::{Coturn, Plan, SECRET};
+use crate::coturn::{Coturn, Plan, SECRET, note};
 use crate::lab::{Lab, Role, eventually};
 use crate::melody::{self, Likeness};
 use crate::net::{BODY, Net, TURN, WORKER};
@@ -63,7 +63,7 @@ impl Stage {
         let plan = Plan { address, peers, more: &[], namespace: Some(self.net.name(TURN)) };
         self.coturn = Coturn::start(&self.lab.dir, &plan);
         if self.coturn.is_none() {
-            println!("SKIPPED: coturn is not installed (apt-get install coturn)");
+            note("SKIPPED: coturn is not installed (apt-get install coturn)");
         }
     }
 
@@ -95,6 +95,12 @@ impl Stage {
         let frames = usize::try_from(LISTEN.as_millis() / 20).expect("few");
         eventually("sound at the body", || (self.recorder.count() >= frames).then_some(()));
         self.recorder.take()
+    }
+
+    /// What arrives in the next seconds, whatever came before.
+    pub fn listen_anew(&self) -> Vec<Packet> {
+        self.recorder.take();
+        self.listen()
     }
 
     /// Checks every header and finds the melody; what was seen, in words.

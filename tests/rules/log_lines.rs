@@ -13,6 +13,7 @@ const PREFIXES: &[&str] = &[
     "cleanup",
     "proxy",
     "mic",
+    "outbox",
     "rating",
     "whep",
     "whip",

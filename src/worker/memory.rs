@@ -1,0 +1,64 @@
+//! Starting what outlives sessions: the outbox, the chronicle, and the cards of sessions that an earlier run saw the end of.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::live::Live;
+use crate::daemon::RunError;
+use crate::front;
+use crate::host::clock::Clock;
+use crate::host::private_dir::PrivateDir;
+use crate::host::pulse::Pulses;
+use crate::host::wake::Wake;
+use crate::outbox::{Outbox, OutboxThread};
+use crate::worker::board::{Board, Card};
+use crate::worker::chronicle::Chronicle;
+use crate::worker::mailbox::Mailbox;
+
+/// The `outbox` thread is silent for as long as an attempt takes, which is `outbox.timeout`.
+const SILENCE: Duration = Duration::from_secs(90);
+
+/// In the state directory.
+const OUTBOX: &str = "outbox";
+const SESSIONS: &str = "sessions";
+
+/// What outlives sessions.
+pub struct Memory {
+    /// Deliveries.
+    pub outbox: Outbox,
+    /// Files of sessions.
+    pub chronicle: Arc<Chronicle>,
+    /// To be stopped when nothing is put any more.
+    pub thread: OutboxThread,
+}
+
+impl Memory {
+    /// Takes over what earlier runs left below `state`, and puts the sessions that are still remembered onto the board.
+    pub fn start(
+        state: &PrivateDir,
+        live: &Arc<Live>,
+        board: &Board,
+        clock: Clock,
+        pulses: &Pulses,
+    ) -> Result<Memory, RunError> {
+        let open = |name: &str| {
+            PrivateDir::open(&state.path().join(name)).map_err(|error| RunError(error.to_string()))
+        };
+        let beat = front::beat(pulses, "outbox", SILENCE);
+        let (outbox, thread) = Outbox::start(open(OUTBOX)?, live.clone(), beat)
+            .map_err(|error| RunError(format!("cannot start the outbox: {error}")))?;
+        let chronicle = Chronicle::new(open(SESSIONS)?, outbox.clone(), live.clone(), clock);
+        let remembered = chronicle.load().map_err(|error| RunError(error.to_string()))?;
+        let wake = Wake::new().map_err(|error| RunError(format!("out of descriptors: {error}")))?;
+        let wake = Arc::new(wake);
+        if !remembered.is_empty() {
+            log::info!("[cleanup] {} ended sessions of an earlier run are remembered", remembered.len());
+        }
+        for session in remembered {
+            let mailbox = Mailbox::closed(wake.clone());
+            let card = Card::past(session, clock.now(), mailbox, board.feed());
+            card.into_iter().for_each(|card| board.add(Arc::new(card)));
+        }
+        Ok(Memory { outbox, chronicle: Arc::new(chronicle), thread })
+    }
+}

@@ -1,0 +1,92 @@
+//! What a session's page sends for the record: `POST rating`, `POST _neck/facts`. Both while the session lives and within its
+//! ended window; who may is decided by the same rules as for `quit`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::api::auth;
+use crate::api::reply::Answer;
+use crate::api::server::Call;
+use crate::api::sessions;
+use crate::core::rating::Rating;
+use crate::core::record::Facts;
+use crate::host::clock;
+use crate::worker::board::Card;
+use crate::worker::chronicle::RateError;
+use crate::worker::service::WorkerService;
+
+/// Largest body: a comment of a thousand characters, every one escaped, and room.
+const BODY_LIMIT: usize = 16 * 1024;
+
+/// What a page is told to wait when a rating cannot be kept.
+const NOT_KEPT_PAUSE: Duration = Duration::from_secs(10);
+
+/// `POST /session/{id}/rating`
+pub fn rate(service: &WorkerService, call: &Call) -> Answer {
+    let card = match admit(service, call) {
+        Ok(card) => card,
+        Err(refusal) => return refusal,
+    };
+    let rating = match Rating::parse(&call.body) {
+        Ok(rating) => rating,
+        Err(error) => return Answer::error(400, "bad request", error.to_string()),
+    };
+    let stars = rating.stars;
+    match service.chronicle.rate(&card, rating) {
+        Ok(given) => {
+            let left = given.left(clock::unix_millis()).as_secs();
+            Answer::json(200, &json!({"stars": stars, "changeable_seconds": left}))
+        }
+        Err(RateError::TooLate) => {
+            Answer::error(409, "already rated", "a rating can be changed for a minute")
+        }
+        Err(error @ RateError::NotKept(_)) => {
+            log::error!("[rating] session {}: ALERT not kept: {error}", card.id);
+            Answer::error(503, "rating cannot be kept", "try again later").retry_after(NOT_KEPT_PAUSE)
+        }
+    }
+}
+
+/// `POST /session/{id}/_neck/facts`
+pub fn facts(service: &WorkerService, call: &Call) -> Answer {
+    let card = match admit(service, call) {
+        Ok(card) => card,
+        Err(refusal) => return refusal,
+    };
+    match Facts::parse(&call.body) {
+        Ok(facts) => {
+            service.chronicle.facts(&card, facts);
+            Answer::empty()
+        }
+        Err(error) => Answer::error(400, "bad request", error.to_string()),
+    }
+}
+
+/// The session, if the call may speak for it.
+fn admit(service: &WorkerService, call: &Call) -> Result<Arc<Card>, Answer> {
+    let card = service.card(call).ok_or_else(sessions::unknown)?;
+    service.admit_browser(call, &card)?;
+    if call.body.len() > BODY_LIMIT {
+        return Err(Answer::error(413, "content too large", format!("send at most {BODY_LIMIT} bytes")));
+    }
+    Ok(card)
+}
+
+impl WorkerService {
+    /// Whether a page's POST for this session is taken: not too often, JSON, from the same site.
+    pub fn admit_browser(&self, call: &Call, card: &Card) -> Result<(), Answer> {
+        let settings = self.live.get();
+        self.browsers.admit(call, &settings, &card.id, self.clock.now()).map_err(|pause| {
+            Answer::error(429, "too many requests", "this page asks too often; wait").retry_after(pause)
+        })?;
+        let controller = settings.controller.as_ref().map(|link| link.url.as_str());
+        let outside: Vec<&str> = controller
+            .into_iter()
+            .chain(settings.server.public_url.as_deref())
+            .chain([&*card.base_url])
+            .collect();
+        auth::check_browser_post(call, &outside)
+    }
+}
