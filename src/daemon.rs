@@ -48,7 +48,7 @@ pub enum DemoEngine {
 
 impl DemoEngine {
     /// The one without a flag.
-    pub const DEFAULT: DemoEngine = DemoEngine::Moonlight;
+    pub const DEFAULT: DemoEngine = DemoEngine::Clip;
 
     /// Its name in a create request.
     pub fn name(self) -> &'static str {

@@ -26,7 +26,7 @@ fn start(lab: &Lab) -> Option<(Coturn, SocketAddr)> {
     let address = SocketAddr::new(LOOPBACK, free_port(LOOPBACK));
     let plan = Plan { address, peers: &["127.0.0.1"], more: &["allow-loopback-peers"], namespace: None };
     let Some(coturn) = Coturn::start(&lab.dir, &plan) else {
-        println!("SKIPPED: coturn is not installed (apt-get install coturn)");
+        coturn::note("SKIPPED: coturn is not installed (apt-get install coturn)");
         return None;
     };
     Some((coturn, address))

@@ -17,12 +17,13 @@ pub mod reply;
 pub mod rtp_rewrite;
 pub mod sdp_fragment;
 pub mod splits;
+pub mod whip_offer;
 
 /// A target's name and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("head", head::run),
     ("chunked", chunked::run),
     ("inject", inject::run),
@@ -31,6 +32,7 @@ pub const TARGETS: [Target; 13] = [
     ("config", config::run),
     ("dial_policy", dial_policy::run),
     ("create_request", create_request::run),
+    ("whip_offer", whip_offer::run),
     ("engine", engine::run),
     ("rtp_rewrite", rtp_rewrite::run),
     ("sdp_fragment", sdp_fragment::run),

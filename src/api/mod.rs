@@ -11,3 +11,4 @@ pub mod server;
 pub mod session_path;
 pub mod sessions;
 pub mod types;
+pub mod words;

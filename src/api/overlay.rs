@@ -1,4 +1,5 @@
-//! The script that is put into every page of a session: the files of `web/overlay`, joined, with the session's settings.
+//! The script that is put into every page of a session: the files of `web/overlay`, the tables of `web/i18n` and the
+//! session's settings, joined.
 //!
 //! Pure text: who serves it, with which headers and to whom is decided elsewhere. The reply must not be cached beyond
 //! [`version`], because the settings carry TURN credentials.
@@ -8,18 +9,37 @@ use std::sync::LazyLock;
 
 use serde::Serialize;
 
+use crate::api::words;
 use crate::config::settings::IceServer;
 use crate::core::reason::EndReason;
 
 /// The files, in the order in which they are joined. `start.js` uses all the others.
 const FILES: &[(&str, &str)] = &[
     ("i18n.js", include_str!("../../web/overlay/i18n.js")),
+    ("dom.js", include_str!("../../web/overlay/dom.js")),
+    ("store.js", include_str!("../../web/overlay/store.js")),
+    ("server.js", include_str!("../../web/overlay/server.js")),
     ("relay.js", include_str!("../../web/overlay/relay.js")),
+    ("media.js", include_str!("../../web/overlay/media.js")),
+    ("events.js", include_str!("../../web/overlay/events.js")),
+    ("disconnects.js", include_str!("../../web/overlay/disconnects.js")),
     ("overlay.js", include_str!("../../web/overlay/overlay.js")),
-    ("status.js", include_str!("../../web/overlay/status.js")),
+    ("drain.js", include_str!("../../web/overlay/drain.js")),
+    ("rating.js", include_str!("../../web/overlay/rating.js")),
+    ("report.js", include_str!("../../web/overlay/report.js")),
+    ("end.js", include_str!("../../web/overlay/end.js")),
+    ("stats.js", include_str!("../../web/overlay/stats.js")),
+    ("mic_input.js", include_str!("../../web/overlay/mic_input.js")),
+    ("mic_link.js", include_str!("../../web/overlay/mic_link.js")),
+    ("mic.js", include_str!("../../web/overlay/mic.js")),
+    ("mic_view.js", include_str!("../../web/overlay/mic_view.js")),
     ("exit.js", include_str!("../../web/overlay/exit.js")),
+    ("facts.js", include_str!("../../web/overlay/facts.js")),
     ("start.js", include_str!("../../web/overlay/start.js")),
 ];
+
+/// How all of it looks; a string to the script.
+const STYLE: &str = include_str!("../../web/overlay/style.css");
 
 /// What the script knows of its session. Neither `Debug` nor `Display`: it holds the session id and credentials.
 #[derive(Clone, Serialize)]
@@ -43,10 +63,16 @@ pub struct OverlaySettings {
     pub district: String,
     /// The body's address.
     pub body_ip: String,
-    /// Why the session ended, when it has: the page shows that at once.
-    pub end_reason: Option<EndReason>,
-    /// How long the session lived before it ended, or has lived so far, in milliseconds.
+    /// `moonlight`, `ffmpeg` or `demo`: whose page this is.
+    pub engine: &'static str,
+    /// Whether the session takes a microphone.
+    pub mic: bool,
+    /// How long `ice_servers` are valid, in seconds; `None` when they do not expire.
+    pub ice_ttl: Option<u64>,
+    /// How long the session has lasted, in milliseconds: so far, or until it ended.
     pub age_ms: u64,
+    /// Why it ended; the script then shows the end at once and nothing else.
+    pub end_reason: Option<EndReason>,
 }
 
 /// `RTCIceServer` of the browser, credentials in clear.
@@ -76,7 +102,9 @@ impl From<&IceServer> for BrowserIceServer {
 pub fn script(settings: &OverlaySettings) -> String {
     let body = body();
     let mut script = String::with_capacity(body.len() + 1024);
-    script.push_str("// hydraneckwebrtc: relay policy, reconnecting, end of stream, exit\n");
+    script.push_str(
+        "// hydraneckwebrtc: relay policy, reconnecting, end of stream, rating, microphone, exit\n",
+    );
     script.push_str("if (!(\"__neck\" in window)) (() => {\n\"use strict\";\n");
     // Writing to a String cannot fail.
     let _ = writeln!(script, "const VERSION = {};", embedded(&version()));
@@ -94,7 +122,17 @@ pub fn version() -> &'static str {
 
 fn body() -> &'static str {
     static BODY: LazyLock<String> = LazyLock::new(|| {
-        FILES.iter().fold(String::new(), |joined, (name, text)| format!("{joined}\n// ── {name}\n{text}"))
+        let tables: Vec<String> = words::TABLES
+            .iter()
+            .map(|(code, table)| format!("{}: {}", embedded(code), table.trim()))
+            .collect();
+        let mut body =
+            format!("const STRINGS = {{{}}};\nconst STYLE = {};\n", tables.join(", "), embedded(&STYLE));
+        for (name, text) in FILES {
+            // Writing to a String cannot fail.
+            let _ = write!(body, "\n// ── {name}\n{text}");
+        }
+        body
     });
     &BODY
 }
@@ -128,8 +166,11 @@ mod tests {
             experience: String::new(),
             district: String::new(),
             body_ip: String::from("10.10.0.7"),
+            engine: "moonlight",
+            mic: true,
+            ice_ttl: Some(600),
+            age_ms: 1500,
             end_reason: None,
-            age_ms: 0,
         }
     }
 
@@ -154,11 +195,41 @@ mod tests {
     }
 
     #[test]
-    fn every_end_reason_has_words_in_every_language() {
-        let table = FILES.iter().find(|(name, _)| *name == "i18n.js").expect("the table").1;
-        for reason in EndReason::ALL {
-            let count = table.matches(&format!(" {reason}: \"")).count();
-            assert_eq!(count, 4, "{reason}: {count} of 4 languages");
+    fn the_script_knows_the_session_and_nothing_opens_its_shadow_root() {
+        let mut settings = settings();
+        settings.end_reason = Some(EndReason::MaxDuration);
+        let json: serde_json::Value = serde_json::from_str(&embedded(&settings)).expect("JSON");
+        let names: Vec<&str> = json.as_object().expect("an object").keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            [
+                "ageMs",
+                "base",
+                "bodyIp",
+                "district",
+                "endReason",
+                "engine",
+                "experience",
+                "forceRelay",
+                "iceServers",
+                "iceTtl",
+                "mic",
+                "reportUrl",
+                "returnUrl",
+                "sessionId",
+            ]
+        );
+        assert_eq!(json["endReason"], "max_duration");
+        assert_eq!(body().matches("attachShadow").count(), 1);
+        assert!(body().contains(r#"attachShadow({ mode: "closed" })"#));
+    }
+
+    #[test]
+    fn every_file_of_the_overlay_is_in_the_script() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/web/overlay");
+        for entry in std::fs::read_dir(directory).expect("web/overlay").flatten() {
+            let name = entry.file_name().into_string().expect("a name");
+            assert!(name == "style.css" || FILES.iter().any(|(known, _)| *known == name), "{name}");
         }
     }
 

@@ -1,56 +1,57 @@
 //! The few pages we show ourselves: getting ready, reconnecting, ended, unknown.
 
+use std::fmt;
+
+use crate::api::words;
 use crate::core::reason::EndReason;
 use crate::edge::router::Reply;
 
 /// A session is on its way: look again after this many seconds.
-const LOOK_AGAIN_SECONDS: u32 = 1;
+const LOOK_AGAIN_SECONDS: u64 = 1;
+
+/// How our pages look: as the overlay does.
+const STYLE: &str = include_str!("../../web/pages/page.css");
+
+/// Puts a page into the person's language; a page that waits looks again by it.
+const SCRIPT: &str = include_str!("../../web/pages/page.js");
 
 /// The session is being made; the page looks again by itself, everything else is told to.
 pub fn getting_ready(html: bool) -> Reply {
-    waiting(html, "Getting your stream ready…", "session not ready")
+    waiting(html, ["preparing", "preparing.hint"], "session not ready", "ask again", LOOK_AGAIN_SECONDS)
 }
 
 /// The stream process is being restarted.
 pub fn reconnecting(html: bool) -> Reply {
-    waiting(html, "Reconnecting…", "stream process is restarting")
+    let words = ["reconnecting", "reconnecting.restarting"];
+    waiting(html, words, "stream process is restarting", "ask again", LOOK_AGAIN_SECONDS)
 }
 
 /// We have just started and do not know yet which sessions exist.
 pub fn settling(html: bool, seconds: u64) -> Reply {
-    let seconds = seconds.max(1).to_string();
-    if html {
-        let page = page("Reconnecting…", "", &format!("<meta http-equiv=refresh content={seconds}>"));
-        return Reply::html(503, page).with("Retry-After", seconds);
-    }
-    Reply::error(503, "sessions are not known yet", "the controller has just started; ask again")
-        .with("Retry-After", seconds)
+    let detail = "the controller has just started; ask again";
+    waiting(html, ["reconnecting", "reconnecting.hint"], "sessions are not known yet", detail, seconds.max(1))
 }
 
 /// The session's worker does not answer; it may come back, so this is no 404.
 pub fn worker_away(html: bool) -> Reply {
-    waiting(html, "Reconnecting…", "worker is down")
+    waiting(html, ["reconnecting", "reconnecting.hint"], "worker is down", "ask again", LOOK_AGAIN_SECONDS)
 }
 
-fn waiting(html: bool, title: &str, error: &str) -> Reply {
-    let seconds = LOOK_AGAIN_SECONDS.to_string();
-    if html {
-        let refresh = format!("<meta http-equiv=refresh content={seconds}>");
-        return Reply::html(503, page(title, "", &refresh)).with("Retry-After", seconds);
-    }
-    Reply::error(503, error, "ask again").with("Retry-After", seconds)
+fn waiting(html: bool, [title, text]: [&str; 2], error: &str, detail: &str, seconds: u64) -> Reply {
+    let reply = if html {
+        let page = Page { title, text, again: Some(seconds), way_back: None, head: "" };
+        Reply::html(503, page.to_string())
+    } else {
+        Reply::error(503, error, detail)
+    };
+    reply.with("Retry-After", seconds.to_string())
 }
 
 /// No such session, or one that has ended: says so, with the way back. `script` is the tag of the overlay, which shows an
 /// end that is not long ago in the visitor's language, with the rating.
 pub fn gone(html: bool, reason: Option<EndReason>, return_url: &str, script: Option<&str>) -> Reply {
     if html {
-        let words = reason.map_or("This stream does not exist, or ended a while ago.", in_words);
-        let way_back = format!("<p><a href=\"{}\">Start new stream</a></p>", escape(return_url));
-        return Reply::html(
-            404,
-            page("Stream ended", &format!("<p>{words}</p>{way_back}"), script.unwrap_or("")),
-        );
+        return ended_page(reason, return_url, script.unwrap_or(""));
     }
     let mut reply = Reply::error(404, "no such session", "it ended, or never existed");
     if let Some(reason) = reason {
@@ -62,38 +63,81 @@ pub fn gone(html: bool, reason: Option<EndReason>, return_url: &str, script: Opt
     reply
 }
 
-/// A way into a new stream.
-pub fn welcome_back(start_url: &str) -> String {
-    let button = format!("<p><a href=\"{}\">Start new stream</a></p>", escape(start_url));
-    page("hydraneckwebrtc", &button, "")
+fn ended_page(reason: Option<EndReason>, return_url: &str, head: &str) -> Reply {
+    let key = reason.map_or_else(|| String::from("reason.unknown"), words::reason_key);
+    let page =
+        Page { title: "ended", text: &key, again: None, way_back: Some(("startNew", return_url)), head };
+    Reply::html(404, page.to_string())
 }
 
-/// The reason for people.
+/// A way into a new stream.
+pub fn welcome_back(start_url: &str) -> String {
+    let way_back = Some(("startNew", start_url));
+    Page { title: "welcome", text: "", again: None, way_back, head: "" }.to_string()
+}
+
+/// The reason for people, in English.
 pub fn in_words(reason: EndReason) -> &'static str {
-    match reason {
-        EndReason::Deleted => "The stream was ended by the operator.",
-        EndReason::Quit => "You left the stream.",
-        EndReason::Crashed => "The stream stopped working and could not be restarted.",
-        EndReason::ConnectTimeout => "Nobody opened the stream in time.",
-        EndReason::IdleTimeout => "Nobody was watching any more.",
-        EndReason::MaxDuration => "The time for this stream is up.",
-        EndReason::BodyLost => "The machine behind the stream stopped answering.",
-        EndReason::Drained | EndReason::Shutdown => "The service is being maintained.",
-        EndReason::Replaced => "A newer stream took over.",
-        EndReason::CreateFailed => "The stream could not be started.",
+    words::english(&words::reason_key(reason))
+}
+
+/// One of our pages. Its words are keys of [`words`]: they stand there in English, and its script says them in the
+/// person's language.
+struct Page<'a> {
+    title: &'a str,
+    /// Empty: no sentence below the title.
+    text: &'a str,
+    /// Looks again after this many seconds.
+    again: Option<u64>,
+    /// Key of the link's words, and where it leads.
+    way_back: Option<(&'a str, &'a str)>,
+    /// Markup that comes first in the head.
+    head: &'a str,
+}
+
+impl fmt::Display for Page<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (title, text, head) = (words::english(self.title), words::english(self.text), self.head);
+        write!(
+            out,
+            "<!doctype html><html lang=en><head>{head}<meta charset=utf-8>\
+             <meta name=viewport content=\"width=device-width,initial-scale=1,viewport-fit=cover\">"
+        )?;
+        if let Some(seconds) = self.again {
+            write!(out, "<noscript><meta http-equiv=refresh content={seconds}></noscript>")?;
+        }
+        write!(out, "<title>{title}</title><style>{STYLE}</style></head><body><main>")?;
+        if self.again.is_some() {
+            out.write_str("<div class=spinner></div>")?;
+        }
+        write!(out, "<h1 id=title>{title}</h1>")?;
+        if !text.is_empty() {
+            write!(out, "<p id=text>{text}</p>")?;
+        }
+        if let Some((key, url)) = self.way_back {
+            write!(out, "<a id=back href=\"{}\">{}</a>", escape(url), words::english(key))?;
+        }
+        let again = self.again.map_or(0, |seconds| seconds.saturating_mul(1000));
+        write!(
+            out,
+            "</main><script>{{const AGAIN_MS={again},WORDS={};{SCRIPT}}}</script></body></html>",
+            self.words()
+        )
     }
 }
 
-fn page(title: &str, body: &str, head: &str) -> String {
-    format!(
-        "<!doctype html><html lang=en><head><meta charset=utf-8>{head}\
-         <meta name=viewport content=\"width=device-width,initial-scale=1\"><title>{title}</title><style>\
-         :root{{color-scheme:dark}}body{{margin:0;min-height:100vh;display:grid;place-items:center;\
-         background:#101216;color:#e8eaed;font:1.125rem/1.5 system-ui,sans-serif;text-align:center}}\
-         a{{display:inline-block;padding:.8em 1.4em;border-radius:.6em;background:#2f6fed;color:#fff;\
-         text-decoration:none}}a:focus-visible{{outline:3px solid #fff;outline-offset:3px}}</style></head>\
-         <body><main><h1>{title}</h1>{body}</main></body></html>"
-    )
+impl Page<'_> {
+    /// `{"nl":{"title":…,"text":…,"back":…},…}` for the script. The tables hold no `<`, which a test checks.
+    fn words(&self) -> serde_json::Value {
+        let back = self.way_back.map_or("", |(key, _)| key);
+        let mut all = serde_json::Map::new();
+        for (id, key) in [("title", self.title), ("text", self.text), ("back", back)] {
+            for (language, words) in words::in_every_language(key).filter(|(_, words)| !words.is_empty()) {
+                all.entry(language).or_insert_with(|| serde_json::json!({}))[id] = words.into();
+            }
+        }
+        all.into()
+    }
 }
 
 fn escape(text: &str) -> String {
@@ -112,7 +156,25 @@ mod tests {
     fn a_hostile_return_url_stays_an_attribute() {
         let reply = gone(true, Some(EndReason::Quit), "https://x/\"><script>alert(1)</script>", None);
         let page = String::from_utf8_lossy(&reply.body).into_owned();
-        assert!(!page.contains("<script>"), "{page}");
+        assert!(!page.contains("alert(1)</script>") && !page.contains("<script>alert"), "{page}");
+    }
+
+    #[test]
+    fn a_page_has_its_words_in_every_language() {
+        let page = String::from_utf8_lossy(&reconnecting(true).body).into_owned();
+        for (language, words) in words::in_every_language("reconnecting.restarting") {
+            assert!(page.contains(words), "{language}: {page}");
+        }
+        assert!(page.contains("<noscript><meta http-equiv=refresh content=1></noscript>"), "{page}");
+    }
+
+    #[test]
+    fn the_page_of_an_ended_session_has_the_overlay_first() {
+        let reply =
+            gone(true, Some(EndReason::Crashed), "https://x", Some("<script src=\"/overlay.js\"></script>"));
+        let page = String::from_utf8_lossy(&reply.body).into_owned();
+        assert!(page.contains("<head><script src=\"/overlay.js\"></script><meta charset"), "{page}");
+        assert!(page.contains(in_words(EndReason::Crashed)), "{page}");
     }
 
     #[test]

@@ -81,7 +81,7 @@ const FORCE_RELAY: Flag = Flag {
 const ENGINE: Flag = Flag {
     name: "engine",
     value: "NAME",
-    about: "moonlight, a stand-in that streams by WebSocket (the default), or demo, the clip of the engine of that name",
+    about: "demo, a clip of ours by WebRTC (the default), or moonlight, a stand-in that streams by WebSocket",
     sets: Sets::Engine,
 };
 

@@ -80,6 +80,8 @@ impl Default for Edge {
             requests_per_connection: 1000,
             max_connections: 0,
             max_connections_per_address: 256,
+            rate_limit_per_address: 500,
+            rate_limit_per_session: 200,
         }
     }
 }

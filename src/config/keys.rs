@@ -241,6 +241,8 @@ pub static KEYS: &[Key] = &[
     key!("edge.requests_per_connection", BOTH, Number(1, 1 << 31), edge.requests_per_connection),
     key!("edge.max_connections", BOTH, Number(0, 1 << 24), edge.max_connections),
     key!("edge.max_connections_per_address", BOTH, Number(1, 1 << 24), edge.max_connections_per_address),
+    key!("edge.rate_limit_per_address", BOTH, Number(0, 1000), edge.rate_limit_per_address),
+    key!("edge.rate_limit_per_session", WORKER, Number(0, 1000), edge.rate_limit_per_session),
 ];
 
 /// What ends the path of a secret that stands in a file of its own.

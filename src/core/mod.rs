@@ -37,6 +37,7 @@ pub mod rtp_packet;
 pub mod rtp_payload;
 pub mod rtp_rewrite;
 pub mod rtp_sender;
+pub mod sdp_answer;
 pub mod sdp_fragment;
 pub mod sdp_offer;
 pub mod session;

@@ -17,6 +17,37 @@ pub struct Rate {
     pub every: Duration,
 }
 
+/// Seconds worth of requests that may come at once: a page is many requests, and then none for a while.
+const BURST_SECONDS: u32 = 10;
+
+impl Rate {
+    /// This many requests a second, and ten seconds' worth of them at once; `None` for 0. The time between two is rounded
+    /// down to whole milliseconds; more than 1000 a second are 1000.
+    pub fn of_requests(per_second: u32) -> Option<Rate> {
+        let every = Duration::from_millis(u64::from(1000_u32.checked_div(per_second)?.max(1)));
+        Some(Rate { burst: per_second.saturating_mul(BURST_SECONDS), every })
+    }
+}
+
+/// One token bucket.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bucket {
+    full_at: Moment,
+}
+
+impl Bucket {
+    /// Takes one token, or says how long until there is one.
+    pub fn take(&mut self, now: Moment, rate: Rate) -> Result<(), Duration> {
+        let spent = self.full_at.max(now) + rate.every;
+        let limit = now + rate.every.saturating_mul(rate.burst);
+        if spent > limit {
+            return Err(spent.since(limit));
+        }
+        self.full_at = spent;
+        Ok(())
+    }
+}
+
 /// Token buckets of one rate, one per key.
 #[derive(Clone, Debug)]
 pub struct RateLimiter<K> {
@@ -34,17 +65,13 @@ impl<K: Ord + Clone> RateLimiter<K> {
 
     /// Takes one token, or says how long until there is one.
     pub fn take(&mut self, now: Moment, key: &K) -> Result<(), Duration> {
-        let full_at = self.full_at.get(key).copied().unwrap_or(now).max(now);
-        let spent = full_at + self.rate.every;
-        let limit = now + self.rate.every.saturating_mul(self.rate.burst);
-        if spent > limit {
-            return Err(spent.since(limit));
-        }
+        let mut bucket = Bucket { full_at: self.full_at.get(key).copied().unwrap_or(now) };
+        bucket.take(now, self.rate)?;
         self.forget(key);
         self.make_room(now);
         if self.capacity > 0 {
-            self.full_at.insert(key.clone(), spent);
-            self.by_fullness.insert((spent, key.clone()));
+            self.full_at.insert(key.clone(), bucket.full_at);
+            self.by_fullness.insert((bucket.full_at, key.clone()));
         }
         Ok(())
     }
@@ -97,6 +124,18 @@ mod tests {
             "no more than a burst is saved up"
         );
         assert!(take(60_000).is_err());
+    }
+
+    #[test]
+    fn a_rate_per_second_gives_that_many_and_ten_seconds_worth_at_once() {
+        assert_eq!(Rate::of_requests(0), None);
+        assert_eq!(Rate::of_requests(500), Some(Rate { burst: 5000, every: Duration::from_millis(2) }));
+        assert_eq!(Rate::of_requests(9999).map(|rate| rate.every), Some(Duration::from_millis(1)));
+        let (rate, mut bucket) = (Rate::of_requests(100).unwrap(), Bucket::default());
+        let mut served =
+            |from: u64, to: u64| (from..to).filter(|ms| bucket.take(Moment(*ms), rate).is_ok()).count();
+        assert_eq!(served(5_000, 6_000), 1000, "the burst, one each millisecond");
+        assert_eq!(served(6_000, 26_000), 2000 + 99, "then the rate, and what came back during the burst");
     }
 
     #[test]

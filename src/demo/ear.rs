@@ -153,18 +153,18 @@ impl Packet {
     fn add_to(self, heard: &mut Heard, voice: Option<Voice>, now: Instant) -> Voice {
         // What overtook another is no loss: distances beyond half the range count as the past.
         let gap = voice.as_ref().map_or(0, |voice| self.sequence.wrapping_sub(voice.expected));
-        if gap < 0x8000 {
-            heard.lost += u64::from(gap);
-        }
+        let ahead = gap < 0x8000;
+        heard.lost += if ahead { u64::from(gap) } else { 0 };
         heard.packets += 1;
         heard.bytes += self.payload as u64;
         heard.sound += self.sound;
-        let expected = self.sequence.wrapping_add(1);
+        let next = self.sequence.wrapping_add(1);
         match voice {
-            Some(voice) => Voice { last_packet: now, expected, ..voice },
+            Some(voice) if ahead => Voice { last_packet: now, expected: next, ..voice },
+            Some(voice) => Voice { last_packet: now, ..voice },
             None => {
                 log::info!("[demo] the body hears a microphone");
-                Voice { last_packet: now, last_line: now, at_last_line: *heard, expected }
+                Voice { last_packet: now, last_line: now, at_last_line: *heard, expected: next }
             }
         }
     }

@@ -36,6 +36,8 @@ pub struct Faults {
     pub no_streamer: bool,
     /// The `streamer` leaves the process group (setsid).
     pub escape_group: bool,
+    /// Append every byte that clients send to this file, until an upgrade.
+    pub record: Option<PathBuf>,
 }
 
 /// Why the switches could not be read. A misspelt switch must not look like a passing test.

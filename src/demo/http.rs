@@ -6,8 +6,10 @@
 //! ```
 
 use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Both the wait for a request and the idle time of a kept connection, as measured.
@@ -118,12 +120,18 @@ pub struct Connection<W = TcpStream> {
     /// Bytes that were read and not yet used.
     buffer: Vec<u8>,
     served: u32,
+    record: Option<File>,
 }
 
 impl<W: Wire> Connection<W> {
     /// Takes a connection over.
     pub fn new(stream: W) -> Connection<W> {
-        Connection { stream, buffer: Vec::new(), served: 0 }
+        Connection { stream, buffer: Vec::new(), served: 0, record: None }
+    }
+
+    /// Appends all that comes to this file.
+    pub fn record_to(&mut self, path: &Path) {
+        self.record = OpenOptions::new().create(true).append(true).open(path).ok();
     }
 
     /// Hands the socket out for an upgrade, with what was read beyond the head.
@@ -225,7 +233,11 @@ impl<W: Wire> Connection<W> {
         self.stream.socket().set_read_timeout(Some(left))?;
         let mut bytes = [0; 8192];
         let count = self.stream.read(&mut bytes)?;
-        self.buffer.extend(bytes.iter().take(count));
+        let bytes = bytes.get(..count).unwrap_or_default();
+        if let Some(file) = &mut self.record {
+            file.write_all(bytes)?;
+        }
+        self.buffer.extend_from_slice(bytes);
         Ok(count)
     }
 

@@ -21,6 +21,7 @@ use crate::controller::Controller;
 use crate::daemon::{Daemon, DemoOptions, RunError, Running};
 use crate::demo::body::SimulatedBody;
 use crate::demo::door::Door;
+use crate::demo::ear::Ear;
 use crate::demo::install::{self, Program};
 use crate::host::entropy;
 use crate::host::private_dir::PrivateDir;
@@ -56,6 +57,8 @@ struct Demo {
     worker: Worker,
     controller: Controller,
     body: Option<SimulatedBody>,
+    /// Listens as long as we live.
+    _ear: Ear,
     door: Door,
     public_url: String,
     token: String,
@@ -88,10 +91,13 @@ impl Demo {
         settings.sessions.web_server = install.web_server;
         settings.sessions.return_url = door.url();
         settings.bodies.http_port = body.address().port();
+        let ear = Ear::start(body.address().ip())
+            .map_err(|error| RunError(format!("cannot bind a port for the microphone: {error}")))?;
+        settings.bodies.mic_port = ear.port();
         let worker = Worker::start(settings, daemon.pulses())?;
         worker.wait_for_first_beat();
         let door = door.open(&public_url, &token, body.address().ip(), options.engine.name())?;
-        Ok(Demo { worker, controller, body: Some(body), door, public_url, token, home })
+        Ok(Demo { worker, controller, body: Some(body), _ear: ear, door, public_url, token, home })
     }
 }
 

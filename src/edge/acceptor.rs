@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, sockopt};
 
 use super::admission::{Admission, Verdict};
+use super::pace::Pace;
 use super::slab::Key;
 use crate::config::settings::Network;
 use crate::core::log_limit::LogLimit;
@@ -37,12 +38,20 @@ pub struct Shared {
     pub loops: Vec<LoopHandle>,
     /// Who may connect.
     pub admission: Admission,
+    /// How fast requests of one address may come.
+    pub pace: Pace,
     /// Networks whose forwarding fields are believed.
     pub trusted: Vec<Network>,
     /// New connections are wanted.
     pub accepting: AtomicBool,
     /// The loops go on.
     pub running: AtomicBool,
+}
+
+impl Shared {
+    fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(peer))
+    }
 }
 
 /// How others reach a loop.
@@ -99,12 +108,18 @@ impl Ticket {
         if let Some(handle) = shared.loops.first() {
             handle.load.fetch_add(1, Ordering::Relaxed);
         }
-        let verdict = shared.admission.admit(peer, peer.is_loopback());
-        Ticket { shared, index: 0, verdict, peer, trusted: false }
+        let trusted = shared.trusts(peer);
+        let verdict = shared.admission.admit(peer, trusted || peer.is_loopback());
+        Ticket { shared, index: 0, verdict, peer, trusted }
     }
 
     fn exempt(&self) -> bool {
         self.trusted || self.peer.is_loopback()
+    }
+
+    /// Counts a request, or says how long until the client's address may send the next.
+    pub fn pace(&self, now: Moment) -> Result<(), Duration> {
+        if self.exempt() { Ok(()) } else { self.shared.pace.take(now, self.peer) }
     }
 }
 
@@ -222,7 +237,7 @@ impl Acceptor {
     }
 
     fn hand_over(&mut self, fd: OwnedFd, peer: IpAddr, now: Moment) {
-        let trusted = self.shared.trusted.iter().any(|network| network.contains(peer));
+        let trusted = self.shared.trusts(peer);
         let verdict = self.shared.admission.admit(peer, trusted || peer.is_loopback());
         if verdict != Verdict::Serve
             && let Some(n) = self.log.allow(now)

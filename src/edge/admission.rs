@@ -80,8 +80,8 @@ impl Admission {
     }
 }
 
-/// One IPv6 host has a whole /64.
-fn network_of(peer: IpAddr) -> IpAddr {
+/// Whom caps and rates of one address are for: one IPv6 host has a whole /64.
+pub fn network_of(peer: IpAddr) -> IpAddr {
     match peer {
         IpAddr::V4(_) => peer,
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) >> 64 << 64)),

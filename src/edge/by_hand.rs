@@ -52,8 +52,10 @@ impl LoopByHand {
     pub fn settle(&mut self) -> io::Result<bool> {
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
         for _ in 0..MAX_TURNS {
+            // Who arrives now is heard of by the next events.
+            let arriving = !self.event_loop.arrivals.is_empty();
             let events = self.event_loop.once(at_once)?;
-            if events == 0 && self.event_loop.cx.ready.is_empty() && self.event_loop.arrivals.is_empty() {
+            if events == 0 && !arriving && self.event_loop.cx.ready.is_empty() {
                 return Ok(true);
             }
         }

@@ -164,6 +164,13 @@ impl Context {
         }
     }
 
+    /// Logs what a client did that operators should know.
+    pub fn warn(&mut self, what: &dyn std::fmt::Display) {
+        if let Some(suppressed) = self.log.allow(self.now) {
+            log::warn!("[edge] {what}{}", Suppressed(suppressed));
+        }
+    }
+
     /// Logs what a client did, for those who look for it.
     pub fn remark(&mut self, what: &dyn std::fmt::Display) {
         if log::log_enabled!(log::Level::Debug)

@@ -161,6 +161,10 @@ fn plan(cx: &mut Context, io: &mut ClientIo, head: &[u8]) -> Result<(Plan, Facts
         return Err(HeadError::Loop.into());
     }
     let facts = facts(cx, io, &head);
+    if let Err(wait) = io.ticket.pace(cx.now) {
+        cx.warn(&format_args!("{} sends more than edge.rate_limit_per_address", io.peer));
+        return Ok((Plan::Answer(Reply::too_fast(wait)), facts, head.body));
+    }
     let request = Request {
         method: head.method,
         path: head.path,

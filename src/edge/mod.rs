@@ -34,6 +34,7 @@ mod exchange;
 mod head_stage;
 mod outbox;
 mod own_reply;
+mod pace;
 mod reply_side;
 mod request_side;
 mod slab;
@@ -46,6 +47,7 @@ use acceptor::{Acceptor, Arrival, LoopHandle, Shared};
 use admission::Admission;
 use context::Context;
 use event_loop::{EventLoop, make_epoll};
+use pace::Pace;
 
 pub use event_loop::Pulse;
 
@@ -165,6 +167,7 @@ fn make_shared(config: &EdgeConfig) -> io::Result<(Arc<Shared>, Vec<Receiver<Arr
     let shared = Shared {
         loops,
         admission: Admission::new(limit, config.settings.max_connections_per_address),
+        pace: Pace::new(config.settings.rate_limit_per_address),
         trusted: config.trusted_proxies.clone(),
         accepting: AtomicBool::new(true),
         running: AtomicBool::new(true),

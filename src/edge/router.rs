@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 
@@ -68,6 +69,13 @@ impl Reply {
             headers: Vec::new(),
             body: body.into_bytes().into(),
         }
+    }
+
+    /// For whoever asks too much: when to come back, in whole seconds.
+    pub fn too_fast(wait: Duration) -> Reply {
+        let seconds = wait.as_millis().div_ceil(1000).max(1).to_string();
+        Reply::error(429, "too many requests", "wait as long as Retry-After says")
+            .with("Retry-After", seconds)
     }
 
     /// A page.
@@ -143,6 +151,6 @@ pub struct Injection {
 pub trait TunnelWatch: Send + Sync {
     /// A 101 was relayed.
     fn opened(&self);
-    /// The tunnel is gone; called exactly once per `opened`.
+    /// One end sends no more, or the tunnel is gone; called exactly once per `opened`.
     fn closed(&self);
 }

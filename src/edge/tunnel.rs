@@ -1,7 +1,7 @@
 //! After 101: bytes both ways between a client and an upstream, without looking at them.
 //!
 //! ```text
-//!  Open ── one side sends FIN ─► Half (FIN passed on once its bytes are; tunnel_fin_timeout runs)
+//!  Open ── one side sends FIN ─► Half (no longer counted; FIN passed on once its bytes are; tunnel_fin_timeout runs)
 //!   │                              │
 //!   └─ RST from either side ─┐     ├─ the other side sends FIN ─► gone
 //!                            ▼     └─ time is up ──────────────► gone
@@ -43,7 +43,8 @@ pub struct Tunnel {
     to_up: Outbox,
     from_client: Direction,
     from_up: Direction,
-    _open: OpenTunnel,
+    /// Until either end says that it sends no more: what is left is no stream.
+    open: Option<OpenTunnel>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -64,7 +65,7 @@ impl Tunnel {
             to_up,
             from_client: Direction::default(),
             from_up: Direction::default(),
-            _open: OpenTunnel::new(watch),
+            open: Some(OpenTunnel::new(watch)),
         }
     }
 
@@ -86,6 +87,7 @@ pub fn step(cx: &mut Context, io: &mut ClientIo, tunnel: &mut Tunnel) -> Result<
     }
     if client.ended || up.ended {
         tunnel.half_since.get_or_insert(cx.now);
+        tunnel.open = None;
     }
     Ok(Step::Wait)
 }

@@ -32,13 +32,16 @@ pub fn all() -> Vec<ProcessInfo> {
 
 /// Every live process whose working directory is `directory` or below it, removed directories included.
 pub fn working_below(directory: &Path) -> Vec<ProcessInfo> {
-    let us = rustix::process::getpid().as_raw_nonzero().get();
-    let inside = |info: &ProcessInfo| {
-        info.pid != us
-            && !info.zombie
-            && working_directory(info.pid).is_some_and(|cwd| cwd.starts_with(directory))
-    };
-    all().into_iter().filter(inside).collect()
+    all().into_iter().filter(|info| info.works_below(directory)).collect()
+}
+
+impl ProcessInfo {
+    /// Whether it lives, is not us, and its working directory is `directory` or below it, removed directories included.
+    pub fn works_below(&self, directory: &Path) -> bool {
+        self.pid != rustix::process::getpid().as_raw_nonzero().get()
+            && !self.zombie
+            && working_directory(self.pid).is_some_and(|cwd| cwd.starts_with(directory))
+    }
 }
 
 /// Every live process whose working directory is, or is below, an entry of `directory` whose name is `ours`.

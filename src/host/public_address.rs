@@ -38,7 +38,7 @@ impl PublicAddress {
     }
 
     /// Somebody is about to ask for the first time.
-    pub fn expect(&self) {
+    pub fn announce(&self) {
         self.lock().pending = true;
     }
 
@@ -137,7 +137,7 @@ mod tests {
     fn who_needs_every_candidate_waits_for_the_first_answer_and_not_for_ever() {
         let learned = PublicAddress::default();
         assert_eq!(learned.get_settled(LIMIT), None, "nobody asks: nothing to wait for");
-        learned.expect();
+        learned.announce();
         assert_eq!(learned.get_settled(Duration::from_millis(20)), None);
         let theirs = learned.clone();
         let waiting = std::thread::spawn(move || theirs.get_settled(Duration::from_secs(60)));

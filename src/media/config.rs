@@ -14,6 +14,8 @@ pub struct MediaConfig {
     pub threads: usize,
     /// `webrtc.icelite`
     pub ice_lite: bool,
+    /// `webrtc.icetrickle`
+    pub ice_trickle: bool,
     /// `webrtc.udpmux`: one port for all; 0: the kernel chooses.
     pub udpmux: Option<u16>,
     /// `webrtc.epr`: one port per peer.
@@ -36,6 +38,7 @@ impl MediaConfig {
         MediaConfig {
             threads: webrtc.threads,
             ice_lite: webrtc.ice_lite,
+            ice_trickle: webrtc.ice_trickle,
             udpmux: webrtc.udpmux,
             epr: webrtc.epr,
             tcpmux: webrtc.tcpmux,

@@ -31,7 +31,7 @@ const PASSED_PER_ROUND: usize = 512;
 const LOG_BURST: u32 = 50;
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Tokens of what is always there; others count on from [`FIRST_FREE`].
+/// Tokens of what is always there; others count on from the first free one.
 pub const WAKE: u64 = 0;
 /// The shared port, IPv4.
 pub const MUX_V4: u64 = 1;
@@ -232,6 +232,10 @@ impl Io {
                 let _ = epoll::delete(&self.epoll, &**udp);
             }
             self.watched.retain(|_, what| *what != Watched::Own(*peer));
+        }
+        // A socket that is gone would never say that it takes something again.
+        if self.blocked.is_some_and(|(via, _)| via == Via::Own(*peer)) {
+            self.blocked = None;
         }
     }
 

@@ -148,6 +148,16 @@ impl Media {
 
     /// Restarts ICE of a peer with the browser's new parameters.
     pub fn restart_ice(&self, peer: &PeerId, ice: &IceParameters) -> Result<Restarted, RestartRefused> {
+        let restarted = self.restart_where_it_lives(peer, ice)?;
+        let answer = offer::told(&self.0.config, restarted.answer);
+        Ok(Restarted { answer, ..restarted })
+    }
+
+    fn restart_where_it_lives(
+        &self,
+        peer: &PeerId,
+        ice: &IceParameters,
+    ) -> Result<Restarted, RestartRefused> {
         let pending = self.0.directory.with_pending(peer, |seed| {
             let restarted = offer::restart(&mut seed.rtc, &seed.offer, ice)?;
             seed.ufrag.clone_from(&restarted.ice.ufrag);

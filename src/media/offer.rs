@@ -2,21 +2,26 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::change::SdpOffer;
 use str0m::{Rtc, RtcConfig};
 
 use crate::core::ice::Ports;
 use crate::core::ids::SessionId;
+use crate::core::sdp_answer;
 use crate::core::sdp_offer::{IceParameters, Offer};
 use crate::host::{entropy, interfaces};
+use crate::media::config::MediaConfig;
 use crate::media::ids::PeerId;
 use crate::media::locals::Locals;
 use crate::media::role::{OfferRefused, Role};
 use crate::media::seed::Seed;
 use crate::media::shared::{RestartRefused, Restarted, Shared};
 use crate::media::udp::Pair;
+
+/// Without trickling an answer waits for our public address, which is asked for once at start: three seconds, and some.
+const FIRST_QUESTION: Duration = Duration::from_secs(4);
 
 /// An offer for a role in a session.
 #[derive(Debug)]
@@ -39,12 +44,10 @@ pub fn answer(
     let offer = role.prepare(Offer::read(wanted.sdp)?)?;
     let parsed = parse(&offer).map_err(OfferRefused::Unusable)?;
     let own = shared.pool.as_ref().map(|pool| pool.bind()).transpose().map_err(|error| no_port(&error))?;
-    let locals = locals(shared, own.as_ref()).map_err(|error| {
-        OfferRefused::Host(format!("the addresses of this host are not known: {error}; set webrtc.nat1to1"))
-    })?;
+    let locals = locals(shared, own.as_ref());
     let candidates = locals.candidates();
     if candidates.is_empty() {
-        return Err(OfferRefused::Host("no address to offer: set webrtc.nat1to1".into()));
+        return Err(OfferRefused::Host("this host has no address to offer: set webrtc.nat1to1".into()));
     }
     let base =
         RtcConfig::new().set_ice_lite(shared.config.ice_lite).set_dtls_cert(shared.certificate.clone());
@@ -54,7 +57,7 @@ pub fn answer(
     }
     let answer =
         rtc.sdp_api().accept_offer(parsed).map_err(|error| OfferRefused::Unusable(error.to_string()))?;
-    let answer = answer.to_sdp_string();
+    let answer = told(&shared.config, answer.to_sdp_string());
     role.settle(&answer, &mut rtc)?;
     let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
     let id = PeerId::from_entropy(entropy::bytes());
@@ -74,6 +77,11 @@ pub fn restart(rtc: &mut Rtc, offer: &Offer, ice: &IceParameters) -> Result<Rest
     Ok(Restarted { answer, ice: ours })
 }
 
+/// An answer as `webrtc.icetrickle` wants it.
+pub fn told(config: &MediaConfig, answer: String) -> String {
+    if config.ice_trickle { answer } else { sdp_answer::complete(&answer) }
+}
+
 fn own_ice(answer: &str) -> Option<IceParameters> {
     let values =
         |name: &'static str| answer.lines().filter_map(move |line| line.trim_end().strip_prefix(name));
@@ -91,10 +99,14 @@ fn no_port(error: &io::Error) -> OfferRefused {
     OfferRefused::Host(format!("no port of webrtc.epr is free ({error}): widen the range"))
 }
 
-fn locals(shared: &Shared, own: Option<&Pair>) -> io::Result<Locals> {
-    let interfaces = interfaces::addresses()?;
-    let learned = shared.learned.get();
+/// A kernel that does not tell our addresses leaves those of `webrtc.nat1to1` and the one we listen on.
+fn locals(shared: &Shared, own: Option<&Pair>) -> Locals {
+    let interfaces = interfaces::addresses().unwrap_or_default();
+    let learned = match shared.config.ice_trickle {
+        true => shared.learned.get(),
+        false => shared.learned.get_settled(FIRST_QUESTION),
+    };
     let udp = own.map_or(shared.ports.udp, Pair::port);
     let addresses = shared.config.addresses(&interfaces, learned);
-    Ok(Locals::new(addresses, Ports { udp, tcp: shared.ports.tcp }, interfaces))
+    Locals::new(addresses, Ports { udp, tcp: shared.ports.tcp }, interfaces)
 }

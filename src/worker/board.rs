@@ -7,14 +7,15 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::api::overlay;
-use crate::api::types::{CreateRequest, DEFAULT_ENGINE, SourceView};
+use crate::api::types::{CreateRequest, DEFAULT_ENGINE, DEMO_ENGINE, SourceView};
 use crate::core::ids::{Port, SessionId};
+use crate::core::rate_limit::{Bucket, Rate};
 use crate::core::reason::EndReason;
 use crate::core::session::{Failure, Status};
 use crate::core::time::Moment;
@@ -68,6 +69,7 @@ pub struct Card {
     pub mic: MicSlot,
     tunnels: AtomicU32,
     viewers: AtomicU32,
+    pace: Mutex<Bucket>,
     view: RwLock<View>,
 }
 
@@ -175,6 +177,7 @@ impl Card {
             mic: MicSlot::default(),
             tunnels: AtomicU32::new(0),
             viewers: AtomicU32::new(0),
+            pace: Mutex::default(),
             view: RwLock::new(View::new(port)),
         }
     }
@@ -219,6 +222,11 @@ impl Card {
         change(&mut self.view.write().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Counts a request to the session, or says how long until the next one may come.
+    pub fn pace(&self, now: Moment, rate: Rate) -> Result<(), Duration> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).take(now, rate)
+    }
+
     /// Open WebSocket tunnels.
     pub fn tunnels(&self) -> u32 {
         self.tunnels.load(Ordering::Acquire)
@@ -254,6 +262,15 @@ impl Card {
     pub fn viewer_gone(&self) {
         self.viewers.fetch_sub(1, Ordering::AcqRel);
         self.mailbox.send(Message::Connections);
+    }
+
+    /// The engine as its page knows it: `moonlight`, `demo`, or `ffmpeg` for every process of the configuration.
+    pub fn engine_kind(&self) -> &'static str {
+        match self.request.engine.as_str() {
+            DEFAULT_ENGINE => DEFAULT_ENGINE,
+            DEMO_ENGINE => DEMO_ENGINE,
+            _ => "ffmpeg",
+        }
     }
 
     /// Whether its page is the stream process's own; else it is ours.

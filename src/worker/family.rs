@@ -83,15 +83,17 @@ impl Family {
         self.descendants.clear();
     }
 
-    /// Live processes besides the child: by group, by working directory, by descent.
+    /// Live processes besides the child: by group, by descent, by working directory.
     fn left_overs(&self, directory: Option<&Path>) -> Vec<ProcessInfo> {
         let leader = self.leader.as_ref().map(ChildProcess::pid);
-        let mut left = directory.map(process_table::working_below).unwrap_or_default();
-        left.extend(process_table::all().into_iter().filter(|info| {
+        let is_ours = |info: &ProcessInfo| {
             let same = |known: &ProcessInfo| (known.pid, known.start_ticks) == (info.pid, info.start_ticks);
-            !info.zombie && (leader == Some(info.group) || self.descendants.iter().any(same))
-        }));
-        left.retain(|info| Some(info.pid) != leader);
-        left
+            leader == Some(info.group)
+                || self.descendants.iter().any(same)
+                || directory.is_some_and(|directory| info.works_below(directory))
+        };
+        let mut all = process_table::all();
+        all.retain(|info| !info.zombie && Some(info.pid) != leader && is_ours(info));
+        all
     }
 }

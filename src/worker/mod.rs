@@ -51,6 +51,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::api::server::ApiServer;
 use crate::config::live::Live;
 use crate::config::settings::Settings;
+use crate::core::rate_limit::Rate;
 use crate::core::reason::EndReason;
 use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
 use crate::edge::Edge;
@@ -225,8 +226,13 @@ impl Worker {
             clock,
         };
         let api = front::api(&ground.state, Arc::new(service), pulses)?;
-        let (cards, limits) = (board.clone(), live.clone());
-        let router = WorkerRouter { board: cards, live: limits, api: Arc::from(api.path()), clock };
+        let router = WorkerRouter {
+            board: board.clone(),
+            live: live.clone(),
+            api: Arc::from(api.path()),
+            rate: Rate::of_requests(live.get().edge.rate_limit_per_session),
+            clock,
+        };
         let edge = front::edge(&live.get(), ground.tls, ground.listener, Arc::new(router), pulses)?;
         let address_thread = AddressThread::start(&live, health.media.public_address())?;
         let (beaten, first_beat) = crossbeam_channel::bounded(1);

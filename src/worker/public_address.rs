@@ -43,7 +43,7 @@ impl AddressThread {
             return Ok(AddressThread(None));
         }
         let tls = crypto::client_roots(None).map_err(RunError)?;
-        learned.expect();
+        learned.announce();
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let asking = Asking { live: live.clone(), learned: learned.clone(), tls };
         Ok(AddressThread(Some((stop, front::thread("address", STACK, move || asking.run(&stopped))?))))

@@ -8,6 +8,7 @@ use crate::api::player;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
 use crate::core::ids::SessionId;
+use crate::core::rate_limit::Rate;
 use crate::core::reason::EndReason;
 use crate::edge::router::{Decision, Forward, Reply, Request, Router, Upstream};
 use crate::host::clock::Clock;
@@ -22,7 +23,9 @@ pub struct WorkerRouter {
     pub live: Arc<Live>,
     /// The control API's socket.
     pub api: Arc<Path>,
-    /// The clock of the `cleanup` thread.
+    /// `edge.rate_limit_per_session`; `None`: no limit.
+    pub rate: Option<Rate>,
+    /// For the rate, and of the `cleanup` thread.
     pub clock: Clock,
 }
 
@@ -43,6 +46,9 @@ impl WorkerRouter {
             return self.to_api();
         }
         let Some(card) = self.board.find(id) else { return self.gone(request, None, None) };
+        if let Some(Err(wait)) = self.rate.map(|rate| card.pace(self.clock.now(), rate)) {
+            return Decision::Reply(Reply::too_fast(wait));
+        }
         let ending = card.read(|view| view.status.reason());
         if rest == EVENTS && request.method == "GET" && ending.is_none() {
             return Decision::Events(events::follow(&card, self.board.drain_until(), self.clock.now()));

@@ -211,22 +211,22 @@ impl WorkerService {
 
     fn overlay_settings(&self, card: &Card) -> OverlaySettings {
         let settings = self.live.get();
+        let ice = ice::for_browser(&settings, &card.id, clock::unix_millis() / 1000);
         OverlaySettings {
             session_id: card.id.expose().into(),
             base: format!("/session/{}/", card.id.expose()),
             return_url: settings.sessions.return_url.clone(),
             report_url: settings.sessions.report_url.clone(),
             force_relay: settings.sessions.force_relay,
-            ice_servers: ice::for_browser(&settings, &card.id, clock::unix_millis() / 1000)
-                .servers
-                .iter()
-                .map(BrowserIceServer::from)
-                .collect(),
+            ice_servers: ice.servers.iter().map(BrowserIceServer::from).collect(),
             experience: card.request.experience.clone().unwrap_or_default(),
             district: card.request.district.clone().unwrap_or_else(|| settings.server.district.clone()),
             body_ip: card.request.body.to_string(),
-            end_reason: card.read(|view| view.status.reason()),
+            engine: card.engine_kind(),
+            mic: true,
+            ice_ttl: ice.ttl.map(|ttl| ttl.as_secs()),
             age_ms: card.age(self.clock.now()),
+            end_reason: card.read(|view| view.status.reason()),
         }
     }
 

@@ -42,6 +42,9 @@ use crate::worker::stamps::Stamps;
 /// Between two looks at a group that is being killed: SIGKILL takes a few milliseconds.
 const CLEAR_PAUSE: Duration = Duration::from_millis(5);
 
+/// The page below `/session/ID` of an engine that has none of its own.
+const OWN_PAGE: &str = "/";
+
 /// What a supervisor starts with.
 pub struct Assignment {
     /// The published side of the session.
@@ -242,7 +245,7 @@ impl Supervisor {
             Action::Prepare => self.prepare(),
             Action::Spawn => self.spawn(),
             Action::Probe => self.go_on(self.engine.readiness(), Event::Answered),
-            Action::Pair => self.go_on(self.engine.settling(), Event::Paired),
+            Action::Pair => self.settle(),
             Action::Open => self.open(),
             Action::Suspend => self.suspend(),
             Action::ReportReady => self.answer(None),
@@ -267,6 +270,15 @@ impl Supervisor {
             }
             Err(failure) => self.events.push_back(Event::Failed(failure)),
         }
+    }
+
+    /// A page of ours needs no settling.
+    fn settle(&mut self) {
+        let next = self.engine.settling();
+        if matches!(next, Next::Done) {
+            self.given.card.publish(|view| view.page = Some(OWN_PAGE.to_owned()));
+        }
+        self.go_on(next, Event::Paired);
     }
 
     /// What is done already is the event; else a step or the engine says so later.

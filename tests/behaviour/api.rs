@@ -248,7 +248,7 @@ fn the_page_of_an_ended_session_says_why_and_leads_back() {
         );
         for part in [
             "Stream ended",
-            "ended by the operator",
+            "closed by the service",
             "https://back.example/start?a=1&amp;b=2",
             "Start new stream",
         ] {

@@ -13,6 +13,7 @@ mod events;
 mod fleet;
 mod full_disk;
 mod http;
+mod hygiene;
 mod lab;
 mod lifecycle;
 mod lost_answers;

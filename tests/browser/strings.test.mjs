@@ -1,24 +1,46 @@
-// The table of strings: no browser needed.
+// The words and who chooses them: no browser needed.
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { test } from "node:test";
 import vm from "node:vm";
+import { strings } from "./support/standin.mjs";
 
-const source = await readFile(new URL("../../web/overlay/i18n.js", import.meta.url), "utf8");
+const WEB = new URL("../../web/", import.meta.url);
+const source = await readFile(new URL("overlay/i18n.js", WEB), "utf8");
+const tables = await strings();
 
 function evaluate(languages, expression) {
-    return vm.runInNewContext(`${source}; ${expression}`, { navigator: { languages } });
+    const context = { navigator: { languages }, STRINGS: tables };
+    return vm.runInNewContext(`${source}; ${expression}`, context);
 }
 
-const keys = table => Object.entries(table).flatMap(([key, value]) =>
-    typeof value === "string" ? [key] : keys(value).map(inner => `${key}.${inner}`));
-
 test("every language has every string, none is empty", () => {
-    const strings = evaluate([], "STRINGS");
-    for (const [language, table] of Object.entries(strings)) {
-        assert.deepEqual(keys(table), keys(strings.en), language);
-        assert.ok(Object.values({ ...table, ...table.reason }).every(value => value !== ""), language);
+    for (const [language, table] of Object.entries(tables)) {
+        assert.deepEqual(Object.keys(table), Object.keys(tables.en), language);
+        assert.deepEqual(Object.entries(table).filter(([, words]) => words.trim() === ""), [], language);
     }
+});
+
+test("a value has its place in every language", () => {
+    const places = words => (words.match(/\{\w+\}/g) ?? []).sort();
+    for (const [language, table] of Object.entries(tables)) {
+        for (const [key, words] of Object.entries(table)) {
+            assert.deepEqual(places(words), places(tables.en[key]), `${language} ${key}`);
+        }
+    }
+});
+
+test("every string that the scripts ask for is in the table, and none is there for nobody", async () => {
+    const files = (await readdir(new URL("overlay/", WEB))).filter(name => name.endsWith(".js"));
+    const scripts = await Promise.all(files.map(name => readFile(new URL(`overlay/${name}`, WEB), "utf8")));
+    const pages = await readFile(new URL("../src/api/pages.rs", WEB), "utf8");
+    const all = [...scripts, pages].join("\n");
+    const asked = [...all.matchAll(/say\("([\w.]+)"/g)].map(match => match[1]);
+    assert.deepEqual(asked.filter(key => !Object.hasOwn(tables.en, key)), []);
+    // Keys that are put together are found by their first part.
+    const made = ["reason.", "stats.", "rating.", "mic."];
+    const unused = Object.keys(tables.en).filter(key => !all.includes(`"${key}"`) && !made.some(part => key.startsWith(part)));
+    assert.deepEqual(unused, []);
 });
 
 test("the first language that we speak is taken", () => {
@@ -28,4 +50,8 @@ test("the first language that we speak is taken", () => {
 
 test("an unknown reason still has words", () => {
     assert.match(evaluate(["en"], `reasonInWords("constructor")`), /does not exist any more/);
+});
+
+test("words with a value say it", () => {
+    assert.equal(evaluate(["nl"], `say("rating.given", { n: 4 })`), "4 van 5 sterren");
 });

@@ -1,7 +1,7 @@
 //! A real coturn with our own configuration of `etc/`, a few of its lines replaced, for tests.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,6 +13,11 @@ pub const SECRET: &str = "a-secret-for-tests-0123456789";
 
 /// It starts in a tenth of a second.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Says it past the test runner, which keeps what passing tests print: `./test` shows these lines at its end.
+pub fn note(text: &str) {
+    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+}
 
 /// How a coturn is to run.
 pub struct Plan<'a> {

@@ -1,5 +1,6 @@
 //! Deadlines and caps, with short settings.
 
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use hydraneckwebrtc::edge::router::Decision;
@@ -134,4 +135,24 @@ fn connections_over_the_cap_get_503_and_places_are_given_back() {
     while edge.connect().get("/").status() != 200 {
         assert!(std::time::Instant::now() < end, "places are given back");
     }
+}
+
+#[test]
+fn an_upstream_that_cannot_be_connected_to_in_time_is_504() {
+    // A full backlog that nobody takes from: further connections are not answered.
+    let fd = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None)
+        .expect("a socket");
+    rustix::net::bind(&fd, &SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+    rustix::net::listen(&fd, 0).expect("listening");
+    let listener = TcpListener::from(fd);
+    let to = listener.local_addr().expect("an address");
+    let mut filling = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&to, SHORT) {
+        filling.push(stream);
+    }
+    let edge = TestEdge::with(
+        |config| config.settings.upstream_connect_timeout = SHORT,
+        move |_| Decision::Forward(forward(to)),
+    );
+    assert_eq!(edge.connect().get("/").status(), 504, "{} wait to be accepted", filling.len());
 }

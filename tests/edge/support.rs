@@ -37,6 +37,8 @@ pub fn settings() -> settings::Edge {
         requests_per_connection: 1000,
         max_connections: 0,
         max_connections_per_address: 256,
+        rate_limit_per_address: 0,
+        rate_limit_per_session: 0,
     }
 }
 

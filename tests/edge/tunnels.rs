@@ -101,6 +101,22 @@ fn a_silent_half_closed_tunnel_is_ended() {
 }
 
 #[test]
+fn a_tunnel_whose_upstream_died_is_not_counted_until_its_client_notices() {
+    let to = upstream(|mut wire, _| {
+        wire.head();
+        wire.send(SWITCH);
+    });
+    let tunnels = Arc::new(Tunnels::default());
+    let edge = tunnel_edge(to, &tunnels, |_| {});
+    let mut wire = edge.connect();
+    wire.send(OFFER);
+    wire.head();
+    assert!(wire.is_closed(), "the end arrives");
+    // The client leaves its side open, for up to tunnel_fin_timeout.
+    assert_eq!(until_closed(&tunnels), (1, 1));
+}
+
+#[test]
 fn a_reset_on_one_side_ends_the_other() {
     let (sender, receiver) = mpsc::channel();
     let to = upstream(move |mut wire, _| {

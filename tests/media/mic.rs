@@ -69,6 +69,20 @@ fn it_stops_with_its_session() {
 }
 
 #[test]
+fn a_body_that_does_not_listen_is_counted_and_no_trouble() {
+    let mut studio = Studio::new(json!({}));
+    let mut browser = studio.connected("127.0.0.1");
+    studio.assert_heard(&mut browser);
+    studio.deafen();
+    assert!(browser.run(PATIENCE, |browser| {
+        browser.say(1, 0);
+        browser.step();
+        studio.counter("bodies_unreachable") >= 3
+    }));
+    assert_eq!(studio.state(), "live");
+}
+
+#[test]
 fn a_browser_that_closes_is_gone_at_once() {
     let studio = Studio::new(json!({}));
     let mut browser = studio.connected("127.0.0.1");

@@ -122,6 +122,11 @@ impl Studio {
         assert!(connected, "not connected\n{}\n{}", self.media(), self.worker.log_text());
     }
 
+    /// The body listens no more: its host answers that nobody is there.
+    pub fn deafen(&mut self) {
+        self.ear = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    }
+
     /// What a browser says is what the body hears.
     pub fn assert_heard(&self, browser: &mut Browser) {
         browser.say(3, 0);

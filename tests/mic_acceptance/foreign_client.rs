@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::coturn::note;
 use crate::net::BROWSER;
 use crate::recorder::Order;
 use crate::stage::{Stage, WORKER_V4};
@@ -35,7 +36,7 @@ fn a_client_that_is_no_browser_is_heard_as_well() {
     // Before we leave the namespace that reaches PyPI.
     let python = match python() {
         Ok(python) => python,
-        Err(why) => return println!("SKIPPED: {why}"),
+        Err(why) => return note(&format!("SKIPPED: {why}")),
     };
     let Some(stage) = Stage::new("a") else { return };
     stage.net.block_udp("10.99.3.0/24", "fd99:3::/64");
@@ -54,6 +55,6 @@ fn a_client_that_is_no_browser_is_heard_as_well() {
     let mut lines = BufReader::new(client.stdout.take().expect("its output")).lines();
     let first = lines.next().transpose().expect("text").unwrap_or_default();
     assert!(first.contains("connected"), "{first:?}\n{}", scene.worker.log_text());
-    println!("aiortc, relayed: {}", stage.check(&stage.listen(), Order::Whole));
+    note(&format!("mic: aiortc, relayed: {}", stage.check(&stage.listen(), Order::Whole)));
     assert!(client.wait().expect("its end").success());
 }

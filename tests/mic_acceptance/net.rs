@@ -14,6 +14,7 @@ use std::net::{IpAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 
+use crate::coturn::note;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// The hosts, in the order of their networks: 10.99.1.0/24, 10.99.2.0/24 and so on.
@@ -38,7 +39,7 @@ impl Net {
         let mut net = Net { names, shim: None, body: None };
         for name in &net.names {
             if !ip(&["netns", "add", name]) {
-                println!("SKIPPED: network namespaces are refused here (needs root and iproute2)");
+                note("SKIPPED: network namespaces are refused here (needs root and iproute2)");
                 return None;
             }
             must(&["-n", name, "link", "set", "lo", "up"]);

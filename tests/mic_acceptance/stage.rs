@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
-use crate::coturn::{Coturn, Plan, SECRET};
+use crate::coturn::{Coturn, Plan, SECRET, note};
 use crate::lab::{Lab, Role, eventually};
 use crate::melody::{self, Likeness};
 use crate::net::{BODY, Net, TURN, WORKER};
@@ -63,7 +63,7 @@ impl Stage {
         let plan = Plan { address, peers, more: &[], namespace: Some(self.net.name(TURN)) };
         self.coturn = Coturn::start(&self.lab.dir, &plan);
         if self.coturn.is_none() {
-            println!("SKIPPED: coturn is not installed (apt-get install coturn)");
+            note("SKIPPED: coturn is not installed (apt-get install coturn)");
         }
     }
 
@@ -95,6 +95,12 @@ impl Stage {
         let frames = usize::try_from(LISTEN.as_millis() / 20).expect("few");
         eventually("sound at the body", || (self.recorder.count() >= frames).then_some(()));
         self.recorder.take()
+    }
+
+    /// What arrives in the next seconds, whatever came before.
+    pub fn listen_anew(&self) -> Vec<Packet> {
+        self.recorder.take();
+        self.listen()
     }
 
     /// Checks every header and finds the melody; what was seen, in words.
@@ -140,11 +146,11 @@ impl Scene {
     }
 
     /// Opens a page of the session's origin, and its microphone. What the page knows then.
-    pub fn speak(&self, browser: &mut Browser, policy: &str, restarts: bool) -> Value {
+    pub fn speak(&self, browser: &mut Browser, policy: &str) -> Value {
         let url = format!("{}{}_neck/status", self.worker.url, self.base());
         let page = browser.ask("visit", json!({"url": url}));
         assert_eq!(page["secure"], true, "no microphone on an insecure page");
-        let options = json!({"base": self.base(), "policy": policy, "restarts": restarts});
+        let options = json!({"base": self.base(), "policy": policy});
         let started = browser.ask("start", options);
         if started["state"] != "connected" {
             let seen = browser.ask("look", json!({}));

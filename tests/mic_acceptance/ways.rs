@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::browser::{self, Browser};
+use crate::coturn::note;
 use crate::nat::Nat;
 use crate::recorder::Order;
 use crate::stage::{Scene, Stage, WORKER_V4, WORKER_V6};
@@ -13,7 +14,7 @@ const TURN_V6: &str = "turn:[fd99:2::2]:3478";
 /// `None`: skipped.
 fn stage(tag: &str) -> Option<(Stage, Browser)> {
     if let Some(why) = browser::missing() {
-        println!("SKIPPED: {why}");
+        note(&format!("SKIPPED: {why}"));
         return None;
     }
     let stage = Stage::new(tag)?;
@@ -22,13 +23,13 @@ fn stage(tag: &str) -> Option<(Stage, Browser)> {
 }
 
 /// Speaks, listens, checks, stops; what was seen.
-fn one(stage: &Stage, browser: &mut Browser, scene: &Scene, policy: &str) -> Value {
-    let started = scene.speak(browser, policy, false);
+fn one(name: &str, stage: &Stage, browser: &mut Browser, scene: &Scene, policy: &str) -> Value {
+    let started = scene.speak(browser, policy);
     let seen = stage.check(&stage.listen(), Order::Whole);
     let mut page = browser.ask("look", json!({}));
     let counts = scene.worker.get(&format!("{}mic", scene.base())).json();
     assert_eq!(counts["state"], "live", "{counts}");
-    println!("  connected in {} ms; {seen}", started["ms"]);
+    note(&format!("mic: {name}: connected in {} ms; {seen}", started["ms"]));
     assert_eq!(browser.ask("stop", json!({"base": scene.base()}))["status"], 204);
     stage.silence();
     page["answer"] = started["answer"].clone();
@@ -65,31 +66,28 @@ fn the_melody_reaches_the_body_through_a_real_coturn_whatever_the_transport() {
     stage.net.block_udp("10.99.3.0/24", "fd99:3::/64");
     for (name, webrtc, lite) in [
         ("udpmux, ICE-lite", json!({"udpmux": 59_000}), true),
-        ("udpmux, full ICE", json!({"icelite": false}), false),
+        ("udpmux, full ICE, no trickle", json!({"icelite": false, "icetrickle": false}), false),
         ("epr", json!({"epr": "59100-59109"}), true),
     ] {
-        println!("{name}:");
         let scene = stage.scene(WORKER_V4, TURN_V4, webrtc);
-        let page = one(&stage, &mut browser, &scene, "relay");
+        let page = one(name, &stage, &mut browser, &scene, "relay");
         assert_relay_only(&page);
         assert_eq!(answer(&page).contains("a=ice-lite"), lite, "{}", answer(&page));
         let port = page["pair"]["remote"]["port"].as_u64().expect("a port");
         let expected = if name == "epr" { 59_100..=59_109 } else { 59_000..=59_000 };
         assert!(expected.contains(&port), "{name}: port {port}");
     }
-    println!("nat1to1:");
     let nat = Nat::start(&stage.net, 59_000);
     stage.start_coturn("10.99.2.2:3478", &[nat.public()]);
     let scene = stage.scene(WORKER_V4, TURN_V4, json!({"nat1to1": [nat.public()]}));
-    let page = one(&stage, &mut browser, &scene, "relay");
+    let page = one("nat1to1", &stage, &mut browser, &scene, "relay");
     assert_relay_only(&page);
     assert!(!answer(&page).contains("10.99.3.2"), "our own address is offered:\n{}", answer(&page));
     assert_eq!(page["pair"]["remote"]["address"], nat.public(), "{page}");
     drop((scene, nat));
-    println!("IPv6:");
     stage.start_coturn("[fd99:2::2]:3478", &["fd99:3::2"]);
     let scene = stage.scene(WORKER_V6, TURN_V6, json!({}));
-    let page = one(&stage, &mut browser, &scene, "relay");
+    let page = one("IPv6", &stage, &mut browser, &scene, "relay");
     assert_relay_only(&page);
     assert_eq!(page["pair"]["remote"]["address"], "fd99:3::2", "{page}");
 }
@@ -99,7 +97,7 @@ fn without_udp_the_melody_goes_directly_over_tcp() {
     let Some((stage, mut browser)) = stage("c") else { return };
     stage.net.block_udp("0.0.0.0/0", "::/0");
     let scene = stage.scene(WORKER_V4, TURN_V4, json!({"tcpmux": 59_001}));
-    let page = one(&stage, &mut browser, &scene, "all");
+    let page = one("TCP alone, no relay", &stage, &mut browser, &scene, "all");
     assert_eq!(page["pair"]["local"]["protocol"], "tcp", "{page}");
     assert_eq!(page["pair"]["remote"]["port"], 59_001, "{page}");
     assert!(!answer(&page).contains(" udp "), "tcpmux alone offers TCP alone:\n{}", answer(&page));

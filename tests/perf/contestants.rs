@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
+use crate::certificate::Certificate;
 use crate::children::{Program, free_port};
 
 /// A proxy under measurement: one program, or two in a row.
@@ -16,6 +17,8 @@ pub struct Contestant {
     pub depth: usize,
     /// Outermost last.
     pub programs: Vec<Program>,
+    /// How clients speak to it.
+    pub scheme: &'static str,
 }
 
 impl Contestant {
@@ -38,8 +41,8 @@ pub struct Upstreams {
     pub tunnels: Program,
 }
 
-const COMMON: &str = "worker_processes 2; worker_rlimit_nofile 16384; daemon off; user root; error_log stderr crit;\n\
-                      events { worker_connections 16000; }\n";
+const COMMON: &str = "worker_processes 2; worker_rlimit_nofile 20000; daemon off; user root; error_log stderr crit;\n\
+                      events { worker_connections 19000; }\n";
 
 /// A program that is ended by the kernel when this one is killed.
 fn mortal(program: &str) -> Command {
@@ -81,10 +84,31 @@ pub fn upstreams(directory: &Path) -> Upstreams {
 /// Files' and tunnels' address: upstreams, or the next proxy twice.
 type Targets = (SocketAddr, SocketAddr);
 
-fn nginx_proxy(directory: &Path, name: &str, (files, tunnels): Targets, buffers: &str) -> Program {
+/// Buffers of 64 KiB for nginx and for haproxy.
+const LARGE_NGINX: &str = "proxy_buffer_size 64k; proxy_buffers 8 64k; proxy_busy_buffers_size 128k;";
+const LARGE_HAPROXY: &str = "tune.bufsize 65536";
+
+fn nginx_proxy(
+    directory: &Path,
+    name: &str,
+    (files, tunnels): Targets,
+    buffers: &str,
+    tls: Option<&Certificate>,
+) -> Program {
+    let (ssl, certificate) = match tls {
+        Some(pair) => (
+            "ssl",
+            format!(
+                "ssl_certificate {}; ssl_certificate_key {}; ssl_protocols TLSv1.3; ssl_session_tickets off;",
+                pair.cert.display(),
+                pair.key.display()
+            ),
+        ),
+        None => ("", String::new()),
+    };
     let http = format!(
         "{buffers}\nupstream files {{ server {files}; keepalive 256; }}\nupstream tunnels {{ server {tunnels}; }}\n\
-         server {{ listen 127.0.0.1:@PORT@; proxy_http_version 1.1; proxy_set_header X-Forwarded-For $remote_addr;\n\
+         server {{ listen 127.0.0.1:@PORT@ {ssl}; {certificate} proxy_http_version 1.1; proxy_set_header X-Forwarded-For $remote_addr;\n\
          location / {{ proxy_set_header Connection \"\"; proxy_pass http://files; }}\n\
          location /ws {{ proxy_set_header Connection upgrade; proxy_set_header Upgrade $http_upgrade; \
          proxy_read_timeout 1h; proxy_pass http://tunnels; }} }}"
@@ -92,11 +116,20 @@ fn nginx_proxy(directory: &Path, name: &str, (files, tunnels): Targets, buffers:
     nginx(directory, name, &http)
 }
 
-fn haproxy(directory: &Path, name: &str, (files, tunnels): Targets, buffer: &str) -> Program {
+fn haproxy(
+    directory: &Path,
+    name: &str,
+    (files, tunnels): Targets,
+    buffer: &str,
+    tls: Option<&Certificate>,
+) -> Program {
     let port = free_port();
+    let ssl = tls.map_or(String::new(), |pair| {
+        format!("ssl crt {} ssl-min-ver TLSv1.3 no-tls-tickets", pair.both.display())
+    });
     let text = format!(
-        "global\n nbthread 2\n maxconn 7000\n {buffer}\ndefaults\n mode http\n option forwardfor\n timeout connect 5s\n \
-         timeout client 60s\n timeout server 60s\n timeout tunnel 1h\nfrontend front\n bind 127.0.0.1:{port}\n \
+        "global\n nbthread 2\n maxconn 9900\n {buffer}\ndefaults\n mode http\n option forwardfor\n timeout connect 5s\n \
+         timeout client 60s\n timeout server 60s\n timeout tunnel 1h\nfrontend front\n bind 127.0.0.1:{port} {ssl}\n \
          acl ws path_beg /ws\n use_backend tunnels if ws\n default_backend files\nbackend files\n http-reuse always\n \
          server a {files}\nbackend tunnels\n server a {tunnels}\n"
     );
@@ -106,29 +139,47 @@ fn haproxy(directory: &Path, name: &str, (files, tunnels): Targets, buffer: &str
 }
 
 /// An edge in a process of its own.
-fn edge((files, tunnels): Targets) -> Program {
-    Program::ourselves(&["serve-edge", &files.to_string(), &tunnels.to_string()])
+fn edge((files, tunnels): Targets, tls: Option<&Certificate>) -> Program {
+    let (files, tunnels) = (files.to_string(), tunnels.to_string());
+    match tls.map(|pair| (pair.cert.to_str(), pair.key.to_str())) {
+        Some((Some(cert), Some(key))) => Program::ourselves(&["serve-edge", &files, &tunnels, cert, key]),
+        _ => Program::ourselves(&["serve-edge", &files, &tunnels]),
+    }
 }
 
 /// Starts all of them. Ours comes first.
 pub fn contestants(directory: &Path, to: &Upstreams) -> Vec<Contestant> {
     let once = (to.files.address, to.tunnels.address);
-    let large = "proxy_buffer_size 64k; proxy_buffers 8 64k; proxy_busy_buffers_size 128k;";
-    let nginx = |name: &str, targets| nginx_proxy(directory, name, targets, "");
-    let haproxy_64k = |name: &str, targets| haproxy(directory, name, targets, "tune.bufsize 65536");
-    let one = |name, program| Contestant { name, depth: 1, programs: vec![program] };
+    let nginx = |name: &str, targets| nginx_proxy(directory, name, targets, "", None);
+    let haproxy_64k = |name: &str, targets| haproxy(directory, name, targets, LARGE_HAPROXY, None);
+    let edge = |targets| edge(targets, None);
     let two = |name, inner: Program, outer: &dyn Fn(Targets) -> Program| {
         let outer = outer((inner.address, inner.address));
-        Contestant { name, depth: 2, programs: vec![inner, outer] }
+        Contestant { name, depth: 2, programs: vec![inner, outer], scheme: "http" }
     };
+    let one = |name, program| Contestant { name, depth: 1, programs: vec![program], scheme: "http" };
     vec![
         one("edge", edge(once)),
         one("nginx", nginx("nginx", once)),
-        one("nginx 64K", nginx_proxy(directory, "nginx64", once, large)),
-        one("haproxy", haproxy(directory, "haproxy", once, "")),
+        one("nginx 64K", nginx_proxy(directory, "nginx64", once, LARGE_NGINX, None)),
+        one("haproxy", haproxy(directory, "haproxy", once, "", None)),
         one("haproxy 64K", haproxy_64k("haproxy64", once)),
         two("edge twice", edge(once), &edge),
         two("nginx twice", nginx("inner", once), &|targets| nginx("outer", targets)),
         two("haproxy 64K twice", haproxy_64k("in", once), &|targets| haproxy_64k("out", targets)),
+    ]
+}
+
+/// The same once, with TLS towards clients and one certificate. Ours comes first.
+pub fn sealed_contestants(directory: &Path, to: &Upstreams, pair: &Certificate) -> Vec<Contestant> {
+    let once = (to.files.address, to.tunnels.address);
+    let tls = Some(pair);
+    let one = |name, program| Contestant { name, depth: 1, programs: vec![program], scheme: "https" };
+    vec![
+        one("edge", edge(once, tls)),
+        one("nginx", nginx_proxy(directory, "nginx-tls", once, "", tls)),
+        one("nginx 64K", nginx_proxy(directory, "nginx64-tls", once, LARGE_NGINX, tls)),
+        one("haproxy", haproxy(directory, "haproxy-tls", once, "", tls)),
+        one("haproxy 64K", haproxy(directory, "haproxy64-tls", once, LARGE_HAPROXY, tls)),
     ]
 }

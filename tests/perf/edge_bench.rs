@@ -1,9 +1,10 @@
-//! The edge against nginx and haproxy: `tests/perf/edge [--quick] [--requests | --tunnels]`.
+//! The edge against nginx and haproxy: `tests/perf/edge [--quick] [--requests | --tunnels | --tls]`.
 //!
 //! Everything runs on loopback with generated configurations in a temporary directory; only what was started here is
 //! ended. Each figure is a median over interleaved rounds, with the least and the greatest; ratios are made round by
 //! round. "edge twice" is what a session through the controller passes.
 
+mod certificate;
 mod children;
 mod contestants;
 mod figures;
@@ -15,17 +16,19 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
+use certificate::{CIPHER, Certificate};
 use children::Scratch;
-use contestants::{contestants, upstreams};
+use contestants::{Upstreams, contestants, sealed_contestants, upstreams};
 
-/// Idle tunnels whose memory is measured.
-const IDLE: [usize; 2] = [1000, 5000];
+/// Idle tunnels whose memory is measured; fewer when a proxy may not open two descriptors for each.
+const IDLE: [usize; 3] = [1000, 5000, 10_000];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
-        ["serve-edge", files, tunnels] => serve::edge(files, tunnels),
+        ["serve-edge", files, tunnels] => serve::edge(files, tunnels, None),
+        ["serve-edge", files, tunnels, cert, key] => serve::edge(files, tunnels, Some((cert, key))),
         ["serve-tunnels"] => serve::tunnels(),
         // Cargo says --bench; `cargo test --all-targets` does not, and must not start this.
         _ if words.contains(&"--bench") => measure(&words),
@@ -40,9 +43,12 @@ fn measure(words: &[&str]) {
     print_machine();
     let scratch = Scratch::new();
     let upstreams = upstreams(&scratch.0);
+    if words.contains(&"--tls") {
+        return measure_tls(&scratch, &upstreams, rounds, run);
+    }
     let all = contestants(&scratch.0, &upstreams);
     if !words.contains(&"--tunnels") {
-        requests::measure(&all, rounds, run);
+        requests::measure(&all, requests::PLAIN, None, rounds, run);
     }
     if !words.contains(&"--requests") {
         tunnels::measure(&all, &upstreams, rounds, run / 2);
@@ -50,6 +56,19 @@ fn measure(words: &[&str]) {
         // Memory on fresh programs, since it is not given back.
         tunnels::measure_idle(&contestants(&scratch.0, &upstreams), &IDLE);
     }
+    println!("\nload average at the end: {}", read("/proc/loadavg").trim());
+}
+
+fn measure_tls(scratch: &Scratch, upstreams: &Upstreams, rounds: usize, run: Duration) {
+    let pair = Certificate::make(&scratch.0);
+    let all = sealed_contestants(&scratch.0, upstreams, &pair);
+    println!("\nTLS towards clients, one ECDSA P-256 certificate:");
+    for contestant in &all {
+        let agreed = pair.agreed(contestant.address());
+        println!("{:<18} {agreed}", contestant.name);
+        assert!(agreed.contains(CIPHER), "{} does not speak {CIPHER}", contestant.name);
+    }
+    requests::measure(&all, requests::SEALED, Some(&pair.client), rounds, run);
     println!("\nload average at the end: {}", read("/proc/loadavg").trim());
 }
 

@@ -1,5 +1,6 @@
 //! Small and large requests by wrk, in interleaved rounds.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -15,30 +16,68 @@ struct Row {
     cpu: Vec<f64>,
 }
 
-/// Connections and path of a cell.
-const CELLS: [(u32, &str); 6] = [(1, "1k"), (16, "1k"), (128, "1k"), (1, "1m"), (16, "1m"), (128, "1m")];
+/// One table: connections, path, and whether each request has a connection of its own.
+#[derive(Clone, Copy)]
+pub struct Cell {
+    connections: u32,
+    path: &'static str,
+    fresh: bool,
+}
 
-/// Measures and prints all cells.
-pub fn measure(contestants: &[Contestant], rounds: usize, run: Duration) {
-    for (connections, path) in CELLS {
+const fn kept(connections: u32, path: &'static str) -> Cell {
+    Cell { connections, path, fresh: false }
+}
+
+/// Without TLS.
+pub const PLAIN: &[Cell] =
+    &[kept(1, "1k"), kept(16, "1k"), kept(128, "1k"), kept(1, "1m"), kept(16, "1m"), kept(128, "1m")];
+
+/// With TLS; the last one is handshakes.
+pub const SEALED: &[Cell] = &[
+    kept(1, "1k"),
+    kept(16, "1k"),
+    kept(128, "1k"),
+    kept(1, "1m"),
+    kept(16, "1m"),
+    kept(128, "1m"),
+    Cell { connections: 16, path: "1k", fresh: true },
+];
+
+/// Measures and prints all cells. `client`: configuration of OpenSSL for the client.
+pub fn measure(
+    contestants: &[Contestant],
+    cells: &[Cell],
+    client: Option<&Path>,
+    rounds: usize,
+    run: Duration,
+) {
+    for cell in cells {
         let mut rows: Vec<Row> = contestants.iter().map(|_| Row::default()).collect();
         for round in 0..rounds {
             // Each round begins with another contestant, so that none always runs first.
             for offset in 0..contestants.len() {
                 let at = (round + offset) % contestants.len();
-                one_run(&contestants[at], connections, path, run, &mut rows[at]);
+                one_run(&contestants[at], *cell, client, run, &mut rows[at]);
             }
         }
-        print(contestants, &rows, connections, path);
+        print(contestants, &rows, *cell);
     }
 }
 
-fn one_run(contestant: &Contestant, connections: u32, path: &str, run: Duration, row: &mut Row) {
+fn one_run(contestant: &Contestant, cell: Cell, client: Option<&Path>, run: Duration, row: &mut Row) {
     let before: Duration = contestant.programs.iter().map(|program| program.cpu()).sum();
-    let threads = connections.min(2).to_string();
-    let output = Command::new("wrk")
-        .args(["--latency", "-t", &threads, "-c", &connections.to_string()])
-        .args(["-d", &format!("{}s", run.as_secs()), &format!("http://{}/{path}", contestant.address())])
+    let threads = cell.connections.min(2).to_string();
+    let mut wrk = Command::new("wrk");
+    wrk.args(["--latency", "-t", &threads, "-c", &cell.connections.to_string()]);
+    if cell.fresh {
+        wrk.args(["-H", "Connection: close"]);
+    }
+    if let Some(client) = client {
+        wrk.env("OPENSSL_CONF", client);
+    }
+    let url = format!("{}://{}/{}", contestant.scheme, contestant.address(), cell.path);
+    let output = wrk
+        .args(["-d", &format!("{}s", run.as_secs()), &url])
         .output()
         .expect("wrk is missing: apt-get install wrk");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -64,8 +103,9 @@ fn microseconds(text: &str) -> f64 {
 }
 
 /// Each row is compared with the rivals that a request passes as often.
-fn print(contestants: &[Contestant], rows: &[Row], connections: u32, path: &str) {
-    println!("\n{path}, {connections} connections");
+fn print(contestants: &[Contestant], rows: &[Row], cell: Cell) {
+    let manner = if cell.fresh { ", a new one for each request" } else { "" };
+    println!("\n{}, {} connections{manner}", cell.path, cell.connections);
     println!(
         "{:<18} {:>24} {:>8} {:>8} {:>18}  {:>18} {:>18} {:>9} {:>9} {:>9}",
         "",

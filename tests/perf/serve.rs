@@ -5,9 +5,12 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hydraneckwebrtc::config::settings::{Role, Settings};
+use hydraneckwebrtc::config::settings::{Role, ServerTls, Settings};
+use hydraneckwebrtc::config::tls_files;
 use hydraneckwebrtc::edge::router::{Decision, Forward, Request, Router, TunnelWatch, Upstream};
+use hydraneckwebrtc::edge::tls::{self, Tls};
 use hydraneckwebrtc::edge::{Edge, EdgeConfig};
+use hydraneckwebrtc::front::certificates::Certificate;
 
 /// Between two bursts of a paced tunnel.
 pub const TICK: Duration = Duration::from_millis(10);
@@ -51,13 +54,21 @@ fn until_parent_ends() {
     let _ = std::io::stdin().read(&mut [0; 1]);
 }
 
-/// An edge with the product's defaults, but for endless keep-alive, as the others have it.
-pub fn edge(files: &str, tunnels: &str) {
+/// An edge with the product's defaults, but for endless keep-alive, as the others have it; with TLS when there are files
+/// of a certificate and its key.
+pub fn edge(files: &str, tunnels: &str, pair: Option<(&str, &str)>) {
     let address = |text: &str| text.parse().expect("an address");
     let mut settings = Settings::defaults(Role::Worker).edge;
     settings.requests_per_connection = u32::MAX;
     let routes = Routes { files: address(files), tunnels: address(tunnels) };
-    let config = EdgeConfig { settings, tls: Default::default(), trusted_proxies: Vec::new(), pulse: None };
+    let mut tls = Tls::default();
+    if let Some((cert, key)) = pair {
+        hydraneckwebrtc::host::crypto::install();
+        let files = ServerTls { cert: cert.into(), key: key.into() };
+        let pair = tls_files::read_pair(&files).expect("a certificate and its key");
+        tls.server = Some(tls::server_config(Arc::new(Certificate::new(pair))).expect("a configuration"));
+    }
+    let config = EdgeConfig { settings, tls, trusted_proxies: Vec::new(), pulse: None };
     let edge = Edge::start(config, listen(), Arc::new(routes)).expect("an edge");
     until_parent_ends();
     edge.stop();

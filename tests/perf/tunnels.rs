@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use rustix::process::{Resource, getrlimit};
 
 use crate::children::Program;
 use crate::contestants::{Contestant, Upstreams};
@@ -135,6 +136,12 @@ pub fn measure(contestants: &[Contestant], upstreams: &Upstreams, rounds: usize,
     }
 }
 
+/// As many as a proxy may have with two descriptors for each and some hundred more.
+fn most_tunnels() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(limit.saturating_sub(400) / 2).unwrap_or(usize::MAX)
+}
+
 /// Measures and prints the memory of idle tunnels; on fresh programs, since memory is not given back.
 pub fn measure_idle(contestants: &[Contestant], counts: &[usize]) {
     println!("\nIdle tunnels: resident KiB each, threads");
@@ -142,7 +149,7 @@ pub fn measure_idle(contestants: &[Contestant], counts: &[usize]) {
         print!("{:<18}", contestant.name);
         let resident = || contestant.programs.iter().map(Program::resident).sum::<u64>();
         let (before, mut tunnels) = (resident(), Vec::new());
-        for &count in counts {
+        for count in counts.iter().map(|count| most_tunnels().min(*count)) {
             while tunnels.len() < count {
                 tunnels.push(open(contestant.address(), "/ws/idle", tunnels.len()));
             }

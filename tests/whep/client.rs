@@ -59,6 +59,7 @@ pub struct Client {
     pub seen: Seen,
     pub next: Instant,
     in_key_frame: bool,
+    answered: String,
     /// Time zero of the generator's stamps.
     pub epoch: Option<Instant>,
 }
@@ -97,6 +98,7 @@ impl Client {
             seen,
             next: now,
             in_key_frame: false,
+            answered: String::new(),
             epoch: None,
         };
         (client, offer.to_sdp_string())
@@ -108,6 +110,46 @@ impl Client {
         let pending = self.pending.take().expect("an offer");
         self.rtc.sdp_api().accept_answer(pending, answer).expect("an answer that fits");
         self.next = Instant::now();
+        self.answered = sdp.to_owned();
+    }
+
+    /// Its socket, to wait for.
+    pub fn socket(&self) -> &UdpSocket {
+        &self.socket
+    }
+
+    /// Our ICE user fragment and password.
+    pub fn credentials(&mut self) -> (String, String) {
+        let credentials = self.rtc.direct_api().local_ice_credentials();
+        (credentials.ufrag, credentials.pass)
+    }
+
+    /// Our candidate as a line of a fragment.
+    pub fn candidate(&self) -> String {
+        let local = self.socket.local_addr().expect("its address");
+        format!("a=candidate:1 1 udp 2130706431 {} {} typ host\r\n", local.ip(), local.port())
+    }
+
+    /// Begins an ICE restart: new credentials, to be told by a fragment. They hold once the other side has answered.
+    pub fn restart_ice(&mut self) -> (String, String) {
+        let mut api = self.rtc.sdp_api();
+        let credentials = api.ice_restart(true);
+        self.pending = api.apply().map(|(_, pending)| pending);
+        (credentials.ufrag, credentials.pass)
+    }
+
+    /// The other side's fragment.
+    pub fn restarted(&mut self, text: &str) {
+        let part =
+            |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
+        let (ufrag, pwd) = (part("a=ice-ufrag:"), part("a=ice-pwd:"));
+        let lines = self.answered.lines().map(|line| match line {
+            line if line.starts_with("a=ice-ufrag:") => format!("a=ice-ufrag:{ufrag}\r\n"),
+            line if line.starts_with("a=ice-pwd:") => format!("a=ice-pwd:{pwd}\r\n"),
+            line => format!("{line}\r\n"),
+        });
+        let answer: String = lines.collect();
+        self.answer(&answer);
     }
 
     /// Does all that is due, without waiting.

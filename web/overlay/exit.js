@@ -1,5 +1,6 @@
-// The page's own Exit button ends the session on the server and leads back to where the person came from. By itself
-// the page would only try window.close(), which browsers refuse in an ordinary tab.
+// Leaving: the session ends on the server and the page leads back to where the person came from. The stream page's own
+// Exit button would only try window.close(), which browsers refuse in an ordinary tab. It stands in a menu, so it leaves
+// at once; the button in our dock, for pages without one of their own, asks first.
 
 /** The server has this long to confirm; the person leaves in any case. */
 const QUIT_LIMIT_MS = 3_000;
@@ -14,41 +15,70 @@ function isExitButton(target) {
     return all.findLast(other => other.textContent.trim() === "Exit") === button;
 }
 
-async function quit() {
-    const limit = new AbortController();
-    const timer = setTimeout(() => limit.abort(), QUIT_LIMIT_MS);
-    try {
-        await fetch(SETTINGS.base + "quit", {
-            method: "POST", headers: { "Content-Type": "application/json" }, body: "{}", keepalive: true,
-            signal: limit.signal,
-        });
-    } catch {
-        // The server ends the session by itself when nobody is connected.
-    } finally {
-        clearTimeout(timer);
-    }
-}
+class Exit {
+    #overlay;
+    #prepare;
+    #stay;
+    #leaving = false;
 
-function takeOverExit(overlay, watch) {
-    let leaving = false;
-    window.addEventListener("click", async event => {
-        if (!isExitButton(event.composedPath()[0])) {
+    /** `prepare` stops everything else, first; `stay` shows the end when there is nowhere to go. */
+    constructor(overlay, prepare, stay) {
+        this.#overlay = overlay;
+        this.#prepare = prepare;
+        this.#stay = stay;
+        window.addEventListener("click", event => {
+            if (isExitButton(event.composedPath()[0])) {
+                event.preventDefault();
+                event.stopImmediatePropagation();
+                this.leave();
+            }
+        }, { capture: true });
+    }
+
+    addButton() {
+        const button = makeButton("round", icon("leave"), () => this.#ask());
+        button.setAttribute("aria-label", say("exit"));
+        button.setAttribute("data-tip", say("exit"));
+        this.#overlay.addToDock(button);
+    }
+
+    async #ask() {
+        await releasePage();
+        const dialog = this.#overlay.dialog("question", {},
+            make("h2", { id: "title" }, say("exit.question")), make("p", { id: "text" }, say("exit.text")),
+            make("div", { class: "actions" },
+                makeButton("main", say("exit.leave"), () => {
+                    this.#overlay.closeDialog();
+                    this.leave();
+                }),
+                makeButton("other", say("exit.stay"), () => this.#overlay.closeDialog())));
+        dialog?.setAttribute("aria-describedby", "text");
+    }
+
+    async leave() {
+        if (this.#leaving) {
             return;
         }
-        event.preventDefault();
-        event.stopImmediatePropagation();
-        if (leaving) {
-            return;
-        }
-        leaving = true;
-        watch.stop();
-        overlay.notice("notice", TEXT.leaving, "");
-        await quit();
+        this.#leaving = true;
+        this.#prepare();
+        await releasePage();
+        this.#overlay.notice("notice", say("leaving"), "");
+        await this.#quit();
         const target = pageUrl(SETTINGS.returnUrl);
         if (target) {
             location.assign(target);
         } else {
-            overlay.card(TEXT.ended, TEXT.reason.quit);
+            this.#stay();
         }
-    }, { capture: true });
+    }
+
+    /** Told once more by beacon when the page goes before the server confirmed; ending twice is ending once. */
+    async #quit() {
+        const beacon = () => sendBeacon("quit", {});
+        window.addEventListener("pagehide", beacon);
+        const { status } = await call("POST", "quit", { body: {}, keepalive: true, limitMs: QUIT_LIMIT_MS });
+        if (status > 0) {
+            window.removeEventListener("pagehide", beacon);
+        }
+    }
 }

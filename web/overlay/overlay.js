@@ -1,183 +1,303 @@
-// The card over the stream, in a closed shadow root. It shows one of:
+// What we put over the stream, in a closed shadow root:
 //
-//   nothing ── notice (shaky, leaving): lets everything through, has no control
-//       ├───── cover (broken): the same, over a dimmed page, whose own words are misleading then
-//       └───── card (ended, lost): covers the stream, has a link and perhaps a button; final but for a reload
+//   notice    trouble, leaving: lets everything through, has no control
+//   cover     the same over a dimmed page, whose own words are misleading then
+//   toast     one message with a close button, at the top
+//   dock      our buttons, bottom right; a panel opens above them
+//   dialog    modal: covers the stream; the end is one, and final
 //
-// It never takes the focus. While the card is shown the page is inert and hears no keys any more (it would swallow Tab
-// and Enter), so that the card's controls are the next ones the keyboard reaches.
-
-const STYLE = `
-:host { all: initial; position: fixed; inset: 0; width: auto; height: auto; margin: 0; padding: 0; border: 0;
-    z-index: 2147483647; display: none; background: transparent; overflow: hidden; pointer-events: none;
-    color-scheme: dark; font: 400 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-:host([data-shows]) { display: grid; place-items: center; }
-:host([data-shows="card"]) { pointer-events: auto; }
-:host(:is([data-shows="card"], [data-shows="cover"])) { background: rgb(8 10 14 / .66);
-    -webkit-backdrop-filter: blur(8px); backdrop-filter: blur(8px); animation: appear .3s ease-out; }
-.box { box-sizing: border-box; color: #f2f4f8; background: rgb(22 25 32 / .97);
-    border: 1px solid rgb(255 255 255 / .12); box-shadow: 0 16px 48px rgb(0 0 0 / .45); animation: rise .25s ease-out; }
-.notice { display: flex; align-items: center; gap: 1rem; max-width: min(36rem, 92vw); padding: 1rem 1.5rem;
-    border-radius: 1rem; }
-.card { width: min(28rem, 92vw); max-height: 92vh; overflow: auto; padding: 2rem; border-radius: 1.25rem;
-    text-align: center; }
-h2, p { margin: 0; }
-h2 { font-size: 1.0625rem; font-weight: 600; }
-.card h2 { font-size: 1.5rem; line-height: 1.25; letter-spacing: -.01em; }
-p { color: #b9c0cc; font-size: .9375rem; }
-.card p { margin-top: .625rem; font-size: 1rem; }
-.actions { display: flex; flex-wrap: wrap; justify-content: center; gap: .75rem; margin-top: 1.75rem; }
-a, button { box-sizing: border-box; min-height: 3rem; padding: .6875rem 1.5rem; border-radius: .75rem; cursor: pointer;
-    border: 1px solid transparent; font: inherit; font-weight: 600; text-decoration: none; flex: 1 1 auto; }
-.main { background: #eef2ff; color: #10131a; }
-.main:hover { background: #fff; }
-.other { background: transparent; color: #f2f4f8; border-color: rgb(255 255 255 / .28); }
-.other:hover { background: rgb(255 255 255 / .08); }
-a:focus-visible, button:focus-visible { outline: 3px solid #8ab4ff; outline-offset: 3px; }
-.spinner { flex: none; width: 1.5rem; height: 1.5rem; border-radius: 50%; border: 3px solid rgb(255 255 255 / .2);
-    border-top-color: #eef2ff; animation: turn 1s linear infinite; }
-@keyframes turn { to { transform: rotate(1turn); } }
-@keyframes appear { from { opacity: 0; } }
-@keyframes rise { from { opacity: 0; transform: translateY(8px); } }
-@media (prefers-reduced-motion: reduce) {
-    :host([data-shows]), .box { animation: none; }
-    .spinner { animation: none; border-top-color: rgb(255 255 255 / .2); border-style: dotted; }
-}
-@media (forced-colors: active) { .box, a, button { border: 1px solid; } }
-`;
+// Keys: what is pressed here never reaches the page, and what is pressed there never reaches us. A key that goes down on
+// one side comes up on the same side, so that none stays pressed when the focus moves.
+// Focus: taken when the person opens something, and given back. The dialog at the end takes it too, because there is no
+// stream any more, but puts it on no control: a key that was meant for the stream does nothing then.
 
 /** What must not travel from our controls to the page's listeners. */
 const POINTER_EVENTS = ["click", "dblclick", "auxclick", "contextmenu", "mousedown", "mouseup", "mousemove", "wheel",
     "pointerdown", "pointerup", "pointermove", "touchstart", "touchmove", "touchend", "touchcancel"];
-const KEY_EVENTS = ["keydown", "keyup", "keypress", "beforeinput", "input", "paste"];
+const KEY_EVENTS = ["keydown", "keyup", "keypress", "beforeinput", "input", "paste", "cut", "copy",
+    "compositionstart", "compositionupdate", "compositionend"];
 
-/** An element with classes and text; never markup, so that nothing from a setting or a reply can become any. */
-function make(tag, className, text) {
-    const element = document.createElement(tag);
-    element.className = className;
-    element.textContent = text ?? "";
-    return element;
-}
+/** After this long without a moving pointer the dock steps back. */
+const CALM_MS = 4_000;
 
-/** A link target that can only be a page: `javascript:` and the like become nothing. */
-function pageUrl(text) {
-    try {
-        const url = new URL(text, location.href);
-        return url.protocol === "https:" || url.protocol === "http:" ? url.href : null;
-    } catch {
-        return null;
+/** Full screen is left within this time, or what comes next does not wait for it. */
+const LEAVE_FULL_SCREEN_MS = 1_000;
+
+/** A captured pointer or keyboard would keep the person from our controls, full screen from seeing where links lead. */
+async function releasePage() {
+    document.exitPointerLock?.();
+    navigator.keyboard?.unlock?.();
+    if (document.fullscreenElement) {
+        const left = document.exitFullscreen().catch(() => {});
+        await Promise.race([left, new Promise(done => setTimeout(done, LEAVE_FULL_SCREEN_MS))]);
     }
 }
 
 class Overlay {
-    #host = document.createElement("div");
-    #region = make("div", "region");
+    #host = make("div");
+    #root;
+    #region = make("div", { class: "region", "aria-live": "assertive" });
+    #toasts = make("div", { class: "toasts", "aria-live": "polite" });
+    #corner = make("div", { class: "corner" });
+    #dock = make("div", { class: "dock", role: "group", hidden: true });
     #shown = "";
+    #dialog = null;
+    #panel = null;
+    #down = new Set();
+    #calmTimer = 0;
 
     constructor() {
-        const root = this.#host.attachShadow({ mode: "closed" });
-        root.append(this.#region);
-        if ("adoptedStyleSheets" in root) {
+        this.#root = this.#host.attachShadow({ mode: "closed" });
+        this.#corner.append(this.#dock);
+        this.#root.append(this.#region, this.#toasts, this.#corner);
+        if ("adoptedStyleSheets" in this.#root) {
             // Unlike a style element, allowed whatever policy the page has.
             const sheet = new CSSStyleSheet();
             sheet.replaceSync(STYLE);
-            root.adoptedStyleSheets = [sheet];
+            this.#root.adoptedStyleSheets = [sheet];
         } else {
-            root.append(make("style", "", STYLE));
+            this.#root.append(make("style", {}, STYLE));
         }
         this.#host.lang = LANGUAGE;
-        // Announces changes without moving the focus; it must exist before its content changes.
-        this.#region.setAttribute("aria-live", "assertive");
         for (const type of POINTER_EVENTS) {
             this.#host.addEventListener(type, event => event.stopPropagation(), { passive: true });
         }
         for (const type of KEY_EVENTS) {
-            window.addEventListener(type, event => this.#keepKey(event), { capture: true });
+            window.addEventListener(type, event => this.#sortKey(event), { capture: true });
         }
+        window.addEventListener("pointerdown", event => {
+            if (this.#panel?.light && !event.composedPath().includes(this.#host)) {
+                this.closePanel();
+            }
+        }, { capture: true, passive: true });
+        window.addEventListener("pointermove", () => this.#stir(), { capture: true, passive: true });
+        document.addEventListener("fullscreenchange", () => this.#raise());
+        document.addEventListener("pointerlockchange", () => this.#stir());
     }
 
-    #keepKey(event) {
-        if (this.#host.dataset.shows === "card" || event.composedPath().includes(this.#host)) {
-            event.stopImmediatePropagation();
-        }
+    /** Puts a button into the dock, right of those before it. */
+    addToDock(button) {
+        // A click there is no reason for the stream to lose the keyboard.
+        button.addEventListener("mousedown", event => event.preventDefault());
+        this.#dock.append(button);
+        this.#dock.setAttribute("aria-label", "hydraneck");
+        this.#dock.hidden = false;
+        this.#attach();
+        this.#stir();
     }
 
-    /** Hides whatever is shown. */
+    /** "notice" or "cover". */
+    notice(kind, title, text) {
+        const key = `${kind} ${title} ${text}`;
+        if (this.#dialog || this.#shown === key) {
+            return;
+        }
+        this.#shown = key;
+        this.#host.dataset.shows = kind;
+        const words = make("div", {}, make("h2", {}, title), ...(text ? [make("p", {}, text)] : []));
+        this.#region.replaceChildren(make("div", { class: `box ${kind}` }, make("div", { class: "spinner" }), words));
+        this.#attach();
+        this.#raise();
+    }
+
+    /** Hides the notice or cover. */
     clear() {
         if (this.#shown !== "") {
             this.#shown = "";
             delete this.#host.dataset.shows;
             this.#region.replaceChildren();
-            this.#host.remove();
         }
     }
 
-    /** A short notice with a spinner; `kind` is "notice" or "cover". */
-    notice(kind, title, hint) {
-        const words = make("div", "");
-        words.append(make("h2", "", title), ...(hint ? [make("p", "", hint)] : []));
-        const box = make("div", "box notice");
-        const spinner = make("div", "spinner");
-        spinner.setAttribute("aria-hidden", "true");
-        box.append(spinner, words);
-        this.#show(kind, `${kind} ${title} ${hint}`, box);
-    }
-
-    /** The card at the end. With `again`, a button that calls it comes first. */
-    card(title, text, again) {
-        const actions = make("div", "actions");
-        if (again) {
-            const button = make("button", "main", TEXT.tryAgain);
-            button.type = "button";
-            button.addEventListener("click", again);
-            actions.append(button);
-        }
-        const target = pageUrl(SETTINGS.returnUrl);
-        if (target) {
-            const link = make("a", again ? "other" : "main", TEXT.startNew);
-            link.href = target;
-            actions.append(link);
-        }
-        const box = make("section", "box card");
-        const heading = make("h2", "", title);
-        heading.id = "title";
-        box.setAttribute("aria-labelledby", heading.id);
-        box.append(heading, make("p", "", text), actions);
-        if (document.body) {
-            document.body.inert = true;
-        }
-        this.#show("card", `card ${title} ${text}`, box);
-        // A captured pointer or keyboard would keep the person from the link, and a screen reader finds nothing
-        // outside a full screen element.
-        document.exitPointerLock?.();
-        if (document.fullscreenElement) {
-            document.exitFullscreen().catch(() => {});
-        }
-        navigator.keyboard?.unlock?.();
-    }
-
-    #show(kind, key, box) {
-        if (this.#shown === key) {
+    /** One message at the top; without words it goes. A new one replaces the last. */
+    toast(title, text) {
+        if (!title) {
+            this.#toasts.replaceChildren();
             return;
         }
-        this.#shown = key;
-        this.#host.dataset.shows = kind;
-        if (!this.#host.isConnected) {
-            document.documentElement.append(this.#host);
-        }
+        const close = makeButton("round plain", icon("close"), () => {
+            this.#toasts.replaceChildren();
+            this.#root.activeElement?.blur();
+        });
+        close.setAttribute("aria-label", say("close"));
+        const words = make("div", {}, make("h2", {}, title), make("p", {}, text));
+        this.#toasts.replaceChildren(make("div", { class: "box toast" }, icon("warn"), words, close));
+        this.#attach();
         this.#raise();
-        this.#region.replaceChildren(box);
+    }
+
+    /** Opens `panel` above the dock, or closes it when it is the open one. */
+    togglePanel(panel, opener, options = {}) {
+        const wasOpen = this.#panel?.panel === panel;
+        this.closePanel();
+        if (!wasOpen) {
+            this.#openPanel(panel, opener, options);
+        }
+    }
+
+    panelIs(panel) {
+        return this.#panel?.panel === panel;
+    }
+
+    /** `focus`: the panel has controls that the person came for. `light`: a click beside it closes it. */
+    #openPanel(panel, opener, { focus = false, light = false }) {
+        this.#attach();
+        this.#panel = { panel, opener, light, back: document.activeElement };
+        panel.tabIndex = -1;
+        this.#corner.prepend(panel);
+        opener.setAttribute("aria-expanded", "true");
+        if (focus) {
+            panel.focus({ preventScroll: true });
+        }
+    }
+
+    /** Closes whatever panel is open and gives the focus back if it was in there. */
+    closePanel() {
+        if (!this.#panel) {
+            return;
+        }
+        const { panel, opener, back } = this.#panel;
+        this.#panel = null;
+        opener.setAttribute("aria-expanded", "false");
+        const hadFocus = panel.contains(this.#root.activeElement);
+        panel.remove();
+        if (hadFocus) {
+            this.#giveFocus(back === this.#host ? opener : back);
+        }
+    }
+
+    #giveFocus(target) {
+        if (target && target !== document.body && target.isConnected) {
+            target.focus({ preventScroll: true });
+        } else {
+            this.#root.activeElement?.blur();
+        }
+    }
+
+    /**
+     * Opens a modal dialog over everything, labelled by its `h2`. A final one stays whatever is pressed; another one
+     * is closed by Escape, and the focus returns to where it was.
+     */
+    dialog(className, { final = false }, ...children) {
+        if (this.#dialog?.final) {
+            return null;
+        }
+        // What is final replaces a question that is still open.
+        this.closeDialog();
+        this.closePanel();
+        this.clear();
+        this.#attach();
+        const element = make("dialog", { class: `box ${className}`, "aria-labelledby": "title", tabindex: "-1" }, ...children);
+        element.addEventListener("cancel", event => {
+            if (final) {
+                event.preventDefault();
+            }
+        });
+        element.addEventListener("close", () => this.#closed(element));
+        this.#present({ element, final });
+        return element;
+    }
+
+    /** Closes a dialog that is not final; the focus returns to where it was. */
+    closeDialog() {
+        if (this.#dialog && !this.#dialog.final) {
+            const { element } = this.#dialog;
+            this.#dialog = null;
+            delete this.#host.dataset.shows;
+            element.close();
+            element.remove();
+        }
+    }
+
+    /** The browser closed it. */
+    #closed(element) {
+        if (this.#dialog?.element === element && this.#dialog.final) {
+            // Some do so at the second Escape in a row whatever we say.
+            element.remove();
+            this.#present(this.#dialog);
+        } else if (this.#dialog?.element === element) {
+            this.closeDialog();
+        }
+    }
+
+    #present(dialog) {
+        this.#dialog = null;
+        this.#raise();
+        this.#dialog = dialog;
+        this.#host.dataset.shows = "dialog";
+        this.#root.append(dialog.element);
+        dialog.element.showModal();
+        dialog.element.focus({ preventScroll: true });
+    }
+
+    /** The dock and what hangs on it are for a stream that runs. */
+    endDock() {
+        this.closePanel();
+        this.#toasts.replaceChildren();
+        this.#corner.remove();
+    }
+
+    #sortKey(event) {
+        const here = Boolean(this.#dialog) || event.composedPath().includes(this.#host);
+        if (event.type === "keyup") {
+            if (this.#down.delete(event.code)) {
+                event.stopImmediatePropagation();
+            }
+            return;
+        }
+        if (!here) {
+            return;
+        }
+        event.stopImmediatePropagation();
+        if (event.type === "keydown") {
+            this.#down.add(event.code);
+            this.#pressed(event);
+        }
+    }
+
+    #pressed(event) {
+        if (event.key === "Escape" && this.#panel && !this.#dialog && !event.isComposing) {
+            event.preventDefault();
+            this.closePanel();
+        } else if (!event.ctrlKey && !event.metaKey && !event.altKey && !event.repeat && !this.#dialog) {
+            const typing = this.#root.activeElement?.matches("textarea, select, input");
+            const shortcut = typing ? null : this.shortcuts[event.key.toLowerCase()];
+            shortcut?.();
+        }
+    }
+
+    /** Letters that do something while the overlay has the focus, and then only. */
+    shortcuts = {};
+
+    #stir() {
+        const locked = Boolean(document.pointerLockElement);
+        this.#host.classList.toggle("calm", locked);
+        clearTimeout(this.#calmTimer);
+        if (!locked) {
+            this.#calmTimer = setTimeout(() => this.#host.classList.add("calm"), CALM_MS);
+        }
+    }
+
+    #attach() {
+        if (!this.#host.isConnected && document.body) {
+            document.documentElement.append(this.#host);
+            this.#raise();
+        } else if (!this.#host.isConnected) {
+            document.addEventListener("DOMContentLoaded", () => this.#attach(), { once: true });
+        }
     }
 
     /** Into the browser's top layer, above an element that the page made full screen. */
     #raise() {
-        if (!this.#host.showPopover) {
+        if (!this.#host.showPopover || !this.#host.isConnected || this.#dialog) {
             return;
         }
         this.#host.popover = "manual";
+        const focused = this.#root.activeElement;
         if (this.#host.matches(":popover-open")) {
             this.#host.hidePopover();
         }
         this.#host.showPopover();
+        focused?.focus({ preventScroll: true });
     }
 }

@@ -1,8 +1,84 @@
 // The last file: puts the parts together. One global name, which also keeps a second copy from starting.
 
 Object.defineProperty(window, "__neck", { value: Object.freeze({ version: VERSION }) });
-const overlay = new Overlay();
-const watch = new Watch(overlay);
-wrapPeerConnection(peer => watch.peer(peer));
-wrapWebSocket(socket => watch.socket(socket));
-takeOverExit(overlay, watch);
+
+/** Runs when the page can be written to. */
+function whenParsed(action) {
+    if (document.readyState === "loading") {
+        document.addEventListener("DOMContentLoaded", action, { once: true });
+    } else {
+        action();
+    }
+}
+
+function startStream(overlay) {
+    const mic = SETTINGS.mic ? new Mic() : null;
+    const media = new Media(() => mic?.peer ?? null);
+    const drain = new Drain(overlay);
+    const stop = () => {
+        mic?.turnOff();
+        drain.stop();
+        facts.tellNow();
+    };
+    const watch = new Watch(media, {
+        trouble: (kind, hint) => overlay.notice(kind, say("reconnecting"), hint),
+        fine: () => overlay.clear(),
+        interrupted: () => facts.tell(),
+        draining: seconds => drain.tell(seconds),
+        beforeReload: () => store.set("mic", mic?.isOn ? { muted: mic.isMuted } : null),
+        ended: reason => {
+            stop();
+            end.ended(reason);
+        },
+        lost: again => {
+            stop();
+            end.lost(again);
+        },
+    });
+    const end = new End(overlay, new Report(watch, media));
+    const facts = new Facts(media, watch);
+    wrapPeerConnection(peer => media.peer(peer, watch.look));
+    wrapWebSocket(socket => media.socket(socket, watch.look));
+    const exit = new Exit(overlay, () => {
+        watch.stop();
+        mic?.turnOff();
+    }, () => end.ended("quit"));
+    iceServers.start();
+    media.start();
+    watch.start();
+    whenParsed(() => fillDock(overlay, media, mic, exit));
+}
+
+function fillDock(overlay, media, mic, exit) {
+    // The stream page of moonlight-web-stream has an exit button of its own; our player's page has none.
+    if (SETTINGS.engine && SETTINGS.engine !== "moonlight") {
+        exit.addButton();
+    }
+    new Stats(overlay, media);
+    if (mic) {
+        new MicView(overlay, mic);
+        resumeMic(mic);
+    }
+}
+
+/** The page reloaded itself while the person was speaking: they go on without a click, if the browser lets them. */
+async function resumeMic(mic) {
+    const kept = store.get("mic", null);
+    store.set("mic", null);
+    if (kept && await micPermission() === "granted") {
+        mic.turnOn({ muted: Boolean(kept.muted) });
+    }
+}
+
+/** The page of a session that has ended: only the end, as it was. */
+function startEnded(overlay) {
+    const media = new Media(() => null);
+    const watch = { disconnects: store.get("disconnects", 0) };
+    whenParsed(() => new End(overlay, new Report(watch, media)).ended(SETTINGS.endReason));
+}
+
+if (SETTINGS.endReason) {
+    startEnded(new Overlay());
+} else {
+    startStream(new Overlay());
+}

@@ -26,6 +26,9 @@ enum Answer {
 /// Serves one connection until it ends.
 pub fn serve(server: &Arc<Server>, client: TcpStream) {
     let mut connection = Connection::new(client);
+    if let Some(path) = &server.faults.record {
+        connection.record_to(path);
+    }
     loop {
         let request = match connection.next() {
             Incoming::Request(request) => request,

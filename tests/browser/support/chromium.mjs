@@ -4,18 +4,30 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+export const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync"];
 
-const OUT = new URL("../out/", import.meta.url).pathname;
+/** Where to look at what the tests saw. */
+const OUT = new URL("../../../target/screenshots/", import.meta.url).pathname;
+
+/** A computer's window, and a phone upright and on its side. */
+export const SIZES = {
+    desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 }, landscape: { width: 844, height: 390 },
+};
+
+/** A microphone that beeps, without asking anybody. */
+export const FAKE_MICROPHONE = ["--use-fake-device-for-media-stream"];
 
 /** Opens a browser with one page. `close()` removes its profile too. */
 export async function openBrowser(options = {}) {
     const profile = await mkdtemp(join(tmpdir(), "neck-chromium-"));
     const context = await chromium.launchPersistentContext(profile, {
-        executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: FLAGS,
-        viewport: { width: 1280, height: 720 }, reducedMotion: "reduce", ...options,
+        executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, viewport: { width: 1280, height: 720 },
+        reducedMotion: "reduce", ...options, args: [...FLAGS, ...options.args ?? []],
     });
+    if (options.openShadow) {
+        await context.addInitScript(openShadowRoots);
+    }
     const page = context.pages()[0] ?? await context.newPage();
     const errors = [];
     page.on("pageerror", error => errors.push(String(error)));
@@ -25,6 +37,17 @@ export async function openBrowser(options = {}) {
             await context.close();
             await rm(profile, { recursive: true, force: true });
         },
+    };
+}
+
+/**
+ * Makes every shadow root of the pages an open one, so that tests see into the overlay. In the browser, before the
+ * product's script: the product has no such switch.
+ */
+function openShadowRoots() {
+    const native = Element.prototype.attachShadow;
+    Element.prototype.attachShadow = function attachShadow(init) {
+        return native.call(this, { ...init, mode: "open" });
     };
 }
 

@@ -5,10 +5,11 @@ import { join } from "node:path";
 import { until } from "./chromium.mjs";
 import { BUILT } from "./standin.mjs";
 
-/** Runs `hydraneckwebrtc demo` until `stop()`: with the stand-in for moonlight, unless a flag says otherwise. */
+/** Runs `hydraneckwebrtc demo` until `stop()`: with the stand-in for moonlight, unless a flag names an engine. */
 export async function startDemo(...flags) {
     const program = join(BUILT, "hydraneckwebrtc");
-    const child = spawn(program, ["demo", "--engine", "moonlight", ...flags], { stdio: ["ignore", "pipe", "pipe"] });
+    const engine = flags.includes("--engine") ? [] : ["--engine", "moonlight"];
+    const child = spawn(program, ["demo", ...engine, ...flags], { stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
     let exited = false;
     child.stdout.on("data", bytes => { output += bytes; });

@@ -7,6 +7,7 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { until } from "./chromium.mjs";
+import { playServer } from "./own_server.mjs";
 
 const ROOT = new URL("../../../", import.meta.url).pathname;
 export const BUILT = process.env.BUILT ?? join(ROOT, "target/x86_64-unknown-linux-gnu/debug");
@@ -14,11 +15,21 @@ const ID = "0123456789abcdef0123456789abcdef";
 const BASE = `/session/${ID}/`;
 
 /** The script as src/api/overlay.rs joins it. */
-async function overlayScript(settings) {
+export async function overlayScript(settings) {
     const rust = await readFile(join(ROOT, "src/api/overlay.rs"), "utf8");
-    const files = [...rust.matchAll(/include_str!\("\.\.\/\.\.\/(web\/overlay\/[^"]+)"\)/g)].map(match => match[1]);
+    const files = [...rust.matchAll(/include_str!\("\.\.\/\.\.\/(web\/overlay\/[^"]+\.js)"\)/g)].map(match => match[1]);
     const texts = await Promise.all(files.map(file => readFile(join(ROOT, file), "utf8")));
-    return `(() => {"use strict";const VERSION="test";const SETTINGS=${JSON.stringify(settings)};${texts.join("\n")}})();`;
+    const style = await readFile(join(ROOT, "web/overlay/style.css"), "utf8");
+    const constants = { VERSION: "test", SETTINGS: settings, STRINGS: await strings(), STYLE: style };
+    const head = Object.entries(constants).map(([name, value]) => `const ${name} = ${JSON.stringify(value)};`).join("\n");
+    return `if (!("__neck" in window)) (() => {"use strict";${head}${texts.join("\n")}})();`;
+}
+
+/** The tables of web/i18n by language. */
+export async function strings() {
+    const tables = await Promise.all(["en", "nl", "fr", "de"].map(async language =>
+        [language, JSON.parse(await readFile(join(ROOT, `web/i18n/${language}.json`), "utf8"))]));
+    return Object.fromEntries(tables);
 }
 
 function listen(server) {
@@ -63,18 +74,26 @@ export async function startSession(overrides = {}, faults = {}) {
         },
         streamer_path: join(dir, "install/streamer"), log: { level_filter: "INFO" },
     }));
-    const session = { status: [200, { status: "streaming", restarts: 0 }, {}], quits: [], asked: 0, child: null };
+    const session = { status: [200, { status: "streaming", restarts: 0 }, {}], asked: 0, child: null };
+    playServer(session);
     const front = http.createServer((request, reply) => answer(session, childPort, request, reply));
     front.on("upgrade", (request, socket, head) => tunnel(childPort, request, socket, head));
     const origin = `http://127.0.0.1:${await listen(front)}`;
-    session.script = await overlayScript({
+    const settings = {
         sessionId: ID, base: BASE, returnUrl: `${origin}/home`, reportUrl: `${origin}/report`, forceRelay: false,
-        iceServers: [], experience: "", district: "", bodyIp: "127.0.0.1", ...overrides,
-    });
+        iceServers: [], experience: "", district: "", bodyIp: "127.0.0.1", engine: "moonlight", mic: false, iceTtl: null,
+        ageMs: 0, endReason: null, ...overrides,
+    };
+    /** The page's next load gets these. */
+    session.settle = async changed => {
+        session.script = await overlayScript(Object.assign(settings, changed));
+    };
+    await session.settle({});
     session.startChild = async () => {
         session.child = spawn(join(dir, "install/web-server"), [], { cwd: join(dir, "run"), env: {}, stdio: "ignore" });
         await until("the stand-in answers", () => call(childPort, "GET", "api/hosts"));
     };
+    session.childRuns = () => session.child.exitCode === null && session.child.signalCode === null;
     session.killChild = () => new Promise(done => {
         session.child.once("exit", done);
         session.child.kill("SIGINT");
@@ -85,12 +104,12 @@ export async function startSession(overrides = {}, faults = {}) {
     session.base = origin + BASE;
     session.url = `${origin}${BASE}stream.html?hostId=${host.host_id}&appId=881448767`;
     session.stop = async () => {
-        if (session.child.exitCode === null && session.child.signalCode === null) {
+        if (session.childRuns()) {
             await session.killChild();
         }
         body.server.close();
-        front.closeAllConnections();
         front.close();
+        front.closeAllConnections();
         await rm(dir, { recursive: true, force: true });
     };
     return session;
@@ -109,24 +128,28 @@ async function call(port, method, path, body) {
 
 function answer(session, childPort, request, reply) {
     const path = request.url.split("?")[0];
+    if (path === "/report") {
+        return reply.setHeader("Content-Type", "text/html").end("<title>Report</title>report");
+    }
     if (path === "/home") {
         return reply.setHeader("Content-Type", "text/html").end("<title>Home</title>home");
     }
     if (path === `${BASE}_neck/overlay.js`) {
-        return reply.setHeader("Content-Type", "text/javascript").end(session.script);
+        return reply.setHeader("Content-Type", "text/javascript; charset=utf-8").end(session.script);
     }
     if (path === `${BASE}_neck/status`) {
         session.asked += 1;
         const [code, body, fields] = session.status;
         return reply.writeHead(code, { "Content-Type": "application/json", ...fields }).end(JSON.stringify(body));
     }
-    if (path === `${BASE}quit`) {
-        let body = "";
-        request.on("data", bytes => { body += bytes; });
-        return request.on("end", () => {
-            session.quits.push(`${request.method} ${request.headers["content-type"]} ${body}`);
-            reply.writeHead(204).end();
-        });
+    if (path === `${BASE}ended.html`) {
+        // As the worker answers for a session that has ended.
+        const tag = `<script src="${BASE}_neck/overlay.js"></script>`;
+        const page = `<!doctype html><html lang=en><head>${tag}<title>Stream ended</title></head><body><h1>Stream ended</h1></body></html>`;
+        return reply.writeHead(404, { "Content-Type": "text/html; charset=utf-8" }).end(page);
+    }
+    if (path.startsWith(BASE) && session.answersItself(request, reply, path.slice(BASE.length))) {
+        return undefined;
     }
     return forward(childPort, request, reply);
 }

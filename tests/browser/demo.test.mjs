@@ -1,0 +1,96 @@
+// `hydraneckwebrtc demo` as its user sees it: the built-in clip by WebRTC, and a microphone that arrives.
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, test } from "node:test";
+import { FLAGS, openBrowser, screenshot, until } from "./support/chromium.mjs";
+import { startDemo } from "./support/demo.mjs";
+
+let demo, browser, page;
+
+async function open(...flags) {
+    demo = await startDemo("--engine", "demo");
+    browser = await openBrowser({ args: [...FLAGS, ...flags] });
+    page = browser.page;
+    await page.addInitScript(() => {
+        const Native = RTCPeerConnection;
+        window.peers = [];
+        window.RTCPeerConnection = class extends Native {
+            constructor(...all) {
+                super(...all);
+                window.peers.push(this);
+            }
+        };
+    });
+    await page.goto(demo.url);
+}
+
+/** What the page's peers received of a kind, and how. */
+function received(kind) {
+    return page.evaluate(async wanted => {
+        for (const peer of window.peers) {
+            const stats = [...(await peer.getStats()).values()];
+            const stream = stats.find(each => each.type === "inbound-rtp" && each.kind === wanted);
+            if (stream) {
+                const codec = stats.find(each => each.id === stream.codecId);
+                const transport = stats.find(each => each.type === "transport");
+                return { ...stream, mimeType: codec?.mimeType, dtls: transport?.dtlsState, srtp: transport?.srtpCipher };
+            }
+        }
+        return undefined;
+    }, kind);
+}
+
+beforeEach(() => { demo = browser = undefined; });
+afterEach(async () => {
+    const errors = browser?.errors ?? [];
+    await browser?.close();
+    await demo?.stop();
+    assert.deepEqual(errors, [], "no script error in the page");
+});
+
+test("demo plays picture and sound by WebRTC through the controller's port", async () => {
+    await open("--autoplay-policy=no-user-gesture-required");
+    assert.match(page.url(), new RegExp(`^${demo.origin}/session/${demo.sessionId}/`));
+    const session = (await demo.api("GET", `/api/v1/sessions/${demo.sessionId}`)).json();
+    assert.equal(session.engine, "demo");
+    const picture = await until("300 pictures: more than one round of the clip", async () => {
+        const stats = await received("video");
+        return stats?.framesDecoded >= 300 && stats;
+    }, 60_000);
+    await page.evaluate(() => document.querySelectorAll("video").forEach(video => { video.muted = false; }));
+    const sound = await until("a tone", async () => {
+        const stats = await received("audio");
+        return stats?.totalAudioEnergy > 0.001 && stats;
+    }, 30_000);
+    await screenshot(page, "demo-webrtc");
+    console.log(`${picture.mimeType} ${picture.framesDecoded} pictures, ${picture.framesPerSecond} fps, `
+        + `${picture.packetsLost} lost; ${sound.mimeType} ${sound.packetsReceived} packets, level ${sound.audioLevel}; `
+        + `DTLS ${picture.dtls}, ${picture.srtp}`);
+    assert.deepEqual([picture.mimeType, sound.mimeType, picture.dtls], ["video/VP8", "audio/opus", "connected"]);
+    assert.equal(picture.frameWidth, 640);
+});
+
+test("the simulated body says what it hears of the microphone", async () => {
+    await open("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream");
+    const status = await page.evaluate(async () => {
+        const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+        const peer = new RTCPeerConnection();
+        window.mic = peer;
+        stream.getTracks().forEach(track => peer.addTrack(track, stream));
+        await peer.setLocalDescription(await peer.createOffer());
+        const reply = await fetch("mic/offer", {
+            method: "POST", headers: { "Content-Type": "application/json" },
+            body: JSON.stringify({ type: "offer", sdp: peer.localDescription.sdp }),
+        });
+        if (reply.ok) {
+            await peer.setRemoteDescription(await reply.json());
+        }
+        return reply.status;
+    });
+    assert.equal(status, 200);
+    const line = await until("a line of the body", () =>
+        demo.output().match(/the body hears the microphone: (\d+) packets\/s, ([\d.]+) s of sound .*/), 30_000);
+    console.log(line[0]);
+    assert.ok(Number(line[1]) > 20 && Number(line[2]) > 1, line[0]);
+    await page.evaluate(() => window.mic.close());
+    await until("its silence", () => demo.output().includes("the body hears the microphone no more"), 30_000);
+});

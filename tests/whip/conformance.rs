@@ -1,0 +1,184 @@
+//! Every row of the table in reference/whip-whep.md, over HTTP.
+
+use crate::client::{Wants, until};
+use crate::stage::{Door, FRAGMENT, PATIENCE, PUBLISH, SDP, Stage, fragment, offer, problem};
+
+#[test]
+fn an_offer_is_answered_201_and_pictures_move() {
+    for door in [Door::Worker, Door::Controller] {
+        let stage = Stage::new(door);
+        let (_client, reply) = stage.watching();
+        assert_eq!(reply.header("Content-Type"), Some("application/sdp"));
+        let location = reply.header("Location").expect("a location");
+        let start = format!("/session/{}/whep/", stage.id);
+        assert!(location.strip_prefix(&start).is_some_and(|peer| peer.len() == 32), "{location}");
+        let tag = reply.header("ETag").expect("a tag");
+        assert!(tag.starts_with('"') && tag.ends_with('"') && tag.len() > 10, "{tag}");
+        let links: Vec<&str> = reply
+            .headers
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case("link"))
+            .map(|(_, v)| &**v)
+            .collect();
+        assert_eq!(
+            links,
+            [
+                "<turn:203.0.113.7:3478>; rel=\"ice-server\"; username=\"u\"; credential=\"c\\\"1\"; credential-type=\"password\"",
+                "<stun:203.0.113.7:3478>; rel=\"ice-server\"",
+            ]
+        );
+        assert!(reply.body.contains("a=candidate:") && reply.body.contains("a=sendonly"), "{}", reply.body);
+        assert!(reply.body.contains("a=rtcp-mux") && reply.body.contains("a=group:BUNDLE"), "{}", reply.body);
+        for (name, part) in
+            [("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", "Location, ETag, Link")]
+        {
+            assert!(reply.header(name).is_some_and(|value| value.contains(part)), "{name}: {reply:?}");
+        }
+        let session = stage.worker.session(&stage.id).expect("the session");
+        assert_eq!(session["status"], "streaming", "{session}");
+    }
+}
+
+#[test]
+fn options_say_what_is_taken_and_give_nothing_away() {
+    let stage = Stage::new(Door::Controller);
+    for endpoint in ["whep", "whip"] {
+        let fields = [("Origin", "https://elsewhere"), ("Access-Control-Request-Method", "POST")];
+        let reply = stage.call("OPTIONS", endpoint, &fields, "");
+        assert_eq!((reply.status, reply.header("Accept-Post")), (204, Some("application/sdp")), "{reply:?}");
+        let methods = reply.header("Access-Control-Allow-Methods");
+        assert_eq!(methods, Some("OPTIONS, GET, HEAD, POST, PATCH, DELETE"));
+        let headers = reply.header("Access-Control-Allow-Headers");
+        assert_eq!(headers, Some("Authorization, Content-Type, If-Match"));
+        assert!(reply.header("Link").is_none() && reply.body.is_empty());
+        for method in ["GET", "HEAD"] {
+            let reply = stage.call(method, endpoint, &[], "");
+            assert_eq!((reply.status, reply.body.as_str()), (204, ""), "{method}");
+        }
+        assert_eq!(stage.call("PUT", endpoint, &[], "").status, 405);
+    }
+}
+
+#[test]
+fn each_refused_offer_has_its_status() {
+    let stage = Stage::new(Door::Worker);
+    let good = offer(Wants::Watch);
+    let status = |fields: &[(&str, &str)], body: &str| problem(&stage.call("POST", "whep", fields, body));
+    assert_eq!(status(&[("Content-Type", "application/json")], &good), 415);
+    assert_eq!(status(&[], &good), 415);
+    assert_eq!(status(&[SDP], ""), 400);
+    assert_eq!(status(&[SDP], "hello"), 400);
+    assert_eq!(status(&[SDP], &good.replace("a=fingerprint", "a=no")), 400);
+    assert_eq!(status(&[SDP], &format!("{good}{}", "a=x\r\n".repeat(20_000))), 413);
+    assert_eq!(status(&[SDP], &good.replace("VP8", "VP0")), 422);
+    assert_eq!(status(&[SDP], &good.replace("recvonly", "sendonly")), 422);
+    assert_eq!(status(&[SDP], &good.replace("a=group:BUNDLE", "a=group:LS")), 422);
+    assert_eq!(status(&[SDP], &good.replace("a=rtcp-mux\r\n", "")), 422);
+    assert_eq!(status(&[SDP, ("Authorization", "Bearer no")], &good), 401);
+    assert_eq!(stage.call("POST", "whep", &[("Content-Type", "Application/SDP; a=b")], &good).status, 201);
+}
+
+#[test]
+fn to_publish_takes_a_token_and_one_place() {
+    let stage = Stage::new(Door::Controller);
+    let good = offer(Wants::Send);
+    for wrong in [&[SDP][..], &[SDP, ("Authorization", "Bearer no")]] {
+        let reply = stage.call("POST", "whip", wrong, &good);
+        assert_eq!((problem(&reply), reply.header("WWW-Authenticate")), (401, Some("Bearer")));
+    }
+    let bearer = format!("Bearer {PUBLISH}");
+    let fields = [SDP, ("Authorization", bearer.as_str())];
+    let reply = stage.call("POST", "whip", &fields, &good);
+    assert_eq!(reply.status, 201, "{reply:?}");
+    assert!(reply.body.contains("a=recvonly"), "{}", reply.body);
+    assert_eq!(problem(&stage.call("POST", "whip", &fields, &good)), 409, "a second publisher");
+    let location = reply.header("Location").expect("a location").to_owned();
+    assert!(location.contains("/whip/"), "{location}");
+    assert_eq!(stage.at("DELETE", &location, &[], "").status, 200);
+    assert_eq!(problem(&stage.at("DELETE", &location, &[], "")), 404);
+    assert_eq!(stage.call("POST", "whip", &fields, &good).status, 201, "the place is free again");
+}
+
+#[test]
+fn a_moonlight_session_has_nothing_to_watch() {
+    let stage = Stage::of("moonlight", serde_json::json!({}), Door::Worker);
+    let reply = stage.call("POST", "whep", &[SDP], &offer(Wants::Watch));
+    assert_eq!((problem(&reply), reply.header("Retry-After")), (409, Some("1")));
+}
+
+#[test]
+fn patch_trickles_and_restarts() {
+    let stage = Stage::new(Door::Controller);
+    let (mut client, reply) = stage.watching();
+    let (location, tag) = (reply.header("Location").unwrap(), reply.header("ETag").unwrap());
+    let (ufrag, pwd) = client.credentials();
+    let more = "a=candidate:1 1 udp 2122260223 192.0.2.1 61764 typ host\r\na=candidate:2 1 udp 2122260223 x.local 61764 typ host\r\n";
+    let trickle = fragment(&ufrag, &pwd, more);
+    let status = |fields: &[(&str, &str)], body: &str| stage.at("PATCH", location, fields, body).status;
+    assert_eq!(status(&[FRAGMENT, ("If-Match", tag)], &trickle), 204);
+    assert_eq!(status(&[FRAGMENT, ("If-Match", "*")], &trickle), 204, "players in the wild");
+    for (expected, fields, body) in [
+        (428, &[FRAGMENT][..], trickle.as_str()),
+        (412, &[FRAGMENT, ("If-Match", "\"stale\"")], &trickle),
+        (415, &[SDP, ("If-Match", tag)], &trickle),
+        (400, &[FRAGMENT, ("If-Match", tag)], "hello"),
+    ] {
+        assert_eq!(problem(&stage.at("PATCH", location, fields, body)), expected);
+    }
+    let mut one = [client];
+    let (ufrag, pwd) = one[0].restart_ice();
+    let reply = stage.at(
+        "PATCH",
+        location,
+        &[FRAGMENT, ("If-Match", "*")],
+        &fragment(&ufrag, &pwd, &one[0].candidate()),
+    );
+    assert_eq!(
+        (reply.status, reply.header("Content-Type")),
+        (200, Some("application/trickle-ice-sdpfrag")),
+        "{reply:?}"
+    );
+    let fresh = reply.header("ETag").unwrap();
+    assert_ne!(fresh, tag);
+    one[0].restarted(&reply.body);
+    let frames = one[0].seen.frames;
+    until("pictures after the restart", &mut one, PATIENCE, |clients| clients[0].seen.frames > frames + 30);
+    let trickle = fragment(&ufrag, &pwd, more);
+    assert_eq!(problem(&stage.at("PATCH", location, &[FRAGMENT, ("If-Match", tag)], &trickle)), 412);
+    assert_eq!(status(&[FRAGMENT, ("If-Match", fresh)], &trickle), 204);
+    let reply = stage.at("OPTIONS", location, &[], "");
+    assert_eq!((reply.status, reply.header("Accept-Patch")), (204, Some("application/trickle-ice-sdpfrag")));
+}
+
+#[test]
+fn delete_ends_a_viewer_and_the_end_of_the_session_all() {
+    let stage = Stage::new(Door::Worker);
+    let (first, reply) = stage.watching();
+    let location = reply.header("Location").unwrap().to_owned();
+    let (second, other) = stage.watching();
+    assert_eq!(stage.at("DELETE", &location, &[], "").status, 200);
+    assert_eq!(problem(&stage.at("DELETE", &location, &[], "")), 404);
+    assert_eq!(problem(&stage.at("GET", &location, &[], "")), 404);
+    let mut both = [first, second];
+    until("the first is told", &mut both, PATIENCE, |clients| clients[0].seen.over);
+    assert!(!both[1].seen.over);
+    stage.end();
+    until("the second is told", &mut both, PATIENCE, |clients| clients[1].seen.over);
+    let location = other.header("Location").unwrap();
+    for (method, path) in [
+        ("POST", "whep"),
+        ("OPTIONS", "whep"),
+        ("GET", "whep"),
+        ("POST", "whip"),
+        ("OPTIONS", "whip"),
+        ("GET", "whip"),
+    ] {
+        assert_eq!(problem(&stage.call(method, path, &[SDP], &offer(Wants::Watch))), 404, "{method} {path}");
+    }
+    for method in ["PATCH", "DELETE", "OPTIONS", "GET"] {
+        let reply = stage.at(method, location, &[FRAGMENT, ("If-Match", "*")], "a=end-of-candidates\r\n");
+        assert_eq!(problem(&reply), 404, "{method}");
+    }
+    let health = stage.worker.get("/api/v1/health").json();
+    assert_eq!(health["extra"]["media"]["peers"], 0, "{health}");
+}

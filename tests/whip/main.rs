@@ -1,0 +1,16 @@
+//! WHIP and WHEP of the built binary: the conformance table over HTTP, directly and through a controller, with WebRTC clients
+//! of str0m behind the offers, and real FFmpeg as the source.
+
+#[path = "../whep/client.rs"]
+#[allow(dead_code)]
+mod client;
+mod conformance;
+mod hostile;
+#[path = "../behaviour/http.rs"]
+#[allow(dead_code)]
+mod http;
+#[path = "../behaviour/lab.rs"]
+#[allow(dead_code)]
+mod lab;
+mod restart;
+mod stage;
