@@ -230,8 +230,8 @@ impl Worker {
             board: board.clone(),
             live: live.clone(),
             api: Arc::from(api.path()),
-            rate: Rate::of_requests(live.get().edge.rate_limit_per_session),
             clock,
+            rate: Rate::of_requests(live.get().edge.rate_limit_per_session),
         };
         let edge = front::edge(&live.get(), ground.tls, ground.listener, Arc::new(router), pulses)?;
         let address_thread = AddressThread::start(&live, health.media.public_address())?;

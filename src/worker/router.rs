@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::api::pages;
 use crate::api::player;
@@ -25,7 +26,7 @@ pub struct WorkerRouter {
     pub api: Arc<Path>,
     /// `edge.rate_limit_per_session`; `None`: no limit.
     pub rate: Option<Rate>,
-    /// For the rate, and of the `cleanup` thread.
+    /// The clock of the `cleanup` thread.
     pub clock: Clock,
 }
 
@@ -42,13 +43,14 @@ impl Router for WorkerRouter {
 
 impl WorkerRouter {
     fn session(&self, request: &Request<'_>, id: &SessionId, rest: &str) -> Decision {
+        let card = self.board.find(id);
+        if let Some(wait) = card.as_ref().and_then(|card| self.too_fast(card)) {
+            return Decision::Reply(Reply::too_fast(wait));
+        }
         if is_media(rest) {
             return self.to_api();
         }
-        let Some(card) = self.board.find(id) else { return self.gone(request, None, None) };
-        if let Some(Err(wait)) = self.rate.map(|rate| card.pace(self.clock.now(), rate)) {
-            return Decision::Reply(Reply::too_fast(wait));
-        }
+        let Some(card) = card else { return self.gone(request, None, None) };
         let ending = card.read(|view| view.status.reason());
         if rest == EVENTS && request.method == "GET" && ending.is_none() {
             return Decision::Events(events::follow(&card, self.board.drain_until(), self.clock.now()));
@@ -69,6 +71,11 @@ impl WorkerRouter {
             (false, Some(_)) => Decision::Reply(pages::reconnecting(request.accepts_html)),
             (false, None) => Decision::Reply(pages::getting_ready(request.accepts_html)),
         }
+    }
+
+    /// How long until the session may be asked again.
+    fn too_fast(&self, card: &Card) -> Option<Duration> {
+        card.pace(self.clock.now(), self.rate?).err()
     }
 
     fn to_child(&self, card: Arc<Card>, view: &View) -> Decision {
