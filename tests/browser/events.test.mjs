@@ -7,8 +7,10 @@ import { prepareFile, WORDS } from "./support/file.mjs";
 const open = prepareFile();
 
 test("the server's word ends the stream at once, with its reason, while everything still plays", async () => {
+    const { session, page, seen } = await open({ events: true });
     for (const reason of ["deleted", "idle_timeout", "drained"]) {
-        const { session, page, seen } = await open({ events: true });
+        await page.goto(session.url);
+        await until("the page listens to events", () => session.listeners() > 0);
         const asked = session.asked;
         session.emit("ended", { reason });
         const since = Date.now();

@@ -1,18 +1,20 @@
-// The overlay in a real browser, over the stand-in's page. One behaviour each; screenshots go to out/.
+// The overlay in a real browser, over the stand-in's page. One behaviour each; screenshots go to target/screenshots.
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, test } from "node:test";
-import { clickReadable, openBrowser, readable, screenshot, until, untilPlaying, untilReadable } from "./support/chromium.mjs";
+import { after, afterEach, beforeEach, test } from "node:test";
+import { clickReadable, closeSharedBrowser, openTab, readable, screenshot, until, untilPlaying, untilReadable } from "./support/chromium.mjs";
 import { startSession } from "./support/standin.mjs";
 
 let session, browser, page;
 
 async function open(settings, options, faults) {
     session = await startSession(settings, faults);
-    browser = await openBrowser(options);
+    // The shadow root stays closed here, as it is for people.
+    browser = await openTab({ openShadow: false, viewport: { width: 1280, height: 720 }, ...options });
     page = browser.page;
     await page.goto(session.url);
 }
 
+after(closeSharedBrowser);
 beforeEach(() => { session = browser = undefined; });
 afterEach(async () => {
     const errors = browser?.errors ?? [];
