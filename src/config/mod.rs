@@ -13,6 +13,7 @@ mod defaults;
 mod deliveries;
 mod document;
 mod duration;
+mod edge_settings;
 mod engine_parameters;
 mod engines;
 mod ice;

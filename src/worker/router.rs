@@ -26,7 +26,7 @@ pub struct WorkerRouter {
     pub api: Arc<Path>,
     /// `edge.rate_limit_per_session`; `None`: no limit.
     pub rate: Option<Rate>,
-    /// The clock of the `cleanup` thread.
+    /// For the rate, and of the `cleanup` thread.
     pub clock: Clock,
 }
 
