@@ -107,7 +107,7 @@ test("a stream that never comes back is not reloaded for ever", async () => {
     page.on("load", () => { loads += 1; });
     await page.routeWebSocket(/api\/host\/stream/, socket => socket.close());
     await page.reload();
-    await untilReadable(page, "Connection lost", 30_000);
+    await untilReadable(page, "Connection lost", 60_000);
     await screenshot(page, "lost");
     assert.equal(loads, 5, "the first load and four automatic ones");
 });

@@ -88,14 +88,15 @@ test("a server without fresh credentials leaves those of the settings", async ()
 });
 
 test("a relay that dies and comes back: the page reconnects by an ICE restart with fresh credentials, without a reload", async () => {
-    const { session, page, seen } = await open({ settings: { forceRelay: true, iceServers: coturn.servers(600, "old") }, faults: { no_streamer: true }, playing: false });
+    const { session, page } = await open({ settings: { forceRelay: true, iceServers: coturn.servers(600, "old") }, faults: { no_streamer: true }, playing: false });
     session.answers["GET _neck/ice"] = () => [200, { iceServers: coturn.servers(600, "new"), ttl: 600 }];
     await connectTwoPeers(page);
     await untilConnected(page);
     await page.evaluate(() => { window.sameLoad = true; });
     await coturn.stop();
     await coturn.start();
-    await seen(WORDS.reconnecting);
+    // Chromium notices a silent path after some seconds.
+    await page.getByText(WORDS.reconnecting).waitFor({ timeout: 40_000 });
     await untilConnected(page);
     await until("the words are gone", async () => await page.getByText(WORDS.reconnecting).count() === 0);
     assert.match(coturn.log, /:new/, "coturn saw the fresh name");
