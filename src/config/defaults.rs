@@ -197,32 +197,6 @@ impl Default for Turn {
     }
 }
 
-impl Default for Nps {
-    fn default() -> Nps {
-        Nps { url: String::new(), token: Secret::default(), path: "/api/v1/sessions".to_owned() }
-    }
-}
-
-impl Default for ExperienceLibrary {
-    fn default() -> ExperienceLibrary {
-        let path = "/api/v1/experiences/{name}/ratings".to_owned();
-        ExperienceLibrary { url: String::new(), token: Secret::default(), path }
-    }
-}
-
-impl Default for Outbox {
-    fn default() -> Outbox {
-        Outbox {
-            patience: secs(86_400),
-            max_records: 10_000,
-            max_bytes: 64 << 20,
-            timeout: secs(10),
-            retry: secs(1),
-            retry_max: secs(600),
-        }
-    }
-}
-
 impl Default for Bodies {
     fn default() -> Bodies {
         Bodies {

@@ -10,6 +10,7 @@
 mod addresses;
 mod check;
 mod defaults;
+mod deliveries;
 mod document;
 mod duration;
 mod edge_settings;

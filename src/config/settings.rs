@@ -6,11 +6,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::config::deliveries::{ExperienceLibrary, Nps, Outbox};
 pub use crate::config::edge_settings::Edge;
 use crate::config::secret::Secret;
-use crate::core::command_template::{Argument, Parameter};
 use crate::core::fingerprint::Fingerprint;
 use crate::core::ids::{BodyAddr, WorkerId};
+
+mod engine;
+
+pub use engine::{AudioLeg, EngineEntry, VideoCodec};
 
 /// Which role a configuration is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -367,91 +371,6 @@ pub struct Bodies {
     pub pair_timeout: Duration,
     /// `bodies.lost_after`: silence after which a session's body counts as lost. Default 30s.
     pub lost_after: Duration,
-}
-
-/// `engines.NAME`: a media process, FFmpeg as a rule, whose picture and sound a session shows.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EngineEntry {
-    /// What a request names.
-    pub name: String,
-    /// `command`: the program (an absolute path) and its arguments up to the outputs, which we append. Never a shell.
-    pub command: Vec<Argument>,
-    /// `video`: what the process makes of the picture. Default `h264`.
-    pub video: VideoCodec,
-    /// `video_encoder`: arguments of the encoder. Default: what suits `video` and live streams.
-    pub video_encoder: Option<Vec<Argument>>,
-    /// `audio`: whether there is sound. Default `probe`.
-    pub audio: AudioLeg,
-    /// `audio_encoder`: arguments of the encoder. Default: Opus for live streams.
-    pub audio_encoder: Option<Vec<Argument>>,
-    /// `parameters`: what a request may set in the arguments. Default none.
-    pub parameters: Vec<Parameter>,
-    /// `stale_timeout`: without a new frame for so long it counts as hung and is restarted. Default 5s.
-    pub stale_timeout: Duration,
-    /// `restarts`: restarts per session before it ends as `crashed`. Default 5.
-    pub restarts: u32,
-    /// `restart_backoff`: before the first restart; doubles each time, and a part of it is random. Default 500ms.
-    pub restart_backoff: Duration,
-}
-
-/// How a media process codes its picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VideoCodec {
-    /// H.264, constrained to what every browser decodes.
-    H264,
-    /// VP8.
-    Vp8,
-}
-
-/// Whether a media process has sound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AudioLeg {
-    /// Look at the inputs first.
-    Probe,
-    /// The first input has.
-    Yes,
-    /// None, or it is not wanted.
-    No,
-}
-
-/// `nps.*`: where session records go.
-#[derive(Clone, Debug)]
-pub struct Nps {
-    /// `nps.url`
-    pub url: String,
-    /// `nps.token`
-    pub token: Secret,
-    /// `nps.path`: appended to the URL. Default `/api/v1/sessions`. Reloadable.
-    pub path: String,
-}
-
-/// `experience_library.*`: where ratings go.
-#[derive(Clone, Debug)]
-pub struct ExperienceLibrary {
-    /// `experience_library.url`
-    pub url: String,
-    /// `experience_library.token`
-    pub token: Secret,
-    /// `experience_library.path`: appended to the URL, with the experience for `{name}`. Default
-    /// `/api/v1/experiences/{name}/ratings`. Reloadable.
-    pub path: String,
-}
-
-/// `outbox.*`: how records and ratings are delivered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outbox {
-    /// `outbox.patience`: from when an item is due until it becomes a dead letter. Default 24h. Reloadable.
-    pub patience: Duration,
-    /// `outbox.max_records`: items that may wait; more are refused. Default 10000. Reloadable.
-    pub max_records: usize,
-    /// `outbox.max_bytes`: what they may have together. Default 67108864. Reloadable.
-    pub max_bytes: u64,
-    /// `outbox.timeout`: of one attempt. Default 10s. Reloadable.
-    pub timeout: Duration,
-    /// `outbox.retry`: pause after the first failure; doubles. Default 1s. Reloadable.
-    pub retry: Duration,
-    /// `outbox.retry_max`: longest pause. Default 10m. Reloadable.
-    pub retry_max: Duration,
 }
 
 impl ListenAddress {

@@ -63,7 +63,8 @@ pub fn peek_stun(datagram: &[u8]) -> Option<Stun<'_>> {
     let (header, attributes) = datagram.split_at_checked(STUN_HEADER)?;
     let [t0, t1, l0, l1, c0, c1, c2, c3, transaction @ ..] = header else { return None };
     let length = usize::from(u16::from_be_bytes([*l0, *l1]));
-    let sound = t0 & 0xc0 == 0
+    // RFC 7983: what begins with more than 3 belongs to other protocols, whatever it looks like.
+    let sound = *t0 <= 3
         && [*c0, *c1, *c2, *c3] == MAGIC_COOKIE
         && length == attributes.len()
         && length.is_multiple_of(4);
@@ -167,6 +168,7 @@ mod tests {
         assert_eq!(request_transaction(&stun(0x0101, &[])), None);
         assert!(is_stun_success(&stun(0x0101, &[])));
         assert_eq!(peek_stun(&stun(0x0011, &[])), Some(Stun::Other));
+        assert_eq!(peek_stun(&stun(0x3101, &[])), None, "a first byte of DTLS");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What an owner publishes to the event streams (`text/event-stream`) that the edge holds open for it.
 //!
 //! The owner says things into a [`Feed`]; each loop that has readers of it is woken by its eventfd, once, and sends what is
-//! new. No thread waits for a reader and no owner waits for a socket: a reader that falls more than [`RECENT`] events
+//! new. No thread waits for a reader and no owner waits for a socket: a reader that falls more than `RECENT` events
 //! behind has missed one, and is dropped.
 
 use std::collections::VecDeque;

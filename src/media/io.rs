@@ -31,7 +31,7 @@ const PASSED_PER_ROUND: usize = 512;
 const LOG_BURST: u32 = 50;
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Tokens of what is always there; others count on from [`FIRST_FREE`].
+/// Tokens of what is always there; others count on from the first free one.
 pub const WAKE: u64 = 0;
 /// The shared port, IPv4.
 pub const MUX_V4: u64 = 1;

@@ -44,12 +44,10 @@ pub fn answer(
     let offer = role.prepare(Offer::read(wanted.sdp)?)?;
     let parsed = parse(&offer).map_err(OfferRefused::Unusable)?;
     let own = shared.pool.as_ref().map(|pool| pool.bind()).transpose().map_err(|error| no_port(&error))?;
-    let locals = locals(shared, own.as_ref()).map_err(|error| {
-        OfferRefused::Host(format!("the addresses of this host are not known: {error}; set webrtc.nat1to1"))
-    })?;
+    let locals = locals(shared, own.as_ref());
     let candidates = locals.candidates();
     if candidates.is_empty() {
-        return Err(OfferRefused::Host("no address to offer: set webrtc.nat1to1".into()));
+        return Err(OfferRefused::Host("this host has no address to offer: set webrtc.nat1to1".into()));
     }
     let base =
         RtcConfig::new().set_ice_lite(shared.config.ice_lite).set_dtls_cert(shared.certificate.clone());
@@ -101,13 +99,14 @@ fn no_port(error: &io::Error) -> OfferRefused {
     OfferRefused::Host(format!("no port of webrtc.epr is free ({error}): widen the range"))
 }
 
-fn locals(shared: &Shared, own: Option<&Pair>) -> io::Result<Locals> {
-    let interfaces = interfaces::addresses()?;
+/// A kernel that does not tell our addresses leaves those of `webrtc.nat1to1` and the one we listen on.
+fn locals(shared: &Shared, own: Option<&Pair>) -> Locals {
+    let interfaces = interfaces::addresses().unwrap_or_default();
     let learned = match shared.config.ice_trickle {
         true => shared.learned.get(),
         false => shared.learned.get_settled(FIRST_QUESTION),
     };
     let udp = own.map_or(shared.ports.udp, Pair::port);
     let addresses = shared.config.addresses(&interfaces, learned);
-    Ok(Locals::new(addresses, Ports { udp, tcp: shared.ports.tcp }, interfaces))
+    Locals::new(addresses, Ports { udp, tcp: shared.ports.tcp }, interfaces)
 }

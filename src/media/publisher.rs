@@ -87,9 +87,14 @@ impl Publisher {
     }
 
     fn track_of(&self, ssrc: Ssrc, rtc: &mut Rtc) -> Option<Track> {
-        let mid = rtc.direct_api().stream_rx(&ssrc).map(|stream| stream.mid())?;
-        match mid {
-            mid if Some(mid) == self.video => Some(Track::Video),
+        let mut api = rtc.direct_api();
+        let stream = api.stream_rx(&ssrc)?;
+        match stream.mid() {
+            mid if Some(mid) == self.video => {
+                // Some publishers offer no stream for resending; they resend all the same when asked.
+                stream.suppress_nack(false);
+                Some(Track::Video)
+            }
             mid if Some(mid) == self.audio => Some(Track::Audio),
             _ => None,
         }

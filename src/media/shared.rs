@@ -13,6 +13,7 @@ use crate::core::sdp_fragment::{FragmentMedia, IceCredentials, SdpFragment};
 use crate::core::sdp_offer::IceParameters;
 use crate::core::time::Moment;
 use crate::host::public_address::PublicAddress;
+use crate::host::pulse::Pulses;
 use crate::host::wake::Wake;
 use crate::media::config::MediaConfig;
 use crate::media::counters::Counters;
@@ -47,6 +48,8 @@ pub struct Shared {
     pub learned: PublicAddress,
     /// One port per peer, when so configured.
     pub pool: Option<PortPool>,
+    /// Where threads show that they make progress.
+    pub pulses: Pulses,
     /// Streams that viewers may follow.
     pub streams: Streams,
     /// When this started: the zero of its moments.

@@ -73,6 +73,7 @@ impl Media {
             ports,
             learned: PublicAddress::default(),
             pool: config.epr.map(|range| PortPool::new(range, config.binding)),
+            pulses: pulses.clone(),
             streams: Streams::default(),
             epoch: Instant::now(),
             config,

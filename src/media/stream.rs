@@ -28,15 +28,19 @@ use crate::core::rtp_packet::{self, RtpPacket, SenderReport};
 use crate::core::rtp_payload::Packing;
 use crate::core::time::Moment;
 use crate::core::whip_offer::VideoCodec;
+use crate::host::pulse::Pulse;
 use crate::host::wake::Wake;
 use crate::media::shared::{Command, Shared};
 
-/// Payload types on the loopback pair (CONTRACTS): video and Opus.
+/// Payload types on the loopback pair, as every engine sends them: video and Opus.
 const VIDEO_PT: u8 = 96;
 const AUDIO_PT: u8 = 111;
 
 /// Stack of a stream's thread in bytes: one datagram, no recursion.
 const STACK: usize = 128 * 1024;
+
+/// The thread comes round every second.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Largest datagram of a process: FFmpeg is told 1,200; other encoders know the Ethernet's 1,500.
 const LARGEST: usize = 2048;
@@ -185,8 +189,10 @@ impl Stream {
             wake,
         };
         let stream = Stream(Arc::new(inner));
+        let name = format!("stream-{}", spec.session.short());
         let owner = Owner {
             stream: stream.clone(),
+            pulse: shared.pulses.register(&*name, SILENCE),
             shared,
             inbox,
             video: spec.video,
@@ -196,7 +202,6 @@ impl Stream {
             followers: Vec::new(),
             batch: Vec::new(),
         };
-        let name = format!("stream-{}", spec.session.short());
         let thread = std::thread::Builder::new().name(name).stack_size(STACK).spawn(move || owner.run())?;
         Ok((stream, thread))
     }
@@ -223,8 +228,7 @@ impl Stream {
 
     /// Tells its thread. One that stands still or is over hears nothing: what is lost then is media, or of no matter.
     pub fn tell(&self, told: Told) {
-        let quiet = self.0.sender.is_empty();
-        if self.0.sender.try_send(told).is_ok() && quiet {
+        if self.0.sender.try_send(told).is_ok() {
             self.0.wake.ring();
         }
     }
@@ -233,6 +237,7 @@ impl Stream {
 /// The thread.
 struct Owner {
     stream: Stream,
+    pulse: Pulse,
     shared: Arc<Shared>,
     inbox: Receiver<Told>,
     video: Option<UdpSocket>,
@@ -248,6 +253,7 @@ impl Owner {
         let mut room = [0u8; LARGEST];
         loop {
             self.wait();
+            self.pulse.beat();
             self.stream.0.wake.clear();
             if !self.take_messages() {
                 return;

@@ -9,7 +9,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use str0m::format::{Codec, CodecSpec};
 use str0m::media::{MediaAdded, MediaKind, Mid, Pt};
@@ -283,9 +283,4 @@ fn payload_type(rtc: &Rtc, mid: Mid, codecs: Codecs) -> Option<Pt> {
     params
         .find(|param| media.remote_pts().contains(&param.pt()) && fits(&param.spec()))
         .map(|param| param.pt())
-}
-
-/// When a viewer's replay goes on.
-pub fn due_at(now: Instant, due: Option<Duration>) -> Option<Instant> {
-    due.map(|pause| now + pause)
 }

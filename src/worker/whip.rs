@@ -137,11 +137,6 @@ impl Whip {
         CORS.iter().fold(answer, |answer, (name, value)| answer.with(name, *value))
     }
 
-    /// Peers of a session that HTTP knows of, for who ends it.
-    pub fn forget_session(&self, session: &SessionId) {
-        self.peers().retain(|_, entry| entry.session != *session);
-    }
-
     fn offer(
         &self,
         call: &Call,

@@ -27,6 +27,9 @@ fn health_tells_operators_what_runs_and_strangers_only_short_ids() {
     let body = lab.body(1);
     let controller = lab.controller(|config| config["server"]["district"] = json!("north"));
     let worker = lab.worker("one", &controller.url, |config| config["server"]["district"] = json!("south"));
+    eventually("the worker is known", || {
+        controller.get("/api/v1/workers").body.contains("\"up\"").then_some(())
+    });
     let id = controller.create(&body);
 
     let seen = health(&worker, None);

@@ -68,6 +68,9 @@ fn a_session_can_be_rated_while_it_lives_and_after_its_end_through_the_controlle
     assert!(worker.log_text().contains(&format!("[rating] session {}: 4 of 5", &over[..8])));
 }
 
+/// A path, the status that is expected, fields and a body.
+type Case<'a> = (&'a str, u16, &'a [(&'a str, &'a str)], &'a str);
+
 #[test]
 fn a_rating_that_makes_no_sense_or_comes_from_elsewhere_is_refused() {
     let mut lab = Lab::new();
@@ -78,7 +81,7 @@ fn a_rating_that_makes_no_sense_or_comes_from_elsewhere_is_refused() {
     let large = format!(r#"{{"stars":1,"comment":"{}"}}"#, "x".repeat(20_000));
     let foreign = [json, ("Origin", "https://evil.example")];
     let sibling = [json, ("Sec-Fetch-Site", "same-site")];
-    let cases: [(&str, u16, &[(&str, &str)], &str); 7] = [
+    let cases: [Case<'_>; 7] = [
         ("rating", 403, &foreign, r#"{"stars":1}"#),
         ("rating", 403, &sibling, r#"{"stars":1}"#),
         ("rating", 415, &[("Content-Type", "text/plain")], r#"{"stars":1}"#),

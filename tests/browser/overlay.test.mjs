@@ -1,18 +1,20 @@
-// The overlay in a real browser, over the stand-in's page. One behaviour each; screenshots go to out/.
+// The overlay in a real browser, over the stand-in's page. One behaviour each; screenshots go to target/screenshots.
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, test } from "node:test";
-import { clickReadable, openBrowser, readable, screenshot, until, untilPlaying, untilReadable } from "./support/chromium.mjs";
+import { after, afterEach, beforeEach, test } from "node:test";
+import { clickReadable, closeSharedBrowser, openTab, readable, screenshot, until, untilPlaying, untilReadable } from "./support/chromium.mjs";
 import { startSession } from "./support/standin.mjs";
 
 let session, browser, page;
 
 async function open(settings, options, faults) {
     session = await startSession(settings, faults);
-    browser = await openBrowser(options);
+    // The shadow root stays closed here, as it is for people.
+    browser = await openTab({ openShadow: false, viewport: { width: 1280, height: 720 }, ...options });
     page = browser.page;
     await page.goto(session.url);
 }
 
+after(closeSharedBrowser);
 beforeEach(() => { session = browser = undefined; });
 afterEach(async () => {
     const errors = browser?.errors ?? [];
@@ -105,7 +107,7 @@ test("a stream that never comes back is not reloaded for ever", async () => {
     page.on("load", () => { loads += 1; });
     await page.routeWebSocket(/api\/host\/stream/, socket => socket.close());
     await page.reload();
-    await untilReadable(page, "Connection lost", 30_000);
+    await untilReadable(page, "Connection lost", 60_000);
     await screenshot(page, "lost");
     assert.equal(loads, 5, "the first load and four automatic ones");
 });

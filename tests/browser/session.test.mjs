@@ -1,14 +1,16 @@
 // The whole product in a real browser: controller, worker, child and page of `hydraneckwebrtc demo`.
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, test } from "node:test";
-import { openBrowser, readable, screenshot, until, untilPlaying, untilReadable } from "./support/chromium.mjs";
+import { after, afterEach, beforeEach, test } from "node:test";
+import { closeSharedBrowser, openTab, readable, screenshot, until, untilPlaying, untilReadable } from "./support/chromium.mjs";
 import { childrenNamed, startDemo } from "./support/demo.mjs";
+import { strings } from "./support/standin.mjs";
 
+const WORDS = (await strings()).en;
 let demo, browser, page;
 
 async function open(...flags) {
     demo = await startDemo(...flags);
-    browser = await openBrowser();
+    browser = await openTab({ openShadow: false });
     page = browser.page;
     // The way back is on this machine too; nothing else is to be asked for.
     await page.route(url => url.hostname !== "127.0.0.1", route =>
@@ -22,6 +24,7 @@ async function returnUrl() {
     return JSON.parse(script.match(/"returnUrl":("[^"]*")/)[1]);
 }
 
+after(closeSharedBrowser);
 beforeEach(() => { demo = browser = undefined; });
 afterEach(async () => {
     const errors = browser?.errors ?? [];
@@ -84,4 +87,30 @@ test("a killed child shows Reconnecting, then the stream plays again", async () 
     await untilPlaying(page, 30_000);
     await until("the notice is gone", async () => !(await readable(page)).includes("Reconnecting"));
     assert.notDeepEqual(childrenNamed(demo.pid, "web-server"), [child]);
+});
+
+test("a child killed beyond its budget ends the stream, and the page says that it crashed", async () => {
+    await open();
+    await untilPlaying(page, 30_000);
+    const killed = new Set();
+    await until("every child was killed until there are no more", async () => {
+        for (const child of childrenNamed(demo.pid, "web-server").filter(pid => !killed.has(pid))) {
+            killed.add(child);
+            process.kill(child, "SIGKILL");
+        }
+        return await demo.sessionState() === "ended crashed";
+    }, 60_000);
+    assert.equal(killed.size, 3, "the first one and two restarts");
+    await untilReadable(page, "Stream ended");
+    await untilReadable(page, WORDS["reason.crashed"]);
+});
+
+test("a page that is opened while its stream restarts waits in words and opens by itself", async () => {
+    await open();
+    await untilPlaying(page, 30_000);
+    const [child] = childrenNamed(demo.pid, "web-server");
+    process.kill(child, "SIGKILL");
+    await page.goto(demo.url, { waitUntil: "commit" }).catch(() => {});
+    await screenshot(page, "demo-waiting");
+    await untilPlaying(page, 30_000);
 });

@@ -150,6 +150,11 @@ impl Browser {
         self.connection = Some(Connection { stream, deframer: Deframer::default() });
     }
 
+    /// Where its connection leads.
+    pub fn connected_to(&self) -> Option<SocketAddr> {
+        self.connection.as_ref()?.stream.peer_addr().ok()
+    }
+
     /// Sends what is to be sent, then waits for a datagram or a deadline, at most 5 ms.
     pub fn step(&mut self) {
         let wants = self.drain();

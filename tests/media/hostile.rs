@@ -1,6 +1,7 @@
 //! Datagrams of strangers at the media port while a microphone is live: nothing happens to it.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use serde_json::json;
@@ -8,7 +9,7 @@ use str0m::ice::{StunMessage, TransId};
 
 use crate::browser::{Browser, sound};
 use crate::lab::eventually;
-use crate::studio::Studio;
+use crate::studio::{PATIENCE, Studio};
 
 /// Bytes that look random, the same each time.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
@@ -89,6 +90,31 @@ fn what_the_browser_sent_does_nothing_when_it_comes_again() {
     }
     wait_for(&studio, "refused", media);
     assert_untouched(&studio, &mut browser);
+}
+
+#[test]
+fn garbage_on_a_connection_ends_that_connection() {
+    let studio = Studio::new(json!({"tcpmux": "any"}));
+    let (mut browser, answer) = studio.answered("127.0.0.1");
+    browser.connect_by_tcp(&answer);
+    studio.connect(&mut browser);
+    studio.assert_heard(&mut browser);
+    let to = browser.connected_to().expect("a connection");
+    let endless = [&[0xff; 2][..], &[7; 600]].concat();
+    for garbage in
+        [&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..], &[0, 3, 1, 2, 3], &[0, 4, 128, 111, 0, 1], &endless]
+    {
+        let mut stranger = TcpStream::connect(to).expect("a connection");
+        stranger.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        stranger.write_all(garbage).expect("sent");
+        let closed = stranger.read(&mut [0; 10]);
+        assert!(
+            matches!(closed, Ok(0)) || closed.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset)
+        );
+    }
+    assert_eq!(studio.listen(Duration::from_millis(50)), None, "something came to the body");
+    browser.say(1, 0);
+    assert_eq!(studio.hear(&mut browser).payload, sound(3));
 }
 
 #[test]

@@ -17,6 +17,16 @@ fn candidates(answer: &str) -> Vec<(String, String, u16)> {
         .collect()
 }
 
+/// A socket at a port that stream processes do not take.
+fn free_socket() -> UdpSocket {
+    let bind = || UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    std::iter::repeat_with(bind).find(|socket| !(39_900..49_152).contains(&port_of(socket))).expect("a port")
+}
+
+fn port_of(socket: &UdpSocket) -> u16 {
+    socket.local_addr().expect("its address").port()
+}
+
 fn both_kinds_of_ice(webrtc: Value, each: impl Fn(&Studio)) {
     for lite in [true, false] {
         let mut webrtc = webrtc.clone();
@@ -45,9 +55,7 @@ fn on_the_shared_port_with_and_without_ice_lite() {
 
 #[test]
 fn on_a_port_of_its_own() {
-    let free = || UdpSocket::bind("127.0.0.1:0").expect("a socket").local_addr().expect("its address").port();
-    // Not among those that stream processes take.
-    let first = std::iter::repeat_with(free).find(|port| !(39_900..49_152).contains(port)).expect("a port");
+    let first = port_of(&free_socket());
     let last = first.saturating_add(40);
     both_kinds_of_ice(json!({"epr": format!("{first}-{last}")}), |studio| {
         let (mut browser, answer) = studio.answered("127.0.0.1");
@@ -97,8 +105,8 @@ fn through_a_nat_in_front_of_us() {
 
 #[test]
 fn a_shared_port_that_is_taken_says_what_to_do() {
-    let taken = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    let port = taken.local_addr().expect("its address").port();
+    let taken = free_socket();
+    let port = port_of(&taken);
     let studio = Studio::new(json!({}));
     let (status, words) = studio.worker.start_second(|config| {
         config["server"]["listen"] = json!("127.0.0.1:0");

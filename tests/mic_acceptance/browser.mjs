@@ -1,6 +1,6 @@
 // Chromium with a microphone that plays a file, driven by JSON lines on stdin; one line of answer each.
 import { createInterface } from "node:readline";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium } from "../browser/node_modules/playwright-core/index.mjs";
@@ -12,7 +12,7 @@ const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-ru
 
 let context, page, profile;
 
-// Runs in the page: a microphone as our endpoints want it, which restarts ICE by itself when its connection is in trouble.
+// Runs in a page of the session's origin: the least that a microphone needs, with any relay policy.
 function installMic() {
     const json = async (method, path, body) => {
         const reply = await fetch(path, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
@@ -21,8 +21,8 @@ function installMic() {
     };
     const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
 
-    window.startMic = async ({ base, policy, restarts }) => {
-        const mic = window.mic = { candidates: [], errors: [], restarts: 0, connected: 0, stopped: false };
+    window.startMic = async ({ base, policy }) => {
+        const mic = window.mic = { candidates: [], errors: [] };
         mic.stream = await navigator.mediaDevices.getUserMedia({
             audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 } });
         const configuration = async () => {
@@ -51,37 +51,15 @@ function installMic() {
         answered = true;
         waiting.splice(0).forEach(send);
         await Promise.race([connected, pause(20_000)]);
-        mic.connected = Math.round(performance.now() - began);
-        if (restarts) keepAlive(mic, base, configuration);
-        return { state: pc.connectionState, ms: mic.connected, answer: mic.answer };
+        return { state: pc.connectionState, ms: Math.round(performance.now() - began), answer: mic.answer };
     };
-
-    async function keepAlive(mic, base, configuration) {
-        const { pc } = mic;
-        while (!mic.stopped) {
-            await pause(250);
-            if (!["disconnected", "failed"].includes(pc.iceConnectionState)) continue;
-            mic.restarts += 1;
-            try {
-                pc.setConfiguration(await configuration());
-                await pc.setLocalDescription(await pc.createOffer({ iceRestart: true }));
-                await pc.setRemoteDescription(await json("PATCH", `${base}mic`, { type: "offer", sdp: pc.localDescription.sdp }));
-                const deadline = performance.now() + 5000;
-                while (performance.now() < deadline && !["connected", "completed"].includes(pc.iceConnectionState)) await pause(50);
-            } catch (error) {
-                mic.errors.push(String(error));
-                if (pc.signalingState === "have-local-offer") await pc.setLocalDescription({ type: "rollback" }).catch(() => {});
-                await pause(500);
-            }
-        }
-    }
 
     window.lookAtMic = async () => {
         const { pc } = window.mic, stats = [...(await pc.getStats()).values()], byId = new Map(stats.map(s => [s.id, s]));
         const transport = stats.find(s => s.type === "transport"), pair = byId.get(transport?.selectedCandidatePairId);
         const outbound = stats.find(s => s.type === "outbound-rtp");
         return {
-            state: pc.connectionState, ice: pc.iceConnectionState, restarts: window.mic.restarts, errors: window.mic.errors,
+            state: pc.connectionState, ice: pc.iceConnectionState, errors: window.mic.errors,
             candidates: window.mic.candidates, local: stats.filter(s => s.type === "local-candidate"),
             pair: pair && { local: byId.get(pair.localCandidateId), remote: byId.get(pair.remoteCandidateId), rtt: pair.currentRoundTripTime },
             packetsSent: outbound?.packetsSent,
@@ -89,12 +67,45 @@ function installMic() {
     };
 
     window.stopMic = async base => {
-        window.mic.stopped = true;
         window.mic.stream.getTracks().forEach(track => track.stop());
         const { status } = await fetch(`${base}mic`, { method: "DELETE" });
         window.mic.pc.close();
         return status;
     };
+}
+
+// Runs in a session's page before anything else: the overlay can be clicked, its peers be asked, and the microphone is left as it
+// is, so that a melody stays one.
+function openPage() {
+    const attach = Element.prototype.attachShadow;
+    Element.prototype.attachShadow = function attachShadow(init) {
+        return attach.call(this, { ...init, mode: "open" });
+    };
+    const media = navigator.mediaDevices, native = media?.getUserMedia.bind(media);
+    if (native) {
+        media.getUserMedia = wanted => native({ ...wanted, audio: wanted.audio
+            && { ...wanted.audio, echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
+    }
+    window.peers = [];
+    const describe = RTCPeerConnection.prototype.setLocalDescription;
+    RTCPeerConnection.prototype.setLocalDescription = function setLocalDescription(...given) {
+        if (!window.peers.includes(this)) window.peers.push(this);
+        return describe.apply(this, given);
+    };
+}
+
+/** Of every peer of the page that sends sound: how it is, and what it uses. */
+async function senders() {
+    const found = [];
+    for (const pc of window.peers.filter(pc => pc.getSenders().some(sender => sender.track?.kind === "audio"))) {
+        const stats = [...(await pc.getStats()).values()];
+        found.push({
+            state: pc.connectionState, policy: pc.getConfiguration().iceTransportPolicy,
+            local: stats.filter(s => s.type === "local-candidate"),
+            candidates: pc.localDescription.sdp.split("\r\n").filter(line => line.startsWith("a=candidate:")),
+        });
+    }
+    return found;
 }
 
 const COMMANDS = {
@@ -113,6 +124,22 @@ const COMMANDS = {
         await page.goto(url);
         await page.evaluate(`(${installMic})()`);
         return { secure: await page.evaluate(() => window.isSecureContext) };
+    },
+    /** Opens a session's page and turns its microphone on, as a person would. */
+    async button({ url }) {
+        const words = JSON.parse(await readFile(new URL("../../web/i18n/en.json", import.meta.url), "utf8"));
+        const other = await context.newPage();
+        await page.close();
+        page = other;
+        await page.addInitScript(openPage);
+        await page.goto(url);
+        await page.getByRole("button", { name: words.mic, exact: true }).click();
+        await page.getByRole("button", { name: words["mic.turnOn"], exact: true }).click();
+        await page.getByRole("button", { name: words["mic.mute"], exact: true }).first().waitFor({ timeout: 20_000 });
+        return { secure: await page.evaluate(() => window.isSecureContext) };
+    },
+    async senders() {
+        return { list: await page.evaluate(senders) };
     },
     start: options => page.evaluate(options => window.startMic(options), options),
     look: () => page.evaluate(() => window.lookAtMic()),

@@ -18,7 +18,7 @@ mod foreign_client;
 mod melody;
 mod nat;
 mod net;
+mod page;
 mod recorder;
 mod stage;
-mod trouble;
 mod ways;

@@ -146,11 +146,11 @@ impl Scene {
     }
 
     /// Opens a page of the session's origin, and its microphone. What the page knows then.
-    pub fn speak(&self, browser: &mut Browser, policy: &str, restarts: bool) -> Value {
+    pub fn speak(&self, browser: &mut Browser, policy: &str) -> Value {
         let url = format!("{}{}_neck/status", self.worker.url, self.base());
         let page = browser.ask("visit", json!({"url": url}));
         assert_eq!(page["secure"], true, "no microphone on an insecure page");
-        let options = json!({"base": self.base(), "policy": policy, "restarts": restarts});
+        let options = json!({"base": self.base(), "policy": policy});
         let started = browser.ask("start", options);
         if started["state"] != "connected" {
             let seen = browser.ask("look", json!({}));

@@ -24,7 +24,7 @@ fn stage(tag: &str) -> Option<(Stage, Browser)> {
 
 /// Speaks, listens, checks, stops; what was seen.
 fn one(name: &str, stage: &Stage, browser: &mut Browser, scene: &Scene, policy: &str) -> Value {
-    let started = scene.speak(browser, policy, false);
+    let started = scene.speak(browser, policy);
     let seen = stage.check(&stage.listen(), Order::Whole);
     let mut page = browser.ask("look", json!({}));
     let counts = scene.worker.get(&format!("{}mic", scene.base())).json();

@@ -1,5 +1,6 @@
 //! Streams from a loopback pair to viewers, over real sockets: str0m on both ends.
 
+#[allow(dead_code)]
 mod client;
 mod fan_out;
 mod generator;

@@ -34,12 +34,12 @@ class Facts {
     }
 
     #facts() {
-        const { latest } = this.#media;
-        const rtt = latest?.rtt ?? null;
+        const rtt = this.#media.latest?.rtt ?? null;
+        store.set("bytes", this.#media.received());
         return {
             candidate_type: this.#media.candidateType() ?? "none",
             disconnects: this.#watch.disconnects,
-            bytes_received: latest?.bytes ?? 0,
+            bytes_received: this.#media.received(),
             ...(rtt === null ? {} : { rtt_ms: Math.round(rtt * 1000) }),
         };
     }

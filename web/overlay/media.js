@@ -55,6 +55,7 @@ class Media {
     #lastFrame = 0;
     #listeners = new Set();
     #growth = { bytes: 0, at: 0 };
+    #before = { bytes: 0, kept: store.get("bytes", 0) };
     #type = store.get("candidate", null);
     #own = null;
 
@@ -124,6 +125,11 @@ class Media {
         return this.#growth.at === 0 ? 0 : performance.now() - this.#growth.at;
     }
 
+    /** Media of this session that arrived so far, in bytes, earlier loads of the page included. */
+    received() {
+        return this.#before.kept;
+    }
+
     /** `relay`, `host`, … of the stream, else of the microphone; what was last known once they are gone. */
     candidateType() {
         return this.#type;
@@ -153,9 +159,13 @@ class Media {
         const total = name => counters.reduce((sum, each) => sum + each[name], 0);
         const picture = document.querySelector("video")?.getVideoPlaybackQuality?.();
         const overSocket = bytes === 0 && this.#socketBytes > 0;
+        const all = bytes + this.#socketBytes;
+        // Counters of a peer go with it.
+        this.#before.kept += Math.max(0, all - this.#before.bytes);
+        this.#before.bytes = all;
         this.latest = {
             at: performance.now(),
-            bytes: bytes + this.#socketBytes,
+            bytes: all,
             frames: overSocket ? picture?.totalVideoFrames ?? 0 : total("frames"),
             dropped: overSocket ? picture?.droppedVideoFrames ?? 0 : total("dropped"),
             received: total("received"), lost: total("lost"), overSocket,

@@ -26,8 +26,8 @@ const OFFER_LIMIT_MS = 10_000;
 /** Bits per second of the voice. */
 const VOICE_BITRATE = 40_000;
 
-/** While ours is broken, this many packets between two questions (a second apart) are somebody else's. */
-const OTHERS_PACKETS = 10;
+/** While ours is broken, packets that arrive between two questions are somebody else's. Silence sends one in 400 ms. */
+const OTHERS_MS = 1_200;
 
 /** The server's answer, with what the encoder is to do: mono, 20 ms a packet, nothing sent in silence, resilient. */
 function asSpeech(sdp) {
@@ -201,12 +201,12 @@ class MicLink {
         }
         this.#repairing = true;
         await pause(patience);
-        for (const delay of this.#needsRepair() ? MIC_RETRY_MS : []) {
-            this.#become("trouble");
-            await pause(delay);
+        for (const delay of MIC_RETRY_MS) {
             if (!this.#needsRepair()) {
                 break;
             }
+            this.#become("trouble");
+            await pause(delay);
             if (await this.#isTaken()) {
                 this.#over("taken");
                 break;
@@ -243,8 +243,8 @@ class MicLink {
         if (!before.ok || before.json.state !== "live") {
             return false;
         }
-        await pause(1_000);
+        await pause(OTHERS_MS);
         const after = await call("GET", "mic");
-        return after.ok && this.#needsRepair() && after.json.packets - before.json.packets >= OTHERS_PACKETS;
+        return after.ok && this.#needsRepair() && after.json.packets > before.json.packets;
     }
 }

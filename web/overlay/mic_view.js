@@ -17,11 +17,12 @@ class MicView {
     #meter = make("meter", { min: "0", max: "1", value: "0", "aria-label": say("mic.level") });
     #shown = "off";
     #timer = 0;
+    #stays = null;
 
     constructor(overlay, mic) {
         this.#overlay = overlay;
         this.#mic = mic;
-        this.#more = makeButton("round small", icon("more"), () => this.#toggle(this.#more));
+        this.#more = makeButton("round small", icon("more"), () => this.#settings());
         this.#more.setAttribute("aria-label", say("mic.settings"));
         this.#more.setAttribute("data-tip", say("mic.settings"));
         this.#more.setAttribute("aria-expanded", "false");
@@ -38,6 +39,15 @@ class MicView {
             this.#mic.toggleMute();
         } else {
             this.#toggle(this.#button);
+        }
+    }
+
+    /** A panel that is about to go by itself stays. */
+    #settings() {
+        if (this.#stays) {
+            this.#stays();
+        } else {
+            this.#toggle(this.#more);
         }
     }
 
@@ -64,7 +74,7 @@ class MicView {
         }
         if (name === "off" && before !== "noDevice") {
             this.#close();
-        } else if (name === "live" && before === "connecting") {
+        } else if (name === "live" && before === "connecting" && this.#overlay.panelIs(this.#panel)) {
             this.#closeUnlessUsed();
         } else if (!this.#mic.isOn && HOLDING.includes(before) && !this.#overlay.panelIs(this.#panel)) {
             // It stopped by itself: say why, without taking the focus.
@@ -73,17 +83,20 @@ class MicView {
     }
 
     #closeUnlessUsed() {
-        let used = false;
-        const use = () => { used = true; };
-        this.#panel.addEventListener("pointermove", use);
-        this.#panel.addEventListener("change", use);
-        setTimeout(() => {
-            this.#panel.removeEventListener("pointermove", use);
-            this.#panel.removeEventListener("change", use);
-            if (!used && this.#mic.state.name === "live") {
+        const signs = ["pointermove", "change"];
+        const stay = () => {
+            clearTimeout(timer);
+            signs.forEach(type => this.#panel.removeEventListener(type, stay));
+            this.#stays = null;
+        };
+        const timer = setTimeout(() => {
+            stay();
+            if (this.#mic.state.name === "live") {
                 this.#close();
             }
         }, PANEL_STAYS_MS);
+        signs.forEach(type => this.#panel.addEventListener(type, stay));
+        this.#stays = stay;
     }
 
     #showButton(name) {

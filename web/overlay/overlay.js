@@ -256,7 +256,9 @@ class Overlay {
     }
 
     #pressed(event) {
-        if (event.key === "Escape" && this.#panel && !this.#dialog && !event.isComposing) {
+        if (event.key === "Escape" && this.#dialog?.final) {
+            event.preventDefault();
+        } else if (event.key === "Escape" && this.#panel && !this.#dialog && !event.isComposing) {
             event.preventDefault();
             this.closePanel();
         } else if (!event.ctrlKey && !event.metaKey && !event.altKey && !event.repeat && !this.#dialog) {

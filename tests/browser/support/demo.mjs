@@ -38,8 +38,9 @@ export async function startDemo(...flags) {
     }
     demo.origin = new URL(demo.url).origin;
     demo.sessionId = demo.url.match(/\/session\/([0-9a-f]{32})\//)?.[1];
-    demo.api = async (method, path) => {
-        const reply = await fetch(demo.origin + path, { method, headers: { Authorization: `Bearer ${demo.token}` } });
+    demo.api = async (method, path, body) => {
+        const headers = { Authorization: `Bearer ${demo.token}`, ...(body ? { "Content-Type": "application/json" } : {}) };
+        const reply = await fetch(demo.origin + path, { method, headers, body: body && JSON.stringify(body) });
         const text = await reply.text();
         return { status: reply.status, text, json: () => JSON.parse(text) };
     };

@@ -1,0 +1,55 @@
+// What the server says by itself reaches the person at once.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { until, untilPlaying } from "./support/chromium.mjs";
+import { prepareFile, WORDS } from "./support/file.mjs";
+
+const open = prepareFile();
+
+test("the server's word ends the stream at once, with its reason, while everything still plays", async () => {
+    const { session, page, seen } = await open({ events: true });
+    for (const reason of ["deleted", "idle_timeout", "drained"]) {
+        await page.goto(session.url);
+        await until("the page listens to events", () => session.listeners() > 0);
+        const asked = session.asked;
+        session.emit("ended", { reason });
+        const since = Date.now();
+        await seen(WORDS[`reason.${reason}`]);
+        assert.ok(Date.now() - since < 3_000, `${Date.now() - since} ms`);
+        assert.equal(session.asked, asked, "without asking");
+        assert.equal(await page.getByRole("dialog", { name: WORDS.ended }).count(), 1);
+    }
+});
+
+test("a restart that the server tells of is told, and the page comes back when it says ready", async () => {
+    const { session, page, seen } = await open({ events: true });
+    session.status = [200, { status: "starting", restarts: 1 }, {}];
+    await session.killChild();
+    session.emit("status", { status: "starting", restarts: 1 });
+    await seen(WORDS["reconnecting.restarting"]);
+    await session.startChild();
+    session.status = [200, { status: "ready", restarts: 1 }, {}];
+    session.emit("status", { status: "ready", restarts: 1 });
+    await untilPlaying(page, 20_000);
+});
+
+test("a drain is announced, can be put away, and is called off", async () => {
+    const { session, page, seen, button } = await open({ events: true });
+    session.emit("draining", { seconds: 300 });
+    await seen("this stream ends in about 5 minutes");
+    assert.equal(await page.evaluate(() => document.activeElement === document.body), true, "the focus is the stream's");
+    await button(WORDS.close).click();
+    assert.equal(await page.getByText(WORDS["draining.hint"]).count(), 0);
+    session.emit("draining", { seconds: 20 });
+    await seen(WORDS["draining.soon"]);
+    session.emit("draining", { seconds: null });
+    await until("no announcement", async () => await page.getByText(WORDS["draining.hint"]).count() === 0);
+});
+
+test("a page of an ended session shows the end at once, and nothing of a stream", async () => {
+    const { session, page, seen } = await open({ settings: { endReason: "max_duration", mic: true }, path: "ended.html" });
+    await seen(WORDS["reason.max_duration"]);
+    await page.getByRole("radio", { name: WORDS["rating.5"] }).waitFor({ state: "attached" });
+    assert.equal(await page.getByRole("button", { name: WORDS.mic }).count(), 0);
+    assert.equal(session.asked + session.called("GET", "_neck/events").length, 0, "nothing is asked");
+});

@@ -1,0 +1,99 @@
+// Keys, focus, pointer and full screen: what belongs to the stream stays there, what belongs to the overlay too.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { until } from "./support/chromium.mjs";
+import { focused, prepareFile, WORDS } from "./support/file.mjs";
+
+const open = prepareFile();
+const statsOpen = page => page.getByRole("heading", { name: WORDS.stats }).count();
+
+test("letters typed into the stream do nothing to the overlay, and letters typed into the overlay reach it alone", async () => {
+    const { page, button, keysOfPage } = await open();
+    await page.locator("#stream-video").focus();
+    await page.keyboard.press("s");
+    assert.equal(await statsOpen(page), 0);
+    const before = await keysOfPage();
+    assert.deepEqual(before.slice(-2), ["keydown KeyS", "keyup KeyS"]);
+    await button(WORDS.stats).focus();
+    await page.keyboard.press("s");
+    assert.equal(await statsOpen(page), 1, "S opens the details");
+    await page.keyboard.press("Escape");
+    assert.equal(await statsOpen(page), 0, "Escape closes them");
+    assert.deepEqual(await keysOfPage(), before);
+});
+
+test("a click on a button of the overlay leaves the keyboard with the stream", async () => {
+    const { page, button, keysOfPage } = await open();
+    await page.locator("#stream-video").focus();
+    await page.keyboard.down("w");
+    await button(WORDS.stats).click();
+    assert.equal(await focused(page), "video stream-video");
+    await page.keyboard.up("w");
+    assert.deepEqual((await keysOfPage()).slice(-2), ["keydown KeyW", "keyup KeyW"]);
+});
+
+test("a panel with controls takes the focus, Escape closes it, and the focus returns; a held key comes up in the stream", async () => {
+    const { page, button, keysOfPage } = await open({ settings: { mic: true } });
+    await page.locator("#stream-video").focus();
+    await page.keyboard.down("w");
+    await button(WORDS.mic).click();
+    assert.equal(await focused(page), "section mic");
+    await page.keyboard.up("w");
+    assert.deepEqual((await keysOfPage()).slice(-1), ["keyup KeyW"], "no key stays pressed");
+    const before = await keysOfPage();
+    await page.keyboard.press("Escape");
+    assert.equal(await page.getByText(WORDS["mic.why"]).count(), 0);
+    assert.equal(await focused(page), "video stream-video");
+    assert.deepEqual(await keysOfPage(), before);
+});
+
+test("a click beside the microphone's panel closes it", async () => {
+    const { page, button } = await open({ settings: { mic: true } });
+    await button(WORDS.mic).click();
+    await page.mouse.click(400, 300);
+    assert.equal(await page.getByText(WORDS["mic.why"]).count(), 0);
+});
+
+test("the question before leaving can be taken back with Escape, and leaving quits", async () => {
+    const { session, page, button, seen } = await open({ settings: { engine: "demo" } });
+    await page.locator("#stream-video").focus();
+    await button(WORDS.exit).click();
+    await seen(WORDS["exit.question"]);
+    await page.keyboard.press("Escape");
+    await until("the question is gone", async () => await page.getByRole("dialog").count() === 0);
+    assert.equal(await focused(page), "video stream-video");
+    assert.deepEqual(session.called("POST", "quit"), []);
+    await button(WORDS.exit).click();
+    await button(WORDS["exit.leave"]).click();
+    await page.waitForURL(`${session.origin}/home`);
+    assert.equal(session.called("POST", "quit").length, 1);
+});
+
+test("a page that goes before the server confirmed says again that it leaves", async () => {
+    const { session, page } = await open();
+    session.answers["POST quit"] = () => new Promise(() => {});
+    await page.click("#sidebar-parent .sidebar-stream-buttons button:text-is('Exit')");
+    await until("the first word", () => session.called("POST", "quit").length === 1);
+    await page.goto(`${session.origin}/home`);
+    await until("the beacon", () => session.called("POST", "quit").length === 2);
+    assert.match(session.called("POST", "quit")[1].type, /^application\/json/);
+});
+
+test("pointer lock and full screen are left before the end is shown, and Escape does not close it", async () => {
+    const { session, page, seen } = await open({ events: true });
+    for (const request of ["requestPointerLock", "requestFullscreen"]) {
+        await page.mouse.click(640, 400);
+        await page.evaluate(name => document.querySelector("#root")[name](), request);
+    }
+    const held = () => page.evaluate(() => [Boolean(document.fullscreenElement), Boolean(document.pointerLockElement)]);
+    assert.deepEqual(await held(), [true, true]);
+    session.emit("ended", { reason: "deleted" });
+    await seen(WORDS.ended);
+    assert.deepEqual(await held(), [false, false]);
+    for (let times = 0; times < 3; times += 1) {
+        await page.keyboard.press("Escape");
+    }
+    assert.equal(await page.getByRole("dialog", { name: WORDS.ended }).count(), 1);
+    await page.keyboard.press("Tab");
+    assert.match(await focused(page), /^a/, "the way back is one Tab away");
+});

@@ -1,0 +1,131 @@
+// What people do in the whole product, in a real browser: speak, rate, leave, and what others cannot do to them.
+import assert from "node:assert/strict";
+import http from "node:http";
+import { after, afterEach, beforeEach, test } from "node:test";
+import { closeSharedBrowser, openTab, screenshot, until, untilPlaying, untilReadable } from "./support/chromium.mjs";
+import { startDemo } from "./support/demo.mjs";
+import { strings } from "./support/standin.mjs";
+
+const WORDS = (await strings()).en;
+let demo, browser, page;
+
+async function open(...flags) {
+    demo = await startDemo(...flags);
+    browser = await openTab({ permissions: ["microphone"] });
+    page = browser.page;
+    // The way back is on this machine too; nothing else is to be asked for.
+    await page.route(url => url.hostname !== "127.0.0.1", route =>
+        route.fulfill({ contentType: "text/html", body: "<title>Home</title>home" }));
+    await page.goto(demo.url);
+}
+
+after(closeSharedBrowser);
+beforeEach(() => { demo = browser = undefined; });
+afterEach(async () => {
+    const errors = browser?.errors ?? [];
+    await browser?.close();
+    await demo?.stop();
+    assert.deepEqual(errors, [], "no script error in the page");
+});
+
+const button = name => page.getByRole("button", { name, exact: true }).first();
+
+test("the end is rated through the controller, and a reload of the ended page still shows it", async () => {
+    await open();
+    await untilPlaying(page, 30_000);
+    await demo.api("DELETE", `/api/v1/sessions/${demo.sessionId}`);
+    await page.getByRole("radio", { name: WORDS["rating.5"] }).check({ force: true });
+    await button(WORDS["rating.send"]).click();
+    await page.getByText(WORDS["rating.thanks"]).waitFor();
+    await button(WORDS["rating.change"]).waitFor();
+    await page.reload();
+    await page.getByRole("dialog", { name: "Stream ended" }).waitFor();
+    await page.getByText(WORDS["reason.deleted"]).filter({ visible: true }).last().waitFor();
+    await page.getByText(WORDS["rating.thanks"]).waitFor();
+    await screenshot(page, "demo-ended-reloaded");
+});
+
+test("the microphone's button brings the voice to the media server, and lets it go", async () => {
+    await open();
+    await untilPlaying(page, 30_000);
+    const heard = async () => (await (await fetch(`${demo.url}mic`)).json());
+    await button(WORDS.mic).click();
+    await button(WORDS["mic.turnOn"]).click();
+    await button(WORDS["mic.mute"]).waitFor({ timeout: 20_000 });
+    const first = await until("packets of a live microphone", async () => {
+        const answer = await heard();
+        return answer.state === "live" && answer.packets > 20 && answer;
+    });
+    await until("more of them", async () => (await heard()).packets > first.packets + 50);
+    await screenshot(page, "demo-mic-live");
+    await button(WORDS["mic.settings"]).click();
+    await button(WORDS["mic.turnOff"]).click();
+    await until("it is gone on the server", async () => (await heard()).state === "none");
+});
+
+test("our own page of an unknown session speaks the person's language", async () => {
+    demo = await startDemo();
+    browser = await openTab({ openShadow: false, locale: "fr-BE" });
+    page = browser.page;
+    const unknown = demo.url.replace(demo.sessionId, "f".repeat(32));
+    await page.goto(unknown);
+    const words = (await strings()).fr;
+    await untilReadable(page, words.ended);
+    await untilReadable(page, words["reason.unknown"]);
+    await untilReadable(page, `link ${words.startNew}`);
+    assert.equal(await page.evaluate(() => document.documentElement.lang), "fr");
+    await screenshot(page, "page-unknown-fr");
+});
+
+test("our own player's page has the overlay with a way out", async () => {
+    await open();
+    await page.goto("about:blank");
+    const reply = await demo.api("POST", "/api/v1/sessions", { body_ip: await bodyAddress(), engine: "demo", replace: true });
+    const { stream_url: url, session_id: id } = reply.json();
+    await page.goto(url);
+    await untilPlaying(page, 30_000);
+    await screenshot(page, "demo-player");
+    await button(WORDS.exit).click();
+    await button(WORDS["exit.leave"]).click();
+    await until("the session has ended as quit", async () => {
+        const { sessions } = (await demo.api("GET", "/api/v1/sessions")).json();
+        return sessions.find(session => session.id === id)?.reason === "quit";
+    });
+});
+
+async function bodyAddress() {
+    const { sessions } = (await demo.api("GET", "/api/v1/sessions")).json();
+    return sessions[0].body_ip;
+}
+
+test("posts from a page of another origin change nothing", async () => {
+    await open();
+    await untilPlaying(page, 30_000);
+    // Another name and port of this machine: another origin, and another site.
+    const server = http.createServer((request, reply) => reply.setHeader("Content-Type", "text/html").end("<title>Elsewhere</title>"));
+    await new Promise(done => server.listen(0, "127.0.0.1", done));
+    const elsewhere = await browser.context.newPage();
+    await elsewhere.goto(`http://localhost:${server.address().port}/`);
+    server.close();
+    const target = `${demo.origin}/session/${demo.sessionId}/`;
+    const sent = [];
+    elsewhere.on("response", reply => sent.push(`${reply.request().method()} ${new URL(reply.url()).pathname.split("/").at(-1)} ${reply.status()}`));
+    await elsewhere.evaluate(async base => {
+        const tries = ["quit", "rating", "mic/offer", "_neck/facts"].flatMap(path => ["text/plain", "application/json"].map(type =>
+            fetch(base + path, { method: "POST", mode: type === "text/plain" ? "no-cors" : "cors", headers: { "Content-Type": type },
+                body: '{"stars":1,"type":"offer","sdp":"v=0"}' }).catch(() => null)));
+        await Promise.all(tries);
+        navigator.sendBeacon(base + "quit", new Blob(["{}"], { type: "text/plain" }));
+        const form = document.createElement("form");
+        form.method = "post";
+        form.action = base + "quit";
+        form.target = "_blank";
+        document.body.append(form);
+        form.submit();
+    }, target);
+    await until("answers to the simple posts", () => sent.filter(line => line.startsWith("POST")).length >= 4);
+    assert.deepEqual(sent.filter(line => line.startsWith("POST") && !/ 4(03|15)$/.test(line)), [], sent.join("\n"));
+    assert.match(await demo.sessionState(), /^(streaming|idle)$/);
+    const before = await page.evaluate(() => document.querySelector("video").currentTime);
+    await until("it plays on", async () => await page.evaluate(() => document.querySelector("video").currentTime) > before + 1);
+});

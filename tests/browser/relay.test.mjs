@@ -1,0 +1,106 @@
+// Real relays: fresh credentials, recovery by ICE restart, and what the page tells of them.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { until } from "./support/chromium.mjs";
+import { startCoturn } from "./support/coturn.mjs";
+import { prepareFile, WORDS } from "./support/file.mjs";
+
+const open = prepareFile();
+let coturn;
+before(async () => { coturn = await startCoturn(); });
+after(() => coturn.close());
+
+/** Two peers of the page that bring a moving picture to each other; the page answers `negotiationneeded`. */
+function connectTwoPeers(page) {
+    return page.evaluate(async () => {
+        const [sender, receiver] = [new RTCPeerConnection(), new RTCPeerConnection()];
+        sender.onicecandidate = ({ candidate }) => candidate && receiver.addIceCandidate(candidate);
+        receiver.onicecandidate = ({ candidate }) => candidate && sender.addIceCandidate(candidate);
+        sender.onnegotiationneeded = async () => {
+            await sender.setLocalDescription();
+            await receiver.setRemoteDescription(sender.localDescription);
+            await receiver.setLocalDescription();
+            await sender.setRemoteDescription(receiver.localDescription);
+        };
+        const canvas = document.createElement("canvas");
+        const context = canvas.getContext("2d");
+        setInterval(() => context.fillRect(Math.random() * 300, Math.random() * 150, 20, 20), 40);
+        sender.addTrack(canvas.captureStream(25).getTracks()[0]);
+        window.peers = [sender, receiver];
+    });
+}
+
+const states = page => page.evaluate(() => window.peers.map(peer => peer.connectionState));
+const untilConnected = page => until("both peers are connected", async () =>
+    (await states(page)).every(state => state === "connected"), 40_000);
+
+/** What the report says, by opening it as a person would. */
+async function openReport(page, context) {
+    const [form] = await Promise.all([context.waitForEvent("page"), page.getByRole("link", { name: WORDS.report }).click()]);
+    await form.waitForLoadState();
+    assert.equal(await form.evaluate(() => window.opener), null, "the form cannot reach back");
+    return Object.fromEntries(new URL(form.url()).searchParams);
+}
+
+test("the report opens in a new tab with its thirteen parameters, and tells of the real relay", async () => {
+    const settings = { forceRelay: true, iceServers: coturn.servers(600), experience: "Space & Stars", district: "Antwerp",
+        bodyIp: "10.10.0.7", ageMs: 5_000 };
+    const { session, tab, page, seen, button } = await open({ settings, events: true });
+    await connectTwoPeers(page);
+    await untilConnected(page);
+    const facts = await until("facts with the relay", () => session.called("POST", "_neck/facts").at(-1)?.body);
+    assert.equal(facts.candidate_type, "relay");
+    await button(WORDS.stats).click();
+    await seen(WORDS["stats.relayed"]);
+    await seen(/^127\.0\.0\.1:\d+$/);
+    session.emit("ended", { reason: "body_lost" });
+    await seen(WORDS.ended);
+    const { duration_ms: duration, head, ...rest } = await openReport(page, tab.context);
+    assert.deepEqual(rest, {
+        project: "hydraneckwebrtc", category: "stream", title: `${WORDS["reason.body_lost"]} (Space & Stars)`,
+        session_id: "0123456789abcdef0123456789abcdef", experience: "Space & Stars", district: "Antwerp", body: "10.10.0.7",
+        body_ip: "10.10.0.7", disconnect_count: "0", end_reason: "body_lost", ice_candidate_type: "relay",
+    });
+    assert.match(head, /^browser Chrome \d+ on Linux$/);
+    assert.ok(Number(duration) > 5_000 && Number(duration) < 120_000, duration);
+    const last = await until("the last facts", () => session.called("POST", "_neck/facts").at(-1).body);
+    assert.ok(last.bytes_received > 10_000 && last.disconnects === 0, JSON.stringify(last));
+});
+
+test("credentials are renewed at four fifths of their life and reach peers that live", async () => {
+    const { session, page } = await open({ settings: { forceRelay: true, iceServers: coturn.servers(5, "old"), iceTtl: 5 }, playing: false });
+    session.answers["GET _neck/ice"] = () => [200, { iceServers: coturn.servers(600, "new"), ttl: 600 }];
+    await page.evaluate(() => { window.mine = new RTCPeerConnection(); });
+    const names = () => page.evaluate(() => [window.mine, new RTCPeerConnection()].map(peer => {
+        const { iceServers: [{ username }], iceTransportPolicy } = peer.getConfiguration();
+        return `${username.split(":")[1]} ${iceTransportPolicy}`;
+    }));
+    assert.deepEqual(await names(), ["old relay", "old relay"]);
+    await until("the new name on both", async () => (await names()).every(name => name === "new relay"));
+    assert.equal(session.called("GET", "_neck/ice").length, 1);
+});
+
+test("a server without fresh credentials leaves those of the settings", async () => {
+    const { session, page } = await open({ settings: { iceServers: [{ urls: ["stun:127.0.0.1:9"] }], iceTtl: 1 }, playing: false });
+    await until("it was asked", () => session.called("GET", "_neck/ice").length === 1);
+    const urls = await page.evaluate(() => new RTCPeerConnection().getConfiguration().iceServers[0].urls);
+    assert.deepEqual([urls].flat(), ["stun:127.0.0.1:9"]);
+});
+
+test("a relay that dies and comes back: the page reconnects by an ICE restart with fresh credentials, without a reload", async () => {
+    const { session, page } = await open({ settings: { forceRelay: true, iceServers: coturn.servers(600, "old") }, faults: { no_streamer: true }, playing: false });
+    session.answers["GET _neck/ice"] = () => [200, { iceServers: coturn.servers(600, "new"), ttl: 600 }];
+    await connectTwoPeers(page);
+    await untilConnected(page);
+    await page.evaluate(() => { window.sameLoad = true; });
+    await coturn.stop();
+    await coturn.start();
+    // Chromium notices a silent path after some seconds.
+    await page.getByText(WORDS.reconnecting).waitFor({ timeout: 40_000 });
+    await untilConnected(page);
+    await until("the words are gone", async () => await page.getByText(WORDS.reconnecting).count() === 0);
+    assert.match(coturn.log, /:new/, "coturn saw the fresh name");
+    assert.equal(await page.evaluate(() => window.sameLoad), true);
+    const facts = await until("an interruption is counted", () => session.called("POST", "_neck/facts").at(-1)?.body);
+    assert.equal(facts.disconnects, 1);
+});

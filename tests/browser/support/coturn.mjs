@@ -1,0 +1,60 @@
+// A real coturn on loopback with time-limited credentials, whose relays may reach loopback only.
+import { createHmac } from "node:crypto";
+import { spawn } from "node:child_process";
+import { createSocket } from "node:dgram";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { until } from "./chromium.mjs";
+
+const SECRET = "a-secret-for-browser-tests";
+
+async function freeUdpPort() {
+    const socket = createSocket("udp4");
+    await new Promise(done => socket.bind(0, "127.0.0.1", done));
+    const { port } = socket.address();
+    await new Promise(done => socket.close(done));
+    return port;
+}
+
+/** Starts one; `stop()` and `start()` again on the same port, `close()` at the end. */
+export async function startCoturn() {
+    const port = await freeUdpPort();
+    const directory = await mkdtemp(join(tmpdir(), "neck-coturn-"));
+    let child = null;
+    const coturn = { urls: [`turn:127.0.0.1:${port}?transport=udp`], log: "" };
+    coturn.start = async () => {
+        coturn.log = "";
+        child = spawn("turnserver", ["-n", "--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", `--listening-port=${port}`,
+            "--use-auth-secret", `--static-auth-secret=${SECRET}`, "--realm=test", "--fingerprint", "--allow-loopback-peers",
+            "--no-tls", "--no-dtls", "--no-cli", "--no-tcp", "--log-file=stdout", "--simple-log", "--pidfile=/dev/null",
+            `--userdb=${join(directory, "turndb")}`, "--verbose"], { stdio: ["ignore", "pipe", "pipe"] });
+        const ended = new Promise(done => child.once("exit", done));
+        child.on("error", error => { coturn.log += error; });
+        for (const stream of [child.stdout, child.stderr]) {
+            stream.on("data", bytes => { coturn.log += bytes; });
+        }
+        coturn.stop = async () => {
+            child.kill("SIGKILL");
+            await ended;
+        };
+        coturn.close = async () => {
+            await coturn.stop();
+            await rm(directory, { recursive: true, force: true });
+        };
+        await until("coturn listens", () => {
+            if (child.exitCode !== null) {
+                throw new Error(coturn.log);
+            }
+            return /UDP listener opened/.test(coturn.log);
+        });
+    };
+    /** Credentials that end in `seconds`, made as the product makes them. */
+    coturn.servers = (seconds, who = "browser") => {
+        const username = `${Math.floor(Date.now() / 1000) + seconds}:${who}`;
+        const credential = createHmac("sha1", SECRET).update(username).digest("base64");
+        return [{ urls: coturn.urls, username, credential }];
+    };
+    await coturn.start();
+    return coturn;
+}
