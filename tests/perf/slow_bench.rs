@@ -73,6 +73,10 @@ fn main() {
         ("1,000 slow bodies (session)", vec!["-B", "-i", "5", "-s", "8192", "-u", &page]),
         ("1,000 slow readers", vec!["-X", "-w", "512", "-y", "1024", "-n", "5", "-z", "32", "-u", &page]),
     ] {
+        // A word on the command line chooses.
+        if std::env::args().skip(1).any(|word| !word.starts_with("--") && !name.contains(&word)) {
+            continue;
+        }
         let mut attack = attack(&arguments);
         std::thread::sleep(WARM_UP);
         let under = measure(&worker, &session, SPAN);
@@ -81,7 +85,7 @@ fn main() {
         if under.p99() > WORSE * quiet.p99() {
             broken.push(format!("{name}: p99 is {:.1} times the quiet one", under.p99() / quiet.p99()));
         }
-        if under.threads != quiet.threads {
+        if under.threads > quiet.threads {
             broken.push(format!("{name}: {} threads instead of {}", under.threads, quiet.threads));
         }
     }
