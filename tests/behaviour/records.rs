@@ -294,6 +294,7 @@ fn ten_thousand_ratings_of_a_session_grow_neither_memory_nor_disk() {
         collected(config, &collector, "15m");
         // Each post says that it comes from another address, so that the bucket of one address does not end the test early.
         config["server"]["trusted_proxies"] = json!(["127.0.0.1/32"]);
+        config["edge"]["rate_limit_per_session"] = json!(0);
     });
     let id = worker.create(&body);
     let path = format!("/session/{id}/rating");
