@@ -19,6 +19,11 @@ const CREATE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The button's path.
 const START: &str = "/start";
 
+/// A busy machine makes beats late, and a controller sends nobody to a worker that is late: ask again this often, this many
+/// times (15 s) before giving up.
+const ASK_AGAIN: Duration = Duration::from_millis(300);
+const QUESTIONS: u32 = 50;
+
 /// How often the thread looks whether it is to stop.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -128,8 +133,19 @@ fn redirect(url: &str) -> Answer {
 }
 
 impl Maker {
-    /// A new session's URL. One that still holds the body gives way.
+    /// A new session's URL. One that still holds the body gives way; a fleet that is not ready (503) is asked again.
     fn stream(&self) -> Result<String, String> {
+        for _ in 1..QUESTIONS {
+            match self.ask()? {
+                (503, _) => std::thread::sleep(ASK_AGAIN),
+                answer => return url_of(answer),
+            }
+        }
+        url_of(self.ask()?)
+    }
+
+    /// Asks for a session: status and document of the answer.
+    fn ask(&self) -> Result<(u16, Value), String> {
         let reply = self
             .agent
             .post(format!("{}/api/v1/sessions", self.base))
@@ -140,10 +156,13 @@ impl Maker {
         let mut reply = reply.map_err(|error| format!("no session: {error}"))?;
         let status = reply.status().as_u16();
         let body: Value = reply.body_mut().read_json().map_err(|error| format!("no session: {error}"))?;
-        let text = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
-        match (status, text("stream_url")) {
-            (201, Some(url)) => Ok(url),
-            _ => Err(format!("no session: {status} {body}")),
-        }
+        Ok((status, body))
+    }
+}
+
+fn url_of((status, body): (u16, Value)) -> Result<String, String> {
+    match (status, body.get("stream_url").and_then(Value::as_str)) {
+        (201, Some(url)) => Ok(url.to_owned()),
+        _ => Err(format!("no session: {status} {body}")),
     }
 }
