@@ -14,7 +14,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use http::Stream;
 use lab::{Lab, Role};
@@ -145,14 +145,6 @@ fn fleet(lab: &Lab) -> (Role, Role) {
     (controller, worker)
 }
 
-fn child_config(lab: &Lab) -> Value {
-    let entries = std::fs::read_dir(lab.data_dir("one")).expect("its sessions").flatten();
-    let mut configs =
-        entries.map(|entry| entry.path().join("server/config.json")).filter(|path| path.exists());
-    let path = configs.next().expect("a child's configuration");
-    serde_json::from_str(&std::fs::read_to_string(path).expect("readable")).expect("JSON")
-}
-
 #[test]
 fn a_cut_link_ends_the_session_as_body_lost() {
     let Some(far) = std::env::var_os(INNER) else {
@@ -166,7 +158,7 @@ fn a_cut_link_ends_the_session_as_body_lost() {
     let id = worker.create("10.99.0.2");
     let mut stream = Stream::open(&worker.url, &id);
     assert!(stream.plays());
-    assert_eq!(child_config(&lab)["webrtc"]["ice_disconnected_timeout_seconds"], 10);
+    assert_eq!(lab.child_config("one")["webrtc"]["ice_disconnected_timeout_seconds"], 10);
     let far = far.to_string_lossy().into_owned();
     // The one device there that is not the loopback.
     let list =
@@ -193,6 +185,6 @@ fn a_slow_link_makes_ice_patient() {
     let begun = Instant::now();
     let id = worker.create("10.99.0.2");
     println!("create over a link of 250 ms: {} ms", begun.elapsed().as_millis());
-    assert_eq!(child_config(&lab)["webrtc"]["ice_disconnected_timeout_seconds"], 25);
+    assert_eq!(lab.child_config("one")["webrtc"]["ice_disconnected_timeout_seconds"], 25);
     assert_eq!(worker.delete(&format!("/api/v1/sessions/{id}")).status, 204);
 }

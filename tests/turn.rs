@@ -14,7 +14,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hydraneckwebrtc::core::turn_credentials::{self, Credentials};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use coturn::{Coturn, Plan, SECRET};
 use lab::Lab;
@@ -97,7 +97,7 @@ fn a_real_coturn_accepts_what_the_page_gets() {
     let (accepted, said) = relay(server, &credentials, LOOPBACK);
     assert!(accepted, "{said}");
     // The stream process has some of its own, good for a day.
-    let child = child_config(&lab);
+    let child = lab.child_config("one");
     let server_of_child = &child["webrtc"]["ice_servers"][0];
     let expiry: u64 = server_of_child["username"]
         .as_str()
@@ -121,14 +121,6 @@ fn without_a_secret_the_page_gets_the_fixed_list() {
     assert_eq!(reply.header("cache-control"), Some("no-store"));
     let mut statuses = (0..60).map(|_| worker.get(&format!("/session/{id}/_neck/ice")).status);
     assert!(statuses.any(|status| status == 429), "nothing bounds how often a page asks");
-}
-
-fn child_config(lab: &Lab) -> Value {
-    let entries = std::fs::read_dir(lab.data_dir("one")).expect("its sessions").flatten();
-    let mut configs =
-        entries.map(|entry| entry.path().join("server/config.json")).filter(|path| path.exists());
-    let path = configs.next().expect("a child's configuration");
-    serde_json::from_str(&std::fs::read_to_string(path).expect("readable")).expect("JSON")
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::api::reply::Answer;
 use crate::api::server::Call;
+use crate::core::whip;
 
 /// The token of an `Authorization: Bearer` field. The scheme is case-insensitive (RFC 9110, 11.1).
 pub fn bearer(field: Option<&str>) -> Option<&str> {
@@ -16,18 +17,15 @@ pub fn refusal(presented: bool) -> Answer {
     Answer::error(401, "unauthorized", detail).with("WWW-Authenticate", challenge)
 }
 
-/// The rules for a browser's unauthenticated POST: JSON only, same site only (SPEC 6). `outside` are URLs under which the
-/// page is served besides the host that was asked.
-pub fn check_browser_post(call: &Call, outside: &[&str]) -> Result<(), Answer> {
-    check_browser_call(call, outside, &["application/json"])
-}
+/// What most calls of a page carry.
+pub const JSON: &[&str] = &["application/json"];
 
-/// The same for calls with a body of one of these types, none of which a form of another site can send; without any type, the call
-/// has no body.
+/// The rules for a browser's unauthenticated call: same site only, and a body of one of these types, none of which a form of
+/// another site can send (SPEC 6); without any type, the call has no body. `outside` are URLs under which the page is served
+/// besides the host that was asked.
 pub fn check_browser_call(call: &Call, outside: &[&str], types: &[&str]) -> Result<(), Answer> {
-    let media_type =
-        call.header("Content-Type").unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    if !types.is_empty() && !types.iter().any(|allowed| media_type.eq_ignore_ascii_case(allowed)) {
+    let media_type = call.header("Content-Type");
+    if !types.is_empty() && !types.iter().any(|allowed| whip::is_media_type(media_type, allowed)) {
         return Err(Answer::error(415, "unsupported media type", format!("send {}", types.join(" or "))));
     }
     if is_cross_site(call, outside) {
@@ -62,7 +60,7 @@ mod tests {
     #[test]
     fn a_form_of_another_site_is_refused() {
         let form = Call::with_fields(&[("content-type", "application/x-www-form-urlencoded")]);
-        assert_eq!(check_browser_post(&form, &[]).unwrap_err().status, 415);
+        assert_eq!(check_browser_call(&form, &[], JSON).unwrap_err().status, 415);
         let json = ("Content-Type", "application/json; charset=utf-8");
         for bad in [
             ("Sec-Fetch-Site", "cross-site"),
@@ -71,19 +69,20 @@ mod tests {
             ("Origin", "null"),
         ] {
             let call = Call::with_fields(&[json, ("Host", "neck.example"), bad]);
-            let refused = check_browser_post(&call, &["https://outside.example"]);
+            let refused = check_browser_call(&call, &["https://outside.example"], JSON);
             assert_eq!(refused.unwrap_err().status, 403, "{bad:?}");
         }
         for good in [("Sec-Fetch-Site", "same-origin"), ("Origin", "https://neck.example"), ("X-Nothing", "")]
         {
             assert!(
-                check_browser_post(&Call::with_fields(&[json, ("Host", "neck.example"), good]), &[]).is_ok(),
+                check_browser_call(&Call::with_fields(&[json, ("Host", "neck.example"), good]), &[], JSON)
+                    .is_ok(),
                 "{good:?}"
             );
         }
         let through_controller =
             Call::with_fields(&[json, ("Host", "10.0.0.3"), ("Origin", "http://neck.example:8080")]);
-        assert!(check_browser_post(&through_controller, &["http://neck.example:8080/"]).is_ok());
+        assert!(check_browser_call(&through_controller, &["http://neck.example:8080/"], JSON).is_ok());
     }
 
     #[test]
@@ -94,7 +93,7 @@ mod tests {
             ("X-Forwarded-Host", "neck.example"),
             ("Origin", "https://neck.example"),
         ];
-        assert!(check_browser_post(&Call::with_fields(&headers), &[]).is_ok());
+        assert!(check_browser_call(&Call::with_fields(&headers), &[], JSON).is_ok());
     }
 
     #[test]

@@ -6,8 +6,8 @@
 
 use std::fmt::Write;
 
-/// Largest offer in bytes. A browser's with every codec is 8 KiB.
-pub const OFFER_LIMIT: usize = 64 * 1024;
+/// Largest offer in bytes.
+pub const OFFER_LIMIT: usize = crate::core::sdp_offer::MAX_OFFER;
 
 /// Most sections: audio, video, data, and a few that the client has stopped.
 const MOST_SECTIONS: usize = 16;

@@ -10,7 +10,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use str0m::Candidate;
-use str0m::net::TcpType;
+use str0m::net::{Protocol, TcpType};
 
 use crate::core::ice::{self, Addresses, HostCandidate, Ports};
 
@@ -30,6 +30,15 @@ pub enum Transport {
     Udp,
     /// RFC 4571 frames on a connection that the peer opened.
     Tcp,
+}
+
+impl From<Transport> for Protocol {
+    fn from(transport: Transport) -> Protocol {
+        match transport {
+            Transport::Udp => Protocol::Udp,
+            Transport::Tcp => Protocol::Tcp,
+        }
+    }
 }
 
 impl Locals {

@@ -123,10 +123,7 @@ impl Peer {
             shared.counters.unknown.one();
             return Ok(());
         };
-        let proto = match arrival.remote.transport {
-            Transport::Udp => Protocol::Udp,
-            Transport::Tcp => Protocol::Tcp,
-        };
+        let proto = arrival.remote.transport.into();
         let Ok(receive) = Receive::new(proto, arrival.remote.address, destination, arrival.bytes) else {
             shared.counters.bad.one();
             return Ok(());

@@ -395,10 +395,7 @@ fn accepts(seed: &Seed, arrival: &Arrival<'_>) -> bool {
     let Some(destination) = seed.locals.offered(arrival.remote.transport, arrival.local) else {
         return false;
     };
-    let proto = match arrival.remote.transport {
-        Transport::Udp => str0m::net::Protocol::Udp,
-        Transport::Tcp => str0m::net::Protocol::Tcp,
-    };
+    let proto = arrival.remote.transport.into();
     let receive = str0m::net::Receive::new(proto, arrival.remote.address, destination, arrival.bytes);
     receive.is_ok_and(|receive| seed.rtc.accepts(&str0m::Input::Receive(arrival.at, receive)))
 }

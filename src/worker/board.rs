@@ -264,6 +264,11 @@ impl Card {
         self.mailbox.send(Message::Connections);
     }
 
+    /// Why it ends, or has ended.
+    pub fn end_reason(&self) -> Option<EndReason> {
+        self.read(|view| view.status.reason())
+    }
+
     /// The engine as its page knows it: `moonlight`, `demo`, or `ffmpeg` for every process of the configuration.
     pub fn engine_kind(&self) -> &'static str {
         match self.request.engine.as_str() {

@@ -7,12 +7,16 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::api::auth;
 use crate::api::origin;
+use crate::api::reply::Answer;
 use crate::api::server::Call;
 use crate::config::settings::Settings;
 use crate::core::ids::SessionId;
 use crate::core::rate_limit::{Rate, RateLimiter};
 use crate::core::time::Moment;
+use crate::worker::board::Card;
+use crate::worker::service::WorkerService;
 
 /// A person presses a button now and then; a page that is closed sends two or three messages at once.
 const RATE: Rate = Rate { burst: 20, every: Duration::from_secs(1) };
@@ -26,11 +30,16 @@ pub struct Browsers(Mutex<RateLimiter<(SessionId, IpAddr)>>);
 
 impl Default for Browsers {
     fn default() -> Browsers {
-        Browsers(Mutex::new(RateLimiter::new(RATE, CAPACITY)))
+        Browsers::new(RATE)
     }
 }
 
 impl Browsers {
+    /// Full buckets of this size.
+    pub fn new(rate: Rate) -> Browsers {
+        Browsers(Mutex::new(RateLimiter::new(rate, CAPACITY)))
+    }
+
     /// Takes one token of the caller's bucket, or says how long until there is one.
     pub fn admit(
         &self,
@@ -42,5 +51,28 @@ impl Browsers {
         let address = origin::client(call, &settings.server.trusted_proxies);
         let key = (session.clone(), address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take(now, &key)
+    }
+}
+
+impl WorkerService {
+    /// Whether a page may ask now; a refusal says how long to wait.
+    pub fn admit_pace(&self, call: &Call, card: &Card) -> Result<(), Answer> {
+        self.browsers.admit(call, &self.live.get(), &card.id, self.clock.now()).map_err(|pause| {
+            Answer::error(429, "too many requests", "this page asks too often; wait").retry_after(pause)
+        })
+    }
+
+    /// Whether what a page sends for this session is taken: not too often, with a body of one of these types (none: without a
+    /// body), from the same site.
+    pub fn admit_browser(&self, call: &Call, card: &Card, types: &[&str]) -> Result<(), Answer> {
+        self.admit_pace(call, card)?;
+        let settings = self.live.get();
+        let controller = settings.controller.as_ref().map(|link| link.url.as_str());
+        let outside: Vec<&str> = controller
+            .into_iter()
+            .chain(settings.server.public_url.as_deref())
+            .chain([&*card.base_url])
+            .collect();
+        auth::check_browser_call(call, &outside, types)
     }
 }

@@ -44,11 +44,10 @@ pub fn for_browser(settings: &Settings, session: &SessionId, unix_now: u64) -> I
 /// `GET /session/{id}/_neck/ice`: what the page connects with now, before its credentials end, and at an ICE restart.
 pub fn answer(service: &WorkerService, call: &Call) -> Answer {
     let Some(card) = service.card(call).filter(|card| card.is_live()) else { return sessions::unknown() };
-    let settings = service.live.get();
-    if let Err(pause) = service.browsers.admit(call, &settings, &card.id, service.clock.now()) {
-        return Answer::error(429, "too many requests", "this page asks too often; wait").retry_after(pause);
+    if let Err(refusal) = service.admit_pace(call, &card) {
+        return refusal;
     }
-    let list = for_browser(&settings, &card.id, clock::unix_millis() / 1000);
+    let list = for_browser(&service.live.get(), &card.id, clock::unix_millis() / 1000);
     let servers: Vec<BrowserIceServer> = list.servers.iter().map(BrowserIceServer::from).collect();
     Answer::json(200, &json!({"iceServers": servers, "ttl": list.ttl.map(|ttl| ttl.as_secs())}))
 }

@@ -12,14 +12,12 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::api::auth;
 use crate::api::reply::Answer;
 use crate::api::server::Call;
 use crate::api::sessions;
-use crate::config::settings::Settings;
 use crate::core::sdp_fragment::SdpFragment;
 use crate::core::sdp_offer::{IceParameters, Offer, OfferError};
-use crate::core::session::Status;
+use crate::core::whip::{self, FRAGMENT_TYPE};
 use crate::host::entropy;
 use crate::media::ids::PeerId;
 use crate::media::mic::Mic;
@@ -33,9 +31,6 @@ use crate::worker::service::WorkerService;
 
 /// What a page that finds no room is told to wait.
 const PAUSE: Duration = Duration::from_secs(5);
-
-/// The media type of ICE fragments (RFC 8840).
-const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
 /// A session's microphone, on its card.
 #[derive(Debug, Default)]
@@ -115,7 +110,7 @@ pub fn offer(service: &WorkerService, call: &Call) -> Answer {
 /// The session may have ended while its offer was being answered.
 fn take(service: &WorkerService, card: &Card, accepted: Accepted) -> Answer {
     card.mic.put(Some((accepted.peer, accepted.view)));
-    if !is_streaming(card) {
+    if card.end_reason().is_some() {
         service.media.close(&accepted.peer, Gone::Ended);
         return sessions::unknown();
     }
@@ -129,7 +124,7 @@ pub fn patch(service: &WorkerService, call: &Call) -> Answer {
         Err(refusal) => return refusal,
     };
     let Some((peer, _)) = card.mic.current() else { return no_mic() };
-    let is_fragment = media_type(call).eq_ignore_ascii_case(FRAGMENT);
+    let is_fragment = whip::is_media_type(call.header("Content-Type"), FRAGMENT_TYPE);
     let wish = if is_fragment { fragment(&service.media, &peer, &call.body) } else { json_patch(&call.body) };
     match wish {
         Err(refusal) => refusal,
@@ -178,30 +173,10 @@ fn name(standing: Standing) -> &'static str {
 
 /// What holds for every call that changes something: a session that streams, its own page, not too often.
 fn admit(service: &WorkerService, call: &Call) -> Result<Arc<Card>, Answer> {
-    let card = service.card(call).filter(|card| is_streaming(card)).ok_or_else(sessions::unknown)?;
-    let settings = service.live.get();
-    service.browsers.admit(call, &settings, &card.id, service.clock.now()).map_err(|pause| {
-        Answer::error(429, "too many requests", "this page asks too often; wait").retry_after(pause)
-    })?;
-    let outside = outside(&settings, &card);
-    let outside: Vec<&str> = outside.iter().map(String::as_str).collect();
-    let types = if call.body.is_empty() { &[][..] } else { &["application/json", FRAGMENT] };
-    auth::check_browser_call(call, &outside, types)?;
+    let card = service.card(call).filter(|card| card.end_reason().is_none()).ok_or_else(sessions::unknown)?;
+    let types = if call.body.is_empty() { &[][..] } else { &["application/json", FRAGMENT_TYPE] };
+    service.admit_browser(call, &card, types)?;
     Ok(card)
-}
-
-fn is_streaming(card: &Card) -> bool {
-    card.read(|view| !matches!(view.status, Status::Ending(_) | Status::Ended(_)))
-}
-
-/// URLs under which the page is served besides the host that was asked.
-fn outside(settings: &Settings, card: &Card) -> Vec<String> {
-    let controller = settings.controller.as_ref().map(|link| link.url.clone());
-    controller.into_iter().chain(settings.server.public_url.clone()).chain([card.base_url.clone()]).collect()
-}
-
-fn media_type(call: &Call) -> &str {
-    call.header("Content-Type").unwrap_or_default().split(';').next().unwrap_or_default().trim()
 }
 
 fn offer_body(body: &[u8]) -> Option<OfferBody> {
@@ -233,7 +208,7 @@ fn fragment(media: &Media, peer: &PeerId, body: &[u8]) -> Result<Patch, Answer> 
 }
 
 fn fragment_answer(restarted: &Restarted) -> Answer {
-    Answer::text(200, FRAGMENT, restarted.fragment().to_string())
+    Answer::text(200, FRAGMENT_TYPE, restarted.fragment().to_string())
 }
 
 fn malformed() -> Answer {

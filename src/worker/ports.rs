@@ -1,7 +1,8 @@
 //! Ports and slots for children: a TCP port on loopback and a block of UDP ports each.
 //!
-//! A TCP port is reserved by binding it; the reservation is let go right before the child binds it itself. Owner: the
-//! `cleanup` thread. Leases give themselves back when they are dropped, from whatever thread.
+//! A TCP port is reserved by binding it; the reservation is let go right before the child binds it itself, and made again when
+//! the child died, until the next one starts. Owner: the `cleanup` thread. Leases give themselves back when they are dropped,
+//! from whatever thread.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -84,6 +85,13 @@ impl Lease {
     pub fn hand_over(&mut self) {
         self.reservation = None;
     }
+
+    /// Reserves the port again after the child is gone, so that nobody else has it when the next child wants it. Whoever was
+    /// faster keeps it: then the next child says so.
+    pub fn take_back(&mut self) {
+        let reservation = self.reservation.take().map(|held| (self.port.0, held));
+        self.reservation = reservation.or_else(|| bind(self.port.0)).map(|(_, listener)| listener);
+    }
 }
 
 impl Drop for Lease {
@@ -105,6 +113,22 @@ mod tests {
         let ports = Ports::new(start, (40000, 40099));
         let lease = ports.lease().unwrap();
         assert!(lease.port().0 > start, "{lease:?} is somebody else's port {start}");
+    }
+
+    #[test]
+    fn the_port_of_a_dead_child_stays_reserved() {
+        let ports = Ports::new(27000, (40000, 40039));
+        let mut lease = ports.lease().unwrap();
+        let port = lease.port().0;
+        lease.hand_over();
+        let child = TcpListener::bind(("127.0.0.1", port)).expect("the child's bind");
+        lease.take_back();
+        drop(child);
+        lease.take_back();
+        let other = TcpListener::bind(("127.0.0.1", port));
+        assert_eq!(other.map_err(|error| error.kind()).err(), Some(std::io::ErrorKind::AddrInUse));
+        lease.hand_over();
+        TcpListener::bind(("127.0.0.1", port)).expect("the next child's bind");
     }
 
     #[test]

@@ -67,26 +67,9 @@ pub fn facts(service: &WorkerService, call: &Call) -> Answer {
 /// The session, if the call may speak for it.
 fn admit(service: &WorkerService, call: &Call) -> Result<Arc<Card>, Answer> {
     let card = service.card(call).ok_or_else(sessions::unknown)?;
-    service.admit_browser(call, &card)?;
+    service.admit_browser(call, &card, auth::JSON)?;
     if call.body.len() > BODY_LIMIT {
         return Err(Answer::error(413, "content too large", format!("send at most {BODY_LIMIT} bytes")));
     }
     Ok(card)
-}
-
-impl WorkerService {
-    /// Whether a page's POST for this session is taken: not too often, JSON, from the same site.
-    pub fn admit_browser(&self, call: &Call, card: &Card) -> Result<(), Answer> {
-        let settings = self.live.get();
-        self.browsers.admit(call, &settings, &card.id, self.clock.now()).map_err(|pause| {
-            Answer::error(429, "too many requests", "this page asks too often; wait").retry_after(pause)
-        })?;
-        let controller = settings.controller.as_ref().map(|link| link.url.as_str());
-        let outside: Vec<&str> = controller
-            .into_iter()
-            .chain(settings.server.public_url.as_deref())
-            .chain([&*card.base_url])
-            .collect();
-        auth::check_browser_post(call, &outside)
-    }
 }

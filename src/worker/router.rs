@@ -51,7 +51,7 @@ impl WorkerRouter {
             return self.to_api();
         }
         let Some(card) = card else { return self.gone(request, None, None) };
-        let ending = card.read(|view| view.status.reason());
+        let ending = card.end_reason();
         if rest == EVENTS && request.method == "GET" && ending.is_none() {
             return Decision::Events(events::follow(&card, self.board.drain_until(), self.clock.now()));
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 use serde_json::json;
 
+use crate::api::auth;
 use crate::api::origin;
 use crate::api::overlay::{self, BrowserIceServer, OverlaySettings};
 use crate::api::player;
@@ -171,7 +172,7 @@ impl WorkerService {
         let Some(card) = self.card(call).filter(|card| card.is_live()) else {
             return sessions::unknown();
         };
-        if let Err(refusal) = self.admit_browser(call, &card) {
+        if let Err(refusal) = self.admit_browser(call, &card, auth::JSON) {
             return refusal;
         }
         let _ = self.roster.send(Order::End(card.id.clone(), EndReason::Quit, Box::new(|| ())));
@@ -226,7 +227,7 @@ impl WorkerService {
             mic: true,
             ice_ttl: ice.ttl.map(|ttl| ttl.as_secs()),
             age_ms: card.age(self.clock.now()),
-            end_reason: card.read(|view| view.status.reason()),
+            end_reason: card.end_reason(),
         }
     }
 

@@ -379,6 +379,7 @@ impl Supervisor {
     fn clear(&mut self) {
         if self.engine.clear() {
             self.clearing = false;
+            self.given.lease.take_back();
             self.given.card.publish(|view| view.process = None);
             self.events.push_back(Event::GroupGone);
         }

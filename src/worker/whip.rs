@@ -9,19 +9,17 @@
 //! Holds what HTTP needs to know of a peer and the media threads do not: its entity tag and the client's user fragment.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::api::auth;
-use crate::api::origin;
 use crate::api::reply::Answer;
 use crate::api::routes::Leg;
 use crate::api::server::Call;
 use crate::config::live::Live;
 use crate::config::settings::Settings;
 use crate::core::ids::SessionId;
-use crate::core::rate_limit::{Rate, RateLimiter};
+use crate::core::rate_limit::Rate;
 use crate::core::sdp_fragment::SdpFragment;
 use crate::core::whip::{
     self, CORS, Change, EntityTag, FRAGMENT_TYPE, PROBLEM_TYPE, Problem, SDP_TYPE, ice_server_link,
@@ -32,6 +30,7 @@ use crate::host::clock::{self, Clock};
 use crate::host::entropy;
 use crate::media::ids::PeerId;
 use crate::worker::board::{Board, Card};
+use crate::worker::browsers::Browsers;
 use crate::worker::health::Flags;
 use crate::worker::ice;
 
@@ -41,9 +40,6 @@ const OFFERS: Rate = Rate { burst: 100, every: Duration::from_millis(50) };
 
 /// Other requests: a client trickles about ten candidates.
 const OTHERS: Rate = Rate { burst: 400, every: Duration::from_millis(10) };
-
-/// Buckets remembered: many times the sessions of a worker.
-const BUCKETS: usize = 4096;
 
 /// How soon a client asks again when there is nothing to watch yet, when all places are taken, or when we go down.
 const SOON: Duration = Duration::from_secs(1);
@@ -96,14 +92,8 @@ pub struct Whip {
     clock: Clock,
     legs: Box<dyn Legs>,
     peers: Mutex<HashMap<PeerId, Entry>>,
-    limits: Mutex<Limits>,
-}
-
-type Buckets = RateLimiter<(SessionId, IpAddr)>;
-
-struct Limits {
-    offers: Buckets,
-    others: Buckets,
+    offers: Browsers,
+    others: Browsers,
 }
 
 impl Whip {
@@ -115,9 +105,8 @@ impl Whip {
         clock: Clock,
         legs: Box<dyn Legs>,
     ) -> Whip {
-        let limits =
-            Limits { offers: RateLimiter::new(OFFERS, BUCKETS), others: RateLimiter::new(OTHERS, BUCKETS) };
-        Whip { live, board, flags, clock, legs, peers: Mutex::default(), limits: Mutex::new(limits) }
+        let (offers, others) = (Browsers::new(OFFERS), Browsers::new(OTHERS));
+        Whip { live, board, flags, clock, legs, peers: Mutex::default(), offers, others }
     }
 
     /// Answers a request. `is_admin` judges a bearer token.
@@ -145,7 +134,7 @@ impl Whip {
     ) -> Result<Answer, Problem> {
         let card = self.session(call)?;
         let settings = self.live.get();
-        self.admit(call, &settings, &card.id, Kind::Offer)?;
+        self.admit(call, &card.id, &self.offers)?;
         authorise(call, purpose, &settings, is_admin)?;
         if !whip::is_media_type(call.header("Content-Type"), SDP_TYPE) {
             return Err(Problem::new(415, "send the offer as application/sdp"));
@@ -217,14 +206,14 @@ impl Whip {
     /// The card of a session that is not over.
     fn session(&self, call: &Call) -> Result<Arc<Card>, Problem> {
         let card = call.id.parse().ok().and_then(|id| self.board.find(&id));
-        card.filter(|card| card.read(|view| view.status.reason().is_none()))
+        card.filter(|card| card.end_reason().is_none())
             .ok_or_else(|| Problem::new(404, "no such session: it ended, or never existed"))
     }
 
     /// A peer of this call's session: its name, entity tag and the client's user fragment.
     fn peer(&self, call: &Call, purpose: Purpose) -> Result<(PeerId, EntityTag, String), Problem> {
         let card = self.session(call)?;
-        self.admit(call, &self.live.get(), &card.id, Kind::Other)?;
+        self.admit(call, &card.id, &self.others)?;
         let gone = || Problem::new(404, "no such peer: it ended, or never existed");
         let peer: PeerId = call.peer.parse().map_err(|_| gone())?;
         let mut peers = self.peers();
@@ -235,22 +224,9 @@ impl Whip {
         entry.map(|entry| (peer, entry.tag.clone(), entry.ufrag.clone())).ok_or_else(gone)
     }
 
-    fn admit(
-        &self,
-        call: &Call,
-        settings: &Settings,
-        session: &SessionId,
-        kind: Kind,
-    ) -> Result<(), Problem> {
-        let address = origin::client(call, &settings.server.trusted_proxies);
-        let key = (session.clone(), address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
-        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        let buckets = match kind {
-            Kind::Offer => &mut limits.offers,
-            Kind::Other => &mut limits.others,
-        };
+    fn admit(&self, call: &Call, session: &SessionId, buckets: &Browsers) -> Result<(), Problem> {
         buckets
-            .take(self.clock.now(), &key)
+            .admit(call, &self.live.get(), session, self.clock.now())
             .map_err(|pause| Problem::again_after(429, "too many requests from this address; wait", pause))
     }
 
@@ -269,13 +245,6 @@ impl Whip {
     fn peers(&self) -> MutexGuard<'_, HashMap<PeerId, Entry>> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Which bucket.
-#[derive(Clone, Copy)]
-enum Kind {
-    Offer,
-    Other,
 }
 
 /// To publish takes a token: the operator's, or `whip.token`. To watch takes none; one that is wrong is a mistake that

@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::http::{self, Events, Stream};
-use crate::lab::{Lab, Role, eventually};
+use crate::lab::{Lab, Role};
 
 fn status(word: &str, restarts: u32) -> (String, Value) {
     ("status".into(), json!({"status": word, "restarts": restarts}))
@@ -18,21 +18,11 @@ fn threads(role: &Role) -> usize {
     std::fs::read_dir(format!("/proc/{}/task", role.pid())).expect("a list").count()
 }
 
-/// A controller with one worker that it knows.
-fn pair(lab: &Lab, change: impl FnOnce(&mut Value)) -> (Role, Role) {
-    let controller = lab.controller(|_| ());
-    let worker = lab.worker("one", &controller.url, change);
-    eventually("the worker is known", || {
-        controller.get("/api/v1/workers").body.contains("\"up\"").then_some(())
-    });
-    (controller, worker)
-}
-
 #[test]
 fn the_page_hears_of_every_change_and_of_the_end_through_the_controller() {
     let mut lab = Lab::new();
     let body = lab.body(1);
-    let (controller, worker) = pair(&lab, |_| ());
+    let (controller, worker) = lab.pair(|_| ());
     let id = controller.create(&body);
     let mut events = Events::open(&controller.url, &id);
     assert_eq!(events.next(), Some(status("ready", 0)));
@@ -84,7 +74,7 @@ fn streams_hold_no_thread_of_the_worker_and_no_api_thread() {
 fn after_the_end_the_answer_is_404_with_the_reason_and_without_for_an_unknown_session() {
     let mut lab = Lab::new();
     let body = lab.body(1);
-    let (controller, worker) = pair(&lab, |_| ());
+    let (controller, worker) = lab.pair(|_| ());
     let id = controller.create(&body);
     assert_eq!(controller.delete(&format!("/api/v1/sessions/{id}")).status, 204);
     for role in [&controller, &worker] {
@@ -104,7 +94,7 @@ fn after_the_end_the_answer_is_404_with_the_reason_and_without_for_an_unknown_se
 fn an_operators_drain_is_told_can_be_called_off_and_ends_what_is_left_in_time() {
     let mut lab = Lab::new();
     let body = lab.body(1);
-    let (controller, worker) = pair(&lab, |config| config["drain"] = json!({"timeout": "3s"}));
+    let (controller, worker) = lab.pair(|config| config["drain"] = json!({"timeout": "3s"}));
     let id = controller.create(&body);
     let mut events = Events::open(&controller.url, &id);
     assert_eq!(events.next(), Some(status("ready", 0)));

@@ -114,6 +114,26 @@ impl Lab {
         self.worker("one", NOBODY, change)
     }
 
+    /// A controller with one worker that it knows.
+    pub fn pair(&self, change: impl FnOnce(&mut Value)) -> (Role, Role) {
+        let controller = self.controller(|_| ());
+        let worker = self.worker("one", &controller.url, change);
+        eventually("the worker is known", || {
+            controller.get("/api/v1/workers").body.contains("\"up\"").then_some(())
+        });
+        (controller, worker)
+    }
+
+    /// What the first session of a worker has written for its child. Not every program that has this module asks.
+    #[allow(dead_code)]
+    pub fn child_config(&self, name: &str) -> Value {
+        let entries = std::fs::read_dir(self.data_dir(name)).expect("its sessions").flatten();
+        let mut configs =
+            entries.map(|entry| entry.path().join("server/config.json")).filter(|path| path.exists());
+        let path = configs.next().expect("a child's configuration");
+        serde_json::from_str(&std::fs::read_to_string(path).expect("readable")).expect("JSON")
+    }
+
     /// A worker's configuration.
     pub fn worker_config(&self, name: &str, controller: &str) -> Value {
         json!({

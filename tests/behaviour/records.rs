@@ -13,16 +13,6 @@ use crate::lab::{Lab, Role, TOKEN, eventually};
 /// A rating is sent a minute after it was given.
 const RATING_PATIENCE: Duration = Duration::from_secs(120);
 
-/// A controller with one worker that it knows.
-fn pair(lab: &Lab, change: impl FnOnce(&mut Value)) -> (Role, Role) {
-    let controller = lab.controller(|_| ());
-    let worker = lab.worker("one", &controller.url, change);
-    eventually("the worker is known", || {
-        controller.get("/api/v1/workers").body.contains("\"up\"").then_some(())
-    });
-    (controller, worker)
-}
-
 fn rate(role: &Role, id: &str, stars: u8) -> Reply {
     let body = json!({"stars": stars, "comment": "fine"});
     http::post(&role.url, &format!("/session/{id}/rating"), None, &body).expect("an answer")
@@ -51,7 +41,7 @@ fn state(lab: &Lab, below: &str) -> PathBuf {
 fn a_session_can_be_rated_while_it_lives_and_after_its_end_through_the_controller() {
     let mut lab = Lab::new();
     let (first, second) = (lab.body(1), lab.body(2));
-    let (controller, worker) = pair(&lab, |_| ());
+    let (controller, worker) = lab.pair(|_| ());
     let (living, over) = (controller.create(&first), controller.create(&second));
     assert_eq!(controller.delete(&format!("/api/v1/sessions/{over}")).status, 204);
     for (id, role) in [(&living, &controller), (&over, &controller), (&over, &worker)] {
@@ -75,7 +65,7 @@ type Case<'a> = (&'a str, u16, &'a [(&'a str, &'a str)], &'a str);
 fn a_rating_that_makes_no_sense_or_comes_from_elsewhere_is_refused() {
     let mut lab = Lab::new();
     let body = lab.body(1);
-    let (controller, _worker) = pair(&lab, |_| ());
+    let (controller, _worker) = lab.pair(|_| ());
     let id = controller.create(&body);
     let json = ("Content-Type", "application/json");
     let large = format!(r#"{{"stars":1,"comment":"{}"}}"#, "x".repeat(20_000));
@@ -106,7 +96,7 @@ fn a_rating_that_makes_no_sense_or_comes_from_elsewhere_is_refused() {
 fn the_window_of_an_ended_session_survives_the_death_of_its_worker() {
     let mut lab = Lab::new();
     let (first, second) = (lab.body(1), lab.body(2));
-    let (controller, mut worker) = pair(&lab, |_| ());
+    let (controller, mut worker) = lab.pair(|_| ());
     let (over, living) = (controller.create(&first), controller.create(&second));
     assert_eq!(controller.delete(&format!("/api/v1/sessions/{over}")).status, 204);
     assert_eq!(rate(&controller, &over, 2).status, 200);
@@ -144,7 +134,7 @@ fn the_window_of_an_ended_session_survives_the_death_of_its_worker() {
 fn after_its_window_a_session_is_forgotten_here_and_at_the_controller() {
     let mut lab = Lab::new();
     let body = lab.body(1);
-    let (controller, mut worker) = pair(&lab, |config| config["sessions"]["ended_window"] = json!("2s"));
+    let (controller, mut worker) = lab.pair(|config| config["sessions"]["ended_window"] = json!("2s"));
     let id = controller.create(&body);
     assert_eq!(controller.delete(&format!("/api/v1/sessions/{id}")).status, 204);
     assert_eq!(rate(&controller, &id, 2).status, 200);
@@ -169,7 +159,7 @@ fn each_session_leaves_one_record_and_each_rating_arrives_though_the_worker_is_k
     let bodies: Vec<String> = (1..=6).map(|number| lab.body(number)).collect();
     let (nps, collector) = (Collector::start(), Collector::start());
     collector.set(Mood::Down);
-    let (controller, mut worker) = pair(&lab, |config| {
+    let (controller, mut worker) = lab.pair(|config| {
         collected(config, &collector, "75s");
         config["nps"]["url"] = json!(nps.url());
         config["server"]["district"] = json!("north");

@@ -1,7 +1,7 @@
 // `hydraneckwebrtc demo` as its user sees it: the built-in clip by WebRTC, and a microphone that arrives.
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, test } from "node:test";
-import { FLAGS, openBrowser, screenshot, until } from "./support/chromium.mjs";
+import { afterEach, beforeEach, test } from "./support/timed.mjs";
+import { FLAGS, keepPeers, openBrowser, screenshot, until } from "./support/chromium.mjs";
 import { startDemo } from "./support/demo.mjs";
 
 let demo, browser, page;
@@ -10,16 +10,7 @@ async function open(...flags) {
     demo = await startDemo("--engine", "demo");
     browser = await openBrowser({ args: [...FLAGS, ...flags] });
     page = browser.page;
-    await page.addInitScript(() => {
-        const Native = RTCPeerConnection;
-        window.peers = [];
-        window.RTCPeerConnection = class extends Native {
-            constructor(...all) {
-                super(...all);
-                window.peers.push(this);
-            }
-        };
-    });
+    await page.addInitScript(keepPeers);
     await page.goto(demo.url);
 }
 

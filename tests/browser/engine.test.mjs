@@ -1,7 +1,7 @@
 // A media process of an operator's in a real browser: FFmpeg's picture and sound, and its death while somebody watches.
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, test } from "node:test";
-import { openBrowser, screenshot, until } from "./support/chromium.mjs";
+import { afterEach, beforeEach, test } from "./support/timed.mjs";
+import { keepPeers, openBrowser, screenshot, until } from "./support/chromium.mjs";
 import { startWorker } from "./support/worker.mjs";
 
 const BARS = ["/usr/bin/ffmpeg", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25"];
@@ -20,16 +20,7 @@ async function open(engine) {
     id = reply.json.session_id;
     browser = await openBrowser();
     page = browser.page;
-    await page.addInitScript(() => {
-        const Native = RTCPeerConnection;
-        window.peers = [];
-        window.RTCPeerConnection = class extends Native {
-            constructor(...all) {
-                super(...all);
-                window.peers.push(this);
-            }
-        };
-    });
+    await page.addInitScript(keepPeers);
     await page.goto(reply.json.stream_url);
 }
 

@@ -1,6 +1,6 @@
 // What the server says by itself reaches the person at once.
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "./support/timed.mjs";
 import { until, untilPlaying } from "./support/chromium.mjs";
 import { prepareFile, WORDS } from "./support/file.mjs";
 

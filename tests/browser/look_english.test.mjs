@@ -1,5 +1,5 @@
 // The looks of the overlay, in English. The states are those of support/states.mjs; screenshots go to target/screenshots.
-import { test } from "node:test";
+import { test } from "./support/timed.mjs";
 import { everyState } from "./support/states.mjs";
 
 test("every state is clear, within reach and accessible", runner => everyState(runner, "en", "en-GB"));

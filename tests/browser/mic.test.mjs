@@ -1,7 +1,7 @@
 // The microphone's button against a real peer in another page: asked after a click and a reason, heard, let go.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { test } from "node:test";
+import { test } from "./support/timed.mjs";
 import vm from "node:vm";
 import { openAnswerer } from "./support/answerer.mjs";
 import { openBrowser, until } from "./support/chromium.mjs";

@@ -1,6 +1,6 @@
 // The overlay in a real browser, over the stand-in's page. One behaviour each; screenshots go to target/screenshots.
 import assert from "node:assert/strict";
-import { after, afterEach, beforeEach, test } from "node:test";
+import { after, afterEach, beforeEach, test } from "./support/timed.mjs";
 import { clickReadable, closeSharedBrowser, openTab, readable, screenshot, until, untilPlaying, untilReadable } from "./support/chromium.mjs";
 import { startSession } from "./support/standin.mjs";
 

@@ -1,7 +1,7 @@
 // What people do in the whole product, in a real browser: speak, rate, leave, and what others cannot do to them.
 import assert from "node:assert/strict";
 import http from "node:http";
-import { after, afterEach, beforeEach, test } from "node:test";
+import { after, afterEach, beforeEach, test } from "./support/timed.mjs";
 import { closeSharedBrowser, openTab, screenshot, until, untilPlaying, untilReadable } from "./support/chromium.mjs";
 import { startDemo } from "./support/demo.mjs";
 import { strings } from "./support/standin.mjs";

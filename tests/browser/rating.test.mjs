@@ -1,6 +1,6 @@
 // The rating: by keyboard, once, changeable for a minute, and true about what the server said.
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "./support/timed.mjs";
 import { until } from "./support/chromium.mjs";
 import { focused, prepareFile, WORDS } from "./support/file.mjs";
 

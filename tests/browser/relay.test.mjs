@@ -1,6 +1,6 @@
 // Real relays: fresh credentials, recovery by ICE restart, and what the page tells of them.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { after, before, test } from "./support/timed.mjs";
 import { until } from "./support/chromium.mjs";
 import { startCoturn } from "./support/coturn.mjs";
 import { prepareFile, WORDS } from "./support/file.mjs";

@@ -1,7 +1,7 @@
 // The words and who chooses them: no browser needed.
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
-import { test } from "node:test";
+import { test } from "./support/timed.mjs";
 import vm from "node:vm";
 import { strings } from "./support/standin.mjs";
 

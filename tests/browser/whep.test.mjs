@@ -1,7 +1,7 @@
 // Our player in Chromium, through the controller's port: picture and sound of the built-in clip by WHEP, a publisher by WHIP.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { openBrowser, screenshot, until } from "./support/chromium.mjs";
+import { after, before, test } from "./support/timed.mjs";
+import { keepPeers, openBrowser, screenshot, until } from "./support/chromium.mjs";
 import { startDemo } from "./support/demo.mjs";
 
 let demo;
@@ -23,17 +23,7 @@ async function clip(body) {
 /** Opens a page whose peer connections can be asked for their statistics. */
 async function open(browser, url) {
     const page = await browser.context.newPage();
-    await page.addInitScript(() => {
-        const Native = window.RTCPeerConnection;
-        window.peers = [];
-        window.RTCPeerConnection = new Proxy(Native, {
-            construct(target, args, newTarget) {
-                const peer = Reflect.construct(target, args, newTarget);
-                window.peers.push(peer);
-                return peer;
-            },
-        });
-    });
+    await page.addInitScript(keepPeers);
     await page.goto(url);
     return page;
 }
@@ -83,7 +73,8 @@ test("who joins in the middle sees a picture at once", async () => {
     const browser = await openBrowser();
     try {
         const url = await clip("127.0.0.3");
-        await until("the clip plays", async () => (await seen(await open(browser, url))).decoded > 30 || null);
+        const first = await open(browser, url);
+        await until("the clip plays", async () => (await seen(first)).decoded > 30);
         const page = await browser.context.newPage();
         await page.addInitScript(() => {
             addEventListener("DOMContentLoaded", () => {

@@ -76,6 +76,18 @@ function openShadowRoots() {
     };
 }
 
+/** For `page.addInitScript`: lists the page's peer connections as `window.peers`, so that their statistics can be read. */
+export function keepPeers() {
+    const Native = RTCPeerConnection;
+    window.peers = [];
+    window.RTCPeerConnection = class extends Native {
+        constructor(...all) {
+            super(...all);
+            window.peers.push(this);
+        }
+    };
+}
+
 export async function screenshot(page, name) {
     await mkdir(OUT, { recursive: true });
     await page.screenshot({ path: join(OUT, `${name}.png`) });
@@ -98,13 +110,16 @@ export async function readable(page) {
     return (await named(page)).map(({ role, name }) => `${role} ${name}`).join("\n");
 }
 
+/** The longest that one look into a page takes, in milliseconds; one that Chromium loses (its page was just replaced) is asked anew. */
+const LOOK_LIMIT = 10_000;
+
 /** Asks until `check` gives something true; says what was seen last if that never happens. */
 export async function until(what, check, limitMs = 15_000) {
     const deadline = Date.now() + limitMs;
     let seen;
     for (;;) {
         try {
-            seen = await check();
+            seen = await within(LOOK_LIMIT, check());
             if (seen) {
                 return seen;
             }
@@ -115,6 +130,19 @@ export async function until(what, check, limitMs = 15_000) {
             throw new Error(`not within ${limitMs} ms: ${what}; last seen: ${seen}`);
         }
         await new Promise(done => setTimeout(done, 50));
+    }
+}
+
+/** What `promise` gives, or an error when that takes longer. */
+async function within(limitMs, promise) {
+    let timer;
+    const late = new Promise((_, refuse) => {
+        timer = setTimeout(() => refuse(new Error(`no answer within ${limitMs} ms`)), limitMs);
+    });
+    try {
+        return await Promise.race([promise, late]);
+    } finally {
+        clearTimeout(timer);
     }
 }
 

@@ -1,6 +1,6 @@
 // What the tests of one file share: a session of the stand-in, a tab in a shared browser, and their end.
 import assert from "node:assert/strict";
-import { after, afterEach } from "node:test";
+import { after, afterEach } from "./timed.mjs";
 import { closeSharedBrowser, openTab, until, untilPlaying } from "./chromium.mjs";
 import { startSession, strings } from "./standin.mjs";
 
