@@ -1,11 +1,14 @@
 //! Ports and slots for children: a TCP port on loopback and a block of UDP ports each.
 //!
 //! A TCP port is reserved by binding it; the reservation is let go right before the child binds it itself, and made again when
-//! the child died, until the next one starts. Owner: the `cleanup` thread. Leases give themselves back when they are dropped,
-//! from whatever thread.
+//! the child died, until the next one starts. For the moments in between each port has a name that only one worker of the machine
+//! can have: an abstract Unix address (`unix(7)`), which lives in the network namespace like the port itself. Owner: the `cleanup`
+//! thread. Leases give themselves back when they are dropped, from whatever thread.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::settings::CHILD_UDP_PORTS;
@@ -32,6 +35,7 @@ pub struct Lease {
     slot: u16,
     udp_range: (u16, u16),
     reservation: Option<TcpListener>,
+    _claim: UnixDatagram,
     taken: Arc<Mutex<Taken>>,
 }
 
@@ -52,11 +56,19 @@ impl Ports {
             (u32::from(self.udp_range.1) + 1 - u32::from(self.udp_range.0)) / u32::from(CHILD_UDP_PORTS);
         let slot = (0..u16::try_from(slots).unwrap_or(u16::MAX)).find(|slot| !taken.slots.contains(slot))?;
         let free = |port: &u16| !taken.ports.contains(port);
-        let (port, reservation) = (self.first_tcp..=u16::MAX).filter(free).find_map(bind)?;
+        let reserve = |port| Some((port, claim(port)?, bind(port)?));
+        let (port, claim, reservation) = (self.first_tcp..=u16::MAX).filter(free).find_map(reserve)?;
         taken.ports.insert(port);
         taken.slots.insert(slot);
         let (udp_range, taken) = (self.udp_range, self.taken.clone());
-        Some(Lease { port: Port(port), slot, udp_range, reservation: Some(reservation), taken })
+        Some(Lease {
+            port: Port(port),
+            slot,
+            udp_range,
+            reservation: Some(reservation),
+            _claim: claim,
+            taken,
+        })
     }
 
     /// How many leases are out.
@@ -65,8 +77,14 @@ impl Ports {
     }
 }
 
-fn bind(port: u16) -> Option<(u16, TcpListener)> {
-    Some((port, TcpListener::bind(("127.0.0.1", port)).ok()?))
+fn bind(port: u16) -> Option<TcpListener> {
+    TcpListener::bind(("127.0.0.1", port)).ok()
+}
+
+/// The port among the workers of this machine.
+fn claim(port: u16) -> Option<UnixDatagram> {
+    let name = SocketAddr::from_abstract_name(format!("hydraneckwebrtc/port/{port}")).ok()?;
+    UnixDatagram::bind_addr(&name).ok()
 }
 
 impl Lease {
@@ -89,8 +107,7 @@ impl Lease {
     /// Reserves the port again after the child is gone, so that nobody else has it when the next child wants it. Whoever was
     /// faster keeps it: then the next child says so.
     pub fn take_back(&mut self) {
-        let reservation = self.reservation.take().map(|held| (self.port.0, held));
-        self.reservation = reservation.or_else(|| bind(self.port.0)).map(|(_, listener)| listener);
+        self.reservation = self.reservation.take().or_else(|| bind(self.port.0));
     }
 }
 
@@ -129,6 +146,17 @@ mod tests {
         assert_eq!(other.map_err(|error| error.kind()).err(), Some(std::io::ErrorKind::AddrInUse));
         lease.hand_over();
         TcpListener::bind(("127.0.0.1", port)).expect("the next child's bind");
+    }
+
+    #[test]
+    fn two_workers_never_share_a_port_not_even_while_a_child_starts() {
+        let (one, other) = (Ports::new(27100, (40000, 40039)), Ports::new(27100, (40000, 40039)));
+        let mut lease = one.lease().unwrap();
+        lease.hand_over();
+        assert_ne!(other.lease().unwrap().port(), lease.port());
+        let port = lease.port();
+        drop(lease);
+        assert_eq!(other.lease().unwrap().port(), port);
     }
 
     #[test]

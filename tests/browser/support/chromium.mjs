@@ -90,7 +90,8 @@ export function keepPeers() {
 
 export async function screenshot(page, name) {
     await mkdir(OUT, { recursive: true });
-    await page.screenshot({ path: join(OUT, `${name}.png`) });
+    // Chromium has none while the page is being replaced.
+    await until(`a picture of ${name}`, () => page.screenshot({ path: join(OUT, `${name}.png`) }));
 }
 
 /** Every node of the accessibility tree that has a name, as {role, name, node}. */
