@@ -28,6 +28,8 @@ pub struct MediaConfig {
     pub ice_grace: Duration,
     /// `webrtc.max_peers`
     pub max_peers: usize,
+    /// `webrtc.max_viewers`
+    pub max_viewers: usize,
     settings: Arc<Settings>,
 }
 
@@ -45,6 +47,7 @@ impl MediaConfig {
             binding: ice::binding(settings),
             ice_grace: webrtc.ice_grace,
             max_peers: webrtc.max_peers,
+            max_viewers: webrtc.max_viewers,
             settings: Arc::new(settings.clone()),
         }
     }

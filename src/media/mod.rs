@@ -48,7 +48,7 @@ use crate::core::sdp_offer::IceParameters;
 use crate::core::time::Moment;
 use crate::host::public_address::PublicAddress;
 use counters::Snapshot;
-use directory::{Full, Known};
+use directory::Known;
 use ids::PeerId;
 use offer::Wanted;
 use peer::CONNECT_LIMIT;
@@ -98,12 +98,12 @@ impl Media {
     fn hand_over(&self, seed: Seed, now: Instant) -> Result<(), OfferRefused> {
         let (id, seed) = (seed.id, Box::new(seed));
         if seed.own.is_none() && self.0.config.ice_lite {
-            self.0.directory.await_first_check(seed).map_err(|Full| OfferRefused::Full)?;
+            self.0.directory.await_first_check(seed)?;
             let home = usize::from(id.first_byte()) % self.0.threads.len().max(1);
             let watched = self.tell(home, Command::Watch(id, now + CONNECT_LIMIT));
             return watched.inspect_err(|_| self.0.directory.remove(&id));
         }
-        let thread = self.0.directory.assign(&seed).map_err(|Full| OfferRefused::Full)?;
+        let thread = self.0.directory.assign(&seed)?;
         let (done, adopted) = crossbeam_channel::bounded(1);
         let told = self.tell(thread, Command::Adopt(seed, done));
         let settled = told.and_then(|()| adopted.recv_timeout(PATIENCE).map_err(|_| OfferRefused::Busy));

@@ -176,6 +176,8 @@ pub enum OfferRefused {
     Unusable(String),
     /// Too many peers; come back later.
     Full,
+    /// Too many viewers of this session; come back later.
+    SessionFull,
     /// Media threads do not answer; come back later.
     Busy,
     /// This host cannot: the words say what to do.
@@ -188,6 +190,9 @@ impl fmt::Display for OfferRefused {
             OfferRefused::Offer(error) => error.fmt(f),
             OfferRefused::Unusable(why) | OfferRefused::Host(why) => f.write_str(why),
             OfferRefused::Full => f.write_str("there are as many peers as webrtc.max_peers allows"),
+            OfferRefused::SessionFull => {
+                f.write_str("this session has as many viewers as webrtc.max_viewers allows")
+            }
             OfferRefused::Busy => f.write_str("media threads are busy"),
         }
     }

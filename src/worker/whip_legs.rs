@@ -117,7 +117,7 @@ fn problem(refused: &OfferRefused) -> Problem {
         OfferRefused::Offer(OfferError::Malformed) => Problem::new(400, words),
         OfferRefused::Offer(OfferError::Lacks(_)) | OfferRefused::Unusable(_) => Problem::new(422, words),
         OfferRefused::Full | OfferRefused::Busy => no_place(),
-        OfferRefused::Host(_) => Problem { detail: words, ..no_place() },
+        OfferRefused::SessionFull | OfferRefused::Host(_) => Problem { detail: words, ..no_place() },
     }
 }
 
