@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::settings::Settings;
+use crate::config::settings::{Estimator, Settings};
 use crate::core::ice::{self, Addresses, Binding};
 
 /// What holds for as long as the threads run.
@@ -30,6 +30,8 @@ pub struct MediaConfig {
     pub max_peers: usize,
     /// `webrtc.max_viewers`
     pub max_viewers: usize,
+    /// `webrtc.estimator.*`
+    pub estimator: Estimator,
     settings: Arc<Settings>,
 }
 
@@ -48,6 +50,7 @@ impl MediaConfig {
             ice_grace: webrtc.ice_grace,
             max_peers: webrtc.max_peers,
             max_viewers: webrtc.max_viewers,
+            estimator: webrtc.estimator.clone(),
             settings: Arc::new(settings.clone()),
         }
     }

@@ -15,20 +15,24 @@ pub mod config;
 pub mod counters;
 pub mod deadlines;
 pub mod directory;
+pub mod groups;
 pub mod ids;
 pub mod io;
 pub mod locals;
 pub mod mic;
 pub mod offer;
 pub mod outbox;
+pub mod outlet;
 pub mod peer;
 pub mod ports;
 pub mod publisher;
+pub mod quality;
 pub mod role;
 pub mod seed;
 pub mod shared;
 pub mod start;
 pub mod stream;
+pub mod stream_view;
 pub mod streams;
 pub mod tcp;
 pub mod thread;
@@ -43,6 +47,7 @@ use std::time::{Duration, Instant};
 
 use str0m::Candidate;
 
+use crate::config::settings::Estimator;
 use crate::core::ids::SessionId;
 use crate::core::sdp_offer::IceParameters;
 use crate::core::time::Moment;
@@ -228,6 +233,11 @@ impl Media {
     pub fn snapshot(&self) -> Snapshot {
         let (peers, pending) = self.0.directory.count();
         self.0.counters.snapshot(self.0.threads.len(), peers, pending)
+    }
+
+    /// How viewers' networks are measured.
+    pub fn estimator(&self) -> &Estimator {
+        &self.0.config.estimator
     }
 
     /// Where the shared UDP port is, when there is one.

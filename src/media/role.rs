@@ -7,12 +7,12 @@ use str0m::media::{KeyframeRequest, MediaAdded, SenderFeedback};
 use str0m::rtp::RtpPacket;
 use str0m::{Rtc, RtcConfig};
 
-use crate::core::gop_cache::GopCache;
 use crate::core::ids::SessionId;
 use crate::core::media_feed::StreamPacket;
 use crate::core::sdp_offer::{Offer, OfferError};
 use crate::core::time::Moment;
 use crate::media::bodies::Bodies;
+use crate::media::groups::Groups;
 use crate::media::ids::PeerId;
 use crate::media::stream::Stream;
 use crate::media::view::PeerView;
@@ -151,15 +151,9 @@ pub trait Role: Send + fmt::Debug {
         None
     }
 
-    /// More of the stream that it follows: `batch`, which is in the cache already as far as it is video. Empty when its own
+    /// More of the stream that it follows: `batch`, which is in the groups already as far as it is video. Empty when its own
     /// pause is over.
-    fn stream(
-        &mut self,
-        _cache: &GopCache<StreamPacket>,
-        _batch: &[StreamPacket],
-        _context: &mut Context<'_>,
-    ) {
-    }
+    fn stream(&mut self, _groups: &Groups, _batch: &[StreamPacket], _context: &mut Context<'_>) {}
 
     /// When it wants to go on by itself with the stream that it follows.
     fn due(&self) -> Option<Duration> {

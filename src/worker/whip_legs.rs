@@ -48,7 +48,7 @@ impl MediaLegs {
             Purpose::View => {
                 let card = self.board.find(stream.session());
                 let card = card.ok_or_else(|| Problem::new(404, "the session has ended"))?;
-                Ok(Box::new(Viewer::new(stream, card)))
+                Ok(Box::new(Viewer::new(stream, card).estimating(self.media.estimator())))
             }
             Purpose::Publish => {
                 let place = Place::take(&stream).ok_or_else(taken)?;
