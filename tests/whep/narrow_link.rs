@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 /// Bytes that wait at most: two seconds of 8 Mbit/s.
 const QUEUE: usize = 2_000_000;
 
@@ -56,6 +58,12 @@ impl Drop for NarrowLink {
     }
 }
 
+/// For a datagram of either side, or until something that waits is due.
+fn wait(near: &UdpSocket, far: &UdpSocket) {
+    let mut sockets = [near, far].map(|socket| PollFd::new(socket, PollFlags::IN));
+    let _ = poll(&mut sockets, Some(&Timespec { tv_sec: 0, tv_nsec: 1_000_000 }));
+}
+
 fn carry(near: &UdpSocket, far: &UdpSocket, rate: &AtomicU64, stop: &AtomicBool) {
     for socket in [near, far] {
         socket.set_nonblocking(true).expect("nonblocking");
@@ -85,6 +93,6 @@ fn carry(near: &UdpSocket, far: &UdpSocket, rate: &AtomicU64, stop: &AtomicBool)
             busy += Duration::from_secs_f64(bits / rate.load(Ordering::Acquire) as f64);
             let _ = near.send_to(&datagram, to);
         }
-        std::thread::sleep(Duration::from_micros(500));
+        wait(near, far);
     }
 }

@@ -1,3 +1,5 @@
+//! Viewers' layers over made-up links.
+
 use super::*;
 use std::time::Duration;
 
