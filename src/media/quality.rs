@@ -177,3 +177,21 @@ impl Estimating {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_is_measured_and_may_switch_is_put_where_the_estimate_says() {
+        let rates = Rates([150_000, 500_000, 2_500_000, 0]);
+        let begins = |enabled, passive| {
+            let settings = settings::Estimator { enabled, passive, ..settings::Estimator::default() };
+            let mut quality = Quality::new(Some(&settings));
+            (quality.choice.begin(&rates).place(), quality.estimating.is_some())
+        };
+        assert_eq!(begins(false, false), (2, false), "off");
+        assert_eq!(begins(true, true), (2, true), "passive: measured, and not switched for it");
+        assert_eq!(begins(true, false), (1, true), "1 Mbit/s until it is measured");
+    }
+}

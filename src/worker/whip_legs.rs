@@ -43,12 +43,16 @@ impl MediaLegs {
         })
     }
 
-    fn role(&self, stream: Stream, purpose: Purpose) -> Result<Box<dyn Role>, Problem> {
+    fn role(&self, stream: Stream, purpose: Purpose, offer: &Offer) -> Result<Box<dyn Role>, Problem> {
         match purpose {
             Purpose::View => {
                 let card = self.board.find(stream.session());
                 let card = card.ok_or_else(|| Problem::new(404, "the session has ended"))?;
-                Ok(Box::new(Viewer::new(stream, card).estimating(self.media.estimator())))
+                let viewer = Viewer::new(stream, card);
+                Ok(Box::new(match offer.tells_arrivals() {
+                    true => viewer.estimating(self.media.estimator()),
+                    false => viewer,
+                }))
             }
             Purpose::Publish => {
                 let place = Place::take(&stream).ok_or_else(taken)?;
@@ -69,7 +73,7 @@ impl Legs for MediaLegs {
     }
 
     fn open(&self, session: &SessionId, purpose: Purpose, offer: &Offer) -> Result<Opened, Problem> {
-        let role = self.role(self.stream(session, purpose)?, purpose)?;
+        let role = self.role(self.stream(session, purpose)?, purpose, offer)?;
         let wanted = Wanted { session: session.clone(), role, sdp: &offer.text };
         let accepted = self.media.offer(wanted).map_err(|refused| problem(&refused))?;
         Ok(Opened { peer: accepted.peer, sdp: accepted.answer })

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { openBrowser, screenshot, until } from "./support/chromium.mjs";
 import { startDemo } from "./support/demo.mjs";
+import { startWorker } from "./support/worker.mjs";
 
 let demo;
 before(async () => { demo = await startDemo(); });
@@ -220,5 +221,29 @@ test("a browser publishes in layers and its viewer follows the highest that is s
         assert.equal(after.lost, 0, JSON.stringify(after));
     } finally {
         await browser.close();
+    }
+});
+
+test("a browser's network is measured where that is wanted", async () => {
+    const worker = await startWorker({}, { estimator: { enabled: true } });
+    const browser = await openBrowser();
+    try {
+        const { status, json } = await worker.api("POST", "/api/v1/sessions", { body_ip: "127.0.2.1", engine: "demo" });
+        assert.equal(status, 201, JSON.stringify(json));
+        const page = await open(browser, json.stream_url);
+        const watching = await until("an estimate", async () => {
+            const session = (await worker.api("GET", `/api/v1/sessions/${json.session_id}`)).json;
+            const [viewer] = session.stream?.watching ?? [];
+            return viewer?.estimate_kbps > 1_000 && viewer;
+        }, 30_000);
+        const now = await until("three seconds of pictures", async () => {
+            const now = await seen(page);
+            return now.decoded > 75 && now;
+        });
+        console.log("seen", JSON.stringify(watching), JSON.stringify(now));
+        assert.equal(now.lost, 0, JSON.stringify(now));
+    } finally {
+        await browser.close();
+        await worker.stop();
     }
 });
