@@ -196,6 +196,9 @@ pub struct SessionView {
     /// What a media engine sends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceView>,
+    /// What its viewers get; only a worker says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamFigures>,
     /// The first and last lines of a media process's log; only for one session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<Vec<String>>,
@@ -231,6 +234,53 @@ pub struct SourceView {
     /// Thousand bits per second, both streams.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bitrate_kbps: Option<u64>,
+}
+
+/// A media engine's stream on its way to its viewers, as measured where it passes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StreamFigures {
+    /// The picture's codec: `h264` or `vp8`.
+    pub video: &'static str,
+    /// The sound's codec: `opus`, or none.
+    pub audio: Option<&'static str>,
+    /// Whether it comes from somebody who publishes, not from the engine.
+    pub published: bool,
+    /// Connected viewers.
+    pub viewers: u32,
+    /// What comes in, all layers and the sound, in thousand bits per second.
+    pub bitrate_kbps: u64,
+    /// Since the last key frame; none came yet when it is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_frame_age_ms: Option<u64>,
+    /// The layers that a publisher sends; none when there is one picture.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerFigures>,
+    /// Each viewer; only for one session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watching: Option<Vec<ViewerFigures>>,
+}
+
+/// A layer of a publisher's picture.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LayerFigures {
+    /// Its place in the publisher's offer, from 0.
+    pub layer: usize,
+    /// What it sends, in thousand bits per second.
+    pub bitrate_kbps: u64,
+    /// Connected viewers that see it.
+    pub viewers: usize,
+}
+
+/// One viewer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ViewerFigures {
+    /// `connecting`, `live`, or `trouble`: nothing arrives from it.
+    pub status: &'static str,
+    /// The layer that it sees.
+    pub layer: usize,
+    /// What its network was estimated to carry, in thousand bits per second; only with `webrtc.estimator.enabled`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate_kbps: Option<u64>,
 }
 
 /// A failure, as the create's answer would have told it.

@@ -169,6 +169,7 @@ impl Default for WebRtc {
             threads: std::thread::available_parallelism().map_or(1, usize::from).min(4),
             ice_grace: secs(30),
             max_peers: 1000,
+            max_viewers: 500,
         }
     }
 }

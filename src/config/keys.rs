@@ -177,6 +177,7 @@ pub static KEYS: &[Key] = &[
     key!("webrtc.threads", WORKER, Number(1, 64), webrtc.threads),
     key!("webrtc.ice_grace", WORKER, Span(S, 10 * M), webrtc.ice_grace),
     key!("webrtc.max_peers", WORKER, Number(1, 100_000), webrtc.max_peers),
+    key!("webrtc.max_viewers", WORKER, Number(1, 100_000), webrtc.max_viewers),
     key!("webrtc.estimator.enabled", WORKER, Switch, webrtc.estimator.enabled),
     key!("webrtc.estimator.passive", WORKER, Switch, webrtc.estimator.passive),
     key!("webrtc.estimator.debug", WORKER, Switch, webrtc.estimator.debug),

@@ -301,6 +301,9 @@ pub struct WebRtc {
     pub ice_grace: Duration,
     /// `webrtc.max_peers`: peers at once, of all sessions. Default 1000.
     pub max_peers: usize,
+    /// `webrtc.max_viewers`: viewers (WHEP) of one session at once. Default 500: a link that everybody passes on leaves half of
+    /// the default `max_peers` to the other sessions.
+    pub max_viewers: usize,
 }
 
 /// `webrtc.estimator.*`: bandwidth estimates per viewer.

@@ -321,7 +321,7 @@ fn other_value(path: &str) -> &'static str {
         "webrtc.ip_retrieval_url" => "off",
         "webrtc.threads" => "17",
         "webrtc.ice_grace" => "11s",
-        "webrtc.max_peers" => "77",
+        "webrtc.max_peers" | "webrtc.max_viewers" => "77",
         "webrtc.estimator.initial_bitrate" => "77000",
         "webrtc.estimator.diff_threshold" => "0.25",
         "webrtc.estimator.read_interval" => "1s",

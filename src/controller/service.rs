@@ -273,6 +273,7 @@ fn view(session: &FleetSession, snapshot: &Snapshot, now: Moment, base_url: &str
         experience: session.experience.clone(),
         engine: None,
         source: None,
+        stream: None,
         log: None,
         district: session.district.clone(),
         age_seconds: (session.age + since).as_secs(),

@@ -82,6 +82,11 @@ impl Continuity {
         Some(timestamp.wrapping_add(epoch.timestamp_offset))
     }
 
+    /// When its newest packet came; `None` before the first.
+    pub fn arrived(&self) -> Option<Moment> {
+        self.epoch.as_ref().map(|epoch| epoch.arrived)
+    }
+
     fn begin(&mut self, ssrc: u32, sequence: u16, timestamp: u32, now: Moment) -> Place {
         let place = match &self.epoch {
             None => Place { sequence: 0, timestamp },

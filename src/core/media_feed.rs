@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use crate::core::continuity::{Continuity, FrameClock, Place, WallClock};
+use crate::core::layers::{Layer, MAX_LAYERS};
 use crate::core::rtp_packet::{RtpPacket, SenderReport};
 use crate::core::rtp_payload::{self, Packing};
 use crate::core::time::Moment;
@@ -45,7 +46,9 @@ pub enum Feeder {
 pub struct StreamPacket {
     /// Sound or pictures.
     pub track: Track,
-    /// Its place in the stream.
+    /// The layer of the pictures it belongs to; of sound the base.
+    pub layer: Layer,
+    /// Its place in the stream: layers have numbers of their own, and one time.
     pub place: Place,
     /// The last packet of its frame.
     pub marker: bool,
@@ -61,7 +64,8 @@ pub struct StreamPacket {
 #[derive(Clone, Debug)]
 pub struct Feed {
     packing: Packing,
-    video: Leg,
+    /// A leg per layer. Those of a publisher that is gone stay: whoever publishes next goes on with them.
+    video: [Option<Leg>; MAX_LAYERS],
     audio: Leg,
     wall: WallClock,
     feeder: Feeder,
@@ -82,7 +86,7 @@ impl Leg {
 impl Feed {
     /// A stream whose video is packed like this, fed by the process.
     pub fn new(packing: Packing) -> Feed {
-        let (video, audio) = (Leg::new(VIDEO_CLOCK), Leg::new(AUDIO_CLOCK));
+        let (video, audio) = (Default::default(), Leg::new(AUDIO_CLOCK));
         Feed { packing, video, audio, wall: WallClock::default(), feeder: Feeder::Process }
     }
 
@@ -103,7 +107,7 @@ impl Feed {
     pub fn packet(
         &mut self,
         feeder: Feeder,
-        track: Track,
+        (track, layer): (Track, Layer),
         packet: &RtpPacket<'_>,
         now: Moment,
         payload: impl FnOnce() -> Arc<[u8]>,
@@ -113,7 +117,10 @@ impl Feed {
         }
         let starts_key_frame =
             track == Track::Video && rtp_payload::starts_key_frame(self.packing, packet.payload);
-        let leg = self.leg(track);
+        let leg = match track {
+            Track::Video => self.video_leg(layer)?,
+            Track::Audio => &mut self.audio,
+        };
         if leg.continuity.is_new(packet.ssrc, packet.sequence) {
             if track == Track::Video && !starts_key_frame {
                 return None;
@@ -123,7 +130,7 @@ impl Feed {
         let place = leg.continuity.place(packet.ssrc, packet.sequence, packet.timestamp, now)?;
         let taken = leg.clock.taken(place.timestamp, now);
         let marker = packet.marker;
-        Some(StreamPacket { track, place, marker, starts_key_frame, taken, payload: payload() })
+        Some(StreamPacket { track, layer, place, marker, starts_key_frame, taken, payload: payload() })
     }
 
     /// Takes a sender report, of whichever track it is: a process may send it to either port.
@@ -131,20 +138,19 @@ impl Feed {
         if feeder != self.feeder {
             return;
         }
-        for track in [Track::Video, Track::Audio] {
-            let timestamp = self.leg(track).continuity.translate(report.ssrc, report.timestamp);
-            if let Some(timestamp) = timestamp {
-                let at = self.wall.read(report, now);
-                self.leg(track).clock.set(timestamp, at);
+        for leg in self.video.iter_mut().flatten().chain([&mut self.audio]) {
+            if let Some(timestamp) = leg.continuity.translate(report.ssrc, report.timestamp) {
+                leg.clock.set(timestamp, self.wall.read(report, now));
             }
         }
     }
 
-    fn leg(&mut self, track: Track) -> &mut Leg {
-        match track {
-            Track::Video => &mut self.video,
-            Track::Audio => &mut self.audio,
-        }
+    /// The leg of a layer. A new one takes up the time of the others, so that a viewer may go over to it: browsers begin the
+    /// clock of each layer anywhere.
+    fn video_leg(&mut self, layer: Layer) -> Option<&mut Leg> {
+        let fresh = || Leg::new(VIDEO_CLOCK);
+        let other = self.video.iter().flatten().max_by_key(|leg| leg.continuity.arrived()).cloned();
+        Some(self.video.get_mut(layer.place())?.get_or_insert_with(|| other.unwrap_or_else(fresh)))
     }
 }
 
@@ -154,13 +160,15 @@ mod tests {
 
     const KEY: &[u8] = &[0x10, 0x50];
     const INTER: &[u8] = &[0x10, 0x51];
+    const PICTURES: (Track, Layer) = (Track::Video, Layer::BASE);
+    const SOUND: (Track, Layer) = (Track::Audio, Layer::BASE);
 
     fn rtp(ssrc: u32, sequence: u16, timestamp: u32, payload: &[u8]) -> RtpPacket<'_> {
         RtpPacket { payload_type: 96, marker: true, sequence, timestamp, ssrc, payload }
     }
 
     fn take(feed: &mut Feed, feeder: Feeder, packet: &RtpPacket<'_>, ms: u64) -> Option<(u64, u32)> {
-        let taken = feed.packet(feeder, Track::Video, packet, Moment(ms), || packet.payload.into());
+        let taken = feed.packet(feeder, PICTURES, packet, Moment(ms), || packet.payload.into());
         taken.map(|packet| (packet.place.sequence, packet.place.timestamp))
     }
 
@@ -200,19 +208,36 @@ mod tests {
     }
 
     #[test]
+    fn layers_have_numbers_of_their_own_and_one_time() {
+        let mut feed = Feed::new(Packing::Vp8);
+        feed.hand_to(Feeder::Publisher);
+        let mut take = |layer: usize, packet: RtpPacket<'_>, ms: u64| {
+            let which = (Track::Video, Layer::new(layer).unwrap());
+            let payload = packet.payload.into();
+            let taken = feed.packet(Feeder::Publisher, which, &packet, Moment(ms), || payload);
+            taken.map(|packet| (packet.layer.place(), packet.place.sequence, packet.place.timestamp))
+        };
+        assert_eq!(take(0, rtp(7, 1, 9_000, KEY), 0), Some((0, 0, 9_000)));
+        assert_eq!(take(2, rtp(9, 500, 77, INTER), 5), None, "a layer begins with a key frame too");
+        assert_eq!(take(2, rtp(9, 501, 77, KEY), 10), Some((2, 1, 9_900)), "ten milliseconds later");
+        assert_eq!(take(0, rtp(7, 2, 12_000, INTER), 33), Some((0, 1, 12_000)));
+        assert_eq!(take(2, rtp(9, 502, 3_077, INTER), 43), Some((2, 2, 12_900)));
+        assert_eq!(take(0, rtp(7, 3, 15_000, INTER), 66), Some((0, 2, 15_000)));
+    }
+
+    #[test]
     fn a_report_finds_its_track_by_its_source() {
         let mut feed = Feed::new(Packing::Vp8);
         take(&mut feed, Feeder::Process, &rtp(7, 1, 90_000, KEY), 1_000);
         let sound = rtp(8, 1, 48_000, &[1]);
-        feed.packet(Feeder::Process, Track::Audio, &sound, Moment(1_000), || sound.payload.into());
+        feed.packet(Feeder::Process, SOUND, &sound, Moment(1_000), || sound.payload.into());
         let ntp = (3_900_000_000u64) << 32;
         feed.report(Feeder::Process, &SenderReport { ssrc: 7, ntp, timestamp: 90_000 }, Moment(1_000));
         feed.report(Feeder::Process, &SenderReport { ssrc: 8, ntp, timestamp: 47_520 }, Moment(1_000));
         let picture = rtp(7, 2, 99_000, INTER);
-        let video =
-            feed.packet(Feeder::Process, Track::Video, &picture, Moment(1_150), || KEY.into()).unwrap();
+        let video = feed.packet(Feeder::Process, PICTURES, &picture, Moment(1_150), || KEY.into()).unwrap();
         let sound = rtp(8, 2, 52_800, &[1]);
-        let audio = feed.packet(Feeder::Process, Track::Audio, &sound, Moment(1_150), || KEY.into()).unwrap();
+        let audio = feed.packet(Feeder::Process, SOUND, &sound, Moment(1_150), || KEY.into()).unwrap();
         assert_eq!((video.taken, audio.taken), (Moment(1_100), Moment(1_110)));
     }
 

@@ -24,19 +24,51 @@ pub fn starts_key_frame(packing: Packing, payload: &[u8]) -> bool {
     }
 }
 
-fn vp8_starts_key_frame(payload: &[u8]) -> Option<bool> {
-    let first = *payload.first()?;
-    let starts_frame = first & 0x10 != 0 && first & 0x07 == 0;
+/// The numbers of pictures in VP8's payload descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vp8Numbers {
+    /// Picture id.
+    pub picture: Option<u16>,
+    /// Index of the frames of the lowest temporal layer, TL0PICIDX.
+    pub index: Option<u8>,
+    /// Whether the picture id has 15 bits, not 7.
+    pub is_wide: bool,
+}
+
+/// The numbers in a payload descriptor; `None` when it is cut short.
+pub fn vp8_numbers(payload: &[u8]) -> Option<Vp8Numbers> {
+    vp8_descriptor(payload).map(|(numbers, _)| numbers)
+}
+
+/// The numbers, and where the frame's bytes begin.
+fn vp8_descriptor(payload: &[u8]) -> Option<(Vp8Numbers, usize)> {
+    let mut numbers = Vp8Numbers { picture: None, index: None, is_wide: false };
     let mut at = 1;
-    if first & 0x80 != 0 {
+    if *payload.first()? & 0x80 != 0 {
         let extended = *payload.get(at)?;
         at += 1;
         if extended & 0x80 != 0 {
-            at += if *payload.get(at)? & 0x80 != 0 { 2 } else { 1 };
+            let high = *payload.get(at)?;
+            numbers.is_wide = high & 0x80 != 0;
+            numbers.picture = Some(match numbers.is_wide {
+                true => u16::from_be_bytes([high & 0x7f, *payload.get(at + 1)?]),
+                false => u16::from(high),
+            });
+            at += if numbers.is_wide { 2 } else { 1 };
         }
-        at += usize::from(extended & 0x40 != 0);
+        if extended & 0x40 != 0 {
+            numbers.index = Some(*payload.get(at)?);
+            at += 1;
+        }
         at += usize::from(extended & 0x30 != 0);
     }
+    Some((numbers, at))
+}
+
+fn vp8_starts_key_frame(payload: &[u8]) -> Option<bool> {
+    let first = *payload.first()?;
+    let starts_frame = first & 0x10 != 0 && first & 0x07 == 0;
+    let (_, at) = vp8_descriptor(payload)?;
     // The frame's own first byte: its lowest bit is 0 for a key frame (RFC 6386, 9.1).
     Some(starts_frame && payload.get(at)? & 1 == 0)
 }
@@ -80,6 +112,18 @@ mod tests {
         assert!(key(&[0x90, 0xF0, 0x91, 0x11, 0x01, 0x01, 0x50]), "every optional byte");
         for cut in [&[][..], &[0x10], &[0x90], &[0x90, 0x80], &[0x90, 0x80, 0x91, 0x11]] {
             assert!(!key(cut), "{cut:?}");
+        }
+    }
+
+    #[test]
+    fn the_numbers_of_vp8_pictures_are_read_in_both_widths() {
+        let read = |payload: &[u8]| vp8_numbers(payload).map(|numbers| (numbers.picture, numbers.index));
+        assert_eq!(read(&[0x10, 0x50]), Some((None, None)));
+        assert_eq!(read(&[0x90, 0x80, 0x11, 0x50]), Some((Some(0x11), None)));
+        assert_eq!(read(&[0x90, 0xF0, 0x91, 0x11, 0x07, 0x01, 0x50]), Some((Some(0x1111), Some(7))));
+        assert_eq!(read(&[0x90, 0x40, 0x07, 0x50]), Some((None, Some(7))));
+        for cut in [&[][..], &[0x90], &[0x90, 0x80], &[0x90, 0x80, 0x91], &[0x90, 0x40]] {
+            assert_eq!(read(cut), None, "{cut:?}");
         }
     }
 

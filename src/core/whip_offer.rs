@@ -85,6 +85,16 @@ impl OfferProblem {
     }
 }
 
+/// The header extension by which a client tells when each packet arrived.
+const ARRIVALS: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+
+impl Offer {
+    /// Whether the client tells when packets arrived: without that its network cannot be measured.
+    pub fn tells_arrivals(&self) -> bool {
+        self.text.lines().any(|line| line.starts_with("a=extmap:") && line.contains(ARRIVALS))
+    }
+}
+
 use OfferProblem::{Malformed, Unusable};
 
 /// Checks an offer and makes it ready.

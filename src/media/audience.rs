@@ -1,11 +1,10 @@
-//! Which of a media thread's peers follow which stream, and the group of pictures they begin with.
+//! Which of a media thread's peers follow which stream, and the groups of pictures they begin with.
 
 use std::collections::HashMap;
 
-use crate::core::gop_cache::{GopCache, GopLimits};
-use crate::core::media_feed::{StreamPacket, Track};
+use crate::media::groups::Groups;
 use crate::media::ids::PeerId;
-use crate::media::stream::{self, News, Stream, StreamId, Told};
+use crate::media::stream::{News, Stream, StreamId, Told};
 
 /// The followers on one thread.
 #[derive(Debug, Default)]
@@ -14,7 +13,7 @@ pub struct Followers(HashMap<StreamId, Followed>);
 #[derive(Debug)]
 struct Followed {
     stream: Stream,
-    cache: GopCache<StreamPacket>,
+    groups: Groups,
     peers: Vec<PeerId>,
 }
 
@@ -23,7 +22,7 @@ impl Followers {
     pub fn add(&mut self, thread: usize, stream: &Stream, peer: PeerId) {
         let followed = self.0.entry(stream.id()).or_insert_with(|| {
             stream.tell(Told::Follow(thread));
-            Followed { stream: stream.clone(), cache: GopCache::new(GopLimits::default()), peers: Vec::new() }
+            Followed { stream: stream.clone(), groups: Groups::default(), peers: Vec::new() }
         });
         followed.peers.push(peer);
     }
@@ -42,10 +41,12 @@ impl Followers {
     pub fn note(&mut self, stream: StreamId, news: &mut News) {
         let Some(followed) = self.0.get_mut(&stream) else { return };
         match news {
-            News::Begin(cache) => std::mem::swap(&mut followed.cache, cache),
+            News::Begin(groups) => std::mem::swap(&mut followed.groups, groups),
             News::Batch(batch) => {
-                let video = batch.iter().filter(|packet| packet.track == Track::Video);
-                video.for_each(|packet| stream::remember(&mut followed.cache, packet));
+                if !followed.stream.view().is_layered() {
+                    followed.groups.flatten();
+                }
+                batch.iter().for_each(|packet| followed.groups.remember(packet));
             }
         }
     }
@@ -55,8 +56,8 @@ impl Followers {
         self.0.get(&stream)?.peers.get(index).copied()
     }
 
-    /// The present group of pictures of a stream.
-    pub fn cache(&self, stream: StreamId) -> Option<&GopCache<StreamPacket>> {
-        self.0.get(&stream).map(|followed| &followed.cache)
+    /// The present groups of pictures of a stream.
+    pub fn groups(&self, stream: StreamId) -> Option<&Groups> {
+        self.0.get(&stream).map(|followed| &followed.groups)
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::settings::Settings;
+use crate::config::settings::{Estimator, Settings};
 use crate::core::ice::{self, Addresses, Binding};
 
 /// What holds for as long as the threads run.
@@ -28,6 +28,10 @@ pub struct MediaConfig {
     pub ice_grace: Duration,
     /// `webrtc.max_peers`
     pub max_peers: usize,
+    /// `webrtc.max_viewers`
+    pub max_viewers: usize,
+    /// `webrtc.estimator.*`
+    pub estimator: Estimator,
     settings: Arc<Settings>,
 }
 
@@ -45,6 +49,8 @@ impl MediaConfig {
             binding: ice::binding(settings),
             ice_grace: webrtc.ice_grace,
             max_peers: webrtc.max_peers,
+            max_viewers: webrtc.max_viewers,
+            estimator: webrtc.estimator.clone(),
             settings: Arc::new(settings.clone()),
         }
     }

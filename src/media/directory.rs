@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::core::ids::SessionId;
 use crate::media::ids::PeerId;
-use crate::media::role::RoleKind;
+use crate::media::role::{OfferRefused, RoleKind};
 use crate::media::seed::Seed;
 use crate::media::view::PeerView;
 
@@ -31,7 +31,8 @@ pub struct Owner {
 /// The directory.
 #[derive(Debug)]
 pub struct Directory {
-    max_peers: usize,
+    /// Peers of all sessions, and viewers of one.
+    most: Most,
     register: Mutex<Register>,
     /// Addresses of peers that another thread than their own hears.
     foreign: RwLock<HashMap<SocketAddr, Owner>>,
@@ -90,16 +91,37 @@ pub struct Known {
     pub view: Arc<PeerView>,
 }
 
+/// How many there may be.
+#[derive(Clone, Copy, Debug)]
+struct Most {
+    peers: usize,
+    viewers: usize,
+}
+
 /// There is no room for a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
+pub enum Full {
+    /// Of any kind.
+    Everywhere,
+    /// For another viewer of this session.
+    InSession,
+}
+
+impl From<Full> for OfferRefused {
+    fn from(full: Full) -> OfferRefused {
+        match full {
+            Full::Everywhere => OfferRefused::Full,
+            Full::InSession => OfferRefused::SessionFull,
+        }
+    }
+}
 
 impl Directory {
     /// An empty directory.
-    pub fn new(max_peers: usize, threads: usize) -> Directory {
+    pub fn new(max_peers: usize, max_viewers: usize, threads: usize) -> Directory {
         let register = Register { load: vec![0; threads], ..Register::default() };
         Directory {
-            max_peers,
+            most: Most { peers: max_peers, viewers: max_viewers },
             register: Mutex::new(register),
             foreign: RwLock::default(),
             checks: Mutex::default(),
@@ -114,10 +136,10 @@ impl Directory {
     pub fn await_first_check(&self, seed: Box<Seed>) -> Result<(), Full> {
         let mut register = self.register();
         if register.pending >= MAX_PENDING {
-            return Err(Full);
+            return Err(Full::Everywhere);
         }
         let entry = Entry::of(&seed, None);
-        register.list(self.max_peers, seed.id, entry)?;
+        register.list(self.most, seed.id, entry)?;
         register.pending += 1;
         register.place(seed.id, Place::Pending(seed));
         Ok(())
@@ -128,7 +150,7 @@ impl Directory {
         let mut register = self.register();
         let loads = register.load.iter().enumerate();
         let thread = loads.min_by_key(|(_, load)| **load).map_or(0, |(index, _)| index);
-        register.list(self.max_peers, seed.id, Entry::of(seed, Some(thread)))?;
+        register.list(self.most, seed.id, Entry::of(seed, Some(thread)))?;
         register.count(thread, 1);
         Ok(thread)
     }
@@ -275,14 +297,24 @@ impl Entry {
 }
 
 impl Register {
-    fn list(&mut self, max_peers: usize, id: PeerId, entry: Entry) -> Result<(), Full> {
-        if self.peers.len() >= max_peers {
-            return Err(Full);
+    fn list(&mut self, most: Most, id: PeerId, entry: Entry) -> Result<(), Full> {
+        if self.peers.len() >= most.peers {
+            return Err(Full::Everywhere);
+        }
+        if entry.kind == RoleKind::Viewer && self.viewers_of(&entry.session) >= most.viewers {
+            return Err(Full::InSession);
         }
         self.by_ufrag.insert(entry.ufrag.clone(), id);
         self.by_session.entry(entry.session.clone()).or_default().push(id);
         self.peers.insert(id, entry);
         Ok(())
+    }
+
+    /// Viewers of a session, those that are not connected yet among them.
+    fn viewers_of(&self, session: &SessionId) -> usize {
+        let peers = self.by_session.get(session).into_iter().flatten();
+        let kinds = peers.filter_map(|id| self.peers.get(id)).map(|entry| entry.kind);
+        kinds.filter(|kind| *kind == RoleKind::Viewer).count()
     }
 
     fn place(&mut self, id: PeerId, place: Place) {

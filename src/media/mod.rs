@@ -15,20 +15,24 @@ pub mod config;
 pub mod counters;
 pub mod deadlines;
 pub mod directory;
+pub mod groups;
 pub mod ids;
 pub mod io;
 pub mod locals;
 pub mod mic;
 pub mod offer;
 pub mod outbox;
+pub mod outlet;
 pub mod peer;
 pub mod ports;
 pub mod publisher;
+pub mod quality;
 pub mod role;
 pub mod seed;
 pub mod shared;
 pub mod start;
 pub mod stream;
+pub mod stream_view;
 pub mod streams;
 pub mod tcp;
 pub mod thread;
@@ -43,12 +47,13 @@ use std::time::{Duration, Instant};
 
 use str0m::Candidate;
 
+use crate::config::settings::Estimator;
 use crate::core::ids::SessionId;
 use crate::core::sdp_offer::IceParameters;
 use crate::core::time::Moment;
 use crate::host::public_address::PublicAddress;
 use counters::Snapshot;
-use directory::{Full, Known};
+use directory::Known;
 use ids::PeerId;
 use offer::Wanted;
 use peer::CONNECT_LIMIT;
@@ -98,12 +103,12 @@ impl Media {
     fn hand_over(&self, seed: Seed, now: Instant) -> Result<(), OfferRefused> {
         let (id, seed) = (seed.id, Box::new(seed));
         if seed.own.is_none() && self.0.config.ice_lite {
-            self.0.directory.await_first_check(seed).map_err(|Full| OfferRefused::Full)?;
+            self.0.directory.await_first_check(seed)?;
             let home = usize::from(id.first_byte()) % self.0.threads.len().max(1);
             let watched = self.tell(home, Command::Watch(id, now + CONNECT_LIMIT));
             return watched.inspect_err(|_| self.0.directory.remove(&id));
         }
-        let thread = self.0.directory.assign(&seed).map_err(|Full| OfferRefused::Full)?;
+        let thread = self.0.directory.assign(&seed)?;
         let (done, adopted) = crossbeam_channel::bounded(1);
         let told = self.tell(thread, Command::Adopt(seed, done));
         let settled = told.and_then(|()| adopted.recv_timeout(PATIENCE).map_err(|_| OfferRefused::Busy));
@@ -228,6 +233,11 @@ impl Media {
     pub fn snapshot(&self) -> Snapshot {
         let (peers, pending) = self.0.directory.count();
         self.0.counters.snapshot(self.0.threads.len(), peers, pending)
+    }
+
+    /// How viewers' networks are measured.
+    pub fn estimator(&self) -> &Estimator {
+        &self.0.config.estimator
     }
 
     /// Where the shared UDP port is, when there is one.

@@ -203,11 +203,11 @@ impl Peer {
     /// Takes more of the stream that it follows, and sends what that comes to in one go.
     pub fn stream(&mut self, batch: &[StreamPacket], now: Instant, io: &mut Io) -> Verdict {
         let moment = io.shared.moment(now);
-        let cache = self.role.follows().and_then(|stream| io.followers.cache(stream.id()));
-        if let Some(cache) = cache {
+        let groups = self.role.follows().and_then(|stream| io.followers.groups(stream.id()));
+        if let Some(groups) = groups {
             let mut context =
                 Context { rtc: &mut self.rtc, bodies: &mut io.bodies, view: &self.view, now, moment };
-            self.role.stream(cache, batch, &mut context);
+            self.role.stream(groups, batch, &mut context);
         }
         if self.rtc.handle_input(Input::Timeout(now)).is_err() {
             return Err(Gone::Failed);

@@ -3,10 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 
-use str0m::media::{KeyframeRequestKind, MediaAdded, MediaKind, Mid, SenderFeedback};
+use str0m::media::{KeyframeRequestKind, MediaAdded, MediaKind, Mid, Rid, SenderFeedback};
 use str0m::rtp::{RtpPacket, Ssrc};
 use str0m::{Rtc, RtcConfig};
 
+use crate::core::layers::{Layer, MAX_LAYERS};
 use crate::core::media_feed::Track;
 use crate::core::rtp_packet::SenderReport;
 use crate::core::sdp_offer::Offer;
@@ -15,7 +16,7 @@ use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
 use crate::media::stream::{Published, Stream, Told};
 use crate::media::viewer;
 
-/// Pictures are asked for this often at most, however many viewers lack one: each costs the publisher a burst.
+/// Pictures of a layer are asked for this often at most, however many viewers lack one: each costs the publisher a burst.
 const PICTURES: Duration = Duration::from_millis(500);
 
 /// One publisher.
@@ -25,7 +26,9 @@ pub struct Publisher {
     _place: Place,
     video: Option<Mid>,
     audio: Option<Mid>,
-    asked: Option<Moment>,
+    /// The names of its layers in the offer's order; none when it sends one picture.
+    rids: Vec<Rid>,
+    asked: [Option<Moment>; MAX_LAYERS],
 }
 
 /// The one place of a stream for a publisher: taken as long as this lives.
@@ -43,7 +46,7 @@ impl Place {
         let free = stream.view().published.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire);
         free.ok()?;
         // Viewers have nothing to refer to in what it sends before its first key frame.
-        stream.view().key_frame_wanted.store(true, Ordering::Release);
+        stream.view().want_every_key_frame();
         Some(Place(stream.clone()))
     }
 }
@@ -59,57 +62,82 @@ impl Publisher {
     /// A publisher for the stream whose place it has.
     pub fn new(place: Place) -> Publisher {
         let stream = place.0.clone();
-        Publisher { stream, _place: place, video: None, audio: None, asked: None }
+        Publisher {
+            stream,
+            _place: place,
+            video: None,
+            audio: None,
+            rids: Vec::new(),
+            asked: [None; MAX_LAYERS],
+        }
     }
 
     fn media(&mut self, media: &MediaAdded) {
         match media.kind {
-            MediaKind::Video => self.video = Some(media.mid),
+            MediaKind::Video => {
+                self.video = Some(media.mid);
+                let layers = media.simulcast.iter().flat_map(|simulcast| &simulcast.recv);
+                self.rids = layers.map(|layer| layer.rid).take(MAX_LAYERS).collect();
+            }
             MediaKind::Audio => self.audio = Some(media.mid),
         }
     }
 
     fn packet(&mut self, packet: &RtpPacket, context: &mut Context<'_>) {
         context.view.note_packet(context.moment, None);
-        let Some(track) = self.track_of(packet.header.ssrc, context.rtc) else { return };
+        let Some((track, layer)) = self.place_of(packet.header.ssrc, context.rtc) else { return };
         let header = &packet.header;
         self.stream.tell(Told::Published(Published {
             track,
+            layer,
             marker: header.marker,
             sequence: header.sequence_number,
             timestamp: header.timestamp,
             ssrc: *header.ssrc,
             payload: packet.payload.clone(),
         }));
-        if self.stream.view().key_frame_wanted.load(Ordering::Acquire) {
-            self.ask_for_picture(context);
+        if self.stream.view().lacks_key_frames() {
+            Layer::all().for_each(|layer| self.ask_for_picture(layer, context));
         }
     }
 
-    fn track_of(&self, ssrc: Ssrc, rtc: &mut Rtc) -> Option<Track> {
+    fn place_of(&self, ssrc: Ssrc, rtc: &mut Rtc) -> Option<(Track, Layer)> {
         let mut api = rtc.direct_api();
         let stream = api.stream_rx(&ssrc)?;
         match stream.mid() {
             mid if Some(mid) == self.video => {
                 // Some publishers offer no stream for resending; they resend all the same when asked.
                 stream.suppress_nack(false);
-                Some(Track::Video)
+                let layer = match stream.rid() {
+                    None => Layer::BASE,
+                    Some(rid) => Layer::new(self.rids.iter().position(|other| *other == rid)?)?,
+                };
+                Some((Track::Video, layer))
             }
-            mid if Some(mid) == self.audio => Some(Track::Audio),
+            mid if Some(mid) == self.audio => Some((Track::Audio, Layer::BASE)),
             _ => None,
         }
     }
 
-    fn ask_for_picture(&mut self, context: &mut Context<'_>) {
-        if self.asked.is_some_and(|at| context.moment.since(at) < PICTURES) {
+    fn ask_for_picture(&mut self, layer: Layer, context: &mut Context<'_>) {
+        let view = self.stream.view();
+        if !view.lacks_key_frame(layer) {
             return;
         }
-        let video = self.video;
+        let rid = self.rids.get(layer.place()).copied();
+        if rid.is_none() && (layer != Layer::BASE || !self.rids.is_empty()) {
+            // Nobody has such a layer.
+            return view.key_frame_is_asked_for(layer);
+        }
+        let Some(asked) = self.asked.get_mut(layer.place()) else { return };
+        if asked.is_some_and(|at| context.moment.since(at) < PICTURES) {
+            return;
+        }
         let mut api = context.rtc.direct_api();
-        if let Some(stream) = video.and_then(|mid| api.stream_rx_by_mid(mid, None)) {
+        if let Some(stream) = self.video.and_then(|mid| api.stream_rx_by_mid(mid, rid)) {
             stream.request_keyframe(KeyframeRequestKind::Pli);
-            self.asked = Some(context.moment);
-            self.stream.view().key_frame_wanted.store(false, Ordering::Release);
+            *asked = Some(context.moment);
+            view.key_frame_is_asked_for(layer);
         }
     }
 }

@@ -7,12 +7,12 @@ use str0m::media::{KeyframeRequest, MediaAdded, SenderFeedback};
 use str0m::rtp::RtpPacket;
 use str0m::{Rtc, RtcConfig};
 
-use crate::core::gop_cache::GopCache;
 use crate::core::ids::SessionId;
 use crate::core::media_feed::StreamPacket;
 use crate::core::sdp_offer::{Offer, OfferError};
 use crate::core::time::Moment;
 use crate::media::bodies::Bodies;
+use crate::media::groups::Groups;
 use crate::media::ids::PeerId;
 use crate::media::stream::Stream;
 use crate::media::view::PeerView;
@@ -151,15 +151,9 @@ pub trait Role: Send + fmt::Debug {
         None
     }
 
-    /// More of the stream that it follows: `batch`, which is in the cache already as far as it is video. Empty when its own
+    /// More of the stream that it follows: `batch`, which is in the groups already as far as it is video. Empty when its own
     /// pause is over.
-    fn stream(
-        &mut self,
-        _cache: &GopCache<StreamPacket>,
-        _batch: &[StreamPacket],
-        _context: &mut Context<'_>,
-    ) {
-    }
+    fn stream(&mut self, _groups: &Groups, _batch: &[StreamPacket], _context: &mut Context<'_>) {}
 
     /// When it wants to go on by itself with the stream that it follows.
     fn due(&self) -> Option<Duration> {
@@ -176,6 +170,8 @@ pub enum OfferRefused {
     Unusable(String),
     /// Too many peers; come back later.
     Full,
+    /// Too many viewers of this session; come back later.
+    SessionFull,
     /// Media threads do not answer; come back later.
     Busy,
     /// This host cannot: the words say what to do.
@@ -188,6 +184,9 @@ impl fmt::Display for OfferRefused {
             OfferRefused::Offer(error) => error.fmt(f),
             OfferRefused::Unusable(why) | OfferRefused::Host(why) => f.write_str(why),
             OfferRefused::Full => f.write_str("there are as many peers as webrtc.max_peers allows"),
+            OfferRefused::SessionFull => {
+                f.write_str("this session has as many viewers as webrtc.max_viewers allows")
+            }
             OfferRefused::Busy => f.write_str("media threads are busy"),
         }
     }

@@ -14,15 +14,14 @@ use std::io;
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use crate::core::gop_cache::{GopCache, GopLimits};
 use crate::core::ids::SessionId;
+use crate::core::layers::{Layer, MAX_LAYERS, Meter};
 use crate::core::media_feed::{Feed, Feeder, StreamPacket, Track};
 use crate::core::rtp_packet::{self, RtpPacket, SenderReport};
 use crate::core::rtp_payload::Packing;
@@ -30,7 +29,9 @@ use crate::core::time::Moment;
 use crate::core::whip_offer::VideoCodec;
 use crate::host::pulse::Pulse;
 use crate::host::wake::Wake;
+use crate::media::groups::Groups;
 use crate::media::shared::{Command, Shared};
+use crate::media::stream_view::StreamView;
 
 /// Payload types on the loopback pair, as every engine sends them: video and Opus.
 const VIDEO_PT: u8 = 96;
@@ -86,8 +87,8 @@ pub struct SourceSpec {
 
 /// What a media thread hears of a stream that it follows.
 pub enum News {
-    /// The present group of pictures, before the first batch: where joiners begin.
-    Begin(Box<GopCache<StreamPacket>>),
+    /// The present groups of pictures, before the first batch: where joiners begin.
+    Begin(Box<Groups>),
     /// More of it.
     Batch(Arc<[StreamPacket]>),
 }
@@ -114,6 +115,8 @@ pub enum Told {
 pub struct Published {
     /// Sound or pictures.
     pub track: Track,
+    /// Which layer of the pictures.
+    pub layer: Layer,
     /// Header fields.
     pub marker: bool,
     /// Sequence number.
@@ -124,25 +127,6 @@ pub struct Published {
     pub ssrc: u32,
     /// Payload.
     pub payload: Arc<[u8]>,
-}
-
-/// What is published of a stream. Plain atomics; only its thread writes, but for viewers and wishes.
-#[derive(Debug, Default)]
-pub struct StreamView {
-    /// Packets that reached the viewers' stream.
-    pub packets: AtomicU64,
-    /// Bytes of their payloads.
-    pub bytes: AtomicU64,
-    /// Key frames.
-    pub key_frames: AtomicU64,
-    /// When the last one came, on the clock of views.
-    pub last_key_frame: AtomicU64,
-    /// Connected viewers.
-    pub viewers: AtomicU32,
-    /// Whether somebody publishes.
-    pub published: AtomicBool,
-    /// A viewer lacks a picture: the publisher is asked for one.
-    pub key_frame_wanted: AtomicBool,
 }
 
 /// The way to a stream: cheap to clone.
@@ -198,7 +182,9 @@ impl Stream {
             video: spec.video,
             audio: spec.audio,
             feed: Feed::new(packing),
-            cache: GopCache::new(GopLimits::default()),
+            groups: Groups::default(),
+            meter: Meter::default(),
+            last_key_frames: [Moment::default(); MAX_LAYERS],
             followers: Vec::new(),
             batch: Vec::new(),
         };
@@ -243,7 +229,10 @@ struct Owner {
     video: Option<UdpSocket>,
     audio: Option<UdpSocket>,
     feed: Feed,
-    cache: GopCache<StreamPacket>,
+    groups: Groups,
+    meter: Meter,
+    /// Of each layer.
+    last_key_frames: [Moment; MAX_LAYERS],
     followers: Vec<usize>,
     batch: Vec<StreamPacket>,
 }
@@ -262,6 +251,7 @@ impl Owner {
                 self.read(track, &mut room);
             }
             self.pass_on();
+            self.measure();
         }
     }
 
@@ -285,7 +275,12 @@ impl Owner {
                 Told::Reported(report) => {
                     self.feed.report(Feeder::Publisher, &report, self.shared.moment(now));
                 }
-                Told::Unpublished => self.feed.hand_to(Feeder::Process),
+                Told::Unpublished => {
+                    self.feed.hand_to(Feeder::Process);
+                    // Before a packet of the process is passed on: viewers must not miss its key frame.
+                    self.stream.view().flatten();
+                    self.groups.flatten();
+                }
                 Told::Stop => return false,
             }
         }
@@ -298,7 +293,7 @@ impl Owner {
         if !self.followers.contains(&thread) {
             self.followers.push(thread);
         }
-        self.send(thread, News::Begin(Box::new(self.cache.clone())));
+        self.send(thread, News::Begin(Box::new(self.groups.clone())));
     }
 
     fn published(&mut self, packet: &Published, now: Instant) {
@@ -312,9 +307,10 @@ impl Owner {
             payload: &packet.payload,
         };
         let now = self.shared.moment(now);
-        let taken =
-            self.feed.packet(Feeder::Publisher, packet.track, &header, now, || packet.payload.clone());
-        taken.into_iter().for_each(|packet| self.keep(packet));
+        let taken = self
+            .feed
+            .packet(Feeder::Publisher, (packet.track, packet.layer), &header, now, || packet.payload.clone());
+        taken.into_iter().for_each(|packet| self.keep(packet, now));
     }
 
     fn read(&mut self, track: Track, room: &mut [u8; LARGEST]) {
@@ -338,32 +334,41 @@ impl Owner {
                 AUDIO_PT if self.stream.codecs().opus => Track::Audio,
                 _ => continue,
             };
-            let taken = self.feed.packet(Feeder::Process, track, &packet, now, || packet.payload.into());
-            taken.into_iter().for_each(|packet| self.keep(packet));
+            let which = (track, Layer::BASE);
+            let taken = self.feed.packet(Feeder::Process, which, &packet, now, || packet.payload.into());
+            taken.into_iter().for_each(|packet| self.keep(packet, now));
         }
     }
 
-    fn keep(&mut self, packet: StreamPacket) {
+    fn keep(&mut self, packet: StreamPacket, now: Moment) {
         let view = self.stream.view();
-        view.packets.fetch_add(1, Ordering::Relaxed);
-        view.bytes.fetch_add(packet.payload.len() as u64, Ordering::Relaxed);
+        let bytes = packet.payload.len();
+        view.note_packet(bytes);
+        self.meter.note((packet.track == Track::Video).then_some(packet.layer), bytes, now);
         if packet.track == Track::Video {
             if packet.starts_key_frame {
-                view.key_frames.fetch_add(1, Ordering::Relaxed);
-                view.last_key_frame.store(packet.taken.0, Ordering::Relaxed);
+                view.note_key_frame(packet.layer, packet.taken);
             }
-            remember(&mut self.cache, &packet);
-            self.want_short_groups(packet.taken);
+            self.groups.remember(&packet);
+            self.want_short_groups(&packet);
         }
         self.batch.push(packet);
     }
 
     /// A browser that publishes sends key frames only when asked; who joins needs one that is not too long ago.
-    fn want_short_groups(&self, now: Moment) {
-        let view = self.stream.view();
-        let last = Moment(view.last_key_frame.load(Ordering::Relaxed));
-        if self.feed.feeder() == Feeder::Publisher && now.since(last) > LONGEST_GROUP {
-            view.key_frame_wanted.store(true, Ordering::Release);
+    fn want_short_groups(&mut self, packet: &StreamPacket) {
+        let Some(last) = self.last_key_frames.get_mut(packet.layer.place()) else { return };
+        if packet.starts_key_frame {
+            *last = packet.taken;
+        }
+        if self.feed.feeder() == Feeder::Publisher && packet.taken.since(*last) > LONGEST_GROUP {
+            self.stream.view().want_key_frame(packet.layer);
+        }
+    }
+
+    fn measure(&mut self) {
+        if let Some((rates, sound)) = self.meter.read(self.shared.moment(Instant::now())) {
+            self.stream.view().set_rates(&rates, sound);
         }
     }
 
@@ -384,12 +389,6 @@ impl Owner {
             self.shared.counters.dropped.one();
         }
     }
-}
-
-/// Adds a packet of video to a cache.
-pub fn remember(cache: &mut GopCache<StreamPacket>, packet: &StreamPacket) {
-    let (place, bytes) = (packet.place, packet.payload.len());
-    cache.push(place.sequence, place.timestamp, bytes, packet.starts_key_frame, packet.clone());
 }
 
 /// How long ending a stream's thread may take.

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::core::layers::Layer;
 use crate::core::time::Moment;
 
 /// Where a peer stands, from outside.
@@ -30,6 +31,8 @@ pub struct PeerView {
     level: AtomicU8,
     first_packet: AtomicU64,
     last_packet: AtomicU64,
+    layer: AtomicU8,
+    estimate: AtomicU64,
 }
 
 impl PeerView {
@@ -52,6 +55,26 @@ impl PeerView {
     pub fn level(&self, now: Moment) -> u8 {
         let fresh = now.since(Moment(self.last_packet.load(Ordering::Relaxed))) < LEVEL_FADES;
         if fresh && self.packets() > 0 { self.level.load(Ordering::Relaxed) } else { 0 }
+    }
+
+    /// The layer of its session's stream that a viewer sees, by its place in the publisher's offer.
+    pub fn layer(&self) -> usize {
+        usize::from(self.layer.load(Ordering::Relaxed))
+    }
+
+    /// What the way to a viewer was estimated to carry, in bit/s; `None` when it is not measured.
+    pub fn estimate(&self) -> Option<u64> {
+        Some(self.estimate.load(Ordering::Relaxed)).filter(|estimate| *estimate > 0)
+    }
+
+    /// Publishes a viewer's layer. Only its thread does.
+    pub fn set_layer(&self, layer: Layer) {
+        self.layer.store(u8::try_from(layer.place()).unwrap_or(u8::MAX), Ordering::Relaxed);
+    }
+
+    /// Publishes an estimate. Only its thread does.
+    pub fn set_estimate(&self, bits_per_second: u64) {
+        self.estimate.store(bits_per_second, Ordering::Relaxed);
     }
 
     /// From the first media packet to the last one.

@@ -5,6 +5,8 @@
 //!                               ▲  └── there is none: Waiting for a key frame ──────────▲
 //!                               └────── lost something for good (PLI), at most once a second ──┘
 //! ```
+//!
+//! Of a stream with layers it is sent one at a time ([`Quality`]); it goes over to another with a key frame of that one, while live.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,14 +15,19 @@ use std::time::Duration;
 
 use str0m::format::{Codec, CodecSpec};
 use str0m::media::{MediaAdded, MediaKind, Mid, Pt};
-use str0m::rtp::{Extension, RtpWrite};
+use str0m::rtp::Extension;
 use str0m::{Rtc, RtcConfig};
 
-use crate::core::gop_cache::{GopCache, Numbering, Replay};
+use crate::config::settings;
+use crate::core::gop_cache::Replay;
+use crate::core::layers::Layer;
 use crate::core::media_feed::{StreamPacket, Track};
 use crate::core::sdp_offer::Offer;
 use crate::core::time::Moment;
 use crate::core::whip_offer::VideoCodec;
+use crate::media::groups::Groups;
+use crate::media::outlet::Outlet;
+use crate::media::quality::Quality;
 use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
 use crate::media::stream::{Codecs, Stream};
 
@@ -58,18 +65,10 @@ pub struct Viewer {
     phase: Phase,
     video: Option<Outlet>,
     audio: Option<Outlet>,
+    quality: Quality,
     began_anew: Option<Moment>,
     wants_anew: bool,
     counted: bool,
-}
-
-/// One track of the peer.
-#[derive(Debug)]
-struct Outlet {
-    mid: Mid,
-    pt: Pt,
-    numbering: Option<Numbering>,
-    last_timestamp: Option<u32>,
 }
 
 impl fmt::Debug for Viewer {
@@ -79,7 +78,7 @@ impl fmt::Debug for Viewer {
 }
 
 impl Viewer {
-    /// A viewer of this stream.
+    /// A viewer of this stream, whose network is not measured.
     pub fn new(stream: Stream, audience: Arc<dyn Audience>) -> Viewer {
         Viewer {
             stream,
@@ -87,16 +86,22 @@ impl Viewer {
             phase: Phase::Connecting,
             video: None,
             audio: None,
+            quality: Quality::new(None),
             began_anew: None,
             wants_anew: false,
             counted: false,
         }
     }
 
+    /// The same, measured as `webrtc.estimator.*` says.
+    pub fn estimating(self, settings: &settings::Estimator) -> Viewer {
+        Viewer { quality: Quality::new(Some(settings)), ..self }
+    }
+
     fn media(&mut self, media: &MediaAdded, rtc: &Rtc) {
         let codecs = self.stream.codecs();
         let Some(pt) = payload_type(rtc, media.mid, codecs) else { return };
-        let outlet = Some(Outlet { mid: media.mid, pt, numbering: None, last_timestamp: None });
+        let outlet = Some(Outlet::new(media.mid, pt));
         match media.kind {
             MediaKind::Video => self.video = outlet,
             MediaKind::Audio => self.audio = outlet,
@@ -126,27 +131,39 @@ impl Viewer {
     }
 
     /// Begins with the present group of pictures, if there is one.
-    fn join(&mut self, cache: &GopCache<StreamPacket>, now: Moment) {
+    fn join(&mut self, groups: &Groups, context: &mut Context<'_>) {
         let Some(video) = &mut self.video else {
             self.phase = Phase::Live;
             return;
         };
-        let Some(replay) = Replay::begin(cache, now, video.last_timestamp) else { return };
-        video.begin_at(replay.next());
-        self.phase = Phase::Joining(replay);
+        let layer = self.quality.begin(&self.stream, context);
+        let seen = video.last_timestamp();
+        let replay = groups.of(layer).and_then(|group| Replay::begin(group, context.moment, seen));
+        match replay {
+            Some(replay) => {
+                video.begin_at(replay.next());
+                self.phase = Phase::Joining(replay);
+            }
+            None if layer == Layer::BASE => {}
+            None => self.stream.view().want_key_frame(layer),
+        }
     }
 
-    fn replay(&mut self, cache: &GopCache<StreamPacket>, context: &mut Context<'_>) {
+    fn replay(&mut self, groups: &Groups, context: &mut Context<'_>) {
         let (Phase::Joining(replay), Some(video)) = (&mut self.phase, &mut self.video) else { return };
-        if let Some(first) = replay.catch_up(cache) {
+        let Some(group) = groups.of(self.quality.present()) else {
+            self.phase = Phase::Waiting;
+            return;
+        };
+        if let Some(first) = replay.catch_up(group) {
             video.begin_at(first);
         }
-        for out in replay.due(cache, context.moment) {
+        for out in replay.due(group, context.moment) {
             video.write(context, &out.cached.packet, out.timestamp);
         }
-        if replay.is_level(cache) {
+        if replay.is_level(group) {
             // A group that grew too large is gone; what follows refers to what this viewer has not seen.
-            self.phase = if cache.is_empty() { Phase::Waiting } else { Phase::Live };
+            self.phase = if group.is_empty() { Phase::Waiting } else { Phase::Live };
         }
     }
 
@@ -155,7 +172,9 @@ impl Viewer {
         for packet in batch {
             let outlet = match packet.track {
                 Track::Audio if !matches!(self.phase, Phase::Connecting) => self.audio.as_mut(),
-                Track::Video if matches!(self.phase, Phase::Live) => self.video.as_mut(),
+                Track::Video if matches!(self.phase, Phase::Live) && self.sees(packet, context) => {
+                    self.video.as_mut()
+                }
                 _ => None,
             };
             if let Some(outlet) = outlet {
@@ -164,34 +183,35 @@ impl Viewer {
         }
     }
 
+    /// Whether a packet is of the layer that the viewer sees. With a key frame of the layer that it is to see, that is the one.
+    fn sees(&mut self, packet: &StreamPacket, context: &Context<'_>) -> bool {
+        if packet.layer == self.quality.present() {
+            return true;
+        }
+        if !packet.starts_key_frame || self.quality.wanted() != Some(packet.layer) {
+            return false;
+        }
+        self.quality.arrive(context);
+        self.video.iter_mut().for_each(|video| video.go_over(packet));
+        true
+    }
+
+    /// Follows the layers of the stream, as far as there are any.
+    fn follow_layers(&mut self, context: &mut Context<'_>) {
+        if matches!(self.phase, Phase::Connecting) {
+            return;
+        }
+        self.quality.update(&self.stream, context);
+        if self.stream.view().is_layered() && self.stream.codecs().video == VideoCodec::Vp8 {
+            self.video.iter_mut().for_each(Outlet::number_pictures);
+        }
+    }
+
     fn wants_picture(&mut self, now: Moment) {
-        self.stream.view().key_frame_wanted.store(true, Ordering::Release);
+        self.stream.view().want_key_frame(self.quality.present());
         let recent = self.began_anew.is_some_and(|at| now.since(at) < ANEW);
         if matches!(self.phase, Phase::Live) && !recent {
             self.wants_anew = true;
-        }
-    }
-}
-
-impl Outlet {
-    fn begin_at(&mut self, sequence: u64) {
-        match &mut self.numbering {
-            Some(numbering) => numbering.jump_to(sequence),
-            None => self.numbering = Some(Numbering::begin(sequence, 1)),
-        }
-    }
-
-    fn write(&mut self, context: &mut Context<'_>, packet: &StreamPacket, timestamp: u32) {
-        let sequence = packet.place.sequence;
-        let numbering = self.numbering.get_or_insert_with(|| Numbering::begin(sequence, 1));
-        let Some(number) = numbering.number(sequence) else { return };
-        let ago = context.moment.since(packet.taken);
-        let taken = context.now.checked_sub(ago).unwrap_or(context.now);
-        let write = RtpWrite::new(self.pt, number.into(), timestamp, taken, packet.payload.clone());
-        let write = write.marker(packet.marker).nackable(true);
-        self.last_timestamp = Some(timestamp);
-        if let Some(stream) = context.rtc.direct_api().stream_tx_by_mid(self.mid, None) {
-            stream.write_rtp(write);
         }
     }
 }
@@ -211,12 +231,11 @@ impl Role for Viewer {
             .set_rtp_mode(true)
             .clear_codecs()
             .enable_opus(codecs.opus, false)
-            // Without transport-wide numbers browsers send a quarter of the feedback; nothing here would read it.
             .clear_extension_map()
             .set_extension(4, Extension::RtpMid)
             .set_rtcp_report_interval_audio(REPORT);
         enable(&mut config, codecs.video);
-        config
+        self.quality.configure(config)
     }
 
     fn on(&mut self, event: RoleEvent, context: &mut Context<'_>) {
@@ -224,6 +243,7 @@ impl Role for Viewer {
             RoleEvent::Media(media) => self.media(&media, context.rtc),
             RoleEvent::Connected => self.connected(context),
             RoleEvent::KeyframeWanted(_) => self.wants_picture(context.moment),
+            RoleEvent::Estimate(target) => self.quality.estimate(target),
             RoleEvent::Gone(_) => self.gone(),
             _ => {}
         }
@@ -233,16 +253,17 @@ impl Role for Viewer {
         Some(&self.stream)
     }
 
-    fn stream(&mut self, cache: &GopCache<StreamPacket>, batch: &[StreamPacket], context: &mut Context<'_>) {
+    fn stream(&mut self, groups: &Groups, batch: &[StreamPacket], context: &mut Context<'_>) {
+        self.follow_layers(context);
         let anew = std::mem::take(&mut self.wants_anew);
         if anew {
             self.began_anew = Some(context.moment);
         }
         if anew || matches!(self.phase, Phase::Waiting) {
-            self.join(cache, context.moment);
+            self.join(groups, context);
         }
         self.pass_on(batch, context);
-        self.replay(cache, context);
+        self.replay(groups, context);
     }
 
     fn due(&self) -> Option<Duration> {

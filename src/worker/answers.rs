@@ -55,6 +55,7 @@ pub fn view(card: &Card, settings: &Settings, now: Moment, base_url: &str) -> Se
         district: card.request.district.clone(),
         engine: Some(card.request.engine.clone()),
         source: view.source.as_deref().cloned(),
+        stream: None,
         log: None,
         age_seconds: now.since(card.created).as_secs(),
         connections: card.connected(),

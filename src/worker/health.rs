@@ -17,6 +17,7 @@ use crate::host::wireguard::WireGuard;
 use crate::media::Media;
 use crate::outbox::Outbox;
 use crate::worker::board::{Board, Card};
+use crate::worker::figures;
 
 /// An item that is due for longer is worth a look: a receiver is away, or its token is wrong.
 const OVERDUE: Duration = Duration::from_secs(3600);
@@ -147,6 +148,7 @@ impl Health {
             "age": duration_text(self.clock.now().since(card.created).as_secs()),
             "restarts": view.restarts,
             "source": view.source,
+            "stream": figures::of(&self.media, &card.id),
         })
     }
 }

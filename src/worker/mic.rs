@@ -227,7 +227,9 @@ fn refuse_offer(refused: &OfferRefused) -> Answer {
         OfferRefused::Offer(OfferError::Lacks(_)) | OfferRefused::Unusable(_) => {
             Answer::error(422, "unusable offer", detail)
         }
-        OfferRefused::Full | OfferRefused::Busy => Answer::error(503, "no room", detail).retry_after(PAUSE),
+        OfferRefused::Full | OfferRefused::SessionFull | OfferRefused::Busy => {
+            Answer::error(503, "no room", detail).retry_after(PAUSE)
+        }
         OfferRefused::Host(_) => Answer::error(503, "no way for media", detail).retry_after(PAUSE),
     }
 }

@@ -15,6 +15,7 @@ pub mod chronicle;
 pub mod engines;
 pub mod events;
 pub mod family;
+pub mod figures;
 pub mod health;
 pub mod heartbeat;
 pub mod ice;

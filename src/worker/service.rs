@@ -13,7 +13,7 @@ use crate::api::reply::{Answer, Responder};
 use crate::api::routes::Operation;
 use crate::api::server::{Call, Service};
 use crate::api::sessions;
-use crate::api::types::CreateRequest;
+use crate::api::types::{CreateRequest, SessionView};
 use crate::config::live::Live;
 use crate::config::settings::Role;
 use crate::core::dial_policy;
@@ -29,6 +29,7 @@ use crate::worker::board::{Asked, Board, Card};
 use crate::worker::browsers::Browsers;
 use crate::worker::chronicle::Chronicle;
 use crate::worker::engines::Choice;
+use crate::worker::figures;
 use crate::worker::health::Health;
 use crate::worker::ice;
 use crate::worker::mic;
@@ -140,8 +141,13 @@ impl WorkerService {
         let base = origin::base_url(call, settings.server.public_url.as_deref());
         let now = self.clock.now();
         let views: Vec<_> =
-            self.board.all().iter().map(|card| answers::view(card, &settings, now, &base)).collect();
+            (self.board.all().iter().map(|card| self.view(card, answers::view(card, &settings, now, &base))))
+                .collect();
         Answer::json(200, &json!({"sessions": views}))
+    }
+
+    fn view(&self, card: &Card, view: SessionView) -> SessionView {
+        SessionView { stream: figures::of(&self.media, &card.id), ..view }
     }
 
     fn get(&self, call: &Call) -> Answer {
@@ -149,7 +155,8 @@ impl WorkerService {
         let base = origin::base_url(call, settings.server.public_url.as_deref());
         match self.card(call) {
             Some(card) => {
-                Answer::json(200, &answers::detailed_view(&card, &settings, self.clock.now(), &base))
+                let view = answers::detailed_view(&card, &settings, self.clock.now(), &base);
+                Answer::json(200, &SessionView { stream: figures::in_detail(&self.media, &card.id), ..view })
             }
             None => sessions::unknown(),
         }

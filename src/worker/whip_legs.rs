@@ -43,12 +43,16 @@ impl MediaLegs {
         })
     }
 
-    fn role(&self, stream: Stream, purpose: Purpose) -> Result<Box<dyn Role>, Problem> {
+    fn role(&self, stream: Stream, purpose: Purpose, offer: &Offer) -> Result<Box<dyn Role>, Problem> {
         match purpose {
             Purpose::View => {
                 let card = self.board.find(stream.session());
                 let card = card.ok_or_else(|| Problem::new(404, "the session has ended"))?;
-                Ok(Box::new(Viewer::new(stream, card)))
+                let viewer = Viewer::new(stream, card);
+                Ok(Box::new(match offer.tells_arrivals() {
+                    true => viewer.estimating(self.media.estimator()),
+                    false => viewer,
+                }))
             }
             Purpose::Publish => {
                 let place = Place::take(&stream).ok_or_else(taken)?;
@@ -69,7 +73,7 @@ impl Legs for MediaLegs {
     }
 
     fn open(&self, session: &SessionId, purpose: Purpose, offer: &Offer) -> Result<Opened, Problem> {
-        let role = self.role(self.stream(session, purpose)?, purpose)?;
+        let role = self.role(self.stream(session, purpose)?, purpose, offer)?;
         let wanted = Wanted { session: session.clone(), role, sdp: &offer.text };
         let accepted = self.media.offer(wanted).map_err(|refused| problem(&refused))?;
         Ok(Opened { peer: accepted.peer, sdp: accepted.answer })
@@ -117,7 +121,7 @@ fn problem(refused: &OfferRefused) -> Problem {
         OfferRefused::Offer(OfferError::Malformed) => Problem::new(400, words),
         OfferRefused::Offer(OfferError::Lacks(_)) | OfferRefused::Unusable(_) => Problem::new(422, words),
         OfferRefused::Full | OfferRefused::Busy => no_place(),
-        OfferRefused::Host(_) => Problem { detail: words, ..no_place() },
+        OfferRefused::SessionFull | OfferRefused::Host(_) => Problem { detail: words, ..no_place() },
     }
 }
 

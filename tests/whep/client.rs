@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use str0m::change::{SdpAnswer, SdpPendingOffer};
-use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid};
+use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid, Rid, Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpPacket, RtpWrite};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
@@ -34,6 +34,10 @@ pub struct Seen {
     pub delays: Delays,
     /// Requests for pictures that the other side made.
     pub wanted: u64,
+    /// And of which layers, until somebody takes them.
+    pub wanted_layers: Vec<Rid>,
+    /// Packets of video, when they are to be kept: number, timestamp, the payload's first bytes.
+    pub kept: Option<Vec<(u64, u32, [u8; 6])>>,
     /// Names of senders of video seen.
     pub ssrcs: Vec<u32>,
     /// The session is over.
@@ -74,6 +78,14 @@ pub enum Wants {
 impl Client {
     /// A client and its offer.
     pub fn offer(wants: Wants) -> (Client, String) {
+        Client::offer_layers(wants, &[])
+    }
+
+    /// The same with layers of these names.
+    pub fn offer_layers(wants: Wants, rids: &[&str]) -> (Client, String) {
+        let mut layers = Simulcast::new();
+        rids.iter().for_each(|rid| layers.add_send_layer(SimulcastLayer::new(rid)));
+        let layers = (!rids.is_empty()).then_some(layers);
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         socket.set_nonblocking(true).expect("nonblocking");
         let now = Instant::now();
@@ -86,7 +98,7 @@ impl Client {
         };
         let mut api = rtc.sdp_api();
         api.add_media(MediaKind::Audio, direction, None, None, None);
-        let video = api.add_media(MediaKind::Video, direction, None, None, None);
+        let video = api.add_media(MediaKind::Video, direction, None, None, layers);
         let (offer, pending) = api.apply().expect("an offer");
         let seen = Seen::default();
         let client = Client {
@@ -192,7 +204,10 @@ impl Client {
         match event {
             Event::Connected => self.seen.connected = Some(Instant::now()),
             Event::RtpPacket(packet) => self.packet(&packet),
-            Event::KeyframeRequest(_) => self.seen.wanted += 1,
+            Event::KeyframeRequest(request) => {
+                self.seen.wanted += 1;
+                self.seen.wanted_layers.extend(request.rid);
+            }
             _ => {}
         }
     }
@@ -209,6 +224,9 @@ impl Client {
             self.seen.ssrcs.push(*packet.header.ssrc);
         }
         let number = *packet.seq_no;
+        if let (Some(kept), Some(first)) = (&mut self.seen.kept, packet.payload.first_chunk()) {
+            kept.push((number, packet.header.timestamp, *first));
+        }
         if let Some((last, ..)) = self.seen.last {
             match number.checked_sub(last + 1) {
                 Some(lost) => self.seen.gaps += lost,
@@ -249,11 +267,23 @@ impl Client {
 
     /// Sends a packet as a publisher.
     pub fn write(&mut self, mid: Mid, number: u64, timestamp: u32, marker: bool, payload: Vec<u8>) {
+        self.write_layer((mid, None), number, timestamp, marker, payload);
+    }
+
+    /// Sends a packet of a layer.
+    pub fn write_layer(
+        &mut self,
+        (mid, rid): (Mid, Option<Rid>),
+        number: u64,
+        timestamp: u32,
+        marker: bool,
+        payload: Vec<u8>,
+    ) {
         let now = Instant::now();
         let Some(media) = self.rtc.media(mid) else { return };
         let Some(pt) = media.remote_pts().first().copied() else { return };
         let mut api = self.rtc.direct_api();
-        if let Some(stream) = api.stream_tx_by_mid(mid, None) {
+        if let Some(stream) = api.stream_tx_by_mid(mid, rid) {
             let write = RtpWrite::new(pt, number.into(), timestamp, now, payload);
             stream.write_rtp(write.marker(marker).nackable(true));
         }

@@ -4,4 +4,7 @@
 mod client;
 mod fan_out;
 mod generator;
+mod layers;
+mod narrow_link;
+mod simulcast;
 mod studio;

@@ -52,10 +52,16 @@ pub struct Studio {
 impl Studio {
     /// So many media threads, and a stream of VP8 and Opus.
     pub fn open(threads: usize) -> Studio {
+        Studio::with(VideoCodec::Vp8, |settings| settings.webrtc.threads = threads)
+    }
+
+    /// The same with these pictures, and settings that were changed.
+    pub fn with(video: VideoCodec, change: impl FnOnce(&mut Settings)) -> Studio {
         let mut settings = Settings::defaults(Role::Worker);
         settings.server.listen = Listen::Plain(ListenAddress { host: Some([127, 0, 0, 1].into()), port: 0 });
         settings.webrtc.udpmux = Some(0);
-        settings.webrtc.threads = threads;
+        settings.webrtc.threads = 2;
+        change(&mut settings);
         let (media, threads) =
             Media::start(MediaConfig::new(&settings), &Pulses::default()).expect("media threads");
         let session = SessionId::from_entropy([7; 16]);
@@ -65,7 +71,7 @@ impl Studio {
             session: session.clone(),
             video: Some(pair.video),
             audio: Some(pair.audio),
-            codecs: Codecs { video: VideoCodec::Vp8, opus: true },
+            codecs: Codecs { video, opus: true },
         };
         let source = Some(media.add_source(spec).expect("a stream"));
         let audience = Arc::default();
@@ -79,21 +85,32 @@ impl Studio {
 
     /// A viewer that was answered.
     pub fn viewer(&self) -> (Client, PeerId) {
+        self.viewer_over(|answer| answer)
+    }
+
+    /// The same; `way` changes the answer.
+    pub fn viewer_over(&self, way: impl FnOnce(String) -> String) -> (Client, PeerId) {
         let (mut client, sdp) = Client::offer(Wants::Watch);
         client.epoch = Some(self.epoch);
         let stream = self.media.stream_of(&self.session).expect("a stream");
-        let role = Box::new(Viewer::new(stream, self.audience.clone()));
+        let role = Viewer::new(stream, self.audience.clone()).estimating(self.media.estimator());
+        let role = Box::new(role);
         let wanted = Wanted { session: self.session.clone(), role, sdp: &sdp };
         let accepted = self.media.offer(wanted).expect("an answer");
-        client.answer(&accepted.answer);
+        client.answer(&way(accepted.answer));
         (client, accepted.peer)
     }
 
     /// A publisher that was answered; `None` when the place is taken.
     pub fn publisher(&self) -> Option<(Client, PeerId)> {
+        self.publisher_of(&[])
+    }
+
+    /// The same with layers of these names.
+    pub fn publisher_of(&self, rids: &[&str]) -> Option<(Client, PeerId)> {
         let stream = self.media.stream_of(&self.session).expect("a stream");
         let role = Box::new(Publisher::new(Place::take(&stream)?));
-        let (mut client, sdp) = Client::offer(Wants::Send);
+        let (mut client, sdp) = Client::offer_layers(Wants::Send, rids);
         let wanted = Wanted { session: self.session.clone(), role, sdp: &sdp };
         let accepted = self.media.offer(wanted).expect("an answer");
         client.answer(&accepted.answer);

@@ -1,6 +1,7 @@
 //! Every row of the table in reference/whip-whep.md, over HTTP.
 
 use crate::client::{Wants, until};
+use crate::lab::eventually;
 use crate::stage::{Door, FRAGMENT, PATIENCE, PUBLISH, SDP, Stage, fragment, offer, problem};
 
 #[test]
@@ -76,6 +77,27 @@ fn each_refused_offer_has_its_status() {
     assert_eq!(status(&[SDP], &good.replace("a=rtcp-mux\r\n", "")), 422);
     assert_eq!(status(&[SDP, ("Authorization", "Bearer no")], &good), 401);
     assert_eq!(stage.call("POST", "whep", &[("Content-Type", "Application/SDP; a=b")], &good).status, 201);
+}
+
+#[test]
+fn a_session_has_so_many_viewers_and_then_says_when_to_ask_again() {
+    let stage = Stage::with("demo", Door::Controller, |config| config["webrtc"]["max_viewers"] = 2.into());
+    let (_watching, first) = stage.watching();
+    // One that is offered and not connected yet has a place too.
+    let (_waiting, _) = stage.viewer();
+    let good = offer(Wants::Watch);
+    let full = stage.call("POST", "whep", &[SDP], &good);
+    assert_eq!((problem(&full), full.header("Retry-After")), (503, Some("10")), "{full:?}");
+    assert!(full.body.contains("webrtc.max_viewers"), "{}", full.body);
+    let bearer = format!("Bearer {PUBLISH}");
+    let publisher = stage.call("POST", "whip", &[SDP, ("Authorization", &bearer)], &offer(Wants::Send));
+    assert_eq!(publisher.status, 201, "a publisher is no viewer: {publisher:?}");
+    assert_eq!(stage.at("DELETE", first.header("Location").expect("a location"), &[], "").status, 200);
+    let again = eventually("the place that was left", || {
+        let reply = stage.call("POST", "whep", &[SDP], &good);
+        Some(reply).filter(|reply| reply.status != 503)
+    });
+    assert_eq!(again.status, 201, "{again:?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 #[allow(dead_code)]
 mod client;
 mod conformance;
+mod figures;
 mod hostile;
 #[path = "../behaviour/http.rs"]
 #[allow(dead_code)]

@@ -36,17 +36,22 @@ impl Stage {
 
     /// A session of this engine.
     pub fn of(engine: &str, engines: Value, door: Door) -> Stage {
+        Stage::with(engine, door, |config| config["engines"] = engines)
+    }
+
+    /// A session of this engine on a worker whose configuration was changed.
+    pub fn with(engine: &str, door: Door, change: impl FnOnce(&mut Value)) -> Stage {
         let mut lab = Lab::new();
         let body = lab.body(1);
         let controller = (door == Door::Controller).then(|| lab.controller(|_| ()));
         let link = controller.as_ref().map_or("http://127.0.0.1:9".to_owned(), |role| role.url.clone());
         let worker = lab.worker("one", &link, |config| {
             config["whip"] = json!({"token": PUBLISH});
-            config["engines"] = engines;
             config["ice_servers"] = json!([
                 {"urls": ["turn:203.0.113.7:3478"], "username": "u", "credential": "c\"1"},
                 {"urls": ["stun:203.0.113.7:3478"]},
             ]);
+            change(config);
         });
         let url = controller.as_ref().unwrap_or(&worker).url.clone();
         let asked = json!({"body_ip": body, "engine": engine});

@@ -37,6 +37,14 @@ fn a_browsers_offer_is_taken_with_the_sources_codec() {
 }
 
 #[test]
+fn a_client_that_tells_arrivals_is_known_by_its_offer() {
+    assert!(!viewer(str::to_owned).unwrap().tells_arrivals());
+    let line =
+        "a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\na=rtpmap:96";
+    assert!(viewer(|text| text.replace("a=rtpmap:96", line)).unwrap().tells_arrivals());
+}
+
+#[test]
 fn the_clients_order_decides_among_what_may_be_published() {
     let text = VIEWER.replace("recvonly", "sendonly").replace("SAVPF 96 102", "SAVPF 102 96");
     let offer = check(text.as_bytes(), Purpose::Publish, &has(&[VideoCodec::Vp8, BASELINE], true)).unwrap();

@@ -9,7 +9,7 @@ import { BUILT } from "./standin.mjs";
 const TOKEN = "browser-test-token-0123456789";
 
 /** A worker that reports to nobody. `stop()` ends it and removes its directory. */
-export async function startWorker(engines) {
+export async function startWorker(engines, webrtc = {}) {
     const dir = await mkdtemp(join(tmpdir(), "neck-worker-"));
     const config = {
         mode: "worker",
@@ -19,7 +19,7 @@ export async function startWorker(engines) {
             port_range_start: 26000 + process.pid % 4000,
         },
         drain: { timeout: "0s" },
-        webrtc: { udpmux: "any", ip_retrieval_url: "off" },
+        webrtc: { udpmux: "any", ip_retrieval_url: "off", ...webrtc },
         engines,
     };
     await writeFile(join(dir, "config.yaml"), JSON.stringify(config), { mode: 0o600 });

@@ -1,0 +1,52 @@
+//! The present group of pictures of a stream, of each of its layers: where joiners begin.
+
+use crate::core::gop_cache::{GopCache, GopLimits};
+use crate::core::layers::{Layer, MAX_LAYERS};
+use crate::core::media_feed::{StreamPacket, Track};
+
+/// One layer's group.
+pub type Group = GopCache<StreamPacket>;
+
+/// The groups. A source without layers has one.
+#[derive(Clone, Debug)]
+pub struct Groups {
+    base: Group,
+    higher: [Option<Box<Group>>; MAX_LAYERS - 1],
+}
+
+impl Default for Groups {
+    fn default() -> Groups {
+        Groups { base: GopCache::new(GopLimits::default()), higher: Default::default() }
+    }
+}
+
+impl Groups {
+    /// Takes a packet; sound is not kept.
+    pub fn remember(&mut self, packet: &StreamPacket) {
+        if packet.track != Track::Video {
+            return;
+        }
+        let group = match packet.layer.place().checked_sub(1) {
+            None => &mut self.base,
+            Some(index) => {
+                let Some(group) = self.higher.get_mut(index) else { return };
+                group.get_or_insert_with(|| Box::new(GopCache::new(GopLimits::default())))
+            }
+        };
+        let (place, bytes) = (packet.place, packet.payload.len());
+        group.push(place.sequence, place.timestamp, bytes, packet.starts_key_frame, packet.clone());
+    }
+
+    /// A layer's group, which may be empty; `None` when there is no such layer.
+    pub fn of(&self, layer: Layer) -> Option<&Group> {
+        match layer.place().checked_sub(1) {
+            None => Some(&self.base),
+            Some(index) => self.higher.get(index)?.as_deref(),
+        }
+    }
+
+    /// Forgets all but the base: the layers are gone.
+    pub fn flatten(&mut self) {
+        self.higher = Default::default();
+    }
+}
