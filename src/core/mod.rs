@@ -27,6 +27,7 @@ pub mod log_limit;
 pub mod media_feed;
 pub mod outbox_policy;
 pub mod peer_life;
+pub mod process_feed;
 pub mod rate_limit;
 pub mod rating;
 pub mod reason;

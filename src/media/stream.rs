@@ -6,6 +6,8 @@
 //!   publisher's media-N ───┘                        └─batch─▶ media-1 ─▶ its viewers
 //! ```
 //!
+//! Where an engine's `ingest` says so, a publisher's packets go into the process too, or only there ([`ProcessLegs`]).
+//!
 //! One thread per stream owns it. It copies each payload once; media threads and viewers share it. It tells each media thread
 //! once per batch, never once per viewer.
 
@@ -24,12 +26,15 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use crate::core::gop_cache::{GopCache, GopLimits};
 use crate::core::ids::SessionId;
 use crate::core::media_feed::{Feed, Feeder, StreamPacket, Track};
+use crate::core::process_feed::LONGEST_GROUP;
 use crate::core::rtp_packet::{self, RtpPacket, SenderReport};
 use crate::core::rtp_payload::Packing;
 use crate::core::time::Moment;
 use crate::core::whip_offer::VideoCodec;
 use crate::host::pulse::Pulse;
 use crate::host::wake::Wake;
+use crate::media::process_legs::ProcessLegs;
+use crate::media::publishing::{Door, Ingest};
 use crate::media::shared::{Command, Shared};
 
 /// Payload types on the loopback pair, as every engine sends them: video and Opus.
@@ -50,9 +55,6 @@ const PER_ROUND: usize = 512;
 
 /// How often the thread comes round when nothing arrives: notices that it is to stop even if a message was lost.
 const IDLE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
-
-/// A publisher is asked for a key frame when its last one is this long ago.
-const LONGEST_GROUP: Duration = Duration::from_secs(10);
 
 /// Messages a stream may be behind by.
 const QUEUE: usize = 4096;
@@ -82,6 +84,8 @@ pub struct SourceSpec {
     pub audio: Option<UdpSocket>,
     /// What they carry.
     pub codecs: Codecs,
+    /// Where goes what is published.
+    pub ingest: Ingest,
 }
 
 /// What a media thread hears of a stream that it follows.
@@ -102,7 +106,9 @@ pub enum Told {
     /// A publisher's packet.
     Published(Published),
     /// A publisher's sender report.
-    Reported(SenderReport),
+    Reported(Track, SenderReport),
+    /// A process takes what is published from now on, or none does any more.
+    Feed(Option<Box<ProcessLegs>>),
     /// The publisher is gone: the process feeds again.
     Unpublished,
     /// The end.
@@ -153,6 +159,7 @@ struct Inner {
     id: StreamId,
     session: SessionId,
     codecs: Codecs,
+    door: Door,
     view: StreamView,
     sender: Sender<Told>,
     wake: Arc<Wake>,
@@ -176,14 +183,12 @@ impl Stream {
         for socket in spec.video.iter().chain(&spec.audio) {
             socket.set_nonblocking(true)?;
         }
-        let packing = match spec.codecs.video {
-            VideoCodec::Vp8 => Packing::Vp8,
-            VideoCodec::H264 { .. } => Packing::H264,
-        };
+        let packing = packing(spec.codecs.video);
         let inner = Inner {
             id,
             session: spec.session.clone(),
             codecs: spec.codecs,
+            door: Door::new(spec.ingest),
             view: StreamView::default(),
             sender,
             wake,
@@ -198,6 +203,7 @@ impl Stream {
             video: spec.video,
             audio: spec.audio,
             feed: Feed::new(packing),
+            legs: None,
             cache: GopCache::new(GopLimits::default()),
             followers: Vec::new(),
             batch: Vec::new(),
@@ -226,11 +232,19 @@ impl Stream {
         &self.0.view
     }
 
-    /// Tells its thread. One that stands still or is over hears nothing: what is lost then is media, or of no matter.
-    pub fn tell(&self, told: Told) {
-        if self.0.sender.try_send(told).is_ok() {
+    /// Who publishes into it.
+    pub fn door(&self) -> &Door {
+        &self.0.door
+    }
+
+    /// Tells its thread. One that stands still or is over hears nothing: what is lost then is media, or of no matter. False:
+    /// it was not heard.
+    pub fn tell(&self, told: Told) -> bool {
+        let heard = self.0.sender.try_send(told).is_ok();
+        if heard {
             self.0.wake.ring();
         }
+        heard
     }
 }
 
@@ -243,6 +257,7 @@ struct Owner {
     video: Option<UdpSocket>,
     audio: Option<UdpSocket>,
     feed: Feed,
+    legs: Option<Box<ProcessLegs>>,
     cache: GopCache<StreamPacket>,
     followers: Vec<usize>,
     batch: Vec<StreamPacket>,
@@ -282,8 +297,10 @@ impl Owner {
                 Told::Follow(thread) => self.follow(thread),
                 Told::Leave(thread) => self.followers.retain(|other| *other != thread),
                 Told::Published(packet) => self.published(&packet, now),
-                Told::Reported(report) => {
-                    self.feed.report(Feeder::Publisher, &report, self.shared.moment(now));
+                Told::Reported(track, report) => self.reported(track, report, now),
+                Told::Feed(legs) => {
+                    self.legs = legs;
+                    self.stream.door().feed_anew();
                 }
                 Told::Unpublished => self.feed.hand_to(Feeder::Process),
                 Told::Stop => return false,
@@ -301,7 +318,31 @@ impl Owner {
         self.send(thread, News::Begin(Box::new(self.cache.clone())));
     }
 
+    fn reported(&mut self, track: Track, report: SenderReport, now: Instant) {
+        self.feed.report(Feeder::Publisher, &report, self.shared.moment(now));
+        if let Some(legs) = &mut self.legs {
+            legs.report(track, report);
+        }
+    }
+
     fn published(&mut self, packet: &Published, now: Instant) {
+        let door = self.stream.door();
+        if let Some(legs) = &mut self.legs {
+            let now = self.shared.moment(now);
+            if legs.packet(packet, now) {
+                self.stream.view().key_frame_wanted.store(true, Ordering::Release);
+            }
+            if legs.flows() && packet.track == Track::Video {
+                door.feed(now);
+            }
+        }
+        if door.ingest().to_viewers() {
+            self.show(packet, now);
+        }
+    }
+
+    /// What is published goes to viewers.
+    fn show(&mut self, packet: &Published, now: Instant) {
         self.feed.hand_to(Feeder::Publisher);
         let header = RtpPacket {
             payload_type: VIDEO_PT,
@@ -383,6 +424,14 @@ impl Owner {
         if told.is_none_or(|told| told.is_err()) {
             self.shared.counters.dropped.one();
         }
+    }
+}
+
+/// How a codec is packed.
+pub fn packing(codec: VideoCodec) -> Packing {
+    match codec {
+        VideoCodec::Vp8 => Packing::Vp8,
+        VideoCodec::H264 { .. } => Packing::H264,
     }
 }
 

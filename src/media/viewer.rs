@@ -165,7 +165,10 @@ impl Viewer {
     }
 
     fn wants_picture(&mut self, now: Moment) {
-        self.stream.view().key_frame_wanted.store(true, Ordering::Release);
+        // A publisher whose pictures go through a process cannot help.
+        if self.stream.door().ingest().to_viewers() {
+            self.stream.view().key_frame_wanted.store(true, Ordering::Release);
+        }
         let recent = self.began_anew.is_some_and(|at| now.since(at) < ANEW);
         if matches!(self.phase, Phase::Live) && !recent {
             self.wants_anew = true;

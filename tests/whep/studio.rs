@@ -11,7 +11,8 @@ use hydraneckwebrtc::host::pulse::Pulses;
 use hydraneckwebrtc::media::config::MediaConfig;
 use hydraneckwebrtc::media::ids::PeerId;
 use hydraneckwebrtc::media::offer::Wanted;
-use hydraneckwebrtc::media::publisher::{Place, Publisher};
+use hydraneckwebrtc::media::publisher::{Agreed, Place, Publisher};
+use hydraneckwebrtc::media::publishing::Ingest;
 use hydraneckwebrtc::media::role::Gone;
 use hydraneckwebrtc::media::stream::{Codecs, SourceSpec};
 use hydraneckwebrtc::media::streams::SourceHandle;
@@ -66,6 +67,7 @@ impl Studio {
             video: Some(pair.video),
             audio: Some(pair.audio),
             codecs: Codecs { video: VideoCodec::Vp8, opus: true },
+            ingest: Ingest::default(),
         };
         let source = Some(media.add_source(spec).expect("a stream"));
         let audience = Arc::default();
@@ -92,7 +94,8 @@ impl Studio {
     /// A publisher that was answered; `None` when the place is taken.
     pub fn publisher(&self) -> Option<(Client, PeerId)> {
         let stream = self.media.stream_of(&self.session).expect("a stream");
-        let role = Box::new(Publisher::new(Place::take(&stream)?));
+        let agreed = Agreed { video: Some(VideoCodec::Vp8), opus: true };
+        let role = Box::new(Publisher::new(Place::take(&stream)?, agreed, self.audience.clone()));
         let (mut client, sdp) = Client::offer(Wants::Send);
         let wanted = Wanted { session: self.session.clone(), role, sdp: &sdp };
         let accepted = self.media.offer(wanted).expect("an answer");

@@ -5,10 +5,12 @@
 #[allow(dead_code)]
 mod client;
 mod conformance;
+mod film;
 mod hostile;
 #[path = "../behaviour/http.rs"]
 #[allow(dead_code)]
 mod http;
+mod ingest;
 #[path = "../behaviour/lab.rs"]
 #[allow(dead_code)]
 mod lab;
