@@ -55,6 +55,7 @@ impl Running {
             program: &recipe.program,
             arguments: &command::arguments(recipe, legs, pair.port),
             directory: &std::env::temp_dir(),
+            input: None,
             output: null(true),
             stdout: Some(null(true)),
         };

@@ -225,6 +225,7 @@ impl EngineEntry {
             video_encoder: None,
             audio: AudioLeg::Probe,
             audio_encoder: None,
+            ingest: Ingest::Viewers,
             parameters: Vec::new(),
             stale_timeout: secs(5),
             restarts: 5,

@@ -6,8 +6,8 @@ use serde_yaml::{Mapping, Value as Yaml};
 
 use crate::config::document::{Body, Entry, Node, shown_key};
 use crate::config::engine_parameters::Parameters;
-use crate::config::kinds::{AUDIO_LEGS, Kind, List, Number, Scope, Secrets, Span, VIDEO_CODECS};
-use crate::config::settings::EngineEntry;
+use crate::config::kinds::{AUDIO_LEGS, INGESTS, Kind, List, Number, Scope, Secrets, Span, VIDEO_CODECS};
+use crate::config::settings::{EngineEntry, Ingest};
 use crate::core::command_template::{Argument, Kind as Type, is_name};
 
 /// Names that are engines already.
@@ -80,13 +80,14 @@ fn take(engine: &mut EngineEntry, entry: &Entry, scope: &mut Scope<'_>) -> bool 
         "video_encoder" => stored(&mut engine.video_encoder, COMMAND.read(value, scope).map(Some)),
         "audio" => stored(&mut engine.audio, AUDIO_LEGS.read(value, scope)),
         "audio_encoder" => stored(&mut engine.audio_encoder, COMMAND.read(value, scope).map(Some)),
+        "ingest" => stored(&mut engine.ingest, INGESTS.read(value, scope)),
         "parameters" => stored(&mut engine.parameters, Parameters.read(value, scope)),
         "stale_timeout" => stored(&mut engine.stale_timeout, STALE.read(value, scope)),
         "restarts" => stored(&mut engine.restarts, RESTARTS.read(value, scope)),
         "restart_backoff" => stored(&mut engine.restart_backoff, BACKOFF.read(value, scope)),
         _ => {
-            let text = "unknown key; an engine has command, video, video_encoder, audio, audio_encoder, parameters, \
-                        stale_timeout, restarts and restart_backoff";
+            let text = "unknown key; an engine has command, video, video_encoder, audio, audio_encoder, ingest, \
+                        parameters, stale_timeout, restarts and restart_backoff";
             scope.report.wrong(place, &scope.key, text);
             false
         }
@@ -112,6 +113,18 @@ fn fits(engine: &EngineEntry, entry: &Entry, scope: &mut Scope<'_>) -> bool {
             wrong(".command[0]", "expected the absolute path of a program, without parameters".into());
         }
         Some(_) => {}
+    }
+    if engine.ingest == Ingest::Both {
+        for (encoder, suffix) in
+            [(&engine.video_encoder, ".video_encoder"), (&engine.audio_encoder, ".audio_encoder")]
+        {
+            if encoder.is_some() {
+                wrong(
+                    suffix,
+                    "encodes nothing with `ingest: both`; put it into an output of the command".into(),
+                );
+            }
+        }
     }
     let arguments = || {
         let encoders = [&engine.video_encoder, &engine.audio_encoder].into_iter().flatten().flatten();
@@ -155,6 +168,7 @@ fn show_engine(engine: &EngineEntry, secrets: Secrets) -> Yaml {
     put("video_encoder", engine.video_encoder.as_ref().and_then(|list| COMMAND.show(list, secrets)));
     put("audio", AUDIO_LEGS.show(&engine.audio, secrets));
     put("audio_encoder", engine.audio_encoder.as_ref().and_then(|list| COMMAND.show(list, secrets)));
+    put("ingest", INGESTS.show(&engine.ingest, secrets));
     put("parameters", Parameters.show(&engine.parameters, secrets));
     put("stale_timeout", STALE.show(&engine.stale_timeout, secrets));
     put("restarts", RESTARTS.show(&engine.restarts, secrets));
@@ -184,7 +198,7 @@ mod tests {
 
     use crate::config::print;
     use crate::config::reload;
-    use crate::config::settings::{AudioLeg, Role, Settings, VideoCodec};
+    use crate::config::settings::{AudioLeg, Ingest, Role, Settings, VideoCodec};
     use crate::config::tests::{MINIMAL, loaded, refused};
 
     fn with(engines: &str) -> Settings {
@@ -231,6 +245,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_published_goes_to_viewers_unless_told_otherwise() {
+        let ingest = |text: &str| with(&format!("  a: {{command: [/x]{text}}}\n")).engines[0].ingest;
+        assert_eq!(ingest(""), Ingest::Viewers);
+        assert_eq!(ingest(", ingest: process"), Ingest::Process);
+        assert_eq!(ingest(", ingest: both"), Ingest::Both);
+        let printed = print(&with("  a: {command: [/x], ingest: both}\n")).unwrap();
+        assert_eq!(loaded(&printed, Role::Worker).engines[0].ingest, Ingest::Both, "{printed}");
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_key_and_line() {
         for (engines, expected) in [
             ("  [x]", vec!["3 engines"]),
@@ -239,6 +263,11 @@ mod tests {
             ("  a: [/x]", vec!["3 engines.a"]),
             ("  a: {}", vec!["3 engines.a.command"]),
             ("  a: {command: /x}", vec!["3 engines.a.command"]),
+            ("  a: {command: [/x], ingest: file}", vec!["3 engines.a.ingest"]),
+            (
+                "  a: {command: [/x], ingest: both, audio_encoder: [-c:a, copy]}",
+                vec!["3 engines.a.audio_encoder"],
+            ),
             ("  a: {command: [ffmpeg]}", vec!["3 engines.a.command[0]"]),
             ("  a: {command: [\"/{b}\"]}", vec!["3 engines.a.command[0]", "3 engines.a"]),
             ("  a: {command: [/x, \"{\"]}", vec!["3 engines.a.command[1]"]),

@@ -11,7 +11,7 @@ use crate::config::duration;
 use crate::config::problems::Report;
 use crate::config::secret::Secret;
 use crate::config::secret_file::Credentials;
-use crate::config::settings::{AudioLeg, LogFormat, Role, VideoCodec};
+use crate::config::settings::{AudioLeg, Ingest, LogFormat, Role, VideoCodec};
 use crate::core::ids::WorkerId;
 
 /// Whether secrets are shown.
@@ -309,6 +309,10 @@ pub const VIDEO_CODECS: Choice<VideoCodec> = Choice(&[("h264", VideoCodec::H264)
 /// `engines.NAME.audio`.
 pub const AUDIO_LEGS: Choice<AudioLeg> =
     Choice(&[("probe", AudioLeg::Probe), ("yes", AudioLeg::Yes), ("no", AudioLeg::No)]);
+
+/// `engines.NAME.ingest`.
+pub const INGESTS: Choice<Ingest> =
+    Choice(&[("viewers", Ingest::Viewers), ("process", Ingest::Process), ("both", Ingest::Both)]);
 
 impl<T: Copy + PartialEq> Choice<T> {
     /// The value that `word` stands for.

@@ -14,7 +14,7 @@ use crate::core::ids::{BodyAddr, WorkerId};
 
 mod engine;
 
-pub use engine::{AudioLeg, EngineEntry, VideoCodec};
+pub use engine::{AudioLeg, EngineEntry, Ingest, VideoCodec};
 
 /// Which role a configuration is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,6 +30,7 @@ pub mod media_feed;
 pub mod outbox_policy;
 pub mod peer_life;
 pub mod picture_ids;
+pub mod process_feed;
 pub mod rate_limit;
 pub mod rating;
 pub mod reason;

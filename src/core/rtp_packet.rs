@@ -1,4 +1,4 @@
-//! RTP and RTCP as a media process or a publisher sends them (RFC 3550): read without copying, never written.
+//! RTP and RTCP of media processes and publishers (RFC 3550): read without copying; headers and sender reports written.
 
 /// An RTP packet's fields. The payload is without header extension and padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,27 @@ pub struct RtpPacket<'a> {
 }
 
 /// Fixed part of an RTP header in bytes.
-const HEADER: usize = 12;
+pub const HEADER: usize = 12;
+
+/// A sender report without reports of what was received, in bytes.
+pub const SENDER_REPORT: usize = 28;
+
+/// RTP version 2 without padding, extension and sources; for RTCP without report blocks.
+const VERSION: u8 = 0x80;
+
+/// A receiver report of nothing, by nobody in particular: the smallest RTCP packet that every receiver passes over.
+pub const NOTHING_RECEIVED: [u8; 8] = [VERSION, 201, 0, 1, 0, 0, 0, 0];
+
+impl RtpPacket<'_> {
+    /// Its header, without extension and sources.
+    pub fn header(&self) -> [u8; HEADER] {
+        let second = self.payload_type & 0x7F | if self.marker { 0x80 } else { 0 };
+        let [n0, n1] = self.sequence.to_be_bytes();
+        let [t0, t1, t2, t3] = self.timestamp.to_be_bytes();
+        let [s0, s1, s2, s3] = self.ssrc.to_be_bytes();
+        [VERSION, second, n0, n1, t0, t1, t2, t3, s0, s1, s2, s3]
+    }
+}
 
 /// Whether a datagram of an RTP port is RTCP: told by the second byte (RFC 5761, 4).
 pub fn is_rtcp(datagram: &[u8]) -> bool {
@@ -62,6 +82,26 @@ pub struct SenderReport {
     pub timestamp: u32,
 }
 
+impl SenderReport {
+    /// The packet, with what was sent so far: packets, and bytes of their payloads.
+    pub fn packet(&self, packets: u32, octets: u32) -> [u8; SENDER_REPORT] {
+        let mut packet = [0; SENDER_REPORT];
+        let head = [VERSION, 200, 0, 6].into_iter().chain(self.ssrc.to_be_bytes());
+        let clocks = self.ntp.to_be_bytes().into_iter().chain(self.timestamp.to_be_bytes());
+        let counts = packets.to_be_bytes().into_iter().chain(octets.to_be_bytes());
+        packet.iter_mut().zip(head.chain(clocks).chain(counts)).for_each(|(to, byte)| *to = byte);
+        packet
+    }
+}
+
+/// The end of a source (RFC 3550, 6.6), after the report that every compound packet begins with.
+pub fn goodbye(ssrc: u32) -> [u8; 16] {
+    let mut packet = [0; 16];
+    let end = [VERSION | 1, 203, 0, 1].into_iter().chain(ssrc.to_be_bytes());
+    packet.iter_mut().zip(NOTHING_RECEIVED.into_iter().chain(end)).for_each(|(to, byte)| *to = byte);
+    packet
+}
+
 /// Every sender report of a compound RTCP packet.
 pub fn sender_reports(datagram: &[u8]) -> impl Iterator<Item = SenderReport> {
     let mut rest = datagram;
@@ -97,6 +137,25 @@ mod tests {
         let read = parse(&packet).unwrap();
         assert_eq!((read.payload_type, read.marker, read.sequence), (96, true, 0x1234));
         assert_eq!((read.timestamp, read.ssrc, read.payload), (9, 7, &[40, 41, 42][..]));
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let packet = RtpPacket {
+            payload_type: 111,
+            marker: true,
+            sequence: 0xFFFE,
+            timestamp: 77,
+            ssrc: 9,
+            payload: &[1, 2],
+        };
+        assert_eq!(parse(&[&packet.header()[..], packet.payload].concat()), Some(packet));
+        let report = SenderReport { ssrc: 7, ntp: 0x0102_0304_0506_0708, timestamp: 99 };
+        let written = report.packet(3, 4);
+        assert_eq!(sender_reports(&written).collect::<Vec<_>>(), [report]);
+        assert_eq!(written[20..], [0, 0, 0, 3, 0, 0, 0, 4]);
+        assert_eq!(goodbye(0x0102_0304)[8..], [0x81, 203, 0, 1, 1, 2, 3, 4]);
+        assert!(is_rtcp(&NOTHING_RECEIVED) && sender_reports(&NOTHING_RECEIVED).count() == 0);
     }
 
     #[test]

@@ -8,11 +8,8 @@
 //! Gaps, reordering and duplicates stay as they are: whoever plays the sound conceals better than we could. Packets from before
 //! the first one are dropped, as they would have negative numbers. The payload is never touched.
 
-/// Length of a header without CSRC and extension, in bytes.
-pub const HEADER: usize = 12;
-
-/// RTP version 2 without padding, extension and CSRC.
-const FIRST_BYTE: u8 = 0x80;
+pub use crate::core::rtp_packet::HEADER;
+use crate::core::rtp_packet::RtpPacket;
 
 /// Packets further back than this are not late but of a source that began anew: a minute at 50 packets/s, more than any
 /// network holds back.
@@ -101,10 +98,8 @@ impl Rewriter {
 
     fn header(&self, (sequence, timestamp): (u64, u32)) -> [u8; HEADER] {
         // The sequence wraps on the wire, as RFC 3550 has it.
-        let [.., high, low] = sequence.to_be_bytes();
-        let [t0, t1, t2, t3] = timestamp.to_be_bytes();
-        let [s0, s1, s2, s3] = self.ssrc.to_be_bytes();
-        [FIRST_BYTE, self.payload_type, high, low, t0, t1, t2, t3, s0, s1, s2, s3]
+        let (sequence, payload_type, ssrc) = (sequence as u16, self.payload_type, self.ssrc);
+        RtpPacket { payload_type, marker: false, sequence, timestamp, ssrc, payload: &[] }.header()
     }
 }
 

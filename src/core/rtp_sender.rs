@@ -3,6 +3,8 @@
 //!
 //! Where sequence, time stamps and the rest begin comes in from whoever owns randomness; time comes in with each frame.
 
+use crate::core::rtp_packet::{HEADER, RtpPacket, SENDER_REPORT, SenderReport};
+
 /// Payload type of video, as FFmpeg is told to use it.
 pub const VIDEO_PAYLOAD_TYPE: u8 = 96;
 
@@ -17,9 +19,6 @@ pub const AUDIO_CLOCK: u32 = 48_000;
 
 /// Largest packet in bytes, RTP header included: fits any path once SRTP, UDP and IP are added.
 pub const MAX_PACKET: usize = 1200;
-
-/// An RTP header without extension and sources.
-const HEADER: usize = 12;
 
 /// VP8's payload descriptor with a picture id of 15 bits.
 const DESCRIPTOR: usize = 4;
@@ -101,12 +100,9 @@ impl RtpSender {
     pub fn report(&self, unix_millis: u64, ticks: u64, name: &str) -> Vec<u8> {
         let (seconds, millis) = (unix_millis / 1000 + NTP_OFFSET, unix_millis % 1000);
         let fraction = (millis << 32) / 1000;
-        // The upper halves wrap in 2036, as NTP's do.
-        let [seconds, fraction] = [seconds, fraction].map(|half| half as u32);
-        let mut report = vec![0x80, 200, 0, 6];
-        for word in [self.start.ssrc, seconds, fraction, self.at(ticks), self.packets, self.octets] {
-            report.extend(word.to_be_bytes());
-        }
+        // The upper half wraps in 2036, as NTP's does.
+        let (ssrc, ntp, timestamp) = (self.start.ssrc, seconds << 32 | fraction, self.at(ticks));
+        let mut report = SenderReport { ssrc, ntp, timestamp }.packet(self.packets, self.octets).to_vec();
         let name = name.as_bytes().get(..255).unwrap_or(name.as_bytes());
         let item = 4 + 2 + name.len() + 1;
         let words = item.div_ceil(4);
@@ -115,16 +111,15 @@ impl RtpSender {
         report.extend(self.start.ssrc.to_be_bytes());
         report.extend([1, u8::try_from(name.len()).unwrap_or(u8::MAX)]);
         report.extend_from_slice(name);
-        report.resize(28 + 4 + words * 4, 0);
+        report.resize(SENDER_REPORT + 4 + words * 4, 0);
         report
     }
 
     fn header(&self, ticks: u64, marker: bool) -> Vec<u8> {
         let mut packet = Vec::with_capacity(MAX_PACKET);
-        packet.extend([0x80, self.payload_type | if marker { 0x80 } else { 0 }]);
-        packet.extend(self.sequence.to_be_bytes());
-        packet.extend(self.at(ticks).to_be_bytes());
-        packet.extend(self.start.ssrc.to_be_bytes());
+        let (payload_type, sequence, ssrc) = (self.payload_type, self.sequence, self.start.ssrc);
+        let timestamp = self.at(ticks);
+        packet.extend(RtpPacket { payload_type, marker, sequence, timestamp, ssrc, payload: &[] }.header());
         packet
     }
 

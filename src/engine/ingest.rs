@@ -5,9 +5,11 @@
 
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
+use std::sync::Arc;
 
-use crate::config::settings::VideoCodec;
+use crate::config::settings::{Ingest, VideoCodec};
 use crate::core::ids::SessionId;
+use crate::host::wake::Wake;
 
 /// How often a neighbour's port is tried before we say that there is none.
 const TRIES: usize = 10;
@@ -37,6 +39,8 @@ pub struct SourceSpec {
     pub audio: Option<UdpSocket>,
     /// What the picture is coded as.
     pub codec: VideoCodec,
+    /// Where goes what somebody publishes into it, and what rings when a publisher for the process comes or goes.
+    pub ingest: (Ingest, Arc<Wake>),
 }
 
 impl Pair {
@@ -67,6 +71,20 @@ impl Pair {
     }
 }
 
+/// The first of four neighbouring ports on loopback, an even one, for a process to open: FFmpeg opens two for each stream of an
+/// SDP input. Nobody had them a moment ago; whoever takes one first makes the process fail, and the next try has others.
+pub fn free_block() -> io::Result<u16> {
+    for _ in 0..TRIES {
+        let Pair { video, audio, port } = Pair::bind()?;
+        let next = port.checked_add(2).map(|third| [bind(third), bind(third.saturating_add(1))]);
+        if let Some([Ok(_), Ok(_)]) = next {
+            drop((video, audio));
+            return Ok(port);
+        }
+    }
+    Err(io::Error::other(format!("no four neighbouring UDP ports on loopback in {TRIES} tries")))
+}
+
 fn bind(port: u16) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port))?;
     // Best effort: the kernel may allow less.
@@ -77,6 +95,18 @@ fn bind(port: u16) -> io::Result<UdpSocket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_block_is_four_free_ports_from_an_even_one_on() {
+        let blocks: Vec<Vec<UdpSocket>> = (0..20)
+            .map(|_| {
+                let first = free_block().unwrap();
+                assert_eq!(first % 2, 0);
+                (first..first + 4).map(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).unwrap()).collect()
+            })
+            .collect();
+        assert_eq!(blocks.len(), 20);
+    }
 
     #[test]
     fn a_pair_is_adjacent_even_first_and_on_loopback() {

@@ -33,6 +33,8 @@ pub struct Spawn<'a> {
     pub arguments: &'a [String],
     /// Its working directory.
     pub directory: &'a Path,
+    /// What it reads; nothing by default.
+    pub input: Option<OwnedFd>,
     /// Where stdout and stderr go.
     pub output: OwnedFd,
     /// Where stdout goes, when it goes elsewhere than stderr.
@@ -78,7 +80,7 @@ impl ChildProcess {
             .args(spawn.arguments)
             .env_clear()
             .current_dir(spawn.directory)
-            .stdin(Stdio::null())
+            .stdin(spawn.input.map_or_else(Stdio::null, Stdio::from))
             .stdout(Stdio::from(stdout))
             .stderr(Stdio::from(spawn.output))
             .process_group(0);

@@ -1,5 +1,7 @@
 //! A publisher: what it sends becomes its session's stream for as long as it is there (WHIP).
 
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -12,23 +14,42 @@ use crate::core::media_feed::Track;
 use crate::core::rtp_packet::SenderReport;
 use crate::core::sdp_offer::Offer;
 use crate::core::time::Moment;
+use crate::core::whip_offer::VideoCodec;
 use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
 use crate::media::stream::{Published, Stream, Told};
-use crate::media::viewer;
+use crate::media::viewer::{self, Audience};
 
 /// Pictures of a layer are asked for this often at most, however many viewers lack one: each costs the publisher a burst.
 const PICTURES: Duration = Duration::from_millis(500);
 
 /// One publisher.
-#[derive(Debug)]
 pub struct Publisher {
     stream: Stream,
     _place: Place,
+    agreed: Agreed,
+    /// Of the session that lives for as long as it publishes; `None` where it does not.
+    session: Option<Arc<dyn Audience>>,
+    connected: bool,
     video: Option<Mid>,
     audio: Option<Mid>,
     /// The names of its layers in the offer's order; none when it sends one picture.
     rids: Vec<Rid>,
     asked: [Option<Moment>; MAX_LAYERS],
+}
+
+/// What a publisher and we have agreed on.
+#[derive(Clone, Copy, Debug)]
+pub struct Agreed {
+    /// Its pictures.
+    pub video: Option<VideoCodec>,
+    /// Whether it sends sound.
+    pub opus: bool,
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Publisher({:?}, {:?})", self.stream, self.agreed)
+    }
 }
 
 /// The one place of a stream for a publisher: taken as long as this lives.
@@ -54,21 +75,43 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.tell(Told::Unpublished);
+        self.0.door().leave();
         self.0.view().published.store(false, Ordering::Release);
     }
 }
 
 impl Publisher {
-    /// A publisher for the stream whose place it has.
-    pub fn new(place: Place) -> Publisher {
+    /// A publisher for the stream whose place it has. Where a process takes what it sends, its session counts it as somebody
+    /// who is there: a recording needs no viewer.
+    pub fn new(place: Place, agreed: Agreed, session: Arc<dyn Audience>) -> Publisher {
         let stream = place.0.clone();
+        let session = stream.door().ingest().to_process().then_some(session);
         Publisher {
             stream,
             _place: place,
+            agreed,
+            session,
+            connected: false,
             video: None,
             audio: None,
             rids: Vec::new(),
             asked: [None; MAX_LAYERS],
+        }
+    }
+
+    fn connected(&mut self) {
+        if std::mem::replace(&mut self.connected, true) {
+            return;
+        }
+        if let Some(video) = self.agreed.video {
+            self.stream.door().enter(video, self.agreed.opus);
+        }
+        self.session.iter().for_each(|session| session.viewer_connected());
+    }
+
+    fn gone(&mut self) {
+        if std::mem::take(&mut self.connected) {
+            self.session.iter().for_each(|session| session.viewer_gone());
         }
     }
 
@@ -99,6 +142,15 @@ impl Publisher {
         if self.stream.view().lacks_key_frames() {
             Layer::all().for_each(|layer| self.ask_for_picture(layer, context));
         }
+    }
+
+    fn report(&self, report: &SenderFeedback) {
+        let track = match Some(report.mid) {
+            mid if mid == self.video => Track::Video,
+            mid if mid == self.audio => Track::Audio,
+            _ => return,
+        };
+        self.stream.tell(Told::Reported(track, sender_report(report)));
     }
 
     fn place_of(&self, ssrc: Ssrc, rtc: &mut Rtc) -> Option<(Track, Layer)> {
@@ -153,9 +205,8 @@ impl Role for Publisher {
 
     fn configure(&self, config: RtcConfig) -> RtcConfig {
         // The usual header extensions stay: browsers send more than a trickle only with feedback on their numbers.
-        let mut config =
-            config.set_rtp_mode(true).clear_codecs().enable_opus(self.stream.codecs().opus, false);
-        viewer::enable(&mut config, self.stream.codecs().video);
+        let mut config = config.set_rtp_mode(true).clear_codecs().enable_opus(self.agreed.opus, false);
+        self.agreed.video.into_iter().for_each(|video| viewer::enable(&mut config, video));
         config
     }
 
@@ -163,7 +214,9 @@ impl Role for Publisher {
         match event {
             RoleEvent::Media(media) => self.media(&media),
             RoleEvent::Packet(packet) => self.packet(&packet, context),
-            RoleEvent::SenderReport(report) => self.stream.tell(Told::Reported(sender_report(&report))),
+            RoleEvent::SenderReport(report) => self.report(&report),
+            RoleEvent::Connected => self.connected(),
+            RoleEvent::Gone(_) => self.gone(),
             _ => {}
         }
     }

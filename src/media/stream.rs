@@ -6,6 +6,8 @@
 //!   publisher's media-N ───┘                        └─batch─▶ media-1 ─▶ its viewers
 //! ```
 //!
+//! Where an engine's `ingest` says so, a publisher's packets go into the process too, or only there ([`ProcessLegs`]).
+//!
 //! One thread per stream owns it. It copies each payload once; media threads and viewers share it. It tells each media thread
 //! once per batch, never once per viewer.
 
@@ -23,6 +25,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use crate::core::ids::SessionId;
 use crate::core::layers::{Layer, MAX_LAYERS, Meter};
 use crate::core::media_feed::{Feed, Feeder, StreamPacket, Track};
+use crate::core::process_feed::LONGEST_GROUP;
 use crate::core::rtp_packet::{self, RtpPacket, SenderReport};
 use crate::core::rtp_payload::Packing;
 use crate::core::time::Moment;
@@ -30,6 +33,8 @@ use crate::core::whip_offer::VideoCodec;
 use crate::host::pulse::Pulse;
 use crate::host::wake::Wake;
 use crate::media::groups::Groups;
+use crate::media::process_legs::ProcessLegs;
+use crate::media::publishing::{Door, Ingest};
 use crate::media::shared::{Command, Shared};
 use crate::media::stream_view::StreamView;
 
@@ -51,9 +56,6 @@ const PER_ROUND: usize = 512;
 
 /// How often the thread comes round when nothing arrives: notices that it is to stop even if a message was lost.
 const IDLE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
-
-/// A publisher is asked for a key frame when its last one is this long ago.
-const LONGEST_GROUP: Duration = Duration::from_secs(10);
 
 /// Messages a stream may be behind by.
 const QUEUE: usize = 4096;
@@ -83,6 +85,8 @@ pub struct SourceSpec {
     pub audio: Option<UdpSocket>,
     /// What they carry.
     pub codecs: Codecs,
+    /// Where goes what is published.
+    pub ingest: Ingest,
 }
 
 /// What a media thread hears of a stream that it follows.
@@ -103,7 +107,9 @@ pub enum Told {
     /// A publisher's packet.
     Published(Published),
     /// A publisher's sender report.
-    Reported(SenderReport),
+    Reported(Track, SenderReport),
+    /// A process takes what is published from now on, or none does any more.
+    Feed(Option<Box<ProcessLegs>>),
     /// The publisher is gone: the process feeds again.
     Unpublished,
     /// The end.
@@ -137,6 +143,7 @@ struct Inner {
     id: StreamId,
     session: SessionId,
     codecs: Codecs,
+    door: Door,
     view: StreamView,
     sender: Sender<Told>,
     wake: Arc<Wake>,
@@ -160,14 +167,12 @@ impl Stream {
         for socket in spec.video.iter().chain(&spec.audio) {
             socket.set_nonblocking(true)?;
         }
-        let packing = match spec.codecs.video {
-            VideoCodec::Vp8 => Packing::Vp8,
-            VideoCodec::H264 { .. } => Packing::H264,
-        };
+        let packing = packing(spec.codecs.video);
         let inner = Inner {
             id,
             session: spec.session.clone(),
             codecs: spec.codecs,
+            door: Door::new(spec.ingest),
             view: StreamView::default(),
             sender,
             wake,
@@ -185,6 +190,7 @@ impl Stream {
             groups: Groups::default(),
             meter: Meter::default(),
             last_key_frames: [Moment::default(); MAX_LAYERS],
+            legs: None,
             followers: Vec::new(),
             batch: Vec::new(),
         };
@@ -212,11 +218,19 @@ impl Stream {
         &self.0.view
     }
 
-    /// Tells its thread. One that stands still or is over hears nothing: what is lost then is media, or of no matter.
-    pub fn tell(&self, told: Told) {
-        if self.0.sender.try_send(told).is_ok() {
+    /// Who publishes into it.
+    pub fn door(&self) -> &Door {
+        &self.0.door
+    }
+
+    /// Tells its thread. One that stands still or is over hears nothing: what is lost then is media, or of no matter. False:
+    /// it was not heard.
+    pub fn tell(&self, told: Told) -> bool {
+        let heard = self.0.sender.try_send(told).is_ok();
+        if heard {
             self.0.wake.ring();
         }
+        heard
     }
 }
 
@@ -233,6 +247,7 @@ struct Owner {
     meter: Meter,
     /// Of each layer.
     last_key_frames: [Moment; MAX_LAYERS],
+    legs: Option<Box<ProcessLegs>>,
     followers: Vec<usize>,
     batch: Vec<StreamPacket>,
 }
@@ -272,8 +287,10 @@ impl Owner {
                 Told::Follow(thread) => self.follow(thread),
                 Told::Leave(thread) => self.followers.retain(|other| *other != thread),
                 Told::Published(packet) => self.published(&packet, now),
-                Told::Reported(report) => {
-                    self.feed.report(Feeder::Publisher, &report, self.shared.moment(now));
+                Told::Reported(track, report) => self.reported(track, report, now),
+                Told::Feed(legs) => {
+                    self.legs = legs;
+                    self.stream.door().feed_anew();
                 }
                 Told::Unpublished => {
                     self.feed.hand_to(Feeder::Process);
@@ -296,7 +313,31 @@ impl Owner {
         self.send(thread, News::Begin(Box::new(self.groups.clone())));
     }
 
+    fn reported(&mut self, track: Track, report: SenderReport, now: Instant) {
+        self.feed.report(Feeder::Publisher, &report, self.shared.moment(now));
+        if let Some(legs) = &mut self.legs {
+            legs.report(track, report);
+        }
+    }
+
     fn published(&mut self, packet: &Published, now: Instant) {
+        let door = self.stream.door();
+        if let Some(legs) = &mut self.legs {
+            let now = self.shared.moment(now);
+            if legs.packet(packet, now) {
+                self.stream.view().want_key_frame(legs.layer());
+            }
+            if legs.flows() && packet.track == Track::Video {
+                door.feed(now);
+            }
+        }
+        if door.ingest().to_viewers() {
+            self.show(packet, now);
+        }
+    }
+
+    /// What is published goes to viewers.
+    fn show(&mut self, packet: &Published, now: Instant) {
         self.feed.hand_to(Feeder::Publisher);
         let header = RtpPacket {
             payload_type: VIDEO_PT,
@@ -388,6 +429,14 @@ impl Owner {
         if told.is_none_or(|told| told.is_err()) {
             self.shared.counters.dropped.one();
         }
+    }
+}
+
+/// How a codec is packed.
+pub fn packing(codec: VideoCodec) -> Packing {
+    match codec {
+        VideoCodec::Vp8 => Packing::Vp8,
+        VideoCodec::H264 { .. } => Packing::H264,
     }
 }
 

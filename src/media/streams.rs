@@ -8,6 +8,7 @@ use std::sync::{PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use crate::core::ids::SessionId;
+use crate::core::time::Moment;
 use crate::host::join;
 use crate::media::Media;
 use crate::media::stream::{JOIN, SourceSpec, Stream, StreamId, Told};
@@ -55,6 +56,11 @@ impl SourceHandle {
     /// The stream.
     pub fn stream(&self) -> &Stream {
         &self.stream
+    }
+
+    /// Now, on the clock of views.
+    pub fn now(&self) -> Moment {
+        self.media.now()
     }
 }
 

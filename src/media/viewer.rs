@@ -208,7 +208,10 @@ impl Viewer {
     }
 
     fn wants_picture(&mut self, now: Moment) {
-        self.stream.view().want_key_frame(self.quality.present());
+        // A publisher whose pictures go through a process cannot help.
+        if self.stream.door().ingest().to_viewers() {
+            self.stream.view().want_key_frame(self.quality.present());
+        }
         let recent = self.began_anew.is_some_and(|at| now.since(at) < ANEW);
         if matches!(self.phase, Phase::Live) && !recent {
             self.wants_anew = true;

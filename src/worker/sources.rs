@@ -1,8 +1,11 @@
 //! Who reads what a session's engine sends: a seam between supervisors and media.
 
 use std::fmt::Debug;
+use std::io;
+use std::time::Duration;
 
 use crate::engine::ingest::SourceSpec;
+use crate::media::publishing::Publishing;
 
 /// Takes over the sockets that engines send to.
 pub trait Sources: Debug + Send + Sync {
@@ -11,4 +14,16 @@ pub trait Sources: Debug + Send + Sync {
 }
 
 /// A source that is being read.
-pub trait Source: Debug + Send {}
+pub trait Source: Debug + Send {
+    /// Who publishes into it, when that goes into the process.
+    fn publishing(&self) -> Option<Publishing>;
+
+    /// What this publisher sends goes to a process, to four ports from this one on, once it listens.
+    fn feed(&self, publishing: Publishing, port: u16) -> io::Result<()>;
+
+    /// No process takes it any more.
+    fn stop_feeding(&self);
+
+    /// For how long the process has got pictures without a pause.
+    fn fed_for(&self) -> Option<Duration>;
+}

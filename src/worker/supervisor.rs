@@ -190,7 +190,7 @@ impl Supervisor {
         while let Ok(message) = self.given.inbox.try_recv() {
             self.take(message);
         }
-        for news in self.engine.look(self.given.clock.now()) {
+        for news in self.engine.look(&self.given, self.given.clock.now()) {
             self.hear(news);
         }
         if self.clearing {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::settings;
 use crate::core::ids::SessionId;
@@ -13,10 +14,12 @@ use crate::engine::ingest;
 use crate::media::Media;
 use crate::media::ids::PeerId;
 use crate::media::offer::Wanted;
-use crate::media::publisher::{Place, Publisher};
+use crate::media::process_legs::ProcessLegs;
+use crate::media::publisher::{Agreed, Place, Publisher};
+use crate::media::publishing::{Ingest, Publishing};
 use crate::media::role::{Gone, OfferRefused, Role};
 use crate::media::shared::RestartRefused;
-use crate::media::stream::{Codecs, SourceSpec, Stream};
+use crate::media::stream::{self, Codecs, SourceSpec, Stream, Told};
 use crate::media::streams::SourceHandle;
 use crate::media::viewer::{Audience, Viewer};
 use crate::worker::board::{Board, Card};
@@ -44,10 +47,10 @@ impl MediaLegs {
     }
 
     fn role(&self, stream: Stream, purpose: Purpose, offer: &Offer) -> Result<Box<dyn Role>, Problem> {
+        let card = self.board.find(stream.session());
+        let card = card.ok_or_else(|| Problem::new(404, "the session has ended"))?;
         match purpose {
             Purpose::View => {
-                let card = self.board.find(stream.session());
-                let card = card.ok_or_else(|| Problem::new(404, "the session has ended"))?;
                 let viewer = Viewer::new(stream, card);
                 Ok(Box::new(match offer.tells_arrivals() {
                     true => viewer.estimating(self.media.estimator()),
@@ -55,8 +58,15 @@ impl MediaLegs {
                 }))
             }
             Purpose::Publish => {
+                if offer.video.is_none() && stream.door().ingest().to_process() {
+                    return Err(Problem::new(
+                        422,
+                        "this session's process needs a picture: offer VP8 or H264",
+                    ));
+                }
                 let place = Place::take(&stream).ok_or_else(taken)?;
-                Ok(Box::new(Publisher::new(place)))
+                let agreed = Agreed { video: offer.video, opus: offer.opus };
+                Ok(Box::new(Publisher::new(place, agreed, card)))
             }
         }
     }
@@ -69,7 +79,14 @@ impl Legs for MediaLegs {
             return Err(taken());
         }
         let codecs = stream.codecs();
-        Ok(Supported { video: vec![codecs.video], opus: codecs.opus })
+        let video = match purpose {
+            // The process decodes it.
+            Purpose::Publish if !stream.door().ingest().to_viewers() => {
+                vec![VideoCodec::Vp8, VideoCodec::H264 { profile: BASELINE }]
+            }
+            _ => vec![codecs.video],
+        };
+        Ok(Supported { video, opus: codecs.opus })
     }
 
     fn open(&self, session: &SessionId, purpose: Purpose, offer: &Offer) -> Result<Opened, Problem> {
@@ -143,9 +160,35 @@ impl Sources for Media {
             settings::VideoCodec::H264 => VideoCodec::H264 { profile: BASELINE },
         };
         let codecs = Codecs { video, opus };
-        let source = SourceSpec { session: spec.session, video: Some(spec.video), audio: spec.audio, codecs };
-        Ok(Box::new(self.add_source(source)?))
+        let (kind, wake) = spec.ingest;
+        let ingest = match kind {
+            settings::Ingest::Viewers => Ingest::Viewers,
+            settings::Ingest::Process => Ingest::Process(wake),
+            settings::Ingest::Both => Ingest::Both(wake),
+        };
+        let (session, video) = (spec.session, Some(spec.video));
+        Ok(Box::new(self.add_source(SourceSpec { session, video, audio: spec.audio, codecs, ingest })?))
     }
 }
 
-impl Source for SourceHandle {}
+impl Source for SourceHandle {
+    fn publishing(&self) -> Option<Publishing> {
+        self.stream().door().publishing()
+    }
+
+    fn feed(&self, publishing: Publishing, port: u16) -> io::Result<()> {
+        let legs = ProcessLegs::to(port, stream::packing(publishing.video), publishing.opus)?;
+        match self.stream().tell(Told::Feed(Some(Box::new(legs)))) {
+            true => Ok(()),
+            false => Err(io::Error::other("the stream's thread is busy")),
+        }
+    }
+
+    fn stop_feeding(&self) {
+        self.stream().tell(Told::Feed(None));
+    }
+
+    fn fed_for(&self) -> Option<Duration> {
+        self.stream().door().fed_for(self.now())
+    }
+}

@@ -1,40 +1,19 @@
 //! A client that is no browser: aiortc, out of PyPI.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 
+use crate::aiortc;
 use crate::coturn::note;
 use crate::net::BROWSER;
 use crate::recorder::Order;
 use crate::stage::{Stage, WORKER_V4};
 
-/// The version this was written with; its audio frames have 20 ms.
-const AIORTC: &str = "aiortc==1.16.0";
-
-/// A Python with aiortc, made once in target/.
-fn python() -> Result<PathBuf, &'static str> {
-    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/aiortc");
-    let python = place.join("bin/python");
-    let has_it = || quiet(Command::new(&python).args(["-c", "import aiortc"]));
-    if has_it() {
-        return Ok(python);
-    }
-    if !quiet(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&place)) {
-        return Err("python3 -m venv does not work here (apt-get install python3-venv)");
-    }
-    quiet(Command::new(&python).args(["-m", "pip", "install", "--quiet", AIORTC]));
-    if has_it() { Ok(python) } else { Err("aiortc cannot be had: PyPI is not reachable") }
-}
-
-fn quiet(command: &mut Command) -> bool {
-    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
-}
-
 #[test]
 fn a_client_that_is_no_browser_is_heard_as_well() {
     // Before we leave the namespace that reaches PyPI.
-    let python = match python() {
+    let python = match aiortc::python() {
         Ok(python) => python,
         Err(why) => return note(&format!("SKIPPED: {why}")),
     };

@@ -4,6 +4,8 @@
 //! Needs root, `ip`, coturn, ffmpeg, node and Chromium, which `./test` installs; says `SKIPPED` and passes where namespaces are
 //! refused. `cargo test --test mic_acceptance -- --nocapture` prints what was measured.
 
+#[path = "../aiortc/mod.rs"]
+mod aiortc;
 #[path = "../coturn/mod.rs"]
 mod coturn;
 #[path = "../behaviour/http.rs"]

@@ -3,6 +3,7 @@
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
+use hydraneckwebrtc::core::rtp_payload::{self, Packing};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid, Rid, Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive};
@@ -14,7 +15,7 @@ use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 pub struct Seen {
     /// Connected since.
     pub connected: Option<Instant>,
-    /// The first whole key frame.
+    /// The first whole key frame of VP8.
     pub first_picture: Option<Instant>,
     /// Packets of video, and of them those with a marker: frames.
     pub video: u64,
@@ -60,6 +61,7 @@ pub struct Client {
     socket: UdpSocket,
     pending: Option<SdpPendingOffer>,
     pub video: Mid,
+    pub audio: Mid,
     pub seen: Seen,
     pub next: Instant,
     in_key_frame: bool,
@@ -97,7 +99,7 @@ impl Client {
             Wants::Send => Direction::SendOnly,
         };
         let mut api = rtc.sdp_api();
-        api.add_media(MediaKind::Audio, direction, None, None, None);
+        let audio = api.add_media(MediaKind::Audio, direction, None, None, None);
         let video = api.add_media(MediaKind::Video, direction, None, None, layers);
         let (offer, pending) = api.apply().expect("an offer");
         let seen = Seen::default();
@@ -106,7 +108,7 @@ impl Client {
             socket,
             pending: Some(pending),
             video,
-
+            audio,
             seen,
             next: now,
             in_key_frame: false,
@@ -239,7 +241,7 @@ impl Client {
         if self.seen.last.is_none_or(|(last, ..)| number > last) {
             self.seen.last = Some((number, packet.header.timestamp, now));
         }
-        if matches!(&packet.payload[..], [0x10, first, ..] if first & 1 == 0) {
+        if rtp_payload::starts_key_frame(Packing::Vp8, &packet.payload) {
             self.in_key_frame = true;
         }
         if packet.header.marker && std::mem::take(&mut self.in_key_frame) {

@@ -11,7 +11,8 @@ use hydraneckwebrtc::host::pulse::Pulses;
 use hydraneckwebrtc::media::config::MediaConfig;
 use hydraneckwebrtc::media::ids::PeerId;
 use hydraneckwebrtc::media::offer::Wanted;
-use hydraneckwebrtc::media::publisher::{Place, Publisher};
+use hydraneckwebrtc::media::publisher::{Agreed, Place, Publisher};
+use hydraneckwebrtc::media::publishing::Ingest;
 use hydraneckwebrtc::media::role::Gone;
 use hydraneckwebrtc::media::stream::{Codecs, SourceSpec};
 use hydraneckwebrtc::media::streams::SourceHandle;
@@ -72,6 +73,7 @@ impl Studio {
             video: Some(pair.video),
             audio: Some(pair.audio),
             codecs: Codecs { video, opus: true },
+            ingest: Ingest::default(),
         };
         let source = Some(media.add_source(spec).expect("a stream"));
         let audience = Arc::default();
@@ -109,7 +111,8 @@ impl Studio {
     /// The same with layers of these names.
     pub fn publisher_of(&self, rids: &[&str]) -> Option<(Client, PeerId)> {
         let stream = self.media.stream_of(&self.session).expect("a stream");
-        let role = Box::new(Publisher::new(Place::take(&stream)?));
+        let agreed = Agreed { video: Some(VideoCodec::Vp8), opus: true };
+        let role = Box::new(Publisher::new(Place::take(&stream)?, agreed, self.audience.clone()));
         let (mut client, sdp) = Client::offer_layers(Wants::Send, rids);
         let wanted = Wanted { session: self.session.clone(), role, sdp: &sdp };
         let accepted = self.media.offer(wanted).expect("an answer");

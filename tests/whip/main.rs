@@ -1,15 +1,21 @@
 //! WHIP and WHEP of the built binary: the conformance table over HTTP, directly and through a controller, with WebRTC clients
 //! of str0m behind the offers, and real FFmpeg as the source.
 
+#[path = "../aiortc/mod.rs"]
+mod aiortc;
 #[path = "../whep/client.rs"]
 #[allow(dead_code)]
 mod client;
 mod conformance;
+mod engines;
 mod figures;
+mod film;
+mod foreign_client;
 mod hostile;
 #[path = "../behaviour/http.rs"]
 #[allow(dead_code)]
 mod http;
+mod ingest;
 #[path = "../behaviour/lab.rs"]
 #[allow(dead_code)]
 mod lab;

@@ -19,6 +19,8 @@ pub struct EngineEntry {
     pub audio: AudioLeg,
     /// `audio_encoder`: arguments of the encoder. Default: Opus for live streams.
     pub audio_encoder: Option<Vec<Argument>>,
+    /// `ingest`: where goes what somebody publishes by WHIP. Default `viewers`.
+    pub ingest: Ingest,
     /// `parameters`: what a request may set in the arguments. Default none.
     pub parameters: Vec<Parameter>,
     /// `stale_timeout`: without a new frame for so long it counts as hung and is restarted. Default 5s.
@@ -36,6 +38,17 @@ pub enum VideoCodec {
     H264,
     /// VP8.
     Vp8,
+}
+
+/// Where goes what somebody publishes by WHIP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ingest {
+    /// To viewers, instead of what the process sends.
+    Viewers,
+    /// Into the process, as its first input. It runs while somebody publishes, and viewers see what it sends.
+    Process,
+    /// To viewers, and into the process, which has outputs of its own.
+    Both,
 }
 
 /// Whether a media process has sound.

@@ -1,7 +1,7 @@
 //! The whole command line of a media process: the operator's arguments, then ours, then one RTP leg for the picture and one
 //! for the sound (`reference/whip-whep.md`, run with FFmpeg 5.1).
 
-use crate::config::settings::VideoCodec;
+use crate::config::settings::{Ingest, VideoCodec};
 use crate::core::ffmpeg_streams::Streams;
 use crate::core::rtp_sender::{AUDIO_PAYLOAD_TYPE, MAX_PACKET, VIDEO_PAYLOAD_TYPE};
 use crate::engine::ffmpeg::recipe::Recipe;
@@ -29,6 +29,39 @@ const VP8: &[&str] = &["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "
 const OPUS: &[&str] =
     &["-c:a", "libopus", "-ar", "48000", "-ac", "2", "-application", "lowdelay", "-frame_duration", "20"];
 
+const PROGRESS: [&str; 3] = ["-nostats", "-progress", "pipe:1"];
+
+/// What is published, as an input described on stdin. `-localaddr`: else it would listen on every address. It waits 100 ms for
+/// what is overtaken, and for packets as long as it takes. No `nobuffer`, which throws away the first key frame with what was looked at; the look is short because
+/// the frame rate, which a browser changes as it likes, is not guessed.
+const PUBLISHED: [&str; 22] = [
+    "-protocol_whitelist",
+    "pipe,udp,rtp",
+    "-localaddr",
+    "127.0.0.1",
+    "-reorder_queue_size",
+    "50",
+    "-max_delay",
+    "100000",
+    "-buffer_size",
+    "1048576",
+    "-listen_timeout",
+    "-1",
+    "-fflags",
+    "+genpts",
+    "-fpsprobesize",
+    "0",
+    "-analyzeduration",
+    "1000000",
+    "-f",
+    "sdp",
+    "-i",
+    "pipe:0",
+];
+
+/// Each frame once, when it came: at a frame rate that is not known FFmpeg would repeat each a thousand times.
+const AS_THEY_COME: [&str; 4] = ["-fps_mode", "vfr", "-fpsmax", "60"];
+
 /// Which input each leg comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Legs {
@@ -48,12 +81,29 @@ impl Legs {
 /// The arguments of the process that sends to the ports `port` and `port + 1`.
 pub fn arguments(recipe: &Recipe, legs: Legs, port: u16) -> Vec<String> {
     let mut all = base(recipe);
-    all.extend(["-nostats", "-progress", "pipe:1"].map(str::to_owned));
+    all.extend(PROGRESS.map(str::to_owned));
+    all.extend(outputs(recipe, legs, port, &[]));
+    all
+}
+
+/// The arguments of the process whose first input is what somebody publishes: the operator's own outputs, or the same two legs.
+pub fn published(recipe: &Recipe, legs: Legs, port: u16) -> Vec<String> {
+    let ours = ["-hide_banner", "-nostdin"].into_iter().chain(PROGRESS).chain(PUBLISHED);
+    let mut all: Vec<String> = ours.map(str::to_owned).chain(recipe.arguments.iter().cloned()).collect();
+    if recipe.entry.ingest == Ingest::Process {
+        all.extend(outputs(recipe, legs, port, &AS_THEY_COME));
+    }
+    all
+}
+
+/// The two legs; `pictures` are arguments of the first.
+fn outputs(recipe: &Recipe, legs: Legs, port: u16, pictures: &[&str]) -> Vec<String> {
     let codec = match recipe.entry.video {
         VideoCodec::H264 => H264,
         VideoCodec::Vp8 => VP8,
     };
-    all.extend(["-map".into(), format!("{}:v:0", legs.video), "-an".into()]);
+    let mut all: Vec<String> = vec!["-map".into(), format!("{}:v:0", legs.video), "-an".into()];
+    all.extend(pictures.iter().map(|argument| (*argument).to_owned()));
     all.extend(encoder(recipe.video_encoder.as_deref(), codec));
     all.extend(rtp(VIDEO_PAYLOAD_TYPE, port));
     if let Some(input) = legs.audio {
@@ -85,7 +135,7 @@ fn encoder<'a>(own: Option<&'a [String]>, usual: &'a [&'a str]) -> Vec<String> {
 }
 
 fn rtp(payload_type: u8, port: u16) -> [String; 5] {
-    let url = format!("rtp://127.0.0.1:{port}?rtcpport={port}&pkt_size={MAX_PACKET}");
+    let url = format!("rtp://127.0.0.1:{port}?rtcpport={port}&localaddr=127.0.0.1&pkt_size={MAX_PACKET}");
     ["-payload_type".into(), payload_type.to_string(), "-f".into(), "rtp".into(), url]
 }
 
@@ -109,9 +159,9 @@ mod tests {
             line,
             "-hide_banner -nostdin -re -i x -nostats -progress pipe:1 \
              -map 0:v:0 -an -c:v libx264 -profile:v baseline -preset veryfast -tune zerolatency -pix_fmt yuv420p -g 60 -bf 0 \
-             -payload_type 96 -f rtp rtp://127.0.0.1:5000?rtcpport=5000&pkt_size=1200 \
+             -payload_type 96 -f rtp rtp://127.0.0.1:5000?rtcpport=5000&localaddr=127.0.0.1&pkt_size=1200 \
              -map 0:a:0 -vn -c:a libopus -ar 48000 -ac 2 -application lowdelay -frame_duration 20 \
-             -payload_type 111 -f rtp rtp://127.0.0.1:5001?rtcpport=5001&pkt_size=1200"
+             -payload_type 111 -f rtp rtp://127.0.0.1:5001?rtcpport=5001&localaddr=127.0.0.1&pkt_size=1200"
         );
     }
 
@@ -123,6 +173,22 @@ mod tests {
             "{line}"
         );
         assert_eq!(line.matches("rtp://").count(), 1, "{line}");
+    }
+
+    #[test]
+    fn what_is_published_is_the_first_input() {
+        let mut recipe = recipe(VideoCodec::Vp8);
+        recipe.entry.ingest = Ingest::Process;
+        let line = published(&recipe, Legs { video: 0, audio: Some(0) }, 5000).join(" ");
+        assert!(line.starts_with("-hide_banner -nostdin -nostats -progress pipe:1 -protocol_whitelist pipe,udp,rtp -localaddr 127.0.0.1 "));
+        assert!(
+            line.contains("-f sdp -i pipe:0 -re -i x -map 0:v:0 -an -fps_mode vfr -fpsmax 60 -c:v libvpx"),
+            "{line}"
+        );
+        assert_eq!(line.matches("rtp://").count(), 2, "{line}");
+        recipe.entry.ingest = Ingest::Both;
+        let line = published(&recipe, Legs { video: 0, audio: Some(0) }, 5000).join(" ");
+        assert!(line.ends_with("-f sdp -i pipe:0 -re -i x"), "outputs are the operator's: {line}");
     }
 
     #[test]

@@ -54,6 +54,7 @@ impl Inspection {
             program: &self.recipe.program,
             arguments: &command::inspection(&self.recipe),
             directory: &self.directory,
+            input: None,
             output: theirs,
             stdout: None,
         })?;

@@ -25,6 +25,8 @@ pub struct Program<'a> {
     pub path: &'a Path,
     /// Its arguments.
     pub arguments: &'a [String],
+    /// What it reads; nothing by default.
+    pub input: Option<OwnedFd>,
     /// Where its stdout goes, when not into the log.
     pub stdout: Option<OwnedFd>,
 }
@@ -42,8 +44,8 @@ impl Child {
         let missing = || std::io::Error::other("the session's directory was not made");
         let directory = self.directory.as_ref().ok_or_else(missing)?;
         let output = self.log.as_mut().ok_or_else(missing)?.connect()?;
-        let Program { path, arguments, stdout } = program;
-        let spawn = Spawn { program: path, arguments, directory: directory.path(), output, stdout };
+        let Program { path, arguments, input, stdout } = program;
+        let spawn = Spawn { program: path, arguments, directory: directory.path(), input, output, stdout };
         let child = ChildProcess::spawn(spawn)?;
         let process = (child.pid(), child.start_ticks());
         log::info!("[session {}] stream process {} started", given.card.id, process.0);

@@ -1,12 +1,13 @@
 //! Which engine a request asks for, checked against the settings of this worker.
 
 use crate::api::types::{CreateRequest, DEFAULT_ENGINE, DEMO_ENGINE};
-use crate::config::settings::Settings;
+use crate::config::settings::{Ingest, Settings};
 use crate::engine::ffmpeg::recipe::Recipe;
 use crate::worker::engines::Engine;
 use crate::worker::engines::clip::ClipEngine;
 use crate::worker::engines::ffmpeg::FfmpegEngine;
 use crate::worker::engines::moonlight::Moonlight;
+use crate::worker::engines::published::PublishedEngine;
 
 /// A checked choice.
 #[derive(Clone, Debug)]
@@ -49,7 +50,10 @@ impl Choice {
         match self {
             Choice::Moonlight => Box::new(Moonlight::default()),
             Choice::Clip => Box::new(ClipEngine::default()),
-            Choice::Process(recipe) => Box::new(FfmpegEngine::new((**recipe).clone())),
+            Choice::Process(recipe) if recipe.entry.ingest == Ingest::Viewers => {
+                Box::new(FfmpegEngine::new((**recipe).clone()))
+            }
+            Choice::Process(recipe) => Box::new(PublishedEngine::new((**recipe).clone())),
         }
     }
 }

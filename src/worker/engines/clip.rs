@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::api::types::SourceView;
-use crate::config::settings::{Settings, VideoCodec};
+use crate::config::settings::{Ingest, Settings, VideoCodec};
 use crate::core::reason::EndReason;
 use crate::core::restart::RestartBudget;
 use crate::core::session::{Failure, FailureKind};
@@ -75,7 +75,8 @@ impl Engine for ClipEngine {
         self.port = pair.port;
         let session = given.card.id.clone();
         let (video, audio) = (pair.video, Some(pair.audio));
-        let spec = SourceSpec { session, video, audio, codec: VideoCodec::Vp8 };
+        let ingest = (Ingest::Viewers, given.wake.clone());
+        let spec = SourceSpec { session, video, audio, codec: VideoCodec::Vp8, ingest };
         self.source = Some(given.sources.add(spec).map_err(host)?);
         Ok(Next::Done)
     }
@@ -115,7 +116,7 @@ impl Engine for ClipEngine {
         playing.then(|| self.rate.at.map_or(Moment(0), |at| at + REPORT_EVERY))
     }
 
-    fn look(&mut self, now: Moment) -> Vec<News> {
+    fn look(&mut self, _: &Assignment, now: Moment) -> Vec<News> {
         let report = self.report(now).map(|view| News::Source(Box::new(view)));
         let over = self.playing.as_ref().is_some_and(Playing::is_over);
         let exit = (over && !std::mem::replace(&mut self.exit_told, over))

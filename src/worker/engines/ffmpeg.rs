@@ -3,159 +3,72 @@
 //! ```text
 //! prepare ─ directory, log, ports ─▶ inspect ─▶ start ─▶ first frame: ready ─▶ … no new frame: hung, killed ─▶ restart
 //! ```
-//!
-//! How it ends decides what becomes of the session. An exit with 0 after the first frame is the end of its input, which
-//! ends the session as `max_duration`: its time is up. FFmpeg exits with 255 when SIGINT or SIGTERM told it to; when that was
-//! not us, somebody with power over this machine wanted the stream to end: `deleted`. Everything else is a crash.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
-use crate::api::types::SourceView;
-use crate::config::settings::{AudioLeg, Settings, VideoCodec};
-use crate::core::ffmpeg_progress::{Progress, ProgressReader};
+use crate::config::settings::{AudioLeg, Ingest, Settings};
 use crate::core::ffmpeg_streams::Streams;
-use crate::core::reason::EndReason;
 use crate::core::restart::RestartBudget;
-use crate::core::session::{Failure, FailureKind};
+use crate::core::session::Failure;
 use crate::core::time::Moment;
 use crate::engine::ffmpeg::command::{self, Legs};
 use crate::engine::ffmpeg::inspect::Inspection;
 use crate::engine::ffmpeg::recipe::Recipe;
 use crate::engine::ingest::{Pair, SourceSpec};
-use crate::host::process::Exit;
-use crate::host::{entropy, pipe};
 use crate::worker::child_log::SharedEnds;
-use crate::worker::engines::child::{Child, Program};
+use crate::worker::engines::media_process::{MediaProcess, host};
 use crate::worker::engines::{Engine, News, Next, Survey};
 use crate::worker::prepare;
 use crate::worker::set_up::Step;
 use crate::worker::sources::Source;
 use crate::worker::supervisor::Assignment;
 
-/// FFmpeg's exit status after a signal that asked it to end.
-const TOLD_TO_END: i32 = 255;
-
 /// The engine of one session.
 #[derive(Debug)]
 pub struct FfmpegEngine {
-    recipe: Recipe,
-    child: Child,
+    process: MediaProcess,
     pair: Option<Pair>,
     port: u16,
     legs: Legs,
     source: Option<Box<dyn Source>>,
-    run: Run,
-}
-
-/// One life of the process.
-#[derive(Debug, Default)]
-struct Run {
-    pipe: Option<OwnedFd>,
-    reader: ProgressReader,
-    frames: u64,
-    /// When a new frame was last heard of; `None` before the first.
-    last_frame: Option<Moment>,
-    hung: bool,
 }
 
 impl FfmpegEngine {
     /// The engine of a settled template.
     pub fn new(recipe: Recipe) -> FfmpegEngine {
-        FfmpegEngine {
-            recipe,
-            child: Child::default(),
-            pair: None,
-            port: 0,
-            legs: Legs::of(Streams::default()),
-            source: None,
-            run: Run::default(),
-        }
+        let legs = Legs::of(Streams::default());
+        FfmpegEngine { process: MediaProcess::new(recipe), pair: None, port: 0, legs, source: None }
     }
 
     /// Hands the ports over to who reads them. They stay over restarts.
     fn add_source(&mut self, given: &Assignment) -> Result<(), Failure> {
         let Some(Pair { video, audio, .. }) = self.pair.take() else { return Ok(()) };
         let audio = self.legs.audio.map(|_| audio);
-        let spec =
-            SourceSpec { session: given.card.id.clone(), video, audio, codec: self.recipe.entry.video };
+        let (session, codec) = (given.card.id.clone(), self.process.recipe.entry.video);
+        let ingest = (Ingest::Viewers, given.wake.clone());
+        let spec = SourceSpec { session, video, audio, codec, ingest };
         self.source = Some(given.sources.add(spec).map_err(host)?);
         Ok(())
     }
-
-    fn take_progress(&mut self, now: Moment) -> Vec<News> {
-        let Run { pipe, reader, .. } = &mut self.run;
-        let mut latest = None;
-        pipe::drain(pipe, |bytes| latest = reader.take(bytes).or(latest));
-        let Some(progress) = latest else { return Vec::new() };
-        let mut news = Vec::new();
-        if progress.frames > self.run.frames {
-            if self.run.last_frame.is_none() {
-                news.push(News::Ready);
-            }
-            self.run.frames = progress.frames;
-            self.run.last_frame = Some(now);
-        }
-        news.push(News::Source(Box::new(self.view(progress))));
-        news
-    }
-
-    fn view(&self, progress: Progress) -> SourceView {
-        let video = match self.recipe.entry.video {
-            VideoCodec::H264 => "h264",
-            VideoCodec::Vp8 => "vp8",
-        };
-        SourceView {
-            video: video.into(),
-            audio: self.legs.audio.map(|_| "opus".into()),
-            frames: progress.frames,
-            fps: progress.fps,
-            dropped_frames: progress.dropped,
-            speed: (progress.speed > 0.0).then_some(progress.speed),
-            ..SourceView::default()
-        }
-    }
-
-    fn stale_at(&self) -> Option<Moment> {
-        let last = self.run.last_frame.filter(|_| !self.run.hung)?;
-        Some(last + self.recipe.entry.stale_timeout)
-    }
-
-    fn judge(&self, exit: Exit) -> News {
-        let streamed = self.run.last_frame.is_some() && !self.run.hung;
-        let ends = match exit {
-            Exit::Code(0) if streamed => Some(EndReason::MaxDuration),
-            Exit::Code(TOLD_TO_END) if streamed => Some(EndReason::Deleted),
-            _ => None,
-        };
-        let how = match self.run.hung {
-            true => format!("no new frame for {} ms, {exit}", self.recipe.entry.stale_timeout.as_millis()),
-            false => exit.to_string(),
-        };
-        News::Exited { how, ends }
-    }
-}
-
-fn host(error: std::io::Error) -> Failure {
-    Failure::new(FailureKind::Host, error.to_string())
 }
 
 impl Engine for FfmpegEngine {
     fn restarts(&self, _: &Settings) -> RestartBudget {
-        let entry = &self.recipe.entry;
-        RestartBudget::new(entry.restarts, entry.restart_backoff).with_jitter(entropy::number())
+        self.process.restarts()
     }
 
     fn prepare(&mut self, given: &Assignment) -> Result<Next, Failure> {
         let (directory, log) = prepare::for_process(given)?;
         let path = directory.path().to_owned();
-        self.child.settle_in(given, directory, log);
+        self.process.child.settle_in(given, directory, log);
         let pair = Pair::bind().map_err(host)?;
         self.port = pair.port;
         self.pair = Some(pair);
-        match self.recipe.entry.audio {
+        let recipe = &self.process.recipe;
+        match recipe.entry.audio {
             AudioLeg::Probe => {
                 let limit = given.settings.sessions.ready_timeout;
-                let inspection = Inspection { recipe: self.recipe.clone(), directory: path, limit };
+                let inspection = Inspection { recipe: recipe.clone(), directory: path, limit };
                 return Ok(Next::Step(Step::Inspect(Box::new(inspection))));
             }
             AudioLeg::Yes => self.legs = Legs { video: 0, audio: Some(0) },
@@ -173,16 +86,8 @@ impl Engine for FfmpegEngine {
     }
 
     fn start(&mut self, given: &mut Assignment) -> Result<(), Failure> {
-        let (ours, theirs) = pipe::for_child().map_err(host)?;
-        let arguments = command::arguments(&self.recipe, self.legs, self.port);
-        self.run = Run { pipe: Some(ours), ..Run::default() };
-        let path = &self.recipe.program;
-        let program = Program { path, arguments: &arguments, stdout: Some(theirs) };
-        self.child.start(given, program).map_err(|error| {
-            let name = &self.recipe.entry.name;
-            let detail = format!("cannot start {}: {error}; see engines.{name}.command", path.display());
-            Failure::new(FailureKind::StreamProcess, detail)
-        })
+        let arguments = command::arguments(&self.process.recipe, self.legs, self.port);
+        self.process.start(given, &arguments, None)
     }
 
     fn readiness(&self) -> Next {
@@ -198,53 +103,50 @@ impl Engine for FfmpegEngine {
     }
 
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        let progress = self.run.pipe.as_ref().map(AsFd::as_fd);
-        self.child.descriptors().into_iter().chain(progress).collect()
+        self.process.descriptors()
     }
 
     fn next_look(&self) -> Option<Moment> {
-        self.stale_at()
+        self.process.stale_at()
     }
 
-    fn look(&mut self, now: Moment) -> Vec<News> {
-        let mut news = self.take_progress(now);
-        if let Some(exit) = self.child.look() {
-            news.push(self.judge(exit));
-            self.run.last_frame = None;
-        } else if self.stale_at().is_some_and(|at| now.reached(at)) {
-            self.run.hung = true;
-            self.child.kill();
+    fn look(&mut self, _: &Assignment, now: Moment) -> Vec<News> {
+        let mut news = self.process.take_progress(now, self.legs.audio.is_some());
+        if let Some(exit) = self.process.child.look() {
+            news.push(self.process.judge(exit));
+        } else if self.process.stale_at().is_some_and(|at| now.reached(at)) {
+            self.process.kill_hung();
         }
         news
     }
 
     fn interrupt(&mut self) {
-        self.child.interrupt();
+        self.process.child.interrupt();
     }
 
     fn kill(&mut self) {
-        self.child.kill();
+        self.process.child.kill();
     }
 
     fn clear(&mut self) -> bool {
-        self.child.clear()
+        self.process.child.clear()
     }
 
     fn tail(&mut self) -> String {
-        self.child.tail()
+        self.process.child.tail()
     }
 
     fn let_go(&mut self) {
-        self.child.let_go();
+        self.process.child.let_go();
         self.source = None;
         self.pair = None;
     }
 
     fn remove(&mut self, given: &Assignment, keep_log: bool) {
-        self.child.remove(given, keep_log);
+        self.process.child.remove(given, keep_log);
     }
 
     fn log(&self) -> Option<SharedEnds> {
-        self.child.ends()
+        self.process.child.ends()
     }
 }

@@ -8,7 +8,9 @@ mod child;
 mod choice;
 mod clip;
 mod ffmpeg;
+mod media_process;
 mod moonlight;
+mod published;
 
 pub use choice::Choice;
 
@@ -92,7 +94,7 @@ pub trait Engine: Send {
     fn next_look(&self) -> Option<Moment>;
 
     /// Takes what is there now.
-    fn look(&mut self, now: Moment) -> Vec<News>;
+    fn look(&mut self, given: &Assignment, now: Moment) -> Vec<News>;
 
     /// Asks it to end.
     fn interrupt(&mut self);

@@ -38,10 +38,12 @@ impl Engine for Moonlight {
     fn start(&mut self, given: &mut Assignment) -> Result<(), Failure> {
         given.lease.hand_over();
         let path = &given.settings.sessions.web_server;
-        self.child.start(given, Program { path, arguments: &[], stdout: None }).map_err(|error| {
-            let detail = format!("cannot start {}: {error}; see sessions.web_server", path.display());
-            Failure::new(FailureKind::StreamProcess, detail)
-        })
+        self.child.start(given, Program { path, arguments: &[], input: None, stdout: None }).map_err(
+            |error| {
+                let detail = format!("cannot start {}: {error}; see sessions.web_server", path.display());
+                Failure::new(FailureKind::StreamProcess, detail)
+            },
+        )
     }
 
     fn readiness(&self) -> Next {
@@ -64,7 +66,7 @@ impl Engine for Moonlight {
         None
     }
 
-    fn look(&mut self, _: Moment) -> Vec<News> {
+    fn look(&mut self, _: &Assignment, _: Moment) -> Vec<News> {
         let exit = self.child.look();
         exit.into_iter().map(|exit| News::Exited { how: exit.to_string(), ends: None }).collect()
     }

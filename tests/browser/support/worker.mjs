@@ -8,19 +8,19 @@ import { BUILT } from "./standin.mjs";
 
 const TOKEN = "browser-test-token-0123456789";
 
-/** A worker that reports to nobody. `stop()` ends it and removes its directory. */
-export async function startWorker(engines, webrtc = {}) {
+/** A worker that reports to nobody, with these engines and other sections. `stop()` ends it and removes its directory. */
+export async function startWorker(engines, { sessions = {}, webrtc = {}, ...more } = {}) {
     const dir = await mkdtemp(join(tmpdir(), "neck-worker-"));
     const config = {
         mode: "worker",
         server: { listen: "127.0.0.1:0", admin_token: TOKEN, state_dir: join(dir, "state") },
         sessions: {
             data_dir: join(dir, "sessions"), allowed_bodies: ["127.0.2.0/24"], force_relay: false, ready_timeout: "30s",
-            port_range_start: 26000 + process.pid % 4000,
+            port_range_start: 26000 + process.pid % 4000, ...sessions,
         },
         drain: { timeout: "0s" },
         webrtc: { udpmux: "any", ip_retrieval_url: "off", ...webrtc },
-        engines,
+        engines, ...more,
     };
     await writeFile(join(dir, "config.yaml"), JSON.stringify(config), { mode: 0o600 });
     const child = spawn(join(BUILT, "hydraneckwebrtc"), ["worker", "--config", join(dir, "config.yaml")],
@@ -30,7 +30,7 @@ export async function startWorker(engines, webrtc = {}) {
     child.stdout.on("data", bytes => { output += bytes; });
     child.stderr.on("data", bytes => { output += bytes; });
     child.on("exit", () => { exited = true; });
-    const worker = { output: () => output };
+    const worker = { output: () => output, token: TOKEN };
     worker.stop = async () => {
         if (!exited) {
             child.kill("SIGTERM");

@@ -1,0 +1,68 @@
+// A browser publishes into a media process (`ingest: process`): viewers see what the process makes of it.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { openBrowser, screenshot, until } from "./support/chromium.mjs";
+import { received, watchPeers } from "./support/peers.mjs";
+import { startWorker } from "./support/worker.mjs";
+
+/** Publishes a moving canvas from this page; true with a tone. Its status. */
+function publish(page, endpoint, token, tone) {
+    return page.evaluate(async ({ endpoint, token, tone }) => {
+        const canvas = Object.assign(document.createElement("canvas"), { width: 320, height: 240 });
+        const paint = canvas.getContext("2d");
+        setInterval(() => {
+            paint.fillStyle = `hsl(${performance.now() / 10 % 360} 80% 50%)`;
+            paint.fillRect(0, 0, 320, 240);
+        }, 40);
+        const tracks = canvas.captureStream(25).getTracks();
+        if (tone) {
+            const audio = new AudioContext();
+            const [source, target] = [audio.createOscillator(), audio.createMediaStreamDestination()];
+            source.connect(target);
+            source.start();
+            tracks.push(...target.stream.getTracks());
+        }
+        const peer = new RTCPeerConnection();
+        tracks.forEach(track => peer.addTransceiver(track, { direction: "sendonly" }));
+        await peer.setLocalDescription(await peer.createOffer());
+        const reply = await fetch(endpoint, {
+            method: "POST", body: peer.localDescription.sdp,
+            headers: { "Content-Type": "application/sdp", "Authorization": `Bearer ${token}` },
+        });
+        await peer.setRemoteDescription({ type: "answer", sdp: await reply.text() });
+        return reply.status;
+    }, { endpoint, token, tone });
+}
+
+test("what a browser publishes goes through the process, and viewers see its picture and hear its sound", async () => {
+    const command = ["/usr/bin/ffmpeg", "-vf", "scale=200:100"];
+    const worker = await startWorker({ through: { command, ingest: "process" } });
+    const browser = await openBrowser({ args: ["--autoplay-policy=no-user-gesture-required"] });
+    try {
+        const reply = await worker.api("POST", "/api/v1/sessions", { body_ip: "127.0.2.1", engine: "through" });
+        assert.equal(reply.status, 201, JSON.stringify(reply.json));
+        const viewer = browser.page;
+        await watchPeers(viewer);
+        await viewer.goto(reply.json.stream_url);
+        assert.deepEqual(await worker.processes(), [], "nobody publishes yet");
+        const publisher = await browser.context.newPage();
+        await publisher.goto(`${worker.origin}/api/v1/health`);
+        const begun = Date.now();
+        assert.equal(await publish(publisher, new URL("whip", reply.json.stream_url).href, worker.token, true), 201);
+        const now = await until("the picture that went through the process", async () => {
+            const now = await received(viewer);
+            return now.width === 200 && now.frames > 25 && now.sound > 25 && now;
+        }, 60_000);
+        console.log(`${now.frames} pictures ${Date.now() - begun} ms after the publisher's offer`);
+        assert.equal(now.codec, "video/H264", "the process encodes, whatever the browser sends");
+        await screenshot(viewer, "whip-through-process");
+        await publisher.close();
+        await until("the process is gone with its publisher", async () => (await worker.processes()).length === 0, 60_000);
+        const session = (await worker.api("GET", `/api/v1/sessions/${reply.json.session_id}`)).json;
+        assert.deepEqual([session.restarts, session.status], [0, "streaming"]);
+        assert.deepEqual(browser.errors, []);
+    } finally {
+        await browser.close();
+        await worker.stop();
+    }
+});

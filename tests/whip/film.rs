@@ -1,0 +1,81 @@
+//! What a publisher sends in tests: picture and sound of real FFmpeg, passed on packet by packet by a client of str0m.
+
+use std::net::UdpSocket;
+use std::process::{Child, Command, Stdio};
+
+use hydraneckwebrtc::core::rtp_packet;
+
+use crate::client::Client;
+
+/// FFmpeg that sends VP8 and Opus to two sockets of ours, with a key frame each second: nobody can ask it for one.
+pub struct Film {
+    process: Child,
+    video: UdpSocket,
+    audio: UdpSocket,
+    sent: [u64; 2],
+}
+
+impl Film {
+    pub fn start() -> Film {
+        let [video, audio] = [0; 2].map(|_| {
+            let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+            socket.set_nonblocking(true).expect("nonblocking");
+            socket
+        });
+        let to = |socket: &UdpSocket| {
+            let port = socket.local_addr().expect("an address").port();
+            format!("rtp://127.0.0.1:{port}?rtcpport={port}&pkt_size=1100")
+        };
+        let process = Command::new("/usr/bin/ffmpeg")
+            .args([
+                "-loglevel",
+                "error",
+                "-nostdin",
+                "-re",
+                "-f",
+                "lavfi",
+                "-i",
+                "testsrc2=size=160x90:rate=15",
+            ])
+            .args(["-re", "-f", "lavfi", "-i", "sine=frequency=440", "-map", "0:v", "-c:v", "libvpx"])
+            .args([
+                "-deadline",
+                "realtime",
+                "-cpu-used",
+                "8",
+                "-b:v",
+                "200k",
+                "-g",
+                "15",
+                "-f",
+                "rtp",
+                &to(&video),
+            ])
+            .args(["-map", "1:a", "-c:a", "libopus", "-f", "rtp", &to(&audio)])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("ffmpeg");
+        Film { process, video, audio, sent: [1, 1] }
+    }
+
+    /// Passes on what there is.
+    pub fn play(&mut self, publisher: &mut Client) {
+        let mids = [publisher.video, publisher.audio];
+        let mut room = [0; 2048];
+        for ((socket, mid), sent) in [&self.video, &self.audio].into_iter().zip(mids).zip(&mut self.sent) {
+            while let Ok(length) = socket.recv(&mut room) {
+                let Some(packet) = rtp_packet::parse(&room[..length]) else { continue };
+                publisher.write(mid, *sent, packet.timestamp, packet.marker, packet.payload.to_vec());
+                *sent += 1;
+            }
+        }
+    }
+}
+
+impl Drop for Film {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
