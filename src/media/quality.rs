@@ -22,6 +22,10 @@ const BEYOND: u64 = 130;
 /// What is looked for is told in such steps of bit/s, because each rise makes str0m probe the network.
 const STEP: u64 = 250_000;
 
+/// A viewer that could see more is probed for by asking for a step more and taking that back, each after this at the earliest. A
+/// probe is some ten kilobytes.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
 /// One viewer's quality.
 #[derive(Debug)]
 pub struct Quality {
@@ -36,8 +40,10 @@ struct Estimating {
     target: u64,
     interval: Duration,
     next: Option<Moment>,
-    /// What str0m looks for, in bit/s.
+    /// What str0m looks for, in bit/s; whether that is a step more than needed; since when.
     desired: u64,
+    asks_more: bool,
+    asked: Option<Moment>,
     debug: bool,
 }
 
@@ -61,6 +67,8 @@ impl Quality {
             interval: settings.read_interval,
             next: None,
             desired: 0,
+            asks_more: false,
+            asked: None,
             debug: settings.debug,
         });
         Quality { choice: LayerChoice::new(choosing, initial), estimating }
@@ -135,7 +143,7 @@ impl Quality {
         let (target, layer) = (estimating.target, self.choice.present());
         let verdict = self.choice.read(context.moment, target, rates);
         context.view.set_estimate(target);
-        estimating.look_for(rates, context);
+        estimating.look_for(rates, layer, context);
         if estimating.debug {
             log_reading(stream, (target, layer, rates.of(layer)), verdict);
         }
@@ -167,14 +175,24 @@ impl Estimating {
     }
 
     /// Tells str0m how much the highest layer would need.
-    fn look_for(&mut self, rates: &Rates, context: &mut Context<'_>) {
-        let most = rates.sent().map(|(_, rate)| rate).max().unwrap_or_default();
-        let desired = (most.saturating_mul(BEYOND) / 100).div_ceil(STEP).saturating_mul(STEP);
+    ///
+    /// An estimate does not grow much beyond what is sent, and a low layer does not send what a higher one needs. str0m probes for
+    /// more when more is desired than before, and else, on a network that got wider again, after half a minute or never. So who
+    /// could see more is probed for.
+    fn look_for(&mut self, rates: &Rates, present: Layer, context: &mut Context<'_>) {
+        let needed = |rate: u64| rate.saturating_mul(BEYOND) / 100;
+        let most = rates.best().map(|layer| needed(rates.of(layer))).unwrap_or_default();
+        let desired = most.div_ceil(STEP).saturating_mul(STEP);
+        let lacks = rates.above(present).is_some_and(|layer| self.target < needed(rates.of(layer)));
+        let again = self.asked.is_none_or(|asked| context.moment.since(asked) >= ASK_AGAIN);
         // A source that sends less for a moment is about to send more again.
-        if desired > self.desired || desired < self.desired / 2 {
-            self.desired = desired;
-            context.rtc.bwe().set_bitrate(Bitrate::ZERO, Bitrate::bps(desired));
+        if !(lacks && again || desired > self.desired || desired < self.desired / 2) {
+            return;
         }
+        self.asks_more = lacks && !self.asks_more;
+        self.desired = desired + if self.asks_more { STEP } else { 0 };
+        self.asked = Some(context.moment);
+        context.rtc.bwe().set_bitrate(Bitrate::ZERO, Bitrate::bps(self.desired));
     }
 }
 

@@ -1,6 +1,6 @@
 //! A viewer's way to the server that carries only so much: a relay of datagrams on loopback with a rate and a queue.
 //!
-//! What is too much waits, as in the buffer of a home router; nothing is lost but beyond [`QUEUE`].
+//! What is too much waits, as in the buffer of a home router; what is beyond [`QUEUE`] is lost and counted.
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, UdpSocket};
@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Bytes that wait at most: two seconds of 8 Mbit/s.
-const QUEUE: usize = 2_000_000;
+/// Bytes that wait at most: nearly a second of 1 Mbit/s.
+const QUEUE: usize = 100_000;
 
 /// The link. It goes when dropped.
 pub struct NarrowLink {
     near: SocketAddr,
     rate: Arc<AtomicU64>,
+    lost: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -29,12 +30,13 @@ impl NarrowLink {
         let far = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         far.connect(("127.0.0.1", server)).expect("a server");
         let address = near.local_addr().expect("its address");
-        let (rate, stop) = (Arc::new(AtomicU64::new(rate)), Arc::new(AtomicBool::new(false)));
+        let (rate, lost) = (Arc::new(AtomicU64::new(rate)), Arc::new(AtomicU64::new(0)));
+        let stop = Arc::new(AtomicBool::new(false));
         let thread = std::thread::spawn({
-            let (rate, stop) = (rate.clone(), stop.clone());
-            move || carry(&near, &far, &rate, &stop)
+            let (rate, lost, stop) = (rate.clone(), lost.clone(), stop.clone());
+            move || carry((&near, &far), &rate, &lost, &stop)
         });
-        NarrowLink { near: address, rate, stop, thread: Some(thread) }
+        NarrowLink { near: address, rate, lost, stop, thread: Some(thread) }
     }
 
     /// The server's answer, so that a viewer uses this link.
@@ -43,6 +45,11 @@ impl NarrowLink {
             answer.replace(&format!("127.0.0.1 {server} "), &format!("127.0.0.1 {} ", self.near.port()));
         assert_ne!(answer, changed, "no candidate of port {server}");
         changed
+    }
+
+    /// Datagrams that were lost.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Acquire)
     }
 
     /// From now on it carries so many bits per second.
@@ -64,7 +71,7 @@ fn wait(near: &UdpSocket, far: &UdpSocket) {
     let _ = poll(&mut sockets, Some(&Timespec { tv_sec: 0, tv_nsec: 1_000_000 }));
 }
 
-fn carry(near: &UdpSocket, far: &UdpSocket, rate: &AtomicU64, stop: &AtomicBool) {
+fn carry((near, far): (&UdpSocket, &UdpSocket), rate: &AtomicU64, lost: &AtomicU64, stop: &AtomicBool) {
     for socket in [near, far] {
         socket.set_nonblocking(true).expect("nonblocking");
     }
@@ -78,10 +85,12 @@ fn carry(near: &UdpSocket, far: &UdpSocket, rate: &AtomicU64, stop: &AtomicBool)
             let _ = far.send(&room[..length]);
         }
         while let Ok(length) = far.recv(&mut room) {
-            if bytes + length <= QUEUE {
-                bytes += length;
-                waiting.push_back(room[..length].to_vec());
+            if bytes + length > QUEUE {
+                lost.fetch_add(1, Ordering::AcqRel);
+                continue;
             }
+            bytes += length;
+            waiting.push_back(room[..length].to_vec());
         }
         let now = Instant::now();
         busy = busy.max(now - Duration::from_millis(5));
