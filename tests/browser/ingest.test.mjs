@@ -5,9 +5,9 @@ import { openBrowser, screenshot, until } from "./support/chromium.mjs";
 import { received, watchPeers } from "./support/peers.mjs";
 import { startWorker } from "./support/worker.mjs";
 
-/** Publishes a moving canvas from this page; true with a tone. Its status. */
-function publish(page, endpoint, token, tone) {
-    return page.evaluate(async ({ endpoint, token, tone }) => {
+/** Publishes a moving canvas from this page, with a tone: the session's own URL. */
+function publish(page, endpoint, token) {
+    return page.evaluate(async ({ endpoint, token }) => {
         const canvas = Object.assign(document.createElement("canvas"), { width: 320, height: 240 });
         const paint = canvas.getContext("2d");
         setInterval(() => {
@@ -15,13 +15,11 @@ function publish(page, endpoint, token, tone) {
             paint.fillRect(0, 0, 320, 240);
         }, 40);
         const tracks = canvas.captureStream(25).getTracks();
-        if (tone) {
-            const audio = new AudioContext();
-            const [source, target] = [audio.createOscillator(), audio.createMediaStreamDestination()];
-            source.connect(target);
-            source.start();
-            tracks.push(...target.stream.getTracks());
-        }
+        const audio = new AudioContext();
+        const [source, target] = [audio.createOscillator(), audio.createMediaStreamDestination()];
+        source.connect(target);
+        source.start();
+        tracks.push(...target.stream.getTracks());
         const peer = new RTCPeerConnection();
         tracks.forEach(track => peer.addTransceiver(track, { direction: "sendonly" }));
         await peer.setLocalDescription(await peer.createOffer());
@@ -30,8 +28,8 @@ function publish(page, endpoint, token, tone) {
             headers: { "Content-Type": "application/sdp", "Authorization": `Bearer ${token}` },
         });
         await peer.setRemoteDescription({ type: "answer", sdp: await reply.text() });
-        return reply.status;
-    }, { endpoint, token, tone });
+        return reply.status === 201 ? new URL(reply.headers.get("Location"), endpoint).href : `refused with ${reply.status}`;
+    }, { endpoint, token });
 }
 
 test("what a browser publishes goes through the process, and viewers see its picture and hear its sound", async () => {
@@ -48,7 +46,8 @@ test("what a browser publishes goes through the process, and viewers see its pic
         const publisher = await browser.context.newPage();
         await publisher.goto(`${worker.origin}/api/v1/health`);
         const begun = Date.now();
-        assert.equal(await publish(publisher, new URL("whip", reply.json.stream_url).href, worker.token, true), 201);
+        const place = await publish(publisher, new URL("whip", reply.json.stream_url).href, worker.token);
+        assert.match(place, /\/whip\/[0-9a-f]{32}$/);
         const now = await until("the picture that went through the process", async () => {
             const now = await received(viewer);
             return now.width === 200 && now.frames > 25 && now.sound > 25 && now;
@@ -56,7 +55,7 @@ test("what a browser publishes goes through the process, and viewers see its pic
         console.log(`${now.frames} pictures ${Date.now() - begun} ms after the publisher's offer`);
         assert.equal(now.codec, "video/H264", "the process encodes, whatever the browser sends");
         await screenshot(viewer, "whip-through-process");
-        await publisher.close();
+        assert.equal((await fetch(place, { method: "DELETE" })).status, 200);
         await until("the process is gone with its publisher", async () => (await worker.processes()).length === 0, 60_000);
         const session = (await worker.api("GET", `/api/v1/sessions/${reply.json.session_id}`)).json;
         assert.deepEqual([session.restarts, session.status], [0, "streaming"]);

@@ -159,7 +159,7 @@ async function play() {
 }
 
 function showSound() {
-    part("sound").hidden = video.srcObject.getAudioTracks().length === 0;
+    part("sound").hidden = !video.srcObject?.getAudioTracks().length;
     part("sound").textContent = video.muted ? WORDS.unmute : WORDS.mute;
 }
 
@@ -204,4 +204,9 @@ document.addEventListener("keydown", event => {
     }
 });
 showFullScreen();
-new Player();
+// A video that waits for its first picture holds up the page's load event, and with it all that the overlay begins then.
+if (document.readyState === "complete") {
+    new Player();
+} else {
+    addEventListener("load", () => new Player(), { once: true });
+}
