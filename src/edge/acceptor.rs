@@ -14,11 +14,12 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use rustix::event::epoll;
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, sockopt};
+use rustix::net::SocketFlags;
 
 use super::admission::{Admission, Verdict};
 use super::pace::Pace;
 use super::slab::Key;
+use super::socket;
 use crate::config::settings::Network;
 use crate::core::log_limit::LogLimit;
 use crate::core::time::Moment;
@@ -257,8 +258,7 @@ impl Acceptor {
             .enumerate()
             .min_by_key(|(_, handle)| handle.load.load(Ordering::Relaxed));
         let Some((index, handle)) = least else { return };
-        // Small replies must not wait for an acknowledgement. Fails only for a connection that is gone.
-        let _ = sockopt::set_tcp_nodelay(&fd, true);
+        socket::prepare_client(&fd);
         handle.load.fetch_add(1, Ordering::Relaxed);
         let ticket = Ticket { shared: self.shared.clone(), index, verdict, peer, trusted };
         if handle.arrivals.send(Arrival { fd, ticket, refused: verdict == Verdict::Refuse }).is_ok()

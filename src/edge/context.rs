@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::router::{Router, Upstream};
+use super::scratch::Scratch;
 use super::slab::Key;
 use super::tls::Tls;
 use super::upstreams::Upstreams;
@@ -55,7 +56,7 @@ pub struct Context {
     pub current: Option<Key>,
     turn: u32,
     started: Instant,
-    scratch: Box<[u8]>,
+    scratch: Scratch,
     spare: Vec<Vec<u8>>,
     log: LogLimit,
     date: (u64, String),
@@ -91,7 +92,7 @@ impl Context {
             current: None,
             turn: TURN,
             started,
-            scratch: vec![0; SCRATCH].into_boxed_slice(),
+            scratch: Scratch::new(SCRATCH),
             spare: Vec::new(),
             log: LogLimit::new(LOG_BURST, LOG_INTERVAL),
             date: (u64::MAX, String::new()),
@@ -124,7 +125,7 @@ impl Context {
     /// Lends the scratch buffer.
     pub fn with_scratch<R>(&mut self, work: impl FnOnce(&mut Context, &mut [u8]) -> R) -> R {
         let mut scratch = std::mem::take(&mut self.scratch);
-        let result = work(self, &mut scratch);
+        let result = work(self, scratch.bytes());
         self.scratch = scratch;
         result
     }

@@ -37,6 +37,7 @@ mod own_reply;
 mod pace;
 mod reply_side;
 mod request_side;
+mod scratch;
 mod slab;
 mod socket;
 mod timers;

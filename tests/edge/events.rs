@@ -12,7 +12,7 @@ use hydraneckwebrtc::config::settings::Role;
 use hydraneckwebrtc::edge::feed::{Feed, Places};
 use hydraneckwebrtc::edge::router::{Decision, Forward, Upstream};
 
-use crate::support::{PATIENCE, TestEdge, Wire, count_descriptors, forward, over_tls};
+use crate::support::{TestEdge, Wire, count_descriptors, forward, over_tls, until};
 
 fn feed(places: &Places) -> Arc<Feed> {
     Arc::new(Feed::new(places.clone()))
@@ -39,14 +39,6 @@ fn begun(wire: &mut Wire) -> String {
 
 fn text(wire: &mut Wire) -> String {
     String::from_utf8(wire.chunk().expect("a chunk")).expect("text")
-}
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::yield_now();
-    }
 }
 
 #[test]

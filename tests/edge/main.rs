@@ -9,6 +9,7 @@ mod deadlines;
 mod events;
 mod failing_upstreams;
 mod forwarding;
+mod held_back;
 mod hygiene;
 mod injection;
 mod lifecycle;

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::config::settings;
 use hydraneckwebrtc::edge::router::{Decision, Forward, Reply, Request, Router, TunnelWatch, Upstream};
@@ -353,6 +353,15 @@ pub fn alone(test: &str) -> bool {
     false
 }
 
+/// Waits for a condition.
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::yield_now();
+    }
+}
+
 /// Open file descriptors of this process, and one for looking.
 pub fn count_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("a list").count()
@@ -360,8 +369,8 @@ pub fn count_descriptors() -> usize {
 
 /// Waits until `wanted` descriptors are open; returns how many are.
 pub fn settled_descriptors(wanted: usize) -> usize {
-    let end = std::time::Instant::now() + PATIENCE;
-    while count_descriptors() != wanted && std::time::Instant::now() < end {
+    let end = Instant::now() + PATIENCE;
+    while count_descriptors() != wanted && Instant::now() < end {
         std::thread::yield_now();
     }
     count_descriptors()
