@@ -141,9 +141,8 @@ impl Viewer {
         if let Some(first) = replay.catch_up(cache) {
             video.begin_at(first);
         }
-        for out in replay.due(cache, context.moment) {
-            video.write(context, &out.cached.packet, out.timestamp);
-        }
+        let due = replay.due(cache, context.moment);
+        video.write(context, due.iter().map(|out| (&out.cached.packet, out.timestamp)));
         if replay.is_level(cache) {
             // A group that grew too large is gone; what follows refers to what this viewer has not seen.
             self.phase = if cache.is_empty() { Phase::Waiting } else { Phase::Live };
@@ -152,15 +151,16 @@ impl Viewer {
 
     /// Passes packets on as they came.
     fn pass_on(&mut self, batch: &[StreamPacket], context: &mut Context<'_>) {
-        for packet in batch {
-            let outlet = match packet.track {
-                Track::Audio if !matches!(self.phase, Phase::Connecting) => self.audio.as_mut(),
-                Track::Video if matches!(self.phase, Phase::Live) => self.video.as_mut(),
-                _ => None,
-            };
-            if let Some(outlet) = outlet {
-                outlet.write(context, packet, packet.place.timestamp);
-            }
+        let of = |track| {
+            let packets = batch.iter().filter(move |packet| packet.track == track);
+            packets.map(|packet| (packet, packet.place.timestamp))
+        };
+        let (hears, sees) = (!matches!(self.phase, Phase::Connecting), matches!(self.phase, Phase::Live));
+        if let Some(video) = self.video.as_mut().filter(|_| sees) {
+            video.write(context, of(Track::Video));
+        }
+        if let Some(audio) = self.audio.as_mut().filter(|_| hears) {
+            audio.write(context, of(Track::Audio));
         }
     }
 
@@ -181,17 +181,27 @@ impl Outlet {
         }
     }
 
-    fn write(&mut self, context: &mut Context<'_>, packet: &StreamPacket, timestamp: u32) {
-        let sequence = packet.place.sequence;
-        let numbering = self.numbering.get_or_insert_with(|| Numbering::begin(sequence, 1));
-        let Some(number) = numbering.number(sequence) else { return };
-        let ago = context.moment.since(packet.taken);
-        let taken = context.now.checked_sub(ago).unwrap_or(context.now);
-        let write = RtpWrite::new(self.pt, number.into(), timestamp, taken, packet.payload.clone());
-        let write = write.marker(packet.marker).nackable(true);
-        self.last_timestamp = Some(timestamp);
-        if let Some(stream) = context.rtc.direct_api().stream_tx_by_mid(self.mid, None) {
-            stream.write_rtp(write);
+    /// Sends packets with these timestamps.
+    fn write<'p>(
+        &mut self,
+        context: &mut Context<'_>,
+        packets: impl Iterator<Item = (&'p StreamPacket, u32)>,
+    ) {
+        let mut packets = packets.peekable();
+        if packets.peek().is_none() {
+            return;
+        }
+        let mut api = context.rtc.direct_api();
+        let Some(stream) = api.stream_tx_by_mid(self.mid, None) else { return };
+        for (packet, timestamp) in packets {
+            let sequence = packet.place.sequence;
+            let numbering = self.numbering.get_or_insert_with(|| Numbering::begin(sequence, 1));
+            let Some(number) = numbering.number(sequence) else { continue };
+            let ago = context.moment.since(packet.taken);
+            let taken = context.now.checked_sub(ago).unwrap_or(context.now);
+            let write = RtpWrite::new(self.pt, number.into(), timestamp, taken, packet.payload.clone());
+            self.last_timestamp = Some(timestamp);
+            stream.write_rtp(write.marker(packet.marker).nackable(true));
         }
     }
 }
