@@ -1,189 +1,221 @@
-//! What a viewer costs: one stream to 1, 10, 100 and 400 viewers, `cargo bench --bench whep`. Prints packets per second and core,
-//! CPU per packet and viewer, added latency, memory per viewer; and beside it what the kernel takes for the sending alone.
+//! What a viewer costs: one stream to 1, 10, 100 and 400 viewers by one media thread, beside Janus' streaming plugin under the same load in
+//! the same run, and beside encrypting and sending alone: `tests/perf/whep [--quick] [--viewers 1,10] [--alone]`.
 //!
-//! The viewers are str0m in a process of its own, so that their cost is not counted. `WHEP_VIEWERS` and `WHEP_SECONDS` change the rounds.
+//! ```text
+//!  source (this process) ──RTP──▶ neck, or Janus (own process) ──SRTP──▶ viewers (own process, str0m on a socket each)
+//! ```
+//!
+//! Packets are those that arrived. CPU is that of the whole process in between, as the scheduler counts it, in user and kernel mode;
+//! on loopback the kernel's part of it reaches to the viewers' sockets. Rounds of the two alternate, ratios are made round by round. Where
+//! packets are lost, somebody had too little of a core: such a row says little of the cost.
 
+#[path = "children.rs"]
+#[allow(dead_code)]
+mod children;
 #[path = "../whep/client.rs"]
 #[allow(dead_code)]
 mod client;
+#[path = "whep_contestants.rs"]
+mod contestants;
+#[path = "whep_crowd.rs"]
+mod crowd;
+mod figures;
 #[path = "../whep/generator.rs"]
 #[allow(dead_code)]
 mod generator;
-#[path = "../whep/studio.rs"]
-#[allow(dead_code)]
-mod studio;
+#[path = "whep_janus.rs"]
+mod janus;
+#[path = "whep_limit.rs"]
+mod limit;
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::UdpSocket;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use hydraneckwebrtc::media::offer::Wanted;
-use hydraneckwebrtc::media::udp::Udp;
-use hydraneckwebrtc::media::viewer::Viewer;
-use rustix::event::epoll;
-use serde_json::json;
-
-use client::{Client, Wants};
+use contestants::{Contestant, Neck, Show};
+use figures::{Figure, ratio};
 use generator::Pace;
-use studio::Studio;
+use janus::Janus;
 
 /// 400 packets of 1,200 bytes a second: 3.8 Mbit/s, as in the measurement of the design.
 const PACE: Pace = Pace { frames: 40, packets: 10, bytes: 1_200, group: 80 };
 
+/// Until a stream has found its pace.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// Floors and goals: Janus' CPU per packet over ours, and packets per second of one core of ours with the most viewers.
+const FLOORS: (f64, f64) = (2.5, 400_000.0);
+const GOALS: (f64, f64) = (3.5, 500_000.0);
+
+/// How much is measured.
+struct Plan {
+    viewers: Vec<usize>,
+    rounds: usize,
+    lasts: Duration,
+    alone: bool,
+}
+
+/// What one contestant did in one round.
+#[derive(Clone, Copy, Debug)]
+struct Measured {
+    rate: f64,
+    /// CPU µs per packet: of the process, and of the thread that does the media.
+    cost: f64,
+    thread_cost: f64,
+    share: f64,
+    crowd: f64,
+    report: crowd::Report,
+}
+
 fn main() {
-    if std::env::args().nth(1).as_deref() == Some("viewers") {
-        return viewers();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some("--serve") => return contestants::serve(),
+        Some("--watch") => return crowd::watch(&arguments[1..]),
+        // Cargo says --bench; `cargo test --all-targets` does not, and must not start this.
+        _ if !arguments.iter().any(|word| word == "--bench") => return println!("run tests/perf/whep"),
+        _ => {}
     }
-    let rounds = std::env::var("WHEP_VIEWERS").unwrap_or_else(|_| "1,10,100,400".into());
-    let seconds = std::env::var("WHEP_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(8);
+    let plan = plan(&arguments);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    println!("load average {}", load.trim());
+    let (p50, p99) = limit::bare_delay(PACE);
+    println!("source to a plain socket: p50 {p50:.3} ms, p99 {p99:.3} ms");
+    let limits = limit::limits(PACE.packets as usize);
+    println!("limit, CPU µs/packet: protect {:.2}, send {:.2}, both {:.2}", limits[0], limits[1], limits[2]);
     println!(
-        "viewers  packets/s  packets/s/core  us/packet  CPU/viewer  latency p50  p99      KiB/viewer  lost"
+        "{:>7} {:<6} {:>9} {:>20} {:>12} {:>9} {:>7} {:>9} {:>9} {:>10} {:>7} {:>6}",
+        "viewers",
+        "",
+        "packets/s",
+        "CPU µs/packet",
+        "packets/core",
+        "% viewer",
+        "core %",
+        "p50 ms",
+        "p99 ms",
+        "KiB/viewer",
+        "lost %",
+        "bytes"
     );
-    for round in rounds.split(',').filter_map(|text| text.parse().ok()) {
-        measure(round, Duration::from_secs(seconds));
+    for viewers in &plan.viewers {
+        measure(*viewers, &plan, limits[2]);
     }
-    send_alone();
 }
 
-/// Nanoseconds on a CPU of our threads whose names begin with one of these.
-fn cpu(names: &[&str]) -> u64 {
-    let tasks = std::fs::read_dir("/proc/self/task").expect("our threads").flatten();
-    let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap_or_default();
-    tasks
-        .filter(|task| names.iter().any(|name| read(task.path().join("comm")).starts_with(name)))
-        .filter_map(|task| read(task.path().join("schedstat")).split(' ').next()?.parse::<u64>().ok())
-        .sum()
-}
-
-/// KiB of memory of ours.
-fn memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("our status");
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("the memory");
-    line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number")
-}
-
-fn measure(count: usize, time: Duration) {
-    let mut studio = Studio::open(1);
-    studio.epoch = Instant::now();
-    let epoch = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_micros();
-    let before = memory();
-    let mut crowd = Command::new(std::env::current_exe().expect("our name"))
-        .args(["viewers", &count.to_string(), &epoch.to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("viewers");
-    let (mut to, mut from) =
-        (crowd.stdin.take().expect("a pipe"), BufReader::new(crowd.stdout.take().expect("a pipe")).lines());
-    let _process = studio.play(PACE, 7);
-    for _ in 0..count {
-        let line = from.next().expect("an offer").expect("a line");
-        let sdp: String = serde_json::from_str(&line).expect("an offer");
-        let stream = studio.media.stream_of(&studio.session).expect("a stream");
-        let role = Box::new(Viewer::new(stream, studio.audience.clone()));
-        let wanted = Wanted { session: studio.session.clone(), role, sdp: &sdp };
-        let accepted = studio.media.offer(wanted).expect("an answer");
-        writeln!(to, "{}", json!(accepted.answer)).expect("a viewer");
+fn plan(arguments: &[String]) -> Plan {
+    let has = |word: &str| arguments.iter().any(|other| other == word);
+    let after = |word: &str| arguments.iter().skip_while(|other| *other != word).nth(1);
+    let viewers = after("--viewers").map(|text| text.split(',').filter_map(|one| one.parse().ok()).collect());
+    let alone = has("--alone") || !contestants::can_janus();
+    if alone {
+        println!("without Janus: tests/perf/whep has it take part");
     }
-    assert_eq!(from.next().expect("a line").expect("a line"), "watching");
-    std::thread::sleep(Duration::from_secs(3));
-    writeln!(to, "begin").expect("viewers");
-    let threads = ["media-", "stream-"];
-    let (sent, spent, begun) = (studio.media.snapshot().datagrams_out, cpu(&threads), Instant::now());
-    std::thread::sleep(time);
-    let (sent, spent, took) =
-        (studio.media.snapshot().datagrams_out - sent, cpu(&threads) - spent, begun.elapsed());
-    let held = memory().saturating_sub(before) / count as u64;
-    writeln!(to, "end").expect("viewers");
-    let report: serde_json::Value =
-        serde_json::from_str(&from.next().expect("a report").expect("a line")).expect("a report");
-    let _ = crowd.wait();
-    let rate = sent as f64 / took.as_secs_f64();
-    let each = spent as f64 / sent as f64 / 1000.0;
+    match has("--quick") {
+        true => Plan {
+            viewers: viewers.unwrap_or_else(|| vec![1, 100]),
+            rounds: 2,
+            lasts: Duration::from_secs(2),
+            alone,
+        },
+        false => Plan {
+            viewers: viewers.unwrap_or_else(|| vec![1, 10, 100, 400]),
+            rounds: 3,
+            lasts: Duration::from_secs(5),
+            alone,
+        },
+    }
+}
+
+fn measure(viewers: usize, plan: &Plan, limit: f64) {
+    let mut shows = vec![Show::open(Contestant::Neck(Neck::start()), viewers)];
+    if !plan.alone {
+        shows.push(Show::open(Contestant::Janus(Janus::start()), viewers));
+    }
+    let mut results: Vec<Vec<Measured>> = vec![Vec::new(); shows.len()];
+    for _ in 0..plan.rounds {
+        for (show, results) in shows.iter_mut().zip(&mut results) {
+            results.push(round(show, plan.lasts));
+        }
+    }
+    for (show, results) in shows.iter_mut().zip(&results) {
+        show.weigh();
+        row(viewers, show, results);
+    }
+    if let [neck, ..] = results.as_slice() {
+        verdict(viewers, neck, results.get(1), limit);
+    }
+    let weights: Vec<f64> = shows.iter().map(|show| show.memory).collect();
+    if let [neck, janus] = weights[..] {
+        println!("{viewers:>7} janus ÷ neck: memory {:.1}", janus / neck);
+    }
+}
+
+fn round(show: &mut Show, lasts: Duration) -> Measured {
+    let playing = show.play(PACE);
+    std::thread::sleep(SETTLE);
+    show.crowd.begin();
+    let cpu = |show: &Show| (show.contestant.cpu(""), show.contestant.cpu("media-"));
+    let (begun, before) = (Instant::now(), cpu(show));
+    std::thread::sleep(lasts);
+    let (after, took) = (cpu(show), begun.elapsed());
+    let report = show.crowd.end();
+    drop(playing);
+    let cost = |after: Duration, before: Duration| (after - before).as_secs_f64() * 1e6 / report.packets;
+    Measured {
+        rate: report.packets / took.as_secs_f64(),
+        cost: cost(after.0, before.0),
+        thread_cost: cost(after.1, before.1),
+        share: (after.0 - before.0).as_secs_f64() / took.as_secs_f64() * 100.0,
+        crowd: report.cpu.as_secs_f64() / took.as_secs_f64() * 100.0,
+        report,
+    }
+}
+
+fn column(results: &[Measured], pick: fn(&Measured) -> f64) -> Vec<f64> {
+    results.iter().map(pick).collect()
+}
+
+fn median(results: &[Measured], pick: fn(&Measured) -> f64) -> f64 {
+    Figure::of(&column(results, pick)).median
+}
+
+fn row(viewers: usize, show: &Show, results: &[Measured]) {
+    let at = |pick: fn(&Measured) -> f64| median(results, pick);
     println!(
-        "{count:7}  {rate:9.0}  {:14.0}  {each:9.2}  {:9.3}%  {:8} us  {:6} us  {held:10}  {}",
-        1e6 / each,
-        spent as f64 / took.as_nanos() as f64 / count as f64 * 100.0,
-        report["p50"],
-        report["p99"],
-        report["lost"],
+        "{viewers:>7} {:<6} {:>9.0} {:>20} {:>12.0} {:>9.3} {:>7.1} {:>9.3} {:>9.3} {:>10.0} {:>7.2} {:>6}",
+        show.contestant.name(),
+        at(|one| one.rate),
+        Figure::of(&column(results, |one| one.cost)).show(2),
+        1e6 / at(|one| one.cost),
+        at(|one| one.share) / viewers as f64,
+        at(|one| one.share),
+        at(|one| one.report.p50),
+        at(|one| one.report.p99),
+        show.memory,
+        at(|one| one.report.lost),
+        at(|one| one.report.largest as f64),
     );
 }
 
-/// The viewers' process: offers out and answers in, one a line; then what they saw.
-fn viewers() {
-    let number =
-        |at: usize| std::env::args().nth(at).and_then(|text| text.parse::<u64>().ok()).expect("a number");
-    let (count, epoch) = (number(2), UNIX_EPOCH + Duration::from_micros(number(3)));
-    let since = SystemTime::now().duration_since(epoch).expect("a clock");
-    let epoch = Instant::now() - since;
-    let (words, heard) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        std::io::stdin().lines().map_while(Result::ok).try_for_each(|line| words.send(line))
-    });
-    let ready = epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll");
-    let mut clients: Vec<Client> = Vec::new();
-    let mut connected = false;
-    for index in 0..count {
-        let (mut client, sdp) = Client::offer(Wants::Watch);
-        client.epoch = Some(epoch);
-        println!("{}", json!(sdp));
-        let line = heard.recv().expect("an answer");
-        client.answer(&serde_json::from_str::<String>(&line).expect("an answer"));
-        let data = epoll::EventData::new_u64(index);
-        epoll::add(&ready, client.socket(), data, epoll::EventFlags::IN).expect("epoll");
-        clients.push(client);
-        step(&ready, &mut clients);
+fn verdict(viewers: usize, neck: &[Measured], janus: Option<&Vec<Measured>>, limit: f64) {
+    let thread = median(neck, |one| one.thread_cost);
+    println!(
+        "{viewers:>7} neck: its media thread alone {thread:.2} µs/packet, {:.0} packets/s and core (floor {:.0}, goal {:.0}); {:.2} of the limit; \
+         the viewers took {:.0} % of a core",
+        1e6 / thread,
+        FLOORS.1,
+        GOALS.1,
+        thread / limit,
+        median(neck, |one| one.crowd),
+    );
+    if let Some(janus) = janus {
+        let of = |pick: fn(&Measured) -> f64| ratio(&column(janus, pick), &column(neck, pick));
+        println!(
+            "{viewers:>7} janus ÷ neck: CPU per packet {} (floor {}, goal {}), p50 {}, p99 {}",
+            of(|one| one.cost).show(2),
+            FLOORS.0,
+            GOALS.0,
+            of(|one| one.report.p50).show(1),
+            of(|one| one.report.p99).show(1),
+        );
     }
-    loop {
-        step(&ready, &mut clients);
-        if !connected && clients.iter().all(|client| client.seen.frames > 0) {
-            connected = true;
-            println!("watching");
-        }
-        match heard.try_recv().as_deref() {
-            Ok("begin") => clients.iter_mut().for_each(|client| {
-                client.seen.delays.0.clear();
-                client.seen.gaps = 0;
-            }),
-            Ok("end") => break,
-            _ => {}
-        }
-    }
-    let mut delays: Vec<u32> =
-        clients.iter().flat_map(|client| client.seen.delays.0.iter().copied()).collect();
-    delays.sort_unstable();
-    let at = |part: usize| delays.get(delays.len() * part / 100).copied().unwrap_or_default();
-    let lost: u64 = clients.iter().map(|client| client.seen.gaps).sum();
-    println!("{}", json!({"p50": at(50), "p99": at(99), "lost": lost}));
-}
-
-fn step(ready: &impl std::os::fd::AsFd, clients: &mut [Client]) {
-    let mut events = Vec::with_capacity(512);
-    let pause = rustix::event::Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
-    let _ = epoll::wait(ready, rustix::buffer::spare_capacity(&mut events), Some(&pause));
-    for event in &events {
-        if let Some(client) = clients.get_mut(event.data.u64() as usize) {
-            client.pump();
-        }
-    }
-    let now = Instant::now();
-    clients.iter_mut().filter(|client| client.next <= now).for_each(Client::pump);
-}
-
-/// The limit: the kernel's part alone, trains of ten packets on loopback into a socket that nobody reads.
-fn send_alone() {
-    let sink = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    let to = sink.local_addr().expect("its address");
-    let udp = Udp::unbound([127, 0, 0, 1].into()).expect("a socket");
-    let (train, begun, mut sent) = (vec![0u8; 12_280], Instant::now(), 0u64);
-    while begun.elapsed() < Duration::from_secs(2) {
-        for _ in 0..100 {
-            let _ = udp.send(to, None, &train, Some(1_228));
-            sent += 10;
-        }
-    }
-    let each = begun.elapsed().as_nanos() as f64 / sent as f64 / 1000.0;
-    println!("sending alone, trains of ten: {each:.2} us/packet");
 }
