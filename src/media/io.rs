@@ -297,6 +297,11 @@ impl Io {
                 self.shared.counters.dropped.add(count);
             }
         }
+        self.send_out();
+    }
+
+    /// Sends what waits to be sent, unless a socket takes nothing at the moment.
+    pub fn send_out(&mut self) {
         if self.blocked.is_none() {
             self.send();
         }

@@ -58,21 +58,30 @@ impl Outlet {
         self.shift = seen.map_or(0, |last| last.wrapping_add(1).wrapping_sub(timestamp));
     }
 
-    /// Sends a packet of the stream with this timestamp.
-    pub fn write(&mut self, context: &mut Context<'_>, packet: &StreamPacket, timestamp: u32) {
-        let sequence = packet.place.sequence;
-        let numbering = self.numbering.get_or_insert_with(|| Numbering::begin(sequence, 1));
-        let Some(number) = numbering.number(sequence) else { return };
-        let timestamp = timestamp.wrapping_add(self.shift);
-        let ago = context.moment.since(packet.taken);
-        let taken = context.now.checked_sub(ago).unwrap_or(context.now);
-        let write = RtpWrite::new(self.pt, number.into(), timestamp, taken, packet.payload.clone());
-        let write = write.marker(packet.marker).nackable(true);
-        let patch = self.pictures.as_mut().and_then(|pictures| patch(pictures, &packet.payload));
-        let write = patch.into_iter().fold(write, RtpWrite::vp8_patch);
-        self.last_timestamp = Some(timestamp);
-        if let Some(stream) = context.rtc.direct_api().stream_tx_by_mid(self.mid, None) {
-            stream.write_rtp(write);
+    /// Sends packets of the stream with these timestamps.
+    pub fn write<'p>(
+        &mut self,
+        context: &mut Context<'_>,
+        packets: impl Iterator<Item = (&'p StreamPacket, u32)>,
+    ) {
+        let mut packets = packets.peekable();
+        if packets.peek().is_none() {
+            return;
+        }
+        let mut api = context.rtc.direct_api();
+        let Some(stream) = api.stream_tx_by_mid(self.mid, None) else { return };
+        for (packet, timestamp) in packets {
+            let sequence = packet.place.sequence;
+            let numbering = self.numbering.get_or_insert_with(|| Numbering::begin(sequence, 1));
+            let Some(number) = numbering.number(sequence) else { continue };
+            let timestamp = timestamp.wrapping_add(self.shift);
+            let ago = context.moment.since(packet.taken);
+            let taken = context.now.checked_sub(ago).unwrap_or(context.now);
+            let write = RtpWrite::new(self.pt, number.into(), timestamp, taken, packet.payload.clone());
+            let write = write.marker(packet.marker).nackable(true);
+            let patch = self.pictures.as_mut().and_then(|pictures| patch(pictures, &packet.payload));
+            self.last_timestamp = Some(timestamp);
+            stream.write_rtp(patch.into_iter().fold(write, RtpWrite::vp8_patch));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use crate::media::ids::PeerId;
 use crate::media::io::{Arrival, Io, Remote};
 use crate::media::locals::{Locals, Transport};
 use crate::media::offer;
-use crate::media::outbox::{Out, Via};
+use crate::media::outbox::{Via, Way};
 use crate::media::role::{Context, Gone, Role, RoleEvent};
 use crate::media::seed::Seed;
 use crate::media::shared::{RestartRefused, Restarted};
@@ -200,7 +201,8 @@ impl Peer {
         self.turn(now, io)
     }
 
-    /// Takes more of the stream that it follows, and sends what that comes to in one go.
+    /// Takes more of the stream that it follows, and sends what that comes to in one go: before the next peer's turn, because what was
+    /// just encrypted is still near the processor then.
     pub fn stream(&mut self, batch: &[StreamPacket], now: Instant, io: &mut Io) -> Verdict {
         let moment = io.shared.moment(now);
         let groups = self.role.follows().and_then(|stream| io.followers.groups(stream.id()));
@@ -212,7 +214,9 @@ impl Peer {
         if self.rtc.handle_input(Input::Timeout(now)).is_err() {
             return Err(Gone::Failed);
         }
-        self.turn(now, io)
+        let verdict = self.turn(now, io);
+        io.send_out();
+        verdict
     }
 
     /// Whether its entry in the heap is the one that counts, and due. Takes it.
@@ -255,11 +259,13 @@ impl Peer {
     }
 
     fn drain(&mut self, now: Instant, io: &mut Io) -> Result<Instant, Gone> {
+        // Most of what goes out in a row goes the same way: it is looked up once.
+        let mut last = None;
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) if self.rtc.is_alive() => return Ok(at),
                 Ok(Output::Timeout(_)) => return Err(Gone::ClosedByPeer),
-                Ok(Output::Transmit(transmit)) => self.transmit(transmit, io),
+                Ok(Output::Transmit(transmit)) => self.transmit(&transmit, &mut last, io),
                 Ok(Output::Event(event)) => self.event(event, now, io)?,
                 Err(error) => {
                     self.log(&format!("its WebRTC state failed: {error}"), now, io);
@@ -269,17 +275,27 @@ impl Peer {
         }
     }
 
-    fn transmit(&mut self, transmit: Transmit, io: &mut Io) {
-        let transport = match transmit.proto {
-            Protocol::Udp => Transport::Udp,
-            Protocol::Tcp => Transport::Tcp,
-            Protocol::SslTcp | Protocol::Tls => return,
-        };
+    fn transmit(&mut self, transmit: &Transmit, last: &mut Option<(SocketAddr, Way)>, io: &mut Io) {
         self.answered |= datagram::is_stun_success(&transmit.contents);
         if let Some(transaction) = datagram::request_transaction(&transmit.contents) {
             self.note_check(transaction, io);
         }
-        let remote = Remote { transport, address: transmit.destination };
+        match transmit.proto {
+            Protocol::Udp => {
+                let same =
+                    last.filter(|(source, way)| (*source, way.to) == (transmit.source, transmit.destination));
+                let way = same.map_or_else(|| self.way(transmit, io), |(_, way)| way);
+                *last = Some((transmit.source, way));
+                io.outbox.push(way, &transmit.contents, &io.shared.counters);
+            }
+            Protocol::Tcp => io.send_frame(transmit.destination, &transmit.contents),
+            Protocol::SslTcp | Protocol::Tls => {}
+        }
+    }
+
+    /// By which socket and from which address a datagram goes.
+    fn way(&self, transmit: &Transmit, io: &Io) -> Way {
+        let remote = Remote { transport: Transport::Udp, address: transmit.destination };
         let path = io.paths.get(&remote).filter(|path| path.peer == self.id);
         let via = match path {
             Some(path) => path.via,
@@ -287,13 +303,7 @@ impl Peer {
             None => Via::Mux,
         };
         let from = path.map(|path| path.local).or_else(|| self.locals.source(transmit.source));
-        match transport {
-            Transport::Udp => {
-                let out = Out { via, from, to: transmit.destination, bytes: transmit.contents.into() };
-                io.outbox.push(out, &io.shared.counters);
-            }
-            Transport::Tcp => io.send_frame(transmit.destination, &transmit.contents),
-        }
+        Way { via, from, to: transmit.destination }
     }
 
     fn note_check(&mut self, transaction: [u8; 12], io: &Io) {

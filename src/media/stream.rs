@@ -57,6 +57,10 @@ const PER_ROUND: usize = 512;
 /// How often the thread comes round when nothing arrives: notices that it is to stop even if a message was lost.
 const IDLE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
+/// How long the rest of a frame is waited for: a process writes all packets of one at once, some microseconds apart, and no viewer can
+/// show a part of it. So each viewer's thread is told once per frame, and each viewer gets it in one go.
+const REST_OF_FRAME: Duration = Duration::from_micros(300);
+
 /// Messages a stream may be behind by.
 const QUEUE: usize = 4096;
 
@@ -193,6 +197,7 @@ impl Stream {
             legs: None,
             followers: Vec::new(),
             batch: Vec::new(),
+            rest_until: None,
         };
         let thread = std::thread::Builder::new().name(name).stack_size(STACK).spawn(move || owner.run())?;
         Ok((stream, thread))
@@ -250,6 +255,8 @@ struct Owner {
     legs: Option<Box<ProcessLegs>>,
     followers: Vec<usize>,
     batch: Vec<StreamPacket>,
+    /// Until when the rest of a frame is waited for.
+    rest_until: Option<Instant>,
 }
 
 impl Owner {
@@ -265,9 +272,21 @@ impl Owner {
             for track in [Track::Video, Track::Audio] {
                 self.read(track, &mut room);
             }
-            self.pass_on();
+            if self.is_whole() {
+                self.pass_on();
+            }
             self.measure();
         }
+    }
+
+    /// Whether what was read ends with the end of a frame, or the rest was waited for long enough.
+    fn is_whole(&mut self) -> bool {
+        let last = self.batch.iter().rfind(|packet| packet.track == Track::Video);
+        if last.is_none_or(|packet| packet.marker) {
+            return true;
+        }
+        let now = Instant::now();
+        now >= *self.rest_until.get_or_insert(now + REST_OF_FRAME)
     }
 
     fn wait(&self) {
@@ -275,8 +294,10 @@ impl Owner {
         for socket in self.video.iter().chain(&self.audio) {
             descriptors.push(PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN));
         }
+        let rest = self.rest_until.map(|until| until.saturating_duration_since(Instant::now()));
+        let rest = rest.map(|rest| Timespec { tv_sec: 0, tv_nsec: i64::from(rest.subsec_nanos()) });
         // EINTR and the like: then it simply comes round.
-        let _ = rustix::event::poll(&mut descriptors, Some(&IDLE));
+        let _ = rustix::event::poll(&mut descriptors, Some(&rest.unwrap_or(IDLE)));
     }
 
     /// False: it is over.
@@ -414,6 +435,7 @@ impl Owner {
     }
 
     fn pass_on(&mut self) {
+        self.rest_until = None;
         if self.batch.is_empty() {
             return;
         }

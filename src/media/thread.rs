@@ -66,6 +66,8 @@ pub struct MediaThread {
     commands: Receiver<Command>,
     wake: Arc<Wake>,
     buffers: Option<Buffers>,
+    /// News of streams that were heard in this round and not told yet.
+    news: Vec<(StreamId, Vec<StreamPacket>)>,
     pulse: Pulse,
     stopping: bool,
 }
@@ -97,6 +99,7 @@ impl MediaThread {
             commands: start.commands,
             wake: start.wake,
             buffers: Some(Buffers::default()),
+            news: Vec::new(),
             pulse: start.pulse,
             stopping: false,
         })
@@ -326,10 +329,15 @@ impl MediaThread {
     fn take_commands(&mut self) {
         for _ in 0..COMMANDS_PER_ROUND {
             match self.commands.try_recv() {
-                Ok(command) => self.obey(command),
-                Err(_) => return,
+                Ok(Command::Stream(stream, news)) => self.hear(stream, news),
+                Ok(command) => {
+                    self.tell_news();
+                    self.obey(command);
+                }
+                Err(_) => break,
             }
         }
+        self.tell_news();
     }
 
     fn obey(&mut self, command: Command) {
@@ -359,22 +367,34 @@ impl MediaThread {
                 }
             }
             Command::Close(peer, why) => self.end(peer, why),
-            Command::Stream(stream, news) => self.take_news(stream, news, now),
+            Command::Stream(stream, news) => self.hear(stream, news),
             Command::Stop => self.stopping = true,
         }
     }
 
-    fn take_news(&mut self, stream: StreamId, mut news: News, now: Instant) {
+    /// Takes note of news. Batches of a stream that came while this thread was busy are told as one: the more there is to do, the
+    /// less each packet costs.
+    fn hear(&mut self, stream: StreamId, mut news: News) {
         self.io.followers.note(stream, &mut news);
         let batch: &[StreamPacket] = match &news {
             News::Begin(_) => &[],
             News::Batch(batch) => batch,
         };
-        let mut index = 0;
-        while let Some(peer) = self.io.followers.peer(stream, index) {
-            self.with_peer(peer, |peer, io| peer.stream(batch, now, io));
-            // One that went made room for the next in its place.
-            index += usize::from(self.io.followers.peer(stream, index) == Some(peer));
+        match self.news.iter_mut().find(|(other, _)| *other == stream) {
+            Some((_, heard)) => heard.extend_from_slice(batch),
+            None => self.news.push((stream, batch.to_vec())),
+        }
+    }
+
+    fn tell_news(&mut self) {
+        let now = Instant::now();
+        for (stream, batch) in std::mem::take(&mut self.news) {
+            let mut index = 0;
+            while let Some(peer) = self.io.followers.peer(stream, index) {
+                self.with_peer(peer, |peer, io| peer.stream(&batch, now, io));
+                // One that went made room for the next in its place.
+                index += usize::from(self.io.followers.peer(stream, index) == Some(peer));
+            }
         }
     }
 

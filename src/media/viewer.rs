@@ -158,9 +158,8 @@ impl Viewer {
         if let Some(first) = replay.catch_up(group) {
             video.begin_at(first);
         }
-        for out in replay.due(group, context.moment) {
-            video.write(context, &out.cached.packet, out.timestamp);
-        }
+        let due = replay.due(group, context.moment);
+        video.write(context, due.iter().map(|out| (&out.cached.packet, out.timestamp)));
         if replay.is_level(group) {
             // A group that grew too large is gone; what follows refers to what this viewer has not seen.
             self.phase = if group.is_empty() { Phase::Waiting } else { Phase::Live };
@@ -169,17 +168,28 @@ impl Viewer {
 
     /// Passes packets on as they came.
     fn pass_on(&mut self, batch: &[StreamPacket], context: &mut Context<'_>) {
-        for packet in batch {
-            let outlet = match packet.track {
-                Track::Audio if !matches!(self.phase, Phase::Connecting) => self.audio.as_mut(),
-                Track::Video if matches!(self.phase, Phase::Live) && self.sees(packet, context) => {
-                    self.video.as_mut()
-                }
-                _ => None,
-            };
-            if let Some(outlet) = outlet {
-                outlet.write(context, packet, packet.place.timestamp);
+        let of = |track| {
+            let packets = batch.iter().filter(move |packet| packet.track == track);
+            packets.map(|packet| (packet, packet.place.timestamp))
+        };
+        if matches!(self.phase, Phase::Live) {
+            let present = self.quality.present();
+            if of(Track::Video).all(|(packet, _)| packet.layer == present) {
+                self.video.iter_mut().for_each(|video| video.write(context, of(Track::Video)));
+            } else {
+                of(Track::Video).for_each(|packet| self.pass_layer(packet, context));
             }
+        }
+        if let Some(audio) = self.audio.as_mut().filter(|_| !matches!(self.phase, Phase::Connecting)) {
+            audio.write(context, of(Track::Audio));
+        }
+    }
+
+    /// Passes on a packet of one of several layers, if it is the viewer's.
+    fn pass_layer(&mut self, (packet, timestamp): (&StreamPacket, u32), context: &mut Context<'_>) {
+        if self.sees(packet, context) {
+            let video = self.video.iter_mut();
+            video.for_each(|video| video.write(context, std::iter::once((packet, timestamp))));
         }
     }
 

@@ -1,10 +1,10 @@
 //! A WebRTC client without a browser: str0m on a socket of its own, as a viewer or a publisher.
 
-use std::net::UdpSocket;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::core::rtp_payload::{self, Packing};
-use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid, Rid, Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpPacket, RtpWrite};
@@ -25,6 +25,8 @@ pub struct Seen {
     pub audio: u64,
     /// Payload bytes.
     pub bytes: u64,
+    /// Length of the largest datagram.
+    pub largest: usize,
     /// Numbers that never came, of video.
     pub gaps: u64,
     /// The last video packet: number, timestamp, when.
@@ -59,6 +61,7 @@ impl std::fmt::Debug for Delays {
 pub struct Client {
     rtc: Rtc,
     socket: UdpSocket,
+    local: SocketAddr,
     pending: Option<SdpPendingOffer>,
     pub video: Mid,
     pub audio: Mid,
@@ -88,34 +91,48 @@ impl Client {
         let mut layers = Simulcast::new();
         rids.iter().for_each(|rid| layers.add_send_layer(SimulcastLayer::new(rid)));
         let layers = (!rids.is_empty()).then_some(layers);
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let mut client = Client::at(Ipv4Addr::LOCALHOST.into());
+        let direction = match wants {
+            Wants::Watch => Direction::RecvOnly,
+            Wants::Send => Direction::SendOnly,
+        };
+        let mut api = client.rtc.sdp_api();
+        client.audio = api.add_media(MediaKind::Audio, direction, None, None, None);
+        client.video = api.add_media(MediaKind::Video, direction, None, None, layers);
+        let (offer, pending) = api.apply().expect("an offer");
+        client.pending = Some(pending);
+        (client, offer.to_sdp_string())
+    }
+
+    /// A client that was offered something, and its answer.
+    pub fn answering(address: IpAddr, offer: &str) -> (Client, String) {
+        let mut client = Client::at(address);
+        let offer = SdpOffer::from_sdp_string(offer).expect("an offer");
+        let answer = client.rtc.sdp_api().accept_offer(offer).expect("an offer that can be answered");
+        client.drain();
+        (client, answer.to_sdp_string())
+    }
+
+    fn at(address: IpAddr) -> Client {
+        let socket = UdpSocket::bind((address, 0)).expect("a socket");
         socket.set_nonblocking(true).expect("nonblocking");
         let now = Instant::now();
         let mut rtc = RtcConfig::new().set_rtp_mode(true).build(now);
         let local = socket.local_addr().expect("its address");
         rtc.add_local_candidate(Candidate::host(local, "udp").expect("a candidate"));
-        let direction = match wants {
-            Wants::Watch => Direction::RecvOnly,
-            Wants::Send => Direction::SendOnly,
-        };
-        let mut api = rtc.sdp_api();
-        let audio = api.add_media(MediaKind::Audio, direction, None, None, None);
-        let video = api.add_media(MediaKind::Video, direction, None, None, layers);
-        let (offer, pending) = api.apply().expect("an offer");
-        let seen = Seen::default();
-        let client = Client {
+        Client {
             rtc,
             socket,
-            pending: Some(pending),
-            video,
-            audio,
-            seen,
+            local,
+            pending: None,
+            video: Mid::new(),
+            audio: Mid::new(),
+            seen: Seen::default(),
             next: now,
             in_key_frame: false,
             answered: String::new(),
             epoch: None,
-        };
-        (client, offer.to_sdp_string())
+        }
     }
 
     /// Takes the answer.
@@ -140,8 +157,7 @@ impl Client {
 
     /// Our candidate as a line of a fragment.
     pub fn candidate(&self) -> String {
-        let local = self.socket.local_addr().expect("its address");
-        format!("a=candidate:1 1 udp 2130706431 {} {} typ host\r\n", local.ip(), local.port())
+        format!("a=candidate:1 1 udp 2130706431 {} {} typ host\r\n", self.local.ip(), self.local.port())
     }
 
     /// Begins an ICE restart: new credentials, to be told by a fragment. They hold once the other side has answered.
@@ -169,9 +185,11 @@ impl Client {
     /// Does all that is due, without waiting.
     pub fn pump(&mut self) {
         let mut room = [0u8; 2048];
-        let local = self.socket.local_addr().expect("its address");
         while let Ok((length, source)) = self.socket.recv_from(&mut room) {
-            let Ok(receive) = Receive::new(Protocol::Udp, source, local, &room[..length]) else { continue };
+            self.seen.largest = self.seen.largest.max(length);
+            let Ok(receive) = Receive::new(Protocol::Udp, source, self.local, &room[..length]) else {
+                continue;
+            };
             let _ = self.rtc.handle_input(Input::Receive(Instant::now(), receive));
             self.drain();
         }
@@ -210,6 +228,7 @@ impl Client {
                 self.seen.wanted += 1;
                 self.seen.wanted_layers.extend(request.rid);
             }
+            Event::MediaAdded(media) if media.kind == MediaKind::Video => self.video = media.mid,
             _ => {}
         }
     }
@@ -217,12 +236,12 @@ impl Client {
     fn packet(&mut self, packet: &RtpPacket) {
         let now = Instant::now();
         self.seen.bytes += packet.payload.len() as u64;
-        let stream = self.rtc.direct_api().stream_rx(&packet.header.ssrc).map(|stream| stream.mid());
-        if stream != Some(self.video) {
-            self.seen.audio += 1;
-            return;
-        }
         if !self.seen.ssrcs.contains(&packet.header.ssrc) {
+            let stream = self.rtc.direct_api().stream_rx(&packet.header.ssrc).map(|stream| stream.mid());
+            if stream != Some(self.video) {
+                self.seen.audio += 1;
+                return;
+            }
             self.seen.ssrcs.push(*packet.header.ssrc);
         }
         let number = *packet.seq_no;

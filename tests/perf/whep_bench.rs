@@ -1,0 +1,221 @@
+//! What a viewer costs: one stream to 1, 10, 100 and 400 viewers by one media thread, beside Janus' streaming plugin under the same load in
+//! the same run, and beside encrypting and sending alone: `tests/perf/whep [--quick] [--viewers 1,10] [--alone]`.
+//!
+//! ```text
+//!  source (this process) ──RTP──▶ neck, or Janus (own process) ──SRTP──▶ viewers (own process, str0m on a socket each)
+//! ```
+//!
+//! Packets are those that arrived. CPU is that of the whole process in between, as the scheduler counts it, in user and kernel mode;
+//! on loopback the kernel's part of it reaches to the viewers' sockets. Rounds of the two alternate, ratios are made round by round. Where
+//! packets are lost, somebody had too little of a core: such a row says little of the cost.
+
+#[path = "children.rs"]
+#[allow(dead_code)]
+mod children;
+#[path = "../whep/client.rs"]
+#[allow(dead_code)]
+mod client;
+#[path = "whep_contestants.rs"]
+mod contestants;
+#[path = "whep_crowd.rs"]
+mod crowd;
+mod figures;
+#[path = "../whep/generator.rs"]
+#[allow(dead_code)]
+mod generator;
+#[path = "whep_janus.rs"]
+mod janus;
+#[path = "whep_limit.rs"]
+mod limit;
+
+use std::time::{Duration, Instant};
+
+use contestants::{Contestant, Neck, Show};
+use figures::{Figure, ratio};
+use generator::Pace;
+use janus::Janus;
+
+/// 400 packets of 1,200 bytes a second: 3.8 Mbit/s, as in the measurement of the design.
+const PACE: Pace = Pace { frames: 40, packets: 10, bytes: 1_200, group: 80 };
+
+/// Until a stream has found its pace.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// Floors and goals: Janus' CPU per packet over ours, and packets per second of one core of ours with the most viewers.
+const FLOORS: (f64, f64) = (2.5, 400_000.0);
+const GOALS: (f64, f64) = (3.5, 500_000.0);
+
+/// How much is measured.
+struct Plan {
+    viewers: Vec<usize>,
+    rounds: usize,
+    lasts: Duration,
+    alone: bool,
+}
+
+/// What one contestant did in one round.
+#[derive(Clone, Copy, Debug)]
+struct Measured {
+    rate: f64,
+    /// CPU µs per packet: of the process, and of the thread that does the media.
+    cost: f64,
+    thread_cost: f64,
+    share: f64,
+    crowd: f64,
+    report: crowd::Report,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some("--serve") => return contestants::serve(),
+        Some("--watch") => return crowd::watch(&arguments[1..]),
+        // Cargo says --bench; `cargo test --all-targets` does not, and must not start this.
+        _ if !arguments.iter().any(|word| word == "--bench") => return println!("run tests/perf/whep"),
+        _ => {}
+    }
+    let plan = plan(&arguments);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    println!("load average {}", load.trim());
+    let (p50, p99) = limit::bare_delay(PACE);
+    println!("source to a plain socket: p50 {p50:.3} ms, p99 {p99:.3} ms");
+    let limits = limit::limits(PACE.packets as usize);
+    println!("limit, CPU µs/packet: protect {:.2}, send {:.2}, both {:.2}", limits[0], limits[1], limits[2]);
+    println!(
+        "{:>7} {:<6} {:>9} {:>20} {:>12} {:>9} {:>7} {:>9} {:>9} {:>10} {:>7} {:>6}",
+        "viewers",
+        "",
+        "packets/s",
+        "CPU µs/packet",
+        "packets/core",
+        "% viewer",
+        "core %",
+        "p50 ms",
+        "p99 ms",
+        "KiB/viewer",
+        "lost %",
+        "bytes"
+    );
+    for viewers in &plan.viewers {
+        measure(*viewers, &plan, limits[2]);
+    }
+}
+
+fn plan(arguments: &[String]) -> Plan {
+    let has = |word: &str| arguments.iter().any(|other| other == word);
+    let after = |word: &str| arguments.iter().skip_while(|other| *other != word).nth(1);
+    let viewers = after("--viewers").map(|text| text.split(',').filter_map(|one| one.parse().ok()).collect());
+    let alone = has("--alone") || !contestants::can_janus();
+    if alone {
+        println!("without Janus: tests/perf/whep has it take part");
+    }
+    match has("--quick") {
+        true => Plan {
+            viewers: viewers.unwrap_or_else(|| vec![1, 100]),
+            rounds: 2,
+            lasts: Duration::from_secs(2),
+            alone,
+        },
+        false => Plan {
+            viewers: viewers.unwrap_or_else(|| vec![1, 10, 100, 400]),
+            rounds: 3,
+            lasts: Duration::from_secs(5),
+            alone,
+        },
+    }
+}
+
+fn measure(viewers: usize, plan: &Plan, limit: f64) {
+    let mut shows = vec![Show::open(Contestant::Neck(Neck::start()), viewers)];
+    if !plan.alone {
+        shows.push(Show::open(Contestant::Janus(Janus::start()), viewers));
+    }
+    let mut results: Vec<Vec<Measured>> = vec![Vec::new(); shows.len()];
+    for _ in 0..plan.rounds {
+        for (show, results) in shows.iter_mut().zip(&mut results) {
+            results.push(round(show, plan.lasts));
+        }
+    }
+    for (show, results) in shows.iter_mut().zip(&results) {
+        show.weigh();
+        row(viewers, show, results);
+    }
+    if let [neck, ..] = results.as_slice() {
+        verdict(viewers, neck, results.get(1), limit);
+    }
+    let weights: Vec<f64> = shows.iter().map(|show| show.memory).collect();
+    if let [neck, janus] = weights[..] {
+        println!("{viewers:>7} janus ÷ neck: memory {:.1}", janus / neck);
+    }
+}
+
+fn round(show: &mut Show, lasts: Duration) -> Measured {
+    let playing = show.play(PACE);
+    std::thread::sleep(SETTLE);
+    show.crowd.begin();
+    let cpu = |show: &Show| (show.contestant.cpu(""), show.contestant.cpu("media-"));
+    let (begun, before) = (Instant::now(), cpu(show));
+    std::thread::sleep(lasts);
+    let (after, took) = (cpu(show), begun.elapsed());
+    let report = show.crowd.end();
+    drop(playing);
+    let cost = |after: Duration, before: Duration| (after - before).as_secs_f64() * 1e6 / report.packets;
+    Measured {
+        rate: report.packets / took.as_secs_f64(),
+        cost: cost(after.0, before.0),
+        thread_cost: cost(after.1, before.1),
+        share: (after.0 - before.0).as_secs_f64() / took.as_secs_f64() * 100.0,
+        crowd: report.cpu.as_secs_f64() / took.as_secs_f64() * 100.0,
+        report,
+    }
+}
+
+fn column(results: &[Measured], pick: fn(&Measured) -> f64) -> Vec<f64> {
+    results.iter().map(pick).collect()
+}
+
+fn median(results: &[Measured], pick: fn(&Measured) -> f64) -> f64 {
+    Figure::of(&column(results, pick)).median
+}
+
+fn row(viewers: usize, show: &Show, results: &[Measured]) {
+    let at = |pick: fn(&Measured) -> f64| median(results, pick);
+    println!(
+        "{viewers:>7} {:<6} {:>9.0} {:>20} {:>12.0} {:>9.3} {:>7.1} {:>9.3} {:>9.3} {:>10.0} {:>7.2} {:>6}",
+        show.contestant.name(),
+        at(|one| one.rate),
+        Figure::of(&column(results, |one| one.cost)).show(2),
+        1e6 / at(|one| one.cost),
+        at(|one| one.share) / viewers as f64,
+        at(|one| one.share),
+        at(|one| one.report.p50),
+        at(|one| one.report.p99),
+        show.memory,
+        at(|one| one.report.lost),
+        at(|one| one.report.largest as f64),
+    );
+}
+
+fn verdict(viewers: usize, neck: &[Measured], janus: Option<&Vec<Measured>>, limit: f64) {
+    let thread = median(neck, |one| one.thread_cost);
+    println!(
+        "{viewers:>7} neck: its media thread alone {thread:.2} µs/packet, {:.0} packets/s and core (floor {:.0}, goal {:.0}); {:.2} of the limit; \
+         the viewers took {:.0} % of a core",
+        1e6 / thread,
+        FLOORS.1,
+        GOALS.1,
+        thread / limit,
+        median(neck, |one| one.crowd),
+    );
+    if let Some(janus) = janus {
+        let of = |pick: fn(&Measured) -> f64| ratio(&column(janus, pick), &column(neck, pick));
+        println!(
+            "{viewers:>7} janus ÷ neck: CPU per packet {} (floor {}, goal {}), p50 {}, p99 {}",
+            of(|one| one.cost).show(2),
+            FLOORS.0,
+            GOALS.0,
+            of(|one| one.report.p50).show(1),
+            of(|one| one.report.p99).show(1),
+        );
+    }
+}

@@ -1,0 +1,208 @@
+//! The contestants of the viewers' benchmark, each a process of its own: the product's media thread, and Janus with its streaming plugin.
+
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hydraneckwebrtc::config::settings::{Listen, ListenAddress, Role, Settings};
+use hydraneckwebrtc::core::ids::SessionId;
+use hydraneckwebrtc::core::whip_offer::VideoCodec;
+use hydraneckwebrtc::host::pulse::Pulses;
+use hydraneckwebrtc::media::Media;
+use hydraneckwebrtc::media::config::MediaConfig;
+use hydraneckwebrtc::media::offer::Wanted;
+use hydraneckwebrtc::media::publishing::Ingest;
+use hydraneckwebrtc::media::stream::{Codecs, SourceSpec};
+use hydraneckwebrtc::media::viewer::{Audience, Viewer};
+use serde_json::json;
+
+use crate::crowd::Crowd;
+use crate::generator::{Generator, Pace, Pair};
+use crate::janus::Janus;
+
+/// The address that Janus and its viewers use: it wants one that is not of the loopback interface. `tests/perf/whep` makes it.
+pub const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 77, 0, 1));
+
+/// While viewers come: enough for a picture each, too little to be in the way.
+const GENTLE: Pace = Pace { frames: 10, packets: 1, bytes: 1_200, group: 5 };
+
+/// Who sends to the viewers.
+pub enum Contestant {
+    /// The product.
+    Neck(Neck),
+    /// Janus.
+    Janus(Janus),
+}
+
+/// The product's process.
+pub struct Neck {
+    child: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+    to: (SocketAddr, SocketAddr),
+}
+
+/// A contestant with its viewers.
+pub struct Show {
+    pub contestant: Contestant,
+    pub crowd: Crowd,
+    /// Memory that each viewer added, in KiB, when it was last looked at.
+    pub memory: f64,
+    viewers: usize,
+    idle: f64,
+    epoch: Instant,
+    plays: u32,
+}
+
+/// Whether Janus can take part.
+pub fn can_janus() -> bool {
+    UdpSocket::bind((ADDRESS, 0)).is_ok()
+        && Command::new("janus").arg("--version").stdout(Stdio::null()).status().is_ok()
+}
+
+impl Contestant {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Contestant::Neck(_) => "neck",
+            Contestant::Janus(_) => "janus",
+        }
+    }
+
+    fn pid(&self) -> u32 {
+        match self {
+            Contestant::Neck(neck) => neck.child.id(),
+            Contestant::Janus(janus) => janus.pid(),
+        }
+    }
+
+    /// CPU so far of its threads whose names begin so, as the scheduler counts it.
+    pub fn cpu(&self, name: &str) -> Duration {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("its threads").flatten();
+        let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap_or_default();
+        let spent = threads.filter(|thread| read(thread.path().join("comm")).starts_with(name)).filter_map(
+            |thread| read(thread.path().join("schedstat")).split(' ').next()?.parse::<u64>().ok(),
+        );
+        Duration::from_nanos(spent.sum())
+    }
+
+    /// KiB of memory.
+    fn memory(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("its status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("the memory");
+        line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number")
+    }
+
+    fn to(&self) -> (SocketAddr, SocketAddr) {
+        match self {
+            Contestant::Neck(neck) => neck.to,
+            Contestant::Janus(janus) => janus.to,
+        }
+    }
+
+    fn answers_at(&self) -> Option<IpAddr> {
+        matches!(self, Contestant::Janus(_)).then_some(ADDRESS)
+    }
+
+    fn admit(&mut self, crowd: &mut Crowd) {
+        match self {
+            Contestant::Neck(neck) => {
+                let answer = neck.answer(&crowd.hear());
+                crowd.say(&answer);
+            }
+            Contestant::Janus(janus) => {
+                let (handle, offer) = janus.watch();
+                crowd.say(&offer);
+                janus.start_viewer(handle, &crowd.hear());
+            }
+        }
+    }
+}
+
+impl Show {
+    /// Viewers that all see pictures.
+    pub fn open(mut contestant: Contestant, viewers: usize) -> Show {
+        let epoch = Instant::now();
+        let idle = contestant.memory();
+        let mut crowd = Crowd::start(viewers, epoch, contestant.answers_at());
+        let playing = Generator::start(contestant.to(), GENTLE, 1, epoch);
+        (0..viewers).for_each(|_| contestant.admit(&mut crowd));
+        assert_eq!(crowd.hear(), "watching");
+        drop(playing);
+        Show { contestant, crowd, memory: 0.0, viewers, idle, epoch, plays: 1 }
+    }
+
+    /// Begins to play, as a source that was not heard before.
+    pub fn play(&mut self, pace: Pace) -> Generator {
+        self.plays += 1;
+        Generator::start(self.contestant.to(), pace, self.plays * 1_000, self.epoch)
+    }
+
+    /// Looks at the memory, with caches filled.
+    pub fn weigh(&mut self) {
+        self.memory = (self.contestant.memory() - self.idle) / self.viewers as f64;
+    }
+}
+
+impl Neck {
+    pub fn start() -> Neck {
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .arg("--serve")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this program again");
+        let input = child.stdin.take().expect("its input");
+        let mut output = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let ports = output.next().expect("its ports").expect("a line");
+        let to = serde_json::from_str(&ports).expect("two addresses");
+        Neck { child, input, output, to }
+    }
+
+    fn answer(&mut self, offer: &str) -> String {
+        writeln!(self.input, "{}", json!(offer)).expect("its input");
+        let line = self.output.next().expect("an answer").expect("a line");
+        serde_json::from_str(&line).expect("a text")
+    }
+}
+
+impl Drop for Neck {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Nobody;
+
+impl Audience for Nobody {
+    fn viewer_connected(&self) {}
+    fn viewer_gone(&self) {}
+}
+
+/// The product's process: one media thread and one stream; offers in, answers out.
+pub fn serve() {
+    let mut settings = Settings::defaults(Role::Worker);
+    settings.server.listen = Listen::Plain(ListenAddress { host: Some([127, 0, 0, 1].into()), port: 0 });
+    settings.webrtc.udpmux = Some(0);
+    settings.webrtc.threads = 1;
+    let (media, threads) =
+        Media::start(MediaConfig::new(&settings), &Pulses::default()).expect("media threads");
+    let session = SessionId::from_entropy([7; 16]);
+    let pair = Pair::bind();
+    println!("{}", json!(pair.ports()));
+    let codecs = Codecs { video: VideoCodec::Vp8, opus: true };
+    let (video, audio) = (Some(pair.video), Some(pair.audio));
+    let spec = SourceSpec { session: session.clone(), video, audio, codecs, ingest: Ingest::default() };
+    let source = media.add_source(spec).expect("a stream");
+    let audience = Arc::new(Nobody);
+    for line in std::io::stdin().lines().map_while(Result::ok) {
+        let sdp: String = serde_json::from_str(&line).expect("an offer");
+        let role = Box::new(Viewer::new(source.stream().clone(), audience.clone()));
+        let wanted = Wanted { session: session.clone(), role, sdp: &sdp };
+        println!("{}", json!(media.offer(wanted).expect("an answer").answer));
+    }
+    drop(source);
+    threads.stop(Duration::from_secs(5));
+}

@@ -1,0 +1,204 @@
+//! The viewers of one contestant, in a process of their own so that their cost is not counted: str0m on a socket each.
+//!
+//! Lines of JSON: answers for offers, or offers for answers, one after the other; then `watching`, and a report per round.
+
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::net::IpAddr;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::event::epoll;
+use serde_json::{Value, json};
+
+use crate::client::{Client, Wants};
+
+/// All of them see a picture within this, after the last was admitted.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Room of each viewer's socket.
+const ROOM: usize = 4 << 20;
+
+/// What the viewers saw in one round.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    /// Packets that arrived, pictures and sound.
+    pub packets: f64,
+    /// Of all packets of pictures, in per cent.
+    pub lost: f64,
+    /// From the sender's stamp to the viewer, in milliseconds.
+    pub p50: f64,
+    pub p99: f64,
+    /// CPU of the viewers' process, in nanoseconds.
+    pub cpu: Duration,
+    /// The largest datagram: tells the cipher by the length of its tag.
+    pub largest: u64,
+}
+
+/// The handle of the viewers' process; it ends when dropped.
+pub struct Crowd {
+    child: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Crowd {
+    /// So many viewers. With an address, they answer offers from there, else they offer. `epoch`: time zero of stamps.
+    pub fn start(count: usize, epoch: Instant, answers_at: Option<IpAddr>) -> Crowd {
+        let epoch = SystemTime::now() - epoch.elapsed();
+        let epoch = epoch.duration_since(UNIX_EPOCH).expect("a clock").as_micros();
+        let address = answers_at.map(|address| address.to_string()).unwrap_or_default();
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--watch", &count.to_string(), &epoch.to_string(), &address])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this program again");
+        let input = child.stdin.take().expect("its input");
+        let output = BufReader::new(child.stdout.take().expect("its output")).lines();
+        Crowd { child, input, output }
+    }
+
+    /// Its next line.
+    pub fn hear(&mut self) -> String {
+        let line = self.output.next().expect("a line of the viewers").expect("a line");
+        serde_json::from_str(&line).expect("a text")
+    }
+
+    /// A line for it.
+    pub fn say(&mut self, text: &str) {
+        writeln!(self.input, "{}", json!(text)).expect("viewers that listen");
+    }
+
+    /// Begins a round anew.
+    pub fn begin(&mut self) {
+        self.say("begin");
+    }
+
+    /// Ends a round.
+    pub fn end(&mut self) -> Report {
+        self.say("end");
+        let line = self.output.next().expect("a report").expect("a line");
+        let report: Value = serde_json::from_str(&line).expect("a report");
+        let number = |name: &str| report[name].as_f64().expect("a number");
+        Report {
+            packets: number("packets"),
+            lost: number("lost") / (number("lost") + number("pictures")).max(1.0) * 100.0,
+            p50: number("p50") / 1e3,
+            p99: number("p99") / 1e3,
+            cpu: Duration::from_nanos(number("cpu") as u64),
+            largest: number("largest") as u64,
+        }
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The viewers' process.
+pub fn watch(arguments: &[String]) {
+    let number = |at: usize| arguments.get(at).and_then(|text| text.parse::<u64>().ok()).expect("a number");
+    let (count, epoch) = (number(0), UNIX_EPOCH + Duration::from_micros(number(1)));
+    let epoch = Instant::now() - SystemTime::now().duration_since(epoch).expect("a clock");
+    let address = arguments.get(2).and_then(|text| text.parse().ok());
+    let (words, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let lines = std::io::stdin().lines().map_while(Result::ok);
+        lines.map_while(|line| serde_json::from_str(&line).ok()).try_for_each(|text| words.send(text))
+    });
+    let ready = epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll");
+    let mut clients: Vec<Client> = Vec::new();
+    for index in 0..count {
+        let mut client = join(address, &heard);
+        client.epoch = Some(epoch);
+        // What waits because this process has no core at the moment is not lost. Without the right to it, the usual room stays.
+        let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(client.socket(), ROOM);
+        let data = epoll::EventData::new_u64(index);
+        epoll::add(&ready, client.socket(), data, epoll::EventFlags::IN).expect("epoll");
+        clients.push(client);
+        step(&ready, &mut clients);
+    }
+    let begun = Instant::now();
+    while !clients.iter().all(|client| client.seen.frames > 0) {
+        let blind = clients.iter().filter(|client| client.seen.frames == 0).count();
+        assert!(begun.elapsed() < PATIENCE, "{blind} of {count} viewers see nothing");
+        step(&ready, &mut clients);
+    }
+    println!("{}", json!("watching"));
+    rounds(&ready, &mut clients, &heard);
+}
+
+fn join(address: Option<IpAddr>, heard: &Receiver<String>) -> Client {
+    if let Some(address) = address {
+        let (client, answer) = Client::answering(address, &heard.recv().expect("an offer"));
+        println!("{}", json!(answer));
+        return client;
+    }
+    let (mut client, offer) = Client::offer(Wants::Watch);
+    println!("{}", json!(offer));
+    client.answer(&heard.recv().expect("an answer"));
+    client
+}
+
+fn rounds(ready: &impl std::os::fd::AsFd, clients: &mut [Client], heard: &Receiver<String>) {
+    let mut cpu = 0;
+    loop {
+        step(ready, clients);
+        match heard.try_recv().as_deref() {
+            Ok("begin") => {
+                cpu = own_cpu();
+                clients.iter_mut().for_each(forget);
+            }
+            Ok("end") => println!("{}", report(clients, own_cpu() - cpu)),
+            Ok(_) | Err(std::sync::mpsc::TryRecvError::Empty) => {}
+            // Whoever started us is gone.
+            Err(_) => return,
+        }
+    }
+}
+
+fn forget(client: &mut Client) {
+    let seen = &mut client.seen;
+    seen.delays.0.clear();
+    (seen.gaps, seen.video, seen.audio, seen.largest) = (0, 0, 0, 0);
+}
+
+fn report(clients: &[Client], cpu: u64) -> Value {
+    let mut delays: Vec<u32> =
+        clients.iter().flat_map(|client| client.seen.delays.0.iter().copied()).collect();
+    delays.sort_unstable();
+    let at = |part: usize| delays.get(delays.len() * part / 100).copied().unwrap_or_default();
+    let sum = |pick: fn(&Client) -> u64| clients.iter().map(pick).sum::<u64>();
+    json!({
+        "packets": sum(|client| client.seen.video + client.seen.audio),
+        "pictures": sum(|client| client.seen.video),
+        "lost": sum(|client| client.seen.gaps),
+        "p50": at(50),
+        "p99": at(99),
+        "cpu": cpu,
+        "largest": clients.iter().map(|client| client.seen.largest).max(),
+    })
+}
+
+/// CPU of the calling thread, in nanoseconds.
+pub fn own_cpu() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+fn step(ready: &impl std::os::fd::AsFd, clients: &mut [Client]) {
+    let mut events = Vec::with_capacity(512);
+    let pause = rustix::event::Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+    let _ = epoll::wait(ready, rustix::buffer::spare_capacity(&mut events), Some(&pause));
+    for event in &events {
+        if let Some(client) = clients.get_mut(event.data.u64() as usize) {
+            client.pump();
+        }
+    }
+    let now = Instant::now();
+    clients.iter_mut().filter(|client| client.next <= now).for_each(Client::pump);
+}
