@@ -81,7 +81,7 @@ impl Target {
         let worker = lab.lone_worker(|config| {
             config["server"]["trusted_proxies"] = json!(["127.0.0.1/32"]);
             config["whip"] = json!({"token": PUBLISH});
-            config["sessions"]["connect_timeout"] = json!("10m");
+            config["sessions"]["connect_timeout"] = json!("2h");
         });
         let create = |body: &String| {
             let reply = worker.post("/api/v1/sessions", &json!({"body_ip": body, "engine": "demo"}));
