@@ -125,14 +125,14 @@ impl ClientIo {
         if self.out.is_empty() {
             return Ok(true);
         }
-        self.send(&[], &[], false, now)?;
+        self.send(&[], &[], now)?;
         Ok(self.out.is_empty())
     }
 
-    /// Sends to the client, after what waits. `more`: see [`Socket::write`].
-    pub fn send(&mut self, a: &[u8], b: &[u8], more: bool, now: Moment) -> Result<(), End> {
+    /// Sends to the client, after what waits.
+    pub fn send(&mut self, a: &[u8], b: &[u8], now: Moment) -> Result<(), End> {
         let had_waiting = !self.out.is_empty();
-        let sent = self.out.send(&mut self.socket, a, b, more).map_err(|_| End::Gone)?;
+        let sent = self.out.send(&mut self.socket, a, b).map_err(|_| End::Gone)?;
         if sent > 0 || !had_waiting {
             self.sent = now;
         }
@@ -189,10 +189,7 @@ impl Client {
                 State::Closing { finished } => closing_step(cx, &mut self.io, finished),
             };
             match step {
-                Ok(Step::Wait) => {
-                    self.push();
-                    return true;
-                }
+                Ok(Step::Wait) => return true,
                 Ok(Step::Next(state)) => self.enter(cx, state),
                 Err(end) => {
                     if !self.end(cx, end) {
@@ -261,14 +258,6 @@ impl Client {
         dispose(cx, old);
         cx.recycle(self.io.out.take());
         cx.recycle(std::mem::take(&mut self.io.input));
-    }
-
-    /// Nothing more follows for now: lets go what either socket holds back.
-    fn push(&mut self) {
-        self.io.socket.push();
-        if let Some(upstream) = self.upstream() {
-            upstream.push();
-        }
     }
 
     /// The upstream's socket, if there is one.

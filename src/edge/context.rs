@@ -16,8 +16,10 @@ use crate::core::http_head::HeadLimits;
 use crate::core::log_limit::LogLimit;
 use crate::core::time::Moment;
 
-/// One read's worth; large bodies move in pieces of this size (measured: 64 to 256 KiB are alike).
-const SCRATCH: usize = 128 * 1024;
+/// One read's worth; large bodies move in pieces of this size. Two packets of loopback hold 2 * 65,483 bytes: a little less, and each
+/// write leaves as two packets; with 128 KiB a third of a hundred bytes follows, and wakes the other end like the others.
+/// (Measured, MB/s of one tunnel: 1.06 of haproxy's with this, 0.8 with 128 KiB; MSG_MORE is no better.)
+const SCRATCH: usize = 2 * 65_472;
 /// Buffers kept for reuse; beyond this many busy connections the allocator helps.
 const MAX_SPARE: usize = 256;
 /// Larger buffers are given back to the allocator.

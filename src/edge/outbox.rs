@@ -45,20 +45,19 @@ impl Outbox {
 
     /// Sends what waits. Returns how much the socket took.
     pub fn flush(&mut self, socket: &mut Socket) -> Result<usize, Errno> {
-        self.send(socket, &[], &[], false)
+        self.send(socket, &[], &[])
     }
 
-    /// Sends what waits, then `a`, then `b`, in one call; what the socket does not take waits here. `more`: see
-    /// [`Socket::write`].
-    pub fn send(&mut self, socket: &mut Socket, a: &[u8], b: &[u8], more: bool) -> Result<usize, Errno> {
+    /// Sends what waits, then `a`, then `b`, in one call; what the socket does not take waits here.
+    pub fn send(&mut self, socket: &mut Socket, a: &[u8], b: &[u8]) -> Result<usize, Errno> {
         let waiting = self.buf.get(self.at..).unwrap_or_default();
         let total = waiting.len() + a.len() + b.len();
         let mut sent = 0;
         if socket.writable && total > 0 {
             sent = match (waiting.is_empty(), a.is_empty() && b.is_empty()) {
-                (false, true) => socket.write(&[IoSlice::new(waiting)], more)?,
-                (true, false) if b.is_empty() => socket.write(&[IoSlice::new(a)], more)?,
-                _ => socket.write(&[IoSlice::new(waiting), IoSlice::new(a), IoSlice::new(b)], more)?,
+                (false, true) => socket.write(&[IoSlice::new(waiting)])?,
+                (true, false) if b.is_empty() => socket.write(&[IoSlice::new(a)])?,
+                _ => socket.write(&[IoSlice::new(waiting), IoSlice::new(a), IoSlice::new(b)])?,
             };
             if sent < total {
                 // Whether the socket is full or not: epoll tells when there is room again.

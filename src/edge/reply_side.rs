@@ -268,8 +268,7 @@ fn pass_on(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange, payload: &[u8
     if chunked && !body.is_empty() {
         write_chunk_size(&mut io.out.buf, body.len());
     }
-    let more = !done && ex.up.as_ref().is_some_and(|up| up.socket.has_more());
-    let result = io.send(body, tail, more, cx.now);
+    let result = io.send(body, tail, cx.now);
     cx.injected = injected;
     result
 }

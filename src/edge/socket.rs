@@ -12,9 +12,7 @@ use std::time::Duration;
 use super::tls::session::{Handshake, HandshakeError, Session};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, sockopt,
-};
+use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use socket2::SockRef;
 
 /// Silence after which the kernel begins to probe a tunnel's peer.
@@ -44,8 +42,6 @@ pub struct Socket {
     pub writable: bool,
     /// The peer closed its side, or the connection broke.
     pub hung_up: bool,
-    /// The kernel was told that more follows at once, and may hold back the last part of a packet.
-    holding: bool,
 }
 
 /// Result of a read.
@@ -64,7 +60,7 @@ pub enum Got {
 impl Socket {
     /// A connected, non-blocking socket.
     pub fn new(fd: OwnedFd) -> Socket {
-        Socket { fd, tls: None, readable: false, writable: true, hung_up: false, holding: false }
+        Socket { fd, tls: None, readable: false, writable: true, hung_up: false }
     }
 
     /// The same, with TLS.
@@ -138,37 +134,16 @@ impl Socket {
         }
     }
 
-    /// After a read: it filled the buffer, so that the next one will not come back empty-handed. (What a TLS session says
-    /// of that is no more than a guess.)
-    pub fn has_more(&self) -> bool {
-        self.readable && self.tls.is_none()
-    }
-
     /// Writes as much as fits; 0 when nothing does. What is left must be offered again, before anything else.
-    ///
-    /// `more`: the next write follows at once, so that only whole packets need to leave; a read of 128 KiB is two packets
-    /// and a hundred bytes on loopback, and each packet wakes the other end. Whoever then waits instead calls
-    /// [`Socket::push`].
-    pub fn write(&mut self, parts: &[IoSlice<'_>], more: bool) -> Result<usize, Errno> {
+    pub fn write(&mut self, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
         let sent = match &mut self.tls {
             Some(tls) => tls.write(&self.fd, parts)?,
-            None if more => send_more(&self.fd, parts)?,
             None => write_fd(&self.fd, parts)?,
         };
         if sent == 0 {
             self.writable = false;
-        } else {
-            self.holding = more && self.tls.is_none();
         }
         Ok(sent)
-    }
-
-    /// Lets go what was held back because more was to follow.
-    pub fn push(&mut self) {
-        if std::mem::take(&mut self.holding) {
-            // Setting it sends what waits, set or not.
-            let _ = sockopt::set_tcp_nodelay(&self.fd, true);
-        }
     }
 
     /// Sends FIN, with TLS after close_notify. Errors show up at the next read.
@@ -223,22 +198,6 @@ pub fn write_fd(fd: &OwnedFd, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
         let result = match parts {
             [one] => rustix::io::write(fd, one),
             _ => rustix::io::writev(fd, parts),
-        };
-        match result {
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => return Ok(0),
-            other => return other,
-        }
-    }
-}
-
-/// The same, and more follows at once.
-fn send_more(fd: &OwnedFd, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
-    let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
-    loop {
-        let result = match parts {
-            [one] => rustix::net::send(fd, one, flags),
-            _ => rustix::net::sendmsg(fd, parts, &mut SendAncillaryBuffer::default(), flags),
         };
         match result {
             Err(Errno::INTR) => {}

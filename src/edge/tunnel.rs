@@ -118,8 +118,7 @@ fn pump(
         let got = cx.with_scratch(|_, scratch| {
             let got = from.read(scratch);
             if let Got::Bytes(n) = got {
-                let more = from.has_more();
-                out.send(to, scratch.get(..n).unwrap_or_default(), &[], more).map_err(|_| End::Abort)?;
+                out.send(to, scratch.get(..n).unwrap_or_default(), &[]).map_err(|_| End::Abort)?;
             }
             Ok::<Got, End>(got)
         })?;

@@ -9,7 +9,6 @@ mod deadlines;
 mod events;
 mod failing_upstreams;
 mod forwarding;
-mod held_back;
 mod hygiene;
 mod injection;
 mod lifecycle;

@@ -114,7 +114,7 @@ const ESTABLISHED: &str = "01";
 
 /// How much the kernel holds in the sockets of this host that `which(local port, remote port)` picks: to be sent, and to
 /// be read.
-pub fn queues(which: impl Fn(u16, u16) -> bool) -> Option<(u64, u64)> {
+fn queues(which: impl Fn(u16, u16) -> bool) -> Option<(u64, u64)> {
     let table = fs::read_to_string("/proc/net/tcp").expect("a table of sockets");
     let port = |address: &str| u16::from_str_radix(address.split(':').nth(1)?, 16).ok();
     table.lines().skip(1).find_map(|line| {
