@@ -12,7 +12,8 @@ use crate::core::session::{Failure, FailureKind};
 use crate::core::time::Moment;
 use crate::engine::clip::{Clip, Playing};
 use crate::engine::ingest::{Pair, SourceSpec};
-use crate::worker::engines::{Engine, News, Next, Survey};
+use crate::worker::engines::child::Child;
+use crate::worker::engines::{Engine, News, Next};
 use crate::worker::sources::Source;
 use crate::worker::supervisor::Assignment;
 
@@ -81,10 +82,6 @@ impl Engine for ClipEngine {
         Ok(Next::Done)
     }
 
-    fn surveyed(&mut self, _: &Assignment, _: Survey) -> Result<(), Failure> {
-        Ok(())
-    }
-
     fn start(&mut self, given: &mut Assignment) -> Result<(), Failure> {
         let fail = |text: String| Failure::new(FailureKind::Host, text);
         let clip = Clip::built_in().ok_or_else(|| fail("the built-in clip is broken".into()))?;
@@ -97,14 +94,6 @@ impl Engine for ClipEngine {
 
     fn readiness(&self) -> Next {
         Next::Done
-    }
-
-    fn settling(&self) -> Next {
-        Next::Done
-    }
-
-    fn needs_body(&self) -> bool {
-        false
     }
 
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
@@ -124,6 +113,10 @@ impl Engine for ClipEngine {
         report.into_iter().chain(exit).collect()
     }
 
+    fn child(&mut self) -> Option<&mut Child> {
+        None
+    }
+
     fn interrupt(&mut self) {
         self.playing.iter_mut().for_each(Playing::stop);
     }
@@ -141,14 +134,8 @@ impl Engine for ClipEngine {
         over
     }
 
-    fn tail(&mut self) -> String {
-        String::new()
-    }
-
     fn let_go(&mut self) {
         self.playing.take().into_iter().for_each(Playing::join);
         self.source = None;
     }
-
-    fn remove(&mut self, _: &Assignment, _: bool) {}
 }

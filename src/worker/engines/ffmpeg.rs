@@ -16,6 +16,7 @@ use crate::engine::ffmpeg::inspect::Inspection;
 use crate::engine::ffmpeg::recipe::Recipe;
 use crate::engine::ingest::{Pair, SourceSpec};
 use crate::worker::child_log::SharedEnds;
+use crate::worker::engines::child::Child;
 use crate::worker::engines::media_process::{MediaProcess, host};
 use crate::worker::engines::{Engine, News, Next, Survey};
 use crate::worker::prepare;
@@ -94,14 +95,6 @@ impl Engine for FfmpegEngine {
         Next::Watch
     }
 
-    fn settling(&self) -> Next {
-        Next::Done
-    }
-
-    fn needs_body(&self) -> bool {
-        false
-    }
-
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         self.process.descriptors()
     }
@@ -120,30 +113,14 @@ impl Engine for FfmpegEngine {
         news
     }
 
-    fn interrupt(&mut self) {
-        self.process.child.interrupt();
-    }
-
-    fn kill(&mut self) {
-        self.process.child.kill();
-    }
-
-    fn clear(&mut self) -> bool {
-        self.process.child.clear()
-    }
-
-    fn tail(&mut self) -> String {
-        self.process.child.tail()
+    fn child(&mut self) -> Option<&mut Child> {
+        Some(&mut self.process.child)
     }
 
     fn let_go(&mut self) {
         self.process.child.let_go();
         self.source = None;
         self.pair = None;
-    }
-
-    fn remove(&mut self, given: &Assignment, keep_log: bool) {
-        self.process.child.remove(given, keep_log);
     }
 
     fn log(&self) -> Option<SharedEnds> {

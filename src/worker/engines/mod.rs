@@ -25,6 +25,7 @@ use crate::core::restart::RestartBudget;
 use crate::core::session::Failure;
 use crate::core::time::Moment;
 use crate::worker::child_log::SharedEnds;
+use crate::worker::engines::child::Child;
 use crate::worker::set_up::Step;
 use crate::worker::supervisor::Assignment;
 
@@ -73,7 +74,9 @@ pub trait Engine: Send {
     fn prepare(&mut self, given: &Assignment) -> Result<Next, Failure>;
 
     /// Ends the preparation.
-    fn surveyed(&mut self, given: &Assignment, survey: Survey) -> Result<(), Failure>;
+    fn surveyed(&mut self, _: &Assignment, _: Survey) -> Result<(), Failure> {
+        Ok(())
+    }
 
     /// Starts it, for the first time or again.
     fn start(&mut self, given: &mut Assignment) -> Result<(), Failure>;
@@ -82,10 +85,17 @@ pub trait Engine: Send {
     fn readiness(&self) -> Next;
 
     /// What is left to do before browsers may come.
-    fn settling(&self) -> Next;
+    fn settling(&self) -> Next {
+        Next::Done
+    }
 
     /// The body is part of the stream: without it there is none.
-    fn needs_body(&self) -> bool;
+    fn needs_body(&self) -> bool {
+        false
+    }
+
+    /// Its process, where it has one: what follows is done to that, unless the engine knows better.
+    fn child(&mut self) -> Option<&mut Child>;
 
     /// What to wait on.
     fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
@@ -97,22 +107,34 @@ pub trait Engine: Send {
     fn look(&mut self, given: &Assignment, now: Moment) -> Vec<News>;
 
     /// Asks it to end.
-    fn interrupt(&mut self);
+    fn interrupt(&mut self) {
+        self.child().into_iter().for_each(Child::interrupt);
+    }
 
     /// Ends it.
-    fn kill(&mut self);
+    fn kill(&mut self) {
+        self.child().into_iter().for_each(Child::kill);
+    }
 
     /// One look at what is left of it. True: nothing.
-    fn clear(&mut self) -> bool;
+    fn clear(&mut self) -> bool {
+        self.child().is_none_or(Child::clear)
+    }
 
     /// Takes its last words in.
-    fn tail(&mut self) -> String;
+    fn tail(&mut self) -> String {
+        self.child().map(Child::tail).unwrap_or_default()
+    }
 
     /// Lets go of everything but what [`Engine::remove`] takes.
-    fn let_go(&mut self);
+    fn let_go(&mut self) {
+        self.child().into_iter().for_each(Child::let_go);
+    }
 
     /// Removes what it has on disk, or keeps it for its log.
-    fn remove(&mut self, given: &Assignment, keep_log: bool);
+    fn remove(&mut self, given: &Assignment, keep_log: bool) {
+        self.child().into_iter().for_each(|child| child.remove(given, keep_log));
+    }
 
     /// The two ends of its log, where operators are shown them.
     fn log(&self) -> Option<SharedEnds> {

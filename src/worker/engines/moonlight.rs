@@ -71,27 +71,7 @@ impl Engine for Moonlight {
         exit.into_iter().map(|exit| News::Exited { how: exit.to_string(), ends: None }).collect()
     }
 
-    fn interrupt(&mut self) {
-        self.child.interrupt();
-    }
-
-    fn kill(&mut self) {
-        self.child.kill();
-    }
-
-    fn clear(&mut self) -> bool {
-        self.child.clear()
-    }
-
-    fn tail(&mut self) -> String {
-        self.child.tail()
-    }
-
-    fn let_go(&mut self) {
-        self.child.let_go();
-    }
-
-    fn remove(&mut self, given: &Assignment, keep_log: bool) {
-        self.child.remove(given, keep_log);
+    fn child(&mut self) -> Option<&mut Child> {
+        Some(&mut self.child)
     }
 }

@@ -26,8 +26,9 @@ use crate::host::pipe;
 use crate::host::process::Exit;
 use crate::media::publishing::Publishing;
 use crate::worker::child_log::SharedEnds;
+use crate::worker::engines::child::Child;
 use crate::worker::engines::media_process::{MediaProcess, host};
-use crate::worker::engines::{Engine, News, Next, Survey};
+use crate::worker::engines::{Engine, News, Next};
 use crate::worker::prepare;
 use crate::worker::sources::Source;
 use crate::worker::supervisor::Assignment;
@@ -209,10 +210,6 @@ impl Engine for PublishedEngine {
         Ok(Next::Done)
     }
 
-    fn surveyed(&mut self, _: &Assignment, _: Survey) -> Result<(), Failure> {
-        Ok(())
-    }
-
     fn start(&mut self, _: &mut Assignment) -> Result<(), Failure> {
         // The next look starts the process, if somebody publishes.
         (self.wanted, self.exit_owed, self.stage) = (true, false, Stage::Idle);
@@ -222,14 +219,6 @@ impl Engine for PublishedEngine {
 
     fn readiness(&self) -> Next {
         Next::Done
-    }
-
-    fn settling(&self) -> Next {
-        Next::Done
-    }
-
-    fn needs_body(&self) -> bool {
-        false
     }
 
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
@@ -259,6 +248,10 @@ impl Engine for PublishedEngine {
         news
     }
 
+    fn child(&mut self) -> Option<&mut Child> {
+        Some(&mut self.process.child)
+    }
+
     fn interrupt(&mut self) {
         self.wanted = false;
         self.stop_feeding();
@@ -285,17 +278,9 @@ impl Engine for PublishedEngine {
         clear
     }
 
-    fn tail(&mut self) -> String {
-        self.process.child.tail()
-    }
-
     fn let_go(&mut self) {
         self.process.child.let_go();
         self.source = None;
-    }
-
-    fn remove(&mut self, given: &Assignment, keep_log: bool) {
-        self.process.child.remove(given, keep_log);
     }
 
     fn log(&self) -> Option<SharedEnds> {
