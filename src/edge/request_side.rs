@@ -20,6 +20,7 @@ pub struct RequestSide {
     received: u64,
     collecting: bool,
     abandoned: bool,
+    refused: bool,
 }
 
 impl RequestSide {
@@ -33,12 +34,14 @@ impl RequestSide {
             received: 0,
             collecting,
             abandoned: false,
+            refused: false,
         }
     }
 
-    /// The client sent all of it.
+    /// The client sent all of it, and it was taken. After one that was refused nothing is known of where the next request
+    /// begins: what came with its last part is not kept.
     pub fn is_complete(&self) -> bool {
-        self.decoder.is_done()
+        self.decoder.is_done() && !self.refused
     }
 
     /// Nothing more of it will be sent on.
@@ -87,6 +90,7 @@ fn encode(ex: &mut Exchange, data: &[u8], decoded: &mut Vec<u8>) -> Result<usize
     let (taken, payload) = request.decoder.decode(data, decoded).map_err(refuse)?;
     request.received = request.received.saturating_add(payload.len() as u64);
     if request.received > request.limit {
+        request.refused = true;
         return Err(End::refuse(413, "the request body is too large"));
     }
     if request.collecting {

@@ -200,6 +200,30 @@ fn too_large_bodies_are_413_in_both_framings() {
 }
 
 #[test]
+fn after_a_body_that_is_too_large_in_its_last_part_the_connection_ends() {
+    let (sender, begun) = mpsc::channel();
+    let to = upstream(move |mut wire, _| {
+        wire.head();
+        wire.chunk();
+        let _ = sender.send(());
+        // Until the edge gives up.
+        wire.chunk();
+    });
+    let edge = TestEdge::new(move |_| {
+        let mut forward = forward(to);
+        forward.body_limit = 10;
+        Decision::Forward(forward)
+    });
+    let mut wire = edge.connect();
+    wire.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n123456\r\n");
+    begun.recv_timeout(PATIENCE).expect("the first part goes through");
+    wire.send("6\r\n123456\r\n0\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\n");
+    let reply = wire.reply();
+    assert_eq!((reply.status(), reply.field("Connection")), (413, Some("close")), "{reply:?}");
+    assert!(wire.is_closed(), "where the next request begins is not known any more");
+}
+
+#[test]
 fn expect_continue_is_answered_by_us_and_not_passed_on() {
     let edge = TestEdge::to(echo());
     let mut wire = edge.connect();
