@@ -216,7 +216,7 @@ test("a browser publishes in layers and its viewer follows the highest that is s
 });
 
 test("a browser's network is measured where that is wanted", async () => {
-    const worker = await startWorker({}, { estimator: { enabled: true } });
+    const worker = await startWorker({}, { webrtc: { estimator: { enabled: true } } });
     const browser = await openBrowser();
     try {
         const { status, json } = await worker.api("POST", "/api/v1/sessions", { body_ip: "127.0.2.1", engine: "demo" });
