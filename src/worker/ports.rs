@@ -101,7 +101,11 @@ impl Lease {
 
     /// Lets the child bind the port. The lease still keeps it from other sessions.
     pub fn hand_over(&mut self) {
-        self.reservation = None;
+        if let Some(reservation) = self.reservation.take() {
+            // Closing is not enough: a child that another thread starts at this moment has a copy until it executes its program,
+            // and with the copy the port. This ends the listening itself; it fails for a socket that does not listen.
+            let _ = rustix::net::shutdown(&reservation, rustix::net::Shutdown::Both);
+        }
     }
 
     /// Reserves the port again after the child is gone, so that nobody else has it when the next child wants it. Whoever was
@@ -146,6 +150,17 @@ mod tests {
         assert_eq!(other.map_err(|error| error.kind()).err(), Some(std::io::ErrorKind::AddrInUse));
         lease.hand_over();
         TcpListener::bind(("127.0.0.1", port)).expect("the next child's bind");
+    }
+
+    #[test]
+    fn a_copy_of_the_reservation_in_another_process_does_not_keep_the_port() {
+        let ports = Ports::new(27200, (40000, 40039));
+        let mut lease = ports.lease().unwrap();
+        let copy = lease.reservation.as_ref().unwrap().try_clone().unwrap();
+        lease.hand_over();
+        let child = TcpListener::bind(("127.0.0.1", lease.port().0));
+        drop(copy);
+        child.expect("the child's bind");
     }
 
     #[test]
