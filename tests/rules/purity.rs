@@ -165,7 +165,7 @@ const SLEEPERS: &[(&str, &str, &str)] = &[
     ("tests/mic_acceptance/browser.rs", "drop", "polls"),
     ("tests/perf/children.rs", "on_port", "polls"),
     ("tests/perf/children.rs", "drop", "polls"),
-    ("tests/perf/slow_bench.rs", "main", "lets an attack make its connections"),
+    ("tests/perf/slow_bench.rs", "round", "lets an attack make its connections"),
     ("tests/perf/slow_bench.rs", "measure", "is a client of a given rate"),
     ("tests/perf/slow_bench.rs", "health", "is a client of a given rate"),
     ("tests/perf/whep_bench.rs", "round", "is the time that is measured"),
