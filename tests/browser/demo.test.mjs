@@ -1,8 +1,9 @@
 // `hydraneckwebrtc demo` as its user sees it: the built-in clip by WebRTC, and a microphone that arrives.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "./support/timed.mjs";
-import { FLAGS, keepPeers, openBrowser, screenshot, until } from "./support/chromium.mjs";
+import { FLAGS, openBrowser, screenshot, until } from "./support/chromium.mjs";
 import { startDemo } from "./support/demo.mjs";
+import { watchPeers } from "./support/peers.mjs";
 
 let demo, browser, page;
 
@@ -10,7 +11,7 @@ async function open(...flags) {
     demo = await startDemo("--engine", "demo");
     browser = await openBrowser({ args: [...FLAGS, ...flags] });
     page = browser.page;
-    await page.addInitScript(keepPeers);
+    await watchPeers(page);
     await page.goto(demo.url);
 }
 

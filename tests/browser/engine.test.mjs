@@ -1,7 +1,8 @@
 // A media process of an operator's in a real browser: FFmpeg's picture and sound, and its death while somebody watches.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "./support/timed.mjs";
-import { keepPeers, openBrowser, screenshot, until } from "./support/chromium.mjs";
+import { openBrowser, screenshot, until } from "./support/chromium.mjs";
+import { watchPeers } from "./support/peers.mjs";
 import { startWorker } from "./support/worker.mjs";
 
 const BARS = ["/usr/bin/ffmpeg", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25"];
@@ -20,7 +21,7 @@ async function open(engine) {
     id = reply.json.session_id;
     browser = await openBrowser();
     page = browser.page;
-    await page.addInitScript(keepPeers);
+    await watchPeers(page);
     await page.goto(reply.json.stream_url);
 }
 

@@ -2,35 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { openBrowser, screenshot, until } from "./support/chromium.mjs";
-import { received, watchPeers } from "./support/peers.mjs";
+import { publish, received, watchPeers } from "./support/peers.mjs";
 import { startWorker } from "./support/worker.mjs";
-
-/** Publishes a moving canvas from this page, with a tone: the session's own URL. */
-function publish(page, endpoint, token) {
-    return page.evaluate(async ({ endpoint, token }) => {
-        const canvas = Object.assign(document.createElement("canvas"), { width: 320, height: 240 });
-        const paint = canvas.getContext("2d");
-        setInterval(() => {
-            paint.fillStyle = `hsl(${performance.now() / 10 % 360} 80% 50%)`;
-            paint.fillRect(0, 0, 320, 240);
-        }, 40);
-        const tracks = canvas.captureStream(25).getTracks();
-        const audio = new AudioContext();
-        const [source, target] = [audio.createOscillator(), audio.createMediaStreamDestination()];
-        source.connect(target);
-        source.start();
-        tracks.push(...target.stream.getTracks());
-        const peer = new RTCPeerConnection();
-        tracks.forEach(track => peer.addTransceiver(track, { direction: "sendonly" }));
-        await peer.setLocalDescription(await peer.createOffer());
-        const reply = await fetch(endpoint, {
-            method: "POST", body: peer.localDescription.sdp,
-            headers: { "Content-Type": "application/sdp", "Authorization": `Bearer ${token}` },
-        });
-        await peer.setRemoteDescription({ type: "answer", sdp: await reply.text() });
-        return reply.status === 201 ? new URL(reply.headers.get("Location"), endpoint).href : `refused with ${reply.status}`;
-    }, { endpoint, token });
-}
 
 test("what a browser publishes goes through the process, and viewers see its picture and hear its sound", async () => {
     const command = ["/usr/bin/ffmpeg", "-vf", "scale=200:100"];
@@ -46,7 +19,9 @@ test("what a browser publishes goes through the process, and viewers see its pic
         const publisher = await browser.context.newPage();
         await publisher.goto(`${worker.origin}/api/v1/health`);
         const begun = Date.now();
-        const place = await publish(publisher, new URL("whip", reply.json.stream_url).href, worker.token);
+        const endpoint = new URL("whip", reply.json.stream_url).href;
+        const { status, location: place } = await publish(publisher, endpoint, worker.token, { sound: true });
+        assert.equal(status, 201);
         assert.match(place, /\/whip\/[0-9a-f]{32}$/);
         const now = await until("the picture that went through the process", async () => {
             const now = await received(viewer);

@@ -1,8 +1,9 @@
 // Our player in Chromium, through the controller's port: picture and sound of the built-in clip by WHEP, a publisher by WHIP.
 import assert from "node:assert/strict";
 import { after, before, test } from "./support/timed.mjs";
-import { keepPeers, openBrowser, screenshot, until } from "./support/chromium.mjs";
+import { openBrowser, screenshot, until } from "./support/chromium.mjs";
 import { startDemo } from "./support/demo.mjs";
+import { publish, watchPeers } from "./support/peers.mjs";
 import { startWorker } from "./support/worker.mjs";
 
 let demo;
@@ -24,7 +25,7 @@ async function clip(body) {
 /** Opens a page whose peer connections can be asked for their statistics. */
 async function open(browser, url) {
     const page = await browser.context.newPage();
-    await page.addInitScript(keepPeers);
+    await watchPeers(page);
     await page.goto(url);
     return page;
 }
@@ -77,12 +78,7 @@ test("who joins in the middle sees a picture at once", async () => {
         const first = await open(browser, url);
         await until("the clip plays", async () => (await seen(first)).decoded > 30);
         const page = await browser.context.newPage();
-        await page.addInitScript(() => {
-            addEventListener("DOMContentLoaded", () => {
-                const video = document.querySelector("video");
-                video.requestVideoFrameCallback(() => { window.firstPicture = performance.now(); });
-            });
-        });
+        await watchPeers(page);
         await page.goto(url);
         const took = await until("a picture", () => page.evaluate(() => window.firstPicture));
         console.log(`first picture ${Math.round(took)} ms after the page was asked for`);
@@ -123,23 +119,7 @@ test("a browser publishes and viewers see it instead of the clip", async () => {
             return now.decoded > 10 && now;
         });
         const publisher = await open(browser, `${demo.origin}/api/v1/health`);
-        const status = await publisher.evaluate(async ({ endpoint, token }) => {
-            const canvas = Object.assign(document.createElement("canvas"), { width: 320, height: 240 });
-            const paint = canvas.getContext("2d");
-            setInterval(() => {
-                paint.fillStyle = `hsl(${performance.now() / 10 % 360} 80% 50%)`;
-                paint.fillRect(0, 0, 320, 240);
-            }, 40);
-            const peer = new RTCPeerConnection();
-            canvas.captureStream(25).getTracks().forEach(track => peer.addTransceiver(track, { direction: "sendonly" }));
-            await peer.setLocalDescription(await peer.createOffer());
-            const reply = await fetch(endpoint, {
-                method: "POST", body: peer.localDescription.sdp,
-                headers: { "Content-Type": "application/sdp", "Authorization": `Bearer ${token}` },
-            });
-            await peer.setRemoteDescription({ type: "answer", sdp: await reply.text() });
-            return reply.status;
-        }, { endpoint: new URL("whip", url).href, token: demo.token });
+        const { status } = await publish(publisher, new URL("whip", url).href, demo.token);
         assert.equal(status, 201);
         const during = await until("the publisher's picture", async () => {
             const now = await seen(viewer);

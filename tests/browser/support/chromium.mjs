@@ -76,18 +76,6 @@ function openShadowRoots() {
     };
 }
 
-/** For `page.addInitScript`: lists the page's peer connections as `window.peers`, so that their statistics can be read. */
-export function keepPeers() {
-    const Native = RTCPeerConnection;
-    window.peers = [];
-    window.RTCPeerConnection = class extends Native {
-        constructor(...all) {
-            super(...all);
-            window.peers.push(this);
-        }
-    };
-}
-
 export async function screenshot(page, name) {
     await mkdir(OUT, { recursive: true });
     // Chromium has none while the page is being replaced.

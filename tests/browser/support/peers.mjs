@@ -36,3 +36,33 @@ export const received = page => page.evaluate(async () => {
         way: stats.get(pair?.localCandidateId)?.candidateType, width: document.querySelector("video")?.videoWidth,
     };
 });
+
+/** Publishes a moving canvas from this page, with a tone where there is to be sound: the answer's status, and the peer's own URL. */
+export function publish(page, endpoint, token, { sound = false } = {}) {
+    return page.evaluate(async ({ endpoint, token, sound }) => {
+        const canvas = Object.assign(document.createElement("canvas"), { width: 320, height: 240 });
+        const paint = canvas.getContext("2d");
+        setInterval(() => {
+            paint.fillStyle = `hsl(${performance.now() / 10 % 360} 80% 50%)`;
+            paint.fillRect(0, 0, 320, 240);
+        }, 40);
+        const tracks = canvas.captureStream(25).getTracks();
+        if (sound) {
+            const audio = new AudioContext();
+            const [source, target] = [audio.createOscillator(), audio.createMediaStreamDestination()];
+            source.connect(target);
+            source.start();
+            tracks.push(...target.stream.getTracks());
+        }
+        const peer = new RTCPeerConnection();
+        tracks.forEach(track => peer.addTransceiver(track, { direction: "sendonly" }));
+        await peer.setLocalDescription(await peer.createOffer());
+        const reply = await fetch(endpoint, {
+            method: "POST", body: peer.localDescription.sdp,
+            headers: { "Content-Type": "application/sdp", "Authorization": `Bearer ${token}` },
+        });
+        await peer.setRemoteDescription({ type: "answer", sdp: await reply.text() });
+        const location = reply.headers.get("Location");
+        return { status: reply.status, location: location && new URL(location, endpoint).href };
+    }, { endpoint, token, sound });
+}
