@@ -328,14 +328,11 @@ impl MediaThread {
 
     fn take_commands(&mut self) {
         for _ in 0..COMMANDS_PER_ROUND {
-            match self.commands.try_recv() {
-                Ok(Command::Stream(stream, news)) => self.hear(stream, news),
-                Ok(command) => {
-                    self.tell_news();
-                    self.obey(command);
-                }
-                Err(_) => break,
+            let Ok(command) = self.commands.try_recv() else { break };
+            if !matches!(command, Command::Stream(..)) {
+                self.tell_news();
             }
+            self.obey(command);
         }
         self.tell_news();
     }
