@@ -43,6 +43,10 @@ const MAX_SLEEP: Duration = Duration::from_secs(5);
 /// Commands taken per round, so that a flood of them does not starve the sockets.
 const COMMANDS_PER_ROUND: usize = 256;
 
+/// Packets of a stream that are told at once when this thread is behind: about as many as go to a viewer with one system call, and few
+/// enough to stay near the processor until the last viewer has them. More of them cost more each, not less.
+const TOLD_AT_ONCE: usize = 48;
+
 /// What a thread starts with.
 pub struct Start {
     /// Its index.
@@ -380,6 +384,9 @@ impl MediaThread {
         match self.news.iter_mut().find(|(other, _)| *other == stream) {
             Some((_, heard)) => heard.extend_from_slice(batch),
             None => self.news.push((stream, batch.to_vec())),
+        }
+        if self.news.iter().any(|(_, heard)| heard.len() >= TOLD_AT_ONCE) {
+            self.tell_news();
         }
     }
 

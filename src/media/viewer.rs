@@ -34,9 +34,10 @@ use crate::media::stream::{Codecs, Stream};
 /// A viewer that asks for pictures all the time begins anew this often.
 const ANEW: Duration = Duration::from_secs(1);
 
-/// Packets kept for resending: two seconds of 3 Mbit/s. Payloads are shared with the stream, so one costs 200 bytes.
+/// Packets kept for resending: as long as libwebrtc keeps them at least, and at most one second of 10 Mbit/s. Payloads are shared with
+/// the stream, but the rest of each is half a kilobyte, for every viewer.
 const RESEND_PACKETS: usize = 1024;
-const RESEND_AGE: Duration = Duration::from_secs(2);
+const RESEND_AGE: Duration = Duration::from_secs(1);
 
 /// Sender reports of audio this often: with the usual five seconds lip sync takes ten to settle.
 const REPORT: Duration = Duration::from_secs(1);

@@ -147,39 +147,32 @@ fn edge((files, tunnels): Targets, tls: Option<&Certificate>) -> Program {
     }
 }
 
-/// Starts all of them. Ours comes first.
-pub fn contestants(directory: &Path, to: &Upstreams) -> Vec<Contestant> {
+/// Starts all of them, once and twice in a row, with TLS towards clients when there is a certificate. Ours comes first.
+pub fn contestants(directory: &Path, to: &Upstreams, tls: Option<&Certificate>) -> Vec<Contestant> {
     let once = (to.files.address, to.tunnels.address);
-    let nginx = |name: &str, targets| nginx_proxy(directory, name, targets, "", None);
-    let haproxy_64k = |name: &str, targets| haproxy(directory, name, targets, LARGE_HAPROXY, None);
-    let edge = |targets| edge(targets, None);
+    let word = if tls.is_some() { "-tls" } else { "" };
+    let nginx = |name: &str, targets, buffers, tls| {
+        nginx_proxy(directory, &format!("{name}{word}"), targets, buffers, tls)
+    };
+    let haproxy =
+        |name: &str, targets, buffer, tls| haproxy(directory, &format!("{name}{word}"), targets, buffer, tls);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let one = |name, program| Contestant { name, depth: 1, programs: vec![program], scheme };
+    // The way between the two is plain.
     let two = |name, inner: Program, outer: &dyn Fn(Targets) -> Program| {
         let outer = outer((inner.address, inner.address));
-        Contestant { name, depth: 2, programs: vec![inner, outer], scheme: "http" }
+        Contestant { name, depth: 2, programs: vec![inner, outer], scheme }
     };
-    let one = |name, program| Contestant { name, depth: 1, programs: vec![program], scheme: "http" };
-    vec![
-        one("edge", edge(once)),
-        one("nginx", nginx("nginx", once)),
-        one("nginx 64K", nginx_proxy(directory, "nginx64", once, LARGE_NGINX, None)),
-        one("haproxy", haproxy(directory, "haproxy", once, "", None)),
-        one("haproxy 64K", haproxy_64k("haproxy64", once)),
-        two("edge twice", edge(once), &edge),
-        two("nginx twice", nginx("inner", once), &|targets| nginx("outer", targets)),
-        two("haproxy 64K twice", haproxy_64k("in", once), &|targets| haproxy_64k("out", targets)),
-    ]
-}
-
-/// The same once, with TLS towards clients and one certificate. Ours comes first.
-pub fn sealed_contestants(directory: &Path, to: &Upstreams, pair: &Certificate) -> Vec<Contestant> {
-    let once = (to.files.address, to.tunnels.address);
-    let tls = Some(pair);
-    let one = |name, program| Contestant { name, depth: 1, programs: vec![program], scheme: "https" };
     vec![
         one("edge", edge(once, tls)),
-        one("nginx", nginx_proxy(directory, "nginx-tls", once, "", tls)),
-        one("nginx 64K", nginx_proxy(directory, "nginx64-tls", once, LARGE_NGINX, tls)),
-        one("haproxy", haproxy(directory, "haproxy-tls", once, "", tls)),
-        one("haproxy 64K", haproxy(directory, "haproxy64-tls", once, LARGE_HAPROXY, tls)),
+        one("nginx", nginx("nginx", once, "", tls)),
+        one("nginx 64K", nginx("nginx64", once, LARGE_NGINX, tls)),
+        one("haproxy", haproxy("haproxy", once, "", tls)),
+        one("haproxy 64K", haproxy("haproxy64", once, LARGE_HAPROXY, tls)),
+        two("edge twice", edge(once, None), &|targets| edge(targets, tls)),
+        two("nginx twice", nginx("inner", once, "", None), &|targets| nginx("outer", targets, "", tls)),
+        two("haproxy 64K twice", haproxy("in", once, LARGE_HAPROXY, None), &|targets| {
+            haproxy("out", targets, LARGE_HAPROXY, tls)
+        }),
     ]
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use certificate::{CIPHER, Certificate};
 use children::Scratch;
-use contestants::{Upstreams, contestants, sealed_contestants, upstreams};
+use contestants::{Upstreams, contestants, upstreams};
 
 /// Idle tunnels whose memory is measured; fewer when a proxy may not open two descriptors for each.
 const IDLE: [usize; 3] = [1000, 5000, 10_000];
@@ -46,7 +46,7 @@ fn measure(words: &[&str]) {
     if words.contains(&"--tls") {
         return measure_tls(&scratch, &upstreams, rounds, run);
     }
-    let all = contestants(&scratch.0, &upstreams);
+    let all = contestants(&scratch.0, &upstreams, None);
     if !words.contains(&"--tunnels") {
         requests::measure(&all, requests::PLAIN, None, rounds, run);
     }
@@ -54,14 +54,14 @@ fn measure(words: &[&str]) {
         tunnels::measure(&all, &upstreams, rounds, run / 2);
         drop(all);
         // Memory on fresh programs, since it is not given back.
-        tunnels::measure_idle(&contestants(&scratch.0, &upstreams), &IDLE);
+        tunnels::measure_idle(&contestants(&scratch.0, &upstreams, None), &IDLE);
     }
     println!("\nload average at the end: {}", read("/proc/loadavg").trim());
 }
 
 fn measure_tls(scratch: &Scratch, upstreams: &Upstreams, rounds: usize, run: Duration) {
     let pair = Certificate::make(&scratch.0);
-    let all = sealed_contestants(&scratch.0, upstreams, &pair);
+    let all = contestants(&scratch.0, upstreams, Some(&pair));
     println!("\nTLS towards clients, one ECDSA P-256 certificate:");
     for contestant in &all {
         let agreed = pair.agreed(contestant.address());

@@ -59,6 +59,8 @@ fn main() {
     let worker = lab.lone_worker(|config| {
         // A benchmark asks faster than people do.
         config["edge"] = json!({"rate_limit_per_session": 0, "requests_per_connection": 1_000_000_000});
+        // Nobody opens the session's page.
+        config["sessions"]["connect_timeout"] = json!("2h");
     });
     let session = worker.create(&body);
     println!("load average before: {}", read("/proc/loadavg").trim());

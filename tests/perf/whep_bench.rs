@@ -1,12 +1,14 @@
 //! What a viewer costs: one stream to 1, 10, 100 and 400 viewers by one media thread, beside Janus' streaming plugin under the same load in
-//! the same run, and beside encrypting and sending alone: `tests/perf/whep [--quick] [--viewers 1,10] [--alone]`.
+//! the same run, and beside encrypting and sending alone: `tests/perf/whep [--quick] [--viewers 1,10] [--alone] [--cut]`.
 //!
 //! ```text
 //!  source (this process) ──RTP──▶ neck, or Janus (own process) ──SRTP──▶ viewers (own process, str0m on a socket each)
 //! ```
 //!
 //! Packets are those that arrived. CPU is that of the whole process in between, as the scheduler counts it, in user and kernel mode;
-//! on loopback the kernel's part of it reaches to the viewers' sockets. Rounds of the two alternate, ratios are made round by round. Where
+//! on loopback the kernel's part of it reaches to the viewers' sockets, which take trains whole: cutting them is a network card's work
+//! (`--cut`: they take them one by one, and the sender is charged with it). The last line is for more packets than one core can send,
+//! where most viewers count packets by their heads only, so that they need no core of their own. Rounds of the two alternate, ratios are made round by round. Where
 //! packets are lost, somebody had too little of a core: such a row says little of the cost.
 
 #[path = "children.rs"]
@@ -27,6 +29,7 @@ mod generator;
 mod janus;
 #[path = "whep_limit.rs"]
 mod limit;
+mod trains;
 
 use std::time::{Duration, Instant};
 
@@ -38,10 +41,13 @@ use janus::Janus;
 /// 400 packets of 1,200 bytes a second: 3.8 Mbit/s, as in the measurement of the design.
 const PACE: Pace = Pace { frames: 40, packets: 10, bytes: 1_200, group: 80 };
 
+/// Three times that, 11.5 Mbit/s in 120 frames a second: more for 400 viewers than one core can send.
+const FLOOD: Pace = Pace { frames: 120, packets: 10, bytes: 1_200, group: 240 };
+
 /// Until a stream has found its pace.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// Floors and goals: Janus' CPU per packet over ours, and packets per second of one core of ours with the most viewers.
+/// Floors and goals: Janus' CPU per packet over ours, and packets per second of one core of ours where there are more to send.
 const FLOORS: (f64, f64) = (2.5, 400_000.0);
 const GOALS: (f64, f64) = (3.5, 500_000.0);
 
@@ -49,8 +55,12 @@ const GOALS: (f64, f64) = (3.5, 500_000.0);
 struct Plan {
     viewers: Vec<usize>,
     rounds: usize,
+    /// Of the last line.
+    floods: usize,
     lasts: Duration,
     alone: bool,
+    /// Viewers take trains whole.
+    whole: bool,
 }
 
 /// What one contestant did in one round.
@@ -79,8 +89,13 @@ fn main() {
     println!("load average {}", load.trim());
     let (p50, p99) = limit::bare_delay(PACE);
     println!("source to a plain socket: p50 {p50:.3} ms, p99 {p99:.3} ms");
-    let limits = limit::limits(PACE.packets as usize);
-    println!("limit, CPU µs/packet: protect {:.2}, send {:.2}, both {:.2}", limits[0], limits[1], limits[2]);
+    let limits = [true, false].map(|whole| limit::limits(PACE.packets as usize, whole));
+    for (limits, what) in limits.iter().zip(["whole", "one by one"]) {
+        println!(
+            "limit, CPU µs/packet, receivers that take trains {what}: protect {:.2}, send {:.2}, both {:.2}",
+            limits[0], limits[1], limits[2]
+        );
+    }
     println!(
         "{:>7} {:<6} {:>9} {:>20} {:>12} {:>9} {:>7} {:>9} {:>9} {:>10} {:>7} {:>6}",
         "viewers",
@@ -97,7 +112,10 @@ fn main() {
         "bytes"
     );
     for viewers in &plan.viewers {
-        measure(*viewers, &plan, limits[2]);
+        measure(*viewers, &plan, limits[usize::from(!plan.whole)][2]);
+    }
+    if let Some(most) = plan.viewers.iter().max() {
+        saturate(*most, &plan, limits[usize::from(!plan.whole)][2]);
     }
 }
 
@@ -105,6 +123,7 @@ fn plan(arguments: &[String]) -> Plan {
     let has = |word: &str| arguments.iter().any(|other| other == word);
     let after = |word: &str| arguments.iter().skip_while(|other| *other != word).nth(1);
     let viewers = after("--viewers").map(|text| text.split(',').filter_map(|one| one.parse().ok()).collect());
+    let whole = !has("--cut");
     let alone = has("--alone") || !contestants::can_janus();
     if alone {
         println!("without Janus: tests/perf/whep has it take part");
@@ -113,27 +132,31 @@ fn plan(arguments: &[String]) -> Plan {
         true => Plan {
             viewers: viewers.unwrap_or_else(|| vec![1, 100]),
             rounds: 2,
+            floods: 2,
             lasts: Duration::from_secs(2),
             alone,
+            whole,
         },
         false => Plan {
             viewers: viewers.unwrap_or_else(|| vec![1, 10, 100, 400]),
             rounds: 3,
+            floods: 7,
             lasts: Duration::from_secs(5),
             alone,
+            whole,
         },
     }
 }
 
 fn measure(viewers: usize, plan: &Plan, limit: f64) {
-    let mut shows = vec![Show::open(Contestant::Neck(Neck::start()), viewers)];
+    let mut shows = vec![Show::open(Contestant::Neck(Neck::start()), viewers, plan.whole)];
     if !plan.alone {
-        shows.push(Show::open(Contestant::Janus(Janus::start()), viewers));
+        shows.push(Show::open(Contestant::Janus(Janus::start()), viewers, plan.whole));
     }
     let mut results: Vec<Vec<Measured>> = vec![Vec::new(); shows.len()];
     for _ in 0..plan.rounds {
         for (show, results) in shows.iter_mut().zip(&mut results) {
-            results.push(round(show, plan.lasts));
+            results.push(round(show, plan.lasts, PACE));
         }
     }
     for (show, results) in shows.iter_mut().zip(&results) {
@@ -149,8 +172,8 @@ fn measure(viewers: usize, plan: &Plan, limit: f64) {
     }
 }
 
-fn round(show: &mut Show, lasts: Duration) -> Measured {
-    let playing = show.play(PACE);
+fn round(show: &mut Show, lasts: Duration, pace: Pace) -> Measured {
+    let playing = show.play(pace);
     std::thread::sleep(SETTLE);
     show.crowd.begin();
     let cpu = |show: &Show| (show.contestant.cpu(""), show.contestant.cpu("media-"));
@@ -168,6 +191,28 @@ fn round(show: &mut Show, lasts: Duration) -> Measured {
         crowd: report.cpu.as_secs_f64() / took.as_secs_f64() * 100.0,
         report,
     }
+}
+
+/// How many packets one core sends when there are more than it can send: frames that came meanwhile go out together. The whole process
+/// has the first core for itself, source and viewers have the second.
+fn saturate(viewers: usize, plan: &Plan, limit: f64) {
+    contestants::pin(std::process::id(), 1);
+    let mut show = Show::open(Contestant::Neck(Neck::start()), viewers, plan.whole);
+    show.crowd.count_only();
+    contestants::pin(show.contestant.pid(), 0);
+    let results: Vec<Measured> = (0..plan.floods).map(|_| round(&mut show, plan.lasts, FLOOD)).collect();
+    println!(
+        "{viewers:>7} neck, {} packets/s each wanted, one core: {} packets/s arrived (floor {:.0}, goal {:.0}), {:.2} of the limit, {:.0} % of \
+         the core; lost {:.2} %; the viewers took {:.0} % of the other",
+        FLOOD.frames * FLOOD.packets,
+        Figure::of(&column(&results, |one| one.rate)).show(0),
+        FLOORS.1,
+        GOALS.1,
+        median(&results, |one| one.cost) / limit,
+        median(&results, |one| one.share),
+        median(&results, |one| one.report.lost),
+        median(&results, |one| one.crowd),
+    );
 }
 
 fn column(results: &[Measured], pick: fn(&Measured) -> f64) -> Vec<f64> {
@@ -199,11 +244,7 @@ fn row(viewers: usize, show: &Show, results: &[Measured]) {
 fn verdict(viewers: usize, neck: &[Measured], janus: Option<&Vec<Measured>>, limit: f64) {
     let thread = median(neck, |one| one.thread_cost);
     println!(
-        "{viewers:>7} neck: its media thread alone {thread:.2} µs/packet, {:.0} packets/s and core (floor {:.0}, goal {:.0}); {:.2} of the limit; \
-         the viewers took {:.0} % of a core",
-        1e6 / thread,
-        FLOORS.1,
-        GOALS.1,
+        "{viewers:>7} neck: its media thread alone {thread:.2} µs/packet, {:.2} of the limit; the viewers took {:.0} % of a core",
         thread / limit,
         median(neck, |one| one.crowd),
     );

@@ -16,6 +16,8 @@ use hydraneckwebrtc::media::offer::Wanted;
 use hydraneckwebrtc::media::publishing::Ingest;
 use hydraneckwebrtc::media::stream::{Codecs, SourceSpec};
 use hydraneckwebrtc::media::viewer::{Audience, Viewer};
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::json;
 
 use crate::crowd::Crowd;
@@ -62,6 +64,17 @@ pub fn can_janus() -> bool {
         && Command::new("janus").arg("--version").stdout(Stdio::null()).status().is_ok()
 }
 
+/// Gives a process this core alone, with all threads that it has and will have.
+pub fn pin(pid: u32, core: usize) {
+    let mut cores = CpuSet::new();
+    cores.set(core);
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads").flatten() {
+        let id = thread.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        // A thread may be over by now, and a machine may have one core.
+        let _ = sched_setaffinity(id, &cores);
+    }
+}
+
 impl Contestant {
     pub fn name(&self) -> &'static str {
         match self {
@@ -70,7 +83,7 @@ impl Contestant {
         }
     }
 
-    fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         match self {
             Contestant::Neck(neck) => neck.child.id(),
             Contestant::Janus(janus) => janus.pid(),
@@ -122,10 +135,10 @@ impl Contestant {
 
 impl Show {
     /// Viewers that all see pictures.
-    pub fn open(mut contestant: Contestant, viewers: usize) -> Show {
+    pub fn open(mut contestant: Contestant, viewers: usize, whole: bool) -> Show {
         let epoch = Instant::now();
         let idle = contestant.memory();
-        let mut crowd = Crowd::start(viewers, epoch, contestant.answers_at());
+        let mut crowd = Crowd::start(viewers, epoch, contestant.answers_at(), whole);
         let playing = Generator::start(contestant.to(), GENTLE, 1, epoch);
         (0..viewers).for_each(|_| contestant.admit(&mut crowd));
         assert_eq!(crowd.hear(), "watching");

@@ -8,16 +8,21 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use hydraneckwebrtc::core::datagram::{self, Kind};
 use rustix::event::epoll;
 use serde_json::{Value, json};
 
-use crate::client::{Client, Wants};
+use crate::client::{Client, Seen, Wants};
+use crate::trains::{self, Taker};
 
 /// All of them see a picture within this, after the last was admitted.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Room of each viewer's socket.
 const ROOM: usize = 4 << 20;
+
+/// Where packets are counted only, one of so many viewers decrypts them all the same: what arrives is what it should be.
+const SAMPLE: usize = 16;
 
 /// What the viewers saw in one round.
 #[derive(Clone, Copy, Debug)]
@@ -43,13 +48,14 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// So many viewers. With an address, they answer offers from there, else they offer. `epoch`: time zero of stamps.
-    pub fn start(count: usize, epoch: Instant, answers_at: Option<IpAddr>) -> Crowd {
+    /// So many viewers. With an address, they answer offers from there, else they offer. `epoch`: time zero of stamps. `whole`: they
+    /// take trains whole.
+    pub fn start(count: usize, epoch: Instant, answers_at: Option<IpAddr>, whole: bool) -> Crowd {
         let epoch = SystemTime::now() - epoch.elapsed();
         let epoch = epoch.duration_since(UNIX_EPOCH).expect("a clock").as_micros();
         let address = answers_at.map(|address| address.to_string()).unwrap_or_default();
         let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--watch", &count.to_string(), &epoch.to_string(), &address])
+            .args(["--watch", &count.to_string(), &epoch.to_string(), &whole.to_string(), &address])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -68,6 +74,11 @@ impl Crowd {
     /// A line for it.
     pub fn say(&mut self, text: &str) {
         writeln!(self.input, "{}", json!(text)).expect("viewers that listen");
+    }
+
+    /// From now on most viewers count packets by their heads instead of decrypting them: so many cost a core here.
+    pub fn count_only(&mut self) {
+        self.say("count only");
     }
 
     /// Begins a round anew.
@@ -104,32 +115,28 @@ pub fn watch(arguments: &[String]) {
     let number = |at: usize| arguments.get(at).and_then(|text| text.parse::<u64>().ok()).expect("a number");
     let (count, epoch) = (number(0), UNIX_EPOCH + Duration::from_micros(number(1)));
     let epoch = Instant::now() - SystemTime::now().duration_since(epoch).expect("a clock");
-    let address = arguments.get(2).and_then(|text| text.parse().ok());
+    let whole = arguments.get(2).is_some_and(|word| word == "true");
+    let address = arguments.get(3).and_then(|text| text.parse().ok());
     let (words, heard) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let lines = std::io::stdin().lines().map_while(Result::ok);
         lines.map_while(|line| serde_json::from_str(&line).ok()).try_for_each(|text| words.send(text))
     });
     let ready = epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll");
-    let mut clients: Vec<Client> = Vec::new();
-    for index in 0..count {
-        let mut client = join(address, &heard);
-        client.epoch = Some(epoch);
-        // What waits because this process has no core at the moment is not lost. Without the right to it, the usual room stays.
-        let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(client.socket(), ROOM);
-        let data = epoll::EventData::new_u64(index);
-        epoll::add(&ready, client.socket(), data, epoll::EventFlags::IN).expect("epoll");
-        clients.push(client);
-        step(&ready, &mut clients);
+    let mut house = House { ready, seats: Vec::new(), room: vec![0; trains::ROOM] };
+    for _ in 0..count {
+        house.seat(join(address, &heard), epoch, whole);
+        house.step();
     }
     let begun = Instant::now();
-    while !clients.iter().all(|client| client.seen.frames > 0) {
-        let blind = clients.iter().filter(|client| client.seen.frames == 0).count();
+    let is_blind = |seat: &&Seat| seat.client.seen.frames == 0;
+    while house.seats.iter().any(|seat| is_blind(&seat)) {
+        let blind = house.seats.iter().filter(is_blind).count();
         assert!(begun.elapsed() < PATIENCE, "{blind} of {count} viewers see nothing");
-        step(&ready, &mut clients);
+        house.step();
     }
     println!("{}", json!("watching"));
-    rounds(&ready, &mut clients, &heard);
+    rounds(&mut house, &heard);
 }
 
 fn join(address: Option<IpAddr>, heard: &Receiver<String>) -> Client {
@@ -144,16 +151,17 @@ fn join(address: Option<IpAddr>, heard: &Receiver<String>) -> Client {
     client
 }
 
-fn rounds(ready: &impl std::os::fd::AsFd, clients: &mut [Client], heard: &Receiver<String>) {
+fn rounds(house: &mut House, heard: &Receiver<String>) {
     let mut cpu = 0;
     loop {
-        step(ready, clients);
+        house.step();
         match heard.try_recv().as_deref() {
             Ok("begin") => {
                 cpu = own_cpu();
-                clients.iter_mut().for_each(forget);
+                house.seats.iter_mut().for_each(|seat| forget(&mut seat.client));
             }
-            Ok("end") => println!("{}", report(clients, own_cpu() - cpu)),
+            Ok("end") => println!("{}", report(&house.seats, own_cpu() - cpu)),
+            Ok("count only") => house.count_only(),
             Ok(_) | Err(std::sync::mpsc::TryRecvError::Empty) => {}
             // Whoever started us is gone.
             Err(_) => return,
@@ -167,12 +175,12 @@ fn forget(client: &mut Client) {
     (seen.gaps, seen.video, seen.audio, seen.largest) = (0, 0, 0, 0);
 }
 
-fn report(clients: &[Client], cpu: u64) -> Value {
+fn report(seats: &[Seat], cpu: u64) -> Value {
     let mut delays: Vec<u32> =
-        clients.iter().flat_map(|client| client.seen.delays.0.iter().copied()).collect();
+        seats.iter().flat_map(|seat| seat.client.seen.delays.0.iter().copied()).collect();
     delays.sort_unstable();
     let at = |part: usize| delays.get(delays.len() * part / 100).copied().unwrap_or_default();
-    let sum = |pick: fn(&Client) -> u64| clients.iter().map(pick).sum::<u64>();
+    let sum = |pick: fn(&Client) -> u64| seats.iter().map(|seat| pick(&seat.client)).sum::<u64>();
     json!({
         "packets": sum(|client| client.seen.video + client.seen.audio),
         "pictures": sum(|client| client.seen.video),
@@ -180,7 +188,7 @@ fn report(clients: &[Client], cpu: u64) -> Value {
         "p50": at(50),
         "p99": at(99),
         "cpu": cpu,
-        "largest": clients.iter().map(|client| client.seen.largest).max(),
+        "largest": seats.iter().map(|seat| seat.client.seen.largest).max(),
     })
 }
 
@@ -190,15 +198,95 @@ pub fn own_cpu() -> u64 {
     text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
-fn step(ready: &impl std::os::fd::AsFd, clients: &mut [Client]) {
-    let mut events = Vec::with_capacity(512);
-    let pause = rustix::event::Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
-    let _ = epoll::wait(ready, rustix::buffer::spare_capacity(&mut events), Some(&pause));
-    for event in &events {
-        if let Some(client) = clients.get_mut(event.data.u64() as usize) {
-            client.pump();
+/// The viewers, and what they wait with.
+struct House {
+    ready: rustix::fd::OwnedFd,
+    seats: Vec<Seat>,
+    room: Vec<u8>,
+}
+
+/// A viewer, and how it takes what comes.
+struct Seat {
+    client: Client,
+    taker: Taker,
+    /// Numbers of pictures, where packets are counted only.
+    counted: Option<Counted>,
+}
+
+/// What is seen of packets that nobody decrypts.
+#[derive(Default)]
+struct Counted {
+    last: Option<u16>,
+}
+
+impl Seat {
+    fn pump(&mut self, room: &mut [u8]) {
+        let Seat { client, taker, counted } = self;
+        let socket = client.socket().clone();
+        taker.take(&socket, room, |source, datagram| match counted {
+            Some(counted) if datagram::kind(datagram) == Some(Kind::Rtp) && !is_rtcp(datagram) => {
+                counted.count(datagram, &mut client.seen);
+            }
+            _ => client.receive(source, datagram),
+        });
+        client.let_time_pass();
+    }
+}
+
+fn is_rtcp(datagram: &[u8]) -> bool {
+    datagram.get(1).is_some_and(|second| (192..=223).contains(second))
+}
+
+impl Counted {
+    /// By the head, which is not encrypted (RFC 3711, 3.1).
+    fn count(&mut self, datagram: &[u8], seen: &mut Seen) {
+        let Some(head) = datagram.first_chunk::<12>() else { return };
+        let ssrc = u32::from_be_bytes([head[8], head[9], head[10], head[11]]);
+        if !seen.ssrcs.contains(&ssrc) {
+            seen.audio += 1;
+            return;
+        }
+        let number = u16::from_be_bytes([head[2], head[3]]);
+        let step = self.last.map_or(1, |last| number.wrapping_sub(last));
+        if step == 0 || step > u16::MAX / 2 {
+            // One that was missing came after all.
+            seen.gaps = seen.gaps.saturating_sub(1);
+        } else {
+            seen.gaps += u64::from(step - 1);
+            self.last = Some(number);
+        }
+        seen.video += 1;
+    }
+}
+
+impl House {
+    fn step(&mut self) {
+        let mut events = Vec::with_capacity(512);
+        let pause = rustix::event::Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+        let _ = epoll::wait(&self.ready, rustix::buffer::spare_capacity(&mut events), Some(&pause));
+        for event in &events {
+            if let Some(seat) = self.seats.get_mut(event.data.u64() as usize) {
+                seat.pump(&mut self.room);
+            }
+        }
+        let now = Instant::now();
+        let due = self.seats.iter_mut().filter(|seat| seat.client.next <= now);
+        due.for_each(|seat| seat.client.let_time_pass());
+    }
+
+    fn seat(&mut self, mut client: Client, epoch: Instant, whole: bool) {
+        client.epoch = Some(epoch);
+        // What waits because this process has no core at the moment is not lost. Without the right to it, the usual room stays.
+        let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(client.socket(), ROOM);
+        let data = epoll::EventData::new_u64(self.seats.len() as u64);
+        epoll::add(&self.ready, client.socket(), data, epoll::EventFlags::IN).expect("epoll");
+        self.seats.push(Seat { taker: Taker::of(client.socket(), whole), client, counted: None });
+    }
+
+    /// From now on only each so many-th viewer decrypts what it gets.
+    fn count_only(&mut self) {
+        for (index, seat) in self.seats.iter_mut().enumerate() {
+            seat.counted = (index % SAMPLE != 0).then(Counted::default);
         }
     }
-    let now = Instant::now();
-    clients.iter_mut().filter(|client| client.next <= now).for_each(Client::pump);
 }

@@ -9,6 +9,7 @@ use hydraneckwebrtc::media::udp::Udp;
 
 use crate::crowd::own_cpu;
 use crate::generator::{Generator, Pace, Pair};
+use crate::trains::{ROOM, Taker};
 
 /// Payload and head of a packet, and the tag of AES-GCM.
 const PAYLOAD: usize = 1_200;
@@ -22,9 +23,9 @@ const SINKS: usize = 40;
 /// How long each limit is measured.
 const LASTS: Duration = Duration::from_secs(2);
 
-/// CPU µs per packet: of protecting alone, of sending alone, of both; each packet for a receiver that reads, in trains of so many.
-pub fn limits(train: usize) -> [f64; 3] {
-    let sinks = Sinks::open();
+/// CPU µs per packet: of protecting alone, of sending alone, of both; in trains of so many, for receivers that take trains whole or not.
+pub fn limits(train: usize, whole: bool) -> [f64; 3] {
+    let sinks = Sinks::open(whole);
     let udp = Udp::unbound([127, 0, 0, 1].into()).expect("a socket");
     let provider = str0m::crypto::from_feature_flags();
     let mut cipher = provider.srtp_provider.aead_aes_256_gcm().create_cipher([7; 32], true);
@@ -71,17 +72,18 @@ struct Sinks {
 }
 
 impl Sinks {
-    fn open() -> Sinks {
+    fn open(whole: bool) -> Sinks {
         let sockets: Vec<_> = (0..SINKS).map(|_| UdpSocket::bind("127.0.0.1:0").expect("a socket")).collect();
         let addresses = sockets.iter().map(|socket| socket.local_addr().expect("its address")).collect();
         let over = Arc::new(AtomicBool::new(false));
         let stop = over.clone();
         sockets.iter().for_each(|socket| socket.set_nonblocking(true).expect("no waiting"));
         std::thread::spawn(move || {
-            let mut room = [0; 2_048];
+            let takers: Vec<_> = sockets.iter().map(|socket| Taker::of(socket, whole)).collect();
+            let mut room = vec![0; ROOM];
             while !stop.load(Ordering::Relaxed) {
-                for socket in &sockets {
-                    while socket.recv(&mut room).is_ok() {}
+                for (socket, taker) in sockets.iter().zip(&takers) {
+                    taker.take(socket, &mut room, |_, _| ());
                 }
             }
         });

@@ -1,6 +1,7 @@
 //! A WebRTC client without a browser: str0m on a socket of its own, as a viewer or a publisher.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::core::rtp_payload::{self, Packing};
@@ -60,7 +61,7 @@ impl std::fmt::Debug for Delays {
 /// A client.
 pub struct Client {
     rtc: Rtc,
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     local: SocketAddr,
     pending: Option<SdpPendingOffer>,
     pub video: Mid,
@@ -122,7 +123,7 @@ impl Client {
         rtc.add_local_candidate(Candidate::host(local, "udp").expect("a candidate"));
         Client {
             rtc,
-            socket,
+            socket: Arc::new(socket),
             local,
             pending: None,
             video: Mid::new(),
@@ -145,7 +146,7 @@ impl Client {
     }
 
     /// Its socket, to wait for.
-    pub fn socket(&self) -> &UdpSocket {
+    pub fn socket(&self) -> &Arc<UdpSocket> {
         &self.socket
     }
 
@@ -186,13 +187,22 @@ impl Client {
     pub fn pump(&mut self) {
         let mut room = [0u8; 2048];
         while let Ok((length, source)) = self.socket.recv_from(&mut room) {
-            self.seen.largest = self.seen.largest.max(length);
-            let Ok(receive) = Receive::new(Protocol::Udp, source, self.local, &room[..length]) else {
-                continue;
-            };
+            self.receive(source, &room[..length]);
+        }
+        self.let_time_pass();
+    }
+
+    /// Takes a datagram.
+    pub fn receive(&mut self, source: SocketAddr, datagram: &[u8]) {
+        self.seen.largest = self.seen.largest.max(datagram.len());
+        if let Ok(receive) = Receive::new(Protocol::Udp, source, self.local, datagram) {
             let _ = self.rtc.handle_input(Input::Receive(Instant::now(), receive));
             self.drain();
         }
+    }
+
+    /// Does what is due by now.
+    pub fn let_time_pass(&mut self) {
         let now = Instant::now();
         if now >= self.next {
             let _ = self.rtc.handle_input(Input::Timeout(now));

@@ -1,10 +1,18 @@
 //! What operators see of streams and viewers, in the session and in health.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
+
+use hydraneckwebrtc::core::whip_offer::VideoCodec;
 
 use crate::client::{Client, Wants, until};
 use crate::lab::eventually;
+use crate::simulcast::{Camera, RIDS};
 use crate::stage::{Door, PATIENCE, PUBLISH, SDP, Stage};
+
+/// From one look at the figures to the next, while a film is sent.
+const LOOK: Duration = Duration::from_millis(200);
 
 fn stream(stage: &Stage) -> Value {
     let session = stage.worker.get(&format!("/api/v1/sessions/{}", stage.id)).json();
@@ -47,4 +55,39 @@ fn operators_see_that_somebody_publishes() {
     assert!(reply.body.contains("a=simulcast:recv q;f"), "{}", reply.body);
     let seen = stream(&stage);
     assert_eq!((&seen["published"], &seen["viewers"]), (&json!(true), &json!(0)), "{seen}");
+}
+
+#[test]
+fn operators_see_what_each_layer_sends_and_who_sees_it() {
+    let stage = Stage::new(Door::Worker);
+    let (viewer, _) = stage.watching();
+    let (mut publisher, sdp) = Client::offer_layers(Wants::Send, &RIDS);
+    let bearer = format!("Bearer {PUBLISH}");
+    let reply = stage.call("POST", "whip", &[SDP, ("Authorization", &bearer)], &sdp);
+    assert_eq!(reply.status, 201, "{reply:?}");
+    publisher.answer(&reply.body);
+    let mut camera = Camera::new(VideoCodec::Vp8);
+    let (mut clients, mut seen, mut looked) = ([publisher, viewer], Value::Null, Instant::now());
+    until("three layers that each send what they should", &mut clients, PATIENCE, |clients| {
+        camera.film(&mut clients[0]);
+        if looked.elapsed() > LOOK {
+            (seen, looked) = (stream(&stage), Instant::now());
+        }
+        // 150, 500 and 1,500 kbit/s.
+        let rate = |layer: usize| seen["layers"][layer]["bitrate_kbps"].as_u64().unwrap_or_default();
+        [90..240, 320..800, 1_000..2_300]
+            .iter()
+            .enumerate()
+            .all(|(layer, range)| range.contains(&rate(layer)))
+            && seen["watching"].as_array().is_some_and(|all| all.iter().any(|one| one["status"] == "live"))
+    });
+    println!("{seen}");
+    let layers = seen["layers"].as_array().expect("layers");
+    let numbers: Vec<_> = layers.iter().map(|layer| layer["layer"].as_u64()).collect();
+    assert_eq!(numbers, [Some(0), Some(1), Some(2)], "{seen}");
+    let viewers: u64 = layers.iter().filter_map(|layer| layer["viewers"].as_u64()).sum();
+    assert_eq!((viewers, &seen["viewers"]), (1, &json!(1)), "the viewer sees one of them: {seen}");
+    let at =
+        seen["watching"][0]["layer"].as_u64().and_then(|layer| usize::try_from(layer).ok()).expect("a layer");
+    assert_eq!(layers[at]["viewers"], 1, "{seen}");
 }

@@ -20,4 +20,7 @@ mod ingest;
 #[allow(dead_code)]
 mod lab;
 mod restart;
+#[path = "../whep/simulcast.rs"]
+#[allow(dead_code)]
+mod simulcast;
 mod stage;
