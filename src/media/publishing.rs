@@ -65,6 +65,22 @@ pub struct Publishing {
     pub opus: bool,
 }
 
+/// Pictures that a process got without a pause in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fed {
+    /// From the first to the last of them.
+    pub lasted: Duration,
+    /// Since the last of them.
+    pub ago: Duration,
+}
+
+impl Fed {
+    /// Whether a process without a new frame for `still` was fed for `patience` of that time: it has no excuse.
+    pub fn had_enough(&self, still: Duration, patience: Duration) -> bool {
+        self.lasted >= patience && still.saturating_sub(self.ago) >= patience
+    }
+}
+
 /// What of it is published within this program.
 #[derive(Debug, Default)]
 pub struct Door {
@@ -117,11 +133,11 @@ impl Door {
         self.fed_last.store(0, Ordering::Release);
     }
 
-    /// For how long the process has got pictures without a pause.
-    pub fn fed_for(&self, now: Moment) -> Option<Duration> {
+    /// How the process was fed until its last picture; `None` before the first.
+    pub fn fed(&self, now: Moment) -> Option<Fed> {
         let last = Moment(self.fed_last.load(Ordering::Acquire));
-        let fed = last != Moment(0) && now.since(last) <= PAUSE;
-        fed.then(|| now.since(Moment(self.fed_since.load(Ordering::Relaxed))))
+        let since = Moment(self.fed_since.load(Ordering::Relaxed));
+        (last != Moment(0)).then(|| Fed { lasted: last.since(since), ago: now.since(last) })
     }
 
     fn set(&self, publishing: Option<Publishing>) {
@@ -143,16 +159,31 @@ mod tests {
     #[test]
     fn a_pause_begins_the_time_of_feeding_anew() {
         let door = Door::default();
-        assert_eq!(door.fed_for(Moment(5)), None);
+        let fed = |lasted, ago| {
+            Some(Fed { lasted: Duration::from_millis(lasted), ago: Duration::from_millis(ago) })
+        };
+        assert_eq!(door.fed(Moment(5)), None);
         for at in [1_000, 1_900, 2_800] {
             door.feed(Moment(at));
         }
-        assert_eq!(door.fed_for(Moment(3_000)), Some(Duration::from_millis(2_000)));
-        assert_eq!(door.fed_for(Moment(3_801)), None, "nothing arrives");
+        assert_eq!(door.fed(Moment(3_000)), fed(1_800, 200));
+        assert_eq!(door.fed(Moment(3_801)), fed(1_800, 1_001), "nothing arrives");
         door.feed(Moment(4_000));
-        assert_eq!(door.fed_for(Moment(4_100)), Some(Duration::from_millis(100)));
+        assert_eq!(door.fed(Moment(4_100)), fed(0, 100));
         door.feed_anew();
-        assert_eq!(door.fed_for(Moment(4_100)), None);
+        assert_eq!(door.fed(Moment(4_100)), None);
+    }
+
+    #[test]
+    fn only_a_process_that_was_fed_while_it_stood_still_has_no_excuse() {
+        let [one, two, ten] = [1, 2, 10].map(Duration::from_secs);
+        let fed = |ago| Fed { lasted: ten, ago };
+        assert!(fed(Duration::ZERO).had_enough(two, two), "fed all the time");
+        assert!(!fed(Duration::ZERO).had_enough(one, two), "it stood still for less");
+        assert!(!fed(two).had_enough(two, two), "its publisher stopped when it did");
+        assert!(!fed(one).had_enough(two, two), "its publisher stopped soon after");
+        assert!(fed(ten).had_enough(ten + two, two), "its publisher stopped long after");
+        assert!(!Fed { lasted: one, ago: Duration::ZERO }.had_enough(ten, two), "fed again for a moment");
     }
 
     #[test]

@@ -2,10 +2,9 @@
 
 use std::fmt::Debug;
 use std::io;
-use std::time::Duration;
 
 use crate::engine::ingest::SourceSpec;
-use crate::media::publishing::Publishing;
+use crate::media::publishing::{Fed, Publishing};
 
 /// Takes over the sockets that engines send to.
 pub trait Sources: Debug + Send + Sync {
@@ -24,6 +23,6 @@ pub trait Source: Debug + Send {
     /// No process takes it any more.
     fn stop_feeding(&self);
 
-    /// For how long the process has got pictures without a pause.
-    fn fed_for(&self) -> Option<Duration>;
+    /// How the process was fed until its last picture; `None` before the first.
+    fn fed(&self) -> Option<Fed>;
 }

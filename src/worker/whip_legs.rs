@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::config::settings;
 use crate::core::ids::SessionId;
@@ -16,7 +15,7 @@ use crate::media::ids::PeerId;
 use crate::media::offer::Wanted;
 use crate::media::process_legs::ProcessLegs;
 use crate::media::publisher::{Agreed, Place, Publisher};
-use crate::media::publishing::{Ingest, Publishing};
+use crate::media::publishing::{Fed, Ingest, Publishing};
 use crate::media::role::{Gone, OfferRefused, Role};
 use crate::media::shared::RestartRefused;
 use crate::media::stream::{self, Codecs, SourceSpec, Stream, Told};
@@ -188,7 +187,7 @@ impl Source for SourceHandle {
         self.stream().tell(Told::Feed(None));
     }
 
-    fn fed_for(&self) -> Option<Duration> {
-        self.stream().door().fed_for(self.now())
+    fn fed(&self) -> Option<Fed> {
+        self.stream().door().fed(self.now())
     }
 }

@@ -7,7 +7,7 @@ use hydraneckwebrtc::core::rtp_packet;
 
 use crate::client::Client;
 
-/// FFmpeg that sends VP8 and Opus to two sockets of ours, with a key frame each second: nobody can ask it for one.
+/// FFmpeg that sends VP8 or H264, and Opus, to two sockets of ours, with a key frame each second: nobody can ask it for one.
 pub struct Film {
     process: Child,
     video: UdpSocket,
@@ -16,7 +16,27 @@ pub struct Film {
 }
 
 impl Film {
+    /// VP8.
     pub fn start() -> Film {
+        Film::encoded(&["libvpx", "-deadline", "realtime", "-cpu-used", "8"])
+    }
+
+    /// H264, as browsers make it.
+    pub fn of_h264() -> Film {
+        Film::encoded(&[
+            "libx264",
+            "-profile:v",
+            "baseline",
+            "-preset",
+            "ultrafast",
+            "-tune",
+            "zerolatency",
+            "-pix_fmt",
+            "yuv420p",
+        ])
+    }
+
+    fn encoded(encoder: &[&str]) -> Film {
         let [video, audio] = [0; 2].map(|_| {
             let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
             socket.set_nonblocking(true).expect("nonblocking");
@@ -37,20 +57,9 @@ impl Film {
                 "-i",
                 "testsrc2=size=160x90:rate=15",
             ])
-            .args(["-re", "-f", "lavfi", "-i", "sine=frequency=440", "-map", "0:v", "-c:v", "libvpx"])
-            .args([
-                "-deadline",
-                "realtime",
-                "-cpu-used",
-                "8",
-                "-b:v",
-                "200k",
-                "-g",
-                "15",
-                "-f",
-                "rtp",
-                &to(&video),
-            ])
+            .args(["-re", "-f", "lavfi", "-i", "sine=frequency=440", "-map", "0:v", "-c:v"])
+            .args(encoder)
+            .args(["-b:v", "200k", "-g", "15", "-f", "rtp", &to(&video)])
             .args(["-map", "1:a", "-c:a", "libopus", "-f", "rtp", &to(&audio)])
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -14,7 +14,7 @@ use crate::lab::eventually;
 use crate::stage::{Door, PATIENCE, PUBLISH, SDP, Stage, problem};
 
 /// A publisher that was answered, and its URL.
-fn publisher(stage: &Stage) -> (Client, String) {
+pub fn publisher(stage: &Stage) -> (Client, String) {
     let (mut client, sdp) = Client::offer(Wants::Send);
     let bearer = format!("Bearer {PUBLISH}");
     let reply = stage.call("POST", "whip", &[SDP, ("Authorization", &bearer)], &sdp);
@@ -28,7 +28,7 @@ fn processes(stage: &Stage) -> Vec<ProcessInfo> {
 }
 
 /// The one process of the session, when it is another than `before`.
-fn process(stage: &Stage, before: Option<&ProcessInfo>) -> ProcessInfo {
+pub fn process(stage: &Stage, before: Option<&ProcessInfo>) -> ProcessInfo {
     eventually("the media process", || {
         let found = processes(stage).into_iter().find(|info| info.pid == info.group);
         found.filter(|info| before.is_none_or(|before| before.pid != info.pid))

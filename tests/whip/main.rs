@@ -16,6 +16,7 @@ mod hostile;
 #[allow(dead_code)]
 mod http;
 mod ingest;
+mod ingest_trouble;
 #[path = "../behaviour/lab.rs"]
 #[allow(dead_code)]
 mod lab;

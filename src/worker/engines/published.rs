@@ -169,8 +169,8 @@ impl PublishedEngine {
             Some(last) => (last, self.process.recipe.entry.stale_timeout),
             None => (since, given.settings.sessions.ready_timeout),
         };
-        let fed = self.source.as_ref().and_then(|source| source.fed_for());
-        now.since(last) >= patience && fed.is_some_and(|fed| fed >= patience)
+        let fed = self.source.as_ref().and_then(|source| source.fed());
+        fed.is_some_and(|fed| fed.had_enough(now.since(last), patience))
     }
 
     fn stop_feeding(&self) {

@@ -1,0 +1,109 @@
+//! A process that takes what is published, when it hangs, when nobody feeds it for a while, and when its ports are taken; and one that
+//! gets H264.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use hydraneckwebrtc::host::process::signal_exactly;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::client::{Client, Wants, until};
+use crate::film::Film;
+use crate::ingest::{process, publisher};
+use crate::stage::{Door, PATIENCE, PUBLISH, SDP, Stage};
+
+/// Without a new frame while it is fed, a process hangs.
+const STALE: Duration = Duration::from_secs(1);
+
+fn restarts(stage: &Stage) -> Value {
+    stage.worker.session(&stage.id).expect("the session")["restarts"].clone()
+}
+
+/// Films until the viewer, the first of both, saw so many frames more.
+fn watch(what: &str, both: &mut [Client; 2], film: &mut Film, frames: u64) {
+    let from = both[0].seen.frames;
+    until(what, both, PATIENCE, |clients| {
+        film.play(&mut clients[1]);
+        clients[0].seen.frames > from + frames
+    });
+}
+
+#[test]
+fn a_process_that_hangs_while_it_is_fed_is_restarted_and_one_whose_publisher_pauses_is_not() {
+    let engines = json!({"through": {
+        "command": ["/usr/bin/ffmpeg", "-vf", "scale=200:100"], "ingest": "process", "restart_backoff": "100ms",
+        "stale_timeout": format!("{}s", STALE.as_secs()),
+    }});
+    let stage = Stage::of("through", engines, Door::Worker);
+    let (viewer, _) = stage.viewer();
+    let (client, _) = publisher(&stage);
+    let (mut both, mut film) = ([viewer, client], Film::start());
+    watch("pictures", &mut both, &mut film, 20);
+    let first = process(&stage, None);
+
+    let pause = Instant::now();
+    until("a pause of the publisher", &mut both, PATIENCE, |_| pause.elapsed() > STALE * 3);
+    assert_eq!(process(&stage, None).pid, first.pid, "it only waits\n{}", stage.worker.log_text());
+    assert_eq!(restarts(&stage), 0);
+    watch("pictures after the pause", &mut both, &mut film, 20);
+    assert_eq!(process(&stage, None).pid, first.pid, "{}", stage.worker.log_text());
+
+    let stopped = Instant::now();
+    assert!(signal_exactly(&first, Signal::STOP));
+    until("another process", &mut both, PATIENCE, |clients| {
+        film.play(&mut clients[1]);
+        restarts(&stage) == 1
+    });
+    println!("restarted {:?} after it stood still", stopped.elapsed());
+    watch("pictures of another process", &mut both, &mut film, 20);
+    assert_ne!(process(&stage, Some(&first)).pid, first.pid);
+    assert_eq!((both[0].seen.gaps, both[0].seen.ssrcs.len()), (0, 1), "{:?}", both[0].seen);
+}
+
+#[test]
+fn a_process_whose_ports_somebody_took_is_started_with_others_and_that_is_no_crash() {
+    let directory = std::env::temp_dir().join(format!("neck-taken-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let script = directory.join("ffmpeg");
+    // What FFmpeg 5.1 says and does in that case, twice.
+    let text = "#!/bin/sh\n\
+        for time in 1 2; do\n\
+        if mkdir \"$0.$time\" 2>/dev/null; then echo '[udp @ 0x1] bind failed: Address already in use' >&2; exit 1; fi\n\
+        done\n\
+        exec /usr/bin/ffmpeg \"$@\"\n";
+    std::fs::write(&script, text).expect("a script");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+    let engines = json!({"through": {
+        "command": [script.to_str().expect("a path"), "-vf", "scale=200:100"], "ingest": "process",
+        // A crash would take this long.
+        "restart_backoff": "60s",
+    }});
+    let stage = Stage::of("through", engines, Door::Worker);
+    let (viewer, _) = stage.viewer();
+    let (client, _) = publisher(&stage);
+    let (mut both, mut film) = ([viewer, client], Film::start());
+    watch("pictures", &mut both, &mut film, 20);
+    assert!(directory.join("ffmpeg.2").exists(), "it was refused twice");
+    assert_eq!(restarts(&stage), 0, "{}", stage.worker.log_text());
+    let _ = std::fs::remove_dir_all(&directory);
+}
+
+#[test]
+fn a_publisher_of_h264_goes_through_the_process_to_viewers() {
+    let engines = json!({"through": {
+        "command": ["/usr/bin/ffmpeg", "-vf", "scale=200:100"], "ingest": "process",
+    }});
+    let stage = Stage::of("through", engines, Door::Worker);
+    let (viewer, _) = stage.viewer();
+    let (mut client, sdp) = Client::offer(Wants::Send);
+    let bearer = format!("Bearer {PUBLISH}");
+    // A publisher that has no VP8.
+    let reply = stage.call("POST", "whip", &[SDP, ("Authorization", &bearer)], &sdp.replace("VP8", "VPX"));
+    assert_eq!(reply.status, 201, "{reply:?}");
+    assert!(reply.body.contains("H264") && !reply.body.contains("VP8/90000"), "{}", reply.body);
+    client.answer(&reply.body);
+    let (mut both, mut film) = ([viewer, client], Film::of_h264());
+    watch("pictures that came as H264", &mut both, &mut film, 30);
+    assert_eq!(restarts(&stage), 0, "{}", stage.worker.log_text());
+}
