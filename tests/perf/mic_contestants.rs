@@ -4,8 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hydraneckwebrtc::config::settings::{Role, Settings};
 use hydraneckwebrtc::core::ids::SessionId;
@@ -30,10 +29,10 @@ const LISTENS_EVERY: u64 = 10;
 /// Everything connects within this.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Time since this process first asked.
+/// The time of day, on the clock that the kernel notes arrivals by.
 pub fn nanos() -> u64 {
-    static START: OnceLock<Instant> = OnceLock::new();
-    u64::try_from(START.get_or_init(Instant::now).elapsed().as_nanos()).expect("not that long")
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
+    u64::try_from(since.as_nanos()).expect("before the year 2554")
 }
 
 /// Who forwards.
