@@ -64,14 +64,17 @@ pub fn can_janus() -> bool {
         && Command::new("janus").arg("--version").stdout(Stdio::null()).status().is_ok()
 }
 
-/// Gives a process this core alone, with all threads that it has and will have.
-pub fn pin(pid: u32, core: usize) {
+/// Gives threads of a process whose names begin so this core alone, and what they start.
+pub fn pin(pid: u32, name: &str, core: usize) {
     let mut cores = CpuSet::new();
     cores.set(core);
     for thread in std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads").flatten() {
+        let called = std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
         let id = thread.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
-        // A thread may be over by now, and a machine may have one core.
-        let _ = sched_setaffinity(id, &cores);
+        if called.starts_with(name) {
+            // A thread may be over by now, and a machine may have one core.
+            let _ = sched_setaffinity(id, &cores);
+        }
     }
 }
 
