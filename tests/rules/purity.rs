@@ -148,6 +148,7 @@ const SLEEPERS: &[(&str, &str, &str)] = &[
     ("tests/edge/bodies.rs", "a_reader_that_stops_stops_the_sender", "is the reader that stops"),
     ("tests/edge/deadlines.rs", "a_silent_stream_is_not_cut", "is the silent upstream"),
     ("tests/stand_in_body/client.rs", "pause", "polls"),
+    ("tests/perf/mic_bench.rs", "open", "is the far end that is not woken by each packet"),
     ("tests/support/collector.rs", "serve", "is the slow server"),
     ("tests/outbox/main.rs", "the_process_that_is_killed", "polls"),
     (
