@@ -26,6 +26,9 @@ const PAYLOAD: usize = 100;
 /// A browser looks for answers each so many packets: five times a second.
 const LISTENS_EVERY: u64 = 10;
 
+/// Those that are connected answer after so many more were connected: a silent one would be gone after half a minute.
+const BREATHES_EVERY: usize = 50;
+
 /// Everything connects within this.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -126,19 +129,19 @@ fn plain(count: usize, to: SocketAddr) -> Mics {
 }
 
 fn connect(count: usize, input: &mut ChildStdin, output: &mut BufReader<ChildStdout>) -> Mics {
-    let mut browsers: Vec<Browser> = (0..count)
-        .map(|_| {
-            let (mut browser, offer) = Browser::offering("127.0.0.1");
-            writeln!(input, "{}", json!({ "sdp": offer })).expect("its input");
-            let answer: Value = serde_json::from_str(&line(output)).expect("an answer");
-            browser.accept(answer["sdp"].as_str().expect("SDP"));
-            assert!(browser.run(PATIENCE, |browser| browser.connected), "not connected");
-            browser.sent = Vec::new();
-            browser
-        })
-        .collect();
-    for browser in &mut browsers {
+    let mut browsers: Vec<Browser> = Vec::new();
+    for index in 1..=count {
+        let (mut browser, offer) = Browser::offering("127.0.0.1");
+        writeln!(input, "{}", json!({ "sdp": offer })).expect("its input");
+        let answer: Value = serde_json::from_str(&line(output)).expect("an answer");
+        browser.accept(answer["sdp"].as_str().expect("SDP"));
+        assert!(browser.run(PATIENCE, |browser| browser.connected), "not connected");
+        browser.sent = Vec::new();
         browser.socket.set_nonblocking(true).expect("no waiting");
+        browsers.push(browser);
+        if index % BREATHES_EVERY == 0 || index == count {
+            browsers.iter_mut().for_each(breathe);
+        }
     }
     Mics::Real { browsers, turn: 0, sequence: 0 }
 }
@@ -189,6 +192,13 @@ fn say(browser: &mut Browser, sequence: u64) {
     if sequence.is_multiple_of(LISTENS_EVERY) {
         listen(browser);
     }
+}
+
+/// Answers what it was asked and asks what it has to, so that it counts as there.
+fn breathe(browser: &mut Browser) {
+    listen(browser);
+    browser.rtc.handle_input(Input::Timeout(Instant::now())).expect("time passes");
+    drain(browser);
 }
 
 fn listen(browser: &mut Browser) {
