@@ -381,11 +381,17 @@ impl MediaThread {
             News::Begin(_) => &[],
             News::Batch(batch) => batch,
         };
-        match self.news.iter_mut().find(|(other, _)| *other == stream) {
-            Some((_, heard)) => heard.extend_from_slice(batch),
-            None => self.news.push((stream, batch.to_vec())),
-        }
-        if self.news.iter().any(|(_, heard)| heard.len() >= TOLD_AT_ONCE) {
+        let heard = match self.news.iter_mut().find(|(other, _)| *other == stream) {
+            Some((_, heard)) => {
+                heard.extend_from_slice(batch);
+                heard.len()
+            }
+            None => {
+                self.news.push((stream, batch.to_vec()));
+                batch.len()
+            }
+        };
+        if heard >= TOLD_AT_ONCE {
             self.tell_news();
         }
     }

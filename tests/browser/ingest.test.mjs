@@ -1,6 +1,6 @@
 // A browser publishes into a media process (`ingest: process`): viewers see what the process makes of it.
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "./support/timed.mjs";
 import { openBrowser, screenshot, until } from "./support/chromium.mjs";
 import { publish, received, watchPeers } from "./support/peers.mjs";
 import { startWorker } from "./support/worker.mjs";

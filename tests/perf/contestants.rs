@@ -150,12 +150,6 @@ fn edge((files, tunnels): Targets, tls: Option<&Certificate>) -> Program {
 /// Starts all of them, once and twice in a row, with TLS towards clients when there is a certificate. Ours comes first.
 pub fn contestants(directory: &Path, to: &Upstreams, tls: Option<&Certificate>) -> Vec<Contestant> {
     let once = (to.files.address, to.tunnels.address);
-    let word = if tls.is_some() { "-tls" } else { "" };
-    let nginx = |name: &str, targets, buffers, tls| {
-        nginx_proxy(directory, &format!("{name}{word}"), targets, buffers, tls)
-    };
-    let haproxy =
-        |name: &str, targets, buffer, tls| haproxy(directory, &format!("{name}{word}"), targets, buffer, tls);
     let scheme = if tls.is_some() { "https" } else { "http" };
     let one = |name, program| Contestant { name, depth: 1, programs: vec![program], scheme };
     // The way between the two is plain.
@@ -165,14 +159,16 @@ pub fn contestants(directory: &Path, to: &Upstreams, tls: Option<&Certificate>) 
     };
     vec![
         one("edge", edge(once, tls)),
-        one("nginx", nginx("nginx", once, "", tls)),
-        one("nginx 64K", nginx("nginx64", once, LARGE_NGINX, tls)),
-        one("haproxy", haproxy("haproxy", once, "", tls)),
-        one("haproxy 64K", haproxy("haproxy64", once, LARGE_HAPROXY, tls)),
+        one("nginx", nginx_proxy(directory, "nginx", once, "", tls)),
+        one("nginx 64K", nginx_proxy(directory, "nginx64", once, LARGE_NGINX, tls)),
+        one("haproxy", haproxy(directory, "haproxy", once, "", tls)),
+        one("haproxy 64K", haproxy(directory, "haproxy64", once, LARGE_HAPROXY, tls)),
         two("edge twice", edge(once, None), &|targets| edge(targets, tls)),
-        two("nginx twice", nginx("inner", once, "", None), &|targets| nginx("outer", targets, "", tls)),
-        two("haproxy 64K twice", haproxy("in", once, LARGE_HAPROXY, None), &|targets| {
-            haproxy("out", targets, LARGE_HAPROXY, tls)
+        two("nginx twice", nginx_proxy(directory, "inner", once, "", None), &|targets| {
+            nginx_proxy(directory, "outer", targets, "", tls)
+        }),
+        two("haproxy 64K twice", haproxy(directory, "in", once, LARGE_HAPROXY, None), &|targets| {
+            haproxy(directory, "out", targets, LARGE_HAPROXY, tls)
         }),
     ]
 }

@@ -11,42 +11,44 @@ use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 /// Room for the longest train.
 pub const ROOM: usize = 64 << 10;
 
-/// How a socket takes what comes.
+/// Takes what comes to a socket.
 #[derive(Debug)]
-pub enum Taker {
-    /// Trains as they are.
-    Whole(UdpSocketState),
-    /// Datagrams one by one, which somebody has to cut.
-    Cut,
+pub struct Taker {
+    socket: UdpSocket,
+    /// Trains come as they are; without it datagram by datagram, which somebody has to cut.
+    whole: Option<UdpSocketState>,
 }
 
 impl Taker {
-    /// Sets a socket up.
+    /// Sets a socket up. Whoever has it keeps it as well.
     pub fn of(socket: &UdpSocket, whole: bool) -> Taker {
-        match whole {
-            true => Taker::Whole(UdpSocketState::new(UdpSockRef::from(socket)).expect("UDP_GRO")),
-            false => Taker::Cut,
-        }
+        let socket = socket.try_clone().expect("a descriptor");
+        let state = whole.then(|| UdpSocketState::new(UdpSockRef::from(&socket)).expect("UDP_GRO"));
+        Taker { socket, whole: state }
     }
 
     /// Reads what is there into room for a train; `each` gets every datagram and where it came from.
-    pub fn take(&self, socket: &UdpSocket, room: &mut [u8], mut each: impl FnMut(SocketAddr, &[u8])) {
-        match self {
-            Taker::Cut => {
-                while let Ok((length, source)) = socket.recv_from(room) {
-                    each(source, &room[..length]);
-                }
-            }
-            Taker::Whole(state) => loop {
-                let mut meta = [RecvMeta::default()];
-                let read = state.recv(UdpSockRef::from(socket), &mut [IoSliceMut::new(room)], &mut meta);
-                if !matches!(read, Ok(1)) {
-                    return;
-                }
-                room[..meta[0].len]
-                    .chunks(meta[0].stride.max(1))
-                    .for_each(|datagram| each(meta[0].addr, datagram));
-            },
+    pub fn take(&self, room: &mut [u8], mut each: impl FnMut(SocketAddr, &[u8])) {
+        while let Some(Train { source, length, segment }) = self.train(room) {
+            room[..length].chunks(segment.max(1)).for_each(|datagram| each(source, datagram));
         }
     }
+
+    fn train(&self, room: &mut [u8]) -> Option<Train> {
+        let Some(state) = &self.whole else {
+            let (length, source) = self.socket.recv_from(room).ok()?;
+            return Some(Train { source, length, segment: length });
+        };
+        let mut meta = [RecvMeta::default()];
+        state.recv(UdpSockRef::from(&self.socket), &mut [IoSliceMut::new(room)], &mut meta).ok()?;
+        let [meta] = meta;
+        Some(Train { source: meta.addr, length: meta.len, segment: meta.stride })
+    }
+}
+
+/// Datagrams that came one behind the other from one source, each of a segment's length; the last may be shorter.
+struct Train {
+    source: SocketAddr,
+    length: usize,
+    segment: usize,
 }

@@ -117,8 +117,9 @@ fn main() {
         "lost %",
         "bytes"
     );
+    let [.., limit] = limits[usize::from(!plan.whole)];
     for viewers in &plan.viewers {
-        measure(*viewers, &plan, limits[usize::from(!plan.whole)][2]);
+        measure(*viewers, &plan, limit);
     }
     if let Some(most) = plan.viewers.iter().max() {
         saturate(*most, &plan);

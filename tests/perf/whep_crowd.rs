@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use hydraneckwebrtc::core::datagram::{self, Kind};
+use hydraneckwebrtc::core::rtp_packet::{self, RtpPacket};
 use rustix::event::epoll;
 use serde_json::{Value, json};
 
@@ -222,38 +222,28 @@ struct Counted {
 impl Seat {
     fn pump(&mut self, room: &mut [u8]) {
         let Seat { client, taker, counted } = self;
-        let socket = client.socket().clone();
-        taker.take(&socket, room, |source, datagram| match counted {
-            Some(counted) if datagram::kind(datagram) == Some(Kind::Rtp) && !is_rtcp(datagram) => {
-                counted.count(datagram, &mut client.seen);
-            }
+        taker.take(room, |source, datagram| match (counted.as_mut(), rtp_packet::parse(datagram)) {
+            (Some(counted), Some(packet)) => counted.count(&packet, &mut client.seen),
             _ => client.receive(source, datagram),
         });
         client.let_time_pass();
     }
 }
 
-fn is_rtcp(datagram: &[u8]) -> bool {
-    datagram.get(1).is_some_and(|second| (192..=223).contains(second))
-}
-
 impl Counted {
     /// By the head, which is not encrypted (RFC 3711, 3.1).
-    fn count(&mut self, datagram: &[u8], seen: &mut Seen) {
-        let Some(head) = datagram.first_chunk::<12>() else { return };
-        let ssrc = u32::from_be_bytes([head[8], head[9], head[10], head[11]]);
-        if !seen.ssrcs.contains(&ssrc) {
+    fn count(&mut self, packet: &RtpPacket<'_>, seen: &mut Seen) {
+        if !seen.ssrcs.contains(&packet.ssrc) {
             seen.audio += 1;
             return;
         }
-        let number = u16::from_be_bytes([head[2], head[3]]);
-        let step = self.last.map_or(1, |last| number.wrapping_sub(last));
+        let step = self.last.map_or(1, |last| packet.sequence.wrapping_sub(last));
         if step == 0 || step > u16::MAX / 2 {
             // One that was missing came after all.
             seen.gaps = seen.gaps.saturating_sub(1);
         } else {
             seen.gaps += u64::from(step - 1);
-            self.last = Some(number);
+            self.last = Some(packet.sequence);
         }
         seen.video += 1;
     }

@@ -78,13 +78,11 @@ impl Sinks {
         let over = Arc::new(AtomicBool::new(false));
         let stop = over.clone();
         sockets.iter().for_each(|socket| socket.set_nonblocking(true).expect("no waiting"));
+        let takers: Vec<_> = sockets.iter().map(|socket| Taker::of(socket, whole)).collect();
         std::thread::spawn(move || {
-            let takers: Vec<_> = sockets.iter().map(|socket| Taker::of(socket, whole)).collect();
             let mut room = vec![0; ROOM];
             while !stop.load(Ordering::Relaxed) {
-                for (socket, taker) in sockets.iter().zip(&takers) {
-                    taker.take(socket, &mut room, |_, _| ());
-                }
+                takers.iter().for_each(|taker| taker.take(&mut room, |_, _| ()));
             }
         });
         Sinks { addresses, over }

@@ -1,7 +1,6 @@
 //! A WebRTC client without a browser: str0m on a socket of its own, as a viewer or a publisher.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::core::rtp_payload::{self, Packing};
@@ -61,7 +60,7 @@ impl std::fmt::Debug for Delays {
 /// A client.
 pub struct Client {
     rtc: Rtc,
-    socket: Arc<UdpSocket>,
+    socket: UdpSocket,
     local: SocketAddr,
     pending: Option<SdpPendingOffer>,
     pub video: Mid,
@@ -123,7 +122,7 @@ impl Client {
         rtc.add_local_candidate(Candidate::host(local, "udp").expect("a candidate"));
         Client {
             rtc,
-            socket: Arc::new(socket),
+            socket,
             local,
             pending: None,
             video: Mid::new(),
@@ -146,7 +145,7 @@ impl Client {
     }
 
     /// Its socket, to wait for.
-    pub fn socket(&self) -> &Arc<UdpSocket> {
+    pub fn socket(&self) -> &UdpSocket {
         &self.socket
     }
 

@@ -2,7 +2,7 @@
 
 use crate::client::{Wants, until};
 use crate::lab::eventually;
-use crate::stage::{Door, FRAGMENT, PATIENCE, PUBLISH, SDP, Stage, fragment, offer, problem};
+use crate::stage::{Door, FRAGMENT, PATIENCE, SDP, Stage, fragment, offer, problem};
 
 #[test]
 fn an_offer_is_answered_201_and_pictures_move() {
@@ -89,8 +89,7 @@ fn a_session_has_so_many_viewers_and_then_says_when_to_ask_again() {
     let full = stage.call("POST", "whep", &[SDP], &good);
     assert_eq!((problem(&full), full.header("Retry-After")), (503, Some("10")), "{full:?}");
     assert!(full.body.contains("webrtc.max_viewers"), "{}", full.body);
-    let bearer = format!("Bearer {PUBLISH}");
-    let publisher = stage.call("POST", "whip", &[SDP, ("Authorization", &bearer)], &offer(Wants::Send));
+    let publisher = stage.publish(&offer(Wants::Send));
     assert_eq!(publisher.status, 201, "a publisher is no viewer: {publisher:?}");
     assert_eq!(stage.at("DELETE", first.header("Location").expect("a location"), &[], "").status, 200);
     let again = eventually("the place that was left", || {
@@ -108,17 +107,15 @@ fn to_publish_takes_a_token_and_one_place() {
         let reply = stage.call("POST", "whip", wrong, &good);
         assert_eq!((problem(&reply), reply.header("WWW-Authenticate")), (401, Some("Bearer")));
     }
-    let bearer = format!("Bearer {PUBLISH}");
-    let fields = [SDP, ("Authorization", bearer.as_str())];
-    let reply = stage.call("POST", "whip", &fields, &good);
+    let reply = stage.publish(&good);
     assert_eq!(reply.status, 201, "{reply:?}");
     assert!(reply.body.contains("a=recvonly"), "{}", reply.body);
-    assert_eq!(problem(&stage.call("POST", "whip", &fields, &good)), 409, "a second publisher");
+    assert_eq!(problem(&stage.publish(&good)), 409, "a second publisher");
     let location = reply.header("Location").expect("a location").to_owned();
     assert!(location.contains("/whip/"), "{location}");
     assert_eq!(stage.at("DELETE", &location, &[], "").status, 200);
     assert_eq!(problem(&stage.at("DELETE", &location, &[], "")), 404);
-    assert_eq!(stage.call("POST", "whip", &fields, &good).status, 201, "the place is free again");
+    assert_eq!(stage.publish(&good).status, 201, "the place is free again");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use hydraneckwebrtc::core::whip_offer::VideoCodec;
 use crate::client::{Client, Wants, until};
 use crate::lab::eventually;
 use crate::simulcast::{Camera, RIDS};
-use crate::stage::{Door, PATIENCE, PUBLISH, SDP, Stage};
+use crate::stage::{Door, PATIENCE, Stage};
 
 /// From one look at the figures to the next, while a film is sent.
 const LOOK: Duration = Duration::from_millis(200);
@@ -49,8 +49,7 @@ fn operators_see_that_somebody_publishes() {
     let stage = Stage::new(Door::Worker);
     eventually("a stream", || stream(&stage)["video"].as_str().map(|_| ()));
     let (_publisher, sdp) = Client::offer_layers(Wants::Send, &["q", "f"]);
-    let bearer = format!("Bearer {PUBLISH}");
-    let reply = stage.call("POST", "whip", &[SDP, ("Authorization", &bearer)], &sdp);
+    let reply = stage.publish(&sdp);
     assert_eq!(reply.status, 201, "{reply:?}");
     assert!(reply.body.contains("a=simulcast:recv q;f"), "{}", reply.body);
     let seen = stream(&stage);
@@ -62,8 +61,7 @@ fn operators_see_what_each_layer_sends_and_who_sees_it() {
     let stage = Stage::new(Door::Worker);
     let (viewer, _) = stage.watching();
     let (mut publisher, sdp) = Client::offer_layers(Wants::Send, &RIDS);
-    let bearer = format!("Bearer {PUBLISH}");
-    let reply = stage.call("POST", "whip", &[SDP, ("Authorization", &bearer)], &sdp);
+    let reply = stage.publish(&sdp);
     assert_eq!(reply.status, 201, "{reply:?}");
     publisher.answer(&reply.body);
     let mut camera = Camera::new(VideoCodec::Vp8);

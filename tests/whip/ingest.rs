@@ -11,13 +11,12 @@ use serde_json::json;
 use crate::client::{Client, Wants, until};
 use crate::film::Film;
 use crate::lab::eventually;
-use crate::stage::{Door, PATIENCE, PUBLISH, SDP, Stage, problem};
+use crate::stage::{Door, PATIENCE, Stage, problem};
 
 /// A publisher that was answered, and its URL.
 pub fn publisher(stage: &Stage) -> (Client, String) {
     let (mut client, sdp) = Client::offer(Wants::Send);
-    let bearer = format!("Bearer {PUBLISH}");
-    let reply = stage.call("POST", "whip", &[SDP, ("Authorization", &bearer)], &sdp);
+    let reply = stage.publish(&sdp);
     assert_eq!(reply.status, 201, "{reply:?}\n{}", stage.worker.log_text());
     client.answer(&reply.body);
     (client, reply.header("Location").expect("a location").to_owned())
@@ -160,16 +159,14 @@ fn a_process_needs_a_picture_and_takes_either_codec() {
         json!({"through": {"command": ["/usr/bin/ffmpeg"], "ingest": "process", "audio": "no"}}),
         Door::Worker,
     );
-    let bearer = format!("Bearer {PUBLISH}");
-    let ask = |offer: &str| stage.call("POST", "whip", &[SDP, ("Authorization", &bearer)], offer);
     let good = crate::stage::offer(Wants::Send);
-    let answered = ask(&good.replace("H264", "H26X"));
+    let answered = stage.publish(&good.replace("H264", "H26X"));
     assert!(answered.status == 201 && answered.body.contains("VP8"), "{answered:?}");
     let location = answered.header("Location").expect("a location").to_owned();
     assert_eq!(stage.at("DELETE", &location, &[], "").status, 200);
-    let answered = ask(&good.replace("VP8", "VPX"));
+    let answered = stage.publish(&good.replace("VP8", "VPX"));
     assert!(answered.status == 201 && answered.body.contains("H264"), "{answered:?}");
     let location = answered.header("Location").expect("a location").to_owned();
     assert_eq!(stage.at("DELETE", &location, &[], "").status, 200);
-    assert_eq!(problem(&ask(&good.replace("VP8", "VPX").replace("H264", "H26X"))), 422);
+    assert_eq!(problem(&stage.publish(&good.replace("VP8", "VPX").replace("H264", "H26X"))), 422);
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::client::{Client, Wants, until};
 use crate::film::Film;
 use crate::ingest::{process, publisher};
-use crate::stage::{Door, PATIENCE, PUBLISH, SDP, Stage};
+use crate::stage::{Door, PATIENCE, Stage};
 
 /// Without a new frame while it is fed, a process hangs.
 const STALE: Duration = Duration::from_secs(1);
@@ -97,9 +97,8 @@ fn a_publisher_of_h264_goes_through_the_process_to_viewers() {
     let stage = Stage::of("through", engines, Door::Worker);
     let (viewer, _) = stage.viewer();
     let (mut client, sdp) = Client::offer(Wants::Send);
-    let bearer = format!("Bearer {PUBLISH}");
     // A publisher that has no VP8.
-    let reply = stage.call("POST", "whip", &[SDP, ("Authorization", &bearer)], &sdp.replace("VP8", "VPX"));
+    let reply = stage.publish(&sdp.replace("VP8", "VPX"));
     assert_eq!(reply.status, 201, "{reply:?}");
     assert!(reply.body.contains("H264") && !reply.body.contains("VP8/90000"), "{}", reply.body);
     client.answer(&reply.body);

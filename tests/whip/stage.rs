@@ -69,6 +69,12 @@ impl Stage {
         http::request(&self.url, method, &format!("/session/{}/{rest}", self.id), fields, body)
     }
 
+    /// An offer of somebody who has the publishers' token.
+    pub fn publish(&self, sdp: &str) -> Reply {
+        let bearer = format!("Bearer {PUBLISH}");
+        self.call("POST", "whip", &[SDP, ("Authorization", &bearer)], sdp)
+    }
+
     /// A request to a peer.
     pub fn at(&self, method: &str, location: &str, fields: &[(&str, &str)], body: &str) -> Reply {
         http::request(&self.url, method, location, fields, body)
