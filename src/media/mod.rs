@@ -38,6 +38,7 @@ pub mod stream_view;
 pub mod streams;
 pub mod tcp;
 pub mod thread;
+mod thread_news;
 mod thread_tcp;
 pub mod udp;
 pub mod view;

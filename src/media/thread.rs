@@ -31,7 +31,7 @@ use crate::media::peer::{CONNECT_LIMIT, Peer, Verdict};
 use crate::media::role::Gone;
 use crate::media::seed::Seed;
 use crate::media::shared::{Command, RestartRefused, Shared};
-use crate::media::stream::{News, StreamId};
+use crate::media::stream::StreamId;
 use crate::media::udp::{Buffers, Pair, Udp};
 
 /// Descriptors looked at per round.
@@ -42,10 +42,6 @@ const MAX_SLEEP: Duration = Duration::from_secs(5);
 
 /// Commands taken per round, so that a flood of them does not starve the sockets.
 const COMMANDS_PER_ROUND: usize = 256;
-
-/// Packets of a stream that are told at once when this thread is behind: about as many as go to a viewer with one system call, and few
-/// enough to stay near the processor until the last viewer has them. More of them cost more each, not less.
-const TOLD_AT_ONCE: usize = 48;
 
 /// What a thread starts with.
 pub struct Start {
@@ -71,7 +67,7 @@ pub struct MediaThread {
     wake: Arc<Wake>,
     buffers: Option<Buffers>,
     /// News of streams that were heard in this round and not told yet.
-    news: Vec<(StreamId, Vec<StreamPacket>)>,
+    pub(super) news: Vec<(StreamId, Vec<StreamPacket>)>,
     pulse: Pulse,
     stopping: bool,
 }
@@ -289,7 +285,7 @@ impl MediaThread {
     }
 
     /// Works on a peer; takes it away if that was its end.
-    fn with_peer(&mut self, id: PeerId, work: impl FnOnce(&mut Peer, &mut Io) -> Verdict) {
+    pub(super) fn with_peer(&mut self, id: PeerId, work: impl FnOnce(&mut Peer, &mut Io) -> Verdict) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return self.io.shared.counters.unknown.one();
         };
@@ -370,41 +366,6 @@ impl MediaThread {
             Command::Close(peer, why) => self.end(peer, why),
             Command::Stream(stream, news) => self.hear(stream, news),
             Command::Stop => self.stopping = true,
-        }
-    }
-
-    /// Takes note of news. Batches of a stream that came while this thread was busy are told as one: the more there is to do, the
-    /// less each packet costs.
-    fn hear(&mut self, stream: StreamId, mut news: News) {
-        self.io.followers.note(stream, &mut news);
-        let batch: &[StreamPacket] = match &news {
-            News::Begin(_) => &[],
-            News::Batch(batch) => batch,
-        };
-        let heard = match self.news.iter_mut().find(|(other, _)| *other == stream) {
-            Some((_, heard)) => {
-                heard.extend_from_slice(batch);
-                heard.len()
-            }
-            None => {
-                self.news.push((stream, batch.to_vec()));
-                batch.len()
-            }
-        };
-        if heard >= TOLD_AT_ONCE {
-            self.tell_news();
-        }
-    }
-
-    fn tell_news(&mut self) {
-        let now = Instant::now();
-        for (stream, batch) in std::mem::take(&mut self.news) {
-            let mut index = 0;
-            while let Some(peer) = self.io.followers.peer(stream, index) {
-                self.with_peer(peer, |peer, io| peer.stream(&batch, now, io));
-                // One that went made room for the next in its place.
-                index += usize::from(self.io.followers.peer(stream, index) == Some(peer));
-            }
         }
     }
 

@@ -8,8 +8,9 @@
 //! Packets are those that arrived. CPU is that of the whole process in between, as the scheduler counts it, in user and kernel mode;
 //! on loopback the kernel's part of it reaches to the viewers' sockets, which take trains whole: cutting them is a network card's work
 //! (`--cut`: they take them one by one, and the sender is charged with it). The last line is for more packets than one core can send,
-//! where most viewers count packets by their heads only, so that they need no core of their own. Rounds of the two alternate, ratios are made round by round. Where
-//! packets are lost, somebody had too little of a core: such a row says little of the cost.
+//! where most viewers count packets by their heads only, so that they need no core of their own, beside what str0m alone takes for a
+//! packet: that differs from machine to machine and from minute to minute. Rounds of the two alternate, ratios are made round by round.
+//! Where packets are lost, somebody had too little of a core: such a row says little of the cost.
 
 #[path = "children.rs"]
 #[allow(dead_code)]
@@ -29,6 +30,8 @@ mod generator;
 mod janus;
 #[path = "whep_limit.rs"]
 mod limit;
+#[path = "whep_rtc.rs"]
+mod rtc;
 mod trains;
 
 use std::time::{Duration, Instant};
@@ -56,6 +59,9 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Floors and goals: Janus' CPU per packet over ours, and packets per second of one core of ours where there are more to send.
 const FLOORS: (f64, f64) = (2.5, 400_000.0);
 const GOALS: (f64, f64) = (3.5, 500_000.0);
+
+/// CPU µs per packet of the measurement that the second floor is from, which sent 420,000 to 455,000 a second by one core.
+const FLOOR_THERE: f64 = 2.29;
 
 /// How much is measured.
 struct Plan {
@@ -209,7 +215,8 @@ fn saturate(viewers: usize, plan: &Plan) {
     let mut show = Show::open(Contestant::Neck(Neck::start()), viewers, plan.whole);
     show.crowd.count_only();
     contestants::pin(show.contestant.pid(), MEDIA, 0);
-    let results: Vec<Measured> = (0..plan.floods).map(|_| round(&mut show, plan.lasts, FLOOD)).collect();
+    let rounds = (0..plan.floods).map(|_| (round(&mut show, plan.lasts, FLOOD), rtc::alone()));
+    let (results, alone): (Vec<Measured>, Vec<f64>) = rounds.unzip();
     println!(
         "{viewers:>7} neck, {} packets/s each wanted, one core: {} packets/s arrived (floor {:.0}, goal {:.0}), {:.2} of the \
          limit's cost ({:.0} packets/s), {:.0} % of the core; lost {:.2} %; the viewers took {:.0} % of the other",
@@ -222,6 +229,19 @@ fn saturate(viewers: usize, plan: &Plan) {
         median(&results, |one| one.thread_cost * one.rate / 1e4),
         median(&results, |one| one.report.lost),
         median(&results, |one| one.crowd),
+    );
+    yardstick(viewers, &results, &alone);
+}
+
+/// What that is worth on this machine: beside str0m alone, which was measured where the floor was as well.
+fn yardstick(viewers: usize, results: &[Measured], alone: &[f64]) {
+    println!(
+        "{viewers:>7} neck: its media thread takes {} times what str0m alone does, {} µs/packet; where the floor was measured {:.1} times \
+         {:.2} µs",
+        ratio(&column(results, |one| one.thread_cost), alone).show(2),
+        Figure::of(alone).show(2),
+        FLOOR_THERE / rtc::THERE,
+        rtc::THERE,
     );
 }
 

@@ -24,6 +24,9 @@ const ROOM: usize = 4 << 20;
 /// Where packets are counted only, one of so many viewers decrypts them all the same: what arrives is what it should be.
 const SAMPLE: usize = 16;
 
+/// How long they rest between two looks then.
+const NAP: Duration = Duration::from_millis(1);
+
 /// What the viewers saw in one round.
 #[derive(Clone, Copy, Debug)]
 pub struct Report {
@@ -76,7 +79,9 @@ impl Crowd {
         writeln!(self.input, "{}", json!(text)).expect("viewers that listen");
     }
 
-    /// From now on most viewers count packets by their heads instead of decrypting them: so many cost a core here.
+    /// From now on most viewers count packets by their heads instead of decrypting them, because so many cost a core here, and look at
+    /// their sockets once a millisecond: else the sender's system call wakes this process for each train, and pays for a wake-up that is
+    /// otherwise the work of another machine.
     pub fn count_only(&mut self) {
         self.say("count only");
     }
@@ -123,7 +128,7 @@ pub fn watch(arguments: &[String]) {
         lines.map_while(|line| serde_json::from_str(&line).ok()).try_for_each(|text| words.send(text))
     });
     let ready = epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll");
-    let mut house = House { ready, seats: Vec::new(), room: vec![0; trains::ROOM] };
+    let mut house = House { ready, seats: Vec::new(), room: vec![0; trains::ROOM], naps: false };
     for _ in 0..count {
         house.seat(join(address, &heard), epoch, whole);
         house.step();
@@ -203,6 +208,8 @@ struct House {
     ready: rustix::fd::OwnedFd,
     seats: Vec<Seat>,
     room: Vec<u8>,
+    /// Whether it looks at its sockets from time to time, instead of being woken by them.
+    naps: bool,
 }
 
 /// A viewer, and how it takes what comes.
@@ -252,7 +259,10 @@ impl Counted {
 impl House {
     fn step(&mut self) {
         let mut events = Vec::with_capacity(512);
-        let pause = rustix::event::Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+        if self.naps {
+            std::thread::sleep(NAP);
+        }
+        let pause = rustix::event::Timespec { tv_sec: 0, tv_nsec: if self.naps { 0 } else { 1_000_000 } };
         let _ = epoll::wait(&self.ready, rustix::buffer::spare_capacity(&mut events), Some(&pause));
         for event in &events {
             if let Some(seat) = self.seats.get_mut(event.data.u64() as usize) {
@@ -275,6 +285,7 @@ impl House {
 
     /// From now on only each so many-th viewer decrypts what it gets.
     fn count_only(&mut self) {
+        self.naps = true;
         for (index, seat) in self.seats.iter_mut().enumerate() {
             seat.counted = (index % SAMPLE != 0).then(Counted::default);
         }

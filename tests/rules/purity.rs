@@ -170,6 +170,7 @@ const SLEEPERS: &[(&str, &str, &str)] = &[
     ("tests/perf/slow_bench.rs", "measure", "is a client of a given rate"),
     ("tests/perf/slow_bench.rs", "health", "is a client of a given rate"),
     ("tests/perf/whep_bench.rs", "round", "is the time that is measured"),
+    ("tests/perf/whep_crowd.rs", "step", "is the far end that is not woken by each packet"),
     ("tests/perf/whep_janus.rs", "start", "polls"),
     ("tests/perf/serve.rs", "paced", "is the sender of a given rate"),
     ("tests/perf/mic_bench.rs", "pace", "is the sender of a given rate"),

@@ -1,0 +1,49 @@
+//! The streams of a media thread: hears what they bring and tells those that follow them.
+
+use std::time::Instant;
+
+use crate::core::media_feed::StreamPacket;
+use crate::media::stream::{News, StreamId};
+use crate::media::thread::MediaThread;
+
+/// Packets of a stream that are told at once when this thread is behind: about as many as go to a viewer with one system call, and few
+/// enough to stay near the processor until the last viewer has them. More of them cost more each, not less.
+const TOLD_AT_ONCE: usize = 48;
+
+impl MediaThread {
+    /// Takes note of news. Batches of a stream that came while this thread was busy are told as one: the more there is to do, the
+    /// less each packet costs.
+    pub(super) fn hear(&mut self, stream: StreamId, mut news: News) {
+        self.io.followers.note(stream, &mut news);
+        let batch: &[StreamPacket] = match &news {
+            News::Begin(_) => &[],
+            News::Batch(batch) => batch,
+        };
+        let heard = match self.news.iter_mut().find(|(other, _)| *other == stream) {
+            Some((_, heard)) => {
+                heard.extend_from_slice(batch);
+                heard.len()
+            }
+            None => {
+                self.news.push((stream, batch.to_vec()));
+                batch.len()
+            }
+        };
+        if heard >= TOLD_AT_ONCE {
+            self.tell_news();
+        }
+    }
+
+    /// Tells followers what was heard.
+    pub(super) fn tell_news(&mut self) {
+        let now = Instant::now();
+        for (stream, batch) in std::mem::take(&mut self.news) {
+            let mut index = 0;
+            while let Some(peer) = self.io.followers.peer(stream, index) {
+                self.with_peer(peer, |peer, io| peer.stream(&batch, now, io));
+                // One that went made room for the next in its place.
+                index += usize::from(self.io.followers.peer(stream, index) == Some(peer));
+            }
+        }
+    }
+}
