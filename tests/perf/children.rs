@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// Longer than any of them takes to start or end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -63,6 +64,11 @@ impl Program {
         pids.filter(|pid| *pid == own || parent(*pid) == Some(own)).collect()
     }
 
+    /// Gives it these cores, and no others.
+    pub fn stay_on(&self, cores: &[usize]) {
+        self.pids().into_iter().for_each(|pid| pin(pid, "", cores));
+    }
+
     /// CPU time so far, of all threads, in nanoseconds of the scheduler (`/proc/PID/stat` counts in 10 ms).
     pub fn cpu(&self) -> Duration {
         let tasks = self
@@ -90,6 +96,20 @@ impl Program {
     pub fn threads(&self) -> usize {
         let tasks = |pid: u32| fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
         self.pids().into_iter().map(tasks).sum()
+    }
+}
+
+/// Gives threads of a process whose names begin so these cores, and what they start.
+pub fn pin(pid: u32, name: &str, cores: &[usize]) {
+    let mut set = CpuSet::new();
+    cores.iter().for_each(|core| set.set(*core));
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).expect("its threads").flatten() {
+        let called = fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
+        let id = thread.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        if called.starts_with(name) {
+            // A thread may be over by now, and a machine may have one core.
+            let _ = sched_setaffinity(id, &set);
+        }
     }
 }
 

@@ -5,9 +5,10 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use crate::certificate::Certificate;
-use crate::children::{Program, free_port};
+use crate::children::{Program, free_port, pin};
 
 /// A proxy under measurement: one program, or two in a row.
 pub struct Contestant {
@@ -39,6 +40,18 @@ pub struct Upstreams {
     pub files: Program,
     /// WebSocket-like ends of tunnels, below `/ws`.
     pub tunnels: Program,
+}
+
+/// Has everything that takes part, and what it starts, use one core, or again all of them.
+pub fn gather(contestants: &[Contestant], upstreams: &Upstreams, on_one_core: bool) {
+    // Asked before anything is gathered: afterwards it is one.
+    static ALL: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let all = *ALL;
+    let cores: Vec<usize> = (0..if on_one_core { 1 } else { all }).collect();
+    let proxies = contestants.iter().flat_map(|contestant| &contestant.programs);
+    proxies.chain([&upstreams.files, &upstreams.tunnels]).for_each(|program| program.stay_on(&cores));
+    pin(std::process::id(), "", &cores);
 }
 
 const COMMON: &str = "worker_processes 2; worker_rlimit_nofile 20000; daemon off; user root; error_log stderr crit;\n\

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::contestants::Contestant;
+use crate::contestants::{Contestant, Upstreams, gather};
 use crate::figures::{Figure, ratio};
 
 /// One row's measurements over the rounds.
@@ -16,42 +16,57 @@ struct Row {
     cpu: Vec<f64>,
 }
 
-/// One table: connections, path, and whether each request has a connection of its own.
+/// One table: connections, path, whether each request has a connection of its own, and whether everything happens on one core.
 #[derive(Clone, Copy)]
 pub struct Cell {
     connections: u32,
     path: &'static str,
     fresh: bool,
+    one_core: bool,
 }
 
 const fn kept(connections: u32, path: &'static str) -> Cell {
-    Cell { connections, path, fresh: false }
+    Cell { connections, path, fresh: false, one_core: false }
 }
 
-/// Without TLS.
-pub const PLAIN: &[Cell] =
-    &[kept(1, "1k"), kept(16, "1k"), kept(128, "1k"), kept(1, "1m"), kept(16, "1m"), kept(128, "1m")];
+/// One connection, and everything on one core: what the proxies themselves take. Otherwise most of a request's time is how long another
+/// core takes to wake up, which on a virtual machine is its host's affair and changes all the time.
+const ON_ONE_CORE: Cell = Cell { connections: 1, path: "1k", fresh: false, one_core: true };
 
-/// With TLS; the last one is handshakes.
-pub const SEALED: &[Cell] = &[
+/// Without TLS.
+pub const PLAIN: &[Cell] = &[
     kept(1, "1k"),
+    ON_ONE_CORE,
     kept(16, "1k"),
     kept(128, "1k"),
     kept(1, "1m"),
     kept(16, "1m"),
     kept(128, "1m"),
-    Cell { connections: 16, path: "1k", fresh: true },
+];
+
+/// With TLS; the last one is handshakes.
+pub const SEALED: &[Cell] = &[
+    kept(1, "1k"),
+    ON_ONE_CORE,
+    kept(16, "1k"),
+    kept(128, "1k"),
+    kept(1, "1m"),
+    kept(16, "1m"),
+    kept(128, "1m"),
+    Cell { connections: 16, path: "1k", fresh: true, one_core: false },
 ];
 
 /// Measures and prints all cells. `client`: configuration of OpenSSL for the client.
 pub fn measure(
     contestants: &[Contestant],
+    upstreams: &Upstreams,
     cells: &[Cell],
     client: Option<&Path>,
     rounds: usize,
     run: Duration,
 ) {
     for cell in cells {
+        gather(contestants, upstreams, cell.one_core);
         let mut rows: Vec<Row> = contestants.iter().map(|_| Row::default()).collect();
         for round in 0..rounds {
             // Each round begins with another contestant, so that none always runs first.
@@ -104,7 +119,11 @@ fn microseconds(text: &str) -> f64 {
 
 /// Each row is compared with the rivals that a request passes as often.
 fn print(contestants: &[Contestant], rows: &[Row], cell: Cell) {
-    let manner = if cell.fresh { ", a new one for each request" } else { "" };
+    let manner = match cell {
+        Cell { fresh: true, .. } => ", a new one for each request",
+        Cell { one_core: true, .. } => ", everything on one core",
+        _ => "",
+    };
     println!("\n{}, {} connections{manner}", cell.path, cell.connections);
     println!(
         "{:<18} {:>24} {:>8} {:>8} {:>18}  {:>18} {:>18} {:>9} {:>9} {:>9}",

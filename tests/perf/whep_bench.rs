@@ -36,6 +36,7 @@ mod trains;
 
 use std::time::{Duration, Instant};
 
+use children::pin;
 use contestants::{Contestant, Neck, Show};
 use figures::{Figure, ratio};
 use generator::Pace;
@@ -211,10 +212,10 @@ fn round(show: &mut Show, lasts: Duration, pace: Pace) -> Measured {
 fn saturate(viewers: usize, plan: &Plan) {
     // Next to it in time and with trains as long as those it makes: the machine is not the same from minute to minute.
     let [.., limit] = limit::limits(LONG_TRAIN, plan.whole);
-    contestants::pin(std::process::id(), "", 1);
+    pin(std::process::id(), "", &[1]);
     let mut show = Show::open(Contestant::Neck(Neck::start()), viewers, plan.whole);
     show.crowd.count_only();
-    contestants::pin(show.contestant.pid(), MEDIA, 0);
+    pin(show.contestant.pid(), MEDIA, &[0]);
     let rounds = (0..plan.floods).map(|_| (round(&mut show, plan.lasts, FLOOD), rtc::alone()));
     let (results, alone): (Vec<Measured>, Vec<f64>) = rounds.unzip();
     println!(

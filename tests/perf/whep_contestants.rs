@@ -16,8 +16,6 @@ use hydraneckwebrtc::media::offer::Wanted;
 use hydraneckwebrtc::media::publishing::Ingest;
 use hydraneckwebrtc::media::stream::{Codecs, SourceSpec};
 use hydraneckwebrtc::media::viewer::{Audience, Viewer};
-use rustix::process::Pid;
-use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::json;
 
 use crate::crowd::Crowd;
@@ -62,20 +60,6 @@ pub struct Show {
 pub fn can_janus() -> bool {
     UdpSocket::bind((ADDRESS, 0)).is_ok()
         && Command::new("janus").arg("--version").stdout(Stdio::null()).status().is_ok()
-}
-
-/// Gives threads of a process whose names begin so this core alone, and what they start.
-pub fn pin(pid: u32, name: &str, core: usize) {
-    let mut cores = CpuSet::new();
-    cores.set(core);
-    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads").flatten() {
-        let called = std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
-        let id = thread.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
-        if called.starts_with(name) {
-            // A thread may be over by now, and a machine may have one core.
-            let _ = sched_setaffinity(id, &cores);
-        }
-    }
 }
 
 impl Contestant {
