@@ -49,7 +49,7 @@ fn measure(words: &[&str]) {
     }
     let all = contestants(&scratch.0, &upstreams, None);
     if !words.contains(&"--tunnels") {
-        requests::measure(&all, &upstreams, requests::PLAIN, None, rounds, run);
+        requests::measure(&all, &upstreams, requests::KEPT, None, rounds, run);
     }
     if !words.contains(&"--requests") {
         tunnels::measure(&all, &upstreams, rounds, run / 2);
@@ -69,7 +69,9 @@ fn measure_tls(scratch: &Scratch, upstreams: &Upstreams, rounds: usize, run: Dur
         println!("{:<18} {agreed}", contestant.name);
         assert!(agreed.contains(CIPHER), "{} does not speak {CIPHER}", contestant.name);
     }
-    requests::measure(&all, upstreams, requests::SEALED, Some(&pair.client), rounds, run);
+    for cells in [requests::KEPT, requests::FRESH] {
+        requests::measure(&all, upstreams, cells, Some(&pair.client), rounds, run);
+    }
     println!("\nload average at the end: {}", read("/proc/loadavg").trim());
 }
 

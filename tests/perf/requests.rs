@@ -33,8 +33,8 @@ const fn kept(connections: u32, path: &'static str) -> Cell {
 /// core takes to wake up, which on a virtual machine is its host's affair and changes all the time.
 const ON_ONE_CORE: Cell = Cell { connections: 1, path: "1k", fresh: false, one_core: true };
 
-/// Without TLS.
-pub const PLAIN: &[Cell] = &[
+/// Requests on connections that are kept.
+pub const KEPT: &[Cell] = &[
     kept(1, "1k"),
     ON_ONE_CORE,
     kept(16, "1k"),
@@ -44,17 +44,8 @@ pub const PLAIN: &[Cell] = &[
     kept(128, "1m"),
 ];
 
-/// With TLS; the last one is handshakes.
-pub const SEALED: &[Cell] = &[
-    kept(1, "1k"),
-    ON_ONE_CORE,
-    kept(16, "1k"),
-    kept(128, "1k"),
-    kept(1, "1m"),
-    kept(16, "1m"),
-    kept(128, "1m"),
-    Cell { connections: 16, path: "1k", fresh: true, one_core: false },
-];
+/// With TLS these are handshakes.
+pub const FRESH: &[Cell] = &[Cell { connections: 16, path: "1k", fresh: true, one_core: false }];
 
 /// Measures and prints all cells. `client`: configuration of OpenSSL for the client.
 pub fn measure(

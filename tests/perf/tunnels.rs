@@ -103,20 +103,6 @@ fn streams(contestant: &Contestant, run: Duration) -> (f64, f64) {
     (used / seconds * 100.0 / gigabits, gigabits)
 }
 
-/// Round trips with everything that takes part on one core: what the proxies themselves take. Otherwise most of it is how long another
-/// core takes to wake up, which on a virtual machine is its host's affair and changes all the time.
-fn round_trips_on_one_core(contestants: &[Contestant], upstreams: &Upstreams, run: Duration) -> Vec<f64> {
-    gather(contestants, upstreams, true);
-    let times = round_trips(&addresses(contestants, upstreams), run);
-    gather(contestants, upstreams, false);
-    times
-}
-
-/// Where the tunnels end, without a proxy, and then through each.
-fn addresses(contestants: &[Contestant], upstreams: &Upstreams) -> Vec<SocketAddr> {
-    std::iter::once(upstreams.tunnels.address).chain(contestants.iter().map(Contestant::address)).collect()
-}
-
 #[derive(Default)]
 struct Row {
     round_trip: Vec<f64>,
@@ -127,13 +113,19 @@ struct Row {
     speed: Vec<f64>,
 }
 
-/// Measures and prints everything about tunnels.
+/// Measures and prints everything about tunnels. Round trips are measured with everything that takes part on one core, which is what
+/// the proxies themselves take, and on any: there most of it is how long another core takes to wake up, which on a virtual machine is
+/// its host's affair and changes all the time.
 pub fn measure(contestants: &[Contestant], upstreams: &Upstreams, rounds: usize, run: Duration) {
     let mut rows: Vec<Row> = contestants.iter().map(|_| Row::default()).collect();
-    let (addresses, mut direct) = (addresses(contestants, upstreams), Vec::new());
+    let proxies = contestants.iter().map(Contestant::address);
+    let addresses: Vec<SocketAddr> = std::iter::once(upstreams.tunnels.address).chain(proxies).collect();
+    let mut direct = Vec::new();
     for round in 0..rounds {
         let run_of_all = run * addresses.len() as u32 / 2;
-        let times = round_trips_on_one_core(contestants, upstreams, run_of_all);
+        gather(contestants, upstreams, true);
+        let times = round_trips(&addresses, run_of_all);
+        gather(contestants, upstreams, false);
         let anywhere = round_trips(&addresses, run_of_all);
         direct.push(times[0]);
         for (at, row) in rows.iter_mut().enumerate() {

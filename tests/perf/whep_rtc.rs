@@ -3,6 +3,7 @@
 //! The design's floors were measured on another machine. This it measured there as well, so it tells how far the two are apart.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use str0m::change::{SdpAnswer, SdpOffer};
@@ -34,7 +35,7 @@ const STEPS: usize = 1_000;
 /// CPU µs per packet of 1,200 bytes.
 pub fn alone() -> f64 {
     let mut pair = Couple::meet();
-    let payload: std::sync::Arc<[u8]> = vec![9; PAYLOAD].into();
+    let payload: Arc<[u8]> = vec![9; PAYLOAD].into();
     // Its store of sent packets is full then.
     (0..200).for_each(|_| pair.send(&payload));
     let (begun, cpu, sent) = (Instant::now(), own_cpu(), pair.sent);
@@ -105,7 +106,7 @@ impl Couple {
         passed
     }
 
-    fn send(&mut self, payload: &std::sync::Arc<[u8]>) {
+    fn send(&mut self, payload: &Arc<[u8]>) {
         let mut api = self.sender.rtc.direct_api();
         let stream = api.stream_tx_by_mid(self.mid, None).expect("a stream to send");
         for _ in 0..PER_DRAIN {
