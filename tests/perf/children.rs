@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,11 @@ pub struct Program {
     child: Child,
     /// Where it listens.
     pub address: SocketAddr,
+}
+
+/// The same measurement built from another commit, which takes part beside this one: `NECK_BEFORE=PATH`.
+pub fn before() -> Option<PathBuf> {
+    std::env::var_os("NECK_BEFORE").map(PathBuf::from)
 }
 
 /// A port that was free a moment ago.
@@ -42,9 +47,14 @@ impl Program {
 
     /// Starts this program again in a role of `serve.rs`; it says where it listens.
     pub fn ourselves(arguments: &[&str]) -> Program {
-        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        Program::telling(&std::env::current_exe().expect("this program"), arguments)
+    }
+
+    /// Starts a measurement, this one or that of another commit, in a role of `serve.rs`; it says where it listens.
+    pub fn telling(program: &Path, arguments: &[&str]) -> Program {
+        let mut command = Command::new(program);
         let spawned = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut child = spawned.expect("this program again");
+        let mut child = spawned.unwrap_or_else(|error| panic!("{}: {error}", program.display()));
         let mut line = String::new();
         let stdout = child.stdout.take().expect("piped");
         BufReader::new(stdout).read_line(&mut line).expect("an address");

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use crate::certificate::Certificate;
-use crate::children::{Program, free_port, pin};
+use crate::children::{Program, before, free_port, pin};
 
 /// A proxy under measurement: one program, or two in a row.
 pub struct Contestant {
@@ -152,11 +152,18 @@ fn haproxy(
 }
 
 /// An edge in a process of its own.
-fn edge((files, tunnels): Targets, tls: Option<&Certificate>) -> Program {
+fn edge(targets: Targets, tls: Option<&Certificate>) -> Program {
+    edge_of(&std::env::current_exe().expect("this program"), targets, tls)
+}
+
+/// The edge of a measurement's program.
+fn edge_of(program: &Path, (files, tunnels): Targets, tls: Option<&Certificate>) -> Program {
     let (files, tunnels) = (files.to_string(), tunnels.to_string());
     match tls.map(|pair| (pair.cert.to_str(), pair.key.to_str())) {
-        Some((Some(cert), Some(key))) => Program::ourselves(&["serve-edge", &files, &tunnels, cert, key]),
-        _ => Program::ourselves(&["serve-edge", &files, &tunnels]),
+        Some((Some(cert), Some(key))) => {
+            Program::telling(program, &["serve-edge", &files, &tunnels, cert, key])
+        }
+        _ => Program::telling(program, &["serve-edge", &files, &tunnels]),
     }
 }
 
@@ -170,7 +177,7 @@ pub fn contestants(directory: &Path, to: &Upstreams, tls: Option<&Certificate>) 
         let outer = outer((inner.address, inner.address));
         Contestant { name, depth: 2, programs: vec![inner, outer], scheme }
     };
-    vec![
+    let mut all = vec![
         one("edge", edge(once, tls)),
         one("nginx", nginx_proxy(directory, "nginx", once, "", tls)),
         one("nginx 64K", nginx_proxy(directory, "nginx64", once, LARGE_NGINX, tls)),
@@ -183,5 +190,11 @@ pub fn contestants(directory: &Path, to: &Upstreams, tls: Option<&Certificate>) 
         two("haproxy 64K twice", haproxy(directory, "in", once, LARGE_HAPROXY, None), &|targets| {
             haproxy(directory, "out", targets, LARGE_HAPROXY, tls)
         }),
-    ]
+    ];
+    if let Some(program) = before() {
+        all.push(one("edge before", edge_of(&program, once, tls)));
+        let inner = edge_of(&program, once, None);
+        all.push(two("edge before twice", inner, &|targets| edge_of(&program, targets, tls)));
+    }
+    all
 }

@@ -156,4 +156,21 @@ fn print(contestants: &[Contestant], rows: &[Row], cell: Cell) {
             ratio(&row.p99, &nginx.p99).median,
         );
     }
+    print_before(contestants, rows);
+}
+
+/// This commit beside the one before (`NECK_BEFORE`), round by round.
+fn print_before(contestants: &[Contestant], rows: &[Row]) {
+    let named = |name: &str| contestants.iter().position(|each| each.name == name).map(|at| &rows[at]);
+    for (ours, theirs) in [("edge", "edge before"), ("edge twice", "edge before twice")] {
+        if let (Some(now), Some(then)) = (named(ours), named(theirs)) {
+            println!(
+                "{ours} ÷ {theirs}: rate {}, CPU {}, p50 {}, p99 {}",
+                ratio(&now.rate, &then.rate).show(2),
+                ratio(&now.cpu, &then.cpu).show(2),
+                ratio(&now.p50, &then.p50).show(2),
+                ratio(&now.p99, &then.p99).show(2),
+            );
+        }
+    }
 }

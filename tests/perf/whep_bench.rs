@@ -36,7 +36,7 @@ mod trains;
 
 use std::time::{Duration, Instant};
 
-use children::pin;
+use children::{before, pin};
 use contestants::{Contestant, Neck, Show};
 use figures::{Figure, ratio};
 use generator::Pace;
@@ -167,6 +167,9 @@ fn measure(viewers: usize, plan: &Plan, limit: f64) {
     if !plan.alone {
         shows.push(Show::open(Contestant::Janus(Janus::start()), viewers, plan.whole));
     }
+    if let Some(program) = before() {
+        shows.push(Show::open(Contestant::Before(Neck::of(&program)), viewers, plan.whole));
+    }
     let mut results: Vec<Vec<Measured>> = vec![Vec::new(); shows.len()];
     for _ in 0..plan.rounds {
         for (show, results) in shows.iter_mut().zip(&mut results) {
@@ -177,13 +180,27 @@ fn measure(viewers: usize, plan: &Plan, limit: f64) {
         show.weigh();
         row(viewers, show, results);
     }
-    if let [neck, ..] = results.as_slice() {
-        verdict(viewers, neck, results.get(1), limit);
+    let named = |name: &str| shows.iter().position(|show| show.contestant.name() == name);
+    let neck = &results[0];
+    verdict(viewers, neck, named("janus").map(|at| &results[at]), limit);
+    if let Some(at) = named("janus") {
+        println!("{viewers:>7} janus ÷ neck: memory {:.1}", shows[at].memory / shows[0].memory);
     }
-    let weights: Vec<f64> = shows.iter().map(|show| show.memory).collect();
-    if let [neck, janus] = weights[..] {
-        println!("{viewers:>7} janus ÷ neck: memory {:.1}", janus / neck);
+    if let Some(at) = named("before") {
+        compare(viewers, neck, &results[at], shows[0].memory / shows[at].memory);
     }
+}
+
+/// This commit beside the one before, round by round.
+fn compare(viewers: usize, now: &[Measured], then: &[Measured], memory: f64) {
+    let of = |pick: fn(&Measured) -> f64| ratio(&column(now, pick), &column(then, pick)).show(2);
+    println!(
+        "{viewers:>7} neck ÷ before: CPU per packet {}, of the media thread {}, p50 {}, p99 {}, memory {memory:.2}",
+        of(|one| one.cost),
+        of(|one| one.thread_cost),
+        of(|one| one.report.p50),
+        of(|one| one.report.p99),
+    );
 }
 
 fn round(show: &mut Show, lasts: Duration, pace: Pace) -> Measured {

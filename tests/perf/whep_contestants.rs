@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ const GENTLE: Pace = Pace { frames: 10, packets: 1, bytes: 1_200, group: 5 };
 pub enum Contestant {
     /// The product.
     Neck(Neck),
+    /// The product as another commit built it (`NECK_BEFORE`).
+    Before(Neck),
     /// Janus.
     Janus(Janus),
 }
@@ -66,13 +69,14 @@ impl Contestant {
     pub fn name(&self) -> &'static str {
         match self {
             Contestant::Neck(_) => "neck",
+            Contestant::Before(_) => "before",
             Contestant::Janus(_) => "janus",
         }
     }
 
     pub fn pid(&self) -> u32 {
         match self {
-            Contestant::Neck(neck) => neck.child.id(),
+            Contestant::Neck(neck) | Contestant::Before(neck) => neck.child.id(),
             Contestant::Janus(janus) => janus.pid(),
         }
     }
@@ -96,7 +100,7 @@ impl Contestant {
 
     fn to(&self) -> (SocketAddr, SocketAddr) {
         match self {
-            Contestant::Neck(neck) => neck.to,
+            Contestant::Neck(neck) | Contestant::Before(neck) => neck.to,
             Contestant::Janus(janus) => janus.to,
         }
     }
@@ -107,7 +111,7 @@ impl Contestant {
 
     fn admit(&mut self, crowd: &mut Crowd) {
         match self {
-            Contestant::Neck(neck) => {
+            Contestant::Neck(neck) | Contestant::Before(neck) => {
                 let answer = neck.answer(&crowd.hear());
                 crowd.say(&answer);
             }
@@ -147,7 +151,12 @@ impl Show {
 
 impl Neck {
     pub fn start() -> Neck {
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
+        Neck::of(&std::env::current_exe().expect("this program"))
+    }
+
+    /// What a measurement's program has, this one or that of another commit.
+    pub fn of(program: &Path) -> Neck {
+        let mut child = Command::new(program)
             .arg("--serve")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
