@@ -32,6 +32,8 @@ pub const HEARTBEAT: Duration = Duration::from_millis(300);
 pub struct Lab {
     pub dir: PathBuf,
     pub install: Install,
+    /// How many descriptors roles that start from now on may have, when they are to have few or many.
+    pub descriptors: Option<String>,
     body_port: u16,
     bodies: Vec<SimulatedBody>,
 }
@@ -45,6 +47,7 @@ pub struct Role {
     home: PathBuf,
     verb: &'static str,
     environment: Vec<(&'static str, String)>,
+    descriptors: Option<String>,
     child: Child,
 }
 
@@ -62,7 +65,7 @@ impl Lab {
         let install = install::create(&dir.join("install"), program).expect("an install");
         // The first body chooses the port that all of them share.
         let first = SimulatedBody::start_on(([127, 0, 2, 1], 0).into()).expect("a body");
-        Lab { dir, install, body_port: first.address().port(), bodies: vec![first] }
+        Lab { dir, install, descriptors: None, body_port: first.address().port(), bodies: vec![first] }
     }
 
     /// The GameStream port that every body here has.
@@ -225,7 +228,8 @@ impl Role {
         fs::write(&path, serde_json::to_string_pretty(config).expect("JSON")).expect("a file");
         set_mode(&path, 0o600);
         let log = lab.dir.join(format!("{name}.log"));
-        let child = spawn(verb, &path, &lab.dir, &log, &environment);
+        let limit = lab.descriptors.as_deref();
+        let child = spawn(verb, &path, &lab.dir, &log, &environment, limit);
         let mut role = Role {
             name: name.into(),
             url: String::new(),
@@ -234,6 +238,7 @@ impl Role {
             home: lab.dir.clone(),
             verb,
             environment,
+            descriptors: lab.descriptors.clone(),
             child,
         };
         role.wait_until_it_listens();
@@ -267,7 +272,7 @@ impl Role {
     pub fn restart_with(&mut self, change: impl FnOnce(&mut Value)) {
         self.kill();
         self.rewrite_config(change);
-        self.child = spawn(self.verb, &self.config, &self.home, &self.log, &self.environment);
+        self.child = spawn(self.verb, &self.config, &self.home, &self.log, &self.environment, self.limit());
         self.wait_until_it_listens();
     }
 
@@ -311,9 +316,13 @@ impl Role {
         let (path, log) = (self.config.with_extension("second.yaml"), self.log.with_extension("second.log"));
         fs::write(&path, config.to_string()).expect("a file");
         set_mode(&path, 0o600);
-        let mut child = spawn(self.verb, &path, &self.home, &log, &self.environment);
+        let mut child = spawn(self.verb, &path, &self.home, &log, &self.environment, self.limit());
         let status = eventually("the second one gives up", || child.try_wait().expect("its state"));
         (status, fs::read_to_string(log).expect("its log"))
+    }
+
+    fn limit(&self) -> Option<&str> {
+        self.descriptors.as_deref()
     }
 
     pub fn pid(&self) -> u32 {
@@ -394,9 +403,20 @@ fn spawn(
     home: &Path,
     log: &Path,
     environment: &[(&'static str, String)],
+    descriptors: Option<&str>,
 ) -> Child {
     let output = File::create(log).expect("a log");
-    Command::new(env!("CARGO_BIN_EXE_hydraneckwebrtc"))
+    let program = env!("CARGO_BIN_EXE_hydraneckwebrtc");
+    let mut command = match descriptors {
+        // It becomes our program, so the pid is ours.
+        Some(limit) => {
+            let mut command = Command::new("/usr/bin/prlimit");
+            command.arg(format!("--nofile={limit}:{limit}")).arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
+    command
         .args([verb, "--config"])
         .arg(config)
         .env_clear()

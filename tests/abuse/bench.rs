@@ -1,0 +1,141 @@
+//! Every pool, flood and reflection that we know of against two roles: `tests/abuse/run [--quick] [--descriptors N] [WORD]`.
+//!
+//! ```text
+//!  attackers 10.66.3.0/24 ──▶ controller 10.66.0.1 ──▶ worker 10.66.0.2 ◀── the honest client 10.66.9.9
+//! ```
+//!
+//! Each row is one attack for some seconds. Meanwhile an honest client asks both roles for health, lists, a session's page and its state, one
+//! request after the other; what it saw before the attack stands in the row above. At the end of the attack, while it goes on, the
+//! row's probes are made: what others must still be able to do. Afterwards the descriptors and threads of both roles must be back where
+//! they were. Nothing leaves the network that `tests/abuse/run` made.
+#![allow(dead_code)]
+
+mod attacks;
+mod honest;
+#[path = "../behaviour/http.rs"]
+mod http;
+#[path = "../behaviour/lab.rs"]
+mod lab;
+mod stage;
+mod wire;
+
+use std::time::{Duration, Instant};
+
+use attacks::{Attack, attacks};
+use honest::Honest;
+use stage::{Load, Stage};
+
+/// How long an attack lasts, and with `--quick`.
+const LASTS: Duration = Duration::from_secs(20);
+const QUICK: Duration = Duration::from_secs(4);
+
+/// The honest client's p99 under attack, as a multiple of that before it; and what it may be in any case, on two cores that the attackers use too.
+const SLOWER: f64 = 10.0;
+const ALWAYS_FINE: Duration = Duration::from_millis(250);
+
+/// What both roles may take in addition, in MiB.
+const MEMORY: u64 = 160;
+
+/// Until both roles are what they were before.
+const WHOLE_AGAIN: Duration = Duration::from_secs(40);
+
+/// Descriptors and threads that may be there afterwards in addition: kept connections between the roles, and the API's threads, which go after
+/// a while of rest.
+const KEPT: u64 = 16;
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    // `cargo test --all-targets` must not start this.
+    if !words.iter().any(|word| word == "--bench") {
+        return println!("run tests/abuse/run");
+    }
+    let after = |flag: &str| words.iter().skip_while(|word| *word != flag).nth(1).cloned();
+    let lasts = if words.iter().any(|word| word == "--quick") { QUICK } else { LASTS };
+    let descriptors = match after("--descriptors") {
+        Some(number) => vec![number],
+        None => vec!["1024".to_owned(), "65536".to_owned()],
+    };
+    let number = after("--descriptors");
+    let chosen: Vec<&String> =
+        words.iter().filter(|word| !word.starts_with("--") && Some(*word) != number.as_ref()).collect();
+    let mut broken = Vec::new();
+    for limit in &descriptors {
+        println!("\n{limit} descriptors for each role, attacks of {lasts:?}");
+        header();
+        for attack in attacks() {
+            if chosen.iter().all(|word| attack.name.contains(word.as_str())) {
+                let found = run(&attack, limit, lasts);
+                broken.extend(found.into_iter().map(|what| format!("{limit}: {}: {what}", attack.name)));
+            }
+        }
+    }
+    println!(
+        "\nload average at the end: {}",
+        std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim()
+    );
+    match broken.as_slice() {
+        [] => println!("all bounds held"),
+        _ => {
+            println!("BROKEN:\n  {}", broken.join("\n  "));
+            std::process::exit(1);
+        }
+    }
+}
+
+fn header() {
+    println!(
+        "{:<44} {:>8} {:>7} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8} {:>9}  answers to the attackers",
+        "", "honest", "failed", "p50 ms", "p99 ms", "max ms", "MiB c/w", "fds c/w", "threads", "whole in"
+    );
+}
+
+/// One row, and the one above it; what broke its bound.
+fn run(attack: &Attack, limit: &str, lasts: Duration) -> Vec<String> {
+    let mut stage = Stage::new(limit);
+    (attack.prepare)(&mut stage);
+    let quiet = Honest::begin(&stage).until(Instant::now() + lasts.min(QUICK));
+    let before = stage.load();
+    quiet.print("before", &before, None, "");
+    let honest = Honest::begin(&stage);
+    let until = Instant::now() + lasts;
+    let (tally, peak, refused) = std::thread::scope(|scope| {
+        let attacker = scope.spawn(|| (attack.begin)(&stage, until));
+        let mut peak = before.clone();
+        while Instant::now() + Duration::from_millis(800) < until {
+            std::thread::sleep(Duration::from_millis(100));
+            peak = peak.most(&stage.load());
+        }
+        let refused: Vec<String> = attack.probes.iter().filter_map(|probe| probe(&stage).err()).collect();
+        let tally = attacker.join().expect("the attackers");
+        (tally, peak.most(&stage.load()), refused)
+    });
+    let seen = honest.until(Instant::now());
+    let whole = stage.until_whole(&before, KEPT, WHOLE_AGAIN);
+    seen.print(attack.name, &peak, whole, &tally.words());
+    let mut broken = refused;
+    broken.extend(judge(&quiet, &seen, &before, &peak));
+    if whole.is_none() {
+        broken.push(format!("not whole after {WHOLE_AGAIN:?}: {:?}, before {before:?}", stage.load()));
+    }
+    broken.extend((attack.after)(&stage, &tally).err());
+    broken
+}
+
+fn judge(quiet: &honest::Seen, seen: &honest::Seen, before: &Load, peak: &Load) -> Vec<String> {
+    let mut broken = Vec::new();
+    let bound = quiet.p99().mul_f64(SLOWER).max(ALWAYS_FINE);
+    if seen.p99() > bound {
+        broken.push(format!("p99 of others {:?}, at most {bound:?}", seen.p99()));
+    }
+    if let Some(failure) = &seen.failure {
+        broken.push(format!("{} requests of others failed, the first: {failure}", seen.failed));
+    }
+    for (role, now, then) in
+        [("controller", peak.memory.0, before.memory.0), ("worker", peak.memory.1, before.memory.1)]
+    {
+        if now > then + MEMORY {
+            broken.push(format!("the {role} took {} MiB in addition, at most {MEMORY}", now - then));
+        }
+    }
+    broken
+}
