@@ -47,6 +47,32 @@ test("a panel with controls takes the focus, Escape closes it, and the focus ret
     assert.deepEqual(await keysOfPage(), before);
 });
 
+test("a key whose release the overlay missed comes up in the stream when it is pressed there", async () => {
+    const { page, button, keysOfPage } = await open();
+    // What the browser says to the window without our having a hand in it: presses, releases, and the loss of the keyboard.
+    const say = events => page.evaluate(events => {
+        for (const [type, init] of events) {
+            const event = type === "blur" ? new Event("blur") : new KeyboardEvent(type, { ...init, bubbles: true, composed: true });
+            (type === "blur" ? window : document.querySelector("#stream-video")).dispatchEvent(event);
+        }
+    }, events);
+    const key = { code: "KeyW", key: "w" };
+    await button(WORDS.stats).focus();
+    await page.keyboard.down("w");
+    const before = await keysOfPage();
+    await page.locator("#stream-video").focus();
+    await say([["keydown", { ...key, repeat: true }]]);
+    assert.deepEqual(await keysOfPage(), before, "while it is held it stays with the overlay");
+    await say([["keydown", key], ["keyup", key]]);
+    assert.deepEqual((await keysOfPage()).slice(before.length), ["keydown KeyW", "keyup KeyW"]);
+    await page.keyboard.up("w");
+    await button(WORDS.stats).focus();
+    await page.keyboard.down("w");
+    const heard = (await keysOfPage()).length;
+    await say([["blur"], ["keyup", key]]);
+    assert.deepEqual((await keysOfPage()).slice(heard), ["keyup KeyW"], "nothing is kept for a window without the keyboard");
+});
+
 test("a click beside the microphone's panel closes it", async () => {
     const { page, button } = await open({ settings: { mic: true } });
     await button(WORDS.mic).click();

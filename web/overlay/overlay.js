@@ -65,6 +65,9 @@ class Overlay {
         for (const type of KEY_EVENTS) {
             window.addEventListener(type, event => this.#sortKey(event), { capture: true });
         }
+        // A release is not heard by a window that lost the keyboard.
+        window.addEventListener("blur", event => event.target === window && this.#down.clear());
+        document.addEventListener("visibilitychange", () => document.hidden && this.#down.clear());
         window.addEventListener("pointerdown", event => {
             if (this.#panel?.light && !event.composedPath().includes(this.#host)) {
                 this.closePanel();
@@ -246,12 +249,25 @@ class Overlay {
             return;
         }
         if (!here) {
+            this.#heardOutside(event);
             return;
         }
         event.stopImmediatePropagation();
         if (event.type === "keydown") {
             this.#down.add(event.code);
             this.#pressed(event);
+        }
+    }
+
+    /** A key that is held since the overlay had the focus stays ours. One that goes down anew was released where nobody told us. */
+    #heardOutside(event) {
+        if (event.type !== "keydown" || !this.#down.has(event.code)) {
+            return;
+        }
+        if (event.repeat) {
+            event.stopImmediatePropagation();
+        } else {
+            this.#down.delete(event.code);
         }
     }
 
