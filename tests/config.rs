@@ -268,6 +268,29 @@ fn help_goes_to_stdout_and_names_every_verb() {
 }
 
 #[test]
+fn the_samples_are_printed_as_they_are_in_etc() {
+    for role in ["controller", "worker"] {
+        let output = neck(&["print-sample", role]);
+        let sample = fs::read_to_string(format!("{}/etc/{role}.yaml", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        assert_eq!((output.status.code(), out(&output), err(&output)), (Some(0), sample, String::new()));
+    }
+    for (arguments, words) in [
+        (&["print-sample"][..], "needs a role: `print-sample controller` or `print-sample worker`"),
+        (&["print-sample", "both"], "takes controller or worker, not \"both\""),
+        (&["print-sample", "worker", "controller"], "takes no further argument"),
+    ] {
+        let output = neck(arguments);
+        println!("{}", err(&output));
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+        assert!(err(&output).contains(words), "{arguments:?}");
+    }
+    assert!(
+        out(&neck(&["help", "print-sample"]))
+            .contains("Usage: hydraneckwebrtc print-sample controller|worker")
+    );
+}
+
+#[test]
 fn version_prints_name_and_version() {
     for arguments in [["version"], ["--version"]] {
         assert_eq!(out(&neck(&arguments)), "hydraneckwebrtc 0.1.0\n");

@@ -106,6 +106,7 @@ fn perform(
     match parsed.request {
         Request::Help(verb) => say(stdout, &verbs::help(verb)),
         Request::Version => say(stdout, &format!("hydraneckwebrtc {}\n", env!("CARGO_PKG_VERSION"))),
+        Request::PrintSample(role) => say(stdout, sample(role)),
         Request::Demo => demo(&parsed, environment, roles),
         Request::Run(role) => run_role(role, parsed.config, environment, roles),
         Request::Validate => {
@@ -118,6 +119,14 @@ fn perform(
                 config::print(&settings).map_err(|error| RunError(format!("cannot print: {error}")))?;
             say(stdout, &text)
         }
+    }
+}
+
+/// The commented sample configuration, which names every setting with its default.
+fn sample(role: Role) -> &'static str {
+    match role {
+        Role::Controller => include_str!("../../etc/controller.yaml"),
+        Role::Worker => include_str!("../../etc/worker.yaml"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
 
-use super::verbs::{self, Flag, Sets, VERBS, Verb};
+use super::verbs::{self, Flag, Operand, Sets, VERBS, Verb};
 use crate::config::listen_address;
 use crate::config::settings::{ListenAddress, Role};
 use crate::daemon::DemoEngine;
@@ -21,6 +21,8 @@ pub enum Request {
     Validate,
     /// Print the effective configuration.
     PrintConfig,
+    /// Print the sample configuration of a role.
+    PrintSample(Role),
     /// Print the version.
     Version,
     /// Print help, for one verb or for all.
@@ -47,6 +49,7 @@ pub struct Parsed {
 pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, String> {
     let mut parser = Parser::from_args(arguments);
     let mut verb: Option<&'static Verb> = None;
+    let mut operand: Option<OsString> = None;
     let mut parsed = Parsed {
         request: Request::Help(None),
         config: None,
@@ -72,18 +75,32 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, String> {
             Arg::Short(letter) => return Err(usage(format!("unknown flag -{}", letter.escape_default()))),
             Arg::Value(word) => match verb {
                 None => verb = Some(find_verb(&word)?),
-                Some(Verb { name: "help", .. }) if matches!(parsed.request, Request::Help(None)) => {
-                    parsed.request = Request::Help(Some(find_verb(&word)?));
-                }
+                Some(verb) if verb.operand != Operand::Nothing && operand.is_none() => operand = Some(word),
                 Some(verb) => return Err(usage(format!("`{}` takes no further argument", verb.name))),
             },
         }
     }
-    match verb {
-        None => Err(usage("a verb is missing")),
-        Some(Verb { name: "help", .. }) => Ok(parsed),
-        Some(verb) => Ok(Parsed { request: verb.request, ..parsed }),
+    let verb = verb.ok_or_else(|| usage("a verb is missing"))?;
+    Ok(Parsed { request: request(verb, operand)?, ..parsed })
+}
+
+/// What a verb asks for with the word that follows it.
+fn request(verb: &'static Verb, operand: Option<OsString>) -> Result<Request, String> {
+    match (verb.operand, operand) {
+        (Operand::Verb, Some(word)) => Ok(Request::Help(Some(find_verb(&word)?))),
+        (Operand::Role, Some(word)) => match word.to_str().and_then(role) {
+            Some(role) => Ok(Request::PrintSample(role)),
+            None => Err(usage(format!("`{}` takes controller or worker, not {word:?}", verb.name))),
+        },
+        (Operand::Role, None) => {
+            Err(usage(format!("`{0}` needs a role: `{0} controller` or `{0} worker`", verb.name)))
+        }
+        (Operand::Verb | Operand::Nothing, _) => Ok(verb.request),
     }
+}
+
+fn role(word: &str) -> Option<Role> {
+    [Role::Controller, Role::Worker].into_iter().find(|role| role.name() == word)
 }
 
 fn find_verb(word: &OsString) -> Result<&'static Verb, String> {
@@ -106,11 +123,7 @@ fn set(parsed: &mut Parsed, flag: &Flag, value: OsString) -> Result<(), String> 
     match flag.sets {
         Sets::Config => parsed.config = Some(PathBuf::from(value)),
         Sets::Role => {
-            parsed.role = Some(match text.as_ref() {
-                "controller" => Role::Controller,
-                "worker" => Role::Worker,
-                _ => return Err(usage("--role is controller or worker")),
-            });
+            parsed.role = Some(role(&text).ok_or_else(|| usage("--role is controller or worker"))?);
         }
         Sets::ForceRelay => parsed.force_relay = true,
         Sets::Engine => {

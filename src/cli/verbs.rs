@@ -14,6 +14,30 @@ pub struct Verb {
     pub request: Request,
     /// The flags it takes.
     pub flags: &'static [Flag],
+    /// The word that may follow it.
+    pub operand: Operand,
+}
+
+/// The word that follows a verb.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operand {
+    /// None.
+    Nothing,
+    /// A verb, or none.
+    Verb,
+    /// A role, always.
+    Role,
+}
+
+impl Operand {
+    /// The operand as help shows it.
+    fn shown(self) -> &'static str {
+        match self {
+            Operand::Nothing => "",
+            Operand::Verb => " [VERB]",
+            Operand::Role => " controller|worker",
+        }
+    }
 }
 
 /// One flag; each takes a value.
@@ -92,37 +116,56 @@ pub const VERBS: &[Verb] = &[
         about: "run the controller: routes sessions to workers, until SIGTERM or SIGINT",
         request: Request::Run(Role::Controller),
         flags: &[CONFIG],
+        operand: Operand::Nothing,
     },
     Verb {
         name: "worker",
         about: "run a worker: runs sessions, until SIGTERM or SIGINT",
         request: Request::Run(Role::Worker),
         flags: &[CONFIG],
+        operand: Operand::Nothing,
     },
     Verb {
         name: "demo",
         about: "controller, worker and a simulated body in one process; prints a URL that plays video",
         request: Request::Demo,
         flags: &[LISTEN, FORCE_RELAY, ENGINE],
+        operand: Operand::Nothing,
     },
     Verb {
         name: "validate",
         about: "check a configuration and print every problem",
         request: Request::Validate,
         flags: &[CONFIG, ROLE],
+        operand: Operand::Nothing,
     },
     Verb {
         name: "print-config",
         about: "print the effective configuration with defaults, secrets masked",
         request: Request::PrintConfig,
         flags: &[CONFIG, ROLE],
+        operand: Operand::Nothing,
     },
-    Verb { name: "version", about: "print the version", request: Request::Version, flags: &[] },
+    Verb {
+        name: "print-sample",
+        about: "print the commented sample configuration of a role: every setting with its default",
+        request: Request::PrintSample(Role::Worker),
+        flags: &[],
+        operand: Operand::Role,
+    },
+    Verb {
+        name: "version",
+        about: "print the version",
+        request: Request::Version,
+        flags: &[],
+        operand: Operand::Nothing,
+    },
     Verb {
         name: "help",
         about: "print this help, or that of a verb",
         request: Request::Help(None),
         flags: &[],
+        operand: Operand::Verb,
     },
 ];
 
@@ -157,7 +200,7 @@ fn program_help() -> String {
 
 fn verb_help(verb: &Verb) -> String {
     let flags: String = verb.flags.iter().map(|flag| format!(" [{}]", flag.shown())).collect();
-    let operand = if verb.name == "help" { " [VERB]" } else { "" };
+    let operand = verb.operand.shown();
     let mut text = format!(
         "hydraneckwebrtc {}: {}\n\nUsage: hydraneckwebrtc {}{flags}{operand}\n",
         verb.name, verb.about, verb.name
