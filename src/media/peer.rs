@@ -394,15 +394,25 @@ impl Peer {
         Ok(restarted)
     }
 
-    /// Ends it: says good-bye to the browser where it can hear, tells the role, takes away every trace.
-    pub fn end(mut self, why: Gone, now: Instant, io: &mut Io) {
+    /// Says good-bye to the browser where it can hear, and tells the role.
+    pub fn say_good_bye(&mut self, why: Gone, now: Instant, io: &mut Io) {
         if why != Gone::ClosedByPeer && self.rtc.close().is_ok() {
             // Errors are of no interest any more.
             let _ = self.drain(now, io);
         }
+        self.tell_end(why, now, io);
+    }
+
+    /// Tells the role that it is over. The WebRTC state is not asked.
+    pub fn tell_end(&mut self, why: Gone, now: Instant, io: &mut Io) {
         self.view.stand(Standing::Gone);
         self.log(&format!("over: {why}"), now, io);
         self.tell(RoleEvent::Gone(why), now, io);
+    }
+
+    /// Takes away every trace of it outside. What is returned is only to be dropped.
+    pub fn leave(self: Box<Peer>, io: &mut Io) -> Box<Peer> {
+        self.view.stand(Standing::Gone);
         // What was just said goes out before the socket goes.
         io.flush();
         io.take_port(&self.id);
@@ -416,5 +426,6 @@ impl Peer {
         }
         io.shared.directory.forget_checks(self.checks.iter());
         io.shared.directory.remove(&self.id);
+        self
     }
 }
