@@ -312,7 +312,8 @@ fn refusal(lines: &[String], section: &Section) -> String {
     words.resize(words.len().max(2), "0");
     words.iter_mut().skip(1).take(1).for_each(|port| *port = "0");
     let mid = if section.mid.is_empty() { String::new() } else { format!("a=mid:{}\r\n", section.mid) };
-    format!("{}\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\n{mid}", words.join(" "))
+    let direction = if section.media == MediaType::Other { "" } else { "a=inactive\r\n" };
+    format!("{}\r\nc=IN IP4 0.0.0.0\r\n{direction}{mid}", words.join(" "))
 }
 
 fn section(lines: &[String]) -> Section {
@@ -383,6 +384,68 @@ mod tests {
         }
         let long = format!("{OFFER}a=x:{}\r\n", "y".repeat(MAX_OFFER));
         assert_eq!(Offer::read(&long), Err(OfferError::TooLarge));
+    }
+
+    #[test]
+    fn ice_parameters_that_fit_into_no_check_are_refused() {
+        for (ufrag, pwd) in
+            [("abc", "p".repeat(22)), (&"a".repeat(257), "p".repeat(22)), ("ab:d", "p".repeat(22))]
+                .into_iter()
+                .chain([("abcd", "p".repeat(21)), ("abcd", "p".repeat(257))])
+        {
+            let text = OFFER.replace("abcd", ufrag).replace("0123456789012345678901", &pwd);
+            let refused = Offer::read(&text).unwrap_err();
+            assert!(refused.to_string().contains("ice-ufrag"), "{refused}");
+        }
+    }
+
+    /// Sound and data, of which data comes first and has what both share.
+    fn with_data() -> String {
+        let data = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\n\
+            a=candidate:7 1 udp 1 192.0.2.7 9 typ host\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n\
+            a=fingerprint:sha-256 AA:BB\r\na=setup:active\r\na=mid:d\r\na=sctp-port:5000\r\nm=audio";
+        let sound = OFFER
+            .replace("a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n", "")
+            .replace("a=fingerprint:sha-256 AA:BB\r\na=setup:actpass\r\n", "");
+        sound.replace("m=audio", data).replace("BUNDLE 0", "BUNDLE d 0")
+    }
+
+    #[test]
+    fn data_is_set_aside_and_leaves_what_all_share() {
+        let offer = Offer::read(&with_data()).unwrap();
+        let live = offer.live_text();
+        assert!(live.contains("a=group:BUNDLE 0\r\n") && !live.contains("application"), "{live}");
+        let alone = Offer::read(&live).unwrap();
+        assert_eq!(alone.ice().unwrap().ufrag, "abcd");
+        assert_eq!(alone.ice().unwrap().candidates.len(), 2, "{live}");
+        assert_eq!(alone.fingerprints(), ["sha-256 AA:BB"]);
+        assert!(live.contains("a=setup:active\r\n"), "{live}");
+    }
+
+    #[test]
+    fn what_is_set_aside_is_refused_in_its_place() {
+        let stopped = "m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=mid:v\r\na=rtpmap:96 VP8/90000\r\n";
+        let odd = "m=text 9\r\n";
+        let offer = Offer::read(&format!("{}{stopped}{odd}", with_data())).unwrap();
+        let answer = "v=0\r\na=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n";
+        let refused = |head: &str, more: &str| format!("{head}\r\nc=IN IP4 0.0.0.0\r\n{more}");
+        let expected = [
+            "v=0\r\na=group:BUNDLE 0\r\n".to_owned(),
+            refused("m=application 0 UDP/DTLS/SCTP webrtc-datachannel", "a=mid:d\r\n"),
+            "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n".to_owned(),
+            refused("m=video 0 UDP/TLS/RTP/SAVPF 96", "a=inactive\r\na=mid:v\r\n"),
+            refused("m=text 0", ""),
+        ];
+        assert_eq!(offer.whole_answer(answer), expected.concat());
+    }
+
+    #[test]
+    fn a_number_of_an_extension_has_its_first_meaning() {
+        let second = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=recvonly\r\na=rtcp-mux\r\na=extmap:2 urn:b\r\n\
+            a=extmap:3/recvonly urn:c x\r\na=rtpmap:96 VP8/90000\r\n";
+        let first = OFFER.replace("a=mid:0", "a=extmap:2 urn:a\r\na=mid:0").replace("BUNDLE 0", "BUNDLE 0 1");
+        let live = Offer::read(&format!("{first}{second}")).unwrap().live_text();
+        assert!(live.contains("urn:a") && live.contains("urn:c") && !live.contains("urn:b"), "{live}");
     }
 
     #[test]

@@ -120,6 +120,10 @@ impl Peer {
     /// Takes a datagram that is, or claims to be, the peer's.
     pub fn receive(&mut self, arrival: &Arrival<'_>, io: &mut Io) -> Verdict {
         let shared = io.shared.clone();
+        if is_unwanted(arrival.bytes) {
+            shared.counters.bad.one();
+            return Ok(());
+        }
         let Some(destination) = self.locals.offered(arrival.remote.transport, arrival.local) else {
             shared.counters.unknown.one();
             return Ok(());
@@ -428,4 +432,9 @@ impl Peer {
         io.shared.directory.remove(&self.id);
         self
     }
+}
+
+/// Data channels are never agreed on, so nothing of one gets to str0m: its SCTP takes what comes, agreed or not.
+fn is_unwanted(datagram: &[u8]) -> bool {
+    datagram::kind(datagram) == Some(datagram::Kind::Dtls) && datagram::has_application_data(datagram)
 }
