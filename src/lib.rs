@@ -7,7 +7,7 @@
 //! controller  worker  demo          roles: build the parts, wire channels, run, join
 //! edge  api  engine  body  outbox  host   parts: sockets, JSON, children, bodies, deliveries, the operating system
 //! core                              pure policy: no clock, socket, thread, file, environment or randomness
-//! config  logging                   raw text → checked settings; the log
+//! config  logging  isolation        raw text → checked settings; the log; what a panic costs
 //! ```
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
@@ -24,6 +24,7 @@ pub mod edge;
 pub mod engine;
 pub mod front;
 pub mod host;
+pub mod isolation;
 pub mod logging;
 pub mod media;
 pub mod outbox;

@@ -14,6 +14,7 @@ use log::{Level, LevelFilter, Record};
 
 use crate::config::Environment;
 use crate::config::settings::{Log, LogFormat};
+use crate::isolation;
 
 /// Longest message, in bytes: journald's own limit is far above, a terminal's patience far below.
 pub const MAX_LINE_BYTES: usize = 4096;
@@ -159,18 +160,20 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
-/// Panics are always our bug: one line with `ALERT`, so that monitoring sees them.
+/// Panics are always our bug: one line with `ALERT`, so that monitoring sees them. Of one that is contained, whoever contains it
+/// tells, under a limit: outsiders may cause those.
 fn log_panic(info: &PanicHookInfo<'_>) {
-    log::error!("[panic] {}", panic_text(info));
+    let place = info.location().map(ToString::to_string).unwrap_or_default();
+    if isolation::is_contained(&place) {
+        return;
+    }
+    log::error!("[panic] {}", panic_text(&place, isolation::said(info.payload())));
+    isolation::end_if_stray_panics_do();
 }
 
-fn panic_text(info: &PanicHookInfo<'_>) -> String {
+fn panic_text(place: &str, said: &str) -> String {
     let thread = std::thread::current();
-    let name = thread.name().unwrap_or("unnamed").to_owned();
-    let place = info.location().map(ToString::to_string).unwrap_or_default();
-    let payload = info.payload();
-    let said = payload.downcast_ref::<&str>().copied();
-    let said = said.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    let name = thread.name().unwrap_or("unnamed");
     format!("ALERT thread `{name}` panicked at {place}: {said}; please report this")
 }
 

@@ -6,7 +6,7 @@ use hydraneckwebrtc::cli::{self, Call, Roles};
 use hydraneckwebrtc::config::Environment;
 use hydraneckwebrtc::config::settings::Settings;
 use hydraneckwebrtc::daemon::{ConfigOrigin, DemoOptions, RunError};
-use hydraneckwebrtc::{controller, demo, worker};
+use hydraneckwebrtc::{controller, demo, isolation, worker};
 
 struct ThisProgram;
 
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     if let Some(exit) = demo::run_as(&arguments.next().unwrap_or_default()) {
         return exit;
     }
+    isolation::end_on_stray_panics();
     let environment = Environment::new(std::env::vars_os());
     let (stdout, stderr) = (&mut std::io::stdout(), &mut std::io::stderr());
     let call = Call { arguments: arguments.collect(), environment, stdout, stderr };

@@ -22,6 +22,7 @@ pub fn run(data: &[u8]) {
 fn one(bytes: &[u8]) {
     let kind = datagram::kind(bytes);
     let stun = datagram::peek_stun(bytes);
+    assert!(!datagram::has_application_data(bytes) || bytes.len() >= 13);
     if let Some(stun) = stun {
         assert_eq!(kind, Some(Kind::Stun), "a STUN message that is none by its first byte");
         match stun {

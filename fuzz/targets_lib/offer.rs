@@ -1,4 +1,4 @@
-//! SDP offers: each is refused or answered, and an answered one is a peer that can restart ICE, take candidates and end.
+//! SDP offers: each is refused or answered, and an answered one is a peer that can restart ICE, take candidates and end; one of any role.
 
 use std::cell::OnceCell;
 use std::time::Duration;
@@ -12,6 +12,8 @@ use hydraneckwebrtc::media::mic::Mic;
 use hydraneckwebrtc::media::offer::Wanted;
 use hydraneckwebrtc::media::role::Gone;
 use hydraneckwebrtc::media::{Media, MediaThreads};
+
+use super::peer;
 
 /// Peers may be on their way out while the next is offered.
 const PEERS: usize = 64;
@@ -56,6 +58,7 @@ pub fn run(data: &[u8]) {
     assert_eq!(restarted.sections(), offer.sections(), "a restart changes media");
     assert_eq!(restarted.fingerprints(), offer.fingerprints(), "a restart changes certificates");
     MEDIA.with(|media| offer_to(&media.get_or_init(running).media, text, &ice));
+    peer::offer_to_all(text);
 }
 
 fn offer_to(media: &Media, text: &str, ice: &IceParameters) {

@@ -1,6 +1,9 @@
-//! Offers of WHIP and WHEP clients: refused or made ready, never a panic; what is made ready is accepted again and says the same.
+//! Offers of WHIP and WHEP clients: refused or made ready, never a panic; what is made ready is accepted again and says the same, and
+//! can be offered to a peer of any role.
 
 use hydraneckwebrtc::core::whip_offer::{OFFER_LIMIT, Purpose, Supported, VideoCodec, check};
+
+use super::peer;
 
 /// The first byte chooses what is wanted and what is there; the rest is the offer.
 pub fn run(data: &[u8]) {
@@ -23,6 +26,7 @@ pub fn run(data: &[u8]) {
     };
     assert!(text.len() <= OFFER_LIMIT && offer.ufrag.len() >= 4);
     assert!(offer.video.is_some() || offer.opus, "nothing in common");
+    peer::offer_to_all(&offer.text);
     assert!(offer.video.is_none_or(|codec| supported.video.contains(&codec)));
     // Stream names make it longer; below the limit it says the same again.
     if offer.text.len() <= OFFER_LIMIT {

@@ -74,7 +74,7 @@ impl Answer {
     }
 }
 
-/// Answers one request, once. Dropping it unanswered answers 500, so that no client waits for ever.
+/// Answers one request, once. Dropping it unanswered answers 503, or 500 when a panic drops it, so that no client waits for ever.
 pub struct Responder(Option<tiny_http::Request>);
 
 impl Responder {
@@ -93,13 +93,15 @@ impl Responder {
 
 impl Drop for Responder {
     fn drop(&mut self) {
-        if let Some(request) = self.0.take() {
+        let Some(request) = self.0.take() else { return };
+        let answer = if std::thread::panicking() {
+            let detail = "this request met a bug of ours, which is in the log; nothing else is affected";
+            Answer::error(500, "internal error", detail)
+        } else {
             let detail = "the request was dropped while the service was stopping; ask again";
-            send(
-                request,
-                Answer::error(503, "service is stopping", detail).retry_after(Duration::from_secs(1)),
-            );
-        }
+            Answer::error(503, "service is stopping", detail).retry_after(Duration::from_secs(1))
+        };
+        send(request, answer);
     }
 }
 

@@ -19,6 +19,7 @@ use crate::api::auth;
 use crate::api::reply::{Answer, Responder};
 use crate::api::routes::{self, Auth, Match, Operation};
 use crate::config::settings::Role;
+use crate::isolation::isolate;
 
 /// Threads that answer. They only look things up and pass things on, so few are enough.
 pub const THREADS: usize = 4;
@@ -146,7 +147,10 @@ fn serve(server: &tiny_http::Server, service: &dyn Service, stopping: &AtomicBoo
     while !stopping.load(Ordering::Acquire) {
         beat();
         match server.recv_timeout(IDLE_BEAT) {
-            Ok(Some(request)) => handle(service, request),
+            // The responder answers while the panic passes it.
+            Ok(Some(request)) => {
+                let _ = isolate("an API request", || handle(service, request));
+            }
             // A time-out, or `unblock`.
             Ok(None) => {}
             Err(error) => {

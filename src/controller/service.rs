@@ -30,6 +30,7 @@ use crate::core::time::Moment;
 use crate::edge::router::Upstream;
 use crate::host::clock::Clock;
 use crate::host::entropy;
+use crate::isolation;
 
 /// What a caller is told to wait when too much is under way.
 const BUSY_PAUSE: Duration = Duration::from_secs(2);
@@ -103,6 +104,7 @@ impl ControllerService {
                 "capacity": counts.capacity,
                 "settling": settling,
                 "draining": closing,
+                "panics_contained": isolation::contained(),
                 "problems": problems,
             },
         });

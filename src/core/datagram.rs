@@ -17,6 +17,12 @@ const MAX_ATTRIBUTES: usize = 32;
 /// RFC 8839, 5.4: four to 256 characters.
 const UFRAG_LENGTHS: std::ops::RangeInclusive<usize> = 4..=256;
 
+/// A record's type, version, epoch, number and length (RFC 6347, 4.1).
+const RECORD_HEADER: usize = 13;
+
+/// The type of a record (RFC 5246, 6.2.1).
+const APPLICATION_DATA: u8 = 23;
+
 /// The protocols that share a media port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -89,6 +95,19 @@ pub fn request_transaction(datagram: &[u8]) -> Option<[u8; 12]> {
 /// Whether this is the answer to somebody's check.
 pub fn is_stun_success(datagram: &[u8]) -> bool {
     matches!(datagram, [0x01, 0x01, _, _, 0x21, 0x12, 0xa4, 0x42, ..])
+}
+
+/// Whether a datagram of DTLS 1.2 has a record of application data (RFC 6347, 4.1). That would be a data channel, which nobody agreed on:
+/// we offer and answer none.
+pub fn has_application_data(mut datagram: &[u8]) -> bool {
+    while let Some((header, rest)) = datagram.split_first_chunk::<RECORD_HEADER>() {
+        let [content, .., high, low] = *header;
+        if content == APPLICATION_DATA {
+            return true;
+        }
+        datagram = rest.get(usize::from(u16::from_be_bytes([high, low]))..).unwrap_or_default();
+    }
+    false
 }
 
 /// Our user name fragment out of the USERNAME attribute.
@@ -169,6 +188,27 @@ mod tests {
         assert!(is_stun_success(&stun(0x0101, &[])));
         assert_eq!(peek_stun(&stun(0x0011, &[])), Some(Stun::Other));
         assert_eq!(peek_stun(&stun(0x3101, &[])), None, "a first byte of DTLS");
+    }
+
+    #[test]
+    fn data_is_found_in_whichever_record_it_stands() {
+        let record = |content: u8, length: u8| {
+            let mut bytes = vec![content, 254, 253, 0, 1, 0, 0, 0, 0, 0, 9, 0, length];
+            bytes.resize(RECORD_HEADER + usize::from(length), APPLICATION_DATA);
+            bytes
+        };
+        for (records, expected) in [
+            (vec![record(23, 40)], true),
+            (vec![record(23, 0)], true),
+            (vec![record(22, 100), record(20, 1), record(23, 5)], true),
+            (vec![record(22, 100), record(20, 1), record(22, 23)], false),
+            (vec![record(21, 2)], false),
+            (vec![], false),
+        ] {
+            let datagram = records.concat();
+            assert_eq!(has_application_data(&datagram), expected, "{datagram:?}");
+        }
+        assert!(!has_application_data(&record(22, 40)[..30]), "cut within a record");
     }
 
     #[test]

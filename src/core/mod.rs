@@ -44,6 +44,7 @@ pub mod rtp_sender;
 pub mod sdp_answer;
 pub mod sdp_fragment;
 pub mod sdp_offer;
+pub mod sdp_rules;
 pub mod session;
 pub mod status;
 pub mod stun_binding;

@@ -6,6 +6,8 @@
 
 use std::fmt::Write;
 
+use crate::core::sdp_rules::{self, is_ice_text};
+
 /// Largest offer in bytes.
 pub const OFFER_LIMIT: usize = crate::core::sdp_offer::MAX_OFFER;
 
@@ -219,7 +221,10 @@ impl<'a> Description<'a> {
                 value.ok_or(Malformed(words))?;
             }
         }
-        Ok(())
+        let parts: Vec<_> = (self.sections.iter())
+            .map(|section| sdp_rules::Section { live: section.is_active(), lines: section.lines.clone() })
+            .collect();
+        sdp_rules::check(&parts).map_err(Unusable)
     }
 
     /// A section's attribute, else the session's.
@@ -346,12 +351,6 @@ fn attribute<'a>(lines: &[&'a str], name: &str) -> Option<&'a str> {
         .iter()
         .find_map(|line| line.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':'))
         .map(str::trim)
-}
-
-/// RFC 8839, 5.4: letters, digits, `+` and `/`, at most 256 of them. Some clients use `-` and `_` too.
-fn is_ice_text(value: &str, least: usize) -> bool {
-    let fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=');
-    (least..=256).contains(&value.len()) && value.bytes().all(fine)
 }
 
 #[cfg(test)]

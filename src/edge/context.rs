@@ -132,6 +132,15 @@ impl Context {
         result
     }
 
+    /// After a panic in the connection `key`: nothing stays lent to it. All else here is whole between any two calls.
+    pub fn recover(&mut self, key: Key) {
+        if self.scratch.bytes().is_empty() {
+            self.scratch = Scratch::new(SCRATCH);
+        }
+        self.upstreams.forget_client(key);
+        self.current = None;
+    }
+
     /// An empty buffer.
     pub fn buffer(&mut self) -> Vec<u8> {
         self.spare.pop().unwrap_or_default()

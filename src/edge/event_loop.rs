@@ -27,6 +27,7 @@ use super::upstreams::INTEREST;
 use crate::core::http_head::Version;
 use crate::core::http_head::response::ToHead;
 use crate::core::time::Moment;
+use crate::isolation::{self, Contained, isolate};
 
 /// Token of the eventfd that wakes the loop.
 pub const WAKE: u64 = u64::MAX - 2;
@@ -251,9 +252,17 @@ impl EventLoop {
     fn with_client(&mut self, key: Key, act: impl FnOnce(&mut Client, &mut Context) -> bool) {
         let Some(mut client) = self.clients.take(key) else { return };
         self.cx.begin_turn(key);
-        if !act(&mut client, &mut self.cx) {
-            self.clients.remove(key);
-            return client.close(&mut self.cx);
+        match isolate("a connection", || act(&mut client, &mut self.cx)) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.clients.remove(key);
+                return self.close(key, client);
+            }
+            Err(Contained) => {
+                self.clients.remove(key);
+                self.cx.recover(key);
+                return isolation::discard("a broken connection", client);
+            }
         }
         if let Some(at) = deadline(&client, &self.cx.settings)
             && client.timer_at.is_none_or(|timer| at < timer)
@@ -262,6 +271,13 @@ impl EventLoop {
             self.timers.push(at, key);
         }
         self.clients.restore(key, client);
+    }
+
+    /// Closing runs through what the connection was doing.
+    fn close(&mut self, key: Key, client: Box<Client>) {
+        if isolate("a connection that ends", || client.close(&mut self.cx)).is_err() {
+            self.cx.recover(key);
+        }
     }
 
     fn run_timers(&mut self) {

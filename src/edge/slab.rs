@@ -93,6 +93,17 @@ impl<T> Slab<T> {
         slot.value.take()
     }
 
+    /// Frees the keys of entries that are not wanted. Looks at all of them.
+    pub fn retain(&mut self, mut wanted: impl FnMut(&T) -> bool) {
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            if slot.value.as_ref().is_some_and(|value| !wanted(value)) {
+                slot.value = None;
+                slot.generation = slot.generation.wrapping_add(1);
+                self.free.extend(u32::try_from(index));
+            }
+        }
+    }
+
     /// Removes all entries.
     pub fn drain(&mut self) -> impl Iterator<Item = T> {
         self.free.clear();
@@ -114,6 +125,18 @@ mod tests {
         assert_eq!(slab.take(new), Some("new"));
         slab.restore(new, "back");
         assert_eq!(slab.get_mut(new), Some(&mut "back"));
+    }
+
+    #[test]
+    fn what_is_not_retained_frees_its_key() {
+        let mut slab = Slab::default();
+        let (gone, kept) = (slab.insert_with(|_| "gone"), slab.insert_with(|_| "kept"));
+        slab.retain(|value| *value == "kept");
+        assert_eq!(slab.get_mut(gone), None);
+        assert_eq!(slab.get_mut(kept), Some(&mut "kept"));
+        let new = slab.insert_with(|_| "new");
+        assert_eq!(slab.get_mut(gone), None);
+        assert_eq!(slab.get_mut(new), Some(&mut "new"));
     }
 
     #[test]

@@ -100,6 +100,11 @@ impl Upstreams {
         self.slots.remove(up.slot);
     }
 
+    /// Forgets the connections in the hands of a client that is gone.
+    pub fn forget_client(&mut self, client: Key) {
+        self.slots.retain(|slot| !matches!(slot, Slot::Busy(owner) if *owner == client));
+    }
+
     /// The client that uses the connection with this key.
     pub fn owner(&mut self, slot: Key) -> Option<Key> {
         match self.slots.get_mut(slot)? {

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::core::ids::SessionId;
+use crate::isolation::{Contained, isolate};
 use crate::media::ids::PeerId;
 use crate::media::role::{OfferRefused, RoleKind};
 use crate::media::seed::Seed;
@@ -18,6 +19,9 @@ use crate::media::view::PeerView;
 
 /// Peers that wait for their first check: each has its whole WebRTC state, 40 KiB. Browsers check within a second of the answer.
 const MAX_PENDING: usize = 256;
+
+/// What a panic in the state of a peer that waits costs.
+const WAITING: &str = "a WebRTC peer that waits";
 
 /// Where a peer is: its thread and its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,8 +166,14 @@ impl Directory {
         let Some(entry) = register.peers.get_mut(&peer) else { return Claim::Unknown };
         match &mut entry.place {
             Place::On(thread) => return Claim::Owned(Owner { thread: *thread, peer }),
-            Place::Pending(seed) if !accepts(seed) => return Claim::Spoofed,
-            Place::Pending(_) => {}
+            Place::Pending(seed) => match isolate(WAITING, || accepts(seed)) {
+                Ok(true) => {}
+                Ok(false) => return Claim::Spoofed,
+                Err(Contained) => {
+                    give_up(register, &peer);
+                    return Claim::Unknown;
+                }
+            },
         }
         match std::mem::replace(&mut entry.place, Place::On(thread)) {
             Place::Pending(seed) => {
@@ -183,12 +193,15 @@ impl Directory {
         }
     }
 
-    /// Works on a peer that waits. `None` when it does not.
+    /// Works on a peer that waits. `None` when it does not, or when a panic was its end.
     pub fn with_pending<T>(&self, peer: &PeerId, work: impl FnOnce(&mut Seed) -> T) -> Option<T> {
         let mut register = self.register();
         let entry = register.peers.get_mut(peer)?;
         let Place::Pending(seed) = &mut entry.place else { return None };
-        let outcome = work(seed);
+        let Ok(outcome) = isolate(WAITING, || work(seed)) else {
+            give_up(register, peer);
+            return None;
+        };
         let (ours, theirs) = (seed.ufrag.clone(), seed.their_ufrag.clone());
         register.rename(peer, ours, theirs);
         Some(outcome)
@@ -280,6 +293,13 @@ impl Directory {
             checks.remove(transaction);
         });
     }
+}
+
+/// Takes off the list, after a panic, a peer that waits. Its end is nothing to hold the register for.
+fn give_up(mut register: MutexGuard<'_, Register>, peer: &PeerId) {
+    let seed = register.remove(peer);
+    drop(register);
+    seed.into_iter().for_each(Seed::discard);
 }
 
 impl Entry {

@@ -12,6 +12,7 @@ use crate::core::ids::SessionId;
 use crate::core::sdp_answer;
 use crate::core::sdp_offer::{IceParameters, Offer};
 use crate::host::{entropy, interfaces};
+use crate::isolation::{Contained, isolate};
 use crate::media::config::MediaConfig;
 use crate::media::ids::PeerId;
 use crate::media::locals::Locals;
@@ -34,12 +35,18 @@ pub struct Wanted<'a> {
     pub sdp: &'a str,
 }
 
-/// Builds the peer and its answer. Nobody knows of it yet.
+/// Builds the peer and its answer. Nobody knows of it yet, so a panic loses nothing but this offer.
 pub fn answer(
     wanted: Wanted<'_>,
     shared: &Arc<Shared>,
     now: Instant,
 ) -> Result<(Seed, String), OfferRefused> {
+    isolate("an offer", || build(wanted, shared, now)).unwrap_or_else(|Contained| {
+        Err(OfferRefused::Unusable("this offer meets a bug of ours, which is in the log".into()))
+    })
+}
+
+fn build(wanted: Wanted<'_>, shared: &Arc<Shared>, now: Instant) -> Result<(Seed, String), OfferRefused> {
     let mut role = wanted.role;
     let offer = role.prepare(Offer::read(wanted.sdp)?)?;
     let parsed = parse(&offer).map_err(OfferRefused::Unusable)?;
@@ -57,7 +64,7 @@ pub fn answer(
     }
     let answer =
         rtc.sdp_api().accept_offer(parsed).map_err(|error| OfferRefused::Unusable(error.to_string()))?;
-    let answer = told(&shared.config, answer.to_sdp_string());
+    let answer = told(&shared.config, offer.whole_answer(&answer.to_sdp_string()));
     role.settle(&answer, &mut rtc)?;
     let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
     let id = PeerId::from_entropy(entropy::bytes());
@@ -72,7 +79,7 @@ pub fn restart(rtc: &mut Rtc, offer: &Offer, ice: &IceParameters) -> Result<Rest
     let unusable = |why: String| RestartRefused::Unusable(why);
     let parsed = parse(&offer.with_ice(ice)).map_err(unusable)?;
     let answer = rtc.sdp_api().accept_offer(parsed).map_err(|error| unusable(error.to_string()))?;
-    let answer = answer.to_sdp_string();
+    let answer = offer.whole_answer(&answer.to_sdp_string());
     let ours = own_ice(&answer).ok_or_else(|| unusable("the answer has no ICE parameters".into()))?;
     Ok(Restarted { answer, ice: ours })
 }
@@ -92,7 +99,8 @@ fn own_ice(answer: &str) -> Option<IceParameters> {
 }
 
 fn parse(offer: &Offer) -> Result<SdpOffer, String> {
-    SdpOffer::from_sdp_string(&offer.text()).map_err(|error| format!("the offer cannot be read: {error}"))
+    SdpOffer::from_sdp_string(&offer.live_text())
+        .map_err(|error| format!("the offer cannot be read: {error}"))
 }
 
 fn no_port(error: &io::Error) -> OfferRefused {

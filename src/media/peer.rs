@@ -120,6 +120,10 @@ impl Peer {
     /// Takes a datagram that is, or claims to be, the peer's.
     pub fn receive(&mut self, arrival: &Arrival<'_>, io: &mut Io) -> Verdict {
         let shared = io.shared.clone();
+        if is_unwanted(arrival.bytes) {
+            shared.counters.bad.one();
+            return Ok(());
+        }
         let Some(destination) = self.locals.offered(arrival.remote.transport, arrival.local) else {
             shared.counters.unknown.one();
             return Ok(());
@@ -394,15 +398,25 @@ impl Peer {
         Ok(restarted)
     }
 
-    /// Ends it: says good-bye to the browser where it can hear, tells the role, takes away every trace.
-    pub fn end(mut self, why: Gone, now: Instant, io: &mut Io) {
+    /// Says good-bye to the browser where it can hear, and tells the role.
+    pub fn say_good_bye(&mut self, why: Gone, now: Instant, io: &mut Io) {
         if why != Gone::ClosedByPeer && self.rtc.close().is_ok() {
             // Errors are of no interest any more.
             let _ = self.drain(now, io);
         }
+        self.tell_end(why, now, io);
+    }
+
+    /// Tells the role that it is over. The WebRTC state is not asked.
+    pub fn tell_end(&mut self, why: Gone, now: Instant, io: &mut Io) {
         self.view.stand(Standing::Gone);
         self.log(&format!("over: {why}"), now, io);
         self.tell(RoleEvent::Gone(why), now, io);
+    }
+
+    /// Takes away every trace of it outside. What is returned is only to be dropped.
+    pub fn leave(self: Box<Peer>, io: &mut Io) -> Box<Peer> {
+        self.view.stand(Standing::Gone);
         // What was just said goes out before the socket goes.
         io.flush();
         io.take_port(&self.id);
@@ -416,5 +430,11 @@ impl Peer {
         }
         io.shared.directory.forget_checks(self.checks.iter());
         io.shared.directory.remove(&self.id);
+        self
     }
+}
+
+/// Data channels are never agreed on, so nothing of one gets to str0m: its SCTP takes what comes, agreed or not.
+fn is_unwanted(datagram: &[u8]) -> bool {
+    datagram::kind(datagram) == Some(datagram::Kind::Dtls) && datagram::has_application_data(datagram)
 }

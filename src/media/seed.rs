@@ -8,11 +8,12 @@ use str0m::Rtc;
 
 use crate::core::ids::SessionId;
 use crate::core::sdp_offer::Offer;
+use crate::isolation;
 use crate::media::ids::PeerId;
 use crate::media::locals::Locals;
 use crate::media::role::Role;
 use crate::media::udp::Pair;
-use crate::media::view::PeerView;
+use crate::media::view::{PeerView, Standing};
 
 /// Everything of a peer that no thread has yet.
 pub struct Seed {
@@ -38,6 +39,14 @@ pub struct Seed {
     pub own: Option<Pair>,
     /// When it was offered.
     pub since: Instant,
+}
+
+impl Seed {
+    /// Gives it up after a panic.
+    pub fn discard(self: Box<Seed>) {
+        self.view.stand(Standing::Gone);
+        isolation::discard("what is left of a WebRTC peer", self);
+    }
 }
 
 impl fmt::Debug for Seed {

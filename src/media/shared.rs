@@ -109,8 +109,12 @@ pub struct Restarted {
 impl Restarted {
     /// The ICE side of the answer, for those who asked with a fragment (RFC 8840).
     pub fn fragment(&self) -> SdpFragment {
+        // Refused sections, with port 0, may come first; they have no part in the transport.
+        let lines = || self.answer.lines().map(str::trim_end);
+        let is_live = |line: &str| line.starts_with("m=") && line.split(' ').nth(1) != Some("0");
         let first = |prefix: &'static str| {
-            self.answer.lines().find_map(move |line| line.trim_end().strip_prefix(prefix))
+            let section = lines().skip_while(|line| !is_live(line));
+            section.filter_map(move |line| line.strip_prefix(prefix)).next()
         };
         let kind = first("m=").and_then(|line| line.split(' ').next()).unwrap_or("audio").to_owned();
         let candidates = self.ice.candidates.clone();

@@ -19,6 +19,7 @@ use crate::core::datagram::{self, Kind, Stun};
 use crate::core::media_feed::StreamPacket;
 use crate::host::pulse::Pulse;
 use crate::host::wake::Wake;
+use crate::isolation::{self, Contained, isolate};
 use crate::media::directory::{Claim, Owner};
 use crate::media::ids::PeerId;
 use crate::media::io::{
@@ -119,10 +120,8 @@ impl MediaThread {
             self.tidy_connections(Instant::now());
             self.io.flush();
         }
-        let now = Instant::now();
-        for (_, peer) in std::mem::take(&mut self.peers) {
-            peer.end(Gone::Ended, now, &mut self.io);
-        }
+        let all: Vec<PeerId> = self.peers.keys().copied().collect();
+        all.into_iter().for_each(|peer| self.end(peer, Gone::Ended));
         self.io.flush();
     }
 
@@ -284,20 +283,37 @@ impl MediaThread {
         }
     }
 
-    /// Works on a peer; takes it away if that was its end.
+    /// Works on a peer; takes it away if that was its end. A panic is the end of this peer only: what `io` holds of others is whole
+    /// between any two of its calls.
     pub(super) fn with_peer(&mut self, id: PeerId, work: impl FnOnce(&mut Peer, &mut Io) -> Verdict) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return self.io.shared.counters.unknown.one();
         };
-        if let Err(why) = work(peer, &mut self.io) {
-            self.end(id, why);
+        match isolate("a WebRTC peer", || work(peer, &mut self.io)) {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => self.end(id, why),
+            Err(Contained) => self.bury(id),
         }
     }
 
     fn end(&mut self, id: PeerId, why: Gone) {
-        if let Some(peer) = self.peers.remove(&id) {
-            peer.end(why, Instant::now(), &mut self.io);
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let (io, now) = (&mut self.io, Instant::now());
+        if isolate("a WebRTC peer that ends", || peer.say_good_bye(why, now, io)).is_err() {
+            return self.bury(id);
         }
+        if let Some(peer) = self.peers.remove(&id) {
+            isolation::discard("what is left of a WebRTC peer", peer.leave(&mut self.io));
+        }
+    }
+
+    /// Takes away a peer whose WebRTC state is not to be touched any more.
+    fn bury(&mut self, id: PeerId) {
+        let Some(mut peer) = self.peers.remove(&id) else { return };
+        let (io, now) = (&mut self.io, Instant::now());
+        // Whom it counted for hears of its end, unless that is what failed.
+        let _ = isolate("the end of a WebRTC peer", || peer.tell_end(Gone::Failed, now, io));
+        isolation::discard("what is left of a WebRTC peer", peer.leave(&mut self.io));
     }
 
     fn run_deadlines(&mut self) {
@@ -354,14 +370,12 @@ impl MediaThread {
                 self.with_peer(peer, |peer, io| peer.trickle(candidates, now, io));
             }
             Command::Restart(peer, ice, reply) => {
-                let refused = || Err(RestartRefused::NoPeer);
-                let io = &self.io;
-                let outcome = self.peers.get_mut(&peer).map_or_else(refused, |peer| peer.restart(&ice, io));
-                let restarted = outcome.is_ok();
+                let mut outcome = Err(RestartRefused::NoPeer);
+                self.with_peer(peer, |peer, io| {
+                    outcome = peer.restart(&ice, io);
+                    if outcome.is_ok() { peer.turn(now, io) } else { Ok(()) }
+                });
                 let _ = reply.send(outcome);
-                if restarted {
-                    self.with_peer(peer, |peer, io| peer.turn(now, io));
-                }
             }
             Command::Close(peer, why) => self.end(peer, why),
             Command::Stream(stream, news) => self.hear(stream, news),

@@ -14,6 +14,7 @@ use crate::host::clock::{self, Clock};
 use crate::host::disk;
 use crate::host::process;
 use crate::host::wireguard::WireGuard;
+use crate::isolation;
 use crate::media::Media;
 use crate::outbox::Outbox;
 use crate::worker::board::{Board, Card};
@@ -109,6 +110,7 @@ impl Health {
                 "active_sessions": live.len(),
                 "max_sessions": settings.sessions.max,
                 "draining": !self.flags.takes_sessions(),
+                "panics_contained": isolation::contained(),
                 "problems": problems,
                 "outbox": self.outbox(),
                 "media": self.media.snapshot(),

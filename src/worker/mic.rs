@@ -224,7 +224,7 @@ fn refuse_offer(refused: &OfferRefused) -> Answer {
     match refused {
         OfferRefused::Offer(OfferError::TooLarge) => Answer::error(413, "offer too large", detail),
         OfferRefused::Offer(OfferError::Malformed) => Answer::error(400, "bad request", detail),
-        OfferRefused::Offer(OfferError::Lacks(_)) | OfferRefused::Unusable(_) => {
+        OfferRefused::Offer(OfferError::Lacks(_) | OfferError::Unfit(_)) | OfferRefused::Unusable(_) => {
             Answer::error(422, "unusable offer", detail)
         }
         OfferRefused::Full | OfferRefused::SessionFull | OfferRefused::Busy => {

@@ -135,7 +135,9 @@ fn problem(refused: &OfferRefused) -> Problem {
     match refused {
         OfferRefused::Offer(OfferError::TooLarge) => Problem::new(413, words),
         OfferRefused::Offer(OfferError::Malformed) => Problem::new(400, words),
-        OfferRefused::Offer(OfferError::Lacks(_)) | OfferRefused::Unusable(_) => Problem::new(422, words),
+        OfferRefused::Offer(OfferError::Lacks(_) | OfferError::Unfit(_)) | OfferRefused::Unusable(_) => {
+            Problem::new(422, words)
+        }
         OfferRefused::Full | OfferRefused::Busy => no_place(),
         OfferRefused::SessionFull | OfferRefused::Host(_) => Problem { detail: words, ..no_place() },
     }

@@ -74,7 +74,7 @@ pub struct Client {
 }
 
 /// Whether a client watches or sends.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wants {
     Watch,
     Send,

@@ -2,6 +2,7 @@
 
 #[allow(dead_code)]
 mod client;
+mod contained;
 mod fan_out;
 mod generator;
 mod layers;

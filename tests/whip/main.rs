@@ -20,6 +20,7 @@ mod ingest_trouble;
 #[path = "../behaviour/lab.rs"]
 #[allow(dead_code)]
 mod lab;
+mod one_transport;
 mod restart;
 #[path = "../whep/simulcast.rs"]
 #[allow(dead_code)]

@@ -1,0 +1,80 @@
+//! Panics here are on purpose: their words are in the output of a run that passes.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+
+use super::*;
+use crate::config::Environment;
+use crate::config::settings::Log;
+
+/// Set in the copy of this very program that is to die.
+const DIES: &str = "NECK_TEST_STRAY_PANIC";
+
+/// SIGABRT
+const ABORTED: i32 = 6;
+
+#[test]
+fn a_panic_costs_its_work_only_and_is_counted() {
+    let before = contained();
+    assert_eq!(isolate("nothing", || 7), Ok(7));
+    assert_eq!(isolate("a test", || panic!("on purpose")), Err::<(), _>(Contained));
+    let nested = isolate("a test", || {
+        let inner = isolate("a test within", || panic!("within"));
+        assert_eq!(inner, Err::<(), _>(Contained));
+        assert!(DEPTH.get() == 1, "still within the outer one");
+        panic!("after all");
+    });
+    assert_eq!(nested, Err::<(), _>(Contained));
+    assert_eq!(DEPTH.get(), 0);
+    // Other tests of this process may add to it.
+    assert!(contained() >= before + 3, "{before}, {}", contained());
+}
+
+/// Panics when it is dropped.
+struct Trap;
+
+impl Drop for Trap {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "dropped on purpose");
+    }
+}
+
+#[test]
+fn what_panics_when_it_is_dropped_is_dropped_all_the_same() {
+    let (sender, rest) = std::sync::mpsc::channel::<()>();
+    discard("a trap", (Trap, sender));
+    assert_eq!(
+        rest.try_recv(),
+        Err(std::sync::mpsc::TryRecvError::Disconnected),
+        "what came after it went too"
+    );
+    assert_eq!(isolate("a payload", || std::panic::panic_any(Trap)), Err::<(), _>(Contained));
+}
+
+#[test]
+fn a_panic_that_nobody_contains_ends_the_process_and_a_contained_one_does_not() {
+    if std::env::var_os(DIES).is_some() {
+        return die();
+    }
+    let name = "isolation::tests::a_panic_that_nobody_contains_ends_the_process_and_a_contained_one_does_not";
+    let program = std::env::current_exe().expect("this program");
+    let output =
+        Command::new(program).args(["--exact", name, "--nocapture"]).env(DIES, "1").output().expect("a copy");
+    let log = String::from_utf8_lossy(&output.stderr);
+    println!("{:?}\n{log}", output.status);
+    assert_eq!(output.status.signal(), Some(ABORTED));
+    let contained = log.lines().find(|line| line.contains("ALERT a peer is lost, nothing else"));
+    assert!(contained.is_some_and(|line| line.contains("tests.rs") && line.contains("contained")), "{log}");
+    assert!(log.contains("ALERT thread `owner` panicked") && log.contains("stray"), "{log}");
+    assert!(!log.contains("lived on"), "{log}");
+}
+
+/// As `main` starts a role: the hook, then panics of both kinds.
+fn die() {
+    crate::logging::start(&Log::default(), &Environment::default());
+    end_on_stray_panics();
+    assert_eq!(isolate("a peer", || panic!("contained")), Err::<(), _>(Contained));
+    let owner = std::thread::Builder::new().name("owner".into()).spawn(|| panic!("stray")).expect("a thread");
+    let _ = owner.join();
+    eprintln!("lived on");
+}
