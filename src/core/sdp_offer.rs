@@ -123,6 +123,9 @@ impl Offer {
         )?;
         need(self.values("a=fingerprint:").next().is_some(), "a=fingerprint")?;
         need(self.ice().is_some(), "a=ice-ufrag and a=ice-pwd")?;
+        // We are the server of DTLS, so that the first flight, which is answered with many bytes, is never ours (RFC 8842, 5.2).
+        let is_client = |setup: &str| matches!(setup, "actpass" | "active");
+        need(self.values("a=setup:").all(is_client), "a=setup:actpass (we are the server of DTLS)")?;
         let media = live().filter(|section| section.media != MediaType::Other).count();
         let muxed = self.lines.iter().filter(|line| *line == "a=rtcp-mux").count();
         need(muxed >= media, "a=rtcp-mux")
@@ -266,6 +269,7 @@ mod tests {
             ("a=fingerprint:sha-256 AA:BB\r\n", "fingerprint"),
             ("a=ice-pwd:0123456789012345678901\r\n", "ice-pwd"),
             ("a=rtcp-mux\r\n", "rtcp-mux"),
+            ("actpass", "setup:actpass"),
         ] {
             let refused = Offer::read(&OFFER.replace(without, "")).unwrap_err();
             assert!(

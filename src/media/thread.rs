@@ -356,7 +356,8 @@ impl MediaThread {
             Command::Restart(peer, ice, reply) => {
                 let refused = || Err(RestartRefused::NoPeer);
                 let io = &self.io;
-                let outcome = self.peers.get_mut(&peer).map_or_else(refused, |peer| peer.restart(&ice, io));
+                let outcome =
+                    self.peers.get_mut(&peer).map_or_else(refused, |peer| peer.restart(&ice, now, io));
                 let restarted = outcome.is_ok();
                 let _ = reply.send(outcome);
                 if restarted {
