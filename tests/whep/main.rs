@@ -1,10 +1,15 @@
 //! Streams from a loopback pair to viewers, over real sockets: str0m on both ends.
 
+#[path = "../spoofer/mod.rs"]
+#[allow(dead_code)]
+mod spoofer;
+
 #[allow(dead_code)]
 mod client;
 mod fan_out;
 mod generator;
 mod layers;
 mod narrow_link;
+mod reflection;
 mod simulcast;
 mod studio;
