@@ -377,7 +377,7 @@ impl<'s> Scene<'s> {
         }
         let now = self.now;
         self.with_peer(|peer, stage| {
-            let _ = peer.restart(&ice, &stage.io);
+            let _ = peer.restart(&ice, now, &stage.io);
             peer.turn(now, &mut stage.io)
         });
     }

@@ -3,6 +3,7 @@
 //! Nothing below this module may use a clock, a socket, a thread, a file, the environment or randomness;
 //! `tests/rules` reads the sources and enforces it.
 
+pub mod address_proof;
 pub mod body_distance;
 pub mod command_template;
 pub mod continuity;
@@ -27,6 +28,8 @@ pub mod layers;
 pub mod log_ends;
 pub mod log_limit;
 pub mod media_feed;
+pub mod mic_gate;
+pub mod opus;
 pub mod outbox_policy;
 pub mod peer_life;
 pub mod picture_ids;

@@ -138,6 +138,9 @@ impl Offer {
             let sound = self.values(name).all(|value| sdp_rules::is_ice_text(value, least));
             need(sound, "an a=ice-ufrag of 4 and an a=ice-pwd of 22 to 256 letters")?;
         }
+        // We are the server of DTLS, so that the first flight, which is answered with many bytes, is never ours (RFC 8842, 5.2).
+        let is_client = |setup: &str| matches!(setup, "actpass" | "active");
+        need(self.values("a=setup:").all(is_client), "a=setup:actpass (we are the server of DTLS)")?;
         let muxed = self.lines.iter().filter(|line| *line == "a=rtcp-mux").count();
         need(muxed >= live().count(), "a=rtcp-mux")?;
         let parts: Vec<_> = (self.parts().into_iter().zip(&sections))
@@ -371,6 +374,7 @@ mod tests {
             ("a=fingerprint:sha-256 AA:BB\r\n", "fingerprint"),
             ("a=ice-pwd:0123456789012345678901\r\n", "ice-pwd"),
             ("a=rtcp-mux\r\n", "rtcp-mux"),
+            ("actpass", "setup:actpass"),
         ] {
             let refused = Offer::read(&OFFER.replace(without, "")).unwrap_err();
             assert!(

@@ -42,6 +42,8 @@ pub struct Counters {
     pub spoofed: Counter,
     /// Media that a peer's session did not take: replayed, not authentic, padding.
     pub refused: Counter,
+    /// Not sent: the address has not proved that it reads what we send, and three times its bytes went there already.
+    pub unproved: Counter,
     /// Not sent or not passed on, because a queue was full.
     pub dropped: Counter,
     /// Sends that the network refused.
@@ -74,6 +76,7 @@ pub struct Snapshot {
     pub foreign: u64,
     pub spoofed: u64,
     pub refused: u64,
+    pub unproved: u64,
     pub dropped: u64,
     pub send_errors: u64,
     pub to_bodies: u64,
@@ -98,6 +101,7 @@ impl Counters {
             foreign: self.foreign.get(),
             spoofed: self.spoofed.get(),
             refused: self.refused.get(),
+            unproved: self.unproved.get(),
             dropped: self.dropped.get(),
             send_errors: self.send_errors.get(),
             to_bodies: self.to_bodies.get(),

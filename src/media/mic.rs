@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use str0m::RtcConfig;
 use str0m::rtp::{Extension, RtpPacket};
 
+use crate::core::mic_gate::{MicGate, Refused};
 use crate::core::rtp_rewrite::{Rewriter, RtpIn};
 use crate::core::sdp_offer::{MediaType, Offer};
 use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
@@ -18,12 +19,15 @@ const PAYLOAD_TYPE: u8 = 111;
 pub struct Mic {
     body: SocketAddr,
     rewriter: Rewriter,
+    gate: MicGate,
+    /// The log was told that something was dropped.
+    told: bool,
 }
 
 impl Mic {
     /// A microphone for this body. `ssrc` is random: it tells one microphone from the next.
     pub fn new(body: SocketAddr, ssrc: u32) -> Mic {
-        Mic { body, rewriter: Rewriter::new(ssrc, PAYLOAD_TYPE) }
+        Mic { body, rewriter: Rewriter::new(ssrc, PAYLOAD_TYPE), gate: MicGate::default(), told: false }
     }
 
     fn packet(&mut self, packet: &RtpPacket, context: &mut Context<'_>) {
@@ -33,6 +37,10 @@ impl Mic {
             // Padding for bandwidth probes: no sound.
             return;
         }
+        // Before it gets a number: to the body it is as if the network had lost it.
+        if let Err(refused) = self.gate.pass(context.moment, &packet.payload) {
+            return self.refuse(refused, context);
+        }
         let incoming = RtpIn {
             ssrc: *packet.header.ssrc,
             sequence: packet.header.sequence_number,
@@ -40,6 +48,16 @@ impl Mic {
         };
         if let Some(header) = self.rewriter.rewrite(&incoming) {
             context.bodies.send(self.body, &header, &packet.payload);
+        }
+    }
+
+    fn refuse(&mut self, refused: Refused, context: &Context<'_>) {
+        context.view.note_dropped();
+        if !std::mem::replace(&mut self.told, true) {
+            let ((session, peer), why) = (context.name, refused.words());
+            log::warn!(
+                "[mic] session {session} peer {peer}: {why}; that is dropped, and counted in the microphone's status"
+            );
         }
     }
 }

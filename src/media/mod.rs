@@ -12,6 +12,7 @@
 pub mod audience;
 pub mod bodies;
 pub mod config;
+pub mod consent;
 pub mod counters;
 pub mod deadlines;
 pub mod directory;
@@ -170,6 +171,7 @@ impl Media {
             let restarted = offer::restart(&mut seed.rtc, &seed.offer, ice)?;
             seed.ufrag.clone_from(&restarted.ice.ufrag);
             seed.their_ufrag.clone_from(&ice.ufrag);
+            seed.their_pwd.clone_from(&ice.pwd);
             Ok(restarted)
         });
         if let Some(outcome) = pending {

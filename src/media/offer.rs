@@ -68,9 +68,10 @@ fn build(wanted: Wanted<'_>, shared: &Arc<Shared>, now: Instant) -> Result<(Seed
     role.settle(&answer, &mut rtc)?;
     let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
     let id = PeerId::from_entropy(entropy::bytes());
-    let their_ufrag = offer.ice().map(|ice| ice.ufrag).unwrap_or_default();
-    let (session, view) = (wanted.session, Arc::default());
-    let seed = Seed { id, session, rtc, role, view, offer, ufrag, their_ufrag, locals, own, since: now };
+    let (their_ufrag, their_pwd) = offer.ice().map(|ice| (ice.ufrag, ice.pwd)).unwrap_or_default();
+    let (session, view, since) = (wanted.session, Arc::default(), now);
+    let seed =
+        Seed { id, session, rtc, role, view, offer, ufrag, their_ufrag, their_pwd, locals, own, since };
     Ok((seed, answer))
 }
 

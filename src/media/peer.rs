@@ -10,11 +10,13 @@ use str0m::bwe::BweKind;
 use str0m::net::{Protocol, Receive, Transmit};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
+use crate::core::address_proof::Standing as Proof;
 use crate::core::datagram;
 use crate::core::ids::SessionId;
 use crate::core::media_feed::StreamPacket;
 use crate::core::peer_life::{self, Change, Life, Limits};
 use crate::core::sdp_offer::{IceParameters, MAX_CANDIDATES, Offer};
+use crate::media::consent::{Consent, Credentials};
 use crate::media::directory::Owner;
 use crate::media::ids::PeerId;
 use crate::media::io::{Arrival, Io, Remote};
@@ -56,6 +58,8 @@ pub struct Peer {
     ufrag: String,
     locals: Locals,
     life: Life,
+    /// Which addresses read what we send.
+    consent: Consent,
     remotes: Vec<Remote>,
     checks: VecDeque<[u8; 12]>,
     trickled: usize,
@@ -76,6 +80,19 @@ impl fmt::Debug for Peer {
 /// Whether a peer goes on.
 pub type Verdict = Result<(), Gone>;
 
+/// What becomes of a datagram that claims to be a peer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Admitted {
+    /// The WebRTC state gets it.
+    Yes,
+    /// It is the answer to our own check: the WebRTC state gets what its address had sent before.
+    Proof,
+    /// It is kept until its address has proved itself.
+    Held,
+    /// It is not the peer's.
+    No,
+}
+
 impl Peer {
     /// Takes over a peer that was offered.
     pub fn adopt(mut seed: Box<Seed>, io: &mut Io) -> std::io::Result<Peer> {
@@ -87,7 +104,8 @@ impl Peer {
         }
         let limits = Limits { connect: CONNECT_LIMIT, silence: SILENCE, grace: io.shared.config.ice_grace };
         let life = Life::new(limits, io.shared.moment(seed.since));
-        Ok(Peer {
+        let ours = seed.rtc.direct_api().local_ice_credentials();
+        let mut peer = Peer {
             id: seed.id,
             session: seed.session,
             rtc: seed.rtc,
@@ -97,6 +115,12 @@ impl Peer {
             ufrag: seed.ufrag,
             locals: seed.locals,
             life,
+            consent: Consent::new(Credentials {
+                our_ufrag: ours.ufrag,
+                our_pwd: ours.pass,
+                their_ufrag: seed.their_ufrag,
+                their_pwd: seed.their_pwd,
+            }),
             remotes: Vec::new(),
             checks: VecDeque::new(),
             trickled: 0,
@@ -104,7 +128,10 @@ impl Peer {
             wants: seed.since,
             took_media: false,
             answered: false,
-        })
+        };
+        let named = peer.offer.ice().map(|ice| ice.candidates).unwrap_or_default();
+        peer.announced(&named, peer.wants, io);
+        Ok(peer)
     }
 
     /// Its name.
@@ -134,10 +161,19 @@ impl Peer {
             return Ok(());
         };
         let input = Input::Receive(arrival.at, receive);
-        if !self.is_known(arrival, io) && !self.prove(&input, arrival, io) {
-            shared.counters.spoofed.one();
-            return Ok(());
+        match self.admit(&input, arrival, io) {
+            Admitted::Yes => self.feed(input, arrival, io),
+            Admitted::Proof => self.feed_held(arrival, destination, io),
+            Admitted::Held => Ok(()),
+            Admitted::No => {
+                shared.counters.spoofed.one();
+                Ok(())
+            }
         }
+    }
+
+    fn feed(&mut self, input: Input<'_>, arrival: &Arrival<'_>, io: &mut Io) -> Verdict {
+        let shared = io.shared.clone();
         (self.took_media, self.answered) = (false, false);
         if self.rtc.handle_input(input).is_err() {
             shared.counters.bad.one();
@@ -148,6 +184,74 @@ impl Peer {
             self.changed(change, arrival.at, io)?;
         }
         verdict
+    }
+
+    /// What an address sent before it proved itself.
+    fn feed_held(&mut self, proof: &Arrival<'_>, destination: SocketAddr, io: &mut Io) -> Verdict {
+        for bytes in self.consent.take_held(proof.remote.address) {
+            let arrival = Arrival { bytes: &bytes, ..*proof };
+            if let Ok(receive) = Receive::new(Protocol::Udp, proof.remote.address, destination, arrival.bytes)
+            {
+                self.feed(Input::Receive(proof.at, receive), &arrival, io)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the WebRTC state hears of a datagram: only once its address has proved that it reads what we send. The handshake of TCP
+    /// has done so already.
+    fn admit(&mut self, input: &Input<'_>, arrival: &Arrival<'_>, io: &mut Io) -> Admitted {
+        let (now, address) = (io.shared.moment(arrival.at), arrival.remote.address);
+        let is_known = self.is_known(arrival, io);
+        if arrival.remote.transport == Transport::Tcp {
+            return if is_known || self.recognise(input, arrival, io) { Admitted::Yes } else { Admitted::No };
+        }
+        if self.consent.is_proof(now, address, arrival.bytes) {
+            // An address that another peer has still is asked for again with what comes next.
+            return if self.learn(arrival, io) { Admitted::Proof } else { Admitted::Held };
+        }
+        let standing = self.consent.standing(now, address);
+        if standing == Proof::Due && is_known {
+            self.ask(arrival.at, answering(arrival), io);
+        }
+        match standing {
+            Proof::Proved | Proof::Due if is_known || self.recognise(input, arrival, io) => Admitted::Yes,
+            Proof::Proved | Proof::Due => Admitted::No,
+            Proof::Unproved => self.hold(input, arrival, io),
+        }
+    }
+
+    /// Something from an address that has not proved itself, or not lately: it is asked to.
+    fn hold(&mut self, input: &Input<'_>, arrival: &Arrival<'_>, io: &mut Io) -> Admitted {
+        let (now, address) = (io.shared.moment(arrival.at), arrival.remote.address);
+        let is_stun = datagram::kind(arrival.bytes) == Some(datagram::Kind::Stun);
+        if !is_stun || !self.rtc.accepts(input) || !self.consent.hold(now, address, arrival.bytes) {
+            return Admitted::No;
+        }
+        // Our check first: whoever answers it before taking our answer loses nothing of what follows.
+        self.ask(arrival.at, answering(arrival), io);
+        if let Some(answer) = self.consent.answer(now, address, arrival.bytes) {
+            io.outbox.push(answering(arrival), &answer, &io.shared.counters);
+        }
+        Admitted::Held
+    }
+
+    /// Sends a check of our own, unless one went there a moment ago.
+    fn ask(&mut self, now: Instant, way: Way, io: &mut Io) {
+        let Some((check, fresh)) = self.consent.ask(io.shared.moment(now), way.to) else { return };
+        if let Some(transaction) = fresh {
+            self.note_check(transaction, io);
+        }
+        io.outbox.push(way, &check, &io.shared.counters);
+    }
+
+    /// With full ICE we check first, wherever the browser says that it may be.
+    fn announced(&mut self, candidates: &[String], now: Instant, io: &Io) {
+        if !io.shared.config.ice_lite {
+            let parsed: Vec<Candidate> =
+                candidates.iter().filter_map(|text| Candidate::from_sdp_string(text).ok()).collect();
+            self.consent.announced(io.shared.moment(now), &parsed);
+        }
     }
 
     fn is_known(&self, arrival: &Arrival<'_>, io: &mut Io) -> bool {
@@ -161,12 +265,17 @@ impl Peer {
     }
 
     /// Whether a datagram from an address that is not known as the peer's is the peer's. Its address is then known.
-    fn prove(&mut self, input: &Input<'_>, arrival: &Arrival<'_>, io: &mut Io) -> bool {
-        if self.remotes.len() >= MAX_REMOTES || !self.rtc.accepts(input) || !io.learn(arrival, self.id) {
-            return false;
+    fn recognise(&mut self, input: &Input<'_>, arrival: &Arrival<'_>, io: &mut Io) -> bool {
+        self.rtc.accepts(input) && self.learn(arrival, io)
+    }
+
+    fn learn(&mut self, arrival: &Arrival<'_>, io: &mut Io) -> bool {
+        let is_new = !self.remotes.contains(&arrival.remote);
+        let learned = (!is_new || self.remotes.len() < MAX_REMOTES) && io.learn(arrival, self.id);
+        if learned && is_new {
+            self.remotes.push(arrival.remote);
         }
-        self.remotes.push(arrival.remote);
-        true
+        learned
     }
 
     /// Whether the datagram that was just fed had the peer's keys, as far as can be seen.
@@ -211,8 +320,14 @@ impl Peer {
         let moment = io.shared.moment(now);
         let groups = self.role.follows().and_then(|stream| io.followers.groups(stream.id()));
         if let Some(groups) = groups {
-            let mut context =
-                Context { rtc: &mut self.rtc, bodies: &mut io.bodies, view: &self.view, now, moment };
+            let mut context = Context {
+                rtc: &mut self.rtc,
+                bodies: &mut io.bodies,
+                view: &self.view,
+                name: (&self.session, &self.id),
+                now,
+                moment,
+            };
             self.role.stream(groups, batch, &mut context);
         }
         if self.rtc.handle_input(Input::Timeout(now)).is_err() {
@@ -269,7 +384,7 @@ impl Peer {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) if self.rtc.is_alive() => return Ok(at),
                 Ok(Output::Timeout(_)) => return Err(Gone::ClosedByPeer),
-                Ok(Output::Transmit(transmit)) => self.transmit(&transmit, &mut last, io),
+                Ok(Output::Transmit(transmit)) => self.transmit(&transmit, &mut last, now, io),
                 Ok(Output::Event(event)) => self.event(event, now, io)?,
                 Err(error) => {
                     self.log(&format!("its WebRTC state failed: {error}"), now, io);
@@ -279,7 +394,13 @@ impl Peer {
         }
     }
 
-    fn transmit(&mut self, transmit: &Transmit, last: &mut Option<(SocketAddr, Way)>, io: &mut Io) {
+    fn transmit(
+        &mut self,
+        transmit: &Transmit,
+        last: &mut Option<(SocketAddr, Way)>,
+        now: Instant,
+        io: &mut Io,
+    ) {
         self.answered |= datagram::is_stun_success(&transmit.contents);
         if let Some(transaction) = datagram::request_transaction(&transmit.contents) {
             self.note_check(transaction, io);
@@ -288,13 +409,33 @@ impl Peer {
             Protocol::Udp => {
                 let same =
                     last.filter(|(source, way)| (*source, way.to) == (transmit.source, transmit.destination));
-                let way = same.map_or_else(|| self.way(transmit, io), |(_, way)| way);
-                *last = Some((transmit.source, way));
-                io.outbox.push(way, &transmit.contents, &io.shared.counters);
+                if let Some((_, way)) = same {
+                    return io.outbox.push(way, &transmit.contents, &io.shared.counters);
+                }
+                let way = self.way(transmit, io);
+                let proved = self.consent.is_proved(io.shared.moment(now), way.to);
+                *last = proved.then_some((transmit.source, way));
+                if proved || self.is_little(transmit, way, now, io) {
+                    io.outbox.push(way, &transmit.contents, &io.shared.counters);
+                }
             }
             Protocol::Tcp => io.send_frame(transmit.destination, &transmit.contents),
             Protocol::SslTcp | Protocol::Tls => {}
         }
+    }
+
+    /// Whether this may go to an address that has not proved itself. Before a check of str0m's goes one of ours, so that both are
+    /// answered at once.
+    fn is_little(&mut self, transmit: &Transmit, way: Way, now: Instant, io: &mut Io) -> bool {
+        if datagram::request_transaction(&transmit.contents).is_some() {
+            self.consent.note_role(&transmit.contents);
+            self.ask(now, way, io);
+        }
+        let fits = self.consent.may_send(io.shared.moment(now), way.to, &transmit.contents);
+        if !fits {
+            io.shared.counters.unproved.one();
+        }
+        fits
     }
 
     /// By which socket and from which address a datagram goes.
@@ -374,8 +515,14 @@ impl Peer {
 
     fn tell(&mut self, event: RoleEvent, now: Instant, io: &mut Io) {
         let moment = io.shared.moment(now);
-        let mut context =
-            Context { rtc: &mut self.rtc, bodies: &mut io.bodies, view: &self.view, now, moment };
+        let mut context = Context {
+            rtc: &mut self.rtc,
+            bodies: &mut io.bodies,
+            view: &self.view,
+            name: (&self.session, &self.id),
+            now,
+            moment,
+        };
         self.role.on(event, &mut context);
     }
 
@@ -384,16 +531,31 @@ impl Peer {
         let room = MAX_CANDIDATES.saturating_sub(self.trickled);
         for candidate in candidates.into_iter().take(room) {
             self.trickled += 1;
+            if !io.shared.config.ice_lite {
+                self.consent.announced(io.shared.moment(now), [&candidate]);
+            }
             self.rtc.add_remote_candidate(candidate);
         }
         self.turn(now, io)
     }
 
     /// Restarts ICE with the browser's new parameters. What fails leaves the peer as it was.
-    pub fn restart(&mut self, ice: &IceParameters, io: &Io) -> Result<Restarted, RestartRefused> {
+    pub fn restart(
+        &mut self,
+        ice: &IceParameters,
+        now: Instant,
+        io: &Io,
+    ) -> Result<Restarted, RestartRefused> {
         let restarted = offer::restart(&mut self.rtc, &self.offer, ice)?;
         self.ufrag.clone_from(&restarted.ice.ufrag);
         self.trickled = 0;
+        self.consent.restart(Credentials {
+            our_ufrag: restarted.ice.ufrag.clone(),
+            our_pwd: restarted.ice.pwd.clone(),
+            their_ufrag: ice.ufrag.clone(),
+            their_pwd: ice.pwd.clone(),
+        });
+        self.announced(&ice.candidates, now, io);
         io.shared.directory.rename(&self.id, &self.ufrag, &ice.ufrag);
         Ok(restarted)
     }
@@ -410,7 +572,9 @@ impl Peer {
     /// Tells the role that it is over. The WebRTC state is not asked.
     pub fn tell_end(&mut self, why: Gone, now: Instant, io: &mut Io) {
         self.view.stand(Standing::Gone);
-        self.log(&format!("over: {why}"), now, io);
+        let mute = why == Gone::NeverConnected && self.consent.asks_in_vain();
+        let hint = if mute { "; its address answered none of our checks" } else { "" };
+        self.log(&format!("over: {why}{hint}"), now, io);
         self.tell(RoleEvent::Gone(why), now, io);
     }
 
@@ -437,4 +601,9 @@ impl Peer {
 /// Data channels are never agreed on, so nothing of one gets to str0m: its SCTP takes what comes, agreed or not.
 fn is_unwanted(datagram: &[u8]) -> bool {
     datagram::kind(datagram) == Some(datagram::Kind::Dtls) && datagram::has_application_data(datagram)
+}
+
+/// The way back to where something came from.
+fn answering(arrival: &Arrival<'_>) -> Way {
+    Way { via: arrival.via, from: Some(arrival.local.ip()), to: arrival.remote.address }
 }

@@ -121,6 +121,8 @@ pub struct Context<'a> {
     pub bodies: &'a mut Bodies,
     /// What is published of the peer.
     pub view: &'a PeerView,
+    /// Whose it is, for the log.
+    pub name: (&'a SessionId, &'a PeerId),
     /// When the event happened.
     pub now: Instant,
     /// The same on the clock of views.

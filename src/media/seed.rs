@@ -33,6 +33,8 @@ pub struct Seed {
     pub ufrag: String,
     /// The browser's.
     pub their_ufrag: String,
+    /// The browser's password.
+    pub their_pwd: String,
     /// Our candidates.
     pub locals: Locals,
     /// Its own port, when it has one.

@@ -372,7 +372,7 @@ impl MediaThread {
             Command::Restart(peer, ice, reply) => {
                 let mut outcome = Err(RestartRefused::NoPeer);
                 self.with_peer(peer, |peer, io| {
-                    outcome = peer.restart(&ice, io);
+                    outcome = peer.restart(&ice, now, io);
                     if outcome.is_ok() { peer.turn(now, io) } else { Ok(()) }
                 });
                 let _ = reply.send(outcome);

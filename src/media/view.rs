@@ -28,6 +28,7 @@ pub struct PeerView {
     standing: AtomicU8,
     end_wanted: AtomicBool,
     packets: AtomicU64,
+    dropped: AtomicU64,
     level: AtomicU8,
     first_packet: AtomicU64,
     last_packet: AtomicU64,
@@ -49,6 +50,11 @@ impl PeerView {
     /// Media packets so far.
     pub fn packets(&self) -> u64 {
         self.packets.load(Ordering::Relaxed)
+    }
+
+    /// Media packets of these that were of no use, and not passed on.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     /// How loud it is `now`: 0 silent, 100 as loud as can be. 0 too when the peer does not tell.
@@ -97,6 +103,11 @@ impl PeerView {
         if let Some(level) = level {
             self.level.store(level, Ordering::Relaxed);
         }
+    }
+
+    /// A media packet is not passed on. Only its thread calls this.
+    pub fn note_dropped(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Asks for its end; its thread sees this at the peer's next deadline even when no message gets through.

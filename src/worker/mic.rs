@@ -155,11 +155,13 @@ pub fn stop(service: &WorkerService, call: &Call) -> Answer {
 /// `GET /session/{id}/mic`
 pub fn status(service: &WorkerService, call: &Call) -> Answer {
     let Some(card) = service.card(call).filter(|card| card.is_live()) else { return sessions::unknown() };
-    let (state, packets, level) = match card.mic.current() {
-        None => ("none", 0, 0),
-        Some((_, view)) => (name(view.standing()), view.packets(), view.level(service.media.now())),
+    let (state, packets, dropped, level) = match card.mic.current() {
+        None => ("none", 0, 0, 0),
+        Some((_, view)) => {
+            (name(view.standing()), view.packets(), view.dropped(), view.level(service.media.now()))
+        }
     };
-    Answer::json(200, &json!({"state": state, "packets": packets, "level": level}))
+    Answer::json(200, &json!({"state": state, "packets": packets, "dropped": dropped, "level": level}))
 }
 
 fn name(standing: Standing) -> &'static str {

@@ -12,9 +12,9 @@ use str0m::net::{Protocol, Receive, TcpType, Transmit};
 use str0m::rtp::{Extension, ExtensionValues, RtpWrite};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcConfig};
 
-/// What is in each packet of sound, so that the body can tell them apart.
+/// What is in each packet of sound, so that the body can tell them apart: Opus as far as its first byte says (`x`: one frame of 20 ms).
 pub fn sound(number: u64) -> Vec<u8> {
-    format!("sound {number}").into_bytes()
+    format!("x sound {number}").into_bytes()
 }
 
 /// A connection of ICE-TCP that the browser opened.

@@ -6,10 +6,13 @@ mod http;
 #[path = "../behaviour/lab.rs"]
 #[allow(dead_code)]
 mod lab;
+#[path = "../spoofer/mod.rs"]
+mod spoofer;
 
 mod browser;
 mod crowd;
 mod hostile;
 mod mic;
+mod reflection;
 mod studio;
 mod transports;

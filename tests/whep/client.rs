@@ -149,6 +149,17 @@ impl Client {
         &self.socket
     }
 
+    /// The answer that it took.
+    pub fn answered(&self) -> &str {
+        &self.answered
+    }
+
+    /// A NAT on its way gives it another address; it knows nothing of that.
+    pub fn rebind(&mut self, ip: IpAddr) {
+        self.socket = UdpSocket::bind((ip, 0)).expect("a socket");
+        self.socket.set_nonblocking(true).expect("nonblocking");
+    }
+
     /// Our ICE user fragment and password.
     pub fn credentials(&mut self) -> (String, String) {
         let credentials = self.rtc.direct_api().local_ice_credentials();

@@ -1,5 +1,9 @@
 //! Streams from a loopback pair to viewers, over real sockets: str0m on both ends.
 
+#[path = "../spoofer/mod.rs"]
+#[allow(dead_code)]
+mod spoofer;
+
 #[allow(dead_code)]
 mod client;
 mod contained;
@@ -7,5 +11,6 @@ mod fan_out;
 mod generator;
 mod layers;
 mod narrow_link;
+mod reflection;
 mod simulcast;
 mod studio;

@@ -1,0 +1,114 @@
+//! Nobody can turn a stream on somebody else: what goes to an address that does not read it is at most three times what came from there,
+//! and whoever reads goes on reading.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use hydraneckwebrtc::core::whip_offer::VideoCodec;
+
+use crate::client::{Client, until};
+use crate::generator::Pace;
+use crate::spoofer::{Keys, Victim};
+use crate::studio::Studio;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn studio(lite: bool) -> Studio {
+    Studio::with(VideoCodec::Vp8, |settings| settings.webrtc.ice_lite = lite)
+}
+
+fn keys(client: &mut Client) -> Keys {
+    let ufrag = client.credentials().0;
+    Keys::of(client.answered(), ufrag)
+}
+
+/// Attacks for three seconds, with a break of one.
+fn attack(keys: &Keys, victim: &mut Victim, clients: &mut [Client]) {
+    let begun = Instant::now();
+    until("the attack is over", clients, PATIENCE, |_| {
+        let attacks = begun.elapsed() < Duration::from_secs(3);
+        if attacks {
+            keys.attack(victim, &[]);
+        }
+        victim.count();
+        !attacks && begun.elapsed() > Duration::from_secs(4)
+    });
+}
+
+#[test]
+fn a_victim_gets_no_picture_and_the_viewer_keeps_its_own() {
+    for lite in [true, false] {
+        let studio = studio(lite);
+        let _process = studio.play(Pace::default(), 1);
+        let (mut client, _) = studio.viewer();
+        let keys = keys(&mut client);
+        let mut clients = [client];
+        let mut victim = Victim::new(41);
+        // It names the victim before it has come itself, and goes on when it sees pictures.
+        keys.attack(&mut victim, &[]);
+        until("pictures", &mut clients, PATIENCE, |clients| {
+            keys.attack(&mut victim, &[]);
+            clients[0].seen.frames > 5
+        });
+        let before = (clients[0].seen.frames, clients[0].seen.bytes);
+        attack(&keys, &mut victim, &mut clients);
+        victim.judge(&format!("viewer, ICE-lite {lite}"));
+        let seen = &clients[0].seen;
+        println!(
+            "meanwhile {} frames, {} bytes to the viewer",
+            seen.frames - before.0,
+            seen.bytes - before.1
+        );
+        assert!(seen.frames - before.0 > 60, "{seen:?}");
+        assert_eq!(seen.gaps, 0, "{seen:?}");
+    }
+}
+
+#[test]
+fn a_victim_gets_little_of_a_publisher_and_its_pictures_are_taken() {
+    for lite in [true, false] {
+        let studio = studio(lite);
+        let (mut publisher, _) = studio.publisher().expect("the place");
+        let keys = keys(&mut publisher);
+        let mut clients = [publisher];
+        until("connected", &mut clients, PATIENCE, |clients| clients[0].seen.connected.is_some());
+        let mut victim = Victim::new(42);
+        let packets = |studio: &Studio| studio.media.snapshot().datagrams_in;
+        let before = packets(&studio);
+        attack(&keys, &mut victim, &mut clients);
+        victim.judge(&format!("publisher, ICE-lite {lite}"));
+        assert!(packets(&studio) > before && !clients[0].seen.over, "{:?}", studio.media.snapshot());
+    }
+}
+
+#[test]
+fn a_viewer_whose_address_changes_has_pictures_again() {
+    for lite in [true, false] {
+        let studio = studio(lite);
+        let _process = studio.play(Pace::default(), 1);
+        let mut clients = [studio.viewer().0];
+        until("pictures", &mut clients, PATIENCE, |clients| clients[0].seen.frames > 5);
+        clients[0].rebind(IpAddr::from([127, 0, 66, 50]));
+        let (begun, before) = (Instant::now(), clients[0].seen.frames);
+        until("pictures again", &mut clients, 2 * PATIENCE, |clients| clients[0].seen.frames > before);
+        println!("another address, ICE-lite {lite}: pictures again after {:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn a_viewer_sees_a_picture_as_fast_as_its_checks_allow() {
+    for lite in [true, false] {
+        let studio = studio(lite);
+        let _process = studio.play(Pace::default(), 1);
+        let mut took = Vec::new();
+        for _ in 0..8 {
+            let mut clients = [studio.viewer().0];
+            let begun = Instant::now();
+            until("connected", &mut clients, PATIENCE, |clients| clients[0].seen.connected.is_some());
+            took.push(begun.elapsed());
+        }
+        took.sort_unstable();
+        println!("from the answer to connected, ICE-lite {lite}: {took:?}");
+        assert!(took[3] < PATIENCE / 10, "{took:?}");
+    }
+}
