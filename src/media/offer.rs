@@ -63,7 +63,9 @@ pub fn answer(
     let id = PeerId::from_entropy(entropy::bytes());
     let their_ufrag = offer.ice().map(|ice| ice.ufrag).unwrap_or_default();
     let (session, view) = (wanted.session, Arc::default());
-    let seed = Seed { id, session, rtc, role, view, offer, ufrag, their_ufrag, locals, own, since: now };
+    let client = None;
+    let seed =
+        Seed { id, session, client, rtc, role, view, offer, ufrag, their_ufrag, locals, own, since: now };
     Ok((seed, answer))
 }
 
