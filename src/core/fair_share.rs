@@ -66,11 +66,19 @@ impl<K: Ord + Clone> FairShare<K> {
     /// Takes a place in all these names. It is given back with the same names.
     pub fn take(&mut self, shares: &[Share<K>]) -> Result<(), Refused> {
         self.ask(shares)?;
-        self.held += 1;
-        for share in shares {
-            *self.by_key.entry(share.key.clone()).or_default() += 1;
-        }
+        self.enter(shares.iter().map(|share| &share.key));
         Ok(())
+    }
+
+    /// Counts a place in these names without asking: of one who has it already, or has a right to it.
+    pub fn enter<'a>(&mut self, keys: impl IntoIterator<Item = &'a K>)
+    where
+        K: 'a,
+    {
+        self.held += 1;
+        for key in keys {
+            *self.by_key.entry(key.clone()).or_default() += 1;
+        }
     }
 
     /// Whether a place could be taken.
