@@ -21,6 +21,7 @@ mod ingest_trouble;
 #[allow(dead_code)]
 mod lab;
 mod restart;
+mod shares;
 #[path = "../whep/simulcast.rs"]
 #[allow(dead_code)]
 mod simulcast;
