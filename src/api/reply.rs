@@ -41,6 +41,11 @@ impl Answer {
         Answer::json(status, &body)
     }
 
+    /// The error document of whoever met a limit, which is named for people and, stably, for programs.
+    pub fn over_limit(status: u16, error: &str, detail: impl Into<String>, limit: &str) -> Answer {
+        Answer::error_with(status, error, detail, json!({"limit": limit}))
+    }
+
     /// Nothing to say (204).
     pub fn empty() -> Answer {
         Answer { status: 204, content_type: "application/json", headers: Vec::new(), body: String::new() }

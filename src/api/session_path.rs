@@ -31,6 +31,14 @@ impl<'a> SessionPath<'a> {
             (Ok(id), rest) => SessionPath::Below(id, rest),
         }
     }
+
+    /// The session it names.
+    pub fn id(self) -> Option<SessionId> {
+        match self {
+            SessionPath::Bare(id) | SessionPath::Below(id, _) => Some(id),
+            SessionPath::NotASession | SessionPath::BadId => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -39,10 +39,12 @@ pub struct Edge {
     pub requests_per_connection: u32,
     /// `edge.max_connections`: 0 means (descriptor limit − reserve) / 2. Default 0.
     pub max_connections: usize,
-    /// `edge.max_connections_per_address`: not applied to trusted proxies and loopback. Default 256.
+    /// `edge.max_connections_per_address`, and requests under way of one client behind a trusted proxy or a controller; at most half
+    /// of all. Not applied to trusted proxies themselves and loopback. Default 256.
     pub max_connections_per_address: usize,
     /// `edge.rate_limit_per_address`: requests a second, ten seconds' worth at once; 0: no limit. Exempt as above. Default 500.
     pub rate_limit_per_address: u32,
-    /// `edge.rate_limit_per_session`: the same for requests to one session, nobody exempt. Default 200.
+    /// `edge.rate_limit_per_session`: the same for requests to one session, nobody exempt; a reserve of a quarter is for clients that
+    /// ask for less than half of it. Default 200.
     pub rate_limit_per_session: u32,
 }

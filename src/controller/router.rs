@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::api::auth;
 use crate::api::pages;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
 use crate::controller::snapshot::{Published, Target};
-use crate::core::ids::SessionId;
+use crate::core::forwarding_proof::ForwardingProof;
+use crate::core::ids::{SessionId, WorkerId};
 use crate::edge::router::{Decision, Forward, Reply, Request, Router, TunnelWatch, Upstream};
 use crate::host::clock::Clock;
 
@@ -43,13 +45,21 @@ impl Router for ControllerRouter {
             SessionPath::Bare(id) | SessionPath::Below(id, _) => self.session(&id, html),
         }
     }
+
+    fn is_operator(&self, authorization: &str) -> bool {
+        auth::bearer(Some(authorization)).is_some_and(|token| self.live.get().is_admin(token))
+    }
+
+    fn session_of(&self, path: &str) -> Option<SessionId> {
+        SessionPath::parse(path).id()
+    }
 }
 
 impl ControllerRouter {
     fn session(&self, id: &SessionId, html: bool) -> Decision {
         let snapshot = self.fleet.get();
         match snapshot.routes.get(id) {
-            Some(Target { reach: Some(reach), .. }) => self.to_worker(reach.upstream.clone()),
+            Some(Target { reach: Some(reach), worker }) => self.to_worker(worker, reach.upstream.clone()),
             Some(Target { reach: None, .. }) => Decision::Reply(pages::worker_away(html)),
             None => match snapshot.settling(self.clock.now()) {
                 Some(left) => Decision::Reply(pages::settling(html, left.as_secs() + 1)),
@@ -58,13 +68,16 @@ impl ControllerRouter {
         }
     }
 
-    fn to_worker(&self, upstream: Upstream) -> Decision {
+    fn to_worker(&self, worker: &WorkerId, upstream: Upstream) -> Decision {
+        let settings = self.live.get();
+        let shared = settings.server.admin_token.expose().as_bytes();
         Decision::Forward(Forward {
             upstream,
-            body_limit: self.live.get().edge.session_body_limit,
+            body_limit: settings.edge.session_body_limit,
             inject: None,
             user: None,
             tunnels: Some(self.uncounted.clone()),
+            proof: Some(ForwardingProof::derive(shared, worker)),
             unavailable: Some(pages::worker_away),
         })
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::core::rate_limit::{Rate, RateLimiter};
 use crate::core::time::Moment;
 
 /// Lets a burst of lines through, then one per interval, and counts what it held back.
@@ -35,11 +36,49 @@ impl LogLimit {
         self.tokens -= 1;
         Some(std::mem::take(&mut self.suppressed))
     }
+
+    /// A line was held back by somebody else.
+    fn suppress(&mut self) {
+        self.suppressed += 1;
+    }
+}
+
+/// Lines that clients can trigger: a limit for all, of which each has a share, so that one of them does not hide what the others
+/// do.
+#[derive(Debug)]
+pub struct LogShares<K> {
+    all: LogLimit,
+    each: RateLimiter<K>,
+}
+
+impl<K: Ord + Clone> LogShares<K> {
+    /// `burst` lines at once and one per `interval` for all; a quarter of that for each of at most `capacity` keys.
+    pub fn new(burst: u32, interval: Duration, capacity: usize) -> LogShares<K> {
+        let share = Rate { burst: burst.div_ceil(4), every: interval.saturating_mul(4) };
+        LogShares { all: LogLimit::new(burst, interval), each: RateLimiter::new(share, capacity) }
+    }
+
+    /// [`LogLimit::allow`] for a line about this key; without one the line has no share.
+    pub fn allow(&mut self, now: Moment, key: Option<&K>) -> Option<u64> {
+        if key.is_some_and(|key| self.each.take(now, key).is_err()) {
+            self.all.suppress();
+            return None;
+        }
+        self.all.allow(now)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_client_does_not_hide_what_others_do() {
+        let mut limit = LogShares::new(20, Duration::from_secs(1), 100);
+        let mut seen = |key| (0..1_000).filter(|_| limit.allow(Moment(0), Some(&key)).is_some()).count();
+        assert_eq!([seen(1), seen(1), seen(2), seen(3)], [5, 0, 5, 5]);
+        assert_eq!(limit.allow(Moment(0), None), Some(995), "those held back since the last line");
+    }
 
     #[test]
     fn a_burst_passes_then_lines_are_counted_until_time_passes() {

@@ -103,6 +103,52 @@ impl<K: Ord + Clone> RateLimiter<K> {
     }
 }
 
+/// One rate that many share. Whoever asked for more than half of it lately waits when it is used up; the others have a reserve of a
+/// quarter, so that one of them does not take it from all.
+#[derive(Clone, Debug)]
+pub struct SharedRate<K> {
+    all: Bucket,
+    reserve: Bucket,
+    each: BTreeMap<K, Moment>,
+}
+
+/// Those that share a rate and are remembered; beyond it who asked least is forgotten, which is lenient to him only.
+const SHARERS: usize = 64;
+
+impl<K> Default for SharedRate<K> {
+    fn default() -> SharedRate<K> {
+        SharedRate { all: Bucket::default(), reserve: Bucket::default(), each: BTreeMap::new() }
+    }
+}
+
+impl<K: Ord + Clone> SharedRate<K> {
+    /// Takes one token for `key` (`None`: of nobody in particular, who has no claim to the reserve), or says how long until there is
+    /// one.
+    pub fn take(&mut self, now: Moment, rate: Rate, key: Option<&K>) -> Result<(), Duration> {
+        let modest = key.is_some_and(|key| self.charge(now, rate, key));
+        let taken = self.all.take(now, rate);
+        if taken.is_err() && modest {
+            let quarter = Rate { burst: rate.burst.div_ceil(4), every: rate.every.saturating_mul(4) };
+            return self.reserve.take(now, quarter);
+        }
+        taken
+    }
+
+    /// Notes a request of `key`, also one that is refused. Whether it asks for less than half of the rate.
+    fn charge(&mut self, now: Moment, rate: Rate, key: &K) -> bool {
+        self.each.retain(|_, full_at| !now.reached(*full_at));
+        let half = Rate { burst: rate.burst.div_ceil(2), every: rate.every.saturating_mul(2) };
+        let mut bucket = Bucket { full_at: self.each.get(key).copied().unwrap_or(now) };
+        let modest = bucket.take(now, half).is_ok();
+        if self.each.len() >= SHARERS && !self.each.contains_key(key) {
+            let least = self.each.iter().min_by_key(|(_, full_at)| **full_at).map(|(key, _)| key.clone());
+            least.map(|key| self.each.remove(&key));
+        }
+        self.each.insert(key.clone(), bucket.full_at);
+        modest
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +182,30 @@ mod tests {
             |from: u64, to: u64| (from..to).filter(|ms| bucket.take(Moment(*ms), rate).is_ok()).count();
         assert_eq!(served(5_000, 6_000), 1000, "the burst, one each millisecond");
         assert_eq!(served(6_000, 26_000), 2000 + 99, "then the rate, and what came back during the burst");
+    }
+
+    #[test]
+    fn one_of_many_does_not_take_a_shared_rate_from_all() {
+        let (rate, mut shared) = (Rate::of_requests(20).unwrap(), SharedRate::default());
+        let greedy = |shared: &mut SharedRate<u32>, ms| {
+            (0..1_000).filter(|_| shared.take(Moment(ms), rate, Some(&1)).is_ok()).count()
+        };
+        assert_eq!(greedy(&mut shared, 0), 200, "alone it has all");
+        for second in 1..=60 {
+            greedy(&mut shared, second * 1_000);
+            assert_eq!(shared.take(Moment(second * 1_000), rate, Some(&2)), Ok(()), "second {second}");
+        }
+        let nobody = shared.take(Moment(60_000), rate, None);
+        assert_eq!(nobody, Err(Duration::from_millis(50)), "who cannot be told from others has no reserve");
+    }
+
+    #[test]
+    fn those_that_share_a_rate_are_remembered_in_bounded_memory() {
+        let (rate, mut shared) = (Rate::of_requests(20).unwrap(), SharedRate::default());
+        assert!((0..10_000).any(|key| shared.take(Moment(0), rate, Some(&key)).is_err()));
+        assert!(shared.each.len() <= SHARERS);
+        assert_eq!(shared.take(Moment(3_600_000), rate, Some(&1)), Ok(()));
+        assert_eq!(shared.each.len(), 1);
     }
 
     #[test]

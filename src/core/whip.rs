@@ -119,12 +119,14 @@ pub struct Problem {
     pub detail: String,
     /// When to ask again.
     pub retry_after: Option<Duration>,
+    /// The stable name of the limit that was met.
+    pub limit: Option<&'static str>,
 }
 
 impl Problem {
     /// A problem that asking again does not solve.
     pub fn new(status: u16, detail: impl Into<String>) -> Problem {
-        Problem { status, detail: detail.into(), retry_after: None }
+        Problem { status, detail: detail.into(), retry_after: None, limit: None }
     }
 
     /// A problem that may be over after this time.
@@ -132,11 +134,20 @@ impl Problem {
         Problem { retry_after: Some(pause), ..Problem::new(status, detail) }
     }
 
-    /// The document. Its type is `about:blank`, so its title is the status' phrase.
+    /// The same because this limit was met.
+    pub fn of_limit(self, name: &'static str) -> Problem {
+        Problem { limit: Some(name), ..self }
+    }
+
+    /// The document. Its type is `about:blank`, so its title is the status' phrase. `limit` is a member of ours.
     pub fn document(&self) -> String {
         let title = title(self.status);
-        json!({"type": "about:blank", "title": title, "status": self.status, "detail": self.detail})
-            .to_string()
+        let mut document =
+            json!({"type": "about:blank", "title": title, "status": self.status, "detail": self.detail});
+        if let (Some(limit), Some(members)) = (self.limit, document.as_object_mut()) {
+            members.insert("limit".into(), limit.into());
+        }
+        document.to_string()
     }
 }
 
@@ -221,5 +232,9 @@ mod tests {
         assert_eq!(value["type"], "about:blank");
         assert_eq!(value["title"], "Service Unavailable");
         assert_eq!((value["status"].as_u64(), value["detail"].as_str()), (Some(503), Some("full")));
+        assert!(value.get("limit").is_none(), "{value}");
+        let named: serde_json::Value =
+            serde_json::from_str(&problem.of_limit("webrtc.max_peers").document()).unwrap();
+        assert_eq!(named["limit"], "webrtc.max_peers");
     }
 }

@@ -16,11 +16,13 @@ use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
-use super::admission::{Admission, Verdict};
+use super::admission::{Admission, ConnectionLimit, Place, Shown};
+use super::flights::{Flight, Flights};
 use super::pace::Pace;
 use super::slab::Key;
 use super::socket;
 use crate::config::settings::Network;
+use crate::core::ids::SessionId;
 use crate::core::log_limit::LogLimit;
 use crate::core::time::Moment;
 
@@ -41,6 +43,8 @@ pub struct Shared {
     pub admission: Admission,
     /// How fast requests of one address may come.
     pub pace: Pace,
+    /// Whose requests are under way.
+    pub flights: Arc<Flights>,
     /// Networks whose forwarding fields are believed.
     pub trusted: Vec<Network>,
     /// New connections are wanted.
@@ -50,7 +54,8 @@ pub struct Shared {
 }
 
 impl Shared {
-    fn trusts(&self, peer: IpAddr) -> bool {
+    /// Whether the forwarding fields of this address are believed.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(peer))
     }
 }
@@ -80,20 +85,33 @@ pub struct Arrival {
     pub fd: OwnedFd,
     /// Its place in the counts.
     pub ticket: Ticket,
-    /// It is told to come back later.
-    pub refused: bool,
 }
 
 /// A connection's place in the counts, given back when dropped.
 pub struct Ticket {
     shared: Arc<Shared>,
     index: usize,
-    verdict: Verdict,
+    place: Place,
     peer: IpAddr,
     trusted: bool,
 }
 
 impl Ticket {
+    /// For a connection to the loop of this index.
+    fn new(shared: Arc<Shared>, index: usize, peer: IpAddr) -> Ticket {
+        if let Some(handle) = shared.loops.get(index) {
+            handle.load.fetch_add(1, Ordering::Relaxed);
+        }
+        let trusted = shared.trusts(peer);
+        let place = shared.admission.admit(peer, trusted || peer.is_loopback());
+        Ticket { shared, index, place, peer, trusted }
+    }
+
+    /// For a connection to the first loop that no acceptor saw; it counts like any other.
+    pub fn unseen(shared: Arc<Shared>, peer: IpAddr) -> Ticket {
+        Ticket::new(shared, 0, peer)
+    }
+
     /// The client's address in canonical form.
     pub fn peer(&self) -> IpAddr {
         self.peer
@@ -104,30 +122,59 @@ impl Ticket {
         self.trusted
     }
 
-    /// For a connection to the first loop that no acceptor saw; it counts like any other.
-    pub fn unseen(shared: Arc<Shared>, peer: IpAddr) -> Ticket {
-        if let Some(handle) = shared.loops.first() {
-            handle.load.fetch_add(1, Ordering::Relaxed);
+    /// Whether the forwarding fields of this address are believed.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.shared.trusts(address)
+    }
+
+    /// Counts a request of this network, or says how long until it may send the next.
+    pub fn pace(&self, now: Moment, network: Option<IpAddr>) -> Result<(), Duration> {
+        network.map_or(Ok(()), |network| self.shared.pace.take(now, network))
+    }
+
+    /// Takes the place that a request has a right to; an error says why the connection has to go.
+    pub fn review(&mut self, shown: Shown) -> Result<(), ConnectionLimit> {
+        self.shared.admission.review(&mut self.place, shown)
+    }
+
+    /// A request is under way from now on. Operators' count for nobody.
+    pub fn begin(
+        &self,
+        network: Option<IpAddr>,
+        session: Option<SessionId>,
+    ) -> Result<Flight, super::flights::FlightLimit> {
+        self.shared.flights.begin(network, session)
+    }
+
+    /// The limit that was met, while the connection is on trial.
+    pub fn on_trial(&self) -> Option<ConnectionLimit> {
+        match &self.place {
+            Place::OnTrial(trial) => Some(trial.limit()),
+            Place::Served(_) | Place::Operator | Place::Refused(_) => None,
         }
-        let trusted = shared.trusts(peer);
-        let verdict = shared.admission.admit(peer, trusted || peer.is_loopback());
-        Ticket { shared, index: 0, verdict, peer, trusted }
     }
 
-    fn exempt(&self) -> bool {
-        self.trusted || self.peer.is_loopback()
+    /// It has to leave for another one that is on trial.
+    pub fn is_pushed_out(&self) -> bool {
+        matches!(&self.place, Place::OnTrial(trial) if trial.is_pushed_out())
     }
 
-    /// Counts a request, or says how long until the client's address may send the next.
-    pub fn pace(&self, now: Moment) -> Result<(), Duration> {
-        if self.exempt() { Ok(()) } else { self.shared.pace.take(now, self.peer) }
+    /// The connection has this name in its loop.
+    pub fn settle(&self, key: Key) {
+        if let Place::OnTrial(trial) = &self.place {
+            trial.hang(self.doorbell(key));
+        }
     }
-}
 
-impl Ticket {
     /// What wakes the connection `key`, which has this ticket.
     pub fn doorbell(&self, key: Key) -> Doorbell {
         Doorbell { shared: Some(self.shared.clone()), index: self.index, key }
+    }
+}
+
+impl std::fmt::Debug for Doorbell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Doorbell({})", self.index)
     }
 }
 
@@ -150,7 +197,7 @@ impl Doorbell {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.shared.admission.release(self.verdict, self.peer, self.exempt());
+        self.shared.admission.release(&self.place);
         if let Some(handle) = self.shared.loops.get(self.index) {
             handle.load.fetch_sub(1, Ordering::Relaxed);
         }
@@ -238,19 +285,6 @@ impl Acceptor {
     }
 
     fn hand_over(&mut self, fd: OwnedFd, peer: IpAddr, now: Moment) {
-        let trusted = self.shared.trusts(peer);
-        let verdict = self.shared.admission.admit(peer, trusted || peer.is_loopback());
-        if verdict != Verdict::Serve
-            && let Some(n) = self.log.allow(now)
-        {
-            log::warn!(
-                "[edge] a connection of {peer} is refused by edge.max_connections or \
-                 edge.max_connections_per_address ({n} such lines were not shown)"
-            );
-        }
-        if verdict == Verdict::Drop {
-            return;
-        }
         let least = self
             .shared
             .loops
@@ -258,12 +292,15 @@ impl Acceptor {
             .enumerate()
             .min_by_key(|(_, handle)| handle.load.load(Ordering::Relaxed));
         let Some((index, handle)) = least else { return };
-        socket::prepare_client(&fd);
-        handle.load.fetch_add(1, Ordering::Relaxed);
-        let ticket = Ticket { shared: self.shared.clone(), index, verdict, peer, trusted };
-        if handle.arrivals.send(Arrival { fd, ticket, refused: verdict == Verdict::Refuse }).is_ok()
-            && index != 0
+        let ticket = Ticket::new(self.shared.clone(), index, peer);
+        if let Some(limit) = ticket.on_trial()
+            && let Some(n) = self.log.allow(now)
         {
+            let limit = limit.name();
+            log::warn!("[edge] connections of {peer} met {limit} ({n} such lines were not shown)");
+        }
+        socket::prepare_client(&fd);
+        if handle.arrivals.send(Arrival { fd, ticket }).is_ok() && index != 0 {
             handle.ring();
         }
     }

@@ -44,7 +44,7 @@ impl LoopByHand {
         let ticket = Ticket::unseen(self.shared.clone(), peer);
         if let Some(handle) = self.shared.loops.first() {
             // The loop has the receiver, so this cannot fail.
-            let _ = handle.arrivals.send(Arrival { fd, ticket, refused: false });
+            let _ = handle.arrivals.send(Arrival { fd, ticket });
         }
     }
 

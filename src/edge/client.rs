@@ -14,7 +14,7 @@
 //!
 //! From Head an event stream goes to Events, and from there like an own reply.
 //!
-//! A connection that is only told to come back later goes to Closing from accept or Handshake.
+//! A connection on trial (see `admission`) has one head to say why it is served; else it goes to Closing.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -23,6 +23,7 @@ use super::acceptor::Ticket;
 use super::context::Context;
 use super::event_stream::{self, EventStream};
 use super::exchange::{self, Exchange};
+use super::flights::Flight;
 use super::outbox::Outbox;
 use super::own_reply::{self, Manner, write_own};
 use super::router::Reply;
@@ -56,10 +57,16 @@ pub struct ClientIo {
     pub socket: Socket,
     /// Its place in the counts.
     pub ticket: Ticket,
-    /// Canonical address.
+    /// Canonical address; of the client, when a controller forwards the request under way.
     pub peer: IpAddr,
-    /// The peer is a trusted proxy.
+    /// The peer is a trusted proxy, or our controller: its forwarding fields are believed.
     pub trusted: bool,
+    /// The client, as far as it is known behind trusted proxies and our controller.
+    pub client: IpAddr,
+    /// Whose places and rates the request under way uses; `None`: nobody's.
+    pub network: Option<IpAddr>,
+    /// The request under way, where it counts.
+    pub flight: Option<Flight>,
     /// Bytes that came and are not used yet: a head, the start of a body, further requests.
     pub input: Vec<u8>,
     /// How far `input` was searched for the end of a head.
@@ -79,8 +86,8 @@ pub struct ClientIo {
 /// What a connection is doing.
 #[allow(clippy::large_enum_variant, reason = "clients are boxed, and an exchange per request should not be")]
 pub enum State {
-    /// Agreeing on TLS; then the first head is read, or a farewell sent.
-    Handshake { farewell: bool },
+    /// Agreeing on TLS; then the first head is read.
+    Handshake,
     /// Waiting for, or reading, a request head. `began`: its first byte came.
     Head { began: bool },
     /// A request is being forwarded.
@@ -151,14 +158,11 @@ impl ClientIo {
 }
 
 impl Client {
-    /// A new connection. With `farewell` it is told that and closed.
-    pub fn new(key: Key, socket: Socket, ticket: Ticket, now: Moment, farewell: Option<Vec<u8>>) -> Client {
-        let state = match farewell.is_some() {
-            farewell if socket.is_tls() => State::Handshake { farewell },
-            true => State::Closing { finished: false },
-            false => State::Head { began: false },
-        };
-        let out = Outbox::with(farewell.unwrap_or_default());
+    /// A new connection.
+    pub fn new(key: Key, socket: Socket, ticket: Ticket, now: Moment) -> Client {
+        let state = if socket.is_tls() { State::Handshake } else { State::Head { began: false } };
+        let out = Outbox::with(Vec::new());
+        ticket.settle(key);
         let (peer, trusted) = (ticket.peer(), ticket.trusted());
         let io = ClientIo {
             key,
@@ -166,6 +170,9 @@ impl Client {
             ticket,
             peer,
             trusted,
+            client: peer,
+            network: None,
+            flight: None,
             input: Vec::new(),
             scanned: 0,
             out,
@@ -179,9 +186,12 @@ impl Client {
 
     /// Does all that can be done now. `false`: the connection is to be closed.
     pub fn drive(&mut self, cx: &mut Context) -> bool {
+        if self.io.ticket.is_pushed_out() {
+            return false;
+        }
         loop {
             let step = match &mut self.state {
-                State::Handshake { farewell } => handshake_step(cx, &mut self.io, *farewell),
+                State::Handshake => handshake_step(cx, &mut self.io),
                 State::Head { began } => head_stage::step(cx, &mut self.io, began),
                 State::Exchange(exchange) => exchange::step(cx, &mut self.io, exchange),
                 State::Tunnel(tunnel) => tunnel::step(cx, &mut self.io, tunnel),
@@ -248,6 +258,9 @@ impl Client {
     fn enter(&mut self, cx: &mut Context, state: State) {
         let old = std::mem::replace(&mut self.state, state);
         dispose(cx, old);
+        if matches!(self.state, State::Head { .. } | State::Closing { .. }) {
+            self.io.flight = None;
+        }
         self.io.since = cx.now;
         self.io.moved = cx.now;
     }
@@ -265,7 +278,7 @@ impl Client {
         match &mut self.state {
             State::Exchange(exchange) => exchange.up.as_mut().map(|up| &mut up.socket),
             State::Tunnel(tunnel) => Some(&mut tunnel.up.socket),
-            State::Handshake { .. } | State::Head { .. } | State::Closing { .. } | State::Events(_) => None,
+            State::Handshake | State::Head { .. } | State::Closing { .. } | State::Events(_) => None,
         }
     }
 }
@@ -298,16 +311,16 @@ fn dispose(cx: &mut Context, state: State) {
     match state {
         State::Exchange(exchange) => exchange.dispose(cx),
         State::Tunnel(tunnel) => tunnel.dispose(cx),
-        State::Handshake { .. } | State::Head { .. } | State::Closing { .. } | State::Events(_) => {}
+        State::Handshake | State::Head { .. } | State::Closing { .. } | State::Events(_) => {}
     }
 }
 
-fn handshake_step(cx: &mut Context, io: &mut ClientIo, farewell: bool) -> Result<Step, End> {
+fn handshake_step(cx: &mut Context, io: &mut ClientIo) -> Result<Step, End> {
     match io.socket.handshake() {
         Ok(false) => Ok(Step::Wait),
-        Ok(true) => Ok(Step::Next(after_reply(!farewell))),
+        Ok(true) => Ok(Step::Next(State::Head { began: false })),
         Err(error) => {
-            cx.remark(&format_args!("{}: {error}", io.peer));
+            cx.remark(io.network, &format_args!("{}: {error}", io.peer));
             Err(End::Gone)
         }
     }

@@ -1,6 +1,7 @@
 //! What all connections of one loop share: settings, clock, scratch memory, upstreams, the log.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,7 +14,7 @@ use super::upstreams::Upstreams;
 use crate::config::settings;
 use crate::core::http_date::http_date;
 use crate::core::http_head::HeadLimits;
-use crate::core::log_limit::LogLimit;
+use crate::core::log_limit::{LogLimit, LogShares};
 use crate::core::time::Moment;
 
 /// One read's worth; large bodies move in pieces of this size. Two packets of loopback hold 2 * 65,483 bytes: a little less, and each
@@ -29,6 +30,8 @@ const TURN: u32 = 16;
 /// Log lines that outsiders can trigger: this many at once, then one per [`LOG_INTERVAL`].
 const LOG_BURST: u32 = 20;
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
+/// Addresses whose share of these lines is remembered.
+const LOG_ADDRESSES: usize = 1024;
 
 /// Shared by the connections of one loop; owned by the loop.
 pub struct Context {
@@ -60,7 +63,8 @@ pub struct Context {
     started: Instant,
     scratch: Scratch,
     spare: Vec<Vec<u8>>,
-    log: LogLimit,
+    log: LogShares<IpAddr>,
+    upstream_log: LogLimit,
     date: (u64, String),
 }
 
@@ -96,7 +100,8 @@ impl Context {
             started,
             scratch: Scratch::new(SCRATCH),
             spare: Vec::new(),
-            log: LogLimit::new(LOG_BURST, LOG_INTERVAL),
+            log: LogShares::new(LOG_BURST, LOG_INTERVAL, LOG_ADDRESSES),
+            upstream_log: LogLimit::new(LOG_BURST, LOG_INTERVAL),
             date: (u64::MAX, String::new()),
         }
     }
@@ -166,7 +171,7 @@ impl Context {
 
     /// Logs trouble with an upstream.
     pub fn complain(&mut self, upstream: &Upstream, what: &dyn std::fmt::Display) {
-        let Some(suppressed) = self.log.allow(self.now) else { return };
+        let Some(suppressed) = self.upstream_log.allow(self.now) else { return };
         let more = Suppressed(suppressed);
         match upstream {
             Upstream::Api(_) => log::warn!("[proxy] control API: {what}{more}"),
@@ -176,17 +181,17 @@ impl Context {
         }
     }
 
-    /// Logs what a client did that operators should know.
-    pub fn warn(&mut self, what: &dyn std::fmt::Display) {
-        if let Some(suppressed) = self.log.allow(self.now) {
+    /// Logs what a client of this network did that operators should know.
+    pub fn warn(&mut self, network: Option<IpAddr>, what: &dyn std::fmt::Display) {
+        if let Some(suppressed) = self.log.allow(self.now, network.as_ref()) {
             log::warn!("[edge] {what}{}", Suppressed(suppressed));
         }
     }
 
     /// Logs what a client did, for those who look for it.
-    pub fn remark(&mut self, what: &dyn std::fmt::Display) {
+    pub fn remark(&mut self, network: Option<IpAddr>, what: &dyn std::fmt::Display) {
         if log::log_enabled!(log::Level::Debug)
-            && let Some(suppressed) = self.log.allow(self.now)
+            && let Some(suppressed) = self.log.allow(self.now, network.as_ref())
         {
             log::debug!("[edge] {what}{}", Suppressed(suppressed));
         }

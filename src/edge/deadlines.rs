@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::admission::{Shown, TRIAL};
 use super::client::{Client, End, LINGER, State};
 use super::context::Context;
 use super::exchange::{Exchange, Stage};
@@ -16,7 +17,8 @@ pub fn deadline(client: &Client, settings: &settings::Edge) -> Option<Moment> {
     let io = &client.io;
     let send = (!io.out.is_empty()).then(|| io.sent + settings.send_idle_timeout);
     match &client.state {
-        State::Handshake { .. } => Some(io.since + settings.tls_handshake_timeout),
+        State::Handshake | State::Head { .. } if io.ticket.on_trial().is_some() => Some(io.since + TRIAL),
+        State::Handshake => Some(io.since + settings.tls_handshake_timeout),
         State::Head { .. } if send.is_some() => send,
         State::Head { began: false } if io.requests > 0 => Some(io.since + settings.keepalive_timeout),
         State::Head { .. } => Some(io.since + settings.header_timeout),
@@ -52,10 +54,12 @@ fn exchange_deadline(exchange: &Exchange, client: &Client, settings: &settings::
 pub fn on_timeout(client: &mut Client, cx: &mut Context) -> Option<End> {
     let sending = !client.io.out.is_empty();
     match &mut client.state {
-        State::Head { began: true } if !sending => Some(End::refuse(408, "the request head took too long")),
-        State::Handshake { .. } | State::Head { .. } | State::Tunnel(_) | State::Closing { .. } => {
-            Some(End::Gone)
+        State::Head { .. } if client.io.ticket.on_trial().is_some() => {
+            let verdict = client.io.ticket.review(Shown::default());
+            verdict.err().map(|limit| End::Refuse(Box::new(limit.reply())))
         }
+        State::Head { began: true } if !sending => Some(End::refuse(408, "the request head took too long")),
+        State::Handshake | State::Head { .. } | State::Tunnel(_) | State::Closing { .. } => Some(End::Gone),
         State::Events(_) if sending => Some(End::Gone),
         State::Events(stream) => {
             stream.comment(&mut client.io, cx.now);

@@ -18,14 +18,11 @@ use super::client::Client;
 use super::context::Context;
 use super::deadlines::deadline;
 use super::event_stream::part;
-use super::own_reply::{self, Manner, write_own};
 use super::slab::{Key, Side, Slab};
 use super::socket::Socket;
 use super::timers::Timers;
 use super::tls::session::Session;
 use super::upstreams::INTEREST;
-use crate::core::http_head::Version;
-use crate::core::http_head::response::ToHead;
 use crate::core::time::Moment;
 use crate::isolation::{self, Contained, isolate};
 
@@ -209,10 +206,8 @@ impl EventLoop {
     fn admit_arrivals(&mut self) {
         while let Ok(arrival) = self.arrivals.try_recv() {
             let Some(socket) = self.socket(arrival.fd) else { continue };
-            let farewell = arrival.refused.then(|| self.farewell());
             let (ticket, now) = (arrival.ticket, self.cx.now);
-            let key =
-                self.clients.insert_with(|key| Box::new(Client::new(key, socket, ticket, now, farewell)));
+            let key = self.clients.insert_with(|key| Box::new(Client::new(key, socket, ticket, now)));
             if self.register(key).is_err() {
                 self.clients.remove(key);
                 continue;
@@ -227,7 +222,7 @@ impl EventLoop {
         match Session::server(config.clone()) {
             Ok(session) => Some(Socket::with_tls(fd, session)),
             Err(error) => {
-                self.cx.remark(&error);
+                self.cx.remark(None, &error);
                 None
             }
         }
@@ -237,15 +232,6 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(key) else { return Ok(()) };
         let data = epoll::EventData::new_u64(key.token(Side::Client));
         epoll::add(&self.cx.epoll, &client.io.socket, data, INTEREST)
-    }
-
-    fn farewell(&mut self) -> Vec<u8> {
-        let mut out = Vec::new();
-        let reply = own_reply::error(503, "too many connections");
-        let manner =
-            Manner { version: Version::Http11, to_head: ToHead::No, keep_alive: false, date: self.cx.date() };
-        write_own(&mut out, &reply, manner);
-        out
     }
 
     /// Lets a connection act, then renews its deadline or closes it.

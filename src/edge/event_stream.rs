@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::client::{ClientIo, End, State, Step, after_reply};
 use super::context::Context;
-use super::feed::{Follow, News, Subscription};
+use super::feed::{Follow, News, StreamLimit, Subscription};
 use super::own_reply::write_head_of_stream;
 use crate::core::http_body::{LAST_CHUNK, write_chunk_size};
 use crate::core::http_head::Version;
@@ -33,15 +33,15 @@ pub struct EventStream {
 }
 
 impl EventStream {
-    /// Begins the reply. `None`: all places are taken, nothing was sent.
+    /// Begins the reply, unless a limit is met: then nothing was sent.
     pub fn open(
         cx: &mut Context,
         io: &mut ClientIo,
         follow: Follow,
         version: Version,
         keep_alive: bool,
-    ) -> Option<EventStream> {
-        let (subscription, greeting) = follow.subscribe(io.ticket.doorbell(io.key))?;
+    ) -> Result<EventStream, StreamLimit> {
+        let (subscription, greeting) = follow.subscribe(io.ticket.doorbell(io.key), io.network)?;
         // Without chunks only closing tells where the reply ends.
         let keep_alive = keep_alive && version == Version::Http11;
         if io.out.buf.capacity() == 0 {
@@ -51,7 +51,7 @@ impl EventStream {
         let mut stream = EventStream { subscription, version, keep_alive, spoke: cx.now };
         stream.write(io, &greeting, cx.now);
         io.socket.watch_for_dead_peer();
-        Some(stream)
+        Ok(stream)
     }
 
     /// When the next comment is due.

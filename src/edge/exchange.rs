@@ -25,9 +25,10 @@ use super::socket::{Socket, connect_tcp, connect_unix};
 use super::tls::session::Session;
 use super::tunnel::Tunnel;
 use super::upstreams::UpSocket;
+use crate::core::forwarding_proof::FORWARDED_FIELD;
 use crate::core::http_head::request::RequestHead;
 use crate::core::http_head::response::ToHead;
-use crate::core::http_head::upstream::{Onward, write_request};
+use crate::core::http_head::upstream::{Onward, write_field, write_request};
 use crate::core::http_head::{BodyLength, Version};
 use crate::core::time::Moment;
 
@@ -121,6 +122,13 @@ impl Exchange {
             close: api,
         };
         write_request(&mut to_up.buf, head, &onward);
+        if let Some(proof) = &forward.proof {
+            // Before the empty line that ends the head.
+            to_up.buf.truncate(to_up.buf.len().saturating_sub(2));
+            let client = io.client;
+            write_field(&mut to_up.buf, FORWARDED_FIELD, proof.field(client).as_bytes());
+            to_up.buf.extend_from_slice(b"\r\n");
+        }
         if api {
             to_up.buf.truncate(to_up.buf.len().saturating_sub(2));
         }

@@ -6,46 +6,113 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::acceptor::Doorbell;
+use super::router::Reply;
+use crate::core::fair_share::{FairShare, Refused, Share, Sizes};
+
+/// When a page that gets no stream may ask for one again.
+const LATER: Duration = Duration::from_secs(5);
 
 /// Events a reader may be behind. A session has a dozen in its life; a crash and its restart make three at once.
 const RECENT: usize = 64;
 
-/// How many streams may be open at once in a process.
+/// How many streams may be open at once in a process. An address has half of a feed's and an eighth of all.
 #[derive(Clone, Debug)]
 pub struct Places {
-    taken: Arc<AtomicUsize>,
+    held: Arc<Mutex<FairShare<Key>>>,
+    feeds: Arc<AtomicU64>,
     total: usize,
     per_feed: usize,
+}
+
+/// A feed is named by its number.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Feed(u64),
+    Network(IpAddr),
+    NetworkInFeed(u64, IpAddr),
+}
+
+/// A limit of streams that was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamLimit {
+    /// Of all.
+    All,
+    /// Of one feed.
+    OfFeed,
+    /// Of one address.
+    OfAddress,
+}
+
+impl StreamLimit {
+    /// The answer.
+    pub fn reply(self) -> Reply {
+        let (status, words, name) = match self {
+            StreamLimit::All => {
+                (503, "too many event streams: ask for the status instead, or later", "event_streams")
+            }
+            StreamLimit::OfFeed => (
+                503,
+                "too many event streams of this session: ask for the status instead, or later",
+                "event_streams_per_session",
+            ),
+            StreamLimit::OfAddress => (
+                429,
+                "too many event streams of this address: ask for the status instead, or later",
+                "event_streams_per_address",
+            ),
+        };
+        Reply::over_limit(status, words, name, LATER)
+    }
 }
 
 impl Places {
     /// At most `total` streams, and at most `per_feed` of one feed. Clones share the total.
     pub fn new(total: usize, per_feed: usize) -> Places {
-        Places { taken: Arc::default(), total, per_feed }
+        // What one feed is allowed it gets, if it is all.
+        let reserve = Sizes::of(total).reserve.min(total.saturating_sub(per_feed));
+        let held = Arc::new(Mutex::new(FairShare::new(Sizes { capacity: total, reserve })));
+        Places { held, feeds: Arc::default(), total, per_feed }
     }
 
     /// Streams that are open.
     pub fn taken(&self) -> usize {
-        self.taken.load(Ordering::Acquire)
+        self.held().held()
     }
 
-    fn take(&self) -> bool {
-        let more = |taken: usize| (taken < self.total).then_some(taken + 1);
-        self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok()
+    fn held(&self) -> MutexGuard<'_, FairShare<Key>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn give_back(&self) {
-        self.taken.fetch_sub(1, Ordering::AcqRel);
+    fn take(&self, feed: u64, network: Option<IpAddr>) -> Result<Vec<Key>, StreamLimit> {
+        let mut shares = vec![Share { key: Key::Feed(feed), most: self.per_feed }];
+        if let Some(network) = network {
+            let in_feed = Key::NetworkInFeed(feed, network);
+            shares.push(Share { key: in_feed, most: self.per_feed.div_ceil(2) });
+            shares.push(Share { key: Key::Network(network), most: self.total.div_ceil(8) });
+        }
+        self.held().take(&shares).map_err(|refused| match refused {
+            Refused::Full => StreamLimit::All,
+            Refused::Share(0) => StreamLimit::OfFeed,
+            Refused::Share(_) => StreamLimit::OfAddress,
+        })?;
+        Ok(shares.into_iter().map(|share| share.key).collect())
+    }
+
+    fn give_back(&self, keys: &[Key]) {
+        self.held().give_back(keys);
     }
 }
 
 /// What one owner publishes. Many readers may follow it.
 pub struct Feed {
     places: Places,
+    number: u64,
     state: Mutex<State>,
 }
 
@@ -76,6 +143,7 @@ pub struct Subscription {
     feed: Arc<Feed>,
     reader: Arc<Reader>,
     next: u64,
+    keys: Vec<Key>,
 }
 
 /// What a reader finds.
@@ -99,7 +167,8 @@ pub fn event(name: &str, data: &str) -> String {
 impl Feed {
     /// A feed that has said nothing yet.
     pub fn new(places: Places) -> Feed {
-        Feed { places, state: Mutex::default() }
+        let number = places.feeds.fetch_add(1, Ordering::Relaxed);
+        Feed { places, number, state: Mutex::default() }
     }
 
     /// Says something to everybody who follows. After [`Feed::close`] nobody hears it.
@@ -164,16 +233,16 @@ impl State {
 }
 
 impl Follow {
-    /// Takes a place among the readers, and gives what to send first; `None` when all places are taken.
-    pub(super) fn subscribe(self, bell: Doorbell) -> Option<(Subscription, String)> {
-        let mut state = self.feed.state();
-        if state.readers.len() >= self.feed.places.per_feed || !self.feed.places.take() {
-            return None;
-        }
+    /// Takes a place among the readers for a client of this network, and gives what to send first.
+    pub(super) fn subscribe(
+        self,
+        bell: Doorbell,
+        network: Option<IpAddr>,
+    ) -> Result<(Subscription, String), StreamLimit> {
+        let keys = self.feed.places.take(self.feed.number, network)?;
         let reader = Arc::new(Reader { bell, rung: AtomicBool::new(false) });
-        state.readers.push(reader.clone());
-        drop(state);
-        Some((Subscription { feed: self.feed, reader, next: self.from }, self.greeting))
+        self.feed.state().readers.push(reader.clone());
+        Ok((Subscription { feed: self.feed, reader, next: self.from, keys }, self.greeting))
     }
 }
 
@@ -199,7 +268,7 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.feed.state().readers.retain(|reader| !Arc::ptr_eq(reader, &self.reader));
-        self.feed.places.give_back();
+        self.feed.places.give_back(&self.keys);
     }
 }
 
@@ -228,7 +297,7 @@ mod tests {
             feed.say("status", "meanwhile");
             "greeting".into()
         });
-        let (mut reader, greeting) = follow.subscribe(Doorbell::silent()).expect("a place");
+        let (mut reader, greeting) = follow.subscribe(Doorbell::silent(), None).expect("a place");
         feed.say("status", "after");
         assert_eq!(
             (greeting.as_str(), texts(&mut reader)),
@@ -243,12 +312,12 @@ mod tests {
     #[test]
     fn who_falls_too_far_behind_has_missed_something() {
         let (feed, _) = feed(3);
-        let (mut slow, _) = feed.follow(String::new).subscribe(Doorbell::silent()).expect("a place");
+        let (mut slow, _) = feed.follow(String::new).subscribe(Doorbell::silent(), None).expect("a place");
         for number in 0..=RECENT {
             feed.say("status", &number.to_string());
         }
         assert_eq!(slow.take_next(), News::Missed);
-        let (mut fresh, _) = feed.follow(String::new).subscribe(Doorbell::silent()).expect("a place");
+        let (mut fresh, _) = feed.follow(String::new).subscribe(Doorbell::silent(), None).expect("a place");
         assert_eq!(fresh.take_next(), News::None);
     }
 
@@ -256,13 +325,34 @@ mod tests {
     fn places_are_bounded_per_feed_and_in_all_and_given_back() {
         let (one, places) = feed(2);
         let other = Arc::new(Feed::new(places.clone()));
-        let place = |feed: &Arc<Feed>| feed.follow(String::new).subscribe(Doorbell::silent());
+        let place = |feed: &Arc<Feed>| feed.follow(String::new).subscribe(Doorbell::silent(), None);
+        let refused = |feed: &Arc<Feed>| place(feed).map(|_| ()).unwrap_err();
         let held = [place(&one), place(&one)];
-        assert!(held.iter().all(Option::is_some) && place(&one).is_none(), "two of one feed");
+        assert!(held.iter().all(Result::is_ok), "two of one feed");
+        assert_eq!(refused(&one), StreamLimit::OfFeed);
         let third = place(&other);
-        assert!(third.is_some() && place(&other).is_none(), "three in all");
+        assert!(third.is_ok(), "three in all");
+        assert_eq!(refused(&other), StreamLimit::All);
         drop(held);
         assert_eq!(places.taken(), 1);
-        assert!(place(&one).is_some());
+        assert!(place(&one).is_ok());
+    }
+
+    #[test]
+    fn an_address_leaves_half_of_a_feed_and_most_of_all_to_others() {
+        let places = Places::new(80, 8);
+        let feeds: Vec<_> = (0..5).map(|_| Arc::new(Feed::new(places.clone()))).collect();
+        let place = |feed: &Arc<Feed>, host: u8| {
+            feed.follow(String::new).subscribe(Doorbell::silent(), Some([192, 0, 2, host].into()))
+        };
+        let mut held: Vec<_> = (0..20).map_while(|_| place(&feeds[0], 1).ok()).collect();
+        assert_eq!(held.len(), 4, "half of one feed");
+        held.extend((0..20).map_while(|_| place(&feeds[0], 2).ok()));
+        assert_eq!(held.len(), 8);
+        let more: Vec<_> =
+            feeds[1..].iter().flat_map(|feed| (0..9).map_while(|_| place(feed, 1).ok())).collect();
+        assert_eq!(more.len(), 6, "with those of the first feed an eighth of all");
+        assert_eq!(place(&feeds[1], 1).map(|_| ()).unwrap_err(), StreamLimit::OfAddress);
+        assert!(place(&feeds[1], 2).is_ok());
     }
 }

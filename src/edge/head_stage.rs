@@ -6,6 +6,7 @@ use super::event_stream::EventStream;
 use super::exchange::{Exchange, Facts};
 use super::feed::Follow;
 use super::router::{Decision, Forward, Reply, Request};
+use super::sender;
 use super::socket::Got;
 use crate::core::http_head::request::{RequestHead, parse_request};
 use crate::core::http_head::response::ToHead;
@@ -128,10 +129,9 @@ fn begin(cx: &mut Context, io: &mut ClientIo, len: usize) -> Result<Step, End> {
 fn park(cx: &mut Context, io: &mut ClientIo, follow: Follow, facts: Facts, body: BodyLength) -> State {
     let keep = facts.keep_alive && skip_body(io, body);
     match EventStream::open(cx, io, follow, facts.version, keep) {
-        Some(stream) => State::Events(Box::new(stream)),
-        None => {
-            let full = Reply::error(503, "too many event streams", "ask for the status instead, or later");
-            respond(cx, io, &full.with("Retry-After", "5"), facts.version, facts.to_head, keep);
+        Ok(stream) => State::Events(Box::new(stream)),
+        Err(limit) => {
+            respond(cx, io, &limit.reply(), facts.version, facts.to_head, keep);
             after_reply(keep)
         }
     }
@@ -155,15 +155,15 @@ fn skip_body(io: &mut ClientIo, body: BodyLength) -> bool {
 fn plan(cx: &mut Context, io: &mut ClientIo, head: &[u8]) -> Result<(Plan, Facts, BodyLength), End> {
     let mut table = field_table();
     let head = parse_request(head, &mut table, &cx.limits).inspect_err(|error| {
-        cx.remark(&format_args!("{} refused: {}", io.peer, error.detail()));
+        cx.remark(io.network, &format_args!("{} refused: {}", io.peer, error.detail()));
     })?;
     if head.is_loop(&cx.pseudonym, MAX_HOPS) {
         return Err(HeadError::Loop.into());
     }
-    let facts = facts(cx, io, &head);
-    if let Err(wait) = io.ticket.pace(cx.now) {
-        cx.warn(&format_args!("{} sends more than edge.rate_limit_per_address", io.peer));
-        return Ok((Plan::Answer(Reply::too_fast(wait)), facts, head.body));
+    let mut facts = facts(cx, io, &head);
+    if let Err(turned) = sender::admit(cx, io, &head) {
+        facts.keep_alive &= !turned.closes;
+        return Ok((Plan::Answer(turned.reply), facts, head.body));
     }
     let request = Request {
         method: head.method,
@@ -171,7 +171,9 @@ fn plan(cx: &mut Context, io: &mut ClientIo, head: &[u8]) -> Result<(Plan, Facts
         query: head.query,
         accepts_html: head.accepts_html,
         upgrade: head.upgrade,
+        authorization: head.authorization(),
         peer: io.peer,
+        network: io.network,
     };
     let plan = match cx.router.route(&request) {
         Decision::Reply(reply) => Plan::Answer(reply),

@@ -31,6 +31,7 @@ mod deadlines;
 mod event_loop;
 mod event_stream;
 mod exchange;
+mod flights;
 mod head_stage;
 mod outbox;
 mod own_reply;
@@ -38,6 +39,7 @@ mod pace;
 mod reply_side;
 mod request_side;
 mod scratch;
+mod sender;
 mod slab;
 mod socket;
 mod timers;
@@ -48,6 +50,7 @@ use acceptor::{Acceptor, Arrival, LoopHandle, Shared};
 use admission::Admission;
 use context::Context;
 use event_loop::{EventLoop, make_epoll};
+use flights::Flights;
 use pace::Pace;
 
 pub use event_loop::Pulse;
@@ -168,6 +171,7 @@ fn make_shared(config: &EdgeConfig) -> io::Result<(Arc<Shared>, Vec<Receiver<Arr
     let shared = Shared {
         loops,
         admission: Admission::new(limit, config.settings.max_connections_per_address),
+        flights: Arc::new(Flights::new(limit, config.settings.max_connections_per_address)),
         pace: Pace::new(config.settings.rate_limit_per_address),
         trusted: config.trusted_proxies.clone(),
         accepting: AtomicBool::new(true),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::admission::network_of;
+use crate::core::fair_share::network_of;
 use crate::core::rate_limit::{Rate, RateLimiter};
 use crate::core::time::Moment;
 

@@ -11,6 +11,8 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 
 use super::feed::Follow;
+use crate::core::forwarding_proof::ForwardingProof;
+use crate::core::ids::SessionId;
 
 /// What a router sees of a request. The head has passed all syntax and framing checks.
 #[derive(Clone, Copy, Debug)]
@@ -26,14 +28,33 @@ pub struct Request<'a> {
     pub accepts_html: bool,
     /// Whether this is a valid upgrade request.
     pub upgrade: bool,
-    /// The client's address (of the connection, canonical form).
+    /// The first `Authorization` field, so that who may call is judged before a byte of a body is kept.
+    pub authorization: Option<&'a str>,
+    /// The client's address: of the connection, or what a proved controller says (canonical form).
     pub peer: IpAddr,
+    /// Whose places and rates the request uses: the network of the client, as far as it is known. `None`: nobody's.
+    pub network: Option<IpAddr>,
 }
 
 /// Chooses what happens to a request.
 pub trait Router: Send + Sync + 'static {
     /// Must not block: it runs on an edge thread.
     fn route(&self, request: &Request<'_>) -> Decision;
+
+    /// Whether an `Authorization` field holds a good admin token. Operators have places of their own.
+    fn is_operator(&self, _authorization: &str) -> bool {
+        false
+    }
+
+    /// Whether this is the proof of a controller of ours, whose word about its clients is believed.
+    fn is_proof(&self, _proof: &str) -> bool {
+        false
+    }
+
+    /// The session that a path belongs to, which has a share of what is under way.
+    fn session_of(&self, _path: &str) -> Option<SessionId> {
+        None
+    }
 }
 
 /// What the edge does with a request.
@@ -71,11 +92,19 @@ impl Reply {
         }
     }
 
-    /// For whoever asks too much: when to come back, in whole seconds.
-    pub fn too_fast(wait: Duration) -> Reply {
+    /// For whoever met a limit: its words, its stable name, and when to come back, in whole seconds.
+    pub fn over_limit(status: u16, detail: &str, limit: &str, wait: Duration) -> Reply {
+        let error = if status == 429 { "too many requests" } else { "service unavailable" };
+        let body =
+            serde_json::json!({"error": error, "code": status, "detail": detail, "limit": limit}).to_string();
         let seconds = wait.as_millis().div_ceil(1000).max(1).to_string();
-        Reply::error(429, "too many requests", "wait as long as Retry-After says")
+        Reply { body: body.into_bytes().into(), ..Reply::error(status, error, detail) }
             .with("Retry-After", seconds)
+    }
+
+    /// For whoever asks faster than this limit allows.
+    pub fn too_fast(wait: Duration, limit: &str) -> Reply {
+        Reply::over_limit(429, "wait as long as Retry-After says", limit, wait)
     }
 
     /// A page.
@@ -114,6 +143,8 @@ pub struct Forward {
     pub user: Option<Arc<str>>,
     /// Whether upgrades are allowed and who counts the tunnels. `None`: the `Upgrade` offer is dropped.
     pub tunnels: Option<Arc<dyn TunnelWatch>>,
+    /// Proves to a worker that we are its controller. The client's own is always dropped.
+    pub proof: Option<ForwardingProof>,
     /// Makes the answer for when the upstream cannot be connected to (a child that is being restarted), told whether
     /// a page is wanted. `None`: 502.
     pub unavailable: Option<fn(html: bool) -> Reply>,
@@ -123,7 +154,15 @@ impl Forward {
     /// To the control API on this socket: nothing is injected, nothing is upgraded.
     pub fn to_api(socket: Arc<Path>, body_limit: u64) -> Forward {
         let upstream = Upstream::Api(socket);
-        Forward { upstream, body_limit, inject: None, user: None, tunnels: None, unavailable: None }
+        Forward {
+            upstream,
+            body_limit,
+            inject: None,
+            user: None,
+            tunnels: None,
+            proof: None,
+            unavailable: None,
+        }
     }
 }
 

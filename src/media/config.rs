@@ -55,6 +55,12 @@ impl MediaConfig {
         }
     }
 
+    /// Peers at once: `webrtc.max_peers`, and with `webrtc.epr` no more than it has ports.
+    pub fn most_peers(&self) -> usize {
+        let ports = |(first, last): (u16, u16)| usize::from(last.saturating_sub(first)) + 1;
+        self.max_peers.min(self.epr.map_or(usize::MAX, ports))
+    }
+
     /// The addresses that peers are told, given those of our interfaces and one that was learned.
     pub fn addresses(&self, interfaces: &[IpAddr], learned: Option<IpAddr>) -> Addresses {
         Addresses::new(&self.settings, interfaces, learned)

@@ -7,18 +7,17 @@
 //! ```
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
 
 use crate::core::ids::SessionId;
 use crate::isolation::{Contained, isolate};
 use crate::media::ids::PeerId;
-use crate::media::role::{OfferRefused, RoleKind};
+use crate::media::places::{Client, Places};
+use crate::media::role::{OfferRefused, PeerLimit, RoleKind};
 use crate::media::seed::Seed;
-use crate::media::view::PeerView;
-
-/// Peers that wait for their first check: each has its whole WebRTC state, 40 KiB. Browsers check within a second of the answer.
-const MAX_PENDING: usize = 256;
+use crate::media::view::{PeerView, Standing};
 
 /// What a panic in the state of a peer that waits costs.
 const WAITING: &str = "a WebRTC peer that waits";
@@ -35,8 +34,6 @@ pub struct Owner {
 /// The directory.
 #[derive(Debug)]
 pub struct Directory {
-    /// Peers of all sessions, and viewers of one.
-    most: Most,
     register: Mutex<Register>,
     /// Addresses of peers that another thread than their own hears.
     foreign: RwLock<HashMap<SocketAddr, Owner>>,
@@ -44,9 +41,13 @@ pub struct Directory {
     checks: Mutex<HashMap<[u8; 12], Owner>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Register {
+    /// Who has how many.
+    places: Places,
     peers: HashMap<PeerId, Entry>,
+    /// Peers that are not connected yet, oldest first.
+    unfinished: Vec<PeerId>,
     by_ufrag: HashMap<String, PeerId>,
     by_session: HashMap<SessionId, Vec<PeerId>>,
     pending: usize,
@@ -56,8 +57,9 @@ struct Register {
 
 #[derive(Debug)]
 struct Entry {
-    session: SessionId,
+    client: Client,
     kind: RoleKind,
+    since: Instant,
     view: Arc<PeerView>,
     ufrag: String,
     /// Of the browser.
@@ -95,38 +97,25 @@ pub struct Known {
     pub view: Arc<PeerView>,
 }
 
-/// How many there may be.
-#[derive(Clone, Copy, Debug)]
-struct Most {
-    peers: usize,
-    viewers: usize,
-}
-
-/// There is no room for a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Full {
-    /// Of any kind.
-    Everywhere,
-    /// For another viewer of this session.
-    InSession,
-}
-
-impl From<Full> for OfferRefused {
-    fn from(full: Full) -> OfferRefused {
-        match full {
-            Full::Everywhere => OfferRefused::Full,
-            Full::InSession => OfferRefused::SessionFull,
-        }
+impl From<PeerLimit> for OfferRefused {
+    fn from(limit: PeerLimit) -> OfferRefused {
+        OfferRefused::NoPlace(limit)
     }
 }
 
 impl Directory {
     /// An empty directory.
     pub fn new(max_peers: usize, max_viewers: usize, threads: usize) -> Directory {
-        let register = Register { load: vec![0; threads], ..Register::default() };
         Directory {
-            most: Most { peers: max_peers, viewers: max_viewers },
-            register: Mutex::new(register),
+            register: Mutex::new(Register {
+                places: Places::new(max_peers, max_viewers),
+                peers: HashMap::new(),
+                unfinished: Vec::new(),
+                by_ufrag: HashMap::new(),
+                by_session: HashMap::new(),
+                pending: 0,
+                load: vec![0; threads],
+            }),
             foreign: RwLock::default(),
             checks: Mutex::default(),
         }
@@ -136,25 +125,36 @@ impl Directory {
         self.register.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lists a peer that waits for whichever thread hears it first.
-    pub fn await_first_check(&self, seed: Box<Seed>) -> Result<(), Full> {
+    /// Whether there is a place for another peer, before the work of making one.
+    pub fn ask(
+        &self,
+        session: &SessionId,
+        client: Option<IpAddr>,
+        kind: RoleKind,
+        now: Instant,
+    ) -> Result<(), PeerLimit> {
+        let client = Client { session: session.clone(), network: client };
         let mut register = self.register();
-        if register.pending >= MAX_PENDING {
-            return Err(Full::Everywhere);
-        }
-        let entry = Entry::of(&seed, None);
-        register.list(self.most, seed.id, entry)?;
+        register.note_finished();
+        register.room_for(&client, kind, now).map(|_| ())
+    }
+
+    /// Lists a peer that waits for whichever thread hears it first. One that waited in vain may lose its place to it, and is
+    /// returned.
+    pub fn await_first_check(&self, seed: Box<Seed>) -> Result<Option<Box<Seed>>, PeerLimit> {
+        let mut register = self.register();
+        let displaced = register.list(seed.id, Entry::of(&seed, None))?;
         register.pending += 1;
         register.place(seed.id, Place::Pending(seed));
-        Ok(())
+        Ok(displaced)
     }
 
     /// Lists a peer that the least loaded thread will own, and says which one that is.
-    pub fn assign(&self, seed: &Seed) -> Result<usize, Full> {
+    pub fn assign(&self, seed: &Seed) -> Result<usize, PeerLimit> {
         let mut register = self.register();
         let loads = register.load.iter().enumerate();
         let thread = loads.min_by_key(|(_, load)| **load).map_or(0, |(index, _)| index);
-        register.list(self.most, seed.id, Entry::of(seed, Some(thread)))?;
+        register.list(seed.id, Entry::of(seed, Some(thread)))?;
         register.count(thread, 1);
         Ok(thread)
     }
@@ -305,8 +305,9 @@ fn give_up(mut register: MutexGuard<'_, Register>, peer: &PeerId) {
 impl Entry {
     fn of(seed: &Seed, thread: Option<usize>) -> Entry {
         Entry {
-            session: seed.session.clone(),
+            client: Client { session: seed.session.clone(), network: seed.client },
             kind: seed.role.kind(),
+            since: seed.since,
             view: seed.view.clone(),
             ufrag: seed.ufrag.clone(),
             their_ufrag: seed.their_ufrag.clone(),
@@ -317,17 +318,46 @@ impl Entry {
 }
 
 impl Register {
-    fn list(&mut self, most: Most, id: PeerId, entry: Entry) -> Result<(), Full> {
-        if self.peers.len() >= most.peers {
-            return Err(Full::Everywhere);
-        }
-        if entry.kind == RoleKind::Viewer && self.viewers_of(&entry.session) >= most.viewers {
-            return Err(Full::InSession);
-        }
+    /// Lists a peer. One that waited in vain may lose its place to it, and is returned.
+    fn list(&mut self, id: PeerId, entry: Entry) -> Result<Option<Box<Seed>>, PeerLimit> {
+        self.note_finished();
+        let displaced = self.room_for(&entry.client, entry.kind, entry.since)?;
+        let displaced = displaced.and_then(|id| self.remove(&id));
+        self.places.take(&entry.client)?;
+        self.unfinished.push(id);
         self.by_ufrag.insert(entry.ufrag.clone(), id);
-        self.by_session.entry(entry.session.clone()).or_default().push(id);
+        self.by_session.entry(entry.client.session.clone()).or_default().push(id);
         self.peers.insert(id, entry);
-        Ok(())
+        Ok(displaced)
+    }
+
+    /// Whether there is a place, and who has to leave for it.
+    fn room_for(&self, client: &Client, kind: RoleKind, now: Instant) -> Result<Option<PeerId>, PeerLimit> {
+        let viewers = (kind == RoleKind::Viewer).then(|| self.viewers_of(&client.session));
+        self.places.ask_lasting(client, viewers)?;
+        let Err(limit) = self.places.ask_unfinished(client) else { return Ok(None) };
+        let waited_in_vain = |id: &&PeerId| {
+            let entry = self.peers.get(id);
+            entry.is_some_and(|entry| {
+                let age = now.saturating_duration_since(entry.since);
+                matches!(entry.place, Place::Pending(_))
+                    && self.places.may_displace(client, &entry.client, limit, age)
+            })
+        };
+        self.unfinished.iter().find(waited_in_vain).map(|id| Some(*id)).ok_or(limit)
+    }
+
+    /// Peers that connected since the last time give their place among the unfinished back.
+    fn note_finished(&mut self) {
+        let (peers, places) = (&self.peers, &mut self.places);
+        self.unfinished.retain(|id| match peers.get(id) {
+            Some(entry) if entry.view.standing() == Standing::Connecting => true,
+            Some(entry) => {
+                places.finish(&entry.client);
+                false
+            }
+            None => false,
+        });
     }
 
     /// Viewers of a session, those that are not connected yet among them.
@@ -354,10 +384,14 @@ impl Register {
     fn remove(&mut self, id: &PeerId) -> Option<Box<Seed>> {
         let entry = self.peers.remove(id)?;
         self.by_ufrag.remove(&entry.ufrag);
-        if let Some(peers) = self.by_session.get_mut(&entry.session) {
+        let before = self.unfinished.len();
+        self.unfinished.retain(|peer| peer != id);
+        self.places.leave(&entry.client, self.unfinished.len() < before);
+        let session = &entry.client.session;
+        if let Some(peers) = self.by_session.get_mut(session) {
             peers.retain(|peer| peer != id);
             if peers.is_empty() {
-                self.by_session.remove(&entry.session);
+                self.by_session.remove(session);
             }
         }
         match entry.place {

@@ -367,7 +367,7 @@ impl Io {
         let connection = self.tcp.take(token)?;
         let _ = epoll::delete(&self.epoll, connection.stream());
         self.watched.remove(&token);
-        self.tcp.remove(token, connection.remote);
+        self.tcp.remove(token, connection.remote, connection.peer);
         Some(connection)
     }
 

@@ -25,6 +25,7 @@ pub mod offer;
 pub mod outbox;
 pub mod outlet;
 pub mod peer;
+pub mod places;
 pub mod ports;
 pub mod process_legs;
 pub mod publisher;
@@ -46,6 +47,7 @@ pub mod view;
 pub mod viewer;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -87,12 +89,19 @@ pub struct Accepted {
 }
 
 impl Media {
-    /// Answers an offer. A role of which a session has one at most takes the place of the last one, once the offer is
-    /// accepted.
+    /// Answers an offer that counts for no address.
     pub fn offer(&self, wanted: Wanted<'_>) -> Result<Accepted, OfferRefused> {
+        self.offer_from(None, wanted)
+    }
+
+    /// Answers an offer from this network. A role of which a session has one at most takes the place of the last one, once the
+    /// offer is accepted.
+    pub fn offer_from(&self, client: Option<IpAddr>, wanted: Wanted<'_>) -> Result<Accepted, OfferRefused> {
         let now = Instant::now();
         let (kind, session) = (wanted.role.kind(), wanted.session.clone());
+        self.0.directory.ask(&session, client, kind, now)?;
         let (seed, answer) = offer::answer(wanted, &self.0, now)?;
+        let seed = Seed { client, ..seed };
         let accepted = Accepted { peer: seed.id, answer, view: seed.view.clone() };
         self.hand_over(seed, now)?;
         self.0.counters.peers_accepted.one();
@@ -107,7 +116,8 @@ impl Media {
     fn hand_over(&self, seed: Seed, now: Instant) -> Result<(), OfferRefused> {
         let (id, seed) = (seed.id, Box::new(seed));
         if seed.own.is_none() && self.0.config.ice_lite {
-            self.0.directory.await_first_check(seed)?;
+            let displaced = self.0.directory.await_first_check(seed)?;
+            displaced.iter().for_each(|old| old.view.stand(view::Standing::Gone));
             let home = usize::from(id.first_byte()) % self.0.threads.len().max(1);
             let watched = self.tell(home, Command::Watch(id, now + CONNECT_LIMIT));
             return watched.inspect_err(|_| self.0.directory.remove(&id));

@@ -69,9 +69,22 @@ fn build(wanted: Wanted<'_>, shared: &Arc<Shared>, now: Instant) -> Result<(Seed
     let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
     let id = PeerId::from_entropy(entropy::bytes());
     let (their_ufrag, their_pwd) = offer.ice().map(|ice| (ice.ufrag, ice.pwd)).unwrap_or_default();
-    let (session, view, since) = (wanted.session, Arc::default(), now);
-    let seed =
-        Seed { id, session, rtc, role, view, offer, ufrag, their_ufrag, their_pwd, locals, own, since };
+    let (session, view, client, since) = (wanted.session, Arc::default(), None, now);
+    let seed = Seed {
+        id,
+        session,
+        client,
+        rtc,
+        role,
+        view,
+        offer,
+        ufrag,
+        their_ufrag,
+        their_pwd,
+        locals,
+        own,
+        since,
+    };
     Ok((seed, answer))
 }
 

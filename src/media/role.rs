@@ -163,6 +163,63 @@ pub trait Role: Send + fmt::Debug {
     }
 }
 
+/// A limit of peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerLimit {
+    /// `webrtc.max_peers`, or the ports of `webrtc.epr`.
+    Peers,
+    /// `webrtc.max_viewers`
+    Viewers,
+    /// Peers of one address.
+    PeersOfAddress,
+    /// Peers that are not connected yet.
+    Unfinished,
+    /// Those of one session.
+    UnfinishedOfSession,
+    /// Those of one address.
+    UnfinishedOfAddress,
+}
+
+impl PeerLimit {
+    /// Its stable name, for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            PeerLimit::Peers => "webrtc.max_peers",
+            PeerLimit::Viewers => "webrtc.max_viewers",
+            PeerLimit::PeersOfAddress => "peers_per_address",
+            PeerLimit::Unfinished => "unfinished_peers",
+            PeerLimit::UnfinishedOfSession => "unfinished_peers_per_session",
+            PeerLimit::UnfinishedOfAddress => "unfinished_peers_per_address",
+        }
+    }
+
+    /// What a person is told.
+    pub fn words(self) -> &'static str {
+        match self {
+            PeerLimit::Peers => "there are as many peers as webrtc.max_peers allows",
+            PeerLimit::Viewers => "this session has as many viewers as webrtc.max_viewers allows",
+            PeerLimit::PeersOfAddress => "this address has as many peers as one address may have",
+            PeerLimit::Unfinished => "too many peers were offered and have not connected yet",
+            PeerLimit::UnfinishedOfSession => {
+                "too many peers were offered for this session and have not connected yet"
+            }
+            PeerLimit::UnfinishedOfAddress => {
+                "too many peers were offered from this address and have not connected yet"
+            }
+        }
+    }
+
+    /// Whether it is the share of one client, and not the whole pool or what an operator allows a session.
+    pub fn is_share(self) -> bool {
+        match self {
+            PeerLimit::Peers | PeerLimit::Viewers | PeerLimit::Unfinished => false,
+            PeerLimit::PeersOfAddress | PeerLimit::UnfinishedOfSession | PeerLimit::UnfinishedOfAddress => {
+                true
+            }
+        }
+    }
+}
+
 /// Why an offer is not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OfferRefused {
@@ -170,10 +227,8 @@ pub enum OfferRefused {
     Offer(OfferError),
     /// It cannot be answered: the words say why.
     Unusable(String),
-    /// Too many peers; come back later.
-    Full,
-    /// Too many viewers of this session; come back later.
-    SessionFull,
+    /// There is no place for another peer; come back later.
+    NoPlace(PeerLimit),
     /// Media threads do not answer; come back later.
     Busy,
     /// This host cannot: the words say what to do.
@@ -185,10 +240,7 @@ impl fmt::Display for OfferRefused {
         match self {
             OfferRefused::Offer(error) => error.fmt(f),
             OfferRefused::Unusable(why) | OfferRefused::Host(why) => f.write_str(why),
-            OfferRefused::Full => f.write_str("there are as many peers as webrtc.max_peers allows"),
-            OfferRefused::SessionFull => {
-                f.write_str("this session has as many viewers as webrtc.max_viewers allows")
-            }
+            OfferRefused::NoPlace(limit) => f.write_str(limit.words()),
             OfferRefused::Busy => f.write_str("media threads are busy"),
         }
     }

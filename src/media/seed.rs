@@ -1,6 +1,7 @@
 //! A peer that was answered and waits for its first check.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,6 +22,8 @@ pub struct Seed {
     pub id: PeerId,
     /// Whose it is.
     pub session: SessionId,
+    /// The network of the client that offered it; `None`: it counts for no address.
+    pub client: Option<IpAddr>,
     /// Its WebRTC state.
     pub rtc: Rtc,
     /// What it is for.

@@ -66,7 +66,7 @@ impl Media {
         let certificate = provider.dtls_provider.generate_certificate();
         let certificate = certificate.ok_or_else(|| MediaError("cannot make a DTLS certificate".into()))?;
         let shared = Arc::new(Shared {
-            directory: Directory::new(config.max_peers, config.max_viewers, count),
+            directory: Directory::new(config.most_peers(), config.max_viewers, count),
             counters: Counters::default(),
             threads: lines,
             certificate,

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
+use crate::core::fair_share::{self, FairShare, Sizes, network_of};
 use crate::core::tcp_frames::{self, Deframer};
 use crate::media::ids::PeerId;
 use crate::media::udp::Share;
@@ -20,11 +21,20 @@ use crate::media::udp::Share;
 /// From the connection to the first check: the browser has just been answered.
 const UNKNOWN_LIMIT: Duration = Duration::from_secs(10);
 
-/// Connections of nobody per thread. One more pushes out the oldest.
+/// Connections of nobody per thread. One more pushes out the oldest of the network that has most of them.
 const MAX_UNKNOWN: usize = 128;
+
+/// Of one network. One more pushes out its own oldest.
+const MAX_UNKNOWN_OF_NETWORK: usize = 32;
 
 /// Connections per thread: each costs a descriptor.
 const MAX_CONNECTIONS: usize = 1_024;
+
+/// Of one network.
+const MAX_OF_NETWORK: usize = MAX_CONNECTIONS / 2;
+
+/// Of one peer: a browser opens one for each pair of candidates. One more pushes out the one that was silent for longest.
+const MAX_OF_PEER: usize = 8;
 
 /// Bytes waiting for a slow connection: a second of a good picture. What is too much is lost whole, as on any network.
 const LONGEST_QUEUE: usize = 256 * 1024;
@@ -63,6 +73,8 @@ pub struct Connection {
     pub local: SocketAddr,
     /// Whose it is, once that is known.
     pub peer: Option<PeerId>,
+    /// When something last arrived.
+    heard: Instant,
     deframer: Deframer,
     out: Vec<u8>,
 }
@@ -92,7 +104,13 @@ pub enum Written {
 
 impl Connection {
     fn new(stream: TcpStream, remote: SocketAddr, local: SocketAddr) -> Connection {
-        Connection { stream, remote, local, peer: None, deframer: Deframer::default(), out: Vec::new() }
+        let (deframer, heard) = (Deframer::default(), Instant::now());
+        Connection { stream, remote, local, peer: None, heard, deframer, out: Vec::new() }
+    }
+
+    /// Something arrived.
+    pub fn note_heard(&mut self, now: Instant) {
+        self.heard = now;
     }
 
     /// The socket.
@@ -148,18 +166,42 @@ impl Connection {
 }
 
 /// The connections of one thread, by their token.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Connections {
     all: HashMap<u64, Connection>,
     by_remote: HashMap<SocketAddr, u64>,
+    by_peer: HashMap<PeerId, Vec<u64>>,
     /// Nobody's, oldest first.
-    unknown: VecDeque<(Instant, u64)>,
+    unknown: VecDeque<Unknown>,
+    /// Networks, with the connections that count for them.
+    places: FairShare<IpAddr>,
+    counted: HashMap<u64, IpAddr>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Unknown {
+    until: Instant,
+    token: u64,
+    network: IpAddr,
+}
+
+impl Default for Connections {
+    fn default() -> Connections {
+        Connections {
+            all: HashMap::new(),
+            by_remote: HashMap::new(),
+            by_peer: HashMap::new(),
+            unknown: VecDeque::new(),
+            places: FairShare::new(Sizes::of(MAX_CONNECTIONS)),
+            counted: HashMap::new(),
+        }
+    }
 }
 
 impl Connections {
     /// A connection that was accepted; `None`: no room, or gone already.
     pub fn accepted(&self, stream: TcpStream, remote: SocketAddr) -> Option<Connection> {
-        if self.all.len() >= MAX_CONNECTIONS {
+        if !self.has_room(remote) {
             return None;
         }
         stream.set_nonblocking(true).ok()?;
@@ -170,16 +212,40 @@ impl Connections {
 
     /// A connection that another thread accepted.
     pub fn moved(&self, moved: Moved) -> Option<(Connection, Vec<u8>)> {
-        let room = self.all.len() < MAX_CONNECTIONS;
+        let room = self.has_room(moved.remote);
         room.then(|| (Connection::new(moved.stream, moved.remote, moved.local), moved.bytes))
+    }
+
+    fn has_room(&self, remote: SocketAddr) -> bool {
+        let share = fair_share::Share { key: network_of(remote.ip()), most: MAX_OF_NETWORK };
+        self.places.ask(&[share]).is_ok()
     }
 
     /// Adds a connection. One of nobody that there is no room for any more is returned.
     pub fn add(&mut self, token: u64, connection: Connection, now: Instant) -> Option<u64> {
+        let network = network_of(connection.remote.ip());
+        self.places.enter([&network]);
+        self.counted.insert(token, network);
         self.by_remote.insert(connection.remote, token);
         self.all.insert(token, connection);
-        self.unknown.push_back((now + UNKNOWN_LIMIT, token));
-        if self.unknown.len() > MAX_UNKNOWN { self.unknown.pop_front().map(|(_, token)| token) } else { None }
+        self.unknown.push_back(Unknown { until: now + UNKNOWN_LIMIT, token, network });
+        let leaves = self.too_many_of_nobody(network)?;
+        self.unknown.remove(leaves).map(|unknown| unknown.token)
+    }
+
+    /// Which one of nobody has to leave after one of this network came.
+    fn too_many_of_nobody(&self, network: IpAddr) -> Option<usize> {
+        let mut counts = HashMap::<IpAddr, usize>::new();
+        for unknown in &self.unknown {
+            *counts.entry(unknown.network).or_default() += 1;
+        }
+        let of = |network: &IpAddr| counts.get(network).copied().unwrap_or(0);
+        let most = match of(&network) > MAX_UNKNOWN_OF_NETWORK {
+            true => of(&network),
+            false if self.unknown.len() > MAX_UNKNOWN => counts.values().copied().max()?,
+            false => return None,
+        };
+        self.unknown.iter().position(|unknown| of(&unknown.network) == most)
     }
 
     /// The connection to take from and give back: it is worked on while others may be looked up.
@@ -202,28 +268,46 @@ impl Connections {
         self.by_remote.get(remote).copied()
     }
 
-    /// It is a peer's from now on.
-    pub fn known(&mut self, token: u64) {
-        self.unknown.retain(|(_, each)| *each != token);
+    /// It is this peer's from now on. One of the peer's that there is no room for any more is returned.
+    pub fn known(&mut self, token: u64, peer: PeerId) -> Option<u64> {
+        self.unknown.retain(|unknown| unknown.token != token);
+        let of_peer = self.by_peer.entry(peer).or_default();
+        of_peer.push(token);
+        if of_peer.len() <= MAX_OF_PEER {
+            return None;
+        }
+        let heard = |token: &&u64| self.all.get(token).map(|connection| connection.heard);
+        of_peer.iter().filter(|other| **other != token).min_by_key(heard).copied()
     }
 
-    /// Forgets a connection.
-    pub fn remove(&mut self, token: u64, remote: SocketAddr) {
+    /// Forgets a connection, which was this peer's.
+    pub fn remove(&mut self, token: u64, remote: SocketAddr, peer: Option<PeerId>) {
         self.all.remove(&token);
         if self.by_remote.get(&remote) == Some(&token) {
             self.by_remote.remove(&remote);
         }
-        self.known(token);
+        if let Some(network) = self.counted.remove(&token) {
+            self.places.give_back([&network]);
+        }
+        self.unknown.retain(|unknown| unknown.token != token);
+        if let Some(peer) = peer
+            && let Some(of_peer) = self.by_peer.get_mut(&peer)
+        {
+            of_peer.retain(|other| *other != token);
+            if of_peer.is_empty() {
+                self.by_peer.remove(&peer);
+            }
+        }
     }
 
     /// When the oldest connection of nobody has had its time.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.unknown.front().map(|(at, _)| *at)
+        self.unknown.front().map(|unknown| unknown.until)
     }
 
     /// The oldest connection of nobody, if it has had its time.
     pub fn overdue(&self, now: Instant) -> Option<u64> {
-        self.unknown.front().filter(|(at, _)| *at <= now).map(|(_, token)| *token)
+        self.unknown.front().filter(|unknown| unknown.until <= now).map(|unknown| unknown.token)
     }
 }
 
@@ -267,19 +351,70 @@ mod tests {
         assert_eq!(connection.into_moved(&frames).bytes, [0, 2, 1, 2, 0, 9, 3]);
     }
 
+    /// A connection that comes from there, as far as it tells.
+    fn from(remote: [u8; 4]) -> (TcpStream, Connection) {
+        let (client, connection) = pair();
+        let remote = SocketAddr::new(remote.into(), connection.remote.port());
+        (client, Connection { remote, ..connection })
+    }
+
     #[test]
     fn connections_of_nobody_are_few_and_the_oldest_goes() {
         let (mut connections, now) = (Connections::default(), Instant::now());
         let mut clients = Vec::new();
         for token in 0..=MAX_UNKNOWN as u64 {
-            let (client, connection) = pair();
+            let (client, connection) = from([192, 0, 2, u8::try_from(token % 8).unwrap()]);
             clients.push(client);
             let pushed_out = connections.add(token, connection, now);
             assert_eq!(pushed_out, (token == MAX_UNKNOWN as u64).then_some(0));
         }
         assert_eq!(connections.overdue(now), None);
         assert_eq!(connections.overdue(now + UNKNOWN_LIMIT), Some(1));
-        connections.known(1);
+        connections.known(1, PeerId::from_entropy([1; 16]));
         assert_eq!(connections.overdue(now + UNKNOWN_LIMIT), Some(2));
+    }
+
+    #[test]
+    fn connections_of_one_network_push_out_their_own() {
+        let (mut connections, now) = (Connections::default(), Instant::now());
+        let (_honest, connection) = from([192, 0, 2, 2]);
+        assert_eq!(connections.add(0, connection, now), None);
+        let mut clients = Vec::new();
+        for token in 1..=300 {
+            let (client, connection) = from([192, 0, 2, 1]);
+            clients.push(client);
+            let over = token > MAX_UNKNOWN_OF_NETWORK as u64;
+            assert_eq!(
+                connections.add(token, connection, now),
+                over.then(|| token - MAX_UNKNOWN_OF_NETWORK as u64)
+            );
+        }
+    }
+
+    #[test]
+    fn a_peer_has_few_connections_and_the_one_silent_for_longest_goes() {
+        let (mut connections, now) = (Connections::default(), Instant::now());
+        let (peer, mut clients) = (PeerId::from_entropy([1; 16]), Vec::new());
+        for token in 0..=MAX_OF_PEER as u64 {
+            let (client, connection) = from([192, 0, 2, 1]);
+            clients.push(client);
+            assert_eq!(connections.add(token, connection, now), None);
+            let heard = now + Duration::from_secs(if token == 3 { 1 } else { 2 + token });
+            connections.get_mut(token).unwrap().note_heard(heard);
+            let leaves = connections.known(token, peer);
+            assert_eq!(leaves, (token == MAX_OF_PEER as u64).then_some(3), "{token}");
+        }
+        let remote = connections.get_mut(3).unwrap().remote;
+        connections.remove(3, remote, Some(peer));
+        assert_eq!(connections.by_peer[&peer].len(), MAX_OF_PEER);
+    }
+
+    #[test]
+    fn one_network_leaves_half_of_a_threads_connections_to_others() {
+        let mut connections = Connections::default();
+        let network = IpAddr::from([192, 0, 2, 1]);
+        (0..MAX_OF_NETWORK).for_each(|_| connections.places.enter([&network]));
+        assert!(!connections.has_room(([192, 0, 2, 1], 9).into()));
+        assert!(connections.has_room(([192, 0, 2, 2], 9).into()));
     }
 }

@@ -72,6 +72,7 @@ impl MediaThread {
         }
         if open && flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
             open = connection.read(&mut room, |frame| frames.push(frame.to_vec()));
+            connection.note_heard(Instant::now());
         }
         self.io.tcp.put_back(token, connection);
         self.take_frames(token, &frames);
@@ -101,8 +102,8 @@ impl MediaThread {
         let peer = self.io.paths.get(&remote).map(|path| path.peer);
         let Some(connection) = self.io.tcp.get_mut(token) else { return false };
         connection.peer = peer;
-        if peer.is_some() {
-            self.io.tcp.known(token);
+        if let Some(pushed_out) = peer.and_then(|peer| self.io.tcp.known(token, peer)) {
+            self.refuse(pushed_out);
         }
         peer.is_some()
     }

@@ -4,7 +4,7 @@
 //! removes cards. Nobody decides anything here.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::api::overlay;
 use crate::api::types::{CreateRequest, DEFAULT_ENGINE, DEMO_ENGINE, SourceView};
 use crate::core::ids::{Port, SessionId};
-use crate::core::rate_limit::{Bucket, Rate};
+use crate::core::rate_limit::{Rate, SharedRate};
 use crate::core::reason::EndReason;
 use crate::core::session::{Failure, Status};
 use crate::core::time::Moment;
@@ -69,7 +69,7 @@ pub struct Card {
     pub mic: MicSlot,
     tunnels: AtomicU32,
     viewers: AtomicU32,
-    pace: Mutex<Bucket>,
+    pace: Mutex<SharedRate<IpAddr>>,
     view: RwLock<View>,
 }
 
@@ -222,9 +222,9 @@ impl Card {
         change(&mut self.view.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Counts a request to the session, or says how long until the next one may come.
-    pub fn pace(&self, now: Moment, rate: Rate) -> Result<(), Duration> {
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner).take(now, rate)
+    /// Counts a request of this network to the session, or says how long until the next one may come.
+    pub fn pace(&self, now: Moment, rate: Rate, network: Option<IpAddr>) -> Result<(), Duration> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).take(now, rate, network.as_ref())
     }
 
     /// Open WebSocket tunnels.

@@ -1,7 +1,6 @@
 //! How often browsers may send what needs no token: one bucket per session and address (SPEC 6).
 //!
-//! Owned by the API's service, shared by its threads. Behind a controller every browser of a session has the controller's
-//! address; the bucket is then the session's.
+//! Owned by the API's service, shared by its threads. Behind a controller that proves itself the address is the browser's own.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, PoisonError};
@@ -12,6 +11,7 @@ use crate::api::origin;
 use crate::api::reply::Answer;
 use crate::api::server::Call;
 use crate::config::settings::Settings;
+use crate::core::fair_share::network_of;
 use crate::core::ids::SessionId;
 use crate::core::rate_limit::{Rate, RateLimiter};
 use crate::core::time::Moment;
@@ -49,16 +49,25 @@ impl Browsers {
         now: Moment,
     ) -> Result<(), Duration> {
         let address = origin::client(call, &settings.server.trusted_proxies);
-        let key = (session.clone(), address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
+        let key = (session.clone(), network_of(address.unwrap_or(Ipv4Addr::UNSPECIFIED.into())));
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take(now, &key)
     }
+}
+
+/// Whose share a call takes its places from: the client's network. Loopback has none, because a proxy there that is not in
+/// `server.trusted_proxies` speaks for everybody.
+pub fn network(call: &Call, settings: &Settings) -> Option<IpAddr> {
+    let address = origin::client(call, &settings.server.trusted_proxies)?;
+    (!address.is_loopback()).then(|| network_of(address))
 }
 
 impl WorkerService {
     /// Whether a page may ask now; a refusal says how long to wait.
     pub fn admit_pace(&self, call: &Call, card: &Card) -> Result<(), Answer> {
         self.browsers.admit(call, &self.live.get(), &card.id, self.clock.now()).map_err(|pause| {
-            Answer::error(429, "too many requests", "this page asks too often; wait").retry_after(pause)
+            let words = "this page asks too often; wait";
+            Answer::over_limit(429, "too many requests", words, "requests_per_session_and_address")
+                .retry_after(pause)
         })
     }
 

@@ -13,8 +13,9 @@ use crate::core::time::Moment;
 use crate::edge::feed::{self, Feed, Follow, Places};
 use crate::worker::board::Card;
 
-/// Streams of one session: the person's page, a few more tabs, and some whose end is not noticed yet.
-const PER_SESSION: usize = 8;
+/// Streams of one session: a page each of the people who watch it. Beyond it a page asks for the status now and then. Forty people
+/// of one room find a place: an address may have half.
+const PER_SESSION: usize = 128;
 
 /// Streams in all. Each is a connection, which the edge bounds as well.
 const IN_ALL: usize = 4096;

@@ -27,6 +27,7 @@ use crate::media::shared::{RestartRefused, Restarted};
 use crate::media::view::{PeerView, Standing};
 use crate::media::{Accepted, Media};
 use crate::worker::board::Card;
+use crate::worker::browsers;
 use crate::worker::service::WorkerService;
 
 /// What a page that finds no room is told to wait.
@@ -101,7 +102,7 @@ pub fn offer(service: &WorkerService, call: &Call) -> Answer {
     let [a, b, c, d, ..] = entropy::bytes::<16>();
     let role = Box::new(Mic::new(body_address, u32::from_be_bytes([a, b, c, d])));
     let wanted = Wanted { session: card.id.clone(), role, sdp: &body.sdp };
-    match service.media.offer(wanted) {
+    match service.media.offer_from(browsers::network(call, &service.live.get()), wanted) {
         Ok(accepted) => take(service, &card, accepted),
         Err(refused) => refuse_offer(&refused),
     }
@@ -229,8 +230,10 @@ fn refuse_offer(refused: &OfferRefused) -> Answer {
         OfferRefused::Offer(OfferError::Lacks(_) | OfferError::Unfit(_)) | OfferRefused::Unusable(_) => {
             Answer::error(422, "unusable offer", detail)
         }
-        OfferRefused::Full | OfferRefused::SessionFull | OfferRefused::Busy => {
-            Answer::error(503, "no room", detail).retry_after(PAUSE)
+        OfferRefused::Busy => Answer::error(503, "no room", detail).retry_after(PAUSE),
+        OfferRefused::NoPlace(limit) => {
+            let status = if limit.is_share() { 429 } else { 503 };
+            Answer::over_limit(status, "no room", detail, limit.name()).retry_after(PAUSE)
         }
         OfferRefused::Host(_) => Answer::error(503, "no way for media", detail).retry_after(PAUSE),
     }

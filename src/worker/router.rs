@@ -1,9 +1,11 @@
 //! Where the worker's edge sends requests: the control API, a session's child, or a page of ours.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::api::auth;
 use crate::api::pages;
 use crate::api::player;
 use crate::api::session_path::SessionPath;
@@ -39,13 +41,25 @@ impl Router for WorkerRouter {
             SessionPath::Below(id, rest) => self.session(request, &id, rest),
         }
     }
+
+    fn is_operator(&self, authorization: &str) -> bool {
+        auth::bearer(Some(authorization)).is_some_and(|token| self.live.get().is_admin(token))
+    }
+
+    fn is_proof(&self, proof: &str) -> bool {
+        self.live.get().is_forwarding_proof(proof)
+    }
+
+    fn session_of(&self, path: &str) -> Option<SessionId> {
+        SessionPath::parse(path).id()
+    }
 }
 
 impl WorkerRouter {
     fn session(&self, request: &Request<'_>, id: &SessionId, rest: &str) -> Decision {
         let card = self.board.find(id);
-        if let Some(wait) = card.as_ref().and_then(|card| self.too_fast(card)) {
-            return Decision::Reply(Reply::too_fast(wait));
+        if let Some(wait) = card.as_ref().and_then(|card| self.too_fast(card, request.network)) {
+            return Decision::Reply(Reply::too_fast(wait, "edge.rate_limit_per_session"));
         }
         if is_media(rest) {
             return self.to_api();
@@ -74,8 +88,8 @@ impl WorkerRouter {
     }
 
     /// How long until the session may be asked again.
-    fn too_fast(&self, card: &Card) -> Option<Duration> {
-        card.pace(self.clock.now(), self.rate?).err()
+    fn too_fast(&self, card: &Card, network: Option<IpAddr>) -> Option<Duration> {
+        card.pace(self.clock.now(), self.rate?, network).err()
     }
 
     fn to_child(&self, card: Arc<Card>, view: &View) -> Decision {
@@ -85,6 +99,7 @@ impl WorkerRouter {
             inject: Some(card.injection.clone()),
             user: view.user.clone(),
             tunnels: Some(card),
+            proof: None,
             // Between the child's death and its supervisor's notice.
             unavailable: Some(pages::reconnecting),
         })

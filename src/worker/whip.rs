@@ -9,6 +9,7 @@
 //! Holds what HTTP needs to know of a peer and the media threads do not: its entity tag and the client's user fragment.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ use crate::host::clock::{self, Clock};
 use crate::host::entropy;
 use crate::media::ids::PeerId;
 use crate::worker::board::{Board, Card};
-use crate::worker::browsers::Browsers;
+use crate::worker::browsers::{self, Browsers};
 use crate::worker::health::Flags;
 use crate::worker::ice;
 
@@ -42,7 +43,7 @@ const OFFERS: Rate = Rate { burst: 100, every: Duration::from_millis(50) };
 const OTHERS: Rate = Rate { burst: 400, every: Duration::from_millis(10) };
 
 /// How soon a client asks again when there is nothing to watch yet, when all places are taken, or when we go down.
-const SOON: Duration = Duration::from_secs(1);
+pub const SOON: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_secs(10);
 
 /// What the media threads do for us. Calls wait for them a bounded time.
@@ -50,8 +51,14 @@ pub trait Legs: Send + Sync {
     /// What a client of this session may agree on; 409 when there is nothing to watch, or somebody publishes already.
     fn supported(&self, session: &SessionId, purpose: Purpose) -> Result<Supported, Problem>;
 
-    /// Makes a peer. 503 when there is no place for it.
-    fn open(&self, session: &SessionId, purpose: Purpose, offer: &Offer) -> Result<Opened, Problem>;
+    /// Makes a peer for a client of this network. 429 or 503 when there is no place for it.
+    fn open(
+        &self,
+        session: &SessionId,
+        client: Option<IpAddr>,
+        purpose: Purpose,
+        offer: &Offer,
+    ) -> Result<Opened, Problem>;
 
     /// Hands candidates to a peer; those it cannot use are passed over.
     fn trickle(&self, peer: &PeerId, fragment: &SdpFragment);
@@ -145,7 +152,8 @@ impl Whip {
         let supported = self.legs.supported(&card.id, purpose)?;
         let offer = whip_offer::check(&call.body, purpose, &supported)
             .map_err(|problem| Problem::new(problem.status(), problem.detail()))?;
-        let opened = self.legs.open(&card.id, purpose, &offer)?;
+        let client = browsers::network(call, &settings);
+        let opened = self.legs.open(&card.id, client, purpose, &offer)?;
         let location = format!("/session/{}/{}/{}", card.id.expose(), name(purpose), opened.peer.expose());
         let tag = EntityTag::from_entropy(entropy::bytes());
         let entry = Entry { session: card.id.clone(), purpose, tag: tag.clone(), ufrag: offer.ufrag };
@@ -225,9 +233,10 @@ impl Whip {
     }
 
     fn admit(&self, call: &Call, session: &SessionId, buckets: &Browsers) -> Result<(), Problem> {
-        buckets
-            .admit(call, &self.live.get(), session, self.clock.now())
-            .map_err(|pause| Problem::again_after(429, "too many requests from this address; wait", pause))
+        buckets.admit(call, &self.live.get(), session, self.clock.now()).map_err(|pause| {
+            let problem = Problem::again_after(429, "too many requests from this address; wait", pause);
+            problem.of_limit("requests_per_session_and_address")
+        })
     }
 
     fn ice_links(&self, settings: &Settings, session: &SessionId) -> Vec<String> {

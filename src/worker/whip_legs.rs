@@ -1,6 +1,7 @@
 //! What HTTP of WHIP and WHEP asks of the media threads.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::config::settings;
@@ -23,7 +24,7 @@ use crate::media::streams::SourceHandle;
 use crate::media::viewer::{Audience, Viewer};
 use crate::worker::board::{Board, Card};
 use crate::worker::sources::{Source, Sources};
-use crate::worker::whip::{Legs, Opened, no_place, nothing_to_watch};
+use crate::worker::whip::{Legs, Opened, SOON, no_place, nothing_to_watch};
 
 /// `profile_idc` of baseline, which is what engines are told to make: browsers take no B-frames.
 const BASELINE: u8 = 0x42;
@@ -88,10 +89,16 @@ impl Legs for MediaLegs {
         Ok(Supported { video, opus: codecs.opus })
     }
 
-    fn open(&self, session: &SessionId, purpose: Purpose, offer: &Offer) -> Result<Opened, Problem> {
+    fn open(
+        &self,
+        session: &SessionId,
+        client: Option<IpAddr>,
+        purpose: Purpose,
+        offer: &Offer,
+    ) -> Result<Opened, Problem> {
         let role = self.role(self.stream(session, purpose)?, purpose, offer)?;
         let wanted = Wanted { session: session.clone(), role, sdp: &offer.text };
-        let accepted = self.media.offer(wanted).map_err(|refused| problem(&refused))?;
+        let accepted = self.media.offer_from(client, wanted).map_err(|refused| problem(&refused))?;
         Ok(Opened { peer: accepted.peer, sdp: accepted.answer })
     }
 
@@ -138,8 +145,12 @@ fn problem(refused: &OfferRefused) -> Problem {
         OfferRefused::Offer(OfferError::Lacks(_) | OfferError::Unfit(_)) | OfferRefused::Unusable(_) => {
             Problem::new(422, words)
         }
-        OfferRefused::Full | OfferRefused::Busy => no_place(),
-        OfferRefused::SessionFull | OfferRefused::Host(_) => Problem { detail: words, ..no_place() },
+        OfferRefused::NoPlace(limit) if limit.is_share() => {
+            Problem::again_after(429, words, SOON).of_limit(limit.name())
+        }
+        OfferRefused::NoPlace(limit) => Problem { detail: words, ..no_place() }.of_limit(limit.name()),
+        OfferRefused::Busy => no_place(),
+        OfferRefused::Host(_) => Problem { detail: words, ..no_place() },
     }
 }
 

@@ -114,6 +114,12 @@ fn passed() -> Vec<Passed> {
             &["gzip", "Range", "If-Modified-Since"],
         ),
         (
+            "a forged forwarding proof",
+            get("Neck-Forwarded: for=6.6.6.6;proof=abcd\r\nneck-forwarded: 7.7.7.7\r\nX-End: to-the-end\r\n"),
+            &["X-End: to-the-end\r\n"],
+            &["orwarded: for", "6.6.6.6", "7.7.7.7", "proof="],
+        ),
+        (
             "an upgrade that is none",
             post("Upgrade: websocket\r\nContent-Length: 2\r\n", "ab"),
             &["Content-Length: 2\r\n"],

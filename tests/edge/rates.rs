@@ -6,9 +6,9 @@ use std::sync::Arc;
 use hydraneckwebrtc::config::settings::Network;
 use hydraneckwebrtc::edge::EdgeConfig;
 use hydraneckwebrtc::edge::by_hand::LoopByHand;
-use hydraneckwebrtc::edge::router::{Decision, Request, Router};
+use hydraneckwebrtc::edge::router::{Decision, Reply, Request, Router};
 
-use crate::support::{Wire, hello, settings};
+use crate::support::{Message, Wire, hello, settings};
 
 /// More than ten seconds' worth at one a second, and more than come back while the test runs.
 const REQUESTS: usize = 50;
@@ -61,4 +61,74 @@ fn loopback_and_trusted_proxies_may_ask_as_fast_as_they_like() {
     for peer in [[127, 0, 0, 1], [192, 0, 2, 9]] {
         assert_eq!(ask(&mut edge, peer).0, [200; REQUESTS], "{peer:?}");
     }
+}
+
+/// Believes this proof, and says who asked.
+struct Behind;
+
+impl Router for Behind {
+    fn route(&self, request: &Request<'_>) -> Decision {
+        Decision::Reply(Reply::html(200, format!("{} {:?}", request.peer, request.network)))
+    }
+
+    fn is_proof(&self, proof: &str) -> bool {
+        proof == "good"
+    }
+}
+
+fn behind() -> LoopByHand {
+    let mut settings = settings();
+    (settings.max_connections, settings.max_connections_per_address) = (1_000, 8);
+    settings.rate_limit_per_address = 1;
+    let config = EdgeConfig { settings, tls: Default::default(), trusted_proxies: Vec::new(), pulse: None };
+    LoopByHand::new(config, Arc::new(Behind)).expect("a loop")
+}
+
+/// A connection from there that asks once with these fields, and stays open.
+fn ask_once(edge: &mut LoopByHand, peer: [u8; 4], fields: &str) -> (Wire, Message) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let near = TcpStream::connect(listener.local_addr().expect("an address")).expect("connected");
+    let far = listener.accept().expect("accepted").0;
+    far.set_nonblocking(true).expect("a live socket");
+    edge.adopt(far.into(), IpAddr::from(peer));
+    let mut wire = Wire::new(near);
+    wire.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+    assert!(edge.settle().expect("epoll works"), "it comes to rest");
+    let reply = wire.reply();
+    (wire, reply)
+}
+
+#[test]
+fn a_proved_controllers_connections_count_for_its_clients_and_not_for_itself() {
+    let (mut edge, mut open) = (behind(), Vec::new());
+    for number in 0..300u16 {
+        let client = format!("10.0.{}.{}", number / 100, number % 100);
+        let fields = format!("Neck-Forwarded: for={client};proof=good\r\nX-Forwarded-For: {client}\r\n");
+        let (wire, reply) = ask_once(&mut edge, [192, 0, 2, 1], &fields);
+        assert_eq!((reply.status(), reply.text()), (200, format!("{client} Some({client})")), "{number}");
+        open.push(wire);
+    }
+    let one = "Neck-Forwarded: for=10.9.9.9;proof=good\r\n";
+    let statuses: Vec<u16> = (0..20).map(|_| ask_once(&mut edge, [192, 0, 2, 1], one).1.status()).collect();
+    assert_eq!(statuses[..10], [200; 10]);
+    assert_eq!(statuses.last(), Some(&429), "the client behind it has its own rate: {statuses:?}");
+}
+
+#[test]
+fn a_forged_proof_leaves_the_connection_to_its_own_address() {
+    let (mut edge, mut open) = (behind(), Vec::new());
+    let mut statuses = Vec::new();
+    for number in 0..12 {
+        let fields =
+            format!("Neck-Forwarded: for=10.0.0.{number};proof=bad\r\nX-Forwarded-For: 10.0.0.{number}\r\n");
+        let (wire, reply) = ask_once(&mut edge, [192, 0, 2, 1], &fields);
+        if reply.status() == 200 {
+            assert_eq!(reply.text(), "192.0.2.1 Some(192.0.2.1)");
+        } else {
+            assert!(reply.text().contains("edge.max_connections_per_address"), "{}", reply.text());
+        }
+        statuses.push(reply.status());
+        open.push(wire);
+    }
+    assert_eq!(statuses, [[200; 8].as_slice(), &[429; 4]].concat());
 }

@@ -129,6 +129,7 @@ pub fn forward(upstream: SocketAddr) -> Forward {
         inject: None,
         user: None,
         tunnels: None,
+        proof: None,
         unavailable: None,
     }
 }

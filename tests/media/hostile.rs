@@ -117,6 +117,32 @@ fn garbage_on_a_connection_ends_that_connection() {
     assert_eq!(studio.hear(&mut browser).payload, sound(3));
 }
 
+/// A connection from this address of loopback.
+fn connection_from(ip: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from((ip, 0)).into()).expect("an address");
+    socket.connect(&to.into()).expect("a connection");
+    socket.into()
+}
+
+#[test]
+fn connections_of_one_address_do_not_push_out_anothers() {
+    let studio = Studio::new(json!({"tcpmux": "any", "threads": 1}));
+    let (mut browser, answer) = studio.answered("127.0.0.1");
+    browser.connect_by_tcp(&answer);
+    let to = browser.connected_to().expect("a connection");
+    // More than a thread keeps of nobody's, while the browser has not said anything yet.
+    let strangers: Vec<TcpStream> = (0..300).map(|_| connection_from([127, 0, 0, 2], to)).collect();
+    eventually(&format!("they are seen: {}", studio.media()), || {
+        (studio.counter("tcp_accepted") >= 301).then_some(())
+    });
+    studio.connect(&mut browser);
+    studio.assert_heard(&mut browser);
+    println!("{}", studio.media());
+    assert!(studio.counter("tcp_refused") >= 300 - 32, "{}", studio.media());
+    drop(strangers);
+}
+
 #[test]
 fn a_check_without_the_password_is_nobodys() {
     let (studio, mut browser, port) = live();

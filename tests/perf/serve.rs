@@ -38,6 +38,7 @@ impl Router for Routes {
             inject: None,
             user: None,
             tunnels: is_tunnel.then(|| Arc::new(Uncounted) as Arc<dyn TunnelWatch>),
+            proof: None,
             unavailable: None,
         })
     }

@@ -22,6 +22,7 @@ mod ingest_trouble;
 mod lab;
 mod one_transport;
 mod restart;
+mod shares;
 #[path = "../whep/simulcast.rs"]
 #[allow(dead_code)]
 mod simulcast;

@@ -79,6 +79,7 @@ impl Router for Routes {
                 .then(|| Injection { tag: TAG.into(), version: "v1".into() }),
             user: None,
             tunnels,
+            proof: None,
             unavailable: None,
         })
     }

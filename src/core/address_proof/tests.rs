@@ -1,3 +1,5 @@
+//! The proofs by seeded hosts, and by hand.
+
 use super::*;
 
 const A: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 1);

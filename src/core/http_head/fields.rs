@@ -37,6 +37,7 @@ known_fields! {
     XForwardedProto = "x-forwarded-proto",
     XForwardedHost = "x-forwarded-host",
     XForwardedUser = "x-forwarded-user",
+    NeckForwarded = "neck-forwarded",
     IfNoneMatch = "if-none-match",
     IfModifiedSince = "if-modified-since",
     IfRange = "if-range",

@@ -12,7 +12,7 @@ use super::{BodyLength, Version};
 pub struct Onward<'a> {
     /// Value of `Host`; `None` keeps the client's.
     pub host: Option<&'a str>,
-    /// Address of the client's connection.
+    /// Address of the client's connection, or of the client that a proved controller names.
     pub peer: IpAddr,
     /// How the client spoke to us: `http` or `https`.
     pub scheme: &'a str,
@@ -60,7 +60,7 @@ fn passes(head: &RequestHead<'_, '_>, name: &str, onward: &Onward<'_>) -> bool {
         Known::XForwardedFor | Known::XForwardedProto | Known::XForwardedHost | Known::XForwardedUser => {
             false
         }
-        Known::Via => false,
+        Known::Via | Known::NeckForwarded => false,
         Known::Forwarded => onward.trusted,
         Known::Upgrade => onward.upgrade,
         kind if kind.hop_by_hop() => false,
@@ -72,11 +72,16 @@ fn passes(head: &RequestHead<'_, '_>, name: &str, onward: &Onward<'_>) -> bool {
 
 fn write_forwarding(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, onward: &Onward<'_>) {
     out.extend_from_slice(b"X-Forwarded-For: ");
+    let peer = onward.peer.to_string();
     if onward.trusted {
         write_members(out, head, Known::XForwardedFor);
+        // Whom a controller names is the last that it wrote already.
+        if out.ends_with(format!(" {peer}, ").as_bytes()) {
+            out.truncate(out.len() - peer.len() - 2);
+        }
     }
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "{}\r\n", onward.peer);
+    out.extend_from_slice(peer.as_bytes());
+    out.extend_from_slice(b"\r\n");
     let kept = |kind| if onward.trusted { first_value(head, kind) } else { None };
     write_field(out, "X-Forwarded-Proto", kept(Known::XForwardedProto).unwrap_or(onward.scheme.as_bytes()));
     let host = kept(Known::XForwardedHost).unwrap_or(head.host.as_bytes());
@@ -181,6 +186,29 @@ mod tests {
             assert!(got.contains(&format!("X-Forwarded-{field}")), "{field} in {got}");
         }
         assert!(!got.contains("root"), "{got}");
+    }
+
+    #[test]
+    fn a_client_that_was_named_already_is_not_named_twice() {
+        let last =
+            |value: &str| sent(&format!("X-Forwarded-For: {value}\r\n"), |onward| onward.trusted = true);
+        for (value, expected) in [
+            ("192.0.2.9", "192.0.2.9"),
+            ("1.1.1.1, 192.0.2.9", "1.1.1.1, 192.0.2.9"),
+            ("9192.0.2.9", "9192.0.2.9, 192.0.2.9"),
+            ("192.0.2.9, 1.1.1.1", "192.0.2.9, 1.1.1.1, 192.0.2.9"),
+        ] {
+            let got = last(value);
+            assert!(got.contains(&format!("X-Forwarded-For: {expected}\r\n")), "{value}: {got}");
+        }
+    }
+
+    #[test]
+    fn nobodys_forwarding_proof_is_passed_on() {
+        for trusted in [false, true] {
+            let got = sent("Neck-Forwarded: for=1.1.1.1;proof=ab\r\n", |onward| onward.trusted = trusted);
+            assert!(!got.to_lowercase().contains("neck-forwarded"), "{got}");
+        }
     }
 
     #[test]

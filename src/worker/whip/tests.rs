@@ -51,7 +51,13 @@ impl Legs for FakeLegs {
         Ok(Supported { video: vec![VideoCodec::Vp8], opus: true })
     }
 
-    fn open(&self, _: &SessionId, purpose: Purpose, offer: &Offer) -> Result<Opened, Problem> {
+    fn open(
+        &self,
+        _: &SessionId,
+        _: Option<IpAddr>,
+        purpose: Purpose,
+        offer: &Offer,
+    ) -> Result<Opened, Problem> {
         self.note(format!("open {purpose:?} {}", offer.ufrag))?;
         let peer = PeerId::from_entropy(entropy::bytes());
         self.0.lock().unwrap().there.push(peer);
