@@ -9,6 +9,7 @@ mod lab;
 
 mod browser;
 mod crowd;
+mod data;
 mod hostile;
 mod mic;
 mod studio;
