@@ -195,3 +195,61 @@ fn handle(service: &dyn Service, mut request: tiny_http::Request) {
     }
     service.call(call, responder);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// Panics at one operation, with or without a responder in hand.
+    struct Fragile;
+
+    impl Service for Fragile {
+        fn role(&self) -> Role {
+            Role::Controller
+        }
+
+        fn is_admin(&self, _token: &str) -> bool {
+            panic!("on purpose, before there is an answer")
+        }
+
+        fn call(&self, call: Call, responder: Responder) {
+            if call.has_query("panic") {
+                panic!("on purpose");
+            }
+            responder.send(Answer::empty());
+        }
+    }
+
+    fn ask(path: &Path, target: &str, fields: &str) -> String {
+        let mut stream = UnixStream::connect(path).expect("the socket");
+        let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).expect("a reply");
+        reply
+    }
+
+    #[test]
+    fn a_panic_answers_500_and_the_thread_goes_on() {
+        let path = std::env::temp_dir().join(format!("neck-api-{}.sock", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let server = ApiServer::start(&path, Arc::new(Fragile), |_| Box::new(|| ())).expect("a server");
+        let before = crate::isolation::contained();
+        for round in 0..2 * THREADS {
+            let reply = ask(&path, "/api/v1/health?panic", "");
+            assert!(
+                reply.starts_with("HTTP/1.1 500 ") && reply.contains("internal error"),
+                "{round}: {reply}"
+            );
+            let reply = ask(&path, "/api/v1/health", "Authorization: Bearer x\r\n");
+            assert!(reply.starts_with("HTTP/1.1 500 "), "{round}: {reply}");
+            let reply = ask(&path, "/api/v1/health", "");
+            assert!(reply.starts_with("HTTP/1.1 204 "), "{round}: {reply}");
+        }
+        assert!(crate::isolation::contained() >= before + 4 * THREADS as u64);
+        server.stop();
+    }
+}

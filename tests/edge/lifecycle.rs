@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hydraneckwebrtc::edge::router::Decision;
+use hydraneckwebrtc::isolation;
 
 use crate::support::{
-    PATIENCE, TestEdge, alone, count_descriptors, echo, forward, hello, settled_descriptors,
+    PATIENCE, TestEdge, alone, count_descriptors, echo, forward, hello, settled_descriptors, until,
 };
 
 #[test]
@@ -99,4 +100,32 @@ fn descriptors_after_are_descriptors_before() {
         }
     }
     assert_eq!(settled_descriptors(before), before);
+}
+
+#[test]
+fn a_panic_in_one_connection_closes_that_one_and_leaves_nothing_behind() {
+    if !alone("lifecycle::a_panic_in_one_connection_closes_that_one_and_leaves_nothing_behind") {
+        return;
+    }
+    let upstream = echo();
+    let edge = TestEdge::with(
+        |config| config.settings.threads = 1,
+        move |request| match request.path {
+            "/panic" => panic!("on purpose"),
+            _ => Decision::Forward(forward(upstream)),
+        },
+    );
+    let mut other = edge.connect();
+    assert_eq!(other.get("/other").status(), 200);
+    let (descriptors, before) = (count_descriptors(), isolation::contained());
+    for round in 0..20 {
+        let mut wire = edge.connect();
+        assert_eq!(wire.get("/first").status(), 200, "{round}");
+        wire.send("GET /panic HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(wire.is_closed(), "{round}: closed without a reply");
+        assert_eq!(other.get("/other").status(), 200, "{round}: another connection goes on");
+    }
+    assert_eq!(isolation::contained(), before + 20);
+    // Both ends of a pooled connection to the upstream may be there, and those of a closed one for a moment.
+    until("no descriptor is kept", || count_descriptors() <= descriptors + 4);
 }

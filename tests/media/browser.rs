@@ -50,8 +50,13 @@ pub struct Browser {
 impl Browser {
     /// A browser at a free port of this address, and its offer.
     pub fn offering(ip: &str) -> (Browser, String) {
+        Browser::configured(ip, RtcConfig::new())
+    }
+
+    /// The same with something in its configuration.
+    pub fn configured(ip: &str, config: RtcConfig) -> (Browser, String) {
         let socket = UdpSocket::bind((ip, 0)).expect("a socket");
-        let mut rtc = RtcConfig::new()
+        let mut rtc = config
             .set_rtp_mode(true)
             .clear_codecs()
             .enable_opus(true, false)

@@ -11,6 +11,7 @@ mod spoofer;
 
 mod browser;
 mod crowd;
+mod data;
 mod hostile;
 mod mic;
 mod reflection;

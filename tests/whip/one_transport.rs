@@ -4,11 +4,12 @@
 use serde_json::json;
 
 use crate::client::Wants;
+use crate::http::Reply;
 use crate::stage::{Door, SDP, Stage, offer};
 
-/// An offer of ours, with one line changed.
+/// How a good offer becomes one that is refused.
 struct Change {
-    /// What it is replaced by; of what is not there nothing is.
+    /// The offer, changed.
     of: fn(&str) -> String,
     /// A word of the reason.
     word: &'static str,
@@ -83,11 +84,14 @@ const CHANGES: &[Change] = &[
     Change { of: |text| text.replace("a=group:BUNDLE", "a=group:BUNDLE\r\na=group:BUNDLE"), word: "BUNDLE" },
 ];
 
-/// The offer, how it is posted and how the answer is read, of each role.
-fn roles(stage: &Stage) -> Vec<(&'static str, String, Box<dyn Fn(&str) -> crate::http::Reply + '_>)> {
-    let watch: Box<dyn Fn(&str) -> _> = Box::new(|sdp| stage.call("POST", "whep", &[SDP], sdp));
-    let send: Box<dyn Fn(&str) -> _> = Box::new(|sdp| stage.publish(sdp));
-    let speak: Box<dyn Fn(&str) -> _> = Box::new(|sdp| {
+/// Posts an offer.
+type Post<'a> = Box<dyn Fn(&str) -> Reply + 'a>;
+
+/// The name of each role, a good offer for it, and how it is posted.
+fn roles(stage: &Stage) -> Vec<(&'static str, String, Post<'_>)> {
+    let watch: Post<'_> = Box::new(|sdp| stage.call("POST", "whep", &[SDP], sdp));
+    let send: Post<'_> = Box::new(|sdp| stage.publish(sdp));
+    let speak: Post<'_> = Box::new(|sdp| {
         let body = json!({"type": "offer", "sdp": sdp}).to_string();
         stage.call("POST", "mic/offer", &[("Content-Type", "application/json")], &body)
     });
