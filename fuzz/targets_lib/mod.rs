@@ -12,6 +12,7 @@ pub mod engine;
 pub mod head;
 pub mod inject;
 pub mod offer;
+pub mod opus;
 pub mod reference;
 pub mod reply;
 pub mod rtp_rewrite;
@@ -23,7 +24,7 @@ pub mod whip_offer;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("head", head::run),
     ("chunked", chunked::run),
     ("inject", inject::run),
@@ -38,4 +39,5 @@ pub const TARGETS: [Target; 14] = [
     ("sdp_fragment", sdp_fragment::run),
     ("datagram", datagram::run),
     ("offer", offer::run),
+    ("opus", opus::run),
 ];

@@ -1,3 +1,5 @@
+//! Proofs of addresses one by one, and a seeded simulation of many that answer, stop answering or never do.
+
 use super::*;
 
 const A: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 1);
