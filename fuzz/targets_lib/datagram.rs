@@ -2,6 +2,7 @@
 //! say.
 
 use hydraneckwebrtc::core::datagram::{self, Kind, Stun};
+use hydraneckwebrtc::core::stun_binding;
 use hydraneckwebrtc::core::tcp_frames::{self, Deframer};
 
 use super::splits;
@@ -33,8 +34,19 @@ fn one(bytes: &[u8]) {
             Stun::Other => {}
         }
     }
+    checks(bytes);
     if datagram::request_transaction(bytes).is_some() || datagram::is_stun_success(bytes) {
         assert!(bytes.len() < 20 || kind == Some(Kind::Stun));
+    }
+}
+
+/// What a check says of itself; nobody's answer is taken for one of ours without the password.
+fn checks(bytes: &[u8]) {
+    let nominates = stun_binding::nominates(bytes);
+    assert!(!nominates || datagram::request_transaction(bytes).is_some());
+    assert!(stun_binding::role(bytes).is_none() || bytes.len() >= 32);
+    if let Some(transaction) = bytes.get(8..20).and_then(|id| id.try_into().ok()) {
+        assert!(!stun_binding::is_answer(bytes, transaction, "a password that no input was made with"));
     }
 }
 

@@ -12,6 +12,7 @@ pub mod engine;
 pub mod head;
 pub mod inject;
 pub mod offer;
+pub mod opus;
 pub mod peer;
 pub mod reference;
 pub mod reply;
@@ -24,7 +25,7 @@ pub mod whip_offer;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     ("head", head::run),
     ("chunked", chunked::run),
     ("inject", inject::run),
@@ -40,4 +41,5 @@ pub const TARGETS: [Target; 15] = [
     ("datagram", datagram::run),
     ("offer", offer::run),
     ("peer", peer::run),
+    ("opus", opus::run),
 ];

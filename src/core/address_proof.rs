@@ -194,10 +194,9 @@ impl Proofs {
             let state = State::Unproved { received: 0, sent: 0 };
             self.addresses.push(Address { address, state, asked: None, heard: now, held: VecDeque::new() });
         }
-        self.find_mut(address).map(|entry| {
-            entry.lapse(now);
-            entry
-        })
+        let entry = self.find_mut(address)?;
+        entry.lapse(now);
+        Some(entry)
     }
 }
 

@@ -244,20 +244,24 @@ impl Browser {
         self.sequence += skip;
         self.timestamp = self.timestamp.wrapping_add(u32::try_from(skip).expect("a few") * 960);
         for _ in 0..packets {
-            let pt = self.rtc.media(self.mid).expect("its media").remote_pts()[0];
-            let levels =
-                ExtensionValues { audio_level: Some(-30), voice_activity: Some(true), ..Default::default() };
-            let payload = sound(self.number);
-            let packet = RtpWrite::new(pt, self.sequence.into(), self.timestamp, Instant::now(), payload)
-                .marker(self.number == 0)
-                .ext_vals(levels);
-            self.rtc.direct_api().stream_tx_by_mid(self.mid, None).expect("its stream").write_rtp(packet);
-            self.rtc.handle_input(Input::Timeout(Instant::now())).expect("time passes");
-            self.drain();
+            self.send_as_sound(sound(self.number));
             self.number += 1;
-            self.sequence += 1;
-            self.timestamp = self.timestamp.wrapping_add(960);
         }
+    }
+
+    /// Sends this as if it were 20 ms of sound.
+    pub fn send_as_sound(&mut self, payload: Vec<u8>) {
+        let pt = self.rtc.media(self.mid).expect("its media").remote_pts()[0];
+        let levels =
+            ExtensionValues { audio_level: Some(-30), voice_activity: Some(true), ..Default::default() };
+        let packet = RtpWrite::new(pt, self.sequence.into(), self.timestamp, Instant::now(), payload)
+            .marker(self.number == 0)
+            .ext_vals(levels);
+        self.rtc.direct_api().stream_tx_by_mid(self.mid, None).expect("its stream").write_rtp(packet);
+        self.rtc.handle_input(Input::Timeout(Instant::now())).expect("time passes");
+        self.drain();
+        self.sequence += 1;
+        self.timestamp = self.timestamp.wrapping_add(960);
     }
 
     /// Says good-bye.

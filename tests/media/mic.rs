@@ -1,6 +1,6 @@
 //! The microphone through the API: what the body hears, and when it stops.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -28,6 +28,51 @@ fn the_body_hears_plain_rtp_from_zero_with_the_sources_gaps() {
     let status = studio.call("GET", "mic", "", "").json();
     assert_eq!((&status["state"], &status["packets"]), (&json!("live"), &json!(5)), "{status}");
     assert_eq!(status["level"], 50, "{status}");
+}
+
+#[test]
+fn what_is_not_opus_is_dropped_counted_and_told_once() {
+    let studio = Studio::new(json!({}));
+    let mut browser = studio.connected("127.0.0.1");
+    browser.say(1, 0);
+    for payload in [&b"no sound at all"[..], &[0xff, 0], &[0xff, 9, 1], &[31 << 3; 1_276]] {
+        browser.send_as_sound(payload.to_vec());
+    }
+    browser.say(1, 0);
+    let heard = [studio.hear(&mut browser), studio.hear(&mut browser)];
+    assert_eq!(heard.each_ref().map(|packet| packet.payload.clone()), [sound(0), sound(1)]);
+    let numbers = heard.each_ref().map(|packet| (packet.sequence(), packet.timestamp()));
+    assert_eq!(numbers, [(0, 0), (5, 4_800)], "as if the network had lost them");
+    let status = studio.call("GET", "mic", "", "").json();
+    assert_eq!((&status["packets"], &status["dropped"]), (&json!(6), &json!(4)), "{status}");
+    let log = studio.worker.log_text();
+    assert_eq!(log.lines().filter(|line| line.contains("it sends what is not Opus")).count(), 1, "{log}");
+}
+
+#[test]
+fn a_flood_goes_on_at_a_hundred_packets_a_second() {
+    let studio = Studio::new(json!({}));
+    let mut browser = studio.connected("127.0.0.1");
+    studio.assert_heard(&mut browser);
+    let (mut bytes, mut sent, begun) = (0, 0_u64, Instant::now());
+    while begun.elapsed() < Duration::from_secs(3) {
+        browser.send_as_sound(vec![31 << 3; 1_100]);
+        sent += 1;
+        bytes += studio.listen(Duration::from_micros(300)).map_or(0, |heard| 12 + heard.payload.len());
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    bytes += std::iter::from_fn(|| studio.listen(Duration::from_millis(300)))
+        .map(|heard| 12 + heard.payload.len())
+        .sum::<usize>();
+    let packets = bytes as f64 / 1_112.0;
+    println!(
+        "{sent} packets in {seconds:.1} s, {packets} to the body: {:.2} Mbit/s",
+        bytes as f64 * 8e-6 / seconds
+    );
+    assert!(sent as f64 > 150.0 * seconds, "too slow to be a flood: {sent}");
+    assert!(packets < 55.0 + 101.0 * seconds && packets > 60.0 * seconds, "{packets} packets");
+    assert_eq!(studio.state(), "live");
+    assert!(studio.worker.log_text().contains("it sends more than 100 packets/s"));
 }
 
 #[test]

@@ -9,6 +9,9 @@ use crate::browser::{Browser, sound};
 use crate::spoofer::{Keys, Victim};
 use crate::studio::{PATIENCE, Studio};
 
+/// Connections whose time is measured.
+const CONNECTIONS: usize = 20;
+
 fn keys(browser: &mut Browser, answer: &str) -> Keys {
     Keys::of(answer, browser.rtc.direct_api().local_ice_credentials().ufrag)
 }
@@ -115,7 +118,7 @@ fn an_offer_that_makes_us_the_client_of_dtls_is_refused() {
 fn a_microphone_connects_as_fast_as_its_checks_allow() {
     for lite in [true, false] {
         let studio = Studio::new(json!({"icelite": lite}));
-        let mut took: Vec<Duration> = (0..8)
+        let mut took: Vec<Duration> = (0..CONNECTIONS)
             .map(|_| {
                 let (mut browser, _) = studio.answered("127.0.0.1");
                 let begun = Instant::now();
@@ -124,7 +127,10 @@ fn a_microphone_connects_as_fast_as_its_checks_allow() {
             })
             .collect();
         took.sort_unstable();
-        println!("from the answer to connected, ICE-lite {lite}: {took:?}");
-        assert!(took[3] < PATIENCE / 10, "{took:?}");
+        let [fast, middle, slow] = [0, CONNECTIONS / 2, CONNECTIONS - 1].map(|at| took[at]);
+        println!(
+            "from the answer to connected, ICE-lite {lite}: {fast:?}, {middle:?}, {slow:?} (least, median, most)"
+        );
+        assert!(took[CONNECTIONS / 2] < PATIENCE / 10, "{took:?}");
     }
 }

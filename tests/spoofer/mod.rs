@@ -3,7 +3,7 @@
 //! On loopback anybody may send from 127.0.0.0/8, so the victim is a socket of ours that never answers, and counts.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use str0m::ice::{StunMessage, TransId};
 
@@ -38,13 +38,15 @@ impl Victim {
 
     /// Counts what it gets within a moment.
     pub fn listen(&mut self, moment: Duration) {
+        let end = Instant::now() + moment;
         self.socket.set_nonblocking(false).expect("blocking");
-        self.socket.set_read_timeout(Some(moment)).expect("a time-out");
-        if let Ok(length) = self.socket.recv(&mut [0; 2_048]) {
-            self.add(length);
+        while let Some(rest) = end.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero()) {
+            self.socket.set_read_timeout(Some(rest)).expect("a time-out");
+            if let Ok(length) = self.socket.recv(&mut [0; 2_048]) {
+                self.add(length);
+            }
         }
         self.socket.set_nonblocking(true).expect("nonblocking");
-        self.count();
     }
 
     fn add(&mut self, length: usize) {

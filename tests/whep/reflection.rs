@@ -13,6 +13,9 @@ use crate::studio::Studio;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Connections whose time is measured.
+const CONNECTIONS: usize = 20;
+
 fn studio(lite: bool) -> Studio {
     Studio::with(VideoCodec::Vp8, |settings| settings.webrtc.ice_lite = lite)
 }
@@ -101,14 +104,17 @@ fn a_viewer_sees_a_picture_as_fast_as_its_checks_allow() {
         let studio = studio(lite);
         let _process = studio.play(Pace::default(), 1);
         let mut took = Vec::new();
-        for _ in 0..8 {
+        for _ in 0..CONNECTIONS {
             let mut clients = [studio.viewer().0];
             let begun = Instant::now();
             until("connected", &mut clients, PATIENCE, |clients| clients[0].seen.connected.is_some());
             took.push(begun.elapsed());
         }
         took.sort_unstable();
-        println!("from the answer to connected, ICE-lite {lite}: {took:?}");
-        assert!(took[3] < PATIENCE / 10, "{took:?}");
+        let [fast, middle, slow] = [0, CONNECTIONS / 2, CONNECTIONS - 1].map(|at| took[at]);
+        println!(
+            "from the answer to connected, ICE-lite {lite}: {fast:?}, {middle:?}, {slow:?} (least, median, most)"
+        );
+        assert!(took[CONNECTIONS / 2] < PATIENCE / 10, "{took:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The proofs by seeded hosts, and by hand.
+//! Proofs of addresses one by one, and a seeded simulation of many that answer, stop answering or never do.
 
 use super::*;
 
