@@ -10,7 +10,6 @@ pub use crate::config::deliveries::{ExperienceLibrary, Nps, Outbox};
 pub use crate::config::edge_settings::Edge;
 use crate::config::secret::Secret;
 use crate::core::fingerprint::Fingerprint;
-use crate::core::forwarding_proof::ForwardingProof;
 use crate::core::ids::{BodyAddr, WorkerId};
 
 mod engine;
@@ -89,16 +88,8 @@ impl Settings {
         self.shared_secrets().fold(false, |good, secret| good | secret.matches(token))
     }
 
-    /// Whether a controller that shares a token with this worker made the proof.
-    pub fn is_forwarding_proof(&self, proof: &str) -> bool {
-        let Some(worker) = &self.server.worker_id else { return false };
-        let ours =
-            self.shared_secrets().map(|secret| ForwardingProof::derive(secret.expose().as_bytes(), worker));
-        ours.fold(false, |good, ours| good | ours.matches(proof))
-    }
-
-    /// What the controller's admin token may be.
-    fn shared_secrets(&self) -> impl Iterator<Item = &Secret> {
+    /// The tokens that a worker may share with its controller; on a controller its own.
+    pub fn shared_secrets(&self) -> impl Iterator<Item = &Secret> {
         let link = self.controller.as_ref().filter(|_| self.role == Role::Worker);
         let of_controller = link.map(|link| &link.token);
         [&self.server.admin_token].into_iter().chain(of_controller).filter(|secret| !secret.is_empty())

@@ -27,7 +27,7 @@ use crate::core::fair_share::{FairShare, Refused, Share, Sizes, network_of};
 pub const LOOPBACK_RESERVE: usize = 16;
 
 /// Connections beyond all others that only operators may use.
-pub const OPERATOR_RESERVE: usize = 32;
+pub const OPERATOR_RESERVE: usize = 16;
 
 /// When a client that met a limit may ask again.
 const SOON: Duration = Duration::from_secs(1);
@@ -39,7 +39,7 @@ const MAX_ON_TRIAL: usize = 32;
 pub const TRIAL: Duration = Duration::from_secs(2);
 
 /// Refused connections that may take their time to read why; more stay on trial, where they can be pushed out.
-const MAX_REFUSED: usize = 64;
+const MAX_REFUSED: usize = 32;
 
 /// A limit of connections that was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

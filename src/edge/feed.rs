@@ -28,6 +28,7 @@ pub struct Places {
     feeds: Arc<AtomicU64>,
     total: usize,
     per_feed: usize,
+    unnamed: usize,
 }
 
 /// A feed is named by its number.
@@ -36,6 +37,7 @@ enum Key {
     Feed(u64),
     Network(IpAddr),
     NetworkInFeed(u64, IpAddr),
+    UnnamedInFeed(u64),
 }
 
 /// A limit of streams that was met.
@@ -77,7 +79,12 @@ impl Places {
         // What one feed is allowed it gets, if it is all.
         let reserve = Sizes::of(total).reserve.min(total.saturating_sub(per_feed));
         let held = Arc::new(Mutex::new(FairShare::new(Sizes { capacity: total, reserve })));
-        Places { held, feeds: Arc::default(), total, per_feed }
+        Places { held, feeds: Arc::default(), total, per_feed, unnamed: per_feed }
+    }
+
+    /// Readers of a feed whose address is nobody's in particular (loopback, a proxy that is not trusted) have so many together.
+    pub fn with_unnamed(self, unnamed: usize) -> Places {
+        Places { unnamed, ..self }
     }
 
     /// Streams that are open.
@@ -91,15 +98,18 @@ impl Places {
 
     fn take(&self, feed: u64, network: Option<IpAddr>) -> Result<Vec<Key>, StreamLimit> {
         let mut shares = vec![Share { key: Key::Feed(feed), most: self.per_feed }];
-        if let Some(network) = network {
-            let in_feed = Key::NetworkInFeed(feed, network);
-            shares.push(Share { key: in_feed, most: self.per_feed.div_ceil(2) });
-            shares.push(Share { key: Key::Network(network), most: self.total.div_ceil(8) });
+        match network {
+            Some(network) => {
+                let in_feed = Key::NetworkInFeed(feed, network);
+                shares.push(Share { key: in_feed, most: self.per_feed.div_ceil(2) });
+                shares.push(Share { key: Key::Network(network), most: self.total.div_ceil(8) });
+            }
+            None => shares.push(Share { key: Key::UnnamedInFeed(feed), most: self.unnamed }),
         }
         self.held().take(&shares).map_err(|refused| match refused {
             Refused::Full => StreamLimit::All,
-            Refused::Share(0) => StreamLimit::OfFeed,
-            Refused::Share(_) => StreamLimit::OfAddress,
+            Refused::Share(1..) if network.is_some() => StreamLimit::OfAddress,
+            Refused::Share(_) => StreamLimit::OfFeed,
         })?;
         Ok(shares.into_iter().map(|share| share.key).collect())
     }

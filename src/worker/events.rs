@@ -17,6 +17,9 @@ use crate::worker::board::Card;
 /// of one room find a place: an address may have half.
 const PER_SESSION: usize = 128;
 
+/// Those among them whose address nobody tells us, together: a person's page on this machine, and a few more tabs.
+const UNNAMED_PER_SESSION: usize = 8;
+
 /// Streams in all. Each is a connection, which the edge bounds as well.
 const IN_ALL: usize = 4096;
 
@@ -25,7 +28,7 @@ const RETRY_MS: u32 = 1000;
 
 /// Room for the streams of one worker.
 pub fn places() -> Places {
-    Places::new(IN_ALL, PER_SESSION)
+    Places::new(IN_ALL, PER_SESSION).with_unnamed(UNNAMED_PER_SESSION)
 }
 
 /// Says where the session stands. From `ending` on that is the end: whoever waits for more would wait for nothing.
