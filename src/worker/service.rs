@@ -69,9 +69,12 @@ impl Service for WorkerService {
 
     fn is_admin(&self, token: &str) -> bool {
         let settings = self.live.get();
+        let standing = &self.health.standing;
         let controller = settings.controller.as_ref().is_some_and(|link| link.token.matches(token));
-        // Both are compared, so that the time taken does not tell them apart.
-        settings.server.admin_token.matches(token) | controller
+        // A token that every worker has administers none of them.
+        let controller = controller & !standing.heartbeats_only();
+        // All are compared, so that the time taken does not tell them apart.
+        settings.server.admin_token.matches(token) | controller | standing.is_call_token(token)
     }
 
     fn call(&self, call: Call, responder: Responder) {
