@@ -10,6 +10,7 @@ pub mod datagram;
 pub mod dial_policy;
 pub mod engine;
 pub mod head;
+pub mod heartbeat;
 pub mod inject;
 pub mod offer;
 pub mod reference;
@@ -23,7 +24,7 @@ pub mod whip_offer;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("head", head::run),
     ("chunked", chunked::run),
     ("inject", inject::run),
@@ -38,4 +39,5 @@ pub const TARGETS: [Target; 14] = [
     ("sdp_fragment", sdp_fragment::run),
     ("datagram", datagram::run),
     ("offer", offer::run),
+    ("heartbeat", heartbeat::run),
 ];

@@ -211,6 +211,7 @@ fn contradictions_name_the_key_to_change() {
             Role::Controller,
             "3 workers.heartbeat_interval",
         ),
+        ("server: {listen: ':1', admin_token: x}\nworkers:\n  token: x", Role::Controller, "3 workers.token"),
         ("server: {listen: ':1', admin_token: x}\nsessions:\n  max: 458", Role::Worker, "3 sessions.max"),
         (
             "server: {listen: ':1', admin_token: x}\nsessions:\n  child_udp_range: 50000-50001",

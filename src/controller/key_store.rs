@@ -2,7 +2,7 @@
 //! token for each worker is made. Owned by the fleet thread.
 //!
 //! A key that cannot be written is believed all the same: a full disk must not take workers away. Health says so, and
-//! writing is tried again.
+//! writing is tried again. New keys are rare, so the fleet thread waits for the disk itself.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -42,8 +42,10 @@ struct Stored {
 pub struct KeyStore {
     path: PathBuf,
     secret: [u8; 32],
-    /// What is wrong with the file, for health.
-    trouble: Option<String>,
+    /// The file of an earlier process was lost, in words; until an operator has looked and restarted.
+    lost: Option<String>,
+    /// It cannot be written, in words.
+    unwritten: Option<String>,
     /// When to write what is not written.
     due: Option<Moment>,
 }
@@ -56,13 +58,13 @@ impl KeyStore {
         let stored = state_file::read::<Stored>(&path)?.filter(|stored| stored.version == VERSION);
         let secret = stored.as_ref().and_then(|stored| from_hex(&stored.secret));
         let keys = stored.filter(|_| secret.is_some()).map(|stored| stored.keys);
-        let lost = was_there && keys.is_none();
-        let trouble = lost.then(|| set_aside(&path)).transpose()?;
         let is_new = keys.is_none();
+        let lost = (was_there && is_new).then(|| set_aside(&path)).transpose()?;
         let store = KeyStore {
             path,
             secret: secret.unwrap_or_else(entropy::bytes),
-            trouble,
+            lost,
+            unwritten: None,
             due: is_new.then(Moment::default),
         };
         let challenge = to_hex(&entropy::bytes::<16>());
@@ -81,7 +83,8 @@ impl KeyStore {
             Stored { version: VERSION, secret: to_hex(&self.secret), keys: identities.keys().clone() };
         match state_file::write(&self.path, &stored) {
             Ok(()) => {
-                if self.due.take().is_some() && self.trouble.take().is_some() {
+                self.due = None;
+                if self.unwritten.take().is_some() {
                     log::info!("[controller] {} is written", self.path.display());
                 }
             }
@@ -91,10 +94,10 @@ impl KeyStore {
                      make room, or make it writable",
                     self.path.display()
                 );
-                if self.trouble.as_ref() != Some(&why) {
+                if self.unwritten.as_ref() != Some(&why) {
                     log::error!("[controller] ALERT {why}");
                 }
-                (self.trouble, self.due) = (Some(why), Some(now + RETRY));
+                (self.unwritten, self.due) = (Some(why), Some(now + RETRY));
             }
         }
     }
@@ -110,7 +113,7 @@ impl KeyStore {
 
     /// What is wrong with the file, for health.
     pub fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
+        self.unwritten.as_deref().or(self.lost.as_deref())
     }
 }
 
@@ -179,7 +182,12 @@ mod tests {
             let (mut store, identities) = KeyStore::open(&base).unwrap();
             assert!(store.trouble().is_some_and(|text| text.contains("worker-keys.unreadable")), "{bad}");
             assert!(base.join("worker-keys.unreadable").exists() && identities.keys().is_empty());
-            store.save(Moment(0), &identities);
+            assert!(store.tick(Moment(0), &identities));
+            assert!(
+                store.trouble().is_some_and(|text| text.contains("learned anew")),
+                "an operator has to look"
+            );
+            assert_eq!(KeyStore::open(&base).unwrap().0.trouble(), None);
         }
         fs::remove_dir_all(base).unwrap();
     }

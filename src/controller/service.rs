@@ -106,8 +106,8 @@ impl ControllerService {
                 "process_id": std::process::id(),
                 "workers": {
                     "up": counts.up, "late": counts.late, "down": counts.down, "draining": counts.draining,
-                    "unproved": counts.unproved,
                 },
+                "unproved_workers": counts.unproved,
                 "sessions": {
                     "active": counts.active, "on_down_workers": counts.lost_sight_of, "starting": counts.reserved,
                 },

@@ -190,3 +190,51 @@ fn classify(error: ureq::Error) -> CallError {
     };
     if not_reached { CallError::NotReached(text) } else { CallError::Lost(text) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::config::settings::{Role, Settings};
+    use crate::controller::snapshot::Snapshot;
+    use crate::core::fleet::wire::CallToken;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn client(url: String, upstream: Upstream) -> (WorkerClient, WorkerId) {
+        let id: WorkerId = "a".parse().unwrap();
+        let call_token = Some(CallToken::new("for-a-only".to_owned()));
+        let published = Arc::new(Published::default());
+        let reaches = [(id.clone(), Arc::new(Reach { url, upstream, call_token }))];
+        published.set(Snapshot { reaches: reaches.into(), ..Snapshot::default() });
+        let live = Arc::new(Live::new(Settings::defaults(Role::Controller)));
+        crypto::install();
+        (WorkerClient::new(live, published, crypto::client_roots(None).unwrap()), id)
+    }
+
+    #[test]
+    fn a_call_goes_to_the_judged_address_and_no_name_is_looked_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let worker = std::thread::spawn(move || {
+            let (mut call, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            let count = call.read(&mut request).unwrap();
+            call.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}").unwrap();
+            String::from_utf8_lossy(&request[..count]).into_owned()
+        });
+        // Nobody resolves a name below `.invalid` (RFC 6761).
+        let (client, id) =
+            client(format!("http://worker.invalid:{}", address.port()), Upstream::Tcp(address));
+        let session = SessionId::from_entropy([1; 16]);
+        let reply = client.inspect(&id, &session, LIMIT);
+        assert!(matches!(&reply, Ok(reply) if reply.status == 200), "{reply:?}");
+        let request = worker.join().unwrap().to_lowercase();
+        assert!(request.contains("authorization: bearer for-a-only"), "{request}");
+        assert!(request.contains("host: worker.invalid"), "{request}");
+        let unknown = client.inspect(&"b".parse().unwrap(), &session, LIMIT);
+        assert!(matches!(unknown, Err(CallError::NotReached(_))), "{unknown:?}");
+    }
+}

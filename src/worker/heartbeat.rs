@@ -20,6 +20,7 @@ use crate::host::identity_key::IdentityKey;
 use crate::worker::answers;
 use crate::worker::board::Card;
 use crate::worker::health::Health;
+use crate::worker::identity::IdentityFile;
 use crate::worker::roster::Order;
 use crate::worker::stamps::Stamps;
 
@@ -44,8 +45,8 @@ pub struct Pulse {
     pub health: Health,
     /// Numbers the beats.
     pub stamps: Arc<Stamps>,
-    /// Signs them.
-    pub key: IdentityKey,
+    /// Signs them, and where the rest of our identity is kept.
+    pub signer: (IdentityKey, IdentityFile),
     /// Takes the controller's orders.
     pub roster: Sender<Order>,
     /// The port we listen on.
@@ -139,7 +140,7 @@ impl Pulse {
         let away = |why: &str| BeatError::Away(why.to_owned());
         let body =
             serde_json::to_vec(&self.compose(link, challenge)).map_err(|error| away(&error.to_string()))?;
-        let proof = self.key.prove(&body).ok_or_else(|| away("this beat cannot be signed"))?;
+        let proof = self.signer.0.prove(&body).ok_or_else(|| away("this beat cannot be signed"))?;
         let mut reply = agent
             .post(format!("{}/api/v1/workers/heartbeat", link.url))
             .header("Authorization", format!("Bearer {}", link.token.expose()))
@@ -227,8 +228,16 @@ impl Pulse {
             );
             return;
         }
-        if self.health.standing.accepted(&reply) {
+        let news = self.health.standing.accepted(&reply);
+        if news.trouble {
             log::error!("[heartbeat] {}", reply.rival.as_deref().unwrap_or_default());
+        }
+        if news.token_scope
+            && let Err(error) = self.signer.1.write(reply.heartbeats_only)
+        {
+            log::warn!(
+                "[heartbeat] what controller.token is good for cannot be kept over a restart: {error}"
+            );
         }
         let before = self.health.flags.drain_wished.swap(reply.draining, Ordering::AcqRel);
         if before != reply.draining {

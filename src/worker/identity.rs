@@ -4,7 +4,7 @@
 //! name from no other key. A key that is lost is made anew, and an operator has to let the controller forget the old one.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,9 @@ struct Stored {
     version: u32,
     worker_id: WorkerId,
     boot_ms: u64,
+    /// `controller.token` administers nothing, as the controller said last.
+    #[serde(default)]
+    heartbeats_only: bool,
 }
 
 /// The seed is the secret. No `Debug`.
@@ -46,6 +49,26 @@ pub struct Identity {
     pub generation: Generation,
     /// What its name belongs to.
     pub key: IdentityKey,
+    /// Whether `controller.token` was good for heartbeats only when this was last written.
+    pub heartbeats_only: bool,
+    /// Where that is kept.
+    pub file: IdentityFile,
+}
+
+/// The file of a run, to be written anew.
+#[derive(Debug)]
+pub struct IdentityFile {
+    path: PathBuf,
+    id: WorkerId,
+    boot_ms: u64,
+}
+
+impl IdentityFile {
+    /// Writes the file.
+    pub fn write(&self, heartbeats_only: bool) -> io::Result<()> {
+        let (worker_id, boot_ms) = (self.id.clone(), self.boot_ms);
+        state_file::write(&self.path, &Stored { version: VERSION, worker_id, boot_ms, heartbeats_only })
+    }
 }
 
 /// Reads the identity, or makes one, and begins a new generation. A configured name wins over the stored one.
@@ -58,10 +81,11 @@ pub fn settle(state: &Path, configured: Option<&WorkerId>) -> io::Result<Identit
     let after_last = stored.as_ref().map_or(0, |stored| stored.boot_ms.saturating_add(1));
     let generation = Generation { boot_ms: clock::unix_millis().max(after_last), nonce: entropy::number() };
     let key = settle_key(&state.join(KEY_NAME))?;
-    let now = Stored { version: VERSION, worker_id: id.clone(), boot_ms: generation.boot_ms };
-    state_file::write(&path, &now)?;
+    let heartbeats_only = stored.is_some_and(|stored| stored.heartbeats_only);
+    let file = IdentityFile { path, id: id.clone(), boot_ms: generation.boot_ms };
+    file.write(heartbeats_only)?;
     log::info!("[worker] {id} proves itself by the key sha256 {}", identity_key::fingerprint(key.public()));
-    Ok(Identity { id, generation, key })
+    Ok(Identity { id, generation, key, heartbeats_only, file })
 }
 
 fn settle_key(path: &Path) -> io::Result<IdentityKey> {
@@ -99,7 +123,6 @@ fn set_aside(path: &Path) -> io::Result<()> {
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
-    use std::path::PathBuf;
 
     use super::*;
 
@@ -113,9 +136,15 @@ mod tests {
     fn the_name_stays_and_the_generation_grows_even_when_the_clock_goes_back() {
         let base = directory();
         let Identity { id: name, generation: first, .. } = settle(&base, None).unwrap();
-        let future = Stored { version: VERSION, worker_id: name.clone(), boot_ms: first.boot_ms + 1_000_000 };
+        let future = Stored {
+            version: VERSION,
+            worker_id: name.clone(),
+            boot_ms: first.boot_ms + 1_000_000,
+            heartbeats_only: true,
+        };
         state_file::write(&base.join(NAME), &future).unwrap();
-        let Identity { id: again, generation: second, .. } = settle(&base, None).unwrap();
+        let Identity { id: again, generation: second, heartbeats_only, .. } = settle(&base, None).unwrap();
+        assert!(heartbeats_only);
         assert_eq!(name, again);
         assert_eq!(second.boot_ms, first.boot_ms + 1_000_001);
         let configured: WorkerId = "neck-1".parse().unwrap();

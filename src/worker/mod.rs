@@ -75,7 +75,7 @@ use browsers::Browsers;
 use chronicle::Chronicle;
 use health::{Flags, Health};
 use heartbeat::Pulse;
-use identity::Identity;
+use identity::{Identity, IdentityFile};
 use memory::Memory;
 use public_address::AddressThread;
 use roster::{Given, Order, Roster};
@@ -163,7 +163,8 @@ impl Worker {
                 "[worker] WARNING: no WireGuard interface detected: bodies behind WireGuard cannot be reached"
             );
         }
-        let Identity { id, generation, key } = settle_identity(&ground, &settings)?;
+        let identity = settle_identity(&ground, &settings)?;
+        let (id, generation) = (identity.id, identity.generation);
         settings.server.worker_id = Some(id.clone());
         let (media, media_threads) =
             Media::start(MediaConfig::new(&settings), pulses).map_err(|error| RunError(error.to_string()))?;
@@ -178,13 +179,14 @@ impl Worker {
             data_dir: ground.root.path().to_owned(),
             wireguard,
             media,
-            standing: Arc::new(Standing::default()),
-            key: identity_key::fingerprint(key.public()),
+            standing: Arc::new(Standing::new(identity.heartbeats_only)),
+            key: identity_key::fingerprint(identity.key.public()),
             clock,
         };
         let stamps = Arc::new(Stamps::new(generation));
+        let signer = (identity.key, identity.file);
         let mut worker =
-            Worker::start_threads(ground, health, &memory.chronicle, (stamps, key), address, pulses)?;
+            Worker::start_threads(ground, health, &memory.chronicle, (stamps, signer), address, pulses)?;
         worker.outbox = Some(memory.thread);
         worker.media = Some(media_threads);
         log::info!("[worker] {id} listens on {}", front::shown(address, &worker.live.get()));
@@ -195,7 +197,7 @@ impl Worker {
         ground: Ground,
         health: Health,
         chronicle: &Arc<Chronicle>,
-        (stamps, key): (Arc<Stamps>, IdentityKey),
+        (stamps, signer): (Arc<Stamps>, (IdentityKey, IdentityFile)),
         address: SocketAddr,
         pulses: &Pulses,
     ) -> Result<Worker, RunError> {
@@ -242,23 +244,16 @@ impl Worker {
         };
         let edge = front::edge(&live.get(), ground.tls, ground.listener, Arc::new(router), pulses)?;
         let address_thread = AddressThread::start(&live, health.media.public_address())?;
-        let (beaten, first_beat) = crossbeam_channel::bounded(1);
-        let beat = front::beat(pulses, "heartbeat", HEARTBEAT_SILENCE);
         let pulse = Pulse {
             health,
             stamps,
-            key,
+            signer,
             roster: orders.clone(),
             port: address.port(),
             roots: ground.roots,
-            beat,
+            beat: front::beat(pulses, "heartbeat", HEARTBEAT_SILENCE),
         };
-        let ready_flags = flags.clone();
-        let ready = move || {
-            ready_flags.ready.store(true, Ordering::Release);
-            let _ = beaten.try_send(());
-        };
-        let heartbeat = front::thread("heartbeat", STACK, move || pulse.run(&changes, ready))?;
+        let (heartbeat, first_beat) = start_heartbeat(pulse, changes, flags.clone())?;
         Ok(Worker {
             live,
             board,
@@ -356,6 +351,21 @@ impl Running for Worker {
             outbox.stop();
         }
     }
+}
+
+/// Starts the thread; the receiver hears of the first attempt.
+fn start_heartbeat(
+    pulse: Pulse,
+    changes: Receiver<()>,
+    flags: Arc<Flags>,
+) -> Result<(JoinHandle<()>, Receiver<()>), RunError> {
+    let (beaten, first_beat) = crossbeam_channel::bounded(1);
+    let ready = move || {
+        flags.ready.store(true, Ordering::Release);
+        let _ = beaten.try_send(());
+    };
+    let thread = front::thread("heartbeat", STACK, move || pulse.run(&changes, ready))?;
+    Ok((thread, first_beat))
 }
 
 fn prepare_ground(settings: &Settings) -> Result<Ground, RunError> {

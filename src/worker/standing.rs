@@ -1,6 +1,7 @@
 //! How this worker stands with its controller: what is wrong between them, and with which tokens it may be called.
 //!
-//! The heartbeat thread writes, the API and health read. All of it is in memory: each accepted beat brings it again.
+//! The heartbeat thread writes, the API and health read. It is in memory, because each accepted beat brings it again; only
+//! that `controller.token` is no admin token is kept over restarts, for the time before the first beat.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -24,14 +25,29 @@ struct State {
     heartbeats_only: bool,
 }
 
+/// What an accepted beat changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StandingNews {
+    /// There is trouble that was not there before.
+    pub trouble: bool,
+    /// `controller.token` became, or is no longer, a token for heartbeats only.
+    pub token_scope: bool,
+}
+
 impl Standing {
+    /// As an earlier run left it.
+    pub fn new(heartbeats_only: bool) -> Standing {
+        Standing(Mutex::new(State { heartbeats_only, ..State::default() }))
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The controller took a beat. Says whether there is trouble that was not there before.
-    pub fn accepted(&self, reply: &HeartbeatReply) -> bool {
+    /// The controller took a beat.
+    pub fn accepted(&self, reply: &HeartbeatReply) -> StandingNews {
         let mut state = self.state();
+        let token_scope = state.heartbeats_only != reply.heartbeats_only;
         state.heartbeats_only = reply.heartbeats_only;
         if let Some(token) = &reply.call_token {
             state.call_token = Secret::new(token.expose());
@@ -39,7 +55,7 @@ impl Standing {
         let trouble = reply.rival.clone();
         let is_new = trouble.is_some() && state.trouble != trouble;
         state.trouble = trouble;
-        is_new
+        StandingNews { trouble: is_new, token_scope }
     }
 
     /// The controller refuses who we say we are. Says whether that is news.
@@ -100,7 +116,7 @@ mod tests {
         assert!(!standing.refused("10.0.0.3 has your id"));
         assert_eq!(standing.trouble(true).as_deref(), Some("10.0.0.3 has your id"));
         assert_eq!(standing.trouble(false).as_deref(), Some(UNDISCLOSED));
-        assert!(!standing.accepted(&HeartbeatReply::default()));
+        assert_eq!(standing.accepted(&HeartbeatReply::default()), StandingNews::default());
         assert_eq!(standing.trouble(true), None);
     }
 }

@@ -12,7 +12,7 @@ use hydraneckwebrtc::host::identity_key::IdentityKey;
 use serde_json::{Value, json};
 
 use crate::http::{self, Reply, Stream};
-use crate::lab::{Lab, Role, TOKEN, eventually, eventually_equal};
+use crate::lab::{Lab, NOBODY, Role, TOKEN, eventually, eventually_equal};
 
 /// What workers send in these tests; not the admin token.
 const WORKERS_TOKEN: &str = "workers-token-0123456789abcdef";
@@ -351,7 +351,7 @@ fn no_worker_hears_a_token_that_is_good_anywhere_else() {
     assert!(!text.contains(TOKEN) && !text.contains(WORKERS_TOKEN), "{text}");
 
     // What it heard opens nothing: neither its controller nor another worker.
-    let worker = lab.worker("one", &controller.url, |config| {
+    let mut worker = lab.worker("one", &controller.url, |config| {
         config["controller"]["token"] = json!(WORKERS_TOKEN);
         config["server"]["admin_token"] = json!("another-token-0123456789");
     });
@@ -373,6 +373,9 @@ fn no_worker_hears_a_token_that_is_good_anywhere_else() {
         let log = role.log_text();
         assert!(!log.contains(&token) && !log.contains(WORKERS_TOKEN), "a token in the log of {}", role.name);
     }
+    // Nor is there a moment for it after a restart whose controller is away.
+    worker.restart_with(|config| config["controller"]["url"] = json!(NOBODY));
+    assert_eq!(status(&worker, WORKERS_TOKEN), 401);
 }
 
 #[test]
@@ -416,6 +419,32 @@ fn a_worker_of_an_older_version_is_taken_until_it_has_proved_itself() {
     });
     let beat = old.beat(json!({}));
     assert_eq!(old.send(&controller, &beat, None).status, 409);
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_used_ends_the_start_with_words() {
+    let lab = Lab::new();
+    let (mut controller, mut worker) = lab.pair(|_| ());
+    worker.kill();
+    controller.kill();
+    for (role, taken) in [
+        (&worker, "one-state/worker/worker-key.new"),
+        (&controller, "controller-state/controller/worker-keys.json"),
+    ] {
+        // A directory where a file belongs: root may write everywhere, but not this.
+        let place = lab.dir.join(taken);
+        if let Some(file) = taken.strip_suffix(".new") {
+            fs::remove_file(lab.dir.join(format!("{file}.json"))).expect("the key");
+        } else {
+            fs::remove_file(&place).expect("the keys");
+        }
+        fs::create_dir(&place).expect("a directory");
+        let (status, words) = role.start_second(|_| ());
+        assert_eq!(status.code(), Some(1), "{words}");
+        for part in ["it must be writable and belong to the service's user", "-state"] {
+            assert!(words.contains(part), "{part:?} is not in {words:?}");
+        }
+    }
 }
 
 #[test]

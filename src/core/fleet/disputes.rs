@@ -353,7 +353,7 @@ mod tests {
         assert_eq!((rival.cause, rival.holder, rival.rival), (Cause::OtherKey, Some(HOME), AWAY));
         let text = rival.to_string();
         assert!(text.contains("10.0.0.3") && text.contains("10.0.0.9") && text.contains("DELETE"), "{text}");
-        assert_eq!(disputes.tick(at(1), PATIENCE, |_| true).begun, [rival.clone()]);
+        assert_eq!(disputes.tick(at(1), PATIENCE, |_| true).begun, std::slice::from_ref(&rival));
         let news = disputes.tick(at(2), PATIENCE, |_| true);
         assert!(news.begun.is_empty() && !news.changed, "{news:?}");
         assert_eq!(disputes.all(), [rival]);
