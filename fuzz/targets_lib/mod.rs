@@ -10,6 +10,7 @@ pub mod datagram;
 pub mod dial_policy;
 pub mod engine;
 pub mod head;
+pub mod heartbeat;
 pub mod inject;
 pub mod offer;
 pub mod opus;
@@ -25,7 +26,7 @@ pub mod whip_offer;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     ("head", head::run),
     ("chunked", chunked::run),
     ("inject", inject::run),
@@ -42,4 +43,5 @@ pub const TARGETS: [Target; 16] = [
     ("offer", offer::run),
     ("peer", peer::run),
     ("opus", opus::run),
+    ("heartbeat", heartbeat::run),
 ];

@@ -13,7 +13,8 @@ pub fn bearer(field: Option<&str>) -> Option<&str> {
 /// The answer to a call without the right token.
 pub fn refusal(presented: bool) -> Answer {
     let challenge = if presented { "Bearer error=\"invalid_token\"" } else { "Bearer" };
-    let detail = "send the admin token: `Authorization: Bearer TOKEN` (server.admin_token of this role)";
+    let detail = "send the admin token: `Authorization: Bearer TOKEN` (server.admin_token of this role; for heartbeats \
+                  workers.token of the controller, if it is set)";
     Answer::error(401, "unauthorized", detail).with("WWW-Authenticate", challenge)
 }
 

@@ -17,6 +17,8 @@ pub enum Operation {
     DrainWorker,
     /// New sessions again.
     UndrainWorker,
+    /// A worker's id may belong to another key.
+    ForgetWorker,
     /// A new session.
     CreateSession,
     /// All sessions.
@@ -79,6 +81,8 @@ pub enum Auth {
     None,
     /// Bearer token of an operator or the other role.
     Admin,
+    /// Bearer token of a worker.
+    Worker,
     /// The operation judges by itself: the refusal is not of this API's form.
     Own,
 }
@@ -123,7 +127,8 @@ const fn media(method: &'static str, path: &'static str, purpose: Purpose, leg: 
 pub const ROUTES: &[Route] = &[
     route("GET", "/api/v1/health", On::Both, Auth::None, Operation::Health),
     route("GET", "/api/v1/workers", On::Controller, Auth::Admin, Operation::ListWorkers),
-    route("POST", "/api/v1/workers/heartbeat", On::Controller, Auth::Admin, Operation::Heartbeat),
+    route("POST", "/api/v1/workers/heartbeat", On::Controller, Auth::Worker, Operation::Heartbeat),
+    route("DELETE", "/api/v1/workers/{id}", On::Controller, Auth::Admin, Operation::ForgetWorker),
     route("POST", "/api/v1/workers/{id}/drain", On::Controller, Auth::Admin, Operation::DrainWorker),
     route("DELETE", "/api/v1/workers/{id}/drain", On::Controller, Auth::Admin, Operation::UndrainWorker),
     route("POST", "/api/v1/sessions", On::Both, Auth::Admin, Operation::CreateSession),
@@ -187,7 +192,8 @@ pub fn find<'a>(role: Role, method: &str, path: &'a str) -> Match<'a> {
             if route.method == method {
                 return Match::Found(route, segments);
             }
-            wrong = Some(allowed(route.path));
+            // The more exact path stands first.
+            wrong = wrong.or(Some(allowed(route.path)));
         }
     }
     wrong.map_or(Match::NotFound, Match::WrongMethod)
@@ -221,6 +227,7 @@ fn allowed(path: &'static str) -> &'static str {
         "/api/v1/sessions" => "GET, HEAD, POST",
         "/api/v1/sessions/{id}" => "GET, HEAD, DELETE",
         "/api/v1/workers/{id}/drain" => "POST, DELETE",
+        "/api/v1/workers/{id}" => "DELETE",
         "/api/v1/workers/heartbeat" => "POST",
         "/session/{id}/quit" | "/session/{id}/mic/offer" => "POST",
         "/session/{id}/rating" | "/session/{id}/_neck/facts" => "POST",

@@ -85,6 +85,11 @@ pub trait Service: Send + Sync + 'static {
     /// Whether a bearer token is good for administration.
     fn is_admin(&self, token: &str) -> bool;
 
+    /// Whether a bearer token is good for heartbeats.
+    fn is_worker(&self, _token: &str) -> bool {
+        false
+    }
+
     /// Answers, now or later, by the responder.
     fn call(&self, call: Call, responder: Responder);
 }
@@ -189,8 +194,10 @@ fn handle(service: &dyn Service, mut request: tiny_http::Request) {
         body,
         admin: false,
     };
-    call.admin = auth::bearer(call.header("Authorization")).is_some_and(|token| service.is_admin(token));
-    if route.auth == Auth::Admin && !call.admin {
+    let token = auth::bearer(call.header("Authorization"));
+    let worker = token.is_some_and(|token| service.is_worker(token));
+    call.admin = token.is_some_and(|token| service.is_admin(token));
+    if route.auth == Auth::Admin && !call.admin || route.auth == Auth::Worker && !worker {
         return responder.send(auth::refusal(call.header("Authorization").is_some()));
     }
     service.call(call, responder);

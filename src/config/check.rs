@@ -46,12 +46,21 @@ pub fn unless(
 
 fn of_controller(settings: &Settings) -> Vec<Option<Contradiction>> {
     let workers = &settings.workers;
-    vec![unless(
-        workers.heartbeat_timeout > workers.heartbeat_interval * 2,
-        "workers.heartbeat_timeout",
-        "workers.heartbeat_interval",
-        "must be more than twice workers.heartbeat_interval; one lost beat is not a dead worker",
-    )]
+    vec![
+        unless(
+            workers.heartbeat_timeout > workers.heartbeat_interval * 2,
+            "workers.heartbeat_timeout",
+            "workers.heartbeat_interval",
+            "must be more than twice workers.heartbeat_interval; one lost beat is not a dead worker",
+        ),
+        unless(
+            !workers.token.matches(settings.server.admin_token.expose()),
+            "workers.token",
+            "server.admin_token",
+            "is the same as server.admin_token, so every worker could administer the fleet; make another one with `openssl \
+             rand -hex 32`",
+        ),
+    ]
 }
 
 fn of_worker(settings: &Settings) -> Vec<Option<Contradiction>> {

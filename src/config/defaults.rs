@@ -97,6 +97,8 @@ impl Default for Workers {
         Workers {
             heartbeat_interval: secs(10),
             heartbeat_timeout: secs(60),
+            token: Secret::default(),
+            allowed_networks: networks(&["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]),
             ca_file: None,
             dispatch_threads: 64,
             dispatch_queue: 256,

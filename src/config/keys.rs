@@ -137,6 +137,8 @@ pub static KEYS: &[Key] = &[
     key_in!("controller.heartbeat_interval", WORKER, Span(100, 5 * M), controller.heartbeat_interval),
     key!("workers.heartbeat_interval", CONTROLLER, Span(100, 5 * M), workers.heartbeat_interval),
     key!("workers.heartbeat_timeout", CONTROLLER.reload(), Span(300, H), workers.heartbeat_timeout),
+    key!("workers.token", CONTROLLER.reload().secret(), Hidden, workers.token),
+    key!("workers.allowed_networks", CONTROLLER.reload(), NETWORKS, workers.allowed_networks),
     key!("workers.ca_file", CONTROLLER, Maybe(FilePath), workers.ca_file),
     key!("workers.dispatch_threads", CONTROLLER, Number(1, 1024), workers.dispatch_threads),
     key!("workers.dispatch_queue", CONTROLLER, Number(1, 65_536), workers.dispatch_queue),

@@ -28,7 +28,7 @@ pub enum Mode {
 
 /// What to give where one key of a pair is missing.
 const URL: &str = "a URL like https://neck.example.com is needed here";
-const TOKEN: &str = "the other side's admin token is needed here";
+const TOKEN: &str = "the other side's token is needed here";
 const CHAIN: &str = "the file of the certificate that server.tls.key belongs to is needed here";
 const TURN_SECRET: &str = "the static-auth-secret of the TURN server is needed here";
 const TURN_URLS: &str =

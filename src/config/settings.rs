@@ -80,22 +80,6 @@ pub struct Settings {
     pub warnings: Vec<String>,
 }
 
-impl Settings {
-    /// Whether a token is good for administration: `server.admin_token`, and on a worker `controller.token`, which its controller
-    /// may call with.
-    pub fn is_admin(&self, token: &str) -> bool {
-        // All are compared, so that the time taken does not tell them apart.
-        self.shared_secrets().fold(false, |good, secret| good | secret.matches(token))
-    }
-
-    /// The tokens that a worker may share with its controller; on a controller its own.
-    pub fn shared_secrets(&self) -> impl Iterator<Item = &Secret> {
-        let link = self.controller.as_ref().filter(|_| self.role == Role::Worker);
-        let of_controller = link.map(|link| &link.token);
-        [&self.server.admin_token].into_iter().chain(of_controller).filter(|secret| !secret.is_empty())
-    }
-}
-
 /// `server.*`: where we listen and who may administer us.
 #[derive(Clone, Debug)]
 pub struct Server {
@@ -184,6 +168,12 @@ pub struct Workers {
     pub heartbeat_interval: Duration,
     /// `workers.heartbeat_timeout`: silence after which a worker is down. Default 60s.
     pub heartbeat_timeout: Duration,
+    /// `workers.token`: what workers send with heartbeats, their `controller.token`; it administers nothing. Empty: they
+    /// send `server.admin_token`. Reloadable.
+    pub token: Secret,
+    /// `workers.allowed_networks`: where workers may be called, beside the address that a heartbeat came from. Default:
+    /// private ranges. Reloadable.
+    pub allowed_networks: Vec<Network>,
     /// `workers.ca_file`: PEM; the authorities believed for `https://` workers, instead of the public ones.
     pub ca_file: Option<PathBuf>,
     /// `workers.dispatch_threads`: creates and deletes under way at once. Default 64.
@@ -197,7 +187,8 @@ pub struct Workers {
 pub struct ControllerLink {
     /// `controller.url`: no trailing slash.
     pub url: String,
-    /// `controller.token`: the controller's `server.admin_token`; also accepted from the controller.
+    /// `controller.token`: the controller's `workers.token`, or its `server.admin_token` where it has none. In the latter
+    /// case it is accepted from operators, too.
     pub token: Secret,
     /// `controller.ca_file`: PEM; the authorities believed for `controller.url`, instead of the public ones.
     pub ca_file: Option<PathBuf>,

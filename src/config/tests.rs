@@ -211,6 +211,7 @@ fn contradictions_name_the_key_to_change() {
             Role::Controller,
             "3 workers.heartbeat_interval",
         ),
+        ("server: {listen: ':1', admin_token: x}\nworkers:\n  token: x", Role::Controller, "3 workers.token"),
         ("server: {listen: ':1', admin_token: x}\nsessions:\n  max: 458", Role::Worker, "3 sessions.max"),
         (
             "server: {listen: ':1', admin_token: x}\nsessions:\n  child_udp_range: 50000-50001",
@@ -305,9 +306,10 @@ fn other_value(path: &str) -> &'static str {
         "sessions.max_duration" => "1h",
         "sessions.child_udp_range" => "20000-21000",
         "sessions.force_relay" => "false",
-        "sessions.allowed_bodies" | "server.trusted_proxies" | "bodies.wireguard_networks" => {
-            "[10.77.0.0/16]"
-        }
+        "sessions.allowed_bodies"
+        | "workers.allowed_networks"
+        | "server.trusted_proxies"
+        | "bodies.wireguard_networks" => "[10.77.0.0/16]",
         "ice_servers" | "webrtc.iceservers.frontend" => "[{urls: ['stun:a.b']}]",
         "sunshine.pin_certificates" => {
             "[{body: 10.10.0.7, sha256: 24f2f1b5d2f3fbb24e079889814c334f74a872f6d90a6de96d42958fc47df1c4}]"

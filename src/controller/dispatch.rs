@@ -20,7 +20,7 @@ use crate::controller::refusals;
 use crate::controller::worker_client::{CallError, Reply, WorkerClient};
 use crate::core::fleet::wire::Stamp;
 use crate::core::fleet::{Placed, Refused};
-use crate::core::ids::SessionId;
+use crate::core::ids::{SessionId, WorkerId};
 use crate::core::reason::EndReason;
 use crate::core::status::SessionStatus;
 
@@ -41,12 +41,12 @@ const IDLE_BEAT: Duration = Duration::from_secs(5);
 pub enum Job {
     /// Start a session on the worker that was chosen.
     Create(Box<Create>, Placed),
-    /// End the session that holds the body, on the worker at this URL, then try the create again.
-    Replace(Box<Create>, SessionId, String),
-    /// End a session on the worker at this URL.
-    Delete(SessionId, String, Responder),
-    /// Look at a session on the worker at this URL; the answer to give when it does not tell, and our outside URL.
-    Inspect(SessionId, String, Box<(Answer, String)>, Responder),
+    /// End the session that holds the body, on this worker, then try the create again.
+    Replace(Box<Create>, SessionId, WorkerId),
+    /// End a session on this worker.
+    Delete(SessionId, WorkerId, Responder),
+    /// Look at a session on this worker; the answer to give when it does not tell, and our outside URL.
+    Inspect(SessionId, WorkerId, Box<(Answer, String)>, Responder),
 }
 
 impl Job {
@@ -87,10 +87,12 @@ impl Dispatcher {
     fn carry_out(&self, job: Job) {
         match job {
             Job::Create(create, placed) => self.create(*create, placed),
-            Job::Replace(create, holder, url) => self.replace(create, &holder, &url),
-            Job::Delete(id, url, responder) => responder.send(self.delete(&id, &url, EndReason::Deleted)),
-            Job::Inspect(id, url, fallback, responder) => {
-                responder.send(self.inspect(&id, &url, &fallback.1).unwrap_or(fallback.0));
+            Job::Replace(create, holder, worker) => self.replace(create, &holder, &worker),
+            Job::Delete(id, worker, responder) => {
+                responder.send(self.delete(&id, &worker, EndReason::Deleted));
+            }
+            Job::Inspect(id, worker, fallback, responder) => {
+                responder.send(self.inspect(&id, &worker, &fallback.1).unwrap_or(fallback.0));
             }
         }
     }
@@ -98,7 +100,7 @@ impl Dispatcher {
     fn create(&self, create: Create, mut placed: Placed) {
         let timeout = self.live.get().sessions.create_timeout + CREATE_MARGIN;
         let answer = loop {
-            let sent = self.client.create(&placed.url, &create, timeout);
+            let sent = self.client.create(&placed.worker, &create, timeout);
             let why = match sent {
                 Ok(reply) if reply.status == 503 && reply.stamp.is_none() => reply.error_text(),
                 // Not the worker's own words, but those of something before it that lost sight of it.
@@ -177,8 +179,8 @@ impl Dispatcher {
         Answer::error(504, "create timed out", detail)
     }
 
-    fn replace(&self, mut create: Box<Create>, holder: &SessionId, url: &str) {
-        let ended = self.delete(holder, url, EndReason::Replaced);
+    fn replace(&self, mut create: Box<Create>, holder: &SessionId, worker: &WorkerId) {
+        let ended = self.delete(holder, worker, EndReason::Replaced);
         if !matches!(ended.status, 204 | 404) {
             return create.responder.send(ended);
         }
@@ -186,8 +188,8 @@ impl Dispatcher {
         let _ = self.fleet.send(Ask::Create(create));
     }
 
-    fn delete(&self, id: &SessionId, url: &str, reason: EndReason) -> Answer {
-        match self.client.delete(url, id, reason, DELETE_TIMEOUT) {
+    fn delete(&self, id: &SessionId, worker: &WorkerId, reason: EndReason) -> Answer {
+        match self.client.delete(worker, id, reason, DELETE_TIMEOUT) {
             Ok(reply) => {
                 if let (204 | 404, Some(stamp)) = (reply.status, reply.stamp) {
                     let _ = self.fleet.send(Ask::Ended(id.clone(), reason, stamp));
@@ -203,9 +205,9 @@ impl Dispatcher {
         }
     }
 
-    fn inspect(&self, id: &SessionId, url: &str, base_url: &str) -> Option<Answer> {
+    fn inspect(&self, id: &SessionId, worker: &WorkerId, base_url: &str) -> Option<Answer> {
         let mut reply =
-            self.client.inspect(url, id, INSPECT_TIMEOUT).ok().filter(|reply| reply.status == 200)?;
+            self.client.inspect(worker, id, INSPECT_TIMEOUT).ok().filter(|reply| reply.status == 200)?;
         reply.body["stream_url"] = Value::String(sessions::stream_url(base_url, id));
         Some(pass_on(reply))
     }
@@ -218,8 +220,8 @@ fn pass_on(reply: Reply) -> Answer {
     }
     // The caller's own token was right.
     if reply.status == 401 {
-        let advice = "the worker refuses this controller's server.admin_token: give the worker the same as its \
-                      server.admin_token or controller.token";
+        let advice = "the worker refuses this controller's token: a worker that has proved itself takes its own token from its \
+                      next heartbeat on; an older one needs workers.token (or server.admin_token) as its controller.token";
         return Answer::error(502, "worker refuses the controller", advice);
     }
     let answer = Answer::json(reply.status, &reply.body);

@@ -13,10 +13,14 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use crate::api::reply::{Answer, Responder};
 use crate::api::server::Beat;
 use crate::api::types::CreateRequest;
+use crate::config::settings::Settings;
 use crate::controller::dispatch::Job;
+use crate::controller::key_store::KeyStore;
 use crate::controller::refusals;
 use crate::controller::snapshot::{Published, Reach, Snapshot, Target};
-use crate::core::fleet::wire::{Heartbeat, Stamp};
+use crate::core::fleet::disputes::{Cause, Disputes};
+use crate::core::fleet::identity::{BeatSource, Identities};
+use crate::core::fleet::wire::{Heartbeat, HeartbeatReply, Stamp};
 use crate::core::fleet::{BeatOutcome, CreateSpec, Fleet, FleetEvent, FleetSettings, Placed, Refused, Route};
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::reason::EndReason;
@@ -52,8 +56,10 @@ pub struct Create {
 
 /// What the thread is asked.
 pub enum Ask {
-    /// A worker's heartbeat, from this address, and what its URL resolves to.
-    Heartbeat(Box<Heartbeat>, IpAddr, Upstream, Responder),
+    /// A worker's heartbeat, who sent it, and where it is reached if it is taken.
+    Heartbeat(Box<Heartbeat>, BeatSource, Upstream, Responder),
+    /// Somebody at this address was turned away under a worker's id, with these words.
+    TurnedAway(WorkerId, Cause, IpAddr, String),
     /// A new session.
     Create(Box<Create>),
     /// The next worker for a create that did not begin.
@@ -70,8 +76,10 @@ pub enum Ask {
     Condemn(SessionId, EndReason),
     /// Drain a worker, or undo it.
     Drain(WorkerId, bool, Responder),
+    /// Forget a worker and its key.
+    Forget(WorkerId, Responder),
     /// New settings.
-    Reconfigure(FleetSettings),
+    Reconfigure(Box<Settings>),
     /// No new sessions: we are going down.
     Close,
     /// Return.
@@ -81,7 +89,13 @@ pub enum Ask {
 /// The thread's state.
 pub struct FleetThread {
     fleet: Fleet,
-    upstreams: HashMap<String, Upstream>,
+    disputes: Disputes,
+    keys: KeyStore,
+    /// `workers.heartbeat_timeout`
+    patience: Duration,
+    /// `workers.token` is set, so what workers send administers nothing.
+    heartbeats_only: bool,
+    reaches: HashMap<WorkerId, Arc<Reach>>,
     waiting: Vec<Create>,
     max_waiting: usize,
     closing: bool,
@@ -96,18 +110,22 @@ pub struct FleetThread {
 impl FleetThread {
     /// An empty fleet.
     pub fn new(
-        settings: FleetSettings,
-        (jobs, max_waiting): (Sender<Job>, usize),
+        settings: &Settings,
+        (keys, identities): (KeyStore, Identities),
+        jobs: Sender<Job>,
         published: Arc<Published>,
         (clock, beat): (Clock, Beat),
     ) -> FleetThread {
-        let fleet = Fleet::new(clock.now(), settings);
-        let (upstreams, waiting) = (HashMap::new(), Vec::new());
+        let fleet = Fleet::with_identities(clock.now(), FleetSettings::from(settings), identities);
         let mut thread = FleetThread {
             fleet,
-            upstreams,
-            waiting,
-            max_waiting,
+            disputes: Disputes::default(),
+            keys,
+            patience: settings.workers.heartbeat_timeout,
+            heartbeats_only: !settings.workers.token.is_empty(),
+            reaches: HashMap::new(),
+            waiting: Vec::new(),
+            max_waiting: settings.workers.dispatch_queue,
             closing: false,
             fresh: false,
             jobs,
@@ -135,15 +153,26 @@ impl FleetThread {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            let news = self.fleet.tick(self.clock.now());
-            tell(&news);
-            // Ages go on by themselves; everything else that time changes is news.
-            self.fresh &= news.is_empty();
+            self.let_time_pass();
             self.admit_waiting();
             if !self.fresh {
                 self.publish();
             }
         }
+    }
+
+    fn let_time_pass(&mut self) {
+        let now = self.clock.now();
+        let news = self.fleet.tick(now);
+        tell(&news);
+        let fleet = &self.fleet;
+        let disputes = self.disputes.tick(now, self.patience, |id| fleet.worker(now, id).is_some());
+        for dispute in &disputes.begun {
+            log::error!("[controller] {dispute}");
+        }
+        let written = self.keys.tick(now, self.fleet.identities());
+        // Ages go on by themselves; everything else that time changes is news.
+        self.fresh &= news.is_empty() && !disputes.changed && !written;
     }
 
     fn take(&mut self, ask: Ask) {
@@ -152,6 +181,9 @@ impl FleetThread {
         match ask {
             Ask::Heartbeat(beat, source, upstream, responder) => {
                 self.heartbeat(&beat, source, upstream, responder)
+            }
+            Ask::TurnedAway(id, cause, rival, why) => {
+                self.disputes.turned_away(now, &id, cause, rival, why);
             }
             Ask::Create(create) => self.create(create),
             Ask::TryNext(id, reply) => {
@@ -174,32 +206,73 @@ impl FleetThread {
                 self.fleet.condemn(&id, reason);
             }
             Ask::Drain(worker, on, responder) => self.drain(&worker, on, responder),
-            Ask::Reconfigure(settings) => self.fleet.reconfigure(settings),
+            Ask::Forget(worker, responder) => self.forget(&worker, responder),
+            Ask::Reconfigure(settings) => self.reconfigure(&settings),
             Ask::Close => self.close(),
             Ask::Stop => {}
         }
     }
 
-    fn heartbeat(&mut self, beat: &Heartbeat, source: IpAddr, upstream: Upstream, responder: Responder) {
-        let outcome = self.fleet.heartbeat(self.clock.now(), beat, source);
+    fn heartbeat(&mut self, beat: &Heartbeat, source: BeatSource, upstream: Upstream, responder: Responder) {
+        let now = self.clock.now();
+        let holder = self.fleet.worker(now, &beat.worker_id).map(|worker| worker.source);
+        let outcome = self.fleet.heartbeat(now, beat, source);
+        let copied = self.disputes.note(now, beat, &source, &outcome, holder);
         if let BeatOutcome::Accepted(_, news) = &outcome {
             tell(news);
-            self.upstreams.insert(beat.reach(source), upstream);
-            self.forget_upstreams();
-            // The worker may be asked for its new session the moment it has our answer.
-            self.publish();
+            if news.iter().any(|event| matches!(event, FleetEvent::WorkerProved(_))) {
+                self.keys.save(now, self.fleet.identities());
+            }
+            self.reached(beat, &source, upstream);
         }
-        responder.send(match outcome.reply() {
+        responder.send(match copied.map_or_else(|| outcome.reply(), Err) {
+            Ok(reply) if reply.accepted => Answer::json(200, &self.complete(reply, &beat.worker_id)),
             Ok(reply) => Answer::json(200, &reply),
             Err(refusal) => refusals::heartbeat(refusal),
         });
     }
 
-    /// Workers that moved leave addresses behind.
-    fn forget_upstreams(&mut self) {
-        let workers = self.fleet.workers(self.clock.now());
-        if self.upstreams.len() > workers.len() {
-            self.upstreams.retain(|url, _| workers.iter().any(|worker| worker.url == *url));
+    /// The worker may be asked for its new session the moment it has our answer.
+    fn reached(&mut self, beat: &Heartbeat, source: &BeatSource, upstream: Upstream) {
+        let id = &beat.worker_id;
+        let call_token = source.key.map(|key| self.keys.call_token(id, &key));
+        let reach = Reach { url: beat.reach(source.address), upstream, call_token };
+        self.reaches.insert(id.clone(), Arc::new(reach));
+        let now = self.clock.now();
+        if self.reaches.len() > self.fleet.workers(now).len() {
+            let fleet = &self.fleet;
+            self.reaches.retain(|id, _| fleet.worker(now, id).is_some());
+        }
+        self.publish();
+    }
+
+    /// What the fleet itself does not know.
+    fn complete(&self, reply: HeartbeatReply, id: &WorkerId) -> HeartbeatReply {
+        HeartbeatReply {
+            call_token: self.reaches.get(id).and_then(|reach| reach.call_token.clone()),
+            heartbeats_only: self.heartbeats_only,
+            rival: self.disputes.rival_of(id).map(|dispute| dispute.to_string()),
+            ..reply
+        }
+    }
+
+    fn reconfigure(&mut self, settings: &Settings) {
+        self.patience = settings.workers.heartbeat_timeout;
+        self.heartbeats_only = !settings.workers.token.is_empty();
+        self.fleet.reconfigure(FleetSettings::from(settings));
+    }
+
+    fn forget(&mut self, worker: &WorkerId, responder: Responder) {
+        match self.fleet.forget(self.clock.now(), worker) {
+            Ok(()) => {
+                log::warn!("[controller] worker {worker} and its key are forgotten: an operator said so");
+                self.disputes.forget(worker);
+                self.reaches.remove(worker);
+                self.keys.save(self.clock.now(), self.fleet.identities());
+                self.publish();
+                responder.send(Answer::empty());
+            }
+            Err(why) => responder.send(refusals::forget(why)),
         }
     }
 
@@ -214,8 +287,8 @@ impl FleetThread {
         };
         match self.fleet.reserve(self.clock.now(), &spec) {
             Ok(placed) => self.dispatch(Job::Create(create, placed)),
-            Err(Refused::MustEnd { session_id, url, .. }) => {
-                self.dispatch(Job::Replace(create, session_id, url))
+            Err(Refused::MustEnd { session_id, worker, .. }) => {
+                self.dispatch(Job::Replace(create, session_id, worker))
             }
             Err(Refused::Settling { .. }) if self.waiting.len() < self.max_waiting => {
                 self.waiting.push(*create)
@@ -242,7 +315,7 @@ impl FleetThread {
 
     fn drain(&mut self, worker: &WorkerId, on: bool, responder: Responder) {
         if !self.fleet.drain(worker, on) {
-            return responder.send(Answer::error(404, "no such worker", "GET /api/v1/workers lists them"));
+            return responder.send(refusals::no_such_worker());
         }
         log::info!("[controller] worker {worker} {}", if on { "drains" } else { "takes sessions again" });
         self.publish();
@@ -263,6 +336,9 @@ impl FleetThread {
             taken: now,
             routes: routes.collect(),
             workers: self.fleet.workers(now),
+            reaches: self.reaches.clone(),
+            disputes: self.disputes.all(),
+            keys_trouble: self.keys.trouble().map(str::to_owned),
             counts: self.fleet.counts(now),
             settling_until: self.fleet.settling_until(now),
             sessions,
@@ -272,8 +348,8 @@ impl FleetThread {
 
     fn target(&self, id: &SessionId) -> Option<Target> {
         match self.fleet.lookup(self.clock.now(), id) {
-            Route::Worker { worker, url } => {
-                let reach = self.upstreams.get(&url).cloned().map(|upstream| Reach { url, upstream });
+            Route::Worker { worker, .. } => {
+                let reach = self.reaches.get(&worker).cloned();
                 Some(Target { worker, reach })
             }
             Route::Down { worker } => Some(Target { worker, reach: None }),

@@ -8,10 +8,12 @@
 
 pub mod dispatch;
 pub mod fleet_thread;
+pub mod key_store;
 pub mod refusals;
 pub mod router;
 pub mod service;
 pub mod snapshot;
+pub mod worker_address;
 pub mod worker_client;
 
 use std::fs::File;
@@ -26,17 +28,18 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::api::server::ApiServer;
 use crate::config::live::Live;
 use crate::config::settings::Settings;
-use crate::core::fleet::FleetSettings;
+use crate::core::fleet::identity::Identities;
 use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
 use crate::edge::Edge;
 use crate::front;
 use crate::front::certificates::CertificateWatch;
 use crate::host::clock::Clock;
-use crate::host::crypto::{self, TlsConfig};
+use crate::host::crypto;
 use crate::host::join;
 use crate::host::pulse::Pulses;
 use dispatch::{Dispatcher, Job};
 use fleet_thread::{Ask, FleetThread};
+use key_store::KeyStore;
 use router::{ControllerRouter, Uncounted};
 use service::ControllerService;
 use snapshot::Published;
@@ -92,7 +95,13 @@ impl Controller {
         let published = Arc::new(Published::default());
         let (fleet, asks) = crossbeam_channel::unbounded();
         let (jobs, job_inbox) = crossbeam_channel::bounded(live.get().workers.dispatch_queue);
-        let fleet_thread = start_fleet(&live, &published, jobs.clone(), asks, (clock, pulses))?;
+        let known = KeyStore::open(state.path()).map_err(|error| {
+            let advice =
+                "the workers' keys are kept there: it must be writable and belong to the service's user";
+            RunError(format!("{}: {error}; {advice}", state.path().display()))
+        })?;
+        let fleet_thread = start_fleet(&live, known, &published, (jobs.clone(), asks), (clock, pulses))?;
+        let client = WorkerClient::new(live.clone(), published.clone(), client);
         let dispatchers = start_dispatchers(&live, client, &fleet, &job_inbox, pulses)?;
         let closing = Arc::new(AtomicBool::new(false));
         let service = ControllerService {
@@ -136,27 +145,25 @@ impl Controller {
 
 fn start_fleet(
     live: &Live,
+    known: (KeyStore, Identities),
     published: &Arc<Published>,
-    jobs: Sender<Job>,
-    asks: Receiver<Ask>,
+    (jobs, asks): (Sender<Job>, Receiver<Ask>),
     (clock, pulses): (Clock, &Pulses),
 ) -> Result<JoinHandle<()>, RunError> {
     let settings = live.get();
     let beat = front::beat(pulses, "fleet", FLEET_SILENCE);
-    let work = (jobs, settings.workers.dispatch_queue);
-    let fleet = FleetThread::new(FleetSettings::from(&*settings), work, published.clone(), (clock, beat));
+    let fleet = FleetThread::new(&settings, known, jobs, published.clone(), (clock, beat));
     front::thread("fleet", STACK, move || fleet.run(&asks))
 }
 
 fn start_dispatchers(
     live: &Arc<Live>,
-    roots: TlsConfig,
+    client: WorkerClient,
     fleet: &Sender<Ask>,
     jobs: &Receiver<Job>,
     pulses: &Pulses,
 ) -> Result<Vec<JoinHandle<()>>, RunError> {
     let settings = live.get();
-    let client = WorkerClient::new(live.clone(), roots);
     let silence = settings.sessions.create_timeout + DISPATCH_SILENCE_MARGIN;
     let start = |index: usize| {
         let name = format!("dispatch-{index}");
@@ -182,7 +189,7 @@ impl Running for Controller {
     }
 
     fn reload(&mut self, settings: Settings) {
-        let _ = self.fleet.send(Ask::Reconfigure(FleetSettings::from(&settings)));
+        let _ = self.fleet.send(Ask::Reconfigure(Box::new(settings.clone())));
         if let (Some(watch), Some(files)) = (&mut self.certificate, &settings.tls) {
             watch.reload(files);
         }

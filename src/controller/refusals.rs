@@ -6,8 +6,9 @@ use serde_json::json;
 
 use crate::api::reply::Answer;
 use crate::api::sessions;
-use crate::core::fleet::Refused;
+use crate::controller::worker_address::AddressRefusal;
 use crate::core::fleet::wire::BeatRefusal;
+use crate::core::fleet::{NotForgotten, Refused};
 
 /// A create that gets no worker.
 pub fn create(refused: &Refused) -> Answer {
@@ -32,8 +33,49 @@ pub fn create(refused: &Refused) -> Answer {
 /// A heartbeat that breaks a bound.
 pub fn heartbeat(refusal: BeatRefusal) -> Answer {
     match refusal {
-        BeatRefusal::TooManyWorkers => Answer::error(503, "too many workers", refusal.to_string()),
+        BeatRefusal::TooManyWorkers | BeatRefusal::TooManyKeys => {
+            Answer::error(503, "too many workers", refusal.to_string())
+        }
+        BeatRefusal::OtherKey { .. } | BeatRefusal::NoProof { .. } | BeatRefusal::Elsewhere { .. } => {
+            Answer::error(409, "worker id in use", refusal.to_string())
+        }
         _ => Answer::error(400, "bad heartbeat", refusal.to_string()),
+    }
+}
+
+/// A signature that does not fit.
+pub fn bad_proof() -> Answer {
+    let detail = "the signature in Neck-Proof does not fit this heartbeat: does a proxy on the way to the controller change \
+                  bodies or fields?";
+    Answer::error(403, "proof refused", detail)
+}
+
+/// The controller must not call the worker where it says it is.
+pub fn worker_address(refusal: &AddressRefusal) -> Answer {
+    match refusal {
+        AddressRefusal::Unresolved => Answer::error(400, "bad heartbeat", refusal.to_string()),
+        AddressRefusal::NotAllowed(..) => {
+            Answer::error(403, "worker address not allowed", refusal.to_string())
+        }
+    }
+}
+
+/// A worker that is not in the books.
+pub fn no_such_worker() -> Answer {
+    Answer::error(404, "no such worker", "GET /api/v1/workers lists them")
+}
+
+/// A worker that is not forgotten.
+pub fn forget(why: NotForgotten) -> Answer {
+    match why {
+        NotForgotten::Unknown => no_such_worker(),
+        NotForgotten::Lives(source) => {
+            let detail = format!(
+                "it is heard of, from {source}: stop it first, and call again once it is down; if it is none of yours, change \
+                 workers.token first"
+            );
+            Answer::error(409, "worker is up", detail)
+        }
     }
 }
 

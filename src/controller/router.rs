@@ -7,10 +7,10 @@ use crate::api::auth;
 use crate::api::pages;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
-use crate::controller::snapshot::{Published, Target};
+use crate::controller::snapshot::{Published, Reach, Target};
 use crate::core::forwarding_proof::ForwardingProof;
 use crate::core::ids::{SessionId, WorkerId};
-use crate::edge::router::{Decision, Forward, Reply, Request, Router, TunnelWatch, Upstream};
+use crate::edge::router::{Decision, Forward, Reply, Request, Router, TunnelWatch};
 use crate::host::clock::Clock;
 
 /// The controller's routes.
@@ -47,7 +47,8 @@ impl Router for ControllerRouter {
     }
 
     fn is_operator(&self, authorization: &str) -> bool {
-        auth::bearer(Some(authorization)).is_some_and(|token| self.live.get().is_admin(token))
+        auth::bearer(Some(authorization))
+            .is_some_and(|token| self.live.get().server.admin_token.matches(token))
     }
 
     fn session_of(&self, path: &str) -> Option<SessionId> {
@@ -59,7 +60,7 @@ impl ControllerRouter {
     fn session(&self, id: &SessionId, html: bool) -> Decision {
         let snapshot = self.fleet.get();
         match snapshot.routes.get(id) {
-            Some(Target { reach: Some(reach), worker }) => self.to_worker(worker, reach.upstream.clone()),
+            Some(Target { reach: Some(reach), worker }) => self.to_worker(worker, reach),
             Some(Target { reach: None, .. }) => Decision::Reply(pages::worker_away(html)),
             None => match snapshot.settling(self.clock.now()) {
                 Some(left) => Decision::Reply(pages::settling(html, left.as_secs() + 1)),
@@ -68,9 +69,9 @@ impl ControllerRouter {
         }
     }
 
-    fn to_worker(&self, worker: &WorkerId, upstream: Upstream) -> Decision {
+    fn to_worker(&self, worker: &WorkerId, reach: &Reach) -> Decision {
         let settings = self.live.get();
-        let shared = settings.server.admin_token.expose().as_bytes();
+        let (upstream, shared) = (reach.upstream.clone(), reach.token(&settings).as_bytes());
         Decision::Forward(Forward {
             upstream,
             body_limit: settings.edge.session_body_limit,

@@ -1,12 +1,10 @@
 //! The controller's side of the control API.
 
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError};
-use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 
 use crate::api::origin;
@@ -20,17 +18,23 @@ use crate::config::settings::Role;
 use crate::controller::dispatch::Job;
 use crate::controller::fleet_thread::{Ask, Create};
 use crate::controller::refusals;
-use crate::controller::snapshot::{Published, Reach, Snapshot, Target};
+use crate::controller::snapshot::{Published, Snapshot, Target};
+use crate::controller::worker_address;
+use crate::core::fleet::disputes::Cause;
+use crate::core::fleet::identity::{BeatProof, BeatSource, PROOF_FIELD, PublicKey};
 use crate::core::fleet::wire::Heartbeat;
 use crate::core::fleet::{SessionView as FleetSession, WorkerView};
 use crate::core::ids::SessionId;
 use crate::core::reason::EndReason;
 use crate::core::status::SessionStatus;
 use crate::core::time::Moment;
-use crate::edge::router::Upstream;
 use crate::host::clock::Clock;
 use crate::host::entropy;
+use crate::host::identity_key;
 use crate::isolation;
+
+/// Disputes that one health reply tells in full.
+const MAX_DISPUTES_SHOWN: usize = 20;
 
 /// What a caller is told to wait when too much is under way.
 const BUSY_PAUSE: Duration = Duration::from_secs(2);
@@ -57,16 +61,25 @@ impl Service for ControllerService {
     }
 
     fn is_admin(&self, token: &str) -> bool {
-        self.live.get().is_admin(token)
+        self.live.get().server.admin_token.matches(token)
+    }
+
+    fn is_worker(&self, token: &str) -> bool {
+        let settings = self.live.get();
+        match settings.workers.token.is_empty() {
+            true => settings.server.admin_token.matches(token),
+            false => settings.workers.token.matches(token),
+        }
     }
 
     fn call(&self, call: Call, responder: Responder) {
         match call.operation {
-            Operation::Health => responder.send(self.health(call.has_query("ready"))),
+            Operation::Health => responder.send(self.health(call.admin, call.has_query("ready"))),
             Operation::ListWorkers => responder.send(self.workers()),
             Operation::Heartbeat => self.heartbeat(&call, responder),
             Operation::DrainWorker => self.drain(&call, true, responder),
             Operation::UndrainWorker => self.drain(&call, false, responder),
+            Operation::ForgetWorker => self.forget(&call, responder),
             Operation::CreateSession => self.create(&call, responder),
             Operation::ListSessions => responder.send(self.sessions(&call)),
             Operation::GetSession => self.inspect(&call, responder),
@@ -77,13 +90,10 @@ impl Service for ControllerService {
 }
 
 impl ControllerService {
-    fn health(&self, readiness: bool) -> Answer {
+    fn health(&self, admin: bool, readiness: bool) -> Answer {
         let (snapshot, settings, now) = (self.published.get(), self.live.get(), self.clock.now());
         let counts = snapshot.counts;
-        let mut problems = Vec::new();
-        if counts.up == 0 {
-            problems.push("no worker is up: check the workers' controller.url and controller.token");
-        }
+        let problems = problems(&snapshot, admin);
         let settling = snapshot.settling(now).is_some();
         let closing = self.closing.load(Ordering::Acquire);
         let body = json!({
@@ -98,6 +108,7 @@ impl ControllerService {
                 "workers": {
                     "up": counts.up, "late": counts.late, "down": counts.down, "draining": counts.draining,
                 },
+                "unproved_workers": counts.unproved,
                 "sessions": {
                     "active": counts.active, "on_down_workers": counts.lost_sight_of, "starting": counts.reserved,
                 },
@@ -123,16 +134,39 @@ impl ControllerService {
             Ok(beat) => beat,
             Err(error) => return responder.send(Answer::error(400, "bad heartbeat", error.to_string())),
         };
-        let trusted = &self.live.get().server.trusted_proxies;
-        let Some(source) = origin::client(call, trusted) else {
+        let settings = self.live.get();
+        let Some(address) = origin::client(call, &settings.server.trusted_proxies) else {
             return responder.send(Answer::error(400, "bad heartbeat", "its source address is unknown"));
         };
-        // A name is looked up here, where a slow answer holds one API thread and nothing else.
-        let Some(upstream) = resolve(&beat.reach(source)) else {
-            let detail = "the worker's address cannot be resolved; check its server.advertise_url";
-            return responder.send(Answer::error(400, "bad heartbeat", detail));
+        let Ok(key) = proved_key(call) else {
+            let _ = self.fleet.send(Ask::TurnedAway(beat.worker_id, Cause::BadProof, address, String::new()));
+            return responder.send(refusals::bad_proof());
         };
-        let _ = self.fleet.send(Ask::Heartbeat(Box::new(beat), source, upstream, responder));
+        // What cannot be called is looked at first: see `check_url`.
+        if let Err(refusal) = beat.check() {
+            return responder.send(refusals::heartbeat(refusal));
+        }
+        // A name is looked up here, where a slow answer holds one API thread and nothing else.
+        match worker_address::resolve(&beat.reach(address), address, &settings.workers.allowed_networks) {
+            Ok(upstream) => {
+                let source = BeatSource { address, key };
+                let _ = self.fleet.send(Ask::Heartbeat(Box::new(beat), source, upstream, responder));
+            }
+            Err(refusal) => {
+                let (id, why) = (beat.worker_id, refusal.to_string());
+                let _ = self.fleet.send(Ask::TurnedAway(id, Cause::BadAddress, address, why));
+                responder.send(refusals::worker_address(&refusal));
+            }
+        }
+    }
+
+    fn forget(&self, call: &Call, responder: Responder) {
+        match call.id.parse() {
+            Ok(worker) => {
+                let _ = self.fleet.send(Ask::Forget(worker, responder));
+            }
+            Err(_) => responder.send(refusals::no_such_worker()),
+        }
     }
 
     fn drain(&self, call: &Call, on: bool, responder: Responder) {
@@ -140,7 +174,7 @@ impl ControllerService {
             Ok(worker) => {
                 let _ = self.fleet.send(Ask::Drain(worker, on, responder));
             }
-            Err(_) => responder.send(Answer::error(404, "no such worker", "GET /api/v1/workers lists them")),
+            Err(_) => responder.send(refusals::no_such_worker()),
         }
     }
 
@@ -178,9 +212,9 @@ impl ControllerService {
         };
         let known = Answer::json(200, &view(session, &snapshot, now, &base));
         match snapshot.routes.get(&session.id) {
-            Some(Target { reach: Some(Reach { url, .. }), .. }) => {
+            Some(Target { worker, reach: Some(_) }) => {
                 let fallback = Box::new((known, base));
-                self.submit(Job::Inspect(session.id.clone(), url.clone(), fallback, responder));
+                self.submit(Job::Inspect(session.id.clone(), worker.clone(), fallback, responder));
             }
             _ => responder.send(known),
         }
@@ -190,8 +224,8 @@ impl ControllerService {
         let snapshot = self.published.get();
         let found = parse(call).and_then(|id| Some((snapshot.routes.get(&id)?, id)));
         match found {
-            Some((Target { reach: Some(Reach { url, .. }), .. }, id)) => {
-                self.submit(Job::Delete(id, url.clone(), responder));
+            Some((Target { worker, reach: Some(_) }, id)) => {
+                self.submit(Job::Delete(id, worker.clone(), responder));
             }
             Some((Target { worker, reach: None }, id)) => {
                 let _ = self.fleet.send(Ask::Condemn(id, EndReason::Deleted));
@@ -219,38 +253,51 @@ impl ControllerService {
     }
 }
 
+/// What is wrong, in words with what to do. Ids and addresses of workers are for operators.
+fn problems(snapshot: &Snapshot, admin: bool) -> Vec<String> {
+    let mut problems = Vec::new();
+    if snapshot.counts.up == 0 {
+        problems.push("no worker is up: check the workers' controller.url and controller.token".to_owned());
+    }
+    if snapshot.counts.unproved > 0 {
+        problems.push(format!(
+            "{} workers do not prove who they are, so whoever has their token can take their place: update them (GET \
+             /api/v1/workers says which)",
+            snapshot.counts.unproved
+        ));
+    }
+    problems.extend(snapshot.keys_trouble.clone());
+    match snapshot.disputes.as_slice() {
+        [] => {}
+        some if admin => problems.extend(some.iter().take(MAX_DISPUTES_SHOWN).map(ToString::to_string)),
+        some => problems.push(format!(
+            "heartbeats of {} workers are refused: ask with the admin token, or see [controller] in the log",
+            some.len()
+        )),
+    }
+    problems
+}
+
 fn parse(call: &Call) -> Option<SessionId> {
     call.id.parse().ok()
 }
 
-/// Where the edge finds the worker of this URL.
-fn resolve(url: &str) -> Option<Upstream> {
-    match url.strip_prefix("https://") {
-        None => {
-            resolve_authority(url.strip_prefix("http://")?, 80).map(|(address, _)| Upstream::Tcp(address))
-        }
-        Some(authority) => {
-            let (address, host) = resolve_authority(authority, 443)?;
-            let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).ok()?;
-            Some(Upstream::Tls(address, Arc::new(name)))
-        }
-    }
+/// The key that signed a heartbeat; `None` when it came without a proof.
+fn proved_key(call: &Call) -> Result<Option<PublicKey>, BadProof> {
+    let Some(field) = call.header(PROOF_FIELD) else { return Ok(None) };
+    let proof: BeatProof = field.parse().map_err(|_| BadProof)?;
+    identity_key::holds(&proof, &call.body).then_some(Some(proof.key)).ok_or(BadProof)
 }
 
-fn resolve_authority(authority: &str, default_port: u16) -> Option<(SocketAddr, &str)> {
-    let with_port =
-        authority.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
-    // The last group of an IPv6 address without a port is none.
-    let with_port = with_port.filter(|(host, _)| !host.starts_with('[') || host.ends_with(']'));
-    let (host, port) = with_port.unwrap_or((authority, default_port));
-    let address = format!("{host}:{port}").to_socket_addrs().ok()?.next()?;
-    Some((address, host))
-}
+/// A proof that proves nothing.
+struct BadProof;
 
 fn worker_json(worker: &WorkerView, since: Duration) -> Value {
     json!({
         "id": worker.id,
         "url": worker.url,
+        "proved": worker.key.is_some(),
+        "key": worker.key.map(|key| identity_key::fingerprint(&key).to_string()),
         "version": worker.version,
         "status": worker.health.name(),
         "health": worker.status,
@@ -283,33 +330,5 @@ fn view(session: &FleetSession, snapshot: &Snapshot, now: Moment, base_url: &str
         restarts: None,
         warnings: Vec::new(),
         failure: None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::IpAddr;
-
-    use super::*;
-
-    #[test]
-    fn a_worker_url_resolves_with_and_without_a_port() {
-        let plain = |address: (IpAddr, u16)| Some(Upstream::Tcp(address.into()));
-        let tls = |address: (IpAddr, u16), name: &str| {
-            let name = ServerName::try_from(name.to_owned()).expect("a name");
-            Some(Upstream::Tls(address.into(), Arc::new(name)))
-        };
-        let (v4, v6) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from(std::net::Ipv6Addr::LOCALHOST));
-        assert_eq!(resolve("http://127.0.0.1:8090"), plain((v4, 8090)));
-        assert_eq!(resolve("http://127.0.0.1"), plain((v4, 80)));
-        assert_eq!(resolve("http://[::1]:99"), plain((v6, 99)));
-        assert_eq!(resolve("http://[::1]"), plain((v6, 80)));
-        assert_eq!(resolve("https://127.0.0.1"), tls((v4, 443), "127.0.0.1"));
-        assert_eq!(resolve("https://[::1]:99"), tls((v6, 99), "::1"));
-        assert_eq!(
-            resolve("https://localhost:99").map(|upstream| matches!(upstream, Upstream::Tls(..))),
-            Some(true)
-        );
-        assert_eq!(resolve("ftp://127.0.0.1"), None);
     }
 }

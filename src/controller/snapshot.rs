@@ -4,6 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::config::settings::Settings;
+use crate::core::fleet::disputes::Dispute;
+use crate::core::fleet::wire::CallToken;
 use crate::core::fleet::{Counts, SessionView, WorkerView};
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::time::Moment;
@@ -18,6 +21,12 @@ pub struct Snapshot {
     pub routes: HashMap<SessionId, Target>,
     /// Workers by id.
     pub workers: Vec<WorkerView>,
+    /// How each of them is reached.
+    pub reaches: HashMap<WorkerId, Arc<Reach>>,
+    /// Who was turned away, and why.
+    pub disputes: Vec<Dispute>,
+    /// What is wrong with the file of the workers' keys.
+    pub keys_trouble: Option<String>,
     /// Sessions, ended ones included as long as their worker remembers them.
     pub sessions: Vec<SessionView>,
     /// Numbers for health.
@@ -27,21 +36,34 @@ pub struct Snapshot {
 }
 
 /// Where a session is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Target {
     /// Its worker.
     pub worker: WorkerId,
     /// How that worker is reached; `None` while it is down.
-    pub reach: Option<Reach>,
+    pub reach: Option<Arc<Reach>>,
 }
 
 /// How a worker is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Reach {
     /// For the API: `http[s]://HOST:PORT`.
     pub url: String,
-    /// For the edge.
+    /// The one address that was judged, for the edge and for our calls.
     pub upstream: Upstream,
+    /// The token that was made for this worker; `None`: it has not proved who it is.
+    pub call_token: Option<CallToken>,
+}
+
+impl Reach {
+    /// What this worker is called with. One of an older version knows no token of its own: it gets what it sends itself.
+    pub fn token<'a>(&'a self, settings: &'a Settings) -> &'a str {
+        match &self.call_token {
+            Some(token) => token.expose(),
+            None if settings.workers.token.is_empty() => settings.server.admin_token.expose(),
+            None => settings.workers.token.expose(),
+        }
+    }
 }
 
 impl Snapshot {

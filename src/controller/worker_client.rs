@@ -5,12 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 use crate::config::live::Live;
 use crate::controller::fleet_thread::Create;
+use crate::controller::snapshot::{Published, Reach};
 use crate::core::fleet::wire::{BASE_URL_FIELD, END_REASON_FIELD, SESSION_ID_FIELD, STAMP_FIELD, Stamp};
-use crate::core::ids::SessionId;
+use crate::core::ids::{SessionId, WorkerId};
 use crate::core::reason::EndReason;
+use crate::edge::router::Upstream;
 use crate::host::crypto::{self, TlsConfig};
 
 /// Connecting to a worker of the same network.
@@ -19,12 +25,35 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest reply that is read.
 const REPLY_LIMIT: u64 = 1 << 20;
 
-/// Speaks to workers with our own admin token. No connection is kept: one that went stale would leave open whether a
-/// create had begun.
+/// Speaks to workers, to each with the token that was made for it: what one of them hears is good for nothing elsewhere.
+/// No connection is kept: one that went stale would leave open whether a create had begun.
 #[derive(Clone, Debug)]
 pub struct WorkerClient {
     agent: ureq::Agent,
     live: Arc<Live>,
+    published: Arc<Published>,
+}
+
+/// Dials what was judged when the worker's heartbeat was taken, and looks up no name again.
+#[derive(Debug)]
+struct JudgedAddresses(Arc<Published>);
+
+impl Resolver for JudgedAddresses {
+    fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let asked = uri.authority().map_or("", |authority| authority.as_str());
+        let snapshot = self.0.get();
+        let found = snapshot.reaches.values().find(|reach| authority(&reach.url) == asked);
+        let mut addresses = self.empty();
+        match found.map(|reach| &reach.upstream) {
+            Some(Upstream::Tcp(address) | Upstream::Tls(address, _)) => addresses.push(*address),
+            Some(Upstream::Api(_)) | None => return Err(ureq::Error::HostNotFound),
+        }
+        Ok(addresses)
+    }
+}
+
+fn authority(url: &str) -> &str {
+    url.split_once("://").map_or(url, |(_, rest)| rest)
 }
 
 /// A worker's answer.
@@ -58,49 +87,59 @@ pub enum CallError {
 }
 
 impl WorkerClient {
-    /// A client that presents the admin token of these settings, and believes these authorities.
-    pub fn new(live: Arc<Live>, roots: TlsConfig) -> WorkerClient {
-        let agent = ureq::Agent::config_builder()
+    /// A client that reaches workers as they are published, and believes these authorities.
+    pub fn new(live: Arc<Live>, published: Arc<Published>, roots: TlsConfig) -> WorkerClient {
+        let config = ureq::Agent::config_builder()
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .http_status_as_error(false)
             .max_idle_connections(0)
             .proxy(None)
             .tls_config(roots)
             .max_redirects(0)
-            .build()
-            .new_agent();
-        WorkerClient { agent, live }
+            .build();
+        let resolver = JudgedAddresses(published.clone());
+        let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), resolver);
+        WorkerClient { agent, live, published }
     }
 
     /// Starts the session that `create` asks for.
-    pub fn create(&self, url: &str, create: &Create, limit: Duration) -> Result<Reply, CallError> {
-        let call = self.agent.post(format!("{url}/api/v1/sessions"));
+    pub fn create(&self, worker: &WorkerId, create: &Create, limit: Duration) -> Result<Reply, CallError> {
+        let reach = self.reach(worker)?;
+        let call = self.agent.post(format!("{}/api/v1/sessions", reach.url));
         let call = call.header(SESSION_ID_FIELD, create.id.expose()).header(BASE_URL_FIELD, &create.base_url);
-        let call = call.header("Authorization", self.bearer()).config().timeout_global(Some(limit)).build();
-        read(call.send_json(create.request.to_json()))
+        let call = call.header("Authorization", self.bearer(&reach));
+        read(call.config().timeout_global(Some(limit)).build().send_json(create.request.to_json()))
     }
 
     /// Ends a session.
     pub fn delete(
         &self,
-        url: &str,
+        worker: &WorkerId,
         id: &SessionId,
         reason: EndReason,
         limit: Duration,
     ) -> Result<Reply, CallError> {
-        let call = self.agent.delete(format!("{url}/api/v1/sessions/{}", id.expose()));
-        let call = call.header(END_REASON_FIELD, reason.code()).header("Authorization", self.bearer());
+        let reach = self.reach(worker)?;
+        let call = self.agent.delete(format!("{}/api/v1/sessions/{}", reach.url, id.expose()));
+        let call = call.header(END_REASON_FIELD, reason.code()).header("Authorization", self.bearer(&reach));
         read(call.config().timeout_global(Some(limit)).build().call())
     }
 
     /// Looks at a session.
-    pub fn inspect(&self, url: &str, id: &SessionId, limit: Duration) -> Result<Reply, CallError> {
-        let call = self.agent.get(format!("{url}/api/v1/sessions/{}", id.expose()));
-        read(call.header("Authorization", self.bearer()).config().timeout_global(Some(limit)).build().call())
+    pub fn inspect(&self, worker: &WorkerId, id: &SessionId, limit: Duration) -> Result<Reply, CallError> {
+        let reach = self.reach(worker)?;
+        let call = self.agent.get(format!("{}/api/v1/sessions/{}", reach.url, id.expose()));
+        let call = call.header("Authorization", self.bearer(&reach));
+        read(call.config().timeout_global(Some(limit)).build().call())
     }
 
-    fn bearer(&self) -> String {
-        format!("Bearer {}", self.live.get().server.admin_token.expose())
+    fn reach(&self, worker: &WorkerId) -> Result<Arc<Reach>, CallError> {
+        let found = self.published.get().reaches.get(worker).cloned();
+        found.ok_or_else(|| CallError::NotReached(format!("worker {worker} is not known any more")))
+    }
+
+    fn bearer(&self, reach: &Reach) -> String {
+        format!("Bearer {}", reach.token(&self.live.get()))
     }
 }
 
@@ -143,4 +182,52 @@ fn classify(error: ureq::Error) -> CallError {
         _ => false,
     };
     if not_reached { CallError::NotReached(text) } else { CallError::Lost(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::config::settings::{Role, Settings};
+    use crate::controller::snapshot::Snapshot;
+    use crate::core::fleet::wire::CallToken;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn client(url: String, upstream: Upstream) -> (WorkerClient, WorkerId) {
+        let id: WorkerId = "a".parse().unwrap();
+        let call_token = Some(CallToken::new("for-a-only".to_owned()));
+        let published = Arc::new(Published::default());
+        let reaches = [(id.clone(), Arc::new(Reach { url, upstream, call_token }))];
+        published.set(Snapshot { reaches: reaches.into(), ..Snapshot::default() });
+        let live = Arc::new(Live::new(Settings::defaults(Role::Controller)));
+        crypto::install();
+        (WorkerClient::new(live, published, crypto::client_roots(None).unwrap()), id)
+    }
+
+    #[test]
+    fn a_call_goes_to_the_judged_address_and_no_name_is_looked_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let worker = std::thread::spawn(move || {
+            let (mut call, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            let count = call.read(&mut request).unwrap();
+            call.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}").unwrap();
+            String::from_utf8_lossy(&request[..count]).into_owned()
+        });
+        // Nobody resolves a name below `.invalid` (RFC 6761).
+        let (client, id) =
+            client(format!("http://worker.invalid:{}", address.port()), Upstream::Tcp(address));
+        let session = SessionId::from_entropy([1; 16]);
+        let reply = client.inspect(&id, &session, LIMIT);
+        assert!(matches!(&reply, Ok(reply) if reply.status == 200), "{reply:?}");
+        let request = worker.join().unwrap().to_lowercase();
+        assert!(request.contains("authorization: bearer for-a-only"), "{request}");
+        assert!(request.contains("host: worker.invalid"), "{request}");
+        let unknown = client.inspect(&"b".parse().unwrap(), &session, LIMIT);
+        assert!(matches!(unknown, Err(CallError::NotReached(_))), "{unknown:?}");
+    }
 }

@@ -4,6 +4,7 @@ pub mod clock;
 pub mod crypto;
 pub mod disk;
 pub mod entropy;
+pub mod identity_key;
 pub mod interfaces;
 pub mod join;
 pub mod local;

@@ -1,11 +1,15 @@
 //! Small JSON files that must survive a crash: written beside, synced, renamed, directory synced.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+/// Some of them hold keys.
+const OWNER_ONLY: u32 = 0o600;
 
 /// Reads a file; `None` when there is none. One that cannot be read is set aside as `NAME.unreadable` and logged:
 /// state that is lost must not keep the service down.
@@ -34,7 +38,10 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
 pub fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let text = serde_json::to_vec(value).map_err(io::Error::other)?;
     let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(OWNER_ONLY).open(&beside)?;
+    // One that a killed run left may have another mode.
+    file.set_permissions(Permissions::from_mode(OWNER_ONLY))?;
     file.write_all(&text)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::api::reply::Answer;
 use crate::api::types::DEMO_ENGINE;
 use crate::config::live::Live;
+use crate::core::fingerprint::Fingerprint;
 use crate::host::clock::{self, Clock};
 use crate::host::disk;
 use crate::host::process;
@@ -19,6 +20,7 @@ use crate::media::Media;
 use crate::outbox::Outbox;
 use crate::worker::board::{Board, Card};
 use crate::worker::figures;
+use crate::worker::standing::Standing;
 
 /// An item that is due for longer is worth a look: a receiver is away, or its token is wrong.
 const OVERDUE: Duration = Duration::from_secs(3600);
@@ -59,6 +61,10 @@ pub struct Health {
     pub wireguard: WireGuard,
     /// The media threads.
     pub media: Media,
+    /// How we stand with the controller.
+    pub standing: Arc<Standing>,
+    /// The fingerprint of the key that our id belongs to.
+    pub key: Fingerprint,
     /// Starts with the process.
     pub clock: Clock,
 }
@@ -88,10 +94,16 @@ impl Health {
         problems
     }
 
+    /// The same with what is wrong between us and the controller.
+    pub fn all_problems(&self, wireguard: bool, admin: bool) -> Vec<String> {
+        let own = self.problems(wireguard).into_iter().map(str::to_owned);
+        own.chain(self.standing.trouble(admin)).collect()
+    }
+
     /// The reply to a health request. Whole session ids are for administrators.
     pub fn answer(&self, admin: bool, readiness: bool) -> Answer {
         let wireguard = self.wireguard.is_there();
-        let problems = self.problems(wireguard);
+        let problems = self.all_problems(wireguard, admin);
         let settings = self.live.get();
         let live = self.board.live();
         let sessions: Vec<Value> = live.iter().map(|card| self.session(card, admin)).collect();
@@ -106,6 +118,7 @@ impl Health {
                 "role": "worker",
                 "process_id": std::process::id(),
                 "uptime": duration_text(uptime),
+                "key": self.key.to_string(),
                 "wireguard": wireguard,
                 "active_sessions": live.len(),
                 "max_sessions": settings.sessions.max,

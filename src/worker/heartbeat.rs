@@ -8,15 +8,19 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use serde_json::Value;
 
 use crate::api::server::Beat;
 use crate::config::settings::ControllerLink;
+use crate::core::fleet::identity::{PROOF_FIELD, WIRE_VERSION};
 use crate::core::fleet::wire::{Heartbeat, HeartbeatReply, SessionBrief, WorkerStatus};
 use crate::core::status::SessionStatus;
 use crate::host::crypto::{self, TlsConfig};
+use crate::host::identity_key::IdentityKey;
 use crate::worker::answers;
 use crate::worker::board::Card;
 use crate::worker::health::Health;
+use crate::worker::identity::IdentityFile;
 use crate::worker::roster::Order;
 use crate::worker::stamps::Stamps;
 
@@ -32,12 +36,17 @@ const IDLE_BEAT: Duration = Duration::from_secs(5);
 /// After this many failures in a row the log repeats itself, so that an operator who looks sees it.
 const REPEAT_EVERY: u32 = 30;
 
+/// Largest refusal that is read.
+const REFUSAL_LIMIT: u64 = 4096;
+
 /// What the thread works with.
 pub struct Pulse {
     /// What to report.
     pub health: Health,
     /// Numbers the beats.
     pub stamps: Arc<Stamps>,
+    /// Signs them, and where the rest of our identity is kept.
+    pub signer: (IdentityKey, IdentityFile),
     /// Takes the controller's orders.
     pub roster: Sender<Order>,
     /// The port we listen on.
@@ -53,7 +62,7 @@ impl Pulse {
     /// attempt.
     pub fn run(self, changed: &Receiver<()>, ready: impl FnOnce()) {
         let agent = agent(self.roots.clone());
-        let mut failures = 0u32;
+        let (mut failures, mut challenge) = (0u32, None);
         let mut longest = Duration::MAX;
         let mut ready = Some(ready);
         loop {
@@ -66,7 +75,7 @@ impl Pulse {
                     return;
                 };
             };
-            match self.send(&agent, link) {
+            match self.send(&agent, link, &mut challenge) {
                 Ok(reply) => {
                     if failures > 0 {
                         log::info!("[heartbeat] the controller answers again after {failures} failed beats");
@@ -76,9 +85,7 @@ impl Pulse {
                     self.obey(reply);
                 }
                 Err(error) => {
-                    if failures.is_multiple_of(REPEAT_EVERY) {
-                        log::warn!("[heartbeat] {error}; going on");
-                    }
+                    self.report(&error, failures.is_multiple_of(REPEAT_EVERY));
                     failures = failures.saturating_add(1);
                 }
             }
@@ -107,34 +114,75 @@ impl Pulse {
         true
     }
 
-    fn send(&self, agent: &ureq::Agent, link: &ControllerLink) -> Result<HeartbeatReply, String> {
-        let heartbeat = self.compose(link);
+    /// One beat; a second at once when the controller wants its challenge signed.
+    fn send(
+        &self,
+        agent: &ureq::Agent,
+        link: &ControllerLink,
+        challenge: &mut Option<String>,
+    ) -> Result<HeartbeatReply, BeatError> {
+        let reply = self.send_once(agent, link, challenge.as_deref())?;
+        match &reply.challenge {
+            Some(asked) if !reply.accepted && *challenge != reply.challenge => {
+                *challenge = Some(asked.clone());
+                self.send_once(agent, link, challenge.as_deref())
+            }
+            _ => Ok(reply),
+        }
+    }
+
+    fn send_once(
+        &self,
+        agent: &ureq::Agent,
+        link: &ControllerLink,
+        challenge: Option<&str>,
+    ) -> Result<HeartbeatReply, BeatError> {
+        let away = |why: &str| BeatError::Away(why.to_owned());
+        let body =
+            serde_json::to_vec(&self.compose(link, challenge)).map_err(|error| away(&error.to_string()))?;
+        let proof = self.signer.0.prove(&body).ok_or_else(|| away("this beat cannot be signed"))?;
         let mut reply = agent
             .post(format!("{}/api/v1/workers/heartbeat", link.url))
             .header("Authorization", format!("Bearer {}", link.token.expose()))
-            .send_json(&heartbeat)
-            .map_err(unreached)?;
+            .header("Content-Type", "application/json")
+            .header(PROOF_FIELD, proof.to_string())
+            .send(&body)
+            .map_err(|error| BeatError::Away(unreached(error)))?;
         match reply.status().as_u16() {
             200 => reply
                 .body_mut()
                 .read_json()
-                .map_err(|error| format!("the controller's reply makes no sense: {error}")),
+                .map_err(|error| BeatError::Away(format!("the controller's reply makes no sense: {error}"))),
             401 => {
-                Err("the controller refuses our token (401); check controller.url and controller.token"
-                    .into())
+                Err(away("the controller refuses our token (401); check controller.url and controller.token"))
             }
-            status => {
-                Err(format!("the controller answers {status}; check controller.url and controller.token"))
+            403 | 409 => Err(BeatError::Refused(refusal_text(&mut reply))),
+            status => Err(BeatError::Away(format!(
+                "the controller answers {status}; check controller.url and controller.token"
+            ))),
+        }
+    }
+
+    /// A controller that is away is a warning. One that does not take us for who we say we are is an error, and in health.
+    fn report(&self, error: &BeatError, again: bool) {
+        match error {
+            BeatError::Away(why) if again => log::warn!("[heartbeat] {why}; going on"),
+            BeatError::Away(_) => {}
+            BeatError::Refused(why) => {
+                let is_new = self.health.standing.refused(why);
+                if is_new || again {
+                    log::error!("[heartbeat] the controller refuses this worker: {why}. Sessions go on");
+                }
             }
         }
     }
 
-    fn compose(&self, link: &ControllerLink) -> Heartbeat {
+    fn compose(&self, link: &ControllerLink, challenge: Option<&str>) -> Heartbeat {
         // The number first, the sessions after: see `Stamp`.
         let stamp = self.stamps.begin();
         let settings = self.health.live.get();
         let wireguard = self.health.wireguard.is_there();
-        let well = self.health.problems(wireguard).is_empty();
+        let well = self.health.all_problems(wireguard, false).is_empty();
         let sessions = self.health.board.all().iter().map(|card| self.brief(card)).collect();
         Heartbeat {
             worker_id: answers::worker_id(&settings),
@@ -150,6 +198,8 @@ impl Pulse {
             stopping: self.health.flags.stopping.load(Ordering::Acquire),
             status: if well { WorkerStatus::Ok } else { WorkerStatus::Degraded },
             interval_ms: u64::try_from(link.heartbeat_interval.as_millis()).unwrap_or(u64::MAX),
+            wire: WIRE_VERSION,
+            challenge: challenge.map(str::to_owned),
             sessions,
         }
     }
@@ -178,6 +228,17 @@ impl Pulse {
             );
             return;
         }
+        let news = self.health.standing.accepted(&reply);
+        if news.trouble {
+            log::error!("[heartbeat] {}", reply.rival.as_deref().unwrap_or_default());
+        }
+        if news.token_scope
+            && let Err(error) = self.signer.1.write(reply.heartbeats_only)
+        {
+            log::warn!(
+                "[heartbeat] what controller.token is good for cannot be kept over a restart: {error}"
+            );
+        }
         let before = self.health.flags.drain_wished.swap(reply.draining, Ordering::AcqRel);
         if before != reply.draining {
             let _ = self.roster.send(Order::Drain(reply.draining));
@@ -187,6 +248,22 @@ impl Pulse {
             let _ = self.roster.send(Order::End(order.session_id, order.reason, Box::new(|| ())));
         }
     }
+}
+
+/// Why a beat was not taken, in words with what to do.
+enum BeatError {
+    /// The controller was not reached, or did not understand.
+    Away(String),
+    /// It does not take us for who we say we are, or must not call us where we are.
+    Refused(String),
+}
+
+/// The controller's own words.
+fn refusal_text(reply: &mut ureq::http::Response<ureq::Body>) -> String {
+    let document: Option<Value> = reply.body_mut().with_config().limit(REFUSAL_LIMIT).read_json().ok();
+    let detail = document.as_ref().and_then(|document| document.get("detail")?.as_str());
+    let printable = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
+    detail.map_or_else(|| "it does not say why; see its log".to_owned(), printable)
 }
 
 fn unreached(error: ureq::Error) -> String {

@@ -35,6 +35,7 @@ pub mod set_up;
 pub mod settle;
 pub mod sources;
 pub mod stamps;
+pub mod standing;
 pub mod supervisor;
 pub mod sweep;
 pub mod whip;
@@ -61,6 +62,7 @@ use crate::front;
 use crate::front::certificates::CertificateWatch;
 use crate::host::clock::Clock;
 use crate::host::crypto::{self, TlsConfig};
+use crate::host::identity_key::{self, IdentityKey};
 use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::Pulses;
 use crate::host::wireguard::WireGuard;
@@ -73,12 +75,14 @@ use browsers::Browsers;
 use chronicle::Chronicle;
 use health::{Flags, Health};
 use heartbeat::Pulse;
+use identity::{Identity, IdentityFile};
 use memory::Memory;
 use public_address::AddressThread;
 use roster::{Given, Order, Roster};
 use router::WorkerRouter;
 use service::WorkerService;
 use stamps::Stamps;
+use standing::Standing;
 use whip::Whip;
 use whip_legs::MediaLegs;
 
@@ -159,8 +163,8 @@ impl Worker {
                 "[worker] WARNING: no WireGuard interface detected: bodies behind WireGuard cannot be reached"
             );
         }
-        let (id, generation) = identity::settle(ground.state.path(), settings.server.worker_id.as_ref())
-            .map_err(|error| RunError(format!("{}: {error}", ground.state.path().display())))?;
+        let identity = settle_identity(&ground, &settings)?;
+        let (id, generation) = (identity.id, identity.generation);
         settings.server.worker_id = Some(id.clone());
         let (media, media_threads) =
             Media::start(MediaConfig::new(&settings), pulses).map_err(|error| RunError(error.to_string()))?;
@@ -175,10 +179,14 @@ impl Worker {
             data_dir: ground.root.path().to_owned(),
             wireguard,
             media,
+            standing: Arc::new(Standing::new(identity.heartbeats_only)),
+            key: identity_key::fingerprint(identity.key.public()),
             clock,
         };
         let stamps = Arc::new(Stamps::new(generation));
-        let mut worker = Worker::start_threads(ground, health, &memory.chronicle, stamps, address, pulses)?;
+        let signer = (identity.key, identity.file);
+        let mut worker =
+            Worker::start_threads(ground, health, &memory.chronicle, (stamps, signer), address, pulses)?;
         worker.outbox = Some(memory.thread);
         worker.media = Some(media_threads);
         log::info!("[worker] {id} listens on {}", front::shown(address, &worker.live.get()));
@@ -189,7 +197,7 @@ impl Worker {
         ground: Ground,
         health: Health,
         chronicle: &Arc<Chronicle>,
-        stamps: Arc<Stamps>,
+        (stamps, signer): (Arc<Stamps>, (IdentityKey, IdentityFile)),
         address: SocketAddr,
         pulses: &Pulses,
     ) -> Result<Worker, RunError> {
@@ -229,6 +237,7 @@ impl Worker {
         let api = front::api(&ground.state, Arc::new(service), pulses)?;
         let router = WorkerRouter {
             board: board.clone(),
+            standing: health.standing.clone(),
             live: live.clone(),
             api: Arc::from(api.path()),
             clock,
@@ -236,16 +245,16 @@ impl Worker {
         };
         let edge = front::edge(&live.get(), ground.tls, ground.listener, Arc::new(router), pulses)?;
         let address_thread = AddressThread::start(&live, health.media.public_address())?;
-        let (beaten, first_beat) = crossbeam_channel::bounded(1);
-        let beat = front::beat(pulses, "heartbeat", HEARTBEAT_SILENCE);
-        let pulse =
-            Pulse { health, stamps, roster: orders.clone(), port: address.port(), roots: ground.roots, beat };
-        let ready_flags = flags.clone();
-        let ready = move || {
-            ready_flags.ready.store(true, Ordering::Release);
-            let _ = beaten.try_send(());
+        let pulse = Pulse {
+            health,
+            stamps,
+            signer,
+            roster: orders.clone(),
+            port: address.port(),
+            roots: ground.roots,
+            beat: front::beat(pulses, "heartbeat", HEARTBEAT_SILENCE),
         };
-        let heartbeat = front::thread("heartbeat", STACK, move || pulse.run(&changes, ready))?;
+        let (heartbeat, first_beat) = start_heartbeat(pulse, changes, flags.clone())?;
         Ok(Worker {
             live,
             board,
@@ -345,6 +354,21 @@ impl Running for Worker {
     }
 }
 
+/// Starts the thread; the receiver hears of the first attempt.
+fn start_heartbeat(
+    pulse: Pulse,
+    changes: Receiver<()>,
+    flags: Arc<Flags>,
+) -> Result<(JoinHandle<()>, Receiver<()>), RunError> {
+    let (beaten, first_beat) = crossbeam_channel::bounded(1);
+    let ready = move || {
+        flags.ready.store(true, Ordering::Release);
+        let _ = beaten.try_send(());
+    };
+    let thread = front::thread("heartbeat", STACK, move || pulse.run(&changes, ready))?;
+    Ok((thread, first_beat))
+}
+
 fn prepare_ground(settings: &Settings) -> Result<Ground, RunError> {
     let fail = |error: crate::host::private_dir::DirError| RunError(error.to_string());
     let listener = front::bind(settings)?;
@@ -357,6 +381,15 @@ fn prepare_ground(settings: &Settings) -> Result<Ground, RunError> {
     let root_lock = root.lock().map_err(fail)?;
     let locks = vec![state_lock, root_lock];
     Ok(Ground { listener, tls, certificate, roots, state, root: Arc::new(root), locks })
+}
+
+fn settle_identity(ground: &Ground, settings: &Settings) -> Result<Identity, RunError> {
+    let state = ground.state.path();
+    identity::settle(state, settings.server.worker_id.as_ref()).map_err(|error| {
+        let advice =
+            "this worker's name and key are kept there: it must be writable and belong to the service's user";
+        RunError(format!("{}: {error}; {advice}", state.display()))
+    })
 }
 
 fn report_sweep(swept: sweep::Swept) {

@@ -18,6 +18,7 @@ use crate::edge::router::{Decision, Forward, Reply, Request, Router, Upstream};
 use crate::host::clock::Clock;
 use crate::worker::board::{Board, Card, View};
 use crate::worker::events;
+use crate::worker::standing::Standing;
 
 /// The worker's routes.
 pub struct WorkerRouter {
@@ -25,6 +26,8 @@ pub struct WorkerRouter {
     pub board: Arc<Board>,
     /// Limits and the way back.
     pub live: Arc<Live>,
+    /// With which tokens we may be called.
+    pub standing: Arc<Standing>,
     /// The control API's socket.
     pub api: Arc<Path>,
     /// `edge.rate_limit_per_session`; `None`: no limit.
@@ -44,13 +47,14 @@ impl Router for WorkerRouter {
     }
 
     fn is_operator(&self, authorization: &str) -> bool {
-        auth::bearer(Some(authorization)).is_some_and(|token| self.live.get().is_admin(token))
+        let is_admin = |token| self.standing.is_admin(&self.live.get(), token);
+        auth::bearer(Some(authorization)).is_some_and(is_admin)
     }
 
     fn is_proof(&self, proof: &str) -> bool {
         let settings = self.live.get();
         let Some(worker) = &settings.server.worker_id else { return false };
-        let ours = settings.shared_secrets();
+        let ours = self.standing.secrets(&settings).into_iter();
         let ours = ours.map(|secret| ForwardingProof::derive(secret.expose().as_bytes(), worker));
         // All are compared, so that the time taken does not tell them apart.
         ours.fold(false, |good, ours| good | ours.matches(proof))

@@ -68,7 +68,7 @@ impl Service for WorkerService {
     }
 
     fn is_admin(&self, token: &str) -> bool {
-        self.live.get().is_admin(token)
+        self.health.standing.is_admin(&self.live.get(), token)
     }
 
     fn call(&self, call: Call, responder: Responder) {

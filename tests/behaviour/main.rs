@@ -14,6 +14,7 @@ mod fleet;
 mod full_disk;
 mod http;
 mod hygiene;
+mod identity;
 mod lab;
 mod lifecycle;
 mod lost_answers;

@@ -117,9 +117,10 @@ pub fn check_healed(world: &mut World) {
 /// Bodies with live sessions whose fate depends on the fleet alone: none told to end yet, no create under way.
 fn settled_bodies(world: &World) -> BTreeSet<BodyAddr> {
     let busy: BTreeSet<BodyAddr> = world.flows.values().map(|flow| flow.body).collect();
+    // An abandoned create's session is told to end with the first beat that lists it.
     let doomed = |id: &SessionId| {
         let view = world.fleet.session(world.moment(), id);
-        view.is_some_and(|view| view.ending_as.is_some())
+        world.abandoned.contains(id) || view.is_some_and(|view| view.ending_as.is_some())
     };
     (world.truth().into_iter())
         .filter(|(body, sessions)| !busy.contains(body) && !sessions.iter().any(doomed))

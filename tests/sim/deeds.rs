@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use hydraneckwebrtc::core::fleet::{CreateSpec, Fleet, Refused, Route};
+use hydraneckwebrtc::core::fleet::disputes::Disputes;
+use hydraneckwebrtc::core::fleet::{CreateSpec, Refused, Route};
 use hydraneckwebrtc::core::ids::{BodyAddr, SessionId};
 use hydraneckwebrtc::core::reason::EndReason;
 
-use crate::world::{Message, TIMEOUT_MS, Weather, World, settings};
+use crate::world::{Message, TIMEOUT_MS, Weather, World, fresh_fleet};
 
 impl World {
     /// One random deed.
@@ -101,7 +102,9 @@ impl World {
     /// All that the controller knew and waited for is gone; answers find nobody.
     pub fn restart_controller(&mut self) {
         self.note("controller restarts".to_owned());
-        self.fleet = Fleet::new(self.moment(), settings());
+        self.processes += 1;
+        self.fleet = fresh_fleet(self.now, self.processes, self.fleet.identities());
+        self.disputes = Disputes::default();
         self.flows.clear();
         self.newest.clear();
         self.drains.clear();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hydraneckwebrtc::core::fleet::identity::{PublicKey, WIRE_VERSION};
 use hydraneckwebrtc::core::fleet::wire::{Generation, Heartbeat, SessionBrief, Stamp, WorkerStatus};
 use hydraneckwebrtc::core::ids::{BodyAddr, SessionId, WorkerId};
 use hydraneckwebrtc::core::reason::EndReason;
@@ -18,6 +19,7 @@ pub struct Truth {
     pub ended: Option<(u64, EndReason)>,
 }
 
+#[derive(Clone)]
 pub struct Worker {
     pub id: WorkerId,
     pub max: usize,
@@ -26,6 +28,10 @@ pub struct Worker {
     pub cut_off: bool,
     pub generation: Generation,
     pub seq: u64,
+    /// Its own; workers that do not sign have none.
+    pub key: Option<PublicKey>,
+    /// The controller's, as last heard.
+    pub challenge: Option<String>,
     pub next_beat: u64,
     pub draining: bool,
     /// Beats lost in a row.
@@ -82,6 +88,7 @@ impl Worker {
         self.alive = true;
         self.generation = Generation { boot_ms: now.max(self.generation.boot_ms + 1), nonce };
         self.seq = 0;
+        self.challenge = None;
         self.draining = false;
         self.next_beat = now;
     }
@@ -109,6 +116,8 @@ impl Worker {
             stopping: false,
             status: WorkerStatus::Ok,
             interval_ms: INTERVAL_MS,
+            wire: WIRE_VERSION,
+            challenge: self.challenge.clone(),
             sessions: self.sessions.iter().map(|(id, truth)| brief(now, id, truth)).collect(),
         }
     }

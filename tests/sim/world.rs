@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use hydraneckwebrtc::core::fleet::disputes::Disputes;
+use hydraneckwebrtc::core::fleet::identity::{BeatSource, Identities, PublicKey};
 use hydraneckwebrtc::core::fleet::wire::{Heartbeat, HeartbeatReply, Stamp};
 use hydraneckwebrtc::core::fleet::{BeatOutcome, Fleet, FleetSettings, Placed};
 use hydraneckwebrtc::core::ids::{BodyAddr, SessionId, WorkerId};
@@ -12,9 +14,12 @@ use hydraneckwebrtc::core::status::SessionStatus;
 use hydraneckwebrtc::core::time::Moment;
 
 use crate::checks::check_told;
+use crate::impostors::Impostors;
 use crate::rng::Rng;
 use crate::worker::{INTERVAL_MS, Refusal, Worker};
 
+/// Beats that are written down to be replayed.
+const MAX_RECORDED: usize = 200;
 const CREATE_TIMEOUT_MS: u64 = 45_000;
 pub const TIMEOUT_MS: u64 = 60_000;
 
@@ -50,6 +55,13 @@ pub struct World {
     pub rng: Rng,
     pub weather: Weather,
     pub fleet: Fleet,
+    /// What this controller process remembers of those that it turned away.
+    pub disputes: Disputes,
+    /// Controller processes before this one.
+    pub processes: u64,
+    /// Beats that somebody wrote down, with the key that signed them.
+    pub recorded: Vec<(Heartbeat, Option<PublicKey>)>,
+    pub impostors: Impostors,
     pub workers: Vec<Worker>,
     pub trace: Vec<String>,
     /// Creates that the controller waits for.
@@ -77,6 +89,12 @@ pub struct World {
     pub rivals: usize,
 }
 
+/// A controller process that knows these keys.
+pub fn fresh_fleet(now: u64, processes: u64, known: &Identities) -> Fleet {
+    let identities = Identities::new(known.keys().clone(), format!("process {processes}"));
+    Fleet::with_identities(Moment(now), settings(), identities)
+}
+
 pub fn settings() -> FleetSettings {
     FleetSettings {
         heartbeat_interval: Duration::from_millis(INTERVAL_MS),
@@ -96,7 +114,11 @@ impl World {
             now,
             rng,
             weather,
-            fleet: Fleet::new(Moment(now), settings()),
+            fleet: fresh_fleet(now, 0, &Identities::default()),
+            disputes: Disputes::default(),
+            processes: 0,
+            recorded: Vec::new(),
+            impostors: Impostors::default(),
             workers,
             trace: Vec::new(),
             flows: BTreeMap::new(),
@@ -207,13 +229,28 @@ impl World {
     }
 
     fn hear(&mut self, beat: Heartbeat) {
+        let n = self.index(&beat.worker_id);
+        let source = BeatSource { address: home(n), key: self.workers[n].key };
+        // A worker of a later process signs again; what was on its way to the one before proves nothing.
+        let fresh =
+            source.key.is_none() || beat.challenge.as_deref() == Some(self.fleet.identities().challenge());
         let stale = self.newest.get(&beat.worker_id).is_some_and(|newest| beat.stamp() <= *newest);
-        let before = stale.then(|| format!("{:?}", self.fleet));
-        let outcome = self.fleet.heartbeat(self.moment(), &beat, IpAddr::from([127, 0, 0, 1]));
+        let before = (stale || !fresh).then(|| format!("{:?}", self.fleet));
+        let holder = self.fleet.worker(self.moment(), &beat.worker_id).map(|view| view.source);
+        let outcome = self.fleet.heartbeat(self.moment(), &beat, source);
+        let copied = self.disputes.note(self.moment(), &beat, &source, &outcome, holder);
+        assert_eq!(copied, None, "{} was taken for a copy", beat.worker_id);
+        if self.recorded.len() < MAX_RECORDED {
+            self.recorded.push((beat.clone(), source.key));
+        }
         if let Some(before) = before {
-            self.stale += 1;
-            assert_eq!(outcome, BeatOutcome::Stale);
+            self.stale += usize::from(stale);
             assert_eq!(before, format!("{:?}", self.fleet), "a stale beat changed something");
+            match (outcome, fresh) {
+                (BeatOutcome::Stale, true) => {}
+                (BeatOutcome::NotFresh(challenge), false) => self.challenge(n, &beat, challenge),
+                (outcome, _) => panic!("{outcome:?} for {beat:?}"),
+            }
             return;
         }
         let BeatOutcome::Accepted(reply, news) = outcome else { panic!("{outcome:?} for {beat:?}") };
@@ -222,16 +259,28 @@ impl World {
         }
         check_told(self);
         self.note(format!("beat {} {:?} {news:?} {:?}", beat.worker_id, beat.seq, reply.end));
-        if let Some(n) = self.workers.iter().position(|worker| worker.id == beat.worker_id) {
-            let delay = self.rng.within(1, 200);
-            self.send(delay, Message::BeatReply(n, beat.generation.boot_ms, reply));
-        }
+        let delay = self.rng.within(1, 200);
+        self.send(delay, Message::BeatReply(n, beat.generation.boot_ms, reply));
+    }
+
+    /// The worker signs once more, if the answer finds it.
+    fn challenge(&mut self, n: usize, beat: &Heartbeat, challenge: String) {
+        let reply = HeartbeatReply { challenge: Some(challenge), ..HeartbeatReply::default() };
+        let delay = self.rng.within(1, 200);
+        self.send(delay, Message::BeatReply(n, beat.generation.boot_ms, reply));
     }
 
     fn obey(&mut self, n: usize, boot: u64, reply: HeartbeatReply) {
         let now = self.now;
         let worker = &mut self.workers[n];
-        if !worker.reachable() || worker.generation.boot_ms != boot || !reply.accepted {
+        if !worker.reachable() || worker.generation.boot_ms != boot {
+            return;
+        }
+        if !reply.accepted {
+            if reply.challenge.is_some() && worker.challenge != reply.challenge {
+                worker.challenge = reply.challenge;
+                worker.next_beat = now;
+            }
             return;
         }
         worker.draining = reply.draining;
@@ -359,6 +408,11 @@ impl World {
     }
 }
 
+/// Where worker `n` is.
+pub fn home(n: usize) -> IpAddr {
+    IpAddr::from([10, 0, 0, 1 + n as u8])
+}
+
 fn model_worker(n: u64, now: u64, rng: &mut Rng) -> Worker {
     let mut worker = Worker {
         id: format!("w{n}").parse().expect("a good name"),
@@ -367,6 +421,9 @@ fn model_worker(n: u64, now: u64, rng: &mut Rng) -> Worker {
         cut_off: false,
         generation: Default::default(),
         seq: 0,
+        // One in three is of a version that does not sign.
+        key: rng.chance(67).then(|| PublicKey::from([n as u8 + 1; 32])),
+        challenge: None,
         next_beat: 0,
         draining: false,
         lost: 0,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::identity::{BeatSource, Doubt};
 use super::ledger::Session;
 use super::wire::{BeatRefusal, EndOrder, Heartbeat, HeartbeatReply, MAX_SESSIONS_LISTED, SessionBrief};
 use super::{BEATS_PER_TIMEOUT, Fleet, FleetEvent, MAX_WORKERS, MIN_INTERVAL, Worker};
@@ -18,6 +19,8 @@ pub enum BeatOutcome {
     Accepted(HeartbeatReply, Vec<FleetEvent>),
     /// Older than, or the same as, one already seen: nothing changed.
     Stale,
+    /// Its proof is for another process of the controller; this is the challenge to sign. Nothing changed.
+    NotFresh(String),
     /// It breaks a bound: nothing changed.
     Refused(BeatRefusal),
 }
@@ -28,6 +31,9 @@ impl BeatOutcome {
         match self {
             BeatOutcome::Accepted(reply, _) => Ok(reply.clone()),
             BeatOutcome::Stale => Ok(HeartbeatReply::default()),
+            BeatOutcome::NotFresh(challenge) => {
+                Ok(HeartbeatReply { challenge: Some(challenge.clone()), ..HeartbeatReply::default() })
+            }
             BeatOutcome::Refused(refusal) => Err(*refusal),
         }
     }
@@ -35,25 +41,59 @@ impl BeatOutcome {
 
 impl Fleet {
     /// Takes a worker's heartbeat that came from `source`.
-    pub fn heartbeat(&mut self, now: Moment, beat: &Heartbeat, source: IpAddr) -> BeatOutcome {
-        if let Err(refusal) = beat.check() {
-            return BeatOutcome::Refused(refusal);
-        }
-        match self.workers.get(&beat.worker_id) {
-            Some(known) if beat.stamp() <= known.stamp => return BeatOutcome::Stale,
-            None if self.workers.len() >= MAX_WORKERS => {
-                return BeatOutcome::Refused(BeatRefusal::TooManyWorkers);
-            }
-            _ => {}
+    pub fn heartbeat(&mut self, now: Moment, beat: &Heartbeat, source: impl Into<BeatSource>) -> BeatOutcome {
+        let source = source.into();
+        if let Some(outcome) = self.decline(now, beat, &source) {
+            return outcome;
         }
         let mut news = Vec::new();
+        if let Some(key) = source.key
+            && self.identities.remember(&beat.worker_id, key)
+        {
+            news.push(FleetEvent::WorkerProved(beat.worker_id.clone()));
+        }
         let lost = self.drop_unlisted(beat, &mut news);
-        self.note_worker(now, beat, source, lost, &mut news);
+        self.note_worker(now, beat, source.address, lost, &mut news);
         let strays = self.note_sessions(now, beat, &mut news);
         self.settle_bodies(now, &beat.worker_id, &mut news);
         let reply = self.reply_to(beat, strays);
         self.check_invariants();
         BeatOutcome::Accepted(reply, news)
+    }
+
+    /// What a beat gets that is not taken.
+    fn decline(&self, now: Moment, beat: &Heartbeat, source: &BeatSource) -> Option<BeatOutcome> {
+        let refused = |refusal| Some(BeatOutcome::Refused(refusal));
+        if let Err(refusal) = beat.check() {
+            return refused(refusal);
+        }
+        let known = self.workers.get(&beat.worker_id);
+        let holder = known.map(|known| known.source);
+        match self.identities.judge(&beat.worker_id, source.key, beat.challenge.as_deref()) {
+            Ok(()) => {}
+            Err(Doubt::OtherKey) => return refused(BeatRefusal::OtherKey { holder }),
+            Err(Doubt::NoProof) => return refused(BeatRefusal::NoProof { holder }),
+            Err(Doubt::TooManyKeys) => return refused(BeatRefusal::TooManyKeys),
+            Err(Doubt::NotFresh) => {
+                return Some(BeatOutcome::NotFresh(self.identities.challenge().to_owned()));
+            }
+        }
+        match known {
+            Some(known) if beat.stamp() <= known.stamp => Some(BeatOutcome::Stale),
+            Some(known) if self.lives_elsewhere(now, known, beat, source) => {
+                refused(BeatRefusal::Elsewhere { holder: known.source })
+            }
+            None if self.workers.len() >= MAX_WORKERS => refused(BeatRefusal::TooManyWorkers),
+            _ => None,
+        }
+    }
+
+    /// Whether a new run asks for the id of one that is heard from another place and did not say that it stops. A worker
+    /// that really moved is taken as soon as its old process misses a beat.
+    fn lives_elsewhere(&self, now: Moment, known: &Worker, beat: &Heartbeat, source: &BeatSource) -> bool {
+        let moved = known.source != source.address || known.url != beat.reach(source.address);
+        let is_new_run = known.stamp.generation != beat.generation;
+        is_new_run && moved && !known.stopping && self.health_of(now, known) == WorkerHealth::Up
     }
 
     /// Removes the worker's sessions that the beat knows to be gone. Says how many of them were live.
@@ -93,6 +133,7 @@ impl Fleet {
         let longest = self.settings.heartbeat_timeout.max(MIN_INTERVAL);
         let worker = Worker {
             url: beat.reach(source),
+            source,
             version: beat.version.clone(),
             stamp: beat.stamp(),
             max: beat.max.min(MAX_SESSIONS_LISTED as u32),
@@ -204,6 +245,7 @@ impl Fleet {
             end: condemned.chain(strays).collect(),
             max_interval_ms: (beat.interval() > longest)
                 .then(|| u64::try_from(longest.as_millis()).unwrap_or(u64::MAX)),
+            ..HeartbeatReply::default()
         }
     }
 }

@@ -22,6 +22,8 @@
 //! Facts of one worker are ordered by [`Stamp`]: beats and answers may overtake each other on the network, and an
 //! older one never undoes a newer one.
 
+pub mod disputes;
+pub mod identity;
 mod intake;
 mod invariants;
 mod ledger;
@@ -33,6 +35,7 @@ pub mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::settings::{Network, Settings};
@@ -40,6 +43,7 @@ use crate::core::ids::{SessionId, WorkerId};
 use crate::core::time::Moment;
 use crate::core::worker_health::{WorkerHealth, judge};
 
+use self::identity::Identities;
 pub use self::intake::BeatOutcome;
 use self::ledger::Ledger;
 pub use self::placement::{CreateSpec, Placed, Refused};
@@ -93,6 +97,8 @@ impl From<&Settings> for FleetSettings {
 #[derive(Clone, Debug)]
 struct Worker {
     url: String,
+    /// Where its last beat came from.
+    source: IpAddr,
     version: String,
     stamp: Stamp,
     max: u32,
@@ -113,6 +119,8 @@ struct Worker {
 pub enum FleetEvent {
     /// First heartbeat of a worker.
     WorkerJoined(WorkerId),
+    /// From now on the id belongs to the key that signed.
+    WorkerProved(WorkerId),
     /// A new process of a known worker; this many live sessions of the old one are gone.
     WorkerRestarted(WorkerId, usize),
     /// A worker's health changed from the first to the second.
@@ -133,6 +141,9 @@ impl fmt::Display for FleetEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FleetEvent::WorkerJoined(id) => write!(f, "worker {id} joined"),
+            FleetEvent::WorkerProved(id) => {
+                write!(f, "worker {id} has proved itself; its id belongs to its key")
+            }
             FleetEvent::WorkerRestarted(id, lost) => write!(f, "worker {id} restarted, {lost} sessions lost"),
             FleetEvent::WorkerHealth(id, from, to) => write!(f, "worker {id} is {to}, was {from}"),
             FleetEvent::WorkerForgotten(id) => write!(f, "worker {id} was down too long and is forgotten"),
@@ -155,13 +166,57 @@ pub struct Fleet {
     settings: FleetSettings,
     started: Moment,
     workers: BTreeMap<WorkerId, Worker>,
+    identities: Identities,
     ledger: Ledger,
+}
+
+/// Why a worker is not forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotForgotten {
+    /// Nobody has this id.
+    Unknown,
+    /// It is heard of; from there.
+    Lives(IpAddr),
 }
 
 impl Fleet {
     /// An empty fleet of a controller that starts at `now`.
     pub fn new(now: Moment, settings: FleetSettings) -> Fleet {
-        Fleet { settings, started: now, workers: BTreeMap::new(), ledger: Ledger::default() }
+        Fleet::with_identities(now, settings, Identities::default())
+    }
+
+    /// The same, with what is known of workers' keys.
+    pub fn with_identities(now: Moment, settings: FleetSettings, identities: Identities) -> Fleet {
+        Fleet { settings, started: now, workers: BTreeMap::new(), identities, ledger: Ledger::default() }
+    }
+
+    /// The keys of workers.
+    pub fn identities(&self) -> &Identities {
+        &self.identities
+    }
+
+    /// Takes a worker, its sessions and its key out of the books: the next key under its id is taken. Not while it is
+    /// heard of: its next beat would take the id back, or another's would take its sessions.
+    pub fn forget(&mut self, now: Moment, id: &WorkerId) -> Result<(), NotForgotten> {
+        match self.workers.get(id) {
+            Some(worker) if !worker.stopping && self.health_of(now, worker) != WorkerHealth::Down => {
+                return Err(NotForgotten::Lives(worker.source));
+            }
+            None if self.identities.key(id).is_none() => return Err(NotForgotten::Unknown),
+            _ => {}
+        }
+        self.drop_worker(id);
+        self.identities.forget(id);
+        self.check_invariants();
+        Ok(())
+    }
+
+    /// Reservations end by themselves.
+    fn drop_worker(&mut self, id: &WorkerId) {
+        for session in self.ledger.sessions_of(id) {
+            self.ledger.remove(&session);
+        }
+        self.workers.remove(id);
     }
 
     /// Replaces the settings (SIGHUP).
@@ -232,10 +287,7 @@ impl Fleet {
             .map(|(id, _)| id.clone())
             .collect();
         for id in forgotten {
-            for session in self.ledger.sessions_of(&id) {
-                self.ledger.remove(&session);
-            }
-            self.workers.remove(&id);
+            self.drop_worker(&id);
             news.push(FleetEvent::WorkerForgotten(id));
         }
     }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::identity::{BeatSource, PublicKey};
 use super::wire::{BeatRefusal, Generation, Heartbeat, SessionBrief, Stamp, WorkerStatus};
 use super::*;
 use crate::core::ids::BodyAddr;
@@ -75,6 +76,8 @@ fn beat(worker: &str, stamp: Stamp, sessions: Vec<SessionBrief>) -> Heartbeat {
         stopping: false,
         status: WorkerStatus::Ok,
         interval_ms: 10_000,
+        wire: 0,
+        challenge: None,
         sessions,
     }
 }
@@ -373,4 +376,123 @@ fn a_late_beat_to_a_restarted_controller_costs_no_living_session() {
     hear(&mut fleet, at(9), &beat("b", stamp(1, 15), vec![]));
     let living = vec![brief(1, 1, SessionStatus::Streaming, 29_000)];
     assert_eq!(hear(&mut fleet, at(21), &beat("a", stamp(1, 41), living)).end, []);
+}
+
+fn key(n: u8) -> PublicKey {
+    PublicKey::from([n; 32])
+}
+
+/// A beat from this address, signed by this key.
+fn from(address: [u8; 4], n: u8) -> BeatSource {
+    BeatSource { address: address.into(), key: Some(key(n)) }
+}
+
+const HOME: [u8; 4] = [10, 0, 0, 3];
+const AWAY: [u8; 4] = [10, 0, 0, 9];
+
+#[test]
+fn another_key_takes_nothing_over_and_changes_nothing() {
+    let mut fleet = settled();
+    let ours = beat("a", stamp(1, 1), vec![brief(1, 1, SessionStatus::Ready, 0)]);
+    let BeatOutcome::Accepted(_, news) = fleet.heartbeat(at(0), &ours, from(HOME, 1)) else {
+        panic!("refused")
+    };
+    assert!(news.contains(&FleetEvent::WorkerProved(name("a"))), "{news:?}");
+    let before = format!("{fleet:?}");
+    let holder = Some(HOME.into());
+    let theirs = Heartbeat { url: Some("http://10.0.0.9:1".into()), ..beat("a", stamp(9, 9), vec![]) };
+    for (source, refusal) in [
+        (from(AWAY, 2), BeatRefusal::OtherKey { holder }),
+        (from(HOME, 2), BeatRefusal::OtherKey { holder }),
+        (BeatSource::from(IpAddr::from(AWAY)), BeatRefusal::NoProof { holder }),
+        (BeatSource::from(IpAddr::from(HOME)), BeatRefusal::NoProof { holder }),
+    ] {
+        // Late, down or up: the id stays with its key.
+        for seconds in [1, 20, 100] {
+            let outcome = fleet.heartbeat(at(seconds), &theirs, source);
+            assert_eq!(outcome, BeatOutcome::Refused(refusal), "{source:?} after {seconds} s");
+        }
+    }
+    assert_eq!(format!("{fleet:?}"), before);
+    let next = beat("a", stamp(1, 2), ours.sessions.clone());
+    assert!(matches!(fleet.heartbeat(at(101), &next, from(HOME, 1)), BeatOutcome::Accepted(..)));
+}
+
+#[test]
+fn a_beat_that_was_signed_for_another_process_is_asked_again_and_changes_nothing() {
+    let keys = BTreeMap::from([(name("a"), key(1))]);
+    let identities = Identities::new(keys, "challenge".to_owned());
+    let mut fleet = Fleet::with_identities(at(0), settings(), identities);
+    let before = format!("{fleet:?}");
+    let recorded = Heartbeat { challenge: Some("earlier".to_owned()), ..beat("a", stamp(1, 1), vec![]) };
+    let outcome = fleet.heartbeat(at(0), &recorded, from(HOME, 1));
+    assert_eq!(outcome, BeatOutcome::NotFresh("challenge".to_owned()));
+    let reply = outcome.reply().unwrap();
+    assert_eq!((reply.accepted, reply.challenge.as_deref()), (false, Some("challenge")));
+    assert_eq!(format!("{fleet:?}"), before);
+    let signed = Heartbeat { challenge: reply.challenge, ..beat("a", stamp(1, 2), vec![]) };
+    assert!(matches!(fleet.heartbeat(at(0), &signed, from(HOME, 1)), BeatOutcome::Accepted(..)));
+    assert_eq!(fleet.heartbeat(at(0), &signed, from(AWAY, 1)), BeatOutcome::Stale, "a replay");
+}
+
+#[test]
+fn an_older_worker_is_taken_without_a_proof_until_it_has_proved_itself_once() {
+    let mut fleet = settled();
+    hear(&mut fleet, at(0), &beat("a", stamp(1, 1), vec![]));
+    assert_eq!((fleet.workers(at(0))[0].key, fleet.counts(at(0)).unproved), (None, 1));
+    let source = BeatSource { address: SOURCE, key: Some(key(1)) };
+    let updated = beat("a", stamp(2, 1), vec![]);
+    assert!(matches!(fleet.heartbeat(at(5), &updated, source), BeatOutcome::Accepted(..)));
+    assert_eq!((fleet.workers(at(5))[0].key, fleet.counts(at(5)).unproved), (Some(key(1)), 0));
+    let without = fleet.heartbeat(at(6), &beat("a", stamp(3, 1), vec![]), SOURCE);
+    assert_eq!(without, BeatOutcome::Refused(BeatRefusal::NoProof { holder: Some(SOURCE) }));
+}
+
+#[test]
+fn a_copy_with_the_same_key_waits_while_the_first_is_heard() {
+    let mut fleet = settled();
+    let list = vec![brief(1, 1, SessionStatus::Ready, 0)];
+    let take = |fleet: &mut Fleet, seconds, beat: &Heartbeat, source| {
+        let outcome = fleet.heartbeat(at(seconds), beat, source);
+        assert!(matches!(outcome, BeatOutcome::Accepted(..)), "{outcome:?}");
+    };
+    take(&mut fleet, 0, &beat("a", stamp(1, 1), list.clone()), from(HOME, 1));
+    let elsewhere = BeatOutcome::Refused(BeatRefusal::Elsewhere { holder: HOME.into() });
+    for n in 1..=5 {
+        assert_eq!(fleet.heartbeat(at(10 * n), &beat("a", stamp(2, n), vec![]), from(AWAY, 1)), elsewhere);
+        take(&mut fleet, 10 * n, &beat("a", stamp(1, 1 + n), list.clone()), from(HOME, 1));
+        assert!(
+            matches!(fleet.lookup(at(10 * n), &id(1)), Route::Worker { url, .. } if url.contains("10.0.0.3"))
+        );
+    }
+    // It restarts in its place, or says that it stops: nobody waits.
+    take(&mut fleet, 52, &beat("a", stamp(3, 1), list.clone()), from(HOME, 1));
+    let stopping = Heartbeat { stopping: true, ..beat("a", stamp(3, 2), vec![]) };
+    take(&mut fleet, 53, &stopping, from(HOME, 1));
+    take(&mut fleet, 54, &beat("a", stamp(4, 1), vec![]), from(AWAY, 1));
+    // It moves without a word: it waits until its old process misses a beat.
+    let moved = beat("a", stamp(5, 1), vec![]);
+    let waits = BeatOutcome::Refused(BeatRefusal::Elsewhere { holder: AWAY.into() });
+    assert_eq!(fleet.heartbeat(at(55), &moved, from(HOME, 1)), waits);
+    take(&mut fleet, 70, &moved, from(HOME, 1));
+}
+
+#[test]
+fn an_operator_forgets_a_worker_that_is_not_heard_of() {
+    let mut fleet = settled();
+    assert_eq!(fleet.forget(at(0), &name("a")), Err(NotForgotten::Unknown));
+    let listing = beat("a", stamp(1, 1), vec![brief(1, 1, SessionStatus::Ready, 0)]);
+    fleet.heartbeat(at(0), &listing, from(HOME, 1));
+    for seconds in [1, 20] {
+        assert_eq!(fleet.forget(at(seconds), &name("a")), Err(NotForgotten::Lives(HOME.into())));
+    }
+    assert_eq!(fleet.forget(at(61), &name("a")), Ok(()));
+    assert_eq!((fleet.workers(at(61)), fleet.sessions(at(61))), (vec![], vec![]));
+    let successor = fleet.heartbeat(at(62), &beat("a", stamp(1, 1), vec![]), from(AWAY, 2));
+    assert!(matches!(successor, BeatOutcome::Accepted(..)), "{successor:?}");
+    // One that is only known by its key, from before a restart of the controller.
+    let identities = fleet.identities().clone();
+    let mut restarted = Fleet::with_identities(at(70), settings(), identities);
+    assert_eq!(restarted.forget(at(70), &name("a")), Ok(()));
+    assert_eq!(restarted.identities().key(&name("a")), None);
 }

@@ -1,7 +1,9 @@
 //! What others may read of the fleet.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use super::identity::PublicKey;
 use super::ledger::Session;
 use super::wire::{Stamp, WorkerStatus};
 use super::{Fleet, Worker};
@@ -42,6 +44,10 @@ pub struct WorkerView {
     pub id: WorkerId,
     /// How it is reached.
     pub url: String,
+    /// Where its last beat came from.
+    pub source: IpAddr,
+    /// The key that its id belongs to; `None`: it has not proved itself.
+    pub key: Option<PublicKey>,
     /// Its version.
     pub version: String,
     /// Whether it is heard from.
@@ -108,6 +114,8 @@ pub struct Counts {
     pub reserved: u64,
     /// Slots of workers that are up and not draining.
     pub capacity: u64,
+    /// Workers up or late that have not proved who they are.
+    pub unproved: usize,
 }
 
 impl Fleet {
@@ -166,6 +174,7 @@ impl Fleet {
             } else {
                 counts.active += u64::from(view.active);
                 counts.draining += usize::from(closed);
+                counts.unproved += usize::from(view.key.is_none());
             }
             if view.health == WorkerHealth::Up && !closed {
                 counts.capacity += u64::from(view.max);
@@ -180,6 +189,8 @@ impl Fleet {
         WorkerView {
             id: id.clone(),
             url: worker.url.clone(),
+            source: worker.source,
+            key: self.identities.key(id).copied(),
             version: worker.version.clone(),
             health: self.health_of(now, worker),
             status: worker.status,

@@ -120,6 +120,13 @@ pub struct Heartbeat {
     pub status: WorkerStatus,
     /// Time to its next regular beat, in milliseconds.
     pub interval_ms: u64,
+    /// [`WIRE_VERSION`](super::identity::WIRE_VERSION) of the worker; those that do not sign say none.
+    #[serde(default)]
+    pub wire: u32,
+    /// The controller's challenge as last heard. It is under the signature, so that a beat counts for one process of one
+    /// controller only.
+    #[serde(default)]
+    pub challenge: Option<String>,
     /// Its sessions, and the ended ones that it still remembers (`sessions.ended_window`).
     pub sessions: Vec<SessionBrief>,
 }
@@ -166,6 +173,45 @@ pub struct HeartbeatReply {
     /// Set when the worker's interval is too long for the controller's time-out: the longest that is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_interval_ms: Option<u64>,
+    /// Not accepted for want of this: beat again at once, with it. Set for beats with a proof only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<String>,
+    /// With what the controller will call this worker, and nobody else. Set for workers that have proved themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_token: Option<CallToken>,
+    /// The token that came with the beat is `workers.token`, which all workers have: nobody may administer one with it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub heartbeats_only: bool,
+    /// Somebody else uses this worker's id: in words, with what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rival: Option<String>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// A token made for one worker, with which the controller calls it. It prints masked.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CallToken(String);
+
+impl CallToken {
+    /// Wraps a token.
+    pub fn new(token: String) -> CallToken {
+        CallToken(token)
+    }
+
+    /// The token itself, for the one place that sends or keeps it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for CallToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// An order to end a session.
@@ -190,6 +236,35 @@ pub enum BeatRefusal {
     BadUrl,
     /// The table of workers is full.
     TooManyWorkers,
+    /// The id belongs to another key; where its worker is heard from.
+    OtherKey {
+        /// `None`: it was not heard of lately.
+        holder: Option<IpAddr>,
+    },
+    /// The id belongs to a key, and the beat has no proof.
+    NoProof {
+        /// `None`: it was not heard of lately.
+        holder: Option<IpAddr>,
+    },
+    /// Another process of this id is heard from there, and did not say that it stops.
+    Elsewhere {
+        /// Where.
+        holder: IpAddr,
+    },
+    /// No more keys can be remembered.
+    TooManyKeys,
+}
+
+/// Where the worker of an id is heard from, in words.
+struct HeardFrom<'a>(&'a Option<IpAddr>);
+
+impl fmt::Display for HeardFrom<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => write!(f, ", heard from {address}"),
+            None => f.write_str(", not heard of lately"),
+        }
+    }
 }
 
 impl fmt::Display for BeatRefusal {
@@ -206,6 +281,28 @@ impl fmt::Display for BeatRefusal {
             BeatRefusal::TooManyWorkers => {
                 f.write_str("this controller knows as many workers as it can hold")
             }
+            BeatRefusal::OtherKey { holder } => write!(
+                f,
+                "this worker's id belongs to the key of another worker{}: give this one another server.worker_id; if it \
+                 replaces that one, or its key was lost, call DELETE /api/v1/workers/ID on the controller, with the id for ID",
+                HeardFrom(holder)
+            ),
+            BeatRefusal::NoProof { holder } => write!(
+                f,
+                "this worker's id belongs to the key of a worker{}, and this beat proves nothing: run the same version here, \
+                 or give this one another server.worker_id",
+                HeardFrom(holder)
+            ),
+            BeatRefusal::Elsewhere { holder } => write!(
+                f,
+                "another process with this worker's id and key is heard from {holder}: if this machine is a copy of that one, set \
+                 another server.worker_id here and remove worker-key.json and worker.json from server.state_dir/worker; if it is \
+                 the same worker that moved, it is taken once the other is silent"
+            ),
+            BeatRefusal::TooManyKeys => f.write_str(
+                "this controller remembers as many workers' keys as it can hold: call DELETE /api/v1/workers/ID for those that are \
+                 no more",
+            ),
         }
     }
 }
@@ -244,6 +341,7 @@ impl Heartbeat {
             return Err(BeatRefusal::SessionTwice);
         }
         check_text("version", Some(&self.version))?;
+        check_text("challenge", self.challenge.as_deref())?;
         check_url(self.url.as_deref())?;
         for session in &self.sessions {
             check_text("experience", session.experience.as_deref())?;
