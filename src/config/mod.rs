@@ -28,6 +28,7 @@ pub mod reload;
 pub mod secret;
 mod secret_file;
 pub mod settings;
+mod shown;
 mod source;
 #[cfg(test)]
 mod tests;

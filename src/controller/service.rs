@@ -21,6 +21,7 @@ use crate::controller::dispatch::Job;
 use crate::controller::fleet_thread::{Ask, Create};
 use crate::controller::refusals;
 use crate::controller::snapshot::{Published, Reach, Snapshot, Target};
+use crate::core::bad_json;
 use crate::core::fleet::wire::Heartbeat;
 use crate::core::fleet::{SessionView as FleetSession, WorkerView};
 use crate::core::ids::SessionId;
@@ -119,7 +120,9 @@ impl ControllerService {
     fn heartbeat(&self, call: &Call, responder: Responder) {
         let beat: Heartbeat = match serde_json::from_slice(&call.body) {
             Ok(beat) => beat,
-            Err(error) => return responder.send(Answer::error(400, "bad heartbeat", error.to_string())),
+            Err(error) => {
+                return responder.send(Answer::error(400, "bad heartbeat", bad_json::in_words(&error)));
+            }
         };
         let trusted = &self.live.get().server.trusted_proxies;
         let Some(source) = origin::client(call, trusted) else {

@@ -3,6 +3,7 @@
 //! Nothing below this module may use a clock, a socket, a thread, a file, the environment or randomness;
 //! `tests/rules` reads the sources and enforces it.
 
+pub mod bad_json;
 pub mod body_distance;
 pub mod command_template;
 pub mod continuity;

@@ -15,6 +15,7 @@ pub mod config;
 pub mod counters;
 pub mod deadlines;
 pub mod directory;
+mod foreign;
 pub mod groups;
 pub mod ids;
 pub mod io;

@@ -20,7 +20,7 @@ use crate::core::dial_policy;
 use crate::core::fleet::wire::{BASE_URL_FIELD, END_REASON_FIELD, SESSION_ID_FIELD};
 use crate::core::ids::SessionId;
 use crate::core::reason::EndReason;
-use crate::host::clock::{self, Clock};
+use crate::host::clock::Clock;
 use crate::host::entropy;
 use crate::host::local;
 use crate::media::Media;
@@ -207,7 +207,7 @@ impl WorkerService {
 
     fn script(&self, call: &Call) -> Answer {
         let Some(card) = self.card(call) else { return sessions::unknown() };
-        Answer::script(overlay::script(&self.overlay_settings(&card)))
+        Answer::script(overlay::script(&self.overlay_settings(call, &card)))
     }
 
     fn player_script(&self, call: &Call) -> Answer {
@@ -217,9 +217,9 @@ impl WorkerService {
         }
     }
 
-    fn overlay_settings(&self, card: &Card) -> OverlaySettings {
+    fn overlay_settings(&self, call: &Call, card: &Card) -> OverlaySettings {
         let settings = self.live.get();
-        let ice = ice::for_browser(&settings, &card.id, clock::unix_millis() / 1000);
+        let ice = ice::for_script(self, call, card);
         OverlaySettings {
             session_id: card.id.expose().into(),
             base: format!("/session/{}/", card.id.expose()),
