@@ -19,9 +19,14 @@ pub fn in_words(error: &Error) -> String {
             let said = error.to_string();
             let of_a_field = OF_FIELDS.iter().any(|start| said.starts_with(start));
             let plain = !said.contains(|c: char| c.is_control()) && said.len() <= LONGEST;
-            match of_a_field && plain {
-                true => format!("the body: {said}"),
-                false => format!("the body: a value of the wrong type or out of range at {at}"),
+            // What was expected stands behind the value, and only the value may hold these words too.
+            let expected = said.rsplit_once(", expected ").map(|(_, rest)| rest);
+            match (of_a_field && plain, expected.filter(|rest| rest.len() <= LONGEST)) {
+                (true, _) => format!("the body: {said}"),
+                (false, Some(expected)) => {
+                    format!("the body: a value that does not fit, expected {expected}")
+                }
+                (false, None) => format!("the body: a value that does not fit at {at}"),
             }
         }
     }
@@ -55,8 +60,8 @@ mod tests {
             assert!(!said.contains("hunter2") && said.starts_with("the body: "), "{body}: {said}");
         }
         assert_eq!(
-            said("{\"wait\":\n 1}"),
-            "the body: a value of the wrong type or out of range at line 2, column 2"
+            said("{\"wait\":\n \"x, expected y\"}"),
+            "the body: a value that does not fit, expected a boolean at line 2 column 16"
         );
     }
 }
