@@ -199,7 +199,7 @@ mod tests {
     use crate::config::print;
     use crate::config::reload;
     use crate::config::settings::{AudioLeg, Ingest, Role, Settings, VideoCodec};
-    use crate::config::tests::{MINIMAL, loaded, refused};
+    use crate::config::tests::{MINIMAL, loaded, refused, unmasked};
 
     fn with(engines: &str) -> Settings {
         loaded(&format!("{MINIMAL}engines:\n{engines}"), Role::Worker)
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!((engine.command.len(), engine.parameters.len(), engine.restarts), (7, 4, 3));
         assert_eq!(engine.stale_timeout, Duration::from_secs(8));
         let printed = print(&settings).unwrap();
-        assert_eq!(loaded(&printed, Role::Worker).engines, settings.engines, "{printed}");
+        assert_eq!(loaded(&unmasked(&printed), Role::Worker).engines, settings.engines, "{printed}");
     }
 
     #[test]
@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(ingest(", ingest: process"), Ingest::Process);
         assert_eq!(ingest(", ingest: both"), Ingest::Both);
         let printed = print(&with("  a: {command: [/x], ingest: both}\n")).unwrap();
-        assert_eq!(loaded(&printed, Role::Worker).engines[0].ingest, Ingest::Both, "{printed}");
+        assert_eq!(loaded(&unmasked(&printed), Role::Worker).engines[0].ingest, Ingest::Both, "{printed}");
     }
 
     #[test]

@@ -90,7 +90,7 @@ fn mutated(text: &str, numbers: &mut Numbers) -> String {
 }
 
 fn rounds() -> u64 {
-    std::env::var("NECK_MUTATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(3000)
+    std::env::var("NECK_MUTATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(800)
 }
 
 #[test]
