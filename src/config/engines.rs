@@ -144,6 +144,12 @@ fn fits(engine: &EngineEntry, entry: &Entry, scope: &mut Scope<'_>) -> bool {
         if matches!(parameter.kind, Type::Url(_)) && !holders.iter().all(|each| each.is_whole_parameter()) {
             wrong(&key, "is a URL and only a part of an argument; make it a whole one".into());
         }
+        // Its text could be any host, and no list says which.
+        let in_host =
+            holders.iter().any(|argument| argument.parameters_in_host().contains(&&*parameter.name));
+        if in_host && matches!(parameter.kind, Type::Text(_)) {
+            wrong(&key, "is a text within the host of a URL; make it a choice, or the whole URL a parameter of type url".into());
+        }
         let leads = holders.iter().any(|argument| argument.first_parameter() == Some(&parameter.name));
         let values = match &parameter.kind {
             Type::Choice(values) => values.as_slice(),
@@ -211,7 +217,7 @@ mod tests {
     video_encoder: [-c:v, libvpx, -b:v, "{rate}k"]
     audio: no
     parameters:
-      url: {type: url, schemes: [rtsp]}
+      url: {type: url, schemes: [rtsp], allow_networks: [10.20.0.0/16], allow_hosts: [cam.example]}
       title: {type: text, max_length: 20, default: Hall}
       size: {type: integer, min: 8, max: 72, default: 24}
       rate: {type: number, min: 100, max: 8000.5, default: 1000}
@@ -287,6 +293,10 @@ mod tests {
             ),
             (
                 "  a:\n    command: [/x, \"-i={b}\"]\n    parameters:\n      b: {type: url, schemes: [rtsp]}\n",
+                vec!["3 engines.a.parameters.b"],
+            ),
+            (
+                "  a:\n    command: [/x, \"rtsp://{b}/x\"]\n    parameters:\n      b: {type: text}\n",
                 vec!["3 engines.a.parameters.b"],
             ),
             (

@@ -28,7 +28,7 @@ use crate::worker::answers;
 use crate::worker::board::{Asked, Board, Card};
 use crate::worker::browsers::Browsers;
 use crate::worker::chronicle::Chronicle;
-use crate::worker::engines::Choice;
+use crate::worker::engines::{BadChoice, Choice};
 use crate::worker::figures;
 use crate::worker::health::Health;
 use crate::worker::ice;
@@ -110,7 +110,10 @@ impl WorkerService {
         };
         let engine = match Choice::of(&request, &settings) {
             Ok(engine) => engine,
-            Err(error) => return responder.send(Answer::error(400, "bad request", error)),
+            Err(BadChoice::Wrong(text)) => return responder.send(Answer::error(400, "bad request", text)),
+            Err(BadChoice::Forbidden(text)) => {
+                return responder.send(Answer::error(403, "address not allowed", text));
+            }
         };
         let ours = local::own_addresses(request.body.ip());
         if let Err(refusal) =
