@@ -1,12 +1,16 @@
 //! Bearer tokens (RFC 6750) and the rules for requests that carry none.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::api::origin;
 use crate::api::reply::Answer;
 use crate::api::server::Call;
 use crate::config::settings::Network;
+use crate::core::time::Moment;
 use crate::core::whip;
+use crate::core::wrong_tokens::WrongTokens;
 
 /// The token of an `Authorization: Bearer` field. The scheme is case-insensitive (RFC 9110, 11.1).
 pub fn bearer(field: Option<&str>) -> Option<&str> {
@@ -19,6 +23,37 @@ pub fn refusal(presented: bool) -> Answer {
     let challenge = if presented { "Bearer error=\"invalid_token\"" } else { "Bearer" };
     let detail = "send the admin token: `Authorization: Bearer TOKEN` (server.admin_token of this role)";
     Answer::error(401, "unauthorized", detail).with("WWW-Authenticate", challenge)
+}
+
+/// The answer to an address that was wrong about a token too often.
+pub fn too_many_wrong(pause: Duration) -> Answer {
+    let detail = "this address sent too many wrong tokens; check the token, then wait";
+    Answer::error(429, "too many requests", detail).retry_after(pause)
+}
+
+/// Watches over the tokens of a role: wrong ones are counted, logged and slowed, per address.
+#[derive(Debug, Default)]
+pub struct TokenGuard(Mutex<WrongTokens>);
+
+impl TokenGuard {
+    /// Notes that a call presented a wrong token. A time: the caller is to wait for so long.
+    pub fn note(&self, call: &Call, trusted: &[Network], now: Moment) -> Option<Duration> {
+        let address = origin::client(call, trusted).unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        let noted = self.lock().note(address, now);
+        if let Some(more) = noted.line {
+            log::warn!("[api] a wrong token from {address} ({more} such lines were not shown)");
+        }
+        noted.wait
+    }
+
+    /// How many there were since the start.
+    pub fn count(&self) -> u64 {
+        self.lock().count()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, WrongTokens> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What most calls of a page carry.

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::api::auth;
 use crate::api::reply::{Answer, Responder};
@@ -83,6 +84,11 @@ pub trait Service: Send + Sync + 'static {
 
     /// Whether a bearer token is good for administration.
     fn is_admin(&self, token: &str) -> bool;
+
+    /// Notes that a call presented a wrong token. A time: the caller is to wait for so long.
+    fn note_wrong_token(&self, _: &Call) -> Option<Duration> {
+        None
+    }
 
     /// Answers, now or later, by the responder.
     fn call(&self, call: Call, responder: Responder);
@@ -186,8 +192,16 @@ fn handle(service: &dyn Service, mut request: tiny_http::Request) {
         admin: false,
     };
     call.admin = auth::bearer(call.header("Authorization")).is_some_and(|token| service.is_admin(token));
+    let presented = call.header("Authorization").is_some();
+    // Health tells administrators more, so it would tell a right token from a wrong one as well.
+    let is_judged = route.auth == Auth::Admin || route.operation == Operation::Health;
+    if is_judged && presented && !call.admin {
+        if let Some(pause) = service.note_wrong_token(&call) {
+            return responder.send(auth::too_many_wrong(pause));
+        }
+    }
     if route.auth == Auth::Admin && !call.admin {
-        return responder.send(auth::refusal(call.header("Authorization").is_some()));
+        return responder.send(auth::refusal(presented));
     }
     service.call(call, responder);
 }

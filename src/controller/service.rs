@@ -9,6 +9,7 @@ use crossbeam_channel::{Sender, TrySendError};
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 
+use crate::api::auth::TokenGuard;
 use crate::api::origin;
 use crate::api::reply::{Answer, Responder};
 use crate::api::routes::Operation;
@@ -47,6 +48,8 @@ pub struct ControllerService {
     pub jobs: Sender<Job>,
     /// We are going down.
     pub closing: Arc<AtomicBool>,
+    /// Counts and slows wrong tokens.
+    pub tokens: TokenGuard,
     /// The clock of the fleet thread.
     pub clock: Clock,
 }
@@ -58,6 +61,10 @@ impl Service for ControllerService {
 
     fn is_admin(&self, token: &str) -> bool {
         self.live.get().server.admin_token.matches(token)
+    }
+
+    fn note_wrong_token(&self, call: &Call) -> Option<Duration> {
+        self.tokens.note(call, &self.live.get().server.trusted_proxies, self.clock.now())
     }
 
     fn call(&self, call: Call, responder: Responder) {
@@ -105,6 +112,7 @@ impl ControllerService {
                 "settling": settling,
                 "draining": closing,
                 "problems": problems,
+                "wrong_tokens": self.tokens.count(),
             },
         });
         Answer::json(if readiness && (closing || settling) { 503 } else { 200 }, &body)

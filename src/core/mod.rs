@@ -57,3 +57,4 @@ pub mod webm;
 pub mod whip;
 pub mod whip_offer;
 pub mod worker_health;
+pub mod wrong_tokens;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::api::auth::TokenGuard;
 use crate::api::reply::Answer;
 use crate::api::types::DEMO_ENGINE;
 use crate::config::live::Live;
@@ -58,6 +59,8 @@ pub struct Health {
     pub wireguard: WireGuard,
     /// The media threads.
     pub media: Media,
+    /// Counts wrong tokens.
+    pub tokens: Arc<TokenGuard>,
     /// Starts with the process.
     pub clock: Clock,
 }
@@ -110,6 +113,7 @@ impl Health {
                 "max_sessions": settings.sessions.max,
                 "draining": !self.flags.takes_sessions(),
                 "problems": problems,
+                "wrong_tokens": self.tokens.count(),
                 "outbox": self.outbox(),
                 "media": self.media.snapshot(),
                 "sessions": sessions,

@@ -174,6 +174,7 @@ impl Worker {
             flags: Arc::new(Flags::default()),
             data_dir: ground.root.path().to_owned(),
             wireguard,
+            tokens: Arc::default(),
             media,
             clock,
         };
@@ -224,6 +225,7 @@ impl Worker {
             media: health.media.clone(),
             browsers: Browsers::default(),
             whip,
+            tokens: health.tokens.clone(),
             clock,
         };
         let api = front::api(&ground.state, Arc::new(service), pulses)?;

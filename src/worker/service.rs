@@ -1,11 +1,12 @@
 //! The worker's side of the control API.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use serde_json::json;
 
-use crate::api::auth;
+use crate::api::auth::{self, TokenGuard};
 use crate::api::origin;
 use crate::api::overlay::{self, BrowserIceServer, OverlaySettings};
 use crate::api::player;
@@ -36,7 +37,7 @@ use crate::worker::mic;
 use crate::worker::rating;
 use crate::worker::roster::Order;
 use crate::worker::stamps::Stamps;
-use crate::worker::whip::Whip;
+use crate::worker::whip::{self, Whip};
 
 /// What the API works with.
 pub struct WorkerService {
@@ -58,6 +59,8 @@ pub struct WorkerService {
     pub browsers: Browsers,
     /// WHIP and WHEP.
     pub whip: Whip,
+    /// Counts and slows wrong tokens.
+    pub tokens: Arc<TokenGuard>,
     /// The clock.
     pub clock: Clock,
 }
@@ -72,6 +75,10 @@ impl Service for WorkerService {
         let controller = settings.controller.as_ref().is_some_and(|link| link.token.matches(token));
         // Both are compared, so that the time taken does not tell them apart.
         settings.server.admin_token.matches(token) | controller
+    }
+
+    fn note_wrong_token(&self, call: &Call) -> Option<Duration> {
+        self.tokens.note(call, &self.live.get().server.trusted_proxies, self.clock.now())
     }
 
     fn call(&self, call: Call, responder: Responder) {
@@ -89,7 +96,10 @@ impl Service for WorkerService {
             Operation::OverlayScript => responder.send(self.script(&call)),
             Operation::PlayerScript => responder.send(self.player_script(&call)),
             Operation::Media(purpose, leg) => {
-                responder.send(self.whip.answer(&call, purpose, leg, |token| self.is_admin(token)));
+                let answer = self.whip.answer(&call, purpose, leg, |token| self.is_admin(token));
+                let is_wrong = answer.status == 401 && call.header("Authorization").is_some();
+                let pause = if is_wrong { self.note_wrong_token(&call) } else { None };
+                responder.send(pause.map_or(answer, whip::too_many_wrong));
             }
             Operation::MicOffer => responder.send(mic::offer(self, &call)),
             Operation::MicPatch => responder.send(mic::patch(self, &call)),
