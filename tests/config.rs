@@ -136,6 +136,41 @@ ice_servers: [{{urls: ['turn:a.b'], username: u, credential: CANARY4}}]
 }
 
 #[test]
+fn no_mistake_beside_a_secret_reaches_an_output_of_the_binary() {
+    const SECRET: &str = "K7q9ZxW2vJ4mT8pR";
+    let place = Place::new();
+    let good = "mode: worker\nserver: {listen: 'x', admin_token: a-long-enough-token}\n";
+    let pem = format!("-----BEGIN PRIVATE KEY-----\\n{SECRET}\\n-----END PRIVATE KEY-----\n");
+    let pem = place.file("cert.pem", &pem, 0o600);
+    for broken in [
+        "sunshine: {username: a, password: K7q9ZxW2,vJ4mT8pR}".to_owned(),
+        format!("sunshine: {{password:{SECRET}}}"),
+        format!("sunshine: {{password: a, {SECRET}, {SECRET}}}"),
+        format!("turn: {{secret: '{SECRET}}}"),
+        format!("turn: {{secret: &{SECRET} x}}"),
+        format!("turn: {{secret: !{SECRET} x}}"),
+        format!("turn: {{secret: *{SECRET}}}"),
+        format!("turn: {SECRET}"),
+        "turn:\n  secret: K7q9ZxW2\nvJ4mT8pR: x".to_owned(),
+        format!("nps: {{token_file: /{SECRET}}}"),
+        format!("ice_servers: [{{urls: ['turn:a.b'], username: u, credential:{SECRET}}}]"),
+        SECRET.to_owned(),
+        format!("%{SECRET}"),
+        format!("controller: {{url: 'https://u:{SECRET}@a.b', token: {SECRET}, ca_file: {pem}}}"),
+    ] {
+        let path = place.file("c", &format!("{good}{broken}\n"), 0o600);
+        for verb in ["validate", "print-config", "worker"] {
+            let output = neck(&[verb, "--config", &path]);
+            let said = out(&output) + &err(&output);
+            assert_eq!(output.status.code(), Some(78), "{verb} {broken}: {said}");
+            let parts = (0..=SECRET.len() - 6).map(|at| &SECRET[at..at + 6]);
+            let shown: Vec<&str> = parts.filter(|part| said.contains(part)).collect();
+            assert!(shown.is_empty(), "{verb} {broken}: {said}");
+        }
+    }
+}
+
+#[test]
 fn a_file_without_mode_needs_the_role() {
     let place = Place::new();
     let path = place.file("c", "server: {listen: ':1', admin_token: a-long-enough-token}\n", 0o600);

@@ -195,10 +195,9 @@ fn handle(service: &dyn Service, mut request: tiny_http::Request) {
     let presented = call.header("Authorization").is_some();
     // Health tells administrators more, so it would tell a right token from a wrong one as well.
     let is_judged = route.auth == Auth::Admin || route.operation == Operation::Health;
-    if is_judged && presented && !call.admin {
-        if let Some(pause) = service.note_wrong_token(&call) {
-            return responder.send(auth::too_many_wrong(pause));
-        }
+    let is_wrong = is_judged && presented && !call.admin;
+    if let Some(pause) = is_wrong.then(|| service.note_wrong_token(&call)).flatten() {
+        return responder.send(auth::too_many_wrong(pause));
     }
     if route.auth == Auth::Admin && !call.admin {
         return responder.send(auth::refusal(presented));

@@ -36,7 +36,7 @@ fn note(what: &str, error: &dyn fmt::Display) {
     let now = Moment(u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX));
     if let Some(more) = limit.lock().unwrap_or_else(PoisonError::into_inner).allow(now) {
         let shown: String = error.to_string().chars().take(LONGEST).collect();
-        log::info!("[media] an offer {what}: {shown} ({more} such lines were not shown)");
+        log::info!("[api] an offer {what}: {shown} ({more} such lines were not shown)");
     }
 }
 

