@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use hydraneckwebrtc::cli::{self, Call, Exit, Roles};
@@ -51,8 +52,11 @@ fn run(arguments: &[&str], roles: &Noted) -> (Exit, String, String) {
 #[test]
 fn a_role_gets_its_settings_and_can_read_them_again() {
     let path = std::env::temp_dir().join(format!("neck-cli-{}", std::process::id()));
-    let text = |max| format!("server: {{listen: ':1', admin_token: x}}\nsessions: {{max: {max}}}\n");
+    let text = |max| {
+        format!("server: {{listen: ':1', admin_token: a-long-enough-token}}\nsessions: {{max: {max}}}\n")
+    };
     fs::write(&path, text("4")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     let roles = Noted::default();
     let outcome = run(&["worker", "--config", path.to_str().unwrap()], &roles);
     assert_eq!(

@@ -101,8 +101,17 @@ workers:
 fn a_sound_file_validates_and_the_samples_do() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("etc");
     for role in ["controller", "worker"] {
-        let path = root.join(format!("{role}.yaml"));
-        let output = neck(&["validate", "--config", &path.to_string_lossy()]);
+        let sample = fs::read_to_string(root.join(format!("{role}.yaml"))).unwrap();
+        let place = Place::new();
+        let output = neck(&["validate", "--config", &place.file("sample", &sample, 0o600)]);
+        assert_eq!(output.status.code(), Some(78), "everybody knows the sample's tokens");
+        assert!(
+            err(&output).lines().all(|line| line.contains("token: is the one of the sample")),
+            "{}",
+            err(&output)
+        );
+        let own = sample.replace("change-me-change-me-change-me", "3f6c1c2a9d0e4b58b7a1f7d25e93ac40");
+        let output = neck(&["validate", "--config", &place.file("own", &own, 0o600)]);
         assert_eq!(output.status.code(), Some(0), "{}", err(&output));
         assert!(out(&output).contains(&format!("ok, a {role}'s configuration")), "{}", out(&output));
     }
@@ -112,7 +121,7 @@ fn a_sound_file_validates_and_the_samples_do() {
 fn print_config_shows_defaults_and_masks_every_secret() {
     let place = Place::new();
     let text = format!(
-        "{SOUND}controller: {{url: 'https://a.b', token: CANARY1}}
+        "{SOUND}controller: {{url: 'https://a.b', token: CANARY-NUMBER-ONE}}
 sunshine: {{password: CANARY2}}
 nps: {{url: 'https://a.b', token: CANARY3}}
 ice_servers: [{{urls: ['turn:a.b'], username: u, credential: CANARY4}}]
@@ -127,9 +136,44 @@ ice_servers: [{{urls: ['turn:a.b'], username: u, credential: CANARY4}}]
 }
 
 #[test]
+fn no_mistake_beside_a_secret_reaches_an_output_of_the_binary() {
+    const SECRET: &str = "K7q9ZxW2vJ4mT8pR";
+    let place = Place::new();
+    let good = "mode: worker\nserver: {listen: 'x', admin_token: a-long-enough-token}\n";
+    let pem = format!("-----BEGIN PRIVATE KEY-----\\n{SECRET}\\n-----END PRIVATE KEY-----\n");
+    let pem = place.file("cert.pem", &pem, 0o600);
+    for broken in [
+        "sunshine: {username: a, password: K7q9ZxW2,vJ4mT8pR}".to_owned(),
+        format!("sunshine: {{password:{SECRET}}}"),
+        format!("sunshine: {{password: a, {SECRET}, {SECRET}}}"),
+        format!("turn: {{secret: '{SECRET}}}"),
+        format!("turn: {{secret: &{SECRET} x}}"),
+        format!("turn: {{secret: !{SECRET} x}}"),
+        format!("turn: {{secret: *{SECRET}}}"),
+        format!("turn: {SECRET}"),
+        "turn:\n  secret: K7q9ZxW2\nvJ4mT8pR: x".to_owned(),
+        format!("nps: {{token_file: /{SECRET}}}"),
+        format!("ice_servers: [{{urls: ['turn:a.b'], username: u, credential:{SECRET}}}]"),
+        SECRET.to_owned(),
+        format!("%{SECRET}"),
+        format!("controller: {{url: 'https://u:{SECRET}@a.b', token: {SECRET}, ca_file: {pem}}}"),
+    ] {
+        let path = place.file("c", &format!("{good}{broken}\n"), 0o600);
+        for verb in ["validate", "print-config", "worker"] {
+            let output = neck(&[verb, "--config", &path]);
+            let said = out(&output) + &err(&output);
+            assert_eq!(output.status.code(), Some(78), "{verb} {broken}: {said}");
+            let parts = (0..=SECRET.len() - 6).map(|at| &SECRET[at..at + 6]);
+            let shown: Vec<&str> = parts.filter(|part| said.contains(part)).collect();
+            assert!(shown.is_empty(), "{verb} {broken}: {said}");
+        }
+    }
+}
+
+#[test]
 fn a_file_without_mode_needs_the_role() {
     let place = Place::new();
-    let path = place.file("c", "server: {listen: ':1', admin_token: x}\n", 0o600);
+    let path = place.file("c", "server: {listen: ':1', admin_token: a-long-enough-token}\n", 0o600);
     let output = neck(&["validate", "--config", &path]);
     assert_eq!(output.status.code(), Some(78));
     assert!(err(&output).contains("--role controller or --role worker"), "{}", err(&output));
@@ -166,7 +210,7 @@ fn secrets_come_from_files_that_only_their_owner_reads() {
     let text = format!("mode: worker\nserver:\n  listen: ':1'\n  admin_token_file: {secret}\n");
     let path = place.file("c", &text, 0o600);
     assert_eq!(neck(&["validate", "--config", &path]).status.code(), Some(0));
-    let both = place.file("d", &format!("{text}  admin_token: x\n"), 0o600);
+    let both = place.file("d", &format!("{text}  admin_token: a-long-enough-token\n"), 0o600);
     assert!(
         err(&neck(&["validate", "--config", &both]))
             .contains(":4: server.admin_token_file: is given as well")

@@ -123,6 +123,42 @@ fn without_a_secret_the_page_gets_the_fixed_list() {
     assert!(statuses.any(|status| status == 429), "nothing bounds how often a page asks");
 }
 
+/// The settings in the script that is put into a session's pages.
+fn script_settings(reply: &str) -> serde_json::Value {
+    let line = reply.lines().find_map(|line| line.strip_prefix("const SETTINGS = ")).expect("the settings");
+    serde_json::from_str(line.trim_end_matches(';')).expect("JSON")
+}
+
+#[test]
+fn the_script_mints_for_a_living_session_and_no_more_often_than_the_page_may_ask() {
+    let mut lab = Lab::new();
+    let worker = lab.lone_worker(|config| {
+        config["turn"] = json!({"secret": SECRET, "urls": ["turn:203.0.113.7:3478"], "ttl": "5m"});
+    });
+    let id = worker.create(&lab.body(1));
+    let script = |id: &str| {
+        let reply = worker.get(&format!("/session/{id}/_neck/overlay.js"));
+        assert_eq!(reply.status, 200, "{reply:?}");
+        script_settings(&reply.body)
+    };
+    let first = script(&id);
+    assert_eq!(
+        (&first["iceTtl"], first["iceServers"].as_array().map(Vec::len)),
+        (&json!(300), Some(1)),
+        "{first}"
+    );
+    let empty = (0..60).map(|_| script(&id)).find(|settings| settings["iceServers"] == json!([]));
+    let asks_soon = empty.expect("nothing bounds how often the script mints");
+    assert_eq!(asks_soon["iceTtl"], 1, "{asks_soon}");
+    assert_eq!(worker.get(&format!("/session/{id}/_neck/ice")).status, 429, "one limit for both");
+
+    let other = worker.create(&lab.body(2));
+    assert_eq!(script(&other)["iceServers"].as_array().map(Vec::len), Some(1));
+    assert_eq!(worker.delete(&format!("/api/v1/sessions/{other}")).status, 204);
+    let ended = script(&other);
+    assert_eq!((&ended["iceServers"], &ended["iceTtl"]), (&json!([]), &json!(null)), "{ended}");
+}
+
 #[test]
 fn a_real_coturn_refuses_what_is_expired_or_of_another_secret_or_changed() {
     let lab = Lab::new();

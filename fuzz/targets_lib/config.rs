@@ -14,6 +14,29 @@ fn names_a_file(text: &str) -> bool {
     ["_file", "credentials_directory"].iter().any(|word| text.contains(word))
 }
 
+/// Files hold this where a secret stands. No part of it may be printed, whatever is wrong around it.
+const CANARY: &str = "K7q9ZxW2vJ4mT8pR";
+const PART: usize = 6;
+
+/// Sections without a secret, whose unknown keys are shown; and engines, which have names of the operator's choice.
+const SHOWN_SECTIONS: [&str; 10] = [
+    "sessions",
+    "edge",
+    "log",
+    "drain",
+    "bodies",
+    "outbox",
+    "workers",
+    "estimator",
+    "pin_certificates",
+    "engines",
+];
+
+/// Whether a part of the canary stands in what is printed.
+fn leaks(said: &str) -> bool {
+    (0..=CANARY.len() - PART).any(|at| said.contains(&CANARY[at..at + PART]))
+}
+
 /// Judges one input: a role, and text.
 pub fn run(data: &[u8]) {
     let Some((&mode, rest)) = data.split_first() else { return };
@@ -38,6 +61,12 @@ pub fn run(data: &[u8]) {
             let printed = print(&settings);
             assert!(printed.is_ok(), "settings that cannot be printed: {printed:?}");
         }
-        Err(problems) => assert!(!problems.to_string().trim().is_empty(), "problems without words"),
+        Err(problems) => {
+            let said = problems.to_string();
+            assert!(!said.trim().is_empty(), "problems without words");
+            let may_show = SHOWN_SECTIONS.iter().any(|section| text.contains(section));
+            let is_named = source.environment.overrides().any(|(name, _)| leaks(name));
+            assert!(may_show || is_named || !leaks(&said), "a part of the secret in {said}");
+        }
     }
 }

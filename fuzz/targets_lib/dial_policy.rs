@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use hydraneckwebrtc::config::network;
 use hydraneckwebrtc::config::settings::Network;
 use hydraneckwebrtc::core::dial_policy::may_dial;
+use hydraneckwebrtc::core::ids::BodyAddr;
+use hydraneckwebrtc::core::ip_forms;
 
 /// Takes `count` bytes from the start of `data`, zeros where there are none.
 fn take<const N: usize>(data: &mut &[u8]) -> [u8; N] {
@@ -61,6 +63,8 @@ pub fn run(data: &[u8]) {
     assert!(may_dial(body, &[], &own).is_err(), "an empty list allows {body}");
     let verdict = may_dial(body, &networks, &own);
     assert_eq!(verdict, may_dial(body.to_canonical(), &networks, &own), "{body} by its canonical form");
+    assert_eq!(BodyAddr::from(body), BodyAddr::from(ip_forms::plain(body)), "{body} is one body");
+    assert_eq!(verdict, may_dial(ip_forms::plain(body), &networks, &own), "{body} as what it stands for");
     if let IpAddr::V4(v4) = body {
         let mapped = may_dial(v4.to_ipv6_mapped().into(), &networks, &own);
         assert_eq!(verdict, mapped, "{body} as an IPv6 address");

@@ -2,9 +2,13 @@
 //! container.
 
 use hydraneckwebrtc::core::command_template::{Argument, Kind};
+use std::net::IpAddr;
+
 use hydraneckwebrtc::core::ffmpeg_progress::ProgressReader;
 use hydraneckwebrtc::core::ffmpeg_streams::Streams;
+use hydraneckwebrtc::core::ip_forms;
 use hydraneckwebrtc::core::log_ends::LogEnds;
+use hydraneckwebrtc::core::url_target::{Host, Reach, Target};
 use hydraneckwebrtc::core::webm;
 
 /// Pieces or whole, the last block is the same.
@@ -35,6 +39,35 @@ fn template(text: &str) {
     }
 }
 
+/// A URL's host is what the rest of the world reads there, and a judged address stays in its place.
+fn target(text: &str) {
+    let Some(target) = Target::parse(text) else { return };
+    let authority =
+        text.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let place = authority.rsplit('@').next().unwrap_or_default();
+    match target.host() {
+        Host::Name(name) => {
+            assert!(place.to_ascii_lowercase().starts_with(name.as_str()), "{name} is not in {text}");
+            assert!(
+                !name.ends_with(|c: char| c.is_ascii_digit())
+                    || !name.chars().all(|c| c.is_ascii_digit() || c == '.')
+            );
+        }
+        Host::Address(address) => {
+            let again = Target::parse(&target.at(*address)).expect("a URL of ours");
+            assert_eq!(again.host(), target.host(), "{text}");
+        }
+    }
+    let here = [IpAddr::from([127, 0, 0, 1])];
+    for address in ["127.0.0.1", "169.254.169.254", "::1", "::ffff:127.0.0.1"]
+        .map(|text| text.parse::<IpAddr>().expect("an address"))
+    {
+        assert!(target.judge(address, &Reach::default(), &here).is_err(), "{text} at {address}");
+        let moved = Target::parse(&target.at(address)).expect("a URL of ours");
+        assert_eq!(moved.host(), &Host::Address(ip_forms::plain(address)), "{text}");
+    }
+}
+
 /// What a text or a URL lets through has no meaning but its own.
 fn parameter(text: &str) {
     if Kind::Text(64).check(text).is_ok() {
@@ -49,6 +82,7 @@ fn parameter(text: &str) {
     if Kind::Url(schemes).check(text).is_ok() {
         assert!(text.starts_with("rtsp://") && text.is_ascii() && !text.contains([' ', '|', '\'', '"']));
     }
+    target(text);
     for kind in [Kind::Integer(-5, 5), Kind::Number(-5.0, 5.0)] {
         if let Ok(number) = kind.check(text) {
             assert!((-5.0..=5.0).contains(&number.parse::<f64>().expect("a number")), "{number}");

@@ -1,8 +1,16 @@
 //! Bearer tokens (RFC 6750) and the rules for requests that carry none.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::api::origin;
 use crate::api::reply::Answer;
 use crate::api::server::Call;
+use crate::config::settings::Network;
+use crate::core::time::Moment;
 use crate::core::whip;
+use crate::core::wrong_tokens::WrongTokens;
 
 /// The token of an `Authorization: Bearer` field. The scheme is case-insensitive (RFC 9110, 11.1).
 pub fn bearer(field: Option<&str>) -> Option<&str> {
@@ -18,83 +26,177 @@ pub fn refusal(presented: bool) -> Answer {
     Answer::error(401, "unauthorized", detail).with("WWW-Authenticate", challenge)
 }
 
+/// The answer to an address that was wrong about a token too often.
+pub fn too_many_wrong(pause: Duration) -> Answer {
+    let detail = "this address sent too many wrong tokens; check the token, then wait";
+    Answer::error(429, "too many requests", detail).retry_after(pause)
+}
+
+/// Watches over the tokens of a role: wrong ones are counted, logged and slowed, per address.
+#[derive(Debug, Default)]
+pub struct TokenGuard(Mutex<WrongTokens>);
+
+impl TokenGuard {
+    /// Notes that a call presented a wrong token. A time: the caller is to wait for so long.
+    pub fn note(&self, call: &Call, trusted: &[Network], now: Moment) -> Option<Duration> {
+        let address = origin::client(call, trusted).unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        let noted = self.lock().note(address, now);
+        if let Some(more) = noted.line {
+            log::warn!("[api] a wrong token from {address} ({more} such lines were not shown)");
+        }
+        noted.wait
+    }
+
+    /// How many there were since the start.
+    pub fn count(&self) -> u64 {
+        self.lock().count()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, WrongTokens> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What most calls of a page carry.
 pub const JSON: &[&str] = &["application/json"];
 
+/// What this role knows of the names it is reached under.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OwnNames<'a> {
+    /// URLs under which the page is served: the configured ones, and the one that the session's creator was given.
+    pub urls: &'a [&'a str],
+    /// Networks of proxies, whose word counts for the name that the browser asked.
+    pub proxies: &'a [Network],
+}
+
 /// The rules for a browser's unauthenticated call: same site only, and a body of one of these types, none of which a form of
-/// another site can send (SPEC 6); without any type, the call has no body. `outside` are URLs under which the page is served
-/// besides the host that was asked.
-pub fn check_browser_call(call: &Call, outside: &[&str], types: &[&str]) -> Result<(), Answer> {
+/// another site can send (SPEC 6); without any type, the call has no body.
+pub fn check_browser_call(call: &Call, own: OwnNames<'_>, types: &[&str]) -> Result<(), Answer> {
     let media_type = call.header("Content-Type");
     if !types.is_empty() && !types.iter().any(|allowed| whip::is_media_type(media_type, allowed)) {
         return Err(Answer::error(415, "unsupported media type", format!("send {}", types.join(" or "))));
     }
-    if is_cross_site(call, outside) {
+    if is_cross_site(call, own) {
         return Err(Answer::error(
             403,
             "cross-site request",
-            "this may only be called by the session's own page",
+            "this may only be called by the session's own page; if it was, set server.public_url to its address",
         ));
     }
     Ok(())
 }
 
-/// `Sec-Fetch-Site` decides where the browser sends it, which is over HTTPS only; else `Origin` must name the host the
-/// browser asked.
-fn is_cross_site(call: &Call, outside: &[&str]) -> bool {
+/// `Sec-Fetch-Site` decides where the browser sends it, which is over HTTPS only; else `Origin` must be one of ours.
+///
+/// That `Origin` equals `Host` proves nothing for a name: whoever owns a name can let it lead to us, and then his page has
+/// both (DNS rebinding). An address, and `localhost`, cannot be led elsewhere.
+fn is_cross_site(call: &Call, own: OwnNames<'_>) -> bool {
     match call.header("Sec-Fetch-Site") {
         Some("same-origin" | "none") => return false,
         Some(_) => return true,
         None => {}
     }
     let Some(origin) = call.header("Origin") else { return false };
-    let asked = call.header("X-Forwarded-Host").or(call.header("Host")).unwrap_or_default();
     // A worker behind its controller is asked by an inside name; the outside one it knows from its configuration.
-    let is_ours = outside.iter().any(|url| url.trim_end_matches('/').eq_ignore_ascii_case(origin));
-    !is_ours && origin.split_once("://").map(|(_, host)| host) != Some(asked)
+    if own.urls.iter().any(|url| is_origin_of(origin, url)) {
+        return false;
+    }
+    let Some((_, origin_host)) = origin.split_once("://") else { return true };
+    let asked = call.header("X-Forwarded-Host").or(call.header("Host")).unwrap_or_default();
+    let is_trusted = is_address_or_localhost(asked) || origin::is_by_proxy(call, own.proxies);
+    !(is_trusted && origin_host.eq_ignore_ascii_case(asked))
+}
+
+/// Whether a page of this URL has this origin: scheme, host and port.
+fn is_origin_of(origin: &str, url: &str) -> bool {
+    let rest = url.find("://").map_or(0, |at| at + 3);
+    let end = url[rest..].find(['/', '?', '#']).map_or(url.len(), |at| rest + at);
+    url[..end].eq_ignore_ascii_case(origin)
+}
+
+/// Of `HOST` or `HOST:PORT`.
+fn is_address_or_localhost(asked: &str) -> bool {
+    let host = match asked.strip_prefix('[') {
+        Some(inside) => inside.split(']').next().unwrap_or_default(),
+        None => asked.split(':').next().unwrap_or_default(),
+    };
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const OURS: OwnNames<'_> = OwnNames { urls: &["https://neck.example/"], proxies: &[] };
+
+    fn status(fields: &[(&str, &str)], own: OwnNames<'_>) -> Option<u16> {
+        check_browser_call(&Call::with_fields(fields), own, JSON).err().map(|refused| refused.status)
+    }
+
+    const TYPE: (&str, &str) = ("Content-Type", "application/json; charset=utf-8");
+
     #[test]
     fn a_form_of_another_site_is_refused() {
-        let form = Call::with_fields(&[("content-type", "application/x-www-form-urlencoded")]);
-        assert_eq!(check_browser_call(&form, &[], JSON).unwrap_err().status, 415);
-        let json = ("Content-Type", "application/json; charset=utf-8");
+        assert_eq!(status(&[("content-type", "application/x-www-form-urlencoded")], OURS), Some(415));
         for bad in [
             ("Sec-Fetch-Site", "cross-site"),
             ("Sec-Fetch-Site", "same-site"),
             ("Origin", "https://evil"),
             ("Origin", "null"),
+            ("Origin", "http://neck.example"),
+            ("Origin", "https://neck.example.evil"),
         ] {
-            let call = Call::with_fields(&[json, ("Host", "neck.example"), bad]);
-            let refused = check_browser_call(&call, &["https://outside.example"], JSON);
-            assert_eq!(refused.unwrap_err().status, 403, "{bad:?}");
+            assert_eq!(status(&[TYPE, ("Host", "neck.example"), bad], OURS), Some(403), "{bad:?}");
         }
         for good in [("Sec-Fetch-Site", "same-origin"), ("Origin", "https://neck.example"), ("X-Nothing", "")]
         {
-            assert!(
-                check_browser_call(&Call::with_fields(&[json, ("Host", "neck.example"), good]), &[], JSON)
-                    .is_ok(),
-                "{good:?}"
-            );
+            assert_eq!(status(&[TYPE, ("Host", "neck.example"), good], OURS), None, "{good:?}");
         }
-        let through_controller =
-            Call::with_fields(&[json, ("Host", "10.0.0.3"), ("Origin", "http://neck.example:8080")]);
-        assert!(check_browser_call(&through_controller, &["http://neck.example:8080/"], JSON).is_ok());
+        let through_controller = [TYPE, ("Host", "10.0.0.3"), ("Origin", "http://neck.example:8080")];
+        let own = OwnNames { urls: &["http://neck.example:8080/"], proxies: &[] };
+        assert_eq!(status(&through_controller, own), None);
     }
 
     #[test]
-    fn the_forwarded_host_is_the_one_the_browser_asked() {
-        let headers = [
-            ("Content-Type", "application/json"),
-            ("Host", "10.0.0.3:47990"),
-            ("X-Forwarded-Host", "neck.example"),
-            ("Origin", "https://neck.example"),
-        ];
-        assert!(check_browser_call(&Call::with_fields(&headers), &[], JSON).is_ok());
+    fn an_origin_that_equals_a_forged_host_is_not_ours() {
+        for host in
+            ["evil.example", "evil.example:8080", "neck", "127.0.0.1.evil.example", "localhost.evil.example"]
+        {
+            let origin = format!("http://{host}");
+            let forged = [TYPE, ("Host", host), ("Origin", origin.as_str())];
+            assert_eq!(status(&forged, OURS), Some(403), "{host}");
+            let forwarded =
+                [TYPE, ("Host", "10.0.0.3"), ("X-Forwarded-Host", host), ("Origin", origin.as_str())];
+            assert_eq!(status(&forwarded, OURS), Some(403), "{host}, forwarded");
+        }
+        for host in ["127.0.0.1:8080", "10.0.0.3", "[::1]:8080", "localhost:8080", "LOCALHOST"] {
+            let origin = format!("http://{host}");
+            assert_eq!(status(&[TYPE, ("Host", host), ("Origin", origin.as_str())], OURS), None, "{host}");
+            assert_eq!(
+                status(&[TYPE, ("Host", "10.9.9.9"), ("Origin", origin.as_str())], OURS),
+                Some(403),
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_host_that_a_trusted_proxy_forwards_is_the_one_the_browser_asked() {
+        let proxies = [Network { address: [10, 0, 0, 0].into(), prefix: 8 }];
+        let own = OwnNames { urls: &[], proxies: &proxies };
+        let by = |last: &'static str, origin: &'static str| {
+            let fields = [
+                TYPE,
+                ("Host", "10.0.0.3:47990"),
+                ("X-Forwarded-Host", "neck.example"),
+                ("X-Forwarded-For", last),
+                ("Origin", origin),
+            ];
+            status(&fields, own)
+        };
+        assert_eq!(by("192.0.2.9, 10.0.0.1", "https://neck.example"), None);
+        assert_eq!(by("192.0.2.9, 10.0.0.1", "https://evil.example"), Some(403));
+        assert_eq!(by("10.0.0.1, 192.0.2.9", "https://neck.example"), Some(403), "no proxy of ours");
     }
 
     #[test]

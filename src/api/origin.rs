@@ -30,6 +30,13 @@ pub fn client(call: &Call, trusted: &[Network]) -> Option<IpAddr> {
     addresses().rfind(untrusted).or_else(|| addresses().next())
 }
 
+/// Whether a trusted proxy handed the call to us: the edge wrote its address last.
+pub fn is_by_proxy(call: &Call, trusted: &[Network]) -> bool {
+    let field = call.headers.iter().rfind(|(name, _)| name.eq_ignore_ascii_case("X-Forwarded-For"));
+    let last = field.and_then(|(_, value)| value.rsplit(',').next()?.trim().parse::<IpAddr>().ok());
+    last.is_some_and(|ip| trusted.iter().any(|network| network.contains(ip.to_canonical())))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

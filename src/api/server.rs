@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::api::auth;
 use crate::api::reply::{Answer, Responder};
@@ -88,6 +89,11 @@ pub trait Service: Send + Sync + 'static {
     /// Whether a bearer token is good for heartbeats.
     fn is_worker(&self, _token: &str) -> bool {
         false
+    }
+
+    /// Notes that a call presented a wrong token. A time: the caller is to wait for so long.
+    fn note_wrong_token(&self, _: &Call) -> Option<Duration> {
+        None
     }
 
     /// Answers, now or later, by the responder.
@@ -197,8 +203,19 @@ fn handle(service: &dyn Service, mut request: tiny_http::Request) {
     let token = auth::bearer(call.header("Authorization"));
     let worker = token.is_some_and(|token| service.is_worker(token));
     call.admin = token.is_some_and(|token| service.is_admin(token));
-    if route.auth == Auth::Admin && !call.admin || route.auth == Auth::Worker && !worker {
-        return responder.send(auth::refusal(call.header("Authorization").is_some()));
+    let presented = call.header("Authorization").is_some();
+    let refused = match route.auth {
+        Auth::Admin => !call.admin,
+        Auth::Worker => !worker,
+        _ => false,
+    };
+    // Health tells administrators more, so it would tell a right token from a wrong one as well.
+    let is_wrong = refused || route.operation == Operation::Health && !call.admin;
+    if let Some(pause) = (is_wrong && presented).then(|| service.note_wrong_token(&call)).flatten() {
+        return responder.send(auth::too_many_wrong(pause));
+    }
+    if refused {
+        return responder.send(auth::refusal(presented));
     }
     service.call(call, responder);
 }

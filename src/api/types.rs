@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::secret::Secret;
+use crate::core::bad_json;
 use crate::core::command_template::is_name;
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
 use crate::core::reason::EndReason;
@@ -82,7 +83,7 @@ impl CreateRequest {
     /// Parses and checks a body.
     pub fn parse(body: &[u8]) -> Result<CreateRequest, BadRequest> {
         let raw: RawCreate =
-            serde_json::from_slice(body).map_err(|error| BadRequest(format!("the body: {error}")))?;
+            serde_json::from_slice(body).map_err(|error| BadRequest(bad_json::in_words(&error)))?;
         let address = raw.body_ip.as_deref().ok_or_else(|| BadRequest("body_ip: is required".into()))?;
         let body = address.parse().map_err(|error| BadRequest(format!("body_ip: {error}")))?;
         let engine = raw.engine.unwrap_or_else(|| DEFAULT_ENGINE.into());

@@ -1,6 +1,8 @@
 //! What must hold between keys, and what is allowed but unwise.
 
+use crate::config::reach;
 use crate::config::settings::{CHILD_UDP_PORTS, Role, Settings};
+use crate::config::strength;
 use crate::config::transport;
 
 /// A contradiction between keys.
@@ -14,12 +16,6 @@ pub struct Contradiction {
     pub text: String,
 }
 
-/// An admin token shorter than this can be guessed.
-const ADVISED_TOKEN_LENGTH: usize = 16;
-
-/// How the tokens of `etc/*.yaml` begin.
-const SAMPLE_TOKEN: &str = "change-me";
-
 /// Everything that contradicts itself in settings whose single values are sound.
 pub fn contradictions(settings: &Settings) -> Vec<Contradiction> {
     let mut found = match settings.role {
@@ -31,6 +27,7 @@ pub fn contradictions(settings: &Settings) -> Vec<Contradiction> {
         }
     };
     found.extend(of_both(settings));
+    found.extend(strength::contradictions(settings));
     found.into_iter().flatten().collect()
 }
 
@@ -130,17 +127,8 @@ fn of_both(settings: &Settings) -> Vec<Option<Contradiction>> {
 
 /// What is allowed but unwise.
 pub fn warnings(settings: &Settings) -> Vec<String> {
-    let mut list = Vec::new();
-    if settings.server.admin_token.expose().chars().count() < ADVISED_TOKEN_LENGTH {
-        list.push(format!(
-            "server.admin_token is shorter than {ADVISED_TOKEN_LENGTH} characters and can be guessed; use `openssl rand -hex 32`"
-        ));
-    }
-    if settings.server.admin_token.expose().starts_with(SAMPLE_TOKEN) {
-        list.push(
-            "server.admin_token is the one of the sample file, which everybody knows; change it".into(),
-        );
-    }
+    let mut list = strength::warnings(settings);
+    list.extend(reach::warnings(settings));
     if settings.role == Role::Controller {
         return list;
     }

@@ -2,14 +2,19 @@
 
 use serde_yaml::{Mapping, Value as Yaml};
 
+use crate::config::addresses::Cidr;
 use crate::config::document::{Body, Entry, Node, shown_key};
 use crate::config::kinds::{Kind, List, Number, Scope, Secrets, Text};
+use crate::config::settings::Network;
 use crate::core::command_template::{Kind as Type, MAX_VALUE, Parameter, is_name};
+use crate::core::url_target::{Host, Reach, Target};
 
 /// Bytes of a text parameter when the entry does not say.
 const TEXT_LENGTH: usize = 64;
 
 const VALUES: List<Text> = List(Text(MAX_VALUE), "a list of values");
+const NETWORKS: List<Cidr> = List(Cidr, "a list of networks, like [10.20.0.0/16]");
+const HOSTS: List<HostName> = List(HostName, "a list of host names, like [cam.example.com]");
 const SCHEMES: List<Scheme> = List(Scheme, "a list of URL schemes, like [rtsp, https]");
 
 /// All parameters of an engine.
@@ -17,6 +22,9 @@ pub struct Parameters;
 
 /// A URL's scheme.
 struct Scheme;
+
+/// A URL's host, when that is a name.
+struct HostName;
 
 /// A number that may be negative and may have a fraction.
 struct Figure;
@@ -49,6 +57,8 @@ struct Draft<'n> {
     max_length: Option<usize>,
     values: Option<Vec<String>>,
     schemes: Option<Vec<String>>,
+    networks: Option<Vec<Network>>,
+    hosts: Option<Vec<String>>,
     default: Option<String>,
 }
 
@@ -83,9 +93,12 @@ impl<'n> Draft<'n> {
             "max_length" => stored(&mut self.max_length, Number(1, MAX_VALUE as u64).read(value, scope)),
             "values" => stored(&mut self.values, VALUES.read(value, scope)),
             "schemes" => stored(&mut self.schemes, SCHEMES.read(value, scope)),
+            "allow_networks" => stored(&mut self.networks, NETWORKS.read(value, scope)),
+            "allow_hosts" => stored(&mut self.hosts, HOSTS.read(value, scope)),
             "default" => stored(&mut self.default, Text(MAX_VALUE).read(value, scope)),
             _ => {
-                let text = "unknown key; a parameter has type, default, and min and max, max_length, values or schemes";
+                let text = "unknown key; a parameter has type, default, and min and max, max_length, values, or schemes, \
+                            allow_networks and allow_hosts";
                 scope.report.wrong(place, &scope.key, text);
                 false
             }
@@ -101,9 +114,10 @@ impl<'n> Draft<'n> {
                 return None;
             }
         };
+        let reach = Reach { networks: self.networks, hosts: self.hosts.unwrap_or_default() };
         match self.default.map(|text| kind.check(&text)) {
-            None => Some(Parameter { name, kind, default: None }),
-            Some(Ok(default)) => Some(Parameter { name, kind, default: Some(default) }),
+            None => Some(Parameter { name, kind, default: None, reach }),
+            Some(Ok(default)) => Some(Parameter { name, kind, default: Some(default), reach }),
             Some(Err(_)) => {
                 let text = "is not a value that the parameter itself would take; change one of them";
                 scope.within(".default", |scope| scope.report.wrong(&entry.place, &scope.key, text));
@@ -125,11 +139,12 @@ impl<'n> Draft<'n> {
             false => Err((key, "is no whole number, as the type says; remove the fraction")),
         };
         let numeric = self.min.is_some() || self.max.is_some();
-        let given = [numeric, self.max_length.is_some(), self.values.is_some(), self.schemes.is_some()];
+        let of_urls = self.schemes.is_some() || self.networks.is_some() || self.hosts.is_some();
+        let given = [numeric, self.max_length.is_some(), self.values.is_some(), of_urls];
         let only = |index: usize| given.iter().enumerate().all(|(at, given)| at == index || !given);
         let stray = Err((
             "",
-            "has bounds of another type; numbers have min and max, texts max_length, choices values, URLs schemes",
+            "has bounds of another type; numbers have min and max, texts max_length, choices values, URLs schemes, allow_networks and allow_hosts",
         ));
         match self.kind {
             Some("integer") if only(0) => bounds()
@@ -183,6 +198,12 @@ fn show_parameter(parameter: &Parameter, secrets: Secrets) -> Yaml {
         Type::Url(schemes) => {
             put("type", "url".into());
             SCHEMES.show(schemes, secrets).into_iter().for_each(|schemes| put("schemes", schemes));
+            let Reach { networks, hosts } = &parameter.reach;
+            let networks = networks.as_ref().and_then(|networks| NETWORKS.show(networks, secrets));
+            networks.into_iter().for_each(|networks| put("allow_networks", networks));
+            let hosts =
+                Some(hosts).filter(|hosts| !hosts.is_empty()).and_then(|hosts| HOSTS.show(hosts, secrets));
+            hosts.into_iter().for_each(|hosts| put("allow_hosts", hosts));
         }
     }
     if let Some(default) = &parameter.default {
@@ -201,6 +222,26 @@ impl Kind<String> for Scheme {
         }
         scope.wrong(node, format!("expected {expected}"));
         None
+    }
+
+    fn show(&self, value: &String, _: Secrets) -> Option<Yaml> {
+        Some(Yaml::from(value.as_str()))
+    }
+}
+
+impl Kind<String> for HostName {
+    fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<String> {
+        let expected = "a host name, like cam.example.com; addresses go into allow_networks";
+        let text = scope.text(node, expected)?;
+        let plain = !text.contains([':', '/', '@', '?', '#']);
+        let target = Target::parse(&format!("x://{text}")).filter(|_| plain);
+        match target.as_ref().map(Target::host) {
+            Some(Host::Name(name)) => Some(name.clone()),
+            _ => {
+                scope.wrong(node, format!("expected {expected}"));
+                None
+            }
+        }
     }
 
     fn show(&self, value: &String, _: Secrets) -> Option<Yaml> {
@@ -243,6 +284,7 @@ mod tests {
             "{type: text, max_length: 3, default: abc}",
             "{type: choice, values: [a, 7], default: 7}",
             "{type: url, schemes: [rtsp, https], default: 'https://a.b/c'}",
+            "{type: url, schemes: [https], allow_networks: [10.0.0.0/8, '::1'], allow_hosts: [Cam.example]}",
         ] {
             assert_eq!(loaded(&file(good), Role::Worker).engines[0].parameters.len(), 1, "{good}");
         }
@@ -259,6 +301,11 @@ mod tests {
             ("{type: choice, values: []}", ""),
             ("{type: url}", ""),
             ("{type: url, schemes: ['a b']}", ".schemes[0]"),
+            ("{type: url, schemes: [rtsp], allow_networks: [cam.example]}", ".allow_networks[0]"),
+            ("{type: url, schemes: [rtsp], allow_hosts: [10.0.0.1]}", ".allow_hosts[0]"),
+            ("{type: url, schemes: [rtsp], allow_hosts: ['cam.example:554']}", ".allow_hosts[0]"),
+            ("{type: url, schemes: [rtsp], allow_hosts: ['*.example']}", ".allow_hosts[0]"),
+            ("{type: text, allow_networks: [10.0.0.0/8]}", ""),
             ("{min: 1}", ""),
             ("{type: text, pattern: '.*'}", ".pattern"),
             ("text", ""),

@@ -144,6 +144,12 @@ fn fits(engine: &EngineEntry, entry: &Entry, scope: &mut Scope<'_>) -> bool {
         if matches!(parameter.kind, Type::Url(_)) && !holders.iter().all(|each| each.is_whole_parameter()) {
             wrong(&key, "is a URL and only a part of an argument; make it a whole one".into());
         }
+        // Its text could be any host, and no list says which.
+        let in_host =
+            holders.iter().any(|argument| argument.parameters_in_host().contains(&&*parameter.name));
+        if in_host && matches!(parameter.kind, Type::Text(_)) {
+            wrong(&key, "is a text within the host of a URL; make it a choice, or the whole URL a parameter of type url".into());
+        }
         let leads = holders.iter().any(|argument| argument.first_parameter() == Some(&parameter.name));
         let values = match &parameter.kind {
             Type::Choice(values) => values.as_slice(),
@@ -199,7 +205,7 @@ mod tests {
     use crate::config::print;
     use crate::config::reload;
     use crate::config::settings::{AudioLeg, Ingest, Role, Settings, VideoCodec};
-    use crate::config::tests::{MINIMAL, loaded, refused};
+    use crate::config::tests::{MINIMAL, loaded, refused, unmasked};
 
     fn with(engines: &str) -> Settings {
         loaded(&format!("{MINIMAL}engines:\n{engines}"), Role::Worker)
@@ -211,7 +217,7 @@ mod tests {
     video_encoder: [-c:v, libvpx, -b:v, "{rate}k"]
     audio: no
     parameters:
-      url: {type: url, schemes: [rtsp]}
+      url: {type: url, schemes: [rtsp], allow_networks: [10.20.0.0/16], allow_hosts: [cam.example]}
       title: {type: text, max_length: 20, default: Hall}
       size: {type: integer, min: 8, max: 72, default: 24}
       rate: {type: number, min: 100, max: 8000.5, default: 1000}
@@ -231,7 +237,7 @@ mod tests {
         assert_eq!((engine.command.len(), engine.parameters.len(), engine.restarts), (7, 4, 3));
         assert_eq!(engine.stale_timeout, Duration::from_secs(8));
         let printed = print(&settings).unwrap();
-        assert_eq!(loaded(&printed, Role::Worker).engines, settings.engines, "{printed}");
+        assert_eq!(loaded(&unmasked(&printed), Role::Worker).engines, settings.engines, "{printed}");
     }
 
     #[test]
@@ -251,7 +257,7 @@ mod tests {
         assert_eq!(ingest(", ingest: process"), Ingest::Process);
         assert_eq!(ingest(", ingest: both"), Ingest::Both);
         let printed = print(&with("  a: {command: [/x], ingest: both}\n")).unwrap();
-        assert_eq!(loaded(&printed, Role::Worker).engines[0].ingest, Ingest::Both, "{printed}");
+        assert_eq!(loaded(&unmasked(&printed), Role::Worker).engines[0].ingest, Ingest::Both, "{printed}");
     }
 
     #[test]
@@ -287,6 +293,10 @@ mod tests {
             ),
             (
                 "  a:\n    command: [/x, \"-i={b}\"]\n    parameters:\n      b: {type: url, schemes: [rtsp]}\n",
+                vec!["3 engines.a.parameters.b"],
+            ),
+            (
+                "  a:\n    command: [/x, \"rtsp://{b}/x\"]\n    parameters:\n      b: {type: text}\n",
                 vec!["3 engines.a.parameters.b"],
             ),
             (

@@ -270,13 +270,23 @@ pub fn below(section: &str) -> impl Iterator<Item = &'static Key> {
 /// The key or section that `path` was probably meant to be.
 pub fn suggest(path: &str) -> Option<String> {
     let (section, leaf) = path.rsplit_once('.').unwrap_or(("", path));
+    near(section, leaf)
+}
+
+/// The key or section that `leaf`, written in `section`, was probably meant to be.
+pub fn near(section: &str, leaf: &str) -> Option<String> {
     let here = KEYS.iter().filter_map(|key| sibling(key.path, section));
-    let nearest = here.map(|name| (distance(leaf, name), name)).min()?;
-    if nearest.0 <= 1 + leaf.chars().count() / 4 {
+    let nearest = here.filter(|name| is_near(leaf, name)).min_by_key(|name| (distance(leaf, name), *name));
+    if let Some(nearest) = nearest {
         let dot = if section.is_empty() { "" } else { "." };
-        return Some(format!("{section}{dot}{}", nearest.1));
+        return Some(format!("{section}{dot}{nearest}"));
     }
     KEYS.iter().map(|key| key.path).find(|known| known.rsplit('.').next() == Some(leaf)).map(str::to_owned)
+}
+
+/// Whether `typed` is a typing error away from `known`.
+pub fn is_near(typed: &str, known: &str) -> bool {
+    distance(typed, known) <= 1 + typed.chars().count() / 4
 }
 
 /// The name directly below `section` on the way to `path`.

@@ -62,16 +62,12 @@ pub fn load(source: &Source, role: Role) -> Result<Settings, Problems> {
     loader.read_credentials(meant);
     let mut settings = loader.settings(role);
     loader.check(&settings, meant);
+    loader.check_readers();
     let problems = std::mem::take(&mut loader.report).into_problems();
     if !problems.is_empty() {
         return Err(Problems::new(source.path.clone(), problems));
     }
     settings.warnings = check::warnings(&settings);
-    if source.world_readable && loader.given.iter().any(inline_secret) {
-        settings.warnings.push(
-            "the configuration file holds secrets and everybody can read it; run `chmod 600` on it".into(),
-        );
-    }
     Ok(settings)
 }
 
@@ -341,6 +337,24 @@ impl<'a> Loader<'a> {
         }
     }
 
+    /// A file that everybody on this host can read holds no secret any more, like a `…_file` that others can read.
+    fn check_readers(&mut self) {
+        if !self.source.world_readable {
+            return;
+        }
+        let holds = |given: &(&String, &Node)| inline_secret(*given) || inline_credential(*given);
+        let Some((path, node)) = self.given.iter().filter(holds).min_by_key(|(_, node)| node.place.clone())
+        else {
+            return;
+        };
+        let (path, place, file) = (path.clone(), node.place.clone(), self.source.path.display());
+        let text = format!(
+            "is a secret in a file that everybody on this host can read; run `chmod o= {file}` (and where the service \
+             has a user of its own, `chgrp` the file to that user's group), then change the secret"
+        );
+        self.report.wrong(&place, &path, text);
+    }
+
     fn require(&mut self, key: &str, advice: &str) {
         if !self.report.given(key) && !self.report.blamed(key) {
             self.report.wrong_key(key, format!("missing; {advice}"));
@@ -373,6 +387,20 @@ fn scope<'s>(
 /// Whether a given value is a secret that stands in the file itself, not in a file or variable of its own.
 fn inline_secret((path, node): (&String, &Node)) -> bool {
     matches!(node.place, Place::Line(_)) && keys::find(path).is_some_and(|key| key.traits.secret)
+}
+
+/// Whether a given list of ICE servers has a password that stands in the file itself.
+fn inline_credential((path, node): (&String, &Node)) -> bool {
+    let is_list = path == "ice_servers" || path.starts_with("webrtc.iceservers");
+    let has_credential = |item: &Node| match &item.body {
+        Body::Map(entries) => entries.iter().any(|entry| entry.key == "credential"),
+        _ => false,
+    };
+    let items = match &node.body {
+        Body::List(items) => items.as_slice(),
+        _ => &[],
+    };
+    is_list && matches!(node.place, Place::Line(_)) && items.iter().any(has_credential)
 }
 
 /// The value of a variable: YAML flow text for lists and maps, the bare text for everything else.

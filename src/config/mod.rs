@@ -24,11 +24,14 @@ mod load;
 mod pins;
 mod print;
 mod problems;
+mod reach;
 pub mod reload;
 pub mod secret;
 mod secret_file;
 pub mod settings;
+mod shown;
 mod source;
+mod strength;
 #[cfg(test)]
 mod tests;
 pub mod tls_files;

@@ -1,10 +1,15 @@
 //! What is wrong with a configuration: every problem with its key path and its place, all at once.
 //!
-//! Texts never repeat a value of the file: a value that landed at the wrong key may be a secret.
+//! Texts never repeat a value of the file: a value that landed at the wrong key may be a secret. Nor do paths repeat a
+//! key that may be a piece of one: every path is judged where the list of problems is made.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+
+use crate::config::document::shown_key;
+use crate::config::shown;
+use crate::config::source;
 
 /// Where a value came from. The order is the order in which problems are printed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +27,7 @@ pub enum Place {
 pub struct Problem {
     /// Where the value came from.
     pub place: Place,
-    /// The dotted path of the key; empty when the file as a whole is meant.
+    /// The dotted path of the key, as far as it may be shown; empty when the file as a whole is meant.
     pub key: String,
     /// What is wrong and what to do.
     pub text: String,
@@ -35,11 +40,25 @@ pub struct Problems {
     list: Vec<Problem>,
 }
 
+impl Problem {
+    /// The problem with as much of its key as may be shown.
+    fn shown(self) -> Problem {
+        if matches!(&self.place, Place::Variable(name) if shown_key(&source::path_of(name)) == self.key) {
+            // The name of the variable says it already.
+            return self;
+        }
+        let key = shown::path(&self.key);
+        let note = if key.hidden { shown::HIDDEN } else { "" };
+        Problem { key: key.path, text: self.text + note, ..self }
+    }
+}
+
 impl Problems {
     /// Sorts the problems found in the file at `path`; those of one place keep the order they were found in.
     pub fn new(path: PathBuf, mut list: Vec<Problem>) -> Problems {
         list.sort_by(|a, b| a.place.cmp(&b.place));
-        Problems { path, list }
+        let shown = list.into_iter().map(Problem::shown);
+        Problems { path, list: shown.collect() }
     }
 
     /// The problems in the order in which they are printed.
@@ -137,8 +156,11 @@ mod tests {
     fn problems_are_sorted_by_line_and_name_their_key() {
         let at = |line, key: &str| Problem { place: Place::Line(line), key: key.into(), text: "bad".into() };
         let env = Problem { place: Place::Variable("HYDRANECKWEBRTC_X".into()), ..at(0, "x") };
-        let problems = Problems::new("c.yaml".into(), vec![env, at(7, "b.c"), at(2, "a")]);
-        assert_eq!(problems.to_string(), "c.yaml:2: a: bad\nc.yaml:7: b.c: bad\n$HYDRANECKWEBRTC_X: x: bad");
+        let problems = Problems::new("c.yaml".into(), vec![env, at(7, "log.level"), at(2, "mode")]);
+        assert_eq!(
+            problems.to_string(),
+            "c.yaml:2: mode: bad\nc.yaml:7: log.level: bad\n$HYDRANECKWEBRTC_X: x: bad"
+        );
     }
 
     #[test]

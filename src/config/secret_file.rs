@@ -43,9 +43,10 @@ pub fn read(path: &Path, readers: Readers) -> Result<String, String> {
     let mut text = Vec::new();
     // NONBLOCK: a FIFO must not hang the start.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = rustix::fs::open(path, flags, rustix::fs::Mode::empty())
-        .map(File::from)
-        .map_err(|error| format!("cannot read {shown}: {error}; check the path and its owner"))?;
+    // What cannot be opened is not shown: it may be the secret itself, written where its file should be named.
+    let file = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map(File::from).map_err(|error| {
+        format!("cannot read the file that is named here: {error}; check the path and its owner")
+    })?;
     let meta = file.metadata().map_err(|error| format!("cannot read {shown}: {error}"))?;
     if !meta.is_file() {
         return Err(format!("{shown} is not a file; name a regular file"));

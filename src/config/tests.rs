@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod canaries;
 mod mutations;
 mod reloads;
 
@@ -38,6 +39,9 @@ fn refused_with(text: &str, role: Role, variables: &[(&str, &str)]) -> Vec<Strin
     };
     problems.list().iter().map(|problem| format!("{} {}", place(&problem.place), problem.key)).collect()
 }
+
+/// The token of the sample files.
+const SAMPLE_TOKEN: &str = "change-me-change-me-change-me";
 
 fn printed(settings: &Settings) -> String {
     print(settings).unwrap()
@@ -85,22 +89,40 @@ sunshine:
   password: sunshine
 "#;
 
+/// A documented text with secrets where it has "…"; they are of the kind that an operator makes.
+fn filled(text: &str) -> String {
+    text.replace('…', "3f6c1c2a9d0e4b58b7a1f7d25e93ac40")
+}
+
+/// What `print-config` printed, with secrets where it prints none.
+pub(super) fn unmasked(text: &str) -> String {
+    text.replace("'***'", "3f6c1c2a9d0e4b58b7a1f7d25e93ac40")
+}
+
 const DEVELOPMENT: &str = "server:\n  listen: \":8080\"\n  admin_token: dev-token\n";
 
 #[test]
 fn the_documented_controller_file_loads_unchanged() {
-    let settings = loaded(SPEC_CONTROLLER, Role::Controller);
+    let settings = loaded(&filled(SPEC_CONTROLLER), Role::Controller);
     assert_eq!(settings.server.listen, Listen::Domain("neck.example.com".into()));
     assert_eq!(settings.workers.heartbeat_timeout, Duration::from_secs(60));
 }
 
 #[test]
 fn the_documented_worker_file_loads_unchanged() {
-    let settings = loaded(SPEC_WORKER, Role::Worker);
+    let settings = loaded(&filled(SPEC_WORKER), Role::Worker);
     assert_eq!(settings.ice_servers.len(), 2);
-    assert!(settings.ice_servers[1].credential.as_ref().is_some_and(|secret| secret.matches("…")));
+    assert!(settings.ice_servers[1].credential.as_ref().is_some_and(|secret| secret.matches(&filled("…"))));
     assert_eq!(settings.controller.map(|link| link.url).as_deref(), Some("https://neck.example.com"));
     assert_eq!(settings.nps.map(|nps| nps.url).as_deref(), Some("https://hydranps.experiencenet.com"));
+}
+
+#[test]
+fn what_stands_for_a_secret_in_the_documents_is_none() {
+    assert_eq!(refused(SPEC_CONTROLLER, Role::Controller), ["4 server.admin_token"]);
+    assert_eq!(refused(SPEC_WORKER, Role::Worker), ["4 server.admin_token", "7 controller.token"]);
+    let printed = printed(&loaded(&filled(SPEC_CONTROLLER), Role::Controller));
+    assert_eq!(refused(&printed, Role::Controller).len(), 1, "a mask is no token");
 }
 
 #[test]
@@ -122,7 +144,13 @@ fn the_sample_files_equal_the_defaults_and_name_every_key() {
         (Role::Controller, include_str!("../../etc/controller.yaml")),
         (Role::Worker, include_str!("../../etc/worker.yaml")),
     ] {
-        let settings = loaded(sample, role);
+        let secrets = [Some("server.admin_token"), (role == Role::Worker).then_some("controller.token")];
+        let found = refused(sample, role);
+        assert!(
+            found.iter().map(|line| line.split(' ').nth(1)).eq(secrets.into_iter().flatten().map(Some)),
+            "{found:?}"
+        );
+        let settings = loaded(&sample.replace(SAMPLE_TOKEN, &filled("…")), role);
         assert_eq!(parse_mode(&source(sample, &[])), Mode::Declared(role));
         let required = [
             "server.listen",
@@ -131,7 +159,8 @@ fn the_sample_files_equal_the_defaults_and_name_every_key() {
             "controller.token",
             "controller.heartbeat_interval",
         ];
-        assert!(settings.warnings.join("").contains("sample file"), "{:?}", settings.warnings);
+        let problems = load(&source(sample, &[]), role).unwrap_err().to_string();
+        assert!(problems.contains("sample file") && problems.contains("openssl rand -hex 32"), "{problems}");
         let defaults = loaded(MINIMAL, role);
         for key in KEYS.iter().filter(|key| key.traits.role.is_none_or(|owner| owner == role)) {
             let (ours, theirs) =
@@ -147,7 +176,8 @@ fn the_sample_files_equal_the_defaults_and_name_every_key() {
         }
     }
     let link = settings::ControllerLink::default();
-    let sample = loaded(include_str!("../../etc/worker.yaml"), Role::Worker).controller;
+    let sample = include_str!("../../etc/worker.yaml").replace(SAMPLE_TOKEN, &filled("…"));
+    let sample = loaded(&sample, Role::Worker).controller;
     assert_eq!(sample.map(|sample| sample.heartbeat_interval), Some(link.heartbeat_interval));
 }
 
@@ -164,7 +194,7 @@ sessions:
   idle_timeout: 6m
 ice_servers:
   - urls: [http://x]
-controller: {url: 'ftp://x', token: t}
+controller: {url: 'ftp://x', token: a-long-enough-token}
 ";
     assert_eq!(
         refused(text, Role::Worker),
@@ -193,60 +223,80 @@ fn a_typing_error_is_answered_with_the_key_that_was_meant() {
 #[test]
 fn contradictions_name_the_key_to_change() {
     for (text, role, expected) in [
-        ("server: {listen: ':1', domain: a.b, admin_token: x}", Role::Worker, "1 server.domain"),
         (
-            "server: {domain: a.b, public_url: 'https://a.b', admin_token: x}",
+            "server: {listen: ':1', domain: a.b, admin_token: a-long-enough-token}",
+            Role::Worker,
+            "1 server.domain",
+        ),
+        (
+            "server: {domain: a.b, public_url: 'https://a.b', admin_token: a-long-enough-token}",
             Role::Worker,
             "1 server.public_url",
         ),
-        ("server: {admin_token: x}", Role::Worker, "1 server.listen"),
+        ("server: {admin_token: a-long-enough-token}", Role::Worker, "1 server.listen"),
         ("server: {listen: ':1'}", Role::Worker, "1 server.admin_token"),
         (
-            "server: {listen: ':1', admin_token: x}\nworkers:\n  heartbeat_timeout: 20s",
+            "server: {listen: ':1', admin_token: a-long-enough-token}\nworkers:\n  heartbeat_timeout: 20s",
             Role::Controller,
             "3 workers.heartbeat_timeout",
         ),
         (
-            "server: {listen: ':1', admin_token: x}\nworkers:\n  heartbeat_interval: 1m",
+            "server: {listen: ':1', admin_token: a-long-enough-token}\nworkers:\n  heartbeat_interval: 1m",
             Role::Controller,
             "3 workers.heartbeat_interval",
         ),
-        ("server: {listen: ':1', admin_token: x}\nworkers:\n  token: x", Role::Controller, "3 workers.token"),
-        ("server: {listen: ':1', admin_token: x}\nsessions:\n  max: 458", Role::Worker, "3 sessions.max"),
         (
-            "server: {listen: ':1', admin_token: x}\nsessions:\n  child_udp_range: 50000-50001",
+            "server: {listen: ':1', admin_token: a-long-enough-token}\nworkers:\n  token: a-long-enough-token",
+            Role::Controller,
+            "3 workers.token",
+        ),
+        (
+            "server: {listen: ':1', admin_token: a-long-enough-token}\nsessions:\n  max: 458",
+            Role::Worker,
+            "3 sessions.max",
+        ),
+        (
+            "server: {listen: ':1', admin_token: a-long-enough-token}\nsessions:\n  child_udp_range: 50000-50001",
             Role::Worker,
             "3 sessions.child_udp_range",
         ),
         (
-            "server: {listen: ':1', admin_token: x}\nsessions: {port_range_start: 65530}",
+            "server: {listen: ':1', admin_token: a-long-enough-token}\nsessions: {port_range_start: 65530}",
             Role::Worker,
             "2 sessions.port_range_start",
         ),
         (
-            "server: {listen: ':1', admin_token: x}\nsessions: {create_timeout: 60s}",
+            "server: {listen: ':1', admin_token: a-long-enough-token}\nsessions: {create_timeout: 60s}",
             Role::Worker,
             "2 sessions.create_timeout",
         ),
         (
-            "server: {listen: ':1', admin_token: x}\nsessions: {allowed_bodies: []}",
+            "server: {listen: ':1', admin_token: a-long-enough-token}\nsessions: {allowed_bodies: []}",
             Role::Worker,
             "2 sessions.allowed_bodies",
         ),
         (
-            "server: {listen: ':1', admin_token: x}\ncontroller: {url: 'https://a.b'}",
+            "server: {listen: ':1', admin_token: a-long-enough-token}\ncontroller: {url: 'https://a.b'}",
             Role::Worker,
             "2 controller.token",
         ),
-        ("server: {listen: ':1', admin_token: x}\nnps: {token: x}", Role::Worker, "2 nps.url"),
         (
-            "server: {listen: ':1', admin_token: x}\nexperience_library: {url: 'https://a.b', token: t, path: /x}",
+            "server: {listen: ':1', admin_token: a-long-enough-token}\nnps: {token: x}",
+            Role::Worker,
+            "2 nps.url",
+        ),
+        (
+            "server: {listen: ':1', admin_token: a-long-enough-token}\nexperience_library: {url: 'https://a.b', token: a-long-enough-token, path: /x}",
             Role::Worker,
             "2 experience_library.path",
         ),
-        ("server: {listen: ':1', admin_token: x}\nturn: {secret: x}", Role::Worker, "2 turn.urls"),
         (
-            "server: {listen: ':1', admin_token: x}\nturn: {ttl: 10m, urls: ['turn:a']}",
+            "server: {listen: ':1', admin_token: a-long-enough-token}\nturn: {secret: a-long-enough-secret}",
+            Role::Worker,
+            "2 turn.urls",
+        ),
+        (
+            "server: {listen: ':1', admin_token: a-long-enough-token}\nturn: {ttl: 10m, urls: ['turn:a']}",
             Role::Worker,
             "2 turn.secret",
         ),
@@ -257,16 +307,16 @@ fn contradictions_name_the_key_to_change() {
 
 #[test]
 fn sections_of_the_other_role_are_refused_and_shared_ones_are_not() {
-    let server = "server: {listen: ':1', admin_token: x}\n";
+    let server = "server: {listen: ':1', admin_token: a-long-enough-token}\n";
     for section in [
-        "controller: {url: 'https://a.b', token: t}",
+        "controller: {url: 'https://a.b', token: a-long-enough-token}",
         "sunshine: {username: u}",
         "ice_servers: []",
-        "nps: {url: 'https://a.b', token: t}",
-        "experience_library: {url: 'https://a.b', token: t}",
+        "nps: {url: 'https://a.b', token: a-long-enough-token}",
+        "experience_library: {url: 'https://a.b', token: a-long-enough-token}",
         "outbox: {retry: 2s}",
         "webrtc: {nat1to1: []}",
-        "turn: {secret: s, urls: ['turn:a.b']}",
+        "turn: {secret: a-long-enough-secret, urls: ['turn:a.b']}",
     ] {
         let found = refused(&format!("{server}{section}\n"), Role::Controller);
         assert_eq!(found.len(), 1, "{section}: {found:?}");
@@ -279,7 +329,7 @@ fn sections_of_the_other_role_are_refused_and_shared_ones_are_not() {
 
 #[test]
 fn a_mode_that_is_not_the_verbs_role_is_the_only_complaint() {
-    assert_eq!(refused(SPEC_WORKER, Role::Controller), ["1 mode"]);
+    assert_eq!(refused(&filled(SPEC_WORKER), Role::Controller), ["1 mode"]);
     assert_eq!(parse_mode(&source(MINIMAL, &[])), Mode::Missing);
     assert_eq!(parse_mode(&source("mode: wroker", &[])), Mode::Unreadable);
     assert_eq!(
@@ -372,8 +422,8 @@ fn every_key_can_be_overridden_by_its_variable() {
         let server = if key.path == "server.domain" { "" } else { "listen: ':1', " };
         let extra = match role {
             Role::Worker => {
-                "controller: {url: 'https://a.b', token: t}\nnps: {url: 'https://a.b', token: t}\n\
-                 experience_library: {url: 'https://a.b', token: t}\nturn: {secret: s, urls: ['turn:a.b']}\n"
+                "controller: {url: 'https://a.b', token: a-long-enough-token}\nnps: {url: 'https://a.b', token: a-long-enough-token}\n\
+                 experience_library: {url: 'https://a.b', token: a-long-enough-token}\nturn: {secret: a-long-enough-secret, urls: ['turn:a.b']}\n"
             }
             Role::Controller => "",
         };
@@ -431,11 +481,11 @@ nps: {url: CANARY, token: {CANARY: 1}}
 
 #[test]
 fn print_config_loads_again_and_masks_secrets() {
-    let settings = loaded(&SPEC_WORKER.replace('…', "CANARY"), Role::Worker);
+    let settings = loaded(&SPEC_WORKER.replace('…', "CANARY-CANARY-CANARY"), Role::Worker);
     let text = printed(&settings);
     assert!(!text.contains("CANARY") && text.contains("'***'"), "{text}");
     assert!(!format!("{settings:?}").contains("CANARY"));
-    let again = loaded(&text, Role::Worker);
+    let again = loaded(&unmasked(&text), Role::Worker);
     assert_eq!(printed(&again), text);
 }
 
@@ -451,13 +501,30 @@ fn the_state_directory_follows_systemd_then_home() {
 }
 
 #[test]
-fn secrets_in_a_file_that_everybody_reads_are_warned_of() {
-    let mut open = source(MINIMAL, &[]);
-    open.world_readable = true;
-    let warned =
-        |source: &Source| load(source, Role::Worker).unwrap().warnings.join("\n").contains("chmod 600");
-    assert!(warned(&open));
-    assert!(!warned(&source(MINIMAL, &[])));
+fn secrets_in_a_file_that_everybody_reads_are_refused() {
+    let in_a_variable = [("HYDRANECKWEBRTC_SERVER__ADMIN_TOKEN", "a-long-enough-token")];
+    let read = |text: &str, variables: &[(&str, &str)], world_readable: bool| {
+        load(&Source { world_readable, ..source(text, variables) }, Role::Worker)
+            .map_err(|found| found.to_string())
+    };
+    assert!(read(MINIMAL, &[], false).is_ok());
+    let refused = read(MINIMAL, &[], true).unwrap_err();
+    assert!(
+        refused.starts_with("test.yaml:1: server.admin_token: is a secret in a file that everybody"),
+        "{refused}"
+    );
+    assert!(refused.contains("chmod o= test.yaml"), "{refused}");
+    let ours = "server: {listen: ':1'}\n";
+    assert!(read(ours, &in_a_variable, true).is_ok(), "no secret stands in the file");
+    for list in ["ice_servers", "webrtc: {iceservers: {frontend"] {
+        let close = if list.starts_with("webrtc") { "}}" } else { "" };
+        let ice = format!("{ours}{list}: [{{urls: ['turn:a.b'], username: u, credential: c}}]{close}\n");
+        let refused = read(&ice, &in_a_variable, true).unwrap_err();
+        assert!(refused.starts_with("test.yaml:2: ") && refused.lines().count() == 1, "{refused}");
+        assert!(read(&ice, &in_a_variable, false).is_ok());
+    }
+    let public = format!("{ours}ice_servers: [{{urls: ['stun:a.b']}}]\n");
+    assert!(read(&public, &in_a_variable, true).is_ok());
 }
 
 #[test]

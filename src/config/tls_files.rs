@@ -46,10 +46,14 @@ pub fn read_pair(files: &ServerTls) -> Result<CertifiedKey, PairError> {
             "{} does not belong to the first certificate of server.tls.cert; give the key it was made for",
             files.key.display()
         )),
-        rustls::Error::InvalidCertificate(why) => {
-            of_cert(format!("{} holds a broken certificate ({why:?})", files.cert.display()))
-        }
-        error => of_key(format!("{} cannot be used: {error}", files.key.display())),
+        rustls::Error::InvalidCertificate(_) => of_cert(format!(
+            "{} holds a certificate first that is broken; export it anew as PEM",
+            files.cert.display()
+        )),
+        _ => of_key(format!(
+            "{} holds a key of a kind that cannot be used; make an ECDSA, Ed25519 or RSA key",
+            files.key.display()
+        )),
     })
 }
 
@@ -60,7 +64,7 @@ pub fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, Str
     for authority in &authorities {
         store
             .add(authority.clone())
-            .map_err(|error| format!("{} holds a broken certificate: {error}", path.display()))?;
+            .map_err(|_| format!("{} holds a broken certificate; export it anew as PEM", path.display()))?;
     }
     Ok(authorities)
 }
@@ -80,7 +84,10 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String
             Err(format!("{shown} holds no certificate; it must be PEM text with BEGIN CERTIFICATE"))
         }
         Ok(list) => Ok(list),
-        Err(error) => Err(format!("{shown} is not sound PEM text: {error}")),
+        // The error's own words repeat a line of the file, which may hold a key.
+        Err(_) => Err(format!(
+            "{shown} is not sound PEM text; it must have BEGIN and END lines of their own, with base64 between them"
+        )),
     }
 }
 

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use crate::api::auth::TokenGuard;
 use crate::api::server::ApiServer;
 use crate::config::live::Live;
 use crate::config::settings::Settings;
@@ -110,6 +111,7 @@ impl Controller {
             fleet: fleet.clone(),
             jobs,
             closing: closing.clone(),
+            tokens: TokenGuard::default(),
             clock,
         };
         let api = front::api(&state, Arc::new(service), pulses)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, TrySendError};
 use serde_json::{Value, json};
 
+use crate::api::auth::TokenGuard;
 use crate::api::origin;
 use crate::api::reply::{Answer, Responder};
 use crate::api::routes::Operation;
@@ -20,6 +21,7 @@ use crate::controller::fleet_thread::{Ask, Create};
 use crate::controller::refusals;
 use crate::controller::snapshot::{Published, Snapshot, Target};
 use crate::controller::worker_address;
+use crate::core::bad_json;
 use crate::core::fleet::disputes::Cause;
 use crate::core::fleet::identity::{BeatProof, BeatSource, PROOF_FIELD, PublicKey};
 use crate::core::fleet::wire::Heartbeat;
@@ -51,6 +53,8 @@ pub struct ControllerService {
     pub jobs: Sender<Job>,
     /// We are going down.
     pub closing: Arc<AtomicBool>,
+    /// Counts and slows wrong tokens.
+    pub tokens: TokenGuard,
     /// The clock of the fleet thread.
     pub clock: Clock,
 }
@@ -70,6 +74,10 @@ impl Service for ControllerService {
             true => settings.server.admin_token.matches(token),
             false => settings.workers.token.matches(token),
         }
+    }
+
+    fn note_wrong_token(&self, call: &Call) -> Option<Duration> {
+        self.tokens.note(call, &self.live.get().server.trusted_proxies, self.clock.now())
     }
 
     fn call(&self, call: Call, responder: Responder) {
@@ -117,6 +125,7 @@ impl ControllerService {
                 "draining": closing,
                 "panics_contained": isolation::contained(),
                 "problems": problems,
+                "wrong_tokens": self.tokens.count(),
             },
         });
         Answer::json(if readiness && (closing || settling) { 503 } else { 200 }, &body)
@@ -132,7 +141,9 @@ impl ControllerService {
     fn heartbeat(&self, call: &Call, responder: Responder) {
         let beat: Heartbeat = match serde_json::from_slice(&call.body) {
             Ok(beat) => beat,
-            Err(error) => return responder.send(Answer::error(400, "bad heartbeat", error.to_string())),
+            Err(error) => {
+                return responder.send(Answer::error(400, "bad heartbeat", bad_json::in_words(&error)));
+            }
         };
         let settings = self.live.get();
         let Some(address) = origin::client(call, &settings.server.trusted_proxies) else {

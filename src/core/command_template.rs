@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::core::url_target::{Reach, Target};
+
 /// Longest value of a parameter, in bytes, whatever its kind allows.
 pub const MAX_VALUE: usize = 1024;
 
@@ -33,6 +35,8 @@ pub struct Parameter {
     pub kind: Kind,
     /// Its value when the request gives none; `None`: the request must.
     pub default: Option<String>,
+    /// Where its URLs may lead.
+    pub reach: Reach,
 }
 
 /// What a parameter may be.
@@ -105,6 +109,26 @@ impl Argument {
             Some(Piece::Parameter(name)) => Some(name),
             _ => None,
         }
+    }
+
+    /// The parameters that stand within the host, or before the host, of a URL that the argument is: `rtsp://{host}/x`.
+    pub fn parameters_in_host(&self) -> Vec<&str> {
+        let (mut within, mut text) = (Vec::new(), String::new());
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(more) => text.push_str(more),
+                Piece::Parameter(name) => {
+                    // What ends the host has not come yet.
+                    let ended =
+                        text.split_once("://").is_some_and(|(_, rest)| rest.contains(['/', '?', '#']));
+                    if !ended {
+                        within.push(name.as_str());
+                    }
+                    text.push('x');
+                }
+            }
+        }
+        if text.contains("://") { within } else { Vec::new() }
     }
 
     /// Whether it is one parameter and nothing else.
@@ -212,12 +236,12 @@ fn is_text(text: &str) -> bool {
         && text.chars().all(|c| c.is_alphanumeric() || TEXT_MARKS.contains(c))
 }
 
-/// `scheme://authority…` in printable ASCII. What lies behind is the process's to judge.
+/// `scheme://host…` in printable ASCII, with a host that every program reads alike. What lies behind is the process's to
+/// judge.
 fn is_url(text: &str, schemes: &[String]) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else { return false };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     schemes.iter().any(|known| known == scheme)
-        && !authority.is_empty()
+        && Target::parse(text).is_some()
         && rest
             .bytes()
             .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\' | b'|' | b'`'))
@@ -261,6 +285,22 @@ mod tests {
         let argument = Argument::parse("x{a}y{b}").unwrap();
         assert_eq!(argument.parameters().collect::<Vec<_>>(), ["a", "b"]);
         assert!(argument.first_parameter().is_none() && !argument.is_whole_parameter());
+    }
+
+    #[test]
+    fn a_parameter_within_a_host_is_seen() {
+        for (template, within) in [
+            ("rtsp://{a}/x", &["a"][..]),
+            ("rtsp://10.0.0.7{a}", &["a"]),
+            ("rtsp://u:{a}@10.0.0.{b}:{c}/{d}", &["a", "b", "c"]),
+            ("{a}://x/{b}", &["a"]),
+            ("rtsp://10.0.0.7/{a}", &[]),
+            ("rtsp://10.0.0.7?{a}", &[]),
+            ("{a}", &[]),
+            ("text={a}", &[]),
+        ] {
+            assert_eq!(Argument::parse(template).unwrap().parameters_in_host(), within, "{template}");
+        }
     }
 
     #[test]
@@ -338,6 +378,8 @@ mod tests {
             "https://a|file:/etc/passwd",
             "pipe:0",
             "https://ä.b/",
+            "https://2130706433/",
+            "https://a@b@c/",
         ] {
             assert!(url.take(&json!(bad)).is_err(), "{bad:?}");
         }

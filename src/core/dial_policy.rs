@@ -1,5 +1,5 @@
-//! Which body addresses may be dialled (SPEC 3). What it is for: nobody with the admin token's power to name a body
-//! can make us talk to our own host, its neighbours on the link, or a cloud's metadata service.
+//! Which addresses may be dialled that a request names: bodies (SPEC 3), and hosts of URLs. What it is for: nobody with the
+//! power to name one can make us talk to our own host, its neighbours on the link, or a cloud's metadata service.
 //!
 //! An address is judged by every address that it may stand for: IPv4 in its mapped, compatible, NAT64, 6to4 and
 //! Teredo forms is judged as that IPv4 address. It must be in `sessions.allowed_bodies`; and to be in a special range
@@ -10,6 +10,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::settings::Network;
+use crate::core::ip_forms;
 
 /// Why an address is never dialled unless listed explicitly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,17 +57,23 @@ pub enum DialRefusal {
     Special(Special),
 }
 
+impl DialRefusal {
+    /// The refusal of `subject`, which the setting `list` would allow.
+    pub fn words(self, subject: &str, list: &str) -> String {
+        match self {
+            DialRefusal::NotAllowed => {
+                format!("{subject} is outside {list}: add its network there if it may be reached")
+            }
+            DialRefusal::Special(kind) => {
+                format!("{subject} is {kind} address: such an address has to be listed by itself in {list}")
+            }
+        }
+    }
+}
+
 impl fmt::Display for DialRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DialRefusal::NotAllowed => f.write_str(
-                "body_ip is outside sessions.allowed_bodies: add its network there if it is a body",
-            ),
-            DialRefusal::Special(kind) => write!(
-                f,
-                "body_ip is {kind} address: such an address has to be listed by itself in sessions.allowed_bodies"
-            ),
-        }
+        f.write_str(&self.words("body_ip", "sessions.allowed_bodies"))
     }
 }
 
@@ -79,6 +86,16 @@ const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> Network {
 const fn v6(first: u16, second: u16, last: u16, prefix: u8) -> Network {
     Network { address: IpAddr::V6(Ipv6Addr::new(first, second, 0, 0, 0, 0, 0, last)), prefix }
 }
+
+/// The private ranges (RFC 1918, RFC 4193): where bodies and cameras are.
+pub const PRIVATE: [Network; 4] =
+    [v4(10, 0, 0, 0, 8), v4(172, 16, 0, 0, 12), v4(192, 168, 0, 0, 16), v6(0xfc00, 0, 0, 7)];
+
+/// Addresses that providers share among their customers (RFC 6598): as private as those.
+const SHARED: Network = v4(100, 64, 0, 0, 10);
+
+/// Every address; special ones are not opened by it.
+pub const EVERYTHING: [Network; 2] = [v4(0, 0, 0, 0, 0), v6(0, 0, 0, 0)];
 
 /// NAT64 with a prefix of the local network's choice (RFC 8215).
 const LOCAL_NAT64: Network =
@@ -110,6 +127,12 @@ pub fn may_dial(body: IpAddr, allowed: &[Network], own: &[IpAddr]) -> Result<(),
     stands_for(body).into_iter().flatten().try_for_each(|ip| judge(ip, allowed, own))
 }
 
+/// Whether an address, in whatever form, is of a private network.
+pub fn is_private(ip: IpAddr) -> bool {
+    let private = |ip| PRIVATE.iter().chain([&SHARED]).any(|network| network.contains(ip));
+    stands_for(ip).into_iter().flatten().any(private)
+}
+
 fn judge(ip: IpAddr, allowed: &[Network], own: &[IpAddr]) -> Result<(), DialRefusal> {
     let listed_within =
         |range: &Network| allowed.iter().any(|network| network.contains(ip) && lies_inside(network, range));
@@ -138,21 +161,15 @@ fn lies_inside(inner: &Network, outer: &Network) -> bool {
 
 /// The addresses that a packet to `ip` may end at: itself, or the IPv4 address or addresses it embeds.
 fn stands_for(ip: IpAddr) -> [Option<IpAddr>; 2] {
-    let IpAddr::V6(v6) = ip.to_canonical() else { return [Some(ip.to_canonical()), None] };
-    let bits = u128::from(v6);
-    let [first, second, third, ..] = v6.segments();
-    let low = bits as u32;
+    let plain = ip_forms::plain(ip);
     let embedded = |v4: u32| Some(IpAddr::V4(Ipv4Addr::from(v4)));
-    match (first, second) {
-        // IPv4-compatible, ::a.b.c.d (RFC 4291 2.5.5.1); `::` and `::1` are themselves.
-        _ if bits >> 32 == 0 && low > 1 => [embedded(low), None],
-        // NAT64 well-known prefix (RFC 6052).
-        (0x0064, 0xff9b) if bits << 32 >> 64 == 0 => [embedded(low), None],
-        // 6to4 (RFC 3056).
-        (0x2002, _) => [embedded(u32::from(second) << 16 | u32::from(third)), None],
+    match plain {
         // Teredo (RFC 4380): the server, and the client with inverted bits.
-        (0x2001, 0) => [embedded((bits >> 64) as u32), embedded(!low)],
-        _ => [Some(IpAddr::V6(v6)), None],
+        IpAddr::V6(v6) if v6.segments()[..2] == [0x2001, 0] => {
+            let bits = u128::from(v6);
+            [embedded((bits >> 64) as u32), embedded(!(bits as u32))]
+        }
+        _ => [Some(plain), None],
     }
 }
 

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::ip_forms;
+
 /// Bytes of entropy in a [`SessionId`]: 128 bits, because the id is the browser's only credential.
 pub const SESSION_ID_BYTES: usize = 16;
 
@@ -134,7 +136,7 @@ impl fmt::Display for WorkerId {
     }
 }
 
-/// The address of a body. IPv4-mapped IPv6 addresses are stored as IPv4, so that one body has one name.
+/// The address of a body. Every form of an IPv4 address is stored as IPv4, so that one body has one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "IpAddr", into = "IpAddr")]
 pub struct BodyAddr(IpAddr);
@@ -148,7 +150,7 @@ impl BodyAddr {
 
 impl From<IpAddr> for BodyAddr {
     fn from(ip: IpAddr) -> BodyAddr {
-        BodyAddr(ip.to_canonical())
+        BodyAddr(ip_forms::plain(ip))
     }
 }
 
@@ -239,6 +241,12 @@ mod tests {
         let plain: BodyAddr = "10.10.0.7".parse().unwrap();
         let mapped: BodyAddr = "::ffff:10.10.0.7".parse().unwrap();
         assert_eq!(plain, mapped);
+        for form in ["::10.10.0.7", "64:ff9b::10.10.0.7", "2002:a0a:7::1"] {
+            assert_eq!(form.parse::<BodyAddr>().unwrap(), plain, "{form}");
+        }
+        for spelling in ["0x0a0a0007", "168427527", "10.10.7", "010.10.0.7", "10.10.0.7:80", "fe80::1%eth0"] {
+            assert!(spelling.parse::<BodyAddr>().is_err(), "{spelling}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! `tests/rules` reads the sources and enforces it.
 
 pub mod address_proof;
+pub mod bad_json;
 pub mod body_distance;
 pub mod command_template;
 pub mod continuity;
@@ -25,6 +26,7 @@ pub mod http_date;
 pub mod http_head;
 pub mod ice;
 pub mod ids;
+pub mod ip_forms;
 pub mod layer_choice;
 pub mod layers;
 pub mod log_ends;
@@ -56,7 +58,9 @@ pub mod stun_binding;
 pub mod tcp_frames;
 pub mod time;
 pub mod turn_credentials;
+pub mod url_target;
 pub mod webm;
 pub mod whip;
 pub mod whip_offer;
 pub mod worker_health;
+pub mod wrong_tokens;

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::bad_json;
+
 /// How long a rating may be changed after it was first given.
 pub const CHANGEABLE: Duration = Duration::from_secs(60);
 
@@ -55,8 +57,7 @@ struct Raw {
 impl Rating {
     /// Reads a request's body.
     pub fn parse(body: &[u8]) -> Result<Rating, BadRating> {
-        let raw: Raw =
-            serde_json::from_slice(body).map_err(|error| BadRating(format!("the body: {error}")))?;
+        let raw: Raw = serde_json::from_slice(body).map_err(|error| BadRating(bad_json::in_words(&error)))?;
         let stars = raw.stars.ok_or_else(|| BadRating("stars: is required".into()))?;
         let stars = u8::try_from(stars).ok().filter(|stars| (1..=5).contains(stars));
         let stars = stars.ok_or_else(|| BadRating("stars: must be 1, 2, 3, 4 or 5".into()))?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
+use crate::core::bad_json;
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
 use crate::core::rating::{Given, Rating};
 use crate::core::reason::EndReason;
@@ -86,7 +87,7 @@ impl Facts {
     /// Reads a request's body.
     pub fn parse(body: &[u8]) -> Result<Facts, BadFacts> {
         let facts: Facts =
-            serde_json::from_slice(body).map_err(|error| BadFacts(format!("the body: {error}")))?;
+            serde_json::from_slice(body).map_err(|error| BadFacts(bad_json::in_words(&error)))?;
         let word = facts.candidate_type.bytes().all(|byte| byte.is_ascii_lowercase());
         if !word || facts.candidate_type.len() > MAX_CANDIDATE_TYPE {
             return Err(BadFacts("candidate_type: is no type of ICE candidate".into()));

@@ -16,6 +16,7 @@ pub mod consent;
 pub mod counters;
 pub mod deadlines;
 pub mod directory;
+mod foreign;
 pub mod groups;
 pub mod ids;
 pub mod io;

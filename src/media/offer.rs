@@ -14,6 +14,7 @@ use crate::core::sdp_offer::{IceParameters, Offer};
 use crate::host::{entropy, interfaces};
 use crate::isolation::{Contained, isolate};
 use crate::media::config::MediaConfig;
+use crate::media::foreign;
 use crate::media::ids::PeerId;
 use crate::media::locals::Locals;
 use crate::media::role::{OfferRefused, Role};
@@ -62,8 +63,10 @@ fn build(wanted: Wanted<'_>, shared: &Arc<Shared>, now: Instant) -> Result<(Seed
     for candidate in candidates {
         rtc.add_local_candidate(candidate);
     }
-    let answer =
-        rtc.sdp_api().accept_offer(parsed).map_err(|error| OfferRefused::Unusable(error.to_string()))?;
+    let answer = rtc
+        .sdp_api()
+        .accept_offer(parsed)
+        .map_err(|error| OfferRefused::Unusable(foreign::unanswerable(&error)))?;
     let answer = told(&shared.config, offer.whole_answer(&answer.to_sdp_string()));
     role.settle(&answer, &mut rtc)?;
     let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
@@ -92,7 +95,8 @@ fn build(wanted: Wanted<'_>, shared: &Arc<Shared>, now: Instant) -> Result<(Seed
 pub fn restart(rtc: &mut Rtc, offer: &Offer, ice: &IceParameters) -> Result<Restarted, RestartRefused> {
     let unusable = |why: String| RestartRefused::Unusable(why);
     let parsed = parse(&offer.with_ice(ice)).map_err(unusable)?;
-    let answer = rtc.sdp_api().accept_offer(parsed).map_err(|error| unusable(error.to_string()))?;
+    let answer =
+        rtc.sdp_api().accept_offer(parsed).map_err(|error| unusable(foreign::unanswerable(&error)))?;
     let answer = offer.whole_answer(&answer.to_sdp_string());
     let ours = own_ice(&answer).ok_or_else(|| unusable("the answer has no ICE parameters".into()))?;
     Ok(Restarted { answer, ice: ours })
@@ -113,8 +117,7 @@ fn own_ice(answer: &str) -> Option<IceParameters> {
 }
 
 fn parse(offer: &Offer) -> Result<SdpOffer, String> {
-    SdpOffer::from_sdp_string(&offer.live_text())
-        .map_err(|error| format!("the offer cannot be read: {error}"))
+    SdpOffer::from_sdp_string(&offer.live_text()).map_err(|error| foreign::unreadable(&error))
 }
 
 fn no_port(error: &io::Error) -> OfferRefused {

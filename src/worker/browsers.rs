@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::api::auth;
+use crate::api::auth::{self, OwnNames};
 use crate::api::origin;
 use crate::api::reply::Answer;
 use crate::api::server::Call;
@@ -77,11 +77,12 @@ impl WorkerService {
         self.admit_pace(call, card)?;
         let settings = self.live.get();
         let controller = settings.controller.as_ref().map(|link| link.url.as_str());
-        let outside: Vec<&str> = controller
+        let urls: Vec<&str> = controller
             .into_iter()
             .chain(settings.server.public_url.as_deref())
             .chain([&*card.base_url])
             .collect();
-        auth::check_browser_call(call, &outside, types)
+        let own = OwnNames { urls: &urls, proxies: &settings.server.trusted_proxies };
+        auth::check_browser_call(call, own, types)
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::api::auth::TokenGuard;
 use crate::api::reply::Answer;
 use crate::api::types::DEMO_ENGINE;
 use crate::config::live::Live;
@@ -65,6 +66,8 @@ pub struct Health {
     pub standing: Arc<Standing>,
     /// The fingerprint of the key that our id belongs to.
     pub key: Fingerprint,
+    /// Counts wrong tokens.
+    pub tokens: Arc<TokenGuard>,
     /// Starts with the process.
     pub clock: Clock,
 }
@@ -125,6 +128,7 @@ impl Health {
                 "draining": !self.flags.takes_sessions(),
                 "panics_contained": isolation::contained(),
                 "problems": problems,
+                "wrong_tokens": self.tokens.count(),
                 "outbox": self.outbox(),
                 "media": self.media.snapshot(),
                 "sessions": sessions,

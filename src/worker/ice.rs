@@ -16,6 +16,7 @@ use crate::config::settings::{IceServer, Settings, Turn};
 use crate::core::ids::SessionId;
 use crate::core::turn_credentials;
 use crate::host::clock;
+use crate::worker::board::Card;
 use crate::worker::service::WorkerService;
 
 /// Life of a stream process's credentials. It reads them once, and allocates anew at each stream of its session: they must
@@ -31,6 +32,32 @@ pub struct IceList {
     pub ttl: Option<Duration>,
 }
 
+/// Until a page that got no credentials for now asks for them by `_neck/ice`.
+const ASK_SOON: Duration = Duration::from_secs(1);
+
+impl IceList {
+    /// No servers: of a session that is over, or for a page that asks too often.
+    fn none(ttl: Option<Duration>) -> IceList {
+        IceList { servers: Vec::new(), ttl }
+    }
+}
+
+/// What a page gets now. The one place that mints for whoever has a session's link: only while the session lives, and no
+/// more often than its page may ask.
+fn for_page(service: &WorkerService, call: &Call, card: &Card) -> Result<IceList, Answer> {
+    if !card.is_live() {
+        return Err(sessions::unknown());
+    }
+    service.admit_pace(call, card)?;
+    Ok(for_browser(&service.live.get(), &card.id, clock::unix_millis() / 1000))
+}
+
+/// What stands in the page's script. The script is there after the end, too, and for pages that ask too often: without
+/// credentials.
+pub fn for_script(service: &WorkerService, call: &Call, card: &Card) -> IceList {
+    for_page(service, call, card).unwrap_or_else(|_| IceList::none(card.is_live().then_some(ASK_SOON)))
+}
+
 /// What a session's browser gets, at `unix_now` (seconds since 1970).
 pub fn for_browser(settings: &Settings, session: &SessionId, unix_now: u64) -> IceList {
     match &settings.turn {
@@ -43,11 +70,11 @@ pub fn for_browser(settings: &Settings, session: &SessionId, unix_now: u64) -> I
 
 /// `GET /session/{id}/_neck/ice`: what the page connects with now, before its credentials end, and at an ICE restart.
 pub fn answer(service: &WorkerService, call: &Call) -> Answer {
-    let Some(card) = service.card(call).filter(|card| card.is_live()) else { return sessions::unknown() };
-    if let Err(refusal) = service.admit_pace(call, &card) {
-        return refusal;
-    }
-    let list = for_browser(&service.live.get(), &card.id, clock::unix_millis() / 1000);
+    let Some(card) = service.card(call) else { return sessions::unknown() };
+    let list = match for_page(service, call, &card) {
+        Ok(list) => list,
+        Err(refusal) => return refusal,
+    };
     let servers: Vec<BrowserIceServer> = list.servers.iter().map(BrowserIceServer::from).collect();
     Answer::json(200, &json!({"iceServers": servers, "ttl": list.ttl.map(|ttl| ttl.as_secs())}))
 }

@@ -178,6 +178,7 @@ impl Worker {
             flags: Arc::new(Flags::default()),
             data_dir: ground.root.path().to_owned(),
             wireguard,
+            tokens: Arc::default(),
             media,
             standing: Arc::new(Standing::new(identity.heartbeats_only)),
             key: identity_key::fingerprint(identity.key.public()),

@@ -1,6 +1,7 @@
 //! The worker's side of the control API.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use serde_json::json;
@@ -20,7 +21,7 @@ use crate::core::dial_policy;
 use crate::core::fleet::wire::{BASE_URL_FIELD, END_REASON_FIELD, SESSION_ID_FIELD};
 use crate::core::ids::SessionId;
 use crate::core::reason::EndReason;
-use crate::host::clock::{self, Clock};
+use crate::host::clock::Clock;
 use crate::host::entropy;
 use crate::host::local;
 use crate::media::Media;
@@ -28,7 +29,7 @@ use crate::worker::answers;
 use crate::worker::board::{Asked, Board, Card};
 use crate::worker::browsers::Browsers;
 use crate::worker::chronicle::Chronicle;
-use crate::worker::engines::Choice;
+use crate::worker::engines::{BadChoice, Choice};
 use crate::worker::figures;
 use crate::worker::health::Health;
 use crate::worker::ice;
@@ -36,7 +37,7 @@ use crate::worker::mic;
 use crate::worker::rating;
 use crate::worker::roster::Order;
 use crate::worker::stamps::Stamps;
-use crate::worker::whip::Whip;
+use crate::worker::whip::{self, Whip};
 
 /// What the API works with.
 pub struct WorkerService {
@@ -71,6 +72,10 @@ impl Service for WorkerService {
         self.health.standing.is_admin(&self.live.get(), token)
     }
 
+    fn note_wrong_token(&self, call: &Call) -> Option<Duration> {
+        self.health.tokens.note(call, &self.live.get().server.trusted_proxies, self.clock.now())
+    }
+
     fn call(&self, call: Call, responder: Responder) {
         match call.operation {
             Operation::Health => responder.send(self.health.answer(call.admin, call.has_query("ready"))),
@@ -86,7 +91,10 @@ impl Service for WorkerService {
             Operation::OverlayScript => responder.send(self.script(&call)),
             Operation::PlayerScript => responder.send(self.player_script(&call)),
             Operation::Media(purpose, leg) => {
-                responder.send(self.whip.answer(&call, purpose, leg, |token| self.is_admin(token)));
+                let answer = self.whip.answer(&call, purpose, leg, |token| self.is_admin(token));
+                let is_wrong = answer.status == 401 && call.header("Authorization").is_some();
+                let pause = if is_wrong { self.note_wrong_token(&call) } else { None };
+                responder.send(pause.map_or(answer, whip::too_many_wrong));
             }
             Operation::MicOffer => responder.send(mic::offer(self, &call)),
             Operation::MicPatch => responder.send(mic::patch(self, &call)),
@@ -107,7 +115,10 @@ impl WorkerService {
         };
         let engine = match Choice::of(&request, &settings) {
             Ok(engine) => engine,
-            Err(error) => return responder.send(Answer::error(400, "bad request", error)),
+            Err(BadChoice::Wrong(text)) => return responder.send(Answer::error(400, "bad request", text)),
+            Err(BadChoice::Forbidden(text)) => {
+                return responder.send(Answer::error(403, "address not allowed", text));
+            }
         };
         let ours = local::own_addresses(request.body.ip());
         if let Err(refusal) =
@@ -204,7 +215,7 @@ impl WorkerService {
 
     fn script(&self, call: &Call) -> Answer {
         let Some(card) = self.card(call) else { return sessions::unknown() };
-        Answer::script(overlay::script(&self.overlay_settings(&card)))
+        Answer::script(overlay::script(&self.overlay_settings(call, &card)))
     }
 
     fn player_script(&self, call: &Call) -> Answer {
@@ -214,9 +225,9 @@ impl WorkerService {
         }
     }
 
-    fn overlay_settings(&self, card: &Card) -> OverlaySettings {
+    fn overlay_settings(&self, call: &Call, card: &Card) -> OverlaySettings {
         let settings = self.live.get();
-        let ice = ice::for_browser(&settings, &card.id, clock::unix_millis() / 1000);
+        let ice = ice::for_script(self, call, card);
         OverlaySettings {
             session_id: card.id.expose().into(),
             base: format!("/session/{}/", card.id.expose()),

@@ -16,7 +16,9 @@ use crate::config::settings::Settings;
 use crate::core::ids::{Port, SessionId};
 use crate::core::session::{Failure, FailureKind};
 use crate::engine::ffmpeg::inspect::Inspection;
+use crate::engine::ffmpeg::recipe::Recipe;
 use crate::engine::moonlight::client::Client;
+use crate::host::local;
 use crate::host::wireguard::WireGuard;
 use crate::worker::engines::Survey;
 use crate::worker::mailbox::{Mailbox, Message, SetUpResult};
@@ -37,6 +39,8 @@ const STACK: usize = 1024 * 1024;
 pub enum Step {
     /// Does the body answer, and how fast.
     Reach,
+    /// Which addresses the names of a request's URLs have, and whether they may be dialled.
+    Resolve(Box<Recipe>),
     /// What is in a media process's inputs.
     Inspect(Box<Inspection>),
     /// Ask the child until it answers.
@@ -80,6 +84,7 @@ impl SetUp {
             let cancelled = || flag.load(Ordering::Acquire);
             match step {
                 Step::Reach => tell(reach(&target)),
+                Step::Resolve(recipe) => tell(resolve(*recipe)),
                 Step::Inspect(inspection) => inspect(&inspection, &cancelled).into_iter().for_each(tell),
                 Step::Probe => probe(&target, &cancelled).into_iter().for_each(tell),
                 Step::Settle => settle::settle(&target, &cancelled, tell),
@@ -117,6 +122,13 @@ fn reach(target: &Target) -> SetUpResult {
             let detail = format!("{unreachable}; WireGuard on this worker {wireguard}");
             SetUpResult::Failed(Failure::new(FailureKind::BodyUnreachable, detail))
         }
+    }
+}
+
+fn resolve(recipe: Recipe) -> SetUpResult {
+    match recipe.resolve(&local::addresses_of, &local::own_addresses) {
+        Ok(recipe) => SetUpResult::Surveyed(Survey::Resolved(Box::new(recipe))),
+        Err(refused) => SetUpResult::Failed(Failure::new(FailureKind::Forbidden, refused.to_string())),
     }
 }
 

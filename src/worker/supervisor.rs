@@ -294,10 +294,10 @@ impl Supervisor {
         if self.machine.status() != Status::Preparing {
             return;
         }
-        self.events.push_back(match self.engine.surveyed(&self.given, survey) {
-            Ok(()) => Event::Prepared,
-            Err(failure) => Event::Failed(failure),
-        });
+        match self.engine.surveyed(&self.given, survey) {
+            Ok(next) => self.go_on(next, Event::Prepared),
+            Err(failure) => self.events.push_back(Event::Failed(failure)),
+        }
     }
 
     fn spawn(&mut self) {

@@ -277,6 +277,16 @@ fn authorise(
     }
 }
 
+/// The answer to an address that was wrong about a token too often.
+pub fn too_many_wrong(pause: Duration) -> Answer {
+    let problem = Problem::again_after(
+        429,
+        "too many wrong tokens from this address; check the token, then wait",
+        pause,
+    );
+    CORS.iter().fold(refusal(&problem), |answer, (name, value)| answer.with(name, *value))
+}
+
 fn refusal(problem: &Problem) -> Answer {
     let answer = Answer {
         status: problem.status,

@@ -232,6 +232,45 @@ fn the_admin_token_is_asked_for_and_a_worker_takes_its_controllers_as_well() {
 }
 
 #[test]
+fn wrong_tokens_are_counted_logged_and_slowed_and_the_right_one_still_passes() {
+    let mut lab = Lab::new();
+    let body = lab.body(1);
+    let controller = lab.controller(|_| ());
+    let worker = lab.worker("one", &controller.url, |_| ());
+    wait_until_up(&controller, "one");
+    let reply = worker.post("/api/v1/sessions", &json!({"body_ip": body, "engine": "demo"}));
+    let id = reply.json()["session_id"].as_str().expect("an id").to_owned();
+    let publish = |token: &str| {
+        let bearer = format!("Bearer {token}");
+        let fields = [("Content-Type", "application/sdp"), ("Authorization", bearer.as_str())];
+        http::request(&worker.url, "POST", &format!("/session/{id}/whip"), &fields, "v=0")
+    };
+    let (list, health) = ("/api/v1/sessions", "/api/v1/health");
+    for role in [&controller, &worker] {
+        let ask = |path: &str, token: &str| http::get(&role.url, path, Some(token)).expect("an answer");
+        assert_eq!(ask(list, "a-wrong-token").status, 401, "{}", role.name);
+        let refused = (0..40).map(|_| ask(list, "a-wrong-token")).find(|reply| reply.status == 429);
+        let refused = refused.expect("nothing slows wrong tokens");
+        assert!(refused.header("Retry-After").is_some(), "{refused:?}");
+        assert_eq!(ask(health, "a-wrong-token").status, 429, "health tells tokens apart as well");
+        assert_eq!(ask(list, TOKEN).status, 200, "{}", role.name);
+        let known = ask(health, TOKEN).json();
+        assert!(known["extra"]["wrong_tokens"].as_u64().is_some_and(|count| count > 20), "{known}");
+        assert_eq!(
+            http::get(&role.url, list, None).expect("an answer").status,
+            401,
+            "no token is no wrong one"
+        );
+        let log = role.log_text();
+        let lines = log.lines().filter(|line| line.contains("a wrong token from 127.0.0.1")).count();
+        assert!((1..=8).contains(&lines) && !log.contains("a-wrong-token"), "{lines} lines\n{log}");
+    }
+    let refused = publish("a-wrong-token");
+    assert_eq!((refused.status, refused.header("Retry-After").is_some()), (429, true), "{refused:?}");
+    assert_eq!(publish(TOKEN).status, 400, "the right token is taken, the offer is none");
+}
+
+#[test]
 fn the_page_of_an_ended_session_says_why_and_leads_back() {
     let mut lab = Lab::new();
     let body = lab.body(1);

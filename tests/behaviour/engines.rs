@@ -1,6 +1,7 @@
 //! Sessions of the engines `ffmpeg` and `demo`: real FFmpeg under the worker's supervision. What they send is looked at in
 //! `tests/engine_media.rs`.
 
+use std::io::{Read, Write};
 use std::process::Command;
 use std::time::Instant;
 
@@ -311,6 +312,107 @@ fn what_a_request_may_not_set_is_refused_by_name_and_nothing_is_started() {
         assert!(detail.starts_with(field), "{request}: {detail}");
     }
     assert!(worker.sessions().is_empty() && processes(&lab).is_empty());
+}
+
+/// A service of this host, as a cloud's metadata service is one: what it says must not be told.
+struct Neighbour(std::net::TcpListener);
+
+/// What it says.
+const TOLD_BY_NEIGHBOUR: &str = "ami-id-of-the-neighbour";
+
+impl Neighbour {
+    fn new() -> Neighbour {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("a socket");
+        Neighbour(listener)
+    }
+
+    fn port(&self) -> u16 {
+        self.0.local_addr().expect("its address").port()
+    }
+
+    /// Answers one request with these head lines.
+    fn answer(self, head: String) -> std::thread::JoinHandle<()> {
+        self.0.set_nonblocking(false).expect("a socket");
+        std::thread::spawn(move || {
+            let (mut stream, _) = self.0.accept().expect("a connection");
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request);
+            let length = TOLD_BY_NEIGHBOUR.len();
+            let reply = format!(
+                "HTTP/1.1 {head}Content-Length: {length}\r\nConnection: close\r\n\r\n{TOLD_BY_NEIGHBOUR}"
+            );
+            let _ = stream.write_all(reply.as_bytes());
+        })
+    }
+
+    fn was_asked(&self) -> bool {
+        self.0.accept().is_ok()
+    }
+}
+
+fn camera(url: Value) -> Value {
+    json!({"camera": {"command": [FFMPEG, "-i", "{url}"], "parameters": {"url": url}}})
+}
+
+#[test]
+fn a_url_of_a_request_reaches_nothing_that_is_not_allowed() {
+    let mut lab = Lab::new();
+    let body = lab.body(1);
+    let neighbour = Neighbour::new();
+    let worker = worker(&lab, camera(json!({"type": "url", "schemes": ["http", "https", "rtsp"]})));
+    let port = neighbour.port();
+    for url in [
+        format!("http://127.0.0.1:{port}/latest/meta-data"),
+        format!("http://[::ffff:127.0.0.1]:{port}/latest/meta-data"),
+        format!("http://[64:ff9b::7f00:1]:{port}/latest/meta-data"),
+        format!("http://localhost:{port}/latest/meta-data"),
+        format!("https://localhost:{port}/"),
+        format!("rtsp://127.0.0.1:{port}/"),
+        format!("rtsp://localhost:{port}/"),
+        "http://169.254.169.254/latest/meta-data".to_owned(),
+    ] {
+        let request = json!({"body_ip": body, "engine": "camera", "parameters": {"url": url}});
+        let reply = worker.post("/api/v1/sessions", &request);
+        assert_eq!(
+            (reply.status, reply.json()["error"].as_str()),
+            (403, Some("address not allowed")),
+            "{url}: {reply:?}"
+        );
+        assert!(
+            reply.json()["detail"].as_str().is_some_and(|text| text.starts_with("parameters.url: ")),
+            "{reply:?}"
+        );
+    }
+    for url in [
+        format!("http://127.1:{port}/"),
+        format!("http://2130706433:{port}/"),
+        format!("rtsp://0x7f.1:{port}/"),
+    ] {
+        let request = json!({"body_ip": body, "engine": "camera", "parameters": {"url": url}});
+        assert_eq!(worker.post("/api/v1/sessions", &request).status, 400, "{url}");
+    }
+    assert!(!neighbour.was_asked());
+    lab.assert_nothing_left("one", &[]);
+}
+
+#[test]
+fn an_input_by_http_is_not_followed_to_another_address() {
+    let mut lab = Lab::new();
+    let body = lab.body(1);
+    let (listed, neighbour) = (Neighbour::new(), Neighbour::new());
+    let url = json!({"type": "url", "schemes": ["http"], "allow_networks": ["127.0.0.0/8"]});
+    let worker = worker(&lab, camera(url));
+    let asked = format!("http://127.0.0.1:{}/", listed.port());
+    let elsewhere =
+        format!("302 Found\r\nLocation: http://127.0.0.1:{}/latest/meta-data\r\n", neighbour.port());
+    let answering = listed.answer(elsewhere);
+    let request = json!({"body_ip": body, "engine": "camera", "parameters": {"url": asked}});
+    let reply = worker.post("/api/v1/sessions", &request);
+    assert_eq!(reply.status, 502, "{reply:?}");
+    answering.join().expect("it was asked");
+    assert!(!neighbour.was_asked(), "{reply:?}");
+    assert!(!reply.body.contains(TOLD_BY_NEIGHBOUR) && !reply.body.contains("max_redirects"), "{reply:?}");
 }
 
 #[test]

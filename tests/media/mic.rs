@@ -211,11 +211,14 @@ fn what_is_no_offer_is_refused() {
         (&json!({"type": "offer", "sdp": offer.replace("opus", "pcmu")}).to_string(), 422),
         (&json!({"type": "offer", "sdp": offer.replace("sendonly", "recvonly")}).to_string(), 422),
         (&json!({"type": "offer", "sdp": offer.replace("a=fingerprint", "a=x")}).to_string(), 422),
+        (&json!({"type": "offer", "sdp": offer.replace("t=0 0", "t=x")}).to_string(), 422),
         (&json!({"type": "offer", "sdp": format!("{offer}a=x:{}\r\n", "y".repeat(70_000))}).to_string(), 413),
     ];
     for (body, status) in cases {
         let reply = studio.call("POST", "mic/offer", "application/json", body);
         assert_eq!(reply.status, status, "{} {body:.200}", reply.body);
+        // Insides of str0m's parser.
+        assert!(!reply.body.contains("Pointer") && !reply.body.contains("0x"), "{}", reply.body);
     }
     assert_eq!(studio.call("POST", "mic/offer", "application/sdp", &offer).status, 415);
     assert_eq!(studio.counter("peers"), 0);

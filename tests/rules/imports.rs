@@ -45,7 +45,7 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// Between these two, only these modules: settings are checked with the core's names, and the core is given settings.
 const SINGLE: &[(&str, &[&str])] = &[
-    ("config", &["core::command_template", "core::fingerprint", "core::ids"]),
+    ("config", &["core::command_template", "core::fingerprint", "core::ids", "core::url_target"]),
     ("core", &["config::settings"]),
     // The API's pages are replies of the edge; it knows nothing else of it.
     ("api", &["edge::router"]),

@@ -1,8 +1,10 @@
 //! Every row of the table in reference/whip-whep.md, over HTTP.
 
+use serde_json::json;
+
 use crate::client::{Wants, until};
 use crate::lab::eventually;
-use crate::stage::{Door, FRAGMENT, PATIENCE, SDP, Stage, fragment, offer, problem};
+use crate::stage::{Door, FRAGMENT, PATIENCE, PUBLISH, SDP, Stage, fragment, offer, problem};
 
 #[test]
 fn an_offer_is_answered_201_and_pictures_move() {
@@ -77,6 +79,51 @@ fn each_refused_offer_has_its_status() {
     assert_eq!(status(&[SDP], &good.replace("a=rtcp-mux\r\n", "")), 422);
     assert_eq!(status(&[SDP, ("Authorization", "Bearer no")], &good), 401);
     assert_eq!(stage.call("POST", "whep", &[("Content-Type", "Application/SDP; a=b")], &good).status, 201);
+}
+
+/// Words of a parser's insides: positions in memory, names of its types.
+const INSIDES: [&str; 8] =
+    ["0x", "Pointer", "Position", "Unexpected", "Expected", "ParseError", "Error(", "SdpError"];
+
+#[test]
+fn a_refused_offer_says_nothing_of_the_parsers_insides() {
+    let stage = Stage::with("demo", Door::Worker, |config| {
+        config["server"]["trusted_proxies"] = json!(["127.0.0.0/8"]);
+    });
+    let (watch, send) = (offer(Wants::Watch), offer(Wants::Send));
+    let bearer = format!("Bearer {PUBLISH}");
+    let mut refused = 0;
+    for (endpoint, good) in [("whep", &watch), ("whip", &send)] {
+        let lines: Vec<&str> = good.lines().collect();
+        for (at, line) in lines.iter().enumerate().step_by(4) {
+            let cut = &line[..line.len() / 2];
+            for bad in [
+                "a=fingerprint:sha-256 zz",
+                "a=rtpmap:x",
+                "v=1",
+                cut,
+                &format!("{line} \u{1}"),
+                "a=ssrc:-1 x",
+            ] {
+                let mut damaged = lines.clone();
+                damaged[at] = bad;
+                // The address of each is one of its own, or the limit would answer.
+                let forwarded = format!("203.0.113.{}", at % 250);
+                let fields =
+                    [SDP, ("Authorization", bearer.as_str()), ("X-Forwarded-For", forwarded.as_str())];
+                let reply = stage.call("POST", endpoint, &fields, &(damaged.join("\r\n") + "\r\n"));
+                if let Some(location) = reply.header("Location") {
+                    stage.at("DELETE", location, &[], "");
+                    continue;
+                }
+                refused += usize::from(reply.status != 429);
+                let shown = INSIDES.iter().find(|word| reply.body.contains(**word));
+                assert!(shown.is_none(), "{shown:?} for {bad:?} in place of {line:?}: {reply:?}");
+            }
+        }
+    }
+    println!("{refused} refusals");
+    assert!(refused > 50, "{refused} refusals");
 }
 
 #[test]

@@ -27,3 +27,17 @@ fn a_reload_that_would_contradict_what_keeps_running_waits_for_a_restart() {
     assert_eq!(outcome.needs_restart, ["sessions.max", "sessions.child_udp_range"]);
     assert_eq!(outcome.settings.sessions.max, 2);
 }
+
+#[test]
+fn a_weak_token_waits_for_the_restart_that_makes_it_loopback_only() {
+    let server =
+        |listen: &str, token: &str| format!("server: {{listen: '{listen}', admin_token: {token}}}\n");
+    let old = loaded(&server(":1", "first-token-of-ours"), Role::Worker);
+    let new = loaded(&server("127.0.0.1:1", "changeme"), Role::Worker);
+    let outcome = reload::changes(&old, &new);
+    assert_eq!(
+        (outcome.changed, outcome.needs_restart),
+        (vec![], vec!["server.listen", "server.admin_token"])
+    );
+    assert!(outcome.settings.server.admin_token.matches("first-token-of-ours"));
+}

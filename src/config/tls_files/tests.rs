@@ -47,7 +47,7 @@ fn a_certificate_and_its_key_are_checked_before_they_are_needed() {
     assert_eq!(refused(&alone, Role::Worker), ["1 server.tls.key"]);
     let domain = text(CERTIFICATE, first).replace("listen: ':1'", "domain: a.example.com");
     assert_eq!(refused(&domain, Role::Worker), ["5 server.tls.cert"]);
-    let link = "controller:\n  url: https://a.b\n  token: t\n  ca_file: ";
+    let link = "controller:\n  url: https://a.b\n  token: a-long-enough-token\n  ca_file: ";
     loaded(&format!("{MINIMAL}{link}{AUTHORITY}\n"), Role::Worker);
     assert_eq!(refused(&format!("{MINIMAL}{link}{first}\n"), Role::Worker), ["5 controller.ca_file"]);
     assert_eq!(

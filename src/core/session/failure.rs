@@ -18,6 +18,8 @@ pub enum FailureKind {
     BodyUnreachable,
     /// Host, pairing or application could not be settled.
     Pairing,
+    /// The request names an address that may not be dialled.
+    Forbidden,
     /// The stream process died or did not get ready.
     StreamProcess,
     /// It took longer than `sessions.create_timeout`.
@@ -38,6 +40,7 @@ impl FailureKind {
     pub fn status(self) -> u16 {
         match self {
             FailureKind::Host => 500,
+            FailureKind::Forbidden => 403,
             FailureKind::BodyUnreachable | FailureKind::Pairing | FailureKind::StreamProcess => 502,
             FailureKind::Timeout => 504,
             FailureKind::EndedEarly => 409,
@@ -50,6 +53,7 @@ impl FailureKind {
             FailureKind::Host => "session could not be prepared",
             FailureKind::BodyUnreachable => "body unreachable",
             FailureKind::Pairing => "pairing failed",
+            FailureKind::Forbidden => "address not allowed",
             FailureKind::StreamProcess => "stream process failed",
             FailureKind::Timeout => "create timed out",
             FailureKind::EndedEarly => "session ended before it was ready",

@@ -5,6 +5,7 @@
 //! ```
 
 use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 
 use crate::config::settings::{AudioLeg, Ingest, Settings};
 use crate::core::ffmpeg_streams::Streams;
@@ -28,6 +29,7 @@ use crate::worker::supervisor::Assignment;
 #[derive(Debug)]
 pub struct FfmpegEngine {
     process: MediaProcess,
+    directory: PathBuf,
     pair: Option<Pair>,
     port: u16,
     legs: Legs,
@@ -38,7 +40,31 @@ impl FfmpegEngine {
     /// The engine of a settled template.
     pub fn new(recipe: Recipe) -> FfmpegEngine {
         let legs = Legs::of(Streams::default());
-        FfmpegEngine { process: MediaProcess::new(recipe), pair: None, port: 0, legs, source: None }
+        FfmpegEngine {
+            process: MediaProcess::new(recipe),
+            directory: PathBuf::new(),
+            pair: None,
+            port: 0,
+            legs,
+            source: None,
+        }
+    }
+
+    /// The last part of the preparation, where the command is settled.
+    fn look_at_inputs(&mut self, given: &Assignment) -> Result<Next, Failure> {
+        let recipe = &self.process.recipe;
+        match recipe.entry.audio {
+            AudioLeg::Probe => {
+                let limit = given.settings.sessions.ready_timeout;
+                let inspection =
+                    Inspection { recipe: recipe.clone(), directory: self.directory.clone(), limit };
+                return Ok(Next::Step(Step::Inspect(Box::new(inspection))));
+            }
+            AudioLeg::Yes => self.legs = Legs { video: 0, audio: Some(0) },
+            AudioLeg::No => {}
+        }
+        self.add_source(given)?;
+        Ok(Next::Done)
     }
 
     /// Hands the ports over to who reads them. They stay over restarts.
@@ -60,30 +86,28 @@ impl Engine for FfmpegEngine {
 
     fn prepare(&mut self, given: &Assignment) -> Result<Next, Failure> {
         let (directory, log) = prepare::for_process(given)?;
-        let path = directory.path().to_owned();
+        self.directory = directory.path().to_owned();
         self.process.child.settle_in(given, directory, log);
         let pair = Pair::bind().map_err(host)?;
         self.port = pair.port;
         self.pair = Some(pair);
-        let recipe = &self.process.recipe;
-        match recipe.entry.audio {
-            AudioLeg::Probe => {
-                let limit = given.settings.sessions.ready_timeout;
-                let inspection = Inspection { recipe: recipe.clone(), directory: path, limit };
-                return Ok(Next::Step(Step::Inspect(Box::new(inspection))));
+        match self.process.recipe.has_names() {
+            true => Ok(Next::Step(Step::Resolve(Box::new(self.process.recipe.clone())))),
+            false => self.look_at_inputs(given),
+        }
+    }
+
+    fn surveyed(&mut self, given: &Assignment, survey: Survey) -> Result<Next, Failure> {
+        match survey {
+            Survey::Resolved(recipe) => {
+                self.process.recipe = *recipe;
+                return self.look_at_inputs(given);
             }
-            AudioLeg::Yes => self.legs = Legs { video: 0, audio: Some(0) },
-            AudioLeg::No => {}
+            Survey::Inputs(streams) => self.legs = Legs::of(streams),
+            Survey::Body(_) => {}
         }
         self.add_source(given)?;
         Ok(Next::Done)
-    }
-
-    fn surveyed(&mut self, given: &Assignment, survey: Survey) -> Result<(), Failure> {
-        if let Survey::Inputs(streams) = survey {
-            self.legs = Legs::of(streams);
-        }
-        self.add_source(given)
     }
 
     fn start(&mut self, given: &mut Assignment) -> Result<(), Failure> {

@@ -12,7 +12,7 @@ mod media_process;
 mod moonlight;
 mod published;
 
-pub use choice::Choice;
+pub use choice::{BadChoice, Choice};
 
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -24,16 +24,19 @@ use crate::core::reason::EndReason;
 use crate::core::restart::RestartBudget;
 use crate::core::session::Failure;
 use crate::core::time::Moment;
+use crate::engine::ffmpeg::recipe::Recipe;
 use crate::worker::child_log::SharedEnds;
 use crate::worker::engines::child::Child;
 use crate::worker::set_up::Step;
 use crate::worker::supervisor::Assignment;
 
 /// What the first look found.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Survey {
     /// The body answers, after this time.
     Body(Duration),
+    /// The command of a media process, with judged addresses in place of names.
+    Resolved(Box<Recipe>),
     /// What a media process's inputs have.
     Inputs(Streams),
 }
@@ -73,9 +76,9 @@ pub trait Engine: Send {
     /// Begins the preparation; what is not done at once ends in [`Engine::surveyed`].
     fn prepare(&mut self, given: &Assignment) -> Result<Next, Failure>;
 
-    /// Ends the preparation.
-    fn surveyed(&mut self, _: &Assignment, _: Survey) -> Result<(), Failure> {
-        Ok(())
+    /// Goes on with the preparation, or ends it.
+    fn surveyed(&mut self, _: &Assignment, _: Survey) -> Result<Next, Failure> {
+        Ok(Next::Done)
     }
 
     /// Starts it, for the first time or again.

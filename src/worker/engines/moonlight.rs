@@ -27,12 +27,12 @@ impl Engine for Moonlight {
         Ok(Next::Step(Step::Reach))
     }
 
-    fn surveyed(&mut self, given: &Assignment, survey: Survey) -> Result<(), Failure> {
+    fn surveyed(&mut self, given: &Assignment, survey: Survey) -> Result<Next, Failure> {
         if let Survey::Body(connect) = survey {
             let (directory, log) = prepare::for_moonlight(given, connect)?;
             self.child.settle_in(given, directory, log);
         }
-        Ok(())
+        Ok(Next::Done)
     }
 
     fn start(&mut self, given: &mut Assignment) -> Result<(), Failure> {

@@ -28,8 +28,9 @@ use crate::media::publishing::Publishing;
 use crate::worker::child_log::SharedEnds;
 use crate::worker::engines::child::Child;
 use crate::worker::engines::media_process::{MediaProcess, host};
-use crate::worker::engines::{Engine, News, Next};
+use crate::worker::engines::{Engine, News, Next, Survey};
 use crate::worker::prepare;
+use crate::worker::set_up::Step;
 use crate::worker::sources::Source;
 use crate::worker::supervisor::Assignment;
 
@@ -207,6 +208,14 @@ impl Engine for PublishedEngine {
         let ingest = (entry.ingest, given.wake.clone());
         let spec = SourceSpec { session, video, audio, codec, ingest };
         self.source = Some(given.sources.add(spec).map_err(host)?);
+        let recipe = &self.process.recipe;
+        Ok(if recipe.has_names() { Next::Step(Step::Resolve(Box::new(recipe.clone()))) } else { Next::Done })
+    }
+
+    fn surveyed(&mut self, _: &Assignment, survey: Survey) -> Result<Next, Failure> {
+        if let Survey::Resolved(recipe) = survey {
+            self.process.recipe = *recipe;
+        }
         Ok(Next::Done)
     }
 

@@ -1,0 +1,288 @@
+//! Whether a secret is one: what everybody knows, what is guessed in an afternoon, and what no header can carry.
+//!
+//! Judged are the secrets that we compare ourselves. Those of others (Sunshine's password, tokens of receivers) are theirs.
+
+use crate::config::check::Contradiction;
+use crate::config::keys::{KEYS, Key};
+use crate::config::kinds::Secrets;
+use crate::config::settings::{Listen, Settings};
+
+/// Secrets that somebody else made.
+const OF_OTHERS: [&str; 3] = ["sunshine.password", "nps.token", "experience_library.token"];
+
+/// Fewer characters are found by trying: the rate of wrong tokens bounds the trying, not an address more or less.
+const LEAST_LENGTH: usize = 8;
+
+/// Fewer characters may be guessed.
+const ADVISED_LENGTH: usize = 16;
+
+/// How the secrets of `etc/*` begin, and what stands for one in the documents and in what `print-config` prints.
+const SAMPLE: &str = "change-me";
+const PLACEHOLDERS: [&str; 3] = ["…", "...", "***"];
+
+/// Words that are tried first. A secret that is nothing but these, digits and punctuation is none.
+const WORDS: [&str; 38] = [
+    "abc",
+    "access",
+    "admin",
+    "administrator",
+    "api",
+    "change",
+    "changeit",
+    "changeme",
+    "controller",
+    "default",
+    "demo",
+    "example",
+    "guest",
+    "hello",
+    "hydraneckwebrtc",
+    "iloveyou",
+    "key",
+    "letmein",
+    "login",
+    "master",
+    "me",
+    "my",
+    "operator",
+    "pass",
+    "passw0rd",
+    "passwd",
+    "password",
+    "passwort",
+    "qwerty",
+    "qwertyuiop",
+    "root",
+    "secret",
+    "super",
+    "test",
+    "the",
+    "token",
+    "welcome",
+    "worker",
+];
+
+const ADVICE: &str = "make one with `openssl rand -hex 32`";
+
+/// Why a secret is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weakness {
+    /// It stands in the sample files or the documents.
+    Sample,
+    /// It holds what no header can carry.
+    Unsendable,
+    /// It is among the first that are tried.
+    WellKnown,
+    /// It has too few characters.
+    Short,
+}
+
+impl Weakness {
+    /// What is wrong and what to do.
+    fn text(self) -> String {
+        let what = match self {
+            Weakness::Sample => {
+                "is the one of the sample files or documents, which everybody knows".to_owned()
+            }
+            Weakness::Unsendable => {
+                "holds blanks or characters outside ASCII, which no header field can carry".to_owned()
+            }
+            Weakness::WellKnown => {
+                "is made of well-known words or digits in a row, which are tried first".to_owned()
+            }
+            Weakness::Short => format!("has fewer than {LEAST_LENGTH} characters and can be guessed"),
+        };
+        format!("{what}; {ADVICE}")
+    }
+}
+
+/// Judges one secret that is not empty.
+pub fn weakness(secret: &str) -> Option<Weakness> {
+    let length = secret.chars().count();
+    if secret.starts_with(SAMPLE) || PLACEHOLDERS.contains(&secret) {
+        Some(Weakness::Sample)
+    } else if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Some(Weakness::Unsendable)
+    } else if is_well_known(secret) {
+        Some(Weakness::WellKnown)
+    } else {
+        (length < LEAST_LENGTH).then_some(Weakness::Short)
+    }
+}
+
+/// Whether it is nothing but words of the list, or characters in a row: `admin-admin`, `Secret123`, `aaaaaaaa`, `87654321`.
+fn is_well_known(secret: &str) -> bool {
+    // Digits go round: 0 follows 9.
+    let round = if secret.bytes().all(|byte| byte.is_ascii_digit()) { 10 } else { 256 };
+    let step = |pair: &[u8]| (i16::from(pair[1]) - i16::from(pair[0])).rem_euclid(round);
+    let steps: Vec<i16> = secret.as_bytes().windows(2).map(step).collect();
+    let in_a_row = steps.iter().all(|step| *step == steps[0] && [0, 1, round - 1].contains(step));
+    let plain: Vec<u8> =
+        secret.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase()).collect();
+    in_a_row || is_of_words(&plain)
+}
+
+/// Whether `text` can be cut into words of the list and digits, with one word at least.
+fn is_of_words(text: &[u8]) -> bool {
+    // What can be reached from the start, and whether by a word.
+    let mut reached = vec![None; text.len() + 1];
+    reached[0] = Some(false);
+    for at in 0..text.len() {
+        let Some(by_word) = reached[at] else { continue };
+        let rest = &text[at..];
+        if rest.first().is_some_and(u8::is_ascii_digit) {
+            reached[at + 1] = reached[at + 1].max(Some(by_word));
+        }
+        for word in WORDS.iter().filter(|word| rest.starts_with(word.as_bytes())) {
+            reached[at + word.len()] = Some(true);
+        }
+    }
+    reached[text.len()] == Some(true)
+}
+
+/// Whether nobody on another host can reach what we listen on.
+fn listens_on_loopback(settings: &Settings) -> bool {
+    match &settings.server.listen {
+        Listen::Plain(address) => address.host.is_some_and(|host| host.to_canonical().is_loopback()),
+        Listen::Domain(_) => false,
+    }
+}
+
+/// The secrets that are ours to judge, with their keys.
+fn judged(settings: &Settings) -> impl Iterator<Item = (&'static str, String)> {
+    let ours = |key: &&Key| key.traits.secret && !OF_OTHERS.contains(&key.path);
+    KEYS.iter().filter(ours).filter_map(|key| match (key.show)(settings, Secrets::Plain) {
+        Some(serde_yaml::Value::String(secret)) => Some((key.path, secret)),
+        _ => None,
+    })
+}
+
+/// Secrets that are none where others can reach us.
+pub fn contradictions(settings: &Settings) -> Vec<Option<Contradiction>> {
+    let wrong = |(key, secret): (&'static str, String)| {
+        let text = weakness(&secret)?.text();
+        Some(Contradiction { key, other: "server.listen", text })
+    };
+    if listens_on_loopback(settings) { Vec::new() } else { judged(settings).map(wrong).collect() }
+}
+
+/// Secrets that could be better; on loopback, those that are none.
+pub fn warnings(settings: &Settings) -> Vec<String> {
+    let unwise = |(key, secret): (&'static str, String)| {
+        let placeholder = secret.starts_with('<') && secret.ends_with('>');
+        match weakness(&secret) {
+            Some(weakness) => Some(format!(
+                "{key} {} (accepted, because server.listen is a loopback address)",
+                weakness.text()
+            )),
+            None if placeholder => Some(format!("{key} looks like a placeholder of a document; {ADVICE}")),
+            None if secret.chars().count() < ADVISED_LENGTH => Some(format!(
+                "{key} is shorter than {ADVISED_LENGTH} characters and can be guessed; {ADVICE}"
+            )),
+            None => None,
+        }
+    };
+    judged(settings).filter_map(unwise).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::Role;
+    use crate::config::tests::{loaded, refused};
+
+    #[test]
+    fn what_everybody_knows_or_guesses_is_no_secret() {
+        use Weakness::*;
+        for (secret, expected) in [
+            ("change-me-change-me-change-me", Sample),
+            ("change-me", Sample),
+            ("…", Sample),
+            ("...", Sample),
+            ("***", Sample),
+            ("a", WellKnown),
+            ("hunter2", Short),
+            ("s3cr3t!", Short),
+            ("changeme", WellKnown),
+            ("ChangeMe1", WellKnown),
+            ("admin", WellKnown),
+            ("admin-admin", WellKnown),
+            ("administrator", WellKnown),
+            ("Password123", WellKnown),
+            ("my_secret_token", WellKnown),
+            ("test1234", WellKnown),
+            ("super-secret-admin-token", WellKnown),
+            ("12345678", WellKnown),
+            ("1234567890", WellKnown),
+            ("87654321", WellKnown),
+            ("aaaaaaaaaaaaaaaa", WellKnown),
+            ("abcdefghijkl", WellKnown),
+            ("hydraneckwebrtc", WellKnown),
+            ("two words and more", Unsendable),
+            ("schlüssel-für-den-hals", Unsendable),
+            ("tab\there-and-long", Unsendable),
+        ] {
+            assert_eq!(weakness(secret), Some(expected), "{secret:?}");
+        }
+        for sound in [
+            "dev-token",
+            "a-long-enough-token",
+            "behaviour-token-0123456789",
+            "<same-as-controller>",
+            "9f8e7d6c",
+            "publish-only",
+            "3f6c1c2a9d0e4b58b7a1f7d25e93ac40",
+        ] {
+            assert_eq!(weakness(sound), None, "{sound:?}");
+        }
+    }
+
+    fn server(listen: &str, token: &str) -> String {
+        format!("server: {{listen: '{listen}', admin_token: {token}}}\n")
+    }
+
+    #[test]
+    fn a_weak_secret_is_refused_unless_only_this_host_can_use_it() {
+        for listen in [":1", "0.0.0.0:1", "10.0.0.1:1", "[::]:1"] {
+            for role in [Role::Controller, Role::Worker] {
+                assert_eq!(refused(&server(listen, "changeme"), role), ["1 server.admin_token"], "{listen}");
+            }
+        }
+        let domain = "server: {domain: neck.example.com, admin_token: a}\n";
+        assert_eq!(refused(domain, Role::Controller), ["1 server.admin_token"]);
+        for listen in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            let warnings = loaded(&server(listen, "changeme"), Role::Worker).warnings;
+            assert!(
+                warnings.iter().any(|text| text.starts_with("server.admin_token is made of")),
+                "{warnings:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_secret_of_ours_is_judged_and_those_of_others_are_not() {
+        let sound = server(":1", "a-long-enough-token");
+        for (section, key) in [
+            ("controller: {url: 'https://a.b', token: change-me-change-me}", "2 controller.token"),
+            ("whip: {token: publish}", "2 whip.token"),
+            ("turn: {secret: 'two words', urls: ['turn:a.b']}", "2 turn.secret"),
+        ] {
+            assert_eq!(refused(&format!("{sound}{section}\n"), Role::Worker), [key]);
+        }
+        loaded(
+            &format!(
+                "{sound}sunshine: {{password: a}}\nnps: {{url: 'https://a.b', token: t}}\n\
+                 experience_library: {{url: 'https://a.b', token: t}}\n"
+            ),
+            Role::Worker,
+        );
+    }
+
+    #[test]
+    fn a_short_secret_is_warned_of_and_a_long_one_is_not() {
+        let warned = |token: &str| loaded(&server(":1", token), Role::Controller).warnings.join("\n");
+        assert!(warned("dev-token").contains("server.admin_token is shorter than 16 characters"));
+        assert!(warned("<same-as-controller>").contains("placeholder"));
+        assert_eq!(warned("3f6c1c2a9d0e4b58b7a1f7d25e93ac40"), "");
+    }
+}
