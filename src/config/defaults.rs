@@ -21,6 +21,7 @@ impl Settings {
     pub fn defaults(role: Role) -> Settings {
         Settings {
             role,
+            config_file: PathBuf::new(),
             warnings: Vec::new(),
             server: Server::default(),
             tls: None,
@@ -135,6 +136,7 @@ impl Default for Sessions {
             keep_logs: secs(3600),
             log_cap: 8 << 20,
             ended_window: secs(900),
+            confine: true,
             force_relay: true,
             child_udp_range: (40_000, 49_151),
             allowed_bodies: networks(&["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]),
@@ -227,6 +229,8 @@ impl EngineEntry {
             audio_encoder: None,
             ingest: Ingest::Viewers,
             parameters: Vec::new(),
+            read: Vec::new(),
+            write: Vec::new(),
             stale_timeout: secs(5),
             restarts: 5,
             restart_backoff: Duration::from_millis(500),

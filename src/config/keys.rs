@@ -157,6 +157,7 @@ pub static KEYS: &[Key] = &[
     key!("sessions.keep_logs", BOTH.reload(), Span(0, 30 * D), sessions.keep_logs),
     key!("sessions.log_cap", BOTH, Number(4096, 1 << 30), sessions.log_cap),
     key!("sessions.ended_window", BOTH.reload(), Span(S, D), sessions.ended_window),
+    key!("sessions.confine", BOTH.reload(), Switch, sessions.confine),
     key!("sessions.force_relay", BOTH, Switch, sessions.force_relay),
     key!("sessions.child_udp_range", BOTH, PortRange, sessions.child_udp_range),
     key!("sessions.allowed_bodies", BOTH.reload(), NETWORKS, sessions.allowed_bodies),

@@ -66,6 +66,7 @@ pub fn load(source: &Source, role: Role) -> Result<Settings, Problems> {
     if !problems.is_empty() {
         return Err(Problems::new(source.path.clone(), problems));
     }
+    settings.config_file.clone_from(&source.path);
     settings.warnings = check::warnings(&settings);
     if source.world_readable && loader.given.iter().any(inline_secret) {
         settings.warnings.push(

@@ -304,6 +304,7 @@ fn other_value(path: &str) -> &'static str {
         "sessions.return_url" | "sessions.report_url" => "https://other.example/x?y=z",
         "sessions.max_duration" => "1h",
         "sessions.child_udp_range" => "20000-21000",
+        "sessions.confine" => "false",
         "sessions.force_relay" => "false",
         "sessions.allowed_bodies" | "server.trusted_proxies" | "bodies.wireguard_networks" => {
             "[10.77.0.0/16]"

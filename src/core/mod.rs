@@ -5,6 +5,7 @@
 
 pub mod body_distance;
 pub mod command_template;
+pub mod confinement;
 pub mod continuity;
 pub mod csp;
 pub mod datagram;

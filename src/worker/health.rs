@@ -13,6 +13,7 @@ use crate::config::live::Live;
 use crate::host::clock::{self, Clock};
 use crate::host::disk;
 use crate::host::process;
+use crate::host::sandbox::Support;
 use crate::host::wireguard::WireGuard;
 use crate::media::Media;
 use crate::outbox::Outbox;
@@ -110,6 +111,7 @@ impl Health {
                 "max_sessions": settings.sessions.max,
                 "draining": !self.flags.takes_sessions(),
                 "problems": problems,
+                "hardening": hardening(settings.sessions.confine),
                 "outbox": self.outbox(),
                 "media": self.media.snapshot(),
                 "sessions": sessions,
@@ -151,6 +153,19 @@ impl Health {
             "stream": figures::of(&self.media, &card.id),
         })
     }
+}
+
+/// What keeps stream processes away from the rest of this machine.
+fn hardening(confine: bool) -> Value {
+    let support = Support::of_this_kernel();
+    json!({
+        "confine": confine,
+        "landlock": support.landlock,
+        "signals": support.scopes_signals(),
+        "seccomp": support.seccomp,
+        "memory": process::hides_memory(),
+        "lacks": support.lacks(),
+    })
 }
 
 /// `1h2m3s`, the way durations are written in the configuration.

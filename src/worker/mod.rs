@@ -12,6 +12,7 @@ pub mod board;
 pub mod browsers;
 pub mod child_log;
 pub mod chronicle;
+pub mod confinement;
 pub mod engines;
 pub mod events;
 pub mod family;
@@ -63,6 +64,7 @@ use crate::host::clock::Clock;
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::Pulses;
+use crate::host::sandbox::Support;
 use crate::host::wireguard::WireGuard;
 use crate::host::{join, process};
 use crate::media::config::MediaConfig;
@@ -158,6 +160,9 @@ impl Worker {
             log::warn!(
                 "[worker] WARNING: no WireGuard interface detected: bodies behind WireGuard cannot be reached"
             );
+        }
+        if let Some(lacks) = Support::of_this_kernel().lacks() {
+            log::warn!("[worker] stream processes are not fully confined: {lacks}");
         }
         let (id, generation) = identity::settle(ground.state.path(), settings.server.worker_id.as_ref())
             .map_err(|error| RunError(format!("{}: {error}", ground.state.path().display())))?;

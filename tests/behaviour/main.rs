@@ -3,6 +3,7 @@
 mod api;
 #[path = "../support/collector.rs"]
 mod collector;
+mod confinement;
 mod create_failures;
 mod ends;
 mod ends_by_force;

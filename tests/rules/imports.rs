@@ -9,7 +9,7 @@ use crate::source::{Source, sources, words};
 const EDGES: &[(&str, &[&str])] = &[
     ("main", &["cli", "config", "controller", "daemon", "demo", "worker"]),
     ("demo", &["api", "config", "controller", "daemon", "front", "host", "worker"]),
-    ("cli", &["config", "daemon", "logging"]),
+    ("cli", &["config", "daemon", "host", "logging"]),
     ("controller", &["api", "config", "core", "daemon", "edge", "front", "host"]),
     (
         "worker",
@@ -17,7 +17,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("front", &["api", "config", "daemon", "edge", "host"]),
     ("daemon", &["config", "host", "logging"]),
-    ("api", &["config", "core", "edge"]),
+    ("api", &["config", "core", "edge", "host"]),
     ("edge", &["config", "core"]),
     ("engine", &["body", "config", "core", "host"]),
     ("media", &["config", "core", "host"]),
@@ -31,7 +31,7 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// Between these two, only these modules: settings are checked with the core's names, and the core is given settings.
 const SINGLE: &[(&str, &[&str])] = &[
-    ("config", &["core::command_template", "core::fingerprint", "core::ids"]),
+    ("config", &["core::command_template", "core::confinement", "core::fingerprint", "core::ids"]),
     ("core", &["config::settings"]),
     // The API's pages are replies of the edge; it knows nothing else of it.
     ("api", &["edge::router"]),

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::config::settings::EngineEntry;
-use crate::core::command_template::Argument;
+use crate::core::command_template::{Argument, Kind};
+use crate::core::confinement::{self, Named};
 
 /// A template of which every parameter is settled.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +23,8 @@ pub struct Recipe {
     pub video_encoder: Option<Vec<String>>,
     /// The operator's arguments for the sound's encoder.
     pub audio_encoder: Option<Vec<String>>,
+    /// The paths that stand in all of these.
+    pub paths: Vec<Named>,
 }
 
 /// What is wrong with a request's parameters, naming the field.
@@ -46,15 +49,37 @@ impl Recipe {
             let filled = list.iter().map(|argument| argument.fill(value_of));
             filled.collect::<Result<_, _>>().map_err(|(name, text)| BadParameter { name, text })
         };
-        let mut command = fill(&entry.command)?.into_iter();
-        Ok(Recipe {
-            program: Path::new(&command.next().unwrap_or_default()).to_owned(),
-            arguments: command.collect(),
-            video_encoder: entry.video_encoder.as_deref().map(fill).transpose()?,
-            audio_encoder: entry.audio_encoder.as_deref().map(fill).transpose()?,
-            entry: entry.clone(),
-        })
+        let mut arguments = fill(&entry.command)?;
+        let program = if arguments.is_empty() { String::new() } else { arguments.remove(0) };
+        let video_encoder = entry.video_encoder.as_deref().map(fill).transpose()?;
+        let audio_encoder = entry.audio_encoder.as_deref().map(fill).transpose()?;
+        let mut paths = operators_paths(entry, entry.command.get(1..).unwrap_or_default(), &arguments);
+        for (template, filled) in
+            [(&entry.video_encoder, &video_encoder), (&entry.audio_encoder, &audio_encoder)]
+        {
+            if let (Some(template), Some(filled)) = (template, filled) {
+                paths.extend(operators_paths(entry, template, filled));
+            }
+        }
+        let (program, entry) = (Path::new(&program).to_owned(), entry.clone());
+        Ok(Recipe { entry, program, arguments, video_encoder, audio_encoder, paths })
     }
+}
+
+/// The paths that the operator named: a whole URL is the request's, and opens nothing.
+fn operators_paths(entry: &EngineEntry, template: &[Argument], filled: &[String]) -> Vec<Named> {
+    let foreign = |argument: &Argument| {
+        argument.is_whole_parameter()
+            && entry.parameters.iter().any(|parameter| {
+                argument.first_parameter() == Some(&parameter.name) && matches!(parameter.kind, Kind::Url(_))
+            })
+    };
+    let arguments: Vec<Option<&str>> = template
+        .iter()
+        .zip(filled)
+        .map(|(argument, text)| (!foreign(argument)).then_some(text.as_str()))
+        .collect();
+    confinement::named(&arguments)
 }
 
 /// The value of every parameter that has one.
@@ -88,7 +113,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::core::command_template::{Kind, Parameter};
+    use crate::core::command_template::Parameter;
 
     fn entry() -> EngineEntry {
         let argument = |text: &str| Argument::parse(text).unwrap();

@@ -16,6 +16,7 @@ use crate::engine::ffmpeg::inspect::Inspection;
 use crate::engine::ffmpeg::recipe::Recipe;
 use crate::engine::ingest::{Pair, SourceSpec};
 use crate::worker::child_log::SharedEnds;
+use crate::worker::confinement;
 use crate::worker::engines::child::Child;
 use crate::worker::engines::media_process::{MediaProcess, host};
 use crate::worker::engines::{Engine, News, Next, Survey};
@@ -69,7 +70,8 @@ impl Engine for FfmpegEngine {
         match recipe.entry.audio {
             AudioLeg::Probe => {
                 let limit = given.settings.sessions.ready_timeout;
-                let inspection = Inspection { recipe: recipe.clone(), directory: path, limit };
+                let confined_to = confinement::of_media_process(given, recipe, &path);
+                let inspection = Inspection { recipe: recipe.clone(), directory: path, limit, confined_to };
                 return Ok(Next::Step(Step::Inspect(Box::new(inspection))));
             }
             AudioLeg::Yes => self.legs = Legs { video: 0, audio: Some(0) },
