@@ -89,7 +89,7 @@ impl Default for Edge {
 
 impl Default for Log {
     fn default() -> Log {
-        Log { level: log::LevelFilter::Info, format: LogFormat::Auto }
+        Log { level: log::LevelFilter::Info, dependencies: log::LevelFilter::Warn, format: LogFormat::Auto }
     }
 }
 

@@ -146,6 +146,9 @@ pub struct Network {
 pub struct Log {
     /// `log.level`: off, error, warn, info, debug, trace. Default info. Reloadable.
     pub level: log::LevelFilter,
+    /// `log.dependencies`: from which level on lines of other crates are written, under a limiter; never below `log.level`.
+    /// Default warn. Reloadable.
+    pub dependencies: log::LevelFilter,
     /// `log.format`: `auto` (journald priorities under systemd, else plain with a time), `plain`, `journald`, `json`.
     pub format: LogFormat,
 }

@@ -336,6 +336,7 @@ fn other_value(path: &str) -> &'static str {
         "nps.path" => "/other",
         "experience_library.path" => "/other/{name}",
         "log.level" => "trace",
+        "log.dependencies" => "error",
         "log.format" => "json",
         "sessions.ready_timeout"
         | "sessions.stop_grace"

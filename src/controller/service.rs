@@ -28,6 +28,7 @@ use crate::core::reason::EndReason;
 use crate::core::status::SessionStatus;
 use crate::core::time::Moment;
 use crate::edge::router::Upstream;
+use crate::front;
 use crate::host::clock::Clock;
 use crate::host::entropy;
 
@@ -83,6 +84,7 @@ impl ControllerService {
         if counts.up == 0 {
             problems.push("no worker is up: check the workers' controller.url and controller.token");
         }
+        problems.extend(front::log_problem());
         let settling = snapshot.settling(now).is_some();
         let closing = self.closing.load(Ordering::Acquire);
         let body = json!({
@@ -104,6 +106,7 @@ impl ControllerService {
                 "settling": settling,
                 "draining": closing,
                 "problems": problems,
+                "log": front::log_figures(),
             },
         });
         Answer::json(if readiness && (closing || settling) { 503 } else { 200 }, &body)

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::api::reply::Answer;
 use crate::api::types::DEMO_ENGINE;
 use crate::config::live::Live;
+use crate::front;
 use crate::host::clock::{self, Clock};
 use crate::host::disk;
 use crate::host::process;
@@ -73,6 +74,7 @@ impl Health {
         if disk::is_full(&self.data_dir) {
             problems.push("the disk of sessions.data_dir is full: free some space");
         }
+        problems.extend(front::log_problem());
         let (figures, limits) = (self.outbox.figures(clock::unix_millis()), &self.live.get().outbox);
         if figures.dead > 0 {
             problems.push(
@@ -111,6 +113,7 @@ impl Health {
                 "max_sessions": settings.sessions.max,
                 "draining": !self.flags.takes_sessions(),
                 "problems": problems,
+                "log": front::log_figures(),
                 "hardening": hardening(settings.sessions.confine),
                 "outbox": self.outbox(),
                 "media": self.media.snapshot(),

@@ -17,6 +17,7 @@ mod http;
 mod hygiene;
 mod lab;
 mod lifecycle;
+mod log_reader;
 mod lost_answers;
 mod records;
 mod requests;

@@ -7,7 +7,7 @@ use crate::source::{Source, sources, words};
 
 /// Top to bottom. A row's uses are all of lower rows, but for the two single modules of [`SINGLE`].
 const EDGES: &[(&str, &[&str])] = &[
-    ("main", &["cli", "config", "controller", "daemon", "demo", "worker"]),
+    ("main", &["cli", "config", "controller", "daemon", "demo", "logging", "worker"]),
     ("demo", &["api", "config", "controller", "daemon", "front", "host", "worker"]),
     ("cli", &["config", "daemon", "host", "logging"]),
     ("controller", &["api", "config", "core", "daemon", "edge", "front", "host"]),
@@ -15,7 +15,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "worker",
         &["api", "body", "config", "core", "daemon", "edge", "engine", "front", "host", "media", "outbox"],
     ),
-    ("front", &["api", "config", "daemon", "edge", "host"]),
+    ("front", &["api", "config", "daemon", "edge", "host", "logging"]),
     ("daemon", &["config", "host", "logging"]),
     ("api", &["config", "core", "edge", "host"]),
     ("edge", &["config", "core"]),
@@ -24,7 +24,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("body", &["config", "core"]),
     ("outbox", &["config", "core", "host"]),
     ("host", &["config", "core", "logging"]),
-    ("logging", &["config"]),
+    ("logging", &["config", "core"]),
     ("core", &["config"]),
     ("config", &["core"]),
 ];
