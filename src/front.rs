@@ -55,7 +55,7 @@ pub fn bind(settings: &Settings) -> Result<TcpListener, RunError> {
 pub fn state_directory(settings: &Settings) -> Result<(PrivateDir, File), RunError> {
     let fail = |error: crate::host::private_dir::DirError| RunError(error.to_string());
     let whole = PrivateDir::open(&settings.server.state_dir).map_err(fail)?;
-    let own = PrivateDir::open(&whole.path().join(settings.role.name())).map_err(fail)?;
+    let own = whole.open_below(settings.role.name()).map_err(fail)?;
     let lock = own.lock().map_err(fail)?;
     // A socket of a run that was killed; the lock says that nobody serves it.
     own.remove(SOCKET).map_err(fail)?;

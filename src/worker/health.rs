@@ -19,6 +19,7 @@ use crate::host::wireguard::WireGuard;
 use crate::media::Media;
 use crate::outbox::Outbox;
 use crate::worker::board::{Board, Card};
+use crate::worker::chronicle::Chronicle;
 use crate::worker::figures;
 
 /// An item that is due for longer is worth a look: a receiver is away, or its token is wrong.
@@ -54,6 +55,10 @@ pub struct Health {
     pub flags: Arc<Flags>,
     /// Where session directories are.
     pub data_dir: PathBuf,
+    /// Where state is kept.
+    pub state_dir: PathBuf,
+    /// What is remembered of sessions.
+    pub chronicle: Arc<Chronicle>,
     /// Records and ratings on their way.
     pub outbox: Outbox,
     /// Where WireGuard shows.
@@ -72,7 +77,13 @@ impl Health {
             problems.push("no WireGuard interface detected: bodies behind WireGuard cannot be reached");
         }
         if disk::is_full(&self.data_dir) {
-            problems.push("the disk of sessions.data_dir is full: free some space");
+            problems.push("the disk of sessions.data_dir is full, or nearly: free some space");
+        }
+        if disk::is_full(&self.state_dir) {
+            problems.push("the disk of server.state_dir is full, or nearly: free some space, else ratings are refused and records wait in memory");
+        }
+        if self.chronicle.owing() > 0 {
+            problems.push("records of sessions wait in memory, because the disk of server.state_dir or the outbox takes nothing");
         }
         problems.extend(front::log_problem());
         let (figures, limits) = (self.outbox.figures(clock::unix_millis()), &self.live.get().outbox);

@@ -178,6 +178,8 @@ impl Worker {
             outbox: memory.outbox,
             flags: Arc::new(Flags::default()),
             data_dir: ground.root.path().to_owned(),
+            state_dir: ground.state.path().to_owned(),
+            chronicle: memory.chronicle.clone(),
             wireguard,
             media,
             clock,
