@@ -3,7 +3,7 @@
 //! Outsiders cannot forge a line: control characters and characters that reorder text are escaped. They cannot flood
 //! a reader with one line either: it is cut at [`MAX_LINE_BYTES`]. Messages begin with a literal prefix such as
 //! `[worker]`. Lines of other crates (`log.dependencies` and above) get `[dependency NAME]` and pass one limiter: what they
-//! say is often what outsiders send. Nobody who logs waits for the log's reader ([`queue`]).
+//! say is often what outsiders send. Nobody who logs waits for the log's reader (`queue`).
 
 mod queue;
 
