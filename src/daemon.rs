@@ -220,7 +220,7 @@ fn apply(role: &mut dyn Running, new: &Settings) {
         [] => log::info!("[{name}] reloaded: nothing changed"),
         keys => log::info!("[{name}] reloaded: {}", keys.join(", ")),
     }
-    crate::logging::set_level(outcome.settings.log.level);
+    crate::logging::set_levels(&outcome.settings.log);
     role.reload(outcome.settings);
 }
 

@@ -15,6 +15,7 @@ use crate::edge::tls::{self, Tls};
 use crate::edge::{Edge, EdgeConfig};
 use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::{Pulse, Pulses};
+use crate::logging::{self, Figures};
 use certificates::CertificateWatch;
 
 pub mod certificates;
@@ -54,7 +55,7 @@ pub fn bind(settings: &Settings) -> Result<TcpListener, RunError> {
 pub fn state_directory(settings: &Settings) -> Result<(PrivateDir, File), RunError> {
     let fail = |error: crate::host::private_dir::DirError| RunError(error.to_string());
     let whole = PrivateDir::open(&settings.server.state_dir).map_err(fail)?;
-    let own = PrivateDir::open(&whole.path().join(settings.role.name())).map_err(fail)?;
+    let own = whole.open_below(settings.role.name()).map_err(fail)?;
     let lock = own.lock().map_err(fail)?;
     // A socket of a run that was killed; the lock says that nobody serves it.
     own.remove(SOCKET).map_err(fail)?;
@@ -115,6 +116,19 @@ pub fn stop_edge(edge: Edge, deadline: Duration) {
     if !edge.join(deadline) {
         log::error!("[shutdown] ALERT the edge did not end within {} ms", deadline.as_millis());
     }
+}
+
+/// What health says of the log.
+pub fn log_figures() -> serde_json::Value {
+    let Figures { dropped, held_back, .. } = logging::figures();
+    serde_json::json!({"dropped": dropped, "held_back": held_back})
+}
+
+/// What is wrong with the log, in words.
+pub fn log_problem() -> Option<&'static str> {
+    logging::figures()
+        .stalled
+        .then_some("nobody reads the log: see what stderr leads to; lines beyond 1 MiB are dropped")
 }
 
 /// Registers a thread with the watchdog.

@@ -2,19 +2,30 @@
 //!
 //! Outsiders cannot forge a line: control characters and characters that reorder text are escaped. They cannot flood
 //! a reader with one line either: it is cut at [`MAX_LINE_BYTES`]. Messages begin with a literal prefix such as
-//! `[worker]`; lines of other crates, at warn and above only, get `[` + their target + `]`.
+//! `[worker]`. Lines of other crates (`log.dependencies` and above) get `[dependency NAME]` and pass one limiter: what they
+//! say is often what outsiders send. Nobody who logs waits for the log's reader (`queue`).
+
+mod queue;
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::linux::fs::MetadataExt;
 use std::panic::PanicHookInfo;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use log::{Level, LevelFilter, Record};
+use log::{Level, LevelFilter, Metadata, Record};
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
 
 use crate::config::Environment;
 use crate::config::settings::{Log, LogFormat};
+use crate::core::log_limit::LogLimit;
+use crate::core::time::Moment;
 use crate::isolation;
+use queue::Queue;
 
 /// Longest message, in bytes: journald's own limit is far above, a terminal's patience far below.
 pub const MAX_LINE_BYTES: usize = 4096;
@@ -32,24 +43,191 @@ pub struct Event<'a> {
     pub message: &'a str,
 }
 
-/// Starts logging to stderr. The first call wins; later calls change the level only.
+/// Lines of other crates: a burst, then one a second. An honest fault needs a few.
+const DEPENDENCIES_BURST: u32 = 20;
+const DEPENDENCIES_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Crates that warn of what any peer may send, packet by packet: of these only errors, unless `log.dependencies` asks for
+/// more than warnings.
+const NOISY: &[&str] = &["sctp_proto"];
+
+/// Stack of the `log` thread in bytes: it formats one short line.
+const STACK: usize = 128 * 1024;
+
+/// How long a panic waits for its line to be written: long for a reader that reads, short for a process that ends.
+const PANIC_FLUSH: Duration = Duration::from_millis(200);
+
+/// The one way to stderr.
+static QUEUE: Queue = Queue::new();
+
+/// Whether the `log` thread writes; before that, and without it, lines are written by who logs.
+static QUEUED: AtomicBool = AtomicBool::new(false);
+
+/// `log.dependencies` as a number, as [`LevelFilter`] counts.
+static DEPENDENCIES: AtomicUsize = AtomicUsize::new(LevelFilter::Warn as usize);
+
+/// Lines of other crates that the limiter held back.
+static HELD_BACK: AtomicU64 = AtomicU64::new(0);
+
+/// What became of lines that were not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// Dropped since the start, because the log's reader did not keep up.
+    pub dropped: u64,
+    /// Lines of other crates that were held back since the start.
+    pub held_back: u64,
+    /// Nobody reads at present.
+    pub stalled: bool,
+}
+
+/// Starts logging to stderr. The first call wins; later calls change the levels only.
 pub fn start(log: &Log, environment: &Environment) {
     let format = resolve(log.format, environment.get("JOURNAL_STREAM"), stderr_identity());
-    let own = env!("CARGO_CRATE_NAME");
-    let started = env_logger::Builder::new()
-        .filter_level(LevelFilter::Warn)
-        .filter_module(own, LevelFilter::Trace)
-        .format(move |out, record| writeln!(out, "{}", line(format, record)))
-        .try_init();
-    set_level(log.level);
-    if started.is_ok() {
-        std::panic::set_hook(Box::new(log_panic));
+    let limit = Mutex::new(LogLimit::new(DEPENDENCIES_BURST, DEPENDENCIES_INTERVAL));
+    let started = log::set_boxed_logger(Box::new(Logger { format, limit, start: Instant::now() }));
+    set_levels(log);
+    if started.is_err() {
+        return;
+    }
+    let note = move |count: u64| {
+        let message = format!("[log] {count} lines were dropped: the reader of this log did not keep up");
+        render(format, &event(Level::Warn, "", &message)) + "\n"
+    };
+    let thread = std::thread::Builder::new().name("log".into()).stack_size(STACK);
+    let thread = thread.spawn(move || QUEUE.run(write_all, note));
+    QUEUED.store(thread.is_ok(), Ordering::Release);
+    std::panic::set_hook(Box::new(log_panic));
+    if let Err(error) = thread {
+        log::warn!(
+            "[log] cannot start a thread for the log: {error}; a reader that does not read holds us up"
+        );
     }
 }
 
-/// Changes the level of a running process.
-pub fn set_level(level: LevelFilter) {
-    log::set_max_level(level);
+/// Changes the levels of a running process.
+pub fn set_levels(log: &Log) {
+    DEPENDENCIES.store(log.dependencies as usize, Ordering::Relaxed);
+    log::set_max_level(log.level);
+}
+
+/// Waits until every line is written, but not longer than this: for a process that is about to end.
+pub fn flush(within: Duration) {
+    if QUEUED.load(Ordering::Acquire) {
+        QUEUE.flush(within);
+    }
+}
+
+/// What became of lines that were not written.
+pub fn figures() -> Figures {
+    let held_back = HELD_BACK.load(Ordering::Relaxed);
+    Figures { dropped: QUEUE.dropped(), held_back, stalled: QUEUE.is_stalled() }
+}
+
+/// Stderr for last words that are no line of the log: behind the lines, and without waiting for the reader either.
+#[derive(Clone, Copy, Debug)]
+pub struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        put(String::from_utf8_lossy(bytes).into_owned(), true);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Logger {
+    format: LogFormat,
+    limit: Mutex<LogLimit>,
+    start: Instant,
+}
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        is_ours(metadata.target()) || metadata.level() <= level_of(crate_of(metadata.target()))
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let (level, target) = (record.level(), record.target());
+        let message = if is_ours(target) {
+            record.args().to_string()
+        } else {
+            let Some(held_back) = self.admit() else { return };
+            let more = if held_back > 0 {
+                format!(" ({held_back} more lines of dependencies were left out)")
+            } else {
+                String::new()
+            };
+            format!("[dependency {}] {}{more}", crate_of(target), record.args())
+        };
+        put(render(self.format, &event(level, target, &message)) + "\n", level == Level::Error);
+    }
+
+    fn flush(&self) {}
+}
+
+impl Logger {
+    /// Whether a line of another crate may be written; it should say that so many were not.
+    fn admit(&self) -> Option<u64> {
+        let now = Moment(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let admitted = self.limit.lock().unwrap_or_else(PoisonError::into_inner).allow(now);
+        if admitted.is_none() {
+            HELD_BACK.fetch_add(1, Ordering::Relaxed);
+        }
+        admitted
+    }
+}
+
+/// The crate that logs under this target.
+fn crate_of(target: &str) -> &str {
+    target.split("::").next().unwrap_or(target)
+}
+
+fn is_ours(target: &str) -> bool {
+    crate_of(target) == env!("CARGO_CRATE_NAME")
+}
+
+/// From which level on another crate is heard.
+fn level_of(name: &str) -> LevelFilter {
+    let asked = DEPENDENCIES.load(Ordering::Relaxed);
+    let asked = LevelFilter::iter().find(|level| *level as usize == asked).unwrap_or(LevelFilter::Warn);
+    if NOISY.contains(&name) && asked == LevelFilter::Warn { LevelFilter::Error } else { asked }
+}
+
+fn put(text: String, urgent: bool) {
+    if QUEUED.load(Ordering::Acquire) {
+        QUEUE.put(text, urgent);
+    } else {
+        write_all(&text);
+    }
+}
+
+/// Writes to stderr without the lock of the standard library, which somebody may hold. A stderr that is gone is nobody's
+/// business.
+fn write_all(text: &str) {
+    let stderr = io::stderr();
+    let mut left = text.as_bytes();
+    while !left.is_empty() {
+        match rustix::io::write(stderr.as_fd(), left) {
+            Ok(written) => left = left.get(written..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            // Who gave it to us does not want to wait; we do.
+            Err(Errno::AGAIN) => {
+                let _ = rustix::event::poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], None);
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+fn event<'a>(level: Level, target: &'a str, message: &'a str) -> Event<'a> {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Event { time, level, target, message }
 }
 
 /// What `auto` means here. `stderr` is the device and inode of our stderr, `journal_stream` what systemd says they
@@ -69,12 +247,6 @@ pub fn resolve(format: LogFormat, journal_stream: Option<&str>, stderr: Option<(
 fn stderr_identity() -> Option<(u64, u64)> {
     let meta = std::fs::metadata("/proc/self/fd/2").ok()?;
     Some((meta.st_dev(), meta.st_ino()))
-}
-
-fn line(format: LogFormat, record: &Record<'_>) -> String {
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let message = record.args().to_string();
-    render(format, &Event { time, level: record.level(), target: record.target(), message: &message })
 }
 
 /// One line without its newline.
@@ -168,6 +340,8 @@ fn log_panic(info: &PanicHookInfo<'_>) {
         return;
     }
     log::error!("[panic] {}", panic_text(&place, isolation::said(info.payload())));
+    // It may be the last thing that this process does.
+    flush(PANIC_FLUSH);
     isolation::end_if_stray_panics_do();
 }
 

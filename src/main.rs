@@ -1,12 +1,16 @@
 //! The one binary; everything is in the library.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use hydraneckwebrtc::cli::{self, Call, Roles};
 use hydraneckwebrtc::config::Environment;
 use hydraneckwebrtc::config::settings::Settings;
 use hydraneckwebrtc::daemon::{ConfigOrigin, DemoOptions, RunError};
-use hydraneckwebrtc::{controller, demo, isolation, worker};
+use hydraneckwebrtc::{controller, demo, isolation, logging, worker};
+
+/// How long the end waits for the log's last lines: a reader that reads takes them at once.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 struct ThisProgram;
 
@@ -32,7 +36,9 @@ fn main() -> ExitCode {
     }
     isolation::end_on_stray_panics();
     let environment = Environment::new(std::env::vars_os());
-    let (stdout, stderr) = (&mut std::io::stdout(), &mut std::io::stderr());
+    let (stdout, stderr) = (&mut std::io::stdout(), &mut logging::Stderr);
     let call = Call { arguments: arguments.collect(), environment, stdout, stderr };
-    cli::run(call, &ThisProgram).into()
+    let exit = cli::run(call, &ThisProgram);
+    logging::flush(LAST_LINES);
+    exit.into()
 }

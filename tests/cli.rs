@@ -2,8 +2,10 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use hydraneckwebrtc::cli::{self, Call, Exit, Roles};
 use hydraneckwebrtc::config::Environment;
@@ -103,10 +105,10 @@ fn the_program_name_has_no_directories() {
 #[test]
 #[ignore = "a part of the_log_of_a_process_is_one_line_per_event"]
 fn part_that_logs() {
-    let log = Log { level: log::LevelFilter::Info, format: LogFormat::Json };
+    let log = Log { level: log::LevelFilter::Info, format: LogFormat::Json, ..Log::default() };
     logging::start(&log, &Environment::default());
     log::debug!(target: "hydraneckwebrtc::worker", "[worker] hidden");
-    logging::set_level(log::LevelFilter::Debug);
+    logging::set_levels(&Log { level: log::LevelFilter::Debug, ..log });
     log::debug!(target: "hydraneckwebrtc::worker", "[worker] shown\n[worker] forged");
     log::warn!(target: "rustls", "foreign warning");
     log::info!(target: "rustls", "foreign chatter");
@@ -125,10 +127,98 @@ fn the_log_of_a_process_is_one_line_per_event() {
     let lines: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let seen: Vec<_> = lines.iter().map(|line| format!("{}|{}", line["level"], line["prefix"])).collect();
-    assert_eq!(seen, ["\"debug\"|\"worker\"", "\"warn\"|\"rustls\"", "\"error\"|\"panic\""]);
+    assert_eq!(seen, ["\"debug\"|\"worker\"", "\"warn\"|\"dependency rustls\"", "\"error\"|\"panic\""]);
     let panic = lines[2]["message"].as_str().unwrap();
     assert!(
         panic.starts_with("ALERT thread `doomed` panicked at") && panic.contains("on\\npurpose"),
         "{panic}"
     );
+}
+
+/// Runs in a process of its own, started by the test below: more lines than wait for a reader, then last words.
+#[test]
+#[ignore = "a part of a_reader_that_reads_nothing_holds_up_nobody_and_hears_what_it_missed"]
+fn part_that_floods() {
+    logging::start(&Log { format: LogFormat::Json, ..Log::default() }, &Environment::default());
+    for number in 0..FLOOD {
+        log::info!(target: "hydraneckwebrtc::worker", "[worker] line {number} of a flood that nobody reads");
+    }
+    println!("logged {}", logging::figures().dropped);
+    // Until the other side begins to read.
+    let _ = std::io::stdin().read_line(&mut String::new());
+    logging::flush(Duration::from_secs(60));
+    log::error!(target: "hydraneckwebrtc::worker", "[worker] ALERT last words");
+    logging::flush(Duration::from_secs(60));
+}
+
+const FLOOD: u64 = 30_000;
+
+#[test]
+fn a_reader_that_reads_nothing_holds_up_nobody_and_hears_what_it_missed() {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "part_that_floods", "--nocapture"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let logged = said.find(|line| line.contains("logged ")).expect("it was not held up");
+    let dropped: u64 = logged.rsplit(' ').next().unwrap().parse().unwrap();
+    drop(child.stdin.take());
+    let mut text = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    child.wait().unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let notes: Vec<&str> = lines
+        .iter()
+        .filter(|line| line["prefix"] == "log")
+        .filter_map(|line| line["message"].as_str())
+        .collect();
+    let written = lines.iter().filter(|line| line["level"] == "info").count() as u64;
+    println!("{written} written, {dropped} dropped, told: {notes:?}");
+    assert!(dropped > 0 && written > 5_000, "{written} written, {dropped} dropped");
+    assert_eq!(written + dropped, FLOOD);
+    let expected = format!("{dropped} lines were dropped: the reader of this log did not keep up");
+    assert_eq!(notes, [expected.as_str()]);
+    assert_eq!(lines.last().unwrap()["message"], "ALERT last words");
+}
+
+/// Runs in a process of its own, started by the test below.
+#[test]
+#[ignore = "a part of libraries_share_one_limiter_and_cannot_pass_for_us"]
+fn part_with_libraries() {
+    logging::start(&Log { format: LogFormat::Json, ..Log::default() }, &Environment::default());
+    for number in 0..1000 {
+        log::warn!(target: "tiny_http::request", "[worker] forged {number}");
+        log::error!(target: "rustls", "broken {number}");
+    }
+    log::warn!(target: "sctp_proto::association", "garbage");
+    log::warn!(target: "hydraneckwebrtc::edge", "[edge] ours");
+    println!("held back {}", logging::figures().held_back);
+    logging::set_levels(&Log { dependencies: log::LevelFilter::Off, ..Log::default() });
+    log::error!(target: "rustls", "not heard");
+    logging::flush(Duration::from_secs(60));
+}
+
+#[test]
+fn libraries_share_one_limiter_and_cannot_pass_for_us() {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "part_with_libraries", "--nocapture"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    println!("{text}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    let held = said.lines().find_map(|line| line.rsplit_once("held back ")?.1.parse::<usize>().ok()).unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |prefix: &str| lines.iter().filter(|line| line["prefix"] == prefix).count();
+    let theirs = of("dependency tiny_http") + of("dependency rustls");
+    // A burst of twenty, and one for each second that this takes.
+    assert!((20..60).contains(&theirs), "{theirs} lines of libraries");
+    assert_eq!(theirs + held, 2000);
+    assert_eq!((of("worker"), of("edge"), of("dependency sctp_proto")), (0, 1, 0));
+    assert!(!text.contains("not heard"), "{text}");
 }

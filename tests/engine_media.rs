@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::config::settings::{EngineEntry, VideoCodec};
 use hydraneckwebrtc::core::command_template::Argument;
+use hydraneckwebrtc::core::confinement::{Access, Grant, basis, devices};
 use hydraneckwebrtc::core::ids::SessionId;
 use hydraneckwebrtc::engine::clip::{Clip, Playing};
 use hydraneckwebrtc::engine::ffmpeg::command::{self, Legs};
@@ -37,6 +38,12 @@ const PICTURE: [&str; 5] = ["-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:r
 const SOUND: [&str; 4] = ["-f", "lavfi", "-i", "sine=frequency=440"];
 
 /// A media process that sends to a pair of ours; killed when dropped.
+/// What a worker gives to a process without paths in its command.
+fn grants(recipe: &Recipe) -> Vec<Grant> {
+    let program = Grant::new(&recipe.program, Access::Run);
+    basis(&std::env::temp_dir()).into_iter().chain(devices([])).chain([program]).collect()
+}
+
 struct Running {
     pair: Pair,
     child: Option<ChildProcess>,
@@ -58,6 +65,7 @@ impl Running {
             input: None,
             output: null(true),
             stdout: Some(null(true)),
+            confined_to: Some(&grants(recipe)),
         };
         Running { child: Some(ChildProcess::spawn(spawn).expect("ffmpeg")), pair }
     }
@@ -174,6 +182,7 @@ fn inputs_are_looked_at_before() {
             recipe: recipe(VideoCodec::H264, inputs),
             directory: std::env::temp_dir(),
             limit: PATIENCE,
+            confined_to: Some(grants(&recipe(VideoCodec::H264, inputs))),
         };
         inspection.run(&|| false).expect("it is wanted")
     };
@@ -185,8 +194,12 @@ fn inputs_are_looked_at_before() {
     assert_eq!((one.video, one.audio), (Some(0), None));
     let none = look(&["-i", "/nonexistent"]).expect_err("no input");
     assert!(none.contains("No such file or directory"), "{none}");
-    let unwanted =
-        Inspection { recipe: recipe(VideoCodec::H264, &PICTURE), directory: "/".into(), limit: PATIENCE };
+    let unwanted = Inspection {
+        recipe: recipe(VideoCodec::H264, &PICTURE),
+        directory: "/".into(),
+        limit: PATIENCE,
+        confined_to: None,
+    };
     assert!(unwanted.run(&|| true).is_none());
 }
 

@@ -9,7 +9,6 @@
 
 use std::fmt;
 use std::io::{self, Read};
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +19,7 @@ use crate::api::auth;
 use crate::api::reply::{Answer, Responder};
 use crate::api::routes::{self, Auth, Match, Operation};
 use crate::config::settings::Role;
+use crate::host::private_socket::{self, Reach};
 use crate::isolation::isolate;
 
 /// Threads that answer. They only look things up and pass things on, so few are enough.
@@ -104,6 +104,8 @@ pub trait Service: Send + Sync + 'static {
 pub struct ApiServer {
     server: Arc<tiny_http::Server>,
     path: PathBuf,
+    /// Its path is good as long as this lives.
+    _reach: Reach,
     stopping: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -115,13 +117,13 @@ impl fmt::Debug for ApiServer {
 }
 
 impl ApiServer {
-    /// Binds `path` (in a directory only we can enter) and starts the threads.
+    /// Binds `path` (in a directory only we can enter), takes its name away and starts the threads.
     pub fn start(
         path: &Path,
         service: Arc<dyn Service>,
         beat: impl Fn(usize) -> Beat,
     ) -> io::Result<ApiServer> {
-        let listener = UnixListener::bind(path)?;
+        let (listener, reach) = private_socket::bind(path)?;
         let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
         let server = Arc::new(server);
         let stopping = Arc::new(AtomicBool::new(false));
@@ -132,15 +134,15 @@ impl ApiServer {
             let builder = std::thread::Builder::new().name(format!("api-{index}")).stack_size(STACK);
             threads.push(builder.spawn(move || serve(&server, &*service, &stopping, &beat))?);
         }
-        Ok(ApiServer { server, path: path.to_owned(), stopping, threads })
+        Ok(ApiServer { server, path: reach.path(), _reach: reach, stopping, threads })
     }
 
-    /// The socket.
+    /// Where our own threads, and nobody else, reach the socket.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Stops the threads, waits for them and removes the socket.
+    /// Stops the threads and waits for them.
     pub fn stop(self) {
         self.stopping.store(true, Ordering::Release);
         // One wake-up reaches one thread.
@@ -150,7 +152,6 @@ impl ApiServer {
                 log::error!("[api] ALERT a thread of the control API panicked");
             }
         }
-        let _ = std::fs::remove_file(&self.path);
     }
 }
 

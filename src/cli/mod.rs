@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use crate::config::settings::{Listen, ListenAddress, Role, Settings};
 use crate::config::{self, Environment, Mode, Source};
 use crate::daemon::{ConfigOrigin, DemoOptions, RunError};
+use crate::host::process;
 use crate::logging;
 use parse::{Parsed, Request};
 
@@ -152,6 +153,7 @@ fn verdict(path: &Path, settings: &Settings) -> String {
 fn demo(parsed: &Parsed, environment: Environment, roles: &dyn Roles) -> Result<(), Failed> {
     let listen = parsed.listen.unwrap_or(ListenAddress { host: Some([127, 0, 0, 1].into()), port: 0 });
     logging::start(&config::settings::Log::default(), &environment);
+    hide_memory();
     let (force_relay, engine) = (parsed.force_relay, parsed.engine);
     Ok(roles.demo(DemoOptions { listen, force_relay, engine, environment })?)
 }
@@ -168,6 +170,7 @@ fn run_role(
         return Err(Failed::config(no_certificates(&source.path, name)));
     }
     logging::start(&settings.log, &source.environment);
+    hide_memory();
     let origin = ConfigOrigin { path: source.path, environment: source.environment, role };
     for warning in &settings.warnings {
         match role {
@@ -179,6 +182,13 @@ fn run_role(
         Role::Controller => roles.controller(settings, origin),
         Role::Worker => roles.worker(settings, origin),
     }?)
+}
+
+/// Memory holds tokens: other processes of the user must not read it.
+fn hide_memory() {
+    if let Err(error) = process::hide_memory() {
+        log::warn!("[state] cannot hide our memory from other processes of this user: {error}");
+    }
 }
 
 fn no_certificates(path: &Path, name: &str) -> String {

@@ -4,6 +4,7 @@ use crate::config::reach;
 use crate::config::settings::{CHILD_UDP_PORTS, Role, Settings};
 use crate::config::strength;
 use crate::config::transport;
+use crate::core::confinement::exposed;
 
 /// A contradiction between keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +67,7 @@ fn of_worker(settings: &Settings) -> Vec<Option<Contradiction>> {
     let (first, last) = sessions.child_udp_range;
     let outbox = &settings.outbox;
     vec![
+        opened(settings),
         unless(
             outbox.retry <= outbox.retry_max,
             "outbox.retry",
@@ -93,6 +95,27 @@ fn of_worker(settings: &Settings) -> Vec<Option<Contradiction>> {
             "leaves fewer ports than sessions.max; choose a lower port",
         ),
     ]
+}
+
+/// A directory of an engine that holds what no stream process may touch. Where links lead is looked at when one is started.
+fn opened(settings: &Settings) -> Option<Contradiction> {
+    let kept = [
+        ("server.state_dir", &settings.server.state_dir),
+        ("sessions.data_dir", &settings.sessions.data_dir),
+    ];
+    let lists = settings
+        .engines
+        .iter()
+        .flat_map(|engine| engine.read.iter().chain(&engine.write).map(move |path| (engine, path)));
+    let mut found = lists.flat_map(|pair| kept.iter().map(move |kept| (pair, *kept)));
+    let ((engine, path), (other, _)) =
+        found.find(|((_, path), (_, kept))| exposed(path, std::slice::from_ref(*kept)).is_some())?;
+    let text = format!(
+        "{} of engine {} lies in {other} or holds it, and with it what no stream process may touch; name a directory of its own",
+        path.display(),
+        engine.name
+    );
+    Some(Contradiction { key: "engines", other, text })
 }
 
 fn of_both(settings: &Settings) -> Vec<Option<Contradiction>> {
@@ -135,6 +158,13 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
     let advertised = settings.server.advertise_url.as_deref().unwrap_or("https:");
     if settings.tls.is_some() && !advertised.starts_with("https:") {
         list.push("server.advertise_url is not https://, but server.tls is set: the controller would speak plain HTTP to us; write https://".into());
+    }
+    if !settings.sessions.confine {
+        list.push(
+            "sessions.confine is off: stream processes can read this configuration and every session's files, and end the worker; \
+             set it to true once what was looked for is found"
+                .into(),
+        );
     }
     list.extend(transport::warnings(settings));
     list

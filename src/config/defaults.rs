@@ -21,6 +21,7 @@ impl Settings {
     pub fn defaults(role: Role) -> Settings {
         Settings {
             role,
+            config_file: PathBuf::new(),
             warnings: Vec::new(),
             server: Server::default(),
             tls: None,
@@ -88,7 +89,7 @@ impl Default for Edge {
 
 impl Default for Log {
     fn default() -> Log {
-        Log { level: log::LevelFilter::Info, format: LogFormat::Auto }
+        Log { level: log::LevelFilter::Info, dependencies: log::LevelFilter::Warn, format: LogFormat::Auto }
     }
 }
 
@@ -137,6 +138,7 @@ impl Default for Sessions {
             keep_logs: secs(3600),
             log_cap: 8 << 20,
             ended_window: secs(900),
+            confine: true,
             force_relay: true,
             child_udp_range: (40_000, 49_151),
             allowed_bodies: networks(&["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]),
@@ -229,6 +231,8 @@ impl EngineEntry {
             audio_encoder: None,
             ingest: Ingest::Viewers,
             parameters: Vec::new(),
+            read: Vec::new(),
+            write: Vec::new(),
             stale_timeout: secs(5),
             restarts: 5,
             restart_backoff: Duration::from_millis(500),

@@ -6,7 +6,9 @@ use serde_yaml::{Mapping, Value as Yaml};
 
 use crate::config::document::{Body, Entry, Node, shown_key};
 use crate::config::engine_parameters::Parameters;
-use crate::config::kinds::{AUDIO_LEGS, INGESTS, Kind, List, Number, Scope, Secrets, Span, VIDEO_CODECS};
+use crate::config::kinds::{
+    AUDIO_LEGS, FilePath, INGESTS, Kind, List, Number, Scope, Secrets, Span, VIDEO_CODECS,
+};
 use crate::config::settings::{EngineEntry, Ingest};
 use crate::core::command_template::{Argument, Kind as Type, is_name};
 
@@ -18,6 +20,7 @@ const LONGEST_ARGUMENT: usize = 8192;
 
 const COMMAND: List<ArgumentText> =
     List(ArgumentText, "a list of arguments, like [/usr/bin/ffmpeg, -re, -i, /srv/clip.mp4]");
+const PATHS: List<FilePath> = List(FilePath, "a list of files and directories, like [/srv/clips]");
 const STALE: Span = Span(500, 600_000);
 const RESTARTS: Number = Number(0, 1000);
 const BACKOFF: Span = Span(10, 60_000);
@@ -82,12 +85,14 @@ fn take(engine: &mut EngineEntry, entry: &Entry, scope: &mut Scope<'_>) -> bool 
         "audio_encoder" => stored(&mut engine.audio_encoder, COMMAND.read(value, scope).map(Some)),
         "ingest" => stored(&mut engine.ingest, INGESTS.read(value, scope)),
         "parameters" => stored(&mut engine.parameters, Parameters.read(value, scope)),
+        "read" => stored(&mut engine.read, PATHS.read(value, scope)),
+        "write" => stored(&mut engine.write, PATHS.read(value, scope)),
         "stale_timeout" => stored(&mut engine.stale_timeout, STALE.read(value, scope)),
         "restarts" => stored(&mut engine.restarts, RESTARTS.read(value, scope)),
         "restart_backoff" => stored(&mut engine.restart_backoff, BACKOFF.read(value, scope)),
         _ => {
             let text = "unknown key; an engine has command, video, video_encoder, audio, audio_encoder, ingest, \
-                        parameters, stale_timeout, restarts and restart_backoff";
+                        parameters, read, write, stale_timeout, restarts and restart_backoff";
             scope.report.wrong(place, &scope.key, text);
             false
         }
@@ -176,6 +181,8 @@ fn show_engine(engine: &EngineEntry, secrets: Secrets) -> Yaml {
     put("audio_encoder", engine.audio_encoder.as_ref().and_then(|list| COMMAND.show(list, secrets)));
     put("ingest", INGESTS.show(&engine.ingest, secrets));
     put("parameters", Parameters.show(&engine.parameters, secrets));
+    put("read", PATHS.show(&engine.read, secrets));
+    put("write", PATHS.show(&engine.write, secrets));
     put("stale_timeout", STALE.show(&engine.stale_timeout, secrets));
     put("restarts", RESTARTS.show(&engine.restarts, secrets));
     put("restart_backoff", BACKOFF.show(&engine.restart_backoff, secrets));
@@ -221,6 +228,8 @@ mod tests {
       title: {type: text, max_length: 20, default: Hall}
       size: {type: integer, min: 8, max: 72, default: 24}
       rate: {type: number, min: 100, max: 8000.5, default: 1000}
+    read: [/srv/clips, /opt/ffmpeg]
+    write: [/srv/recordings]
     stale_timeout: 8s
     restarts: 3
     restart_backoff: 1s
@@ -235,6 +244,7 @@ mod tests {
             ("camera", VideoCodec::Vp8, AudioLeg::No)
         );
         assert_eq!((engine.command.len(), engine.parameters.len(), engine.restarts), (7, 4, 3));
+        assert_eq!((engine.read.len(), engine.write.len()), (2, 1));
         assert_eq!(engine.stale_timeout, Duration::from_secs(8));
         let printed = print(&settings).unwrap();
         assert_eq!(loaded(&unmasked(&printed), Role::Worker).engines, settings.engines, "{printed}");
@@ -261,6 +271,15 @@ mod tests {
     }
 
     #[test]
+    fn lists_that_would_open_our_own_state_are_refused() {
+        for list in ["/", "/tmp", "/tmp/hydraneckwebrtc-sessions/x"] {
+            let entry = format!("engines:\n  a: {{command: [/x], write: [{list}]}}\n");
+            assert_eq!(refused(&format!("{MINIMAL}{entry}"), Role::Worker), ["2 engines"], "{list}");
+        }
+        assert_eq!(with("  a: {command: [/x], read: [/tmp/films]}\n").engines[0].read.len(), 1);
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_key_and_line() {
         for (engines, expected) in [
             ("  [x]", vec!["3 engines"]),
@@ -282,6 +301,7 @@ mod tests {
                 "  a:\n    command: [/x]\n    shell: yes\n    video: av1\n",
                 vec!["5 engines.a.shell", "6 engines.a.video"],
             ),
+            ("  a:\n    command: [/x]\n    write: [clips]\n", vec!["5 engines.a.write[0]"]),
             ("  a:\n    command: [/x]\n    stale_timeout: 1ms\n", vec!["5 engines.a.stale_timeout"]),
             (
                 "  a:\n    command: [/x, \"{b}\"]\n    parameters:\n      b: {type: regex}\n",

@@ -67,6 +67,7 @@ pub fn load(source: &Source, role: Role) -> Result<Settings, Problems> {
     if !problems.is_empty() {
         return Err(Problems::new(source.path.clone(), problems));
     }
+    settings.config_file.clone_from(&source.path);
     settings.warnings = check::warnings(&settings);
     Ok(settings)
 }

@@ -76,6 +76,8 @@ pub struct Settings {
     pub experience_library: Option<ExperienceLibrary>,
     /// `outbox.*` (worker)
     pub outbox: Outbox,
+    /// The file that these came from; empty when there is none. No stream process is ever given what it lies in.
+    pub config_file: PathBuf,
     /// What is allowed but unwise; logged once at start.
     pub warnings: Vec<String>,
 }
@@ -144,6 +146,9 @@ pub struct Network {
 pub struct Log {
     /// `log.level`: off, error, warn, info, debug, trace. Default info. Reloadable.
     pub level: log::LevelFilter,
+    /// `log.dependencies`: from which level on lines of other crates are written, under a limiter; never below `log.level`.
+    /// Default warn. Reloadable.
+    pub dependencies: log::LevelFilter,
     /// `log.format`: `auto` (journald priorities under systemd, else plain with a time), `plain`, `journald`, `json`.
     pub format: LogFormat,
 }
@@ -234,6 +239,8 @@ pub struct Sessions {
     pub log_cap: u64,
     /// `sessions.ended_window`: how long an ended session is remembered (its page says why). Default 15m.
     pub ended_window: Duration,
+    /// `sessions.confine`: stream processes reach their own files only (Landlock). Default true. Reloadable.
+    pub confine: bool,
     /// `sessions.force_relay`: the overlay forces `iceTransportPolicy: "relay"`. Default true.
     pub force_relay: bool,
     /// `sessions.child_udp_range`: split by slot, [`CHILD_UDP_PORTS`] each. Default 40000-49151.

@@ -220,88 +220,87 @@ fn a_typing_error_is_answered_with_the_key_that_was_meant() {
     assert_eq!(problems, "test.yaml:2: sesions: unknown key; did you mean `sessions`?");
 }
 
+/// What contradicts itself, and the key that is named.
+const CONTRADICTIONS: &[(&str, Role, &str)] = &[
+    (
+        "server: {listen: ':1', domain: a.b, admin_token: a-long-enough-token}",
+        Role::Worker,
+        "1 server.domain",
+    ),
+    (
+        "server: {domain: a.b, public_url: 'https://a.b', admin_token: a-long-enough-token}",
+        Role::Worker,
+        "1 server.public_url",
+    ),
+    ("server: {admin_token: a-long-enough-token}", Role::Worker, "1 server.listen"),
+    ("server: {listen: ':1'}", Role::Worker, "1 server.admin_token"),
+    (
+        "server: {listen: ':1', admin_token: a-long-enough-token}\nworkers:\n  heartbeat_timeout: 20s",
+        Role::Controller,
+        "3 workers.heartbeat_timeout",
+    ),
+    (
+        "server: {listen: ':1', admin_token: a-long-enough-token}\nworkers:\n  heartbeat_interval: 1m",
+        Role::Controller,
+        "3 workers.heartbeat_interval",
+    ),
+    (
+        "server: {listen: ':1', admin_token: a-long-enough-token}\nworkers:\n  token: a-long-enough-token",
+        Role::Controller,
+        "3 workers.token",
+    ),
+    (
+        "server: {listen: ':1', admin_token: a-long-enough-token}\nsessions:\n  max: 458",
+        Role::Worker,
+        "3 sessions.max",
+    ),
+    (
+        "server: {listen: ':1', admin_token: a-long-enough-token}\nsessions:\n  child_udp_range: 50000-50001",
+        Role::Worker,
+        "3 sessions.child_udp_range",
+    ),
+    (
+        "server: {listen: ':1', admin_token: a-long-enough-token}\nsessions: {port_range_start: 65530}",
+        Role::Worker,
+        "2 sessions.port_range_start",
+    ),
+    (
+        "server: {listen: ':1', admin_token: a-long-enough-token}\nsessions: {create_timeout: 60s}",
+        Role::Worker,
+        "2 sessions.create_timeout",
+    ),
+    (
+        "server: {listen: ':1', admin_token: a-long-enough-token}\nsessions: {allowed_bodies: []}",
+        Role::Worker,
+        "2 sessions.allowed_bodies",
+    ),
+    (
+        "server: {listen: ':1', admin_token: a-long-enough-token}\ncontroller: {url: 'https://a.b'}",
+        Role::Worker,
+        "2 controller.token",
+    ),
+    ("server: {listen: ':1', admin_token: a-long-enough-token}\nnps: {token: x}", Role::Worker, "2 nps.url"),
+    (
+        "server: {listen: ':1', admin_token: a-long-enough-token}\nexperience_library: {url: 'https://a.b', token: a-long-enough-token, path: /x}",
+        Role::Worker,
+        "2 experience_library.path",
+    ),
+    (
+        "server: {listen: ':1', admin_token: a-long-enough-token}\nturn: {secret: a-long-enough-secret}",
+        Role::Worker,
+        "2 turn.urls",
+    ),
+    (
+        "server: {listen: ':1', admin_token: a-long-enough-token}\nturn: {ttl: 10m, urls: ['turn:a']}",
+        Role::Worker,
+        "2 turn.secret",
+    ),
+];
+
 #[test]
 fn contradictions_name_the_key_to_change() {
-    for (text, role, expected) in [
-        (
-            "server: {listen: ':1', domain: a.b, admin_token: a-long-enough-token}",
-            Role::Worker,
-            "1 server.domain",
-        ),
-        (
-            "server: {domain: a.b, public_url: 'https://a.b', admin_token: a-long-enough-token}",
-            Role::Worker,
-            "1 server.public_url",
-        ),
-        ("server: {admin_token: a-long-enough-token}", Role::Worker, "1 server.listen"),
-        ("server: {listen: ':1'}", Role::Worker, "1 server.admin_token"),
-        (
-            "server: {listen: ':1', admin_token: a-long-enough-token}\nworkers:\n  heartbeat_timeout: 20s",
-            Role::Controller,
-            "3 workers.heartbeat_timeout",
-        ),
-        (
-            "server: {listen: ':1', admin_token: a-long-enough-token}\nworkers:\n  heartbeat_interval: 1m",
-            Role::Controller,
-            "3 workers.heartbeat_interval",
-        ),
-        (
-            "server: {listen: ':1', admin_token: a-long-enough-token}\nworkers:\n  token: a-long-enough-token",
-            Role::Controller,
-            "3 workers.token",
-        ),
-        (
-            "server: {listen: ':1', admin_token: a-long-enough-token}\nsessions:\n  max: 458",
-            Role::Worker,
-            "3 sessions.max",
-        ),
-        (
-            "server: {listen: ':1', admin_token: a-long-enough-token}\nsessions:\n  child_udp_range: 50000-50001",
-            Role::Worker,
-            "3 sessions.child_udp_range",
-        ),
-        (
-            "server: {listen: ':1', admin_token: a-long-enough-token}\nsessions: {port_range_start: 65530}",
-            Role::Worker,
-            "2 sessions.port_range_start",
-        ),
-        (
-            "server: {listen: ':1', admin_token: a-long-enough-token}\nsessions: {create_timeout: 60s}",
-            Role::Worker,
-            "2 sessions.create_timeout",
-        ),
-        (
-            "server: {listen: ':1', admin_token: a-long-enough-token}\nsessions: {allowed_bodies: []}",
-            Role::Worker,
-            "2 sessions.allowed_bodies",
-        ),
-        (
-            "server: {listen: ':1', admin_token: a-long-enough-token}\ncontroller: {url: 'https://a.b'}",
-            Role::Worker,
-            "2 controller.token",
-        ),
-        (
-            "server: {listen: ':1', admin_token: a-long-enough-token}\nnps: {token: x}",
-            Role::Worker,
-            "2 nps.url",
-        ),
-        (
-            "server: {listen: ':1', admin_token: a-long-enough-token}\nexperience_library: {url: 'https://a.b', token: a-long-enough-token, path: /x}",
-            Role::Worker,
-            "2 experience_library.path",
-        ),
-        (
-            "server: {listen: ':1', admin_token: a-long-enough-token}\nturn: {secret: a-long-enough-secret}",
-            Role::Worker,
-            "2 turn.urls",
-        ),
-        (
-            "server: {listen: ':1', admin_token: a-long-enough-token}\nturn: {ttl: 10m, urls: ['turn:a']}",
-            Role::Worker,
-            "2 turn.secret",
-        ),
-    ] {
-        assert_eq!(refused(text, role), [expected], "{text}");
+    for (text, role, expected) in CONTRADICTIONS {
+        assert_eq!(refused(text, *role), [*expected], "{text}");
     }
 }
 
@@ -355,6 +354,7 @@ fn other_value(path: &str) -> &'static str {
         "sessions.return_url" | "sessions.report_url" => "https://other.example/x?y=z",
         "sessions.max_duration" => "1h",
         "sessions.child_udp_range" => "20000-21000",
+        "sessions.confine" => "false",
         "sessions.force_relay" => "false",
         "sessions.allowed_bodies"
         | "workers.allowed_networks"
@@ -387,6 +387,7 @@ fn other_value(path: &str) -> &'static str {
         "nps.path" => "/other",
         "experience_library.path" => "/other/{name}",
         "log.level" => "trace",
+        "log.dependencies" => "error",
         "log.format" => "json",
         "sessions.ready_timeout"
         | "sessions.stop_grace"

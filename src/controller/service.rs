@@ -30,6 +30,7 @@ use crate::core::ids::SessionId;
 use crate::core::reason::EndReason;
 use crate::core::status::SessionStatus;
 use crate::core::time::Moment;
+use crate::front;
 use crate::host::clock::Clock;
 use crate::host::entropy;
 use crate::host::identity_key;
@@ -126,6 +127,7 @@ impl ControllerService {
                 "panics_contained": isolation::contained(),
                 "problems": problems,
                 "wrong_tokens": self.tokens.count(),
+                "log": front::log_figures(),
             },
         });
         Answer::json(if readiness && (closing || settling) { 503 } else { 200 }, &body)
@@ -277,6 +279,7 @@ fn problems(snapshot: &Snapshot, admin: bool) -> Vec<String> {
             snapshot.counts.unproved
         ));
     }
+    problems.extend(front::log_problem().map(str::to_owned));
     problems.extend(snapshot.keys_trouble.clone());
     match snapshot.disputes.as_slice() {
         [] => {}

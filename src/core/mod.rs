@@ -7,6 +7,7 @@ pub mod address_proof;
 pub mod bad_json;
 pub mod body_distance;
 pub mod command_template;
+pub mod confinement;
 pub mod continuity;
 pub mod csp;
 pub mod datagram;

@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 /// How deep [`PrivateDir::remove`] follows nested directories; a child has no reason to go deeper.
@@ -17,6 +17,12 @@ const NAME_OF_LOCK: &str = ".lock";
 
 /// How the name of a file ends that is still being written.
 const UNFINISHED: &str = ".new";
+
+/// How the name of something ends that is not what stands there by right: a link, a directory for a file, another user's.
+const ODD: &str = ".odd";
+
+/// Names tried for it: who finds so many does not clean up.
+const MAX_ODD: usize = 100;
 
 /// An open directory of ours, mode 0700.
 #[derive(Debug)]
@@ -101,6 +107,62 @@ impl PrivateDir {
         Ok(PrivateDir { path, fd })
     }
 
+    /// Opens a directory of ours below this one, making it when it is missing. What else stands under this name is set
+    /// aside, and a mode that lets others in is corrected: nobody but us puts something here, so nothing of somebody
+    /// else's is changed by it.
+    pub fn open_below(&self, name: &str) -> Result<PrivateDir, DirError> {
+        let path = self.path.join(name);
+        let fail = |error: Errno| DirError::Io(path.clone(), error.into());
+        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => match oddity(&stat, FileType::Directory) {
+                Some(why) => self.set_aside(name, why)?,
+                None if stat.st_mode & 0o777 != 0o700 => {
+                    log::warn!(
+                        "[state] {} had mode {:o}; it has 700 now",
+                        path.display(),
+                        stat.st_mode & 0o777
+                    );
+                    rustix::fs::chmodat(&self.fd, name, Mode::RWXU, AtFlags::empty()).map_err(fail)?;
+                }
+                None => {}
+            },
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(fail(error)),
+        }
+        PrivateDir::open(&path)
+    }
+
+    /// Reads a file of ours, whatever stands under its name: something else, or more than `limit` bytes, is set aside.
+    pub fn read_own(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, DirError> {
+        let fail = |error: Errno| DirError::Io(self.path.join(name), error.into());
+        let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(fail)?;
+        let too_large = u64::try_from(stat.st_size).is_ok_and(|size| size > limit);
+        match oddity(&stat, FileType::RegularFile).or(too_large.then_some("too large")) {
+            Some(why) => self.set_aside(name, why).map(|()| None),
+            None => self.read_file(name, limit).map(Some),
+        }
+    }
+
+    /// Gives another name to what is not ours to use, and says so.
+    fn set_aside(&self, name: &str, why: &str) -> Result<(), DirError> {
+        let mut last = Errno::EXIST;
+        for number in 0..MAX_ODD {
+            let suffix = if number == 0 { String::new() } else { format!("-{number}") };
+            let aside = format!("{name}{ODD}{suffix}");
+            match rustix::fs::renameat_with(&self.fd, name, &self.fd, &aside, RenameFlags::NOREPLACE) {
+                Ok(()) => {
+                    log::warn!("[state] {} is {why}; set aside as {aside}", self.path.join(name).display());
+                    return Ok(());
+                }
+                Err(error) => last = error,
+            }
+            if last != Errno::EXIST {
+                break;
+            }
+        }
+        Err(DirError::Io(self.path.join(name), last.into()))
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -110,6 +172,10 @@ impl PrivateDir {
     pub fn lock(&self) -> Result<File, DirError> {
         let fail = |error: Errno| DirError::Io(self.path.join(NAME_OF_LOCK), error.into());
         let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let stat = rustix::fs::statat(&self.fd, NAME_OF_LOCK, AtFlags::SYMLINK_NOFOLLOW);
+        if let Some(why) = stat.ok().and_then(|stat| oddity(&stat, FileType::RegularFile)) {
+            self.set_aside(NAME_OF_LOCK, why)?;
+        }
         let fd = rustix::fs::openat(&self.fd, NAME_OF_LOCK, flags, Mode::RUSR | Mode::WUSR).map_err(fail)?;
         match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(File::from(fd)),
@@ -167,7 +233,8 @@ impl PrivateDir {
     pub fn remove_unfinished(&self) -> Result<usize, DirError> {
         let mut names = self.names()?;
         names.retain(|name| name.ends_with(UNFINISHED));
-        names.iter().try_for_each(|name| self.remove(name))?;
+        // What cannot be removed is in nobody's way.
+        names.retain(|name| self.remove(name).is_ok());
         Ok(names.len())
     }
 
@@ -221,6 +288,19 @@ impl PrivateDir {
         let fail = |error: io::Error| DirError::Io(self.path.join(name), error);
         let raw = CString::new(name).map_err(|error| fail(error.into()))?;
         remove_at(self.fd.as_fd(), &raw, MAX_DEPTH).map_err(|error| fail(error.into()))
+    }
+}
+
+/// What is wrong with an entry that should be of this kind and ours.
+fn oddity(stat: &Stat, wanted: FileType) -> Option<&'static str> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Symlink => Some("a link"),
+        kind if kind == wanted => {
+            (stat.st_uid != rustix::process::geteuid().as_raw()).then_some("another user's")
+        }
+        FileType::Directory => Some("a directory"),
+        FileType::RegularFile => Some("a file"),
+        _ => Some("no file"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Child processes: spawned into their own group, killed with us, watched by pidfd, reaped one by one.
 //!
 //! Owner of a [`ChildProcess`]: the supervisor thread that spawned it. It must live as long as the child, because
-//! `PR_SET_PDEATHSIG` fires when the spawning *thread* exits. This is the only module with `unsafe`.
+//! `PR_SET_PDEATHSIG` fires when the spawning *thread* exits. Only this module and `host::sandbox` have `unsafe`.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -14,7 +14,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus};
 
+use crate::core::confinement::Grant;
 use crate::host::process_table::{self, ProcessInfo};
+use crate::host::sandbox::Sandbox;
 
 /// Group leaders that are alive or not yet reaped. Held while forking and while reaping orphans, so that nobody
 /// takes a leader's exit status away from its supervisor.
@@ -39,6 +41,8 @@ pub struct Spawn<'a> {
     pub output: OwnedFd,
     /// Where stdout goes, when it goes elsewhere than stderr.
     pub stdout: Option<OwnedFd>,
+    /// The files it may touch; `None`: it is not confined.
+    pub confined_to: Option<&'a [Grant]>,
 }
 
 /// A child and its process group.
@@ -68,8 +72,8 @@ impl fmt::Display for Exit {
 }
 
 impl ChildProcess {
-    /// Starts a child: empty environment, own process group, umask 077, no inherited descriptor but its output,
-    /// SIGINT when the calling thread ends.
+    /// Starts a child: empty environment, own process group, umask 077, no inherited descriptor but its output, no new
+    /// privileges, SIGINT when the calling thread ends. Where it is confined and the kernel will not have it, there is no child.
     pub fn spawn(spawn: Spawn<'_>) -> io::Result<ChildProcess> {
         let stdout = match spawn.stdout {
             Some(stdout) => stdout,
@@ -84,7 +88,8 @@ impl ChildProcess {
             .stdout(Stdio::from(stdout))
             .stderr(Stdio::from(spawn.output))
             .process_group(0);
-        confine(&mut command);
+        let sandbox = spawn.confined_to.map(Sandbox::build).transpose()?;
+        set_up(&mut command, sandbox);
         let mut leaders = leaders();
         let mut child = command.spawn()?;
         let watched = watch(&child);
@@ -160,6 +165,17 @@ fn describe(status: &WaitIdStatus) -> Exit {
     }
 }
 
+/// Closes our memory, environment and descriptors to other processes of the same user, and to core dumps. Our children are
+/// programs of their own and unaffected.
+pub fn hide_memory() -> io::Result<()> {
+    Ok(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?)
+}
+
+/// Whether [`hide_memory`] is in force.
+pub fn hides_memory() -> bool {
+    matches!(rustix::process::dumpable_behavior(), Ok(rustix::process::DumpableBehavior::NotDumpable))
+}
+
 /// Adopts every orphaned descendant, so that grandchildren whose parent died can be reaped by us.
 pub fn become_subreaper() -> io::Result<()> {
     let us = rustix::process::getpid();
@@ -197,7 +213,7 @@ pub fn is_alive(pid: i32, start_ticks: u64) -> bool {
 
 /// The part of the child's set-up that happens between fork and exec.
 #[allow(unsafe_code)]
-fn confine(command: &mut Command) {
+fn set_up(command: &mut Command, sandbox: Option<Sandbox>) {
     let parent = rustix::process::getpid();
     let setup = move || -> io::Result<()> {
         rustix::process::set_parent_process_death_signal(Some(Signal::INT))?;
@@ -206,6 +222,10 @@ fn confine(command: &mut Command) {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+        rustix::thread::set_no_new_privs(true)?;
+        if let Some(sandbox) = &sandbox {
+            sandbox.enter()?;
+        }
         close_on_exec_from(3)
     };
     // SAFETY: the closure runs in the forked child and makes system calls only: no allocation, no lock, no panic.

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,6 +14,7 @@ const OWNER_ONLY: u32 = 0o600;
 /// Reads a file; `None` when there is none. One that cannot be read is set aside as `NAME.unreadable` and logged:
 /// state that is lost must not keep the service down.
 pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    put_away(path)?;
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -34,10 +35,33 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     }
 }
 
+/// Names tried for it: who finds so many does not clean up.
+const MAX_ODD: usize = 100;
+
+/// Sets aside what is no readable file: a link could lead anywhere, a pipe would hold us up for ever.
+fn put_away(path: &Path) -> io::Result<()> {
+    let why = match fs::symlink_metadata(path) {
+        Ok(meta) if !meta.is_file() => "no file".to_owned(),
+        Ok(_) => match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => error.to_string(),
+            _ => return Ok(()),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut candidates = (0..MAX_ODD).map(|number| path.with_file_name(format!("{name}.odd-{number}")));
+    let free = |aside: &PathBuf| fs::symlink_metadata(aside).is_err();
+    let aside = candidates.find(free).ok_or(io::ErrorKind::AlreadyExists)?;
+    log::warn!("[state] {} is odd ({why}); set aside as {}", path.display(), aside.display());
+    fs::rename(path, aside)
+}
+
 /// Replaces a file, whole or not at all.
 pub fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let text = serde_json::to_vec(value).map_err(io::Error::other)?;
     let beside = path.with_extension("new");
+    put_away(&beside)?;
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(OWNER_ONLY).open(&beside)?;
     // One that a killed run left may have another mode.

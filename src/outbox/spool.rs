@@ -102,13 +102,17 @@ pub enum Next {
 impl Spool {
     /// Reads what earlier runs left. What is unreadable is set aside and logged.
     pub fn load(dir: PrivateDir) -> Result<Spool, DirError> {
-        let dead = PrivateDir::open(&dir.path().join(DEAD))?;
+        let dead = dir.open_below(DEAD)?;
         let unfinished = dir.remove_unfinished()?;
         let mut index = Index::default();
         for name in dir.names()?.iter().filter(|name| name.ends_with(SUFFIX)) {
             match read(&dir, name) {
                 Ok((stored, bytes)) => index.found(name.trim_end_matches(SUFFIX), &stored, bytes),
-                Err(why) => set_aside(&dir, name, &why)?,
+                Err(why) => {
+                    if let Err(error) = set_aside(&dir, name, &why) {
+                        log::error!("[outbox] ALERT it cannot be set aside: {error}");
+                    }
+                }
             }
         }
         index.dead = dead.names()?.len();

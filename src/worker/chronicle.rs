@@ -6,10 +6,14 @@
 //!                 └── we were killed; next start: ended as `crashed`
 //! ```
 //!
+//! What the disk does not take stays in memory, as the card that it belongs to, and is tried again until there is room
+//! ([`Chronicle::pay`]); only a rating is refused instead, because whoever gives it can give it again.
+//!
 //! One file per session, written like every state that must not be lost. A record and a rating go into the outbox before
 //! they go into the file: killed in between, the same is put again under the same key. Each session's story is behind a lock
 //! of its own, which is held while its files are written, so that they are written in order.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,6 +46,9 @@ const FILE_LIMIT: u64 = 64 * 1024;
 /// What a rating is for when no experience was asked for: the body's desktop.
 const DESKTOP: &str = "Desktop";
 
+/// Sessions that may wait for a disk with room; a record has a few kilobytes. Beyond that the oldest is lost.
+const MAX_OWED: usize = 1000;
+
 /// Lines about a disk that takes nothing: a few at once, then one each minute.
 const TROUBLE_BURST: u32 = 5;
 const TROUBLE_INTERVAL: Duration = Duration::from_secs(60);
@@ -61,6 +68,18 @@ struct Told {
     begun: bool,
     /// Once it ended.
     record: Option<Record>,
+    debt: Debt,
+}
+
+/// What the disk has not taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Debt {
+    /// The record, into the outbox.
+    record: bool,
+    /// The session's file.
+    file: bool,
+    /// The card stands in the list of those that owe.
+    listed: bool,
 }
 
 impl Story {
@@ -74,8 +93,8 @@ impl Story {
     }
 
     /// The story of a session that an earlier run saw the end of.
-    fn past(record: Record, given: Option<Given>) -> Story {
-        let told = Told { facts: Facts::default(), given, begun: true, record: Some(record) };
+    fn past(record: Record, given: Option<Given>, debt: Debt) -> Story {
+        let told = Told { facts: Facts::default(), given, begun: true, record: Some(record), debt };
         Story { told: Mutex::new(told), ..Story::default() }
     }
 }
@@ -88,6 +107,9 @@ struct Stored {
     base_url: String,
     record: Record,
     given: Option<Given>,
+    /// The record is not in the outbox yet.
+    #[serde(default)]
+    owed: bool,
 }
 
 /// A session that an earlier run left, within its ended window.
@@ -130,13 +152,15 @@ pub struct Chronicle {
     live: Arc<Live>,
     clock: Clock,
     trouble: Mutex<LogLimit>,
+    /// The cards whose story has a debt.
+    owed: Mutex<VecDeque<Arc<Card>>>,
 }
 
 impl Chronicle {
     /// Keeps its files in `dir`.
     pub fn new(dir: PrivateDir, outbox: Outbox, live: Arc<Live>, clock: Clock) -> Chronicle {
         let trouble = Mutex::new(LogLimit::new(TROUBLE_BURST, TROUBLE_INTERVAL));
-        Chronicle { dir, outbox, live, clock, trouble }
+        Chronicle { dir, outbox, live, clock, trouble, owed: Mutex::default() }
     }
 
     /// What earlier runs left. Sessions that they did not see the end of end now, as `crashed`; what is past its window is
@@ -146,74 +170,175 @@ impl Chronicle {
         let (now_ms, window) = (unix_millis(), self.live.get().sessions.ended_window);
         let mut remembered = Vec::new();
         for name in self.dir.names()?.into_iter().filter(|name| name.ends_with(SUFFIX)) {
-            let Some(mut stored) = self.read(&name)? else { continue };
+            let Some(mut stored) = self.read(&name) else { continue };
             if !stored.ended {
-                self.end_unseen(&mut stored, &name, now_ms);
+                end_unseen(&mut stored, now_ms);
             }
+            let debt = self.settle(&mut stored, &name);
             let ended_ago = Duration::from_millis(now_ms.saturating_sub(stored.record.ended_unix_ms));
-            if ended_ago >= window {
-                self.dir.remove(&name)?;
+            if ended_ago >= window && debt == Debt::default() {
+                self.note_trouble(&stored.record.session_id, self.dir.remove(&name).map_err(RateError::from));
                 continue;
             }
             let Stored { record, base_url, given, .. } = stored;
-            let story = Story::past(record.clone(), given);
+            let story = Story::past(record.clone(), given, debt);
             remembered.push(Remembered { record, base_url, ended_ago, story });
         }
         Ok(remembered)
     }
 
-    fn read(&self, name: &str) -> Result<Option<Stored>, DirError> {
-        let content = self.dir.read_file(name, FILE_LIMIT)?;
-        match serde_json::from_slice::<Stored>(&content) {
-            Ok(stored) if stored.version == VERSION => Ok(Some(stored)),
-            Ok(stored) => self.set_aside(name, &format!("version {}", stored.version)),
-            Err(error) => self.set_aside(name, &error.to_string()),
-        }
-    }
-
-    fn set_aside(&self, name: &str, why: &str) -> Result<Option<Stored>, DirError> {
+    /// One file; `None`: it is set aside, or left alone, because it cannot be read.
+    fn read(&self, name: &str) -> Option<Stored> {
+        let content = match self.dir.read_own(name, FILE_LIMIT) {
+            Ok(content) => content?,
+            Err(error) => {
+                log::error!("[state] ALERT a session's file is left alone: {error}");
+                return None;
+            }
+        };
+        let why = match serde_json::from_slice::<Stored>(&content) {
+            Ok(stored) if stored.version == VERSION => return Some(stored),
+            Ok(stored) => format!("version {}", stored.version),
+            Err(error) => error.to_string(),
+        };
         log::warn!("[state] sessions/{name} is unreadable ({why}); set aside as {name}.unreadable");
-        self.dir.rename(name, &format!("{name}.unreadable"))?;
-        Ok(None)
+        if let Err(error) = self.dir.rename(name, &format!("{name}.unreadable")) {
+            log::error!("[state] ALERT it cannot be set aside: {error}");
+        }
+        None
     }
 
-    /// An earlier run was killed with this session.
-    fn end_unseen(&self, stored: &mut Stored, name: &str, now_ms: u64) {
-        let record = &mut stored.record;
-        stored.ended = true;
-        record.ended_unix_ms = now_ms;
-        record.duration_ms = now_ms.saturating_sub(record.started_unix_ms);
-        record.rating = stored.given.as_ref().map(|given| given.rating.clone());
+    /// Puts into the outbox what an earlier run did not, and says so in the file.
+    fn settle(&self, stored: &mut Stored, name: &str) -> Debt {
         let settings = self.live.get();
-        // It may have ended, and been killed before its file said so; then its record is there already.
-        if !self.outbox.holds(&record::key("record", &record.session_id)) {
-            let put = self.put_record(record, stored.given.as_ref(), &settings);
-            self.note_trouble(&record.session_id, put.map_err(RateError::from));
+        if !stored.owed {
+            return Debt::default();
         }
+        // It may have been put, and the run killed before its file said so.
+        let put = match self.outbox.holds(&record::key("record", &stored.record.session_id)) {
+            true => Ok(()),
+            false => self.put_record(&stored.record, stored.given.as_ref(), &settings),
+        };
+        stored.owed = put.is_err();
         let written = self.write(name, stored);
-        self.note_trouble(&stored.record.session_id, written);
+        let debt = Debt { record: put.is_err(), file: written.is_err(), listed: false };
+        self.note_trouble(&stored.record.session_id, put.map_err(RateError::from).and(written));
+        debt
     }
 
     /// The session is ready; only the first time counts.
-    pub fn begun(&self, card: &Card) {
+    pub fn begun(&self, card: &Arc<Card>) {
         let mut told = card.story.told();
         if std::mem::replace(&mut told.begun, true) {
             return;
         }
-        let written = self.store(card, &self.draft(card, &told), told.given.as_ref(), false);
+        let written = self.store(card, &self.draft(card, &told), told.given.as_ref(), false, false);
+        told.debt.file |= written.is_err();
+        self.remember_debt(card, &mut told);
+        drop(told);
         self.note_trouble(&card.id, written);
     }
 
     /// The session is over, after this many restarts.
-    pub fn ended(&self, card: &Card, reason: EndReason, restarts: u32) {
+    pub fn ended(&self, card: &Arc<Card>, reason: EndReason, restarts: u32) {
         let settings = self.live.get();
         let mut told = card.story.told();
         let record = Record { reason, restarts, ..self.draft(card, &told) };
-        let put = self.put_record(&record, told.given.as_ref(), &settings).map_err(RateError::from);
-        let stored = self.store(card, &record, told.given.as_ref(), true);
-        told.record = Some(record);
+        let kept = self.keep_ended(card, &mut told, record, &settings);
         drop(told);
-        self.note_trouble(&card.id, put.and(stored));
+        self.note_trouble(&card.id, kept);
+    }
+
+    /// Keeps the record of a session that has ended: on disk, or in memory until the disk takes it.
+    fn keep_ended(
+        &self,
+        card: &Arc<Card>,
+        told: &mut Told,
+        record: Record,
+        settings: &Settings,
+    ) -> Result<(), RateError> {
+        let put = self.put_record(&record, told.given.as_ref(), settings).map_err(RateError::from);
+        let stored = self.store(card, &record, told.given.as_ref(), true, put.is_err());
+        told.record = Some(record);
+        (told.debt.record, told.debt.file) = (put.is_err(), stored.is_err());
+        self.remember_debt(card, told);
+        put.and(stored)
+    }
+
+    /// Puts a card that owes onto the list.
+    fn remember_debt(&self, card: &Arc<Card>, told: &mut Told) {
+        if !(told.debt.record || told.debt.file) || std::mem::replace(&mut told.debt.listed, true) {
+            return;
+        }
+        let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        if owed.len() >= MAX_OWED {
+            owed.pop_front();
+            log::error!(
+                "[state] ALERT more than {MAX_OWED} sessions wait for room on disk: the oldest is lost"
+            );
+        }
+        owed.push_back(card.clone());
+    }
+
+    /// Takes over the debt of a session of an earlier run, whose card is on the board now.
+    pub fn inherit(&self, card: &Arc<Card>) {
+        self.remember_debt(card, &mut card.story.told());
+    }
+
+    /// Writes what the disk did not take, until it refuses again.
+    pub fn pay(&self) {
+        let settings = self.live.get();
+        while let Some(card) = self.next_owing() {
+            let mut told = card.story.told();
+            told.debt.listed = false;
+            let paid = self.pay_one(&card, &mut told, &settings);
+            self.remember_debt(&card, &mut told);
+            drop(told);
+            if paid.is_err() {
+                return self.note_trouble(&card.id, paid);
+            }
+            log::info!("[session {}] what the disk did not take is kept now", card.id);
+        }
+    }
+
+    fn next_owing(&self) -> Option<Arc<Card>> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    fn pay_one(&self, card: &Card, told: &mut Told, settings: &Settings) -> Result<(), RateError> {
+        let Some(record) = told.record.clone() else {
+            self.store(card, &self.draft(card, told), told.given.as_ref(), false, false)?;
+            told.debt.file = false;
+            return Ok(());
+        };
+        if told.debt.record {
+            self.put_record(&record, told.given.as_ref(), settings)?;
+            told.debt.record = false;
+        }
+        let window = u64::try_from(settings.sessions.ended_window.as_millis()).unwrap_or(u64::MAX);
+        if unix_millis() < record.ended_unix_ms.saturating_add(window) {
+            self.store(card, &record, told.given.as_ref(), true, false)?;
+        } else {
+            self.dir.remove(&file_name(&card.id))?;
+        }
+        told.debt.file = false;
+        Ok(())
+    }
+
+    /// How many sessions wait for a disk with room.
+    pub fn owing(&self) -> usize {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// The last try, at the end of the process.
+    pub fn close(&self) {
+        self.pay();
+        let lost = self.owing();
+        if lost > 0 {
+            log::error!(
+                "[state] ALERT the disk of server.state_dir took nothing: {lost} sessions are not kept"
+            );
+        }
     }
 
     /// A rating of the session. When this returns `Ok` it is on disk.
@@ -228,8 +353,10 @@ impl Chronicle {
         if ended {
             self.put_record(&record, Some(&given), &settings)?;
             told.record = Some(record.clone());
+            told.debt.record = false;
         }
-        self.store(card, &record, Some(&given), ended)?;
+        self.store(card, &record, Some(&given), ended, false)?;
+        told.debt.file = false;
         // Once per session, however often it is changed.
         if told.given.replace(given.clone()).is_none() {
             log::info!("[rating] session {}: {} of 5", card.id, given.rating.stars);
@@ -238,7 +365,7 @@ impl Chronicle {
     }
 
     /// What the page says of itself. Kept on disk once the session ended; until then the page says it again and again.
-    pub fn facts(&self, card: &Card, facts: Facts) {
+    pub fn facts(&self, card: &Arc<Card>, facts: Facts) {
         let (settings, now_ms) = (self.live.get(), unix_millis());
         let mut told = card.story.told();
         if told.facts == facts {
@@ -251,11 +378,9 @@ impl Chronicle {
             return;
         }
         let record = with_facts(before, &told.facts);
-        let put = self.put_record(&record, told.given.as_ref(), &settings).map_err(RateError::from);
-        let stored = self.store(card, &record, told.given.as_ref(), true);
-        told.record = Some(record);
+        let kept = self.keep_ended(card, &mut told, record, &settings);
         drop(told);
-        self.note_trouble(&card.id, put.and(stored));
+        self.note_trouble(&card.id, kept);
     }
 
     /// Its ended window is over.
@@ -338,9 +463,10 @@ impl Chronicle {
         record: &Record,
         given: Option<&Given>,
         ended: bool,
+        owed: bool,
     ) -> Result<(), RateError> {
         let (record, given) = (record.clone(), given.cloned());
-        let stored = Stored { version: VERSION, ended, base_url: card.base_url.clone(), record, given };
+        let stored = Stored { version: VERSION, ended, base_url: card.base_url.clone(), record, given, owed };
         self.write(&file_name(&card.id), &stored)
     }
 
@@ -365,6 +491,15 @@ impl fmt::Display for RateError {
             RateError::NotKept(why) => f.write_str(why),
         }
     }
+}
+
+/// An earlier run was killed with this session.
+fn end_unseen(stored: &mut Stored, now_ms: u64) {
+    let record = &mut stored.record;
+    record.ended_unix_ms = now_ms;
+    record.duration_ms = now_ms.saturating_sub(record.started_unix_ms);
+    record.rating = stored.given.as_ref().map(|given| given.rating.clone());
+    (stored.ended, stored.owed) = (true, true);
 }
 
 fn with_facts(record: Record, facts: &Facts) -> Record {

@@ -12,14 +12,17 @@ use crate::api::reply::Answer;
 use crate::api::types::DEMO_ENGINE;
 use crate::config::live::Live;
 use crate::core::fingerprint::Fingerprint;
+use crate::front;
 use crate::host::clock::{self, Clock};
 use crate::host::disk;
 use crate::host::process;
+use crate::host::sandbox::Support;
 use crate::host::wireguard::WireGuard;
 use crate::isolation;
 use crate::media::Media;
 use crate::outbox::Outbox;
 use crate::worker::board::{Board, Card};
+use crate::worker::chronicle::Chronicle;
 use crate::worker::figures;
 use crate::worker::standing::Standing;
 
@@ -56,6 +59,10 @@ pub struct Health {
     pub flags: Arc<Flags>,
     /// Where session directories are.
     pub data_dir: PathBuf,
+    /// Where state is kept.
+    pub state_dir: PathBuf,
+    /// What is remembered of sessions.
+    pub chronicle: Arc<Chronicle>,
     /// Records and ratings on their way.
     pub outbox: Outbox,
     /// Where WireGuard shows.
@@ -80,8 +87,15 @@ impl Health {
             problems.push("no WireGuard interface detected: bodies behind WireGuard cannot be reached");
         }
         if disk::is_full(&self.data_dir) {
-            problems.push("the disk of sessions.data_dir is full: free some space");
+            problems.push("the disk of sessions.data_dir is full, or nearly: free some space");
         }
+        if disk::is_full(&self.state_dir) {
+            problems.push("the disk of server.state_dir is full, or nearly: free some space, else ratings are refused and records wait in memory");
+        }
+        if self.chronicle.owing() > 0 {
+            problems.push("records of sessions wait in memory, because the disk of server.state_dir or the outbox takes nothing");
+        }
+        problems.extend(front::log_problem());
         let (figures, limits) = (self.outbox.figures(clock::unix_millis()), &self.live.get().outbox);
         if figures.dead > 0 {
             problems.push(
@@ -129,6 +143,8 @@ impl Health {
                 "panics_contained": isolation::contained(),
                 "problems": problems,
                 "wrong_tokens": self.tokens.count(),
+                "log": front::log_figures(),
+                "hardening": hardening(settings.sessions.confine),
                 "outbox": self.outbox(),
                 "media": self.media.snapshot(),
                 "sessions": sessions,
@@ -170,6 +186,19 @@ impl Health {
             "stream": figures::of(&self.media, &card.id),
         })
     }
+}
+
+/// What keeps stream processes away from the rest of this machine.
+fn hardening(confine: bool) -> Value {
+    let support = Support::of_this_kernel();
+    json!({
+        "confine": confine,
+        "landlock": support.landlock,
+        "signals": support.scopes_signals(),
+        "seccomp": support.seccomp,
+        "memory": process::hides_memory(),
+        "lacks": support.lacks(),
+    })
 }
 
 /// `1h2m3s`, the way durations are written in the configuration.

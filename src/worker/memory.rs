@@ -41,9 +41,7 @@ impl Memory {
         clock: Clock,
         pulses: &Pulses,
     ) -> Result<Memory, RunError> {
-        let open = |name: &str| {
-            PrivateDir::open(&state.path().join(name)).map_err(|error| RunError(error.to_string()))
-        };
+        let open = |name: &str| state.open_below(name).map_err(|error| RunError(error.to_string()));
         let beat = front::beat(pulses, "outbox", SILENCE);
         let (outbox, thread) = Outbox::start(open(OUTBOX)?, live.clone(), beat)
             .map_err(|error| RunError(format!("cannot start the outbox: {error}")))?;
@@ -57,7 +55,10 @@ impl Memory {
         for session in remembered {
             let mailbox = Mailbox::closed(wake.clone());
             let card = Card::past(session, clock.now(), mailbox, board.feed());
-            card.into_iter().for_each(|card| board.add(Arc::new(card)));
+            if let Some(card) = card.map(Arc::new) {
+                chronicle.inherit(&card);
+                board.add(card);
+            }
         }
         Ok(Memory { outbox, chronicle: Arc::new(chronicle), thread })
     }

@@ -12,6 +12,7 @@ pub mod board;
 pub mod browsers;
 pub mod child_log;
 pub mod chronicle;
+pub mod confinement;
 pub mod engines;
 pub mod events;
 pub mod family;
@@ -65,6 +66,7 @@ use crate::host::crypto::{self, TlsConfig};
 use crate::host::identity_key::{self, IdentityKey};
 use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::Pulses;
+use crate::host::sandbox::Support;
 use crate::host::wireguard::WireGuard;
 use crate::host::{join, process};
 use crate::media::config::MediaConfig;
@@ -163,6 +165,9 @@ impl Worker {
                 "[worker] WARNING: no WireGuard interface detected: bodies behind WireGuard cannot be reached"
             );
         }
+        if let Some(lacks) = Support::of_this_kernel().lacks() {
+            log::warn!("[worker] stream processes are not fully confined: {lacks}");
+        }
         let identity = settle_identity(&ground, &settings)?;
         let (id, generation) = (identity.id, identity.generation);
         settings.server.worker_id = Some(id.clone());
@@ -177,6 +182,8 @@ impl Worker {
             outbox: memory.outbox,
             flags: Arc::new(Flags::default()),
             data_dir: ground.root.path().to_owned(),
+            state_dir: ground.state.path().to_owned(),
+            chronicle: memory.chronicle.clone(),
             wireguard,
             tokens: Arc::default(),
             media,
@@ -186,8 +193,7 @@ impl Worker {
         };
         let stamps = Arc::new(Stamps::new(generation));
         let signer = (identity.key, identity.file);
-        let mut worker =
-            Worker::start_threads(ground, health, &memory.chronicle, (stamps, signer), address, pulses)?;
+        let mut worker = Worker::start_threads(ground, health, (stamps, signer), address, pulses)?;
         worker.outbox = Some(memory.thread);
         worker.media = Some(media_threads);
         log::info!("[worker] {id} listens on {}", front::shown(address, &worker.live.get()));
@@ -197,7 +203,6 @@ impl Worker {
     fn start_threads(
         ground: Ground,
         health: Health,
-        chronicle: &Arc<Chronicle>,
         (stamps, signer): (Arc<Stamps>, (IdentityKey, IdentityFile)),
         address: SocketAddr,
         pulses: &Pulses,
@@ -210,7 +215,7 @@ impl Worker {
             live: live.clone(),
             board: board.clone(),
             root: ground.root,
-            chronicle: chronicle.clone(),
+            chronicle: health.chronicle.clone(),
             changed: changed.clone(),
             stamps: stamps.clone(),
             wireguard: health.wireguard.clone(),
@@ -229,7 +234,7 @@ impl Worker {
             roster: orders.clone(),
             stamps: stamps.clone(),
             health: health.clone(),
-            chronicle: chronicle.clone(),
+            chronicle: health.chronicle.clone(),
             media: health.media.clone(),
             browsers: Browsers::default(),
             whip,

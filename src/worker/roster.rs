@@ -98,6 +98,8 @@ pub struct Roster {
     /// The operator drains us: what is left then is ended. `None` then, too, once that was ordered.
     draining: Option<Drain>,
     closing: Option<Moment>,
+    /// When the disk is tried again that took nothing.
+    pay_at: Moment,
     stopping: bool,
     orders: Sender<Order>,
 }
@@ -123,6 +125,7 @@ impl Roster {
             kept: Vec::new(),
             draining: None,
             closing: None,
+            pay_at: Moment(0),
             stopping: false,
             orders,
         }
@@ -139,6 +142,7 @@ impl Roster {
             }
             self.tidy();
         }
+        self.given.chronicle.close();
     }
 
     fn take(&mut self, order: Order) {
@@ -346,6 +350,10 @@ impl Roster {
         let live = self.supervisors.len();
         forgotten.extend(self.given.board.forget_beyond(MAX_SESSIONS_LISTED.saturating_sub(live)));
         forgotten.iter().for_each(|id| self.given.chronicle.forget(id));
+        if self.given.chronicle.owing() > 0 && now.reached(self.pay_at) {
+            self.pay_at = now + ROUND;
+            self.given.chronicle.pay();
+        }
         let (over, rest) =
             std::mem::take(&mut self.kept).into_iter().partition(|(_, until)| now.reached(*until));
         self.kept = rest;

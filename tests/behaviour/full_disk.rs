@@ -1,13 +1,15 @@
 //! A full disk: creates fail with its name, health says it, and when there is room again everything works again.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
 
-use crate::http::Stream;
-use crate::lab::Lab;
+use crate::collector::{self, Collector};
+use crate::http::{self, Stream};
+use crate::lab::{Lab, eventually};
 
 /// A small file system, unmounted when dropped.
 struct TinyDisk(PathBuf);
@@ -92,4 +94,117 @@ fn a_full_disk_fails_creates_with_its_name_and_costs_no_playing_session() {
     assert!(entries(&data).is_empty(), "{:?}", entries(&data));
     drop(worker);
     drop(disk);
+}
+
+#[test]
+fn a_record_that_the_disk_does_not_take_waits_for_room_and_is_not_lost() {
+    let mut lab = Lab::new();
+    let body = lab.body(1);
+    let disk = match TinyDisk::mount(lab.dir.join("tiny")) {
+        Ok(disk) => disk,
+        Err(error) => return println!("skipped: no tmpfs can be mounted here: {error}"),
+    };
+    let collector = Collector::start();
+    let worker = lab.lone_worker(|config| {
+        config["server"]["state_dir"] = json!(disk.0.join("state"));
+        config["sessions"]["ended_window"] = json!("3s");
+        config["nps"] = json!({"url": collector.url(), "token": collector::TOKEN});
+    });
+    let health = || worker.get("/api/v1/health").json();
+    let reply = worker.post("/api/v1/sessions", &json!({"body_ip": body, "engine": "demo"}));
+    assert_eq!(reply.status, 201, "{}", reply.body);
+    let id = reply.json()["session_id"].as_str().expect("an id").to_owned();
+    assert!(!health()["extra"]["problems"].to_string().contains("state_dir"), "{}", health());
+
+    disk.fill();
+    assert!(
+        health()["extra"]["problems"].to_string().contains("the disk of server.state_dir is full"),
+        "{}",
+        health()
+    );
+    assert_eq!(worker.delete(&format!("/api/v1/sessions/{id}")).status, 204);
+    let rating = http::post(&worker.url, &format!("/session/{id}/rating"), None, &json!({"stars": 4}))
+        .expect("an answer");
+    assert_eq!(rating.status, 503, "{}", rating.body);
+    eventually("health says that records wait", || {
+        health()["extra"]["problems"].to_string().contains("wait in memory, because").then_some(())
+    });
+    // Longer than anything of the session is shown.
+    eventually("the session is forgotten", || worker.session(&id).is_none().then_some(()));
+    // Its own file went then, which may be room enough for the record.
+    println!("{} records arrived on the full disk", collector.count());
+
+    fs::remove_file(disk.filler()).expect("room again");
+    eventually("the record arrives", || (collector.count() == 1).then_some(()));
+    let record = collector.taken().into_values().next().expect("a record").body;
+    assert_eq!((&record["session_id"], &record["reason"]), (&json!(id), &json!("deleted")), "{record}");
+    eventually("all is well", || {
+        (!health()["extra"]["problems"].to_string().contains("state_dir")).then_some(())
+    });
+    drop(worker);
+    drop(disk);
+}
+
+#[test]
+fn odd_entries_in_the_state_directory_are_set_aside_and_stop_no_start() {
+    let lab = Lab::new();
+    let mut worker = lab.lone_worker(|config| {
+        config["nps"] = json!({"url": "http://127.0.0.1:9", "token": "x-0123456789abcdef"});
+    });
+    worker.kill();
+    let state = lab.dir.join("one-state/worker");
+    let elsewhere = lab.dir.join("elsewhere");
+    fs::create_dir(&elsewhere).expect("a directory");
+    fs::write(elsewhere.join("precious.json"), "{}").expect("a file");
+    let put = |path: PathBuf, kind: usize| {
+        let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
+        match kind {
+            0 => std::os::unix::fs::symlink(&elsewhere, &path).expect("a link"),
+            1 => std::os::unix::fs::symlink("/nonexistent", &path).expect("a link"),
+            2 => fs::create_dir_all(path.join("inside")).expect("a directory"),
+            3 => drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket")),
+            4 => rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+                .expect("a pipe"),
+            _ => fs::write(&path, vec![b'x'; 300_000]).expect("a file"),
+        }
+    };
+    for kind in 0..6 {
+        for name in [".lock", "worker.json", "worker.new", "api.sock", "stray"] {
+            put(state.join(name), kind);
+        }
+        for (directory, name) in [
+            ("outbox", "a.json"),
+            ("outbox", "a.json.new"),
+            ("sessions", "b.json"),
+            ("sessions", "c.json.new"),
+        ] {
+            let _ = fs::create_dir_all(state.join(directory));
+            put(state.join(directory).join(name), kind);
+        }
+        println!("kind {kind}");
+        worker.restart();
+        assert_eq!(worker.get("/api/v1/health").status, 200);
+        worker.kill();
+        // The directories themselves. What is a file cannot be told from a file of ours by its name.
+        for name in ["outbox/dead", "outbox", "sessions"] {
+            put(state.join(name), kind);
+        }
+        worker.restart();
+        assert_eq!(worker.get("/api/v1/health").status, 200);
+        worker.kill();
+    }
+    // Another user's, and open to others.
+    fs::remove_dir_all(state.join("sessions")).expect("removed");
+    fs::create_dir(state.join("sessions")).expect("a directory");
+    fs::write(state.join("sessions/d.json"), "{}").expect("a file");
+    fs::set_permissions(state.join("sessions"), fs::Permissions::from_mode(0o777)).expect("its mode");
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(state.join("sessions/d.json"), Some(12_345), None).expect("another user");
+        std::os::unix::fs::chown(state.join("outbox"), Some(12_345), None).expect("another user");
+    }
+    worker.restart();
+    let log = worker.log_text();
+    assert!(log.contains("had mode 777; it has 700 now"), "{log}");
+    assert!(log.contains("sessions/d.json is another user's; set aside as d.json.odd"), "{log}");
+    assert!(elsewhere.join("precious.json").exists(), "nothing is touched where a link leads");
 }

@@ -140,8 +140,8 @@ struct Recording {
 impl Recording {
     fn start(limit: u32) -> Recording {
         let mut lab = Lab::new();
-        let file = lab.dir.join("recorded");
-        lab.faults(json!({"record": file}));
+        // In its own directory, which is all that it may write to.
+        lab.faults(json!({"record": "recorded"}));
         let body = lab.body(1);
         let controller = lab.controller(|_| ());
         let worker = lab.worker("one", &controller.url, |config| {
@@ -151,6 +151,8 @@ impl Recording {
             controller.get("/api/v1/workers").body.contains("\"up\"").then_some(())
         });
         let session = controller.create(&body);
+        let directory = format!("{}-{}", &session[..8], worker.port_of(&session));
+        let file = lab.data_dir("one").join(directory).join("recorded");
         Recording { lab, controller, worker, session, file }
     }
 

@@ -3,6 +3,7 @@
 mod api;
 #[path = "../support/collector.rs"]
 mod collector;
+mod confinement;
 mod create_failures;
 mod ends;
 mod ends_by_force;
@@ -17,6 +18,7 @@ mod hygiene;
 mod identity;
 mod lab;
 mod lifecycle;
+mod log_reader;
 mod lost_answers;
 mod records;
 mod requests;

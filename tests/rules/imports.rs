@@ -7,9 +7,9 @@ use crate::source::{Source, sources, words};
 
 /// Top to bottom. A row's uses are all of lower rows, but for the two single modules of [`SINGLE`].
 const EDGES: &[(&str, &[&str])] = &[
-    ("main", &["cli", "config", "controller", "daemon", "demo", "isolation", "worker"]),
+    ("main", &["cli", "config", "controller", "daemon", "demo", "isolation", "logging", "worker"]),
     ("demo", &["api", "config", "controller", "daemon", "front", "host", "worker"]),
-    ("cli", &["config", "daemon", "logging"]),
+    ("cli", &["config", "daemon", "host", "logging"]),
     ("controller", &["api", "config", "core", "daemon", "edge", "front", "host", "isolation"]),
     (
         "worker",
@@ -28,16 +28,16 @@ const EDGES: &[(&str, &[&str])] = &[
             "outbox",
         ],
     ),
-    ("front", &["api", "config", "daemon", "edge", "host"]),
+    ("front", &["api", "config", "daemon", "edge", "host", "logging"]),
     ("daemon", &["config", "host", "logging"]),
-    ("api", &["config", "core", "edge", "isolation"]),
+    ("api", &["config", "core", "edge", "host", "isolation"]),
     ("edge", &["config", "core", "isolation"]),
     ("engine", &["body", "config", "core", "host"]),
     ("media", &["config", "core", "host", "isolation"]),
     ("body", &["config", "core"]),
     ("outbox", &["config", "core", "host"]),
     ("host", &["config", "core", "logging"]),
-    ("logging", &["config", "isolation"]),
+    ("logging", &["config", "core", "isolation"]),
     ("isolation", &["core"]),
     ("core", &["config"]),
     ("config", &["core"]),
@@ -45,7 +45,16 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// Between these two, only these modules: settings are checked with the core's names, and the core is given settings.
 const SINGLE: &[(&str, &[&str])] = &[
-    ("config", &["core::command_template", "core::fingerprint", "core::ids", "core::url_target"]),
+    (
+        "config",
+        &[
+            "core::command_template",
+            "core::confinement",
+            "core::fingerprint",
+            "core::ids",
+            "core::url_target",
+        ],
+    ),
     ("core", &["config::settings"]),
     // The API's pages are replies of the edge; it knows nothing else of it.
     ("api", &["edge::router"]),

@@ -28,6 +28,9 @@ const PREFIXES: &[&str] = &[
     "watchdog",
     "panic",
     "demo",
+    "log",
+    // What libraries say: put before it by `logging`.
+    "dependency",
 ];
 
 /// The frame of all roles logs under the role's own name (`Running::name`).

@@ -76,6 +76,8 @@ fn a_process_whose_ports_somebody_took_is_started_with_others_and_that_is_no_cra
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("its mode");
     let engines = json!({"through": {
         "command": [script.to_str().expect("a path"), "-vf", "scale=200:100"], "ingest": "process",
+        // It leaves its marks beside itself.
+        "write": [directory.to_str().expect("a path")],
         // A crash would take this long.
         "restart_backoff": "60s",
     }});

@@ -1,5 +1,6 @@
 //! `engines`: media processes of the operator.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::core::command_template::{Argument, Parameter};
@@ -23,6 +24,11 @@ pub struct EngineEntry {
     pub ingest: Ingest,
     /// `parameters`: what a request may set in the arguments. Default none.
     pub parameters: Vec<Parameter>,
+    /// `read`: files and directories that the process may read, and run programs of, besides those that stand in its command.
+    /// Default none.
+    pub read: Vec<PathBuf>,
+    /// `write`: files and directories that it may change. Default none.
+    pub write: Vec<PathBuf>,
     /// `stale_timeout`: without a new frame for so long it counts as hung and is restarted. Default 5s.
     pub stale_timeout: Duration,
     /// `restarts`: restarts per session before it ends as `crashed`. Default 5.

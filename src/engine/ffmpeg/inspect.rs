@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 
+use crate::core::confinement::Grant;
 use crate::core::ffmpeg_streams::Streams;
 use crate::core::log_ends::LogEnds;
 use crate::engine::ffmpeg::command;
@@ -31,6 +32,8 @@ pub struct Inspection {
     pub directory: PathBuf,
     /// How long it may take.
     pub limit: Duration,
+    /// The files it may touch; `None`: it is not confined.
+    pub confined_to: Option<Vec<Grant>>,
 }
 
 impl Inspection {
@@ -57,6 +60,7 @@ impl Inspection {
             input: None,
             output: theirs,
             stdout: None,
+            confined_to: self.confined_to.as_deref(),
         })?;
         let mut said = LogEnds::new(LINES, SHOWN);
         let wanted = collect(ours, &child, &mut said, Instant::now() + self.limit, cancelled);

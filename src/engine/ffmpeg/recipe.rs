@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::config::settings::EngineEntry;
 use crate::core::command_template::{Argument, Kind, Parameter};
+use crate::core::confinement::{self, Named};
 use crate::core::ip_forms;
 use crate::core::url_target::{Host, Reach, Target, UrlRefusal};
 use crate::host::local;
@@ -28,6 +29,8 @@ pub struct Recipe {
     pub audio_encoder: Option<Vec<String>>,
     /// URLs whose host is a name that is not judged yet.
     names: Vec<RequestUrl>,
+    /// The paths that stand in all of these.
+    pub paths: Vec<Named>,
 }
 
 /// What is wrong with a request's parameters, naming the field.
@@ -83,6 +86,7 @@ impl Recipe {
             });
         }
         let fill = |list: &[Argument]| filled(list, &values, &urls);
+        let paths = paths(entry, &values)?;
         let mut command = fill(&entry.command)?.into_iter();
         Ok(Recipe {
             program: Path::new(&command.next().unwrap_or_default()).to_owned(),
@@ -90,6 +94,7 @@ impl Recipe {
             video_encoder: entry.video_encoder.as_deref().map(fill).transpose()?,
             audio_encoder: entry.audio_encoder.as_deref().map(fill).transpose()?,
             entry: entry.clone(),
+            paths,
             names: urls.into_iter().filter(RequestUrl::is_to_be_resolved).collect(),
         })
     }
@@ -206,6 +211,33 @@ fn guard(is_listed: bool) -> Vec<String> {
         options.extend(["-format_whitelist", CONTAINERS]);
     }
     options.into_iter().map(str::to_owned).collect()
+}
+
+/// The paths that the operator named in all of an engine's arguments.
+fn paths(entry: &EngineEntry, values: &BTreeMap<String, String>) -> Result<Vec<Named>, BadParameter> {
+    let program_apart = entry.command.get(1..);
+    let lists = [program_apart, entry.video_encoder.as_deref(), entry.audio_encoder.as_deref()];
+    let mut paths = Vec::new();
+    for list in lists.into_iter().flatten() {
+        paths.extend(operators_paths(entry, list, &filled(list, values, &[])?));
+    }
+    Ok(paths)
+}
+
+/// The paths that the operator named: a whole URL is the request's, and opens nothing.
+fn operators_paths(entry: &EngineEntry, template: &[Argument], filled: &[String]) -> Vec<Named> {
+    let foreign = |argument: &Argument| {
+        argument.is_whole_parameter()
+            && entry.parameters.iter().any(|parameter| {
+                argument.first_parameter() == Some(&parameter.name) && matches!(parameter.kind, Kind::Url(_))
+            })
+    };
+    let arguments: Vec<Option<&str>> = template
+        .iter()
+        .zip(filled)
+        .map(|(argument, text)| (!foreign(argument)).then_some(text.as_str()))
+        .collect();
+    confinement::named(&arguments)
 }
 
 /// The value of every parameter that has one.

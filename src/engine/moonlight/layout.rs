@@ -15,10 +15,15 @@ pub fn streamer(web_server: &Path) -> PathBuf {
     web_server.with_file_name("streamer")
 }
 
+/// The pages of an installation: another neighbour.
+pub fn pages(web_server: &Path) -> PathBuf {
+    web_server.with_file_name("static")
+}
+
 /// Fills the session's directory and returns its `server` directory, where the log goes.
 pub fn write(session: &PrivateDir, web_server: &Path, config: &Value) -> Result<PrivateDir, DirError> {
     let server = session.create("server")?;
     server.write_file("config.json", config.to_string().as_bytes())?;
-    session.link("static", &web_server.with_file_name("static"))?;
+    session.link("static", &pages(web_server))?;
     Ok(server)
 }

@@ -3,6 +3,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use crate::core::confinement::Grant;
 use crate::host::private_dir::PrivateDir;
 use crate::host::process::{ChildProcess, Exit, Spawn};
 use crate::worker::child_log::{ChildLog, SharedEnds};
@@ -29,6 +30,8 @@ pub struct Program<'a> {
     pub input: Option<OwnedFd>,
     /// Where its stdout goes, when not into the log.
     pub stdout: Option<OwnedFd>,
+    /// The files it may touch; `None`: it is not confined.
+    pub confined_to: Option<Vec<Grant>>,
 }
 
 impl Child {
@@ -39,13 +42,19 @@ impl Child {
         self.log = Some(log);
     }
 
+    /// Where it works.
+    pub fn directory(&self) -> &Path {
+        self.directory.as_ref().map_or(Path::new(""), PrivateDir::path)
+    }
+
     /// Starts the program.
     pub fn start(&mut self, given: &Assignment, program: Program<'_>) -> std::io::Result<()> {
         let missing = || std::io::Error::other("the session's directory was not made");
         let directory = self.directory.as_ref().ok_or_else(missing)?;
         let output = self.log.as_mut().ok_or_else(missing)?.connect()?;
-        let Program { path, arguments, input, stdout } = program;
-        let spawn = Spawn { program: path, arguments, directory: directory.path(), input, output, stdout };
+        let Program { path, arguments, input, stdout, confined_to } = program;
+        let (directory, confined_to) = (directory.path(), confined_to.as_deref());
+        let spawn = Spawn { program: path, arguments, directory, input, output, stdout, confined_to };
         let child = ChildProcess::spawn(spawn)?;
         let process = (child.pid(), child.start_ticks());
         log::info!("[session {}] stream process {} started", given.card.id, process.0);

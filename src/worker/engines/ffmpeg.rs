@@ -17,6 +17,7 @@ use crate::engine::ffmpeg::inspect::Inspection;
 use crate::engine::ffmpeg::recipe::Recipe;
 use crate::engine::ingest::{Pair, SourceSpec};
 use crate::worker::child_log::SharedEnds;
+use crate::worker::confinement;
 use crate::worker::engines::child::Child;
 use crate::worker::engines::media_process::{MediaProcess, host};
 use crate::worker::engines::{Engine, News, Next, Survey};
@@ -56,8 +57,9 @@ impl FfmpegEngine {
         match recipe.entry.audio {
             AudioLeg::Probe => {
                 let limit = given.settings.sessions.ready_timeout;
-                let inspection =
-                    Inspection { recipe: recipe.clone(), directory: self.directory.clone(), limit };
+                let directory = self.directory.clone();
+                let confined_to = confinement::of_media_process(given, recipe, &directory);
+                let inspection = Inspection { recipe: recipe.clone(), directory, limit, confined_to };
                 return Ok(Next::Step(Step::Inspect(Box::new(inspection))));
             }
             AudioLeg::Yes => self.legs = Legs { video: 0, audio: Some(0) },

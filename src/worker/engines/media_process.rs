@@ -16,6 +16,7 @@ use crate::core::time::Moment;
 use crate::engine::ffmpeg::recipe::Recipe;
 use crate::host::process::Exit;
 use crate::host::{entropy, pipe};
+use crate::worker::confinement;
 use crate::worker::engines::News;
 use crate::worker::engines::child::{Child, Program};
 use crate::worker::supervisor::Assignment;
@@ -66,7 +67,8 @@ impl MediaProcess {
         let (ours, theirs) = pipe::for_child().map_err(host)?;
         self.run = Run { pipe: Some(ours), ..Run::default() };
         let path = &self.recipe.program;
-        let program = Program { path, arguments, input, stdout: Some(theirs) };
+        let confined_to = confinement::of_media_process(given, &self.recipe, self.child.directory());
+        let program = Program { path, arguments, input, stdout: Some(theirs), confined_to };
         self.child.start(given, program).map_err(|error| {
             let name = &self.recipe.entry.name;
             let detail = format!("cannot start {}: {error}; see engines.{name}.command", path.display());

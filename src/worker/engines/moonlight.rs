@@ -6,6 +6,7 @@ use crate::config::settings::Settings;
 use crate::core::restart::RestartBudget;
 use crate::core::session::{Failure, FailureKind};
 use crate::core::time::Moment;
+use crate::worker::confinement;
 use crate::worker::engines::child::{Child, Program};
 use crate::worker::engines::{Engine, News, Next, Survey};
 use crate::worker::prepare;
@@ -38,12 +39,12 @@ impl Engine for Moonlight {
     fn start(&mut self, given: &mut Assignment) -> Result<(), Failure> {
         given.lease.hand_over();
         let path = &given.settings.sessions.web_server;
-        self.child.start(given, Program { path, arguments: &[], input: None, stdout: None }).map_err(
-            |error| {
-                let detail = format!("cannot start {}: {error}; see sessions.web_server", path.display());
-                Failure::new(FailureKind::StreamProcess, detail)
-            },
-        )
+        let confined_to = confinement::of_web_server(given, self.child.directory());
+        let program = Program { path, arguments: &[], input: None, stdout: None, confined_to };
+        self.child.start(given, program).map_err(|error| {
+            let detail = format!("cannot start {}: {error}; see sessions.web_server", path.display());
+            Failure::new(FailureKind::StreamProcess, detail)
+        })
     }
 
     fn readiness(&self) -> Next {
