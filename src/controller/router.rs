@@ -7,6 +7,7 @@ use crate::api::pages;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
 use crate::controller::snapshot::{Published, Target};
+use crate::core::csp;
 use crate::core::ids::SessionId;
 use crate::edge::router::{Decision, Forward, Reply, Request, Router, TunnelWatch, Upstream};
 use crate::host::clock::Clock;
@@ -43,12 +44,16 @@ impl Router for ControllerRouter {
             SessionPath::Bare(id) | SessionPath::Below(id, _) => self.session(&id, html),
         }
     }
+
+    fn frame_ancestors(&self) -> String {
+        csp::frame_ancestors(&self.live.get().sessions)
+    }
 }
 
 impl ControllerRouter {
     fn session(&self, id: &SessionId, html: bool) -> Decision {
         let snapshot = self.fleet.get();
-        match snapshot.routes.get(id) {
+        match snapshot.route_of_link(id) {
             Some(Target { reach: Some(reach), .. }) => self.to_worker(reach.upstream.clone()),
             Some(Target { reach: None, .. }) => Decision::Reply(pages::worker_away(html)),
             None => match snapshot.settling(self.clock.now()) {
@@ -66,6 +71,8 @@ impl ControllerRouter {
             user: None,
             tunnels: Some(self.uncounted.clone()),
             unavailable: Some(pages::worker_away),
+            // The worker confines its processes; what it says itself speaks for the service.
+            confined: None,
         })
     }
 
@@ -74,6 +81,6 @@ impl ControllerRouter {
     }
 
     fn unknown(&self, html: bool) -> Reply {
-        pages::gone(html, None, &self.live.get().sessions.return_url, None)
+        pages::gone(html, None, &self.live.get().sessions.return_url)
     }
 }

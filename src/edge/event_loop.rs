@@ -241,8 +241,13 @@ impl EventLoop {
     fn farewell(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         let reply = own_reply::error(503, "too many connections");
-        let manner =
-            Manner { version: Version::Http11, to_head: ToHead::No, keep_alive: false, date: self.cx.date() };
+        let manner = Manner {
+            version: Version::Http11,
+            to_head: ToHead::No,
+            keep_alive: false,
+            date: self.cx.date(),
+            ancestors: "'none'",
+        };
         write_own(&mut out, &reply, manner);
         out
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 
 use super::feed::Follow;
+use crate::core::http_head::confine::Confinement;
 
 /// What a router sees of a request. The head has passed all syntax and framing checks.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +35,11 @@ pub struct Request<'a> {
 pub trait Router: Send + Sync + 'static {
     /// Must not block: it runs on an edge thread.
     fn route(&self, request: &Request<'_>) -> Decision;
+
+    /// Who may show our pages in a frame, as sources of a policy.
+    fn frame_ancestors(&self) -> String {
+        String::from("'self'")
+    }
 }
 
 /// What the edge does with a request.
@@ -46,7 +52,28 @@ pub enum Decision {
     Events(Follow),
 }
 
-/// A small reply of our own. The edge adds `Content-Length`, `Date`, `Cache-Control: no-store` and connection fields.
+/// What the scripts and styles of one reply carry, so that the page runs these and no others.
+#[derive(Clone, Debug)]
+pub struct Nonce(Arc<str>);
+
+impl Nonce {
+    /// A fresh one. Without randomness it is one that no browser takes: the page is whole without its script.
+    pub fn fresh() -> Nonce {
+        let mut bytes = [0u8; 16];
+        match getrandom::fill(&mut bytes) {
+            Ok(()) => Nonce(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()),
+            Err(_) => Nonce("".into()),
+        }
+    }
+
+    /// As it stands in an attribute and in the policy.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A small reply of our own. The edge adds `Content-Length`, `Date`, `Cache-Control: no-store` and connection fields, and to
+/// pages the policy of pages of ours.
 #[derive(Clone, Debug)]
 pub struct Reply {
     /// Status code.
@@ -57,6 +84,8 @@ pub struct Reply {
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Arc<[u8]>,
+    /// What its scripts and styles carry; a page without one runs none.
+    pub nonce: Option<Nonce>,
 }
 
 impl Reply {
@@ -68,6 +97,7 @@ impl Reply {
             content_type: "application/json",
             headers: Vec::new(),
             body: body.into_bytes().into(),
+            nonce: None,
         }
     }
 
@@ -78,20 +108,26 @@ impl Reply {
             .with("Retry-After", seconds)
     }
 
-    /// A page.
+    /// A page without scripts and styles.
     pub fn html(status: u16, page: String) -> Reply {
         Reply {
             status,
             content_type: "text/html; charset=utf-8",
             headers: Vec::new(),
             body: page.into_bytes().into(),
+            nonce: None,
         }
+    }
+
+    /// A page whose scripts and styles carry this.
+    pub fn page(status: u16, page: String, nonce: Nonce) -> Reply {
+        Reply { nonce: Some(nonce), ..Reply::html(status, page) }
     }
 
     /// A redirect that keeps the method (307).
     pub fn redirect(location: String) -> Reply {
         let headers = vec![("Location", location)];
-        Reply { status: 307, content_type: "text/plain", headers, body: Arc::from([]) }
+        Reply { status: 307, content_type: "text/plain", headers, body: Arc::from([]), nonce: None }
     }
 
     /// Adds a field.
@@ -117,13 +153,23 @@ pub struct Forward {
     /// Makes the answer for when the upstream cannot be connected to (a child that is being restarted), told whether
     /// a page is wanted. `None`: 502.
     pub unavailable: Option<fn(html: bool) -> Reply>,
+    /// The part of the origin that the upstream speaks for; `None`: it is ours, or speaks for us.
+    pub confined: Option<Confinement>,
 }
 
 impl Forward {
     /// To the control API on this socket: nothing is injected, nothing is upgraded.
     pub fn to_api(socket: Arc<Path>, body_limit: u64) -> Forward {
         let upstream = Upstream::Api(socket);
-        Forward { upstream, body_limit, inject: None, user: None, tunnels: None, unavailable: None }
+        Forward {
+            upstream,
+            body_limit,
+            inject: None,
+            user: None,
+            tunnels: None,
+            unavailable: None,
+            confined: None,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! How often browsers may send what needs no token: one bucket per session and address (SPEC 6).
+//! How often browsers may send what needs no token: one bucket per link and address (SPEC 6).
 //!
 //! Owned by the API's service, shared by its threads. Behind a controller every browser of a session has the controller's
 //! address; the bucket is then the session's.
@@ -55,9 +55,9 @@ impl Browsers {
 }
 
 impl WorkerService {
-    /// Whether a page may ask now; a refusal says how long to wait.
-    pub fn admit_pace(&self, call: &Call, card: &Card) -> Result<(), Answer> {
-        self.browsers.admit(call, &self.live.get(), &card.id, self.clock.now()).map_err(|pause| {
+    /// Whether a page of this link may ask now; a refusal says how long to wait.
+    pub fn admit_pace(&self, call: &Call, link: &SessionId) -> Result<(), Answer> {
+        self.browsers.admit(call, &self.live.get(), link, self.clock.now()).map_err(|pause| {
             Answer::error(429, "too many requests", "this page asks too often; wait").retry_after(pause)
         })
     }
@@ -65,7 +65,7 @@ impl WorkerService {
     /// Whether what a page sends for this session is taken: not too often, with a body of one of these types (none: without a
     /// body), from the same site.
     pub fn admit_browser(&self, call: &Call, card: &Card, types: &[&str]) -> Result<(), Answer> {
-        self.admit_pace(call, card)?;
+        self.admit_pace(call, &card.id)?;
         let settings = self.live.get();
         let controller = settings.controller.as_ref().map(|link| link.url.as_str());
         let outside: Vec<&str> = controller

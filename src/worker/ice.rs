@@ -31,23 +31,23 @@ pub struct IceList {
     pub ttl: Option<Duration>,
 }
 
-/// What a session's browser gets, at `unix_now` (seconds since 1970).
-pub fn for_browser(settings: &Settings, session: &SessionId, unix_now: u64) -> IceList {
+/// What a browser gets that came by this link of a session, at `unix_now` (seconds since 1970).
+pub fn for_browser(settings: &Settings, link: &SessionId, unix_now: u64) -> IceList {
     match &settings.turn {
-        Some(turn) => {
-            IceList { servers: vec![minted(turn, session, unix_now, turn.ttl)], ttl: Some(turn.ttl) }
-        }
+        Some(turn) => IceList { servers: vec![minted(turn, link, unix_now, turn.ttl)], ttl: Some(turn.ttl) },
         None => IceList { servers: fixed(settings).to_vec(), ttl: None },
     }
 }
 
 /// `GET /session/{id}/_neck/ice`: what the page connects with now, before its credentials end, and at an ICE restart.
 pub fn answer(service: &WorkerService, call: &Call) -> Answer {
-    let Some(card) = service.card(call).filter(|card| card.is_live()) else { return sessions::unknown() };
-    if let Err(refusal) = service.admit_pace(call, &card) {
+    let Some(visit) = service.visit(call).filter(|visit| visit.card.is_live()) else {
+        return sessions::unknown();
+    };
+    if let Err(refusal) = service.admit_pace(call, &visit.id) {
         return refusal;
     }
-    let list = for_browser(&service.live.get(), &card.id, clock::unix_millis() / 1000);
+    let list = for_browser(&service.live.get(), &visit.id, clock::unix_millis() / 1000);
     let servers: Vec<BrowserIceServer> = list.servers.iter().map(BrowserIceServer::from).collect();
     Answer::json(200, &json!({"iceServers": servers, "ttl": list.ttl.map(|ttl| ttl.as_secs())}))
 }
@@ -67,9 +67,9 @@ fn fixed(settings: &Settings) -> &[IceServer] {
     }
 }
 
-/// The short id names the session in coturn's log and quota without being its key.
-fn minted(turn: &Turn, session: &SessionId, unix_now: u64, ttl: Duration) -> IceServer {
-    let credentials = turn_credentials::mint(turn.secret.expose(), session.short(), unix_now, ttl);
+/// The short id names the link in coturn's log and quota without being its key: of a viewers' link, that one's own.
+fn minted(turn: &Turn, link: &SessionId, unix_now: u64, ttl: Duration) -> IceServer {
+    let credentials = turn_credentials::mint(turn.secret.expose(), link.short(), unix_now, ttl);
     IceServer {
         urls: turn.urls.clone(),
         username: Some(credentials.username),

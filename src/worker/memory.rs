@@ -56,7 +56,7 @@ impl Memory {
         }
         for session in remembered {
             let mailbox = Mailbox::closed(wake.clone());
-            let card = Card::past(session, clock.now(), mailbox, board.feed());
+            let card = Card::past(session, clock.now(), mailbox, board.feeds());
             card.into_iter().for_each(|card| board.add(Arc::new(card)));
         }
         Ok(Memory { outbox, chronicle: Arc::new(chronicle), thread })

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::api::sessions::Link;
 use crate::config::settings;
 use crate::core::ids::SessionId;
 use crate::core::sdp_fragment::SdpFragment;
@@ -21,7 +22,7 @@ use crate::media::shared::RestartRefused;
 use crate::media::stream::{self, Codecs, SourceSpec, Stream, Told};
 use crate::media::streams::SourceHandle;
 use crate::media::viewer::{Audience, Viewer};
-use crate::worker::board::{Board, Card};
+use crate::worker::board::{Board, Card, Visit};
 use crate::worker::sources::{Source, Sources};
 use crate::worker::whip::{Legs, Opened, no_place, nothing_to_watch};
 
@@ -45,12 +46,18 @@ impl MediaLegs {
         })
     }
 
-    fn role(&self, stream: Stream, purpose: Purpose, offer: &Offer) -> Result<Box<dyn Role>, Problem> {
+    fn role(
+        &self,
+        stream: Stream,
+        purpose: Purpose,
+        link: Link,
+        offer: &Offer,
+    ) -> Result<Box<dyn Role>, Problem> {
         let card = self.board.find(stream.session());
         let card = card.ok_or_else(|| Problem::new(404, "the session has ended"))?;
         match purpose {
             Purpose::View => {
-                let viewer = Viewer::new(stream, card);
+                let viewer = Viewer::new(stream, Arc::new(CameBy { card, link }));
                 Ok(Box::new(match offer.tells_arrivals() {
                     true => viewer.estimating(self.media.estimator()),
                     false => viewer,
@@ -65,7 +72,7 @@ impl MediaLegs {
                 }
                 let place = Place::take(&stream).ok_or_else(taken)?;
                 let agreed = Agreed { video: offer.video, opus: offer.opus };
-                Ok(Box::new(Publisher::new(place, agreed, card)))
+                Ok(Box::new(Publisher::new(place, agreed, Arc::new(CameBy { card, link }))))
             }
         }
     }
@@ -88,8 +95,9 @@ impl Legs for MediaLegs {
         Ok(Supported { video, opus: codecs.opus })
     }
 
-    fn open(&self, session: &SessionId, purpose: Purpose, offer: &Offer) -> Result<Opened, Problem> {
-        let role = self.role(self.stream(session, purpose)?, purpose, offer)?;
+    fn open(&self, visit: &Visit, purpose: Purpose, offer: &Offer) -> Result<Opened, Problem> {
+        let session = &visit.card.id;
+        let role = self.role(self.stream(session, purpose)?, purpose, visit.link, offer)?;
         let wanted = Wanted { session: session.clone(), role, sdp: &offer.text };
         let accepted = self.media.offer(wanted).map_err(|refused| problem(&refused))?;
         Ok(Opened { peer: accepted.peer, sdp: accepted.answer })
@@ -141,13 +149,19 @@ fn problem(refused: &OfferRefused) -> Problem {
     }
 }
 
-impl Audience for Card {
+/// A session, as its viewers by one of its links are counted.
+struct CameBy {
+    card: Arc<Card>,
+    link: Link,
+}
+
+impl Audience for CameBy {
     fn viewer_connected(&self) {
-        Card::viewer_connected(self);
+        self.card.viewer_connected(self.link);
     }
 
     fn viewer_gone(&self) {
-        Card::viewer_gone(self);
+        self.card.viewer_gone();
     }
 }
 

@@ -3,6 +3,7 @@
 mod api;
 #[path = "../support/collector.rs"]
 mod collector;
+mod confinement;
 mod create_failures;
 mod ends;
 mod ends_by_force;
@@ -16,6 +17,7 @@ mod http;
 mod hygiene;
 mod lab;
 mod lifecycle;
+mod links;
 mod lost_answers;
 mod records;
 mod requests;

@@ -130,6 +130,7 @@ pub fn forward(upstream: SocketAddr) -> Forward {
         user: None,
         tunnels: None,
         unavailable: None,
+        confined: None,
     }
 }
 

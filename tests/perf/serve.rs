@@ -39,6 +39,7 @@ impl Router for Routes {
             user: None,
             tunnels: is_tunnel.then(|| Arc::new(Uncounted) as Arc<dyn TunnelWatch>),
             unavailable: None,
+            confined: None,
         })
     }
 }

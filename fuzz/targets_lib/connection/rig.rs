@@ -80,6 +80,7 @@ impl Router for Routes {
             user: None,
             tunnels,
             unavailable: None,
+            confined: None,
         })
     }
 }
