@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use hydraneckwebrtc::core::http_head::confine::{Confinement, OWN_COOKIES};
 use hydraneckwebrtc::core::http_head::downstream::{Downward, client_framing, write_reply, write_switching};
 use hydraneckwebrtc::core::http_head::request::{RequestHead, parse_request};
 use hydraneckwebrtc::core::http_head::response::{ReplyHead, ToHead, parse_reply};
@@ -86,9 +87,10 @@ fn passing<'a>(all: &[(String, &'a [u8])], mode: u8) -> Vec<(String, &'a [u8])> 
         .map(|option| String::from_utf8_lossy(option.trim_ascii()).to_ascii_lowercase())
         .collect();
     let conditional = |name: &str| mode & WHOLE_PAGE != 0 && name.starts_with("if-");
-    let kept = all
-        .iter()
-        .filter(|(name, _)| !HANDLED.contains(&name.as_str()) && !named.contains(name) && !conditional(name));
+    let confined = |name: &str| mode & CONFINED != 0 && matches!(name, "cookie" | "proxy-authorization");
+    let kept = all.iter().filter(|(name, _)| {
+        !HANDLED.contains(&name.as_str()) && !named.contains(name) && !conditional(name) && !confined(name)
+    });
     kept.cloned().collect()
 }
 
@@ -96,6 +98,10 @@ const TRUSTED: u8 = 2;
 const WHOLE_PAGE: u8 = 4;
 const UPGRADE: u8 = 8;
 const OWN_HOST: u8 = 16;
+/// From or to a session's process.
+const CONFINED: u8 = 32;
+/// The path that a process may speak for.
+const PATH: &str = "/session/x/";
 
 fn request(mode: u8, bytes: &[u8]) {
     let Ok(Scan::Complete(len)) = scan_request(bytes, 0, &LIMITS) else { return };
@@ -119,10 +125,17 @@ fn request(mode: u8, bytes: &[u8]) {
         upgrade: mode & UPGRADE != 0,
         body: head.body,
         close: false,
+        confined: mode & CONFINED != 0,
     };
     let mut out = Vec::new();
     write_request(&mut out, &head, &onward);
     assert_clean(&out);
+    if onward.confined {
+        let own = |pair: &[u8]| pair.trim_ascii().to_ascii_lowercase().starts_with(OWN_COOKIES.as_bytes());
+        let all = fields(&out);
+        let mut cookies = all.iter().filter(|(name, _)| name == "cookie");
+        assert!(!cookies.any(|(_, value)| value.split(|b| *b == b';').any(own)), "{all:?}");
+    }
     same_request((&bytes[..len], &head), &out, &onward, mode);
 }
 
@@ -158,16 +171,35 @@ fn reply(mode: u8, bytes: &[u8]) {
     let injected = (mode & 8 != 0 && head.takes_injection(to_head)).then_some("v1");
     let added = injected.map_or(0, |_| 100);
     let body = client_framing(&head, version, added);
+    let confinement = Confinement { path: PATH.into(), ancestors: "'self'".into() };
+    let confined = (mode & CONFINED != 0).then_some(&confinement);
     let mut out = Vec::new();
     if head.status == 101 {
-        write_switching(&mut out, &head);
+        write_switching(&mut out, &head, confined);
         assert_clean(&out);
+        confined.iter().for_each(|_| assert_confined(&fields(&out)));
         return assert_framing(&fields(&out), BodyLength::None);
     }
     let keep_alive = mode & 16 != 0 && body != BodyLength::UntilClose;
-    write_reply(&mut out, &head, &Downward { version, body, keep_alive, injected, added });
+    write_reply(&mut out, &head, &Downward { version, body, keep_alive, injected, added, confined });
     assert_clean(&out);
+    confined.iter().for_each(|_| assert_confined(&fields(&out)));
     same_reply(&head, &out, body, added, to_head);
+}
+
+/// Nothing reaches beyond the process's path.
+fn assert_confined(all: &[(String, &[u8])]) {
+    for (name, value) in all {
+        let text = String::from_utf8_lossy(value).to_ascii_lowercase();
+        assert!(!matches!(name.as_str(), "clear-site-data" | "service-worker-allowed" | "alt-svc"), "{name}");
+        if name == "set-cookie" {
+            let mut attributes = text.split(';').skip(1).map(str::trim);
+            let last = attributes.clone().last().unwrap_or_default();
+            assert!(last.starts_with(&format!("path={PATH}")), "{text}");
+            assert_eq!(attributes.clone().filter(|one| one.starts_with("path")).count(), 1, "{text}");
+            assert!(!attributes.any(|one| one.split('=').next().map(str::trim) == Some("domain")), "{text}");
+        }
+    }
 }
 
 fn same_reply(head: &ReplyHead<'_, '_>, out: &[u8], body: BodyLength, added: usize, to_head: ToHead) {

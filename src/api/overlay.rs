@@ -18,6 +18,7 @@ const FILES: &[(&str, &str)] = &[
     ("i18n.js", include_str!("../../web/overlay/i18n.js")),
     ("dom.js", include_str!("../../web/overlay/dom.js")),
     ("store.js", include_str!("../../web/overlay/store.js")),
+    ("cookies.js", include_str!("../../web/overlay/cookies.js")),
     ("server.js", include_str!("../../web/overlay/server.js")),
     ("relay.js", include_str!("../../web/overlay/relay.js")),
     ("media.js", include_str!("../../web/overlay/media.js")),
@@ -65,6 +66,8 @@ pub struct OverlaySettings {
     pub body_ip: String,
     /// `moonlight`, `ffmpeg` or `demo`: whose page this is.
     pub engine: &'static str,
+    /// The page came by the link that only watches: it shows what viewers may do, and says nothing for the record.
+    pub viewer: bool,
     /// Whether the session takes a microphone.
     pub mic: bool,
     /// How long `ice_servers` are valid, in seconds; `None` when they do not expire.
@@ -167,6 +170,7 @@ mod tests {
             district: String::new(),
             body_ip: String::from("10.10.0.7"),
             engine: "moonlight",
+            viewer: false,
             mic: true,
             ice_ttl: Some(600),
             age_ms: 1500,
@@ -217,6 +221,7 @@ mod tests {
                 "reportUrl",
                 "returnUrl",
                 "sessionId",
+                "viewer",
             ]
         );
         assert_eq!(json["endReason"], "max_duration");

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use crate::api::sessions::Link;
 use crate::api::words;
+use crate::core::csp;
 use crate::core::reason::EndReason;
-use crate::edge::router::Reply;
+use crate::edge::router::{Nonce, Reply};
 
 /// A session is on its way: look again after this many seconds.
 const LOOK_AGAIN_SECONDS: u64 = 1;
@@ -39,50 +41,75 @@ pub fn worker_away(html: bool) -> Reply {
 
 fn waiting(html: bool, [title, text]: [&str; 2], error: &str, detail: &str, seconds: u64) -> Reply {
     let reply = if html {
-        let page = Page { title, text, again: Some(seconds), way_back: None, head: "" };
-        Reply::html(503, page.to_string())
+        Page { title, text, again: Some(seconds), way_back: None, overlay: None }.reply(503)
     } else {
         Reply::error(503, error, detail)
     };
     reply.with("Retry-After", seconds.to_string())
 }
 
-/// No such session, or one that has ended: says so, with the way back. `script` is the tag of the overlay, which shows an
-/// end that is not long ago in the visitor's language, with the rating.
-pub fn gone(html: bool, reason: Option<EndReason>, return_url: &str, script: Option<&str>) -> Reply {
+/// An end that is not long ago.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Why.
+    pub reason: EndReason,
+    /// Who is told.
+    pub link: Link,
+    /// Where the overlay is, which shows it in the visitor's language, to the owner with the rating.
+    pub overlay: String,
+}
+
+/// No such session, or one that has ended: says so, with the way back.
+pub fn gone(html: bool, ended: Option<&Ended>, return_url: &str) -> Reply {
     if html {
-        return ended_page(reason, return_url, script.unwrap_or(""));
+        return ended_page(ended, return_url);
     }
     let mut reply = Reply::error(404, "no such session", "it ended, or never existed");
-    if let Some(reason) = reason {
+    if let Some(Ended { reason, link, .. }) = ended {
+        let detail = in_words(*reason, *link);
         let body = serde_json::json!({
-            "error": "session ended", "code": 404, "detail": in_words(reason), "status": "ended", "reason": reason,
+            "error": "session ended", "code": 404, "detail": detail, "status": "ended", "reason": reason,
         });
         reply.body = body.to_string().into_bytes().into();
     }
     reply
 }
 
-fn ended_page(reason: Option<EndReason>, return_url: &str, head: &str) -> Reply {
-    let key = reason.map_or_else(|| String::from("reason.unknown"), words::reason_key);
-    let page =
-        Page { title: "ended", text: &key, again: None, way_back: Some(("startNew", return_url)), head };
-    Reply::html(404, page.to_string())
+fn ended_page(ended: Option<&Ended>, return_url: &str) -> Reply {
+    let text =
+        ended.map_or_else(|| String::from("reason.unknown"), |end| words::reason_key(end.reason, end.link));
+    // Who was only let in to watch has no stream to begin anew.
+    let way_back = match ended.map(|end| end.link) {
+        Some(Link::Viewer) => "back",
+        _ => "startNew",
+    };
+    let overlay = ended.map(|end| &*end.overlay);
+    Page { title: "ended", text: &text, again: None, way_back: Some((way_back, return_url)), overlay }
+        .reply(404)
 }
 
-/// A way into a new stream.
-pub fn welcome_back(start_url: &str) -> String {
+/// A way into a new stream, with all its fields: for who serves it without the edge.
+pub fn welcome_back(start_url: &str) -> (String, Vec<(&'static str, String)>) {
     let way_back = Some(("startNew", start_url));
-    Page { title: "welcome", text: "", again: None, way_back, head: "" }.to_string()
+    let page = Page { title: "welcome", text: "", again: None, way_back, overlay: None };
+    let nonce = Nonce::fresh();
+    let fields = vec![
+        ("Content-Type", "text/html; charset=utf-8".into()),
+        ("X-Content-Type-Options", "nosniff".into()),
+        ("Referrer-Policy", "no-referrer".into()),
+        ("Content-Security-Policy", csp::of_own_page(Some(nonce.as_str()), "'none'")),
+    ];
+    (Written(page, &nonce).to_string(), fields)
 }
 
 /// The reason for people, in English.
-pub fn in_words(reason: EndReason) -> &'static str {
-    words::english(&words::reason_key(reason))
+pub fn in_words(reason: EndReason, link: Link) -> &'static str {
+    words::english(&words::reason_key(reason, link))
 }
 
 /// One of our pages. Its words are keys of [`words`]: they stand there in English, and its script says them in the
 /// person's language.
+#[derive(Clone, Copy)]
 struct Page<'a> {
     title: &'a str,
     /// Empty: no sentence below the title.
@@ -91,37 +118,56 @@ struct Page<'a> {
     again: Option<u64>,
     /// Key of the link's words, and where it leads.
     way_back: Option<(&'a str, &'a str)>,
-    /// Markup that comes first in the head.
-    head: &'a str,
+    /// Where the overlay is, the first script of the page.
+    overlay: Option<&'a str>,
 }
 
-impl fmt::Display for Page<'_> {
+/// A page with what its scripts and styles carry.
+struct Written<'a>(Page<'a>, &'a Nonce);
+
+impl Page<'_> {
+    fn reply(self, status: u16) -> Reply {
+        let nonce = Nonce::fresh();
+        let page = Written(self, &nonce).to_string();
+        Reply::page(status, page, nonce)
+    }
+}
+
+/// The tag of a script of ours, in a page of ours.
+pub fn script_tag(url: &str, nonce: &Nonce) -> String {
+    format!("<script nonce=\"{}\" src=\"{}\"></script>", nonce.as_str(), escape(url))
+}
+
+impl fmt::Display for Written<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (title, text, head) = (words::english(self.title), words::english(self.text), self.head);
+        let Written(page, nonce) = self;
+        let (title, text) = (words::english(page.title), words::english(page.text));
+        let overlay = page.overlay.map(|url| script_tag(url, nonce)).unwrap_or_default();
+        let nonce = nonce.as_str();
         write!(
             out,
-            "<!doctype html><html lang=en><head>{head}<meta charset=utf-8>\
+            "<!doctype html><html lang=en><head>{overlay}<meta charset=utf-8>\
              <meta name=viewport content=\"width=device-width,initial-scale=1,viewport-fit=cover\">"
         )?;
-        if let Some(seconds) = self.again {
+        if let Some(seconds) = page.again {
             write!(out, "<noscript><meta http-equiv=refresh content={seconds}></noscript>")?;
         }
-        write!(out, "<title>{title}</title><style>{STYLE}</style></head><body><main>")?;
-        if self.again.is_some() {
+        write!(out, "<title>{title}</title><style nonce={nonce}>{STYLE}</style></head><body><main>")?;
+        if page.again.is_some() {
             out.write_str("<div class=spinner></div>")?;
         }
         write!(out, "<h1 id=title>{title}</h1>")?;
         if !text.is_empty() {
             write!(out, "<p id=text>{text}</p>")?;
         }
-        if let Some((key, url)) = self.way_back {
+        if let Some((key, url)) = page.way_back {
             write!(out, "<a id=back href=\"{}\">{}</a>", escape(url), words::english(key))?;
         }
-        let again = self.again.map_or(0, |seconds| seconds.saturating_mul(1000));
+        let again = page.again.map_or(0, |seconds| seconds.saturating_mul(1000));
         write!(
             out,
-            "</main><script>{{const AGAIN_MS={again},WORDS={};{SCRIPT}}}</script></body></html>",
-            self.words()
+            "</main><script nonce={nonce}>{{const AGAIN_MS={again},WORDS={};{SCRIPT}}}</script></body></html>",
+            page.words()
         )
     }
 }
@@ -152,9 +198,14 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn ended(reason: EndReason, link: Link) -> Ended {
+        Ended { reason, link, overlay: "/overlay.js".into() }
+    }
+
     #[test]
     fn a_hostile_return_url_stays_an_attribute() {
-        let reply = gone(true, Some(EndReason::Quit), "https://x/\"><script>alert(1)</script>", None);
+        let reply =
+            gone(true, Some(&ended(EndReason::Quit, Link::Owner)), "https://x/\"><script>alert(1)</script>");
         let page = String::from_utf8_lossy(&reply.body).into_owned();
         assert!(!page.contains("alert(1)</script>") && !page.contains("<script>alert"), "{page}");
     }
@@ -170,16 +221,43 @@ mod tests {
 
     #[test]
     fn the_page_of_an_ended_session_has_the_overlay_first() {
-        let reply =
-            gone(true, Some(EndReason::Crashed), "https://x", Some("<script src=\"/overlay.js\"></script>"));
+        let reply = gone(true, Some(&ended(EndReason::Crashed, Link::Owner)), "https://x");
         let page = String::from_utf8_lossy(&reply.body).into_owned();
-        assert!(page.contains("<head><script src=\"/overlay.js\"></script><meta charset"), "{page}");
-        assert!(page.contains(in_words(EndReason::Crashed)), "{page}");
+        let nonce = reply.nonce.as_ref().expect("a nonce").as_str();
+        let tag = format!("<head><script nonce=\"{nonce}\" src=\"/overlay.js\"></script><meta charset");
+        assert!(page.contains(&tag), "{page}");
+        assert!(page.contains(in_words(EndReason::Crashed, Link::Owner)), "{page}");
+    }
+
+    #[test]
+    fn every_script_and_style_of_a_page_carries_the_nonce_of_its_reply() {
+        let ended = ended(EndReason::Quit, Link::Viewer);
+        let (one, other) = (gone(true, Some(&ended), "https://x"), gone(true, Some(&ended), "https://x"));
+        let nonce = |reply: &Reply| reply.nonce.as_ref().expect("a nonce").as_str().to_owned();
+        assert!(nonce(&one) != nonce(&other) && nonce(&one).len() == 32, "{} {}", nonce(&one), nonce(&other));
+        for reply in [one, other, getting_ready(true)] {
+            let page = String::from_utf8_lossy(&reply.body).into_owned();
+            let tags = page.matches("<script").count() + page.matches("<style").count();
+            assert!(tags >= 2 && page.matches(&nonce(&reply)).count() == tags, "{page}");
+            assert!(!page.contains(" style=") && !page.contains(" onclick="), "nothing inline: {page}");
+        }
+    }
+
+    #[test]
+    fn viewers_hear_of_the_end_in_words_of_their_own() {
+        let reply = |link| {
+            let reply = gone(true, Some(&ended(EndReason::Quit, link)), "https://x");
+            String::from_utf8_lossy(&reply.body).into_owned()
+        };
+        let (owners, viewers) = (reply(Link::Owner), reply(Link::Viewer));
+        assert!(owners.contains("You left the stream.") && owners.contains("Start new stream"), "{owners}");
+        assert!(!viewers.contains("You left") && !viewers.contains("Start new stream"), "{viewers}");
+        assert!(viewers.contains("Stream ended") && viewers.contains("href=\"https://x\""), "{viewers}");
     }
 
     #[test]
     fn api_like_requests_get_the_reason_as_json() {
-        let reply = gone(false, Some(EndReason::IdleTimeout), "https://x", None);
+        let reply = gone(false, Some(&ended(EndReason::IdleTimeout, Link::Owner)), "https://x");
         let json: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!((json["code"].as_u64(), json["reason"].as_str()), (Some(404), Some("idle_timeout")));
     }

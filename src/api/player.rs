@@ -2,7 +2,8 @@
 
 use std::sync::LazyLock;
 
-use crate::edge::router::Reply;
+use crate::api::pages;
+use crate::edge::router::{Nonce, Reply};
 
 /// The files of the script, in the order in which they are joined. `player.js` uses all the others.
 const FILES: &[(&str, &str)] = &[
@@ -15,9 +16,14 @@ const PAGE: &str = include_str!("../../web/player/player.html");
 
 const STYLE: &str = include_str!("../../web/player/player.css");
 
-/// The page, with the tag of the session's overlay first in its head.
+/// The page, with the script of the session's overlay, at this URL, first in its head.
 pub fn page(overlay: &str) -> Reply {
-    Reply::html(200, PAGE.replacen("{style}", STYLE, 1).replacen("{overlay}", overlay, 1))
+    let nonce = Nonce::fresh();
+    let page = PAGE
+        .replacen("{overlay}", &pages::script_tag(overlay, &nonce), 1)
+        .replacen("{style}", STYLE, 1)
+        .replace("{nonce}", nonce.as_str());
+    Reply::page(200, page, nonce)
 }
 
 /// The page's script: one classic script without a global name.
@@ -36,11 +42,13 @@ mod tests {
 
     #[test]
     fn the_overlay_comes_first_and_nothing_is_left_to_fill_in() {
-        let reply = page("<script src=\"/session/x/_neck/overlay.js\"></script>");
+        let reply = page("/session/x/_neck/overlay.js");
         let text = String::from_utf8_lossy(&reply.body).into_owned();
         let overlay = text.find("_neck/overlay.js").unwrap();
         assert!(overlay < text.find("<meta").unwrap() && overlay < text.find("_neck/player.js").unwrap());
-        assert!(!text.contains("{overlay}") && !text.contains("{style}"));
+        assert!(["{overlay}", "{style}", "{nonce}"].iter().all(|left| !text.contains(left)), "{text}");
+        let nonce = reply.nonce.as_ref().unwrap().as_str();
+        assert_eq!(text.matches(nonce).count(), 3, "two scripts and a style: {text}");
     }
 
     #[test]

@@ -112,7 +112,12 @@ impl Drop for Responder {
 
 fn send(request: tiny_http::Request, answer: Answer) {
     let mut response = Response::from_string(answer.body).with_status_code(StatusCode(answer.status));
-    let fields = [("Content-Type", answer.content_type.to_owned()), ("Cache-Control", "no-store".to_owned())];
+    let fields = [
+        ("Content-Type", answer.content_type.to_owned()),
+        ("Cache-Control", "no-store".to_owned()),
+        // What is data is never shown as a page, whatever stands in it.
+        ("X-Content-Type-Options", "nosniff".to_owned()),
+    ];
     for (name, value) in fields.into_iter().chain(answer.headers) {
         // A field with control characters is refused by from_bytes' ASCII check or by the edge; leave it out.
         if let Ok(header) = Header::from_bytes(name.as_bytes(), value.as_bytes()) {

@@ -87,6 +87,15 @@ pub enum Auth {
     Own,
 }
 
+/// Which of a session's two links a route below its address may be asked by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// The owner's only: it changes something, or speaks for the person whose session it is.
+    Owner,
+    /// The viewers' link as well: it only watches.
+    Both,
+}
+
 /// Where a route exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum On {
@@ -109,18 +118,26 @@ pub struct Route {
     pub on: On,
     /// Who may call.
     pub auth: Auth,
+    /// By which link, where the path has one.
+    pub links: Links,
     /// What it does.
     pub operation: Operation,
 }
 
 const fn route(method: &'static str, path: &'static str, on: On, auth: Auth, operation: Operation) -> Route {
-    Route { method, path, on, auth, operation }
+    Route { method, path, on, auth, links: Links::Owner, operation }
+}
+
+/// What a page that only watches asks as well.
+const fn watching(method: &'static str, path: &'static str, operation: Operation) -> Route {
+    Route { method, path, on: On::Worker, auth: Auth::None, links: Links::Both, operation }
 }
 
 /// WHEP and WHIP: whoever has the session's id may ask; to publish takes a token too.
 const fn media(method: &'static str, path: &'static str, purpose: Purpose, leg: Leg) -> Route {
     let auth = if matches!(leg, Leg::Offer) { Auth::Own } else { Auth::None };
-    route(method, path, On::Worker, auth, Operation::Media(purpose, leg))
+    let links = if matches!(purpose, Purpose::View) { Links::Both } else { Links::Owner };
+    Route { method, path, on: On::Worker, auth, links, operation: Operation::Media(purpose, leg) }
 }
 
 /// Every route.
@@ -136,17 +153,17 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/api/v1/sessions/{id}", On::Both, Auth::Admin, Operation::GetSession),
     route("DELETE", "/api/v1/sessions/{id}", On::Both, Auth::Admin, Operation::DeleteSession),
     route("POST", "/session/{id}/quit", On::Worker, Auth::None, Operation::QuitSession),
-    route("GET", "/session/{id}/_neck/status", On::Worker, Auth::None, Operation::SessionStatus),
-    route("GET", "/session/{id}/_neck/overlay.js", On::Worker, Auth::None, Operation::OverlayScript),
+    watching("GET", "/session/{id}/_neck/status", Operation::SessionStatus),
+    watching("GET", "/session/{id}/_neck/overlay.js", Operation::OverlayScript),
     route("POST", "/session/{id}/rating", On::Worker, Auth::None, Operation::RateSession),
     route("POST", "/session/{id}/_neck/facts", On::Worker, Auth::None, Operation::SessionFacts),
-    route("GET", "/session/{id}/_neck/events", On::Worker, Auth::None, Operation::SessionEvents),
-    route("GET", "/session/{id}/_neck/player.js", On::Worker, Auth::None, Operation::PlayerScript),
+    watching("GET", "/session/{id}/_neck/events", Operation::SessionEvents),
+    watching("GET", "/session/{id}/_neck/player.js", Operation::PlayerScript),
     route("POST", "/session/{id}/mic/offer", On::Worker, Auth::None, Operation::MicOffer),
     route("PATCH", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicPatch),
     route("DELETE", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicStop),
     route("GET", "/session/{id}/mic", On::Worker, Auth::None, Operation::MicStatus),
-    route("GET", "/session/{id}/_neck/ice", On::Worker, Auth::None, Operation::IceServers),
+    watching("GET", "/session/{id}/_neck/ice", Operation::IceServers),
     media("POST", "/session/{id}/whep", Purpose::View, Leg::Offer),
     media("OPTIONS", "/session/{id}/whep", Purpose::View, Leg::Options),
     media("GET", "/session/{id}/whep", Purpose::View, Leg::Look),
@@ -162,6 +179,13 @@ pub const ROUTES: &[Route] = &[
     media("OPTIONS", "/session/{id}/whip/{peer}", Purpose::Publish, Leg::PeerOptions),
     media("GET", "/session/{id}/whip/{peer}", Purpose::Publish, Leg::PeerLook),
 ];
+
+impl Operation {
+    /// Whether a link that only watches may ask for it. What has no route is nobody's.
+    pub fn is_for_viewers(self) -> bool {
+        ROUTES.iter().any(|route| route.operation == self && route.links == Links::Both)
+    }
+}
 
 /// What stood for the names of a path; empty when it has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,14 +1,41 @@
 //! What both roles say of sessions in the same words.
+//!
+//! A session has two links of one form. The owner's (`stream_url`) plays, quits, rates and speaks; the viewers' (`view_url`,
+//! media engines only) plays and does nothing else. Neither tells the other: both ids are random.
 
 use serde_json::json;
 
 use crate::api::reply::Answer;
 use crate::core::ids::SessionId;
 
-/// What to open in a browser, below the outside URL `base`.
-pub fn stream_url(base: &str, id: &SessionId) -> String {
+/// By which of a session's two links somebody came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// The one that may do everything.
+    Owner,
+    /// The one that only watches.
+    Viewer,
+}
+
+/// What to open in a browser, below the outside URL `base`: the link of this id.
+pub fn link_url(base: &str, id: &SessionId) -> String {
     format!("{base}/session/{}/", id.expose())
 }
+
+/// The id of a link that [`link_url`] made.
+pub fn id_of_link(url: &str) -> Option<SessionId> {
+    url.strip_suffix('/')?.rsplit_once("/session/")?.1.parse().ok()
+}
+
+/// 403 for what a link that only watches was asked. Not 404: who was given the link knows that the stream is there, and the
+/// words tell what to ask for instead.
+pub fn only_watches() -> Answer {
+    Answer::error(403, "this link only watches", ONLY_WATCHES)
+}
+
+/// What to do about it.
+pub const ONLY_WATCHES: &str =
+    "it plays the stream and does nothing else; whoever made the session has the link that may do this";
 
 /// 404 for an id nobody knows.
 pub fn unknown() -> Answer {
@@ -19,4 +46,18 @@ pub fn unknown() -> Answer {
 pub fn body_taken(holder: &SessionId) -> Answer {
     let detail = "this body already has a session; delete that one first, or send \"replace\": true";
     Answer::error_with(409, "body already has a session", detail, json!({"session_id": holder}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_links_id_is_read_back_from_its_url() {
+        let id = SessionId::from_entropy([0x5a; 16]);
+        assert_eq!(id_of_link(&link_url("https://neck.example", &id)), Some(id));
+        for other in ["", "/", "https://neck.example/session/5a5a/", "https://neck.example/"] {
+            assert_eq!(id_of_link(other), None, "{other}");
+        }
+    }
 }

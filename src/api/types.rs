@@ -163,8 +163,11 @@ fn text(field: &str, limit: usize, value: Option<String>) -> Result<Option<Strin
 pub struct Created {
     /// The session's id.
     pub session_id: SessionId,
-    /// What to open in a browser.
+    /// What its owner opens in a browser.
     pub stream_url: String,
+    /// What others may be given: it only watches. Media engines have one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub view_url: Option<String>,
     /// Where it runs.
     pub worker_id: WorkerId,
     /// Where it stands; only when it was not waited for.
@@ -185,8 +188,11 @@ pub struct SessionView {
     pub status: String,
     /// Why it is ending or ended.
     pub reason: Option<EndReason>,
-    /// What to open in a browser.
+    /// What its owner opens in a browser.
     pub stream_url: String,
+    /// The link that only watches. Media engines have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub view_url: Option<String>,
     /// The application asked for.
     pub experience: Option<String>,
     /// Free text of the request.

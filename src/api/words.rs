@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use crate::api::sessions::Link;
 use crate::core::reason::EndReason;
 
 /// Language codes (ISO 639-1) and their tables, English first. Keys are the same in each; a test compares them.
@@ -31,9 +32,12 @@ pub fn english(key: &str) -> &'static str {
     PARSED.first().map_or("", |table| word(table, key))
 }
 
-/// The key of the sentence for people that says why a session ended.
-pub fn reason_key(reason: EndReason) -> String {
-    format!("reason.{reason}")
+/// The key of the sentence for people that says why a session ended. Viewers did not leave what its owner left.
+pub fn reason_key(reason: EndReason, link: Link) -> String {
+    match (reason, link) {
+        (EndReason::Quit, Link::Viewer) => "viewer.quit".into(),
+        _ => format!("reason.{reason}"),
+    }
 }
 
 fn word(table: &'static Table, key: &str) -> &'static str {
@@ -57,8 +61,10 @@ mod tests {
     #[test]
     fn every_end_reason_has_words_in_every_language() {
         for reason in EndReason::ALL {
-            for (code, words) in in_every_language(&reason_key(reason)) {
-                assert!(words.ends_with('.'), "{reason} in {code}: {words:?}");
+            for link in [Link::Owner, Link::Viewer] {
+                for (code, words) in in_every_language(&reason_key(reason, link)) {
+                    assert!(words.ends_with('.'), "{reason} in {code}: {words:?}");
+                }
             }
         }
     }

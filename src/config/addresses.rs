@@ -150,6 +150,31 @@ pub fn host_and_port(text: &str) -> bool {
     port_fits && (ip_of_host(host).is_some() || host_name(host))
 }
 
+/// An entry of `sessions.frame_ancestors`: ourselves, or an origin, whose host may begin with `*.`.
+pub struct FrameSource;
+
+impl Kind<String> for FrameSource {
+    fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<String> {
+        let expected = "self, or an origin like https://www.example.com or https://*.example.com";
+        parsed(node, scope, expected, frame_source)
+    }
+
+    fn show(&self, value: &String, _: Secrets) -> Option<Yaml> {
+        Some(Yaml::from(value.as_str()))
+    }
+}
+
+/// No IPv6 addresses: a policy cannot name them.
+fn frame_source(text: &str) -> Option<String> {
+    if text == "self" {
+        return Some(text.to_owned());
+    }
+    let (scheme, host) = text.split_once("://")?;
+    let origin = format!("{scheme}://{}", host.strip_prefix("*.").unwrap_or(host));
+    let checked = Url::Origin.check(&origin).filter(|_| !host.contains('['))?;
+    Some(if host.starts_with("*.") { checked.replacen("://", "://*.", 1) } else { checked })
+}
+
 /// An IP address.
 pub struct Address;
 
@@ -301,6 +326,27 @@ mod tests {
         }
         assert_eq!(Url::Origin.check("https://a/b"), None);
         assert_eq!(Url::Base.check("https://a/b?c"), None);
+    }
+
+    #[test]
+    fn who_may_frame_is_ourselves_or_an_origin() {
+        for (text, expected) in [
+            ("self", Some("self")),
+            ("https://a.example/", Some("https://a.example")),
+            ("http://localhost:8080", Some("http://localhost:8080")),
+            ("https://*.a.example", Some("https://*.a.example")),
+            ("*", None),
+            ("https:", None),
+            ("https://*", None),
+            ("https://a.*.example", None),
+            ("https://a.example/x", None),
+            ("https://[::1]", None),
+            ("https://a; script-src *", None),
+            ("'self'", None),
+            ("", None),
+        ] {
+            assert_eq!(frame_source(text).as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

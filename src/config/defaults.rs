@@ -124,6 +124,7 @@ impl Default for Sessions {
             max: 15,
             port_range_start: 8080,
             return_url: "https://hydraheadwebstream.experiencenet.com".to_owned(),
+            frame_ancestors: None,
             report_url: "https://issues.experiencenet.com/report".to_owned(),
             data_dir: PathBuf::from("/tmp/hydraneckwebrtc-sessions"),
             web_server: PathBuf::from("/opt/moonlight-web-stream/web-server"),

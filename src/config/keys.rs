@@ -4,7 +4,9 @@
 
 use serde_yaml::Value as Yaml;
 
-use crate::config::addresses::{Cidr, DomainName, ListenOn, MuxPort, NatAddress, PortRange, Url, UrlPath};
+use crate::config::addresses::{
+    Cidr, DomainName, FrameSource, ListenOn, MuxPort, NatAddress, PortRange, Url, UrlPath,
+};
 use crate::config::document::Node;
 use crate::config::engines::Engines;
 use crate::config::ice::{ICE, TURN_URLS};
@@ -31,6 +33,7 @@ impl Key {
     pub fn is_collection(&self) -> bool {
         let mut defaults = Settings::defaults(self.traits.role.unwrap_or(Role::Worker));
         defaults.turn = Some(Turn::default());
+        defaults.sessions.frame_ancestors = Some(Vec::new());
         matches!((self.show)(&defaults, Secrets::Masked), Some(Yaml::Sequence(_) | Yaml::Mapping(_)))
     }
 }
@@ -112,6 +115,8 @@ const D: u64 = 24 * H;
 const EXCHANGE: Span = Span(100, H);
 
 const NETWORKS: List<Cidr> = List(Cidr, "a list of networks, like [10.10.0.0/16]");
+const FRAME_SOURCES: List<FrameSource> =
+    List(FrameSource, "a list, like [self, \"https://www.example.com\"]");
 const ADDRESSES: List<NatAddress> = List(NatAddress, "a list of IP addresses");
 
 /// For what the estimator waits: shorter than a reading means nothing, longer than an hour is never.
@@ -145,6 +150,7 @@ pub static KEYS: &[Key] = &[
     key!("sessions.max", BOTH.reload(), Number(1, 1000), sessions.max),
     key!("sessions.port_range_start", BOTH, Number(1024, 65_535), sessions.port_range_start),
     key!("sessions.return_url", BOTH.reload(), Url::Page, sessions.return_url),
+    key!("sessions.frame_ancestors", BOTH.reload(), Maybe(FRAME_SOURCES), sessions.frame_ancestors),
     key!("sessions.report_url", BOTH.reload(), Url::Page, sessions.report_url),
     key!("sessions.data_dir", BOTH, FilePath, sessions.data_dir),
     key!("sessions.web_server", BOTH, FilePath, sessions.web_server),

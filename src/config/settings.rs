@@ -210,6 +210,9 @@ pub struct Sessions {
     pub port_range_start: u16,
     /// `sessions.return_url`. Default `https://hydraheadwebstream.experiencenet.com`.
     pub return_url: String,
+    /// `sessions.frame_ancestors`: who may show session pages in a frame, `self` or origins; `None`: ourselves and the site of
+    /// `return_url`. Reloadable.
+    pub frame_ancestors: Option<Vec<String>>,
     /// `sessions.report_url`. Default `https://issues.experiencenet.com/report`.
     pub report_url: String,
     /// `sessions.data_dir`. Default `/tmp/hydraneckwebrtc-sessions`.

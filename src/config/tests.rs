@@ -352,6 +352,7 @@ fn other_value(path: &str) -> &'static str {
         | "nps.url"
         | "experience_library.url" => "https://other.example",
         "sessions.return_url" | "sessions.report_url" => "https://other.example/x?y=z",
+        "sessions.frame_ancestors" => "[self, 'https://*.example.com']",
         "sessions.max_duration" => "1h",
         "sessions.child_udp_range" => "20000-21000",
         "sessions.confine" => "false",

@@ -153,7 +153,8 @@ impl Dispatcher {
     fn started(&self, create: &Create, placed: &Placed, stamp: Stamp, reply: &Reply) -> Answer {
         let (answer, stands) = crossbeam_channel::bounded(1);
         let status = if reply.status == 201 { SessionStatus::Ready } else { SessionStatus::Requested };
-        let _ = self.fleet.send(Ask::Confirm(placed.clone(), status, stamp, answer));
+        let view_id = view_id(&reply.body);
+        let _ = self.fleet.send(Ask::Confirm(placed.clone(), status, stamp, view_id.clone(), answer));
         if !stands.recv().unwrap_or(false) {
             return Answer::error(
                 502,
@@ -164,7 +165,8 @@ impl Dispatcher {
         log::info!("[controller] session {} runs on worker {}", create.id, placed.worker);
         let created = Created {
             session_id: create.id.clone(),
-            stream_url: sessions::stream_url(&create.base_url, &create.id),
+            stream_url: sessions::link_url(&create.base_url, &create.id),
+            view_url: view_id.map(|id| sessions::link_url(&create.base_url, &id)),
             worker_id: placed.worker.clone(),
             status: reply.body.get("status").and_then(Value::as_str).map(str::to_owned),
         };
@@ -208,9 +210,17 @@ impl Dispatcher {
     fn inspect(&self, id: &SessionId, worker: &WorkerId, base_url: &str) -> Option<Answer> {
         let mut reply =
             self.client.inspect(worker, id, INSPECT_TIMEOUT).ok().filter(|reply| reply.status == 200)?;
-        reply.body["stream_url"] = Value::String(sessions::stream_url(base_url, id));
+        reply.body["stream_url"] = Value::String(sessions::link_url(base_url, id));
+        if let Some(id) = view_id(&reply.body) {
+            reply.body["view_url"] = Value::String(sessions::link_url(base_url, &id));
+        }
         Some(pass_on(reply))
     }
+}
+
+/// The id of the link that only watches, from what a worker says of a session.
+fn view_id(body: &Value) -> Option<SessionId> {
+    sessions::id_of_link(body.get("view_url")?.as_str()?)
 }
 
 /// The worker's own words; only `Retry-After` comes along with them.

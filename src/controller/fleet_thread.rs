@@ -64,8 +64,8 @@ pub enum Ask {
     Create(Box<Create>),
     /// The next worker for a create that did not begin.
     TryNext(SessionId, Sender<Result<Placed, Refused>>),
-    /// The worker has it, in this status; does it stand?
-    Confirm(Placed, SessionStatus, Stamp, Sender<bool>),
+    /// The worker has it, in this status, with this link that only watches; does it stand?
+    Confirm(Placed, SessionStatus, Stamp, Option<SessionId>, Sender<bool>),
     /// A worker says that a session is over.
     Ended(SessionId, EndReason, Stamp),
     /// A create was given up before anything was sent.
@@ -189,8 +189,9 @@ impl FleetThread {
             Ask::TryNext(id, reply) => {
                 let _ = reply.send(self.fleet.try_next(now, &id));
             }
-            Ask::Confirm(placed, status, stamp, reply) => {
+            Ask::Confirm(placed, status, stamp, view_id, reply) => {
                 let (stands, news) = self.fleet.confirm(now, &placed, status, stamp);
+                view_id.into_iter().for_each(|view_id| self.fleet.note_view(&placed.session_id, view_id));
                 tell(&news);
                 // Whoever is told of the session must find its route.
                 self.publish();
@@ -332,9 +333,12 @@ impl FleetThread {
         let sessions = self.fleet.sessions(now);
         let routes =
             sessions.iter().filter_map(|session| Some((session.id.clone(), self.target(&session.id)?)));
+        let views =
+            sessions.iter().filter_map(|session| Some((session.view_id.clone()?, session.id.clone())));
         self.published.set(Snapshot {
             taken: now,
             routes: routes.collect(),
+            views: views.collect(),
             workers: self.fleet.workers(now),
             reaches: self.reaches.clone(),
             disputes: self.disputes.all(),

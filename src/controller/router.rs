@@ -8,6 +8,7 @@ use crate::api::pages;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
 use crate::controller::snapshot::{Published, Reach, Target};
+use crate::core::csp;
 use crate::core::forwarding_proof::ForwardingProof;
 use crate::core::ids::{SessionId, WorkerId};
 use crate::edge::router::{Decision, Forward, Reply, Request, Router, TunnelWatch};
@@ -54,12 +55,16 @@ impl Router for ControllerRouter {
     fn session_of(&self, path: &str) -> Option<SessionId> {
         SessionPath::parse(path).id()
     }
+
+    fn frame_ancestors(&self) -> String {
+        csp::frame_ancestors(&self.live.get().sessions)
+    }
 }
 
 impl ControllerRouter {
     fn session(&self, id: &SessionId, html: bool) -> Decision {
         let snapshot = self.fleet.get();
-        match snapshot.routes.get(id) {
+        match snapshot.route_of_link(id) {
             Some(Target { reach: Some(reach), worker }) => self.to_worker(worker, reach),
             Some(Target { reach: None, .. }) => Decision::Reply(pages::worker_away(html)),
             None => match snapshot.settling(self.clock.now()) {
@@ -80,6 +85,8 @@ impl ControllerRouter {
             tunnels: Some(self.uncounted.clone()),
             proof: Some(ForwardingProof::derive(shared, worker)),
             unavailable: Some(pages::worker_away),
+            // The worker confines its processes; what it says itself speaks for the service.
+            confined: None,
         })
     }
 
@@ -88,6 +95,6 @@ impl ControllerRouter {
     }
 
     fn unknown(&self, html: bool) -> Reply {
-        pages::gone(html, None, &self.live.get().sessions.return_url, None)
+        pages::gone(html, None, &self.live.get().sessions.return_url)
     }
 }

@@ -19,6 +19,8 @@ pub struct Snapshot {
     pub taken: Moment,
     /// Where requests for a session go.
     pub routes: HashMap<SessionId, Target>,
+    /// Which session a link that only watches belongs to.
+    pub views: HashMap<SessionId, SessionId>,
     /// Workers by id.
     pub workers: Vec<WorkerView>,
     /// How each of them is reached.
@@ -72,6 +74,12 @@ impl Snapshot {
         self.settling_until.filter(|until| !now.reached(*until)).map(|until| until.since(now))
     }
 
+    /// Where requests go that came by this link, the owner's or the viewers'. A session's own id goes before what a worker
+    /// calls the link of another one.
+    pub fn route_of_link(&self, id: &SessionId) -> Option<&Target> {
+        self.routes.get(id).or_else(|| self.routes.get(self.views.get(id)?))
+    }
+
     /// The session of this id.
     pub fn session(&self, id: &SessionId) -> Option<&SessionView> {
         self.sessions.iter().find(|session| session.id == *id)
@@ -91,5 +99,29 @@ impl Published {
     /// Publishes. Only the fleet thread does.
     pub fn set(&self, snapshot: Snapshot) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_viewers_link_takes_nobodys_requests_away() {
+        let id = |number: u8| SessionId::from_entropy([number; 16]);
+        let target = |name: &str| Target { worker: name.parse().expect("a name"), reach: None };
+        let snapshot = Snapshot {
+            routes: [(id(1), target("a")), (id(2), target("b"))].into(),
+            views: [(id(9), id(1)), (id(1), id(2)), (id(8), id(7))].into(),
+            ..Snapshot::default()
+        };
+        let worker = |link: u8| snapshot.route_of_link(&id(link)).map(|target| target.worker.to_string());
+        assert_eq!(worker(9).as_deref(), Some("a"), "the viewers' link");
+        assert_eq!(
+            worker(1).as_deref(),
+            Some("a"),
+            "a session's own id, whatever another worker calls its link"
+        );
+        assert_eq!((worker(8), worker(7)), (None, None), "of no session");
     }
 }

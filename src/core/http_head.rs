@@ -5,6 +5,7 @@
 
 use std::mem::MaybeUninit;
 
+pub mod confine;
 pub mod downstream;
 pub mod fields;
 pub mod request;

@@ -110,11 +110,9 @@ fn serve(server: &tiny_http::Server, stopping: &AtomicBool, maker: &Maker) {
 type Answer = Response<std::io::Cursor<Vec<u8>>>;
 
 fn page() -> Answer {
-    let page = Response::from_string(pages::welcome_back(START));
-    match Header::from_bytes("Content-Type", "text/html; charset=utf-8") {
-        Ok(html) => page.with_header(html),
-        Err(()) => page,
-    }
+    let (page, fields) = pages::welcome_back(START);
+    let fields = fields.into_iter().filter_map(|(name, value)| Header::from_bytes(name, value).ok());
+    fields.fold(Response::from_string(page), Response::with_header)
 }
 
 fn started(maker: &Maker) -> Answer {

@@ -36,6 +36,8 @@ pub struct Faults {
     pub no_streamer: bool,
     /// The `streamer` leaves the process group (setsid).
     pub escape_group: bool,
+    /// Further fields of every reply, names and values.
+    pub fields: Vec<(String, String)>,
     /// Append every byte that clients send to this file, until an upgrade.
     pub record: Option<PathBuf>,
 }

@@ -121,17 +121,23 @@ pub struct Connection<W = TcpStream> {
     buffer: Vec<u8>,
     served: u32,
     record: Option<File>,
+    further: Vec<(String, String)>,
 }
 
 impl<W: Wire> Connection<W> {
     /// Takes a connection over.
     pub fn new(stream: W) -> Connection<W> {
-        Connection { stream, buffer: Vec::new(), served: 0, record: None }
+        Connection { stream, buffer: Vec::new(), served: 0, record: None, further: Vec::new() }
     }
 
     /// Appends all that comes to this file.
     pub fn record_to(&mut self, path: &Path) {
         self.record = OpenOptions::new().create(true).append(true).open(path).ok();
+    }
+
+    /// Puts these fields into every reply as well.
+    pub fn say_too(&mut self, fields: &[(String, String)]) {
+        self.further = fields.to_vec();
     }
 
     /// Hands the socket out for an upgrade, with what was read beyond the head.
@@ -245,6 +251,9 @@ impl<W: Wire> Connection<W> {
     pub fn send(&mut self, reply: &Reply, keep_alive: bool, head_only: bool) -> io::Result<()> {
         let mut head = start(reply.status, reply.content_type, keep_alive);
         for (name, value) in &reply.fields {
+            let _ = write!(head, "{name}: {value}\r\n");
+        }
+        for (name, value) in &self.further {
             let _ = write!(head, "{name}: {value}\r\n");
         }
         if reply.status != 304 {

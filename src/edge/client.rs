@@ -303,7 +303,9 @@ pub fn respond(
             io.out.buf = cx.buffer();
         }
     }
-    let manner = Manner { version, to_head, keep_alive, date: cx.date() };
+    // Asked for only where it is said.
+    let ancestors = if own_reply::is_page(reply) { cx.router.frame_ancestors() } else { String::new() };
+    let manner = Manner { version, to_head, keep_alive, date: cx.date(), ancestors: &ancestors };
     write_own(&mut io.out.buf, reply, manner);
 }
 

@@ -120,6 +120,7 @@ impl Exchange {
             // The control API's length is written when the whole body is there.
             body: if api { BodyLength::None } else { head.body },
             close: api,
+            confined: forward.confined.is_some(),
         };
         write_request(&mut to_up.buf, head, &onward);
         if let Some(proof) = &forward.proof {

@@ -2,7 +2,8 @@
 
 use std::io::Write as _;
 
-use super::router::Reply;
+use super::router::{Nonce, Reply};
+use crate::core::csp;
 use crate::core::http_head::Version;
 use crate::core::http_head::downstream::connection_field;
 use crate::core::http_head::fields::{is_safe_value, is_token_byte};
@@ -20,6 +21,8 @@ pub struct Manner<'a> {
     pub keep_alive: bool,
     /// Value of `Date`.
     pub date: &'a str,
+    /// Who may show a page in a frame.
+    pub ancestors: &'a str,
 }
 
 /// Appends the reply to `out`.
@@ -32,6 +35,15 @@ pub fn write_own(out: &mut Vec<u8>, reply: &Reply, manner: Manner<'_>) {
     }
     if !reply.body.is_empty() && !bodiless {
         write_field(out, "Content-Type", reply.content_type.as_bytes());
+    }
+    if !reply.body.is_empty() && !bodiless {
+        out.extend_from_slice(b"X-Content-Type-Options: nosniff\r\n");
+    }
+    if is_page(reply) {
+        // The address of a page is a credential: nobody it leads to is told.
+        out.extend_from_slice(b"Referrer-Policy: no-referrer\r\n");
+        let policy = csp::of_own_page(reply.nonce.as_ref().map(Nonce::as_str), manner.ancestors);
+        write_field(out, "Content-Security-Policy", policy.as_bytes());
     }
     let own_cache_rule = reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("cache-control"));
     if !own_cache_rule {
@@ -53,10 +65,17 @@ pub fn write_own(out: &mut Vec<u8>, reply: &Reply, manner: Manner<'_>) {
     }
 }
 
+/// Whether a browser would show it as a page.
+pub fn is_page(reply: &Reply) -> bool {
+    reply.content_type.starts_with("text/html")
+}
+
 /// Appends the head of an event stream. Proxies are asked to pass on what comes as it comes.
 pub fn write_head_of_stream(out: &mut Vec<u8>, version: Version, keep_alive: bool, date: &str) {
     let _ = write!(out, "HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Type: text/event-stream\r\n");
-    out.extend_from_slice(b"Cache-Control: no-store\r\nX-Accel-Buffering: no\r\n");
+    out.extend_from_slice(
+        b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n",
+    );
     if version == Version::Http11 {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
@@ -118,7 +137,8 @@ mod tests {
 
     fn written(reply: &Reply, to_head: ToHead) -> String {
         let mut out = Vec::new();
-        let manner = Manner { version: Version::Http11, to_head, keep_alive: true, date: "D" };
+        let manner =
+            Manner { version: Version::Http11, to_head, keep_alive: true, date: "D", ancestors: "'self'" };
         write_own(&mut out, reply, manner);
         String::from_utf8(out).expect("text")
     }
@@ -127,7 +147,9 @@ mod tests {
     fn unsafe_values_are_left_out_and_head_gets_no_body() {
         let reply = Reply::html(200, "page".into()).with("X-Bad", "a\r\nb").with("X-Good", "c");
         let expected = "HTTP/1.1 200 OK\r\nDate: D\r\nContent-Length: 4\r\nContent-Type: text/html; charset=utf-8\r\n\
-                        Cache-Control: no-store\r\nX-Good: c\r\n\r\n";
+                        X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nContent-Security-Policy: \
+                        default-src 'none'; script-src 'none'; style-src 'none'; connect-src 'self'; base-uri 'none'; \
+                        form-action 'none'; frame-ancestors 'self'\r\nCache-Control: no-store\r\nX-Good: c\r\n\r\n";
         assert_eq!(written(&reply, ToHead::Yes), expected);
         assert_eq!(written(&reply, ToHead::No), format!("{expected}page"));
     }

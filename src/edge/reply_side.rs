@@ -168,7 +168,7 @@ fn on_head(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange, head: &[u8]) 
     }
     match head.status {
         101 if ex.upgrade && head.names_upgrade() => {
-            write_switching(&mut io.out.buf, &head);
+            write_switching(&mut io.out.buf, &head, ex.forward.confined.as_ref());
             ex.reply.phase = Phase::Switched;
         }
         101 => return Err(ex.broken(cx, &"it switched protocols without being asked to")),
@@ -185,6 +185,7 @@ fn on_head(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange, head: &[u8]) 
                     keep_alive: true,
                     injected: None,
                     added: 0,
+                    confined: ex.forward.confined.as_ref(),
                 };
                 write_reply(&mut io.out.buf, &head, &downward);
             }
@@ -212,6 +213,7 @@ fn on_final_head(io: &mut ClientIo, ex: &mut Exchange, head: &ReplyHead<'_, '_>)
         keep_alive: reply.keeps_client,
         injected: injection.map(|injection| &*injection.version),
         added,
+        confined: ex.forward.confined.as_ref(),
     };
     write_reply(&mut io.out.buf, head, &downward);
     let changed = injection.filter(|_| ex.facts.to_head == ToHead::No);

@@ -12,6 +12,7 @@ use rustls::pki_types::ServerName;
 
 use super::feed::Follow;
 use crate::core::forwarding_proof::ForwardingProof;
+use crate::core::http_head::confine::Confinement;
 use crate::core::ids::SessionId;
 
 /// What a router sees of a request. The head has passed all syntax and framing checks.
@@ -55,6 +56,11 @@ pub trait Router: Send + Sync + 'static {
     fn session_of(&self, _path: &str) -> Option<SessionId> {
         None
     }
+
+    /// Who may show our pages in a frame, as sources of a policy.
+    fn frame_ancestors(&self) -> String {
+        String::from("'self'")
+    }
 }
 
 /// What the edge does with a request.
@@ -67,7 +73,28 @@ pub enum Decision {
     Events(Follow),
 }
 
-/// A small reply of our own. The edge adds `Content-Length`, `Date`, `Cache-Control: no-store` and connection fields.
+/// What the scripts and styles of one reply carry, so that the page runs these and no others.
+#[derive(Clone, Debug)]
+pub struct Nonce(Arc<str>);
+
+impl Nonce {
+    /// A fresh one. Without randomness it is one that no browser takes: the page is whole without its script.
+    pub fn fresh() -> Nonce {
+        let mut bytes = [0u8; 16];
+        match getrandom::fill(&mut bytes) {
+            Ok(()) => Nonce(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()),
+            Err(_) => Nonce("".into()),
+        }
+    }
+
+    /// As it stands in an attribute and in the policy.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A small reply of our own. The edge adds `Content-Length`, `Date`, `Cache-Control: no-store` and connection fields, and to
+/// pages the policy of pages of ours.
 #[derive(Clone, Debug)]
 pub struct Reply {
     /// Status code.
@@ -78,6 +105,8 @@ pub struct Reply {
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Arc<[u8]>,
+    /// What its scripts and styles carry; a page without one runs none.
+    pub nonce: Option<Nonce>,
 }
 
 impl Reply {
@@ -89,6 +118,7 @@ impl Reply {
             content_type: "application/json",
             headers: Vec::new(),
             body: body.into_bytes().into(),
+            nonce: None,
         }
     }
 
@@ -107,20 +137,26 @@ impl Reply {
         Reply::over_limit(429, "wait as long as Retry-After says", limit, wait)
     }
 
-    /// A page.
+    /// A page without scripts and styles.
     pub fn html(status: u16, page: String) -> Reply {
         Reply {
             status,
             content_type: "text/html; charset=utf-8",
             headers: Vec::new(),
             body: page.into_bytes().into(),
+            nonce: None,
         }
+    }
+
+    /// A page whose scripts and styles carry this.
+    pub fn page(status: u16, page: String, nonce: Nonce) -> Reply {
+        Reply { nonce: Some(nonce), ..Reply::html(status, page) }
     }
 
     /// A redirect that keeps the method (307).
     pub fn redirect(location: String) -> Reply {
         let headers = vec![("Location", location)];
-        Reply { status: 307, content_type: "text/plain", headers, body: Arc::from([]) }
+        Reply { status: 307, content_type: "text/plain", headers, body: Arc::from([]), nonce: None }
     }
 
     /// Adds a field.
@@ -148,6 +184,8 @@ pub struct Forward {
     /// Makes the answer for when the upstream cannot be connected to (a child that is being restarted), told whether
     /// a page is wanted. `None`: 502.
     pub unavailable: Option<fn(html: bool) -> Reply>,
+    /// The part of the origin that the upstream speaks for; `None`: it is ours, or speaks for us.
+    pub confined: Option<Confinement>,
 }
 
 impl Forward {
@@ -162,6 +200,7 @@ impl Forward {
             tunnels: None,
             proof: None,
             unavailable: None,
+            confined: None,
         }
     }
 }

@@ -35,10 +35,15 @@ pub fn create_result(card: &Card, settings: &Settings, failure: Option<&Failure>
 pub fn created(card: &Card, settings: &Settings, status: Option<String>) -> Created {
     Created {
         session_id: card.id.clone(),
-        stream_url: sessions::stream_url(&card.base_url, &card.id),
+        stream_url: sessions::link_url(&card.base_url, &card.id),
+        view_url: view_url(card, &card.base_url),
         worker_id: worker_id(settings),
         status,
     }
+}
+
+fn view_url(card: &Card, base_url: &str) -> Option<String> {
+    card.view_link.as_ref().map(|view| sessions::link_url(base_url, &view.id))
 }
 
 /// One session for operators.
@@ -50,7 +55,8 @@ pub fn view(card: &Card, settings: &Settings, now: Moment, base_url: &str) -> Se
         body_ip: card.request.body,
         status: view.status.name().into(),
         reason: view.status.reason(),
-        stream_url: sessions::stream_url(base_url, &card.id),
+        stream_url: sessions::link_url(base_url, &card.id),
+        view_url: view_url(card, base_url),
         experience: card.request.experience.clone(),
         district: card.request.district.clone(),
         engine: Some(card.request.engine.clone()),

@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::api::overlay;
+use crate::api::sessions::Link;
 use crate::api::types::{CreateRequest, DEFAULT_ENGINE, DEMO_ENGINE, SourceView};
 use crate::core::ids::{Port, SessionId};
 use crate::core::rate_limit::{Rate, SharedRate};
@@ -31,15 +32,59 @@ use crate::worker::mic::MicSlot;
 /// Every session of this worker, ended ones included until they are forgotten.
 #[derive(Debug)]
 pub struct Board {
-    cards: RwLock<HashMap<SessionId, Arc<Card>>>,
+    cards: RwLock<Cards>,
     places: Places,
+    viewers_places: Places,
     drain_until: RwLock<Option<Moment>>,
 }
 
 impl Default for Board {
     fn default() -> Board {
-        Board { cards: RwLock::default(), places: events::places(), drain_until: RwLock::default() }
+        Board {
+            cards: RwLock::default(),
+            places: events::places(),
+            viewers_places: events::viewers_places(),
+            drain_until: RwLock::default(),
+        }
     }
+}
+
+/// The cards by the ids of their links.
+#[derive(Debug, Default)]
+struct Cards {
+    by_id: HashMap<SessionId, Arc<Card>>,
+    by_view: HashMap<SessionId, Arc<Card>>,
+}
+
+/// A session as somebody came to it by one of its links.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// The session.
+    pub card: Arc<Card>,
+    /// By which link.
+    pub link: Link,
+    /// The id in that link. What is told to who came by it names this one, never the other.
+    pub id: SessionId,
+}
+
+/// The link of a session that only watches.
+#[derive(Debug)]
+pub struct ViewLink {
+    /// Its id: as unguessable as the session's, and neither tells the other.
+    pub id: SessionId,
+    /// What its pages are told as it happens: what the owner's page is told, in places of their own, so that no number of
+    /// viewers keeps the owner from being told.
+    pub feed: Arc<Feed>,
+    pace: Mutex<SharedRate<IpAddr>>,
+}
+
+/// The events of a session, on their way to its pages.
+#[derive(Debug)]
+pub struct Feeds {
+    /// The owner's page.
+    pub owner: Feed,
+    /// The viewers' pages; media engines have them.
+    pub viewers: Feed,
 }
 
 /// One session.
@@ -53,8 +98,12 @@ pub struct Card {
     pub created: Moment,
     /// When, on the wall clock, in milliseconds since the epoch.
     pub created_unix_ms: u64,
+    /// `/session/ID/`: the part of the origin that its process speaks for.
+    pub path: Arc<str>,
     /// What the edge puts into its pages.
     pub injection: Injection,
+    /// Its link that only watches; media engines have one.
+    pub view_link: Option<ViewLink>,
     /// The outside URL of whom the create asked, without a trailing slash.
     pub base_url: String,
     /// Reaches the supervisor.
@@ -85,6 +134,8 @@ struct Past {
 pub struct Asked {
     /// The new session's id: the controller's choice, or ours.
     pub id: SessionId,
+    /// The id of its link that only watches; `None` for an engine that has no viewers of ours.
+    pub view_id: Option<SessionId>,
     /// The checked request.
     pub request: CreateRequest,
     /// The engine it names, with its parameters.
@@ -160,18 +211,22 @@ impl View {
 
 impl Card {
     /// A card for a new session.
-    pub fn new(asked: Asked, created: Moment, mailbox: Mailbox, port: Port, feed: Feed) -> Card {
-        let tag = format!("<script src=\"/session/{}/_neck/overlay.js\"></script>", asked.id.expose());
+    pub fn new(asked: Asked, created: Moment, mailbox: Mailbox, port: Port, feeds: Feeds) -> Card {
+        let tag = format!("<script src=\"{}\"></script>", overlay_of(&asked.id));
         let injection = Injection { tag: tag.into(), version: overlay::version().into() };
+        let view_link =
+            asked.view_id.map(|id| ViewLink { id, feed: Arc::new(feeds.viewers), pace: Mutex::default() });
         Card {
+            path: format!("/session/{}/", asked.id.expose()).into(),
             id: asked.id,
             request: asked.request,
             created,
             created_unix_ms: crate::host::clock::unix_millis(),
             injection,
+            view_link,
             base_url: asked.base_url,
             mailbox,
-            feed: Arc::new(feed),
+            feed: Arc::new(feeds.owner),
             story: Story::default(),
             past: None,
             mic: MicSlot::default(),
@@ -183,16 +238,16 @@ impl Card {
     }
 
     /// The card of a session that an earlier run left. `None`: its request makes no sense any more.
-    pub fn past(remembered: Remembered, now: Moment, mailbox: Mailbox, feed: Feed) -> Option<Card> {
-        let Remembered { record, base_url, ended_ago, story } = remembered;
+    pub fn past(remembered: Remembered, now: Moment, mailbox: Mailbox, feeds: Feeds) -> Option<Card> {
+        let Remembered { record, base_url, view_id, ended_ago, story } = remembered;
         let request = json!({
             "body_ip": record.body_ip, "experience": record.experience, "district": record.district,
         });
         let request = CreateRequest::parse(request.to_string().as_bytes()).ok()?;
         let past = Past { ended_before: ended_ago, lived_ms: record.duration_ms };
         // It has no engine any more; its record says which it had.
-        let asked = Asked { id: record.session_id, request, engine: Choice::Moonlight, base_url };
-        let card = Card::new(asked, now, mailbox, Port(0), feed);
+        let asked = Asked { id: record.session_id, view_id, request, engine: Choice::Moonlight, base_url };
+        let card = Card::new(asked, now, mailbox, Port(0), feeds);
         card.publish(|view| {
             view.status = Status::Ended(record.reason);
             view.restarts = record.restarts;
@@ -222,9 +277,20 @@ impl Card {
         change(&mut self.view.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Counts a request of this network to the session, or says how long until the next one may come.
-    pub fn pace(&self, now: Moment, rate: Rate, network: Option<IpAddr>) -> Result<(), Duration> {
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner).take(now, rate, network.as_ref())
+    /// Counts a request of this network to the session, or says how long until the next one may come. Each link has its own
+    /// count: no number of viewers slows the owner's page.
+    pub fn pace(&self, link: Link, now: Moment, rate: Rate, network: Option<IpAddr>) -> Result<(), Duration> {
+        let pace = match (link, &self.view_link) {
+            (Link::Viewer, Some(view)) => &view.pace,
+            _ => &self.pace,
+        };
+        pace.lock().unwrap_or_else(PoisonError::into_inner).take(now, rate, network.as_ref())
+    }
+
+    /// Tells every page of the session something.
+    pub fn tell(&self, tell: impl Fn(&Feed)) {
+        tell(&self.feed);
+        self.view_link.iter().for_each(|view| tell(&view.feed));
     }
 
     /// Open WebSocket tunnels.
@@ -251,10 +317,12 @@ impl Card {
         self.tunnels().saturating_add(self.viewers())
     }
 
-    /// A viewer's connection is up.
-    pub fn viewer_connected(&self) {
+    /// A viewer's connection is up. Either link's keeps the session from being idle; the record counts the owner's.
+    pub fn viewer_connected(&self, link: Link) {
         self.viewers.fetch_add(1, Ordering::AcqRel);
-        self.story.connected();
+        if link == Link::Owner {
+            self.story.connected();
+        }
         self.mailbox.send(Message::Connections);
     }
 
@@ -302,10 +370,29 @@ impl TunnelWatch for Card {
     }
 }
 
+impl Visit {
+    /// Where its page finds the overlay.
+    pub fn overlay(&self) -> String {
+        overlay_of(&self.id)
+    }
+
+    /// What its page is told as it happens.
+    pub fn feed(&self) -> &Arc<Feed> {
+        match (self.link, &self.card.view_link) {
+            (Link::Viewer, Some(view)) => &view.feed,
+            _ => &self.card.feed,
+        }
+    }
+}
+
+fn overlay_of(id: &SessionId) -> String {
+    format!("/session/{}/_neck/overlay.js", id.expose())
+}
+
 impl Board {
-    /// A feed for the page of a new session.
-    pub fn feed(&self) -> Feed {
-        Feed::new(self.places.clone())
+    /// Feeds for the pages of a new session.
+    pub fn feeds(&self) -> Feeds {
+        Feeds { owner: Feed::new(self.places.clone()), viewers: Feed::new(self.viewers_places.clone()) }
     }
 
     /// When what is left of the sessions is ended; `None` while nobody drains.
@@ -317,19 +404,27 @@ impl Board {
     pub fn publish_drain(&self, until: Option<Moment>, now: Moment) {
         *self.drain_until.write().unwrap_or_else(PoisonError::into_inner) = until;
         for card in self.live() {
-            events::tell_drain(&card.feed, until.map(|until| until.since(now)));
+            card.tell(|feed| events::tell_drain(feed, until.map(|until| until.since(now))));
         }
     }
 
-    /// The card of this id.
+    /// The card of the session with this id. A viewers' link is not it: see [`Board::visit`].
     pub fn find(&self, id: &SessionId) -> Option<Arc<Card>> {
-        self.cards.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.cards.read().unwrap_or_else(PoisonError::into_inner).by_id.get(id).cloned()
+    }
+
+    /// The session that this link leads to, and which of its links it is.
+    pub fn visit(&self, id: &SessionId) -> Option<Visit> {
+        let cards = self.cards.read().unwrap_or_else(PoisonError::into_inner);
+        let owner = cards.by_id.get(id).map(|card| (card, Link::Owner));
+        let (card, link) = owner.or_else(|| Some((cards.by_view.get(id)?, Link::Viewer)))?;
+        Some(Visit { card: card.clone(), link, id: id.clone() })
     }
 
     /// Every card, oldest first.
     pub fn all(&self) -> Vec<Arc<Card>> {
         let mut cards: Vec<_> =
-            self.cards.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+            self.cards.read().unwrap_or_else(PoisonError::into_inner).by_id.values().cloned().collect();
         cards.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
         cards
     }
@@ -341,7 +436,11 @@ impl Board {
 
     /// Adds a card. Only the `cleanup` thread does.
     pub fn add(&self, card: Arc<Card>) {
-        self.cards.write().unwrap_or_else(PoisonError::into_inner).insert(card.id.clone(), card);
+        let mut cards = self.cards.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(view) = &card.view_link {
+            cards.by_view.insert(view.id.clone(), card.clone());
+        }
+        cards.by_id.insert(card.id.clone(), card);
     }
 
     /// Removes the longest ended sessions until at most `keep` ended ones are left, and returns them. Only the `cleanup`
@@ -354,23 +453,26 @@ impl Board {
         ended.sort();
         ended.truncate(surplus);
         let mut cards = self.cards.write().unwrap_or_else(PoisonError::into_inner);
-        ended.iter().for_each(|(_, id)| {
-            cards.remove(id);
-        });
+        ended.iter().for_each(|(_, id)| cards.remove(id));
         ended.into_iter().map(|(_, id)| id).collect()
     }
 
     /// Removes cards for which `forget` holds, and returns their ids. Only the `cleanup` thread does.
     pub fn forget(&self, forget: impl Fn(&Card) -> bool) -> Vec<SessionId> {
         let mut forgotten = Vec::new();
-        self.cards.write().unwrap_or_else(PoisonError::into_inner).retain(|id, card| {
-            let stays = !forget(card);
-            if !stays {
-                forgotten.push(id.clone());
-            }
-            stays
-        });
+        let mut cards = self.cards.write().unwrap_or_else(PoisonError::into_inner);
+        forgotten.extend(cards.by_id.values().filter(|card| forget(card)).map(|card| card.id.clone()));
+        forgotten.iter().for_each(|id| cards.remove(id));
         forgotten
+    }
+}
+
+impl Cards {
+    fn remove(&mut self, id: &SessionId) {
+        let view = self.by_id.remove(id).and_then(|card| card.view_link.as_ref().map(|view| view.id.clone()));
+        view.iter().for_each(|id| {
+            self.by_view.remove(id);
+        });
     }
 }
 
@@ -381,15 +483,21 @@ pub(in crate::worker) mod tests {
 
     /// A card of a session that was just accepted, or has ended.
     pub fn card(number: u8, ended: Option<Moment>) -> Arc<Card> {
+        card_with(number, None, ended)
+    }
+
+    /// The same with a link that only watches.
+    pub fn card_with(number: u8, view_id: Option<SessionId>, ended: Option<Moment>) -> Arc<Card> {
         let request = CreateRequest::parse(br#"{"body_ip":"10.0.0.1"}"#).unwrap();
         let asked = Asked {
             id: SessionId::from_entropy([number; 16]),
+            view_id,
             request,
             engine: Choice::Moonlight,
             base_url: "http://neck".into(),
         };
         let (mailbox, ..) = Mailbox::new(Wake::new().unwrap());
-        let card = Card::new(asked, Moment(0), mailbox, Port(8080), Board::default().feed());
+        let card = Card::new(asked, Moment(0), mailbox, Port(8080), Board::default().feeds());
         card.publish(|view| view.ended = ended);
         Arc::new(card)
     }
@@ -407,5 +515,36 @@ pub(in crate::worker) mod tests {
         let mut left: Vec<_> = board.all().iter().map(|card| card.read(|view| view.ended)).collect();
         left.sort();
         assert_eq!(left, [None, Some(Moment(30))]);
+    }
+
+    #[test]
+    fn a_viewers_link_leads_to_its_session_and_goes_with_it() {
+        let (board, id, view) =
+            (Board::default(), SessionId::from_entropy([1; 16]), SessionId::from_entropy([9; 16]));
+        let ended = card_with(1, Some(view.clone()), None);
+        ended.publish(|view| view.status = Status::Ended(EndReason::Quit));
+        board.add(ended);
+        board.add(card(2, None));
+        let link =
+            |id: &SessionId| board.visit(id).map(|visit| (visit.card.id.clone(), visit.link, visit.id));
+        assert_eq!(link(&id), Some((id.clone(), Link::Owner, id.clone())));
+        assert_eq!(link(&view), Some((id.clone(), Link::Viewer, view.clone())));
+        assert!(board.find(&view).is_none(), "it is not the session's name");
+        assert_eq!(board.all().len(), 2, "a session is listed once");
+        assert_eq!(board.forget(|card| !card.is_live()), std::slice::from_ref(&id));
+        assert!(board.visit(&id).is_none() && board.visit(&view).is_none());
+    }
+
+    #[test]
+    fn viewers_use_up_neither_the_owners_requests_nor_the_owners_connects() {
+        let card = card_with(1, Some(SessionId::from_entropy([9; 16])), None);
+        let rate = Rate { burst: 1, every: Duration::from_secs(1) };
+        assert!(card.pace(Link::Viewer, Moment(0), rate, None).is_ok());
+        assert!(card.pace(Link::Viewer, Moment(0), rate, None).is_err(), "the viewers' own count is used up");
+        assert!(card.pace(Link::Owner, Moment(0), rate, None).is_ok());
+        card.viewer_connected(Link::Viewer);
+        assert_eq!((card.connected(), card.story.connects()), (1, 0));
+        card.viewer_connected(Link::Owner);
+        assert_eq!((card.connected(), card.story.connects()), (2, 1));
     }
 }

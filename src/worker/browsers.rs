@@ -1,4 +1,4 @@
-//! How often browsers may send what needs no token: one bucket per session and address (SPEC 6).
+//! How often browsers may send what needs no token: one bucket per link and address (SPEC 6).
 //!
 //! Owned by the API's service, shared by its threads. Behind a controller that proves itself the address is the browser's own.
 
@@ -62,9 +62,9 @@ pub fn network(call: &Call, settings: &Settings) -> Option<IpAddr> {
 }
 
 impl WorkerService {
-    /// Whether a page may ask now; a refusal says how long to wait.
-    pub fn admit_pace(&self, call: &Call, card: &Card) -> Result<(), Answer> {
-        self.browsers.admit(call, &self.live.get(), &card.id, self.clock.now()).map_err(|pause| {
+    /// Whether a page of this link may ask now; a refusal says how long to wait.
+    pub fn admit_pace(&self, call: &Call, link: &SessionId) -> Result<(), Answer> {
+        self.browsers.admit(call, &self.live.get(), link, self.clock.now()).map_err(|pause| {
             let words = "this page asks too often; wait";
             Answer::over_limit(429, "too many requests", words, "requests_per_session_and_address")
                 .retry_after(pause)
@@ -74,7 +74,7 @@ impl WorkerService {
     /// Whether what a page sends for this session is taken: not too often, with a body of one of these types (none: without a
     /// body), from the same site.
     pub fn admit_browser(&self, call: &Call, card: &Card, types: &[&str]) -> Result<(), Answer> {
-        self.admit_pace(call, card)?;
+        self.admit_pace(call, &card.id)?;
         let settings = self.live.get();
         let controller = settings.controller.as_ref().map(|link| link.url.as_str());
         let urls: Vec<&str> = controller

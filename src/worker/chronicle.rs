@@ -88,6 +88,12 @@ impl Story {
         self.connects.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How often the owner's browser connected.
+    #[cfg(test)]
+    pub fn connects(&self) -> u32 {
+        self.connects.load(Ordering::Relaxed)
+    }
+
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -105,6 +111,9 @@ struct Stored {
     version: u32,
     ended: bool,
     base_url: String,
+    /// Of the link that only watches: its page says why the stream ended, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    view_id: Option<SessionId>,
     record: Record,
     given: Option<Given>,
     /// The record is not in the outbox yet.
@@ -118,6 +127,8 @@ pub struct Remembered {
     pub record: Record,
     /// The outside URL of whom the create asked.
     pub base_url: String,
+    /// The id of its link that only watches.
+    pub view_id: Option<SessionId>,
     /// How long ago it ended.
     pub ended_ago: Duration,
     /// For its card.
@@ -180,9 +191,9 @@ impl Chronicle {
                 self.note_trouble(&stored.record.session_id, self.dir.remove(&name).map_err(RateError::from));
                 continue;
             }
-            let Stored { record, base_url, given, .. } = stored;
+            let Stored { record, base_url, view_id, given, .. } = stored;
             let story = Story::past(record.clone(), given, debt);
-            remembered.push(Remembered { record, base_url, ended_ago, story });
+            remembered.push(Remembered { record, base_url, view_id, ended_ago, story });
         }
         Ok(remembered)
     }
@@ -466,7 +477,9 @@ impl Chronicle {
         owed: bool,
     ) -> Result<(), RateError> {
         let (record, given) = (record.clone(), given.cloned());
-        let stored = Stored { version: VERSION, ended, base_url: card.base_url.clone(), record, given, owed };
+        let base_url = card.base_url.clone();
+        let view_id = card.view_link.as_ref().map(|view| view.id.clone());
+        let stored = Stored { version: VERSION, ended, base_url, view_id, record, given, owed };
         self.write(&file_name(&card.id), &stored)
     }
 

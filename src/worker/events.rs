@@ -1,6 +1,6 @@
 //! What a session's page is told as it happens (`GET /session/{id}/_neck/events`): status, drain, end.
 //!
-//! Said into the card's feed by the owners: the session's supervisor and, for drains, the `cleanup` thread. The edge holds
+//! Said into the card's feeds by the owners: the session's supervisor and, for drains, the `cleanup` thread. The edge holds
 //! the streams.
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::core::reason::EndReason;
 use crate::core::session::Status;
 use crate::core::time::Moment;
 use crate::edge::feed::{self, Feed, Follow, Places};
-use crate::worker::board::Card;
+use crate::worker::board::Visit;
 
 /// Streams of one session: a page each of the people who watch it. Beyond it a page asks for the status now and then. Forty people
 /// of one room find a place: an address may have half.
@@ -23,12 +23,20 @@ const UNNAMED_PER_SESSION: usize = 8;
 /// Streams in all. Each is a connection, which the edge bounds as well.
 const IN_ALL: usize = 4096;
 
+/// Streams of one session's viewers; what they use up is not the owners'. Later ones ask for the status now and then.
+const PER_AUDIENCE: usize = 64;
+
 /// How soon a browser whose stream broke asks again, in milliseconds.
 const RETRY_MS: u32 = 1000;
 
 /// Room for the streams of one worker.
 pub fn places() -> Places {
     Places::new(IN_ALL, PER_SESSION).with_unnamed(UNNAMED_PER_SESSION)
+}
+
+/// Room for the streams of viewers' pages.
+pub fn viewers_places() -> Places {
+    Places::new(IN_ALL / 2, PER_AUDIENCE)
 }
 
 /// Says where the session stands. From `ending` on that is the end: whoever waits for more would wait for nothing.
@@ -45,9 +53,9 @@ pub fn tell_drain(feed: &Feed, left: Option<Duration>) {
 }
 
 /// The stream of a session that has not ended: it begins with how things stand.
-pub fn follow(card: &Card, drain_until: Option<Moment>, now: Moment) -> Follow {
-    card.feed.follow(|| {
-        let status = card.read(|view| standing(view.status, view.restarts));
+pub fn follow(visit: &Visit, drain_until: Option<Moment>, now: Moment) -> Follow {
+    visit.feed().follow(|| {
+        let status = visit.card.read(|view| standing(view.status, view.restarts));
         let mut greeting = format!("retry: {RETRY_MS}\n\n{}", feed::event("status", &status));
         if let Some(until) = drain_until {
             greeting.push_str(&feed::event("draining", &draining(Some(until.since(now)))));

@@ -218,6 +218,7 @@ impl Pulse {
             experience: card.request.experience.clone(),
             district: card.request.district.clone(),
             age_ms: card.age(now),
+            view_id: card.view_link.as_ref().map(|view| view.id.clone()),
         }
     }
 

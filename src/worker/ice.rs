@@ -16,7 +16,7 @@ use crate::config::settings::{IceServer, Settings, Turn};
 use crate::core::ids::SessionId;
 use crate::core::turn_credentials;
 use crate::host::clock;
-use crate::worker::board::Card;
+use crate::worker::board::Visit;
 use crate::worker::service::WorkerService;
 
 /// Life of a stream process's credentials. It reads them once, and allocates anew at each stream of its session: they must
@@ -42,36 +42,34 @@ impl IceList {
     }
 }
 
-/// What a page gets now. The one place that mints for whoever has a session's link: only while the session lives, and no
+/// What a page gets now. The one place that mints for whoever has a link of a session: only while the session lives, and no
 /// more often than its page may ask.
-fn for_page(service: &WorkerService, call: &Call, card: &Card) -> Result<IceList, Answer> {
-    if !card.is_live() {
+fn for_page(service: &WorkerService, call: &Call, visit: &Visit) -> Result<IceList, Answer> {
+    if !visit.card.is_live() {
         return Err(sessions::unknown());
     }
-    service.admit_pace(call, card)?;
-    Ok(for_browser(&service.live.get(), &card.id, clock::unix_millis() / 1000))
+    service.admit_pace(call, &visit.id)?;
+    Ok(for_browser(&service.live.get(), &visit.id, clock::unix_millis() / 1000))
 }
 
 /// What stands in the page's script. The script is there after the end, too, and for pages that ask too often: without
 /// credentials.
-pub fn for_script(service: &WorkerService, call: &Call, card: &Card) -> IceList {
-    for_page(service, call, card).unwrap_or_else(|_| IceList::none(card.is_live().then_some(ASK_SOON)))
+pub fn for_script(service: &WorkerService, call: &Call, visit: &Visit) -> IceList {
+    for_page(service, call, visit).unwrap_or_else(|_| IceList::none(visit.card.is_live().then_some(ASK_SOON)))
 }
 
-/// What a session's browser gets, at `unix_now` (seconds since 1970).
-pub fn for_browser(settings: &Settings, session: &SessionId, unix_now: u64) -> IceList {
+/// What a browser gets that came by this link of a session, at `unix_now` (seconds since 1970).
+pub fn for_browser(settings: &Settings, link: &SessionId, unix_now: u64) -> IceList {
     match &settings.turn {
-        Some(turn) => {
-            IceList { servers: vec![minted(turn, session, unix_now, turn.ttl)], ttl: Some(turn.ttl) }
-        }
+        Some(turn) => IceList { servers: vec![minted(turn, link, unix_now, turn.ttl)], ttl: Some(turn.ttl) },
         None => IceList { servers: fixed(settings).to_vec(), ttl: None },
     }
 }
 
 /// `GET /session/{id}/_neck/ice`: what the page connects with now, before its credentials end, and at an ICE restart.
 pub fn answer(service: &WorkerService, call: &Call) -> Answer {
-    let Some(card) = service.card(call) else { return sessions::unknown() };
-    let list = match for_page(service, call, &card) {
+    let Some(visit) = service.visit(call) else { return sessions::unknown() };
+    let list = match for_page(service, call, &visit) {
         Ok(list) => list,
         Err(refusal) => return refusal,
     };
@@ -94,9 +92,9 @@ fn fixed(settings: &Settings) -> &[IceServer] {
     }
 }
 
-/// The short id names the session in coturn's log and quota without being its key.
-fn minted(turn: &Turn, session: &SessionId, unix_now: u64, ttl: Duration) -> IceServer {
-    let credentials = turn_credentials::mint(turn.secret.expose(), session.short(), unix_now, ttl);
+/// The short id names the link in coturn's log and quota without being its key: of a viewers' link, that one's own.
+fn minted(turn: &Turn, link: &SessionId, unix_now: u64, ttl: Duration) -> IceServer {
+    let credentials = turn_credentials::mint(turn.secret.expose(), link.short(), unix_now, ttl);
     IceServer {
         urls: turn.urls.clone(),
         username: Some(credentials.username),

@@ -54,7 +54,7 @@ impl Memory {
         }
         for session in remembered {
             let mailbox = Mailbox::closed(wake.clone());
-            let card = Card::past(session, clock.now(), mailbox, board.feed());
+            let card = Card::past(session, clock.now(), mailbox, board.feeds());
             if let Some(card) = card.map(Arc::new) {
                 chronicle.inherit(&card);
                 board.add(card);

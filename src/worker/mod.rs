@@ -74,7 +74,6 @@ use crate::media::{Media, MediaThreads};
 use crate::outbox::OutboxThread;
 use board::Board;
 use browsers::Browsers;
-use chronicle::Chronicle;
 use health::{Flags, Health};
 use heartbeat::Pulse;
 use identity::{Identity, IdentityFile};

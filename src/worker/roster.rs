@@ -211,8 +211,8 @@ impl Roster {
         };
         let (mailbox, inbox, wake) = Mailbox::new(wake);
         let (id, wait, engine) = (asked.id.clone(), asked.request.wait, asked.engine.clone());
-        let feed = self.given.board.feed();
-        let card = Arc::new(Card::new(asked, self.given.clock.now(), mailbox, lease.port(), feed));
+        let feeds = self.given.board.feeds();
+        let card = Arc::new(Card::new(asked, self.given.clock.now(), mailbox, lease.port(), feeds));
         log::info!("[worker] session {id} for body {} on port {}", card.request.body, lease.port());
         let early = (!wait).then(|| answers::created(&card, settings, Some("requested".into())));
         let (responder, at_once) = if wait { (Some(responder), None) } else { (None, Some(responder)) };

@@ -6,17 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::auth;
-use crate::api::pages;
+use crate::api::pages::{self, Ended};
 use crate::api::player;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
+use crate::core::csp;
 use crate::core::forwarding_proof::ForwardingProof;
+use crate::core::http_head::confine::Confinement;
 use crate::core::ids::SessionId;
 use crate::core::rate_limit::Rate;
-use crate::core::reason::EndReason;
 use crate::edge::router::{Decision, Forward, Reply, Request, Router, Upstream};
 use crate::host::clock::Clock;
-use crate::worker::board::{Board, Card, View};
+use crate::worker::board::{Board, Card, View, Visit};
 use crate::worker::events;
 use crate::worker::standing::Standing;
 
@@ -40,7 +41,7 @@ impl Router for WorkerRouter {
     fn route(&self, request: &Request<'_>) -> Decision {
         match SessionPath::parse(request.path) {
             SessionPath::NotASession => self.to_api(),
-            SessionPath::BadId => self.gone(request, None, None),
+            SessionPath::BadId => self.gone(request, None),
             SessionPath::Bare(id) => redirect(&id, "/", request.query),
             SessionPath::Below(id, rest) => self.session(request, &id, rest),
         }
@@ -63,32 +64,39 @@ impl Router for WorkerRouter {
     fn session_of(&self, path: &str) -> Option<SessionId> {
         SessionPath::parse(path).id()
     }
+
+    fn frame_ancestors(&self) -> String {
+        csp::frame_ancestors(&self.live.get().sessions)
+    }
 }
 
 impl WorkerRouter {
     fn session(&self, request: &Request<'_>, id: &SessionId, rest: &str) -> Decision {
-        let card = self.board.find(id);
-        if let Some(wait) = card.as_ref().and_then(|card| self.too_fast(card, request.network)) {
+        let visit = self.board.visit(id);
+        if let Some(wait) = visit.as_ref().and_then(|visit| self.too_fast(visit, request.network)) {
             return Decision::Reply(Reply::too_fast(wait, "edge.rate_limit_per_session"));
         }
         if is_media(rest) {
             return self.to_api();
         }
-        let Some(card) = card else { return self.gone(request, None, None) };
-        let ending = card.end_reason();
+        let Some(visit) = visit else { return self.gone(request, None) };
+        let ending = visit.card.end_reason();
         if rest == EVENTS && request.method == "GET" && ending.is_none() {
-            return Decision::Events(events::follow(&card, self.board.drain_until(), self.clock.now()));
+            return Decision::Events(events::follow(&visit, self.board.drain_until(), self.clock.now()));
         }
+        // What the API answers it answers by the link that was used; what that may not do it refuses.
         if is_ours(rest) {
             return self.to_api();
         }
         if let Some(reason) = ending {
-            return self.gone(request, Some(reason), Some(&card));
+            let ended = Ended { reason, link: visit.link, overlay: visit.overlay() };
+            return self.gone(request, Some(&ended));
         }
-        let view = card.view();
-        if !card.is_proxied() {
-            return player(request, &card, &view, rest);
+        let view = visit.card.view();
+        if !visit.card.is_proxied() {
+            return player(request, &visit, &view, rest);
         }
+        let card = visit.card;
         match (view.open, &view.page) {
             (true, Some(page)) if rest == "/" => redirect(id, page, None),
             (true, ..) => self.to_child(card, &view),
@@ -97,15 +105,18 @@ impl WorkerRouter {
         }
     }
 
-    /// How long until the session may be asked again.
-    fn too_fast(&self, card: &Card, network: Option<IpAddr>) -> Option<Duration> {
-        card.pace(self.clock.now(), self.rate?, network).err()
+    /// How long until the session may be asked again by this link.
+    fn too_fast(&self, visit: &Visit, network: Option<IpAddr>) -> Option<Duration> {
+        visit.card.pace(visit.link, self.clock.now(), self.rate?, network).err()
     }
 
     fn to_child(&self, card: Arc<Card>, view: &View) -> Decision {
+        let settings = self.live.get();
+        let ancestors = csp::frame_ancestors(&settings.sessions).into();
         Decision::Forward(Forward {
             upstream: Upstream::Tcp(view.address()),
-            body_limit: self.live.get().edge.session_body_limit,
+            body_limit: settings.edge.session_body_limit,
+            confined: Some(Confinement { path: card.path.clone(), ancestors }),
             inject: Some(card.injection.clone()),
             user: view.user.clone(),
             tunnels: Some(card),
@@ -119,14 +130,8 @@ impl WorkerRouter {
         Decision::Forward(Forward::to_api(self.api.clone(), self.live.get().edge.control_body_limit))
     }
 
-    fn gone(&self, request: &Request<'_>, reason: Option<EndReason>, card: Option<&Card>) -> Decision {
-        let script = card.map(|card| &*card.injection.tag);
-        Decision::Reply(pages::gone(
-            request.accepts_html,
-            reason,
-            &self.live.get().sessions.return_url,
-            script,
-        ))
+    fn gone(&self, request: &Request<'_>, ended: Option<&Ended>) -> Decision {
+        Decision::Reply(pages::gone(request.accepts_html, ended, &self.live.get().sessions.return_url))
     }
 }
 
@@ -134,9 +139,9 @@ impl WorkerRouter {
 const EVENTS: &str = "/_neck/events";
 
 /// The page of a session that no stream process serves.
-fn player(request: &Request<'_>, card: &Card, view: &View, rest: &str) -> Decision {
+fn player(request: &Request<'_>, visit: &Visit, view: &View, rest: &str) -> Decision {
     let reply = match (view.open, rest) {
-        (true, "/") => player::page(&card.injection.tag),
+        (true, "/") => player::page(&visit.overlay()),
         (true, _) => Reply::error(404, "no such page", "this session has one page, its address ends with /"),
         (false, _) if view.source.is_some() => pages::reconnecting(request.accepts_html),
         (false, _) => pages::getting_ready(request.accepts_html),

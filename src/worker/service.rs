@@ -9,11 +9,12 @@ use serde_json::json;
 use crate::api::auth;
 use crate::api::origin;
 use crate::api::overlay::{self, BrowserIceServer, OverlaySettings};
+use crate::api::pages;
 use crate::api::player;
 use crate::api::reply::{Answer, Responder};
 use crate::api::routes::Operation;
 use crate::api::server::{Call, Service};
-use crate::api::sessions;
+use crate::api::sessions::{self, Link};
 use crate::api::types::{CreateRequest, SessionView};
 use crate::config::live::Live;
 use crate::config::settings::Role;
@@ -26,7 +27,7 @@ use crate::host::entropy;
 use crate::host::local;
 use crate::media::Media;
 use crate::worker::answers;
-use crate::worker::board::{Asked, Board, Card};
+use crate::worker::board::{Asked, Board, Card, Visit};
 use crate::worker::browsers::Browsers;
 use crate::worker::chronicle::Chronicle;
 use crate::worker::engines::{BadChoice, Choice};
@@ -77,6 +78,9 @@ impl Service for WorkerService {
     }
 
     fn call(&self, call: Call, responder: Responder) {
+        if let Some(refusal) = self.refuse_viewer(&call) {
+            return responder.send(refusal);
+        }
         match call.operation {
             Operation::Health => responder.send(self.health.answer(call.admin, call.has_query("ready"))),
             Operation::CreateSession => self.create(&call, responder),
@@ -139,7 +143,8 @@ impl WorkerService {
         };
         let own = || origin::base_url(call, settings.server.public_url.as_deref());
         let base_url = call.header(BASE_URL_FIELD).map_or_else(own, str::to_owned);
-        let asked = Asked { id, request, engine, base_url };
+        let view_id = engine.has_viewers().then(|| SessionId::from_entropy(entropy::bytes()));
+        let asked = Asked { id, view_id, request, engine, base_url };
         // A roster that is gone drops the responder, which answers that we are stopping.
         let _ = self.roster.send(Order::Create(Box::new(asked), responder));
     }
@@ -195,12 +200,12 @@ impl WorkerService {
     }
 
     fn status(&self, call: &Call) -> Answer {
-        let Some(card) = self.card(call) else { return sessions::unknown() };
-        card.read(|view| match view.status.reason() {
+        let Some(visit) = self.visit(call) else { return sessions::unknown() };
+        visit.card.read(|view| match view.status.reason() {
             Some(reason) => Answer::error_with(
                 404,
                 "session ended",
-                crate::api::pages::in_words(reason),
+                pages::in_words(reason, visit.link),
                 json!({"status": view.status.name(), "reason": reason}),
             ),
             None => Answer::json(200, &json!({"status": view.status.name(), "restarts": view.restarts})),
@@ -214,40 +219,72 @@ impl WorkerService {
     }
 
     fn script(&self, call: &Call) -> Answer {
-        let Some(card) = self.card(call) else { return sessions::unknown() };
-        Answer::script(overlay::script(&self.overlay_settings(call, &card)))
-    }
-
-    fn player_script(&self, call: &Call) -> Answer {
-        match self.card(call).filter(|card| card.is_live() && !card.is_proxied()) {
-            Some(_) => Answer::script(player::script().to_owned()),
+        match self.visit(call) {
+            Some(visit) => page_script(call, || overlay::script(&self.overlay_settings(call, &visit))),
             None => sessions::unknown(),
         }
     }
 
-    fn overlay_settings(&self, call: &Call, card: &Card) -> OverlaySettings {
+    fn player_script(&self, call: &Call) -> Answer {
+        match self.visit(call).filter(|visit| visit.card.is_live() && !visit.card.is_proxied()) {
+            Some(_) => page_script(call, || player::script().to_owned()),
+            None => sessions::unknown(),
+        }
+    }
+
+    /// What a viewers' page is told is what its viewers may know: its own link, and nothing of the body or the place.
+    fn overlay_settings(&self, call: &Call, visit: &Visit) -> OverlaySettings {
         let settings = self.live.get();
-        let ice = ice::for_script(self, call, card);
+        let (card, viewer) = (&visit.card, visit.link == Link::Viewer);
+        let ice = ice::for_script(self, call, visit);
+        let owners = |text: String| if viewer { String::new() } else { text };
         OverlaySettings {
-            session_id: card.id.expose().into(),
-            base: format!("/session/{}/", card.id.expose()),
+            session_id: visit.id.expose().into(),
+            base: format!("/session/{}/", visit.id.expose()),
             return_url: settings.sessions.return_url.clone(),
             report_url: settings.sessions.report_url.clone(),
             force_relay: settings.sessions.force_relay,
             ice_servers: ice.servers.iter().map(BrowserIceServer::from).collect(),
             experience: card.request.experience.clone().unwrap_or_default(),
-            district: card.request.district.clone().unwrap_or_else(|| settings.server.district.clone()),
-            body_ip: card.request.body.to_string(),
+            district: owners(
+                card.request.district.clone().unwrap_or_else(|| settings.server.district.clone()),
+            ),
+            body_ip: owners(card.request.body.to_string()),
             engine: card.engine_kind(),
-            mic: true,
+            viewer,
+            mic: !viewer,
             ice_ttl: ice.ttl.map(|ttl| ttl.as_secs()),
             age_ms: card.age(self.clock.now()),
             end_reason: card.end_reason(),
         }
     }
 
-    /// The session that a call names.
+    /// The session that a call names by its own id.
     pub fn card(&self, call: &Call) -> Option<Arc<Card>> {
         self.board.find(&call.id.parse().ok()?)
+    }
+
+    /// The session that a call names by one of its links.
+    pub fn visit(&self, call: &Call) -> Option<Visit> {
+        self.board.visit(&call.id.parse().ok()?)
+    }
+
+    /// A link that only watches may ask for nothing else. WHIP and WHEP say so in their own form; an operator who names it
+    /// instead of a session hears that there is no such session.
+    fn refuse_viewer(&self, call: &Call) -> Option<Answer> {
+        let elsewhere =
+            matches!(call.operation, Operation::GetSession | Operation::DeleteSession | Operation::Media(..));
+        if elsewhere || call.operation.is_for_viewers() {
+            return None;
+        }
+        self.visit(call).filter(|visit| visit.link == Link::Viewer).map(|_| sessions::only_watches())
+    }
+}
+
+/// A script for a page. Nobody's service worker: that would stay in the browser and answer in our place.
+fn page_script(call: &Call, text: impl FnOnce() -> String) -> Answer {
+    match call.header("Service-Worker") {
+        Some(_) => Answer::error(403, "not a service worker", "this script is for a page"),
+        None => Answer::script(text()),
     }
 }

@@ -163,7 +163,7 @@ impl Supervisor {
             view.ended = view.ended.or(ended);
         });
         if (status, restarts) != before {
-            events::tell_status(&self.given.card.feed, status, restarts);
+            self.given.card.tell(|feed| events::tell_status(feed, status, restarts));
         }
         if status != before.0 {
             log::info!("[session {}] {status}", self.given.card.id);

@@ -17,6 +17,7 @@ use crate::api::auth;
 use crate::api::reply::Answer;
 use crate::api::routes::Leg;
 use crate::api::server::Call;
+use crate::api::sessions::{self, Link};
 use crate::config::live::Live;
 use crate::config::settings::Settings;
 use crate::core::ids::SessionId;
@@ -30,7 +31,7 @@ use crate::core::whip_offer::{self, Offer, Purpose, Supported};
 use crate::host::clock::{self, Clock};
 use crate::host::entropy;
 use crate::media::ids::PeerId;
-use crate::worker::board::{Board, Card};
+use crate::worker::board::{Board, Visit};
 use crate::worker::browsers::{self, Browsers};
 use crate::worker::health::Flags;
 use crate::worker::ice;
@@ -42,6 +43,10 @@ const OFFERS: Rate = Rate { burst: 100, every: Duration::from_millis(50) };
 /// Other requests: a client trickles about ten candidates.
 const OTHERS: Rate = Rate { burst: 400, every: Duration::from_millis(10) };
 
+/// Places of a session that its viewers' link leaves to its owner: a page, the one that it is reloaded as, a second window and
+/// its reload. Of few places, a quarter.
+const OWNERS_PLACES: usize = 4;
+
 /// How soon a client asks again when there is nothing to watch yet, when all places are taken, or when we go down.
 pub const SOON: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_secs(10);
@@ -51,10 +56,10 @@ pub trait Legs: Send + Sync {
     /// What a client of this session may agree on; 409 when there is nothing to watch, or somebody publishes already.
     fn supported(&self, session: &SessionId, purpose: Purpose) -> Result<Supported, Problem>;
 
-    /// Makes a peer for a client of this network. 429 or 503 when there is no place for it.
+    /// Makes a peer for a client of this network that came by this link. 429 or 503 when there is no place for it.
     fn open(
         &self,
-        session: &SessionId,
+        visit: &Visit,
         client: Option<IpAddr>,
         purpose: Purpose,
         offer: &Offer,
@@ -84,7 +89,8 @@ pub struct Opened {
 
 /// What is remembered of a peer.
 struct Entry {
-    session: SessionId,
+    /// Of the link that it came by: by the other one it is not to be found.
+    link: SessionId,
     purpose: Purpose,
     tag: EntityTag,
     /// The client's user fragment: tells a restart from trickle.
@@ -120,8 +126,8 @@ impl Whip {
     pub fn answer(&self, call: &Call, purpose: Purpose, leg: Leg, is_admin: impl Fn(&str) -> bool) -> Answer {
         let answer = match leg {
             Leg::Offer => self.offer(call, purpose, is_admin),
-            Leg::Options => self.session(call).map(|_| options(SDP_TYPE)),
-            Leg::Look => self.session(call).map(|_| Answer::empty()),
+            Leg::Options => self.visit(call).map(|_| options(SDP_TYPE)),
+            Leg::Look => self.visit(call).map(|_| Answer::empty()),
             Leg::Patch => self.patch(call, purpose),
             Leg::Delete => self.delete(call, purpose),
             Leg::PeerOptions => self.peer(call, purpose).map(|_| options(FRAGMENT_TYPE)),
@@ -139,9 +145,9 @@ impl Whip {
         purpose: Purpose,
         is_admin: impl Fn(&str) -> bool,
     ) -> Result<Answer, Problem> {
-        let card = self.session(call)?;
+        let visit = self.visit(call)?;
         let settings = self.live.get();
-        self.admit(call, &card.id, &self.offers)?;
+        self.admit(call, &visit.id, &self.offers)?;
         authorise(call, purpose, &settings, is_admin)?;
         if !whip::is_media_type(call.header("Content-Type"), SDP_TYPE) {
             return Err(Problem::new(415, "send the offer as application/sdp"));
@@ -149,14 +155,15 @@ impl Whip {
         if !self.flags.takes_sessions() {
             return Err(Problem::again_after(503, "this worker is going out of service", LATER));
         }
-        let supported = self.legs.supported(&card.id, purpose)?;
+        self.leave_room_for_the_owner(&visit, settings.webrtc.max_viewers)?;
+        let supported = self.legs.supported(&visit.card.id, purpose)?;
         let offer = whip_offer::check(&call.body, purpose, &supported)
             .map_err(|problem| Problem::new(problem.status(), problem.detail()))?;
         let client = browsers::network(call, &settings);
-        let opened = self.legs.open(&card.id, client, purpose, &offer)?;
-        let location = format!("/session/{}/{}/{}", card.id.expose(), name(purpose), opened.peer.expose());
+        let opened = self.legs.open(&visit, client, purpose, &offer)?;
+        let location = format!("/session/{}/{}/{}", visit.id.expose(), name(purpose), opened.peer.expose());
         let tag = EntityTag::from_entropy(entropy::bytes());
-        let entry = Entry { session: card.id.clone(), purpose, tag: tag.clone(), ufrag: offer.ufrag };
+        let entry = Entry { link: visit.id.clone(), purpose, tag: tag.clone(), ufrag: offer.ufrag };
         let mut peers = self.peers();
         // Peers that ended by themselves.
         peers.retain(|peer, _| self.legs.is_there(peer));
@@ -165,9 +172,21 @@ impl Whip {
         let answer = Answer { status: 201, content_type: SDP_TYPE, headers: Vec::new(), body: opened.sdp };
         let answer = answer.with("Location", location).with("ETag", tag.as_str());
         Ok(self
-            .ice_links(&settings, &card.id)
+            .ice_links(&settings, &visit.id)
             .into_iter()
             .fold(answer, |answer, link| answer.with("Link", link)))
+    }
+
+    /// Viewers by their own link leave some of the session's places to whose session it is.
+    fn leave_room_for_the_owner(&self, visit: &Visit, max_viewers: usize) -> Result<(), Problem> {
+        if visit.link == Link::Owner {
+            return Ok(());
+        }
+        let mut peers = self.peers();
+        peers.retain(|peer, _| self.legs.is_there(peer));
+        let watching = peers.values().filter(|entry| entry.link == visit.id).count();
+        let theirs = max_viewers - OWNERS_PLACES.min(max_viewers / 4);
+        if watching < theirs { Ok(()) } else { Err(no_place()) }
     }
 
     fn patch(&self, call: &Call, purpose: Purpose) -> Result<Answer, Problem> {
@@ -211,36 +230,43 @@ impl Whip {
         Ok(Answer { status: 200, content_type: "text/plain", headers: Vec::new(), body: String::new() })
     }
 
-    /// The card of a session that is not over.
-    fn session(&self, call: &Call) -> Result<Arc<Card>, Problem> {
-        let card = call.id.parse().ok().and_then(|id| self.board.find(&id));
-        card.filter(|card| card.end_reason().is_none())
-            .ok_or_else(|| Problem::new(404, "no such session: it ended, or never existed"))
+    /// A session that is not over, by a link that may do this.
+    fn visit(&self, call: &Call) -> Result<Visit, Problem> {
+        let visit = call.id.parse().ok().and_then(|id| self.board.visit(&id));
+        let visit = visit
+            .filter(|visit| visit.card.end_reason().is_none())
+            .ok_or_else(|| Problem::new(404, "no such session: it ended, or never existed"))?;
+        match visit.link {
+            Link::Viewer if !call.operation.is_for_viewers() => {
+                Err(Problem::new(403, sessions::ONLY_WATCHES))
+            }
+            _ => Ok(visit),
+        }
     }
 
     /// A peer of this call's session: its name, entity tag and the client's user fragment.
     fn peer(&self, call: &Call, purpose: Purpose) -> Result<(PeerId, EntityTag, String), Problem> {
-        let card = self.session(call)?;
-        self.admit(call, &card.id, &self.others)?;
+        let visit = self.visit(call)?;
+        self.admit(call, &visit.id, &self.others)?;
         let gone = || Problem::new(404, "no such peer: it ended, or never existed");
         let peer: PeerId = call.peer.parse().map_err(|_| gone())?;
         let mut peers = self.peers();
         if !self.legs.is_there(&peer) {
             peers.remove(&peer);
         }
-        let entry = peers.get(&peer).filter(|entry| entry.session == card.id && entry.purpose == purpose);
+        let entry = peers.get(&peer).filter(|entry| entry.link == visit.id && entry.purpose == purpose);
         entry.map(|entry| (peer, entry.tag.clone(), entry.ufrag.clone())).ok_or_else(gone)
     }
 
-    fn admit(&self, call: &Call, session: &SessionId, buckets: &Browsers) -> Result<(), Problem> {
-        buckets.admit(call, &self.live.get(), session, self.clock.now()).map_err(|pause| {
+    fn admit(&self, call: &Call, link: &SessionId, buckets: &Browsers) -> Result<(), Problem> {
+        buckets.admit(call, &self.live.get(), link, self.clock.now()).map_err(|pause| {
             let problem = Problem::again_after(429, "too many requests from this address; wait", pause);
             problem.of_limit("requests_per_session_and_address")
         })
     }
 
-    fn ice_links(&self, settings: &Settings, session: &SessionId) -> Vec<String> {
-        let list = ice::for_browser(settings, session, clock::unix_millis() / 1000);
+    fn ice_links(&self, settings: &Settings, link: &SessionId) -> Vec<String> {
+        let list = ice::for_browser(settings, link, clock::unix_millis() / 1000);
         let links = list.servers.iter().flat_map(|server| {
             let credential = server.credential.as_ref().map(|secret| secret.expose());
             server

@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::api::sessions::Link;
 use crate::config::settings;
 use crate::core::ids::SessionId;
 use crate::core::sdp_fragment::SdpFragment;
@@ -22,7 +23,7 @@ use crate::media::shared::RestartRefused;
 use crate::media::stream::{self, Codecs, SourceSpec, Stream, Told};
 use crate::media::streams::SourceHandle;
 use crate::media::viewer::{Audience, Viewer};
-use crate::worker::board::{Board, Card};
+use crate::worker::board::{Board, Card, Visit};
 use crate::worker::sources::{Source, Sources};
 use crate::worker::whip::{Legs, Opened, SOON, no_place, nothing_to_watch};
 
@@ -46,12 +47,18 @@ impl MediaLegs {
         })
     }
 
-    fn role(&self, stream: Stream, purpose: Purpose, offer: &Offer) -> Result<Box<dyn Role>, Problem> {
+    fn role(
+        &self,
+        stream: Stream,
+        purpose: Purpose,
+        link: Link,
+        offer: &Offer,
+    ) -> Result<Box<dyn Role>, Problem> {
         let card = self.board.find(stream.session());
         let card = card.ok_or_else(|| Problem::new(404, "the session has ended"))?;
         match purpose {
             Purpose::View => {
-                let viewer = Viewer::new(stream, card);
+                let viewer = Viewer::new(stream, Arc::new(CameBy { card, link }));
                 Ok(Box::new(match offer.tells_arrivals() {
                     true => viewer.estimating(self.media.estimator()),
                     false => viewer,
@@ -66,7 +73,7 @@ impl MediaLegs {
                 }
                 let place = Place::take(&stream).ok_or_else(taken)?;
                 let agreed = Agreed { video: offer.video, opus: offer.opus };
-                Ok(Box::new(Publisher::new(place, agreed, card)))
+                Ok(Box::new(Publisher::new(place, agreed, Arc::new(CameBy { card, link }))))
             }
         }
     }
@@ -91,12 +98,13 @@ impl Legs for MediaLegs {
 
     fn open(
         &self,
-        session: &SessionId,
+        visit: &Visit,
         client: Option<IpAddr>,
         purpose: Purpose,
         offer: &Offer,
     ) -> Result<Opened, Problem> {
-        let role = self.role(self.stream(session, purpose)?, purpose, offer)?;
+        let session = &visit.card.id;
+        let role = self.role(self.stream(session, purpose)?, purpose, visit.link, offer)?;
         let wanted = Wanted { session: session.clone(), role, sdp: &offer.text };
         let accepted = self.media.offer_from(client, wanted).map_err(|refused| problem(&refused))?;
         Ok(Opened { peer: accepted.peer, sdp: accepted.answer })
@@ -154,13 +162,19 @@ fn problem(refused: &OfferRefused) -> Problem {
     }
 }
 
-impl Audience for Card {
+/// A session, as its viewers by one of its links are counted.
+struct CameBy {
+    card: Arc<Card>,
+    link: Link,
+}
+
+impl Audience for CameBy {
     fn viewer_connected(&self) {
-        Card::viewer_connected(self);
+        self.card.viewer_connected(self.link);
     }
 
     fn viewer_gone(&self) {
-        Card::viewer_gone(self);
+        self.card.viewer_gone();
     }
 }
 

@@ -131,6 +131,7 @@ pub fn forward(upstream: SocketAddr) -> Forward {
         tunnels: None,
         proof: None,
         unavailable: None,
+        confined: None,
     }
 }
 

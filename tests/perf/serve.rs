@@ -40,6 +40,7 @@ impl Router for Routes {
             tunnels: is_tunnel.then(|| Arc::new(Uncounted) as Arc<dyn TunnelWatch>),
             proof: None,
             unavailable: None,
+            confined: None,
         })
     }
 }

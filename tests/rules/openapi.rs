@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hydraneckwebrtc::api::routes::{Auth, On, ROUTES, Route};
+use hydraneckwebrtc::api::routes::{Auth, Links, On, ROUTES, Route};
 use hydraneckwebrtc::core::reason::EndReason;
 use serde_yaml::Value;
 
@@ -84,6 +84,28 @@ fn who_may_call_and_how_they_are_refused_is_documented() {
         }
     }
     none("security and refusals in etc/openapi.yaml", found);
+}
+
+#[test]
+fn which_of_a_sessions_links_may_ask_is_documented() {
+    let (documented, mut found) = (documented(), Vec::new());
+    for route in ROUTES {
+        let Some(operation) = documented.get(&key(route)) else { continue };
+        let links: Vec<&str> =
+            operation["x-links"].as_sequence().into_iter().flatten().filter_map(Value::as_str).collect();
+        let expected: &[&str] = match (route.path.starts_with("/session/"), route.links) {
+            (false, _) => &[],
+            (true, Links::Owner) => &["owner"],
+            (true, Links::Both) => &["owner", "viewers"],
+        };
+        if links != expected {
+            found.push(format!("{}: x-links {links:?}, expected {expected:?}", key(route)));
+        }
+        if expected == ["owner"] && !has_reply(operation, "403") {
+            found.push(format!("{}: a viewers' link is 403", key(route)));
+        }
+    }
+    none("links in etc/openapi.yaml", found);
 }
 
 /// Every `$ref` leads somewhere, and every component is used.

@@ -138,5 +138,6 @@ fn brief(now: u64, id: &SessionId, truth: &Truth) -> SessionBrief {
         experience: None,
         district: None,
         age_ms: until - truth.began,
+        view_id: None,
     }
 }

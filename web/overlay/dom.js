@@ -1,5 +1,8 @@
 // Making elements. Text is set as text, never as markup, so that nothing from a setting or a reply can become any.
 
+/** What this script carries on a page of ours, whose policy asks for it. A page of the stream process has its own rules. */
+const NONCE = document.currentScript?.nonce || null;
+
 /** An element with properties (`class`, `on: {click}`, attributes) and children: elements, texts, or null. */
 function make(tag, properties = {}, ...children) {
     const element = document.createElement(tag);

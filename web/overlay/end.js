@@ -13,15 +13,16 @@ class End {
     async ended(reason) {
         this.#overlay.endDock();
         await releasePage();
-        // Who never had a stream has nothing to rate.
-        const rated = ["create_failed", "connect_timeout", "unknown"].includes(reason) ? null : new Rating().element;
-        this.#show(say("ended"), reasonInWords(reason), [this.#startNew("main"), this.#report.link(reason)], rated);
+        // Who never had a stream has nothing to rate, and who only watched it does not speak for the one whose it was.
+        const unrated = SETTINGS.viewer || ["create_failed", "connect_timeout", "unknown"].includes(reason);
+        const rated = unrated ? null : new Rating().element;
+        this.#show(say("ended"), reasonInWords(reason), [this.#wayBack("main"), this.#report.link(reason)], rated);
     }
 
     /** The server cannot be reached; `again` tries once more. */
     async lost(again) {
         await releasePage();
-        const actions = [makeButton("main", say("tryAgain"), again), this.#startNew("other"), this.#report.link("lost")];
+        const actions = [makeButton("main", say("tryAgain"), again), this.#wayBack("other"), this.#report.link("lost")];
         this.#show(say("lost"), reasonInWords("lost"), actions, null);
     }
 
@@ -32,8 +33,10 @@ class End {
         dialog?.setAttribute("aria-describedby", "text");
     }
 
-    #startNew(className) {
+    /** Out of here: into a new stream, for whose stream it was. */
+    #wayBack(className) {
         const target = pageUrl(SETTINGS.returnUrl);
-        return target ? make("a", { class: className, href: target }, say("startNew")) : null;
+        const words = SETTINGS.viewer ? "back" : "startNew";
+        return target ? make("a", { class: className, href: target }, say(words)) : null;
     }
 }

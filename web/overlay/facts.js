@@ -1,4 +1,5 @@
-// Tells the server what only the page knows, for the session's record. The last word counts.
+// Tells the server what only the page knows, for the session's record. The last word counts. The record is of the owner's
+// page: one that only watches says nothing.
 
 /** Facts that come together are told together. */
 const FACTS_PAUSE_MS = 1_000;
@@ -23,12 +24,18 @@ class Facts {
 
     /** Soon. */
     tell() {
+        if (SETTINGS.viewer) {
+            return;
+        }
         clearTimeout(this.#timer);
         this.#timer = setTimeout(() => call("POST", "_neck/facts", { body: this.#facts(), keepalive: true }), FACTS_PAUSE_MS);
     }
 
     /** While the page goes, or the session just did. */
     tellNow() {
+        if (SETTINGS.viewer) {
+            return;
+        }
         clearTimeout(this.#timer);
         sendBeacon("_neck/facts", this.#facts());
     }

@@ -16,6 +16,7 @@ function say(key, values = {}) {
 
 /** A reason code in words. A code that is newer than this script reads as "does not exist any more". */
 function reasonInWords(code) {
-    const key = `reason.${code}`;
+    // What its owner left was ended for those who watched.
+    const key = code === "quit" && SETTINGS.viewer ? "viewer.quit" : `reason.${code}`;
     return say(Object.hasOwn(STRINGS[LANGUAGE], key) ? key : "reason.unknown");
 }

@@ -56,7 +56,7 @@ class Overlay {
             sheet.replaceSync(STYLE);
             this.#root.adoptedStyleSheets = [sheet];
         } else {
-            this.#root.append(make("style", {}, STYLE));
+            this.#root.append(make("style", { nonce: NONCE }, STYLE));
         }
         this.#host.lang = LANGUAGE;
         for (const type of POINTER_EVENTS) {

@@ -39,7 +39,8 @@ function startStream(overlay) {
     const facts = new Facts(media, watch);
     wrapPeerConnection(peer => media.peer(peer, watch.look));
     wrapWebSocket(socket => media.socket(socket, watch.look));
-    const exit = new Exit(overlay, () => {
+    // Who came by the link that only watches ends nothing: closing the page is leaving.
+    const exit = SETTINGS.viewer ? null : new Exit(overlay, () => {
         watch.stop();
         mic?.turnOff();
     }, () => end.ended("quit"));
@@ -52,7 +53,7 @@ function startStream(overlay) {
 function fillDock(overlay, media, mic, exit) {
     // The stream page of moonlight-web-stream has an exit button of its own; our player's page has none.
     if (SETTINGS.engine && SETTINGS.engine !== "moonlight") {
-        exit.addButton();
+        exit?.addButton();
     }
     new Stats(overlay, media);
     if (mic) {
@@ -77,6 +78,7 @@ function startEnded(overlay) {
     whenParsed(() => new End(overlay, new Report(watch, media)).ended(SETTINGS.endReason));
 }
 
+confineCookies();
 if (SETTINGS.endReason) {
     startEnded(new Overlay());
 } else {

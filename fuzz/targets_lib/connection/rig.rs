@@ -81,6 +81,7 @@ impl Router for Routes {
             tunnels,
             proof: None,
             unavailable: None,
+            confined: None,
         })
     }
 }

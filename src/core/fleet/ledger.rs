@@ -158,6 +158,13 @@ impl Ledger {
         }
     }
 
+    /// Writes down the id of a session's link that only watches.
+    pub(super) fn note_view(&mut self, id: &SessionId, view_id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.brief.view_id = Some(view_id);
+        }
+    }
+
     /// Stores a reservation in place of an earlier one of the same id.
     pub(super) fn reserve(&mut self, id: SessionId, reservation: Reservation) {
         self.unreserve(&id);

@@ -152,6 +152,12 @@ impl Fleet {
         self.check_invariants();
     }
 
+    /// Its worker made this link that only watches: known before the worker's next beat says so, because whoever is told of
+    /// the link opens it.
+    pub fn note_view(&mut self, session_id: &SessionId, view_id: SessionId) {
+        self.ledger.note_view(session_id, view_id);
+    }
+
     /// The create was given up before anything was sent.
     pub fn release(&mut self, session_id: &SessionId) {
         self.ledger.unreserve(session_id);
@@ -293,6 +299,7 @@ fn fresh_brief(
             experience: None,
             district: None,
             age_ms: 0,
+            view_id: None,
         },
     }
 }

@@ -58,6 +58,7 @@ fn brief(n: u8, body_n: u8, status: SessionStatus, started_ms_ago: u64) -> Sessi
         experience: None,
         district: None,
         age_ms: started_ms_ago,
+        view_id: None,
     }
 }
 
@@ -309,9 +310,14 @@ fn beats_beyond_the_bounds_are_refused_and_change_nothing() {
     let mut fleet = settled();
     let fine = beat("a", stamp(1, 1), vec![]);
     let twice = vec![brief(1, 1, SessionStatus::Ready, 0), brief(1, 2, SessionStatus::Ready, 0)];
+    let one_link = vec![
+        SessionBrief { view_id: Some(id(9)), ..brief(1, 1, SessionStatus::Ready, 0) },
+        SessionBrief { view_id: Some(id(9)), ..brief(2, 2, SessionStatus::Ready, 0) },
+    ];
     let with_url = |url: &str| Heartbeat { url: Some(url.to_owned()), ..fine.clone() };
     for (bad, refusal) in [
         (beat("a", stamp(1, 1), twice), BeatRefusal::SessionTwice),
+        (beat("a", stamp(1, 1), one_link), BeatRefusal::SessionTwice),
         (Heartbeat { version: "v".repeat(257), ..fine.clone() }, BeatRefusal::BadText("version")),
         (Heartbeat { version: "1\n2".to_owned(), ..fine.clone() }, BeatRefusal::BadText("version")),
         (with_url("ftp://a:1"), BeatRefusal::BadUrl),
@@ -495,4 +501,32 @@ fn an_operator_forgets_a_worker_that_is_not_heard_of() {
     let mut restarted = Fleet::with_identities(at(70), settings(), identities);
     assert_eq!(restarted.forget(at(70), &name("a")), Ok(()));
     assert_eq!(restarted.identities().key(&name("a")), None);
+}
+
+#[test]
+fn a_viewers_link_is_known_by_the_answer_and_kept_by_beats() {
+    let mut fleet = settled();
+    hear(&mut fleet, at(0), &beat("a", stamp(1, 1), vec![]));
+    let placed = fleet.reserve(at(1), &create(1, 1)).unwrap();
+    assert!(fleet.confirm(at(2), &placed, SessionStatus::Ready, stamp(1, 1)).0);
+    fleet.note_view(&id(1), id(9));
+    let known = |fleet: &Fleet| fleet.session(at(2), &id(1)).and_then(|session| session.view_id);
+    assert_eq!(known(&fleet), Some(id(9)), "before a beat says so");
+    let listed = SessionBrief { view_id: Some(id(9)), ..brief(1, 1, SessionStatus::Ended, 10) };
+    hear(&mut fleet, at(3), &beat("a", stamp(1, 2), vec![listed]));
+    assert_eq!(known(&fleet), Some(id(9)), "its page says why it ended");
+    assert_eq!(fleet.lookup(at(3), &id(9)), Route::Unknown, "it is no session's name");
+    fleet.note_view(&id(7), id(8));
+    assert!(fleet.session(at(3), &id(7)).is_none(), "of a session that nobody knows");
+}
+
+#[test]
+fn workers_of_before_and_after_viewers_links_are_understood() {
+    let plain = brief(1, 1, SessionStatus::Ready, 10);
+    let text = serde_json::to_string(&plain).unwrap();
+    assert!(!text.contains("view_id"), "{text}");
+    assert_eq!(serde_json::from_str::<SessionBrief>(&text).unwrap(), plain);
+    let linked = SessionBrief { view_id: Some(id(9)), ..plain };
+    let text = serde_json::to_string(&linked).unwrap();
+    assert_eq!(serde_json::from_str::<SessionBrief>(&text).unwrap(), linked);
 }

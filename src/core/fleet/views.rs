@@ -93,6 +93,8 @@ pub struct SessionView {
     pub connections: u32,
     /// Why it is about to end by our order.
     pub ending_as: Option<EndReason>,
+    /// The id of its link that only watches.
+    pub view_id: Option<SessionId>,
 }
 
 /// The fleet in numbers, for health replies.
@@ -219,6 +221,7 @@ impl Fleet {
             age: Duration::from_millis(brief.age_ms) + since,
             connections: brief.connections,
             ending_as: session.condemned.filter(|_| session.is_live()),
+            view_id: brief.view_id.clone(),
         }
     }
 }

@@ -157,6 +157,10 @@ pub struct SessionBrief {
     /// How long it has lived, in milliseconds; stands still once ended.
     #[serde(default)]
     pub age_ms: u64,
+    /// The id of its link that only watches, of the form of `id`. Media engines have one; workers that know of no such
+    /// links leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view_id: Option<SessionId>,
 }
 
 /// The controller's answer to a heartbeat.
@@ -336,8 +340,11 @@ impl Heartbeat {
         if self.sessions.len() > MAX_SESSIONS_LISTED {
             return Err(BeatRefusal::TooManySessions);
         }
-        let ids: BTreeSet<&SessionId> = self.sessions.iter().map(|session| &session.id).collect();
-        if ids.len() != self.sessions.len() {
+        let links = || {
+            self.sessions.iter().flat_map(|session| [Some(&session.id), session.view_id.as_ref()]).flatten()
+        };
+        let ids: BTreeSet<&SessionId> = links().collect();
+        if ids.len() != links().count() {
             return Err(BeatRefusal::SessionTwice);
         }
         check_text("version", Some(&self.version))?;

@@ -1,7 +1,9 @@
 //! Writing the head of a reply that is passed to the client.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 
+use super::confine::{self, Confinement, Fate};
 use super::fields::{Known, known, named_by_connection};
 use super::response::ReplyHead;
 use super::upstream::write_field;
@@ -21,6 +23,8 @@ pub struct Downward<'a> {
     pub injected: Option<&'a str>,
     /// How many bytes are put in.
     pub added: usize,
+    /// The reply is a session's process's: what it may say is bounded.
+    pub confined: Option<&'a Confinement>,
 }
 
 /// How the body of `head` is framed for a client: lengths are kept, everything else is chunked for 1.1 and ends
@@ -48,6 +52,9 @@ pub fn write_reply(out: &mut Vec<u8>, head: &ReplyHead<'_, '_>, downward: &Downw
         if !named {
             write_kept(out, field, downward);
         }
+    }
+    if let Some(confinement) = downward.confined.filter(|_| head.status >= 200) {
+        confine::write_rules(out, head.fields, confinement);
     }
     let length = match downward.body {
         BodyLength::None if head.status >= 200 && head.status != 204 => {
@@ -78,12 +85,14 @@ pub fn connection_field(version: Version, keep_alive: bool) -> &'static [u8] {
 }
 
 /// Appends the head of a 101, with the protocol it switches to.
-pub fn write_switching(out: &mut Vec<u8>, head: &ReplyHead<'_, '_>) {
+pub fn write_switching(out: &mut Vec<u8>, head: &ReplyHead<'_, '_>, confined: Option<&Confinement>) {
     out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n");
     for field in head.fields {
         let kind = known(field.name);
-        if kind == Known::Upgrade || (!kind.hop_by_hop() && kind != Known::ContentLength) {
-            write_field(out, field.name, field.value);
+        if (kind == Known::Upgrade || (!kind.hop_by_hop() && kind != Known::ContentLength))
+            && let Some(value) = allowed(field, confined)
+        {
+            write_field(out, field.name, &value);
         }
     }
     out.extend_from_slice(b"\r\n");
@@ -94,13 +103,23 @@ fn write_kept(out: &mut Vec<u8>, field: &httparse::Header<'_>, downward: &Downwa
     if kind.hop_by_hop() || kind == Known::ContentLength {
         return;
     }
-    let Some(version) = downward.injected else { return write_field(out, field.name, field.value) };
+    let Some(value) = allowed(field, downward.confined) else { return };
+    let Some(version) = downward.injected else { return write_field(out, field.name, &value) };
     match kind {
         Known::AcceptRanges | Known::LastModified => {}
         kind if kind.digest() => {}
-        Known::ETag => write_field(out, field.name, &weak_tag(field.value, version)),
-        Known::Csp => write_field(out, field.name, &csp::allow_own_scripts(field.value)),
-        _ => write_field(out, field.name, field.value),
+        Known::ETag => write_field(out, field.name, &weak_tag(&value, version)),
+        Known::Csp => write_field(out, field.name, &csp::allow_own_scripts(&value)),
+        _ => write_field(out, field.name, &value),
+    }
+}
+
+/// A field's value as it may be passed on; `None`: not at all.
+fn allowed<'b>(field: &httparse::Header<'b>, confined: Option<&Confinement>) -> Option<Cow<'b, [u8]>> {
+    let Some(confinement) = confined else { return Some(Cow::Borrowed(field.value)) };
+    match confine::judge(field.name, field.value, confinement) {
+        Fate::Passes(value) => Some(value),
+        Fate::Dropped => None,
     }
 }
 
@@ -128,8 +147,49 @@ mod tests {
         let added = injected.map_or(0, |_| 10);
         let body = client_framing(&head, version, added);
         let mut out = Vec::new();
-        write_reply(&mut out, &head, &Downward { version, body, keep_alive: true, injected, added });
+        let downward = Downward { version, body, keep_alive: true, injected, added, confined: None };
+        write_reply(&mut out, &head, &downward);
         String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn every_reply_of_a_process_is_confined_interim_and_switching_ones_too() {
+        let confinement = Confinement { path: "/session/x/".into(), ancestors: "'self' https://a".into() };
+        let written = |head: &str, injected| {
+            let mut table = field_table();
+            let head = parse_reply(head.as_bytes(), &mut table, ToHead::No).expect("a valid head");
+            let mut out = Vec::new();
+            if head.status == 101 {
+                write_switching(&mut out, &head, Some(&confinement));
+            } else {
+                let body = client_framing(&head, Version::Http11, 0);
+                let confined = Some(&confinement);
+                let version = Version::Http11;
+                let downward = Downward { version, body, keep_alive: true, injected, added: 0, confined };
+                write_reply(&mut out, &head, &downward);
+            }
+            String::from_utf8(out).expect("text")
+        };
+        let fields = "Set-Cookie: a=b; Path=/\r\nClear-Site-Data: \"*\"\r\nX: y\r\n";
+        let kept = "Set-Cookie: a=b; Path=/session/x/\r\nX: y\r\n";
+        let ours =
+            "Content-Security-Policy: frame-ancestors 'self' https://a\r\nReferrer-Policy: no-referrer\r\n";
+        let page = format!(
+            "HTTP/1.1 200 OK\r\n{fields}Content-Security-Policy: script-src a\r\nContent-Length: 7\r\n\r\n"
+        );
+        assert_eq!(
+            written(&page, Some("v1")),
+            format!(
+                "HTTP/1.1 200 OK\r\n{kept}Content-Security-Policy: script-src a 'self'\r\n{ours}Content-Length: 7\r\n\r\n"
+            )
+        );
+        let hints = format!("HTTP/1.1 103 Early Hints\r\n{fields}\r\n");
+        assert_eq!(written(&hints, None), format!("HTTP/1.1 103 Early Hints\r\n{kept}\r\n"));
+        let upgrade = "Upgrade: websocket\r\n";
+        let switching = format!("HTTP/1.1 101 S\r\nConnection: Upgrade\r\n{upgrade}{fields}\r\n");
+        let expected =
+            format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n{upgrade}{kept}\r\n");
+        assert_eq!(written(&switching, None), expected);
     }
 
     #[test]

@@ -55,6 +55,8 @@ known_fields! {
     ReprDigest = "repr-digest",
     ContentMd5 = "content-md5",
     Csp = "content-security-policy",
+    Cookie = "cookie",
+    ProxyAuthorization = "proxy-authorization",
 }
 
 impl Known {

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
+use super::confine;
 use super::fields::{Known, is_safe_value, known, named_by_connection};
 use super::request::RequestHead;
 use super::{BodyLength, Version};
@@ -30,6 +31,8 @@ pub struct Onward<'a> {
     pub body: BodyLength,
     /// One request per connection.
     pub close: bool,
+    /// It goes to a session's process, which hears nothing of our own cookies and of proxies' passwords.
+    pub confined: bool,
 }
 
 /// Appends the head to `out`. What the client says with hop-by-hop and forwarding fields is replaced by what we know.
@@ -45,7 +48,13 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, onward: &Onw
     let host = onward.host.unwrap_or(if head.host.is_empty() { "localhost" } else { head.host });
     write_field(out, "Host", host.as_bytes());
     for field in head.fields {
-        if passes(head, field.name, onward) {
+        if !passes(head, field.name, onward) {
+            continue;
+        }
+        if onward.confined && known(field.name) == Known::Cookie {
+            let cookies = confine::cookies_for_process(field.value);
+            cookies.iter().for_each(|cookies| write_field(out, field.name, cookies));
+        } else {
             write_field(out, field.name, field.value);
         }
     }
@@ -63,6 +72,7 @@ fn passes(head: &RequestHead<'_, '_>, name: &str, onward: &Onward<'_>) -> bool {
         Known::Via | Known::NeckForwarded => false,
         Known::Forwarded => onward.trusted,
         Known::Upgrade => onward.upgrade,
+        Known::ProxyAuthorization => !onward.confined,
         kind if kind.hop_by_hop() => false,
         Known::AcceptEncoding => !onward.whole_page,
         kind if kind.conditional() => !onward.whole_page,
@@ -161,6 +171,7 @@ mod tests {
             upgrade: false,
             body: head.body,
             close: false,
+            confined: false,
         };
         change(&mut onward);
         let mut out = Vec::new();
@@ -176,6 +187,20 @@ mod tests {
         let expected = "GET /a?b HTTP/1.1\r\nHost: 127.0.0.1:1\r\nX-Kept: k\r\nX-Forwarded-For: 192.0.2.9\r\n\
                         X-Forwarded-Proto: http\r\nX-Forwarded-Host: front\r\nX-Forwarded-User: u1\r\nVia: 1.0 p, 1.1 me\r\n\r\n";
         assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn a_process_hears_neither_our_cookies_nor_a_proxys_password() {
+        let fields =
+            "Cookie: a=b; neck-operator=x\r\nCookie: __Host-neck-y=z\r\nProxy-Authorization: Basic eDp5\r\n";
+        let got = sent(fields, |onward| onward.confined = true);
+        assert!(got.contains("\r\nCookie: a=b\r\nX-Forwarded-For"), "{got}");
+        assert!(!got.contains("neck-") && !got.contains("Proxy-"), "{got}");
+        let to_others = sent(fields, |_| {});
+        assert!(
+            to_others.contains("neck-operator=x") && to_others.contains("__Host-neck-y=z"),
+            "{to_others}"
+        );
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub fn serve(server: &Arc<Server>, client: TcpStream) {
     if let Some(path) = &server.faults.record {
         connection.record_to(path);
     }
+    connection.say_too(&server.faults.fields);
     loop {
         let request = match connection.next() {
             Incoming::Request(request) => request,

@@ -59,6 +59,11 @@ impl Choice {
         }
     }
 
+    /// Whether we send its picture and sound ourselves, so that others can be let in to watch.
+    pub fn has_viewers(&self) -> bool {
+        !matches!(self, Choice::Moonlight)
+    }
+
     /// The engine for one session.
     pub fn engine(&self) -> Box<dyn Engine> {
         match self {

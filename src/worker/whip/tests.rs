@@ -9,6 +9,7 @@ use crate::config::settings::{Role, Whip as WhipSettings};
 use crate::core::reason::EndReason;
 use crate::core::session::Status;
 use crate::core::whip_offer::VideoCodec;
+use crate::worker::board::Card;
 
 const OFFER: &str = "v=0\r\no=- 46 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 1\r\n\
     m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:AbCd\r\n\
@@ -51,13 +52,7 @@ impl Legs for FakeLegs {
         Ok(Supported { video: vec![VideoCodec::Vp8], opus: true })
     }
 
-    fn open(
-        &self,
-        _: &SessionId,
-        _: Option<IpAddr>,
-        purpose: Purpose,
-        offer: &Offer,
-    ) -> Result<Opened, Problem> {
+    fn open(&self, _: &Visit, _: Option<IpAddr>, purpose: Purpose, offer: &Offer) -> Result<Opened, Problem> {
         self.note(format!("open {purpose:?} {}", offer.ufrag))?;
         let peer = PeerId::from_entropy(entropy::bytes());
         self.0.lock().unwrap().there.push(peer);
@@ -100,7 +95,8 @@ impl Rig {
             credential: Some(Secret::new("c\"1")),
         }];
         let board = Arc::new(Board::default());
-        let card = crate::worker::board::tests::card(7, None);
+        let view = SessionId::from_entropy([0xAB; 16]);
+        let card = crate::worker::board::tests::card_with(7, Some(view), None);
         card.publish(|view| view.status = Status::Ready);
         board.add(card.clone());
         let flags = Arc::new(Flags::default());
@@ -112,9 +108,20 @@ impl Rig {
     }
 
     fn call(&self, purpose: Purpose, leg: Leg, peer: &str, fields: &[(&str, &str)], body: &str) -> Answer {
+        self.call_by(&self.card.id, (purpose, leg), peer, fields, body)
+    }
+
+    fn call_by(
+        &self,
+        link: &SessionId,
+        (purpose, leg): (Purpose, Leg),
+        peer: &str,
+        fields: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         let mut call = Call::with_fields(fields);
         call.operation = Operation::Media(purpose, leg);
-        call.id = self.card.id.expose().into();
+        call.id = link.expose().into();
         call.peer = peer.into();
         call.body = body.into();
         self.whip.answer(&call, purpose, leg, |token| token == "admin")
@@ -181,6 +188,45 @@ fn an_offer_is_answered_with_everything_a_client_needs() {
         Some("Location, ETag, Link, Accept-Post, Accept-Patch, Retry-After")
     );
     assert_eq!(rig.legs.calls(), ["supported", "open View AbCd"]);
+}
+
+#[test]
+fn each_link_has_its_own_peers_and_only_the_owners_publishes() {
+    let rig = Rig::new();
+    let view = rig.card.view_link.as_ref().unwrap().id.clone();
+    let (watch, publish) = ((Purpose::View, Leg::Offer), (Purpose::Publish, Leg::Offer));
+    let answer = rig.call_by(&view, watch, "", &[SDP], &recvonly());
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let location = field(&answer, "Location").unwrap();
+    let peer = location.strip_prefix(&format!("/session/{}/whep/", view.expose())).unwrap().to_owned();
+    assert!(!format!("{answer:?}").contains(rig.card.id.short()), "{answer:?}");
+    let (owners, _) = rig.viewer();
+    let look = |link, peer: &str| rig.call_by(link, (Purpose::View, Leg::PeerLook), peer, &[], "").status;
+    assert_eq!((look(&view, &peer), look(&rig.card.id, &peer)), (204, 404), "the viewers' peer");
+    assert_eq!((look(&rig.card.id, &owners), look(&view, &owners)), (204, 404), "the owner's peer");
+    let gone = |link, peer: &str| rig.call_by(link, (Purpose::View, Leg::Delete), peer, &[], "").status;
+    assert_eq!((gone(&view, &owners), gone(&rig.card.id, &owners)), (404, 200));
+    let token = ("Authorization", "Bearer publish");
+    let sendonly = OFFER.replace("DIRECTION", "sendonly");
+    let refusal = rig.call_by(&view, publish, "", &[SDP, token], &sendonly);
+    assert_eq!(refused(&refusal), 403);
+    assert_eq!(rig.call_by(&rig.card.id, publish, "", &[SDP, token], &sendonly).status, 201);
+}
+
+#[test]
+fn viewers_leave_the_owner_some_places() {
+    let rig = Rig::new();
+    let mut settings = (*rig.whip.live.get()).clone();
+    settings.webrtc.max_viewers = 20;
+    rig.whip.live.set(settings);
+    let view = rig.card.view_link.as_ref().unwrap().id.clone();
+    let watch = || rig.call_by(&view, (Purpose::View, Leg::Offer), "", &[SDP], &recvonly());
+    let statuses: Vec<u16> = (0..17).map(|_| watch().status).collect();
+    assert_eq!(statuses, [vec![201; 16], vec![503]].concat());
+    assert!(field(&watch(), "Retry-After").is_some());
+    assert_eq!(rig.watch(&[SDP], &recvonly()).status, 201, "the owner's");
+    let peer = rig.legs.0.lock().unwrap().there.remove(0);
+    assert_eq!(watch().status, 201, "in place of {peer:?}, which went");
 }
 
 #[test]

@@ -44,6 +44,14 @@ export async function startDemo(...flags) {
         const text = await reply.text();
         return { status: reply.status, text, json: () => JSON.parse(text) };
     };
+    /** A new session. A busy machine makes heartbeats late, and nobody is sent to a worker that is late (503): asked again. */
+    demo.create = request => until("a session", async () => {
+        const reply = await demo.api("POST", "/api/v1/sessions", request);
+        if (reply.status !== 201 && reply.status !== 503) {
+            throw new Error(reply.text);
+        }
+        return reply.status === 201 && reply.json();
+    }, 30_000);
     /** "streaming", "ended quit" and so on; the API remembers an ended session for a while. */
     demo.sessionState = async () => {
         const { sessions } = (await demo.api("GET", "/api/v1/sessions")).json();

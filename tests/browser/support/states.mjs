@@ -1,5 +1,7 @@
 // Every state that a person can see, in three sizes: a screenshot to look at (target/screenshots), no
 // violation that axe-core finds, nothing too small for a finger, nothing outside the window.
+import { readFile } from "node:fs/promises";
+import vm from "node:vm";
 import { FAKE_MICROPHONE, openBrowser, until, untilPlaying } from "./chromium.mjs";
 import { openAnswerer } from "./answerer.mjs";
 import { look } from "./look.mjs";
@@ -10,6 +12,13 @@ const TABLES = await strings();
 /** Refusals of the browser: the state's name, the error's name, and what the page says of the permission. */
 const REFUSALS = [["blocked", "NotAllowedError", "denied"], ["dismissed", "NotAllowedError", "prompt"],
     ["noDevice", "NotFoundError", "granted"], ["inUse", "NotReadableError", "granted"], ["failed", "TypeError", "granted"]];
+
+/** The name under which a session's page keeps something: made by the overlay's own function. */
+async function kept(session, name) {
+    const source = await readFile(new URL("../../../web/overlay/store.js", import.meta.url), "utf8");
+    const nameOf = vm.runInNewContext(`${source.match(/function nameOf[^]*?\n}\n/)[0]}; nameOf`);
+    return `neck-${nameOf(new URL(session.base).pathname)}-${name}`;
+}
 
 /** Runs one test for each state in this language. */
 export async function everyState(runner, language, locale) {
@@ -93,7 +102,7 @@ export async function everyState(runner, language, locale) {
 
     state("lost", async () => {
         await open();
-        await page.evaluate(key => sessionStorage.setItem(key, "4"), `neck-${new URL(session.base).pathname}reloads`);
+        await page.evaluate(key => sessionStorage.setItem(key, "4"), await kept(session, "reloads"));
         await session.killChild();
         await session.startChild();
         await seen(words.lost);
