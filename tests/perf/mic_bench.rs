@@ -202,7 +202,7 @@ fn hear(socket: &UdpSocket, state: &UdpSocketState, room: &mut [u8], mut each: i
     for (packet, meta) in room.chunks(PACKET).zip(&metas[..count]) {
         let arrived = meta.timestamp.expect("the kernel's time").as_nanos() as u64;
         for packet in packet[..meta.len].chunks(meta.stride.max(1)) {
-            if let Some(sent) = packet.get(12..20) {
+            if let Some(sent) = packet.get(13..21) {
                 each(arrived.saturating_sub(u64::from_be_bytes(sent.try_into().expect("eight bytes"))));
             }
         }

@@ -147,8 +147,9 @@ fn connect(count: usize, input: &mut ChildStdin, output: &mut BufReader<ChildStd
 }
 
 fn payload() -> Vec<u8> {
-    let mut payload = vec![7; PAYLOAD];
-    payload[..8].copy_from_slice(&nanos().to_be_bytes());
+    // The first byte is that of Opus: one frame of 20 ms. What is no Opus is not passed on.
+    let mut payload = vec![31 << 3; PAYLOAD];
+    payload[1..9].copy_from_slice(&nanos().to_be_bytes());
     payload
 }
 
