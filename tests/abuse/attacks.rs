@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::honest;
 use crate::http;
 use crate::lab::TOKEN;
+use crate::reflection;
 use crate::stage::Stage;
 use crate::wire::{self, Tally, attacker};
 
@@ -37,6 +38,13 @@ const FINE: fn(&Stage, &Tally) -> Result<(), String> = |stage, _| creates(stage)
 /// All of them.
 pub fn attacks() -> Vec<Attack> {
     let row = |name, begin, probes| Attack { name, prepare: NOTHING, begin, probes, after: FINE };
+    let aimed = |name, begin| Attack {
+        name,
+        prepare: NOTHING,
+        begin,
+        probes: &[watches],
+        after: reflection::bounded,
+    };
     vec![
         row("requests to the API without a token", api_burst, &[watches, speaks]),
         row("1,500 bodies of 1 MiB without a token", large_bodies, &[watches, speaks]),
@@ -54,6 +62,10 @@ pub fn attacks() -> Vec<Attack> {
         row("sockets of one link", tunnels, &[watches]),
         row("beats with a wrong token and of nobody", beats, &[operates]),
         row("damaged WHEP offers", damaged_offers, &[watches, speaks]),
+        aimed("a viewer's checks in a victim's name", reflection::viewer),
+        aimed("the same of a viewer that never comes", reflection::nobody),
+        aimed("the same of a publisher", reflection::publisher),
+        aimed("the same of a microphone", reflection::microphone),
     ]
 }
 
@@ -183,12 +195,12 @@ fn failed_creates(stage: &Stage, until: Instant) -> Tally {
 }
 
 /// An offer to watch, of a client that never comes.
-fn whep_offer(number: usize) -> String {
+pub fn whep_offer(number: usize) -> String {
     include_str!("whep.sdp").replace('\n', "\r\n").replace("NUMBER", &format!("{number:08}"))
 }
 
 /// An offer of a microphone that never comes.
-fn mic_offer(number: usize) -> String {
+pub fn mic_offer(number: usize) -> String {
     let sdp = include_str!("mic.sdp").replace('\n', "\r\n").replace("NUMBER", &format!("{number:08}"));
     json!({"type": "offer", "sdp": sdp}).to_string()
 }

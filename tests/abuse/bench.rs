@@ -11,11 +11,16 @@
 #![allow(dead_code)]
 
 mod attacks;
+#[path = "../whep/client.rs"]
+mod client;
 mod honest;
 #[path = "../behaviour/http.rs"]
 mod http;
 #[path = "../behaviour/lab.rs"]
 mod lab;
+mod reflection;
+#[path = "../spoofer/mod.rs"]
+mod spoofer;
 mod stage;
 mod wire;
 
@@ -63,7 +68,7 @@ fn main() {
         println!("\n{limit} descriptors for each role, attacks of {lasts:?}");
         header();
         for attack in attacks() {
-            if chosen.iter().all(|word| attack.name.contains(word.as_str())) {
+            if chosen.is_empty() || chosen.iter().any(|word| attack.name.contains(word.as_str())) {
                 let found = run(&attack, limit, lasts);
                 broken.extend(found.into_iter().map(|what| format!("{limit}: {}: {what}", attack.name)));
             }

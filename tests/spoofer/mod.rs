@@ -2,7 +2,7 @@
 //!
 //! On loopback anybody may send from 127.0.0.0/8, so the victim is a socket of ours that never answers, and counts.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use str0m::ice::{StunMessage, TransId};
@@ -21,7 +21,12 @@ pub struct Victim {
 impl Victim {
     /// Somebody at 127.0.66.`number`.
     pub fn new(number: u8) -> Victim {
-        let socket = UdpSocket::bind((Ipv4Addr::new(127, 0, 66, number), 0)).expect("a socket");
+        Victim::at(Ipv4Addr::new(127, 0, 66, number).into())
+    }
+
+    /// Somebody at this address of ours.
+    pub fn at(address: IpAddr) -> Victim {
+        let socket = UdpSocket::bind((address, 0)).expect("a socket");
         socket.set_nonblocking(true).expect("nonblocking");
         Victim { socket, named: 0, got: 0, largest: 0, datagrams: 0 }
     }
