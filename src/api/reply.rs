@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use tiny_http::{Header, Response, StatusCode};
+
+use crate::edge::api_pool;
+use crate::edge::router::Reply;
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,43 +76,40 @@ impl Answer {
     }
 }
 
-/// Answers one request, once. Dropping it unanswered answers 500, so that no client waits for ever.
-pub struct Responder(Option<tiny_http::Request>);
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Reply {
+        let Answer { status, content_type, mut headers, body } = answer;
+        // The edge names a type only where there is a body; the answer to a HEAD has one without.
+        if body.is_empty() && status != 204 {
+            headers.push(("Content-Type", content_type.to_owned()));
+        }
+        Reply { status, content_type, headers, body: body.into_bytes().into() }
+    }
+}
+
+/// Answers one request, once. Dropping it unanswered answers 503, so that no client waits for ever.
+pub struct Responder(Option<api_pool::Responder>);
 
 impl Responder {
-    /// Wraps a request whose body was read.
-    pub fn new(request: tiny_http::Request) -> Responder {
-        Responder(Some(request))
+    /// Wraps the request's own.
+    pub fn new(responder: api_pool::Responder) -> Responder {
+        Responder(Some(responder))
     }
 
     /// Sends the answer. A client that is gone is no error of ours.
     pub fn send(mut self, answer: Answer) {
-        if let Some(request) = self.0.take() {
-            send(request, answer);
+        if let Some(responder) = self.0.take() {
+            responder.send(answer.into());
         }
     }
 }
 
 impl Drop for Responder {
     fn drop(&mut self) {
-        if let Some(request) = self.0.take() {
+        if let Some(responder) = self.0.take() {
             let detail = "the request was dropped while the service was stopping; ask again";
-            send(
-                request,
-                Answer::error(503, "service is stopping", detail).retry_after(Duration::from_secs(1)),
-            );
+            let answer = Answer::error(503, "service is stopping", detail);
+            responder.send(answer.retry_after(Duration::from_secs(1)).into());
         }
     }
-}
-
-fn send(request: tiny_http::Request, answer: Answer) {
-    let mut response = Response::from_string(answer.body).with_status_code(StatusCode(answer.status));
-    let fields = [("Content-Type", answer.content_type.to_owned()), ("Cache-Control", "no-store".to_owned())];
-    for (name, value) in fields.into_iter().chain(answer.headers) {
-        // A field with control characters is refused by from_bytes' ASCII check or by the edge; leave it out.
-        if let Ok(header) = Header::from_bytes(name.as_bytes(), value.as_bytes()) {
-            response.add_header(header);
-        }
-    }
-    let _ = request.respond(response);
 }

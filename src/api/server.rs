@@ -1,33 +1,33 @@
-//! The control API's server: tiny_http on a private unix socket that only the edge reaches.
+//! The control API's threads: they take requests from the edge's pool and have the role's service answer.
 //!
 //! ```text
-//! edge ──one normalised request per connection──▶ tiny_http ──▶ api-0..3 ──▶ Service
+//! edge ──head judged, body whole──▶ ApiPool ──▶ api-0..4 ──▶ Service
 //! ```
 //!
-//! The edge has read the whole body, bounded it and set its length; see `ARCHITECTURE.md` for why tiny_http must not
-//! see more than that. `api-N` threads answer or hand the [`Responder`] to whoever will; they never wait for a session.
+//! See [`crate::api::gate`] for who gets here. `api-N` threads answer or hand the [`Responder`] to whoever will; they never
+//! wait for a session, and never for a client: the edge sends what they answer.
 
 use std::fmt;
-use std::io::{self, Read};
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use crate::api::auth;
+use crate::api::gate::{self, Gate};
 use crate::api::reply::{Answer, Responder};
-use crate::api::routes::{self, Auth, Match, Operation};
-use crate::config::settings::Role;
+use crate::api::routes::{Operation, Route, Segments};
+use crate::config::settings::{self, Role};
+use crate::core::api_queue::Rank;
+use crate::edge::api_pool::{ApiPool, ApiRequest};
 
-/// Threads that answer. They only look things up and pass things on, so few are enough.
+/// Requests of people without a token that are answered at once. They only look things up and pass things on, so few are
+/// enough.
 pub const THREADS: usize = 4;
+
+/// A thread more, so that an operator's call finds one when the others wait for something.
+const OPERATORS_THREADS: usize = 1;
 
 /// Stack of an `api-N` thread in bytes: JSON of bounded size, no recursion of ours.
 const STACK: usize = 512 * 1024;
-
-/// Largest body that is read; the edge's limit is the same or smaller.
-const BODY_LIMIT: u64 = 1 << 20;
 
 /// How often an idle thread shows that it is alive.
 const IDLE_BEAT: std::time::Duration = std::time::Duration::from_secs(5);
@@ -84,110 +84,95 @@ pub trait Service: Send + Sync + 'static {
     /// Whether a bearer token is good for administration.
     fn is_admin(&self, token: &str) -> bool;
 
+    /// Judges on the head alone what its route leaves to the operation ([`crate::api::routes::Auth::Own`]). `None`: it may
+    /// go on. Must not block: it runs on an edge thread.
+    fn refuse(&self, route: &Route, segments: Segments<'_>, authorization: Option<&str>) -> Option<Answer> {
+        let _ = (route, segments, authorization);
+        None
+    }
+
     /// Answers, now or later, by the responder.
     fn call(&self, call: Call, responder: Responder);
 }
 
-/// The running server.
+/// The running API.
 pub struct ApiServer {
-    server: Arc<tiny_http::Server>,
-    path: PathBuf,
-    stopping: Arc<AtomicBool>,
+    pool: Arc<ApiPool>,
+    gate: Arc<Gate>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl fmt::Debug for ApiServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ApiServer({})", self.path.display())
+        write!(f, "ApiServer({} threads)", self.threads.len())
     }
 }
 
 impl ApiServer {
-    /// Binds `path` (in a directory only we can enter) and starts the threads.
+    /// Starts the threads.
     pub fn start(
-        path: &Path,
         service: Arc<dyn Service>,
+        settings: &settings::Edge,
         beat: impl Fn(usize) -> Beat,
     ) -> io::Result<ApiServer> {
-        let listener = UnixListener::bind(path)?;
-        let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
-        let server = Arc::new(server);
-        let stopping = Arc::new(AtomicBool::new(false));
-        let mut threads = Vec::new();
-        for index in 0..THREADS {
-            let (server, service, stopping, beat) =
-                (server.clone(), service.clone(), stopping.clone(), beat(index));
+        let pool = ApiPool::new(settings, THREADS);
+        let gate = Arc::new(Gate::new(service.clone(), pool.clone()));
+        let mut server = ApiServer { pool, gate, threads: Vec::new() };
+        for index in 0..THREADS + OPERATORS_THREADS {
+            let (pool, service, beat) = (server.pool.clone(), service.clone(), beat(index));
             let builder = std::thread::Builder::new().name(format!("api-{index}")).stack_size(STACK);
-            threads.push(builder.spawn(move || serve(&server, &*service, &stopping, &beat))?);
+            match builder.spawn(move || serve(&pool, &*service, &beat)) {
+                Ok(thread) => server.threads.push(thread),
+                Err(error) => {
+                    server.stop();
+                    return Err(error);
+                }
+            }
         }
-        Ok(ApiServer { server, path: path.to_owned(), stopping, threads })
+        Ok(server)
     }
 
-    /// The socket.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// What the edge's router asks.
+    pub fn gate(&self) -> Arc<Gate> {
+        self.gate.clone()
     }
 
-    /// Stops the threads, waits for them and removes the socket.
+    /// Stops the threads and waits for them.
     pub fn stop(self) {
-        self.stopping.store(true, Ordering::Release);
-        // One wake-up reaches one thread.
-        self.threads.iter().for_each(|_| self.server.unblock());
+        self.pool.close();
         for thread in self.threads {
             if thread.join().is_err() {
                 log::error!("[api] ALERT a thread of the control API panicked");
             }
         }
-        let _ = std::fs::remove_file(&self.path);
     }
 }
 
-fn serve(server: &tiny_http::Server, service: &dyn Service, stopping: &AtomicBool, beat: &Beat) {
-    while !stopping.load(Ordering::Acquire) {
+fn serve(pool: &ApiPool, service: &dyn Service, beat: &Beat) {
+    while !pool.is_closed() {
         beat();
-        match server.recv_timeout(IDLE_BEAT) {
-            Ok(Some(request)) => handle(service, request),
-            // A time-out, or `unblock`.
-            Ok(None) => {}
-            Err(error) => {
-                log::warn!("[api] cannot take a request: {error}");
-                return;
-            }
+        if let Some(mut serving) = pool.next(IDLE_BEAT) {
+            handle(service, &mut serving.request);
         }
     }
 }
 
-fn handle(service: &dyn Service, mut request: tiny_http::Request) {
-    let mut body = Vec::new();
-    let read = request.as_reader().take(BODY_LIMIT + 1).read_to_end(&mut body);
-    let headers =
-        request.headers().iter().map(|h| (h.field.to_string(), h.value.to_string())).collect::<Vec<_>>();
-    let (method, url) = (request.method().to_string(), request.url().to_owned());
-    let responder = Responder::new(request);
-    if read.is_err() || body.len() as u64 > BODY_LIMIT {
-        return responder.send(Answer::error(400, "unreadable body", "send at most 1 MiB with its length"));
-    }
-    let (path, query) = url.split_once('?').unwrap_or((&url, ""));
-    let (route, segments) = match routes::find(service.role(), &method, path) {
-        Match::Found(route, segments) => (route, segments),
-        Match::WrongMethod(allow) => {
-            let answer = Answer::error(405, "method not allowed", format!("this path takes {allow}"));
-            return responder.send(answer.with("Allow", allow));
-        }
-        Match::NotFound => return responder.send(Answer::error(404, "not found", "no such path")),
+/// The body's part of the budget is given back when the request is dropped, after this.
+fn handle(service: &dyn Service, request: &mut ApiRequest) {
+    let responder = Responder::new(request.responder());
+    let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+    let (route, segments) = match gate::find(service, &request.method, path) {
+        Ok(found) => found,
+        Err(answer) => return responder.send(answer),
     };
-    let mut call = Call {
+    let call = Call {
         operation: route.operation,
         id: segments.id.to_owned(),
         peer: segments.peer.to_owned(),
         query: query.to_owned(),
-        headers,
-        body,
-        admin: false,
+        headers: std::mem::take(&mut request.headers),
+        body: std::mem::take(&mut request.body),
+        admin: request.rank == Rank::Operator,
     };
-    call.admin = auth::bearer(call.header("Authorization")).is_some_and(|token| service.is_admin(token));
-    if route.auth == Auth::Admin && !call.admin {
-        return responder.send(auth::refusal(call.header("Authorization").is_some()));
-    }
     service.call(call, responder);
 }

@@ -1,9 +1,10 @@
 //! Where the controller's edge sends requests: the control API, or the worker that owns the session.
 
-use std::path::Path;
 use std::sync::Arc;
 
+use crate::api::gate::Gate;
 use crate::api::pages;
+use crate::api::routes;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
 use crate::controller::snapshot::{Published, Target};
@@ -17,8 +18,8 @@ pub struct ControllerRouter {
     pub fleet: Arc<Published>,
     /// Limits.
     pub live: Arc<Live>,
-    /// The control API's socket.
-    pub api: Arc<Path>,
+    /// The way to the control API.
+    pub api: Arc<Gate>,
     /// The clock of the fleet thread.
     pub clock: Clock,
     /// Counts nothing, for every tunnel.
@@ -38,18 +39,19 @@ impl Router for ControllerRouter {
     fn route(&self, request: &Request<'_>) -> Decision {
         let html = request.accepts_html;
         match SessionPath::parse(request.path) {
-            SessionPath::NotASession => self.to_api(),
+            SessionPath::NotASession => self.api.decide(request, self.live.get().edge.control_body_limit),
             SessionPath::BadId => Decision::Reply(self.unknown(html)),
-            SessionPath::Bare(id) | SessionPath::Below(id, _) => self.session(&id, html),
+            SessionPath::Bare(id) | SessionPath::Below(id, _) => self.session(request, &id),
         }
     }
 }
 
 impl ControllerRouter {
-    fn session(&self, id: &SessionId, html: bool) -> Decision {
+    fn session(&self, request: &Request<'_>, id: &SessionId) -> Decision {
+        let html = request.accepts_html;
         let snapshot = self.fleet.get();
         match snapshot.routes.get(id) {
-            Some(Target { reach: Some(reach), .. }) => self.to_worker(reach.upstream.clone()),
+            Some(Target { reach: Some(reach), .. }) => self.to_worker(request, reach.upstream.clone()),
             Some(Target { reach: None, .. }) => Decision::Reply(pages::worker_away(html)),
             None => match snapshot.settling(self.clock.now()) {
                 Some(left) => Decision::Reply(pages::settling(html, left.as_secs() + 1)),
@@ -58,19 +60,18 @@ impl ControllerRouter {
         }
     }
 
-    fn to_worker(&self, upstream: Upstream) -> Decision {
+    fn to_worker(&self, request: &Request<'_>, upstream: Upstream) -> Decision {
+        let most = self.live.get().edge.session_body_limit;
+        // What the worker would refuse need not be carried there.
+        let own = routes::worker_body_limit(request.method, request.path);
         Decision::Forward(Forward {
             upstream,
-            body_limit: self.live.get().edge.session_body_limit,
+            body_limit: own.map_or(most, |own| own.min(most)),
             inject: None,
             user: None,
             tunnels: Some(self.uncounted.clone()),
             unavailable: Some(pages::worker_away),
         })
-    }
-
-    fn to_api(&self) -> Decision {
-        Decision::Forward(Forward::to_api(self.api.clone(), self.live.get().edge.control_body_limit))
     }
 
     fn unknown(&self, html: bool) -> Reply {

@@ -12,6 +12,7 @@ use crate::core::fleet::wire::{BASE_URL_FIELD, END_REASON_FIELD, SESSION_ID_FIEL
 use crate::core::ids::SessionId;
 use crate::core::reason::EndReason;
 use crate::host::crypto::{self, TlsConfig};
+use crate::host::http_client;
 
 /// Connecting to a worker of the same network.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -60,15 +61,15 @@ pub enum CallError {
 impl WorkerClient {
     /// A client that presents the admin token of these settings, and believes these authorities.
     pub fn new(live: Arc<Live>, roots: TlsConfig) -> WorkerClient {
-        let agent = ureq::Agent::config_builder()
+        let config = ureq::Agent::config_builder()
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .http_status_as_error(false)
             .max_idle_connections(0)
             .proxy(None)
             .tls_config(roots)
             .max_redirects(0)
-            .build()
-            .new_agent();
+            .build();
+        let agent = http_client::agent(config);
         WorkerClient { agent, live }
     }
 

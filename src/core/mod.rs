@@ -3,11 +3,13 @@
 //! Nothing below this module may use a clock, a socket, a thread, a file, the environment or randomness;
 //! `tests/rules` reads the sources and enforces it.
 
+pub mod api_queue;
 pub mod body_distance;
 pub mod command_template;
 pub mod continuity;
 pub mod csp;
 pub mod datagram;
+pub mod descriptors;
 pub mod dial_policy;
 pub mod estimator;
 pub mod expiry;

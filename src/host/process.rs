@@ -12,8 +12,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::{Pid, PidfdFlags, Resource, Signal, WaitId, WaitIdOptions, WaitIdStatus};
 
+use crate::host::descriptors;
 use crate::host::process_table::{self, ProcessInfo};
 
 /// Group leaders that are alive or not yet reaped. Held while forking and while reaping orphans, so that nobody
@@ -199,6 +200,7 @@ pub fn is_alive(pid: i32, start_ticks: u64) -> bool {
 #[allow(unsafe_code)]
 fn confine(command: &mut Command) {
     let parent = rustix::process::getpid();
+    let descriptors = descriptors::original();
     let setup = move || -> io::Result<()> {
         rustix::process::set_parent_process_death_signal(Some(Signal::INT))?;
         // The parent may have died before the line above: then nobody would ever signal us.
@@ -206,6 +208,9 @@ fn confine(command: &mut Command) {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+        if let Some(limit) = descriptors {
+            rustix::process::setrlimit(Resource::Nofile, limit)?;
+        }
         close_on_exec_from(3)
     };
     // SAFETY: the closure runs in the forked child and makes system calls only: no allocation, no lock, no panic.

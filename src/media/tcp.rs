@@ -23,8 +23,8 @@ const UNKNOWN_LIMIT: Duration = Duration::from_secs(10);
 /// Connections of nobody per thread. One more pushes out the oldest.
 const MAX_UNKNOWN: usize = 128;
 
-/// Connections per thread: each costs a descriptor.
-const MAX_CONNECTIONS: usize = 1_024;
+/// Connections per thread, where descriptors are no matter.
+pub const MAX_CONNECTIONS: usize = 1_024;
 
 /// Bytes waiting for a slow connection: a second of a good picture. What is too much is lost whole, as on any network.
 const LONGEST_QUEUE: usize = 256 * 1024;
@@ -148,18 +148,31 @@ impl Connection {
 }
 
 /// The connections of one thread, by their token.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Connections {
+    most: usize,
     all: HashMap<u64, Connection>,
     by_remote: HashMap<SocketAddr, u64>,
     /// Nobody's, oldest first.
     unknown: VecDeque<(Instant, u64)>,
 }
 
+impl Default for Connections {
+    fn default() -> Connections {
+        Connections::new(MAX_CONNECTIONS)
+    }
+}
+
 impl Connections {
+    /// None yet, of at most this many.
+    pub fn new(most: usize) -> Connections {
+        let (all, by_remote, unknown) = (HashMap::new(), HashMap::new(), VecDeque::new());
+        Connections { most, all, by_remote, unknown }
+    }
+
     /// A connection that was accepted; `None`: no room, or gone already.
     pub fn accepted(&self, stream: TcpStream, remote: SocketAddr) -> Option<Connection> {
-        if self.all.len() >= MAX_CONNECTIONS {
+        if self.all.len() >= self.most {
             return None;
         }
         stream.set_nonblocking(true).ok()?;
@@ -170,7 +183,7 @@ impl Connections {
 
     /// A connection that another thread accepted.
     pub fn moved(&self, moved: Moved) -> Option<(Connection, Vec<u8>)> {
-        let room = self.all.len() < MAX_CONNECTIONS;
+        let room = self.all.len() < self.most;
         room.then(|| (Connection::new(moved.stream, moved.remote, moved.local), moved.bytes))
     }
 

@@ -10,7 +10,7 @@ use crate::api::origin;
 use crate::api::overlay::{self, BrowserIceServer, OverlaySettings};
 use crate::api::player;
 use crate::api::reply::{Answer, Responder};
-use crate::api::routes::Operation;
+use crate::api::routes::{Leg, Operation, Route, Segments};
 use crate::api::server::{Call, Service};
 use crate::api::sessions;
 use crate::api::types::{CreateRequest, SessionView};
@@ -72,6 +72,15 @@ impl Service for WorkerService {
         let controller = settings.controller.as_ref().is_some_and(|link| link.token.matches(token));
         // Both are compared, so that the time taken does not tell them apart.
         settings.server.admin_token.matches(token) | controller
+    }
+
+    fn refuse(&self, route: &Route, segments: Segments<'_>, authorization: Option<&str>) -> Option<Answer> {
+        match route.operation {
+            Operation::Media(purpose, Leg::Offer) => {
+                self.whip.refuse(segments.id, purpose, authorization, |token| self.is_admin(token))
+            }
+            _ => None,
+        }
     }
 
     fn call(&self, call: Call, responder: Responder) {

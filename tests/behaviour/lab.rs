@@ -34,6 +34,10 @@ pub struct Lab {
     pub install: Install,
     body_port: u16,
     bodies: Vec<SimulatedBody>,
+    /// What every role is started by, its own command being the last arguments; nothing as a rule.
+    pub starter: Vec<String>,
+    /// Whose roles' files are, where they run as another user.
+    pub owner: Option<u32>,
 }
 
 /// A role that runs.
@@ -45,6 +49,7 @@ pub struct Role {
     home: PathBuf,
     verb: &'static str,
     environment: Vec<(&'static str, String)>,
+    starter: Vec<String>,
     child: Child,
 }
 
@@ -62,7 +67,8 @@ impl Lab {
         let install = install::create(&dir.join("install"), program).expect("an install");
         // The first body chooses the port that all of them share.
         let first = SimulatedBody::start_on(([127, 0, 2, 1], 0).into()).expect("a body");
-        Lab { dir, install, body_port: first.address().port(), bodies: vec![first] }
+        let (body_port, starter) = (first.address().port(), Vec::new());
+        Lab { dir, install, body_port, bodies: vec![first], starter, owner: None }
     }
 
     /// The GameStream port that every body here has.
@@ -224,8 +230,11 @@ impl Role {
         // JSON is YAML.
         fs::write(&path, serde_json::to_string_pretty(config).expect("JSON")).expect("a file");
         set_mode(&path, 0o600);
+        if lab.owner.is_some() {
+            std::os::unix::fs::chown(&path, lab.owner, None).expect("only root may");
+        }
         let log = lab.dir.join(format!("{name}.log"));
-        let child = spawn(verb, &path, &lab.dir, &log, &environment);
+        let child = spawn(&lab.starter, verb, &path, &lab.dir, &log, &environment);
         let mut role = Role {
             name: name.into(),
             url: String::new(),
@@ -234,6 +243,7 @@ impl Role {
             home: lab.dir.clone(),
             verb,
             environment,
+            starter: lab.starter.clone(),
             child,
         };
         role.wait_until_it_listens();
@@ -267,7 +277,7 @@ impl Role {
     pub fn restart_with(&mut self, change: impl FnOnce(&mut Value)) {
         self.kill();
         self.rewrite_config(change);
-        self.child = spawn(self.verb, &self.config, &self.home, &self.log, &self.environment);
+        self.child = spawn(&self.starter, self.verb, &self.config, &self.home, &self.log, &self.environment);
         self.wait_until_it_listens();
     }
 
@@ -311,7 +321,7 @@ impl Role {
         let (path, log) = (self.config.with_extension("second.yaml"), self.log.with_extension("second.log"));
         fs::write(&path, config.to_string()).expect("a file");
         set_mode(&path, 0o600);
-        let mut child = spawn(self.verb, &path, &self.home, &log, &self.environment);
+        let mut child = spawn(&self.starter, self.verb, &path, &self.home, &log, &self.environment);
         let status = eventually("the second one gives up", || child.try_wait().expect("its state"));
         (status, fs::read_to_string(log).expect("its log"))
     }
@@ -389,6 +399,7 @@ impl Drop for Role {
 }
 
 fn spawn(
+    starter: &[String],
     verb: &str,
     config: &Path,
     home: &Path,
@@ -396,7 +407,10 @@ fn spawn(
     environment: &[(&'static str, String)],
 ) -> Child {
     let output = File::create(log).expect("a log");
-    Command::new(env!("CARGO_BIN_EXE_hydraneckwebrtc"))
+    let binary = env!("CARGO_BIN_EXE_hydraneckwebrtc").to_owned();
+    let words: Vec<&String> = starter.iter().chain([&binary]).collect();
+    Command::new(words[0])
+        .args(&words[1..])
         .args([verb, "--config"])
         .arg(config)
         .env_clear()

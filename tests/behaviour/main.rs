@@ -1,6 +1,8 @@
 //! Behaviour of the built binary: roles as processes, one behaviour per file.
 
 mod api;
+#[path = "../support/attack.rs"]
+mod attack;
 #[path = "../support/collector.rs"]
 mod collector;
 mod create_failures;
@@ -16,6 +18,7 @@ mod http;
 mod hygiene;
 mod lab;
 mod lifecycle;
+mod limits;
 mod lost_answers;
 mod records;
 mod requests;

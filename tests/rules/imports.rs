@@ -15,13 +15,13 @@ const EDGES: &[(&str, &[&str])] = &[
         "worker",
         &["api", "body", "config", "core", "daemon", "edge", "engine", "front", "host", "media", "outbox"],
     ),
-    ("front", &["api", "config", "daemon", "edge", "host"]),
+    ("front", &["api", "config", "core", "daemon", "edge", "host"]),
     ("daemon", &["config", "host", "logging"]),
     ("api", &["config", "core", "edge"]),
     ("edge", &["config", "core"]),
     ("engine", &["body", "config", "core", "host"]),
     ("media", &["config", "core", "host"]),
-    ("body", &["config", "core"]),
+    ("body", &["config", "core", "host"]),
     ("outbox", &["config", "core", "host"]),
     ("host", &["config", "core", "logging"]),
     ("logging", &["config"]),
@@ -33,8 +33,8 @@ const EDGES: &[(&str, &[&str])] = &[
 const SINGLE: &[(&str, &[&str])] = &[
     ("config", &["core::command_template", "core::fingerprint", "core::ids"]),
     ("core", &["config::settings"]),
-    // The API's pages are replies of the edge; it knows nothing else of it.
-    ("api", &["edge::router"]),
+    // The API's pages are replies of the edge, and its requests come from the edge's pool; it knows nothing else of it.
+    ("api", &["edge::api_pool", "edge::router"]),
 ];
 
 /// Stand-ins use nothing of the product, so that a mistake there cannot hide itself here. These are the verb.

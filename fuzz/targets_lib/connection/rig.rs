@@ -3,21 +3,23 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use hydraneckwebrtc::config::settings::{Role, Settings};
+use hydraneckwebrtc::core::api_queue::Rank;
 use hydraneckwebrtc::edge::EdgeConfig;
+use hydraneckwebrtc::edge::api_pool::ApiPool;
 use hydraneckwebrtc::edge::by_hand::LoopByHand;
 use hydraneckwebrtc::edge::router::{
-    Decision, Forward, Injection, Reply, Request, Router, TunnelWatch, Upstream,
+    ApiForward, Decision, Forward, Injection, Reply, Request, Router, TunnelWatch, Upstream,
 };
 
 use super::super::reference::{BODY_BYTES, FIELDS, HEAD_BYTES, URI_BYTES};
 use super::model::Outcome;
-use super::upstream::{self, SWITCH, Style};
+use super::upstream::{self, SWITCH, Seen, Style};
 
 /// What is put into pages below `/page`.
 const TAG: &str = "<script src=\"/x\"></script>";
@@ -49,7 +51,7 @@ struct Peer {
 
 struct Routes {
     tcp: SocketAddr,
-    unix: Arc<Path>,
+    api: Arc<ApiPool>,
 }
 
 struct Uncounted;
@@ -64,14 +66,18 @@ impl Router for Routes {
         if request.path.starts_with("/own") {
             return Decision::Reply(Reply::html(200, "ours".into()));
         }
-        let upstream = match request.path.starts_with("/api") {
-            true => Upstream::Api(self.unix.clone()),
-            false => Upstream::Tcp(self.tcp),
-        };
-        let tunnels = request.path.starts_with("/ws").then(|| Arc::new(Uncounted) as Arc<dyn TunnelWatch>);
         let body_limit = BODY_BYTES as u64;
+        if request.path.starts_with("/api") {
+            return Decision::Api(ApiForward {
+                pool: self.api.clone(),
+                rank: Rank::Anyone,
+                body_limit,
+                too_large: None,
+            });
+        }
+        let tunnels = request.path.starts_with("/ws").then(|| Arc::new(Uncounted) as Arc<dyn TunnelWatch>);
         Decision::Forward(Forward {
-            upstream,
+            upstream: Upstream::Tcp(self.tcp),
             body_limit,
             inject: request
                 .path
@@ -88,10 +94,9 @@ impl Router for Routes {
 pub struct Rig {
     edge: LoopByHand,
     tcp: TcpListener,
-    unix: UnixListener,
+    api: Arc<ApiPool>,
     peers: Vec<Peer>,
     front: TcpListener,
-    directory: PathBuf,
     client: Option<Box<dyn Stream>>,
     style: Style,
     outcome: Outcome,
@@ -106,31 +111,21 @@ impl Rig {
         let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
         let front = TcpListener::bind("127.0.0.1:0").expect("a port");
         tcp.set_nonblocking(true).expect("non-blocking");
-        let directory = std::env::temp_dir().join(format!(
-            "hydra-fuzz-{}-{:?}",
-            std::process::id(),
-            std::thread::current().id()
-        ));
-        std::fs::create_dir_all(&directory).expect("a directory");
-        let path = directory.join("api");
-        let _ = std::fs::remove_file(&path);
-        let unix = UnixListener::bind(&path).expect("a socket");
-        unix.set_nonblocking(true).expect("non-blocking");
         let mut settings = Settings::defaults(Role::Worker).edge;
         settings.max_head_bytes = HEAD_BYTES;
         settings.max_uri_bytes = URI_BYTES;
         settings.max_header_fields = FIELDS;
-        let routes = Routes { tcp: tcp.local_addr().expect("an address"), unix: path.into() };
+        let api = ApiPool::new(&settings, 1);
+        let routes = Routes { tcp: tcp.local_addr().expect("an address"), api: api.clone() };
         let config =
             EdgeConfig { settings, tls: Default::default(), trusted_proxies: Vec::new(), pulse: None };
         let edge = LoopByHand::new(config, Arc::new(routes)).expect("a loop");
         Rig {
             edge,
             tcp,
-            unix,
+            api,
             peers: Vec::new(),
             front,
-            directory,
             client: None,
             style: Style::Length,
             outcome: Outcome::default(),
@@ -221,11 +216,7 @@ impl Rig {
             stream.set_nonblocking(true).expect("non-blocking");
             Box::new(stream) as Box<dyn Stream>
         });
-        let unix = self.unix.accept().ok().map(|(stream, _)| {
-            stream.set_nonblocking(true).expect("non-blocking");
-            Box::new(stream) as Box<dyn Stream>
-        });
-        let new: Vec<_> = tcp.into_iter().chain(unix).collect();
+        let new: Vec<_> = tcp.into_iter().collect();
         let any = !new.is_empty();
         self.peers.extend(new.into_iter().map(|stream| Peer {
             stream,
@@ -237,7 +228,7 @@ impl Rig {
     }
 
     fn serve(&mut self) -> bool {
-        let mut any = false;
+        let mut any = self.serve_api();
         for peer in &mut self.peers {
             if !peer.gone {
                 let got = read_all(&mut *peer.stream, &mut peer.input);
@@ -264,6 +255,28 @@ impl Rig {
         any
     }
 
+    /// Answers what was handed to the API.
+    fn serve_api(&mut self) -> bool {
+        let api = self.api.clone();
+        let mut any = false;
+        while let Some(mut serving) = api.next(Duration::ZERO) {
+            let request = &mut serving.request;
+            self.outcome.seen.push(Seen {
+                method: std::mem::take(&mut request.method),
+                target: std::mem::take(&mut request.target),
+                body: std::mem::take(&mut request.body),
+                upgrade: request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("upgrade")),
+            });
+            let mut reply = Reply::html(self.style.status(), "hello".into());
+            reply.body = if self.style.status() == 204 { Arc::from([]) } else { reply.body };
+            if self.style != Style::Silent {
+                request.responder().send(reply);
+            }
+            any = true;
+        }
+        any
+    }
+
     fn receive(&mut self) -> bool {
         let Some(client) = &mut self.client else { return false };
         if self.outcome.closed {
@@ -273,12 +286,6 @@ impl Rig {
         self.outcome.closed = end != End::None;
         self.outcome.aborted = end == End::Abort;
         any
-    }
-}
-
-impl Drop for Rig {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 

@@ -49,6 +49,14 @@ impl RequestHead<'_, '_> {
     }
 }
 
+impl<'b> RequestHead<'_, 'b> {
+    /// The first `Authorization` field, if it is text.
+    pub fn authorization(&self) -> Option<&'b str> {
+        let field = self.fields.iter().find(|field| field.name.eq_ignore_ascii_case("authorization"))?;
+        std::str::from_utf8(field.value).ok()
+    }
+}
+
 /// Parses the complete head at the start of `buf`.
 pub fn parse_request<'h, 'b>(
     buf: &'b [u8],
