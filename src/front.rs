@@ -21,8 +21,8 @@ use certificates::CertificateWatch;
 
 pub mod certificates;
 
-/// Where earlier versions had the control API's socket, in the state directory.
-const OLD_SOCKET: &str = "api.sock";
+/// The control API's socket in the state directory.
+const SOCKET: &str = "api.sock";
 
 /// An API thread may wait for a name to be looked up or for a media thread; an edge loop comes round every 5 s.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -54,23 +54,24 @@ pub fn bind(settings: &Settings) -> Result<TcpListener, RunError> {
 
 /// Raises the limit of descriptors and shares it out; the log says how.
 pub fn descriptors(settings: &Settings) -> Plan {
-    let (name, Raised { was, now }) = (settings.role.name(), descriptors::raise());
+    let Raised { was, now } = descriptors::raise();
     let plan = Plan::of(now, settings);
     let connections = plan.connections(settings.edge.max_connections);
-    let Plan { process, sessions, peers, ice_tcp_each, .. } = plan;
+    let Plan { process, sessions, peers, ice_tcp_each, api_connections, .. } = plan;
     log::info!(
-        "[{name}] descriptors: {now} (started with {was}): {process} for the process, {sessions} for sessions, {peers} for \
+        "[edge] descriptors: {now} (started with {was}): {process} for the process with {api_connections} \
+         connections to the API, {sessions} for sessions, {peers} for \
          peers' own ports, {ice_tcp_each} per media thread for ICE-TCP, two each for {connections} connections"
     );
     if !plan.enough {
         log::warn!(
-            "[{name}] {now} descriptors are too few for sessions.max and webrtc.max_peers: some sessions will fail; \
+            "[edge] {now} descriptors are too few for sessions.max and webrtc.max_peers: some sessions will fail; \
              raise LimitNOFILE, or `ulimit -n`"
         );
     }
     if connections < settings.edge.max_connections {
         let wanted = settings.edge.max_connections;
-        log::warn!("[{name}] edge.max_connections is {wanted}, but {now} descriptors allow {connections}");
+        log::warn!("[edge] edge.max_connections is {wanted}, but {now} descriptors allow {connections}");
     }
     plan
 }
@@ -81,16 +82,24 @@ pub fn state_directory(settings: &Settings) -> Result<(PrivateDir, File), RunErr
     let whole = PrivateDir::open(&settings.server.state_dir).map_err(fail)?;
     let own = PrivateDir::open(&whole.path().join(settings.role.name())).map_err(fail)?;
     let lock = own.lock().map_err(fail)?;
-    // Of a version that was killed; the lock says that nobody serves it.
-    own.remove(OLD_SOCKET).map_err(fail)?;
+    // A socket of a run that was killed; the lock says that nobody serves it.
+    own.remove(SOCKET).map_err(fail)?;
     Ok((own, lock))
 }
 
 /// Starts the control API.
-pub fn api(settings: &Settings, service: Arc<dyn Service>, pulses: &Pulses) -> Result<ApiServer, RunError> {
+pub fn api(
+    state: &PrivateDir,
+    settings: &Settings,
+    service: Arc<dyn Service>,
+    (plan, pulses): (&Plan, &Pulses),
+) -> Result<ApiServer, RunError> {
+    let path = state.path().join(SOCKET);
+    let api_connections = plan.api_connections;
+    let edge = settings::Edge { api_connections, ..settings.edge.clone() };
     let start =
-        ApiServer::start(service, &settings.edge, |index| beat(pulses, &format!("api-{index}"), SILENCE));
-    start.map_err(|error| RunError(format!("cannot start the threads of the control API: {error}")))
+        ApiServer::start(&path, service, &edge, |index| beat(pulses, &format!("api-{index}"), SILENCE));
+    start.map_err(|error| RunError(format!("cannot serve the control API on {}: {error}", path.display())))
 }
 
 /// TLS of the role's edge: with clients if there is a certificate, with upstreams if workers are among them.

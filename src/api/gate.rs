@@ -47,11 +47,11 @@ impl Gate {
         let (route, segments) = find(&*self.service, request.method, request.path)?;
         let token = auth::bearer(request.authorization);
         let rank = match token {
-            Some(token) if self.service.is_admin(token) => Rank::Operator,
+            Some(token) if self.service.is_admin(token) => route.operation.rank(),
             _ => Rank::Anyone,
         };
         match (route.auth, rank) {
-            (Auth::None, _) | (Auth::Admin, Rank::Operator) => Ok((route, rank)),
+            (Auth::None, _) | (Auth::Admin, Rank::Operator | Rank::Slow) => Ok((route, rank)),
             (Auth::Admin, Rank::Anyone) => Err(auth::refusal(request.authorization.is_some())),
             (Auth::Own, _) => match self.service.refuse(route, segments, request.authorization) {
                 Some(answer) => Err(answer),
@@ -108,7 +108,7 @@ mod tests {
 
     /// `Ok`: rank and largest body; `Err`: the status that the edge answers with.
     fn judged(method: &str, path: &str, authorization: Option<&str>) -> Result<(Rank, u64), u16> {
-        let pool = ApiPool::new(&Edge::default(), 1);
+        let pool = ApiPool::new(&Edge::default(), 1, Arc::from(std::path::Path::new("/nowhere")));
         let peer = [192, 0, 2, 1].into();
         let request =
             Request { method, path, query: None, accepts_html: false, upgrade: false, authorization, peer };
@@ -124,7 +124,7 @@ mod tests {
         let create = |token| judged("POST", "/api/v1/sessions", token);
         assert_eq!(create(None), Err(401));
         assert_eq!(create(Some("Bearer bad")), Err(401));
-        assert_eq!(create(Some("Bearer good")), Ok((Rank::Operator, 1 << 20)));
+        assert_eq!(create(Some("Bearer good")), Ok((Rank::Slow, 1 << 20)), "it waits for a session");
         assert_eq!(judged("POST", "/api/v1/nothing", Some("Bearer good")), Err(404));
         assert_eq!(judged("PUT", "/api/v1/sessions", Some("Bearer good")), Err(405));
     }

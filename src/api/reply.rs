@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use tiny_http::{Header, Response, StatusCode};
 
-use crate::edge::api_pool;
 use crate::edge::router::Reply;
 
 /// An answer.
@@ -87,29 +87,43 @@ impl From<Answer> for Reply {
     }
 }
 
-/// Answers one request, once. Dropping it unanswered answers 503, so that no client waits for ever.
-pub struct Responder(Option<api_pool::Responder>);
+/// Answers one request, once. Dropping it unanswered answers 500, so that no client waits for ever.
+pub struct Responder(Option<tiny_http::Request>);
 
 impl Responder {
-    /// Wraps the request's own.
-    pub fn new(responder: api_pool::Responder) -> Responder {
-        Responder(Some(responder))
+    /// Wraps a request whose body was read.
+    pub fn new(request: tiny_http::Request) -> Responder {
+        Responder(Some(request))
     }
 
     /// Sends the answer. A client that is gone is no error of ours.
     pub fn send(mut self, answer: Answer) {
-        if let Some(responder) = self.0.take() {
-            responder.send(answer.into());
+        if let Some(request) = self.0.take() {
+            send(request, answer);
         }
     }
 }
 
 impl Drop for Responder {
     fn drop(&mut self) {
-        if let Some(responder) = self.0.take() {
+        if let Some(request) = self.0.take() {
             let detail = "the request was dropped while the service was stopping; ask again";
-            let answer = Answer::error(503, "service is stopping", detail);
-            responder.send(answer.retry_after(Duration::from_secs(1)).into());
+            send(
+                request,
+                Answer::error(503, "service is stopping", detail).retry_after(Duration::from_secs(1)),
+            );
         }
     }
+}
+
+fn send(request: tiny_http::Request, answer: Answer) {
+    let mut response = Response::from_string(answer.body).with_status_code(StatusCode(answer.status));
+    let fields = [("Content-Type", answer.content_type.to_owned()), ("Cache-Control", "no-store".to_owned())];
+    for (name, value) in fields.into_iter().chain(answer.headers) {
+        // A field with control characters is refused by from_bytes' ASCII check or by the edge; leave it out.
+        if let Ok(header) = Header::from_bytes(name.as_bytes(), value.as_bytes()) {
+            response.add_header(header);
+        }
+    }
+    let _ = request.respond(response);
 }

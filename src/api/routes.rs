@@ -2,6 +2,7 @@
 //! `etc/openapi.yaml`.
 
 use crate::config::settings::Role;
+use crate::core::api_queue::Rank;
 use crate::core::whip_offer::{OFFER_LIMIT, Purpose};
 
 /// What a request asks for.
@@ -51,6 +52,16 @@ pub enum Operation {
     IceServers,
     /// Something of WHEP or WHIP.
     Media(Purpose, Leg),
+}
+
+impl Operation {
+    /// How an operator's request is ranked: what waits for a session or a worker must not keep others waiting.
+    pub fn rank(self) -> Rank {
+        match self {
+            Operation::CreateSession | Operation::DeleteSession | Operation::GetSession => Rank::Slow,
+            _ => Rank::Operator,
+        }
+    }
 }
 
 /// What a request of WHEP or WHIP asks for.

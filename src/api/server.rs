@@ -1,23 +1,28 @@
-//! The control API's threads: they take requests from the edge's pool and have the role's service answer.
+//! The control API's server: tiny_http on a private unix socket that only the edge reaches.
 //!
 //! ```text
-//! edge ──head judged, body whole──▶ ApiPool ──▶ api-0..4 ──▶ Service
+//! edge ──head judged, body whole, one request per connection, at most edge.api_connections──▶ tiny_http ──▶ api-0..4 ──▶ Service
+//!                                       ▲── a lost listener is made anew on another socket ──┘
 //! ```
 //!
-//! See [`crate::api::gate`] for who gets here. `api-N` threads answer or hand the [`Responder`] to whoever will; they never
-//! wait for a session, and never for a client: the edge sends what they answer.
+//! See [`crate::api::gate`] for who gets here, and `ARCHITECTURE.md` for why tiny_http must not see more than that. `api-N`
+//! threads answer or hand the [`Responder`] to whoever will; they never wait for a session.
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use crate::api::auth;
 use crate::api::gate::{self, Gate};
 use crate::api::reply::{Answer, Responder};
-use crate::api::routes::{Operation, Route, Segments};
+use crate::api::routes::{Auth, Operation, Route, Segments};
 use crate::config::settings::{self, Role};
-use crate::core::api_queue::Rank;
-use crate::edge::api_pool::{ApiPool, ApiRequest};
+use crate::edge::api_pool::ApiPool;
 
 /// Requests of people without a token that are answered at once. They only look things up and pass things on, so few are
 /// enough.
@@ -29,8 +34,11 @@ const OPERATORS_THREADS: usize = 1;
 /// Stack of an `api-N` thread in bytes: JSON of bounded size, no recursion of ours.
 const STACK: usize = 512 * 1024;
 
-/// How often an idle thread shows that it is alive.
-const IDLE_BEAT: std::time::Duration = std::time::Duration::from_secs(5);
+/// How often an idle thread shows that it is alive, and looks whether the listener is lost.
+const IDLE_BEAT: Duration = Duration::from_millis(500);
+
+/// Threads that tiny_http starts by itself: it ends the process where it cannot have them, so they are asked for first.
+const OWN_THREADS: usize = 5;
 
 /// A request, already authenticated where its route says so.
 #[derive(Debug)]
@@ -95,33 +103,52 @@ pub trait Service: Send + Sync + 'static {
     fn call(&self, call: Call, responder: Responder);
 }
 
-/// The running API.
+/// The running server.
 pub struct ApiServer {
-    pool: Arc<ApiPool>,
+    shared: Arc<Shared>,
     gate: Arc<Gate>,
     threads: Vec<JoinHandle<()>>,
 }
 
+/// What the threads share.
+struct Shared {
+    /// The first socket; those that replace it are its siblings.
+    first: PathBuf,
+    pool: Arc<ApiPool>,
+    server: Mutex<Arc<tiny_http::Server>>,
+    /// How often the listener was made anew.
+    remade: AtomicU64,
+    stopping: AtomicBool,
+}
+
 impl fmt::Debug for ApiServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ApiServer({} threads)", self.threads.len())
+        write!(f, "ApiServer({})", self.shared.first.display())
     }
 }
 
 impl ApiServer {
-    /// Starts the threads.
+    /// Binds `path` (in a directory only we can enter) and starts the threads.
     pub fn start(
+        path: &Path,
         service: Arc<dyn Service>,
         settings: &settings::Edge,
         beat: impl Fn(usize) -> Beat,
     ) -> io::Result<ApiServer> {
-        let pool = ApiPool::new(settings, THREADS);
+        let pool = ApiPool::new(settings, THREADS, Arc::from(path));
         let gate = Arc::new(Gate::new(service.clone(), pool.clone()));
-        let mut server = ApiServer { pool, gate, threads: Vec::new() };
+        let shared = Arc::new(Shared {
+            first: path.to_owned(),
+            pool,
+            server: Mutex::new(Arc::new(listen(path)?)),
+            remade: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+        });
+        let mut server = ApiServer { shared, gate, threads: Vec::new() };
         for index in 0..THREADS + OPERATORS_THREADS {
-            let (pool, service, beat) = (server.pool.clone(), service.clone(), beat(index));
+            let (shared, service, beat) = (server.shared.clone(), service.clone(), beat(index));
             let builder = std::thread::Builder::new().name(format!("api-{index}")).stack_size(STACK);
-            match builder.spawn(move || serve(&pool, &*service, &beat)) {
+            match builder.spawn(move || shared.serve(&*service, &beat)) {
                 Ok(thread) => server.threads.push(thread),
                 Err(error) => {
                     server.stop();
@@ -137,42 +164,111 @@ impl ApiServer {
         self.gate.clone()
     }
 
-    /// Stops the threads and waits for them.
+    /// Stops the threads, waits for them and removes the socket.
     pub fn stop(self) {
-        self.pool.close();
+        self.shared.stopping.store(true, Ordering::Release);
+        // One wake-up reaches one thread.
+        let server = self.shared.server();
+        self.threads.iter().for_each(|_| server.unblock());
         for thread in self.threads {
             if thread.join().is_err() {
                 log::error!("[api] ALERT a thread of the control API panicked");
             }
         }
+        let _ = std::fs::remove_file(self.shared.pool.socket());
     }
 }
 
-fn serve(pool: &ApiPool, service: &dyn Service, beat: &Beat) {
-    while !pool.is_closed() {
-        beat();
-        if let Some(mut serving) = pool.next(IDLE_BEAT) {
-            handle(service, &mut serving.request);
+impl Shared {
+    fn server(&self) -> Arc<tiny_http::Server> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn serve(&self, service: &dyn Service, beat: &Beat) {
+        while !self.stopping.load(Ordering::Acquire) {
+            beat();
+            let server = self.server();
+            match server.recv_timeout(IDLE_BEAT) {
+                Ok(Some(request)) => handle(service, request),
+                // A time-out, or `unblock`.
+                Ok(None) if !self.pool.is_lost() => {}
+                Ok(None) => self.listen_anew(&server, "nobody accepts"),
+                Err(error) => self.listen_anew(&server, &error.to_string()),
+            }
+        }
+    }
+
+    /// Replaces a server whose listener is lost, unless another thread has. It goes with its last user.
+    fn listen_anew(&self, lost: &Arc<tiny_http::Server>, why: &str) {
+        let mut current = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&current, lost) {
+            return;
+        }
+        self.pool.mark_lost();
+        let number = self.remade.fetch_add(1, Ordering::Relaxed) + 1;
+        // Another name: the old server removes its own when it goes.
+        let path = self.first.with_extension(format!("{number}.sock"));
+        let _ = std::fs::remove_file(&path);
+        match listen(&path) {
+            Ok(server) => {
+                log::error!("[api] ALERT the control API's listener was lost ({why}) and is made anew");
+                *current = Arc::new(server);
+                self.pool.moved_to(Arc::from(path));
+            }
+            // The next round tries again.
+            Err(error) => log::error!("[api] ALERT the control API cannot listen: {error}; trying again"),
         }
     }
 }
 
-/// The body's part of the budget is given back when the request is dropped, after this.
-fn handle(service: &dyn Service, request: &mut ApiRequest) {
-    let responder = Responder::new(request.responder());
-    let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
-    let (route, segments) = match gate::find(service, &request.method, path) {
+fn listen(path: &Path) -> io::Result<tiny_http::Server> {
+    {
+        let (hold, held) = crossbeam_channel::bounded::<()>(0);
+        let probe = |_| {
+            let held = held.clone();
+            std::thread::Builder::new().name("api-probe".into()).stack_size(STACK).spawn(move || {
+                // Ends when the sender goes.
+                let _ = held.recv();
+            })
+        };
+        let probes: io::Result<Vec<_>> = (0..OWN_THREADS).map(probe).collect();
+        drop(hold);
+        for thread in probes? {
+            let _ = thread.join();
+        }
+    }
+    let listener = UnixListener::bind(path)?;
+    tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)
+}
+
+fn handle(service: &dyn Service, mut request: tiny_http::Request) {
+    let mut body = Vec::new();
+    let read = request.as_reader().read_to_end(&mut body);
+    let headers =
+        request.headers().iter().map(|h| (h.field.to_string(), h.value.to_string())).collect::<Vec<_>>();
+    let (method, url) = (request.method().to_string(), request.url().to_owned());
+    let responder = Responder::new(request);
+    if read.is_err() {
+        return responder.send(Answer::error(400, "unreadable body", "send it with its length"));
+    }
+    let (path, query) = url.split_once('?').unwrap_or((&url, ""));
+    let (route, segments) = match gate::find(service, &method, path) {
         Ok(found) => found,
         Err(answer) => return responder.send(answer),
     };
-    let call = Call {
+    let mut call = Call {
         operation: route.operation,
         id: segments.id.to_owned(),
         peer: segments.peer.to_owned(),
         query: query.to_owned(),
-        headers: std::mem::take(&mut request.headers),
-        body: std::mem::take(&mut request.body),
-        admin: request.rank == Rank::Operator,
+        headers,
+        body,
+        admin: false,
     };
+    call.admin = auth::bearer(call.header("Authorization")).is_some_and(|token| service.is_admin(token));
+    // The edge has judged this on the head; settings may have been reloaded since.
+    if route.auth == Auth::Admin && !call.admin {
+        return responder.send(auth::refusal(call.header("Authorization").is_some()));
+    }
     service.call(call, responder);
 }

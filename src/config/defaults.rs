@@ -77,6 +77,7 @@ impl Default for Edge {
             max_header_fields: 100,
             control_body_limit: 1 << 20,
             body_budget: 64 << 20,
+            api_connections: 32,
             api_queue: 1024,
             api_queue_timeout: secs(5),
             session_body_limit: 64 << 20,

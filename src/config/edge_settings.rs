@@ -35,7 +35,9 @@ pub struct Edge {
     pub control_body_limit: u64,
     /// `edge.body_budget`: bytes that bodies of control API requests hold in memory, all together. Default 67108864.
     pub body_budget: u64,
-    /// `edge.api_queue`: control API requests that wait for a thread, operators' and others' each. Default 1024.
+    /// `edge.api_connections`: connections to the control API at once, each four descriptors and a thread. Default 32.
+    pub api_connections: usize,
+    /// `edge.api_queue`: control API requests that wait for one, operators' and others' each. Default 1024.
     pub api_queue: usize,
     /// `edge.api_queue_timeout`: how long one waits; then 503. Default 5s.
     pub api_queue_timeout: Duration,

@@ -239,6 +239,7 @@ pub static KEYS: &[Key] = &[
     key!("edge.max_header_fields", BOTH, Number(16, 1000), edge.max_header_fields),
     key!("edge.control_body_limit", BOTH, Number(1024, 1 << 26), edge.control_body_limit),
     key!("edge.body_budget", BOTH, Number(1 << 21, 1 << 40), edge.body_budget),
+    key!("edge.api_connections", BOTH, Number(8, 1024), edge.api_connections),
     key!("edge.api_queue", BOTH, Number(16, 1 << 16), edge.api_queue),
     key!("edge.api_queue_timeout", BOTH, EXCHANGE, edge.api_queue_timeout),
     key!("edge.session_body_limit", BOTH, Number(1024, 1 << 40), edge.session_body_limit),

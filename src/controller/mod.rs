@@ -85,7 +85,7 @@ impl Controller {
         let plan = front::descriptors(&settings);
         let listener = front::bind(&settings)?;
         let address = listener.local_addr().map_err(|error| RunError(error.to_string()))?;
-        let (_, lock) = front::state_directory(&settings)?;
+        let (state, lock) = front::state_directory(&settings)?;
         let (tls, certificate) = front::tls(&settings)?;
         let client = crypto::client_roots(settings.workers.ca_file.as_deref())
             .map_err(|error| RunError(format!("workers.ca_file: {error}")))?;
@@ -104,7 +104,7 @@ impl Controller {
             closing: closing.clone(),
             clock,
         };
-        let api = front::api(&live.get(), Arc::new(service), pulses)?;
+        let api = front::api(&state, &live.get(), Arc::new(service), (&plan, pulses))?;
         let router = ControllerRouter {
             fleet: published.clone(),
             live: live.clone(),

@@ -1,12 +1,12 @@
-//! Which API request is served next, how many may wait, and how much their bodies may hold: the policy between the edge's
-//! loops and the API's threads.
+//! Which API request gets a connection next, how many may wait, and how much their bodies may hold.
 //!
 //! ```text
-//!  push ─► waiting, per rank ─► next: operators first; anyone while fewer than `anyone_at_once` are served ─► finished
+//!  push ─► waiting, per rank ─► take_next: operators first, each rank within its share ─► finished
 //! ```
 //!
-//! An operator's request carries a valid admin token. Operators have places of their own in the queue, a thread that no
-//! other request takes, and a quarter of the body budget: what people without a token send never shuts them out.
+//! An operator's request carries a valid admin token. What people without one send never shuts operators out: they have
+//! places of their own, connections that no other request takes, and a quarter of the body budget. Neither do creates,
+//! which hold a connection until the session is ready: heartbeats and listings get past them.
 
 use std::collections::VecDeque;
 
@@ -16,8 +16,10 @@ const OPERATORS_PART: u64 = 4;
 /// Whose request it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rank {
-    /// A valid admin token came with the head.
+    /// A valid admin token came with the head; the answer comes at once.
     Operator,
+    /// The same, but the answer waits for a session or a worker.
+    Slow,
     /// Everybody else.
     Anyone,
 }
@@ -27,33 +29,51 @@ pub enum Rank {
 pub struct Limits {
     /// Requests of one rank that wait at once.
     pub waiting: usize,
-    /// Requests of [`Rank::Anyone`] that are served at once; fewer than there are threads.
+    /// Requests that are served at once.
+    pub at_once: usize,
+    /// Of these, [`Rank::Slow`].
+    pub slow_at_once: usize,
+    /// Of these, [`Rank::Anyone`].
     pub anyone_at_once: usize,
+}
+
+/// Requests of one rank.
+#[derive(Debug)]
+struct Line<T> {
+    waiting: VecDeque<T>,
+    serving: usize,
+    at_once: usize,
 }
 
 /// The queue.
 #[derive(Debug)]
 pub struct ApiQueue<T> {
     limits: Limits,
-    operators: VecDeque<T>,
-    anyone: VecDeque<T>,
-    serving_anyone: usize,
+    /// In the order in which they are served.
+    lines: [Line<T>; 3],
+}
+
+fn place(rank: Rank) -> usize {
+    match rank {
+        Rank::Operator => 0,
+        Rank::Slow => 1,
+        Rank::Anyone => 2,
+    }
 }
 
 impl<T> ApiQueue<T> {
     /// An empty queue.
     pub fn new(limits: Limits) -> ApiQueue<T> {
-        ApiQueue { limits, operators: VecDeque::new(), anyone: VecDeque::new(), serving_anyone: 0 }
+        let line = |at_once| Line { waiting: VecDeque::new(), serving: 0, at_once };
+        let lines = [line(limits.at_once), line(limits.slow_at_once), line(limits.anyone_at_once)];
+        ApiQueue { limits, lines }
     }
 
     /// Queues a request, or gives it back when every place of its rank is taken. When they are, those that `keep` tells
     /// to be of no use any more make room first.
     pub fn push(&mut self, rank: Rank, item: T, keep: impl FnMut(&T) -> bool) -> Result<(), T> {
         let most = self.limits.waiting;
-        let waiting = match rank {
-            Rank::Operator => &mut self.operators,
-            Rank::Anyone => &mut self.anyone,
-        };
+        let waiting = &mut self.lines[place(rank)].waiting;
         if waiting.len() >= most {
             waiting.retain(keep);
         }
@@ -66,33 +86,31 @@ impl<T> ApiQueue<T> {
 
     /// The request to serve now; [`ApiQueue::finished`] must follow.
     pub fn take_next(&mut self) -> Option<(Rank, T)> {
-        if let Some(item) = self.operators.pop_front() {
-            return Some((Rank::Operator, item));
-        }
-        if self.serving_anyone >= self.limits.anyone_at_once {
+        let serving: usize = self.lines.iter().map(|line| line.serving).sum();
+        if serving >= self.limits.at_once {
             return None;
         }
-        let item = self.anyone.pop_front()?;
-        self.serving_anyone += 1;
-        Some((Rank::Anyone, item))
+        for rank in [Rank::Operator, Rank::Slow, Rank::Anyone] {
+            let line = &mut self.lines[place(rank)];
+            if line.serving < line.at_once
+                && let Some(item) = line.waiting.pop_front()
+            {
+                line.serving += 1;
+                return Some((rank, item));
+            }
+        }
+        None
     }
 
-    /// A thread is done with a request of this rank.
+    /// A request of this rank is answered.
     pub fn finished(&mut self, rank: Rank) {
-        if rank == Rank::Anyone {
-            self.serving_anyone = self.serving_anyone.saturating_sub(1);
-        }
+        let line = &mut self.lines[place(rank)];
+        line.serving = line.serving.saturating_sub(1);
     }
 
     /// Requests that wait.
     pub fn waiting(&self) -> usize {
-        self.operators.len() + self.anyone.len()
-    }
-
-    /// Forgets what waits.
-    pub fn clear(&mut self) {
-        self.operators.clear();
-        self.anyone.clear();
+        self.lines.iter().map(|line| line.waiting.len()).sum()
     }
 }
 
@@ -112,7 +130,7 @@ impl BodyBudget {
     /// Takes `bytes`, if that many are left for this rank.
     pub fn take(&mut self, rank: Rank, bytes: u64) -> bool {
         let limit = match rank {
-            Rank::Operator => self.limit,
+            Rank::Operator | Rank::Slow => self.limit,
             Rank::Anyone => self.limit - self.limit / OPERATORS_PART,
         };
         match self.used.checked_add(bytes) {
@@ -140,7 +158,7 @@ mod tests {
     use super::*;
 
     fn queue() -> ApiQueue<u32> {
-        ApiQueue::new(Limits { waiting: 3, anyone_at_once: 2 })
+        ApiQueue::new(Limits { waiting: 3, at_once: 4, slow_at_once: 2, anyone_at_once: 1 })
     }
 
     fn push(queue: &mut ApiQueue<u32>, rank: Rank, item: u32) -> bool {
@@ -148,19 +166,20 @@ mod tests {
     }
 
     #[test]
-    fn operators_go_first_and_one_thread_is_always_theirs() {
+    fn operators_go_first_and_one_connection_is_always_theirs() {
         let mut queue = queue();
         assert!([1, 2, 3].into_iter().all(|item| push(&mut queue, Rank::Anyone, item)));
+        assert!([4, 5, 6].into_iter().all(|item| push(&mut queue, Rank::Slow, item)));
         assert!(push(&mut queue, Rank::Operator, 9));
         let served: Vec<_> = std::iter::from_fn(|| queue.take_next()).collect();
-        assert_eq!(served, [(Rank::Operator, 9), (Rank::Anyone, 1), (Rank::Anyone, 2)]);
-        assert!(push(&mut queue, Rank::Operator, 10));
-        assert_eq!(queue.take_next(), Some((Rank::Operator, 10)), "while anyone's threads are all busy");
-        assert_eq!(queue.take_next(), None);
+        assert_eq!(served, [(Rank::Operator, 9), (Rank::Slow, 4), (Rank::Slow, 5), (Rank::Anyone, 1)]);
         queue.finished(Rank::Operator);
-        assert_eq!(queue.take_next(), None, "an operator's end frees no place of anyone's");
+        assert_eq!(queue.take_next(), None, "what is left is the operators'");
+        assert!(push(&mut queue, Rank::Operator, 10));
+        assert_eq!(queue.take_next(), Some((Rank::Operator, 10)), "while all others are busy");
         queue.finished(Rank::Anyone);
-        assert_eq!(queue.take_next(), Some((Rank::Anyone, 3)));
+        assert_eq!(queue.take_next(), Some((Rank::Anyone, 2)));
+        assert_eq!(queue.take_next(), None, "four at once");
     }
 
     #[test]
@@ -171,8 +190,6 @@ mod tests {
         assert!(push(&mut queue, Rank::Operator, 9));
         assert_eq!(queue.push(Rank::Anyone, 4, |item| *item != 2), Ok(()));
         assert_eq!(queue.waiting(), 4);
-        queue.clear();
-        assert_eq!((queue.waiting(), queue.take_next()), (0, None));
     }
 
     #[test]

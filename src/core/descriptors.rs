@@ -8,16 +8,24 @@
 //!        + connections ─ two each: the client's, and one to an upstream
 //! ```
 //!
-//! A request of the control API takes none beside its connection, an event stream neither.
+//! Connections to the control API are reserved with the process itself, four each: both ends, and tiny_http's copy of its own,
+//! and one that lingers. An event stream takes none beside its connection.
 
 use crate::config::settings::{Role, Settings};
 
-/// The process itself: log, locks, directories, timers, calls to other services (measured: 27 of an idle worker), and some
+/// The process itself: log, locks, directories, timers, calls to other services (measured: 29 of an idle worker, its loops and media threads included), and some
 /// to spare, so that a file can be opened at any time.
 const PROCESS: u64 = 64;
 
 /// Connections of loopback beyond the cap, two each, and refused ones whose farewell is on its way.
 const BESIDE_THE_CAP: u64 = 2 * 16 + 64;
+
+/// A connection to the control API.
+const EACH_API: u64 = 4;
+
+/// Where descriptors are few, one in this many may be such a connection's; never fewer than [`LEAST_API`].
+const API_PART: u64 = 32;
+const LEAST_API: u64 = 4;
 
 /// An event loop: epoll and eventfd.
 const EACH_LOOP: u64 = 2;
@@ -25,7 +33,7 @@ const EACH_LOOP: u64 = 2;
 /// A media thread: epoll, eventfd, sockets of both families for UDP and TCP.
 const EACH_MEDIA_THREAD: u64 = 8;
 
-/// A session of any engine, while it starts too (measured: 5 of a media engine, 6 of moonlight, when it runs).
+/// A session of any engine: pidfd, pipes, eventfd, log, ports, the watch of its body, and calls while it starts.
 const EACH_SESSION: u64 = 12;
 
 /// A peer's own port, in both families.
@@ -52,6 +60,8 @@ pub struct Plan {
     pub ice_tcp_each: usize,
     /// Connections of the edge.
     pub connections: usize,
+    /// Connections to the control API at once.
+    pub api_connections: usize,
     /// Every session and peer can have what it needs.
     pub enough: bool,
 }
@@ -59,15 +69,19 @@ pub struct Plan {
 impl Plan {
     /// For a role with these settings.
     pub fn of(limit: u64, settings: &Settings) -> Plan {
+        let wanted = settings.edge.api_connections;
+        let fits = usize::try_from((limit / API_PART).max(LEAST_API)).unwrap_or(wanted);
+        let api_connections = wanted.min(fits);
+        let base = PROCESS + BESIDE_THE_CAP + api_connections as u64 * EACH_API;
         let loops = settings.edge.threads as u64 * EACH_LOOP;
-        match settings.role {
+        let plan = match settings.role {
             Role::Controller => {
                 let dispatchers = settings.workers.dispatch_threads as u64;
-                Plan::with(limit, PROCESS + BESIDE_THE_CAP + loops + dispatchers, 0, 0, 0)
+                Plan::with(limit, base + loops + dispatchers, 0, 0, 0)
             }
             Role::Worker => {
                 let threads = settings.webrtc.threads as u64;
-                let process = PROCESS + BESIDE_THE_CAP + loops + threads * EACH_MEDIA_THREAD;
+                let process = base + loops + threads * EACH_MEDIA_THREAD;
                 let sessions = settings.sessions.max as u64 * EACH_SESSION;
                 let threads = settings.webrtc.tcpmux.map_or(0, |_| threads);
                 let own_ports =
@@ -75,7 +89,8 @@ impl Plan {
                 let peers = own_ports.min(settings.webrtc.max_peers as u64) * EACH_OWN_PORT;
                 Plan::with(limit, process, sessions, peers, threads)
             }
-        }
+        };
+        Plan { api_connections, ..plan }
     }
 
     /// For an edge alone with this many loops.
@@ -99,6 +114,7 @@ impl Plan {
             peers: for_peers,
             ice_tcp_each: usize::try_from(ice_tcp_each).unwrap_or(usize::MAX),
             connections: usize::try_from((left / 2).clamp(1, MOST_CONNECTIONS)).unwrap_or(1),
+            api_connections: 0,
             enough: for_sessions == sessions && for_peers == peers && limit > process,
         }
     }
@@ -139,7 +155,7 @@ mod tests {
     fn a_usual_limit_is_enough_and_a_tiny_one_says_so() {
         assert!(plan(Role::Worker, 1_024).enough && plan(Role::Controller, 1_024).enough);
         assert!(!plan(Role::Worker, 256).enough);
-        assert_eq!(plan(Role::Worker, 65_536).connections, (65_536 - 208 - 180 - 4_096) / 2);
+        assert_eq!(plan(Role::Worker, 65_536).connections, (65_536 - 336 - 180 - 4_096) / 2);
     }
 
     #[test]

@@ -1,30 +1,42 @@
-//! A request to the control API: its body is collected here, its answer comes from another thread.
+//! A request to the control API: its body is collected, then it waits for one of few connections.
 //!
 //! ```text
-//!  start ─► Collect ── whole ─► Waiting ── answered ─► own reply, Head or Closing
-//!              │                   └─ no thread in time: 503; no answer in time: 504
+//!  start ─► Collect ── whole ─► Waiting ── permit ─► Connecting ─► Talking ── whole reply ─► Head or Closing
+//!              │                   │                     └─ nobody listens: tried again, then 503
+//!              │                   └─ no connection in time: 503                └─ no reply in time: 504
 //!              └─ too large: 413; no room in the body budget: 503; too slow: 408
 //! ```
 //!
 //! Who may call was judged on the head: no byte of a body is kept before that. A body is charged to the budget as its
-//! bytes come, not by the length that the client announces.
+//! bytes come, not by the length that the client announces. The API sees one normalised request with its length per
+//! connection.
 
+use std::io::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::api_pool::{ApiPool, ApiRequest, Charge, Progress, Slot};
-use super::client::{ClientIo, End, Step, after_reply, respond};
+use rustix::io::Errno;
+
+use super::api_pool::{ApiPool, Charge, Slot};
+use super::api_talk::{Heard, Load, Talk};
+use super::client::{ClientIo, End, Step, after_reply};
 use super::context::Context;
 use super::exchange::Facts;
 use super::own_reply;
 use super::router::{ApiForward, Reply};
-use super::socket::Got;
+use super::socket::{Got, Socket};
 use crate::config::settings;
 use crate::core::api_queue::Rank;
 use crate::core::http_body::{BodyDecoder, BodyError};
-use crate::core::http_head::BodyLength;
+use crate::core::http_head::downstream::{Downward, write_reply};
 use crate::core::http_head::request::RequestHead;
+use crate::core::http_head::response::{MAX_REPLY_HEAD, parse_reply};
 use crate::core::http_head::upstream::{Onward, write_request};
+use crate::core::http_head::{BodyLength, Scan, field_table, scan};
 use crate::core::time::Moment;
+
+/// Between two attempts to connect: a full backlog empties, a lost listener is made anew.
+const CONNECT_AGAIN: Duration = Duration::from_millis(20);
 
 /// Read at once of a chunked body; bounds what of later requests is read with it.
 const CHUNKED_READ: usize = 32 * 1024;
@@ -37,22 +49,19 @@ pub struct ApiExchange {
     pool: Arc<ApiPool>,
     rank: Rank,
     facts: Facts,
-    head: Head,
+    /// The normalised head, without its last line.
+    head: Vec<u8>,
+    has_body: bool,
     body: Collector,
     stage: Stage,
-}
-
-/// The normalised head.
-#[derive(Default)]
-struct Head {
-    method: String,
-    target: String,
-    headers: Vec<(String, String)>,
 }
 
 enum Stage {
     Collect,
     Waiting { slot: Arc<Slot>, since: Moment },
+    Connecting { load: Option<Load>, since: Moment, again: Moment },
+    Talking { talk: Talk, since: Moment },
+    Over,
 }
 
 impl ApiExchange {
@@ -77,6 +86,7 @@ impl ApiExchange {
         };
         let mut text = Vec::new();
         write_request(&mut text, head, &onward);
+        text.truncate(text.len().saturating_sub(2));
         let ApiForward { pool, rank, body_limit, too_large } = forward;
         let charge = Charge::new(pool.clone(), rank);
         let body = Collector {
@@ -86,8 +96,8 @@ impl ApiExchange {
             bytes: Vec::new(),
             charge,
         };
-        let head = Head::parse(&text);
-        ApiExchange { pool, rank, facts, head, body, stage: Stage::Collect }
+        let has_body = head.body != BodyLength::None;
+        ApiExchange { pool, rank, facts, head: text, has_body, body, stage: Stage::Collect }
     }
 
     /// Takes the part of the body that is here already, and asks for the rest where the client waits to be asked.
@@ -110,29 +120,52 @@ impl ApiExchange {
         self.facts.keep_alive && self.body.decoder.is_done()
     }
 
-    /// The deadline that holds now; `collecting`: when the body began to come.
-    pub fn deadline(&self, collecting: Moment, settings: &settings::Edge) -> Moment {
-        match &self.stage {
-            Stage::Collect => collecting + settings.body_idle_timeout,
-            Stage::Waiting { slot, since } if slot.is_waiting() => *since + settings.api_queue_timeout,
-            Stage::Waiting { since, .. } => *since + settings.upstream_head_timeout,
+    /// The API's socket, for the loop's events.
+    pub fn upstream(&mut self) -> Option<&mut Socket> {
+        match &mut self.stage {
+            Stage::Talking { talk, .. } => Some(talk.socket()),
+            _ => None,
         }
     }
 
-    /// The deadline passed.
-    pub fn expire(&mut self, cx: &mut Context) -> End {
+    /// The deadline that holds now; `collecting`: when the body began to come.
+    pub fn deadline(&self, collecting: Moment, settings: &settings::Edge) -> Moment {
         match &self.stage {
-            Stage::Collect => End::refuse(408, "the request body took too long"),
-            Stage::Waiting { slot, .. } if slot.is_waiting() => {
-                slot.abandon();
+            Stage::Collect | Stage::Over => collecting + settings.body_idle_timeout,
+            Stage::Waiting { since, .. } => *since + settings.api_queue_timeout,
+            Stage::Connecting { again, .. } => *again,
+            Stage::Talking { since, .. } => *since + settings.upstream_head_timeout,
+        }
+    }
+
+    /// The deadline passed. `None`: goes on.
+    pub fn expire(&mut self, cx: &mut Context) -> Option<End> {
+        match &mut self.stage {
+            Stage::Collect | Stage::Over => Some(End::refuse(408, "the request body took too long")),
+            Stage::Waiting { .. } => {
                 cx.warn(&"requests to the control API wait longer than edge.api_queue_timeout");
-                End::Refuse(Box::new(busy("no thread was free for it within edge.api_queue_timeout")))
+                Some(End::Refuse(Box::new(busy("no connection was free within edge.api_queue_timeout"))))
             }
-            Stage::Waiting { slot, .. } => {
-                slot.abandon();
+            Stage::Connecting { since, .. }
+                if cx.now.reached(*since + cx.settings.upstream_connect_timeout) =>
+            {
+                cx.warn(&"ALERT nobody listens on the socket of the control API");
+                Some(End::Refuse(Box::new(busy("it does not listen"))))
+            }
+            Stage::Connecting { .. } => None,
+            Stage::Talking { .. } => {
                 cx.warn(&"the control API did not answer within edge.upstream_head_timeout");
-                End::refuse(504, "the control API did not answer in time")
+                Some(End::refuse(504, "the control API did not answer in time"))
             }
+        }
+    }
+
+    /// Gives everything back.
+    pub fn dispose(mut self, cx: &mut Context) {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Talking { talk, .. } => talk.close(cx),
+            Stage::Waiting { slot, .. } => slot.abandon(),
+            Stage::Collect | Stage::Connecting { .. } | Stage::Over => {}
         }
     }
 
@@ -178,32 +211,57 @@ impl ApiExchange {
         }
     }
 
-    fn submit(&mut self, cx: &mut Context, io: &ClientIo) -> Result<(), End> {
-        let slot = Slot::new(io.ticket.doorbell(io.key));
-        let Head { method, target, headers } = std::mem::take(&mut self.head);
-        let nothing = Charge::new(self.pool.clone(), self.rank);
-        let request = ApiRequest {
-            rank: self.rank,
-            method,
-            target,
-            headers,
-            body: std::mem::take(&mut self.body.bytes),
-            _charge: std::mem::replace(&mut self.body.charge, nothing),
-            slot: slot.clone(),
-        };
-        if !self.pool.submit(request) {
+    fn enqueue(&mut self, cx: &mut Context, io: &ClientIo) -> Result<(), End> {
+        let Some(slot) = self.pool.enqueue(self.rank, io.ticket.doorbell(io.key)) else {
             cx.warn(&"more requests to the control API than edge.api_queue wait");
             return Err(End::Refuse(Box::new(busy("edge.api_queue requests wait for it already"))));
-        }
+        };
         self.stage = Stage::Waiting { slot, since: cx.now };
         Ok(())
     }
-}
 
-impl Drop for ApiExchange {
-    fn drop(&mut self) {
+    /// The request as the API gets it.
+    fn request(&mut self) -> (Vec<u8>, Charge) {
+        let (mut request, body) = (std::mem::take(&mut self.head), std::mem::take(&mut self.body.bytes));
+        if self.has_body {
+            // Writing to a Vec cannot fail.
+            let _ = write!(request, "Content-Length: {}\r\n", body.len());
+        }
+        request.extend_from_slice(b"Connection: close\r\n\r\n");
+        request.extend_from_slice(&body);
+        let nothing = Charge::new(self.pool.clone(), self.rank);
+        (request, std::mem::replace(&mut self.body.charge, nothing))
+    }
+
+    /// Goes as far as it can; `Some`: the whole reply.
+    fn advance(&mut self, cx: &mut Context, io: &ClientIo) -> Result<Option<Vec<u8>>, End> {
         if let Stage::Waiting { slot, .. } = &self.stage {
-            slot.abandon();
+            let Some(permit) = slot.permit() else { return Ok(None) };
+            let (request, charge) = self.request();
+            let load = Some(Load { request, permit, charge });
+            self.stage = Stage::Connecting { load, since: cx.now, again: cx.now };
+        }
+        if let Stage::Connecting { load, again, .. } = &mut self.stage {
+            if !cx.now.reached(*again) {
+                return Ok(None);
+            }
+            let Some(ready) = load.take() else { return Err(End::Gone) };
+            match Talk::open(cx, io.key, &self.pool.socket(), ready) {
+                Ok(talk) => self.stage = Stage::Talking { talk, since: cx.now },
+                Err((error, back)) => {
+                    if matches!(error, Errno::CONNREFUSED | Errno::NOENT) {
+                        self.pool.report_lost();
+                    }
+                    (*load, *again) = (Some(back), cx.now + CONNECT_AGAIN);
+                    return Ok(None);
+                }
+            }
+        }
+        let Stage::Talking { talk, .. } = &mut self.stage else { return Ok(None) };
+        match talk.step(cx) {
+            Ok(Heard::Part) => Ok(None),
+            Ok(Heard::All(reply)) => Ok(Some(reply)),
+            Err(what) => Err(broken(cx, what)),
         }
     }
 }
@@ -218,17 +276,47 @@ pub fn step(cx: &mut Context, io: &mut ClientIo, ex: &mut ApiExchange) -> Result
         if !ex.collect(cx, io)? {
             return Ok(Step::Wait);
         }
-        ex.submit(cx, io)?;
+        ex.enqueue(cx, io)?;
     }
-    let Stage::Waiting { slot, .. } = &ex.stage else { return Ok(Step::Wait) };
-    match slot.progress() {
-        Progress::Waiting | Progress::Taken => Ok(Step::Wait),
-        Progress::Answered(reply) => {
-            let (facts, keep) = (ex.facts, ex.keeps_client());
-            respond(cx, io, &reply, facts.version, facts.to_head, keep);
-            Ok(Step::Next(after_reply(keep)))
-        }
+    let Some(reply) = ex.advance(cx, io)? else { return Ok(Step::Wait) };
+    let keep = ex.keeps_client();
+    pass_on(cx, io, ex.facts, keep, &reply)?;
+    Ok(Step::Next(after_reply(keep)))
+}
+
+/// Queues the API's reply for the client, with a length.
+fn pass_on(cx: &mut Context, io: &mut ClientIo, facts: Facts, keep: bool, reply: &[u8]) -> Result<(), End> {
+    let len = match scan(reply, 0) {
+        Ok(Scan::Complete(len)) if len <= MAX_REPLY_HEAD => len,
+        _ => return Err(broken(cx, "it closed without a reply")),
+    };
+    let (head, rest) = reply.split_at(len);
+    let mut table = field_table();
+    let head = parse_reply(head, &mut table, facts.to_head).map_err(|what| broken(cx, what))?;
+    let (mut decoder, mut decoded) = (BodyDecoder::new(head.body), Vec::new());
+    let payload = match decoder.decode(rest, &mut decoded) {
+        Ok((_, payload)) => payload,
+        Err(_) => return Err(broken(cx, "its chunked reply is malformed")),
+    };
+    if decoder.end().is_err() || head.status < 200 {
+        return Err(broken(cx, "its reply is not complete"));
     }
+    let body = match head.body {
+        BodyLength::None => BodyLength::None,
+        _ => BodyLength::Length(payload.len() as u64),
+    };
+    if io.out.is_empty() {
+        io.sent = cx.now;
+    }
+    let downward = Downward { version: facts.version, body, keep_alive: keep, injected: None, added: 0 };
+    write_reply(&mut io.out.buf, &head, &downward);
+    io.out.buf.extend_from_slice(payload);
+    Ok(())
+}
+
+fn broken(cx: &mut Context, what: &'static str) -> End {
+    cx.warn(&format_args!("control API: {what}"));
+    End::refuse(502, "the upstream's reply cannot be used")
 }
 
 /// The answer when the API has too much to do.
@@ -286,19 +374,5 @@ impl Collector {
         }
         self.bytes.extend_from_slice(payload);
         Ok(())
-    }
-}
-
-impl Head {
-    /// Of what `write_request` wrote. Bytes that are no UTF-8 cannot be anything the API looks for.
-    fn parse(text: &[u8]) -> Head {
-        let text = String::from_utf8_lossy(text);
-        let mut lines = text.split("\r\n");
-        let mut words = lines.next().unwrap_or_default().splitn(3, ' ');
-        let mut word = || words.next().unwrap_or_default().to_owned();
-        let (method, target) = (word(), word());
-        let fields = lines.filter_map(|line| line.split_once(": "));
-        let headers = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Head { method, target, headers }
     }
 }

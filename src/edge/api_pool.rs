@@ -1,134 +1,96 @@
-//! The way from the edge's loops to the API's threads and back, in memory: no socket, no descriptor, no thread per request.
+//! The edge's bounded number of connections to the control API: who gets one, who waits, and what bodies may hold.
 //!
 //! ```text
-//!  loop: head judged, body whole ─► ApiPool::submit ─► queue ─► ApiPool::next (an API thread) ─► Responder::send
-//!    ▲                                                                                              │
-//!    └───────────────────────────── doorbell ◄──────────────────────────────────────────────────────┘
+//!  loop: head judged, body whole ─► enqueue ─► granted: a Permit ─► api_talk: one connection ─► Permit dropped
+//!                                      └─ too long, client left: abandoned                          │
+//!                                      ▲────────────── the next one is granted, its loop rung ──────┘
 //! ```
 //!
-//! A slot belongs to one request. Whoever comes first decides: the API's thread takes it, or the edge abandons it because
-//! the client left or waited too long, and then nobody serves it.
+//! tiny_http behind the socket starts a thread per connection, ends the process where it cannot have one, and never accepts
+//! again after one accept without a descriptor. So it sees no more connections at once than are reserved for it. No lock of a
+//! slot is held while the queue's is taken.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::acceptor::Doorbell;
-use super::router::Reply;
 use crate::config::settings;
 use crate::core::api_queue::{ApiQueue, BodyBudget, Limits, Rank};
 
-/// Queue and body budget of one role's API.
+/// Queue, body budget and socket of one role's API.
 pub struct ApiPool {
-    queue: Mutex<State>,
-    /// Rung when there may be something to serve.
-    work: Condvar,
+    queue: Mutex<ApiQueue<Arc<Slot>>>,
     budget: Mutex<BodyBudget>,
-}
-
-struct State {
-    waiting: ApiQueue<ApiRequest>,
-    closed: bool,
-}
-
-/// A request of the API: its head is judged and normalised, its body is whole.
-pub struct ApiRequest {
-    /// Whose it is.
-    pub rank: Rank,
-    /// Method token.
-    pub method: String,
-    /// Path and query.
-    pub target: String,
-    /// Header fields in order.
-    pub headers: Vec<(String, String)>,
-    /// The body.
-    pub body: Vec<u8>,
-    /// Its part of the body budget, given back with the request.
-    pub(super) _charge: Charge,
-    pub(super) slot: Arc<Slot>,
-}
-
-impl ApiRequest {
-    /// The handle to answer with.
-    pub fn responder(&self) -> Responder {
-        Responder(self.slot.clone())
-    }
-}
-
-/// A request in the hands of an API thread. Dropping it lets the next one of its rank be served.
-pub struct Serving<'a> {
-    /// The request.
-    pub request: ApiRequest,
-    pool: &'a ApiPool,
-    rank: Rank,
-}
-
-impl Drop for Serving<'_> {
-    fn drop(&mut self) {
-        self.pool.queue().waiting.finished(self.rank);
-        self.pool.work.notify_one();
-    }
+    socket: Mutex<Arc<Path>>,
+    lost: AtomicBool,
 }
 
 impl ApiPool {
-    /// For an API that serves `at_once` requests of people without a token at once, and operators' beside them.
-    pub fn new(settings: &settings::Edge, at_once: usize) -> Arc<ApiPool> {
-        let limits = Limits { waiting: settings.api_queue, anyone_at_once: at_once };
+    /// For an API on this socket, which answers `anyone_at_once` requests of people without a token at once.
+    pub fn new(settings: &settings::Edge, anyone_at_once: usize, socket: Arc<Path>) -> Arc<ApiPool> {
+        let at_once = settings.api_connections;
+        let limits = Limits {
+            waiting: settings.api_queue,
+            at_once,
+            slow_at_once: (at_once / 2).max(1),
+            anyone_at_once: anyone_at_once.min(at_once / 4).max(1),
+        };
         Arc::new(ApiPool {
-            queue: Mutex::new(State { waiting: ApiQueue::new(limits), closed: false }),
-            work: Condvar::new(),
+            queue: Mutex::new(ApiQueue::new(limits)),
             budget: Mutex::new(BodyBudget::new(settings.body_budget)),
+            socket: Mutex::new(socket),
+            lost: AtomicBool::default(),
         })
     }
 
-    /// Queues a request; `false` when every place is taken, or nobody serves any more.
-    pub(super) fn submit(&self, request: ApiRequest) -> bool {
-        let mut state = self.queue();
-        let rank = request.rank;
-        let queued =
-            !state.closed && state.waiting.push(rank, request, |waiting| waiting.slot.is_wanted()).is_ok();
-        drop(state);
-        if queued {
-            self.work.notify_one();
-        }
-        queued
+    /// Where the API listens now.
+    pub fn socket(&self) -> Arc<Path> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The next request to serve; waits for one, at most for `patience`.
-    pub fn next(&self, patience: Duration) -> Option<Serving<'_>> {
-        let end = Instant::now() + patience;
-        let mut state = self.queue();
+    /// The API listens here from now on.
+    pub fn moved_to(&self, socket: Arc<Path>) {
+        *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = socket;
+        self.lost.store(false, Ordering::Release);
+    }
+
+    /// Nobody listens on the socket any more, as its owner found out.
+    pub fn mark_lost(&self) {
+        self.report_lost();
+    }
+
+    /// Nobody listens on the socket any more.
+    pub(super) fn report_lost(&self) {
+        self.lost.store(true, Ordering::Release);
+    }
+
+    /// Whether the edge found nobody listening.
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    /// Takes a place in the queue; `None` when every one is taken.
+    pub(super) fn enqueue(self: &Arc<ApiPool>, rank: Rank, bell: Doorbell) -> Option<Arc<Slot>> {
+        let slot = Arc::new(Slot { state: Mutex::new(SlotState::Waiting), bell });
+        let queued = self.queue().push(rank, slot.clone(), |waiting| waiting.is_waiting()).is_ok();
+        self.grant();
+        queued.then_some(slot)
+    }
+
+    /// Gives out what is free.
+    fn grant(self: &Arc<ApiPool>) {
         loop {
-            while let Some((rank, request)) = state.waiting.take_next() {
-                if request.slot.take() {
-                    return Some(Serving { request, pool: self, rank });
-                }
-                state.waiting.finished(rank);
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            if state.closed || left.is_zero() {
-                return None;
-            }
-            state = self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            let next = self.queue().take_next();
+            let Some((rank, slot)) = next else { return };
+            // One that nobody waits for any more comes back by being dropped, which grants it to the next.
+            slot.grant(Permit { pool: self.clone(), rank });
         }
     }
 
-    /// Whether [`ApiPool::close`] was called.
-    pub fn is_closed(&self) -> bool {
-        self.queue().closed
-    }
-
-    /// Takes no more requests, forgets those that wait, and wakes every thread that waits for one.
-    pub fn close(&self) {
-        let mut state = self.queue();
-        state.closed = true;
-        state.waiting.clear();
-        drop(state);
-        self.work.notify_all();
-    }
-
-    /// Requests that wait for a thread.
+    /// Requests that wait for a connection.
     pub fn waiting(&self) -> usize {
-        self.queue().waiting.waiting()
+        self.queue().waiting()
     }
 
     /// Bytes of request bodies in memory.
@@ -136,12 +98,25 @@ impl ApiPool {
         self.budget().used()
     }
 
-    fn queue(&self) -> MutexGuard<'_, State> {
+    fn queue(&self) -> MutexGuard<'_, ApiQueue<Arc<Slot>>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn budget(&self) -> MutexGuard<'_, BodyBudget> {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to one connection; given back when dropped.
+pub(super) struct Permit {
+    pool: Arc<ApiPool>,
+    rank: Rank,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.pool.queue().finished(self.rank);
+        self.pool.grant();
     }
 }
 
@@ -175,101 +150,53 @@ impl Drop for Charge {
     }
 }
 
-/// Where a request stands.
 enum SlotState {
-    /// In the queue.
     Waiting,
-    /// An API thread has it, or who that thread gave it to.
-    Taken,
-    /// Answered; the loop fetches it.
-    Answered(Reply),
-    /// The client is gone or waited too long, or has its answer.
+    Granted(Permit),
+    /// The permit was taken, or nobody waits for it.
     Over,
 }
 
-/// The meeting point of a request's connection and whoever answers it.
+/// A place in the queue.
 pub(super) struct Slot {
     state: Mutex<SlotState>,
     bell: Doorbell,
 }
 
-/// What the edge finds in a slot.
-pub(super) enum Progress {
-    /// Still in the queue.
-    Waiting,
-    /// Being answered.
-    Taken,
-    /// The answer, once.
-    Answered(Reply),
-}
-
 impl Slot {
-    /// Of a request that is about to be queued; `bell` wakes its connection.
-    pub fn new(bell: Doorbell) -> Arc<Slot> {
-        Arc::new(Slot { state: Mutex::new(SlotState::Waiting), bell })
-    }
-
-    /// Where the request stands; fetches the answer.
-    pub fn progress(&self) -> Progress {
+    /// The permit, once it is granted.
+    pub fn permit(&self) -> Option<Permit> {
         let mut state = self.state();
         match std::mem::replace(&mut *state, SlotState::Over) {
-            SlotState::Answered(reply) => Progress::Answered(reply),
-            SlotState::Waiting => {
-                *state = SlotState::Waiting;
-                Progress::Waiting
-            }
-            SlotState::Taken | SlotState::Over => {
-                *state = SlotState::Taken;
-                Progress::Taken
+            SlotState::Granted(permit) => Some(permit),
+            other => {
+                *state = other;
+                None
             }
         }
     }
 
-    /// Whether nobody serves it yet.
-    pub fn is_waiting(&self) -> bool {
+    /// Nobody waits for it any more.
+    pub fn abandon(&self) {
+        let old = std::mem::replace(&mut *self.state(), SlotState::Over);
+        // Its lock is free again: a permit in there goes to the next one.
+        drop(old);
+    }
+
+    fn is_waiting(&self) -> bool {
         matches!(*self.state(), SlotState::Waiting)
     }
 
-    /// Nobody waits for an answer any more.
-    pub fn abandon(&self) {
-        *self.state() = SlotState::Over;
-    }
-
-    fn is_wanted(&self) -> bool {
-        !matches!(*self.state(), SlotState::Over)
-    }
-
-    /// An API thread begins; `false` when nobody waits for the answer.
-    fn take(&self) -> bool {
+    fn grant(&self, permit: Permit) {
         let mut state = self.state();
-        let wanted = matches!(*state, SlotState::Waiting);
-        if wanted {
-            *state = SlotState::Taken;
+        if matches!(*state, SlotState::Waiting) {
+            *state = SlotState::Granted(permit);
+            drop(state);
+            self.bell.ring();
         }
-        wanted
-    }
-
-    fn answer(&self, reply: Reply) {
-        let mut state = self.state();
-        if matches!(*state, SlotState::Over | SlotState::Answered(_)) {
-            return;
-        }
-        *state = SlotState::Answered(reply);
-        drop(state);
-        self.bell.ring();
     }
 
     fn state(&self) -> MutexGuard<'_, SlotState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Answers one request, from any thread. The first answer counts.
-pub struct Responder(Arc<Slot>);
-
-impl Responder {
-    /// Hands the answer to the request's connection. A client that is gone needs none.
-    pub fn send(&self, reply: Reply) {
-        self.0.answer(reply);
     }
 }

@@ -283,11 +283,8 @@ impl Client {
         match &mut self.state {
             State::Exchange(exchange) => exchange.up.as_mut().map(|up| &mut up.socket),
             State::Tunnel(tunnel) => Some(&mut tunnel.up.socket),
-            State::Handshake { .. }
-            | State::Head { .. }
-            | State::Api(_)
-            | State::Closing { .. }
-            | State::Events(_) => None,
+            State::Api(exchange) => exchange.upstream(),
+            State::Handshake { .. } | State::Head { .. } | State::Closing { .. } | State::Events(_) => None,
         }
     }
 }
@@ -320,12 +317,8 @@ fn dispose(cx: &mut Context, state: State) {
     match state {
         State::Exchange(exchange) => exchange.dispose(cx),
         State::Tunnel(tunnel) => tunnel.dispose(cx),
-        // An API request that nobody waits for any more is abandoned by being dropped.
-        State::Handshake { .. }
-        | State::Head { .. }
-        | State::Api(_)
-        | State::Closing { .. }
-        | State::Events(_) => {}
+        State::Api(exchange) => exchange.dispose(cx),
+        State::Handshake { .. } | State::Head { .. } | State::Closing { .. } | State::Events(_) => {}
     }
 }
 

@@ -54,7 +54,7 @@ pub fn on_timeout(client: &mut Client, cx: &mut Context) -> Option<End> {
             Some(End::Gone)
         }
         State::Api(_) | State::Events(_) if sending => Some(End::Gone),
-        State::Api(exchange) => Some(exchange.expire(cx)),
+        State::Api(exchange) => exchange.expire(cx),
         State::Events(stream) => {
             stream.comment(&mut client.io, cx.now);
             None

@@ -28,6 +28,7 @@ pub mod tls;
 mod acceptor;
 mod admission;
 mod api_exchange;
+mod api_talk;
 mod client;
 mod context;
 mod deadlines;

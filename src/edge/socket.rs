@@ -5,13 +5,14 @@
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::tls::session::{Handshake, HandshakeError, Session};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use socket2::SockRef;
 
 /// Silence after which the kernel begins to probe a tunnel's peer.
@@ -240,4 +241,11 @@ pub fn connect_tcp(address: SocketAddr) -> Result<(OwnedFd, bool), Errno> {
         Err(Errno::INPROGRESS) => Ok((fd, false)),
         Err(error) => Err(error),
     }
+}
+
+/// Connects to a unix socket; [`Errno::AGAIN`] when its backlog is full.
+pub fn connect_unix(path: &Path) -> Result<OwnedFd, Errno> {
+    let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, STREAM_FLAGS, None)?;
+    rustix::net::connect(&fd, &SocketAddrUnix::new(path)?)?;
+    Ok(fd)
 }

@@ -231,7 +231,7 @@ impl Worker {
             whip,
             clock,
         };
-        let api = front::api(&live.get(), Arc::new(service), pulses)?;
+        let api = front::api(&ground.state, &live.get(), Arc::new(service), (&plan, pulses))?;
         let router = WorkerRouter {
             board: board.clone(),
             live: live.clone(),

@@ -1,5 +1,8 @@
-//! Requests of the control API: judged on the head, collected within bounds, answered by other threads, never lost.
+//! Requests of the control API: judged on the head, collected within bounds, passed on over few connections, never lost.
 
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -25,25 +28,83 @@ fn edge_to(pool: &Arc<ApiPool>, body_limit: u64, change: impl FnOnce(&mut Edge))
     TestEdge::with(|config| change(&mut config.settings), route)
 }
 
-fn pool(change: impl FnOnce(&mut Edge)) -> Arc<ApiPool> {
-    let mut settings = settings();
-    change(&mut settings);
-    ApiPool::new(&settings, 1)
+/// An API that is not served yet: what comes waits in the backlog of its socket. One request of anyone at once.
+struct Stub {
+    pool: Arc<ApiPool>,
+    listener: Option<UnixListener>,
+    directory: PathBuf,
 }
 
-/// An API thread that answers each request with what it saw; ends when the pool is closed.
-fn echo(pool: &Arc<ApiPool>) {
-    let pool = pool.clone();
-    std::thread::spawn(move || {
-        while !pool.is_closed() {
-            if let Some(serving) = pool.next(PATIENCE) {
-                let request = &serving.request;
-                let body = String::from_utf8_lossy(&request.body);
-                let seen = format!("{} {}\n{:?}\n{body}", request.method, request.target, request.headers);
-                request.responder().send(Reply::html(201, seen));
+fn stub(name: &str, change: impl FnOnce(&mut Edge)) -> Stub {
+    let directory = std::env::temp_dir().join(format!("neck-api-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&directory);
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let path = directory.join("api.sock");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    let mut settings = settings();
+    change(&mut settings);
+    Stub { pool: ApiPool::new(&settings, 1, path.into()), listener: Some(listener), directory }
+}
+
+impl Stub {
+    /// Serves each connection with one reply, made of the request as it came.
+    fn serve(&mut self, reply: impl Fn(String) -> String + Send + Sync + 'static) {
+        let listener = self.listener.take().expect("served once");
+        let reply = Arc::new(reply);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let reply = reply.clone();
+                std::thread::spawn(move || {
+                    let request = whole(&mut stream);
+                    let body = reply(request);
+                    let head = format!("HTTP/1.1 201 Created\r\nContent-Length: {}\r\n\r\n", body.len());
+                    let _ =
+                        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
+                });
+            }
+        });
+    }
+
+    /// The connection of a request that is not answered yet.
+    fn hold(&self) -> UnixStream {
+        self.listener.as_ref().expect("not served yet").accept().expect("a request").0
+    }
+
+    /// The reply is what came.
+    fn echo(&mut self) {
+        self.serve(|request| request);
+    }
+}
+
+impl Drop for Stub {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn answer(mut stream: UnixStream, reply: &dyn Fn(String) -> String) {
+    let body = reply(whole(&mut stream));
+    let head = format!("HTTP/1.1 201 Created\r\nContent-Length: {}\r\n\r\n", body.len());
+    // The edge may have left.
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
+}
+
+/// Reads a request with its body.
+fn whole(stream: &mut impl Read) -> String {
+    let (mut got, mut part) = (Vec::new(), [0; 4096]);
+    loop {
+        let text = String::from_utf8_lossy(&got).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+            if body.len() >= length.map_or(0, |text| text.parse().expect("a number")) {
+                return text;
             }
         }
-    });
+        match stream.read(&mut part) {
+            Ok(count @ 1..) => got.extend_from_slice(&part[..count]),
+            _ => return text,
+        }
+    }
 }
 
 fn post(path: &str, fields: &str) -> String {
@@ -51,10 +112,10 @@ fn post(path: &str, fields: &str) -> String {
 }
 
 #[test]
-fn the_control_api_gets_whole_normalised_requests() {
-    let pool = pool(|_| ());
-    echo(&pool);
-    let edge = edge_to(&pool, 20, |_| ());
+fn the_control_api_gets_one_normalised_request_per_connection() {
+    let mut api = stub("one", |_| ());
+    api.echo();
+    let edge = edge_to(&api.pool, 20, |_| ());
     let mut wire = edge.connect();
     let head =
         post("/api?x=y", "Transfer-Encoding: chunked\r\nTE: trailers\r\nExpect: 100-continue\r\nX: z\r\n");
@@ -64,25 +125,28 @@ fn the_control_api_gets_whole_normalised_requests() {
     let reply = wire.reply();
     let seen = reply.text();
     assert_eq!(reply.status(), 201, "{reply:?}");
-    assert!(seen.starts_with("POST /api?x=y\n") && seen.ends_with("\nhello world"), "{seen}");
-    for wanted in ["(\"Host\", \"front\")", "(\"X\", \"z\")", "(\"X-Forwarded-For\", \"127.0.0.1\")"] {
+    assert!(
+        seen.starts_with("POST /api?x=y HTTP/1.1\r\n") && seen.ends_with("\r\n\r\nhello world"),
+        "{seen}"
+    );
+    for wanted in ["Content-Length: 11\r\n", "Connection: close\r\n", "Host: front\r\n", "X: z\r\n"] {
         assert!(seen.contains(wanted), "{wanted} in {seen}");
     }
-    for gone in ["TE\"", "Transfer-Encoding", "Expect", "trailers"] {
+    for gone in ["TE:", "Transfer-Encoding", "Expect", "trailers"] {
         assert!(!seen.contains(gone), "{gone} in {seen}");
     }
-    // The connection is kept, and the next request is refused for its size.
+    // The client's connection is kept, and the next request is refused for its size.
     wire.send(&head);
     assert_eq!(wire.reply().status(), 100);
     wire.send("15\r\n012345678901234567890\r\n");
     assert_eq!(wire.reply().status(), 413);
-    pool.close();
 }
 
 #[test]
 fn without_a_token_no_byte_of_a_body_is_kept_and_the_refusal_is_read() {
-    let pool = pool(|_| ());
-    echo(&pool);
+    let mut api = stub("head", |_| ());
+    api.echo();
+    let pool = api.pool.clone();
     let edge = edge_to(&pool, 1 << 20, |_| ());
     let mut wire = edge.connect();
     wire.send(post("/secret", "Content-Length: 1048576\r\nExpect: 100-continue\r\n"));
@@ -98,7 +162,6 @@ fn without_a_token_no_byte_of_a_body_is_kept_and_the_refusal_is_read() {
     right.send(post("/secret", "Content-Length: 5\r\nAuthorization: Bearer good\r\n"));
     right.send("hello");
     assert_eq!(right.reply().status(), 201);
-    pool.close();
 }
 
 /// Requests whose bodies stop one byte before their end.
@@ -115,8 +178,9 @@ fn half_sent(edge: &TestEdge, path: &str, count: usize, length: usize) -> Vec<Wi
 #[test]
 fn bodies_have_a_budget_and_a_quarter_of_it_is_for_operators() {
     const EACH: usize = 256 << 10;
-    let pool = pool(|settings| settings.body_budget = 8 << 20);
-    echo(&pool);
+    let mut api = stub("budget", |settings| settings.body_budget = 8 << 20);
+    api.echo();
+    let pool = api.pool.clone();
     let edge = edge_to(&pool, EACH as u64, |_| ());
     let mut held = half_sent(&edge, "/anyone", 40, EACH);
     // 24 find room; each that finds none is told at once.
@@ -139,30 +203,25 @@ fn bodies_have_a_budget_and_a_quarter_of_it_is_for_operators() {
     assert_eq!(operator[0].reply().status(), 201, "while anyone's part is used up");
     drop(held);
     until("all of it is given back", || pool.buffered() == 0);
-    pool.close();
-}
-
-/// Breaks a connection off.
-fn reset(wire: Option<Wire>) {
-    let wire = wire.expect("a connection");
-    rustix::net::sockopt::set_socket_linger(&wire.stream, Some(Duration::ZERO)).expect("a live socket");
 }
 
 #[test]
 fn a_full_queue_says_so_and_operators_have_places_of_their_own() {
-    let pool = pool(|settings| settings.api_queue = 2);
+    let mut api = stub("full", |settings| settings.api_queue = 2);
+    let pool = api.pool.clone();
     let edge = edge_to(&pool, 1024, |settings| settings.threads = 1);
+    // The first has the only connection; nobody serves it yet.
+    let mut first = edge.connect();
+    first.send(post("/first", ""));
+    let held = api.hold();
     let mut waiting: Vec<Wire> = (0..2).map(|_| edge.connect()).collect();
     for wire in &mut waiting {
-        wire.send(post("/first", ""));
+        wire.send(post("/waiting", ""));
     }
     until("two wait", || pool.waiting() == 2);
-    let reply = edge.connect().get("/second");
+    let reply = edge.connect().get("/too-many");
     assert_eq!((reply.status(), reply.field("Retry-After")), (503, Some("1")), "{reply:?}");
     assert!(reply.text().contains("edge.api_queue"), "{reply:?}");
-    let mut operator = edge.connect();
-    operator.send(post("/operator", ""));
-    until("the operator waits too", || pool.waiting() == 3);
     // Who leaves makes room.
     reset(waiting.pop());
     let mut third = edge.connect();
@@ -173,73 +232,128 @@ fn a_full_queue_says_so_and_operators_have_places_of_their_own() {
         third.stream.peek(&mut [0]).is_err()
     });
     third.stream.set_read_timeout(Some(PATIENCE)).expect("a live socket");
-    echo(&pool);
-    for (wire, path) in [(&mut operator, "/operator"), (&mut waiting[0], "/first"), (&mut third, "/third")] {
+    let mut operator = edge.connect();
+    operator.send(post("/operator", ""));
+    answer(held, &|request| request);
+    api.echo();
+    let all = [
+        (&mut operator, "/operator"),
+        (&mut first, "/first"),
+        (&mut waiting[0], "/waiting"),
+        (&mut third, "/third"),
+    ];
+    for (wire, path) in all {
         let reply = wire.reply();
-        assert!(reply.text().starts_with(&format!("POST {path}\n")), "{path}: {reply:?}");
+        assert!(reply.text().starts_with(&format!("POST {path} ")), "{path}: {reply:?}");
     }
-    pool.close();
+}
+
+#[test]
+fn an_operator_gets_a_connection_while_everybody_elses_is_taken() {
+    let mut api = stub("operator", |_| ());
+    let (start, started) = mpsc::channel::<()>();
+    let (release, held) = mpsc::channel::<()>();
+    let (start, held) = (std::sync::Mutex::new(start), std::sync::Mutex::new(held));
+    api.serve(move |request| {
+        if request.starts_with("GET /slow") {
+            let _ = start.lock().expect("no panic").send(());
+            let _ = held.lock().expect("no panic").recv_timeout(PATIENCE);
+        }
+        "ok".into()
+    });
+    let edge = edge_to(&api.pool, 1024, |_| ());
+    let mut slow = edge.connect();
+    slow.send("GET /slow HTTP/1.1\r\nHost: front\r\n\r\n");
+    started.recv_timeout(PATIENCE).expect("the slow one is with the API");
+    let mut behind = edge.connect();
+    behind.send("GET /behind HTTP/1.1\r\nHost: front\r\n\r\n");
+    until("the next one waits", || api.pool.waiting() > 0);
+    assert_eq!(edge.connect().get("/operator").status(), 201);
+    release.send(()).expect("it waits");
+    assert_eq!((slow.reply().status(), behind.reply().status()), (201, 201));
 }
 
 #[test]
 fn who_waits_too_long_for_the_api_is_told_when_to_come_back() {
     let short = |settings: &mut Edge| settings.api_queue_timeout = Duration::from_millis(300);
-    let pool = pool(short);
-    let edge = edge_to(&pool, 1024, short);
+    let mut api = stub("late", short);
+    let edge = edge_to(&api.pool, 1024, short);
+    let mut first = edge.connect();
+    first.send(post("/first", ""));
+    let held = api.hold();
     let begun = Instant::now();
     let mut wire = edge.connect();
     let reply = wire.get("/nobody");
     assert_eq!((reply.status(), reply.field("Retry-After")), (503, Some("1")), "{reply:?}");
     assert!(reply.text().contains("edge.api_queue_timeout"), "{reply:?}");
     assert!(begun.elapsed() >= Duration::from_millis(300), "{:?}", begun.elapsed());
-    // The request is not served afterwards, and the connection goes on.
-    echo(&pool);
-    assert!(wire.get("/again").text().starts_with("GET /again\n"));
-    pool.close();
+    // The connection goes on.
+    answer(held, &|request| request);
+    api.echo();
+    assert_eq!(first.reply().status(), 201);
+    assert!(wire.get("/again").text().starts_with("GET /again "));
 }
 
 #[test]
-fn a_request_whose_client_left_is_not_served() {
-    let pool = pool(|_| ());
-    let edge = edge_to(&pool, 1024, |_| ());
+fn a_request_whose_client_left_is_not_passed_on() {
+    let mut api = stub("left", |_| ());
+    let edge = edge_to(&api.pool, 1024, |_| ());
+    let mut first = edge.connect();
+    first.send(post("/first", ""));
+    let held = api.hold();
     let mut gone = edge.connect();
     gone.send(post("/gone", ""));
-    until("it waits", || pool.waiting() == 1);
-    reset(Some(gone));
+    until("the second waits", || api.pool.waiting() > 0);
     let (sender, served) = mpsc::channel();
-    let mut wire = edge.connect();
-    wire.send(post("/there", ""));
-    until("it waits too", || pool.waiting() == 2);
-    let taker = pool.clone();
-    let api = std::thread::spawn(move || {
-        while let Some(serving) = taker.next(Duration::from_millis(500)) {
-            let _ = sender.send(serving.request.target.clone());
-            serving.request.responder().send(Reply::html(200, "ok".into()));
-        }
+    reset(Some(gone));
+    // A request that is answered shows that the loops heard of the end; both loops serve in turn.
+    for _ in 0..8 {
+        assert_eq!(edge.connect().get("/secret").status(), 401);
+    }
+    let sender = std::sync::Mutex::new(sender);
+    answer(held, &|request| request);
+    api.serve(move |request| {
+        let _ =
+            sender.lock().expect("no panic").send(request.split(' ').nth(1).unwrap_or_default().to_owned());
+        "ok".into()
     });
-    assert_eq!(wire.reply().status(), 200);
-    api.join().expect("no panic");
-    assert_eq!(served.iter().collect::<Vec<_>>(), ["/there"]);
+    assert_eq!(first.reply().status(), 201);
+    assert_eq!(edge.connect().get("/last").status(), 201);
+    let seen: Vec<String> = served.try_iter().collect();
+    assert!(!seen.contains(&"/gone".to_owned()), "{seen:?}");
 }
 
 #[test]
-fn a_slow_reader_of_an_answer_holds_no_thread_of_the_api() {
-    const LARGE: usize = 32 << 20;
-    let pool = pool(|_| ());
-    let answering = pool.clone();
-    std::thread::spawn(move || {
-        while !answering.is_closed() {
-            if let Some(serving) = answering.next(PATIENCE) {
-                let size = if serving.request.target == "/large" { LARGE } else { 2 };
-                serving.request.responder().send(Reply::html(200, "x".repeat(size)));
-            }
-        }
-    });
-    let edge = edge_to(&pool, 1024, |_| ());
+fn a_slow_reader_of_an_answer_holds_no_connection_to_the_api() {
+    const LARGE: usize = 12 << 20;
+    let mut api = stub("reader", |_| ());
+    api.serve(|request| "x".repeat(if request.starts_with("GET /large ") { LARGE } else { 2 }));
+    let edge = edge_to(&api.pool, 1024, |_| ());
     let mut slow = edge.connect();
     slow.send("GET /large HTTP/1.1\r\nHost: front\r\n\r\n");
-    assert!(slow.head().is_some_and(|head| head.starts_with("HTTP/1.1 200")));
-    assert_eq!(edge.connect().get("/small").text(), "xx", "by the only thread there is");
+    assert!(slow.head().is_some_and(|head| head.starts_with("HTTP/1.1 201")));
+    assert_eq!(edge.connect().get("/small").text(), "xx", "over the only connection there is");
     assert_eq!(slow.exactly(LARGE).map(|all| all.len()), Some(LARGE));
-    pool.close();
+}
+
+#[test]
+fn a_listener_that_was_lost_is_reported_and_its_successor_is_used() {
+    let mut api = stub("lost", |_| ());
+    let edge = edge_to(&api.pool, 1024, |_| ());
+    drop(api.listener.take());
+    let mut wire = edge.connect();
+    wire.send(post("/kept", ""));
+    until("the loss is reported", || api.pool.is_lost());
+    let path = api.directory.join("second.sock");
+    api.listener = Some(UnixListener::bind(&path).expect("a socket"));
+    api.pool.moved_to(path.into());
+    api.echo();
+    assert!(wire.reply().text().starts_with("POST /kept "), "the request that waited is served");
+    assert!(!api.pool.is_lost());
+}
+
+/// Breaks a connection off.
+fn reset(wire: Option<Wire>) {
+    let wire = wire.expect("a connection");
+    rustix::net::sockopt::set_socket_linger(&wire.stream, Some(Duration::ZERO)).expect("a live socket");
 }

@@ -254,8 +254,10 @@ impl Service for Busy {
 fn streams_go_on_while_every_api_thread_is_busy() {
     let feed = feed(&Places::new(10, 10));
     let inner = feed.clone();
-    let busy = Arc::new(Busy(Default::default()));
-    let api = ApiServer::start(busy.clone(), &settings(), |_| Box::new(|| ())).expect("an API");
+    let directory = std::env::temp_dir().join(format!("neck-busy-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let (path, busy) = (directory.join("api.sock"), Arc::new(Busy(Default::default())));
+    let api = ApiServer::start(&path, busy.clone(), &settings(), |_| Box::new(|| ())).expect("an API");
     let gate = api.gate();
     let edge = TestEdge::new(move |request| match request.path {
         "/events" => Decision::Events(inner.follow(|| "retry: 1000\n\n".into())),
@@ -284,4 +286,5 @@ fn streams_go_on_while_every_api_thread_is_busy() {
     });
     drop(edge);
     api.stop();
+    std::fs::remove_dir_all(directory).expect("gone");
 }

@@ -34,6 +34,7 @@ pub fn settings() -> settings::Edge {
         max_header_fields: 100,
         control_body_limit: 1 << 20,
         body_budget: 64 << 20,
+        api_connections: 32,
         api_queue: 1024,
         api_queue_timeout: Duration::from_secs(5),
         session_body_limit: 64 << 20,

@@ -3,10 +3,10 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use hydraneckwebrtc::config::settings::{Role, Settings};
 use hydraneckwebrtc::core::api_queue::Rank;
@@ -19,7 +19,7 @@ use hydraneckwebrtc::edge::router::{
 
 use super::super::reference::{BODY_BYTES, FIELDS, HEAD_BYTES, URI_BYTES};
 use super::model::Outcome;
-use super::upstream::{self, SWITCH, Seen, Style};
+use super::upstream::{self, SWITCH, Style};
 
 /// What is put into pages below `/page`.
 const TAG: &str = "<script src=\"/x\"></script>";
@@ -94,9 +94,10 @@ impl Router for Routes {
 pub struct Rig {
     edge: LoopByHand,
     tcp: TcpListener,
-    api: Arc<ApiPool>,
+    unix: UnixListener,
     peers: Vec<Peer>,
     front: TcpListener,
+    directory: PathBuf,
     client: Option<Box<dyn Stream>>,
     style: Style,
     outcome: Outcome,
@@ -111,21 +112,32 @@ impl Rig {
         let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
         let front = TcpListener::bind("127.0.0.1:0").expect("a port");
         tcp.set_nonblocking(true).expect("non-blocking");
+        let directory = std::env::temp_dir().join(format!(
+            "hydra-fuzz-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let path = directory.join("api");
+        let _ = std::fs::remove_file(&path);
+        let unix = UnixListener::bind(&path).expect("a socket");
+        unix.set_nonblocking(true).expect("non-blocking");
         let mut settings = Settings::defaults(Role::Worker).edge;
         settings.max_head_bytes = HEAD_BYTES;
         settings.max_uri_bytes = URI_BYTES;
         settings.max_header_fields = FIELDS;
-        let api = ApiPool::new(&settings, 1);
-        let routes = Routes { tcp: tcp.local_addr().expect("an address"), api: api.clone() };
+        let api = ApiPool::new(&settings, 1, path.into());
+        let routes = Routes { tcp: tcp.local_addr().expect("an address"), api };
         let config =
             EdgeConfig { settings, tls: Default::default(), trusted_proxies: Vec::new(), pulse: None };
         let edge = LoopByHand::new(config, Arc::new(routes)).expect("a loop");
         Rig {
             edge,
             tcp,
-            api,
+            unix,
             peers: Vec::new(),
             front,
+            directory,
             client: None,
             style: Style::Length,
             outcome: Outcome::default(),
@@ -216,7 +228,11 @@ impl Rig {
             stream.set_nonblocking(true).expect("non-blocking");
             Box::new(stream) as Box<dyn Stream>
         });
-        let new: Vec<_> = tcp.into_iter().collect();
+        let unix = self.unix.accept().ok().map(|(stream, _)| {
+            stream.set_nonblocking(true).expect("non-blocking");
+            Box::new(stream) as Box<dyn Stream>
+        });
+        let new: Vec<_> = tcp.into_iter().chain(unix).collect();
         let any = !new.is_empty();
         self.peers.extend(new.into_iter().map(|stream| Peer {
             stream,
@@ -228,7 +244,7 @@ impl Rig {
     }
 
     fn serve(&mut self) -> bool {
-        let mut any = self.serve_api();
+        let mut any = false;
         for peer in &mut self.peers {
             if !peer.gone {
                 let got = read_all(&mut *peer.stream, &mut peer.input);
@@ -255,28 +271,6 @@ impl Rig {
         any
     }
 
-    /// Answers what was handed to the API.
-    fn serve_api(&mut self) -> bool {
-        let api = self.api.clone();
-        let mut any = false;
-        while let Some(mut serving) = api.next(Duration::ZERO) {
-            let request = &mut serving.request;
-            self.outcome.seen.push(Seen {
-                method: std::mem::take(&mut request.method),
-                target: std::mem::take(&mut request.target),
-                body: std::mem::take(&mut request.body),
-                upgrade: request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("upgrade")),
-            });
-            let mut reply = Reply::html(self.style.status(), "hello".into());
-            reply.body = if self.style.status() == 204 { Arc::from([]) } else { reply.body };
-            if self.style != Style::Silent {
-                request.responder().send(reply);
-            }
-            any = true;
-        }
-        any
-    }
-
     fn receive(&mut self) -> bool {
         let Some(client) = &mut self.client else { return false };
         if self.outcome.closed {
@@ -286,6 +280,12 @@ impl Rig {
         self.outcome.closed = end != End::None;
         self.outcome.aborted = end == End::Abort;
         any
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 
