@@ -204,7 +204,7 @@ impl Shared {
         if !Arc::ptr_eq(&current, lost) {
             return;
         }
-        self.pool.mark_lost();
+        self.pool.report_lost();
         let number = self.remade.fetch_add(1, Ordering::Relaxed) + 1;
         // Another name: the old server removes its own when it goes.
         let path = self.first.with_extension(format!("{number}.sock"));
@@ -222,23 +222,29 @@ impl Shared {
 }
 
 fn listen(path: &Path) -> io::Result<tiny_http::Server> {
-    {
-        let (hold, held) = crossbeam_channel::bounded::<()>(0);
-        let probe = |_| {
-            let held = held.clone();
-            std::thread::Builder::new().name("api-probe".into()).stack_size(STACK).spawn(move || {
-                // Ends when the sender goes.
-                let _ = held.recv();
-            })
-        };
-        let probes: io::Result<Vec<_>> = (0..OWN_THREADS).map(probe).collect();
-        drop(hold);
-        for thread in probes? {
-            let _ = thread.join();
-        }
-    }
+    try_threads(OWN_THREADS)?;
     let listener = UnixListener::bind(path)?;
     tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)
+}
+
+/// Whether this many threads can be had at once.
+fn try_threads(count: usize) -> io::Result<()> {
+    let (hold, held) = crossbeam_channel::bounded::<()>(0);
+    let start = |_| {
+        let held = held.clone();
+        let wait = move || {
+            // Ends when the sender goes.
+            let _ = held.recv();
+        };
+        std::thread::Builder::new().name("api-probe".into()).stack_size(STACK).spawn(wait)
+    };
+    let threads: Vec<_> = (0..count).map(start).collect();
+    drop(hold);
+    for thread in threads {
+        // It cannot panic.
+        let _ = thread?.join();
+    }
+    Ok(())
 }
 
 fn handle(service: &dyn Service, mut request: tiny_http::Request) {

@@ -55,17 +55,12 @@ impl ApiPool {
         self.lost.store(false, Ordering::Release);
     }
 
-    /// Nobody listens on the socket any more, as its owner found out.
-    pub fn mark_lost(&self) {
-        self.report_lost();
-    }
-
     /// Nobody listens on the socket any more.
-    pub(super) fn report_lost(&self) {
+    pub fn report_lost(&self) {
         self.lost.store(true, Ordering::Release);
     }
 
-    /// Whether the edge found nobody listening.
+    /// Whether that was reported since it last moved.
     pub fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Acquire)
     }
