@@ -118,7 +118,6 @@ fn request(mode: u8, bytes: &[u8]) {
         whole_page: mode & WHOLE_PAGE != 0,
         upgrade: mode & UPGRADE != 0,
         body: head.body,
-        close: false,
     };
     let mut out = Vec::new();
     write_request(&mut out, &head, &onward);

@@ -1,11 +1,11 @@
 //! Where the worker's edge sends requests: the control API, a session's child, or a page of ours.
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::auth;
+use crate::api::gate::Gate;
 use crate::api::pages;
 use crate::api::player;
 use crate::api::session_path::SessionPath;
@@ -28,8 +28,8 @@ pub struct WorkerRouter {
     pub live: Arc<Live>,
     /// With which tokens we may be called.
     pub standing: Arc<Standing>,
-    /// The control API's socket.
-    pub api: Arc<Path>,
+    /// The way to the control API.
+    pub api: Arc<Gate>,
     /// `edge.rate_limit_per_session`; `None`: no limit.
     pub rate: Option<Rate>,
     /// For the rate, and of the `cleanup` thread.
@@ -39,7 +39,7 @@ pub struct WorkerRouter {
 impl Router for WorkerRouter {
     fn route(&self, request: &Request<'_>) -> Decision {
         match SessionPath::parse(request.path) {
-            SessionPath::NotASession => self.to_api(),
+            SessionPath::NotASession => self.to_api(request),
             SessionPath::BadId => self.gone(request, None, None),
             SessionPath::Bare(id) => redirect(&id, "/", request.query),
             SessionPath::Below(id, rest) => self.session(request, &id, rest),
@@ -72,7 +72,7 @@ impl WorkerRouter {
             return Decision::Reply(Reply::too_fast(wait, "edge.rate_limit_per_session"));
         }
         if is_media(rest) {
-            return self.to_api();
+            return self.to_api(request);
         }
         let Some(card) = card else { return self.gone(request, None, None) };
         let ending = card.end_reason();
@@ -80,7 +80,7 @@ impl WorkerRouter {
             return Decision::Events(events::follow(&card, self.board.drain_until(), self.clock.now()));
         }
         if is_ours(rest) {
-            return self.to_api();
+            return self.to_api(request);
         }
         if let Some(reason) = ending {
             return self.gone(request, Some(reason), Some(&card));
@@ -115,8 +115,8 @@ impl WorkerRouter {
         })
     }
 
-    fn to_api(&self) -> Decision {
-        Decision::Forward(Forward::to_api(self.api.clone(), self.live.get().edge.control_body_limit))
+    fn to_api(&self, request: &Request<'_>) -> Decision {
+        self.api.decide(request, self.live.get().edge.control_body_limit)
     }
 
     fn gone(&self, request: &Request<'_>, reason: Option<EndReason>, card: Option<&Card>) -> Decision {

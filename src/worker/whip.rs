@@ -130,7 +130,20 @@ impl Whip {
             }
         };
         let answer = answer.unwrap_or_else(|problem| refusal(&problem));
-        CORS.iter().fold(answer, |answer, (name, value)| answer.with(name, *value))
+        with_cors(answer)
+    }
+
+    /// Judges who may send an offer, on the head alone; `None`: it may go on.
+    pub fn refuse(
+        &self,
+        session: &str,
+        purpose: Purpose,
+        authorization: Option<&str>,
+        is_admin: impl Fn(&str) -> bool,
+    ) -> Option<Answer> {
+        let judged =
+            self.card(session).and_then(|_| authorise(authorization, purpose, &self.live.get(), is_admin));
+        judged.err().map(|problem| with_cors(refusal(&problem)))
     }
 
     fn offer(
@@ -142,7 +155,7 @@ impl Whip {
         let card = self.session(call)?;
         let settings = self.live.get();
         self.admit(call, &card.id, &self.offers)?;
-        authorise(call, purpose, &settings, is_admin)?;
+        authorise(call.header("Authorization"), purpose, &settings, is_admin)?;
         if !whip::is_media_type(call.header("Content-Type"), SDP_TYPE) {
             return Err(Problem::new(415, "send the offer as application/sdp"));
         }
@@ -211,9 +224,13 @@ impl Whip {
         Ok(Answer { status: 200, content_type: "text/plain", headers: Vec::new(), body: String::new() })
     }
 
-    /// The card of a session that is not over.
     fn session(&self, call: &Call) -> Result<Arc<Card>, Problem> {
-        let card = call.id.parse().ok().and_then(|id| self.board.find(&id));
+        self.card(&call.id)
+    }
+
+    /// The card of a session that is not over.
+    fn card(&self, id: &str) -> Result<Arc<Card>, Problem> {
+        let card = id.parse().ok().and_then(|id| self.board.find(&id));
         card.filter(|card| card.end_reason().is_none())
             .ok_or_else(|| Problem::new(404, "no such session: it ended, or never existed"))
     }
@@ -259,12 +276,11 @@ impl Whip {
 /// To publish takes a token: the operator's, or `whip.token`. To watch takes none; one that is wrong is a mistake that
 /// whoever configured it wants to hear of.
 fn authorise(
-    call: &Call,
+    field: Option<&str>,
     purpose: Purpose,
     settings: &Settings,
     is_admin: impl Fn(&str) -> bool,
 ) -> Result<(), Problem> {
-    let field = call.header("Authorization");
     let good = |token: &str| {
         let publisher = settings.whip.as_ref().is_some_and(|whip| whip.token.matches(token));
         // Both are compared, so that the time taken does not tell them apart.
@@ -277,14 +293,8 @@ fn authorise(
     }
 }
 
-/// The answer to an address that was wrong about a token too often.
-pub fn too_many_wrong(pause: Duration) -> Answer {
-    let problem = Problem::again_after(
-        429,
-        "too many wrong tokens from this address; check the token, then wait",
-        pause,
-    );
-    CORS.iter().fold(refusal(&problem), |answer, (name, value)| answer.with(name, *value))
+fn with_cors(answer: Answer) -> Answer {
+    CORS.iter().fold(answer, |answer, (name, value)| answer.with(name, *value))
 }
 
 fn refusal(problem: &Problem) -> Answer {

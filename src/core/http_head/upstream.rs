@@ -28,8 +28,6 @@ pub struct Onward<'a> {
     pub upgrade: bool,
     /// Framing of the body as sent on.
     pub body: BodyLength,
-    /// One request per connection.
-    pub close: bool,
 }
 
 /// Appends the head to `out`. What the client says with hop-by-hop and forwarding fields is replaced by what we know.
@@ -111,8 +109,6 @@ fn write_own(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, onward: &Onward<'_>)
     }
     if onward.upgrade && head.upgrade {
         out.extend_from_slice(b"Connection: Upgrade\r\n");
-    } else if onward.close {
-        out.extend_from_slice(b"Connection: close\r\n");
     }
 }
 
@@ -160,7 +156,6 @@ mod tests {
             whole_page: false,
             upgrade: false,
             body: head.body,
-            close: false,
         };
         change(&mut onward);
         let mut out = Vec::new();
