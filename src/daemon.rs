@@ -172,6 +172,7 @@ impl Daemon {
         role.drain();
         let timeout = if patient { role.settings().drain_timeout } else { Duration::ZERO };
         let hurried = self.drain(role, timeout, &mut watchdog);
+        self.pulses.let_end();
         role.finish(hurried);
         self.signal_thread.stop();
         log::info!("[{}] stopped", role.name());
@@ -247,7 +248,7 @@ impl<'a> Watchdog<'a> {
         let stalled = self.daemon.pulses.stalled(Instant::now());
         if stalled != self.stalled {
             for name in &stalled {
-                log::error!("[watchdog] ALERT thread {name} makes no progress");
+                log::error!("[watchdog] ALERT thread {name} makes no progress, or has ended");
             }
             self.stalled = stalled;
         }

@@ -8,11 +8,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::api::server::{ApiServer, Beat, Service};
-use crate::config::settings::{Listen, Role, Settings};
+use crate::config::settings::{self, Listen, Role, Settings};
+use crate::core::descriptors::Plan;
 use crate::daemon::RunError;
 use crate::edge::router::Router;
 use crate::edge::tls::{self, Tls};
 use crate::edge::{Edge, EdgeConfig};
+use crate::host::descriptors::{self, Raised};
 use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::{Pulse, Pulses};
 use crate::logging::{self, Figures};
@@ -23,7 +25,7 @@ pub mod certificates;
 /// The control API's socket in the state directory.
 const SOCKET: &str = "api.sock";
 
-/// An API thread may be busy with a slow client's reply, bounded by the edge; an edge loop comes round every 5 s.
+/// An API thread may wait for a name to be looked up or for a media thread; an edge loop comes round every 5 s.
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// Binds the listening address: the pre-flight before anything of an earlier run is touched.
@@ -51,6 +53,30 @@ pub fn bind(settings: &Settings) -> Result<TcpListener, RunError> {
     Err(RunError(format!("cannot bind {shown}: is another hydraneckwebrtc already running? ({last})")))
 }
 
+/// Raises the limit of descriptors and shares it out; the log says how.
+pub fn descriptors(settings: &Settings) -> Plan {
+    let Raised { was, now } = descriptors::raise();
+    let plan = Plan::of(now, settings);
+    let connections = plan.connections(settings.edge.max_connections);
+    let Plan { process, sessions, peers, ice_tcp_each, api_connections, .. } = plan;
+    log::info!(
+        "[edge] descriptors: {now} (started with {was}): {process} for the process with {api_connections} \
+         connections to the API, {sessions} for sessions, {peers} for \
+         peers' own ports, {ice_tcp_each} per media thread for ICE-TCP, two each for {connections} connections"
+    );
+    if !plan.enough {
+        log::warn!(
+            "[edge] {now} descriptors are too few for sessions.max and webrtc.max_peers: some sessions will fail; \
+             raise LimitNOFILE, or `ulimit -n`"
+        );
+    }
+    if connections < settings.edge.max_connections {
+        let wanted = settings.edge.max_connections;
+        log::warn!("[edge] edge.max_connections is {wanted}, but {now} descriptors allow {connections}");
+    }
+    plan
+}
+
 /// The role's own part of the state directory, locked.
 pub fn state_directory(settings: &Settings) -> Result<(PrivateDir, File), RunError> {
     let fail = |error: crate::host::private_dir::DirError| RunError(error.to_string());
@@ -63,9 +89,17 @@ pub fn state_directory(settings: &Settings) -> Result<(PrivateDir, File), RunErr
 }
 
 /// Starts the control API.
-pub fn api(state: &PrivateDir, service: Arc<dyn Service>, pulses: &Pulses) -> Result<ApiServer, RunError> {
+pub fn api(
+    state: &PrivateDir,
+    settings: &Settings,
+    service: Arc<dyn Service>,
+    (plan, pulses): (&Plan, &Pulses),
+) -> Result<ApiServer, RunError> {
     let path = state.path().join(SOCKET);
-    let start = ApiServer::start(&path, service, |index| beat(pulses, &format!("api-{index}"), SILENCE));
+    let api_connections = plan.api_connections;
+    let edge = settings::Edge { api_connections, ..settings.edge.clone() };
+    let start =
+        ApiServer::start(&path, service, &edge, |index| beat(pulses, &format!("api-{index}"), SILENCE));
     start.map_err(|error| RunError(format!("cannot serve the control API on {}: {error}", path.display())))
 }
 
@@ -97,12 +131,13 @@ pub fn edge(
     tls: Tls,
     listener: TcpListener,
     router: Arc<dyn Router>,
-    pulses: &Pulses,
+    (plan, pulses): (&Plan, &Pulses),
 ) -> Result<Edge, RunError> {
     let loops: Vec<Pulse> =
         (0..settings.edge.threads).map(|index| pulses.register(format!("edge-{index}"), SILENCE)).collect();
+    let max_connections = plan.connections(settings.edge.max_connections);
     let config = EdgeConfig {
-        settings: settings.edge.clone(),
+        settings: settings::Edge { max_connections, ..settings.edge.clone() },
         tls,
         trusted_proxies: settings.server.trusted_proxies.clone(),
         pulse: Some(Arc::new(move |index: usize| loops.iter().skip(index).take(1).for_each(Pulse::beat))),

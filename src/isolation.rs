@@ -2,11 +2,15 @@
 //!
 //! ```text
 //!  panic within [`isolate`] ── unwinds to it ──▶ Contained: that peer, request or connection is lost, counted and told
+//!  panic of a thread without a name ──▶ that thread is lost, counted and told
 //!  panic anywhere else ──────▶ the process ends, where [`end_on_stray_panics`] was called (`main` does)
 //! ```
 //!
 //! Isolated is what others can reach with bytes of their choice and what nothing else depends on. An owner thread is not: whoever lives
 //! on after its panic would see half of what it owns. A restart is better than that.
+//!
+//! All our threads have names. One without is a library's own: it owns nothing of ours, and some unwrap where a descriptor or a
+//! thread cannot be had, which outsiders can bring about. Whoever uses the library sees what it lost (`api::server` listens anew).
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -89,9 +93,11 @@ pub fn is_contained(place: &dyn Display) -> bool {
     within
 }
 
-/// For the panic hook, after a panic that nobody contains was told.
+/// For the panic hook, after a panic that nobody contains was told. The thread of a library, which has no name, ends alone.
 pub fn end_if_stray_panics_do() {
-    if STRAY_PANICS_END.load(Ordering::Relaxed) {
+    if std::thread::current().name().is_none() {
+        CONTAINED.fetch_add(1, Ordering::Relaxed);
+    } else if STRAY_PANICS_END.load(Ordering::Relaxed) {
         std::process::abort();
     }
 }

@@ -124,7 +124,6 @@ fn request(mode: u8, bytes: &[u8]) {
         whole_page: mode & WHOLE_PAGE != 0,
         upgrade: mode & UPGRADE != 0,
         body: head.body,
-        close: false,
         confined: mode & CONFINED != 0,
     };
     let mut out = Vec::new();

@@ -1,6 +1,6 @@
 //! Bearer tokens (RFC 6750) and the rules for requests that carry none.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,9 +37,8 @@ pub fn too_many_wrong(pause: Duration) -> Answer {
 pub struct TokenGuard(Mutex<WrongTokens>);
 
 impl TokenGuard {
-    /// Notes that a call presented a wrong token. A time: the caller is to wait for so long.
-    pub fn note(&self, call: &Call, trusted: &[Network], now: Moment) -> Option<Duration> {
-        let address = origin::client(call, trusted).unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    /// Notes that a client presented a wrong token. A time: it is to wait for so long.
+    pub fn note(&self, address: IpAddr, now: Moment) -> Option<Duration> {
         let noted = self.lock().note(address, now);
         if let Some(more) = noted.line {
             log::warn!("[api] a wrong token from {address} ({more} such lines were not shown)");

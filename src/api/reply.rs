@@ -6,6 +6,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tiny_http::{Header, Response, StatusCode};
 
+use crate::edge::router::Reply;
+
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -76,6 +78,17 @@ impl Answer {
     pub fn retry_after(self, pause: Duration) -> Answer {
         let seconds = pause.as_millis().div_ceil(1000).max(1);
         self.with("Retry-After", seconds.to_string())
+    }
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Reply {
+        let Answer { status, content_type, mut headers, body } = answer;
+        // The edge names a type only where there is a body; the answer to a HEAD has one without.
+        if body.is_empty() && status != 204 {
+            headers.push(("Content-Type", content_type.to_owned()));
+        }
+        Reply { status, content_type, headers, body: body.into_bytes().into(), nonce: None }
     }
 }
 

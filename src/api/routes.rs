@@ -2,7 +2,8 @@
 //! `etc/openapi.yaml`.
 
 use crate::config::settings::Role;
-use crate::core::whip_offer::Purpose;
+use crate::core::api_queue::Rank;
+use crate::core::whip_offer::{OFFER_LIMIT, Purpose};
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,16 @@ pub enum Operation {
     Media(Purpose, Leg),
 }
 
+impl Operation {
+    /// How an operator's request is ranked: what waits for a session or a worker must not keep others waiting.
+    pub fn rank(self) -> Rank {
+        match self {
+            Operation::CreateSession | Operation::DeleteSession | Operation::GetSession => Rank::Slow,
+            _ => Rank::Operator,
+        }
+    }
+}
+
 /// What a request of WHEP or WHIP asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leg {
@@ -96,6 +107,46 @@ pub enum Links {
     Both,
 }
 
+/// How large the body of a request may be: what its operation really takes, because it is kept in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// None is read, or nothing of it is: `{}`.
+    Small,
+    /// Stars and a comment of a thousand characters.
+    Rating,
+    /// What a page counted.
+    Facts,
+    /// An SDP offer, or a part of one.
+    Offer,
+    /// A document of an operator or the other role: as large as `edge.control_body_limit` allows.
+    Document,
+}
+
+impl Body {
+    /// The limit in bytes.
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Body::Small => 1 << 10,
+            Body::Rating => 4 << 10,
+            Body::Facts => 16 << 10,
+            Body::Offer => OFFER_LIMIT as u64,
+            Body::Document => u64::MAX,
+        }
+    }
+
+    /// What an operation takes.
+    const fn of(operation: Operation) -> Body {
+        match operation {
+            Operation::CreateSession | Operation::Heartbeat => Body::Document,
+            Operation::RateSession => Body::Rating,
+            Operation::SessionFacts => Body::Facts,
+            // Of WHEP and WHIP every request, so that what is wrong with it is said before its size.
+            Operation::MicOffer | Operation::MicPatch | Operation::Media(..) => Body::Offer,
+            _ => Body::Small,
+        }
+    }
+}
+
 /// Where a route exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum On {
@@ -122,22 +173,26 @@ pub struct Route {
     pub links: Links,
     /// What it does.
     pub operation: Operation,
+    /// What it takes.
+    pub body: Body,
 }
 
 const fn route(method: &'static str, path: &'static str, on: On, auth: Auth, operation: Operation) -> Route {
-    Route { method, path, on, auth, links: Links::Owner, operation }
+    Route { method, path, on, auth, links: Links::Owner, operation, body: Body::of(operation) }
 }
 
 /// What a page that only watches asks as well.
 const fn watching(method: &'static str, path: &'static str, operation: Operation) -> Route {
-    Route { method, path, on: On::Worker, auth: Auth::None, links: Links::Both, operation }
+    let (on, auth, links) = (On::Worker, Auth::None, Links::Both);
+    Route { method, path, on, auth, links, operation, body: Body::of(operation) }
 }
 
 /// WHEP and WHIP: whoever has the session's id may ask; to publish takes a token too.
 const fn media(method: &'static str, path: &'static str, purpose: Purpose, leg: Leg) -> Route {
     let auth = if matches!(leg, Leg::Offer) { Auth::Own } else { Auth::None };
     let links = if matches!(purpose, Purpose::View) { Links::Both } else { Links::Owner };
-    Route { method, path, on: On::Worker, auth, links, operation: Operation::Media(purpose, leg) }
+    let operation = Operation::Media(purpose, leg);
+    Route { method, path, on: On::Worker, auth, links, operation, body: Body::of(operation) }
 }
 
 /// Every route.
@@ -221,6 +276,16 @@ pub fn find<'a>(role: Role, method: &str, path: &'a str) -> Match<'a> {
         }
     }
     wrong.map_or(Match::NotFound, Match::WrongMethod)
+}
+
+/// The largest body of a request that a worker answers itself. `None`: it is for a session's page, or the worker refuses
+/// in a form of its own.
+pub fn worker_body_limit(method: &str, path: &str) -> Option<u64> {
+    match find(Role::Worker, method, path) {
+        Match::Found(Route { operation: Operation::Media(..), .. }, _) => None,
+        Match::Found(route, _) => Some(route.body.bytes()),
+        Match::WrongMethod(_) | Match::NotFound => None,
+    }
 }
 
 fn exists_on(on: On, role: Role) -> bool {

@@ -1,38 +1,46 @@
 //! The control API's server: tiny_http on a private unix socket that only the edge reaches.
 //!
 //! ```text
-//! edge ──one normalised request per connection──▶ tiny_http ──▶ api-0..3 ──▶ Service
+//! edge ──head judged, body whole, one request per connection, at most edge.api_connections──▶ tiny_http ──▶ api-0..4 ──▶ Service
+//!                                       ▲── a lost listener is made anew on another socket ──┘
 //! ```
 //!
-//! The edge has read the whole body, bounded it and set its length; see `ARCHITECTURE.md` for why tiny_http must not
-//! see more than that. `api-N` threads answer or hand the [`Responder`] to whoever will; they never wait for a session.
+//! See [`crate::api::gate`] for who gets here, and `ARCHITECTURE.md` for why tiny_http must not see more than that. `api-N`
+//! threads answer or hand the [`Responder`] to whoever will; they never wait for a session.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::api::auth;
+use crate::api::gate::{self, Gate};
 use crate::api::reply::{Answer, Responder};
-use crate::api::routes::{self, Auth, Match, Operation};
-use crate::config::settings::Role;
-use crate::host::private_socket::{self, Reach};
+use crate::api::routes::{Operation, Route, Segments};
+use crate::config::settings::{self, Role};
+use crate::edge::api_pool::{ApiPool, Way};
+use crate::host::private_socket;
 use crate::isolation::isolate;
 
-/// Threads that answer. They only look things up and pass things on, so few are enough.
+/// Requests of people without a token that are answered at once. They only look things up and pass things on, so few are
+/// enough.
 pub const THREADS: usize = 4;
+
+/// A thread more, so that an operator's call finds one when the others wait for something.
+const OPERATORS_THREADS: usize = 1;
 
 /// Stack of an `api-N` thread in bytes: JSON of bounded size, no recursion of ours.
 const STACK: usize = 512 * 1024;
 
-/// Largest body that is read; the edge's limit is the same or smaller.
-const BODY_LIMIT: u64 = 1 << 20;
+/// How often an idle thread shows that it is alive, and looks whether the listener is lost.
+const IDLE_BEAT: Duration = Duration::from_millis(500);
 
-/// How often an idle thread shows that it is alive.
-const IDLE_BEAT: std::time::Duration = std::time::Duration::from_secs(5);
+/// Threads that tiny_http starts by itself: it ends the process where it cannot have them, so they are asked for first.
+const OWN_THREADS: usize = 5;
 
 /// A request, already authenticated where its route says so.
 #[derive(Debug)]
@@ -91,8 +99,15 @@ pub trait Service: Send + Sync + 'static {
         false
     }
 
-    /// Notes that a call presented a wrong token. A time: the caller is to wait for so long.
-    fn note_wrong_token(&self, _: &Call) -> Option<Duration> {
+    /// Notes that a client presented a wrong token. A time: it is to wait for so long. Must not block.
+    fn note_wrong_token(&self, _client: IpAddr) -> Option<Duration> {
+        None
+    }
+
+    /// Judges on the head alone what its route leaves to the operation ([`crate::api::routes::Auth::Own`]). `None`: it may
+    /// go on. Must not block: it runs on an edge thread.
+    fn refuse(&self, route: &Route, segments: Segments<'_>, authorization: Option<&str>) -> Option<Answer> {
+        let _ = (route, segments, authorization);
         None
     }
 
@@ -102,17 +117,25 @@ pub trait Service: Send + Sync + 'static {
 
 /// The running server.
 pub struct ApiServer {
-    server: Arc<tiny_http::Server>,
-    path: PathBuf,
-    /// Its path is good as long as this lives.
-    _reach: Reach,
-    stopping: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+    gate: Arc<Gate>,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// What the threads share.
+struct Shared {
+    /// The first socket; those that replace it are its siblings.
+    first: PathBuf,
+    pool: Arc<ApiPool>,
+    server: Mutex<Arc<tiny_http::Server>>,
+    /// How often the listener was made anew.
+    remade: AtomicU64,
+    stopping: AtomicBool,
 }
 
 impl fmt::Debug for ApiServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ApiServer({})", self.path.display())
+        write!(f, "ApiServer({})", self.shared.first.display())
     }
 }
 
@@ -121,32 +144,45 @@ impl ApiServer {
     pub fn start(
         path: &Path,
         service: Arc<dyn Service>,
+        settings: &settings::Edge,
         beat: impl Fn(usize) -> Beat,
     ) -> io::Result<ApiServer> {
-        let (listener, reach) = private_socket::bind(path)?;
-        let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
-        let server = Arc::new(server);
-        let stopping = Arc::new(AtomicBool::new(false));
-        let mut threads = Vec::new();
-        for index in 0..THREADS {
-            let (server, service, stopping, beat) =
-                (server.clone(), service.clone(), stopping.clone(), beat(index));
+        let (server, way) = listen(path)?;
+        let pool = ApiPool::new(settings, THREADS, way);
+        let gate = Arc::new(Gate::new(service.clone(), pool.clone()));
+        let shared = Arc::new(Shared {
+            first: path.to_owned(),
+            pool,
+            server: Mutex::new(Arc::new(server)),
+            remade: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+        });
+        let mut server = ApiServer { shared, gate, threads: Vec::new() };
+        for index in 0..THREADS + OPERATORS_THREADS {
+            let (shared, service, beat) = (server.shared.clone(), service.clone(), beat(index));
             let builder = std::thread::Builder::new().name(format!("api-{index}")).stack_size(STACK);
-            threads.push(builder.spawn(move || serve(&server, &*service, &stopping, &beat))?);
+            match builder.spawn(move || shared.serve(&*service, &beat)) {
+                Ok(thread) => server.threads.push(thread),
+                Err(error) => {
+                    server.stop();
+                    return Err(error);
+                }
+            }
         }
-        Ok(ApiServer { server, path: reach.path(), _reach: reach, stopping, threads })
+        Ok(server)
     }
 
-    /// Where our own threads, and nobody else, reach the socket.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// What the edge's router asks.
+    pub fn gate(&self) -> Arc<Gate> {
+        self.gate.clone()
     }
 
     /// Stops the threads and waits for them.
     pub fn stop(self) {
-        self.stopping.store(true, Ordering::Release);
+        self.shared.stopping.store(true, Ordering::Release);
         // One wake-up reaches one thread.
-        self.threads.iter().for_each(|_| self.server.unblock());
+        let server = self.shared.server();
+        self.threads.iter().for_each(|_| server.unblock());
         for thread in self.threads {
             if thread.join().is_err() {
                 log::error!("[api] ALERT a thread of the control API panicked");
@@ -155,42 +191,93 @@ impl ApiServer {
     }
 }
 
-fn serve(server: &tiny_http::Server, service: &dyn Service, stopping: &AtomicBool, beat: &Beat) {
-    while !stopping.load(Ordering::Acquire) {
-        beat();
-        match server.recv_timeout(IDLE_BEAT) {
-            // The responder answers while the panic passes it.
-            Ok(Some(request)) => {
-                let _ = isolate("an API request", || handle(service, request));
+impl Shared {
+    fn server(&self) -> Arc<tiny_http::Server> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn serve(&self, service: &dyn Service, beat: &Beat) {
+        while !self.stopping.load(Ordering::Acquire) {
+            beat();
+            let server = self.server();
+            match server.recv_timeout(IDLE_BEAT) {
+                // The responder answers while the panic passes it.
+                Ok(Some(request)) => {
+                    let _ = isolate("an API request", || handle(service, request));
+                }
+                // A time-out, or `unblock`.
+                Ok(None) if !self.pool.is_lost() => {}
+                Ok(None) => self.listen_anew(&server, "nobody accepts"),
+                Err(error) => self.listen_anew(&server, &error.to_string()),
             }
-            // A time-out, or `unblock`.
-            Ok(None) => {}
-            Err(error) => {
-                log::warn!("[api] cannot take a request: {error}");
-                return;
+        }
+    }
+
+    /// Replaces a server whose listener is lost, unless another thread has. It goes with its last user.
+    fn listen_anew(&self, lost: &Arc<tiny_http::Server>, why: &str) {
+        let mut current = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&current, lost) {
+            return;
+        }
+        self.pool.report_lost();
+        let number = self.remade.fetch_add(1, Ordering::Relaxed) + 1;
+        // Another name: the old server removes its own when it goes, though it is gone already.
+        let path = self.first.with_extension(format!("{number}.sock"));
+        let _ = std::fs::remove_file(&path);
+        match listen(&path) {
+            Ok((server, way)) => {
+                log::error!("[api] ALERT the control API's listener was lost ({why}) and is made anew");
+                *current = Arc::new(server);
+                self.pool.moved_to(way);
             }
+            // The next round tries again.
+            Err(error) => log::error!("[api] ALERT the control API cannot listen: {error}; trying again"),
         }
     }
 }
 
+/// A server on a socket that has no name any more, and the way there.
+fn listen(path: &Path) -> io::Result<(tiny_http::Server, Way)> {
+    try_threads(OWN_THREADS)?;
+    let (listener, reach) = private_socket::bind(path)?;
+    let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
+    Ok((server, Arc::new(reach)))
+}
+
+/// Whether this many threads can be had at once.
+fn try_threads(count: usize) -> io::Result<()> {
+    let (hold, held) = crossbeam_channel::bounded::<()>(0);
+    let start = |_| {
+        let held = held.clone();
+        let wait = move || {
+            // Ends when the sender goes.
+            let _ = held.recv();
+        };
+        std::thread::Builder::new().name("api-probe".into()).stack_size(STACK).spawn(wait)
+    };
+    let threads: Vec<_> = (0..count).map(start).collect();
+    drop(hold);
+    for thread in threads {
+        // It cannot panic.
+        let _ = thread?.join();
+    }
+    Ok(())
+}
+
 fn handle(service: &dyn Service, mut request: tiny_http::Request) {
     let mut body = Vec::new();
-    let read = request.as_reader().take(BODY_LIMIT + 1).read_to_end(&mut body);
+    let read = request.as_reader().read_to_end(&mut body);
     let headers =
         request.headers().iter().map(|h| (h.field.to_string(), h.value.to_string())).collect::<Vec<_>>();
     let (method, url) = (request.method().to_string(), request.url().to_owned());
     let responder = Responder::new(request);
-    if read.is_err() || body.len() as u64 > BODY_LIMIT {
-        return responder.send(Answer::error(400, "unreadable body", "send at most 1 MiB with its length"));
+    if read.is_err() {
+        return responder.send(Answer::error(400, "unreadable body", "send it with its length"));
     }
     let (path, query) = url.split_once('?').unwrap_or((&url, ""));
-    let (route, segments) = match routes::find(service.role(), &method, path) {
-        Match::Found(route, segments) => (route, segments),
-        Match::WrongMethod(allow) => {
-            let answer = Answer::error(405, "method not allowed", format!("this path takes {allow}"));
-            return responder.send(answer.with("Allow", allow));
-        }
-        Match::NotFound => return responder.send(Answer::error(404, "not found", "no such path")),
+    let (route, segments) = match gate::find(service, &method, path) {
+        Ok(found) => found,
+        Err(answer) => return responder.send(answer),
     };
     let mut call = Call {
         operation: route.operation,
@@ -201,29 +288,19 @@ fn handle(service: &dyn Service, mut request: tiny_http::Request) {
         body,
         admin: false,
     };
-    let token = auth::bearer(call.header("Authorization"));
-    let worker = token.is_some_and(|token| service.is_worker(token));
-    call.admin = token.is_some_and(|token| service.is_admin(token));
-    let presented = call.header("Authorization").is_some();
-    let refused = match route.auth {
-        Auth::Admin => !call.admin,
-        Auth::Worker => !worker,
-        _ => false,
-    };
-    // Health tells administrators more, so it would tell a right token from a wrong one as well.
-    let is_wrong = refused || route.operation == Operation::Health && !call.admin;
-    if let Some(pause) = (is_wrong && presented).then(|| service.note_wrong_token(&call)).flatten() {
-        return responder.send(auth::too_many_wrong(pause));
-    }
-    if refused {
-        return responder.send(auth::refusal(presented));
+    let authorization = call.header("Authorization").map(str::to_owned);
+    let standing = gate::Standing::of(service, authorization.as_deref());
+    call.admin = standing.admin;
+    // The edge has judged this on the head, and has noted wrong tokens; settings may have been reloaded since.
+    if !standing.may(route.auth) {
+        return responder.send(auth::refusal(authorization.is_some()));
     }
     service.call(call, responder);
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Read as _, Write};
     use std::os::unix::net::UnixStream;
 
     use super::*;
@@ -248,8 +325,15 @@ mod tests {
         }
     }
 
-    fn ask(path: &Path, target: &str, fields: &str) -> String {
-        let mut stream = UnixStream::connect(path).expect("the socket");
+    fn start(name: &str) -> ApiServer {
+        let path = std::env::temp_dir().join(format!("neck-api-{name}-{}.sock", std::process::id()));
+        let settings = settings::Edge::default();
+        ApiServer::start(&path, Arc::new(Fragile), &settings, |_| Box::new(|| ())).expect("a server")
+    }
+
+    fn ask(server: &ApiServer, target: &str, fields: &str) -> String {
+        let way = server.shared.pool.socket();
+        let mut stream = UnixStream::connect((*way).as_ref()).expect("the socket");
         let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\r\n");
         stream.write_all(request.as_bytes()).expect("sent");
         let mut reply = String::new();
@@ -259,22 +343,39 @@ mod tests {
 
     #[test]
     fn a_panic_answers_500_and_the_thread_goes_on() {
-        let path = std::env::temp_dir().join(format!("neck-api-{}.sock", std::process::id()));
-        let _ = std::fs::remove_file(&path);
-        let server = ApiServer::start(&path, Arc::new(Fragile), |_| Box::new(|| ())).expect("a server");
+        let server = start("panic");
         let before = crate::isolation::contained();
         for round in 0..2 * THREADS {
-            let reply = ask(&path, "/api/v1/health?panic", "");
+            let reply = ask(&server, "/api/v1/health?panic", "");
             assert!(
                 reply.starts_with("HTTP/1.1 500 ") && reply.contains("internal error"),
                 "{round}: {reply}"
             );
-            let reply = ask(&path, "/api/v1/health", "Authorization: Bearer x\r\n");
+            let reply = ask(&server, "/api/v1/health", "Authorization: Bearer x\r\n");
             assert!(reply.starts_with("HTTP/1.1 500 "), "{round}: {reply}");
-            let reply = ask(&path, "/api/v1/health", "");
+            let reply = ask(&server, "/api/v1/health", "");
             assert!(reply.starts_with("HTTP/1.1 204 "), "{round}: {reply}");
         }
         assert!(crate::isolation::contained() >= before + 4 * THREADS as u64);
+        server.stop();
+    }
+
+    #[test]
+    fn a_lost_listener_is_made_anew_where_no_name_leads_and_the_edge_is_told() {
+        let server = start("lost");
+        let (first, pool) = (server.shared.pool.socket(), &server.shared.pool);
+        pool.report_lost();
+        let patience = std::time::Instant::now() + Duration::from_secs(20);
+        while pool.is_lost() {
+            assert!(std::time::Instant::now() < patience, "nobody listens anew");
+            std::thread::yield_now();
+        }
+        let second = pool.socket();
+        assert_ne!((*first).as_ref(), (*second).as_ref());
+        let reply = ask(&server, "/api/v1/health", "");
+        assert!(reply.starts_with("HTTP/1.1 204 "), "{reply}");
+        let names = [server.shared.first.clone(), server.shared.first.with_extension("1.sock")];
+        assert!(names.iter().all(|name| !name.exists()), "{names:?}");
         server.stop();
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::core::ids::{BodyAddr, url_host};
+use crate::host::http_client;
 
 /// A client for one body's hydrabody.
 #[derive(Clone, Debug)]
@@ -38,14 +39,14 @@ impl std::error::Error for HydrabodyError {}
 impl Hydrabody {
     /// A client for hydrabody at this address and port.
     pub fn new(body: BodyAddr, port: u16, launch_path: &str, call_timeout: Duration) -> Hydrabody {
-        let agent = ureq::Agent::config_builder()
+        let config = ureq::Agent::config_builder()
             .timeout_global(Some(call_timeout))
             .http_status_as_error(false)
             .proxy(None)
             .max_redirects(0)
             .max_idle_connections(0)
-            .build()
-            .new_agent();
+            .build();
+        let agent = http_client::agent(config);
         let base = format!("http://{}:{port}", url_host(body.ip()));
         Hydrabody { agent, base, launch_path: launch_path.to_owned() }
     }

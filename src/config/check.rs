@@ -140,6 +140,12 @@ fn of_both(settings: &Settings) -> Vec<Option<Contradiction>> {
             "must be less than edge.max_head_bytes, of which it is a part; lower it",
         ),
         unless(
+            edge.control_body_limit <= edge.body_budget / 2,
+            "edge.control_body_limit",
+            "edge.body_budget",
+            "must be at most half of edge.body_budget, which all bodies share; lower it",
+        ),
+        unless(
             !sessions.allowed_bodies.is_empty(),
             "sessions.allowed_bodies",
             "sessions.allowed_bodies",

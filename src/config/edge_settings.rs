@@ -33,6 +33,14 @@ pub struct Edge {
     pub max_header_fields: usize,
     /// `edge.control_body_limit`: bytes of a control API request body. Default 1048576.
     pub control_body_limit: u64,
+    /// `edge.body_budget`: bytes that bodies of control API requests hold in memory, all together. Default 67108864.
+    pub body_budget: u64,
+    /// `edge.api_connections`: connections to the control API at once, each four descriptors and a thread. Default 32.
+    pub api_connections: usize,
+    /// `edge.api_queue`: control API requests that wait for one, operators' and others' each. Default 1024.
+    pub api_queue: usize,
+    /// `edge.api_queue_timeout`: how long one waits; then 503. Default 5s.
+    pub api_queue_timeout: Duration,
     /// `edge.session_body_limit`: bytes of a request body to a session's page. Default 67108864.
     pub session_body_limit: u64,
     /// `edge.requests_per_connection`. Default 1000.

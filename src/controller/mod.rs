@@ -86,6 +86,7 @@ pub struct Controller {
 impl Controller {
     /// Starts a controller: bind, threads.
     pub fn start(settings: Settings, pulses: &Pulses) -> Result<Controller, RunError> {
+        let plan = front::descriptors(&settings);
         let listener = front::bind(&settings)?;
         let address = listener.local_addr().map_err(|error| RunError(error.to_string()))?;
         let (state, lock) = front::state_directory(&settings)?;
@@ -114,15 +115,15 @@ impl Controller {
             tokens: TokenGuard::default(),
             clock,
         };
-        let api = front::api(&state, Arc::new(service), pulses)?;
+        let api = front::api(&state, &live.get(), Arc::new(service), (&plan, pulses))?;
         let router = ControllerRouter {
             fleet: published.clone(),
             live: live.clone(),
-            api: Arc::from(api.path()),
+            api: api.gate(),
             clock,
             uncounted: Arc::new(Uncounted),
         };
-        let edge = front::edge(&live.get(), tls, listener, Arc::new(router), pulses)?;
+        let edge = front::edge(&live.get(), tls, listener, Arc::new(router), (&plan, pulses))?;
         log::info!("[controller] listens on {}", front::shown(address, &live.get()));
         Ok(Controller {
             live,

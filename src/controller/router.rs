@@ -1,10 +1,11 @@
 //! Where the controller's edge sends requests: the control API, or the worker that owns the session.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::api::auth;
+use crate::api::gate::Gate;
 use crate::api::pages;
+use crate::api::routes;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
 use crate::controller::snapshot::{Published, Reach, Target};
@@ -20,8 +21,8 @@ pub struct ControllerRouter {
     pub fleet: Arc<Published>,
     /// Limits.
     pub live: Arc<Live>,
-    /// The control API's socket.
-    pub api: Arc<Path>,
+    /// The way to the control API.
+    pub api: Arc<Gate>,
     /// The clock of the fleet thread.
     pub clock: Clock,
     /// Counts nothing, for every tunnel.
@@ -41,9 +42,9 @@ impl Router for ControllerRouter {
     fn route(&self, request: &Request<'_>) -> Decision {
         let html = request.accepts_html;
         match SessionPath::parse(request.path) {
-            SessionPath::NotASession => self.to_api(),
+            SessionPath::NotASession => self.api.decide(request, self.live.get().edge.control_body_limit),
             SessionPath::BadId => Decision::Reply(self.unknown(html)),
-            SessionPath::Bare(id) | SessionPath::Below(id, _) => self.session(&id, html),
+            SessionPath::Bare(id) | SessionPath::Below(id, _) => self.session(request, &id),
         }
     }
 
@@ -62,10 +63,11 @@ impl Router for ControllerRouter {
 }
 
 impl ControllerRouter {
-    fn session(&self, id: &SessionId, html: bool) -> Decision {
+    fn session(&self, request: &Request<'_>, id: &SessionId) -> Decision {
+        let html = request.accepts_html;
         let snapshot = self.fleet.get();
         match snapshot.route_of_link(id) {
-            Some(Target { reach: Some(reach), worker }) => self.to_worker(worker, reach),
+            Some(Target { reach: Some(reach), worker }) => self.to_worker(request, worker, reach),
             Some(Target { reach: None, .. }) => Decision::Reply(pages::worker_away(html)),
             None => match snapshot.settling(self.clock.now()) {
                 Some(left) => Decision::Reply(pages::settling(html, left.as_secs() + 1)),
@@ -74,12 +76,15 @@ impl ControllerRouter {
         }
     }
 
-    fn to_worker(&self, worker: &WorkerId, reach: &Reach) -> Decision {
+    fn to_worker(&self, request: &Request<'_>, worker: &WorkerId, reach: &Reach) -> Decision {
         let settings = self.live.get();
         let (upstream, shared) = (reach.upstream.clone(), reach.token(&settings).as_bytes());
+        // What the worker would refuse need not be carried there.
+        let (most, own) =
+            (settings.edge.session_body_limit, routes::worker_body_limit(request.method, request.path));
         Decision::Forward(Forward {
             upstream,
-            body_limit: settings.edge.session_body_limit,
+            body_limit: own.map_or(most, |own| own.min(most)),
             inject: None,
             user: None,
             tunnels: Some(self.uncounted.clone()),
@@ -88,10 +93,6 @@ impl ControllerRouter {
             // The worker confines its processes; what it says itself speaks for the service.
             confined: None,
         })
-    }
-
-    fn to_api(&self) -> Decision {
-        Decision::Forward(Forward::to_api(self.api.clone(), self.live.get().edge.control_body_limit))
     }
 
     fn unknown(&self, html: bool) -> Reply {

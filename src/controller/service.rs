@@ -1,5 +1,6 @@
 //! The controller's side of the control API.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -77,8 +78,8 @@ impl Service for ControllerService {
         }
     }
 
-    fn note_wrong_token(&self, call: &Call) -> Option<Duration> {
-        self.tokens.note(call, &self.live.get().server.trusted_proxies, self.clock.now())
+    fn note_wrong_token(&self, client: IpAddr) -> Option<Duration> {
+        self.tokens.note(client, self.clock.now())
     }
 
     fn call(&self, call: Call, responder: Responder) {

@@ -46,7 +46,7 @@ impl Resolver for JudgedAddresses {
         let mut addresses = self.empty();
         match found.map(|reach| &reach.upstream) {
             Some(Upstream::Tcp(address) | Upstream::Tls(address, _)) => addresses.push(*address),
-            Some(Upstream::Api(_)) | None => return Err(ureq::Error::HostNotFound),
+            None => return Err(ureq::Error::HostNotFound),
         }
         Ok(addresses)
     }

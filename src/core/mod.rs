@@ -4,6 +4,7 @@
 //! `tests/rules` reads the sources and enforces it.
 
 pub mod address_proof;
+pub mod api_queue;
 pub mod bad_json;
 pub mod body_distance;
 pub mod command_template;
@@ -11,6 +12,7 @@ pub mod confinement;
 pub mod continuity;
 pub mod csp;
 pub mod datagram;
+pub mod descriptors;
 pub mod dial_policy;
 pub mod estimator;
 pub mod expiry;

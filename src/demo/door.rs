@@ -12,6 +12,7 @@ use tiny_http::{Header, Response, StatusCode};
 
 use crate::api::pages;
 use crate::daemon::RunError;
+use crate::host::http_client;
 
 /// A create, as slow as the product allows.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -83,12 +84,12 @@ impl BoundDoor {
 
     /// Starts answering; sessions are of this engine.
     pub fn open(self, base: &str, token: &str, body: IpAddr, engine: &'static str) -> Result<Door, RunError> {
-        let agent = ureq::Agent::config_builder()
+        let config = ureq::Agent::config_builder()
             .timeout_global(Some(CREATE_TIMEOUT))
             .http_status_as_error(false)
             .proxy(None)
-            .build()
-            .new_agent();
+            .build();
+        let agent = http_client::agent(config);
         let maker = Maker { agent, base: base.into(), token: token.into(), body, engine };
         let stopping = Arc::new(AtomicBool::new(false));
         let (server, flag, work) = (self.server.clone(), stopping.clone(), maker.clone());

@@ -268,6 +268,12 @@ mod tests {
     const OPERATOR: Shown = Shown { operator: true, controller: false };
     const CONTROLLER: Shown = Shown { operator: false, controller: true };
 
+    #[test]
+    fn descriptors_are_reserved_for_what_is_beyond_the_cap() {
+        let beyond = 2 * (LOOPBACK_RESERVE + OPERATOR_RESERVE) + MAX_ON_TRIAL + MAX_REFUSED;
+        assert_eq!(crate::core::descriptors::BESIDE_THE_CAP, beyond as u64);
+    }
+
     fn is_served(place: &Place) -> bool {
         matches!(place, Place::Served(_))
     }

@@ -12,7 +12,7 @@
 //!                                               └─ reply flushed, FIN sent; client closes or the linger time ends ─► gone
 //! ```
 //!
-//! From Head an event stream goes to Events, and from there like an own reply.
+//! From Head an event stream goes to Events, a request of the control API to Api, and from there like an own reply.
 //!
 //! A connection on trial (see `admission`) has one head to say why it is served; else it goes to Closing.
 
@@ -20,6 +20,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::acceptor::Ticket;
+use super::api_exchange::{self, ApiExchange};
 use super::context::Context;
 use super::event_stream::{self, EventStream};
 use super::exchange::{self, Exchange};
@@ -38,6 +39,10 @@ use crate::core::time::Moment;
 /// How long a client may take to read our last words before its connection is closed: closing with unread input
 /// would send RST, which can destroy the reply on its way.
 pub const LINGER: Duration = Duration::from_secs(2);
+
+/// Bytes that are read and dropped after our last words: more than the largest body of the API, so that whoever sends
+/// one in vain reads why. Beyond it nothing more is read until [`LINGER`] is over.
+const MAX_DISCARDED: usize = 2 << 20;
 
 /// A connection of a client.
 pub struct Client {
@@ -92,12 +97,19 @@ pub enum State {
     Head { began: bool },
     /// A request is being forwarded.
     Exchange(Exchange),
+    /// A request of the control API.
+    Api(Box<ApiExchange>),
     /// Raw bytes both ways.
     Tunnel(Box<Tunnel>),
     /// A reply of ours that lasts.
     Events(Box<EventStream>),
-    /// Sending last words, then waiting for the client to close.
-    Closing { finished: bool },
+    /// Sending last words, then waiting for the client to close; `discarded`: bytes read meanwhile and dropped.
+    Closing { finished: bool, discarded: usize },
+}
+
+impl State {
+    /// The beginning of the end.
+    const CLOSING: State = State::Closing { finished: false, discarded: 0 };
 }
 
 /// Where a step leads.
@@ -194,9 +206,10 @@ impl Client {
                 State::Handshake => handshake_step(cx, &mut self.io),
                 State::Head { began } => head_stage::step(cx, &mut self.io, began),
                 State::Exchange(exchange) => exchange::step(cx, &mut self.io, exchange),
+                State::Api(exchange) => api_exchange::step(cx, &mut self.io, exchange),
                 State::Tunnel(tunnel) => tunnel::step(cx, &mut self.io, tunnel),
                 State::Events(stream) => event_stream::step(cx, &mut self.io, stream),
-                State::Closing { finished } => closing_step(cx, &mut self.io, finished),
+                State::Closing { finished, discarded } => closing_step(cx, &mut self.io, finished, discarded),
             };
             match step {
                 Ok(Step::Wait) => return true,
@@ -238,6 +251,11 @@ impl Client {
                 self.answer(cx, &reply, version, to_head, keep);
                 true
             }
+            (End::Refuse(reply), State::Api(exchange)) => {
+                let (facts, keep) = (*exchange.facts(), exchange.keeps_client());
+                self.answer(cx, &reply, facts.version, facts.to_head, keep);
+                true
+            }
             // Part of another reply is on its way: only closing tells the client that it is not complete.
             (End::Refuse(_), _) => false,
         }
@@ -267,7 +285,7 @@ impl Client {
 
     /// Gives everything back; the socket closes when the client is dropped.
     pub fn close(mut self, cx: &mut Context) {
-        let old = std::mem::replace(&mut self.state, State::Closing { finished: true });
+        let old = std::mem::replace(&mut self.state, State::CLOSING);
         dispose(cx, old);
         cx.recycle(self.io.out.take());
         cx.recycle(std::mem::take(&mut self.io.input));
@@ -278,6 +296,7 @@ impl Client {
         match &mut self.state {
             State::Exchange(exchange) => exchange.up.as_mut().map(|up| &mut up.socket),
             State::Tunnel(tunnel) => Some(&mut tunnel.up.socket),
+            State::Api(exchange) => exchange.upstream(),
             State::Handshake | State::Head { .. } | State::Closing { .. } | State::Events(_) => None,
         }
     }
@@ -285,7 +304,7 @@ impl Client {
 
 /// The state after a complete reply.
 pub fn after_reply(keep_alive: bool) -> State {
-    if keep_alive { State::Head { began: false } } else { State::Closing { finished: false } }
+    if keep_alive { State::Head { began: false } } else { State::CLOSING }
 }
 
 /// Queues a reply of our own.
@@ -313,6 +332,7 @@ fn dispose(cx: &mut Context, state: State) {
     match state {
         State::Exchange(exchange) => exchange.dispose(cx),
         State::Tunnel(tunnel) => tunnel.dispose(cx),
+        State::Api(exchange) => exchange.dispose(cx),
         State::Handshake | State::Head { .. } | State::Closing { .. } | State::Events(_) => {}
     }
 }
@@ -328,7 +348,12 @@ fn handshake_step(cx: &mut Context, io: &mut ClientIo) -> Result<Step, End> {
     }
 }
 
-fn closing_step(cx: &mut Context, io: &mut ClientIo, finished: &mut bool) -> Result<Step, End> {
+fn closing_step(
+    cx: &mut Context,
+    io: &mut ClientIo,
+    finished: &mut bool,
+    discarded: &mut usize,
+) -> Result<Step, End> {
     if !io.flush(cx.now)? {
         return Ok(Step::Wait);
     }
@@ -339,9 +364,9 @@ fn closing_step(cx: &mut Context, io: &mut ClientIo, finished: &mut bool) -> Res
         cx.recycle(io.out.take());
         cx.recycle(std::mem::take(&mut io.input));
     }
-    while io.socket.readable && cx.spend() {
+    while *discarded < MAX_DISCARDED && io.socket.readable && cx.spend() {
         match cx.with_scratch(|_, scratch| io.socket.read(scratch)) {
-            Got::Bytes(_) => {}
+            Got::Bytes(count) => *discarded += count,
             Got::Blocked => break,
             Got::End | Got::Failed(_) => return Err(End::Gone),
         }

@@ -174,7 +174,6 @@ impl Context {
         let Some(suppressed) = self.upstream_log.allow(self.now) else { return };
         let more = Suppressed(suppressed);
         match upstream {
-            Upstream::Api(_) => log::warn!("[proxy] control API: {what}{more}"),
             Upstream::Tcp(address) | Upstream::Tls(address, _) => {
                 log::warn!("[proxy] upstream {address}: {what}{more}")
             }

@@ -25,21 +25,18 @@ pub fn deadline(client: &Client, settings: &settings::Edge) -> Option<Moment> {
         State::Exchange(exchange) => {
             exchange_deadline(exchange, client, settings).into_iter().chain(send).min()
         }
+        State::Api(exchange) => send.into_iter().chain([exchange.deadline(io.since, settings)]).min(),
         State::Events(stream) => send.or(Some(stream.comment_due())),
         State::Tunnel(tunnel) => tunnel.half_since.map(|since| since + settings.tunnel_fin_timeout),
-        State::Closing { finished: true } => Some(io.since + LINGER),
-        State::Closing { finished: false } => Some(io.sent + settings.send_idle_timeout),
+        State::Closing { finished: true, .. } => Some(io.since + LINGER),
+        State::Closing { finished: false, .. } => Some(io.sent + settings.send_idle_timeout),
     }
 }
 
 fn exchange_deadline(exchange: &Exchange, client: &Client, settings: &settings::Edge) -> Option<Moment> {
     let io = &client.io;
     match exchange.stage {
-        Stage::Collect => Some(io.moved + settings.body_idle_timeout),
-        Stage::Connect { since } => {
-            let end = since + settings.upstream_connect_timeout;
-            Some(exchange.connect_again.map_or(end, |again| again.min(end)))
-        }
+        Stage::Connect { since } => Some(since + settings.upstream_connect_timeout),
         Stage::Relay if !exchange.request_done() && exchange.to_up.is_empty() => {
             Some(io.moved + settings.body_idle_timeout)
         }
@@ -60,17 +57,13 @@ pub fn on_timeout(client: &mut Client, cx: &mut Context) -> Option<End> {
         }
         State::Head { began: true } if !sending => Some(End::refuse(408, "the request head took too long")),
         State::Handshake | State::Head { .. } | State::Tunnel(_) | State::Closing { .. } => Some(End::Gone),
-        State::Events(_) if sending => Some(End::Gone),
+        State::Api(_) | State::Events(_) if sending => Some(End::Gone),
+        State::Api(exchange) => exchange.expire(cx),
         State::Events(stream) => {
             stream.comment(&mut client.io, cx.now);
             None
         }
         State::Exchange(exchange) => match exchange.stage {
-            Stage::Collect => Some(End::refuse(408, "the request body stopped coming")),
-            Stage::Connect { since } if !cx.now.reached(since + cx.settings.upstream_connect_timeout) => {
-                exchange.connect_again = None;
-                None
-            }
             Stage::Connect { .. } => Some(exchange.unreachable(cx, &"connecting took too long", 504)),
             Stage::Relay
                 if exchange.reply_begun()

@@ -1,19 +1,15 @@
 //! One request on its way through: connecting, sending the request, relaying the reply.
 //!
 //! ```text
-//!  start ─┬─ control API ─► Collect (whole body) ─┐
-//!         │                                       ▼
-//!         └─────────────────────────────────► Connect ◄─── stale pooled connection, once
-//!                                                 │                   │
-//!                                                 ▼                   │
-//!                                               Relay ────────────────┘
-//!                                                 └─ reply complete ─► Head or Closing; 101 ─► Tunnel
+//!  start ─► Connect ◄─── stale pooled connection, once
+//!              │                   │
+//!              ▼                   │
+//!            Relay ────────────────┘
+//!              └─ reply complete ─► Head or Closing; 101 ─► Tunnel
 //! ```
 
 use std::fmt::Display;
 use std::io::Write as _;
-
-use rustix::io::Errno;
 
 use super::client::{ClientIo, End, State, Step, after_reply};
 use super::context::Context;
@@ -21,19 +17,16 @@ use super::outbox::Outbox;
 use super::reply_side::{self, Flow, ReplySide};
 use super::request_side::{self, RequestSide};
 use super::router::{Forward, Upstream};
-use super::socket::{Socket, connect_tcp, connect_unix};
+use super::socket::{Socket, connect_tcp};
 use super::tls::session::Session;
 use super::tunnel::Tunnel;
 use super::upstreams::UpSocket;
 use crate::core::forwarding_proof::FORWARDED_FIELD;
+use crate::core::http_head::Version;
 use crate::core::http_head::request::RequestHead;
 use crate::core::http_head::response::ToHead;
 use crate::core::http_head::upstream::{Onward, write_field, write_request};
-use crate::core::http_head::{BodyLength, Version};
 use crate::core::time::Moment;
-
-/// Between two attempts to enter a unix socket's full backlog.
-const BACKLOG_RETRY: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// What is remembered of a request's head.
 #[derive(Clone, Copy, Debug)]
@@ -57,8 +50,6 @@ pub struct Facts {
 /// How far an exchange is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Reading the whole body, for the control API.
-    Collect,
     /// Getting a connection.
     Connect {
         /// Since when.
@@ -78,8 +69,6 @@ pub struct Exchange {
     pub stage: Stage,
     /// Bytes for the upstream.
     pub to_up: Outbox,
-    /// When connecting is tried again (full backlog).
-    pub connect_again: Option<Moment>,
     /// About the request.
     pub facts: Facts,
     /// The upgrade offer was passed on.
@@ -104,8 +93,7 @@ impl Exchange {
         forward: Forward,
         facts: Facts,
     ) -> Exchange {
-        let api = matches!(forward.upstream, Upstream::Api(_));
-        let upgrade = head.upgrade && forward.tunnels.is_some() && !api;
+        let upgrade = head.upgrade && forward.tunnels.is_some();
         let mut to_up = Outbox::with(cx.buffer());
         let mut host = AuthorityText { buf: [0; 64] };
         let onward = Onward {
@@ -117,9 +105,7 @@ impl Exchange {
             user: forward.user.as_deref(),
             whole_page: forward.inject.is_some() && head.accepts_html && facts.is_page_request,
             upgrade,
-            // The control API's length is written when the whole body is there.
-            body: if api { BodyLength::None } else { head.body },
-            close: api,
+            body: head.body,
             confined: forward.confined.is_some(),
         };
         write_request(&mut to_up.buf, head, &onward);
@@ -130,16 +116,12 @@ impl Exchange {
             write_field(&mut to_up.buf, FORWARDED_FIELD, proof.field(client).as_bytes());
             to_up.buf.extend_from_slice(b"\r\n");
         }
-        if api {
-            to_up.buf.truncate(to_up.buf.len().saturating_sub(2));
-        }
         Exchange {
-            request: RequestSide::new(head.body, forward.body_limit, api),
-            stage: if api { Stage::Collect } else { Stage::Connect { since: cx.now } },
+            request: RequestSide::new(head.body, forward.body_limit),
+            stage: Stage::Connect { since: cx.now },
             forward,
             up: None,
             to_up,
-            connect_again: None,
             facts,
             upgrade,
             reply: ReplySide::default(),
@@ -156,10 +138,7 @@ impl Exchange {
             io.sent = cx.now;
             io.out.buf.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
-        self.retryable = self.facts.idempotent
-            && self.request.is_done()
-            && !self.upgrade
-            && !matches!(self.forward.upstream, Upstream::Api(_));
+        self.retryable = self.facts.idempotent && self.request.is_done() && !self.upgrade;
         if self.retryable {
             self.to_up.keep();
         }
@@ -237,13 +216,6 @@ pub fn step(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange) -> Result<St
     }
     loop {
         match ex.stage {
-            Stage::Collect => {
-                io.flush(cx.now)?;
-                if !request_side::collect(cx, io, ex)? {
-                    return Ok(Step::Wait);
-                }
-                finish_collecting(cx, ex);
-            }
             Stage::Connect { .. } => {
                 io.flush(cx.now)?;
                 if !connect(cx, io, ex)? {
@@ -263,18 +235,6 @@ pub fn step(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange) -> Result<St
             }
         }
     }
-}
-
-fn finish_collecting(cx: &mut Context, ex: &mut Exchange) {
-    let body = std::mem::take(&mut ex.request.collected);
-    if ex.request.has_body() {
-        // Writing to a Vec cannot fail.
-        let _ = write!(ex.to_up.buf, "Content-Length: {}\r\n", body.len());
-    }
-    ex.to_up.buf.extend_from_slice(b"\r\n");
-    ex.to_up.buf.extend_from_slice(&body);
-    cx.recycle(body);
-    ex.stage = Stage::Connect { since: cx.now };
 }
 
 /// `true`: connected.
@@ -303,9 +263,6 @@ fn open(cx: &mut Context, io: &ClientIo, ex: &mut Exchange) -> Result<bool, End>
             return Ok(true);
         }
     }
-    if ex.connect_again.is_some() {
-        return Ok(false);
-    }
     let opened = match &ex.forward.upstream {
         Upstream::Tcp(address) => connect_tcp(*address).map(|(fd, connected)| (Socket::new(fd), connected)),
         Upstream::Tls(address, name) => {
@@ -315,7 +272,6 @@ fn open(cx: &mut Context, io: &ClientIo, ex: &mut Exchange) -> Result<bool, End>
             };
             connect_tcp(*address).map(|(fd, connected)| (Socket::with_tls(fd, session), connected))
         }
-        Upstream::Api(path) => connect_unix(path).map(|fd| (Socket::new(fd), true)),
     };
     let adopted =
         opened.and_then(|(socket, connected)| cx.upstreams.adopt(&cx.epoll, socket, connected, io.key));
@@ -324,20 +280,13 @@ fn open(cx: &mut Context, io: &ClientIo, ex: &mut Exchange) -> Result<bool, End>
             ex.up = Some(up);
             Ok(true)
         }
-        Err(Errno::AGAIN) => {
-            ex.connect_again = Some(cx.now + BACKLOG_RETRY);
-            Ok(false)
-        }
         Err(error) => Err(ex.unreachable(cx, &error, 502)),
     }
 }
 
 fn finish(cx: &mut Context, ex: &mut Exchange) -> State {
     let reusable = ex.reply.leaves_connection_usable() && ex.request.is_complete() && ex.to_up.is_empty();
-    if reusable
-        && !matches!(ex.forward.upstream, Upstream::Api(_))
-        && let Some(up) = ex.up.take()
-    {
+    if reusable && let Some(up) = ex.up.take() {
         cx.upstreams.release(&ex.forward.upstream, up, cx.now, cx.settings.upstream_idle_timeout);
     }
     after_reply(ex.reply.keeps_client() && ex.request.is_complete())
@@ -357,9 +306,8 @@ struct AuthorityText {
 }
 
 impl AuthorityText {
-    /// `None` for the control API, which is told the client's.
     fn of(&mut self, upstream: &Upstream) -> Option<&str> {
-        let (Upstream::Tcp(address) | Upstream::Tls(address, _)) = upstream else { return None };
+        let (Upstream::Tcp(address) | Upstream::Tls(address, _)) = upstream;
         let mut rest = &mut self.buf[..];
         let room = rest.len();
         write!(rest, "{address}").ok()?;

@@ -1,11 +1,13 @@
 //! Reading request heads and deciding what becomes of each request.
 
+use super::api_exchange::ApiExchange;
 use super::client::{ClientIo, End, State, Step, after_reply, respond};
 use super::context::Context;
 use super::event_stream::EventStream;
 use super::exchange::{Exchange, Facts};
 use super::feed::Follow;
-use super::router::{Decision, Forward, Reply, Request};
+use super::own_reply;
+use super::router::{ApiForward, Decision, Forward, Reply, Request};
 use super::sender;
 use super::socket::Got;
 use crate::core::http_head::request::{RequestHead, parse_request};
@@ -101,6 +103,7 @@ fn find_head(cx: &Context, io: &mut ClientIo) -> Result<Option<usize>, End> {
 enum Plan {
     Answer(Reply),
     Forward(Exchange),
+    Api(Box<ApiExchange>),
     Events(Follow),
 }
 
@@ -120,6 +123,10 @@ fn begin(cx: &mut Context, io: &mut ClientIo, len: usize) -> Result<Step, End> {
         Plan::Forward(mut exchange) => {
             exchange.start(cx, io)?;
             Ok(Step::Next(State::Exchange(exchange)))
+        }
+        Plan::Api(mut exchange) => {
+            exchange.start(cx, io)?;
+            Ok(Step::Next(State::Api(exchange)))
         }
         Plan::Events(follow) => Ok(Step::Next(park(cx, io, follow, facts, body))),
     }
@@ -173,12 +180,14 @@ fn plan(cx: &mut Context, io: &mut ClientIo, head: &[u8]) -> Result<(Plan, Facts
         upgrade: head.upgrade,
         authorization: head.authorization(),
         peer: io.peer,
+        client: io.client,
         network: io.network,
     };
     let plan = match cx.router.route(&request) {
         Decision::Reply(reply) => Plan::Answer(reply),
         Decision::Events(follow) => Plan::Events(follow),
-        Decision::Forward(forward) => forward_plan(cx, io, &head, forward, facts)?,
+        Decision::Forward(forward) => forward_plan(cx, io, &head, forward, facts),
+        Decision::Api(forward) => api_plan(cx, io, &head, forward, facts),
     };
     Ok((plan, facts, head.body))
 }
@@ -202,9 +211,26 @@ fn forward_plan(
     head: &RequestHead<'_, '_>,
     forward: Forward,
     facts: Facts,
-) -> Result<Plan, End> {
-    if matches!(head.body, BodyLength::Length(length) if length > forward.body_limit) {
-        return Ok(Plan::Answer(super::own_reply::error(413, "the request body is too large")));
+) -> Plan {
+    match is_too_large(head, forward.body_limit) {
+        true => Plan::Answer(own_reply::too_large()),
+        false => Plan::Forward(Exchange::new(cx, io, head, forward, facts)),
     }
-    Ok(Plan::Forward(Exchange::new(cx, io, head, forward, facts)))
+}
+
+fn api_plan(
+    cx: &mut Context,
+    io: &ClientIo,
+    head: &RequestHead<'_, '_>,
+    forward: ApiForward,
+    facts: Facts,
+) -> Plan {
+    match is_too_large(head, forward.body_limit) {
+        true => Plan::Answer(forward.too_large.unwrap_or(own_reply::too_large)()),
+        false => Plan::Api(Box::new(ApiExchange::new(cx, io, head, forward, facts))),
+    }
+}
+
+fn is_too_large(head: &RequestHead<'_, '_>, limit: u64) -> bool {
+    matches!(head.body, BodyLength::Length(length) if length > limit)
 }

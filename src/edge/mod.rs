@@ -17,7 +17,9 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::config::settings;
 use crate::config::settings::Network;
+use crate::core::descriptors::Plan;
 
+pub mod api_pool;
 pub mod by_hand;
 pub mod feed;
 pub mod router;
@@ -25,6 +27,8 @@ pub mod tls;
 
 mod acceptor;
 mod admission;
+mod api_exchange;
+mod api_talk;
 mod client;
 mod context;
 mod deadlines;
@@ -55,9 +59,7 @@ use pace::Pace;
 
 pub use event_loop::Pulse;
 
-/// Descriptors that are not for connections: log, listener, loops, children, the API's server.
-const DESCRIPTOR_RESERVE: u64 = 128;
-/// Connections when the descriptor limit cannot be asked.
+/// Connections when there is no descriptor limit.
 const FALLBACK_CONNECTIONS: usize = 448;
 /// A loop's stack: its deepest call holds one table of fields (8 KiB) and one of events (3 KiB).
 const STACK: usize = 512 * 1024;
@@ -165,7 +167,7 @@ fn make_shared(config: &EdgeConfig) -> io::Result<(Arc<Shared>, Vec<Receiver<Arr
         receivers.push(receiver);
     }
     let limit = match config.settings.max_connections {
-        0 => default_connections(),
+        0 => default_connections(loops.len()),
         limit => limit,
     };
     let shared = Shared {
@@ -180,12 +182,10 @@ fn make_shared(config: &EdgeConfig) -> io::Result<(Arc<Shared>, Vec<Receiver<Arr
     Ok((Arc::new(shared), receivers))
 }
 
-/// Each connection may need a second descriptor for its upstream.
-fn default_connections() -> usize {
+/// What the descriptors of an edge without a role around it allow.
+fn default_connections(loops: usize) -> usize {
     let limit = getrlimit(Resource::Nofile).current;
-    limit.map_or(FALLBACK_CONNECTIONS, |limit| {
-        usize::try_from(limit.saturating_sub(DESCRIPTOR_RESERVE) / 2).unwrap_or(FALLBACK_CONNECTIONS).max(1)
-    })
+    limit.map_or(FALLBACK_CONNECTIONS, |limit| Plan::of_an_edge(limit, loops).connections)
 }
 
 /// Differs between edges, so that a chain of two is no loop, but one in a circle is.

@@ -93,6 +93,11 @@ pub fn error(status: u16, detail: &str) -> Reply {
     }
 }
 
+/// A request's body is larger than it may be.
+pub fn too_large() -> Reply {
+    error(413, "the request body is too large")
+}
+
 /// Reason phrases (RFC 9110, 15) of what we and the roles send.
 fn reason(status: u16) -> &'static str {
     match status {

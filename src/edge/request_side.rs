@@ -12,27 +12,22 @@ const CHUNKED_READ: usize = 32 * 1024;
 
 /// Where the body stands.
 pub struct RequestSide {
-    /// The whole body, for the control API.
-    pub collected: Vec<u8>,
     framing: BodyLength,
     decoder: BodyDecoder,
     limit: u64,
     received: u64,
-    collecting: bool,
     abandoned: bool,
     refused: bool,
 }
 
 impl RequestSide {
     /// For a body of this framing.
-    pub fn new(framing: BodyLength, limit: u64, collecting: bool) -> RequestSide {
+    pub fn new(framing: BodyLength, limit: u64) -> RequestSide {
         RequestSide {
-            collected: Vec::new(),
             framing,
             decoder: BodyDecoder::new(framing),
             limit,
             received: 0,
-            collecting,
             abandoned: false,
             refused: false,
         }
@@ -57,11 +52,6 @@ impl RequestSide {
         };
         let room = room.min(scratch.len());
         &mut scratch[..room]
-    }
-
-    /// The request was framed with a body, if only an empty one.
-    pub fn has_body(&self) -> bool {
-        self.framing != BodyLength::None
     }
 }
 
@@ -92,10 +82,6 @@ fn encode(ex: &mut Exchange, data: &[u8], decoded: &mut Vec<u8>) -> Result<usize
     if request.received > request.limit {
         request.refused = true;
         return Err(End::refuse(413, "the request body is too large"));
-    }
-    if request.collecting {
-        request.collected.extend_from_slice(payload);
-        return Ok(taken);
     }
     let out = &mut ex.to_up.buf;
     if request.framing == BodyLength::Chunked {
@@ -141,16 +127,6 @@ fn read(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange) -> Result<bool, 
         Got::Blocked => Ok(false),
         Got::End | Got::Failed(_) => Err(End::Gone),
     })
-}
-
-/// Reads the whole body, for the control API. `true`: it is complete.
-pub fn collect(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange) -> Result<bool, End> {
-    while !ex.request.is_done() {
-        if !read(cx, io, ex)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// Sends on what can be sent. While the upstream takes nothing, nothing is read from the client.

@@ -4,13 +4,14 @@
 //! read-mostly table and never block.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 
+use super::api_pool::ApiPool;
 use super::feed::Follow;
+use crate::core::api_queue::Rank;
 use crate::core::forwarding_proof::ForwardingProof;
 use crate::core::http_head::confine::Confinement;
 use crate::core::ids::SessionId;
@@ -33,6 +34,8 @@ pub struct Request<'a> {
     pub authorization: Option<&'a str>,
     /// The client's address: of the connection, or what a proved controller says (canonical form).
     pub peer: IpAddr,
+    /// The client, as far as it is known behind trusted proxies and our controller.
+    pub client: IpAddr,
     /// Whose places and rates the request uses: the network of the client, as far as it is known. `None`: nobody's.
     pub network: Option<IpAddr>,
 }
@@ -69,6 +72,8 @@ pub enum Decision {
     Reply(Reply),
     /// Send it on.
     Forward(Forward),
+    /// Hand it to the control API, whose rules its head has passed.
+    Api(ApiForward),
     /// Answer with an event stream that the loop holds open. For GET only.
     Events(Follow),
 }
@@ -188,28 +193,22 @@ pub struct Forward {
     pub confined: Option<Confinement>,
 }
 
-impl Forward {
-    /// To the control API on this socket: nothing is injected, nothing is upgraded.
-    pub fn to_api(socket: Arc<Path>, body_limit: u64) -> Forward {
-        let upstream = Upstream::Api(socket);
-        Forward {
-            upstream,
-            body_limit,
-            inject: None,
-            user: None,
-            tunnels: None,
-            proof: None,
-            unavailable: None,
-            confined: None,
-        }
-    }
+/// A request for the control API.
+#[derive(Clone)]
+pub struct ApiForward {
+    /// The way there.
+    pub pool: Arc<ApiPool>,
+    /// Whose it is.
+    pub rank: Rank,
+    /// Largest request body in bytes; more is 413.
+    pub body_limit: u64,
+    /// Makes that answer. `None`: the edge's own.
+    pub too_large: Option<fn() -> Reply>,
 }
 
 /// Whom the edge connects to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Upstream {
-    /// The control API on its private unix socket: whole body first, one normalised request per connection.
-    Api(Arc<Path>),
     /// A child or a worker: HTTP/1.1, streamed, pooled connections.
     Tcp(SocketAddr),
     /// A worker, the same over TLS: its certificate must be for this name.

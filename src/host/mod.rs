@@ -2,8 +2,10 @@
 
 pub mod clock;
 pub mod crypto;
+pub mod descriptors;
 pub mod disk;
 pub mod entropy;
+pub mod http_client;
 pub mod identity_key;
 pub mod interfaces;
 pub mod join;

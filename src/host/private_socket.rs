@@ -11,14 +11,23 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-/// What keeps the socket reachable for us. A path of it is good as long as this lives.
+/// What keeps the socket reachable for us: a path that is good as long as this lives.
 #[derive(Debug)]
-pub struct Reach(OwnedFd);
+pub struct Reach {
+    path: PathBuf,
+    _descriptor: OwnedFd,
+}
 
 impl Reach {
+    fn new(descriptor: OwnedFd) -> Reach {
+        Reach { path: format!("/proc/self/fd/{}", descriptor.as_raw_fd()).into(), _descriptor: descriptor }
+    }
+}
+
+impl AsRef<Path> for Reach {
     /// Where our threads connect to.
-    pub fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    fn as_ref(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -27,7 +36,7 @@ pub fn bind(path: &Path) -> io::Result<(UnixListener, Reach)> {
     let listener = UnixListener::bind(path)?;
     let reach = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
     std::fs::remove_file(path)?;
-    Ok((listener, Reach(reach?)))
+    Ok((listener, Reach::new(reach?)))
 }
 
 #[cfg(test)]
@@ -41,9 +50,9 @@ mod tests {
         let path = std::env::temp_dir().join(format!("neck-socket-{:016x}", crate::host::entropy::number()));
         let (listener, reach) = bind(&path).unwrap();
         assert!(!path.exists());
-        let ours = UnixStream::connect(reach.path()).unwrap();
+        let ours = UnixStream::connect(&reach).unwrap();
         assert_eq!(listener.accept().unwrap().1.as_pathname(), None);
         drop((ours, listener));
-        assert!(UnixStream::connect(reach.path()).is_err());
+        assert!(UnixStream::connect(&reach).is_err());
     }
 }

@@ -12,9 +12,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::{Pid, PidfdFlags, Resource, Signal, WaitId, WaitIdOptions, WaitIdStatus};
 
 use crate::core::confinement::Grant;
+use crate::host::descriptors;
 use crate::host::process_table::{self, ProcessInfo};
 use crate::host::sandbox::Sandbox;
 
@@ -215,6 +216,7 @@ pub fn is_alive(pid: i32, start_ticks: u64) -> bool {
 #[allow(unsafe_code)]
 fn set_up(command: &mut Command, sandbox: Option<Sandbox>) {
     let parent = rustix::process::getpid();
+    let descriptors = descriptors::original();
     let setup = move || -> io::Result<()> {
         rustix::process::set_parent_process_death_signal(Some(Signal::INT))?;
         // The parent may have died before the line above: then nobody would ever signal us.
@@ -222,6 +224,10 @@ fn set_up(command: &mut Command, sandbox: Option<Sandbox>) {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+        // Before the sandbox, which takes such calls away.
+        if let Some(limit) = descriptors {
+            rustix::process::setrlimit(Resource::Nofile, limit)?;
+        }
         rustix::thread::set_no_new_privs(true)?;
         if let Some(sandbox) = &sandbox {
             sandbox.enter()?;

@@ -8,6 +8,7 @@ use ureq::Agent;
 
 use crate::core::ice::is_global;
 use crate::host::crypto::TlsConfig;
+use crate::host::http_client;
 
 /// From the request to the whole answer.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -63,7 +64,7 @@ impl PublicAddress {
 /// instead, without repeating it.
 pub fn ask(url: &str, tls: &TlsConfig) -> Result<IpAddr, String> {
     let config = Agent::config_builder().timeout_global(Some(LIMIT)).tls_config(tls.clone()).max_redirects(3);
-    let agent = Agent::new_with_config(config.build());
+    let agent = http_client::agent(config.build());
     let mut reply = agent.get(url).call().map_err(|error| error.to_string())?;
     let body = reply.body_mut().with_config().limit(MOST_BYTES).read_to_string();
     let body = body.map_err(|error| error.to_string())?;

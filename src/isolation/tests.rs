@@ -65,15 +65,23 @@ fn a_panic_that_nobody_contains_ends_the_process_and_a_contained_one_does_not() 
     assert_eq!(output.status.signal(), Some(ABORTED));
     let contained = log.lines().find(|line| line.contains("ALERT a peer is lost, nothing else"));
     assert!(contained.is_some_and(|line| line.contains("tests.rs") && line.contains("contained")), "{log}");
+    assert!(log.contains("ALERT thread `unnamed` panicked") && log.contains("a library's own"), "{log}");
+    assert!(log.contains("a library's thread is counted"), "{log}");
     assert!(log.contains("ALERT thread `owner` panicked") && log.contains("stray"), "{log}");
     assert!(!log.contains("lived on"), "{log}");
 }
 
-/// As `main` starts a role: the hook, then panics of both kinds.
+/// As `main` starts a role: the hook, then a panic that is contained, one of a library's own thread, and a stray one.
 fn die() {
     crate::logging::start(&Log::default(), &Environment::default());
     end_on_stray_panics();
     assert_eq!(isolate("a peer", || panic!("contained")), Err::<(), _>(Contained));
+    let before = contained();
+    let nameless = std::thread::Builder::new().spawn(|| panic!("a library's own")).expect("a thread");
+    assert!(nameless.join().is_err());
+    if contained() > before {
+        eprintln!("a library's thread is counted");
+    }
     let owner = std::thread::Builder::new().name("owner".into()).spawn(|| panic!("stray")).expect("a thread");
     let _ = owner.join();
     eprintln!("lived on");

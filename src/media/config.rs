@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::settings::{Estimator, Settings};
 use crate::core::ice::{self, Addresses, Binding};
+use crate::media::tcp::MAX_CONNECTIONS;
 
 /// What holds for as long as the threads run.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct MediaConfig {
     pub epr: Option<(u16, u16)>,
     /// `webrtc.tcpmux`; 0: the kernel chooses.
     pub tcpmux: Option<u16>,
+    /// ICE-TCP connections of a thread: each costs a descriptor.
+    pub tcp_connections: usize,
     /// Where media sockets are bound.
     pub binding: Binding,
     /// `webrtc.ice_grace`
@@ -46,6 +49,7 @@ impl MediaConfig {
             udpmux: webrtc.udpmux,
             epr: webrtc.epr,
             tcpmux: webrtc.tcpmux,
+            tcp_connections: MAX_CONNECTIONS,
             binding: ice::binding(settings),
             ice_grace: webrtc.ice_grace,
             max_peers: webrtc.max_peers,

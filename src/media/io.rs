@@ -180,11 +180,11 @@ impl Io {
         }
         Ok(Io {
             index,
+            tcp: Connections::new(shared.config.tcp_connections),
             shared,
             epoll,
             mux,
             listeners,
-            tcp: Connections::default(),
             broken: Vec::new(),
             own: HashMap::new(),
             outbox: Outbox::default(),

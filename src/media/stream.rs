@@ -185,7 +185,7 @@ impl Stream {
         let name = format!("stream-{}", spec.session.short());
         let owner = Owner {
             stream: stream.clone(),
-            pulse: shared.pulses.register(&*name, SILENCE),
+            pulse: shared.pulses.register_passing(&*name, SILENCE),
             shared,
             inbox,
             video: spec.video,

@@ -27,11 +27,8 @@ const MAX_UNKNOWN: usize = 128;
 /// Of one network. One more pushes out its own oldest.
 const MAX_UNKNOWN_OF_NETWORK: usize = 32;
 
-/// Connections per thread: each costs a descriptor.
-const MAX_CONNECTIONS: usize = 1_024;
-
-/// Of one network.
-const MAX_OF_NETWORK: usize = MAX_CONNECTIONS / 2;
+/// Connections per thread, where descriptors are no matter.
+pub const MAX_CONNECTIONS: usize = 1_024;
 
 /// Of one peer: a browser opens one for each pair of candidates. One more pushes out the one that was silent for longest.
 const MAX_OF_PEER: usize = 8;
@@ -168,6 +165,8 @@ impl Connection {
 /// The connections of one thread, by their token.
 #[derive(Debug)]
 pub struct Connections {
+    /// Of one network.
+    most_of_network: usize,
     all: HashMap<u64, Connection>,
     by_remote: HashMap<SocketAddr, u64>,
     by_peer: HashMap<PeerId, Vec<u64>>,
@@ -187,18 +186,24 @@ struct Unknown {
 
 impl Default for Connections {
     fn default() -> Connections {
-        Connections {
-            all: HashMap::new(),
-            by_remote: HashMap::new(),
-            by_peer: HashMap::new(),
-            unknown: VecDeque::new(),
-            places: FairShare::new(Sizes::of(MAX_CONNECTIONS)),
-            counted: HashMap::new(),
-        }
+        Connections::new(MAX_CONNECTIONS)
     }
 }
 
 impl Connections {
+    /// None yet, of at most this many; of one network half of them.
+    pub fn new(most: usize) -> Connections {
+        Connections {
+            most_of_network: (most / 2).max(1),
+            all: HashMap::new(),
+            by_remote: HashMap::new(),
+            by_peer: HashMap::new(),
+            unknown: VecDeque::new(),
+            places: FairShare::new(Sizes::of(most)),
+            counted: HashMap::new(),
+        }
+    }
+
     /// A connection that was accepted; `None`: no room, or gone already.
     pub fn accepted(&self, stream: TcpStream, remote: SocketAddr) -> Option<Connection> {
         if !self.has_room(remote) {
@@ -217,7 +222,7 @@ impl Connections {
     }
 
     fn has_room(&self, remote: SocketAddr) -> bool {
-        let share = fair_share::Share { key: network_of(remote.ip()), most: MAX_OF_NETWORK };
+        let share = fair_share::Share { key: network_of(remote.ip()), most: self.most_of_network };
         self.places.ask(&[share]).is_ok()
     }
 
@@ -413,7 +418,7 @@ mod tests {
     fn one_network_leaves_half_of_a_threads_connections_to_others() {
         let mut connections = Connections::default();
         let network = IpAddr::from([192, 0, 2, 1]);
-        (0..MAX_OF_NETWORK).for_each(|_| connections.places.enter([&network]));
+        (0..MAX_CONNECTIONS / 2).for_each(|_| connections.places.enter([&network]));
         assert!(!connections.has_room(([192, 0, 2, 1], 9).into()));
         assert!(connections.has_room(([192, 0, 2, 2], 9).into()));
     }

@@ -15,6 +15,7 @@ use crate::core::outbox_policy::{Backoff, Outcome, is_out_of_patience, judge};
 use crate::core::time::Moment;
 use crate::host::clock::{Clock, unix_millis};
 use crate::host::entropy;
+use crate::host::http_client;
 
 /// How often the thread looks round when nothing is due: the clock may be set, settings may change.
 const ROUND: Duration = Duration::from_secs(5);
@@ -50,14 +51,14 @@ struct Tried {
 impl Postman {
     /// Knows where to look and whom to tell that it lives.
     pub fn new(spool: Arc<Spool>, live: Arc<Live>, stopping: Arc<AtomicBool>, beat: Beat) -> Postman {
-        let agent = ureq::Agent::config_builder()
+        let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             // A connection that went stale meanwhile would fail an attempt for nothing.
             .max_idle_connections(0)
             .proxy(None)
             .max_redirects(0)
-            .build()
-            .new_agent();
+            .build();
+        let agent = http_client::agent(config);
         let (clock, dead_lines) = (Clock::start(), LogLimit::new(DEAD_BURST, DEAD_INTERVAL));
         Postman { spool, live, stopping, beat, agent, clock, dead_lines }
     }

@@ -16,6 +16,7 @@ use crate::core::fleet::identity::{PROOF_FIELD, WIRE_VERSION};
 use crate::core::fleet::wire::{Heartbeat, HeartbeatReply, SessionBrief, WorkerStatus};
 use crate::core::status::SessionStatus;
 use crate::host::crypto::{self, TlsConfig};
+use crate::host::http_client;
 use crate::host::identity_key::IdentityKey;
 use crate::worker::answers;
 use crate::worker::board::Card;
@@ -279,12 +280,12 @@ fn unreached(error: ureq::Error) -> String {
 
 /// The agent for calls to the controller: its own certificate roots, no proxy from the environment, bounded.
 fn agent(roots: TlsConfig) -> ureq::Agent {
-    ureq::Agent::config_builder()
+    let config = ureq::Agent::config_builder()
         .tls_config(roots)
         .timeout_global(Some(BEAT_TIMEOUT))
         .http_status_as_error(false)
         .proxy(None)
         .max_redirects(0)
-        .build()
-        .new_agent()
+        .build();
+    http_client::agent(config)
 }

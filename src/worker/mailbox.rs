@@ -2,7 +2,7 @@
 //! descriptors.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crossbeam_channel::{Receiver, SendError, Sender};
 
@@ -58,11 +58,11 @@ pub struct Settled {
     pub warnings: Vec<String>,
 }
 
-/// The sending side.
+/// The sending side. It does not hold the doorbell: whatever remembers a session that is over holds no descriptor of it.
 #[derive(Clone, Debug)]
 pub struct Mailbox {
     sender: Sender<Message>,
-    wake: Arc<Wake>,
+    wake: Weak<Wake>,
 }
 
 impl Mailbox {
@@ -70,18 +70,22 @@ impl Mailbox {
     pub fn new(wake: Wake) -> (Mailbox, Receiver<Message>, Arc<Wake>) {
         let (sender, receiver) = crossbeam_channel::unbounded();
         let wake = Arc::new(wake);
-        (Mailbox { sender, wake: wake.clone() }, receiver, wake)
+        (Mailbox { sender, wake: Arc::downgrade(&wake) }, receiver, wake)
     }
 
     /// The mailbox of a session that is long over: it takes nothing.
-    pub fn closed(wake: Arc<Wake>) -> Mailbox {
-        Mailbox { sender: crossbeam_channel::bounded(0).0, wake }
+    pub fn closed() -> Mailbox {
+        Mailbox { sender: crossbeam_channel::bounded(0).0, wake: Weak::new() }
     }
 
     /// Delivers and rings. A session that is over takes no messages: who wanted its end has it already.
     pub fn send(&self, message: Message) {
         match self.sender.send(message) {
-            Ok(()) => self.wake.ring(),
+            Ok(()) => {
+                if let Some(wake) = self.wake.upgrade() {
+                    wake.ring();
+                }
+            }
             Err(SendError(Message::End(_, Some(when_over)))) => when_over(),
             Err(_) => {}
         }

@@ -9,7 +9,6 @@ use crate::front;
 use crate::host::clock::Clock;
 use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::Pulses;
-use crate::host::wake::Wake;
 use crate::outbox::{Outbox, OutboxThread};
 use crate::worker::board::{Board, Card};
 use crate::worker::chronicle::Chronicle;
@@ -47,13 +46,11 @@ impl Memory {
             .map_err(|error| RunError(format!("cannot start the outbox: {error}")))?;
         let chronicle = Chronicle::new(open(SESSIONS)?, outbox.clone(), live.clone(), clock);
         let remembered = chronicle.load().map_err(|error| RunError(error.to_string()))?;
-        let wake = Wake::new().map_err(|error| RunError(format!("out of descriptors: {error}")))?;
-        let wake = Arc::new(wake);
         if !remembered.is_empty() {
             log::info!("[cleanup] {} ended sessions of an earlier run are remembered", remembered.len());
         }
         for session in remembered {
-            let mailbox = Mailbox::closed(wake.clone());
+            let mailbox = Mailbox::closed();
             let card = Card::past(session, clock.now(), mailbox, board.feeds());
             if let Some(card) = card.map(Arc::new) {
                 chronicle.inherit(&card);

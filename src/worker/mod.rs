@@ -54,6 +54,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::api::server::ApiServer;
 use crate::config::live::Live;
 use crate::config::settings::Settings;
+use crate::core::descriptors::Plan;
 use crate::core::rate_limit::Rate;
 use crate::core::reason::EndReason;
 use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
@@ -153,6 +154,7 @@ struct Ground {
 impl Worker {
     /// Starts a worker: bind, sweep, threads. Nothing of an earlier run is touched before the port is ours.
     pub fn start(mut settings: Settings, pulses: &Pulses) -> Result<Worker, RunError> {
+        let plan = front::descriptors(&settings);
         let ground = prepare_ground(&settings)?;
         let address = ground.listener.local_addr().map_err(|error| RunError(error.to_string()))?;
         process::become_subreaper()
@@ -170,8 +172,10 @@ impl Worker {
         let identity = settle_identity(&ground, &settings)?;
         let (id, generation) = (identity.id, identity.generation);
         settings.server.worker_id = Some(id.clone());
+        let mut media = MediaConfig::new(&settings);
+        media.tcp_connections = plan.ice_tcp_each;
         let (media, media_threads) =
-            Media::start(MediaConfig::new(&settings), pulses).map_err(|error| RunError(error.to_string()))?;
+            Media::start(media, pulses).map_err(|error| RunError(error.to_string()))?;
         let live = Arc::new(Live::new(settings));
         let (board, clock) = (Arc::new(Board::default()), Clock::start());
         let memory = Memory::start(&ground.state, &live, &board, clock, pulses)?;
@@ -192,7 +196,8 @@ impl Worker {
         };
         let stamps = Arc::new(Stamps::new(generation));
         let signer = (identity.key, identity.file);
-        let mut worker = Worker::start_threads(ground, health, (stamps, signer), address, pulses)?;
+        let front = (address, plan);
+        let mut worker = Worker::start_threads(ground, health, (stamps, signer), front, pulses)?;
         worker.outbox = Some(memory.thread);
         worker.media = Some(media_threads);
         log::info!("[worker] {id} listens on {}", front::shown(address, &worker.live.get()));
@@ -203,7 +208,7 @@ impl Worker {
         ground: Ground,
         health: Health,
         (stamps, signer): (Arc<Stamps>, (IdentityKey, IdentityFile)),
-        address: SocketAddr,
+        (address, plan): (SocketAddr, Plan),
         pulses: &Pulses,
     ) -> Result<Worker, RunError> {
         let (orders, order_inbox) = crossbeam_channel::unbounded();
@@ -239,16 +244,16 @@ impl Worker {
             whip,
             clock,
         };
-        let api = front::api(&ground.state, Arc::new(service), pulses)?;
+        let api = front::api(&ground.state, &live.get(), Arc::new(service), (&plan, pulses))?;
         let router = WorkerRouter {
             board: board.clone(),
             standing: health.standing.clone(),
             live: live.clone(),
-            api: Arc::from(api.path()),
+            api: api.gate(),
             clock,
             rate: Rate::of_requests(live.get().edge.rate_limit_per_session),
         };
-        let edge = front::edge(&live.get(), ground.tls, ground.listener, Arc::new(router), pulses)?;
+        let edge = front::edge(&live.get(), ground.tls, ground.listener, Arc::new(router), (&plan, pulses))?;
         let address_thread = AddressThread::start(&live, health.media.public_address())?;
         let pulse = Pulse {
             health,

@@ -17,9 +17,6 @@ use crate::worker::board::Card;
 use crate::worker::chronicle::RateError;
 use crate::worker::service::WorkerService;
 
-/// Largest body: a comment of a thousand characters, every one escaped, and room.
-const BODY_LIMIT: usize = 16 * 1024;
-
 /// What a page is told to wait when a rating cannot be kept.
 const NOT_KEPT_PAUSE: Duration = Duration::from_secs(10);
 
@@ -68,8 +65,5 @@ pub fn facts(service: &WorkerService, call: &Call) -> Answer {
 fn admit(service: &WorkerService, call: &Call) -> Result<Arc<Card>, Answer> {
     let card = service.card(call).ok_or_else(sessions::unknown)?;
     service.admit_browser(call, &card, auth::JSON)?;
-    if call.body.len() > BODY_LIMIT {
-        return Err(Answer::error(413, "content too large", format!("send at most {BODY_LIMIT} bytes")));
-    }
     Ok(card)
 }

@@ -87,6 +87,20 @@ pub struct Given {
     pub beat: Beat,
 }
 
+/// Starts a session's thread. Where there is none, what it was to have comes back, so that its creator is told why.
+fn start_supervisor(
+    id: &SessionId,
+    assignment: Assignment,
+) -> Result<JoinHandle<()>, (std::io::Error, Option<Box<Assignment>>)> {
+    let (hand_over, taken) = crossbeam_channel::bounded(1);
+    // The channel has room for it.
+    let _ = hand_over.send(Box::new(assignment));
+    let inbox = taken.clone();
+    let builder = std::thread::Builder::new().name(format!("session-{id}")).stack_size(SUPERVISOR_STACK);
+    let work = move || inbox.try_iter().for_each(|assignment| Supervisor::new(*assignment).run());
+    builder.spawn(work).map_err(|error| (error, taken.try_recv().ok()))
+}
+
 /// The thread's state.
 pub struct Roster {
     given: Given,
@@ -234,21 +248,26 @@ impl Roster {
             media: self.given.media.clone(),
             clock: self.given.clock,
         };
-        let builder = std::thread::Builder::new().name(format!("session-{id}")).stack_size(SUPERVISOR_STACK);
         // Before its supervisor runs: whoever is told of the session must find it listed.
         self.given.board.add(card);
-        match builder.spawn(move || Supervisor::new(assignment).run()) {
+        match start_supervisor(&id, assignment) {
             Ok(thread) => {
                 self.supervisors.insert(id, thread);
+                if let (Some(responder), Some(created)) = (at_once, early) {
+                    responder.send(self.given.stamps.mark(Answer::json(202, &created)));
+                }
             }
-            // The responder went down with the closure and answered.
-            Err(error) => {
-                log::error!("[worker] ALERT cannot start a thread: {error}");
+            Err((error, assignment)) => {
+                log::error!("[worker] ALERT session {id} cannot have a thread: {error}; raise TasksMax");
                 self.given.board.forget(|card| card.id == id);
+                let refusal = answers::unavailable(
+                    "out of threads",
+                    &format!("the worker cannot have one more ({error}); raise TasksMax"),
+                    FULL_PAUSE,
+                );
+                let responder = at_once.or(assignment.and_then(|assignment| assignment.responder));
+                responder.into_iter().for_each(|responder| responder.send(refusal.clone()));
             }
-        }
-        if let (Some(responder), Some(created)) = (at_once, early) {
-            responder.send(self.given.stamps.mark(Answer::json(202, &created)));
         }
     }
 

@@ -1,11 +1,11 @@
 //! Where the worker's edge sends requests: the control API, a session's child, or a page of ours.
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::auth;
+use crate::api::gate::Gate;
 use crate::api::pages::{self, Ended};
 use crate::api::player;
 use crate::api::session_path::SessionPath;
@@ -29,8 +29,8 @@ pub struct WorkerRouter {
     pub live: Arc<Live>,
     /// With which tokens we may be called.
     pub standing: Arc<Standing>,
-    /// The control API's socket.
-    pub api: Arc<Path>,
+    /// The way to the control API.
+    pub api: Arc<Gate>,
     /// `edge.rate_limit_per_session`; `None`: no limit.
     pub rate: Option<Rate>,
     /// For the rate, and of the `cleanup` thread.
@@ -40,7 +40,7 @@ pub struct WorkerRouter {
 impl Router for WorkerRouter {
     fn route(&self, request: &Request<'_>) -> Decision {
         match SessionPath::parse(request.path) {
-            SessionPath::NotASession => self.to_api(),
+            SessionPath::NotASession => self.to_api(request),
             SessionPath::BadId => self.gone(request, None),
             SessionPath::Bare(id) => redirect(&id, "/", request.query),
             SessionPath::Below(id, rest) => self.session(request, &id, rest),
@@ -77,7 +77,7 @@ impl WorkerRouter {
             return Decision::Reply(Reply::too_fast(wait, "edge.rate_limit_per_session"));
         }
         if is_media(rest) {
-            return self.to_api();
+            return self.to_api(request);
         }
         let Some(visit) = visit else { return self.gone(request, None) };
         let ending = visit.card.end_reason();
@@ -86,7 +86,7 @@ impl WorkerRouter {
         }
         // What the API answers it answers by the link that was used; what that may not do it refuses.
         if is_ours(rest) {
-            return self.to_api();
+            return self.to_api(request);
         }
         if let Some(reason) = ending {
             let ended = Ended { reason, link: visit.link, overlay: visit.overlay() };
@@ -126,8 +126,8 @@ impl WorkerRouter {
         })
     }
 
-    fn to_api(&self) -> Decision {
-        Decision::Forward(Forward::to_api(self.api.clone(), self.live.get().edge.control_body_limit))
+    fn to_api(&self, request: &Request<'_>) -> Decision {
+        self.api.decide(request, self.live.get().edge.control_body_limit)
     }
 
     fn gone(&self, request: &Request<'_>, ended: Option<&Ended>) -> Decision {

@@ -1,5 +1,6 @@
 //! The worker's side of the control API.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::api::overlay::{self, BrowserIceServer, OverlaySettings};
 use crate::api::pages;
 use crate::api::player;
 use crate::api::reply::{Answer, Responder};
-use crate::api::routes::Operation;
+use crate::api::routes::{Leg, Operation, Route, Segments};
 use crate::api::server::{Call, Service};
 use crate::api::sessions::{self, Link};
 use crate::api::types::{CreateRequest, SessionView};
@@ -38,7 +39,7 @@ use crate::worker::mic;
 use crate::worker::rating;
 use crate::worker::roster::Order;
 use crate::worker::stamps::Stamps;
-use crate::worker::whip::{self, Whip};
+use crate::worker::whip::Whip;
 
 /// What the API works with.
 pub struct WorkerService {
@@ -73,8 +74,17 @@ impl Service for WorkerService {
         self.health.standing.is_admin(&self.live.get(), token)
     }
 
-    fn note_wrong_token(&self, call: &Call) -> Option<Duration> {
-        self.health.tokens.note(call, &self.live.get().server.trusted_proxies, self.clock.now())
+    fn note_wrong_token(&self, client: IpAddr) -> Option<Duration> {
+        self.health.tokens.note(client, self.clock.now())
+    }
+
+    fn refuse(&self, route: &Route, segments: Segments<'_>, authorization: Option<&str>) -> Option<Answer> {
+        match route.operation {
+            Operation::Media(purpose, Leg::Offer) => {
+                self.whip.refuse(segments.id, purpose, authorization, |token| self.is_admin(token))
+            }
+            _ => None,
+        }
     }
 
     fn call(&self, call: Call, responder: Responder) {
@@ -95,10 +105,7 @@ impl Service for WorkerService {
             Operation::OverlayScript => responder.send(self.script(&call)),
             Operation::PlayerScript => responder.send(self.player_script(&call)),
             Operation::Media(purpose, leg) => {
-                let answer = self.whip.answer(&call, purpose, leg, |token| self.is_admin(token));
-                let is_wrong = answer.status == 401 && call.header("Authorization").is_some();
-                let pause = if is_wrong { self.note_wrong_token(&call) } else { None };
-                responder.send(pause.map_or(answer, whip::too_many_wrong));
+                responder.send(self.whip.answer(&call, purpose, leg, |token| self.is_admin(token)));
             }
             Operation::MicOffer => responder.send(mic::offer(self, &call)),
             Operation::MicPatch => responder.send(mic::patch(self, &call)),

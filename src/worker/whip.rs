@@ -136,7 +136,22 @@ impl Whip {
             }
         };
         let answer = answer.unwrap_or_else(|problem| refusal(&problem));
-        CORS.iter().fold(answer, |answer, (name, value)| answer.with(name, *value))
+        with_cors(answer)
+    }
+
+    /// Judges who may send an offer, on the head alone; `None`: it may go on.
+    pub fn refuse(
+        &self,
+        session: &str,
+        purpose: Purpose,
+        authorization: Option<&str>,
+        is_admin: impl Fn(&str) -> bool,
+    ) -> Option<Answer> {
+        let judged = self.find(session).and_then(|visit| match (visit.link, purpose) {
+            (Link::Viewer, Purpose::Publish) => Err(Problem::new(403, sessions::ONLY_WATCHES)),
+            _ => authorise(authorization, purpose, &self.live.get(), is_admin),
+        });
+        judged.err().map(|problem| with_cors(refusal(&problem)))
     }
 
     fn offer(
@@ -148,7 +163,7 @@ impl Whip {
         let visit = self.visit(call)?;
         let settings = self.live.get();
         self.admit(call, &visit.id, &self.offers)?;
-        authorise(call, purpose, &settings, is_admin)?;
+        authorise(call.header("Authorization"), purpose, &settings, is_admin)?;
         if !whip::is_media_type(call.header("Content-Type"), SDP_TYPE) {
             return Err(Problem::new(415, "send the offer as application/sdp"));
         }
@@ -232,16 +247,21 @@ impl Whip {
 
     /// A session that is not over, by a link that may do this.
     fn visit(&self, call: &Call) -> Result<Visit, Problem> {
-        let visit = call.id.parse().ok().and_then(|id| self.board.visit(&id));
-        let visit = visit
-            .filter(|visit| visit.card.end_reason().is_none())
-            .ok_or_else(|| Problem::new(404, "no such session: it ended, or never existed"))?;
+        let visit = self.find(&call.id)?;
         match visit.link {
             Link::Viewer if !call.operation.is_for_viewers() => {
                 Err(Problem::new(403, sessions::ONLY_WATCHES))
             }
             _ => Ok(visit),
         }
+    }
+
+    /// A session that is not over.
+    fn find(&self, link: &str) -> Result<Visit, Problem> {
+        let visit = link.parse().ok().and_then(|id| self.board.visit(&id));
+        visit
+            .filter(|visit| visit.card.end_reason().is_none())
+            .ok_or_else(|| Problem::new(404, "no such session: it ended, or never existed"))
     }
 
     /// A peer of this call's session: its name, entity tag and the client's user fragment.
@@ -285,12 +305,11 @@ impl Whip {
 /// To publish takes a token: the operator's, or `whip.token`. To watch takes none; one that is wrong is a mistake that
 /// whoever configured it wants to hear of.
 fn authorise(
-    call: &Call,
+    field: Option<&str>,
     purpose: Purpose,
     settings: &Settings,
     is_admin: impl Fn(&str) -> bool,
 ) -> Result<(), Problem> {
-    let field = call.header("Authorization");
     let good = |token: &str| {
         let publisher = settings.whip.as_ref().is_some_and(|whip| whip.token.matches(token));
         // Both are compared, so that the time taken does not tell them apart.
@@ -303,14 +322,8 @@ fn authorise(
     }
 }
 
-/// The answer to an address that was wrong about a token too often.
-pub fn too_many_wrong(pause: Duration) -> Answer {
-    let problem = Problem::again_after(
-        429,
-        "too many wrong tokens from this address; check the token, then wait",
-        pause,
-    );
-    CORS.iter().fold(refusal(&problem), |answer, (name, value)| answer.with(name, *value))
+fn with_cors(answer: Answer) -> Answer {
+    CORS.iter().fold(answer, |answer, (name, value)| answer.with(name, *value))
 }
 
 fn refusal(problem: &Problem) -> Answer {

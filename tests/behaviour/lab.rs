@@ -36,6 +36,10 @@ pub struct Lab {
     pub descriptors: Option<String>,
     body_port: u16,
     bodies: Vec<SimulatedBody>,
+    /// What every role is started by, its own command being the last arguments; nothing as a rule.
+    pub starter: Vec<String>,
+    /// Whose roles' files are, where they run as another user.
+    pub owner: Option<u32>,
 }
 
 /// A role that runs.
@@ -48,6 +52,7 @@ pub struct Role {
     verb: &'static str,
     environment: Vec<(&'static str, String)>,
     descriptors: Option<String>,
+    starter: Vec<String>,
     child: Child,
 }
 
@@ -65,7 +70,8 @@ impl Lab {
         let install = install::create(&dir.join("install"), program).expect("an install");
         // The first body chooses the port that all of them share.
         let first = SimulatedBody::start_on(([127, 0, 2, 1], 0).into()).expect("a body");
-        Lab { dir, install, descriptors: None, body_port: first.address().port(), bodies: vec![first] }
+        let (body_port, starter) = (first.address().port(), Vec::new());
+        Lab { dir, install, descriptors: None, body_port, bodies: vec![first], starter, owner: None }
     }
 
     /// The GameStream port that every body here has.
@@ -227,9 +233,12 @@ impl Role {
         // JSON is YAML.
         fs::write(&path, serde_json::to_string_pretty(config).expect("JSON")).expect("a file");
         set_mode(&path, 0o600);
+        if lab.owner.is_some() {
+            std::os::unix::fs::chown(&path, lab.owner, None).expect("only root may");
+        }
         let log = lab.dir.join(format!("{name}.log"));
         let limit = lab.descriptors.as_deref();
-        let child = spawn(verb, &path, &lab.dir, &log, &environment, limit);
+        let child = spawn(&starter(&lab.starter, limit), verb, &path, &lab.dir, &log, &environment);
         let mut role = Role {
             name: name.into(),
             url: String::new(),
@@ -239,6 +248,7 @@ impl Role {
             verb,
             environment,
             descriptors: lab.descriptors.clone(),
+            starter: lab.starter.clone(),
             child,
         };
         role.wait_until_it_listens();
@@ -272,7 +282,8 @@ impl Role {
     pub fn restart_with(&mut self, change: impl FnOnce(&mut Value)) {
         self.kill();
         self.rewrite_config(change);
-        self.child = spawn(self.verb, &self.config, &self.home, &self.log, &self.environment, self.limit());
+        let starter = starter(&self.starter, self.limit());
+        self.child = spawn(&starter, self.verb, &self.config, &self.home, &self.log, &self.environment);
         self.wait_until_it_listens();
     }
 
@@ -316,7 +327,8 @@ impl Role {
         let (path, log) = (self.config.with_extension("second.yaml"), self.log.with_extension("second.log"));
         fs::write(&path, config.to_string()).expect("a file");
         set_mode(&path, 0o600);
-        let mut child = spawn(self.verb, &path, &self.home, &log, &self.environment, self.limit());
+        let starter = starter(&self.starter, self.limit());
+        let mut child = spawn(&starter, self.verb, &path, &self.home, &log, &self.environment);
         let status = eventually("the second one gives up", || child.try_wait().expect("its state"));
         (status, fs::read_to_string(log).expect("its log"))
     }
@@ -397,26 +409,25 @@ impl Drop for Role {
     }
 }
 
+/// What a role is started by. It becomes our program, so the pid is ours.
+fn starter(starter: &[String], descriptors: Option<&str>) -> Vec<String> {
+    let limit = descriptors.map(|limit| ["/usr/bin/prlimit".to_owned(), format!("--nofile={limit}:{limit}")]);
+    starter.iter().cloned().chain(limit.into_iter().flatten()).collect()
+}
+
 fn spawn(
+    starter: &[String],
     verb: &str,
     config: &Path,
     home: &Path,
     log: &Path,
     environment: &[(&'static str, String)],
-    descriptors: Option<&str>,
 ) -> Child {
     let output = File::create(log).expect("a log");
-    let program = env!("CARGO_BIN_EXE_hydraneckwebrtc");
-    let mut command = match descriptors {
-        // It becomes our program, so the pid is ours.
-        Some(limit) => {
-            let mut command = Command::new("/usr/bin/prlimit");
-            command.arg(format!("--nofile={limit}:{limit}")).arg(program);
-            command
-        }
-        None => Command::new(program),
-    };
-    command
+    let binary = env!("CARGO_BIN_EXE_hydraneckwebrtc").to_owned();
+    let words: Vec<&String> = starter.iter().chain([&binary]).collect();
+    Command::new(words[0])
+        .args(&words[1..])
         .args([verb, "--config"])
         .arg(config)
         .env_clear()

@@ -1,6 +1,8 @@
 //! Behaviour of the built binary: roles as processes, one behaviour per file.
 
 mod api;
+#[path = "../support/attack.rs"]
+mod attack;
 #[path = "../support/collector.rs"]
 mod collector;
 mod confinement;
@@ -18,6 +20,7 @@ mod hygiene;
 mod identity;
 mod lab;
 mod lifecycle;
+mod limits;
 mod links;
 mod log_reader;
 mod lost_answers;

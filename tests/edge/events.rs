@@ -10,9 +10,9 @@ use hydraneckwebrtc::api::{
 };
 use hydraneckwebrtc::config::settings::Role;
 use hydraneckwebrtc::edge::feed::{Feed, Places};
-use hydraneckwebrtc::edge::router::{Decision, Forward, Upstream};
+use hydraneckwebrtc::edge::router::{Decision, Upstream};
 
-use crate::support::{TestEdge, Wire, count_descriptors, forward, over_tls, until};
+use crate::support::{TestEdge, Wire, count_descriptors, forward, over_tls, settings, until};
 
 fn feed(places: &Places) -> Arc<Feed> {
     Arc::new(Feed::new(places.clone()))
@@ -257,11 +257,11 @@ fn streams_go_on_while_every_api_thread_is_busy() {
     let directory = std::env::temp_dir().join(format!("neck-busy-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory");
     let (path, busy) = (directory.join("api.sock"), Arc::new(Busy(Default::default())));
-    let api = ApiServer::start(&path, busy.clone(), |_| Box::new(|| ())).expect("an API");
-    let socket: Arc<std::path::Path> = path.into();
+    let api = ApiServer::start(&path, busy.clone(), &settings(), |_| Box::new(|| ())).expect("an API");
+    let gate = api.gate();
     let edge = TestEdge::new(move |request| match request.path {
         "/events" => Decision::Events(inner.follow(|| "retry: 1000\n\n".into())),
-        _ => Decision::Forward(Forward::to_api(socket.clone(), 1 << 20)),
+        _ => gate.decide(request, 1 << 20),
     });
     let mut before = open(&edge);
     begun(&mut before);

@@ -1,11 +1,9 @@
 //! Requests and replies on kept connections, pooled upstreams, stale ones, forwarding fields.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixListener;
 use std::sync::mpsc;
 
 use hydraneckwebrtc::config::settings::Network;
-use hydraneckwebrtc::edge::router::{Decision, Reply, Request, Upstream};
+use hydraneckwebrtc::edge::router::{Decision, Reply, Request};
 
 use crate::support::{PATIENCE, TestEdge, echo, forward, over_tls, upstream};
 
@@ -154,52 +152,4 @@ fn a_request_that_comes_back_to_us_is_refused() {
     sender.send(edge.edge().local_addr()).expect("listening");
     let reply = edge.connect().get("/");
     assert_eq!(reply.status(), 508, "{reply:?}");
-}
-
-#[test]
-fn the_control_api_gets_one_normalised_request_per_connection() {
-    let directory = std::env::temp_dir().join(format!("edge-test-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).expect("a directory");
-    let path = directory.join("api.sock");
-    let listener = UnixListener::bind(&path).expect("a socket");
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let mut got = Vec::new();
-            let mut part = [0; 4096];
-            while !got.ends_with(b"hello world") {
-                let n = stream.read(&mut part).expect("request");
-                got.extend_from_slice(&part[..n]);
-            }
-            let _ = sender.send(String::from_utf8_lossy(&got).into_owned());
-            let _ =
-                stream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
-        }
-    });
-    let api = Upstream::Api(path.as_path().into());
-    let edge = TestEdge::new(move |_| {
-        Decision::Forward(hydraneckwebrtc::edge::router::Forward {
-            upstream: api.clone(),
-            body_limit: 20,
-            ..forward(([127, 0, 0, 1], 1).into())
-        })
-    });
-    let mut wire = edge.connect();
-    let head = "POST /api HTTP/1.1\r\nHost: front\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\nExpect: 100-continue\r\n\r\n";
-    wire.send(head);
-    assert_eq!(wire.reply().status(), 100);
-    wire.send("6\r\nhello \r\n5\r\nworld\r\n0\r\nX: y\r\n\r\n");
-    let reply = wire.reply();
-    assert_eq!((reply.status(), reply.text().as_str()), (201, "ok"));
-    let seen = receiver.recv_timeout(PATIENCE).expect("a request");
-    assert!(seen.contains("Content-Length: 11\r\n") && seen.contains("Connection: close\r\n"), "{seen}");
-    assert!(
-        !seen.contains("TE:") && !seen.contains("Transfer-Encoding") && !seen.contains("Expect"),
-        "{seen}"
-    );
-    wire.send(head);
-    assert_eq!(wire.reply().status(), 100);
-    wire.send("15\r\n012345678901234567890\r\n");
-    assert_eq!(wire.reply().status(), 413);
-    std::fs::remove_dir_all(&directory).expect("removed");
 }

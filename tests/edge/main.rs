@@ -4,6 +4,7 @@ mod support;
 #[allow(dead_code, reason = "shared with tests/tls_fleet.rs")]
 mod tls_pipe;
 
+mod api;
 mod bodies;
 mod deadlines;
 mod events;

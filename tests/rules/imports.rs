@@ -28,13 +28,13 @@ const EDGES: &[(&str, &[&str])] = &[
             "outbox",
         ],
     ),
-    ("front", &["api", "config", "daemon", "edge", "host", "logging"]),
+    ("front", &["api", "config", "core", "daemon", "edge", "host", "logging"]),
     ("daemon", &["config", "host", "logging"]),
     ("api", &["config", "core", "edge", "host", "isolation"]),
     ("edge", &["config", "core", "isolation"]),
     ("engine", &["body", "config", "core", "host"]),
     ("media", &["config", "core", "host", "isolation"]),
-    ("body", &["config", "core"]),
+    ("body", &["config", "core", "host"]),
     ("outbox", &["config", "core", "host"]),
     ("host", &["config", "core", "logging"]),
     ("logging", &["config", "core", "isolation"]),
@@ -56,8 +56,8 @@ const SINGLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("core", &["config::settings"]),
-    // The API's pages are replies of the edge; it knows nothing else of it.
-    ("api", &["edge::router"]),
+    // The API's pages are replies of the edge, and its requests come from the edge's pool; it knows nothing else of it.
+    ("api", &["edge::api_pool", "edge::router"]),
 ];
 
 /// Stand-ins use nothing of the product, so that a mistake there cannot hide itself here. These are the verb.

@@ -102,6 +102,8 @@ impl Model {
             },
         };
         let upgrade = head.upgrade && head.target.starts_with("/ws");
+        // The API's answers have a length, however upstreams answer.
+        let by_us = head.target.starts_with("/api");
         self.seen.push(Seen { method: head.method, target: head.target, body, upgrade });
         if upgrade {
             self.answers.push(Answer { status: Some(101), to_head: true });
@@ -110,7 +112,7 @@ impl Model {
         }
         self.answers.push(Answer { status: Some(style.status()), to_head });
         // A 1.0 client learns the end of such a reply from the close.
-        let endless = matches!(style, Style::Chunks | Style::Close) && !head.one_one && !to_head;
+        let endless = matches!(style, Style::Chunks | Style::Close) && !head.one_one && !to_head && !by_us;
         if head.persistent && !endless {
             return Next::Request(taken);
         }

@@ -4,15 +4,17 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use hydraneckwebrtc::config::settings::{Role, Settings};
+use hydraneckwebrtc::core::api_queue::Rank;
 use hydraneckwebrtc::edge::EdgeConfig;
+use hydraneckwebrtc::edge::api_pool::ApiPool;
 use hydraneckwebrtc::edge::by_hand::LoopByHand;
 use hydraneckwebrtc::edge::router::{
-    Decision, Forward, Injection, Reply, Request, Router, TunnelWatch, Upstream,
+    ApiForward, Decision, Forward, Injection, Reply, Request, Router, TunnelWatch, Upstream,
 };
 
 use super::super::reference::{BODY_BYTES, FIELDS, HEAD_BYTES, URI_BYTES};
@@ -49,7 +51,7 @@ struct Peer {
 
 struct Routes {
     tcp: SocketAddr,
-    unix: Arc<Path>,
+    api: Arc<ApiPool>,
 }
 
 struct Uncounted;
@@ -64,14 +66,18 @@ impl Router for Routes {
         if request.path.starts_with("/own") {
             return Decision::Reply(Reply::html(200, "ours".into()));
         }
-        let upstream = match request.path.starts_with("/api") {
-            true => Upstream::Api(self.unix.clone()),
-            false => Upstream::Tcp(self.tcp),
-        };
-        let tunnels = request.path.starts_with("/ws").then(|| Arc::new(Uncounted) as Arc<dyn TunnelWatch>);
         let body_limit = BODY_BYTES as u64;
+        if request.path.starts_with("/api") {
+            return Decision::Api(ApiForward {
+                pool: self.api.clone(),
+                rank: Rank::Anyone,
+                body_limit,
+                too_large: None,
+            });
+        }
+        let tunnels = request.path.starts_with("/ws").then(|| Arc::new(Uncounted) as Arc<dyn TunnelWatch>);
         Decision::Forward(Forward {
-            upstream,
+            upstream: Upstream::Tcp(self.tcp),
             body_limit,
             inject: request
                 .path
@@ -122,7 +128,8 @@ impl Rig {
         settings.max_head_bytes = HEAD_BYTES;
         settings.max_uri_bytes = URI_BYTES;
         settings.max_header_fields = FIELDS;
-        let routes = Routes { tcp: tcp.local_addr().expect("an address"), unix: path.into() };
+        let api = ApiPool::new(&settings, 1, Arc::new(path));
+        let routes = Routes { tcp: tcp.local_addr().expect("an address"), api };
         let config =
             EdgeConfig { settings, tls: Default::default(), trusted_proxies: Vec::new(), pulse: None };
         let edge = LoopByHand::new(config, Arc::new(routes)).expect("a loop");

@@ -29,8 +29,6 @@ pub struct Onward<'a> {
     pub upgrade: bool,
     /// Framing of the body as sent on.
     pub body: BodyLength,
-    /// One request per connection.
-    pub close: bool,
     /// It goes to a session's process, which hears nothing of our own cookies and of proxies' passwords.
     pub confined: bool,
 }
@@ -121,8 +119,6 @@ fn write_own(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, onward: &Onward<'_>)
     }
     if onward.upgrade && head.upgrade {
         out.extend_from_slice(b"Connection: Upgrade\r\n");
-    } else if onward.close {
-        out.extend_from_slice(b"Connection: close\r\n");
     }
 }
 
@@ -170,7 +166,6 @@ mod tests {
             whole_page: false,
             upgrade: false,
             body: head.body,
-            close: false,
             confined: false,
         };
         change(&mut onward);

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::core::ids::{BodyAddr, Port, SessionId};
+use crate::host::http_client;
 
 /// The application that is streamed when no experience was asked for.
 pub const DESKTOP: &str = "Desktop";
@@ -116,13 +117,13 @@ pub struct App {
 impl Client {
     /// A client for the child of `session` on `port`, acting as `user`.
     pub fn new(session: &SessionId, port: Port, user: &str) -> Client {
-        let agent = ureq::Agent::config_builder()
+        let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_idle_connections(0)
             .proxy(None)
             .max_redirects(0)
-            .build()
-            .new_agent();
+            .build();
+        let agent = http_client::agent(config);
         Client {
             agent,
             base: format!("http://127.0.0.1:{port}/session/{}", session.expose()),

@@ -1,0 +1,290 @@
+//! Who may call, judged on the head of a request: before a byte of its body is kept, and before any thread is asked.
+//!
+//! ```text
+//!  edge: head ─► Gate::decide ─┬─ no such path, wrong method, no valid token ─► answered by the edge at once
+//!                              │     wrong tokens are counted here, once each, and slowed
+//!                              └─ admitted: rank, largest body ─► body collected ─► ApiPool ─► an API thread
+//! ```
+//!
+//! What a route demands stands in [`routes::ROUTES`] and is asked here only.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::api::auth;
+use crate::api::reply::Answer;
+use crate::api::routes::{self, Auth, Match, Operation, Route, Segments};
+use crate::api::server::Service;
+use crate::core::api_queue::Rank;
+use crate::core::whip::{CORS, PROBLEM_TYPE, Problem};
+use crate::edge::api_pool::ApiPool;
+use crate::edge::router::{ApiForward, Decision, Reply, Request};
+
+/// The way from a role's edge to its API.
+pub struct Gate {
+    service: Arc<dyn Service>,
+    pool: Arc<ApiPool>,
+}
+
+impl Gate {
+    /// In front of `service`, whose threads take requests from `pool`.
+    pub fn new(service: Arc<dyn Service>, pool: Arc<ApiPool>) -> Gate {
+        Gate { service, pool }
+    }
+
+    /// What becomes of a request. `most`: `edge.control_body_limit`, which bounds what a route takes by itself.
+    pub fn decide(&self, request: &Request<'_>, most: u64) -> Decision {
+        match self.judge(request) {
+            Ok((route, rank)) => {
+                let body_limit = route.body.bytes().min(most);
+                let media = matches!(route.operation, Operation::Media(..));
+                let too_large = media.then_some(media_too_large as fn() -> Reply);
+                Decision::Api(ApiForward { pool: self.pool.clone(), rank, body_limit, too_large })
+            }
+            Err(answer) => Decision::Reply(answer.into()),
+        }
+    }
+
+    fn judge(&self, request: &Request<'_>) -> Result<(&'static Route, Rank), Answer> {
+        let (route, segments) = find(&*self.service, request.method, request.path)?;
+        let authorization = request.authorization;
+        let standing = Standing::of(&*self.service, authorization);
+        let refusal = match route.auth {
+            Auth::Own => self.service.refuse(route, segments, authorization),
+            auth if standing.may(auth) => None,
+            _ => Some(auth::refusal(authorization.is_some())),
+        };
+        if authorization.is_some()
+            && is_wrong(route, standing, refusal.as_ref())
+            && let Some(pause) = self.service.note_wrong_token(request.client)
+        {
+            return Err(too_many_wrong(route, pause));
+        }
+        refusal.map_or_else(|| Ok((route, standing.rank(route))), Err)
+    }
+}
+
+/// What a presented token is good for.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// Administration.
+    pub admin: bool,
+    /// Heartbeats.
+    worker: bool,
+}
+
+impl Standing {
+    /// Of whoever sent this field.
+    pub fn of(service: &dyn Service, authorization: Option<&str>) -> Standing {
+        let token = auth::bearer(authorization);
+        Standing {
+            admin: token.is_some_and(|token| service.is_admin(token)),
+            worker: token.is_some_and(|token| service.is_worker(token)),
+        }
+    }
+
+    /// Whether that is what a route demands. What is the operation's own matter is left to it.
+    pub fn may(self, auth: Auth) -> bool {
+        match auth {
+            Auth::None | Auth::Own => true,
+            Auth::Admin => self.admin,
+            Auth::Worker => self.worker,
+        }
+    }
+
+    /// Workers' beats go with the operators' requests: in a flood both must get through.
+    fn rank(self, route: &Route) -> Rank {
+        let known = self.admin || route.auth == Auth::Worker && self.worker;
+        if known { route.operation.rank() } else { Rank::Anyone }
+    }
+}
+
+/// Whether the token that came along is wrong. Health tells administrators more, so it would tell a right token from a
+/// wrong one as well.
+fn is_wrong(route: &Route, standing: Standing, refusal: Option<&Answer>) -> bool {
+    match refusal {
+        Some(answer) => answer.status == 401,
+        None => route.operation == Operation::Health && !standing.admin,
+    }
+}
+
+/// The answer to an address that was wrong about a token too often.
+fn too_many_wrong(route: &Route, pause: Duration) -> Answer {
+    match route.operation {
+        Operation::Media(..) => {
+            let detail = "too many wrong tokens from this address; check the token, then wait";
+            media_refusal(&Problem::again_after(429, detail, pause)).retry_after(pause)
+        }
+        _ => auth::too_many_wrong(pause),
+    }
+}
+
+fn media_too_large() -> Reply {
+    media_refusal(&Problem::new(413, "the body is longer than 64 KiB")).into()
+}
+
+/// WHEP and WHIP have a form of their own for refusals, which pages of other sites can read too.
+fn media_refusal(problem: &Problem) -> Answer {
+    let (status, body) = (problem.status, problem.document());
+    let refusal = Answer { status, content_type: PROBLEM_TYPE, headers: Vec::new(), body };
+    CORS.iter().fold(refusal, |answer, (name, value)| answer.with(name, *value))
+}
+
+/// The route of a request, or why there is none.
+pub fn find<'p>(
+    service: &dyn Service,
+    method: &str,
+    path: &'p str,
+) -> Result<(&'static Route, Segments<'p>), Answer> {
+    match routes::find(service.role(), method, path) {
+        Match::Found(route, segments) => Ok((route, segments)),
+        Match::WrongMethod(allow) => {
+            let answer = Answer::error(405, "method not allowed", format!("this path takes {allow}"));
+            Err(answer.with("Allow", allow))
+        }
+        Match::NotFound => Err(Answer::error(404, "not found", "no such path")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::api::reply::Responder;
+    use crate::api::server::Call;
+    use crate::config::settings::{Edge, Role};
+
+    /// A role whose wrong tokens are counted, and slowed from the third on.
+    struct Counting {
+        role: Role,
+        wrong: AtomicU32,
+    }
+
+    impl Service for Counting {
+        fn role(&self) -> Role {
+            self.role
+        }
+        fn is_admin(&self, token: &str) -> bool {
+            token == "good"
+        }
+        fn is_worker(&self, token: &str) -> bool {
+            token == "beats"
+        }
+        fn note_wrong_token(&self, _: IpAddr) -> Option<Duration> {
+            let before = self.wrong.fetch_add(1, Ordering::Relaxed);
+            (before >= 2).then_some(Duration::from_secs(3))
+        }
+        fn refuse(&self, _: &Route, _: Segments<'_>, authorization: Option<&str>) -> Option<Answer> {
+            (auth::bearer(authorization) != Some("publisher")).then(|| Answer::error(401, "x", "y"))
+        }
+        fn call(&self, _: Call, _: Responder) {}
+    }
+
+    struct Asked(Arc<Counting>, Gate);
+
+    impl Asked {
+        fn new(role: Role) -> Asked {
+            let pool = ApiPool::new(&Edge::default(), 1, Arc::new(std::path::PathBuf::from("/nowhere")));
+            let service = Arc::new(Counting { role, wrong: AtomicU32::default() });
+            Asked(service.clone(), Gate::new(service, pool))
+        }
+
+        /// `Ok`: rank and largest body; `Err`: the status that the edge answers with.
+        fn judged(&self, method: &str, path: &str, authorization: Option<&str>) -> Result<(Rank, u64), u16> {
+            self.decided(method, path, authorization).map_err(|reply| reply.status)
+        }
+
+        fn decided(&self, method: &str, path: &str, auth: Option<&str>) -> Result<(Rank, u64), Reply> {
+            let peer = [192, 0, 2, 1].into();
+            let request = Request {
+                method,
+                path,
+                query: None,
+                accepts_html: false,
+                upgrade: false,
+                authorization: auth,
+                peer,
+                client: peer,
+                network: None,
+            };
+            match self.1.decide(&request, 1 << 20) {
+                Decision::Api(forward) => Ok((forward.rank, forward.body_limit)),
+                Decision::Reply(reply) => Err(reply),
+                _ => panic!("neither an answer nor a call"),
+            }
+        }
+
+        fn wrong(&self) -> u32 {
+            self.0.wrong.load(Ordering::Relaxed)
+        }
+    }
+
+    fn judged(method: &str, path: &str, authorization: Option<&str>) -> Result<(Rank, u64), u16> {
+        Asked::new(Role::Worker).judged(method, path, authorization)
+    }
+
+    #[test]
+    fn wrong_tokens_count_once_each_and_are_slowed_while_right_ones_pass() {
+        let asked = Asked::new(Role::Worker);
+        let bad = Some("Bearer bad");
+        assert_eq!(asked.judged("GET", "/api/v1/health", None), Ok((Rank::Anyone, 1024)));
+        assert_eq!(asked.judged("GET", "/api/v1/sessions", None), Err(401));
+        assert_eq!(asked.judged("POST", "/session/abc/whip", None), Err(401));
+        assert_eq!(asked.wrong(), 0, "who presents nothing is wrong about nothing");
+        assert_eq!(asked.judged("GET", "/api/v1/health", bad), Ok((Rank::Anyone, 1024)));
+        assert_eq!(asked.judged("POST", "/api/v1/sessions", bad), Err(401));
+        assert_eq!(asked.judged("GET", "/api/v1/health", bad), Err(429), "it tells tokens apart as well");
+        assert_eq!(asked.judged("POST", "/api/v1/sessions", bad), Err(429));
+        let media = asked.decided("POST", "/session/abc/whip", bad).unwrap_err();
+        assert_eq!((media.status, media.content_type), (429, PROBLEM_TYPE));
+        let fields: Vec<&str> = media.headers.iter().map(|(name, _)| *name).collect();
+        assert!(fields.contains(&"Retry-After") && fields.contains(&CORS[0].0), "{:?}", media.headers);
+        assert_eq!(asked.wrong(), 5);
+        assert_eq!(asked.judged("GET", "/api/v1/sessions", Some("Bearer good")), Ok((Rank::Operator, 1024)));
+        assert_eq!(asked.judged("GET", "/api/v1/health", Some("Bearer good")), Ok((Rank::Operator, 1024)));
+        let publisher = asked.judged("POST", "/session/abc/whip", Some("Bearer publisher"));
+        assert_eq!((publisher, asked.wrong()), (Ok((Rank::Anyone, 64 << 10)), 5));
+    }
+
+    #[test]
+    fn heartbeats_take_the_workers_token_and_go_first() {
+        let asked = Asked::new(Role::Controller);
+        let beat = |token| asked.judged("POST", "/api/v1/workers/heartbeat", token);
+        assert_eq!(beat(Some("Bearer beats")), Ok((Rank::Operator, 1 << 20)));
+        assert_eq!((beat(None), beat(Some("Bearer good"))), (Err(401), Err(401)));
+        assert_eq!(asked.judged("GET", "/api/v1/workers", Some("Bearer beats")), Err(401));
+        assert_eq!(asked.wrong(), 2);
+    }
+
+    #[test]
+    fn a_token_is_judged_on_the_head() {
+        let create = |token| judged("POST", "/api/v1/sessions", token);
+        assert_eq!(create(None), Err(401));
+        assert_eq!(create(Some("Bearer bad")), Err(401));
+        assert_eq!(create(Some("Bearer good")), Ok((Rank::Slow, 1 << 20)), "it waits for a session");
+        assert_eq!(judged("POST", "/api/v1/nothing", Some("Bearer good")), Err(404));
+        assert_eq!(judged("PUT", "/api/v1/sessions", Some("Bearer good")), Err(405));
+    }
+
+    #[test]
+    fn what_takes_no_token_takes_small_bodies() {
+        let of = |method, path| judged(method, path, None);
+        assert_eq!(of("GET", "/api/v1/health"), Ok((Rank::Anyone, 1024)));
+        assert_eq!(of("POST", "/session/abc/rating"), Ok((Rank::Anyone, 4096)));
+        assert_eq!(of("POST", "/session/abc/_neck/facts"), Ok((Rank::Anyone, 16 << 10)));
+        assert_eq!(of("POST", "/session/abc/quit"), Ok((Rank::Anyone, 1024)));
+        assert_eq!(of("POST", "/session/abc/mic/offer"), Ok((Rank::Anyone, 64 << 10)));
+        assert_eq!(of("PATCH", "/session/abc/mic"), Ok((Rank::Anyone, 64 << 10)));
+        let health = judged("GET", "/api/v1/health", Some("Bearer good"));
+        assert_eq!(health, Ok((Rank::Operator, 1024)), "an operator goes first everywhere");
+    }
+
+    #[test]
+    fn a_publisher_is_judged_on_the_head_too() {
+        let publish = |token| judged("POST", "/session/abc/whip", token);
+        assert_eq!(publish(None), Err(401));
+        assert_eq!(publish(Some("Bearer publisher")), Ok((Rank::Anyone, 64 << 10)));
+    }
+}

@@ -1,0 +1,359 @@
+//! Requests of the control API: judged on the head, collected within bounds, passed on over few connections, never lost.
+
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use hydraneckwebrtc::config::settings::Edge;
+use hydraneckwebrtc::core::api_queue::Rank;
+use hydraneckwebrtc::edge::api_pool::ApiPool;
+use hydraneckwebrtc::edge::router::{ApiForward, Decision, Reply, Request};
+
+use crate::support::{PATIENCE, TestEdge, Wire, settings, until};
+
+/// Everything goes to the pool: an operator's below `/operator`; 401 below `/secret`.
+fn edge_to(pool: &Arc<ApiPool>, body_limit: u64, change: impl FnOnce(&mut Edge)) -> TestEdge {
+    let pool = pool.clone();
+    let route = move |request: &Request<'_>| {
+        if request.path == "/secret" && request.authorization != Some("Bearer good") {
+            return Decision::Reply(Reply::error(401, "unauthorized", "send a token"));
+        }
+        let operator = request.path.starts_with("/operator") || request.path == "/secret";
+        let rank = if operator { Rank::Operator } else { Rank::Anyone };
+        Decision::Api(ApiForward { pool: pool.clone(), rank, body_limit, too_large: None })
+    };
+    TestEdge::with(|config| change(&mut config.settings), route)
+}
+
+/// An API that is not served yet: what comes waits in the backlog of its socket. One request of anyone at once.
+struct Stub {
+    pool: Arc<ApiPool>,
+    listener: Option<UnixListener>,
+    directory: PathBuf,
+}
+
+fn stub(name: &str, change: impl FnOnce(&mut Edge)) -> Stub {
+    let directory = std::env::temp_dir().join(format!("neck-api-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&directory);
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let path = directory.join("api.sock");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    let mut settings = settings();
+    change(&mut settings);
+    Stub { pool: ApiPool::new(&settings, 1, Arc::new(path)), listener: Some(listener), directory }
+}
+
+impl Stub {
+    /// Serves each connection with one reply, made of the request as it came.
+    fn serve(&mut self, reply: impl Fn(String) -> String + Send + Sync + 'static) {
+        let listener = self.listener.take().expect("served once");
+        let reply = Arc::new(reply);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let reply = reply.clone();
+                std::thread::spawn(move || {
+                    let request = whole(&mut stream);
+                    let body = reply(request);
+                    let head = format!("HTTP/1.1 201 Created\r\nContent-Length: {}\r\n\r\n", body.len());
+                    let _ =
+                        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
+                });
+            }
+        });
+    }
+
+    /// The connection of a request that is not answered yet.
+    fn hold(&self) -> UnixStream {
+        self.listener.as_ref().expect("not served yet").accept().expect("a request").0
+    }
+
+    /// The reply is what came.
+    fn echo(&mut self) {
+        self.serve(|request| request);
+    }
+}
+
+impl Drop for Stub {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn answer(mut stream: UnixStream, reply: &dyn Fn(String) -> String) {
+    let body = reply(whole(&mut stream));
+    let head = format!("HTTP/1.1 201 Created\r\nContent-Length: {}\r\n\r\n", body.len());
+    // The edge may have left.
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
+}
+
+/// Reads a request with its body.
+fn whole(stream: &mut impl Read) -> String {
+    let (mut got, mut part) = (Vec::new(), [0; 4096]);
+    loop {
+        let text = String::from_utf8_lossy(&got).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+            if body.len() >= length.map_or(0, |text| text.parse().expect("a number")) {
+                return text;
+            }
+        }
+        match stream.read(&mut part) {
+            Ok(count @ 1..) => got.extend_from_slice(&part[..count]),
+            _ => return text,
+        }
+    }
+}
+
+fn post(path: &str, fields: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: front\r\n{fields}\r\n")
+}
+
+#[test]
+fn the_control_api_gets_one_normalised_request_per_connection() {
+    let mut api = stub("one", |_| ());
+    api.echo();
+    let edge = edge_to(&api.pool, 20, |_| ());
+    let mut wire = edge.connect();
+    let head =
+        post("/api?x=y", "Transfer-Encoding: chunked\r\nTE: trailers\r\nExpect: 100-continue\r\nX: z\r\n");
+    wire.send(&head);
+    assert_eq!(wire.reply().status(), 100);
+    wire.send("6\r\nhello \r\n5\r\nworld\r\n0\r\nX: y\r\n\r\n");
+    let reply = wire.reply();
+    let seen = reply.text();
+    assert_eq!(reply.status(), 201, "{reply:?}");
+    assert!(
+        seen.starts_with("POST /api?x=y HTTP/1.1\r\n") && seen.ends_with("\r\n\r\nhello world"),
+        "{seen}"
+    );
+    for wanted in ["Content-Length: 11\r\n", "Connection: close\r\n", "Host: front\r\n", "X: z\r\n"] {
+        assert!(seen.contains(wanted), "{wanted} in {seen}");
+    }
+    for gone in ["TE:", "Transfer-Encoding", "Expect", "trailers"] {
+        assert!(!seen.contains(gone), "{gone} in {seen}");
+    }
+    // The client's connection is kept, and the next request is refused for its size.
+    wire.send(&head);
+    assert_eq!(wire.reply().status(), 100);
+    wire.send("15\r\n012345678901234567890\r\n");
+    assert_eq!(wire.reply().status(), 413);
+}
+
+#[test]
+fn without_a_token_no_byte_of_a_body_is_kept_and_the_refusal_is_read() {
+    let mut api = stub("head", |_| ());
+    api.echo();
+    let pool = api.pool.clone();
+    let edge = edge_to(&pool, 1 << 20, |_| ());
+    let mut wire = edge.connect();
+    wire.send(post("/secret", "Content-Length: 1048576\r\nExpect: 100-continue\r\n"));
+    let reply = wire.reply();
+    assert_eq!((reply.status(), reply.field("Connection")), (401, Some("close")), "{reply:?}");
+    // A client that sends all of it first reads the answer nevertheless.
+    let mut stubborn = edge.connect();
+    stubborn.send(post("/secret", "Content-Length: 1048576\r\n"));
+    stubborn.send("x".repeat(1 << 20));
+    assert_eq!(stubborn.reply().status(), 401);
+    assert_eq!(pool.buffered(), 0, "bytes in memory");
+    let mut right = edge.connect();
+    right.send(post("/secret", "Content-Length: 5\r\nAuthorization: Bearer good\r\n"));
+    right.send("hello");
+    assert_eq!(right.reply().status(), 201);
+}
+
+/// Requests whose bodies stop one byte before their end.
+fn half_sent(edge: &TestEdge, path: &str, count: usize, length: usize) -> Vec<Wire> {
+    let send = |_| {
+        let mut wire = edge.connect();
+        wire.send(post(path, &format!("Content-Length: {length}\r\n")));
+        wire.send("x".repeat(length - 1));
+        wire
+    };
+    (0..count).map(send).collect()
+}
+
+#[test]
+fn bodies_have_a_budget_and_a_quarter_of_it_is_for_operators() {
+    const EACH: usize = 256 << 10;
+    let mut api = stub("budget", |settings| settings.body_budget = 8 << 20);
+    api.echo();
+    let pool = api.pool.clone();
+    let edge = edge_to(&pool, EACH as u64, |_| ());
+    let mut held = half_sent(&edge, "/anyone", 40, EACH);
+    // 24 find room; each that finds none is told at once.
+    let answered = |wire: &Wire| {
+        wire.stream.set_nonblocking(true).expect("a live socket");
+        let there = wire.stream.peek(&mut [0]).is_ok();
+        wire.stream.set_nonblocking(false).expect("a live socket");
+        there
+    };
+    until("those without room are told", || held.iter().filter(|wire| answered(wire)).count() >= 16);
+    for wire in held.iter_mut().filter(|wire| answered(wire)) {
+        let reply = wire.reply();
+        assert_eq!((reply.status(), reply.field("Retry-After")), (503, Some("1")), "{reply:?}");
+        assert!(reply.text().contains("edge.body_budget"), "{reply:?}");
+    }
+    println!("{} bytes are buffered", pool.buffered());
+    assert!(pool.buffered() <= 6 << 20, "{} bytes", pool.buffered());
+    let mut operator = half_sent(&edge, "/operator", 1, EACH);
+    operator[0].send("x");
+    assert_eq!(operator[0].reply().status(), 201, "while anyone's part is used up");
+    drop(held);
+    until("all of it is given back", || pool.buffered() == 0);
+}
+
+#[test]
+fn a_full_queue_says_so_and_operators_have_places_of_their_own() {
+    let mut api = stub("full", |settings| settings.api_queue = 2);
+    let pool = api.pool.clone();
+    let edge = edge_to(&pool, 1024, |settings| settings.threads = 1);
+    // The first has the only connection; nobody serves it yet.
+    let mut first = edge.connect();
+    first.send(post("/first", ""));
+    let held = api.hold();
+    let mut waiting: Vec<Wire> = (0..2).map(|_| edge.connect()).collect();
+    for wire in &mut waiting {
+        wire.send(post("/waiting", ""));
+    }
+    until("two wait", || pool.waiting() == 2);
+    let reply = edge.connect().get("/too-many");
+    assert_eq!((reply.status(), reply.field("Retry-After")), (503, Some("1")), "{reply:?}");
+    assert!(reply.text().contains("edge.api_queue"), "{reply:?}");
+    // Who leaves makes room.
+    reset(waiting.pop());
+    let mut third = edge.connect();
+    until("the place of who left is taken", || {
+        third = edge.connect();
+        third.send(post("/third", ""));
+        third.stream.set_read_timeout(Some(Duration::from_millis(100))).expect("a live socket");
+        third.stream.peek(&mut [0]).is_err()
+    });
+    third.stream.set_read_timeout(Some(PATIENCE)).expect("a live socket");
+    let mut operator = edge.connect();
+    operator.send(post("/operator", ""));
+    answer(held, &|request| request);
+    api.echo();
+    let all = [
+        (&mut operator, "/operator"),
+        (&mut first, "/first"),
+        (&mut waiting[0], "/waiting"),
+        (&mut third, "/third"),
+    ];
+    for (wire, path) in all {
+        let reply = wire.reply();
+        assert!(reply.text().starts_with(&format!("POST {path} ")), "{path}: {reply:?}");
+    }
+}
+
+#[test]
+fn an_operator_gets_a_connection_while_everybody_elses_is_taken() {
+    let mut api = stub("operator", |_| ());
+    let (start, started) = mpsc::channel::<()>();
+    let (release, held) = mpsc::channel::<()>();
+    let (start, held) = (std::sync::Mutex::new(start), std::sync::Mutex::new(held));
+    api.serve(move |request| {
+        if request.starts_with("GET /slow") {
+            let _ = start.lock().expect("no panic").send(());
+            let _ = held.lock().expect("no panic").recv_timeout(PATIENCE);
+        }
+        "ok".into()
+    });
+    let edge = edge_to(&api.pool, 1024, |_| ());
+    let mut slow = edge.connect();
+    slow.send("GET /slow HTTP/1.1\r\nHost: front\r\n\r\n");
+    started.recv_timeout(PATIENCE).expect("the slow one is with the API");
+    let mut behind = edge.connect();
+    behind.send("GET /behind HTTP/1.1\r\nHost: front\r\n\r\n");
+    until("the next one waits", || api.pool.waiting() > 0);
+    assert_eq!(edge.connect().get("/operator").status(), 201);
+    release.send(()).expect("it waits");
+    assert_eq!((slow.reply().status(), behind.reply().status()), (201, 201));
+}
+
+#[test]
+fn who_waits_too_long_for_the_api_is_told_when_to_come_back() {
+    let short = |settings: &mut Edge| settings.api_queue_timeout = Duration::from_millis(300);
+    let mut api = stub("late", short);
+    let edge = edge_to(&api.pool, 1024, short);
+    let mut first = edge.connect();
+    first.send(post("/first", ""));
+    let held = api.hold();
+    let begun = Instant::now();
+    let mut wire = edge.connect();
+    let reply = wire.get("/nobody");
+    assert_eq!((reply.status(), reply.field("Retry-After")), (503, Some("1")), "{reply:?}");
+    assert!(reply.text().contains("edge.api_queue_timeout"), "{reply:?}");
+    assert!(begun.elapsed() >= Duration::from_millis(300), "{:?}", begun.elapsed());
+    // The connection goes on.
+    answer(held, &|request| request);
+    api.echo();
+    assert_eq!(first.reply().status(), 201);
+    assert!(wire.get("/again").text().starts_with("GET /again "));
+}
+
+#[test]
+fn a_request_whose_client_left_is_not_passed_on() {
+    let mut api = stub("left", |_| ());
+    let edge = edge_to(&api.pool, 1024, |_| ());
+    let mut first = edge.connect();
+    first.send(post("/first", ""));
+    let held = api.hold();
+    let mut gone = edge.connect();
+    gone.send(post("/gone", ""));
+    until("the second waits", || api.pool.waiting() > 0);
+    let (sender, served) = mpsc::channel();
+    reset(Some(gone));
+    // A request that is answered shows that the loops heard of the end; both loops serve in turn.
+    for _ in 0..8 {
+        assert_eq!(edge.connect().get("/secret").status(), 401);
+    }
+    let sender = std::sync::Mutex::new(sender);
+    answer(held, &|request| request);
+    api.serve(move |request| {
+        let _ =
+            sender.lock().expect("no panic").send(request.split(' ').nth(1).unwrap_or_default().to_owned());
+        "ok".into()
+    });
+    assert_eq!(first.reply().status(), 201);
+    assert_eq!(edge.connect().get("/last").status(), 201);
+    let seen: Vec<String> = served.try_iter().collect();
+    assert!(!seen.contains(&"/gone".to_owned()), "{seen:?}");
+}
+
+#[test]
+fn a_slow_reader_of_an_answer_holds_no_connection_to_the_api() {
+    const LARGE: usize = 12 << 20;
+    let mut api = stub("reader", |_| ());
+    api.serve(|request| "x".repeat(if request.starts_with("GET /large ") { LARGE } else { 2 }));
+    let edge = edge_to(&api.pool, 1024, |_| ());
+    let mut slow = edge.connect();
+    slow.send("GET /large HTTP/1.1\r\nHost: front\r\n\r\n");
+    assert!(slow.head().is_some_and(|head| head.starts_with("HTTP/1.1 201")));
+    assert_eq!(edge.connect().get("/small").text(), "xx", "over the only connection there is");
+    assert_eq!(slow.exactly(LARGE).map(|all| all.len()), Some(LARGE));
+}
+
+#[test]
+fn a_listener_that_was_lost_is_reported_and_its_successor_is_used() {
+    let mut api = stub("lost", |_| ());
+    let edge = edge_to(&api.pool, 1024, |_| ());
+    drop(api.listener.take());
+    let mut wire = edge.connect();
+    wire.send(post("/kept", ""));
+    until("the loss is reported", || api.pool.is_lost());
+    let path = api.directory.join("second.sock");
+    api.listener = Some(UnixListener::bind(&path).expect("a socket"));
+    api.pool.moved_to(Arc::new(path));
+    api.echo();
+    assert!(wire.reply().text().starts_with("POST /kept "), "the request that waited is served");
+    assert!(!api.pool.is_lost());
+}
+
+/// Breaks a connection off.
+fn reset(wire: Option<Wire>) {
+    let wire = wire.expect("a connection");
+    rustix::net::sockopt::set_socket_linger(&wire.stream, Some(Duration::ZERO)).expect("a live socket");
+}
