@@ -196,15 +196,15 @@ mod tests {
     fn what_cannot_be_written_is_told_and_tried_again() {
         let base = directory();
         let (mut store, identities) = KeyStore::open(&base).unwrap();
-        // A directory stands where the file is written first.
-        fs::create_dir(base.join("worker-keys.new")).unwrap();
+        // A directory stands where the file belongs; one beside it would be put away.
+        fs::create_dir(base.join(NAME)).unwrap();
         assert!(store.tick(Moment(0), &identities));
         assert!(
             store.trouble().is_some_and(|text| text.contains("cannot be written")),
             "{:?}",
             store.trouble()
         );
-        fs::remove_dir(base.join("worker-keys.new")).unwrap();
+        fs::remove_dir(base.join(NAME)).unwrap();
         assert!(!store.tick(Moment(9_999), &identities));
         assert!(store.tick(Moment(10_000), &identities));
         assert_eq!(store.trouble(), None);

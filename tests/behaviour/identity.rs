@@ -431,7 +431,8 @@ fn a_state_directory_that_cannot_be_used_ends_the_start_with_words() {
         (&worker, "one-state/worker/worker-key.new"),
         (&controller, "controller-state/controller/worker-keys.json"),
     ] {
-        // A directory where a file belongs: root may write everywhere, but not this.
+        // A directory where a file belongs, with every name taken that it could be set aside under: root may write
+        // everywhere, but not this.
         let place = lab.dir.join(taken);
         if let Some(file) = taken.strip_suffix(".new") {
             fs::remove_file(lab.dir.join(format!("{file}.json"))).expect("the key");
@@ -439,6 +440,9 @@ fn a_state_directory_that_cannot_be_used_ends_the_start_with_words() {
             fs::remove_file(&place).expect("the keys");
         }
         fs::create_dir(&place).expect("a directory");
+        for number in 0..100 {
+            fs::write(lab.dir.join(format!("{taken}.odd-{number}")), "").expect("a file");
+        }
         let (status, words) = role.start_second(|_| ());
         assert_eq!(status.code(), Some(1), "{words}");
         for part in ["it must be writable and belong to the service's user", "-state"] {

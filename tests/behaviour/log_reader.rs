@@ -1,6 +1,7 @@
 //! A log reader that does not read: creates and DELETEs go on, and the worker ends when it is told to.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal};
@@ -27,6 +28,7 @@ fn a_log_that_nobody_reads_stops_neither_creates_nor_deletes_nor_the_end() {
     config["log"] = json!({"level": "trace"});
     let path = lab.dir.join("one.yaml");
     std::fs::write(&path, config.to_string()).expect("a file");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("its mode");
     let child = Command::new(env!("CARGO_BIN_EXE_hydraneckwebrtc"))
         .args(["worker", "--config"])
         .arg(&path)
@@ -44,6 +46,7 @@ fn a_log_that_nobody_reads_stops_neither_creates_nor_deletes_nor_the_end() {
     let mut log = BufReader::new(pipe);
     let mut line = String::new();
     while !line.contains("listens on ") {
+        println!("{line}");
         line.clear();
         assert!(log.read_line(&mut line).expect("its log") > 0, "it ended");
     }
