@@ -11,7 +11,6 @@ use hydraneckwebrtc::core::fleet::identity::PROOF_FIELD;
 use hydraneckwebrtc::host::identity_key::IdentityKey;
 use serde_json::{Value, json};
 
-use crate::full_disk::TinyDisk;
 use crate::http::{self, Reply, Stream};
 use crate::lab::{Lab, NOBODY, Role, TOKEN, eventually, eventually_equal};
 
@@ -425,20 +424,30 @@ fn a_worker_of_an_older_version_is_taken_until_it_has_proved_itself() {
 #[test]
 fn a_state_directory_that_cannot_be_used_ends_the_start_with_words() {
     let lab = Lab::new();
-    // Root may write everywhere, but not where there is no room.
-    let disk = match TinyDisk::mount(lab.dir.join("tiny")) {
-        Ok(disk) => disk,
-        Err(error) => return println!("skipped: no tmpfs can be mounted here: {error}"),
-    };
-    let state = disk.0.join("state");
-    let mut worker = lab.lone_worker(|config| config["server"]["state_dir"] = json!(state));
+    let (mut controller, mut worker) = lab.pair(|_| ());
     worker.kill();
-    fs::remove_file(state.join("worker/worker-key.json")).expect("the key");
-    disk.fill();
-    let (status, words) = worker.start_second(|_| ());
-    assert_eq!(status.code(), Some(1), "{words}");
-    for part in ["it must be writable and belong to the service's user", "tiny/state"] {
-        assert!(words.contains(part), "{part:?} is not in {words:?}");
+    controller.kill();
+    for (role, taken) in [
+        (&worker, "one-state/worker/worker-key.new"),
+        (&controller, "controller-state/controller/worker-keys.json"),
+    ] {
+        // A directory where a file belongs, with every name taken that it could be set aside under: root may write
+        // everywhere, but not this.
+        let place = lab.dir.join(taken);
+        if let Some(file) = taken.strip_suffix(".new") {
+            fs::remove_file(lab.dir.join(format!("{file}.json"))).expect("the key");
+        } else {
+            fs::remove_file(&place).expect("the keys");
+        }
+        fs::create_dir(&place).expect("a directory");
+        for number in 0..100 {
+            fs::write(lab.dir.join(format!("{taken}.odd-{number}")), "").expect("a file");
+        }
+        let (status, words) = role.start_second(|_| ());
+        assert_eq!(status.code(), Some(1), "{words}");
+        for part in ["it must be writable and belong to the service's user", "-state"] {
+            assert!(words.contains(part), "{part:?} is not in {words:?}");
+        }
     }
 }
 

@@ -47,6 +47,7 @@ fn a_log_that_nobody_reads_stops_neither_creates_nor_deletes_nor_the_end() {
     let mut log = BufReader::new(pipe);
     let mut line = String::new();
     while !line.contains("listens on ") {
+        println!("{line}");
         line.clear();
         assert!(log.read_line(&mut line).expect("its log") > 0, "it ended");
     }
