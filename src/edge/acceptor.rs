@@ -137,6 +137,11 @@ impl Ticket {
         self.shared.admission.review(&mut self.place, shown)
     }
 
+    /// The last reply was given: from now on it takes no place from others. `false`: it is not to wait for the client to close.
+    pub fn leave(&mut self) -> bool {
+        self.shared.admission.leave(&mut self.place)
+    }
+
     /// A request is under way from now on. Operators' count for nobody.
     pub fn begin(
         &self,
@@ -150,7 +155,7 @@ impl Ticket {
     pub fn on_trial(&self) -> Option<ConnectionLimit> {
         match &self.place {
             Place::OnTrial(trial) => Some(trial.limit()),
-            Place::Served(_) | Place::Operator | Place::Refused(_) => None,
+            Place::Served(_) | Place::Operator | Place::Refused(_) | Place::Leaving => None,
         }
     }
 

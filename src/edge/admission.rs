@@ -41,6 +41,10 @@ pub const TRIAL: Duration = Duration::from_secs(2);
 /// Refused connections that may take their time to read why; more stay on trial, where they can be pushed out.
 const MAX_REFUSED: usize = 32;
 
+/// Connections that have heard their last reply and wait for the client to close, beyond the cap: they take no place from whoever
+/// has something to ask. More of them do not wait.
+const MAX_LEAVING: usize = 32;
+
 /// A limit of connections that was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionLimit {
@@ -86,6 +90,8 @@ pub enum Place {
     Operator,
     /// Told to come back later, which it may take a moment to read.
     Refused(ConnectionLimit),
+    /// Served to the end; it may take a moment to read that.
+    Leaving,
 }
 
 /// A connection on trial.
@@ -136,6 +142,7 @@ struct Counts {
     operators: usize,
     on_trial: VecDeque<Arc<Trial>>,
     refused: usize,
+    leaving: usize,
 }
 
 /// Counts connections. Touched at accept, at close, and by requests that change a connection's place.
@@ -154,6 +161,7 @@ impl Admission {
             operators: 0,
             on_trial: VecDeque::new(),
             refused: 0,
+            leaving: 0,
         };
         Admission { limit, per_address: per_address.min(limit.div_ceil(2)), counts: Mutex::new(counts) }
     }
@@ -197,6 +205,7 @@ impl Admission {
             (Place::Served(Some(_)), Shown { controller: false, .. }) => return Ok(()),
             (Place::Operator, _) => return Err(ConnectionLimit::All),
             (Place::Refused(limit), _) => return Err(*limit),
+            (Place::Leaving, _) => return Err(ConnectionLimit::All),
             (Place::Served(Some(_)) | Place::OnTrial(_), _) => {}
         }
         let mut counts = self.counts();
@@ -212,11 +221,26 @@ impl Admission {
                 (Place::Refused(trial.limit), Err(trial.limit))
             }
             (Place::OnTrial(trial), _) => (Place::OnTrial(trial.clone()), Err(trial.limit)),
-            (Place::Operator | Place::Refused(_), _) => return Ok(()),
+            (Place::Operator | Place::Refused(_) | Place::Leaving, _) => return Ok(()),
         };
         counts.enter(&new);
         *place = new;
         verdict
+    }
+
+    /// A connection has had its last reply. `false`: so many wait for their clients to close that this one does not.
+    pub fn leave(&self, place: &mut Place) -> bool {
+        if !matches!(place, Place::Served(_)) {
+            return true;
+        }
+        let mut counts = self.counts();
+        if counts.leaving >= MAX_LEAVING {
+            return false;
+        }
+        counts.leave(place);
+        *place = Place::Leaving;
+        counts.enter(place);
+        true
     }
 
     /// A connection with this place is closed.
@@ -232,6 +256,7 @@ impl Counts {
             Place::OnTrial(trial) => self.on_trial.retain(|other| !Arc::ptr_eq(other, trial)),
             Place::Operator => self.operators = self.operators.saturating_sub(1),
             Place::Refused(_) => self.refused = self.refused.saturating_sub(1),
+            Place::Leaving => self.leaving = self.leaving.saturating_sub(1),
         }
     }
 
@@ -242,6 +267,7 @@ impl Counts {
             Place::OnTrial(trial) => self.on_trial.push_back(trial.clone()),
             Place::Operator => self.operators += 1,
             Place::Refused(_) => self.refused += 1,
+            Place::Leaving => self.leaving += 1,
         }
     }
 
@@ -270,7 +296,7 @@ mod tests {
 
     #[test]
     fn descriptors_are_reserved_for_what_is_beyond_the_cap() {
-        let beyond = 2 * (LOOPBACK_RESERVE + OPERATOR_RESERVE) + MAX_ON_TRIAL + MAX_REFUSED;
+        let beyond = 2 * (LOOPBACK_RESERVE + OPERATOR_RESERVE) + MAX_ON_TRIAL + MAX_REFUSED + MAX_LEAVING;
         assert_eq!(crate::core::descriptors::BESIDE_THE_CAP, beyond as u64);
     }
 
@@ -286,6 +312,26 @@ mod tests {
         admission.release(&got[0]);
         assert!(is_served(&admission.admit(A, false)));
         assert!(is_served(&admission.admit(A, true)), "a trusted proxy is exempt");
+    }
+
+    #[test]
+    fn whoever_leaves_takes_no_place_from_others() {
+        let admission = Admission::new(20, 20);
+        let mut places: Vec<_> = (0..20).map(|_| admission.admit(A, true)).collect();
+        assert!(places.iter().all(is_served) && !is_served(&admission.admit(B, false)));
+        assert!(places.iter_mut().all(|place| admission.leave(place)));
+        let mut more: Vec<_> = (0..20).map(|_| admission.admit(A, true)).collect();
+        assert!(more.iter().all(is_served));
+        let lingering = more.iter_mut().filter_map(|place| admission.leave(place).then_some(())).count();
+        assert_eq!(
+            lingering,
+            MAX_LEAVING - 20,
+            "more do not wait, and keep their place until they are closed"
+        );
+        assert!(is_served(&admission.admit(B, false)));
+        places.iter().chain(&more).for_each(|place| admission.release(place));
+        let counts = admission.counts();
+        assert_eq!((counts.leaving, counts.served.held()), (0, 1));
     }
 
     #[test]

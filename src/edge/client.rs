@@ -357,10 +357,12 @@ fn closing_step(
     if !io.flush(cx.now)? {
         return Ok(Step::Wait);
     }
+    let mut lingers = true;
     if !*finished {
         *finished = true;
         io.since = cx.now;
         io.socket.finish();
+        lingers = io.ticket.leave();
         cx.recycle(io.out.take());
         cx.recycle(std::mem::take(&mut io.input));
     }
@@ -371,7 +373,7 @@ fn closing_step(
             Got::End | Got::Failed(_) => return Err(End::Gone),
         }
     }
-    Ok(Step::Wait)
+    if lingers { Ok(Step::Wait) } else { Err(End::Gone) }
 }
 
 #[cfg(test)]

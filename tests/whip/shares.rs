@@ -255,7 +255,8 @@ fn slow_ratings_through_the_controller_leave_the_worker_to_others() {
         let health = || http::get(worker, "/api/v1/health", None).expect("an answer");
         assert_eq!(prompt("health", health).status, 200);
         let page = || fleet.ask(HONEST, "GET", &fleet.path(1, ""), &[("Accept", "text/html")], "");
-        assert_eq!(prompt("another session's page", page).status, 200);
+        let answer = prompt("another session's page", page);
+        assert_eq!(answer.status, 200, "{answer:?}");
         let through = || http::get(&fleet.url, "/api/v1/sessions", Some(TOKEN)).expect("an answer");
         assert_eq!(prompt("an operator at the controller", through).status, 200);
         let rating = || {
