@@ -30,6 +30,9 @@ pub struct Attack {
     pub probes: &'static [Probe],
     /// What must be true once it is over.
     pub after: fn(&Stage, &Tally) -> Result<(), String>,
+    /// It takes every connection that there is, by so many addresses that no share of one stops it: strangers are told to come back, and
+    /// operators are served.
+    pub takes_all: bool,
 }
 
 const NOTHING: fn(&mut Stage) = |_| ();
@@ -37,14 +40,10 @@ const FINE: fn(&Stage, &Tally) -> Result<(), String> = |stage, _| creates(stage)
 
 /// All of them.
 pub fn attacks() -> Vec<Attack> {
-    let row = |name, begin, probes| Attack { name, prepare: NOTHING, begin, probes, after: FINE };
-    let aimed = |name, begin| Attack {
-        name,
-        prepare: NOTHING,
-        begin,
-        probes: &[watches],
-        after: reflection::bounded,
-    };
+    let row =
+        |name, begin, probes| Attack { name, prepare: NOTHING, begin, probes, after: FINE, takes_all: false };
+    let flood = |name, begin| Attack { takes_all: true, ..row(name, begin, &[operates]) };
+    let aimed = |name, begin| Attack { after: reflection::bounded, ..row(name, begin, &[watches]) };
     vec![
         row("requests to the API without a token", api_burst, &[watches, speaks]),
         row("1,500 bodies of 1 MiB without a token", large_bodies, &[watches, speaks]),
@@ -57,8 +56,8 @@ pub fn attacks() -> Vec<Attack> {
         row("slow ratings through the controller", slow_ratings, &[watches, operates]),
         row("event streams of one link", event_streams, &[hears_events]),
         row("connections to the ICE-TCP port", ice_tcp, &[watches]),
-        row("connections that say nothing", silent, &[operates]),
-        row("connections that begin a request", half_heads, &[operates]),
+        flood("connections that say nothing", silent),
+        flood("connections that begin a request", half_heads),
         row("sockets of one link", tunnels, &[watches]),
         row("beats with a wrong token and of nobody", beats, &[operates]),
         row("damaged WHEP offers", damaged_offers, &[watches, speaks]),
