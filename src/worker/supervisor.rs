@@ -133,7 +133,6 @@ impl Supervisor {
         log::info!("[session {id}] ended: {reason}");
         // Whoever is answered now and asks for the next session finds the slot free.
         let _ = self.given.roster.send(Order::Finished(id));
-        self.given.chronicle.ended(&self.given.card, reason, self.machine.restarts());
         let failure = self.failure.take();
         self.answer(failure);
         for message in self.given.inbox.try_iter() {
@@ -156,6 +155,12 @@ impl Supervisor {
 
     fn publish(&mut self, before: (Status, u32)) {
         let (status, restarts) = (self.machine.status(), self.machine.restarts());
+        if let Status::Ended(reason) = status
+            && status != before.0
+        {
+            // On disk before anybody hears of it: a worker that is killed right after does not take it back.
+            self.given.chronicle.ended(&self.given.card, reason, restarts);
+        }
         let ended = matches!(status, Status::Ended(_)).then(|| self.given.clock.now());
         self.given.card.publish(|view| {
             view.status = status;

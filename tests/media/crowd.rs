@@ -81,6 +81,8 @@ fn a_hundred_microphones_are_heard_by_two_threads() {
         media.close(&one.peer, hydraneckwebrtc::media::role::Gone::Closed);
     }
     assert!(step_all(&mut browsers[..50], |browser| browser.closed), "not told");
+    // A thread that ends without leave is missed.
+    pulses.let_end();
     threads.stop(Duration::from_secs(5));
     assert!(step_all(&mut browsers, |browser| browser.closed), "not told at the end");
     assert_eq!(media.snapshot().peers, 0);
