@@ -9,8 +9,5 @@ mod client;
 mod contained;
 mod fan_out;
 mod generator;
-mod layers;
-mod narrow_link;
 mod reflection;
-mod simulcast;
 mod studio;
