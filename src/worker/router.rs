@@ -10,11 +10,12 @@ use crate::api::pages::{self, Ended};
 use crate::api::player;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
+use crate::config::secret::Secret;
 use crate::core::csp;
-use crate::core::forwarding_proof::ForwardingProof;
 use crate::core::http_head::confine::Confinement;
 use crate::core::ids::SessionId;
 use crate::core::rate_limit::Rate;
+use crate::edge::proof_memo::ProofMemo;
 use crate::edge::router::{Decision, Forward, Reply, Request, Router, Upstream};
 use crate::host::clock::Clock;
 use crate::worker::board::{Board, Card, View, Visit};
@@ -29,6 +30,8 @@ pub struct WorkerRouter {
     pub live: Arc<Live>,
     /// With which tokens we may be called.
     pub standing: Arc<Standing>,
+    /// Made of those tokens.
+    pub proofs: ProofMemo,
     /// The way to the control API.
     pub api: Arc<Gate>,
     /// `edge.rate_limit_per_session`; `None`: no limit.
@@ -55,10 +58,10 @@ impl Router for WorkerRouter {
     fn is_proof(&self, proof: &str) -> bool {
         let settings = self.live.get();
         let Some(worker) = &settings.server.worker_id else { return false };
-        let ours = self.standing.secrets(&settings).into_iter();
-        let ours = ours.map(|secret| ForwardingProof::derive(secret.expose().as_bytes(), worker));
+        let secrets = self.standing.secrets(&settings);
+        let ours = self.proofs.of(secrets.iter().map(Secret::expose), worker);
         // All are compared, so that the time taken does not tell them apart.
-        ours.fold(false, |good, ours| good | ours.matches(proof))
+        ours.iter().fold(false, |good, ours| good | ours.matches(proof))
     }
 
     fn session_of(&self, path: &str) -> Option<SessionId> {
