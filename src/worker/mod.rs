@@ -59,7 +59,6 @@ use crate::core::rate_limit::Rate;
 use crate::core::reason::EndReason;
 use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
 use crate::edge::Edge;
-use crate::edge::proof_memo::ProofMemo;
 use crate::edge::tls::Tls;
 use crate::front;
 use crate::front::certificates::CertificateWatch;
@@ -249,7 +248,6 @@ impl Worker {
         let router = WorkerRouter {
             board: board.clone(),
             standing: health.standing.clone(),
-            proofs: ProofMemo::default(),
             live: live.clone(),
             api: api.gate(),
             clock,

@@ -15,7 +15,6 @@ use crate::core::csp;
 use crate::core::http_head::confine::Confinement;
 use crate::core::ids::SessionId;
 use crate::core::rate_limit::Rate;
-use crate::edge::proof_memo::ProofMemo;
 use crate::edge::router::{Decision, Forward, Reply, Request, Router, Upstream};
 use crate::host::clock::Clock;
 use crate::worker::board::{Board, Card, View, Visit};
@@ -30,8 +29,6 @@ pub struct WorkerRouter {
     pub live: Arc<Live>,
     /// With which tokens we may be called.
     pub standing: Arc<Standing>,
-    /// Made of those tokens.
-    pub proofs: ProofMemo,
     /// The way to the control API.
     pub api: Arc<Gate>,
     /// `edge.rate_limit_per_session`; `None`: no limit.
@@ -59,7 +56,7 @@ impl Router for WorkerRouter {
         let settings = self.live.get();
         let Some(worker) = &settings.server.worker_id else { return false };
         let secrets = self.standing.secrets(&settings);
-        let ours = self.proofs.of(secrets.iter().map(Secret::expose), worker);
+        let ours = self.standing.proofs().of(secrets.iter().map(Secret::expose), worker);
         // All are compared, so that the time taken does not tell them apart.
         ours.iter().fold(false, |good, ours| good | ours.matches(proof))
     }
