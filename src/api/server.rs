@@ -22,6 +22,7 @@ use crate::api::gate::{self, Gate};
 use crate::api::reply::{Answer, Responder};
 use crate::api::routes::{Operation, Route, Segments};
 use crate::config::settings::{self, Role};
+use crate::core::api_fields;
 use crate::edge::api_pool::{ApiPool, Way};
 use crate::host::private_socket;
 use crate::isolation::isolate;
@@ -62,8 +63,12 @@ pub struct Call {
 }
 
 impl Call {
-    /// The first field of this name.
+    /// The first field of this name, which is to be one of [`api_fields`]: others do not get here.
     pub fn header(&self, name: &str) -> Option<&str> {
+        debug_assert!(
+            api_fields::is_known(name),
+            "{name} is not in core/api_fields.rs, so it is never found"
+        );
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 

@@ -130,7 +130,7 @@ pub static KEYS: &[Key] = &[
     key_in!("server.tls.cert", BOTH.reload(), FilePath, tls.cert),
     key_in!("server.tls.key", BOTH.reload(), FilePath, tls.key),
     key!("server.admin_token", BOTH.reload().secret(), Hidden, server.admin_token),
-    key!("server.public_url", BOTH, Maybe(Url::Origin), server.public_url),
+    key!("server.public_url", BOTH, Maybe(Url::Outside), server.public_url),
     key!("server.advertise_url", WORKER, Maybe(Url::Origin), server.advertise_url),
     key!("server.worker_id", WORKER, Maybe(WorkerName), server.worker_id),
     key!("server.district", BOTH, Text(128), server.district),
