@@ -405,7 +405,7 @@ fn validate_reports_what_start_would_refuse_and_changes_nothing() {
             "/sessions/data_dir",
             "sessions",
             "data_dir",
-            serde_json::json!("/proc/sessions"),
+            serde_json::json!("/dev/null/sessions"),
             "sessions.data_dir",
         ),
         ("/webrtc/udpmux", "webrtc", "udpmux", port(taken_udp.local_addr().unwrap()), "already running?"),

@@ -254,6 +254,7 @@ fn set(parsed: &mut Parsed, flag: &Flag, value: OsString) -> Result<(), &'static
 
 /// What is wrong with the arguments, and where the help for it is.
 fn usage(error: impl std::fmt::Display, verb: Option<&'static Verb>) -> String {
-    let verb = verb.map(|verb| format!(" {}", verb.name)).unwrap_or_default();
-    format!("hydraneckwebrtc: {error}; `hydraneckwebrtc help{verb}` shows what there is")
+    let of_verb = verb.map(|verb| format!("`hydraneckwebrtc help {}` shows its flags, ", verb.name));
+    let of_verb = of_verb.unwrap_or_default();
+    format!("hydraneckwebrtc: {error}; {of_verb}`hydraneckwebrtc help` shows what there is")
 }

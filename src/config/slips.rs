@@ -211,7 +211,9 @@ mod tests {
         let said = warned("engines: {a: {command: [/bin/x, $HOME]}}\n");
         assert!(said.contains("without a shell"), "{said}");
         assert_eq!(
-            warned("engines: {a: {command: [/bin/x, '{url}'], parameters: {url: {type: url}}}}\n"),
+            warned(
+                "engines: {a: {command: [/bin/x, '{url}'], parameters: {url: {type: url, schemes: [rtsp]}}}}\n"
+            ),
             ""
         );
     }

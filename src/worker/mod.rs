@@ -248,14 +248,7 @@ impl Worker {
             clock,
         };
         let api = front::api(&ground.state, &live.get(), Arc::new(service), (&plan, pulses))?;
-        let router = WorkerRouter {
-            board: board.clone(),
-            standing: health.standing.clone(),
-            live: live.clone(),
-            api: api.gate(),
-            clock,
-            rate: Rate::of_requests(live.get().edge.rate_limit_per_session),
-        };
+        let router = router(&health, &api);
         let edge = front::edge(&live.get(), ground.tls, ground.listener, Arc::new(router), (&plan, pulses))?;
         let address_thread = AddressThread::start(&live, health.media.public_address())?;
         let tokens = (health.tokens.clone(), clock);
@@ -368,6 +361,18 @@ impl Running for Worker {
         if let Some(outbox) = self.outbox.take() {
             outbox.stop();
         }
+    }
+}
+
+fn router(health: &Health, api: &ApiServer) -> WorkerRouter {
+    let Health { board, standing, live, clock, .. } = health;
+    WorkerRouter {
+        board: board.clone(),
+        standing: standing.clone(),
+        live: live.clone(),
+        api: api.gate(),
+        clock: *clock,
+        rate: Rate::of_requests(live.get().edge.rate_limit_per_session),
     }
 }
 
