@@ -12,8 +12,7 @@ use hydraneckwebrtc::core::continuity::Place;
 use hydraneckwebrtc::core::ids::SessionId;
 use hydraneckwebrtc::core::layers::Layer;
 use hydraneckwebrtc::core::media_feed::{StreamPacket, Track};
-use hydraneckwebrtc::core::sdp_fragment::is_candidate;
-use hydraneckwebrtc::core::sdp_offer::{IceParameters, Offer};
+use hydraneckwebrtc::core::sdp::{IceParameters, Offer, is_candidate, is_ice_text};
 use hydraneckwebrtc::isolation;
 use hydraneckwebrtc::media::io::{Arrival, Remote};
 use hydraneckwebrtc::media::locals::Transport;
@@ -177,7 +176,7 @@ impl<'s> Scene<'s> {
     ) -> Option<Scene<'s>> {
         let offer = Offer::read(text).ok()?;
         let session = SessionId::from_entropy([9; 16]);
-        let wanted = Wanted { session, role: stage.role(kind)?, sdp: text };
+        let wanted = Wanted { session, role: stage.role(kind)?, offer: offer.clone() };
         let (seed, text) = answer(wanted, &stage.shared, now).ok()?;
         let offered = offer.sections().len();
         let answered = text.lines().filter(|line| line.starts_with("m=")).count();
@@ -372,7 +371,7 @@ impl<'s> Scene<'s> {
             pwd: format!("{text:p<22}"),
             candidates: Vec::new(),
         };
-        if Offer::read(&self.offer.with_ice(&ice).text()).is_err() {
+        if !is_ice_text(&ice.ufrag, 4) || !is_ice_text(&ice.pwd, 22) {
             return;
         }
         let now = self.now;

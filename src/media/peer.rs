@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use str0m::bwe::BweKind;
+use str0m::media::Rid;
 use str0m::net::{Protocol, Receive, Transmit};
+use str0m::rtp::Ssrc;
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use crate::core::address_proof::Standing as Proof;
@@ -15,7 +17,9 @@ use crate::core::datagram;
 use crate::core::ids::SessionId;
 use crate::core::media_feed::StreamPacket;
 use crate::core::peer_life::{self, Change, Life, Limits};
-use crate::core::sdp_offer::{IceParameters, MAX_CANDIDATES, Offer};
+use crate::core::rtp_routes::Routes;
+use crate::core::sdp::offer::MAX_CANDIDATES;
+use crate::core::sdp::{IceParameters, Offer};
 use crate::media::consent::{Consent, Credentials};
 use crate::media::directory::Owner;
 use crate::media::ids::PeerId;
@@ -55,6 +59,7 @@ pub struct Peer {
     role: Box<dyn Role>,
     view: Arc<PeerView>,
     offer: Offer,
+    routes: Routes,
     ufrag: String,
     locals: Locals,
     life: Life,
@@ -75,6 +80,13 @@ impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Peer({}, {})", self.id, self.role.kind())
     }
+}
+
+/// A source that is expected because of a packet that came from it.
+struct Routed {
+    ssrc: Ssrc,
+    /// The one that its section had.
+    before: Option<Ssrc>,
 }
 
 /// Whether a peer goes on.
@@ -112,6 +124,7 @@ impl Peer {
             role: seed.role,
             view: seed.view,
             offer: seed.offer,
+            routes: seed.routes,
             ufrag: seed.ufrag,
             locals: seed.locals,
             life,
@@ -129,7 +142,7 @@ impl Peer {
             took_media: false,
             answered: false,
         };
-        let named = peer.offer.ice().map(|ice| ice.candidates).unwrap_or_default();
+        let named = peer.offer.ice().candidates;
         peer.announced(&named, peer.wants, io);
         Ok(peer)
     }
@@ -175,15 +188,46 @@ impl Peer {
     fn feed(&mut self, input: Input<'_>, arrival: &Arrival<'_>, io: &mut Io) -> Verdict {
         let shared = io.shared.clone();
         (self.took_media, self.answered) = (false, false);
+        let routed = self.route(arrival.bytes);
         if self.rtc.handle_input(input).is_err() {
             shared.counters.bad.one();
         }
         let verdict = self.turn(arrival.at, io);
+        if let Some(routed) = routed {
+            self.settle_route(routed);
+        }
         if self.was_genuine(arrival, io) {
             let change = self.life.input(shared.moment(arrival.at), peer_life::Event::Heard);
             self.changed(change, arrival.at, io)?;
         }
         verdict
+    }
+
+    /// A source that the WebRTC state does not know, of a packet that names no section: it is expected in the section that has the
+    /// packet's payload type.
+    fn route(&mut self, datagram: &[u8]) -> Option<Routed> {
+        let is_connected = self.life.state() != peer_life::State::Connecting;
+        if !is_connected || datagram::kind(datagram) != Some(datagram::Kind::Rtp) {
+            return None;
+        }
+        let route = self.routes.find(datagram)?;
+        let (ssrc, mid, rid) =
+            (Ssrc::from(route.ssrc), route.mid.into(), route.rid.as_deref().map(Rid::from));
+        let mut api = self.rtc.direct_api();
+        if route.ssrc == 0 || api.stream_rx(&ssrc).is_some() {
+            return None;
+        }
+        let before = api.stream_rx_by_mid(mid, rid).map(|stream| stream.ssrc());
+        api.expect_stream_rx(ssrc, None, mid, rid);
+        Some(Routed { ssrc, before })
+    }
+
+    /// Only who has the keys has a source: it takes the place of the section's last one, or nothing is left of it.
+    fn settle_route(&mut self, routed: Routed) {
+        let over = if self.took_media { routed.before } else { Some(routed.ssrc) };
+        over.into_iter().for_each(|ssrc| {
+            self.rtc.direct_api().remove_stream_rx(ssrc);
+        });
     }
 
     /// What an address sent before it proved itself.
@@ -249,7 +293,7 @@ impl Peer {
     fn announced(&mut self, candidates: &[String], now: Instant, io: &Io) {
         if !io.shared.config.ice_lite {
             let parsed: Vec<Candidate> =
-                candidates.iter().filter_map(|text| Candidate::from_sdp_string(text).ok()).collect();
+                candidates.iter().filter_map(|text| offer::candidate(text)).collect();
             self.consent.announced(io.shared.moment(now), &parsed);
         }
     }

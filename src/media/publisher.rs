@@ -12,9 +12,8 @@ use str0m::{Rtc, RtcConfig};
 use crate::core::layers::{Layer, MAX_LAYERS};
 use crate::core::media_feed::Track;
 use crate::core::rtp_packet::SenderReport;
-use crate::core::sdp_offer::Offer;
+use crate::core::sdp::{Agreed, Offer, Purpose, Supported};
 use crate::core::time::Moment;
-use crate::core::whip_offer::VideoCodec;
 use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
 use crate::media::stream::{Published, Stream, Told};
 use crate::media::viewer::{self, Audience};
@@ -35,15 +34,8 @@ pub struct Publisher {
     /// The names of its layers in the offer's order; none when it sends one picture.
     rids: Vec<Rid>,
     asked: [Option<Moment>; MAX_LAYERS],
-}
-
-/// What a publisher and we have agreed on.
-#[derive(Clone, Copy, Debug)]
-pub struct Agreed {
-    /// Its pictures.
-    pub video: Option<VideoCodec>,
-    /// Whether it sends sound.
-    pub opus: bool,
+    /// The source of each layer's last packet.
+    sources: [Option<u32>; MAX_LAYERS],
 }
 
 impl fmt::Debug for Publisher {
@@ -96,6 +88,7 @@ impl Publisher {
             audio: None,
             rids: Vec::new(),
             asked: [None; MAX_LAYERS],
+            sources: [None; MAX_LAYERS],
         }
     }
 
@@ -130,6 +123,9 @@ impl Publisher {
         context.view.note_packet(context.moment, None);
         let Some((track, layer)) = self.place_of(packet.header.ssrc, context.rtc) else { return };
         let header = &packet.header;
+        if track == Track::Video {
+            self.note_source(layer, *header.ssrc);
+        }
         self.stream.tell(Told::Published(Published {
             track,
             layer,
@@ -141,6 +137,15 @@ impl Publisher {
         }));
         if self.stream.view().lacks_key_frames() {
             Layer::all().for_each(|layer| self.ask_for_picture(layer, context));
+        }
+    }
+
+    /// Another source of a layer begins with pictures that refer to what nobody has: one that stands for itself is asked for at once.
+    fn note_source(&mut self, layer: Layer, ssrc: u32) {
+        let Some(source) = self.sources.get_mut(layer.place()) else { return };
+        if source.replace(ssrc).is_some_and(|before| before != ssrc) {
+            self.stream.view().want_key_frame(layer);
+            self.asked.iter_mut().skip(layer.place()).take(1).for_each(|asked| *asked = None);
         }
     }
 
@@ -162,6 +167,8 @@ impl Publisher {
                 stream.suppress_nack(false);
                 let layer = match stream.rid() {
                     None => Layer::BASE,
+                    // One picture may have a name, too.
+                    Some(_) if self.rids.is_empty() => Layer::BASE,
                     Some(rid) => Layer::new(self.rids.iter().position(|other| *other == rid)?)?,
                 };
                 Some((Track::Video, layer))
@@ -199,8 +206,15 @@ impl Role for Publisher {
         RoleKind::Publisher
     }
 
-    fn prepare(&self, offer: Offer) -> Result<Offer, OfferRefused> {
-        Ok(offer.only_sending())
+    fn prepare(&self, mut offer: Offer) -> Result<Offer, OfferRefused> {
+        let Agreed { video, opus } = self.agreed;
+        offer.agree(Purpose::Publish, &Supported { video: video.into_iter().collect(), opus })?;
+        Ok(offer)
+    }
+
+    /// Publishers have a token (FFmpeg's WHIP is the server of DTLS).
+    fn may_be_served(&self) -> bool {
+        true
     }
 
     fn configure(&self, config: RtcConfig) -> RtcConfig {

@@ -297,6 +297,12 @@ impl Client {
         }
     }
 
+    /// Goes on under another source, as encoders do that were started anew.
+    pub fn change_source(&mut self, mid: Mid, ssrc: u32) {
+        let mut api = self.rtc.direct_api();
+        assert!(api.reset_stream_tx(mid, None, ssrc.into(), None).is_some(), "the same source");
+    }
+
     /// Asks for a picture.
     pub fn want_picture(&mut self) {
         let mut api = self.rtc.direct_api();

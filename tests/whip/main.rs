@@ -20,6 +20,8 @@ mod ingest_trouble;
 #[path = "../behaviour/lab.rs"]
 #[allow(dead_code)]
 mod lab;
+mod offer_table;
+mod offers;
 mod one_transport;
 mod restart;
 mod shares;
