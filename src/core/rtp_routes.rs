@@ -14,6 +14,8 @@ const RID_EXTENSION: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
 pub struct Routes {
     /// Payload types, and the sections that they are of.
     types: Vec<(u8, String)>,
+    /// The sections with layers: a packet of theirs that names none could be of any.
+    layered: Vec<String>,
     mid_extension: Option<u8>,
     rid_extension: Option<u8>,
 }
@@ -39,6 +41,9 @@ impl Routes {
             let maps = part.attributes("rtpmap").filter_map(|value| value.split_once(' '));
             let main = maps.filter(|(_, encoding)| !encoding.to_ascii_lowercase().starts_with("rtx/"));
             let numbers = main.filter_map(|(number, _)| number.parse().ok());
+            if part.has("simulcast") {
+                routes.layered.push(mid.to_owned());
+            }
             routes.types.extend(numbers.map(|number: u8| (number, mid.to_owned())));
             routes.mid_extension = routes.mid_extension.or_else(|| extension(part, MID_EXTENSION));
             routes.rid_extension = routes.rid_extension.or_else(|| extension(part, RID_EXTENSION));
@@ -59,6 +64,9 @@ impl Routes {
         }
         let rid = self.rid_extension.and_then(|id| element(&packet, id));
         let rid = rid.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
+        if rid.is_none() && self.layered.contains(mid) {
+            return None;
+        }
         Some(Route { ssrc: packet.ssrc, mid, rid })
     }
 }
@@ -133,6 +141,9 @@ mod tests {
         assert_eq!(other.map(|route| route.mid), Some("v"));
         let layer = routes.find(&packet(96, &[0xBE, 0xDE, 0, 1, 0, 0xA1, b'h', b'i']));
         assert_eq!(layer.and_then(|route| route.rid).as_deref(), Some("hi"));
+        let layered =
+            Routes::of(&format!("{ANSWER}a=rid:hi recv\r\na=rid:lo recv\r\na=simulcast:recv hi;lo\r\n"));
+        assert_eq!(layered.find(&packet(96, &[])), None, "which of the layers?");
     }
 
     #[test]
