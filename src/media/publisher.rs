@@ -192,8 +192,14 @@ impl Publisher {
         if asked.is_some_and(|at| context.moment.since(at) < PICTURES) {
             return;
         }
+        // Of its last source, where it has sent: right after a change there are two of its name.
+        let source = self.sources.get(layer.place()).copied().flatten().map(Ssrc::from);
         let mut api = context.rtc.direct_api();
-        if let Some(stream) = self.video.and_then(|mid| api.stream_rx_by_mid(mid, rid)) {
+        let stream = match source {
+            Some(ssrc) => api.stream_rx(&ssrc),
+            None => self.video.and_then(|mid| api.stream_rx_by_mid(mid, rid)),
+        };
+        if let Some(stream) = stream {
             stream.request_keyframe(KeyframeRequestKind::Pli);
             *asked = Some(context.moment);
             view.key_frame_is_asked_for(layer);
