@@ -105,7 +105,6 @@ struct Scene<'s> {
     stage: &'s mut Stage,
     kind: Kind,
     peer: Option<Box<Peer>>,
-    offer: Offer,
     client: Rtc,
     mids: Vec<Mid>,
     now: Instant,
@@ -176,9 +175,9 @@ impl<'s> Scene<'s> {
     ) -> Option<Scene<'s>> {
         let offer = Offer::read(text).ok()?;
         let session = SessionId::from_entropy([9; 16]);
-        let wanted = Wanted { session, role: stage.role(kind)?, offer: offer.clone() };
-        let (seed, text) = answer(wanted, &stage.shared, now).ok()?;
         let offered = offer.sections().len();
+        let wanted = Wanted { session, role: stage.role(kind)?, offer };
+        let (seed, text) = answer(wanted, &stage.shared, now).ok()?;
         let answered = text.lines().filter(|line| line.starts_with("m=")).count();
         assert_eq!(offered, answered, "a section of the offer has none in the answer:\n{text}");
         let peer = Box::new(Peer::adopt(Box::new(seed), &mut stage.io).expect("no port of its own"));
@@ -190,7 +189,6 @@ impl<'s> Scene<'s> {
             stage,
             kind,
             peer: Some(peer),
-            offer,
             client,
             mids,
             now,

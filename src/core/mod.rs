@@ -23,6 +23,7 @@ pub mod fingerprint;
 pub mod fleet;
 pub mod forwarding_proof;
 pub mod gop_cache;
+pub mod handshake_trouble;
 pub mod html_inject;
 pub mod http_body;
 pub mod http_date;

@@ -14,6 +14,7 @@ use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use crate::core::address_proof::Standing as Proof;
 use crate::core::datagram;
+use crate::core::handshake_trouble::Trouble;
 use crate::core::ids::SessionId;
 use crate::core::media_feed::StreamPacket;
 use crate::core::peer_life::{self, Change, Life, Limits};
@@ -74,6 +75,8 @@ pub struct Peer {
     /// Seen since the last datagram was fed: media, an answer to a check.
     took_media: bool,
     answered: bool,
+    /// What its handshake said of its end, before it was connected.
+    trouble: Option<Trouble>,
 }
 
 impl fmt::Debug for Peer {
@@ -141,6 +144,7 @@ impl Peer {
             wants: seed.since,
             took_media: false,
             answered: false,
+            trouble: None,
         };
         let named = peer.offer.ice().candidates;
         peer.announced(&named, peer.wants, io);
@@ -188,6 +192,7 @@ impl Peer {
     fn feed(&mut self, input: Input<'_>, arrival: &Arrival<'_>, io: &mut Io) -> Verdict {
         let shared = io.shared.clone();
         (self.took_media, self.answered) = (false, false);
+        self.look_for_trouble(arrival, io);
         let routed = self.route(arrival.bytes);
         if self.rtc.handle_input(input).is_err() {
             shared.counters.bad.one();
@@ -228,6 +233,20 @@ impl Peer {
         over.into_iter().for_each(|ssrc| {
             self.rtc.direct_api().remove_stream_rx(ssrc);
         });
+    }
+
+    /// A handshake that will not come to its end says why in the clear: that is for the log and for the session's owner.
+    fn look_for_trouble(&mut self, arrival: &Arrival<'_>, io: &mut Io) {
+        let is_connecting = self.life.state() == peer_life::State::Connecting;
+        if !is_connecting || datagram::kind(arrival.bytes) != Some(datagram::Kind::Dtls) {
+            return;
+        }
+        let Some(trouble) = Trouble::of(arrival.bytes).filter(|trouble| self.trouble < Some(*trouble)) else {
+            return;
+        };
+        self.trouble = Some(trouble);
+        self.log(&format!("its handshake will not end: {trouble}"), arrival.at, io);
+        self.tell(RoleEvent::Handshake(trouble), arrival.at, io);
     }
 
     /// What an address sent before it proved itself.
@@ -616,6 +635,8 @@ impl Peer {
     /// Tells the role that it is over. The WebRTC state is not asked.
     pub fn tell_end(&mut self, why: Gone, now: Instant, io: &mut Io) {
         self.view.stand(Standing::Gone);
+        let is_unfinished = self.life.state() == peer_life::State::Connecting;
+        let why = self.trouble.filter(|_| is_unfinished).map_or(why, Gone::Handshake);
         let mute = why == Gone::NeverConnected && self.consent.asks_in_vain();
         let hint = if mute { "; its address answered none of our checks" } else { "" };
         self.log(&format!("over: {why}{hint}"), now, io);

@@ -26,8 +26,9 @@ pub struct Publisher {
     stream: Stream,
     _place: Place,
     agreed: Agreed,
-    /// Of the session that lives for as long as it publishes; `None` where it does not.
-    session: Option<Arc<dyn Audience>>,
+    session: Arc<dyn Audience>,
+    /// Whether the session lives for as long as it publishes.
+    counts: bool,
     connected: bool,
     video: Option<Mid>,
     audio: Option<Mid>,
@@ -77,12 +78,13 @@ impl Publisher {
     /// who is there: a recording needs no viewer.
     pub fn new(place: Place, agreed: Agreed, session: Arc<dyn Audience>) -> Publisher {
         let stream = place.0.clone();
-        let session = stream.door().ingest().to_process().then_some(session);
+        let counts = stream.door().ingest().to_process();
         Publisher {
             stream,
             _place: place,
             agreed,
             session,
+            counts,
             connected: false,
             video: None,
             audio: None,
@@ -99,12 +101,14 @@ impl Publisher {
         if let Some(video) = self.agreed.video {
             self.stream.door().enter(video, self.agreed.opus);
         }
-        self.session.iter().for_each(|session| session.viewer_connected());
+        if self.counts {
+            self.session.viewer_connected();
+        }
     }
 
     fn gone(&mut self) {
-        if std::mem::take(&mut self.connected) {
-            self.session.iter().for_each(|session| session.viewer_gone());
+        if std::mem::take(&mut self.connected) && self.counts {
+            self.session.viewer_gone();
         }
     }
 
@@ -236,6 +240,9 @@ impl Role for Publisher {
             RoleEvent::Packet(packet) => self.packet(&packet, context),
             RoleEvent::SenderReport(report) => self.report(&report),
             RoleEvent::Connected => self.connected(),
+            RoleEvent::Handshake(trouble) => {
+                trouble.advice().into_iter().for_each(|words| self.session.warn(words))
+            }
             RoleEvent::Gone(_) => self.gone(),
             _ => {}
         }

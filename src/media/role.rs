@@ -8,6 +8,7 @@ use str0m::media::{KeyframeRequest, MediaAdded, SenderFeedback};
 use str0m::rtp::RtpPacket;
 use str0m::{Rtc, RtcConfig};
 
+use crate::core::handshake_trouble::Trouble;
 use crate::core::ids::SessionId;
 use crate::core::media_feed::StreamPacket;
 use crate::core::sdp::{Offer, SdpError};
@@ -64,6 +65,8 @@ impl fmt::Display for RoleKind {
 pub enum RoleEvent {
     /// ICE and DTLS are done: media may flow.
     Connected,
+    /// Its handshake will not come to its end.
+    Handshake(Trouble),
     /// The offer has this media.
     Media(MediaAdded),
     /// Media arrived: in the order of arrival, never twice, gaps and reordering as the network made them.
@@ -97,11 +100,14 @@ pub enum Gone {
     Ended,
     /// Its WebRTC state broke.
     Failed,
+    /// Its handshake cannot come to an end.
+    Handshake(Trouble),
 }
 
 impl fmt::Display for Gone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Gone::Handshake(trouble) => return write!(f, "never connected: {trouble}"),
             Gone::NeverConnected => {
                 "never connected: no check of its browser arrived, or its handshake did not end"
             }

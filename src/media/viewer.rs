@@ -47,6 +47,8 @@ pub trait Audience: Send + Sync {
     fn viewer_connected(&self);
     /// One that was connected is gone; called exactly once per `viewer_connected`.
     fn viewer_gone(&self);
+    /// There is something for the session's owner to know.
+    fn warn(&self, _words: &'static str) {}
 }
 
 /// Where a viewer stands.
@@ -259,6 +261,9 @@ impl Role for Viewer {
             RoleEvent::Connected => self.connected(context),
             RoleEvent::KeyframeWanted(_) => self.wants_picture(context.moment),
             RoleEvent::Estimate(target) => self.quality.estimate(target),
+            RoleEvent::Handshake(trouble) => {
+                trouble.advice().into_iter().for_each(|words| self.audience.warn(words))
+            }
             RoleEvent::Gone(_) => self.gone(),
             _ => {}
         }

@@ -167,6 +167,14 @@ impl Audience for CameBy {
     fn viewer_gone(&self) {
         self.card.viewer_gone();
     }
+
+    fn warn(&self, words: &'static str) {
+        self.card.publish(|view| {
+            if !view.warnings.iter().any(|warning| warning == words) {
+                view.warnings.push(words.to_owned());
+            }
+        });
+    }
 }
 
 impl Sources for Media {
