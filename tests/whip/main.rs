@@ -8,7 +8,6 @@ mod aiortc;
 mod client;
 mod conformance;
 mod engines;
-mod ffmpeg_client;
 mod figures;
 mod film;
 mod foreign_client;
