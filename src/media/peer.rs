@@ -100,8 +100,6 @@ pub type Verdict = Result<(), Gone>;
 enum Admitted {
     /// The WebRTC state gets it.
     Yes,
-    /// It is the answer to our own check: the WebRTC state gets what its address had sent before.
-    Proof,
     /// It is kept until its address has proved itself.
     Held,
     /// It is not the peer's.
@@ -172,6 +170,12 @@ impl Peer {
             shared.counters.unknown.one();
             return Ok(());
         };
+        let (now, address) = (shared.moment(arrival.at), arrival.remote.address);
+        // Before anybody else reads it: FFmpeg's answers have no address, which the WebRTC state does not take for STUN.
+        if arrival.remote.transport == Transport::Udp && self.consent.is_proof(now, address, arrival.bytes) {
+            // An address that another peer has still is asked for again with what comes next.
+            return if self.learn(arrival, io) { self.feed_held(arrival, destination, io) } else { Ok(()) };
+        }
         let proto = arrival.remote.transport.into();
         let Ok(receive) = Receive::new(proto, arrival.remote.address, destination, arrival.bytes) else {
             shared.counters.bad.one();
@@ -180,7 +184,6 @@ impl Peer {
         let input = Input::Receive(arrival.at, receive);
         match self.admit(&input, arrival, io) {
             Admitted::Yes => self.feed(input, arrival, io),
-            Admitted::Proof => self.feed_held(arrival, destination, io),
             Admitted::Held => Ok(()),
             Admitted::No => {
                 shared.counters.spoofed.one();
@@ -268,10 +271,6 @@ impl Peer {
         let is_known = self.is_known(arrival, io);
         if arrival.remote.transport == Transport::Tcp {
             return if is_known || self.recognise(input, arrival, io) { Admitted::Yes } else { Admitted::No };
-        }
-        if self.consent.is_proof(now, address, arrival.bytes) {
-            // An address that another peer has still is asked for again with what comes next.
-            return if self.learn(arrival, io) { Admitted::Proof } else { Admitted::Held };
         }
         let standing = self.consent.standing(now, address);
         if standing == Proof::Due && is_known {
