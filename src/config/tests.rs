@@ -357,6 +357,7 @@ fn other_value(path: &str) -> &'static str {
         "sessions.child_udp_range" => "20000-21000",
         "sessions.confine" => "false",
         "sessions.force_relay" => "false",
+        "sessions.child_api" => "full",
         "sessions.allowed_bodies"
         | "workers.allowed_networks"
         | "server.trusted_proxies"

@@ -106,6 +106,16 @@ pub struct Asked<'a> {
     pub upgrade: bool,
 }
 
+/// How a request is answered where everything passes. Escapes do not hide signalling.
+pub fn kind_of(asked: &Asked<'_>) -> Kind {
+    let path = decoded(asked.path).to_ascii_lowercase();
+    match asked.upgrade {
+        true => Kind::Socket,
+        false if path.contains("stream/webrtc") => Kind::Signalling,
+        false => Kind::Read,
+    }
+}
+
 /// Whether a request passes, and why not.
 pub fn judge(asked: &Asked<'_>, ids: Option<StreamIds>) -> Result<Kind, &'static str> {
     if !is_plain(asked.path) {

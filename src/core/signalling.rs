@@ -180,37 +180,29 @@ impl Walk<'_, '_> {
 /// description's default ones are blanked, as RFC 8839 (5.1) writes what is not told. `None`: there is nothing of that in it.
 fn relays_of(text: &str) -> Option<String> {
     let mut out = String::new();
-    let mut changed = false;
-    for line in text.split_inclusive(['\r', '\n']) {
-        let (content, end) = line.split_at(line.trim_end_matches(['\r', '\n']).len());
-        let fate = judged_line(content);
-        changed |= fate != Line::Stays;
-        match fate {
-            Line::Stays => out.push_str(line),
-            Line::Becomes(content) => out.extend([&content, end]),
-            // What is left of its end ("\n" of "\r\n") goes with it.
-            Line::Goes => {}
+    let (mut changed, mut rest) = (false, text);
+    while !rest.is_empty() {
+        let (content, end, after) = first_line(rest);
+        match judged_line(content) {
+            Line::Stays => out.extend([content, end]),
+            Line::Becomes(content) => {
+                changed = true;
+                out.extend([&content, end]);
+            }
+            Line::Goes => changed = true,
         }
+        rest = after;
     }
-    if !changed {
-        return None;
-    }
-    // A line's "\n" that lost its "\r" is an empty line now, which no description has.
-    Some(without_orphans(text, &out))
+    changed.then_some(out)
 }
 
-/// Removes the "\n" that removed lines left of their "\r\n".
-fn without_orphans(before: &str, text: &str) -> String {
-    if !before.contains("\r\n") {
-        return text.to_owned();
-    }
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c != '\n' || out.ends_with('\r') {
-            out.push(c);
-        }
-    }
-    out
+/// The first line, its end, and what follows. An end is CR LF, or either alone: whoever reads next may take any of them for one.
+fn first_line(text: &str) -> (&str, &str, &str) {
+    let at = text.find(['\r', '\n']).unwrap_or(text.len());
+    let (content, rest) = text.split_at(at);
+    let end = if rest.starts_with("\r\n") { 2 } else { rest.len().min(1) };
+    let (end, after) = rest.split_at(end);
+    (content, end, after)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -248,22 +240,17 @@ fn judged_candidate(line: &str, candidate: &str) -> Line {
         return Line::Goes;
     }
     let mut blank = None;
-    let mut changed = false;
     let mut told = Vec::new();
-    for word in line.split(' ') {
-        let told_word = match blank.take() {
-            Some(nothing) if !word.is_empty() => nothing,
-            _ => word,
-        };
-        changed |= told_word != word;
-        told.push(told_word);
+    for word in line.split_ascii_whitespace() {
+        told.push(blank.take().unwrap_or(word));
         blank = match word.to_ascii_lowercase().as_str() {
             "raddr" => Some("0.0.0.0"),
             "rport" => Some("9"),
             _ => None,
         };
     }
-    if changed { Line::Becomes(told.join(" ")) } else { Line::Stays }
+    let told = told.join(" ");
+    if told == line { Line::Stays } else { Line::Becomes(told) }
 }
 
 #[cfg(test)]

@@ -57,6 +57,9 @@ known_fields! {
     Csp = "content-security-policy",
     Cookie = "cookie",
     ProxyAuthorization = "proxy-authorization",
+    WebSocketExtensions = "sec-websocket-extensions",
+    MethodOverride = "x-http-method-override",
+    Link = "link",
 }
 
 impl Known {
@@ -84,6 +87,12 @@ impl Known {
     pub fn digest(self) -> bool {
         matches!(self, Known::Digest | Known::ContentDigest | Known::ReprDigest | Known::ContentMd5)
     }
+}
+
+/// Whether a field says that the body is encoded.
+pub fn is_encoded(field: &httparse::Header<'_>) -> bool {
+    known(field.name) == Known::ContentEncoding
+        && members(field.value).any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// A byte that may stand in a token (RFC 9110, 5.6.2).

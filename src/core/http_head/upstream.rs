@@ -70,7 +70,8 @@ fn passes(head: &RequestHead<'_, '_>, name: &str, onward: &Onward<'_>) -> bool {
         Known::Via | Known::NeckForwarded => false,
         Known::Forwarded => onward.trusted,
         Known::Upgrade => onward.upgrade,
-        Known::ProxyAuthorization => !onward.confined,
+        // A session's process agrees on no extensions, and what the method is says the method.
+        Known::ProxyAuthorization | Known::WebSocketExtensions | Known::MethodOverride => !onward.confined,
         kind if kind.hop_by_hop() => false,
         Known::AcceptEncoding => !onward.whole_page,
         kind if kind.conditional() => !onward.whole_page,

@@ -103,6 +103,11 @@ fn a_relays_own_address_is_not_told() {
         panic!("it passes as it is")
     };
     assert!(got.contains("raddr 0.0.0.0 rport 9 generation 0") && !got.contains("192.168"), "{got}");
+    let tabs = telling.replace(' ', "\t");
+    let Verdict::Becomes(got) = judged(&trickled(&tabs), From::Process, true) else {
+        panic!("it passes as it is")
+    };
+    assert!(!got.contains("192.168"), "{got}");
 }
 
 #[test]
@@ -147,6 +152,9 @@ fn descriptions_keep_their_relays() {
 fn a_trickled_fragment_keeps_its_relays() {
     let fragment = format!("a={HOST}\r\na={RELAY}");
     assert_eq!(body(&fragment, From::Page), Verdict::Becomes(format!("a={RELAY}")));
+    let mixed = format!("a={HOST}\r\na=cand\nidate:1 1 udp 1 10.0.0.1 5 typ host\r\n");
+    let Verdict::Becomes(got) = body(&mixed, From::Page) else { panic!("it passes as it is") };
+    assert_eq!(got, "a=cand\nidate:1 1 udp 1 10.0.0.1 5 typ host\r\n", "no line grows of two");
     let cr = format!("a={RELAY}\ra={HOST}");
     assert_eq!(body(&cr, From::Page), Verdict::Becomes(format!("a={RELAY}\r")));
 }
