@@ -400,6 +400,7 @@ fn other_value(path: &str) -> &'static str {
         "edge.max_uri_bytes" => "4096",
         "edge.session_body_limit" | "edge.control_body_limit" | "sessions.log_cap" => "5000",
         "edge.body_budget" => "5000000",
+        "edge.websocket_pong" => "11s",
         path if path.starts_with("bodies.") && path.ends_with("_port") => "9000",
         "sessions.port_range_start" => "9000",
         "bodies.launch_path" => "/other",
