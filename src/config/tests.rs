@@ -355,8 +355,7 @@ fn other_value(path: &str) -> &'static str {
         "sessions.frame_ancestors" => "[self, 'https://*.example.com']",
         "sessions.max_duration" => "1h",
         "sessions.child_udp_range" => "20000-21000",
-        "sessions.confine" => "false",
-        "sessions.force_relay" => "false",
+        "sessions.confine" | "sessions.force_relay" => "false",
         "sessions.child_api" => "full",
         "sessions.allowed_bodies"
         | "workers.allowed_networks"
@@ -374,7 +373,7 @@ fn other_value(path: &str) -> &'static str {
         "webrtc.epr" => "59000-59100",
         "webrtc.ip_retrieval_url" => "off",
         "webrtc.threads" => "17",
-        "webrtc.ice_grace" => "11s",
+        "webrtc.ice_grace" | "edge.websocket_pong" => "11s",
         "webrtc.max_peers" | "webrtc.max_viewers" => "77",
         "webrtc.estimator.initial_bitrate" => "77000",
         "webrtc.estimator.diff_threshold" => "0.25",
@@ -400,7 +399,6 @@ fn other_value(path: &str) -> &'static str {
         "edge.max_uri_bytes" => "4096",
         "edge.session_body_limit" | "edge.control_body_limit" | "sessions.log_cap" => "5000",
         "edge.body_budget" => "5000000",
-        "edge.websocket_pong" => "11s",
         path if path.starts_with("bodies.") && path.ends_with("_port") => "9000",
         "sessions.port_range_start" => "9000",
         "bodies.launch_path" => "/other",

@@ -76,6 +76,11 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// Nothing was refused yet.
+    pub fn new(live: Arc<Live>, clock: Clock) -> Gate {
+        Gate { live, refusals: Arc::new(Refusals::new(clock)) }
+    }
+
     /// Whether a request for `path` below the session may go to its process.
     pub fn admit(
         &self,

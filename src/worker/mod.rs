@@ -255,7 +255,7 @@ impl Worker {
             standing: health.standing.clone(),
             live: live.clone(),
             api: api.gate(),
-            processes: gate::Gate { live: live.clone(), refusals: Arc::new(gate::Refusals::new(clock)) },
+            processes: gate::Gate::new(live.clone(), clock),
             clock,
             rate: Rate::of_requests(live.get().edge.rate_limit_per_session),
         };

@@ -1,3 +1,5 @@
+//! What of signalling passes: ids, ICE servers, candidates.
+
 use serde_json::json;
 
 use super::*;

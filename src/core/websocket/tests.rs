@@ -1,3 +1,5 @@
+//! What passes a follower and a screen, frame by frame and however it is cut.
+
 use super::*;
 
 /// A frame with this first byte, masked for a client.
