@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::config::live::Live;
 use crate::config::settings::ChildApi;
 use crate::core::child_api::{self, Asked, Kind};
-use crate::core::ids::SessionId;
+use crate::core::ids::{SESSION_ID_SHOWN, SessionId};
 use crate::core::log_limit::LogShares;
 use crate::core::signalling::{self, From, Rules, StreamIds};
 use crate::core::websocket::Verdict;
@@ -34,8 +34,9 @@ const LOG_BURST: u32 = 20;
 const LOG_EVERY: Duration = Duration::from_secs(1);
 const LOG_NETWORKS: usize = 1024;
 
-/// Bytes of a path that a line shows.
+/// Bytes of a path that a line shows, and of each of its parts.
 const SHOWN: usize = 80;
+const MAX_PART: usize = 15;
 
 /// Tells operators what was refused, not too often.
 pub struct Refusals {
@@ -135,9 +136,14 @@ impl Gate {
     }
 }
 
-/// Text of a client's, fit for a line of the log.
+/// Text of a client's, fit for a line of the log: of what is as long as an id or a token only the beginning.
 fn shown(text: &str) -> String {
-    text.chars().filter(char::is_ascii_graphic).take(SHOWN).collect()
+    let part = |part: &str| match part.chars().count() {
+        0..=MAX_PART => part.to_owned(),
+        _ => format!("{}...", part.chars().take(SESSION_ID_SHOWN).collect::<String>()),
+    };
+    let parts: Vec<String> = text.split('/').map(part).collect();
+    parts.join("/").chars().filter(char::is_ascii_graphic).take(SHOWN).collect()
 }
 
 /// A place among [`MAX_SOCKETS`], from the request to the end of its tunnel.
@@ -209,5 +215,19 @@ impl Screening for SessionScreen {
 
     fn refused(&self, what: &dyn Display) {
         self.refusals.tell(&self.card.id, self.network, &format_args!("signalling: {what}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_shows_no_whole_id_and_no_token() {
+        let id = "abcdef0123456789abcdef0123456789";
+        assert_eq!(shown(&format!("/api/{id}/x")), "/api/abcdef01.../x");
+        assert_eq!(shown("/api/host/stream/web_socket"), "/api/host/stream/web_socket");
+        assert_eq!(shown("/a\u{7}b\u{e9}"), "/ab");
+        assert_eq!(shown(&"/12".repeat(100)).len(), SHOWN);
     }
 }

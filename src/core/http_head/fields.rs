@@ -59,6 +59,8 @@ known_fields! {
     ProxyAuthorization = "proxy-authorization",
     WebSocketExtensions = "sec-websocket-extensions",
     MethodOverride = "x-http-method-override",
+    MethodOverride2 = "x-method-override",
+    MethodOverride3 = "x-http-method",
     Link = "link",
 }
 
@@ -81,6 +83,11 @@ impl Known {
     /// Makes the reply depend on what the client has; an injected page must not.
     pub fn conditional(self) -> bool {
         matches!(self, Known::IfNoneMatch | Known::IfModifiedSince | Known::IfRange | Known::Range)
+    }
+
+    /// Says that the method is another one than it is.
+    pub fn overrides_method(self) -> bool {
+        matches!(self, Known::MethodOverride | Known::MethodOverride2 | Known::MethodOverride3)
     }
 
     /// A digest of the body.
