@@ -171,8 +171,11 @@ impl Walk<'_, '_> {
     fn keeps_text(&mut self, text: &mut String) -> bool {
         let Some(filtered) = self.rules.relays_only.then(|| relays_of(text)).flatten() else { return true };
         self.changed = true;
+        // Of what is no candidate, words about one say, the rest of the message passes.
+        let is_candidate = begins_as_candidate(&text.trim_start().to_ascii_lowercase())
+            || text.split_ascii_whitespace().nth(TYPE - 1) == Some("typ");
         *text = filtered;
-        !text.is_empty()
+        !text.is_empty() || !is_candidate
     }
 }
 
@@ -205,6 +208,9 @@ fn first_line(text: &str) -> (&str, &str, &str) {
     (content, end, after)
 }
 
+/// Which word of a candidate is its type.
+const TYPE: usize = 7;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Line {
     Stays,
@@ -214,40 +220,49 @@ enum Line {
 
 fn judged_line(line: &str) -> Line {
     let lower = line.to_ascii_lowercase();
-    if let Some(at) = lower.find("candidate:") {
-        return judged_candidate(line, lower.get(at..).unwrap_or_default());
+    let text = lower.trim();
+    if begins_as_candidate(text) || text.split_ascii_whitespace().any(|word| word == "typ") {
+        return judged_candidate(line, text);
     }
     let becomes = |text: &str| if line == text { Line::Stays } else { Line::Becomes(text.to_owned()) };
-    match lower.trim_start() {
-        rest if rest.starts_with("a=remote-candidates") => Line::Goes,
-        rest if rest.starts_with("c=in ip4 ") => becomes("c=IN IP4 0.0.0.0"),
-        rest if rest.starts_with("c=in ip6 ") => becomes("c=IN IP6 ::"),
-        rest if rest.starts_with("a=rtcp:") => becomes("a=rtcp:9 IN IP4 0.0.0.0"),
+    match text {
+        text if text.starts_with("a=remote-candidates") => Line::Goes,
+        text if text.starts_with("c=in ip4 ") => becomes("c=IN IP4 0.0.0.0"),
+        text if text.starts_with("c=in ip6 ") => becomes("c=IN IP6 ::"),
+        text if text.starts_with("a=rtcp:") => becomes("a=rtcp:9 IN IP4 0.0.0.0"),
         _ => Line::Stays,
     }
 }
 
-/// `candidate:FOUNDATION COMPONENT TRANSPORT PRIORITY ADDRESS PORT typ TYPE [raddr ADDRESS rport PORT] …` (RFC 8839, 5.1).
-fn judged_candidate(line: &str, candidate: &str) -> Line {
-    let words: Vec<&str> = candidate.split_ascii_whitespace().collect();
+/// Whether a text, in small letters, begins as a candidate does.
+fn begins_as_candidate(text: &str) -> bool {
+    text.strip_prefix("a=").unwrap_or(text).starts_with("candidate:")
+}
+
+/// `candidate:FOUNDATION COMPONENT TRANSPORT PRIORITY ADDRESS PORT typ TYPE [raddr ADDRESS rport PORT] …` (RFC 8839, 5.1). The
+/// process takes one without the first word as well. `text` is the line in small letters.
+fn judged_candidate(line: &str, text: &str) -> Line {
     // The end of candidates is told by an empty one.
-    if candidate.trim_end() == "candidate:" {
+    if text.ends_with("candidate:") && begins_as_candidate(text) {
         return Line::Stays;
     }
-    let is_relay = words.get(6) == Some(&"typ") && words.get(7) == Some(&"relay");
-    let others = candidate.matches("candidate:").count() > 1;
-    if !is_relay || others {
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let is_relay = words.get(TYPE - 1) == Some(&"typ") && words.get(TYPE) == Some(&"relay");
+    let is_one =
+        words.iter().filter(|word| **word == "typ").count() == 1 && text.matches("candidate:").count() <= 1;
+    if !is_relay || !is_one {
         return Line::Goes;
     }
-    let mut blank = None;
-    let mut told = Vec::new();
-    for word in line.split_ascii_whitespace() {
-        told.push(blank.take().unwrap_or(word));
-        blank = match word.to_ascii_lowercase().as_str() {
-            "raddr" => Some("0.0.0.0"),
-            "rport" => Some("9"),
-            _ => None,
+    let mut told: Vec<&str> = line.split_ascii_whitespace().collect();
+    for at in TYPE + 1..told.len() {
+        let nothing = match words.get(at - 1) {
+            Some(&"raddr") => "0.0.0.0",
+            Some(&"rport") => "9",
+            _ => continue,
         };
+        if let Some(word) = told.get_mut(at) {
+            *word = nothing;
+        }
     }
     let told = told.join(" ");
     if told == line { Line::Stays } else { Line::Becomes(told) }
