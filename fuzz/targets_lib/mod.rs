@@ -21,6 +21,7 @@ pub mod rtp_rewrite;
 pub mod sdp;
 pub mod sdp_fragment;
 pub mod splits;
+pub mod websocket;
 pub mod whip_offer;
 
 /// A target's name and what it does with an input.
@@ -46,4 +47,5 @@ pub const TARGETS: [Target; 18] = [
     ("peer", peer::run),
     ("opus", opus::run),
     ("heartbeat", heartbeat::run),
+    ("websocket", websocket::run),
 ];
