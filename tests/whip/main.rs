@@ -8,6 +8,7 @@ mod aiortc;
 mod client;
 mod conformance;
 mod engines;
+mod ffmpeg_client;
 mod figures;
 mod film;
 mod foreign_client;
