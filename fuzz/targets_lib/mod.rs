@@ -28,7 +28,7 @@ pub mod whip_offer;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 19] = [
     ("head", head::run),
     ("chunked", chunked::run),
     ("inject", inject::run),
