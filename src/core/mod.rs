@@ -5,6 +5,7 @@
 
 pub mod address_proof;
 pub mod api_queue;
+pub mod attendance;
 pub mod bad_json;
 pub mod body_distance;
 pub mod command_template;
@@ -41,6 +42,7 @@ pub mod outbox_policy;
 pub mod peer_life;
 pub mod picture_ids;
 pub mod process_feed;
+pub mod process_probe;
 pub mod rate_limit;
 pub mod rating;
 pub mod reason;
@@ -57,6 +59,7 @@ pub mod sdp_offer;
 pub mod sdp_rules;
 pub mod session;
 pub mod status;
+pub mod streamers;
 pub mod stun_binding;
 pub mod tcp_frames;
 pub mod time;

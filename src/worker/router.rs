@@ -17,7 +17,7 @@ use crate::core::ids::SessionId;
 use crate::core::rate_limit::Rate;
 use crate::edge::router::{Decision, Forward, Reply, Request, Router, Upstream};
 use crate::host::clock::Clock;
-use crate::worker::board::{Board, Card, View, Visit};
+use crate::worker::board::{Board, Card, Tunnel, View, Visit};
 use crate::worker::events;
 use crate::worker::standing::Standing;
 
@@ -111,6 +111,7 @@ impl WorkerRouter {
     }
 
     fn to_child(&self, card: Arc<Card>, view: &View) -> Decision {
+        card.want(self.clock.now());
         let settings = self.live.get();
         let ancestors = csp::frame_ancestors(&settings.sessions).into();
         Decision::Forward(Forward {
@@ -119,7 +120,7 @@ impl WorkerRouter {
             confined: Some(Confinement { path: card.path.clone(), ancestors }),
             inject: Some(card.injection.clone()),
             user: view.user.clone(),
-            tunnels: Some(card),
+            tunnels: Some(Arc::new(Tunnel::of(card, self.clock))),
             proof: None,
             // Between the child's death and its supervisor's notice.
             unavailable: Some(pages::reconnecting),

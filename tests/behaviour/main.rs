@@ -26,6 +26,7 @@ mod log_reader;
 mod lost_answers;
 mod one_origin;
 mod records;
+mod recovery;
 mod requests;
 mod second_worker;
 mod secrets;

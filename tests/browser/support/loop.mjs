@@ -1,0 +1,52 @@
+// A stream that a page brings to itself: two peers of its own, which the overlay takes for the stream's.
+import { until } from "./chromium.mjs";
+
+/**
+ * Two peers that bring a moving picture to each other. `renegotiates`: the page answers `negotiationneeded`. `chat`: a channel brings a
+ * few bytes now and then. `freeze()` and `thaw()` of the page stop the picture and let it go on; `extra` is another channel, which brought
+ * much.
+ */
+export function connectTwoPeers(page, { renegotiates = true, chat = false } = {}) {
+    return page.evaluate(async ({ renegotiates, chat }) => {
+        const [sender, receiver] = [new RTCPeerConnection(), new RTCPeerConnection()];
+        sender.onicecandidate = ({ candidate }) => candidate && receiver.addIceCandidate(candidate);
+        receiver.onicecandidate = ({ candidate }) => candidate && sender.addIceCandidate(candidate);
+        const negotiate = async () => {
+            await sender.setLocalDescription();
+            await receiver.setRemoteDescription(sender.localDescription);
+            await receiver.setLocalDescription();
+            await sender.setRemoteDescription(receiver.localDescription);
+        };
+        const canvas = document.createElement("canvas");
+        const context = canvas.getContext("2d");
+        const paint = () => context.fillRect(Math.random() * 300, Math.random() * 150, 20, 20);
+        let painting = setInterval(paint, 40);
+        const [track] = canvas.captureStream(25).getTracks();
+        const out = sender.addTrack(track);
+        window.freeze = () => {
+            clearInterval(painting);
+            return out.replaceTrack(null);
+        };
+        window.thaw = () => {
+            painting = setInterval(paint, 40);
+            return out.replaceTrack(track);
+        };
+        if (chat) {
+            const talk = sender.createDataChannel("chat");
+            setInterval(() => talk.readyState === "open" && talk.send("still here"), 200);
+            window.extra = sender.createDataChannel("extra");
+            window.extra.onopen = () => window.extra.send("x".repeat(50_000));
+        }
+        if (renegotiates) {
+            sender.onnegotiationneeded = negotiate;
+        } else {
+            await negotiate();
+        }
+        window.peers = [sender, receiver];
+    }, { renegotiates, chat });
+}
+
+export const states = page => page.evaluate(() => window.peers.map(peer => peer.connectionState));
+
+export const untilConnected = page => until("both peers are connected", async () =>
+    (await states(page)).every(state => state === "connected"), 40_000);
