@@ -89,7 +89,8 @@ impl Sockets {
 /// Takes the socket of a helper that started then out of those that have none yet.
 fn owner(free: &mut Vec<Socket>, start: Moment) -> Option<Socket> {
     let fits = |socket: &Socket| {
-        start.reached(socket.opened - SLACK) && socket.closed.is_none_or(|closed| closed.reached(start - SLACK))
+        start.reached(socket.opened - SLACK)
+            && socket.closed.is_none_or(|closed| closed.reached(start - SLACK))
     };
     let at = free.iter().rposition(fits)?;
     Some(free.remove(at))

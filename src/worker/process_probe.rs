@@ -148,8 +148,11 @@ mod tests {
         assert!(head.starts_with("GET /session/01010101") && head.ends_with("\r\n\r\n"), "{head}");
         asked.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
         let fd = probe.descriptor().expect("a question");
-        rustix::event::poll(&mut [rustix::event::PollFd::from_borrowed_fd(fd, rustix::event::PollFlags::IN)], None)
-            .unwrap();
+        rustix::event::poll(
+            &mut [rustix::event::PollFd::from_borrowed_fd(fd, rustix::event::PollFlags::IN)],
+            None,
+        )
+        .unwrap();
         assert_eq!(probe.look(Moment(10), Some(Moment(10)), &session, port), None);
         assert!(probe.descriptor().is_none() && probe.next_look() > Some(Moment(10)), "it rests");
     }

@@ -100,6 +100,25 @@ test("after ten minutes of sleep the answer decides: a session that lives goes o
     assert.equal(await isShown(WORDS.reconnecting), false);
 });
 
+test("a server that was away for long ends in words, and its answer brings the stream back without a click", async () => {
+    await open({ clock: true });
+    await untilPlaying(page);
+    await tab.context.setOffline(true);
+    await session.killChild();
+    let unanswered = 0;
+    page.on("requestfailed", request => { unanswered += request.url().endsWith("_neck/status") ? 1 : 0; });
+    await until("a question that nobody answers", () => unanswered > 0);
+    await until("it gives up", async () => {
+        await page.clock.runFor(20_000);
+        return isShown(WORDS.lost);
+    }, 60_000);
+    await screenshot(page, "lost-for-now");
+    await session.startChild();
+    await tab.context.setOffline(false);
+    await page.clock.runFor(7_000);
+    await untilPlaying(page, 30_000);
+});
+
 test("a page that the browser kept aside comes back with a stream", async () => {
     await open();
     await untilPlaying(page);

@@ -6,7 +6,7 @@
 //      └────────── connected again ───────┘  │ ├─ server: ended ──► ended
 //      │                                     │ └─ GIVE_UP_MS of questions without an answer ──► lost
 //      ├─ every CALM_POLL_MS asks as well ───┘      (lost, stuck: "Try again" reloads)
-//      └─ server says by itself: ended ────────────► ended
+//      └─ server says by itself: ended ────────────► ended      lost is asked on: an answer reloads
 //
 // Health is one of
 //   fine     a picture moves, or a peer is connected and none was due yet, or nobody looks
@@ -59,6 +59,9 @@ const NO_PICTURE_MS = 25_000;
 
 /** Unanswered questions go on for this long before the person is asked. */
 const GIVE_UP_MS = 180_000;
+
+/** After that the server is still asked, this often. */
+const LOST_POLL_MS = 5_000;
 
 /** Automatic reloads in a row, and how long a stream must play to start the count anew. */
 const MAX_RELOADS = 4;
@@ -138,6 +141,8 @@ class Watch {
         });
         window.addEventListener("pageshow", event => this.#shown(event.persisted));
         const woken = () => {
+            // Who was not looked at was not waited for.
+            this.#begun = this.#media.hadPicture() ? this.#begun : performance.now();
             this.#look();
             this.#askIn(TROUBLE_POLLS_MS[0]);
         };
@@ -466,10 +471,19 @@ class Watch {
         }
     }
 
-    /** The server cannot be reached. */
+    /** The server cannot be reached. Once it can be, the page goes on by itself: its answer decides. */
     #lost() {
         this.stop();
         this.#show.lost(() => this.#again());
+        const ask = async () => {
+            const { alive, ended } = await askStatus();
+            if (alive || ended) {
+                this.#again();
+            } else {
+                setTimeout(ask, LOST_POLL_MS * (0.8 + 0.4 * Math.random()));
+            }
+        };
+        ask();
     }
 
     /** The server is there, and the stream does not come. */

@@ -85,10 +85,9 @@ class Growth {
         return grown.reduce((sum, { bytes }) => sum + bytes, 0);
     }
 
-    /** Time passed that nobody could watch. */
+    /** Time passed in which nobody could watch the picture. Whether anything arrived then is not known. */
     forgive(time) {
-        this.#mediaAt += this.#mediaAt > 0 ? time : 0;
-        this.#pictureAt += this.#pictureAt > 0 ? time : 0;
+        this.#pictureAt = this.#pictureAt > 0 ? Math.min(this.#pictureAt + time, performance.now()) : 0;
     }
 
     /** When anything arrived last, and when the picture moved last; 0: never. */
@@ -113,6 +112,7 @@ class Media {
     #socket = null;
     #socketBytes = 0;
     #lastFrame = 0;
+    #heardAt = -Infinity;
     #closedAt = 0;
     #fatal = false;
     #listeners = new Set();
@@ -133,7 +133,13 @@ class Media {
     }
 
     start() {
-        document.addEventListener("visibilitychange", () => this.#hurry());
+        document.addEventListener("visibilitychange", () => {
+            if (!document.hidden) {
+                // What stood still in the background gets its time anew.
+                this.#forgive(this.pictureSilence());
+            }
+            this.#hurry();
+        });
         this.#sample();
     }
 
@@ -162,6 +168,7 @@ class Media {
                 this.#socketBytes += bytes;
                 this.#received += bytes;
                 this.#lastFrame = performance.now();
+                this.#heardAt = this.#lastFrame;
             } else if (isFatal(data)) {
                 this.#fatal = true;
                 changed();
@@ -226,7 +233,7 @@ class Media {
 
     /** Whether media arrives just now. */
     arrives() {
-        return Math.min(this.socketSilence(), this.peerSilence()) < ARRIVES_MS;
+        return Math.min(performance.now() - this.#heardAt, this.peerSilence()) < ARRIVES_MS;
     }
 
     /** Whether the stream process said on its socket that there will be no stream. */
@@ -242,6 +249,12 @@ class Media {
     /** `relay`, `host`, … of the stream, else of the microphone; what was last known once they are gone. */
     candidateType() {
         return this.#type;
+    }
+
+    /** Time passed that nobody could watch. */
+    #forgive(time) {
+        this.#growth.forgive(time);
+        this.#lastFrame = this.#lastFrame > 0 ? Math.min(this.#lastFrame + time, performance.now()) : 0;
     }
 
     /** Something ended just now: whether the picture goes on is seen soon. */
@@ -268,8 +281,7 @@ class Media {
     async #take() {
         const now = performance.now();
         if (now - this.#sampledAt > HELD_BACK_MS) {
-            this.#growth.forgive(now - this.#sampledAt);
-            this.#lastFrame += this.#lastFrame > 0 ? now - this.#sampledAt : 0;
+            this.#forgive(now - this.#sampledAt);
         }
         this.#sampledAt = now;
         const peers = this.peers();

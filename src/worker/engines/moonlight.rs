@@ -31,6 +31,12 @@ pub struct Moonlight {
 const STREAMERS_EVERY: Duration = Duration::from_secs(3);
 
 impl Moonlight {
+    /// There is nothing to look at for now.
+    fn rest(&mut self) {
+        self.probe.reset();
+        self.streamers = None;
+    }
+
     /// Ends streamers without a page, now and then, once there were pages.
     fn look_at_streamers(&mut self, card: &Card, now: Moment) {
         if card.sockets(Sockets::is_empty) {
@@ -98,12 +104,12 @@ impl Engine for Moonlight {
 
     fn look(&mut self, given: &Assignment, now: Moment) -> Vec<News> {
         if let Some(exit) = self.child.look() {
-            self.probe.reset();
+            self.rest();
             return vec![News::Exited { how: exit.to_string(), ends: None }];
         }
         let card = &given.card;
         if !card.read(|view| view.open) {
-            self.probe.reset();
+            self.rest();
             return Vec::new();
         }
         self.look_at_streamers(card, now);
