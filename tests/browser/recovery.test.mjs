@@ -5,7 +5,8 @@ import { after, afterEach, before, beforeEach, test } from "./support/timed.mjs"
 import { closeSharedBrowser, openTab, screenshot, until, untilPlaying } from "./support/chromium.mjs";
 import { startCoturn } from "./support/coturn.mjs";
 import { WORDS } from "./support/file.mjs";
-import { connectTwoPeers, untilConnected } from "./support/loop.mjs";
+import { childrenNamed, startDemo } from "./support/demo.mjs";
+import { connectTwoPeers, untilConnected, untilLoadedAnew } from "./support/loop.mjs";
 import { startSession } from "./support/standin.mjs";
 
 let coturn, session, tab, page;
@@ -193,4 +194,25 @@ test("a relay that was gone: a page that never renegotiates is loaded anew once 
     const since = Date.now();
     await untilReloaded(20_000);
     console.log(`# loaded anew ${Date.now() - since} ms after the relay's return`);
+});
+
+test("a killed stream process and a killed streamer are made good without a click", async () => {
+    const demo = await startDemo();
+    try {
+        tab = await openTab();
+        page = tab.page;
+        await page.goto(demo.url);
+        await untilPlaying(page, 30_000);
+        const processes = () => childrenNamed(demo.pid, "web-server");
+        const victims = { "stream process": processes, streamer: () => processes().flatMap(pid => childrenNamed(pid, "streamer")) };
+        for (const [what, pids] of Object.entries(victims)) {
+            await until(`a ${what}`, () => pids().length > 0);
+            const took = await untilLoadedAnew(page, () => pids().forEach(pid => process.kill(pid, "SIGKILL")));
+            console.log(`# ${what} killed: picture after ${took} ms`);
+            await untilPlaying(page, 30_000);
+            assert.equal(await isShown(WORDS.reconnecting), false, "no word over a moving picture");
+        }
+    } finally {
+        await demo.stop();
+    }
 });

@@ -46,6 +46,19 @@ export function connectTwoPeers(page, { renegotiates = true, chat = false } = {}
     }, { renegotiates, chat });
 }
 
+/** Milliseconds from `harm` to a picture that moves on another load of the page; an old one may play what it still has. */
+export async function untilLoadedAnew(page, harm) {
+    const look = () => page.evaluate(() => ({ time: document.querySelector("video")?.currentTime ?? 0, load: performance.timeOrigin }));
+    const { load } = await look();
+    await harm();
+    const since = Date.now();
+    await until("another load of the page with a moving picture", async () => {
+        const now = await look();
+        return now.load !== load && now.time > 0.05;
+    }, 60_000);
+    return Date.now() - since;
+}
+
 export const states = page => page.evaluate(() => window.peers.map(peer => peer.connectionState));
 
 export const untilConnected = page => until("both peers are connected", async () =>

@@ -2,24 +2,10 @@
 import { closeSharedBrowser, openTab, until, untilPlaying } from "./chromium.mjs";
 import { startCoturn } from "./coturn.mjs";
 import { childrenNamed, startDemo } from "./demo.mjs";
-import { connectTwoPeers, untilConnected } from "./loop.mjs";
+import { connectTwoPeers, untilConnected, untilLoadedAnew } from "./loop.mjs";
 import { startSession } from "./standin.mjs";
 
 const TIMES = Number(process.env.TIMES ?? 10);
-
-/** Milliseconds from `harm` to a picture that moves again. */
-async function timed(page, harm) {
-    await harm();
-    const since = Date.now();
-    const at = () => page.evaluate(() => ({ time: document.querySelector("video")?.currentTime ?? 0, load: performance.timeOrigin }));
-    const before = await at();
-    // The old picture may play what it still has.
-    await until("another load of the page with a moving picture", async () => {
-        const now = await at();
-        return now.load !== before.load && now.time > 0.05;
-    }, 60_000);
-    return Date.now() - since;
-}
 
 function report(what, times, goal) {
     const sorted = [...times].sort((a, b) => a - b);
@@ -38,7 +24,7 @@ async function processAndStreamer() {
             try {
                 await tab.page.goto(demo.url);
                 await untilPlaying(tab.page, 30_000);
-                times.push(await timed(tab.page, () => victims(demo).forEach(pid => process.kill(pid, "SIGKILL"))));
+                times.push(await untilLoadedAnew(tab.page, () => victims(demo).forEach(pid => process.kill(pid, "SIGKILL"))));
             } finally {
                 await tab.close();
                 await demo.stop();
