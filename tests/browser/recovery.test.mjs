@@ -162,7 +162,7 @@ test("media without a socket: the page says that it is here, at once and every t
     await page.clock.runFor(10_500);
     await until("another beat", () => beats().length > count);
     assert.equal(await isShown(WORDS.reconnecting), false, "a lost socket is no trouble while the picture moves");
-    await page.goto("about:blank");
+    await page.goto(`${session.origin}/home`);
     await until("good-bye", () => beats().at(-1)?.media === false);
     assert.equal(new Set(beats().map(beat => beat.page)).size, 1, JSON.stringify(beats()));
 });

@@ -20,17 +20,17 @@ export function connectTwoPeers(page, { renegotiates = true, chat = false } = {}
         const canvas = document.createElement("canvas");
         const context = canvas.getContext("2d");
         const paint = () => context.fillRect(Math.random() * 300, Math.random() * 150, 20, 20);
-        let painting = setInterval(paint, 40);
+        setInterval(paint, 40);
         const [track] = canvas.captureStream(25).getTracks();
         const out = sender.addTrack(track);
-        window.freeze = () => {
-            clearInterval(painting);
-            return out.replaceTrack(null);
+        // Without a track Firefox goes on with black pictures.
+        const send = active => {
+            const parameters = out.getParameters();
+            parameters.encodings.forEach(encoding => { encoding.active = active; });
+            return out.setParameters(parameters);
         };
-        window.thaw = () => {
-            painting = setInterval(paint, 40);
-            return out.replaceTrack(track);
-        };
+        window.freeze = () => send(false);
+        window.thaw = () => send(true);
         if (chat) {
             const talk = sender.createDataChannel("chat");
             setInterval(() => talk.readyState === "open" && talk.send("still here"), 200);
