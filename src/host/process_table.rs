@@ -167,15 +167,13 @@ mod tests {
     }
 
     #[test]
-    fn a_child_of_any_thread_is_below_us_and_has_an_age() {
-        let thread = std::thread::spawn(|| std::process::Command::new("sleep").arg("60").spawn().unwrap());
-        let mut child = thread.join().unwrap();
+    fn a_process_is_below_its_parent_and_has_an_age() {
         let us = rustix::process::getpid().as_raw_nonzero().get();
-        let found = below(us).into_iter().find(|info| u32::try_from(info.pid) == Ok(child.id()));
+        let parent = rustix::process::getppid().expect("a parent").as_raw_nonzero().get();
+        let found = below(parent).into_iter().find(|info| info.pid == us);
         let age = found.as_ref().zip(uptime()).map(|(info, uptime)| info.age(uptime));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(age.is_some_and(|age| age < Duration::from_secs(60)), "{found:?} {age:?}");
+        // Tests take minutes, a machine is up for longer.
+        assert!(age.is_some_and(|age| age < Duration::from_secs(7200)), "{found:?} {age:?}");
         assert!(resident_kb(us).is_some_and(|kb| kb > 100));
     }
 }
