@@ -69,6 +69,10 @@ class Mender {
     }
 
     async #attempt(patient, isOver) {
+        // A relay that refuses what has expired (the device slept) only seems to be gone.
+        if (this.relayIsGone || iceServers.isStale()) {
+            await iceServers.renew();
+        }
         const answers = await relayAnswers();
         if (isOver()) {
             return;

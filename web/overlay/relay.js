@@ -34,13 +34,18 @@ const iceServers = {
     start() {
         this.plan(SETTINGS.iceTtl);
         const wake = () => {
-            if (!document.hidden && this.freshUntil > 0 && Date.now() > this.freshUntil) {
+            if (!document.hidden && this.isStale()) {
                 this.renew();
             }
         };
         // A device that slept ran no timers.
         document.addEventListener("visibilitychange", wake);
         window.addEventListener("online", wake);
+    },
+
+    /** Whether they should have been renewed by now. */
+    isStale() {
+        return this.freshUntil > 0 && Date.now() > this.freshUntil;
     },
 
     /** `ttl` in seconds; null for credentials that do not expire. */
