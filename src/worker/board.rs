@@ -122,10 +122,12 @@ pub struct Card {
     past: Option<Past>,
     /// Its microphone.
     pub mic: MicSlot,
+    /// WebSockets that are being opened or are open.
+    pub sockets: AtomicU32,
     tunnels: AtomicU32,
     viewers: AtomicU32,
     attendance: Mutex<Attendance>,
-    sockets: Mutex<Sockets>,
+    page_sockets: Mutex<Sockets>,
     /// When a page was last asked for, in milliseconds of our clock; 0: never.
     wanted: AtomicU64,
     pace: Mutex<SharedRate<IpAddr>>,
@@ -240,10 +242,11 @@ impl Card {
             story: Story::default(),
             past: None,
             mic: MicSlot::default(),
+            sockets: AtomicU32::new(0),
             tunnels: AtomicU32::new(0),
             viewers: AtomicU32::new(0),
             attendance: Mutex::default(),
-            sockets: Mutex::default(),
+            page_sockets: Mutex::default(),
             wanted: AtomicU64::new(0),
             pace: Mutex::default(),
             view: RwLock::new(View::new(port)),
@@ -340,7 +343,7 @@ impl Card {
     pub fn heard(&self, beat: Beat, now: Moment) {
         let by_socket = beat.socket || self.tunnels() > 0;
         if !beat.media {
-            self.sockets.lock().unwrap_or_else(PoisonError::into_inner).farewell(now);
+            self.page_sockets.lock().unwrap_or_else(PoisonError::into_inner).farewell(now);
         }
         let news = self.attendance.lock().unwrap_or_else(PoisonError::into_inner).hear(now, beat);
         if news && !by_socket && self.is_proxied() {
@@ -350,8 +353,8 @@ impl Card {
     }
 
     /// Looks at the signalling sockets of its pages.
-    pub fn sockets<T>(&self, look: impl FnOnce(&Sockets) -> T) -> T {
-        look(&self.sockets.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn page_sockets<T>(&self, look: impl FnOnce(&Sockets) -> T) -> T {
+        look(&self.page_sockets.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A request for its process comes. Its supervisor hears of the first in a while.
@@ -426,7 +429,7 @@ impl Tunnel {
 impl TunnelWatch for Tunnel {
     fn opened(&self) {
         let (card, now) = (&self.card, self.clock.now());
-        let number = card.sockets.lock().unwrap_or_else(PoisonError::into_inner).open(now);
+        let number = card.page_sockets.lock().unwrap_or_else(PoisonError::into_inner).open(now);
         self.number.store(number, Ordering::Release);
         card.tunnels.fetch_add(1, Ordering::AcqRel);
         card.story.connected();
@@ -435,7 +438,7 @@ impl TunnelWatch for Tunnel {
 
     fn closed(&self) {
         let (card, number) = (&self.card, self.number.load(Ordering::Acquire));
-        card.sockets.lock().unwrap_or_else(PoisonError::into_inner).close(number, self.clock.now());
+        card.page_sockets.lock().unwrap_or_else(PoisonError::into_inner).close(number, self.clock.now());
         card.tunnels.fetch_sub(1, Ordering::AcqRel);
         card.mailbox.send(Message::Connections);
     }

@@ -17,8 +17,9 @@ use crate::core::ids::SessionId;
 use crate::core::rate_limit::Rate;
 use crate::edge::router::{Decision, Forward, Reply, Request, Router, Upstream};
 use crate::host::clock::Clock;
-use crate::worker::board::{Board, Card, Tunnel, View, Visit};
+use crate::worker::board::{Board, Card, View, Visit};
 use crate::worker::events;
+use crate::worker::gate::Gate as ProcessGate;
 use crate::worker::standing::Standing;
 
 /// The worker's routes.
@@ -31,6 +32,8 @@ pub struct WorkerRouter {
     pub standing: Arc<Standing>,
     /// The way to the control API.
     pub api: Arc<Gate>,
+    /// The way to sessions' processes.
+    pub processes: ProcessGate,
     /// `edge.rate_limit_per_session`; `None`: no limit.
     pub rate: Option<Rate>,
     /// For the rate, and of the `cleanup` thread.
@@ -99,7 +102,7 @@ impl WorkerRouter {
         let card = visit.card;
         match (view.open, &view.page) {
             (true, Some(page)) if rest == "/" => redirect(id, page, None),
-            (true, ..) => self.to_child(card, &view),
+            (true, ..) => self.to_child(request, rest, card, &view),
             (false, Some(_)) => Decision::Reply(pages::reconnecting(request.accepts_html)),
             (false, None) => Decision::Reply(pages::getting_ready(request.accepts_html)),
         }
@@ -110,7 +113,11 @@ impl WorkerRouter {
         visit.card.pace(visit.link, self.clock.now(), self.rate?, network).err()
     }
 
-    fn to_child(&self, card: Arc<Card>, view: &View) -> Decision {
+    fn to_child(&self, request: &Request<'_>, rest: &str, card: Arc<Card>, view: &View) -> Decision {
+        let passage = match self.processes.admit(request, rest, &card, view) {
+            Ok(passage) => passage,
+            Err(refusal) => return Decision::Reply(refusal),
+        };
         card.want(self.clock.now());
         let settings = self.live.get();
         let ancestors = csp::frame_ancestors(&settings.sessions).into();
@@ -120,7 +127,8 @@ impl WorkerRouter {
             confined: Some(Confinement { path: card.path.clone(), ancestors }),
             inject: Some(card.injection.clone()),
             user: view.user.clone(),
-            tunnels: Some(Arc::new(Tunnel::of(card, self.clock))),
+            tunnels: passage.tunnels,
+            screen: passage.screen,
             proof: None,
             // Between the child's death and its supervisor's notice.
             unavailable: Some(pages::reconnecting),

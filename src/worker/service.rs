@@ -294,7 +294,8 @@ impl WorkerService {
 /// sees no picture knows then whether there is still somebody to send one.
 fn standing(card: &Card, view: &View) -> Value {
     let mut standing = json!({"status": view.status.name(), "restarts": view.restarts});
-    let process = view.process.filter(|_| view.open && card.is_proxied() && !card.sockets(Sockets::is_empty));
+    let process =
+        view.process.filter(|_| view.open && card.is_proxied() && !card.page_sockets(Sockets::is_empty));
     if let Some((pid, _)) = process {
         standing["streamers"] = json!(streamers::of(pid).len());
     }

@@ -45,7 +45,7 @@ pub fn end_left_behind(card: &Card, process: i32, now: Moment) {
     let started: Vec<Moment> = streamers.iter().map(|info| now - info.age(uptime)).collect();
     let watching = card.attendance(|pages| (pages.watching(now), pages.without_socket(now)));
     let blind = watching.1 > 0 || watching.0 > card.tunnels();
-    let left = card.sockets(|sockets| sockets.left_behind(now, &started, blind));
+    let left = card.page_sockets(|sockets| sockets.left_behind(now, &started, blind));
     for (info, _) in streamers.iter().zip(left).filter(|(_, left)| *left) {
         log::info!("[session {}] streamer {} is ended: its page is gone", card.id, info.pid);
         process::signal_exactly(info, Signal::KILL);

@@ -25,6 +25,10 @@ pub struct Moonlight {
     probe: Probe,
     /// When the streamers are looked at again.
     streamers: Option<Moment>,
+    /// How long connecting to the body took.
+    connect: Duration,
+    /// Its first start has what was written when its directory was made.
+    started: bool,
 }
 
 /// How often a session's streamers are looked at while pages have come.
@@ -39,7 +43,7 @@ impl Moonlight {
 
     /// Ends streamers without a page, now and then, once there were pages.
     fn look_at_streamers(&mut self, card: &Card, now: Moment) {
-        if card.sockets(Sockets::is_empty) {
+        if card.page_sockets(Sockets::is_empty) {
             return;
         }
         let due = *self.streamers.get_or_insert(now + STREAMERS_EVERY);
@@ -64,6 +68,7 @@ impl Engine for Moonlight {
 
     fn surveyed(&mut self, given: &Assignment, survey: Survey) -> Result<Next, Failure> {
         if let Survey::Body(connect) = survey {
+            self.connect = connect;
             let (directory, log) = prepare::for_moonlight(given, connect)?;
             self.child.settle_in(given, directory, log);
         }
@@ -73,6 +78,11 @@ impl Engine for Moonlight {
     fn start(&mut self, given: &mut Assignment) -> Result<(), Failure> {
         given.lease.hand_over();
         self.probe.reset();
+        if std::mem::replace(&mut self.started, true) {
+            prepare::renew_moonlight(given, self.child.directory(), self.connect).map_err(|error| {
+                Failure::new(FailureKind::Host, format!("cannot renew its configuration: {error}"))
+            })?;
+        }
         let path = &given.settings.sessions.web_server;
         let confined_to = confinement::of_web_server(given, self.child.directory());
         let program = Program { path, arguments: &[], input: None, stdout: None, confined_to };
