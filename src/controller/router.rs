@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::api::auth;
 use crate::api::gate::Gate;
+use crate::api::media_form;
 use crate::api::pages;
 use crate::api::routes;
 use crate::api::session_path::SessionPath;
@@ -41,6 +42,9 @@ impl TunnelWatch for Uncounted {
 
 impl Router for ControllerRouter {
     fn route(&self, request: &Request<'_>) -> Decision {
+        if let Some(reply) = media_form::preflight(request) {
+            return Decision::Reply(reply);
+        }
         let html = request.accepts_html;
         match SessionPath::parse(request.path) {
             SessionPath::NotASession => self.api.decide(request, self.live.get().edge.control_body_limit),
@@ -56,6 +60,10 @@ impl Router for ControllerRouter {
 
     fn session_of(&self, path: &str) -> Option<SessionId> {
         SessionPath::parse(path).id()
+    }
+
+    fn form(&self, path: &str) -> Option<fn(Reply) -> Reply> {
+        media_form::of_path(path)
     }
 
     fn frame_ancestors(&self) -> String {
@@ -85,6 +93,7 @@ impl ControllerRouter {
             (settings.edge.session_body_limit, routes::worker_body_limit(request.method, request.path));
         Decision::Forward(Forward {
             upstream,
+            prefix: "".into(),
             body_limit: own.map_or(most, |own| own.min(most)),
             inject: None,
             user: None,

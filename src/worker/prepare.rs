@@ -60,6 +60,7 @@ fn moonlight_config(given: &Assignment, body_connect: Duration) -> Value {
     let web_server = &settings.sessions.web_server;
     let config = ChildConfig {
         session: id,
+        prefix: &given.card.prefix,
         port,
         udp_ports: given.lease.udp_ports(),
         ice_servers: &ice::for_child(settings, id, clock::unix_millis() / 1000),

@@ -105,6 +105,9 @@ impl Service for WorkerService {
             Operation::Health => {
                 responder.send(self.health.answer(call.admin, call.reads, call.has_query("ready")))
             }
+            // Not for administrators: who may is asked at `Health` only, which slows down guesses.
+            Operation::Alive => responder.send(self.health.answer(false, false, false)),
+            Operation::Ready => responder.send(self.health.answer(false, false, true)),
             Operation::CreateSession => self.create(&call, responder),
             Operation::ListSessions => responder.send(self.list(&call)),
             Operation::GetSession => responder.send(self.stamps.mark(self.get(&call))),
@@ -259,7 +262,7 @@ impl WorkerService {
         let owners = |text: String| if viewer { String::new() } else { text };
         OverlaySettings {
             session_id: visit.id.expose().into(),
-            base: format!("/session/{}/", visit.id.expose()),
+            base: visit.path(call.header("X-Forwarded-Prefix").unwrap_or_default()),
             return_url: settings.sessions.return_url.clone(),
             report_url: settings.sessions.report_url.clone(),
             force_relay: settings.sessions.force_relay,
@@ -308,6 +311,9 @@ fn standing(card: &Card, view: &View) -> Value {
         view.process.filter(|_| view.open && card.is_proxied() && !card.page_sockets(Sockets::is_empty));
     if let Some((pid, _)) = process {
         standing["streamers"] = json!(streamers::of(pid).len());
+    }
+    if card.is_upgrade_lost() {
+        standing["websockets"] = "blocked".into();
     }
     standing
 }
