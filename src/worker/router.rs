@@ -143,7 +143,7 @@ impl WorkerRouter {
         card.want(self.clock.now());
         let settings = self.live.get();
         let ancestors = csp::frame_ancestors(&settings.sessions).into();
-        let outside = card.outside(prefix);
+        let outside = card.outside(request.prefix);
         Decision::Forward(Forward {
             upstream: Upstream::Tcp(view.address()),
             body_limit: settings.edge.session_body_limit,
