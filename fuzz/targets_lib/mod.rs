@@ -18,15 +18,17 @@ pub mod peer;
 pub mod reference;
 pub mod reply;
 pub mod rtp_rewrite;
+pub mod sdp;
 pub mod sdp_fragment;
 pub mod splits;
+pub mod websocket;
 pub mod whip_offer;
 
 /// A target's name and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 19] = [
     ("head", head::run),
     ("chunked", chunked::run),
     ("inject", inject::run),
@@ -38,10 +40,12 @@ pub const TARGETS: [Target; 17] = [
     ("whip_offer", whip_offer::run),
     ("engine", engine::run),
     ("rtp_rewrite", rtp_rewrite::run),
+    ("sdp", sdp::run),
     ("sdp_fragment", sdp_fragment::run),
     ("datagram", datagram::run),
     ("offer", offer::run),
     ("peer", peer::run),
     ("opus", opus::run),
     ("heartbeat", heartbeat::run),
+    ("websocket", websocket::run),
 ];

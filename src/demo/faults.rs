@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::web_server::version::Version;
+
 /// Name of the file beside the program.
 pub const FILE: &str = "faults.json";
 
@@ -34,8 +36,15 @@ pub struct Faults {
     pub spew_log: Option<u64>,
     /// Start no `streamer` for a stream.
     pub no_streamer: bool,
+    /// The body refuses the stream (RTSP): no media, a fatal message on the socket after this many milliseconds (the real one says
+    /// it after about 12 s), and the socket's end as long after that.
+    pub fatal_after_ms: Option<u64>,
+    /// The body takes the connection and says nothing: no media, for ever.
+    pub silent_body: bool,
     /// The `streamer` leaves the process group (setsid).
     pub escape_group: bool,
+    /// Which kind and version of moonlight-web-stream it is; the owner's fork when not given.
+    pub version: Version,
     /// Further fields of every reply, names and values.
     pub fields: Vec<(String, String)>,
     /// Append every byte that clients send to this file, until an upgrade.

@@ -12,6 +12,7 @@ use crate::api::reply::Answer;
 use crate::api::types::DEMO_ENGINE;
 use crate::config::live::Live;
 use crate::core::fingerprint::Fingerprint;
+use crate::engine::moonlight::installed::Installed;
 use crate::front;
 use crate::host::clock::{self, Clock};
 use crate::host::disk;
@@ -21,6 +22,7 @@ use crate::host::wireguard::WireGuard;
 use crate::isolation;
 use crate::media::Media;
 use crate::outbox::Outbox;
+use crate::worker::answers;
 use crate::worker::board::{Board, Card};
 use crate::worker::chronicle::Chronicle;
 use crate::worker::figures;
@@ -73,6 +75,8 @@ pub struct Health {
     pub standing: Arc<Standing>,
     /// The fingerprint of the key that our id belongs to.
     pub key: Fingerprint,
+    /// The moonlight-web-stream that was there at the start.
+    pub installed: Arc<Installed>,
     /// Counts wrong tokens.
     pub tokens: Arc<TokenGuard>,
     /// Starts with the process.
@@ -145,6 +149,7 @@ impl Health {
                 "wrong_tokens": self.tokens.count(),
                 "log": front::log_figures(),
                 "hardening": hardening(settings.sessions.confine),
+                "stream_process": self.installed.shown(),
                 "outbox": self.outbox(),
                 "media": self.media.snapshot(),
                 "sessions": sessions,
@@ -178,10 +183,11 @@ impl Health {
             "status": view.status.name(),
             "engine": card.request.engine,
             "process_alive": alive || ours && view.open,
-            "data_directory_ok": ours || view.directory.is_some_and(|path| path.join(inside).is_dir()),
-            "active_connections": card.connected(),
+            "data_directory_ok": ours || view.directory.as_ref().is_some_and(|path| path.join(inside).is_dir()),
+            "active_connections": card.connected(self.clock.now()),
             "age": duration_text(self.clock.now().since(card.created).as_secs()),
             "restarts": view.restarts,
+            "processes": answers::processes(&view),
             "source": view.source,
             "stream": figures::of(&self.media, &card.id),
         })

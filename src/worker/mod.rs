@@ -17,6 +17,7 @@ pub mod engines;
 pub mod events;
 pub mod family;
 pub mod figures;
+pub mod gate;
 pub mod health;
 pub mod heartbeat;
 pub mod ice;
@@ -28,6 +29,7 @@ pub mod on_body;
 pub mod ports;
 pub mod preflight;
 pub mod prepare;
+pub mod process_probe;
 pub mod public_address;
 pub mod rating;
 pub mod roster;
@@ -38,6 +40,7 @@ pub mod settle;
 pub mod sources;
 pub mod stamps;
 pub mod standing;
+pub mod streamers;
 pub mod supervisor;
 pub mod sweep;
 pub mod whip;
@@ -57,11 +60,13 @@ use crate::api::server::ApiServer;
 use crate::config::live::Live;
 use crate::config::settings::Settings;
 use crate::core::descriptors::Plan;
+use crate::core::ids::WorkerId;
 use crate::core::rate_limit::Rate;
 use crate::core::reason::EndReason;
 use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
 use crate::edge::Edge;
 use crate::edge::tls::Tls;
+use crate::engine::moonlight::installed::Installed;
 use crate::front;
 use crate::front::certificates::CertificateWatch;
 use crate::host::clock::Clock;
@@ -138,6 +143,8 @@ pub struct Worker {
     address_thread: AddressThread,
     certificate: Option<CertificateWatch>,
     tokens: (Arc<TokenGuard>, Clock),
+    /// `server.worker_id` as the file has it.
+    configured_id: Option<WorkerId>,
     media: Option<MediaThreads>,
     /// Held as long as we live: nobody else may use our directories.
     _locks: Vec<File>,
@@ -174,7 +181,7 @@ impl Worker {
         }
         let identity = settle_identity(&ground, &settings)?;
         let (id, generation) = (identity.id, identity.generation);
-        settings.server.worker_id = Some(id.clone());
+        let configured_id = settings.server.worker_id.replace(id.clone());
         let mut media = MediaConfig::new(&settings);
         media.tcp_connections = plan.ice_tcp_each;
         let (media, media_threads) =
@@ -182,6 +189,8 @@ impl Worker {
         let live = Arc::new(Live::new(settings));
         let (board, clock) = (Arc::new(Board::default()), Clock::start());
         let memory = Memory::start(&ground.state, &live, &board, clock, pulses)?;
+        let installed = Installed::look(&live.get().sessions.web_server);
+        log::info!("[worker] moonlight-web-stream: {}: {}", installed.name(), installed.meaning());
         let health = Health {
             live: live.clone(),
             board,
@@ -191,6 +200,7 @@ impl Worker {
             state_dir: ground.state.path().to_owned(),
             chronicle: memory.chronicle.clone(),
             wireguard,
+            installed: Arc::new(installed),
             tokens: Arc::default(),
             media,
             standing: Arc::new(Standing::new(identity.heartbeats_only)),
@@ -201,6 +211,7 @@ impl Worker {
         let signer = (identity.key, identity.file);
         let front = (address, plan);
         let mut worker = Worker::start_threads(ground, health, (stamps, signer), front, pulses)?;
+        worker.configured_id = configured_id;
         worker.outbox = Some(memory.thread);
         worker.media = Some(media_threads);
         log::info!("[worker] {id} listens on {}", front::shown(address, &worker.live.get()));
@@ -278,6 +289,7 @@ impl Worker {
             address_thread,
             certificate: ground.certificate,
             tokens,
+            configured_id: None,
             media: None,
             _locks: ground.locks,
         })
@@ -310,11 +322,15 @@ impl Running for Worker {
     }
 
     fn settings(&self) -> Settings {
-        (*self.live.get()).clone()
+        let mut settings = (*self.live.get()).clone();
+        // As the file says: a name that was made or kept is no change of it.
+        settings.server.worker_id.clone_from(&self.configured_id);
+        settings
     }
 
     fn reload(&mut self, mut settings: Settings) {
         // The name was settled at start; the file need not have it.
+        self.configured_id.clone_from(&settings.server.worker_id);
         settings.server.worker_id = self.live.get().server.worker_id.clone();
         if let (Some(watch), Some(files)) = (&mut self.certificate, &settings.tls) {
             watch.reload(files);
@@ -371,6 +387,7 @@ fn router(health: &Health, api: &ApiServer) -> WorkerRouter {
         standing: standing.clone(),
         live: live.clone(),
         api: api.gate(),
+        processes: gate::Gate::new(live.clone(), *clock),
         clock: *clock,
         rate: Rate::of_requests(live.get().edge.rate_limit_per_session),
     }
@@ -410,7 +427,7 @@ fn settle_identity(ground: &Ground, settings: &Settings) -> Result<Identity, Run
     identity::settle(state, settings.server.worker_id.as_ref()).map_err(|error| {
         let advice =
             "this worker's name and key are kept there: it must be writable and belong to the service's user";
-        RunError(format!("{}: {error}; {advice}", state.display()))
+        RunError(format!("server.state_dir: {}: {error}; {advice}", state.display()))
     })
 }
 

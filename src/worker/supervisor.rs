@@ -93,6 +93,8 @@ pub struct Supervisor {
     on_body: Arc<OnBody>,
     watch: Option<Watch>,
     waiting: Vec<WhenOver>,
+    /// As the machine was told last.
+    connected: u32,
     /// Told to the creator once nothing of the session is left.
     failure: Option<Failure>,
     over: Option<EndReason>,
@@ -114,6 +116,7 @@ impl Supervisor {
             on_body: Arc::default(),
             watch: None,
             waiting: Vec::new(),
+            connected: 0,
             failure: None,
             over: None,
         }
@@ -130,7 +133,7 @@ impl Supervisor {
             self.collect();
         };
         let id = self.given.card.id.clone();
-        log::info!("[session {id}] ended: {reason}");
+        log::info!(session:% = id, body:% = self.given.card.request.body, reason:%; "[session {id}] ended: {reason}");
         // Whoever is answered now and asks for the next session finds the slot free.
         let _ = self.given.roster.send(Order::Finished(id));
         let failure = self.failure.take();
@@ -147,6 +150,9 @@ impl Supervisor {
     fn digest(&mut self) {
         while let Some(event) = self.events.pop_front() {
             let before = (self.machine.status(), self.machine.restarts());
+            if !matches!(event, Event::Tick) {
+                log::trace!("[session {}] {event:?}", self.given.card.id);
+            }
             let actions = self.machine.input(self.given.clock.now(), event);
             self.publish(before);
             actions.into_iter().for_each(|action| self.carry_out(action));
@@ -171,7 +177,11 @@ impl Supervisor {
             self.given.card.tell(|feed| events::tell_status(feed, status, restarts));
         }
         if status != before.0 {
-            log::info!("[session {}] {status}", self.given.card.id);
+            // Its end is told once, with the reason, when nothing of it is left.
+            if !matches!(status, Status::Ended(_)) {
+                let card = &self.given.card;
+                log::info!(session:% = card.id, body:% = card.request.body, status:%; "[session {}] {status}", card.id);
+            }
             let _ = self.given.changed.try_send(());
         }
     }
@@ -180,8 +190,9 @@ impl Supervisor {
         let now = self.given.clock.now();
         let until = |at: Option<Moment>| at.map(|at| at.since(now));
         let (due, look) = (until(self.machine.next_deadline()), until(self.engine.next_look()));
+        let silent = until(self.given.card.attendance(|pages| pages.until(now)));
         let pause = self.clearing.then_some(CLEAR_PAUSE);
-        let timeout = [due, look, pause].into_iter().flatten().min().map(timespec);
+        let timeout = [due, look, silent, pause].into_iter().flatten().min().map(timespec);
         let mut fds = vec![PollFd::from_borrowed_fd(self.given.wake.as_fd(), PollFlags::IN)];
         fds.extend(
             self.engine.descriptors().into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
@@ -198,15 +209,26 @@ impl Supervisor {
         for news in self.engine.look(&self.given, self.given.clock.now()) {
             self.hear(news);
         }
+        self.count_browsers();
         if self.clearing {
             self.clear();
         }
         self.events.push_back(Event::Tick);
     }
 
+    /// Messages may overtake each other and a page may fall silent; the count of now is always true.
+    fn count_browsers(&mut self) {
+        let connected = self.given.card.connected(self.given.clock.now());
+        if connected != self.connected {
+            self.connected = connected;
+            self.events.push_back(Event::Connections(connected));
+        }
+    }
+
     fn hear(&mut self, news: News) {
         match news {
             News::Ready => self.events.push_back(Event::Answered),
+            News::Hung(how) => self.events.push_back(Event::Hung(how)),
             News::Source(source) => self.given.card.publish(|view| view.source = Some(source)),
             News::Exited { how, ends } => {
                 if let Some(reason) = ends.filter(|_| self.machine.was_ready()) {
@@ -220,10 +242,8 @@ impl Supervisor {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Connections => {
-                // Messages may overtake each other; the counter cannot.
-                self.events.push_back(Event::Connections(self.given.card.connected()));
-            }
+            // What they are about is counted after every look.
+            Message::Connections => {}
             Message::End(reason, when_over) => {
                 self.waiting.extend(when_over);
                 self.events.push_back(Event::End(reason));
@@ -246,6 +266,7 @@ impl Supervisor {
     }
 
     fn carry_out(&mut self, action: Action) {
+        log::debug!("[session {}] {action:?}", self.given.card.id);
         match action {
             Action::Prepare => self.prepare(),
             Action::Spawn => self.spawn(),

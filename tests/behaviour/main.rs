@@ -4,6 +4,7 @@ mod api;
 #[path = "../support/attack.rs"]
 mod attack;
 mod behind_proxies;
+mod child_api;
 mod client;
 #[path = "../support/collector.rs"]
 mod collector;
@@ -26,10 +27,12 @@ mod lifecycle;
 mod limits;
 mod links;
 mod log_reader;
+mod logs;
 mod lost_answers;
 mod one_origin;
 mod proxies;
 mod records;
+mod recovery;
 mod requests;
 mod second_worker;
 mod secrets;

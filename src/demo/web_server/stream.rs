@@ -8,6 +8,7 @@
 //!   │── offer ──────────────────►│  no WebRTC here: DebugLog      │
 //!   │◄─ binary frames ───────────│◄─ media ───────────────────────│
 //!   │── "Playing" ──────────────►│── playing ────────────────────►│
+//!   │◄─ DebugLog{ty: "fatal"} ───│  the body refuses the stream, after 12 s; the socket ends 10 s later
 //!   ×  closes                    │── closed ─────────────────────►│  (stays, see `demo::streamer`)
 //! ```
 
@@ -17,9 +18,10 @@ use std::net::{Shutdown, TcpStream};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::hosts::HostLine;
 use super::sha1::websocket_accept;
@@ -39,6 +41,11 @@ pub struct Streams {
 }
 
 impl Streams {
+    /// A number that no other stream has.
+    pub fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::SeqCst)
+    }
+
     /// Cuts every WebSocket.
     pub fn close_sockets(&self) {
         for socket in lock(&self.sockets).values() {
@@ -71,8 +78,12 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[derive(Deserialize)]
 enum FromPage {
+    /// v3 calls it a request.
+    #[serde(alias = "Request")]
     Init(Init),
     Offer {},
+    /// A description or a candidate.
+    WebRtc(Value),
     Playing,
 }
 
@@ -98,7 +109,7 @@ pub fn serve(server: &Arc<Server>, mut connection: Connection, request: &Request
     };
     let accept = websocket_accept(key);
     let (stream, early) = connection.into_parts();
-    let page = Page { number: server.streams.next.fetch_add(1, Ordering::SeqCst), user: user.to_owned() };
+    let page = Page { number: server.streams.number(), user: user.to_owned() };
     if let Err(error) = talk(server, &page, stream, early, &accept) {
         log_line("WARN", &format!("stream {}: {error}", page.number));
     }
@@ -164,10 +175,31 @@ fn listen<R: Read>(
                 }
             }
             Ok(FromPage::Offer {}) => debug_log(sender, why_no_webrtc(server), None)?,
+            Ok(FromPage::WebRtc(said)) => {
+                log_line("INFO", &format!("page says: {said}"));
+                if said.get("Description").is_some() {
+                    answer(server, sender)?;
+                }
+            }
             Ok(FromPage::Playing) => tell(streamer, "playing"),
             // The real page says much more; none of it matters here.
             Err(_) => {}
         }
+    }
+    Ok(())
+}
+
+/// The answer to an offer, and what is trickled after it.
+fn answer(server: &Server, sender: &Sender) -> io::Result<()> {
+    let (version, relay_only) = (server.faults.version, server.config.webrtc.relay_only);
+    let sdp = version.answer(relay_only);
+    let message = json!({"WebRtc": {"Description": {"ty": "answer", "sdp": sdp}}});
+    sender.text(&message.to_string())?;
+    for candidate in version.candidates(relay_only) {
+        let message = json!({"WebRtc": {"AddIceCandidate": {
+            "candidate": candidate, "sdp_mid": "0", "sdp_mline_index": 0, "username_fragment": null,
+        }}});
+        sender.text(&message.to_string())?;
     }
     Ok(())
 }
@@ -214,6 +246,11 @@ fn start_streamer(
     let (input, output) = (child.stdin.take(), child.stdout.take());
     log_line("INFO", &format!("started streamer {}", child.id()));
     lock(&server.streams.children).insert(number, child);
+    if let Some(pause) = server.faults.fatal_after_ms.map(Duration::from_millis) {
+        let sender = Arc::clone(sender);
+        spawn("refusal", move || refuse(&sender, pause))?;
+    }
+    let heard = !server.faults.silent_body && server.faults.fatal_after_ms.is_none();
     let (server, sender) = (Arc::clone(server), Arc::clone(sender));
     spawn("media", move || {
         let launched = host.map(|host| HostLine::to_known(&host).and_then(|line| line.launch(init.app_id)));
@@ -221,7 +258,7 @@ fn start_streamer(
             log_line("WARN", &format!("failed to launch app {}: {error:?}", init.app_id));
         }
         if let Some(output) = output {
-            relay(output, &sender);
+            relay(output, &sender, heard);
         }
         server.streams.reap(number);
         sender.close(1000);
@@ -229,9 +266,17 @@ fn start_streamer(
     Ok(input)
 }
 
+/// What a body that refuses the stream comes to.
+fn refuse(sender: &Sender, pause: Duration) {
+    std::thread::sleep(pause);
+    // A page that left needs no reason.
+    let _ = debug_log(sender, "Failed to start stream: RTSP handshake failed", Some("fatal"));
+    std::thread::sleep(pause);
+    sender.close(1000);
+}
+
 /// Sends each piece as a binary frame. A page that left stops nothing: the streamer goes on, unheard.
-fn relay(mut output: impl Read, sender: &Sender) {
-    let mut heard = true;
+fn relay(mut output: impl Read, sender: &Sender, mut heard: bool) {
     loop {
         let mut length = [0; 4];
         if output.read_exact(&mut length).is_err() {
