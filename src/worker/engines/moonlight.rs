@@ -3,6 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use crate::config::settings::Settings;
+use crate::core::fleet::turns::Fault;
 use crate::core::restart::RestartBudget;
 use crate::core::session::{Failure, FailureKind};
 use crate::core::time::Moment;
@@ -43,7 +44,7 @@ impl Engine for Moonlight {
         let program = Program { path, arguments: &[], input: None, stdout: None, confined_to };
         self.child.start(given, program).map_err(|error| {
             let detail = format!("cannot start {}: {error}; see sessions.web_server", path.display());
-            Failure::new(FailureKind::StreamProcess, detail)
+            Failure::new(FailureKind::StreamProcess, detail).by(Fault::Worker)
         })
     }
 
