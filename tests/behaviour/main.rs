@@ -3,6 +3,7 @@
 mod api;
 #[path = "../support/attack.rs"]
 mod attack;
+mod broken_workers;
 #[path = "../support/collector.rs"]
 mod collector;
 mod confinement;
