@@ -31,7 +31,7 @@ pub struct Candidate<'a> {
     pub max: u32,
     /// Whether it has a WireGuard interface.
     pub wireguard: bool,
-    /// A call to it was answered, or it is of a version that is not called before its first create.
+    /// A call to it was answered.
     pub called: bool,
 }
 

@@ -15,6 +15,9 @@ use crate::core::worker_health::WorkerHealth;
 /// The engine whose sessions need the worker's web-server.
 const WEB_SERVER_ENGINE: &str = "moonlight";
 
+/// A worker that neither answers a create nor lists its session for this long is called: a session is listed as soon as it begins.
+const SILENCE: Duration = Duration::from_secs(10);
+
 /// A call that was asked for and of which nothing was heard for this long was not made.
 const CALL_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -64,6 +67,7 @@ impl Fleet {
         let Some(worker) = self.workers.get_mut(id) else { return Vec::new() };
         worker.heard = worker.heard.max(now);
         worker.called = Called::Answered;
+        worker.call_at = now;
         let mut news = Vec::new();
         self.tell_health(now, id, &mut news);
         if self.failures.get(id).is_some_and(|failures| failures.at() == FailedAt::Call) {
@@ -72,8 +76,8 @@ impl Fleet {
         news
     }
 
-    /// Workers to call now: those that were never called, and those that could not be when their pause is over. Each is named
-    /// once, until it is heard how the call went.
+    /// Workers to call now: those that were never called, those that could not be when their pause is over, and those that leave
+    /// a create without an answer and do not list its session. Each is named once, until it is heard how the call went.
     pub fn calls_due(&mut self, now: Moment) -> Vec<WorkerId> {
         let due: Vec<WorkerId> = (self.workers.iter())
             .filter(|(id, worker)| self.is_call_due(now, id, worker))
@@ -82,6 +86,7 @@ impl Fleet {
         for id in &due {
             if let Some(worker) = self.workers.get_mut(id) {
                 worker.called = Called::Asked(now);
+                worker.call_at = now;
             }
         }
         due
@@ -97,7 +102,9 @@ impl Fleet {
         }
         match self.failures.get(id).map(|failures| (failures.at(), failures.trust(now))) {
             Some((FailedAt::Call, trust)) => matches!(trust, Trust::Probation(_)),
-            _ => worker.called != Called::Answered,
+            _ if !worker.calls_first => false,
+            _ if worker.called != Called::Answered => true,
+            _ => now.reached(worker.call_at + SILENCE) && self.ledger.reserved_before(id, now - SILENCE),
         }
     }
 

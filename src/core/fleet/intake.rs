@@ -141,8 +141,7 @@ impl Fleet {
         tell_hindrances(id, known.map_or(&[], |known| known.hindrances.as_slice()), &beat.hindrances, news);
         let called = match same {
             Some(known) => known.called,
-            None if beat.wire >= CALLED_FIRST => Called::Never,
-            None => Called::Answered,
+            None => Called::Never,
         };
         let recovered = known.is_some_and(|known| !known.hindrances.is_empty()) && beat.hindrances.is_empty();
         if same.is_none() || recovered {
@@ -161,6 +160,8 @@ impl Fleet {
             last_beat: now,
             heard: now,
             called,
+            call_at: known.map_or(now, |known| known.call_at),
+            calls_first: beat.wire >= CALLED_FIRST,
             hindrances: beat.hindrances.clone(),
             allowed_bodies: beat.allowed_bodies.clone(),
             // A restarted controller learns the operator's wish from the worker's echo; later its own word counts.

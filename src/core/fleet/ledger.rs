@@ -128,6 +128,13 @@ impl Ledger {
         self.holdings(worker).map_or((0, 0), |held| (count(&held.live), count(&held.reserved)))
     }
 
+    /// Whether a worker has a create since before `moment` of which nothing was heard.
+    pub(super) fn reserved_before(&self, worker: &WorkerId, moment: Moment) -> bool {
+        let held = self.holdings(worker).into_iter().flat_map(|held| &held.reserved);
+        let mut reserved = held.filter_map(|id| self.reservations.get(id));
+        reserved.any(|reservation| !reservation.abandoned && reservation.since < moment)
+    }
+
     /// Creates of a worker that began at `since` or later and neither succeeded nor failed yet.
     pub(super) fn starting_since(&self, worker: &WorkerId, since: Moment) -> usize {
         let Some(held) = self.holdings(worker) else { return 0 };

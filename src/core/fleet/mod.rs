@@ -117,6 +117,10 @@ struct Worker {
     heard: Moment,
     /// Whether its address is known to be right.
     called: Called,
+    /// When it was asked for a call last, or answered one.
+    call_at: Moment,
+    /// It is called without a create, too.
+    calls_first: bool,
     /// What keeps it from starting sessions.
     hindrances: Vec<Hindrance>,
     /// Which bodies it may dial, where it says so.
@@ -136,7 +140,7 @@ enum Called {
     Never,
     /// A call was asked for then.
     Asked(Moment),
-    /// It answered, or is of a version that is not called before its first create.
+    /// It answered.
     Answered,
 }
 

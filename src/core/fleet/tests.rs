@@ -692,3 +692,18 @@ fn what_becomes_of_creates_that_nobody_waits_for_is_learned_from_beats() {
     hear(&mut fleet, at(2), &beat("a", stamp(1, 2), vec![ended(1), ended(2)]));
     assert!(fleet.trouble_of(&name("a")).is_some_and(|text| text.contains("2 creates in a row")));
 }
+
+#[test]
+fn a_worker_that_leaves_a_create_without_an_answer_is_called() {
+    let mut fleet = settled();
+    let callable = |seq| Heartbeat { wire: identity::CALLED_FIRST, ..beat("a", stamp(1, seq), vec![]) };
+    hear(&mut fleet, at(0), &callable(1));
+    assert_eq!(fleet.calls_due(at(0)), [name("a")]);
+    fleet.answered(at(0), &name("a"));
+    fleet.reserve(at(1), &create(1, 1)).expect("a worker");
+    hear(&mut fleet, at(9), &callable(2));
+    assert!(fleet.calls_due(at(11)).is_empty(), "it may still begin");
+    assert_eq!(fleet.calls_due(at(12)), [name("a")]);
+    fleet.failed(at(17), &name("a"), at(12), (FailedAt::Call, "timeout"));
+    assert_eq!(fleet.worker(at(17), &name("a")).unwrap().standing(), "unreachable");
+}
