@@ -77,7 +77,7 @@ pub enum Refused {
     /// No worker can take it: 503.
     NoWorker {
         /// The detail of the reply.
-        why: NobodyFits,
+        why: Box<NobodyFits>,
         /// For `Retry-After`.
         retry_after: Duration,
         /// From when on it is worth trying again: a worker is late, or left alone for a while. `None`: nothing will change by
@@ -246,7 +246,11 @@ impl Fleet {
         });
         let needs_wireguard = needs_wireguard(wanted.0, &self.settings.wireguard_networks);
         let chosen = choose(candidates, needs_wireguard).cloned();
-        chosen.map_err(|why| Refused::NoWorker { why, retry_after: self.settings.heartbeat_interval, hope })
+        chosen.map_err(|why| Refused::NoWorker {
+            why: Box::new(why),
+            retry_after: self.settings.heartbeat_interval,
+            hope,
+        })
     }
 
     fn candidate<'a>(

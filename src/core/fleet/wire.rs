@@ -131,7 +131,7 @@ impl Hindrance {
     /// With a reason that is cut to what may be sent.
     pub fn new(stops: Stops, reason: &str) -> Hindrance {
         let plain: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let end = plain.floor_char_boundary(MAX_TEXT);
+        let end = (0..=MAX_TEXT.min(plain.len())).rfind(|at| plain.is_char_boundary(*at)).unwrap_or_default();
         Hindrance { stops, reason: plain[..end].to_owned(), meant: false }
     }
 }
