@@ -12,13 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::auth;
+use crate::api::media_form;
 use crate::api::reply::Answer;
 use crate::api::routes::{self, Auth, Match, Operation, Route, Segments};
 use crate::api::server::Service;
 use crate::core::api_queue::Rank;
-use crate::core::whip::{CORS, PROBLEM_TYPE, Problem};
+use crate::core::whip::Problem;
 use crate::edge::api_pool::ApiPool;
 use crate::edge::router::{ApiForward, Decision, Reply, Request};
+
+/// The methods that some path here takes, for who asks about none or the root: a balancer's probe, as a rule.
+const EVERYWHERE: &str = "GET, HEAD, POST, PATCH, DELETE, OPTIONS";
 
 /// The way from a role's edge to its API.
 pub struct Gate {
@@ -46,17 +50,26 @@ impl Gate {
     }
 
     fn judge(&self, request: &Request<'_>) -> Result<(&'static Route, Rank), Answer> {
+        if request.method == "OPTIONS" && matches!(request.path, "/" | "*") {
+            return Err(Answer::empty().with("Allow", EVERYWHERE));
+        }
         let (route, segments) = find(&*self.service, request.method, request.path)?;
         let authorization = request.authorization;
         let standing = Standing::of(&*self.service, authorization);
+        // Another scheme's credentials are for a proxy in front of us: they are no wrong token.
+        let presented = auth::bearer(authorization).is_some();
         let refusal = match route.auth {
             Auth::Own => self.service.refuse(route, segments, authorization),
             auth if standing.may(auth) => None,
-            _ => Some(auth::refusal(authorization.is_some())),
+            _ => Some(standing.refusal(presented)),
         };
-        if authorization.is_some()
+        let token = auth::bearer(authorization);
+        if let Some(token) = token.filter(|_| standing.is_known()) {
+            self.service.note_token(token, request.client);
+        }
+        if presented
             && is_wrong(route, standing, refusal.as_ref())
-            && let Some(pause) = self.service.note_wrong_token(request.client)
+            && let Some(pause) = self.service.note_wrong_token(token, request.client)
         {
             return Err(too_many_wrong(route, pause));
         }
@@ -69,6 +82,8 @@ impl Gate {
 pub struct Standing {
     /// Administration.
     pub admin: bool,
+    /// Lists and health.
+    reader: bool,
     /// Heartbeats.
     worker: bool,
 }
@@ -79,6 +94,7 @@ impl Standing {
         let token = auth::bearer(authorization);
         Standing {
             admin: token.is_some_and(|token| service.is_admin(token)),
+            reader: token.is_some_and(|token| service.is_reader(token)),
             worker: token.is_some_and(|token| service.is_worker(token)),
         }
     }
@@ -88,13 +104,23 @@ impl Standing {
         match auth {
             Auth::None | Auth::Own => true,
             Auth::Admin => self.admin,
+            Auth::Read => self.admin || self.reader,
             Auth::Worker => self.worker,
         }
     }
 
+    /// The answer to a call that its token is not good for.
+    pub fn refusal(self, presented: bool) -> Answer {
+        if self.reader { auth::only_reads() } else { auth::refusal(presented) }
+    }
+
+    fn is_known(self) -> bool {
+        self.admin || self.reader || self.worker
+    }
+
     /// Workers' beats go with the operators' requests: in a flood both must get through.
     fn rank(self, route: &Route) -> Rank {
-        let known = self.admin || route.auth == Auth::Worker && self.worker;
+        let known = self.may(Auth::Read) || route.auth == Auth::Worker && self.worker;
         if known { route.operation.rank() } else { Rank::Anyone }
     }
 }
@@ -104,7 +130,7 @@ impl Standing {
 fn is_wrong(route: &Route, standing: Standing, refusal: Option<&Answer>) -> bool {
     match refusal {
         Some(answer) => answer.status == 401,
-        None => route.operation == Operation::Health && !standing.admin,
+        None => route.operation == Operation::Health && !standing.may(Auth::Read),
     }
 }
 
@@ -113,21 +139,14 @@ fn too_many_wrong(route: &Route, pause: Duration) -> Answer {
     match route.operation {
         Operation::Media(..) => {
             let detail = "too many wrong tokens from this address; check the token, then wait";
-            media_refusal(&Problem::again_after(429, detail, pause)).retry_after(pause)
+            media_form::again_after(429, detail, pause)
         }
         _ => auth::too_many_wrong(pause),
     }
 }
 
 fn media_too_large() -> Reply {
-    media_refusal(&Problem::new(413, "the body is longer than 64 KiB")).into()
-}
-
-/// WHEP and WHIP have a form of their own for refusals, which pages of other sites can read too.
-fn media_refusal(problem: &Problem) -> Answer {
-    let (status, body) = (problem.status, problem.document());
-    let refusal = Answer { status, content_type: PROBLEM_TYPE, headers: Vec::new(), body };
-    CORS.iter().fold(refusal, |answer, (name, value)| answer.with(name, *value))
+    media_form::refusal(&Problem::new(413, "the body is longer than 64 KiB")).into()
 }
 
 /// The route of a request, or why there is none.
@@ -155,6 +174,7 @@ mod tests {
     use crate::api::reply::Responder;
     use crate::api::server::Call;
     use crate::config::settings::{Edge, Role};
+    use crate::core::whip::{CORS, PROBLEM_TYPE};
 
     /// A role whose wrong tokens are counted, and slowed from the third on.
     struct Counting {
@@ -169,10 +189,13 @@ mod tests {
         fn is_admin(&self, token: &str) -> bool {
             token == "good"
         }
+        fn is_reader(&self, token: &str) -> bool {
+            token == "reads"
+        }
         fn is_worker(&self, token: &str) -> bool {
             token == "beats"
         }
-        fn note_wrong_token(&self, _: IpAddr) -> Option<Duration> {
+        fn note_wrong_token(&self, _: Option<&str>, _: IpAddr) -> Option<Duration> {
             let before = self.wrong.fetch_add(1, Ordering::Relaxed);
             (before >= 2).then_some(Duration::from_secs(3))
         }
@@ -204,6 +227,9 @@ mod tests {
                 query: None,
                 accepts_html: false,
                 upgrade: false,
+                lost_upgrade: false,
+                preflight: false,
+                prefix: "",
                 authorization: auth,
                 peer,
                 client: peer,
@@ -246,6 +272,46 @@ mod tests {
         assert_eq!(asked.judged("GET", "/api/v1/health", Some("Bearer good")), Ok((Rank::Operator, 1024)));
         let publisher = asked.judged("POST", "/session/abc/whip", Some("Bearer publisher"));
         assert_eq!((publisher, asked.wrong()), (Ok((Rank::Anyone, 64 << 10)), 5));
+    }
+
+    #[test]
+    fn another_schemes_credentials_count_for_nothing() {
+        let asked = Asked::new(Role::Worker);
+        for other in ["Basic dTpw", "Negotiate x", "bearer"] {
+            assert_eq!(
+                asked.judged("GET", "/api/v1/health", Some(other)),
+                Ok((Rank::Anyone, 1024)),
+                "{other}"
+            );
+            assert_eq!(asked.judged("GET", "/api/v1/sessions", Some(other)), Err(401), "{other}");
+        }
+        assert_eq!(asked.wrong(), 0, "they are for a proxy in front of us");
+    }
+
+    #[test]
+    fn a_token_that_reads_does_nothing_else_and_is_not_wrong() {
+        for role in [Role::Controller, Role::Worker] {
+            let asked = Asked::new(role);
+            for route in
+                routes::ROUTES.iter().filter(|route| route.auth != Auth::None && route.auth != Auth::Own)
+            {
+                let path = route.path.replace("{id}", "abc");
+                let exists = matches!(routes::find(role, route.method, &path), Match::Found(..));
+                let seen = asked.judged(route.method, &path, Some("Bearer reads"));
+                let expected = match (exists, route.auth) {
+                    (false, _) => continue,
+                    (true, Auth::Read) => Ok((Rank::Operator, 1024)),
+                    (true, _) => Err(403),
+                };
+                assert_eq!(seen, expected, "{} {path}", route.method);
+            }
+            let health = asked.judged("GET", "/api/v1/health", Some("Bearer reads"));
+            assert_eq!(health, Ok((Rank::Operator, 1024)));
+            let refused = asked.decided("DELETE", "/api/v1/sessions/abc", Some("Bearer reads")).unwrap_err();
+            let challenge = ("WWW-Authenticate", "Bearer error=\"insufficient_scope\"".to_owned());
+            assert!(refused.headers.contains(&challenge), "{:?}", refused.headers);
+            assert_eq!(asked.wrong(), 0);
+        }
     }
 
     #[test]

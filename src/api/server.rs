@@ -17,11 +17,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::api::auth;
 use crate::api::gate::{self, Gate};
 use crate::api::reply::{Answer, Responder};
-use crate::api::routes::{Operation, Route, Segments};
+use crate::api::routes::{Auth, Operation, Route, Segments};
 use crate::config::settings::{self, Role};
+use crate::core::api_fields;
 use crate::edge::api_pool::{ApiPool, Way};
 use crate::host::private_socket;
 use crate::isolation::isolate;
@@ -59,11 +59,17 @@ pub struct Call {
     pub body: Vec<u8>,
     /// Whether a valid admin token came along, also where none is needed.
     pub admin: bool,
+    /// Whether a valid token came along that may read what operators read: `server.read_token`, or an admin token.
+    pub reads: bool,
 }
 
 impl Call {
-    /// The first field of this name.
+    /// The first field of this name, which is to be one of [`api_fields`]: others do not get here.
     pub fn header(&self, name: &str) -> Option<&str> {
+        debug_assert!(
+            api_fields::is_known(name),
+            "{name} is not in core/api_fields.rs, so it is never found"
+        );
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
@@ -79,7 +85,7 @@ impl Call {
     pub fn with_fields(fields: &[(&str, &str)]) -> Call {
         let headers = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let (id, peer, query, body) = (String::new(), String::new(), String::new(), Vec::new());
-        Call { operation: Operation::Health, id, peer, query, headers, body, admin: false }
+        Call { operation: Operation::Health, id, peer, query, headers, body, admin: false, reads: false }
     }
 }
 
@@ -94,15 +100,23 @@ pub trait Service: Send + Sync + 'static {
     /// Whether a bearer token is good for administration.
     fn is_admin(&self, token: &str) -> bool;
 
+    /// Whether a bearer token is good for reading what operators read.
+    fn is_reader(&self, _token: &str) -> bool {
+        false
+    }
+
     /// Whether a bearer token is good for heartbeats.
     fn is_worker(&self, _token: &str) -> bool {
         false
     }
 
     /// Notes that a client presented a wrong token. A time: it is to wait for so long. Must not block.
-    fn note_wrong_token(&self, _client: IpAddr) -> Option<Duration> {
+    fn note_wrong_token(&self, _token: Option<&str>, _client: IpAddr) -> Option<Duration> {
         None
     }
+
+    /// Notes that a client used a token that is good for something. Must not block.
+    fn note_token(&self, _token: &str, _client: IpAddr) {}
 
     /// Judges on the head alone what its route leaves to the operation ([`crate::api::routes::Auth::Own`]). `None`: it may
     /// go on. Must not block: it runs on an edge thread.
@@ -287,13 +301,14 @@ fn handle(service: &dyn Service, mut request: tiny_http::Request) {
         headers,
         body,
         admin: false,
+        reads: false,
     };
     let authorization = call.header("Authorization").map(str::to_owned);
     let standing = gate::Standing::of(service, authorization.as_deref());
-    call.admin = standing.admin;
+    (call.admin, call.reads) = (standing.admin, standing.may(Auth::Read));
     // The edge has judged this on the head, and has noted wrong tokens; settings may have been reloaded since.
     if !standing.may(route.auth) {
-        return responder.send(auth::refusal(authorization.is_some()));
+        return responder.send(standing.refusal(authorization.is_some()));
     }
     service.call(call, responder);
 }
@@ -356,8 +371,9 @@ mod tests {
             let reply = ask(&server, "/api/v1/health", "");
             assert!(reply.starts_with("HTTP/1.1 204 "), "{round}: {reply}");
         }
-        assert!(crate::isolation::contained() >= before + 4 * THREADS as u64);
+        // The reply is sent while the panic unwinds, and it is counted after that: once the threads are gone all of it is.
         server.stop();
+        assert!(crate::isolation::contained() >= before + 4 * THREADS as u64);
     }
 
     #[test]

@@ -166,7 +166,7 @@ impl FleetThread {
             keys,
             patience: settings.workers.heartbeat_timeout,
             create_timeout: settings.sessions.create_timeout,
-            heartbeats_only: !settings.workers.token.is_empty(),
+            heartbeats_only: settings.workers.secrets().next().is_some(),
             reaches: HashMap::new(),
             refused: LogShares::new(REFUSED_BURST, REFUSED_EVERY, MAX_WORKERS),
             waiting: VecDeque::new(),
@@ -329,8 +329,8 @@ impl FleetThread {
 
     fn reconfigure(&mut self, settings: &Settings) {
         self.patience = settings.workers.heartbeat_timeout;
-        self.heartbeats_only = !settings.workers.token.is_empty();
         self.create_timeout = settings.sessions.create_timeout;
+        self.heartbeats_only = settings.workers.secrets().next().is_some();
         self.fleet.reconfigure(FleetSettings::from(settings));
     }
 

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use crate::api::auth;
 use crate::api::gate::Gate;
+use crate::api::media_form;
 use crate::api::pages;
 use crate::api::routes;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
+use crate::config::secret::is_one_of;
 use crate::controller::snapshot::{Published, Reach, Target};
 use crate::core::csp;
 use crate::core::forwarding_proof::ForwardingProof;
@@ -40,6 +42,9 @@ impl TunnelWatch for Uncounted {
 
 impl Router for ControllerRouter {
     fn route(&self, request: &Request<'_>) -> Decision {
+        if let Some(reply) = media_form::preflight(request) {
+            return Decision::Reply(reply);
+        }
         let html = request.accepts_html;
         match SessionPath::parse(request.path) {
             SessionPath::NotASession => self.api.decide(request, self.live.get().edge.control_body_limit),
@@ -50,11 +55,15 @@ impl Router for ControllerRouter {
 
     fn is_operator(&self, authorization: &str) -> bool {
         auth::bearer(Some(authorization))
-            .is_some_and(|token| self.live.get().server.admin_token.matches(token))
+            .is_some_and(|token| is_one_of(token, self.live.get().server.admin_secrets()))
     }
 
     fn session_of(&self, path: &str) -> Option<SessionId> {
         SessionPath::parse(path).id()
+    }
+
+    fn form(&self, path: &str) -> Option<fn(Reply) -> Reply> {
+        media_form::of_path(path)
     }
 
     fn frame_ancestors(&self) -> String {
@@ -84,6 +93,7 @@ impl ControllerRouter {
             (settings.edge.session_body_limit, routes::worker_body_limit(request.method, request.path));
         Decision::Forward(Forward {
             upstream,
+            prefix: "".into(),
             body_limit: own.map_or(most, |own| own.min(most)),
             inject: None,
             user: None,

@@ -248,11 +248,13 @@ impl Client {
             }
             (End::Refuse(reply), State::Exchange(exchange)) if !exchange.reply_begun() => {
                 let (version, to_head, keep) = exchange.manner();
+                let reply = exchange.facts.in_form(*reply);
                 self.answer(cx, &reply, version, to_head, keep);
                 true
             }
             (End::Refuse(reply), State::Api(exchange)) => {
                 let (facts, keep) = (*exchange.facts(), exchange.keeps_client());
+                let reply = facts.in_form(*reply);
                 self.answer(cx, &reply, facts.version, facts.to_head, keep);
                 true
             }

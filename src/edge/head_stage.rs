@@ -67,6 +67,14 @@ pub fn step(cx: &mut Context, io: &mut ClientIo, began: &mut bool) -> Result<Ste
     }
 }
 
+/// Refuses a complete head that cannot be used, in the form that replies have on what may be its path.
+fn refusal(cx: &Context, head: &[u8], error: HeadError) -> End {
+    let target = head.split(|byte| *byte == b' ').nth(1).and_then(|target| std::str::from_utf8(target).ok());
+    let path = target.and_then(|target| target.split('?').next()).unwrap_or_default();
+    let reply = own_reply::error(error.status(), error.detail());
+    End::Refuse(Box::new(cx.router.form(path).map_or(reply.clone(), |form| form(reply))))
+}
+
 /// An idle connection holds no buffers.
 fn rest(cx: &mut Context, io: &mut ClientIo) -> Step {
     if io.input.is_empty() {
@@ -117,7 +125,7 @@ fn begin(cx: &mut Context, io: &mut ClientIo, len: usize) -> Result<Step, End> {
     match plan {
         Plan::Answer(reply) => {
             let keep = facts.keep_alive && skip_body(io, body);
-            respond(cx, io, &reply, facts.version, facts.to_head, keep);
+            respond(cx, io, &facts.in_form(reply), facts.version, facts.to_head, keep);
             Ok(Step::Next(after_reply(keep)))
         }
         Plan::Forward(mut exchange) => {
@@ -161,8 +169,10 @@ fn skip_body(io: &mut ClientIo, body: BodyLength) -> bool {
 
 fn plan(cx: &mut Context, io: &mut ClientIo, head: &[u8]) -> Result<(Plan, Facts, BodyLength), End> {
     let mut table = field_table();
-    let head = parse_request(head, &mut table, &cx.limits).inspect_err(|error| {
+    let raw = head;
+    let head = parse_request(raw, &mut table, &cx.limits).map_err(|error| {
         cx.remark(io.network, &format_args!("{} refused: {}", io.peer, error.detail()));
+        refusal(cx, raw, error)
     })?;
     if head.is_loop(&cx.pseudonym, MAX_HOPS) {
         return Err(HeadError::Loop.into());
@@ -172,12 +182,16 @@ fn plan(cx: &mut Context, io: &mut ClientIo, head: &[u8]) -> Result<(Plan, Facts
         facts.keep_alive &= !turned.closes;
         return Ok((Plan::Answer(turned.reply), facts, head.body));
     }
+    let prefix = if io.trusted { head.forwarded_prefix() } else { String::new() };
     let request = Request {
         method: head.method,
         path: head.path,
         query: head.query,
         accepts_html: head.accepts_html,
         upgrade: head.upgrade,
+        lost_upgrade: head.lost_upgrade,
+        preflight: head.preflight,
+        prefix: &prefix,
         authorization: head.authorization(),
         peer: io.peer,
         client: io.client,
@@ -202,6 +216,7 @@ fn facts(cx: &Context, io: &ClientIo, head: &RequestHead<'_, '_>) -> Facts {
         keep_alive: head.connection.persistent(head.version)
             && io.requests < cx.settings.requests_per_connection,
         expects_continue: head.expects_continue,
+        form: cx.router.form(head.path),
     }
 }
 

@@ -77,8 +77,16 @@ impl Service for WorkerService {
         self.health.standing.is_admin(&self.live.get(), token)
     }
 
-    fn note_wrong_token(&self, client: IpAddr) -> Option<Duration> {
-        self.health.tokens.note(client, self.clock.now())
+    fn is_reader(&self, token: &str) -> bool {
+        self.live.get().server.read_token.matches(token)
+    }
+
+    fn note_wrong_token(&self, token: Option<&str>, client: IpAddr) -> Option<Duration> {
+        self.health.tokens.note(token, client, self.clock.now())
+    }
+
+    fn note_token(&self, token: &str, client: IpAddr) {
+        self.health.tokens.used(token, client, self.clock.now());
     }
 
     fn refuse(&self, route: &Route, segments: Segments<'_>, authorization: Option<&str>) -> Option<Answer> {
@@ -95,7 +103,12 @@ impl Service for WorkerService {
             return responder.send(refusal);
         }
         match call.operation {
-            Operation::Health => responder.send(self.health.answer(call.admin, call.has_query("ready"))),
+            Operation::Health => {
+                responder.send(self.health.answer(call.admin, call.reads, call.has_query("ready")))
+            }
+            // Not for administrators: who may is asked at `Health` only, which slows down guesses.
+            Operation::Alive => responder.send(self.health.answer(false, false, false)),
+            Operation::Ready => responder.send(self.health.answer(false, false, true)),
             Operation::CreateSession => self.create(&call, responder),
             Operation::ListSessions => responder.send(self.list(&call)),
             Operation::GetSession => responder.send(self.stamps.mark(self.get(&call))),
@@ -167,7 +180,7 @@ impl WorkerService {
         let views: Vec<_> =
             (self.board.all().iter().map(|card| self.view(card, answers::view(card, &settings, now, &base))))
                 .collect();
-        Answer::json(200, &json!({"sessions": views}))
+        sessions::listed(&views, call.admin)
     }
 
     fn view(&self, card: &Card, view: SessionView) -> SessionView {
@@ -219,7 +232,13 @@ impl WorkerService {
                 pages::in_words(reason, visit.link),
                 json!({"status": view.status.name(), "reason": reason}),
             ),
-            None => Answer::json(200, &json!({"status": view.status.name(), "restarts": view.restarts})),
+            None => {
+                let mut standing = json!({"status": view.status.name(), "restarts": view.restarts});
+                if visit.card.is_upgrade_lost() {
+                    standing["websockets"] = "blocked".into();
+                }
+                Answer::json(200, &standing)
+            }
         })
     }
 
@@ -251,7 +270,7 @@ impl WorkerService {
         let owners = |text: String| if viewer { String::new() } else { text };
         OverlaySettings {
             session_id: visit.id.expose().into(),
-            base: format!("/session/{}/", visit.id.expose()),
+            base: visit.path(call.header("X-Forwarded-Prefix").unwrap_or_default()),
             return_url: settings.sessions.return_url.clone(),
             report_url: settings.sessions.report_url.clone(),
             force_relay: settings.sessions.force_relay,

@@ -129,6 +129,7 @@ fn over_tls_to(upstream: SocketAddr) -> Upstream {
 pub fn forward(upstream: SocketAddr) -> Forward {
     Forward {
         upstream: if over_tls() { over_tls_to(upstream) } else { Upstream::Tcp(upstream) },
+        prefix: "".into(),
         body_limit: 64 << 20,
         inject: None,
         user: None,
