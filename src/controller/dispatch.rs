@@ -216,7 +216,8 @@ impl Dispatcher {
                 "it started, and ended before it could be handed out",
             );
         }
-        log::info!("[controller] session {} runs on worker {}", create.id, placed.worker);
+        let (session, worker, body) = (&create.id, &placed.worker, create.request.body);
+        log::info!(session:%, worker:%, body:%; "[controller] session {session} runs on worker {worker}");
         if status == SessionStatus::Ready {
             let suspects = create.course.succeeded();
             let _ = self.fleet.send(Ask::Suspects(suspects));

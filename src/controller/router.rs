@@ -12,7 +12,6 @@ use crate::config::live::Live;
 use crate::config::secret::is_one_of;
 use crate::controller::snapshot::{Published, Reach, Target};
 use crate::core::csp;
-use crate::core::forwarding_proof::ForwardingProof;
 use crate::core::ids::{SessionId, WorkerId};
 use crate::edge::router::{Decision, Forward, Reply, Request, Router, TunnelWatch};
 use crate::host::clock::Clock;
@@ -87,7 +86,8 @@ impl ControllerRouter {
 
     fn to_worker(&self, request: &Request<'_>, worker: &WorkerId, reach: &Reach) -> Decision {
         let settings = self.live.get();
-        let (upstream, shared) = (reach.upstream.clone(), reach.token(&settings).as_bytes());
+        let upstream = reach.upstream.clone();
+        let proofs = reach.proof.of(std::iter::once(reach.token(&settings)), worker);
         // What the worker would refuse need not be carried there.
         let (most, own) =
             (settings.edge.session_body_limit, routes::worker_body_limit(request.method, request.path));
@@ -98,7 +98,7 @@ impl ControllerRouter {
             inject: None,
             user: None,
             tunnels: Some(self.uncounted.clone()),
-            proof: Some(ForwardingProof::derive(shared, worker)),
+            proof: proofs.first().cloned(),
             unavailable: Some(pages::worker_away),
             // The worker confines its processes; what it says itself speaks for the service.
             confined: None,

@@ -116,6 +116,11 @@ impl ApiExchange {
         &self.facts
     }
 
+    /// Its body is not whole yet.
+    pub fn is_collecting(&self) -> bool {
+        matches!(self.stage, Stage::Collect)
+    }
+
     /// Whether the connection can be used for another request after a reply.
     pub fn keeps_client(&self) -> bool {
         self.facts.keep_alive && self.body.decoder.is_done()

@@ -6,6 +6,7 @@ use super::context::Context;
 use super::event_stream::EventStream;
 use super::exchange::{Exchange, Facts};
 use super::feed::Follow;
+use super::flights::{Flight, FlightLimit};
 use super::own_reply;
 use super::router::{ApiForward, Decision, Forward, Reply, Request};
 use super::sender;
@@ -116,6 +117,9 @@ enum Plan {
 }
 
 fn begin(cx: &mut Context, io: &mut ClientIo, len: usize) -> Result<Step, End> {
+    if !io.ticket.occupy() {
+        return Err(End::Gone);
+    }
     io.requests = io.requests.saturating_add(1);
     let input = std::mem::take(&mut io.input);
     let planned = plan(cx, io, input.get(..len).unwrap_or_default());
@@ -143,6 +147,10 @@ fn begin(cx: &mut Context, io: &mut ClientIo, len: usize) -> Result<Step, End> {
 /// Begins an event stream.
 fn park(cx: &mut Context, io: &mut ClientIo, follow: Follow, facts: Facts, body: BodyLength) -> State {
     let keep = facts.keep_alive && skip_body(io, body);
+    if let Err(limit) = lasts(io) {
+        respond(cx, io, &limit.reply(), facts.version, facts.to_head, keep);
+        return after_reply(keep);
+    }
     match EventStream::open(cx, io, follow, facts.version, keep) {
         Ok(stream) => State::Events(Box::new(stream)),
         Err(limit) => {
@@ -150,6 +158,11 @@ fn park(cx: &mut Context, io: &mut ClientIo, follow: Follow, facts: Facts, body:
             after_reply(keep)
         }
     }
+}
+
+/// The request under way becomes a tunnel or an event stream.
+fn lasts(io: &mut ClientIo) -> Result<(), FlightLimit> {
+    io.flight.as_mut().map_or(Ok(()), Flight::lasts)
 }
 
 /// A body nobody reads: when all of it is here it is skipped and the connection can be kept.
@@ -222,11 +235,17 @@ fn facts(cx: &Context, io: &ClientIo, head: &RequestHead<'_, '_>) -> Facts {
 
 fn forward_plan(
     cx: &mut Context,
-    io: &ClientIo,
+    io: &mut ClientIo,
     head: &RequestHead<'_, '_>,
     forward: Forward,
     facts: Facts,
 ) -> Plan {
+    if head.upgrade
+        && forward.tunnels.is_some()
+        && let Err(limit) = lasts(io)
+    {
+        return Plan::Answer(limit.reply());
+    }
     match is_too_large(head, forward.body_limit) {
         true => Plan::Answer(own_reply::too_large()),
         false => Plan::Forward(Exchange::new(cx, io, head, forward, facts)),

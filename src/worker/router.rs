@@ -11,8 +11,8 @@ use crate::api::pages::{self, Ended};
 use crate::api::player;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
+use crate::config::secret::Secret;
 use crate::core::csp;
-use crate::core::forwarding_proof::ForwardingProof;
 use crate::core::http_head::confine::Confinement;
 use crate::core::ids::SessionId;
 use crate::core::rate_limit::Rate;
@@ -59,10 +59,10 @@ impl Router for WorkerRouter {
     fn is_proof(&self, proof: &str) -> bool {
         let settings = self.live.get();
         let Some(worker) = &settings.server.worker_id else { return false };
-        let ours = self.standing.secrets(&settings).into_iter();
-        let ours = ours.map(|secret| ForwardingProof::derive(secret.expose().as_bytes(), worker));
+        let secrets = self.standing.secrets(&settings);
+        let ours = self.standing.proofs().of(secrets.iter().map(Secret::expose), worker);
         // All are compared, so that the time taken does not tell them apart.
-        ours.fold(false, |good, ours| good | ours.matches(proof))
+        ours.iter().fold(false, |good, ours| good | ours.matches(proof))
     }
 
     fn session_of(&self, path: &str) -> Option<SessionId> {
