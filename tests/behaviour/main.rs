@@ -5,6 +5,7 @@ mod api;
 mod attack;
 mod behind_proxies;
 mod broken_workers;
+mod child_api;
 mod client;
 #[path = "../support/collector.rs"]
 mod collector;
