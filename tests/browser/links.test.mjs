@@ -1,7 +1,7 @@
 // The link that only watches, in a real browser: it plays, shows nothing of the owner's, and can end nothing.
 import assert from "node:assert/strict";
 import { test } from "./support/timed.mjs";
-import { openBrowser, readable, screenshot, until, untilReadable } from "./support/chromium.mjs";
+import { openBrowser, readable, screenshot, until, untilReadable } from "./support/browser.mjs";
 import { startDemo } from "./support/demo.mjs";
 
 /** A session of the built-in clip: both its links. */

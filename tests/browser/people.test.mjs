@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import http from "node:http";
 import { after, afterEach, beforeEach, test } from "./support/timed.mjs";
-import { closeSharedBrowser, openTab, screenshot, until, untilPlaying, untilReadable } from "./support/chromium.mjs";
+import { closeSharedBrowser, openTab, screenshot, until, untilPlaying, untilReadable } from "./support/browser.mjs";
 import { startDemo } from "./support/demo.mjs";
 import { strings } from "./support/standin.mjs";
 

@@ -1,7 +1,7 @@
 // The whole product in a real browser: controller, worker, child and page of `hydraneckwebrtc demo`.
 import assert from "node:assert/strict";
 import { after, afterEach, beforeEach, test } from "./support/timed.mjs";
-import { closeSharedBrowser, openTab, readable, screenshot, until, untilPlaying, untilReadable } from "./support/chromium.mjs";
+import { closeSharedBrowser, openTab, readable, screenshot, until, untilPlaying, untilReadable } from "./support/browser.mjs";
 import { childrenNamed, startDemo } from "./support/demo.mjs";
 import { strings } from "./support/standin.mjs";
 

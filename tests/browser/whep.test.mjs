@@ -1,7 +1,7 @@
 // Our player in Chromium, through the controller's port: picture and sound of the built-in clip by WHEP, a publisher by WHIP.
 import assert from "node:assert/strict";
 import { after, before, test } from "./support/timed.mjs";
-import { openBrowser, screenshot, until } from "./support/chromium.mjs";
+import { openBrowser, screenshot, until } from "./support/browser.mjs";
 import { startDemo } from "./support/demo.mjs";
 import { publish, watchPeers } from "./support/peers.mjs";
 import { startWorker } from "./support/worker.mjs";
