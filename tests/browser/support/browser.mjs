@@ -27,21 +27,23 @@ const FIREFOX_PREFERENCES = {
     "network.captive-portal-service.enabled": false, "network.connectivity-service.enabled": false,
     "full-screen-api.transition-duration.enter": "0 0", "full-screen-api.transition-duration.leave": "0 0",
     "full-screen-api.warning.timeout": 0, "pointer-lock-api.warning.timeout": 0, "ui.prefersReducedMotion": 1,
+    // A mouse, which a machine without a desk does not have.
+    "ui.allPointerCapabilities": 6, "ui.primaryPointerCapabilities": 6,
 };
 
 /**
  * The browser of this run and how it is started. `microphone`: "fake" beeps, "none" is a computer without one, "denied" one that
  * this person keeps from pages; `autoplay`: pages may begin with sound; `here`: `stream.test` is this machine, and candidates
- * bear its addresses; `preferences` are Firefox's, `args` Chromium's.
+ * bear its addresses; without `loopback` Firefox pairs no candidates there, as it is for people; `args` are Chromium's.
  */
-function launching({ microphone = "none", autoplay = false, here = false, preferences = {}, args = [] }) {
+function launching({ microphone = "none", autoplay = false, here = false, loopback = true, args = [] }) {
     if (IS_FIREFOX) {
         const firefoxUserPrefs = {
             ...FIREFOX_PREFERENCES, "media.autoplay.default": autoplay ? 0 : 1,
             "media.navigator.streams.fake": microphone !== "none", "media.navigator.permission.disabled": microphone !== "denied",
             "permissions.default.microphone": microphone === "denied" ? 2 : 0,
             ...here ? { "network.dns.localDomains": "stream.test", "media.peerconnection.ice.obfuscate_host_addresses": false } : {},
-            ...preferences,
+            "media.peerconnection.ice.loopback": loopback,
         };
         const executablePath = process.env.FIREFOX ?? "/usr/bin/firefox-esr";
         return [firefox, { channel: "moz-firefox", executablePath, headless: true, firefoxUserPrefs }];
@@ -57,15 +59,15 @@ function launching({ microphone = "none", autoplay = false, here = false, prefer
 }
 
 /** What a context is opened with. */
-function contextOptions({ microphone, permissions = [], autoplay, here, preferences, args, openShadow, ...options }) {
+function contextOptions({ microphone, permissions = [], autoplay, here, loopback, args, openShadow, ...options }) {
     return IS_FIREFOX
         // It hears what the person likes at its start, and gives a fake microphone unasked.
         ? { viewport: SIZES.desktop, ...options, reducedMotion: null, colorScheme: null }
         : { viewport: SIZES.desktop, reducedMotion: "reduce", permissions, ...options };
 }
 
-/** Firefox tells of a lost connection in the same way as of a script's error. */
-const IS_NEWS = /Firefox can’t establish a connection|The connection to \S+ was interrupted/;
+/** Firefox tells in the same way of a lost connection, and of the style (by its hash) that Playwright adds for a picture. */
+export const IS_NEWS = /Firefox can’t establish a connection|The connection to \S+ was interrupted|sha256-YjaKGiklmzC6wjXA513HAMmzus8VE61XCOT/;
 
 /** A page of `context` to begin with, and the errors of its scripts. */
 async function begin(context, openShadow, close) {
