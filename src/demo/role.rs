@@ -116,6 +116,7 @@ fn controller_settings(options: &DemoOptions, home: &Home, token: &str) -> Setti
     settings.server.state_dir = home.directory.path().join("state");
     settings.workers.heartbeat_interval = HEARTBEAT;
     settings.workers.dispatch_threads = 4;
+    settings.bodies.wireguard_networks = Vec::new();
     settings
 }
 
@@ -139,6 +140,8 @@ fn worker_settings(options: &DemoOptions, home: &Home, token: &str, reach: &Reac
     // Any free port, and no question to anybody outside.
     settings.webrtc.udpmux = Some(0);
     settings.webrtc.ip_retrieval_url = None;
+    // The simulated body is no tunnel away.
+    settings.bodies.wireguard_networks = Vec::new();
     settings.sessions.allowed_bodies = vec![Network { address: [127, 0, 0, 0].into(), prefix: 8 }];
     settings
 }
