@@ -197,7 +197,7 @@ test("a browser publishes in layers and its viewer follows the highest that is s
 
 test("a browser's network is measured where that is wanted", async runner => {
     if (IS_FIREFOX) {
-        return runner.skip("no estimate was seen; the README of these tests says what is known");
+        return runner.skip("its worker offers loopback alone, which Firefox does not pair");
     }
     const worker = await startWorker({}, { webrtc: { estimator: { enabled: true } } });
     const browser = await openBrowser();

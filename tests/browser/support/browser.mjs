@@ -34,16 +34,15 @@ const FIREFOX_PREFERENCES = {
 /**
  * The browser of this run and how it is started. `microphone`: "fake" beeps, "none" is a computer without one, "denied" one that
  * this person keeps from pages; `autoplay`: pages may begin with sound; `here`: `stream.test` is this machine, and candidates
- * bear its addresses; without `loopback` Firefox pairs no candidates there, as it is for people; `args` are Chromium's.
+ * bear its addresses; `args` are Chromium's.
  */
-function launching({ microphone = "none", autoplay = false, here = false, loopback = true, args = [] }) {
+function launching({ microphone = "none", autoplay = false, here = false, args = [] }) {
     if (IS_FIREFOX) {
         const firefoxUserPrefs = {
             ...FIREFOX_PREFERENCES, "media.autoplay.default": autoplay ? 0 : 1,
             "media.navigator.streams.fake": microphone !== "none", "media.navigator.permission.disabled": microphone !== "denied",
             "permissions.default.microphone": microphone === "denied" ? 2 : 0,
             ...here ? { "network.dns.localDomains": "stream.test", "media.peerconnection.ice.obfuscate_host_addresses": false } : {},
-            "media.peerconnection.ice.loopback": loopback,
         };
         const executablePath = process.env.FIREFOX ?? "/usr/bin/firefox-esr";
         return [firefox, { channel: "moz-firefox", executablePath, headless: true, firefoxUserPrefs }];
@@ -59,7 +58,7 @@ function launching({ microphone = "none", autoplay = false, here = false, loopba
 }
 
 /** What a context is opened with. */
-function contextOptions({ microphone, permissions = [], autoplay, here, loopback, args, openShadow, ...options }) {
+function contextOptions({ microphone, permissions = [], autoplay, here, args, openShadow, ...options }) {
     return IS_FIREFOX
         // It hears what the person likes at its start, and gives a fake microphone unasked.
         ? { viewport: SIZES.desktop, ...options, reducedMotion: null, colorScheme: null }

@@ -4,7 +4,7 @@ import { openBrowser, screenshot, until } from "./browser.mjs";
 import { received, watchPeers } from "./peers.mjs";
 
 const [url, limit, name] = process.argv.slice(2);
-const browser = await openBrowser({ loopback: false });
+const browser = await openBrowser();
 try {
     await watchPeers(browser.page);
     await browser.page.goto(url);
