@@ -42,6 +42,8 @@ const STACK: usize = 256 * 1024;
 pub struct Parties<'a> {
     /// The session.
     pub session: &'a SessionId,
+    /// What a proxy in front of us takes off the path.
+    pub prefix: &'a str,
     /// The child's port.
     pub port: Port,
     /// The body.
@@ -154,7 +156,7 @@ fn attempt_once(
 ) -> Result<Paired, PairFailure> {
     let begun = Instant::now();
     let user = format!("neck-{}-{attempt}", parties.session.short());
-    let client = Client::new(parties.session, parties.port, &user);
+    let client = Client::new(parties.session, parties.prefix, parties.port, &user);
     let mut host = client.add_host(parties.body, parties.body_http_port)?;
     let mut warnings = Vec::new();
     if host.runs_something()
