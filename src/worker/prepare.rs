@@ -1,6 +1,9 @@
 //! What a session needs on disk, and what becomes of it.
 
+use std::path::Path;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::core::body_distance;
 use crate::core::ids::{Port, SessionId};
@@ -36,6 +39,22 @@ pub fn is_directory_name(name: &str) -> bool {
 
 /// Makes the session's directory with moonlight's configuration, and its log.
 pub fn for_moonlight(given: &Assignment, body_connect: Duration) -> Result<(PrivateDir, ChildLog), Failure> {
+    let settings = &given.settings;
+    let config = moonlight_config(given, body_connect);
+    let shape = LogShape::with_tail(layout::LOG_NAME, settings.sessions.log_cap);
+    directory(given, |directory| {
+        let server = layout::write(directory, &settings.sessions.web_server, &config)?;
+        ChildLog::new(server, shape)
+    })
+}
+
+/// Gives moonlight credentials for another life.
+pub fn renew_moonlight(given: &Assignment, directory: &Path, body_connect: Duration) -> Result<(), DirError> {
+    let server = PrivateDir::open(&directory.join("server"))?;
+    server.replace_file(layout::CONFIG_NAME, moonlight_config(given, body_connect).to_string().as_bytes())
+}
+
+fn moonlight_config(given: &Assignment, body_connect: Duration) -> Value {
     let (id, port) = (&given.card.id, given.lease.port());
     let settings = &given.settings;
     let web_server = &settings.sessions.web_server;
@@ -50,11 +69,7 @@ pub fn for_moonlight(given: &Assignment, body_connect: Duration) -> Result<(Priv
         body_http_port: settings.bodies.http_port,
         streamer: &layout::streamer(web_server),
     };
-    let shape = LogShape::with_tail(layout::LOG_NAME, settings.sessions.log_cap);
-    directory(given, |directory| {
-        let server = layout::write(directory, web_server, &config.to_json())?;
-        ChildLog::new(server, shape)
-    })
+    config.to_json()
 }
 
 /// Makes the session's directory for a media process, and its log.

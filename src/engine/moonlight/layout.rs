@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::host::private_dir::{DirError, PrivateDir};
 
+/// The child's configuration, in the `server` directory.
+pub const CONFIG_NAME: &str = "config.json";
+
 /// The child's log, in the `server` directory.
 pub const LOG_NAME: &str = "web-server.log";
 
@@ -23,7 +26,7 @@ pub fn pages(web_server: &Path) -> PathBuf {
 /// Fills the session's directory and returns its `server` directory, where the log goes.
 pub fn write(session: &PrivateDir, web_server: &Path, config: &Value) -> Result<PrivateDir, DirError> {
     let server = session.create("server")?;
-    server.write_file("config.json", config.to_string().as_bytes())?;
+    server.write_file(CONFIG_NAME, config.to_string().as_bytes())?;
     session.link("static", &pages(web_server))?;
     Ok(server)
 }
