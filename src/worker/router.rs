@@ -176,9 +176,7 @@ const EVENTS: &str = "/_neck/events";
 /// The page of a session that no stream process serves.
 fn player(request: &Request<'_>, visit: &Visit, view: &View, rest: &str) -> Decision {
     let reply = match (view.open, rest) {
-        (true, "/") => {
-            player::page(&visit.overlay(request.prefix), visit.card.request.experience.as_deref())
-        }
+        (true, "/") => player::page(&visit.overlay(request.prefix), visit.card.request.experience.as_deref()),
         (true, _) => Reply::error(404, "no such page", "this session has one page, its address ends with /"),
         (false, _) if view.source.is_some() => pages::reconnecting(request.accepts_html),
         (false, _) => pages::getting_ready(request.accepts_html),
