@@ -109,6 +109,8 @@ impl Default for Workers {
             tokens: Vec::new(),
             allowed_networks: networks(&["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]),
             ca_file: None,
+            backoff: secs(2),
+            backoff_max: secs(50),
             dispatch_threads: 64,
             dispatch_queue: 256,
         }
@@ -178,6 +180,7 @@ impl Default for WebRtc {
             udpmux: Some(59_000),
             tcpmux: None,
             nat1to1: Vec::new(),
+            everywhere: false,
             ip_retrieval_url: Some("https://checkip.amazonaws.com".to_owned()),
             estimator: Estimator::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from).min(4),

@@ -90,12 +90,13 @@ fn directory<T>(
 ) -> Result<(PrivateDir, T), Failure> {
     let host = |error: DirError| Failure::new(FailureKind::Host, format!("sessions.data_dir: {error}"));
     let name = directory_name(&given.card.id, given.lease.port());
-    let directory = given.root.create(&name).map_err(host)?;
+    let root = given.root.get().map_err(host)?;
+    let directory = root.create(&name).map_err(host)?;
     match fill(&directory) {
         Ok(filled) => Ok((directory, filled)),
         Err(error) => {
             // A full disk, most likely: take back what was made of it.
-            let _ = given.root.remove(&name);
+            let _ = root.remove(&name);
             Err(host(error))
         }
     }
@@ -109,7 +110,7 @@ pub fn remove_directory(given: &Assignment, directory: &PrivateDir, keep_log: bo
         let _ = given.roster.send(Order::KeepLog(name.to_owned(), until));
         return;
     }
-    if let Err(error) = given.root.remove(name) {
+    if let Err(error) = given.root.get().and_then(|root| root.remove(name)) {
         log::error!("[session {}] ALERT cannot remove its directory: {error}", given.card.id);
     }
 }

@@ -21,13 +21,13 @@ use crate::core::reason::EndReason;
 use crate::core::session::{Action, Event, Failure, FailureKind, Limits, Session, Status};
 use crate::core::time::Moment;
 use crate::host::clock::Clock;
-use crate::host::private_dir::PrivateDir;
 use crate::host::wake::Wake;
 use crate::host::wireguard::WireGuard;
 use crate::media::Media;
 use crate::worker::answers;
 use crate::worker::board::Card;
 use crate::worker::chronicle::Chronicle;
+use crate::worker::data_dir::DataDir;
 use crate::worker::engines::{Choice, Engine, News, Next, Survey};
 use crate::worker::events;
 use crate::worker::mailbox::{Message, SetUpResult, Settled, WhenOver};
@@ -58,7 +58,7 @@ pub struct Assignment {
     /// The settings at the time of the request.
     pub settings: Arc<Settings>,
     /// Where session directories are.
-    pub root: Arc<PrivateDir>,
+    pub root: Arc<DataDir>,
     /// What others tell it.
     pub inbox: Receiver<Message>,
     /// Rings when there is something in the inbox.
@@ -104,7 +104,7 @@ impl Supervisor {
     /// A supervisor for a session that was asked for when its card was made.
     pub fn new(given: Assignment) -> Supervisor {
         let engine = given.engine.engine();
-        let machine = Session::new(limits(&given.settings, &*engine), given.card.created);
+        let machine = Session::new(limits(&given, &*engine), given.card.created);
         Supervisor {
             given,
             machine,
@@ -436,10 +436,11 @@ impl Supervisor {
     }
 }
 
-fn limits(settings: &Settings, engine: &dyn Engine) -> Limits {
-    let sessions = &settings.sessions;
+fn limits(given: &Assignment, engine: &dyn Engine) -> Limits {
+    let (settings, sessions) = (&given.settings, &given.settings.sessions);
+    let own = sessions.create_timeout;
     Limits {
-        create_timeout: sessions.create_timeout,
+        create_timeout: given.card.time_left.map_or(own, |left| left.min(own)),
         ready_timeout: sessions.ready_timeout,
         stop_grace: sessions.stop_grace,
         restarts: engine.restarts(settings),
