@@ -41,6 +41,10 @@ pub enum Doing {
     Busy,
 }
 
+/// Who has sent a head and no whole body has waited this much longer than who has said nothing yet: a request that is just arriving
+/// is not to go for one that comes in drops.
+const HANDICAP_MS: u64 = 1_000;
+
 /// Bits of the word that say what the connection is doing; the rest is since when.
 const DOING_BITS: u32 = 3;
 const DOING_MASK: u64 = (1 << DOING_BITS) - 1;
@@ -50,11 +54,16 @@ fn word(doing: Doing, since: Moment) -> u64 {
     since.0 << DOING_BITS | doing as u64
 }
 
-/// In which turn it gives way; `None`: it is busy, or gone already.
-fn gives_way(word: u64) -> Option<u8> {
-    let turns = [(Doing::Leaving, 0), (Doing::Idle, 1), (Doing::Arriving, 2), (Doing::Sending, 2)];
-    let turn = turns.into_iter().find(|(doing, _)| *doing as u64 == word & DOING_MASK);
-    turn.map(|(_, turn)| turn)
+/// In which turn it gives way, and since when it waits for that; `None`: it is busy, or gone already.
+fn gives_way(word: u64) -> Option<(u8, u64)> {
+    let turns = [
+        (Doing::Leaving, 0, 0),
+        (Doing::Idle, 1, 0),
+        (Doing::Arriving, 2, 0),
+        (Doing::Sending, 2, HANDICAP_MS),
+    ];
+    let found = turns.into_iter().find(|(doing, ..)| *doing as u64 == word & DOING_MASK);
+    found.map(|(_, turn, handicap)| (turn, (word >> DOING_BITS).saturating_sub(handicap)))
 }
 
 /// A served connection's place.
@@ -165,7 +174,7 @@ impl Seats {
             let taken = self.all.get(index)?.as_ref()?;
             let word = taken.seat.word.load(Ordering::Acquire);
             let held = || taken.network.as_ref().map_or(0, &held_by);
-            gives_way(word).map(|turn| ((turn, Reverse(held()), word >> DOING_BITS), index, word))
+            gives_way(word).map(|(turn, since)| ((turn, Reverse(held()), since), index, word))
         };
         let looked_at = (0..LOOK_AT.min(count)).map(|step| (self.hand + step) % count);
         let found = looked_at.filter_map(order).min();
@@ -200,9 +209,9 @@ mod tests {
             take(&mut seats, 1, Doing::Leaving, 90),
             take(&mut seats, 1, Doing::Idle, 10),
             take(&mut seats, 1, Doing::Idle, 80),
-            take(&mut seats, 1, Doing::Sending, 5),
-            take(&mut seats, 1, Doing::Arriving, 20),
-            take(&mut seats, 1, Doing::Sending, 25),
+            take(&mut seats, 1, Doing::Sending, 5_000),
+            take(&mut seats, 1, Doing::Sending, 5_900),
+            take(&mut seats, 1, Doing::Arriving, 5_000),
             seats.take(network(1)),
         ];
         for (number, expected) in order.iter().enumerate() {
