@@ -236,6 +236,13 @@ pub struct Sessions {
     pub restarts: u32,
     /// `sessions.restart_backoff`: before the first restart; doubles each time. Default 500ms.
     pub restart_backoff: Duration,
+    /// `sessions.pairings_at_once`: sessions that pair at the same time; others wait within `create_timeout`. Default: the number of
+    /// cores. Reloadable.
+    pub pairings_at_once: usize,
+    /// `sessions.keep_pairing`: one pairing per body stays, instead of one per session that goes. Default false. Reloadable.
+    pub keep_pairing: bool,
+    /// `sessions.close_app`: what a session started on its body is closed at its end. Default true. Reloadable.
+    pub close_app: bool,
     /// `sessions.keep_logs`: how long a crashed session's directory stays. Default 1h.
     pub keep_logs: Duration,
     /// `sessions.log_cap`: bytes of a child's log kept on disk. Default 8388608.

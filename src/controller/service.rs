@@ -345,6 +345,7 @@ fn view(session: &FleetSession, snapshot: &Snapshot, now: Moment, base_url: &str
         connections: session.connections,
         restarts: None,
         warnings: Vec::new(),
+        timings: None,
         failure: None,
     }
 }

@@ -38,6 +38,7 @@ pub mod media_feed;
 pub mod mic_gate;
 pub mod opus;
 pub mod outbox_policy;
+pub mod pairing_turns;
 pub mod peer_life;
 pub mod picture_ids;
 pub mod process_feed;

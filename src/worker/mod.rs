@@ -9,6 +9,7 @@
 
 pub mod answers;
 pub mod board;
+pub mod bodies;
 pub mod browsers;
 pub mod child_log;
 pub mod chronicle;
@@ -21,6 +22,8 @@ pub mod health;
 pub mod heartbeat;
 pub mod ice;
 pub mod identity;
+pub mod kept_pairings;
+pub mod laps;
 pub mod mailbox;
 pub mod memory;
 pub mod mic;
@@ -74,6 +77,7 @@ use crate::media::config::MediaConfig;
 use crate::media::{Media, MediaThreads};
 use crate::outbox::OutboxThread;
 use board::Board;
+use bodies::{Bodies, BodiesThread};
 use browsers::Browsers;
 use health::{Flags, Health};
 use heartbeat::Pulse;
@@ -133,6 +137,7 @@ pub struct Worker {
     heartbeat: Option<JoinHandle<()>>,
     first_beat: Receiver<()>,
     outbox: Option<OutboxThread>,
+    bodies: Option<BodiesThread>,
     address_thread: AddressThread,
     certificate: Option<CertificateWatch>,
     media: Option<MediaThreads>,
@@ -194,10 +199,13 @@ impl Worker {
             key: identity_key::fingerprint(identity.key.public()),
             clock,
         };
+        let bodies = Arc::new(Bodies::open(&ground.state, &health.live, clock)?);
         let stamps = Arc::new(Stamps::new(generation));
         let signer = (identity.key, identity.file);
         let front = (address, plan);
-        let mut worker = Worker::start_threads(ground, health, (stamps, signer), front, pulses)?;
+        let mut worker =
+            Worker::start_threads(ground, health, bodies.clone(), (stamps, signer), front, pulses)?;
+        worker.bodies = Some(BodiesThread::start(bodies)?);
         worker.outbox = Some(memory.thread);
         worker.media = Some(media_threads);
         log::info!("[worker] {id} listens on {}", front::shown(address, &worker.live.get()));
@@ -207,6 +215,7 @@ impl Worker {
     fn start_threads(
         ground: Ground,
         health: Health,
+        bodies: Arc<Bodies>,
         (stamps, signer): (Arc<Stamps>, (IdentityKey, IdentityFile)),
         (address, plan): (SocketAddr, Plan),
         pulses: &Pulses,
@@ -225,6 +234,7 @@ impl Worker {
             wireguard: health.wireguard.clone(),
             sources: Arc::new(health.media.clone()),
             media: health.media.clone(),
+            bodies,
             clock,
             beat: front::beat(pulses, "cleanup", ROSTER_SILENCE),
         };
@@ -278,6 +288,7 @@ impl Worker {
             heartbeat: Some(heartbeat),
             first_beat,
             outbox: None,
+            bodies: None,
             address_thread,
             certificate: ground.certificate,
             media: None,
@@ -356,6 +367,9 @@ impl Running for Worker {
         }
         if let Some(api) = self.api.take() {
             api.stop();
+        }
+        if let Some(bodies) = self.bodies.take() {
+            bodies.stop();
         }
         // Last: everything that puts something in has ended.
         if let Some(outbox) = self.outbox.take() {

@@ -117,8 +117,7 @@ fn pin(state: &mut State, request: &Request) -> Result<Value, String> {
     if let Some(client) = &broken {
         state.end_pairing(client, Outcome::OutOfOrder);
     }
-    let accepted =
-        takes && broken.is_none() && state.pairings.post_pin(pin, name, opens, Instant::now());
+    let accepted = takes && broken.is_none() && state.pairings.post_pin(pin, name, opens, Instant::now());
     state.record.note(Event::PinPosted { pin: pin.to_owned(), name: name.to_owned(), accepted });
     Ok(json!({"status": accepted}))
 }

@@ -188,6 +188,12 @@ impl BodyHandle {
         self.shared.state().pairings.waiting_clients().map(str::to_owned).collect()
     }
 
+    /// An entry of the app list that somebody made, as the web interface saves it.
+    pub fn add_app(&self, mut entry: Value) -> Result<(), &'static str> {
+        entry["index"] = serde_json::json!(-1);
+        self.shared.state().apps.save(entry).map(drop)
+    }
+
     /// An app starts for somebody else, as if it were started at the machine or by another client.
     pub fn run_app(&self, app: u32) {
         self.shared.state().running_app = app;
