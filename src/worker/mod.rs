@@ -224,20 +224,7 @@ impl Worker {
         let (changed, changes) = crossbeam_channel::bounded(1);
         let (live, board, flags, clock) =
             (health.live.clone(), health.board.clone(), health.flags.clone(), health.clock);
-        let given = Given {
-            live: live.clone(),
-            board: board.clone(),
-            root: ground.root,
-            chronicle: health.chronicle.clone(),
-            changed: changed.clone(),
-            stamps: stamps.clone(),
-            wireguard: health.wireguard.clone(),
-            sources: Arc::new(health.media.clone()),
-            media: health.media.clone(),
-            bodies,
-            clock,
-            beat: front::beat(pulses, "cleanup", ROSTER_SILENCE),
-        };
+        let given = given(&health, (ground.root, bodies), changed.clone(), stamps.clone(), pulses);
         let roster = Roster::new(given, orders.clone());
         let roster = front::thread("cleanup", STACK, move || roster.run(&order_inbox))?;
         let legs = MediaLegs { media: health.media.clone(), board: board.clone() };
@@ -375,6 +362,30 @@ impl Running for Worker {
         if let Some(outbox) = self.outbox.take() {
             outbox.stop();
         }
+    }
+}
+
+/// What the `cleanup` thread works with.
+fn given(
+    health: &Health,
+    (root, bodies): (Arc<PrivateDir>, Arc<Bodies>),
+    changed: Sender<()>,
+    stamps: Arc<Stamps>,
+    pulses: &Pulses,
+) -> Given {
+    Given {
+        live: health.live.clone(),
+        board: health.board.clone(),
+        root,
+        chronicle: health.chronicle.clone(),
+        changed,
+        stamps,
+        wireguard: health.wireguard.clone(),
+        sources: Arc::new(health.media.clone()),
+        media: health.media.clone(),
+        bodies,
+        clock: health.clock,
+        beat: front::beat(pulses, "cleanup", ROSTER_SILENCE),
     }
 }
 
