@@ -221,7 +221,7 @@ impl Default for Bodies {
             launch_path: "/api/v1/launch".to_owned(),
             connect_timeout: secs(2),
             call_timeout: secs(5),
-            pair_timeout: secs(12),
+            pair_timeout: secs(18),
             lost_after: secs(30),
         }
     }

@@ -394,7 +394,7 @@ pub struct Bodies {
     pub connect_timeout: Duration,
     /// `bodies.call_timeout`: one call to Sunshine's management API or hydrabody. Default 5s.
     pub call_timeout: Duration,
-    /// `bodies.pair_timeout`: one pairing attempt. Default 12s.
+    /// `bodies.pair_timeout`: one pairing attempt. Default 18s.
     pub pair_timeout: Duration,
     /// `bodies.lost_after`: silence after which a session's body counts as lost. Default 30s.
     pub lost_after: Duration,

@@ -89,7 +89,7 @@ fn a_leftover_of_a_failed_create_does_not_take_the_next_ones_pin() {
 #[test]
 fn a_pairing_that_takes_its_time_is_not_broken_by_another_pin() {
     let farm = Farm::new();
-    farm.lab.faults(json!({"proof_ms": 900}));
+    farm.lab.faults(json!({"proof_ms": 2000}));
     let worker = patient(&farm);
     let body = farm.body(2, BodyFaults::default());
     let reply = create(&worker, &body);

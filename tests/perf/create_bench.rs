@@ -100,7 +100,7 @@ fn start(farm: &mut Farm, quota: Option<(&Option<Quota>, f64)>) -> Role {
         config["sessions"]["max"] = json!(40);
         config["sessions"]["create_timeout"] = json!(CREATE_TIMEOUT);
         config["sessions"]["ready_timeout"] = json!("60s");
-        config["bodies"]["pair_timeout"] = json!("12s");
+        config["bodies"]["pair_timeout"] = json!("18s");
         config["bodies"]["call_timeout"] = json!("10s");
         config["edge"] = json!({"upstream_head_timeout": "6m"});
     });

@@ -35,9 +35,9 @@ const PIN_DELAY: Duration = Duration::from_millis(120);
 /// Between two PINs as long as nobody takes one.
 const PIN_PAUSE: Duration = Duration::from_millis(150);
 
-/// After a PIN was taken. Ours needs this long at most for the rest, and a PIN that meets it on the way ends it; if another
-/// pairing took it, ours still waits after this.
-const TAKEN_PAUSE: Duration = Duration::from_millis(1500);
+/// After a PIN was taken. Ours needs some 50 ms of a processor for the rest, less than this on the busiest host, and a PIN that
+/// meets it on the way ends it. If another pairing took it, ours still waits after this.
+const TAKEN_PAUSE: Duration = Duration::from_secs(3);
 
 /// How long the child's answer is read beyond an attempt's limit, so that it is the attempt that ends it, with its words.
 const READ_ON: Duration = Duration::from_secs(5);
