@@ -37,6 +37,15 @@ impl fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
+/// What a role would meet at its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preflight {
+    /// It would refuse to start.
+    pub refusals: Vec<String>,
+    /// It would start, but not all would work.
+    pub notes: Vec<String>,
+}
+
 /// What feeds the page of `demo`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DemoEngine {

@@ -15,12 +15,14 @@ use crate::edge::router::Router;
 use crate::edge::tls::{self, Tls};
 use crate::edge::{Edge, EdgeConfig};
 use crate::host::descriptors::{self, Raised};
+use crate::host::ports;
 use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::{Pulse, Pulses};
 use crate::logging::{self, Figures};
 use certificates::CertificateWatch;
 
 pub mod certificates;
+pub mod preflight;
 
 /// The control API's socket in the state directory.
 const SOCKET: &str = "api.sock";
@@ -50,7 +52,7 @@ pub fn bind(settings: &Settings) -> Result<TcpListener, RunError> {
         }
     }
     let shown = candidates.first().map(ToString::to_string).unwrap_or_default();
-    Err(RunError(format!("cannot bind {shown}: is another hydraneckwebrtc already running? ({last})")))
+    Err(RunError(format!("server.listen: {}", ports::in_words(&shown, address.port, &last))))
 }
 
 /// Raises the limit of descriptors and shares it out; the log says how.
@@ -79,7 +81,10 @@ pub fn descriptors(settings: &Settings) -> Plan {
 
 /// The role's own part of the state directory, locked.
 pub fn state_directory(settings: &Settings) -> Result<(PrivateDir, File), RunError> {
-    let fail = |error: crate::host::private_dir::DirError| RunError(error.to_string());
+    let fail = |error: crate::host::private_dir::DirError| RunError(format!("server.state_dir: {error}"));
+    if let Some(text) = preflight::too_long(settings) {
+        return Err(RunError(text));
+    }
     let whole = PrivateDir::open(&settings.server.state_dir).map_err(fail)?;
     let own = whole.open_below(settings.role.name()).map_err(fail)?;
     let lock = own.lock().map_err(fail)?;
@@ -100,7 +105,9 @@ pub fn api(
     let edge = settings::Edge { api_connections, ..settings.edge.clone() };
     let start =
         ApiServer::start(&path, service, &edge, |index| beat(pulses, &format!("api-{index}"), SILENCE));
-    start.map_err(|error| RunError(format!("cannot serve the control API on {}: {error}", path.display())))
+    start.map_err(|error| {
+        RunError(format!("server.state_dir: cannot serve the control API on {}: {error}", path.display()))
+    })
 }
 
 /// TLS of the role's edge: with clients if there is a certificate, with upstreams if workers are among them.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use hydraneckwebrtc::cli::{self, Call, Roles};
 use hydraneckwebrtc::config::Environment;
-use hydraneckwebrtc::config::settings::Settings;
-use hydraneckwebrtc::daemon::{ConfigOrigin, DemoOptions, RunError};
+use hydraneckwebrtc::config::settings::{Role, Settings};
+use hydraneckwebrtc::daemon::{ConfigOrigin, DemoOptions, Preflight, RunError};
 use hydraneckwebrtc::{controller, demo, isolation, logging, worker};
 
 /// How long the end waits for the log's last lines: a reader that reads takes them at once.
@@ -21,6 +21,13 @@ impl Roles for ThisProgram {
 
     fn worker(&self, settings: Settings, origin: ConfigOrigin) -> Result<(), RunError> {
         worker::run(settings, &origin)
+    }
+
+    fn preflight(&self, settings: &Settings) -> Preflight {
+        match settings.role {
+            Role::Controller => controller::preflight(settings),
+            Role::Worker => worker::preflight::of(settings),
+        }
     }
 
     fn demo(&self, options: DemoOptions) -> Result<(), RunError> {

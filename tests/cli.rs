@@ -10,7 +10,7 @@ use std::time::Duration;
 use hydraneckwebrtc::cli::{self, Call, Exit, Roles};
 use hydraneckwebrtc::config::Environment;
 use hydraneckwebrtc::config::settings::{Log, LogFormat, Settings};
-use hydraneckwebrtc::daemon::{ConfigOrigin, DemoOptions, RunError};
+use hydraneckwebrtc::daemon::{ConfigOrigin, DemoOptions, Preflight, RunError};
 use hydraneckwebrtc::logging;
 
 /// Notes what it was asked for.
@@ -19,6 +19,7 @@ struct Noted {
     calls: RefCell<Vec<String>>,
     origin: RefCell<Option<ConfigOrigin>>,
     failure: Option<RunError>,
+    preflight: Preflight,
 }
 
 impl Noted {
@@ -35,6 +36,9 @@ impl Roles for Noted {
     fn worker(&self, settings: Settings, origin: ConfigOrigin) -> Result<(), RunError> {
         *self.origin.borrow_mut() = Some(origin);
         self.note(format!("worker max={}", settings.sessions.max))
+    }
+    fn preflight(&self, _: &Settings) -> Preflight {
+        self.preflight.clone()
     }
     fn demo(&self, options: DemoOptions) -> Result<(), RunError> {
         self.note(format!("demo {:?}", options.listen.candidates()))
@@ -92,6 +96,70 @@ fn a_role_that_fails_exits_1_and_says_why() {
         (exit, stdout.as_str(), stderr.as_str()),
         (Exit::Failure, "", "hydraneckwebrtc: cannot bind :1\n")
     );
+}
+
+#[test]
+fn help_of_a_verb_is_had_in_every_way_and_named_by_its_errors() {
+    let roles = Noted::default();
+    let help = |arguments: &[&str]| {
+        let (exit, stdout, stderr) = run(arguments, &roles);
+        assert_eq!((exit, stderr.as_str()), (Exit::Success, ""), "{arguments:?}");
+        stdout
+    };
+    for verb in ["worker", "validate", "sessions", "session start", "print-config", "demo"] {
+        let words: Vec<&str> = verb.split(' ').collect();
+        let expected = help(&[&["help"], &words[..]].concat());
+        assert!(expected.starts_with(&format!("hydraneckwebrtc {verb}: ")), "{expected}");
+        for after in ["help", "--help", "-h"] {
+            assert_eq!(help(&[&words[..], &[after]].concat()), expected, "{verb} {after}");
+        }
+        let (exit, _, stderr) = run(&[&words[..], &["--nothing"]].concat(), &roles);
+        assert_eq!(exit, Exit::Usage);
+        assert!(stderr.contains(&format!("`hydraneckwebrtc help {verb}`")), "{stderr}");
+    }
+    for group in [&["help", "session"][..], &["session", "--help"], &["session", "help"]] {
+        let said = help(group);
+        assert!(
+            ["session start", "session show", "session end"].iter().all(|verb| said.contains(verb)),
+            "{said}"
+        );
+    }
+    for (arguments, word) in [
+        (&["session"][..], "session start"),
+        (&["session", "begin"], "unknown verb"),
+        (&["session", "show"], "needs the id of a session"),
+        (&["drain", "a/b"], "is no id"),
+        (&["drain", "a", "b"], "no further argument"),
+        (&["session", "start", "--url", "http://127.0.0.1:1", "--token-file", "/dev/null"], "is not a file"),
+        (&["sessions", "--url", "http://127.0.0.1:1"], "--token-file"),
+        (&["sessions", "--url", "neck.example.com", "--token-file", "/dev/null"], "--url is a URL"),
+    ] {
+        let (exit, stdout, stderr) = run(arguments, &roles);
+        assert!(
+            exit != Exit::Success && stderr.contains(word) && stdout.is_empty(),
+            "{arguments:?}: {stderr}"
+        );
+    }
+}
+
+#[test]
+fn validate_says_what_the_role_would_meet_at_its_start() {
+    let path = std::env::temp_dir().join(format!("neck-cli-preflight-{}", std::process::id()));
+    fs::write(&path, "server: {listen: ':1', admin_token: a-long-enough-token}\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let validate = |refusals: &[&str], notes: &[&str]| {
+        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        let preflight = Preflight { refusals: texts(refusals), notes: texts(notes) };
+        let roles = Noted { preflight, ..Noted::default() };
+        run(&["validate", "--role", "controller", "--config", path.to_str().unwrap()], &roles)
+    };
+    let (exit, stdout, _) = validate(&[], &["server.x: odd"]);
+    assert!(exit == Exit::Success && stdout.contains("warning: server.x: odd"), "{stdout}");
+    let (exit, stdout, stderr) = validate(&["server.x: bad", "server.y: worse"], &["server.z: odd"]);
+    let shown = path.display();
+    assert_eq!(stderr, format!("{shown}: server.x: bad\n{shown}: server.y: worse\n"));
+    assert!(exit == Exit::Config && stdout.is_empty());
+    fs::remove_file(&path).unwrap();
 }
 
 #[test]

@@ -193,14 +193,15 @@ fn starting_with_a_domain_says_what_to_use_meanwhile() {
     let place = Place::new();
     let text = "mode: controller\nserver: {domain: neck.example.com, admin_token: a-long-enough-token}\n";
     let path = place.file("c", text, 0o600);
-    assert_eq!(neck(&["validate", "--config", &path]).status.code(), Some(0));
-    let output = neck(&["controller", "--config", &path]);
-    let said = err(&output);
-    assert_eq!(output.status.code(), Some(78));
-    assert!(
-        said.contains("server.listen") && said.contains("public_url: https://neck.example.com"),
-        "{said}"
-    );
+    for verb in ["validate", "controller"] {
+        let output = neck(&[verb, "--config", &path]);
+        let said = err(&output);
+        assert_eq!(output.status.code(), Some(78), "{verb}: {said}");
+        assert!(
+            said.contains("server.listen") && said.contains("public_url: https://neck.example.com"),
+            "{verb}: {said}"
+        );
+    }
 }
 
 #[test]
@@ -349,4 +350,142 @@ fn a_reader_that_goes_away_is_no_failure() {
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     let status = child.wait().unwrap();
     assert_eq!((status.code(), said.as_str()), (Some(0), ""));
+}
+
+/// A worker that could start: its ports are chosen by the kernel, its directories can be made.
+fn startable(place: &Place, change: impl Fn(&mut serde_json::Value)) -> String {
+    let mut config = serde_json::json!({
+        "mode": "worker",
+        "server": {"listen": "127.0.0.1:0", "admin_token": "a-long-enough-token", "state_dir": place.0.join("state")},
+        "sessions": {"data_dir": place.0.join("sessions")},
+        "webrtc": {"udpmux": "any"},
+    });
+    change(&mut config);
+    place.file("config.yaml", &config.to_string(), 0o600)
+}
+
+#[test]
+fn validate_reports_what_start_would_refuse_and_changes_nothing() {
+    let place = Place::new();
+    let path = startable(&place, |_| ());
+    let output = neck(&["validate", "--config", &path]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert_eq!(fs::read_dir(&place.0).unwrap().count(), 1, "something was made");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken_udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    place.file("no-directory", "x", 0o600);
+    let port = |socket: std::net::SocketAddr| serde_json::json!(socket.port());
+    let listen = serde_json::json!(taken.local_addr().unwrap().to_string());
+    let cases: [(&str, &str, &str, serde_json::Value, &str); 8] = [
+        ("/server/listen", "server", "listen", listen, "already running?"),
+        (
+            "/server/listen",
+            "server",
+            "listen",
+            serde_json::json!("203.0.113.7:0"),
+            "no interface of this host",
+        ),
+        (
+            "/server/state_dir",
+            "server",
+            "state_dir",
+            serde_json::json!(place.0.join("no-directory")),
+            "name a directory",
+        ),
+        (
+            "/server/state_dir",
+            "server",
+            "state_dir",
+            serde_json::json!(place.0.join("x".repeat(120))),
+            "too long",
+        ),
+        ("/sessions/data_dir", "sessions", "data_dir", serde_json::json!("/tmp"), "name a directory"),
+        (
+            "/sessions/data_dir",
+            "sessions",
+            "data_dir",
+            serde_json::json!("/dev/null/sessions"),
+            "sessions.data_dir",
+        ),
+        ("/webrtc/udpmux", "webrtc", "udpmux", port(taken_udp.local_addr().unwrap()), "already running?"),
+        ("/webrtc/tcpmux", "webrtc", "tcpmux", port(taken.local_addr().unwrap()), "already running?"),
+    ];
+    for (pointer, section, key, value, word) in cases {
+        let path = startable(&place, |config| config[section][key] = value.clone());
+        for verb in ["validate", "worker"] {
+            let output = neck(&[verb, "--config", &path]);
+            let said = err(&output);
+            println!("{verb}: {said}");
+            let dotted = pointer.trim_start_matches('/').replace('/', ".");
+            let expected = if verb == "validate" { 78 } else { 1 };
+            assert_eq!(output.status.code(), Some(expected), "{dotted} {verb}: {said}");
+            assert!(said.contains(&dotted) && said.contains(word), "{dotted} {verb}: {said}");
+            assert!(!said.contains("chmod") && out(&output).is_empty(), "{said}");
+        }
+    }
+}
+
+#[test]
+fn variables_of_kubernetes_do_not_stop_the_start() {
+    let place = Place::new();
+    let path = startable(&place, |_| ());
+    let run = |name: &str, value: &str| {
+        command(&["validate", "--config", &path])
+            .env(format!("HYDRANECKWEBRTC_{name}"), value)
+            .output()
+            .unwrap()
+    };
+    for (name, value) in [
+        ("PORT", "tcp://10.96.0.1:8000"),
+        ("SERVICE_HOST", "10.96.0.1"),
+        ("CONTROLLER_PORT_8000_TCP_ADDR", "10.96.0.1"),
+    ] {
+        assert_eq!(run(name, value).status.code(), Some(0), "{name}: {}", err(&run(name, value)));
+    }
+    assert_eq!(run("PORT", "8000").status.code(), Some(78), "a mistake is still told");
+}
+
+#[test]
+fn slips_of_editors_and_templates_are_told_with_their_cure() {
+    let place = Place::new();
+    let head = "mode: worker\nserver:\n  listen: '127.0.0.1:0'\n";
+    let state = format!("  state_dir: {}\n", place.0.join("state").display());
+    let rest = format!("sessions: {{data_dir: {}}}\nwebrtc: {{udpmux: any}}\n", place.0.join("s").display());
+    let validate = |token: &str, more: &str| {
+        let text = format!("{head}{state}  {token}\n{rest}{more}");
+        let output = neck(&["validate", "--config", &place.file("c", &text, 0o600)]);
+        (output.status.code(), out(&output) + &err(&output))
+    };
+    let sound = "admin_token: a-long-enough-token";
+    for (token, more, code, cure) in [
+        ("admin_token: ' a-long-enough-token'", "", 78, "remove the blank"),
+        ("admin_token: 'a-long-enough-tok\u{e9}n'", "", 78, "outside ASCII"),
+        ("admin_token: \"\u{feff}a-long-enough-token\"", "", 78, "byte order mark"),
+        ("admin_token: ${ADMIN_TOKEN}", "", 78, "HYDRANECKWEBRTC_SERVER__ADMIN_TOKEN"),
+        (sound, "nps: {url: 'http://127.0.0.1:1', token: 'a b '}\n", 78, "remove the blank"),
+        (sound, "sunshine:\n  password: p #ss\n", 0, "put quotes around the value"),
+        (sound, "sunshine: {password: p #ss}\n", 78, "put quotes around a value"),
+        (sound, "sunshine:\n  password:\tabc\n", 78, "blanks where this line has tabs"),
+        (sound, "sunshine:\n  password: a: b\n", 78, "put quotes"),
+        (sound, "sunshine:\n  password: #abc\n", 78, "in quotes"),
+        (sound, "log: {level: debug}\nwhip: {token: another-token-of-ours}\nedge:\n  threads: 2\n", 0, "ok"),
+    ] {
+        let (status, said) = validate(token, more);
+        println!("{said}");
+        assert_eq!(status, Some(code), "{token} {more}: {said}");
+        assert!(said.contains(cure), "{token} {more}: {said}");
+    }
+    for word in ["true", "True", "TRUE", "false", "False", "FALSE"] {
+        let text = format!("{head}{state}  {sound}\n{rest}")
+            .replace("sessions: {", &format!("sessions: {{confine: {word}, "));
+        let output = neck(&["validate", "--config", &place.file("c", &text, 0o600)]);
+        assert_eq!(output.status.code(), Some(0), "{word}: {}", err(&output));
+    }
+    let marked = place.file("token", "\u{feff}a-long-enough-token\r\n", 0o600);
+    let (status, said) = validate(&format!("admin_token_file: {marked}"), "");
+    assert!(
+        status == Some(0) && said.contains("server.admin_token: its file begins with a byte order mark"),
+        "{said}"
+    );
 }

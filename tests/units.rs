@@ -84,3 +84,75 @@ fn operators_see_the_workers_session_directories() {
     assert_eq!(value_of(&text, "DynamicUser"), None);
     assert_eq!(value_of(&text, "ReadWritePaths"), Some("/tmp"));
 }
+
+/// The shell lines of README's section, up to the next one.
+fn shell_lines(heading: &str) -> Vec<String> {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let section = readme.split(&format!("\n## {heading}\n")).nth(1).unwrap_or_default();
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let blocks = section.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.flat_map(str::lines).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_documented_installation_makes_every_directory_it_needs() {
+    let root = std::env::temp_dir().join(format!("neck-install-{}", std::process::id()));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let system = root.join("root");
+    // What every Debian has; not /etc/sysusers.d.
+    for directory in ["usr/local/bin", "etc/systemd/system", "root"] {
+        fs::create_dir_all(system.join(directory)).unwrap();
+    }
+    let built = root.join("source/target/x86_64-unknown-linux-gnu/release");
+    fs::create_dir_all(&built).unwrap();
+    fs::write(built.join("hydraneckwebrtc"), "x").unwrap();
+    symlink(source.join("systemd"), root.join("source/systemd")).unwrap();
+    let lines: Vec<String> =
+        shell_lines("Install").into_iter().filter(|line| line.starts_with("install ")).collect();
+    assert!(lines.len() >= 4, "{lines:?}");
+    for line in &lines {
+        let line = ["/usr/", "/etc/", "/root/"].iter().fold(line.clone(), |line, top| {
+            line.replace(&format!(" {top}"), &format!(" {}{top}", system.display()))
+        });
+        let output =
+            Command::new("sh").args(["-ec", &line]).current_dir(root.join("source")).output().unwrap();
+        assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    for made in [
+        "usr/local/bin/hydraneckwebrtc",
+        "etc/sysusers.d/hydraneckwebrtc.conf",
+        "etc/systemd/system/hydraneckwebrtc.service",
+        "etc/systemd/system/hydraneckwebrtc-controller.service",
+        "root/.hydraneckwebrtc",
+    ] {
+        assert!(system.join(made).exists(), "{made} is not there");
+    }
+    fs::remove_dir_all(&root).unwrap();
+}
+
+#[test]
+fn the_recipe_for_recordings_writes_where_the_documented_drop_in_lets_it() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let drop_in = readme.split("```ini\n").find(|block| block.contains("recordings")).unwrap();
+    let drop_in = drop_in.split("```").next().unwrap();
+    let directory = value_of(drop_in, "StateDirectory").unwrap();
+    let recipe = readme.lines().find(|line| line.trim_start().starts_with("recorded:")).unwrap();
+    assert!(recipe.contains(&format!("\"/var/lib/{directory}/")), "{recipe}");
+    // The unit with the drop-in is one that systemd takes, and as closed as before.
+    let root = std::env::temp_dir().join(format!("neck-drop-in-{}", std::process::id()));
+    fs::create_dir_all(&root).unwrap();
+    let name = "hydraneckwebrtc.service";
+    let settings = drop_in.replace("[Service]\n", "");
+    let text =
+        fs::read_to_string(unit(name)).unwrap().replace("UMask=0077\n", &format!("UMask=0077\n{settings}"));
+    assert!(text.contains("hydraneckwebrtc-recordings\n"), "{text}");
+    let text = text.replace("/usr/local/bin/hydraneckwebrtc", env!("CARGO_BIN_EXE_hydraneckwebrtc"));
+    fs::write(root.join(name), text).unwrap();
+    let path = root.join(name).to_string_lossy().into_owned();
+    let (ok, said) = analyze(&["verify", "--man=no", &path]);
+    let ours: Vec<&str> = said.lines().filter(|line| line.contains("hydraneckwebrtc")).collect();
+    assert!(ok && ours.is_empty(), "{said}");
+    // Its own state stays the first, which is where the program keeps it.
+    assert_eq!(value_of(&fs::read_to_string(&path).unwrap(), "StateDirectory"), Some("hydraneckwebrtc"));
+    fs::remove_dir_all(&root).unwrap();
+}

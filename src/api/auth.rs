@@ -1,5 +1,6 @@
 //! Bearer tokens (RFC 6750) and the rules for requests that carry none.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,8 +8,10 @@ use std::time::Duration;
 use crate::api::origin;
 use crate::api::reply::Answer;
 use crate::api::server::Call;
-use crate::config::settings::Network;
+use crate::config::secret::{Secret, is_one_of};
+use crate::config::settings::{Network, Settings};
 use crate::core::time::Moment;
+use crate::core::token_use::TokenUses;
 use crate::core::whip;
 use crate::core::wrong_tokens::WrongTokens;
 
@@ -26,34 +29,110 @@ pub fn refusal(presented: bool) -> Answer {
     Answer::error(401, "unauthorized", detail).with("WWW-Authenticate", challenge)
 }
 
+/// The answer to a call that changes something, with a token that only reads (RFC 6750, 3.1).
+pub fn only_reads() -> Answer {
+    let detail =
+        "this token is server.read_token, which is good for lists and health only; send the admin token";
+    Answer::error(403, "this token only reads", detail)
+        .with("WWW-Authenticate", "Bearer error=\"insufficient_scope\"")
+}
+
 /// The answer to an address that was wrong about a token too often.
 pub fn too_many_wrong(pause: Duration) -> Answer {
     let detail = "this address sent too many wrong tokens; check the token, then wait";
     Answer::error(429, "too many requests", detail).retry_after(pause)
 }
 
-/// Watches over the tokens of a role: wrong ones are counted, logged and slowed, per address.
+/// Watches over the tokens of a role: wrong ones are counted, logged and slowed, per address; of right ones it is known who uses
+/// them, so that it can be told when one is dropped.
 #[derive(Debug, Default)]
-pub struct TokenGuard(Mutex<WrongTokens>);
+pub struct TokenGuard {
+    wrong: Mutex<WrongTokens>,
+    known: Mutex<Known>,
+}
+
+/// Tokens that a reload dropped and that are remembered: whoever still sends one is told apart from who guesses.
+const MAX_DROPPED: usize = 8;
+
+#[derive(Debug, Default)]
+struct Known {
+    used: Vec<(Secret, TokenUses)>,
+    dropped: VecDeque<Secret>,
+}
 
 impl TokenGuard {
     /// Notes that a client presented a wrong token. A time: it is to wait for so long.
-    pub fn note(&self, address: IpAddr, now: Moment) -> Option<Duration> {
-        let noted = self.lock().note(address, now);
+    pub fn note(&self, token: Option<&str>, address: IpAddr, now: Moment) -> Option<Duration> {
+        let noted = self.wrong().note(address, now);
         if let Some(more) = noted.line {
-            log::warn!("[api] a wrong token from {address} ({more} such lines were not shown)");
+            let was_good = token.is_some_and(|token| is_one_of(token, &self.known().dropped));
+            let what = if was_good { "a token that a reload has dropped" } else { "a wrong token" };
+            log::warn!("[api] {what} from {address} ({more} such lines were not shown)");
         }
         noted.wait
     }
 
     /// How many there were since the start.
     pub fn count(&self) -> u64 {
-        self.lock().count()
+        self.wrong().count()
     }
 
-    fn lock(&self) -> MutexGuard<'_, WrongTokens> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Notes that a client used a token that is good for something.
+    pub fn used(&self, token: &str, address: IpAddr, now: Moment) {
+        let mut known = self.known();
+        match known.used.iter_mut().find(|(secret, _)| secret.matches(token)) {
+            Some((_, uses)) => uses.note(address, now),
+            None => {
+                let mut uses = TokenUses::default();
+                uses.note(address, now);
+                known.used.push((Secret::new(token), uses));
+            }
+        }
     }
+
+    /// Says who still uses the tokens that new settings drop.
+    pub fn reloaded(&self, old: &Settings, new: &Settings, now: Moment) {
+        let mut known = self.known();
+        let kept = |secret: &Secret| named(new).into_iter().any(|(_, one)| one.matches(secret.expose()));
+        for (key, secret) in named(old).into_iter().filter(|(_, secret)| !kept(secret)) {
+            let uses = known.used.iter().find(|(used, _)| used.matches(secret.expose()));
+            match uses.and_then(|(_, uses)| uses.in_words(now)) {
+                Some(who) => log::warn!(
+                    "[api] {key}: a token is dropped that was used within the last day by {who}; they get 401 from now on"
+                ),
+                None => {
+                    log::info!("[api] {key}: a token is dropped that nobody has used within the last day")
+                }
+            }
+            known.dropped.push_back(secret.clone());
+        }
+        known.used.retain(|(secret, _)| kept(secret));
+        // One that is good again is not dropped any more.
+        known.dropped.retain(|secret| !kept(secret));
+        let too_many = known.dropped.len().saturating_sub(MAX_DROPPED);
+        known.dropped.drain(..too_many);
+    }
+
+    fn wrong(&self) -> MutexGuard<'_, WrongTokens> {
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The tokens that others show us, with their keys.
+fn named(settings: &Settings) -> Vec<(&'static str, &Secret)> {
+    let Settings { server, workers, .. } = settings;
+    let lists = [("server.admin_tokens", &server.admin_tokens), ("workers.tokens", &workers.tokens)];
+    let single = [
+        ("server.admin_token", &server.admin_token),
+        ("server.read_token", &server.read_token),
+        ("workers.token", &workers.token),
+    ];
+    let listed = lists.into_iter().flat_map(|(key, list)| list.iter().map(move |secret| (key, secret)));
+    single.into_iter().chain(listed).filter(|(_, secret)| !secret.is_empty()).collect()
 }
 
 /// What most calls of a page carry.
@@ -125,6 +204,7 @@ fn is_address_or_localhost(asked: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::settings::Role;
 
     const OURS: OwnNames<'_> = OwnNames { urls: &["https://neck.example/"], proxies: &[] };
 
@@ -196,6 +276,38 @@ mod tests {
         assert_eq!(by("192.0.2.9, 10.0.0.1", "https://neck.example"), None);
         assert_eq!(by("192.0.2.9, 10.0.0.1", "https://evil.example"), Some(403));
         assert_eq!(by("10.0.0.1, 192.0.2.9", "https://neck.example"), Some(403), "no proxy of ours");
+    }
+
+    #[test]
+    fn the_tokens_that_a_reload_drops_are_told_apart_from_those_that_only_move() {
+        let settings = |admin: &str, more: &[&str], read: &str| {
+            let mut settings = Settings::defaults(Role::Controller);
+            settings.server.admin_token = Secret::new(admin);
+            settings.server.admin_tokens = more.iter().map(|text| Secret::new(*text)).collect();
+            settings.server.read_token = Secret::new(read);
+            settings
+        };
+        let guard = TokenGuard::default();
+        let (first, both, second) = (
+            settings("first", &[], "read"),
+            settings("first", &["second"], "read"),
+            settings("second", &[], "read"),
+        );
+        for token in ["first", "second"] {
+            guard.used(token, [192, 0, 2, 1].into(), Moment(0));
+        }
+        guard.reloaded(&first, &both, Moment(1));
+        guard.reloaded(&both, &settings("second", &["first"], "read"), Moment(1));
+        assert!(guard.known().dropped.is_empty() && guard.known().used.len() == 2);
+        guard.reloaded(&both, &second, Moment(1));
+        assert!(is_one_of("first", &guard.known().dropped) && guard.known().used.len() == 1);
+        for number in 0..100 {
+            guard.reloaded(&settings(&format!("token-{number}"), &[], ""), &second, Moment(1));
+        }
+        assert_eq!(guard.known().dropped.len(), MAX_DROPPED);
+        guard.reloaded(&second, &settings("second", &["token-99"], ""), Moment(1));
+        assert!(!is_one_of("token-99", &guard.known().dropped), "it is good again");
+        assert!(!format!("{guard:?}").contains("second"), "{guard:?}");
     }
 
     #[test]

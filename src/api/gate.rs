@@ -52,11 +52,15 @@ impl Gate {
         let refusal = match route.auth {
             Auth::Own => self.service.refuse(route, segments, authorization),
             auth if standing.may(auth) => None,
-            _ => Some(auth::refusal(authorization.is_some())),
+            _ => Some(standing.refusal(authorization.is_some())),
         };
+        let token = auth::bearer(authorization);
+        if let Some(token) = token.filter(|_| standing.is_known()) {
+            self.service.note_token(token, request.client);
+        }
         if authorization.is_some()
             && is_wrong(route, standing, refusal.as_ref())
-            && let Some(pause) = self.service.note_wrong_token(request.client)
+            && let Some(pause) = self.service.note_wrong_token(token, request.client)
         {
             return Err(too_many_wrong(route, pause));
         }
@@ -69,6 +73,8 @@ impl Gate {
 pub struct Standing {
     /// Administration.
     pub admin: bool,
+    /// Lists and health.
+    reader: bool,
     /// Heartbeats.
     worker: bool,
 }
@@ -79,6 +85,7 @@ impl Standing {
         let token = auth::bearer(authorization);
         Standing {
             admin: token.is_some_and(|token| service.is_admin(token)),
+            reader: token.is_some_and(|token| service.is_reader(token)),
             worker: token.is_some_and(|token| service.is_worker(token)),
         }
     }
@@ -88,13 +95,23 @@ impl Standing {
         match auth {
             Auth::None | Auth::Own => true,
             Auth::Admin => self.admin,
+            Auth::Read => self.admin || self.reader,
             Auth::Worker => self.worker,
         }
     }
 
+    /// The answer to a call that its token is not good for.
+    pub fn refusal(self, presented: bool) -> Answer {
+        if self.reader { auth::only_reads() } else { auth::refusal(presented) }
+    }
+
+    fn is_known(self) -> bool {
+        self.admin || self.reader || self.worker
+    }
+
     /// Workers' beats go with the operators' requests: in a flood both must get through.
     fn rank(self, route: &Route) -> Rank {
-        let known = self.admin || route.auth == Auth::Worker && self.worker;
+        let known = self.may(Auth::Read) || route.auth == Auth::Worker && self.worker;
         if known { route.operation.rank() } else { Rank::Anyone }
     }
 }
@@ -104,7 +121,7 @@ impl Standing {
 fn is_wrong(route: &Route, standing: Standing, refusal: Option<&Answer>) -> bool {
     match refusal {
         Some(answer) => answer.status == 401,
-        None => route.operation == Operation::Health && !standing.admin,
+        None => route.operation == Operation::Health && !standing.may(Auth::Read),
     }
 }
 
@@ -169,10 +186,13 @@ mod tests {
         fn is_admin(&self, token: &str) -> bool {
             token == "good"
         }
+        fn is_reader(&self, token: &str) -> bool {
+            token == "reads"
+        }
         fn is_worker(&self, token: &str) -> bool {
             token == "beats"
         }
-        fn note_wrong_token(&self, _: IpAddr) -> Option<Duration> {
+        fn note_wrong_token(&self, _: Option<&str>, _: IpAddr) -> Option<Duration> {
             let before = self.wrong.fetch_add(1, Ordering::Relaxed);
             (before >= 2).then_some(Duration::from_secs(3))
         }
@@ -246,6 +266,32 @@ mod tests {
         assert_eq!(asked.judged("GET", "/api/v1/health", Some("Bearer good")), Ok((Rank::Operator, 1024)));
         let publisher = asked.judged("POST", "/session/abc/whip", Some("Bearer publisher"));
         assert_eq!((publisher, asked.wrong()), (Ok((Rank::Anyone, 64 << 10)), 5));
+    }
+
+    #[test]
+    fn a_token_that_reads_does_nothing_else_and_is_not_wrong() {
+        for role in [Role::Controller, Role::Worker] {
+            let asked = Asked::new(role);
+            for route in
+                routes::ROUTES.iter().filter(|route| route.auth != Auth::None && route.auth != Auth::Own)
+            {
+                let path = route.path.replace("{id}", "abc");
+                let exists = matches!(routes::find(role, route.method, &path), Match::Found(..));
+                let seen = asked.judged(route.method, &path, Some("Bearer reads"));
+                let expected = match (exists, route.auth) {
+                    (false, _) => continue,
+                    (true, Auth::Read) => Ok((Rank::Operator, 1024)),
+                    (true, _) => Err(403),
+                };
+                assert_eq!(seen, expected, "{} {path}", route.method);
+            }
+            let health = asked.judged("GET", "/api/v1/health", Some("Bearer reads"));
+            assert_eq!(health, Ok((Rank::Operator, 1024)));
+            let refused = asked.decided("DELETE", "/api/v1/sessions/abc", Some("Bearer reads")).unwrap_err();
+            let challenge = ("WWW-Authenticate", "Bearer error=\"insufficient_scope\"".to_owned());
+            assert!(refused.headers.contains(&challenge), "{:?}", refused.headers);
+            assert_eq!(asked.wrong(), 0);
+        }
     }
 
     #[test]

@@ -92,6 +92,8 @@ pub enum Auth {
     None,
     /// Bearer token of an operator or the other role.
     Admin,
+    /// Bearer token of an operator, or one that only reads.
+    Read,
     /// Bearer token of a worker.
     Worker,
     /// The operation judges by itself: the refusal is not of this API's form.
@@ -198,13 +200,13 @@ const fn media(method: &'static str, path: &'static str, purpose: Purpose, leg: 
 /// Every route.
 pub const ROUTES: &[Route] = &[
     route("GET", "/api/v1/health", On::Both, Auth::None, Operation::Health),
-    route("GET", "/api/v1/workers", On::Controller, Auth::Admin, Operation::ListWorkers),
+    route("GET", "/api/v1/workers", On::Controller, Auth::Read, Operation::ListWorkers),
     route("POST", "/api/v1/workers/heartbeat", On::Controller, Auth::Worker, Operation::Heartbeat),
     route("DELETE", "/api/v1/workers/{id}", On::Controller, Auth::Admin, Operation::ForgetWorker),
     route("POST", "/api/v1/workers/{id}/drain", On::Controller, Auth::Admin, Operation::DrainWorker),
     route("DELETE", "/api/v1/workers/{id}/drain", On::Controller, Auth::Admin, Operation::UndrainWorker),
     route("POST", "/api/v1/sessions", On::Both, Auth::Admin, Operation::CreateSession),
-    route("GET", "/api/v1/sessions", On::Both, Auth::Admin, Operation::ListSessions),
+    route("GET", "/api/v1/sessions", On::Both, Auth::Read, Operation::ListSessions),
     route("GET", "/api/v1/sessions/{id}", On::Both, Auth::Admin, Operation::GetSession),
     route("DELETE", "/api/v1/sessions/{id}", On::Both, Auth::Admin, Operation::DeleteSession),
     route("POST", "/session/{id}/quit", On::Worker, Auth::None, Operation::QuitSession),

@@ -17,10 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::api::auth;
 use crate::api::gate::{self, Gate};
 use crate::api::reply::{Answer, Responder};
-use crate::api::routes::{Operation, Route, Segments};
+use crate::api::routes::{Auth, Operation, Route, Segments};
 use crate::config::settings::{self, Role};
 use crate::edge::api_pool::{ApiPool, Way};
 use crate::host::private_socket;
@@ -59,6 +58,8 @@ pub struct Call {
     pub body: Vec<u8>,
     /// Whether a valid admin token came along, also where none is needed.
     pub admin: bool,
+    /// Whether a valid token came along that may read what operators read: `server.read_token`, or an admin token.
+    pub reads: bool,
 }
 
 impl Call {
@@ -79,7 +80,7 @@ impl Call {
     pub fn with_fields(fields: &[(&str, &str)]) -> Call {
         let headers = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let (id, peer, query, body) = (String::new(), String::new(), String::new(), Vec::new());
-        Call { operation: Operation::Health, id, peer, query, headers, body, admin: false }
+        Call { operation: Operation::Health, id, peer, query, headers, body, admin: false, reads: false }
     }
 }
 
@@ -94,15 +95,23 @@ pub trait Service: Send + Sync + 'static {
     /// Whether a bearer token is good for administration.
     fn is_admin(&self, token: &str) -> bool;
 
+    /// Whether a bearer token is good for reading what operators read.
+    fn is_reader(&self, _token: &str) -> bool {
+        false
+    }
+
     /// Whether a bearer token is good for heartbeats.
     fn is_worker(&self, _token: &str) -> bool {
         false
     }
 
     /// Notes that a client presented a wrong token. A time: it is to wait for so long. Must not block.
-    fn note_wrong_token(&self, _client: IpAddr) -> Option<Duration> {
+    fn note_wrong_token(&self, _token: Option<&str>, _client: IpAddr) -> Option<Duration> {
         None
     }
+
+    /// Notes that a client used a token that is good for something. Must not block.
+    fn note_token(&self, _token: &str, _client: IpAddr) {}
 
     /// Judges on the head alone what its route leaves to the operation ([`crate::api::routes::Auth::Own`]). `None`: it may
     /// go on. Must not block: it runs on an edge thread.
@@ -287,13 +296,14 @@ fn handle(service: &dyn Service, mut request: tiny_http::Request) {
         headers,
         body,
         admin: false,
+        reads: false,
     };
     let authorization = call.header("Authorization").map(str::to_owned);
     let standing = gate::Standing::of(service, authorization.as_deref());
-    call.admin = standing.admin;
+    (call.admin, call.reads) = (standing.admin, standing.may(Auth::Read));
     // The edge has judged this on the head, and has noted wrong tokens; settings may have been reloaded since.
     if !standing.may(route.auth) {
-        return responder.send(auth::refusal(authorization.is_some()));
+        return responder.send(standing.refusal(authorization.is_some()));
     }
     service.call(call, responder);
 }

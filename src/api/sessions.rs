@@ -3,9 +3,10 @@
 //! A session has two links of one form. The owner's (`stream_url`) plays, quits, rates and speaks; the viewers' (`view_url`,
 //! media engines only) plays and does nothing else. Neither tells the other: both ids are random.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::reply::Answer;
+use crate::api::types::SessionView;
 use crate::core::ids::SessionId;
 
 /// By which of a session's two links somebody came.
@@ -36,6 +37,26 @@ pub fn only_watches() -> Answer {
 /// What to do about it.
 pub const ONLY_WATCHES: &str =
     "it plays the stream and does nothing else; whoever made the session has the link that may do this";
+
+/// The fields of a session that are links.
+const LINKS: [&str; 2] = ["stream_url", "view_url"];
+
+/// A list of sessions. Links, and the ids they are made of, are for those who administer: whoever has one has the session.
+pub fn listed(views: &[SessionView], admin: bool) -> Answer {
+    if admin {
+        return Answer::json(200, &json!({"sessions": views}));
+    }
+    let without_links = |view: &SessionView| {
+        let (mut value, short) = (json!(view), view.id.short());
+        if let Some(fields) = value.as_object_mut() {
+            LINKS.iter().for_each(|name| drop(fields.remove(*name)));
+            fields.insert("id".to_owned(), json!(short));
+        }
+        value
+    };
+    let list: Vec<Value> = views.iter().map(without_links).collect();
+    Answer::json(200, &json!({"sessions": list}))
+}
 
 /// 404 for an id nobody knows.
 pub fn unknown() -> Answer {

@@ -2,7 +2,9 @@
 //!
 //! What the roles do is plugged in through [`Roles`], so that this module knows none of them.
 
+mod client;
 mod parse;
+mod tables;
 mod verbs;
 
 use std::ffi::{OsStr, OsString};
@@ -12,7 +14,7 @@ use std::process::ExitCode;
 
 use crate::config::settings::{Listen, ListenAddress, Role, Settings};
 use crate::config::{self, Environment, Mode, Source};
-use crate::daemon::{ConfigOrigin, DemoOptions, RunError};
+use crate::daemon::{ConfigOrigin, DemoOptions, Preflight, RunError};
 use crate::host::process;
 use crate::logging;
 use parse::{Parsed, Request};
@@ -23,6 +25,8 @@ pub trait Roles {
     fn controller(&self, settings: Settings, origin: ConfigOrigin) -> Result<(), RunError>;
     /// Runs a worker until it is told to stop.
     fn worker(&self, settings: Settings, origin: ConfigOrigin) -> Result<(), RunError>;
+    /// What the role of these settings would meet at its start. Nothing is changed.
+    fn preflight(&self, settings: &Settings) -> Preflight;
     /// Runs the demonstration until it is told to stop.
     fn demo(&self, options: DemoOptions) -> Result<(), RunError>;
 }
@@ -36,6 +40,14 @@ pub enum Exit {
     Failure = 1,
     /// Wrong usage (EX_USAGE).
     Usage = 64,
+    /// There is no such session or worker (EX_NOINPUT).
+    NotFound = 66,
+    /// The service is not reached (EX_UNAVAILABLE).
+    Unreached = 69,
+    /// It does not take this now: asked again later, it may (EX_TEMPFAIL).
+    Later = 75,
+    /// The token is refused, or may not do this (EX_NOPERM).
+    Forbidden = 77,
     /// Bad configuration (EX_CONFIG).
     Config = 78,
 }
@@ -87,8 +99,16 @@ struct Failed {
 }
 
 impl Failed {
+    fn new(exit: Exit, text: impl std::fmt::Display) -> Failed {
+        Failed { exit, text: format!("hydraneckwebrtc: {text}") }
+    }
+
     fn config(text: impl Into<String>) -> Failed {
         Failed { exit: Exit::Config, text: text.into() }
+    }
+
+    fn usage(text: impl std::fmt::Display) -> Failed {
+        Failed::new(Exit::Usage, format!("{text}; `hydraneckwebrtc help` shows what there is"))
     }
 }
 
@@ -106,16 +126,24 @@ fn perform(
 ) -> Result<(), Failed> {
     match parsed.request {
         Request::Help(verb) => say(stdout, &verbs::help(verb)),
+        Request::HelpGroup(word) => {
+            let each: Vec<String> = verbs::of_group(word).map(|verb| verbs::help(Some(verb))).collect();
+            say(stdout, &each.join("\n"))
+        }
         Request::Version => say(stdout, &format!("hydraneckwebrtc {}\n", env!("CARGO_PKG_VERSION"))),
         Request::PrintSample(role) => say(stdout, sample(role)),
+        Request::Client(action) => {
+            let local = || client::local_settings(parsed.config.as_deref(), parsed.role, environment);
+            client::run((action, &parsed.operand), &parsed.client, local, stdout)
+        }
         Request::Demo => demo(&parsed, environment, roles),
         Request::Run(role) => run_role(role, parsed.config, environment, roles),
         Request::Validate => {
-            let (source, settings) = checked(&parsed, environment)?;
-            say(stdout, &verdict(&source.path, &settings))
+            let (source, settings) = checked(parsed.config.as_deref(), parsed.role, environment)?;
+            say(stdout, &verdict(&source.path, &settings, roles)?)
         }
         Request::PrintConfig => {
-            let (_, settings) = checked(&parsed, environment)?;
+            let (_, settings) = checked(parsed.config.as_deref(), parsed.role, environment)?;
             let text =
                 config::print(&settings).map_err(|error| RunError(format!("cannot print: {error}")))?;
             say(stdout, &text)
@@ -142,12 +170,22 @@ fn say(stdout: &mut dyn Write, text: &str) -> Result<(), Failed> {
     }
 }
 
-fn verdict(path: &Path, settings: &Settings) -> String {
-    let mut text = format!("{}: ok, a {}'s configuration\n", path.display(), settings.role.name());
-    for warning in &settings.warnings {
+/// What `validate` says: every reason why the role would not start is an error, as a mistake in the file is.
+fn verdict(path: &Path, settings: &Settings, roles: &dyn Roles) -> Result<String, Failed> {
+    let Preflight { mut refusals, notes } = roles.preflight(settings);
+    let path = path.display();
+    if let Listen::Domain(name) = &settings.server.listen {
+        refusals.push(no_certificates(name));
+    }
+    if !refusals.is_empty() {
+        let lines: Vec<String> = refusals.iter().map(|refusal| format!("{path}: {refusal}")).collect();
+        return Err(Failed::config(lines.join("\n")));
+    }
+    let mut text = format!("{path}: ok, a {}'s configuration\n", settings.role.name());
+    for warning in settings.warnings.iter().chain(&notes) {
         text.push_str(&format!("warning: {warning}\n"));
     }
-    text
+    Ok(text)
 }
 
 fn demo(parsed: &Parsed, environment: Environment, roles: &dyn Roles) -> Result<(), Failed> {
@@ -167,7 +205,7 @@ fn run_role(
     let source = read(flag.as_deref(), environment)?;
     let settings = config::load(&source, role).map_err(|problems| Failed::config(problems.to_string()))?;
     if let Listen::Domain(name) = &settings.server.listen {
-        return Err(Failed::config(no_certificates(&source.path, name)));
+        return Err(Failed::config(format!("{}: {}", source.path.display(), no_certificates(name))));
     }
     logging::start(&settings.log, &source.environment);
     hide_memory();
@@ -191,20 +229,23 @@ fn hide_memory() {
     }
 }
 
-fn no_certificates(path: &Path, name: &str) -> String {
+fn no_certificates(name: &str) -> String {
     format!(
-        "{}: server.domain: automatic certificates are not built yet, so this cannot start with `domain`; meanwhile \
+        "server.domain: automatic certificates are not built yet, so this cannot start with `domain`; meanwhile \
          set `server.listen: \":443\"` and `server.tls` with a certificate of your own instead of `server.domain`, or run a \
          proxy that terminates TLS for {name} (nginx, Caddy, haproxy) in front of us, and set `server.listen: \
-         \"127.0.0.1:8080\"` and `server.public_url: https://{name}`",
-        path.display()
+         \"127.0.0.1:8080\"` and `server.public_url: https://{name}`"
     )
 }
 
 /// Reads and checks the configuration for a verb that has no role of its own.
-fn checked(parsed: &Parsed, environment: Environment) -> Result<(Source, Settings), Failed> {
-    let source = read(parsed.config.as_deref(), environment)?;
-    let role = match (parsed.role, config::parse_mode(&source)) {
+fn checked(
+    flag: Option<&Path>,
+    role: Option<Role>,
+    environment: Environment,
+) -> Result<(Source, Settings), Failed> {
+    let source = read(flag, environment)?;
+    let role = match (role, config::parse_mode(&source)) {
         (Some(role), _) | (None, Mode::Declared(role)) => role,
         (None, Mode::Unreadable) => Role::Worker,
         (None, Mode::Missing) => {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
 
+use super::client::{Action, Flags};
 use super::verbs::{self, Flag, Operand, Sets, VERBS, Verb};
 use crate::config::listen_address;
 use crate::config::settings::{ListenAddress, Role};
@@ -17,6 +18,8 @@ pub enum Request {
     Run(Role),
     /// Run the demonstration.
     Demo,
+    /// Ask the API of a role that runs.
+    Client(Action),
     /// Check a configuration.
     Validate,
     /// Print the effective configuration.
@@ -27,6 +30,8 @@ pub enum Request {
     Version,
     /// Print help, for one verb or for all.
     Help(Option<&'static Verb>),
+    /// Print help for the verbs that begin with this word.
+    HelpGroup(&'static str),
 }
 
 /// A request and its flags.
@@ -43,13 +48,16 @@ pub struct Parsed {
     pub force_relay: bool,
     /// `--engine`
     pub engine: DemoEngine,
+    /// The word that follows the verb of a client.
+    pub operand: String,
+    /// The flags of a client.
+    pub client: Flags,
 }
 
 /// Parses the arguments (without the program's name).
 pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, String> {
     let mut parser = Parser::from_args(arguments);
-    let mut verb: Option<&'static Verb> = None;
-    let mut operand: Option<OsString> = None;
+    let (mut typed, mut operand) = (Typed::default(), None);
     let mut parsed = Parsed {
         request: Request::Help(None),
         config: None,
@@ -57,46 +65,135 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, String> {
         listen: None,
         force_relay: false,
         engine: DemoEngine::DEFAULT,
+        operand: String::new(),
+        client: Flags::default(),
     };
-    while let Some(argument) = parser.next().map_err(usage)? {
+    while let Some(argument) = parser.next().map_err(|error| usage(error, typed.verb))? {
         match argument {
-            Arg::Long("help") | Arg::Short('h') => {
-                return Ok(Parsed { request: Request::Help(verb), ..parsed });
-            }
-            Arg::Long("version") | Arg::Short('V') if verb.is_none() => {
+            Arg::Long("help") | Arg::Short('h') => return Ok(Parsed { request: typed.help(), ..parsed }),
+            Arg::Long("version") | Arg::Short('V') if typed.is_empty() => {
                 return Ok(Parsed { request: Request::Version, ..parsed });
             }
             Arg::Long(name) => {
-                let flag = find_flag(verb, name)?;
-                let value =
-                    if flag.value.is_empty() { OsString::new() } else { parser.value().map_err(usage)? };
-                set(&mut parsed, flag, value)?;
+                let flag = find_flag(typed.verb, name)?;
+                let value = match flag.value.is_empty() {
+                    true => OsString::new(),
+                    false => parser.value().map_err(|error| usage(error, typed.verb))?,
+                };
+                set(&mut parsed, flag, value).map_err(|error| usage(error, typed.verb))?;
             }
-            Arg::Short(letter) => return Err(usage(format!("unknown flag -{}", letter.escape_default()))),
-            Arg::Value(word) => match verb {
-                None => verb = Some(find_verb(&word)?),
-                Some(verb) if verb.operand != Operand::Nothing && operand.is_none() => operand = Some(word),
-                Some(verb) => return Err(usage(format!("`{}` takes no further argument", verb.name))),
-            },
+            Arg::Short(letter) => {
+                return Err(usage(format!("unknown flag -{}", letter.escape_default()), typed.verb));
+            }
+            // `help` behind a verb asks for the same as before it, unless it may be a name.
+            Arg::Value(word) if word == "help" && typed.takes_help(&operand) => {
+                return Ok(Parsed { request: typed.help(), ..parsed });
+            }
+            Arg::Value(word) => typed.take(word, &mut operand)?,
         }
     }
-    let verb = verb.ok_or_else(|| usage("a verb is missing"))?;
-    Ok(Parsed { request: request(verb, operand)?, ..parsed })
+    let verb = typed.whole()?;
+    parsed.request = request(verb, operand, &mut parsed.operand)?;
+    Ok(parsed)
+}
+
+/// The words of a verb, as far as they were typed.
+#[derive(Default)]
+struct Typed {
+    /// The first word of a verb of two.
+    group: Option<&'static str>,
+    verb: Option<&'static Verb>,
+}
+
+impl Typed {
+    fn is_empty(&self) -> bool {
+        self.group.is_none() && self.verb.is_none()
+    }
+
+    fn help(&self) -> Request {
+        match (self.verb, self.group) {
+            (None, Some(group)) => Request::HelpGroup(group),
+            (verb, _) => Request::Help(verb),
+        }
+    }
+
+    fn takes_help(&self, operand: &Option<OsString>) -> bool {
+        let names = |verb: &Verb| matches!(verb.operand, Operand::Id(_) | Operand::Verb);
+        !self.is_empty() && operand.is_none() && !self.verb.is_some_and(names)
+    }
+
+    /// Takes a word: of the verb, then what follows it.
+    fn take(&mut self, word: OsString, operand: &mut Option<OsString>) -> Result<(), String> {
+        match (self.verb, self.group) {
+            (None, Some(group)) => {
+                let name = format!("{group} {}", word.to_string_lossy());
+                self.verb = Some(find_verb(&name.into())?);
+            }
+            (None, None) => match word.to_str().and_then(verbs::group) {
+                Some(group) => self.group = Some(group),
+                None => self.verb = Some(find_verb(&word)?),
+            },
+            // `help session start`: the operand is a verb of two words.
+            (Some(Verb { operand: Operand::Verb, .. }), _) if operand.is_some() => {
+                operand.iter_mut().for_each(|first| {
+                    first.push(" ");
+                    first.push(&word);
+                });
+            }
+            (Some(verb), _) if verb.operand != Operand::Nothing && operand.is_none() => *operand = Some(word),
+            (Some(verb), _) => {
+                return Err(usage(format!("`{}` takes no further argument", verb.name), Some(verb)));
+            }
+        }
+        Ok(())
+    }
+
+    fn whole(&self) -> Result<&'static Verb, String> {
+        match (self.verb, self.group) {
+            (Some(verb), _) => Ok(verb),
+            (None, Some(group)) => {
+                let names = verbs::of_group(group).map(|verb| verb.name).collect::<Vec<_>>().join(", ");
+                Err(usage(format!("`{group}` needs a second word; there are: {names}"), None))
+            }
+            (None, None) => Err(usage("a verb is missing", None)),
+        }
+    }
 }
 
 /// What a verb asks for with the word that follows it.
-fn request(verb: &'static Verb, operand: Option<OsString>) -> Result<Request, String> {
+fn request(verb: &'static Verb, operand: Option<OsString>, id: &mut String) -> Result<Request, String> {
     match (verb.operand, operand) {
-        (Operand::Verb, Some(word)) => Ok(Request::Help(Some(find_verb(&word)?))),
+        (Operand::Verb, Some(word)) => match word.to_str().and_then(verbs::group) {
+            Some(group) => Ok(Request::HelpGroup(group)),
+            None => Ok(Request::Help(Some(find_verb(&word)?))),
+        },
         (Operand::Role, Some(word)) => match word.to_str().and_then(role) {
             Some(role) => Ok(Request::PrintSample(role)),
-            None => Err(usage(format!("`{}` takes controller or worker, not {word:?}", verb.name))),
+            None => {
+                Err(usage(format!("`{}` takes controller or worker, not {word:?}", verb.name), Some(verb)))
+            }
         },
         (Operand::Role, None) => {
-            Err(usage(format!("`{0}` needs a role: `{0} controller` or `{0} worker`", verb.name)))
+            let text = format!("`{0}` needs a role: `{0} controller` or `{0} worker`", verb.name);
+            Err(usage(text, Some(verb)))
         }
+        (Operand::Id(_), Some(word)) => match word.to_str().filter(|text| is_id(text)) {
+            Some(text) => {
+                text.clone_into(id);
+                Ok(verb.request)
+            }
+            None => Err(usage(format!("{word:?} is no id"), Some(verb))),
+        },
+        (Operand::Id(of), None) => Err(usage(format!("`{}` needs the id of a {of}", verb.name), Some(verb))),
         (Operand::Verb | Operand::Nothing, _) => Ok(verb.request),
     }
+}
+
+/// What may stand in a path of the API; a stream's URL may be given for its session.
+fn is_id(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let is_link = text.starts_with("http") && text.contains("/session/");
+    !text.is_empty() && (is_link || text.bytes().all(fits))
 }
 
 fn role(word: &str) -> Option<Role> {
@@ -107,38 +204,57 @@ fn find_verb(word: &OsString) -> Result<&'static Verb, String> {
     let known = || VERBS.iter().map(|verb| verb.name).collect::<Vec<_>>().join(", ");
     word.to_str()
         .and_then(verbs::find)
-        .ok_or_else(|| usage(format!("unknown verb {word:?}; there are: {}", known())))
+        .ok_or_else(|| usage(format!("unknown verb {word:?}; there are: {}", known()), None))
 }
 
 fn find_flag(verb: Option<&'static Verb>, name: &str) -> Result<&'static Flag, String> {
     let Some(verb) = verb else {
-        return Err(usage(format!("--{} stands before the verb; the verb comes first", name.escape_debug())));
+        let text = format!("--{} stands before the verb; the verb comes first", name.escape_debug());
+        return Err(usage(text, None));
     };
     let flag = verb.flags.iter().find(|flag| flag.name == name);
-    flag.ok_or_else(|| usage(format!("`{}` has no flag --{}", verb.name, name.escape_debug())))
+    flag.ok_or_else(|| usage(format!("`{}` has no flag --{}", verb.name, name.escape_debug()), Some(verb)))
 }
 
-fn set(parsed: &mut Parsed, flag: &Flag, value: OsString) -> Result<(), String> {
+fn set(parsed: &mut Parsed, flag: &Flag, value: OsString) -> Result<(), &'static str> {
     let text = value.to_string_lossy();
     match flag.sets {
         Sets::Config => parsed.config = Some(PathBuf::from(value)),
-        Sets::Role => {
-            parsed.role = Some(role(&text).ok_or_else(|| usage("--role is controller or worker"))?);
-        }
+        Sets::Role => parsed.role = Some(role(&text).ok_or("--role is controller or worker")?),
         Sets::ForceRelay => parsed.force_relay = true,
         Sets::Engine => {
             let known =
                 [DemoEngine::Clip, DemoEngine::Moonlight].into_iter().find(|engine| engine.name() == text);
-            parsed.engine = known.ok_or_else(|| usage("--engine is demo or moonlight"))?;
+            parsed.engine = known.ok_or("--engine is demo or moonlight")?;
         }
         Sets::Listen => {
             let address = listen_address(&text);
-            parsed.listen = Some(address.ok_or_else(|| usage("--listen is an address like 127.0.0.1:8080"))?);
+            parsed.listen = Some(address.ok_or("--listen is an address like 127.0.0.1:8080")?);
+        }
+        Sets::Url => parsed.client.url = Some(text.into_owned()),
+        Sets::TokenFile => parsed.client.token_file = Some(PathBuf::from(value)),
+        Sets::CaFile => parsed.client.ca_file = Some(PathBuf::from(value)),
+        Sets::SunshinePassFile => parsed.client.sunshine_pass_file = Some(PathBuf::from(value)),
+        Sets::Json => parsed.client.json = true,
+        Sets::Field(name) => {
+            parsed.client.create.insert(name.into(), text.into_owned().into());
+        }
+        Sets::Truth(name, truth) => {
+            parsed.client.create.insert(name.into(), truth.into());
+        }
+        Sets::Parameter => {
+            let (name, value) = text.split_once('=').ok_or("--parameter is NAME=VALUE")?;
+            // A number stays one: the engine's parameters have types.
+            let value = value.parse::<i64>().map_or_else(|_| value.into(), serde_json::Value::from);
+            parsed.client.parameters.insert(name.to_owned(), value);
         }
     }
     Ok(())
 }
 
-fn usage(error: impl std::fmt::Display) -> String {
-    format!("hydraneckwebrtc: {error}; `hydraneckwebrtc help` shows what there is")
+/// What is wrong with the arguments, and where the help for it is.
+fn usage(error: impl std::fmt::Display, verb: Option<&'static Verb>) -> String {
+    let of_verb = verb.map(|verb| format!("`hydraneckwebrtc help {}` shows its flags, ", verb.name));
+    let of_verb = of_verb.unwrap_or_default();
+    format!("hydraneckwebrtc: {error}; {of_verb}`hydraneckwebrtc help` shows what there is")
 }

@@ -2,6 +2,7 @@
 
 use crate::config::settings::Role;
 
+use super::client::Action;
 use super::parse::Request;
 
 /// One verb.
@@ -27,6 +28,8 @@ pub enum Operand {
     Verb,
     /// A role, always.
     Role,
+    /// The id of one of these, always.
+    Id(&'static str),
 }
 
 impl Operand {
@@ -36,6 +39,7 @@ impl Operand {
             Operand::Nothing => "",
             Operand::Verb => " [VERB]",
             Operand::Role => " controller|worker",
+            Operand::Id(_) => " ID",
         }
     }
 }
@@ -72,6 +76,22 @@ pub enum Sets {
     ForceRelay,
     /// What feeds the page of `demo`.
     Engine,
+    /// The service to ask.
+    Url,
+    /// The token to show it.
+    TokenFile,
+    /// Whom to believe that it is the service.
+    CaFile,
+    /// A document instead of a table. Takes no value.
+    Json,
+    /// A password of a body.
+    SunshinePassFile,
+    /// A field of a create request.
+    Field(&'static str),
+    /// A field that is true or false. Takes no value.
+    Truth(&'static str, bool),
+    /// A parameter of an engine.
+    Parameter,
 }
 
 const CONFIG: Flag = Flag {
@@ -108,6 +128,91 @@ const ENGINE: Flag = Flag {
     about: "demo, a clip of ours by WebRTC (the default), or moonlight, a stand-in that streams by WebSocket",
     sets: Sets::Engine,
 };
+
+const URL: Flag = Flag {
+    name: "url",
+    value: "URL",
+    about: "the controller or worker to ask; default: this host's own, by its configuration",
+    sets: Sets::Url,
+};
+
+const TOKEN_FILE: Flag = Flag {
+    name: "token-file",
+    value: "FILE",
+    about: "a file with the admin token (mode 0600), or - for stdin; default: server.admin_token of the configuration",
+    sets: Sets::TokenFile,
+};
+
+const CA_FILE: Flag = Flag {
+    name: "ca-file",
+    value: "FILE",
+    about: "PEM; the authorities believed for https://, instead of the public ones",
+    sets: Sets::CaFile,
+};
+
+const JSON: Flag = Flag {
+    name: "json",
+    value: "",
+    about: "print the API's document, also that of an error, instead of a table",
+    sets: Sets::Json,
+};
+
+/// A flag that sets a text field of a create request.
+const fn field(name: &'static str, value: &'static str, field: &'static str, about: &'static str) -> Flag {
+    Flag { name, value, about, sets: Sets::Field(field) }
+}
+
+/// What every verb of the client takes.
+const CLIENT: &[Flag] = &[URL, TOKEN_FILE, CA_FILE, JSON, CONFIG, ROLE];
+
+const START: &[Flag] = &[
+    field("body-ip", "ADDRESS", "body_ip", "the body to stream from; needed"),
+    field("experience", "NAME", "experience", "the application to show"),
+    field("exe-path", "PATH", "exe_path", "the program to launch on the body"),
+    field("engine", "NAME", "engine", "what feeds the page; default moonlight"),
+    Flag {
+        name: "parameter",
+        value: "NAME=VALUE",
+        about: "a parameter of the engine; may be given several times",
+        sets: Sets::Parameter,
+    },
+    field("district", "TEXT", "district", "free text, for records"),
+    field("sunshine-user", "NAME", "sunshine_user", "instead of sunshine.username"),
+    Flag {
+        name: "sunshine-pass-file",
+        value: "FILE",
+        about: "a file with the password (mode 0600), instead of sunshine.password",
+        sets: Sets::SunshinePassFile,
+    },
+    Flag {
+        name: "replace",
+        value: "",
+        about: "end the session that holds the body",
+        sets: Sets::Truth("replace", true),
+    },
+    Flag {
+        name: "no-wait",
+        value: "",
+        about: "do not wait until it is ready",
+        sets: Sets::Truth("wait", false),
+    },
+    URL,
+    TOKEN_FILE,
+    CA_FILE,
+    JSON,
+    CONFIG,
+    ROLE,
+];
+
+const fn client(
+    name: &'static str,
+    about: &'static str,
+    action: Action,
+    flags: &'static [Flag],
+    operand: Operand,
+) -> Verb {
+    Verb { name, about, request: Request::Client(action), flags, operand }
+}
 
 /// Every verb, in the order of the help.
 pub const VERBS: &[Verb] = &[
@@ -153,6 +258,31 @@ pub const VERBS: &[Verb] = &[
         flags: &[],
         operand: Operand::Role,
     },
+    client(
+        "sessions",
+        "list the sessions of a running controller or worker",
+        Action::Sessions,
+        CLIENT,
+        Operand::Nothing,
+    ),
+    client("session start", "start a session, and print its links", Action::Start, START, Operand::Nothing),
+    client(
+        "session show",
+        "show one session; an id's first characters are enough",
+        Action::Show,
+        CLIENT,
+        Operand::Id("session"),
+    ),
+    client(
+        "session end",
+        "end a session, and wait until nothing of it is left",
+        Action::End,
+        CLIENT,
+        Operand::Id("session"),
+    ),
+    client("workers", "list the workers of a running controller", Action::Workers, CLIENT, Operand::Nothing),
+    client("drain", "no new sessions on a worker", Action::Drain, CLIENT, Operand::Id("worker")),
+    client("undrain", "new sessions on it again", Action::Undrain, CLIENT, Operand::Id("worker")),
     Verb {
         name: "version",
         about: "print the version",
@@ -168,6 +298,17 @@ pub const VERBS: &[Verb] = &[
         operand: Operand::Verb,
     },
 ];
+
+/// The first word of verbs of two words.
+pub fn group(word: &str) -> Option<&'static str> {
+    let first = |verb: &'static Verb| verb.name.split_once(' ').map(|(first, _)| first);
+    VERBS.iter().filter_map(first).find(|first| *first == word)
+}
+
+/// The verbs that begin with this word.
+pub fn of_group(word: &'static str) -> impl Iterator<Item = &'static Verb> {
+    VERBS.iter().filter(move |verb| verb.name.split_once(' ').is_some_and(|(first, _)| first == word))
+}
 
 /// The verb with this name.
 pub fn find(name: &str) -> Option<&'static Verb> {
@@ -192,7 +333,8 @@ fn program_help() -> String {
     }
     text.push_str(
         "\n`hydraneckwebrtc help VERB` prints the flags of a verb.\n\
-         Exit status: 0 success, 1 failure at run time, 64 wrong usage, 78 bad configuration.\n\
+         Exit status: 0 success, 1 failure at run time, 64 wrong usage, 78 bad configuration; of the verbs that ask a running\n\
+         service also 66 no such session or worker, 69 not reached, 75 try again later, 77 the token is refused.\n\
          Begin with `hydraneckwebrtc demo`.\n",
     );
     text
@@ -208,8 +350,9 @@ fn verb_help(verb: &Verb) -> String {
     if !verb.flags.is_empty() {
         text.push_str("\nFlags:\n");
     }
+    let width = verb.flags.iter().map(|flag| flag.shown().len()).max().unwrap_or_default();
     for flag in verb.flags {
-        text.push_str(&format!("  {:<18} {}\n", flag.shown(), flag.about));
+        text.push_str(&format!("  {:<width$} {}\n", flag.shown(), flag.about));
     }
     text
 }

@@ -1,6 +1,7 @@
 //! What must hold between keys, and what is allowed but unwise.
 
 use crate::config::reach;
+use crate::config::secret::{Secret, is_one_of};
 use crate::config::settings::{CHILD_UDP_PORTS, Role, Settings};
 use crate::config::strength;
 use crate::config::transport;
@@ -52,13 +53,34 @@ fn of_controller(settings: &Settings) -> Vec<Option<Contradiction>> {
             "must be more than twice workers.heartbeat_interval; one lost beat is not a dead worker",
         ),
         unless(
-            !workers.token.matches(settings.server.admin_token.expose()),
+            !shared(workers.secrets(), settings.server.admin_secrets()),
             "workers.token",
             "server.admin_token",
             "is the same as server.admin_token, so every worker could administer the fleet; make another one with `openssl \
-             rand -hex 32`",
+             rand -hex 32` (so with the lists, workers.tokens and server.admin_tokens)",
         ),
     ]
+}
+
+/// Whether a secret is among these and those.
+fn shared<'s>(
+    these: impl Iterator<Item = &'s Secret> + Clone,
+    mut those: impl Iterator<Item = &'s Secret>,
+) -> bool {
+    those.any(|other| is_one_of(other.expose(), these.clone()))
+}
+
+/// A token that only reads administers nothing, so it is nobody else's.
+fn read_token(settings: &Settings) -> Option<Contradiction> {
+    let server = &settings.server;
+    let link = settings.controller.as_ref().map(|link| &link.token);
+    let others = server.admin_secrets().chain(settings.workers.secrets()).chain(link);
+    unless(
+        !shared(std::iter::once(&server.read_token), others),
+        "server.read_token",
+        "server.admin_token",
+        "is the same as another token, so whoever may only read could do more; make another one with `openssl rand -hex 32`",
+    )
 }
 
 fn of_worker(settings: &Settings) -> Vec<Option<Contradiction>> {
@@ -121,6 +143,7 @@ fn opened(settings: &Settings) -> Option<Contradiction> {
 fn of_both(settings: &Settings) -> Vec<Option<Contradiction>> {
     let Settings { sessions, edge, .. } = settings;
     vec![
+        read_token(settings),
         unless(
             sessions.ready_timeout < sessions.create_timeout,
             "sessions.ready_timeout",

@@ -50,6 +50,8 @@ impl Default for Server {
         Server {
             listen: Listen::Plain(ListenAddress { host: Some([127, 0, 0, 1].into()), port: 0 }),
             admin_token: Secret::default(),
+            admin_tokens: Vec::new(),
+            read_token: Secret::default(),
             public_url: None,
             advertise_url: None,
             worker_id: None,
@@ -103,6 +105,7 @@ impl Default for Workers {
             heartbeat_interval: secs(10),
             heartbeat_timeout: secs(60),
             token: Secret::default(),
+            tokens: Vec::new(),
             allowed_networks: networks(&["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]),
             ca_file: None,
             dispatch_threads: 64,

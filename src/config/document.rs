@@ -84,7 +84,8 @@ pub fn parse(text: &str, place: &dyn Fn(usize) -> Place, report: &mut Report) ->
             Ok((event, span)) => builder.take(event, span.start.line()),
             Err(error) => {
                 let line = error.marker().line().max(1);
-                builder.refuse(line, &format!("is not valid YAML: {}; check the indentation", error.info()));
+                let advice = advice(text, line);
+                builder.refuse(line, &format!("is not valid YAML: {}; {advice}", error.info()));
                 false
             }
         };
@@ -93,6 +94,19 @@ pub fn parse(text: &str, place: &dyn Fn(usize) -> Place, report: &mut Report) ->
         }
     }
     Some(builder.finish())
+}
+
+/// What to do about a line that cannot be parsed. The parser sees some mistakes one line late.
+fn advice(text: &str, line: usize) -> &'static str {
+    let near: Vec<&str> = text.lines().skip(line.saturating_sub(2)).take(2).collect();
+    let at = near.last().copied().unwrap_or_default();
+    if at.contains('\t') {
+        "write blanks where this line has tabs, before the key and after the colon"
+    } else if near.iter().any(|line| line.contains(" #") && line.contains('{')) {
+        "put quotes around a value that holds ` #`, which begins a comment"
+    } else {
+        "check the indentation, and put quotes around a value that holds `: ` or ` #`, or begins with one of @ % & * ! | > { [ `"
+    }
 }
 
 /// A collection whose end has not come yet.
@@ -149,7 +163,7 @@ impl Builder<'_> {
             *key = Some((text, place));
             return;
         }
-        let null = plain && matches!(text.as_str(), "" | "~" | "null");
+        let null = plain && matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL");
         let body = if null { Body::Null } else { Body::Scalar { text, plain } };
         self.put(Node { place, body });
     }

@@ -115,6 +115,7 @@ const D: u64 = 24 * H;
 const EXCHANGE: Span = Span(100, H);
 
 const NETWORKS: List<Cidr> = List(Cidr, "a list of networks, like [10.10.0.0/16]");
+const TOKENS: List<Hidden> = List(Hidden, "a list of tokens, like [\"…\", \"…\"]");
 const FRAME_SOURCES: List<FrameSource> =
     List(FrameSource, "a list, like [self, \"https://www.example.com\"]");
 const ADDRESSES: List<NatAddress> = List(NatAddress, "a list of IP addresses");
@@ -130,6 +131,8 @@ pub static KEYS: &[Key] = &[
     key_in!("server.tls.cert", BOTH.reload(), FilePath, tls.cert),
     key_in!("server.tls.key", BOTH.reload(), FilePath, tls.key),
     key!("server.admin_token", BOTH.reload().secret(), Hidden, server.admin_token),
+    key!("server.admin_tokens", BOTH.reload().secret(), TOKENS, server.admin_tokens),
+    key!("server.read_token", BOTH.reload().secret(), Hidden, server.read_token),
     key!("server.public_url", BOTH, Maybe(Url::Origin), server.public_url),
     key!("server.advertise_url", WORKER, Maybe(Url::Origin), server.advertise_url),
     key!("server.worker_id", WORKER, Maybe(WorkerName), server.worker_id),
@@ -143,6 +146,7 @@ pub static KEYS: &[Key] = &[
     key!("workers.heartbeat_interval", CONTROLLER, Span(100, 5 * M), workers.heartbeat_interval),
     key!("workers.heartbeat_timeout", CONTROLLER.reload(), Span(300, H), workers.heartbeat_timeout),
     key!("workers.token", CONTROLLER.reload().secret(), Hidden, workers.token),
+    key!("workers.tokens", CONTROLLER.reload().secret(), TOKENS, workers.tokens),
     key!("workers.allowed_networks", CONTROLLER.reload(), NETWORKS, workers.allowed_networks),
     key!("workers.ca_file", CONTROLLER, Maybe(FilePath), workers.ca_file),
     key!("workers.dispatch_threads", CONTROLLER, Number(1, 1024), workers.dispatch_threads),

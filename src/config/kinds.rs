@@ -140,7 +140,12 @@ pub struct Switch;
 impl Kind<bool> for Switch {
     fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<bool> {
         let text = scope.bare(node, "true or false")?;
-        let value = text.parse().ok();
+        // The spellings of YAML 1.2 (10.3.2).
+        let value = match text {
+            "true" | "True" | "TRUE" => Some(true),
+            "false" | "False" | "FALSE" => Some(false),
+            _ => None,
+        };
         if value.is_none() {
             scope.wrong(node, "expected true or false");
         }
@@ -236,12 +241,15 @@ impl Kind<String> for Text {
     }
 }
 
+const SECRET: &str =
+    "a secret that is not empty and has no control characters (in quotes, if it begins with # or holds ` #`)";
+
 /// A secret: not empty, no control characters. Problems never show it.
 pub struct Hidden;
 
 impl Kind<Secret> for Hidden {
     fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<Secret> {
-        scalar(node, scope, "a secret that is not empty and has no control characters", |text| {
+        scalar(node, scope, SECRET, |text| {
             (!text.is_empty() && !text.chars().any(char::is_control)).then(|| Secret::new(text))
         })
     }

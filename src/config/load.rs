@@ -9,8 +9,9 @@ use crate::config::document::{self, Body, Node, shown_key};
 use crate::config::keys::{self, FILE_SUFFIX, KEYS, Key};
 use crate::config::kinds::{FilePath, Kind, ROLES, Scope};
 use crate::config::problems::{Place, Problems, Report};
-use crate::config::secret_file::{self, Credentials, Readers};
+use crate::config::secret_file::{self, Credentials, Found, Readers};
 use crate::config::settings::{Role, Settings};
+use crate::config::slips;
 use crate::config::source::{self, Source};
 use crate::config::tls_files;
 use crate::config::transport::{self, Written};
@@ -63,12 +64,14 @@ pub fn load(source: &Source, role: Role) -> Result<Settings, Problems> {
     let mut settings = loader.settings(role);
     loader.check(&settings, meant);
     loader.check_readers();
+    loader.check_slips();
     let problems = std::mem::take(&mut loader.report).into_problems();
     if !problems.is_empty() {
         return Err(Problems::new(source.path.clone(), problems));
     }
     settings.config_file.clone_from(&source.path);
     settings.warnings = check::warnings(&settings);
+    settings.warnings.append(&mut loader.warnings);
     Ok(settings)
 }
 
@@ -78,13 +81,16 @@ struct Loader<'a> {
     report: Report,
     /// The value of each key (or `…_file` form) that was given.
     given: BTreeMap<String, Node>,
+    /// What is allowed but probably not meant.
+    warnings: Vec<String>,
 }
 
 impl<'a> Loader<'a> {
     fn new(source: &'a Source) -> Loader<'a> {
         let directory = source.environment.get("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let credentials = Credentials::new(directory);
-        Loader { source, credentials, report: Report::default(), given: BTreeMap::new() }
+        let (report, given) = (Report::default(), BTreeMap::new());
+        Loader { source, credentials, report, given, warnings: Vec::new() }
     }
 
     /// Takes the keys of the file; `None` when it is broken as a whole.
@@ -144,7 +150,9 @@ impl<'a> Loader<'a> {
         for (name, value) in self.source.environment.overrides() {
             let (place, path) = (Place::Variable(name.to_owned()), source::path_of(name));
             if keys::find(&path).is_none() && keys::find_secret_file(&path).is_none() {
-                self.unknown(&place, &shown_key(&path), "unknown variable");
+                if !source::is_service_link(name, value) {
+                    self.unknown(&place, &shown_key(&path), "unknown variable");
+                }
                 continue;
             }
             self.report.stands(&path, &place);
@@ -225,11 +233,30 @@ impl<'a> Loader<'a> {
         self.report.stands(key.path, &place);
         let mut scope = scope(&mut self.report, file_form.to_owned(), self.source, &self.credentials);
         let Some(path) = FilePath.read(&node, &mut scope) else { return };
-        match secret_file::read(&path, Readers::Owner) {
-            Ok(secret) => {
-                self.given.insert(key.path.to_owned(), Node::plain(place, secret));
-            }
+        match secret_file::find(&path, Readers::Owner) {
+            Ok(found) => self.take_secret(key, place, found),
             Err(text) => self.report.wrong(&place, file_form, text),
+        }
+    }
+
+    fn take_secret(&mut self, key: &Key, place: Place, found: Found) {
+        if found.marked {
+            let text =
+                "its file begins with a byte order mark, which was left out; save it as UTF-8 without one";
+            self.warnings.push(format!("{}: {text}", key.path));
+        }
+        self.given.insert(key.path.to_owned(), secret_node(key, place, &found.secret));
+    }
+
+    /// What YAML or a template made of a value, where it is probably not what was meant.
+    fn check_slips(&mut self) {
+        let lines: Vec<&str> = self.source.text.lines().collect();
+        for slip in slips::find(&self.given, &lines) {
+            match slip.is_error && !self.report.blamed(&slip.key) {
+                true => self.report.wrong(&slip.place, &slip.key, slip.text),
+                false if !slip.is_error => self.warnings.push(format!("{} {}", slip.shown_key(), slip.text)),
+                false => {}
+            }
         }
     }
 
@@ -237,10 +264,8 @@ impl<'a> Loader<'a> {
         let Some(path) = self.credentials.find(key.path) else { return };
         let place = Place::Credential(path.clone());
         self.report.stands(key.path, &place);
-        match secret_file::read(&path, Readers::OwnerAndGroup) {
-            Ok(secret) => {
-                self.given.insert(key.path.to_owned(), Node::plain(place, secret));
-            }
+        match secret_file::find(&path, Readers::OwnerAndGroup) {
+            Ok(found) => self.take_secret(key, place, found),
             Err(text) => self.report.wrong(&place, key.path, text),
         }
     }
@@ -387,7 +412,8 @@ fn scope<'s>(
 
 /// Whether a given value is a secret that stands in the file itself, not in a file or variable of its own.
 fn inline_secret((path, node): (&String, &Node)) -> bool {
-    matches!(node.place, Place::Line(_)) && keys::find(path).is_some_and(|key| key.traits.secret)
+    let is_empty = matches!(&node.body, Body::List(items) if items.is_empty());
+    !is_empty && matches!(node.place, Place::Line(_)) && keys::find(path).is_some_and(|key| key.traits.secret)
 }
 
 /// Whether a given list of ICE servers has a password that stands in the file itself.
@@ -402,6 +428,16 @@ fn inline_credential((path, node): (&String, &Node)) -> bool {
         _ => &[],
     };
     is_list && matches!(node.place, Place::Line(_)) && items.iter().any(has_credential)
+}
+
+/// The value of a secret that stands in a file of its own: one, or one on each line where there may be several.
+fn secret_node(key: &Key, place: Place, text: &str) -> Node {
+    if !key.is_collection() {
+        return Node::plain(place, text);
+    }
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let items = lines.map(|line| Node::plain(place.clone(), line.trim_end_matches('\r')));
+    Node { place: place.clone(), body: Body::List(items.collect()) }
 }
 
 /// The value of a variable: YAML flow text for lists and maps, the bare text for everything else.

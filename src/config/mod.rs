@@ -30,6 +30,7 @@ pub mod secret;
 mod secret_file;
 pub mod settings;
 mod shown;
+mod slips;
 mod source;
 mod strength;
 #[cfg(test)]
@@ -42,4 +43,5 @@ pub use kinds::Secrets;
 pub use load::{Mode, load, parse_mode};
 pub use print::print;
 pub use problems::{Place, Problem, Problems};
+pub use secret_file::read_own as read_secret;
 pub use source::{Environment, Source, find_path, variable_of};

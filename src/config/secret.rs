@@ -35,6 +35,11 @@ impl Secret {
     }
 }
 
+/// Whether a client presented one of these. All are compared, so that the time taken does not tell which, or how many.
+pub fn is_one_of<'s>(presented: &str, secrets: impl IntoIterator<Item = &'s Secret>) -> bool {
+    secrets.into_iter().fold(false, |good, secret| good | secret.matches(presented))
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
@@ -64,6 +69,13 @@ mod tests {
             format!("{secret} {secret:?} {}", serde_json::to_string(&secret).unwrap()),
             "*** *** \"***\""
         );
+    }
+
+    #[test]
+    fn one_of_several_is_enough_and_an_empty_one_is_none() {
+        let secrets = [Secret::new("first"), Secret::default(), Secret::new("second")];
+        assert!(is_one_of("first", &secrets) && is_one_of("second", &secrets));
+        assert!(!is_one_of("third", &secrets) && !is_one_of("", &secrets) && !is_one_of("first", &[]));
     }
 
     #[test]

@@ -37,8 +37,30 @@ impl Credentials {
     }
 }
 
-/// Reads a secret; the error says what is wrong and what to do.
+/// What some editors put before the first letter of a text.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// A secret that stood in a file of its own.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The secret.
+    pub secret: String,
+    /// A byte order mark stood before it, and was left out.
+    pub marked: bool,
+}
+
+/// Reads a secret without a byte order mark; the error says what is wrong and what to do.
 pub fn read(path: &Path, readers: Readers) -> Result<String, String> {
+    find(path, readers).map(|found| found.secret)
+}
+
+/// Reads a secret of whoever runs this, which nobody else may read.
+pub fn read_own(path: &Path) -> Result<String, String> {
+    read(path, Readers::Owner)
+}
+
+/// The same, for who tells of a byte order mark.
+pub fn find(path: &Path, readers: Readers) -> Result<Found, String> {
     let shown = path.display();
     let mut text = Vec::new();
     // NONBLOCK: a FIFO must not hang the start.
@@ -63,11 +85,12 @@ pub fn read(path: &Path, readers: Readers) -> Result<String, String> {
     }
     let text =
         String::from_utf8(text).map_err(|_| format!("{shown} is not UTF-8 text; write the secret anew"))?;
-    let secret = text.trim_end_matches(['\n', '\r']);
+    let unmarked = text.strip_prefix(BYTE_ORDER_MARK);
+    let secret = unmarked.unwrap_or(&text).trim_end_matches(['\n', '\r']);
     if secret.is_empty() {
         return Err(format!("{shown} is empty; write the secret into it"));
     }
-    Ok(secret.to_owned())
+    Ok(Found { secret: secret.to_owned(), marked: unmarked.is_some() })
 }
 
 #[cfg(test)]
@@ -105,6 +128,15 @@ mod tests {
     fn a_secret_is_read_without_its_trailing_newline() {
         let path = file("newline", "hush\r\n\n", 0o600);
         assert_eq!(read(&path, Readers::Owner), Ok("hush".to_owned()));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_secret() {
+        let path = file("mark", "\u{feff}hush\n", 0o600);
+        let found = find(&path, Readers::Owner).unwrap();
+        assert!(found.secret == "hush" && found.marked);
+        assert!(!find(&file("unmarked", "hush\n", 0o600), Readers::Owner).unwrap().marked);
+        assert!(read(&file("only", "\u{feff}\n", 0o600), Readers::Owner).unwrap_err().contains("is empty"));
     }
 
     #[test]

@@ -89,6 +89,10 @@ pub struct Server {
     pub listen: Listen,
     /// `server.admin_token`: bearer token of the control API.
     pub admin_token: Secret,
+    /// `server.admin_tokens`: further ones, so that tokens change without a gap. Default none. Reloadable.
+    pub admin_tokens: Vec<Secret>,
+    /// `server.read_token`: reads lists and health, and changes nothing. Empty: there is none. Reloadable.
+    pub read_token: Secret,
     /// `server.public_url`: the outside URL (no trailing slash) where another proxy terminates TLS.
     pub public_url: Option<String>,
     /// `server.advertise_url` (worker): how the controller reaches this worker, `http[s]://host:port`. Default:
@@ -103,6 +107,13 @@ pub struct Server {
     pub state_dir: PathBuf,
     /// `server.trusted_proxies`: networks whose `X-Forwarded-*` are kept and appended to. Default none.
     pub trusted_proxies: Vec<Network>,
+}
+
+impl Server {
+    /// Every token that administers.
+    pub fn admin_secrets(&self) -> impl Iterator<Item = &Secret> + Clone {
+        std::iter::once(&self.admin_token).chain(&self.admin_tokens).filter(|secret| !secret.is_empty())
+    }
 }
 
 /// `server.tls.*`. The files may change while we run: a new pair is taken at SIGHUP and by itself.
@@ -176,6 +187,8 @@ pub struct Workers {
     /// `workers.token`: what workers send with heartbeats, their `controller.token`; it administers nothing. Empty: they
     /// send `server.admin_token`. Reloadable.
     pub token: Secret,
+    /// `workers.tokens`: further ones, so that tokens change without a gap. Default none. Reloadable.
+    pub tokens: Vec<Secret>,
     /// `workers.allowed_networks`: where workers may be called, beside the address that a heartbeat came from. Default:
     /// private ranges. Reloadable.
     pub allowed_networks: Vec<Network>,
@@ -185,6 +198,13 @@ pub struct Workers {
     pub dispatch_threads: usize,
     /// `workers.dispatch_queue`: creates that may wait for a dispatch thread; more get 503. Default 256.
     pub dispatch_queue: usize,
+}
+
+impl Workers {
+    /// Every token that is good for heartbeats alone.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> + Clone {
+        std::iter::once(&self.token).chain(&self.tokens).filter(|secret| !secret.is_empty())
+    }
 }
 
 /// `controller.*`: a worker's link to its controller.

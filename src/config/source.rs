@@ -102,11 +102,71 @@ pub fn path_of(variable: &str) -> String {
     variable.strip_prefix(VARIABLE_PREFIX).unwrap_or(variable).replace("__", ".").to_ascii_lowercase()
 }
 
+/// Whether a variable tells where a service is: Kubernetes sets these in every container for each service of its namespace,
+/// and one that is named like us has our prefix (`HYDRANECKWEBRTC_PORT=tcp://10.0.0.1:8080`, `…_CONTROLLER_SERVICE_HOST`).
+pub fn is_service_link(variable: &str, value: &str) -> bool {
+    let Some(rest) = variable.strip_prefix(VARIABLE_PREFIX) else { return false };
+    let words: Vec<&str> = rest.split('_').collect();
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    let fits = |tail: &[&str]| match tail {
+        ["SERVICE", "HOST"] => !value.contains(['/', ' ']),
+        ["SERVICE", "PORT", ..] => digits(value),
+        ["PORT"] => is_url,
+        ["PORT", port, "TCP" | "UDP" | "SCTP", rest @ ..] if digits(port) => {
+            matches!(rest, [] | ["PROTO" | "PORT" | "ADDR"])
+        }
+        _ => false,
+    };
+    (0..words.len()).any(|at| fits(&words[at..]))
+}
+
 /// Where state is kept when the file does not say: `$STATE_DIRECTORY` (its first entry), else below `$HOME`.
 pub fn default_state_dir(environment: &Environment, written: &Path) -> Option<PathBuf> {
     let first = environment.get("STATE_DIRECTORY").and_then(|list| list.split(':').next());
     match first {
         Some(directory) => Some(PathBuf::from(directory)).filter(|path| path.is_absolute()),
         None => kinds::absolute(&written.to_string_lossy(), environment.get("HOME")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_of_kubernetes_are_told_from_overrides() {
+        for (name, value) in [
+            ("PORT", "tcp://10.96.0.1:8000"),
+            ("SERVICE_HOST", "10.96.0.1"),
+            ("SERVICE_HOST", "fd00::1"),
+            ("SERVICE_PORT", "8000"),
+            ("SERVICE_PORT_HTTP", "8000"),
+            ("SERVICE_PORT_HTTP_ALT", "8000"),
+            ("PORT_8000_TCP", "tcp://10.96.0.1:8000"),
+            ("PORT_8000_TCP_PROTO", "tcp"),
+            ("PORT_8000_TCP_PORT", "8000"),
+            ("PORT_8000_TCP_ADDR", "10.96.0.1"),
+            ("PORT_59000_UDP", "udp://10.96.0.1:59000"),
+            ("CONTROLLER_PORT", "tcp://10.96.0.1:8000"),
+            ("CONTROLLER_SERVICE_HOST", "10.96.0.1"),
+            ("MY_WORKER_PORT_47990_TCP_ADDR", "10.96.0.1"),
+            ("PORT_SERVICE_PORT", "1"),
+        ] {
+            assert!(is_service_link(&format!("HYDRANECKWEBRTC_{name}"), value), "{name}={value}");
+        }
+        for (name, value) in [
+            ("PORT", "8000"),
+            ("SERVER__PORT", "8000"),
+            ("BODIES__HTTPS_PORT", "47984"),
+            ("SERVICE_PORT", "tcp"),
+            ("PORT_X_TCP", "tcp://10.96.0.1:8000"),
+            ("PORT_8000_TCP_START", "1"),
+            ("SERVER__ADMIN_TOKN", "tcp://x"),
+            ("", ""),
+        ] {
+            assert!(!is_service_link(&format!("HYDRANECKWEBRTC_{name}"), value), "{name}={value}");
+        }
+        assert!(!is_service_link("PORT", "tcp://10.96.0.1:8000"));
     }
 }

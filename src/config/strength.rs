@@ -8,7 +8,10 @@ use crate::config::kinds::Secrets;
 use crate::config::settings::{Listen, Settings};
 
 /// Secrets that somebody else made.
-const OF_OTHERS: [&str; 3] = ["sunshine.password", "nps.token", "experience_library.token"];
+const OF_OTHERS: [&str; 3] = [PASSWORD, "nps.token", "experience_library.token"];
+
+/// It goes into a field that carries every letter.
+const PASSWORD: &str = "sunshine.password";
 
 /// Fewer characters are found by trying: the rate of wrong tokens bounds the trying, not an address more or less.
 const LEAST_LENGTH: usize = 8;
@@ -71,6 +74,8 @@ pub enum Weakness {
     Sample,
     /// It holds what no header can carry.
     Unsendable,
+    /// It begins or ends with a blank, which a header loses.
+    Edged,
     /// It is among the first that are tried.
     WellKnown,
     /// It has too few characters.
@@ -85,7 +90,14 @@ impl Weakness {
                 "is the one of the sample files or documents, which everybody knows".to_owned()
             }
             Weakness::Unsendable => {
-                "holds blanks or characters outside ASCII, which no header field can carry".to_owned()
+                "holds blanks or characters outside ASCII (a typographic quote or dash, a byte order mark), which no header \
+                 field can carry"
+                    .to_owned()
+            }
+            Weakness::Edged => {
+                return "begins or ends with a blank, which a header field loses, so that nobody could show it; remove the \
+                        blank (from a file of its own too)"
+                    .to_owned();
             }
             Weakness::WellKnown => {
                 "is made of well-known words or digits in a row, which are tried first".to_owned()
@@ -101,6 +113,8 @@ pub fn weakness(secret: &str) -> Option<Weakness> {
     let length = secret.chars().count();
     if secret.starts_with(SAMPLE) || PLACEHOLDERS.contains(&secret) {
         Some(Weakness::Sample)
+    } else if secret.trim() != secret {
+        Some(Weakness::Edged)
     } else if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
         Some(Weakness::Unsendable)
     } else if is_well_known(secret) {
@@ -148,22 +162,47 @@ fn listens_on_loopback(settings: &Settings) -> bool {
     }
 }
 
-/// The secrets that are ours to judge, with their keys.
-fn judged(settings: &Settings) -> impl Iterator<Item = (&'static str, String)> {
-    let ours = |key: &&Key| key.traits.secret && !OF_OTHERS.contains(&key.path);
-    KEYS.iter().filter(ours).filter_map(|key| match (key.show)(settings, Secrets::Plain) {
-        Some(serde_yaml::Value::String(secret)) => Some((key.path, secret)),
-        _ => None,
+/// Which secrets are looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Ours,
+    Others,
+}
+
+/// The secrets of a kind, with their keys; each of a list has the list's.
+fn secrets(settings: &Settings, whose: Whose) -> impl Iterator<Item = (&'static str, String)> {
+    let wanted =
+        move |key: &&Key| key.traits.secret && (whose == Whose::Others) == OF_OTHERS.contains(&key.path);
+    KEYS.iter().filter(wanted).flat_map(|key| {
+        let values = match (key.show)(settings, Secrets::Plain) {
+            Some(serde_yaml::Value::Sequence(values)) => values,
+            value => value.into_iter().collect(),
+        };
+        values.into_iter().filter_map(|value| match value {
+            serde_yaml::Value::String(secret) => Some((key.path, secret)),
+            _ => None,
+        })
     })
 }
 
-/// Secrets that are none where others can reach us.
+/// Whether no client could ever show a secret, whoever can reach us.
+fn is_unsendable(weakness: Weakness) -> bool {
+    matches!(weakness, Weakness::Unsendable | Weakness::Edged)
+}
+
+/// Secrets that are none where others can reach us, and tokens that cannot be sent at all.
 pub fn contradictions(settings: &Settings) -> Vec<Option<Contradiction>> {
-    let wrong = |(key, secret): (&'static str, String)| {
-        let text = weakness(&secret)?.text();
-        Some(Contradiction { key, other: "server.listen", text })
+    let loopback = listens_on_loopback(settings);
+    let wrong = move |(key, secret): (&'static str, String)| {
+        let weakness = weakness(&secret).filter(|weakness| !loopback || is_unsendable(*weakness))?;
+        Some(Contradiction { key, other: "server.listen", text: weakness.text() })
     };
-    if listens_on_loopback(settings) { Vec::new() } else { judged(settings).map(wrong).collect() }
+    let unsendable = |(key, secret): (&'static str, String)| {
+        let weakness = weakness(&secret).filter(|weakness| is_unsendable(*weakness))?;
+        (key != PASSWORD).then(|| Contradiction { key, other: key, text: weakness.text() })
+    };
+    let ours = secrets(settings, Whose::Ours).map(wrong);
+    ours.chain(secrets(settings, Whose::Others).map(unsendable)).collect()
 }
 
 /// Secrets that could be better; on loopback, those that are none.
@@ -182,7 +221,11 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
             None => None,
         }
     };
-    judged(settings).filter_map(unwise).collect()
+    let edged = settings.sunshine.password.expose();
+    let edged = (edged.trim() != edged || edged.starts_with('\u{feff}')).then(|| {
+        format!("{PASSWORD} begins or ends with a blank or a byte order mark; remove it, unless Sunshine's does too")
+    });
+    secrets(settings, Whose::Ours).filter_map(unwise).chain(edged).collect()
 }
 
 #[cfg(test)]
@@ -219,6 +262,11 @@ mod tests {
             ("abcdefghijkl", WellKnown),
             ("hydraneckwebrtc", WellKnown),
             ("two words and more", Unsendable),
+            (" 3f6c1c2a9d0e4b58b7a1f7d25e93ac40", Edged),
+            ("3f6c1c2a9d0e4b58b7a1f7d25e93ac40\t", Edged),
+            ("\u{a0}3f6c1c2a9d0e4b58b7a1f7d25e93ac40", Edged),
+            ("\u{feff}3f6c1c2a9d0e4b58b7a1f7d25e93ac40", Unsendable),
+            ("3f6c1c2a9d0e4b58b7a1f7d25e93ac4\u{2013}", Unsendable),
             ("schlüssel-für-den-hals", Unsendable),
             ("tab\there-and-long", Unsendable),
         ] {

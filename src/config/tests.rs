@@ -362,6 +362,7 @@ fn other_value(path: &str) -> &'static str {
         | "server.trusted_proxies"
         | "bodies.wireguard_networks" => "[10.77.0.0/16]",
         "ice_servers" | "webrtc.iceservers.frontend" => "[{urls: ['stun:a.b']}]",
+        "server.admin_tokens" | "workers.tokens" => "[another-token-of-ours]",
         "sunshine.pin_certificates" => {
             "[{body: 10.10.0.7, sha256: 24f2f1b5d2f3fbb24e079889814c334f74a872f6d90a6de96d42958fc47df1c4}]"
         }

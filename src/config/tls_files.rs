@@ -78,7 +78,7 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String
     if text.len() as u64 > MAX_BUNDLE_BYTES {
         return Err(format!("{shown} is larger than 1 MiB; it should hold certificates only"));
     }
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(unmarked(&text)).collect();
     match certificates {
         Ok(list) if list.is_empty() => {
             Err(format!("{shown} holds no certificate; it must be PEM text with BEGIN CERTIFICATE"))
@@ -89,6 +89,11 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String
             "{shown} is not sound PEM text; it must have BEGIN and END lines of their own, with base64 between them"
         )),
     }
+}
+
+/// The text without the byte order mark that some editors put before it.
+fn unmarked(text: &[u8]) -> &[u8] {
+    text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
 }
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {

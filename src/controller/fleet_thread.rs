@@ -122,7 +122,7 @@ impl FleetThread {
             disputes: Disputes::default(),
             keys,
             patience: settings.workers.heartbeat_timeout,
-            heartbeats_only: !settings.workers.token.is_empty(),
+            heartbeats_only: settings.workers.secrets().next().is_some(),
             reaches: HashMap::new(),
             waiting: Vec::new(),
             max_waiting: settings.workers.dispatch_queue,
@@ -259,7 +259,7 @@ impl FleetThread {
 
     fn reconfigure(&mut self, settings: &Settings) {
         self.patience = settings.workers.heartbeat_timeout;
-        self.heartbeats_only = !settings.workers.token.is_empty();
+        self.heartbeats_only = settings.workers.secrets().next().is_some();
         self.fleet.reconfigure(FleetSettings::from(settings));
     }
 

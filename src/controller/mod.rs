@@ -30,7 +30,7 @@ use crate::api::server::ApiServer;
 use crate::config::live::Live;
 use crate::config::settings::Settings;
 use crate::core::fleet::identity::Identities;
-use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
+use crate::daemon::{ConfigOrigin, Daemon, Preflight, RunError, Running};
 use crate::edge::Edge;
 use crate::front;
 use crate::front::certificates::CertificateWatch;
@@ -67,6 +67,11 @@ pub fn run(settings: Settings, origin: &ConfigOrigin) -> Result<(), RunError> {
     Ok(())
 }
 
+/// What a controller would meet at its start.
+pub fn preflight(settings: &Settings) -> Preflight {
+    front::preflight::of(settings)
+}
+
 /// A running controller.
 pub struct Controller {
     live: Arc<Live>,
@@ -79,6 +84,7 @@ pub struct Controller {
     fleet_thread: Option<JoinHandle<()>>,
     dispatchers: Vec<JoinHandle<()>>,
     certificate: Option<CertificateWatch>,
+    tokens: (Arc<TokenGuard>, Clock),
     /// Held as long as we live: nobody else may use our directory.
     _lock: File,
 }
@@ -105,14 +111,14 @@ impl Controller {
         let fleet_thread = start_fleet(&live, known, &published, (jobs.clone(), asks), (clock, pulses))?;
         let client = WorkerClient::new(live.clone(), published.clone(), client);
         let dispatchers = start_dispatchers(&live, client, &fleet, &job_inbox, pulses)?;
-        let closing = Arc::new(AtomicBool::new(false));
+        let (closing, tokens) = (Arc::new(AtomicBool::new(false)), Arc::new(TokenGuard::default()));
         let service = ControllerService {
             live: live.clone(),
             published: published.clone(),
             fleet: fleet.clone(),
             jobs,
             closing: closing.clone(),
-            tokens: TokenGuard::default(),
+            tokens: tokens.clone(),
             clock,
         };
         let api = front::api(&state, &live.get(), Arc::new(service), (&plan, pulses))?;
@@ -136,6 +142,7 @@ impl Controller {
             fleet_thread: Some(fleet_thread),
             dispatchers,
             certificate,
+            tokens: (tokens, clock),
             _lock: lock,
         })
     }
@@ -196,6 +203,8 @@ impl Running for Controller {
         if let (Some(watch), Some(files)) = (&mut self.certificate, &settings.tls) {
             watch.reload(files);
         }
+        let (tokens, clock) = &self.tokens;
+        tokens.reloaded(&self.live.get(), &settings, clock.now());
         self.live.set(settings);
     }
 

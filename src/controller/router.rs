@@ -8,6 +8,7 @@ use crate::api::pages;
 use crate::api::routes;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
+use crate::config::secret::is_one_of;
 use crate::controller::snapshot::{Published, Reach, Target};
 use crate::core::csp;
 use crate::core::forwarding_proof::ForwardingProof;
@@ -50,7 +51,7 @@ impl Router for ControllerRouter {
 
     fn is_operator(&self, authorization: &str) -> bool {
         auth::bearer(Some(authorization))
-            .is_some_and(|token| self.live.get().server.admin_token.matches(token))
+            .is_some_and(|token| is_one_of(token, self.live.get().server.admin_secrets()))
     }
 
     fn session_of(&self, path: &str) -> Option<SessionId> {

@@ -16,6 +16,7 @@ use crate::api::server::{Call, Service};
 use crate::api::sessions;
 use crate::api::types::{CreateRequest, SessionView};
 use crate::config::live::Live;
+use crate::config::secret::is_one_of;
 use crate::config::settings::Role;
 use crate::controller::dispatch::Job;
 use crate::controller::fleet_thread::{Ask, Create};
@@ -56,7 +57,7 @@ pub struct ControllerService {
     /// We are going down.
     pub closing: Arc<AtomicBool>,
     /// Counts and slows wrong tokens.
-    pub tokens: TokenGuard,
+    pub tokens: Arc<TokenGuard>,
     /// The clock of the fleet thread.
     pub clock: Clock,
 }
@@ -67,24 +68,32 @@ impl Service for ControllerService {
     }
 
     fn is_admin(&self, token: &str) -> bool {
-        self.live.get().server.admin_token.matches(token)
+        is_one_of(token, self.live.get().server.admin_secrets())
+    }
+
+    fn is_reader(&self, token: &str) -> bool {
+        self.live.get().server.read_token.matches(token)
     }
 
     fn is_worker(&self, token: &str) -> bool {
         let settings = self.live.get();
-        match settings.workers.token.is_empty() {
-            true => settings.server.admin_token.matches(token),
-            false => settings.workers.token.matches(token),
+        match settings.workers.secrets().next() {
+            None => is_one_of(token, settings.server.admin_secrets()),
+            Some(_) => is_one_of(token, settings.workers.secrets()),
         }
     }
 
-    fn note_wrong_token(&self, client: IpAddr) -> Option<Duration> {
-        self.tokens.note(client, self.clock.now())
+    fn note_wrong_token(&self, token: Option<&str>, client: IpAddr) -> Option<Duration> {
+        self.tokens.note(token, client, self.clock.now())
+    }
+
+    fn note_token(&self, token: &str, client: IpAddr) {
+        self.tokens.used(token, client, self.clock.now());
     }
 
     fn call(&self, call: Call, responder: Responder) {
         match call.operation {
-            Operation::Health => responder.send(self.health(call.admin, call.has_query("ready"))),
+            Operation::Health => responder.send(self.health(call.reads, call.has_query("ready"))),
             Operation::ListWorkers => responder.send(self.workers()),
             Operation::Heartbeat => self.heartbeat(&call, responder),
             Operation::DrainWorker => self.drain(&call, true, responder),
@@ -213,7 +222,7 @@ impl ControllerService {
         let now = self.clock.now();
         let views: Vec<SessionView> =
             snapshot.sessions.iter().map(|session| view(session, &snapshot, now, &base)).collect();
-        Answer::json(200, &json!({"sessions": views}))
+        sessions::listed(&views, call.admin)
     }
 
     /// The worker knows best; what we know is told when it does not answer.

@@ -62,8 +62,7 @@ impl Reach {
     pub fn token<'a>(&'a self, settings: &'a Settings) -> &'a str {
         match &self.call_token {
             Some(token) => token.expose(),
-            None if settings.workers.token.is_empty() => settings.server.admin_token.expose(),
-            None => settings.workers.token.expose(),
+            None => settings.workers.secrets().next().unwrap_or(&settings.server.admin_token).expose(),
         }
     }
 }

@@ -61,6 +61,7 @@ pub mod status;
 pub mod stun_binding;
 pub mod tcp_frames;
 pub mod time;
+pub mod token_use;
 pub mod turn_credentials;
 pub mod url_target;
 pub mod webm;

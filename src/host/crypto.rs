@@ -31,13 +31,17 @@ pub fn client_roots(ca_file: Option<&Path>) -> Result<TlsConfig, String> {
 
 /// Why we refused the other side's certificate, if that is what went wrong. Then nothing was sent.
 pub fn refused_certificate(error: &ureq::Error) -> Option<String> {
-    let tls = match error {
+    match tls_error(error) {
+        Some(rustls::Error::InvalidCertificate(why)) => Some(format!("{why:?}")),
+        _ => None,
+    }
+}
+
+/// What went wrong with TLS, if that is what went wrong.
+pub fn tls_error(error: &ureq::Error) -> Option<&rustls::Error> {
+    match error {
         ureq::Error::Rustls(tls) => Some(tls),
         ureq::Error::Io(io) => io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()),
-        _ => None,
-    };
-    match tls {
-        Some(rustls::Error::InvalidCertificate(why)) => Some(format!("{why:?}")),
         _ => None,
     }
 }

@@ -11,6 +11,8 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
+use crate::host::crypto;
+
 /// Stack of a look-up's thread in bytes: the C library's resolver keeps its answers there.
 const STACK: usize = 256 * 1024;
 
@@ -21,6 +23,47 @@ const MOST_ADDRESSES: usize = 16;
 pub fn agent(config: Config) -> Agent {
     Agent::with_parts(config, DefaultConnector::default(), Names)
 }
+
+/// Why a call of `url` was not answered, in words that tell a wrong scheme from everything else.
+pub fn in_words(error: &ureq::Error, url: &str) -> String {
+    let https = url.starts_with("https://");
+    let plain_at_https = matches!(crypto::tls_error(error), Some(rustls::Error::InvalidMessage(_)));
+    let hint = match error {
+        _ if https && plain_at_https => {
+            "what answers there speaks plain HTTP: write http://, or the port that it has for HTTPS"
+        }
+        ureq::Error::Protocol(_) if !https => {
+            "what answers there speaks no plain HTTP: write https:// if it is a port for HTTPS"
+        }
+        ureq::Error::Io(io) if !https && closes_at_once(io.kind()) => {
+            "it closes the connection without an answer: write https:// if it is a port for HTTPS"
+        }
+        _ => return error.to_string(),
+    };
+    format!("{hint} ({error})")
+}
+
+fn closes_at_once(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
+/// What a redirection or the refusal of plain HTTP at a port for HTTPS says about the URL that was called. `None`: nothing.
+pub fn advice_of(status: u16, location: Option<&str>, url: &str) -> Option<String> {
+    match (status, location) {
+        (300..400, Some(to)) => {
+            let to: String = to.chars().filter(|c| !c.is_control()).take(MAX_SHOWN).collect();
+            Some(format!("it leads on to {to}: write the URL that it really has"))
+        }
+        (400, _) if url.starts_with("http://") => {
+            Some("write https:// if that is a port for HTTPS".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Longest part of a `Location` that is shown.
+const MAX_SHOWN: usize = 200;
 
 #[derive(Debug)]
 struct Names;
@@ -90,6 +133,47 @@ mod tests {
         assert_eq!(resolved("http://[::1]:82/").expect("found"), ["[::1]:82".parse().expect("an address")]);
         let named = resolved("http://localhost:83/").expect("found");
         assert!(named.iter().all(|found| found.ip().is_loopback() && found.port() == 83), "{named:?}");
+    }
+
+    /// What a call of a server says that answers with these bytes, whatever it is sent.
+    fn said(scheme: &str, answer: &'static [u8]) -> String {
+        use std::io::{Read, Write};
+        crypto::install();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("{scheme}://{}/", listener.local_addr().expect("its address"));
+        let server = std::thread::spawn(move || {
+            let (mut peer, _) = listener.accept().expect("a connection");
+            let _ = peer.read(&mut [0; 4096]);
+            let _ = peer.write_all(answer);
+        });
+        let client = agent(Agent::config_builder().http_status_as_error(false).max_redirects(0).build());
+        let called = client.get(&url).call();
+        server.join().expect("its end");
+        match called {
+            Err(error) => in_words(&error, &url),
+            Ok(reply) => {
+                let location = reply.headers().get("Location").and_then(|value| value.to_str().ok());
+                advice_of(reply.status().as_u16(), location, &url).unwrap_or_default()
+            }
+        }
+    }
+
+    #[test]
+    fn a_scheme_that_does_not_fit_the_port_is_told() {
+        let plain = said("https", b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        assert!(plain.contains("write http://"), "{plain}");
+        for answer in [&b"\x15\x03\x01\x00\x02\x02\x46"[..], b""] {
+            let tls = said("http", answer);
+            assert!(tls.contains("write https://"), "{answer:?}: {tls}");
+        }
+        let nginx = said("http", b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        assert!(nginx.contains("write https://"), "{nginx}");
+        let moved = said(
+            "http",
+            b"HTTP/1.1 301 Moved\r\nLocation: https://neck.example.com/\r\nContent-Length: 0\r\n\r\n",
+        );
+        assert!(moved.contains("leads on to https://neck.example.com/"), "{moved}");
+        assert_eq!(said("http", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), "");
     }
 
     #[test]

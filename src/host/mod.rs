@@ -12,6 +12,7 @@ pub mod join;
 pub mod local;
 pub mod notify;
 pub mod pipe;
+pub mod ports;
 pub mod private_dir;
 pub mod private_socket;
 pub mod process;

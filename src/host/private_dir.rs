@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{Access, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 /// How deep [`PrivateDir::remove`] follows nested directories; a child has no reason to go deeper.
@@ -39,29 +39,44 @@ pub enum DirError {
     /// It belongs to somebody else.
     NotOurs(PathBuf, u32),
     /// Others may enter it, and it is not empty.
-    OpenToOthers(PathBuf),
+    OpenToOthers(PathBuf, Content),
     /// Another process of ours holds its lock.
     InUse(PathBuf),
     /// Anything else.
     Io(PathBuf, io::Error),
 }
 
+/// Whose things are in a directory that others may enter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// An earlier run's, and nothing else: somebody changed the mode.
+    Ours,
+    /// Other things as well: it may be `/tmp`, or a home, and must stay what it is.
+    Mixed,
+}
+
 impl fmt::Display for DirError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DirError::NotADirectory(path) => {
-                write!(
-                    f,
-                    "{} is a link or no directory: remove it, or name another directory",
-                    path.display()
-                )
+                write!(f, "{} is a link or no directory: name a directory itself", path.display())
             }
-            DirError::NotOurs(path, uid) => {
-                write!(f, "{} belongs to user {uid}: remove it, or name another directory", path.display())
-            }
-            DirError::OpenToOthers(path) => write!(
+            DirError::NotOurs(path, uid) => write!(
                 f,
-                "{} may be entered by others and is not empty: `chmod 700` it if it is ours, or name another directory",
+                "{} belongs to user {uid}, and we run as user {}: name a directory that is ours, or one that does not exist yet",
+                path.display(),
+                rustix::process::geteuid().as_raw()
+            ),
+            DirError::OpenToOthers(path, Content::Mixed) => write!(
+                f,
+                "{} may be entered by others, and other things are in it: name a directory for this alone that does not exist \
+                 yet, like {}",
+                path.display(),
+                path.join("hydraneckwebrtc").display()
+            ),
+            DirError::OpenToOthers(path, Content::Ours) => write!(
+                f,
+                "{0} is ours, but its mode lets others in: run `chmod go= {0}`, and find out who changed it",
                 path.display()
             ),
             DirError::InUse(path) => write!(
@@ -70,7 +85,21 @@ impl fmt::Display for DirError {
                  (sessions.data_dir, server.state_dir)",
                 path.display()
             ),
-            DirError::Io(path, error) => write!(f, "{}: {error}", path.display()),
+            DirError::Io(path, error) => {
+                write!(f, "{}: {error}", path.display())?;
+                match error.kind() {
+                    io::ErrorKind::PermissionDenied => write!(
+                        f,
+                        "; user {} must be able to make it, enter it and write there: name another directory, or make it for \
+                         that user",
+                        rustix::process::geteuid().as_raw()
+                    ),
+                    io::ErrorKind::ReadOnlyFilesystem => f.write_str(
+                        "; name a directory that can be written (under systemd: of StateDirectory= or ReadWritePaths=)",
+                    ),
+                    _ => Ok(()),
+                }
+            }
         }
     }
 }
@@ -92,19 +121,35 @@ impl PrivateDir {
             Err(Errno::LOOP | Errno::NOTDIR) => return Err(DirError::NotADirectory(path.to_owned())),
             Err(error) => return Err(fail(error)),
         };
-        let stat = rustix::fs::fstat(&fd).map_err(fail)?;
-        if stat.st_uid != rustix::process::geteuid().as_raw() {
-            return Err(DirError::NotOurs(path.to_owned(), stat.st_uid));
-        }
-        if stat.st_mode & 0o077 != 0 {
-            // Only what is empty may be made private: a name given by mistake, `/tmp` say, must stay what it is.
-            if !entries(&fd).map_err(fail)?.is_empty() {
-                return Err(DirError::OpenToOthers(path.to_owned()));
-            }
+        if judge(path, &fd)? == Privacy::Open {
             rustix::fs::fchmod(&fd, Mode::RWXU).map_err(fail)?;
         }
         let path = path.canonicalize().map_err(|error| DirError::Io(path.to_owned(), error))?;
         Ok(PrivateDir { path, fd })
+    }
+
+    /// Whether [`PrivateDir::open`] would succeed, without making or changing anything.
+    pub fn probe(path: &Path) -> Result<(), DirError> {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+        match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(fd) => judge(path, &fd).map(|_| ()),
+            Err(Errno::LOOP | Errno::NOTDIR) => Err(DirError::NotADirectory(path.to_owned())),
+            Err(Errno::NOENT) => probe_parent(path),
+            Err(error) => Err(DirError::Io(path.to_owned(), error.into())),
+        }
+    }
+
+    /// Whether a process holds the lock of this directory; `None`: we may not look.
+    pub fn is_locked(path: &Path) -> Option<bool> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        match rustix::fs::open(path.join(NAME_OF_LOCK), flags, Mode::empty()) {
+            // Let go when it is closed.
+            Ok(fd) => {
+                Some(rustix::fs::flock(&fd, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK))
+            }
+            Err(Errno::NOENT) => Some(false),
+            Err(_) => None,
+        }
     }
 
     /// Opens a directory of ours below this one, making it when it is missing. What else stands under this name is set
@@ -304,6 +349,51 @@ fn oddity(stat: &Stat, wanted: FileType) -> Option<&'static str> {
     }
 }
 
+/// Whether a directory of ours keeps others out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Privacy {
+    /// It does.
+    Private,
+    /// It does not, but nothing is in it.
+    Open,
+}
+
+/// The names that we give to directories in one of ours that has no lock itself.
+const OUR_NAMES: [&[u8]; 2] = [b"controller", b"worker"];
+
+/// Judges a directory that is to be ours.
+fn judge(path: &Path, fd: &OwnedFd) -> Result<Privacy, DirError> {
+    let fail = |error: Errno| DirError::Io(path.to_owned(), error.into());
+    let stat = rustix::fs::fstat(fd).map_err(fail)?;
+    if stat.st_uid != rustix::process::geteuid().as_raw() {
+        return Err(DirError::NotOurs(path.to_owned(), stat.st_uid));
+    }
+    if stat.st_mode & 0o077 == 0 {
+        return Ok(Privacy::Private);
+    }
+    // Only what is empty may be made private: a name given by mistake, `/tmp` say, must stay what it is.
+    let names = entries(fd).map_err(fail)?;
+    if names.is_empty() {
+        return Ok(Privacy::Open);
+    }
+    let is_locked_by_us = rustix::fs::statat(fd, NAME_OF_LOCK, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+    let is_ours = is_locked_by_us || names.iter().all(|name| OUR_NAMES.contains(&name.to_bytes()));
+    let is_shared = Mode::from_raw_mode(stat.st_mode).contains(Mode::SVTX);
+    let content = if is_ours && !is_shared { Content::Ours } else { Content::Mixed };
+    Err(DirError::OpenToOthers(path.to_owned(), content))
+}
+
+/// Whether a directory that does not exist could be made: in the nearest one above it that does.
+fn probe_parent(path: &Path) -> Result<(), DirError> {
+    let above = path.ancestors().skip(1).find(|above| above.exists()).unwrap_or(Path::new("/"));
+    if !above.is_dir() {
+        return Err(DirError::Io(path.to_owned(), Errno::NOTDIR.into()));
+    }
+    let wanted = Access::WRITE_OK | Access::EXEC_OK;
+    rustix::fs::accessat(rustix::fs::CWD, above, wanted, AtFlags::EACCESS)
+        .map_err(|error| DirError::Io(path.to_owned(), error.into()))
+}
+
 fn make_parents(path: &Path) -> Result<(), DirError> {
     let fail = |error: io::Error| DirError::Io(path.to_owned(), error);
     if let Some(parent) = path.parent() {
@@ -410,6 +500,64 @@ mod tests {
     }
 
     #[test]
+    fn no_text_advises_to_change_what_others_share() {
+        use std::os::unix::fs::PermissionsExt;
+        for shared in ["/", "/tmp", "/usr", "/etc"] {
+            for said in [
+                PrivateDir::open(Path::new(shared)),
+                PrivateDir::probe(Path::new(shared)).map(|()| unreachable!()),
+            ] {
+                let said = said.expect_err(shared).to_string();
+                assert!(
+                    !said.contains("chmod") && !said.contains("remove") && said.contains("name a directory"),
+                    "{said}"
+                );
+            }
+        }
+        let base = scratch("loose");
+        let (home, ours) = (base.join("home"), base.join("ours"));
+        std::fs::create_dir_all(home.join("Documents")).unwrap();
+        let (first, lock) = (PrivateDir::open(&ours).unwrap(), base.join("state"));
+        drop(first.lock().unwrap());
+        first.create("session").unwrap();
+        PrivateDir::open(&lock).unwrap().open_below("worker").unwrap();
+        for loose in [&home, &ours, &lock] {
+            std::fs::set_permissions(loose, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let said = |path: &Path| PrivateDir::open(path).unwrap_err().to_string();
+        assert!(!said(&home).contains("chmod"), "{}", said(&home));
+        for ours in [&ours, &lock] {
+            assert!(said(ours).contains("`chmod go= "), "{}", said(ours));
+        }
+        std::fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn a_probe_says_what_opening_would_say_and_changes_nothing() {
+        use std::os::unix::fs::PermissionsExt;
+        let base = scratch("probe");
+        let [missing, file, link, open] = ["a/b/c", "file", "link", "open"].map(|name| base.join(name));
+        std::fs::write(&file, "x").unwrap();
+        std::os::unix::fs::symlink(&base, &link).unwrap();
+        std::fs::create_dir(&open).unwrap();
+        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).unwrap();
+        PrivateDir::probe(&missing).unwrap();
+        PrivateDir::probe(&open).unwrap();
+        assert!(!base.join("a").exists());
+        assert_eq!(std::fs::metadata(&open).unwrap().permissions().mode() & 0o777, 0o755);
+        for refused in [&file, &link] {
+            let probed = PrivateDir::probe(refused).unwrap_err().to_string();
+            assert_eq!(probed, PrivateDir::open(refused).unwrap_err().to_string());
+        }
+        assert_eq!(PrivateDir::is_locked(&open), Some(false));
+        let lock = PrivateDir::open(&open).unwrap().lock().unwrap();
+        assert_eq!(PrivateDir::is_locked(&open), Some(true));
+        drop(lock);
+        assert_eq!(PrivateDir::is_locked(&open), Some(false));
+        std::fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
     fn an_empty_directory_is_made_private_and_a_full_one_is_left_alone() {
         use std::os::unix::fs::PermissionsExt;
         let base = scratch("mode");
@@ -420,7 +568,7 @@ mod tests {
         std::fs::write(base.join("precious"), "x").unwrap();
         std::fs::set_permissions(&base, std::fs::Permissions::from_mode(0o755)).unwrap();
         let error = PrivateDir::open(&base).unwrap_err();
-        assert!(matches!(error, DirError::OpenToOthers(_)), "{error}");
+        assert!(matches!(error, DirError::OpenToOthers(_, Content::Mixed)), "{error}");
         assert_eq!(mode(), 0o755);
         std::fs::remove_dir_all(base).unwrap();
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::core::ice::Ports;
 use crate::host::join;
+use crate::host::ports::in_words as ports_in_words;
 use crate::host::public_address::PublicAddress;
 use crate::host::pulse::Pulses;
 use crate::host::wake::Wake;
@@ -110,7 +111,8 @@ fn shared_port(config: &MediaConfig, threads: usize) -> Result<Vec<Pair>, MediaE
     let Some(port) = config.udpmux else { return Ok(Vec::new()) };
     let fail = |error: io::Error| {
         MediaError(format!(
-            "cannot bind UDP port {port} for media: is another hydraneckwebrtc already running? Choose another port with webrtc.udpmux ({error})"
+            "webrtc.udpmux: {}; webrtc.udpmux chooses another port",
+            ports_in_words(&format!("UDP port {port} for media"), port, &error)
         ))
     };
     // Sockets that share a port do not tell us when a stranger of the same user shares it too: ask without sharing first.
@@ -131,7 +133,8 @@ fn shared_tcp_port(
     let Some(port) = config.tcpmux else { return Ok((Vec::new(), None)) };
     let fail = |error: io::Error| {
         MediaError(format!(
-            "cannot bind TCP port {port} for media: is another hydraneckwebrtc already running? Choose another port with webrtc.tcpmux ({error})"
+            "webrtc.tcpmux: {}; webrtc.tcpmux chooses another port",
+            ports_in_words(&format!("TCP port {port} for media"), port, &error)
         ))
     };
     let probe = ports::listen_both(config.binding, port, Share::Alone).map_err(fail)?;

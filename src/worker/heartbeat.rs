@@ -148,7 +148,7 @@ impl Pulse {
             .header("Content-Type", "application/json")
             .header(PROOF_FIELD, proof.to_string())
             .send(&body)
-            .map_err(|error| BeatError::Away(unreached(error)))?;
+            .map_err(|error| BeatError::Away(unreached(error, &link.url)))?;
         match reply.status().as_u16() {
             200 => reply
                 .body_mut()
@@ -158,9 +158,12 @@ impl Pulse {
                 Err(away("the controller refuses our token (401); check controller.url and controller.token"))
             }
             403 | 409 => Err(BeatError::Refused(refusal_text(&mut reply))),
-            status => Err(BeatError::Away(format!(
-                "the controller answers {status}; check controller.url and controller.token"
-            ))),
+            status => {
+                let location = reply.headers().get("Location").and_then(|value| value.to_str().ok());
+                let advice = http_client::advice_of(status, location, &link.url);
+                let advice = advice.unwrap_or_else(|| "check controller.url and controller.token".to_owned());
+                Err(BeatError::Away(format!("the controller answers {status}; {advice}")))
+            }
         }
     }
 
@@ -268,13 +271,16 @@ fn refusal_text(reply: &mut ureq::http::Response<ureq::Body>) -> String {
     detail.map_or_else(|| "it does not say why; see its log".to_owned(), printable)
 }
 
-fn unreached(error: ureq::Error) -> String {
+fn unreached(error: ureq::Error, url: &str) -> String {
     match crypto::refused_certificate(&error) {
         Some(why) => {
             let advice = "check controller.ca_file and the name in controller.url";
             format!("the controller's certificate is refused ({why}); {advice}")
         }
-        None => format!("the controller cannot be reached: {error}; check controller.url"),
+        None => {
+            let why = http_client::in_words(&error, url);
+            format!("the controller cannot be reached: {why}; check controller.url")
+        }
     }
 }
 

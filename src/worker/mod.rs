@@ -29,6 +29,7 @@ pub mod memory;
 pub mod mic;
 pub mod on_body;
 pub mod ports;
+pub mod preflight;
 pub mod prepare;
 pub mod public_address;
 pub mod rating;
@@ -54,6 +55,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use crate::api::auth::TokenGuard;
 use crate::api::server::ApiServer;
 use crate::config::live::Live;
 use crate::config::settings::Settings;
@@ -140,6 +142,7 @@ pub struct Worker {
     bodies: Option<BodiesThread>,
     address_thread: AddressThread,
     certificate: Option<CertificateWatch>,
+    tokens: (Arc<TokenGuard>, Clock),
     media: Option<MediaThreads>,
     /// Held as long as we live: nobody else may use our directories.
     _locks: Vec<File>,
@@ -242,16 +245,10 @@ impl Worker {
             clock,
         };
         let api = front::api(&ground.state, &live.get(), Arc::new(service), (&plan, pulses))?;
-        let router = WorkerRouter {
-            board: board.clone(),
-            standing: health.standing.clone(),
-            live: live.clone(),
-            api: api.gate(),
-            clock,
-            rate: Rate::of_requests(live.get().edge.rate_limit_per_session),
-        };
+        let router = router(&health, &api);
         let edge = front::edge(&live.get(), ground.tls, ground.listener, Arc::new(router), (&plan, pulses))?;
         let address_thread = AddressThread::start(&live, health.media.public_address())?;
+        let tokens = (health.tokens.clone(), clock);
         let pulse = Pulse {
             health,
             stamps,
@@ -278,6 +275,7 @@ impl Worker {
             bodies: None,
             address_thread,
             certificate: ground.certificate,
+            tokens,
             media: None,
             _locks: ground.locks,
         })
@@ -319,6 +317,8 @@ impl Running for Worker {
         if let (Some(watch), Some(files)) = (&mut self.certificate, &settings.tls) {
             watch.reload(files);
         }
+        let (tokens, clock) = &self.tokens;
+        tokens.reloaded(&self.live.get(), &settings, clock.now());
         self.live.set(settings);
     }
 
@@ -389,6 +389,18 @@ fn given(
     }
 }
 
+fn router(health: &Health, api: &ApiServer) -> WorkerRouter {
+    let Health { board, standing, live, clock, .. } = health;
+    WorkerRouter {
+        board: board.clone(),
+        standing: standing.clone(),
+        live: live.clone(),
+        api: api.gate(),
+        clock: *clock,
+        rate: Rate::of_requests(live.get().edge.rate_limit_per_session),
+    }
+}
+
 /// Starts the thread; the receiver hears of the first attempt.
 fn start_heartbeat(
     pulse: Pulse,
@@ -405,7 +417,7 @@ fn start_heartbeat(
 }
 
 fn prepare_ground(settings: &Settings) -> Result<Ground, RunError> {
-    let fail = |error: crate::host::private_dir::DirError| RunError(error.to_string());
+    let fail = |error: crate::host::private_dir::DirError| RunError(format!("sessions.data_dir: {error}"));
     let listener = front::bind(settings)?;
     let (state, state_lock) = front::state_directory(settings)?;
     let (tls, certificate) = front::tls(settings)?;

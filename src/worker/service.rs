@@ -74,8 +74,16 @@ impl Service for WorkerService {
         self.health.standing.is_admin(&self.live.get(), token)
     }
 
-    fn note_wrong_token(&self, client: IpAddr) -> Option<Duration> {
-        self.health.tokens.note(client, self.clock.now())
+    fn is_reader(&self, token: &str) -> bool {
+        self.live.get().server.read_token.matches(token)
+    }
+
+    fn note_wrong_token(&self, token: Option<&str>, client: IpAddr) -> Option<Duration> {
+        self.health.tokens.note(token, client, self.clock.now())
+    }
+
+    fn note_token(&self, token: &str, client: IpAddr) {
+        self.health.tokens.used(token, client, self.clock.now());
     }
 
     fn refuse(&self, route: &Route, segments: Segments<'_>, authorization: Option<&str>) -> Option<Answer> {
@@ -92,7 +100,9 @@ impl Service for WorkerService {
             return responder.send(refusal);
         }
         match call.operation {
-            Operation::Health => responder.send(self.health.answer(call.admin, call.has_query("ready"))),
+            Operation::Health => {
+                responder.send(self.health.answer(call.admin, call.reads, call.has_query("ready")))
+            }
             Operation::CreateSession => self.create(&call, responder),
             Operation::ListSessions => responder.send(self.list(&call)),
             Operation::GetSession => responder.send(self.stamps.mark(self.get(&call))),
@@ -163,7 +173,7 @@ impl WorkerService {
         let views: Vec<_> =
             (self.board.all().iter().map(|card| self.view(card, answers::view(card, &settings, now, &base))))
                 .collect();
-        Answer::json(200, &json!({"sessions": views}))
+        sessions::listed(&views, call.admin)
     }
 
     fn view(&self, card: &Card, view: SessionView) -> SessionView {

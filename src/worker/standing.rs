@@ -5,7 +5,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::config::secret::Secret;
+use crate::config::secret::{Secret, is_one_of};
 use crate::config::settings::Settings;
 use crate::core::fleet::wire::HeartbeatReply;
 
@@ -85,17 +85,17 @@ impl Standing {
 
     /// Whether a token is good for administration here.
     pub fn is_admin(&self, settings: &Settings, token: &str) -> bool {
-        // All are compared, so that the time taken does not tell them apart.
-        self.secrets(settings).iter().fold(false, |good, secret| good | secret.matches(token))
+        is_one_of(token, &self.secrets(settings))
     }
 
-    /// What our controller may call with: `server.admin_token`, what it made for us, and `controller.token`, unless every worker
+    /// What our controller may call with: `server.admin_token` and `admin_tokens`, what it made for us, and `controller.token`, unless every worker
     /// has that one: such a token administers none of them.
     pub fn secrets(&self, settings: &Settings) -> Vec<Secret> {
         let state = self.state();
         let link = settings.controller.as_ref().filter(|_| !state.heartbeats_only);
-        let all = [Some(&settings.server.admin_token), Some(&state.call_token), link.map(|link| &link.token)];
-        all.into_iter().flatten().filter(|secret| !secret.is_empty()).cloned().collect()
+        let from_controller = [Some(&state.call_token), link.map(|link| &link.token)];
+        let from_controller = from_controller.into_iter().flatten().filter(|secret| !secret.is_empty());
+        settings.server.admin_secrets().chain(from_controller).cloned().collect()
     }
 
     /// Whether `controller.token` is good for heartbeats only.

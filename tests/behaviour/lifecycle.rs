@@ -55,6 +55,86 @@ fn a_reloaded_controller_takes_the_new_token_and_refuses_the_old_one() {
 }
 
 #[test]
+fn tokens_rotate_without_a_gap_and_who_still_uses_the_old_one_is_told() {
+    const NEW: &str = "a-new-token-0123456789";
+    let lab = Lab::new();
+    let (controller, worker) = lab.pair(|_| ());
+    for role in [&controller, &worker] {
+        let asked = |what: &str, tokens: [u16; 2]| {
+            let seen = || [TOKEN, NEW].map(|token| status_with(role, token));
+            eventually(&format!("{} {what}", role.name), || (seen() == tokens).then_some(()));
+        };
+        asked("before", [200, 401]);
+        role.rewrite_config(|config| config["server"]["admin_tokens"] = json!([NEW]));
+        role.signal(Signal::HUP);
+        asked("with both", [200, 200]);
+        role.rewrite_config(|config| {
+            config["server"]["admin_token"] = json!(NEW);
+            config["server"]["admin_tokens"] = json!([TOKEN]);
+        });
+        role.signal(Signal::HUP);
+        role.wait_for_log("reloaded: server.admin_token, server.admin_tokens");
+        asked("with both, turned round", [200, 200]);
+        assert!(!role.log_text().contains("a token is dropped"), "{}", role.log_text());
+    }
+    // The worker still reports with the old one, and is heard.
+    assert!(controller.get("/api/v1/workers").body.contains("\"up\""));
+    worker.rewrite_config(|config| config["controller"]["token"] = json!(NEW));
+    worker.signal(Signal::HUP);
+    worker.wait_for_log("reloaded: controller.token");
+    for role in [&worker, &controller] {
+        role.rewrite_config(|config| config["server"]["admin_tokens"] = json!([]));
+        role.signal(Signal::HUP);
+        role.wait_for_log(
+            "server.admin_tokens: a token is dropped that was used within the last day by 127.0.0.1 (",
+        );
+        eventually("the old one is refused", || (status_with(role, TOKEN) == 401).then_some(()));
+        role.wait_for_log("[api] a token that a reload has dropped from 127.0.0.1");
+        assert_eq!(status_with(role, NEW), 200);
+        assert!(!role.log_text().contains(NEW) && !role.log_text().contains(TOKEN), "{}", role.log_text());
+    }
+    eventually("the worker is up", || {
+        let reply = http::get(&controller.url, "/api/v1/workers", Some(NEW)).expect("an answer");
+        reply.body.contains("\"up\"").then_some(())
+    });
+}
+
+#[test]
+fn a_read_token_sees_lists_and_health_without_links_and_does_nothing_else() {
+    const READ: &str = "a-read-token-0123456789";
+    let mut lab = Lab::new();
+    let body = lab.body(1);
+    let controller = lab.controller(|config| config["server"]["read_token"] = json!(READ));
+    let worker = lab.worker("one", &controller.url, |config| config["server"]["read_token"] = json!(READ));
+    eventually("the worker is known", || {
+        controller.get("/api/v1/workers").body.contains("\"up\"").then_some(())
+    });
+    let id = worker.create(&body);
+    for role in [&controller, &worker] {
+        let get = |path: &str| http::get(&role.url, path, Some(READ)).expect("an answer");
+        let listed = eventually("it is listed", || {
+            let reply = get("/api/v1/sessions");
+            assert_eq!(reply.status, 200, "{}", reply.body);
+            (reply.json()["sessions"][0]["id"] == id[..8]).then_some(reply)
+        });
+        let health = get("/api/v1/health");
+        for reply in [&listed, &health] {
+            assert!(!reply.body.contains(&id) && !reply.body.contains("/session/"), "{}", reply.body);
+        }
+        assert_eq!(listed.json()["sessions"][0]["body_ip"], body);
+        let path = format!("/api/v1/sessions/{id}");
+        assert_eq!((get("/api/v1/sessions").status, get(&path).status), (200, 403));
+        let create = http::post(&role.url, "/api/v1/sessions", Some(READ), &json!({"body_ip": body}));
+        assert_eq!(create.expect("an answer").status, 403);
+        assert_eq!(http::delete(&role.url, &path, Some(READ)).expect("an answer").status, 403);
+    }
+    assert_eq!(http::get(&controller.url, "/api/v1/workers", Some(READ)).expect("an answer").status, 200);
+    let drain = http::post(&controller.url, "/api/v1/workers/one/drain", Some(READ), &json!({}));
+    assert_eq!(drain.expect("an answer").status, 403);
+    assert_eq!(worker.session(&id).expect("it lives")["id"], id);
+}
+
+#[test]
 fn a_broken_configuration_is_refused_on_reload_and_the_old_one_stays() {
     let mut lab = Lab::new();
     let body = lab.body(1);

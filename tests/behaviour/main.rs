@@ -3,6 +3,7 @@
 mod api;
 #[path = "../support/attack.rs"]
 mod attack;
+mod client;
 #[path = "../support/collector.rs"]
 mod collector;
 mod confinement;

@@ -20,6 +20,24 @@ pub fn private_key(name: &str) -> &'static str {
 }
 
 #[test]
+fn a_byte_order_mark_before_pem_is_accepted() {
+    let marked = |path: &str, mode: u32| {
+        let copy = format!("{}.bom", private_key("first"));
+        let text = [&b"\xef\xbb\xbf"[..], &std::fs::read(path).unwrap()].concat();
+        std::fs::write(&copy, text).unwrap();
+        std::fs::set_permissions(&copy, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        copy
+    };
+    let (cert, key, authority) =
+        (marked(CERTIFICATE, 0o644), marked(private_key("first"), 0o600), marked(AUTHORITY, 0o644));
+    let text = format!(
+        "server: {{listen: ':1', admin_token: a-long-enough-token, tls: {{cert: {cert}, key: {key}}}}}\n\
+         controller: {{url: 'https://a.b', token: a-long-enough-token, ca_file: {authority}}}\n"
+    );
+    loaded(&text, Role::Worker);
+}
+
+#[test]
 fn a_certificate_and_its_key_are_checked_before_they_are_needed() {
     let (first, second) = (private_key("first"), private_key("second"));
     let text = |cert: &str, key: &str| {

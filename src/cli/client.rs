@@ -1,0 +1,343 @@
+//! A client of the API, for people (tables) and scripts (`--json`, exit statuses). It asks this host's own role by its
+//! configuration, or any other by `--url` and `--token-file`.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::{Exit, Failed, say, tables};
+use crate::config::secret::Secret;
+use crate::config::settings::{Listen, Settings};
+use crate::config::{self, Environment};
+use crate::host::crypto::{self, TlsConfig};
+use crate::host::http_client;
+use crate::logging;
+
+/// Who does not take a connection by then is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is looked up is answered at once; an end waits for the stream process (`sessions.stop_grace`, at most 1m, and some).
+const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// `sessions.create_timeout` is at most 10m.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(660);
+
+/// Largest reply that is read: a list of some ten thousand sessions.
+const REPLY_LIMIT: u64 = 16 << 20;
+
+/// Fewer characters of an id are typed by accident.
+const LEAST_PREFIX: usize = 4;
+
+/// Characters of a whole session id.
+const ID_LENGTH: usize = 32;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// All sessions.
+    Sessions,
+    /// A new one.
+    Start,
+    /// One in full.
+    Show,
+    /// Its end.
+    End,
+    /// All workers.
+    Workers,
+    /// No new sessions on a worker.
+    Drain,
+    /// New sessions again.
+    Undrain,
+}
+
+/// The flags of these verbs.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--url`
+    pub url: Option<String>,
+    /// `--token-file`
+    pub token_file: Option<PathBuf>,
+    /// `--ca-file`
+    pub ca_file: Option<PathBuf>,
+    /// `--json`
+    pub json: bool,
+    /// `--sunshine-pass-file`
+    pub sunshine_pass_file: Option<PathBuf>,
+    /// The fields of a create request.
+    pub create: Map<String, Value>,
+    /// `--parameter`
+    pub parameters: Map<String, Value>,
+}
+
+/// Whom to ask.
+struct Target {
+    url: String,
+    token: Secret,
+    agent: ureq::Agent,
+}
+
+/// An answer of the service.
+struct Reply {
+    status: u16,
+    body: Value,
+}
+
+/// Asks, and prints what is answered. `local` reads this host's configuration.
+pub fn run(
+    (action, operand): (Action, &str),
+    flags: &Flags,
+    local: impl FnOnce() -> Result<Settings, Failed>,
+    stdout: &mut dyn Write,
+) -> Result<(), Failed> {
+    let target = Target::of(flags, local)?;
+    let id = match action {
+        Action::Show | Action::End => target.whole_id(operand)?,
+        _ => operand.to_owned(),
+    };
+    let reply = target.ask(action, &id, flags)?;
+    if reply.status >= 400 {
+        if flags.json {
+            say(stdout, &format!("{}\n", reply.body))?;
+        }
+        return Err(refused(&reply, action));
+    }
+    match flags.json {
+        true => say(stdout, &format!("{}\n", document(reply.body))),
+        false => say(stdout, &tables::of(action, &id, &reply.body)),
+    }
+}
+
+/// Scripts get a document also where the service has nothing to say.
+fn document(body: Value) -> Value {
+    if body.is_null() { json!({}) } else { body }
+}
+
+impl Target {
+    fn of(flags: &Flags, local: impl FnOnce() -> Result<Settings, Failed>) -> Result<Target, Failed> {
+        crypto::install();
+        let url = flags.url.as_deref().map(checked_url).transpose()?;
+        let token = flags.token_file.as_deref().map(read_secret).transpose()?;
+        let roots = crypto::client_roots(flags.ca_file.as_deref());
+        let roots = roots.map_err(|error| Failed::config(format!("--ca-file: {error}")))?;
+        let (url, token, roots) = match (url, token) {
+            (Some(url), Some(token)) => (url, token, roots),
+            (Some(_), None) => {
+                return Err(Failed::usage("--url needs --token-file FILE, which holds the admin token"));
+            }
+            (None, token) => {
+                let settings = local()?;
+                let (url, is_loopback) = local_url(&settings)?;
+                // Nothing leaves this host, and its certificate is for another name.
+                let roots = if is_loopback { unverified() } else { roots };
+                (url, token.unwrap_or(settings.server.admin_token), roots)
+            }
+        };
+        let config = ureq::Agent::config_builder()
+            .tls_config(roots)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .http_status_as_error(false)
+            .proxy(None)
+            .max_redirects(0)
+            .build();
+        Ok(Target { url, token, agent: http_client::agent(config) })
+    }
+
+    fn ask(&self, action: Action, id: &str, flags: &Flags) -> Result<Reply, Failed> {
+        match action {
+            Action::Sessions => self.call("GET", "sessions", None),
+            Action::Workers => self.call("GET", "workers", None),
+            Action::Start => self.call("POST", "sessions", Some(create(flags)?)),
+            Action::Show => self.call("GET", &format!("sessions/{id}"), None),
+            Action::End => self.call("DELETE", &format!("sessions/{id}"), None),
+            Action::Drain => self.call("POST", &format!("workers/{id}/drain"), Some(json!({}))),
+            Action::Undrain => self.call("DELETE", &format!("workers/{id}/drain"), None),
+        }
+    }
+
+    fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Reply, Failed> {
+        let limit = if (method, path) == ("POST", "sessions") { CREATE_TIMEOUT } else { CALL_TIMEOUT };
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}/api/v1/{path}", self.url))
+            .header("Authorization", format!("Bearer {}", self.token.expose()))
+            .header("Content-Type", "application/json")
+            .body(body.map(|body| body.to_string()).unwrap_or_default());
+        let request = request.map_err(|error| Failed::usage(format!("this cannot be asked for: {error}")))?;
+        let request = self.agent.configure_request(request).timeout_global(Some(limit)).build();
+        let mut response = self.agent.run(request).map_err(|error| self.unreached(&error))?;
+        let status = response.status().as_u16();
+        let location = response.headers().get("Location").and_then(|value| value.to_str().ok());
+        if let Some(advice) = http_client::advice_of(status, location.filter(|_| status < 400), &self.url)
+            && status < 400
+        {
+            return Err(self.elsewhere(&format!("{status}; {advice}")));
+        }
+        if status == 204 {
+            return Ok(Reply { status, body: Value::Null });
+        }
+        let body = response.body_mut().with_config().limit(REPLY_LIMIT).read_json();
+        match body {
+            Ok(body) => Ok(Reply { status, body }),
+            Err(_) => {
+                let advice = http_client::advice_of(status, None, &self.url);
+                let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
+                Err(self.elsewhere(&format!("{status}, and no JSON{advice}")))
+            }
+        }
+    }
+
+    /// The whole id for one that may be a stream's URL, or the first characters as the log shows them.
+    fn whole_id(&self, given: &str) -> Result<String, Failed> {
+        let path = given.split_once("/session/").map_or(given, |(_, rest)| rest);
+        let id = path.split(['/', '?', '#']).next().unwrap_or_default();
+        let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_hex(id) || id.len() < LEAST_PREFIX {
+            let text = format!(
+                "an id is {LEAST_PREFIX} to {ID_LENGTH} characters of 0-9 a-f, as `sessions` shows them"
+            );
+            return Err(Failed::usage(text));
+        }
+        if id.len() >= ID_LENGTH {
+            return Ok(id.to_owned());
+        }
+        let reply = self.call("GET", "sessions", None)?;
+        if reply.status >= 400 {
+            return Err(refused(&reply, Action::Sessions));
+        }
+        let ids = reply.body["sessions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|session| session["id"].as_str());
+        let found: Vec<&str> = ids.filter(|whole| whole.starts_with(id)).collect();
+        match found.as_slice() {
+            [one] => Ok((*one).to_owned()),
+            [] => Err(Failed::new(
+                Exit::NotFound,
+                format!("no session's id begins with {id}; `sessions` lists them"),
+            )),
+            _ => Err(Failed::new(
+                Exit::NotFound,
+                format!("{} sessions' ids begin with {id}; give more of it", found.len()),
+            )),
+        }
+    }
+
+    fn unreached(&self, error: &ureq::Error) -> Failed {
+        let why = match crypto::refused_certificate(error) {
+            Some(why) => format!(
+                "its certificate is refused ({why}); give the authority that signed it with --ca-file"
+            ),
+            None => http_client::in_words(error, &self.url),
+        };
+        Failed::new(Exit::Unreached, format!("{} is not reached: {why}", self.url))
+    }
+
+    fn elsewhere(&self, what: &str) -> Failed {
+        let text =
+            format!("what answers at {} is not this service, or a proxy in front of it: {what}", self.url);
+        Failed::new(Exit::Unreached, logging::clean(&text))
+    }
+}
+
+/// The create request that the flags ask for.
+fn create(flags: &Flags) -> Result<Value, Failed> {
+    let mut request = flags.create.clone();
+    if !request.contains_key("body_ip") {
+        return Err(Failed::usage("`session start` needs --body-ip ADDRESS"));
+    }
+    if !flags.parameters.is_empty() {
+        request.insert("parameters".into(), Value::Object(flags.parameters.clone()));
+    }
+    if let Some(path) = &flags.sunshine_pass_file {
+        request.insert("sunshine_pass".into(), read_secret(path)?.expose().into());
+    }
+    Ok(Value::Object(request))
+}
+
+/// Why the service refused, for people; the exit status is for scripts.
+fn refused(reply: &Reply, action: Action) -> Failed {
+    let field = |name: &str| reply.body[name].as_str().unwrap_or_default();
+    let exit = match reply.status {
+        401 => Exit::Forbidden,
+        403 if field("error").contains("token") => Exit::Forbidden,
+        404 => Exit::NotFound,
+        429 | 503 | 504 => Exit::Later,
+        _ => Exit::Failure,
+    };
+    let of_controller = matches!(action, Action::Workers | Action::Drain | Action::Undrain);
+    let advice = match (reply.status, of_controller) {
+        (404, true) if field("error") == "not found" => "; that is a worker: ask its controller, with --url",
+        _ => "",
+    };
+    let text = format!("{}: {} (HTTP {}){advice}", field("error"), field("detail"), reply.status);
+    Failed::new(exit, logging::clean(&text))
+}
+
+/// A secret out of a file, or of stdin for `-`: never of an argument, which everybody on this host can read.
+fn read_secret(path: &Path) -> Result<Secret, Failed> {
+    let text = if path == Path::new("-") {
+        let mut text = String::new();
+        let read = std::io::stdin().read_to_string(&mut text);
+        read.map_err(|error| Failed::config(format!("cannot read stdin: {error}")))?;
+        text.trim_end_matches(['\n', '\r']).to_owned()
+    } else {
+        config::read_secret(path).map_err(|text| Failed::config(format!("{}: {text}", path.display())))?
+    };
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+        return Err(Failed::config(format!(
+            "{} holds no token: one line of ASCII is expected",
+            path.display()
+        )));
+    }
+    Ok(Secret::new(text))
+}
+
+fn checked_url(url: &str) -> Result<String, Failed> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let fits = |rest: &str| !rest.is_empty() && !rest.contains([' ', '?', '#', '@']);
+    match rest {
+        Some(rest) if fits(rest) => Ok(url.trim_end_matches('/').to_owned()),
+        _ => Err(Failed::usage("--url is a URL like https://neck.example.com or http://127.0.0.1:47990")),
+    }
+}
+
+/// Where the role of these settings listens, as seen from its own host, and whether that is a loopback address.
+fn local_url(settings: &Settings) -> Result<(String, bool), Failed> {
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    match &settings.server.listen {
+        Listen::Domain(name) => Ok((format!("https://{name}"), false)),
+        Listen::Plain(address) if address.port == 0 => Err(Failed::config(
+            "server.listen leaves the port to the system; say it with --url and --token-file",
+        )),
+        Listen::Plain(address) => {
+            let host =
+                address.host.filter(|host| !host.is_unspecified()).unwrap_or(Ipv4Addr::LOCALHOST.into());
+            let shown = match host {
+                IpAddr::V4(v4) => v4.to_string(),
+                IpAddr::V6(v6) => format!("[{v6}]"),
+            };
+            Ok((format!("{scheme}://{shown}:{}", address.port), host.to_canonical().is_loopback()))
+        }
+    }
+}
+
+fn unverified() -> TlsConfig {
+    TlsConfig::builder().disable_verification(true).build()
+}
+
+/// Reads this host's configuration: as the verbs that have no role of their own do.
+pub fn local_settings(
+    flag: Option<&Path>,
+    role: Option<config::settings::Role>,
+    environment: Environment,
+) -> Result<Settings, Failed> {
+    let with_advice = |failed: Failed| Failed {
+        text: format!("{}\nWithout this host's configuration: --url URL --token-file FILE", failed.text),
+        ..failed
+    };
+    super::checked(flag, role, environment).map(|(_, settings)| settings).map_err(with_advice)
+}
