@@ -6,7 +6,7 @@ use hydraneckwebrtc::core::http_head::confine::{Confinement, OWN_COOKIES};
 use hydraneckwebrtc::core::http_head::downstream::{Downward, client_framing, write_reply, write_switching};
 use hydraneckwebrtc::core::http_head::request::{RequestHead, parse_request};
 use hydraneckwebrtc::core::http_head::response::{ReplyHead, ToHead, parse_reply};
-use hydraneckwebrtc::core::http_head::upstream::{Onward, write_request};
+use hydraneckwebrtc::core::http_head::upstream::{Onward, write_api_request, write_request};
 use hydraneckwebrtc::core::http_head::{
     BodyLength, HeadLimits, Scan, Version, field_table, scan, scan_request,
 };
@@ -116,6 +116,7 @@ fn request(mode: u8, bytes: &[u8]) {
     head.is_loop("us", 3);
     let onward = Onward {
         host: (mode & OWN_HOST != 0).then_some("127.0.0.1:1"),
+        prefix: "",
         peer: IpAddr::from([192, 0, 2, 9]),
         trusted: mode & TRUSTED != 0,
         scheme: "http",
@@ -129,6 +130,11 @@ fn request(mode: u8, bytes: &[u8]) {
     let mut out = Vec::new();
     write_request(&mut out, &head, &onward);
     assert_clean(&out);
+    let mut to_api = Vec::new();
+    write_api_request(&mut to_api, &head, &onward);
+    assert!(to_api.is_ascii() && to_api.ends_with(b"\r\n"), "{}", to_api.escape_ascii());
+    to_api.extend_from_slice(b"\r\n");
+    assert_clean(&to_api);
     if onward.confined {
         let own = |pair: &[u8]| pair.trim_ascii().to_ascii_lowercase().starts_with(OWN_COOKIES.as_bytes());
         let all = fields(&out);

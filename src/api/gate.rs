@@ -12,13 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::auth;
+use crate::api::media_form;
 use crate::api::reply::Answer;
 use crate::api::routes::{self, Auth, Match, Operation, Route, Segments};
 use crate::api::server::Service;
 use crate::core::api_queue::Rank;
-use crate::core::whip::{CORS, PROBLEM_TYPE, Problem};
+use crate::core::whip::Problem;
 use crate::edge::api_pool::ApiPool;
 use crate::edge::router::{ApiForward, Decision, Reply, Request};
+
+/// The methods that some path here takes, for who asks about none or the root: a balancer's probe, as a rule.
+const EVERYWHERE: &str = "GET, HEAD, POST, PATCH, DELETE, OPTIONS";
 
 /// The way from a role's edge to its API.
 pub struct Gate {
@@ -46,19 +50,24 @@ impl Gate {
     }
 
     fn judge(&self, request: &Request<'_>) -> Result<(&'static Route, Rank), Answer> {
+        if request.method == "OPTIONS" && matches!(request.path, "/" | "*") {
+            return Err(Answer::empty().with("Allow", EVERYWHERE));
+        }
         let (route, segments) = find(&*self.service, request.method, request.path)?;
         let authorization = request.authorization;
         let standing = Standing::of(&*self.service, authorization);
+        // Another scheme's credentials are for a proxy in front of us: they are no wrong token.
+        let presented = auth::bearer(authorization).is_some();
         let refusal = match route.auth {
             Auth::Own => self.service.refuse(route, segments, authorization),
             auth if standing.may(auth) => None,
-            _ => Some(standing.refusal(authorization.is_some())),
+            _ => Some(standing.refusal(presented)),
         };
         let token = auth::bearer(authorization);
         if let Some(token) = token.filter(|_| standing.is_known()) {
             self.service.note_token(token, request.client);
         }
-        if authorization.is_some()
+        if presented
             && is_wrong(route, standing, refusal.as_ref())
             && let Some(pause) = self.service.note_wrong_token(token, request.client)
         {
@@ -130,21 +139,14 @@ fn too_many_wrong(route: &Route, pause: Duration) -> Answer {
     match route.operation {
         Operation::Media(..) => {
             let detail = "too many wrong tokens from this address; check the token, then wait";
-            media_refusal(&Problem::again_after(429, detail, pause)).retry_after(pause)
+            media_form::again_after(429, detail, pause)
         }
         _ => auth::too_many_wrong(pause),
     }
 }
 
 fn media_too_large() -> Reply {
-    media_refusal(&Problem::new(413, "the body is longer than 64 KiB")).into()
-}
-
-/// WHEP and WHIP have a form of their own for refusals, which pages of other sites can read too.
-fn media_refusal(problem: &Problem) -> Answer {
-    let (status, body) = (problem.status, problem.document());
-    let refusal = Answer { status, content_type: PROBLEM_TYPE, headers: Vec::new(), body };
-    CORS.iter().fold(refusal, |answer, (name, value)| answer.with(name, *value))
+    media_form::refusal(&Problem::new(413, "the body is longer than 64 KiB")).into()
 }
 
 /// The route of a request, or why there is none.
@@ -172,6 +174,7 @@ mod tests {
     use crate::api::reply::Responder;
     use crate::api::server::Call;
     use crate::config::settings::{Edge, Role};
+    use crate::core::whip::{CORS, PROBLEM_TYPE};
 
     /// A role whose wrong tokens are counted, and slowed from the third on.
     struct Counting {
@@ -224,6 +227,9 @@ mod tests {
                 query: None,
                 accepts_html: false,
                 upgrade: false,
+                lost_upgrade: false,
+                preflight: false,
+                prefix: "",
                 authorization: auth,
                 peer,
                 client: peer,
@@ -266,6 +272,20 @@ mod tests {
         assert_eq!(asked.judged("GET", "/api/v1/health", Some("Bearer good")), Ok((Rank::Operator, 1024)));
         let publisher = asked.judged("POST", "/session/abc/whip", Some("Bearer publisher"));
         assert_eq!((publisher, asked.wrong()), (Ok((Rank::Anyone, 64 << 10)), 5));
+    }
+
+    #[test]
+    fn another_schemes_credentials_count_for_nothing() {
+        let asked = Asked::new(Role::Worker);
+        for other in ["Basic dTpw", "Negotiate x", "bearer"] {
+            assert_eq!(
+                asked.judged("GET", "/api/v1/health", Some(other)),
+                Ok((Rank::Anyone, 1024)),
+                "{other}"
+            );
+            assert_eq!(asked.judged("GET", "/api/v1/sessions", Some(other)), Err(401), "{other}");
+        }
+        assert_eq!(asked.wrong(), 0, "they are for a proxy in front of us");
     }
 
     #[test]

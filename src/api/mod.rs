@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod gate;
+pub mod media_form;
 pub mod origin;
 pub mod overlay;
 pub mod pages;

@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use crate::api::server::Call;
 use crate::config::settings::Network;
 
-/// `server.public_url`, else scheme and host of the call as the edge forwarded them. No trailing slash.
+/// `server.public_url`, else scheme, host and prefix of the call as the edge forwarded them. No trailing slash.
 pub fn base_url(call: &Call, public_url: Option<&str>) -> String {
     if let Some(url) = public_url {
         return url.trim_end_matches('/').to_owned();
     }
     let scheme = call.header("X-Forwarded-Proto").filter(|scheme| *scheme == "https").unwrap_or("http");
     let host = call.header("X-Forwarded-Host").or(call.header("Host")).unwrap_or("localhost");
-    format!("{scheme}://{host}")
+    format!("{scheme}://{host}{}", call.header("X-Forwarded-Prefix").unwrap_or_default())
 }
 
 /// Who called: the last address of `X-Forwarded-For` that is not a trusted proxy. The edge wrote that field; what a

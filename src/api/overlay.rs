@@ -19,6 +19,7 @@ const FILES: &[(&str, &str)] = &[
     ("dom.js", include_str!("../../web/overlay/dom.js")),
     ("store.js", include_str!("../../web/overlay/store.js")),
     ("cookies.js", include_str!("../../web/overlay/cookies.js")),
+    ("address.js", include_str!("../../web/overlay/address.js")),
     ("server.js", include_str!("../../web/overlay/server.js")),
     ("relay.js", include_str!("../../web/overlay/relay.js")),
     ("media.js", include_str!("../../web/overlay/media.js")),
@@ -35,6 +36,7 @@ const FILES: &[(&str, &str)] = &[
     ("mic.js", include_str!("../../web/overlay/mic.js")),
     ("mic_view.js", include_str!("../../web/overlay/mic_view.js")),
     ("exit.js", include_str!("../../web/overlay/exit.js")),
+    ("proxy.js", include_str!("../../web/overlay/proxy.js")),
     ("facts.js", include_str!("../../web/overlay/facts.js")),
     ("start.js", include_str!("../../web/overlay/start.js")),
 ];

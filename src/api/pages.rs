@@ -133,9 +133,9 @@ impl Page<'_> {
     }
 }
 
-/// The tag of a script of ours, in a page of ours.
+/// The tag of a script of ours, in a page of ours. Cloudflare's Rocket Loader leaves it alone: it has to run first.
 pub fn script_tag(url: &str, nonce: &Nonce) -> String {
-    format!("<script nonce=\"{}\" src=\"{}\"></script>", nonce.as_str(), escape(url))
+    format!("<script data-cfasync=\"false\" nonce=\"{}\" src=\"{}\"></script>", nonce.as_str(), escape(url))
 }
 
 impl fmt::Display for Written<'_> {
@@ -166,7 +166,7 @@ impl fmt::Display for Written<'_> {
         let again = page.again.map_or(0, |seconds| seconds.saturating_mul(1000));
         write!(
             out,
-            "</main><script nonce={nonce}>{{const AGAIN_MS={again},WORDS={};{SCRIPT}}}</script></body></html>",
+            "</main><script data-cfasync=false nonce={nonce}>{{const AGAIN_MS={again},WORDS={};{SCRIPT}}}</script></body></html>",
             page.words()
         )
     }
@@ -224,7 +224,9 @@ mod tests {
         let reply = gone(true, Some(&ended(EndReason::Crashed, Link::Owner)), "https://x");
         let page = String::from_utf8_lossy(&reply.body).into_owned();
         let nonce = reply.nonce.as_ref().expect("a nonce").as_str();
-        let tag = format!("<head><script nonce=\"{nonce}\" src=\"/overlay.js\"></script><meta charset");
+        let tag = format!(
+            "<head><script data-cfasync=\"false\" nonce=\"{nonce}\" src=\"/overlay.js\"></script><meta charset"
+        );
         assert!(page.contains(&tag), "{page}");
         assert!(page.contains(in_words(EndReason::Crashed, Link::Owner)), "{page}");
     }

@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tiny_http::{Header, Response, StatusCode};
 
-use crate::edge::router::Reply;
+use crate::api::media_form;
+use crate::edge::router::{Reply, SERVER};
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,14 +125,18 @@ impl Drop for Responder {
 }
 
 fn send(request: tiny_http::Request, answer: Answer) {
-    let mut response = Response::from_string(answer.body).with_status_code(StatusCode(answer.status));
+    let is_media = media_form::is_media(request.url().split('?').next().unwrap_or_default());
+    let answer = if is_media { media_form::of_answer(answer) } else { answer };
+    let mut response = Response::from_data(answer.body).with_status_code(StatusCode(answer.status));
+    // Without content there is nothing to have a type (RFC 9110, 8.3); an answer to HEAD says what GET would.
+    let typed = (answer.status != 204).then(|| ("Content-Type", answer.content_type.to_owned()));
     let fields = [
-        ("Content-Type", answer.content_type.to_owned()),
+        ("Server", SERVER.to_owned()),
         ("Cache-Control", "no-store".to_owned()),
         // What is data is never shown as a page, whatever stands in it.
         ("X-Content-Type-Options", "nosniff".to_owned()),
     ];
-    for (name, value) in fields.into_iter().chain(answer.headers) {
+    for (name, value) in typed.into_iter().chain(fields).chain(answer.headers) {
         // A field with control characters is refused by from_bytes' ASCII check or by the edge; leave it out.
         if let Ok(header) = Header::from_bytes(name.as_bytes(), value.as_bytes()) {
             response.add_header(header);

@@ -10,6 +10,10 @@ use crate::core::whip_offer::{OFFER_LIMIT, Purpose};
 pub enum Operation {
     /// Health of this process.
     Health,
+    /// Whether this process answers, for probes.
+    Alive,
+    /// Whether it takes work, for probes.
+    Ready,
     /// Workers as the controller sees them.
     ListWorkers,
     /// A worker reports itself.
@@ -200,6 +204,8 @@ const fn media(method: &'static str, path: &'static str, purpose: Purpose, leg: 
 /// Every route.
 pub const ROUTES: &[Route] = &[
     route("GET", "/api/v1/health", On::Both, Auth::None, Operation::Health),
+    route("GET", "/healthz", On::Both, Auth::None, Operation::Alive),
+    route("GET", "/readyz", On::Both, Auth::None, Operation::Ready),
     route("GET", "/api/v1/workers", On::Controller, Auth::Read, Operation::ListWorkers),
     route("POST", "/api/v1/workers/heartbeat", On::Controller, Auth::Worker, Operation::Heartbeat),
     route("DELETE", "/api/v1/workers/{id}", On::Controller, Auth::Admin, Operation::ForgetWorker),

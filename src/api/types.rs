@@ -83,7 +83,7 @@ impl CreateRequest {
     /// Parses and checks a body.
     pub fn parse(body: &[u8]) -> Result<CreateRequest, BadRequest> {
         let raw: RawCreate =
-            serde_json::from_slice(body).map_err(|error| BadRequest(bad_json::in_words(&error)))?;
+            bad_json::object(body).map_err(|error| BadRequest(bad_json::in_words(&error)))?;
         let address = raw.body_ip.as_deref().ok_or_else(|| BadRequest("body_ip: is required".into()))?;
         let body = address.parse().map_err(|error| BadRequest(format!("body_ip: {error}")))?;
         let engine = raw.engine.unwrap_or_else(|| DEFAULT_ENGINE.into());
@@ -379,6 +379,7 @@ mod tests {
             (r#"{"body_ip":"10.0.0.1","wait":"yes"}"#, "boolean"),
             ("", "body"),
             ("[]", "body"),
+            (r#"["10.0.0.1"]"#, "expected an object"),
         ] {
             let message = refused(body);
             assert!(message.contains(field), "{body} said {message}");

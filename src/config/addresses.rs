@@ -8,6 +8,7 @@ use crate::config::document::Node;
 use crate::config::kinds::{Kind, Scope, Secrets};
 use crate::config::settings::{Listen, ListenAddress, Network};
 use crate::core::ids::url_host;
+use crate::core::outside_prefix;
 
 /// Longest URL, in bytes.
 const MAX_URL_BYTES: usize = 2048;
@@ -96,6 +97,8 @@ fn host_name(text: &str) -> bool {
 pub enum Url {
     /// Scheme, host and port only; a trailing slash is dropped.
     Origin,
+    /// The same with a path that a proxy in front of us takes off; a trailing slash is dropped.
+    Outside,
     /// With a path that other paths are appended to; a trailing slash is dropped.
     Base,
     /// A whole address, query included.
@@ -106,6 +109,10 @@ impl Kind<String> for Url {
     fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<String> {
         let expected = match self {
             Url::Origin => "a URL of scheme, host and port only, like https://neck.example.com",
+            Url::Outside => {
+                "a URL without query, like https://neck.example.com or https://example.com/neck (its path of letters, digits \
+                 and -._~)"
+            }
             Url::Base => "a URL without query, like https://nps.example.com",
             Url::Page => "a URL, like https://www.example.com/start",
         };
@@ -129,6 +136,7 @@ impl Url {
         let printable = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte));
         let path_fits = match self {
             Url::Origin => matches!(path, "" | "/"),
+            Url::Outside => outside_prefix::checked(path).is_some(),
             Url::Base => !path.contains(['?', '#']),
             Url::Page => true,
         };
@@ -325,6 +333,11 @@ mod tests {
             assert_eq!(Url::Page.check(bad), None, "{bad} was accepted");
         }
         assert_eq!(Url::Origin.check("https://a/b"), None);
+        assert_eq!(Url::Outside.check("https://a/b/c/"), Some("https://a/b/c".into()));
+        assert_eq!(Url::Outside.check("https://a/"), Some("https://a".into()));
+        for bad in ["https://a//b", "https://a/../b", "https://a/b?c", "https://a/b%20c", "https://a/b;c"] {
+            assert_eq!(Url::Outside.check(bad), None, "{bad} was accepted");
+        }
         assert_eq!(Url::Base.check("https://a/b?c"), None);
     }
 

@@ -133,7 +133,7 @@ pub static KEYS: &[Key] = &[
     key!("server.admin_token", BOTH.reload().secret(), Hidden, server.admin_token),
     key!("server.admin_tokens", BOTH.reload().secret(), TOKENS, server.admin_tokens),
     key!("server.read_token", BOTH.reload().secret(), Hidden, server.read_token),
-    key!("server.public_url", BOTH, Maybe(Url::Origin), server.public_url),
+    key!("server.public_url", BOTH, Maybe(Url::Outside), server.public_url),
     key!("server.advertise_url", WORKER, Maybe(Url::Origin), server.advertise_url),
     key!("server.worker_id", WORKER, Maybe(WorkerName), server.worker_id),
     key!("server.district", BOTH, Text(128), server.district),

@@ -237,7 +237,8 @@ impl FleetThread {
     fn reached(&mut self, beat: &Heartbeat, source: &BeatSource, upstream: Upstream) {
         let id = &beat.worker_id;
         let call_token = source.key.map(|key| self.keys.call_token(id, &key));
-        let reach = Reach { url: beat.reach(source.address), upstream, call_token };
+        let proof = self.reaches.get(id).map(|known| known.proof.clone()).unwrap_or_default();
+        let reach = Reach { url: beat.reach(source.address), upstream, call_token, proof };
         self.reaches.insert(id.clone(), Arc::new(reach));
         let now = self.clock.now();
         if self.reaches.len() > self.fleet.workers(now).len() {

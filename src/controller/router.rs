@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::api::auth;
 use crate::api::gate::Gate;
+use crate::api::media_form;
 use crate::api::pages;
 use crate::api::routes;
 use crate::api::session_path::SessionPath;
@@ -11,7 +12,6 @@ use crate::config::live::Live;
 use crate::config::secret::is_one_of;
 use crate::controller::snapshot::{Published, Reach, Target};
 use crate::core::csp;
-use crate::core::forwarding_proof::ForwardingProof;
 use crate::core::ids::{SessionId, WorkerId};
 use crate::edge::router::{Decision, Forward, Reply, Request, Router, TunnelWatch};
 use crate::host::clock::Clock;
@@ -41,6 +41,9 @@ impl TunnelWatch for Uncounted {
 
 impl Router for ControllerRouter {
     fn route(&self, request: &Request<'_>) -> Decision {
+        if let Some(reply) = media_form::preflight(request) {
+            return Decision::Reply(reply);
+        }
         let html = request.accepts_html;
         match SessionPath::parse(request.path) {
             SessionPath::NotASession => self.api.decide(request, self.live.get().edge.control_body_limit),
@@ -56,6 +59,10 @@ impl Router for ControllerRouter {
 
     fn session_of(&self, path: &str) -> Option<SessionId> {
         SessionPath::parse(path).id()
+    }
+
+    fn form(&self, path: &str) -> Option<fn(Reply) -> Reply> {
+        media_form::of_path(path)
     }
 
     fn frame_ancestors(&self) -> String {
@@ -79,17 +86,19 @@ impl ControllerRouter {
 
     fn to_worker(&self, request: &Request<'_>, worker: &WorkerId, reach: &Reach) -> Decision {
         let settings = self.live.get();
-        let (upstream, shared) = (reach.upstream.clone(), reach.token(&settings).as_bytes());
+        let upstream = reach.upstream.clone();
+        let proofs = reach.proof.of(std::iter::once(reach.token(&settings)), worker);
         // What the worker would refuse need not be carried there.
         let (most, own) =
             (settings.edge.session_body_limit, routes::worker_body_limit(request.method, request.path));
         Decision::Forward(Forward {
             upstream,
+            prefix: "".into(),
             body_limit: own.map_or(most, |own| own.min(most)),
             inject: None,
             user: None,
             tunnels: Some(self.uncounted.clone()),
-            proof: Some(ForwardingProof::derive(shared, worker)),
+            proof: proofs.first().cloned(),
             unavailable: Some(pages::worker_away),
             // The worker confines its processes; what it says itself speaks for the service.
             confined: None,

@@ -94,6 +94,9 @@ impl Service for ControllerService {
     fn call(&self, call: Call, responder: Responder) {
         match call.operation {
             Operation::Health => responder.send(self.health(call.reads, call.has_query("ready"))),
+            // Not for administrators: who may is asked at `Health` only, which slows down guesses.
+            Operation::Alive => responder.send(self.health(false, false)),
+            Operation::Ready => responder.send(self.health(false, true)),
             Operation::ListWorkers => responder.send(self.workers()),
             Operation::Heartbeat => self.heartbeat(&call, responder),
             Operation::DrainWorker => self.drain(&call, true, responder),
@@ -151,7 +154,7 @@ impl ControllerService {
     }
 
     fn heartbeat(&self, call: &Call, responder: Responder) {
-        let beat: Heartbeat = match serde_json::from_slice(&call.body) {
+        let beat: Heartbeat = match bad_json::object(&call.body) {
             Ok(beat) => beat,
             Err(error) => {
                 return responder.send(Answer::error(400, "bad heartbeat", bad_json::in_words(&error)));

@@ -10,6 +10,7 @@ use crate::core::fleet::wire::CallToken;
 use crate::core::fleet::{Counts, SessionView, WorkerView};
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::time::Moment;
+use crate::edge::proof_memo::ProofMemo;
 use crate::edge::router::Upstream;
 
 /// The fleet at one moment.
@@ -55,6 +56,8 @@ pub struct Reach {
     pub upstream: Upstream,
     /// The token that was made for this worker; `None`: it has not proved who it is.
     pub call_token: Option<CallToken>,
+    /// Made of the token, for what the edge forwards.
+    pub proof: Arc<ProofMemo>,
 }
 
 impl Reach {

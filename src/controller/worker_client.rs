@@ -200,7 +200,7 @@ mod tests {
         let id: WorkerId = "a".parse().unwrap();
         let call_token = Some(CallToken::new("for-a-only".to_owned()));
         let published = Arc::new(Published::default());
-        let reaches = [(id.clone(), Arc::new(Reach { url, upstream, call_token }))];
+        let reaches = [(id.clone(), Arc::new(Reach { url, upstream, call_token, proof: Arc::default() }))];
         published.set(Snapshot { reaches: reaches.into(), ..Snapshot::default() });
         let live = Arc::new(Live::new(Settings::defaults(Role::Controller)));
         crypto::install();

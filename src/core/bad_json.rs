@@ -1,5 +1,7 @@
 //! What is wrong with a JSON body, in words of ours. serde's own repeat values, and a value may be a password.
 
+use serde::Deserialize;
+use serde::de::{Error as _, Unexpected};
 use serde_json::Error;
 use serde_json::error::Category;
 
@@ -8,6 +10,14 @@ const OF_FIELDS: [&str; 3] = ["unknown field `", "missing field `", "duplicate f
 
 /// Longest sentence of serde's that is passed on, in bytes: the longest list of fields has 200.
 const LONGEST: usize = 512;
+
+/// Reads a body that is to be an object. serde takes an array for one, field by field in the order of our source.
+pub fn object<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Error> {
+    match body.trim_ascii_start().first() {
+        Some(b'[') => Err(Error::invalid_type(Unexpected::Seq, &"an object")),
+        _ => serde_json::from_slice(body),
+    }
+}
 
 /// What is wrong, for the detail of a 400.
 pub fn in_words(error: &Error) -> String {
@@ -47,6 +57,15 @@ mod tests {
 
     fn said(body: &str) -> String {
         in_words(&serde_json::from_str::<Sample>(body).unwrap_err())
+    }
+
+    #[test]
+    fn an_array_is_no_object() {
+        for body in ["[true]", " \n[]", "[[true]]"] {
+            let said = in_words(&object::<Sample>(body.as_bytes()).unwrap_err());
+            assert_eq!(said, "the body: a value that does not fit, expected an object", "{body}");
+        }
+        assert!(object::<Sample>(b" {\"wait\": true}").is_ok_and(|sample| sample.wait));
     }
 
     #[test]

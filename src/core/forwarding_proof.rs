@@ -10,6 +10,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
@@ -24,7 +25,7 @@ const LABEL: &[u8] = b"hydraneckwebrtc forwarding proof v1\0";
 
 /// Proves that requests come from whoever shares a token with a worker.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ForwardingProof(String);
+pub struct ForwardingProof(Arc<str>);
 
 impl ForwardingProof {
     /// The proof for requests to this worker.
@@ -33,7 +34,7 @@ impl ForwardingProof {
         context.update(LABEL);
         context.update(worker.as_str().as_bytes());
         let tag = context.sign();
-        ForwardingProof(tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+        ForwardingProof(tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
     }
 
     /// The field's value for a request of this client.

@@ -4,6 +4,7 @@
 //! `tests/rules` reads the sources and enforces it.
 
 pub mod address_proof;
+pub mod api_fields;
 pub mod api_queue;
 pub mod bad_json;
 pub mod body_distance;
@@ -38,6 +39,7 @@ pub mod media_feed;
 pub mod mic_gate;
 pub mod opus;
 pub mod outbox_policy;
+pub mod outside_prefix;
 pub mod pairing_turns;
 pub mod peer_life;
 pub mod picture_ids;

@@ -57,7 +57,7 @@ struct Raw {
 impl Rating {
     /// Reads a request's body.
     pub fn parse(body: &[u8]) -> Result<Rating, BadRating> {
-        let raw: Raw = serde_json::from_slice(body).map_err(|error| BadRating(bad_json::in_words(&error)))?;
+        let raw: Raw = bad_json::object(body).map_err(|error| BadRating(bad_json::in_words(&error)))?;
         let stars = raw.stars.ok_or_else(|| BadRating("stars: is required".into()))?;
         let stars = u8::try_from(stars).ok().filter(|stars| (1..=5).contains(stars));
         let stars = stars.ok_or_else(|| BadRating("stars: must be 1, 2, 3, 4 or 5".into()))?;

@@ -86,8 +86,7 @@ impl fmt::Display for BadFacts {
 impl Facts {
     /// Reads a request's body.
     pub fn parse(body: &[u8]) -> Result<Facts, BadFacts> {
-        let facts: Facts =
-            serde_json::from_slice(body).map_err(|error| BadFacts(bad_json::in_words(&error)))?;
+        let facts: Facts = bad_json::object(body).map_err(|error| BadFacts(bad_json::in_words(&error)))?;
         let word = facts.candidate_type.bytes().all(|byte| byte.is_ascii_lowercase());
         if !word || facts.candidate_type.len() > MAX_CANDIDATE_TYPE {
             return Err(BadFacts("candidate_type: is no type of ICE candidate".into()));

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Map, Value};
 
 /// Media type of offers and answers.
 pub const SDP_TYPE: &str = "application/sdp";
@@ -141,13 +141,20 @@ impl Problem {
 
     /// The document. Its type is `about:blank`, so its title is the status' phrase. `limit` is a member of ours.
     pub fn document(&self) -> String {
-        let title = title(self.status);
-        let mut document =
-            json!({"type": "about:blank", "title": title, "status": self.status, "detail": self.detail});
-        if let (Some(limit), Some(members)) = (self.limit, document.as_object_mut()) {
+        Value::Object(self.members()).to_string()
+    }
+
+    /// Its members.
+    pub fn members(&self) -> Map<String, Value> {
+        let mut members = Map::new();
+        members.insert("type".into(), "about:blank".into());
+        members.insert("title".into(), title(self.status).into());
+        members.insert("status".into(), self.status.into());
+        members.insert("detail".into(), self.detail.clone().into());
+        if let Some(limit) = self.limit {
             members.insert("limit".into(), limit.into());
         }
-        document.to_string()
+        members
     }
 }
 
@@ -158,6 +165,8 @@ fn title(status: u16) -> &'static str {
         401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
         409 => "Conflict",
         412 => "Precondition Failed",
         413 => "Content Too Large",
@@ -165,6 +174,8 @@ fn title(status: u16) -> &'static str {
         422 => "Unprocessable Content",
         428 => "Precondition Required",
         429 => "Too Many Requests",
+        502 => "Bad Gateway",
+        504 => "Gateway Timeout",
         503 => "Service Unavailable",
         _ => "Internal Server Error",
     }

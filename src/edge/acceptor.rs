@@ -19,6 +19,7 @@ use rustix::net::SocketFlags;
 use super::admission::{Admission, ConnectionLimit, Place, Shown};
 use super::flights::{Flight, Flights};
 use super::pace::Pace;
+use super::seats::Doing;
 use super::slab::Key;
 use super::socket;
 use crate::config::settings::Network;
@@ -137,9 +138,26 @@ impl Ticket {
         self.shared.admission.review(&mut self.place, shown)
     }
 
-    /// The last reply was given: from now on it takes no place from others. `false`: it is not to wait for the client to close.
-    pub fn leave(&mut self) -> bool {
-        self.shared.admission.leave(&mut self.place)
+    /// Nothing was said in time while the connection was on trial; an error says why it has to go.
+    pub fn give_up(&mut self) -> Result<(), ConnectionLimit> {
+        self.shared.admission.give_up(&mut self.place)
+    }
+
+    /// A request begins. `false`: the connection was pushed out before that.
+    pub fn occupy(&self) -> bool {
+        match &self.place {
+            Place::Served(seat, _) => seat.occupy(),
+            Place::OnTrial(trial) => !trial.is_pushed_out(),
+            Place::Operator | Place::Refused(_) => true,
+        }
+    }
+
+    /// What the connection is doing, and since when.
+    pub fn note(&self, doing: Doing, since: Moment) {
+        if let Place::Served(seat, _) = &self.place {
+            // Who was pushed out hears of it by the bell.
+            seat.note(doing, since);
+        }
     }
 
     /// A request is under way from now on. Operators' count for nobody.
@@ -155,19 +173,25 @@ impl Ticket {
     pub fn on_trial(&self) -> Option<ConnectionLimit> {
         match &self.place {
             Place::OnTrial(trial) => Some(trial.limit()),
-            Place::Served(_) | Place::Operator | Place::Refused(_) | Place::Leaving => None,
+            Place::Served(..) | Place::Operator | Place::Refused(_) => None,
         }
     }
 
-    /// It has to leave for another one that is on trial.
+    /// It has to leave for another one.
     pub fn is_pushed_out(&self) -> bool {
-        matches!(&self.place, Place::OnTrial(trial) if trial.is_pushed_out())
+        match &self.place {
+            Place::Served(seat, _) => seat.is_pushed_out(),
+            Place::OnTrial(trial) => trial.is_pushed_out(),
+            Place::Operator | Place::Refused(_) => false,
+        }
     }
 
     /// The connection has this name in its loop.
     pub fn settle(&self, key: Key) {
-        if let Place::OnTrial(trial) = &self.place {
-            trial.hang(self.doorbell(key));
+        match &self.place {
+            Place::Served(seat, _) => seat.hang(self.doorbell(key)),
+            Place::OnTrial(trial) => trial.hang(self.doorbell(key)),
+            Place::Operator | Place::Refused(_) => {}
         }
     }
 

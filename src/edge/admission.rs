@@ -3,15 +3,19 @@
 //!
 //! ```text
 //!  accept ──▶ Served: counts for its address ── proves that it is our controller's ──▶ Served: counts for nobody
-//!     │ no place
+//!     │ no place      └─ the cap is met, and it has no request under way ──▶ pushed out for a new one
 //!     └─────▶ OnTrial: may send one head ──┬─ with the admin token ──▶ Operator
 //!                │                         ├─ with the controller's proof ──▶ Served: counts for nobody
+//!                │                         ├─ and somebody gives way by then ──▶ Served
 //!                │                         └─ else, or silent ──▶ Refused: told which limit was met
 //!                └─ pushed out by others ──▶ closed
 //! ```
 //!
+//! When the cap is met, a served connection without a request under way gives its place to the new one ([`super::seats`]).
+//!
 //! A connection is counted before it says anything, so an operator cannot be told from a flood at accept. The trial is the way
-//! out: few connections at once, a moment each, and the oldest of the address that has most of them leaves for a new one.
+//! out when all who are served have requests under way: few connections at once, a moment each, and the oldest of the address that
+//! has most of them leaves for a new one.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -21,6 +25,7 @@ use std::time::Duration;
 
 use super::acceptor::Doorbell;
 use super::router::Reply;
+use super::seats::{Seat, Seats};
 use crate::core::fair_share::{FairShare, Refused, Share, Sizes, network_of};
 
 /// Connections beyond the cap that only loopback peers may use.
@@ -41,9 +46,9 @@ pub const TRIAL: Duration = Duration::from_secs(2);
 /// Refused connections that may take their time to read why; more stay on trial, where they can be pushed out.
 const MAX_REFUSED: usize = 32;
 
-/// Connections that have heard their last reply and wait for the client to close, beyond the cap: they take no place from whoever
-/// has something to ask. More of them do not wait.
-const MAX_LEAVING: usize = 32;
+/// Connections that were pushed out and are not closed yet, beyond the cap: their loops are about to. Until they have, nobody else
+/// is pushed out.
+const MAX_PUSHED_OUT: usize = 32;
 
 /// A limit of connections that was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,15 +88,13 @@ impl ConnectionLimit {
 #[derive(Debug)]
 pub enum Place {
     /// Served; counts for this network, or for nobody.
-    Served(Option<IpAddr>),
+    Served(Arc<Seat>, Option<IpAddr>),
     /// Served if its first head says why.
     OnTrial(Arc<Trial>),
     /// Served while an operator sends on it.
     Operator,
     /// Told to come back later, which it may take a moment to read.
     Refused(ConnectionLimit),
-    /// Served to the end; it may take a moment to read that.
-    Leaving,
 }
 
 /// A connection on trial.
@@ -99,6 +102,8 @@ pub enum Place {
 pub struct Trial {
     limit: ConnectionLimit,
     network: IpAddr,
+    /// Whom it would count for.
+    key: Option<IpAddr>,
     pushed_out: AtomicBool,
     bell: OnceLock<Doorbell>,
 }
@@ -139,10 +144,11 @@ pub struct Shown {
 
 struct Counts {
     served: FairShare<IpAddr>,
+    seats: Seats,
+    pushed_out: usize,
     operators: usize,
     on_trial: VecDeque<Arc<Trial>>,
     refused: usize,
-    leaving: usize,
 }
 
 /// Counts connections. Touched at accept, at close, and by requests that change a connection's place.
@@ -158,10 +164,11 @@ impl Admission {
         let reserve = LOOPBACK_RESERVE + Sizes::of(limit).reserve;
         let counts = Counts {
             served: FairShare::new(Sizes { capacity: limit + LOOPBACK_RESERVE, reserve }),
+            seats: Seats::default(),
+            pushed_out: 0,
             operators: 0,
             on_trial: VecDeque::new(),
             refused: 0,
-            leaving: 0,
         };
         Admission { limit, per_address: per_address.min(limit.div_ceil(2)), counts: Mutex::new(counts) }
     }
@@ -173,26 +180,62 @@ impl Admission {
     /// Judges and counts a connection. `exempt`: it counts for no address (trusted proxies, loopback).
     pub fn admit(&self, peer: IpAddr, exempt: bool) -> Place {
         let network = network_of(peer);
-        let mut counts = self.counts();
         let key = (!exempt).then_some(network);
-        let Err(limit) = self.serve(&mut counts, key, peer.is_loopback()) else {
-            return Place::Served(key);
-        };
-        let (bell, pushed_out) = (OnceLock::new(), AtomicBool::new(false));
-        let trial = Arc::new(Trial { limit, network, pushed_out, bell });
-        let leaves = counts.make_room_on_trial();
-        counts.on_trial.push_back(trial.clone());
-        drop(counts);
-        leaves.iter().for_each(|trial| trial.push_out());
-        Place::OnTrial(trial)
+        let mut counts = self.counts();
+        match self.find_seat(&mut counts, key, peer.is_loopback()) {
+            Ok((seat, leaves)) => {
+                drop(counts);
+                leaves.iter().for_each(|seat| seat.ring());
+                Place::Served(seat, key)
+            }
+            Err(limit) => {
+                let (bell, pushed_out) = (OnceLock::new(), AtomicBool::new(false));
+                let trial = Arc::new(Trial { limit, network, key, pushed_out, bell });
+                let leaves = counts.make_room_on_trial();
+                counts.on_trial.push_back(trial.clone());
+                drop(counts);
+                leaves.iter().for_each(|trial| trial.push_out());
+                Place::OnTrial(trial)
+            }
+        }
     }
 
-    fn serve(&self, counts: &mut Counts, key: Option<IpAddr>, loopback: bool) -> Result<(), ConnectionLimit> {
-        if !loopback && counts.served.held() >= self.limit {
+    /// A seat, and who was pushed out for it, whose loop is to be told.
+    fn find_seat(
+        &self,
+        counts: &mut Counts,
+        key: Option<IpAddr>,
+        loopback: bool,
+    ) -> Result<(Arc<Seat>, Option<Arc<Seat>>), ConnectionLimit> {
+        let mut leaves = None;
+        if let Err(limit) = self.ask(counts, key, loopback, 0) {
+            // Nobody goes in vain: the last places are for whoever holds few.
+            if limit != ConnectionLimit::All || self.ask(counts, key, loopback, 1).is_err() {
+                return Err(limit);
+            }
+            leaves = Some(counts.push_out().ok_or(limit)?);
+        }
+        counts.served.enter(key.as_slice());
+        Ok((counts.seats.take(key), leaves))
+    }
+
+    /// Whether there is a place, or would be if so many were given back, one at most.
+    fn ask(
+        &self,
+        counts: &Counts,
+        key: Option<IpAddr>,
+        loopback: bool,
+        given_back: usize,
+    ) -> Result<(), ConnectionLimit> {
+        if !loopback && counts.served.held().saturating_sub(given_back) >= self.limit {
             return Err(ConnectionLimit::All);
         }
         let share = key.map(|key| Share { key, most: self.per_address });
-        counts.served.take(share.as_slice()).map_err(|refused| match refused {
+        let verdict = match given_back {
+            0 => counts.served.ask(share.as_slice()),
+            _ => counts.served.ask_without(&[], share.as_slice()),
+        };
+        verdict.map_err(|refused| match refused {
             Refused::Share(_) => ConnectionLimit::OfAddress,
             Refused::Full => ConnectionLimit::All,
         })
@@ -201,74 +244,110 @@ impl Admission {
     /// Moves a connection to the place that its request has a right to. An error: it has to go, the limit says why.
     pub fn review(&self, place: &mut Place, shown: Shown) -> Result<(), ConnectionLimit> {
         match (&*place, shown) {
-            (Place::Served(None), _) | (Place::Operator, Shown { operator: true, .. }) => return Ok(()),
-            (Place::Served(Some(_)), Shown { controller: false, .. }) => return Ok(()),
-            (Place::Operator, _) => return Err(ConnectionLimit::All),
-            (Place::Refused(limit), _) => return Err(*limit),
-            (Place::Leaving, _) => return Err(ConnectionLimit::All),
-            (Place::Served(Some(_)) | Place::OnTrial(_), _) => {}
+            (Place::Served(_, None), _) | (Place::Operator, Shown { operator: true, .. }) => Ok(()),
+            (Place::Served(_, Some(_)), Shown { controller: false, .. }) => Ok(()),
+            (Place::Operator, _) => Err(ConnectionLimit::All),
+            (Place::Refused(limit), _) => Err(*limit),
+            (Place::Served(seat, Some(_)), Shown { controller: true, .. }) => {
+                let seat = seat.clone();
+                let mut counts = self.counts();
+                if !counts.seats.has(&seat) {
+                    return Err(ConnectionLimit::All);
+                }
+                counts.leave(place);
+                counts.served.enter([]);
+                counts.seats.count_for(&seat, None);
+                *place = Place::Served(seat, None);
+                Ok(())
+            }
+            (Place::OnTrial(trial), _) => {
+                let trial = trial.clone();
+                self.judge(place, &trial, shown)
+            }
         }
-        let mut counts = self.counts();
-        counts.leave(place);
-        let room = counts.served.held() < self.limit;
-        let (new, verdict) = match (&*place, shown) {
-            (Place::Served(_), _) => (Place::Served(None), Ok(())),
-            (_, Shown { controller: true, .. }) if room => (Place::Served(None), Ok(())),
-            (_, Shown { operator: true, .. }) if counts.operators < OPERATOR_RESERVE => {
-                (Place::Operator, Ok(()))
-            }
-            (Place::OnTrial(trial), _) if counts.refused < MAX_REFUSED => {
-                (Place::Refused(trial.limit), Err(trial.limit))
-            }
-            (Place::OnTrial(trial), _) => (Place::OnTrial(trial.clone()), Err(trial.limit)),
-            (Place::Operator | Place::Refused(_) | Place::Leaving, _) => return Ok(()),
-        };
-        counts.enter(&new);
-        *place = new;
-        verdict
     }
 
-    /// A connection has had its last reply. `false`: so many wait for their clients to close that this one does not.
-    pub fn leave(&self, place: &mut Place) -> bool {
-        if !matches!(place, Place::Served(_)) {
-            return true;
-        }
+    /// A connection on trial has said who it is.
+    fn judge(&self, place: &mut Place, trial: &Arc<Trial>, shown: Shown) -> Result<(), ConnectionLimit> {
         let mut counts = self.counts();
-        if counts.leaving >= MAX_LEAVING {
-            return false;
+        if shown.operator && counts.operators < OPERATOR_RESERVE {
+            return counts.change(place, Place::Operator);
         }
-        counts.leave(place);
-        *place = Place::Leaving;
-        counts.enter(place);
-        true
+        let key = if shown.controller { None } else { trial.key };
+        match self.find_seat(&mut counts, key, trial.network.is_loopback()) {
+            Ok((seat, leaves)) => {
+                leaves.iter().for_each(|seat| seat.ring());
+                counts.leave(place);
+                // Its request is what was shown.
+                seat.occupy();
+                *place = Place::Served(seat, key);
+                Ok(())
+            }
+            Err(limit) => counts.refuse(place, limit),
+        }
+    }
+
+    /// A connection on trial said nothing in time. An error: it has to go, the limit says why.
+    pub fn give_up(&self, place: &mut Place) -> Result<(), ConnectionLimit> {
+        match place {
+            Place::OnTrial(trial) => {
+                let limit = trial.limit;
+                self.counts().refuse(place, limit)
+            }
+            Place::Served(..) | Place::Operator | Place::Refused(_) => Ok(()),
+        }
     }
 
     /// A connection with this place is closed.
     pub fn release(&self, place: &Place) {
-        self.counts().leave(place);
+        let mut counts = self.counts();
+        if let Place::Served(seat, _) = place
+            && !counts.seats.give_back(seat)
+        {
+            counts.pushed_out = counts.pushed_out.saturating_sub(1);
+            return;
+        }
+        counts.leave(place);
     }
 }
 
 impl Counts {
     fn leave(&mut self, place: &Place) {
         match place {
-            Place::Served(network) => self.served.give_back(network.as_slice()),
+            Place::Served(_, network) => self.served.give_back(network.as_slice()),
             Place::OnTrial(trial) => self.on_trial.retain(|other| !Arc::ptr_eq(other, trial)),
             Place::Operator => self.operators = self.operators.saturating_sub(1),
             Place::Refused(_) => self.refused = self.refused.saturating_sub(1),
-            Place::Leaving => self.leaving = self.leaving.saturating_sub(1),
         }
     }
 
-    /// Counts a connection that has the right to this place.
-    fn enter(&mut self, place: &Place) {
-        match place {
-            Place::Served(network) => self.served.enter(network.as_slice()),
-            Place::OnTrial(trial) => self.on_trial.push_back(trial.clone()),
-            Place::Operator => self.operators += 1,
-            Place::Refused(_) => self.refused += 1,
-            Place::Leaving => self.leaving += 1,
+    /// A connection on trial becomes an operator's.
+    fn change(&mut self, place: &mut Place, new: Place) -> Result<(), ConnectionLimit> {
+        self.leave(place);
+        self.operators += 1;
+        *place = new;
+        Ok(())
+    }
+
+    /// A connection on trial has to go. Where many take their time to read why, it stays on trial, where it can be pushed out.
+    fn refuse(&mut self, place: &mut Place, limit: ConnectionLimit) -> Result<(), ConnectionLimit> {
+        if self.refused < MAX_REFUSED {
+            self.leave(place);
+            self.refused += 1;
+            *place = Place::Refused(limit);
         }
+        Err(limit)
+    }
+
+    /// Somebody without a request under way gives up a place.
+    fn push_out(&mut self) -> Option<Arc<Seat>> {
+        if self.pushed_out >= MAX_PUSHED_OUT {
+            return None;
+        }
+        let (seat, network) = self.seats.push_out(|network| self.served.held_by(network))?;
+        self.served.give_back(network.as_slice());
+        self.pushed_out += 1;
+        Some(seat)
     }
 
     /// Takes the oldest of the network that has most out of a full list.
@@ -285,7 +364,9 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
+    use super::super::seats::Doing;
     use super::*;
+    use crate::core::time::Moment;
 
     const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
     const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
@@ -296,12 +377,33 @@ mod tests {
 
     #[test]
     fn descriptors_are_reserved_for_what_is_beyond_the_cap() {
-        let beyond = 2 * (LOOPBACK_RESERVE + OPERATOR_RESERVE) + MAX_ON_TRIAL + MAX_REFUSED + MAX_LEAVING;
+        let beyond = 2 * (LOOPBACK_RESERVE + OPERATOR_RESERVE) + MAX_ON_TRIAL + MAX_REFUSED + MAX_PUSHED_OUT;
         assert_eq!(crate::core::descriptors::BESIDE_THE_CAP, beyond as u64);
     }
 
     fn is_served(place: &Place) -> bool {
-        matches!(place, Place::Served(_))
+        matches!(place, Place::Served(..))
+    }
+
+    /// A connection whose request is under way for as long as the test lasts.
+    fn busy(admission: &Admission, peer: IpAddr, exempt: bool) -> Place {
+        let place = admission.admit(peer, exempt);
+        note(&place, Doing::Busy, 0);
+        place
+    }
+
+    fn note(place: &Place, doing: Doing, since: u64) {
+        if let Place::Served(seat, _) = place {
+            assert!(seat.note(doing, Moment(since)));
+        }
+    }
+
+    fn is_pushed_out(place: &Place) -> bool {
+        match place {
+            Place::Served(seat, _) => seat.is_pushed_out(),
+            Place::OnTrial(trial) => trial.is_pushed_out(),
+            Place::Operator | Place::Refused(_) => false,
+        }
     }
 
     #[test]
@@ -317,21 +419,58 @@ mod tests {
     #[test]
     fn whoever_leaves_takes_no_place_from_others() {
         let admission = Admission::new(20, 20);
-        let mut places: Vec<_> = (0..20).map(|_| admission.admit(A, true)).collect();
-        assert!(places.iter().all(is_served) && !is_served(&admission.admit(B, false)));
-        assert!(places.iter_mut().all(|place| admission.leave(place)));
-        let mut more: Vec<_> = (0..20).map(|_| admission.admit(A, true)).collect();
-        assert!(more.iter().all(is_served));
-        let lingering = more.iter_mut().filter_map(|place| admission.leave(place).then_some(())).count();
-        assert_eq!(
-            lingering,
-            MAX_LEAVING - 20,
-            "more do not wait, and keep their place until they are closed"
-        );
-        assert!(is_served(&admission.admit(B, false)));
+        let places: Vec<_> = (0..20).map(|_| admission.admit(A, true)).collect();
+        places.iter().for_each(|place| note(place, Doing::Leaving, 0));
+        let more: Vec<_> = (0..20).map(|_| busy(&admission, A, true)).collect();
+        assert!(more.iter().all(is_served) && places.iter().all(is_pushed_out));
+        assert!(!is_served(&admission.admit(B, false)), "all of them have requests under way");
         places.iter().chain(&more).for_each(|place| admission.release(place));
         let counts = admission.counts();
-        assert_eq!((counts.leaving, counts.served.held()), (0, 1));
+        assert_eq!((counts.pushed_out, counts.served.held(), counts.served.keys()), (0, 0, 0));
+    }
+
+    #[test]
+    fn no_more_are_pushed_out_than_have_descriptors_until_they_are_closed() {
+        let admission = Admission::new(200, 200);
+        let idle: Vec<_> = (0..200).map(|_| admission.admit(A, true)).collect();
+        let new: Vec<_> = (0..100).map(|_| busy(&admission, B, true)).collect();
+        let served = || new.iter().filter(|place| is_served(place)).count();
+        assert_eq!((served(), idle.iter().filter(|place| is_pushed_out(place)).count()), (32, 32));
+        idle.iter().filter(|place| is_pushed_out(place)).for_each(|place| admission.release(place));
+        assert!(is_served(&admission.admit(B, true)));
+    }
+
+    #[test]
+    fn nobody_is_pushed_out_in_vain() {
+        let admission = Admission::new(16, 16);
+        let few: Vec<_> = (0..8).map(|_| busy(&admission, A, false)).collect();
+        let idle: Vec<_> = (0..8).map(|_| admission.admit(B, false)).collect();
+        assert!(few.iter().chain(&idle).all(is_served));
+        // It holds its eight, so that the last two places are not for it, whoever goes.
+        assert!(!is_served(&admission.admit(A, false)) && !idle.iter().any(is_pushed_out));
+    }
+
+    #[test]
+    fn a_stranger_on_trial_with_a_request_takes_the_place_of_one_without() {
+        let admission = Admission::new(1, 1);
+        let served = busy(&admission, A, false);
+        let (mut place, mut late) = (admission.admit(B, false), admission.admit(B, false));
+        assert!(!is_served(&place));
+        note(&served, Doing::Idle, 0);
+        assert_eq!(admission.review(&mut place, STRANGER), Ok(()));
+        assert!(is_served(&place) && is_pushed_out(&served));
+        assert_eq!(admission.review(&mut late, STRANGER), Err(ConnectionLimit::All), "that one is busy");
+    }
+
+    #[test]
+    fn whoever_was_pushed_out_is_no_controller_any_more() {
+        let admission = Admission::new(1, 1);
+        let mut served = admission.admit(A, false);
+        let new = busy(&admission, B, false);
+        assert!(is_served(&new) && is_pushed_out(&served));
+        assert_eq!(admission.review(&mut served, CONTROLLER), Err(ConnectionLimit::All));
+        admission.release(&served);
+        assert_eq!(admission.counts().served.held(), 1);
     }
 
     #[test]
@@ -344,7 +483,7 @@ mod tests {
     #[test]
     fn loopback_gets_through_a_flood() {
         let admission = Admission::new(1, 100);
-        assert!(is_served(&admission.admit(A, false)));
+        assert!(is_served(&busy(&admission, A, false)));
         assert!(!is_served(&admission.admit(B, false)));
         assert!(is_served(&admission.admit(LOOPBACK, true)));
     }
@@ -352,7 +491,7 @@ mod tests {
     #[test]
     fn an_operator_gets_through_a_flood_of_his_own_address() {
         let admission = Admission::new(1, 100);
-        let flood: Vec<_> = (0..300).map(|_| admission.admit(LOOPBACK, true)).collect();
+        let flood: Vec<_> = (0..300).map(|_| busy(&admission, LOOPBACK, true)).collect();
         assert_eq!(flood.iter().filter(|place| is_served(place)).count(), 1 + LOOPBACK_RESERVE);
         let mut place = admission.admit(LOOPBACK, true);
         assert_eq!(admission.review(&mut place, OPERATOR), Ok(()));
@@ -383,9 +522,8 @@ mod tests {
         let admission = Admission::new(0, 1);
         let mut honest = admission.admit(B, false);
         let flood: Vec<_> = (0..100).map(|_| admission.admit(A, false)).collect();
-        let pushed_out = |place: &Place| matches!(place, Place::OnTrial(trial) if trial.is_pushed_out());
-        assert_eq!(flood.iter().filter(|place| pushed_out(place)).count(), 100 + 1 - MAX_ON_TRIAL);
-        assert!(!pushed_out(&honest));
+        assert_eq!(flood.iter().filter(|place| is_pushed_out(place)).count(), 100 + 1 - MAX_ON_TRIAL);
+        assert!(!is_pushed_out(&honest));
         assert_eq!(admission.review(&mut honest, OPERATOR), Ok(()));
     }
 

@@ -31,7 +31,7 @@ use crate::core::http_body::{BodyDecoder, BodyError};
 use crate::core::http_head::downstream::{Downward, write_reply};
 use crate::core::http_head::request::RequestHead;
 use crate::core::http_head::response::{MAX_REPLY_HEAD, parse_reply};
-use crate::core::http_head::upstream::{Onward, write_request};
+use crate::core::http_head::upstream::{Onward, write_api_request};
 use crate::core::http_head::{BodyLength, Scan, field_table, scan};
 use crate::core::time::Moment;
 
@@ -75,6 +75,7 @@ impl ApiExchange {
     ) -> ApiExchange {
         let onward = Onward {
             host: None,
+            prefix: "",
             peer: io.peer,
             scheme: if io.socket.is_tls() { "https" } else { "http" },
             trusted: io.trusted,
@@ -86,8 +87,7 @@ impl ApiExchange {
             confined: false,
         };
         let mut text = Vec::new();
-        write_request(&mut text, head, &onward);
-        text.truncate(text.len().saturating_sub(2));
+        write_api_request(&mut text, head, &onward);
         let ApiForward { pool, rank, body_limit, too_large } = forward;
         let charge = Charge::new(pool.clone(), rank);
         let body = Collector {
@@ -114,6 +114,11 @@ impl ApiExchange {
     /// How a reply is sent.
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// Its body is not whole yet.
+    pub fn is_collecting(&self) -> bool {
+        matches!(self.stage, Stage::Collect)
     }
 
     /// Whether the connection can be used for another request after a reply.

@@ -20,6 +20,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::acceptor::Ticket;
+use super::admission::ConnectionLimit;
 use super::api_exchange::{self, ApiExchange};
 use super::context::Context;
 use super::event_stream::{self, EventStream};
@@ -28,6 +29,7 @@ use super::flights::Flight;
 use super::outbox::Outbox;
 use super::own_reply::{self, Manner, write_own};
 use super::router::Reply;
+use super::seats::Doing;
 use super::slab::Key;
 use super::socket::{Got, Socket};
 use super::tunnel::{self, Tunnel};
@@ -199,8 +201,16 @@ impl Client {
     /// Does all that can be done now. `false`: the connection is to be closed.
     pub fn drive(&mut self, cx: &mut Context) -> bool {
         if self.io.ticket.is_pushed_out() {
+            self.say_why(cx);
             return false;
         }
+        let goes_on = self.steps(cx);
+        let (doing, since) = self.doing();
+        self.io.ticket.note(doing, since);
+        goes_on
+    }
+
+    fn steps(&mut self, cx: &mut Context) -> bool {
         loop {
             let step = match &mut self.state {
                 State::Handshake => handshake_step(cx, &mut self.io),
@@ -221,6 +231,37 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// What the connection is doing, and since when.
+    fn doing(&self) -> (Doing, Moment) {
+        let io = &self.io;
+        match &self.state {
+            State::Closing { finished: true, .. } => (Doing::Leaving, io.since),
+            State::Closing { finished: false, .. } => (Doing::Sending, io.sent),
+            State::Head { .. } if !io.out.is_empty() => (Doing::Sending, io.sent),
+            State::Head { began: false } if io.requests > 0 => (Doing::Idle, io.since),
+            State::Handshake | State::Head { .. } => (Doing::Arriving, io.since),
+            State::Api(exchange) if exchange.is_collecting() => (Doing::Sending, io.since),
+            State::Exchange(exchange) if !exchange.request_done() && !exchange.reply_begun() => {
+                (Doing::Sending, io.since)
+            }
+            State::Exchange(_) | State::Api(_) | State::Tunnel(_) | State::Events(_) => {
+                (Doing::Busy, Moment(0))
+            }
+        }
+    }
+
+    /// Who is pushed out while sending a body is told, as far as that goes without waiting.
+    fn say_why(&mut self, cx: &mut Context) {
+        let facts = match &self.state {
+            State::Api(exchange) => *exchange.facts(),
+            State::Exchange(exchange) if !exchange.reply_begun() => exchange.facts,
+            _ => return,
+        };
+        respond(cx, &mut self.io, &ConnectionLimit::All.reply(), facts.version, facts.to_head, false);
+        // It is closed in any case.
+        let _ = self.io.flush(cx.now);
     }
 
     /// A deadline passed. `false`: the connection is to be closed.
@@ -248,11 +289,13 @@ impl Client {
             }
             (End::Refuse(reply), State::Exchange(exchange)) if !exchange.reply_begun() => {
                 let (version, to_head, keep) = exchange.manner();
+                let reply = exchange.facts.in_form(*reply);
                 self.answer(cx, &reply, version, to_head, keep);
                 true
             }
             (End::Refuse(reply), State::Api(exchange)) => {
                 let (facts, keep) = (*exchange.facts(), exchange.keeps_client());
+                let reply = facts.in_form(*reply);
                 self.answer(cx, &reply, facts.version, facts.to_head, keep);
                 true
             }
@@ -357,12 +400,10 @@ fn closing_step(
     if !io.flush(cx.now)? {
         return Ok(Step::Wait);
     }
-    let mut lingers = true;
     if !*finished {
         *finished = true;
         io.since = cx.now;
         io.socket.finish();
-        lingers = io.ticket.leave();
         cx.recycle(io.out.take());
         cx.recycle(std::mem::take(&mut io.input));
     }
@@ -373,7 +414,7 @@ fn closing_step(
             Got::End | Got::Failed(_) => return Err(End::Gone),
         }
     }
-    if lingers { Ok(Step::Wait) } else { Err(End::Gone) }
+    Ok(Step::Wait)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::admission::{Shown, TRIAL};
+use super::admission::TRIAL;
 use super::client::{Client, End, LINGER, State};
 use super::context::Context;
 use super::exchange::{Exchange, Stage};
@@ -52,7 +52,7 @@ pub fn on_timeout(client: &mut Client, cx: &mut Context) -> Option<End> {
     let sending = !client.io.out.is_empty();
     match &mut client.state {
         State::Head { .. } if client.io.ticket.on_trial().is_some() => {
-            let verdict = client.io.ticket.review(Shown::default());
+            let verdict = client.io.ticket.give_up();
             verdict.err().map(|limit| End::Refuse(Box::new(limit.reply())))
         }
         State::Head { began: true } if !sending => Some(End::refuse(408, "the request head took too long")),

@@ -16,7 +16,7 @@ use super::context::Context;
 use super::outbox::Outbox;
 use super::reply_side::{self, Flow, ReplySide};
 use super::request_side::{self, RequestSide};
-use super::router::{Forward, Upstream};
+use super::router::{Forward, Reply, Upstream};
 use super::socket::{Socket, connect_tcp};
 use super::tls::session::Session;
 use super::tunnel::Tunnel;
@@ -45,6 +45,18 @@ pub struct Facts {
     pub keep_alive: bool,
     /// The client waits for `100 Continue`.
     pub expects_continue: bool,
+    /// The form that replies of ours have on its path.
+    pub form: Option<fn(Reply) -> Reply>,
+}
+
+impl Facts {
+    /// A reply of ours in the form that its path has.
+    pub fn in_form(&self, reply: Reply) -> Reply {
+        match self.form {
+            Some(form) => form(reply),
+            None => reply,
+        }
+    }
 }
 
 /// How far an exchange is.
@@ -98,6 +110,7 @@ impl Exchange {
         let mut host = AuthorityText { buf: [0; 64] };
         let onward = Onward {
             host: host.of(&forward.upstream),
+            prefix: &forward.prefix,
             peer: io.peer,
             scheme: if io.socket.is_tls() { "https" } else { "http" },
             trusted: io.trusted,

@@ -2,10 +2,11 @@
 //!
 //! A connection of a client counts for its address as long as it is open ([`super::admission`]). One of a controller or a trusted
 //! proxy carries requests of many; there each request counts while it is under way: forwarded, a tunnel, or an event stream. All
-//! requests for a session count for it, whoever sends them: one link cannot fill the edge.
+//! requests for a session count for it, whoever sends them: one link cannot fill the edge. Tunnels and event streams stay for
+//! hours, so that all of them together leave a part of the edge to requests that are over soon.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::admission::{LOOPBACK_RESERVE, OPERATOR_RESERVE};
@@ -25,6 +26,8 @@ pub enum FlightLimit {
     OfAddress,
     /// Of one session: half of all.
     OfSession,
+    /// Of tunnels and event streams: three quarters of all.
+    Lasting,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,13 +40,20 @@ enum Key {
 pub struct Flights {
     of_network: usize,
     of_session: usize,
-    held: Mutex<FairShare<Key>>,
+    lasting: usize,
+    held: Mutex<Held>,
+}
+
+struct Held {
+    places: FairShare<Key>,
+    lasting: usize,
 }
 
 /// A request under way, until it is dropped.
 pub struct Flight {
     flights: Arc<Flights>,
     keys: Vec<Key>,
+    lasts: bool,
 }
 
 impl Flights {
@@ -54,8 +64,13 @@ impl Flights {
         let beyond = LOOPBACK_RESERVE + OPERATOR_RESERVE;
         let reserve = beyond + Sizes::of(max_connections).reserve;
         let sizes = Sizes { capacity: max_connections + beyond, reserve };
-        let held = Mutex::new(FairShare::new(sizes));
-        Flights { of_network: per_address.min(half), of_session: half, held }
+        let held = Mutex::new(Held { places: FairShare::new(sizes), lasting: 0 });
+        let lasting = max_connections - max_connections / 4;
+        Flights { of_network: per_address.min(half), of_session: half, lasting, held }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A request begins.
@@ -67,7 +82,7 @@ impl Flights {
         let network = network.map(|network| Share { key: Key::Network(network), most: self.of_network });
         let session = session.map(|session| Share { key: Key::Session(session), most: self.of_session });
         let shares: Vec<Share<Key>> = network.into_iter().chain(session).collect();
-        let taken = self.held.lock().unwrap_or_else(PoisonError::into_inner).take(&shares);
+        let taken = self.held().places.take(&shares);
         taken.map_err(|refused| match refused {
             Refused::Full => FlightLimit::All,
             Refused::Share(number) => match shares.get(number).map(|share| &share.key) {
@@ -76,13 +91,28 @@ impl Flights {
             },
         })?;
         let keys = shares.into_iter().map(|share| share.key).collect();
-        Ok(Flight { flights: self.clone(), keys })
+        Ok(Flight { flights: self.clone(), keys, lasts: false })
+    }
+}
+
+impl Flight {
+    /// The request becomes a tunnel or an event stream.
+    pub fn lasts(&mut self) -> Result<(), FlightLimit> {
+        let mut held = self.flights.held();
+        if held.lasting >= self.flights.lasting {
+            return Err(FlightLimit::Lasting);
+        }
+        held.lasting += 1;
+        self.lasts = true;
+        Ok(())
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.flights.held.lock().unwrap_or_else(PoisonError::into_inner).give_back(&self.keys);
+        let mut held = self.flights.held();
+        held.places.give_back(&self.keys);
+        held.lasting -= usize::from(self.lasts);
     }
 }
 
@@ -100,6 +130,11 @@ impl FlightLimit {
                 429,
                 "this session has as many requests under way as one session may have",
                 "requests_under_way_per_session",
+            ),
+            FlightLimit::Lasting => (
+                503,
+                "as many tunnels and event streams are open as there may be",
+                "tunnels_and_event_streams",
             ),
         };
         Reply::over_limit(status, words, name, SOON)
@@ -143,5 +178,19 @@ mod tests {
         let _held = [begun(&flights, 0, 1, 300), begun(&flights, 0, 2, 300)];
         assert_eq!(begun(&flights, 0, 3, 100).len(), 8, "as many as few are");
         assert!(flights.begin(None, None).is_ok(), "an operator");
+    }
+
+    #[test]
+    fn what_lasts_leaves_a_quarter_to_what_is_over_soon() {
+        let flights = Arc::new(Flights::new(100, 256));
+        let mut held = Vec::new();
+        for session in 1..=4 {
+            held.extend(begun(&flights, 0, session, 20));
+        }
+        let lasting = held.iter_mut().filter_map(|flight| flight.lasts().ok()).count();
+        assert_eq!((lasting, held[79].lasts()), (75, Err(FlightLimit::Lasting)));
+        held.truncate(70);
+        let mut late = begun(&flights, 0, 9, 1);
+        assert_eq!(late[0].lasts(), Ok(()), "places come back");
     }
 }

@@ -6,6 +6,7 @@ use super::context::Context;
 use super::event_stream::EventStream;
 use super::exchange::{Exchange, Facts};
 use super::feed::Follow;
+use super::flights::{Flight, FlightLimit};
 use super::own_reply;
 use super::router::{ApiForward, Decision, Forward, Reply, Request};
 use super::sender;
@@ -67,6 +68,14 @@ pub fn step(cx: &mut Context, io: &mut ClientIo, began: &mut bool) -> Result<Ste
     }
 }
 
+/// Refuses a complete head that cannot be used, in the form that replies have on what may be its path.
+fn refusal(cx: &Context, head: &[u8], error: HeadError) -> End {
+    let target = head.split(|byte| *byte == b' ').nth(1).and_then(|target| std::str::from_utf8(target).ok());
+    let path = target.and_then(|target| target.split('?').next()).unwrap_or_default();
+    let reply = own_reply::error(error.status(), error.detail());
+    End::Refuse(Box::new(cx.router.form(path).map_or(reply.clone(), |form| form(reply))))
+}
+
 /// An idle connection holds no buffers.
 fn rest(cx: &mut Context, io: &mut ClientIo) -> Step {
     if io.input.is_empty() {
@@ -108,6 +117,9 @@ enum Plan {
 }
 
 fn begin(cx: &mut Context, io: &mut ClientIo, len: usize) -> Result<Step, End> {
+    if !io.ticket.occupy() {
+        return Err(End::Gone);
+    }
     io.requests = io.requests.saturating_add(1);
     let input = std::mem::take(&mut io.input);
     let planned = plan(cx, io, input.get(..len).unwrap_or_default());
@@ -117,7 +129,7 @@ fn begin(cx: &mut Context, io: &mut ClientIo, len: usize) -> Result<Step, End> {
     match plan {
         Plan::Answer(reply) => {
             let keep = facts.keep_alive && skip_body(io, body);
-            respond(cx, io, &reply, facts.version, facts.to_head, keep);
+            respond(cx, io, &facts.in_form(reply), facts.version, facts.to_head, keep);
             Ok(Step::Next(after_reply(keep)))
         }
         Plan::Forward(mut exchange) => {
@@ -135,6 +147,10 @@ fn begin(cx: &mut Context, io: &mut ClientIo, len: usize) -> Result<Step, End> {
 /// Begins an event stream.
 fn park(cx: &mut Context, io: &mut ClientIo, follow: Follow, facts: Facts, body: BodyLength) -> State {
     let keep = facts.keep_alive && skip_body(io, body);
+    if let Err(limit) = lasts(io) {
+        respond(cx, io, &limit.reply(), facts.version, facts.to_head, keep);
+        return after_reply(keep);
+    }
     match EventStream::open(cx, io, follow, facts.version, keep) {
         Ok(stream) => State::Events(Box::new(stream)),
         Err(limit) => {
@@ -142,6 +158,11 @@ fn park(cx: &mut Context, io: &mut ClientIo, follow: Follow, facts: Facts, body:
             after_reply(keep)
         }
     }
+}
+
+/// The request under way becomes a tunnel or an event stream.
+fn lasts(io: &mut ClientIo) -> Result<(), FlightLimit> {
+    io.flight.as_mut().map_or(Ok(()), Flight::lasts)
 }
 
 /// A body nobody reads: when all of it is here it is skipped and the connection can be kept.
@@ -161,8 +182,10 @@ fn skip_body(io: &mut ClientIo, body: BodyLength) -> bool {
 
 fn plan(cx: &mut Context, io: &mut ClientIo, head: &[u8]) -> Result<(Plan, Facts, BodyLength), End> {
     let mut table = field_table();
-    let head = parse_request(head, &mut table, &cx.limits).inspect_err(|error| {
+    let raw = head;
+    let head = parse_request(raw, &mut table, &cx.limits).map_err(|error| {
         cx.remark(io.network, &format_args!("{} refused: {}", io.peer, error.detail()));
+        refusal(cx, raw, error)
     })?;
     if head.is_loop(&cx.pseudonym, MAX_HOPS) {
         return Err(HeadError::Loop.into());
@@ -172,12 +195,16 @@ fn plan(cx: &mut Context, io: &mut ClientIo, head: &[u8]) -> Result<(Plan, Facts
         facts.keep_alive &= !turned.closes;
         return Ok((Plan::Answer(turned.reply), facts, head.body));
     }
+    let prefix = if io.trusted { head.forwarded_prefix() } else { String::new() };
     let request = Request {
         method: head.method,
         path: head.path,
         query: head.query,
         accepts_html: head.accepts_html,
         upgrade: head.upgrade,
+        lost_upgrade: head.lost_upgrade,
+        preflight: head.preflight,
+        prefix: &prefix,
         authorization: head.authorization(),
         peer: io.peer,
         client: io.client,
@@ -202,16 +229,23 @@ fn facts(cx: &Context, io: &ClientIo, head: &RequestHead<'_, '_>) -> Facts {
         keep_alive: head.connection.persistent(head.version)
             && io.requests < cx.settings.requests_per_connection,
         expects_continue: head.expects_continue,
+        form: cx.router.form(head.path),
     }
 }
 
 fn forward_plan(
     cx: &mut Context,
-    io: &ClientIo,
+    io: &mut ClientIo,
     head: &RequestHead<'_, '_>,
     forward: Forward,
     facts: Facts,
 ) -> Plan {
+    if head.upgrade
+        && forward.tunnels.is_some()
+        && let Err(limit) = lasts(io)
+    {
+        return Plan::Answer(limit.reply());
+    }
     match is_too_large(head, forward.body_limit) {
         true => Plan::Answer(own_reply::too_large()),
         false => Plan::Forward(Exchange::new(cx, io, head, forward, facts)),

@@ -22,6 +22,7 @@ use crate::core::descriptors::Plan;
 pub mod api_pool;
 pub mod by_hand;
 pub mod feed;
+pub mod proof_memo;
 pub mod router;
 pub mod tls;
 
@@ -43,6 +44,7 @@ mod pace;
 mod reply_side;
 mod request_side;
 mod scratch;
+mod seats;
 mod sender;
 mod slab;
 mod socket;

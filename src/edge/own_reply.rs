@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::router::{Nonce, Reply};
+use super::router::{Nonce, Reply, SERVER};
 use crate::core::csp;
 use crate::core::http_head::Version;
 use crate::core::http_head::downstream::connection_field;
@@ -28,7 +28,13 @@ pub struct Manner<'a> {
 /// Appends the reply to `out`.
 pub fn write_own(out: &mut Vec<u8>, reply: &Reply, manner: Manner<'_>) {
     // Writing to a Vec cannot fail.
-    let _ = write!(out, "HTTP/1.1 {} {}\r\nDate: {}\r\n", reply.status, reason(reply.status), manner.date);
+    let _ = write!(
+        out,
+        "HTTP/1.1 {} {}\r\nServer: {SERVER}\r\nDate: {}\r\n",
+        reply.status,
+        reason(reply.status),
+        manner.date
+    );
     let bodiless = matches!(reply.status, 100..=199 | 204 | 304);
     if !bodiless {
         let _ = write!(out, "Content-Length: {}\r\n", reply.body.len());
@@ -72,7 +78,10 @@ pub fn is_page(reply: &Reply) -> bool {
 
 /// Appends the head of an event stream. Proxies are asked to pass on what comes as it comes.
 pub fn write_head_of_stream(out: &mut Vec<u8>, version: Version, keep_alive: bool, date: &str) {
-    let _ = write!(out, "HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Type: text/event-stream\r\n");
+    let _ = write!(
+        out,
+        "HTTP/1.1 200 OK\r\nServer: {SERVER}\r\nDate: {date}\r\nContent-Type: text/event-stream\r\n"
+    );
     out.extend_from_slice(
         b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n",
     );
@@ -123,6 +132,7 @@ fn reason(status: u16) -> &'static str {
         414 => "URI Too Long",
         415 => "Unsupported Media Type",
         417 => "Expectation Failed",
+        426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
@@ -151,7 +161,7 @@ mod tests {
     #[test]
     fn unsafe_values_are_left_out_and_head_gets_no_body() {
         let reply = Reply::html(200, "page".into()).with("X-Bad", "a\r\nb").with("X-Good", "c");
-        let expected = "HTTP/1.1 200 OK\r\nDate: D\r\nContent-Length: 4\r\nContent-Type: text/html; charset=utf-8\r\n\
+        let expected = "HTTP/1.1 200 OK\r\nServer: hydraneckwebrtc\r\nDate: D\r\nContent-Length: 4\r\nContent-Type: text/html; charset=utf-8\r\n\
                         X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nContent-Security-Policy: \
                         default-src 'none'; script-src 'none'; style-src 'none'; connect-src 'self'; base-uri 'none'; \
                         form-action 'none'; frame-ancestors 'self'\r\nCache-Control: no-store\r\nX-Good: c\r\n\r\n";

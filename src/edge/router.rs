@@ -16,6 +16,9 @@ use crate::core::forwarding_proof::ForwardingProof;
 use crate::core::http_head::confine::Confinement;
 use crate::core::ids::SessionId;
 
+/// Who answers, in `Server`, where the answer is ours. Without a version: that would tell strangers what to try.
+pub const SERVER: &str = "hydraneckwebrtc";
+
 /// What a router sees of a request. The head has passed all syntax and framing checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -30,6 +33,12 @@ pub struct Request<'a> {
     pub accepts_html: bool,
     /// Whether this is a valid upgrade request.
     pub upgrade: bool,
+    /// Whether it opens a WebSocket but for its upgrade, which a proxy on the way did not pass.
+    pub lost_upgrade: bool,
+    /// Whether a browser asks if a page of another site may ask.
+    pub preflight: bool,
+    /// What a trusted proxy took off the path (`X-Forwarded-Prefix`), checked; empty, or `/…` without a slash at its end.
+    pub prefix: &'a str,
     /// The first `Authorization` field, so that who may call is judged before a byte of a body is kept.
     pub authorization: Option<&'a str>,
     /// The client's address: of the connection, or what a proved controller says (canonical form).
@@ -57,6 +66,11 @@ pub trait Router: Send + Sync + 'static {
 
     /// The session that a path belongs to, which has a share of what is under way.
     fn session_of(&self, _path: &str) -> Option<SessionId> {
+        None
+    }
+
+    /// The form that replies of ours on this path have, whoever makes them. `None`: as they are.
+    fn form(&self, _path: &str) -> Option<fn(Reply) -> Reply> {
         None
     }
 
@@ -176,6 +190,8 @@ impl Reply {
 pub struct Forward {
     /// Whom to connect to.
     pub upstream: Upstream,
+    /// Put before the path: the part of it that a proxy in front took off, for an upstream that wants to see it.
+    pub prefix: Arc<str>,
     /// Largest request body in bytes; more is 413.
     pub body_limit: u64,
     /// Script to put first in `<head>` of HTML replies.

@@ -11,7 +11,7 @@ use crate::config::settings::Settings;
 use crate::core::ids::WorkerId;
 use crate::core::session::Failure;
 use crate::core::time::Moment;
-use crate::worker::board::Card;
+use crate::worker::board::{Card, UPGRADE_LOST};
 
 /// The id under which this worker is known; settled at start.
 pub fn worker_id(settings: &Settings) -> WorkerId {
@@ -52,7 +52,10 @@ fn view_url(card: &Card, base_url: &str) -> Option<String> {
 
 /// One session for operators.
 pub fn view(card: &Card, settings: &Settings, now: Moment, base_url: &str) -> SessionView {
-    let view = card.view();
+    let mut view = card.view();
+    if card.is_upgrade_lost() {
+        view.warnings.push(UPGRADE_LOST.to_owned());
+    }
     SessionView {
         id: card.id.clone(),
         worker_id: worker_id(settings),

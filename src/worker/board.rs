@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::api::overlay;
 use crate::api::sessions::Link;
 use crate::api::types::{CreateRequest, DEFAULT_ENGINE, DEMO_ENGINE, SourceView, Timings};
 use crate::core::ids::{Port, SessionId};
+use crate::core::outside_prefix;
 use crate::core::rate_limit::{Rate, SharedRate};
 use crate::core::reason::EndReason;
 use crate::core::session::{Failure, Status};
@@ -98,10 +99,10 @@ pub struct Card {
     pub created: Moment,
     /// When, on the wall clock, in milliseconds since the epoch.
     pub created_unix_ms: u64,
-    /// `/session/ID/`: the part of the origin that its process speaks for.
-    pub path: Arc<str>,
-    /// What the edge puts into its pages.
-    pub injection: Injection,
+    /// What a proxy takes off the path where its creator reached us: of its `base_url`.
+    pub prefix: Arc<str>,
+    /// Its part of the origin where its creator reached us.
+    outside: Outside,
     /// Its link that only watches; media engines have one.
     pub view_link: Option<ViewLink>,
     /// The outside URL of whom the create asked, without a trailing slash.
@@ -118,9 +119,39 @@ pub struct Card {
     pub mic: MicSlot,
     tunnels: AtomicU32,
     viewers: AtomicU32,
+    /// The last signalling socket came without its upgrade.
+    upgrade_lost: AtomicBool,
+    /// That was logged.
+    upgrade_loss_told: AtomicBool,
     pace: Mutex<SharedRate<IpAddr>>,
     view: RwLock<View>,
 }
+
+/// A session's part of the origin, as browsers see it.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    /// `PREFIX/session/ID/`: what its process speaks for.
+    pub path: Arc<str>,
+    /// What the edge puts into its pages.
+    pub injection: Injection,
+}
+
+impl Outside {
+    /// Of this session below this prefix.
+    fn below(prefix: &str, id: &SessionId) -> Outside {
+        let path = path_of(prefix, id);
+        // Cloudflare's Rocket Loader would run the script after all others, if at all.
+        let tag = format!("<script data-cfasync=\"false\" src=\"{path}{OVERLAY}\"></script>");
+        Outside {
+            path: path.into(),
+            injection: Injection { tag: tag.into(), version: overlay::version().into() },
+        }
+    }
+}
+
+/// What is said of a proxy that takes the upgrade off a page's WebSocket.
+pub const UPGRADE_LOST: &str = "a proxy in front of this service does not pass WebSockets: it has to speak HTTP/1.1 to us and to pass \
+                                the Upgrade and Connection fields (see docs/proxies.md); the page cannot play until then";
 
 /// What happened before our clock began.
 #[derive(Clone, Copy, Debug)]
@@ -215,17 +246,16 @@ impl View {
 impl Card {
     /// A card for a new session.
     pub fn new(asked: Asked, created: Moment, mailbox: Mailbox, port: Port, feeds: Feeds) -> Card {
-        let tag = format!("<script src=\"{}\"></script>", overlay_of(&asked.id));
-        let injection = Injection { tag: tag.into(), version: overlay::version().into() };
+        let prefix = outside_prefix::of_url(&asked.base_url);
         let view_link =
             asked.view_id.map(|id| ViewLink { id, feed: Arc::new(feeds.viewers), pace: Mutex::default() });
         Card {
-            path: format!("/session/{}/", asked.id.expose()).into(),
+            prefix: prefix.into(),
+            outside: Outside::below(prefix, &asked.id),
             id: asked.id,
             request: asked.request,
             created,
             created_unix_ms: crate::host::clock::unix_millis(),
-            injection,
             view_link,
             base_url: asked.base_url,
             mailbox,
@@ -235,6 +265,8 @@ impl Card {
             mic: MicSlot::default(),
             tunnels: AtomicU32::new(0),
             viewers: AtomicU32::new(0),
+            upgrade_lost: AtomicBool::new(false),
+            upgrade_loss_told: AtomicBool::new(false),
             pace: Mutex::default(),
             view: RwLock::new(View::new(port)),
         }
@@ -288,6 +320,29 @@ impl Card {
             _ => &self.pace,
         };
         pace.lock().unwrap_or_else(PoisonError::into_inner).take(now, rate, network.as_ref())
+    }
+
+    /// A page asked for a WebSocket, with or without the upgrade that belongs to it. Without: a proxy in front of us took it off,
+    /// which is said in the log once a session.
+    pub fn note_socket(&self, upgrade_lost: bool) {
+        self.upgrade_lost.store(upgrade_lost, Ordering::Release);
+        if upgrade_lost && !self.upgrade_loss_told.swap(true, Ordering::AcqRel) {
+            log::warn!("[proxy] session {}: {UPGRADE_LOST}", self.id);
+        }
+    }
+
+    /// Whether its page cannot open WebSockets because of a proxy.
+    pub fn is_upgrade_lost(&self) -> bool {
+        self.upgrade_lost.load(Ordering::Acquire)
+    }
+
+    /// Its part of the origin for a browser that came by a proxy that takes this prefix off. Empty: as its creator came.
+    pub fn outside(&self, prefix: &str) -> Outside {
+        if prefix.is_empty() || prefix == &*self.prefix {
+            self.outside.clone()
+        } else {
+            Outside::below(prefix, &self.id)
+        }
     }
 
     /// Tells every page of the session something.
@@ -374,9 +429,15 @@ impl TunnelWatch for Card {
 }
 
 impl Visit {
+    /// `PREFIX/session/ID/` of the link that was used, for a browser that came by a proxy that takes this prefix off. Empty: as
+    /// the session's creator came.
+    pub fn path(&self, prefix: &str) -> String {
+        path_of(if prefix.is_empty() { &self.card.prefix } else { prefix }, &self.id)
+    }
+
     /// Where its page finds the overlay.
-    pub fn overlay(&self) -> String {
-        overlay_of(&self.id)
+    pub fn overlay(&self, prefix: &str) -> String {
+        self.path(prefix) + OVERLAY
     }
 
     /// What its page is told as it happens.
@@ -388,8 +449,11 @@ impl Visit {
     }
 }
 
-fn overlay_of(id: &SessionId) -> String {
-    format!("/session/{}/_neck/overlay.js", id.expose())
+/// The overlay below a session's path.
+const OVERLAY: &str = "_neck/overlay.js";
+
+fn path_of(prefix: &str, id: &SessionId) -> String {
+    format!("{prefix}/session/{}/", id.expose())
 }
 
 impl Board {

@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::api::reply::Answer;
 use crate::api::server::Call;
 use crate::api::sessions;
+use crate::core::bad_json;
 use crate::core::sdp_fragment::SdpFragment;
 use crate::core::sdp_offer::{IceParameters, Offer, OfferError};
 use crate::core::whip::{self, FRAGMENT_TYPE};
@@ -183,7 +184,7 @@ fn admit(service: &WorkerService, call: &Call) -> Result<Arc<Card>, Answer> {
 }
 
 fn offer_body(body: &[u8]) -> Option<OfferBody> {
-    serde_json::from_slice(body).ok().filter(|body: &OfferBody| body.r#type == "offer")
+    bad_json::object(body).ok().filter(|body: &OfferBody| body.r#type == "offer")
 }
 
 fn json_patch(body: &[u8]) -> Result<Patch, Answer> {
@@ -191,7 +192,7 @@ fn json_patch(body: &[u8]) -> Result<Patch, Answer> {
         let offer = Offer::read(&offer.sdp).map_err(|error| refuse_offer(&error.into()))?;
         return Ok(Patch::Restart(offer.ice().ok_or_else(malformed)?));
     }
-    let candidate: CandidateBody = serde_json::from_slice(body).map_err(|_| malformed())?;
+    let candidate: CandidateBody = bad_json::object(body).map_err(|_| malformed())?;
     // An empty candidate says that there are no more.
     Ok(Patch::Trickle(Some(candidate.candidate).filter(|text| !text.is_empty()).into_iter().collect()))
 }

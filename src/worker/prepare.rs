@@ -43,6 +43,7 @@ pub fn for_moonlight(given: &Assignment, body_connect: Duration) -> Result<(Priv
     let web_server = &settings.sessions.web_server;
     let config = ChildConfig {
         session: id,
+        prefix: &given.card.prefix,
         port,
         udp_ports: given.lease.udp_ports(),
         ice_servers: &ice::for_child(settings, id, clock::unix_millis() / 1000),

@@ -6,18 +6,19 @@ use std::time::Duration;
 
 use crate::api::auth;
 use crate::api::gate::Gate;
+use crate::api::media_form;
 use crate::api::pages::{self, Ended};
 use crate::api::player;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
+use crate::config::secret::Secret;
 use crate::core::csp;
-use crate::core::forwarding_proof::ForwardingProof;
 use crate::core::http_head::confine::Confinement;
 use crate::core::ids::SessionId;
 use crate::core::rate_limit::Rate;
 use crate::edge::router::{Decision, Forward, Reply, Request, Router, Upstream};
 use crate::host::clock::Clock;
-use crate::worker::board::{Board, Card, View, Visit};
+use crate::worker::board::{Board, Card, UPGRADE_LOST, View, Visit};
 use crate::worker::events;
 use crate::worker::standing::Standing;
 
@@ -39,10 +40,13 @@ pub struct WorkerRouter {
 
 impl Router for WorkerRouter {
     fn route(&self, request: &Request<'_>) -> Decision {
+        if let Some(reply) = media_form::preflight(request) {
+            return Decision::Reply(reply);
+        }
         match SessionPath::parse(request.path) {
             SessionPath::NotASession => self.to_api(request),
             SessionPath::BadId => self.gone(request, None),
-            SessionPath::Bare(id) => redirect(&id, "/", request.query),
+            SessionPath::Bare(id) => self.with_slash(request, &id),
             SessionPath::Below(id, rest) => self.session(request, &id, rest),
         }
     }
@@ -55,14 +59,18 @@ impl Router for WorkerRouter {
     fn is_proof(&self, proof: &str) -> bool {
         let settings = self.live.get();
         let Some(worker) = &settings.server.worker_id else { return false };
-        let ours = self.standing.secrets(&settings).into_iter();
-        let ours = ours.map(|secret| ForwardingProof::derive(secret.expose().as_bytes(), worker));
+        let secrets = self.standing.secrets(&settings);
+        let ours = self.standing.proofs().of(secrets.iter().map(Secret::expose), worker);
         // All are compared, so that the time taken does not tell them apart.
-        ours.fold(false, |good, ours| good | ours.matches(proof))
+        ours.iter().fold(false, |good, ours| good | ours.matches(proof))
     }
 
     fn session_of(&self, path: &str) -> Option<SessionId> {
         SessionPath::parse(path).id()
+    }
+
+    fn form(&self, path: &str) -> Option<fn(Reply) -> Reply> {
+        media_form::of_path(path)
     }
 
     fn frame_ancestors(&self) -> String {
@@ -76,7 +84,7 @@ impl WorkerRouter {
         if let Some(wait) = visit.as_ref().and_then(|visit| self.too_fast(visit, request.network)) {
             return Decision::Reply(Reply::too_fast(wait, "edge.rate_limit_per_session"));
         }
-        if is_media(rest) {
+        if media_form::is_media(request.path) {
             return self.to_api(request);
         }
         let Some(visit) = visit else { return self.gone(request, None) };
@@ -89,17 +97,23 @@ impl WorkerRouter {
             return self.to_api(request);
         }
         if let Some(reason) = ending {
-            let ended = Ended { reason, link: visit.link, overlay: visit.overlay() };
+            let ended = Ended { reason, link: visit.link, overlay: visit.overlay(request.prefix) };
             return self.gone(request, Some(&ended));
         }
         let view = visit.card.view();
         if !visit.card.is_proxied() {
             return player(request, &visit, &view, rest);
         }
-        let card = visit.card;
+        if request.lost_upgrade {
+            visit.card.note_socket(true);
+            return Decision::Reply(upgrade_required());
+        }
+        if request.upgrade {
+            visit.card.note_socket(false);
+        }
         match (view.open, &view.page) {
-            (true, Some(page)) if rest == "/" => redirect(id, page, None),
-            (true, ..) => self.to_child(card, &view),
+            (true, Some(page)) if rest == "/" => redirect(&visit, request.prefix, page, None),
+            (true, ..) => self.to_child(visit.card, &view, request.prefix),
             (false, Some(_)) => Decision::Reply(pages::reconnecting(request.accepts_html)),
             (false, None) => Decision::Reply(pages::getting_ready(request.accepts_html)),
         }
@@ -110,14 +124,24 @@ impl WorkerRouter {
         visit.card.pace(visit.link, self.clock.now(), self.rate?, network).err()
     }
 
-    fn to_child(&self, card: Arc<Card>, view: &View) -> Decision {
+    /// Relative links of the page need the slash.
+    fn with_slash(&self, request: &Request<'_>, id: &SessionId) -> Decision {
+        match self.board.visit(id) {
+            Some(visit) => redirect(&visit, request.prefix, "/", request.query),
+            None => self.gone(request, None),
+        }
+    }
+
+    fn to_child(&self, card: Arc<Card>, view: &View, prefix: &str) -> Decision {
         let settings = self.live.get();
         let ancestors = csp::frame_ancestors(&settings.sessions).into();
+        let outside = card.outside(prefix);
         Decision::Forward(Forward {
             upstream: Upstream::Tcp(view.address()),
             body_limit: settings.edge.session_body_limit,
-            confined: Some(Confinement { path: card.path.clone(), ancestors }),
-            inject: Some(card.injection.clone()),
+            prefix: card.prefix.clone(),
+            confined: Some(Confinement { path: outside.path, ancestors }),
+            inject: Some(outside.injection),
             user: view.user.clone(),
             tunnels: Some(card),
             proof: None,
@@ -141,7 +165,7 @@ const EVENTS: &str = "/_neck/events";
 /// The page of a session that no stream process serves.
 fn player(request: &Request<'_>, visit: &Visit, view: &View, rest: &str) -> Decision {
     let reply = match (view.open, rest) {
-        (true, "/") => player::page(&visit.overlay()),
+        (true, "/") => player::page(&visit.overlay(request.prefix)),
         (true, _) => Reply::error(404, "no such page", "this session has one page, its address ends with /"),
         (false, _) if view.source.is_some() => pages::reconnecting(request.accepts_html),
         (false, _) => pages::getting_ready(request.accepts_html),
@@ -149,18 +173,21 @@ fn player(request: &Request<'_>, visit: &Visit, view: &View, rest: &str) -> Deci
     Decision::Reply(reply)
 }
 
+/// What a page's WebSocket gets that came without its upgrade (RFC 9110, 15.5.22).
+fn upgrade_required() -> Reply {
+    Reply::error(426, "upgrade required", UPGRADE_LOST)
+        .with("Upgrade", "websocket")
+        .with("Connection", "upgrade")
+}
+
 /// Paths below a session that we answer ourselves.
 fn is_ours(rest: &str) -> bool {
     matches!(rest, "/quit" | "/rating" | "/mic" | "/mic/offer") || rest.starts_with("/_neck/")
 }
 
-/// WHEP and WHIP. Their refusals have a form of their own, so the API gives them for sessions that are over, too.
-fn is_media(rest: &str) -> bool {
-    let first = rest.split('/').nth(1);
-    matches!(first, Some("whep" | "whip"))
-}
-
-fn redirect(id: &SessionId, rest: &str, query: Option<&str>) -> Decision {
+/// To a page of the session, whose path below it begins with a slash.
+fn redirect(visit: &Visit, prefix: &str, page: &str, query: Option<&str>) -> Decision {
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-    Decision::Reply(Reply::redirect(format!("/session/{}{rest}{query}", id.expose())))
+    let path = visit.path(prefix);
+    Decision::Reply(Reply::redirect(format!("{}{page}{query}", path.trim_end_matches('/'))))
 }

@@ -103,6 +103,9 @@ impl Service for WorkerService {
             Operation::Health => {
                 responder.send(self.health.answer(call.admin, call.reads, call.has_query("ready")))
             }
+            // Not for administrators: who may is asked at `Health` only, which slows down guesses.
+            Operation::Alive => responder.send(self.health.answer(false, false, false)),
+            Operation::Ready => responder.send(self.health.answer(false, false, true)),
             Operation::CreateSession => self.create(&call, responder),
             Operation::ListSessions => responder.send(self.list(&call)),
             Operation::GetSession => responder.send(self.stamps.mark(self.get(&call))),
@@ -225,7 +228,13 @@ impl WorkerService {
                 pages::in_words(reason, visit.link),
                 json!({"status": view.status.name(), "reason": reason}),
             ),
-            None => Answer::json(200, &json!({"status": view.status.name(), "restarts": view.restarts})),
+            None => {
+                let mut standing = json!({"status": view.status.name(), "restarts": view.restarts});
+                if visit.card.is_upgrade_lost() {
+                    standing["websockets"] = "blocked".into();
+                }
+                Answer::json(200, &standing)
+            }
         })
     }
 
@@ -257,7 +266,7 @@ impl WorkerService {
         let owners = |text: String| if viewer { String::new() } else { text };
         OverlaySettings {
             session_id: visit.id.expose().into(),
-            base: format!("/session/{}/", visit.id.expose()),
+            base: visit.path(call.header("X-Forwarded-Prefix").unwrap_or_default()),
             return_url: settings.sessions.return_url.clone(),
             report_url: settings.sessions.report_url.clone(),
             force_relay: settings.sessions.force_relay,

@@ -55,6 +55,8 @@ pub enum Step {
 pub struct Target {
     /// The session.
     pub session: SessionId,
+    /// What a proxy in front of us takes off the path.
+    pub prefix: Arc<str>,
     /// The child's port.
     pub port: Port,
     /// What was asked for.
@@ -144,7 +146,7 @@ fn inspect(inspection: &Inspection, cancelled: &dyn Fn() -> bool) -> Option<SetU
 
 /// The supervisor's `ready_timeout` ends this by cancelling.
 fn probe(target: &Target, cancelled: &dyn Fn() -> bool) -> Option<SetUpResult> {
-    let client = Client::new(&target.session, target.port, PROBE_USER);
+    let client = Client::new(&target.session, &target.prefix, target.port, PROBE_USER);
     while !cancelled() {
         if client.answers().is_ok() {
             return Some(SetUpResult::Answered);

@@ -34,6 +34,7 @@ pub fn settle(target: &Target, cancelled: &dyn Fn() -> bool, tell: impl Fn(SetUp
     let noted = |news: Noted<'_>| note(target, news);
     let parties = Parties {
         session: &target.session,
+        prefix: &target.prefix,
         port: target.port,
         body: target.request.body,
         body_http_port: target.settings.bodies.http_port,

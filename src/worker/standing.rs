@@ -8,13 +8,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::config::secret::{Secret, is_one_of};
 use crate::config::settings::Settings;
 use crate::core::fleet::wire::HeartbeatReply;
+use crate::edge::proof_memo::ProofMemo;
 
 /// What those see who cannot show a token: addresses and ids are for operators.
 const UNDISCLOSED: &str = "the controller and this worker do not agree about who it is: ask with the admin token, or see [heartbeat] in the log";
 
 /// Shared by the heartbeat thread and the API.
 #[derive(Debug, Default)]
-pub struct Standing(Mutex<State>);
+pub struct Standing(Mutex<State>, ProofMemo);
 
 #[derive(Debug, Default)]
 struct State {
@@ -38,7 +39,7 @@ pub struct StandingNews {
 impl Standing {
     /// As an earlier run left it.
     pub fn new(heartbeats_only: bool) -> Standing {
-        Standing(Mutex::new(State { heartbeats_only, ..State::default() }))
+        Standing(Mutex::new(State { heartbeats_only, ..State::default() }), ProofMemo::default())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -96,6 +97,11 @@ impl Standing {
         let from_controller = [Some(&state.call_token), link.map(|link| &link.token)];
         let from_controller = from_controller.into_iter().flatten().filter(|secret| !secret.is_empty());
         settings.server.admin_secrets().chain(from_controller).cloned().collect()
+    }
+
+    /// What our controller proves itself with, made of those secrets.
+    pub fn proofs(&self) -> &ProofMemo {
+        &self.1
     }
 
     /// Whether `controller.token` is good for heartbeats only.

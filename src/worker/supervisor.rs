@@ -333,6 +333,7 @@ impl Supervisor {
     fn set_up(&mut self, step: Step) {
         let target = Target {
             session: self.given.card.id.clone(),
+            prefix: self.given.card.prefix.clone(),
             port: self.given.lease.port(),
             request: self.given.card.request.clone(),
             settings: self.given.settings.clone(),

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::api::auth;
+use crate::api::media_form::{options, refusal, with_cors};
 use crate::api::reply::Answer;
 use crate::api::routes::Leg;
 use crate::api::server::Call;
@@ -23,9 +24,9 @@ use crate::config::settings::Settings;
 use crate::core::ids::SessionId;
 use crate::core::rate_limit::Rate;
 use crate::core::sdp_fragment::SdpFragment;
+use crate::core::time::Moment;
 use crate::core::whip::{
-    self, CORS, Change, EntityTag, FRAGMENT_TYPE, PROBLEM_TYPE, Problem, SDP_TYPE, ice_server_link,
-    judge_patch,
+    self, Change, EntityTag, FRAGMENT_TYPE, Problem, SDP_TYPE, ice_server_link, judge_patch,
 };
 use crate::core::whip_offer::{self, Offer, Purpose, Supported};
 use crate::host::clock::{self, Clock};
@@ -95,7 +96,13 @@ struct Entry {
     tag: EntityTag,
     /// The client's user fragment: tells a restart from trickle.
     ufrag: String,
+    /// When it was first seen to be over, though nobody had deleted it.
+    ended: Option<Moment>,
 }
+
+/// How long a peer that ended by itself is remembered for the client that does not know it yet: its `DELETE` is 200. As long as
+/// a page's, which was asleep, may take to say goodbye.
+const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// The endpoints.
 pub struct Whip {
@@ -135,8 +142,7 @@ impl Whip {
                 self.peer(call, purpose).map(|(_, tag, _)| Answer::empty().with("ETag", tag.as_str()))
             }
         };
-        let answer = answer.unwrap_or_else(|problem| refusal(&problem));
-        with_cors(answer)
+        with_cors(answer.unwrap_or_else(|problem| refusal(&problem)))
     }
 
     /// Judges who may send an offer, on the head alone; `None`: it may go on.
@@ -151,7 +157,7 @@ impl Whip {
             (Link::Viewer, Purpose::Publish) => Err(Problem::new(403, sessions::ONLY_WATCHES)),
             _ => authorise(authorization, purpose, &self.live.get(), is_admin),
         });
-        judged.err().map(|problem| with_cors(refusal(&problem)))
+        judged.err().map(|problem| refusal(&problem))
     }
 
     fn offer(
@@ -176,14 +182,12 @@ impl Whip {
             .map_err(|problem| Problem::new(problem.status(), problem.detail()))?;
         let client = browsers::network(call, &settings);
         let opened = self.legs.open(&visit, client, purpose, &offer)?;
-        let location = format!("/session/{}/{}/{}", visit.id.expose(), name(purpose), opened.peer.expose());
+        let session = visit.path(call.header("X-Forwarded-Prefix").unwrap_or_default());
+        let location = format!("{session}{}/{}", name(purpose), opened.peer.expose());
         let tag = EntityTag::from_entropy(entropy::bytes());
-        let entry = Entry { link: visit.id.clone(), purpose, tag: tag.clone(), ufrag: offer.ufrag };
-        let mut peers = self.peers();
-        // Peers that ended by themselves.
-        peers.retain(|peer, _| self.legs.is_there(peer));
-        peers.insert(opened.peer, entry);
-        drop(peers);
+        let entry =
+            Entry { link: visit.id.clone(), purpose, tag: tag.clone(), ufrag: offer.ufrag, ended: None };
+        self.lasting_peers().insert(opened.peer, entry);
         let answer = Answer { status: 201, content_type: SDP_TYPE, headers: Vec::new(), body: opened.sdp };
         let answer = answer.with("Location", location).with("ETag", tag.as_str());
         Ok(self
@@ -197,9 +201,8 @@ impl Whip {
         if visit.link == Link::Owner {
             return Ok(());
         }
-        let mut peers = self.peers();
-        peers.retain(|peer, _| self.legs.is_there(peer));
-        let watching = peers.values().filter(|entry| entry.link == visit.id).count();
+        let peers = self.lasting_peers();
+        let watching = peers.values().filter(|entry| entry.ended.is_none() && entry.link == visit.id).count();
         let theirs = max_viewers - OWNERS_PLACES.min(max_viewers / 4);
         if watching < theirs { Ok(()) } else { Err(no_place()) }
     }
@@ -239,7 +242,8 @@ impl Whip {
     }
 
     fn delete(&self, call: &Call, purpose: Purpose) -> Result<Answer, Problem> {
-        let (peer, ..) = self.peer(call, purpose)?;
+        let peer = self.find_peer(call, purpose)?;
+        // Who ended by itself a moment ago is deleted all the same: its client could not know.
         self.peers().remove(&peer);
         self.legs.close(&peer);
         Ok(Answer { status: 200, content_type: "text/plain", headers: Vec::new(), body: String::new() })
@@ -266,16 +270,36 @@ impl Whip {
 
     /// A peer of this call's session: its name, entity tag and the client's user fragment.
     fn peer(&self, call: &Call, purpose: Purpose) -> Result<(PeerId, EntityTag, String), Problem> {
+        let peer = self.find_peer(call, purpose)?;
+        let peers = self.peers();
+        let entry = peers.get(&peer).filter(|_| self.legs.is_there(&peer)).ok_or_else(no_such_peer)?;
+        Ok((peer, entry.tag.clone(), entry.ufrag.clone()))
+    }
+
+    /// A peer of this call's session, or one that ended a moment ago.
+    fn find_peer(&self, call: &Call, purpose: Purpose) -> Result<PeerId, Problem> {
         let visit = self.visit(call)?;
         self.admit(call, &visit.id, &self.others)?;
-        let gone = || Problem::new(404, "no such peer: it ended, or never existed");
-        let peer: PeerId = call.peer.parse().map_err(|_| gone())?;
-        let mut peers = self.peers();
-        if !self.legs.is_there(&peer) {
-            peers.remove(&peer);
-        }
+        let peer: PeerId = call.peer.parse().map_err(|_| no_such_peer())?;
+        let peers = self.lasting_peers();
         let entry = peers.get(&peer).filter(|entry| entry.link == visit.id && entry.purpose == purpose);
-        entry.map(|entry| (peer, entry.tag.clone(), entry.ufrag.clone())).ok_or_else(gone)
+        entry.map(|_| peer).ok_or_else(no_such_peer)
+    }
+
+    /// The peers, without those that ended more than [`REMEMBERED`] ago.
+    fn lasting_peers(&self) -> MutexGuard<'_, HashMap<PeerId, Entry>> {
+        self.lasting_peers_at(self.clock.now())
+    }
+
+    fn lasting_peers_at(&self, now: Moment) -> MutexGuard<'_, HashMap<PeerId, Entry>> {
+        let mut peers = self.peers();
+        peers.retain(|peer, entry| {
+            if entry.ended.is_none() && !self.legs.is_there(peer) {
+                entry.ended = Some(now);
+            }
+            entry.ended.is_none_or(|ended| now.since(ended) < REMEMBERED)
+        });
+        peers
     }
 
     fn admit(&self, call: &Call, link: &SessionId, buckets: &Browsers) -> Result<(), Problem> {
@@ -303,7 +327,7 @@ impl Whip {
 }
 
 /// To publish takes a token: the operator's, or `whip.token`. To watch takes none; one that is wrong is a mistake that
-/// whoever configured it wants to hear of.
+/// whoever configured it wants to hear of. What is no bearer token (`Basic`) is for a proxy in front of us.
 fn authorise(
     field: Option<&str>,
     purpose: Purpose,
@@ -317,32 +341,9 @@ fn authorise(
     };
     match (auth::bearer(field), purpose) {
         (Some(token), _) if good(token) => Ok(()),
-        (None, Purpose::View) if field.is_none() => Ok(()),
+        (None, Purpose::View) => Ok(()),
         _ => Err(Problem::new(401, "send `Authorization: Bearer TOKEN` with whip.token or the admin token")),
     }
-}
-
-fn with_cors(answer: Answer) -> Answer {
-    CORS.iter().fold(answer, |answer, (name, value)| answer.with(name, *value))
-}
-
-fn refusal(problem: &Problem) -> Answer {
-    let answer = Answer {
-        status: problem.status,
-        content_type: PROBLEM_TYPE,
-        headers: Vec::new(),
-        body: problem.document(),
-    };
-    let answer = if problem.status == 401 { answer.with("WWW-Authenticate", "Bearer") } else { answer };
-    match problem.retry_after {
-        Some(pause) => answer.retry_after(pause),
-        None => answer,
-    }
-}
-
-fn options(takes: &'static str) -> Answer {
-    let field = if takes == SDP_TYPE { "Accept-Post" } else { "Accept-Patch" };
-    Answer::empty().with(field, takes)
 }
 
 fn name(purpose: Purpose) -> &'static str {
@@ -350,6 +351,10 @@ fn name(purpose: Purpose) -> &'static str {
         Purpose::View => "whep",
         Purpose::Publish => "whip",
     }
+}
+
+fn no_such_peer() -> Problem {
+    Problem::new(404, "no such peer: it ended, or never existed")
 }
 
 /// Nothing to watch yet: the stream process is being started, or nobody publishes.

@@ -3,11 +3,13 @@
 mod api;
 #[path = "../support/attack.rs"]
 mod attack;
+mod behind_proxies;
 mod client;
 #[path = "../support/collector.rs"]
 mod collector;
 mod confinement;
 mod create_failures;
+mod description;
 mod ends;
 mod ends_by_force;
 mod ends_by_itself;
@@ -26,6 +28,7 @@ mod links;
 mod log_reader;
 mod lost_answers;
 mod one_origin;
+mod proxies;
 mod records;
 mod requests;
 mod second_worker;

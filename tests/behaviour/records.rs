@@ -113,7 +113,9 @@ fn the_window_of_an_ended_session_survives_the_death_of_its_worker() {
         let page = http::get_page(&controller.url, &format!("/session/{id}/"));
         let policy = page.header("Content-Security-Policy").expect("a policy");
         let nonce = policy.split("'nonce-").nth(1).and_then(|rest| rest.split('\'').next()).expect("a nonce");
-        let tag = format!("<script nonce=\"{nonce}\" src=\"/session/{id}/_neck/overlay.js\"></script>");
+        let tag = format!(
+            "<script data-cfasync=\"false\" nonce=\"{nonce}\" src=\"/session/{id}/_neck/overlay.js\"></script>"
+        );
         assert_eq!((page.status, page.body.contains(&tag)), (404, true), "{page:?}");
         let script = http::get(&controller.url, &format!("/session/{id}/_neck/overlay.js"), None);
         let script = script.expect("an answer");

@@ -34,7 +34,7 @@ test("the printed URL plays video through the controller's port", async () => {
     await open();
     await untilPlaying(page, 30_000);
     assert.match(page.url(), new RegExp(`^${demo.origin}/session/${demo.sessionId}/`));
-    assert.match(await page.content(), /<head[^>]*>\s*<script src="\/session\/[0-9a-f]{32}\/_neck\/overlay\.js"><\/script>/);
+    assert.match(await page.content(), /<head[^>]*>\s*<script data-cfasync="false" src="\/session\/[0-9a-f]{32}\/_neck\/overlay\.js"><\/script>/);
     assert.doesNotMatch(await readable(page), /Reconnecting|ended/);
     await screenshot(page, "demo-playing");
 });

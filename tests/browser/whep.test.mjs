@@ -202,11 +202,12 @@ test("a browser's network is measured where that is wanted", async () => {
         const { status, json } = await worker.api("POST", "/api/v1/sessions", { body_ip: "127.0.2.1", engine: "demo" });
         assert.equal(status, 201, JSON.stringify(json));
         const page = await open(browser, json.stream_url);
-        const watching = await until("an estimate", async () => {
+        // Each begins as webrtc.estimator.initial_bitrate. What it becomes is this machine's: on a busy one it may be less.
+        const watching = await until("a measured estimate", async () => {
             const session = (await worker.api("GET", `/api/v1/sessions/${json.session_id}`)).json;
             const [viewer] = session.stream?.watching ?? [];
-            return viewer?.estimate_kbps > 1_000 && viewer;
-        }, 30_000);
+            return viewer?.estimate_kbps > 0 && viewer.estimate_kbps !== 1_000 && viewer;
+        }, 60_000);
         const now = await until("three seconds of pictures", async () => {
             const now = await seen(page);
             return now.decoded > 75 && now;

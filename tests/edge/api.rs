@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use hydraneckwebrtc::config::settings::Edge;
+use hydraneckwebrtc::config::settings::{Edge, Network};
 use hydraneckwebrtc::core::api_queue::Rank;
+use hydraneckwebrtc::edge::EdgeConfig;
 use hydraneckwebrtc::edge::api_pool::ApiPool;
 use hydraneckwebrtc::edge::router::{ApiForward, Decision, Reply, Request};
 
@@ -16,6 +17,10 @@ use crate::support::{PATIENCE, TestEdge, Wire, settings, until};
 
 /// Everything goes to the pool: an operator's below `/operator`; 401 below `/secret`.
 fn edge_to(pool: &Arc<ApiPool>, body_limit: u64, change: impl FnOnce(&mut Edge)) -> TestEdge {
+    edge_with(pool, body_limit, |config| change(&mut config.settings))
+}
+
+fn edge_with(pool: &Arc<ApiPool>, body_limit: u64, change: impl FnOnce(&mut EdgeConfig)) -> TestEdge {
     let pool = pool.clone();
     let route = move |request: &Request<'_>| {
         if request.path == "/secret" && request.authorization != Some("Bearer good") {
@@ -25,7 +30,7 @@ fn edge_to(pool: &Arc<ApiPool>, body_limit: u64, change: impl FnOnce(&mut Edge))
         let rank = if operator { Rank::Operator } else { Rank::Anyone };
         Decision::Api(ApiForward { pool: pool.clone(), rank, body_limit, too_large: None })
     };
-    TestEdge::with(|config| change(&mut config.settings), route)
+    TestEdge::with(change, route)
 }
 
 /// An API that is not served yet: what comes waits in the backlog of its socket. One request of anyone at once.
@@ -117,8 +122,10 @@ fn the_control_api_gets_one_normalised_request_per_connection() {
     api.echo();
     let edge = edge_to(&api.pool, 20, |_| ());
     let mut wire = edge.connect();
-    let head =
-        post("/api?x=y", "Transfer-Encoding: chunked\r\nTE: trailers\r\nExpect: 100-continue\r\nX: z\r\n");
+    let head = post(
+        "/api?x=y",
+        "Transfer-Encoding: chunked\r\nTE: trailers\r\nExpect: 100-continue\r\nX: z\r\nIf-Match: z\r\n",
+    );
     wire.send(&head);
     assert_eq!(wire.reply().status(), 100);
     wire.send("6\r\nhello \r\n5\r\nworld\r\n0\r\nX: y\r\n\r\n");
@@ -129,10 +136,10 @@ fn the_control_api_gets_one_normalised_request_per_connection() {
         seen.starts_with("POST /api?x=y HTTP/1.1\r\n") && seen.ends_with("\r\n\r\nhello world"),
         "{seen}"
     );
-    for wanted in ["Content-Length: 11\r\n", "Connection: close\r\n", "Host: front\r\n", "X: z\r\n"] {
+    for wanted in ["Content-Length: 11\r\n", "Connection: close\r\n", "Host: front\r\n", "If-Match: z\r\n"] {
         assert!(seen.contains(wanted), "{wanted} in {seen}");
     }
-    for gone in ["TE:", "Transfer-Encoding", "Expect", "trailers"] {
+    for gone in ["TE:", "Transfer-Encoding", "Expect", "trailers", "X: z"] {
         assert!(!seen.contains(gone), "{gone} in {seen}");
     }
     // The client's connection is kept, and the next request is refused for its size.
@@ -140,6 +147,30 @@ fn the_control_api_gets_one_normalised_request_per_connection() {
     assert_eq!(wire.reply().status(), 100);
     wire.send("15\r\n012345678901234567890\r\n");
     assert_eq!(wire.reply().status(), 413);
+}
+
+#[test]
+fn the_control_api_gets_only_fields_that_it_reads_and_all_in_ascii() {
+    let mut api = stub("fields", |_| ());
+    api.echo();
+    let trusted = Network { address: [127, 0, 0, 0].into(), prefix: 8 };
+    let edge = edge_with(&api.pool, 20, |config| config.trusted_proxies = vec![trusted]);
+    let mut wire = edge.connect();
+    let mut head =
+        b"GET /api HTTP/1.1\r\nHost: front\r\nCookie: name=Zo\xeb\r\nX-City: \xc3\xa9\r\n".to_vec();
+    head.extend_from_slice(
+        b"Origin: https://zo\xeb\r\nX-Forwarded-For: 9.9.9.9, zo\xeb\r\nX-Forwarded-Host: zo\xeb\r\n",
+    );
+    head.extend_from_slice(b"X-Forwarded-Prefix: /zo\xeb\r\nAuthorization: Bearer a\r\n\r\n");
+    wire.send(&head);
+    let seen = wire.reply().text();
+    assert!(seen.is_ascii(), "{seen}");
+    for wanted in ["Origin: https://zo?\r\n", "Authorization: Bearer a\r\n", "X-Forwarded-Host: zo?\r\n"] {
+        assert!(seen.contains(wanted), "{wanted} in {seen}");
+    }
+    for gone in ["Cookie", "X-City", "X-Forwarded-Prefix"] {
+        assert!(!seen.contains(gone), "{gone} in {seen}");
+    }
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Deadlines and caps, with short settings.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use hydraneckwebrtc::edge::router::Decision;
 
-use crate::support::{TestEdge, forward, hello, upstream};
+use crate::support::{TestEdge, Wire, forward, hello, silent, upstream};
 
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -118,23 +119,58 @@ fn a_connection_serves_a_bounded_number_of_requests() {
     assert!(wire.is_closed());
 }
 
+/// An edge for one connection and the reserve of 16 for loopback; what asks for `/held` has a request under way until it closes.
+fn full_of(held: usize) -> (TestEdge, Vec<Wire>, Receiver<()>) {
+    let (address, hears) = silent();
+    let edge = TestEdge::with(
+        |config| config.settings.max_connections = 1,
+        move |request| if request.path == "/held" { Decision::Forward(forward(address)) } else { hello() },
+    );
+    let mut wires: Vec<_> = (0..held).map(|_| edge.connect()).collect();
+    for wire in &mut wires {
+        wire.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n");
+        hears.recv_timeout(crate::support::PATIENCE).expect("the request is under way");
+    }
+    (edge, wires, hears)
+}
+
 #[test]
 fn connections_over_the_cap_get_503_and_places_are_given_back() {
-    // One, and the reserve of 16 for loopback.
-    let edge = TestEdge::with(|config| config.settings.max_connections = 1, |_| hello());
-    let mut wires: Vec<_> = (0..17).map(|_| edge.connect()).collect();
-    for wire in &mut wires {
-        assert_eq!(wire.get("/").status(), 200);
-    }
+    let (edge, wires, _) = full_of(17);
     let mut over = edge.connect();
     let reply = over.reply();
     assert_eq!((reply.status(), reply.field("Retry-After")), (503, Some("1")), "{reply:?}");
     assert!(over.is_closed());
-    wires.clear();
+    drop(wires);
     let end = std::time::Instant::now() + crate::support::PATIENCE;
     while edge.connect().get("/").status() != 200 {
         assert!(std::time::Instant::now() < end, "places are given back");
     }
+}
+
+#[test]
+fn when_the_cap_is_met_who_has_no_request_under_way_gives_way() {
+    let (edge, held, hears) = full_of(14);
+    let mut idle = edge.connect();
+    assert_eq!(idle.get("/").status(), 200);
+    let mut half = edge.connect();
+    assert_eq!(half.get("/").status(), 200);
+    half.send("GET / HTTP/1.1\r\nHost:");
+    let mut slow = edge.connect();
+    slow.send("POST /held HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n");
+    assert!(slow.head().is_some_and(|head| head.starts_with("HTTP/1.1 100 ")), "it is asked for its body");
+    let mut new: Vec<Wire> = Vec::new();
+    for gives_way in [&mut idle, &mut half, &mut slow] {
+        let mut wire = edge.connect();
+        wire.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n");
+        let last_words = gives_way.reply();
+        assert!(gives_way.is_closed(), "{last_words:?}");
+        hears.recv_timeout(crate::support::PATIENCE).expect("the new request is under way");
+        new.push(wire);
+    }
+    let mut over = edge.connect();
+    assert_eq!(over.reply().status(), 503, "all others have requests under way");
+    drop((held, new));
 }
 
 #[test]

@@ -42,6 +42,35 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
+fn what_a_process_is_told_it_is_told_as_it_came() {
+    let (sent, told) = mpsc::channel();
+    let to = upstream(move |mut wire, _| {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let Some(byte) = wire.byte() else { return };
+            head.push(byte);
+        }
+        let _ = sent.send(head);
+        wire.send("HTTP/1.1 204 No Content\r\n\r\n");
+    });
+    let edge = TestEdge::new(move |_| Decision::Forward(forward(to)));
+    let mut wire = edge.connect();
+    let lines: [&[u8]; 3] =
+        [b"Cookie: name=Zo\xeb\r\n", "X-City: Zürich\r\n".as_bytes(), b"X: \x80\xff\t;\r\n"];
+    wire.send([b"GET / HTTP/1.1\r\nHost: a\r\n", &lines.concat()[..], b"\r\n"].concat());
+    assert_eq!(wire.reply().status(), 204);
+    let head = told.recv_timeout(PATIENCE).expect("a request");
+    for line in lines {
+        assert!(
+            head.windows(line.len()).any(|part| part == line),
+            "{} in {}",
+            line.escape_ascii(),
+            head.escape_ascii()
+        );
+    }
+}
+
+#[test]
 fn forwarding_fields_say_what_we_know() {
     let to = echo();
     let route = move |_: &Request<'_>| {

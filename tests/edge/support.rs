@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -129,6 +130,7 @@ fn over_tls_to(upstream: SocketAddr) -> Upstream {
 pub fn forward(upstream: SocketAddr) -> Forward {
     Forward {
         upstream: if over_tls() { over_tls_to(upstream) } else { Upstream::Tcp(upstream) },
+        prefix: "".into(),
         body_limit: 64 << 20,
         inject: None,
         user: None,
@@ -171,6 +173,20 @@ pub fn upstream(script: impl Fn(Wire, usize) + Send + Sync + 'static) -> SocketA
         }
     });
     address
+}
+
+/// Takes requests and never answers. Each whole request is told to the receiver.
+pub fn silent() -> (SocketAddr, Receiver<()>) {
+    let (heard, hears) = channel();
+    let heard = Mutex::new(heard);
+    let address = upstream(move |mut wire, _| {
+        if wire.request().is_some_and(|request| request.complete) {
+            let _ = heard.lock().expect("no panic").send(());
+        }
+        // Until the edge closes.
+        let _ = wire.request();
+    });
+    (address, hears)
 }
 
 /// Answers every request on every connection with its head and body as text.

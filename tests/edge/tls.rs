@@ -14,7 +14,7 @@ use rustls::{ClientConnection, ServerConnection, StreamOwned};
 
 use crate::support::{
     OVER_TLS, PATIENCE, TestEdge, Tunnels, Wire, alone, count_descriptors, echo, forward, hello, over_tls,
-    settled_descriptors, upstream,
+    settled_descriptors, silent, upstream,
 };
 use crate::tls_pipe::{self, client_config, client_connection, file, install_pair, temporary};
 
@@ -142,11 +142,19 @@ fn what_is_not_tls_gets_an_alert_and_the_end() {
 
 #[test]
 fn over_the_cap_tls_clients_are_told_so() {
-    let edge = tls_edge(|config| config.settings.max_connections = 1);
+    let (address, hears) = silent();
+    let change = |config: &mut hydraneckwebrtc::edge::EdgeConfig| {
+        config.tls.server = Some(tls_pipe::server_config("first"));
+        config.settings.max_connections = 1;
+    };
+    let edge = TestEdge::with(change, move |request| match request.path {
+        "/held" => Decision::Forward(forward(address)),
+        _ => hello(),
+    });
     let mut held: Vec<TlsStream> = (0..17).map(|_| open(&edge)).collect();
     for stream in &mut held {
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
-        stream.read_exact(&mut [0; 12]).expect("served");
+        stream.write_all(b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+        hears.recv_timeout(PATIENCE).expect("the request is under way");
     }
     let reply = last_reply(&mut open(&edge)).expect("a farewell with a clean end");
     assert!(reply.starts_with("HTTP/1.1 503 "), "{reply}");

@@ -34,6 +34,7 @@ impl Router for Routes {
         let is_tunnel = request.path.starts_with("/ws");
         Decision::Forward(Forward {
             upstream: Upstream::Tcp(if is_tunnel { self.tunnels } else { self.files }),
+            prefix: "".into(),
             body_limit: 64 << 20,
             inject: None,
             user: None,

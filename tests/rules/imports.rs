@@ -52,6 +52,7 @@ const SINGLE: &[(&str, &[&str])] = &[
             "core::confinement",
             "core::fingerprint",
             "core::ids",
+            "core::outside_prefix",
             "core::url_target",
         ],
     ),

@@ -26,6 +26,13 @@ class End {
         this.#show(say("lost"), reasonInWords("lost"), actions, null);
     }
 
+    /** A proxy in front of the server passes no WebSockets. */
+    async blocked() {
+        await releasePage();
+        const again = makeButton("main", say("tryAgain"), () => location.reload());
+        this.#show(say("blocked"), reasonInWords("blocked"), [again, this.#wayBack("other"), this.#report.link("blocked")], null);
+    }
+
     #show(title, text, actions, rating) {
         const words = make("div", { class: "words" }, make("h2", { id: "title" }, title), make("p", { id: "text" }, text),
             make("div", { class: "actions" }, ...actions));

@@ -30,7 +30,7 @@ class Events {
         if (this.#closed || this.#source || typeof EventSource !== "function") {
             return;
         }
-        const source = new EventSource(SETTINGS.base + "_neck/events");
+        const source = new EventSource(BASE_URL + "_neck/events");
         this.#source = source;
         source.addEventListener("open", () => { this.#pause = OPEN_AGAIN_MS; });
         for (const type of ["status", "draining", "ended"]) {

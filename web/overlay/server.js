@@ -18,7 +18,7 @@ async function call(method, path, { body, keepalive = false, limitMs = CALL_LIMI
         headers["Content-Type"] = "application/json";
     }
     try {
-        const reply = await fetch(SETTINGS.base + path, {
+        const reply = await fetch(BASE_URL + path, {
             method, headers, keepalive, cache: "no-store", signal: limit.signal,
             body: body === undefined ? undefined : JSON.stringify(body),
         });
@@ -35,7 +35,7 @@ async function call(method, path, { body, keepalive = false, limitMs = CALL_LIMI
 /** Sends while the page goes away. As JSON, because the server takes nothing else without a token. */
 function sendBeacon(path, body) {
     const blob = new Blob([JSON.stringify(body)], { type: "application/json" });
-    return navigator.sendBeacon?.(SETTINGS.base + path, blob) ?? false;
+    return navigator.sendBeacon?.(BASE_URL + path, blob) ?? false;
 }
 
 /** Asks what became of the session. */
@@ -53,7 +53,7 @@ async function askStatus() {
  */
 async function pageAnswers() {
     try {
-        return (await fetch(location.href, { cache: "no-store", headers: { Accept: "text/html" } })).ok;
+        return (await fetch(HERE, { cache: "no-store", headers: { Accept: "text/html" } })).ok;
     } catch {
         return false;
     }

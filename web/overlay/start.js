@@ -38,7 +38,14 @@ function startStream(overlay) {
     const end = new End(overlay, new Report(watch, media));
     const facts = new Facts(media, watch);
     wrapPeerConnection(peer => media.peer(peer, watch.look));
-    wrapWebSocket(socket => media.socket(socket, watch.look));
+    wrapWebSocket(socket => {
+        media.socket(socket, watch.look);
+        watchForProxy(socket, () => {
+            watch.stop();
+            stop();
+            end.blocked();
+        });
+    });
     // Who came by the link that only watches ends nothing: closing the page is leaving.
     const exit = SETTINGS.viewer ? null : new Exit(overlay, () => {
         watch.stop();
@@ -78,6 +85,7 @@ function startEnded(overlay) {
     whenParsed(() => new End(overlay, new Report(watch, media)).ended(SETTINGS.endReason));
 }
 
+dropCredentials();
 confineCookies();
 if (SETTINGS.endReason) {
     startEnded(new Overlay());

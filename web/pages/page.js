@@ -13,7 +13,7 @@ document.title = document.getElementById("title").textContent;
 const lookAgain = async () => {
     let ready = false;
     try {
-        const reply = await fetch(location.href, { cache: "no-store", redirect: "manual", headers: { Accept: "text/html" } });
+        const reply = await fetch(location.origin + location.pathname + location.search, { cache: "no-store", redirect: "manual", headers: { Accept: "text/html" } });
         ready = reply.status !== 503 && reply.status < 500;
     } catch {
         // No network: it may come back.

@@ -29,7 +29,7 @@ class Whep {
     #timer = 0;
 
     constructor(url, onTrack, onState) {
-        this.#url = url;
+        this.#url = absolute(url);
         this.peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
         this.peer.addTransceiver("video", { direction: "recvonly" });
         this.peer.addTransceiver("audio", { direction: "recvonly" });
@@ -47,7 +47,7 @@ class Whep {
             const seconds = Number(reply.headers.get("Retry-After")) || 2;
             throw new Refused(reply.status, LATER.includes(reply.status) ? seconds : null);
         }
-        this.#session = new URL(reply.headers.get("Location"), location.href).href;
+        this.#session = absolute(reply.headers.get("Location"));
         this.#etag = reply.headers.get("ETag") ?? "*";
         await this.peer.setRemoteDescription({ type: "answer", sdp: await reply.text() });
         this.#trickle();
@@ -102,6 +102,11 @@ class Whep {
         const headers = { "Content-Type": "application/trickle-ice-sdpfrag", "If-Match": this.#etag };
         return call(this.#session, { method: "PATCH", headers, body });
     }
+}
+
+/** An address beside the page's, without a user name and password that the page's may have: `fetch` refuses those. */
+function absolute(url) {
+    return new URL(url, location.origin + location.pathname).href;
 }
 
 async function call(url, options) {

@@ -78,6 +78,7 @@ impl Router for Routes {
         let tunnels = request.path.starts_with("/ws").then(|| Arc::new(Uncounted) as Arc<dyn TunnelWatch>);
         Decision::Forward(Forward {
             upstream: Upstream::Tcp(self.tcp),
+            prefix: "".into(),
             body_limit,
             inject: request
                 .path

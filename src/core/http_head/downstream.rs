@@ -49,7 +49,10 @@ pub fn write_reply(out: &mut Vec<u8>, head: &ReplyHead<'_, '_>, downward: &Downw
     out.extend_from_slice(b"\r\n");
     for field in head.fields {
         let named = head.connection.names_fields && named_by_connection(head.fields, field.name);
-        if !named {
+        if head.status == 426 && known(field.name) == Known::Upgrade {
+            // It says which protocols would do (RFC 9110, 15.5.22).
+            write_field(out, field.name, field.value);
+        } else if !named {
             write_kept(out, field, downward);
         }
     }

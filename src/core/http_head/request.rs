@@ -3,6 +3,7 @@
 use super::fields::{ConnectionOptions, Framing, Known, is_token_byte, known, members};
 use super::target::{is_authority, parse_target};
 use super::{BodyLength, FieldTable, HeadError, HeadLimits, Version};
+use crate::core::outside_prefix;
 
 /// A request head that passed every check.
 #[derive(Debug)]
@@ -27,6 +28,10 @@ pub struct RequestHead<'h, 'b> {
     pub expects_continue: bool,
     /// A valid upgrade offer.
     pub upgrade: bool,
+    /// It opens a WebSocket, but the upgrade that belongs to it is missing or not valid.
+    pub lost_upgrade: bool,
+    /// A CORS preflight (Fetch standard, 3.3.2).
+    pub preflight: bool,
     /// `Accept` names `text/html`.
     pub accepts_html: bool,
 }
@@ -50,6 +55,12 @@ impl RequestHead<'_, '_> {
 }
 
 impl<'b> RequestHead<'_, 'b> {
+    /// What the `X-Forwarded-Prefix` fields say was taken off the path: see [`outside_prefix`].
+    pub fn forwarded_prefix(&self) -> String {
+        let fields = self.fields.iter().filter(|field| known(field.name) == Known::XForwardedPrefix);
+        outside_prefix::joined(fields.flat_map(|field| members(field.value)))
+    }
+
     /// The first `Authorization` field, if it is text.
     pub fn authorization(&self) -> Option<&'b str> {
         let field = self.fields.iter().find(|field| field.name.eq_ignore_ascii_case("authorization"))?;
@@ -111,6 +122,8 @@ struct Collected<'b> {
     connection: ConnectionOptions,
     upgrade: bool,
     h2c: bool,
+    socket_key: bool,
+    asked_method: bool,
     expects_continue: bool,
     accepts_html: bool,
 }
@@ -139,6 +152,8 @@ fn collect<'b>(fields: &[httparse::Header<'b>]) -> Result<Collected<'b>, HeadErr
                 seen.expects_continue = true
             }
             Known::Expect => return Err(HeadError::Expectation),
+            Known::SecWebSocketKey => seen.socket_key = true,
+            Known::AskedMethod => seen.asked_method = true,
             Known::Accept => seen.accepts_html |= names_html(field.value),
             _ => {}
         }
@@ -174,6 +189,7 @@ fn judge<'h, 'b>(
     let body = seen.framing.declared(version).map_err(HeadError::Malformed)?.unwrap_or(BodyLength::None);
     let bodiless = matches!(body, BodyLength::None | BodyLength::Length(0));
     let may_upgrade = method == "GET" && version == Version::Http11 && bodiless;
+    let upgrade = may_upgrade && seen.connection.upgrade && seen.upgrade && !seen.h2c;
     Ok(RequestHead {
         method,
         path: target.path,
@@ -184,7 +200,9 @@ fn judge<'h, 'b>(
         body,
         connection: seen.connection,
         expects_continue: seen.expects_continue && version == Version::Http11 && !bodiless,
-        upgrade: may_upgrade && seen.connection.upgrade && seen.upgrade && !seen.h2c,
+        upgrade,
+        lost_upgrade: method == "GET" && seen.socket_key && !upgrade,
+        preflight: method == "OPTIONS" && seen.asked_method,
         accepts_html: seen.accepts_html,
     })
 }

@@ -7,12 +7,15 @@ use super::confine;
 use super::fields::{Known, is_safe_value, known, named_by_connection};
 use super::request::RequestHead;
 use super::{BodyLength, Version};
+use crate::core::api_fields;
 
 /// How a request is sent on.
 #[derive(Clone, Copy, Debug)]
 pub struct Onward<'a> {
     /// Value of `Host`; `None` keeps the client's.
     pub host: Option<&'a str>,
+    /// Put before the path: where the upstream knows itself to be reached.
+    pub prefix: &'a str,
     /// Address of the client's connection, or of the client that a proved controller names.
     pub peer: IpAddr,
     /// How the client spoke to us: `http` or `https`.
@@ -35,16 +38,7 @@ pub struct Onward<'a> {
 
 /// Appends the head to `out`. What the client says with hop-by-hop and forwarding fields is replaced by what we know.
 pub fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, onward: &Onward<'_>) {
-    for part in [head.method, " ", head.path] {
-        out.extend_from_slice(part.as_bytes());
-    }
-    if let Some(query) = head.query {
-        out.push(b'?');
-        out.extend_from_slice(query.as_bytes());
-    }
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-    let host = onward.host.unwrap_or(if head.host.is_empty() { "localhost" } else { head.host });
-    write_field(out, "Host", host.as_bytes());
+    write_line(out, head, onward);
     for field in head.fields {
         if !passes(head, field.name, onward) {
             continue;
@@ -61,12 +55,39 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, onward: &Onw
     out.extend_from_slice(b"\r\n");
 }
 
+/// Appends the same for the control API, without the last line: of the client's fields only those that the API reads, in
+/// ASCII (see [`api_fields`]). Its length and the end of the connection are added by the caller.
+pub fn write_api_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, onward: &Onward<'_>) {
+    let start = out.len();
+    write_line(out, head, onward);
+    for field in head.fields {
+        if api_fields::passes(field.name) && passes(head, field.name, onward) {
+            write_field(out, field.name, field.value);
+        }
+    }
+    write_forwarding(out, head, onward);
+    api_fields::make_ascii(out.get_mut(start..).unwrap_or_default());
+}
+
+/// The request line and `Host`.
+fn write_line(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, onward: &Onward<'_>) {
+    for part in [head.method, " ", onward.prefix, head.path] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    if let Some(query) = head.query {
+        out.push(b'?');
+        out.extend_from_slice(query.as_bytes());
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let host = onward.host.unwrap_or(if head.host.is_empty() { "localhost" } else { head.host });
+    write_field(out, "Host", host.as_bytes());
+}
+
 fn passes(head: &RequestHead<'_, '_>, name: &str, onward: &Onward<'_>) -> bool {
     match known(name) {
         Known::Host | Known::ContentLength | Known::Expect => false,
-        Known::XForwardedFor | Known::XForwardedProto | Known::XForwardedHost | Known::XForwardedUser => {
-            false
-        }
+        Known::XForwardedFor | Known::XForwardedProto | Known::XForwardedHost => false,
+        Known::XForwardedUser | Known::XForwardedPrefix => false,
         Known::Via | Known::NeckForwarded => false,
         Known::Forwarded => onward.trusted,
         Known::Upgrade => onward.upgrade,
@@ -95,6 +116,10 @@ fn write_forwarding(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, onward: &Onwa
     let host = kept(Known::XForwardedHost).unwrap_or(head.host.as_bytes());
     if !host.is_empty() {
         write_field(out, "X-Forwarded-Host", host);
+    }
+    let prefix = if onward.trusted { head.forwarded_prefix() } else { String::new() };
+    if !prefix.is_empty() {
+        write_field(out, "X-Forwarded-Prefix", prefix.as_bytes());
     }
     if let Some(user) = onward.user.filter(|user| is_safe_value(user.as_bytes())) {
         write_field(out, "X-Forwarded-User", user.as_bytes());
@@ -158,6 +183,7 @@ mod tests {
         let head = parse_request(head.as_bytes(), &mut table, &limits).expect("a valid head");
         let mut onward = Onward {
             host: Some("127.0.0.1:1"),
+            prefix: "",
             peer: IpAddr::from([192, 0, 2, 9]),
             scheme: "http",
             trusted: false,

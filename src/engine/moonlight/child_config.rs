@@ -17,6 +17,8 @@ use crate::core::ids::{Port, SessionId};
 pub struct ChildConfig<'a> {
     /// The session; its whole id is part of the URL prefix.
     pub session: &'a SessionId,
+    /// What a proxy in front of us takes off the path; the child is asked below it, as its page asks.
+    pub prefix: &'a str,
     /// TCP port on loopback.
     pub port: Port,
     /// First and last UDP port of its own.
@@ -45,7 +47,7 @@ impl ChildConfig<'_> {
             "webrtc": self.webrtc(),
             "web_server": {
                 "bind_address": format!("127.0.0.1:{}", self.port),
-                "url_path_prefix": format!("/session/{}", self.session.expose()),
+                "url_path_prefix": format!("{}/session/{}", self.prefix, self.session.expose()),
                 "first_login_create_admin": false,
                 "first_login_assign_global_hosts": false,
                 "forwarded_header": {"username_header": "X-Forwarded-User", "auto_create_missing_user": true},
@@ -109,6 +111,7 @@ mod tests {
     fn config(ice_servers: &[IceServer], nat1to1: &[IpAddr]) -> Value {
         ChildConfig {
             session: &SessionId::from_entropy([1; 16]),
+            prefix: "",
             port: Port(8080),
             udp_ports: (40000, 40019),
             ice_servers,

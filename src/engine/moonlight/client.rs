@@ -126,8 +126,8 @@ pub struct App {
 }
 
 impl Client {
-    /// A client for the child of `session` on `port`, acting as `user`.
-    pub fn new(session: &SessionId, port: Port, user: &str) -> Client {
+    /// A client for the child of `session` below `prefix` on `port`, acting as `user`.
+    pub fn new(session: &SessionId, prefix: &str, port: Port, user: &str) -> Client {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_idle_connections(0)
@@ -137,7 +137,7 @@ impl Client {
         let agent = http_client::agent(config);
         Client {
             agent,
-            base: format!("http://127.0.0.1:{port}/session/{}", session.expose()),
+            base: format!("http://127.0.0.1:{port}{prefix}/session/{}", session.expose()),
             user: user.to_owned(),
         }
     }

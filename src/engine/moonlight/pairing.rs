@@ -49,6 +49,8 @@ const STACK: usize = 256 * 1024;
 pub struct Parties<'a> {
     /// The session.
     pub session: &'a SessionId,
+    /// What a proxy in front of us takes off the path.
+    pub prefix: &'a str,
     /// The child's port.
     pub port: Port,
     /// The body.
@@ -187,7 +189,7 @@ pub fn establish(parties: &Parties<'_>, cancelled: &dyn Fn() -> bool) -> Result<
 
 /// Goes on with a pairing of an earlier session, which the child was given. `None`: it is worth nothing any more.
 pub fn resume(parties: &Parties<'_>, known: &Known) -> Option<Paired> {
-    let client = Client::new(parties.session, parties.port, &known.user);
+    let client = Client::new(parties.session, parties.prefix, parties.port, &known.user);
     let host = Host::known(known.host_id);
     if let Err(error) = client.apps(&host) {
         log::info!("[pairing] session {}: the kept pairing is void: {error}", parties.session);
@@ -207,7 +209,7 @@ fn attempt_once(
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Paired, PairFailure> {
     let begun = Instant::now();
-    let client = Client::new(parties.session, parties.port, &user);
+    let client = Client::new(parties.session, parties.prefix, parties.port, &user);
     let mut host = client.add_host(parties.body, parties.body_http_port)?;
     let warnings = close_what_runs(parties, host.runs_something());
     if host.is_paired() && client.apps(&host).is_err() {

@@ -8,6 +8,7 @@ use crate::config::secret::Secret;
 use crate::config::settings::{Role, Whip as WhipSettings};
 use crate::core::reason::EndReason;
 use crate::core::session::Status;
+use crate::core::whip::PROBLEM_TYPE;
 use crate::core::whip_offer::VideoCodec;
 use crate::worker::board::Card;
 
@@ -348,6 +349,39 @@ fn a_peer_is_deleted_once() {
     rig.legs.0.lock().unwrap().there.clear();
     let look = rig.call(Purpose::View, Leg::PeerLook, &ended, &[], "");
     assert_eq!(refused(&look), 404, "it ended by itself");
+    let gone = |peer: &str| rig.call(Purpose::View, Leg::Delete, peer, &[], "");
+    assert_eq!(gone(&ended).status, 200, "its client could not know");
+    assert_eq!(refused(&gone(&ended)), 404);
+    assert_eq!(refused(&gone(&"f".repeat(32))), 404, "one that never was");
+}
+
+#[test]
+fn a_peer_that_ended_by_itself_is_remembered_for_a_minute() {
+    let rig = Rig::new();
+    let (ended, _) = rig.viewer();
+    rig.legs.0.lock().unwrap().there.clear();
+    let now = rig.whip.clock.now();
+    assert_eq!(rig.whip.lasting_peers_at(now).len(), 1);
+    assert_eq!(rig.whip.lasting_peers_at(now + REMEMBERED).len(), 0);
+    assert_eq!(refused(&rig.call(Purpose::View, Leg::Delete, &ended, &[], "")), 404);
+}
+
+#[test]
+fn a_password_for_a_proxy_in_front_is_no_wrong_token() {
+    let rig = Rig::new();
+    for other in ["Basic dTpw", "Digest username=x", "Negotiate abc", "basic"] {
+        let answer = rig.watch(&[SDP, ("Authorization", other)], &recvonly());
+        assert_eq!(answer.status, 201, "{other}: {answer:?}");
+        assert_eq!(refused(&rig.publish(&[SDP, ("Authorization", other)])), 401, "{other}");
+    }
+}
+
+#[test]
+fn a_location_is_below_the_prefix_that_a_proxy_takes_off() {
+    let rig = Rig::new();
+    let answer = rig.watch(&[SDP, ("X-Forwarded-Prefix", "/neck")], &recvonly());
+    let location = field(&answer, "Location").unwrap();
+    assert!(location.starts_with(&format!("/neck/session/{}/whep/", rig.card.id.expose())), "{location}");
 }
 
 #[test]

@@ -1,0 +1,52 @@
+// Pages behind proxies of other people: one that passes no WebSockets, and one that asks for a password which stands in the link.
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, test } from "./support/timed.mjs";
+import { openBrowser, readable, screenshot, until, untilPlaying, untilReadable } from "./support/chromium.mjs";
+import { startDemo } from "./support/demo.mjs";
+import { startProxy } from "./support/proxy.mjs";
+
+let demo, browser, page, proxy;
+
+async function open(options, flags = [], credentials = "") {
+    demo = await startDemo(...flags);
+    proxy = await startProxy(demo.origin, options);
+    browser = await openBrowser();
+    page = browser.page;
+    await page.goto(demo.url.replace(demo.origin, proxy.origin.replace("http://", `http://${credentials}`)));
+}
+
+beforeEach(() => { demo = browser = proxy = undefined; });
+afterEach(async () => {
+    await browser?.close();
+    await proxy?.stop();
+    await demo?.stop();
+});
+
+test("a proxy that passes no WebSockets is told as what it is", async () => {
+    await open({ upgrades: false });
+    await untilReadable(page, "The stream cannot get through", 30_000);
+    const words = await readable(page);
+    assert.match(words, /A proxy in front of the server does not pass WebSockets/);
+    assert.match(words, /Try again/);
+    assert.doesNotMatch(words, /Reconnecting|Connection lost/);
+    await screenshot(page, "proxy-without-websockets");
+    const { warnings } = (await demo.api("GET", `/api/v1/sessions/${demo.sessionId}`)).json();
+    assert.match(warnings.join("\n"), /does not pass WebSockets/);
+});
+
+test("a stream plays from a link with a password in it", async () => {
+    await open({ password: "u:p@ss" }, ["--engine", "demo"], "u:p%40ss@");
+    await until("pictures", () => page.evaluate(() => document.getElementById("stream").videoWidth > 0
+        && document.getElementById("stream").currentTime > 0.5), 60_000);
+    // Else nothing here would be put to the test.
+    assert.equal(await page.evaluate(() => new URL(document.baseURI).username), "u");
+    const relative = await page.evaluate(() => fetch("_neck/status").then(() => "taken", error => String(error)));
+    assert.match(relative, /credentials/);
+    assert.deepEqual(browser.errors, [], "no script error in the page");
+});
+
+test("a page of a stream process works from a link with a password in it", async () => {
+    await open({ password: "u:p" }, [], "u:p@");
+    await untilPlaying(page, 60_000);
+    assert.deepEqual(browser.errors, [], "no script error in the page");
+});
