@@ -221,8 +221,11 @@ impl Daemon {
 }
 
 fn apply(role: &mut dyn Running, new: &Settings) {
-    let name = role.name();
-    let outcome = reload::changes(&role.settings(), new);
+    let (name, old) = (role.name(), role.settings());
+    let outcome = reload::changes(&old, new);
+    for warning in outcome.settings.warnings.iter().filter(|warning| !old.warnings.contains(warning)) {
+        log::warn!("[{name}] {warning}");
+    }
     for key in &outcome.needs_restart {
         log::warn!("[{name}] {key} changed, but takes effect after a restart only");
     }

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use log::kv::{Key, Value, VisitSource};
 use log::{Level, LevelFilter, Metadata, Record};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -41,7 +42,13 @@ pub struct Event<'a> {
     pub target: &'a str,
     /// The message, prefix included.
     pub message: &'a str,
+    /// What the message speaks of, by name: for JSON, where programs look for a session or a peer.
+    pub fields: &'a [(String, String)],
 }
+
+/// The names of fields. A line's own members (`time`, `level`, `prefix`, `message`) are none of them.
+pub const FIELDS: &[&str] =
+    &["body", "method", "ms", "path", "peer", "reason", "session", "status", "worker"];
 
 /// Lines of other crates: a burst, then one a second. An honest fault needs a few.
 const DEPENDENCIES_BURST: u32 = 20;
@@ -91,7 +98,7 @@ pub fn start(log: &Log, environment: &Environment) {
     }
     let note = move |count: u64| {
         let message = format!("[log] {count} lines were dropped: the reader of this log did not keep up");
-        render(format, &event(Level::Warn, "", &message)) + "\n"
+        render(format, &event(Level::Warn, "", &message, &[])) + "\n"
     };
     let thread = std::thread::Builder::new().name("log".into()).stack_size(STACK);
     let thread = thread.spawn(move || QUEUE.run(write_all, note));
@@ -165,7 +172,12 @@ impl log::Log for Logger {
             };
             format!("[dependency {}] {}{more}", crate_of(target), record.args())
         };
-        put(render(self.format, &event(level, target, &message)) + "\n", level == Level::Error);
+        let fields = match self.format {
+            LogFormat::Json if is_ours(target) => fields_of(record),
+            // Words of other crates are one text: nothing in it is a field of ours.
+            _ => Vec::new(),
+        };
+        put(render(self.format, &event(level, target, &message, &fields)) + "\n", level == Level::Error);
     }
 
     fn flush(&self) {}
@@ -225,9 +237,24 @@ fn write_all(text: &str) {
     }
 }
 
-fn event<'a>(level: Level, target: &'a str, message: &'a str) -> Event<'a> {
+fn event<'a>(level: Level, target: &'a str, message: &'a str, fields: &'a [(String, String)]) -> Event<'a> {
     let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Event { time, level, target, message }
+    Event { time, level, target, message, fields }
+}
+
+/// The fields that a line was given.
+fn fields_of(record: &Record<'_>) -> Vec<(String, String)> {
+    struct Collected(Vec<(String, String)>);
+    impl<'kvs> VisitSource<'kvs> for Collected {
+        fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), log::kv::Error> {
+            self.0.push((key.as_str().to_owned(), value.to_string()));
+            Ok(())
+        }
+    }
+    let mut collected = Collected(Vec::new());
+    // It fails where the visitor does, and ours does not.
+    let _ = record.key_values().visit(&mut collected);
+    collected.0
 }
 
 /// What `auto` means here. `stderr` is the device and inode of our stderr, `journal_stream` what systemd says they
@@ -279,12 +306,41 @@ fn json(event: &Event<'_>, message: &str) -> String {
     let (prefix, text) = split.unwrap_or(("", message));
     let level = event.level.as_str().to_ascii_lowercase();
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
-    format!(
-        r#"{{"time":"{}","level":"{level}","prefix":{},"message":{}}}"#,
+    let mut line = format!(
+        r#"{{"time":"{}","level":"{level}","prefix":{},"message":{}"#,
         rfc3339(event.time),
         quoted(prefix),
         quoted(text.trim_start())
-    )
+    );
+    let given = |name: &str| event.fields.iter().any(|(given, _)| given == name);
+    if !given("session")
+        && let Some(id) = session_of(prefix, text)
+    {
+        let _ = write!(line, r#","session":{}"#, quoted(id));
+    }
+    for (name, value) in event.fields.iter().filter(|(name, _)| FIELDS.contains(&name.as_str())) {
+        let _ = match value.parse::<u64>() {
+            Ok(number) if NUMBERS.contains(&name.as_str()) => write!(line, r#","{name}":{number}"#),
+            _ => write!(line, r#","{name}":{}"#, quoted(&clean(value))),
+        };
+    }
+    line.push('}');
+    line
+}
+
+/// The fields that are numbers.
+const NUMBERS: &[&str] = &["ms", "status"];
+
+/// Characters of a session id that a line shows.
+const SHOWN_ID: usize = 8;
+
+/// The session that a line begins with: `[session 0123abcd] …` or `[pairing] session 0123abcd: …`.
+fn session_of<'m>(prefix: &'m str, text: &'m str) -> Option<&'m str> {
+    let named = |text: &'m str| text.strip_prefix("session ");
+    let rest = named(prefix).or_else(|| named(text.trim_start()))?;
+    let id = rest.get(..SHOWN_ID)?;
+    let is_whole = !rest[SHOWN_ID..].starts_with(|c: char| c.is_ascii_alphanumeric());
+    (is_whole && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
 /// Escapes what could forge, hide or reorder text, and cuts what is too long.
@@ -357,7 +413,7 @@ mod tests {
 
     fn shown(format: LogFormat, message: &str) -> String {
         let time = Duration::from_millis(1_700_000_000_123);
-        render(format, &Event { time, level: Level::Warn, target: "rustls::x", message })
+        render(format, &Event { time, level: Level::Warn, target: "rustls::x", message, fields: &[] })
     }
 
     #[test]
@@ -370,7 +426,7 @@ mod tests {
         assert_eq!(shown(LogFormat::Journald, message), "<4>[session abcd1234] ready");
         assert_eq!(
             shown(LogFormat::Json, message),
-            r#"{"time":"2023-11-14T22:13:20.123Z","level":"warn","prefix":"session abcd1234","message":"ready"}"#
+            r#"{"time":"2023-11-14T22:13:20.123Z","level":"warn","prefix":"session abcd1234","message":"ready","session":"abcd1234"}"#
         );
         assert_eq!(shown(LogFormat::Journald, "foreign"), "<4>[rustls::x] foreign");
     }
@@ -385,6 +441,46 @@ mod tests {
         let parsed: serde_json::Value =
             serde_json::from_str(&shown(LogFormat::Json, "[e] a\"b\\\n")).unwrap();
         assert_eq!(parsed["message"], "a\"b\\\\n");
+    }
+
+    #[test]
+    fn json_has_fields_and_nothing_else_can_make_one() {
+        let line = |message: &str, fields: &[(&str, &str)]| -> serde_json::Value {
+            let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            let fields: Vec<(String, String)> = fields.iter().map(owned).collect();
+            let event =
+                Event { time: Duration::ZERO, level: Level::Info, target: "x", message, fields: &fields };
+            serde_json::from_str(&render(LogFormat::Json, &event)).unwrap()
+        };
+        let told = line("[api] GET: 200", &[("peer", "192.0.2.1"), ("status", "200"), ("ms", "x")]);
+        assert_eq!(
+            (&told["peer"], &told["status"], &told["ms"]),
+            (&"192.0.2.1".into(), &200.into(), &"x".into())
+        );
+        assert_eq!(line("[pairing] session 0123abcd: paired", &[])["session"], "0123abcd");
+        assert_eq!(line("[session 0123abcd] ready", &[("session", "fedcba98")])["session"], "fedcba98");
+        for none in [
+            "[api] session 0123abcdef",
+            "[api] a session 0123abcd",
+            "[edge] session ..../../x",
+            "[api] session",
+        ] {
+            assert!(line(none, &[]).get("session").is_none(), "{none}");
+        }
+        let evil =
+            line("[api] x", &[("peer", "a\",\"level\":\"error\n"), ("level", "off"), ("message", "forged")]);
+        assert_eq!(
+            (&evil["level"], &evil["message"], &evil["peer"]),
+            (&"info".into(), &"x".into(), &"a\",\"level\":\"error\\n".into())
+        );
+        let plain = Event {
+            time: Duration::ZERO,
+            level: Level::Info,
+            target: "x",
+            message: "[a] b",
+            fields: &[("peer".into(), "c".into())],
+        };
+        assert_eq!(render(LogFormat::Journald, &plain), "<6>[a] b");
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl TokenGuard {
         if let Some(more) = noted.line {
             let was_good = token.is_some_and(|token| is_one_of(token, &self.known().dropped));
             let what = if was_good { "a token that a reload has dropped" } else { "a wrong token" };
-            log::warn!("[api] {what} from {address} ({more} such lines were not shown)");
+            log::warn!(peer:% = address; "[api] {what} from {address} ({more} such lines were not shown)");
         }
         noted.wait
     }

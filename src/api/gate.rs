@@ -40,12 +40,19 @@ impl Gate {
     pub fn decide(&self, request: &Request<'_>, most: u64) -> Decision {
         match self.judge(request) {
             Ok((route, rank)) => {
+                let (method, peer, path) = (request.method, request.client, route.path);
+                log::trace!(peer:%, method, path; "[api] {method} {path} from {peer}: admitted as {rank:?}");
                 let body_limit = route.body.bytes().min(most);
                 let media = matches!(route.operation, Operation::Media(..));
                 let too_large = media.then_some(media_too_large as fn() -> Reply);
                 Decision::Api(ApiForward { pool: self.pool.clone(), rank, body_limit, too_large })
             }
-            Err(answer) => Decision::Reply(answer.into()),
+            Err(answer) => {
+                let (method, peer, status) = (request.method, request.client, answer.status);
+                let path = routes::shown(request.path);
+                log::debug!(peer:%, status, method, path:%; "[api] {method} {path} from {peer}: {status}, answered by the edge");
+                Decision::Reply(answer.into())
+            }
         }
     }
 

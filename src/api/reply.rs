@@ -1,6 +1,6 @@
 //! What the API answers, and the handle to answer with: any thread may hold it and answer later.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -94,17 +94,33 @@ impl From<Answer> for Reply {
 }
 
 /// Answers one request, once. Dropping it unanswered answers 503, or 500 when a panic drops it, so that no client waits for ever.
-pub struct Responder(Option<tiny_http::Request>);
+pub struct Responder {
+    request: Option<tiny_http::Request>,
+    /// What was asked, for the log.
+    asked: String,
+    since: Instant,
+}
 
 impl Responder {
     /// Wraps a request whose body was read.
     pub fn new(request: tiny_http::Request) -> Responder {
-        Responder(Some(request))
+        Responder { request: Some(request), asked: String::new(), since: Instant::now() }
+    }
+
+    /// Remembers what was asked, in words that a log may show.
+    pub fn about(&mut self, asked: String) {
+        self.asked = asked;
+    }
+
+    fn tell(&self, answer: &Answer) {
+        let (asked, status, ms) = (&self.asked, answer.status, self.since.elapsed().as_millis());
+        log::debug!(status, ms; "[api] {asked}: {status} in {ms} ms");
     }
 
     /// Sends the answer. A client that is gone is no error of ours.
     pub fn send(mut self, answer: Answer) {
-        if let Some(request) = self.0.take() {
+        if let Some(request) = self.request.take() {
+            self.tell(&answer);
             send(request, answer);
         }
     }
@@ -112,7 +128,7 @@ impl Responder {
 
 impl Drop for Responder {
     fn drop(&mut self) {
-        let Some(request) = self.0.take() else { return };
+        let Some(request) = self.request.take() else { return };
         let answer = if std::thread::panicking() {
             let detail = "this request met a bug of ours, which is in the log; nothing else is affected";
             Answer::error(500, "internal error", detail)
@@ -120,6 +136,7 @@ impl Drop for Responder {
             let detail = "the request was dropped while the service was stopping; ask again";
             Answer::error(503, "service is stopping", detail).retry_after(Duration::from_secs(1))
         };
+        self.tell(&answer);
         send(request, answer);
     }
 }

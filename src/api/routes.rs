@@ -3,6 +3,7 @@
 
 use crate::config::settings::Role;
 use crate::core::api_queue::Rank;
+use crate::core::ids::SessionId;
 use crate::core::whip_offer::{OFFER_LIMIT, Purpose};
 
 /// What a request asks for.
@@ -296,6 +297,24 @@ pub fn worker_body_limit(method: &str, path: &str) -> Option<u64> {
     }
 }
 
+/// A path as a log may show it: the words of our routes, the first characters of what may be a session's id, and nothing else,
+/// because whoever mistypes a call may put a token there.
+pub fn shown(path: &str) -> String {
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let is_word =
+        |segment: &str| ROUTES.iter().any(|route| route.path.split('/').any(|word| word == segment));
+    let shown = |segment: &str| {
+        if is_word(segment) {
+            return segment.to_owned();
+        }
+        match segment.parse::<SessionId>() {
+            Ok(id) => format!("{}…", id.short()),
+            Err(_) => "…".to_owned(),
+        }
+    };
+    path.split('/').map(shown).collect::<Vec<_>>().join("/")
+}
+
 fn exists_on(on: On, role: Role) -> bool {
     match on {
         On::Both => true,
@@ -346,6 +365,21 @@ mod tests {
             for method in methods {
                 assert!(allowed(route.path).contains(method), "{} lacks {method}", route.path);
             }
+        }
+    }
+
+    #[test]
+    fn a_path_is_shown_by_the_words_of_our_routes() {
+        let id = "0123456789abcdef0123456789abcdef";
+        for (path, expected) in [
+            ("/api/v1/health?ready", "/api/v1/health"),
+            ("/api/v1/a-token-in-the-wrong-place", "/api/v1/…"),
+            (&*format!("/api/v1/sessions/{id}"), "/api/v1/sessions/01234567…"),
+            (&*format!("/api/v1/sessions/{id}x/{id}#x"), "/api/v1/sessions/…/01234567…"),
+            ("/{id}", "/{id}"),
+            ("", ""),
+        ] {
+            assert_eq!(shown(path), expected, "{path}");
         }
     }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::api::gate::{self, Gate};
 use crate::api::reply::{Answer, Responder};
-use crate::api::routes::{Auth, Operation, Route, Segments};
+use crate::api::routes::{self, Auth, Operation, Route, Segments};
 use crate::config::settings::{self, Role};
 use crate::core::api_fields;
 use crate::edge::api_pool::{ApiPool, Way};
@@ -284,7 +284,10 @@ fn handle(service: &dyn Service, mut request: tiny_http::Request) {
     let headers =
         request.headers().iter().map(|h| (h.field.to_string(), h.value.to_string())).collect::<Vec<_>>();
     let (method, url) = (request.method().to_string(), request.url().to_owned());
-    let responder = Responder::new(request);
+    let mut responder = Responder::new(request);
+    if log::log_enabled!(log::Level::Debug) {
+        responder.about(format!("{method} {}", routes::shown(&url)));
+    }
     if read.is_err() {
         return responder.send(Answer::error(400, "unreadable body", "send it with its length"));
     }

@@ -40,6 +40,7 @@ impl Hydrabody {
     /// A client for hydrabody at this address and port.
     pub fn new(body: BodyAddr, port: u16, launch_path: &str, call_timeout: Duration) -> Hydrabody {
         let config = ureq::Agent::config_builder()
+            .middleware(http_client::Traced("hydrabody"))
             .timeout_global(Some(call_timeout))
             .http_status_as_error(false)
             .proxy(None)

@@ -15,6 +15,7 @@ use crate::body::pinned_tls::{self, Distrust};
 use crate::config::secret::Secret;
 use crate::core::fingerprint::Fingerprint;
 use crate::core::ids::{BodyAddr, url_host};
+use crate::host::http_client;
 
 /// Largest reply that is read: an application list with its images' paths.
 const REPLY_LIMIT: u64 = 4 << 20;
@@ -137,6 +138,7 @@ impl Sunshine {
         call_timeout: Duration,
     ) -> Sunshine {
         let config = ureq::Agent::config_builder()
+            .middleware(http_client::Traced("sunshine"))
             .timeout_global(Some(call_timeout))
             .http_status_as_error(false)
             .proxy(None)

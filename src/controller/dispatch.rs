@@ -162,7 +162,8 @@ impl Dispatcher {
                 "it started, and ended before it could be handed out",
             );
         }
-        log::info!("[controller] session {} runs on worker {}", create.id, placed.worker);
+        let (session, worker, body) = (&create.id, &placed.worker, create.request.body);
+        log::info!(session:%, worker:%, body:%; "[controller] session {session} runs on worker {worker}");
         let created = Created {
             session_id: create.id.clone(),
             stream_url: sessions::link_url(&create.base_url, &create.id),

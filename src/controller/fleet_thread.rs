@@ -319,7 +319,7 @@ impl FleetThread {
         if !self.fleet.drain(worker, on) {
             return responder.send(refusals::no_such_worker());
         }
-        log::info!("[controller] worker {worker} {}", if on { "drains" } else { "takes sessions again" });
+        log::info!(worker:%; "[controller] worker {worker} {}", if on { "drains" } else { "takes sessions again" });
         self.publish();
         responder.send(Answer::empty());
     }

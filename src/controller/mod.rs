@@ -106,7 +106,7 @@ impl Controller {
         let known = KeyStore::open(state.path()).map_err(|error| {
             let advice =
                 "the workers' keys are kept there: it must be writable and belong to the service's user";
-            RunError(format!("{}: {error}; {advice}", state.path().display()))
+            RunError(format!("server.state_dir: {}: {error}; {advice}", state.path().display()))
         })?;
         let fleet_thread = start_fleet(&live, known, &published, (jobs.clone(), asks), (clock, pulses))?;
         let client = WorkerClient::new(live.clone(), published.clone(), client);

@@ -18,6 +18,7 @@ use crate::core::ids::{SessionId, WorkerId};
 use crate::core::reason::EndReason;
 use crate::edge::router::Upstream;
 use crate::host::crypto::{self, TlsConfig};
+use crate::host::http_client;
 
 /// Connecting to a worker of the same network.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -90,6 +91,7 @@ impl WorkerClient {
     /// A client that reaches workers as they are published, and believes these authorities.
     pub fn new(live: Arc<Live>, published: Arc<Published>, roots: TlsConfig) -> WorkerClient {
         let config = ureq::Agent::config_builder()
+            .middleware(http_client::Traced("worker"))
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .http_status_as_error(false)
             .max_idle_connections(0)

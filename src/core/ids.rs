@@ -39,6 +39,20 @@ impl SessionId {
     }
 }
 
+/// A path as a log may show it: without a query, and without the end of whatever may be a session's link.
+pub fn shown_path(path: &str) -> String {
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let shown = |segment: &str| match segment.len() > SESSION_ID_SHOWN && is_hex(segment) {
+        true => format!("{}…", &segment[..SESSION_ID_SHOWN]),
+        false => segment.to_owned(),
+    };
+    path.split('/').map(shown).collect::<Vec<_>>().join("/")
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 impl FromStr for SessionId {
     type Err = InvalidId;
 
@@ -212,6 +226,20 @@ fn bracketed(v6: Ipv6Addr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_shown_without_whole_ids_and_queries() {
+        let id = "0123456789abcdef0123456789abcdef";
+        for (path, shown) in [
+            (format!("/session/{id}/whep/{id}?token=x"), "/session/01234567…/whep/01234567…"),
+            (format!("/session/{}/", id.to_uppercase()), "/session/01234567…/"),
+            (format!("/session/{}#x", &id[..31]), "/session/01234567…"),
+            ("/api/v1/workers/worker-1/drain".to_owned(), "/api/v1/workers/worker-1/drain"),
+            (String::new(), ""),
+        ] {
+            assert_eq!(shown_path(&path), shown);
+        }
+    }
 
     #[test]
     fn a_session_id_shows_eight_characters_only() {

@@ -326,9 +326,10 @@ impl Acceptor {
             && let Some(n) = self.log.allow(now)
         {
             let limit = limit.name();
-            log::warn!("[edge] connections of {peer} met {limit} ({n} such lines were not shown)");
+            log::warn!(peer:%; "[edge] connections of {peer} met {limit} ({n} such lines were not shown)");
         }
         socket::prepare_client(&fd);
+        log::trace!(peer:%; "[edge] a connection from {peer}");
         if handle.arrivals.send(Arrival { fd, ticket }).is_ok() && index != 0 {
             handle.ring();
         }

@@ -3,14 +3,17 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::time::Instant;
 
 use crossbeam_channel::RecvTimeoutError;
-use ureq::Agent;
 use ureq::config::Config;
-use ureq::http::Uri;
+use ureq::http::{Request, Response, Uri};
+use ureq::middleware::{Middleware, MiddlewareNext};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::{Agent, Body, SendBody};
 
+use crate::core::ids;
 use crate::host::crypto;
 
 /// Stack of a look-up's thread in bytes: the C library's resolver keeps its answers there.
@@ -22,6 +25,39 @@ const MOST_ADDRESSES: usize = 16;
 /// An agent with this configuration.
 pub fn agent(config: Config) -> Agent {
     Agent::with_parts(config, DefaultConnector::default(), Names)
+}
+
+/// Tells of each call of an agent at the debug level: whom it asked for what, and what came of it. Nothing secret is in what is told:
+/// no field, no query, no body, no whole id.
+#[derive(Clone, Copy, Debug)]
+pub struct Traced(pub &'static str);
+
+impl Middleware for Traced {
+    fn handle(
+        &self,
+        request: Request<SendBody>,
+        next: MiddlewareNext,
+    ) -> Result<Response<Body>, ureq::Error> {
+        if !log::log_enabled!(log::Level::Debug) {
+            return next.handle(request);
+        }
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let peer = uri.authority().map_or("", |authority| authority.as_str());
+        let peer = peer.rsplit('@').next().unwrap_or_default();
+        let (path, whom, begun) = (ids::shown_path(uri.path()), self.0, Instant::now());
+        let answered = next.handle(request);
+        let ms = begun.elapsed().as_millis();
+        match &answered {
+            Ok(response) => {
+                let status = response.status().as_u16();
+                log::debug!(peer, method:%, path:%, status, ms; "[call] {whom} {method} {peer}{path}: {status} in {ms} ms");
+            }
+            Err(error) => {
+                log::debug!(peer, method:%, path:%, reason:% = error, ms; "[call] {whom} {method} {peer}{path}: {error} after {ms} ms");
+            }
+        }
+        answered
+    }
 }
 
 /// Why a call of `url` was not answered, in words that tell a wrong scheme from everything else.

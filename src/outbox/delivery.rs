@@ -52,6 +52,7 @@ impl Postman {
     /// Knows where to look and whom to tell that it lives.
     pub fn new(spool: Arc<Spool>, live: Arc<Live>, stopping: Arc<AtomicBool>, beat: Beat) -> Postman {
         let config = ureq::Agent::config_builder()
+            .middleware(http_client::Traced("receiver"))
             .http_status_as_error(false)
             // A connection that went stale meanwhile would fail an attempt for nothing.
             .max_idle_connections(0)

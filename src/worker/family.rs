@@ -55,6 +55,7 @@ impl Family {
     fn signal(&mut self, signal: Signal) {
         if let Some(leader) = &self.leader {
             self.descendants.extend(process_table::descendants(leader.pid()));
+            log::debug!("[worker] process group {} gets signal {}", leader.pid(), signal.as_raw());
             leader.signal_group(signal);
         }
     }

@@ -249,7 +249,8 @@ impl Pulse {
             let _ = self.roster.send(Order::Drain(reply.draining));
         }
         for order in reply.end {
-            log::info!("[heartbeat] the controller ends session {} as {}", order.session_id, order.reason);
+            let (session, reason) = (&order.session_id, order.reason);
+            log::info!(session:%, reason:%; "[heartbeat] the controller ends session {session} as {reason}");
             let _ = self.roster.send(Order::End(order.session_id, order.reason, Box::new(|| ())));
         }
     }
@@ -287,6 +288,7 @@ fn unreached(error: ureq::Error, url: &str) -> String {
 /// The agent for calls to the controller: its own certificate roots, no proxy from the environment, bounded.
 fn agent(roots: TlsConfig) -> ureq::Agent {
     let config = ureq::Agent::config_builder()
+        .middleware(http_client::Traced("controller"))
         .tls_config(roots)
         .timeout_global(Some(BEAT_TIMEOUT))
         .http_status_as_error(false)

@@ -7,7 +7,7 @@ use crate::config::live::Live;
 use crate::daemon::RunError;
 use crate::front;
 use crate::host::clock::Clock;
-use crate::host::private_dir::PrivateDir;
+use crate::host::private_dir::{DirError, PrivateDir};
 use crate::host::pulse::Pulses;
 use crate::outbox::{Outbox, OutboxThread};
 use crate::worker::board::{Board, Card};
@@ -40,12 +40,13 @@ impl Memory {
         clock: Clock,
         pulses: &Pulses,
     ) -> Result<Memory, RunError> {
-        let open = |name: &str| state.open_below(name).map_err(|error| RunError(error.to_string()));
+        let in_state = |error: DirError| RunError(format!("server.state_dir: {error}"));
+        let open = |name: &str| state.open_below(name).map_err(in_state);
         let beat = front::beat(pulses, "outbox", SILENCE);
         let (outbox, thread) = Outbox::start(open(OUTBOX)?, live.clone(), beat)
             .map_err(|error| RunError(format!("cannot start the outbox: {error}")))?;
         let chronicle = Chronicle::new(open(SESSIONS)?, outbox.clone(), live.clone(), clock);
-        let remembered = chronicle.load().map_err(|error| RunError(error.to_string()))?;
+        let remembered = chronicle.load().map_err(in_state)?;
         if !remembered.is_empty() {
             log::info!("[cleanup] {} ended sessions of an earlier run are remembered", remembered.len());
         }

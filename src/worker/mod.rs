@@ -60,6 +60,7 @@ use crate::api::server::ApiServer;
 use crate::config::live::Live;
 use crate::config::settings::Settings;
 use crate::core::descriptors::Plan;
+use crate::core::ids::WorkerId;
 use crate::core::rate_limit::Rate;
 use crate::core::reason::EndReason;
 use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
@@ -143,6 +144,8 @@ pub struct Worker {
     address_thread: AddressThread,
     certificate: Option<CertificateWatch>,
     tokens: (Arc<TokenGuard>, Clock),
+    /// `server.worker_id` as the file has it.
+    configured_id: Option<WorkerId>,
     media: Option<MediaThreads>,
     /// Held as long as we live: nobody else may use our directories.
     _locks: Vec<File>,
@@ -179,7 +182,7 @@ impl Worker {
         }
         let identity = settle_identity(&ground, &settings)?;
         let (id, generation) = (identity.id, identity.generation);
-        settings.server.worker_id = Some(id.clone());
+        let configured_id = settings.server.worker_id.replace(id.clone());
         let mut media = MediaConfig::new(&settings);
         media.tcp_connections = plan.ice_tcp_each;
         let (media, media_threads) =
@@ -209,6 +212,7 @@ impl Worker {
         let mut worker =
             Worker::start_threads(ground, health, bodies.clone(), (stamps, signer), front, pulses)?;
         worker.bodies = Some(BodiesThread::start(bodies)?);
+        worker.configured_id = configured_id;
         worker.outbox = Some(memory.thread);
         worker.media = Some(media_threads);
         log::info!("[worker] {id} listens on {}", front::shown(address, &worker.live.get()));
@@ -276,6 +280,7 @@ impl Worker {
             address_thread,
             certificate: ground.certificate,
             tokens,
+            configured_id: None,
             media: None,
             _locks: ground.locks,
         })
@@ -308,11 +313,15 @@ impl Running for Worker {
     }
 
     fn settings(&self) -> Settings {
-        (*self.live.get()).clone()
+        let mut settings = (*self.live.get()).clone();
+        // As the file says: a name that was made or kept is no change of it.
+        settings.server.worker_id.clone_from(&self.configured_id);
+        settings
     }
 
     fn reload(&mut self, mut settings: Settings) {
         // The name was settled at start; the file need not have it.
+        self.configured_id.clone_from(&settings.server.worker_id);
         settings.server.worker_id = self.live.get().server.worker_id.clone();
         if let (Some(watch), Some(files)) = (&mut self.certificate, &settings.tls) {
             watch.reload(files);
@@ -435,7 +444,7 @@ fn settle_identity(ground: &Ground, settings: &Settings) -> Result<Identity, Run
     identity::settle(state, settings.server.worker_id.as_ref()).map_err(|error| {
         let advice =
             "this worker's name and key are kept there: it must be writable and belong to the service's user";
-        RunError(format!("{}: {error}; {advice}", state.display()))
+        RunError(format!("server.state_dir: {}: {error}; {advice}", state.display()))
     })
 }
 

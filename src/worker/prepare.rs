@@ -107,7 +107,7 @@ fn directory<T>(
     given: &Assignment,
     fill: impl FnOnce(&PrivateDir) -> Result<T, DirError>,
 ) -> Result<(PrivateDir, T), Failure> {
-    let host = |error: DirError| Failure::new(FailureKind::Host, error.to_string());
+    let host = |error: DirError| Failure::new(FailureKind::Host, format!("sessions.data_dir: {error}"));
     let name = directory_name(&given.card.id, given.lease.port());
     let directory = given.root.create(&name).map_err(host)?;
     match fill(&directory) {

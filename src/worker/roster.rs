@@ -230,7 +230,8 @@ impl Roster {
         let (id, wait, engine) = (asked.id.clone(), asked.request.wait, asked.engine.clone());
         let feeds = self.given.board.feeds();
         let card = Arc::new(Card::new(asked, self.given.clock.now(), mailbox, lease.port(), feeds));
-        log::info!("[worker] session {id} for body {} on port {}", card.request.body, lease.port());
+        let body = card.request.body;
+        log::info!(session:% = id, body:%; "[worker] session {id} for body {body} on port {}", lease.port());
         let early = (!wait).then(|| answers::created(&card, settings, Some("requested".into())));
         let (responder, at_once) = if wait { (Some(responder), None) } else { (None, Some(responder)) };
         let assignment = Assignment {

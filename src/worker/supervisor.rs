@@ -138,7 +138,7 @@ impl Supervisor {
             self.collect();
         };
         let id = self.given.card.id.clone();
-        log::info!("[session {id}] ended: {reason}");
+        log::info!(session:% = id, body:% = self.given.card.request.body, reason:%; "[session {id}] ended: {reason}");
         // Whoever is answered now and asks for the next session finds the slot free.
         let _ = self.given.roster.send(Order::Finished(id));
         let failure = self.failure.take();
@@ -155,6 +155,9 @@ impl Supervisor {
     fn digest(&mut self) {
         while let Some(event) = self.events.pop_front() {
             let before = (self.machine.status(), self.machine.restarts());
+            if !matches!(event, Event::Tick) {
+                log::trace!("[session {}] {event:?}", self.given.card.id);
+            }
             let actions = self.machine.input(self.given.clock.now(), event);
             self.publish(before);
             actions.into_iter().for_each(|action| self.carry_out(action));
@@ -187,7 +190,11 @@ impl Supervisor {
             self.given.card.tell(|feed| events::tell_status(feed, status, restarts));
         }
         if status != before.0 {
-            log::info!("[session {}] {status}", self.given.card.id);
+            // Its end is told once, with the reason, when nothing of it is left.
+            if !matches!(status, Status::Ended(_)) {
+                let card = &self.given.card;
+                log::info!(session:% = card.id, body:% = card.request.body, status:%; "[session {}] {status}", card.id);
+            }
             let _ = self.given.changed.try_send(());
         }
     }
@@ -263,6 +270,7 @@ impl Supervisor {
     }
 
     fn carry_out(&mut self, action: Action) {
+        log::debug!("[session {}] {action:?}", self.given.card.id);
         match action {
             Action::Prepare => self.prepare(),
             Action::Spawn => self.spawn(),

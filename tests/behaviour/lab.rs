@@ -263,7 +263,8 @@ impl Role {
             }
             let text = self.log_text();
             let line = text.lines().rfind(|line| line.contains(marker))?;
-            let address = line.split(marker).nth(1)?.split_whitespace().next()?;
+            // In a JSON log a quote follows.
+            let address = line.split(marker).nth(1)?.split([' ', '"']).next()?;
             let scheme = if line.ends_with("(TLS)") { "https" } else { "http" };
             Some(format!("{scheme}://{address}"))
         });

@@ -26,6 +26,7 @@ mod lifecycle;
 mod limits;
 mod links;
 mod log_reader;
+mod logs;
 mod lost_answers;
 mod one_origin;
 mod proxies;

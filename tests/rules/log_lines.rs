@@ -1,5 +1,7 @@
 //! Each log line begins with a known prefix, literally, and holds no secret.
 
+use hydraneckwebrtc::logging::FIELDS;
+
 use crate::none;
 use crate::source::{Source, closing, sources, words};
 
@@ -22,6 +24,7 @@ const PREFIXES: &[&str] = &[
     "update",
     "edge", // SPEC 9
     "api",
+    "call",
     "state",
     "systemd",
     "shutdown",
@@ -50,9 +53,48 @@ fn calls(source: &Source) -> Vec<(usize, usize)> {
 
 /// The word in brackets at the very beginning of the message: `session {id}` gives `session`.
 fn prefix(call: &str) -> Option<&str> {
-    let literal = call.trim_start().strip_prefix("\"[")?;
+    let literal = message(call).strip_prefix("\"[")?;
     let inside = &literal[..literal.find(']')?];
     inside.split(' ').next()
+}
+
+/// The message and what follows; fields stand before it, up to a semicolon.
+fn message(call: &str) -> &str {
+    let call = call.trim_start();
+    if call.starts_with('"') {
+        call
+    } else {
+        call.split_once(';').map_or(call, |(_, rest)| rest.trim_start())
+    }
+}
+
+/// The names of the fields that stand before the message.
+fn fields(call: &str) -> Vec<&str> {
+    let before = call.strip_suffix(message(call)).unwrap_or_default().trim().trim_end_matches(';');
+    let name = |field: &'_ str| field.trim().split([':', '=', ' ']).next().unwrap_or_default().len();
+    before
+        .split(',')
+        .map(str::trim)
+        .map(|field| &field[..name(field)])
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+#[test]
+fn the_fields_of_log_lines_are_those_that_json_has() {
+    let (mut found, mut count) = (Vec::new(), 0);
+    for source in sources("src") {
+        for (start, end) in calls(&source) {
+            for field in fields(&source.text[start..end]) {
+                count += 1;
+                if !FIELDS.contains(&field) {
+                    found.push(format!("{} (field {field:?})", source.at(start)));
+                }
+            }
+        }
+    }
+    assert!(count > 10, "only {count} fields were found: has the form of the macros changed?");
+    none("fields of log lines", found);
 }
 
 fn is_known(source: &Source, word: &str) -> bool {

@@ -129,6 +129,7 @@ impl Client {
     /// A client for the child of `session` below `prefix` on `port`, acting as `user`.
     pub fn new(session: &SessionId, prefix: &str, port: Port, user: &str) -> Client {
         let config = ureq::Agent::config_builder()
+            .middleware(http_client::Traced("process"))
             .http_status_as_error(false)
             .max_idle_connections(0)
             .proxy(None)
