@@ -74,6 +74,10 @@ fn relay(server: SocketAddr, credentials: &Credentials, peer: IpAddr) -> (bool, 
     (said.contains("Total lost packets 0 "), said)
 }
 
+fn expiry_of(username: &str) -> u64 {
+    username.split(':').next().and_then(|seconds| seconds.parse().ok()).expect("an expiry")
+}
+
 fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
 }
@@ -96,14 +100,19 @@ fn a_real_coturn_accepts_what_the_page_gets() {
     assert!(credentials.username.ends_with(&format!(":neck.{}", &id[..8])), "{}", credentials.username);
     let (accepted, said) = relay(server, &credentials, LOOPBACK);
     assert!(accepted, "{said}");
-    // The stream process has some of its own, good for a day.
+    // What the page's signalling names is as short, and good as well.
+    let setup = http::Stream::open(&worker.url, &id).setup();
+    let text = |name: &str| setup["ice_servers"][0][name].as_str().expect(name).to_owned();
+    let named = Credentials { username: text("username"), password: text("credential") };
+    assert!(expiry_of(&named.username) <= unix_now() + 300, "{}", named.username);
+    let (accepted, said) = relay(server, &named, LOOPBACK);
+    assert!(accepted, "{said}");
+    // The stream process has some of its own, good for as long as the session can last.
     let child = lab.child_config("one");
     let server_of_child = &child["webrtc"]["ice_servers"][0];
-    let expiry: u64 = server_of_child["username"]
-        .as_str()
-        .and_then(|name| name.split(':').next()?.parse().ok())
-        .expect("an expiry");
-    assert!((unix_now() + 86_000..unix_now() + 86_500).contains(&expiry), "{server_of_child}");
+    let expiry = expiry_of(server_of_child["username"].as_str().expect("a name"));
+    let longest = 30 * 86_400;
+    assert!((unix_now() + longest - 500..unix_now() + longest + 1).contains(&expiry), "{server_of_child}");
     assert_eq!(child["webrtc"]["relay_only"], true, "{child}");
     assert_eq!(worker.delete(&format!("/api/v1/sessions/{id}")).status, 204);
     assert_eq!(worker.get(&format!("/session/{id}/_neck/ice")).status, 404);

@@ -20,13 +20,14 @@ pub mod reply;
 pub mod rtp_rewrite;
 pub mod sdp_fragment;
 pub mod splits;
+pub mod websocket;
 pub mod whip_offer;
 
 /// A target's name and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     ("head", head::run),
     ("chunked", chunked::run),
     ("inject", inject::run),
@@ -44,4 +45,5 @@ pub const TARGETS: [Target; 17] = [
     ("peer", peer::run),
     ("opus", opus::run),
     ("heartbeat", heartbeat::run),
+    ("websocket", websocket::run),
 ];

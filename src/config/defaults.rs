@@ -75,6 +75,7 @@ impl Default for Edge {
             upstream_head_timeout: secs(60),
             upstream_idle_timeout: secs(4),
             tunnel_fin_timeout: secs(30),
+            websocket_pong: secs(25),
             max_head_bytes: 32 * 1024,
             max_uri_bytes: 8 * 1024,
             max_header_fields: 100,
@@ -151,6 +152,7 @@ impl Default for Sessions {
             ended_window: secs(900),
             confine: true,
             force_relay: true,
+            child_api: ChildApi::Page,
             child_udp_range: (40_000, 49_151),
             allowed_bodies: networks(&["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]),
         }

@@ -25,6 +25,9 @@ pub struct Edge {
     pub upstream_idle_timeout: Duration,
     /// `edge.tunnel_fin_timeout`: how long the other half of a half-closed tunnel may stay. Default 30s.
     pub tunnel_fin_timeout: Duration,
+    /// `edge.websocket_pong`: silence towards a browser on a WebSocket after which it gets a Pong, below the time-outs of proxies
+    /// and balancers (30s and more). Default 25s.
+    pub websocket_pong: Duration,
     /// `edge.max_head_bytes`. Default 32768.
     pub max_head_bytes: usize,
     /// `edge.max_uri_bytes`. Default 8192.

@@ -11,7 +11,7 @@ use crate::config::duration;
 use crate::config::problems::Report;
 use crate::config::secret::Secret;
 use crate::config::secret_file::Credentials;
-use crate::config::settings::{AudioLeg, Ingest, LogFormat, Role, VideoCodec};
+use crate::config::settings::{AudioLeg, ChildApi, Ingest, LogFormat, Role, VideoCodec};
 use crate::core::ids::WorkerId;
 
 /// Whether secrets are shown.
@@ -302,6 +302,9 @@ pub const LEVELS: Choice<log::LevelFilter> = Choice(&[
     ("debug", log::LevelFilter::Debug),
     ("trace", log::LevelFilter::Trace),
 ]);
+
+/// `sessions.child_api`.
+pub const CHILD_APIS: Choice<ChildApi> = Choice(&[("page", ChildApi::Page), ("full", ChildApi::Full)]);
 
 /// `log.format`.
 pub const LOG_FORMATS: Choice<LogFormat> = Choice(&[

@@ -273,10 +273,21 @@ pub struct Sessions {
     pub confine: bool,
     /// `sessions.force_relay`: the overlay forces `iceTransportPolicy: "relay"`. Default true.
     pub force_relay: bool,
+    /// `sessions.child_api`: what browsers may ask of a session's moonlight-web-stream. Default `page`. Reloadable.
+    pub child_api: ChildApi,
     /// `sessions.child_udp_range`: split by slot, [`CHILD_UDP_PORTS`] each. Default 40000-49151.
     pub child_udp_range: (u16, u16),
     /// `sessions.allowed_bodies`: networks a `body_ip` must be in. Default the private ranges.
     pub allowed_bodies: Vec<Network>,
+}
+
+/// How much of a session's moonlight-web-stream browsers get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChildApi {
+    /// What its page needs.
+    Page,
+    /// All of it.
+    Full,
 }
 
 /// UDP ports each child gets out of `sessions.child_udp_range`.

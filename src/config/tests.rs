@@ -355,8 +355,8 @@ fn other_value(path: &str) -> &'static str {
         "sessions.frame_ancestors" => "[self, 'https://*.example.com']",
         "sessions.max_duration" => "1h",
         "sessions.child_udp_range" => "20000-21000",
-        "sessions.confine" => "false",
-        "sessions.force_relay" => "false",
+        "sessions.confine" | "sessions.force_relay" => "false",
+        "sessions.child_api" => "full",
         "sessions.allowed_bodies"
         | "workers.allowed_networks"
         | "server.trusted_proxies"
@@ -374,7 +374,7 @@ fn other_value(path: &str) -> &'static str {
         "webrtc.epr" => "59000-59100",
         "webrtc.ip_retrieval_url" => "off",
         "webrtc.threads" => "17",
-        "webrtc.ice_grace" => "11s",
+        "webrtc.ice_grace" | "edge.websocket_pong" => "11s",
         "webrtc.max_peers" | "webrtc.max_viewers" => "77",
         "webrtc.estimator.initial_bitrate" => "77000",
         "webrtc.estimator.diff_threshold" => "0.25",

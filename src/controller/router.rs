@@ -102,6 +102,7 @@ impl ControllerRouter {
             unavailable: Some(pages::worker_away),
             // The worker confines its processes; what it says itself speaks for the service.
             confined: None,
+            screen: None,
         })
     }
 

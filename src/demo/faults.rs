@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::web_server::version::Version;
+
 /// Name of the file beside the program.
 pub const FILE: &str = "faults.json";
 
@@ -42,6 +44,8 @@ pub struct Faults {
     pub no_streamer: bool,
     /// The `streamer` leaves the process group (setsid).
     pub escape_group: bool,
+    /// Which kind and version of moonlight-web-stream it is; the owner's fork when not given.
+    pub version: Version,
     /// Further fields of every reply, names and values.
     pub fields: Vec<(String, String)>,
     /// Append every byte that clients send to this file, until an upgrade.

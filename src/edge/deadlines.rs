@@ -27,7 +27,10 @@ pub fn deadline(client: &Client, settings: &settings::Edge) -> Option<Moment> {
         }
         State::Api(exchange) => send.into_iter().chain([exchange.deadline(io.since, settings)]).min(),
         State::Events(stream) => send.or(Some(stream.comment_due())),
-        State::Tunnel(tunnel) => tunnel.half_since.map(|since| since + settings.tunnel_fin_timeout),
+        State::Tunnel(tunnel) => {
+            let half = tunnel.half_since.map(|since| since + settings.tunnel_fin_timeout);
+            half.into_iter().chain(tunnel.pong_due(settings.websocket_pong)).min()
+        }
         State::Closing { finished: true, .. } => Some(io.since + LINGER),
         State::Closing { finished: false, .. } => Some(io.sent + settings.send_idle_timeout),
     }
@@ -56,6 +59,10 @@ pub fn on_timeout(client: &mut Client, cx: &mut Context) -> Option<End> {
             verdict.err().map(|limit| End::Refuse(Box::new(limit.reply())))
         }
         State::Head { began: true } if !sending => Some(End::refuse(408, "the request head took too long")),
+        State::Tunnel(tunnel) if !tunnel.is_over(cx) => {
+            tunnel.pong(&mut client.io, cx.now);
+            None
+        }
         State::Handshake | State::Head { .. } | State::Tunnel(_) | State::Closing { .. } => Some(End::Gone),
         State::Api(_) | State::Events(_) if sending => Some(End::Gone),
         State::Api(exchange) => exchange.expire(cx),

@@ -19,7 +19,7 @@ use super::request_side::{self, RequestSide};
 use super::router::{Forward, Reply, Upstream};
 use super::socket::{Socket, connect_tcp};
 use super::tls::session::Session;
-use super::tunnel::Tunnel;
+use super::tunnel::{Frames, Tunnel};
 use super::upstreams::UpSocket;
 use crate::core::forwarding_proof::FORWARDED_FIELD;
 use crate::core::http_head::Version;
@@ -106,6 +106,8 @@ impl Exchange {
         facts: Facts,
     ) -> Exchange {
         let upgrade = head.upgrade && forward.tunnels.is_some();
+        let screened = forward.screen.as_ref().is_some_and(|screen| screen.takes_bodies());
+        let request = RequestSide::new(head.body, forward.body_limit, screened);
         let mut to_up = Outbox::with(cx.buffer());
         let mut host = AuthorityText { buf: [0; 64] };
         let onward = Onward {
@@ -116,9 +118,9 @@ impl Exchange {
             trusted: io.trusted,
             pseudonym: &cx.pseudonym,
             user: forward.user.as_deref(),
-            whole_page: forward.inject.is_some() && head.accepts_html && facts.is_page_request,
+            whole_page: screened || forward.inject.is_some() && head.accepts_html && facts.is_page_request,
             upgrade,
-            body: head.body,
+            body: request.framing(),
             confined: forward.confined.is_some(),
         };
         write_request(&mut to_up.buf, head, &onward);
@@ -130,7 +132,7 @@ impl Exchange {
             to_up.buf.extend_from_slice(b"\r\n");
         }
         Exchange {
-            request: RequestSide::new(head.body, forward.body_limit),
+            request,
             stage: Stage::Connect { since: cx.now },
             forward,
             up: None,
@@ -243,7 +245,7 @@ pub fn step(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange) -> Result<St
                     Flow::Blocked => return Ok(Step::Wait),
                     Flow::Stale => ex.retry(cx),
                     Flow::Complete => return Ok(Step::Next(finish(cx, ex))),
-                    Flow::Switched => return switch(io, ex),
+                    Flow::Switched => return switch(cx.now, io, ex),
                 }
             }
         }
@@ -305,9 +307,13 @@ fn finish(cx: &mut Context, ex: &mut Exchange) -> State {
     after_reply(ex.reply.keeps_client() && ex.request.is_complete())
 }
 
-fn switch(io: &mut ClientIo, ex: &mut Exchange) -> Result<Step, End> {
+fn switch(now: Moment, io: &mut ClientIo, ex: &mut Exchange) -> Result<Step, End> {
     match (ex.up.take(), ex.forward.tunnels.take()) {
-        (Some(up), Some(watch)) => Ok(Step::Next(State::Tunnel(Box::new(Tunnel::open(io, up, watch))))),
+        (Some(up), Some(watch)) => {
+            let early = std::mem::take(&mut ex.reply.input);
+            let frames = Frames::new(ex.reply.speaks_websocket(), ex.forward.screen.take(), now);
+            Ok(Step::Next(State::Tunnel(Box::new(Tunnel::open(io, up, watch, frames).after(early)))))
+        }
         // Cannot be: only an allowed offer on a connection switches.
         _ => Err(End::Gone),
     }

@@ -11,6 +11,7 @@ use super::own_reply;
 use super::router::{ApiForward, Decision, Forward, Reply, Request};
 use super::sender;
 use super::socket::Got;
+use crate::core::http_head::fields::is_encoded;
 use crate::core::http_head::request::{RequestHead, parse_request};
 use crate::core::http_head::response::ToHead;
 use crate::core::http_head::{BodyLength, HeadError, Scan, field_table, scan_request};
@@ -240,6 +241,10 @@ fn forward_plan(
     forward: Forward,
     facts: Facts,
 ) -> Plan {
+    let screened = forward.screen.as_ref().is_some_and(|screen| screen.takes_bodies());
+    if screened && head.fields.iter().any(is_encoded) {
+        return Plan::Answer(own_reply::error(415, "a session description is sent as it is, not encoded"));
+    }
     if head.upgrade
         && forward.tunnels.is_some()
         && let Err(limit) = lasts(io)

@@ -13,9 +13,14 @@ use super::exchange::Exchange;
 use super::socket::Got;
 use crate::core::html_inject::Injector;
 use crate::core::http_body::{BodyDecoder, LAST_CHUNK, write_chunk_size};
+use crate::core::http_head::confine::names_ice_server;
 use crate::core::http_head::downstream::{Downward, client_framing, write_reply, write_switching};
+use crate::core::http_head::fields::is_encoded;
 use crate::core::http_head::response::{MAX_REPLY_HEAD, ReplyHead, ToHead, parse_reply};
+use crate::core::http_head::upstream::write_field;
 use crate::core::http_head::{BodyLength, Scan, Version, field_table, scan};
+use crate::core::signalling::From;
+use crate::core::websocket::{MAX_TEXT, Verdict};
 
 /// Interim replies to one request; more is a broken upstream.
 const MAX_INTERIM: u8 = 16;
@@ -53,6 +58,10 @@ pub struct ReplySide {
     decoder: Option<BodyDecoder>,
     client_framing: Option<BodyLength>,
     injector: Option<Injector>,
+    /// What came of a body that is judged as a whole.
+    held: Option<Vec<u8>>,
+    /// The protocol that was switched to is WebSocket.
+    websocket: bool,
     keeps_client: bool,
     keeps_upstream: bool,
 }
@@ -61,6 +70,11 @@ impl ReplySide {
     /// The final head was passed on.
     pub fn is_begun(&self) -> bool {
         self.phase != Phase::AwaitHead
+    }
+
+    /// What follows the 101 are WebSocket frames.
+    pub fn speaks_websocket(&self) -> bool {
+        self.websocket
     }
 
     /// The client's connection can carry another request.
@@ -154,7 +168,8 @@ fn on_head_bytes(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange, data: &
         }
     }
     if ex.reply.phase == Phase::Switched {
-        io.out.buf.extend_from_slice(rest);
+        // Bytes right behind the head belong to the tunnel.
+        ex.reply.input = rest.to_vec();
         return Ok(());
     }
     relay(cx, io, ex, rest)
@@ -168,6 +183,10 @@ fn on_head(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange, head: &[u8]) 
     }
     match head.status {
         101 if ex.upgrade && head.names_upgrade() => {
+            if ex.forward.screen.is_some() && !head.is_plain_websocket() {
+                return Err(ex.broken(cx, &"it switched to something other than plain WebSocket"));
+            }
+            ex.reply.websocket = head.is_websocket();
             write_switching(&mut io.out.buf, &head, ex.forward.confined.as_ref());
             ex.reply.phase = Phase::Switched;
         }
@@ -190,9 +209,18 @@ fn on_head(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange, head: &[u8]) 
                 write_reply(&mut io.out.buf, &head, &downward);
             }
         }
-        _ => on_final_head(io, ex, &head),
+        _ => {
+            if screens_bodies(ex) && head.fields.iter().any(is_encoded) {
+                return Err(ex.broken(cx, &"its answer is encoded, nobody asked for that"));
+            }
+            on_final_head(io, ex, &head);
+        }
     }
     Ok(())
+}
+
+fn screens_bodies(ex: &Exchange) -> bool {
+    ex.forward.screen.as_ref().is_some_and(|screen| screen.takes_bodies())
 }
 
 fn on_final_head(io: &mut ClientIo, ex: &mut Exchange, head: &ReplyHead<'_, '_>) {
@@ -202,7 +230,13 @@ fn on_final_head(io: &mut ClientIo, ex: &mut Exchange, head: &ReplyHead<'_, '_>)
         .as_ref()
         .filter(|_| ex.facts.is_page_request && head.takes_injection(ex.facts.to_head));
     let added = injection.map_or(0, |injection| injection.tag.len());
-    let body = client_framing(head, ex.facts.version, added);
+    let held = screens_bodies(ex) && head.body != BodyLength::None;
+    let body = match (held, ex.facts.version) {
+        // Judging may change its length.
+        (true, Version::Http11) => BodyLength::Chunked,
+        (true, Version::Http10) => BodyLength::UntilClose,
+        (false, version) => client_framing(head, version, added),
+    };
     let reply = &mut ex.reply;
     // A reply that comes before the whole request was read is the connection's last.
     reply.keeps_client = ex.facts.keep_alive && body != BodyLength::UntilClose && ex.request.is_complete();
@@ -216,6 +250,14 @@ fn on_final_head(io: &mut ClientIo, ex: &mut Exchange, head: &ReplyHead<'_, '_>)
         confined: ex.forward.confined.as_ref(),
     };
     write_reply(&mut io.out.buf, head, &downward);
+    if let Some(screen) = ex.forward.screen.as_ref().filter(|_| head.fields.iter().any(names_ice_server)) {
+        // Before the empty line that ends the head.
+        io.out.buf.truncate(io.out.buf.len().saturating_sub(2));
+        let links = screen.ice_links();
+        links.iter().for_each(|link| write_field(&mut io.out.buf, "Link", link.as_bytes()));
+        io.out.buf.extend_from_slice(b"\r\n");
+    }
+    reply.held = held.then(Vec::new);
     let changed = injection.filter(|_| ex.facts.to_head == ToHead::No);
     reply.injector = changed.map(|injection| Injector::new(injection.tag.clone()));
     reply.decoder = Some(BodyDecoder::new(head.body));
@@ -248,6 +290,14 @@ fn pass_on(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange, payload: &[u8
     if done {
         ex.reply.phase = Phase::Complete;
     }
+    let judged = match hold(ex, payload, done) {
+        Ok(judged) => judged,
+        Err(what) => {
+            cx.complain(&ex.forward.upstream, &what);
+            return Err(incomplete(ex));
+        }
+    };
+    let payload = judged.as_deref().unwrap_or(payload);
     let chunked = ex.reply.client_framing == Some(BodyLength::Chunked);
     let mut injected = std::mem::take(&mut cx.injected);
     let body = match &mut ex.reply.injector {
@@ -273,6 +323,27 @@ fn pass_on(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange, payload: &[u8
     let result = io.send(body, tail, cx.now);
     cx.injected = injected;
     result
+}
+
+/// Holds a body that is judged as a whole; `None`: this one is not.
+fn hold(ex: &mut Exchange, payload: &[u8], done: bool) -> Result<Option<Vec<u8>>, &'static str> {
+    let Some(held) = &mut ex.reply.held else { return Ok(None) };
+    if payload.len() > MAX_TEXT - held.len().min(MAX_TEXT) {
+        return Err("its answer is too long for signalling");
+    }
+    held.extend_from_slice(payload);
+    if !done {
+        return Ok(Some(Vec::new()));
+    }
+    let body = std::mem::take(held);
+    let text = std::str::from_utf8(&body).map_err(|_| "its answer is no text")?;
+    let Some(screen) = &ex.forward.screen else { return Ok(Some(body)) };
+    match screen.body(text, From::Process) {
+        Verdict::Passes => Ok(Some(body)),
+        Verdict::Becomes(text) => Ok(Some(text.into_bytes())),
+        Verdict::Dropped => Ok(Some(Vec::new())),
+        Verdict::Refused(what) => Err(what),
+    }
 }
 
 fn on_end(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange) -> Result<Option<Flow>, End> {

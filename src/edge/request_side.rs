@@ -3,9 +3,12 @@
 use super::client::{ClientIo, End};
 use super::context::Context;
 use super::exchange::Exchange;
+use super::router::Screening;
 use super::socket::Got;
 use crate::core::http_body::{BodyDecoder, BodyError, LAST_CHUNK, write_chunk_size};
 use crate::core::http_head::BodyLength;
+use crate::core::signalling::From;
+use crate::core::websocket::{MAX_TEXT, Verdict};
 
 /// Read at once of a chunked body; bounds what of later requests is read with it.
 const CHUNKED_READ: usize = 32 * 1024;
@@ -18,19 +21,29 @@ pub struct RequestSide {
     received: u64,
     abandoned: bool,
     refused: bool,
+    /// What came of a body that is judged as a whole.
+    held: Option<Vec<u8>>,
 }
 
 impl RequestSide {
     /// For a body of this framing.
-    pub fn new(framing: BodyLength, limit: u64) -> RequestSide {
+    pub fn new(framing: BodyLength, limit: u64, screened: bool) -> RequestSide {
+        let held = screened && !matches!(framing, BodyLength::None | BodyLength::Length(0));
         RequestSide {
-            framing,
+            // Judging may change its length.
+            framing: if held { BodyLength::Chunked } else { framing },
             decoder: BodyDecoder::new(framing),
-            limit,
+            limit: if held { limit.min(MAX_TEXT as u64) } else { limit },
             received: 0,
             abandoned: false,
             refused: false,
+            held: held.then(Vec::new),
         }
+    }
+
+    /// How it is sent on.
+    pub fn framing(&self) -> BodyLength {
+        self.framing
     }
 
     /// The client sent all of it, and it was taken. After one that was refused nothing is known of where the next request
@@ -77,11 +90,19 @@ fn absorb(cx: &mut Context, ex: &mut Exchange, data: &[u8]) -> Result<usize, End
 
 fn encode(ex: &mut Exchange, data: &[u8], decoded: &mut Vec<u8>) -> Result<usize, End> {
     let request = &mut ex.request;
-    let (taken, payload) = request.decoder.decode(data, decoded).map_err(refuse)?;
+    let (taken, mut payload) = request.decoder.decode(data, decoded).map_err(refuse)?;
     request.received = request.received.saturating_add(payload.len() as u64);
     if request.received > request.limit {
         request.refused = true;
         return Err(End::refuse(413, "the request body is too large"));
+    }
+    if let Some(held) = &mut request.held {
+        held.extend_from_slice(payload);
+        if !request.decoder.is_done() {
+            return Ok(taken);
+        }
+        *decoded = judged(ex.forward.screen.as_deref(), held).inspect_err(|_| request.refused = true)?;
+        payload = decoded;
     }
     let out = &mut ex.to_up.buf;
     if request.framing == BodyLength::Chunked {
@@ -97,6 +118,21 @@ fn encode(ex: &mut Exchange, data: &[u8], decoded: &mut Vec<u8>) -> Result<usize
         out.extend_from_slice(payload);
     }
     Ok(taken)
+}
+
+/// What passes of a body.
+fn judged(screen: Option<&dyn Screening>, body: &[u8]) -> Result<Vec<u8>, End> {
+    let text = std::str::from_utf8(body).map_err(|_| End::refuse(400, "the request body is not UTF-8"))?;
+    let Some(screen) = screen else { return Ok(body.to_vec()) };
+    match screen.body(text, From::Page) {
+        Verdict::Passes => Ok(body.to_vec()),
+        Verdict::Becomes(text) => Ok(text.into_bytes()),
+        Verdict::Dropped => Ok(Vec::new()),
+        Verdict::Refused(what) => {
+            screen.refused(&what);
+            Err(End::refuse(403, what))
+        }
+    }
 }
 
 fn refuse(error: BodyError) -> End {

@@ -15,6 +15,8 @@ use crate::core::api_queue::Rank;
 use crate::core::forwarding_proof::ForwardingProof;
 use crate::core::http_head::confine::Confinement;
 use crate::core::ids::SessionId;
+use crate::core::signalling::From;
+use crate::core::websocket::Verdict;
 
 /// Who answers, in `Server`, where the answer is ours. Without a version: that would tell strangers what to try.
 pub const SERVER: &str = "hydraneckwebrtc";
@@ -207,6 +209,8 @@ pub struct Forward {
     pub unavailable: Option<fn(html: bool) -> Reply>,
     /// The part of the origin that the upstream speaks for; `None`: it is ours, or speaks for us.
     pub confined: Option<Confinement>,
+    /// Judges what the client and the upstream say to each other; `None`: nobody does.
+    pub screen: Option<Arc<dyn Screening>>,
 }
 
 /// A request for the control API.
@@ -238,6 +242,20 @@ pub struct Injection {
     pub tag: Arc<str>,
     /// Changes when the script changes; becomes part of a weakened ETag.
     pub version: Arc<str>,
+}
+
+/// Judges WebRTC signalling between a page and a session's process: the text messages of a WebSocket, and bodies. Must not block.
+pub trait Screening: Send + Sync {
+    /// Whether bodies of this request and of its reply are signalling.
+    fn takes_bodies(&self) -> bool;
+    /// Judges a message of a WebSocket.
+    fn message(&self, text: &str, from: From) -> Verdict;
+    /// Judges a body.
+    fn body(&self, text: &str, from: From) -> Verdict;
+    /// The `Link` fields that come instead of those by which the process names ICE servers.
+    fn ice_links(&self) -> Vec<String>;
+    /// Something was refused.
+    fn refused(&self, what: &dyn std::fmt::Display);
 }
 
 /// Is told when an upgraded connection (a WebSocket) opens and closes. Must not block.

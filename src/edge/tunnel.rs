@@ -1,4 +1,8 @@
-//! After 101: bytes both ways between a client and an upstream, without looking at them.
+//! After 101: bytes both ways between a client and an upstream.
+//!
+//! Of a WebSocket the frames' heads are followed, so that a browser hears something (a Pong, RFC 6455 5.5.3) before a proxy in between
+//! takes the silence for death. Between a page and its session's process the text messages are judged, too. Anything else is not
+//! looked at.
 //!
 //! ```text
 //!  Open ── one side sends FIN ─► Half (no longer counted; FIN passed on once its bytes are; tunnel_fin_timeout runs)
@@ -6,17 +10,24 @@
 //!   └─ RST from either side ─┐     ├─ the other side sends FIN ─► gone
 //!                            ▼     └─ time is up ──────────────► gone
 //!                    gone, RST to both
+//!
+//!  Open ── a message that may not pass ─► Close frame to the client, both sides ended
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::client::{ClientIo, End, Step};
+use rustix::io::Errno;
+
+use super::client::{ClientIo, End, Step, after_reply};
 use super::context::Context;
 use super::outbox::Outbox;
-use super::router::TunnelWatch;
+use super::router::{Screening, TunnelWatch};
 use super::socket::{Got, Socket};
 use super::upstreams::UpSocket;
+use crate::core::signalling::From;
 use crate::core::time::Moment;
+use crate::core::websocket::{Follower, PONG, Passage, Screen, Sender, Violation, close_frame};
 
 /// Tells the watch that a tunnel opened, and exactly once that it closed, whatever ends it.
 pub struct OpenTunnel(Arc<dyn TunnelWatch>);
@@ -45,6 +56,106 @@ pub struct Tunnel {
     from_up: Direction,
     /// Until either end says that it sends no more: what is left is no stream.
     open: Option<OpenTunnel>,
+    frames: Frames,
+    /// What the upstream sent right behind its head.
+    early: Vec<u8>,
+}
+
+/// What is known of the frames that pass.
+pub struct Frames {
+    kind: Kind,
+    /// When the client was last sent something.
+    sent: Moment,
+}
+
+enum Kind {
+    /// Bytes.
+    Raw,
+    /// Towards the client, heads only.
+    Followed(Follower),
+    /// Both ways, with the text messages.
+    Screened(Box<Screened>),
+}
+
+struct Screened {
+    rules: Arc<dyn Screening>,
+    page: Screen,
+    process: Screen,
+    violation: Option<Violation>,
+}
+
+impl Frames {
+    /// Of a tunnel that opens now.
+    pub fn new(websocket: bool, screen: Option<Arc<dyn Screening>>, now: Moment) -> Frames {
+        let kind = match (screen, websocket) {
+            (Some(rules), _) => Kind::Screened(Box::new(Screened {
+                rules,
+                page: Screen::new(Sender::Client),
+                process: Screen::new(Sender::Server),
+                violation: None,
+            })),
+            (None, true) => Kind::Followed(Follower::default()),
+            (None, false) => Kind::Raw,
+        };
+        Frames { kind, sent: now }
+    }
+
+    fn violation(&self) -> Option<Violation> {
+        match &self.kind {
+            Kind::Screened(screened) => screened.violation,
+            Kind::Raw | Kind::Followed(_) => None,
+        }
+    }
+
+    /// Whether a frame of ours may be sent to the client now. Bytes that wait count as sent.
+    fn client_is_between(&self) -> bool {
+        match &self.kind {
+            Kind::Raw => false,
+            Kind::Followed(follower) => follower.is_between_frames(),
+            Kind::Screened(screened) => screened.process.is_between_frames(),
+        }
+    }
+
+    /// Sends what passes of these bytes. Media passes uncopied.
+    fn send(
+        &mut self,
+        cx: &mut Context,
+        from: From,
+        (out, to): (&mut Outbox, &mut Socket),
+        data: &[u8],
+    ) -> Result<(), Errno> {
+        if from == From::Process {
+            self.sent = cx.now;
+        }
+        let screened = match &mut self.kind {
+            Kind::Screened(screened) => screened,
+            kind => {
+                if let (Kind::Followed(follower), From::Process) = (kind, from) {
+                    follower.pass(data);
+                }
+                return out.send(to, data, &[]).map(drop);
+            }
+        };
+        let mut after = std::mem::take(&mut cx.injected);
+        after.clear();
+        let mut passage = Passage { before: &mut out.buf, as_it_is: 0..0, after: &mut after };
+        screened.judge(from, data, &mut passage);
+        let as_it_is = passage.as_it_is.clone();
+        let sent = out.send(to, data.get(as_it_is).unwrap_or_default(), &after);
+        cx.injected = after;
+        sent.map(drop)
+    }
+}
+
+impl Screened {
+    fn judge(&mut self, from: From, data: &[u8], passage: &mut Passage<'_>) {
+        let rules = &*self.rules;
+        let screen = if from == From::Page { &mut self.page } else { &mut self.process };
+        if let Err(violation) = screen.feed(data, passage, &mut |text| rules.message(text, from)) {
+            rules.refused(&violation);
+            self.violation = Some(violation);
+        }
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -54,11 +165,11 @@ struct Direction {
 }
 
 impl Tunnel {
-    /// Joins the two sides. What the client sent beyond its request goes first.
-    pub fn open(io: &mut ClientIo, up: UpSocket, watch: Arc<dyn TunnelWatch>) -> Tunnel {
+    /// Joins the two sides.
+    pub fn open(io: &mut ClientIo, up: UpSocket, watch: Arc<dyn TunnelWatch>, frames: Frames) -> Tunnel {
         io.socket.watch_for_dead_peer();
         up.socket.watch_for_dead_peer();
-        let to_up = Outbox::with(std::mem::take(&mut io.input));
+        let to_up = Outbox::default();
         Tunnel {
             up,
             half_since: None,
@@ -66,7 +177,34 @@ impl Tunnel {
             from_client: Direction::default(),
             from_up: Direction::default(),
             open: Some(OpenTunnel::new(watch)),
+            frames,
+            early: Vec::new(),
         }
+    }
+
+    /// The same, with what the upstream sent right behind its head.
+    pub fn after(self, early: Vec<u8>) -> Tunnel {
+        Tunnel { early, ..self }
+    }
+
+    /// When the client hears something at the latest; `None`: nothing of ours may be said, or nobody listens.
+    pub fn pong_due(&self, silence: Duration) -> Option<Moment> {
+        let listens =
+            !self.from_up.ended && !self.from_client.ended && !matches!(self.frames.kind, Kind::Raw);
+        listens.then(|| self.frames.sent + silence)
+    }
+
+    /// The time for its other half is up.
+    pub fn is_over(&self, cx: &Context) -> bool {
+        self.half_since.is_some_and(|since| cx.now.reached(since + cx.settings.tunnel_fin_timeout))
+    }
+
+    /// Breaks the silence. Within a frame, or while bytes wait, there is another chance later.
+    pub fn pong(&mut self, io: &mut ClientIo, now: Moment) {
+        if io.out.is_empty() && self.frames.client_is_between() {
+            io.out.buf.extend_from_slice(&PONG);
+        }
+        self.frames.sent = now;
     }
 
     /// Closes the upstream's side.
@@ -78,9 +216,26 @@ impl Tunnel {
 
 /// Moves what can be moved.
 pub fn step(cx: &mut Context, io: &mut ClientIo, tunnel: &mut Tunnel) -> Result<Step, End> {
-    let up = &mut tunnel.up.socket;
-    pump(cx, &mut io.socket, up, &mut tunnel.to_up, &mut tunnel.from_client)?;
-    pump(cx, up, &mut io.socket, &mut io.out, &mut tunnel.from_up)?;
+    let Tunnel { up, to_up, from_client, from_up, frames, early, .. } = tunnel;
+    for (from, early, to) in [
+        (From::Page, std::mem::take(&mut io.input), (&mut *to_up, &mut up.socket)),
+        (From::Process, std::mem::take(early), (&mut io.out, &mut io.socket)),
+    ] {
+        if !early.is_empty() {
+            frames.send(cx, from, to, &early).map_err(|_| End::Abort)?;
+            cx.recycle(early);
+        }
+    }
+    pump(cx, (From::Page, from_client), &mut io.socket, (to_up, &mut up.socket), frames)?;
+    if frames.violation().is_none() {
+        pump(cx, (From::Process, from_up), &mut up.socket, (&mut io.out, &mut io.socket), frames)?;
+    }
+    if let Some(violation) = frames.violation() {
+        if frames.client_is_between() {
+            io.out.buf.extend_from_slice(&close_frame(violation.status));
+        }
+        return Ok(Step::Next(after_reply(false)));
+    }
     let (client, up) = (tunnel.from_client, tunnel.from_up);
     if client.passed_on && up.passed_on {
         return Err(End::Gone);
@@ -94,14 +249,14 @@ pub fn step(cx: &mut Context, io: &mut ClientIo, tunnel: &mut Tunnel) -> Result<
 
 fn pump(
     cx: &mut Context,
+    (speaker, direction): (From, &mut Direction),
     from: &mut Socket,
-    to: &mut Socket,
-    out: &mut Outbox,
-    direction: &mut Direction,
+    (out, to): (&mut Outbox, &mut Socket),
+    frames: &mut Frames,
 ) -> Result<(), End> {
     loop {
         out.flush(to).map_err(|_| End::Abort)?;
-        if !out.is_empty() {
+        if !out.is_empty() || frames.violation().is_some() {
             return Ok(());
         }
         cx.recycle(out.take());
@@ -115,10 +270,11 @@ fn pump(
         if !from.readable || !cx.spend() {
             return Ok(());
         }
-        let got = cx.with_scratch(|_, scratch| {
+        let got = cx.with_scratch(|cx, scratch| {
             let got = from.read(scratch);
             if let Got::Bytes(n) = got {
-                out.send(to, scratch.get(..n).unwrap_or_default(), &[]).map_err(|_| End::Abort)?;
+                let data = scratch.get(..n).unwrap_or_default();
+                frames.send(cx, speaker, (out, to), data).map_err(|_| End::Abort)?;
             }
             Ok::<Got, End>(got)
         })?;

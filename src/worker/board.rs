@@ -117,6 +117,8 @@ pub struct Card {
     past: Option<Past>,
     /// Its microphone.
     pub mic: MicSlot,
+    /// WebSockets that are being opened or are open.
+    pub sockets: AtomicU32,
     tunnels: AtomicU32,
     viewers: AtomicU32,
     /// The last signalling socket came without its upgrade.
@@ -263,6 +265,7 @@ impl Card {
             story: Story::default(),
             past: None,
             mic: MicSlot::default(),
+            sockets: AtomicU32::new(0),
             tunnels: AtomicU32::new(0),
             viewers: AtomicU32::new(0),
             upgrade_lost: AtomicBool::new(false),

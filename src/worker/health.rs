@@ -12,6 +12,7 @@ use crate::api::reply::Answer;
 use crate::api::types::DEMO_ENGINE;
 use crate::config::live::Live;
 use crate::core::fingerprint::Fingerprint;
+use crate::engine::moonlight::installed::Installed;
 use crate::front;
 use crate::host::clock::{self, Clock};
 use crate::host::disk;
@@ -73,6 +74,8 @@ pub struct Health {
     pub standing: Arc<Standing>,
     /// The fingerprint of the key that our id belongs to.
     pub key: Fingerprint,
+    /// The moonlight-web-stream that was there at the start.
+    pub installed: Arc<Installed>,
     /// Counts wrong tokens.
     pub tokens: Arc<TokenGuard>,
     /// Starts with the process.
@@ -145,6 +148,7 @@ impl Health {
                 "wrong_tokens": self.tokens.count(),
                 "log": front::log_figures(),
                 "hardening": hardening(settings.sessions.confine),
+                "stream_process": self.installed.shown(),
                 "outbox": self.outbox(),
                 "media": self.media.snapshot(),
                 "sessions": sessions,

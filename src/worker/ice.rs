@@ -19,9 +19,17 @@ use crate::host::clock;
 use crate::worker::board::Visit;
 use crate::worker::service::WorkerService;
 
-/// Life of a stream process's credentials. It reads them once, and allocates anew at each stream of its session: they must
-/// outlive the session, and a day is the longest that we mint for.
-const CHILD_TTL: Duration = Duration::from_secs(86_400);
+/// Life of a stream process's credentials where `sessions.max_duration` is off: the longest that it can be.
+const LONGEST_LIFE: Duration = Duration::from_secs(30 * 86_400);
+
+/// Beyond the session's own end.
+const LIFE_MARGIN: Duration = Duration::from_secs(60);
+
+/// How long the credentials of a stream process are good for: as long as it can live. It reads them once, when it starts, and
+/// allocates anew at each stream of its session. Each start gets its own; no browser sees them.
+fn life_of_process(settings: &Settings) -> Duration {
+    settings.sessions.max_duration.map_or(LONGEST_LIFE, |longest| longest + LIFE_MARGIN)
+}
 
 /// ICE servers for one browser.
 #[derive(Clone, Debug)]
@@ -80,7 +88,7 @@ pub fn answer(service: &WorkerService, call: &Call) -> Answer {
 /// What a session's stream process gets.
 pub fn for_child(settings: &Settings, session: &SessionId, unix_now: u64) -> Vec<IceServer> {
     match &settings.turn {
-        Some(turn) => vec![minted(turn, session, unix_now, CHILD_TTL)],
+        Some(turn) => vec![minted(turn, session, unix_now, life_of_process(settings))],
         None => fixed(settings).to_vec(),
     }
 }
@@ -133,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_gets_credentials_for_the_ttl_and_a_stream_process_for_a_day() {
+    fn a_browser_gets_credentials_for_the_ttl_and_a_stream_process_for_its_life() {
         let mut settings = Settings::defaults(Role::Worker);
         assert_eq!(for_browser(&settings, &id(), 0).ttl, None);
         settings.turn =
@@ -141,8 +149,10 @@ mod tests {
         let browser = for_browser(&settings, &id(), 1_000);
         assert_eq!(browser.ttl, Some(Duration::from_secs(600)));
         assert_eq!(browser.servers[0].username.as_deref(), Some("1600:neck.abababab"));
-        let child = for_child(&settings, &id(), 1_000);
-        assert_eq!(child[0].username.as_deref(), Some("87400:neck.abababab"));
+        let child = |settings: &Settings| for_child(settings, &id(), 1_000).remove(0).username;
+        assert_eq!(child(&settings).as_deref(), Some("2593000:neck.abababab"), "30 days");
+        settings.sessions.max_duration = Some(Duration::from_secs(3_600));
+        assert_eq!(child(&settings).as_deref(), Some("4660:neck.abababab"), "max_duration and a minute");
         let expected = turn_credentials::mint("s", "abababab", 1_000, Duration::from_secs(600));
         assert!(
             browser.servers[0].credential.as_ref().is_some_and(|given| given.matches(&expected.password))

@@ -18,6 +18,7 @@ pub mod engines;
 pub mod events;
 pub mod family;
 pub mod figures;
+pub mod gate;
 pub mod health;
 pub mod heartbeat;
 pub mod ice;
@@ -66,6 +67,7 @@ use crate::core::reason::EndReason;
 use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
 use crate::edge::Edge;
 use crate::edge::tls::Tls;
+use crate::engine::moonlight::installed::Installed;
 use crate::front;
 use crate::front::certificates::CertificateWatch;
 use crate::host::clock::Clock;
@@ -190,6 +192,8 @@ impl Worker {
         let live = Arc::new(Live::new(settings));
         let (board, clock) = (Arc::new(Board::default()), Clock::start());
         let memory = Memory::start(&ground.state, &live, &board, clock, pulses)?;
+        let installed = Installed::look(&live.get().sessions.web_server);
+        log::info!("[worker] moonlight-web-stream: {}: {}", installed.name(), installed.meaning());
         let health = Health {
             live: live.clone(),
             board,
@@ -199,6 +203,7 @@ impl Worker {
             state_dir: ground.state.path().to_owned(),
             chronicle: memory.chronicle.clone(),
             wireguard,
+            installed: Arc::new(installed),
             tokens: Arc::default(),
             media,
             standing: Arc::new(Standing::new(identity.heartbeats_only)),
@@ -405,6 +410,7 @@ fn router(health: &Health, api: &ApiServer) -> WorkerRouter {
         standing: standing.clone(),
         live: live.clone(),
         api: api.gate(),
+        processes: gate::Gate::new(live.clone(), *clock),
         clock: *clock,
         rate: Rate::of_requests(live.get().edge.rate_limit_per_session),
     }

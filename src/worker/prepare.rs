@@ -1,6 +1,9 @@
 //! What a session needs on disk, and what becomes of it.
 
+use std::path::Path;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::core::body_distance;
 use crate::core::ids::{Port, SessionId};
@@ -38,6 +41,26 @@ pub fn is_directory_name(name: &str) -> bool {
 
 /// Makes the session's directory with moonlight's configuration, and its log.
 pub fn for_moonlight(given: &Assignment, body_connect: Duration) -> Result<(PrivateDir, ChildLog), Failure> {
+    let settings = &given.settings;
+    let config = moonlight_config(given, body_connect);
+    let shape = LogShape::with_tail(layout::LOG_NAME, settings.sessions.log_cap);
+    let kept = given.bodies.kept.of(given.card.request.body).filter(|_| settings.sessions.keep_pairing);
+    directory(given, |directory| {
+        let server = layout::write(directory, &settings.sessions.web_server, &config)?;
+        if let Some(kept) = &kept {
+            server.write_file(layout::STATE_NAME, kept.state().as_bytes())?;
+        }
+        ChildLog::new(server, shape)
+    })
+}
+
+/// Gives moonlight credentials for another life.
+pub fn renew_moonlight(given: &Assignment, directory: &Path, body_connect: Duration) -> Result<(), DirError> {
+    let server = PrivateDir::open(&directory.join("server"))?;
+    server.replace_file(layout::CONFIG_NAME, moonlight_config(given, body_connect).to_string().as_bytes())
+}
+
+fn moonlight_config(given: &Assignment, body_connect: Duration) -> Value {
     let (id, port) = (&given.card.id, given.lease.port());
     let settings = &given.settings;
     let web_server = &settings.sessions.web_server;
@@ -52,15 +75,7 @@ pub fn for_moonlight(given: &Assignment, body_connect: Duration) -> Result<(Priv
         body_http_port: settings.bodies.http_port,
         streamer: &layout::streamer(web_server),
     };
-    let shape = LogShape::with_tail(layout::LOG_NAME, settings.sessions.log_cap);
-    let kept = given.bodies.kept.of(given.card.request.body).filter(|_| settings.sessions.keep_pairing);
-    directory(given, |directory| {
-        let server = layout::write(directory, web_server, &config.to_json())?;
-        if let Some(kept) = &kept {
-            server.write_file(layout::STATE_NAME, kept.state().as_bytes())?;
-        }
-        ChildLog::new(server, shape)
-    })
+    config.to_json()
 }
 
 /// Keeps the session's pairing for the next one of its body, if that is wanted. Its process is dead, so what it wrote is whole.

@@ -20,6 +20,7 @@ use crate::edge::router::{Decision, Forward, Reply, Request, Router, Upstream};
 use crate::host::clock::Clock;
 use crate::worker::board::{Board, Card, UPGRADE_LOST, View, Visit};
 use crate::worker::events;
+use crate::worker::gate::Gate as ProcessGate;
 use crate::worker::standing::Standing;
 
 /// The worker's routes.
@@ -32,6 +33,8 @@ pub struct WorkerRouter {
     pub standing: Arc<Standing>,
     /// The way to the control API.
     pub api: Arc<Gate>,
+    /// The way to sessions' processes.
+    pub processes: ProcessGate,
     /// `edge.rate_limit_per_session`; `None`: no limit.
     pub rate: Option<Rate>,
     /// For the rate, and of the `cleanup` thread.
@@ -113,7 +116,7 @@ impl WorkerRouter {
         }
         match (view.open, &view.page) {
             (true, Some(page)) if rest == "/" => redirect(&visit, request.prefix, page, None),
-            (true, ..) => self.to_child(visit.card, &view, request.prefix),
+            (true, ..) => self.to_child(request, rest, visit.card, &view),
             (false, Some(_)) => Decision::Reply(pages::reconnecting(request.accepts_html)),
             (false, None) => Decision::Reply(pages::getting_ready(request.accepts_html)),
         }
@@ -132,10 +135,14 @@ impl WorkerRouter {
         }
     }
 
-    fn to_child(&self, card: Arc<Card>, view: &View, prefix: &str) -> Decision {
+    fn to_child(&self, request: &Request<'_>, rest: &str, card: Arc<Card>, view: &View) -> Decision {
+        let passage = match self.processes.admit(request, rest, &card, view) {
+            Ok(passage) => passage,
+            Err(refusal) => return Decision::Reply(refusal),
+        };
         let settings = self.live.get();
         let ancestors = csp::frame_ancestors(&settings.sessions).into();
-        let outside = card.outside(prefix);
+        let outside = card.outside(request.prefix);
         Decision::Forward(Forward {
             upstream: Upstream::Tcp(view.address()),
             body_limit: settings.edge.session_body_limit,
@@ -143,7 +150,8 @@ impl WorkerRouter {
             confined: Some(Confinement { path: outside.path, ancestors }),
             inject: Some(outside.injection),
             user: view.user.clone(),
-            tunnels: Some(card),
+            tunnels: passage.tunnels,
+            screen: passage.screen,
             proof: None,
             // Between the child's death and its supervisor's notice.
             unavailable: Some(pages::reconnecting),

@@ -158,6 +158,20 @@ impl Stream {
         }
     }
 
+    /// What the page is told to connect with. Not every program that has this module asks.
+    #[allow(dead_code)]
+    pub fn setup(&mut self) -> Value {
+        loop {
+            let message = self.0.read().expect("a message");
+            let Ok(text) = message.to_text() else { continue };
+            if let Ok(Value::Object(mut message)) = serde_json::from_str(text)
+                && let Some(setup) = message.remove("Setup")
+            {
+                return setup;
+            }
+        }
+    }
+
     /// Whether media goes on flowing: several frames, one after the other.
     pub fn plays(&mut self) -> bool {
         (0..5).all(|_| self.next_media().is_ok())

@@ -146,6 +146,8 @@ impl Recording {
         let controller = lab.controller(|_| ());
         let worker = lab.worker("one", &controller.url, |config| {
             config["edge"]["rate_limit_per_session"] = json!(limit);
+            // What is passed on is judged here, not what may pass.
+            config["sessions"]["child_api"] = json!("full");
         });
         eventually("the worker is known", || {
             controller.get("/api/v1/workers").body.contains("\"up\"").then_some(())

@@ -207,6 +207,23 @@ test("the page's exit button quits the session and leads back", async () => {
     assert.deepEqual(session.called("POST", "quit").map(({ type, body }) => [type, body]), [["application/json", {}]]);
 });
 
+test("the page's exit button is known in a language that nobody here reads", async () => {
+    await open();
+    await untilPlaying(page);
+    await page.evaluate(() => {
+        const [other, exit] = document.querySelectorAll("#sidebar-parent .sidebar-stream-buttons button");
+        other.textContent = "Exit";
+        other.onclick = () => { window.clicked = true; };
+        exit.textContent = "종료";
+        other.click();
+    });
+    assert.equal(await page.evaluate(() => window.clicked), true, "the button before it is left alone");
+    assert.deepEqual(session.called("POST", "quit"), []);
+    await page.click("#sidebar-parent .sidebar-stream-buttons button:text-is('종료')");
+    await page.waitForURL(`${session.origin}/home`);
+    assert.equal(session.called("POST", "quit").length, 1);
+});
+
 test("another button of the page is left alone", async () => {
     await open();
     await untilPlaying(page);

@@ -19,3 +19,4 @@ mod throughput;
 mod tls;
 mod torture;
 mod tunnels;
+mod websockets;

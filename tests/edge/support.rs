@@ -30,6 +30,7 @@ pub fn settings() -> settings::Edge {
         upstream_head_timeout: Duration::from_secs(60),
         upstream_idle_timeout: Duration::from_secs(4),
         tunnel_fin_timeout: Duration::from_secs(30),
+        websocket_pong: Duration::from_secs(25),
         max_head_bytes: 32 * 1024,
         max_uri_bytes: 8192,
         max_header_fields: 100,
@@ -138,6 +139,7 @@ pub fn forward(upstream: SocketAddr) -> Forward {
         proof: None,
         unavailable: None,
         confined: None,
+        screen: None,
     }
 }
 

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::config::settings::{Role, ServerTls, Settings};
 use hydraneckwebrtc::config::tls_files;
-use hydraneckwebrtc::edge::router::{Decision, Forward, Request, Router, TunnelWatch, Upstream};
+use hydraneckwebrtc::core::signalling::From;
+use hydraneckwebrtc::core::websocket::Verdict;
+use hydraneckwebrtc::edge::router::{Decision, Forward, Request, Router, Screening, TunnelWatch, Upstream};
 use hydraneckwebrtc::edge::tls::{self, Tls};
 use hydraneckwebrtc::edge::{Edge, EdgeConfig};
 use hydraneckwebrtc::front::certificates::Certificate;
@@ -29,6 +31,27 @@ impl TunnelWatch for Uncounted {
     fn closed(&self) {}
 }
 
+/// Judges messages as those of sessions are, and lets all pass: media has none.
+struct Reader;
+
+impl Screening for Reader {
+    fn takes_bodies(&self) -> bool {
+        false
+    }
+    fn message(&self, _: &str, _: From) -> Verdict {
+        Verdict::Passes
+    }
+    fn body(&self, _: &str, _: From) -> Verdict {
+        Verdict::Passes
+    }
+    fn ice_links(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn refused(&self, what: &dyn std::fmt::Display) {
+        panic!("{what}");
+    }
+}
+
 impl Router for Routes {
     fn route(&self, request: &Request<'_>) -> Decision {
         let is_tunnel = request.path.starts_with("/ws");
@@ -42,6 +65,7 @@ impl Router for Routes {
             proof: None,
             unavailable: None,
             confined: None,
+            screen: request.path.starts_with("/ws/screened").then(|| Arc::new(Reader) as Arc<dyn Screening>),
         })
     }
 }
@@ -86,7 +110,7 @@ pub fn tunnels() {
         let mut idle = Vec::new();
         for mut stream in listener.incoming().flatten() {
             let Some(path) = switch(&mut stream) else { continue };
-            match path.as_str() {
+            match path.replace("/screened", "").as_str() {
                 "/ws/echo" => drop(std::thread::spawn(move || echo(stream))),
                 "/ws/paced" => drop(std::thread::spawn(move || paced(stream))),
                 "/ws/flood" => drop(std::thread::spawn(move || flood(stream))),
@@ -132,8 +156,16 @@ fn echo(mut stream: TcpStream) {
     }
 }
 
+/// A frame of this many bytes, head included, as media comes.
+fn binary_frame(size: usize) -> Vec<u8> {
+    let mut frame = vec![b'x'; size];
+    frame[..2].copy_from_slice(&[0x82, 127]);
+    frame[2..10].copy_from_slice(&(size as u64 - 10).to_be_bytes());
+    frame
+}
+
 fn paced(mut stream: TcpStream) {
-    let burst = vec![b'x'; BURST];
+    let burst = binary_frame(BURST);
     let mut next = Instant::now();
     while stream.write_all(&burst).is_ok() {
         next += TICK;
@@ -142,6 +174,6 @@ fn paced(mut stream: TcpStream) {
 }
 
 fn flood(mut stream: TcpStream) {
-    let part = vec![b'x'; 256 * 1024];
+    let part = binary_frame(256 * 1024);
     while stream.write_all(&part).is_ok() {}
 }

@@ -5,14 +5,11 @@
 /** The server has this long to confirm; the person leaves in any case. */
 const QUIT_LIMIT_MS = 3_000;
 
-/** Version-specific: the button has neither id nor class, it is the last one that says "Exit". */
+/** Version-specific: the button has neither id nor class, and its text is the language's. In v2.6, v2.10 and v3 it is the last. */
 function isExitButton(target) {
     const button = target instanceof Element ? target.closest("#sidebar-parent .sidebar-stream-buttons button") : null;
-    if (!button) {
-        return false;
-    }
-    const all = [...button.closest(".sidebar-stream-buttons").querySelectorAll("button")];
-    return all.findLast(other => other.textContent.trim() === "Exit") === button;
+    return button !== null
+        && [...button.closest(".sidebar-stream-buttons").querySelectorAll("button")].at(-1) === button;
 }
 
 class Exit {

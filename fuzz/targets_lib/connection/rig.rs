@@ -89,6 +89,7 @@ impl Router for Routes {
             proof: None,
             unavailable: None,
             confined: None,
+            screen: None,
         })
     }
 }

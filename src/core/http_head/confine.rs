@@ -109,12 +109,27 @@ pub fn judge<'v>(name: &str, value: &'v [u8], confinement: &Confinement) -> Fate
             None => Fate::Dropped,
         };
     }
+    if is_ice_server(name, value) {
+        // With the credentials of the process's own relay.
+        return Fate::Dropped;
+    }
     let is = |dropped: &&str| name.len() == dropped.len() && name.eq_ignore_ascii_case(dropped);
     let begins = |family: &&str| starts_with(name.as_bytes(), family.as_bytes());
     if DROPPED.iter().any(is) || DROPPED_FAMILIES.iter().any(begins) {
         return Fate::Dropped;
     }
     Fate::Passes(Cow::Borrowed(value))
+}
+
+/// Whether a field names an ICE server, with its credentials (RFC 9725, 4.6).
+pub fn names_ice_server(field: &httparse::Header<'_>) -> bool {
+    is_ice_server(field.name, field.value)
+}
+
+fn is_ice_server(name: &str, value: &[u8]) -> bool {
+    const RELATION: &[u8] = b"ice-server";
+    known(name) == Known::Link
+        && value.windows(RELATION.len()).any(|part| part.eq_ignore_ascii_case(RELATION))
 }
 
 /// Appends what comes on top of a final reply with these fields. A policy of the process's stays; browsers obey all of them. One

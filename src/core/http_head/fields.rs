@@ -60,6 +60,11 @@ known_fields! {
     Csp = "content-security-policy",
     Cookie = "cookie",
     ProxyAuthorization = "proxy-authorization",
+    WebSocketExtensions = "sec-websocket-extensions",
+    MethodOverride = "x-http-method-override",
+    MethodOverride2 = "x-method-override",
+    MethodOverride3 = "x-http-method",
+    Link = "link",
 }
 
 impl Known {
@@ -83,10 +88,21 @@ impl Known {
         matches!(self, Known::IfNoneMatch | Known::IfModifiedSince | Known::IfRange | Known::Range)
     }
 
+    /// Says that the method is another one than it is.
+    pub fn overrides_method(self) -> bool {
+        matches!(self, Known::MethodOverride | Known::MethodOverride2 | Known::MethodOverride3)
+    }
+
     /// A digest of the body.
     pub fn digest(self) -> bool {
         matches!(self, Known::Digest | Known::ContentDigest | Known::ReprDigest | Known::ContentMd5)
     }
+}
+
+/// Whether a field says that the body is encoded.
+pub fn is_encoded(field: &httparse::Header<'_>) -> bool {
+    known(field.name) == Known::ContentEncoding
+        && members(field.value).any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// A byte that may stand in a token (RFC 9110, 5.6.2).

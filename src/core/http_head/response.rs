@@ -111,6 +111,20 @@ impl ReplyHead<'_, '_> {
     }
 }
 
+impl ReplyHead<'_, '_> {
+    /// Whether what follows a 101 are WebSocket frames.
+    pub fn is_websocket(&self) -> bool {
+        let upgrades = self.fields.iter().filter(|field| known(field.name) == Known::Upgrade);
+        upgrades.flat_map(|field| members(field.value)).any(|name| name.eq_ignore_ascii_case(b"websocket"))
+    }
+
+    /// The same, without extensions: texts can be read.
+    pub fn is_plain_websocket(&self) -> bool {
+        self.is_websocket()
+            && !self.fields.iter().any(|field| known(field.name) == Known::WebSocketExtensions)
+    }
+}
+
 fn starts_with(value: &[u8], prefix: &[u8]) -> bool {
     value.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }

@@ -91,7 +91,9 @@ fn passes(head: &RequestHead<'_, '_>, name: &str, onward: &Onward<'_>) -> bool {
         Known::Via | Known::NeckForwarded => false,
         Known::Forwarded => onward.trusted,
         Known::Upgrade => onward.upgrade,
-        Known::ProxyAuthorization => !onward.confined,
+        // A session's process agrees on no extensions.
+        Known::ProxyAuthorization | Known::WebSocketExtensions => !onward.confined,
+        kind if kind.overrides_method() => !onward.confined,
         kind if kind.hop_by_hop() => false,
         Known::AcceptEncoding => !onward.whole_page,
         kind if kind.conditional() => !onward.whole_page,
@@ -222,6 +224,16 @@ mod tests {
             to_others.contains("neck-operator=x") && to_others.contains("__Host-neck-y=z"),
             "{to_others}"
         );
+    }
+
+    #[test]
+    fn a_process_hears_of_no_extension_and_no_other_method() {
+        let fields = "Sec-WebSocket-Extensions: permessage-deflate\r\nX-HTTP-Method-Override: POST\r\n\
+                      x-http-method: POST\r\nX-Method-Override: POST\r\n";
+        let got = sent(fields, |onward| onward.confined = true).to_ascii_lowercase();
+        assert!(!got.contains("extensions") && !got.contains("method"), "{got}");
+        let to_others = sent(fields, |_| {});
+        assert!(to_others.contains("permessage-deflate") && to_others.contains("x-http-method: POST"));
     }
 
     #[test]

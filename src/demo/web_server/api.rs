@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::hosts::{HostError, HostLine};
 use super::state::Host;
-use super::{Server, files, pairing, stream};
+use super::version::Version;
+use super::{Server, files, pairing, stream, webrtc};
 use crate::demo::http::{Connection, Incoming, Reply, Request, reason};
 
 const LOGIN_PAGE: &str = "<!DOCTYPE html><html><head><title>Login</title></head><body><form id=\"login\" method=\"post\">\
@@ -74,11 +75,39 @@ fn answer(server: &Arc<Server>, request: &Request) -> Answer {
         ("GET", "/api/hosts") => hosts(server, user),
         ("POST", "/api/pair") => pair(server, request, user),
         ("GET", "/api/apps") => Answer::Reply(apps(server, request, user)),
-        ("GET", "/api/host/stream") => Answer::Stream(user.to_owned()),
-        (_, path) if path.starts_with("/api/") => Answer::Reply(Reply::text(404, "not found")),
+        ("GET", path) if path == server.faults.version.socket() => Answer::Stream(user.to_owned()),
+        (_, path) if server.faults.version == Version::V3 && path.starts_with(WEBRTC) => {
+            let stream = path.strip_prefix(WEBRTC).unwrap_or_default();
+            Answer::Reply(webrtc::reply(server, stream, request, user))
+        }
+        (method, path) if path.starts_with("/api/") => Answer::Reply(rest(server, method, path, user)),
         ("GET" | "HEAD", path) => Answer::Reply(files::reply(prefix, path, request)),
         _ => Answer::Reply(Reply::text(405, "method not allowed")),
     }
+}
+
+/// v3's signalling.
+const WEBRTC: &str = "/api/host/stream/webrtc";
+
+/// The rest of the API: calls whose answers nothing here depends on.
+fn rest(server: &Server, method: &str, path: &str, user: &str) -> Reply {
+    let role = json!({"id": 1, "name": "user", "ty": "User", "default_settings": {}, "permissions": {}});
+    let user = json!({"id": 1, "is_default_user": false, "name": user, "role": "User", "role_id": 1});
+    let answer = match (method, path) {
+        ("GET", "/api/authenticate") | ("POST", "/api/login" | "/api/logout") => json!({}),
+        ("GET", "/api/host") => json!({"host": server.state().hosts("").count()}),
+        ("PATCH", "/api/host") | ("POST", "/api/host/wake") => json!({"success": true}),
+        ("GET", "/api/user") => user,
+        ("GET", "/api/users") => json!({"users": [user]}),
+        ("POST" | "PATCH" | "DELETE", "/api/user") => json!({"success": true}),
+        ("GET", "/api/role") => json!({"role": role}),
+        ("GET", "/api/roles") => json!({"roles": [role]}),
+        ("POST" | "PATCH" | "DELETE", "/api/role") => json!({"success": true}),
+        ("PUT" | "DELETE" | "GET", "/api/user/default" | "/api/role/default") => json!({"success": true}),
+        ("GET", "/api/settings/default" | "/api/settings/permissions" | "/api/app/image") => json!({}),
+        _ => return Reply::text(404, "not found"),
+    };
+    Reply::json(&answer)
 }
 
 /// The user's name. The forwarded header is the only proof of identity that the stand-in knows; its first occurrence

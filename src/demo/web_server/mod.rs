@@ -38,6 +38,8 @@ mod pairing;
 pub(super) mod sha1;
 mod state;
 mod stream;
+pub(super) mod version;
+mod webrtc;
 mod websocket;
 
 /// Exit code of a Rust panic.

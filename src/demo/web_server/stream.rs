@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::hosts::HostLine;
 use super::sha1::websocket_accept;
@@ -39,6 +39,11 @@ pub struct Streams {
 }
 
 impl Streams {
+    /// A number that no other stream has.
+    pub fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::SeqCst)
+    }
+
     /// Cuts every WebSocket.
     pub fn close_sockets(&self) {
         for socket in lock(&self.sockets).values() {
@@ -71,8 +76,12 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[derive(Deserialize)]
 enum FromPage {
+    /// v3 calls it a request.
+    #[serde(alias = "Request")]
     Init(Init),
     Offer {},
+    /// A description or a candidate.
+    WebRtc(Value),
     Playing,
 }
 
@@ -98,7 +107,7 @@ pub fn serve(server: &Arc<Server>, mut connection: Connection, request: &Request
     };
     let accept = websocket_accept(key);
     let (stream, early) = connection.into_parts();
-    let page = Page { number: server.streams.next.fetch_add(1, Ordering::SeqCst), user: user.to_owned() };
+    let page = Page { number: server.streams.number(), user: user.to_owned() };
     if let Err(error) = talk(server, &page, stream, early, &accept) {
         log_line("WARN", &format!("stream {}: {error}", page.number));
     }
@@ -164,10 +173,31 @@ fn listen<R: Read>(
                 }
             }
             Ok(FromPage::Offer {}) => debug_log(sender, why_no_webrtc(server), None)?,
+            Ok(FromPage::WebRtc(said)) => {
+                log_line("INFO", &format!("page says: {said}"));
+                if said.get("Description").is_some() {
+                    answer(server, sender)?;
+                }
+            }
             Ok(FromPage::Playing) => tell(streamer, "playing"),
             // The real page says much more; none of it matters here.
             Err(_) => {}
         }
+    }
+    Ok(())
+}
+
+/// The answer to an offer, and what is trickled after it.
+fn answer(server: &Server, sender: &Sender) -> io::Result<()> {
+    let (version, relay_only) = (server.faults.version, server.config.webrtc.relay_only);
+    let sdp = version.answer(relay_only);
+    let message = json!({"WebRtc": {"Description": {"ty": "answer", "sdp": sdp}}});
+    sender.text(&message.to_string())?;
+    for candidate in version.candidates(relay_only) {
+        let message = json!({"WebRtc": {"AddIceCandidate": {
+            "candidate": candidate, "sdp_mid": "0", "sdp_mline_index": 0, "username_fragment": null,
+        }}});
+        sender.text(&message.to_string())?;
     }
     Ok(())
 }

@@ -13,6 +13,9 @@ pub const SERVER: &str = "server";
 /// What it remembers, in the `server` directory: users, hosts, the keys of its pairings.
 pub const STATE_NAME: &str = "data.json";
 
+/// The child's configuration, in the `server` directory.
+pub const CONFIG_NAME: &str = "config.json";
+
 /// The child's log, in the `server` directory.
 pub const LOG_NAME: &str = "web-server.log";
 
@@ -29,7 +32,7 @@ pub fn pages(web_server: &Path) -> PathBuf {
 /// Fills the session's directory and returns its `server` directory, where the log goes.
 pub fn write(session: &PrivateDir, web_server: &Path, config: &Value) -> Result<PrivateDir, DirError> {
     let server = session.create(SERVER)?;
-    server.write_file("config.json", config.to_string().as_bytes())?;
+    server.write_file(CONFIG_NAME, config.to_string().as_bytes())?;
     session.link("static", &pages(web_server))?;
     Ok(server)
 }

@@ -1,6 +1,7 @@
 //! moonlight-web-stream: reach the body, spawn the child, ask it until it answers, pair.
 
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use crate::config::settings::Settings;
 use crate::core::restart::RestartBudget;
@@ -17,6 +18,10 @@ use crate::worker::supervisor::Assignment;
 #[derive(Debug, Default)]
 pub struct Moonlight {
     child: Child,
+    /// How long connecting to the body took.
+    connect: Duration,
+    /// Its first start has what was written when its directory was made.
+    started: bool,
 }
 
 impl Engine for Moonlight {
@@ -30,6 +35,7 @@ impl Engine for Moonlight {
 
     fn surveyed(&mut self, given: &Assignment, survey: Survey) -> Result<Next, Failure> {
         if let Survey::Body(connect) = survey {
+            self.connect = connect;
             let (directory, log) = prepare::for_moonlight(given, connect)?;
             self.child.settle_in(given, directory, log);
         }
@@ -38,6 +44,11 @@ impl Engine for Moonlight {
 
     fn start(&mut self, given: &mut Assignment) -> Result<(), Failure> {
         given.lease.hand_over();
+        if std::mem::replace(&mut self.started, true) {
+            prepare::renew_moonlight(given, self.child.directory(), self.connect).map_err(|error| {
+                Failure::new(FailureKind::Host, format!("cannot renew its configuration: {error}"))
+            })?;
+        }
         let path = &given.settings.sessions.web_server;
         let confined_to = confinement::of_web_server(given, self.child.directory());
         let program = Program { path, arguments: &[], input: None, stdout: None, confined_to };
