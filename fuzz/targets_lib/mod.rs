@@ -18,6 +18,7 @@ pub mod peer;
 pub mod reference;
 pub mod reply;
 pub mod rtp_rewrite;
+pub mod sdp;
 pub mod sdp_fragment;
 pub mod splits;
 pub mod websocket;
@@ -27,7 +28,7 @@ pub mod whip_offer;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 19] = [
     ("head", head::run),
     ("chunked", chunked::run),
     ("inject", inject::run),
@@ -39,6 +40,7 @@ pub const TARGETS: [Target; 18] = [
     ("whip_offer", whip_offer::run),
     ("engine", engine::run),
     ("rtp_rewrite", rtp_rewrite::run),
+    ("sdp", sdp::run),
     ("sdp_fragment", sdp_fragment::run),
     ("datagram", datagram::run),
     ("offer", offer::run),

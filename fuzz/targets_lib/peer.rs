@@ -12,8 +12,7 @@ use hydraneckwebrtc::core::continuity::Place;
 use hydraneckwebrtc::core::ids::SessionId;
 use hydraneckwebrtc::core::layers::Layer;
 use hydraneckwebrtc::core::media_feed::{StreamPacket, Track};
-use hydraneckwebrtc::core::sdp_fragment::is_candidate;
-use hydraneckwebrtc::core::sdp_offer::{IceParameters, Offer};
+use hydraneckwebrtc::core::sdp::{IceParameters, Offer, is_candidate, is_ice_text};
 use hydraneckwebrtc::isolation;
 use hydraneckwebrtc::media::io::{Arrival, Remote};
 use hydraneckwebrtc::media::locals::Transport;
@@ -106,7 +105,6 @@ struct Scene<'s> {
     stage: &'s mut Stage,
     kind: Kind,
     peer: Option<Box<Peer>>,
-    offer: Offer,
     client: Rtc,
     mids: Vec<Mid>,
     now: Instant,
@@ -177,9 +175,9 @@ impl<'s> Scene<'s> {
     ) -> Option<Scene<'s>> {
         let offer = Offer::read(text).ok()?;
         let session = SessionId::from_entropy([9; 16]);
-        let wanted = Wanted { session, role: stage.role(kind)?, sdp: text };
-        let (seed, text) = answer(wanted, &stage.shared, now).ok()?;
         let offered = offer.sections().len();
+        let wanted = Wanted { session, role: stage.role(kind)?, offer };
+        let (seed, text) = answer(wanted, &stage.shared, now).ok()?;
         let answered = text.lines().filter(|line| line.starts_with("m=")).count();
         assert_eq!(offered, answered, "a section of the offer has none in the answer:\n{text}");
         let peer = Box::new(Peer::adopt(Box::new(seed), &mut stage.io).expect("no port of its own"));
@@ -191,7 +189,6 @@ impl<'s> Scene<'s> {
             stage,
             kind,
             peer: Some(peer),
-            offer,
             client,
             mids,
             now,
@@ -372,7 +369,7 @@ impl<'s> Scene<'s> {
             pwd: format!("{text:p<22}"),
             candidates: Vec::new(),
         };
-        if Offer::read(&self.offer.with_ice(&ice).text()).is_err() {
+        if !is_ice_text(&ice.ufrag, 4) || !is_ice_text(&ice.pwd, 22) {
             return;
         }
         let now = self.now;

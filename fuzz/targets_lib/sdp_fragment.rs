@@ -1,6 +1,7 @@
 //! SDP fragments: whatever is taken is bounded, and what is written of it is read again as the same.
 
-use hydraneckwebrtc::core::sdp_fragment::{MAX_BYTES, MAX_CANDIDATES, MAX_MEDIA, SdpFragment, is_candidate};
+use hydraneckwebrtc::core::sdp::fragment::MAX_CANDIDATES;
+use hydraneckwebrtc::core::sdp::{MAX_BYTES, MAX_SECTIONS, SdpFragment, is_candidate};
 
 /// Parses one input.
 pub fn run(data: &[u8]) {
@@ -13,7 +14,7 @@ pub fn run(data: &[u8]) {
         }
     };
     assert!(text.len() <= MAX_BYTES);
-    assert!(fragment.media.len() <= MAX_MEDIA);
+    assert!(fragment.media.len() <= MAX_SECTIONS);
     assert!(fragment.all_candidates().count() <= MAX_CANDIDATES);
     for (_, candidate) in fragment.all_candidates() {
         assert!(is_candidate(candidate), "{candidate:?}");

@@ -1,7 +1,8 @@
-//! Offers of WHIP and WHEP clients: refused or made ready, never a panic; what is made ready is accepted again and says the same, and
-//! can be offered to a peer of any role.
+//! Offers of WHIP and WHEP clients: refused with a status and words, or agreed on; never a panic. What is agreed on is written for the
+//! WebRTC code in its grammar: it reads that, and it says the same when we read it again.
 
-use hydraneckwebrtc::core::whip_offer::{OFFER_LIMIT, Purpose, Supported, VideoCodec, check};
+use hydraneckwebrtc::core::sdp::{MAX_BYTES, Offer, Purpose, SdpError, Supported, VideoCodec};
+use str0m::change::SdpOffer;
 
 use super::peer;
 
@@ -17,20 +18,24 @@ pub fn run(data: &[u8]) {
         video.push(VideoCodec::H264 { profile: 0x42 });
     }
     let supported = Supported { video, opus: choice & 8 == 0 };
-    let offer = match check(text, purpose, &supported) {
-        Ok(offer) => offer,
-        Err(problem) => {
-            assert!(matches!(problem.status(), 400 | 413 | 422) && !problem.detail().is_empty());
+    let agree = |text: &[u8]| {
+        let mut offer = Offer::from_bytes(text)?;
+        let agreed = offer.agree(purpose, &supported)?;
+        Ok::<_, SdpError>((offer, agreed))
+    };
+    let (offer, agreed) = match agree(text) {
+        Ok(agreed) => agreed,
+        Err(error) => {
+            assert!(matches!(error.status(), 400 | 413 | 422) && !error.to_string().is_empty());
             return;
         }
     };
-    assert!(text.len() <= OFFER_LIMIT && offer.ufrag.len() >= 4);
-    assert!(offer.video.is_some() || offer.opus, "nothing in common");
-    peer::offer_to_all(&offer.text);
-    assert!(offer.video.is_none_or(|codec| supported.video.contains(&codec)));
-    // Stream names make it longer; below the limit it says the same again.
-    if offer.text.len() <= OFFER_LIMIT {
-        let again = check(offer.text.as_bytes(), purpose, &supported).expect("its own output is taken");
-        assert_eq!(again, offer);
+    assert!(text.len() <= MAX_BYTES && offer.ice().ufrag.len() >= 4);
+    assert!(agreed.video.is_some() || agreed.opus, "nothing in common");
+    assert!(agreed.video.is_none_or(|codec| supported.video.contains(&codec)));
+    let plain = offer.plain();
+    assert!(SdpOffer::from_sdp_string(&plain).is_ok(), "the WebRTC code does not read\n{plain}");
+    if let Ok(text) = std::str::from_utf8(text) {
+        peer::offer_to_all(text);
     }
 }

@@ -24,6 +24,7 @@ const FILES: &[(&str, &str)] = &[
     ("relay.js", include_str!("../../web/overlay/relay.js")),
     ("media.js", include_str!("../../web/overlay/media.js")),
     ("events.js", include_str!("../../web/overlay/events.js")),
+    ("mend.js", include_str!("../../web/overlay/mend.js")),
     ("disconnects.js", include_str!("../../web/overlay/disconnects.js")),
     ("overlay.js", include_str!("../../web/overlay/overlay.js")),
     ("drain.js", include_str!("../../web/overlay/drain.js")),

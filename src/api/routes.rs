@@ -4,7 +4,7 @@
 use crate::config::settings::Role;
 use crate::core::api_queue::Rank;
 use crate::core::ids::SessionId;
-use crate::core::whip_offer::{OFFER_LIMIT, Purpose};
+use crate::core::sdp::{MAX_BYTES, Purpose};
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl Body {
             Body::Small => 1 << 10,
             Body::Rating => 4 << 10,
             Body::Facts => 16 << 10,
-            Body::Offer => OFFER_LIMIT as u64,
+            Body::Offer => MAX_BYTES as u64,
             Body::Document => u64::MAX,
         }
     }

@@ -252,7 +252,7 @@ pub struct SessionView {
     pub log: Option<Vec<String>>,
     /// Since the request, in seconds.
     pub age_seconds: u64,
-    /// Connected browsers: WebSocket tunnels, viewers of a media engine.
+    /// Connected browsers: WebSocket tunnels, viewers of a media engine, pages at which media arrives.
     pub connections: u32,
     /// Restarts of its stream process.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -260,10 +260,24 @@ pub struct SessionView {
     /// How long each phase of its create took; only for one session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
+    /// What runs for it; only a worker says, while it has a process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processes: Option<ProcessesView>,
     /// What went wrong without stopping it.
     pub warnings: Vec<String>,
     /// Why there is no stream.
     pub failure: Option<FailureView>,
+}
+
+/// The processes of a session: its own, and what that started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ProcessesView {
+    /// All of them.
+    pub count: usize,
+    /// Those that each serve a page of a moonlight session.
+    pub streamers: usize,
+    /// Their resident memory in kilobytes.
+    pub memory_kb: u64,
 }
 
 /// What a media engine sends, as far as it says so itself.

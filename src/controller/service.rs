@@ -356,6 +356,7 @@ fn view(session: &FleetSession, snapshot: &Snapshot, now: Moment, base_url: &str
         age_seconds: (session.age + since).as_secs(),
         connections: session.connections,
         restarts: None,
+        processes: None,
         warnings: Vec::new(),
         timings: None,
         failure: None,

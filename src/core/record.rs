@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
+use crate::core::attendance::Beat;
 use crate::core::bad_json;
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
 use crate::core::rating::{Given, Rating};
@@ -71,6 +72,9 @@ pub struct Facts {
     /// Round trip in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtt_ms: Option<u32>,
+    /// Whether media arrives just now. Not for the record: it says that a browser is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beat: Option<Beat>,
 }
 
 /// What is wrong with facts, for a 400.
@@ -90,6 +94,9 @@ impl Facts {
         let word = facts.candidate_type.bytes().all(|byte| byte.is_ascii_lowercase());
         if !word || facts.candidate_type.len() > MAX_CANDIDATE_TYPE {
             return Err(BadFacts("candidate_type: is no type of ICE candidate".into()));
+        }
+        if facts.beat.as_ref().is_some_and(|beat| !beat.is_sound()) {
+            return Err(BadFacts("beat.page: is no name of a page".into()));
         }
         Ok(facts)
     }
@@ -200,6 +207,7 @@ mod tests {
             r#"{"candidate_type":"abcdefghijklmnopq","disconnects":0,"bytes_received":0}"#,
             r#"{"candidate_type":"relay","disconnects":-1,"bytes_received":0}"#,
             r#"{"candidate_type":"relay","disconnects":0,"bytes_received":0,"x":1}"#,
+            r#"{"candidate_type":"relay","disconnects":0,"bytes_received":0,"beat":{"page":"a b","media":true,"socket":true}}"#,
         ] {
             assert!(Facts::parse(bad.as_bytes()).is_err(), "{bad}");
         }

@@ -45,6 +45,34 @@ pub fn is_rtcp(datagram: &[u8]) -> bool {
     matches!(datagram, [first, 192..=223, ..] if first >> 6 == 2)
 }
 
+/// What the head of an RTP packet says without its keys: SRTP leaves it as it is (RFC 3711, 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RtpHeader<'a> {
+    /// Payload type, 7 bits.
+    pub payload_type: u8,
+    /// Synchronisation source.
+    pub ssrc: u32,
+    /// Profile and bytes of the header extension (RFC 3550, 5.3.1).
+    pub extension: Option<(u16, &'a [u8])>,
+}
+
+/// Reads the head of an RTP packet, encrypted or not; `None` when it is none.
+pub fn parse_header(datagram: &[u8]) -> Option<RtpHeader<'_>> {
+    let [first, second, _, _, _, _, _, _, c0, c1, c2, c3, rest @ ..] = datagram else { return None };
+    if first >> 6 != 2 || is_rtcp(datagram) {
+        return None;
+    }
+    let rest = rest.get(4 * usize::from(first & 0x0F)..)?;
+    let extension = if first & 0x10 == 0 {
+        None
+    } else {
+        let [p0, p1, high, low, bytes @ ..] = rest else { return None };
+        let bytes = bytes.get(..4 * usize::from(u16::from_be_bytes([*high, *low])))?;
+        Some((u16::from_be_bytes([*p0, *p1]), bytes))
+    };
+    Some(RtpHeader { payload_type: second & 0x7F, ssrc: u32::from_be_bytes([*c0, *c1, *c2, *c3]), extension })
+}
+
 /// Reads an RTP packet; `None` when it is none.
 pub fn parse(datagram: &[u8]) -> Option<RtpPacket<'_>> {
     let [first, second, s0, s1, t0, t1, t2, t3, c0, c1, c2, c3, rest @ ..] = datagram else { return None };

@@ -42,6 +42,11 @@ pub struct Faults {
     pub proof_ms: u64,
     /// Start no `streamer` for a stream.
     pub no_streamer: bool,
+    /// The body refuses the stream (RTSP): no media, a fatal message on the socket after this many milliseconds (the real one says
+    /// it after about 12 s), and the socket's end as long after that.
+    pub fatal_after_ms: Option<u64>,
+    /// The body takes the connection and says nothing: no media, for ever.
+    pub silent_body: bool,
     /// The `streamer` leaves the process group (setsid).
     pub escape_group: bool,
     /// Which kind and version of moonlight-web-stream it is; the owner's fork when not given.

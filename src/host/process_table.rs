@@ -2,6 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Clock ticks of the kernel's start times in a second: fixed for what user space sees.
+const TICKS: u64 = 100;
 
 /// One process, as `/proc/PID/stat` describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +20,8 @@ pub struct ProcessInfo {
     pub start_ticks: u64,
     /// Exited, not reaped.
     pub zombie: bool,
+    /// File name of its program, at most 15 bytes of it.
+    pub name: String,
 }
 
 /// Reads one process; `None` when it does not exist.
@@ -35,7 +41,53 @@ pub fn working_below(directory: &Path) -> Vec<ProcessInfo> {
     all().into_iter().filter(|info| info.works_below(directory)).collect()
 }
 
+/// Every live descendant of `ancestor`, asked of the kernel process by process: cheap where a machine runs many others.
+pub fn below(ancestor: i32) -> Vec<ProcessInfo> {
+    let Ok(mut waiting) = children(ancestor) else { return descendants(ancestor) };
+    let mut found: Vec<ProcessInfo> = Vec::new();
+    while let Some(pid) = waiting.pop() {
+        let known = found.iter().any(|info| info.pid == pid);
+        if let Some(info) = read(pid).filter(|info| !info.zombie && !known) {
+            waiting.extend(children(pid).unwrap_or_default());
+            found.push(info);
+        }
+    }
+    found
+}
+
+/// Each thread has a list of those that it started.
+fn children(pid: i32) -> std::io::Result<Vec<i32>> {
+    let mut found = Vec::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
+        match fs::read_to_string(thread.path().join("children")) {
+            Ok(list) => found.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok())),
+            // A kernel without these lists; a thread that ended meanwhile has left its own to another.
+            Err(error) if thread.path().exists() => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(found)
+}
+
+/// How long the kernel has been up, by the clock of start times.
+pub fn uptime() -> Option<Duration> {
+    let text = fs::read_to_string("/proc/uptime").ok()?;
+    Duration::try_from_secs_f64(text.split_ascii_whitespace().next()?.parse().ok()?).ok()
+}
+
+/// Resident memory of a process in kilobytes.
+pub fn resident_kb(pid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
 impl ProcessInfo {
+    /// For how long it has run, when the kernel has been up for `uptime`.
+    pub fn age(&self, uptime: Duration) -> Duration {
+        uptime.saturating_sub(Duration::from_millis(self.start_ticks * (1000 / TICKS)))
+    }
+
     /// Whether it lives, is not us, and its working directory is `directory` or below it, removed directories included.
     pub fn works_below(&self, directory: &Path) -> bool {
         self.pid != rustix::process::getpid().as_raw_nonzero().get()
@@ -81,7 +133,8 @@ fn working_directory(pid: i32) -> Option<PathBuf> {
 
 /// The name is in parentheses and may itself contain any character: fields are counted from the last `)`.
 fn parse_stat(pid: i32, stat: &str) -> Option<ProcessInfo> {
-    let (_, rest) = stat.rsplit_once(')')?;
+    let (before, rest) = stat.rsplit_once(')')?;
+    let (_, name) = before.split_once('(')?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     Some(ProcessInfo {
         pid,
@@ -89,6 +142,7 @@ fn parse_stat(pid: i32, stat: &str) -> Option<ProcessInfo> {
         parent: fields.get(1)?.parse().ok()?,
         group: fields.get(2)?.parse().ok()?,
         start_ticks: fields.get(19)?.parse().ok()?,
+        name: name.to_owned(),
     })
 }
 
@@ -101,6 +155,7 @@ mod tests {
         let stat = "42 (a) S 1 (b)) Z 7 8 9 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 12345 0 0";
         let info = parse_stat(42, stat).unwrap();
         assert_eq!((info.parent, info.group, info.start_ticks, info.zombie), (7, 8, 12345, true));
+        assert_eq!(info.name, "a) S 1 (b)");
     }
 
     #[test]
@@ -109,5 +164,16 @@ mod tests {
         let info = read(us).unwrap();
         assert!(info.start_ticks > 0 && !info.zombie, "{info:?}");
         assert!(all().contains(&info));
+    }
+
+    #[test]
+    fn a_process_is_below_its_parent_and_has_an_age() {
+        let us = rustix::process::getpid().as_raw_nonzero().get();
+        let parent = rustix::process::getppid().expect("a parent").as_raw_nonzero().get();
+        let found = below(parent).into_iter().find(|info| info.pid == us);
+        let age = found.as_ref().zip(uptime()).map(|(info, uptime)| info.age(uptime));
+        // Tests take minutes, a machine is up for longer.
+        assert!(age.is_some_and(|age| age < Duration::from_secs(7200)), "{found:?} {age:?}");
+        assert!(resident_kb(us).is_some_and(|kb| kb > 100));
     }
 }

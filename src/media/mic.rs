@@ -7,7 +7,7 @@ use str0m::rtp::{Extension, RtpPacket};
 
 use crate::core::mic_gate::{MicGate, Refused};
 use crate::core::rtp_rewrite::{Rewriter, RtpIn};
-use crate::core::sdp_offer::{MediaType, Offer};
+use crate::core::sdp::Offer;
 use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
 use crate::media::view;
 
@@ -67,20 +67,9 @@ impl Role for Mic {
         RoleKind::Mic
     }
 
-    fn prepare(&self, offer: Offer) -> Result<Offer, OfferRefused> {
-        let sections = offer.sections();
-        let live = || sections.iter().filter(|section| !section.rejected);
-        let audio: Vec<_> = live().filter(|section| section.media == MediaType::Audio).collect();
-        let [audio] = audio.as_slice() else {
-            return Err(OfferRefused::Unusable("a microphone's offer has exactly one audio section".into()));
-        };
-        if !audio.sends {
-            return Err(OfferRefused::Unusable("the offer's audio section does not send".into()));
-        }
-        if !audio.codecs.iter().any(|codec| codec == "opus") {
-            return Err(OfferRefused::Unusable("the offer's audio section lacks Opus".into()));
-        }
-        Ok(offer.only_sending())
+    fn prepare(&self, mut offer: Offer) -> Result<Offer, OfferRefused> {
+        offer.agree_on_microphone()?;
+        Ok(offer)
     }
 
     fn configure(&self, config: RtcConfig) -> RtcConfig {

@@ -56,7 +56,7 @@ use str0m::Candidate;
 
 use crate::config::settings::Estimator;
 use crate::core::ids::SessionId;
-use crate::core::sdp_offer::IceParameters;
+use crate::core::sdp::IceParameters;
 use crate::core::time::Moment;
 use crate::host::public_address::PublicAddress;
 use counters::Snapshot;
@@ -91,13 +91,13 @@ pub struct Accepted {
 
 impl Media {
     /// Answers an offer that counts for no address.
-    pub fn offer(&self, wanted: Wanted<'_>) -> Result<Accepted, OfferRefused> {
+    pub fn offer(&self, wanted: Wanted) -> Result<Accepted, OfferRefused> {
         self.offer_from(None, wanted)
     }
 
     /// Answers an offer from this network. A role of which a session has one at most takes the place of the last one, once the
     /// offer is accepted.
-    pub fn offer_from(&self, client: Option<IpAddr>, wanted: Wanted<'_>) -> Result<Accepted, OfferRefused> {
+    pub fn offer_from(&self, client: Option<IpAddr>, wanted: Wanted) -> Result<Accepted, OfferRefused> {
         let now = Instant::now();
         let (kind, session) = (wanted.role.kind(), wanted.session.clone());
         self.0.directory.ask(&session, client, kind, now)?;
@@ -150,9 +150,7 @@ impl Media {
     /// Takes candidates of a peer's browser (values of `a=candidate`). Those that are no use are skipped: a browser hides its
     /// addresses behind `.local` names, and is found by its checks. False: there is no such peer.
     pub fn trickle(&self, peer: &PeerId, candidates: &[String]) -> bool {
-        let parsed: Vec<Candidate> = (candidates.iter())
-            .filter_map(|text| Candidate::from_sdp_string(text.trim_start_matches("a=").trim()).ok())
-            .collect();
+        let parsed: Vec<Candidate> = candidates.iter().filter_map(|text| offer::candidate(text)).collect();
         let pending = self.0.directory.with_pending(peer, |seed| {
             parsed.iter().cloned().for_each(|candidate| seed.rtc.add_remote_candidate(candidate));
         });

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use str0m::change::SdpOffer;
-use str0m::{Rtc, RtcConfig};
+use str0m::{Candidate, Rtc, RtcConfig};
 
 use crate::core::ice::Ports;
 use crate::core::ids::SessionId;
-use crate::core::sdp_answer;
-use crate::core::sdp_offer::{IceParameters, Offer};
+use crate::core::rtp_routes::Routes;
+use crate::core::sdp::{IceParameters, Offer, answer as sdp_answer, plain_candidate};
 use crate::host::{entropy, interfaces};
 use crate::isolation::{Contained, isolate};
 use crate::media::config::MediaConfig;
@@ -27,30 +27,34 @@ const FIRST_QUESTION: Duration = Duration::from_secs(4);
 
 /// An offer for a role in a session.
 #[derive(Debug)]
-pub struct Wanted<'a> {
+pub struct Wanted {
     /// Whose peer it will be.
     pub session: SessionId,
     /// What it will be for.
     pub role: Box<dyn Role>,
     /// The offer.
-    pub sdp: &'a str,
+    pub offer: Offer,
 }
 
 /// Builds the peer and its answer. Nobody knows of it yet, so a panic loses nothing but this offer.
-pub fn answer(
-    wanted: Wanted<'_>,
-    shared: &Arc<Shared>,
-    now: Instant,
-) -> Result<(Seed, String), OfferRefused> {
+pub fn answer(wanted: Wanted, shared: &Arc<Shared>, now: Instant) -> Result<(Seed, String), OfferRefused> {
     isolate("an offer", || build(wanted, shared, now)).unwrap_or_else(|Contained| {
-        Err(OfferRefused::Unusable("this offer meets a bug of ours, which is in the log".into()))
+        Err(OfferRefused::unusable("this offer meets a bug of ours, which is in the log"))
     })
 }
 
-fn build(wanted: Wanted<'_>, shared: &Arc<Shared>, now: Instant) -> Result<(Seed, String), OfferRefused> {
+fn build(wanted: Wanted, shared: &Arc<Shared>, now: Instant) -> Result<(Seed, String), OfferRefused> {
     let mut role = wanted.role;
-    let offer = role.prepare(Offer::read(wanted.sdp)?)?;
-    let parsed = parse(&offer).map_err(OfferRefused::Unusable)?;
+    let offer = role.prepare(wanted.offer)?;
+    if offer.makes_us_the_client() && !role.may_be_served() {
+        return Err(OfferRefused::unusable("a=setup must be actpass or active: we are the server of DTLS"));
+    }
+    if offer.is_lite() && shared.config.ice_lite {
+        return Err(OfferRefused::unusable(
+            "both sides are ICE-lite, so nobody would check: leave out a=ice-lite",
+        ));
+    }
+    let parsed = parse(&offer).map_err(OfferRefused::unusable)?;
     let own = shared.pool.as_ref().map(|pool| pool.bind()).transpose().map_err(|error| no_port(&error))?;
     let locals = locals(shared, own.as_ref());
     let candidates = locals.candidates();
@@ -66,12 +70,15 @@ fn build(wanted: Wanted<'_>, shared: &Arc<Shared>, now: Instant) -> Result<(Seed
     let answer = rtc
         .sdp_api()
         .accept_offer(parsed)
-        .map_err(|error| OfferRefused::Unusable(foreign::unanswerable(&error)))?;
-    let answer = told(&shared.config, offer.whole_answer(&answer.to_sdp_string()));
+        .map_err(|error| OfferRefused::unusable(foreign::unanswerable(&error)))?;
+    let answer = answer.to_sdp_string();
+    let routes = Routes::of(&answer);
+    let answer = whole_answer(&offer, &answer).map_err(OfferRefused::unusable)?;
+    let answer = told(&shared.config, answer);
     role.settle(&answer, &mut rtc)?;
     let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
     let id = PeerId::from_entropy(entropy::bytes());
-    let (their_ufrag, their_pwd) = offer.ice().map(|ice| (ice.ufrag, ice.pwd)).unwrap_or_default();
+    let IceParameters { ufrag: their_ufrag, pwd: their_pwd, .. } = offer.ice();
     let (session, view, client, since) = (wanted.session, Arc::default(), None, now);
     let seed = Seed {
         id,
@@ -81,6 +88,7 @@ fn build(wanted: Wanted<'_>, shared: &Arc<Shared>, now: Instant) -> Result<(Seed
         role,
         view,
         offer,
+        routes,
         ufrag,
         their_ufrag,
         their_pwd,
@@ -97,7 +105,7 @@ pub fn restart(rtc: &mut Rtc, offer: &Offer, ice: &IceParameters) -> Result<Rest
     let parsed = parse(&offer.with_ice(ice)).map_err(unusable)?;
     let answer =
         rtc.sdp_api().accept_offer(parsed).map_err(|error| unusable(foreign::unanswerable(&error)))?;
-    let answer = offer.whole_answer(&answer.to_sdp_string());
+    let answer = whole_answer(offer, &answer.to_sdp_string()).map_err(unusable)?;
     let ours = own_ice(&answer).ok_or_else(|| unusable("the answer has no ICE parameters".into()))?;
     Ok(Restarted { answer, ice: ours })
 }
@@ -107,17 +115,32 @@ pub fn told(config: &MediaConfig, answer: String) -> String {
     if config.ice_trickle { answer } else { sdp_answer::complete(&answer) }
 }
 
+/// What the client gets for what the WebRTC code answers.
+fn whole_answer(offer: &Offer, answer: &str) -> Result<String, String> {
+    offer.whole_answer(answer).ok_or_else(|| foreign::unanswerable(&"its answer lacks what was agreed on"))
+}
+
+/// A candidate of a client, where it is of use: a browser hides its addresses behind `.local` names, and is found by its checks.
+pub fn candidate(text: &str) -> Option<Candidate> {
+    Candidate::from_sdp_string(&plain_candidate(text)?).ok()
+}
+
 fn own_ice(answer: &str) -> Option<IceParameters> {
     let values =
         |name: &'static str| answer.lines().filter_map(move |line| line.trim_end().strip_prefix(name));
-    let candidates =
-        values("a=").filter(|value| value.starts_with("candidate:")).map(str::to_owned).collect();
+    let mut candidates: Vec<String> = Vec::new();
+    for candidate in values("a=").filter(|value| value.starts_with("candidate:")) {
+        // They stand in every section.
+        if !candidates.iter().any(|known| known == candidate) {
+            candidates.push(candidate.to_owned());
+        }
+    }
     let (ufrag, pwd) = (values("a=ice-ufrag:").next()?.to_owned(), values("a=ice-pwd:").next()?.to_owned());
     Some(IceParameters { ufrag, pwd, candidates })
 }
 
 fn parse(offer: &Offer) -> Result<SdpOffer, String> {
-    SdpOffer::from_sdp_string(&offer.live_text()).map_err(|error| foreign::unreadable(&error))
+    SdpOffer::from_sdp_string(&offer.plain()).map_err(|error| foreign::unreadable(&error))
 }
 
 fn no_port(error: &io::Error) -> OfferRefused {

@@ -7,15 +7,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use str0m::bwe::BweKind;
+use str0m::media::Rid;
 use str0m::net::{Protocol, Receive, Transmit};
+use str0m::rtp::Ssrc;
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use crate::core::address_proof::Standing as Proof;
 use crate::core::datagram;
+use crate::core::handshake_trouble::Trouble;
 use crate::core::ids::SessionId;
 use crate::core::media_feed::StreamPacket;
 use crate::core::peer_life::{self, Change, Life, Limits};
-use crate::core::sdp_offer::{IceParameters, MAX_CANDIDATES, Offer};
+use crate::core::rtp_routes::Routes;
+use crate::core::sdp::offer::MAX_CANDIDATES;
+use crate::core::sdp::{IceParameters, Offer};
 use crate::media::consent::{Consent, Credentials};
 use crate::media::directory::Owner;
 use crate::media::ids::PeerId;
@@ -55,6 +60,7 @@ pub struct Peer {
     role: Box<dyn Role>,
     view: Arc<PeerView>,
     offer: Offer,
+    routes: Routes,
     ufrag: String,
     locals: Locals,
     life: Life,
@@ -69,12 +75,21 @@ pub struct Peer {
     /// Seen since the last datagram was fed: media, an answer to a check.
     took_media: bool,
     answered: bool,
+    /// What its handshake said of its end, before it was connected.
+    trouble: Option<Trouble>,
 }
 
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Peer({}, {})", self.id, self.role.kind())
     }
+}
+
+/// A source that is expected because of a packet that came from it.
+struct Routed {
+    ssrc: Ssrc,
+    /// The one that its section had.
+    before: Option<Ssrc>,
 }
 
 /// Whether a peer goes on.
@@ -85,8 +100,6 @@ pub type Verdict = Result<(), Gone>;
 enum Admitted {
     /// The WebRTC state gets it.
     Yes,
-    /// It is the answer to our own check: the WebRTC state gets what its address had sent before.
-    Proof,
     /// It is kept until its address has proved itself.
     Held,
     /// It is not the peer's.
@@ -112,6 +125,7 @@ impl Peer {
             role: seed.role,
             view: seed.view,
             offer: seed.offer,
+            routes: seed.routes,
             ufrag: seed.ufrag,
             locals: seed.locals,
             life,
@@ -128,8 +142,9 @@ impl Peer {
             wants: seed.since,
             took_media: false,
             answered: false,
+            trouble: None,
         };
-        let named = peer.offer.ice().map(|ice| ice.candidates).unwrap_or_default();
+        let named = peer.offer.ice().candidates;
         peer.announced(&named, peer.wants, io);
         Ok(peer)
     }
@@ -155,6 +170,12 @@ impl Peer {
             shared.counters.unknown.one();
             return Ok(());
         };
+        let (now, address) = (shared.moment(arrival.at), arrival.remote.address);
+        // Before anybody else reads it: FFmpeg's answers have no address, which the WebRTC state does not take for STUN.
+        if arrival.remote.transport == Transport::Udp && self.consent.is_proof(now, address, arrival.bytes) {
+            // An address that another peer has still is asked for again with what comes next.
+            return if self.learn(arrival, io) { self.feed_held(arrival, destination, io) } else { Ok(()) };
+        }
         let proto = arrival.remote.transport.into();
         let Ok(receive) = Receive::new(proto, arrival.remote.address, destination, arrival.bytes) else {
             shared.counters.bad.one();
@@ -163,7 +184,6 @@ impl Peer {
         let input = Input::Receive(arrival.at, receive);
         match self.admit(&input, arrival, io) {
             Admitted::Yes => self.feed(input, arrival, io),
-            Admitted::Proof => self.feed_held(arrival, destination, io),
             Admitted::Held => Ok(()),
             Admitted::No => {
                 shared.counters.spoofed.one();
@@ -175,15 +195,61 @@ impl Peer {
     fn feed(&mut self, input: Input<'_>, arrival: &Arrival<'_>, io: &mut Io) -> Verdict {
         let shared = io.shared.clone();
         (self.took_media, self.answered) = (false, false);
+        self.look_for_trouble(arrival, io);
+        let routed = self.route(arrival.bytes);
         if self.rtc.handle_input(input).is_err() {
             shared.counters.bad.one();
         }
         let verdict = self.turn(arrival.at, io);
+        if let Some(routed) = routed {
+            self.settle_route(routed);
+        }
         if self.was_genuine(arrival, io) {
             let change = self.life.input(shared.moment(arrival.at), peer_life::Event::Heard);
             self.changed(change, arrival.at, io)?;
         }
         verdict
+    }
+
+    /// A source that the WebRTC state does not know, of a packet that names no section: it is expected in the section that has the
+    /// packet's payload type.
+    fn route(&mut self, datagram: &[u8]) -> Option<Routed> {
+        let is_connected = self.life.state() != peer_life::State::Connecting;
+        if !is_connected || datagram::kind(datagram) != Some(datagram::Kind::Rtp) {
+            return None;
+        }
+        let route = self.routes.find(datagram)?;
+        let (ssrc, mid, rid) =
+            (Ssrc::from(route.ssrc), route.mid.into(), route.rid.as_deref().map(Rid::from));
+        let mut api = self.rtc.direct_api();
+        if route.ssrc == 0 || api.stream_rx(&ssrc).is_some() {
+            return None;
+        }
+        let before = api.stream_rx_by_mid(mid, rid).map(|stream| stream.ssrc());
+        api.expect_stream_rx(ssrc, None, mid, rid);
+        Some(Routed { ssrc, before })
+    }
+
+    /// Only who has the keys has a source: it takes the place of the section's last one, or nothing is left of it.
+    fn settle_route(&mut self, routed: Routed) {
+        let over = if self.took_media { routed.before } else { Some(routed.ssrc) };
+        over.into_iter().for_each(|ssrc| {
+            self.rtc.direct_api().remove_stream_rx(ssrc);
+        });
+    }
+
+    /// A handshake that will not come to its end says why in the clear: that is for the log and for the session's owner.
+    fn look_for_trouble(&mut self, arrival: &Arrival<'_>, io: &mut Io) {
+        let is_connecting = self.life.state() == peer_life::State::Connecting;
+        if !is_connecting || datagram::kind(arrival.bytes) != Some(datagram::Kind::Dtls) {
+            return;
+        }
+        let Some(trouble) = Trouble::of(arrival.bytes).filter(|trouble| self.trouble < Some(*trouble)) else {
+            return;
+        };
+        self.trouble = Some(trouble);
+        self.log(&format!("its handshake will not end: {trouble}"), arrival.at, io);
+        self.tell(RoleEvent::Handshake(trouble), arrival.at, io);
     }
 
     /// What an address sent before it proved itself.
@@ -205,10 +271,6 @@ impl Peer {
         let is_known = self.is_known(arrival, io);
         if arrival.remote.transport == Transport::Tcp {
             return if is_known || self.recognise(input, arrival, io) { Admitted::Yes } else { Admitted::No };
-        }
-        if self.consent.is_proof(now, address, arrival.bytes) {
-            // An address that another peer has still is asked for again with what comes next.
-            return if self.learn(arrival, io) { Admitted::Proof } else { Admitted::Held };
         }
         let standing = self.consent.standing(now, address);
         if standing == Proof::Due && is_known {
@@ -249,7 +311,7 @@ impl Peer {
     fn announced(&mut self, candidates: &[String], now: Instant, io: &Io) {
         if !io.shared.config.ice_lite {
             let parsed: Vec<Candidate> =
-                candidates.iter().filter_map(|text| Candidate::from_sdp_string(text).ok()).collect();
+                candidates.iter().filter_map(|text| offer::candidate(text)).collect();
             self.consent.announced(io.shared.moment(now), &parsed);
         }
     }
@@ -572,6 +634,8 @@ impl Peer {
     /// Tells the role that it is over. The WebRTC state is not asked.
     pub fn tell_end(&mut self, why: Gone, now: Instant, io: &mut Io) {
         self.view.stand(Standing::Gone);
+        let is_unfinished = self.life.state() == peer_life::State::Connecting;
+        let why = self.trouble.filter(|_| is_unfinished).map_or(why, Gone::Handshake);
         let mute = why == Gone::NeverConnected && self.consent.asks_in_vain();
         let hint = if mute { "; its address answered none of our checks" } else { "" };
         self.log(&format!("over: {why}{hint}"), now, io);

@@ -12,9 +12,8 @@ use str0m::{Rtc, RtcConfig};
 use crate::core::layers::{Layer, MAX_LAYERS};
 use crate::core::media_feed::Track;
 use crate::core::rtp_packet::SenderReport;
-use crate::core::sdp_offer::Offer;
+use crate::core::sdp::{Agreed, Offer, Purpose, Supported};
 use crate::core::time::Moment;
-use crate::core::whip_offer::VideoCodec;
 use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
 use crate::media::stream::{Published, Stream, Told};
 use crate::media::viewer::{self, Audience};
@@ -27,23 +26,17 @@ pub struct Publisher {
     stream: Stream,
     _place: Place,
     agreed: Agreed,
-    /// Of the session that lives for as long as it publishes; `None` where it does not.
-    session: Option<Arc<dyn Audience>>,
+    session: Arc<dyn Audience>,
+    /// Whether the session lives for as long as it publishes.
+    counts: bool,
     connected: bool,
     video: Option<Mid>,
     audio: Option<Mid>,
     /// The names of its layers in the offer's order; none when it sends one picture.
     rids: Vec<Rid>,
     asked: [Option<Moment>; MAX_LAYERS],
-}
-
-/// What a publisher and we have agreed on.
-#[derive(Clone, Copy, Debug)]
-pub struct Agreed {
-    /// Its pictures.
-    pub video: Option<VideoCodec>,
-    /// Whether it sends sound.
-    pub opus: bool,
+    /// The source of each layer's last packet.
+    sources: [Option<u32>; MAX_LAYERS],
 }
 
 impl fmt::Debug for Publisher {
@@ -85,17 +78,19 @@ impl Publisher {
     /// who is there: a recording needs no viewer.
     pub fn new(place: Place, agreed: Agreed, session: Arc<dyn Audience>) -> Publisher {
         let stream = place.0.clone();
-        let session = stream.door().ingest().to_process().then_some(session);
+        let counts = stream.door().ingest().to_process();
         Publisher {
             stream,
             _place: place,
             agreed,
             session,
+            counts,
             connected: false,
             video: None,
             audio: None,
             rids: Vec::new(),
             asked: [None; MAX_LAYERS],
+            sources: [None; MAX_LAYERS],
         }
     }
 
@@ -106,12 +101,14 @@ impl Publisher {
         if let Some(video) = self.agreed.video {
             self.stream.door().enter(video, self.agreed.opus);
         }
-        self.session.iter().for_each(|session| session.viewer_connected());
+        if self.counts {
+            self.session.viewer_connected();
+        }
     }
 
     fn gone(&mut self) {
-        if std::mem::take(&mut self.connected) {
-            self.session.iter().for_each(|session| session.viewer_gone());
+        if std::mem::take(&mut self.connected) && self.counts {
+            self.session.viewer_gone();
         }
     }
 
@@ -130,6 +127,9 @@ impl Publisher {
         context.view.note_packet(context.moment, None);
         let Some((track, layer)) = self.place_of(packet.header.ssrc, context.rtc) else { return };
         let header = &packet.header;
+        if track == Track::Video {
+            self.note_source(layer, *header.ssrc);
+        }
         self.stream.tell(Told::Published(Published {
             track,
             layer,
@@ -141,6 +141,15 @@ impl Publisher {
         }));
         if self.stream.view().lacks_key_frames() {
             Layer::all().for_each(|layer| self.ask_for_picture(layer, context));
+        }
+    }
+
+    /// Another source of a layer begins with pictures that refer to what nobody has: one that stands for itself is asked for at once.
+    fn note_source(&mut self, layer: Layer, ssrc: u32) {
+        let Some(source) = self.sources.get_mut(layer.place()) else { return };
+        if source.replace(ssrc).is_some_and(|before| before != ssrc) {
+            self.stream.view().want_key_frame(layer);
+            self.asked.iter_mut().skip(layer.place()).take(1).for_each(|asked| *asked = None);
         }
     }
 
@@ -162,6 +171,8 @@ impl Publisher {
                 stream.suppress_nack(false);
                 let layer = match stream.rid() {
                     None => Layer::BASE,
+                    // One picture may have a name, too.
+                    Some(_) if self.rids.is_empty() => Layer::BASE,
                     Some(rid) => Layer::new(self.rids.iter().position(|other| *other == rid)?)?,
                 };
                 Some((Track::Video, layer))
@@ -185,8 +196,14 @@ impl Publisher {
         if asked.is_some_and(|at| context.moment.since(at) < PICTURES) {
             return;
         }
+        // Of its last source, where it has sent: right after a change there are two of its name.
+        let source = self.sources.get(layer.place()).copied().flatten().map(Ssrc::from);
         let mut api = context.rtc.direct_api();
-        if let Some(stream) = self.video.and_then(|mid| api.stream_rx_by_mid(mid, rid)) {
+        let stream = match source {
+            Some(ssrc) => api.stream_rx(&ssrc),
+            None => self.video.and_then(|mid| api.stream_rx_by_mid(mid, rid)),
+        };
+        if let Some(stream) = stream {
             stream.request_keyframe(KeyframeRequestKind::Pli);
             *asked = Some(context.moment);
             view.key_frame_is_asked_for(layer);
@@ -199,8 +216,15 @@ impl Role for Publisher {
         RoleKind::Publisher
     }
 
-    fn prepare(&self, offer: Offer) -> Result<Offer, OfferRefused> {
-        Ok(offer.only_sending())
+    fn prepare(&self, mut offer: Offer) -> Result<Offer, OfferRefused> {
+        let Agreed { video, opus } = self.agreed;
+        offer.agree(Purpose::Publish, &Supported { video: video.into_iter().collect(), opus })?;
+        Ok(offer)
+    }
+
+    /// Publishers have a token (FFmpeg's WHIP is the server of DTLS).
+    fn may_be_served(&self) -> bool {
+        true
     }
 
     fn configure(&self, config: RtcConfig) -> RtcConfig {
@@ -216,6 +240,9 @@ impl Role for Publisher {
             RoleEvent::Packet(packet) => self.packet(&packet, context),
             RoleEvent::SenderReport(report) => self.report(&report),
             RoleEvent::Connected => self.connected(),
+            RoleEvent::Handshake(trouble) => {
+                trouble.advice().into_iter().for_each(|words| self.session.warn(words))
+            }
             RoleEvent::Gone(_) => self.gone(),
             _ => {}
         }

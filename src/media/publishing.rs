@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::core::sdp::VideoCodec;
 use crate::core::time::Moment;
-use crate::core::whip_offer::VideoCodec;
 use crate::host::wake::Wake;
 
 /// A pause in what a process is fed with: longer than any frame of a live picture lasts.

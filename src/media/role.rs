@@ -1,5 +1,6 @@
 //! What a peer is for. The media threads know how to keep a peer alive; a role knows what to do with what it sends.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -7,9 +8,10 @@ use str0m::media::{KeyframeRequest, MediaAdded, SenderFeedback};
 use str0m::rtp::RtpPacket;
 use str0m::{Rtc, RtcConfig};
 
+use crate::core::handshake_trouble::Trouble;
 use crate::core::ids::SessionId;
 use crate::core::media_feed::StreamPacket;
-use crate::core::sdp_offer::{Offer, OfferError};
+use crate::core::sdp::{Offer, SdpError};
 use crate::core::time::Moment;
 use crate::media::bodies::Bodies;
 use crate::media::groups::Groups;
@@ -63,6 +65,8 @@ impl fmt::Display for RoleKind {
 pub enum RoleEvent {
     /// ICE and DTLS are done: media may flow.
     Connected,
+    /// Its handshake will not come to its end.
+    Handshake(Trouble),
     /// The offer has this media.
     Media(MediaAdded),
     /// Media arrived: in the order of arrival, never twice, gaps and reordering as the network made them.
@@ -96,11 +100,14 @@ pub enum Gone {
     Ended,
     /// Its WebRTC state broke.
     Failed,
+    /// Its handshake cannot come to an end.
+    Handshake(Trouble),
 }
 
 impl fmt::Display for Gone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Gone::Handshake(trouble) => return write!(f, "never connected: {trouble}"),
             Gone::NeverConnected => {
                 "never connected: no check of its browser arrived, or its handshake did not end"
             }
@@ -134,8 +141,14 @@ pub trait Role: Send + fmt::Debug {
     /// Its kind.
     fn kind(&self) -> RoleKind;
 
-    /// Looks at the offer and may change it before it is answered.
+    /// Agrees on the offer's media before it is answered.
     fn prepare(&self, offer: Offer) -> Result<Offer, OfferRefused>;
+
+    /// Whether we may begin its DTLS (`a=setup:passive`). The first flight of a handshake is answered with many bytes, so that is for those who
+    /// have shown a token.
+    fn may_be_served(&self) -> bool {
+        false
+    }
 
     /// Codecs, header extensions and modes of the peer.
     fn configure(&self, config: RtcConfig) -> RtcConfig;
@@ -223,10 +236,8 @@ impl PeerLimit {
 /// Why an offer is not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OfferRefused {
-    /// It is no use to us.
-    Offer(OfferError),
-    /// It cannot be answered: the words say why.
-    Unusable(String),
+    /// It is no use to us: the words say what to change.
+    Offer(SdpError),
     /// There is no place for another peer; come back later.
     NoPlace(PeerLimit),
     /// Media threads do not answer; come back later.
@@ -239,7 +250,7 @@ impl fmt::Display for OfferRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OfferRefused::Offer(error) => error.fmt(f),
-            OfferRefused::Unusable(why) | OfferRefused::Host(why) => f.write_str(why),
+            OfferRefused::Host(why) => f.write_str(why),
             OfferRefused::NoPlace(limit) => f.write_str(limit.words()),
             OfferRefused::Busy => f.write_str("media threads are busy"),
         }
@@ -248,8 +259,24 @@ impl fmt::Display for OfferRefused {
 
 impl std::error::Error for OfferRefused {}
 
-impl From<OfferError> for OfferRefused {
-    fn from(error: OfferError) -> OfferRefused {
+impl From<SdpError> for OfferRefused {
+    fn from(error: SdpError) -> OfferRefused {
         OfferRefused::Offer(error)
+    }
+}
+
+impl OfferRefused {
+    /// It cannot be answered.
+    pub fn unusable(words: impl Into<Cow<'static, str>>) -> OfferRefused {
+        OfferRefused::Offer(SdpError::unusable(words))
+    }
+
+    /// The HTTP status of the refusal, for every role.
+    pub fn status(&self) -> u16 {
+        match self {
+            OfferRefused::Offer(error) => error.status(),
+            OfferRefused::NoPlace(limit) if limit.is_share() => 429,
+            OfferRefused::NoPlace(_) | OfferRefused::Busy | OfferRefused::Host(_) => 503,
+        }
     }
 }

@@ -8,7 +8,8 @@ use std::time::Instant;
 use str0m::Rtc;
 
 use crate::core::ids::SessionId;
-use crate::core::sdp_offer::Offer;
+use crate::core::rtp_routes::Routes;
+use crate::core::sdp::Offer;
 use crate::isolation;
 use crate::media::ids::PeerId;
 use crate::media::locals::Locals;
@@ -32,6 +33,8 @@ pub struct Seed {
     pub view: Arc<PeerView>,
     /// What it offered, for ICE restarts.
     pub offer: Offer,
+    /// Whose packets are that name no section.
+    pub routes: Routes,
     /// Our user name fragment.
     pub ufrag: String,
     /// The browser's.

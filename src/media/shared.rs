@@ -9,8 +9,8 @@ use str0m::Candidate;
 use str0m::config::DtlsCert;
 
 use crate::core::ice::Ports;
-use crate::core::sdp_fragment::{FragmentMedia, IceCredentials, SdpFragment};
-use crate::core::sdp_offer::IceParameters;
+use crate::core::sdp::IceParameters;
+use crate::core::sdp::fragment::{FragmentMedia, IceCredentials, SdpFragment};
 use crate::core::time::Moment;
 use crate::host::public_address::PublicAddress;
 use crate::host::pulse::Pulses;

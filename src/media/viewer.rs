@@ -22,9 +22,8 @@ use crate::config::settings;
 use crate::core::gop_cache::Replay;
 use crate::core::layers::Layer;
 use crate::core::media_feed::{StreamPacket, Track};
-use crate::core::sdp_offer::Offer;
+use crate::core::sdp::{Offer, PLAIN_PROFILE, Purpose, Supported, VideoCodec};
 use crate::core::time::Moment;
-use crate::core::whip_offer::VideoCodec;
 use crate::media::groups::Groups;
 use crate::media::outlet::Outlet;
 use crate::media::quality::Quality;
@@ -48,6 +47,8 @@ pub trait Audience: Send + Sync {
     fn viewer_connected(&self);
     /// One that was connected is gone; called exactly once per `viewer_connected`.
     fn viewer_gone(&self);
+    /// There is something for the session's owner to know.
+    fn warn(&self, _words: &'static str) {}
 }
 
 /// Where a viewer stands.
@@ -235,7 +236,9 @@ impl Role for Viewer {
         RoleKind::Viewer
     }
 
-    fn prepare(&self, offer: Offer) -> Result<Offer, OfferRefused> {
+    fn prepare(&self, mut offer: Offer) -> Result<Offer, OfferRefused> {
+        let Codecs { video, opus } = self.stream.codecs();
+        offer.agree(Purpose::View, &Supported { video: vec![video], opus })?;
         Ok(offer)
     }
 
@@ -258,6 +261,9 @@ impl Role for Viewer {
             RoleEvent::Connected => self.connected(context),
             RoleEvent::KeyframeWanted(_) => self.wants_picture(context.moment),
             RoleEvent::Estimate(target) => self.quality.estimate(target),
+            RoleEvent::Handshake(trouble) => {
+                trouble.advice().into_iter().for_each(|words| self.audience.warn(words))
+            }
             RoleEvent::Gone(_) => self.gone(),
             _ => {}
         }
@@ -290,18 +296,15 @@ pub fn enable(config: &mut RtcConfig, codec: VideoCodec) {
     let codecs = config.codec_config();
     match codec {
         VideoCodec::Vp8 => codecs.enable_vp8(true),
-        VideoCodec::H264 { profile } => {
-            for (pt, rtx, constraints) in H264_TYPES {
-                let level = u32::from(profile) << 16 | constraints << 8 | 0x1F;
-                codecs.add_h264(pt.into(), Some(rtx.into()), true, level);
-            }
+        VideoCodec::H264 { .. } => {
+            let level = u32::from(PLAIN_PROFILE) << 16 | 0xE0 << 8 | 0x1F;
+            codecs.add_h264(H264_TYPE.0.into(), Some(H264_TYPE.1.into()), true, level);
         }
     }
 }
 
-/// Payload types of H264 in our answers where the offer leaves us the choice, and the profile's constraint bits: baseline and
-/// constrained baseline are the same to a sender without B-frames and slice groups.
-const H264_TYPES: [(u8, u8, u32); 2] = [(125, 107, 0xE0), (127, 121, 0x00)];
+/// Payload types of H264 and of its repair where an offer leaves us the choice.
+const H264_TYPE: (u8, u8) = (125, 107);
 
 /// The payload type under which the client takes a stream's codec.
 fn payload_type(rtc: &Rtc, mid: Mid, codecs: Codecs) -> Option<Pt> {

@@ -6,12 +6,14 @@ use serde_json::json;
 
 use crate::api::reply::Answer;
 use crate::api::sessions;
-use crate::api::types::{Created, FailureView, SessionView};
+use crate::api::types::{Created, FailureView, ProcessesView, SessionView};
 use crate::config::settings::Settings;
 use crate::core::ids::WorkerId;
 use crate::core::session::Failure;
 use crate::core::time::Moment;
-use crate::worker::board::{Card, UPGRADE_LOST};
+use crate::host::process;
+use crate::worker::board::{Card, UPGRADE_LOST, View};
+use crate::worker::streamers;
 
 /// The id under which this worker is known; settled at start.
 pub fn worker_id(settings: &Settings) -> WorkerId {
@@ -71,12 +73,19 @@ pub fn view(card: &Card, settings: &Settings, now: Moment, base_url: &str) -> Se
         stream: None,
         log: None,
         age_seconds: now.since(card.created).as_secs(),
-        connections: card.connected(),
+        connections: card.connected(now),
         restarts: Some(view.restarts),
         timings: None,
+        processes: processes(&view),
         failure: view.failure.as_ref().map(FailureView::from),
         warnings: view.warnings,
     }
+}
+
+/// What runs for a session, as the kernel says.
+pub fn processes(view: &View) -> Option<ProcessesView> {
+    let (pid, start) = view.process?;
+    process::is_alive(pid, start).then(|| streamers::processes(pid))
 }
 
 /// One session for operators, with what there is of its process's log.

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -15,20 +15,26 @@ use serde_json::json;
 use crate::api::overlay;
 use crate::api::sessions::Link;
 use crate::api::types::{CreateRequest, DEFAULT_ENGINE, DEMO_ENGINE, SourceView, Timings};
+use crate::core::attendance::{Attendance, Beat};
 use crate::core::ids::{Port, SessionId};
 use crate::core::outside_prefix;
 use crate::core::rate_limit::{Rate, SharedRate};
 use crate::core::reason::EndReason;
 use crate::core::session::{Failure, Status};
+use crate::core::streamers::Sockets;
 use crate::core::time::Moment;
 use crate::edge::feed::{Feed, Places};
 use crate::edge::router::{Injection, TunnelWatch};
+use crate::host::clock::Clock;
 use crate::worker::child_log::SharedEnds;
 use crate::worker::chronicle::{Remembered, Story};
 use crate::worker::engines::Choice;
 use crate::worker::events;
 use crate::worker::mailbox::{Mailbox, Message};
 use crate::worker::mic::MicSlot;
+
+/// A request for a session's process is told to its supervisor when none came for this long: pages ask in bursts.
+const WANTED_AGAIN: Duration = Duration::from_secs(5);
 
 /// Every session of this worker, ended ones included until they are forgotten.
 #[derive(Debug)]
@@ -121,6 +127,10 @@ pub struct Card {
     pub sockets: AtomicU32,
     tunnels: AtomicU32,
     viewers: AtomicU32,
+    attendance: Mutex<Attendance>,
+    page_sockets: Mutex<Sockets>,
+    /// When a page was last asked for, in milliseconds of our clock; 0: never.
+    wanted: AtomicU64,
     /// The last signalling socket came without its upgrade.
     upgrade_lost: AtomicBool,
     /// That was logged.
@@ -268,6 +278,9 @@ impl Card {
             sockets: AtomicU32::new(0),
             tunnels: AtomicU32::new(0),
             viewers: AtomicU32::new(0),
+            attendance: Mutex::default(),
+            page_sockets: Mutex::default(),
+            wanted: AtomicU64::new(0),
             upgrade_lost: AtomicBool::new(false),
             upgrade_loss_told: AtomicBool::new(false),
             pace: Mutex::default(),
@@ -373,9 +386,47 @@ impl Card {
         self.viewers.load(Ordering::Acquire)
     }
 
-    /// Connected browsers, by either way.
-    pub fn connected(&self) -> u32 {
-        self.tunnels().saturating_add(self.viewers())
+    /// Browsers that are here: with a connection of either kind, or because their pages say that media arrives. A page may have
+    /// both, so the larger number counts.
+    pub fn connected(&self, now: Moment) -> u32 {
+        self.tunnels().saturating_add(self.viewers()).max(self.attendance(|pages| pages.watching(now)))
+    }
+
+    /// Looks at the pages that say that media arrives.
+    pub fn attendance<T>(&self, look: impl FnOnce(&Attendance) -> T) -> T {
+        look(&self.attendance.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A page says whether media arrives. One without a signalling socket connects by saying so.
+    pub fn heard(&self, beat: Beat, now: Moment) {
+        let by_socket = beat.socket || self.tunnels() > 0;
+        if !beat.media {
+            self.page_sockets.lock().unwrap_or_else(PoisonError::into_inner).farewell(now);
+        }
+        let news = self.attendance.lock().unwrap_or_else(PoisonError::into_inner).hear(now, beat);
+        if news && !by_socket && self.is_proxied() {
+            self.story.connected();
+        }
+        self.mailbox.send(Message::Connections);
+    }
+
+    /// Looks at the signalling sockets of its pages.
+    pub fn page_sockets<T>(&self, look: impl FnOnce(&Sockets) -> T) -> T {
+        look(&self.page_sockets.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A request for its process comes. Its supervisor hears of the first in a while.
+    pub fn want(&self, now: Moment) {
+        let before = self.wanted.swap(now.0.max(1), Ordering::AcqRel);
+        if before == 0 || now.since(Moment(before)) > WANTED_AGAIN {
+            self.mailbox.send(Message::Connections);
+        }
+    }
+
+    /// When somebody last needed its process: now, while a browser is there.
+    pub fn needed(&self, now: Moment) -> Option<Moment> {
+        let wanted = self.wanted.load(Ordering::Acquire);
+        if self.connected(now) > 0 { Some(now) } else { (wanted > 0).then_some(Moment(wanted)) }
     }
 
     /// A viewer's connection is up. Either link's keeps the session from being idle; the record counts the owner's.
@@ -418,16 +469,36 @@ impl Card {
     }
 }
 
-impl TunnelWatch for Card {
+/// One tunnel into a session's process, from its opening to its end.
+#[derive(Debug)]
+pub struct Tunnel {
+    card: Arc<Card>,
+    clock: Clock,
+    number: AtomicU64,
+}
+
+impl Tunnel {
+    /// A tunnel that may be opened.
+    pub fn of(card: Arc<Card>, clock: Clock) -> Tunnel {
+        Tunnel { card, clock, number: AtomicU64::new(0) }
+    }
+}
+
+impl TunnelWatch for Tunnel {
     fn opened(&self) {
-        self.tunnels.fetch_add(1, Ordering::AcqRel);
-        self.story.connected();
-        self.mailbox.send(Message::Connections);
+        let (card, now) = (&self.card, self.clock.now());
+        let number = card.page_sockets.lock().unwrap_or_else(PoisonError::into_inner).open(now);
+        self.number.store(number, Ordering::Release);
+        card.tunnels.fetch_add(1, Ordering::AcqRel);
+        card.story.connected();
+        card.mailbox.send(Message::Connections);
     }
 
     fn closed(&self) {
-        self.tunnels.fetch_sub(1, Ordering::AcqRel);
-        self.mailbox.send(Message::Connections);
+        let (card, number) = (&self.card, self.number.load(Ordering::Acquire));
+        card.page_sockets.lock().unwrap_or_else(PoisonError::into_inner).close(number, self.clock.now());
+        card.tunnels.fetch_sub(1, Ordering::AcqRel);
+        card.mailbox.send(Message::Connections);
     }
 }
 
@@ -613,8 +684,8 @@ pub(in crate::worker) mod tests {
         assert!(card.pace(Link::Viewer, Moment(0), rate, None).is_err(), "the viewers' own count is used up");
         assert!(card.pace(Link::Owner, Moment(0), rate, None).is_ok());
         card.viewer_connected(Link::Viewer);
-        assert_eq!((card.connected(), card.story.connects()), (1, 0));
+        assert_eq!((card.connected(Moment(0)), card.story.connects()), (1, 0));
         card.viewer_connected(Link::Owner);
-        assert_eq!((card.connected(), card.story.connects()), (2, 1));
+        assert_eq!((card.connected(Moment(0)), card.story.connects()), (2, 1));
     }
 }

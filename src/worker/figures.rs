@@ -2,7 +2,7 @@
 
 use crate::api::types::{LayerFigures, StreamFigures, ViewerFigures};
 use crate::core::ids::SessionId;
-use crate::core::whip_offer::VideoCodec;
+use crate::core::sdp::VideoCodec;
 use crate::media::Media;
 use crate::media::directory::Known;
 use crate::media::role::RoleKind;

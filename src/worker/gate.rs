@@ -22,7 +22,7 @@ use crate::core::whip::ice_server_link;
 use crate::edge::router::{Reply, Request, Screening, TunnelWatch};
 use crate::engine::moonlight::child_config;
 use crate::host::clock::{self, Clock};
-use crate::worker::board::{Card, View};
+use crate::worker::board::{Card, Tunnel, View};
 use crate::worker::ice;
 
 /// WebSockets of one session at once. A page has one; a reload, a second tab and a network that changed leave some more for a
@@ -126,7 +126,8 @@ impl Gate {
 
     fn socket(&self, request: &Request<'_>, card: &Arc<Card>) -> Result<Arc<dyn TunnelWatch>, Reply> {
         let taken = card.sockets.fetch_add(1, Ordering::AcqRel);
-        let socket = Arc::new(OpenSocket(card.clone()));
+        let tunnel = Tunnel::of(card.clone(), self.refusals.clock);
+        let socket = Arc::new(OpenSocket { card: card.clone(), tunnel });
         if taken < MAX_SOCKETS {
             return Ok(socket);
         }
@@ -147,21 +148,24 @@ fn shown(text: &str) -> String {
 }
 
 /// A place among [`MAX_SOCKETS`], from the request to the end of its tunnel.
-struct OpenSocket(Arc<Card>);
+struct OpenSocket {
+    card: Arc<Card>,
+    tunnel: Tunnel,
+}
 
 impl TunnelWatch for OpenSocket {
     fn opened(&self) {
-        self.0.opened();
+        self.tunnel.opened();
     }
 
     fn closed(&self) {
-        self.0.closed();
+        self.tunnel.closed();
     }
 }
 
 impl Drop for OpenSocket {
     fn drop(&mut self) {
-        self.0.sockets.fetch_sub(1, Ordering::AcqRel);
+        self.card.sockets.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -22,6 +22,7 @@ use crate::host::wireguard::WireGuard;
 use crate::isolation;
 use crate::media::Media;
 use crate::outbox::Outbox;
+use crate::worker::answers;
 use crate::worker::board::{Board, Card};
 use crate::worker::chronicle::Chronicle;
 use crate::worker::figures;
@@ -182,10 +183,11 @@ impl Health {
             "status": view.status.name(),
             "engine": card.request.engine,
             "process_alive": alive || ours && view.open,
-            "data_directory_ok": ours || view.directory.is_some_and(|path| path.join(inside).is_dir()),
-            "active_connections": card.connected(),
+            "data_directory_ok": ours || view.directory.as_ref().is_some_and(|path| path.join(inside).is_dir()),
+            "active_connections": card.connected(self.clock.now()),
             "age": duration_text(self.clock.now().since(card.created).as_secs()),
             "restarts": view.restarts,
+            "processes": answers::processes(&view),
             "source": view.source,
             "stream": figures::of(&self.media, &card.id),
         })

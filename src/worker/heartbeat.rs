@@ -218,7 +218,7 @@ impl Pulse {
             status: SessionStatus::from(view.status),
             reason: view.ended_as(),
             started_ms_ago: millis(now.since(card.created)),
-            connections: card.connected(),
+            connections: card.connected(now),
             experience: card.request.experience.clone(),
             district: card.request.district.clone(),
             age_ms: card.age(now),

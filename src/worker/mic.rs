@@ -16,8 +16,7 @@ use crate::api::reply::Answer;
 use crate::api::server::Call;
 use crate::api::sessions;
 use crate::core::bad_json;
-use crate::core::sdp_fragment::SdpFragment;
-use crate::core::sdp_offer::{IceParameters, Offer, OfferError};
+use crate::core::sdp::{IceParameters, Offer, SdpError, SdpFragment};
 use crate::core::whip::{self, FRAGMENT_TYPE};
 use crate::host::entropy;
 use crate::media::ids::PeerId;
@@ -102,7 +101,11 @@ pub fn offer(service: &WorkerService, call: &Call) -> Answer {
     let body_address = SocketAddr::new(card.request.body.ip(), port);
     let [a, b, c, d, ..] = entropy::bytes::<16>();
     let role = Box::new(Mic::new(body_address, u32::from_be_bytes([a, b, c, d])));
-    let wanted = Wanted { session: card.id.clone(), role, sdp: &body.sdp };
+    let offer = match Offer::read(&body.sdp) {
+        Ok(offer) => offer,
+        Err(error) => return refuse_sdp(&error),
+    };
+    let wanted = Wanted { session: card.id.clone(), role, offer };
     match service.media.offer_from(browsers::network(call, &service.live.get()), wanted) {
         Ok(accepted) => take(service, &card, accepted),
         Err(refused) => refuse_offer(&refused),
@@ -189,8 +192,8 @@ fn offer_body(body: &[u8]) -> Option<OfferBody> {
 
 fn json_patch(body: &[u8]) -> Result<Patch, Answer> {
     if let Some(offer) = offer_body(body) {
-        let offer = Offer::read(&offer.sdp).map_err(|error| refuse_offer(&error.into()))?;
-        return Ok(Patch::Restart(offer.ice().ok_or_else(malformed)?));
+        let offer = Offer::read(&offer.sdp).map_err(|error| refuse_sdp(&error))?;
+        return Ok(Patch::Restart(offer.ice()));
     }
     let candidate: CandidateBody = bad_json::object(body).map_err(|_| malformed())?;
     // An empty candidate says that there are no more.
@@ -200,8 +203,7 @@ fn json_patch(body: &[u8]) -> Result<Patch, Answer> {
 /// Other credentials than the peer's are a restart; players in the wild send theirs with each candidate.
 fn fragment(media: &Media, peer: &PeerId, body: &[u8]) -> Result<Patch, Answer> {
     let text = std::str::from_utf8(body).map_err(|_| malformed())?;
-    let fragment =
-        SdpFragment::parse(text).map_err(|error| Answer::error(400, "bad request", error.to_string()))?;
+    let fragment = SdpFragment::parse(text).map_err(|error| refuse_sdp(&error))?;
     let candidates: Vec<String> = fragment.all_candidates().map(|(_, text)| text.to_owned()).collect();
     match fragment.credentials {
         Some(new) if media.remote_ufrag(peer).as_deref() != Some(&*new.ufrag) => {
@@ -224,20 +226,24 @@ fn no_mic() -> Answer {
 }
 
 fn refuse_offer(refused: &OfferRefused) -> Answer {
-    let detail = refused.to_string();
+    let (status, detail) = (refused.status(), refused.to_string());
     match refused {
-        OfferRefused::Offer(OfferError::TooLarge) => Answer::error(413, "offer too large", detail),
-        OfferRefused::Offer(OfferError::Malformed) => Answer::error(400, "bad request", detail),
-        OfferRefused::Offer(OfferError::Lacks(_) | OfferError::Unfit(_)) | OfferRefused::Unusable(_) => {
-            Answer::error(422, "unusable offer", detail)
-        }
-        OfferRefused::Busy => Answer::error(503, "no room", detail).retry_after(PAUSE),
+        OfferRefused::Offer(error) => refuse_sdp(error),
+        OfferRefused::Busy => Answer::error(status, "no room", detail).retry_after(PAUSE),
         OfferRefused::NoPlace(limit) => {
-            let status = if limit.is_share() { 429 } else { 503 };
             Answer::over_limit(status, "no room", detail, limit.name()).retry_after(PAUSE)
         }
-        OfferRefused::Host(_) => Answer::error(503, "no way for media", detail).retry_after(PAUSE),
+        OfferRefused::Host(_) => Answer::error(status, "no way for media", detail).retry_after(PAUSE),
     }
+}
+
+fn refuse_sdp(error: &SdpError) -> Answer {
+    let words = match error.status() {
+        413 => "offer too large",
+        422 => "unusable offer",
+        _ => "bad request",
+    };
+    Answer::error(error.status(), words, error.to_string())
 }
 
 fn refuse_restart(refused: &RestartRefused) -> Answer {

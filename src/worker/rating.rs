@@ -53,7 +53,10 @@ pub fn facts(service: &WorkerService, call: &Call) -> Answer {
         Err(refusal) => return refusal,
     };
     match Facts::parse(&call.body) {
-        Ok(facts) => {
+        Ok(mut facts) => {
+            if let Some(beat) = facts.beat.take() {
+                card.heard(beat, service.clock.now());
+            }
             service.chronicle.facts(&card, facts);
             Answer::empty()
         }

@@ -140,6 +140,7 @@ impl WorkerRouter {
             Ok(passage) => passage,
             Err(refusal) => return Decision::Reply(refusal),
         };
+        card.want(self.clock.now());
         let settings = self.live.get();
         let ancestors = csp::frame_ancestors(&settings.sessions).into();
         let outside = card.outside(request.prefix);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::auth;
 use crate::api::origin;
@@ -23,12 +23,13 @@ use crate::core::dial_policy;
 use crate::core::fleet::wire::{BASE_URL_FIELD, END_REASON_FIELD, SESSION_ID_FIELD};
 use crate::core::ids::SessionId;
 use crate::core::reason::EndReason;
+use crate::core::streamers::Sockets;
 use crate::host::clock::Clock;
 use crate::host::entropy;
 use crate::host::local;
 use crate::media::Media;
 use crate::worker::answers;
-use crate::worker::board::{Asked, Board, Card, Visit};
+use crate::worker::board::{Asked, Board, Card, View, Visit};
 use crate::worker::browsers::Browsers;
 use crate::worker::chronicle::Chronicle;
 use crate::worker::engines::{BadChoice, Choice};
@@ -39,6 +40,7 @@ use crate::worker::mic;
 use crate::worker::rating;
 use crate::worker::roster::Order;
 use crate::worker::stamps::Stamps;
+use crate::worker::streamers;
 use crate::worker::whip::Whip;
 
 /// What the API works with.
@@ -228,13 +230,7 @@ impl WorkerService {
                 pages::in_words(reason, visit.link),
                 json!({"status": view.status.name(), "reason": reason}),
             ),
-            None => {
-                let mut standing = json!({"status": view.status.name(), "restarts": view.restarts});
-                if visit.card.is_upgrade_lost() {
-                    standing["websockets"] = "blocked".into();
-                }
-                Answer::json(200, &standing)
-            }
+            None => Answer::json(200, &standing(&visit.card, view)),
         })
     }
 
@@ -305,6 +301,21 @@ impl WorkerService {
         }
         self.visit(call).filter(|visit| visit.link == Link::Viewer).map(|_| sessions::only_watches())
     }
+}
+
+/// Where a session stands, for its page. `streamers`: how many helpers its stream process has, where it has any at all; a page that
+/// sees no picture knows then whether there is still somebody to send one.
+fn standing(card: &Card, view: &View) -> Value {
+    let mut standing = json!({"status": view.status.name(), "restarts": view.restarts});
+    let process =
+        view.process.filter(|_| view.open && card.is_proxied() && !card.page_sockets(Sockets::is_empty));
+    if let Some((pid, _)) = process {
+        standing["streamers"] = json!(streamers::of(pid).len());
+    }
+    if card.is_upgrade_lost() {
+        standing["websockets"] = "blocked".into();
+    }
+    standing
 }
 
 /// A script for a page. Nobody's service worker: that would stay in the browser and answer in our place.

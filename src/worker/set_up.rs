@@ -30,7 +30,7 @@ use crate::worker::settle;
 const PROBE_PAUSE: Duration = Duration::from_millis(5);
 
 /// The user of the question whether the child answers at all; it has no host and no stream.
-const PROBE_USER: &str = "neck-probe";
+pub const PROBE_USER: &str = "neck-probe";
 
 /// Stack of a set-up thread in bytes: HTTP clients, TLS and JSON.
 const STACK: usize = 1024 * 1024;

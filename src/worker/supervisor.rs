@@ -98,6 +98,8 @@ pub struct Supervisor {
     laps: Laps,
     watch: Option<Watch>,
     waiting: Vec<WhenOver>,
+    /// As the machine was told last.
+    connected: u32,
     /// Told to the creator once nothing of the session is left.
     failure: Option<Failure>,
     over: Option<EndReason>,
@@ -122,6 +124,7 @@ impl Supervisor {
             laps,
             watch: None,
             waiting: Vec::new(),
+            connected: 0,
             failure: None,
             over: None,
         }
@@ -203,8 +206,9 @@ impl Supervisor {
         let now = self.given.clock.now();
         let until = |at: Option<Moment>| at.map(|at| at.since(now));
         let (due, look) = (until(self.machine.next_deadline()), until(self.engine.next_look()));
+        let silent = until(self.given.card.attendance(|pages| pages.until(now)));
         let pause = self.clearing.then_some(CLEAR_PAUSE);
-        let timeout = [due, look, pause].into_iter().flatten().min().map(timespec);
+        let timeout = [due, look, silent, pause].into_iter().flatten().min().map(timespec);
         let mut fds = vec![PollFd::from_borrowed_fd(self.given.wake.as_fd(), PollFlags::IN)];
         fds.extend(
             self.engine.descriptors().into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
@@ -221,15 +225,26 @@ impl Supervisor {
         for news in self.engine.look(&self.given, self.given.clock.now()) {
             self.hear(news);
         }
+        self.count_browsers();
         if self.clearing {
             self.clear();
         }
         self.events.push_back(Event::Tick);
     }
 
+    /// Messages may overtake each other and a page may fall silent; the count of now is always true.
+    fn count_browsers(&mut self) {
+        let connected = self.given.card.connected(self.given.clock.now());
+        if connected != self.connected {
+            self.connected = connected;
+            self.events.push_back(Event::Connections(connected));
+        }
+    }
+
     fn hear(&mut self, news: News) {
         match news {
             News::Ready => self.events.push_back(Event::Answered),
+            News::Hung(how) => self.events.push_back(Event::Hung(how)),
             News::Source(source) => self.given.card.publish(|view| view.source = Some(source)),
             News::Exited { how, ends } => {
                 if let Some(reason) = ends.filter(|_| self.machine.was_ready()) {
@@ -243,10 +258,8 @@ impl Supervisor {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Connections => {
-                // Messages may overtake each other; the counter cannot.
-                self.events.push_back(Event::Connections(self.given.card.connected()));
-            }
+            // What they are about is counted after every look.
+            Message::Connections => {}
             Message::End(reason, when_over) => {
                 self.waiting.extend(when_over);
                 self.events.push_back(Event::End(reason));

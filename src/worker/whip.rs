@@ -23,12 +23,11 @@ use crate::config::live::Live;
 use crate::config::settings::Settings;
 use crate::core::ids::SessionId;
 use crate::core::rate_limit::Rate;
-use crate::core::sdp_fragment::SdpFragment;
+use crate::core::sdp::{self, Agreed, Offer, Purpose, SdpFragment, Supported};
 use crate::core::time::Moment;
 use crate::core::whip::{
     self, Change, EntityTag, FRAGMENT_TYPE, Problem, SDP_TYPE, ice_server_link, judge_patch,
 };
-use crate::core::whip_offer::{self, Offer, Purpose, Supported};
 use crate::host::clock::{self, Clock};
 use crate::host::entropy;
 use crate::media::ids::PeerId;
@@ -63,7 +62,7 @@ pub trait Legs: Send + Sync {
         visit: &Visit,
         client: Option<IpAddr>,
         purpose: Purpose,
-        offer: &Offer,
+        offer: (Offer, Agreed),
     ) -> Result<Opened, Problem>;
 
     /// Hands candidates to a peer; those it cannot use are passed over.
@@ -178,15 +177,16 @@ impl Whip {
         }
         self.leave_room_for_the_owner(&visit, settings.webrtc.max_viewers)?;
         let supported = self.legs.supported(&visit.card.id, purpose)?;
-        let offer = whip_offer::check(&call.body, purpose, &supported)
-            .map_err(|problem| Problem::new(problem.status(), problem.detail()))?;
+        let refused = |error: sdp::SdpError| Problem::new(error.status(), error.to_string());
+        let mut offer = Offer::from_bytes(&call.body).map_err(refused)?;
+        let agreed = offer.agree(purpose, &supported).map_err(refused)?;
+        let ufrag = offer.ice().ufrag;
         let client = browsers::network(call, &settings);
-        let opened = self.legs.open(&visit, client, purpose, &offer)?;
+        let opened = self.legs.open(&visit, client, purpose, (offer, agreed))?;
         let session = visit.path(call.header("X-Forwarded-Prefix").unwrap_or_default());
         let location = format!("{session}{}/{}", name(purpose), opened.peer.expose());
         let tag = EntityTag::from_entropy(entropy::bytes());
-        let entry =
-            Entry { link: visit.id.clone(), purpose, tag: tag.clone(), ufrag: offer.ufrag, ended: None };
+        let entry = Entry { link: visit.id.clone(), purpose, tag: tag.clone(), ufrag, ended: None };
         self.lasting_peers().insert(opened.peer, entry);
         let answer = Answer { status: 201, content_type: SDP_TYPE, headers: Vec::new(), body: opened.sdp };
         let answer = answer.with("Location", location).with("ETag", tag.as_str());
@@ -212,12 +212,10 @@ impl Whip {
         if !whip::is_media_type(call.header("Content-Type"), FRAGMENT_TYPE) {
             return Err(Problem::new(415, "send candidates as application/trickle-ice-sdpfrag"));
         }
-        if call.body.len() > whip_offer::OFFER_LIMIT {
-            return Err(Problem::new(413, "the fragment is longer than 64 KiB"));
-        }
         let text =
             std::str::from_utf8(&call.body).map_err(|_| Problem::new(400, "the fragment is not UTF-8"))?;
-        let fragment = SdpFragment::parse(text).map_err(|error| Problem::new(400, error.to_string()))?;
+        let fragment =
+            SdpFragment::parse(text).map_err(|error| Problem::new(error.status(), error.to_string()))?;
         let theirs = fragment.credentials.as_ref().map(|credentials| credentials.ufrag.as_str());
         match judge_patch(call.header("If-Match"), &tag, &ufrag, theirs)? {
             Change::Trickle => {

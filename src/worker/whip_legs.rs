@@ -7,16 +7,14 @@ use std::sync::Arc;
 use crate::api::sessions::Link;
 use crate::config::settings;
 use crate::core::ids::SessionId;
-use crate::core::sdp_fragment::SdpFragment;
-use crate::core::sdp_offer::{IceParameters, OfferError};
+use crate::core::sdp::{Agreed, IceParameters, Offer, Purpose, SdpFragment, Supported, VideoCodec};
 use crate::core::whip::Problem;
-use crate::core::whip_offer::{Offer, Purpose, Supported, VideoCodec};
 use crate::engine::ingest;
 use crate::media::Media;
 use crate::media::ids::PeerId;
 use crate::media::offer::Wanted;
 use crate::media::process_legs::ProcessLegs;
-use crate::media::publisher::{Agreed, Place, Publisher};
+use crate::media::publisher::{Place, Publisher};
 use crate::media::publishing::{Fed, Ingest, Publishing};
 use crate::media::role::{Gone, OfferRefused, Role};
 use crate::media::shared::RestartRefused;
@@ -52,7 +50,7 @@ impl MediaLegs {
         stream: Stream,
         purpose: Purpose,
         link: Link,
-        offer: &Offer,
+        (offer, agreed): (&Offer, Agreed),
     ) -> Result<Box<dyn Role>, Problem> {
         let card = self.board.find(stream.session());
         let card = card.ok_or_else(|| Problem::new(404, "the session has ended"))?;
@@ -65,14 +63,13 @@ impl MediaLegs {
                 }))
             }
             Purpose::Publish => {
-                if offer.video.is_none() && stream.door().ingest().to_process() {
+                if agreed.video.is_none() && stream.door().ingest().to_process() {
                     return Err(Problem::new(
                         422,
                         "this session's process needs a picture: offer VP8 or H264",
                     ));
                 }
                 let place = Place::take(&stream).ok_or_else(taken)?;
-                let agreed = Agreed { video: offer.video, opus: offer.opus };
                 Ok(Box::new(Publisher::new(place, agreed, Arc::new(CameBy { card, link }))))
             }
         }
@@ -88,9 +85,7 @@ impl Legs for MediaLegs {
         let codecs = stream.codecs();
         let video = match purpose {
             // The process decodes it.
-            Purpose::Publish if !stream.door().ingest().to_viewers() => {
-                vec![VideoCodec::Vp8, VideoCodec::H264 { profile: BASELINE }]
-            }
+            Purpose::Publish if !stream.door().ingest().to_viewers() => VideoCodec::DECODED.to_vec(),
             _ => vec![codecs.video],
         };
         Ok(Supported { video, opus: codecs.opus })
@@ -101,11 +96,11 @@ impl Legs for MediaLegs {
         visit: &Visit,
         client: Option<IpAddr>,
         purpose: Purpose,
-        offer: &Offer,
+        (offer, agreed): (Offer, Agreed),
     ) -> Result<Opened, Problem> {
         let session = &visit.card.id;
-        let role = self.role(self.stream(session, purpose)?, purpose, visit.link, offer)?;
-        let wanted = Wanted { session: session.clone(), role, sdp: &offer.text };
+        let role = self.role(self.stream(session, purpose)?, purpose, visit.link, (&offer, agreed))?;
+        let wanted = Wanted { session: session.clone(), role, offer };
         let accepted = self.media.offer_from(client, wanted).map_err(|refused| problem(&refused))?;
         Ok(Opened { peer: accepted.peer, sdp: accepted.answer })
     }
@@ -146,15 +141,11 @@ fn taken() -> Problem {
 }
 
 fn problem(refused: &OfferRefused) -> Problem {
-    let words = refused.to_string();
+    let (status, words) = (refused.status(), refused.to_string());
     match refused {
-        OfferRefused::Offer(OfferError::TooLarge) => Problem::new(413, words),
-        OfferRefused::Offer(OfferError::Malformed) => Problem::new(400, words),
-        OfferRefused::Offer(OfferError::Lacks(_) | OfferError::Unfit(_)) | OfferRefused::Unusable(_) => {
-            Problem::new(422, words)
-        }
+        OfferRefused::Offer(_) => Problem::new(status, words),
         OfferRefused::NoPlace(limit) if limit.is_share() => {
-            Problem::again_after(429, words, SOON).of_limit(limit.name())
+            Problem::again_after(status, words, SOON).of_limit(limit.name())
         }
         OfferRefused::NoPlace(limit) => Problem { detail: words, ..no_place() }.of_limit(limit.name()),
         OfferRefused::Busy => no_place(),
@@ -175,6 +166,14 @@ impl Audience for CameBy {
 
     fn viewer_gone(&self) {
         self.card.viewer_gone();
+    }
+
+    fn warn(&self, words: &'static str) {
+        self.card.publish(|view| {
+            if !view.warnings.iter().any(|warning| warning == words) {
+                view.warnings.push(words.to_owned());
+            }
+        });
     }
 }
 

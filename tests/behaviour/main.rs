@@ -32,6 +32,7 @@ mod lost_answers;
 mod one_origin;
 mod proxies;
 mod records;
+mod recovery;
 mod requests;
 mod second_worker;
 mod secrets;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::config::settings::{Role, Settings};
 use hydraneckwebrtc::core::ids::SessionId;
+use hydraneckwebrtc::core::sdp::Offer;
 use hydraneckwebrtc::host::pulse::Pulses;
 use hydraneckwebrtc::media::config::MediaConfig;
 use hydraneckwebrtc::media::mic::Mic;
@@ -31,7 +32,9 @@ fn offered(media: &Media, number: u8, ear: &UdpSocket) -> (Browser, Accepted) {
     let (mut browser, sdp) = Browser::offering("127.0.0.1");
     let role = Box::new(Mic::new(ear.local_addr().expect("its address"), u32::from(number)));
     let session = SessionId::from_entropy([number; 16]);
-    let accepted = media.offer(Wanted { session, role, sdp: &sdp }).expect("an answer");
+    let accepted = media
+        .offer(Wanted { session, role, offer: Offer::read(&sdp).expect("an offer") })
+        .expect("an answer");
     browser.accept(&accepted.answer);
     (browser, accepted)
 }
@@ -98,7 +101,11 @@ fn there_are_no_more_peers_than_allowed() {
     let offer = |number: u8| {
         let (_, sdp) = Browser::offering("127.0.0.1");
         let role = Box::new(Mic::new(ear.local_addr().expect("its address"), 7));
-        media.offer(Wanted { session: SessionId::from_entropy([number; 16]), role, sdp: &sdp })
+        media.offer(Wanted {
+            session: SessionId::from_entropy([number; 16]),
+            role,
+            offer: Offer::read(&sdp).expect("an offer"),
+        })
     };
     assert!(offer(3).is_err());
     media.end_session(&SessionId::from_entropy([1; 16]));
@@ -114,7 +121,7 @@ fn peers_that_nobody_hears_of_are_few() {
     let offer = |number: u16| {
         let role = Box::new(Mic::new(([127, 0, 0, 1], 9).into(), 7));
         let session = SessionId::from_entropy(u128::from(number).to_be_bytes());
-        media.offer(Wanted { session, role, sdp: &sdp })
+        media.offer(Wanted { session, role, offer: Offer::read(&sdp).expect("an offer") })
     };
     let accepted = (0..1_000).take_while(|number| offer(*number).is_ok()).count();
     assert_eq!((accepted, media.snapshot().pending), (256, 256));

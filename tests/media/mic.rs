@@ -210,8 +210,8 @@ fn what_is_no_offer_is_refused() {
         (r#"{"type":"offer","sdp":"hello"}"#, 400),
         (&json!({"type": "offer", "sdp": offer.replace("opus", "pcmu")}).to_string(), 422),
         (&json!({"type": "offer", "sdp": offer.replace("sendonly", "recvonly")}).to_string(), 422),
-        (&json!({"type": "offer", "sdp": offer.replace("a=fingerprint", "a=x")}).to_string(), 422),
-        (&json!({"type": "offer", "sdp": offer.replace("t=0 0", "t=x")}).to_string(), 422),
+        (&json!({"type": "offer", "sdp": offer.replace("a=fingerprint", "a=x")}).to_string(), 400),
+        (&json!({"type": "offer", "sdp": offer.replace("t=0 0", "t=x")}).to_string(), 400),
         (&json!({"type": "offer", "sdp": format!("{offer}a=x:{}\r\n", "y".repeat(70_000))}).to_string(), 413),
     ];
     for (body, status) in cases {

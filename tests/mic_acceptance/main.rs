@@ -5,6 +5,7 @@
 //! refused. `cargo test --test mic_acceptance -- --nocapture` prints what was measured.
 
 #[path = "../aiortc/mod.rs"]
+#[allow(dead_code)]
 mod aiortc;
 #[path = "../coturn/mod.rs"]
 mod coturn;

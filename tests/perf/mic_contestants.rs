@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hydraneckwebrtc::config::settings::{Role, Settings};
 use hydraneckwebrtc::core::ids::SessionId;
+use hydraneckwebrtc::core::sdp::Offer;
 use hydraneckwebrtc::host::pulse::Pulses;
 use hydraneckwebrtc::media::Media;
 use hydraneckwebrtc::media::config::MediaConfig;
@@ -258,7 +259,9 @@ fn neck(ear: SocketAddr) {
         let session = SessionId::from_entropy(number.to_be_bytes());
         let role = Box::new(Mic::new(ear, u32::try_from(number).expect("few")));
         let sdp = offer["sdp"].as_str().expect("SDP");
-        let accepted = media.offer(Wanted { session, role, sdp }).expect("an answer");
+        let accepted = media
+            .offer(Wanted { session, role, offer: Offer::read(sdp).expect("an offer") })
+            .expect("an answer");
         println!("{}", json!({ "sdp": accepted.answer }));
     }
     threads.stop(Duration::from_secs(5));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::config::settings::{Listen, ListenAddress, Role, Settings};
 use hydraneckwebrtc::core::ids::SessionId;
-use hydraneckwebrtc::core::whip_offer::VideoCodec;
+use hydraneckwebrtc::core::sdp::{Offer, VideoCodec};
 use hydraneckwebrtc::host::pulse::Pulses;
 use hydraneckwebrtc::media::Media;
 use hydraneckwebrtc::media::config::MediaConfig;
@@ -209,7 +209,7 @@ pub fn serve() {
     for line in std::io::stdin().lines().map_while(Result::ok) {
         let sdp: String = serde_json::from_str(&line).expect("an offer");
         let role = Box::new(Viewer::new(source.stream().clone(), audience.clone()));
-        let wanted = Wanted { session: session.clone(), role, sdp: &sdp };
+        let wanted = Wanted { session: session.clone(), role, offer: Offer::read(&sdp).expect("an offer") };
         println!("{}", json!(media.offer(wanted).expect("an answer").answer));
     }
     drop(source);

@@ -297,6 +297,14 @@ impl Client {
         }
     }
 
+    /// Goes on under another source, as encoders do that were started anew.
+    pub fn change_source(&mut self, mid: Mid, ssrc: u32) {
+        let mut api = self.rtc.direct_api();
+        let before = api.stream_tx_by_mid(mid, None).map(|stream| stream.ssrc()).expect("a source");
+        assert!(api.remove_stream_tx(before), "the source before");
+        api.declare_stream_tx(ssrc.into(), None, mid, None);
+    }
+
     /// Asks for a picture.
     pub fn want_picture(&mut self) {
         let mut api = self.rtc.direct_api();

@@ -6,13 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hydraneckwebrtc::core::media_feed::StreamPacket;
-use hydraneckwebrtc::core::sdp_offer::Offer;
-use hydraneckwebrtc::core::whip_offer::VideoCodec;
+use hydraneckwebrtc::core::sdp::{Agreed, Offer, VideoCodec};
 use hydraneckwebrtc::isolation;
 use hydraneckwebrtc::media::groups::Groups;
 use hydraneckwebrtc::media::ids::PeerId;
 use hydraneckwebrtc::media::offer::Wanted;
-use hydraneckwebrtc::media::publisher::{Agreed, Place, Publisher};
+use hydraneckwebrtc::media::publisher::{Place, Publisher};
 use hydraneckwebrtc::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
 use hydraneckwebrtc::media::stream::Stream;
 use hydraneckwebrtc::media::view::Standing;
@@ -132,7 +131,8 @@ fn faulty(studio: &Studio, wants: Wants, at: At, armed: bool) -> Result<Patient,
     let role = Box::new(Faulty { role: role(studio, wants), at, armed: armed.clone() });
     let (mut client, sdp) = Client::offer(wants);
     client.epoch = Some(studio.epoch);
-    let accepted = studio.media.offer(Wanted { session: studio.session.clone(), role, sdp: &sdp })?;
+    let accepted =
+        studio.media.offer(Wanted { session: studio.session.clone(), role, offer: Offer::read(&sdp)? })?;
     client.answer(&accepted.answer);
     Ok(Patient { client, peer: accepted.peer, armed })
 }
@@ -208,7 +208,10 @@ fn a_panic_while_an_offer_is_answered_refuses_that_offer() {
     let studio = Studio::open(1);
     let (before, contained) = (traces(&studio), isolation::contained());
     let refused = faulty(&studio, Wants::Send, At::Offer, true).err();
-    assert!(matches!(&refused, Some(OfferRefused::Unusable(why)) if why.contains("bug")), "{refused:?}");
+    assert!(
+        matches!(&refused, Some(OfferRefused::Offer(why)) if why.to_string().contains("bug")),
+        "{refused:?}"
+    );
     assert!(isolation::contained() > contained, "nothing was counted");
     assert_eq!(traces(&studio), before);
     assert!(studio.publisher().is_some(), "the place is free");

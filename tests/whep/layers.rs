@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::config::settings::{Estimator, Settings};
 use hydraneckwebrtc::core::layers::Layer;
-use hydraneckwebrtc::core::whip_offer::VideoCodec;
+use hydraneckwebrtc::core::sdp::VideoCodec;
 use hydraneckwebrtc::media::ids::PeerId;
 use hydraneckwebrtc::media::publisher::Place;
 

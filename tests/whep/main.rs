@@ -10,4 +10,5 @@ mod contained;
 mod fan_out;
 mod generator;
 mod reflection;
+mod sources;
 mod studio;

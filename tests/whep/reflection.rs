@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use hydraneckwebrtc::core::whip_offer::VideoCodec;
+use hydraneckwebrtc::core::sdp::VideoCodec;
 
 use crate::client::{Client, until};
 use crate::generator::Pace;
@@ -81,6 +81,28 @@ fn a_victim_gets_little_of_a_publisher_and_its_pictures_are_taken() {
         attack(&keys, &mut victim, &mut clients);
         victim.judge(&format!("publisher, ICE-lite {lite}"));
         assert!(packets(&studio) > before && !clients[0].seen.over, "{:?}", studio.media.snapshot());
+    }
+}
+
+#[test]
+fn a_publisher_that_makes_us_begin_dtls_connects_and_turns_little_on_others() {
+    for lite in [true, false] {
+        let studio = studio(lite);
+        let passive = |text: &str| text.replace("a=setup:actpass", "a=setup:passive");
+        let (mut publisher, _) = studio.publisher_over(&[], passive).expect("the place");
+        assert!(publisher.answered().contains("a=setup:active"), "{}", publisher.answered());
+        let keys = keys(&mut publisher);
+        let mut clients = [publisher];
+        // Before it has come itself, and while its handshake goes on.
+        let mut victim = Victim::new(43);
+        keys.attack(&mut victim, &[]);
+        until("connected", &mut clients, PATIENCE, |clients| {
+            keys.attack(&mut victim, &[]);
+            clients[0].seen.connected.is_some()
+        });
+        attack(&keys, &mut victim, &mut clients);
+        victim.judge(&format!("publisher that is the server of DTLS, ICE-lite {lite}"));
+        assert!(!clients[0].seen.over, "{:?}", studio.media.snapshot());
     }
 }
 

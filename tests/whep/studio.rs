@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::config::settings::{Listen, ListenAddress, Role, Settings};
 use hydraneckwebrtc::core::ids::SessionId;
-use hydraneckwebrtc::core::whip_offer::VideoCodec;
+use hydraneckwebrtc::core::sdp::{Agreed, Offer, VideoCodec};
 use hydraneckwebrtc::host::pulse::Pulses;
 use hydraneckwebrtc::media::config::MediaConfig;
 use hydraneckwebrtc::media::ids::PeerId;
 use hydraneckwebrtc::media::offer::Wanted;
-use hydraneckwebrtc::media::publisher::{Agreed, Place, Publisher};
+use hydraneckwebrtc::media::publisher::{Place, Publisher};
 use hydraneckwebrtc::media::publishing::Ingest;
 use hydraneckwebrtc::media::role::Gone;
 use hydraneckwebrtc::media::stream::{Codecs, SourceSpec};
@@ -97,7 +97,8 @@ impl Studio {
         let stream = self.media.stream_of(&self.session).expect("a stream");
         let role = Viewer::new(stream, self.audience.clone()).estimating(self.media.estimator());
         let role = Box::new(role);
-        let wanted = Wanted { session: self.session.clone(), role, sdp: &sdp };
+        let wanted =
+            Wanted { session: self.session.clone(), role, offer: Offer::read(&sdp).expect("an offer") };
         let accepted = self.media.offer(wanted).expect("an answer");
         client.answer(&way(accepted.answer));
         (client, accepted.peer)
@@ -110,11 +111,22 @@ impl Studio {
 
     /// The same with layers of these names.
     pub fn publisher_of(&self, rids: &[&str]) -> Option<(Client, PeerId)> {
+        self.publisher_over(rids, str::to_owned)
+    }
+
+    /// The same; its offer is changed.
+    pub fn publisher_over(
+        &self,
+        rids: &[&str],
+        way: impl FnOnce(&str) -> String,
+    ) -> Option<(Client, PeerId)> {
         let stream = self.media.stream_of(&self.session).expect("a stream");
         let agreed = Agreed { video: Some(VideoCodec::Vp8), opus: true };
         let role = Box::new(Publisher::new(Place::take(&stream)?, agreed, self.audience.clone()));
         let (mut client, sdp) = Client::offer_layers(Wants::Send, rids);
-        let wanted = Wanted { session: self.session.clone(), role, sdp: &sdp };
+        let sdp = way(&sdp);
+        let wanted =
+            Wanted { session: self.session.clone(), role, offer: Offer::read(&sdp).expect("an offer") };
         let accepted = self.media.offer(wanted).expect("an answer");
         client.answer(&accepted.answer);
         Some((client, accepted.peer))

@@ -248,3 +248,29 @@ fn delete_ends_a_viewer_and_the_end_of_the_session_all() {
     let health = stage.worker.get("/api/v1/health").json();
     assert_eq!(health["extra"]["media"]["peers"], 0, "{health}");
 }
+
+#[test]
+fn a_fragment_may_have_the_signs_that_its_offer_had() {
+    let stage = Stage::new(Door::Worker);
+    for ufrag in ["a-b_c=d+/", "Y2-8", "___="] {
+        let text = offer(Wants::Watch);
+        let old =
+            text.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).expect("a ufrag").to_owned();
+        let reply = eventually("something to watch", || {
+            let reply = stage.call("POST", "whep", &[SDP], &text.replace(&old, ufrag));
+            Some(reply).filter(|reply| !matches!(reply.status, 409 | 429))
+        });
+        assert_eq!(reply.status, 201, "{ufrag}: {}", reply.body);
+        let location = reply.header("Location").expect("a location");
+        let candidate = "a=candidate:1 1 udp 1 192.0.2.1 7 typ host generation 0 ufrag x\r\n";
+        let pwd = text.lines().find_map(|line| line.strip_prefix("a=ice-pwd:")).expect("a pwd");
+        let fields = [FRAGMENT, ("If-Match", "*")];
+        // Larger than fragments once could be, as an offer may be.
+        let padding = "a=x-padding:0123456789\r\n".repeat(1_000);
+        let body = fragment(ufrag, pwd, candidate) + &padding;
+        assert_eq!(stage.at("PATCH", location, &fields, &body).status, 204, "{ufrag}");
+        assert_eq!(stage.at("PATCH", location, &fields, &body.repeat(4)).status, 413, "{ufrag}");
+        let other = fragment(&format!("{ufrag}-"), pwd, candidate);
+        assert_eq!(stage.at("PATCH", location, &fields, &other).status, 200, "a restart");
+    }
+}

@@ -18,11 +18,16 @@ struct Foreign {
 
 impl Foreign {
     fn start(python: &Path, what: &str, stage: &Stage, kinds: &str) -> Foreign {
+        Foreign::with_certificate(python, what, stage, kinds, "")
+    }
+
+    fn with_certificate(python: &Path, what: &str, stage: &Stage, kinds: &str, certificate: &str) -> Foreign {
         let endpoint = if what == "watch" { "whep" } else { "whip" };
         let token = if what == "watch" { "" } else { PUBLISH };
         let mut child = Command::new(python)
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/whip/foreign_client.py"))
             .args([what, &format!("{}/session/{}/{endpoint}", stage.url, stage.id), token, kinds])
+            .env("FOREIGN_CERTIFICATE", certificate)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -113,4 +118,26 @@ fn a_publisher_that_is_no_browser_is_seen_with_and_without_sound_directly_and_th
         viewer.end();
         publisher.end();
     }
+}
+
+#[test]
+fn a_client_with_an_rsa_certificate_is_told_what_to_use() {
+    let Some(python) = python() else { return };
+    let stage = Stage::new(Door::Worker);
+    for what in ["watch", "publish"] {
+        let _client = Foreign::with_certificate(&python, what, &stage, "video", "rsa");
+        let role = if what == "watch" { "[whep]" } else { "[whip]" };
+        eventually("the log says what is wrong", || {
+            let log = stage.worker.log_text();
+            let line = log
+                .lines()
+                .find(|line| line.contains(role) && line.contains("its handshake will not end"))?;
+            println!("{line}");
+            Some(line.contains("ECDSA P-256")).filter(|told| *told)
+        });
+    }
+    let session = stage.worker.session(&stage.id).expect("the session");
+    let warnings = session["warnings"].as_array().expect("warnings");
+    assert_eq!(warnings.len(), 1, "once: {session}");
+    assert!(warnings[0].as_str().is_some_and(|words| words.contains("ECDSA P-256")), "{session}");
 }

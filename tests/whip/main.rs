@@ -8,6 +8,7 @@ mod aiortc;
 mod client;
 mod conformance;
 mod engines;
+mod ffmpeg_client;
 mod figures;
 mod film;
 mod foreign_client;
@@ -20,6 +21,8 @@ mod ingest_trouble;
 #[path = "../behaviour/lab.rs"]
 #[allow(dead_code)]
 mod lab;
+mod offer_table;
+mod offers;
 mod one_transport;
 mod restart;
 mod shares;

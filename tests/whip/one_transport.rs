@@ -59,7 +59,7 @@ const CHANGES: &[Change] = &[
         },
         word: "payload type",
     },
-    Change { of: |text| with_line(text, "a=rtpmap:200 VP8/90000"), word: "0 to 127" },
+    Change { of: |text| with_line(text, "a=fmtp:96 apt=200"), word: "0 to 127" },
     Change { of: |text| with_line(text, "a=mid:another"), word: "a=mid" },
     Change { of: |text| with_line(text, "a=extmap:0 urn:x"), word: "a=extmap" },
     Change {

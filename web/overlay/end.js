@@ -1,4 +1,4 @@
-// The two last things that a person can see: "Stream ended" and "Connection lost".
+// The last things that a person can see: "Stream ended", "Connection lost", "The stream does not start".
 
 class End {
     #overlay;
@@ -21,9 +21,18 @@ class End {
 
     /** The server cannot be reached; `again` tries once more. */
     async lost(again) {
+        await this.#tryAgain(say("lost"), "lost", again);
+    }
+
+    /** The server is there, and the stream does not come, for this reason; `again` tries once more. */
+    async stuck(why, again) {
+        await this.#tryAgain(say(why === "unstable" ? "lost" : "stuck"), why, again);
+    }
+
+    async #tryAgain(title, reason, again) {
         await releasePage();
-        const actions = [makeButton("main", say("tryAgain"), again), this.#wayBack("other"), this.#report.link("lost")];
-        this.#show(say("lost"), reasonInWords("lost"), actions, null);
+        const actions = [makeButton("main", say("tryAgain"), again), this.#wayBack("other"), this.#report.link(reason)];
+        this.#show(title, reasonInWords(reason), actions, null);
     }
 
     /** A proxy in front of the server passes no WebSockets. */

@@ -34,13 +34,18 @@ const iceServers = {
     start() {
         this.plan(SETTINGS.iceTtl);
         const wake = () => {
-            if (!document.hidden && this.freshUntil > 0 && Date.now() > this.freshUntil) {
+            if (!document.hidden && this.isStale()) {
                 this.renew();
             }
         };
         // A device that slept ran no timers.
         document.addEventListener("visibilitychange", wake);
         window.addEventListener("online", wake);
+    },
+
+    /** Whether they should have been renewed by now. */
+    isStale() {
+        return this.freshUntil > 0 && Date.now() > this.freshUntil;
     },
 
     /** `ttl` in seconds; null for credentials that do not expire. */
@@ -152,12 +157,41 @@ function wrapPeerConnection(watchPeer) {
     });
 }
 
-/** Path of the signalling socket below the session's base. Version-specific: 2.x of moonlight-web-stream. */
-const SIGNALLING = "api/host/stream";
+/** How long a relay may take to give an address; it answers in one or two round trips, and lost questions are asked again. */
+const RELAY_LIMIT_MS = 2_000;
+
+/** Whether one of our relays gives an address now; true where the stream needs none. */
+async function relayAnswers() {
+    const isRelay = server => [server.urls].flat().some(url => /^turns?:/.test(url));
+    if (!SETTINGS.forceRelay || !NATIVE_PEER || !iceServers.list.some(isRelay)) {
+        return true;
+    }
+    const peer = new NATIVE_PEER(relayed({}));
+    try {
+        const answered = new Promise(resolve => {
+            peer.addEventListener("icecandidate", ({ candidate }) => candidate?.candidate && resolve(true));
+            setTimeout(() => resolve(false), RELAY_LIMIT_MS);
+        });
+        peer.createDataChannel("neck");
+        await peer.setLocalDescription(await peer.createOffer());
+        return await answered;
+    } catch {
+        // A browser that makes no more peers says nothing of the relay.
+        return true;
+    } finally {
+        peer.close();
+    }
+}
+
+/**
+ * Paths of the sockets that bring signalling or media, below the session's base. Version-specific: 2.x and 3.x of
+ * moonlight-web-stream.
+ */
+const SIGNALLING = ["api/host/stream", "api/host/stream/web_socket"];
 
 function wrapWebSocket(watchSocket) {
     wrapConstructor(["WebSocket"], args => args, socket => {
-        if (new URL(socket.url).pathname === SETTINGS.base + SIGNALLING) {
+        if (SIGNALLING.some(path => new URL(socket.url).pathname === SETTINGS.base + path)) {
             watchSocket(socket);
         }
     });

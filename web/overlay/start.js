@@ -21,7 +21,7 @@ function startStream(overlay) {
         facts.tellNow();
     };
     const watch = new Watch(media, {
-        trouble: (kind, hint) => overlay.notice(kind, say("reconnecting"), hint),
+        trouble: (kind, title, hint) => overlay.notice(kind, title, hint),
         fine: () => overlay.clear(),
         interrupted: () => facts.tell(),
         draining: seconds => drain.tell(seconds),
@@ -33,6 +33,10 @@ function startStream(overlay) {
         lost: again => {
             stop();
             end.lost(again);
+        },
+        stuck: (why, again) => {
+            stop();
+            end.stuck(why, again);
         },
     });
     const end = new End(overlay, new Report(watch, media));

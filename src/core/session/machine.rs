@@ -133,6 +133,7 @@ impl Session {
             Event::Paired => self.on_paired(now),
             Event::Failed(failure) => self.on_failed(now, failure),
             Event::Exited(how) => self.on_exited(now, &how),
+            Event::Hung(how) => self.on_hung(now, &how),
             Event::Connections(count) => self.on_connections(now, count),
             Event::End(reason) => self.on_end(now, reason, None),
             Event::GroupGone => self.on_group_gone(now),
@@ -255,6 +256,16 @@ impl Session {
             return self.on_end(now, EndReason::CreateFailed, Some(failure));
         }
         let mut actions = vec![Action::Alert(format!("stream process died ({how})"))];
+        actions.extend(self.restart_or_end(now));
+        actions
+    }
+
+    /// A child that answers nothing is as good as dead; it does not end by itself.
+    fn on_hung(&mut self, now: Moment, how: &str) -> Vec<Action> {
+        if self.phase != Phase::Open || self.ending.is_some() || !self.child_alive {
+            return Vec::new();
+        }
+        let mut actions = vec![Action::Alert(format!("stream process hangs ({how}): it is restarted"))];
         actions.extend(self.restart_or_end(now));
         actions
     }

@@ -111,6 +111,8 @@ pub enum Event {
     Failed(Failure),
     /// The child exited by itself or by our signal; the text says how.
     Exited(String),
+    /// The child lives and answers nothing; the text says for how long.
+    Hung(String),
     /// Browsers connected now.
     Connections(u32),
     /// Somebody wants it to end.

@@ -105,6 +105,27 @@ fn a_crash_restarts_with_back_off_until_the_budget_is_used_up() {
 }
 
 #[test]
+fn a_hanging_child_is_restarted_within_the_budget() {
+    let mut session = ready();
+    assert_eq!(Session::new(limits(), Moment(0)).input(Moment(0), Event::Hung("12 s".into())), []);
+    for pause in [500, 1000] {
+        let hang = session.input(Moment(10_000), Event::Hung("12 s".into()));
+        assert!(matches!(&hang[0], Action::Alert(text) if text.contains("12 s")), "{hang:?}");
+        assert_eq!(hang[1..], [Action::Suspend, Action::Kill, Action::Clear]);
+        assert_eq!(session.input(Moment(10_000), Event::Hung("12 s".into())), [], "once is enough");
+        assert_eq!(session.input(Moment(10_000), Event::Exited("signal 9".into())), []);
+        session.input(Moment(10_000), Event::GroupGone);
+        assert_eq!(session.input(Moment(10_000 + pause), Event::Tick), [Action::Spawn]);
+        session.input(Moment(10_000), Event::Spawned);
+        assert_eq!(session.input(Moment(10_000), Event::Answered), [Action::Open]);
+    }
+    session.input(Moment(20_000), Event::Hung("12 s".into()));
+    session.input(Moment(20_000), Event::Exited("signal 9".into()));
+    session.input(Moment(20_000), Event::GroupGone);
+    assert_eq!(session.status(), Status::Ending(EndReason::Crashed));
+}
+
+#[test]
 fn a_child_that_dies_before_it_was_ready_fails_the_create() {
     let mut session = Session::new(limits(), Moment(0));
     for event in [Event::Begin, Event::Prepared, Event::Spawned] {
@@ -230,6 +251,7 @@ fn random_event(dice: &mut Dice, world: &mut World) -> Event {
             Event::Exited("exit 0".into())
         }
         1..=4 => Event::Connections(u32::try_from(dice.roll(3)).unwrap()),
+        6 => Event::Hung("12 s".into()),
         5 if dice.roll(4) == 0 => Event::End(EndReason::ALL[dice.roll(10) as usize]),
         _ => Event::Tick,
     }

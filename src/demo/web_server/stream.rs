@@ -8,6 +8,7 @@
 //!   │── offer ──────────────────►│  no WebRTC here: DebugLog      │
 //!   │◄─ binary frames ───────────│◄─ media ───────────────────────│
 //!   │── "Playing" ──────────────►│── playing ────────────────────►│
+//!   │◄─ DebugLog{ty: "fatal"} ───│  the body refuses the stream, after 12 s; the socket ends 10 s later
 //!   ×  closes                    │── closed ─────────────────────►│  (stays, see `demo::streamer`)
 //! ```
 
@@ -17,6 +18,7 @@ use std::net::{Shutdown, TcpStream};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -244,6 +246,11 @@ fn start_streamer(
     let (input, output) = (child.stdin.take(), child.stdout.take());
     log_line("INFO", &format!("started streamer {}", child.id()));
     lock(&server.streams.children).insert(number, child);
+    if let Some(pause) = server.faults.fatal_after_ms.map(Duration::from_millis) {
+        let sender = Arc::clone(sender);
+        spawn("refusal", move || refuse(&sender, pause))?;
+    }
+    let heard = !server.faults.silent_body && server.faults.fatal_after_ms.is_none();
     let (server, sender) = (Arc::clone(server), Arc::clone(sender));
     spawn("media", move || {
         let launched = host.map(|host| HostLine::to_known(&host).and_then(|line| line.launch(init.app_id)));
@@ -251,7 +258,7 @@ fn start_streamer(
             log_line("WARN", &format!("failed to launch app {}: {error:?}", init.app_id));
         }
         if let Some(output) = output {
-            relay(output, &sender);
+            relay(output, &sender, heard);
         }
         server.streams.reap(number);
         sender.close(1000);
@@ -259,9 +266,17 @@ fn start_streamer(
     Ok(input)
 }
 
+/// What a body that refuses the stream comes to.
+fn refuse(sender: &Sender, pause: Duration) {
+    std::thread::sleep(pause);
+    // A page that left needs no reason.
+    let _ = debug_log(sender, "Failed to start stream: RTSP handshake failed", Some("fatal"));
+    std::thread::sleep(pause);
+    sender.close(1000);
+}
+
 /// Sends each piece as a binary frame. A page that left stops nothing: the streamer goes on, unheard.
-fn relay(mut output: impl Read, sender: &Sender) {
-    let mut heard = true;
+fn relay(mut output: impl Read, sender: &Sender, mut heard: bool) {
     loop {
         let mut length = [0; 4];
         if output.read_exact(&mut length).is_err() {

@@ -64,6 +64,8 @@ pub enum News {
         /// The session ends for this reason, because this is no crash.
         ends: Option<EndReason>,
     },
+    /// It lives and answers nothing; for how long, in words.
+    Hung(String),
     /// What operators are shown.
     Source(Box<SourceView>),
 }

@@ -6,22 +6,55 @@ use std::time::Duration;
 use crate::config::settings::Settings;
 use crate::core::restart::RestartBudget;
 use crate::core::session::{Failure, FailureKind};
+use crate::core::streamers::Sockets;
 use crate::core::time::Moment;
+use crate::worker::board::Card;
 use crate::worker::confinement;
 use crate::worker::engines::child::{Child, Program};
 use crate::worker::engines::{Engine, News, Next, Survey};
 use crate::worker::prepare;
+use crate::worker::process_probe::Probe;
 use crate::worker::set_up::Step;
+use crate::worker::streamers;
 use crate::worker::supervisor::Assignment;
 
 /// The engine of one session.
 #[derive(Debug, Default)]
 pub struct Moonlight {
     child: Child,
+    probe: Probe,
+    /// When the streamers are looked at again.
+    streamers: Option<Moment>,
     /// How long connecting to the body took.
     connect: Duration,
     /// Its first start has what was written when its directory was made.
     started: bool,
+}
+
+/// How often a session's streamers are looked at while pages have come.
+const STREAMERS_EVERY: Duration = Duration::from_secs(3);
+
+impl Moonlight {
+    /// There is nothing to look at for now.
+    fn rest(&mut self) {
+        self.probe.reset();
+        self.streamers = None;
+    }
+
+    /// Ends streamers without a page, now and then, once there were pages.
+    fn look_at_streamers(&mut self, card: &Card, now: Moment) {
+        if card.page_sockets(Sockets::is_empty) {
+            return;
+        }
+        let due = *self.streamers.get_or_insert(now + STREAMERS_EVERY);
+        let process = card.read(|view| view.process.filter(|_| view.open));
+        if let Some((pid, _)) = process.filter(|_| now.reached(due)) {
+            streamers::end_left_behind(card, pid, now);
+        }
+        if now.reached(due) {
+            self.streamers = Some(now + STREAMERS_EVERY);
+        }
+    }
 }
 
 impl Engine for Moonlight {
@@ -44,6 +77,7 @@ impl Engine for Moonlight {
 
     fn start(&mut self, given: &mut Assignment) -> Result<(), Failure> {
         given.lease.hand_over();
+        self.probe.reset();
         if std::mem::replace(&mut self.started, true) {
             prepare::renew_moonlight(given, self.child.directory(), self.connect).map_err(|error| {
                 Failure::new(FailureKind::Host, format!("cannot renew its configuration: {error}"))
@@ -71,16 +105,27 @@ impl Engine for Moonlight {
     }
 
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        self.child.descriptors()
+        self.child.descriptors().into_iter().chain(self.probe.descriptor()).collect()
     }
 
     fn next_look(&self) -> Option<Moment> {
-        None
+        [self.probe.next_look(), self.streamers].into_iter().flatten().min()
     }
 
-    fn look(&mut self, _: &Assignment, _: Moment) -> Vec<News> {
-        let exit = self.child.look();
-        exit.into_iter().map(|exit| News::Exited { how: exit.to_string(), ends: None }).collect()
+    fn look(&mut self, given: &Assignment, now: Moment) -> Vec<News> {
+        if let Some(exit) = self.child.look() {
+            self.rest();
+            return vec![News::Exited { how: exit.to_string(), ends: None }];
+        }
+        let card = &given.card;
+        if !card.read(|view| view.open) {
+            self.rest();
+            return Vec::new();
+        }
+        self.look_at_streamers(card, now);
+        let silent = self.probe.look(now, card.needed(now), &card.id, given.lease.port());
+        let hung = silent.map(|silent| News::Hung(format!("no answer for {} ms", silent.as_millis())));
+        hung.inspect(|_| self.probe.reset()).into_iter().collect()
     }
 
     fn child(&mut self) -> Option<&mut Child> {

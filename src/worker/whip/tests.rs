@@ -7,9 +7,9 @@ use crate::api::routes::Operation;
 use crate::config::secret::Secret;
 use crate::config::settings::{Role, Whip as WhipSettings};
 use crate::core::reason::EndReason;
+use crate::core::sdp::VideoCodec;
 use crate::core::session::Status;
 use crate::core::whip::PROBLEM_TYPE;
-use crate::core::whip_offer::VideoCodec;
 use crate::worker::board::Card;
 
 const OFFER: &str = "v=0\r\no=- 46 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 1\r\n\
@@ -53,8 +53,14 @@ impl Legs for FakeLegs {
         Ok(Supported { video: vec![VideoCodec::Vp8], opus: true })
     }
 
-    fn open(&self, _: &Visit, _: Option<IpAddr>, purpose: Purpose, offer: &Offer) -> Result<Opened, Problem> {
-        self.note(format!("open {purpose:?} {}", offer.ufrag))?;
+    fn open(
+        &self,
+        _: &Visit,
+        _: Option<IpAddr>,
+        purpose: Purpose,
+        (offer, _): (Offer, Agreed),
+    ) -> Result<Opened, Problem> {
+        self.note(format!("open {purpose:?} {}", offer.ice().ufrag))?;
         let peer = PeerId::from_entropy(entropy::bytes());
         self.0.lock().unwrap().there.push(peer);
         Ok(Opened { peer, sdp: "v=0\r\n".into() })

@@ -27,7 +27,7 @@ export class Connection {
         const message = JSON.parse(data)
         if (message.Setup) {
             this.connect(message.Setup.ice_servers)
-        } else if (message.DebugLog?.ty === "FatalDescription") {
+        } else if (/^fatal/i.test(message.DebugLog?.ty ?? "")) {
             this.onlog(message.DebugLog.message)
         }
     }

@@ -46,20 +46,20 @@ fn what_is_written_is_read_again() {
 #[test]
 fn each_mistake_names_its_line() {
     let wrong = |text: &str| SdpFragment::parse(text).expect_err(text);
-    assert_eq!(wrong(""), FragmentError::Empty);
-    assert_eq!(wrong("m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n"), FragmentError::Empty);
-    assert_eq!(wrong("a=end-of-candidates\r\nhello"), FragmentError::Line(2));
-    assert_eq!(wrong("ab=c"), FragmentError::Line(1));
-    assert_eq!(wrong("a=x\ta"), FragmentError::Line(1));
-    assert_eq!(wrong("a=mid:0"), FragmentError::Value(1));
-    assert_eq!(wrong("m= 9"), FragmentError::Value(1));
-    assert_eq!(wrong("m=audio 9\na=mid:a b"), FragmentError::Value(2));
-    assert_eq!(wrong("m=audio 9\na=mid:0\na=mid:1"), FragmentError::Differs(3));
-    assert_eq!(wrong("a=ice-ufrag:abc"), FragmentError::Value(1));
-    assert_eq!(wrong("a=ice-ufrag:ab:d"), FragmentError::Value(1));
-    assert_eq!(wrong("a=ice-ufrag:abcd"), FragmentError::HalfCredentials);
-    assert_eq!(wrong("a=ice-ufrag:abcd\nm=audio 9\na=ice-ufrag:abce"), FragmentError::Differs(3));
-    assert_eq!(wrong("a=candidate:1 1 udp 1 192.0.2.1 70000 typ host"), FragmentError::Candidate(1));
+    assert_eq!(wrong(""), SdpError::Empty);
+    assert_eq!(wrong("m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n"), SdpError::Empty);
+    assert_eq!(wrong("a=end-of-candidates\r\nhello"), SdpError::Line(2));
+    assert_eq!(wrong("ab=c"), SdpError::Line(1));
+    assert_eq!(wrong("a=x\ta"), SdpError::Line(1));
+    assert_eq!(wrong("a=mid:0"), SdpError::Value(1));
+    assert_eq!(wrong("m= 9"), SdpError::Value(1));
+    assert_eq!(wrong("m=audio 9\na=mid:a b"), SdpError::Value(2));
+    assert_eq!(wrong("m=audio 9\na=mid:0\na=mid:1"), SdpError::Differs(3));
+    assert_eq!(wrong("a=ice-ufrag:abc"), SdpError::Value(1));
+    assert_eq!(wrong("a=ice-ufrag:ab:d"), SdpError::Value(1));
+    assert_eq!(wrong("a=ice-ufrag:abcd"), SdpError::HalfCredentials);
+    assert_eq!(wrong("a=ice-ufrag:abcd\nm=audio 9\na=ice-ufrag:abce"), SdpError::Differs(3));
+    assert_eq!(wrong("a=candidate:1 1 udp 1 192.0.2.1 70000 typ host"), SdpError::Candidate(1));
     for error in [wrong(""), wrong("x"), wrong("a=mid:0"), wrong("a=ice-ufrag:abcd")] {
         assert!(!error.to_string().is_empty());
     }
@@ -67,10 +67,10 @@ fn each_mistake_names_its_line() {
 
 #[test]
 fn sizes_are_bounded() {
-    assert_eq!(SdpFragment::parse(&"a=x\n".repeat(5_000)), Err(FragmentError::TooLarge));
+    assert_eq!(SdpFragment::parse(&"a=x\n".repeat(20_000)), Err(SdpError::TooLarge));
     let candidates = "a=candidate:1 1 udp 1 192.0.2.1 7 typ host\n".repeat(MAX_CANDIDATES + 1);
-    assert_eq!(SdpFragment::parse(&candidates), Err(FragmentError::TooMany));
-    assert_eq!(SdpFragment::parse(&"m=audio 9\n".repeat(MAX_MEDIA + 1)), Err(FragmentError::TooMany));
+    assert_eq!(SdpFragment::parse(&candidates), Err(SdpError::TooMany));
+    assert_eq!(SdpFragment::parse(&"m=audio 9\n".repeat(MAX_SECTIONS + 1)), Err(SdpError::TooMany));
 }
 
 #[test]

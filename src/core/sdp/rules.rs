@@ -16,7 +16,7 @@ const MAX_RIDS: usize = 8;
 /// Longest `rid`, in bytes: what is kept of one.
 const MAX_RID_BYTES: usize = 8;
 
-/// Longest `mid`, in bytes: what a header extension of one byte carries.
+/// Longest `mid` that is kept, in bytes: what a header extension of one byte carries.
 const MAX_MID_BYTES: usize = 16;
 
 /// One media section.
@@ -45,13 +45,6 @@ pub fn check(sections: &[Section<'_>]) -> Result<(), Reason> {
         streams(section)?;
     }
     Ok(())
-}
-
-/// Whether this is an `ice-ufrag` or `ice-pwd` (RFC 8839, 5.4) of at least so many letters. Some clients use `-`, `_` and `=` too.
-/// Longer ones fit into no check.
-pub fn is_ice_text(value: &str, least: usize) -> bool {
-    let fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=');
-    (least..=256).contains(&value.len()) && value.bytes().all(fine)
 }
 
 impl<'a> Section<'a> {

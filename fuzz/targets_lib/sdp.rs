@@ -1,0 +1,70 @@
+//! The one reader of offers, and what it hands on: whatever is agreed on, the WebRTC code reads and answers it, and the whole answer has
+//! each section of the offer in its place.
+
+use std::cell::OnceCell;
+use std::time::Instant;
+
+use hydraneckwebrtc::core::rtp_routes::Routes;
+use hydraneckwebrtc::core::sdp::{Description, Offer, Purpose, Supported, VideoCodec};
+use hydraneckwebrtc::media::viewer;
+use str0m::change::SdpOffer;
+use str0m::config::DtlsCert;
+use str0m::{Candidate, Rtc, RtcConfig};
+
+thread_local! {
+    static CERTIFICATE: OnceCell<DtlsCert> = const { OnceCell::new() };
+}
+
+/// The first byte says what the offer is for and what is there; the rest is the offer.
+pub fn run(data: &[u8]) {
+    let Some((choice, body)) = data.split_first() else { return };
+    let Ok(mut offer) = Offer::from_bytes(body) else { return };
+    let video = if choice & 4 == 0 { VideoCodec::Vp8 } else { VideoCodec::H264 { profile: 0x42 } };
+    let supported = Supported { video: vec![video], opus: choice & 8 == 0 };
+    let agreed = match choice & 3 {
+        0 => offer.agree_on_microphone(),
+        1 => offer.agree(Purpose::View, &supported).map(drop),
+        _ => offer.agree(Purpose::Publish, &supported).map(drop),
+    };
+    if agreed.is_err() {
+        return;
+    }
+    let plain = offer.plain();
+    let Ok(parsed) = SdpOffer::from_sdp_string(&plain) else {
+        panic!("the WebRTC code does not read\n{plain}")
+    };
+    let mut rtc = rtc(video, choice & 3 == 0 || supported.opus);
+    let answer = match rtc.sdp_api().accept_offer(parsed) {
+        Ok(answer) => answer.to_sdp_string(),
+        Err(error) => panic!("the WebRTC code does not answer: {error}\n{plain}"),
+    };
+    let _ = Routes::of(&answer);
+    let Some(whole) = offer.whole_answer(&answer) else {
+        panic!("no whole answer of\n{answer}\nto\n{plain}")
+    };
+    let read = Description::parse(&whole).expect("an answer is a description");
+    assert_eq!(read.media.len(), offer.sections().len(), "{whole}");
+    for (section, answered) in offer.sections().iter().zip(&read.media) {
+        assert_eq!(answered.attribute("mid").unwrap_or_default(), section.mid, "{whole}");
+        let head = answered.0.first().map(|line| line.value.as_str()).unwrap_or_default();
+        assert_eq!(head.split(' ').nth(1) != Some("0"), section.is_taken(), "{whole}");
+        assert_eq!(answered.has("candidate"), section.is_taken(), "{whole}");
+    }
+}
+
+fn rtc(video: VideoCodec, opus: bool) -> Rtc {
+    let provider = str0m::crypto::from_feature_flags().dtls_provider;
+    let certificate = CERTIFICATE.with(|certificate| {
+        certificate.get_or_init(|| provider.generate_certificate().expect("a certificate")).clone()
+    });
+    let mut config = RtcConfig::new()
+        .set_rtp_mode(true)
+        .set_dtls_cert(certificate)
+        .clear_codecs()
+        .enable_opus(opus, false);
+    viewer::enable(&mut config, video);
+    let mut rtc = config.build(Instant::now());
+    let here = Candidate::host(([192, 0, 2, 7], 7).into(), "udp").expect("a candidate");
+    rtc.add_local_candidate(here);
+    rtc
+}

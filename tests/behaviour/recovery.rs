@@ -1,0 +1,118 @@
+//! What keeps a stream alive, and what brings it back: pages that say that media arrives, stream processes that hang, helpers
+//! that were left behind.
+
+use hydraneckwebrtc::host::process::{is_alive, signal_exactly};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::http::{self, Events, Reply, Stream};
+use crate::lab::{Lab, Role, eventually, eventually_equal};
+
+/// What a page says of itself.
+fn beat(role: &Role, id: &str, page: &str, media: bool, socket: bool) -> Reply {
+    let facts = json!({
+        "candidate_type": "relay", "disconnects": 0, "bytes_received": 4711,
+        "beat": {"page": page, "media": media, "socket": socket},
+    });
+    http::post(&role.url, &format!("/session/{id}/_neck/facts"), None, &facts).expect("an answer")
+}
+
+fn seen(role: &Role, id: &str) -> (String, u64) {
+    let session = role.session(id).unwrap_or_default();
+    (
+        session["status"].as_str().unwrap_or_default().to_owned(),
+        session["connections"].as_u64().unwrap_or_default(),
+    )
+}
+
+#[test]
+fn a_page_at_which_media_arrives_counts_without_a_socket_and_an_event_stream_does_not() {
+    let mut lab = Lab::new();
+    let (first, second) = (lab.body(1), lab.body(2));
+    let (controller, worker) = lab.pair(|config| {
+        config["sessions"]["connect_timeout"] = json!("2s");
+        config["sessions"]["idle_timeout"] = json!("2s");
+    });
+    let watched = controller.create(&first);
+    let mut events = Events::open(&controller.url, &watched);
+    assert_eq!(beat(&controller, &watched, "a1", true, false).status, 204);
+    eventually_equal("it streams", &("streaming".into(), 1), || seen(&worker, &watched));
+    let told: Vec<Value> = (0..2).map(|_| events.next().expect("an event").1).collect();
+    assert_eq!(told[1]["status"], "streaming", "{told:?}");
+    // As many time-outs pass as this session needs from its creation to its end.
+    let listened_to = controller.create(&second);
+    let _listening = Events::open(&controller.url, &listened_to);
+    assert_eq!(worker.reason_of_end(&listened_to), "connect_timeout");
+    assert_eq!(seen(&worker, &watched), ("streaming".into(), 1), "a page that says so is there");
+    assert_eq!(beat(&controller, &watched, "a1", false, false).status, 204);
+    assert_eq!(worker.reason_of_end(&watched), "idle_timeout");
+}
+
+#[test]
+fn a_page_that_lost_its_socket_goes_on_streaming_while_it_says_that_media_arrives() {
+    let mut lab = Lab::new();
+    let body = lab.body(1);
+    let worker = lab.lone_worker(|config| config["sessions"]["idle_timeout"] = json!("1s"));
+    let id = worker.create(&body);
+    let stream = Stream::open(&worker.url, &id);
+    eventually_equal("it streams", &("streaming".into(), 1), || seen(&worker, &id));
+    assert_eq!(beat(&worker, &id, "a1", true, true).status, 204);
+    assert_eq!(seen(&worker, &id), ("streaming".into(), 1), "its page counts once");
+    let other = worker.create(&lab.body(2));
+    drop(stream);
+    assert_eq!(beat(&worker, &id, "a1", true, false).status, 204);
+    drop(Stream::open(&worker.url, &other));
+    assert_eq!(worker.reason_of_end(&other), "idle_timeout");
+    assert_eq!(seen(&worker, &id), ("streaming".into(), 1));
+}
+
+#[test]
+fn a_stream_process_that_hangs_is_restarted_while_somebody_needs_it() {
+    let mut lab = Lab::new();
+    let (first, second) = (lab.body(1), lab.body(2));
+    let worker = lab.lone_worker(|_| ());
+    let (needed, unneeded) = (worker.create(&first), worker.create(&second));
+    let stopped = lab.stream_processes("one");
+    assert_eq!(stopped.len(), 2, "{stopped:?}");
+    for process in &stopped {
+        assert!(signal_exactly(process, Signal::STOP), "{process:?}");
+    }
+    let mut events = Events::open(&worker.url, &needed);
+    // Its page is being watched by another way: it needs the process for its next load.
+    assert_eq!(beat(&worker, &needed, "a1", true, false).status, 204);
+    let restarted = std::iter::from_fn(|| events.next()).find(|(_, data)| data["restarts"] == 1);
+    assert_eq!(restarted.expect("its page is told").1["status"], "starting");
+    eventually("it answers again", || {
+        let page = http::get(&worker.url, &format!("/session/{needed}/index.html"), None).ok()?;
+        (page.status == 200).then_some(())
+    });
+    worker.wait_for_log("ALERT stream process hangs (no answer for 1");
+    let alive = stopped.iter().filter(|process| is_alive(process.pid, process.start_ticks)).count();
+    assert_eq!(alive, 1, "the one that nobody needs is left alone");
+    assert_eq!(worker.session(&unneeded).expect("it lives")["restarts"], 0);
+}
+
+#[test]
+fn helpers_of_pages_that_left_are_ended_and_what_runs_is_shown() {
+    let mut lab = Lab::new();
+    let body = lab.body(1);
+    let worker = lab.lone_worker(|_| ());
+    let id = worker.create(&body);
+    for load in 0..4 {
+        let mut stream = Stream::open(&worker.url, &id);
+        stream.next_media().expect("its helper runs");
+        assert_eq!(beat(&worker, &id, &format!("page{load}"), false, true).status, 204);
+        drop(stream);
+    }
+    let mut last = Stream::open(&worker.url, &id);
+    last.next_media().expect("its helper runs");
+    let shown = worker.get("/api/v1/health").json()["extra"]["sessions"][0]["processes"].clone();
+    assert!(shown["streamers"].as_u64() >= Some(1), "{shown}");
+    assert!(shown["memory_kb"].as_u64() > Some(1000), "{shown}");
+    eventually_equal("the last page's helper is left", &1, || lab.streamers("one").len());
+    let session = worker.session(&id).expect("it lives");
+    assert_eq!((&session["processes"]["streamers"], &session["processes"]["count"]), (&json!(1), &json!(2)));
+    let status = http::get(&worker.url, &format!("/session/{id}/_neck/status"), None).expect("an answer");
+    assert_eq!(status.json()["streamers"], 1, "{}", status.body);
+    drop(last);
+}
