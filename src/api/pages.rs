@@ -1,6 +1,7 @@
-//! The few pages we show ourselves: getting ready, reconnecting, ended, unknown.
+//! The few pages we show ourselves: getting ready, reconnecting, ended, unknown, and the one at `/`.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use crate::api::sessions::Link;
 use crate::api::words;
@@ -14,8 +15,42 @@ const LOOK_AGAIN_SECONDS: u64 = 1;
 /// How our pages look: as the overlay does.
 const STYLE: &str = include_str!("../../web/pages/page.css");
 
+/// The picture in the tabs of our pages.
+const ICON: &str = include_str!("../../web/pages/icon.svg");
+
+/// A day: browsers ask for it with every page that names none.
+const KEEP_ICON: &str = "public, max-age=86400";
+
 /// Puts a page into the person's language; a page that waits looks again by it.
 const SCRIPT: &str = include_str!("../../web/pages/page.js");
+
+/// What stands beside sessions and API: a page at `/` for who came by hand, and the picture that browsers ask for. `None`: this
+/// is neither.
+pub fn front(method: &str, path: &str) -> Option<Reply> {
+    if !matches!(method, "GET" | "HEAD") {
+        return None;
+    }
+    match path {
+        "/" => Some(
+            Page { title: "front", text: "front.hint", again: None, way_back: None, overlay: None }
+                .reply(200),
+        ),
+        "/favicon.ico" => {
+            let icon = Reply { content_type: "image/svg+xml", ..Reply::html(200, ICON.into()) };
+            Some(icon.with("Cache-Control", KEEP_ICON))
+        }
+        _ => None,
+    }
+}
+
+/// The tag of the picture, which a page holds itself: the root of its address may be somebody else's.
+pub fn icon_link() -> &'static str {
+    static LINK: LazyLock<String> = LazyLock::new(|| {
+        let escaped = ICON.trim_end().replace('#', "%23").replace('<', "%3C").replace('>', "%3E");
+        format!("<link rel=icon href=\"data:image/svg+xml,{escaped}\">")
+    });
+    &LINK
+}
 
 /// The session is being made; the page looks again by itself, everything else is told to.
 pub fn getting_ready(html: bool) -> Reply {
@@ -152,7 +187,11 @@ impl fmt::Display for Written<'_> {
         if let Some(seconds) = page.again {
             write!(out, "<noscript><meta http-equiv=refresh content={seconds}></noscript>")?;
         }
-        write!(out, "<title>{title}</title><style nonce={nonce}>{STYLE}</style></head><body><main>")?;
+        write!(
+            out,
+            "{}<title>{title}</title><style nonce={nonce}>{STYLE}</style></head><body><main>",
+            icon_link()
+        )?;
         if page.again.is_some() {
             out.write_str("<div class=spinner></div>")?;
         }
@@ -186,7 +225,8 @@ impl Page<'_> {
     }
 }
 
-fn escape(text: &str) -> String {
+/// Text as it stands in HTML, within quotes or without.
+pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
@@ -255,6 +295,33 @@ mod tests {
         assert!(owners.contains("You left the stream.") && owners.contains("Start new stream"), "{owners}");
         assert!(!viewers.contains("You left") && !viewers.contains("Start new stream"), "{viewers}");
         assert!(viewers.contains("Stream ended") && viewers.contains("href=\"https://x\""), "{viewers}");
+    }
+
+    #[test]
+    fn who_comes_by_hand_finds_a_page_and_a_picture_and_nothing_else_is_ours() {
+        for method in ["GET", "HEAD"] {
+            let page = front(method, "/").expect("a page");
+            let text = String::from_utf8_lossy(&page.body).into_owned();
+            assert!(page.status == 200 && text.contains(words::english("front.hint")), "{text}");
+            assert!(text.contains("<link rel=icon href=\"data:image/svg+xml,%3Csvg"), "{text}");
+            let icon = front(method, "/favicon.ico").expect("a picture");
+            assert_eq!((icon.status, icon.content_type), (200, "image/svg+xml"));
+        }
+        for (method, path) in
+            [("POST", "/"), ("GET", "/index.html"), ("GET", "//"), ("OPTIONS", "/"), ("GET", "")]
+        {
+            assert!(front(method, path).is_none(), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn the_picture_of_a_page_is_one_attribute_without_a_character_that_ends_it() {
+        let link = icon_link();
+        assert_eq!(
+            (link.matches('"').count(), link.matches('<').count(), link.matches('#').count()),
+            (2, 1, 0),
+            "{link}"
+        );
     }
 
     #[test]

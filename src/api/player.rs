@@ -16,13 +16,16 @@ const PAGE: &str = include_str!("../../web/player/player.html");
 
 const STYLE: &str = include_str!("../../web/player/player.css");
 
-/// The page, with the script of the session's overlay, at this URL, first in its head.
-pub fn page(overlay: &str) -> Reply {
+/// The page, with the script of the session's overlay, at this URL, first in its head; it bears the name of the experience.
+pub fn page(overlay: &str, experience: Option<&str>) -> Reply {
     let nonce = Nonce::fresh();
     let page = PAGE
         .replacen("{overlay}", &pages::script_tag(overlay, &nonce), 1)
+        .replacen("{icon}", pages::icon_link(), 1)
         .replacen("{style}", STYLE, 1)
-        .replace("{nonce}", nonce.as_str());
+        .replace("{nonce}", nonce.as_str())
+        // Last: what stands in a name is no place to fill in.
+        .replacen("{title}", &pages::escape(experience.unwrap_or("Stream")), 1);
     Reply::page(200, page, nonce)
 }
 
@@ -42,13 +45,24 @@ mod tests {
 
     #[test]
     fn the_overlay_comes_first_and_nothing_is_left_to_fill_in() {
-        let reply = page("/session/x/_neck/overlay.js");
+        let reply = page("/session/x/_neck/overlay.js", None);
         let text = String::from_utf8_lossy(&reply.body).into_owned();
         let overlay = text.find("_neck/overlay.js").unwrap();
         assert!(overlay < text.find("<meta").unwrap() && overlay < text.find("_neck/player.js").unwrap());
-        assert!(["{overlay}", "{style}", "{nonce}"].iter().all(|left| !text.contains(left)), "{text}");
+        assert!(
+            ["{overlay}", "{icon}", "{style}", "{nonce}", "{title}"].iter().all(|left| !text.contains(left)),
+            "{text}"
+        );
         let nonce = reply.nonce.as_ref().unwrap().as_str();
         assert_eq!(text.matches(nonce).count(), 3, "two scripts and a style: {text}");
+    }
+
+    #[test]
+    fn the_title_names_the_experience_whatever_it_is_called() {
+        let titled = |experience| String::from_utf8_lossy(&page("/o.js", experience).body).into_owned();
+        assert!(titled(None).contains("<title>Stream</title>"));
+        let named = titled(Some("Space </title><script>{nonce}{style}"));
+        assert!(named.contains("<title>Space &lt;/title&gt;&lt;script&gt;{nonce}{style}</title>"), "{named}");
     }
 
     #[test]

@@ -111,7 +111,7 @@ const ROLE: Flag = Flag {
 const LISTEN: Flag = Flag {
     name: "listen",
     value: "ADDRESS",
-    about: "where to listen; default 127.0.0.1:0, a free port",
+    about: "where to listen; default 127.0.0.1:0, a free port; 0.0.0.0:8000 lets other machines watch",
     sets: Sets::Listen,
 };
 

@@ -181,6 +181,7 @@ impl Default for WebRtc {
             udpmux: Some(59_000),
             tcpmux: None,
             nat1to1: Vec::new(),
+            everywhere: false,
             ip_retrieval_url: Some("https://checkip.amazonaws.com".to_owned()),
             estimator: Estimator::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from).min(4),

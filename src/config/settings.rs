@@ -346,6 +346,8 @@ pub struct WebRtc {
     pub tcpmux: Option<u16>,
     /// `webrtc.nat1to1`: public addresses that replace ours in host candidates, a candidate for each.
     pub nat1to1: Vec<IpAddr>,
+    /// Media is bound to every address and offered on each, loopback included, wherever HTTP listens. No key: `demo` sets it.
+    pub everywhere: bool,
     /// `webrtc.ip_retrieval_url`: who tells us our public address when `nat1to1` is empty; `None`: nobody.
     pub ip_retrieval_url: Option<String>,
     /// `webrtc.estimator.*`

@@ -46,7 +46,10 @@ impl Router for ControllerRouter {
         }
         let html = request.accepts_html;
         match SessionPath::parse(request.path) {
-            SessionPath::NotASession => self.api.decide(request, self.live.get().edge.control_body_limit),
+            SessionPath::NotASession => match pages::front(request.method, request.path) {
+                Some(page) => Decision::Reply(page),
+                None => self.api.decide(request, self.live.get().edge.control_body_limit),
+            },
             SessionPath::BadId => Decision::Reply(self.unknown(html)),
             SessionPath::Bare(id) | SessionPath::Below(id, _) => self.session(request, &id),
         }

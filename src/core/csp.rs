@@ -7,11 +7,12 @@ use crate::config::settings::Sessions;
 const SELF: &str = "self";
 
 /// The policy of a page of ours. Scripts and styles run only with this reply's `nonce`, because other addresses of the origin
-/// serve other people's files; a page without one has none. Calls go to this service; frames are for `ancestors`.
+/// serve other people's files; a page without one has none. Calls go to this service; frames are for `ancestors`; pictures are
+/// only those that a page holds itself, which is its tab's.
 pub fn of_own_page(nonce: Option<&str>, ancestors: &str) -> String {
     let own = nonce.map_or_else(|| String::from("'none'"), |nonce| format!("'nonce-{nonce}'"));
     format!(
-        "default-src 'none'; script-src {own}; style-src {own}; connect-src 'self'; base-uri 'none'; \
+        "default-src 'none'; script-src {own}; style-src {own}; img-src data:; connect-src 'self'; base-uri 'none'; \
          form-action 'none'; frame-ancestors {ancestors}"
     )
 }

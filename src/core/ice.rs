@@ -5,7 +5,8 @@
 //!  server.listen          bound to            offered
 //!  :47990                 every address       each address of an interface that others can reach, plus a learned public one
 //!  10.10.0.2:47990        10.10.0.2           10.10.0.2
-//!  127.0.0.1:47990        127.0.0.1           127.0.0.1: tests, demo
+//!  127.0.0.1:47990        127.0.0.1           127.0.0.1: tests
+//!  (the demo)             every address       loopback, then each address of an interface: see [`Addresses::new`]
 //!  any, with nat1to1      every address, or   the addresses of nat1to1, instead of those of their family
 //!                         the one listened on
 //! ```
@@ -65,6 +66,7 @@ pub struct Addresses {
 /// Where media sockets are bound.
 pub fn binding(settings: &Settings) -> Binding {
     match listen_host(settings) {
+        _ if settings.webrtc.everywhere => Binding::Every,
         None => Binding::Every,
         Some(host) if host.is_unspecified() => Binding::Every,
         Some(host) if host.is_loopback() && !settings.webrtc.nat1to1.is_empty() => Binding::Every,
@@ -93,10 +95,18 @@ pub fn needs_public_address(settings: &Settings, interfaces: &[IpAddr]) -> bool 
 
 impl Addresses {
     /// What to offer, from settings, the addresses of the host's interfaces, and a public address that was learned.
+    ///
+    /// Loopback is nobody's but this host's, and not enough even there: Firefox pairs a loopback candidate with none of its own
+    /// addresses. Whoever is there for browsers of this host (`everywhere`) offers it beside the others, first, so that no
+    /// number of interfaces crowds it out.
     pub fn new(settings: &Settings, interfaces: &[IpAddr], learned: Option<IpAddr>) -> Addresses {
         let nat = &settings.webrtc.nat1to1;
         let own: Vec<IpAddr> = match binding(settings) {
             Binding::Only(address) => vec![address],
+            Binding::Every if settings.webrtc.everywhere => {
+                let all = || interfaces.iter().map(|ip| ip.to_canonical());
+                all().filter(IpAddr::is_loopback).chain(all().filter(|ip| is_reachable(*ip))).collect()
+            }
             // A proxy in front of HTTP: media is offered where we were told, and nowhere else.
             Binding::Every if listens_on_loopback(settings) => Vec::new(),
             Binding::Every => {
@@ -141,7 +151,7 @@ impl Addresses {
 }
 
 /// Whether another host could send to it.
-fn is_reachable(ip: IpAddr) -> bool {
+pub fn is_reachable(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => {
             !(v4.is_loopback()

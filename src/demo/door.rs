@@ -1,7 +1,7 @@
-//! The demo's way back: a page on loopback with a button that makes a new session and leads to it. `sessions.return_url` of
+//! The demo's way back: a page with a button that makes a new session and leads to it. `sessions.return_url` of
 //! the demo points here.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -12,6 +12,7 @@ use tiny_http::{Header, Response, StatusCode};
 
 use crate::api::pages;
 use crate::daemon::RunError;
+use crate::demo::reach;
 use crate::host::http_client;
 
 /// A create, as slow as the product allows.
@@ -53,10 +54,10 @@ struct Maker {
 }
 
 impl Door {
-    /// Binds a free port on loopback.
-    pub fn bind() -> Result<BoundDoor, RunError> {
-        let server = tiny_http::Server::http((std::net::Ipv4Addr::LOCALHOST, 0))
-            .map_err(|error| RunError(format!("cannot bind a port on loopback: {error}")))?;
+    /// Binds a free port at this address: where the demo's pages are reached, this is too.
+    pub fn bind(host: IpAddr) -> Result<BoundDoor, RunError> {
+        let server = tiny_http::Server::http((host, 0))
+            .map_err(|error| RunError(format!("cannot bind a port at {host}: {error}")))?;
         let address = server.server_addr().to_ip().ok_or_else(|| RunError("no address".into()))?;
         Ok(BoundDoor { server: Arc::new(server), address })
     }
@@ -77,9 +78,9 @@ impl Door {
 }
 
 impl BoundDoor {
-    /// Where the way back leads.
-    pub fn url(&self) -> String {
-        format!("http://{}/", self.address)
+    /// Where the way back leads, at this address of ours.
+    pub fn url(&self, host: IpAddr) -> String {
+        format!("{}/", reach::origin(host, self.address.port()))
     }
 
     /// Starts answering; sessions are of this engine.
@@ -101,7 +102,7 @@ impl BoundDoor {
 fn serve(server: &tiny_http::Server, stopping: &AtomicBool, maker: &Maker) {
     while !stopping.load(Ordering::Acquire) {
         if let Ok(Some(request)) = server.recv_timeout(PAUSE) {
-            let answer = if request.url() == START { started(maker) } else { page() };
+            let answer = if request.url() == START { started(maker, host_of(&request)) } else { page() };
             // A browser that went away needs no answer.
             let _ = request.respond(answer);
         }
@@ -116,9 +117,30 @@ fn page() -> Answer {
     fields.fold(Response::from_string(page), Response::with_header)
 }
 
-fn started(maker: &Maker) -> Answer {
+/// The name by which this visitor reaches us, without a port.
+fn host_of(request: &tiny_http::Request) -> Option<String> {
+    let field = request.headers().iter().find(|field| field.field.equiv("Host"))?;
+    name_in(field.value.as_str()).map(str::to_owned)
+}
+
+/// The host of `HOST[:PORT]`, if it is one that can stand in a URL.
+fn name_in(host: &str) -> Option<&str> {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => name,
+        _ => host,
+    };
+    let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_name = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
+    match bare {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !name.is_empty() && is_name(name),
+    }
+    .then_some(name)
+}
+
+fn started(maker: &Maker, host: Option<String>) -> Answer {
     match maker.stream() {
-        Ok(url) => redirect(&url),
+        Ok(url) => redirect(&maker.seen_by(url, host)),
         Err(error) => Response::from_string(error).with_status_code(StatusCode(502)),
     }
 }
@@ -143,6 +165,15 @@ impl Maker {
         url_of(self.ask()?)
     }
 
+    /// A stream's URL for who reaches us by the name `host`.
+    fn seen_by(&self, url: String, host: Option<String>) -> String {
+        let port = self.base.rsplit_once(':').map_or("80", |(_, port)| port);
+        match (host, url.strip_prefix(&self.base)) {
+            (Some(host), Some(path)) => format!("http://{host}:{port}{path}"),
+            _ => url,
+        }
+    }
+
     /// Asks for a session: status and document of the answer.
     fn ask(&self) -> Result<(u16, Value), String> {
         let reply = self
@@ -163,5 +194,23 @@ fn url_of((status, body): (u16, Value)) -> Result<String, String> {
     match (status, body.get("stream_url").and_then(Value::as_str)) {
         (201, Some(url)) => Ok(url.to_owned()),
         _ => Err(format!("no session: {status} {body}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_visitor_is_led_on_by_the_name_they_came_by() {
+        let names =
+            ["192.168.7.2:81", "192.168.7.2", "[fd00::7]:81", "[fd00::7]", "demo.lan:81"].map(name_in);
+        assert_eq!(
+            names.map(Option::unwrap),
+            ["192.168.7.2", "192.168.7.2", "[fd00::7]", "[fd00::7]", "demo.lan"]
+        );
+        for hostile in ["", ":81", "a/b:81", "a@b:81", "[x]:81", "a b", "a\r\nb", "fd00::7"] {
+            assert_eq!(name_in(hostile), None, "{hostile:?}");
+        }
     }
 }

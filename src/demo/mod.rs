@@ -28,6 +28,7 @@ pub mod ear;
 pub mod faults;
 mod http;
 pub mod install;
+pub mod reach;
 pub mod role;
 pub mod streamer;
 pub mod sunshine;

@@ -1,4 +1,4 @@
-//! The verb `demo`: controller, worker and a simulated body in one process on loopback.
+//! The verb `demo`: controller, worker and a simulated body in one process, on loopback or where `--listen` says.
 //!
 //! ```text
 //! browser ─▶ controller ─▶ worker ─▶ web-server (this binary under another name) ─▶ simulated body   (--engine moonlight)
@@ -11,7 +11,6 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,7 +22,9 @@ use crate::demo::body::SimulatedBody;
 use crate::demo::door::Door;
 use crate::demo::ear::Ear;
 use crate::demo::install::{self, Program};
+use crate::demo::reach::Reach;
 use crate::host::entropy;
+use crate::host::interfaces;
 use crate::host::private_dir::PrivateDir;
 use crate::worker::Worker;
 
@@ -42,16 +43,22 @@ pub fn run(options: &DemoOptions) -> Result<(), RunError> {
     let daemon = Daemon::start(&options.environment)?;
     let mut demo = Demo::start(options, &daemon)?;
     let url = demo.door.first_stream()?;
-    let text = format!(
-        "\nOpen {url}\n\nAPI: {}/api/v1/health\nAdmin token: {}\nStop with Ctrl-C.\n",
-        demo.public_url, demo.token
-    );
+    let text = greeting(&url, &demo.reach, &demo.token);
     let mut stdout = std::io::stdout();
     // Whoever closed our stdout still has the log.
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     daemon.ready("running");
     daemon.run(&mut demo, None, false);
     Ok(())
+}
+
+/// What the person reads who started it. Every URL in it works.
+fn greeting(url: &str, reach: &Reach, token: &str) -> String {
+    let own = reach.own_origin();
+    let path = url.strip_prefix(&own).unwrap_or_default();
+    let others: String = reach.other_origins().iter().map(|origin| format!("  {origin}{path}\n")).collect();
+    let others = if others.is_empty() { others } else { format!("From other machines:\n{others}") };
+    format!("\nOpen {url}\n{others}\nAPI: {own}/api/v1/health\nAdmin token: {token}\nStop with Ctrl-C.\n")
 }
 
 struct Demo {
@@ -61,7 +68,7 @@ struct Demo {
     /// Listens as long as we live.
     _ear: Ear,
     door: Door,
-    public_url: String,
+    reach: Reach,
     token: String,
     home: Home,
 }
@@ -85,20 +92,20 @@ impl Demo {
         let install = install::create(&home.directory.path().join("install"), Program::ThisExecutable)
             .map_err(|error| RunError(format!("cannot write the stand-in: {error}")))?;
         let token = format!("{:016x}{:016x}", entropy::number(), entropy::number());
-        let door = Door::bind()?;
         let controller = Controller::start(controller_settings(options, &home, &token), daemon.pulses())?;
-        let public_url = format!("http://{}", shown(controller.address()));
-        let mut settings = worker_settings(options, &home, &token, &public_url);
+        let reach = Reach::new(controller.address(), &interfaces::reachable().unwrap_or_default());
+        let door = Door::bind(controller.address().ip())?;
+        let mut settings = worker_settings(options, &home, &token, &reach);
         settings.sessions.web_server = install.web_server;
-        settings.sessions.return_url = door.url();
+        settings.sessions.return_url = door.url(reach.widest());
         settings.bodies.http_port = body.address().port();
         let ear = Ear::start(body.address().ip())
             .map_err(|error| RunError(format!("cannot bind a port for the microphone: {error}")))?;
         settings.bodies.mic_port = ear.port();
         let worker = Worker::start(settings, daemon.pulses())?;
         worker.wait_for_first_beat();
-        let door = door.open(&public_url, &token, body.address().ip(), options.engine.name())?;
-        Ok(Demo { worker, controller, body: Some(body), _ear: ear, door, public_url, token, home })
+        let door = door.open(&reach.own_origin(), &token, body.address().ip(), options.engine.name())?;
+        Ok(Demo { worker, controller, body: Some(body), _ear: ear, door, reach, token, home })
     }
 }
 
@@ -109,36 +116,34 @@ fn controller_settings(options: &DemoOptions, home: &Home, token: &str) -> Setti
     settings.server.state_dir = home.directory.path().join("state");
     settings.workers.heartbeat_interval = HEARTBEAT;
     settings.workers.dispatch_threads = 4;
+    settings.bodies.wireguard_networks = Vec::new();
     settings
 }
 
-fn worker_settings(options: &DemoOptions, home: &Home, token: &str, controller: &str) -> Settings {
+fn worker_settings(options: &DemoOptions, home: &Home, token: &str, reach: &Reach) -> Settings {
     let mut settings = Settings::defaults(Role::Worker);
-    settings.server.listen = Listen::Plain(ListenAddress { host: Some([127, 0, 0, 1].into()), port: 0 });
+    // The controller calls it where its heartbeats come from.
+    settings.server.listen = Listen::Plain(ListenAddress { host: Some(reach.own()), port: 0 });
     settings.server.admin_token = Secret::new(token);
     settings.server.state_dir = home.directory.path().join("state");
     settings.controller = Some(ControllerLink {
         ca_file: None,
-        url: controller.into(),
+        url: reach.own_origin(),
         token: Secret::new(token),
         heartbeat_interval: HEARTBEAT,
     });
     settings.sessions.data_dir = home.directory.path().join("sessions");
     settings.sessions.connect_timeout = CONNECT_TIMEOUT;
     settings.sessions.force_relay = options.force_relay;
+    // Pages are opened by whatever browser, here and elsewhere; who has no session's ICE credentials gets no answer.
+    settings.webrtc.everywhere = true;
     // Any free port, and no question to anybody outside.
     settings.webrtc.udpmux = Some(0);
     settings.webrtc.ip_retrieval_url = None;
+    // The simulated body is no tunnel away.
+    settings.bodies.wireguard_networks = Vec::new();
     settings.sessions.allowed_bodies = vec![Network { address: [127, 0, 0, 0].into(), prefix: 8 }];
     settings
-}
-
-/// An address that a browser on this machine can open.
-fn shown(address: SocketAddr) -> SocketAddr {
-    match address.ip().is_unspecified() {
-        true => SocketAddr::from(([127, 0, 0, 1], address.port())),
-        false => address,
-    }
 }
 
 impl Running for Demo {

@@ -163,7 +163,7 @@ mod tests {
         let reply = Reply::html(200, "page".into()).with("X-Bad", "a\r\nb").with("X-Good", "c");
         let expected = "HTTP/1.1 200 OK\r\nServer: hydraneckwebrtc\r\nDate: D\r\nContent-Length: 4\r\nContent-Type: text/html; charset=utf-8\r\n\
                         X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nContent-Security-Policy: \
-                        default-src 'none'; script-src 'none'; style-src 'none'; connect-src 'self'; base-uri 'none'; \
+                        default-src 'none'; script-src 'none'; style-src 'none'; img-src data:; connect-src 'self'; base-uri 'none'; \
                         form-action 'none'; frame-ancestors 'self'\r\nCache-Control: no-store\r\nX-Good: c\r\n\r\n";
         assert_eq!(written(&reply, ToHead::Yes), expected);
         assert_eq!(written(&reply, ToHead::No), format!("{expected}page"));

@@ -9,6 +9,8 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
+use crate::core::ice;
+
 /// Room for one message of the kernel's answer; it sends at most 32 KiB at once.
 const BUFFER: usize = 32 * 1024;
 
@@ -38,6 +40,11 @@ pub fn addresses() -> io::Result<Vec<IpAddr>> {
     sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
     rustix::net::sendto(&socket, &request(), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
     collect(&socket)
+}
+
+/// Those of [`addresses`] that another host could send to.
+pub fn reachable() -> io::Result<Vec<IpAddr>> {
+    Ok(addresses()?.into_iter().filter(|ip| ice::is_reachable(ip.to_canonical())).collect())
 }
 
 fn request() -> Vec<u8> {

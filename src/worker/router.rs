@@ -47,7 +47,10 @@ impl Router for WorkerRouter {
             return Decision::Reply(reply);
         }
         match SessionPath::parse(request.path) {
-            SessionPath::NotASession => self.to_api(request),
+            SessionPath::NotASession => match pages::front(request.method, request.path) {
+                Some(page) => Decision::Reply(page),
+                None => self.to_api(request),
+            },
             SessionPath::BadId => self.gone(request, None),
             SessionPath::Bare(id) => self.with_slash(request, &id),
             SessionPath::Below(id, rest) => self.session(request, &id, rest),
@@ -174,7 +177,7 @@ const EVENTS: &str = "/_neck/events";
 /// The page of a session that no stream process serves.
 fn player(request: &Request<'_>, visit: &Visit, view: &View, rest: &str) -> Decision {
     let reply = match (view.open, rest) {
-        (true, "/") => player::page(&visit.overlay(request.prefix)),
+        (true, "/") => player::page(&visit.overlay(request.prefix), visit.card.request.experience.as_deref()),
         (true, _) => Reply::error(404, "no such page", "this session has one page, its address ends with /"),
         (false, _) if view.source.is_some() => pages::reconnecting(request.accepts_html),
         (false, _) => pages::getting_ready(request.accepts_html),

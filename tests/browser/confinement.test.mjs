@@ -4,7 +4,7 @@ import http from "node:http";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { test } from "./support/timed.mjs";
-import { openBrowser, until, untilPlaying } from "./support/chromium.mjs";
+import { openBrowser, until, untilPlaying } from "./support/browser.mjs";
 import { childrenNamed, startDemo } from "./support/demo.mjs";
 
 /** Puts pages and reply fields of the test's own into the demo's stream process; a new session begins with them. */

@@ -1,15 +1,15 @@
 // `hydraneckwebrtc demo` as its user sees it: the built-in clip by WebRTC, and a microphone that arrives.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "./support/timed.mjs";
-import { FLAGS, openBrowser, screenshot, until } from "./support/chromium.mjs";
+import { openBrowser, screenshot, until } from "./support/browser.mjs";
 import { startDemo } from "./support/demo.mjs";
 import { watchPeers } from "./support/peers.mjs";
 
 let demo, browser, page;
 
-async function open(...flags) {
+async function open(options) {
     demo = await startDemo("--engine", "demo");
-    browser = await openBrowser({ args: [...FLAGS, ...flags] });
+    browser = await openBrowser(options);
     page = browser.page;
     await watchPeers(page);
     await page.goto(demo.url);
@@ -40,7 +40,7 @@ afterEach(async () => {
 });
 
 test("demo plays picture and sound by WebRTC through the controller's port", async () => {
-    await open("--autoplay-policy=no-user-gesture-required");
+    await open({ autoplay: true });
     assert.match(page.url(), new RegExp(`^${demo.origin}/session/${demo.sessionId}/`));
     const session = (await demo.api("GET", `/api/v1/sessions/${demo.sessionId}`)).json();
     assert.equal(session.engine, "demo");
@@ -62,7 +62,7 @@ test("demo plays picture and sound by WebRTC through the controller's port", asy
 });
 
 test("the simulated body says what it hears of the microphone", async () => {
-    await open("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream");
+    await open({ microphone: "fake", permissions: ["microphone"] });
     const status = await page.evaluate(async () => {
         const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
         const peer = new RTCPeerConnection();

@@ -1,7 +1,7 @@
 // A media process of an operator's in a real browser: FFmpeg's picture and sound, and its death while somebody watches.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "./support/timed.mjs";
-import { openBrowser, screenshot, until } from "./support/chromium.mjs";
+import { openBrowser, screenshot, until } from "./support/browser.mjs";
 import { watchPeers } from "./support/peers.mjs";
 import { startWorker } from "./support/worker.mjs";
 

@@ -1,7 +1,7 @@
 // What the server says by itself reaches the person at once.
 import assert from "node:assert/strict";
 import { test } from "./support/timed.mjs";
-import { until, untilPlaying } from "./support/chromium.mjs";
+import { until, untilPlaying } from "./support/browser.mjs";
 import { prepareFile, WORDS } from "./support/file.mjs";
 
 const open = prepareFile();

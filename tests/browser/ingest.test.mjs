@@ -1,14 +1,14 @@
 // A browser publishes into a media process (`ingest: process`): viewers see what the process makes of it.
 import assert from "node:assert/strict";
 import { test } from "./support/timed.mjs";
-import { openBrowser, screenshot, until } from "./support/chromium.mjs";
+import { openBrowser, screenshot, until } from "./support/browser.mjs";
 import { publish, received, watchPeers } from "./support/peers.mjs";
 import { startWorker } from "./support/worker.mjs";
 
 test("what a browser publishes goes through the process, and viewers see its picture and hear its sound", async () => {
     const command = ["/usr/bin/ffmpeg", "-vf", "scale=200:100"];
     const worker = await startWorker({ through: { command, ingest: "process" } });
-    const browser = await openBrowser({ args: ["--autoplay-policy=no-user-gesture-required"] });
+    const browser = await openBrowser({ autoplay: true });
     try {
         const reply = await worker.api("POST", "/api/v1/sessions", { body_ip: "127.0.2.1", engine: "through" });
         assert.equal(reply.status, 201, JSON.stringify(reply.json));

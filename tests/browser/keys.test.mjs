@@ -1,7 +1,7 @@
 // Keys, focus, pointer and full screen: what belongs to the stream stays there, what belongs to the overlay too.
 import assert from "node:assert/strict";
 import { test } from "./support/timed.mjs";
-import { until } from "./support/chromium.mjs";
+import { until } from "./support/browser.mjs";
 import { focused, prepareFile, WORDS } from "./support/file.mjs";
 
 const open = prepareFile();

@@ -1,7 +1,7 @@
 // The link that only watches, in a real browser: it plays, shows nothing of the owner's, and can end nothing.
 import assert from "node:assert/strict";
 import { test } from "./support/timed.mjs";
-import { openBrowser, readable, screenshot, until, untilReadable } from "./support/chromium.mjs";
+import { IS_FIREFOX, IS_NEWS, openBrowser, readable, screenshot, until, untilReadable } from "./support/browser.mjs";
 import { startDemo } from "./support/demo.mjs";
 
 /** A session of the built-in clip: both its links. */
@@ -36,8 +36,8 @@ test("the viewers' link plays, shows no owner's controls and hears of the end in
         await playing(owner);
         const viewer = await browser.context.newPage();
         const errors = [];
-        viewer.on("pageerror", error => errors.push(String(error)));
-        viewer.on("console", message => message.type() === "error" && errors.push(message.text()));
+        viewer.on("pageerror", error => IS_NEWS.test(String(error)) || errors.push(String(error)));
+        viewer.on("console", message => message.type() === "error" && !IS_NEWS.test(message.text()) && errors.push(message.text()));
         const heard = listen(viewer);
         await viewer.goto(session.viewer);
         await playing(viewer);
@@ -60,7 +60,8 @@ test("the viewers' link plays, shows no owner's controls and hears of the end in
         assert.deepEqual([one.stream_url, one.view_url], [session.owner, session.viewer]);
         const refusals = errors.filter(error => error.includes("403"));
         assert.deepEqual(errors.filter(error => !error.includes("403")), [], "no script error, nothing against a policy");
-        assert.equal(refusals.length, 5);
+        // Firefox tells nothing of statuses there.
+        assert.equal(refusals.length, IS_FIREFOX ? 0 : 5);
 
         // The owner leaves.
         await owner.getByRole("button", { name: "Leave the stream" }).click();

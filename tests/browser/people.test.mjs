@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import http from "node:http";
 import { after, afterEach, beforeEach, test } from "./support/timed.mjs";
-import { closeSharedBrowser, openTab, screenshot, until, untilPlaying, untilReadable } from "./support/chromium.mjs";
+import { closeSharedBrowser, openTab, screenshot, until, untilPlaying, untilReadable } from "./support/browser.mjs";
 import { startDemo } from "./support/demo.mjs";
 import { strings } from "./support/standin.mjs";
 
@@ -72,6 +72,24 @@ test("our own page of an unknown session speaks the person's language", async ()
     await untilReadable(page, `link ${words.startNew}`);
     assert.equal(await page.evaluate(() => document.documentElement.lang), "fr");
     await screenshot(page, "page-unknown-fr");
+});
+
+test("the page at the root of a server speaks the person's language, and has a picture", async () => {
+    demo = await startDemo();
+    for (const [language, locale] of [["en", "en-GB"], ["nl", "nl-BE"], ["fr", "fr-FR"], ["de", "de-AT"]]) {
+        browser = await openTab({ openShadow: false, locale });
+        await browser.page.goto(demo.origin);
+        const words = (await strings())[language];
+        await untilReadable(browser.page, words.front);
+        await untilReadable(browser.page, words["front.hint"]);
+        assert.equal(await browser.page.title(), words.front);
+        await screenshot(browser.page, `page-root-${language}`);
+        assert.deepEqual(browser.errors, []);
+        await browser.close();
+    }
+    browser = undefined;
+    const icon = await fetch(`${demo.origin}/favicon.ico`);
+    assert.deepEqual([icon.status, icon.headers.get("Content-Type")], [200, "image/svg+xml"]);
 });
 
 test("our own player's page has the overlay with a way out", async () => {

@@ -1,7 +1,7 @@
 // Pages behind proxies of other people: one that passes no WebSockets, and one that asks for a password which stands in the link.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "./support/timed.mjs";
-import { openBrowser, readable, screenshot, until, untilPlaying, untilReadable } from "./support/chromium.mjs";
+import { openBrowser, readable, screenshot, until, untilPlaying, untilReadable } from "./support/browser.mjs";
 import { startDemo } from "./support/demo.mjs";
 import { startProxy } from "./support/proxy.mjs";
 

@@ -1,7 +1,7 @@
 // The rating: by keyboard, once, changeable for a minute, and true about what the server said.
 import assert from "node:assert/strict";
 import { test } from "./support/timed.mjs";
-import { until } from "./support/chromium.mjs";
+import { until } from "./support/browser.mjs";
 import { focused, prepareFile, WORDS } from "./support/file.mjs";
 
 const open = prepareFile();

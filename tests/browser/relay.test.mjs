@@ -1,7 +1,7 @@
 // Real relays: fresh credentials, recovery by ICE restart, and what the page tells of them.
 import assert from "node:assert/strict";
 import { after, before, test } from "./support/timed.mjs";
-import { until } from "./support/chromium.mjs";
+import { until } from "./support/browser.mjs";
 import { startCoturn } from "./support/coturn.mjs";
 import { prepareFile, WORDS } from "./support/file.mjs";
 import { connectTwoPeers, untilConnected } from "./support/loop.mjs";
@@ -58,10 +58,10 @@ test("credentials are renewed at four fifths of their life and reach peers that 
 });
 
 test("a server without fresh credentials leaves those of the settings", async () => {
-    const { session, page } = await open({ settings: { iceServers: [{ urls: ["stun:127.0.0.1:9"] }], iceTtl: 1 }, playing: false });
+    const { session, page } = await open({ settings: { iceServers: [{ urls: ["stun:127.0.0.1:19302"] }], iceTtl: 1 }, playing: false });
     await until("it was asked", () => session.called("GET", "_neck/ice").length === 1);
     const urls = await page.evaluate(() => new RTCPeerConnection().getConfiguration().iceServers[0].urls);
-    assert.deepEqual([urls].flat(), ["stun:127.0.0.1:9"]);
+    assert.deepEqual([urls].flat(), ["stun:127.0.0.1:19302"]);
 });
 
 test("a relay that dies and comes back: the page reconnects by an ICE restart with fresh credentials, without a reload", async () => {

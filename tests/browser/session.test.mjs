@@ -1,7 +1,7 @@
 // The whole product in a real browser: controller, worker, child and page of `hydraneckwebrtc demo`.
 import assert from "node:assert/strict";
 import { after, afterEach, beforeEach, test } from "./support/timed.mjs";
-import { closeSharedBrowser, openTab, readable, screenshot, until, untilPlaying, untilReadable } from "./support/chromium.mjs";
+import { closeSharedBrowser, openTab, readable, screenshot, until, untilPlaying, untilReadable } from "./support/browser.mjs";
 import { childrenNamed, startDemo } from "./support/demo.mjs";
 import { strings } from "./support/standin.mjs";
 
@@ -36,6 +36,7 @@ test("the printed URL plays video through the controller's port", async () => {
     assert.match(page.url(), new RegExp(`^${demo.origin}/session/${demo.sessionId}/`));
     assert.match(await page.content(), /<head[^>]*>\s*<script data-cfasync="false" src="\/session\/[0-9a-f]{32}\/_neck\/overlay\.js"><\/script>/);
     assert.doesNotMatch(await readable(page), /Reconnecting|ended/);
+    assert.equal(await page.title(), "Demo", "the tab bears the experience's name");
     await screenshot(page, "demo-playing");
 });
 

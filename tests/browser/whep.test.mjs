@@ -1,7 +1,7 @@
 // Our player in Chromium, through the controller's port: picture and sound of the built-in clip by WHEP, a publisher by WHIP.
 import assert from "node:assert/strict";
 import { after, before, test } from "./support/timed.mjs";
-import { openBrowser, screenshot, until } from "./support/chromium.mjs";
+import { IS_FIREFOX, openBrowser, screenshot, until } from "./support/browser.mjs";
 import { startDemo } from "./support/demo.mjs";
 import { publish, watchPeers } from "./support/peers.mjs";
 import { startWorker } from "./support/worker.mjs";
@@ -54,7 +54,7 @@ test("the player shows moving pictures with sound over DTLS-SRTP", async () => {
         });
         assert.equal(first.cipher, "SRTP_AEAD_AES_256_GCM", JSON.stringify(first));
         assert.ok(first.muted, "browsers let a page begin without sound only");
-        await page.getByRole("button", { name: "Sound on" }).click();
+        await page.getByRole("button", { name: "Turn sound on" }).click();
         const later = await until("more pictures, and sound", async () => {
             const now = await seen(page);
             return now.decoded > first.decoded + 50 && now.energy > first.energy && now;
@@ -195,7 +195,10 @@ test("a browser publishes in layers and its viewer follows the highest that is s
     }
 });
 
-test("a browser's network is measured where that is wanted", async () => {
+test("a browser's network is measured where that is wanted", async runner => {
+    if (IS_FIREFOX) {
+        return runner.skip("its worker offers loopback alone, which Firefox does not pair");
+    }
     const worker = await startWorker({}, { webrtc: { estimator: { enabled: true } } });
     const browser = await openBrowser();
     try {
@@ -218,4 +221,5 @@ test("a browser's network is measured where that is wanted", async () => {
         await browser.close();
         await worker.stop();
     }
+    return undefined;
 });

@@ -1,7 +1,7 @@
 // Viewers that may use relays only, through a real coturn: pictures, joining in the middle, and an ICE restart when the relay dies.
 import assert from "node:assert/strict";
 import { after, before, test } from "./support/timed.mjs";
-import { openBrowser, screenshot, until } from "./support/chromium.mjs";
+import { openBrowser, screenshot, until } from "./support/browser.mjs";
 import { startCoturn } from "./support/coturn.mjs";
 import { received, watchPeers } from "./support/peers.mjs";
 import { startWorker } from "./support/worker.mjs";

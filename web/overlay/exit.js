@@ -43,12 +43,13 @@ class Exit {
         await releasePage();
         const dialog = this.#overlay.dialog("question", {},
             make("h2", { id: "title" }, say("exit.question")), make("p", { id: "text" }, say("exit.text")),
+            // The bright button is the one that loses nothing.
             make("div", { class: "actions" },
-                makeButton("main", say("exit.leave"), () => {
+                makeButton("main", say("exit.stay"), () => this.#overlay.closeDialog()),
+                makeButton("other danger", say("exit.leave"), () => {
                     this.#overlay.closeDialog();
                     this.leave();
-                }),
-                makeButton("other", say("exit.stay"), () => this.#overlay.closeDialog())));
+                })));
         dialog?.setAttribute("aria-describedby", "text");
     }
 

@@ -15,11 +15,14 @@ async function refusalOf(error) {
     if (name !== "NotAllowedError" && name !== "SecurityError") {
         return { state: "failed" };
     }
+    const asked = await micPermission() === "prompt";
     const policy = document.permissionsPolicy ?? document.featurePolicy;
-    if (policy?.allowsFeature && !policy.allowsFeature("microphone")) {
+    // Firefox tells of no policy. A page within another cannot ask for itself there, whoever said no.
+    const given = policy?.allowsFeature ? policy.allowsFeature("microphone") : asked || window === window.top;
+    if (!given) {
         return { state: "blocked", text: "mic.embedded.text" };
     }
-    return { state: await micPermission() === "prompt" ? "dismissed" : "blocked" };
+    return { state: asked ? "dismissed" : "blocked" };
 }
 
 /** Why this page cannot even ask; null when it can. */

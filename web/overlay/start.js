@@ -58,7 +58,13 @@ function startStream(overlay) {
     iceServers.start();
     media.start();
     watch.start();
-    whenParsed(() => fillDock(overlay, media, mic, exit));
+    whenParsed(() => {
+        // Of several streams in tabs each is found by its name.
+        if (SETTINGS.experience) {
+            document.title = SETTINGS.experience;
+        }
+        fillDock(overlay, media, mic, exit);
+    });
 }
 
 function fillDock(overlay, media, mic, exit) {

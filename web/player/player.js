@@ -3,6 +3,7 @@
 //   connecting ──▶ playing ⇄ frozen (connected, no new pictures)
 //       ▲  │ refused: waiting, full ── pause ──▶ connecting · unplayable, over: final
 //       └──┴── reconnecting: ICE restart first, then a new connection with growing pauses ◀── trouble
+//                └── after a while without success: unreachable, which says what was tried, and goes on trying
 
 /** Pauses between attempts in milliseconds: the last is kept. Each is shortened by up to a third, so that many viewers of
  * one server do not come back at the same moment. */
@@ -14,10 +15,25 @@ const TROUBLE_MS = 2_000;
 /** How long an ICE restart may take before a new connection is tried. */
 const RESTART_MS = 8_000;
 
+/** Without a connection for this long the person is told what was tried. */
+const TELL_MS = 8_000;
+
 /** Pictures are looked at this often; so many looks without a new one are frozen, and so many are a lost connection. */
 const LOOK_MS = 1_000;
 const FROZEN = 3;
 const LOST = 30;
+
+/** After this long without a moving pointer or a key the bar steps back. */
+const CALM_MS = 4_000;
+
+/** What the buttons show, drawn on a field of 24 by 24 as the dock's are. */
+const SPEAKER = "M4 9.5v5h3.5l4.5 4v-13l-4.5 4H4Z";
+const PICTURES = {
+    sound: `${SPEAKER} M15.5 9a4.5 4.5 0 0 1 0 6 M18 6.5a8 8 0 0 1 0 11`,
+    muted: `${SPEAKER} M16 9.5l5 5 M21 9.5l-5 5`,
+    full: "M9 4H4v5 M15 4h5v5 M20 15v5h-5 M9 20H4v-5",
+    window: "M9 4v5H4 M15 4v5h5 M20 15h-5v5 M4 15h5v5",
+};
 
 const part = id => document.getElementById(id);
 const video = part("stream");
@@ -28,6 +44,7 @@ class Player {
     #timer = 0;
     #frames = 0;
     #still = 0;
+    #since = performance.now();
 
     constructor() {
         video.srcObject = new MediaStream();
@@ -41,11 +58,23 @@ class Player {
     #state(name) {
         document.body.dataset.state = name;
         part("words").textContent = name === "playing" ? "" : WORDS[name];
+        part("tried").textContent = "";
+    }
+
+    /** There is no connection yet, or no more. */
+    #noConnection() {
+        if (performance.now() - this.#since < TELL_MS) {
+            this.#state(this.#attempt === 0 ? "connecting" : "reconnecting");
+            return;
+        }
+        this.#state("unreachable");
+        const tried = this.#link?.tried() ?? [];
+        part("tried").textContent = WORDS.tried.replace("{list}", () => (tried.length > 0 ? tried : [location.host]).join(", "));
     }
 
     async #connect() {
         this.#drop();
-        this.#state(this.#attempt === 0 ? "connecting" : "reconnecting");
+        this.#noConnection();
         const link = new Whep("whep", track => this.#track(track), state => this.#changed(link, state));
         this.#link = link;
         try {
@@ -59,6 +88,10 @@ class Player {
 
     #refused(error) {
         this.#drop();
+        if (error instanceof Refused) {
+            // It answers: what comes next is counted from here.
+            this.#since = performance.now();
+        }
         if (error instanceof Refused && error.pause === null) {
             this.#state(error.status === 404 ? "over" : "unplayable");
             return;
@@ -68,13 +101,13 @@ class Player {
             this.#later(error.pause * 1_000);
             return;
         }
-        this.#state("reconnecting");
         this.#again();
     }
 
     #again() {
         const pause = PAUSES[Math.min(this.#attempt, PAUSES.length - 1)];
         this.#attempt += 1;
+        this.#noConnection();
         this.#later(pause * (1 - Math.random() / 3));
     }
 
@@ -112,7 +145,8 @@ class Player {
     }
 
     async #restart(link) {
-        this.#state("reconnecting");
+        this.#attempt ||= 1;
+        this.#noConnection();
         // "connected" clears this.
         this.#timer = setTimeout(() => this.#link === link && this.#connect(), RESTART_MS);
         const begun = await link.restart().catch(() => false);
@@ -125,7 +159,15 @@ class Player {
     /** Whether pictures move. */
     async #look() {
         const link = this.#link;
-        if (link?.peer.connectionState !== "connected" || document.hidden) {
+        if (link?.peer.connectionState !== "connected") {
+            const { state } = document.body.dataset;
+            if (["connecting", "reconnecting"].includes(state) && performance.now() - this.#since >= TELL_MS) {
+                this.#noConnection();
+            }
+            return;
+        }
+        this.#since = performance.now();
+        if (document.hidden) {
             return;
         }
         const stats = await link.peer.getStats();
@@ -158,9 +200,20 @@ async function play() {
     showSound();
 }
 
+/** A button's picture and what it does, as its name and beside the pointer. */
+function show(button, picture, words) {
+    button.querySelector("path").setAttribute("d", PICTURES[picture]);
+    button.setAttribute("aria-label", words);
+    button.dataset.tip = words;
+}
+
+/** The picture says how it is, the words what a click does. */
 function showSound() {
-    part("sound").hidden = !video.srcObject?.getAudioTracks().length;
-    part("sound").textContent = video.muted ? WORDS.unmute : WORDS.mute;
+    const button = part("sound");
+    button.hidden = !video.srcObject?.getAudioTracks().length;
+    button.classList.toggle("muted", video.muted);
+    button.querySelector("span").textContent = WORDS.unmute;
+    show(button, video.muted ? "muted" : "sound", video.muted ? WORDS.unmute : WORDS.mute);
 }
 
 function toggleSound() {
@@ -181,17 +234,33 @@ function toggleFullScreen() {
 
 function showFullScreen() {
     part("full").hidden = !document.fullscreenEnabled && !video.webkitEnterFullscreen;
-    part("full").textContent = document.fullscreenElement ? WORDS.window : WORDS.fullScreen;
+    const full = document.fullscreenElement !== null;
+    show(part("full"), full ? "window" : "full", full ? WORDS.window : WORDS.fullScreen);
+}
+
+let calm = 0;
+
+function stir() {
+    clearTimeout(calm);
+    document.body.dataset.idle = "no";
+    calm = setTimeout(() => { document.body.dataset.idle = "yes"; }, CALM_MS);
 }
 
 document.documentElement.lang = LANGUAGE;
-document.title = WORDS.title;
-video.setAttribute("aria-label", WORDS.title);
+// The page has the experience's name, or the word for any.
+if (document.title === STRINGS.en.title) {
+    document.title = WORDS.title;
+}
+video.setAttribute("aria-label", document.title);
 part("play").textContent = WORDS.play;
 part("play").addEventListener("click", play);
 part("sound").addEventListener("click", toggleSound);
 part("full").addEventListener("click", toggleFullScreen);
 video.addEventListener("dblclick", toggleFullScreen);
+for (const type of ["pointermove", "pointerdown", "keydown"]) {
+    addEventListener(type, stir, { capture: true, passive: true });
+}
+stir();
 document.addEventListener("fullscreenchange", showFullScreen);
 document.addEventListener("keydown", event => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target instanceof HTMLInputElement) {

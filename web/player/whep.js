@@ -80,6 +80,18 @@ class Whep {
         }
     }
 
+    /** Where media was looked for: relays, when only they may be used, else the server's addresses. */
+    tried() {
+        const { iceTransportPolicy, iceServers } = this.peer.getConfiguration();
+        if (iceTransportPolicy === "relay") {
+            return [...new Set((iceServers ?? []).flatMap(({ urls }) => urls).filter(url => /^turns?:/.test(url)))];
+        }
+        const lines = this.peer.remoteDescription?.sdp.match(/^a=candidate:.*$/gm) ?? [];
+        const places = lines.map(one => one.split(" ")).map(([, , transport, , address, port]) =>
+            `${address.includes(":") ? `[${address}]` : address}:${port}/${transport.toLowerCase()}`);
+        return [...new Set(places)];
+    }
+
     #gathered(candidate) {
         if (candidate?.candidate) {
             this.#waiting.push(candidate);

@@ -45,6 +45,21 @@ fn who_listens_on_one_address_offers_that_one() {
 }
 
 #[test]
+fn who_is_there_for_browsers_of_this_host_offers_loopback_and_what_firefox_pairs_with() {
+    for host in ["127.0.0.1", "::1", "0.0.0.0"] {
+        let mut settings = settings(Some(host), &[]);
+        settings.webrtc.everywhere = true;
+        let list = |interfaces: &[IpAddr]| Addresses::new(&settings, interfaces, None).list().to_vec();
+        let expected = ips(&["127.0.0.1", "::1", "192.168.7.2", "10.10.0.2", "fd00::7", "2001:4860::7"]);
+        assert_eq!(list(&ips(INTERFACES)), expected, "{host}");
+        assert_eq!(binding(&settings), Binding::Every, "{host}");
+        let many: Vec<IpAddr> =
+            (0..200).map(|n| IpAddr::from([10, 0, 0, n])).chain([ip("127.0.0.1")]).collect();
+        assert_eq!((list(&many)[0], list(&many).len()), (ip("127.0.0.1"), MAX_ADDRESSES), "{host}");
+    }
+}
+
+#[test]
 fn nat_addresses_replace_those_of_their_family_each_with_a_candidate() {
     assert_eq!(
         offered(None, &["203.0.113.7", "192.168.7.2"]),

@@ -5,7 +5,7 @@ import { createSocket } from "node:dgram";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { until } from "./chromium.mjs";
+import { until } from "./browser.mjs";
 
 const SECRET = "a-secret-for-browser-tests";
 

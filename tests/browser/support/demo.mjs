@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { until } from "./chromium.mjs";
+import { until } from "./browser.mjs";
 import { BUILT } from "./standin.mjs";
 
 /** Runs `hydraneckwebrtc demo` until `stop()`: with the stand-in for moonlight, unless a flag names an engine. */

@@ -1,7 +1,7 @@
 // What the tests of one file share: a session of the stand-in, a tab in a shared browser, and their end.
 import assert from "node:assert/strict";
 import { after, afterEach } from "./timed.mjs";
-import { closeSharedBrowser, openTab, until, untilPlaying } from "./chromium.mjs";
+import { closeSharedBrowser, openTab, until, untilPlaying } from "./browser.mjs";
 import { startSession, strings } from "./standin.mjs";
 
 export const WORDS = (await strings()).en;

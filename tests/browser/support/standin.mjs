@@ -6,7 +6,7 @@ import http from "node:http";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { until } from "./chromium.mjs";
+import { until } from "./browser.mjs";
 import { playServer } from "./own_server.mjs";
 
 const ROOT = new URL("../../../", import.meta.url).pathname;
@@ -66,7 +66,7 @@ export async function startSession(overrides = {}, faults = {}) {
     await writeFile(join(dir, "install/faults.json"), JSON.stringify(faults));
     await cp(join(ROOT, "src/demo/static"), join(dir, "run/static"), { recursive: true });
     await writeFile(join(dir, "run/server/config.json"), JSON.stringify({
-        webrtc: { ice_servers: [{ urls: ["stun:127.0.0.1:9"] }] },
+        webrtc: { ice_servers: [{ urls: ["stun:127.0.0.1:19302"] }] },
         web_server: {
             bind_address: `127.0.0.1:${childPort}`, url_path_prefix: BASE.slice(0, -1), first_login_create_admin: false,
             first_login_assign_global_hosts: false,

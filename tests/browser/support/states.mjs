@@ -2,7 +2,7 @@
 // violation that axe-core finds, nothing too small for a finger, nothing outside the window.
 import { readFile } from "node:fs/promises";
 import vm from "node:vm";
-import { FAKE_MICROPHONE, openBrowser, until, untilPlaying } from "./chromium.mjs";
+import { openBrowser, until, untilPlaying } from "./browser.mjs";
 import { openAnswerer } from "./answerer.mjs";
 import { look } from "./look.mjs";
 import { startSession, strings } from "./standin.mjs";
@@ -29,7 +29,7 @@ export async function everyState(runner, language, locale) {
     const open = async (settings = {}) => {
         if (!browser) {
             session = await startSession({ experience: "Desktop" });
-            browser = await openBrowser({ locale, openShadow: true, args: FAKE_MICROPHONE, permissions: ["microphone"], colorScheme: "dark" });
+            browser = await openBrowser({ locale, openShadow: true, microphone: "fake", permissions: ["microphone"], colorScheme: "dark" });
             page = browser.page;
             page.setDefaultTimeout(10_000);
         }

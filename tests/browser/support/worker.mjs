@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { mkdtemp, readdir, readFile, readlink, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { until } from "./chromium.mjs";
+import { until } from "./browser.mjs";
 import { BUILT } from "./standin.mjs";
 
 const TOKEN = "browser-test-token-0123456789";

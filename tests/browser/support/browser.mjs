@@ -1,0 +1,254 @@
+// Starts a browser, Chromium or Firefox ESR (`BROWSER=firefox`), and gives a test the same few things in both: a page, what a
+// screen reader finds in it, a picture of it. Playwright drives both; stock Firefox by WebDriver BiDi, the standard.
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium, firefox } from "playwright-core";
+
+/** Which browser this run is about. */
+export const BROWSER = process.env.BROWSER ?? "chromium";
+export const IS_FIREFOX = BROWSER === "firefox";
+
+/** Where to look at what the tests saw. */
+const OUT = new URL("../../../target/screenshots/", import.meta.url).pathname;
+
+/** A computer's window, and a phone upright and on its side. */
+export const SIZES = {
+    desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 }, landscape: { width: 844, height: 390 },
+};
+
+const CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync"];
+
+/** No question to anybody outside, no motion, no words over what goes full screen. */
+const FIREFOX_PREFERENCES = {
+    "app.normandy.enabled": false, "app.update.enabled": false, "browser.safebrowsing.update.enabled": false,
+    "datareporting.policy.dataSubmissionEnabled": false, "extensions.update.enabled": false, "media.gmp-manager.updateEnabled": false,
+    "network.captive-portal-service.enabled": false, "network.connectivity-service.enabled": false,
+    "full-screen-api.transition-duration.enter": "0 0", "full-screen-api.transition-duration.leave": "0 0",
+    "full-screen-api.warning.timeout": 0, "pointer-lock-api.warning.timeout": 0, "ui.prefersReducedMotion": 1,
+    // A mouse, which a machine without a desk does not have.
+    "ui.allPointerCapabilities": 6, "ui.primaryPointerCapabilities": 6,
+};
+
+/**
+ * The browser of this run and how it is started. `microphone`: "fake" beeps, "none" is a computer without one, "denied" one that
+ * this person keeps from pages; `autoplay`: pages may begin with sound; `here`: `stream.test` is this machine, and candidates
+ * bear its addresses; `args` are Chromium's.
+ */
+function launching({ microphone = "none", autoplay = false, here = false, args = [] }) {
+    if (IS_FIREFOX) {
+        const firefoxUserPrefs = {
+            ...FIREFOX_PREFERENCES, "media.autoplay.default": autoplay ? 0 : 1,
+            "media.navigator.streams.fake": microphone !== "none", "media.navigator.permission.disabled": microphone !== "denied",
+            "permissions.default.microphone": microphone === "denied" ? 2 : 0,
+            ...here ? { "network.dns.localDomains": "stream.test", "media.peerconnection.ice.obfuscate_host_addresses": false } : {},
+        };
+        const executablePath = process.env.FIREFOX ?? "/usr/bin/firefox-esr";
+        return [firefox, { channel: "moz-firefox", executablePath, headless: true, firefoxUserPrefs }];
+    }
+    const flags = [
+        ...microphone === "fake" ? ["--use-fake-device-for-media-stream"] : [],
+        ...autoplay ? ["--autoplay-policy=no-user-gesture-required"] : [],
+        ...here ? ["--host-resolver-rules=MAP stream.test 127.0.0.1", "--disable-features=WebRtcHideLocalIpsWithMdns"] : [],
+    ];
+    return [chromium, {
+        executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: [...CHROMIUM_FLAGS, ...flags, ...args],
+    }];
+}
+
+/** What a context is opened with. */
+function contextOptions({ microphone, permissions = [], autoplay, here, args, openShadow, ...options }) {
+    return IS_FIREFOX
+        // It hears what the person likes at its start, and gives a fake microphone unasked.
+        ? { viewport: SIZES.desktop, ...options, reducedMotion: null, colorScheme: null }
+        : { viewport: SIZES.desktop, reducedMotion: "reduce", permissions, ...options };
+}
+
+/** Firefox tells in the same way of a lost connection, and of the style (by its hash) that Playwright adds for a picture. */
+export const IS_NEWS = /Firefox can’t establish a connection|The connection to \S+ was interrupted|sha256-YjaKGiklmzC6wjXA513HAMmzus8VE61XCOT/;
+
+/** A page of `context` to begin with, and the errors of its scripts. */
+async function begin(context, openShadow, close) {
+    // Only Chromium tells what a screen reader finds in a closed one.
+    if (openShadow || IS_FIREFOX) {
+        await context.addInitScript(openShadowRoots);
+    }
+    const page = context.pages()[0] ?? await context.newPage();
+    const errors = [];
+    page.on("pageerror", error => IS_NEWS.test(String(error)) || errors.push(String(error)));
+    return { page, context, errors, close };
+}
+
+/** Opens a browser with one page. `close()` removes its profile too. */
+export async function openBrowser(options = {}) {
+    const [program, launch] = launching(options);
+    const context = { viewport: { width: 1280, height: 720 }, ...contextOptions(options) };
+    if (IS_FIREFOX) {
+        const browser = await program.launch(launch);
+        return begin(await browser.newContext(context), options.openShadow, () => browser.close());
+    }
+    const profile = await mkdtemp(join(tmpdir(), "neck-chromium-"));
+    const opened = await program.launchPersistentContext(profile, { ...launch, ...context });
+    return begin(opened, options.openShadow, async () => {
+        await opened.close();
+        await rm(profile, { recursive: true, force: true });
+    });
+}
+
+let shared = null;
+
+/** A fresh context with one page, in a browser that the tests of a file share; quicker than `openBrowser`. `microphone: "denied"`
+ * is for this one alone. */
+export async function openTab(options = {}) {
+    const denied = options.microphone === "denied";
+    if (denied && IS_FIREFOX) {
+        return openBrowser({ openShadow: true, ...options, here: true });
+    }
+    const [program, launch] = launching({ microphone: "fake", here: true });
+    shared ??= await program.launch(launch);
+    const context = await shared.newContext(contextOptions(options));
+    context.setDefaultTimeout(10_000);
+    const tab = await begin(context, options.openShadow ?? true, () => context.close());
+    if (denied) {
+        const session = await context.newCDPSession(tab.page);
+        await session.send("Browser.setPermission", { permission: { name: "microphone" }, setting: "denied" });
+    }
+    return tab;
+}
+
+/** For the end of a file that used `openTab`. */
+export async function closeSharedBrowser() {
+    await shared?.close();
+}
+
+/**
+ * Makes every shadow root of the pages an open one, so that tests see into the overlay. In the browser, before the
+ * product's script: the product has no such switch.
+ */
+function openShadowRoots() {
+    const native = Element.prototype.attachShadow;
+    Element.prototype.attachShadow = function attachShadow(init) {
+        return native.call(this, { ...init, mode: "open" });
+    };
+}
+
+export async function screenshot(page, name) {
+    await mkdir(OUT, { recursive: true });
+    const file = IS_FIREFOX ? `${name}-firefox` : name;
+    // There is none while the page is being replaced.
+    await until(`a picture of ${name}`, () => page.screenshot({ path: join(OUT, `${file}.png`) }));
+}
+
+/** Every node of Chromium's accessibility tree that has a name, as {role, name, node, focused}. */
+async function named(page) {
+    const session = await page.context().newCDPSession(page);
+    try {
+        const { nodes } = await session.send("Accessibility.getFullAXTree");
+        return nodes.filter(node => !node.ignored && node.name?.value).map(node => ({
+            role: node.role.value, name: node.name.value, node: node.backendDOMNodeId,
+            focused: node.properties?.some(each => each.name === "focused" && each.value.value) ?? false,
+        }));
+    } finally {
+        await session.detach();
+    }
+}
+
+/** What a screen reader would find, one "role name" a line; what has the focus ends in " focused". */
+export async function readable(page) {
+    if (!IS_FIREFOX) {
+        return (await named(page)).map(({ role, name, focused }) => `${role} ${name}${focused ? " focused" : ""}`).join("\n");
+    }
+    // Playwright's own reading of the page, in YAML: `- button "Leave":`, `- paragraph: words`.
+    const tree = await page.locator("html").ariaSnapshot();
+    const lines = tree.split("\n").map(line => line.trim()
+        .replace(/^- (\w+) "((?:[^"\\]|\\.)*)".*$/, (_, role, name) => `${role} ${name.replace(/\\(.)/g, "$1")}`)
+        .replace(/^- (\w+)[^:]*: "?(.*?)"?$/, "$1 $2"));
+    const focused = await page.evaluate(() => {
+        let element = document.activeElement;
+        while (element?.shadowRoot?.activeElement) {
+            element = element.shadowRoot.activeElement;
+        }
+        return element?.ariaLabel ?? element?.innerText?.trim() ?? "";
+    });
+    return lines.map(line => line.split(" ").slice(1).join(" ") === focused ? `${line} focused` : line).join("\n");
+}
+
+/** The longest that one look into a page takes, in milliseconds; one that Chromium loses (its page was just replaced) is asked anew. */
+const LOOK_LIMIT = 10_000;
+
+/** Asks until `check` gives something true; says what was seen last if that never happens. */
+export async function until(what, check, limitMs = 15_000) {
+    const deadline = Date.now() + limitMs;
+    let seen;
+    for (;;) {
+        try {
+            seen = await within(LOOK_LIMIT, check());
+            if (seen) {
+                return seen;
+            }
+        } catch (error) {
+            seen = String(error);
+        }
+        if (Date.now() > deadline) {
+            throw new Error(`not within ${limitMs} ms: ${what}; last seen: ${seen}`);
+        }
+        await new Promise(done => setTimeout(done, 50));
+    }
+}
+
+/** What `promise` gives, or an error when that takes longer. */
+async function within(limitMs, promise) {
+    let timer;
+    const late = new Promise((_, refuse) => {
+        timer = setTimeout(() => refuse(new Error(`no answer within ${limitMs} ms`)), limitMs);
+    });
+    try {
+        return await Promise.race([promise, late]);
+    } finally {
+        clearTimeout(timer);
+    }
+}
+
+/** Waits until a screen reader would find this text. */
+export async function untilReadable(page, text, limitMs) {
+    let tree = "";
+    try {
+        await until(text, async () => (tree = await readable(page)).includes(text), limitMs);
+    } catch (error) {
+        throw new Error(`${error.message}\n${tree}`);
+    }
+}
+
+/** Clicks what a screen reader finds under this role and name, shadow roots included. */
+export async function clickReadable(page, role, name) {
+    if (IS_FIREFOX) {
+        await page.getByRole(role, { name, exact: true }).first().click();
+        return;
+    }
+    const found = await until(`${role} ${name}`, async () =>
+        (await named(page)).find(each => each.role === role && each.name === name));
+    const session = await page.context().newCDPSession(page);
+    const { quads: [[left, top, right, , , bottom]] } =
+        await session.send("DOM.getContentQuads", { backendNodeId: found.node });
+    await session.detach();
+    await page.mouse.click((left + right) / 2, (top + bottom) / 2);
+}
+
+/** The playing position of the stream in seconds; NaN before there is a video. */
+export function videoTime(page) {
+    return page.evaluate(() => document.querySelector("video")?.currentTime ?? NaN);
+}
+
+/** Waits until the video has advanced by a second from where it is when asked. */
+export async function untilPlaying(page, limitMs) {
+    let start = NaN;
+    await until("the video advances by 1 s", async () => {
+        const now = await videoTime(page);
+        if (!(now > start - 0.001)) {
+            start = now;
+        }
+        start = Number.isNaN(start) ? now : start;
+        return now >= start + 1;
+    }, limitMs);
+}
