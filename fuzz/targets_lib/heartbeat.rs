@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use hydraneckwebrtc::core::fleet::disputes::Disputes;
+use hydraneckwebrtc::core::fleet::failures::BackOff;
 use hydraneckwebrtc::core::fleet::identity::{BeatProof, BeatSource, Identities, PublicKey};
 use hydraneckwebrtc::core::fleet::wire::Heartbeat;
 use hydraneckwebrtc::core::fleet::{BeatOutcome, Fleet, FleetSettings};
@@ -20,6 +21,7 @@ fn fleet(known: &Heartbeat) -> Fleet {
         heartbeat_timeout: Duration::from_secs(60),
         create_timeout: Duration::from_secs(45),
         wireguard_networks: Vec::new(),
+        back_off: BackOff { first: Duration::from_secs(2), longest: Duration::from_secs(50) },
     };
     // Whoever is named belongs to a key that nobody here has.
     let keys = BTreeMap::from([(known.worker_id.clone(), PublicKey::from([1; 32]))]);

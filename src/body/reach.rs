@@ -16,6 +16,21 @@ pub struct Unreachable {
     pub cause: &'static str,
 }
 
+impl Unreachable {
+    /// The machine answered, and refused: the way to it is there.
+    pub fn is_refused(&self) -> bool {
+        self.cause == REFUSED
+    }
+
+    /// This host knows no way to it, so that nothing was sent.
+    pub fn has_no_route(&self) -> bool {
+        self.cause == NO_ROUTE
+    }
+}
+
+const REFUSED: &str = "connection refused: the machine is on, Sunshine does not run";
+const NO_ROUTE: &str = "no route to it from this host";
+
 impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (ip, port, millis) = (self.address.ip(), self.address.port(), self.tried_for.as_millis());
@@ -34,11 +49,12 @@ pub fn connect(address: SocketAddr, limit: Duration) -> Result<Duration, Unreach
 
 fn cause(kind: ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::ConnectionRefused => "connection refused: the machine is on, Sunshine does not run",
+        ErrorKind::ConnectionRefused => REFUSED,
         ErrorKind::TimedOut | ErrorKind::WouldBlock => {
             "no answer: the machine is off, or no route leads to it"
         }
-        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => "no route to it",
+        ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => NO_ROUTE,
+        ErrorKind::HostUnreachable => "no route to it",
         _ => "the connect failed",
     }
 }

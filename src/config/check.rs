@@ -53,6 +53,12 @@ fn of_controller(settings: &Settings) -> Vec<Option<Contradiction>> {
             "must be more than twice workers.heartbeat_interval; one lost beat is not a dead worker",
         ),
         unless(
+            workers.backoff <= workers.backoff_max,
+            "workers.backoff",
+            "workers.backoff_max",
+            "is more than workers.backoff_max; lower it",
+        ),
+        unless(
             !shared(workers.secrets(), settings.server.admin_secrets()),
             "workers.token",
             "server.admin_token",

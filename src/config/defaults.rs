@@ -109,6 +109,8 @@ impl Default for Workers {
             tokens: Vec::new(),
             allowed_networks: networks(&["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]),
             ca_file: None,
+            backoff: secs(2),
+            backoff_max: secs(50),
             dispatch_threads: 64,
             dispatch_queue: 256,
         }

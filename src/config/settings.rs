@@ -144,7 +144,7 @@ pub struct ListenAddress {
 }
 
 /// A network in CIDR notation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Network {
     /// The network's address; host bits are zero.
     pub address: IpAddr,
@@ -194,6 +194,11 @@ pub struct Workers {
     pub allowed_networks: Vec<Network>,
     /// `workers.ca_file`: PEM; the authorities believed for `https://` workers, instead of the public ones.
     pub ca_file: Option<PathBuf>,
+    /// `workers.backoff`: the first pause of a worker whose creates fail; each further one is twice as long. Default 2s.
+    /// Reloadable.
+    pub backoff: Duration,
+    /// `workers.backoff_max`: the longest such pause. Default 50s. Reloadable.
+    pub backoff_max: Duration,
     /// `workers.dispatch_threads`: creates and deletes under way at once. Default 64.
     pub dispatch_threads: usize,
     /// `workers.dispatch_queue`: creates that may wait for a dispatch thread; more get 503. Default 256.

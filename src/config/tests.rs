@@ -385,7 +385,7 @@ fn other_value(path: &str) -> &'static str {
         "turn.urls" => "['turn:other.example']",
         "turn.ttl" | "outbox.patience" | "outbox.retry_max" => "11m",
         "outbox.max_bytes" => "77000",
-        "outbox.retry" | "outbox.timeout" => "11s",
+        "outbox.retry" | "outbox.timeout" | "workers.backoff" | "workers.backoff_max" => "11s",
         "nps.path" => "/other",
         "experience_library.path" => "/other/{name}",
         "log.level" => "trace",

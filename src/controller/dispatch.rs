@@ -1,10 +1,9 @@
 //! The `dispatch-N` threads: calls to workers that may take as long as a session needs to start.
 //!
-//! A create whose worker cannot be reached, or refuses it before it began, goes to the next worker. After it has begun,
-//! never: that would launch twice. What the worker answered about a session carries its stamp; a refusal before the
-//! beginning carries none.
+//! A thread carries a create to one worker and reports how that went. Whether another worker may try is decided by the `fleet`
+//! thread ([`crate::core::fleet::turns`]). What the worker answered about a session that began carries its stamp; a refusal
+//! before the beginning carries none.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -14,15 +13,17 @@ use crate::api::reply::{Answer, Responder};
 use crate::api::server::Beat;
 use crate::api::sessions;
 use crate::api::types::Created;
-use crate::config::live::Live;
 use crate::controller::fleet_thread::{Ask, Create};
 use crate::controller::refusals;
 use crate::controller::worker_client::{CallError, Reply, WorkerClient};
+use crate::core::fleet::Placed;
+use crate::core::fleet::turns::TurnEnd;
 use crate::core::fleet::wire::Stamp;
-use crate::core::fleet::{Placed, Refused};
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::reason::EndReason;
 use crate::core::status::SessionStatus;
+use crate::host::clock::Clock;
+use crate::host::entropy;
 
 /// What a worker may take beyond `sessions.create_timeout`: it answers when nothing of a failed session is left. Below
 /// the reservation's own margin.
@@ -45,6 +46,8 @@ pub enum Job {
     Replace(Box<Create>, SessionId, WorkerId),
     /// End a session on this worker.
     Delete(SessionId, WorkerId, Responder),
+    /// See whether this worker can be called.
+    Call(WorkerId),
     /// Look at a session on this worker; the answer to give when it does not tell, and our outside URL.
     Inspect(SessionId, WorkerId, Box<(Answer, String)>, Responder),
 }
@@ -55,21 +58,80 @@ impl Job {
         match self {
             Job::Create(create, _) | Job::Replace(create, ..) => create.responder.send(answer),
             Job::Delete(.., responder) | Job::Inspect(.., responder) => responder.send(answer),
+            Job::Call(_) => {}
         }
     }
 }
 
 /// One thread.
 pub struct Dispatcher {
-    /// The settings, as of the last reload.
-    pub live: Arc<Live>,
     /// The fleet thread.
     pub fleet: Sender<Ask>,
     /// Speaks to workers.
     pub client: WorkerClient,
+    /// The clock of the fleet thread.
+    pub clock: Clock,
     /// Called each round, for the watchdog.
     pub beat: Beat,
 }
+
+/// How a worker's turn at a create ended without a session.
+#[derive(Debug)]
+pub struct Turn {
+    /// How.
+    pub end: TurnEnd,
+    /// Where in the worker's history, for a session that began.
+    pub stamp: Option<Stamp>,
+    /// Why, for the log and for health.
+    pub reason: String,
+    /// What the caller is told when no other worker takes it; `None`: there are better words than this worker's.
+    pub answer: Option<Answer>,
+}
+
+impl Turn {
+    fn of(placed: &Placed, sent: Result<Reply, CallError>) -> Turn {
+        let reply = match sent {
+            Err(CallError::NotReached(reason)) => {
+                return Turn { end: TurnEnd::NotReached, stamp: None, reason, answer: None };
+            }
+            Err(CallError::Lost(reason)) => return Turn::lost(placed, reason),
+            Ok(reply) => reply,
+        };
+        let (status, stamp, reason) = (reply.status, reply.stamp, reply.error_text());
+        let end = match (status, stamp) {
+            (_, Some(_)) => TurnEnd::Failed(status, reply.fault),
+            // Not the worker's own words, but those of something before it that lost sight of it.
+            (502 | 504, None) => return Turn::lost(placed, reason),
+            (401, None) => {
+                let (reason, answer) = (REFUSES_TOKEN.to_owned(), Some(pass_on(reply)));
+                return Turn { end: TurnEnd::NotReached, stamp: None, reason, answer };
+            }
+            (_, None) => TurnEnd::Refused(status, reply.fault),
+        };
+        let answer = match status {
+            503 => None,
+            400..=599 if !reply.body.is_null() => Some(pass_on(reply)),
+            _ => Some(refusals::no_worker_of_ours(&placed.worker, status)),
+        };
+        Turn { end, stamp, reason, answer }
+    }
+
+    /// Nobody knows whether it runs: slot and body stay held until the worker's heartbeats tell.
+    pub fn lost(placed: &Placed, why: String) -> Turn {
+        let detail = format!("worker {} did not answer: {why}; what it started is ended", placed.worker);
+        let answer = Some(Answer::error(504, "create timed out", detail));
+        Turn {
+            end: TurnEnd::Lost,
+            stamp: None,
+            reason: format!("its answer to a create is lost: {why}"),
+            answer,
+        }
+    }
+}
+
+/// What is wrong with a worker that answers 401 to its controller.
+const REFUSES_TOKEN: &str = "it refuses this controller's token (401): is its address another worker's, or is it of an older \
+                             version whose controller.token is not the controller's?";
 
 impl Dispatcher {
     /// The thread. Returns when nobody can send jobs any more.
@@ -86,7 +148,8 @@ impl Dispatcher {
 
     fn carry_out(&self, job: Job) {
         match job {
-            Job::Create(create, placed) => self.create(*create, placed),
+            Job::Create(create, placed) => self.create(create, placed),
+            Job::Call(worker) => self.call(worker),
             Job::Replace(create, holder, worker) => self.replace(create, &holder, &worker),
             Job::Delete(id, worker, responder) => {
                 responder.send(self.delete(&id, &worker, EndReason::Deleted));
@@ -97,60 +160,51 @@ impl Dispatcher {
         }
     }
 
-    fn create(&self, create: Create, mut placed: Placed) {
-        let timeout = self.live.get().sessions.create_timeout + CREATE_MARGIN;
-        let answer = loop {
-            let sent = self.client.create(&placed.worker, &create, timeout);
-            let why = match sent {
-                Ok(reply) if reply.status == 503 && reply.stamp.is_none() => reply.error_text(),
-                // Not the worker's own words, but those of something before it that lost sight of it.
-                Ok(reply) if matches!(reply.status, 502 | 504) && reply.stamp.is_none() => {
-                    break self.lost(&create, &placed, &reply.error_text());
-                }
-                Ok(reply) => break self.begun(&create, &placed, reply),
-                Err(CallError::NotReached(why)) => why,
-                Err(CallError::Lost(why)) => break self.lost(&create, &placed, &why),
-            };
-            log::warn!("[controller] worker {} does not take session {}: {why}", placed.worker, create.id);
-            match self.next(&create.id) {
-                Ok(next) => placed = next,
-                Err(refused) => break refusals::create(&refused),
+    fn create(&self, mut create: Box<Create>, placed: Placed) {
+        let left = create.deadline.since(self.clock.now());
+        let sent = self.client.create(&placed.worker, &create, left, left + CREATE_MARGIN);
+        self.note_answer(&placed.worker, &sent);
+        match sent {
+            Ok(reply) if matches!(reply.status, 201 | 202) => {
+                let answer = self.started(&mut create, &placed, &reply);
+                create.responder.send(answer);
             }
-        };
-        create.responder.send(answer);
-    }
-
-    fn next(&self, id: &SessionId) -> Result<Placed, Refused> {
-        let (reply, answer) = crossbeam_channel::bounded(1);
-        let _ = self.fleet.send(Ask::TryNext(id.clone(), reply));
-        answer.recv().unwrap_or(Err(Refused::Gone))
-    }
-
-    /// The worker has begun, and says how it went.
-    fn begun(&self, create: &Create, placed: &Placed, reply: Reply) -> Answer {
-        let stamp = reply.stamp.unwrap_or_default();
-        match reply.status {
-            201 | 202 => self.started(create, placed, stamp, &reply),
-            status => {
-                log::warn!(
-                    "[controller] session {} failed on worker {}: {status} {}",
-                    create.id,
-                    placed.worker,
-                    reply.error_text()
-                );
-                let _ = match reply.stamp {
-                    Some(stamp) => {
-                        self.fleet.send(Ask::Ended(create.id.clone(), EndReason::CreateFailed, stamp))
-                    }
-                    // Refused before it began: nothing to remember.
-                    None => self.fleet.send(Ask::Release(create.id.clone())),
-                };
-                pass_on(reply)
+            sent => {
+                let turn = Turn::of(&placed, sent);
+                let _ = self.fleet.send(Ask::TurnOver(create, placed, Box::new(turn)));
             }
         }
     }
 
-    fn started(&self, create: &Create, placed: &Placed, stamp: Stamp, reply: &Reply) -> Answer {
+    /// A worker that answers is alive, and where we believe it to be.
+    fn note_answer(&self, worker: &WorkerId, sent: &Result<Reply, CallError>) {
+        if sent.as_ref().is_ok_and(|reply| reply.stamp.is_some()) {
+            let _ = self.fleet.send(Ask::Answered(worker.clone()));
+        }
+    }
+
+    /// Asks a worker for a session that nobody has: what answers as it should is our worker, and takes our token.
+    fn call(&self, worker: WorkerId) {
+        let begun = self.clock.now();
+        let nobodys = SessionId::from_entropy(entropy::bytes());
+        let sent = self.client.inspect(&worker, &nobodys, INSPECT_TIMEOUT);
+        let trouble = match &sent {
+            Ok(reply) if reply.stamp.is_some() => None,
+            Ok(reply) if reply.status == 401 => Some(REFUSES_TOKEN.to_owned()),
+            Ok(reply) => Some(format!(
+                "what answers at its address is no worker (status {}); check its server.advertise_url and what stands before it",
+                reply.status
+            )),
+            Err(CallError::NotReached(why) | CallError::Lost(why)) => Some(why.clone()),
+        };
+        let _ = self.fleet.send(match trouble {
+            None => Ask::Answered(worker),
+            Some(why) => Ask::CallFailed(worker, begun, why),
+        });
+    }
+
+    fn started(&self, create: &mut Create, placed: &Placed, reply: &Reply) -> Answer {
+        let stamp = reply.stamp.unwrap_or_default();
         let (answer, stands) = crossbeam_channel::bounded(1);
         let status = if reply.status == 201 { SessionStatus::Ready } else { SessionStatus::Requested };
         let view_id = view_id(&reply.body);
@@ -164,6 +218,10 @@ impl Dispatcher {
         }
         let (session, worker, body) = (&create.id, &placed.worker, create.request.body);
         log::info!(session:%, worker:%, body:%; "[controller] session {session} runs on worker {worker}");
+        if status == SessionStatus::Ready {
+            let suspects = create.course.succeeded();
+            let _ = self.fleet.send(Ask::Suspects(suspects));
+        }
         let created = Created {
             session_id: create.id.clone(),
             stream_url: sessions::link_url(&create.base_url, &create.id),
@@ -178,14 +236,6 @@ impl Dispatcher {
         Answer::json(reply.status, &created)
     }
 
-    /// Nobody knows whether it runs: slot and body stay held until the worker's heartbeats tell.
-    fn lost(&self, create: &Create, placed: &Placed, why: &str) -> Answer {
-        log::error!("[controller] ALERT the answer to session {} is lost: {why}", create.id);
-        let _ = self.fleet.send(Ask::Abandon(create.id.clone()));
-        let detail = format!("worker {} did not answer: {why}; what it started is ended", placed.worker);
-        Answer::error(504, "create timed out", detail)
-    }
-
     fn replace(&self, mut create: Box<Create>, holder: &SessionId, worker: &WorkerId) {
         let ended = self.delete(holder, worker, EndReason::Replaced);
         if !matches!(ended.status, 204 | 404) {
@@ -196,7 +246,9 @@ impl Dispatcher {
     }
 
     fn delete(&self, id: &SessionId, worker: &WorkerId, reason: EndReason) -> Answer {
-        match self.client.delete(worker, id, reason, DELETE_TIMEOUT) {
+        let sent = self.client.delete(worker, id, reason, DELETE_TIMEOUT);
+        self.note_answer(worker, &sent);
+        match sent {
             Ok(reply) => {
                 if let (204 | 404, Some(stamp)) = (reply.status, reply.stamp) {
                     let _ = self.fleet.send(Ask::Ended(id.clone(), reason, stamp));
@@ -213,8 +265,9 @@ impl Dispatcher {
     }
 
     fn inspect(&self, id: &SessionId, worker: &WorkerId, base_url: &str) -> Option<Answer> {
-        let mut reply =
-            self.client.inspect(worker, id, INSPECT_TIMEOUT).ok().filter(|reply| reply.status == 200)?;
+        let sent = self.client.inspect(worker, id, INSPECT_TIMEOUT);
+        self.note_answer(worker, &sent);
+        let mut reply = sent.ok().filter(|reply| reply.status == 200)?;
         reply.body["stream_url"] = Value::String(sessions::link_url(base_url, id));
         if let Some(id) = view_id(&reply.body) {
             reply.body["view_url"] = Value::String(sessions::link_url(base_url, &id));

@@ -1,9 +1,10 @@
 //! The `fleet` thread: it owns the fleet's state, answers questions about it, and publishes it.
 //!
 //! Creates start here: a slot is reserved, then a `dispatch` thread carries the request to the worker and reports back.
-//! Right after a start, creates wait here until two heartbeats have told what exists.
+//! Right after a start, creates wait here until two heartbeats have told what exists; later, where nobody can take one now and a
+//! worker that is late or was left alone may in time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,19 +15,27 @@ use crate::api::reply::{Answer, Responder};
 use crate::api::server::Beat;
 use crate::api::types::CreateRequest;
 use crate::config::settings::Settings;
-use crate::controller::dispatch::Job;
+use crate::controller::dispatch::{Job, Turn};
 use crate::controller::key_store::KeyStore;
 use crate::controller::refusals;
 use crate::controller::snapshot::{Published, Reach, Snapshot, Target};
 use crate::core::fleet::disputes::{Cause, Disputes};
+use crate::core::fleet::failures::FailedAt;
 use crate::core::fleet::identity::{BeatSource, Identities};
+use crate::core::fleet::turns::{Course, Suspect, TurnEnd};
 use crate::core::fleet::wire::{Heartbeat, HeartbeatReply, Stamp};
-use crate::core::fleet::{BeatOutcome, CreateSpec, Fleet, FleetEvent, FleetSettings, Placed, Refused, Route};
+use crate::core::fleet::{
+    BeatOutcome, CreateSpec, Fleet, FleetEvent, FleetSettings, MAX_WORKERS, Placed, Refused, Route,
+};
 use crate::core::ids::{SessionId, WorkerId};
+use crate::core::log_limit::LogShares;
 use crate::core::reason::EndReason;
 use crate::core::status::SessionStatus;
+use crate::core::time::Moment;
+use crate::core::worker_health::WorkerHealth;
 use crate::edge::router::Upstream;
 use crate::host::clock::Clock;
+use crate::host::entropy;
 
 /// How often time is let pass when nothing happens.
 const TICK: Duration = Duration::from_millis(250);
@@ -36,6 +45,22 @@ const BATCH: usize = 64;
 
 /// What a caller is told to wait when too much is under way.
 const BUSY_PAUSE: Duration = Duration::from_secs(2);
+
+/// Lines about refused heartbeats: so many at once, then one per interval. A refused worker beats every ten seconds.
+const REFUSED_BURST: u32 = 40;
+const REFUSED_EVERY: Duration = Duration::from_secs(10);
+
+/// How often creates that wait are looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Of those that wait, this many that still find nobody end a round.
+const MAX_MISSES: usize = 16;
+
+/// The part of `sessions.create_timeout` that a create does not wait away: one in so many.
+const PART_FOR_THE_START: u32 = 4;
+
+/// Workers whose words a refusal repeats.
+const MAX_SAID: usize = 3;
 
 /// How often a create may end the session that holds its body before it gives up: once, and once more for a race.
 const MAX_REPLACEMENTS: u32 = 2;
@@ -50,6 +75,14 @@ pub struct Create {
     pub base_url: String,
     /// How often a holder of the body was ended for it.
     pub replacements: u32,
+    /// The workers that had their turn, and what that says of them.
+    pub course: Course,
+    /// When it must be answered: `sessions.create_timeout` after it came.
+    pub deadline: Moment,
+    /// What a worker said that failed it, for when no other takes it.
+    pub answer: Option<Answer>,
+    /// What workers said that had no room, in short.
+    pub said: Vec<String>,
     /// Waits for the answer.
     pub responder: Responder,
 }
@@ -60,18 +93,22 @@ pub enum Ask {
     Heartbeat(Box<Heartbeat>, BeatSource, Upstream, Responder),
     /// Somebody at this address was turned away under a worker's id, with these words.
     TurnedAway(WorkerId, Cause, IpAddr, String),
+    /// A heartbeat from this address makes no sense, for this reason.
+    BadBeat(IpAddr, String),
     /// A new session.
     Create(Box<Create>),
-    /// The next worker for a create that did not begin.
-    TryNext(SessionId, Sender<Result<Placed, Refused>>),
+    /// A worker's turn at a create is over, and there is no session.
+    TurnOver(Box<Create>, Placed, Box<Turn>),
+    /// A session runs that these workers failed to start.
+    Suspects(Vec<Suspect>),
+    /// A worker has answered a call.
+    Answered(WorkerId),
+    /// A worker cannot be called, as was tried then; why.
+    CallFailed(WorkerId, Moment, String),
     /// The worker has it, in this status, with this link that only watches; does it stand?
     Confirm(Placed, SessionStatus, Stamp, Option<SessionId>, Sender<bool>),
     /// A worker says that a session is over.
     Ended(SessionId, EndReason, Stamp),
-    /// A create was given up before anything was sent.
-    Release(SessionId),
-    /// A create's answer is lost.
-    Abandon(SessionId),
     /// End a session by its worker's next heartbeat.
     Condemn(SessionId, EndReason),
     /// Drain a worker, or undo it.
@@ -93,11 +130,17 @@ pub struct FleetThread {
     keys: KeyStore,
     /// `workers.heartbeat_timeout`
     patience: Duration,
+    /// `sessions.create_timeout`
+    create_timeout: Duration,
     /// `workers.token` is set, so what workers send administers nothing.
     heartbeats_only: bool,
     reaches: HashMap<WorkerId, Arc<Reach>>,
-    waiting: Vec<Create>,
+    /// Bounds what refused heartbeats write into the log.
+    refused: LogShares<IpAddr>,
+    waiting: VecDeque<Box<Create>>,
     max_waiting: usize,
+    /// When those that wait are looked at again.
+    look_at: Moment,
     closing: bool,
     /// What is published is what the fleet is.
     fresh: bool,
@@ -122,10 +165,13 @@ impl FleetThread {
             disputes: Disputes::default(),
             keys,
             patience: settings.workers.heartbeat_timeout,
+            create_timeout: settings.sessions.create_timeout,
             heartbeats_only: settings.workers.secrets().next().is_some(),
             reaches: HashMap::new(),
-            waiting: Vec::new(),
+            refused: LogShares::new(REFUSED_BURST, REFUSED_EVERY, MAX_WORKERS),
+            waiting: VecDeque::new(),
             max_waiting: settings.workers.dispatch_queue,
+            look_at: Moment(0),
             closing: false,
             fresh: false,
             jobs,
@@ -141,7 +187,8 @@ impl FleetThread {
     pub fn run(mut self, asks: &Receiver<Ask>) {
         loop {
             (self.beat)();
-            match asks.recv_timeout(TICK) {
+            let pause = if self.waiting.is_empty() { TICK } else { LOOK };
+            match asks.recv_timeout(pause) {
                 Ok(ask) => {
                     for ask in std::iter::once(ask).chain(asks.try_iter().take(BATCH)) {
                         if matches!(ask, Ask::Stop) {
@@ -165,6 +212,10 @@ impl FleetThread {
         let now = self.clock.now();
         let news = self.fleet.tick(now);
         tell(&news);
+        for worker in self.fleet.calls_due(now) {
+            // One that finds no room is due again later.
+            let _ = self.jobs.try_send(Job::Call(worker));
+        }
         let fleet = &self.fleet;
         let disputes = self.disputes.tick(now, self.patience, |id| fleet.worker(now, id).is_some());
         for dispute in &disputes.begun {
@@ -177,7 +228,8 @@ impl FleetThread {
 
     fn take(&mut self, ask: Ask) {
         let now = self.clock.now();
-        self.fresh = false;
+        // That a worker answers is news now and then only.
+        self.fresh &= matches!(ask, Ask::Answered(_));
         match ask {
             Ask::Heartbeat(beat, source, upstream, responder) => {
                 self.heartbeat(&beat, source, upstream, responder)
@@ -185,9 +237,17 @@ impl FleetThread {
             Ask::TurnedAway(id, cause, rival, why) => {
                 self.disputes.turned_away(now, &id, cause, rival, why);
             }
+            Ask::BadBeat(address, why) => self.log_refused(address, &why),
             Ask::Create(create) => self.create(create),
-            Ask::TryNext(id, reply) => {
-                let _ = reply.send(self.fleet.try_next(now, &id));
+            Ask::TurnOver(create, placed, turn) => self.turn_over(create, &placed, *turn),
+            Ask::Suspects(suspects) => tell(&self.fleet.suspects_failed(now, &suspects)),
+            Ask::Answered(worker) => {
+                let news = self.fleet.answered(now, &worker);
+                tell(&news);
+                self.fresh &= news.is_empty();
+            }
+            Ask::CallFailed(worker, begun, why) => {
+                tell(&self.fleet.failed(now, &worker, begun, (FailedAt::Call, &why)));
             }
             Ask::Confirm(placed, status, stamp, view_id, reply) => {
                 let (stands, news) = self.fleet.confirm(now, &placed, status, stamp);
@@ -201,8 +261,6 @@ impl FleetThread {
                 self.fleet.ended(now, &id, reason, stamp);
                 self.publish();
             }
-            Ask::Release(id) => self.fleet.release(&id),
-            Ask::Abandon(id) => self.fleet.abandon(&id),
             Ask::Condemn(id, reason) => {
                 self.fleet.condemn(&id, reason);
             }
@@ -226,11 +284,23 @@ impl FleetThread {
             }
             self.reached(beat, &source, upstream);
         }
-        responder.send(match copied.map_or_else(|| outcome.reply(), Err) {
+        let outcome = copied.map_or_else(|| outcome.reply(), Err);
+        if let Err(refusal) = &outcome {
+            self.log_refused(source.address, &format!("of worker {}: {refusal}", beat.worker_id));
+        }
+        responder.send(match outcome {
             Ok(reply) if reply.accepted => Answer::json(200, &self.complete(reply, &beat.worker_id)),
             Ok(reply) => Answer::json(200, &reply),
             Err(refusal) => refusals::heartbeat(refusal),
         });
+    }
+
+    fn log_refused(&mut self, address: IpAddr, why: &str) {
+        if let Some(more) = self.refused.allow(self.clock.now(), Some(&address)) {
+            log::warn!(
+                "[controller] a heartbeat from {address} is refused: {why} ({more} such lines were not shown)"
+            );
+        }
     }
 
     /// The worker may be asked for its new session the moment it has our answer.
@@ -260,6 +330,7 @@ impl FleetThread {
 
     fn reconfigure(&mut self, settings: &Settings) {
         self.patience = settings.workers.heartbeat_timeout;
+        self.create_timeout = settings.sessions.create_timeout;
         self.heartbeats_only = settings.workers.secrets().next().is_some();
         self.fleet.reconfigure(FleetSettings::from(settings));
     }
@@ -286,16 +357,82 @@ impl FleetThread {
             session_id: create.id.clone(),
             body: create.request.body,
             replace: create.request.replace && create.replacements < MAX_REPLACEMENTS,
+            engine: create.request.engine.clone(),
+            tried: create.course.tried().clone(),
         };
         match self.fleet.reserve(self.clock.now(), &spec) {
             Ok(placed) => self.dispatch(Job::Create(create, placed)),
             Err(Refused::MustEnd { session_id, worker, .. }) => {
                 self.dispatch(Job::Replace(create, session_id, worker))
             }
-            Err(Refused::Settling { .. }) if self.waiting.len() < self.max_waiting => {
-                self.waiting.push(*create)
+            Err(refused) if self.may_wait(&create, &refused) => self.waiting.push_back(create),
+            Err(refused) => refuse(*create, &refused),
+        }
+    }
+
+    /// Whether a create is to wait for what time may bring: the end of settling, a late worker's beat, the end of a pause.
+    fn may_wait(&self, create: &Create, refused: &Refused) -> bool {
+        let in_time = match refused {
+            Refused::Settling { .. } => true,
+            Refused::NoWorker { hope: Some(at), .. } => {
+                // What it waits is missing to start the session.
+                let patience = create.deadline - self.create_timeout / PART_FOR_THE_START;
+                *at < patience && self.clock.now() < patience
             }
-            Err(refused) => create.responder.send(refusals::create(&refused)),
+            _ => false,
+        };
+        in_time && self.waiting.len() < self.max_waiting
+    }
+
+    /// What becomes of a create whose worker has not started it.
+    fn turn_over(&mut self, mut create: Box<Create>, placed: &Placed, mut turn: Turn) {
+        let now = self.clock.now();
+        let listed = self.fleet.session(now, &create.id).is_some_and(|session| session.status.is_live());
+        if listed && turn.stamp.is_none() && turn.end != TurnEnd::Lost {
+            turn = Turn::lost(placed, format!("{}, and its heartbeats list the session", turn.reason));
+        }
+        let judged = create.course.judge(&placed.worker, placed.begun, &turn.end, &turn.reason);
+        if let Some(at) = judged.failed {
+            tell(&self.fleet.failed(now, &placed.worker, placed.begun, (at, &turn.reason)));
+        }
+        match (&turn.end, turn.stamp) {
+            (TurnEnd::Lost, _) => {
+                log::error!(
+                    "[controller] ALERT the answer to session {} is lost: {}",
+                    create.id,
+                    turn.reason
+                );
+                self.fleet.abandon(&create.id);
+            }
+            (_, Some(stamp)) => {
+                log::warn!(
+                    "[controller] session {} failed on worker {}: {}",
+                    create.id,
+                    placed.worker,
+                    turn.reason
+                );
+                self.fleet.ended(now, &create.id, EndReason::CreateFailed, stamp);
+                // Another one of the same id could be taken for this one.
+                create.id = SessionId::from_entropy(entropy::bytes());
+            }
+            (_, None) => {
+                log::warn!(
+                    "[controller] worker {} does not take session {}: {}",
+                    placed.worker,
+                    create.id,
+                    turn.reason
+                );
+                self.fleet.release(&create.id);
+                if turn.answer.is_none() && create.said.len() < MAX_SAID {
+                    create.said.push(format!("{}: {}", placed.worker, turn.reason));
+                }
+            }
+        }
+        create.answer = turn.answer.or(create.answer.take());
+        self.publish();
+        match judged.next && !now.reached(create.deadline) {
+            true => self.create(create),
+            false => refuse(*create, &Refused::Gone),
         }
     }
 
@@ -303,15 +440,30 @@ impl FleetThread {
         if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = self.jobs.try_send(job) {
             if let Job::Create(create, _) = &job {
                 self.fleet.release(&create.id);
+                self.fresh = false;
             }
             job.refuse(refusals::busy(BUSY_PAUSE));
         }
     }
 
+    /// Gives those that wait another try, the longest first. One round after the other looks at all of them: what keeps some
+    /// waiting keeps most.
     fn admit_waiting(&mut self) {
-        if !self.waiting.is_empty() && self.fleet.settling_until(self.clock.now()).is_none() {
-            self.fresh = false;
-            std::mem::take(&mut self.waiting).into_iter().for_each(|create| self.create(Box::new(create)));
+        let now = self.clock.now();
+        if self.waiting.is_empty() || !now.reached(self.look_at) || self.fleet.settling_until(now).is_some() {
+            return;
+        }
+        self.look_at = now + LOOK;
+        self.fresh = false;
+        let mut misses = 0;
+        for _ in 0..self.waiting.len() {
+            let before = self.waiting.len();
+            let Some(create) = self.waiting.pop_front() else { break };
+            self.create(create);
+            misses += usize::from(self.waiting.len() == before);
+            if misses >= MAX_MISSES {
+                break;
+            }
         }
     }
 
@@ -363,14 +515,28 @@ impl FleetThread {
     }
 }
 
+/// Answers a create that gets no worker: in the words of one that failed it, where there is one.
+fn refuse(create: Create, refused: &Refused) {
+    let Create { answer, said, responder, .. } = create;
+    let own_words = || match refused {
+        Refused::NoWorker { .. } if !said.is_empty() => refusals::no_worker(refused, &said),
+        _ => refusals::create(refused),
+    };
+    responder.send(answer.unwrap_or_else(own_words));
+}
+
 fn tell(news: &[FleetEvent]) {
     for event in news {
         match event {
             FleetEvent::SessionLost(..)
             | FleetEvent::ReservationExpired(..)
-            | FleetEvent::WorkerRestarted(..) => {
+            | FleetEvent::WorkerRestarted(..)
+            | FleetEvent::WorkerHindered(..)
+            | FleetEvent::WorkerPaused(..)
+            | FleetEvent::WorkerHealth(_, _, WorkerHealth::Late) => {
                 log::warn!("[controller] {event}");
             }
+            FleetEvent::WorkerHealth(_, _, WorkerHealth::Down) => log::error!("[controller] ALERT {event}"),
             _ => log::info!("[controller] {event}"),
         }
     }

@@ -110,7 +110,7 @@ impl Controller {
         })?;
         let fleet_thread = start_fleet(&live, known, &published, (jobs.clone(), asks), (clock, pulses))?;
         let client = WorkerClient::new(live.clone(), published.clone(), client);
-        let dispatchers = start_dispatchers(&live, client, &fleet, &job_inbox, pulses)?;
+        let dispatchers = start_dispatchers(&live, client, &fleet, &job_inbox, (clock, pulses))?;
         let (closing, tokens) = (Arc::new(AtomicBool::new(false)), Arc::new(TokenGuard::default()));
         let service = ControllerService {
             live: live.clone(),
@@ -167,20 +167,20 @@ fn start_fleet(
 }
 
 fn start_dispatchers(
-    live: &Arc<Live>,
+    live: &Live,
     client: WorkerClient,
     fleet: &Sender<Ask>,
     jobs: &Receiver<Job>,
-    pulses: &Pulses,
+    (clock, pulses): (Clock, &Pulses),
 ) -> Result<Vec<JoinHandle<()>>, RunError> {
     let settings = live.get();
     let silence = settings.sessions.create_timeout + DISPATCH_SILENCE_MARGIN;
     let start = |index: usize| {
         let name = format!("dispatch-{index}");
         let dispatcher = Dispatcher {
-            live: live.clone(),
             fleet: fleet.clone(),
             client: client.clone(),
+            clock,
             beat: front::beat(pulses, &name, silence),
         };
         let jobs = jobs.clone();

@@ -9,6 +9,7 @@ use crate::api::sessions;
 use crate::controller::worker_address::AddressRefusal;
 use crate::core::fleet::wire::BeatRefusal;
 use crate::core::fleet::{NotForgotten, Refused};
+use crate::core::ids::WorkerId;
 
 /// A create that gets no worker.
 pub fn create(refused: &Refused) -> Answer {
@@ -22,12 +23,29 @@ pub fn create(refused: &Refused) -> Answer {
         Refused::Settling { retry_after } => {
             Answer::error(503, "controller has just started", refused.to_string()).retry_after(*retry_after)
         }
-        Refused::NoWorker { why, retry_after } => {
-            Answer::error(503, "no worker available", why.to_string()).retry_after(*retry_after)
+        Refused::NoWorker { why, .. } if why.is_not_allowed() => {
+            Answer::error(403, "body not allowed", why.to_string())
         }
+        Refused::NoWorker { .. } => no_worker(refused, &[]),
         Refused::IdInUse => Answer::error(500, "session id in use", refused.to_string()),
         Refused::Gone => Answer::error(504, "create timed out", refused.to_string()),
     }
+}
+
+/// A create that gets no worker, after some have refused it in these words.
+pub fn no_worker(refused: &Refused, said: &[String]) -> Answer {
+    let Refused::NoWorker { why, retry_after, hope: _ } = refused else { return create(refused) };
+    let said = said.iter().map(|words| format!(". {words}")).collect::<String>();
+    Answer::error(503, "no worker available", format!("{why}{said}")).retry_after(*retry_after)
+}
+
+/// Something answered in a worker's place.
+pub fn no_worker_of_ours(worker: &WorkerId, status: u16) -> Answer {
+    let detail = format!(
+        "what answers at the address of worker {worker} gives {status} without a reason: check its server.advertise_url, and \
+         what stands before it"
+    );
+    Answer::error(502, "worker failed", detail)
 }
 
 /// A heartbeat that breaks a bound.

@@ -26,12 +26,14 @@ use crate::controller::worker_address;
 use crate::core::bad_json;
 use crate::core::fleet::disputes::Cause;
 use crate::core::fleet::identity::{BeatProof, BeatSource, PROOF_FIELD, PublicKey};
+use crate::core::fleet::turns::Course;
 use crate::core::fleet::wire::Heartbeat;
 use crate::core::fleet::{SessionView as FleetSession, WorkerView};
 use crate::core::ids::SessionId;
 use crate::core::reason::EndReason;
 use crate::core::status::SessionStatus;
 use crate::core::time::Moment;
+use crate::core::worker_health::WorkerHealth;
 use crate::front;
 use crate::host::clock::Clock;
 use crate::host::entropy;
@@ -40,6 +42,9 @@ use crate::isolation;
 
 /// Disputes that one health reply tells in full.
 const MAX_DISPUTES_SHOWN: usize = 20;
+
+/// Workers in trouble that one health reply names.
+const MAX_WORKERS_SHOWN: usize = 20;
 
 /// What a caller is told to wait when too much is under way.
 const BUSY_PAUSE: Duration = Duration::from_secs(2);
@@ -131,6 +136,7 @@ impl ControllerService {
                     "up": counts.up, "late": counts.late, "down": counts.down, "draining": counts.draining,
                 },
                 "unproved_workers": counts.unproved,
+                "troubled_workers": counts.troubled,
                 "sessions": {
                     "active": counts.active, "on_down_workers": counts.lost_sight_of, "starting": counts.reserved,
                 },
@@ -154,15 +160,17 @@ impl ControllerService {
     }
 
     fn heartbeat(&self, call: &Call, responder: Responder) {
-        let beat: Heartbeat = match bad_json::object(&call.body) {
-            Ok(beat) => beat,
-            Err(error) => {
-                return responder.send(Answer::error(400, "bad heartbeat", bad_json::in_words(&error)));
-            }
-        };
         let settings = self.live.get();
         let Some(address) = origin::client(call, &settings.server.trusted_proxies) else {
             return responder.send(Answer::error(400, "bad heartbeat", "its source address is unknown"));
+        };
+        let beat: Heartbeat = match bad_json::object(&call.body) {
+            Ok(beat) => beat,
+            Err(error) => {
+                let why = bad_json::in_words(&error);
+                let _ = self.fleet.send(Ask::BadBeat(address, why.clone()));
+                return responder.send(Answer::error(400, "bad heartbeat", why));
+            }
         };
         let Ok(key) = proved_key(call) else {
             let _ = self.fleet.send(Ask::TurnedAway(beat.worker_id, Cause::BadProof, address, String::new()));
@@ -170,6 +178,8 @@ impl ControllerService {
         };
         // What cannot be called is looked at first: see `check_url`.
         if let Err(refusal) = beat.check() {
+            let why = format!("of worker {}: {refusal}", beat.worker_id);
+            let _ = self.fleet.send(Ask::BadBeat(address, why));
             return responder.send(refusals::heartbeat(refusal));
         }
         // A name is looked up here, where a slow answer holds one API thread and nothing else.
@@ -214,6 +224,10 @@ impl ControllerService {
             request,
             base_url: origin::base_url(call, self.live.get().server.public_url.as_deref()),
             replacements: 0,
+            course: Course::default(),
+            deadline: self.clock.now() + self.live.get().sessions.create_timeout,
+            answer: None,
+            said: Vec::new(),
             responder,
         };
         let _ = self.fleet.send(Ask::Create(Box::new(create)));
@@ -292,6 +306,7 @@ fn problems(snapshot: &Snapshot, admin: bool) -> Vec<String> {
             snapshot.counts.unproved
         ));
     }
+    problems.extend(of_workers(snapshot, admin));
     problems.extend(front::log_problem().map(str::to_owned));
     problems.extend(snapshot.keys_trouble.clone());
     match snapshot.disputes.as_slice() {
@@ -303,6 +318,36 @@ fn problems(snapshot: &Snapshot, admin: bool) -> Vec<String> {
         )),
     }
     problems
+}
+
+/// What is wrong with single workers: those that are lost, and those that get no sessions.
+fn of_workers(snapshot: &Snapshot, admin: bool) -> Vec<String> {
+    let mut lost = Vec::new();
+    let mut troubled = Vec::new();
+    for worker in &snapshot.workers {
+        let id = &worker.id;
+        if worker.is_lost() {
+            lost.push(format!(
+                "worker {id} is down: it is not heard of; DELETE /api/v1/workers/{id} if it is no more"
+            ));
+        } else if worker.health == WorkerHealth::Late && !worker.stopping {
+            lost.push(format!("worker {id} is late: a heartbeat is missing"));
+        } else {
+            troubled.extend(worker.troubles().map(|trouble| format!("worker {id}: {trouble}")));
+        }
+    }
+    if !admin {
+        // Names, addresses and last words are for operators.
+        let counted = |count: usize, words: &str| (count > 0).then(|| format!("{count} workers {words}"));
+        let ask = "ask with the admin token, or see [controller] in the log";
+        let lost = counted(lost.len(), &format!("are not heard of in time: {ask}"));
+        let troubled = counted(troubled.len(), &format!("cannot be given sessions: {ask}"));
+        return lost.into_iter().chain(troubled).collect();
+    }
+    let more = (lost.len() + troubled.len()).saturating_sub(MAX_WORKERS_SHOWN);
+    let shown = lost.into_iter().chain(troubled).take(MAX_WORKERS_SHOWN);
+    let rest = (more > 0).then(|| format!("{more} more workers are in trouble: see GET /api/v1/workers"));
+    shown.chain(rest).collect()
 }
 
 fn parse(call: &Call) -> Option<SessionId> {
@@ -326,12 +371,13 @@ fn worker_json(worker: &WorkerView, since: Duration) -> Value {
         "proved": worker.key.is_some(),
         "key": worker.key.map(|key| identity_key::fingerprint(&key).to_string()),
         "version": worker.version,
-        "status": worker.health.name(),
+        "status": worker.standing(),
         "health": worker.status,
         "last_heartbeat_seconds": (worker.last_heartbeat_age + since).as_secs_f64(),
         "load": {"active": worker.active, "starting": worker.reserved, "max": worker.max},
         "wireguard": worker.wireguard,
         "draining": worker.draining || worker.stopping,
+        "troubles": worker.troubles().collect::<Vec<_>>(),
     })
 }
 

@@ -13,7 +13,10 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use crate::config::live::Live;
 use crate::controller::fleet_thread::Create;
 use crate::controller::snapshot::{Published, Reach};
-use crate::core::fleet::wire::{BASE_URL_FIELD, END_REASON_FIELD, SESSION_ID_FIELD, STAMP_FIELD, Stamp};
+use crate::core::fleet::turns::Fault;
+use crate::core::fleet::wire::{
+    BASE_URL_FIELD, END_REASON_FIELD, FAULT_FIELD, SESSION_ID_FIELD, STAMP_FIELD, Stamp, TIME_LEFT_FIELD,
+};
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::reason::EndReason;
 use crate::edge::router::Upstream;
@@ -64,6 +67,8 @@ pub struct Reply {
     pub status: u16,
     /// Its place in the worker's history; only answers about a session that began have one.
     pub stamp: Option<Stamp>,
+    /// Whose fault a failure is, where the worker says so.
+    pub fault: Option<Fault>,
     /// `Retry-After`.
     pub retry_after: Option<String>,
     /// The document; null when there is none.
@@ -73,8 +78,12 @@ pub struct Reply {
 impl Reply {
     /// The error in the worker's words.
     pub fn error_text(&self) -> String {
-        let text = |key: &str| self.body.get(key).and_then(Value::as_str).unwrap_or_default();
-        format!("{}: {}", text("error"), text("detail"))
+        let text = |key: &str| self.body.get(key).and_then(Value::as_str);
+        match (text("error"), text("detail")) {
+            (Some(error), Some(detail)) => format!("{error}: {detail}"),
+            (Some(words), None) | (None, Some(words)) => words.to_owned(),
+            (None, None) => format!("it answers {} and does not say why", self.status),
+        }
     }
 }
 
@@ -104,11 +113,18 @@ impl WorkerClient {
         WorkerClient { agent, live, published }
     }
 
-    /// Starts the session that `create` asks for.
-    pub fn create(&self, worker: &WorkerId, create: &Create, limit: Duration) -> Result<Reply, CallError> {
+    /// Starts the session that `create` asks for. The worker has `left` for it, its answer `limit`.
+    pub fn create(
+        &self,
+        worker: &WorkerId,
+        create: &Create,
+        left: Duration,
+        limit: Duration,
+    ) -> Result<Reply, CallError> {
         let reach = self.reach(worker)?;
         let call = self.agent.post(format!("{}/api/v1/sessions", reach.url));
         let call = call.header(SESSION_ID_FIELD, create.id.expose()).header(BASE_URL_FIELD, &create.base_url);
+        let call = call.header(TIME_LEFT_FIELD, left.as_millis().to_string());
         let call = call.header("Authorization", self.bearer(&reach));
         read(call.config().timeout_global(Some(limit)).build().send_json(create.request.to_json()))
     }
@@ -149,18 +165,17 @@ fn read(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<R
     let mut response = sent.map_err(classify)?;
     let field =
         |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let (stamp, retry_after) = (field(STAMP_FIELD), field("Retry-After"));
+    let (stamp, retry_after, fault) = (field(STAMP_FIELD), field("Retry-After"), field(FAULT_FIELD));
     let status = response.status().as_u16();
+    let mut read = || response.body_mut().with_config().limit(REPLY_LIMIT).read_json();
     let body = match status {
         204 => Value::Null,
-        _ => response
-            .body_mut()
-            .with_config()
-            .limit(REPLY_LIMIT)
-            .read_json()
-            .map_err(|error| CallError::Lost(error.to_string()))?,
+        // A refusal is one in whatever words, also in those of something else that answers in the worker's place.
+        300..=599 => read().unwrap_or(Value::Null),
+        _ => read().map_err(|error| CallError::Lost(error.to_string()))?,
     };
-    Ok(Reply { status, stamp: stamp.and_then(|text| text.parse().ok()), retry_after, body })
+    let stamp = stamp.and_then(|text| text.parse().ok());
+    Ok(Reply { status, stamp, fault: fault.and_then(|text| text.parse().ok()), retry_after, body })
 }
 
 /// Only what certainly failed before the first byte went out counts as not reached.

@@ -5,7 +5,7 @@
 //! what does every such byte becomes a `?`, which stands in no value that the API takes for good.
 
 use super::fleet::identity::PROOF_FIELD;
-use super::fleet::wire::{BASE_URL_FIELD, END_REASON_FIELD, SESSION_ID_FIELD};
+use super::fleet::wire::{BASE_URL_FIELD, END_REASON_FIELD, SESSION_ID_FIELD, TIME_LEFT_FIELD};
 
 /// Fields that an operation reads, beside those that the edge makes anew ([`MADE_BY_EDGE`]).
 const READ: &[&str] = &[
@@ -18,6 +18,7 @@ const READ: &[&str] = &[
     SESSION_ID_FIELD,
     BASE_URL_FIELD,
     END_REASON_FIELD,
+    TIME_LEFT_FIELD,
     PROOF_FIELD,
 ];
 

@@ -1,7 +1,8 @@
-//! Which worker gets a new session (SPEC 4). A pure choice among candidates; it changes nothing.
+//! Which worker gets a new session. A pure choice among candidates; it changes nothing.
 //!
-//! Among workers that are up, not draining and not full: one with WireGuard before one without, when the body
-//! needs it; then the lowest share of its slots taken, compared exactly; then the fewest taken; then the id.
+//! Among workers that are up, not draining, not barred and not full: one with WireGuard before one without, when the body
+//! needs it; one that was called before with success before one that never was; then the lowest share of its slots taken,
+//! compared exactly; then the fewest taken; then the id.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -10,8 +11,11 @@ use crate::config::settings::Network;
 use crate::core::ids::{BodyAddr, WorkerId};
 use crate::core::worker_health::WorkerHealth;
 
+/// Reasons of workers that one refusal names.
+const REASONS_SHOWN: usize = 3;
+
 /// What the choice sees of a worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Candidate<'a> {
     /// Its name, the last tie-break.
     pub id: &'a WorkerId,
@@ -19,39 +23,144 @@ pub struct Candidate<'a> {
     pub health: WorkerHealth,
     /// No new sessions there: an operator drains it or it is stopping.
     pub draining: bool,
+    /// Another reason to leave it out.
+    pub barred: Option<Bar>,
     /// Slots taken: live sessions and reservations.
     pub taken: u32,
     /// Slots in all.
     pub max: u32,
     /// Whether it has a WireGuard interface.
     pub wireguard: bool,
+    /// A call to it was answered.
+    pub called: bool,
+}
+
+/// Why a worker that is up gets no session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bar {
+    /// It says that it cannot start such a session, and why.
+    Unfit(String),
+    /// The body is outside its `sessions.allowed_bodies`.
+    BodyNotAllowed,
+    /// It sends heartbeats and cannot be called; why.
+    Unreachable(String),
+    /// Its creates fail for its own reasons; the last one.
+    Failing(String),
+    /// It had its turn with this create.
+    Tried,
 }
 
 /// Why no worker can take a session: how many were ruled out for what. Its text is the detail of the 503.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NobodyFits {
-    /// Late or down.
-    pub not_up: usize,
+    /// Late: a beat is missing.
+    pub late: usize,
+    /// Down: not heard from.
+    pub down: usize,
     /// Draining or stopping.
     pub draining: usize,
     /// Every slot taken.
     pub full: usize,
+    /// [`Bar::Unfit`].
+    pub unfit: usize,
+    /// [`Bar::BodyNotAllowed`].
+    pub not_allowed: usize,
+    /// [`Bar::Unreachable`].
+    pub unreachable: usize,
+    /// [`Bar::Failing`].
+    pub failing: usize,
+    /// [`Bar::Tried`].
+    pub tried: usize,
+    /// `WORKER: reason` of the first of them.
+    pub reasons: Vec<String>,
+}
+
+impl NobodyFits {
+    /// Whether the body is outside what every known worker allows.
+    pub fn is_not_allowed(&self) -> bool {
+        self.not_allowed > 0 && self.total() == self.not_allowed
+    }
+
+    fn total(&self) -> usize {
+        let barred = self.unfit + self.not_allowed + self.unreachable + self.failing + self.tried;
+        self.late + self.down + self.draining + self.full + barred
+    }
+
+    fn note(&mut self, id: &WorkerId, bar: &Bar) {
+        let (count, reason) = match bar {
+            Bar::Unfit(reason) => (&mut self.unfit, Some(reason)),
+            Bar::BodyNotAllowed => (&mut self.not_allowed, None),
+            Bar::Unreachable(reason) => (&mut self.unreachable, Some(reason)),
+            Bar::Failing(reason) => (&mut self.failing, Some(reason)),
+            Bar::Tried => (&mut self.tried, None),
+        };
+        *count += 1;
+        if let Some(reason) = reason.filter(|_| self.reasons.len() < REASONS_SHOWN) {
+            self.reasons.push(format!("{id}: {reason}"));
+        }
+    }
+
+    /// The one reason of all, in words.
+    fn in_a_word(&self) -> Option<String> {
+        let total = self.total();
+        let not_up = self.late + self.down;
+        let words = [
+            (
+                not_up,
+                format!("no worker is up ({not_up} not heard from): check the workers and their network"),
+            ),
+            (self.draining, format!("every worker is draining ({total}): undrain one or add a worker")),
+            (self.full, format!("every worker is full ({total}): retry later or add a worker")),
+            (self.unfit, format!("no worker can start such a session ({total})")),
+            (
+                self.not_allowed,
+                format!(
+                    "the body is outside sessions.allowed_bodies of every worker ({total}): add its network there if it may be reached"
+                ),
+            ),
+            (self.unreachable, format!("no worker can be called ({total}), though they send heartbeats")),
+            (
+                self.failing,
+                format!("creates fail on every worker ({total}); they are tried again after a pause"),
+            ),
+            (self.tried, format!("every worker was asked ({total}) and none has taken it")),
+        ];
+        let all = words.into_iter().find(|(count, _)| *count == total);
+        all.map(|(_, words)| words)
+    }
+
+    fn as_list(&self) -> String {
+        let not_up = self.late + self.down;
+        let mut text = format!(
+            "no worker is free: {} full, {} draining, {not_up} not heard from",
+            self.full, self.draining
+        );
+        for (count, words) in [
+            (self.unfit, "cannot start such a session"),
+            (self.not_allowed, "do not allow this body"),
+            (self.unreachable, "cannot be called"),
+            (self.failing, "fail and are left alone for a while"),
+            (self.tried, "had their turn"),
+        ] {
+            if count > 0 {
+                text.push_str(&format!(", {count} {words}"));
+            }
+        }
+        text
+    }
 }
 
 impl fmt::Display for NobodyFits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.not_up, self.draining, self.full) {
-            (0, 0, 0) => {
-                f.write_str("no worker is known: start one, or check its controller.url and controller.token")
-            }
-            (n, 0, 0) => {
-                write!(f, "no worker is up ({n} not heard from): check the workers and their network")
-            }
-            (0, n, 0) => write!(f, "every worker is draining ({n}): undrain one or add a worker"),
-            (0, 0, n) => write!(f, "every worker is full ({n}): retry later or add a worker"),
-            (down, draining, full) => {
-                write!(f, "no worker is free: {full} full, {draining} draining, {down} not heard from")
-            }
+        if self.total() == 0 {
+            return f.write_str(
+                "no worker is known: start one, or check its controller.url and controller.token",
+            );
+        }
+        f.write_str(&self.in_a_word().unwrap_or_else(|| self.as_list()))?;
+        match self.reasons.as_slice() {
+            [] => Ok(()),
+            reasons => write!(f, ". {}", reasons.join("; ")),
         }
     }
 }
@@ -74,7 +183,7 @@ pub fn choose<'a>(
         if !fits(&candidate, &mut nobody) {
             continue;
         }
-        if best.is_none_or(|best| order(&candidate, &best, needs_wireguard) == Ordering::Less) {
+        if best.as_ref().is_none_or(|best| order(&candidate, best, needs_wireguard) == Ordering::Less) {
             best = Some(candidate);
         }
     }
@@ -83,14 +192,14 @@ pub fn choose<'a>(
 
 /// Whether the candidate may be chosen at all; if not, why not is counted.
 fn fits(candidate: &Candidate<'_>, nobody: &mut NobodyFits) -> bool {
-    if candidate.health != WorkerHealth::Up {
-        nobody.not_up += 1;
-    } else if candidate.draining {
-        nobody.draining += 1;
-    } else if candidate.taken >= candidate.max {
-        nobody.full += 1;
-    } else {
-        return true;
+    match (candidate.health, &candidate.barred) {
+        (WorkerHealth::Down, _) => nobody.down += 1,
+        _ if candidate.draining => nobody.draining += 1,
+        (_, Some(bar)) => nobody.note(candidate.id, bar),
+        // Whether it is late does not matter then.
+        _ if candidate.taken >= candidate.max => nobody.full += 1,
+        (WorkerHealth::Late, None) => nobody.late += 1,
+        (WorkerHealth::Up, None) => return true,
     }
     false
 }
@@ -100,7 +209,9 @@ fn order(a: &Candidate<'_>, b: &Candidate<'_>, needs_wireguard: bool) -> Orderin
     let lacks = |c: &Candidate<'_>| needs_wireguard && !c.wireguard;
     // a.taken / a.max < b.taken / b.max without rounding: both products fit in 64 bits.
     let share = (u64::from(a.taken) * u64::from(b.max)).cmp(&(u64::from(b.taken) * u64::from(a.max)));
-    lacks(a).cmp(&lacks(b)).then(share).then(a.taken.cmp(&b.taken)).then(a.id.cmp(b.id))
+    let uncalled = |c: &Candidate<'_>| !c.called;
+    let order = lacks(a).cmp(&lacks(b)).then(uncalled(a).cmp(&uncalled(b)));
+    order.then(share).then(a.taken.cmp(&b.taken)).then(a.id.cmp(b.id))
 }
 
 #[cfg(test)]
@@ -112,7 +223,16 @@ mod tests {
     }
 
     fn up(id: &WorkerId, taken: u32, max: u32) -> Candidate<'_> {
-        Candidate { id, health: WorkerHealth::Up, draining: false, taken, max, wireguard: true }
+        Candidate {
+            id,
+            health: WorkerHealth::Up,
+            draining: false,
+            barred: None,
+            taken,
+            max,
+            wireguard: true,
+            called: true,
+        }
     }
 
     #[test]
@@ -135,14 +255,20 @@ mod tests {
     fn a_full_late_or_draining_worker_is_skipped() {
         let (a, b) = (id("a"), id("b"));
         let fine = up(&b, 4, 5);
+        let barred = |bar| Candidate { barred: Some(bar), ..up(&a, 0, 5) };
         for bad in [
+            barred(Bar::Unfit("no web-server".into())),
+            barred(Bar::BodyNotAllowed),
+            barred(Bar::Unreachable("refused".into())),
+            barred(Bar::Failing("it died".into())),
+            barred(Bar::Tried),
             up(&a, 5, 5),
             up(&a, 0, 0),
             Candidate { health: WorkerHealth::Late, ..up(&a, 0, 5) },
             Candidate { health: WorkerHealth::Down, ..up(&a, 0, 5) },
             Candidate { draining: true, ..up(&a, 0, 5) },
         ] {
-            assert_eq!(choose([bad, fine], false), Ok(&b), "{bad:?}");
+            assert_eq!(choose([bad.clone(), fine.clone()], false), Ok(&b), "{bad:?}");
         }
     }
 
@@ -151,8 +277,8 @@ mod tests {
         let (a, b) = (id("a"), id("b"));
         let without = Candidate { wireguard: false, ..up(&a, 0, 10) };
         let busy = up(&b, 9, 10);
-        assert_eq!(choose([without, busy], true), Ok(&b));
-        assert_eq!(choose([without, busy], false), Ok(&a), "a body that does not need it");
+        assert_eq!(choose([without.clone(), busy.clone()], true), Ok(&b));
+        assert_eq!(choose([without.clone(), busy], false), Ok(&a), "a body that does not need it");
         assert_eq!(choose([without, up(&b, 10, 10)], true), Ok(&a), "last is not never");
     }
 
@@ -177,5 +303,32 @@ mod tests {
         );
         let mixed = text(vec![up(&a, 1, 1), Candidate { health: WorkerHealth::Late, ..up(&b, 0, 1) }]);
         assert!(mixed.contains("1 full, 0 draining, 1 not heard from"), "{mixed}");
+    }
+
+    #[test]
+    fn full_is_said_of_full_workers_only_and_the_others_reasons_are_named() {
+        let (a, b) = (id("a"), id("b"));
+        let text = |candidates: Vec<Candidate<'_>>| choose(candidates, false).unwrap_err().to_string();
+        let barred = |bar| Candidate { barred: Some(bar), ..up(&a, 0, 5) };
+        for (bar, words) in [
+            (Bar::Unfit("sessions.web_server is missing".into()), "a: sessions.web_server is missing"),
+            (Bar::BodyNotAllowed, "outside sessions.allowed_bodies of every worker (1)"),
+            (Bar::Unreachable("connection refused".into()), "no worker can be called (1)"),
+            (Bar::Failing("the stream process died".into()), "a: the stream process died"),
+            (Bar::Tried, "every worker was asked (1)"),
+        ] {
+            let alone = text(vec![barred(bar.clone())]);
+            assert!(alone.contains(words) && !alone.contains("full"), "{alone}");
+            let beside = text(vec![barred(bar), up(&b, 5, 5)]);
+            assert!(beside.contains("1 full, 0 draining, 0 not heard from, 1 "), "{beside}");
+        }
+    }
+
+    #[test]
+    fn a_worker_that_was_never_called_comes_after_those_that_answered() {
+        let (a, b) = (id("a"), id("b"));
+        let new = Candidate { called: false, ..up(&a, 0, 10) };
+        assert_eq!(choose([new.clone(), up(&b, 9, 10)], false), Ok(&b));
+        assert_eq!(choose([new, up(&b, 10, 10)], false), Ok(&a), "last is not never");
     }
 }

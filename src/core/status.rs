@@ -51,6 +51,11 @@ impl SessionStatus {
         }
     }
 
+    /// Whether its create has succeeded and it is not on its way out.
+    pub fn is_ready(self) -> bool {
+        matches!(self, SessionStatus::Ready | SessionStatus::Streaming | SessionStatus::Idle)
+    }
+
     /// Whether the session holds a slot and its body: everything but `ended`.
     pub fn is_live(self) -> bool {
         self != SessionStatus::Ended

@@ -47,6 +47,13 @@ pub fn original() -> Option<Rlimit> {
 }
 
 /// The limit that holds. Read from a file: our units forbid getrlimit(2) as well, and rustix takes it for infallible.
+/// How many more descriptors this process may have; `None` where nobody can tell.
+pub fn left() -> Option<usize> {
+    let used = std::fs::read_dir("/proc/self/fd").ok()?.count();
+    let limit = usize::try_from(held().current?).unwrap_or(usize::MAX);
+    Some(limit.saturating_sub(used))
+}
+
 fn held() -> Rlimit {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     parse(&limits).unwrap_or(USUAL)

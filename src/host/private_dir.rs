@@ -208,6 +208,14 @@ impl PrivateDir {
         Err(DirError::Io(self.path.join(name), last.into()))
     }
 
+    /// Whether this very directory still stands at `path`.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let (Ok(here), Ok(there)) = (rustix::fs::fstat(&self.fd), rustix::fs::lstat(path)) else {
+            return false;
+        };
+        (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino) && here.st_nlink > 0
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -8,6 +8,7 @@ use crate::api::reply::Answer;
 use crate::api::sessions;
 use crate::api::types::{Created, FailureView, ProcessesView, SessionView};
 use crate::config::settings::Settings;
+use crate::core::fleet::wire::FAULT_FIELD;
 use crate::core::ids::WorkerId;
 use crate::core::session::Failure;
 use crate::core::time::Moment;
@@ -23,12 +24,12 @@ pub fn worker_id(settings: &Settings) -> WorkerId {
 /// The answer to a create that was waited for.
 pub fn create_result(card: &Card, settings: &Settings, failure: Option<&Failure>) -> Answer {
     match failure {
-        Some(failure) => Answer::error_with(
-            failure.kind.status(),
-            failure.kind.error(),
-            failure.detail.clone(),
-            json!({"session_id": card.id, "timings": card.read(|view| view.timings)}),
-        ),
+        Some(failure) => {
+            let (status, error) = (failure.kind.status(), failure.kind.error());
+            let more = json!({"session_id": card.id, "timings": card.read(|view| view.timings)});
+            let answer = Answer::error_with(status, error, failure.detail.clone(), more);
+            answer.with(FAULT_FIELD, failure.fault().to_string())
+        }
         None => {
             let timings = Some(card.read(|view| view.timings));
             Answer::json(201, &Created { timings, ..created(card, settings, None) })

@@ -113,6 +113,8 @@ pub struct Card {
     pub view_link: Option<ViewLink>,
     /// The outside URL of whom the create asked, without a trailing slash.
     pub base_url: String,
+    /// What the controller had left for its create, where that is less than `sessions.create_timeout`.
+    pub time_left: Option<Duration>,
     /// Reaches the supervisor.
     pub mailbox: Mailbox,
     /// What its page is told as it happens.
@@ -185,6 +187,8 @@ pub struct Asked {
     pub engine: Choice,
     /// The outside URL of whom the create asked, without a trailing slash.
     pub base_url: String,
+    /// What the controller has left for it, where that is less than `sessions.create_timeout`.
+    pub time_left: Option<Duration>,
 }
 
 /// What the supervisor publishes.
@@ -270,6 +274,7 @@ impl Card {
             created_unix_ms: crate::host::clock::unix_millis(),
             view_link,
             base_url: asked.base_url,
+            time_left: asked.time_left,
             mailbox,
             feed: Arc::new(feeds.owner),
             story: Story::default(),
@@ -297,7 +302,14 @@ impl Card {
         let request = CreateRequest::parse(request.to_string().as_bytes()).ok()?;
         let past = Past { ended_before: ended_ago, lived_ms: record.duration_ms };
         // It has no engine any more; its record says which it had.
-        let asked = Asked { id: record.session_id, view_id, request, engine: Choice::Moonlight, base_url };
+        let asked = Asked {
+            id: record.session_id,
+            view_id,
+            request,
+            engine: Choice::Moonlight,
+            base_url,
+            time_left: None,
+        };
         let card = Card::new(asked, now, mailbox, Port(0), feeds);
         card.publish(|view| {
             view.status = Status::Ended(record.reason);
@@ -636,6 +648,7 @@ pub(in crate::worker) mod tests {
             request,
             engine: Choice::Moonlight,
             base_url: "http://neck".into(),
+            time_left: None,
         };
         let (mailbox, ..) = Mailbox::new(Wake::new().unwrap());
         let card = Card::new(asked, Moment(0), mailbox, Port(8080), Board::default().feeds());

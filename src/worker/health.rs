@@ -12,6 +12,7 @@ use crate::api::reply::Answer;
 use crate::api::types::DEMO_ENGINE;
 use crate::config::live::Live;
 use crate::core::fingerprint::Fingerprint;
+use crate::core::fleet::wire::Hindrance;
 use crate::engine::moonlight::installed::Installed;
 use crate::front;
 use crate::host::clock::{self, Clock};
@@ -24,12 +25,19 @@ use crate::media::Media;
 use crate::outbox::Outbox;
 use crate::worker::answers;
 use crate::worker::board::{Board, Card};
+use crate::worker::checks::Checks;
 use crate::worker::chronicle::Chronicle;
 use crate::worker::figures;
 use crate::worker::standing::Standing;
 
 /// An item that is due for longer is worth a look: a receiver is away, or its token is wrong.
 const OVERDUE: Duration = Duration::from_secs(3600);
+
+/// How what everybody may read of the hindrances begins.
+const FULL_DISK: &str = "the disk of sessions.data_dir";
+
+/// What those read of the others who show no token.
+const UNDISCLOSED: &str = "sessions cannot be started: ask with the admin token, or see the log";
 
 /// What a worker's threads tell each other about its own state.
 #[derive(Debug, Default)]
@@ -59,8 +67,8 @@ pub struct Health {
     pub board: Arc<Board>,
     /// Its own state.
     pub flags: Arc<Flags>,
-    /// Where session directories are.
-    pub data_dir: PathBuf,
+    /// What can be checked before a create fails by it.
+    pub checks: Checks,
     /// Where state is kept.
     pub state_dir: PathBuf,
     /// What is remembered of sessions.
@@ -85,13 +93,10 @@ pub struct Health {
 
 impl Health {
     /// What is wrong, in words, given whether there is a WireGuard interface; nothing means `ok`.
-    pub fn problems(&self, wireguard: bool) -> Vec<&'static str> {
+    fn problems(&self, wireguard: bool) -> Vec<&'static str> {
         let mut problems = Vec::new();
-        if !wireguard {
+        if !wireguard && !self.live.get().bodies.wireguard_networks.is_empty() {
             problems.push("no WireGuard interface detected: bodies behind WireGuard cannot be reached");
-        }
-        if disk::is_full(&self.data_dir) {
-            problems.push("the disk of sessions.data_dir is full, or nearly: free some space");
         }
         if disk::is_full(&self.state_dir) {
             problems.push("the disk of server.state_dir is full, or nearly: free some space, else ratings are refused and records wait in memory");
@@ -116,15 +121,21 @@ impl Health {
     }
 
     /// The same with what is wrong between us and the controller.
-    pub fn all_problems(&self, wireguard: bool, admin: bool) -> Vec<String> {
+    pub fn all_problems(&self, wireguard: bool, hindrances: &[Hindrance], admin: bool) -> Vec<String> {
         let own = self.problems(wireguard).into_iter().map(str::to_owned);
-        own.chain(self.standing.trouble(admin)).collect()
+        // Paths and last words are for operators.
+        let found = hindrances.iter().filter(|hindrance| !hindrance.meant);
+        let told = found.map(|hindrance| match admin || hindrance.reason.starts_with(FULL_DISK) {
+            true => hindrance.reason.clone(),
+            false => UNDISCLOSED.to_owned(),
+        });
+        own.chain(told).chain(self.standing.troubles(admin)).collect()
     }
 
     /// The reply to a health request. Whole session ids are for administrators.
     pub fn answer(&self, admin: bool, reads: bool, readiness: bool) -> Answer {
         let wireguard = self.wireguard.is_there();
-        let problems = self.all_problems(wireguard, reads);
+        let problems = self.all_problems(wireguard, &self.checks.hindrances(), reads);
         let settings = self.live.get();
         let live = self.board.live();
         let sessions: Vec<Value> = live.iter().map(|card| self.session(card, admin)).collect();

@@ -13,7 +13,8 @@ use serde_json::Value;
 use crate::api::server::Beat;
 use crate::config::settings::ControllerLink;
 use crate::core::fleet::identity::{PROOF_FIELD, WIRE_VERSION};
-use crate::core::fleet::wire::{Heartbeat, HeartbeatReply, SessionBrief, WorkerStatus};
+use crate::core::fleet::wire::{Heartbeat, HeartbeatReply, MAX_NETWORKS, SessionBrief, WorkerStatus};
+use crate::core::session::Failure;
 use crate::core::status::SessionStatus;
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::http_client;
@@ -34,8 +35,8 @@ const MIN_GAP: Duration = Duration::from_millis(50);
 /// How often the thread shows that it is alive while nothing is due.
 const IDLE_BEAT: Duration = Duration::from_secs(5);
 
-/// After this many failures in a row the log repeats itself, so that an operator who looks sees it.
-const REPEAT_EVERY: u32 = 30;
+/// As long as beats fail the log repeats itself this often, so that an operator who looks sees it.
+const REPEAT_EVERY: Duration = Duration::from_secs(300);
 
 /// Largest refusal that is read.
 const REFUSAL_LIMIT: u64 = 4096;
@@ -64,6 +65,7 @@ impl Pulse {
     pub fn run(self, changed: &Receiver<()>, ready: impl FnOnce()) {
         let agent = agent(self.roots.clone());
         let (mut failures, mut challenge) = (0u32, None);
+        let mut said: Option<Instant> = None;
         let mut longest = Duration::MAX;
         let mut ready = Some(ready);
         loop {
@@ -81,12 +83,15 @@ impl Pulse {
                     if failures > 0 {
                         log::info!("[heartbeat] the controller answers again after {failures} failed beats");
                     }
-                    failures = 0;
+                    (failures, said) = (0, None);
                     longest = reply.max_interval_ms.map_or(Duration::MAX, Duration::from_millis);
                     self.obey(reply);
                 }
                 Err(error) => {
-                    self.report(&error, failures.is_multiple_of(REPEAT_EVERY));
+                    let again = said.is_none_or(|at| at.elapsed() >= REPEAT_EVERY);
+                    if self.report(&error, again) {
+                        said = Some(Instant::now());
+                    }
                     failures = failures.saturating_add(1);
                 }
             }
@@ -157,6 +162,10 @@ impl Pulse {
             401 => {
                 Err(away("the controller refuses our token (401); check controller.url and controller.token"))
             }
+            404 => Err(away(
+                "what answers at controller.url has no such path (404): is it a controller, and is nothing before it that leads \
+                 elsewhere?",
+            )),
             403 | 409 => Err(BeatError::Refused(refusal_text(&mut reply))),
             status => {
                 let location = reply.headers().get("Location").and_then(|value| value.to_str().ok());
@@ -167,18 +176,21 @@ impl Pulse {
         }
     }
 
-    /// A controller that is away is a warning. One that does not take us for who we say we are is an error, and in health.
-    fn report(&self, error: &BeatError, again: bool) {
+    /// A controller that is away is a warning. One that does not take us for who we say we are is an error. Both are in
+    /// health. Says whether the log says it: when it is new, and every few minutes.
+    fn report(&self, error: &BeatError, again: bool) -> bool {
+        let is_new = match error {
+            BeatError::Away(why) => self.health.standing.away(why),
+            BeatError::Refused(why) => self.health.standing.refused(why),
+        };
         match error {
-            BeatError::Away(why) if again => log::warn!("[heartbeat] {why}; going on"),
-            BeatError::Away(_) => {}
+            _ if !is_new && !again => return false,
+            BeatError::Away(why) => log::warn!("[heartbeat] {why}; going on"),
             BeatError::Refused(why) => {
-                let is_new = self.health.standing.refused(why);
-                if is_new || again {
-                    log::error!("[heartbeat] the controller refuses this worker: {why}. Sessions go on");
-                }
+                log::error!("[heartbeat] the controller refuses this worker: {why}. Sessions go on");
             }
         }
+        true
     }
 
     fn compose(&self, link: &ControllerLink, challenge: Option<&str>) -> Heartbeat {
@@ -186,7 +198,9 @@ impl Pulse {
         let stamp = self.stamps.begin();
         let settings = self.health.live.get();
         let wireguard = self.health.wireguard.is_there();
-        let well = self.health.all_problems(wireguard, false).is_empty();
+        let hindrances = self.health.checks.hindrances();
+        let well = self.health.all_problems(wireguard, &hindrances, false).is_empty();
+        let allowed = &settings.sessions.allowed_bodies;
         let sessions = self.health.board.all().iter().map(|card| self.brief(card)).collect();
         Heartbeat {
             worker_id: answers::worker_id(&settings),
@@ -204,6 +218,8 @@ impl Pulse {
             interval_ms: u64::try_from(link.heartbeat_interval.as_millis()).unwrap_or(u64::MAX),
             wire: WIRE_VERSION,
             challenge: challenge.map(str::to_owned),
+            hindrances,
+            allowed_bodies: (allowed.len() <= MAX_NETWORKS).then(|| allowed.clone()),
             sessions,
         }
     }
@@ -223,6 +239,7 @@ impl Pulse {
             district: card.request.district.clone(),
             age_ms: card.age(now),
             view_id: card.view_link.as_ref().map(|view| view.id.clone()),
+            fault: view.failure.as_ref().map(Failure::fault),
         }
     }
 
@@ -236,6 +253,10 @@ impl Pulse {
         let news = self.health.standing.accepted(&reply);
         if news.trouble {
             log::error!("[heartbeat] {}", reply.rival.as_deref().unwrap_or_default());
+        }
+        if news.no_sessions {
+            let why = reply.trouble.as_deref().unwrap_or_default();
+            log::warn!("[heartbeat] the controller gives this worker no sessions for a while: {why}");
         }
         if news.token_scope
             && let Err(error) = self.signer.1.write(reply.heartbeats_only)

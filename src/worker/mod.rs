@@ -11,9 +11,11 @@ pub mod answers;
 pub mod board;
 pub mod bodies;
 pub mod browsers;
+pub mod checks;
 pub mod child_log;
 pub mod chronicle;
 pub mod confinement;
+pub mod data_dir;
 pub mod engines;
 pub mod events;
 pub mod family;
@@ -86,6 +88,8 @@ use crate::outbox::OutboxThread;
 use board::Board;
 use bodies::{Bodies, BodiesThread};
 use browsers::Browsers;
+use checks::Checks;
+use data_dir::DataDir;
 use health::{Flags, Health};
 use heartbeat::Pulse;
 use identity::{Identity, IdentityFile};
@@ -162,7 +166,7 @@ struct Ground {
     certificate: Option<CertificateWatch>,
     roots: TlsConfig,
     state: PrivateDir,
-    root: Arc<PrivateDir>,
+    root: Arc<DataDir>,
     locks: Vec<File>,
 }
 
@@ -174,9 +178,10 @@ impl Worker {
         let address = ground.listener.local_addr().map_err(|error| RunError(error.to_string()))?;
         process::become_subreaper()
             .map_err(|error| RunError(format!("cannot become a sub-reaper: {error}")))?;
-        report_sweep(sweep::sweep(&ground.root));
+        let root = ground.root.get().map_err(|error| RunError(error.to_string()))?;
+        report_sweep(sweep::sweep(&root));
         let wireguard = WireGuard::default();
-        if !wireguard.is_there() {
+        if !settings.bodies.wireguard_networks.is_empty() && !wireguard.is_there() {
             log::warn!(
                 "[worker] WARNING: no WireGuard interface detected: bodies behind WireGuard cannot be reached"
             );
@@ -194,6 +199,7 @@ impl Worker {
         let live = Arc::new(Live::new(settings));
         let (board, clock) = (Arc::new(Board::default()), Clock::start());
         let memory = Memory::start(&ground.state, &live, &board, clock, pulses)?;
+        let checks = Checks { live: live.clone(), data_dir: ground.root.clone(), board: board.clone() };
         let installed = Installed::look(&live.get().sessions.web_server);
         log::info!("[worker] moonlight-web-stream: {}: {}", installed.name(), installed.meaning());
         let health = Health {
@@ -201,7 +207,7 @@ impl Worker {
             board,
             outbox: memory.outbox,
             flags: Arc::new(Flags::default()),
-            data_dir: ground.root.path().to_owned(),
+            checks,
             state_dir: ground.state.path().to_owned(),
             chronicle: memory.chronicle.clone(),
             wireguard,
@@ -213,6 +219,9 @@ impl Worker {
             clock,
         };
         let bodies = Arc::new(Bodies::open(&ground.state, &health.live, clock)?);
+        for hindrance in health.checks.hindrances().iter().filter(|hindrance| !hindrance.meant) {
+            log::warn!("[worker] sessions cannot be started: {}", hindrance.reason);
+        }
         let stamps = Arc::new(Stamps::new(generation));
         let signer = (identity.key, identity.file);
         let front = (address, plan);
@@ -384,7 +393,7 @@ impl Running for Worker {
 /// What the `cleanup` thread works with.
 fn given(
     health: &Health,
-    (root, bodies): (Arc<PrivateDir>, Arc<Bodies>),
+    (root, bodies): (Arc<DataDir>, Arc<Bodies>),
     changed: Sender<()>,
     stamps: Arc<Stamps>,
     pulses: &Pulses,
@@ -441,9 +450,8 @@ fn prepare_ground(settings: &Settings) -> Result<Ground, RunError> {
     let ca_file = settings.controller.as_ref().and_then(|link| link.ca_file.as_deref());
     let roots =
         crypto::client_roots(ca_file).map_err(|error| RunError(format!("controller.ca_file: {error}")))?;
-    let root = PrivateDir::open(&settings.sessions.data_dir).map_err(fail)?;
-    let root_lock = root.lock().map_err(fail)?;
-    let locks = vec![state_lock, root_lock];
+    let root = DataDir::open(&settings.sessions.data_dir).map_err(fail)?;
+    let locks = vec![state_lock];
     Ok(Ground { listener, tls, certificate, roots, state, root: Arc::new(root), locks })
 }
 

@@ -101,7 +101,8 @@ fn read_state(given: &Assignment) -> Result<String, String> {
     let name = path.as_deref().and_then(|path| path.file_name()).and_then(|name| name.to_str());
     let name = name.ok_or("its directory is gone")?;
     let in_words = |error: DirError| error.to_string();
-    let server = given.root.open_below(name).and_then(|session| session.open_below(layout::SERVER));
+    let root = given.root.get().map_err(in_words)?;
+    let server = root.open_below(name).and_then(|session| session.open_below(layout::SERVER));
     let state = server.map_err(in_words)?.read_own(layout::STATE_NAME, STATE_LIMIT).map_err(in_words)?;
     state.and_then(|state| String::from_utf8(state).ok()).ok_or_else(|| "it makes no sense".to_owned())
 }
@@ -124,12 +125,13 @@ fn directory<T>(
 ) -> Result<(PrivateDir, T), Failure> {
     let host = |error: DirError| Failure::new(FailureKind::Host, format!("sessions.data_dir: {error}"));
     let name = directory_name(&given.card.id, given.lease.port());
-    let directory = given.root.create(&name).map_err(host)?;
+    let root = given.root.get().map_err(host)?;
+    let directory = root.create(&name).map_err(host)?;
     match fill(&directory) {
         Ok(filled) => Ok((directory, filled)),
         Err(error) => {
             // A full disk, most likely: take back what was made of it.
-            let _ = given.root.remove(&name);
+            let _ = root.remove(&name);
             Err(host(error))
         }
     }
@@ -143,7 +145,7 @@ pub fn remove_directory(given: &Assignment, directory: &PrivateDir, keep_log: bo
         let _ = given.roster.send(Order::KeepLog(name.to_owned(), until));
         return;
     }
-    if let Err(error) = given.root.remove(name) {
+    if let Err(error) = given.root.get().and_then(|root| root.remove(name)) {
         log::error!("[session {}] ALERT cannot remove its directory: {error}", given.card.id);
     }
 }

@@ -18,7 +18,6 @@ use crate::core::ids::{BodyAddr, SessionId};
 use crate::core::reason::EndReason;
 use crate::core::time::Moment;
 use crate::host::clock::Clock;
-use crate::host::private_dir::PrivateDir;
 use crate::host::process;
 use crate::host::wake::Wake;
 use crate::host::wireguard::WireGuard;
@@ -27,6 +26,7 @@ use crate::worker::answers;
 use crate::worker::board::{Asked, Board, Card};
 use crate::worker::bodies::Bodies;
 use crate::worker::chronicle::Chronicle;
+use crate::worker::data_dir::DataDir;
 use crate::worker::mailbox::{Mailbox, Message, WhenOver};
 use crate::worker::ports::Ports;
 use crate::worker::sources::Sources;
@@ -69,7 +69,7 @@ pub struct Given {
     /// Where sessions are shown.
     pub board: Arc<Board>,
     /// Where their directories are.
-    pub root: Arc<PrivateDir>,
+    pub root: Arc<DataDir>,
     /// What outlives sessions.
     pub chronicle: Arc<Chronicle>,
     /// Rings the heartbeat thread.
@@ -383,7 +383,7 @@ impl Roster {
         self.kept = rest;
         let over: Vec<(String, Moment)> = over;
         for (name, _) in over {
-            if let Err(error) = self.given.root.remove(&name) {
+            if let Err(error) = self.given.root.get().and_then(|root| root.remove(&name)) {
                 log::warn!("[cleanup] cannot remove a kept log: {error}");
             }
         }

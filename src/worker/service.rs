@@ -20,7 +20,10 @@ use crate::api::types::{CreateRequest, SessionView};
 use crate::config::live::Live;
 use crate::config::settings::Role;
 use crate::core::dial_policy;
-use crate::core::fleet::wire::{BASE_URL_FIELD, END_REASON_FIELD, SESSION_ID_FIELD};
+use crate::core::fleet::turns::Fault;
+use crate::core::fleet::wire::{
+    BASE_URL_FIELD, END_REASON_FIELD, FAULT_FIELD, SESSION_ID_FIELD, TIME_LEFT_FIELD,
+};
 use crate::core::ids::SessionId;
 use crate::core::reason::EndReason;
 use crate::core::streamers::Sockets;
@@ -137,36 +140,37 @@ impl WorkerService {
         let settings = self.live.get();
         let request = match CreateRequest::parse(&call.body) {
             Ok(request) => request,
-            Err(error) => return responder.send(Answer::error(400, "bad request", error.to_string())),
+            Err(error) => {
+                return responder.send(refusal(400, "bad request", error.to_string(), Fault::Request));
+            }
         };
         let engine = match Choice::of(&request, &settings) {
             Ok(engine) => engine,
-            Err(BadChoice::Wrong(text)) => return responder.send(Answer::error(400, "bad request", text)),
+            Err(BadChoice::Wrong(text)) => {
+                return responder.send(refusal(400, "bad request", text, Fault::Elsewhere));
+            }
             Err(BadChoice::Forbidden(text)) => {
-                return responder.send(Answer::error(403, "address not allowed", text));
+                return responder.send(refusal(403, "address not allowed", text, Fault::Elsewhere));
             }
         };
         let ours = local::own_addresses(request.body.ip());
-        if let Err(refusal) =
-            dial_policy::may_dial(request.body.ip(), &settings.sessions.allowed_bodies, &ours)
-        {
-            return responder.send(Answer::error(403, "body not allowed", refusal.to_string()));
+        if let Err(why) = dial_policy::may_dial(request.body.ip(), &settings.sessions.allowed_bodies, &ours) {
+            return responder.send(refusal(403, "body not allowed", why.to_string(), Fault::Elsewhere));
         }
         let id = match call.header(SESSION_ID_FIELD).map(str::parse) {
             None => SessionId::from_entropy(entropy::bytes()),
             Some(Ok(id)) => id,
             Some(Err(error)) => {
-                return responder.send(Answer::error(
-                    400,
-                    "bad request",
-                    format!("{}: {error}", SESSION_ID_FIELD),
-                ));
+                let why = format!("{SESSION_ID_FIELD}: {error}");
+                return responder.send(refusal(400, "bad request", why, Fault::Request));
             }
         };
         let own = || origin::base_url(call, settings.server.public_url.as_deref());
         let base_url = call.header(BASE_URL_FIELD).map_or_else(own, str::to_owned);
         let view_id = engine.has_viewers().then(|| SessionId::from_entropy(entropy::bytes()));
-        let asked = Asked { id, view_id, request, engine, base_url };
+        let time_left = call.header(TIME_LEFT_FIELD).and_then(|text| text.parse().ok());
+        let time_left = time_left.map(Duration::from_millis);
+        let asked = Asked { id, view_id, request, engine, base_url, time_left };
         // A roster that is gone drops the responder, which answers that we are stopping.
         let _ = self.roster.send(Order::Create(Box::new(asked), responder));
     }
@@ -301,6 +305,11 @@ impl WorkerService {
         }
         self.visit(call).filter(|visit| visit.link == Link::Viewer).map(|_| sessions::only_watches())
     }
+}
+
+/// A create that is refused before it began; another worker may be asked, or not, by whose fault it is.
+fn refusal(status: u16, error: &str, why: String, fault: Fault) -> Answer {
+    Answer::error(status, error, why).with(FAULT_FIELD, fault.to_string())
 }
 
 /// Where a session stands, for its page. `streamers`: how many helpers its stream process has, where it has any at all; a page that

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::api::types::CreateRequest;
 use crate::body::reach;
 use crate::config::settings::Settings;
+use crate::core::fleet::turns::Fault;
 use crate::core::ids::{Port, SessionId};
 use crate::core::session::{Failure, FailureKind};
 use crate::engine::ffmpeg::inspect::Inspection;
@@ -123,9 +124,20 @@ fn reach(target: &Target) -> SetUpResult {
     match reach::connect(target.game_stream(), target.settings.bodies.connect_timeout) {
         Ok(took) => SetUpResult::Surveyed(Survey::Body(took)),
         Err(unreachable) => {
-            let wireguard = if target.wireguard.is_there() { "is up" } else { "is down: check `wg show`" };
-            let detail = format!("{unreachable}; WireGuard on this worker {wireguard}");
-            SetUpResult::Failed(Failure::new(FailureKind::BodyUnreachable, detail))
+            let fault = match &unreachable {
+                refused if refused.is_refused() => Fault::Body,
+                unreachable if unreachable.has_no_route() => Fault::Worker,
+                _ => Fault::Unclear,
+            };
+            let detail =
+                match (target.settings.bodies.wireguard_networks.is_empty(), target.wireguard.is_there()) {
+                    (true, _) => unreachable.to_string(),
+                    (false, true) => format!("{unreachable}; WireGuard on this worker is up"),
+                    (false, false) => {
+                        format!("{unreachable}; WireGuard on this worker is down: check `wg show`")
+                    }
+                };
+            SetUpResult::Failed(Failure::new(FailureKind::BodyUnreachable, detail).by(fault))
         }
     }
 }

@@ -13,14 +13,25 @@ use crate::edge::proof_memo::ProofMemo;
 /// What those see who cannot show a token: addresses and ids are for operators.
 const UNDISCLOSED: &str = "the controller and this worker do not agree about who it is: ask with the admin token, or see [heartbeat] in the log";
 
+/// What those see of a controller that takes no beats, because its URL is for operators.
+const NOT_HEARD: &str = "the controller does not take this worker's heartbeats: ask with the admin token, or see [heartbeat] in the log";
+
+/// What those see of a controller that gives no sessions.
+const NO_SESSIONS: &str =
+    "the controller gives this worker no sessions: ask with the admin token, or see [heartbeat] in the log";
+
 /// Shared by the heartbeat thread and the API.
 #[derive(Debug, Default)]
 pub struct Standing(Mutex<State>, ProofMemo);
 
 #[derive(Debug, Default)]
 struct State {
-    /// In words, with what to do.
+    /// Who we are: in words, with what to do.
     trouble: Option<String>,
+    /// Why the controller has not heard the last beat.
+    away: Option<String>,
+    /// Why it gives us no sessions.
+    no_sessions: Option<String>,
     /// Made by the controller for this worker.
     call_token: Secret,
     /// `controller.token` is a token that every worker has.
@@ -32,6 +43,8 @@ struct State {
 pub struct StandingNews {
     /// There is trouble that was not there before.
     pub trouble: bool,
+    /// The controller gives us no sessions, and did before.
+    pub no_sessions: bool,
     /// `controller.token` became, or is no longer, a token for heartbeats only.
     pub token_scope: bool,
 }
@@ -57,7 +70,18 @@ impl Standing {
         let trouble = reply.rival.clone();
         let is_new = trouble.is_some() && state.trouble != trouble;
         state.trouble = trouble;
-        StandingNews { trouble: is_new, token_scope }
+        state.away = None;
+        let no_sessions = reply.trouble.is_some() && state.no_sessions.is_none();
+        state.no_sessions = reply.trouble.clone();
+        StandingNews { trouble: is_new, no_sessions, token_scope }
+    }
+
+    /// The controller was not reached, or does not understand. Says whether that is news.
+    pub fn away(&self, why: &str) -> bool {
+        let mut state = self.state();
+        let is_new = state.away.as_deref() != Some(why);
+        state.away = Some(why.to_owned());
+        is_new
     }
 
     /// The controller refuses who we say we are. Says whether that is news.
@@ -65,13 +89,21 @@ impl Standing {
         let mut state = self.state();
         let is_new = state.trouble.as_deref() != Some(why);
         state.trouble = Some(why.to_owned());
+        state.away = None;
         is_new
     }
 
     /// What is wrong, for health.
-    pub fn trouble(&self, admin: bool) -> Option<String> {
-        let trouble = self.state().trouble.clone()?;
-        Some(if admin { trouble } else { UNDISCLOSED.to_owned() })
+    pub fn troubles(&self, admin: bool) -> Vec<String> {
+        let state = self.state();
+        let no_sessions =
+            state.no_sessions.as_ref().map(|why| format!("the controller gives no sessions here: {why}"));
+        let all = [(&state.trouble, UNDISCLOSED), (&state.away, NOT_HEARD), (&no_sessions, NO_SESSIONS)];
+        let shown = |(trouble, undisclosed): (&Option<String>, &str)| {
+            let trouble = trouble.as_deref()?;
+            Some(if admin { trouble } else { undisclosed }.to_owned())
+        };
+        all.into_iter().filter_map(shown).collect()
     }
 
     /// Whether this is the token that the controller made for us.
@@ -136,9 +168,29 @@ mod tests {
         let standing = Standing::default();
         assert!(standing.refused("10.0.0.3 has your id"));
         assert!(!standing.refused("10.0.0.3 has your id"));
-        assert_eq!(standing.trouble(true).as_deref(), Some("10.0.0.3 has your id"));
-        assert_eq!(standing.trouble(false).as_deref(), Some(UNDISCLOSED));
+        assert_eq!(standing.troubles(true), ["10.0.0.3 has your id"]);
+        assert_eq!(standing.troubles(false), [UNDISCLOSED]);
         assert_eq!(standing.accepted(&HeartbeatReply::default()), StandingNews::default());
-        assert_eq!(standing.trouble(true), None);
+        assert!(standing.troubles(true).is_empty());
+    }
+
+    #[test]
+    fn a_controller_that_is_away_or_gives_no_sessions_is_trouble_until_it_does() {
+        let standing = Standing::default();
+        assert!(standing.away("https://neck refuses our token"));
+        assert!(!standing.away("https://neck refuses our token"), "the same again is no news");
+        assert!(standing.away("https://neck answers 404"));
+        assert_eq!(standing.troubles(true), ["https://neck answers 404"]);
+        assert_eq!(standing.troubles(false), [NOT_HEARD], "its URL is for operators");
+        let trouble = Some("3 creates in a row failed".to_owned());
+        let reply = HeartbeatReply { accepted: true, trouble, ..HeartbeatReply::default() };
+        assert!(standing.accepted(&reply).no_sessions);
+        assert!(!standing.accepted(&reply).no_sessions);
+        assert_eq!(
+            standing.troubles(true),
+            ["the controller gives no sessions here: 3 creates in a row failed"]
+        );
+        standing.accepted(&HeartbeatReply::default());
+        assert!(standing.troubles(true).is_empty());
     }
 }

@@ -21,7 +21,6 @@ use crate::core::reason::EndReason;
 use crate::core::session::{Action, Event, Failure, FailureKind, Limits, Session, Status};
 use crate::core::time::Moment;
 use crate::host::clock::Clock;
-use crate::host::private_dir::PrivateDir;
 use crate::host::wake::Wake;
 use crate::host::wireguard::WireGuard;
 use crate::media::Media;
@@ -29,6 +28,7 @@ use crate::worker::answers;
 use crate::worker::board::Card;
 use crate::worker::bodies::Bodies;
 use crate::worker::chronicle::Chronicle;
+use crate::worker::data_dir::DataDir;
 use crate::worker::engines::{Choice, Engine, News, Next, Survey};
 use crate::worker::events;
 use crate::worker::laps::Laps;
@@ -60,7 +60,7 @@ pub struct Assignment {
     /// The settings at the time of the request.
     pub settings: Arc<Settings>,
     /// Where session directories are.
-    pub root: Arc<PrivateDir>,
+    pub root: Arc<DataDir>,
     /// What others tell it.
     pub inbox: Receiver<Message>,
     /// Rings when there is something in the inbox.
@@ -109,7 +109,7 @@ impl Supervisor {
     /// A supervisor for a session that was asked for when its card was made.
     pub fn new(given: Assignment) -> Supervisor {
         let engine = given.engine.engine();
-        let machine = Session::new(limits(&given.settings, &*engine), given.card.created);
+        let machine = Session::new(limits(&given, &*engine), given.card.created);
         let on_body = OnBody::new(given.bodies.clone(), given.card.request.body, &given.card.id);
         let laps = Laps::new(given.card.created);
         Supervisor {
@@ -462,10 +462,11 @@ impl Supervisor {
     }
 }
 
-fn limits(settings: &Settings, engine: &dyn Engine) -> Limits {
-    let sessions = &settings.sessions;
+fn limits(given: &Assignment, engine: &dyn Engine) -> Limits {
+    let (settings, sessions) = (&given.settings, &given.settings.sessions);
+    let own = sessions.create_timeout;
     Limits {
-        create_timeout: sessions.create_timeout,
+        create_timeout: given.card.time_left.map_or(own, |left| left.min(own)),
         ready_timeout: sessions.ready_timeout,
         stop_grace: sessions.stop_grace,
         restarts: engine.restarts(settings),

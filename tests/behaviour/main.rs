@@ -4,6 +4,7 @@ mod api;
 #[path = "../support/attack.rs"]
 mod attack;
 mod behind_proxies;
+mod broken_workers;
 mod child_api;
 mod client;
 #[path = "../support/collector.rs"]

@@ -5,13 +5,17 @@ use std::collections::BTreeSet;
 use hydraneckwebrtc::core::fleet::Route;
 use hydraneckwebrtc::core::ids::{BodyAddr, SessionId};
 
-use crate::worker::INTERVAL_MS;
+use crate::worker::{Habit, INTERVAL_MS};
 use crate::world::{Weather, World};
 
 /// Longest that a beat and its reply travel once all is healed.
 const TRAVEL_MS: u64 = 1_000;
 /// Longest without a beat in lossy weather: two lost in a row, the third late.
 const LOSSY_GAP_MS: u64 = 3 * INTERVAL_MS + 10_000;
+
+/// Most turns that a broken worker gets in one schedule of calm weather: the burst before the first pause, and one after each
+/// pause. Without pauses it attracts nearly every create, because it is never full.
+const MAX_WASTED: usize = 30;
 
 /// Holds at every step; the fleet checks its own books after each change.
 pub fn check_always(world: &World) {
@@ -31,6 +35,13 @@ pub fn check_always(world: &World) {
     );
     if world.weather == Weather::Calm {
         assert!(world.refusals.is_empty(), "a worker had to refuse: {:?}", world.refusals);
+        let bad = world.workers.iter().filter(|worker| worker.habit != Habit::Sound).count();
+        assert!(
+            world.wasted <= bad * MAX_WASTED,
+            "{} ms: {} turns of broken workers",
+            world.now,
+            world.wasted
+        );
         truth_and_reservations_fit(world);
     }
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use hydraneckwebrtc::core::fleet::disputes::Disputes;
+use hydraneckwebrtc::core::fleet::turns::Course;
 use hydraneckwebrtc::core::fleet::{CreateSpec, Refused, Route};
 use hydraneckwebrtc::core::ids::{BodyAddr, SessionId};
 use hydraneckwebrtc::core::reason::EndReason;
@@ -34,9 +35,10 @@ impl World {
     fn create(&mut self) {
         let body = BodyAddr::from(IpAddr::from([10, 10, 0, self.rng.within(1, 8) as u8]));
         let session_id = SessionId::from_entropy(self.rng.entropy());
-        let spec = CreateSpec { session_id, body, replace: self.rng.chance(30) };
+        let (engine, tried) = ("moonlight".to_owned(), Default::default());
+        let spec = CreateSpec { session_id, body, replace: self.rng.chance(30), engine, tried };
         match self.fleet.reserve(self.moment(), &spec) {
-            Ok(placed) => self.launch(placed),
+            Ok(placed) => self.launch(placed, Course::default()),
             Err(Refused::MustEnd { session_id, worker, .. }) => {
                 let n = self.index(&worker);
                 self.delete(n, session_id);
@@ -48,7 +50,7 @@ impl World {
     fn delete(&mut self, n: usize, id: SessionId) {
         let now = self.now;
         let worker = &mut self.workers[n];
-        if !worker.reachable() {
+        if !worker.callable() {
             self.fleet.condemn(&id, EndReason::Deleted);
             return;
         }
@@ -106,6 +108,8 @@ impl World {
         self.fleet = fresh_fleet(self.now, self.processes, self.fleet.identities());
         self.disputes = Disputes::default();
         self.flows.clear();
+        self.courses.clear();
+        self.wasted = 0;
         self.newest.clear();
         self.drains.clear();
         self.told.clear();

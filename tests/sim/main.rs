@@ -1,5 +1,6 @@
 //! Seeded simulations of the controller's fleet: random schedules of creates, ends, lost, late and replayed heartbeats
-//! and answers, worker deaths, partitions, controller restarts, drains, and impostors at all times, on a virtual clock.
+//! and answers, worker deaths, partitions, controller restarts, drains, workers that fail every create, cannot be called or
+//! answer late, and impostors at all times, on a virtual clock.
 //!
 //! A failure prints its seed; `HYDRANECK_SIM_SEED=N` runs that seed alone and prints its trace.
 
@@ -46,6 +47,8 @@ const TRACE_SHOWN: usize = 20;
 struct Sum {
     /// Sessions begun.
     created: usize,
+    /// Turns that went on after a worker's own failure.
+    passed_on: usize,
     /// Beats that were stale.
     stale: usize,
     /// Bodies with two live sessions when all was healed.
@@ -72,6 +75,7 @@ fn simulate(weather: Weather) -> Sum {
         match catch_unwind(AssertUnwindSafe(|| play(&mut world))) {
             Ok(()) => {
                 sum.created += world.created;
+                sum.passed_on += world.passed_on;
                 sum.stale += world.stale;
                 sum.rivals += world.rivals;
                 sum.stolen += world.impostors.stolen;
@@ -98,6 +102,7 @@ fn simulate(weather: Weather) -> Sum {
 fn in_calm_weather_nobody_is_ever_over_capacity_or_asked_twice() {
     let sum = simulate(Weather::Calm);
     assert!(sum.created > 0, "the simulation did nothing: {sum:?}");
+    assert!(sum.passed_on > 0 || only_seed().is_some(), "no worker failed by itself: {sum:?}");
     assert!(sum.stolen > 0 && sum.copied > 0 || only_seed().is_some(), "no impostor came: {sum:?}");
 }
 

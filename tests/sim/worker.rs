@@ -16,12 +16,27 @@ const ENDED_WINDOW_MS: u64 = 900_000;
 pub struct Truth {
     pub body: BodyAddr,
     pub began: u64,
+    /// Its create has succeeded.
+    pub ready: bool,
     pub ended: Option<(u64, EndReason)>,
+}
+
+/// How a worker does its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Habit {
+    Sound,
+    /// Every create fails for its own reason.
+    Fails,
+    /// Its beats arrive, and no call reaches it.
+    Uncallable,
+    /// Its answers take most of the time that a create has.
+    Slow,
 }
 
 #[derive(Clone)]
 pub struct Worker {
     pub id: WorkerId,
+    pub habit: Habit,
     pub max: usize,
     pub alive: bool,
     /// Nothing passes between it and the controller.
@@ -50,6 +65,10 @@ impl Worker {
         self.alive && !self.cut_off
     }
 
+    pub fn callable(&self) -> bool {
+        self.reachable() && self.habit != Habit::Uncallable
+    }
+
     pub fn live(&self) -> impl Iterator<Item = (&SessionId, &Truth)> {
         self.sessions.iter().filter(|(_, truth)| truth.ended.is_none())
     }
@@ -62,7 +81,7 @@ impl Worker {
             return Err(Refusal::BodyTaken);
         }
         assert!(!self.sessions.contains_key(id), "{id} was launched twice");
-        self.sessions.insert(id.clone(), Truth { body, began: now, ended: None });
+        self.sessions.insert(id.clone(), Truth { body, began: now, ready: false, ended: None });
         self.next_beat = now;
         Ok(())
     }
@@ -118,6 +137,8 @@ impl Worker {
             interval_ms: INTERVAL_MS,
             wire: WIRE_VERSION,
             challenge: self.challenge.clone(),
+            hindrances: Vec::new(),
+            allowed_bodies: None,
             sessions: self.sessions.iter().map(|(id, truth)| brief(now, id, truth)).collect(),
         }
     }
@@ -126,7 +147,8 @@ impl Worker {
 fn brief(now: u64, id: &SessionId, truth: &Truth) -> SessionBrief {
     let (status, reason, until) = match truth.ended {
         Some((at, reason)) => (SessionStatus::Ended, Some(reason), at),
-        None => (SessionStatus::Streaming, None, now),
+        None if truth.ready => (SessionStatus::Streaming, None, now),
+        None => (SessionStatus::Starting, None, now),
     };
     SessionBrief {
         id: id.clone(),
@@ -139,5 +161,6 @@ fn brief(now: u64, id: &SessionId, truth: &Truth) -> SessionBrief {
         district: None,
         age_ms: until - truth.began,
         view_id: None,
+        fault: None,
     }
 }

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hydraneckwebrtc::core::fleet::disputes::Disputes;
+use hydraneckwebrtc::core::fleet::failures::{BackOff, FailedAt};
 use hydraneckwebrtc::core::fleet::identity::{BeatSource, Identities, PublicKey};
+use hydraneckwebrtc::core::fleet::turns::{Course, Fault, TurnEnd};
 use hydraneckwebrtc::core::fleet::wire::{Heartbeat, HeartbeatReply, Stamp};
-use hydraneckwebrtc::core::fleet::{BeatOutcome, Fleet, FleetSettings, Placed};
+use hydraneckwebrtc::core::fleet::{BeatOutcome, CreateSpec, Fleet, FleetSettings, Placed};
 use hydraneckwebrtc::core::ids::{BodyAddr, SessionId, WorkerId};
 use hydraneckwebrtc::core::reason::EndReason;
 use hydraneckwebrtc::core::status::SessionStatus;
@@ -16,7 +18,7 @@ use hydraneckwebrtc::core::time::Moment;
 use crate::checks::check_told;
 use crate::impostors::Impostors;
 use crate::rng::Rng;
-use crate::worker::{INTERVAL_MS, Refusal, Worker};
+use crate::worker::{Habit, INTERVAL_MS, Refusal, Worker};
 
 /// Beats that are written down to be replayed.
 const MAX_RECORDED: usize = 200;
@@ -66,6 +68,12 @@ pub struct World {
     pub trace: Vec<String>,
     /// Creates that the controller waits for.
     pub flows: BTreeMap<SessionId, Placed>,
+    /// The workers that had their turn with each of them.
+    pub courses: BTreeMap<SessionId, Course>,
+    /// Turns of workers that fail whatever they are asked for, since this controller process started.
+    pub wasted: usize,
+    /// Turns that went to another worker after a failure.
+    pub passed_on: usize,
     pub quiet: bool,
     pub queue: BTreeMap<(u64, u64), Message>,
     serial: u64,
@@ -101,6 +109,7 @@ pub fn settings() -> FleetSettings {
         heartbeat_timeout: Duration::from_millis(TIMEOUT_MS),
         create_timeout: Duration::from_millis(CREATE_TIMEOUT_MS),
         wireguard_networks: Vec::new(),
+        back_off: BackOff { first: Duration::from_secs(2), longest: Duration::from_secs(50) },
     }
 }
 
@@ -122,6 +131,9 @@ impl World {
             workers,
             trace: Vec::new(),
             flows: BTreeMap::new(),
+            courses: BTreeMap::new(),
+            wasted: 0,
+            passed_on: 0,
             quiet: false,
             queue: BTreeMap::new(),
             serial: 0,
@@ -177,6 +189,18 @@ impl World {
         }
         self.now = until;
         self.fleet.tick(Moment(until));
+        self.call_workers();
+    }
+
+    /// Calls those that the controller wants called; the outcome is known at once.
+    fn call_workers(&mut self) {
+        let now = self.moment();
+        for id in self.fleet.calls_due(now) {
+            match self.workers[self.index(&id)].callable() {
+                true => self.fleet.answered(now, &id),
+                false => self.fleet.failed(now, &id, now, (FailedAt::Call, "refused")),
+            };
+        }
     }
 
     fn send_beats(&mut self) {
@@ -297,7 +321,7 @@ impl World {
 
     fn begin(&mut self, placed: Placed) {
         let n = self.index(&placed.worker);
-        if !self.workers[n].reachable() {
+        if !self.workers[n].callable() {
             let delay = self.rng.within(1, 5_000);
             return self.send(delay, Message::NotBegun(placed, None));
         }
@@ -307,8 +331,12 @@ impl World {
         }
         self.note(format!("{} begins on {}", placed.session_id, placed.worker));
         self.created += 1;
-        let delay = self.rng.within(50, 20_000);
-        let well = self.rng.chance(85);
+        let habit = self.workers[n].habit;
+        let delay = match habit {
+            Habit::Slow => self.rng.within(20_000, 40_000),
+            _ => self.rng.within(50, 20_000),
+        };
+        let well = self.rng.chance(85) && habit != Habit::Fails;
         let boot = self.workers[n].generation.boot_ms;
         self.send(delay, Message::Finish(n, boot, placed, well));
     }
@@ -318,14 +346,30 @@ impl World {
             return;
         }
         self.note(format!("{} not begun on {}: {refusal:?}", placed.session_id, placed.worker));
-        let taken = refusal == Some(Refusal::BodyTaken);
+        let end = match refusal {
+            None => TurnEnd::NotReached,
+            Some(Refusal::BodyTaken) => TurnEnd::Refused(409, None),
+            Some(Refusal::Full) => TurnEnd::Refused(503, None),
+        };
         self.refusals.extend(refusal);
-        if taken {
+        let (next, course) = self.judge(&placed, &end);
+        if !next {
             self.fleet.release(&placed.session_id);
         } else if let Ok(next) = self.fleet.try_next(self.moment(), &placed.session_id) {
             assert_ne!(next.worker, placed.worker, "the same worker again");
-            self.launch(next);
+            self.launch(next, course);
         }
+    }
+
+    /// What the turn teaches, and whether another worker may try.
+    fn judge(&mut self, placed: &Placed, end: &TurnEnd) -> (bool, Course) {
+        let now = self.moment();
+        let mut course = self.courses.remove(&placed.session_id).unwrap_or_default();
+        let judged = course.judge(&placed.worker, placed.begun, end, "no");
+        if let Some(at) = judged.failed {
+            self.fleet.failed(now, &placed.worker, placed.begun, (at, "no"));
+        }
+        (judged.next, course)
     }
 
     fn finish(&mut self, n: usize, boot: u64, placed: Placed, well: bool) {
@@ -334,6 +378,9 @@ impl World {
         if !worker.alive || worker.generation.boot_ms != boot {
             let delay = self.rng.within(1, 200);
             return self.send(delay, Message::Deadline(placed.session_id)); // the connection broke
+        }
+        if let Some(truth) = worker.sessions.get_mut(&placed.session_id) {
+            truth.ready = well;
         }
         if !well {
             worker.end(now, &placed.session_id, EndReason::CreateFailed);
@@ -368,7 +415,29 @@ impl World {
                 self.told.insert(placed.session_id, (n, stamp));
             }
         } else {
-            self.ended(placed.session_id, EndReason::CreateFailed, stamp);
+            self.ended(placed.session_id.clone(), EndReason::CreateFailed, stamp);
+            self.courses.entry(placed.session_id.clone()).or_default();
+            if waited_for {
+                self.failed(placed);
+            }
+        }
+    }
+
+    /// A create began and failed: what was its worker's own fault goes to the next, under another id.
+    fn failed(&mut self, placed: Placed) {
+        let own = self.workers[self.index(&placed.worker)].habit == Habit::Fails;
+        let fault = if own { Fault::Worker } else { Fault::Body };
+        let (next, course) = self.judge(&placed, &TurnEnd::Failed(502, Some(fault)));
+        if !next {
+            return;
+        }
+        let (session_id, engine) = (SessionId::from_entropy(self.rng.entropy()), "moonlight".to_owned());
+        let (body, tried) = (placed.body, course.tried().clone());
+        let spec = CreateSpec { session_id, body, replace: false, engine, tried };
+        if let Ok(next) = self.fleet.reserve(self.moment(), &spec) {
+            assert_ne!(next.worker, placed.worker, "the same worker again");
+            self.passed_on += 1;
+            self.launch(next, course);
         }
     }
 
@@ -379,10 +448,13 @@ impl World {
         }
     }
 
-    pub fn launch(&mut self, placed: Placed) {
+    pub fn launch(&mut self, placed: Placed, course: Course) {
         let view = self.fleet.worker(self.moment(), &placed.worker).expect("placed on a worker nobody knows");
         assert!(view.active + view.reserved <= view.max, "placed beyond capacity: {view:?}");
         self.note(format!("{} placed on {}", placed.session_id, placed.worker));
+        let habit = self.workers[self.index(&placed.worker)].habit;
+        self.wasted += usize::from(matches!(habit, Habit::Fails | Habit::Uncallable));
+        self.courses.insert(placed.session_id.clone(), course);
         self.launched.insert(placed.session_id.clone());
         self.flows.insert(placed.session_id.clone(), placed.clone());
         let impatient = self.roll(Weather::Lossy, 10);
@@ -414,8 +486,15 @@ pub fn home(n: usize) -> IpAddr {
 }
 
 fn model_worker(n: u64, now: u64, rng: &mut Rng) -> Worker {
+    let habit = match rng.within(0, 9) {
+        0 => Habit::Fails,
+        1 => Habit::Uncallable,
+        2 => Habit::Slow,
+        _ => Habit::Sound,
+    };
     let mut worker = Worker {
         id: format!("w{n}").parse().expect("a good name"),
+        habit,
         max: rng.within(1, 4) as usize,
         alive: true,
         cut_off: false,

@@ -326,6 +326,8 @@ mod tests {
             interval_ms: 10_000,
             wire: 2,
             challenge: None,
+            hindrances: Vec::new(),
+            allowed_bodies: None,
             sessions: Vec::new(),
         }
     }

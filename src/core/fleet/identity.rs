@@ -22,8 +22,12 @@ use crate::core::ids::{InvalidId, WorkerId};
 /// The field of a beat's proof.
 pub const PROOF_FIELD: &str = "Neck-Proof";
 
-/// Version of the wire that signs beats. A controller that is newer takes older ones; it is updated first.
-pub const WIRE_VERSION: u32 = 2;
+/// Version of the wire. Workers sign their beats from 2 on. From [`CALLED_FIRST`] on a worker tells what hinders it, and its
+/// controller calls it before it relies on it. A controller that is newer takes older ones; it is updated first.
+pub const WIRE_VERSION: u32 = 3;
+
+/// From this version on a worker is called when it joins: one that cannot be called is known before its first create.
+pub const CALLED_FIRST: u32 = 3;
 
 /// Keys that are remembered: ten times the workers that can be known at once. Bounds the file against a loop that makes up ids.
 pub const MAX_KEYS: usize = 10_000;

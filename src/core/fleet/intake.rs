@@ -3,10 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::identity::{BeatSource, Doubt};
+use super::failures::FailedAt;
+use super::identity::{BeatSource, CALLED_FIRST, Doubt};
 use super::ledger::Session;
-use super::wire::{BeatRefusal, EndOrder, Heartbeat, HeartbeatReply, MAX_SESSIONS_LISTED, SessionBrief};
-use super::{BEATS_PER_TIMEOUT, Fleet, FleetEvent, MAX_WORKERS, MIN_INTERVAL, Worker};
+use super::turns::Fault;
+use super::wire::{
+    BeatRefusal, EndOrder, Heartbeat, HeartbeatReply, Hindrance, MAX_SESSIONS_LISTED, SessionBrief,
+};
+use super::{BEATS_PER_TIMEOUT, Called, Fleet, FleetEvent, MAX_WORKERS, MIN_INTERVAL, Worker};
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
 use crate::core::reason::EndReason;
 use crate::core::time::Moment;
@@ -54,6 +58,7 @@ impl Fleet {
         }
         let lost = self.drop_unlisted(beat, &mut news);
         self.note_worker(now, beat, source.address, lost, &mut news);
+        self.note_outcomes(now, beat, &mut news);
         let strays = self.note_sessions(now, beat, &mut news);
         self.settle_bodies(now, &beat.worker_id, &mut news);
         let reply = self.reply_to(beat, strays);
@@ -131,8 +136,20 @@ impl Fleet {
             Some(_) => {}
         }
         let longest = self.settings.heartbeat_timeout.max(MIN_INTERVAL);
+        let url = beat.reach(source);
+        let same = known.filter(|known| known.stamp.generation == beat.generation && known.url == url);
+        tell_hindrances(id, known.map_or(&[], |known| known.hindrances.as_slice()), &beat.hindrances, news);
+        let called = match same {
+            Some(known) => known.called,
+            None => Called::Never,
+        };
+        let recovered = known.is_some_and(|known| !known.hindrances.is_empty()) && beat.hindrances.is_empty();
+        if same.is_none() || recovered {
+            // Another process, another place, or what was broken is mended: what was learned is no longer so.
+            self.failures.remove(id);
+        }
         let worker = Worker {
-            url: beat.reach(source),
+            url,
             source,
             version: beat.version.clone(),
             stamp: beat.stamp(),
@@ -141,6 +158,12 @@ impl Fleet {
             status: beat.status,
             interval: beat.interval().clamp(MIN_INTERVAL, longest),
             last_beat: now,
+            heard: now,
+            called,
+            call_at: known.map_or(now, |known| known.call_at),
+            calls_first: beat.wire >= CALLED_FIRST,
+            hindrances: beat.hindrances.clone(),
+            allowed_bodies: beat.allowed_bodies.clone(),
             // A restarted controller learns the operator's wish from the worker's echo; later its own word counts.
             drain: known.map_or(beat.draining, |known| known.drain),
             stopping: beat.stopping,
@@ -148,6 +171,27 @@ impl Fleet {
         };
         self.workers.insert(id.clone(), worker);
         self.tell_health(now, id, news);
+    }
+
+    /// What became of creates that nobody waits for: those that were answered before they were done.
+    fn note_outcomes(&mut self, now: Moment, beat: &Heartbeat, news: &mut Vec<FleetEvent>) {
+        for brief in &beat.sessions {
+            let known = self.ledger.session(&brief.id);
+            let Some(known) = known.filter(|known| known.known_at < beat.stamp() && known.is_starting())
+            else {
+                continue;
+            };
+            if known.awaited || known.worker != beat.worker_id {
+                continue;
+            }
+            let begun = Moment(u64::try_from(known.started).unwrap_or_default());
+            if brief.status.is_ready() {
+                news.extend(self.works(&beat.worker_id));
+            } else if brief.fault == Some(Fault::Worker) {
+                let failed = (FailedAt::Create, "see the session's failure");
+                news.extend(self.failed(now, &beat.worker_id, begun, failed));
+            }
+        }
     }
 
     /// Takes over the list. Returns live sessions whose id belongs to another worker: they must end.
@@ -195,6 +239,7 @@ impl Fleet {
                 Some(known) => known.condemned,
                 None => abandoned.then_some(EndReason::CreateFailed),
             },
+            awaited: known.map_or(reservation.is_some() && !abandoned, |known| known.awaited),
         };
         self.ledger.put(session);
     }
@@ -242,10 +287,21 @@ impl Fleet {
         HeartbeatReply {
             accepted: true,
             draining: self.workers.get(&beat.worker_id).is_some_and(|worker| worker.drain),
+            trouble: self.trouble_of(&beat.worker_id),
             end: condemned.chain(strays).collect(),
             max_interval_ms: (beat.interval() > longest)
                 .then(|| u64::try_from(longest.as_millis()).unwrap_or(u64::MAX)),
             ..HeartbeatReply::default()
         }
+    }
+}
+
+/// What became of the reasons why a worker cannot start sessions.
+fn tell_hindrances(id: &WorkerId, before: &[Hindrance], after: &[Hindrance], news: &mut Vec<FleetEvent>) {
+    let is_new = |hindrance: &&Hindrance| !before.contains(hindrance);
+    let hindered = |hindrance: &Hindrance| FleetEvent::WorkerHindered(id.clone(), hindrance.reason.clone());
+    news.extend(after.iter().filter(is_new).filter(|new| !new.meant).map(hindered));
+    if after.is_empty() && before.iter().any(|old| !old.meant) {
+        news.push(FleetEvent::WorkerUnhindered(id.clone()));
     }
 }

@@ -11,6 +11,9 @@ impl Fleet {
         }
         assert!(self.workers.len() <= MAX_WORKERS);
         self.ledger.check();
+        for id in self.failures.keys() {
+            assert!(self.workers.contains_key(id), "failures of {id}, which nobody knows");
+        }
         for session in self.ledger.sessions() {
             assert!(
                 self.workers.contains_key(&session.worker),

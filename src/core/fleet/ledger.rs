@@ -25,11 +25,19 @@ pub(super) struct Session {
     pub seen: Moment,
     /// Its worker is told to end it, as this, until it has.
     pub condemned: Option<EndReason>,
+    /// Its create waits for the worker's answer, which says how it went.
+    pub awaited: bool,
 }
 
 impl Session {
     pub(super) fn is_live(&self) -> bool {
         self.brief.status.is_live()
+    }
+
+    /// Whether its create is under way.
+    pub(super) fn is_starting(&self) -> bool {
+        use SessionStatus::{Pairing, Preparing, Requested, Starting};
+        self.condemned.is_none() && matches!(self.brief.status, Requested | Preparing | Starting | Pairing)
     }
 
     /// Whether it claims its body against another session: not while it is on its way out.
@@ -42,6 +50,7 @@ impl Session {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reservation {
     pub body: BodyAddr,
+    pub engine: String,
     pub worker: WorkerId,
     /// When this worker's turn began.
     pub since: Moment,
@@ -117,6 +126,23 @@ impl Ledger {
     pub(super) fn active_and_reserved(&self, worker: &WorkerId) -> (u32, u32) {
         let count = |set: &BTreeSet<SessionId>| u32::try_from(set.len()).unwrap_or(u32::MAX);
         self.holdings(worker).map_or((0, 0), |held| (count(&held.live), count(&held.reserved)))
+    }
+
+    /// Whether a worker has a create since before `moment` of which nothing was heard.
+    pub(super) fn reserved_before(&self, worker: &WorkerId, moment: Moment) -> bool {
+        let held = self.holdings(worker).into_iter().flat_map(|held| &held.reserved);
+        let mut reserved = held.filter_map(|id| self.reservations.get(id));
+        reserved.any(|reservation| !reservation.abandoned && reservation.since < moment)
+    }
+
+    /// Creates of a worker that began at `since` or later and neither succeeded nor failed yet.
+    pub(super) fn starting_since(&self, worker: &WorkerId, since: Moment) -> usize {
+        let Some(held) = self.holdings(worker) else { return 0 };
+        let reserved = held.reserved.iter().filter_map(|id| self.reservations.get(id));
+        let reserved = reserved.filter(|reservation| !reservation.abandoned && reservation.since >= since);
+        let live = held.live.iter().filter_map(|id| self.sessions.get(id));
+        let live = live.filter(|session| session.is_starting() && session.started >= i128::from(since.0));
+        reserved.count() + live.count()
     }
 
     /// Stores a session. A reservation of the same id is thereby spent: nothing is counted twice.

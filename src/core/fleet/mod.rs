@@ -23,6 +23,8 @@
 //! older one never undoes a newer one.
 
 pub mod disputes;
+mod experience;
+pub mod failures;
 pub mod identity;
 mod intake;
 mod invariants;
@@ -30,6 +32,7 @@ mod ledger;
 mod placement;
 #[cfg(test)]
 mod tests;
+pub mod turns;
 mod views;
 pub mod wire;
 
@@ -43,12 +46,13 @@ use crate::core::ids::{SessionId, WorkerId};
 use crate::core::time::Moment;
 use crate::core::worker_health::{WorkerHealth, judge};
 
+use self::failures::{BackOff, Failures};
 use self::identity::Identities;
 pub use self::intake::BeatOutcome;
 use self::ledger::Ledger;
 pub use self::placement::{CreateSpec, Placed, Refused};
 pub use self::views::{Counts, Route, SessionView, WorkerView};
-use self::wire::{Stamp, WorkerStatus};
+use self::wire::{Hindrance, Stamp, WorkerStatus};
 
 /// Workers the controller can know: beyond, heartbeats are refused. Bounds memory against a loop that makes up ids.
 pub const MAX_WORKERS: usize = 1_000;
@@ -80,6 +84,8 @@ pub struct FleetSettings {
     pub create_timeout: Duration,
     /// `bodies.wireguard_networks`
     pub wireguard_networks: Vec<Network>,
+    /// `workers.backoff` and `workers.backoff_max`
+    pub back_off: BackOff,
 }
 
 impl From<&Settings> for FleetSettings {
@@ -89,6 +95,7 @@ impl From<&Settings> for FleetSettings {
             heartbeat_timeout: settings.workers.heartbeat_timeout,
             create_timeout: settings.sessions.create_timeout,
             wireguard_networks: settings.bodies.wireguard_networks.clone(),
+            back_off: BackOff { first: settings.workers.backoff, longest: settings.workers.backoff_max },
         }
     }
 }
@@ -106,12 +113,35 @@ struct Worker {
     status: WorkerStatus,
     interval: Duration,
     last_beat: Moment,
+    /// Its last beat, or answer to a call.
+    heard: Moment,
+    /// Whether its address is known to be right.
+    called: Called,
+    /// When it was asked for a call last, or answered one.
+    call_at: Moment,
+    /// It is called without a create, too.
+    calls_first: bool,
+    /// What keeps it from starting sessions.
+    hindrances: Vec<Hindrance>,
+    /// Which bodies it may dial, where it says so.
+    allowed_bodies: Option<Vec<Network>>,
     /// The operator's wish.
     drain: bool,
     /// The worker's own.
     stopping: bool,
     /// Last health told by [`Fleet::tick`] or a beat, so that each change is told once.
     told: WorkerHealth,
+}
+
+/// Whether a worker was called at its present address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Called {
+    /// Not yet.
+    Never,
+    /// A call was asked for then.
+    Asked(Moment),
+    /// It answered.
+    Answered,
 }
 
 /// Something an operator may want to read in the log.
@@ -125,6 +155,16 @@ pub enum FleetEvent {
     WorkerRestarted(WorkerId, usize),
     /// A worker's health changed from the first to the second.
     WorkerHealth(WorkerId, WorkerHealth, WorkerHealth),
+    /// A worker that is going down as it said is no longer heard of.
+    WorkerLeft(WorkerId),
+    /// A worker fails, for this reason, and is left alone for this long.
+    WorkerPaused(WorkerId, Duration, String),
+    /// A worker that failed works again.
+    WorkerTrusted(WorkerId),
+    /// A worker says that this keeps it from starting sessions.
+    WorkerHindered(WorkerId, String),
+    /// Nothing keeps a worker from starting sessions any more.
+    WorkerUnhindered(WorkerId),
     /// A worker was down for [`FORGET_AFTER`]; it and its sessions are no longer listed.
     WorkerForgotten(WorkerId),
     /// A live session was taken over from a heartbeat without a create of ours.
@@ -146,6 +186,13 @@ impl fmt::Display for FleetEvent {
             }
             FleetEvent::WorkerRestarted(id, lost) => write!(f, "worker {id} restarted, {lost} sessions lost"),
             FleetEvent::WorkerHealth(id, from, to) => write!(f, "worker {id} is {to}, was {from}"),
+            FleetEvent::WorkerLeft(id) => write!(f, "worker {id} has stopped, as it said"),
+            FleetEvent::WorkerPaused(id, pause, why) => {
+                write!(f, "worker {id} gets no sessions for {} ms: {why}", pause.as_millis())
+            }
+            FleetEvent::WorkerTrusted(id) => write!(f, "worker {id} works again"),
+            FleetEvent::WorkerHindered(id, why) => write!(f, "worker {id} cannot start sessions: {why}"),
+            FleetEvent::WorkerUnhindered(id) => write!(f, "worker {id} can start sessions again"),
             FleetEvent::WorkerForgotten(id) => write!(f, "worker {id} was down too long and is forgotten"),
             FleetEvent::SessionAdopted(id, worker) => write!(f, "session {id} on worker {worker} taken over"),
             FleetEvent::SessionLost(id, worker) => write!(f, "session {id} on worker {worker} is gone"),
@@ -168,6 +215,7 @@ pub struct Fleet {
     workers: BTreeMap<WorkerId, Worker>,
     identities: Identities,
     ledger: Ledger,
+    failures: BTreeMap<WorkerId, Failures>,
 }
 
 /// Why a worker is not forgotten.
@@ -187,7 +235,14 @@ impl Fleet {
 
     /// The same, with what is known of workers' keys.
     pub fn with_identities(now: Moment, settings: FleetSettings, identities: Identities) -> Fleet {
-        Fleet { settings, started: now, workers: BTreeMap::new(), identities, ledger: Ledger::default() }
+        Fleet {
+            settings,
+            started: now,
+            workers: BTreeMap::new(),
+            identities,
+            ledger: Ledger::default(),
+            failures: BTreeMap::new(),
+        }
     }
 
     /// The keys of workers.
@@ -217,6 +272,7 @@ impl Fleet {
             self.ledger.remove(&session);
         }
         self.workers.remove(id);
+        self.failures.remove(id);
     }
 
     /// Replaces the settings (SIGHUP).
@@ -254,7 +310,7 @@ impl Fleet {
     }
 
     fn health_of(&self, now: Moment, worker: &Worker) -> WorkerHealth {
-        judge(now, worker.last_beat, worker.interval, self.settings.heartbeat_timeout)
+        judge(now, worker.heard, worker.interval, self.settings.heartbeat_timeout)
     }
 
     fn tell_health(&mut self, now: Moment, id: &WorkerId, news: &mut Vec<FleetEvent>) {
@@ -262,7 +318,12 @@ impl Fleet {
         if let Some(worker) = self.workers.get_mut(id)
             && worker.told != health
         {
-            news.push(FleetEvent::WorkerHealth(id.clone(), worker.told, health));
+            match (health, worker.stopping) {
+                // It goes, as it said.
+                (WorkerHealth::Late, true) => {}
+                (WorkerHealth::Down, true) => news.push(FleetEvent::WorkerLeft(id.clone())),
+                _ => news.push(FleetEvent::WorkerHealth(id.clone(), worker.told, health)),
+            }
             worker.told = health;
         }
     }

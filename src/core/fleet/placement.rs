@@ -5,9 +5,11 @@
 //!    │         │ ────── the worker began and failed ────────────────────> ended(CreateFailed, stamp)
 //!    │         │ ────── the answer was lost, or took too long ──────────> abandon
 //!    │         │ ────── we gave up before sending ──────────────────────> release
-//!    │         └─────── 503, or not reached before it began ─> try_next ─> Placed | Refused
+//!    │         ├─────── 503, or not reached before it began ─> try_next ─────────> Placed | Refused
+//!    │         └─────── failed by its own fault: ended, and reserve with a new id
 //!    └─> Refused
 //! ```
+//! Whether another worker may try is judged in [`super::turns`].
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,10 +17,10 @@ use std::time::Duration;
 
 use super::ledger::{Reservation, Session};
 use super::wire::{SessionBrief, Stamp};
-use super::{Fleet, FleetEvent};
+use super::{Called, Fleet, FleetEvent, Worker};
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
 use crate::core::reason::EndReason;
-use crate::core::routing::{Candidate, NobodyFits, choose, needs_wireguard};
+use crate::core::routing::{Bar, Candidate, NobodyFits, choose, needs_wireguard};
 use crate::core::status::SessionStatus;
 use crate::core::time::Moment;
 use crate::core::worker_health::WorkerHealth;
@@ -32,6 +34,10 @@ pub struct CreateSpec {
     pub body: BodyAddr,
     /// Whether a session that holds the body is to be ended first.
     pub replace: bool,
+    /// The engine of the session.
+    pub engine: String,
+    /// Workers that had their turn under an earlier id.
+    pub tried: BTreeSet<WorkerId>,
 }
 
 /// A slot on a worker, held for one create.
@@ -45,6 +51,8 @@ pub struct Placed {
     pub worker: WorkerId,
     /// How that worker is reached, without a slash at the end.
     pub url: String,
+    /// When its turn began.
+    pub begun: Moment,
 }
 
 /// Why a create gets no worker. Every variant leaves nothing behind.
@@ -69,9 +77,12 @@ pub enum Refused {
     /// No worker can take it: 503.
     NoWorker {
         /// The detail of the reply.
-        why: NobodyFits,
+        why: Box<NobodyFits>,
         /// For `Retry-After`.
         retry_after: Duration,
+        /// From when on it is worth trying again: a worker is late, or left alone for a while. `None`: nothing will change by
+        /// itself.
+        hope: Option<Moment>,
     },
     /// The id is in use: entropy is broken, or `reserve` was called twice.
     IdInUse,
@@ -107,7 +118,7 @@ impl Fleet {
             return Err(Refused::IdInUse);
         }
         self.body_is_free(now, spec)?;
-        self.place(now, id, spec.body, BTreeSet::new())
+        self.place(now, id, (spec.body, &spec.engine), spec.tried.clone())
     }
 
     /// The next worker for a create that the present one refused, or that never reached it. Each worker has one turn
@@ -116,7 +127,8 @@ impl Fleet {
     /// Must not be called once the worker may have begun: that would launch twice.
     pub fn try_next(&mut self, now: Moment, session_id: &SessionId) -> Result<Placed, Refused> {
         let reservation = self.ledger.unreserve(session_id).ok_or(Refused::Gone)?;
-        let placed = self.place(now, session_id, reservation.body, reservation.tried);
+        let wanted = (reservation.body, reservation.engine.as_str());
+        let placed = self.place(now, session_id, wanted, reservation.tried);
         self.check_invariants();
         placed
     }
@@ -131,7 +143,7 @@ impl Fleet {
         stamp: Stamp,
     ) -> (bool, Vec<FleetEvent>) {
         self.learn(now, placed, status, None, stamp);
-        let mut news = Vec::new();
+        let mut news = if status.is_ready() { self.works(&placed.worker) } else { Vec::new() };
         self.settle_body(now, placed.body, &mut news);
         self.check_invariants();
         (self.ledger.session(&placed.session_id).is_some_and(Session::is_live), news)
@@ -146,7 +158,8 @@ impl Fleet {
             (None, None) => None,
         };
         if let Some((body, worker)) = known {
-            let placed = Placed { session_id: session_id.clone(), body, worker, url: String::new() };
+            let (session_id, url) = (session_id.clone(), String::new());
+            let placed = Placed { session_id, body, worker, url, begun: now };
             self.learn(now, &placed, SessionStatus::Ended, Some(reason), stamp);
         }
         self.check_invariants();
@@ -201,41 +214,75 @@ impl Fleet {
         &mut self,
         now: Moment,
         id: &SessionId,
-        body: BodyAddr,
+        (body, engine): (BodyAddr, &str),
         mut tried: BTreeSet<WorkerId>,
     ) -> Result<Placed, Refused> {
-        let worker = self.choose_worker(now, body, &tried)?;
+        let worker = self.choose_worker(now, (body, engine), &tried)?;
         let url = self.workers.get(&worker).map(|worker| worker.url.clone()).unwrap_or_default();
         tried.insert(worker.clone());
-        let reservation = Reservation { body, worker: worker.clone(), since: now, tried, abandoned: false };
+        let engine = engine.to_owned();
+        let reservation =
+            Reservation { body, engine, worker: worker.clone(), since: now, tried, abandoned: false };
         self.ledger.reserve(id.clone(), reservation);
         self.check_invariants();
-        Ok(Placed { session_id: id.clone(), body, worker, url })
+        Ok(Placed { session_id: id.clone(), body, worker, url, begun: now })
     }
 
     fn choose_worker(
         &self,
         now: Moment,
-        body: BodyAddr,
+        wanted: (BodyAddr, &str),
         tried: &BTreeSet<WorkerId>,
     ) -> Result<WorkerId, Refused> {
+        let mut hope: Option<Moment> = None;
         let candidates = self.workers.iter().map(|(id, worker)| {
-            let (active, reserved) = self.ledger.active_and_reserved(id);
-            let taken = active.saturating_add(reserved);
-            Candidate {
-                id,
-                health: self.health_of(now, worker),
-                draining: worker.drain || worker.stopping,
-                // Who had its turn said that it is full, or did not answer, which comes to the same.
-                taken: if tried.contains(id) { worker.max } else { taken },
-                max: worker.max,
-                wireguard: worker.wireguard,
-            }
+            let barred = match tried.contains(id) {
+                true => Some(Bar::Tried),
+                false => self.bar(now, (id, worker), wanted),
+            };
+            let candidate = self.candidate(now, (id, worker), barred);
+            hope = hope.into_iter().chain(self.hope_of(now, &candidate, worker)).min();
+            candidate
         });
-        let needs_wireguard = needs_wireguard(body, &self.settings.wireguard_networks);
-        choose(candidates, needs_wireguard)
-            .cloned()
-            .map_err(|why| Refused::NoWorker { why, retry_after: self.settings.heartbeat_interval })
+        let needs_wireguard = needs_wireguard(wanted.0, &self.settings.wireguard_networks);
+        let chosen = choose(candidates, needs_wireguard).cloned();
+        chosen.map_err(|why| Refused::NoWorker {
+            why: Box::new(why),
+            retry_after: self.settings.heartbeat_interval,
+            hope,
+        })
+    }
+
+    fn candidate<'a>(
+        &self,
+        now: Moment,
+        (id, worker): (&'a WorkerId, &Worker),
+        barred: Option<Bar>,
+    ) -> Candidate<'a> {
+        let (active, reserved) = self.ledger.active_and_reserved(id);
+        Candidate {
+            id,
+            health: self.health_of(now, worker),
+            draining: worker.drain || worker.stopping,
+            barred,
+            taken: active.saturating_add(reserved),
+            max: worker.max,
+            wireguard: worker.wireguard,
+            called: worker.called == Called::Answered,
+        }
+    }
+
+    /// From when on a worker may take this create that it cannot have now: when its next beat comes, when its pause is over, or
+    /// when the one create of its probation is answered.
+    fn hope_of(&self, now: Moment, candidate: &Candidate<'_>, worker: &Worker) -> Option<Moment> {
+        let has_room = !candidate.draining && candidate.taken < candidate.max;
+        let may_change = match candidate.barred {
+            None => candidate.health == WorkerHealth::Late,
+            Some(Bar::Unreachable(_) | Bar::Failing(_)) => true,
+            Some(Bar::Unfit(_) | Bar::BodyNotAllowed | Bar::Tried) => false,
+        };
+        let at = self.may_take_at(now, candidate.id, worker);
+        at.filter(|_| has_room && may_change)
     }
 
     /// Writes down a fact about a session that came in an answer, unless its worker has told something newer.
@@ -275,9 +322,10 @@ impl Fleet {
                     Some(known) => known.condemned,
                     None => abandoned.then_some(EndReason::CreateFailed),
                 },
+                awaited: false,
             },
         };
-        self.ledger.put(session);
+        self.ledger.put(Session { awaited: false, ..session });
     }
 }
 
@@ -300,6 +348,7 @@ fn fresh_brief(
             district: None,
             age_ms: 0,
             view_id: None,
+            fault: None,
         },
     }
 }

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::failures::FailedAt;
 use super::identity::{BeatSource, PublicKey};
-use super::wire::{BeatRefusal, Generation, Heartbeat, SessionBrief, Stamp, WorkerStatus};
+use super::wire::{BeatRefusal, Generation, Heartbeat, Hindrance, SessionBrief, Stamp, Stops, WorkerStatus};
 use super::*;
 use crate::core::ids::BodyAddr;
 use crate::core::reason::EndReason;
@@ -19,6 +20,7 @@ fn settings() -> FleetSettings {
         heartbeat_timeout: 60 * SECOND,
         create_timeout: 45 * SECOND,
         wireguard_networks: vec![Network { address: "10.10.0.0".parse().unwrap(), prefix: 16 }],
+        back_off: BackOff { first: 2 * SECOND, longest: 50 * SECOND },
     }
 }
 
@@ -59,6 +61,7 @@ fn brief(n: u8, body_n: u8, status: SessionStatus, started_ms_ago: u64) -> Sessi
         district: None,
         age_ms: started_ms_ago,
         view_id: None,
+        fault: None,
     }
 }
 
@@ -79,6 +82,8 @@ fn beat(worker: &str, stamp: Stamp, sessions: Vec<SessionBrief>) -> Heartbeat {
         interval_ms: 10_000,
         wire: 0,
         challenge: None,
+        hindrances: Vec::new(),
+        allowed_bodies: None,
         sessions,
     }
 }
@@ -91,7 +96,13 @@ fn hear(fleet: &mut Fleet, now: Moment, beat: &Heartbeat) -> wire::HeartbeatRepl
 }
 
 fn create(n: u8, body_n: u8) -> CreateSpec {
-    CreateSpec { session_id: id(n), body: body(body_n), replace: false }
+    CreateSpec {
+        session_id: id(n),
+        body: body(body_n),
+        replace: false,
+        engine: "moonlight".to_owned(),
+        tried: Default::default(),
+    }
 }
 
 #[test]
@@ -529,4 +540,170 @@ fn workers_of_before_and_after_viewers_links_are_understood() {
     let linked = SessionBrief { view_id: Some(id(9)), ..plain };
     let text = serde_json::to_string(&linked).unwrap();
     assert_eq!(serde_json::from_str::<SessionBrief>(&text).unwrap(), linked);
+}
+
+/// Fails a create on whatever worker gets it, for that worker's own reason.
+fn fail_one(fleet: &mut Fleet, now: Moment, n: u8) -> WorkerId {
+    let placed = fleet.reserve(now, &create(n, n)).expect("a worker");
+    fleet.release(&id(n));
+    fleet.failed(now, &placed.worker, now, (FailedAt::Create, "no web-server"));
+    placed.worker
+}
+
+#[test]
+fn a_failing_worker_is_left_alone_then_gets_one_create_at_a_time_until_one_succeeds() {
+    let mut fleet = settled();
+    hear(&mut fleet, at(0), &beat("a", stamp(1, 1), vec![]));
+    hear(
+        &mut fleet,
+        at(0),
+        &Heartbeat { max: 1, ..beat("b", stamp(1, 1), vec![brief(9, 9, SessionStatus::Ready, 5)]) },
+    );
+    assert_eq!(fail_one(&mut fleet, at(1), 1), name("a"));
+    assert_eq!(fail_one(&mut fleet, at(1), 2), name("a"), "one failure costs nothing");
+    let Err(Refused::NoWorker { why, hope, .. }) = fleet.reserve(at(2), &create(3, 3)) else {
+        panic!("placed")
+    };
+    assert_eq!((why.full, why.failing, hope), (1, 1, Some(at(3))), "{why}");
+    assert!(
+        why.to_string().contains("a: 2 creates in a row failed for its own reason, the last: no web-server"),
+        "{why}"
+    );
+    let trouble = hear(&mut fleet, at(2), &beat("a", stamp(1, 2), vec![])).trouble;
+    assert!(trouble.is_some_and(|text| text.contains("no web-server")), "the worker is told");
+    let probe = fleet.reserve(at(3), &create(3, 3)).expect("its pause is over");
+    let second = fleet.reserve(at(3), &create(4, 4)).unwrap_err();
+    assert!(
+        matches!(&second, Refused::NoWorker { why, hope: Some(_), .. } if why.failing == 1),
+        "{second:?}"
+    );
+    let (_, news) = fleet.confirm(at(4), &probe, SessionStatus::Ready, stamp(1, 2));
+    assert!(news.contains(&FleetEvent::WorkerTrusted(name("a"))), "{news:?}");
+    assert_eq!(fleet.reserve(at(4), &create(4, 4)).map(|placed| placed.worker), Ok(name("a")));
+}
+
+#[test]
+fn a_new_process_and_a_mended_one_are_not_what_failed() {
+    let broken = Hindrance::new(Stops::Everything, "the disk is full");
+    for mended in [beat("a", stamp(2, 1), vec![]), beat("a", stamp(1, 3), vec![])] {
+        let mut fleet = settled();
+        let hindered = Heartbeat { hindrances: vec![broken.clone()], ..beat("a", stamp(1, 2), vec![]) };
+        hear(&mut fleet, at(0), &beat("a", stamp(1, 1), vec![]));
+        fail_one(&mut fleet, at(1), 1);
+        fail_one(&mut fleet, at(1), 2);
+        hear(&mut fleet, at(1), &hindered);
+        let refused = fleet.reserve(at(1), &create(3, 3)).unwrap_err();
+        let (why, hope) = match &refused {
+            Refused::NoWorker { why, hope, .. } => (why, hope),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((why.unfit, *hope), (1, None), "{why}");
+        assert!(why.to_string().contains("a: the disk is full"), "{why}");
+        hear(&mut fleet, at(2), &mended);
+        assert_eq!(fleet.reserve(at(2), &create(3, 3)).map(|placed| placed.worker), Ok(name("a")));
+    }
+}
+
+#[test]
+fn a_hindrance_stops_what_it_hinders() {
+    let mut fleet = settled();
+    let hindrances =
+        vec![Hindrance::new(Stops::Moonlight, "no web-server"), Hindrance::new(Stops::Nothing, "hm")];
+    hear(&mut fleet, at(0), &Heartbeat { hindrances, ..beat("a", stamp(1, 1), vec![]) });
+    assert!(fleet.reserve(at(1), &create(1, 1)).is_err(), "moonlight needs the web-server");
+    let other = CreateSpec { engine: "demo".to_owned(), ..create(1, 1) };
+    assert!(fleet.reserve(at(1), &other).is_ok(), "another engine does not");
+    let troubles: Vec<String> =
+        fleet.worker(at(1), &name("a")).unwrap().troubles().map(str::to_owned).collect();
+    assert_eq!(troubles, ["no web-server", "hm"]);
+}
+
+#[test]
+fn a_body_goes_to_workers_that_may_dial_it() {
+    let mut fleet = settled();
+    let network = |text: &str| Some(vec![Network { address: text.parse().unwrap(), prefix: 16 }]);
+    hear(
+        &mut fleet,
+        at(0),
+        &Heartbeat { allowed_bodies: network("10.77.0.0"), ..beat("a", stamp(1, 1), vec![]) },
+    );
+    let refused = fleet.reserve(at(1), &create(1, 1)).unwrap_err();
+    assert!(matches!(&refused, Refused::NoWorker { why, .. } if why.is_not_allowed()), "{refused:?}");
+    hear(
+        &mut fleet,
+        at(1),
+        &Heartbeat { allowed_bodies: network("10.10.0.0"), ..beat("b", stamp(1, 1), vec![]) },
+    );
+    assert_eq!(fleet.reserve(at(1), &create(1, 1)).map(|placed| placed.worker), Ok(name("b")));
+}
+
+#[test]
+fn a_worker_that_beats_and_cannot_be_called_is_unreachable_until_a_call_is_answered() {
+    let mut fleet = settled();
+    let callable = |seq| Heartbeat { wire: identity::CALLED_FIRST, ..beat("a", stamp(1, seq), vec![]) };
+    hear(&mut fleet, at(0), &callable(1));
+    assert_eq!(fleet.calls_due(at(0)), [name("a")], "it is called when it joins");
+    assert!(fleet.calls_due(at(1)).is_empty(), "once");
+    fleet.failed(at(1), &name("a"), at(0), (FailedAt::Call, "connection refused"));
+    let view = fleet.worker(at(1), &name("a")).unwrap();
+    assert_eq!((view.standing(), fleet.counts(at(1)).capacity), ("unreachable", 0));
+    let refused = fleet.reserve(at(1), &create(1, 1)).unwrap_err();
+    assert!(matches!(&refused, Refused::NoWorker { why, .. } if why.unreachable == 1), "{refused:?}");
+    hear(&mut fleet, at(2), &callable(2));
+    assert!(fleet.calls_due(at(2)).is_empty(), "a beat says nothing about calls");
+    assert_eq!(fleet.calls_due(at(3)), [name("a")], "when the pause is over");
+    fleet.answered(at(3), &name("a"));
+    assert_eq!(fleet.worker(at(3), &name("a")).unwrap().standing(), "up");
+    assert!(fleet.reserve(at(3), &create(1, 1)).is_ok());
+    hear(&mut fleet, at(4), &beat("old", stamp(1, 1), vec![]));
+    assert!(
+        fleet.calls_due(at(4)).is_empty(),
+        "one of an older version is not called before its first create"
+    );
+}
+
+#[test]
+fn a_worker_whose_call_answers_is_not_late_and_a_late_one_may_take_a_create_soon() {
+    let mut fleet = settled();
+    hear(&mut fleet, at(0), &beat("a", stamp(1, 1), vec![]));
+    let refused = fleet.reserve(at(20), &create(1, 1)).unwrap_err();
+    let Refused::NoWorker { why, hope, .. } = &refused else { panic!("{refused:?}") };
+    assert_eq!((why.late, *hope), (1, Some(at(20))), "{why}");
+    fleet.answered(at(20), &name("a"));
+    assert!(fleet.reserve(at(21), &create(1, 1)).is_ok());
+    let gone = fleet.reserve(at(90), &create(2, 2)).unwrap_err();
+    assert!(matches!(&gone, Refused::NoWorker { why, hope: None, .. } if why.down == 1), "{gone:?}");
+}
+
+#[test]
+fn what_becomes_of_creates_that_nobody_waits_for_is_learned_from_beats() {
+    let mut fleet = settled();
+    hear(&mut fleet, at(0), &beat("a", stamp(1, 1), vec![]));
+    for n in 1..=2 {
+        let placed = fleet.reserve(at(1), &create(n, n)).expect("a worker");
+        fleet.confirm(at(1), &placed, SessionStatus::Requested, stamp(1, 1));
+    }
+    assert_eq!(fleet.trouble_of(&name("a")), None);
+    let ended = |n| SessionBrief {
+        reason: Some(EndReason::CreateFailed),
+        fault: Some(turns::Fault::Worker),
+        ..brief(n, n, SessionStatus::Ended, 1_000)
+    };
+    hear(&mut fleet, at(2), &beat("a", stamp(1, 2), vec![ended(1), ended(2)]));
+    assert!(fleet.trouble_of(&name("a")).is_some_and(|text| text.contains("2 creates in a row")));
+}
+
+#[test]
+fn a_worker_that_leaves_a_create_without_an_answer_is_called() {
+    let mut fleet = settled();
+    let callable = |seq| Heartbeat { wire: identity::CALLED_FIRST, ..beat("a", stamp(1, seq), vec![]) };
+    hear(&mut fleet, at(0), &callable(1));
+    assert_eq!(fleet.calls_due(at(0)), [name("a")]);
+    fleet.answered(at(0), &name("a"));
+    fleet.reserve(at(1), &create(1, 1)).expect("a worker");
+    hear(&mut fleet, at(9), &callable(2));
+    assert!(fleet.calls_due(at(11)).is_empty(), "it may still begin");
+    assert_eq!(fleet.calls_due(at(12)), [name("a")]);
+    fleet.failed(at(17), &name("a"), at(12), (FailedAt::Call, "timeout"));
+    assert_eq!(fleet.worker(at(17), &name("a")).unwrap().standing(), "unreachable");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::identity::PublicKey;
 use super::ledger::Session;
-use super::wire::{Stamp, WorkerStatus};
+use super::wire::{Hindrance, Stamp, Stops, WorkerStatus};
 use super::{Fleet, Worker};
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
 use crate::core::reason::EndReason;
@@ -68,6 +68,46 @@ pub struct WorkerView {
     pub draining: bool,
     /// It is going down by itself.
     pub stopping: bool,
+    /// It sends heartbeats and cannot be called.
+    pub unreachable: bool,
+    /// Why it gets no sessions for a while, though it is up.
+    pub trouble: Option<String>,
+    /// What keeps it from starting sessions, in its own words.
+    pub hindrances: Vec<Hindrance>,
+}
+
+impl WorkerView {
+    /// The word for it in lists: one that cannot be called is neither up nor late.
+    pub fn standing(&self) -> &'static str {
+        match self.health {
+            WorkerHealth::Up | WorkerHealth::Late if self.unreachable => "unreachable",
+            health => health.name(),
+        }
+    }
+
+    /// Heard from no more, and it did not say that it stops.
+    pub fn is_lost(&self) -> bool {
+        self.health == WorkerHealth::Down && !self.stopping
+    }
+
+    /// Everything that keeps sessions from it.
+    pub fn troubles(&self) -> impl Iterator<Item = &str> {
+        let hindrances = self
+            .hindrances
+            .iter()
+            .filter(|hindrance| !hindrance.meant)
+            .map(|hindrance| hindrance.reason.as_str());
+        self.trouble.as_deref().into_iter().chain(hindrances)
+    }
+
+    fn takes_sessions(&self) -> bool {
+        let stopped = self.hindrances.iter().any(|hindrance| hindrance.stops == Stops::Everything);
+        self.health == WorkerHealth::Up
+            && !self.draining
+            && !self.stopping
+            && !stopped
+            && self.trouble.is_none()
+    }
 }
 
 /// A session in `GET /api/v1/sessions`.
@@ -114,8 +154,10 @@ pub struct Counts {
     pub lost_sight_of: u64,
     /// Creates under way.
     pub reserved: u64,
-    /// Slots of workers that are up and not draining.
+    /// Slots of workers that are up, not draining, and able to start sessions.
     pub capacity: u64,
+    /// Workers up or late that cannot be called, fail, or say that they cannot start sessions.
+    pub troubled: usize,
     /// Workers up or late that have not proved who they are.
     pub unproved: usize,
 }
@@ -177,8 +219,9 @@ impl Fleet {
                 counts.active += u64::from(view.active);
                 counts.draining += usize::from(closed);
                 counts.unproved += usize::from(view.key.is_none());
+                counts.troubled += usize::from(view.troubles().next().is_some());
             }
-            if view.health == WorkerHealth::Up && !closed {
+            if view.takes_sessions() {
                 counts.capacity += u64::from(view.max);
             }
             counts.reserved += u64::from(view.reserved);
@@ -203,6 +246,9 @@ impl Fleet {
             wireguard: worker.wireguard,
             draining: worker.drain,
             stopping: worker.stopping,
+            unreachable: self.is_unreachable(id),
+            trouble: self.trouble_of(id),
+            hindrances: worker.hindrances.clone(),
         }
     }
 

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::turns::Fault;
+use crate::config::settings::Network;
 use crate::core::ids::{BodyAddr, InvalidId, SessionId, WorkerId, url_host};
 use crate::core::reason::EndReason;
 use crate::core::status::SessionStatus;
@@ -31,6 +33,19 @@ pub const BASE_URL_FIELD: &str = "Neck-Base-Url";
 
 /// The field by which a controller says why it ends a session.
 pub const END_REASON_FIELD: &str = "Neck-End-Reason";
+
+/// The field by which a worker says whose fault a failed create is: a word of [`Fault`](super::turns::Fault).
+pub const FAULT_FIELD: &str = "Neck-Fault";
+
+/// The field by which a controller says how many milliseconds a create has left, where that is less than the worker's own
+/// `sessions.create_timeout`: another worker had some of them.
+pub const TIME_LEFT_FIELD: &str = "Neck-Time-Left";
+
+/// Hindrances one heartbeat may tell of.
+pub const MAX_HINDRANCES: usize = 16;
+
+/// Networks one heartbeat may allow. A worker with more does not tell of them.
+pub const MAX_NETWORKS: usize = 64;
 
 /// One run of a worker process. A later run is greater.
 ///
@@ -87,6 +102,40 @@ pub enum WorkerStatus {
     Degraded,
 }
 
+/// Which sessions a [`Hindrance`] keeps a worker from starting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stops {
+    /// All of them.
+    Everything,
+    /// Those of engine `moonlight`.
+    Moonlight,
+    /// None for certain: operators should look. Unknown words count as this.
+    #[serde(other)]
+    Nothing,
+}
+
+/// Something that keeps a worker from starting sessions, as its own checks found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hindrance {
+    /// Which ones.
+    pub stops: Stops,
+    /// In words, with what to do; at most [`MAX_TEXT`] bytes.
+    pub reason: String,
+    /// So it was set up: nothing is to be mended.
+    #[serde(default)]
+    pub meant: bool,
+}
+
+impl Hindrance {
+    /// With a reason that is cut to what may be sent.
+    pub fn new(stops: Stops, reason: &str) -> Hindrance {
+        let plain: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let end = (0..=MAX_TEXT.min(plain.len())).rfind(|at| plain.is_char_boundary(*at)).unwrap_or_default();
+        Hindrance { stops, reason: plain[..end].to_owned(), meant: false }
+    }
+}
+
 /// A worker's heartbeat: every `controller.heartbeat_interval`, and at once after a session starts or ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
@@ -127,6 +176,12 @@ pub struct Heartbeat {
     /// controller only.
     #[serde(default)]
     pub challenge: Option<String>,
+    /// What keeps it from starting sessions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hindrances: Vec<Hindrance>,
+    /// `sessions.allowed_bodies`; workers of older versions do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_bodies: Option<Vec<Network>>,
     /// Its sessions, and the ended ones that it still remembers (`sessions.ended_window`).
     pub sessions: Vec<SessionBrief>,
 }
@@ -161,6 +216,9 @@ pub struct SessionBrief {
     /// links leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub view_id: Option<SessionId>,
+    /// Whose fault it was, when its create failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
 }
 
 /// The controller's answer to a heartbeat.
@@ -189,6 +247,9 @@ pub struct HeartbeatReply {
     /// Somebody else uses this worker's id: in words, with what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rival: Option<String>,
+    /// Why this worker gets no sessions for a while, though it is up: in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -236,6 +297,8 @@ pub enum BeatRefusal {
     SessionTwice,
     /// The named text field is longer than [`MAX_TEXT`] or holds control characters.
     BadText(&'static str),
+    /// More than [`MAX_HINDRANCES`] or [`MAX_NETWORKS`].
+    TooManyFacts,
     /// The URL is not `http[s]://HOST[:PORT]`.
     BadUrl,
     /// The table of workers is full.
@@ -279,6 +342,7 @@ impl fmt::Display for BeatRefusal {
             BeatRefusal::BadText(field) => {
                 write!(f, "{field}: longer than {MAX_TEXT} bytes, or with control characters")
             }
+            BeatRefusal::TooManyFacts => f.write_str("hindrances, allowed_bodies: more than a heartbeat may have"),
             BeatRefusal::BadUrl => {
                 f.write_str("url: must be http://HOST:PORT or https://HOST:PORT, without a path; check server.advertise_url")
             }
@@ -350,6 +414,13 @@ impl Heartbeat {
         check_text("version", Some(&self.version))?;
         check_text("challenge", self.challenge.as_deref())?;
         check_url(self.url.as_deref())?;
+        let networks = self.allowed_bodies.as_ref().map_or(0, Vec::len);
+        if self.hindrances.len() > MAX_HINDRANCES || networks > MAX_NETWORKS {
+            return Err(BeatRefusal::TooManyFacts);
+        }
+        for hindrance in &self.hindrances {
+            check_text("hindrances", Some(&hindrance.reason))?;
+        }
         for session in &self.sessions {
             check_text("experience", session.experience.as_deref())?;
             check_text("district", session.district.as_deref())?;

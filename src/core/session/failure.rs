@@ -1,5 +1,7 @@
 //! Why a create failed, as the caller is told (the refusal table of SPEC 3).
 
+use crate::core::fleet::turns::Fault;
+
 /// What went wrong, and the words for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -7,6 +9,8 @@ pub struct Failure {
     pub kind: FailureKind,
     /// What was tried and what came back; no secret, no whole session id.
     pub detail: String,
+    /// Whose fault it is, where the kind does not say.
+    fault: Option<Fault>,
 }
 
 /// Kinds of failure.
@@ -33,7 +37,23 @@ pub enum FailureKind {
 impl Failure {
     /// A failure of this kind.
     pub fn new(kind: FailureKind, detail: impl Into<String>) -> Failure {
-        Failure { kind, detail: detail.into() }
+        Failure { kind, detail: detail.into(), fault: None }
+    }
+
+    /// The same, by this fault.
+    pub fn by(self, fault: Fault) -> Failure {
+        Failure { fault: Some(fault), ..self }
+    }
+
+    /// Whose fault it is: decides whether the controller tries another worker.
+    pub fn fault(&self) -> Fault {
+        self.fault.unwrap_or(match self.kind {
+            FailureKind::Host => Fault::Worker,
+            FailureKind::BodyUnreachable | FailureKind::StreamProcess => Fault::Unclear,
+            FailureKind::Pairing | FailureKind::Applications => Fault::Body,
+            FailureKind::Forbidden => Fault::Elsewhere,
+            FailureKind::Timeout | FailureKind::EndedEarly => Fault::Nobody,
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use crate::config::settings::Settings;
+use crate::core::fleet::turns::Fault;
 use crate::core::restart::RestartBudget;
 use crate::core::session::{Failure, FailureKind};
 use crate::core::streamers::Sockets;
@@ -88,7 +89,7 @@ impl Engine for Moonlight {
         let program = Program { path, arguments: &[], input: None, stdout: None, confined_to };
         self.child.start(given, program).map_err(|error| {
             let detail = format!("cannot start {}: {error}; see sessions.web_server", path.display());
-            Failure::new(FailureKind::StreamProcess, detail)
+            Failure::new(FailureKind::StreamProcess, detail).by(Fault::Worker)
         })
     }
 

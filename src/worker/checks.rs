@@ -1,0 +1,159 @@
+//! What a worker can check of itself before a create fails by it: at start, at each heartbeat, and for whoever asks for health.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{Access, AtFlags};
+use rustix::io::Errno;
+
+use crate::config::live::Live;
+use crate::config::settings::Settings;
+use crate::core::fleet::failures::FAILURES_BEFORE_PAUSE;
+use crate::core::fleet::turns::Fault;
+use crate::core::fleet::wire::{Hindrance, Stops};
+use crate::core::reason::EndReason;
+use crate::core::session::FailureKind;
+use crate::engine::moonlight::layout;
+use crate::host::{descriptors, disk};
+use crate::worker::board::{Board, Card};
+use crate::worker::data_dir::DataDir;
+
+/// Free descriptors below which a session might not get the dozen that it needs while another one starts.
+const FEW_DESCRIPTORS: usize = 32;
+
+/// The checks.
+#[derive(Clone)]
+pub struct Checks {
+    /// The settings, as of the last reload.
+    pub live: Arc<Live>,
+    /// Where sessions' directories are.
+    pub data_dir: Arc<DataDir>,
+    /// What became of sessions.
+    pub board: Arc<Board>,
+}
+
+impl Checks {
+    /// What keeps this worker from starting sessions.
+    pub fn hindrances(&self) -> Vec<Hindrance> {
+        let settings = self.live.get();
+        let everything = self.of_everything();
+        let found = everything.into_iter().map(|reason| Hindrance::new(Stops::Everything, &reason));
+        let moonlight = web_server(&settings).map(|reason| Hindrance {
+            meant: is_without_web_server(&settings),
+            ..Hindrance::new(Stops::Moonlight, &reason)
+        });
+        let failing = failing(&self.board).map(|reason| Hindrance::new(Stops::Nothing, &reason));
+        found.chain(moonlight).chain(failing).collect()
+    }
+
+    fn of_everything(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if let Err(error) = self.data_dir.check() {
+            found.push(format!("sessions.data_dir: {error}"));
+        }
+        if disk::is_full(self.data_dir.path()) {
+            found.push("the disk of sessions.data_dir is full, or nearly: free some space".to_owned());
+        }
+        if let Some(left) = descriptors::left().filter(|left| *left < FEW_DESCRIPTORS) {
+            found.push(format!("only {left} file descriptors are left: raise LimitNOFILE"));
+        }
+        found
+    }
+}
+
+/// A worker that is there for engines of its own only: nobody put a web-server on it.
+fn is_without_web_server(settings: &Settings) -> bool {
+    !settings.engines.is_empty() && !settings.sessions.web_server.exists()
+}
+
+/// What is wrong with the programs and files of engine `moonlight`.
+fn web_server(settings: &Settings) -> Option<String> {
+    let web_server = &settings.sessions.web_server;
+    let named = |path: &Path, why: &str| {
+        format!(
+            "{} {why}; see sessions.web_server: `streamer` and `static/` are its neighbours",
+            path.display()
+        )
+    };
+    let streamer = layout::streamer(web_server);
+    for program in [web_server, &streamer] {
+        if let Some(why) = not_executable(program) {
+            return Some(named(program, why));
+        }
+    }
+    let pages = layout::pages(web_server);
+    (!pages.is_dir()).then(|| named(&pages, "is no directory"))
+}
+
+fn not_executable(path: &Path) -> Option<&'static str> {
+    if path.is_dir() {
+        return Some("is a directory");
+    }
+    match rustix::fs::accessat(rustix::fs::CWD, path, Access::EXEC_OK, AtFlags::EACCESS) {
+        Ok(()) => None,
+        Err(Errno::NOENT | Errno::NOTDIR) => Some("is missing"),
+        Err(_) => Some("is not executable by this worker's user"),
+    }
+}
+
+/// Whether the last creates failed for reasons of this worker.
+fn failing(board: &Board) -> Option<String> {
+    let mut cards = board.all();
+    cards.sort_by_key(|card| std::cmp::Reverse(card.created));
+    let outcomes = cards.iter().filter_map(|card| outcome(card));
+    let failures: Vec<String> = outcomes.map_while(|failure| failure).collect();
+    let count = u32::try_from(failures.len()).unwrap_or(u32::MAX);
+    let last = failures.first().filter(|_| count >= FAILURES_BEFORE_PAUSE)?;
+    Some(format!("the last {count} creates failed here: {last}"))
+}
+
+/// How a create went: `Some(None)`: well; `None`: nobody knows, or it was not for this worker's reasons.
+fn outcome(card: &Card) -> Option<Option<String>> {
+    card.read(|view| match (&view.failure, view.ended_as()) {
+        (Some(failure), _) => {
+            let own = failure.fault() == Fault::Worker || failure.kind == FailureKind::StreamProcess;
+            let first_line = failure.detail.lines().next().unwrap_or_default();
+            own.then(|| Some(format!("{}: {first_line}", failure.kind.error())))
+        }
+        (None, Some(EndReason::CreateFailed)) => None,
+        (None, Some(_)) => Some(None),
+        (None, None) => view.open.then_some(None),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::config::settings::Role;
+
+    fn program(path: &Path, mode: u32) {
+        std::fs::write(path, "#!/bin/sh\n").unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn each_part_of_the_web_server_that_is_missing_or_broken_is_named() {
+        let base = std::env::temp_dir().join(format!("neck-checks-{:016x}", crate::host::entropy::number()));
+        std::fs::create_dir(&base).unwrap();
+        let mut settings = Settings::defaults(Role::Worker);
+        settings.sessions.web_server = base.join("web-server");
+        let found = |words: &str| {
+            let problem = web_server(&settings).unwrap_or_default();
+            assert!(problem.contains(words), "{words:?} is not in {problem:?}");
+        };
+        found("web-server is missing");
+        program(&base.join("web-server"), 0o644);
+        found("web-server is not executable");
+        program(&base.join("web-server"), 0o755);
+        found("streamer is missing");
+        program(&base.join("streamer"), 0o600);
+        found("streamer is not executable");
+        program(&base.join("streamer"), 0o755);
+        found("static is no directory");
+        std::fs::create_dir(base.join("static")).unwrap();
+        assert_eq!(web_server(&settings), None);
+        std::fs::remove_dir_all(base).unwrap();
+    }
+}

@@ -1,0 +1,374 @@
+//! Fleets in which a worker is broken, late or not to be called: the others do its work, operators read why, and what is mended
+//! gets sessions again.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use hydraneckwebrtc::demo::install::{self, Install, Program};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::http;
+use crate::lab::{Lab, NOBODY, Role, eventually};
+
+/// Slots of each sound worker; there are two. The broken one has more, so that every choice by load falls on it.
+const EACH: usize = 3;
+
+/// A mended worker has to get sessions again within this.
+const MENDED_WITHIN: Duration = Duration::from_secs(60);
+
+fn problems(role: &Role) -> String {
+    role.get("/api/v1/health").json()["extra"]["problems"].to_string()
+}
+
+fn worker_of(controller: &Role, id: &str) -> Value {
+    let listed = controller.get("/api/v1/workers").json();
+    let workers = listed["workers"].as_array().cloned().unwrap_or_default();
+    workers.into_iter().find(|worker| worker["id"] == id).unwrap_or_default()
+}
+
+/// An installation of the third worker's own.
+fn third_install(lab: &Lab) -> Install {
+    let program = Program::Separate {
+        web_server: env!("CARGO_BIN_EXE_stand-in-web-server").into(),
+        streamer: env!("CARGO_BIN_EXE_stand-in-streamer").into(),
+    };
+    install::create(&lab.dir.join("third-install"), program).expect("an install")
+}
+
+/// Answers everything with these bytes; nothing: it takes connections and says nothing.
+fn impostor(answer: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("its address"));
+    std::thread::spawn(move || {
+        let mut silent = Vec::new();
+        for mut client in listener.incoming().flatten() {
+            if answer.is_empty() {
+                silent.push(client);
+                continue;
+            }
+            let _ = client.set_read_timeout(Some(Duration::from_secs(5)));
+            let _ = client.read(&mut [0; 8192]);
+            let _ = client.write_all(answer.as_bytes());
+        }
+    });
+    url
+}
+
+fn replace(path: &Path, text: &str, mode: u32) {
+    fs::remove_file(path).expect("it was there");
+    fs::write(path, text).expect("a file");
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("its mode");
+}
+
+/// How the third worker is broken. What is changed in its configuration is mended by its restart.
+enum Break {
+    Files(fn(&Install)),
+    /// The same, where only creates show it.
+    Unseen(fn(&Install)),
+    Config(fn(&Role, &mut Value)),
+    DataDir,
+}
+
+/// A way to be broken, and words that name it in the controller's health.
+const WAYS: &[(&str, Break, &str)] = &[
+    (
+        "no web-server",
+        Break::Files(|install| fs::remove_file(&install.web_server).expect("it was there")),
+        "web-server is missing",
+    ),
+    (
+        "web-server not executable",
+        Break::Files(|install| replace(&install.web_server, "#!/bin/sh\n", 0o644)),
+        "web-server is not executable",
+    ),
+    (
+        "web-server dies",
+        Break::Unseen(|install| {
+            replace(&install.web_server, "#!/bin/sh\necho no such library\nexit 127\n", 0o755)
+        }),
+        "the stream process died",
+    ),
+    (
+        "no streamer",
+        Break::Files(|install| fs::remove_file(&install.streamer).expect("it was there")),
+        "streamer is missing",
+    ),
+    (
+        "no pages",
+        Break::Files(|install| fs::remove_dir_all(install.dir.join("static")).expect("they were there")),
+        "static is no directory",
+    ),
+    ("data_dir is something else", Break::DataDir, "sessions.data_dir"),
+    (
+        "other bodies",
+        Break::Config(|_, config| config["sessions"]["allowed_bodies"] = json!(["10.77.0.0/16"])),
+        "",
+    ),
+    (
+        "answers 404",
+        Break::Config(|_, config| {
+            let answer = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno";
+            config["server"]["advertise_url"] = json!(impostor(answer));
+        }),
+        "cannot be called",
+    ),
+    (
+        "answers 500",
+        Break::Config(|_, config| {
+            let answer = "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            config["server"]["advertise_url"] = json!(impostor(answer));
+        }),
+        "cannot be called",
+    ),
+    (
+        "says nothing",
+        Break::Config(|_, config| config["server"]["advertise_url"] = json!(impostor(""))),
+        "cannot be called",
+    ),
+    (
+        "nobody listens",
+        Break::Config(|_, config| config["server"]["advertise_url"] = json!(NOBODY)),
+        "cannot be called",
+    ),
+    (
+        "takes another token",
+        Break::Config(|sound, config| config["server"]["advertise_url"] = json!(sound.url)),
+        "refuses this controller's token",
+    ),
+];
+
+/// Asks for one session per body, all at once; status and worker of each.
+fn create_all(controller: &Role, bodies: &[String]) -> Vec<(u16, String, String)> {
+    let answers = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for body in bodies {
+            let answers = &answers;
+            scope.spawn(move || {
+                let reply = controller.post("/api/v1/sessions", &json!({"body_ip": body}));
+                let worker = reply.json()["worker_id"].as_str().unwrap_or_default().to_owned();
+                answers.lock().expect("no panic").push((reply.status, worker, reply.body));
+            });
+        }
+    });
+    answers.into_inner().expect("no panic")
+}
+
+fn end_all(controller: &Role) {
+    for session in controller.sessions().iter().filter(|session| session["status"] != "ended") {
+        let id = session["id"].as_str().expect("an id");
+        let status = controller.delete(&format!("/api/v1/sessions/{id}")).status;
+        assert!(matches!(status, 204 | 404), "{status}");
+    }
+}
+
+fn third_worker(lab: &Lab, controller: &Role, sound: &Role, broken: &Break) -> Role {
+    let install = third_install(lab);
+    if let Break::Files(spoil) | Break::Unseen(spoil) = broken {
+        spoil(&install);
+    }
+    let third = lab.worker("third", &controller.url, |config| {
+        config["sessions"]["max"] = json!(4 * EACH);
+        config["sessions"]["web_server"] = json!(install.web_server);
+        if let Break::Config(spoil) = broken {
+            spoil(sound, config);
+        }
+    });
+    if matches!(broken, Break::DataDir) {
+        fs::remove_dir_all(lab.data_dir("third")).expect("it was there");
+        fs::write(lab.data_dir("third"), "not yours").expect("a file");
+    }
+    third
+}
+
+fn mend(lab: &Lab, third: &mut Role, broken: &Break) {
+    match broken {
+        Break::Files(_) | Break::Unseen(_) => {
+            third_install(lab);
+        }
+        Break::DataDir => fs::remove_file(lab.data_dir("third")).expect("it was there"),
+        Break::Config(_) => third.restart_with(|config| {
+            config["sessions"]["allowed_bodies"] = json!(["127.0.2.0/24"]);
+            config["server"].as_object_mut().expect("a section").remove("advertise_url");
+        }),
+    }
+}
+
+#[test]
+fn a_broken_worker_costs_no_create_is_named_and_gets_sessions_again_once_mended() {
+    let mut lab = Lab::new();
+    let bodies: Vec<String> = (1..=2 * EACH + 1).map(|number| lab.body(number)).collect();
+    let controller = lab.controller(|config| {
+        config["workers"]["heartbeat_timeout"] = json!("20s");
+        config["workers"]["backoff"] = json!("300ms");
+        config["workers"]["backoff_max"] = json!("2s");
+    });
+    let few = |config: &mut Value| config["sessions"]["max"] = json!(EACH);
+    let first = lab.worker("first", &controller.url, few);
+    let _second = lab.worker("second", &controller.url, few);
+    for (way, broken, words) in WAYS {
+        let begun = Instant::now();
+        let mut third = third_worker(&lab, &controller, &first, broken);
+        eventually(&format!("{way}: it has joined"), || {
+            (!worker_of(&controller, "third").is_null()).then_some(())
+        });
+        if matches!(broken, Break::DataDir) {
+            eventually("it has noticed", || problems(&controller).contains(words).then_some(()));
+        }
+        let answers = create_all(&controller, &bodies[..2 * EACH]);
+        let failed: Vec<_> =
+            answers.iter().filter(|(status, worker, _)| *status != 201 || worker == "third").collect();
+        assert!(failed.is_empty(), "{way}: {failed:?}\n{}", third.log_text());
+        if !words.is_empty() {
+            eventually(&format!("{way}: the controller names it"), || {
+                let told = problems(&controller);
+                let named = told.contains("worker third: ") && told.contains(words);
+                if !named && matches!(broken, Break::Unseen(_)) {
+                    // The others are full, so this one is its.
+                    let failed = controller.post("/api/v1/sessions", &json!({"body_ip": bodies[2 * EACH]}));
+                    assert_ne!(failed.status, 201, "{way}: {failed:?}");
+                }
+                named.then_some(())
+            });
+            eventually(&format!("{way}: it says so itself"), || {
+                (third.get("/api/v1/health").json()["status"] == "degraded").then_some(())
+            });
+            let public = http::get(&controller.url, "/api/v1/health", None).expect("an answer").body;
+            assert!(public.contains("degraded") && !public.contains("third"), "{way}: {public}");
+        }
+        mend(&lab, &mut third, broken);
+        let mended = Instant::now();
+        let again = eventually(&format!("{way}: it gets sessions again"), || {
+            let reply = controller.post("/api/v1/sessions", &json!({"body_ip": bodies[2 * EACH]}));
+            (reply.status == 201).then(|| reply.json())
+        });
+        assert_eq!(again["worker_id"], "third", "{way}: the others are full");
+        assert!(mended.elapsed() < MENDED_WITHIN, "{way}: {:?}", mended.elapsed());
+        end_all(&controller);
+        third.signal(Signal::TERM);
+        third.wait();
+        println!(
+            "{way}: {} ms, mended after {} ms",
+            begun.elapsed().as_millis(),
+            mended.elapsed().as_millis()
+        );
+    }
+}
+
+#[test]
+fn creates_that_fail_for_the_bodys_or_the_requests_reason_go_to_no_other_worker() {
+    let lab = Lab::new();
+    let controller = lab.controller(|_| ());
+    let first = lab.worker("first", &controller.url, |_| ());
+    let second = lab.worker("second", &controller.url, |_| ());
+    eventually("both are up", || {
+        let up = |id| worker_of(&controller, id)["status"] == "up";
+        (up("first") && up("second")).then_some(())
+    });
+    for (request, status) in [
+        // Nobody listens at this address: the machine is there, and refuses.
+        (json!({"body_ip": "127.0.2.250"}), 502),
+        (json!({"body_ip": "127.0.2.1", "experience": "No Such Thing"}), 502),
+        (json!({"body_ip": "8.8.8.8"}), 403),
+    ] {
+        for _ in 0..3 {
+            let reply = controller.post("/api/v1/sessions", &request);
+            assert_eq!(reply.status, status, "{request}: {reply:?}");
+        }
+    }
+    let failed = |role: &Role| role.log_text().matches("create failed").count();
+    assert_eq!(failed(&first) + failed(&second), 6, "each create was one worker's");
+    let told = problems(&controller);
+    assert!(!told.contains("worker first") && !told.contains("worker second"), "{told}");
+}
+
+#[test]
+fn a_create_waits_for_the_next_beat_of_a_late_worker_when_nothing_else_is_there() {
+    let mut lab = Lab::new();
+    let body = lab.body(1);
+    let controller = lab.controller(|config| config["workers"]["heartbeat_timeout"] = json!("50s"));
+    let worker = lab.worker("one", &controller.url, |_| ());
+    let status = || worker_of(&controller, "one")["status"].clone();
+    eventually("it is up", || (status() == "up").then_some(()));
+    worker.signal(Signal::STOP);
+    eventually("it is late", || (status() == "late").then_some(()));
+    eventually("health says so", || problems(&controller).contains("worker one is late").then_some(()));
+    let reply = std::thread::scope(|scope| {
+        let create = scope.spawn(|| controller.post("/api/v1/sessions", &json!({"body_ip": body})));
+        // Nothing shows that the create waits but that it is not refused.
+        let settled = || worker_of(&controller, "one")["status"] == "late" && !create.is_finished();
+        eventually("it waits", || settled().then_some(()));
+        worker.signal(Signal::CONT);
+        create.join().expect("no panic")
+    });
+    assert_eq!(reply.status, 201, "{reply:?}");
+    controller.wait_for_log("worker one is late");
+}
+
+#[test]
+fn a_fleet_that_lost_a_worker_is_degraded_until_it_is_back_and_one_that_stopped_is_not_lost() {
+    let lab = Lab::new();
+    let controller = lab.controller(|_| ());
+    let _stays = lab.worker("stays", &controller.url, |_| ());
+    let mut worker = lab.worker("one", &controller.url, |_| ());
+    eventually("it is up", || (worker_of(&controller, "one")["status"] == "up").then_some(()));
+    worker.kill();
+    eventually("it is missed", || problems(&controller).contains("worker one is down").then_some(()));
+    controller.wait_for_log("ALERT worker one is down");
+    worker.restart();
+    eventually("it is back", || (!problems(&controller).contains("worker one")).then_some(()));
+    worker.signal(Signal::TERM);
+    worker.wait();
+    eventually("it is gone", || (worker_of(&controller, "one")["status"] == "down").then_some(()));
+    let told = problems(&controller);
+    assert!(!told.contains("worker one is down"), "it said that it stops: {told}");
+}
+
+#[test]
+fn a_worker_whose_controller_does_not_hear_it_says_so_in_health() {
+    let lab = Lab::new();
+    let controller = lab.controller(|_| ());
+    let other = lab.worker("other", &controller.url, |_| ());
+    for (name, url, token, words) in [
+        ("wrong-token", &*controller.url, "not-the-token-0123456789", "refuses our token"),
+        ("no-controller", &*other.url, crate::lab::TOKEN, "no such path (404)"),
+        ("nobody", NOBODY, crate::lab::TOKEN, "cannot be reached"),
+    ] {
+        let worker = lab.worker(name, url, |config| config["controller"]["token"] = json!(token));
+        let told = eventually(&format!("{name} says so"), || {
+            Some(problems(&worker)).filter(|told| told.contains(words))
+        });
+        println!("{name}: {told}");
+        let public = http::get(&worker.url, "/api/v1/health", None).expect("an answer").body;
+        assert!(public.contains("does not take this worker's heartbeats"), "{public}");
+        worker.wait_for_log(words);
+    }
+}
+
+#[test]
+fn a_data_directory_that_a_cleaner_took_is_made_again() {
+    let mut lab = Lab::new();
+    let body = lab.body(1);
+    let worker = lab.lone_worker(|_| ());
+    fs::remove_dir_all(lab.data_dir("one")).expect("it was there");
+    let id = worker.create(&body);
+    assert_eq!(worker.delete(&format!("/api/v1/sessions/{id}")).status, 204);
+    lab.assert_nothing_left("one", &[]);
+    worker.wait_for_log("was gone and is made again");
+}
+
+#[test]
+fn without_wireguard_networks_nothing_speaks_of_wireguard() {
+    let lab = Lab::new();
+    let worker = lab.lone_worker(|config| config["bodies"]["wireguard_networks"] = json!([]));
+    let reply = worker.post("/api/v1/sessions", &json!({"body_ip": "127.0.2.250"}));
+    assert_eq!(reply.status, 502, "{reply:?}");
+    for text in [reply.body, problems(&worker), worker.log_text()] {
+        assert!(!text.contains("WireGuard"), "{text}");
+    }
+}
