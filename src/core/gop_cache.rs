@@ -104,6 +104,11 @@ impl<P> GopCache<P> {
         self.packets.is_empty()
     }
 
+    /// The last packet.
+    pub fn newest(&self) -> Option<&Cached<P>> {
+        self.packets.back()
+    }
+
     /// Packets held.
     pub fn len(&self) -> usize {
         self.packets.len()

@@ -3,7 +3,7 @@
 //! ```text
 //!   process ──RTP──┐
 //!                  ├─▶ Feed: who feeds now · where a picture begins · numbers and time go on ──▶ StreamPacket
-//!   publisher ─────┘        (a publisher goes before the process while it is there)
+//!   publisher ─────┘        (what a publisher sends goes before what the process sends, sound and pictures each)
 //! ```
 //!
 //! A source that is new (restarted, or another) begins for viewers with a key frame: what comes before has nothing to refer to
@@ -27,18 +27,22 @@ pub const AUDIO_CLOCK: u32 = 48_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Track {
     /// Pictures.
-    Video,
+    Video = 0,
     /// Sound.
-    Audio,
+    Audio = 1,
 }
 
-/// Who feeds the stream.
+/// Tracks, and feeders: the length of tables of them.
+const TRACKS: usize = 2;
+const FEEDERS: usize = 2;
+
+/// Who feeds a track of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Feeder {
     /// The session's own process or clip.
-    Process,
+    Process = 0,
     /// Somebody who publishes by WHIP.
-    Publisher,
+    Publisher = 1,
 }
 
 /// One packet of the stream as viewers follow it. The payload is shared by all of them.
@@ -67,8 +71,10 @@ pub struct Feed {
     /// A leg per layer. Those of a publisher that is gone stay: whoever publishes next goes on with them.
     video: [Option<Leg>; MAX_LAYERS],
     audio: Leg,
-    wall: WallClock,
-    feeder: Feeder,
+    /// Of each feeder: its tracks have one clock, so that sound and picture stay together.
+    walls: [WallClock; FEEDERS],
+    /// Of each track.
+    feeders: [Feeder; TRACKS],
 }
 
 #[derive(Clone, Debug)]
@@ -87,20 +93,29 @@ impl Feed {
     /// A stream whose video is packed like this, fed by the process.
     pub fn new(packing: Packing) -> Feed {
         let (video, audio) = (Default::default(), Leg::new(AUDIO_CLOCK));
-        Feed { packing, video, audio, wall: WallClock::default(), feeder: Feeder::Process }
+        Feed { packing, video, audio, walls: Default::default(), feeders: [Feeder::Process; TRACKS] }
     }
 
-    /// Somebody else feeds from now on. Packets of others are dropped.
-    pub fn hand_to(&mut self, feeder: Feeder) {
-        if self.feeder != feeder {
-            self.feeder = feeder;
-            self.wall = WallClock::default();
+    /// Somebody else feeds this track from now on. Packets of others are dropped.
+    pub fn hand_to(&mut self, feeder: Feeder, track: Track) {
+        if self.feeder(track) == feeder {
+            return;
         }
+        if !self.feeders.contains(&feeder) {
+            // It may be another process, or another publisher.
+            self.walls[feeder as usize] = WallClock::default();
+        }
+        self.feeders[track as usize] = feeder;
     }
 
-    /// Who feeds.
-    pub fn feeder(&self) -> Feeder {
-        self.feeder
+    /// The process feeds everything again.
+    pub fn give_back(&mut self) {
+        [Track::Video, Track::Audio].into_iter().for_each(|track| self.hand_to(Feeder::Process, track));
+    }
+
+    /// Who feeds this track.
+    pub fn feeder(&self, track: Track) -> Feeder {
+        self.feeders[track as usize]
     }
 
     /// Takes a packet that arrived at `now`. `None`: viewers never see it.
@@ -112,7 +127,7 @@ impl Feed {
         now: Moment,
         payload: impl FnOnce() -> Arc<[u8]>,
     ) -> Option<StreamPacket> {
-        if feeder != self.feeder || packet.payload.is_empty() {
+        if feeder != self.feeder(track) || packet.payload.is_empty() {
             return None;
         }
         let starts_key_frame =
@@ -135,12 +150,14 @@ impl Feed {
 
     /// Takes a sender report, of whichever track it is: a process may send it to either port.
     pub fn report(&mut self, feeder: Feeder, report: &SenderReport, now: Moment) {
-        if feeder != self.feeder {
-            return;
-        }
-        for leg in self.video.iter_mut().flatten().chain([&mut self.audio]) {
+        let wall = &mut self.walls[feeder as usize];
+        let pictures = self.video.iter_mut().flatten().map(|leg| (leg, Track::Video));
+        for (leg, track) in pictures.chain([(&mut self.audio, Track::Audio)]) {
+            if self.feeders[track as usize] != feeder {
+                continue;
+            }
             if let Some(timestamp) = leg.continuity.translate(report.ssrc, report.timestamp) {
-                leg.clock.set(timestamp, self.wall.read(report, now));
+                leg.clock.set(timestamp, wall.read(report, now));
             }
         }
     }
@@ -195,10 +212,10 @@ mod tests {
     fn a_publisher_goes_before_the_process_while_it_is_there() {
         let mut feed = Feed::new(Packing::Vp8);
         take(&mut feed, Feeder::Process, &rtp(7, 1, 0, KEY), 0);
-        feed.hand_to(Feeder::Publisher);
+        feed.hand_to(Feeder::Publisher, Track::Video);
         assert_eq!(take(&mut feed, Feeder::Process, &rtp(7, 2, 3_000, KEY), 33), None);
         assert_eq!(take(&mut feed, Feeder::Publisher, &rtp(9, 700, 5, KEY), 100), Some((1, 9_000)));
-        feed.hand_to(Feeder::Process);
+        feed.give_back();
         assert_eq!(
             take(&mut feed, Feeder::Process, &rtp(7, 40, 50, INTER), 200),
             None,
@@ -210,7 +227,7 @@ mod tests {
     #[test]
     fn layers_have_numbers_of_their_own_and_one_time() {
         let mut feed = Feed::new(Packing::Vp8);
-        feed.hand_to(Feeder::Publisher);
+        feed.hand_to(Feeder::Publisher, Track::Video);
         let mut take = |layer: usize, packet: RtpPacket<'_>, ms: u64| {
             let which = (Track::Video, Layer::new(layer).unwrap());
             let payload = packet.payload.into();
@@ -239,6 +256,24 @@ mod tests {
         let sound = rtp(8, 2, 52_800, &[1]);
         let audio = feed.packet(Feeder::Process, SOUND, &sound, Moment(1_150), || KEY.into()).unwrap();
         assert_eq!((video.taken, audio.taken), (Moment(1_100), Moment(1_110)));
+    }
+
+    #[test]
+    fn a_publisher_of_sound_alone_leaves_the_picture_to_the_process() {
+        let mut feed = Feed::new(Packing::Vp8);
+        take(&mut feed, Feeder::Process, &rtp(7, 1, 0, KEY), 0);
+        feed.hand_to(Feeder::Publisher, Track::Audio);
+        assert_eq!(take(&mut feed, Feeder::Process, &rtp(7, 2, 3_000, INTER), 33), Some((1, 3_000)));
+        let mut sound = |feeder, packet: RtpPacket<'_>| {
+            feed.packet(feeder, SOUND, &packet, Moment(40), || packet.payload.into()).is_some()
+        };
+        assert!(sound(Feeder::Publisher, rtp(9, 1, 0, &[1])));
+        assert!(!sound(Feeder::Process, rtp(8, 1, 0, &[1])), "one voice at a time");
+        feed.give_back();
+        assert_eq!(
+            (feed.feeder(Track::Video), feed.feeder(Track::Audio)),
+            (Feeder::Process, Feeder::Process)
+        );
     }
 
     #[test]

@@ -167,6 +167,8 @@ impl EventLoop {
             LISTENER => {
                 if let Some(acceptor) = &mut self.acceptor {
                     acceptor.accept(&self.cx.epoll, self.cx.now);
+                    // Who was pushed out for a new connection goes before that one is looked at.
+                    self.on_rung();
                 }
             }
             WAKE => self.on_wake(),
@@ -194,12 +196,17 @@ impl EventLoop {
         if let Some(handle) = shared.loops.get(self.index) {
             // Empties the counter; it is non-blocking. Before looking: what is rung from now on wakes us again.
             let _ = rustix::io::read(&handle.wake, &mut [0u8; 8][..]);
-            for key in handle.take_rung() {
-                self.with_client(key, Client::drive);
-            }
         }
+        self.on_rung();
         if !self.shared.accepting.load(Ordering::Acquire) {
             self.acceptor = None;
+        }
+    }
+
+    fn on_rung(&mut self) {
+        let rung = self.shared.loops.get(self.index).map(|handle| handle.take_rung());
+        for key in rung.into_iter().flatten() {
+            self.with_client(key, Client::drive);
         }
     }
 

@@ -1,8 +1,8 @@
 //! Served connections as admission sees them: what each is doing, and which gives its place to a new one.
 //!
 //! A connection without a request under way needs its place less than one that has something to ask. So when the cap is met, one of
-//! them goes: first who waits to be closed, then who is kept alive, then who has not sent a whole head, then who is slow to
-//! send a body. Of those alike it is one of the network that holds most, and of these the one that has waited longest.
+//! them goes: first who waits to be closed, then who is kept alive, then who has not sent all of a head or a body. Of those alike
+//! it is one of the network that holds most, and of these the one that has waited longest.
 //!
 //! ```text
 //!  Arriving ── a head ─► Busy ◄─┬─ body is here ── Sending
@@ -26,8 +26,8 @@ use crate::core::time::Moment;
 /// than this each time, and all are looked at in turn.
 const LOOK_AT: usize = 256;
 
-/// What a connection is doing. Who comes first gives way first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What a connection is doing. Who comes first gives way first; who arrives and who sends are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
     /// It has been told all, and waits for the client to close.
     Leaving,
@@ -50,10 +50,11 @@ fn word(doing: Doing, since: Moment) -> u64 {
     since.0 << DOING_BITS | doing as u64
 }
 
-/// `None`: it is busy, or gone already.
-fn gives_way(word: u64) -> Option<Doing> {
-    let ways = [Doing::Leaving, Doing::Idle, Doing::Arriving, Doing::Sending];
-    ways.into_iter().find(|doing| *doing as u64 == word & DOING_MASK)
+/// In which turn it gives way; `None`: it is busy, or gone already.
+fn gives_way(word: u64) -> Option<u8> {
+    let turns = [(Doing::Leaving, 0), (Doing::Idle, 1), (Doing::Arriving, 2), (Doing::Sending, 2)];
+    let turn = turns.into_iter().find(|(doing, _)| *doing as u64 == word & DOING_MASK);
+    turn.map(|(_, turn)| turn)
 }
 
 /// A served connection's place.
@@ -164,7 +165,7 @@ impl Seats {
             let taken = self.all.get(index)?.as_ref()?;
             let word = taken.seat.word.load(Ordering::Acquire);
             let held = || taken.network.as_ref().map_or(0, &held_by);
-            gives_way(word).map(|doing| ((doing, Reverse(held()), word >> DOING_BITS), index, word))
+            gives_way(word).map(|turn| ((turn, Reverse(held()), word >> DOING_BITS), index, word))
         };
         let looked_at = (0..LOOK_AT.min(count)).map(|step| (self.hand + step) % count);
         let found = looked_at.filter_map(order).min();
@@ -199,9 +200,10 @@ mod tests {
             take(&mut seats, 1, Doing::Leaving, 90),
             take(&mut seats, 1, Doing::Idle, 10),
             take(&mut seats, 1, Doing::Idle, 80),
-            take(&mut seats, 1, Doing::Arriving, 20),
-            seats.take(network(1)),
             take(&mut seats, 1, Doing::Sending, 5),
+            take(&mut seats, 1, Doing::Arriving, 20),
+            take(&mut seats, 1, Doing::Sending, 25),
+            seats.take(network(1)),
         ];
         for (number, expected) in order.iter().enumerate() {
             let (seat, whose) = seats.push_out(|_| 1).expect("somebody gives way");

@@ -314,7 +314,7 @@ impl Owner {
                     self.stream.door().feed_anew();
                 }
                 Told::Unpublished => {
-                    self.feed.hand_to(Feeder::Process);
+                    self.feed.give_back();
                     // Before a packet of the process is passed on: viewers must not miss its key frame.
                     self.stream.view().flatten();
                     self.groups.flatten();
@@ -359,7 +359,7 @@ impl Owner {
 
     /// What is published goes to viewers.
     fn show(&mut self, packet: &Published, now: Instant) {
-        self.feed.hand_to(Feeder::Publisher);
+        self.feed.hand_to(Feeder::Publisher, packet.track);
         let header = RtpPacket {
             payload_type: VIDEO_PT,
             marker: packet.marker,
@@ -423,7 +423,7 @@ impl Owner {
         if packet.starts_key_frame {
             *last = packet.taken;
         }
-        if self.feed.feeder() == Feeder::Publisher && packet.taken.since(*last) > LONGEST_GROUP {
+        if self.feed.feeder(Track::Video) == Feeder::Publisher && packet.taken.since(*last) > LONGEST_GROUP {
             self.stream.view().want_key_frame(packet.layer);
         }
     }

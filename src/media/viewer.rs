@@ -4,7 +4,11 @@
 //!   Connecting ──connected──▶ Joining: the present group of pictures, paced ──level──▶ Live
 //!                               ▲  └── there is none: Waiting for a key frame ──────────▲
 //!                               └────── lost something for good (PLI), at most once a second ──┘
+//!                                       and only while there is something new
 //! ```
+//!
+//! When a source stops its picture, browsers ask for one as well. To begin anew then would show the same group again and again, so
+//! the last picture stands.
 //!
 //! Of a stream with layers it is sent one at a time ([`Quality`]); it goes over to another with a key frame of that one, while live.
 
@@ -24,7 +28,7 @@ use crate::core::layers::Layer;
 use crate::core::media_feed::{StreamPacket, Track};
 use crate::core::sdp::{Offer, PLAIN_PROFILE, Purpose, Supported, VideoCodec};
 use crate::core::time::Moment;
-use crate::media::groups::Groups;
+use crate::media::groups::{Group, Groups};
 use crate::media::outlet::Outlet;
 use crate::media::quality::Quality;
 use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
@@ -32,6 +36,10 @@ use crate::media::stream::{Codecs, Stream};
 
 /// A viewer that asks for pictures all the time begins anew this often.
 const ANEW: Duration = Duration::from_secs(1);
+
+/// A picture that is asked for this long after the last packet is asked for because nothing came, not because something was lost: what
+/// was lost is asked for within a few round trips, and libwebrtc waits three seconds for a frame.
+const STOPPED: Duration = Duration::from_millis(2_500);
 
 /// Packets kept for resending: as long as libwebrtc keeps them at least, and at most one second of 10 Mbit/s. Payloads are shared with
 /// the stream, but the rest of each is half a kilobyte, for every viewer.
@@ -69,6 +77,8 @@ pub struct Viewer {
     audio: Option<Outlet>,
     quality: Quality,
     began_anew: Option<Moment>,
+    /// The newest packet of the stream when it last began.
+    began_with: Option<u64>,
     wants_anew: bool,
     counted: bool,
 }
@@ -90,6 +100,7 @@ impl Viewer {
             audio: None,
             quality: Quality::new(None),
             began_anew: None,
+            began_with: None,
             wants_anew: false,
             counted: false,
         }
@@ -139,6 +150,7 @@ impl Viewer {
             return;
         };
         let layer = self.quality.begin(&self.stream, context);
+        self.began_with = groups.of(layer).and_then(Group::newest).map(|newest| newest.sequence);
         let seen = video.last_timestamp();
         let replay = groups.of(layer).and_then(|group| Replay::begin(group, context.moment, seen));
         match replay {
@@ -219,6 +231,14 @@ impl Viewer {
         }
     }
 
+    /// Whether to begin anew would show this viewer anything but what it has seen.
+    fn is_something_new(&self, groups: &Groups, now: Moment) -> bool {
+        let newest = groups.of(self.quality.present()).and_then(Group::newest);
+        newest.is_some_and(|newest| {
+            self.began_with != Some(newest.sequence) && now.since(newest.packet.taken) < STOPPED
+        })
+    }
+
     fn wants_picture(&mut self, now: Moment) {
         // A publisher whose pictures go through a process cannot help.
         if self.stream.door().ingest().to_viewers() {
@@ -275,7 +295,7 @@ impl Role for Viewer {
 
     fn stream(&mut self, groups: &Groups, batch: &[StreamPacket], context: &mut Context<'_>) {
         self.follow_layers(context);
-        let anew = std::mem::take(&mut self.wants_anew);
+        let anew = std::mem::take(&mut self.wants_anew) && self.is_something_new(groups, context.moment);
         if anew {
             self.began_anew = Some(context.moment);
         }

@@ -83,7 +83,7 @@ fn a_stream_process_that_hangs_is_restarted_while_somebody_needs_it() {
     let restarted = std::iter::from_fn(|| events.next()).find(|(_, data)| data["restarts"] == 1);
     assert_eq!(restarted.expect("its page is told").1["status"], "starting");
     eventually("it answers again", || {
-        let page = http::get(&worker.url, &format!("/session/{needed}/index.html"), None).ok()?;
+        let page = http::get(&worker.url, &format!("/session/{needed}/config.js"), None).ok()?;
         (page.status == 200).then_some(())
     });
     worker.wait_for_log("ALERT stream process hangs (no answer for 1");

@@ -88,6 +88,60 @@ fn a_viewer_that_lost_a_picture_for_good_gets_the_group_again() {
     assert_eq!(clients[0].seen.gaps, 0, "{:?}", clients[0].seen);
 }
 
+/// A publisher's next packet of sound, 20 ms after its last one.
+fn sound(publisher: &mut Client, number: u64) {
+    publisher.write(publisher.audio, 500 + number, number as u32 * 960, false, vec![0xFC; 40]);
+}
+
+#[test]
+fn the_last_picture_stands_when_its_source_stops() {
+    let studio = Studio::open(1);
+    let process = studio.play(Pace { group: 300, ..Pace::default() }, 7);
+    let (publisher, _) = studio.publisher().expect("the place is free");
+    let mut clients = [studio.viewer().0, publisher];
+    until("two seconds of the group", &mut clients, PATIENCE, |clients| clients[0].seen.frames > 60);
+    drop(process);
+    let stopped = Instant::now();
+    // Sound goes on, and a browser asks for a picture as often as it likes.
+    let (mut sounds, mut asked, mut seen) = (0, 0, Vec::new());
+    until("eight seconds of asking", &mut clients, PATIENCE, |clients| {
+        if stopped.elapsed() > Duration::from_millis(20) * sounds {
+            sound(&mut clients[1], sounds.into());
+            sounds += 1;
+        }
+        if stopped.elapsed() > Duration::from_millis(250) * asked {
+            asked += 1;
+            clients[0].want_picture();
+            seen.push(clients[0].seen.frames);
+        }
+        stopped.elapsed() > Duration::from_secs(8)
+    });
+    println!("frames seen at each request: {seen:?}");
+    let (first, middle, last) = (seen[0], seen[seen.len() / 2], seen[seen.len() - 1]);
+    assert!(middle <= 2 * first + 10, "what may have been lost is sent once more: {seen:?}");
+    assert_eq!(last, middle, "what it has seen is not shown again: {seen:?}");
+    assert!(clients[0].seen.audio > 300, "it hears the sound: {:?}", clients[0].seen);
+}
+
+#[test]
+fn who_publishes_sound_alone_leaves_the_picture_to_the_process() {
+    let studio = Studio::open(1);
+    let _process = studio.play(Pace::default(), 7);
+    let mut viewers = watching(&studio, 1);
+    until("pictures", &mut viewers, PATIENCE, |clients| clients[0].seen.frames > 10);
+    let (publisher, _) = studio.publisher().expect("the place is free");
+    let mut both = [viewers.remove(0), publisher];
+    let mut number = 0;
+    until("the publisher's sound", &mut both, PATIENCE, |clients| {
+        number += 1;
+        sound(&mut clients[1], number);
+        number > 100 && clients[1].seen.connected.is_some()
+    });
+    let frames = both[0].seen.frames;
+    until("the process's pictures", &mut both, PATIENCE, |clients| clients[0].seen.frames > frames + 30);
+    assert_eq!(both[0].seen.gaps, 0, "{:?}", both[0].seen);
+}
+
 #[test]
 fn viewers_that_go_are_counted_and_forgotten() {
     let studio = Studio::open(2);
