@@ -173,6 +173,47 @@ pub struct Created {
     /// Where it stands; only when it was not waited for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub status: Option<String>,
+    /// How long each phase took; only when it was waited for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub timings: Option<Timings>,
+}
+
+/// How long each phase of a create took, in milliseconds. What did not happen is absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timings {
+    /// Until the body was reached and the directory made; of a media engine, until its inputs were looked at.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub prepare_ms: Option<u64>,
+    /// From the start of the stream process to its first answer.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub start_ms: Option<u64>,
+    /// Waiting for other pairings of this worker.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub queue_ms: Option<u64>,
+    /// Host and pairing.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pair_ms: Option<u64>,
+    /// The body's applications, and the launch of the experience.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub apps_ms: Option<u64>,
+    /// From the request to readiness, or to the failure.
+    pub total_ms: u64,
+}
+
+impl fmt::Display for Timings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ms", self.total_ms)?;
+        let parts = [
+            ("prepare", self.prepare_ms),
+            ("start", self.start_ms),
+            ("queue", self.queue_ms),
+            ("pair", self.pair_ms),
+            ("apps", self.apps_ms),
+        ];
+        let told: Vec<String> =
+            parts.iter().filter_map(|(name, ms)| ms.map(|ms| format!("{name} {ms}"))).collect();
+        if told.is_empty() { Ok(()) } else { write!(f, " ({})", told.join(", ")) }
+    }
 }
 
 /// One session, for operators.
@@ -216,6 +257,9 @@ pub struct SessionView {
     /// Restarts of its stream process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restarts: Option<u32>,
+    /// How long each phase of its create took; only for one session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
     /// What runs for it; only a worker says, while it has a process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processes: Option<ProcessesView>,

@@ -1,37 +1,53 @@
 //! Applications in Sunshine's list. Sunshine sorts it by name after each save, so a place in it is only good until the
 //! next one: read, find by name, write, every time.
 //!
-//! Ours have no `cmd`: hydrabody launches the program, and with a `cmd` it would start twice.
+//! Ours have no `cmd`: hydrabody launches the program, and with a `cmd` it would start twice. What others made is never saved.
 
 use serde_json::{Value, json};
 
 use crate::body::sunshine::{Sunshine, SunshineError};
 
-/// What registering did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Registered {
-    /// It was not there before.
-    Added,
-    /// It was there already.
-    Updated,
+/// How the names of our applications end.
+const OURS: &str = " (neck)";
+
+/// Which application an experience is streamed as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Its name in the list.
+    pub title: String,
+    /// It is not there yet.
+    pub missing: bool,
 }
 
-/// Makes sure that the application is in the list.
-pub fn register(sunshine: &Sunshine, name: &str) -> Result<Registered, SunshineError> {
-    let apps = sunshine.apps()?;
-    match position(&apps, name) {
-        Some(index) => {
-            // Whatever else an operator set for it stays; only a second start is taken out.
-            let mut app = apps.get(index).cloned().unwrap_or_else(|| fresh(name));
-            app["cmd"] = json!("");
-            sunshine.save_app(app, i64::try_from(index).unwrap_or(-1))?;
-            Ok(Registered::Updated)
-        }
-        None => {
-            sunshine.save_app(fresh(name), -1)?;
-            Ok(Registered::Added)
-        }
+/// Finds the application of an experience that hydrabody launches. One of this name that starts nothing itself is taken as
+/// it is. Any other belongs to somebody and is never changed: ours then has a name of its own.
+pub fn plan(sunshine: &Sunshine, name: &str) -> Result<Plan, SunshineError> {
+    Ok(plan_in(&sunshine.apps()?, name))
+}
+
+fn plan_in(apps: &[Value], name: &str) -> Plan {
+    let there = |title: &str| position(apps, title).and_then(|index| apps.get(index));
+    if there(name).is_some_and(starts_nothing) {
+        return Plan { title: name.to_owned(), missing: false };
     }
+    let title = format!("{name}{OURS}");
+    let missing = there(&title).is_none();
+    Plan { title, missing }
+}
+
+fn starts_nothing(app: &Value) -> bool {
+    let empty = |key: &str| match app.get(key) {
+        None | Some(Value::Null) => true,
+        Some(Value::String(text)) => text.trim().is_empty(),
+        Some(Value::Array(list)) => list.is_empty(),
+        Some(_) => false,
+    };
+    empty("cmd") && empty("detached")
+}
+
+/// Adds our application to the list.
+pub fn add(sunshine: &Sunshine, title: &str) -> Result<(), SunshineError> {
+    sunshine.save_app(fresh(title), -1)
 }
 
 /// Takes the application out of the list, if it is there.
@@ -71,6 +87,22 @@ mod tests {
         let apps = [json!({"name": "Bob"}), json!({"nome": "x"}), json!({"name": "Bob's \"Game\" & <Sons>"})];
         assert_eq!(position(&apps, "Bob's \"Game\" & <Sons>"), Some(2));
         assert_eq!(position(&apps, "bob"), None);
+    }
+
+    #[test]
+    fn an_application_of_others_is_never_ours_to_change() {
+        let plan = |apps: &[Value]| {
+            let plan = plan_in(apps, "Game");
+            (plan.title, plan.missing)
+        };
+        assert_eq!(plan(&[]), ("Game (neck)".into(), true));
+        let own = json!({"name": "Game", "cmd": "game.exe"});
+        assert_eq!(plan(std::slice::from_ref(&own)), ("Game (neck)".into(), true));
+        assert_eq!(plan(&[own, json!({"name": "Game (neck)", "cmd": ""})]), ("Game (neck)".into(), false));
+        assert_eq!(plan(&[json!({"name": "Game", "detached": ["game.exe"]})]), ("Game (neck)".into(), true));
+        for idle in [json!({"name": "Game"}), json!({"name": "Game", "cmd": "", "detached": []})] {
+            assert_eq!(plan(&[idle]), ("Game".into(), false));
+        }
     }
 
     #[test]

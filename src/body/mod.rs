@@ -4,7 +4,9 @@
 //! nothing here is shared between sessions.
 
 pub mod apps;
+pub mod gamestream;
 pub mod hydrabody;
+pub mod left;
 pub mod pinned_tls;
 pub mod reach;
 pub mod sunshine;

@@ -1,4 +1,4 @@
-//! Sunshine's management API: PINs and applications.
+//! Sunshine's management API: PINs, clients and applications.
 //!
 //! Its quirks (read in its source): every POST needs `Content-Type: application/json`, also an empty one; a request with
 //! `Origin` or `Referer` is refused; `pin` is a string; its certificate is self-signed, so this is the one client of ours
@@ -46,6 +46,8 @@ pub enum SunshineError {
     Silent(String, String),
     /// The password is wrong.
     WrongPassword(String, String),
+    /// Nobody has set a password yet.
+    NoPassword(String),
     /// Another status.
     Status(String, u16),
     /// The answer makes no sense.
@@ -66,6 +68,11 @@ impl fmt::Display for SunshineError {
                 f,
                 "Sunshine at {at} refuses user {user:?} (401): check sunshine.username and sunshine.password, or \
                  sunshine_user and sunshine_pass of the request"
+            ),
+            SunshineError::NoPassword(at) => write!(
+                f,
+                "Sunshine at {at} was just installed and has no password yet (it leads to its welcome page): open \
+                 https://{at}/welcome, set one, and put it into sunshine.username and sunshine.password"
             ),
             SunshineError::Status(at, status) => {
                 write!(f, "Sunshine's management API at {at} answers {status}")
@@ -91,6 +98,27 @@ impl std::error::Error for SunshineError {}
 
 #[derive(Deserialize)]
 struct PinReply {
+    status: Value,
+}
+
+/// A client that may stream.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct PairedClient {
+    /// The name that came with its PIN.
+    #[serde(default)]
+    pub name: String,
+    /// Sunshine's name for it.
+    pub uuid: String,
+}
+
+#[derive(Deserialize)]
+struct ClientsReply {
+    #[serde(default)]
+    named_certs: Vec<PairedClient>,
+}
+
+#[derive(Deserialize)]
+struct UnpairReply {
     status: Value,
 }
 
@@ -130,8 +158,21 @@ impl Sunshine {
     /// Gives a PIN to a waiting pairing. False: none is waiting yet, or the PIN was refused.
     pub fn give_pin(&self, pin: &str, client: &str) -> Result<bool, SunshineError> {
         let reply: PinReply = self.post("/api/pin", &json!({"pin": pin, "name": client}))?;
-        // Some versions answer with the word.
-        Ok(reply.status == true || reply.status == "true")
+        Ok(is_true(&reply.status))
+    }
+
+    /// Who may stream.
+    pub fn clients(&self) -> Result<Vec<PairedClient>, SunshineError> {
+        let call = self.agent.get(format!("{}/api/clients/list", self.base));
+        let reply: ClientsReply =
+            self.read(call.header("Authorization", self.authorization.expose()).call())?;
+        Ok(reply.named_certs)
+    }
+
+    /// Unpairs a client. False: there is none of this uuid.
+    pub fn unpair(&self, uuid: &str) -> Result<bool, SunshineError> {
+        let reply: UnpairReply = self.post("/api/clients/unpair", &json!({"uuid": uuid}))?;
+        Ok(is_true(&reply.status))
     }
 
     /// The applications, as Sunshine has them.
@@ -179,6 +220,7 @@ impl Sunshine {
         match reply.status().as_u16() {
             200..=299 => {}
             401 => return Err(SunshineError::WrongPassword(at(), self.username.clone())),
+            300..=399 if leads_to_welcome(&reply) => return Err(SunshineError::NoPassword(at())),
             status => return Err(SunshineError::Status(at(), status)),
         }
         let body = reply.body_mut().with_config().limit(REPLY_LIMIT).read_json();
@@ -187,6 +229,17 @@ impl Sunshine {
             other => SunshineError::Silent(at(), other.to_string()),
         })
     }
+}
+
+/// Some versions answer with the word.
+fn is_true(status: &Value) -> bool {
+    *status == true || *status == "true"
+}
+
+/// Every call to an installation without a password does.
+fn leads_to_welcome(reply: &ureq::http::Response<ureq::Body>) -> bool {
+    let to = reply.headers().get("Location").and_then(|to| to.to_str().ok());
+    to.is_some_and(|to| to.trim_end_matches('/').ends_with("/welcome"))
 }
 
 /// Base64 with padding (RFC 4648, section 4), for HTTP Basic.

@@ -146,6 +146,9 @@ impl Default for Sessions {
             stop_grace: secs(5),
             restarts: 2,
             restart_backoff: Duration::from_millis(500),
+            pairings_at_once: std::thread::available_parallelism().map_or(1, usize::from),
+            keep_pairing: false,
+            close_app: true,
             keep_logs: secs(3600),
             log_cap: 8 << 20,
             ended_window: secs(900),
@@ -226,7 +229,7 @@ impl Default for Bodies {
             launch_path: "/api/v1/launch".to_owned(),
             connect_timeout: secs(2),
             call_timeout: secs(5),
-            pair_timeout: secs(12),
+            pair_timeout: secs(18),
             lost_after: secs(30),
         }
     }

@@ -261,6 +261,13 @@ pub struct Sessions {
     pub restarts: u32,
     /// `sessions.restart_backoff`: before the first restart; doubles each time. Default 500ms.
     pub restart_backoff: Duration,
+    /// `sessions.pairings_at_once`: sessions that pair at the same time; others wait within `create_timeout`. Default: the number of
+    /// cores. Reloadable.
+    pub pairings_at_once: usize,
+    /// `sessions.keep_pairing`: one pairing per body stays, instead of one per session that goes. Default false. Reloadable.
+    pub keep_pairing: bool,
+    /// `sessions.close_app`: what a session started on its body is closed at its end. Default true. Reloadable.
+    pub close_app: bool,
     /// `sessions.keep_logs`: how long a crashed session's directory stays. Default 1h.
     pub keep_logs: Duration,
     /// `sessions.log_cap`: bytes of a child's log kept on disk. Default 8388608.
@@ -425,7 +432,7 @@ pub struct Bodies {
     pub connect_timeout: Duration,
     /// `bodies.call_timeout`: one call to Sunshine's management API or hydrabody. Default 5s.
     pub call_timeout: Duration,
-    /// `bodies.pair_timeout`: one pairing attempt. Default 12s.
+    /// `bodies.pair_timeout`: one pairing attempt. Default 18s.
     pub pair_timeout: Duration,
     /// `bodies.lost_after`: silence after which a session's body counts as lost. Default 30s.
     pub lost_after: Duration,

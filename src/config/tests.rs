@@ -401,6 +401,8 @@ fn other_value(path: &str) -> &'static str {
         "edge.session_body_limit" | "edge.control_body_limit" | "sessions.log_cap" => "5000",
         "edge.body_budget" => "5000000",
         path if path.starts_with("bodies.") && path.ends_with("_port") => "9000",
+        "sessions.keep_pairing" => "true",
+        "sessions.close_app" => "false",
         "sessions.port_range_start" => "9000",
         "bodies.launch_path" => "/other",
         "bodies.lost_after" => "11s",

@@ -228,6 +228,10 @@ impl Dispatcher {
             view_url: view_id.map(|id| sessions::link_url(&create.base_url, &id)),
             worker_id: placed.worker.clone(),
             status: reply.body.get("status").and_then(Value::as_str).map(str::to_owned),
+            timings: reply
+                .body
+                .get("timings")
+                .and_then(|timings| serde_json::from_value(timings.clone()).ok()),
         };
         Answer::json(reply.status, &created)
     }

@@ -404,6 +404,7 @@ fn view(session: &FleetSession, snapshot: &Snapshot, now: Moment, base_url: &str
         restarts: None,
         processes: None,
         warnings: Vec::new(),
+        timings: None,
         failure: None,
     }
 }

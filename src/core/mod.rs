@@ -43,6 +43,7 @@ pub mod mic_gate;
 pub mod opus;
 pub mod outbox_policy;
 pub mod outside_prefix;
+pub mod pairing_turns;
 pub mod peer_life;
 pub mod picture_ids;
 pub mod process_feed;

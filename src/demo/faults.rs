@@ -34,6 +34,12 @@ pub struct Faults {
     pub ignore_sigterm: bool,
     /// Write this many bytes of log a second.
     pub spew_log: Option<u64>,
+    /// The key of a pairing is made this long after the PIN's line. Time alone.
+    pub key_ms: u64,
+    /// The same in milliseconds of processor time, at least and at most; the real one needs 110 to 770.
+    pub key_cpu_ms: Option<(u64, u64)>,
+    /// The proof of a pairing comes this long after its PIN was taken.
+    pub proof_ms: u64,
     /// Start no `streamer` for a stream.
     pub no_streamer: bool,
     /// The body refuses the stream (RTSP): no media, a fatal message on the socket after this many milliseconds (the real one says

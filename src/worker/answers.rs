@@ -26,11 +26,14 @@ pub fn create_result(card: &Card, settings: &Settings, failure: Option<&Failure>
     match failure {
         Some(failure) => {
             let (status, error) = (failure.kind.status(), failure.kind.error());
-            let answer =
-                Answer::error_with(status, error, failure.detail.clone(), json!({"session_id": card.id}));
+            let more = json!({"session_id": card.id, "timings": card.read(|view| view.timings)});
+            let answer = Answer::error_with(status, error, failure.detail.clone(), more);
             answer.with(FAULT_FIELD, failure.fault().to_string())
         }
-        None => Answer::json(201, &created(card, settings, None)),
+        None => {
+            let timings = Some(card.read(|view| view.timings));
+            Answer::json(201, &Created { timings, ..created(card, settings, None) })
+        }
     }
 }
 
@@ -42,6 +45,7 @@ pub fn created(card: &Card, settings: &Settings, status: Option<String>) -> Crea
         view_url: view_url(card, &card.base_url),
         worker_id: worker_id(settings),
         status,
+        timings: None,
     }
 }
 
@@ -72,6 +76,7 @@ pub fn view(card: &Card, settings: &Settings, now: Moment, base_url: &str) -> Se
         age_seconds: now.since(card.created).as_secs(),
         connections: card.connected(now),
         restarts: Some(view.restarts),
+        timings: None,
         processes: processes(&view),
         failure: view.failure.as_ref().map(FailureView::from),
         warnings: view.warnings,
@@ -90,7 +95,8 @@ pub fn detailed_view(card: &Card, settings: &Settings, now: Moment, base_url: &s
     // A process's own words: the whole id, were it part of them, is cut to what may be shown.
     let masked = |line: String| line.replace(card.id.expose(), card.id.short());
     let log = log.map(|ends| ends.lines().into_iter().map(masked).collect());
-    SessionView { log, ..view(card, settings, now, base_url) }
+    let timings = Some(card.read(|view| view.timings)).filter(|timings| timings.total_ms > 0);
+    SessionView { log, timings, ..view(card, settings, now, base_url) }
 }
 
 /// 503 with a time to come back.

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::api::overlay;
 use crate::api::sessions::Link;
-use crate::api::types::{CreateRequest, DEFAULT_ENGINE, DEMO_ENGINE, SourceView};
+use crate::api::types::{CreateRequest, DEFAULT_ENGINE, DEMO_ENGINE, SourceView, Timings};
 use crate::core::attendance::{Attendance, Beat};
 use crate::core::ids::{Port, SessionId};
 use crate::core::outside_prefix;
@@ -214,6 +214,8 @@ pub struct View {
     pub warnings: Vec<String>,
     /// Why there is no stream.
     pub failure: Option<Failure>,
+    /// How long the phases of its create took, as far as it came.
+    pub timings: Timings,
     /// When it ended.
     pub ended: Option<Moment>,
     /// What a media engine sends.
@@ -236,6 +238,7 @@ impl View {
             restarts: 0,
             warnings: Vec::new(),
             failure: None,
+            timings: Timings::default(),
             ended: None,
             source: None,
             log: None,

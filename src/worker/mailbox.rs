@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendError, Sender};
 
@@ -56,6 +57,19 @@ pub struct Settled {
     pub user: String,
     /// What went wrong without stopping it.
     pub warnings: Vec<String>,
+    /// How long each part took.
+    pub times: StepTimes,
+}
+
+/// How long each part of the settling took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StepTimes {
+    /// Waiting for its turn.
+    pub queue: Duration,
+    /// Host and pairing.
+    pub pair: Duration,
+    /// Applications, and the launch of the experience.
+    pub apps: Duration,
 }
 
 /// The sending side. It does not hold the doorbell: whatever remembers a session that is over holds no descriptor of it.

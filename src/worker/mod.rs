@@ -9,6 +9,7 @@
 
 pub mod answers;
 pub mod board;
+pub mod bodies;
 pub mod browsers;
 pub mod checks;
 pub mod child_log;
@@ -24,6 +25,8 @@ pub mod health;
 pub mod heartbeat;
 pub mod ice;
 pub mod identity;
+pub mod kept_pairings;
+pub mod laps;
 pub mod mailbox;
 pub mod memory;
 pub mod mic;
@@ -83,6 +86,7 @@ use crate::media::config::MediaConfig;
 use crate::media::{Media, MediaThreads};
 use crate::outbox::OutboxThread;
 use board::Board;
+use bodies::{Bodies, BodiesThread};
 use browsers::Browsers;
 use checks::Checks;
 use data_dir::DataDir;
@@ -144,6 +148,7 @@ pub struct Worker {
     heartbeat: Option<JoinHandle<()>>,
     first_beat: Receiver<()>,
     outbox: Option<OutboxThread>,
+    bodies: Option<BodiesThread>,
     address_thread: AddressThread,
     certificate: Option<CertificateWatch>,
     tokens: (Arc<TokenGuard>, Clock),
@@ -213,13 +218,16 @@ impl Worker {
             key: identity_key::fingerprint(identity.key.public()),
             clock,
         };
+        let bodies = Arc::new(Bodies::open(&ground.state, &health.live, clock)?);
         for hindrance in health.checks.hindrances().iter().filter(|hindrance| !hindrance.meant) {
             log::warn!("[worker] sessions cannot be started: {}", hindrance.reason);
         }
         let stamps = Arc::new(Stamps::new(generation));
         let signer = (identity.key, identity.file);
         let front = (address, plan);
-        let mut worker = Worker::start_threads(ground, health, (stamps, signer), front, pulses)?;
+        let mut worker =
+            Worker::start_threads(ground, health, bodies.clone(), (stamps, signer), front, pulses)?;
+        worker.bodies = Some(BodiesThread::start(bodies)?);
         worker.configured_id = configured_id;
         worker.outbox = Some(memory.thread);
         worker.media = Some(media_threads);
@@ -230,6 +238,7 @@ impl Worker {
     fn start_threads(
         ground: Ground,
         health: Health,
+        bodies: Arc<Bodies>,
         (stamps, signer): (Arc<Stamps>, (IdentityKey, IdentityFile)),
         (address, plan): (SocketAddr, Plan),
         pulses: &Pulses,
@@ -238,19 +247,7 @@ impl Worker {
         let (changed, changes) = crossbeam_channel::bounded(1);
         let (live, board, flags, clock) =
             (health.live.clone(), health.board.clone(), health.flags.clone(), health.clock);
-        let given = Given {
-            live: live.clone(),
-            board: board.clone(),
-            root: ground.root,
-            chronicle: health.chronicle.clone(),
-            changed: changed.clone(),
-            stamps: stamps.clone(),
-            wireguard: health.wireguard.clone(),
-            sources: Arc::new(health.media.clone()),
-            media: health.media.clone(),
-            clock,
-            beat: front::beat(pulses, "cleanup", ROSTER_SILENCE),
-        };
+        let given = given(&health, (ground.root, bodies), changed.clone(), stamps.clone(), pulses);
         let roster = Roster::new(given, orders.clone());
         let roster = front::thread("cleanup", STACK, move || roster.run(&order_inbox))?;
         let legs = MediaLegs { media: health.media.clone(), board: board.clone() };
@@ -295,6 +292,7 @@ impl Worker {
             heartbeat: Some(heartbeat),
             first_beat,
             outbox: None,
+            bodies: None,
             address_thread,
             certificate: ground.certificate,
             tokens,
@@ -382,10 +380,37 @@ impl Running for Worker {
         if let Some(api) = self.api.take() {
             api.stop();
         }
+        if let Some(bodies) = self.bodies.take() {
+            bodies.stop();
+        }
         // Last: everything that puts something in has ended.
         if let Some(outbox) = self.outbox.take() {
             outbox.stop();
         }
+    }
+}
+
+/// What the `cleanup` thread works with.
+fn given(
+    health: &Health,
+    (root, bodies): (Arc<DataDir>, Arc<Bodies>),
+    changed: Sender<()>,
+    stamps: Arc<Stamps>,
+    pulses: &Pulses,
+) -> Given {
+    Given {
+        live: health.live.clone(),
+        board: health.board.clone(),
+        root,
+        chronicle: health.chronicle.clone(),
+        changed,
+        stamps,
+        wireguard: health.wireguard.clone(),
+        sources: Arc::new(health.media.clone()),
+        media: health.media.clone(),
+        bodies,
+        clock: health.clock,
+        beat: front::beat(pulses, "cleanup", ROSTER_SILENCE),
     }
 }
 

@@ -1,64 +1,189 @@
-//! What a session leaves on its body, and how it is taken away again.
+//! What a session leaves on its body, noted as it happens, and how it is taken away at the end.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::api::types::CreateRequest;
-use crate::body::apps;
+use crate::body::gamestream::GameStream;
 use crate::body::hydrabody::Hydrabody;
+use crate::body::left::{Attempt, Doors, Left, Wishes};
 use crate::body::sunshine::{Credentials, Sunshine};
 use crate::config::settings::Settings;
+use crate::core::ids::{BodyAddr, SessionId};
+use crate::engine::moonlight::pairing::Known;
+use crate::worker::bodies::Bodies;
 
 /// Filled by the set-up thread as it goes, emptied by the supervisor at the end.
-#[derive(Debug, Default)]
 pub struct OnBody {
-    launched: AtomicBool,
-    added_app: Mutex<Option<String>>,
+    bodies: Arc<Bodies>,
+    body: BodyAddr,
+    file: String,
+    now: Mutex<Now>,
+}
+
+#[derive(Default)]
+struct Now {
+    left: Left,
+    /// It stands on disk.
+    noted: bool,
+    /// Something ran that could not be closed: what runs at the end is not ours.
+    foreign: bool,
+    /// The pairing that it streams by.
+    known: Option<Known>,
 }
 
 impl OnBody {
+    /// Nothing yet.
+    pub fn new(bodies: Arc<Bodies>, body: BodyAddr, session: &SessionId) -> OnBody {
+        OnBody { bodies, body, file: Bodies::file_of(session), now: Mutex::default() }
+    }
+
+    /// A pairing is about to begin.
+    pub fn note_attempt(&self, name: &str) {
+        self.change(|now| now.left.clients.push(Attempt { name: name.to_owned(), paired: false }));
+    }
+
+    /// It came to its end.
+    pub fn note_paired(&self, name: &str) {
+        for client in self.now().left.clients.iter_mut().filter(|client| client.name == name) {
+            client.paired = true;
+        }
+    }
+
+    /// What runs on the body could not be closed.
+    pub fn note_foreign(&self) {
+        self.now().foreign = true;
+    }
+
     /// A launch was asked for. To be noted before the call: one whose answer is lost may have worked.
     pub fn note_launch(&self) {
-        self.launched.store(true, Ordering::Release);
+        self.change(|now| now.left.launched = true);
     }
 
-    /// We added this application to Sunshine's list.
+    /// We add this application to Sunshine's list.
     pub fn note_app(&self, name: &str) {
-        *self.added_app.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.to_owned());
+        self.change(|now| now.left.added_app = Some(name.to_owned()));
     }
 
-    /// Stops what was launched. An application that we added stays for the next time, unless the create failed. Best
-    /// effort: returns what did not work.
-    pub fn leave(&self, request: &CreateRequest, settings: &Settings, create_failed: bool) -> Vec<String> {
-        let mut troubles = Vec::new();
-        if self.launched.swap(false, Ordering::AcqRel)
-            && let Err(error) = hydrabody(request, settings).stop()
-        {
-            troubles.push(format!("the experience could not be stopped: {error}"));
+    /// The pages of the session stream this application by this pairing.
+    pub fn note_page(&self, app: u64, known: Known) {
+        let mut now = self.now();
+        now.left.app = (!now.foreign).then_some(app);
+        now.known = Some(known);
+    }
+
+    /// The session is ready: what was added to Sunshine's list stays for the next time.
+    pub fn note_ready(&self) {
+        let added = self.now().left.added_app.is_some();
+        if added {
+            self.change(|now| now.left.added_app = None);
         }
-        let added = self.added_app.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(name) = added.filter(|_| create_failed)
-            && let Err(error) = apps::remove(&sunshine(request, settings), &name)
-        {
-            troubles.push(format!("the application stays in Sunshine's list: {error}"));
+    }
+
+    /// Somebody watches, so the application runs.
+    pub fn note_streaming(&self) {
+        let news = {
+            let now = self.now();
+            !now.left.streamed && now.left.app.is_some()
+        };
+        if news {
+            self.change(|now| now.left.streamed = true);
+        }
+    }
+
+    /// Whether a pairing of ours is to be kept, and which.
+    pub fn known(&self) -> Option<Known> {
+        self.now().known.clone()
+    }
+
+    /// Takes it away, best effort; `keep` stays paired. What did not work is returned, and tried again later.
+    pub fn leave(&self, request: &CreateRequest, settings: &Settings, keep: Option<&str>) -> Vec<String> {
+        let mut now = self.now();
+        if now.left.is_nothing() && !now.noted {
+            return Vec::new();
+        }
+        let wishes = Wishes { close_app: settings.sessions.close_app, keep, late: false };
+        let troubles = now.left.take_away(Reach::asked(request, settings).doors(), wishes);
+        if now.left.is_nothing() {
+            self.bodies.forget(&self.file);
+        } else {
+            self.bodies.adopt(&self.file, self.body, now.left.clone());
         }
         troubles
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Now)) {
+        let mut now = self.now();
+        change(&mut now);
+        now.noted = true;
+        self.bodies.note(&self.file, self.body, &now.left);
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Clients for everything that a body has.
+pub struct Reach {
+    /// Its management API.
+    pub sunshine: Sunshine,
+    /// Its GameStream server.
+    pub game_stream: GameStream,
+    hydrabody: Hydrabody,
+    connect_timeout: Duration,
+}
+
+impl Reach {
+    /// As a request says.
+    pub fn asked(request: &CreateRequest, settings: &Settings) -> Reach {
+        Reach { sunshine: sunshine(request, settings), ..Reach::configured(request.body, settings) }
+    }
+
+    /// As the configuration says.
+    pub fn configured(body: BodyAddr, settings: &Settings) -> Reach {
+        let bodies = &settings.bodies;
+        let credentials = Credentials {
+            username: settings.sunshine.username.clone(),
+            password: settings.sunshine.password.clone(),
+        };
+        Reach {
+            sunshine: sunshine_as(body, settings, &credentials),
+            game_stream: GameStream::new(SocketAddr::new(body.ip(), bodies.http_port), bodies.call_timeout),
+            hydrabody: hydrabody(body, settings),
+            connect_timeout: bodies.connect_timeout,
+        }
+    }
+
+    /// All of them.
+    pub fn doors(&self) -> Doors<'_> {
+        Doors {
+            sunshine: &self.sunshine,
+            game_stream: &self.game_stream,
+            hydrabody: &self.hydrabody,
+            connect_timeout: self.connect_timeout,
+        }
     }
 }
 
 /// The body's Sunshine, with the request's credentials or the configured ones.
-pub fn sunshine(request: &CreateRequest, settings: &Settings) -> Sunshine {
+fn sunshine(request: &CreateRequest, settings: &Settings) -> Sunshine {
     let credentials = Credentials {
         username: request.sunshine_user.clone().unwrap_or_else(|| settings.sunshine.username.clone()),
         password: request.sunshine_pass.clone().unwrap_or_else(|| settings.sunshine.password.clone()),
     };
-    let (body, bodies) = (request.body, &settings.bodies);
+    sunshine_as(request.body, settings, &credentials)
+}
+
+fn sunshine_as(body: BodyAddr, settings: &Settings, credentials: &Credentials) -> Sunshine {
+    let bodies = &settings.bodies;
     let pin = settings.sunshine.pin_of(body);
-    Sunshine::new(body, bodies.management_port, &credentials, pin, bodies.call_timeout)
+    Sunshine::new(body, bodies.management_port, credentials, pin, bodies.call_timeout)
 }
 
 /// The body's hydrabody.
-pub fn hydrabody(request: &CreateRequest, settings: &Settings) -> Hydrabody {
+pub fn hydrabody(body: BodyAddr, settings: &Settings) -> Hydrabody {
     let bodies = &settings.bodies;
-    Hydrabody::new(request.body, bodies.hydrabody_port, &bodies.launch_path, bodies.call_timeout)
+    Hydrabody::new(body, bodies.hydrabody_port, &bodies.launch_path, bodies.call_timeout)
 }

@@ -15,6 +15,8 @@ use crate::host::clock;
 use crate::host::private_dir::{DirError, PrivateDir};
 use crate::worker::child_log::{ChildLog, LogShape};
 use crate::worker::ice;
+use crate::worker::kept_pairings::{Kept, STATE_LIMIT};
+use crate::worker::on_body::OnBody;
 use crate::worker::roster::Order;
 use crate::worker::supervisor::Assignment;
 
@@ -42,8 +44,12 @@ pub fn for_moonlight(given: &Assignment, body_connect: Duration) -> Result<(Priv
     let settings = &given.settings;
     let config = moonlight_config(given, body_connect);
     let shape = LogShape::with_tail(layout::LOG_NAME, settings.sessions.log_cap);
+    let kept = given.bodies.kept.of(given.card.request.body).filter(|_| settings.sessions.keep_pairing);
     directory(given, |directory| {
         let server = layout::write(directory, &settings.sessions.web_server, &config)?;
+        if let Some(kept) = &kept {
+            server.write_file(layout::STATE_NAME, kept.state().as_bytes())?;
+        }
         ChildLog::new(server, shape)
     })
 }
@@ -70,6 +76,35 @@ fn moonlight_config(given: &Assignment, body_connect: Duration) -> Value {
         streamer: &layout::streamer(web_server),
     };
     config.to_json()
+}
+
+/// Keeps the session's pairing for the next one of its body, if that is wanted. Its process is dead, so what it wrote is whole.
+/// The name of the client that stays paired.
+pub fn keep_pairing(given: &Assignment, on_body: &OnBody) -> Option<String> {
+    let known = on_body.known().filter(|_| given.settings.sessions.keep_pairing)?;
+    let kept = read_state(given).and_then(|state| {
+        let body = given.card.request.body;
+        let kept = Kept::new(body, &known, state);
+        given.bodies.kept.keep(kept).map_err(|error| error.to_string())
+    });
+    match kept {
+        Ok(()) => Some(known.user),
+        Err(error) => {
+            log::warn!("[session {}] its pairing is not kept: {error}", given.card.id);
+            None
+        }
+    }
+}
+
+fn read_state(given: &Assignment) -> Result<String, String> {
+    let path = given.card.read(|view| view.directory.clone());
+    let name = path.as_deref().and_then(|path| path.file_name()).and_then(|name| name.to_str());
+    let name = name.ok_or("its directory is gone")?;
+    let in_words = |error: DirError| error.to_string();
+    let root = given.root.get().map_err(in_words)?;
+    let server = root.open_below(name).and_then(|session| session.open_below(layout::SERVER));
+    let state = server.map_err(in_words)?.read_own(layout::STATE_NAME, STATE_LIMIT).map_err(in_words)?;
+    state.and_then(|state| String::from_utf8(state).ok()).ok_or_else(|| "it makes no sense".to_owned())
 }
 
 /// Makes the session's directory for a media process, and its log.

@@ -24,6 +24,7 @@ use crate::host::wireguard::WireGuard;
 use crate::media::Media;
 use crate::worker::answers;
 use crate::worker::board::{Asked, Board, Card};
+use crate::worker::bodies::Bodies;
 use crate::worker::chronicle::Chronicle;
 use crate::worker::data_dir::DataDir;
 use crate::worker::mailbox::{Mailbox, Message, WhenOver};
@@ -81,6 +82,8 @@ pub struct Given {
     pub sources: Arc<dyn Sources>,
     /// The media threads.
     pub media: Media,
+    /// What sessions share about bodies.
+    pub bodies: Arc<Bodies>,
     /// The clock.
     pub clock: Clock,
     /// Called each round, for the watchdog.
@@ -247,6 +250,7 @@ impl Roster {
             stamps: self.given.stamps.clone(),
             wireguard: self.given.wireguard.clone(),
             media: self.given.media.clone(),
+            bodies: self.given.bodies.clone(),
             clock: self.given.clock,
         };
         // Before its supervisor runs: whoever is told of the session must find it listed.

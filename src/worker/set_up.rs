@@ -21,6 +21,7 @@ use crate::engine::ffmpeg::recipe::Recipe;
 use crate::engine::moonlight::client::Client;
 use crate::host::local;
 use crate::host::wireguard::WireGuard;
+use crate::worker::bodies::Bodies;
 use crate::worker::engines::Survey;
 use crate::worker::mailbox::{Mailbox, Message, SetUpResult};
 use crate::worker::on_body::OnBody;
@@ -51,7 +52,7 @@ pub enum Step {
 }
 
 /// What a step needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Target {
     /// The session.
     pub session: SessionId,
@@ -65,6 +66,8 @@ pub struct Target {
     pub settings: Arc<Settings>,
     /// What we leave on the body.
     pub on_body: Arc<OnBody>,
+    /// What sessions share about bodies.
+    pub bodies: Arc<Bodies>,
     /// Where WireGuard shows, for the words of an error.
     pub wireguard: WireGuard,
 }

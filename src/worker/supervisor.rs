@@ -26,10 +26,12 @@ use crate::host::wireguard::WireGuard;
 use crate::media::Media;
 use crate::worker::answers;
 use crate::worker::board::Card;
+use crate::worker::bodies::Bodies;
 use crate::worker::chronicle::Chronicle;
 use crate::worker::data_dir::DataDir;
 use crate::worker::engines::{Choice, Engine, News, Next, Survey};
 use crate::worker::events;
+use crate::worker::laps::Laps;
 use crate::worker::mailbox::{Message, SetUpResult, Settled, WhenOver};
 use crate::worker::on_body::OnBody;
 use crate::worker::ports::Lease;
@@ -77,6 +79,8 @@ pub struct Assignment {
     pub wireguard: WireGuard,
     /// The media threads.
     pub media: Media,
+    /// What sessions share about bodies.
+    pub bodies: Arc<Bodies>,
     /// The clock.
     pub clock: Clock,
 }
@@ -91,6 +95,7 @@ pub struct Supervisor {
     attempt: u32,
     set_ups: Vec<SetUp>,
     on_body: Arc<OnBody>,
+    laps: Laps,
     watch: Option<Watch>,
     waiting: Vec<WhenOver>,
     /// As the machine was told last.
@@ -105,6 +110,8 @@ impl Supervisor {
     pub fn new(given: Assignment) -> Supervisor {
         let engine = given.engine.engine();
         let machine = Session::new(limits(&given, &*engine), given.card.created);
+        let on_body = OnBody::new(given.bodies.clone(), given.card.request.body, &given.card.id);
+        let laps = Laps::new(given.card.created);
         Supervisor {
             given,
             machine,
@@ -113,7 +120,8 @@ impl Supervisor {
             clearing: false,
             attempt: 0,
             set_ups: Vec::new(),
-            on_body: Arc::default(),
+            on_body: Arc::new(on_body),
+            laps,
             watch: None,
             waiting: Vec::new(),
             connected: 0,
@@ -167,8 +175,16 @@ impl Supervisor {
             // On disk before anybody hears of it: a worker that is killed right after does not take it back.
             self.given.chronicle.ended(&self.given.card, reason, restarts);
         }
-        let ended = matches!(status, Status::Ended(_)).then(|| self.given.clock.now());
+        if status != before.0 {
+            self.laps.pass(before.0, status, self.given.clock.now());
+        }
+        if status == Status::Streaming {
+            self.on_body.note_streaming();
+        }
+        let (ended, timings) =
+            (matches!(status, Status::Ended(_)).then(|| self.given.clock.now()), self.laps.timings());
         self.given.card.publish(|view| {
+            view.timings = timings;
             view.status = status;
             view.restarts = restarts;
             view.ended = view.ended.or(ended);
@@ -257,6 +273,7 @@ impl Supervisor {
     }
 
     fn settled(&mut self, settled: Settled) {
+        self.laps.settled(settled.times);
         self.given.card.publish(|view| {
             view.page = Some(settled.page);
             view.user = Some(settled.user.into());
@@ -274,7 +291,7 @@ impl Supervisor {
             Action::Pair => self.settle(),
             Action::Open => self.open(),
             Action::Suspend => self.suspend(),
-            Action::ReportReady => self.answer(None),
+            Action::ReportReady => self.report_ready(),
             Action::ReportFailure(failure) => self.note_failure(failure),
             Action::Interrupt => self.engine.interrupt(),
             Action::Kill => self.engine.kill(),
@@ -342,6 +359,7 @@ impl Supervisor {
             request: self.given.card.request.clone(),
             settings: self.given.settings.clone(),
             on_body: self.on_body.clone(),
+            bodies: self.given.bodies.clone(),
             wireguard: self.given.wireguard.clone(),
         };
         match SetUp::start(step, target, self.attempt, self.given.card.mailbox.clone()) {
@@ -395,6 +413,12 @@ impl Supervisor {
         self.failure = Some(failure);
     }
 
+    fn report_ready(&mut self) {
+        self.on_body.note_ready();
+        log::info!("[session {}] ready after {}", self.given.card.id, self.laps.timings());
+        self.answer(None);
+    }
+
     fn answer(&mut self, failure: Option<Failure>) {
         if let Some(responder) = self.given.responder.take() {
             let Assignment { card, settings, stamps, .. } = &self.given;
@@ -419,8 +443,10 @@ impl Supervisor {
             watch.stop();
         }
         self.set_ups.drain(..).for_each(SetUp::join);
+        let kept =
+            self.machine.was_ready().then(|| prepare::keep_pairing(&self.given, &self.on_body)).flatten();
         let (card, settings) = (&self.given.card, &self.given.settings);
-        for trouble in self.on_body.leave(&card.request, settings, !self.machine.was_ready()) {
+        for trouble in self.on_body.leave(&card.request, settings, kept.as_deref()) {
             log::warn!("[session {}] {trouble}", card.id);
         }
     }

@@ -8,8 +8,12 @@ mod http;
 #[allow(dead_code)]
 mod lab;
 
+mod apps;
 mod cases;
 mod farm;
+mod late;
+mod leaves;
 mod many;
+mod many_sessions;
 mod pins;
 mod secrets;

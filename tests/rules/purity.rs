@@ -171,6 +171,8 @@ const SLEEPERS: &[(&str, &str, &str)] = &[
     ("tests/mic_acceptance/browser.rs", "drop", "polls"),
     ("tests/perf/children.rs", "on_port", "polls"),
     ("tests/perf/children.rs", "drop", "polls"),
+    ("tests/perf/create_bench.rs", "creates", "polls"),
+    ("tests/perf/create_bench.rs", "drop", "polls"),
     ("tests/perf/slow_bench.rs", "round", "lets an attack make its connections"),
     ("tests/perf/slow_bench.rs", "measure", "is a client of a given rate"),
     ("tests/perf/slow_bench.rs", "health", "is a client of a given rate"),

@@ -34,6 +34,9 @@ impl Fleet {
         if at == FailedAt::Call && matches!(worker.called, Called::Asked(_)) {
             worker.called = Called::Never;
         }
+        if begun < worker.since {
+            return Vec::new(); // another process, or another address
+        }
         let before = self.failures.remove(id);
         let (failures, paused) = Failures::add(before, (now, begun), (at, reason), self.settings.back_off);
         let news = match (paused, failures.trust(now), failures.trouble()) {
@@ -126,6 +129,8 @@ impl Fleet {
         let left_alone = match failures.trust(now) {
             Trust::Full => false,
             Trust::Paused(_) => true,
+            // A call finds out as well, and costs nobody a create whose answer is lost.
+            Trust::Probation(_) if failures.at() == FailedAt::Call && worker.calls_first => true,
             Trust::Probation(since) => self.ledger.starting_since(id, since) > 0,
         };
         let reason = failures.trouble().filter(|_| left_alone)?;

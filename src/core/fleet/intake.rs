@@ -143,6 +143,7 @@ impl Fleet {
             Some(known) => known.called,
             None => Called::Never,
         };
+        let since = same.map_or(now, |known| known.since);
         let recovered = known.is_some_and(|known| !known.hindrances.is_empty()) && beat.hindrances.is_empty();
         if same.is_none() || recovered {
             // Another process, another place, or what was broken is mended: what was learned is no longer so.
@@ -162,6 +163,7 @@ impl Fleet {
             called,
             call_at: known.map_or(now, |known| known.call_at),
             calls_first: beat.wire >= CALLED_FIRST,
+            since,
             hindrances: beat.hindrances.clone(),
             allowed_bodies: beat.allowed_bodies.clone(),
             // A restarted controller learns the operator's wish from the worker's echo; later its own word counts.

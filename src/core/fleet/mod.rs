@@ -121,6 +121,8 @@ struct Worker {
     call_at: Moment,
     /// It is called without a create, too.
     calls_first: bool,
+    /// When this process of it was first heard at this address.
+    since: Moment,
     /// What keeps it from starting sessions.
     hindrances: Vec<Hindrance>,
     /// Which bodies it may dial, where it says so.

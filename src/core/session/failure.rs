@@ -22,6 +22,8 @@ pub enum FailureKind {
     BodyUnreachable,
     /// Host, pairing or application could not be settled.
     Pairing,
+    /// Paired, and then the body's applications could not be learnt.
+    Applications,
     /// The request names an address that may not be dialled.
     Forbidden,
     /// The stream process died or did not get ready.
@@ -48,7 +50,7 @@ impl Failure {
         self.fault.unwrap_or(match self.kind {
             FailureKind::Host => Fault::Worker,
             FailureKind::BodyUnreachable | FailureKind::StreamProcess => Fault::Unclear,
-            FailureKind::Pairing => Fault::Body,
+            FailureKind::Pairing | FailureKind::Applications => Fault::Body,
             FailureKind::Forbidden => Fault::Elsewhere,
             FailureKind::Timeout | FailureKind::EndedEarly => Fault::Nobody,
         })
@@ -61,7 +63,10 @@ impl FailureKind {
         match self {
             FailureKind::Host => 500,
             FailureKind::Forbidden => 403,
-            FailureKind::BodyUnreachable | FailureKind::Pairing | FailureKind::StreamProcess => 502,
+            FailureKind::BodyUnreachable
+            | FailureKind::Pairing
+            | FailureKind::Applications
+            | FailureKind::StreamProcess => 502,
             FailureKind::Timeout => 504,
             FailureKind::EndedEarly => 409,
         }
@@ -73,6 +78,7 @@ impl FailureKind {
             FailureKind::Host => "session could not be prepared",
             FailureKind::BodyUnreachable => "body unreachable",
             FailureKind::Pairing => "pairing failed",
+            FailureKind::Applications => "application list failed",
             FailureKind::Forbidden => "address not allowed",
             FailureKind::StreamProcess => "stream process failed",
             FailureKind::Timeout => "create timed out",

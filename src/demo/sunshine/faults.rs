@@ -22,6 +22,15 @@ pub struct BodyFaults {
     pub dies_in_pairing: bool,
     /// Every client counts as paired and none can pair, until it is unpaired.
     pub already_paired: bool,
+    /// A client that leaves while it waits for its PIN is not noticed, as with the real one: its pairing goes on waiting,
+    /// and takes a PIN as any other does.
+    pub leftovers_wait: bool,
+    /// Nobody has set a password yet: every call of the management API leads to the welcome page.
+    pub fresh_install: bool,
+    /// So many lists of applications from now on fail. For all of them: `u32::MAX`.
+    pub fail_app_lists: u32,
+    /// `/unpair` is not there, as with Sunshine itself; GeForce Experience has it.
+    pub no_gamestream_unpair: bool,
     /// Pairings succeed and are not kept.
     pub forgets_pairings: bool,
     /// Setting it makes this app the running one, until it is closed.

@@ -22,8 +22,8 @@ pub fn answer(shared: &Arc<Shared>, request: &Request, socket: &TcpStream) -> Op
     match request.path.as_str() {
         "/serverinfo" => Some(server_info(shared, client)),
         "/pair" => pair(shared, request, client, socket),
-        "/unpair" => Some(unpair(shared, client)),
-        "/applist" => Some(paired_only(shared, client, |state| app_list(state))),
+        "/unpair" if !shared.state().faults.no_gamestream_unpair => Some(unpair(shared, client)),
+        "/applist" => Some(paired_only(shared, client, app_list)),
         "/launch" | "/resume" => Some(paired_only(shared, client, |state| launch(state, request, client))),
         "/cancel" => Some(paired_only(shared, client, |state| cancel(state, client))),
         _ => Some(refused(404, "Not Found")),
@@ -70,8 +70,22 @@ fn pair(shared: &Arc<Shared>, request: &Request, client: &str, socket: &TcpStrea
         Some("clientchallenge") => {
             Some(client_challenge(shared, client, request.parameter("proof").unwrap_or("")))
         }
+        // A client that is cut short asks for a phase by its own parameter; ours proves by naming its PIN.
+        None if request.parameter("clientchallenge").is_some() => Some(phase_of(shared, client)),
         _ => Some(refused(404, "Invalid pairing request")),
     }
+}
+
+/// A phase without a proof: it is never that client's turn.
+fn phase_of(shared: &Shared, client: &str) -> Reply {
+    let mut state = shared.state();
+    if !state.pairings.out_of_order(client) {
+        return refused(400, "Invalid uniqueid");
+    }
+    state.end_pairing(client, Outcome::OutOfOrder);
+    drop(state);
+    shared.announce();
+    refused(400, "Out of order call to clientchallenge")
 }
 
 /// Waits until a PIN is taken, the client leaves, or the body dies.
@@ -89,7 +103,7 @@ fn get_server_cert(shared: &Arc<Shared>, client: &str, socket: &TcpStream) -> Op
         }
         state = shared.wait(state, LOOK);
         if state.pairings.stage(number) == Stage::Waiting && has_left(socket) {
-            if state.pairings.abandon(number) {
+            if !state.faults.leftovers_wait && state.pairings.abandon(number) {
                 state.end_pairing(client, Outcome::Abandoned);
             }
             return None;
@@ -149,7 +163,13 @@ fn paired_only(shared: &Shared, client: &str, answer: impl FnOnce(&mut State) ->
     refused(401, "The client is not authorized. Certificate verification failed.")
 }
 
-fn app_list(state: &State) -> Reply {
+fn app_list(state: &mut State) -> Reply {
+    if state.faults.fail_app_lists > 0 {
+        if state.faults.fail_app_lists < u32::MAX {
+            state.faults.fail_app_lists -= 1;
+        }
+        return refused(500, "told to fail");
+    }
     let apps: String = state
         .apps
         .titles()

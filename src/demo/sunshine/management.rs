@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::pairing::PIN_WINDOW_OPENS;
-use super::record::Event;
+use super::record::{Event, Outcome};
 use super::serve::GARBAGE;
 use super::shared::{Shared, State};
 use crate::demo::http::{Reply, Request};
@@ -18,6 +18,9 @@ pub fn answer(shared: &Arc<Shared>, request: &Request, _: &TcpStream) -> Option<
     shared.dawdle(faults.slow_management_ms);
     if faults.garbage_management {
         return Some(Reply::text(200, GARBAGE));
+    }
+    if faults.fresh_install {
+        return Some(to_welcome());
     }
     if let Some((status, why)) = refusal(shared, request, faults.wrong_password) {
         return Some(refuse(shared, request, status, why));
@@ -63,6 +66,13 @@ fn refusal(shared: &Shared, request: &Request, wrong_password: bool) -> Option<(
     from_a_page.then_some((400, "Missing CSRF token"))
 }
 
+/// What an installation without a password says to everybody.
+fn to_welcome() -> Reply {
+    let mut reply = Reply::text(307, "");
+    reply.fields.push(("Location", String::from("/welcome")));
+    reply
+}
+
 fn refuse(shared: &Shared, request: &Request, status: u16, why: &str) -> Reply {
     let event = Event::Refused { path: request.path.clone(), status, why: why.to_owned() };
     shared.state().record.note(event);
@@ -102,8 +112,12 @@ fn pin(state: &mut State, request: &Request) -> Result<Value, String> {
     }
     let name = posted.get("name").and_then(Value::as_str).unwrap_or("");
     let opens = state.pin_window_opens();
-    let accepted =
-        !state.faults.pin_always_false && state.pairings.post_pin(pin, name, opens, Instant::now());
+    let takes = !state.faults.pin_always_false;
+    let broken = if takes { state.pairings.break_youngest() } else { None };
+    if let Some(client) = &broken {
+        state.end_pairing(client, Outcome::OutOfOrder);
+    }
+    let accepted = takes && broken.is_none() && state.pairings.post_pin(pin, name, opens, Instant::now());
     state.record.note(Event::PinPosted { pin: pin.to_owned(), name: name.to_owned(), accepted });
     Ok(json!({"status": accepted}))
 }

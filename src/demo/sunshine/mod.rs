@@ -170,6 +170,35 @@ impl BodyHandle {
         self.shared.state().pairings.paired().map(|(client, _)| client.to_owned()).collect()
     }
 
+    /// A client that is paired already, as somebody's living room.
+    pub fn add_client(&self, client: &str, name: &str) {
+        self.shared.state().pairings.add_paired(client, name);
+    }
+
+    /// The names in the list of clients, sorted.
+    pub fn client_names(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.shared.state().pairings.paired().map(|(_, name)| name.to_owned()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Unique ids of clients whose pairing is not over.
+    pub fn waiting_clients(&self) -> Vec<String> {
+        self.shared.state().pairings.waiting_clients().map(str::to_owned).collect()
+    }
+
+    /// An entry of the app list that somebody made, as the web interface saves it.
+    pub fn add_app(&self, mut entry: Value) -> Result<(), &'static str> {
+        entry["index"] = serde_json::json!(-1);
+        self.shared.state().apps.save(entry).map(drop)
+    }
+
+    /// An app starts for somebody else, as if it were started at the machine or by another client.
+    pub fn run_app(&self, app: u32) {
+        self.shared.state().running_app = app;
+    }
+
     /// The app that runs; 0: none.
     pub fn running_app(&self) -> u32 {
         self.shared.state().running_app

@@ -4,8 +4,11 @@
 //! getservercert ─ client is paired, or the attempt before was spoilt ─► refused
 //!   ▼
 //! waiting ─ the client leaves ─────────────────────────────► abandoned, the next attempt is spoilt
-//!   ▼ a PIN, 121 ms after the beginning or later
+//!   │     ─ the same with `leftovers_wait` ────────────────► goes on waiting, and takes a PIN
+//!   │     ─ a phase that is not its turn ──────────────────► out of order: forgotten
+//!   ▼ a PIN, 121 ms after the beginning or later: the youngest takes it, whoever it was for
 //! answered ─ no proof within 2 s of the next beginning ────► abandoned, the next attempt is spoilt
+//!   │      ─ another PIN while it is the youngest ─────────► out of order: forgotten
 //!   ▼ clientchallenge
 //! paired, or wrong PIN: the next attempt is spoilt
 //! ```
@@ -107,6 +110,33 @@ impl Pairings {
         let Some(pairing) = waiting else { return false };
         pairing.answer = Some(Answer { at: now, pin: pin.to_owned(), name: name.to_owned() });
         true
+    }
+
+    /// What a posted PIN breaks: the youngest pairing, when it has one already. Its client.
+    pub fn break_youngest(&mut self) -> Option<String> {
+        let last = self.running.last().filter(|pairing| pairing.answer.is_some())?.number;
+        self.take_out(last)
+    }
+
+    /// A phase came for a client that is not at it. Its pairing is forgotten; false: there is none.
+    pub fn out_of_order(&mut self, client: &str) -> bool {
+        let last = self.running.iter().rfind(|pairing| pairing.client == client);
+        last.map(|pairing| pairing.number).and_then(|number| self.take_out(number)).is_some()
+    }
+
+    fn take_out(&mut self, number: u64) -> Option<String> {
+        let place = self.running.iter().position(|pairing| pairing.number == number)?;
+        Some(self.running.remove(place).client)
+    }
+
+    /// Clients that wait for a PIN, or for the rest of their pairing.
+    pub fn waiting_clients(&self) -> impl Iterator<Item = &str> {
+        self.running.iter().map(|pairing| pairing.client.as_str())
+    }
+
+    /// A client that was paired before anybody looked.
+    pub fn add_paired(&mut self, client: &str, name: &str) {
+        self.paired.insert(client.to_owned(), name.to_owned());
     }
 
     fn waiting(&self) -> Option<&Pairing> {

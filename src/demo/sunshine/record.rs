@@ -106,6 +106,8 @@ pub enum Outcome {
     WrongPin,
     /// A fault switch made it fail.
     Failed,
+    /// A PIN or a phase came that was not its turn: it is forgotten.
+    OutOfOrder,
     /// The client left, or never came back with its proof.
     Abandoned,
     /// It never waited: the attempt before was spoilt, or the client is paired already.

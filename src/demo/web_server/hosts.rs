@@ -82,12 +82,13 @@ impl HostLine {
         Ok(list.split("<App>").skip(1).filter_map(app).collect())
     }
 
-    /// Pairs. Waits for the PIN for as long as the host lets it.
-    pub fn pair(&self, pin: &str) -> Result<bool, HostError> {
+    /// Pairs. Waits for the PIN for as long as the host lets it, and for the proof as long as it is told.
+    pub fn pair(&self, pin: &str, before_proof: Duration) -> Result<bool, HostError> {
         let certificate = self.ask("/pair", "&phrase=getservercert&devicename=roth&updateState=1")?;
         if tag(&certificate, "paired") != Some("1") {
             return Ok(false);
         }
+        std::thread::sleep(before_proof);
         let proof = self.ask("/pair", &format!("&phrase=clientchallenge&proof={pin}"))?;
         Ok(tag(&proof, "paired") == Some("1"))
     }

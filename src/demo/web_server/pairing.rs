@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! request ─ paired already ─► Pin, PairError
-//!   └─ Pin ─ (thread: getservercert … proof) ─► Paired: the host is paired in data.json │ PairError
+//!   └─ Pin ─ (thread: its key, getservercert … proof) ─► Paired: the host is paired in data.json │ PairError
 //! ```
 //!
 //! The thread belongs to nobody: a request that is dropped does not stop it.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -50,9 +52,30 @@ fn begin(server: &Arc<Server>, id: u32, host: &Host, pin: String) -> std::io::Re
     Ok(results)
 }
 
+/// Takes as long as the real one makes its RSA key: more processor time than anything else of a start.
+fn make_key(server: &Server) {
+    thread::sleep(Duration::from_millis(server.faults.key_ms));
+    let Some((least, most)) = server.faults.key_cpu_ms else { return };
+    let spread = u64::from(getrandom::u32().unwrap_or(0)) % (most.saturating_sub(least) + 1);
+    let until = Duration::from_millis(least + spread);
+    let mut number = 1_u64;
+    while own_time() < until {
+        for _ in 0..10_000 {
+            number = std::hint::black_box(number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        }
+    }
+}
+
+/// Processor time of this thread, which makes one key.
+fn own_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 fn pair(server: &Server, id: u32, host: &Host, pin: &str) -> Option<Value> {
     let line = HostLine::to_known(host).ok()?;
-    match line.pair(pin) {
+    make_key(server);
+    match line.pair(pin, Duration::from_millis(server.faults.proof_ms)) {
         Ok(true) => {}
         Ok(false) => return None,
         Err(error) => {

@@ -40,6 +40,8 @@ pub struct Client {
 pub enum ClientError {
     /// The child gave no answer.
     Silent(&'static str, String),
+    /// The child gave no answer in this time, because the body gave it none.
+    Late(&'static str, Duration),
     /// The child answered with this status.
     Status(&'static str, u16),
     /// The child says the body cannot be reached.
@@ -51,6 +53,10 @@ impl fmt::Display for ClientError {
         match self {
             ClientError::Silent(step, error) => {
                 write!(f, "step {step}: no answer from the stream process: {error}")
+            }
+            ClientError::Late(step, limit) => {
+                let millis = limit.as_millis();
+                write!(f, "step {step}: the body did not answer the stream process within {millis} ms")
             }
             ClientError::Status(step, status) => {
                 write!(f, "step {step}: the stream process answered {status}")
@@ -73,6 +79,11 @@ pub struct Host {
 }
 
 impl Host {
+    /// A body that the child is paired with.
+    pub fn known(host_id: u64) -> Host {
+        Host { host_id, paired: "Paired".into(), current_game: 0 }
+    }
+
     /// Whether the child and the body are paired.
     pub fn is_paired(&self) -> bool {
         self.paired == "Paired"
@@ -147,7 +158,7 @@ impl Client {
         let step = "host";
         let request = self.post("/api/host", HOST_TIMEOUT);
         let reply = request.send_json(json!({"address": body.to_string(), "http_port": http_port}));
-        let mut reply = reply.map_err(|error| ClientError::Silent(step, error.to_string()))?;
+        let mut reply = reply.map_err(|error| no_answer(step, HOST_TIMEOUT, &error))?;
         match reply.status().as_u16() {
             200 => Ok(read::<HostReply>(step, &mut reply)?.host),
             404 => Err(ClientError::BodyUnreachable),
@@ -198,7 +209,7 @@ impl Client {
     pub fn apps(&self, host: &Host) -> Result<Vec<App>, ClientError> {
         let step = "apps";
         let reply = self.get(&format!("/api/apps?host_id={}", host.host_id), APPS_TIMEOUT).call();
-        let mut reply = reply.map_err(|error| ClientError::Silent(step, error.to_string()))?;
+        let mut reply = reply.map_err(|error| no_answer(step, APPS_TIMEOUT, &error))?;
         match reply.status().as_u16() {
             200 => Ok(read::<AppsReply>(step, &mut reply)?.apps),
             status => Err(ClientError::Status(step, status)),
@@ -226,6 +237,14 @@ pub fn parse_pair_line(text: &str) -> Option<PairLine> {
             (None, None) => None,
         },
         _ => None,
+    }
+}
+
+/// A child that is there answers at once, unless the body keeps it waiting: that is no broken process.
+fn no_answer(step: &'static str, limit: Duration, error: &ureq::Error) -> ClientError {
+    match error {
+        ureq::Error::Timeout(_) => ClientError::Late(step, limit),
+        other => ClientError::Silent(step, other.to_string()),
     }
 }
 

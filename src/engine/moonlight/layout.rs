@@ -7,6 +7,12 @@ use serde_json::Value;
 
 use crate::host::private_dir::{DirError, PrivateDir};
 
+/// Where its files are, in the session's directory.
+pub const SERVER: &str = "server";
+
+/// What it remembers, in the `server` directory: users, hosts, the keys of its pairings.
+pub const STATE_NAME: &str = "data.json";
+
 /// The child's configuration, in the `server` directory.
 pub const CONFIG_NAME: &str = "config.json";
 
@@ -25,7 +31,7 @@ pub fn pages(web_server: &Path) -> PathBuf {
 
 /// Fills the session's directory and returns its `server` directory, where the log goes.
 pub fn write(session: &PrivateDir, web_server: &Path, config: &Value) -> Result<PrivateDir, DirError> {
-    let server = session.create("server")?;
+    let server = session.create(SERVER)?;
     server.write_file(CONFIG_NAME, config.to_string().as_bytes())?;
     session.link("static", &pages(web_server))?;
     Ok(server)

@@ -6,10 +6,12 @@
 //!                         └─ refused, too slow ─▶ once more, as a fresh user
 //! ```
 //!
-//! Sunshine keys waiting pairings by the client's name and gives a PIN to one arbitrary of them, and an abandoned attempt
-//! makes the next one of that name fail: so each attempt has a name of its own, and a body has one attempt at a time
-//! (one session per body sees to that). The PIN line comes before the body waits for the PIN: it is posted until it is
-//! accepted.
+//! Sunshine keys waiting pairings by the client's name and gives a PIN to one arbitrary of them: to ours, to one that somebody
+//! else began, or to one whose client is long gone. It says `true` in either case. So only the child's "Paired" counts, and
+//! the PIN is given until then. An attempt that came to nothing is forgotten at the body before the next, which has a name
+//! and a PIN of its own, so that none takes what is another's.
+//!
+//! The PIN line comes before the child has its key, which on a busy host may take nine seconds, and before the body waits.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -18,6 +20,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use crate::body::gamestream::GameStream;
+use crate::body::left;
 use crate::body::sunshine::{Sunshine, SunshineError};
 use crate::core::ids::{BodyAddr, Port, SessionId};
 use crate::engine::moonlight::client::{Client, ClientError, Host, PairLine};
@@ -28,17 +32,20 @@ const ATTEMPTS: u32 = 2;
 /// Before the first PIN: the body needs about 120 ms until it waits for one.
 const PIN_DELAY: Duration = Duration::from_millis(120);
 
-/// Between two PINs.
+/// Between two PINs as long as nobody takes one.
 const PIN_PAUSE: Duration = Duration::from_millis(150);
 
-/// How long a PIN is offered: some versions drop the waiting request earlier, and then say so.
-const PIN_WINDOW: Duration = Duration::from_secs(5);
+/// After a PIN was taken. Ours needs some 50 ms of a processor for the rest, less than this on the busiest host, and a PIN that
+/// meets it on the way ends it. If another pairing took it, ours still waits after this.
+const TAKEN_PAUSE: Duration = Duration::from_secs(3);
+
+/// How long the child's answer is read beyond an attempt's limit, so that it is the attempt that ends it, with its words.
+const READ_ON: Duration = Duration::from_secs(5);
 
 /// Stack of the thread that reads a pairing's answer, in bytes.
 const STACK: usize = 256 * 1024;
 
 /// Who pairs with whom.
-#[derive(Debug)]
 pub struct Parties<'a> {
     /// The session.
     pub session: &'a SessionId,
@@ -52,16 +59,46 @@ pub struct Parties<'a> {
     pub body_http_port: u16,
     /// Its management API.
     pub sunshine: &'a Sunshine,
-    /// One attempt, from first call to "Paired".
+    /// Its GameStream server, as far as we ask it ourselves.
+    pub game_stream: &'a GameStream,
+    /// One attempt, from the child's first line to "Paired".
     pub limit: Duration,
-    /// Threads that read the answers. An abandoned answer never ends by itself: such a thread ends by the limit, or with
-    /// the child. To be joined once the outcome was told.
+    /// The pairing is to outlive the session.
+    pub keep: bool,
+    /// Hears what happens, before it does.
+    pub noted: &'a dyn Fn(Noted<'_>),
+    /// Threads that read the answers. Such a thread ends with its attempt, or with the child. To be joined once the outcome
+    /// was told.
     pub readers: RefCell<Vec<JoinHandle<()>>>,
+}
+
+/// What whoever is responsible for the body must know, even if we are killed now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted<'a> {
+    /// A pairing under this name begins.
+    Attempt(&'a str),
+    /// It came to its end.
+    Paired(&'a str),
+    /// Something runs on the body that was not closed.
+    Foreign,
+    /// The pairing that was kept, under this name, is worth nothing.
+    Void(&'a str),
+}
+
+/// What a child that is paired knows a body by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The user who paired.
+    pub user: String,
+    /// The child's name for the body.
+    pub host_id: u64,
 }
 
 /// A pairing that stands.
 #[derive(Debug)]
 pub struct Paired {
+    /// It was made just now.
+    pub fresh: bool,
     /// The user under which the child knows it; requests of the browser go under the same name.
     pub user: String,
     /// The child as that user.
@@ -133,7 +170,8 @@ pub fn establish(parties: &Parties<'_>, cancelled: &dyn Fn() -> bool) -> Result<
         if cancelled() {
             return Err(PairFailure::Cancelled);
         }
-        match attempt_once(parties, attempt, cancelled) {
+        let user = left::client_name(parties.session, attempt, parties.keep);
+        match attempt_once(parties, user, cancelled) {
             Ok(paired) => return Ok(paired),
             Err(failure @ (PairFailure::Refused | PairFailure::PinRefused(_) | PairFailure::TooSlow(_))) => {
                 log::warn!(
@@ -149,30 +187,43 @@ pub fn establish(parties: &Parties<'_>, cancelled: &dyn Fn() -> bool) -> Result<
     Err(last)
 }
 
+/// Goes on with a pairing of an earlier session, which the child was given. `None`: it is worth nothing any more.
+pub fn resume(parties: &Parties<'_>, known: &Known) -> Option<Paired> {
+    let client = Client::new(parties.session, parties.prefix, parties.port, &known.user);
+    let host = Host::known(known.host_id);
+    if let Err(error) = client.apps(&host) {
+        log::info!("[pairing] session {}: the kept pairing is void: {error}", parties.session);
+        (parties.noted)(Noted::Void(&known.user));
+        // It is asked under another name from here on.
+        let _ = client.delete_host(&host);
+        return None;
+    }
+    let runs = parties.game_stream.running_app().unwrap_or(0) != 0;
+    let warnings = close_what_runs(parties, runs);
+    Some(Paired { fresh: false, user: known.user.clone(), client, host, warnings })
+}
+
 fn attempt_once(
     parties: &Parties<'_>,
-    attempt: u32,
+    user: String,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Paired, PairFailure> {
     let begun = Instant::now();
-    let user = format!("neck-{}-{attempt}", parties.session.short());
     let client = Client::new(parties.session, parties.prefix, parties.port, &user);
     let mut host = client.add_host(parties.body, parties.body_http_port)?;
-    let mut warnings = Vec::new();
-    if host.runs_something()
-        && let Err(error) = close_running(parties)
-    {
-        log::warn!("[pairing] session {}: {error}", parties.session);
-        warnings.push(format!("an application runs on the body and could not be closed: {error}"));
-    }
+    let warnings = close_what_runs(parties, host.runs_something());
     if host.is_paired() && client.apps(&host).is_err() {
         // The body forgot us: pairing again would fail at once as long as the child remembers.
         log::info!("[pairing] session {}: the body forgot an earlier pairing", parties.session);
         client.delete_host(&host)?;
         host = client.add_host(parties.body, parties.body_http_port)?;
     }
-    if !host.is_paired() {
-        pair(parties, &client, &host, &user, cancelled)?;
+    let fresh = !host.is_paired();
+    if fresh {
+        (parties.noted)(Noted::Attempt(&user));
+        let paired = pair(parties, &client, &host, &user, cancelled);
+        paired.inspect_err(|_| forget(parties, &user))?;
+        (parties.noted)(Noted::Paired(&user));
     }
     log::info!(
         "[pairing] session {} with {}: {} ms",
@@ -180,12 +231,32 @@ fn attempt_once(
         parties.body,
         begun.elapsed().as_millis()
     );
-    Ok(Paired { user, client, host, warnings })
+    Ok(Paired { fresh, user, client, host, warnings })
 }
 
-fn close_running(parties: &Parties<'_>) -> Result<(), SunshineError> {
+/// A pairing that nobody finishes must not take the PIN of the next.
+fn forget(parties: &Parties<'_>, user: &str) {
+    if let Err(error) = parties.game_stream.forget_waiting(user) {
+        log::debug!("[pairing] session {}: a waiting pairing stays: {error}", parties.session);
+    }
+}
+
+/// Closes what runs: the next stream would resume it, whatever was asked for. What did not work.
+fn close_what_runs(parties: &Parties<'_>, runs: bool) -> Vec<String> {
+    if !runs {
+        return Vec::new();
+    }
     log::info!("[pairing] session {}: closing what runs on {}", parties.session, parties.body);
-    parties.sunshine.close_app()
+    let trouble = match parties.sunshine.close_app() {
+        Err(error) => format!("an application runs on the body and could not be closed: {error}"),
+        Ok(()) if parties.game_stream.running_app().is_ok_and(|app| app != 0) => {
+            "an application goes on running on the body although it was closed".to_owned()
+        }
+        Ok(()) => return Vec::new(),
+    };
+    (parties.noted)(Noted::Foreign);
+    log::warn!("[pairing] session {}: {trouble}", parties.session);
+    vec![trouble]
 }
 
 /// Reads the child's answer on a thread of its own while this one offers the PIN.
@@ -209,7 +280,7 @@ fn read_lines(
     host: &Host,
 ) -> Result<(Lines, JoinHandle<()>), PairFailure> {
     let (sender, lines) = crossbeam_channel::unbounded();
-    let (client, host, limit) = (client.clone(), host.clone(), parties.limit);
+    let (client, host, limit) = (client.clone(), host.clone(), parties.limit + READ_ON);
     let work = move || {
         let outcome = client.pair(&host, limit, |line| sender.send(Ok(line)).is_ok());
         if let Err(error) = outcome {
@@ -222,6 +293,7 @@ fn read_lines(
     Ok((lines, thread))
 }
 
+/// Gives the PIN until the child says "Paired".
 fn offer_pin(
     parties: &Parties<'_>,
     user: &str,
@@ -237,9 +309,10 @@ fn offer_pin(
         Ok(Err(error)) => return Err(error.into()),
         Err(_) => return Err(too_slow()),
     };
-    let (mut accepted, mut pause) = (false, PIN_DELAY);
+    let (mut ever_taken, mut give_at) = (false, begun + PIN_DELAY);
     loop {
-        match lines.recv_timeout(pause) {
+        let now = Instant::now();
+        match lines.recv_timeout(give_at.saturating_duration_since(now).min(PIN_PAUSE)) {
             Ok(Ok(PairLine::Paired)) => return Ok(()),
             Ok(Ok(PairLine::Refused)) => return Err(PairFailure::Refused),
             Ok(Ok(PairLine::Pin(_))) => {}
@@ -249,14 +322,16 @@ fn offer_pin(
         }
         match begun.elapsed() {
             _ if cancelled() => return Err(PairFailure::Cancelled),
+            over if over >= parties.limit && !ever_taken => return Err(PairFailure::PinRefused(over)),
             over if over >= parties.limit => return Err(too_slow()),
-            over if over >= PIN_WINDOW && !accepted => return Err(PairFailure::PinRefused(over)),
             _ => {}
         }
-        pause = PIN_PAUSE;
-        if !accepted {
-            let given = parties.sunshine.give_pin(&pin, user);
-            accepted = given.map_err(|error| PairFailure::Sunshine("pin", error))?;
+        if Instant::now() < give_at {
+            continue;
         }
+        let taken = parties.sunshine.give_pin(&pin, user);
+        let taken = taken.map_err(|error| PairFailure::Sunshine("pin", error))?;
+        ever_taken |= taken;
+        give_at = Instant::now() + if taken { TAKEN_PAUSE } else { PIN_PAUSE };
     }
 }
