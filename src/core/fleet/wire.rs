@@ -34,7 +34,7 @@ pub const BASE_URL_FIELD: &str = "Neck-Base-Url";
 /// The field by which a controller says why it ends a session.
 pub const END_REASON_FIELD: &str = "Neck-End-Reason";
 
-/// The field by which a worker says whose fault a failed create is: a word of [`Fault`](super::turns::Fault).
+/// The field by which a worker says whose fault a failed create is: a word of [`Fault`].
 pub const FAULT_FIELD: &str = "Neck-Fault";
 
 /// The field by which a controller says how many milliseconds a create has left, where that is less than the worker's own
