@@ -355,7 +355,7 @@ fn other_value(path: &str) -> &'static str {
         "sessions.frame_ancestors" => "[self, 'https://*.example.com']",
         "sessions.max_duration" => "1h",
         "sessions.child_udp_range" => "20000-21000",
-        "sessions.confine" | "sessions.force_relay" => "false",
+        "sessions.confine" | "sessions.force_relay" | "sessions.close_app" => "false",
         "sessions.child_api" => "full",
         "sessions.allowed_bodies"
         | "workers.allowed_networks"
@@ -374,12 +374,15 @@ fn other_value(path: &str) -> &'static str {
         "webrtc.epr" => "59000-59100",
         "webrtc.ip_retrieval_url" => "off",
         "webrtc.threads" => "17",
-        "webrtc.ice_grace" | "edge.websocket_pong" => "11s",
+        "webrtc.ice_grace" | "edge.websocket_pong" | "bodies.lost_after" => "11s",
         "webrtc.max_peers" | "webrtc.max_viewers" => "77",
         "webrtc.estimator.initial_bitrate" => "77000",
         "webrtc.estimator.diff_threshold" => "0.25",
         "webrtc.estimator.read_interval" => "1s",
-        "webrtc.estimator.enabled" | "webrtc.estimator.passive" | "webrtc.estimator.debug" => "true",
+        "webrtc.estimator.enabled"
+        | "webrtc.estimator.passive"
+        | "webrtc.estimator.debug"
+        | "sessions.keep_pairing" => "true",
         path if path.starts_with("webrtc.estimator.") => "11s",
         "turn.secret" => "another-secret-text",
         "turn.urls" => "['turn:other.example']",
@@ -401,11 +404,8 @@ fn other_value(path: &str) -> &'static str {
         "edge.session_body_limit" | "edge.control_body_limit" | "sessions.log_cap" => "5000",
         "edge.body_budget" => "5000000",
         path if path.starts_with("bodies.") && path.ends_with("_port") => "9000",
-        "sessions.keep_pairing" => "true",
-        "sessions.close_app" => "false",
         "sessions.port_range_start" => "9000",
         "bodies.launch_path" => "/other",
-        "bodies.lost_after" => "11s",
         "server.state_dir" | "sessions.data_dir" | "sessions.web_server" => "/other",
         path if path.ends_with("_timeout") || path.ends_with("interval") => "11s",
         path if path.ends_with("keep_logs") || path.ends_with("window") => "11s",

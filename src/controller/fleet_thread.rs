@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
@@ -308,7 +308,11 @@ impl FleetThread {
         let id = &beat.worker_id;
         let call_token = source.key.map(|key| self.keys.call_token(id, &key));
         let proof = self.reaches.get(id).map(|known| known.proof.clone()).unwrap_or_default();
-        let reach = Reach { url: beat.reach(source.address), upstream, call_token, proof };
+        let generation = beat.generation;
+        let known = self.reaches.get(id);
+        let known = known.filter(|reach| reach.generation == generation && reach.call_token == call_token);
+        let since = known.map_or_else(Instant::now, |reach| reach.since);
+        let reach = Reach { url: beat.reach(source.address), upstream, call_token, proof, generation, since };
         self.reaches.insert(id.clone(), Arc::new(reach));
         let now = self.clock.now();
         if self.reaches.len() > self.fleet.workers(now).len() {

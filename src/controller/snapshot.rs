@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::settings::Settings;
 use crate::core::fleet::disputes::Dispute;
-use crate::core::fleet::wire::CallToken;
+use crate::core::fleet::wire::{CallToken, Generation};
 use crate::core::fleet::{Counts, SessionView, WorkerView};
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::time::Moment;
@@ -58,6 +58,10 @@ pub struct Reach {
     pub call_token: Option<CallToken>,
     /// Made of the token, for what the edge forwards.
     pub proof: Arc<ProofMemo>,
+    /// The process that reported it, and since when it knows, or is about to know, the token: with the answer to its first beat.
+    pub generation: Generation,
+    /// See `generation`.
+    pub since: Instant,
 }
 
 impl Reach {

@@ -60,6 +60,12 @@ fn authority(url: &str) -> &str {
     url.split_once("://").map_or(url, |(_, rest)| rest)
 }
 
+/// An answer to a beat is with its worker by then.
+const TOKEN_ARRIVES: Duration = Duration::from_secs(1);
+
+/// Between two calls to a worker that does not know its token yet. Each is a wrong token to it, so they are few.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
 /// A worker's answer.
 #[derive(Clone, Debug)]
 pub struct Reply {
@@ -122,11 +128,14 @@ impl WorkerClient {
         limit: Duration,
     ) -> Result<Reply, CallError> {
         let reach = self.reach(worker)?;
-        let call = self.agent.post(format!("{}/api/v1/sessions", reach.url));
-        let call = call.header(SESSION_ID_FIELD, create.id.expose()).header(BASE_URL_FIELD, &create.base_url);
-        let call = call.header(TIME_LEFT_FIELD, left.as_millis().to_string());
-        let call = call.header("Authorization", self.bearer(&reach));
-        read(call.config().timeout_global(Some(limit)).build().send_json(create.request.to_json()))
+        until_token_is_known(&reach, || {
+            let call = self.agent.post(format!("{}/api/v1/sessions", reach.url));
+            let call =
+                call.header(SESSION_ID_FIELD, create.id.expose()).header(BASE_URL_FIELD, &create.base_url);
+            let call = call.header(TIME_LEFT_FIELD, left.as_millis().to_string());
+            let call = call.header("Authorization", self.bearer(&reach));
+            read(call.config().timeout_global(Some(limit)).build().send_json(create.request.to_json()))
+        })
     }
 
     /// Ends a session.
@@ -138,17 +147,22 @@ impl WorkerClient {
         limit: Duration,
     ) -> Result<Reply, CallError> {
         let reach = self.reach(worker)?;
-        let call = self.agent.delete(format!("{}/api/v1/sessions/{}", reach.url, id.expose()));
-        let call = call.header(END_REASON_FIELD, reason.code()).header("Authorization", self.bearer(&reach));
-        read(call.config().timeout_global(Some(limit)).build().call())
+        until_token_is_known(&reach, || {
+            let call = self.agent.delete(format!("{}/api/v1/sessions/{}", reach.url, id.expose()));
+            let call =
+                call.header(END_REASON_FIELD, reason.code()).header("Authorization", self.bearer(&reach));
+            read(call.config().timeout_global(Some(limit)).build().call())
+        })
     }
 
     /// Looks at a session.
     pub fn inspect(&self, worker: &WorkerId, id: &SessionId, limit: Duration) -> Result<Reply, CallError> {
         let reach = self.reach(worker)?;
-        let call = self.agent.get(format!("{}/api/v1/sessions/{}", reach.url, id.expose()));
-        let call = call.header("Authorization", self.bearer(&reach));
-        read(call.config().timeout_global(Some(limit)).build().call())
+        until_token_is_known(&reach, || {
+            let call = self.agent.get(format!("{}/api/v1/sessions/{}", reach.url, id.expose()));
+            let call = call.header("Authorization", self.bearer(&reach));
+            read(call.config().timeout_global(Some(limit)).build().call())
+        })
     }
 
     fn reach(&self, worker: &WorkerId) -> Result<Arc<Reach>, CallError> {
@@ -158,6 +172,22 @@ impl WorkerClient {
 
     fn bearer(&self, reach: &Reach) -> String {
         format!("Bearer {}", reach.token(&self.live.get()))
+    }
+}
+
+/// A worker learns its token with the answer to its first beat, and may be called the moment before: then it is asked again.
+/// What answers 401 has done nothing.
+fn until_token_is_known(
+    reach: &Reach,
+    call: impl Fn() -> Result<Reply, CallError>,
+) -> Result<Reply, CallError> {
+    loop {
+        let sent = call();
+        let is_refused = sent.as_ref().is_ok_and(|reply| reply.status == 401);
+        if !is_refused || reach.since.elapsed() >= TOKEN_ARRIVES {
+            return sent;
+        }
+        std::thread::sleep(ASK_AGAIN);
     }
 }
 
@@ -205,11 +235,12 @@ fn classify(error: ureq::Error) -> CallError {
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
+    use std::time::Instant;
 
     use super::*;
     use crate::config::settings::{Role, Settings};
     use crate::controller::snapshot::Snapshot;
-    use crate::core::fleet::wire::CallToken;
+    use crate::core::fleet::wire::{CallToken, Generation};
 
     const LIMIT: Duration = Duration::from_secs(10);
 
@@ -217,11 +248,32 @@ mod tests {
         let id: WorkerId = "a".parse().unwrap();
         let call_token = Some(CallToken::new("for-a-only".to_owned()));
         let published = Arc::new(Published::default());
-        let reaches = [(id.clone(), Arc::new(Reach { url, upstream, call_token, proof: Arc::default() }))];
+        let (proof, generation, since) = (Arc::default(), Generation::default(), Instant::now());
+        let reach = Reach { url, upstream, call_token, proof, generation, since };
+        let reaches = [(id.clone(), Arc::new(reach))];
         published.set(Snapshot { reaches: reaches.into(), ..Snapshot::default() });
         let live = Arc::new(Live::new(Settings::defaults(Role::Controller)));
         crypto::install();
         (WorkerClient::new(live, published, crypto::client_roots(None).unwrap()), id)
+    }
+
+    #[test]
+    fn a_worker_that_does_not_know_its_token_yet_is_asked_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let worker = std::thread::spawn(move || {
+            for status in ["401 Unauthorized", "401 Unauthorized", "200 OK"] {
+                let (mut call, _) = listener.accept().unwrap();
+                let _ = call.read(&mut [0; 4096]).unwrap();
+                let reply =
+                    format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}");
+                call.write_all(reply.as_bytes()).unwrap();
+            }
+        });
+        let (client, id) = client(format!("http://{address}"), Upstream::Tcp(address));
+        let reply = client.inspect(&id, &SessionId::from_entropy([1; 16]), LIMIT);
+        assert!(matches!(&reply, Ok(reply) if reply.status == 200), "{reply:?}");
+        worker.join().unwrap();
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A process that is stopped or deadlocked keeps its port open: connections succeed and nothing is ever answered. The question is
-//! the smallest that it has to think about. Nobody who is starved of processor time is taken for hung soon: see [`LATE`].
+//! the smallest that it has to think about. Nobody who is starved of processor time is taken for hung soon: see `LATE`.
 
 use std::time::Duration;
 

@@ -284,8 +284,9 @@ fn an_operator_gets_through_a_flood_over_loopback() {
     for _ in 0..5 {
         let operator = || http::get(&fleet.url, "/api/v1/sessions", Some(TOKEN)).expect("an answer");
         assert_eq!(prompt("an operator", operator).status, 200);
-        let stranger = http::get(&fleet.url, "/api/v1/health", None).expect("an answer");
-        assert_eq!((stranger.status, &*limit(&stranger)), (503, "edge.max_connections"), "{stranger:?}");
+        // Who says nothing gives way to whoever asks something.
+        let stranger = || http::get(&fleet.url, "/api/v1/health", None).expect("an answer");
+        assert_eq!(prompt("a stranger", stranger).status, 200);
     }
     drop(silent);
     eventually("places for everybody", || {
