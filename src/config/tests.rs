@@ -407,14 +407,11 @@ fn other_value(path: &str) -> &'static str {
         "sessions.port_range_start" => "9000",
         "bodies.launch_path" => "/other",
         "server.state_dir" | "sessions.data_dir" | "sessions.web_server" => "/other",
-        path if path.ends_with("_timeout") || path.ends_with("interval") => "11s",
-        path if path.ends_with("keep_logs") || path.ends_with("window") => "11s",
+        path if ["_timeout", "interval", "keep_logs", "window"].iter().any(|end| path.ends_with(end)) => {
+            "11s"
+        }
         path if path.ends_with("token") || path.ends_with("password") => "another-secret-text",
-        path if path.starts_with("edge.")
-            || path.starts_with("outbox.")
-            || path.starts_with("workers.")
-            || path.starts_with("sessions.") =>
-        {
+        path if ["edge.", "outbox.", "workers.", "sessions."].iter().any(|start| path.starts_with(start)) => {
             "77"
         }
         _ => "other",
