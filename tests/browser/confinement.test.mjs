@@ -21,8 +21,9 @@ async function hostileSession(demo, fields, pages) {
     return new URL(`/session/${id}/`, demo.origin).href;
 }
 
+// In the place of the stream's page: other pages of a process are not served.
 const HOSTILE = {
-    "hostile.html": "<!doctype html><html><head><title>hostile</title></head><body>hostile</body></html>",
+    "stream.html": "<!doctype html><html><head><title>hostile</title></head><body>hostile</body></html>",
     "worker.js": "addEventListener('fetch', event => event.respondWith(new Response('taken over')));",
 };
 
@@ -44,11 +45,11 @@ test("a stream process's page gets no worker and no cookie beyond its session", 
         // What another page of the origin keeps is not the process's to clear.
         await page.goto(`${demo.origin}/api/v1/health`);
         await page.evaluate(() => { localStorage.setItem("kept", "yes"); document.cookie = "kept=yes; path=/"; });
-        await page.goto(`${base}hostile.html`);
+        await page.goto(`${base}stream.html`);
         const shared = await page.evaluate(() => JSON.stringify([{ ...sessionStorage }, { ...localStorage }, document.referrer,
             (window.navigation?.entries() ?? []).map(entry => entry.url)]));
         assert.ok(!shared.includes(other.session_id), `where the person was: ${shared}`);
-        assert.match(shared, /hostile\.html/, "its own entry is there");
+        assert.match(shared, /stream\.html/, "its own entry is there");
         const worker = scope => page.evaluate(async wanted => {
             try {
                 return (await navigator.serviceWorker.register("worker.js", { scope: wanted })).scope;
