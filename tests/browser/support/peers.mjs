@@ -1,10 +1,12 @@
 // Looks at the peer connections of a page: what they receive, and by which way.
 
-/** Makes the page keep its peers in `window.peers`, and the moment of its first picture in `window.firstPicture`. */
+/** Makes the page keep its peers in `window.peers`, and the moment of its first picture in `window.firstPicture`. Peers that carry no media are
+ * not among them: the overlay asks relays with such ones. */
 export async function watchPeers(page) {
     await page.addInitScript(() => {
         const Native = window.RTCPeerConnection;
-        window.peers = [];
+        const all = [];
+        Object.defineProperty(window, "peers", { get: () => all.filter(peer => peer.getTransceivers().length > 0) });
         window.RTCPeerConnection = new Proxy(Native, {
             construct(target, args, newTarget) {
                 const peer = Reflect.construct(target, args, newTarget);
@@ -12,7 +14,7 @@ export async function watchPeers(page) {
                 peer.addEventListener("connectionstatechange", () => {
                     window.connected ??= peer.connectionState === "connected" ? performance.now() : undefined;
                 });
-                window.peers.push(peer);
+                all.push(peer);
                 return peer;
             },
         });
