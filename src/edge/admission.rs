@@ -271,7 +271,10 @@ impl Admission {
     fn judge(&self, place: &mut Place, trial: &Arc<Trial>, shown: Shown) -> Result<(), ConnectionLimit> {
         let mut counts = self.counts();
         if shown.operator && counts.operators < OPERATOR_RESERVE {
-            return counts.change(place, Place::Operator);
+            counts.leave(place);
+            counts.operators += 1;
+            *place = Place::Operator;
+            return Ok(());
         }
         let key = if shown.controller { None } else { trial.key };
         match self.find_seat(&mut counts, key, trial.network.is_loopback()) {
@@ -319,14 +322,6 @@ impl Counts {
             Place::Operator => self.operators = self.operators.saturating_sub(1),
             Place::Refused(_) => self.refused = self.refused.saturating_sub(1),
         }
-    }
-
-    /// A connection on trial becomes an operator's.
-    fn change(&mut self, place: &mut Place, new: Place) -> Result<(), ConnectionLimit> {
-        self.leave(place);
-        self.operators += 1;
-        *place = new;
-        Ok(())
     }
 
     /// A connection on trial has to go. Where many take their time to read why, it stays on trial, where it can be pushed out.

@@ -35,7 +35,12 @@ pub fn admit(cx: &mut Context, io: &mut ClientIo, head: &RequestHead<'_, '_>) ->
     io.client = client;
     let exempt = shown.operator || client.is_loopback() || io.ticket.trusts(client);
     io.network = (!exempt).then(|| network_of(client));
+    let was_on_trial = io.ticket.on_trial().is_some();
     io.ticket.review(shown).map_err(|limit| Turned { reply: limit.reply(), closes: true })?;
+    if was_on_trial {
+        // Its new seat has no bell yet: who is pushed out of it later must hear of that.
+        io.ticket.settle(io.key);
+    }
     if let Err(wait) = io.ticket.pace(cx.now, io.network) {
         cx.warn(io.network, &format_args!("{client} sends more than edge.rate_limit_per_address"));
         let reply = Reply::too_fast(wait, "edge.rate_limit_per_address");

@@ -2,7 +2,7 @@
 // word, never a word over one that moves.
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "./support/timed.mjs";
-import { closeSharedBrowser, openTab, screenshot, until, untilPlaying } from "./support/chromium.mjs";
+import { closeSharedBrowser, openTab, screenshot, until, untilPlaying } from "./support/browser.mjs";
 import { startCoturn } from "./support/coturn.mjs";
 import { WORDS } from "./support/file.mjs";
 import { childrenNamed, startDemo } from "./support/demo.mjs";

@@ -1,5 +1,5 @@
 // A stream that a page brings to itself: two peers of its own, which the overlay takes for the stream's.
-import { until } from "./chromium.mjs";
+import { until } from "./browser.mjs";
 
 /**
  * Two peers that bring a moving picture to each other. `renegotiates`: the page answers `negotiationneeded`. `chat`: a channel brings a

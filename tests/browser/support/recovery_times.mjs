@@ -1,5 +1,5 @@
 // Measures recoveries for tests/perf/recovery: the longest time without a moving picture around each kill, and whether the page said so.
-import { closeSharedBrowser, openTab, until, untilPlaying } from "./chromium.mjs";
+import { closeSharedBrowser, openTab, until, untilPlaying } from "./browser.mjs";
 import { startCoturn } from "./coturn.mjs";
 import { childrenNamed, startDemo } from "./demo.mjs";
 import { connectTwoPeers, untilConnected, untilLoadedAnew } from "./loop.mjs";

@@ -1,2 +1,0 @@
-// The old name of what starts a browser.
-export * from "./browser.mjs";
