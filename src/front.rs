@@ -115,7 +115,7 @@ pub fn tls(settings: &Settings) -> Result<(Tls, Option<CertificateWatch>), RunEr
     let role = settings.role;
     let watch = settings.tls.as_ref().map(|files| CertificateWatch::start(files, Instant::now()));
     let watch = watch.transpose().map_err(|error| RunError(error.to_string()))?;
-    let server = watch.as_ref().map(|watch| tls::server_config(watch.certificate()));
+    let server = watch.as_ref().map(|watch| tls::server_config(watch.served()));
     let server = server.transpose().map_err(|error| RunError(format!("cannot serve TLS: {error}")))?;
     let client = match role {
         Role::Worker => None,

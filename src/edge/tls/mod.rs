@@ -1,6 +1,6 @@
 //! TLS on the loops: settings of both directions, and the session that a socket may hold.
 //!
-//! Certificates come from a resolver, which whoever owns them feeds: files today (`front::certificates`).
+//! Certificates come from a resolver ([`names`]), which whoever owns them feeds: files (`front::certificates`), or an authority.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use rustls::{Error, RootCertStore};
 
 use crate::config::tls_files;
 
+pub mod names;
 mod records;
 pub(super) mod session;
 
