@@ -124,7 +124,7 @@ pub fn tls(settings: &Settings) -> Result<(Tls, Option<CertificateWatch>), RunEr
                 .map_err(|error| RunError(format!("workers.ca_file: {error}")))?,
         ),
     };
-    Ok((Tls { server, client }, watch))
+    Ok((Tls { server, client, hsts: None }, watch))
 }
 
 /// How the address that is listened on is told.

@@ -174,6 +174,14 @@ impl Session {
         !self.plain.is_empty() || !self.incoming.is_empty()
     }
 
+    /// Whether the client came to validate a name, and for nothing else.
+    pub fn is_challenge(&self) -> bool {
+        match &self.connection {
+            Connection::Server(server) => server.alpn_protocol() == Some(names::ACME_TLS),
+            Connection::Client(_) => false,
+        }
+    }
+
     /// Goes on with the handshake.
     pub fn handshake(&mut self, fd: &OwnedFd) -> Result<Handshake, HandshakeError> {
         let mut from = Source::Kept;
