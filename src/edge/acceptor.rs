@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use super::admission::{Admission, ConnectionLimit, Place, Shown};
+use super::counters::Counters;
 use super::flights::{Flight, Flights};
 use super::pace::Pace;
 use super::seats::Doing;
@@ -26,6 +27,7 @@ use crate::config::settings::Network;
 use crate::core::ids::SessionId;
 use crate::core::log_limit::LogLimit;
 use crate::core::time::Moment;
+use crate::metrics::counter::Present;
 
 /// Token of the listener; no key has this generation and index at once in any life of a process.
 pub const LISTENER: u64 = u64::MAX;
@@ -40,6 +42,8 @@ const BATCH: usize = 64;
 pub struct Shared {
     /// One per loop.
     pub loops: Vec<LoopHandle>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
     /// Who may connect.
     pub admission: Admission,
     /// How fast requests of one address may come.
@@ -95,6 +99,7 @@ pub struct Ticket {
     place: Place,
     peer: IpAddr,
     trusted: bool,
+    _present: Present,
 }
 
 impl Ticket {
@@ -105,7 +110,9 @@ impl Ticket {
         }
         let trusted = shared.trusts(peer);
         let place = shared.admission.admit(peer, trusted || peer.is_loopback());
-        Ticket { shared, index, place, peer, trusted }
+        shared.counters.accepted.one();
+        let _present = shared.counters.connections.enter();
+        Ticket { shared, index, place, peer, trusted, _present }
     }
 
     /// For a connection to the first loop that no acceptor saw; it counts like any other.
@@ -116,6 +123,11 @@ impl Ticket {
     /// The client's address in canonical form.
     pub fn peer(&self) -> IpAddr {
         self.peer
+    }
+
+    /// What the edge counts.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
     }
 
     /// The client is a trusted proxy.

@@ -30,6 +30,7 @@ mod links;
 mod log_reader;
 mod logs;
 mod lost_answers;
+mod metrics;
 mod one_origin;
 mod proxies;
 mod records;
