@@ -38,6 +38,10 @@ const LOG_INTERVAL: Duration = Duration::from_secs(5);
 /// Accepts in a row before the loop looks at its connections again.
 const BATCH: usize = 64;
 
+/// Connections that the kernel holds for us until they are accepted (the kernel's own bound, `net.core.somaxconn`, is 4,096). The standard
+/// library's 128 are full within a loop's turn in a flood, and a client that finds them full tries again after a second.
+const QUEUE: i32 = 4_096;
+
 /// What the loops of one edge share.
 pub struct Shared {
     /// One per loop.
@@ -269,6 +273,8 @@ impl Acceptor {
     /// Registers the listener.
     pub fn new(epoll: &OwnedFd, listener: TcpListener, shared: Arc<Shared>) -> std::io::Result<Acceptor> {
         listener.set_nonblocking(true)?;
+        // It listens already; this only makes its queue longer.
+        rustix::net::listen(&listener, QUEUE)?;
         let acceptor = Acceptor { listener, shared, paused_until: None, log: LogLimit::new(1, LOG_INTERVAL) };
         acceptor.register(epoll)?;
         Ok(acceptor)
@@ -294,6 +300,10 @@ impl Acceptor {
     /// Accepts what waits, at most a batch.
     pub fn accept(&mut self, epoll: &OwnedFd, now: Moment) {
         for _ in 0..BATCH {
+            // Their loops are about to close them; the listener says again that somebody waits.
+            if self.shared.admission.is_clearing() {
+                return;
+            }
             match rustix::net::acceptfrom_with(&self.listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
                 Ok((fd, address)) => {
                     let peer = address.and_then(|any| SocketAddr::try_from(any).ok());
