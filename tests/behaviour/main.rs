@@ -31,6 +31,7 @@ mod listening;
 mod log_reader;
 mod logs;
 mod lost_answers;
+mod metrics;
 mod one_origin;
 mod proxies;
 mod records;

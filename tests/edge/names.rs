@@ -45,7 +45,13 @@ impl Named {
         let served = Arc::new(ServedCertificates::waiting(&names).expect("a certificate"));
         let config = tls::server_config(served.clone()).expect("a configuration");
         let tls = tls::Tls { server: Some(config.clone()), client: None, hsts: hsts.map(Into::into) };
-        let edge_config = EdgeConfig { settings: settings(), tls, trusted_proxies: Vec::new(), pulse: None };
+        let edge_config = EdgeConfig {
+            settings: settings(),
+            tls,
+            trusted_proxies: Vec::new(),
+            counters: Default::default(),
+            pulse: None,
+        };
         let listener = |entrance| {
             let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
             Listener { socket, entrance }
