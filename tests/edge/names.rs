@@ -219,13 +219,16 @@ fn plain_http_is_spoken_beside_tls() {
     assert_eq!(said.matches("\r\nStrict-Transport-Security: max-age=3600\r\n").count(), 1, "{said}");
 }
 
+/// The name that is asked for, what is offered, and the alert that comes.
+type Refused = (Option<&'static str>, &'static [&'static [u8]], AlertDescription);
+
 #[test]
 fn a_thousand_refused_handshakes_leave_nothing() {
     if !alone("names::a_thousand_refused_handshakes_leave_nothing") {
         return;
     }
     let named = Named::new(&["first.test"], None);
-    let kinds: [(Option<&str>, &[&[u8]], AlertDescription); 3] = [
+    let kinds: [Refused; 3] = [
         (Some("other.test"), &[HTTP], AlertDescription::UnrecognisedName),
         (Some("first.test"), &[ACME], AlertDescription::NoApplicationProtocol),
         (None, &[HTTP], AlertDescription::UnrecognisedName),
