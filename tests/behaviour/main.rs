@@ -1,5 +1,6 @@
 //! Behaviour of the built binary: roles as processes, one behaviour per file.
 
+mod alerts;
 mod api;
 #[path = "../support/attack.rs"]
 mod attack;
