@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::keys::{SessionKey, derive};
 use super::seal::Spent;
 use super::*;
+use crate::core::gop_cache::Numbering;
 
 fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
@@ -203,4 +204,62 @@ fn a_repairing_header_keeps_the_extensions() {
     header.repairing(97, 8).write(&mut repairing, 3, 2, false);
     assert_eq!((plain[1], repairing[1], repairing[11]), (96, 97, 8));
     assert_eq!(plain[12..], repairing[12..]);
+}
+
+/// One viewer's track as it is sent: its numbers, what protects them, and what is sent again.
+struct Viewer {
+    sealer: Sealer,
+    media: SourceId,
+    repair: SourceId,
+    numbering: Numbering,
+    again: u64,
+    sealed: HashSet<(u32, u64)>,
+}
+
+impl Viewer {
+    fn new() -> Viewer {
+        let mut sealer = sealer();
+        let (media, repair) = (sealer.open(1).unwrap(), sealer.open(2).unwrap());
+        let numbering = Numbering::begin(5_000, FIRST_INDEX);
+        Viewer { sealer, media, repair, numbering, again: u64::from(FIRST_INDEX), sealed: HashSet::new() }
+    }
+
+    /// Whether it was sent; what was sent before never is.
+    fn send(&mut self, ssrc: u32, index: u64) -> bool {
+        let source = if ssrc == 1 { self.media } else { self.repair };
+        let sealed = self.sealer.seal(source, index, &mut packet(ssrc, index), 0, 12);
+        assert!(sealed.is_err() || self.sealed.insert((ssrc, index)), "{ssrc} {index} twice");
+        sealed.is_ok()
+    }
+}
+
+#[test]
+fn no_nonce_is_used_twice_over_restarts_jumps_rollovers_and_repairs() {
+    let (mut twice, mut repaired, mut farthest) = (0, 0, 0);
+    for seed in 0..64 {
+        let (mut dice, mut viewer, mut stream) = (Dice(seed), Viewer::new(), 5_000u64);
+        for _ in 0..1_500 {
+            // The stream goes on, is reordered, has a packet twice, loses many, or the viewer begins anew somewhere else.
+            stream = match dice.roll(12) {
+                0 => stream.saturating_sub(dice.roll(6)),
+                1 => stream,
+                2 => stream + dice.roll(900),
+                _ => stream + 1,
+            };
+            if dice.roll(60) == 0 {
+                stream = dice.roll(200_000);
+                viewer.numbering.jump_to(stream);
+            }
+            let Some(number) = viewer.numbering.number(stream) else { continue };
+            twice += u32::from(!viewer.send(1, number));
+            farthest = farthest.max(number);
+            if dice.roll(4) == 0 {
+                let again = viewer.again;
+                repaired += u32::from(viewer.send(2, again));
+                viewer.again += 1;
+            }
+        }
+    }
+    println!("{twice} were refused, {repaired} sent again, the farthest number is {farthest}");
+    assert!(twice > 100 && repaired > 1_000 && farthest > 65_536);
 }
