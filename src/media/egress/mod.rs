@@ -22,6 +22,7 @@ use str0m::rtp::rtcp::{ReceptionReport, ReportList, Rtcp};
 
 use crate::core::datagram;
 use crate::core::resend;
+use crate::core::rtp_packet;
 use crate::core::srtp::{Profile, Sealer};
 use crate::media::counters::Counters;
 use crate::media::outbox::Way;
@@ -70,6 +71,8 @@ pub struct Egress {
     is_open: bool,
     /// Frames for a connection of ICE-TCP.
     frames: Vec<Vec<u8>>,
+    /// Tracks that str0m knows and has made no packet of yet.
+    awaited: Vec<u32>,
     /// str0m was given something, and is to be asked what it makes of it.
     is_touched: bool,
     /// Its way was said to have changed: str0m knows the new one, and shows it with the next packet.
@@ -79,8 +82,16 @@ pub struct Egress {
 impl Egress {
     /// Of a peer that is not connected; `keys` will have those of its handshake.
     pub fn new(keys: Option<Slot>) -> Egress {
-        let (sender, path, frames) = (Sender::Undecided, None, Vec::new());
-        Egress { keys, sender, path, is_open: false, frames, is_touched: false, is_moved: false }
+        Egress {
+            keys,
+            sender: Sender::Undecided,
+            path: None,
+            is_open: false,
+            frames: Vec::new(),
+            awaited: Vec::new(),
+            is_touched: false,
+            is_moved: false,
+        }
     }
 
     /// The peer is connected: who sends. To be asked once; the keys go with the answer.
@@ -111,14 +122,32 @@ impl Egress {
         matches!(self.sender, Sender::Own(_))
     }
 
-    /// Whether a datagram of str0m's is not to be sent: media, unless it is str0m that sends. It shows us the path all the same.
-    pub fn withholds(&self, datagram: &[u8]) -> bool {
-        !matches!(self.sender, Sender::Str0m) && datagram::kind(datagram) == Some(datagram::Kind::Rtp)
+    /// Whether a datagram of str0m's is not to be sent: media, unless it is str0m that sends (it shows us the path all the same), and reports as
+    /// long as there is a track of which it knows no time.
+    pub fn withholds(&mut self, datagram: &[u8]) -> bool {
+        match datagram::kind(datagram) {
+            Some(datagram::Kind::Rtp) => {
+                if !self.awaited.is_empty() {
+                    let header = rtp_packet::parse_header(datagram);
+                    self.awaited.retain(|ssrc| header.is_none_or(|header| header.ssrc != *ssrc));
+                }
+                !matches!(self.sender, Sender::Str0m)
+            }
+            Some(datagram::Kind::Rtcp) => !self.awaited.is_empty(),
+            _ => false,
+        }
     }
 
-    /// Whether a datagram of str0m's shows us the path: all but checks go to the nominated pair, which it does not tell otherwise.
+    /// str0m knows of a track from now on, and is about to make its first packet.
+    fn awaits(&mut self, ssrc: u32) {
+        self.awaited.push(ssrc);
+    }
+
+    /// Whether a datagram of str0m's shows us the path: all but checks go to the nominated pair, which it does not tell otherwise. The handshake
+    /// shows it before we have anything to send.
     pub fn is_shown_path(&self, transmit: &Transmit) -> bool {
-        self.is_own() && datagram::kind(&transmit.contents) != Some(datagram::Kind::Stun)
+        !matches!(self.sender, Sender::Str0m)
+            && datagram::kind(&transmit.contents) != Some(datagram::Kind::Stun)
     }
 
     /// That is the path; by UDP, this way.
@@ -256,4 +285,66 @@ pub fn ntp_now() -> u32 {
     // Its seconds are counted from 1900, and only their lower half counts; so does the difference of two times.
     let seconds = since.as_secs().wrapping_add(UNIX_IN_NTP);
     (seconds << 16 | u64::from(since.subsec_nanos()) * 65_536 / 1_000_000_000) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::srtp::{SendKey, Side};
+
+    fn heard(heard: tap::Heard) -> Option<Slot> {
+        let slot = Slot::default();
+        slot.put(heard);
+        Some(slot)
+    }
+
+    fn key() -> tap::Heard {
+        tap::Heard::Key(SendKey::of_material(Profile::Aes128Gcm, Side::Server, &[7; 56]).unwrap())
+    }
+
+    /// A packet of media, and a report, as their first bytes say.
+    fn media(ssrc: u8) -> Vec<u8> {
+        vec![0x80, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, ssrc, 1, 2, 3]
+    }
+    const REPORT: [u8; 8] = [0x80, 200, 0, 6, 0, 0, 0, 7];
+
+    #[test]
+    fn who_sends_is_decided_once() {
+        let decided = |wish, keys| {
+            let mut egress = Egress::new(keys);
+            (egress.decide(wish), egress.decide(wish), egress.is_own())
+        };
+        assert_eq!(decided(Wish::Own, heard(key())), (Some(Sending::Own128), None, true));
+        assert_eq!(decided(Wish::Own, heard(tap::Heard::Other)), (Some(Sending::OtherProfile), None, false));
+        assert_eq!(decided(Wish::Own, Some(Slot::default())), (Some(Sending::NoKeys), None, false));
+        assert_eq!(decided(Wish::Own, None), (Some(Sending::NoKeys), None, false));
+        assert_eq!(decided(Wish::Measured, heard(key())), (Some(Sending::Measured), None, false));
+        assert_eq!(decided(Wish::Nothing, None), (None, None, false));
+    }
+
+    #[test]
+    fn str0ms_media_leaves_only_where_it_sends_and_reports_only_when_there_is_a_time() {
+        let mut own = Egress::new(heard(key()));
+        assert!(own.withholds(&media(7)), "nobody sends before it is decided");
+        own.decide(Wish::Own);
+        let mut library = Egress::new(None);
+        library.decide(Wish::Own);
+        for (egress, media_is_withheld) in [(&mut own, true), (&mut library, false)] {
+            assert!(!egress.withholds(&REPORT));
+            [7, 8].into_iter().for_each(|ssrc| egress.awaits(ssrc));
+            assert!(egress.withholds(&REPORT));
+            assert_eq!(egress.withholds(&media(7)), media_is_withheld);
+            assert!(egress.withholds(&REPORT), "the other track has no time yet");
+            assert_eq!(egress.withholds(&media(8)), media_is_withheld);
+            assert!(!egress.withholds(&REPORT));
+            assert!(!egress.withholds(&[22, 254, 253, 0]), "DTLS");
+        }
+    }
+
+    #[test]
+    fn keys_are_taken_out_of_their_slot_once() {
+        let slot = heard(key()).unwrap();
+        assert!(matches!(slot.clone().take(), Some(tap::Heard::Key(_))));
+        assert!(slot.take().is_none());
+    }
 }

@@ -41,7 +41,7 @@ impl Slot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn put(&self, heard: Heard) {
+    pub(super) fn put(&self, heard: Heard) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(heard);
     }
 }

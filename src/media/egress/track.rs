@@ -98,7 +98,11 @@ impl OutboundTrack {
         let mut api = rtc.direct_api();
         let stream = api.stream_tx_by_mid(mid, None)?;
         let (ssrc, repairing) = (stream.ssrc(), stream.rtx());
+        api.remove_stream_tx(ssrc);
         let resend = rtc.codec_config().params().iter().find(|param| param.pt() == pt)?.resend();
+        if is_reports(pt) {
+            return None;
+        }
         let id = rtc.media(mid)?.remote_extmap().id_of(Extension::RtpMid);
         let extensions: Vec<(u8, &[u8])> = id.iter().map(|id| (*id, mid.as_bytes())).collect();
         let header = Header::new(*pt, *ssrc, &extensions)?;
@@ -111,20 +115,18 @@ impl OutboundTrack {
             told: None,
             tells: 0,
         };
-        let mut track = OutboundTrack {
+        Some(OutboundTrack {
             mid,
             pt,
             ssrc,
-            repair: resend.zip(repairing),
+            repair: resend.filter(|pt| !is_reports(*pt)).zip(repairing),
             is_declared: false,
             numbering: None,
             last_timestamp: None,
             shift: 0,
             pictures: None,
             own,
-        };
-        track.hush(rtc);
-        Some(track)
+        })
     }
 
     /// str0m forgets the track until it is sent something.
@@ -137,13 +139,14 @@ impl OutboundTrack {
 
     /// str0m knows the track: there is something to send, or a session description to be made.
     pub fn declare(&mut self, rtc: &mut Rtc) {
-        if !std::mem::replace(&mut self.is_declared, true) {
-            let repairing = self.repair.map(|(_, ssrc)| ssrc);
-            let mut api = rtc.direct_api();
-            let stream = api.declare_stream_tx(self.ssrc, repairing, self.mid, None);
-            // It keeps what it sends, which is nothing where we send.
-            stream.set_rtx_cache(RESEND_PACKETS, RESEND_AGE, None);
+        if std::mem::replace(&mut self.is_declared, true) {
+            return;
         }
+        let repairing = self.repair.map(|(_, ssrc)| ssrc);
+        let mut api = rtc.direct_api();
+        let stream = api.declare_stream_tx(self.ssrc, repairing, self.mid, None);
+        // It keeps what it sends, which is nothing where we send.
+        stream.set_rtx_cache(RESEND_PACKETS, RESEND_AGE, None);
     }
 
     /// The timestamp of the last packet.
@@ -190,7 +193,10 @@ impl OutboundTrack {
         if packets.peek().is_none() {
             return;
         }
-        self.declare(context.rtc);
+        if !self.is_declared {
+            self.declare(context.rtc);
+            context.egress.awaits(*self.ssrc);
+        }
         if context.egress.is_own() {
             self.write_ourselves(context, packets);
         } else {
@@ -369,6 +375,11 @@ fn emit(own: &mut Own<'_>, outgoing: &Outgoing<'_>, outbox: &mut Outbox, counter
         }
         Out::Nowhere => counters.unproved.one(),
     }
+}
+
+/// Payload types that cannot be told from reports on one port, so that nobody may use them there (RFC 5761, 4).
+fn is_reports(pt: Pt) -> bool {
+    (64..=95).contains(&*pt)
 }
 
 /// What str0m is to change in a payload's descriptor.
