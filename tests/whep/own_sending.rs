@@ -2,7 +2,12 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use hydraneckwebrtc::core::layers::Layer;
+use hydraneckwebrtc::core::media_feed::{Feed, Feeder, Track};
+use hydraneckwebrtc::core::rtp_packet::{RtpPacket, SenderReport};
+use hydraneckwebrtc::core::rtp_payload::Packing;
 use hydraneckwebrtc::core::sdp::VideoCodec;
+use hydraneckwebrtc::core::time::Moment;
 use hydraneckwebrtc::media::view::Sending;
 
 use crate::client::{Client, until};
@@ -180,4 +185,70 @@ fn reports_tie_sound_and_pictures_to_one_clock() {
     let apart = (mean(true) - mean(false)).abs() * 1e3;
     println!("sound and pictures are {apart:.1} ms apart by their reports: {all:?}");
     assert!(apart < 20.0, "{apart} ms apart");
+}
+
+/// A process whose clock runs fast, with timestamps that wrap and reports that are under way for a while.
+struct Drifting {
+    feed: Feed,
+    /// Of pictures and sound: SSRC, clock, number, first timestamp.
+    tracks: [(u32, u64, u16, u32); 2],
+}
+
+impl Drifting {
+    /// Milliseconds by its clock.
+    fn clock(now: u64) -> u64 {
+        now + now * 100 / 1_000_000
+    }
+
+    fn timestamp(&self, track: usize, now: u64) -> u32 {
+        let (_, rate, _, first) = self.tracks[track];
+        first.wrapping_add((Drifting::clock(now) * rate / 1_000) as u32)
+    }
+
+    fn report(&mut self, track: usize, now: u64, under_way: u64) {
+        let at = Drifting::clock(now);
+        let ntp = (4_000_000_000 + at / 1_000) << 32 | ((at % 1_000) << 32) / 1_000;
+        let report = SenderReport { ssrc: self.tracks[track].0, ntp, timestamp: self.timestamp(track, now) };
+        self.feed.report(Feeder::Process, &report, Moment(now + under_way));
+    }
+
+    /// How long before it was taken, or after, a frame of now seems to be taken: what reports to viewers say.
+    fn error(&mut self, track: usize, now: u64, under_way: u64) -> i64 {
+        let timestamp = self.timestamp(track, now);
+        let (ssrc, _, number, _) = &mut self.tracks[track];
+        *number = number.wrapping_add(1);
+        let payload = &[0x10, 0x50][..];
+        let packet =
+            RtpPacket { payload_type: 96, marker: true, sequence: *number, timestamp, ssrc: *ssrc, payload };
+        let which = ([Track::Video, Track::Audio][track], Layer::BASE);
+        let taken =
+            self.feed.packet(Feeder::Process, which, &packet, Moment(now + under_way), || payload.into());
+        taken.expect("a packet").taken.0 as i64 - now as i64
+    }
+}
+
+#[test]
+fn sound_and_picture_stay_together_for_an_hour_of_timestamps() {
+    let tracks = [(7, 90_000, 65_000, u32::MAX - 90_000 * 600), (8, 48_000, 100, u32::MAX - 48_000 * 1_800)];
+    let mut process = Drifting { feed: Feed::new(Packing::Vp8), tracks };
+    let (mut errors, mut most) = ([0; 2], 0);
+    for now in 10_000..3_610_000u64 {
+        // Reports every five seconds, each track at its own time.
+        for (track, at) in [1_000, 3_300].into_iter().enumerate() {
+            if now % 5_000 == at {
+                process.report(track, now, now / 7 % 40);
+            }
+        }
+        if now % 33 == 0 {
+            errors[0] = process.error(0, now, now / 3 % 25);
+        }
+        if now % 20 == 0 {
+            errors[1] = process.error(1, now, now / 5 % 10);
+        }
+        if now > 20_000 {
+            most = most.max((errors[0] - errors[1]).abs());
+        }
+    }
+    println!("at most {most} ms apart");
+    assert!(most <= 20, "{most} ms apart");
 }
