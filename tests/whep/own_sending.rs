@@ -207,7 +207,8 @@ impl Drifting {
 
     fn report(&mut self, track: usize, now: u64, under_way: u64) {
         let at = Drifting::clock(now);
-        let ntp = (4_000_000_000 + at / 1_000) << 32 | ((at % 1_000) << 32) / 1_000;
+        let (seconds, fraction) = (4_000_000_000 + at / 1_000, ((at % 1_000) << 32) / 1_000);
+        let ntp = seconds << 32 | fraction;
         let report = SenderReport { ssrc: self.tracks[track].0, ntp, timestamp: self.timestamp(track, now) };
         self.feed.report(Feeder::Process, &report, Moment(now + under_way));
     }

@@ -284,7 +284,8 @@ pub fn ntp_now() -> u32 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     // Its seconds are counted from 1900, and only their lower half counts; so does the difference of two times.
     let seconds = since.as_secs().wrapping_add(UNIX_IN_NTP);
-    (seconds << 16 | u64::from(since.subsec_nanos()) * 65_536 / 1_000_000_000) as u32
+    let fraction = u64::from(since.subsec_nanos()) * 65_536 / 1_000_000_000;
+    (seconds << 16 | fraction) as u32
 }
 
 #[cfg(test)]
