@@ -25,7 +25,7 @@ use crate::core::sdp::{IceParameters, Offer};
 use crate::media::consent::{Consent, Credentials};
 use crate::media::directory::Owner;
 use crate::media::egress::recent::Kept;
-use crate::media::egress::{self, Egress};
+use crate::media::egress::{self, Egress, Withheld};
 use crate::media::ids::PeerId;
 use crate::media::io::{Arrival, Io, Remote};
 use crate::media::locals::{Locals, Transport};
@@ -516,8 +516,10 @@ impl Peer {
             let way = (transmit.proto == Protocol::Udp).then(|| self.way(transmit, io));
             self.egress.set_path(transmit, way);
         }
-        if self.egress.withholds(&transmit.contents) {
-            return io.shared.counters.withheld.one();
+        match self.egress.withholds(&transmit.contents) {
+            Some(Withheld::Media) => return io.shared.counters.withheld.one(),
+            Some(Withheld::Report) => return,
+            None => {}
         }
         if let Some(transaction) = datagram::request_transaction(&transmit.contents) {
             self.note_check(transaction, io);

@@ -54,6 +54,15 @@ enum Sender {
     Own(Box<Sealer>),
 }
 
+/// What is not sent of what str0m makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Withheld {
+    /// Media, because we send that.
+    Media,
+    /// A report of a time that there is not.
+    Report,
+}
+
 /// Where our own packets go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Path {
@@ -122,19 +131,19 @@ impl Egress {
         matches!(self.sender, Sender::Own(_))
     }
 
-    /// Whether a datagram of str0m's is not to be sent: media, unless it is str0m that sends (it shows us the path all the same), and reports as
-    /// long as there is a track of which it knows no time.
-    pub fn withholds(&mut self, datagram: &[u8]) -> bool {
-        match datagram::kind(datagram) {
-            Some(datagram::Kind::Rtp) => {
+    /// What of str0m's is not to be sent: media, unless it is str0m that sends (it shows us the path all the same), and reports as long as there is
+    /// a track of which it knows no time.
+    pub fn withholds(&mut self, datagram: &[u8]) -> Option<Withheld> {
+        match datagram::kind(datagram)? {
+            datagram::Kind::Rtp => {
                 if !self.awaited.is_empty() {
                     let header = rtp_packet::parse_header(datagram);
                     self.awaited.retain(|ssrc| header.is_none_or(|header| header.ssrc != *ssrc));
                 }
-                !matches!(self.sender, Sender::Str0m)
+                (!matches!(self.sender, Sender::Str0m)).then_some(Withheld::Media)
             }
-            Some(datagram::Kind::Rtcp) => !self.awaited.is_empty(),
-            _ => false,
+            datagram::Kind::Rtcp => (!self.awaited.is_empty()).then_some(Withheld::Report),
+            datagram::Kind::Stun | datagram::Kind::Dtls => None,
         }
     }
 
@@ -326,19 +335,19 @@ mod tests {
     #[test]
     fn str0ms_media_leaves_only_where_it_sends_and_reports_only_when_there_is_a_time() {
         let mut own = Egress::new(heard(key()));
-        assert!(own.withholds(&media(7)), "nobody sends before it is decided");
+        assert_eq!(own.withholds(&media(7)), Some(Withheld::Media), "nobody sends before it is decided");
         own.decide(Wish::Own);
         let mut library = Egress::new(None);
         library.decide(Wish::Own);
-        for (egress, media_is_withheld) in [(&mut own, true), (&mut library, false)] {
-            assert!(!egress.withholds(&REPORT));
+        for (egress, of_media) in [(&mut own, Some(Withheld::Media)), (&mut library, None)] {
+            assert_eq!(egress.withholds(&REPORT), None);
             [7, 8].into_iter().for_each(|ssrc| egress.awaits(ssrc));
-            assert!(egress.withholds(&REPORT));
-            assert_eq!(egress.withholds(&media(7)), media_is_withheld);
-            assert!(egress.withholds(&REPORT), "the other track has no time yet");
-            assert_eq!(egress.withholds(&media(8)), media_is_withheld);
-            assert!(!egress.withholds(&REPORT));
-            assert!(!egress.withholds(&[22, 254, 253, 0]), "DTLS");
+            assert_eq!(egress.withholds(&REPORT), Some(Withheld::Report));
+            assert_eq!(egress.withholds(&media(7)), of_media);
+            assert_eq!(egress.withholds(&REPORT), Some(Withheld::Report), "the other track has no time yet");
+            assert_eq!(egress.withholds(&media(8)), of_media);
+            assert_eq!(egress.withholds(&REPORT), None);
+            assert_eq!(egress.withholds(&[22, 254, 253, 0]), None, "DTLS");
         }
     }
 
