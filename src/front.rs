@@ -11,6 +11,7 @@ use crate::api::server::{ApiServer, Beat, Service};
 use crate::config::settings::{self, Listen, Role, Settings};
 use crate::core::descriptors::Plan;
 use crate::daemon::RunError;
+use crate::edge::counters::Counters;
 use crate::edge::router::Router;
 use crate::edge::tls::{self, Tls};
 use crate::edge::{Edge, EdgeConfig};
@@ -22,6 +23,7 @@ use crate::logging::{self, Figures};
 use certificates::CertificateWatch;
 
 pub mod certificates;
+pub mod metrics;
 pub mod preflight;
 
 /// The control API's socket in the state directory.
@@ -138,7 +140,7 @@ pub fn edge(
     tls: Tls,
     listener: TcpListener,
     router: Arc<dyn Router>,
-    (plan, pulses): (&Plan, &Pulses),
+    (plan, pulses, counters): (&Plan, &Pulses, &Arc<Counters>),
 ) -> Result<Edge, RunError> {
     let loops: Vec<Pulse> =
         (0..settings.edge.threads).map(|index| pulses.register(format!("edge-{index}"), SILENCE)).collect();
@@ -147,6 +149,7 @@ pub fn edge(
         settings: settings::Edge { max_connections, ..settings.edge.clone() },
         tls,
         trusted_proxies: settings.server.trusted_proxies.clone(),
+        counters: counters.clone(),
         pulse: Some(Arc::new(move |index: usize| loops.iter().skip(index).take(1).for_each(Pulse::beat))),
     };
     Edge::start(config, listener, router).map_err(|error| RunError(format!("cannot start the edge: {error}")))

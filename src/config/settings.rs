@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::config::acme_settings::Acme;
 pub use crate::config::deliveries::{ExperienceLibrary, Nps, Outbox};
 pub use crate::config::edge_settings::Edge;
 use crate::config::secret::Secret;
@@ -76,6 +77,8 @@ pub struct Settings {
     pub experience_library: Option<ExperienceLibrary>,
     /// `outbox.*` (worker)
     pub outbox: Outbox,
+    /// `metrics.*`
+    pub metrics: Metrics,
     /// The file that these came from; empty when there is none. No stream process is ever given what it lies in.
     pub config_file: PathBuf,
     /// What is allowed but unwise; logged once at start.
@@ -87,6 +90,8 @@ pub struct Settings {
 pub struct Server {
     /// `server.listen` or `server.domain`; exactly one.
     pub listen: Listen,
+    /// `server.acme.*`: where the certificate of `server.domain` comes from.
+    pub acme: Acme,
     /// `server.admin_token`: bearer token of the control API.
     pub admin_token: Secret,
     /// `server.admin_tokens`: further ones, so that tokens change without a gap. Default none. Reloadable.
@@ -116,6 +121,13 @@ impl Server {
     }
 }
 
+/// `metrics.*`: who may read what we count.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    /// `metrics.token`: reads `/metrics` and nothing else. Empty: there is none. Reloadable.
+    pub token: Secret,
+}
+
 /// `server.tls.*`. The files may change while we run: a new pair is taken at SIGHUP and by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerTls {
@@ -130,8 +142,9 @@ pub struct ServerTls {
 pub enum Listen {
     /// `server.listen`: HTTP, with `server.tls` HTTPS. An omitted host (`:47990`) means every address, IPv6 and IPv4.
     Plain(ListenAddress),
-    /// `server.domain`: HTTPS with an automatic certificate (not yet built: starting refuses with advice).
-    Domain(String),
+    /// `server.domain`: HTTPS on port 443 of every address with an automatic certificate for these names, and port 80. There is
+    /// at least one; the first is the one that we call ourselves.
+    Domain(Vec<String>),
 }
 
 /// A listening address as written in `server.listen`.

@@ -104,7 +104,7 @@ const DEVELOPMENT: &str = "server:\n  listen: \":8080\"\n  admin_token: dev-toke
 #[test]
 fn the_documented_controller_file_loads_unchanged() {
     let settings = loaded(&filled(SPEC_CONTROLLER), Role::Controller);
-    assert_eq!(settings.server.listen, Listen::Domain("neck.example.com".into()));
+    assert_eq!(settings.server.listen, Listen::Domain(vec!["neck.example.com".into()]));
     assert_eq!(settings.workers.heartbeat_timeout, Duration::from_secs(60));
 }
 
@@ -232,6 +232,27 @@ const CONTRADICTIONS: &[(&str, Role, &str)] = &[
         Role::Worker,
         "1 server.public_url",
     ),
+    (
+        "server: {listen: ':1', acme: {email: a@b.c}, admin_token: a-long-enough-token}",
+        Role::Controller,
+        "1 server.acme.email",
+    ),
+    (
+        "server: {domain: a.b, acme: {eab_kid: k}, admin_token: a-long-enough-token}",
+        Role::Controller,
+        "1 server.acme.eab_kid",
+    ),
+    (
+        "server: {domain: a.b, acme: {eab_kid: k, eab_key: '+/+/'}, admin_token: a-long-enough-token}",
+        Role::Controller,
+        "1 server.acme.eab_key",
+    ),
+    (
+        "server: {domain: a.b, acme: {directory: 'http://a.b/dir'}, admin_token: a-long-enough-token}",
+        Role::Controller,
+        "1 server.acme.directory",
+    ),
+    ("server: {domain: [a.b, A.b], admin_token: a-long-enough-token}", Role::Controller, "1 server.domain"),
     ("server: {admin_token: a-long-enough-token}", Role::Worker, "1 server.listen"),
     ("server: {listen: ':1'}", Role::Worker, "1 server.admin_token"),
     (
@@ -344,7 +365,10 @@ fn other_value(path: &str) -> &'static str {
         "server.listen" => "127.0.0.1:4711",
         "server.tls.cert" => tls::CERTIFICATE,
         "server.tls.key" => tls::private_key("first"),
-        "controller.ca_file" | "workers.ca_file" => tls::AUTHORITY,
+        "controller.ca_file" | "workers.ca_file" | "server.acme.ca_file" => tls::AUTHORITY,
+        "server.acme.directory" => "https://other.example/directory",
+        "server.acme.email" => "other@example.com",
+        "server.acme.eab_key" => "b3RoZXI",
         "server.domain" => "other.example.com",
         "server.public_url"
         | "server.advertise_url"
@@ -422,7 +446,13 @@ fn other_value(path: &str) -> &'static str {
 fn every_key_can_be_overridden_by_its_variable() {
     for key in KEYS.iter().filter(|key| key.path != "mode") {
         let role = key.traits.role.unwrap_or(Role::Worker);
-        let server = if key.path == "server.domain" { "" } else { "listen: ':1', " };
+        let server = match key.path {
+            "server.domain" => "",
+            "server.acme.eab_kid" => "domain: a.b, acme: {eab_key: c2VjcmV0}, ",
+            "server.acme.eab_key" => "domain: a.b, acme: {eab_kid: k}, ",
+            path if path.starts_with("server.acme.") => "domain: a.b, ",
+            _ => "listen: ':1', ",
+        };
         let extra = match role {
             Role::Worker => {
                 "controller: {url: 'https://a.b', token: a-long-enough-token}\nnps: {url: 'https://a.b', token: a-long-enough-token}\n\

@@ -9,6 +9,7 @@
 pub mod dispatch;
 pub mod fleet_thread;
 pub mod key_store;
+pub mod metrics;
 pub mod refusals;
 pub mod router;
 pub mod service;
@@ -34,6 +35,7 @@ use crate::daemon::{ConfigOrigin, Daemon, Preflight, RunError, Running};
 use crate::edge::Edge;
 use crate::front;
 use crate::front::certificates::CertificateWatch;
+use crate::front::metrics::FrontMetrics;
 use crate::host::clock::Clock;
 use crate::host::crypto;
 use crate::host::join;
@@ -112,6 +114,7 @@ impl Controller {
         let client = WorkerClient::new(live.clone(), published.clone(), client);
         let dispatchers = start_dispatchers(&live, client, &fleet, &job_inbox, (clock, pulses))?;
         let (closing, tokens) = (Arc::new(AtomicBool::new(false)), Arc::new(TokenGuard::default()));
+        let metrics = Arc::new(FrontMetrics::default());
         let service = ControllerService {
             live: live.clone(),
             published: published.clone(),
@@ -119,6 +122,7 @@ impl Controller {
             jobs,
             closing: closing.clone(),
             tokens: tokens.clone(),
+            metrics: metrics.clone(),
             clock,
         };
         let api = front::api(&state, &live.get(), Arc::new(service), (&plan, pulses))?;
@@ -129,7 +133,7 @@ impl Controller {
             clock,
             uncounted: Arc::new(Uncounted),
         };
-        let edge = front::edge(&live.get(), tls, listener, Arc::new(router), (&plan, pulses))?;
+        let edge = front::edge(&live.get(), tls, listener, Arc::new(router), (&plan, pulses, &metrics.edge))?;
         log::info!("[controller] listens on {}", front::shown(address, &live.get()));
         Ok(Controller {
             live,

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use super::admission::{Admission, ConnectionLimit, Place, Shown};
+use super::counters::Counters;
 use super::flights::{Flight, Flights};
 use super::pace::Pace;
 use super::seats::Doing;
@@ -26,6 +27,7 @@ use crate::config::settings::Network;
 use crate::core::ids::SessionId;
 use crate::core::log_limit::LogLimit;
 use crate::core::time::Moment;
+use crate::metrics::counter::Present;
 
 /// Token of the listener; no key has this generation and index at once in any life of a process.
 pub const LISTENER: u64 = u64::MAX;
@@ -36,10 +38,16 @@ const LOG_INTERVAL: Duration = Duration::from_secs(5);
 /// Accepts in a row before the loop looks at its connections again.
 const BATCH: usize = 64;
 
+/// Connections that the kernel holds for us until they are accepted (the kernel's own bound, `net.core.somaxconn`, is 4,096). The standard
+/// library's 128 are full within a loop's turn in a flood, and a client that finds them full tries again after a second.
+const QUEUE: i32 = 4_096;
+
 /// What the loops of one edge share.
 pub struct Shared {
     /// One per loop.
     pub loops: Vec<LoopHandle>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
     /// Who may connect.
     pub admission: Admission,
     /// How fast requests of one address may come.
@@ -95,6 +103,7 @@ pub struct Ticket {
     place: Place,
     peer: IpAddr,
     trusted: bool,
+    _present: Present,
 }
 
 impl Ticket {
@@ -105,7 +114,9 @@ impl Ticket {
         }
         let trusted = shared.trusts(peer);
         let place = shared.admission.admit(peer, trusted || peer.is_loopback());
-        Ticket { shared, index, place, peer, trusted }
+        shared.counters.accepted.one();
+        let _present = shared.counters.connections.enter();
+        Ticket { shared, index, place, peer, trusted, _present }
     }
 
     /// For a connection to the first loop that no acceptor saw; it counts like any other.
@@ -116,6 +127,11 @@ impl Ticket {
     /// The client's address in canonical form.
     pub fn peer(&self) -> IpAddr {
         self.peer
+    }
+
+    /// What the edge counts.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
     }
 
     /// The client is a trusted proxy.
@@ -257,6 +273,8 @@ impl Acceptor {
     /// Registers the listener.
     pub fn new(epoll: &OwnedFd, listener: TcpListener, shared: Arc<Shared>) -> std::io::Result<Acceptor> {
         listener.set_nonblocking(true)?;
+        // It listens already; this only makes its queue longer.
+        rustix::net::listen(&listener, QUEUE)?;
         let acceptor = Acceptor { listener, shared, paused_until: None, log: LogLimit::new(1, LOG_INTERVAL) };
         acceptor.register(epoll)?;
         Ok(acceptor)
@@ -282,6 +300,10 @@ impl Acceptor {
     /// Accepts what waits, at most a batch.
     pub fn accept(&mut self, epoll: &OwnedFd, now: Moment) {
         for _ in 0..BATCH {
+            // Their loops are about to close them; the listener says again that somebody waits.
+            if self.shared.admission.is_clearing() {
+                return;
+            }
             match rustix::net::acceptfrom_with(&self.listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
                 Ok((fd, address)) => {
                     let peer = address.and_then(|any| SocketAddr::try_from(any).ok());

@@ -315,6 +315,7 @@ fn pass_on(cx: &mut Context, io: &mut ClientIo, facts: Facts, keep: bool, reply:
     if io.out.is_empty() {
         io.sent = cx.now;
     }
+    cx.counters.replied(io.route, head.status);
     let downward =
         Downward { version: facts.version, body, keep_alive: keep, injected: None, added: 0, confined: None };
     write_reply(&mut io.out.buf, &head, &downward);

@@ -25,7 +25,7 @@ use crate::core::sdp::{IceParameters, Offer};
 use crate::media::consent::{Consent, Credentials};
 use crate::media::directory::Owner;
 use crate::media::egress::recent::Kept;
-use crate::media::egress::{self, Egress, Withheld};
+use crate::media::egress::{self, Egress, Wish, Withheld};
 use crate::media::ids::PeerId;
 use crate::media::io::{Arrival, Io, Remote};
 use crate::media::locals::{Locals, Transport};
@@ -41,7 +41,7 @@ pub const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Without a datagram of a connected peer after which it is in trouble: browsers check every 2.5 s. str0m's own notice takes 12 s
 /// and more.
-const SILENCE: Duration = Duration::from_secs(5);
+pub const SILENCE: Duration = Duration::from_secs(5);
 
 /// Addresses a peer may come from in its life. A phone that changes networks all day has fewer; str0m keeps each.
 const MAX_REMOTES: usize = 64;
@@ -217,7 +217,9 @@ impl Peer {
             self.settle_route(routed);
         }
         if self.was_genuine(arrival, io) {
-            let change = self.life.input(shared.moment(arrival.at), peer_life::Event::Heard);
+            let now = shared.moment(arrival.at);
+            self.view.note_heard(now);
+            let change = self.life.input(now, peer_life::Event::Heard);
             self.changed(change, arrival.at, io)?;
         }
         verdict
@@ -579,7 +581,8 @@ impl Peer {
     /// What the peer says of how our media arrives.
     fn feedback(&mut self, rtcp: &Rtcp, now: Instant, io: &mut Io) {
         if matches!(rtcp, Rtcp::Pli(_) | Rtcp::Fir(_)) {
-            // The WebRTC state tells this only of what it sent itself.
+            // The WebRTC state tells this only of what it knows, which before the first packet is nothing.
+            io.shared.counters.key_frame_requests.one();
             return self.tell(RoleEvent::KeyframeWanted, now, io);
         }
         if !self.egress.is_own() {
@@ -605,7 +608,12 @@ impl Peer {
                 (None, Some(RoleEvent::Packet(packet)))
             }
             Event::MediaAdded(media) => (None, Some(RoleEvent::Media(media))),
-            Event::KeyframeRequest(_) => (None, Some(RoleEvent::KeyframeWanted)),
+            // Who is told of raw feedback has heard of it before: see `feedback`.
+            Event::KeyframeRequest(_) if self.role.sending() == Wish::Own => (None, None),
+            Event::KeyframeRequest(_) => {
+                io.shared.counters.key_frame_requests.one();
+                (None, Some(RoleEvent::KeyframeWanted))
+            }
             Event::RawPacket(packet) => {
                 if let RawPacket::RtcpRx(rtcp) = *packet {
                     self.feedback(&rtcp, now, io);

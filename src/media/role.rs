@@ -35,6 +35,18 @@ pub enum RoleKind {
 }
 
 impl RoleKind {
+    /// Every kind.
+    pub const ALL: [RoleKind; 3] = [RoleKind::Mic, RoleKind::Viewer, RoleKind::Publisher];
+
+    /// The word for it in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            RoleKind::Mic => "mic",
+            RoleKind::Viewer => "viewer",
+            RoleKind::Publisher => "publisher",
+        }
+    }
+
     /// Whether a new peer of this kind takes the place of the session's last one.
     pub fn is_single(self) -> bool {
         match self {
@@ -102,6 +114,8 @@ pub enum Gone {
     Closed,
     /// A newer one took its place, its session ended, or we stop.
     Ended,
+    /// It was silent, and a publisher with the same token came.
+    TakenOver,
     /// Its WebRTC state broke.
     Failed,
     /// Its handshake cannot come to an end.
@@ -119,6 +133,7 @@ impl fmt::Display for Gone {
             Gone::ClosedByPeer => "closed by the browser",
             Gone::Closed => "closed",
             Gone::Ended => "ended with its session, or replaced",
+            Gone::TakenOver => "it was silent, and a publisher with the same token took its place",
             Gone::Failed => "its WebRTC state failed",
         })
     }

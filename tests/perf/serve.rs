@@ -95,7 +95,8 @@ pub fn edge(files: &str, tunnels: &str, pair: Option<(&str, &str)>) {
         let pair = tls_files::read_pair(&files).expect("a certificate and its key");
         tls.server = Some(tls::server_config(Arc::new(Certificate::new(pair))).expect("a configuration"));
     }
-    let config = EdgeConfig { settings, tls, trusted_proxies: Vec::new(), pulse: None };
+    let config =
+        EdgeConfig { settings, tls, trusted_proxies: Vec::new(), pulse: None, counters: Default::default() };
     let edge = Edge::start(config, listen(), Arc::new(routes)).expect("an edge");
     until_parent_ends();
     edge.stop();
