@@ -32,6 +32,9 @@ pub mod preflight;
 /// The control API's socket in the state directory.
 const SOCKET: &str = "api.sock";
 
+/// Requests that have just come, and their answers, take milliseconds; what takes longer was drained before.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
 /// An API thread may wait for a name to be looked up or for a media thread; an edge loop comes round every 5 s.
 const SILENCE: Duration = Duration::from_secs(30);
 
@@ -164,6 +167,14 @@ pub fn edge(
     };
     Edge::start_on(config, listeners, router)
         .map_err(|error| RunError(format!("cannot start the edge: {error}")))
+}
+
+/// Lets those who have come be served, and takes no more, before anything that answers them ends. Whoever is in a hurry does not
+/// wait for that.
+pub fn last_call(edge: Option<&Edge>, hurried: bool) {
+    if let Some(edge) = edge.filter(|_| !hurried) {
+        edge.last_call(LAST_CALL);
+    }
 }
 
 /// Stops the edge and joins its loops.

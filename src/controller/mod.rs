@@ -230,7 +230,8 @@ impl Running for Controller {
         self.published.get().counts.reserved == 0
     }
 
-    fn finish(&mut self, _hurried: bool) {
+    fn finish(&mut self, hurried: bool) {
+        front::last_call(self.edge.as_ref(), hurried);
         let _ = self.fleet.send(Ask::Stop);
         self.fleet_thread.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
         if let Some(edge) = self.edge.take() {

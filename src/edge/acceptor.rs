@@ -59,6 +59,8 @@ pub struct Shared {
     pub trusted: Vec<Network>,
     /// New connections are wanted.
     pub accepting: AtomicBool,
+    /// No further request is, of connections that stand.
+    pub last_call: AtomicBool,
     /// The loops go on.
     pub running: AtomicBool,
 }
@@ -70,6 +72,9 @@ impl Shared {
     }
 }
 
+/// A loop has not counted yet.
+pub const NOT_COUNTED: usize = usize::MAX;
+
 /// How others reach a loop.
 pub struct LoopHandle {
     /// New connections.
@@ -78,6 +83,8 @@ pub struct LoopHandle {
     pub wake: OwnedFd,
     /// Its connections.
     pub load: AtomicUsize,
+    /// How many of them nobody waits for at the last call, once it has heard of that.
+    pub lasting: AtomicUsize,
     /// Connections of the loop whose [`Doorbell`] was rung.
     pub rung: Mutex<Vec<Key>>,
 }
@@ -256,6 +263,12 @@ impl LoopHandle {
     /// Wakes the loop up. A full counter means that it is awake.
     pub fn ring(&self) {
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    /// Whether the last call is over for it: it accepts no more, and all who still came were served.
+    pub fn has_served(&self) -> bool {
+        let lasting = self.lasting.load(Ordering::Acquire);
+        lasting != NOT_COUNTED && self.load.load(Ordering::Acquire) <= lasting
     }
 
     /// The connections that were rung for since the last time.

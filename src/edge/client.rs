@@ -269,6 +269,16 @@ impl Client {
         }
     }
 
+    /// It waits for a further request, which may never come.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Head { began: false }) && self.io.requests > 0 && self.io.out.is_empty()
+    }
+
+    /// It goes on for as long as the client likes, or all is said.
+    pub fn lasts(&self) -> bool {
+        matches!(self.state, State::Tunnel(_) | State::Events(_) | State::Closing { finished: true, .. })
+    }
+
     /// Who is pushed out while sending a body is told, as far as that goes without waiting.
     fn say_why(&mut self, cx: &mut Context) {
         let facts = match &self.state {

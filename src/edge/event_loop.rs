@@ -33,6 +33,8 @@ pub const WAKE: u64 = u64::MAX - 2;
 const EVENTS: usize = 256;
 /// Longest sleep, so that the watchdog hears of every loop.
 const MAX_SLEEP: Duration = Duration::from_secs(5);
+/// Between two counts at the last call.
+const COUNT: Duration = Duration::from_millis(10);
 /// Between two pulses.
 const PULSE: Duration = Duration::from_secs(1);
 
@@ -56,6 +58,7 @@ pub struct EventLoop {
     clients: Slab<Box<Client>>,
     timers: Timers,
     next_pulse: Moment,
+    next_count: Moment,
 }
 
 impl EventLoop {
@@ -69,7 +72,8 @@ impl EventLoop {
         pulse: Option<Pulse>,
     ) -> EventLoop {
         let (clients, timers) = (Slab::default(), Timers::default());
-        EventLoop { cx, index, shared, arrivals, acceptor, pulse, clients, timers, next_pulse: Moment(0) }
+        let (next_pulse, next_count) = (Moment(0), Moment(0));
+        EventLoop { cx, index, shared, arrivals, acceptor, pulse, clients, timers, next_pulse, next_count }
     }
 
     /// Runs until stopped; then closes everything.
@@ -114,6 +118,7 @@ impl EventLoop {
         let next = [self.timers.next(), self.cx.upstreams.next_sweep(), pause].into_iter().flatten().min();
         let wait = match next {
             _ if !self.cx.ready.is_empty() || !self.arrivals.is_empty() => Duration::ZERO,
+            _ if self.shared.last_call.load(Ordering::Acquire) => COUNT,
             Some(at) => at.since(now).min(MAX_SLEEP),
             None => MAX_SLEEP,
         };
@@ -144,6 +149,10 @@ impl EventLoop {
         }
         if let Some(acceptor) = &mut self.acceptor {
             acceptor.resume(&self.cx.epoll, self.cx.now);
+        }
+        if self.shared.last_call.load(Ordering::Acquire) && self.cx.now.reached(self.next_count) {
+            self.next_count = self.cx.now + COUNT;
+            self.last_call();
         }
         if self.cx.now.reached(self.next_pulse)
             && let Some(pulse) = &self.pulse
@@ -201,6 +210,20 @@ impl EventLoop {
         self.on_rung();
         if !self.shared.accepting.load(Ordering::Acquire) {
             self.acceptor = None;
+        }
+    }
+
+    /// Closes who only waits for a further request, and counts those that nobody waits for.
+    fn last_call(&mut self) {
+        let mut lasting = 0;
+        for key in self.clients.keys() {
+            self.with_client(key, |client, _| {
+                lasting += usize::from(client.lasts());
+                !client.is_idle()
+            });
+        }
+        if let Some(handle) = self.shared.loops.get(self.index).filter(|_| self.acceptor.is_none()) {
+            handle.lasting.store(lasting, Ordering::Release);
         }
     }
 

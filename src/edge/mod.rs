@@ -53,7 +53,7 @@ mod timers;
 mod tunnel;
 mod upstreams;
 
-use acceptor::{Acceptor, Arrival, LoopHandle, Shared};
+use acceptor::{Acceptor, Arrival, LoopHandle, NOT_COUNTED, Shared};
 use admission::Admission;
 use context::Context;
 use counters::Counters;
@@ -67,6 +67,8 @@ pub use event_loop::Pulse;
 
 /// Connections when there is no descriptor limit.
 const FALLBACK_CONNECTIONS: usize = 448;
+/// Between two looks at the last call.
+const LOOK: Duration = Duration::from_millis(5);
 /// A loop's stack: its deepest call holds one table of fields (8 KiB) and one of events (3 KiB).
 const STACK: usize = 512 * 1024;
 
@@ -146,6 +148,17 @@ impl Edge {
         self.shared.loops.iter().for_each(LoopHandle::ring);
     }
 
+    /// Accepts no more and lets who has come be served, for at most so long: a process that takes over finds no request cut off.
+    /// Connections that only wait for a further request are closed, tunnels and event streams are not waited for.
+    pub fn last_call(&self, patience: Duration) {
+        self.shared.last_call.store(true, Ordering::Release);
+        self.stop_accepting();
+        let end = Instant::now() + patience;
+        while !self.shared.loops.iter().all(LoopHandle::has_served) && Instant::now() < end {
+            std::thread::sleep(LOOK);
+        }
+    }
+
     /// Closes everything.
     pub fn stop(&self) {
         self.shared.running.store(false, Ordering::Release);
@@ -182,7 +195,8 @@ fn make_shared(config: &EdgeConfig) -> io::Result<(Arc<Shared>, Vec<Receiver<Arr
     for _ in 0..config.settings.threads.max(1) {
         let (arrivals, receiver) = unbounded();
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        loops.push(LoopHandle { arrivals, wake, load: AtomicUsize::new(0), rung: Mutex::default() });
+        let (load, lasting) = (AtomicUsize::new(0), AtomicUsize::new(NOT_COUNTED));
+        loops.push(LoopHandle { arrivals, wake, load, lasting, rung: Mutex::default() });
         receivers.push(receiver);
     }
     let limit = match config.settings.max_connections {
@@ -198,6 +212,7 @@ fn make_shared(config: &EdgeConfig) -> io::Result<(Arc<Shared>, Vec<Receiver<Arr
         pace: Pace::new(config.settings.rate_limit_per_address),
         trusted: config.trusted_proxies.clone(),
         accepting: AtomicBool::new(true),
+        last_call: AtomicBool::new(false),
         running: AtomicBool::new(true),
     };
     Ok((Arc::new(shared), receivers))

@@ -93,6 +93,15 @@ impl<T> Slab<T> {
         slot.value.take()
     }
 
+    /// The keys of all entries that are not taken out.
+    pub fn keys(&self) -> Vec<Key> {
+        let filled = self.slots.iter().enumerate().filter(|(_, slot)| slot.value.is_some());
+        let key = |(index, slot): (usize, &Slot<T>)| {
+            u32::try_from(index).ok().map(|index| Key { index, generation: slot.generation })
+        };
+        filled.filter_map(key).collect()
+    }
+
     /// Frees the keys of entries that are not wanted. Looks at all of them.
     pub fn retain(&mut self, mut wanted: impl FnMut(&T) -> bool) {
         for (index, slot) in self.slots.iter_mut().enumerate() {

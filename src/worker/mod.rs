@@ -370,6 +370,7 @@ impl Running for Worker {
     }
 
     fn finish(&mut self, hurried: bool) {
+        front::last_call(self.edge.as_ref(), hurried);
         self.end_sessions(if hurried { EndReason::Shutdown } else { EndReason::Drained });
         let _ = self.orders.send(Order::Stop);
         let patience = self.live.get().sessions.stop_grace + END_MARGIN;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use hydraneckwebrtc::edge::router::Decision;
 use hydraneckwebrtc::isolation;
 
 use crate::support::{
-    PATIENCE, TestEdge, alone, count_descriptors, echo, forward, hello, settled_descriptors, until,
+    PATIENCE, TestEdge, alone, count_descriptors, echo, forward, hello, settled_descriptors, until, upstream,
 };
 
 #[test]
@@ -25,6 +26,38 @@ fn an_edge_that_stops_accepting_serves_who_is_there() {
     }
     assert_eq!(wire.get("/").text(), "hello");
     TcpListener::bind(address).expect("the port is free again");
+}
+
+#[test]
+fn at_the_last_call_who_has_come_is_served_and_who_waits_is_let_go() {
+    let ((heard, hears), (open, opens)) = (channel(), channel::<()>());
+    let (heard, opens) = (Mutex::new(heard), Mutex::new(opens));
+    let slow = upstream(move |mut wire, _| {
+        if wire.request().is_some() {
+            heard.lock().expect("no panic").send(()).expect("a listener");
+            let _ = opens.lock().expect("no panic").recv_timeout(PATIENCE);
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate");
+        }
+    });
+    let edge = TestEdge::new(move |request| match request.path {
+        "/slow" => Decision::Forward(forward(slow)),
+        _ => hello(),
+    });
+    let (mut idle, mut busy) = (edge.connect(), edge.connect());
+    assert_eq!(idle.get("/").text(), "hello");
+    busy.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    hears.recv_timeout(PATIENCE).expect("the request is under way");
+    let began = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| edge.edge().last_call(PATIENCE));
+        assert_eq!(idle.byte(), None, "who waits for a further request is let go");
+        assert!(!call.is_finished(), "a request is under way");
+        open.send(()).expect("the upstream waits");
+        assert_eq!(busy.reply().text(), "late");
+        assert_eq!(busy.byte(), None, "and then let go");
+        call.join().expect("no panic");
+    });
+    assert!(began.elapsed() < PATIENCE, "it ends with the last of them");
 }
 
 #[test]

@@ -233,6 +233,7 @@ fn a_thousand_refused_handshakes_leave_nothing() {
         (Some("first.test"), &[ACME], AlertDescription::NoApplicationProtocol),
         (None, &[HTTP], AlertDescription::UnrecognisedName),
     ];
+    let descriptors = count_descriptors();
     // The first of each kind makes what stays: scratch memory, tables.
     for (name, protocols, alert) in kinds {
         assert_eq!(named.refusal(name, protocols), Error::AlertReceived(alert), "{name:?}");
@@ -247,7 +248,6 @@ fn a_thousand_refused_handshakes_leave_nothing() {
     };
     // Itself, the edge's configuration of each of two loops.
     let idle = settled(3);
-    let descriptors = count_descriptors();
     let mut resident = Vec::new();
     for _ in 0..4 {
         for (name, protocols, alert) in kinds.iter().cycle().take(1_000 / 4) {
