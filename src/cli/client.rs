@@ -309,7 +309,11 @@ fn checked_url(url: &str) -> Result<String, Failed> {
 fn local_url(settings: &Settings) -> Result<(String, bool), Failed> {
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     match &settings.server.listen {
-        Listen::Domain(name) => Ok((format!("https://{name}"), false)),
+        Listen::Domain(names) => {
+            let name = names.first().map(String::as_str).unwrap_or_default();
+            let host = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
+            Ok((format!("https://{host}"), false))
+        }
         Listen::Plain(address) if address.port == 0 => Err(Failed::config(
             "server.listen leaves the port to the system; say it with --url and --token-file",
         )),

@@ -12,7 +12,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::config::settings::{Listen, ListenAddress, Role, Settings};
+use crate::config::settings::{ListenAddress, Role, Settings};
 use crate::config::{self, Environment, Mode, Source};
 use crate::daemon::{ConfigOrigin, DemoOptions, Preflight, RunError};
 use crate::host::process;
@@ -172,11 +172,8 @@ fn say(stdout: &mut dyn Write, text: &str) -> Result<(), Failed> {
 
 /// What `validate` says: every reason why the role would not start is an error, as a mistake in the file is.
 fn verdict(path: &Path, settings: &Settings, roles: &dyn Roles) -> Result<String, Failed> {
-    let Preflight { mut refusals, notes } = roles.preflight(settings);
+    let Preflight { refusals, notes } = roles.preflight(settings);
     let path = path.display();
-    if let Listen::Domain(name) = &settings.server.listen {
-        refusals.push(no_certificates(name));
-    }
     if !refusals.is_empty() {
         let lines: Vec<String> = refusals.iter().map(|refusal| format!("{path}: {refusal}")).collect();
         return Err(Failed::config(lines.join("\n")));
@@ -204,9 +201,6 @@ fn run_role(
 ) -> Result<(), Failed> {
     let source = read(flag.as_deref(), environment)?;
     let settings = config::load(&source, role).map_err(|problems| Failed::config(problems.to_string()))?;
-    if let Listen::Domain(name) = &settings.server.listen {
-        return Err(Failed::config(format!("{}: {}", source.path.display(), no_certificates(name))));
-    }
     logging::start(&settings.log, &source.environment);
     hide_memory();
     let origin = ConfigOrigin { path: source.path, environment: source.environment, role };
@@ -227,15 +221,6 @@ fn hide_memory() {
     if let Err(error) = process::hide_memory() {
         log::warn!("[state] cannot hide our memory from other processes of this user: {error}");
     }
-}
-
-fn no_certificates(name: &str) -> String {
-    format!(
-        "server.domain: automatic certificates are not built yet, so this cannot start with `domain`; meanwhile \
-         set `server.listen: \":443\"` and `server.tls` with a certificate of your own instead of `server.domain`, or run a \
-         proxy that terminates TLS for {name} (nginx, Caddy, haproxy) in front of us, and set `server.listen: \
-         \"127.0.0.1:8080\"` and `server.public_url: https://{name}`"
-    )
 }
 
 /// Reads and checks the configuration for a verb that has no role of its own.

@@ -4,10 +4,9 @@ use std::net::IpAddr;
 
 use serde_yaml::Value as Yaml;
 
-use crate::config::document::Node;
+use crate::config::document::{Body, Node};
 use crate::config::kinds::{Kind, Scope, Secrets};
 use crate::config::settings::{Listen, ListenAddress, Network};
-use crate::core::ids::url_host;
 use crate::core::outside_prefix;
 
 /// Longest URL, in bytes.
@@ -21,22 +20,33 @@ fn parsed<T>(node: &Node, scope: &mut Scope<'_>, expected: &str, parse: fn(&str)
     value
 }
 
-/// `server.listen`.
+/// An address to listen on.
 pub struct ListenOn;
 
+const LISTEN_ADDRESS: &str = "an address to listen on: \":47990\", \"127.0.0.1:47990\" or \"[::1]:47990\"";
+
+/// `server.listen`.
 impl Kind<Listen> for ListenOn {
     fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<Listen> {
-        let expected = "an address to listen on: \":47990\", \"127.0.0.1:47990\" or \"[::1]:47990\"";
-        parsed(node, scope, expected, listen_address).map(Listen::Plain)
+        parsed(node, scope, LISTEN_ADDRESS, listen_address).map(Listen::Plain)
     }
 
     fn show(&self, value: &Listen, _: Secrets) -> Option<Yaml> {
         match value {
-            Listen::Plain(ListenAddress { host, port }) => {
-                Some(Yaml::from(format!("{}:{port}", host.map(url_host).unwrap_or_default())))
-            }
+            Listen::Plain(address) => Some(Yaml::from(address.to_string())),
             Listen::Domain(_) => None,
         }
+    }
+}
+
+/// `server.https_listen` and `server.http_listen`.
+impl Kind<ListenAddress> for ListenOn {
+    fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<ListenAddress> {
+        parsed(node, scope, LISTEN_ADDRESS, listen_address)
+    }
+
+    fn show(&self, value: &ListenAddress, _: Secrets) -> Option<Yaml> {
+        Some(Yaml::from(value.to_string()))
     }
 }
 
@@ -60,25 +70,65 @@ fn port_number(text: &str) -> Option<u16> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// `server.domain`.
-pub struct DomainName;
+/// `server.domain`: one name, or a list.
+pub struct DomainNames;
 
-impl Kind<Listen> for DomainName {
+/// Names that one certificate may hold: what Let's Encrypt allows.
+const MAX_DOMAINS: usize = 100;
+
+impl Kind<Listen> for DomainNames {
     fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<Listen> {
-        let expected = "a public host name without scheme and port, like neck.example.com";
-        parsed(node, scope, expected, domain).map(Listen::Domain)
+        let Body::List(items) = &node.body else { return DomainName.read(node, scope).map(only) };
+        let names = scope.each(items, &DomainName)?;
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        if sorted.len() < names.len() {
+            scope.wrong(node, "holds a name twice; keep one of them");
+        } else if names.is_empty() || names.len() > MAX_DOMAINS {
+            scope.wrong(node, format!("expected 1 to {MAX_DOMAINS} host names"));
+        } else {
+            return Some(Listen::Domain(names));
+        }
+        None
     }
 
     fn show(&self, value: &Listen, _: Secrets) -> Option<Yaml> {
         match value {
-            Listen::Domain(name) => Some(Yaml::from(name.as_str())),
+            Listen::Domain(names) => match names.as_slice() {
+                [name] => Some(Yaml::from(name.as_str())),
+                names => Some(Yaml::Sequence(names.iter().map(|name| Yaml::from(name.as_str())).collect())),
+            },
             Listen::Plain(_) => None,
         }
     }
 }
 
+fn only(name: String) -> Listen {
+    Listen::Domain(vec![name])
+}
+
+/// One name of `server.domain`.
+struct DomainName;
+
+impl Kind<String> for DomainName {
+    fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<String> {
+        let expected = "a public host name without scheme and port, like neck.example.com (one of other letters than a-z in \
+                        its form xn--…), or a public IP address";
+        parsed(node, scope, expected, domain)
+    }
+
+    fn show(&self, value: &String, _: Secrets) -> Option<Yaml> {
+        Some(Yaml::from(value.as_str()))
+    }
+}
+
+/// A name as certificates have it: small letters, and of an IP address its shortest form.
 fn domain(text: &str) -> Option<String> {
-    let numeric = text.parse::<IpAddr>().is_ok();
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return (!address.is_unspecified() && !address.is_multicast()).then(|| address.to_string());
+    }
+    let numeric = text.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
     (text.contains('.') && host_name(text) && !numeric).then(|| text.to_ascii_lowercase())
 }
 
@@ -377,7 +427,24 @@ mod tests {
     #[test]
     fn a_domain_is_a_host_name_with_a_dot() {
         assert_eq!(domain("Neck.example.com"), Some("neck.example.com".into()));
-        for bad in ["localhost", "https://a.b", "a.b:443", "1.2.3.4", "a..b", "-a.b", "a_b.c", ""] {
+        assert_eq!(domain("192.0.2.7"), Some("192.0.2.7".into()));
+        assert_eq!(domain("2001:DB8:0::1"), Some("2001:db8::1".into()));
+        for bad in [
+            "localhost",
+            "https://a.b",
+            "a.b:443",
+            "1.2.3",
+            "1.2.3.4.5",
+            "a..b",
+            "-a.b",
+            "a_b.c",
+            "*.a.b",
+            "a.b.",
+            "bücher.de",
+            "0.0.0.0",
+            "[2001:db8::1]",
+            "",
+        ] {
             assert_eq!(domain(bad), None, "{bad} was accepted");
         }
     }

@@ -1,8 +1,10 @@
 //! What must hold between keys, and what is allowed but unwise.
 
+use base64::Engine as _;
+
 use crate::config::reach;
 use crate::config::secret::{Secret, is_one_of};
-use crate::config::settings::{CHILD_UDP_PORTS, Role, Settings};
+use crate::config::settings::{Acme, CHILD_UDP_PORTS, Role, Settings};
 use crate::config::strength;
 use crate::config::transport;
 use crate::core::confinement::exposed;
@@ -89,6 +91,19 @@ fn read_token(settings: &Settings) -> Option<Contradiction> {
     )
 }
 
+/// A token for metrics stands in a monitoring system's configuration, so it is nobody else's.
+fn metrics_token(settings: &Settings) -> Option<Contradiction> {
+    let server = &settings.server;
+    let link = settings.controller.as_ref().map(|link| &link.token);
+    let others = server.admin_secrets().chain(settings.workers.secrets()).chain(link);
+    unless(
+        !shared(std::iter::once(&settings.metrics.token), others.chain([&server.read_token])),
+        "metrics.token",
+        "server.admin_token",
+        "is the same as another token, so whoever may only read metrics could do more; make another one with `openssl rand -hex 32`",
+    )
+}
+
 fn of_worker(settings: &Settings) -> Vec<Option<Contradiction>> {
     let sessions = &settings.sessions;
     let needed = sessions.max * usize::from(CHILD_UDP_PORTS);
@@ -146,10 +161,47 @@ fn opened(settings: &Settings) -> Option<Contradiction> {
     Some(Contradiction { key: "engines", other, text })
 }
 
+/// The account that an authority gives beforehand has a name and a key, and the key is base64url text.
+fn account(acme: &Acme) -> [Option<Contradiction>; 2] {
+    let key = acme.eab_key.expose().trim_end_matches('=');
+    [
+        unless(
+            acme.eab_kid.is_some() != acme.eab_key.is_empty(),
+            "server.acme.eab_kid",
+            "server.acme.eab_key",
+            "needs server.acme.eab_key with it, and that needs this: the authority gives both; set both or none",
+        ),
+        unless(
+            base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(key).is_ok(),
+            "server.acme.eab_key",
+            "server.acme.eab_key",
+            "is not base64url text; copy it as the authority shows it",
+        ),
+    ]
+}
+
 fn of_both(settings: &Settings) -> Vec<Option<Contradiction>> {
-    let Settings { sessions, edge, .. } = settings;
+    let Settings { sessions, edge, server, .. } = settings;
+    let [both, readable] = account(&settings.server.acme);
     vec![
         read_token(settings),
+        unless(
+            server.names().is_empty()
+                || server.https_listen.port == 0
+                || server.https_listen.port != server.http_listen.port,
+            "server.http_listen",
+            "server.https_listen",
+            "is the port of server.https_listen; HTTPS and plain HTTP need one each",
+        ),
+        unless(
+            server.hsts.is_none() || settings.serves_tls(),
+            "server.hsts",
+            "server.listen",
+            "is for HTTPS that we speak ourselves, with server.domain or server.tls; where a proxy does it for us, set it there",
+        ),
+        metrics_token(settings),
+        both,
+        readable,
         unless(
             sessions.ready_timeout < sessions.create_timeout,
             "sessions.ready_timeout",

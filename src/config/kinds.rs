@@ -356,6 +356,25 @@ impl Kind<WorkerId> for WorkerName {
     }
 }
 
+/// `server.acme.email`.
+pub struct Email;
+
+impl Kind<String> for Email {
+    fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<String> {
+        scalar(node, scope, "one address, like ops@example.com", |text| {
+            let (name, host) = text.split_once('@')?;
+            let fits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic());
+            // What would end the address, or add something to it, in a `mailto:` URL (RFC 6068).
+            let plain = !text.contains([',', '?', '%', '#', '&', '<', '>', '"']) && !host.contains('@');
+            (text.len() <= 254 && fits(name) && fits(host) && plain).then(|| text.to_owned())
+        })
+    }
+
+    fn show(&self, value: &String, _: Secrets) -> Option<Yaml> {
+        Some(Yaml::from(value.as_str()))
+    }
+}
+
 /// A value that need not be set.
 pub struct Maybe<K>(pub K);
 

@@ -339,6 +339,15 @@ impl<'a> Loader<'a> {
             }
             _ => {}
         }
+        let of_domain = |path: &&String| {
+            path.starts_with("server.acme.")
+                || matches!(path.as_str(), "server.https_listen" | "server.http_listen")
+        };
+        let of_domain = self.given.keys().find(of_domain);
+        if let Some(path) = of_domain.cloned().filter(|_| !self.report.given("server.domain")) {
+            let text = "belongs to server.domain, which is not set; set that, or remove this";
+            self.report.wrong_key(&path, text);
+        }
     }
 
     /// Certificates must be there and usable now, so that nobody finds out at the first connection.
@@ -354,9 +363,11 @@ impl<'a> Loader<'a> {
             }
         }
         let link = settings.controller.as_ref().and_then(|link| link.ca_file.as_deref());
-        for (key, path) in
-            [("controller.ca_file", link), ("workers.ca_file", settings.workers.ca_file.as_deref())]
-        {
+        for (key, path) in [
+            ("controller.ca_file", link),
+            ("workers.ca_file", settings.workers.ca_file.as_deref()),
+            ("server.acme.ca_file", settings.server.acme.ca_file.as_deref()),
+        ] {
             if let Some(Err(text)) = path.map(tls_files::read_authorities) {
                 self.report.wrong_key(key, text);
             }

@@ -7,6 +7,7 @@
 //!
 //! Nothing here reads the environment of the process, logs, or repeats a value of the file in a message.
 
+mod acme_settings;
 mod addresses;
 mod check;
 mod defaults;

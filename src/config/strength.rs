@@ -8,7 +8,7 @@ use crate::config::kinds::Secrets;
 use crate::config::settings::{Listen, Settings};
 
 /// Secrets that somebody else made.
-const OF_OTHERS: [&str; 3] = [PASSWORD, "nps.token", "experience_library.token"];
+const OF_OTHERS: [&str; 4] = [PASSWORD, "nps.token", "experience_library.token", "server.acme.eab_key"];
 
 /// It goes into a field that carries every letter.
 const PASSWORD: &str = "sunshine.password";

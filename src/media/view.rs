@@ -19,6 +19,48 @@ pub enum Standing {
     Gone,
 }
 
+/// Who sends a peer's media, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Sending {
+    /// It is not connected, or is sent no media.
+    #[default]
+    Undecided,
+    /// We do, with AEAD_AES_128_GCM.
+    Own128,
+    /// We do, with AEAD_AES_256_GCM.
+    Own256,
+    /// str0m: its network is measured.
+    Measured,
+    /// str0m: it agreed on a profile that we do not speak.
+    OtherProfile,
+    /// str0m: the keys of its handshake were not heard.
+    NoKeys,
+}
+
+impl Sending {
+    const ALL: [Sending; 6] = [
+        Sending::Undecided,
+        Sending::Own128,
+        Sending::Own256,
+        Sending::Measured,
+        Sending::OtherProfile,
+        Sending::NoKeys,
+    ];
+
+    /// Its stable name, for programs; `None` before it is decided.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Sending::Undecided => None,
+            Sending::Own128 => Some("own_aes_128_gcm"),
+            Sending::Own256 => Some("own_aes_256_gcm"),
+            Sending::Measured => Some("measured"),
+            Sending::OtherProfile => Some("other_profile"),
+            Sending::NoKeys => Some("no_keys"),
+        }
+    }
+}
+
 /// Silence after which a level says nothing any more: Opus' DTX sends a packet each 400 ms.
 const LEVEL_FADES: Duration = Duration::from_millis(1_000);
 
@@ -32,8 +74,11 @@ pub struct PeerView {
     level: AtomicU8,
     first_packet: AtomicU64,
     last_packet: AtomicU64,
+    /// Anything that had its keys, or the password of its checks.
+    last_heard: AtomicU64,
     layer: AtomicU8,
     estimate: AtomicU64,
+    sending: AtomicU8,
 }
 
 impl PeerView {
@@ -73,6 +118,17 @@ impl PeerView {
         Some(self.estimate.load(Ordering::Relaxed)).filter(|estimate| *estimate > 0)
     }
 
+    /// Who sends its media.
+    pub fn sending(&self) -> Sending {
+        let place = usize::from(self.sending.load(Ordering::Relaxed));
+        Sending::ALL.get(place).copied().unwrap_or_default()
+    }
+
+    /// Publishes who sends its media. Only its thread does.
+    pub fn set_sending(&self, sending: Sending) {
+        self.sending.store(sending as u8, Ordering::Relaxed);
+    }
+
     /// Publishes a viewer's layer. Only its thread does.
     pub fn set_layer(&self, layer: Layer) {
         self.layer.store(u8::try_from(layer.place()).unwrap_or(u8::MAX), Ordering::Relaxed);
@@ -103,6 +159,16 @@ impl PeerView {
         if let Some(level) = level {
             self.level.store(level, Ordering::Relaxed);
         }
+    }
+
+    /// Something of the peer arrived. Only its thread calls this.
+    pub fn note_heard(&self, now: Moment) {
+        self.last_heard.store(now.0, Ordering::Relaxed);
+    }
+
+    /// When something of the peer last arrived.
+    pub fn last_heard(&self) -> Moment {
+        Moment(self.last_heard.load(Ordering::Relaxed))
     }
 
     /// A media packet is not passed on. Only its thread calls this.
@@ -139,6 +205,15 @@ mod tests {
         view.note_packet(Moment(2_100), None);
         assert_eq!((view.level(Moment(3_000)), view.level(Moment(3_100))), (42, 0));
         assert_eq!((view.packets(), view.media_time()), (2, Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn who_sends_is_read_as_it_was_published() {
+        let view = PeerView::default();
+        for sending in Sending::ALL {
+            view.set_sending(sending);
+            assert_eq!(view.sending(), sending);
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::core::fingerprint::Fingerprint;
 use crate::core::fleet::wire::Hindrance;
 use crate::engine::moonlight::installed::Installed;
 use crate::front;
+use crate::front::metrics::FrontMetrics;
 use crate::host::clock::{self, Clock};
 use crate::host::disk;
 use crate::host::process;
@@ -87,6 +88,8 @@ pub struct Health {
     pub installed: Arc<Installed>,
     /// Counts wrong tokens.
     pub tokens: Arc<TokenGuard>,
+    /// What is counted in front of us.
+    pub metrics: Arc<FrontMetrics>,
     /// Starts with the process.
     pub clock: Clock,
 }
