@@ -40,3 +40,4 @@ mod requests;
 mod second_worker;
 mod secrets;
 mod sweep;
+mod timeline;
