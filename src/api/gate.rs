@@ -242,6 +242,8 @@ mod tests {
                 method,
                 path,
                 query: None,
+                host: "",
+                entrance: Default::default(),
                 accepts_html: false,
                 upgrade: false,
                 lost_upgrade: false,

@@ -350,6 +350,10 @@ pub struct ViewerFigures {
     /// What its network was estimated to carry, in thousand bits per second; only with `webrtc.estimator.enabled`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimate_kbps: Option<u64>,
+    /// Who sends its media: `own_aes_256_gcm` or `own_aes_128_gcm` where we do, and where the WebRTC library does, why: `measured`,
+    /// `other_profile`, `no_keys`. Once it is connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sending: Option<&'static str>,
 }
 
 /// A failure, as the create's answer would have told it.

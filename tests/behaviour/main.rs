@@ -28,6 +28,7 @@ mod lab;
 mod lifecycle;
 mod limits;
 mod links;
+mod listening;
 mod log_reader;
 mod logs;
 mod lost_answers;

@@ -13,6 +13,7 @@ import urllib.request
 from fractions import Fraction
 
 from aiortc import AudioStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
+from aiortc import rtcdtlstransport
 from aiortc.rtcdtlstransport import RTCCertificate, generate_certificate
 from av import VideoFrame
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -26,6 +27,14 @@ ENOUGH = 25
 if os.environ.get("FOREIGN_CERTIFICATE") == "rsa":
     RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     RTCCertificate.generateCertificate = classmethod(lambda cls: cls(key=RSA, cert=generate_certificate(RSA)))
+
+
+# Only this protection profile of SRTP, by the name that OpenSSL has for it.
+if profile := os.environ.get("FOREIGN_PROFILE"):
+    rtcdtlstransport.SRTP_PROFILES[:] = [
+        one for one in rtcdtlstransport.SRTP_PROFILES if one.openssl_profile.decode() == profile
+    ]
+    assert rtcdtlstransport.SRTP_PROFILES, f"no profile {profile}"
 
 
 class Flashing(VideoStreamTrack):
