@@ -71,6 +71,7 @@ pub mod streamers;
 pub mod stun_binding;
 pub mod tcp_frames;
 pub mod time;
+pub mod timeline;
 pub mod token_use;
 pub mod turn_credentials;
 pub mod url_target;
