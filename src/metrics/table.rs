@@ -215,10 +215,6 @@ table! {
     MEDIA_DROPPED "hydraneckwebrtc_media_dropped_packets_total" Worker Counter None ["why"]
         "Packets that went no further: unknown (of no peer), bad, spoofed, refused (by the peer's session), unproved (the address \
          did not prove that it reads), queue (one was full), send (the network refused), nonce (its number was used).";
-    MEDIA_RESENT "hydraneckwebrtc_media_resent_packets_total" Worker Counter None []
-        "Packets that viewers asked for again (NACK) and got.";
-    MEDIA_VIEWERS "hydraneckwebrtc_media_viewers_connected_total" Worker Counter None ["sent_by"]
-        "Viewers that connected by who sends their media: own, by ourselves; else by the library, at more cost: measured (the estimator          is on), other_profile, no_keys.";
     MEDIA_FOREIGN "hydraneckwebrtc_media_passed_packets_total" Worker Counter None []
         "Datagrams that one media thread heard for another.";
     MEDIA_LAG "hydraneckwebrtc_media_loop_lag_seconds" Worker Histogram Seconds []
