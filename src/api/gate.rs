@@ -232,6 +232,8 @@ mod tests {
                 method,
                 path,
                 query: None,
+                host: "",
+                entrance: Default::default(),
                 accepts_html: false,
                 upgrade: false,
                 lost_upgrade: false,

@@ -168,10 +168,24 @@ fn account(acme: &Acme) -> [Option<Contradiction>; 2] {
 }
 
 fn of_both(settings: &Settings) -> Vec<Option<Contradiction>> {
-    let Settings { sessions, edge, .. } = settings;
+    let Settings { sessions, edge, server, .. } = settings;
     let [both, readable] = account(&settings.server.acme);
     vec![
         read_token(settings),
+        unless(
+            server.names().is_empty()
+                || server.https_listen.port == 0
+                || server.https_listen.port != server.http_listen.port,
+            "server.http_listen",
+            "server.https_listen",
+            "is the port of server.https_listen; HTTPS and plain HTTP need one each",
+        ),
+        unless(
+            server.hsts.is_none() || settings.serves_tls(),
+            "server.hsts",
+            "server.listen",
+            "is for HTTPS that we speak ourselves, with server.domain or server.tls; where a proxy does it for us, set it there",
+        ),
         both,
         readable,
         unless(

@@ -233,6 +233,17 @@ const CONTRADICTIONS: &[(&str, Role, &str)] = &[
         "1 server.public_url",
     ),
     (
+        "server: {listen: ':1', http_listen: ':2', admin_token: a-long-enough-token}",
+        Role::Controller,
+        "1 server.http_listen",
+    ),
+    (
+        "server: {domain: a.b, https_listen: ':80', admin_token: a-long-enough-token}",
+        Role::Worker,
+        "1 server.https_listen",
+    ),
+    ("server: {listen: ':1', hsts: 1h, admin_token: a-long-enough-token}", Role::Worker, "1 server.hsts"),
+    (
         "server: {listen: ':1', acme: {email: a@b.c}, admin_token: a-long-enough-token}",
         Role::Controller,
         "1 server.acme.email",
@@ -370,6 +381,8 @@ fn other_value(path: &str) -> &'static str {
         "server.acme.email" => "other@example.com",
         "server.acme.eab_key" => "b3RoZXI",
         "server.domain" => "other.example.com",
+        "server.https_listen" | "server.http_listen" => "127.0.0.1:4711",
+        "server.hsts" => "180d",
         "server.public_url"
         | "server.advertise_url"
         | "controller.url"
@@ -450,6 +463,7 @@ fn every_key_can_be_overridden_by_its_variable() {
             "server.domain" => "",
             "server.acme.eab_kid" => "domain: a.b, acme: {eab_key: c2VjcmV0}, ",
             "server.acme.eab_key" => "domain: a.b, acme: {eab_kid: k}, ",
+            "server.https_listen" | "server.http_listen" | "server.hsts" => "domain: a.b, ",
             path if path.starts_with("server.acme.") => "domain: a.b, ",
             _ => "listen: ':1', ",
         };

@@ -32,8 +32,9 @@ use crate::config::settings::Settings;
 use crate::core::fleet::identity::Identities;
 use crate::daemon::{ConfigOrigin, Daemon, Preflight, RunError, Running};
 use crate::edge::Edge;
-use crate::front;
 use crate::front::certificates::CertificateWatch;
+use crate::front::{self, listeners};
+use crate::host::activation::{self, Passed};
 use crate::host::clock::Clock;
 use crate::host::crypto;
 use crate::host::join;
@@ -60,8 +61,9 @@ const STACK: usize = 512 * 1024;
 
 /// Runs a controller until it is told to stop.
 pub fn run(settings: Settings, origin: &ConfigOrigin) -> Result<(), RunError> {
+    let passed = activation::take(origin.environment()).map_err(RunError)?;
     let daemon = Daemon::start(origin.environment())?;
-    let mut controller = Controller::start(settings, daemon.pulses())?;
+    let mut controller = Controller::start(settings, passed, daemon.pulses())?;
     daemon.ready("running");
     daemon.run(&mut controller, Some(origin), true);
     Ok(())
@@ -90,13 +92,14 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts a controller: bind, threads.
-    pub fn start(settings: Settings, pulses: &Pulses) -> Result<Controller, RunError> {
+    /// Starts a controller: sockets, those that were passed or new ones; threads.
+    pub fn start(settings: Settings, passed: Vec<Passed>, pulses: &Pulses) -> Result<Controller, RunError> {
         let plan = front::descriptors(&settings);
-        let listener = front::bind(&settings)?;
-        let address = listener.local_addr().map_err(|error| RunError(error.to_string()))?;
+        let listeners = listeners::open(&settings, passed)?;
+        let address = front::own_address(&listeners)?;
+        let listens_on = front::shown(&listeners, &settings);
         let (state, lock) = front::state_directory(&settings)?;
-        let (tls, certificate) = front::tls(&settings)?;
+        let secured = front::secure(&settings)?;
         let client = crypto::client_roots(settings.workers.ca_file.as_deref())
             .map_err(|error| RunError(format!("workers.ca_file: {error}")))?;
         let (clock, live) = (Clock::start(), Arc::new(Live::new(settings)));
@@ -129,8 +132,8 @@ impl Controller {
             clock,
             uncounted: Arc::new(Uncounted),
         };
-        let edge = front::edge(&live.get(), tls, listener, Arc::new(router), (&plan, pulses))?;
-        log::info!("[controller] listens on {}", front::shown(address, &live.get()));
+        let edge = front::edge(&live.get(), &secured, listeners, Arc::new(router), (&plan, pulses))?;
+        log::info!("[controller] listens on {listens_on}");
         Ok(Controller {
             live,
             published,
@@ -141,7 +144,7 @@ impl Controller {
             fleet,
             fleet_thread: Some(fleet_thread),
             dispatchers,
-            certificate,
+            certificate: secured.watch,
             tokens: (tokens, clock),
             _lock: lock,
         })

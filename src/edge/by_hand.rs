@@ -13,7 +13,7 @@ use rustix::time::Timespec;
 use super::acceptor::{Arrival, Shared, Ticket};
 use super::context::Context;
 use super::event_loop::{EventLoop, make_epoll};
-use super::router::Router;
+use super::router::{Entrance, Router};
 use super::{EdgeConfig, make_pseudonym, make_shared};
 
 /// Turns in a row that may find something to do. Two ends that keep each other busy for longer do so for ever.
@@ -44,7 +44,7 @@ impl LoopByHand {
         let ticket = Ticket::unseen(self.shared.clone(), peer);
         if let Some(handle) = self.shared.loops.first() {
             // The loop has the receiver, so this cannot fail.
-            let _ = handle.arrivals.send(Arrival { fd, ticket });
+            let _ = handle.arrivals.send(Arrival { fd, entrance: Entrance::Main, ticket });
         }
     }
 

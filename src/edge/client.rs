@@ -14,6 +14,8 @@
 //!
 //! From Head an event stream goes to Events, a request of the control API to Api, and from there like an own reply.
 //!
+//! From Handshake an authority's challenge (`acme-tls/1`) goes to Closing at once: it carries nothing else.
+//!
 //! A connection on trial (see `admission`) has one head to say why it is served; else it goes to Closing.
 
 use std::net::IpAddr;
@@ -28,7 +30,7 @@ use super::exchange::{self, Exchange};
 use super::flights::Flight;
 use super::outbox::Outbox;
 use super::own_reply::{self, Manner, write_own};
-use super::router::Reply;
+use super::router::{Entrance, Reply};
 use super::seats::Doing;
 use super::slab::Key;
 use super::socket::{Got, Socket};
@@ -62,6 +64,8 @@ pub struct ClientIo {
     pub key: Key,
     /// The socket.
     pub socket: Socket,
+    /// Where it came in.
+    pub entrance: Entrance,
     /// Its place in the counts.
     pub ticket: Ticket,
     /// Canonical address; of the client, when a controller forwards the request under way.
@@ -173,7 +177,7 @@ impl ClientIo {
 
 impl Client {
     /// A new connection.
-    pub fn new(key: Key, socket: Socket, ticket: Ticket, now: Moment) -> Client {
+    pub fn new(key: Key, socket: Socket, (entrance, ticket): (Entrance, Ticket), now: Moment) -> Client {
         let state = if socket.is_tls() { State::Handshake } else { State::Head { began: false } };
         let out = Outbox::with(Vec::new());
         ticket.settle(key);
@@ -181,6 +185,7 @@ impl Client {
         let io = ClientIo {
             key,
             socket,
+            entrance,
             ticket,
             peer,
             trusted,
@@ -367,7 +372,9 @@ pub fn respond(
     }
     // Asked for only where it is said.
     let ancestors = if own_reply::is_page(reply) { cx.router.frame_ancestors() } else { String::new() };
-    let manner = Manner { version, to_head, keep_alive, date: cx.date(), ancestors: &ancestors };
+    let hsts = cx.hsts(io.socket.is_tls());
+    let hsts = hsts.as_deref();
+    let manner = Manner { version, to_head, keep_alive, date: cx.date(), ancestors: &ancestors, hsts };
     write_own(&mut io.out.buf, reply, manner);
 }
 
@@ -383,6 +390,8 @@ fn dispose(cx: &mut Context, state: State) {
 fn handshake_step(cx: &mut Context, io: &mut ClientIo) -> Result<Step, End> {
     match io.socket.handshake() {
         Ok(false) => Ok(Step::Wait),
+        // An authority has seen what it came for. Nothing is spoken above this protocol (RFC 8737, 3).
+        Ok(true) if io.socket.is_challenge() => Ok(Step::Next(State::CLOSING)),
         Ok(true) => Ok(Step::Next(State::Head { began: false })),
         Err(error) => {
             cx.remark(io.network, &format_args!("{}: {error}", io.peer));

@@ -146,6 +146,11 @@ impl Context {
         self.current = None;
     }
 
+    /// What a client that came over TLS is told about coming back.
+    pub fn hsts(&self, over_tls: bool) -> Option<Arc<str>> {
+        self.tls.hsts.clone().filter(|_| over_tls)
+    }
+
     /// An empty buffer.
     pub fn buffer(&mut self) -> Vec<u8> {
         self.spare.pop().unwrap_or_default()

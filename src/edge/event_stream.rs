@@ -47,7 +47,8 @@ impl EventStream {
         if io.out.buf.capacity() == 0 {
             io.out.buf = cx.buffer();
         }
-        write_head_of_stream(&mut io.out.buf, version, keep_alive, cx.date());
+        let hsts = cx.hsts(io.socket.is_tls());
+        write_head_of_stream(&mut io.out.buf, version, keep_alive, (cx.date(), hsts.as_deref()));
         let mut stream = EventStream { subscription, version, keep_alive, spoke: cx.now };
         stream.write(io, &greeting, cx.now);
         io.socket.watch_for_dead_peer();

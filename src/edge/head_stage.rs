@@ -201,6 +201,8 @@ fn plan(cx: &mut Context, io: &mut ClientIo, head: &[u8]) -> Result<(Plan, Facts
         method: head.method,
         path: head.path,
         query: head.query,
+        host: head.host,
+        entrance: io.entrance,
         accepts_html: head.accepts_html,
         upgrade: head.upgrade,
         lost_upgrade: head.lost_upgrade,

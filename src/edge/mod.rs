@@ -58,7 +58,9 @@ use context::Context;
 use event_loop::{EventLoop, make_epoll};
 use flights::Flights;
 use pace::Pace;
+use router::Entrance;
 
+pub use acceptor::Listener;
 pub use event_loop::Pulse;
 
 /// Connections when there is no descriptor limit.
@@ -94,20 +96,30 @@ impl Edge {
         listener: TcpListener,
         router: Arc<dyn router::Router>,
     ) -> io::Result<Edge> {
-        let address = listener.local_addr()?;
+        Edge::start_on(config, vec![Listener { socket: listener, entrance: Entrance::Main }], router)
+    }
+
+    /// Serves on all of these, of which the first is the one that [`Edge::local_addr`] tells.
+    pub fn start_on(
+        config: EdgeConfig,
+        listeners: Vec<Listener>,
+        router: Arc<dyn router::Router>,
+    ) -> io::Result<Edge> {
+        let none = || io::Error::other("an edge without a listener");
+        let address = listeners.first().ok_or_else(none)?.socket.local_addr()?;
         let (shared, arrivals) = make_shared(&config)?;
         let (done_sender, done) = unbounded();
         // Dropped on failure below: stops the loops that run already.
         let mut edge = Edge { shared, threads: Vec::new(), done, address };
-        let mut listener = Some(listener);
+        let mut listeners = Some(listeners);
         let pseudonym = make_pseudonym();
         let started = Instant::now();
         for (index, arrivals) in arrivals.into_iter().enumerate() {
             let Some(handle) = edge.shared.loops.get(index) else { continue };
             let epoll = make_epoll(&handle.wake)?;
-            let acceptor = listener
+            let acceptor = listeners
                 .take()
-                .map(|listener| Acceptor::new(&epoll, listener, edge.shared.clone()))
+                .map(|listeners| Acceptor::new(&epoll, listeners, edge.shared.clone()))
                 .transpose()?;
             let (settings, tls) = (config.settings.clone(), config.tls.clone());
             let cx = Context::new(settings, tls, pseudonym.clone(), router.clone(), epoll, started);

@@ -205,6 +205,7 @@ fn on_head(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange, head: &[u8]) 
                     injected: None,
                     added: 0,
                     confined: ex.forward.confined.as_ref(),
+                    hsts: None,
                 };
                 write_reply(&mut io.out.buf, &head, &downward);
             }
@@ -213,7 +214,7 @@ fn on_head(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange, head: &[u8]) 
             if screens_bodies(ex) && head.fields.iter().any(is_encoded) {
                 return Err(ex.broken(cx, &"its answer is encoded, nobody asked for that"));
             }
-            on_final_head(io, ex, &head);
+            on_final_head(cx, io, ex, &head);
         }
     }
     Ok(())
@@ -223,7 +224,7 @@ fn screens_bodies(ex: &Exchange) -> bool {
     ex.forward.screen.as_ref().is_some_and(|screen| screen.takes_bodies())
 }
 
-fn on_final_head(io: &mut ClientIo, ex: &mut Exchange, head: &ReplyHead<'_, '_>) {
+fn on_final_head(cx: &Context, io: &mut ClientIo, ex: &mut Exchange, head: &ReplyHead<'_, '_>) {
     let injection = ex
         .forward
         .inject
@@ -241,6 +242,7 @@ fn on_final_head(io: &mut ClientIo, ex: &mut Exchange, head: &ReplyHead<'_, '_>)
     // A reply that comes before the whole request was read is the connection's last.
     reply.keeps_client = ex.facts.keep_alive && body != BodyLength::UntilClose && ex.request.is_complete();
     reply.keeps_upstream = head.keep_alive;
+    let hsts = cx.hsts(io.socket.is_tls());
     let downward = Downward {
         version: ex.facts.version,
         body,
@@ -248,6 +250,7 @@ fn on_final_head(io: &mut ClientIo, ex: &mut Exchange, head: &ReplyHead<'_, '_>)
         injected: injection.map(|injection| &*injection.version),
         added,
         confined: ex.forward.confined.as_ref(),
+        hsts: hsts.as_deref(),
     };
     write_reply(&mut io.out.buf, head, &downward);
     if let Some(screen) = ex.forward.screen.as_ref().filter(|_| head.fields.iter().any(names_ice_server)) {

@@ -21,6 +21,16 @@ use crate::core::websocket::Verdict;
 /// Who answers, in `Server`, where the answer is ours. Without a version: that would tell strangers what to try.
 pub const SERVER: &str = "hydraneckwebrtc";
 
+/// The listener that a connection came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Entrance {
+    /// The role's own: TLS, if the edge has it.
+    #[default]
+    Main,
+    /// Plain HTTP beside it, which leads to it and answers an authority's challenges.
+    Plain,
+}
+
 /// What a router sees of a request. The head has passed all syntax and framing checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -31,6 +41,10 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// Query without the `?`.
     pub query: Option<&'a str>,
+    /// The host that the client means, maybe with a port; empty where HTTP/1.0 names none.
+    pub host: &'a str,
+    /// Where it came in.
+    pub entrance: Entrance,
     /// Whether `Accept` names `text/html` (a navigation wants a page, everything else JSON).
     pub accepts_html: bool,
     /// Whether this is a valid upgrade request.
@@ -58,6 +72,12 @@ pub trait Router: Send + Sync + 'static {
 
     /// Whether an `Authorization` field holds a good admin token. Operators have places of their own.
     fn is_operator(&self, _authorization: &str) -> bool {
+        false
+    }
+
+    /// Whether a request for this path on [`Entrance::Plain`] comes because we asked for it (an authority's challenge): it gets
+    /// through where others meet a limit.
+    fn is_awaited(&self, _path: &str) -> bool {
         false
     }
 

@@ -88,6 +88,11 @@ impl Socket {
         Ok(false)
     }
 
+    /// Whether an authority's challenge is all that is spoken.
+    pub fn is_challenge(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_challenge())
+    }
+
     /// Input lies in the session that nobody has read.
     pub fn holds_input(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.holds_input())

@@ -1,5 +1,6 @@
 //! The operating system: processes, directories, clocks, signals, systemd, progress of threads. No policy.
 
+pub mod activation;
 pub mod clock;
 pub mod crypto;
 pub mod descriptors;

@@ -52,7 +52,7 @@ pub mod whip;
 pub mod whip_legs;
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -69,11 +69,11 @@ use crate::core::ids::WorkerId;
 use crate::core::rate_limit::Rate;
 use crate::core::reason::EndReason;
 use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
-use crate::edge::Edge;
-use crate::edge::tls::Tls;
+use crate::edge::{Edge, Listener};
 use crate::engine::moonlight::installed::Installed;
-use crate::front;
 use crate::front::certificates::CertificateWatch;
+use crate::front::{self, Secured, listeners};
+use crate::host::activation::{self, Passed};
 use crate::host::clock::Clock;
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::identity_key::{self, IdentityKey};
@@ -126,8 +126,9 @@ const STACK: usize = 512 * 1024;
 
 /// Runs a worker until it is told to stop.
 pub fn run(settings: Settings, origin: &ConfigOrigin) -> Result<(), RunError> {
+    let passed = activation::take(origin.environment()).map_err(RunError)?;
     let daemon = Daemon::start(origin.environment())?;
-    let mut worker = Worker::start(settings, daemon.pulses())?;
+    let mut worker = Worker::start(settings, passed, daemon.pulses())?;
     worker.wait_for_first_beat();
     daemon.ready("running");
     daemon.run(&mut worker, Some(origin), true);
@@ -161,9 +162,8 @@ pub struct Worker {
 
 /// What exists before any thread.
 struct Ground {
-    listener: TcpListener,
-    tls: Tls,
-    certificate: Option<CertificateWatch>,
+    listeners: Vec<Listener>,
+    secured: Secured,
     roots: TlsConfig,
     state: PrivateDir,
     root: Arc<DataDir>,
@@ -171,11 +171,13 @@ struct Ground {
 }
 
 impl Worker {
-    /// Starts a worker: bind, sweep, threads. Nothing of an earlier run is touched before the port is ours.
-    pub fn start(mut settings: Settings, pulses: &Pulses) -> Result<Worker, RunError> {
+    /// Starts a worker: sockets, those that were passed or new ones; sweep, threads. Nothing of an earlier run is touched before
+    /// the port is ours.
+    pub fn start(mut settings: Settings, passed: Vec<Passed>, pulses: &Pulses) -> Result<Worker, RunError> {
         let plan = front::descriptors(&settings);
-        let ground = prepare_ground(&settings)?;
-        let address = ground.listener.local_addr().map_err(|error| RunError(error.to_string()))?;
+        let ground = prepare_ground(&settings, passed)?;
+        let address = front::own_address(&ground.listeners)?;
+        let listens_on = front::shown(&ground.listeners, &settings);
         process::become_subreaper()
             .map_err(|error| RunError(format!("cannot become a sub-reaper: {error}")))?;
         let root = ground.root.get().map_err(|error| RunError(error.to_string()))?;
@@ -231,7 +233,7 @@ impl Worker {
         worker.configured_id = configured_id;
         worker.outbox = Some(memory.thread);
         worker.media = Some(media_threads);
-        log::info!("[worker] {id} listens on {}", front::shown(address, &worker.live.get()));
+        log::info!("[worker] {id} listens on {listens_on}");
         Ok(worker)
     }
 
@@ -266,7 +268,8 @@ impl Worker {
         };
         let api = front::api(&ground.state, &live.get(), Arc::new(service), (&plan, pulses))?;
         let router = router(&health, &api);
-        let edge = front::edge(&live.get(), ground.tls, ground.listener, Arc::new(router), (&plan, pulses))?;
+        let edge =
+            front::edge(&live.get(), &ground.secured, ground.listeners, Arc::new(router), (&plan, pulses))?;
         let address_thread = AddressThread::start(&live, health.media.public_address())?;
         let tokens = (health.tokens.clone(), clock);
         let pulse = Pulse {
@@ -294,7 +297,7 @@ impl Worker {
             outbox: None,
             bodies: None,
             address_thread,
-            certificate: ground.certificate,
+            certificate: ground.secured.watch,
             tokens,
             configured_id: None,
             media: None,
@@ -442,17 +445,17 @@ fn start_heartbeat(
     Ok((thread, first_beat))
 }
 
-fn prepare_ground(settings: &Settings) -> Result<Ground, RunError> {
+fn prepare_ground(settings: &Settings, passed: Vec<Passed>) -> Result<Ground, RunError> {
     let fail = |error: crate::host::private_dir::DirError| RunError(format!("sessions.data_dir: {error}"));
-    let listener = front::bind(settings)?;
+    let listeners = listeners::open(settings, passed)?;
     let (state, state_lock) = front::state_directory(settings)?;
-    let (tls, certificate) = front::tls(settings)?;
+    let secured = front::secure(settings)?;
     let ca_file = settings.controller.as_ref().and_then(|link| link.ca_file.as_deref());
     let roots =
         crypto::client_roots(ca_file).map_err(|error| RunError(format!("controller.ca_file: {error}")))?;
     let root = DataDir::open(&settings.sessions.data_dir).map_err(fail)?;
     let locks = vec![state_lock];
-    Ok(Ground { listener, tls, certificate, roots, state, root: Arc::new(root), locks })
+    Ok(Ground { listeners, secured, roots, state, root: Arc::new(root), locks })
 }
 
 fn settle_identity(ground: &Ground, settings: &Settings) -> Result<Identity, RunError> {

@@ -199,7 +199,7 @@ fn a_new_certificate_is_taken_by_new_connections_while_a_tunnel_goes_on() {
         }
     });
     let tunnels = Arc::new(Tunnels::default());
-    let server = tls::server_config(watch.certificate()).expect("a configuration");
+    let server = tls::server_config(watch.served()).expect("a configuration");
     let counted = tunnels.clone();
     let plain = Upstream::Tcp(to);
     let edge = TestEdge::with(
