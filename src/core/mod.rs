@@ -49,6 +49,7 @@ pub mod peer_life;
 pub mod picture_ids;
 pub mod process_feed;
 pub mod process_probe;
+pub mod publisher_turn;
 pub mod rate_limit;
 pub mod rating;
 pub mod reason;

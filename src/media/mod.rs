@@ -30,6 +30,7 @@ pub mod places;
 pub mod ports;
 pub mod process_legs;
 pub mod publisher;
+pub mod publisher_slot;
 pub mod publishing;
 pub mod quality;
 pub mod role;

@@ -38,7 +38,7 @@ pub const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Without a datagram of a connected peer after which it is in trouble: browsers check every 2.5 s. str0m's own notice takes 12 s
 /// and more.
-const SILENCE: Duration = Duration::from_secs(5);
+pub const SILENCE: Duration = Duration::from_secs(5);
 
 /// Addresses a peer may come from in its life. A phone that changes networks all day has fewer; str0m keeps each.
 const MAX_REMOTES: usize = 64;
@@ -205,7 +205,9 @@ impl Peer {
             self.settle_route(routed);
         }
         if self.was_genuine(arrival, io) {
-            let change = self.life.input(shared.moment(arrival.at), peer_life::Event::Heard);
+            let now = shared.moment(arrival.at);
+            self.view.note_heard(now);
+            let change = self.life.input(now, peer_life::Event::Heard);
             self.changed(change, arrival.at, io)?;
         }
         verdict

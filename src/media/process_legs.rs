@@ -198,7 +198,16 @@ mod tests {
 
     fn published(track: Track, sequence: u16, payload: &[u8]) -> Published {
         let layer = Layer::BASE;
-        Published { track, layer, marker: true, sequence, timestamp: 9, ssrc: 7, payload: payload.into() }
+        Published {
+            by: 1,
+            track,
+            layer,
+            marker: true,
+            sequence,
+            timestamp: 9,
+            ssrc: 7,
+            payload: payload.into(),
+        }
     }
 
     #[test]

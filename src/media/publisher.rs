@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 
 use str0m::media::{KeyframeRequestKind, MediaAdded, MediaKind, Mid, Rid, SenderFeedback};
@@ -15,7 +14,7 @@ use crate::core::rtp_packet::SenderReport;
 use crate::core::sdp::{Agreed, Offer, Purpose, Supported};
 use crate::core::time::Moment;
 use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
-use crate::media::stream::{Published, Stream, Told};
+use crate::media::stream::{Published, Reported, Stream, Told};
 use crate::media::viewer::{self, Audience};
 
 /// Pictures of a layer are asked for this often at most, however many viewers lack one: each costs the publisher a burst.
@@ -24,7 +23,7 @@ const PICTURES: Duration = Duration::from_millis(500);
 /// One publisher.
 pub struct Publisher {
     stream: Stream,
-    _place: Place,
+    place: Place,
     agreed: Agreed,
     session: Arc<dyn Audience>,
     /// Whether the session lives for as long as it publishes.
@@ -45,31 +44,60 @@ impl fmt::Debug for Publisher {
     }
 }
 
-/// The one place of a stream for a publisher: taken as long as this lives.
+/// The one place of a stream for a publisher: taken as long as this lives, unless it is taken from it before.
 #[derive(Debug)]
-pub struct Place(Stream);
+pub struct Place {
+    stream: Stream,
+    number: u64,
+}
 
 impl Place {
     /// Whether somebody has it.
     pub fn is_taken(stream: &Stream) -> bool {
-        stream.view().published.load(Ordering::Acquire)
+        stream.door().slot().is_taken()
     }
 
     /// Takes it; `None` when somebody else has it.
     pub fn take(stream: &Stream) -> Option<Place> {
-        let free = stream.view().published.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire);
-        free.ok()?;
+        let number = stream.door().slot().take()?;
         // Viewers have nothing to refer to in what it sends before its first key frame.
         stream.view().want_every_key_frame();
-        Some(Place(stream.clone()))
+        Some(Place { stream: stream.clone(), number })
+    }
+
+    /// One that [`Place::settle`] makes the place, for a publisher whose offer is not answered yet.
+    pub fn prepare(stream: &Stream) -> Place {
+        Place { stream: stream.clone(), number: stream.door().slot().next() }
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The place is that of this number from now on; whoever had it has it no more.
+    pub fn settle(stream: &Stream, number: u64, before: Option<u64>) {
+        before.into_iter().for_each(|before| Place::vacate(stream, before));
+        stream.door().slot().settle(number);
+        stream.view().want_every_key_frame();
+    }
+
+    /// The publisher of this number has the place no more, if it did.
+    pub fn vacate(stream: &Stream, number: u64) {
+        // First, so that its packets that are under way come to nothing.
+        stream.door().slot().vacate(number);
+        stream.door().leave(number);
+        stream.ring();
+    }
+
+    fn is_held(&self) -> bool {
+        self.stream.door().slot().is_held_by(self.number)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.tell(Told::Unpublished);
-        self.0.door().leave();
-        self.0.view().published.store(false, Ordering::Release);
+        Place::vacate(&self.stream, self.number);
     }
 }
 
@@ -77,11 +105,11 @@ impl Publisher {
     /// A publisher for the stream whose place it has. Where a process takes what it sends, its session counts it as somebody
     /// who is there: a recording needs no viewer.
     pub fn new(place: Place, agreed: Agreed, session: Arc<dyn Audience>) -> Publisher {
-        let stream = place.0.clone();
+        let stream = place.stream.clone();
         let counts = stream.door().ingest().to_process();
         Publisher {
             stream,
-            _place: place,
+            place,
             agreed,
             session,
             counts,
@@ -99,7 +127,7 @@ impl Publisher {
             return;
         }
         if let Some(video) = self.agreed.video {
-            self.stream.door().enter(video, self.agreed.opus);
+            self.stream.door().enter(self.place.number, video, self.agreed.opus);
         }
         if self.counts {
             self.session.viewer_connected();
@@ -131,6 +159,7 @@ impl Publisher {
             self.note_source(layer, *header.ssrc);
         }
         self.stream.tell(Told::Published(Published {
+            by: self.place.number,
             track,
             layer,
             marker: header.marker,
@@ -139,7 +168,7 @@ impl Publisher {
             ssrc: *header.ssrc,
             payload: packet.payload.clone(),
         }));
-        if self.stream.view().lacks_key_frames() {
+        if self.stream.view().lacks_key_frames() && self.place.is_held() {
             Layer::all().for_each(|layer| self.ask_for_picture(layer, context));
         }
     }
@@ -159,7 +188,11 @@ impl Publisher {
             mid if mid == self.audio => Track::Audio,
             _ => return,
         };
-        self.stream.tell(Told::Reported(track, sender_report(report)));
+        self.stream.tell(Told::Reported(Reported {
+            by: self.place.number,
+            track,
+            report: sender_report(report),
+        }));
     }
 
     fn place_of(&self, ssrc: Ssrc, rtc: &mut Rtc) -> Option<(Track, Layer)> {

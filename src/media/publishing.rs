@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::core::sdp::VideoCodec;
 use crate::core::time::Moment;
 use crate::host::wake::Wake;
+use crate::media::publisher_slot::PublisherSlot;
 
 /// A pause in what a process is fed with: longer than any frame of a live picture lasts.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -85,8 +86,8 @@ impl Fed {
 #[derive(Debug, Default)]
 pub struct Door {
     ingest: Ingest,
+    slot: PublisherSlot,
     now: Mutex<Option<Publishing>>,
-    count: AtomicU64,
     /// When the process got pictures after a pause, and last; on the clock of views, 0 before the first.
     fed_since: AtomicU64,
     fed_last: AtomicU64,
@@ -108,15 +109,26 @@ impl Door {
         *self.lock()
     }
 
-    /// Somebody does from now on.
-    pub fn enter(&self, video: VideoCodec, opus: bool) {
-        let number = self.count.fetch_add(1, Ordering::Relaxed);
-        self.set(Some(Publishing { number, video, opus }));
+    /// Whose the place to publish is.
+    pub fn slot(&self) -> &PublisherSlot {
+        &self.slot
     }
 
-    /// Nobody does any more.
-    pub fn leave(&self) {
-        self.set(None);
+    /// The publisher of this number does from now on, if the place is still its own.
+    pub fn enter(&self, number: u64, video: VideoCodec, opus: bool) {
+        let mut now = self.lock();
+        if self.slot.is_held_by(number) {
+            *now = Some(Publishing { number, video, opus });
+            self.ring();
+        }
+    }
+
+    /// The publisher of this number does no more, if it did.
+    pub fn leave(&self, number: u64) {
+        let mut now = self.lock();
+        if now.take_if(|publishing| publishing.number == number).is_some() {
+            self.ring();
+        }
     }
 
     /// The process got a picture. Only the stream's thread calls this.
@@ -140,8 +152,7 @@ impl Door {
         (last != Moment(0)).then(|| Fed { lasted: last.since(since), ago: now.since(last) })
     }
 
-    fn set(&self, publishing: Option<Publishing>) {
-        *self.lock() = publishing;
+    fn ring(&self) {
         if let Some(owner) = self.ingest.owner() {
             owner.ring();
         }
@@ -196,12 +207,22 @@ mod tests {
             wake.clear();
             count == 1
         };
-        door.enter(VideoCodec::Vp8, true);
-        let first = door.publishing().unwrap();
+        let first = door.slot().take().unwrap();
+        door.enter(first, VideoCodec::Vp8, true);
+        assert_eq!(door.publishing().map(|publishing| publishing.number), Some(first));
         assert!(rings());
-        door.leave();
+        assert_eq!(door.slot().take(), None, "one at a time");
+        door.slot().vacate(first);
+        door.leave(first);
         assert!(rings() && door.publishing().is_none());
-        door.enter(VideoCodec::Vp8, true);
-        assert_ne!(door.publishing(), Some(first));
+        door.enter(first, VideoCodec::Vp8, true);
+        assert!(!rings() && door.publishing().is_none(), "it connected after its place was taken from it");
+        let second = door.slot().take().unwrap();
+        door.enter(second, VideoCodec::Vp8, true);
+        assert!(rings() && second != first);
+        door.slot().vacate(first);
+        door.leave(first);
+        assert!(!rings() && door.slot().is_held_by(second), "its end comes late");
+        assert_eq!(door.publishing().map(|publishing| publishing.number), Some(second));
     }
 }

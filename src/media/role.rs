@@ -98,6 +98,8 @@ pub enum Gone {
     Closed,
     /// A newer one took its place, its session ended, or we stop.
     Ended,
+    /// It was silent, and a publisher with the same token came.
+    TakenOver,
     /// Its WebRTC state broke.
     Failed,
     /// Its handshake cannot come to an end.
@@ -115,6 +117,7 @@ impl fmt::Display for Gone {
             Gone::ClosedByPeer => "closed by the browser",
             Gone::Closed => "closed",
             Gone::Ended => "ended with its session, or replaced",
+            Gone::TakenOver => "it was silent, and a publisher with the same token took its place",
             Gone::Failed => "its WebRTC state failed",
         })
     }

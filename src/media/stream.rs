@@ -111,11 +111,9 @@ pub enum Told {
     /// A publisher's packet.
     Published(Published),
     /// A publisher's sender report.
-    Reported(Track, SenderReport),
+    Reported(Reported),
     /// A process takes what is published from now on, or none does any more.
     Feed(Option<Box<ProcessLegs>>),
-    /// The publisher is gone: the process feeds again.
-    Unpublished,
     /// The end.
     Stop,
 }
@@ -123,6 +121,8 @@ pub enum Told {
 /// A packet of a publisher, as its peer received it.
 #[derive(Debug)]
 pub struct Published {
+    /// The number of the publisher.
+    pub by: u64,
     /// Sound or pictures.
     pub track: Track,
     /// Which layer of the pictures.
@@ -137,6 +137,17 @@ pub struct Published {
     pub ssrc: u32,
     /// Payload.
     pub payload: Arc<[u8]>,
+}
+
+/// A publisher's sender report.
+#[derive(Debug)]
+pub struct Reported {
+    /// The number of the publisher.
+    pub by: u64,
+    /// What it is about.
+    pub track: Track,
+    /// What it says.
+    pub report: SenderReport,
 }
 
 /// The way to a stream: cheap to clone.
@@ -195,6 +206,7 @@ impl Stream {
             meter: Meter::default(),
             last_key_frames: [Moment::default(); MAX_LAYERS],
             legs: None,
+            publisher: None,
             followers: Vec::new(),
             batch: Vec::new(),
             rest_until: None,
@@ -228,6 +240,11 @@ impl Stream {
         &self.0.door
     }
 
+    /// Makes its thread look who publishes.
+    pub fn ring(&self) {
+        self.0.wake.ring();
+    }
+
     /// Tells its thread. One that stands still or is over hears nothing: what is lost then is media, or of no matter. False:
     /// it was not heard.
     pub fn tell(&self, told: Told) -> bool {
@@ -253,6 +270,8 @@ struct Owner {
     /// Of each layer.
     last_key_frames: [Moment; MAX_LAYERS],
     legs: Option<Box<ProcessLegs>>,
+    /// The number of the publisher that feeds.
+    publisher: Option<u64>,
     followers: Vec<usize>,
     batch: Vec<StreamPacket>,
     /// Until when the rest of a frame is waited for.
@@ -308,21 +327,37 @@ impl Owner {
                 Told::Follow(thread) => self.follow(thread),
                 Told::Leave(thread) => self.followers.retain(|other| *other != thread),
                 Told::Published(packet) => self.published(&packet, now),
-                Told::Reported(track, report) => self.reported(track, report, now),
+                Told::Reported(reported) => self.reported(reported, now),
                 Told::Feed(legs) => {
                     self.legs = legs;
                     self.stream.door().feed_anew();
                 }
-                Told::Unpublished => {
-                    self.feed.give_back();
-                    // Before a packet of the process is passed on: viewers must not miss its key frame.
-                    self.stream.view().flatten();
-                    self.groups.flatten();
-                }
                 Told::Stop => return false,
             }
         }
+        if self.publisher.is_some_and(|number| !self.stream.door().slot().is_held_by(number)) {
+            self.unpublish();
+        }
         true
+    }
+
+    /// Whether this publisher has the place; what is on its way of one that lost it comes to nothing.
+    fn hears(&mut self, by: u64) -> bool {
+        let hears = self.stream.door().slot().is_held_by(by);
+        if hears && self.publisher != Some(by) {
+            self.unpublish();
+            self.publisher = Some(by);
+        }
+        hears
+    }
+
+    /// The publisher is gone: the process feeds again.
+    fn unpublish(&mut self) {
+        self.publisher = None;
+        self.feed.give_back();
+        // Before a packet of the process is passed on: viewers must not miss its key frame.
+        self.stream.view().flatten();
+        self.groups.flatten();
     }
 
     fn follow(&mut self, thread: usize) {
@@ -334,7 +369,10 @@ impl Owner {
         self.send(thread, News::Begin(Box::new(self.groups.clone())));
     }
 
-    fn reported(&mut self, track: Track, report: SenderReport, now: Instant) {
+    fn reported(&mut self, Reported { by, track, report }: Reported, now: Instant) {
+        if !self.hears(by) {
+            return;
+        }
         self.feed.report(Feeder::Publisher, &report, self.shared.moment(now));
         if let Some(legs) = &mut self.legs {
             legs.report(track, report);
@@ -342,6 +380,9 @@ impl Owner {
     }
 
     fn published(&mut self, packet: &Published, now: Instant) {
+        if !self.hears(packet.by) {
+            return;
+        }
         let door = self.stream.door();
         if let Some(legs) = &mut self.legs {
             let now = self.shared.moment(now);

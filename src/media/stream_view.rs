@@ -14,8 +14,6 @@ pub struct StreamView {
     last_key_frame: AtomicU64,
     /// Connected viewers.
     pub viewers: AtomicU32,
-    /// Whether somebody publishes.
-    pub published: AtomicBool,
     /// The layers of which a picture is lacking: the publisher is asked for one of each.
     wanted: AtomicU32,
     /// Whether there is more than one layer.

@@ -32,6 +32,8 @@ pub struct PeerView {
     level: AtomicU8,
     first_packet: AtomicU64,
     last_packet: AtomicU64,
+    /// Anything that had its keys, or the password of its checks.
+    last_heard: AtomicU64,
     layer: AtomicU8,
     estimate: AtomicU64,
 }
@@ -103,6 +105,16 @@ impl PeerView {
         if let Some(level) = level {
             self.level.store(level, Ordering::Relaxed);
         }
+    }
+
+    /// Something of the peer arrived. Only its thread calls this.
+    pub fn note_heard(&self, now: Moment) {
+        self.last_heard.store(now.0, Ordering::Relaxed);
+    }
+
+    /// When something of the peer last arrived.
+    pub fn last_heard(&self) -> Moment {
+        Moment(self.last_heard.load(Ordering::Relaxed))
     }
 
     /// A media packet is not passed on. Only its thread calls this.

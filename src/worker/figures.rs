@@ -42,7 +42,7 @@ fn figures(media: &Media, session: &SessionId, viewers: &[Known]) -> Option<Stre
             VideoCodec::H264 { .. } => "h264",
         },
         audio: codecs.opus.then_some("opus"),
-        published: view.published.load(std::sync::atomic::Ordering::Acquire),
+        published: stream.door().slot().is_taken(),
         viewers: view.viewers.load(std::sync::atomic::Ordering::Acquire),
         bitrate_kbps: view.bitrate() / 1_000,
         key_frame_age_ms: age.map(|age| u64::try_from(age).unwrap_or(u64::MAX)),

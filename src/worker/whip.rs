@@ -20,6 +20,7 @@ use crate::api::routes::Leg;
 use crate::api::server::Call;
 use crate::api::sessions::{self, Link};
 use crate::config::live::Live;
+use crate::config::secret::Secret;
 use crate::config::settings::Settings;
 use crate::core::ids::SessionId;
 use crate::core::rate_limit::Rate;
@@ -53,17 +54,11 @@ const LATER: Duration = Duration::from_secs(10);
 
 /// What the media threads do for us. Calls wait for them a bounded time.
 pub trait Legs: Send + Sync {
-    /// What a client of this session may agree on; 409 when there is nothing to watch, or somebody publishes already.
-    fn supported(&self, session: &SessionId, purpose: Purpose) -> Result<Supported, Problem>;
+    /// What this client may agree on; 409 when there is nothing to watch, or somebody publishes already.
+    fn supported(&self, session: &SessionId, client: &Client) -> Result<Supported, Problem>;
 
-    /// Makes a peer for a client of this network that came by this link. 429 or 503 when there is no place for it.
-    fn open(
-        &self,
-        visit: &Visit,
-        client: Option<IpAddr>,
-        purpose: Purpose,
-        offer: (Offer, Agreed),
-    ) -> Result<Opened, Problem>;
+    /// Makes a peer for this client, which came by this link. 429 or 503 when there is no place for it.
+    fn open(&self, visit: &Visit, client: &Client, offer: (Offer, Agreed)) -> Result<Opened, Problem>;
 
     /// Hands candidates to a peer; those it cannot use are passed over.
     fn trickle(&self, peer: &PeerId, fragment: &SdpFragment);
@@ -71,11 +66,22 @@ pub trait Legs: Send + Sync {
     /// Restarts ICE; a failure leaves the peer as it is.
     fn restart(&self, peer: &PeerId, fragment: &SdpFragment) -> Result<SdpFragment, Problem>;
 
-    /// Ends a peer.
-    fn close(&self, peer: &PeerId);
+    /// Ends a peer of this session.
+    fn close(&self, session: &SessionId, peer: &PeerId);
 
     /// Whether it is still there.
     fn is_there(&self, peer: &PeerId) -> bool;
+}
+
+/// Who offers.
+#[derive(Debug)]
+pub struct Client {
+    /// What for.
+    pub purpose: Purpose,
+    /// Its network; `None`: it counts for no address.
+    pub network: Option<IpAddr>,
+    /// The token that it showed.
+    pub token: Secret,
 }
 
 /// A new peer.
@@ -176,13 +182,14 @@ impl Whip {
             return Err(Problem::again_after(503, "this worker is going out of service", LATER));
         }
         self.leave_room_for_the_owner(&visit, settings.webrtc.max_viewers)?;
-        let supported = self.legs.supported(&visit.card.id, purpose)?;
+        let token = Secret::new(auth::bearer(call.header("Authorization")).unwrap_or_default());
+        let client = Client { purpose, network: browsers::network(call, &settings), token };
+        let supported = self.legs.supported(&visit.card.id, &client)?;
         let refused = |error: sdp::SdpError| Problem::new(error.status(), error.to_string());
         let mut offer = Offer::from_bytes(&call.body).map_err(refused)?;
         let agreed = offer.agree(purpose, &supported).map_err(refused)?;
         let ufrag = offer.ice().ufrag;
-        let client = browsers::network(call, &settings);
-        let opened = self.legs.open(&visit, client, purpose, (offer, agreed))?;
+        let opened = self.legs.open(&visit, &client, (offer, agreed))?;
         let session = visit.path(call.header("X-Forwarded-Prefix").unwrap_or_default());
         let location = format!("{session}{}/{}", name(purpose), opened.peer.expose());
         let tag = EntityTag::from_entropy(entropy::bytes());
@@ -240,10 +247,10 @@ impl Whip {
     }
 
     fn delete(&self, call: &Call, purpose: Purpose) -> Result<Answer, Problem> {
-        let peer = self.find_peer(call, purpose)?;
+        let (visit, peer) = self.find_peer(call, purpose)?;
         // Who ended by itself a moment ago is deleted all the same: its client could not know.
         self.peers().remove(&peer);
-        self.legs.close(&peer);
+        self.legs.close(&visit.card.id, &peer);
         Ok(Answer { status: 200, content_type: "text/plain", headers: Vec::new(), body: String::new() })
     }
 
@@ -268,20 +275,22 @@ impl Whip {
 
     /// A peer of this call's session: its name, entity tag and the client's user fragment.
     fn peer(&self, call: &Call, purpose: Purpose) -> Result<(PeerId, EntityTag, String), Problem> {
-        let peer = self.find_peer(call, purpose)?;
+        let (_, peer) = self.find_peer(call, purpose)?;
         let peers = self.peers();
         let entry = peers.get(&peer).filter(|_| self.legs.is_there(&peer)).ok_or_else(no_such_peer)?;
         Ok((peer, entry.tag.clone(), entry.ufrag.clone()))
     }
 
     /// A peer of this call's session, or one that ended a moment ago.
-    fn find_peer(&self, call: &Call, purpose: Purpose) -> Result<PeerId, Problem> {
+    fn find_peer(&self, call: &Call, purpose: Purpose) -> Result<(Visit, PeerId), Problem> {
         let visit = self.visit(call)?;
         self.admit(call, &visit.id, &self.others)?;
         let peer: PeerId = call.peer.parse().map_err(|_| no_such_peer())?;
         let peers = self.lasting_peers();
         let entry = peers.get(&peer).filter(|entry| entry.link == visit.id && entry.purpose == purpose);
-        entry.map(|_| peer).ok_or_else(no_such_peer)
+        let found = entry.map(|_| peer).ok_or_else(no_such_peer);
+        drop(peers);
+        Ok((visit, found?))
     }
 
     /// The peers, without those that ended more than [`REMEMBERED`] ago.

@@ -1,7 +1,6 @@
 //! What HTTP of WHIP and WHEP asks of the media threads.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::api::sessions::Link;
@@ -10,20 +9,21 @@ use crate::core::ids::SessionId;
 use crate::core::sdp::{Agreed, IceParameters, Offer, Purpose, SdpFragment, Supported, VideoCodec};
 use crate::core::whip::Problem;
 use crate::engine::ingest;
-use crate::media::Media;
 use crate::media::ids::PeerId;
 use crate::media::offer::Wanted;
 use crate::media::process_legs::ProcessLegs;
-use crate::media::publisher::{Place, Publisher};
+use crate::media::publisher::Publisher;
+use crate::media::publisher_slot::{PublishRefused, Taken};
 use crate::media::publishing::{Fed, Ingest, Publishing};
-use crate::media::role::{Gone, OfferRefused, Role};
+use crate::media::role::{Gone, OfferRefused};
 use crate::media::shared::RestartRefused;
 use crate::media::stream::{self, Codecs, SourceSpec, Stream, Told};
 use crate::media::streams::SourceHandle;
 use crate::media::viewer::{Audience, Viewer};
+use crate::media::{Accepted, Media};
 use crate::worker::board::{Board, Card, Visit};
 use crate::worker::sources::{Source, Sources};
-use crate::worker::whip::{Legs, Opened, SOON, no_place, nothing_to_watch};
+use crate::worker::whip::{Client, Legs, Opened, SOON, no_place, nothing_to_watch};
 
 /// `profile_idc` of baseline, which is what engines are told to make: browsers take no B-frames.
 const BASELINE: u8 = 0x42;
@@ -45,45 +45,57 @@ impl MediaLegs {
         })
     }
 
-    fn role(
+    fn audience(&self, session: &SessionId, link: Link) -> Result<Arc<CameBy>, Problem> {
+        let card = self.board.find(session);
+        let card = card.ok_or_else(|| Problem::new(404, "the session has ended"))?;
+        Ok(Arc::new(CameBy { card, link }))
+    }
+
+    fn watch(
         &self,
         stream: Stream,
-        purpose: Purpose,
-        link: Link,
-        (offer, agreed): (&Offer, Agreed),
-    ) -> Result<Box<dyn Role>, Problem> {
-        let card = self.board.find(stream.session());
-        let card = card.ok_or_else(|| Problem::new(404, "the session has ended"))?;
-        match purpose {
-            Purpose::View => {
-                let viewer = Viewer::new(stream, Arc::new(CameBy { card, link }));
-                Ok(Box::new(match offer.tells_arrivals() {
-                    true => viewer.estimating(self.media.estimator()),
-                    false => viewer,
-                }))
-            }
-            Purpose::Publish => {
-                if agreed.video.is_none() && stream.door().ingest().to_process() {
-                    return Err(Problem::new(
-                        422,
-                        "this session's process needs a picture: offer VP8 or H264",
-                    ));
-                }
-                let place = Place::take(&stream).ok_or_else(taken)?;
-                Ok(Box::new(Publisher::new(place, agreed, Arc::new(CameBy { card, link }))))
-            }
+        visit: &Visit,
+        client: &Client,
+        offer: Offer,
+    ) -> Result<Accepted, Problem> {
+        let session = stream.session().clone();
+        let viewer = Viewer::new(stream, self.audience(&session, visit.link)?);
+        let role = Box::new(match offer.tells_arrivals() {
+            true => viewer.estimating(self.media.estimator()),
+            false => viewer,
+        });
+        let wanted = Wanted { session, role, offer };
+        self.media.offer_from(client.network, wanted).map_err(|refused| problem(&refused))
+    }
+
+    fn publish(
+        &self,
+        stream: &Stream,
+        visit: &Visit,
+        client: &Client,
+        (offer, agreed): (Offer, Agreed),
+    ) -> Result<Accepted, Problem> {
+        if agreed.video.is_none() && stream.door().ingest().to_process() {
+            return Err(Problem::new(422, "this session's process needs a picture: offer VP8 or H264"));
         }
+        let audience = self.audience(stream.session(), visit.link)?;
+        let role = |place| Publisher::new(place, agreed, audience);
+        let accepted = self.media.publish((client.network, client.token.clone()), stream, offer, role);
+        accepted.map_err(|refused| match refused {
+            PublishRefused::Taken(wait) => taken(wait),
+            PublishRefused::Offer(refused) => problem(&refused),
+        })
     }
 }
 
 impl Legs for MediaLegs {
-    fn supported(&self, session: &SessionId, purpose: Purpose) -> Result<Supported, Problem> {
-        let stream = self.stream(session, purpose)?;
-        if purpose == Purpose::Publish && Place::is_taken(&stream) {
-            return Err(taken());
+    fn supported(&self, session: &SessionId, client: &Client) -> Result<Supported, Problem> {
+        let stream = self.stream(session, client.purpose)?;
+        if client.purpose == Purpose::Publish {
+            self.media.may_publish(&stream, &client.token).map_err(taken)?;
         }
         let codecs = stream.codecs();
-        let video = match purpose {
+        let video = match client.purpose {
             // The process decodes it.
             Purpose::Publish if !stream.door().ingest().to_viewers() => VideoCodec::DECODED.to_vec(),
             _ => vec![codecs.video],
@@ -94,14 +106,14 @@ impl Legs for MediaLegs {
     fn open(
         &self,
         visit: &Visit,
-        client: Option<IpAddr>,
-        purpose: Purpose,
+        client: &Client,
         (offer, agreed): (Offer, Agreed),
     ) -> Result<Opened, Problem> {
-        let session = &visit.card.id;
-        let role = self.role(self.stream(session, purpose)?, purpose, visit.link, (&offer, agreed))?;
-        let wanted = Wanted { session: session.clone(), role, offer };
-        let accepted = self.media.offer_from(client, wanted).map_err(|refused| problem(&refused))?;
+        let stream = self.stream(&visit.card.id, client.purpose)?;
+        let accepted = match client.purpose {
+            Purpose::View => self.watch(stream, visit, client, offer),
+            Purpose::Publish => self.publish(&stream, visit, client, (offer, agreed)),
+        }?;
         Ok(Opened { peer: accepted.peer, sdp: accepted.answer })
     }
 
@@ -127,7 +139,10 @@ impl Legs for MediaLegs {
         Ok(restarted.fragment())
     }
 
-    fn close(&self, peer: &PeerId) {
+    fn close(&self, session: &SessionId, peer: &PeerId) {
+        if let Some(stream) = self.media.stream_of(session) {
+            self.media.unpublish(&stream, peer);
+        }
         self.media.close(peer, Gone::Closed);
     }
 
@@ -136,8 +151,8 @@ impl Legs for MediaLegs {
     }
 }
 
-fn taken() -> Problem {
-    Problem::new(409, "somebody publishes into this session already")
+fn taken(Taken(wait): Taken) -> Problem {
+    Problem::again_after(409, "somebody publishes into this session already", wait)
 }
 
 fn problem(refused: &OfferRefused) -> Problem {

@@ -30,3 +30,4 @@ mod shares;
 #[allow(dead_code)]
 mod simulcast;
 mod stage;
+mod takeover;

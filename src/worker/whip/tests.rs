@@ -48,19 +48,13 @@ impl FakeLegs {
 }
 
 impl Legs for FakeLegs {
-    fn supported(&self, _: &SessionId, _: Purpose) -> Result<Supported, Problem> {
+    fn supported(&self, _: &SessionId, _: &Client) -> Result<Supported, Problem> {
         self.note("supported".into())?;
         Ok(Supported { video: vec![VideoCodec::Vp8], opus: true })
     }
 
-    fn open(
-        &self,
-        _: &Visit,
-        _: Option<IpAddr>,
-        purpose: Purpose,
-        (offer, _): (Offer, Agreed),
-    ) -> Result<Opened, Problem> {
-        self.note(format!("open {purpose:?} {}", offer.ice().ufrag))?;
+    fn open(&self, _: &Visit, client: &Client, (offer, _): (Offer, Agreed)) -> Result<Opened, Problem> {
+        self.note(format!("open {:?} {}", client.purpose, offer.ice().ufrag))?;
         let peer = PeerId::from_entropy(entropy::bytes());
         self.0.lock().unwrap().there.push(peer);
         Ok(Opened { peer, sdp: "v=0\r\n".into() })
@@ -75,7 +69,7 @@ impl Legs for FakeLegs {
         Ok(fragment.clone())
     }
 
-    fn close(&self, peer: &PeerId) {
+    fn close(&self, _: &SessionId, peer: &PeerId) {
         self.0.lock().unwrap().there.retain(|other| other != peer);
     }
 
