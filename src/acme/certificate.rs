@@ -39,10 +39,11 @@ pub fn read(chain: &[u8], pkcs8: &[u8], directory: &str) -> Result<Pair, String>
     let first = list.first().ok_or("it holds no certificate")?;
     let held = facts(first, directory).ok_or("its certificate cannot be read")?;
     let provider = aws_lc_rs::default_provider();
-    let key = CertifiedKey::from_der(list, keys::private_key(pkcs8), &provider).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => "certificate and key do not belong together".to_owned(),
-        error => format!("it cannot be served: {error}"),
-    })?;
+    let key =
+        CertifiedKey::from_der(list, keys::private_key(pkcs8), &provider).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => "certificate and key do not belong together".to_owned(),
+            error => format!("it cannot be served: {error}"),
+        })?;
     Ok(Pair { key, held })
 }
 
@@ -88,7 +89,8 @@ mod tests {
     fn renewal_information_names_a_certificate_by_its_authority_and_serial() {
         // The certificate of RFC 9773, appendix A, made of its fields: key identifier and serial number.
         let key = rcgen::KeyPair::generate().expect("a key");
-        let mut params = rcgen::CertificateParams::new(vec!["A.example".to_owned(), "192.0.2.7".to_owned()]).expect("names");
+        let mut params = rcgen::CertificateParams::new(vec!["A.example".to_owned(), "192.0.2.7".to_owned()])
+            .expect("names");
         params.serial_number = Some(vec![0x87, 0x65, 0x43, 0x21].into());
         params.custom_extensions = vec![rcgen::CustomExtension::from_oid_content(
             &[2, 5, 29, 35],
@@ -107,7 +109,8 @@ mod tests {
 
     #[test]
     fn a_chain_of_another_key_is_refused() {
-        let (ours, other) = (keys::new_certificate_key().expect("a key"), keys::new_certificate_key().expect("a key"));
+        let (ours, other) =
+            (keys::new_certificate_key().expect("a key"), keys::new_certificate_key().expect("a key"));
         let pair = rcgen::KeyPair::try_from(ours.as_slice()).expect("a key");
         let params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).expect("names");
         let der = params.self_signed(&pair).expect("a certificate");
@@ -115,7 +118,11 @@ mod tests {
         assert!(read(pem.as_bytes(), &ours, "d").is_ok());
         let said = read(pem.as_bytes(), &other, "d").err().expect("an error");
         assert!(said.contains("do not belong together"), "{said}");
-        for bad in ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "-----BEGIN CERTIFICATE-----\n%%"] {
+        for bad in [
+            "",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            "-----BEGIN CERTIFICATE-----\n%%",
+        ] {
             assert!(read(bad.as_bytes(), &ours, "d").is_err(), "{bad}");
         }
         assert!(read(pem.repeat(11).as_bytes(), &ours, "d").is_err());

@@ -97,7 +97,10 @@ impl Client {
             ),
             _ => (Kind::Unreachable, "check that this host may call it; it is tried again".to_owned()),
         };
-        Trouble::new(kind, format!("the certificate authority at {host} cannot be reached: {advice} ({error})"))
+        Trouble::new(
+            kind,
+            format!("the certificate authority at {host} cannot be reached: {advice} ({error})"),
+        )
     }
 }
 

@@ -52,28 +52,34 @@ struct Wishes {
 /// Gets and renews the certificate until it is stopped.
 pub struct Automatic {
     messages: Option<Sender<Message>>,
+    worker: Option<Worker>,
     thread: Option<JoinHandle<()>>,
     status: Arc<Status>,
 }
 
 impl Automatic {
-    /// Serves what is stored, and starts the thread. The error is in words.
-    pub fn start(
+    /// Serves what is stored. The error is in words.
+    pub fn open(
         settings: &Settings,
         state: &PrivateDir,
         served: Arc<ServedCertificates>,
-        beat: Box<dyn Fn() + Send>,
     ) -> Result<Automatic, String> {
         let (names, acme) = (settings.server.names().to_vec(), settings.server.acme.clone());
         let store = Store::open(state).map_err(|error| format!("server.state_dir: {error}"))?;
-        let client = Client::new(acme.ca_file.as_deref()).map_err(|text| format!("server.acme.ca_file: {text}"))?;
+        let client =
+            Client::new(acme.ca_file.as_deref()).map_err(|text| format!("server.acme.ca_file: {text}"))?;
         let (messages, inbox) = bounded(1);
         let status = Arc::new(Status::default());
-        let wishes = Wishes { names, acme };
-        let worker = Worker::new(wishes, (store, client), (served, status.clone()), (inbox, beat));
+        let worker = Worker::new(Wishes { names, acme }, (store, client), (served, status.clone()), inbox);
+        Ok(Automatic { messages: Some(messages), worker: Some(worker), thread: None, status })
+    }
+
+    /// Starts the thread: from now on the ports answer, so that we see ourselves.
+    pub fn start(&mut self, beat: Box<dyn Fn() + Send>) -> std::io::Result<()> {
+        let Some(worker) = self.worker.take() else { return Ok(()) };
         let thread = std::thread::Builder::new().name("acme".into()).stack_size(STACK);
-        let thread = thread.spawn(move || worker.run()).map_err(|error| format!("cannot start thread acme: {error}"))?;
-        Ok(Automatic { messages: Some(messages), thread: Some(thread), status })
+        self.thread = Some(thread.spawn(move || worker.run(beat))?);
+        Ok(())
     }
 
     /// What health tells.

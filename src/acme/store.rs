@@ -9,7 +9,7 @@
 //! What is unreadable is set aside and got anew.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -150,21 +150,18 @@ impl Store {
     }
 
     fn write(&self, name: &str, value: &impl Serialize) -> Result<(), Trouble> {
-        let path = self.path(name);
-        state_file::write(&path, value).map_err(|error| {
-            let text = format!("server.state_dir: cannot write {}: {error}; {}", path.display(), advice(&error, &path));
+        state_file::write(&self.path(name), value).map_err(|error| {
+            // Health shows it to everybody: no path.
+            let text = format!("server.state_dir: cannot write {name} in it: {error}; {}", advice(&error));
             Trouble::new(Kind::Local, text)
         })
     }
 }
 
-fn advice(error: &io::Error, path: &Path) -> String {
+fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on its disk".to_owned(),
-        _ => format!(
-            "{} must belong to the service's user and be writable",
-            path.parent().unwrap_or(path).display()
-        ),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on its disk",
+        _ => "it must belong to the service's user and be writable",
     }
 }
 
@@ -236,7 +233,7 @@ mod tests {
         std::fs::remove_dir_all(base).expect("removed");
         let trouble = store.keep_plan(&KeptPlan::default()).expect_err("no directory");
         assert!(trouble.kind == Kind::Local && trouble.text.contains("plan.json"), "{trouble:?}");
-        let full = advice(&io::ErrorKind::StorageFull.into(), Path::new("/x/plan.json"));
+        let full = advice(&io::ErrorKind::StorageFull.into());
         assert_eq!(full, "make room on its disk");
     }
 }

@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_secs(60);
 const SAY_AGAIN: u64 = HOUR;
 
 /// From others to the thread. When the channel closes, it ends.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message {
     /// Somebody asks for a try now.
     Hurry,
@@ -64,7 +64,7 @@ impl Worker {
         wishes: Wishes,
         (store, client): (Store, Client),
         (served, status): (Arc<ServedCertificates>, Arc<Status>),
-        (inbox, beat): (Receiver<Message>, Box<dyn Fn() + Send>),
+        inbox: Receiver<Message>,
     ) -> Worker {
         let kept = store.plan();
         let said = (String::new(), WallTime(0));
@@ -75,7 +75,7 @@ impl Worker {
             served,
             status,
             inbox,
-            beat,
+            beat: Box::new(|| ()),
             kept,
             held: None,
             unkept: None,
@@ -122,7 +122,8 @@ impl Worker {
     }
 
     /// Runs until the channel closes.
-    pub fn run(mut self) {
+    pub fn run(mut self, beat: Box<dyn Fn() + Send>) {
+        self.beat = beat;
         while self.look() {}
     }
 
@@ -362,8 +363,9 @@ impl Worker {
         match answer.way {
             Way::Http => self.served.answer_http_challenge(&answer.token, &answer.key_authorization),
             Way::Alpn => {
-                let pair = keys::challenge_pair(answer)
-                    .ok_or_else(|| Trouble::new(Kind::Local, "no certificate could be made for the challenge"))?;
+                let pair = keys::challenge_pair(answer).ok_or_else(|| {
+                    Trouble::new(Kind::Local, "no certificate could be made for the challenge")
+                })?;
                 self.served.answer_alpn_challenge(&answer.name, pair);
             }
         }
@@ -392,7 +394,9 @@ impl Worker {
             Err(why) => {
                 self.kept.plan.begin(now(), Begun::Nothing);
                 self.kept.key = None;
-                let text = format!("the authority issued a certificate that cannot be used: {why}; another one is ordered");
+                let text = format!(
+                    "the authority issued a certificate that cannot be used: {why}; another one is ordered"
+                );
                 return End::Failed(Trouble::new(Kind::Refused, text));
             }
         };

@@ -10,10 +10,11 @@ const EDGES: &[(&str, &[&str])] = &[
     ("main", &["cli", "config", "controller", "daemon", "demo", "isolation", "logging", "worker"]),
     ("demo", &["api", "config", "controller", "daemon", "front", "host", "worker"]),
     ("cli", &["config", "daemon", "host", "logging"]),
-    ("controller", &["api", "config", "core", "daemon", "edge", "front", "host", "isolation"]),
+    ("controller", &["acme", "api", "config", "core", "daemon", "edge", "front", "host", "isolation"]),
     (
         "worker",
         &[
+            "acme",
             "api",
             "body",
             "config",
@@ -28,8 +29,9 @@ const EDGES: &[(&str, &[&str])] = &[
             "outbox",
         ],
     ),
-    ("front", &["api", "config", "core", "daemon", "edge", "host", "logging"]),
+    ("front", &["acme", "api", "config", "core", "daemon", "edge", "host", "logging"]),
     ("daemon", &["config", "host", "logging"]),
+    ("acme", &["config", "core", "edge", "host"]),
     ("api", &["config", "core", "edge", "host", "isolation"]),
     ("edge", &["config", "core", "isolation"]),
     ("engine", &["body", "config", "core", "host"]),
