@@ -369,6 +369,15 @@ fn a_mode_that_is_not_the_verbs_role_is_the_only_complaint() {
     );
 }
 
+fn of_acme(path: &str) -> &'static str {
+    match path {
+        "server.acme.directory" => "https://other.example/directory",
+        "server.acme.email" => "other@example.com",
+        "server.acme.eab_key" => "b3RoZXI",
+        _ => "other",
+    }
+}
+
 /// A sound value that is not the default, as a variable holds it.
 fn other_value(path: &str) -> &'static str {
     match path {
@@ -377,9 +386,7 @@ fn other_value(path: &str) -> &'static str {
         "server.tls.cert" => tls::CERTIFICATE,
         "server.tls.key" => tls::private_key("first"),
         "controller.ca_file" | "workers.ca_file" | "server.acme.ca_file" => tls::AUTHORITY,
-        "server.acme.directory" => "https://other.example/directory",
-        "server.acme.email" => "other@example.com",
-        "server.acme.eab_key" => "b3RoZXI",
+        path if path.starts_with("server.acme.") => of_acme(path),
         "server.domain" => "other.example.com",
         "server.https_listen" | "server.http_listen" => "127.0.0.1:4711",
         "server.hsts" => "180d",

@@ -17,4 +17,4 @@ pub mod times;
 pub mod trouble;
 
 #[cfg(test)]
-mod simulation;
+mod tests;

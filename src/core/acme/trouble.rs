@@ -48,12 +48,17 @@ impl Trouble {
     }
 }
 
+/// The refusal of a request, which has nothing to do with what is served for a name.
+const NOT_OURS: &str = "the authority does not let our account do this: it may be closed there, or server.acme.eab_kid and eab_key are not \
+                        right; correct them, or move acme/account.json in the role's state directory away and reload: a new account is made";
+
 /// The trouble that a reply with an error status is.
 pub fn of_reply(reply: &Reply, problem: &Problem, now: WallTime) -> Trouble {
     let retry_after = reply.retry_after.as_deref().and_then(|value| retry_after(value, now));
     let (kind, words) = match problem.name() {
         "" if matches!(reply.status, 429) => by_name("rateLimited"),
         "" => of_status(reply.status),
+        "unauthorized" => (Kind::Refused, NOT_OURS.to_owned()),
         name => by_name(name),
     };
     Trouble { kind, text: with_detail(&words, problem), retry_after }
@@ -85,90 +90,93 @@ fn of_status(status: u16) -> (Kind, String) {
 
 /// Kind and words of a problem's name (RFC 8555, 6.7; RFC 9773, 5; the profiles draft).
 fn by_name(name: &str) -> (Kind, String) {
-    let (kind, words) = match name {
-        "accountDoesNotExist" => {
-            (Kind::Refused, "the authority does not know our account any more; a new one is made")
+    let words = unproved(name).map(|words| (Kind::Unproved, words)).unwrap_or_else(|| of_request(name));
+    (words.0, words.1.to_owned())
+}
+
+/// What an authority tells of a name whose challenge it looked at.
+fn unproved(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "caa" => {
+            "the domain's CAA records in DNS forbid this authority to issue certificates; add it there, or use another \
+             server.acme.directory"
         }
-        "alreadyReplaced" => {
-            (Kind::Refused, "the certificate was renewed already; it is ordered again without naming it")
+        "connection" | "timeout" => {
+            "the authority could not reach us there; open ports 80 and 443 from everywhere, and see that the name's A and AAAA \
+             records lead here (an AAAA record is tried first)"
         }
-        "badCSR" => (
-            Kind::Refused,
-            "the authority refuses our request for the certificate; update hydraneckwebrtc, and report it",
-        ),
+        "dns" => {
+            "the authority finds no address for the name; add an A or AAAA record that leads here, and wait until it is known"
+        }
+        "incorrectResponse" | "unauthorized" => {
+            "something else answers for the name than we: see where its A and AAAA records lead, and that a proxy in front passes \
+             /.well-known/acme-challenge/ on"
+        }
+        "tls" => {
+            "the authority's TLS handshake with us failed; a proxy that terminates TLS in front of us must leave acme-tls/1 to us, \
+             or let plain HTTP on port 80 through"
+        }
+        _ => return None,
+    })
+}
+
+/// What an authority tells of a request.
+fn of_request(name: &str) -> (Kind, &'static str) {
+    let refused = match name {
+        "accountDoesNotExist" => "the authority does not know our account any more; a new one is made",
+        "alreadyReplaced" => "the certificate was renewed already; it is ordered again without naming it",
+        "badCSR" => {
+            "the authority refuses our request for the certificate; update hydraneckwebrtc, and report it"
+        }
+        "badPublicKey" | "badSignatureAlgorithm" => {
+            "the authority does not take keys of our kind (P-256); use another server.acme.directory"
+        }
+        "externalAccountRequired" => {
+            "the authority wants an account that it gave beforehand; get one there, and set server.acme.eab_kid and eab_key"
+        }
+        "invalidContact" | "unsupportedContact" => {
+            "the authority does not take server.acme.email; correct or remove it"
+        }
+        "invalidProfile" => {
+            "the authority has no such kind of certificate; correct or remove server.acme.profile"
+        }
+        "malformed" => {
+            "the authority does not understand a request of ours; update hydraneckwebrtc, and report it"
+        }
+        "rejectedIdentifier" => {
+            "the authority does not issue certificates for this name; correct server.domain, or use another \
+             server.acme.directory"
+        }
+        "unsupportedIdentifier" => {
+            "the authority does not issue certificates for addresses, or not with this server.acme.profile (Let's Encrypt: \
+             shortlived); correct server.domain"
+        }
+        "userActionRequired" => {
+            "the authority wants something done by a person, as a rule new terms agreed to; see its words"
+        }
+        _ => return untouched(name),
+    };
+    (Kind::Refused, refused)
+}
+
+/// What is no refusal of what we want.
+fn untouched(name: &str) -> (Kind, &'static str) {
+    match name {
         "badNonce" => {
             (Kind::Unreachable, "the authority refuses every nonce that it gives us; it is tried again")
         }
-        "badPublicKey" | "badSignatureAlgorithm" => (
-            Kind::Refused,
-            "the authority does not take keys of our kind (P-256); use another server.acme.directory",
-        ),
-        "caa" => (
-            Kind::Unproved,
-            "the domain's CAA records in DNS forbid this authority to issue certificates; add it there, or use another \
-             server.acme.directory",
-        ),
-        "connection" | "timeout" => (
-            Kind::Unproved,
-            "the authority could not reach us there; open ports 80 and 443 from everywhere, and see that the name's A and AAAA \
-             records lead here (an AAAA record is tried first)",
-        ),
-        "dns" => (
-            Kind::Unproved,
-            "the authority finds no address for the name; add an A or AAAA record that leads here, and wait until it is known",
-        ),
-        "externalAccountRequired" => (
-            Kind::Refused,
-            "the authority wants an account that it gave beforehand; get one there, and set server.acme.eab_kid and eab_key",
-        ),
-        "incorrectResponse" | "unauthorized" => (
-            Kind::Unproved,
-            "something else answers for the name than we: see where its A and AAAA records lead, and that a proxy in front passes \
-             /.well-known/acme-challenge/ on",
-        ),
-        "invalidContact" | "unsupportedContact" => {
-            (Kind::Refused, "the authority does not take server.acme.email; correct or remove it")
-        }
-        "invalidProfile" => (
-            Kind::Refused,
-            "the authority has no such kind of certificate; correct or remove server.acme.profile",
-        ),
-        "malformed" => (
-            Kind::Refused,
-            "the authority does not understand a request of ours; update hydraneckwebrtc, and report it",
-        ),
         "orderNotReady" => (Kind::Unreachable, "the order is not ready yet; it is tried again"),
         "rateLimited" => (
             Kind::Limited,
             "the authority's limit is reached; nothing is asked for until it allows it again. For trying things out use its \
              staging directory",
         ),
-        "rejectedIdentifier" => (
-            Kind::Refused,
-            "the authority does not issue certificates for this name; correct server.domain, or use another \
-             server.acme.directory",
-        ),
         "serverInternal" => (
             Kind::Unreachable,
             "the authority has trouble of its own; nothing is to be done here, it is tried again",
         ),
-        "tls" => (
-            Kind::Unproved,
-            "the authority's TLS handshake with us failed; a proxy that terminates TLS in front of us must leave acme-tls/1 to us, \
-             or let plain HTTP on port 80 through",
-        ),
-        "unsupportedIdentifier" => (
-            Kind::Refused,
-            "the authority does not issue certificates for addresses, or not with this server.acme.profile (Let's Encrypt: \
-             shortlived); correct server.domain",
-        ),
-        "userActionRequired" => (
-            Kind::Refused,
-            "the authority wants something done by a person, as a rule new terms agreed to; see its words",
-        ),
         _ => (Kind::Refused, "the authority refuses; see its words"),
-    };
-    (kind, words.to_owned())
+    }
 }
 
 fn with_detail(words: &str, problem: &Problem) -> String {
