@@ -13,6 +13,7 @@ use crate::api::server::{ApiServer, Beat, Service};
 use crate::config::settings::{self, Role, Settings};
 use crate::core::descriptors::Plan;
 use crate::daemon::RunError;
+use crate::edge::counters::Counters;
 use crate::edge::router::{Entrance, Router};
 use crate::edge::tls::names::ServedCertificates;
 use crate::edge::tls::{self, Tls};
@@ -27,6 +28,7 @@ use https::HttpsRouter;
 pub mod certificates;
 pub mod https;
 pub mod listeners;
+pub mod metrics;
 pub mod preflight;
 
 /// The control API's socket in the state directory.
@@ -194,7 +196,7 @@ pub fn edge(
     secured: &Secured,
     listeners: Vec<Listener>,
     router: Arc<dyn Router>,
-    (plan, pulses): (&Plan, &Pulses),
+    (plan, pulses, counters): (&Plan, &Pulses, &Arc<Counters>),
 ) -> Result<Edge, RunError> {
     let loops: Vec<Pulse> =
         (0..settings.edge.threads).map(|index| pulses.register(format!("edge-{index}"), SILENCE)).collect();
@@ -203,6 +205,7 @@ pub fn edge(
         settings: settings::Edge { max_connections, ..settings.edge.clone() },
         tls: secured.tls.clone(),
         trusted_proxies: settings.server.trusted_proxies.clone(),
+        counters: counters.clone(),
         pulse: Some(Arc::new(move |index: usize| loops.iter().skip(index).take(1).for_each(Pulse::beat))),
     };
     let router = match secured.served.clone() {

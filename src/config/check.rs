@@ -91,6 +91,19 @@ fn read_token(settings: &Settings) -> Option<Contradiction> {
     )
 }
 
+/// A token for metrics stands in a monitoring system's configuration, so it is nobody else's.
+fn metrics_token(settings: &Settings) -> Option<Contradiction> {
+    let server = &settings.server;
+    let link = settings.controller.as_ref().map(|link| &link.token);
+    let others = server.admin_secrets().chain(settings.workers.secrets()).chain(link);
+    unless(
+        !shared(std::iter::once(&settings.metrics.token), others.chain([&server.read_token])),
+        "metrics.token",
+        "server.admin_token",
+        "is the same as another token, so whoever may only read metrics could do more; make another one with `openssl rand -hex 32`",
+    )
+}
+
 fn of_worker(settings: &Settings) -> Vec<Option<Contradiction>> {
     let sessions = &settings.sessions;
     let needed = sessions.max * usize::from(CHILD_UDP_PORTS);
@@ -186,6 +199,7 @@ fn of_both(settings: &Settings) -> Vec<Option<Contradiction>> {
             "server.listen",
             "is for HTTPS that we speak ourselves, with server.domain or server.tls; where a proxy does it for us, set it there",
         ),
+        metrics_token(settings),
         both,
         readable,
         unless(

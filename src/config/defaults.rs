@@ -41,6 +41,7 @@ impl Settings {
             nps: None,
             experience_library: None,
             outbox: Outbox::default(),
+            metrics: Metrics::default(),
         }
     }
 }

@@ -264,6 +264,7 @@ pub static KEYS: &[Key] = &[
     key!("outbox.timeout", WORKER.reload(), Span(100, M), outbox.timeout),
     key!("outbox.retry", WORKER.reload(), Span(10, H), outbox.retry),
     key!("outbox.retry_max", WORKER.reload(), Span(10, D), outbox.retry_max),
+    key!("metrics.token", BOTH.reload().secret(), Hidden, metrics.token),
     key!("drain.timeout", BOTH.reload(), Span(0, D), drain_timeout),
     key!("log.level", BOTH.reload(), LEVELS, log.level),
     key!("log.dependencies", BOTH.reload(), LEVELS, log.dependencies),

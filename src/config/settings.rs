@@ -77,6 +77,8 @@ pub struct Settings {
     pub experience_library: Option<ExperienceLibrary>,
     /// `outbox.*` (worker)
     pub outbox: Outbox,
+    /// `metrics.*`
+    pub metrics: Metrics,
     /// The file that these came from; empty when there is none. No stream process is ever given what it lies in.
     pub config_file: PathBuf,
     /// What is allowed but unwise; logged once at start.
@@ -145,6 +147,13 @@ impl Server {
     pub fn admin_secrets(&self) -> impl Iterator<Item = &Secret> + Clone {
         std::iter::once(&self.admin_token).chain(&self.admin_tokens).filter(|secret| !secret.is_empty())
     }
+}
+
+/// `metrics.*`: who may read what we count.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    /// `metrics.token`: reads `/metrics` and nothing else. Empty: there is none. Reloadable.
+    pub token: Secret,
 }
 
 /// `server.tls.*`. The files may change while we run: a new pair is taken at SIGHUP and by itself.

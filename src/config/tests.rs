@@ -382,14 +382,12 @@ fn of_acme(path: &str) -> &'static str {
 fn other_value(path: &str) -> &'static str {
     match path {
         "mode" => "worker",
-        "server.listen" => "127.0.0.1:4711",
+        "server.listen" | "server.https_listen" | "server.http_listen" => "127.0.0.1:4711",
         "server.tls.cert" => tls::CERTIFICATE,
         "server.tls.key" => tls::private_key("first"),
         "controller.ca_file" | "workers.ca_file" | "server.acme.ca_file" => tls::AUTHORITY,
         path if path.starts_with("server.acme.") => of_acme(path),
         "server.domain" => "other.example.com",
-        "server.https_listen" | "server.http_listen" => "127.0.0.1:4711",
-        "server.hsts" => "180d",
         "server.public_url"
         | "server.advertise_url"
         | "controller.url"
@@ -397,7 +395,7 @@ fn other_value(path: &str) -> &'static str {
         | "experience_library.url" => "https://other.example",
         "sessions.return_url" | "sessions.report_url" => "https://other.example/x?y=z",
         "sessions.frame_ancestors" => "[self, 'https://*.example.com']",
-        "sessions.max_duration" => "1h",
+        "sessions.max_duration" | "server.hsts" => "1h",
         "sessions.child_udp_range" => "20000-21000",
         "sessions.confine" | "sessions.force_relay" | "sessions.close_app" => "false",
         "sessions.child_api" => "full",
@@ -405,12 +403,11 @@ fn other_value(path: &str) -> &'static str {
         | "workers.allowed_networks"
         | "server.trusted_proxies"
         | "bodies.wireguard_networks" => "[10.77.0.0/16]",
-        "ice_servers" | "webrtc.iceservers.frontend" => "[{urls: ['stun:a.b']}]",
         "server.admin_tokens" | "workers.tokens" => "[another-token-of-ours]",
         "sunshine.pin_certificates" => {
             "[{body: 10.10.0.7, sha256: 24f2f1b5d2f3fbb24e079889814c334f74a872f6d90a6de96d42958fc47df1c4}]"
         }
-        "webrtc.iceservers" | "webrtc.iceservers.backend" => "[{urls: ['stun:a.b']}]",
+        path if path.contains("ice_servers") || path.contains("iceservers") => "[{urls: ['stun:a.b']}]",
         "webrtc.icelite" | "webrtc.icetrickle" => "false",
         "webrtc.nat1to1" => "[203.0.113.7]",
         "engines" => "{bars: {command: [/usr/bin/ffmpeg, -i, x]}}",

@@ -9,6 +9,7 @@
 pub mod dispatch;
 pub mod fleet_thread;
 pub mod key_store;
+pub mod metrics;
 pub mod refusals;
 pub mod router;
 pub mod service;
@@ -32,6 +33,7 @@ use crate::config::settings::Settings;
 use crate::core::fleet::identity::Identities;
 use crate::daemon::{ConfigOrigin, Daemon, Preflight, RunError, Running};
 use crate::edge::Edge;
+use crate::front::metrics::FrontMetrics;
 use crate::front::{self, Certificates, listeners};
 use crate::host::activation::{self, Passed};
 use crate::host::clock::Clock;
@@ -115,6 +117,7 @@ impl Controller {
         let client = WorkerClient::new(live.clone(), published.clone(), client);
         let dispatchers = start_dispatchers(&live, client, &fleet, &job_inbox, (clock, pulses))?;
         let (closing, tokens) = (Arc::new(AtomicBool::new(false)), Arc::new(TokenGuard::default()));
+        let metrics = Arc::new(FrontMetrics::default());
         let service = ControllerService {
             live: live.clone(),
             published: published.clone(),
@@ -123,6 +126,7 @@ impl Controller {
             closing: closing.clone(),
             tokens: tokens.clone(),
             certificate: certificates.status(),
+            metrics: metrics.clone(),
             clock,
         };
         let api = front::api(&state, &live.get(), Arc::new(service), (&plan, pulses))?;
@@ -133,7 +137,8 @@ impl Controller {
             clock,
             uncounted: Arc::new(Uncounted),
         };
-        let edge = front::edge(&live.get(), &secured, listeners, Arc::new(router), (&plan, pulses))?;
+        let run = (&plan, pulses, &metrics.edge);
+        let edge = front::edge(&live.get(), &secured, listeners, Arc::new(router), run)?;
         certificates.start(pulses)?;
         log::info!("[controller] listens on {listens_on}");
         Ok(Controller {

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use super::admission::{Admission, ConnectionLimit, Place, Shown};
+use super::counters::Counters;
 use super::flights::{Flight, Flights};
 use super::pace::Pace;
 use super::router::Entrance;
@@ -27,6 +28,7 @@ use crate::config::settings::Network;
 use crate::core::ids::SessionId;
 use crate::core::log_limit::LogLimit;
 use crate::core::time::Moment;
+use crate::metrics::counter::Present;
 
 /// Token of every listener; no key has this generation and index at once in any life of a process.
 pub const LISTENER: u64 = u64::MAX;
@@ -37,10 +39,16 @@ const LOG_INTERVAL: Duration = Duration::from_secs(5);
 /// Accepts in a row before the loop looks at its connections again.
 const BATCH: usize = 64;
 
+/// Connections that the kernel holds for us until they are accepted (the kernel's own bound, `net.core.somaxconn`, is 4,096). The standard
+/// library's 128 are full within a loop's turn in a flood, and a client that finds them full tries again after a second.
+const QUEUE: i32 = 4_096;
+
 /// What the loops of one edge share.
 pub struct Shared {
     /// One per loop.
     pub loops: Vec<LoopHandle>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
     /// Who may connect.
     pub admission: Admission,
     /// How fast requests of one address may come.
@@ -98,6 +106,7 @@ pub struct Ticket {
     place: Place,
     peer: IpAddr,
     trusted: bool,
+    _present: Present,
 }
 
 impl Ticket {
@@ -108,7 +117,9 @@ impl Ticket {
         }
         let trusted = shared.trusts(peer);
         let place = shared.admission.admit(peer, trusted || peer.is_loopback());
-        Ticket { shared, index, place, peer, trusted }
+        shared.counters.accepted.one();
+        let _present = shared.counters.connections.enter();
+        Ticket { shared, index, place, peer, trusted, _present }
     }
 
     /// For a connection to the first loop that no acceptor saw; it counts like any other.
@@ -119,6 +130,11 @@ impl Ticket {
     /// The client's address in canonical form.
     pub fn peer(&self) -> IpAddr {
         self.peer
+    }
+
+    /// What the edge counts.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
     }
 
     /// The client is a trusted proxy.
@@ -270,6 +286,8 @@ impl Acceptor {
     pub fn new(epoll: &OwnedFd, listeners: Vec<Listener>, shared: Arc<Shared>) -> std::io::Result<Acceptor> {
         for listener in &listeners {
             listener.socket.set_nonblocking(true)?;
+            // It listens already; this only makes its queue longer.
+            rustix::net::listen(&listener.socket, QUEUE)?;
         }
         let acceptor =
             Acceptor { listeners, shared, paused_until: None, log: LogLimit::new(1, LOG_INTERVAL) };
@@ -311,6 +329,10 @@ impl Acceptor {
 
     fn accept_of(&mut self, index: usize, epoll: &OwnedFd, now: Moment) {
         for _ in 0..BATCH {
+            // Their loops are about to close them; the listener says again that somebody waits.
+            if self.shared.admission.is_clearing() {
+                return;
+            }
             let Some(Listener { socket, entrance }) = self.listeners.get(index) else { return };
             let entrance = *entrance;
             match rustix::net::acceptfrom_with(socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {

@@ -315,6 +315,7 @@ fn pass_on(cx: &mut Context, io: &mut ClientIo, facts: Facts, keep: bool, reply:
     if io.out.is_empty() {
         io.sent = cx.now;
     }
+    cx.counters.replied(io.route, head.status);
     let hsts = cx.hsts(io.socket.is_tls());
     let downward = Downward {
         version: facts.version,

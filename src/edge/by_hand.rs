@@ -34,7 +34,9 @@ impl LoopByHand {
             return Err(io::Error::other("an edge without loops"));
         };
         let epoll = make_epoll(&handle.wake)?;
-        let cx = Context::new(config.settings, config.tls, make_pseudonym(), router, epoll, Instant::now());
+        let mut cx =
+            Context::new(config.settings, config.tls, make_pseudonym(), router, epoll, Instant::now());
+        cx.counters = config.counters;
         let event_loop = EventLoop::new(cx, 0, shared.clone(), arrivals, None, None);
         Ok(LoopByHand { event_loop, shared })
     }

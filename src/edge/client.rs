@@ -25,6 +25,7 @@ use super::acceptor::Ticket;
 use super::admission::ConnectionLimit;
 use super::api_exchange::{self, ApiExchange};
 use super::context::Context;
+use super::counters::RouteClass;
 use super::event_stream::{self, EventStream};
 use super::exchange::{self, Exchange};
 use super::flights::Flight;
@@ -76,6 +77,8 @@ pub struct ClientIo {
     pub client: IpAddr,
     /// Whose places and rates the request under way uses; `None`: nobody's.
     pub network: Option<IpAddr>,
+    /// What the request under way is for.
+    pub route: RouteClass,
     /// The request under way, where it counts.
     pub flight: Option<Flight>,
     /// Bytes that came and are not used yet: a head, the start of a body, further requests.
@@ -164,6 +167,13 @@ impl ClientIo {
         Ok(())
     }
 
+    /// Adds what moved since the last time to what all connections count.
+    fn count_traffic(&mut self, cx: &Context) {
+        let (received, sent) = self.socket.take_traffic();
+        cx.counters.received.add(received);
+        cx.counters.sent.add(sent);
+    }
+
     /// Removes the first `len` bytes of the input.
     pub fn consume(&mut self, len: usize) {
         if len >= self.input.len() {
@@ -191,6 +201,7 @@ impl Client {
             trusted,
             client: peer,
             network: None,
+            route: RouteClass::default(),
             flight: None,
             input: Vec::new(),
             scanned: 0,
@@ -210,6 +221,7 @@ impl Client {
             return false;
         }
         let goes_on = self.steps(cx);
+        self.io.count_traffic(cx);
         let (doing, since) = self.doing();
         self.io.ticket.note(doing, since);
         goes_on
@@ -333,6 +345,7 @@ impl Client {
 
     /// Gives everything back; the socket closes when the client is dropped.
     pub fn close(mut self, cx: &mut Context) {
+        self.io.count_traffic(cx);
         let old = std::mem::replace(&mut self.state, State::CLOSING);
         dispose(cx, old);
         cx.recycle(self.io.out.take());
@@ -364,6 +377,8 @@ pub fn respond(
     to_head: ToHead,
     keep_alive: bool,
 ) {
+    cx.counters.replied(io.route, reply.status);
+    reply.limit.iter().for_each(|limit| cx.counters.limits.note(limit));
     if io.out.is_empty() {
         io.sent = cx.now;
         if io.out.buf.capacity() == 0 {
@@ -390,10 +405,14 @@ fn dispose(cx: &mut Context, state: State) {
 fn handshake_step(cx: &mut Context, io: &mut ClientIo) -> Result<Step, End> {
     match io.socket.handshake() {
         Ok(false) => Ok(Step::Wait),
-        // An authority has seen what it came for. Nothing is spoken above this protocol (RFC 8737, 3).
-        Ok(true) if io.socket.is_challenge() => Ok(Step::Next(State::CLOSING)),
-        Ok(true) => Ok(Step::Next(State::Head { began: false })),
+        Ok(true) => {
+            cx.counters.shook_hands(true);
+            // An authority has seen what it came for. Nothing is spoken above this protocol (RFC 8737, 3).
+            let challenge = io.socket.is_challenge();
+            Ok(Step::Next(if challenge { State::CLOSING } else { State::Head { began: false } }))
+        }
         Err(error) => {
+            cx.counters.shook_hands(false);
             cx.remark(io.network, &format_args!("{}: {error}", io.peer));
             Err(End::Gone)
         }

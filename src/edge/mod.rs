@@ -21,6 +21,7 @@ use crate::core::descriptors::Plan;
 
 pub mod api_pool;
 pub mod by_hand;
+pub mod counters;
 pub mod feed;
 pub mod proof_memo;
 pub mod router;
@@ -55,6 +56,7 @@ mod upstreams;
 use acceptor::{Acceptor, Arrival, LoopHandle, Shared};
 use admission::Admission;
 use context::Context;
+use counters::Counters;
 use event_loop::{EventLoop, make_epoll};
 use flights::Flights;
 use pace::Pace;
@@ -79,6 +81,8 @@ pub struct EdgeConfig {
     pub trusted_proxies: Vec<Network>,
     /// Called by each loop with its index at least every 5 s, for a watchdog.
     pub pulse: Option<Pulse>,
+    /// What it counts.
+    pub counters: Arc<Counters>,
 }
 
 /// A running edge.
@@ -122,7 +126,8 @@ impl Edge {
                 .map(|listeners| Acceptor::new(&epoll, listeners, edge.shared.clone()))
                 .transpose()?;
             let (settings, tls) = (config.settings.clone(), config.tls.clone());
-            let cx = Context::new(settings, tls, pseudonym.clone(), router.clone(), epoll, started);
+            let mut cx = Context::new(settings, tls, pseudonym.clone(), router.clone(), epoll, started);
+            cx.counters = config.counters.clone();
             let event_loop =
                 EventLoop::new(cx, index, edge.shared.clone(), arrivals, acceptor, config.pulse.clone());
             edge.threads.push(spawn(index, event_loop, done_sender.clone())?);
@@ -184,8 +189,10 @@ fn make_shared(config: &EdgeConfig) -> io::Result<(Arc<Shared>, Vec<Receiver<Arr
         0 => default_connections(loops.len()),
         limit => limit,
     };
+    config.counters.set_max_connections(limit);
     let shared = Shared {
         loops,
+        counters: config.counters.clone(),
         admission: Admission::new(limit, config.settings.max_connections_per_address),
         flights: Arc::new(Flights::new(limit, config.settings.max_connections_per_address)),
         pace: Pace::new(config.settings.rate_limit_per_address),

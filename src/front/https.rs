@@ -12,7 +12,7 @@ use crate::edge::tls::names::ServedCertificates;
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
 
 /// How we are is told in any case: it is how operators learn what is waited for.
-const ALWAYS: [&str; 2] = ["/api/v1/health", "/healthz"];
+const ALWAYS: [&str; 4] = ["/api/v1/health", "/healthz", "/readyz", "/metrics"];
 
 /// When whoever meets no certificate may ask again: getting one takes seconds once everything is in place.
 const SOON: &str = "10";
@@ -103,8 +103,7 @@ fn host_of(names: &[String], asked: &str) -> String {
 }
 
 fn text(body: &str) -> Reply {
-    let body = body.as_bytes().into();
-    Reply { status: 200, content_type: "text/plain", headers: Vec::new(), body, nonce: None }
+    Reply { content_type: "text/plain", ..Reply::html(200, body.to_owned()) }
 }
 
 fn no_certificate(html: bool, words: &str) -> Reply {
@@ -160,6 +159,7 @@ mod tests {
             prefix: "",
             authorization: None,
             peer,
+            direct_local: false,
             client: peer,
             network: None,
         }

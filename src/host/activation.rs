@@ -65,9 +65,9 @@ fn adopt(number: RawFd, name: &str) -> Result<Passed, &'static str> {
     if !link.to_string_lossy().starts_with("socket:") {
         return Err("is no socket");
     }
-    // SAFETY: it is open, as just seen. systemd made it for this process, which is the one that LISTEN_PID names, before it ran us:
-    // nothing of ours has this number. It is taken once.
+    // It is open, as just seen, and systemd made it for the process that LISTEN_PID names, before it ran us.
     #[allow(unsafe_code)]
+    // SAFETY: so nothing of ours has this number, and it is taken once.
     let fd = unsafe { OwnedFd::from_raw_fd(number) };
     let stream = sockopt::socket_type(&fd) == Ok(SocketType::STREAM);
     let listens = sockopt::socket_acceptconn(&fd) == Ok(true);

@@ -17,6 +17,7 @@ pub mod ports;
 pub mod private_dir;
 pub mod private_socket;
 pub mod process;
+pub mod process_stats;
 pub mod process_table;
 pub mod public_address;
 pub mod pulse;

@@ -1,32 +1,12 @@
 //! What media threads count. Plain atomics: every thread adds, health replies read.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use serde::Serialize;
 
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// One more.
-    pub fn one(&self) {
-        self.add(1);
-    }
-
-    /// So many more.
-    pub fn add(&self, more: u64) {
-        self.0.fetch_add(more, Ordering::Relaxed);
-    }
-
-    /// As it is now.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+use crate::metrics::counter::{Counter, Histogram};
+use crate::metrics::table::LAG_BOUNDS_MS;
 
 /// What is counted, of all threads together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counters {
     /// Datagrams (and ICE-TCP frames) received.
     pub datagrams_in: Counter,
@@ -60,6 +40,44 @@ pub struct Counters {
     pub tcp_accepted: Counter,
     /// ICE-TCP connections closed because of what they sent, or did not send.
     pub tcp_refused: Counter,
+    /// Bytes of `datagrams_in`.
+    pub bytes_in: Counter,
+    /// Bytes of `datagrams_out`.
+    pub bytes_out: Counter,
+    /// Sends of UDP: one takes several datagrams.
+    pub batches_out: Counter,
+    /// Requests of viewers for a whole picture.
+    pub key_frame_requests: Counter,
+    /// How late the threads are for what their peers wanted to do.
+    pub lag: Histogram,
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters {
+            datagrams_in: Counter::default(),
+            datagrams_out: Counter::default(),
+            unknown: Counter::default(),
+            bad: Counter::default(),
+            foreign: Counter::default(),
+            spoofed: Counter::default(),
+            refused: Counter::default(),
+            unproved: Counter::default(),
+            dropped: Counter::default(),
+            send_errors: Counter::default(),
+            to_bodies: Counter::default(),
+            bodies_unreachable: Counter::default(),
+            peers_accepted: Counter::default(),
+            peers_connected: Counter::default(),
+            tcp_accepted: Counter::default(),
+            tcp_refused: Counter::default(),
+            bytes_in: Counter::default(),
+            bytes_out: Counter::default(),
+            batches_out: Counter::default(),
+            key_frame_requests: Counter::default(),
+            lag: Histogram::new(LAG_BOUNDS_MS),
+        }
+    }
 }
 
 /// The counters at one moment.
@@ -88,6 +106,19 @@ pub struct Snapshot {
 }
 
 impl Counters {
+    /// So many datagrams went out at once, with so many bytes.
+    pub fn sent(&self, datagrams: usize, bytes: usize) {
+        self.datagrams_out.add(datagrams as u64);
+        self.bytes_out.add(bytes as u64);
+        self.batches_out.one();
+    }
+
+    /// A frame of ICE-TCP went out.
+    pub fn sent_frame(&self, bytes: usize) {
+        self.datagrams_out.one();
+        self.bytes_out.add(bytes as u64);
+    }
+
     /// All of them, with what is there now.
     pub fn snapshot(&self, threads: usize, peers: usize, pending: usize) -> Snapshot {
         Snapshot {

@@ -60,7 +60,7 @@ use crate::core::ids::SessionId;
 use crate::core::sdp::IceParameters;
 use crate::core::time::Moment;
 use crate::host::public_address::PublicAddress;
-use counters::Snapshot;
+use counters::{Counters, Snapshot};
 use directory::Known;
 use ids::PeerId;
 use offer::Wanted;
@@ -242,6 +242,21 @@ impl Media {
     /// Now, on the clock of views.
     pub fn now(&self) -> Moment {
         self.0.moment(Instant::now())
+    }
+
+    /// What is counted.
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    /// How many peers there may be.
+    pub fn max_peers(&self) -> usize {
+        self.0.config.most_peers()
+    }
+
+    /// Peers of each kind.
+    pub fn peers_by_kind(&self) -> [(RoleKind, usize); RoleKind::ALL.len()] {
+        self.0.directory.count_by_kind()
     }
 
     /// What was counted so far.

@@ -124,7 +124,7 @@ impl Outbox {
                 None => Err(io::ErrorKind::AddrNotAvailable.into()),
             };
             match sent {
-                Ok(()) => counters.datagrams_out.add(count as u64),
+                Ok(()) => counters.sent(count, piece.len()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked(via, to),
                 // The kernel or the card cannot cut trains: the socket knows that now, and they go one by one.
                 Err(_) if count > 1 && udp.is_some_and(|udp| udp.max_segments() == 1) => continue,

@@ -536,7 +536,10 @@ impl Peer {
                 (None, Some(RoleEvent::Packet(packet)))
             }
             Event::MediaAdded(media) => (None, Some(RoleEvent::Media(media))),
-            Event::KeyframeRequest(request) => (None, Some(RoleEvent::KeyframeWanted(request))),
+            Event::KeyframeRequest(request) => {
+                io.shared.counters.key_frame_requests.one();
+                (None, Some(RoleEvent::KeyframeWanted(request)))
+            }
             Event::SenderFeedback(report) => (None, Some(RoleEvent::SenderReport(report))),
             Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
                 (None, Some(RoleEvent::Estimate(estimate.as_u64())))

@@ -31,6 +31,18 @@ pub enum RoleKind {
 }
 
 impl RoleKind {
+    /// Every kind.
+    pub const ALL: [RoleKind; 3] = [RoleKind::Mic, RoleKind::Viewer, RoleKind::Publisher];
+
+    /// The word for it in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            RoleKind::Mic => "mic",
+            RoleKind::Viewer => "viewer",
+            RoleKind::Publisher => "publisher",
+        }
+    }
+
     /// Whether a new peer of this kind takes the place of the session's last one.
     pub fn is_single(self) -> bool {
         match self {

@@ -33,6 +33,7 @@ use crate::host::private_dir::{DirError, PrivateDir};
 use crate::outbox::{Destination, Item, Limits, Outbox, PutError};
 use crate::worker::answers;
 use crate::worker::board::Card;
+use crate::worker::counters::SessionCounters;
 
 /// Layout of the files.
 const VERSION: u32 = 1;
@@ -163,6 +164,8 @@ pub struct Chronicle {
     live: Arc<Live>,
     clock: Clock,
     trouble: Mutex<LogLimit>,
+    /// What is counted of sessions.
+    pub counters: SessionCounters,
     /// The cards whose story has a debt.
     owed: Mutex<VecDeque<Arc<Card>>>,
 }
@@ -171,7 +174,8 @@ impl Chronicle {
     /// Keeps its files in `dir`.
     pub fn new(dir: PrivateDir, outbox: Outbox, live: Arc<Live>, clock: Clock) -> Chronicle {
         let trouble = Mutex::new(LogLimit::new(TROUBLE_BURST, TROUBLE_INTERVAL));
-        Chronicle { dir, outbox, live, clock, trouble, owed: Mutex::default() }
+        let counters = SessionCounters::default();
+        Chronicle { dir, outbox, live, clock, trouble, counters, owed: Mutex::default() }
     }
 
     /// What earlier runs left. Sessions that they did not see the end of end now, as `crashed`; what is past its window is
@@ -255,6 +259,8 @@ impl Chronicle {
         let settings = self.live.get();
         let mut told = card.story.told();
         let record = Record { reason, restarts, ..self.draft(card, &told) };
+        self.counters.ended.note(reason.code());
+        self.counters.paths.note(record.relay_type.as_deref().unwrap_or("none"));
         let kept = self.keep_ended(card, &mut told, record, &settings);
         drop(told);
         self.note_trouble(&card.id, kept);
@@ -370,6 +376,7 @@ impl Chronicle {
         told.debt.file = false;
         // Once per session, however often it is changed.
         if told.given.replace(given.clone()).is_none() {
+            self.counters.ratings.note(&given.rating.stars.to_string());
             log::info!("[rating] session {}: {} of 5", card.id, given.rating.stars);
         }
         Ok(given)
@@ -382,6 +389,8 @@ impl Chronicle {
         if told.facts == facts {
             return;
         }
+        let more = facts.disconnects.saturating_sub(told.facts.disconnects);
+        self.counters.interruptions.add(more.into());
         told.facts = facts;
         let Some(before) = told.record.clone() else { return };
         if now_ms >= before.due_ms(told.given.as_ref(), settings.sessions.ended_window) {

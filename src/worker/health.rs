@@ -16,6 +16,7 @@ use crate::core::fingerprint::Fingerprint;
 use crate::core::fleet::wire::Hindrance;
 use crate::engine::moonlight::installed::Installed;
 use crate::front;
+use crate::front::metrics::FrontMetrics;
 use crate::host::clock::{self, Clock};
 use crate::host::disk;
 use crate::host::process;
@@ -90,6 +91,8 @@ pub struct Health {
     pub tokens: Arc<TokenGuard>,
     /// The certificate of `server.domain`, where there is one.
     pub certificate: Option<Arc<Status>>,
+    /// What is counted in front of us.
+    pub metrics: Arc<FrontMetrics>,
     /// Starts with the process.
     pub clock: Clock,
 }

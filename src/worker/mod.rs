@@ -15,6 +15,7 @@ pub mod checks;
 pub mod child_log;
 pub mod chronicle;
 pub mod confinement;
+pub mod counters;
 pub mod data_dir;
 pub mod engines;
 pub mod events;
@@ -29,6 +30,7 @@ pub mod kept_pairings;
 pub mod laps;
 pub mod mailbox;
 pub mod memory;
+pub mod metrics;
 pub mod mic;
 pub mod on_body;
 pub mod ports;
@@ -216,6 +218,7 @@ impl Worker {
             installed: Arc::new(installed),
             tokens: Arc::default(),
             certificate: ground.certificates.status(),
+            metrics: Arc::default(),
             media,
             standing: Arc::new(Standing::new(identity.heartbeats_only)),
             key: identity_key::fingerprint(identity.key.public()),
@@ -270,8 +273,8 @@ impl Worker {
         };
         let api = front::api(&ground.state, &live.get(), Arc::new(service), (&plan, pulses))?;
         let router = router(&health, &api);
-        let edge =
-            front::edge(&live.get(), &ground.secured, ground.listeners, Arc::new(router), (&plan, pulses))?;
+        let run = (&plan, pulses, &health.metrics.edge);
+        let edge = front::edge(&live.get(), &ground.secured, ground.listeners, Arc::new(router), run)?;
         let address_thread = AddressThread::start(&live, health.media.public_address())?;
         let tokens = (health.tokens.clone(), clock);
         let pulse = Pulse {

@@ -175,6 +175,9 @@ impl Supervisor {
             // On disk before anybody hears of it: a worker that is killed right after does not take it back.
             self.given.chronicle.ended(&self.given.card, reason, restarts);
         }
+        if restarts > before.1 {
+            self.given.chronicle.counters.restarts.add((restarts - before.1).into());
+        }
         if status != before.0 {
             self.laps.pass(before.0, status, self.given.clock.now());
         }
@@ -273,6 +276,7 @@ impl Supervisor {
     }
 
     fn settled(&mut self, settled: Settled) {
+        self.given.chronicle.counters.pairing.observe(settled.times.pair);
         self.laps.settled(settled.times);
         self.given.card.publish(|view| {
             view.page = Some(settled.page);

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use hydraneckwebrtc::host::entropy;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::authority::Pebble;
-use crate::place::{Role, inside, until};
+use crate::place::{Process, Role, inside, until};
 
 /// Asks with HTTPS, believing this root only; the status.
 fn get(url: &str, root: &Path) -> Result<u16, String> {
@@ -79,5 +80,76 @@ fn several_names_share_a_certificate_and_changed_ones_get_another() {
         });
         assert_eq!(get("https://third.test/healthz", &root), Ok(200));
         assert_eq!(pebble.issued(), 2, "{}", pebble.process.log());
+    });
+}
+
+/// Kills the role at a moment of its first order and starts it again, so many times; an order more than needed is a failure.
+fn killed(base: &Path, rounds: u64) {
+    hydraneckwebrtc::host::crypto::install();
+    let pebble = Pebble::start(base, &[]);
+    let seed = std::env::var("NECK_ACME_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(entropy::number);
+    println!("NECK_ACME_SEED={seed}");
+    let mut dice = seed | 1;
+    for round in 1..=rounds {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let moment = Duration::from_millis(dice >> 33 & 0xfff);
+        let at = base.join(format!("round-{round}"));
+        fs::create_dir(&at).expect("a directory");
+        let role = Role::new(&at, &pebble.settings("neck.test"));
+        let process = Process::start(&mut role.command("controller"));
+        let begun = Instant::now();
+        until("its moment", || begun.elapsed() >= moment);
+        let first = process.kill();
+        let process = role.start();
+        until_issued(&role);
+        assert_eq!(
+            (pebble.orders() as u64, pebble.issued() as u64),
+            (round, round),
+            "seed {seed}, round {round}, killed after {moment:?}\nfirst:\n{first}\nsecond:\n{}\npebble:\n{}",
+            process.log(),
+            pebble.process.log()
+        );
+        let left: Vec<_> = fs::read_dir(role.kept(""))
+            .expect("a directory")
+            .flatten()
+            .map(|file| file.file_name())
+            .collect();
+        println!("round {round}: killed after {moment:?}, whole {:?} later: {left:?}", begun.elapsed());
+        // The port is free again when the next round begins.
+        drop(process);
+    }
+}
+
+#[test]
+fn a_role_that_is_killed_goes_on_with_its_order() {
+    inside("cases::a_role_that_is_killed_goes_on_with_its_order", |base| killed(base, 3));
+}
+
+/// `tests/acme/slow` runs it.
+#[test]
+#[ignore = "takes a minute and a half"]
+fn twenty_kills_cost_no_order_more_than_needed() {
+    inside("cases::twenty_kills_cost_no_order_more_than_needed", |base| killed(base, 20));
+}
+
+#[test]
+fn a_name_without_an_address_is_told_and_no_order_is_made() {
+    inside("cases::a_name_without_an_address_is_told_and_no_order_is_made", |base| {
+        hydraneckwebrtc::host::crypto::install();
+        let pebble = Pebble::start(base, &[]);
+        let role = Role::new(base, &pebble.settings("[neck.test, nowhere.test]"));
+        let mut process = role.start();
+        until("health says it", || {
+            let (status, problems) = role.health();
+            status == "degraded" && problems.contains("nowhere.test has no address yet")
+        });
+        assert_eq!(pebble.orders(), 0);
+        // SIGHUP tries at once, and is no more than a try.
+        let before = process.log().len();
+        process.signal(Signal::HUP);
+        until("it is reloaded", || process.log()[before..].contains("reload"));
+        assert!(process.is_running());
+        assert_eq!(pebble.orders(), 0);
     });
 }

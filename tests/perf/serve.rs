@@ -97,7 +97,8 @@ pub fn edge(files: &str, tunnels: &str, pair: Option<(&str, &str)>) {
             tls::server_config(Arc::new(ServedCertificates::for_any_name(pair))).expect("a configuration"),
         );
     }
-    let config = EdgeConfig { settings, tls, trusted_proxies: Vec::new(), pulse: None };
+    let config =
+        EdgeConfig { settings, tls, trusted_proxies: Vec::new(), pulse: None, counters: Default::default() };
     let edge = Edge::start(config, listen(), Arc::new(routes)).expect("an edge");
     until_parent_ends();
     edge.stop();

@@ -157,15 +157,37 @@ mod tests {
     use super::*;
 
     fn passed(head: &str, to_head: ToHead, version: Version, injected: Option<&str>) -> String {
+        passed_on(head, to_head, version, (injected, None))
+    }
+
+    fn passed_on(
+        head: &str,
+        to_head: ToHead,
+        version: Version,
+        (injected, hsts): (Option<&str>, Option<&str>),
+    ) -> String {
         let mut table = field_table();
         let head = parse_reply(head.as_bytes(), &mut table, to_head).expect("a valid head");
         let added = injected.map_or(0, |_| 10);
         let body = client_framing(&head, version, added);
         let mut out = Vec::new();
-        let (confined, hsts) = (None, None);
+        let confined = None;
         let downward = Downward { version, body, keep_alive: true, injected, added, confined, hsts };
         write_reply(&mut out, &head, &downward);
         String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn an_upstreams_word_about_https_gives_way_to_ours() {
+        let theirs = "strict-transport-security: max-age=1";
+        let head = format!("HTTP/1.1 200 OK\r\n{theirs}\r\nContent-Length: 0\r\n\r\n");
+        let said = |hsts| passed_on(&head, ToHead::No, Version::Http11, (None, hsts)).to_lowercase();
+        assert_eq!(said(None).matches(theirs).count(), 1);
+        let ours = said(Some("max-age=7"));
+        assert!(
+            ours.matches("strict-transport-security: max-age=7\r\n").count() == 1 && !ours.contains(theirs),
+            "{ours}"
+        );
     }
 
     #[test]
