@@ -369,7 +369,7 @@ fn a_mode_that_is_not_the_verbs_role_is_the_only_complaint() {
     );
 }
 
-fn of_acme(path: &str) -> &'static str {
+fn other_value_of_acme(path: &str) -> &'static str {
     match path {
         "server.acme.directory" => "https://other.example/directory",
         "server.acme.email" => "other@example.com",
@@ -386,7 +386,7 @@ fn other_value(path: &str) -> &'static str {
         "server.tls.cert" => tls::CERTIFICATE,
         "server.tls.key" => tls::private_key("first"),
         "controller.ca_file" | "workers.ca_file" | "server.acme.ca_file" => tls::AUTHORITY,
-        path if path.starts_with("server.acme.") => of_acme(path),
+        path if path.starts_with("server.acme.") => other_value_of_acme(path),
         "server.domain" => "other.example.com",
         "server.public_url"
         | "server.advertise_url"

@@ -438,6 +438,7 @@ fn view(session: &FleetSession, snapshot: &Snapshot, now: Moment, base_url: &str
         processes: None,
         warnings: Vec::new(),
         timings: None,
+        timeline: None,
         failure: None,
     }
 }

@@ -36,6 +36,20 @@ pub struct Counters {
     pub peers_accepted: Counter,
     /// Peers that connected since the start.
     pub peers_connected: Counter,
+    /// Viewers whose media we send ourselves, connected since the start.
+    pub viewers_own: Counter,
+    /// Those whose media str0m sends: their network is measured.
+    pub viewers_measured: Counter,
+    /// The same: they agreed on a profile that we do not speak.
+    pub viewers_other_profile: Counter,
+    /// The same: the keys of their handshake were not heard.
+    pub viewers_no_keys: Counter,
+    /// Packets that we sent again.
+    pub resent: Counter,
+    /// Packets of str0m's that were not to be sent: one a second and track.
+    pub withheld: Counter,
+    /// Packets that were not sent because their number was used.
+    pub nonces_refused: Counter,
     /// ICE-TCP connections accepted since the start.
     pub tcp_accepted: Counter,
     /// ICE-TCP connections closed because of what they sent, or did not send.
@@ -69,6 +83,13 @@ impl Default for Counters {
             bodies_unreachable: Counter::default(),
             peers_accepted: Counter::default(),
             peers_connected: Counter::default(),
+            viewers_own: Counter::default(),
+            viewers_measured: Counter::default(),
+            viewers_other_profile: Counter::default(),
+            viewers_no_keys: Counter::default(),
+            resent: Counter::default(),
+            withheld: Counter::default(),
+            nonces_refused: Counter::default(),
             tcp_accepted: Counter::default(),
             tcp_refused: Counter::default(),
             bytes_in: Counter::default(),
@@ -101,6 +122,13 @@ pub struct Snapshot {
     pub bodies_unreachable: u64,
     pub peers_accepted: u64,
     pub peers_connected: u64,
+    pub viewers_own: u64,
+    pub viewers_measured: u64,
+    pub viewers_other_profile: u64,
+    pub viewers_no_keys: u64,
+    pub resent: u64,
+    pub withheld: u64,
+    pub nonces_refused: u64,
     pub tcp_accepted: u64,
     pub tcp_refused: u64,
 }
@@ -139,6 +167,13 @@ impl Counters {
             bodies_unreachable: self.bodies_unreachable.get(),
             peers_accepted: self.peers_accepted.get(),
             peers_connected: self.peers_connected.get(),
+            viewers_own: self.viewers_own.get(),
+            viewers_measured: self.viewers_measured.get(),
+            viewers_other_profile: self.viewers_other_profile.get(),
+            viewers_no_keys: self.viewers_no_keys.get(),
+            resent: self.resent.get(),
+            withheld: self.withheld.get(),
+            nonces_refused: self.nonces_refused.get(),
             tcp_accepted: self.tcp_accepted.get(),
             tcp_refused: self.tcp_refused.get(),
         }

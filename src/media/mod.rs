@@ -16,6 +16,7 @@ pub mod consent;
 pub mod counters;
 pub mod deadlines;
 pub mod directory;
+pub mod egress;
 mod foreign;
 pub mod groups;
 pub mod ids;
@@ -24,7 +25,6 @@ pub mod locals;
 pub mod mic;
 pub mod offer;
 pub mod outbox;
-pub mod outlet;
 pub mod peer;
 pub mod places;
 pub mod ports;
@@ -178,7 +178,7 @@ impl Media {
         ice: &IceParameters,
     ) -> Result<Restarted, RestartRefused> {
         let pending = self.0.directory.with_pending(peer, |seed| {
-            let restarted = offer::restart(&mut seed.rtc, &seed.offer, ice)?;
+            let restarted = offer::restart(&mut seed.rtc, &mut *seed.role, &seed.offer, ice)?;
             seed.ufrag.clone_from(&restarted.ice.ufrag);
             seed.their_ufrag.clone_from(&ice.ufrag);
             seed.their_pwd.clone_from(&ice.pwd);
