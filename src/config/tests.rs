@@ -369,6 +369,15 @@ fn a_mode_that_is_not_the_verbs_role_is_the_only_complaint() {
     );
 }
 
+fn other_value_of_acme(path: &str) -> &'static str {
+    match path {
+        "server.acme.directory" => "https://other.example/directory",
+        "server.acme.email" => "other@example.com",
+        "server.acme.eab_key" => "b3RoZXI",
+        _ => "other",
+    }
+}
+
 /// A sound value that is not the default, as a variable holds it.
 fn other_value(path: &str) -> &'static str {
     match path {
@@ -377,9 +386,7 @@ fn other_value(path: &str) -> &'static str {
         "server.tls.cert" => tls::CERTIFICATE,
         "server.tls.key" => tls::private_key("first"),
         "controller.ca_file" | "workers.ca_file" | "server.acme.ca_file" => tls::AUTHORITY,
-        "server.acme.directory" => "https://other.example/directory",
-        "server.acme.email" => "other@example.com",
-        "server.acme.eab_key" => "b3RoZXI",
+        path if path.starts_with("server.acme.") => other_value_of_acme(path),
         "server.domain" => "other.example.com",
         "server.public_url"
         | "server.advertise_url"
@@ -423,7 +430,6 @@ fn other_value(path: &str) -> &'static str {
         "turn.ttl" | "outbox.patience" | "outbox.retry_max" => "11m",
         "outbox.max_bytes" => "77000",
         "outbox.retry" | "outbox.timeout" | "workers.backoff" | "workers.backoff_max" => "11s",
-        "nps.path" => "/other",
         "experience_library.path" => "/other/{name}",
         "log.level" => "trace",
         "log.dependencies" => "error",
@@ -439,7 +445,7 @@ fn other_value(path: &str) -> &'static str {
         "edge.body_budget" => "5000000",
         path if path.starts_with("bodies.") && path.ends_with("_port") => "9000",
         "sessions.port_range_start" => "9000",
-        "bodies.launch_path" => "/other",
+        "nps.path" | "bodies.launch_path" => "/other",
         "server.state_dir" | "sessions.data_dir" | "sessions.web_server" => "/other",
         path if ["_timeout", "interval", "keep_logs", "window"].iter().any(|end| path.ends_with(end)) => {
             "11s"

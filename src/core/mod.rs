@@ -3,6 +3,7 @@
 //! Nothing below this module may use a clock, a socket, a thread, a file, the environment or randomness;
 //! `tests/rules` reads the sources and enforces it.
 
+pub mod acme;
 pub mod address_proof;
 pub mod api_fields;
 pub mod api_queue;
@@ -71,6 +72,7 @@ pub mod streamers;
 pub mod stun_binding;
 pub mod tcp_frames;
 pub mod time;
+pub mod timeline;
 pub mod token_use;
 pub mod turn_credentials;
 pub mod url_target;

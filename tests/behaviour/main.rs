@@ -41,3 +41,4 @@ mod requests;
 mod second_worker;
 mod secrets;
 mod sweep;
+mod timeline;
