@@ -79,6 +79,7 @@ const NOT_SHOWN: &[(&str, &str)] = &[
     ("hydraneckwebrtc_fleet_settling", "two heartbeats after each start"),
     ("hydraneckwebrtc_edge_connections_accepted_total", "for rates when looking into a flood"),
     ("hydraneckwebrtc_outbox_bytes", "the disk's free bytes tell what matters"),
+    ("process_virtual_memory_bytes", "a number that means little, but that tools expect"),
 ];
 
 /// Every string below `key` in a document.
