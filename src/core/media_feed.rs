@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use crate::core::continuity::{Continuity, FrameClock, Place, WallClock};
 use crate::core::layers::{Layer, MAX_LAYERS};
+use crate::core::parameter_sets::{ParameterSets, Sets};
 use crate::core::rtp_packet::{RtpPacket, SenderReport};
 use crate::core::rtp_payload::{self, Packing};
 use crate::core::time::Moment;
@@ -75,17 +76,27 @@ pub struct Feed {
     walls: [WallClock; FEEDERS],
     /// Of each track.
     feeders: [Feeder; TRACKS],
+    /// Of each feeder.
+    described: [Sets; FEEDERS],
 }
+
+/// What viewers see of a packet: itself, perhaps behind the parameter sets that it lacks.
+pub type Taken = [Option<StreamPacket>; 2];
 
 #[derive(Clone, Debug)]
 struct Leg {
     continuity: Continuity,
     clock: FrameClock,
+    sets: ParameterSets,
 }
 
 impl Leg {
     fn new(clock_rate: u32) -> Leg {
-        Leg { continuity: Continuity::new(clock_rate), clock: FrameClock::new(clock_rate) }
+        Leg {
+            continuity: Continuity::new(clock_rate),
+            clock: FrameClock::new(clock_rate),
+            sets: ParameterSets::default(),
+        }
     }
 }
 
@@ -93,7 +104,14 @@ impl Feed {
     /// A stream whose video is packed like this, fed by the process.
     pub fn new(packing: Packing) -> Feed {
         let (video, audio) = (Default::default(), Leg::new(AUDIO_CLOCK));
-        Feed { packing, video, audio, walls: Default::default(), feeders: [Feeder::Process; TRACKS] }
+        Feed {
+            packing,
+            video,
+            audio,
+            walls: Default::default(),
+            feeders: [Feeder::Process; TRACKS],
+            described: Default::default(),
+        }
     }
 
     /// Somebody else feeds this track from now on. Packets of others are dropped.
@@ -118,7 +136,12 @@ impl Feed {
         self.feeders[track as usize]
     }
 
-    /// Takes a packet that arrived at `now`. `None`: viewers never see it.
+    /// The parameter sets of a feeder's description: its key frames get them where they lack their own.
+    pub fn describe(&mut self, feeder: Feeder, sets: Sets) {
+        self.described[feeder as usize] = sets;
+    }
+
+    /// Takes a packet that arrived at `now`. Nothing: viewers never see it. Two: parameter sets were put before it.
     pub fn packet(
         &mut self,
         feeder: Feeder,
@@ -126,12 +149,24 @@ impl Feed {
         packet: &RtpPacket<'_>,
         now: Moment,
         payload: impl FnOnce() -> Arc<[u8]>,
-    ) -> Option<StreamPacket> {
+    ) -> Taken {
+        self.take(feeder, (track, layer), packet, now, payload).unwrap_or_default()
+    }
+
+    fn take(
+        &mut self,
+        feeder: Feeder,
+        (track, layer): (Track, Layer),
+        packet: &RtpPacket<'_>,
+        now: Moment,
+        payload: impl FnOnce() -> Arc<[u8]>,
+    ) -> Option<Taken> {
         if feeder != self.feeder(track) || packet.payload.is_empty() {
             return None;
         }
+        let packing = self.packing;
         let starts_key_frame =
-            track == Track::Video && rtp_payload::starts_key_frame(self.packing, packet.payload);
+            track == Track::Video && rtp_payload::starts_key_frame(packing, packet.payload);
         let leg = match track {
             Track::Video => self.video_leg(layer)?,
             Track::Audio => &mut self.audio,
@@ -141,11 +176,31 @@ impl Feed {
                 return None;
             }
             leg.clock.reset();
+            leg.sets = ParameterSets::default();
         }
         let place = leg.continuity.place(packet.ssrc, packet.sequence, packet.timestamp, now)?;
+        let lacks_sets = track == Track::Video
+            && packing == Packing::H264
+            && leg.sets.lack(packet.timestamp, packet.payload);
+        let learned = lacks_sets.then(|| leg.sets.learned().packet()).flatten();
         let taken = leg.clock.taken(place.timestamp, now);
-        let marker = packet.marker;
-        Some(StreamPacket { track, layer, place, marker, starts_key_frame, taken, payload: payload() })
+        let stream_packet = |place, marker, payload| StreamPacket {
+            track,
+            layer,
+            place,
+            marker,
+            starts_key_frame,
+            taken,
+            payload,
+        };
+        let described = || self.described[feeder as usize].packet().filter(|_| lacks_sets);
+        let Some(sets) = learned.or_else(described) else {
+            return Some([None, Some(stream_packet(place, packet.marker, payload()))]);
+        };
+        self.video_leg(layer)?.continuity.insert_before(packet.ssrc, packet.sequence);
+        let after = Place { sequence: place.sequence + 1, ..place };
+        let both = [stream_packet(place, false, sets), stream_packet(after, packet.marker, payload())];
+        Some(both.map(Some))
     }
 
     /// Takes a sender report, of whichever track it is: a process may send it to either port.
@@ -186,7 +241,7 @@ mod tests {
 
     fn take(feed: &mut Feed, feeder: Feeder, packet: &RtpPacket<'_>, ms: u64) -> Option<(u64, u32)> {
         let taken = feed.packet(feeder, PICTURES, packet, Moment(ms), || packet.payload.into());
-        taken.map(|packet| (packet.place.sequence, packet.place.timestamp))
+        taken.into_iter().flatten().next().map(|packet| (packet.place.sequence, packet.place.timestamp))
     }
 
     #[test]
@@ -232,7 +287,11 @@ mod tests {
             let which = (Track::Video, Layer::new(layer).unwrap());
             let payload = packet.payload.into();
             let taken = feed.packet(Feeder::Publisher, which, &packet, Moment(ms), || payload);
-            taken.map(|packet| (packet.layer.place(), packet.place.sequence, packet.place.timestamp))
+            taken
+                .into_iter()
+                .flatten()
+                .next()
+                .map(|packet| (packet.layer.place(), packet.place.sequence, packet.place.timestamp))
         };
         assert_eq!(take(0, rtp(7, 1, 9_000, KEY), 0), Some((0, 0, 9_000)));
         assert_eq!(take(2, rtp(9, 500, 77, INTER), 5), None, "a layer begins with a key frame too");
@@ -252,9 +311,11 @@ mod tests {
         feed.report(Feeder::Process, &SenderReport { ssrc: 7, ntp, timestamp: 90_000 }, Moment(1_000));
         feed.report(Feeder::Process, &SenderReport { ssrc: 8, ntp, timestamp: 47_520 }, Moment(1_000));
         let picture = rtp(7, 2, 99_000, INTER);
-        let video = feed.packet(Feeder::Process, PICTURES, &picture, Moment(1_150), || KEY.into()).unwrap();
+        let [_, video] = feed.packet(Feeder::Process, PICTURES, &picture, Moment(1_150), || KEY.into());
+        let video = video.unwrap();
         let sound = rtp(8, 2, 52_800, &[1]);
-        let audio = feed.packet(Feeder::Process, SOUND, &sound, Moment(1_150), || KEY.into()).unwrap();
+        let [_, audio] = feed.packet(Feeder::Process, SOUND, &sound, Moment(1_150), || KEY.into());
+        let audio = audio.unwrap();
         assert_eq!((video.taken, audio.taken), (Moment(1_100), Moment(1_110)));
     }
 
@@ -265,7 +326,7 @@ mod tests {
         feed.hand_to(Feeder::Publisher, Track::Audio);
         assert_eq!(take(&mut feed, Feeder::Process, &rtp(7, 2, 3_000, INTER), 33), Some((1, 3_000)));
         let mut sound = |feeder, packet: RtpPacket<'_>| {
-            feed.packet(feeder, SOUND, &packet, Moment(40), || packet.payload.into()).is_some()
+            feed.packet(feeder, SOUND, &packet, Moment(40), || packet.payload.into())[1].is_some()
         };
         assert!(sound(Feeder::Publisher, rtp(9, 1, 0, &[1])));
         assert!(!sound(Feeder::Process, rtp(8, 1, 0, &[1])), "one voice at a time");
@@ -274,6 +335,34 @@ mod tests {
             (feed.feeder(Track::Video), feed.feeder(Track::Audio)),
             (Feeder::Process, Feeder::Process)
         );
+    }
+
+    #[test]
+    fn a_key_frame_without_parameter_sets_gets_them_and_numbers_go_on() {
+        let mut feed = Feed::new(Packing::H264);
+        let mut sets = Sets::default();
+        [&[0x67, 0x42, 0xC0, 0x1E, 0x80][..], &[0x68, 0x80]].into_iter().for_each(|set| sets.add(set));
+        feed.describe(Feeder::Process, sets);
+        let mut numbers = |ssrc, sequence, timestamp, payload: &[u8]| {
+            let packet = rtp(ssrc, sequence, timestamp, payload);
+            let taken =
+                feed.packet(Feeder::Process, PICTURES, &packet, Moment(u64::from(timestamp) / 90), || {
+                    payload.into()
+                });
+            let seen = taken.into_iter().flatten().map(|packet| {
+                assert_eq!((packet.place.timestamp, packet.marker), (timestamp, packet.payload[0] != 0x78));
+                (packet.place.sequence, packet.payload[0] & 0x1F)
+            });
+            seen.collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(7, 10, 0, &[0x65, 1]), [(0, 24), (1, 5)]);
+        assert_eq!(numbers(7, 11, 3_000, &[0x41, 1]), [(2, 1)]);
+        assert_eq!(numbers(7, 13, 6_000, &[0x7C, 0x85, 1]), [(4, 24), (5, 28)], "12 is missing");
+        assert_eq!(numbers(7, 12, 3_000, &[0x41, 2]), [(3, 1)], "it comes late");
+        assert_eq!(numbers(7, 14, 6_000, &[0x7C, 0x45, 1]), [(6, 28)]);
+        assert_eq!(numbers(7, 15, 9_000, &[0x65, 1]), [(7, 24), (8, 5)]);
+        assert_eq!(numbers(7, 12, 3_000, &[0x41, 2]), [], "from before the key frame before");
+        assert_eq!(numbers(7, 16, 12_000, &[0x67, 0x42, 0xC0, 0x1E, 0x80]), [(9, 7)], "one that has its own");
     }
 
     #[test]
