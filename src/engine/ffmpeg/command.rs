@@ -29,8 +29,10 @@ const VP8: &[&str] = &["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "
 const OPUS: &[&str] =
     &["-c:a", "libopus", "-ar", "48000", "-ac", "2", "-application", "lowdelay", "-frame_duration", "20"];
 
-/// What it makes, and the description of the RTP legs: their codecs and parameter sets.
-const PROGRESS: [&str; 5] = ["-nostats", "-progress", "pipe:1", "-sdp_file", "pipe:1"];
+const PROGRESS: [&str; 3] = ["-nostats", "-progress", "pipe:1"];
+
+/// The description of the RTP legs: their codecs and parameter sets. Without a leg FFmpeg would not start.
+const DESCRIPTION: [&str; 2] = ["-sdp_file", "pipe:1"];
 
 /// What is published, as an input described on stdin. `-localaddr`: else it would listen on every address. It waits 100 ms for
 /// what is overtaken, and for packets as long as it takes. No `nobuffer`, which throws away the first key frame with what was looked at; the look is short because
@@ -103,7 +105,8 @@ fn outputs(recipe: &Recipe, legs: Legs, port: u16, pictures: &[&str]) -> Vec<Str
         VideoCodec::H264 => H264,
         VideoCodec::Vp8 => VP8,
     };
-    let mut all: Vec<String> = vec!["-map".into(), format!("{}:v:0", legs.video), "-an".into()];
+    let mut all: Vec<String> = DESCRIPTION.map(str::to_owned).into();
+    all.extend(["-map".into(), format!("{}:v:0", legs.video), "-an".into()]);
     all.extend(pictures.iter().map(|argument| (*argument).to_owned()));
     all.extend(encoder(recipe.video_encoder.as_deref(), codec));
     all.extend(rtp(VIDEO_PAYLOAD_TYPE, port));
@@ -181,9 +184,9 @@ mod tests {
         let mut recipe = recipe(VideoCodec::Vp8);
         recipe.entry.ingest = Ingest::Process;
         let line = published(&recipe, Legs { video: 0, audio: Some(0) }, 5000).join(" ");
-        assert!(line.starts_with("-hide_banner -nostdin -nostats -progress pipe:1 -sdp_file pipe:1 -protocol_whitelist pipe,udp,rtp -localaddr 127.0.0.1 "));
+        assert!(line.starts_with("-hide_banner -nostdin -nostats -progress pipe:1 -protocol_whitelist pipe,udp,rtp -localaddr 127.0.0.1 "));
         assert!(
-            line.contains("-f sdp -i pipe:0 -re -i x -map 0:v:0 -an -fps_mode vfr -fpsmax 60 -c:v libvpx"),
+            line.contains("-f sdp -i pipe:0 -re -i x -sdp_file pipe:1 -map 0:v:0 -an -fps_mode vfr -fpsmax 60 -c:v libvpx"),
             "{line}"
         );
         assert_eq!(line.matches("rtp://").count(), 2, "{line}");
