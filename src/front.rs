@@ -2,26 +2,33 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::acme::status::Status;
+use crate::acme::{self, Automatic};
 use crate::api::server::{ApiServer, Beat, Service};
-use crate::config::settings::{self, Listen, Role, Settings};
+use crate::config::settings::{self, Role, Settings};
 use crate::core::descriptors::Plan;
 use crate::daemon::RunError;
-use crate::edge::router::Router;
+use crate::edge::counters::Counters;
+use crate::edge::router::{Entrance, Router};
+use crate::edge::tls::names::ServedCertificates;
 use crate::edge::tls::{self, Tls};
-use crate::edge::{Edge, EdgeConfig};
+use crate::edge::{Edge, EdgeConfig, Listener};
 use crate::host::descriptors::{self, Raised};
-use crate::host::ports;
 use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::{Pulse, Pulses};
 use crate::logging::{self, Figures};
 use certificates::CertificateWatch;
+use https::HttpsRouter;
 
 pub mod certificates;
+pub mod https;
+pub mod listeners;
+pub mod metrics;
 pub mod preflight;
 
 /// The control API's socket in the state directory.
@@ -29,31 +36,6 @@ const SOCKET: &str = "api.sock";
 
 /// An API thread may wait for a name to be looked up or for a media thread; an edge loop comes round every 5 s.
 const SILENCE: Duration = Duration::from_secs(30);
-
-/// Binds the listening address: the pre-flight before anything of an earlier run is touched.
-pub fn bind(settings: &Settings) -> Result<TcpListener, RunError> {
-    let Listen::Plain(address) = &settings.server.listen else {
-        return Err(RunError(
-            "server.domain needs automatic certificates, which this version does not have: use server.listen with \
-             server.tls, or behind a TLS proxy with server.public_url for the outside URL"
-                .into(),
-        ));
-    };
-    let mut last = io::Error::other("no address");
-    let candidates = address.candidates();
-    for candidate in &candidates {
-        match TcpListener::bind(candidate) {
-            Ok(listener) => return Ok(listener),
-            // Without IPv6 the wildcard is tried again as IPv4; a port that is taken is taken.
-            Err(error) => last = error,
-        }
-        if last.kind() == io::ErrorKind::AddrInUse {
-            break;
-        }
-    }
-    let shown = candidates.first().map(ToString::to_string).unwrap_or_default();
-    Err(RunError(format!("server.listen: {}", ports::in_words(&shown, address.port, &last))))
-}
 
 /// Raises the limit of descriptors and shares it out; the log says how.
 pub fn descriptors(settings: &Settings) -> Plan {
@@ -110,46 +92,130 @@ pub fn api(
     })
 }
 
-/// TLS of the role's edge: with clients if there is a certificate, with upstreams if workers are among them.
-pub fn tls(settings: &Settings) -> Result<(Tls, Option<CertificateWatch>), RunError> {
-    let role = settings.role;
+/// How a role's edge is secured.
+pub struct Secured {
+    /// TLS with clients, if there is a certificate or will be, and with upstreams, if workers are among them.
+    pub tls: Tls,
+    /// The certificate's files, where it comes from files.
+    pub watch: Option<CertificateWatch>,
+    /// What is served for `server.domain`; whoever obtains certificates hands them over here.
+    pub served: Option<Arc<ServedCertificates>>,
+}
+
+/// Prepares TLS of the role's edge.
+pub fn secure(settings: &Settings) -> Result<Secured, RunError> {
+    let cannot = |error: &dyn std::fmt::Display| RunError(format!("cannot serve TLS: {error}"));
     let watch = settings.tls.as_ref().map(|files| CertificateWatch::start(files, Instant::now()));
     let watch = watch.transpose().map_err(|error| RunError(error.to_string()))?;
-    let server = watch.as_ref().map(|watch| tls::server_config(watch.certificate()));
-    let server = server.transpose().map_err(|error| RunError(format!("cannot serve TLS: {error}")))?;
-    let client = match role {
+    let names = settings.server.names();
+    let served = (!names.is_empty()).then(|| ServedCertificates::waiting(names).map(Arc::new));
+    let served = served.transpose().map_err(|error| cannot(&error))?;
+    let certificates = served.clone().or_else(|| watch.as_ref().map(CertificateWatch::served));
+    let server = certificates.map(|certificates| tls::server_config(certificates));
+    let server = server.transpose().map_err(|error| cannot(&error))?;
+    let client = match settings.role {
         Role::Worker => None,
         Role::Controller => Some(
             tls::client_config(settings.workers.ca_file.as_deref())
                 .map_err(|error| RunError(format!("workers.ca_file: {error}")))?,
         ),
     };
-    Ok((Tls { server, client }, watch))
+    let hsts = settings.server.hsts.map(|age| format!("max-age={}", age.as_secs()).into());
+    Ok(Secured { tls: Tls { server, client, hsts }, watch, served })
 }
 
-/// How the address that is listened on is told.
-pub fn shown(address: SocketAddr, settings: &Settings) -> String {
-    format!("{address}{}", if settings.tls.is_some() { " (TLS)" } else { "" })
+/// Where the served certificate comes from, and what keeps it fresh.
+pub struct Certificates {
+    watch: Option<CertificateWatch>,
+    automatic: Option<Automatic>,
+}
+
+impl Certificates {
+    /// Takes what was prepared, and serves what is stored for `server.domain`.
+    pub fn open(
+        settings: &Settings,
+        state: &PrivateDir,
+        secured: &mut Secured,
+    ) -> Result<Certificates, RunError> {
+        let open = |served| Automatic::open(settings, state, served).map_err(RunError);
+        let automatic = secured.served.clone().map(open).transpose()?;
+        Ok(Certificates { watch: secured.watch.take(), automatic })
+    }
+
+    /// Begins to get and renew the certificate of `server.domain`, once the ports answer.
+    pub fn start(&mut self, pulses: &Pulses) -> Result<(), RunError> {
+        let Some(automatic) = &mut self.automatic else { return Ok(()) };
+        automatic
+            .start(beat(pulses, "acme", acme::SILENCE))
+            .map_err(|error| RunError(format!("cannot start thread acme: {error}")))
+    }
+
+    /// What health tells of the certificate of `server.domain`.
+    pub fn status(&self) -> Option<Arc<Status>> {
+        self.automatic.as_ref().map(Automatic::status)
+    }
+
+    /// Looks whether files changed, if it is time to.
+    pub fn look(&mut self, now: Instant) {
+        self.watch.iter_mut().for_each(|watch| watch.look(now));
+    }
+
+    /// Reads the files now; what is due of a certificate of `server.domain` is tried now.
+    pub fn reload(&mut self, settings: &Settings) {
+        if let (Some(watch), Some(files)) = (&mut self.watch, &settings.tls) {
+            watch.reload(files);
+        }
+        self.automatic.iter().for_each(Automatic::hurry);
+    }
+
+    /// Stops what runs.
+    pub fn stop(&mut self) {
+        self.automatic.iter_mut().for_each(Automatic::stop);
+    }
+}
+
+/// How the addresses that are listened on are told.
+pub fn shown(listeners: &[Listener], settings: &Settings) -> String {
+    let each = |listener: &Listener| {
+        let address = listener.socket.local_addr().map(|address| address.to_string()).unwrap_or_default();
+        let is_tls = settings.serves_tls() && listener.entrance == Entrance::Main;
+        format!("{address}{}", if is_tls { " (TLS)" } else { "" })
+    };
+    listeners.iter().map(each).collect::<Vec<_>>().join(", ")
+}
+
+/// The role's own address among those that are listened on.
+pub fn own_address(listeners: &[Listener]) -> Result<SocketAddr, RunError> {
+    let first = listeners.first().ok_or_else(|| io::Error::other("nothing is listened on"));
+    first.and_then(|listener| listener.socket.local_addr()).map_err(|error| RunError(error.to_string()))
 }
 
 /// Starts the edge.
 pub fn edge(
     settings: &Settings,
-    tls: Tls,
-    listener: TcpListener,
+    secured: &Secured,
+    listeners: Vec<Listener>,
     router: Arc<dyn Router>,
-    (plan, pulses): (&Plan, &Pulses),
+    (plan, pulses, counters): (&Plan, &Pulses, &Arc<Counters>),
 ) -> Result<Edge, RunError> {
     let loops: Vec<Pulse> =
         (0..settings.edge.threads).map(|index| pulses.register(format!("edge-{index}"), SILENCE)).collect();
     let max_connections = plan.connections(settings.edge.max_connections);
     let config = EdgeConfig {
         settings: settings::Edge { max_connections, ..settings.edge.clone() },
-        tls,
+        tls: secured.tls.clone(),
         trusted_proxies: settings.server.trusted_proxies.clone(),
+        counters: counters.clone(),
         pulse: Some(Arc::new(move |index: usize| loops.iter().skip(index).take(1).for_each(Pulse::beat))),
     };
-    Edge::start(config, listener, router).map_err(|error| RunError(format!("cannot start the edge: {error}")))
+    let router = match secured.served.clone() {
+        Some(served) => {
+            Arc::new(HttpsRouter { inner: router, served, names: settings.server.names().to_vec() })
+        }
+        None => router,
+    };
+    Edge::start_on(config, listeners, router)
+        .map_err(|error| RunError(format!("cannot start the edge: {error}")))
 }
 
 /// Stops the edge and joins its loops.

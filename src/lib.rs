@@ -8,10 +8,12 @@
 //! edge  api  engine  body  outbox  host   parts: sockets, JSON, children, bodies, deliveries, the operating system
 //! core                              pure policy: no clock, socket, thread, file, environment or randomness
 //! config  logging  isolation        raw text → checked settings; the log; what a panic costs
+//! metrics                           what is counted, and how it is told
 //! ```
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+pub mod acme;
 pub mod api;
 pub mod body;
 pub mod cli;
@@ -27,5 +29,6 @@ pub mod host;
 pub mod isolation;
 pub mod logging;
 pub mod media;
+pub mod metrics;
 pub mod outbox;
 pub mod worker;

@@ -7,6 +7,9 @@ use std::process::Command;
 
 const UNITS: [&str; 2] = ["hydraneckwebrtc.service", "hydraneckwebrtc-controller.service"];
 
+/// The sockets that systemd may listen on for them.
+const SOCKETS: [&str; 2] = ["hydraneckwebrtc.socket", "hydraneckwebrtc-controller.socket"];
+
 /// The bound of SPEC 9.
 const MOST_EXPOSED: f64 = 1.5;
 
@@ -41,13 +44,14 @@ fn both_units_are_exposed_at_most_one_and_a_half() {
 }
 
 #[test]
-fn both_units_verify_clean() {
+fn every_unit_verifies_clean() {
     let root = std::env::temp_dir().join(format!("neck-units-{}", std::process::id()));
     fs::create_dir_all(&root).unwrap();
     let binary = root.join("hydraneckwebrtc");
     let _ = fs::remove_file(&binary);
     symlink(env!("CARGO_BIN_EXE_hydraneckwebrtc"), &binary).unwrap();
-    for name in UNITS {
+    // The services first: a socket is for the one that has its name.
+    for name in UNITS.iter().chain(&SOCKETS) {
         // `verify` looks the binary up on this machine; everything else stays as shipped.
         let text = fs::read_to_string(unit(name)).unwrap();
         let text = text.replace("/usr/local/bin/hydraneckwebrtc", &binary.to_string_lossy());
@@ -75,6 +79,22 @@ fn a_unit_gives_a_drain_more_time_than_it_takes() {
         assert_eq!(value_of(&text, "Type"), Some("notify"), "{name}");
         assert!(value_of(&text, "WatchdogSec").is_some(), "{name}");
     }
+}
+
+#[test]
+fn the_socket_units_listen_where_the_configurations_do() {
+    use hydraneckwebrtc::config::settings::{Role, Settings};
+    let ports = |name: &str| -> Vec<String> {
+        let text = fs::read_to_string(unit(name)).unwrap();
+        let values = text.lines().filter_map(|line| line.strip_prefix("ListenStream="));
+        values.map(str::to_owned).collect()
+    };
+    let server = Settings::defaults(Role::Controller).server;
+    let of_domain = [server.https_listen, server.http_listen].map(|address| address.port.to_string());
+    assert_eq!(ports("hydraneckwebrtc-controller.socket"), of_domain);
+    let sample = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("etc/worker.yaml")).unwrap();
+    let [port] = ports("hydraneckwebrtc.socket").try_into().unwrap();
+    assert!(sample.contains(&format!("  listen: \":{port}\"\n")), "{port}");
 }
 
 #[test]

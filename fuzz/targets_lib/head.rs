@@ -186,7 +186,11 @@ fn reply(mode: u8, bytes: &[u8]) {
         return assert_framing(&fields(&out), BodyLength::None);
     }
     let keep_alive = mode & 16 != 0 && body != BodyLength::UntilClose;
-    write_reply(&mut out, &head, &Downward { version, body, keep_alive, injected, added, confined });
+    write_reply(
+        &mut out,
+        &head,
+        &Downward { version, body, keep_alive, injected, added, confined, hsts: None },
+    );
     assert_clean(&out);
     confined.iter().for_each(|_| assert_confined(&fields(&out)));
     same_reply(&head, &out, body, added, to_head);

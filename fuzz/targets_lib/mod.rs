@@ -21,6 +21,7 @@ pub mod rtp_rewrite;
 pub mod sdp;
 pub mod sdp_fragment;
 pub mod splits;
+pub mod srtp;
 pub mod websocket;
 pub mod whip_offer;
 
@@ -28,7 +29,7 @@ pub mod whip_offer;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     ("head", head::run),
     ("chunked", chunked::run),
     ("inject", inject::run),
@@ -48,4 +49,5 @@ pub const TARGETS: [Target; 19] = [
     ("opus", opus::run),
     ("heartbeat", heartbeat::run),
     ("websocket", websocket::run),
+    ("srtp", srtp::run),
 ];

@@ -347,8 +347,8 @@ impl<'s> Scene<'s> {
         };
         self.number += 1 + u64::from(flags >> 3 & 3);
         let batch: Arc<[StreamPacket]> = vec![packet].into();
-        self.stage.io.followers.note(stream.id(), &mut News::Batch(batch.clone()));
-        let now = self.now;
+        let (now, moment) = (self.now, self.stage.shared.moment(self.now));
+        self.stage.io.followers.note(stream.id(), &mut News::Batch(batch.clone()), moment);
         self.with_peer(|peer, stage| peer.stream(&batch, now, &mut stage.io));
         Some(())
     }

@@ -37,6 +37,13 @@ pub fn only_reads() -> Answer {
         .with("WWW-Authenticate", "Bearer error=\"insufficient_scope\"")
 }
 
+/// The answer to a call for anything but metrics, with a token for these.
+pub fn only_scrapes() -> Answer {
+    let detail = "this token is metrics.token, which is good for GET /metrics only; send the admin token";
+    Answer::error(403, "this token reads metrics only", detail)
+        .with("WWW-Authenticate", "Bearer error=\"insufficient_scope\"")
+}
+
 /// The answer to an address that was wrong about a token too often.
 pub fn too_many_wrong(pause: Duration) -> Answer {
     let detail = "this address sent too many wrong tokens; check the token, then wait";
@@ -124,12 +131,13 @@ impl TokenGuard {
 
 /// The tokens that others show us, with their keys.
 fn named(settings: &Settings) -> Vec<(&'static str, &Secret)> {
-    let Settings { server, workers, .. } = settings;
+    let Settings { server, workers, metrics, .. } = settings;
     let lists = [("server.admin_tokens", &server.admin_tokens), ("workers.tokens", &workers.tokens)];
     let single = [
         ("server.admin_token", &server.admin_token),
         ("server.read_token", &server.read_token),
         ("workers.token", &workers.token),
+        ("metrics.token", &metrics.token),
     ];
     let listed = lists.into_iter().flat_map(|(key, list)| list.iter().map(move |secret| (key, secret)));
     single.into_iter().chain(listed).filter(|(_, secret)| !secret.is_empty()).collect()

@@ -67,6 +67,7 @@ impl Gate {
         let presented = auth::bearer(authorization).is_some();
         let refusal = match route.auth {
             Auth::Own => self.service.refuse(route, segments, authorization),
+            Auth::Scrape if request.direct_local => None,
             auth if standing.may(auth) => None,
             _ => Some(standing.refusal(presented)),
         };
@@ -93,6 +94,8 @@ pub struct Standing {
     reader: bool,
     /// Heartbeats.
     worker: bool,
+    /// Metrics.
+    scraper: bool,
 }
 
 impl Standing {
@@ -103,6 +106,7 @@ impl Standing {
             admin: token.is_some_and(|token| service.is_admin(token)),
             reader: token.is_some_and(|token| service.is_reader(token)),
             worker: token.is_some_and(|token| service.is_worker(token)),
+            scraper: token.is_some_and(|token| service.is_scraper(token)),
         }
     }
 
@@ -113,21 +117,27 @@ impl Standing {
             Auth::Admin => self.admin,
             Auth::Read => self.admin || self.reader,
             Auth::Worker => self.worker,
+            Auth::Scrape => self.admin || self.scraper,
         }
     }
 
     /// The answer to a call that its token is not good for.
     pub fn refusal(self, presented: bool) -> Answer {
-        if self.reader { auth::only_reads() } else { auth::refusal(presented) }
+        match self {
+            Standing { reader: true, .. } => auth::only_reads(),
+            Standing { scraper: true, .. } => auth::only_scrapes(),
+            _ => auth::refusal(presented),
+        }
     }
 
     fn is_known(self) -> bool {
-        self.admin || self.reader || self.worker
+        self.admin || self.reader || self.worker || self.scraper
     }
 
     /// Workers' beats go with the operators' requests: in a flood both must get through.
     fn rank(self, route: &Route) -> Rank {
-        let known = self.may(Auth::Read) || route.auth == Auth::Worker && self.worker;
+        let own = matches!(route.auth, Auth::Worker | Auth::Scrape);
+        let known = self.may(Auth::Read) || own && self.may(route.auth);
         if known { route.operation.rank() } else { Rank::Anyone }
     }
 }
@@ -232,6 +242,8 @@ mod tests {
                 method,
                 path,
                 query: None,
+                host: "",
+                entrance: Default::default(),
                 accepts_html: false,
                 upgrade: false,
                 lost_upgrade: false,
@@ -239,6 +251,7 @@ mod tests {
                 prefix: "",
                 authorization: auth,
                 peer,
+                direct_local: false,
                 client: peer,
                 network: None,
             };

@@ -40,6 +40,7 @@ pub fn refusal(problem: &Problem) -> Answer {
         content_type: PROBLEM_TYPE,
         headers: Vec::new(),
         body: problem.document(),
+        limit: problem.limit,
     };
     let answer = if problem.status == 401 { answer.with("WWW-Authenticate", "Bearer") } else { answer };
     with_cors(match problem.retry_after {

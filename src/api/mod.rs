@@ -1,6 +1,7 @@
 //! The control API: JSON behind the edge. Nothing here knows a socket of the outside world.
 
 pub mod auth;
+pub mod counters;
 pub mod gate;
 pub mod media_form;
 pub mod origin;

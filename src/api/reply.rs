@@ -1,11 +1,13 @@
 //! What the API answers, and the handle to answer with: any thread may hold it and answer later.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use tiny_http::{Header, Response, StatusCode};
 
+use crate::api::counters::ApiCounters;
 use crate::api::media_form;
 use crate::edge::router::{Reply, SERVER};
 
@@ -20,6 +22,8 @@ pub struct Answer {
     pub headers: Vec<(&'static str, String)>,
     /// Body; empty for 204.
     pub body: String,
+    /// The name of the limit that was met, for those who count.
+    pub limit: Option<&'static str>,
 }
 
 impl Answer {
@@ -27,7 +31,7 @@ impl Answer {
     pub fn json(status: u16, body: &impl Serialize) -> Answer {
         let body = serde_json::to_string(body)
             .unwrap_or_else(|error| json!({"error": error.to_string()}).to_string());
-        Answer { status, content_type: "application/json", headers: Vec::new(), body }
+        Answer { status, content_type: "application/json", headers: Vec::new(), body, limit: None }
     }
 
     /// The error document of SPEC 3.
@@ -45,28 +49,29 @@ impl Answer {
     }
 
     /// The error document of whoever met a limit, which is named for people and, stably, for programs.
-    pub fn over_limit(status: u16, error: &str, detail: impl Into<String>, limit: &str) -> Answer {
-        Answer::error_with(status, error, detail, json!({"limit": limit}))
+    pub fn over_limit(status: u16, error: &str, detail: impl Into<String>, limit: &'static str) -> Answer {
+        let answer = Answer::error_with(status, error, detail, json!({"limit": limit}));
+        Answer { limit: Some(limit), ..answer }
     }
 
     /// Nothing to say (204).
     pub fn empty() -> Answer {
-        Answer { status: 204, content_type: "application/json", headers: Vec::new(), body: String::new() }
+        Answer::text(204, "application/json", String::new())
     }
 
     /// Text of a given type.
     pub fn text(status: u16, content_type: &'static str, body: String) -> Answer {
-        Answer { status, content_type, headers: Vec::new(), body }
+        Answer { status, content_type, headers: Vec::new(), body, limit: None }
     }
 
     /// A script.
     pub fn script(body: String) -> Answer {
-        Answer { status: 200, content_type: "text/javascript; charset=utf-8", headers: Vec::new(), body }
+        Answer::text(200, "text/javascript; charset=utf-8", body)
     }
 
     /// The head of an event stream that has nothing to say.
     pub fn event_stream() -> Answer {
-        Answer { status: 200, content_type: "text/event-stream", headers: Vec::new(), body: String::new() }
+        Answer::text(200, "text/event-stream", String::new())
     }
 
     /// Adds a field.
@@ -84,12 +89,12 @@ impl Answer {
 
 impl From<Answer> for Reply {
     fn from(answer: Answer) -> Reply {
-        let Answer { status, content_type, mut headers, body } = answer;
+        let Answer { status, content_type, mut headers, body, limit } = answer;
         // The edge names a type only where there is a body; the answer to a HEAD has one without.
         if body.is_empty() && status != 204 {
             headers.push(("Content-Type", content_type.to_owned()));
         }
-        Reply { status, content_type, headers, body: body.into_bytes().into(), nonce: None }
+        Reply { status, content_type, headers, body: body.into_bytes().into(), nonce: None, limit }
     }
 }
 
@@ -98,13 +103,15 @@ pub struct Responder {
     request: Option<tiny_http::Request>,
     /// What was asked, for the log.
     asked: String,
+    /// Who counts the answer, and whether it is to a create.
+    counters: Option<(Arc<ApiCounters>, bool)>,
     since: Instant,
 }
 
 impl Responder {
     /// Wraps a request whose body was read.
     pub fn new(request: tiny_http::Request) -> Responder {
-        Responder { request: Some(request), asked: String::new(), since: Instant::now() }
+        Responder { request: Some(request), asked: String::new(), counters: None, since: Instant::now() }
     }
 
     /// Remembers what was asked, in words that a log may show.
@@ -112,7 +119,15 @@ impl Responder {
         self.asked = asked;
     }
 
+    /// The answer is counted here; whether it is to a create.
+    pub fn count(&mut self, counters: Arc<ApiCounters>, to_create: bool) {
+        self.counters = Some((counters, to_create));
+    }
+
     fn tell(&self, answer: &Answer) {
+        if let Some((counters, to_create)) = &self.counters {
+            counters.answered(*to_create, answer, self.since.elapsed());
+        }
         let (asked, status, ms) = (&self.asked, answer.status, self.since.elapsed().as_millis());
         log::debug!(status, ms; "[api] {asked}: {status} in {ms} ms");
     }

@@ -15,6 +15,8 @@ pub enum Operation {
     Alive,
     /// Whether it takes work, for probes.
     Ready,
+    /// What is counted, for Prometheus.
+    Metrics,
     /// Workers as the controller sees them.
     ListWorkers,
     /// A worker reports itself.
@@ -101,6 +103,8 @@ pub enum Auth {
     Read,
     /// Bearer token of a worker.
     Worker,
+    /// Bearer token of an operator, or one for metrics; a program on this host needs none.
+    Scrape,
     /// The operation judges by itself: the refusal is not of this API's form.
     Own,
 }
@@ -207,6 +211,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/api/v1/health", On::Both, Auth::None, Operation::Health),
     route("GET", "/healthz", On::Both, Auth::None, Operation::Alive),
     route("GET", "/readyz", On::Both, Auth::None, Operation::Ready),
+    route("GET", "/metrics", On::Both, Auth::Scrape, Operation::Metrics),
     route("GET", "/api/v1/workers", On::Controller, Auth::Read, Operation::ListWorkers),
     route("POST", "/api/v1/workers/heartbeat", On::Controller, Auth::Worker, Operation::Heartbeat),
     route("DELETE", "/api/v1/workers/{id}", On::Controller, Auth::Admin, Operation::ForgetWorker),

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::api::counters::ApiCounters;
 use crate::api::gate::{self, Gate};
 use crate::api::reply::{Answer, Responder};
 use crate::api::routes::{self, Auth, Operation, Route, Segments};
@@ -103,6 +104,16 @@ pub trait Service: Send + Sync + 'static {
     /// Whether a bearer token is good for reading what operators read.
     fn is_reader(&self, _token: &str) -> bool {
         false
+    }
+
+    /// Whether a bearer token is good for reading metrics.
+    fn is_scraper(&self, _token: &str) -> bool {
+        false
+    }
+
+    /// Who counts answers; `None`: nobody.
+    fn counters(&self) -> Option<Arc<ApiCounters>> {
+        None
     }
 
     /// Whether a bearer token is good for heartbeats.
@@ -296,6 +307,9 @@ fn handle(service: &dyn Service, mut request: tiny_http::Request) {
         Ok(found) => found,
         Err(answer) => return responder.send(answer),
     };
+    if let Some(counters) = service.counters() {
+        responder.count(counters, route.operation == Operation::CreateSession);
+    }
     let mut call = Call {
         operation: route.operation,
         id: segments.id.to_owned(),
@@ -310,7 +324,8 @@ fn handle(service: &dyn Service, mut request: tiny_http::Request) {
     let standing = gate::Standing::of(service, authorization.as_deref());
     (call.admin, call.reads) = (standing.admin, standing.may(Auth::Read));
     // The edge has judged this on the head, and has noted wrong tokens; settings may have been reloaded since.
-    if !standing.may(route.auth) {
+    // A program on this host needs no token for metrics, which only the edge can see.
+    if route.auth != Auth::Scrape && !standing.may(route.auth) {
         return responder.send(standing.refusal(authorization.is_some()));
     }
     service.call(call, responder);

@@ -12,6 +12,7 @@ use crate::core::command_template::is_name;
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
 use crate::core::reason::EndReason;
 use crate::core::session::Failure;
+use crate::core::timeline::Timeline;
 
 /// Longest name a create request may carry (experience, district, user), in bytes: heartbeats carry them on.
 pub const MAX_NAME: usize = 256;
@@ -260,6 +261,9 @@ pub struct SessionView {
     /// How long each phase of its create took; only for one session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
+    /// What happened to it and when; only for one session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Timeline>,
     /// What runs for it; only a worker says, while it has a process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processes: Option<ProcessesView>,
@@ -346,6 +350,10 @@ pub struct ViewerFigures {
     /// What its network was estimated to carry, in thousand bits per second; only with `webrtc.estimator.enabled`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimate_kbps: Option<u64>,
+    /// Who sends its media: `own_aes_256_gcm` or `own_aes_128_gcm` where we do, and where the WebRTC library does, why: `measured`,
+    /// `other_profile`, `no_keys`. Once it is connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sending: Option<&'static str>,
 }
 
 /// A failure, as the create's answer would have told it.

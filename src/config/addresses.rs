@@ -7,7 +7,6 @@ use serde_yaml::Value as Yaml;
 use crate::config::document::{Body, Node};
 use crate::config::kinds::{Kind, Scope, Secrets};
 use crate::config::settings::{Listen, ListenAddress, Network};
-use crate::core::ids::url_host;
 use crate::core::outside_prefix;
 
 /// Longest URL, in bytes.
@@ -21,22 +20,33 @@ fn parsed<T>(node: &Node, scope: &mut Scope<'_>, expected: &str, parse: fn(&str)
     value
 }
 
-/// `server.listen`.
+/// An address to listen on.
 pub struct ListenOn;
 
+const LISTEN_ADDRESS: &str = "an address to listen on: \":47990\", \"127.0.0.1:47990\" or \"[::1]:47990\"";
+
+/// `server.listen`.
 impl Kind<Listen> for ListenOn {
     fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<Listen> {
-        let expected = "an address to listen on: \":47990\", \"127.0.0.1:47990\" or \"[::1]:47990\"";
-        parsed(node, scope, expected, listen_address).map(Listen::Plain)
+        parsed(node, scope, LISTEN_ADDRESS, listen_address).map(Listen::Plain)
     }
 
     fn show(&self, value: &Listen, _: Secrets) -> Option<Yaml> {
         match value {
-            Listen::Plain(ListenAddress { host, port }) => {
-                Some(Yaml::from(format!("{}:{port}", host.map(url_host).unwrap_or_default())))
-            }
+            Listen::Plain(address) => Some(Yaml::from(address.to_string())),
             Listen::Domain(_) => None,
         }
+    }
+}
+
+/// `server.https_listen` and `server.http_listen`.
+impl Kind<ListenAddress> for ListenOn {
+    fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<ListenAddress> {
+        parsed(node, scope, LISTEN_ADDRESS, listen_address)
+    }
+
+    fn show(&self, value: &ListenAddress, _: Secrets) -> Option<Yaml> {
+        Some(Yaml::from(value.to_string()))
     }
 }
 

@@ -91,6 +91,19 @@ fn read_token(settings: &Settings) -> Option<Contradiction> {
     )
 }
 
+/// A token for metrics stands in a monitoring system's configuration, so it is nobody else's.
+fn metrics_token(settings: &Settings) -> Option<Contradiction> {
+    let server = &settings.server;
+    let link = settings.controller.as_ref().map(|link| &link.token);
+    let others = server.admin_secrets().chain(settings.workers.secrets()).chain(link);
+    unless(
+        !shared(std::iter::once(&settings.metrics.token), others.chain([&server.read_token])),
+        "metrics.token",
+        "server.admin_token",
+        "is the same as another token, so whoever may only read metrics could do more; make another one with `openssl rand -hex 32`",
+    )
+}
+
 fn of_worker(settings: &Settings) -> Vec<Option<Contradiction>> {
     let sessions = &settings.sessions;
     let needed = sessions.max * usize::from(CHILD_UDP_PORTS);
@@ -168,10 +181,25 @@ fn account(acme: &Acme) -> [Option<Contradiction>; 2] {
 }
 
 fn of_both(settings: &Settings) -> Vec<Option<Contradiction>> {
-    let Settings { sessions, edge, .. } = settings;
+    let Settings { sessions, edge, server, .. } = settings;
     let [both, readable] = account(&settings.server.acme);
     vec![
         read_token(settings),
+        unless(
+            server.names().is_empty()
+                || server.https_listen.port == 0
+                || server.https_listen.port != server.http_listen.port,
+            "server.http_listen",
+            "server.https_listen",
+            "is the port of server.https_listen; HTTPS and plain HTTP need one each",
+        ),
+        unless(
+            server.hsts.is_none() || settings.serves_tls(),
+            "server.hsts",
+            "server.listen",
+            "is for HTTPS that we speak ourselves, with server.domain or server.tls; where a proxy does it for us, set it there",
+        ),
+        metrics_token(settings),
         both,
         readable,
         unless(

@@ -41,6 +41,7 @@ impl Settings {
             nps: None,
             experience_library: None,
             outbox: Outbox::default(),
+            metrics: Metrics::default(),
         }
     }
 }
@@ -49,6 +50,9 @@ impl Default for Server {
     fn default() -> Server {
         Server {
             listen: Listen::Plain(ListenAddress { host: Some([127, 0, 0, 1].into()), port: 0 }),
+            https_listen: ListenAddress { host: None, port: 443 },
+            http_listen: ListenAddress { host: None, port: 80 },
+            hsts: None,
             acme: Acme::default(),
             admin_token: Secret::default(),
             admin_tokens: Vec::new(),

@@ -106,6 +106,19 @@ macro_rules! key_in {
     };
 }
 
+/// A key that has no meaning without `server.domain`, and is not printed then.
+macro_rules! key_of_domain {
+    ($path:literal, $kind:expr, $($field:ident).+) => {
+        Key {
+            show: |settings, secrets| {
+                let used = matches!(settings.server.listen, Listen::Domain(_));
+                used.then(|| $kind.show(&settings.$($field).+, secrets)).flatten()
+            },
+            ..key!($path, BOTH, $kind, $($field).+)
+        }
+    };
+}
+
 /// Seconds, minutes, hours and days in milliseconds, for the bounds of durations.
 const S: u64 = 1_000;
 const M: u64 = 60 * S;
@@ -129,19 +142,15 @@ pub static KEYS: &[Key] = &[
     key!("mode", BOTH, ROLES, role),
     key!("server.listen", BOTH, ListenOn, server.listen),
     key!("server.domain", BOTH, DomainNames, server.listen),
-    Key {
-        // Without a domain it has no meaning, and is not printed.
-        show: |settings, secrets| {
-            let used = matches!(settings.server.listen, Listen::Domain(_));
-            used.then(|| AcmeDirectory.show(&settings.server.acme.directory, secrets)).flatten()
-        },
-        ..key!("server.acme.directory", BOTH, AcmeDirectory, server.acme.directory)
-    },
+    key_of_domain!("server.https_listen", ListenOn, server.https_listen),
+    key_of_domain!("server.http_listen", ListenOn, server.http_listen),
+    key_of_domain!("server.acme.directory", AcmeDirectory, server.acme.directory),
     key!("server.acme.profile", BOTH, Maybe(Text(64)), server.acme.profile),
     key!("server.acme.eab_kid", BOTH, Maybe(Text(512)), server.acme.eab_kid),
     key!("server.acme.eab_key", BOTH.secret(), Hidden, server.acme.eab_key),
     key!("server.acme.email", BOTH, Maybe(Email), server.acme.email),
     key!("server.acme.ca_file", BOTH, Maybe(FilePath), server.acme.ca_file),
+    key!("server.hsts", BOTH, SpanOrOff(Span(S, 731 * D)), server.hsts),
     key_in!("server.tls.cert", BOTH.reload(), FilePath, tls.cert),
     key_in!("server.tls.key", BOTH.reload(), FilePath, tls.key),
     key!("server.admin_token", BOTH.reload().secret(), Hidden, server.admin_token),
@@ -255,6 +264,7 @@ pub static KEYS: &[Key] = &[
     key!("outbox.timeout", WORKER.reload(), Span(100, M), outbox.timeout),
     key!("outbox.retry", WORKER.reload(), Span(10, H), outbox.retry),
     key!("outbox.retry_max", WORKER.reload(), Span(10, D), outbox.retry_max),
+    key!("metrics.token", BOTH.reload().secret(), Hidden, metrics.token),
     key!("drain.timeout", BOTH.reload(), Span(0, D), drain_timeout),
     key!("log.level", BOTH.reload(), LEVELS, log.level),
     key!("log.dependencies", BOTH.reload(), LEVELS, log.dependencies),

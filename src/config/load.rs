@@ -339,9 +339,13 @@ impl<'a> Loader<'a> {
             }
             _ => {}
         }
-        let of_acme = self.given.keys().find(|path| path.starts_with("server.acme."));
-        if let Some(path) = of_acme.cloned().filter(|_| !self.report.given("server.domain")) {
-            let text = "is about the automatic certificate of server.domain, which is not set; set that, or remove this";
+        let of_domain = |path: &&String| {
+            path.starts_with("server.acme.")
+                || matches!(path.as_str(), "server.https_listen" | "server.http_listen")
+        };
+        let of_domain = self.given.keys().find(of_domain);
+        if let Some(path) = of_domain.cloned().filter(|_| !self.report.given("server.domain")) {
+            let text = "belongs to server.domain, which is not set; set that, or remove this";
             self.report.wrong_key(&path, text);
         }
     }

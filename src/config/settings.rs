@@ -11,7 +11,7 @@ pub use crate::config::deliveries::{ExperienceLibrary, Nps, Outbox};
 pub use crate::config::edge_settings::Edge;
 use crate::config::secret::Secret;
 use crate::core::fingerprint::Fingerprint;
-use crate::core::ids::{BodyAddr, WorkerId};
+use crate::core::ids::{BodyAddr, WorkerId, url_host};
 
 mod engine;
 
@@ -77,10 +77,19 @@ pub struct Settings {
     pub experience_library: Option<ExperienceLibrary>,
     /// `outbox.*` (worker)
     pub outbox: Outbox,
+    /// `metrics.*`
+    pub metrics: Metrics,
     /// The file that these came from; empty when there is none. No stream process is ever given what it lies in.
     pub config_file: PathBuf,
     /// What is allowed but unwise; logged once at start.
     pub warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Whether we speak TLS with whoever comes.
+    pub fn serves_tls(&self) -> bool {
+        self.tls.is_some() || !self.server.names().is_empty()
+    }
 }
 
 /// `server.*`: where we listen and who may administer us.
@@ -88,6 +97,12 @@ pub struct Settings {
 pub struct Server {
     /// `server.listen` or `server.domain`; exactly one.
     pub listen: Listen,
+    /// `server.https_listen`: where HTTPS of `server.domain` is listened for. Default `:443`.
+    pub https_listen: ListenAddress,
+    /// `server.http_listen`: where plain HTTP beside it is listened for. Default `:80`.
+    pub http_listen: ListenAddress,
+    /// `server.hsts`: how long browsers that came by HTTPS keep to it (RFC 6797). Default off.
+    pub hsts: Option<Duration>,
     /// `server.acme.*`: where the certificate of `server.domain` comes from.
     pub acme: Acme,
     /// `server.admin_token`: bearer token of the control API.
@@ -99,7 +114,7 @@ pub struct Server {
     /// `server.public_url`: the outside URL (no trailing slash) where another proxy terminates TLS.
     pub public_url: Option<String>,
     /// `server.advertise_url` (worker): how the controller reaches this worker, `http[s]://host:port`. Default:
-    /// the heartbeat's source address and the listen port, `https` with `server.tls`.
+    /// `server.domain`, else the heartbeat's source address and the listen port, `https` with `server.tls`.
     pub advertise_url: Option<String>,
     /// `server.worker_id` (worker): default a random id kept in the state directory.
     pub worker_id: Option<WorkerId>,
@@ -113,10 +128,32 @@ pub struct Server {
 }
 
 impl Server {
+    /// `server.domain`; empty where there is none.
+    pub fn names(&self) -> &[String] {
+        match &self.listen {
+            Listen::Plain(_) => &[],
+            Listen::Domain(names) => names,
+        }
+    }
+
+    /// How others reach us by `server.domain`, without a trailing slash.
+    pub fn domain_url(&self) -> Option<String> {
+        let name = self.names().first()?;
+        let host = name.parse().map_or_else(|_| name.clone(), url_host);
+        Some(format!("https://{host}"))
+    }
+
     /// Every token that administers.
     pub fn admin_secrets(&self) -> impl Iterator<Item = &Secret> + Clone {
         std::iter::once(&self.admin_token).chain(&self.admin_tokens).filter(|secret| !secret.is_empty())
     }
+}
+
+/// `metrics.*`: who may read what we count.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    /// `metrics.token`: reads `/metrics` and nothing else. Empty: there is none. Reloadable.
+    pub token: Secret,
 }
 
 /// `server.tls.*`. The files may change while we run: a new pair is taken at SIGHUP and by itself.
@@ -440,6 +477,12 @@ pub struct Bodies {
     pub pair_timeout: Duration,
     /// `bodies.lost_after`: silence after which a session's body counts as lost. Default 30s.
     pub lost_after: Duration,
+}
+
+impl std::fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.host.map(url_host).unwrap_or_default(), self.port)
+    }
 }
 
 impl ListenAddress {

@@ -233,6 +233,17 @@ const CONTRADICTIONS: &[(&str, Role, &str)] = &[
         "1 server.public_url",
     ),
     (
+        "server: {listen: ':1', http_listen: ':2', admin_token: a-long-enough-token}",
+        Role::Controller,
+        "1 server.http_listen",
+    ),
+    (
+        "server: {domain: a.b, https_listen: ':80', admin_token: a-long-enough-token}",
+        Role::Worker,
+        "1 server.https_listen",
+    ),
+    ("server: {listen: ':1', hsts: 1h, admin_token: a-long-enough-token}", Role::Worker, "1 server.hsts"),
+    (
         "server: {listen: ':1', acme: {email: a@b.c}, admin_token: a-long-enough-token}",
         Role::Controller,
         "1 server.acme.email",
@@ -358,17 +369,24 @@ fn a_mode_that_is_not_the_verbs_role_is_the_only_complaint() {
     );
 }
 
+fn other_value_of_acme(path: &str) -> &'static str {
+    match path {
+        "server.acme.directory" => "https://other.example/directory",
+        "server.acme.email" => "other@example.com",
+        "server.acme.eab_key" => "b3RoZXI",
+        _ => "other",
+    }
+}
+
 /// A sound value that is not the default, as a variable holds it.
 fn other_value(path: &str) -> &'static str {
     match path {
         "mode" => "worker",
-        "server.listen" => "127.0.0.1:4711",
+        "server.listen" | "server.https_listen" | "server.http_listen" => "127.0.0.1:4711",
         "server.tls.cert" => tls::CERTIFICATE,
         "server.tls.key" => tls::private_key("first"),
         "controller.ca_file" | "workers.ca_file" | "server.acme.ca_file" => tls::AUTHORITY,
-        "server.acme.directory" => "https://other.example/directory",
-        "server.acme.email" => "other@example.com",
-        "server.acme.eab_key" => "b3RoZXI",
+        path if path.starts_with("server.acme.") => other_value_of_acme(path),
         "server.domain" => "other.example.com",
         "server.public_url"
         | "server.advertise_url"
@@ -377,7 +395,7 @@ fn other_value(path: &str) -> &'static str {
         | "experience_library.url" => "https://other.example",
         "sessions.return_url" | "sessions.report_url" => "https://other.example/x?y=z",
         "sessions.frame_ancestors" => "[self, 'https://*.example.com']",
-        "sessions.max_duration" => "1h",
+        "sessions.max_duration" | "server.hsts" => "1h",
         "sessions.child_udp_range" => "20000-21000",
         "sessions.confine" | "sessions.force_relay" | "sessions.close_app" => "false",
         "sessions.child_api" => "full",
@@ -385,12 +403,11 @@ fn other_value(path: &str) -> &'static str {
         | "workers.allowed_networks"
         | "server.trusted_proxies"
         | "bodies.wireguard_networks" => "[10.77.0.0/16]",
-        "ice_servers" | "webrtc.iceservers.frontend" => "[{urls: ['stun:a.b']}]",
         "server.admin_tokens" | "workers.tokens" => "[another-token-of-ours]",
         "sunshine.pin_certificates" => {
             "[{body: 10.10.0.7, sha256: 24f2f1b5d2f3fbb24e079889814c334f74a872f6d90a6de96d42958fc47df1c4}]"
         }
-        "webrtc.iceservers" | "webrtc.iceservers.backend" => "[{urls: ['stun:a.b']}]",
+        path if path.contains("ice_servers") || path.contains("iceservers") => "[{urls: ['stun:a.b']}]",
         "webrtc.icelite" | "webrtc.icetrickle" => "false",
         "webrtc.nat1to1" => "[203.0.113.7]",
         "engines" => "{bars: {command: [/usr/bin/ffmpeg, -i, x]}}",
@@ -413,7 +430,6 @@ fn other_value(path: &str) -> &'static str {
         "turn.ttl" | "outbox.patience" | "outbox.retry_max" => "11m",
         "outbox.max_bytes" => "77000",
         "outbox.retry" | "outbox.timeout" | "workers.backoff" | "workers.backoff_max" => "11s",
-        "nps.path" => "/other",
         "experience_library.path" => "/other/{name}",
         "log.level" => "trace",
         "log.dependencies" => "error",
@@ -429,7 +445,7 @@ fn other_value(path: &str) -> &'static str {
         "edge.body_budget" => "5000000",
         path if path.starts_with("bodies.") && path.ends_with("_port") => "9000",
         "sessions.port_range_start" => "9000",
-        "bodies.launch_path" => "/other",
+        "nps.path" | "bodies.launch_path" => "/other",
         "server.state_dir" | "sessions.data_dir" | "sessions.web_server" => "/other",
         path if ["_timeout", "interval", "keep_logs", "window"].iter().any(|end| path.ends_with(end)) => {
             "11s"
@@ -450,6 +466,7 @@ fn every_key_can_be_overridden_by_its_variable() {
             "server.domain" => "",
             "server.acme.eab_kid" => "domain: a.b, acme: {eab_key: c2VjcmV0}, ",
             "server.acme.eab_key" => "domain: a.b, acme: {eab_kid: k}, ",
+            "server.https_listen" | "server.http_listen" | "server.hsts" => "domain: a.b, ",
             path if path.starts_with("server.acme.") => "domain: a.b, ",
             _ => "listen: ':1', ",
         };

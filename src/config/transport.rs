@@ -45,9 +45,10 @@ fn of_ports(settings: &Settings) -> Vec<Option<Contradiction>> {
     let webrtc = &settings.webrtc;
     let (first, last) = settings.sessions.child_udp_range;
     let in_use = |port: u16| (first..=last).contains(&port);
-    let listens_on = match &settings.server.listen {
-        Listen::Plain(address) => address.port,
-        Listen::Domain(_) => 443,
+    let server = &settings.server;
+    let listens_on = match &server.listen {
+        Listen::Plain(address) => vec![address.port],
+        Listen::Domain(_) => vec![server.https_listen.port, server.http_listen.port],
     };
     vec![
         unless(
@@ -73,7 +74,7 @@ fn of_ports(settings: &Settings) -> Vec<Option<Contradiction>> {
             ),
         ),
         unless(
-            webrtc.tcpmux.is_none_or(|port| port == 0 || port != listens_on),
+            webrtc.tcpmux.is_none_or(|port| port == 0 || !listens_on.contains(&port)),
             "webrtc.tcpmux",
             "server.listen",
             "is the TCP port that we serve HTTP on; choose another",

@@ -9,6 +9,7 @@
 pub mod dispatch;
 pub mod fleet_thread;
 pub mod key_store;
+pub mod metrics;
 pub mod refusals;
 pub mod router;
 pub mod service;
@@ -32,8 +33,9 @@ use crate::config::settings::Settings;
 use crate::core::fleet::identity::Identities;
 use crate::daemon::{ConfigOrigin, Daemon, Preflight, RunError, Running};
 use crate::edge::Edge;
-use crate::front;
-use crate::front::certificates::CertificateWatch;
+use crate::front::metrics::FrontMetrics;
+use crate::front::{self, Certificates, listeners};
+use crate::host::activation::{self, Passed};
 use crate::host::clock::Clock;
 use crate::host::crypto;
 use crate::host::join;
@@ -60,8 +62,9 @@ const STACK: usize = 512 * 1024;
 
 /// Runs a controller until it is told to stop.
 pub fn run(settings: Settings, origin: &ConfigOrigin) -> Result<(), RunError> {
+    let passed = activation::take(origin.environment()).map_err(RunError)?;
     let daemon = Daemon::start(origin.environment())?;
-    let mut controller = Controller::start(settings, daemon.pulses())?;
+    let mut controller = Controller::start(settings, passed, daemon.pulses())?;
     daemon.ready("running");
     daemon.run(&mut controller, Some(origin), true);
     Ok(())
@@ -83,20 +86,22 @@ pub struct Controller {
     fleet: Sender<Ask>,
     fleet_thread: Option<JoinHandle<()>>,
     dispatchers: Vec<JoinHandle<()>>,
-    certificate: Option<CertificateWatch>,
+    certificates: Certificates,
     tokens: (Arc<TokenGuard>, Clock),
     /// Held as long as we live: nobody else may use our directory.
     _lock: File,
 }
 
 impl Controller {
-    /// Starts a controller: bind, threads.
-    pub fn start(settings: Settings, pulses: &Pulses) -> Result<Controller, RunError> {
+    /// Starts a controller: sockets, those that were passed or new ones; threads.
+    pub fn start(settings: Settings, passed: Vec<Passed>, pulses: &Pulses) -> Result<Controller, RunError> {
         let plan = front::descriptors(&settings);
-        let listener = front::bind(&settings)?;
-        let address = listener.local_addr().map_err(|error| RunError(error.to_string()))?;
+        let listeners = listeners::open(&settings, passed)?;
+        let address = front::own_address(&listeners)?;
+        let listens_on = front::shown(&listeners, &settings);
         let (state, lock) = front::state_directory(&settings)?;
-        let (tls, certificate) = front::tls(&settings)?;
+        let mut secured = front::secure(&settings)?;
+        let mut certificates = Certificates::open(&settings, &state, &mut secured)?;
         let client = crypto::client_roots(settings.workers.ca_file.as_deref())
             .map_err(|error| RunError(format!("workers.ca_file: {error}")))?;
         let (clock, live) = (Clock::start(), Arc::new(Live::new(settings)));
@@ -112,6 +117,7 @@ impl Controller {
         let client = WorkerClient::new(live.clone(), published.clone(), client);
         let dispatchers = start_dispatchers(&live, client, &fleet, &job_inbox, (clock, pulses))?;
         let (closing, tokens) = (Arc::new(AtomicBool::new(false)), Arc::new(TokenGuard::default()));
+        let metrics = Arc::new(FrontMetrics::default());
         let service = ControllerService {
             live: live.clone(),
             published: published.clone(),
@@ -119,6 +125,8 @@ impl Controller {
             jobs,
             closing: closing.clone(),
             tokens: tokens.clone(),
+            certificate: certificates.status(),
+            metrics: metrics.clone(),
             clock,
         };
         let api = front::api(&state, &live.get(), Arc::new(service), (&plan, pulses))?;
@@ -129,8 +137,10 @@ impl Controller {
             clock,
             uncounted: Arc::new(Uncounted),
         };
-        let edge = front::edge(&live.get(), tls, listener, Arc::new(router), (&plan, pulses))?;
-        log::info!("[controller] listens on {}", front::shown(address, &live.get()));
+        let run = (&plan, pulses, &metrics.edge);
+        let edge = front::edge(&live.get(), &secured, listeners, Arc::new(router), run)?;
+        certificates.start(pulses)?;
+        log::info!("[controller] listens on {listens_on}");
         Ok(Controller {
             live,
             published,
@@ -141,7 +151,7 @@ impl Controller {
             fleet,
             fleet_thread: Some(fleet_thread),
             dispatchers,
-            certificate,
+            certificates,
             tokens: (tokens, clock),
             _lock: lock,
         })
@@ -200,16 +210,14 @@ impl Running for Controller {
 
     fn reload(&mut self, settings: Settings) {
         let _ = self.fleet.send(Ask::Reconfigure(Box::new(settings.clone())));
-        if let (Some(watch), Some(files)) = (&mut self.certificate, &settings.tls) {
-            watch.reload(files);
-        }
+        self.certificates.reload(&settings);
         let (tokens, clock) = &self.tokens;
         tokens.reloaded(&self.live.get(), &settings, clock.now());
         self.live.set(settings);
     }
 
     fn tick(&mut self) {
-        self.certificate.iter_mut().for_each(|watch| watch.look(Instant::now()));
+        self.certificates.look(Instant::now());
     }
 
     fn drain(&mut self) {
@@ -223,6 +231,7 @@ impl Running for Controller {
     }
 
     fn finish(&mut self, _hurried: bool) {
+        self.certificates.stop();
         let _ = self.fleet.send(Ask::Stop);
         self.fleet_thread.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
         if let Some(edge) = self.edge.take() {

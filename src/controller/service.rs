@@ -8,7 +8,9 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, TrySendError};
 use serde_json::{Value, json};
 
+use crate::acme::status::Status;
 use crate::api::auth::TokenGuard;
+use crate::api::counters::ApiCounters;
 use crate::api::origin;
 use crate::api::reply::{Answer, Responder};
 use crate::api::routes::Operation;
@@ -20,6 +22,7 @@ use crate::config::secret::is_one_of;
 use crate::config::settings::Role;
 use crate::controller::dispatch::Job;
 use crate::controller::fleet_thread::{Ask, Create};
+use crate::controller::metrics;
 use crate::controller::refusals;
 use crate::controller::snapshot::{Published, Snapshot, Target};
 use crate::controller::worker_address;
@@ -35,10 +38,12 @@ use crate::core::status::SessionStatus;
 use crate::core::time::Moment;
 use crate::core::worker_health::WorkerHealth;
 use crate::front;
+use crate::front::metrics::{FrontMetrics, RoleFacts};
 use crate::host::clock::Clock;
 use crate::host::entropy;
 use crate::host::identity_key;
 use crate::isolation;
+use crate::metrics::exposition::Exposition;
 
 /// Disputes that one health reply tells in full.
 const MAX_DISPUTES_SHOWN: usize = 20;
@@ -63,6 +68,10 @@ pub struct ControllerService {
     pub closing: Arc<AtomicBool>,
     /// Counts and slows wrong tokens.
     pub tokens: Arc<TokenGuard>,
+    /// The certificate of `server.domain`, where there is one.
+    pub certificate: Option<Arc<Status>>,
+    /// What is counted in front of us.
+    pub metrics: Arc<FrontMetrics>,
     /// The clock of the fleet thread.
     pub clock: Clock,
 }
@@ -78,6 +87,14 @@ impl Service for ControllerService {
 
     fn is_reader(&self, token: &str) -> bool {
         self.live.get().server.read_token.matches(token)
+    }
+
+    fn is_scraper(&self, token: &str) -> bool {
+        self.live.get().metrics.token.matches(token)
+    }
+
+    fn counters(&self) -> Option<Arc<ApiCounters>> {
+        Some(self.metrics.api.clone())
     }
 
     fn is_worker(&self, token: &str) -> bool {
@@ -102,6 +119,7 @@ impl Service for ControllerService {
             // Not for administrators: who may is asked at `Health` only, which slows down guesses.
             Operation::Alive => responder.send(self.health(false, false)),
             Operation::Ready => responder.send(self.health(false, true)),
+            Operation::Metrics => responder.send(self.metrics(&call)),
             Operation::ListWorkers => responder.send(self.workers()),
             Operation::Heartbeat => self.heartbeat(&call, responder),
             Operation::DrainWorker => self.drain(&call, true, responder),
@@ -120,7 +138,8 @@ impl ControllerService {
     fn health(&self, admin: bool, readiness: bool) -> Answer {
         let (snapshot, settings, now) = (self.published.get(), self.live.get(), self.clock.now());
         let counts = snapshot.counts;
-        let problems = problems(&snapshot, admin);
+        let mut problems = problems(&snapshot, admin);
+        problems.extend(self.certificate.as_ref().and_then(|status| status.problem()));
         let settling = snapshot.settling(now).is_some();
         let closing = self.closing.load(Ordering::Acquire);
         let body = json!({
@@ -146,10 +165,24 @@ impl ControllerService {
                 "panics_contained": isolation::contained(),
                 "problems": problems,
                 "wrong_tokens": self.tokens.count(),
+                "certificate": self.certificate.as_ref().map(|status| status.report()),
                 "log": front::log_figures(),
             },
         });
         Answer::json(if readiness && (closing || settling) { 503 } else { 200 }, &body)
+    }
+
+    fn metrics(&self, call: &Call) -> Answer {
+        let (snapshot, now) = (self.published.get(), self.clock.now());
+        let closing = self.closing.load(Ordering::Acquire);
+        let facts = RoleFacts {
+            role: Role::Controller,
+            ready: !closing && snapshot.settling(now).is_none(),
+            problems: problems(&snapshot, true).len(),
+            wrong_tokens: self.tokens.count(),
+        };
+        let own = |page: &mut Exposition| metrics::write(page, &snapshot, (now, self.jobs.len()));
+        self.metrics.answer(call, facts, own)
     }
 
     fn workers(&self) -> Answer {
@@ -405,6 +438,7 @@ fn view(session: &FleetSession, snapshot: &Snapshot, now: Moment, base_url: &str
         processes: None,
         warnings: Vec::new(),
         timings: None,
+        timeline: None,
         failure: None,
     }
 }

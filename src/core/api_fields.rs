@@ -9,6 +9,7 @@ use super::fleet::wire::{BASE_URL_FIELD, END_REASON_FIELD, SESSION_ID_FIELD, TIM
 
 /// Fields that an operation reads, beside those that the edge makes anew ([`MADE_BY_EDGE`]).
 const READ: &[&str] = &[
+    "Accept",
     "Authorization",
     "Content-Type",
     "If-Match",
@@ -50,7 +51,9 @@ mod tests {
         for name in ["authorization", "If-Match", "neck-proof"] {
             assert!(passes(name) && is_known(name), "{name}");
         }
-        for name in ["Cookie", "CF-IPCity", "Accept", "X-Forwarded-User", "Via", "Expect", "Connection"] {
+        for name in
+            ["Cookie", "CF-IPCity", "Accept-Language", "X-Forwarded-User", "Via", "Expect", "Connection"]
+        {
             assert!(!passes(name) && !is_known(name), "{name}");
         }
         assert!(is_known("host") && !passes("host"));

@@ -119,6 +119,12 @@ impl<P> GopCache<P> {
         self.bytes
     }
 
+    /// The packet with this number.
+    pub fn get(&self, sequence: u64) -> Option<&P> {
+        let at = self.packets.binary_search_by_key(&sequence, |cached| cached.sequence).ok()?;
+        self.packets.get(at).map(|cached| &cached.packet)
+    }
+
     /// Packets from this number on.
     fn from(&self, sequence: u64) -> impl Iterator<Item = &Cached<P>> {
         let at = self.packets.partition_point(|packet| packet.sequence < sequence);

@@ -3,6 +3,7 @@
 //! Nothing below this module may use a clock, a socket, a thread, a file, the environment or randomness;
 //! `tests/rules` reads the sources and enforces it.
 
+pub mod acme;
 pub mod address_proof;
 pub mod api_fields;
 pub mod api_queue;
@@ -37,6 +38,7 @@ pub mod ids;
 pub mod ip_forms;
 pub mod layer_choice;
 pub mod layers;
+pub mod local_request;
 pub mod log_ends;
 pub mod log_limit;
 pub mod media_feed;
@@ -57,6 +59,7 @@ pub mod rate_limit;
 pub mod rating;
 pub mod reason;
 pub mod record;
+pub mod resend;
 pub mod restart;
 pub mod routing;
 pub mod rtp_packet;
@@ -67,11 +70,13 @@ pub mod rtp_sender;
 pub mod sdp;
 pub mod session;
 pub mod signalling;
+pub mod srtp;
 pub mod status;
 pub mod streamers;
 pub mod stun_binding;
 pub mod tcp_frames;
 pub mod time;
+pub mod timeline;
 pub mod token_use;
 pub mod turn_credentials;
 pub mod url_target;

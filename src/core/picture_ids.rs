@@ -16,10 +16,25 @@ pub struct PictureIds {
     /// The newest sent: picture id and index of the lowest temporal layer.
     picture: Option<u16>,
     index: Option<u8>,
-    /// Added to those of the source.
-    picture_shift: u16,
-    index_shift: u8,
+    shift: Shift,
     anew: bool,
+}
+
+/// What is added to a source's numbers: the same for all pictures between two moves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shift {
+    picture: u16,
+    index: u8,
+}
+
+impl Shift {
+    /// The numbers to send instead of a packet's own.
+    pub fn of(self, source: &Vp8Numbers) -> Vp8Numbers {
+        let most = if source.is_wide { WIDE } else { NARROW };
+        let picture = source.picture.map(|picture| picture.wrapping_add(self.picture) & most);
+        let index = source.index.map(|index| index.wrapping_add(self.index));
+        Vp8Numbers { picture, index, is_wide: source.is_wide }
+    }
 }
 
 impl PictureIds {
@@ -28,22 +43,25 @@ impl PictureIds {
         self.anew = true;
     }
 
+    /// What is added to the numbers of what is followed now.
+    pub fn shift(&self) -> Shift {
+        self.shift
+    }
+
     /// The numbers to send instead of a packet's own; `None`: they are right as they are.
     pub fn follow(&mut self, source: &Vp8Numbers) -> Option<Vp8Numbers> {
         if std::mem::take(&mut self.anew) {
             let after = |last: u16, first: u16| last.wrapping_add(1).wrapping_sub(first) & WIDE;
             let pictures = self.picture.zip(source.picture);
-            self.picture_shift = pictures.map_or(0, |(last, first)| after(last, first));
+            self.shift.picture = pictures.map_or(0, |(last, first)| after(last, first));
             let indices = self.index.zip(source.index);
-            self.index_shift = indices.map_or(0, |(last, first)| last.wrapping_add(1).wrapping_sub(first));
+            self.shift.index = indices.map_or(0, |(last, first)| last.wrapping_add(1).wrapping_sub(first));
         }
-        let most = if source.is_wide { WIDE } else { NARROW };
-        let picture = source.picture.map(|picture| picture.wrapping_add(self.picture_shift) & most);
-        let index = source.index.map(|index| index.wrapping_add(self.index_shift));
+        let sent = self.shift.of(source);
+        let Vp8Numbers { picture, index, .. } = sent;
         if picture.zip(self.picture).is_none_or(|(now, last)| now.wrapping_sub(last) & WIDE < HALF) {
             (self.picture, self.index) = (picture.or(self.picture), index.or(self.index));
         }
-        let sent = Vp8Numbers { picture, index, is_wide: source.is_wide };
         (sent != *source).then_some(sent)
     }
 }

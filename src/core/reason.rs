@@ -49,7 +49,7 @@ impl EndReason {
     ];
 
     /// The reason code.
-    pub fn code(self) -> &'static str {
+    pub const fn code(self) -> &'static str {
         match self {
             EndReason::Deleted => "deleted",
             EndReason::Quit => "quit",

@@ -36,6 +36,30 @@ pub fn vp8_numbers(payload: &[u8]) -> Option<Vp8Numbers> {
     vp8_descriptor(payload).map(|(numbers, _)| numbers)
 }
 
+/// Writes other numbers over those of a payload descriptor; what it does not have it does not get.
+pub fn write_vp8_numbers(payload: &mut [u8], numbers: &Vp8Numbers) {
+    let Some([first, extended, rest @ ..]) = payload.get_mut(..) else { return };
+    if *first & 0x80 == 0 {
+        return;
+    }
+    let mut rest = rest.iter_mut();
+    if *extended & 0x80 != 0 {
+        let Some(high) = rest.next() else { return };
+        let is_wide = *high & 0x80 != 0;
+        let low = if is_wide { rest.next() } else { None };
+        if let Some(picture) = numbers.picture {
+            let [upper, lower] = picture.to_be_bytes();
+            match low {
+                Some(low) => (*high, *low) = (0x80 | upper, lower),
+                None => *high = lower & 0x7f,
+            }
+        }
+    }
+    if let (true, Some(index), Some(place)) = (*extended & 0x40 != 0, numbers.index, rest.next()) {
+        *place = index;
+    }
+}
+
 /// The numbers, and where the frame's bytes begin.
 fn vp8_descriptor(payload: &[u8]) -> Option<(Vp8Numbers, usize)> {
     let mut numbers = Vp8Numbers { picture: None, index: None, is_wide: false };
@@ -108,6 +132,33 @@ mod tests {
         assert_eq!(read(&[0x90, 0x40, 0x07, 0x50]), Some((None, Some(7))));
         for cut in [&[][..], &[0x90], &[0x90, 0x80], &[0x90, 0x80, 0x91], &[0x90, 0x40]] {
             assert_eq!(read(cut), None, "{cut:?}");
+        }
+    }
+
+    #[test]
+    fn the_numbers_of_vp8_pictures_are_written_where_they_were_read() {
+        let numbers = |picture, index, is_wide| Vp8Numbers { picture, index, is_wide };
+        let written = |payload: &[u8], numbers: &Vp8Numbers| {
+            let mut payload = payload.to_vec();
+            write_vp8_numbers(&mut payload, numbers);
+            payload
+        };
+        let both = numbers(Some(0x1234), Some(9), true);
+        assert_eq!(
+            written(&[0x90, 0xF0, 0x91, 0x11, 0x07, 0x01, 0x50], &both),
+            [0x90, 0xF0, 0x92, 0x34, 9, 0x01, 0x50]
+        );
+        assert_eq!(
+            written(&[0x90, 0x80, 0x11, 0x50], &numbers(Some(0x22), None, false)),
+            [0x90, 0x80, 0x22, 0x50]
+        );
+        assert_eq!(written(&[0x90, 0x40, 0x07, 0x50], &both), [0x90, 0x40, 9, 0x50]);
+        assert_eq!(
+            written(&[0x90, 0xF0, 0x91, 0x11, 0x07], &numbers(None, Some(9), true))[2..],
+            [0x91, 0x11, 9]
+        );
+        for bare in [&[][..], &[0x90], &[0x10, 0x50], &[0x90, 0x00, 0x50], &[0x90, 0xC0]] {
+            assert_eq!(written(bare, &both), bare, "no numbers, or cut short");
         }
     }
 

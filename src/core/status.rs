@@ -34,6 +34,18 @@ pub enum SessionStatus {
 }
 
 impl SessionStatus {
+    /// What a session of a worker can be while it has not ended.
+    pub const OF_WORKERS: [SessionStatus; 8] = [
+        SessionStatus::Requested,
+        SessionStatus::Preparing,
+        SessionStatus::Starting,
+        SessionStatus::Pairing,
+        SessionStatus::Ready,
+        SessionStatus::Streaming,
+        SessionStatus::Idle,
+        SessionStatus::Ending,
+    ];
+
     /// The word in replies.
     pub fn name(self) -> &'static str {
         match self {

@@ -92,7 +92,8 @@ impl Demo {
         let install = install::create(&home.directory.path().join("install"), Program::ThisExecutable)
             .map_err(|error| RunError(format!("cannot write the stand-in: {error}")))?;
         let token = format!("{:016x}{:016x}", entropy::number(), entropy::number());
-        let controller = Controller::start(controller_settings(options, &home, &token), daemon.pulses())?;
+        let controller =
+            Controller::start(controller_settings(options, &home, &token), Vec::new(), daemon.pulses())?;
         let reach = Reach::new(controller.address(), &interfaces::reachable().unwrap_or_default());
         let door = Door::bind(controller.address().ip())?;
         let mut settings = worker_settings(options, &home, &token, &reach);
@@ -102,7 +103,7 @@ impl Demo {
         let ear = Ear::start(body.address().ip())
             .map_err(|error| RunError(format!("cannot bind a port for the microphone: {error}")))?;
         settings.bodies.mic_port = ear.port();
-        let worker = Worker::start(settings, daemon.pulses())?;
+        let worker = Worker::start(settings, Vec::new(), daemon.pulses())?;
         worker.wait_for_first_beat();
         let door = door.open(&reach.own_origin(), &token, body.address().ip(), options.engine.name())?;
         Ok(Demo { worker, controller, body: Some(body), _ear: ear, door, reach, token, home })

@@ -17,8 +17,10 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use super::admission::{Admission, ConnectionLimit, Place, Shown};
+use super::counters::Counters;
 use super::flights::{Flight, Flights};
 use super::pace::Pace;
+use super::router::Entrance;
 use super::seats::Doing;
 use super::slab::Key;
 use super::socket;
@@ -26,8 +28,9 @@ use crate::config::settings::Network;
 use crate::core::ids::SessionId;
 use crate::core::log_limit::LogLimit;
 use crate::core::time::Moment;
+use crate::metrics::counter::Present;
 
-/// Token of the listener; no key has this generation and index at once in any life of a process.
+/// Token of every listener; no key has this generation and index at once in any life of a process.
 pub const LISTENER: u64 = u64::MAX;
 /// Pause when descriptors ran out: others must close first, and trying costs.
 const BACKOFF: Duration = Duration::from_millis(100);
@@ -36,10 +39,16 @@ const LOG_INTERVAL: Duration = Duration::from_secs(5);
 /// Accepts in a row before the loop looks at its connections again.
 const BATCH: usize = 64;
 
+/// Connections that the kernel holds for us until they are accepted (the kernel's own bound, `net.core.somaxconn`, is 4,096). The standard
+/// library's 128 are full within a loop's turn in a flood, and a client that finds them full tries again after a second.
+const QUEUE: i32 = 4_096;
+
 /// What the loops of one edge share.
 pub struct Shared {
     /// One per loop.
     pub loops: Vec<LoopHandle>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
     /// Who may connect.
     pub admission: Admission,
     /// How fast requests of one address may come.
@@ -84,6 +93,8 @@ pub struct Doorbell {
 pub struct Arrival {
     /// The socket, not registered yet.
     pub fd: OwnedFd,
+    /// Where it came in.
+    pub entrance: Entrance,
     /// Its place in the counts.
     pub ticket: Ticket,
 }
@@ -95,6 +106,7 @@ pub struct Ticket {
     place: Place,
     peer: IpAddr,
     trusted: bool,
+    _present: Present,
 }
 
 impl Ticket {
@@ -105,7 +117,9 @@ impl Ticket {
         }
         let trusted = shared.trusts(peer);
         let place = shared.admission.admit(peer, trusted || peer.is_loopback());
-        Ticket { shared, index, place, peer, trusted }
+        shared.counters.accepted.one();
+        let _present = shared.counters.connections.enter();
+        Ticket { shared, index, place, peer, trusted, _present }
     }
 
     /// For a connection to the first loop that no acceptor saw; it counts like any other.
@@ -116,6 +130,11 @@ impl Ticket {
     /// The client's address in canonical form.
     pub fn peer(&self) -> IpAddr {
         self.peer
+    }
+
+    /// What the edge counts.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
     }
 
     /// The client is a trusted proxy.
@@ -245,26 +264,46 @@ impl LoopHandle {
     }
 }
 
-/// The listener and its state.
+/// A listening socket, and what stands behind it.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// What its connections are for.
+    pub entrance: Entrance,
+}
+
+/// The listeners and their state. They are few, so whichever is announced, all are looked at.
 pub struct Acceptor {
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     shared: Arc<Shared>,
     paused_until: Option<Moment>,
     log: LogLimit,
 }
 
 impl Acceptor {
-    /// Registers the listener.
-    pub fn new(epoll: &OwnedFd, listener: TcpListener, shared: Arc<Shared>) -> std::io::Result<Acceptor> {
-        listener.set_nonblocking(true)?;
-        let acceptor = Acceptor { listener, shared, paused_until: None, log: LogLimit::new(1, LOG_INTERVAL) };
+    /// Registers the listeners.
+    pub fn new(epoll: &OwnedFd, listeners: Vec<Listener>, shared: Arc<Shared>) -> std::io::Result<Acceptor> {
+        for listener in &listeners {
+            listener.socket.set_nonblocking(true)?;
+            // It listens already; this only makes its queue longer.
+            rustix::net::listen(&listener.socket, QUEUE)?;
+        }
+        let acceptor =
+            Acceptor { listeners, shared, paused_until: None, log: LogLimit::new(1, LOG_INTERVAL) };
         acceptor.register(epoll)?;
         Ok(acceptor)
     }
 
     fn register(&self, epoll: &OwnedFd) -> Result<(), Errno> {
         // Level-triggered: what one batch leaves is announced again.
-        epoll::add(epoll, &self.listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)
+        let data = epoll::EventData::new_u64(LISTENER);
+        let add = |listener: &Listener| epoll::add(epoll, &listener.socket, data, epoll::EventFlags::IN);
+        self.listeners.iter().try_for_each(|listener| match add(listener) {
+            // From before a pause that began half-way.
+            Err(Errno::EXIST) => Ok(()),
+            added => added,
+        })
     }
 
     /// When accepting goes on.
@@ -279,17 +318,28 @@ impl Acceptor {
         }
     }
 
-    /// Accepts what waits, at most a batch.
+    /// Accepts what waits, at most a batch of each listener.
     pub fn accept(&mut self, epoll: &OwnedFd, now: Moment) {
+        for index in 0..self.listeners.len() {
+            if self.paused_until.is_none() {
+                self.accept_of(index, epoll, now);
+            }
+        }
+    }
+
+    fn accept_of(&mut self, index: usize, epoll: &OwnedFd, now: Moment) {
         for _ in 0..BATCH {
-            match rustix::net::acceptfrom_with(&self.listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+            // Their loops are about to close them; the listener says again that somebody waits.
+            if self.shared.admission.is_clearing() {
+                return;
+            }
+            let Some(Listener { socket, entrance }) = self.listeners.get(index) else { return };
+            let entrance = *entrance;
+            match rustix::net::acceptfrom_with(socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
                 Ok((fd, address)) => {
                     let peer = address.and_then(|any| SocketAddr::try_from(any).ok());
-                    self.hand_over(
-                        fd,
-                        peer.map_or(IpAddr::from([0; 4]), |peer| peer.ip().to_canonical()),
-                        now,
-                    );
+                    let peer = peer.map_or(IpAddr::from([0; 4]), |peer| peer.ip().to_canonical());
+                    self.hand_over((fd, entrance), peer, now);
                 }
                 Err(Errno::AGAIN) => return,
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
@@ -308,12 +358,14 @@ impl Acceptor {
                  edge.max_connections ({n} such lines were not shown)"
             );
         }
-        if epoll::delete(epoll, &self.listener).is_ok() {
-            self.paused_until = Some(now + BACKOFF);
+        for listener in &self.listeners {
+            if epoll::delete(epoll, &listener.socket).is_ok() {
+                self.paused_until = Some(now + BACKOFF);
+            }
         }
     }
 
-    fn hand_over(&mut self, fd: OwnedFd, peer: IpAddr, now: Moment) {
+    fn hand_over(&mut self, (fd, entrance): (OwnedFd, Entrance), peer: IpAddr, now: Moment) {
         let least = self
             .shared
             .loops
@@ -330,7 +382,7 @@ impl Acceptor {
         }
         socket::prepare_client(&fd);
         log::trace!(peer:%; "[edge] a connection from {peer}");
-        if handle.arrivals.send(Arrival { fd, ticket }).is_ok() && index != 0 {
+        if handle.arrivals.send(Arrival { fd, entrance, ticket }).is_ok() && index != 0 {
             handle.ring();
         }
     }

@@ -47,7 +47,7 @@ pub const TRIAL: Duration = Duration::from_secs(2);
 const MAX_REFUSED: usize = 32;
 
 /// Connections that were pushed out and are not closed yet, beyond the cap: their loops are about to. Until they have, nobody else
-/// is pushed out.
+/// is pushed out, and nobody is accepted.
 const MAX_PUSHED_OUT: usize = 32;
 
 /// A limit of connections that was met.
@@ -175,6 +175,12 @@ impl Admission {
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// So many were pushed out and are not closed yet that nobody else can be. A moment later somebody can: a new connection waits
+    /// better in the listener's queue than on trial.
+    pub fn is_clearing(&self) -> bool {
+        self.counts().pushed_out >= MAX_PUSHED_OUT
     }
 
     /// Judges and counts a connection. `exempt`: it counts for no address (trusted proxies, loopback).
@@ -431,8 +437,9 @@ mod tests {
         let new: Vec<_> = (0..100).map(|_| busy(&admission, B, true)).collect();
         let served = || new.iter().filter(|place| is_served(place)).count();
         assert_eq!((served(), idle.iter().filter(|place| is_pushed_out(place)).count()), (32, 32));
+        assert!(admission.is_clearing(), "who comes now waits in the listener's queue");
         idle.iter().filter(|place| is_pushed_out(place)).for_each(|place| admission.release(place));
-        assert!(is_served(&admission.admit(B, true)));
+        assert!(!admission.is_clearing() && is_served(&admission.admit(B, true)));
     }
 
     #[test]

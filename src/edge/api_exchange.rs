@@ -315,8 +315,17 @@ fn pass_on(cx: &mut Context, io: &mut ClientIo, facts: Facts, keep: bool, reply:
     if io.out.is_empty() {
         io.sent = cx.now;
     }
-    let downward =
-        Downward { version: facts.version, body, keep_alive: keep, injected: None, added: 0, confined: None };
+    cx.counters.replied(io.route, head.status);
+    let hsts = cx.hsts(io.socket.is_tls());
+    let downward = Downward {
+        version: facts.version,
+        body,
+        keep_alive: keep,
+        injected: None,
+        added: 0,
+        confined: None,
+        hsts: hsts.as_deref(),
+    };
     write_reply(&mut io.out.buf, &head, &downward);
     io.out.buf.extend_from_slice(payload);
     Ok(())

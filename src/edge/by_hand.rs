@@ -13,7 +13,7 @@ use rustix::time::Timespec;
 use super::acceptor::{Arrival, Shared, Ticket};
 use super::context::Context;
 use super::event_loop::{EventLoop, make_epoll};
-use super::router::Router;
+use super::router::{Entrance, Router};
 use super::{EdgeConfig, make_pseudonym, make_shared};
 
 /// Turns in a row that may find something to do. Two ends that keep each other busy for longer do so for ever.
@@ -34,7 +34,9 @@ impl LoopByHand {
             return Err(io::Error::other("an edge without loops"));
         };
         let epoll = make_epoll(&handle.wake)?;
-        let cx = Context::new(config.settings, config.tls, make_pseudonym(), router, epoll, Instant::now());
+        let mut cx =
+            Context::new(config.settings, config.tls, make_pseudonym(), router, epoll, Instant::now());
+        cx.counters = config.counters;
         let event_loop = EventLoop::new(cx, 0, shared.clone(), arrivals, None, None);
         Ok(LoopByHand { event_loop, shared })
     }
@@ -44,7 +46,7 @@ impl LoopByHand {
         let ticket = Ticket::unseen(self.shared.clone(), peer);
         if let Some(handle) = self.shared.loops.first() {
             // The loop has the receiver, so this cannot fail.
-            let _ = handle.arrivals.send(Arrival { fd, ticket });
+            let _ = handle.arrivals.send(Arrival { fd, entrance: Entrance::Main, ticket });
         }
     }
 

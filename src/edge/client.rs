@@ -14,6 +14,8 @@
 //!
 //! From Head an event stream goes to Events, a request of the control API to Api, and from there like an own reply.
 //!
+//! From Handshake an authority's challenge (`acme-tls/1`) goes to Closing at once: it carries nothing else.
+//!
 //! A connection on trial (see `admission`) has one head to say why it is served; else it goes to Closing.
 
 use std::net::IpAddr;
@@ -23,12 +25,13 @@ use super::acceptor::Ticket;
 use super::admission::ConnectionLimit;
 use super::api_exchange::{self, ApiExchange};
 use super::context::Context;
+use super::counters::RouteClass;
 use super::event_stream::{self, EventStream};
 use super::exchange::{self, Exchange};
 use super::flights::Flight;
 use super::outbox::Outbox;
 use super::own_reply::{self, Manner, write_own};
-use super::router::Reply;
+use super::router::{Entrance, Reply};
 use super::seats::Doing;
 use super::slab::Key;
 use super::socket::{Got, Socket};
@@ -62,6 +65,8 @@ pub struct ClientIo {
     pub key: Key,
     /// The socket.
     pub socket: Socket,
+    /// Where it came in.
+    pub entrance: Entrance,
     /// Its place in the counts.
     pub ticket: Ticket,
     /// Canonical address; of the client, when a controller forwards the request under way.
@@ -72,6 +77,8 @@ pub struct ClientIo {
     pub client: IpAddr,
     /// Whose places and rates the request under way uses; `None`: nobody's.
     pub network: Option<IpAddr>,
+    /// What the request under way is for.
+    pub route: RouteClass,
     /// The request under way, where it counts.
     pub flight: Option<Flight>,
     /// Bytes that came and are not used yet: a head, the start of a body, further requests.
@@ -160,6 +167,13 @@ impl ClientIo {
         Ok(())
     }
 
+    /// Adds what moved since the last time to what all connections count.
+    fn count_traffic(&mut self, cx: &Context) {
+        let (received, sent) = self.socket.take_traffic();
+        cx.counters.received.add(received);
+        cx.counters.sent.add(sent);
+    }
+
     /// Removes the first `len` bytes of the input.
     pub fn consume(&mut self, len: usize) {
         if len >= self.input.len() {
@@ -173,7 +187,7 @@ impl ClientIo {
 
 impl Client {
     /// A new connection.
-    pub fn new(key: Key, socket: Socket, ticket: Ticket, now: Moment) -> Client {
+    pub fn new(key: Key, socket: Socket, (entrance, ticket): (Entrance, Ticket), now: Moment) -> Client {
         let state = if socket.is_tls() { State::Handshake } else { State::Head { began: false } };
         let out = Outbox::with(Vec::new());
         ticket.settle(key);
@@ -181,11 +195,13 @@ impl Client {
         let io = ClientIo {
             key,
             socket,
+            entrance,
             ticket,
             peer,
             trusted,
             client: peer,
             network: None,
+            route: RouteClass::default(),
             flight: None,
             input: Vec::new(),
             scanned: 0,
@@ -205,6 +221,7 @@ impl Client {
             return false;
         }
         let goes_on = self.steps(cx);
+        self.io.count_traffic(cx);
         let (doing, since) = self.doing();
         self.io.ticket.note(doing, since);
         goes_on
@@ -328,6 +345,7 @@ impl Client {
 
     /// Gives everything back; the socket closes when the client is dropped.
     pub fn close(mut self, cx: &mut Context) {
+        self.io.count_traffic(cx);
         let old = std::mem::replace(&mut self.state, State::CLOSING);
         dispose(cx, old);
         cx.recycle(self.io.out.take());
@@ -359,6 +377,8 @@ pub fn respond(
     to_head: ToHead,
     keep_alive: bool,
 ) {
+    cx.counters.replied(io.route, reply.status);
+    reply.limit.iter().for_each(|limit| cx.counters.limits.note(limit));
     if io.out.is_empty() {
         io.sent = cx.now;
         if io.out.buf.capacity() == 0 {
@@ -367,7 +387,9 @@ pub fn respond(
     }
     // Asked for only where it is said.
     let ancestors = if own_reply::is_page(reply) { cx.router.frame_ancestors() } else { String::new() };
-    let manner = Manner { version, to_head, keep_alive, date: cx.date(), ancestors: &ancestors };
+    let hsts = cx.hsts(io.socket.is_tls());
+    let hsts = hsts.as_deref();
+    let manner = Manner { version, to_head, keep_alive, date: cx.date(), ancestors: &ancestors, hsts };
     write_own(&mut io.out.buf, reply, manner);
 }
 
@@ -383,8 +405,14 @@ fn dispose(cx: &mut Context, state: State) {
 fn handshake_step(cx: &mut Context, io: &mut ClientIo) -> Result<Step, End> {
     match io.socket.handshake() {
         Ok(false) => Ok(Step::Wait),
-        Ok(true) => Ok(Step::Next(State::Head { began: false })),
+        Ok(true) => {
+            cx.counters.shook_hands(true);
+            // An authority has seen what it came for. Nothing is spoken above this protocol (RFC 8737, 3).
+            let challenge = io.socket.is_challenge();
+            Ok(Step::Next(if challenge { State::CLOSING } else { State::Head { began: false } }))
+        }
         Err(error) => {
+            cx.counters.shook_hands(false);
             cx.remark(io.network, &format_args!("{}: {error}", io.peer));
             Err(End::Gone)
         }

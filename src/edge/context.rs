@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::counters::{Counters, Failure};
 use super::router::{Router, Upstream};
 use super::scratch::Scratch;
 use super::slab::Key;
@@ -49,6 +50,8 @@ pub struct Context {
     pub epoll: OwnedFd,
     /// Connections to upstreams.
     pub upstreams: Upstreams,
+    /// What all loops count.
+    pub counters: Arc<Counters>,
     /// When the loop woke up.
     pub now: Moment,
     /// Connections that stopped for fairness, to be continued at once.
@@ -91,6 +94,7 @@ impl Context {
             tls,
             epoll,
             upstreams: Upstreams::default(),
+            counters: Arc::default(),
             now: Moment(0),
             ready: VecDeque::new(),
             decoded: Vec::new(),
@@ -146,6 +150,11 @@ impl Context {
         self.current = None;
     }
 
+    /// What a client that came over TLS is told about coming back.
+    pub fn hsts(&self, over_tls: bool) -> Option<Arc<str>> {
+        self.tls.hsts.clone().filter(|_| over_tls)
+    }
+
     /// An empty buffer.
     pub fn buffer(&mut self) -> Vec<u8> {
         self.spare.pop().unwrap_or_default()
@@ -169,8 +178,9 @@ impl Context {
         &self.date.1
     }
 
-    /// Logs trouble with an upstream.
-    pub fn complain(&mut self, upstream: &Upstream, what: &dyn std::fmt::Display) {
+    /// Counts and logs trouble with an upstream.
+    pub fn complain(&mut self, upstream: &Upstream, failure: Failure, what: &dyn std::fmt::Display) {
+        self.counters.failed(failure);
         let Some(suppressed) = self.upstream_log.allow(self.now) else { return };
         let more = Suppressed(suppressed);
         match upstream {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::admission::TRIAL;
 use super::client::{Client, End, LINGER, State};
 use super::context::Context;
+use super::counters::Failure;
 use super::exchange::{Exchange, Stage};
 use crate::config::settings;
 use crate::core::time::Moment;
@@ -86,7 +87,7 @@ pub fn on_timeout(client: &mut Client, cx: &mut Context) -> Option<End> {
                 Some(End::refuse(408, "the request body stopped coming"))
             }
             Stage::Relay => {
-                cx.complain(&exchange.forward.upstream, &"no reply in time");
+                cx.complain(&exchange.forward.upstream, Failure::Broken, &"no reply in time");
                 Some(End::refuse(504, "the upstream did not reply in time"))
             }
         },

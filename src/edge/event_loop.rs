@@ -18,6 +18,7 @@ use super::client::Client;
 use super::context::Context;
 use super::deadlines::deadline;
 use super::event_stream::part;
+use super::router::Entrance;
 use super::slab::{Key, Side, Slab};
 use super::socket::Socket;
 use super::timers::Timers;
@@ -212,9 +213,9 @@ impl EventLoop {
 
     fn admit_arrivals(&mut self) {
         while let Ok(arrival) = self.arrivals.try_recv() {
-            let Some(socket) = self.socket(arrival.fd) else { continue };
-            let (ticket, now) = (arrival.ticket, self.cx.now);
-            let key = self.clients.insert_with(|key| Box::new(Client::new(key, socket, ticket, now)));
+            let Some(socket) = self.socket(arrival.fd, arrival.entrance) else { continue };
+            let (came, now) = ((arrival.entrance, arrival.ticket), self.cx.now);
+            let key = self.clients.insert_with(|key| Box::new(Client::new(key, socket, came, now)));
             if self.register(key).is_err() {
                 self.clients.remove(key);
                 continue;
@@ -224,8 +225,9 @@ impl EventLoop {
         }
     }
 
-    fn socket(&mut self, fd: OwnedFd) -> Option<Socket> {
-        let Some(config) = &self.cx.tls.server else { return Some(Socket::new(fd)) };
+    fn socket(&mut self, fd: OwnedFd, entrance: Entrance) -> Option<Socket> {
+        let config = self.cx.tls.server.as_ref().filter(|_| entrance == Entrance::Main);
+        let Some(config) = config else { return Some(Socket::new(fd)) };
         match Session::server(config.clone()) {
             Ok(session) => Some(Socket::with_tls(fd, session)),
             Err(error) => {

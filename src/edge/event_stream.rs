@@ -16,6 +16,7 @@ use super::own_reply::write_head_of_stream;
 use crate::core::http_body::{LAST_CHUNK, write_chunk_size};
 use crate::core::http_head::Version;
 use crate::core::time::Moment;
+use crate::metrics::counter::Present;
 
 /// After this much silence a comment is sent, so that nobody on the way takes the connection for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -30,6 +31,7 @@ pub struct EventStream {
     keep_alive: bool,
     /// When something was last sent.
     spoke: Moment,
+    _present: Present,
 }
 
 impl EventStream {
@@ -47,8 +49,11 @@ impl EventStream {
         if io.out.buf.capacity() == 0 {
             io.out.buf = cx.buffer();
         }
-        write_head_of_stream(&mut io.out.buf, version, keep_alive, cx.date());
-        let mut stream = EventStream { subscription, version, keep_alive, spoke: cx.now };
+        let hsts = cx.hsts(io.socket.is_tls());
+        write_head_of_stream(&mut io.out.buf, version, keep_alive, (cx.date(), hsts.as_deref()));
+        cx.counters.replied(io.route, 200);
+        let _present = cx.counters.event_streams.enter();
+        let mut stream = EventStream { subscription, version, keep_alive, spoke: cx.now, _present };
         stream.write(io, &greeting, cx.now);
         io.socket.watch_for_dead_peer();
         Ok(stream)

@@ -13,6 +13,7 @@ use std::io::Write as _;
 
 use super::client::{ClientIo, End, State, Step, after_reply};
 use super::context::Context;
+use super::counters::Failure;
 use super::outbox::Outbox;
 use super::reply_side::{self, Flow, ReplySide};
 use super::request_side::{self, RequestSide};
@@ -177,7 +178,7 @@ impl Exchange {
 
     /// The upstream cannot be connected to.
     pub fn unreachable(&mut self, cx: &mut Context, why: &dyn Display, status: u16) -> End {
-        cx.complain(&self.forward.upstream, why);
+        cx.complain(&self.forward.upstream, Failure::Unreachable, why);
         match self.forward.unavailable {
             Some(answer) => End::Refuse(Box::new(answer(self.facts.accepts_html))),
             None => End::refuse(status, "the upstream cannot be reached"),
@@ -186,7 +187,7 @@ impl Exchange {
 
     /// The upstream did something that cannot be passed on.
     pub fn broken(&self, cx: &mut Context, what: &dyn Display) -> End {
-        cx.complain(&self.forward.upstream, what);
+        cx.complain(&self.forward.upstream, Failure::Broken, what);
         End::refuse(502, "the upstream's reply cannot be used")
     }
 

@@ -3,6 +3,7 @@
 use super::api_exchange::ApiExchange;
 use super::client::{ClientIo, End, State, Step, after_reply, respond};
 use super::context::Context;
+use super::counters::RouteClass;
 use super::event_stream::EventStream;
 use super::exchange::{Exchange, Facts};
 use super::feed::Follow;
@@ -15,6 +16,7 @@ use crate::core::http_head::fields::is_encoded;
 use crate::core::http_head::request::{RequestHead, parse_request};
 use crate::core::http_head::response::ToHead;
 use crate::core::http_head::{BodyLength, HeadError, Scan, field_table, scan_request};
+use crate::core::local_request::{is_local_host, is_of_proxy};
 
 /// Read at once while waiting for a head; bounds what a client can make us hold beyond the head's limit.
 const HEAD_READ: usize = 16 * 1024;
@@ -122,6 +124,7 @@ fn begin(cx: &mut Context, io: &mut ClientIo, len: usize) -> Result<Step, End> {
         return Err(End::Gone);
     }
     io.requests = io.requests.saturating_add(1);
+    io.route = RouteClass::default();
     let input = std::mem::take(&mut io.input);
     let planned = plan(cx, io, input.get(..len).unwrap_or_default());
     io.input = input;
@@ -191,6 +194,7 @@ fn plan(cx: &mut Context, io: &mut ClientIo, head: &[u8]) -> Result<(Plan, Facts
     if head.is_loop(&cx.pseudonym, MAX_HOPS) {
         return Err(HeadError::Loop.into());
     }
+    io.route = RouteClass::of(head.path);
     let mut facts = facts(cx, io, &head);
     if let Err(turned) = sender::admit(cx, io, &head) {
         facts.keep_alive &= !turned.closes;
@@ -201,6 +205,8 @@ fn plan(cx: &mut Context, io: &mut ClientIo, head: &[u8]) -> Result<(Plan, Facts
         method: head.method,
         path: head.path,
         query: head.query,
+        host: head.host,
+        entrance: io.entrance,
         accepts_html: head.accepts_html,
         upgrade: head.upgrade,
         lost_upgrade: head.lost_upgrade,
@@ -208,6 +214,7 @@ fn plan(cx: &mut Context, io: &mut ClientIo, head: &[u8]) -> Result<(Plan, Facts
         prefix: &prefix,
         authorization: head.authorization(),
         peer: io.peer,
+        direct_local: is_direct_local(io, &head),
         client: io.client,
         network: io.network,
     };
@@ -218,6 +225,13 @@ fn plan(cx: &mut Context, io: &mut ClientIo, head: &[u8]) -> Result<(Plan, Facts
         Decision::Api(forward) => api_plan(cx, io, &head, forward, facts),
     };
     Ok((plan, facts, head.body))
+}
+
+/// Whether a program on this host asks us without anybody in between, as far as that can be seen.
+fn is_direct_local(io: &ClientIo, head: &RequestHead<'_, '_>) -> bool {
+    io.ticket.peer().is_loopback()
+        && is_local_host(head.host)
+        && !head.fields.iter().any(|field| is_of_proxy(field.name))
 }
 
 fn facts(cx: &Context, io: &ClientIo, head: &RequestHead<'_, '_>) -> Facts {

@@ -21,6 +21,7 @@ use crate::core::descriptors::Plan;
 
 pub mod api_pool;
 pub mod by_hand;
+pub mod counters;
 pub mod feed;
 pub mod proof_memo;
 pub mod router;
@@ -55,10 +56,13 @@ mod upstreams;
 use acceptor::{Acceptor, Arrival, LoopHandle, Shared};
 use admission::Admission;
 use context::Context;
+use counters::Counters;
 use event_loop::{EventLoop, make_epoll};
 use flights::Flights;
 use pace::Pace;
+use router::Entrance;
 
+pub use acceptor::Listener;
 pub use event_loop::Pulse;
 
 /// Connections when there is no descriptor limit.
@@ -77,6 +81,8 @@ pub struct EdgeConfig {
     pub trusted_proxies: Vec<Network>,
     /// Called by each loop with its index at least every 5 s, for a watchdog.
     pub pulse: Option<Pulse>,
+    /// What it counts.
+    pub counters: Arc<Counters>,
 }
 
 /// A running edge.
@@ -94,23 +100,34 @@ impl Edge {
         listener: TcpListener,
         router: Arc<dyn router::Router>,
     ) -> io::Result<Edge> {
-        let address = listener.local_addr()?;
+        Edge::start_on(config, vec![Listener { socket: listener, entrance: Entrance::Main }], router)
+    }
+
+    /// Serves on all of these, of which the first is the one that [`Edge::local_addr`] tells.
+    pub fn start_on(
+        config: EdgeConfig,
+        listeners: Vec<Listener>,
+        router: Arc<dyn router::Router>,
+    ) -> io::Result<Edge> {
+        let none = || io::Error::other("an edge without a listener");
+        let address = listeners.first().ok_or_else(none)?.socket.local_addr()?;
         let (shared, arrivals) = make_shared(&config)?;
         let (done_sender, done) = unbounded();
         // Dropped on failure below: stops the loops that run already.
         let mut edge = Edge { shared, threads: Vec::new(), done, address };
-        let mut listener = Some(listener);
+        let mut listeners = Some(listeners);
         let pseudonym = make_pseudonym();
         let started = Instant::now();
         for (index, arrivals) in arrivals.into_iter().enumerate() {
             let Some(handle) = edge.shared.loops.get(index) else { continue };
             let epoll = make_epoll(&handle.wake)?;
-            let acceptor = listener
+            let acceptor = listeners
                 .take()
-                .map(|listener| Acceptor::new(&epoll, listener, edge.shared.clone()))
+                .map(|listeners| Acceptor::new(&epoll, listeners, edge.shared.clone()))
                 .transpose()?;
             let (settings, tls) = (config.settings.clone(), config.tls.clone());
-            let cx = Context::new(settings, tls, pseudonym.clone(), router.clone(), epoll, started);
+            let mut cx = Context::new(settings, tls, pseudonym.clone(), router.clone(), epoll, started);
+            cx.counters = config.counters.clone();
             let event_loop =
                 EventLoop::new(cx, index, edge.shared.clone(), arrivals, acceptor, config.pulse.clone());
             edge.threads.push(spawn(index, event_loop, done_sender.clone())?);
@@ -172,8 +189,10 @@ fn make_shared(config: &EdgeConfig) -> io::Result<(Arc<Shared>, Vec<Receiver<Arr
         0 => default_connections(loops.len()),
         limit => limit,
     };
+    config.counters.set_max_connections(limit);
     let shared = Shared {
         loops,
+        counters: config.counters.clone(),
         admission: Admission::new(limit, config.settings.max_connections_per_address),
         flights: Arc::new(Flights::new(limit, config.settings.max_connections_per_address)),
         pace: Pace::new(config.settings.rate_limit_per_address),

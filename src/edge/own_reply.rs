@@ -5,7 +5,7 @@ use std::io::Write as _;
 use super::router::{Nonce, Reply, SERVER};
 use crate::core::csp;
 use crate::core::http_head::Version;
-use crate::core::http_head::downstream::connection_field;
+use crate::core::http_head::downstream::{connection_field, write_hsts};
 use crate::core::http_head::fields::{is_safe_value, is_token_byte};
 use crate::core::http_head::response::ToHead;
 use crate::core::http_head::upstream::write_field;
@@ -23,6 +23,8 @@ pub struct Manner<'a> {
     pub date: &'a str,
     /// Who may show a page in a frame.
     pub ancestors: &'a str,
+    /// What is said about coming back over TLS.
+    pub hsts: Option<&'a str>,
 }
 
 /// Appends the reply to `out`.
@@ -64,6 +66,7 @@ pub fn write_own(out: &mut Vec<u8>, reply: &Reply, manner: Manner<'_>) {
             );
         }
     }
+    write_hsts(out, manner.hsts);
     out.extend_from_slice(connection_field(manner.version, manner.keep_alive));
     out.extend_from_slice(b"\r\n");
     if !bodiless && manner.to_head == ToHead::No {
@@ -77,7 +80,12 @@ pub fn is_page(reply: &Reply) -> bool {
 }
 
 /// Appends the head of an event stream. Proxies are asked to pass on what comes as it comes.
-pub fn write_head_of_stream(out: &mut Vec<u8>, version: Version, keep_alive: bool, date: &str) {
+pub fn write_head_of_stream(
+    out: &mut Vec<u8>,
+    version: Version,
+    keep_alive: bool,
+    (date, hsts): (&str, Option<&str>),
+) {
     let _ = write!(
         out,
         "HTTP/1.1 200 OK\r\nServer: {SERVER}\r\nDate: {date}\r\nContent-Type: text/event-stream\r\n"
@@ -85,6 +93,7 @@ pub fn write_head_of_stream(out: &mut Vec<u8>, version: Version, keep_alive: boo
     out.extend_from_slice(
         b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n",
     );
+    write_hsts(out, hsts);
     if version == Version::Http11 {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
@@ -152,8 +161,14 @@ mod tests {
 
     fn written(reply: &Reply, to_head: ToHead) -> String {
         let mut out = Vec::new();
-        let manner =
-            Manner { version: Version::Http11, to_head, keep_alive: true, date: "D", ancestors: "'self'" };
+        let manner = Manner {
+            version: Version::Http11,
+            to_head,
+            keep_alive: true,
+            date: "D",
+            ancestors: "'self'",
+            hsts: None,
+        };
         write_own(&mut out, reply, manner);
         String::from_utf8(out).expect("text")
     }

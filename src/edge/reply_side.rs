@@ -9,6 +9,7 @@
 
 use super::client::{ClientIo, End};
 use super::context::Context;
+use super::counters::Failure;
 use super::exchange::Exchange;
 use super::socket::Got;
 use crate::core::html_inject::Injector;
@@ -187,6 +188,7 @@ fn on_head(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange, head: &[u8]) 
                 return Err(ex.broken(cx, &"it switched to something other than plain WebSocket"));
             }
             ex.reply.websocket = head.is_websocket();
+            cx.counters.replied(io.route, head.status);
             write_switching(&mut io.out.buf, &head, ex.forward.confined.as_ref());
             ex.reply.phase = Phase::Switched;
         }
@@ -205,6 +207,7 @@ fn on_head(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange, head: &[u8]) 
                     injected: None,
                     added: 0,
                     confined: ex.forward.confined.as_ref(),
+                    hsts: None,
                 };
                 write_reply(&mut io.out.buf, &head, &downward);
             }
@@ -213,7 +216,8 @@ fn on_head(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange, head: &[u8]) 
             if screens_bodies(ex) && head.fields.iter().any(is_encoded) {
                 return Err(ex.broken(cx, &"its answer is encoded, nobody asked for that"));
             }
-            on_final_head(io, ex, &head);
+            cx.counters.replied(io.route, head.status);
+            on_final_head(cx, io, ex, &head);
         }
     }
     Ok(())
@@ -223,7 +227,7 @@ fn screens_bodies(ex: &Exchange) -> bool {
     ex.forward.screen.as_ref().is_some_and(|screen| screen.takes_bodies())
 }
 
-fn on_final_head(io: &mut ClientIo, ex: &mut Exchange, head: &ReplyHead<'_, '_>) {
+fn on_final_head(cx: &Context, io: &mut ClientIo, ex: &mut Exchange, head: &ReplyHead<'_, '_>) {
     let injection = ex
         .forward
         .inject
@@ -241,6 +245,7 @@ fn on_final_head(io: &mut ClientIo, ex: &mut Exchange, head: &ReplyHead<'_, '_>)
     // A reply that comes before the whole request was read is the connection's last.
     reply.keeps_client = ex.facts.keep_alive && body != BodyLength::UntilClose && ex.request.is_complete();
     reply.keeps_upstream = head.keep_alive;
+    let hsts = cx.hsts(io.socket.is_tls());
     let downward = Downward {
         version: ex.facts.version,
         body,
@@ -248,6 +253,7 @@ fn on_final_head(io: &mut ClientIo, ex: &mut Exchange, head: &ReplyHead<'_, '_>)
         injected: injection.map(|injection| &*injection.version),
         added,
         confined: ex.forward.confined.as_ref(),
+        hsts: hsts.as_deref(),
     };
     write_reply(&mut io.out.buf, head, &downward);
     if let Some(screen) = ex.forward.screen.as_ref().filter(|_| head.fields.iter().any(names_ice_server)) {
@@ -276,7 +282,7 @@ fn relay(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange, data: &[u8]) ->
             pass_on(cx, io, ex, payload)
         }
         Err(_) => {
-            cx.complain(&ex.forward.upstream, &"its chunked reply is malformed");
+            cx.complain(&ex.forward.upstream, Failure::Broken, &"its chunked reply is malformed");
             Err(incomplete(ex))
         }
     };
@@ -293,7 +299,7 @@ fn pass_on(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange, payload: &[u8
     let judged = match hold(ex, payload, done) {
         Ok(judged) => judged,
         Err(what) => {
-            cx.complain(&ex.forward.upstream, &what);
+            cx.complain(&ex.forward.upstream, Failure::Broken, &what);
             return Err(incomplete(ex));
         }
     };
@@ -367,7 +373,7 @@ fn no_reply(cx: &mut Context, ex: &Exchange, what: &dyn std::fmt::Display) -> Re
 }
 
 fn truncated(cx: &mut Context, ex: &Exchange) -> End {
-    cx.complain(&ex.forward.upstream, &"it closed the connection in the middle of a reply");
+    cx.complain(&ex.forward.upstream, Failure::Broken, &"it closed the connection in the middle of a reply");
     incomplete(ex)
 }
 

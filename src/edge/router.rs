@@ -21,6 +21,16 @@ use crate::core::websocket::Verdict;
 /// Who answers, in `Server`, where the answer is ours. Without a version: that would tell strangers what to try.
 pub const SERVER: &str = "hydraneckwebrtc";
 
+/// The listener that a connection came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Entrance {
+    /// The role's own: TLS, if the edge has it.
+    #[default]
+    Main,
+    /// Plain HTTP beside it, which leads to it and answers an authority's challenges.
+    Plain,
+}
+
 /// What a router sees of a request. The head has passed all syntax and framing checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -31,6 +41,10 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// Query without the `?`.
     pub query: Option<&'a str>,
+    /// The host that the client means, maybe with a port; empty where HTTP/1.0 names none.
+    pub host: &'a str,
+    /// Where it came in.
+    pub entrance: Entrance,
     /// Whether `Accept` names `text/html` (a navigation wants a page, everything else JSON).
     pub accepts_html: bool,
     /// Whether this is a valid upgrade request.
@@ -45,6 +59,8 @@ pub struct Request<'a> {
     pub authorization: Option<&'a str>,
     /// The client's address: of the connection, or what a proved controller says (canonical form).
     pub peer: IpAddr,
+    /// The connection is from this host itself, and nothing shows that a proxy there speaks for somebody else.
+    pub direct_local: bool,
     /// The client, as far as it is known behind trusted proxies and our controller.
     pub client: IpAddr,
     /// Whose places and rates the request uses: the network of the client, as far as it is known. `None`: nobody's.
@@ -58,6 +74,12 @@ pub trait Router: Send + Sync + 'static {
 
     /// Whether an `Authorization` field holds a good admin token. Operators have places of their own.
     fn is_operator(&self, _authorization: &str) -> bool {
+        false
+    }
+
+    /// Whether a request for this path on [`Entrance::Plain`] comes because we asked for it (an authority's challenge): it gets
+    /// through where others meet a limit.
+    fn is_awaited(&self, _path: &str) -> bool {
         false
     }
 
@@ -128,6 +150,8 @@ pub struct Reply {
     pub body: Arc<[u8]>,
     /// What its scripts and styles carry; a page without one runs none.
     pub nonce: Option<Nonce>,
+    /// The name of the limit that was met, for those who count.
+    pub limit: Option<&'static str>,
 }
 
 impl Reply {
@@ -140,21 +164,22 @@ impl Reply {
             headers: Vec::new(),
             body: body.into_bytes().into(),
             nonce: None,
+            limit: None,
         }
     }
 
     /// For whoever met a limit: its words, its stable name, and when to come back, in whole seconds.
-    pub fn over_limit(status: u16, detail: &str, limit: &str, wait: Duration) -> Reply {
+    pub fn over_limit(status: u16, detail: &str, limit: &'static str, wait: Duration) -> Reply {
         let error = if status == 429 { "too many requests" } else { "service unavailable" };
         let body =
             serde_json::json!({"error": error, "code": status, "detail": detail, "limit": limit}).to_string();
         let seconds = wait.as_millis().div_ceil(1000).max(1).to_string();
-        Reply { body: body.into_bytes().into(), ..Reply::error(status, error, detail) }
+        Reply { body: body.into_bytes().into(), limit: Some(limit), ..Reply::error(status, error, detail) }
             .with("Retry-After", seconds)
     }
 
     /// For whoever asks faster than this limit allows.
-    pub fn too_fast(wait: Duration, limit: &str) -> Reply {
+    pub fn too_fast(wait: Duration, limit: &'static str) -> Reply {
         Reply::over_limit(429, "wait as long as Retry-After says", limit, wait)
     }
 
@@ -166,6 +191,7 @@ impl Reply {
             headers: Vec::new(),
             body: page.into_bytes().into(),
             nonce: None,
+            limit: None,
         }
     }
 
@@ -177,7 +203,14 @@ impl Reply {
     /// A redirect that keeps the method (307).
     pub fn redirect(location: String) -> Reply {
         let headers = vec![("Location", location)];
-        Reply { status: 307, content_type: "text/plain", headers, body: Arc::from([]), nonce: None }
+        Reply {
+            status: 307,
+            content_type: "text/plain",
+            headers,
+            body: Arc::from([]),
+            nonce: None,
+            limit: None,
+        }
     }
 
     /// Adds a field.

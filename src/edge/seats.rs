@@ -26,6 +26,9 @@ use crate::core::time::Moment;
 /// than this each time, and all are looked at in turn.
 const LOOK_AT: usize = 256;
 
+/// Looks for one new connection, while all who were looked at are busy, or the one that was chosen has just become so.
+const LOOKS: usize = 4;
+
 /// What a connection is doing. Who comes first gives way first; who arrives and who sends are alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
@@ -169,11 +172,15 @@ impl Seats {
     /// Takes a seat from whoever needs it least, and says for whom it counted; the connection's loop is to be told. `held_by`: how many
     /// a network holds. `None`: everybody who was looked at is busy.
     pub fn push_out(&mut self, held_by: impl Fn(&IpAddr) -> usize) -> Option<(Arc<Seat>, Option<IpAddr>)> {
+        (0..LOOKS).find_map(|_| self.look(&held_by))
+    }
+
+    fn look(&mut self, held_by: &impl Fn(&IpAddr) -> usize) -> Option<(Arc<Seat>, Option<IpAddr>)> {
         let count = self.all.len();
         let order = |index: usize| {
             let taken = self.all.get(index)?.as_ref()?;
             let word = taken.seat.word.load(Ordering::Acquire);
-            let held = || taken.network.as_ref().map_or(0, &held_by);
+            let held = || taken.network.as_ref().map_or(0, held_by);
             gives_way(word).map(|(turn, since)| ((turn, Reverse(held()), since), index, word))
         };
         let looked_at = (0..LOOK_AT.min(count)).map(|step| (self.hand + step) % count);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::admission::Shown;
 use super::client::ClientIo;
 use super::context::Context;
-use super::router::Reply;
+use super::router::{Entrance, Reply};
 use crate::core::fair_share::network_of;
 use crate::core::forwarding_proof::Claim;
 use crate::core::http_head::fields::{Known, known, members};
@@ -25,7 +25,8 @@ pub struct Turned {
 pub fn admit(cx: &mut Context, io: &mut ClientIo, head: &RequestHead<'_, '_>) -> Result<(), Turned> {
     let named = proved_client(cx, io, head);
     let shown = Shown {
-        operator: head.authorization().is_some_and(|field| cx.router.is_operator(field)),
+        operator: is_awaited(cx, io, head)
+            || head.authorization().is_some_and(|field| cx.router.is_operator(field)),
         controller: named.is_some(),
     };
     io.peer = named.unwrap_or(io.ticket.peer());
@@ -52,6 +53,11 @@ pub fn admit(cx: &mut Context, io: &mut ClientIo, head: &RequestHead<'_, '_>) ->
     let flight = io.ticket.begin(network, session);
     io.flight = Some(flight.map_err(|limit| Turned { reply: limit.reply(), closes: false })?);
     Ok(())
+}
+
+/// Whether an authority comes because we asked it to.
+fn is_awaited(cx: &Context, io: &ClientIo, head: &RequestHead<'_, '_>) -> bool {
+    io.entrance == Entrance::Plain && cx.router.is_awaited(head.path)
 }
 
 /// The client that a controller of ours names.

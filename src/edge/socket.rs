@@ -42,6 +42,8 @@ pub struct Socket {
     pub writable: bool,
     /// The peer closed its side, or the connection broke.
     pub hung_up: bool,
+    /// Bytes read and written since somebody took the numbers.
+    traffic: (u64, u64),
 }
 
 /// Result of a read.
@@ -60,7 +62,7 @@ pub enum Got {
 impl Socket {
     /// A connected, non-blocking socket.
     pub fn new(fd: OwnedFd) -> Socket {
-        Socket { fd, tls: None, readable: false, writable: true, hung_up: false }
+        Socket { fd, tls: None, readable: false, writable: true, hung_up: false, traffic: (0, 0) }
     }
 
     /// The same, with TLS.
@@ -88,6 +90,11 @@ impl Socket {
         Ok(false)
     }
 
+    /// Whether an authority's challenge is all that is spoken.
+    pub fn is_challenge(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_challenge())
+    }
+
     /// Input lies in the session that nobody has read.
     pub fn holds_input(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.holds_input())
@@ -109,8 +116,21 @@ impl Socket {
         }
     }
 
+    /// Bytes that were read and written since the last time.
+    pub fn take_traffic(&mut self) -> (u64, u64) {
+        std::mem::take(&mut self.traffic)
+    }
+
     /// Reads what is there.
     pub fn read(&mut self, buf: &mut [u8]) -> Got {
+        let got = self.read_some(buf);
+        if let Got::Bytes(count) = got {
+            self.traffic.0 += count as u64;
+        }
+        got
+    }
+
+    fn read_some(&mut self, buf: &mut [u8]) -> Got {
         if let Some(tls) = &mut self.tls {
             let (got, more) = tls.read(&self.fd, self.hung_up, buf);
             self.readable = more;
@@ -140,6 +160,7 @@ impl Socket {
             Some(tls) => tls.write(&self.fd, parts)?,
             None => write_fd(&self.fd, parts)?,
         };
+        self.traffic.1 += sent as u64;
         if sent == 0 {
             self.writable = false;
         }

@@ -28,6 +28,7 @@ use super::upstreams::UpSocket;
 use crate::core::signalling::From;
 use crate::core::time::Moment;
 use crate::core::websocket::{Follower, PONG, Passage, Screen, Sender, Violation, close_frame};
+use crate::metrics::counter::Present;
 
 /// Tells the watch that a tunnel opened, and exactly once that it closed, whatever ends it.
 pub struct OpenTunnel(Arc<dyn TunnelWatch>);
@@ -59,6 +60,7 @@ pub struct Tunnel {
     frames: Frames,
     /// What the upstream sent right behind its head.
     early: Vec<u8>,
+    _present: Present,
 }
 
 /// What is known of the frames that pass.
@@ -179,6 +181,7 @@ impl Tunnel {
             open: Some(OpenTunnel::new(watch)),
             frames,
             early: Vec::new(),
+            _present: io.ticket.counters().tunnels.enter(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The certificate in use, and the watch over the files it comes from. The role owns the watch; the main thread looks.
+//! The watch over the files that the served certificate comes from. The role owns it; the main thread looks.
 //!
 //! ```text
 //!  steady ── files differ ─► seen ── the same a look later ─► read ─┬─ sound: in use ─────► steady
@@ -7,51 +7,21 @@
 //!
 //! Connections that exist are not touched: a new certificate is for new handshakes.
 
-use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
 
 use crate::config::settings::ServerTls;
 use crate::config::tls_files::{self, PairError};
+use crate::edge::tls::names::ServedCertificates;
 
 /// Between two looks at the files.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// A change must be this old before the files are read: certificate and key are not written at once.
 const CALM: Duration = Duration::from_secs(1);
-
-/// The certificate every handshake gets. Whatever obtains certificates feeds one of these.
-pub struct Certificate(RwLock<Arc<CertifiedKey>>);
-
-impl Certificate {
-    /// Begins with this one.
-    pub fn new(key: CertifiedKey) -> Certificate {
-        Certificate(RwLock::new(Arc::new(key)))
-    }
-
-    /// Replaces it, for handshakes from now on.
-    pub fn set(&self, key: CertifiedKey) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
-    }
-}
-
-impl fmt::Debug for Certificate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Certificate")
-    }
-}
-
-impl ResolvesServerCert for Certificate {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
-    }
-}
 
 /// What tells whether a file was replaced or written: device, inode, length, time of its last change.
 type Mark = Option<(u64, u64, u64, i64, i64)>;
@@ -65,11 +35,11 @@ fn marks(files: &ServerTls) -> [Mark; 2] {
     [mark(&files.cert), mark(&files.key)]
 }
 
-/// Keeps a [`Certificate`] as its files are.
+/// Keeps [`ServedCertificates`] as these files are.
 #[derive(Debug)]
 pub struct CertificateWatch {
     files: ServerTls,
-    certificate: Arc<Certificate>,
+    served: Arc<ServedCertificates>,
     read: [Mark; 2],
     seen: Option<[Mark; 2]>,
     due: Instant,
@@ -79,14 +49,14 @@ impl CertificateWatch {
     /// Reads the files for the first time.
     pub fn start(files: &ServerTls, now: Instant) -> Result<CertificateWatch, PairError> {
         let read = marks(files);
-        let certificate = Arc::new(Certificate::new(tls_files::read_pair(files)?));
+        let served = Arc::new(ServedCertificates::for_any_name(tls_files::read_pair(files)?));
         let files = files.clone();
-        Ok(CertificateWatch { files, certificate, read, seen: None, due: now + INTERVAL })
+        Ok(CertificateWatch { files, served, read, seen: None, due: now + INTERVAL })
     }
 
     /// For the TLS settings of the edge.
-    pub fn certificate(&self) -> Arc<Certificate> {
-        self.certificate.clone()
+    pub fn served(&self) -> Arc<ServedCertificates> {
+        self.served.clone()
     }
 
     /// Looks whether the files changed, if it is time to.
@@ -119,7 +89,7 @@ impl CertificateWatch {
         let cert = self.files.cert.display();
         match tls_files::read_pair(&self.files) {
             Ok(pair) => {
-                self.certificate.set(pair);
+                self.served.renew(pair);
                 log::info!("[edge] new connections get the certificate in {cert}");
             }
             Err(error) => {

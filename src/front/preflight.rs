@@ -3,10 +3,11 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
-use crate::config::settings::{Listen, Settings};
+use crate::config::settings::Settings;
 use crate::daemon::Preflight;
 use crate::front::SOCKET;
-use crate::host::ports::{self, Protocol};
+use crate::front::listeners::{self, Wanted};
+use crate::host::ports::{self, FIRST_FREE, Protocol};
 use crate::host::private_dir::{DirError, PrivateDir};
 
 /// Longest path of a unix socket in bytes (unix(7)).
@@ -15,10 +16,10 @@ const MAX_SOCKET_PATH: usize = 107;
 /// What both roles need: the port and the state directory. Files of certificates were read with the settings.
 pub fn of(settings: &Settings) -> Preflight {
     let mut found = Preflight::default();
-    if let Listen::Plain(address) = &settings.server.listen {
+    for Wanted { key, address, .. } in listeners::wanted(settings) {
         let candidates = address.candidates();
         let what = candidates.first().map(ToString::to_string).unwrap_or_default();
-        port(&mut found, settings, ("server.listen", &what), Protocol::Tcp, &candidates);
+        port(&mut found, settings, (key, &what), Protocol::Tcp, &candidates);
     }
     let whole = &settings.server.state_dir;
     let own = whole.join(settings.role.name());
@@ -49,7 +50,7 @@ pub fn too_long(settings: &Settings) -> Option<String> {
 
 /// Whether nobody has the port that we would listen on. If somebody has it, it may be this very role, with its directories.
 pub fn is_free(settings: &Settings) -> bool {
-    let Listen::Plain(address) = &settings.server.listen else { return false };
+    let Some(Wanted { address, .. }) = listeners::wanted(settings).into_iter().next() else { return false };
     address.port != 0
         && address.candidates().iter().any(|candidate| ports::probe(Protocol::Tcp, *candidate).is_ok())
 }
@@ -75,7 +76,15 @@ pub fn port(
     }
     let Some(error) = last else { return };
     let verb = settings.role.name();
-    if error.kind() == ErrorKind::AddrInUse && ports::is_held_by(verb, protocol, port) {
+    if protocol == Protocol::Tcp && error.kind() == ErrorKind::AddrInUse && ports::is_held_by_systemd(port) {
+        found.notes.push(format!(
+            "{key}: systemd listens on port {port}; fine, if that is the socket unit of this {verb}"
+        ));
+    } else if error.kind() == ErrorKind::PermissionDenied && port < FIRST_FREE {
+        // Who runs this may be another user than the service.
+        let text = ports::in_words(what, port, &error);
+        found.notes.push(format!("{key}: {text} (fine, if the service has one of them)"));
+    } else if error.kind() == ErrorKind::AddrInUse && ports::is_held_by(verb, protocol, port) {
         found.notes.push(format!(
             "{key}: port {port} is in use by a {verb} that runs here; fine, if it is this one"
         ));

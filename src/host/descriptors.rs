@@ -46,6 +46,11 @@ pub fn original() -> Option<Rlimit> {
     ORIGINAL.get().copied()
 }
 
+/// How many descriptors this process may have.
+pub fn limit() -> u64 {
+    held().current.unwrap_or(UNLIMITED)
+}
+
 /// The limit that holds. Read from a file: our units forbid getrlimit(2) as well, and rustix takes it for infallible.
 /// How many more descriptors this process may have; `None` where nobody can tell.
 pub fn left() -> Option<usize> {

@@ -1,5 +1,6 @@
 //! The operating system: processes, directories, clocks, signals, systemd, progress of threads. No policy.
 
+pub mod activation;
 pub mod clock;
 pub mod crypto;
 pub mod descriptors;
@@ -16,6 +17,7 @@ pub mod ports;
 pub mod private_dir;
 pub mod private_socket;
 pub mod process;
+pub mod process_stats;
 pub mod process_table;
 pub mod public_address;
 pub mod pulse;

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 
 /// Ports below are for those who may bind them.
-const FIRST_FREE: u16 = 1024;
+pub const FIRST_FREE: u16 = 1024;
 
 /// What runs on a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub fn in_words(what: &str, port: u16, error: &io::Error) -> String {
             return format!("cannot bind {what}: is another hydraneckwebrtc already running? ({error})");
         }
         io::ErrorKind::PermissionDenied if port < FIRST_FREE => {
-            "ports below 1024 need the capability CAP_NET_BIND_SERVICE (AmbientCapabilities= of the unit); choose a higher one, or \
-             give it that"
+            "ports below 1024 need the socket unit (`systemctl enable --now` the .socket beside the .service), or the capability \
+             CAP_NET_BIND_SERVICE (AmbientCapabilities= of the unit, and no PrivateUsers=); or choose a higher one"
         }
         io::ErrorKind::PermissionDenied => {
             "the system's policy forbids it (SELinux, AppArmor, a filter of system calls)"
@@ -75,6 +75,18 @@ pub fn is_held_by(verb: &str, protocol: Protocol, port: u16) -> bool {
         }
         // Another user's: its sockets can be told by their owner only.
         Err(_) => owner(pid).is_some_and(|uid| sockets.iter().any(|socket| socket.uid == uid)),
+    })
+}
+
+/// Whether systemd itself listens on the TCP port, for a socket unit. Only root can see that.
+pub fn is_held_by_systemd(port: u16) -> bool {
+    let is_systemd = fs::read_to_string("/proc/1/comm").is_ok_and(|name| name.trim_end() == "systemd");
+    let sockets = if is_systemd { sockets_on(Protocol::Tcp, port) } else { Vec::new() };
+    let descriptors = fs::read_dir("/proc/1/fd").into_iter().flatten().flatten();
+    let mut links = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());
+    links.any(|link| {
+        let name = link.to_string_lossy();
+        sockets.iter().any(|socket| name == format!("socket:[{}]", socket.inode))
     })
 }
 

@@ -1,7 +1,7 @@
 //! Child processes: spawned into their own group, killed with us, watched by pidfd, reaped one by one.
 //!
 //! Owner of a [`ChildProcess`]: the supervisor thread that spawned it. It must live as long as the child, because
-//! `PR_SET_PDEATHSIG` fires when the spawning *thread* exits. Only this module and `host::sandbox` have `unsafe`.
+//! `PR_SET_PDEATHSIG` fires when the spawning *thread* exits. Only this module, `host::sandbox` and `host::activation` have `unsafe`.
 
 use std::collections::HashSet;
 use std::fmt;

@@ -5,8 +5,8 @@
 //! chmod(2) or setxattr(2), and nothing of limits and priorities of other processes of the same user: hence the filter.
 //! The network stays open, because streams need any address.
 //!
-//! The parent builds a [`Sandbox`]; the forked child enters it with system calls only. Beside `host::process` this is the
-//! only module with `unsafe`: system calls that no crate of ours offers.
+//! The parent builds a [`Sandbox`]; the forked child enters it with system calls only. Beside `host::process` and
+//! `host::activation` this is the only module with `unsafe`: system calls that no crate of ours offers.
 
 use std::fs::File;
 use std::io;

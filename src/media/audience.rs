@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::core::time::Moment;
+use crate::media::egress::recent::{Kept, Recent};
 use crate::media::groups::Groups;
 use crate::media::ids::PeerId;
 use crate::media::stream::{News, Stream, StreamId, Told};
@@ -14,6 +16,7 @@ pub struct Followers(HashMap<StreamId, Followed>);
 struct Followed {
     stream: Stream,
     groups: Groups,
+    recent: Recent,
     peers: Vec<PeerId>,
 }
 
@@ -22,7 +25,8 @@ impl Followers {
     pub fn add(&mut self, thread: usize, stream: &Stream, peer: PeerId) {
         let followed = self.0.entry(stream.id()).or_insert_with(|| {
             stream.tell(Told::Follow(thread));
-            Followed { stream: stream.clone(), groups: Groups::default(), peers: Vec::new() }
+            let (groups, recent) = (Groups::default(), Recent::default());
+            Followed { stream: stream.clone(), groups, recent, peers: Vec::new() }
         });
         followed.peers.push(peer);
     }
@@ -38,15 +42,19 @@ impl Followers {
     }
 
     /// Takes note of news.
-    pub fn note(&mut self, stream: StreamId, news: &mut News) {
+    pub fn note(&mut self, stream: StreamId, news: &mut News, now: Moment) {
         let Some(followed) = self.0.get_mut(&stream) else { return };
         match news {
             News::Begin(groups) => std::mem::swap(&mut followed.groups, groups),
             News::Batch(batch) => {
                 if !followed.stream.view().is_layered() {
                     followed.groups.flatten();
+                    followed.recent.flatten();
                 }
-                batch.iter().for_each(|packet| followed.groups.remember(packet));
+                for packet in batch.iter() {
+                    followed.groups.remember(packet);
+                    followed.recent.remember(packet, now);
+                }
             }
         }
     }
@@ -56,8 +64,8 @@ impl Followers {
         self.0.get(&stream)?.peers.get(index).copied()
     }
 
-    /// The present groups of pictures of a stream.
-    pub fn groups(&self, stream: StreamId) -> Option<&Groups> {
-        self.0.get(&stream).map(|followed| &followed.groups)
+    /// What a stream has for its followers.
+    pub fn kept(&self, stream: StreamId) -> Option<Kept<'_>> {
+        self.0.get(&stream).map(|followed| Kept { groups: &followed.groups, recent: &followed.recent })
     }
 }

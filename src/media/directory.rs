@@ -254,6 +254,12 @@ impl Directory {
         (register.peers.len(), register.pending)
     }
 
+    /// Peers of each kind, those that wait included.
+    pub fn count_by_kind(&self) -> [(RoleKind, usize); RoleKind::ALL.len()] {
+        let register = self.register();
+        RoleKind::ALL.map(|kind| (kind, register.peers.values().filter(|entry| entry.kind == kind).count()))
+    }
+
     /// Whose peer has this address, which its own thread does not hear.
     pub fn foreign(&self, address: &SocketAddr) -> Option<Owner> {
         self.foreign.read().unwrap_or_else(PoisonError::into_inner).get(address).copied()

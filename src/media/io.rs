@@ -346,11 +346,11 @@ impl Io {
         let written = connection.send(frame);
         let counters = &self.shared.counters;
         match written {
-            Written::All => counters.datagrams_out.one(),
+            Written::All => counters.sent_frame(frame.len()),
             Written::Dropped => counters.dropped.one(),
             Written::Broken => self.broken.push(token),
             Written::Part => {
-                counters.datagrams_out.one();
+                counters.sent_frame(frame.len());
                 let (data, flags) = (EventData::new_u64(token), EventFlags::IN | EventFlags::OUT);
                 let _ = epoll::modify(&self.epoll, connection.stream(), data, flags);
             }

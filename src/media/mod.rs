@@ -16,6 +16,7 @@ pub mod consent;
 pub mod counters;
 pub mod deadlines;
 pub mod directory;
+pub mod egress;
 mod foreign;
 pub mod groups;
 pub mod ids;
@@ -24,7 +25,6 @@ pub mod locals;
 pub mod mic;
 pub mod offer;
 pub mod outbox;
-pub mod outlet;
 pub mod peer;
 pub mod places;
 pub mod ports;
@@ -61,7 +61,7 @@ use crate::core::ids::SessionId;
 use crate::core::sdp::IceParameters;
 use crate::core::time::Moment;
 use crate::host::public_address::PublicAddress;
-use counters::Snapshot;
+use counters::{Counters, Snapshot};
 use directory::Known;
 use ids::PeerId;
 use offer::Wanted;
@@ -179,7 +179,7 @@ impl Media {
         ice: &IceParameters,
     ) -> Result<Restarted, RestartRefused> {
         let pending = self.0.directory.with_pending(peer, |seed| {
-            let restarted = offer::restart(&mut seed.rtc, &seed.offer, ice)?;
+            let restarted = offer::restart(&mut seed.rtc, &mut *seed.role, &seed.offer, ice)?;
             seed.ufrag.clone_from(&restarted.ice.ufrag);
             seed.their_ufrag.clone_from(&ice.ufrag);
             seed.their_pwd.clone_from(&ice.pwd);
@@ -243,6 +243,21 @@ impl Media {
     /// Now, on the clock of views.
     pub fn now(&self) -> Moment {
         self.0.moment(Instant::now())
+    }
+
+    /// What is counted.
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    /// How many peers there may be.
+    pub fn max_peers(&self) -> usize {
+        self.0.config.most_peers()
+    }
+
+    /// Peers of each kind.
+    pub fn peers_by_kind(&self) -> [(RoleKind, usize); RoleKind::ALL.len()] {
+        self.0.directory.count_by_kind()
     }
 
     /// What was counted so far.

@@ -14,6 +14,7 @@ use crate::core::sdp::{IceParameters, Offer, answer as sdp_answer, plain_candida
 use crate::host::{entropy, interfaces};
 use crate::isolation::{Contained, isolate};
 use crate::media::config::MediaConfig;
+use crate::media::egress::{Egress, Wish, tap};
 use crate::media::foreign;
 use crate::media::ids::PeerId;
 use crate::media::locals::Locals;
@@ -63,7 +64,13 @@ fn build(wanted: Wanted, shared: &Arc<Shared>, now: Instant) -> Result<(Seed, St
     }
     let base =
         RtcConfig::new().set_ice_lite(shared.config.ice_lite).set_dtls_cert(shared.certificate.clone());
-    let mut rtc = role.configure(base).build(now);
+    let (mut rtc, keys) = match role.sending() {
+        Wish::Own => {
+            let config = role.configure(base).set_crypto_provider(tap::provider());
+            tap::listen(|| config.build(now))
+        }
+        Wish::Nothing | Wish::Measured => (role.configure(base).build(now), None),
+    };
     for candidate in candidates {
         rtc.add_local_candidate(candidate);
     }
@@ -93,6 +100,7 @@ fn build(wanted: Wanted, shared: &Arc<Shared>, now: Instant) -> Result<(Seed, St
         their_ufrag,
         their_pwd,
         locals,
+        egress: Egress::new(keys),
         own,
         since,
     };
@@ -100,11 +108,18 @@ fn build(wanted: Wanted, shared: &Arc<Shared>, now: Instant) -> Result<(Seed, St
 }
 
 /// Restarts ICE of a peer: str0m does so when it is offered what it knows with other ICE parameters.
-pub fn restart(rtc: &mut Rtc, offer: &Offer, ice: &IceParameters) -> Result<Restarted, RestartRefused> {
+pub fn restart(
+    rtc: &mut Rtc,
+    role: &mut dyn Role,
+    offer: &Offer,
+    ice: &IceParameters,
+) -> Result<Restarted, RestartRefused> {
     let unusable = |why: String| RestartRefused::Unusable(why);
     let parsed = parse(&offer.with_ice(ice)).map_err(unusable)?;
-    let answer =
-        rtc.sdp_api().accept_offer(parsed).map_err(|error| unusable(foreign::unanswerable(&error)))?;
+    role.renegotiating(rtc);
+    let answer = rtc.sdp_api().accept_offer(parsed);
+    role.renegotiated(rtc);
+    let answer = answer.map_err(|error| unusable(foreign::unanswerable(&error)))?;
     let answer = whole_answer(offer, &answer.to_sdp_string()).map_err(unusable)?;
     let ours = own_ice(&answer).ok_or_else(|| unusable("the answer has no ICE parameters".into()))?;
     Ok(Restarted { answer, ice: ours })

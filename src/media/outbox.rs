@@ -102,6 +102,33 @@ impl Outbox {
         self.trains.push_back(Train { way, segment: datagram.len(), bytes, sent: 0 });
     }
 
+    /// Adds a datagram of this length that is written where it waits: `write` appends it, or says that there is none.
+    pub fn compose(
+        &mut self,
+        way: Way,
+        length: usize,
+        counters: &Counters,
+        write: impl FnOnce(&mut Vec<u8>) -> bool,
+    ) {
+        if self.datagrams >= LONGEST {
+            return counters.dropped.one();
+        }
+        if !self.trains.back().is_some_and(|train| train.takes(&way, length)) {
+            let bytes = self.spare.pop().unwrap_or_default();
+            self.trains.push_back(Train { way, segment: length, bytes, sent: 0 });
+        }
+        let Some(train) = self.trains.back_mut() else { return };
+        let start = train.bytes.len();
+        if write(&mut train.bytes) && train.bytes.len() == start + length {
+            self.datagrams += 1;
+            return;
+        }
+        train.bytes.truncate(start);
+        if start == 0 {
+            self.trains.pop_back();
+        }
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.trains.is_empty()
@@ -124,7 +151,7 @@ impl Outbox {
                 None => Err(io::ErrorKind::AddrNotAvailable.into()),
             };
             match sent {
-                Ok(()) => counters.datagrams_out.add(count as u64),
+                Ok(()) => counters.sent(count, piece.len()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked(via, to),
                 // The kernel or the card cannot cut trains: the socket knows that now, and they go one by one.
                 Err(_) if count > 1 && udp.is_some_and(|udp| udp.max_segments() == 1) => continue,
@@ -203,6 +230,25 @@ mod tests {
             }
         }
         assert_eq!((counters.datagrams_out.get(), outbox.datagrams, outbox.spare.len()), (12, 0, 2));
+    }
+
+    #[test]
+    fn what_is_written_in_place_makes_the_same_trains() {
+        let (mut outbox, counters) = (Outbox::default(), Counters::default());
+        for (port, length, is_good) in
+            [(1, 9, true), (1, 9, true), (1, 4, false), (1, 4, true), (2, 7, false), (2, 7, true)]
+        {
+            outbox.compose(way(port), length, &counters, |room| {
+                room.resize(room.len() + length, 7);
+                is_good
+            });
+        }
+        outbox.compose(way(3), 9, &counters, |room| {
+            room.push(7);
+            true
+        });
+        let lengths: Vec<usize> = outbox.trains.iter().map(|train| train.bytes.len()).collect();
+        assert_eq!((lengths, outbox.datagrams), (vec![22, 7], 4), "nothing is left of what was not written");
     }
 
     #[test]

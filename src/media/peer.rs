@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use str0m::bwe::BweKind;
 use str0m::media::Rid;
 use str0m::net::{Protocol, Receive, Transmit};
-use str0m::rtp::Ssrc;
+use str0m::rtp::rtcp::Rtcp;
+use str0m::rtp::{RawPacket, Ssrc};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use crate::core::address_proof::Standing as Proof;
@@ -23,6 +24,8 @@ use crate::core::sdp::offer::MAX_CANDIDATES;
 use crate::core::sdp::{IceParameters, Offer};
 use crate::media::consent::{Consent, Credentials};
 use crate::media::directory::Owner;
+use crate::media::egress::recent::Kept;
+use crate::media::egress::{self, Egress, Wish, Withheld};
 use crate::media::ids::PeerId;
 use crate::media::io::{Arrival, Io, Remote};
 use crate::media::locals::{Locals, Transport};
@@ -72,9 +75,15 @@ pub struct Peer {
     /// The entry in the heap of deadlines that counts.
     timer_at: Option<Instant>,
     wants: Instant,
+    /// When the WebRTC state wants to be asked again.
+    rtc_wants: Instant,
+    /// What we send ourselves.
+    egress: Egress,
     /// Seen since the last datagram was fed: media, an answer to a check.
     took_media: bool,
     answered: bool,
+    /// What is being fed is a check that has its answer already.
+    answers_again: bool,
     /// What its handshake said of its end, before it was connected.
     trouble: Option<Trouble>,
 }
@@ -140,8 +149,11 @@ impl Peer {
             trickled: 0,
             timer_at: None,
             wants: seed.since,
+            rtc_wants: seed.since,
+            egress: seed.egress,
             took_media: false,
             answered: false,
+            answers_again: false,
             trouble: None,
         };
         let named = peer.offer.ice().candidates;
@@ -200,6 +212,9 @@ impl Peer {
         if self.rtc.handle_input(input).is_err() {
             shared.counters.bad.one();
         }
+        if datagram::request_transaction(arrival.bytes).is_some() {
+            self.egress.note_check(arrival.remote.address);
+        }
         let verdict = self.turn(arrival.at, io);
         if let Some(routed) = routed {
             self.settle_route(routed);
@@ -256,11 +271,14 @@ impl Peer {
 
     /// What an address sent before it proved itself.
     fn feed_held(&mut self, proof: &Arrival<'_>, destination: SocketAddr, io: &mut Io) -> Verdict {
-        for bytes in self.consent.take_held(proof.remote.address) {
-            let arrival = Arrival { bytes: &bytes, ..*proof };
+        for held in self.consent.take_held(proof.remote.address) {
+            let arrival = Arrival { bytes: &held.datagram, ..*proof };
             if let Ok(receive) = Receive::new(Protocol::Udp, proof.remote.address, destination, arrival.bytes)
             {
-                self.feed(Input::Receive(proof.at, receive), &arrival, io)?;
+                self.answers_again = held.is_answered;
+                let verdict = self.feed(Input::Receive(proof.at, receive), &arrival, io);
+                self.answers_again = false;
+                verdict?;
             }
         }
         Ok(())
@@ -381,25 +399,55 @@ impl Peer {
     /// Takes more of the stream that it follows, and sends what that comes to in one go: before the next peer's turn, because what was
     /// just encrypted is still near the processor then.
     pub fn stream(&mut self, batch: &[StreamPacket], now: Instant, io: &mut Io) -> Verdict {
+        self.with_kept(now, io, |role, kept, context| role.stream(kept.groups, batch, context));
+        let verdict = self.settle_turn(now, io);
+        io.send_out();
+        verdict
+    }
+
+    /// Has the role work with what its stream has.
+    fn with_kept(
+        &mut self,
+        now: Instant,
+        io: &mut Io,
+        work: impl FnOnce(&mut dyn Role, Kept<'_>, &mut Context<'_>),
+    ) {
         let moment = io.shared.moment(now);
-        let groups = self.role.follows().and_then(|stream| io.followers.groups(stream.id()));
-        if let Some(groups) = groups {
-            let mut context = Context {
-                rtc: &mut self.rtc,
-                bodies: &mut io.bodies,
-                view: &self.view,
-                name: (&self.session, &self.id),
-                now,
-                moment,
-            };
-            self.role.stream(groups, batch, &mut context);
+        let Some(kept) = self.role.follows().and_then(|stream| io.followers.kept(stream.id())) else {
+            return;
+        };
+        if let Some(way) = self.egress.way() {
+            self.egress.open(self.consent.is_proved(moment, way.to));
+        }
+        let mut context = Context {
+            rtc: &mut self.rtc,
+            bodies: &mut io.bodies,
+            egress: &mut self.egress,
+            outbox: &mut io.outbox,
+            counters: &io.shared.counters,
+            view: &self.view,
+            name: (&self.session, &self.id),
+            now,
+            moment,
+        };
+        work(&mut *self.role, kept, &mut context);
+        if let Some((to, frames)) = self.egress.take_frames() {
+            frames.iter().for_each(|frame| io.send_frame(to, frame));
+        }
+    }
+
+    /// After its role wrote media. Where we send ourselves the WebRTC state has nothing to do with that, and is left alone until it wants to be
+    /// asked: that is what makes a viewer cheap.
+    fn settle_turn(&mut self, now: Instant, io: &mut Io) -> Verdict {
+        let is_touched = self.egress.take_touch();
+        if self.egress.is_own() && !is_touched && now < self.rtc_wants {
+            self.plan(now, io);
+            return Ok(());
         }
         if self.rtc.handle_input(Input::Timeout(now)).is_err() {
             return Err(Gone::Failed);
         }
-        let verdict = self.turn(now, io);
-        io.send_out();
-        verdict
+        self.turn(now, io)
     }
 
     /// Whether its entry in the heap is the one that counts, and due. Takes it.
@@ -427,11 +475,17 @@ impl Peer {
             }
             wants = self.drain(now, io)?;
         }
+        self.rtc_wants = wants;
+        self.plan(now, io);
+        Ok(())
+    }
+
+    /// Notes when it wants to be looked at again.
+    fn plan(&mut self, now: Instant, io: &mut Io) {
         let own = io.shared.instant(self.life.next_deadline());
         let own = self.role.due().map_or(own, |pause| own.min(now + pause));
-        self.wants = wants.min(own).max(now + LEAST_PAUSE);
+        self.wants = self.rtc_wants.min(own).max(now + LEAST_PAUSE);
         self.schedule(io);
-        Ok(())
     }
 
     fn schedule(&mut self, io: &mut Io) {
@@ -465,7 +519,20 @@ impl Peer {
         now: Instant,
         io: &mut Io,
     ) {
-        self.answered |= datagram::is_stun_success(&transmit.contents);
+        let is_answer = datagram::is_stun_success(&transmit.contents);
+        self.answered |= is_answer;
+        if is_answer && self.answers_again {
+            return;
+        }
+        if self.egress.is_shown_path(transmit) {
+            let way = (transmit.proto == Protocol::Udp).then(|| self.way(transmit, io));
+            self.egress.set_path(transmit, way);
+        }
+        match self.egress.withholds(&transmit.contents) {
+            Some(Withheld::Media) => return io.shared.counters.withheld.one(),
+            Some(Withheld::Report) => return,
+            None => {}
+        }
         if let Some(transaction) = datagram::request_transaction(&transmit.contents) {
             self.note_check(transaction, io);
         }
@@ -521,6 +588,21 @@ impl Peer {
         io.shared.directory.note_check(transaction, Owner { thread: io.index, peer: self.id }, oldest);
     }
 
+    /// What the peer says of how our media arrives.
+    fn feedback(&mut self, rtcp: &Rtcp, now: Instant, io: &mut Io) {
+        if matches!(rtcp, Rtcp::Pli(_) | Rtcp::Fir(_)) {
+            // The WebRTC state tells this only of what it knows, which before the first packet is nothing.
+            io.shared.counters.key_frame_requests.one();
+            return self.tell(RoleEvent::KeyframeWanted, now, io);
+        }
+        if !self.egress.is_own() {
+            return;
+        }
+        if let Some(feedback) = egress::feedback(rtcp, egress::ntp_now()) {
+            self.with_kept(now, io, |role, kept, context| role.feedback(&feedback, kept, context));
+        }
+    }
+
     fn event(&mut self, event: Event, now: Instant, io: &mut Io) -> Verdict {
         let (step, told) = match event {
             Event::Connected => (Some(peer_life::Event::Connected), None),
@@ -536,7 +618,18 @@ impl Peer {
                 (None, Some(RoleEvent::Packet(packet)))
             }
             Event::MediaAdded(media) => (None, Some(RoleEvent::Media(media))),
-            Event::KeyframeRequest(request) => (None, Some(RoleEvent::KeyframeWanted(request))),
+            // Who is told of raw feedback has heard of it before: see `feedback`.
+            Event::KeyframeRequest(_) if self.role.sending() == Wish::Own => (None, None),
+            Event::KeyframeRequest(_) => {
+                io.shared.counters.key_frame_requests.one();
+                (None, Some(RoleEvent::KeyframeWanted))
+            }
+            Event::RawPacket(packet) => {
+                if let RawPacket::RtcpRx(rtcp) = *packet {
+                    self.feedback(&rtcp, now, io);
+                }
+                (None, None)
+            }
             Event::SenderFeedback(report) => (None, Some(RoleEvent::SenderReport(report))),
             Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
                 (None, Some(RoleEvent::Estimate(estimate.as_u64())))
@@ -566,6 +659,10 @@ impl Peer {
             Some(Change::Lost) => return Err(Gone::Lost),
         };
         self.view.stand(standing);
+        if let Some(sending) = self.egress.decide(self.role.sending()) {
+            self.view.set_sending(sending);
+            egress::count(sending, &io.shared.counters);
+        }
         self.log(word, now, io);
         self.tell(event, now, io);
         Ok(())
@@ -582,6 +679,9 @@ impl Peer {
         let mut context = Context {
             rtc: &mut self.rtc,
             bodies: &mut io.bodies,
+            egress: &mut self.egress,
+            outbox: &mut io.outbox,
+            counters: &io.shared.counters,
             view: &self.view,
             name: (&self.session, &self.id),
             now,
@@ -610,7 +710,7 @@ impl Peer {
         now: Instant,
         io: &Io,
     ) -> Result<Restarted, RestartRefused> {
-        let restarted = offer::restart(&mut self.rtc, &self.offer, ice)?;
+        let restarted = offer::restart(&mut self.rtc, &mut *self.role, &self.offer, ice)?;
         self.ufrag.clone_from(&restarted.ice.ufrag);
         self.trickled = 0;
         self.consent.restart(Credentials {

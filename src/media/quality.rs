@@ -74,6 +74,11 @@ impl Quality {
         Quality { choice: LayerChoice::new(choosing, initial), estimating }
     }
 
+    /// Whether its network is measured.
+    pub fn is_measured(&self) -> bool {
+        self.estimating.is_some()
+    }
+
     /// What a peer needs for this. Without transport-wide numbers browsers send a quarter of the feedback, so only who is measured
     /// has them.
     pub fn configure(&self, config: RtcConfig) -> RtcConfig {

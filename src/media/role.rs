@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use str0m::media::{KeyframeRequest, MediaAdded, SenderFeedback};
+use str0m::media::{MediaAdded, SenderFeedback};
 use str0m::rtp::RtpPacket;
 use str0m::{Rtc, RtcConfig};
 
@@ -14,8 +14,12 @@ use crate::core::media_feed::StreamPacket;
 use crate::core::sdp::{Offer, SdpError};
 use crate::core::time::Moment;
 use crate::media::bodies::Bodies;
+use crate::media::counters::Counters;
+use crate::media::egress::recent::Kept;
+use crate::media::egress::{Egress, Feedback, Wish};
 use crate::media::groups::Groups;
 use crate::media::ids::PeerId;
+use crate::media::outbox::Outbox;
 use crate::media::stream::Stream;
 use crate::media::view::PeerView;
 
@@ -31,6 +35,18 @@ pub enum RoleKind {
 }
 
 impl RoleKind {
+    /// Every kind.
+    pub const ALL: [RoleKind; 3] = [RoleKind::Mic, RoleKind::Viewer, RoleKind::Publisher];
+
+    /// The word for it in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            RoleKind::Mic => "mic",
+            RoleKind::Viewer => "viewer",
+            RoleKind::Publisher => "publisher",
+        }
+    }
+
     /// Whether a new peer of this kind takes the place of the session's last one.
     pub fn is_single(self) -> bool {
         match self {
@@ -72,7 +88,7 @@ pub enum RoleEvent {
     /// Media arrived: in the order of arrival, never twice, gaps and reordering as the network made them.
     Packet(RtpPacket),
     /// The peer lacks a picture of ours.
-    KeyframeWanted(KeyframeRequest),
+    KeyframeWanted,
     /// The peer's sender report.
     SenderReport(SenderFeedback),
     /// What the way to the peer carries, in bit/s.
@@ -129,6 +145,12 @@ pub struct Context<'a> {
     pub rtc: &'a mut Rtc,
     /// The way to bodies.
     pub bodies: &'a mut Bodies,
+    /// What we send ourselves.
+    pub egress: &'a mut Egress,
+    /// Datagrams on their way out.
+    pub outbox: &'a mut Outbox,
+    /// What is counted.
+    pub counters: &'a Counters,
     /// What is published of the peer.
     pub view: &'a PeerView,
     /// Whose it is, for the log.
@@ -161,6 +183,12 @@ pub trait Role: Send + fmt::Debug {
         Ok(())
     }
 
+    /// Another session description is about to be made of what the peer has: it has all of its tracks meanwhile.
+    fn renegotiating(&mut self, _rtc: &mut Rtc) {}
+
+    /// It is made.
+    fn renegotiated(&mut self, _rtc: &mut Rtc) {}
+
     /// Something happened.
     fn on(&mut self, event: RoleEvent, context: &mut Context<'_>);
 
@@ -168,6 +196,14 @@ pub trait Role: Send + fmt::Debug {
     fn follows(&self) -> Option<&Stream> {
         None
     }
+
+    /// Who is to send what it sends.
+    fn sending(&self) -> Wish {
+        Wish::Nothing
+    }
+
+    /// The peer says what it lost, where we send ourselves.
+    fn feedback(&mut self, _feedback: &Feedback, _kept: Kept<'_>, _context: &mut Context<'_>) {}
 
     /// More of the stream that it follows: `batch`, which is in the groups already as far as it is video. Empty when its own
     /// pause is over.

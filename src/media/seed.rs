@@ -11,6 +11,7 @@ use crate::core::ids::SessionId;
 use crate::core::rtp_routes::Routes;
 use crate::core::sdp::Offer;
 use crate::isolation;
+use crate::media::egress::Egress;
 use crate::media::ids::PeerId;
 use crate::media::locals::Locals;
 use crate::media::role::Role;
@@ -43,6 +44,8 @@ pub struct Seed {
     pub their_pwd: String,
     /// Our candidates.
     pub locals: Locals,
+    /// What it will send itself.
+    pub egress: Egress,
     /// Its own port, when it has one.
     pub own: Option<Pair>,
     /// When it was offered.

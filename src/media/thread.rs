@@ -188,6 +188,7 @@ impl MediaThread {
             return After::Moves(*thread);
         }
         self.io.shared.counters.datagrams_in.one();
+        self.io.shared.counters.bytes_in.add(arrival.bytes.len() as u64);
         match route {
             Route::Here(peer) => self.with_peer(peer, |peer, io| peer.receive(arrival, io)),
             Route::There(thread) => self.io.pass(thread, arrival),
@@ -318,16 +319,20 @@ impl MediaThread {
 
     fn run_deadlines(&mut self) {
         let now = Instant::now();
+        let mut lag = None;
         while let Some((at, id)) = self.io.deadlines.pop_due(now) {
             match self.peers.get_mut(&id) {
                 Some(peer) => {
                     if peer.is_due(at, now, &mut self.io) {
+                        // The first is the one that waited longest.
+                        lag.get_or_insert(now.saturating_duration_since(at));
                         self.with_peer(id, |peer, io| peer.tick(now, io));
                     }
                 }
                 None => self.expire(id, now),
             }
         }
+        lag.into_iter().for_each(|lag| self.io.shared.counters.lag.observe(lag));
     }
 
     /// A deadline without a peer here: of one that may still wait for its first check.

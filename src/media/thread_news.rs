@@ -14,7 +14,8 @@ impl MediaThread {
     /// Takes note of news. Batches of a stream that came while this thread was busy are told as one: the more there is to do, the
     /// less each packet costs.
     pub(super) fn hear(&mut self, stream: StreamId, mut news: News) {
-        self.io.followers.note(stream, &mut news);
+        let now = self.io.shared.moment(Instant::now());
+        self.io.followers.note(stream, &mut news, now);
         let batch: &[StreamPacket] = match &news {
             News::Begin(_) => &[],
             News::Batch(batch) => batch,

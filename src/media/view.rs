@@ -19,6 +19,48 @@ pub enum Standing {
     Gone,
 }
 
+/// Who sends a peer's media, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Sending {
+    /// It is not connected, or is sent no media.
+    #[default]
+    Undecided,
+    /// We do, with AEAD_AES_128_GCM.
+    Own128,
+    /// We do, with AEAD_AES_256_GCM.
+    Own256,
+    /// str0m: its network is measured.
+    Measured,
+    /// str0m: it agreed on a profile that we do not speak.
+    OtherProfile,
+    /// str0m: the keys of its handshake were not heard.
+    NoKeys,
+}
+
+impl Sending {
+    const ALL: [Sending; 6] = [
+        Sending::Undecided,
+        Sending::Own128,
+        Sending::Own256,
+        Sending::Measured,
+        Sending::OtherProfile,
+        Sending::NoKeys,
+    ];
+
+    /// Its stable name, for programs; `None` before it is decided.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Sending::Undecided => None,
+            Sending::Own128 => Some("own_aes_128_gcm"),
+            Sending::Own256 => Some("own_aes_256_gcm"),
+            Sending::Measured => Some("measured"),
+            Sending::OtherProfile => Some("other_profile"),
+            Sending::NoKeys => Some("no_keys"),
+        }
+    }
+}
+
 /// Silence after which a level says nothing any more: Opus' DTX sends a packet each 400 ms.
 const LEVEL_FADES: Duration = Duration::from_millis(1_000);
 
@@ -36,6 +78,7 @@ pub struct PeerView {
     last_heard: AtomicU64,
     layer: AtomicU8,
     estimate: AtomicU64,
+    sending: AtomicU8,
 }
 
 impl PeerView {
@@ -73,6 +116,17 @@ impl PeerView {
     /// What the way to a viewer was estimated to carry, in bit/s; `None` when it is not measured.
     pub fn estimate(&self) -> Option<u64> {
         Some(self.estimate.load(Ordering::Relaxed)).filter(|estimate| *estimate > 0)
+    }
+
+    /// Who sends its media.
+    pub fn sending(&self) -> Sending {
+        let place = usize::from(self.sending.load(Ordering::Relaxed));
+        Sending::ALL.get(place).copied().unwrap_or_default()
+    }
+
+    /// Publishes who sends its media. Only its thread does.
+    pub fn set_sending(&self, sending: Sending) {
+        self.sending.store(sending as u8, Ordering::Relaxed);
     }
 
     /// Publishes a viewer's layer. Only its thread does.
@@ -151,6 +205,15 @@ mod tests {
         view.note_packet(Moment(2_100), None);
         assert_eq!((view.level(Moment(3_000)), view.level(Moment(3_100))), (42, 0));
         assert_eq!((view.packets(), view.media_time()), (2, Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn who_sends_is_read_as_it_was_published() {
+        let view = PeerView::default();
+        for sending in Sending::ALL {
+            view.set_sending(sending);
+            assert_eq!(view.sending(), sending);
+        }
     }
 
     #[test]

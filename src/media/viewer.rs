@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use str0m::format::{Codec, CodecSpec};
-use str0m::media::{MediaAdded, MediaKind, Mid, Pt};
+use str0m::media::{Media, MediaKind, Mid, Pt};
 use str0m::rtp::Extension;
 use str0m::{Rtc, RtcConfig};
 
@@ -28,8 +28,10 @@ use crate::core::layers::Layer;
 use crate::core::media_feed::{StreamPacket, Track};
 use crate::core::sdp::{Offer, PLAIN_PROFILE, Purpose, Supported, VideoCodec};
 use crate::core::time::Moment;
+use crate::media::egress::recent::Kept;
+use crate::media::egress::track::OutboundTrack;
+use crate::media::egress::{Feedback, Wish};
 use crate::media::groups::{Group, Groups};
-use crate::media::outlet::Outlet;
 use crate::media::quality::Quality;
 use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
 use crate::media::stream::{Codecs, Stream};
@@ -40,11 +42,6 @@ const ANEW: Duration = Duration::from_secs(1);
 /// A picture that is asked for this long after the last packet is asked for because nothing came, not because something was lost: what
 /// was lost is asked for within a few round trips, and libwebrtc waits three seconds for a frame.
 const STOPPED: Duration = Duration::from_millis(2_500);
-
-/// Packets kept for resending: as long as libwebrtc keeps them at least, and at most one second of 10 Mbit/s. Payloads are shared with
-/// the stream, but the rest of each is half a kilobyte, for every viewer.
-const RESEND_PACKETS: usize = 1024;
-const RESEND_AGE: Duration = Duration::from_secs(1);
 
 /// Sender reports of audio this often: with the usual five seconds lip sync takes ten to settle.
 const REPORT: Duration = Duration::from_secs(1);
@@ -73,8 +70,8 @@ pub struct Viewer {
     stream: Stream,
     audience: Arc<dyn Audience>,
     phase: Phase,
-    video: Option<Outlet>,
-    audio: Option<Outlet>,
+    video: Option<OutboundTrack>,
+    audio: Option<OutboundTrack>,
     quality: Quality,
     began_anew: Option<Moment>,
     /// The newest packet of the stream when it last began.
@@ -111,24 +108,23 @@ impl Viewer {
         Viewer { quality: Quality::new(Some(settings)), ..self }
     }
 
-    fn media(&mut self, media: &MediaAdded, rtc: &Rtc) {
-        let codecs = self.stream.codecs();
-        let Some(pt) = payload_type(rtc, media.mid, codecs) else { return };
-        let outlet = Some(Outlet::new(media.mid, pt));
-        match media.kind {
-            MediaKind::Video => self.video = outlet,
-            MediaKind::Audio => self.audio = outlet,
+    /// A section of the answer.
+    fn add_track(&mut self, mid: Mid, rtc: &mut Rtc) {
+        let Some(kind) = rtc.media(mid).map(Media::kind) else { return };
+        let Some(pt) = payload_type(rtc, mid, self.stream.codecs()) else { return };
+        let track = OutboundTrack::new(rtc, mid, pt);
+        match kind {
+            MediaKind::Video => self.video = track,
+            MediaKind::Audio => self.audio = track,
         }
     }
 
-    fn connected(&mut self, context: &mut Context<'_>) {
+    fn tracks(&mut self) -> impl Iterator<Item = &mut OutboundTrack> {
+        self.video.iter_mut().chain(&mut self.audio)
+    }
+
+    fn connected(&mut self) {
         self.phase = Phase::Waiting;
-        for outlet in [&self.video, &self.audio].into_iter().flatten() {
-            let mut api = context.rtc.direct_api();
-            if let Some(stream) = api.stream_tx_by_mid(outlet.mid, None) {
-                stream.set_rtx_cache(RESEND_PACKETS, RESEND_AGE, None);
-            }
-        }
         if !self.counted {
             self.counted = true;
             self.stream.view().viewers.fetch_add(1, Ordering::AcqRel);
@@ -227,7 +223,7 @@ impl Viewer {
         }
         self.quality.update(&self.stream, context);
         if self.stream.view().is_layered() && self.stream.codecs().video == VideoCodec::Vp8 {
-            self.video.iter_mut().for_each(Outlet::number_pictures);
+            self.video.iter_mut().for_each(OutboundTrack::number_pictures);
         }
     }
 
@@ -270,16 +266,47 @@ impl Role for Viewer {
             .enable_opus(codecs.opus, false)
             .clear_extension_map()
             .set_extension(4, Extension::RtpMid)
-            .set_rtcp_report_interval_audio(REPORT);
+            .set_rtcp_report_interval_audio(REPORT)
+            // What it asks for again is told to us; where str0m sends and measures, that would cost a copy of each packet.
+            .enable_raw_packets(self.sending() == Wish::Own);
         enable(&mut config, codecs.video);
         self.quality.configure(config)
     }
 
+    fn settle(&mut self, answer: &str, rtc: &mut Rtc) -> Result<(), OfferRefused> {
+        let mids = answer.lines().filter_map(|line| line.trim_end().strip_prefix("a=mid:"));
+        mids.for_each(|mid| self.add_track(mid.into(), rtc));
+        Ok(())
+    }
+
+    fn renegotiating(&mut self, rtc: &mut Rtc) {
+        self.tracks().for_each(|track| track.declare(rtc));
+    }
+
+    fn renegotiated(&mut self, rtc: &mut Rtc) {
+        self.tracks().for_each(|track| track.hush(rtc));
+    }
+
+    fn sending(&self) -> Wish {
+        if self.quality.is_measured() { Wish::Measured } else { Wish::Own }
+    }
+
+    fn feedback(&mut self, feedback: &Feedback, kept: Kept<'_>, context: &mut Context<'_>) {
+        let Some(video) = &mut self.video else { return };
+        if let Some(round_trip) = feedback.round_trip {
+            video.measured(round_trip);
+        }
+        for (ssrc, number) in &feedback.lost {
+            if video.is(*ssrc) {
+                video.resend(*number, kept, context);
+            }
+        }
+    }
+
     fn on(&mut self, event: RoleEvent, context: &mut Context<'_>) {
         match event {
-            RoleEvent::Media(media) => self.media(&media, context.rtc),
-            RoleEvent::Connected => self.connected(context),
-            RoleEvent::KeyframeWanted(_) => self.wants_picture(context.moment),
+            RoleEvent::Connected => self.connected(),
+            RoleEvent::KeyframeWanted => self.wants_picture(context.moment),
             RoleEvent::Estimate(target) => self.quality.estimate(target),
             RoleEvent::Handshake(trouble) => {
                 trouble.advice().into_iter().for_each(|words| self.audience.warn(words))

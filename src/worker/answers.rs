@@ -78,6 +78,7 @@ pub fn view(card: &Card, settings: &Settings, now: Moment, base_url: &str) -> Se
         connections: card.connected(now),
         restarts: Some(view.restarts),
         timings: None,
+        timeline: None,
         processes: processes(&view),
         failure: view.failure.as_ref().map(FailureView::from),
         warnings: view.warnings,
@@ -97,7 +98,8 @@ pub fn detailed_view(card: &Card, settings: &Settings, now: Moment, base_url: &s
     let masked = |line: String| line.replace(card.id.expose(), card.id.short());
     let log = log.map(|ends| ends.lines().into_iter().map(masked).collect());
     let timings = Some(card.read(|view| view.timings)).filter(|timings| timings.total_ms > 0);
-    SessionView { log, timings, ..view(card, settings, now, base_url) }
+    let timeline = Some(card.timeline());
+    SessionView { log, timings, timeline, ..view(card, settings, now, base_url) }
 }
 
 /// 503 with a time to come back.

@@ -63,5 +63,6 @@ fn watching(known: &Known) -> Option<ViewerFigures> {
         Standing::Gone => return None,
     };
     let estimate_kbps = known.view.estimate().map(|estimate| estimate / 1_000);
-    Some(ViewerFigures { status, layer: known.view.layer(), estimate_kbps })
+    let (layer, sending) = (known.view.layer(), known.view.sending().name());
+    Some(ViewerFigures { status, layer, estimate_kbps, sending })
 }

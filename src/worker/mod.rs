@@ -15,6 +15,7 @@ pub mod checks;
 pub mod child_log;
 pub mod chronicle;
 pub mod confinement;
+pub mod counters;
 pub mod data_dir;
 pub mod engines;
 pub mod events;
@@ -29,6 +30,7 @@ pub mod kept_pairings;
 pub mod laps;
 pub mod mailbox;
 pub mod memory;
+pub mod metrics;
 pub mod mic;
 pub mod on_body;
 pub mod ports;
@@ -52,7 +54,7 @@ pub mod whip;
 pub mod whip_legs;
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -69,11 +71,10 @@ use crate::core::ids::WorkerId;
 use crate::core::rate_limit::Rate;
 use crate::core::reason::EndReason;
 use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
-use crate::edge::Edge;
-use crate::edge::tls::Tls;
+use crate::edge::{Edge, Listener};
 use crate::engine::moonlight::installed::Installed;
-use crate::front;
-use crate::front::certificates::CertificateWatch;
+use crate::front::{self, Certificates, Secured, listeners};
+use crate::host::activation::{self, Passed};
 use crate::host::clock::Clock;
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::identity_key::{self, IdentityKey};
@@ -126,8 +127,9 @@ const STACK: usize = 512 * 1024;
 
 /// Runs a worker until it is told to stop.
 pub fn run(settings: Settings, origin: &ConfigOrigin) -> Result<(), RunError> {
+    let passed = activation::take(origin.environment()).map_err(RunError)?;
     let daemon = Daemon::start(origin.environment())?;
-    let mut worker = Worker::start(settings, daemon.pulses())?;
+    let mut worker = Worker::start(settings, passed, daemon.pulses())?;
     worker.wait_for_first_beat();
     daemon.ready("running");
     daemon.run(&mut worker, Some(origin), true);
@@ -150,7 +152,7 @@ pub struct Worker {
     outbox: Option<OutboxThread>,
     bodies: Option<BodiesThread>,
     address_thread: AddressThread,
-    certificate: Option<CertificateWatch>,
+    certificates: Certificates,
     tokens: (Arc<TokenGuard>, Clock),
     /// `server.worker_id` as the file has it.
     configured_id: Option<WorkerId>,
@@ -161,9 +163,9 @@ pub struct Worker {
 
 /// What exists before any thread.
 struct Ground {
-    listener: TcpListener,
-    tls: Tls,
-    certificate: Option<CertificateWatch>,
+    listeners: Vec<Listener>,
+    secured: Secured,
+    certificates: Certificates,
     roots: TlsConfig,
     state: PrivateDir,
     root: Arc<DataDir>,
@@ -171,11 +173,13 @@ struct Ground {
 }
 
 impl Worker {
-    /// Starts a worker: bind, sweep, threads. Nothing of an earlier run is touched before the port is ours.
-    pub fn start(mut settings: Settings, pulses: &Pulses) -> Result<Worker, RunError> {
+    /// Starts a worker: sockets, those that were passed or new ones; sweep, threads. Nothing of an earlier run is touched before
+    /// the port is ours.
+    pub fn start(mut settings: Settings, passed: Vec<Passed>, pulses: &Pulses) -> Result<Worker, RunError> {
         let plan = front::descriptors(&settings);
-        let ground = prepare_ground(&settings)?;
-        let address = ground.listener.local_addr().map_err(|error| RunError(error.to_string()))?;
+        let ground = prepare_ground(&settings, passed)?;
+        let address = front::own_address(&ground.listeners)?;
+        let listens_on = front::shown(&ground.listeners, &settings);
         process::become_subreaper()
             .map_err(|error| RunError(format!("cannot become a sub-reaper: {error}")))?;
         let root = ground.root.get().map_err(|error| RunError(error.to_string()))?;
@@ -213,6 +217,8 @@ impl Worker {
             wireguard,
             installed: Arc::new(installed),
             tokens: Arc::default(),
+            certificate: ground.certificates.status(),
+            metrics: Arc::default(),
             media,
             standing: Arc::new(Standing::new(identity.heartbeats_only)),
             key: identity_key::fingerprint(identity.key.public()),
@@ -227,11 +233,12 @@ impl Worker {
         let front = (address, plan);
         let mut worker =
             Worker::start_threads(ground, health, bodies.clone(), (stamps, signer), front, pulses)?;
+        worker.certificates.start(pulses)?;
         worker.bodies = Some(BodiesThread::start(bodies)?);
         worker.configured_id = configured_id;
         worker.outbox = Some(memory.thread);
         worker.media = Some(media_threads);
-        log::info!("[worker] {id} listens on {}", front::shown(address, &worker.live.get()));
+        log::info!("[worker] {id} listens on {listens_on}");
         Ok(worker)
     }
 
@@ -266,7 +273,8 @@ impl Worker {
         };
         let api = front::api(&ground.state, &live.get(), Arc::new(service), (&plan, pulses))?;
         let router = router(&health, &api);
-        let edge = front::edge(&live.get(), ground.tls, ground.listener, Arc::new(router), (&plan, pulses))?;
+        let run = (&plan, pulses, &health.metrics.edge);
+        let edge = front::edge(&live.get(), &ground.secured, ground.listeners, Arc::new(router), run)?;
         let address_thread = AddressThread::start(&live, health.media.public_address())?;
         let tokens = (health.tokens.clone(), clock);
         let pulse = Pulse {
@@ -294,7 +302,7 @@ impl Worker {
             outbox: None,
             bodies: None,
             address_thread,
-            certificate: ground.certificate,
+            certificates: ground.certificates,
             tokens,
             configured_id: None,
             media: None,
@@ -339,16 +347,14 @@ impl Running for Worker {
         // The name was settled at start; the file need not have it.
         self.configured_id.clone_from(&settings.server.worker_id);
         settings.server.worker_id = self.live.get().server.worker_id.clone();
-        if let (Some(watch), Some(files)) = (&mut self.certificate, &settings.tls) {
-            watch.reload(files);
-        }
+        self.certificates.reload(&settings);
         let (tokens, clock) = &self.tokens;
         tokens.reloaded(&self.live.get(), &settings, clock.now());
         self.live.set(settings);
     }
 
     fn tick(&mut self) {
-        self.certificate.iter_mut().for_each(|watch| watch.look(Instant::now()));
+        self.certificates.look(Instant::now());
     }
 
     fn drain(&mut self) {
@@ -372,6 +378,7 @@ impl Running for Worker {
             media.stop(MEDIA_DEADLINE);
         }
         self.changed = None;
+        self.certificates.stop();
         self.address_thread.stop();
         self.heartbeat.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
         if let Some(edge) = self.edge.take() {
@@ -442,17 +449,18 @@ fn start_heartbeat(
     Ok((thread, first_beat))
 }
 
-fn prepare_ground(settings: &Settings) -> Result<Ground, RunError> {
+fn prepare_ground(settings: &Settings, passed: Vec<Passed>) -> Result<Ground, RunError> {
     let fail = |error: crate::host::private_dir::DirError| RunError(format!("sessions.data_dir: {error}"));
-    let listener = front::bind(settings)?;
+    let listeners = listeners::open(settings, passed)?;
     let (state, state_lock) = front::state_directory(settings)?;
-    let (tls, certificate) = front::tls(settings)?;
+    let mut secured = front::secure(settings)?;
+    let certificates = Certificates::open(settings, &state, &mut secured)?;
     let ca_file = settings.controller.as_ref().and_then(|link| link.ca_file.as_deref());
     let roots =
         crypto::client_roots(ca_file).map_err(|error| RunError(format!("controller.ca_file: {error}")))?;
     let root = DataDir::open(&settings.sessions.data_dir).map_err(fail)?;
     let locks = vec![state_lock];
-    Ok(Ground { listener, tls, certificate, roots, state, root: Arc::new(root), locks })
+    Ok(Ground { listeners, secured, certificates, roots, state, root: Arc::new(root), locks })
 }
 
 fn settle_identity(ground: &Ground, settings: &Settings) -> Result<Identity, RunError> {

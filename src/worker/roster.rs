@@ -230,7 +230,7 @@ impl Roster {
         let (id, wait, engine) = (asked.id.clone(), asked.request.wait, asked.engine.clone());
         let feeds = self.given.board.feeds();
         let card = Arc::new(Card::new(asked, self.given.clock.now(), mailbox, lease.port(), feeds));
-        let body = card.request.body;
+        let (body, kind) = (card.request.body, card.engine_kind());
         log::info!(session:% = id, body:%; "[worker] session {id} for body {body} on port {}", lease.port());
         let early = (!wait).then(|| answers::created(&card, settings, Some("requested".into())));
         let (responder, at_once) = if wait { (Some(responder), None) } else { (None, Some(responder)) };
@@ -257,6 +257,7 @@ impl Roster {
         self.given.board.add(card);
         match start_supervisor(&id, assignment) {
             Ok(thread) => {
+                self.given.chronicle.counters.created.note(kind);
                 self.supervisors.insert(id, thread);
                 if let (Some(responder), Some(created)) = (at_once, early) {
                     responder.send(self.given.stamps.mark(Answer::json(202, &created)));

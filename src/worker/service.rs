@@ -8,6 +8,7 @@ use crossbeam_channel::Sender;
 use serde_json::{Value, json};
 
 use crate::api::auth;
+use crate::api::counters::ApiCounters;
 use crate::api::origin;
 use crate::api::overlay::{self, BrowserIceServer, OverlaySettings};
 use crate::api::pages;
@@ -39,6 +40,7 @@ use crate::worker::engines::{BadChoice, Choice};
 use crate::worker::figures;
 use crate::worker::health::Health;
 use crate::worker::ice;
+use crate::worker::metrics;
 use crate::worker::mic;
 use crate::worker::rating;
 use crate::worker::roster::Order;
@@ -83,6 +85,14 @@ impl Service for WorkerService {
         self.live.get().server.read_token.matches(token)
     }
 
+    fn is_scraper(&self, token: &str) -> bool {
+        self.live.get().metrics.token.matches(token)
+    }
+
+    fn counters(&self) -> Option<Arc<ApiCounters>> {
+        Some(self.health.metrics.api.clone())
+    }
+
     fn note_wrong_token(&self, token: Option<&str>, client: IpAddr) -> Option<Duration> {
         self.health.tokens.note(token, client, self.clock.now())
     }
@@ -111,6 +121,7 @@ impl Service for WorkerService {
             // Not for administrators: who may is asked at `Health` only, which slows down guesses.
             Operation::Alive => responder.send(self.health.answer(false, false, false)),
             Operation::Ready => responder.send(self.health.answer(false, false, true)),
+            Operation::Metrics => responder.send(metrics::answer(&self.health, &call)),
             Operation::CreateSession => self.create(&call, responder),
             Operation::ListSessions => responder.send(self.list(&call)),
             Operation::GetSession => responder.send(self.stamps.mark(self.get(&call))),

@@ -9,6 +9,7 @@ use crate::config::secret::{Secret, is_one_of};
 use crate::config::settings::Settings;
 use crate::core::fleet::wire::HeartbeatReply;
 use crate::edge::proof_memo::ProofMemo;
+use crate::metrics::counter::Tally;
 
 /// What those see who cannot show a token: addresses and ids are for operators.
 const UNDISCLOSED: &str = "the controller and this worker do not agree about who it is: ask with the admin token, or see [heartbeat] in the log";
@@ -21,8 +22,17 @@ const NO_SESSIONS: &str =
     "the controller gives this worker no sessions: ask with the admin token, or see [heartbeat] in the log";
 
 /// Shared by the heartbeat thread and the API.
-#[derive(Debug, Default)]
-pub struct Standing(Mutex<State>, ProofMemo);
+#[derive(Debug)]
+pub struct Standing(Mutex<State>, ProofMemo, Tally);
+
+/// How beats end, for metrics.
+const RESULTS: &[&str] = &["accepted", "refused", "away"];
+
+impl Default for Standing {
+    fn default() -> Standing {
+        Standing::new(false)
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -52,7 +62,8 @@ pub struct StandingNews {
 impl Standing {
     /// As an earlier run left it.
     pub fn new(heartbeats_only: bool) -> Standing {
-        Standing(Mutex::new(State { heartbeats_only, ..State::default() }), ProofMemo::default())
+        let state = State { heartbeats_only, ..State::default() };
+        Standing(Mutex::new(state), ProofMemo::default(), Tally::new(RESULTS))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -61,6 +72,7 @@ impl Standing {
 
     /// The controller took a beat.
     pub fn accepted(&self, reply: &HeartbeatReply) -> StandingNews {
+        self.2.note("accepted");
         let mut state = self.state();
         let token_scope = state.heartbeats_only != reply.heartbeats_only;
         state.heartbeats_only = reply.heartbeats_only;
@@ -78,6 +90,7 @@ impl Standing {
 
     /// The controller was not reached, or does not understand. Says whether that is news.
     pub fn away(&self, why: &str) -> bool {
+        self.2.note("away");
         let mut state = self.state();
         let is_new = state.away.as_deref() != Some(why);
         state.away = Some(why.to_owned());
@@ -86,11 +99,17 @@ impl Standing {
 
     /// The controller refuses who we say we are. Says whether that is news.
     pub fn refused(&self, why: &str) -> bool {
+        self.2.note("refused");
         let mut state = self.state();
         let is_new = state.trouble.as_deref() != Some(why);
         state.trouble = Some(why.to_owned());
         state.away = None;
         is_new
+    }
+
+    /// How beats ended.
+    pub fn beats(&self) -> &Tally {
+        &self.2
     }
 
     /// What is wrong, for health.

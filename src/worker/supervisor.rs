@@ -20,6 +20,7 @@ use crate::core::expiry::Expiry;
 use crate::core::reason::EndReason;
 use crate::core::session::{Action, Event, Failure, FailureKind, Limits, Session, Status};
 use crate::core::time::Moment;
+use crate::core::timeline::Happening;
 use crate::host::clock::Clock;
 use crate::host::wake::Wake;
 use crate::host::wireguard::WireGuard;
@@ -98,6 +99,8 @@ pub struct Supervisor {
     laps: Laps,
     watch: Option<Watch>,
     waiting: Vec<WhenOver>,
+    /// How its process ended last, or hung.
+    last_exit: String,
     /// As the machine was told last.
     connected: u32,
     /// Told to the creator once nothing of the session is left.
@@ -124,6 +127,7 @@ impl Supervisor {
             laps,
             watch: None,
             waiting: Vec::new(),
+            last_exit: String::new(),
             connected: 0,
             failure: None,
             over: None,
@@ -169,6 +173,7 @@ impl Supervisor {
 
     fn publish(&mut self, before: (Status, u32)) {
         let (status, restarts) = (self.machine.status(), self.machine.restarts());
+        self.note(before, (status, restarts));
         if let Status::Ended(reason) = status
             && status != before.0
         {
@@ -200,6 +205,18 @@ impl Supervisor {
                 log::info!(session:% = card.id, body:% = card.request.body, status:%; "[session {}] {status}", card.id);
             }
             let _ = self.given.changed.try_send(());
+        }
+    }
+
+    /// Before anything is written down of it.
+    fn note(&mut self, before: (Status, u32), (status, restarts): (Status, u32)) {
+        let card = &self.given.card;
+        if restarts > before.1 {
+            self.given.chronicle.counters.restarts.add((restarts - before.1).into());
+            card.note(Happening::Restart { number: restarts, why: std::mem::take(&mut self.last_exit) });
+        }
+        if status != before.0 {
+            card.note(Happening::Status { status: status.into(), reason: status.reason() });
         }
     }
 
@@ -238,6 +255,7 @@ impl Supervisor {
         let connected = self.given.card.connected(self.given.clock.now());
         if connected != self.connected {
             self.connected = connected;
+            self.given.card.note_connected(connected);
             self.events.push_back(Event::Connections(connected));
         }
     }
@@ -245,7 +263,10 @@ impl Supervisor {
     fn hear(&mut self, news: News) {
         match news {
             News::Ready => self.events.push_back(Event::Answered),
-            News::Hung(how) => self.events.push_back(Event::Hung(how)),
+            News::Hung(how) => {
+                self.last_exit.clone_from(&how);
+                self.events.push_back(Event::Hung(how));
+            }
             News::Source(source) => self.given.card.publish(|view| view.source = Some(source)),
             News::Failed(failure) => self.events.push_back(Event::Failed(failure)),
             News::Troubles(troubles) => self.note_troubles(troubles),
@@ -253,6 +274,10 @@ impl Supervisor {
                 if let Some(reason) = ends.filter(|_| self.machine.was_ready()) {
                     log::info!("[session {}] the stream is over ({how})", self.given.card.id);
                     self.events.push_back(Event::End(reason));
+                }
+                // That it was killed because it hung says less than that it hung.
+                if self.last_exit.is_empty() {
+                    self.last_exit.clone_from(&how);
                 }
                 self.events.push_back(Event::Exited(how));
             }
@@ -289,6 +314,7 @@ impl Supervisor {
     }
 
     fn settled(&mut self, settled: Settled) {
+        self.given.chronicle.counters.pairing.observe(settled.times.pair);
         self.laps.settled(settled.times);
         self.given.card.publish(|view| {
             view.page = Some(settled.page);

@@ -195,7 +195,7 @@ impl Whip {
         let tag = EntityTag::from_entropy(entropy::bytes());
         let entry = Entry { link: visit.id.clone(), purpose, tag: tag.clone(), ufrag, ended: None };
         self.lasting_peers().insert(opened.peer, entry);
-        let answer = Answer { status: 201, content_type: SDP_TYPE, headers: Vec::new(), body: opened.sdp };
+        let answer = Answer::text(201, SDP_TYPE, opened.sdp);
         let answer = answer.with("Location", location).with("ETag", tag.as_str());
         Ok(self
             .ice_links(&settings, &visit.id)
@@ -241,8 +241,7 @@ impl Whip {
             entry.ufrag =
                 fragment.credentials.as_ref().map_or_else(String::new, |theirs| theirs.ufrag.clone());
         }
-        let answer =
-            Answer { status: 200, content_type: FRAGMENT_TYPE, headers: Vec::new(), body: ours.to_string() };
+        let answer = Answer::text(200, FRAGMENT_TYPE, ours.to_string());
         Ok(answer.with("ETag", tag.as_str()))
     }
 
@@ -251,7 +250,7 @@ impl Whip {
         // Who ended by itself a moment ago is deleted all the same: its client could not know.
         self.peers().remove(&peer);
         self.legs.close(&visit.card.id, &peer);
-        Ok(Answer { status: 200, content_type: "text/plain", headers: Vec::new(), body: String::new() })
+        Ok(Answer::text(200, "text/plain", String::new()))
     }
 
     /// A session that is not over, by a link that may do this.

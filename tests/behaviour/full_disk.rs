@@ -12,10 +12,10 @@ use crate::http::{self, Stream};
 use crate::lab::{Lab, eventually};
 
 /// A small file system, unmounted when dropped.
-struct TinyDisk(PathBuf);
+pub struct TinyDisk(pub PathBuf);
 
 impl TinyDisk {
-    fn mount(path: PathBuf) -> Result<TinyDisk, String> {
+    pub fn mount(path: PathBuf) -> Result<TinyDisk, String> {
         fs::create_dir(&path).map_err(|error| error.to_string())?;
         let output =
             Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(&path).output();
@@ -27,7 +27,7 @@ impl TinyDisk {
     }
 
     /// Takes all the room there is.
-    fn fill(&self) {
+    pub fn fill(&self) {
         let file = fs::File::create(self.filler()).expect("a file");
         let mut file = std::io::BufWriter::with_capacity(1, file);
         let full = std::io::copy(&mut std::io::repeat(0), &mut file).expect_err("it has an end");

@@ -1,5 +1,6 @@
 //! Behaviour of the built binary: roles as processes, one behaviour per file.
 
+mod alerts;
 mod api;
 #[path = "../support/attack.rs"]
 mod attack;
@@ -27,9 +28,11 @@ mod lab;
 mod lifecycle;
 mod limits;
 mod links;
+mod listening;
 mod log_reader;
 mod logs;
 mod lost_answers;
+mod metrics;
 mod one_origin;
 mod proxies;
 mod records;
@@ -38,3 +41,4 @@ mod requests;
 mod second_worker;
 mod secrets;
 mod sweep;
+mod timeline;

@@ -13,6 +13,7 @@ mod forwarding;
 mod hygiene;
 mod injection;
 mod lifecycle;
+mod names;
 mod rates;
 mod slow;
 mod throughput;

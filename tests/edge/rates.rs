@@ -24,7 +24,13 @@ impl Router for Hello {
 fn one_a_second(trusted_proxies: Vec<Network>) -> LoopByHand {
     let mut settings = settings();
     settings.rate_limit_per_address = 1;
-    let config = EdgeConfig { settings, tls: Default::default(), trusted_proxies, pulse: None };
+    let config = EdgeConfig {
+        settings,
+        tls: Default::default(),
+        trusted_proxies,
+        pulse: None,
+        counters: Default::default(),
+    };
     LoopByHand::new(config, Arc::new(Hello)).expect("a loop")
 }
 
@@ -80,7 +86,13 @@ fn behind() -> LoopByHand {
     let mut settings = settings();
     (settings.max_connections, settings.max_connections_per_address) = (1_000, 8);
     settings.rate_limit_per_address = 1;
-    let config = EdgeConfig { settings, tls: Default::default(), trusted_proxies: Vec::new(), pulse: None };
+    let config = EdgeConfig {
+        settings,
+        tls: Default::default(),
+        trusted_proxies: Vec::new(),
+        pulse: None,
+        counters: Default::default(),
+    };
     LoopByHand::new(config, Arc::new(Behind)).expect("a loop")
 }
 

@@ -69,6 +69,7 @@ impl TestEdge {
             tls: Default::default(),
             trusted_proxies: Vec::new(),
             pulse: None,
+            counters: Default::default(),
         };
         if over_tls() {
             config.tls.server = Some(tls_pipe::server_config("first"));

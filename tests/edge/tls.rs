@@ -56,8 +56,15 @@ fn everything_the_edge_does_it_does_over_tls() {
         return;
     }
     // Left out: what counts descriptors (the tests' own TLS has some), and a loop that is not over TLS.
-    let left_out =
-        ["lifecycle::", "rates::", "slow::", "torture::", "a_request_that_comes_back_to_us", "tls::"];
+    let left_out = [
+        "lifecycle::",
+        "names::",
+        "rates::",
+        "slow::",
+        "torture::",
+        "a_request_that_comes_back_to_us",
+        "tls::",
+    ];
     let mut command = std::process::Command::new(std::env::current_exe().expect("this program"));
     for name in left_out {
         command.args(["--skip", name]);
@@ -199,7 +206,7 @@ fn a_new_certificate_is_taken_by_new_connections_while_a_tunnel_goes_on() {
         }
     });
     let tunnels = Arc::new(Tunnels::default());
-    let server = tls::server_config(watch.certificate()).expect("a configuration");
+    let server = tls::server_config(watch.served()).expect("a configuration");
     let counted = tunnels.clone();
     let plain = Upstream::Tcp(to);
     let edge = TestEdge::with(

@@ -10,7 +10,7 @@ use std::time::Duration;
 use hydraneckwebrtc::config::settings::ServerTls;
 use hydraneckwebrtc::config::tls_files;
 use hydraneckwebrtc::edge::tls;
-use hydraneckwebrtc::front::certificates::Certificate;
+use hydraneckwebrtc::edge::tls::names::ServedCertificates;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustls::pki_types::ServerName;
 use rustls::server::ServerConfig;
@@ -52,7 +52,7 @@ pub fn server_config(name: &str) -> Arc<ServerConfig> {
     let dir = temporary(&format!("{name}-{number}"));
     let pair = tls_files::read_pair(&install_pair(name, &dir)).expect("a sound pair");
     let _ = std::fs::remove_dir_all(dir);
-    tls::server_config(Arc::new(Certificate::new(pair))).expect("a configuration")
+    tls::server_config(Arc::new(ServedCertificates::for_any_name(pair))).expect("a configuration")
 }
 
 pub fn client_config() -> Arc<rustls::ClientConfig> {

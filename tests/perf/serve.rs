@@ -10,9 +10,9 @@ use hydraneckwebrtc::config::tls_files;
 use hydraneckwebrtc::core::signalling::From;
 use hydraneckwebrtc::core::websocket::Verdict;
 use hydraneckwebrtc::edge::router::{Decision, Forward, Request, Router, Screening, TunnelWatch, Upstream};
+use hydraneckwebrtc::edge::tls::names::ServedCertificates;
 use hydraneckwebrtc::edge::tls::{self, Tls};
 use hydraneckwebrtc::edge::{Edge, EdgeConfig};
-use hydraneckwebrtc::front::certificates::Certificate;
 
 /// Between two bursts of a paced tunnel.
 pub const TICK: Duration = Duration::from_millis(10);
@@ -93,9 +93,12 @@ pub fn edge(files: &str, tunnels: &str, pair: Option<(&str, &str)>) {
         hydraneckwebrtc::host::crypto::install();
         let files = ServerTls { cert: cert.into(), key: key.into() };
         let pair = tls_files::read_pair(&files).expect("a certificate and its key");
-        tls.server = Some(tls::server_config(Arc::new(Certificate::new(pair))).expect("a configuration"));
+        tls.server = Some(
+            tls::server_config(Arc::new(ServedCertificates::for_any_name(pair))).expect("a configuration"),
+        );
     }
-    let config = EdgeConfig { settings, tls, trusted_proxies: Vec::new(), pulse: None };
+    let config =
+        EdgeConfig { settings, tls, trusted_proxies: Vec::new(), pulse: None, counters: Default::default() };
     let edge = Edge::start(config, listen(), Arc::new(routes)).expect("an edge");
     until_parent_ends();
     edge.stop();

@@ -61,6 +61,9 @@ const SETTLE: Duration = Duration::from_secs(1);
 const FLOORS: (f64, f64) = (2.5, 400_000.0);
 const GOALS: (f64, f64) = (3.5, 500_000.0);
 
+/// Goals of what we send ourselves: the media thread's cost over encrypting and sending alone at many viewers, and KiB of memory for each.
+const OWN_GOALS: (f64, f64) = (1.3, 120.0);
+
 /// CPU µs per packet of the measurement that the second floor is from, which sent 420,000 to 455,000 a second by one core.
 const FLOOR_THERE: f64 = 2.29;
 
@@ -182,7 +185,7 @@ fn measure(viewers: usize, plan: &Plan, limit: f64) {
     }
     let named = |name: &str| shows.iter().position(|show| show.contestant.name() == name);
     let neck = &results[0];
-    verdict(viewers, neck, named("janus").map(|at| &results[at]), limit);
+    verdict(viewers, neck, named("janus").map(|at| &results[at]), (limit, shows[0].memory));
     if let Some(at) = named("janus") {
         println!("{viewers:>7} janus ÷ neck: memory {:.1}", shows[at].memory / shows[0].memory);
     }
@@ -289,11 +292,14 @@ fn row(viewers: usize, show: &Show, results: &[Measured]) {
     );
 }
 
-fn verdict(viewers: usize, neck: &[Measured], janus: Option<&Vec<Measured>>, limit: f64) {
+fn verdict(viewers: usize, neck: &[Measured], janus: Option<&Vec<Measured>>, (limit, memory): (f64, f64)) {
     let thread = median(neck, |one| one.thread_cost);
     println!(
-        "{viewers:>7} neck: its media thread alone {thread:.2} µs/packet, {:.2} of the limit; the viewers took {:.0} % of a core",
+        "{viewers:>7} neck: its media thread alone {thread:.2} µs/packet, {:.2} of the limit (goal {}); {memory:.0} KiB per viewer (goal {}); \
+         the viewers took {:.0} % of a core",
         thread / limit,
+        OWN_GOALS.0,
+        OWN_GOALS.1,
         median(neck, |one| one.crowd),
     );
     if let Some(janus) = janus {

@@ -4,6 +4,7 @@ mod documents;
 mod form;
 mod imports;
 mod log_lines;
+mod metrics;
 mod openapi;
 mod purity;
 mod source;

@@ -64,8 +64,8 @@ fn who_may_call_and_how_they_are_refused_is_documented() {
             let list = list.as_sequence().expect("security is a list");
             list.is_empty() || list.iter().any(|one| one.as_mapping().is_some_and(|map| map.is_empty()))
         });
-        // A route that judges by itself documents how: to watch takes no token, to publish does.
-        if route.auth != Auth::Own && open != (route.auth == Auth::None) {
+        // A route that judges by itself documents how: to watch takes no token, to publish does; who scrapes from this host needs none.
+        if route.auth != Auth::Own && open != matches!(route.auth, Auth::None | Auth::Scrape) {
             found.push(format!("{}: security says open={open}, the route {:?}", key(route), route.auth));
         }
         if (route.auth != Auth::None) != has_reply(operation, "401") {

@@ -1,8 +1,9 @@
 //! A WebRTC client without a browser: str0m on a socket of its own, as a viewer or a publisher.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use hydraneckwebrtc::core::rtp_packet;
 use hydraneckwebrtc::core::rtp_payload::{self, Packing};
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid, Rid, Simulcast, SimulcastLayer};
@@ -43,8 +44,25 @@ pub struct Seen {
     pub kept: Option<Vec<(u64, u32, [u8; 6])>>,
     /// Names of senders of video seen.
     pub ssrcs: Vec<u32>,
+    /// Sender reports.
+    pub reports: Vec<Report>,
+    /// The last packet of sound: number and timestamp.
+    pub last_sound: Option<(u64, u32)>,
+    /// Packets of media that were lost on purpose.
+    pub lost: u64,
     /// The session is over.
     pub over: bool,
+}
+
+/// A sender report.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    pub is_video: bool,
+    /// Where the track's time stands, at which wall clock.
+    pub timestamp: u32,
+    pub at: SystemTime,
+    /// How many packets of the track had come.
+    pub packets: u64,
 }
 
 /// Microseconds; shown as a count.
@@ -69,6 +87,8 @@ pub struct Client {
     pub next: Instant,
     in_key_frame: bool,
     answered: String,
+    /// Each media datagram with a number that is divided by this is lost on its way, the first time.
+    pub loses_each: Option<u16>,
     /// Time zero of the generator's stamps.
     pub epoch: Option<Instant>,
 }
@@ -131,6 +151,7 @@ impl Client {
             next: now,
             in_key_frame: false,
             answered: String::new(),
+            loses_each: None,
             epoch: None,
         }
     }
@@ -205,10 +226,23 @@ impl Client {
     /// Takes a datagram.
     pub fn receive(&mut self, source: SocketAddr, datagram: &[u8]) {
         self.seen.largest = self.seen.largest.max(datagram.len());
+        if self.loses(datagram) {
+            self.seen.lost += 1;
+            return;
+        }
         if let Ok(receive) = Receive::new(Protocol::Udp, source, self.local, datagram) {
             let _ = self.rtc.handle_input(Input::Receive(Instant::now(), receive));
             self.drain();
         }
+    }
+
+    /// Whether this one gets lost; by its SSRC what is sent again does not.
+    fn loses(&self, datagram: &[u8]) -> bool {
+        let (Some(each), Some(header)) = (self.loses_each, rtp_packet::parse_header(datagram)) else {
+            return false;
+        };
+        let number = u16::from_be_bytes([datagram[2], datagram[3]]);
+        self.seen.ssrcs.contains(&header.ssrc) && number.is_multiple_of(each)
     }
 
     /// Does what is due by now.
@@ -248,6 +282,16 @@ impl Client {
                 self.seen.wanted += 1;
                 self.seen.wanted_layers.extend(request.rid);
             }
+            Event::SenderFeedback(report) => {
+                let info = report.sender_info;
+                let is_video = report.mid == self.video;
+                self.seen.reports.push(Report {
+                    is_video,
+                    timestamp: info.rtp_time.numer() as u32,
+                    at: info.ntp_time,
+                    packets: if is_video { self.seen.video } else { self.seen.audio },
+                });
+            }
             Event::MediaAdded(media) if media.kind == MediaKind::Video => self.video = media.mid,
             _ => {}
         }
@@ -260,6 +304,7 @@ impl Client {
             let stream = self.rtc.direct_api().stream_rx(&packet.header.ssrc).map(|stream| stream.mid());
             if stream != Some(self.video) {
                 self.seen.audio += 1;
+                self.seen.last_sound = Some((*packet.seq_no, packet.header.timestamp));
                 return;
             }
             self.seen.ssrcs.push(*packet.header.ssrc);

@@ -13,6 +13,7 @@ import urllib.request
 from fractions import Fraction
 
 from aiortc import AudioStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
+from aiortc import rtcdtlstransport
 from aiortc.rtcdtlstransport import RTCCertificate, generate_certificate
 from av import VideoFrame
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -28,6 +29,14 @@ if os.environ.get("FOREIGN_CERTIFICATE") == "rsa":
     RTCCertificate.generateCertificate = classmethod(lambda cls: cls(key=RSA, cert=generate_certificate(RSA)))
 
 
+# Only this protection profile of SRTP, by the name that OpenSSL has for it.
+if profile := os.environ.get("FOREIGN_PROFILE"):
+    rtcdtlstransport.SRTP_PROFILES[:] = [
+        one for one in rtcdtlstransport.SRTP_PROFILES if one.openssl_profile.decode() == profile
+    ]
+    assert rtcdtlstransport.SRTP_PROFILES, f"no profile {profile}"
+
+
 class Flashing(VideoStreamTrack):
     """A picture that is brighter from frame to frame."""
 
@@ -38,6 +47,17 @@ class Flashing(VideoStreamTrack):
         for plane in frame.planes[1:]:
             plane.update(bytes([128]) * plane.buffer_size)
         frame.pts, frame.time_base = pts, Fraction(time_base)
+        return frame
+
+
+class Tone(AudioStreamTrack):
+    """A square wave of 500 Hz: sound that can be told from silence."""
+
+    async def recv(self):
+        frame = await super().recv()
+        [plane] = frame.planes
+        period = [b"\x00\x10" if at < 8 else b"\x00\xf0" for at in range(16)]
+        plane.update((b"".join(period) * (frame.samples // 16 + 1))[: plane.buffer_size])
         return frame
 
 
@@ -95,7 +115,7 @@ async def main(what, url, token, kinds):
         if what == "watch":
             pc.addTransceiver(kind, direction="recvonly")
         else:
-            pc.addTransceiver(Flashing() if kind == "video" else AudioStreamTrack(), direction="sendonly")
+            pc.addTransceiver(Flashing() if kind == "video" else Tone(), direction="sendonly")
     await pc.setLocalDescription(await pc.createOffer())
     location, answer = call("POST", url, token, pc.localDescription.sdp)
     await pc.setRemoteDescription(RTCSessionDescription(type="answer", sdp=answer))

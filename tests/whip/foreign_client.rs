@@ -22,12 +22,16 @@ impl Foreign {
     }
 
     fn with_certificate(python: &Path, what: &str, stage: &Stage, kinds: &str, certificate: &str) -> Foreign {
+        Foreign::with(python, what, stage, kinds, ("FOREIGN_CERTIFICATE", certificate))
+    }
+
+    fn with(python: &Path, what: &str, stage: &Stage, kinds: &str, (name, value): (&str, &str)) -> Foreign {
         let endpoint = if what == "watch" { "whep" } else { "whip" };
         let token = if what == "watch" { "" } else { PUBLISH };
         let mut child = Command::new(python)
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/whip/foreign_client.py"))
             .args([what, &format!("{}/session/{}/{endpoint}", stage.url, stage.id), token, kinds])
-            .env("FOREIGN_CERTIFICATE", certificate)
+            .env(name, value)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -89,6 +93,29 @@ fn a_viewer_that_is_no_browser_sees_and_hears_with_and_without_sound() {
         assert_seen(&told, &kinds.split('+').collect::<Vec<_>>(), codecs);
         viewer.end();
         eventually("the viewer is gone with its DELETE", || {
+            stage.worker.session(&stage.id).filter(|session| session["connections"] == 0)
+        });
+    }
+}
+
+#[test]
+fn whatever_profile_a_viewer_agrees_on_it_sees_and_hears() {
+    let Some(python) = python() else { return };
+    let stage = Stage::new(Door::Worker);
+    for (profile, sending) in [
+        ("SRTP_AEAD_AES_256_GCM", "own_aes_256_gcm"),
+        ("SRTP_AEAD_AES_128_GCM", "own_aes_128_gcm"),
+        ("SRTP_AES128_CM_SHA1_80", "other_profile"),
+    ] {
+        let mut viewer = Foreign::with(&python, "watch", &stage, "audio+video", ("FOREIGN_PROFILE", profile));
+        let told = viewer.told();
+        assert_seen(&told, &["audio", "video"], &["VP8", "opus"]);
+        let view = stage.worker.get(&format!("/api/v1/sessions/{}", stage.id)).json();
+        let watching = view["stream"]["watching"].as_array().cloned().unwrap_or_default();
+        let sent: Vec<&Value> = watching.iter().map(|one| &one["sending"]).collect();
+        assert_eq!(sent, [&json!(sending)], "{profile}: {view}");
+        viewer.end();
+        eventually("the viewer is gone", || {
             stage.worker.session(&stage.id).filter(|session| session["connections"] == 0)
         });
     }

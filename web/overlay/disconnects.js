@@ -114,6 +114,9 @@ class Watch {
     /** How often the stream was visibly interrupted, reloads included. */
     disconnects = store.get("disconnects", 0);
 
+    /** What was seen at the last interruption of this load, and on which path; `null`: there was none. */
+    lost = null;
+
     /**
      * `show` has `trouble(kind, title, hint)`, `fine()`, `ended(reason)`, `lost(again)`, `stuck(why, again)`, `interrupted()`,
      * `beforeReload()` and `draining(seconds)`.
@@ -303,11 +306,25 @@ class Watch {
             if (!begins) {
                 this.disconnects += 1;
                 store.set("disconnects", this.disconnects);
+                this.lost = { why: this.#why(health), ...this.#path() };
                 this.#show.interrupted();
             }
         }
         const kind = health === "broken" || health === "refused" ? "cover" : "notice";
         this.#show.trouble(kind, say(begins ? "starting" : "reconnecting"), this.#hint(health));
+    }
+
+    /** In one word, for operators. */
+    #why(health) {
+        if (!navigator.onLine) {
+            return "offline";
+        }
+        return this.#sawRestart ? "restarting" : health;
+    }
+
+    #path() {
+        const pair = this.#media.candidatePair();
+        return pair === null ? {} : { pair };
     }
 
     #hint(health) {

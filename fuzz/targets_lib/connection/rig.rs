@@ -132,8 +132,13 @@ impl Rig {
         settings.max_header_fields = FIELDS;
         let api = ApiPool::new(&settings, 1, Arc::new(path));
         let routes = Routes { tcp: tcp.local_addr().expect("an address"), api };
-        let config =
-            EdgeConfig { settings, tls: Default::default(), trusted_proxies: Vec::new(), pulse: None };
+        let config = EdgeConfig {
+            settings,
+            tls: Default::default(),
+            trusted_proxies: Vec::new(),
+            pulse: None,
+            counters: Default::default(),
+        };
         let edge = LoopByHand::new(config, Arc::new(routes)).expect("a loop");
         Rig {
             edge,

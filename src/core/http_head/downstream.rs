@@ -25,6 +25,8 @@ pub struct Downward<'a> {
     pub added: usize,
     /// The reply is a session's process's: what it may say is bounded.
     pub confined: Option<&'a Confinement>,
+    /// Value of `Strict-Transport-Security`, instead of the upstream's.
+    pub hsts: Option<&'a str>,
 }
 
 /// How the body of `head` is framed for a client: lengths are kept, everything else is chunked for 1.1 and ends
@@ -73,9 +75,17 @@ pub fn write_reply(out: &mut Vec<u8>, head: &ReplyHead<'_, '_>, downward: &Downw
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
     if head.status >= 200 {
+        write_hsts(out, downward.hsts);
         out.extend_from_slice(connection_field(downward.version, downward.keep_alive));
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// Appends what a client is told about coming back over TLS (RFC 6797, 6.1).
+pub fn write_hsts(out: &mut Vec<u8>, value: Option<&str>) {
+    if let Some(value) = value {
+        write_field(out, "Strict-Transport-Security", value.as_bytes());
+    }
 }
 
 /// The `Connection` field that a reply needs, if any.
@@ -103,7 +113,9 @@ pub fn write_switching(out: &mut Vec<u8>, head: &ReplyHead<'_, '_>, confined: Op
 
 fn write_kept(out: &mut Vec<u8>, field: &httparse::Header<'_>, downward: &Downward<'_>) {
     let kind = known(field.name);
-    if kind.hop_by_hop() || kind == Known::ContentLength {
+    // Two of this field would leave to chance which one counts (RFC 6797, 8.1).
+    let replaced = downward.hsts.is_some() && field.name.eq_ignore_ascii_case("strict-transport-security");
+    if replaced || kind.hop_by_hop() || kind == Known::ContentLength {
         return;
     }
     let Some(value) = allowed(field, downward.confined) else { return };
@@ -145,14 +157,37 @@ mod tests {
     use super::*;
 
     fn passed(head: &str, to_head: ToHead, version: Version, injected: Option<&str>) -> String {
+        passed_on(head, to_head, version, (injected, None))
+    }
+
+    fn passed_on(
+        head: &str,
+        to_head: ToHead,
+        version: Version,
+        (injected, hsts): (Option<&str>, Option<&str>),
+    ) -> String {
         let mut table = field_table();
         let head = parse_reply(head.as_bytes(), &mut table, to_head).expect("a valid head");
         let added = injected.map_or(0, |_| 10);
         let body = client_framing(&head, version, added);
         let mut out = Vec::new();
-        let downward = Downward { version, body, keep_alive: true, injected, added, confined: None };
+        let confined = None;
+        let downward = Downward { version, body, keep_alive: true, injected, added, confined, hsts };
         write_reply(&mut out, &head, &downward);
         String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn an_upstreams_word_about_https_gives_way_to_ours() {
+        let theirs = "strict-transport-security: max-age=1";
+        let head = format!("HTTP/1.1 200 OK\r\n{theirs}\r\nContent-Length: 0\r\n\r\n");
+        let said = |hsts| passed_on(&head, ToHead::No, Version::Http11, (None, hsts)).to_lowercase();
+        assert_eq!(said(None).matches(theirs).count(), 1);
+        let ours = said(Some("max-age=7"));
+        assert!(
+            ours.matches("strict-transport-security: max-age=7\r\n").count() == 1 && !ours.contains(theirs),
+            "{ours}"
+        );
     }
 
     #[test]
@@ -168,7 +203,8 @@ mod tests {
                 let body = client_framing(&head, Version::Http11, 0);
                 let confined = Some(&confinement);
                 let version = Version::Http11;
-                let downward = Downward { version, body, keep_alive: true, injected, added: 0, confined };
+                let (added, hsts) = (0, None);
+                let downward = Downward { version, body, keep_alive: true, injected, added, confined, hsts };
                 write_reply(&mut out, &head, &downward);
             }
             String::from_utf8(out).expect("text")

@@ -1,6 +1,6 @@
 //! TLS on the loops: settings of both directions, and the session that a socket may hold.
 //!
-//! Certificates come from a resolver, which whoever owns them feeds: files today (`front::certificates`).
+//! Certificates come from a resolver ([`names`]), which whoever owns them feeds: files (`front::certificates`), or an authority.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use rustls::{Error, RootCertStore};
 
 use crate::config::tls_files;
 
+pub mod names;
 mod records;
 pub(super) mod session;
 
@@ -26,6 +27,8 @@ pub struct Tls {
     pub server: Option<Arc<ServerConfig>>,
     /// For [`super::router::Upstream::Tls`]; `None`: there are none.
     pub client: Option<Arc<ClientConfig>>,
+    /// Value of `Strict-Transport-Security` for clients that came over TLS; `None`: they are not told (RFC 6797, 7).
+    pub hsts: Option<Arc<str>>,
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -38,7 +41,8 @@ pub fn server_config(certificates: Arc<dyn ResolvesServerCert>) -> Result<Arc<Se
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(certificates);
-    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    // Ours first: whoever offers both wants a page.
+    config.alpn_protocols = vec![PROTOCOL.to_vec(), names::ACME_TLS.to_vec()];
     // Resumption without memory on our side; the ticket key is new every six hours.
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     Ok(Arc::new(config))

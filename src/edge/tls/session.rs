@@ -23,6 +23,7 @@ use rustls::client::{ClientConfig, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
 use rustls::server::{ServerConfig, UnbufferedServerConnection};
 
+use super::names::{self, Refusal};
 use super::records::{Connection, RECORD, SEAL, Seal, Stop, Work, piece};
 use crate::edge::socket::{Got, read_fd, write_fd};
 
@@ -50,6 +51,8 @@ thread_local! {
 /// Why a handshake failed.
 #[derive(Debug)]
 pub enum HandshakeError {
+    /// The client asks for what we do not serve.
+    Refused(Refusal),
     /// The other side broke the protocol, or is not to be trusted.
     Tls(Error),
     /// The connection broke.
@@ -61,6 +64,7 @@ pub enum HandshakeError {
 impl std::fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            HandshakeError::Refused(refusal) => write!(f, "{refusal}"),
             HandshakeError::Tls(Error::InvalidCertificate(why)) => {
                 write!(
                     f,
@@ -120,6 +124,7 @@ enum Source<'a> {
 
 /// Why there is no progress.
 enum Trouble {
+    Refused(Refusal),
     Tls(Error),
     Socket(Errno),
     Closed,
@@ -169,6 +174,14 @@ impl Session {
         !self.plain.is_empty() || !self.incoming.is_empty()
     }
 
+    /// Whether the client came to validate a name, and for nothing else.
+    pub fn is_challenge(&self) -> bool {
+        match &self.connection {
+            Connection::Server(server) => server.alpn_protocol() == Some(names::ACME_TLS),
+            Connection::Client(_) => false,
+        }
+    }
+
     /// Goes on with the handshake.
     pub fn handshake(&mut self, fd: &OwnedFd) -> Result<Handshake, HandshakeError> {
         let mut from = Source::Kept;
@@ -178,6 +191,7 @@ impl Session {
             let sent = self.flush(fd);
             match stop {
                 Ok(_) => {}
+                Err(Trouble::Refused(refusal)) => return Err(HandshakeError::Refused(refusal)),
                 Err(Trouble::Tls(error)) => return Err(HandshakeError::Tls(error)),
                 Err(Trouble::Socket(Errno::AGAIN)) => return Ok(Handshake::WaitsForInput),
                 Err(Trouble::Socket(error)) => return Err(HandshakeError::Socket(error)),
@@ -221,7 +235,7 @@ impl Session {
                 return (Got::Bytes(filled), more);
             }
             match stop {
-                Ok(_) | Err(Trouble::Tls(_)) => {}
+                Ok(_) | Err(Trouble::Tls(_) | Trouble::Refused(_)) => {}
                 Err(Trouble::Closed) => self.on_end_without_notice(),
                 Err(Trouble::Socket(Errno::AGAIN)) => return (Got::Blocked, false),
                 Err(Trouble::Socket(error)) => return (Got::Failed(error), true),
@@ -289,7 +303,10 @@ impl Session {
             }
             Err(error) => {
                 self.broken = true;
-                Err(Trouble::Tls(error))
+                // Asked only here, after the one call in which rustls can have looked for a certificate.
+                let Some(refusal) = names::take_refusal() else { return Err(Trouble::Tls(error)) };
+                name_alert(&mut self.outgoing, refusal);
+                Err(Trouble::Refused(refusal))
             }
         }
     }
@@ -413,5 +430,17 @@ impl Session {
         if matches!(self.flush(fd), Ok(true)) {
             let _ = rustix::net::shutdown(fd, Shutdown::Write);
         }
+    }
+}
+
+/// The alert that rustls queues when there is no certificate: a record of its own, not encrypted yet (RFC 8446, 5.1 and 6).
+const ACCESS_DENIED: [u8; 7] = [21, 3, 3, 0, 2, 2, 49];
+
+/// Says in the alert why there is no certificate, which rustls has no words for. Without that alert nothing is changed.
+fn name_alert(outgoing: &mut [u8], refusal: Refusal) {
+    if outgoing.ends_with(&ACCESS_DENIED)
+        && let Some(description) = outgoing.last_mut()
+    {
+        *description = refusal.alert();
     }
 }

@@ -1,0 +1,36 @@
+//! What a controller tells Prometheus: of what the fleet thread published, as health does.
+
+use crate::controller::snapshot::Snapshot;
+use crate::core::fleet::WorkerView;
+use crate::core::time::Moment;
+use crate::metrics::exposition::Exposition;
+use crate::metrics::table as t;
+
+/// Workers that have series of their own. A fleet may have more; what is summed up counts them all.
+const MAX_WORKERS_NAMED: usize = 200;
+
+/// Writes what there is of the fleet.
+pub fn write(page: &mut Exposition, snapshot: &Snapshot, (now, jobs_waiting): (Moment, usize)) {
+    let counts = snapshot.counts;
+    page.values(&t::WORKERS, [(["up"], counts.up), (["late"], counts.late), (["down"], counts.down)]);
+    page.value(&t::WORKERS_DRAINING, counts.draining);
+    page.value(&t::WORKERS_TROUBLED, counts.troubled);
+    page.value(&t::WORKERS_UNPROVED, counts.unproved);
+    page.value(&t::FLEET_CAPACITY, counts.capacity);
+    let sessions = [
+        (["active"], counts.active),
+        (["starting"], counts.reserved),
+        (["on_down_workers"], counts.lost_sight_of),
+    ];
+    page.values(&t::FLEET_SESSIONS, sessions);
+    page.value(&t::FLEET_SETTLING, snapshot.settling(now).is_some());
+    page.value(&t::DISPATCH_WAITING, jobs_waiting);
+    // Who has proved nothing may call itself something else with every beat.
+    let named = || snapshot.workers.iter().filter(|worker| worker.key.is_some()).take(MAX_WORKERS_NAMED);
+    let held = |worker: &WorkerView| worker.active.saturating_add(worker.reserved);
+    page.values(&t::WORKER_SESSIONS, named().map(|worker| ([worker.id.as_str()], held(worker))));
+    page.values(&t::WORKER_SESSIONS_MAX, named().map(|worker| ([worker.id.as_str()], worker.max)));
+    let since = now.since(snapshot.taken);
+    let ages = named().map(|worker| ([worker.id.as_str()], worker.last_heartbeat_age.saturating_add(since)));
+    page.values(&t::WORKER_HEARTBEAT_AGE, ages);
+}

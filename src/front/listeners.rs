@@ -1,0 +1,147 @@
+//! The sockets that a role listens on: those that systemd passes, and what is missing of them bound here.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use crate::config::settings::{Listen, ListenAddress, Settings};
+use crate::daemon::RunError;
+use crate::edge::Listener;
+use crate::edge::router::Entrance;
+use crate::host::activation::Passed;
+use crate::host::ports;
+
+/// A setting that says where to listen.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// The setting.
+    pub key: &'static str,
+    /// Its value.
+    pub address: ListenAddress,
+    /// What connections there are for.
+    pub entrance: Entrance,
+}
+
+/// Where these settings listen; the role's own entrance is the first.
+pub fn wanted(settings: &Settings) -> Vec<Wanted> {
+    let server = &settings.server;
+    match &server.listen {
+        Listen::Plain(address) => {
+            vec![Wanted { key: "server.listen", address: *address, entrance: Entrance::Main }]
+        }
+        Listen::Domain(_) => vec![
+            Wanted { key: "server.https_listen", address: server.https_listen, entrance: Entrance::Main },
+            Wanted { key: "server.http_listen", address: server.http_listen, entrance: Entrance::Plain },
+        ],
+    }
+}
+
+/// Takes what fits of the passed sockets and binds the rest: the pre-flight before anything of an earlier run is touched.
+/// A socket that no setting asks for is an error, because whoever made its unit expects an answer there.
+pub fn open(settings: &Settings, mut passed: Vec<Passed>) -> Result<Vec<Listener>, RunError> {
+    let wanted = wanted(settings);
+    let mut open = Vec::new();
+    for Wanted { key, address, entrance } in &wanted {
+        let fitting: Vec<Passed> = passed.extract_if(.., |each| fits(address, each.address)).collect();
+        if fitting.is_empty() {
+            open.push(Listener { socket: bind(key, address)?, entrance: *entrance });
+        }
+        for Passed { socket, address, name } in fitting {
+            log::info!("[edge] {address} is passed by {name}: no connection is refused while we restart");
+            open.push(Listener { socket, entrance: *entrance });
+        }
+    }
+    match passed.first() {
+        Some(stray) => Err(RunError(misfit(stray, &wanted))),
+        None => Ok(open),
+    }
+}
+
+/// Whether a socket listens where a setting says, and nowhere else. Without a host any one will do: a unit may be more precise.
+fn fits(wanted: &ListenAddress, address: SocketAddr) -> bool {
+    let host = wanted.host.is_none_or(|host| host.to_canonical() == address.ip().to_canonical());
+    host && (wanted.port == 0 || wanted.port == address.port())
+}
+
+fn misfit(stray: &Passed, wanted: &[Wanted]) -> String {
+    let Passed { address, name, .. } = stray;
+    let settings: Vec<String> =
+        wanted.iter().map(|Wanted { key, address, .. }| format!("{key} is \"{address}\"")).collect();
+    format!(
+        "{name} passes {address}, where this configuration does not listen ({}): change ListenStream= of that unit (`systemctl \
+         edit --full`), or the setting",
+        settings.join(", ")
+    )
+}
+
+fn bind(key: &str, address: &ListenAddress) -> Result<TcpListener, RunError> {
+    let mut last = io::Error::other("no address");
+    let candidates = address.candidates();
+    for candidate in &candidates {
+        match TcpListener::bind(candidate) {
+            Ok(listener) => return Ok(listener),
+            // Without IPv6 the wildcard is tried again as IPv4; a port that is taken is taken.
+            Err(error) => last = error,
+        }
+        if last.kind() == io::ErrorKind::AddrInUse {
+            break;
+        }
+    }
+    let shown = candidates.first().map(ToString::to_string).unwrap_or_default();
+    Err(RunError(format!("{key}: {}", ports::in_words(&shown, address.port, &last))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::Role;
+
+    fn passed(address: &str) -> Passed {
+        let socket = TcpListener::bind(address).unwrap();
+        let address = socket.local_addr().unwrap();
+        Passed { socket, address, name: "neck.socket".into() }
+    }
+
+    fn on(host: [u8; 4], port: u16) -> ListenAddress {
+        ListenAddress { host: Some(host.into()), port }
+    }
+
+    #[test]
+    fn passed_sockets_are_told_apart_by_their_ports() {
+        let mut settings = Settings::defaults(Role::Controller);
+        settings.server.listen = Listen::Domain(vec!["a.example".into()]);
+        let (http, https) = (passed("127.0.0.1:0"), passed("127.0.0.1:0"));
+        settings.server.http_listen = ListenAddress { host: None, port: http.address.port() };
+        settings.server.https_listen = on([127, 0, 0, 1], https.address.port());
+        let (plain, main) = (http.address, https.address);
+        let open = open(&settings, vec![http, https]).unwrap();
+        let open: Vec<_> = open.iter().map(|it| (it.entrance, it.socket.local_addr().unwrap())).collect();
+        assert_eq!(open, [(Entrance::Main, main), (Entrance::Plain, plain)]);
+    }
+
+    #[test]
+    fn what_is_not_passed_is_bound() {
+        let mut settings = Settings::defaults(Role::Controller);
+        settings.server.listen = Listen::Domain(vec!["a.example".into()]);
+        settings.server.http_listen = on([127, 0, 0, 1], 0);
+        let https = passed("127.0.0.1:0");
+        settings.server.https_listen = on([127, 0, 0, 1], https.address.port());
+        let open = open(&settings, vec![https]).unwrap();
+        assert_eq!(open.iter().map(|it| it.entrance).collect::<Vec<_>>(), [Entrance::Main, Entrance::Plain]);
+    }
+
+    #[test]
+    fn a_socket_where_nobody_listens_is_an_error_with_words() {
+        let mut settings = Settings::defaults(Role::Worker);
+        let stray = passed("127.0.0.1:0");
+        // One address more than the configuration says would be one too many.
+        let elsewhere = passed("127.0.0.1:0").address.port();
+        for (host, port) in [([127, 0, 0, 1], elsewhere), ([127, 0, 0, 2], stray.address.port())] {
+            settings.server.listen = Listen::Plain(on(host, port));
+            let socket = stray.socket.try_clone().unwrap();
+            let again = Passed { socket, name: stray.name.clone(), ..stray };
+            let said = open(&settings, vec![again]).unwrap_err().0;
+            assert!(said.starts_with("neck.socket passes 127.0.0.1:"), "{said}");
+            assert!(said.contains("server.listen is \"127.0.0.") && said.contains("ListenStream="), "{said}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Viewers whose media we send ourselves, beside str0m that keeps the rest of them.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use hydraneckwebrtc::core::layers::Layer;
+use hydraneckwebrtc::core::media_feed::{Feed, Feeder, Track};
+use hydraneckwebrtc::core::rtp_packet::{RtpPacket, SenderReport};
+use hydraneckwebrtc::core::rtp_payload::Packing;
+use hydraneckwebrtc::core::sdp::VideoCodec;
+use hydraneckwebrtc::core::time::Moment;
+use hydraneckwebrtc::media::view::Sending;
+
+use crate::client::{Client, until};
+use crate::generator::Pace;
+use crate::studio::Studio;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn sending(studio: &Studio) -> Vec<Sending> {
+    studio.media.of_session(&studio.session).iter().map(|known| known.view.sending()).collect()
+}
+
+fn measured(studio: &mut hydraneckwebrtc::config::settings::Settings) {
+    studio.webrtc.threads = 1;
+    studio.webrtc.estimator.enabled = true;
+}
+
+#[test]
+fn viewers_are_sent_to_by_ourselves_and_nothing_of_str0ms_media_leaves() {
+    let studio = Studio::open(1);
+    let _process = studio.play(Pace::default(), 7);
+    let mut clients = [studio.viewer().0, studio.viewer().0];
+    until("five seconds of pictures", &mut clients, PATIENCE, |clients| {
+        clients.iter().all(|client| client.seen.frames > 150 && client.seen.audio > 200)
+    });
+    let counted = studio.media.snapshot();
+    println!("{counted:#?}");
+    assert_eq!(sending(&studio), [Sending::Own256; 2]);
+    assert_eq!((counted.viewers_own, counted.viewers_measured, counted.nonces_refused), (2, 0, 0));
+    // One packet a second and track, and what was sent to find the path.
+    assert!((8..60).contains(&counted.withheld), "{counted:?}");
+    for client in &clients {
+        assert_eq!((client.seen.gaps, client.seen.ssrcs.len()), (0, 1), "{:?}", client.seen);
+    }
+}
+
+#[test]
+fn a_viewer_that_is_measured_is_left_to_str0m() {
+    let studio = Studio::with(VideoCodec::Vp8, measured);
+    let _process = studio.play(Pace::default(), 7);
+    let mut clients = [studio.viewer().0];
+    until("pictures", &mut clients, PATIENCE, |clients| clients[0].seen.frames > 30);
+    let counted = studio.media.snapshot();
+    assert_eq!(sending(&studio), [Sending::Measured]);
+    assert_eq!((counted.viewers_own, counted.viewers_measured, counted.withheld), (0, 1, 0), "{counted:?}");
+}
+
+#[test]
+fn what_a_viewer_lost_is_sent_again_out_of_the_streams_one_cache() {
+    let studio = Studio::open(1);
+    let _process = studio.play(Pace { group: 15, ..Pace::default() }, 7);
+    let mut clients = [studio.viewer().0, studio.viewer().0];
+    until("pictures", &mut clients, PATIENCE, |clients| clients.iter().all(|client| client.seen.frames > 10));
+    clients[0].loses_each = Some(7);
+    until("losses", &mut clients, PATIENCE, |clients| clients[0].seen.lost > 60);
+    clients[0].loses_each = None;
+    until("all of it", &mut clients, PATIENCE, |clients| clients[0].seen.gaps == 0);
+    let counted = studio.media.snapshot();
+    println!("{} lost, {} sent again", clients[0].seen.lost, counted.resent);
+    assert!(counted.resent >= clients[0].seen.lost, "{counted:?}");
+    assert_eq!((clients[1].seen.gaps, counted.nonces_refused), (0, 0));
+    assert_eq!(clients[0].seen.ssrcs.len(), 1, "what is sent again is of the same picture");
+}
+
+#[test]
+fn numbers_go_on_over_a_rollover_also_where_they_are_sent_again() {
+    let studio = Studio::open(1);
+    // 65,536 packets in a few seconds.
+    let _process = studio.play(Pace { frames: 120, packets: 120, bytes: 60, group: 30 }, 7);
+    let mut clients = [studio.viewer().0];
+    until("pictures", &mut clients, PATIENCE, |clients| clients[0].seen.frames > 10);
+    clients[0].loses_each = Some(499);
+    let far = |client: &Client| client.seen.last.is_some_and(|(number, ..)| number > 66_500);
+    until("a rollover", &mut clients, Duration::from_secs(60), |clients| far(&clients[0]));
+    clients[0].loses_each = None;
+    let counted = studio.media.snapshot();
+    println!("{} lost, {} sent again; {:?}", clients[0].seen.lost, counted.resent, clients[0].seen.last);
+    until("frames after it", &mut clients, PATIENCE, |clients| {
+        clients[0].seen.last.is_some_and(|(number, ..)| number > 70_000)
+    });
+    assert_eq!((counted.nonces_refused, clients[0].seen.ssrcs.len()), (0, 1));
+    assert!(counted.resent > 20, "{counted:?}");
+}
+
+/// Two seconds, in which a report is due twice.
+fn wait_without_media(clients: &mut [Client]) {
+    let begun = Instant::now();
+    until("two seconds", clients, PATIENCE, |clients| {
+        clients.iter().all(|client| client.seen.connected.is_some())
+            && begun.elapsed() > Duration::from_secs(2)
+    });
+}
+
+/// How many reports of a track the first client has.
+fn reports(clients: &[Client], of_video: bool) -> usize {
+    clients[0].seen.reports.iter().filter(|report| report.is_video == of_video).count()
+}
+
+#[test]
+fn no_report_is_sent_of_a_track_before_its_first_packet() {
+    let ours = |settings: &mut hydraneckwebrtc::config::settings::Settings| settings.webrtc.threads = 1;
+    for change in [ours as fn(&mut _), measured] {
+        let studio = Studio::with(VideoCodec::Vp8, change);
+        let mut clients = [studio.viewer().0];
+        wait_without_media(&mut clients);
+        assert!(clients[0].seen.reports.is_empty(), "{:?}", clients[0].seen);
+        let _process = studio.play(Pace::default(), 7);
+        until("reports of both tracks", &mut clients, PATIENCE, |clients| {
+            reports(clients, true) > 1 && reports(clients, false) > 1
+        });
+        let reports = &clients[0].seen.reports;
+        println!("{:?}: {reports:#?}", sending(&studio));
+        assert!(reports.iter().all(|report| report.packets > 0), "{reports:#?}");
+        // A second of the made-up process, which begins with nought.
+        let later = reports.iter().filter(|report| report.timestamp > 40_000).count();
+        assert!(later >= reports.len() - 2, "{reports:#?}");
+    }
+}
+
+#[test]
+fn an_ice_restart_before_the_first_packet_keeps_the_sources() {
+    let studio = Studio::open(1);
+    let (client, peer) = studio.viewer();
+    let mut clients = [client];
+    until("a connection", &mut clients, PATIENCE, |clients| clients[0].seen.connected.is_some());
+    let answered = clients[0].answered().to_owned();
+    let before = ssrcs(&answered);
+    let (ufrag, pwd) = clients[0].restart_ice();
+    let candidates = vec![clients[0].candidate().trim().trim_start_matches("a=").to_owned()];
+    let ice = hydraneckwebrtc::core::sdp::IceParameters { ufrag, pwd, candidates };
+    let restarted = studio.media.restart_ice(&peer, &ice).expect("a restart");
+    assert_eq!(ssrcs(&restarted.answer), before);
+    clients[0].answer(&restarted.answer);
+    wait_without_media(&mut clients);
+    assert!(clients[0].seen.reports.is_empty(), "{:?}", clients[0].seen);
+    let _process = studio.play(Pace::default(), 7);
+    until("pictures", &mut clients, PATIENCE, |clients| clients[0].seen.frames > 30);
+    assert_eq!(studio.media.snapshot().nonces_refused, 0);
+}
+
+fn ssrcs(answer: &str) -> Vec<&str> {
+    let mut ssrcs: Vec<&str> = answer
+        .lines()
+        .filter_map(|line| line.strip_prefix("a=ssrc:"))
+        .filter_map(|rest| rest.split(' ').next())
+        .collect();
+    ssrcs.dedup();
+    assert!(ssrcs.len() >= 3, "sound, pictures, and pictures again: {answer}");
+    ssrcs
+}
+
+#[test]
+fn reports_tie_sound_and_pictures_to_one_clock() {
+    let studio = Studio::open(1);
+    let _process = studio.play(Pace::default(), 7);
+    let mut clients = [studio.viewer().0];
+    until("eight reports of each", &mut clients, PATIENCE, |clients| {
+        reports(clients, true) >= 8 && reports(clients, false) >= 8
+    });
+    // The made-up process begins both of its tracks at the same time with time nought.
+    let begins = |video: bool, timestamp: u32, at: SystemTime| {
+        let clock = if video { 90_000.0 } else { 48_000.0 };
+        at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64() - f64::from(timestamp) / clock
+    };
+    let all: Vec<(bool, f64)> = clients[0]
+        .seen
+        .reports
+        .iter()
+        .map(|report| (report.is_video, begins(report.is_video, report.timestamp, report.at)))
+        .collect();
+    let mean = |video: bool| {
+        let of: Vec<f64> = all.iter().filter(|one| one.0 == video).map(|one| one.1).collect();
+        of.iter().sum::<f64>() / of.len() as f64
+    };
+    let apart = (mean(true) - mean(false)).abs() * 1e3;
+    println!("sound and pictures are {apart:.1} ms apart by their reports: {all:?}");
+    assert!(apart < 20.0, "{apart} ms apart");
+}
+
+/// A process whose clock runs fast, with timestamps that wrap and reports that are under way for a while.
+struct Drifting {
+    feed: Feed,
+    /// Of pictures and sound: SSRC, clock, number, first timestamp.
+    tracks: [(u32, u64, u16, u32); 2],
+}
+
+impl Drifting {
+    /// Milliseconds by its clock.
+    fn clock(now: u64) -> u64 {
+        now + now * 100 / 1_000_000
+    }
+
+    fn timestamp(&self, track: usize, now: u64) -> u32 {
+        let (_, rate, _, first) = self.tracks[track];
+        first.wrapping_add((Drifting::clock(now) * rate / 1_000) as u32)
+    }
+
+    fn report(&mut self, track: usize, now: u64, under_way: u64) {
+        let at = Drifting::clock(now);
+        let (seconds, fraction) = (4_000_000_000 + at / 1_000, ((at % 1_000) << 32) / 1_000);
+        let ntp = seconds << 32 | fraction;
+        let report = SenderReport { ssrc: self.tracks[track].0, ntp, timestamp: self.timestamp(track, now) };
+        self.feed.report(Feeder::Process, &report, Moment(now + under_way));
+    }
+
+    /// How long before it was taken, or after, a frame of now seems to be taken: what reports to viewers say.
+    fn error(&mut self, track: usize, now: u64, under_way: u64) -> i64 {
+        let timestamp = self.timestamp(track, now);
+        let (ssrc, _, number, _) = &mut self.tracks[track];
+        *number = number.wrapping_add(1);
+        let payload = &[0x10, 0x50][..];
+        let packet =
+            RtpPacket { payload_type: 96, marker: true, sequence: *number, timestamp, ssrc: *ssrc, payload };
+        let which = ([Track::Video, Track::Audio][track], Layer::BASE);
+        let taken =
+            self.feed.packet(Feeder::Process, which, &packet, Moment(now + under_way), || payload.into());
+        taken.expect("a packet").taken.0 as i64 - now as i64
+    }
+}
+
+#[test]
+fn sound_and_picture_stay_together_for_an_hour_of_timestamps() {
+    let tracks = [(7, 90_000, 65_000, u32::MAX - 90_000 * 600), (8, 48_000, 100, u32::MAX - 48_000 * 1_800)];
+    let mut process = Drifting { feed: Feed::new(Packing::Vp8), tracks };
+    let (mut errors, mut most) = ([0; 2], 0);
+    for now in 10_000..3_610_000u64 {
+        // Reports every five seconds, each track at its own time.
+        for (track, at) in [1_000, 3_300].into_iter().enumerate() {
+            if now % 5_000 == at {
+                process.report(track, now, now / 7 % 40);
+            }
+        }
+        if now % 33 == 0 {
+            errors[0] = process.error(0, now, now / 3 % 25);
+        }
+        if now % 20 == 0 {
+            errors[1] = process.error(1, now, now / 5 % 10);
+        }
+        if now > 20_000 {
+            most = most.max((errors[0] - errors[1]).abs());
+        }
+    }
+    println!("at most {most} ms apart");
+    assert!(most <= 20, "{most} ms apart");
+}
