@@ -78,10 +78,8 @@ pub struct Feed {
     feeders: [Feeder; TRACKS],
     /// Of each feeder.
     described: [Sets; FEEDERS],
+    sets: Option<StreamPacket>,
 }
-
-/// What viewers see of a packet: itself, perhaps behind the parameter sets that it lacks.
-pub type Taken = [Option<StreamPacket>; 2];
 
 #[derive(Clone, Debug)]
 struct Leg {
@@ -111,6 +109,7 @@ impl Feed {
             walls: Default::default(),
             feeders: [Feeder::Process; TRACKS],
             described: Default::default(),
+            sets: None,
         }
     }
 
@@ -141,7 +140,7 @@ impl Feed {
         self.described[feeder as usize] = sets;
     }
 
-    /// Takes a packet that arrived at `now`. Nothing: viewers never see it. Two: parameter sets were put before it.
+    /// Takes a packet that arrived at `now`. `None`: viewers never see it. [`Feed::take_sets`] may go before it.
     pub fn packet(
         &mut self,
         feeder: Feeder,
@@ -149,18 +148,8 @@ impl Feed {
         packet: &RtpPacket<'_>,
         now: Moment,
         payload: impl FnOnce() -> Arc<[u8]>,
-    ) -> Taken {
-        self.take(feeder, (track, layer), packet, now, payload).unwrap_or_default()
-    }
-
-    fn take(
-        &mut self,
-        feeder: Feeder,
-        (track, layer): (Track, Layer),
-        packet: &RtpPacket<'_>,
-        now: Moment,
-        payload: impl FnOnce() -> Arc<[u8]>,
-    ) -> Option<Taken> {
+    ) -> Option<StreamPacket> {
+        self.sets = None;
         if feeder != self.feeder(track) || packet.payload.is_empty() {
             return None;
         }
@@ -195,12 +184,17 @@ impl Feed {
         };
         let described = || self.described[feeder as usize].packet().filter(|_| lacks_sets);
         let Some(sets) = learned.or_else(described) else {
-            return Some([None, Some(stream_packet(place, packet.marker, payload()))]);
+            return Some(stream_packet(place, packet.marker, payload()));
         };
         self.video_leg(layer)?.continuity.insert_before(packet.ssrc, packet.sequence);
+        self.sets = Some(stream_packet(place, false, sets));
         let after = Place { sequence: place.sequence + 1, ..place };
-        let both = [stream_packet(place, false, sets), stream_packet(after, packet.marker, payload())];
-        Some(both.map(Some))
+        Some(stream_packet(after, packet.marker, payload()))
+    }
+
+    /// The parameter sets that go before the packet that was taken last, which lacks them.
+    pub fn take_sets(&mut self) -> Option<StreamPacket> {
+        self.sets.take()
     }
 
     /// Takes a sender report, of whichever track it is: a process may send it to either port.
@@ -241,7 +235,7 @@ mod tests {
 
     fn take(feed: &mut Feed, feeder: Feeder, packet: &RtpPacket<'_>, ms: u64) -> Option<(u64, u32)> {
         let taken = feed.packet(feeder, PICTURES, packet, Moment(ms), || packet.payload.into());
-        taken.into_iter().flatten().next().map(|packet| (packet.place.sequence, packet.place.timestamp))
+        taken.map(|packet| (packet.place.sequence, packet.place.timestamp))
     }
 
     #[test]
@@ -287,11 +281,7 @@ mod tests {
             let which = (Track::Video, Layer::new(layer).unwrap());
             let payload = packet.payload.into();
             let taken = feed.packet(Feeder::Publisher, which, &packet, Moment(ms), || payload);
-            taken
-                .into_iter()
-                .flatten()
-                .next()
-                .map(|packet| (packet.layer.place(), packet.place.sequence, packet.place.timestamp))
+            taken.map(|packet| (packet.layer.place(), packet.place.sequence, packet.place.timestamp))
         };
         assert_eq!(take(0, rtp(7, 1, 9_000, KEY), 0), Some((0, 0, 9_000)));
         assert_eq!(take(2, rtp(9, 500, 77, INTER), 5), None, "a layer begins with a key frame too");
@@ -311,10 +301,10 @@ mod tests {
         feed.report(Feeder::Process, &SenderReport { ssrc: 7, ntp, timestamp: 90_000 }, Moment(1_000));
         feed.report(Feeder::Process, &SenderReport { ssrc: 8, ntp, timestamp: 47_520 }, Moment(1_000));
         let picture = rtp(7, 2, 99_000, INTER);
-        let [_, video] = feed.packet(Feeder::Process, PICTURES, &picture, Moment(1_150), || KEY.into());
+        let video = feed.packet(Feeder::Process, PICTURES, &picture, Moment(1_150), || KEY.into());
         let video = video.unwrap();
         let sound = rtp(8, 2, 52_800, &[1]);
-        let [_, audio] = feed.packet(Feeder::Process, SOUND, &sound, Moment(1_150), || KEY.into());
+        let audio = feed.packet(Feeder::Process, SOUND, &sound, Moment(1_150), || KEY.into());
         let audio = audio.unwrap();
         assert_eq!((video.taken, audio.taken), (Moment(1_100), Moment(1_110)));
     }
@@ -326,7 +316,7 @@ mod tests {
         feed.hand_to(Feeder::Publisher, Track::Audio);
         assert_eq!(take(&mut feed, Feeder::Process, &rtp(7, 2, 3_000, INTER), 33), Some((1, 3_000)));
         let mut sound = |feeder, packet: RtpPacket<'_>| {
-            feed.packet(feeder, SOUND, &packet, Moment(40), || packet.payload.into())[1].is_some()
+            feed.packet(feeder, SOUND, &packet, Moment(40), || packet.payload.into()).is_some()
         };
         assert!(sound(Feeder::Publisher, rtp(9, 1, 0, &[1])));
         assert!(!sound(Feeder::Process, rtp(8, 1, 0, &[1])), "one voice at a time");
@@ -349,7 +339,7 @@ mod tests {
                 feed.packet(Feeder::Process, PICTURES, &packet, Moment(u64::from(timestamp) / 90), || {
                     payload.into()
                 });
-            let seen = taken.into_iter().flatten().map(|packet| {
+            let seen = feed.take_sets().into_iter().chain(taken).map(|packet| {
                 assert_eq!((packet.place.timestamp, packet.marker), (timestamp, packet.payload[0] != 0x78));
                 (packet.place.sequence, packet.payload[0] & 0x1F)
             });

@@ -473,7 +473,8 @@ impl Owner {
         let taken = self
             .feed
             .packet(Feeder::Publisher, (packet.track, packet.layer), &header, now, || packet.payload.clone());
-        taken.into_iter().flatten().for_each(|packet| self.keep(packet, now));
+        let sets = self.feed.take_sets();
+        sets.into_iter().chain(taken).for_each(|packet| self.keep(packet, now));
     }
 
     fn read(&mut self, track: Track, room: &mut [u8; LARGEST]) {
@@ -500,7 +501,8 @@ impl Owner {
             let which = (track, Layer::BASE);
             self.watch.packet(Feeder::Process, track, packet.payload, now);
             let taken = self.feed.packet(Feeder::Process, which, &packet, now, || packet.payload.into());
-            taken.into_iter().flatten().for_each(|packet| self.keep(packet, now));
+            let sets = self.feed.take_sets();
+            sets.into_iter().chain(taken).for_each(|packet| self.keep(packet, now));
         }
     }
 
