@@ -3,6 +3,7 @@
 //! Nothing below this module may use a clock, a socket, a thread, a file, the environment or randomness;
 //! `tests/rules` reads the sources and enforces it.
 
+pub mod acme;
 pub mod address_proof;
 pub mod api_fields;
 pub mod api_queue;
@@ -20,6 +21,7 @@ pub mod dial_policy;
 pub mod estimator;
 pub mod expiry;
 pub mod fair_share;
+pub mod ffmpeg_description;
 pub mod ffmpeg_progress;
 pub mod ffmpeg_streams;
 pub mod fingerprint;
@@ -41,12 +43,15 @@ pub mod log_ends;
 pub mod log_limit;
 pub mod media_feed;
 pub mod mic_gate;
+pub mod nal_units;
 pub mod opus;
 pub mod outbox_policy;
 pub mod outside_prefix;
 pub mod pairing_turns;
+pub mod parameter_sets;
 pub mod peer_life;
 pub mod picture_ids;
+pub mod playable;
 pub mod process_feed;
 pub mod process_probe;
 pub mod publisher_turn;
