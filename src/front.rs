@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::acme::status::Status;
+use crate::acme::{self, Automatic};
 use crate::api::server::{ApiServer, Beat, Service};
 use crate::config::settings::{self, Role, Settings};
 use crate::core::descriptors::Plan;
@@ -123,6 +125,56 @@ pub fn secure(settings: &Settings) -> Result<Secured, RunError> {
     };
     let hsts = settings.server.hsts.map(|age| format!("max-age={}", age.as_secs()).into());
     Ok(Secured { tls: Tls { server, client, hsts }, watch, served })
+}
+
+/// Where the served certificate comes from, and what keeps it fresh.
+pub struct Certificates {
+    watch: Option<CertificateWatch>,
+    automatic: Option<Automatic>,
+}
+
+impl Certificates {
+    /// Takes what was prepared, and serves what is stored for `server.domain`.
+    pub fn open(
+        settings: &Settings,
+        state: &PrivateDir,
+        secured: &mut Secured,
+    ) -> Result<Certificates, RunError> {
+        let open = |served| Automatic::open(settings, state, served).map_err(RunError);
+        let automatic = secured.served.clone().map(open).transpose()?;
+        Ok(Certificates { watch: secured.watch.take(), automatic })
+    }
+
+    /// Begins to get and renew the certificate of `server.domain`, once the ports answer.
+    pub fn start(&mut self, pulses: &Pulses) -> Result<(), RunError> {
+        let Some(automatic) = &mut self.automatic else { return Ok(()) };
+        automatic
+            .start(beat(pulses, "acme", acme::SILENCE))
+            .map_err(|error| RunError(format!("cannot start thread acme: {error}")))
+    }
+
+    /// What health tells of the certificate of `server.domain`.
+    pub fn status(&self) -> Option<Arc<Status>> {
+        self.automatic.as_ref().map(Automatic::status)
+    }
+
+    /// Looks whether files changed, if it is time to.
+    pub fn look(&mut self, now: Instant) {
+        self.watch.iter_mut().for_each(|watch| watch.look(now));
+    }
+
+    /// Reads the files now; what is due of a certificate of `server.domain` is tried now.
+    pub fn reload(&mut self, settings: &Settings) {
+        if let (Some(watch), Some(files)) = (&mut self.watch, &settings.tls) {
+            watch.reload(files);
+        }
+        self.automatic.iter().for_each(Automatic::hurry);
+    }
+
+    /// Stops what runs.
+    pub fn stop(&mut self) {
+        self.automatic.iter_mut().for_each(Automatic::stop);
+    }
 }
 
 /// How the addresses that are listened on are told.

@@ -13,6 +13,7 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+pub mod acme;
 pub mod api;
 pub mod body;
 pub mod cli;

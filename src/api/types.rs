@@ -12,6 +12,7 @@ use crate::core::command_template::is_name;
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
 use crate::core::reason::EndReason;
 use crate::core::session::Failure;
+use crate::core::timeline::Timeline;
 
 /// Longest name a create request may carry (experience, district, user), in bytes: heartbeats carry them on.
 pub const MAX_NAME: usize = 256;
@@ -260,6 +261,9 @@ pub struct SessionView {
     /// How long each phase of its create took; only for one session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
+    /// What happened to it and when; only for one session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Timeline>,
     /// What runs for it; only a worker says, while it has a process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processes: Option<ProcessesView>,

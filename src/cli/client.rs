@@ -2,7 +2,7 @@
 //! configuration, or any other by `--url` and `--token-file`.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ pub enum Action {
     Drain,
     /// New sessions again.
     Undrain,
+    /// The certificate of `server.domain`.
+    Certificate,
 }
 
 /// The flags of these verbs.
@@ -122,6 +124,7 @@ impl Target {
         let token = flags.token_file.as_deref().map(read_secret).transpose()?;
         let roots = crypto::client_roots(flags.ca_file.as_deref());
         let roots = roots.map_err(|error| Failed::config(format!("--ca-file: {error}")))?;
+        let mut own_host = None;
         let (url, token, roots) = match (url, token) {
             (Some(url), Some(token)) => (url, token, roots),
             (Some(_), None) => {
@@ -129,9 +132,10 @@ impl Target {
             }
             (None, token) => {
                 let settings = local()?;
-                let (url, is_loopback) = local_url(&settings)?;
-                // Nothing leaves this host, and its certificate is for another name.
-                let roots = if is_loopback { unverified() } else { roots };
+                let Local { url, host, is_own } = Local::of(&settings)?;
+                own_host = host;
+                // Nothing leaves this host, and its certificate is for another name, or not there yet.
+                let roots = if is_own { unverified() } else { roots };
                 (url, token.unwrap_or(settings.server.admin_token), roots)
             }
         };
@@ -142,7 +146,11 @@ impl Target {
             .proxy(None)
             .max_redirects(0)
             .build();
-        Ok(Target { url, token, agent: http_client::agent(config) })
+        let agent = match own_host {
+            Some(host) => http_client::agent_to(config, host),
+            None => http_client::agent(config),
+        };
+        Ok(Target { url, token, agent })
     }
 
     fn ask(&self, action: Action, id: &str, flags: &Flags) -> Result<Reply, Failed> {
@@ -154,7 +162,19 @@ impl Target {
             Action::End => self.call("DELETE", &format!("sessions/{id}"), None),
             Action::Drain => self.call("POST", &format!("workers/{id}/drain"), Some(json!({}))),
             Action::Undrain => self.call("DELETE", &format!("workers/{id}/drain"), None),
+            Action::Certificate => self.certificate(),
         }
+    }
+
+    /// What health tells of the certificate.
+    fn certificate(&self) -> Result<Reply, Failed> {
+        let Reply { status, mut body } = self.call("GET", "health", None)?;
+        let told = body["extra"]["certificate"].take();
+        if status == 200 && told.is_null() {
+            let text = "this service has no certificate of its own making: server.domain is not set";
+            return Err(Failed::new(Exit::NotFound, text));
+        }
+        Ok(Reply { status, body: if status == 200 { told } else { body } })
     }
 
     fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Reply, Failed> {
@@ -305,27 +325,37 @@ fn checked_url(url: &str) -> Result<String, Failed> {
     }
 }
 
-/// Where the role of these settings listens, as seen from its own host, and whether that is a loopback address.
-fn local_url(settings: &Settings) -> Result<(String, bool), Failed> {
-    let scheme = if settings.tls.is_some() { "https" } else { "http" };
-    match &settings.server.listen {
-        Listen::Domain(names) => {
-            let name = names.first().map(String::as_str).unwrap_or_default();
-            let host = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
-            Ok((format!("https://{host}"), false))
+/// Where the role of these settings listens, as seen from its own host.
+struct Local {
+    url: String,
+    /// Where its host name leads here, whatever it leads to outside.
+    host: Option<IpAddr>,
+    /// Nothing that is sent there leaves this host.
+    is_own: bool,
+}
+
+impl Local {
+    fn of(settings: &Settings) -> Result<Local, Failed> {
+        let scheme = if settings.tls.is_some() { "https" } else { "http" };
+        let of_domain =
+            settings.server.domain_url().map(|url| format!("{url}:{}", settings.server.https_listen.port));
+        let address = match &settings.server.listen {
+            Listen::Domain(_) => settings.server.https_listen,
+            Listen::Plain(address) => *address,
+        };
+        if address.port == 0 {
+            let text = "server.listen leaves the port to the system; say it with --url and --token-file";
+            return Err(Failed::config(text));
         }
-        Listen::Plain(address) if address.port == 0 => Err(Failed::config(
-            "server.listen leaves the port to the system; say it with --url and --token-file",
-        )),
-        Listen::Plain(address) => {
-            let host =
-                address.host.filter(|host| !host.is_unspecified()).unwrap_or(Ipv4Addr::LOCALHOST.into());
-            let shown = match host {
-                IpAddr::V4(v4) => v4.to_string(),
-                IpAddr::V6(v6) => format!("[{v6}]"),
-            };
-            Ok((format!("{scheme}://{shown}:{}", address.port), host.to_canonical().is_loopback()))
-        }
+        let host = address.host.filter(|host| !host.is_unspecified()).unwrap_or(Ipv4Addr::LOCALHOST.into());
+        Ok(match of_domain {
+            Some(url) => Local { url, host: Some(host), is_own: true },
+            None => Local {
+                url: format!("{scheme}://{}", SocketAddr::new(host, address.port)),
+                host: None,
+                is_own: host.to_canonical().is_loopback(),
+            },
+        })
     }
 }
 

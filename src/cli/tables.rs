@@ -17,7 +17,7 @@ pub fn of(action: Action, id: &str, body: &Value) -> String {
         Action::Sessions => sessions(&body["sessions"]),
         Action::Workers => workers(&body["workers"]),
         Action::Start => started(body),
-        Action::Show => shown(body),
+        Action::Show | Action::Certificate => shown(body),
         Action::End => format!("session {} has ended\n", short(id)),
         Action::Drain => format!("worker {} gets no new sessions\n", logging::clean(id)),
         Action::Undrain => format!("worker {} gets new sessions again\n", logging::clean(id)),

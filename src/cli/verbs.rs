@@ -280,6 +280,13 @@ pub const VERBS: &[Verb] = &[
         CLIENT,
         Operand::Id("session"),
     ),
+    client(
+        "certificate",
+        "show the certificate of server.domain: names, issuer, dates, next try, last problem",
+        Action::Certificate,
+        CLIENT,
+        Operand::Nothing,
+    ),
     client("workers", "list the workers of a running controller", Action::Workers, CLIENT, Operand::Nothing),
     client("drain", "no new sessions on a worker", Action::Drain, CLIENT, Operand::Id("worker")),
     client("undrain", "new sessions on it again", Action::Undrain, CLIENT, Operand::Id("worker")),

@@ -430,7 +430,6 @@ fn other_value(path: &str) -> &'static str {
         "turn.ttl" | "outbox.patience" | "outbox.retry_max" => "11m",
         "outbox.max_bytes" => "77000",
         "outbox.retry" | "outbox.timeout" | "workers.backoff" | "workers.backoff_max" => "11s",
-        "nps.path" => "/other",
         "experience_library.path" => "/other/{name}",
         "log.level" => "trace",
         "log.dependencies" => "error",
@@ -446,7 +445,7 @@ fn other_value(path: &str) -> &'static str {
         "edge.body_budget" => "5000000",
         path if path.starts_with("bodies.") && path.ends_with("_port") => "9000",
         "sessions.port_range_start" => "9000",
-        "bodies.launch_path" => "/other",
+        "nps.path" | "bodies.launch_path" => "/other",
         "server.state_dir" | "sessions.data_dir" | "sessions.web_server" => "/other",
         path if ["_timeout", "interval", "keep_logs", "window"].iter().any(|end| path.ends_with(end)) => {
             "11s"

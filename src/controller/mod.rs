@@ -33,9 +33,8 @@ use crate::config::settings::Settings;
 use crate::core::fleet::identity::Identities;
 use crate::daemon::{ConfigOrigin, Daemon, Preflight, RunError, Running};
 use crate::edge::Edge;
-use crate::front::certificates::CertificateWatch;
 use crate::front::metrics::FrontMetrics;
-use crate::front::{self, listeners};
+use crate::front::{self, Certificates, listeners};
 use crate::host::activation::{self, Passed};
 use crate::host::clock::Clock;
 use crate::host::crypto;
@@ -87,7 +86,7 @@ pub struct Controller {
     fleet: Sender<Ask>,
     fleet_thread: Option<JoinHandle<()>>,
     dispatchers: Vec<JoinHandle<()>>,
-    certificate: Option<CertificateWatch>,
+    certificates: Certificates,
     tokens: (Arc<TokenGuard>, Clock),
     /// Held as long as we live: nobody else may use our directory.
     _lock: File,
@@ -101,7 +100,8 @@ impl Controller {
         let address = front::own_address(&listeners)?;
         let listens_on = front::shown(&listeners, &settings);
         let (state, lock) = front::state_directory(&settings)?;
-        let secured = front::secure(&settings)?;
+        let mut secured = front::secure(&settings)?;
+        let mut certificates = Certificates::open(&settings, &state, &mut secured)?;
         let client = crypto::client_roots(settings.workers.ca_file.as_deref())
             .map_err(|error| RunError(format!("workers.ca_file: {error}")))?;
         let (clock, live) = (Clock::start(), Arc::new(Live::new(settings)));
@@ -125,6 +125,7 @@ impl Controller {
             jobs,
             closing: closing.clone(),
             tokens: tokens.clone(),
+            certificate: certificates.status(),
             metrics: metrics.clone(),
             clock,
         };
@@ -138,6 +139,7 @@ impl Controller {
         };
         let run = (&plan, pulses, &metrics.edge);
         let edge = front::edge(&live.get(), &secured, listeners, Arc::new(router), run)?;
+        certificates.start(pulses)?;
         log::info!("[controller] listens on {listens_on}");
         Ok(Controller {
             live,
@@ -149,7 +151,7 @@ impl Controller {
             fleet,
             fleet_thread: Some(fleet_thread),
             dispatchers,
-            certificate: secured.watch,
+            certificates,
             tokens: (tokens, clock),
             _lock: lock,
         })
@@ -208,16 +210,14 @@ impl Running for Controller {
 
     fn reload(&mut self, settings: Settings) {
         let _ = self.fleet.send(Ask::Reconfigure(Box::new(settings.clone())));
-        if let (Some(watch), Some(files)) = (&mut self.certificate, &settings.tls) {
-            watch.reload(files);
-        }
+        self.certificates.reload(&settings);
         let (tokens, clock) = &self.tokens;
         tokens.reloaded(&self.live.get(), &settings, clock.now());
         self.live.set(settings);
     }
 
     fn tick(&mut self) {
-        self.certificate.iter_mut().for_each(|watch| watch.look(Instant::now()));
+        self.certificates.look(Instant::now());
     }
 
     fn drain(&mut self) {
@@ -232,6 +232,7 @@ impl Running for Controller {
 
     fn finish(&mut self, hurried: bool) {
         front::last_call(self.edge.as_ref(), hurried);
+        self.certificates.stop();
         let _ = self.fleet.send(Ask::Stop);
         self.fleet_thread.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
         if let Some(edge) = self.edge.take() {

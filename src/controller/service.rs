@@ -8,6 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, TrySendError};
 use serde_json::{Value, json};
 
+use crate::acme::status::Status;
 use crate::api::auth::TokenGuard;
 use crate::api::counters::ApiCounters;
 use crate::api::origin;
@@ -67,6 +68,8 @@ pub struct ControllerService {
     pub closing: Arc<AtomicBool>,
     /// Counts and slows wrong tokens.
     pub tokens: Arc<TokenGuard>,
+    /// The certificate of `server.domain`, where there is one.
+    pub certificate: Option<Arc<Status>>,
     /// What is counted in front of us.
     pub metrics: Arc<FrontMetrics>,
     /// The clock of the fleet thread.
@@ -135,7 +138,8 @@ impl ControllerService {
     fn health(&self, admin: bool, readiness: bool) -> Answer {
         let (snapshot, settings, now) = (self.published.get(), self.live.get(), self.clock.now());
         let counts = snapshot.counts;
-        let problems = problems(&snapshot, admin);
+        let mut problems = problems(&snapshot, admin);
+        problems.extend(self.certificate.as_ref().and_then(|status| status.problem()));
         let settling = snapshot.settling(now).is_some();
         let closing = self.closing.load(Ordering::Acquire);
         let body = json!({
@@ -161,6 +165,7 @@ impl ControllerService {
                 "panics_contained": isolation::contained(),
                 "problems": problems,
                 "wrong_tokens": self.tokens.count(),
+                "certificate": self.certificate.as_ref().map(|status| status.report()),
                 "log": front::log_figures(),
             },
         });
@@ -433,6 +438,7 @@ fn view(session: &FleetSession, snapshot: &Snapshot, now: Moment, base_url: &str
         processes: None,
         warnings: Vec::new(),
         timings: None,
+        timeline: None,
         failure: None,
     }
 }

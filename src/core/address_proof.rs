@@ -69,7 +69,17 @@ struct Address {
     asked: Option<Asked>,
     /// When something came from there.
     heard: Moment,
-    held: VecDeque<Vec<u8>>,
+    held: VecDeque<Held>,
+}
+
+/// A datagram that is kept until its address has proved itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// As it came.
+    pub datagram: Vec<u8>,
+    /// It is a check and has its answer: whoever reads it later must not answer again. libdatachannel (0.24) takes a second answer for
+    /// that of the nomination that it was about to send, and never sends that.
+    pub is_answered: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -113,11 +123,17 @@ impl Proofs {
         if entry.held.len() >= MAX_HELD {
             entry.held.pop_front();
         }
-        entry.held.push_back(datagram.to_vec());
+        entry.held.push_back(Held { datagram: datagram.to_vec(), is_answered: false });
+    }
+
+    /// A check from there was answered before its address proved itself.
+    pub fn note_answer(&mut self, address: SocketAddr, check: &[u8]) {
+        let held = self.find_mut(address).into_iter().flat_map(|entry| &mut entry.held);
+        held.filter(|held| held.datagram == check).for_each(|held| held.is_answered = true);
     }
 
     /// What was kept.
-    pub fn take_held(&mut self, address: SocketAddr) -> VecDeque<Vec<u8>> {
+    pub fn take_held(&mut self, address: SocketAddr) -> VecDeque<Held> {
         self.find_mut(address).map(|entry| std::mem::take(&mut entry.held)).unwrap_or_default()
     }
 

@@ -19,6 +19,9 @@ const RSA: [u8; 9] = [0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x01];
 /// An alert that only says good-bye (RFC 5246, 7.2.1).
 const CLOSE_NOTIFY: u8 = 0;
 
+/// What a client says that has an RSA certificate only and heeds what we ask for: Chromium, by BoringSSL (RFC 5246, 7.2.2).
+const HANDSHAKE_FAILURE: u8 = 40;
+
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trouble {
@@ -34,6 +37,9 @@ impl Trouble {
     /// What a session's owner is told, where there is something to be done.
     pub fn advice(self) -> Option<&'static str> {
         match self {
+            Trouble::Alert(HANDSHAKE_FAILURE) => Some(
+                "a WebRTC client refused the DTLS handshake, as those with an RSA certificate do: use ECDSA P-256",
+            ),
             Trouble::Alert(_) => None,
             Trouble::NoCertificate | Trouble::RsaCertificate => {
                 Some("a WebRTC client has an RSA certificate, or none that can be checked: use ECDSA P-256")
@@ -77,6 +83,10 @@ fn in_the_clear(kind: u8, body: &[u8]) -> Option<Trouble> {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Trouble::Alert(HANDSHAKE_FAILURE) => write!(
+                f,
+                "it ended the handshake with the alert {HANDSHAKE_FAILURE}, as clients with an RSA certificate do: use ECDSA P-256"
+            ),
             Trouble::Alert(number) => write!(f, "it ended the handshake with the alert {number}"),
             Trouble::NoCertificate => f.write_str(
                 "it has no certificate that can be checked; RSA certificates are not: use ECDSA P-256",
@@ -125,5 +135,8 @@ mod tests {
         }
         assert!(Trouble::RsaCertificate.to_string().contains("ECDSA P-256"));
         assert!(Trouble::NoCertificate.advice().is_some() && Trouble::Alert(1).advice().is_none());
+        let refusal = Trouble::Alert(HANDSHAKE_FAILURE);
+        assert!(refusal.to_string().contains("alert 40") && refusal.to_string().contains("ECDSA P-256"));
+        assert!(refusal.advice().is_some_and(|words| words.contains("ECDSA P-256")));
     }
 }

@@ -72,9 +72,37 @@ pub struct Facts {
     /// Round trip in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtt_ms: Option<u32>,
+    /// What the page saw when it lost the stream last. Not for the record: for the session's timeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Lost>,
     /// Whether media arrives just now. Not for the record: it says that a browser is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beat: Option<Beat>,
+}
+
+/// How a page lost its stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lost {
+    /// In one word: `silent`, `broken`, `refused`, `shaky`, `offline`, `restarting`.
+    pub why: String,
+    /// The candidate types of the path, the browser's first: `relay-host`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<String>,
+}
+
+impl Lost {
+    fn is_sound(&self) -> bool {
+        let word = |text: &str| {
+            (1..=MAX_CANDIDATE_TYPE).contains(&text.len())
+                && text.bytes().all(|byte| byte.is_ascii_lowercase())
+        };
+        word(&self.why)
+            && self
+                .pair
+                .iter()
+                .all(|pair| pair.split_once('-').is_some_and(|(own, other)| word(own) && word(other)))
+    }
 }
 
 /// What is wrong with facts, for a 400.
@@ -94,6 +122,9 @@ impl Facts {
         let word = facts.candidate_type.bytes().all(|byte| byte.is_ascii_lowercase());
         if !word || facts.candidate_type.len() > MAX_CANDIDATE_TYPE {
             return Err(BadFacts("candidate_type: is no type of ICE candidate".into()));
+        }
+        if facts.lost.as_ref().is_some_and(|lost| !lost.is_sound()) {
+            return Err(BadFacts("lost: why is one word, pair two with a hyphen".into()));
         }
         if facts.beat.as_ref().is_some_and(|beat| !beat.is_sound()) {
             return Err(BadFacts("beat.page: is no name of a page".into()));
@@ -207,6 +238,8 @@ mod tests {
             r#"{"candidate_type":"abcdefghijklmnopq","disconnects":0,"bytes_received":0}"#,
             r#"{"candidate_type":"relay","disconnects":-1,"bytes_received":0}"#,
             r#"{"candidate_type":"relay","disconnects":0,"bytes_received":0,"x":1}"#,
+            r#"{"candidate_type":"relay","disconnects":0,"bytes_received":0,"lost":{"why":"it was so"}}"#,
+            r#"{"candidate_type":"relay","disconnects":0,"bytes_received":0,"lost":{"why":"silent","pair":"192.0.2.1"}}"#,
             r#"{"candidate_type":"relay","disconnects":0,"bytes_received":0,"beat":{"page":"a b","media":true,"socket":true}}"#,
         ] {
             assert!(Facts::parse(bad.as_bytes()).is_err(), "{bad}");

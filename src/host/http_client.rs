@@ -24,7 +24,12 @@ const MOST_ADDRESSES: usize = 16;
 
 /// An agent with this configuration.
 pub fn agent(config: Config) -> Agent {
-    Agent::with_parts(config, DefaultConnector::default(), Names)
+    Agent::with_parts(config, DefaultConnector::default(), Names(None))
+}
+
+/// An agent that finds every host here, whatever its name leads to elsewhere.
+pub fn agent_to(config: Config, host: IpAddr) -> Agent {
+    Agent::with_parts(config, DefaultConnector::default(), Names(Some(host)))
 }
 
 /// Tells of each call of an agent at the debug level: whom it asked for what, and what came of it. Nothing secret is in what is told:
@@ -101,8 +106,9 @@ pub fn advice_of(status: u16, location: Option<&str>, url: &str) -> Option<Strin
 /// Longest part of a `Location` that is shown.
 const MAX_SHOWN: usize = 200;
 
+/// Looks hosts up; `.0`: where they all are.
 #[derive(Debug)]
-struct Names;
+struct Names(Option<IpAddr>);
 
 impl Resolver for Names {
     fn resolve(
@@ -115,7 +121,7 @@ impl Resolver for Names {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
         let port = uri.port_u16().unwrap_or(default);
-        let found = match host.parse::<IpAddr>() {
+        let found = match self.0.map_or_else(|| host.parse::<IpAddr>(), Ok) {
             Ok(ip) => vec![SocketAddr::new(ip, port)],
             Err(_) => look_up(host, port, timeout)?,
         };
@@ -157,7 +163,7 @@ mod tests {
             after: ureq::unversioned::transport::time::Duration::from_secs(10),
             ..NextTimeout::default()
         };
-        Names.resolve(&uri, &Config::default(), timeout).map(|found| found.to_vec())
+        Names(None).resolve(&uri, &Config::default(), timeout).map(|found| found.to_vec())
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use str0m::Candidate;
 use str0m::net::Protocol;
 
-use crate::core::address_proof::{ANNOUNCED, Number, Proofs, Standing};
+use crate::core::address_proof::{ANNOUNCED, Held, Number, Proofs, Standing};
 use crate::core::datagram;
 use crate::core::stun_binding::{self, Check, IceRole, Transaction};
 use crate::core::time::Moment;
@@ -82,7 +82,7 @@ impl Consent {
     }
 
     /// What was kept.
-    pub fn take_held(&mut self, address: SocketAddr) -> VecDeque<Vec<u8>> {
+    pub fn take_held(&mut self, address: SocketAddr) -> VecDeque<Held> {
         self.proofs.take_held(address)
     }
 
@@ -103,7 +103,11 @@ impl Consent {
     pub fn answer(&mut self, now: Moment, address: SocketAddr, check: &[u8]) -> Option<Vec<u8>> {
         let transaction = datagram::request_transaction(check).filter(|_| !stun_binding::nominates(check))?;
         let answer = stun_binding::answer(transaction, address, &self.credentials.our_pwd);
-        self.proofs.may_send(now, address, answer.len()).then_some(answer)
+        let fits = self.proofs.may_send(now, address, answer.len());
+        if fits {
+            self.proofs.note_answer(address, check);
+        }
+        fits.then_some(answer)
     }
 
     /// Whether this is the answer to a check of ours. Its address has then proved itself.

@@ -82,6 +82,8 @@ pub struct Peer {
     /// Seen since the last datagram was fed: media, an answer to a check.
     took_media: bool,
     answered: bool,
+    /// What is being fed is a check that has its answer already.
+    answers_again: bool,
     /// What its handshake said of its end, before it was connected.
     trouble: Option<Trouble>,
 }
@@ -151,6 +153,7 @@ impl Peer {
             egress: seed.egress,
             took_media: false,
             answered: false,
+            answers_again: false,
             trouble: None,
         };
         let named = peer.offer.ice().candidates;
@@ -268,11 +271,14 @@ impl Peer {
 
     /// What an address sent before it proved itself.
     fn feed_held(&mut self, proof: &Arrival<'_>, destination: SocketAddr, io: &mut Io) -> Verdict {
-        for bytes in self.consent.take_held(proof.remote.address) {
-            let arrival = Arrival { bytes: &bytes, ..*proof };
+        for held in self.consent.take_held(proof.remote.address) {
+            let arrival = Arrival { bytes: &held.datagram, ..*proof };
             if let Ok(receive) = Receive::new(Protocol::Udp, proof.remote.address, destination, arrival.bytes)
             {
-                self.feed(Input::Receive(proof.at, receive), &arrival, io)?;
+                self.answers_again = held.is_answered;
+                let verdict = self.feed(Input::Receive(proof.at, receive), &arrival, io);
+                self.answers_again = false;
+                verdict?;
             }
         }
         Ok(())
@@ -513,7 +519,11 @@ impl Peer {
         now: Instant,
         io: &mut Io,
     ) {
-        self.answered |= datagram::is_stun_success(&transmit.contents);
+        let is_answer = datagram::is_stun_success(&transmit.contents);
+        self.answered |= is_answer;
+        if is_answer && self.answers_again {
+            return;
+        }
         if self.egress.is_shown_path(transmit) {
             let way = (transmit.proto == Protocol::Udp).then(|| self.way(transmit, io));
             self.egress.set_path(transmit, way);

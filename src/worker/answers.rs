@@ -13,7 +13,7 @@ use crate::core::ids::WorkerId;
 use crate::core::session::Failure;
 use crate::core::time::Moment;
 use crate::host::process;
-use crate::worker::board::{Card, UPGRADE_LOST, View};
+use crate::worker::board::{Card, UPGRADE_LOST, View, words_of};
 use crate::worker::streamers;
 
 /// The id under which this worker is known; settled at start.
@@ -59,6 +59,7 @@ pub fn view(card: &Card, settings: &Settings, now: Moment, base_url: &str) -> Se
     if card.is_upgrade_lost() {
         view.warnings.push(UPGRADE_LOST.to_owned());
     }
+    view.warnings.extend(view.troubles.iter().map(words_of));
     SessionView {
         id: card.id.clone(),
         worker_id: worker_id(settings),
@@ -77,6 +78,7 @@ pub fn view(card: &Card, settings: &Settings, now: Moment, base_url: &str) -> Se
         connections: card.connected(now),
         restarts: Some(view.restarts),
         timings: None,
+        timeline: None,
         processes: processes(&view),
         failure: view.failure.as_ref().map(FailureView::from),
         warnings: view.warnings,
@@ -96,7 +98,8 @@ pub fn detailed_view(card: &Card, settings: &Settings, now: Moment, base_url: &s
     let masked = |line: String| line.replace(card.id.expose(), card.id.short());
     let log = log.map(|ends| ends.lines().into_iter().map(masked).collect());
     let timings = Some(card.read(|view| view.timings)).filter(|timings| timings.total_ms > 0);
-    SessionView { log, timings, ..view(card, settings, now, base_url) }
+    let timeline = Some(card.timeline());
+    SessionView { log, timings, timeline, ..view(card, settings, now, base_url) }
 }
 
 /// 503 with a time to come back.

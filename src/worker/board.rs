@@ -17,15 +17,18 @@ use crate::api::sessions::Link;
 use crate::api::types::{CreateRequest, DEFAULT_ENGINE, DEMO_ENGINE, SourceView, Timings};
 use crate::core::attendance::{Attendance, Beat};
 use crate::core::ids::{Port, SessionId};
+use crate::core::media_feed::Feeder;
 use crate::core::outside_prefix;
+use crate::core::playable::Trouble;
 use crate::core::rate_limit::{Rate, SharedRate};
 use crate::core::reason::EndReason;
 use crate::core::session::{Failure, Status};
 use crate::core::streamers::Sockets;
 use crate::core::time::Moment;
+use crate::core::timeline::{Happening, Timeline};
 use crate::edge::feed::{Feed, Places};
 use crate::edge::router::{Injection, TunnelWatch};
-use crate::host::clock::Clock;
+use crate::host::clock::{Clock, unix_millis};
 use crate::worker::child_log::SharedEnds;
 use crate::worker::chronicle::{Remembered, Story};
 use crate::worker::engines::Choice;
@@ -138,6 +141,7 @@ pub struct Card {
     /// That was logged.
     upgrade_loss_told: AtomicBool,
     pace: Mutex<SharedRate<IpAddr>>,
+    timeline: Mutex<Timeline>,
     view: RwLock<View>,
 }
 
@@ -212,6 +216,8 @@ pub struct View {
     pub restarts: u32,
     /// What went wrong without stopping it.
     pub warnings: Vec<String>,
+    /// What keeps viewers from what the source sends by now.
+    pub troubles: Vec<SourceTrouble>,
     /// Why there is no stream.
     pub failure: Option<Failure>,
     /// How long the phases of its create took, as far as it came.
@@ -222,6 +228,22 @@ pub struct View {
     pub source: Option<Box<SourceView>>,
     /// The two ends of a media process's log.
     pub log: Option<SharedEnds>,
+}
+
+/// What keeps viewers from what somebody sends.
+pub type SourceTrouble = (Feeder, Trouble);
+
+/// The same in words.
+pub fn words_of((feeder, trouble): &SourceTrouble) -> String {
+    match feeder {
+        Feeder::Process => format!("the stream process: {trouble}"),
+        Feeder::Publisher => format!("the publisher: {trouble}"),
+    }
+}
+
+/// The stable names of troubles, for pages.
+pub fn names_of(troubles: &[SourceTrouble]) -> Vec<&'static str> {
+    troubles.iter().map(|(_, trouble)| trouble.name()).collect()
 }
 
 impl View {
@@ -237,6 +259,7 @@ impl View {
             directory: None,
             restarts: 0,
             warnings: Vec::new(),
+            troubles: Vec::new(),
             failure: None,
             timings: Timings::default(),
             ended: None,
@@ -271,7 +294,7 @@ impl Card {
             id: asked.id,
             request: asked.request,
             created,
-            created_unix_ms: crate::host::clock::unix_millis(),
+            created_unix_ms: unix_millis(),
             view_link,
             base_url: asked.base_url,
             time_left: asked.time_left,
@@ -289,13 +312,14 @@ impl Card {
             upgrade_lost: AtomicBool::new(false),
             upgrade_loss_told: AtomicBool::new(false),
             pace: Mutex::default(),
+            timeline: Mutex::new(Timeline::begun(unix_millis())),
             view: RwLock::new(View::new(port)),
         }
     }
 
     /// The card of a session that an earlier run left. `None`: its request makes no sense any more.
     pub fn past(remembered: Remembered, now: Moment, mailbox: Mailbox, feeds: Feeds) -> Option<Card> {
-        let Remembered { record, base_url, view_id, ended_ago, story } = remembered;
+        let Remembered { record, base_url, view_id, ended_ago, story, timeline } = remembered;
         let request = json!({
             "body_ip": record.body_ip, "experience": record.experience, "district": record.district,
         });
@@ -316,7 +340,8 @@ impl Card {
             view.restarts = record.restarts;
             view.ended = Some(now);
         });
-        Some(Card { created_unix_ms: record.started_unix_ms, story, past: Some(past), ..card })
+        let timeline = Mutex::new(timeline);
+        Some(Card { created_unix_ms: record.started_unix_ms, story, past: Some(past), timeline, ..card })
     }
 
     /// When it is forgotten, given how long ended sessions are remembered; `None` while it lives.
@@ -338,6 +363,21 @@ impl Card {
     /// Publishes. Only the supervisor does.
     pub fn publish(&self, change: impl FnOnce(&mut View)) {
         change(&mut self.view.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Something happened that its timeline tells.
+    pub fn note(&self, what: Happening) {
+        self.timeline.lock().unwrap_or_else(PoisonError::into_inner).note(unix_millis(), what);
+    }
+
+    /// So many browsers are connected now, which may be the most so far.
+    pub fn note_connected(&self, connections: u32) {
+        self.timeline.lock().unwrap_or_else(PoisonError::into_inner).connected(unix_millis(), connections);
+    }
+
+    /// What happened so far.
+    pub fn timeline(&self) -> Timeline {
+        self.timeline.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Counts a request of this network to the session, or says how long until the next one may come. Each link has its own

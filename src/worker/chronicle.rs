@@ -28,6 +28,8 @@ use crate::core::log_limit::LogLimit;
 use crate::core::rating::{Given, Rating};
 use crate::core::reason::EndReason;
 use crate::core::record::{self, Facts, RatingNote, Record};
+use crate::core::status::SessionStatus;
+use crate::core::timeline::{Happening, Timeline};
 use crate::host::clock::{Clock, unix_millis};
 use crate::host::private_dir::{DirError, PrivateDir};
 use crate::outbox::{Destination, Item, Limits, Outbox, PutError};
@@ -120,6 +122,8 @@ struct Stored {
     /// The record is not in the outbox yet.
     #[serde(default)]
     owed: bool,
+    #[serde(default)]
+    timeline: Timeline,
 }
 
 /// A session that an earlier run left, within its ended window.
@@ -134,6 +138,8 @@ pub struct Remembered {
     pub ended_ago: Duration,
     /// For its card.
     pub story: Story,
+    /// What happened to it, as far as that was written down.
+    pub timeline: Timeline,
 }
 
 /// Why a rating was not taken.
@@ -195,9 +201,9 @@ impl Chronicle {
                 self.note_trouble(&stored.record.session_id, self.dir.remove(&name).map_err(RateError::from));
                 continue;
             }
-            let Stored { record, base_url, view_id, given, .. } = stored;
+            let Stored { record, base_url, view_id, given, timeline, .. } = stored;
             let story = Story::past(record.clone(), given, debt);
-            remembered.push(Remembered { record, base_url, view_id, ended_ago, story });
+            remembered.push(Remembered { record, base_url, view_id, ended_ago, story, timeline });
         }
         Ok(remembered)
     }
@@ -391,6 +397,9 @@ impl Chronicle {
         }
         let more = facts.disconnects.saturating_sub(told.facts.disconnects);
         self.counters.interruptions.add(more.into());
+        if more > 0 {
+            card.note(interruption(&facts));
+        }
         told.facts = facts;
         let Some(before) = told.record.clone() else { return };
         if now_ms >= before.due_ms(told.given.as_ref(), settings.sessions.ended_window) {
@@ -488,7 +497,8 @@ impl Chronicle {
         let (record, given) = (record.clone(), given.cloned());
         let base_url = card.base_url.clone();
         let view_id = card.view_link.as_ref().map(|view| view.id.clone());
-        let stored = Stored { version: VERSION, ended, base_url, view_id, record, given, owed };
+        let timeline = card.timeline();
+        let stored = Stored { version: VERSION, ended, base_url, view_id, record, given, owed, timeline };
         self.write(&file_name(&card.id), &stored)
     }
 
@@ -515,6 +525,17 @@ impl fmt::Display for RateError {
     }
 }
 
+/// What a page says of the last time it lost its stream.
+fn interruption(facts: &Facts) -> Happening {
+    let lost = facts.lost.as_ref();
+    Happening::Interruption {
+        number: facts.disconnects,
+        why: lost.map(|lost| lost.why.clone()),
+        pair: lost.and_then(|lost| lost.pair.clone()),
+        rtt_ms: facts.rtt_ms,
+    }
+}
+
 /// An earlier run was killed with this session.
 fn end_unseen(stored: &mut Stored, now_ms: u64) {
     let record = &mut stored.record;
@@ -522,6 +543,8 @@ fn end_unseen(stored: &mut Stored, now_ms: u64) {
     record.duration_ms = now_ms.saturating_sub(record.started_unix_ms);
     record.rating = stored.given.as_ref().map(|given| given.rating.clone());
     (stored.ended, stored.owed) = (true, true);
+    let ended = Happening::Status { status: SessionStatus::Ended, reason: Some(record.reason) };
+    stored.timeline.note(now_ms, ended);
 }
 
 fn with_facts(record: Record, facts: &Facts) -> Record {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::acme::status::Status;
 use crate::api::auth::TokenGuard;
 use crate::api::reply::Answer;
 use crate::api::types::DEMO_ENGINE;
@@ -88,6 +89,8 @@ pub struct Health {
     pub installed: Arc<Installed>,
     /// Counts wrong tokens.
     pub tokens: Arc<TokenGuard>,
+    /// The certificate of `server.domain`, where there is one.
+    pub certificate: Option<Arc<Status>>,
     /// What is counted in front of us.
     pub metrics: Arc<FrontMetrics>,
     /// Starts with the process.
@@ -132,7 +135,8 @@ impl Health {
             true => hindrance.reason.clone(),
             false => UNDISCLOSED.to_owned(),
         });
-        own.chain(told).chain(self.standing.troubles(admin)).collect()
+        let certificate = self.certificate.as_ref().and_then(|status| status.problem());
+        own.chain(told).chain(self.standing.troubles(admin)).chain(certificate).collect()
     }
 
     /// The reply to a health request. Whole session ids are for administrators.
@@ -161,6 +165,7 @@ impl Health {
                 "panics_contained": isolation::contained(),
                 "problems": problems,
                 "wrong_tokens": self.tokens.count(),
+                "certificate": self.certificate.as_ref().map(|status| status.report()),
                 "log": front::log_figures(),
                 "hardening": hardening(settings.sessions.confine),
                 "stream_process": self.installed.shown(),

@@ -73,8 +73,7 @@ use crate::core::reason::EndReason;
 use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
 use crate::edge::{Edge, Listener};
 use crate::engine::moonlight::installed::Installed;
-use crate::front::certificates::CertificateWatch;
-use crate::front::{self, Secured, listeners};
+use crate::front::{self, Certificates, Secured, listeners};
 use crate::host::activation::{self, Passed};
 use crate::host::clock::Clock;
 use crate::host::crypto::{self, TlsConfig};
@@ -153,7 +152,7 @@ pub struct Worker {
     outbox: Option<OutboxThread>,
     bodies: Option<BodiesThread>,
     address_thread: AddressThread,
-    certificate: Option<CertificateWatch>,
+    certificates: Certificates,
     tokens: (Arc<TokenGuard>, Clock),
     /// `server.worker_id` as the file has it.
     configured_id: Option<WorkerId>,
@@ -166,6 +165,7 @@ pub struct Worker {
 struct Ground {
     listeners: Vec<Listener>,
     secured: Secured,
+    certificates: Certificates,
     roots: TlsConfig,
     state: PrivateDir,
     root: Arc<DataDir>,
@@ -217,6 +217,7 @@ impl Worker {
             wireguard,
             installed: Arc::new(installed),
             tokens: Arc::default(),
+            certificate: ground.certificates.status(),
             metrics: Arc::default(),
             media,
             standing: Arc::new(Standing::new(identity.heartbeats_only)),
@@ -232,6 +233,7 @@ impl Worker {
         let front = (address, plan);
         let mut worker =
             Worker::start_threads(ground, health, bodies.clone(), (stamps, signer), front, pulses)?;
+        worker.certificates.start(pulses)?;
         worker.bodies = Some(BodiesThread::start(bodies)?);
         worker.configured_id = configured_id;
         worker.outbox = Some(memory.thread);
@@ -300,7 +302,7 @@ impl Worker {
             outbox: None,
             bodies: None,
             address_thread,
-            certificate: ground.secured.watch,
+            certificates: ground.certificates,
             tokens,
             configured_id: None,
             media: None,
@@ -345,16 +347,14 @@ impl Running for Worker {
         // The name was settled at start; the file need not have it.
         self.configured_id.clone_from(&settings.server.worker_id);
         settings.server.worker_id = self.live.get().server.worker_id.clone();
-        if let (Some(watch), Some(files)) = (&mut self.certificate, &settings.tls) {
-            watch.reload(files);
-        }
+        self.certificates.reload(&settings);
         let (tokens, clock) = &self.tokens;
         tokens.reloaded(&self.live.get(), &settings, clock.now());
         self.live.set(settings);
     }
 
     fn tick(&mut self) {
-        self.certificate.iter_mut().for_each(|watch| watch.look(Instant::now()));
+        self.certificates.look(Instant::now());
     }
 
     fn drain(&mut self) {
@@ -379,6 +379,7 @@ impl Running for Worker {
             media.stop(MEDIA_DEADLINE);
         }
         self.changed = None;
+        self.certificates.stop();
         self.address_thread.stop();
         self.heartbeat.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
         if let Some(edge) = self.edge.take() {
@@ -453,13 +454,14 @@ fn prepare_ground(settings: &Settings, passed: Vec<Passed>) -> Result<Ground, Ru
     let fail = |error: crate::host::private_dir::DirError| RunError(format!("sessions.data_dir: {error}"));
     let listeners = listeners::open(settings, passed)?;
     let (state, state_lock) = front::state_directory(settings)?;
-    let secured = front::secure(settings)?;
+    let mut secured = front::secure(settings)?;
+    let certificates = Certificates::open(settings, &state, &mut secured)?;
     let ca_file = settings.controller.as_ref().and_then(|link| link.ca_file.as_deref());
     let roots =
         crypto::client_roots(ca_file).map_err(|error| RunError(format!("controller.ca_file: {error}")))?;
     let root = DataDir::open(&settings.sessions.data_dir).map_err(fail)?;
     let locks = vec![state_lock];
-    Ok(Ground { listeners, secured, roots, state, root: Arc::new(root), locks })
+    Ok(Ground { listeners, secured, certificates, roots, state, root: Arc::new(root), locks })
 }
 
 fn settle_identity(ground: &Ground, settings: &Settings) -> Result<Identity, RunError> {

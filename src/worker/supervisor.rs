@@ -20,12 +20,13 @@ use crate::core::expiry::Expiry;
 use crate::core::reason::EndReason;
 use crate::core::session::{Action, Event, Failure, FailureKind, Limits, Session, Status};
 use crate::core::time::Moment;
+use crate::core::timeline::Happening;
 use crate::host::clock::Clock;
 use crate::host::wake::Wake;
 use crate::host::wireguard::WireGuard;
 use crate::media::Media;
 use crate::worker::answers;
-use crate::worker::board::Card;
+use crate::worker::board::{Card, SourceTrouble, words_of};
 use crate::worker::bodies::Bodies;
 use crate::worker::chronicle::Chronicle;
 use crate::worker::data_dir::DataDir;
@@ -98,6 +99,8 @@ pub struct Supervisor {
     laps: Laps,
     watch: Option<Watch>,
     waiting: Vec<WhenOver>,
+    /// How its process ended last, or hung.
+    last_exit: String,
     /// As the machine was told last.
     connected: u32,
     /// Told to the creator once nothing of the session is left.
@@ -124,6 +127,7 @@ impl Supervisor {
             laps,
             watch: None,
             waiting: Vec::new(),
+            last_exit: String::new(),
             connected: 0,
             failure: None,
             over: None,
@@ -169,14 +173,12 @@ impl Supervisor {
 
     fn publish(&mut self, before: (Status, u32)) {
         let (status, restarts) = (self.machine.status(), self.machine.restarts());
+        self.note(before, (status, restarts));
         if let Status::Ended(reason) = status
             && status != before.0
         {
             // On disk before anybody hears of it: a worker that is killed right after does not take it back.
             self.given.chronicle.ended(&self.given.card, reason, restarts);
-        }
-        if restarts > before.1 {
-            self.given.chronicle.counters.restarts.add((restarts - before.1).into());
         }
         if status != before.0 {
             self.laps.pass(before.0, status, self.given.clock.now());
@@ -193,7 +195,8 @@ impl Supervisor {
             view.ended = view.ended.or(ended);
         });
         if (status, restarts) != before {
-            self.given.card.tell(|feed| events::tell_status(feed, status, restarts));
+            let troubles = self.given.card.read(|view| view.troubles.clone());
+            self.given.card.tell(|feed| events::tell_status(feed, status, restarts, &troubles));
         }
         if status != before.0 {
             // Its end is told once, with the reason, when nothing of it is left.
@@ -202,6 +205,18 @@ impl Supervisor {
                 log::info!(session:% = card.id, body:% = card.request.body, status:%; "[session {}] {status}", card.id);
             }
             let _ = self.given.changed.try_send(());
+        }
+    }
+
+    /// Before anything is written down of it.
+    fn note(&mut self, before: (Status, u32), (status, restarts): (Status, u32)) {
+        let card = &self.given.card;
+        if restarts > before.1 {
+            self.given.chronicle.counters.restarts.add((restarts - before.1).into());
+            card.note(Happening::Restart { number: restarts, why: std::mem::take(&mut self.last_exit) });
+        }
+        if status != before.0 {
+            card.note(Happening::Status { status: status.into(), reason: status.reason() });
         }
     }
 
@@ -240,6 +255,7 @@ impl Supervisor {
         let connected = self.given.card.connected(self.given.clock.now());
         if connected != self.connected {
             self.connected = connected;
+            self.given.card.note_connected(connected);
             self.events.push_back(Event::Connections(connected));
         }
     }
@@ -247,16 +263,38 @@ impl Supervisor {
     fn hear(&mut self, news: News) {
         match news {
             News::Ready => self.events.push_back(Event::Answered),
-            News::Hung(how) => self.events.push_back(Event::Hung(how)),
+            News::Hung(how) => {
+                self.last_exit.clone_from(&how);
+                self.events.push_back(Event::Hung(how));
+            }
             News::Source(source) => self.given.card.publish(|view| view.source = Some(source)),
+            News::Failed(failure) => self.events.push_back(Event::Failed(failure)),
+            News::Troubles(troubles) => self.note_troubles(troubles),
             News::Exited { how, ends } => {
                 if let Some(reason) = ends.filter(|_| self.machine.was_ready()) {
                     log::info!("[session {}] the stream is over ({how})", self.given.card.id);
                     self.events.push_back(Event::End(reason));
                 }
+                // That it was killed because it hung says less than that it hung.
+                if self.last_exit.is_empty() {
+                    self.last_exit.clone_from(&how);
+                }
                 self.events.push_back(Event::Exited(how));
             }
         }
+    }
+
+    /// What keeps viewers from what the source sends: for the log, the session's warnings and its pages.
+    fn note_troubles(&mut self, troubles: Vec<SourceTrouble>) {
+        let card = &self.given.card;
+        let before = card.read(|view| view.troubles.clone());
+        for trouble in troubles.iter().filter(|trouble| !before.contains(trouble)) {
+            log::warn!("[session {}] {}", card.id, words_of(trouble));
+        }
+        card.publish(|view| view.troubles = troubles);
+        let (status, restarts) = (self.machine.status(), self.machine.restarts());
+        let view = card.view();
+        card.tell(|feed| events::tell_status(feed, status, restarts, &view.troubles));
     }
 
     fn take(&mut self, message: Message) {
@@ -408,9 +446,13 @@ impl Supervisor {
 
     /// Keeps the failure, with the end of the child's log where that helps. The answer goes out when the session is
     /// over: who is told of a failure finds nothing of it left.
-    fn note_failure(&mut self, failure: Failure) {
+    fn note_failure(&mut self, mut failure: Failure) {
         let card = &self.given.card;
         let tail = self.engine.tail();
+        // A time-out only knows that it waited.
+        if let Some(words) = self.engine.lacks().filter(|_| failure.kind != FailureKind::EndedEarly) {
+            failure.detail = format!("{words}; {}", failure.detail);
+        }
         let failure = prepare::explain(failure, &tail, card.id.expose());
         log::warn!("[session {}] create failed: {}: {}", card.id, failure.kind.error(), failure.detail);
         card.publish(|view| view.failure = Some(failure.clone()));

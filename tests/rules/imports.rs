@@ -10,10 +10,14 @@ const EDGES: &[(&str, &[&str])] = &[
     ("main", &["cli", "config", "controller", "daemon", "demo", "isolation", "logging", "worker"]),
     ("demo", &["api", "config", "controller", "daemon", "front", "host", "worker"]),
     ("cli", &["config", "daemon", "host", "logging"]),
-    ("controller", &["api", "config", "core", "daemon", "edge", "front", "host", "isolation", "metrics"]),
+    (
+        "controller",
+        &["acme", "api", "config", "core", "daemon", "edge", "front", "host", "isolation", "metrics"],
+    ),
     (
         "worker",
         &[
+            "acme",
             "api",
             "body",
             "config",
@@ -29,8 +33,12 @@ const EDGES: &[(&str, &[&str])] = &[
             "outbox",
         ],
     ),
-    ("front", &["api", "config", "core", "daemon", "edge", "host", "isolation", "logging", "metrics"]),
+    (
+        "front",
+        &["acme", "api", "config", "core", "daemon", "edge", "host", "isolation", "logging", "metrics"],
+    ),
     ("daemon", &["config", "host", "logging"]),
+    ("acme", &["config", "core", "edge", "host"]),
     ("api", &["config", "core", "edge", "host", "isolation", "metrics"]),
     ("edge", &["config", "core", "isolation", "metrics"]),
     ("engine", &["body", "config", "core", "host"]),

@@ -23,6 +23,7 @@ const PREFIXES: &[&str] = &[
     "turn",
     "update",
     "edge", // SPEC 9
+    "acme",
     "api",
     "call",
     "state",

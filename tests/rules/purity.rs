@@ -135,6 +135,7 @@ fn tests_do_not_wait_by_sleeping() {
 
 /// Who may sleep: file, function, reason.
 const SLEEPERS: &[(&str, &str, &str)] = &[
+    ("tests/acme/place.rs", "until", "polls"),
     ("tests/behaviour/lab.rs", "eventually", "polls"),
     ("tests/behaviour/lab.rs", "eventually_equal", "polls"),
     ("tests/stand_in_support/mod.rs", "ended_within", "polls"),

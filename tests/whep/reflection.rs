@@ -1,10 +1,11 @@
 //! Nobody can turn a stream on somebody else: what goes to an address that does not read it is at most three times what came from there,
 //! and whoever reads goes on reading.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::core::sdp::VideoCodec;
+use hydraneckwebrtc::core::{datagram, stun_binding};
 
 use crate::client::{Client, until};
 use crate::generator::Pace;
@@ -103,6 +104,35 @@ fn a_publisher_that_makes_us_begin_dtls_connects_and_turns_little_on_others() {
         attack(&keys, &mut victim, &mut clients);
         victim.judge(&format!("publisher that is the server of DTLS, ICE-lite {lite}"));
         assert!(!clients[0].seen.over, "{:?}", studio.media.snapshot());
+    }
+}
+
+#[test]
+fn a_check_is_answered_once_though_its_address_proves_itself_only_then() {
+    for lite in [true, false] {
+        let studio = studio(lite);
+        let (mut client, _) = studio.viewer();
+        let (keys, pwd) = (keys(&mut client), client.credentials().1);
+        let [first, second] = [keys.check(false), keys.check(false)];
+        let number = |check: &[u8]| datagram::request_transaction(check).expect("its number");
+        let socket = UdpSocket::bind(("127.0.66.60", 0)).expect("a socket");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        socket.send_to(&first, keys.server).expect("sent");
+        let mut answered = Vec::new();
+        while !answered.contains(&number(&second)) {
+            let mut room = [0; 2_048];
+            let length = socket.recv(&mut room).unwrap_or_else(|error| panic!("{error}: {answered:?}"));
+            if datagram::is_stun_success(&room[..length]) {
+                answered.push(room[8..20].try_into().expect("twelve bytes"));
+            } else if let Some(asked) = datagram::request_transaction(&room[..length]) {
+                let proof = stun_binding::answer(asked, keys.server, &pwd);
+                socket.send_to(&proof, keys.server).expect("sent");
+                // What comes in this order on one socket is taken in this order.
+                socket.send_to(&second, keys.server).expect("sent");
+            }
+        }
+        let times = answered.iter().filter(|transaction| **transaction == number(&first)).count();
+        assert_eq!(times, 1, "ICE-lite {lite}: {answered:?}");
     }
 }
 

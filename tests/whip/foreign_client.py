@@ -50,6 +50,17 @@ class Flashing(VideoStreamTrack):
         return frame
 
 
+class Tone(AudioStreamTrack):
+    """A square wave of 500 Hz: sound that can be told from silence."""
+
+    async def recv(self):
+        frame = await super().recv()
+        [plane] = frame.planes
+        period = [b"\x00\x10" if at < 8 else b"\x00\xf0" for at in range(16)]
+        plane.update((b"".join(period) * (frame.samples // 16 + 1))[: plane.buffer_size])
+        return frame
+
+
 class Seen:
     """What a viewer has decoded."""
 
@@ -104,7 +115,7 @@ async def main(what, url, token, kinds):
         if what == "watch":
             pc.addTransceiver(kind, direction="recvonly")
         else:
-            pc.addTransceiver(Flashing() if kind == "video" else AudioStreamTrack(), direction="sendonly")
+            pc.addTransceiver(Flashing() if kind == "video" else Tone(), direction="sendonly")
     await pc.setLocalDescription(await pc.createOffer())
     location, answer = call("POST", url, token, pc.localDescription.sdp)
     await pc.setRemoteDescription(RTCSessionDescription(type="answer", sdp=answer))

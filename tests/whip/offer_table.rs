@@ -127,6 +127,13 @@ pub const TABLE: &[Row] = &[
         &[],
         &["profile-level-id=42001f", "m=audio 0 ", "a=group:BUNDLE 1\r\n"],
     ),
+    taken(
+        "RFC 3264, 6: refused sound still names a codec that both have, which werift wants",
+        CameraViewer,
+        CHROMIUM,
+        &[],
+        &["m=audio 0 UDP/TLS/RTP/SAVPF 111\r\n", "a=rtpmap:111 opus/48000/2\r\n", "a=group:BUNDLE 1\r\n"],
+    ),
     taken("Chromium publishes H264", Camera, CHROMIUM, &[], &["m=video 9 UDP/TLS/RTP/SAVPF 102 103\r\n"]),
     taken("Chromium publishes into a process", Process, CHROMIUM, &[], &["VP8/90000"]),
     taken(

@@ -114,6 +114,9 @@ class Watch {
     /** How often the stream was visibly interrupted, reloads included. */
     disconnects = store.get("disconnects", 0);
 
+    /** What was seen at the last interruption of this load, and on which path; `null`: there was none. */
+    lost = null;
+
     /**
      * `show` has `trouble(kind, title, hint)`, `fine()`, `ended(reason)`, `lost(again)`, `stuck(why, again)`, `interrupted()`,
      * `beforeReload()` and `draining(seconds)`.
@@ -303,11 +306,25 @@ class Watch {
             if (!begins) {
                 this.disconnects += 1;
                 store.set("disconnects", this.disconnects);
+                this.lost = { why: this.#why(health), ...this.#path() };
                 this.#show.interrupted();
             }
         }
         const kind = health === "broken" || health === "refused" ? "cover" : "notice";
         this.#show.trouble(kind, say(begins ? "starting" : "reconnecting"), this.#hint(health));
+    }
+
+    /** In one word, for operators. */
+    #why(health) {
+        if (!navigator.onLine) {
+            return "offline";
+        }
+        return this.#sawRestart ? "restarting" : health;
+    }
+
+    #path() {
+        const pair = this.#media.candidatePair();
+        return pair === null ? {} : { pair };
     }
 
     #hint(health) {
@@ -363,11 +380,15 @@ class Watch {
     }
 
     /** What the server knows of the process that feeds this page: one that ended, or lost its helper, sends nothing more. */
-    #take({ status, restarts, streamers }) {
+    #take({ status, restarts, streamers, source }) {
         const open = OPEN_STATES.includes(status);
         const another = this.#restarts !== null && restarts > this.#restarts;
         this.#restarts = restarts ?? this.#restarts;
         const proxied = SETTINGS.engine === "moonlight";
+        if (!proxied) {
+            // For our player: what keeps it from showing the source.
+            document.documentElement.dataset.source = (source ?? []).join(" ");
+        }
         const silent = this.#media.pictureSilence() > SILENT_MS;
         if (proxied && (!open || another)) {
             this.#processGone = performance.now();

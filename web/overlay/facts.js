@@ -77,6 +77,7 @@ class Facts {
             candidate_type: this.#media.candidateType() ?? "none",
             disconnects: this.#watch.disconnects,
             bytes_received: this.#media.received(),
+            ...(this.#watch.lost ? { lost: this.#watch.lost } : {}),
             ...(media || leaving ? { beat: { page: PAGE, media, socket: this.#hasSocket() } } : {}),
             ...(rtt === null ? {} : { rtt_ms: Math.round(rtt * 1000) }),
         };

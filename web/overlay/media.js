@@ -43,7 +43,9 @@ function countersOf(report) {
     }
     const local = pair && report.get(pair.localCandidateId);
     if (local && CANDIDATE_TYPES.includes(local.candidateType)) {
+        const remote = report.get(pair.remoteCandidateId);
         sum.type = local.candidateType;
+        sum.pair = CANDIDATE_TYPES.includes(remote?.candidateType) ? `${local.candidateType}-${remote.candidateType}` : null;
         sum.rtt = pair.currentRoundTripTime ?? null;
         sum.relay = local.candidateType === "relay" ? addressOf(local) : null;
     }
@@ -119,6 +121,7 @@ class Media {
     #growth = new Growth();
     #received = store.get("bytes", 0);
     #type = store.get("candidate", null);
+    #pair = null;
     #own = null;
     #sampledAt = performance.now();
     #hurryUntil = 0;
@@ -251,6 +254,11 @@ class Media {
         return this.#type;
     }
 
+    /** The types of both ends of the stream's path, the browser's first: `relay-host`; what was last known. */
+    candidatePair() {
+        return this.#pair;
+    }
+
     /** Time passed that nobody could watch. */
     #forgive(time) {
         this.#growth.forgive(time);
@@ -294,6 +302,7 @@ class Media {
         const own = this.#own();
         const mic = own && isConnected(own) ? await own.getStats().then(countersOf, () => null) : null;
         const carried = counters.find(each => each.type) ?? mic;
+        this.#pair = carried?.pair ?? this.#pair;
         if (carried?.type && carried.type !== this.#type) {
             this.#type = carried.type;
             store.set("candidate", this.#type);

@@ -80,7 +80,10 @@ fn what_is_held_is_the_latest_of_its_address() {
     proofs.heard(Moment(0), A, 1);
     (0..6).for_each(|number| proofs.hold(A, &[number]));
     proofs.hold(A, &[0; LONGEST_HELD + 1]);
-    assert_eq!(proofs.take_held(A), [[2], [3], [4], [5]]);
+    proofs.note_answer(A, &[4]);
+    let held: Vec<_> =
+        proofs.take_held(A).into_iter().map(|held| (held.datagram, held.is_answered)).collect();
+    assert_eq!(held, [(vec![2], false), (vec![3], false), (vec![4], true), (vec![5], false)]);
     assert!(proofs.take_held(A).is_empty() && proofs.take_held(at(9)).is_empty());
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::codecs::about;
+use super::codecs::{Format, about};
 use super::offer::{MediaType, Offer, Section, Taken};
 use super::{Description, Line, Part};
 
@@ -60,17 +60,34 @@ impl Section {
         Some(())
     }
 
-    /// The offered one with port 0 (RFC 3264, 6). Formats mean nothing then; for media it is one that every parser knows without a map.
+    /// The offered one with port 0 (RFC 3264, 6). Formats mean nothing then, but werift wants a codec that both have all the same: it is the
+    /// offered one that we know, else one that every parser knows without a map.
     fn refused(&self, text: &mut String) {
         let is_media = self.media != MediaType::Other;
         let [kind, _, protocol, formats @ ..] = self.words.as_slice() else { return };
-        let formats = if is_media || formats.is_empty() { "0".to_owned() } else { formats.join(" ") };
+        let known = self.formats().into_iter().filter(|_| self.is_live()).find(|format| self.knows(format));
+        let formats = match &known {
+            Some(format) => format.payload_type.to_string(),
+            None if is_media || formats.is_empty() => "0".to_owned(),
+            None => formats.join(" "),
+        };
         let _ = write!(text, "m={kind} 0 {protocol} {formats}\r\nc=IN IP4 0.0.0.0\r\n");
+        if let Some(format) = known {
+            let _ = write!(text, "a=rtpmap:{} {}\r\n", format.payload_type, format.encoding);
+        }
         if is_media {
             text.push_str("a=inactive\r\n");
         }
         if !self.mid.is_empty() {
             let _ = write!(text, "a=mid:{}\r\n", self.mid);
+        }
+    }
+
+    fn knows(&self, format: &Format) -> bool {
+        match self.media {
+            MediaType::Audio => format.is_opus(),
+            MediaType::Video => format.video().is_some(),
+            MediaType::Other => false,
         }
     }
 }

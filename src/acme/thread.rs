@@ -1,0 +1,474 @@
+//! The thread `acme`: looks at the plan, makes one try after the other, and sleeps in between.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use rustls::sign::CertifiedKey;
+
+use crate::acme::certificate::{self, Pair};
+use crate::acme::client::Client;
+use crate::acme::keys::{self, AccountKey};
+use crate::acme::status::{Status, now};
+use crate::acme::store::{Der, KeptAccount, KeptCertificate, KeptPlan, Store};
+use crate::acme::{Wishes, outside};
+use crate::core::acme::issuance::{Answer, Begun, Call, Input, Issuance, Keep, Step, Way, Wish};
+use crate::core::acme::plan::{Due, Held, Verdict, Wanted};
+use crate::core::acme::says;
+use crate::core::acme::times::{DAY, HOUR, WallTime, in_words, retry_after};
+use crate::core::acme::trouble::{Kind, Trouble};
+use crate::edge::tls::names::ServedCertificates;
+use crate::host::entropy;
+
+/// Longest sleep: the clock may be set, and the watchdog wants to hear of us.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Between two lines that say the same.
+const SAY_AGAIN: u64 = HOUR;
+
+/// From others to the thread. When the channel closes, it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Somebody asks for a try now.
+    Hurry,
+}
+
+/// How a try ended.
+enum End {
+    Issued,
+    Failed(Trouble),
+    /// We are going down; what is begun is kept.
+    Stopped,
+}
+
+/// What the thread owns.
+pub struct Worker {
+    wishes: Wishes,
+    store: Store,
+    client: Client,
+    served: Arc<ServedCertificates>,
+    status: Arc<Status>,
+    inbox: Receiver<Message>,
+    beat: Box<dyn Fn() + Send>,
+    kept: KeptPlan,
+    held: Option<Held>,
+    /// Why the certificate that is served is not on the disk.
+    unkept: Option<String>,
+    said: (String, WallTime),
+    alerted: WallTime,
+}
+
+impl Worker {
+    /// Reads what is kept and serves a stored certificate.
+    pub fn new(
+        wishes: Wishes,
+        (store, client): (Store, Client),
+        (served, status): (Arc<ServedCertificates>, Arc<Status>),
+        inbox: Receiver<Message>,
+    ) -> Worker {
+        let kept = store.plan();
+        let said = (String::new(), WallTime(0));
+        let mut worker = Worker {
+            wishes,
+            store,
+            client,
+            served,
+            status,
+            inbox,
+            beat: Box::new(|| ()),
+            kept,
+            held: None,
+            unkept: None,
+            said,
+            alerted: WallTime(0),
+        };
+        worker.adopt();
+        worker.load();
+        worker.tell();
+        worker
+    }
+
+    fn adopt(&mut self) {
+        let Wishes { names, acme } = &self.wishes;
+        let before = self.kept.plan.clone();
+        self.kept.plan.adopt(Wanted { names, directory: &acme.directory });
+        if self.kept.plan != before {
+            // What was begun for other names is of no use.
+            self.kept.key = None;
+        }
+    }
+
+    /// Serves the stored certificate while it is good, whatever names it is for: better than none.
+    fn load(&mut self) {
+        let Some((kept, Pair { key, held })) = self.store.certificate() else { return };
+        if self.kept.key.as_ref() == Some(&kept.key) {
+            // The order is done: it was kept right before we ended.
+            self.kept.plan.begin(now(), Begun::Nothing);
+            self.kept.key = None;
+        }
+        if held.is_good(now()) {
+            log::info!(
+                "[acme] serves the stored certificate for {} until {}",
+                held.names.join(", "),
+                held.not_after.rfc3339()
+            );
+            self.serve(key, &held);
+        }
+        self.held = Some(held);
+    }
+
+    fn serve(&self, key: CertifiedKey, held: &Held) {
+        self.served.serve(&held.names, Arc::new(key));
+    }
+
+    /// Runs until the channel closes.
+    pub fn run(mut self, beat: Box<dyn Fn() + Send>) {
+        self.beat = beat;
+        while self.look() {}
+    }
+
+    /// Does what is due and sleeps; whether to go on.
+    fn look(&mut self) -> bool {
+        (self.beat)();
+        let now = now();
+        let wait = match self.kept.plan.due(now, self.held.as_ref()) {
+            Due::Nothing(until) => Duration::from_secs(until.since(now).max(1)),
+            Due::RenewalInfo(id) => {
+                self.ask_renewal_info(&id);
+                Duration::ZERO
+            }
+            Due::Certificate(replaces) => {
+                if !self.try_now(now, replaces) {
+                    return false;
+                }
+                Duration::ZERO
+            }
+        };
+        self.tell();
+        self.alert();
+        self.sleep(wait.min(LOOK))
+    }
+
+    /// Whether to go on.
+    fn sleep(&mut self, wait: Duration) -> bool {
+        match self.inbox.recv_timeout(wait) {
+            Ok(Message::Hurry) => {
+                self.kept.plan.hurry(now());
+                true
+            }
+            Err(RecvTimeoutError::Timeout) => true,
+            Err(RecvTimeoutError::Disconnected) => false,
+        }
+    }
+
+    fn tell(&self) {
+        let (plan, held) = (&self.kept.plan, self.held.as_ref());
+        self.status.tell(plan, held, self.unkept.as_deref());
+        if let Some(words) = plan.problem.as_deref() {
+            self.served.waiting_for(words);
+        }
+    }
+
+    /// Says once a day that somebody must look.
+    fn alert(&mut self) {
+        let (now, plan) = (now(), &self.kept.plan);
+        let held = self.held.as_ref();
+        let late = held.is_some_and(|held| plan.is_late(now, held) || !held.is_good(now));
+        if late && now.since(self.alerted) >= DAY {
+            self.alerted = now;
+            log::error!("[acme] ALERT {}", plan.complaint(now, held).unwrap_or_default());
+        }
+    }
+
+    /// Says what is wrong, but not each minute the same.
+    fn say(&mut self, text: String) {
+        let now = now();
+        if self.said.0 != text || now.since(self.said.1) >= SAY_AGAIN {
+            log::warn!("[acme] {text}");
+            self.said = (text, now);
+        }
+    }
+
+    /// Whether to go on.
+    fn try_now(&mut self, now: WallTime, replaces: Option<String>) -> bool {
+        // What is proved already, or was asked for, needs no look at ourselves.
+        let begun = self.kept.plan.open_order(now);
+        let seen = match begun {
+            Begun::Order(_) => Ok(()),
+            _ => outside::look(&self.served, &self.wishes.names),
+        };
+        let words = seen.as_ref().err().cloned();
+        match self.kept.plan.looked(now, seen) {
+            Verdict::Not => {
+                self.say(format!("no certificate is ordered yet: {}", words.unwrap_or_default()));
+                true
+            }
+            Verdict::Order(way) => {
+                if let Some(words) = words {
+                    self.say(format!("ordering a certificate although {words}"));
+                }
+                self.order(now, replaces, way)
+            }
+        }
+    }
+
+    /// One try; whether to go on.
+    fn order(&mut self, begun: WallTime, replaces: Option<String>, way: Way) -> bool {
+        let trouble = match self.issue(begun, replaces, way) {
+            End::Issued => return true,
+            End::Stopped => return false,
+            End::Failed(trouble) => trouble,
+        };
+        let now = now();
+        self.kept.plan.failed(now, self.held.as_ref(), (&trouble, way), entropy::number());
+        let next = in_words(self.kept.plan.next(now, self.held.as_ref()).since(now));
+        self.say(format!("no certificate: {}; next try in {next}", trouble.text));
+        if let Err(trouble) = self.store.keep_plan(&self.kept) {
+            self.say(trouble.text);
+        }
+        true
+    }
+
+    fn issue(&mut self, begun: WallTime, replaces: Option<String>, way: Way) -> End {
+        let account = match self.account() {
+            Ok(account) => account,
+            Err(trouble) => return End::Failed(trouble),
+        };
+        let (mut kept, key) = account;
+        let Wishes { names, acme } = &self.wishes;
+        let wish = Wish {
+            directory: acme.directory.clone(),
+            names: names.clone(),
+            profile: acme.profile.clone(),
+            email: acme.email.clone(),
+            eab_kid: acme.eab_kid.clone(),
+            way,
+            replaces,
+            account: kept.url.clone(),
+            begun: self.kept.plan.open_order(begun),
+        };
+        let mut issuance = Issuance::new(wish);
+        let mut answers = Vec::new();
+        let end = self.drive(&mut issuance, (&mut kept, &key), &mut answers);
+        answers.iter().for_each(|answer| self.forget(answer));
+        end
+    }
+
+    fn drive(
+        &mut self,
+        issuance: &mut Issuance,
+        (account, key): (&mut KeptAccount, &AccountKey),
+        answers: &mut Vec<Answer>,
+    ) -> End {
+        let mut input = Input::Done;
+        loop {
+            (self.beat)();
+            let done = match issuance.step(input, now(), key) {
+                Step::Call(call) => {
+                    input = self.client.call(&call);
+                    continue;
+                }
+                Step::Keep(keep) => self.keep(keep, account),
+                Step::Answer(list) => {
+                    answers.clone_from(&list);
+                    list.iter().try_for_each(|answer| self.answer(answer))
+                }
+                Step::Request => match self.request() {
+                    Ok(der) => {
+                        input = Input::Request(der);
+                        continue;
+                    }
+                    Err(trouble) => Err(trouble),
+                },
+                Step::Wait(seconds) => {
+                    if !self.pause(seconds) {
+                        return End::Stopped;
+                    }
+                    Ok(())
+                }
+                Step::Issued(chain) => return self.install(&chain, issuance.proved_by()),
+                Step::Failed(trouble) => return End::Failed(trouble),
+            };
+            match done {
+                Ok(()) => input = Input::Done,
+                Err(trouble) => return End::Failed(trouble),
+            }
+            if matches!(self.inbox.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected)) {
+                return End::Stopped;
+            }
+        }
+    }
+
+    /// Waits within a try; whether to go on with it.
+    fn pause(&mut self, seconds: u64) -> bool {
+        let until = now() + seconds;
+        loop {
+            (self.beat)();
+            let left = until.since(now()).min(seconds);
+            if left == 0 {
+                return true;
+            }
+            let wait = Duration::from_secs(left).min(LOOK);
+            if self.inbox.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
+                return false;
+            }
+        }
+    }
+
+    /// The account's key, made and kept before anything is asked with it.
+    fn account(&self) -> Result<(KeptAccount, AccountKey), Trouble> {
+        let acme = &self.wishes.acme;
+        let failed = || Trouble::new(Kind::Local, "no key could be made for the account");
+        if let Some(kept) = self.store.account(&acme.directory) {
+            match AccountKey::from_pkcs8(&kept.key.0, &acme.eab_key) {
+                Some(key) => return Ok((kept, key)),
+                None => log::error!(
+                    "[acme] ALERT the key in {} is broken; a new account is made",
+                    self.store.path("account.json").display()
+                ),
+            }
+        }
+        let key = AccountKey::generate(&acme.eab_key).ok_or_else(failed)?;
+        let der = Der(key.to_pkcs8().ok_or_else(failed)?);
+        let kept = KeptAccount { directory: acme.directory.clone(), url: None, key: der };
+        self.store.keep_account(&kept)?;
+        Ok((kept, key))
+    }
+
+    fn keep(&mut self, keep: Keep, account: &mut KeptAccount) -> Result<(), Trouble> {
+        match keep {
+            Keep::Account(url) => {
+                if url.is_none() {
+                    log::warn!("[acme] the authority does not know our account any more; a new one is made");
+                    self.kept.plan.begin(now(), Begun::Nothing);
+                }
+                account.url = url;
+                self.store.keep_account(account)
+            }
+            Keep::Begun(begun) => {
+                if begun != Begun::Nothing && self.kept.key.is_none() {
+                    let failed = || Trouble::new(Kind::Local, "no key could be made for the certificate");
+                    self.kept.key = Some(Der(keys::new_certificate_key().ok_or_else(failed)?));
+                }
+                if begun == Begun::Nothing {
+                    self.kept.key = None;
+                }
+                self.kept.plan.begin(now(), begun);
+                self.store.keep_plan(&self.kept)
+            }
+        }
+    }
+
+    fn answer(&self, answer: &Answer) -> Result<(), Trouble> {
+        match answer.way {
+            Way::Http => self.served.answer_http_challenge(&answer.token, &answer.key_authorization),
+            Way::Alpn => {
+                let pair = keys::challenge_pair(answer).ok_or_else(|| {
+                    Trouble::new(Kind::Local, "no certificate could be made for the challenge")
+                })?;
+                self.served.answer_alpn_challenge(&answer.name, pair);
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&self, answer: &Answer) {
+        match answer.way {
+            Way::Http => self.served.forget_http_challenge(&answer.token),
+            Way::Alpn => self.served.forget_alpn_challenge(&answer.name),
+        }
+    }
+
+    fn request(&self) -> Result<Vec<u8>, Trouble> {
+        let key = self.kept.key.as_ref().map(|key| key.0.as_slice()).unwrap_or_default();
+        keys::request(&self.wishes.names, key)
+            .ok_or_else(|| Trouble::new(Kind::Local, "no request could be made for the certificate"))
+    }
+
+    /// Keeps and serves what was issued. Where it cannot be kept it is served all the same, and fetched again after a restart.
+    fn install(&mut self, chain: &[u8], proved: Option<Way>) -> End {
+        let directory = self.wishes.acme.directory.clone();
+        let key = self.kept.key.clone().unwrap_or_default();
+        let Pair { key: pair, held } = match self.judge(chain, &key.0, &directory) {
+            Ok(pair) => pair,
+            Err(why) => {
+                self.kept.plan.begin(now(), Begun::Nothing);
+                self.kept.key = None;
+                let text = format!(
+                    "the authority issued a certificate that cannot be used: {why}; another one is ordered"
+                );
+                return End::Failed(Trouble::new(Kind::Refused, text));
+            }
+        };
+        let chain = String::from_utf8_lossy(chain).into_owned();
+        let kept = self.store.keep_certificate(&KeptCertificate { directory, chain, key });
+        self.serve(pair, &held);
+        log::info!(
+            "[acme] got a certificate for {} from {}, good until {}",
+            held.names.join(", "),
+            held.issuer,
+            held.not_after.rfc3339()
+        );
+        let begun = self.kept.plan.begun.clone();
+        self.kept.plan.succeeded(now(), proved);
+        self.held = Some(held);
+        match kept {
+            Ok(()) => {
+                self.kept.key = None;
+                self.unkept = None;
+            }
+            Err(trouble) => {
+                // The order stays, so that a restart fetches the same certificate again.
+                self.kept.plan.begin(now(), begun);
+                log::error!("[acme] ALERT the certificate is served, but not kept: {}", trouble.text);
+                self.unkept = Some(trouble.text);
+            }
+        }
+        if let Err(trouble) = self.store.keep_plan(&self.kept) {
+            self.say(trouble.text);
+        }
+        End::Issued
+    }
+
+    fn judge(&self, chain: &[u8], key: &[u8], directory: &str) -> Result<Pair, String> {
+        let pair = certificate::read(chain, key, directory)?;
+        let missing = self.wishes.names.iter().find(|name| !pair.held.names.contains(name));
+        match missing {
+            Some(name) => Err(format!("it is not for {name}")),
+            None if !pair.held.is_good(now()) => {
+                Err(format!("it ended {} by this host's clock; set the clock", pair.held.not_after.rfc3339()))
+            }
+            None => Ok(pair),
+        }
+    }
+
+    /// Asks when the authority wants the certificate renewed. That it does not say is no trouble: our own rule holds.
+    fn ask_renewal_info(&mut self, id: &str) {
+        let (info, after) = match self.renewal_info(id) {
+            Ok(found) => found,
+            Err(words) => {
+                log::debug!("[acme] no renewal information: {words}");
+                (None, None)
+            }
+        };
+        self.kept.plan.informed(now(), (id, info), after, entropy::number());
+        if let Err(trouble) = self.store.keep_plan(&self.kept) {
+            self.say(trouble.text);
+        }
+    }
+
+    fn renewal_info(&self, id: &str) -> Result<(Option<says::RenewalInfo>, Option<u64>), String> {
+        let get = |url: String| match self.client.call(&Call::Get(url)) {
+            Input::Reply(reply) if reply.status == 200 => Ok(reply),
+            Input::Reply(reply) => Err(format!("HTTP {}", reply.status)),
+            Input::Unreached(trouble) => Err(trouble.text),
+            Input::Done | Input::Request(_) => Err(String::new()),
+        };
+        let directory = get(self.wishes.acme.directory.clone())?;
+        let base = says::directory(&directory.body).and_then(|directory| directory.renewal_info);
+        let Some(base) = base else { return Ok((None, None)) };
+        let reply = get(format!("{}/{id}", base.as_str().trim_end_matches('/')))?;
+        let after = reply.retry_after.as_deref().and_then(|value| retry_after(value, now()));
+        Ok((says::renewal_info(&reply.body), after))
+    }
+}

@@ -1,0 +1,155 @@
+//! From the first start to a certificate, and what comes after.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hydraneckwebrtc::host::entropy;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::authority::Pebble;
+use crate::place::{Process, Role, inside, until};
+
+/// Asks with HTTPS, believing this root only; the status.
+fn get(url: &str, root: &Path) -> Result<u16, String> {
+    hydraneckwebrtc::host::crypto::install();
+    let tls = hydraneckwebrtc::host::crypto::client_roots(Some(root)).expect("roots");
+    let config = ureq::Agent::config_builder().tls_config(tls).http_status_as_error(false).build();
+    let reply = ureq::Agent::new_with_config(config).get(url).call();
+    reply.map(|reply| reply.status().as_u16()).map_err(|error| error.to_string())
+}
+
+fn until_issued(role: &Role) -> Value {
+    let mut last = Value::Null;
+    until("there is a certificate", || {
+        last = role.certificate();
+        last["not_after"].is_string()
+    });
+    last
+}
+
+#[test]
+fn the_owners_file_gets_https_by_itself() {
+    inside("cases::the_owners_file_gets_https_by_itself", |base| {
+        hydraneckwebrtc::host::crypto::install();
+        let pebble = Pebble::start(base, &[("PEBBLE_WFE_NONCEREJECT", "40")]);
+        let role = Role::new(base, &pebble.settings("neck.test"));
+        let checked = role.command("validate").output().expect("validate");
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+        let begun = Instant::now();
+        let process = role.start();
+        let told = until_issued(&role);
+        println!("from the start to a certificate, with 40 % of nonces refused: {:?}", begun.elapsed());
+        assert_eq!(told["names"], json!(["neck.test"]), "{told}");
+        assert!(told["issuer"].as_str().is_some_and(|name| name.contains("Pebble")), "{told}");
+        assert_eq!(told["last_problem"], Value::Null, "{told}");
+        assert_eq!(get("https://neck.test/healthz", &pebble.root()), Ok(200), "{}", process.log());
+        assert_eq!((pebble.orders(), pebble.issued()), (1, 1), "{}", pebble.process.log());
+        // A restart serves the stored one at once, and asks nobody.
+        drop(process);
+        let (calls, process) = (pebble.process.log().len(), role.start());
+        assert_eq!(get("https://neck.test/healthz", &pebble.root()), Ok(200));
+        assert!(process.log().contains("serves the stored certificate"), "{}", process.log());
+        assert_eq!(pebble.orders(), 1, "{}", &pebble.process.log()[calls..]);
+        for name in ["account.json", "plan.json", "certificate.json"] {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = fs::metadata(role.kept(name)).expect("a file").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    });
+}
+
+#[test]
+fn several_names_share_a_certificate_and_changed_ones_get_another() {
+    inside("cases::several_names_share_a_certificate_and_changed_ones_get_another", |base| {
+        hydraneckwebrtc::host::crypto::install();
+        let pebble = Pebble::start(base, &[]);
+        let role = Role::new(base, &pebble.settings("[neck.test, other.test]"));
+        let process = role.start();
+        until_issued(&role);
+        let root = pebble.root();
+        for name in ["neck.test", "other.test"] {
+            assert_eq!(get(&format!("https://{name}/healthz"), &root), Ok(200), "{name}");
+        }
+        drop(process);
+        let role = Role::new(base, &pebble.settings("[neck.test, third.test]"));
+        let _process = role.start();
+        until("the changed names have a certificate", || {
+            role.certificate()["names"] == json!(["neck.test", "third.test"])
+        });
+        assert_eq!(get("https://third.test/healthz", &root), Ok(200));
+        assert_eq!(pebble.issued(), 2, "{}", pebble.process.log());
+    });
+}
+
+/// Kills the role at a moment of its first order and starts it again, so many times; an order more than needed is a failure.
+fn killed(base: &Path, rounds: u64) {
+    hydraneckwebrtc::host::crypto::install();
+    let pebble = Pebble::start(base, &[]);
+    let seed = std::env::var("NECK_ACME_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(entropy::number);
+    println!("NECK_ACME_SEED={seed}");
+    let mut dice = seed | 1;
+    for round in 1..=rounds {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let moment = Duration::from_millis(dice >> 33 & 0xfff);
+        let at = base.join(format!("round-{round}"));
+        fs::create_dir(&at).expect("a directory");
+        let role = Role::new(&at, &pebble.settings("neck.test"));
+        let process = Process::start(&mut role.command("controller"));
+        let begun = Instant::now();
+        until("its moment", || begun.elapsed() >= moment);
+        let first = process.kill();
+        let process = role.start();
+        until_issued(&role);
+        assert_eq!(
+            (pebble.orders() as u64, pebble.issued() as u64),
+            (round, round),
+            "seed {seed}, round {round}, killed after {moment:?}\nfirst:\n{first}\nsecond:\n{}\npebble:\n{}",
+            process.log(),
+            pebble.process.log()
+        );
+        let left: Vec<_> = fs::read_dir(role.kept(""))
+            .expect("a directory")
+            .flatten()
+            .map(|file| file.file_name())
+            .collect();
+        println!("round {round}: killed after {moment:?}, whole {:?} later: {left:?}", begun.elapsed());
+        // The port is free again when the next round begins.
+        drop(process);
+    }
+}
+
+#[test]
+fn a_role_that_is_killed_goes_on_with_its_order() {
+    inside("cases::a_role_that_is_killed_goes_on_with_its_order", |base| killed(base, 3));
+}
+
+/// `tests/acme/slow` runs it.
+#[test]
+#[ignore = "takes a minute and a half"]
+fn twenty_kills_cost_no_order_more_than_needed() {
+    inside("cases::twenty_kills_cost_no_order_more_than_needed", |base| killed(base, 20));
+}
+
+#[test]
+fn a_name_without_an_address_is_told_and_no_order_is_made() {
+    inside("cases::a_name_without_an_address_is_told_and_no_order_is_made", |base| {
+        hydraneckwebrtc::host::crypto::install();
+        let pebble = Pebble::start(base, &[]);
+        let role = Role::new(base, &pebble.settings("[neck.test, nowhere.test]"));
+        let mut process = role.start();
+        until("health says it", || {
+            let (status, problems) = role.health();
+            status == "degraded" && problems.contains("nowhere.test has no address yet")
+        });
+        assert_eq!(pebble.orders(), 0);
+        // SIGHUP tries at once, and is no more than a try.
+        let before = process.log().len();
+        process.signal(Signal::HUP);
+        until("it is reloaded", || process.log()[before..].contains("reload"));
+        assert!(process.is_running());
+        assert_eq!(pebble.orders(), 0);
+    });
+}

@@ -1,0 +1,1 @@
+//! What goes wrong, each with its words.

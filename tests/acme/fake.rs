@@ -1,0 +1,1 @@
+//! An authority that says what pebble does not.

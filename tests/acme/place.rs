@@ -1,0 +1,212 @@
+//! A namespace with names of our own, and a role that runs in it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Tells the inner run that it is one.
+const INNER: &str = "NECK_ACME_INNER";
+
+/// What may take long does so on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub const TOKEN: &str = "the-admin-token-of-this-test";
+
+/// Names that lead to this host, inside.
+const HOSTS: &str = "127.0.0.1 localhost neck.test other.test third.test ca.test\n::1 localhost\n";
+
+/// Runs `work` in a namespace of its own, by running `test` again there.
+pub fn inside(test: &str, work: impl FnOnce(&Path)) {
+    if std::env::var_os(INNER).is_some() {
+        let base = scratch("inner");
+        work(&base);
+        let _ = fs::remove_dir_all(base);
+        return;
+    }
+    let tools = ["ip", "unshare", "pebble", "pebble-challtestsrv"];
+    if let Some(missing) = tools.iter().find(|tool| !is_there(tool)) {
+        println!("skipped: {missing} is not installed");
+        return;
+    }
+    let space =
+        format!("neckacme{}{:x}", std::process::id(), hydraneckwebrtc::host::entropy::number() & 0xffff);
+    if !ip(&["netns", "add", &space]) {
+        println!("skipped: network namespaces are refused here (needs root and iproute2)");
+        return;
+    }
+    let base = scratch("outer");
+    fs::write(base.join("hosts"), HOSTS).expect("hosts");
+    assert!(ip(&["-n", &space, "link", "set", "lo", "up"]));
+    let script = format!("mount --bind {}/hosts /etc/hosts && exec \"$0\" \"$@\"", base.display());
+    let status = Command::new("ip")
+        .args(["netns", "exec", &space, "unshare", "-m", "--propagation", "private", "sh", "-c", &script])
+        .arg(std::env::current_exe().expect("our path"))
+        .args(["--exact", test, "--nocapture", "--test-threads=1", "--include-ignored"])
+        .env(INNER, "1")
+        .status();
+    ip(&["netns", "del", &space]);
+    let _ = fs::remove_dir_all(base);
+    let status = status.expect("the inner run");
+    assert!(status.success(), "the inner run of {test} failed: {status}");
+}
+
+fn is_there(tool: &str) -> bool {
+    let paths = std::env::var("PATH").unwrap_or_default();
+    paths.split(':').any(|path| Path::new(path).join(tool).exists())
+}
+
+fn ip(args: &[&str]) -> bool {
+    Command::new("ip").args(args).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+fn scratch(what: &str) -> PathBuf {
+    let name = format!("neck-acme-{what}-{:016x}", hydraneckwebrtc::host::entropy::number());
+    let base = std::env::temp_dir().join(name);
+    fs::create_dir(&base).expect("a directory");
+    base
+}
+
+/// Polls until it is so, and says how long that took.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    begun.elapsed()
+}
+
+/// A process whose lines are kept. It is killed when it is dropped.
+pub struct Process {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Process {
+    pub fn start(command: &mut Command) -> Process {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a process");
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let readers: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().expect("stdout")), Box::new(child.stderr.take().expect("stderr"))];
+        for reader in readers {
+            let lines = lines.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(reader).lines().map_while(Result::ok) {
+                    lines.lock().expect("lines").push(line);
+                }
+            });
+        }
+        Process { child, lines }
+    }
+
+    pub fn log(&self) -> String {
+        self.lines.lock().expect("lines").join("\n")
+    }
+
+    pub fn count(&self, what: &str) -> usize {
+        self.lines.lock().expect("lines").iter().filter(|line| line.contains(what)).count()
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("a signal");
+    }
+
+    pub fn kill(mut self) -> String {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.log()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a status").is_none()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until a port of this namespace answers.
+pub fn until_open(port: u16) {
+    until(&format!("port {port} answers"), || TcpStream::connect(("127.0.0.1", port)).is_ok());
+}
+
+/// A role's files, and its name.
+pub struct Role {
+    pub base: PathBuf,
+    pub config: PathBuf,
+}
+
+impl Role {
+    /// A controller with these lines under `server:`.
+    pub fn new(base: &Path, server: &str) -> Role {
+        let config = base.join("config.yaml");
+        let state = base.join("state");
+        let text = format!(
+            "mode: controller\nserver:\n  admin_token: {TOKEN}\n  state_dir: {}\n{server}\n",
+            state.display()
+        );
+        fs::write(&config, text).expect("a configuration");
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).expect("a mode");
+        Role { base: base.to_owned(), config }
+    }
+
+    pub fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hydraneckwebrtc"));
+        command.arg(verb).arg("--config").arg(&self.config).env_remove("RUST_LOG");
+        command
+    }
+
+    /// Starts it and waits until its port answers.
+    pub fn start(&self) -> Process {
+        let process = Process::start(&mut self.command("controller"));
+        until_open(443);
+        process
+    }
+
+    /// One of its files.
+    pub fn kept(&self, name: &str) -> PathBuf {
+        self.base.join("state/controller/acme").join(name)
+    }
+
+    /// What `hydraneckwebrtc certificate --json` says.
+    pub fn certificate(&self) -> Value {
+        let output = self.command("certificate").arg("--json").output().expect("the verb");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
+            panic!("certificate: {} {}", output.status, String::from_utf8_lossy(&output.stderr))
+        })
+    }
+
+    /// Status and problems of health, asked at home.
+    pub fn health(&self) -> (String, String) {
+        let config = ureq::Agent::config_builder()
+            .tls_config(ureq::tls::TlsConfig::builder().disable_verification(true).build())
+            .http_status_as_error(false)
+            .build();
+        let agent = ureq::Agent::new_with_config(config);
+        let reply = agent
+            .get("https://neck.test/api/v1/health")
+            .header("Authorization", format!("Bearer {TOKEN}"))
+            .call();
+        let Ok(mut reply) = reply else { return (String::new(), String::new()) };
+        let body: Value = reply.body_mut().read_json().unwrap_or_default();
+        let problems = body["extra"]["problems"].to_string();
+        (body["status"].as_str().unwrap_or_default().to_owned(), problems)
+    }
+}
