@@ -221,6 +221,11 @@ table! {
         "How late media threads are for what they wanted to do.";
     MEDIA_PICTURES "hydraneckwebrtc_media_key_frame_requests_total" Worker Counter None []
         "Requests of viewers for a whole picture (PLI, FIR).";
+    MEDIA_VIEWERS "hydraneckwebrtc_media_viewers_total" Worker Counter None ["sending"]
+        "Viewers that connected, by who encrypts and sends their media: own (the worker), or its WebRTC library because they are measured, \
+         agreed on an other_profile, or there are no_keys.";
+    MEDIA_RESENT "hydraneckwebrtc_media_resent_packets_total" Worker Counter None []
+        "Packets that the worker sent again to viewers of its own sending.";
     MEDIA_TCP "hydraneckwebrtc_media_tcp_connections_total" Worker Counter None ["result"]
         "ICE-TCP connections: accepted, and of these refused because of what they sent or did not send.";
     MIC_PACKETS "hydraneckwebrtc_mic_packets_total" Worker Counter None []

@@ -91,6 +91,14 @@ fn write_media(page: &mut Exposition, health: &Health) {
     page.value(&t::MEDIA_FOREIGN, counters.foreign.get());
     page.histogram(&t::MEDIA_LAG, &counters.lag);
     page.value(&t::MEDIA_PICTURES, counters.key_frame_requests.get());
+    let viewers = [
+        (["own"], counters.viewers_own.get()),
+        (["measured"], counters.viewers_measured.get()),
+        (["other_profile"], counters.viewers_other_profile.get()),
+        (["no_keys"], counters.viewers_no_keys.get()),
+    ];
+    page.values(&t::MEDIA_VIEWERS, viewers);
+    page.value(&t::MEDIA_RESENT, counters.resent.get());
     let tcp = [(["accepted"], counters.tcp_accepted.get()), (["refused"], counters.tcp_refused.get())];
     page.values(&t::MEDIA_TCP, tcp);
     page.value(&t::MIC_PACKETS, counters.to_bodies.get());
