@@ -40,6 +40,9 @@ struct Epoch {
     first: i64,
     /// Added to the source's numbers.
     sequence_offset: i64,
+    /// The source's number of the packet that something was last put before, and of the one before that: what is older than those has
+    /// one number less.
+    inserted: [Option<i64>; 2],
     timestamp_offset: u32,
     /// Of the newest packet, as viewers see it, and when it came.
     timestamp: u32,
@@ -73,7 +76,16 @@ impl Continuity {
         if number > epoch.newest {
             (epoch.newest, epoch.timestamp, epoch.arrived) = (number, timestamp, now);
         }
-        Some(Place { sequence: u64::try_from(number + epoch.sequence_offset).ok()?, timestamp })
+        let offset = epoch.offset(number)?;
+        Some(Place { sequence: u64::try_from(number + offset).ok()?, timestamp })
+    }
+
+    /// Makes room for a packet of ours before this one of the source. The packet has the place that this one had.
+    pub fn insert_before(&mut self, ssrc: u32, sequence: u16) {
+        if let Some(epoch) = self.epoch.as_mut().filter(|epoch| epoch.ssrc == ssrc) {
+            epoch.inserted = [Some(epoch.newest + epoch.step(sequence)), epoch.inserted[0]];
+            epoch.sequence_offset += 1;
+        }
     }
 
     /// A moment of the source's clock as viewers see it; `None` for another source than the present one.
@@ -104,6 +116,7 @@ impl Continuity {
             newest: number,
             first: number,
             sequence_offset: i64::try_from(place.sequence).unwrap_or_default() - number,
+            inserted: [None; 2],
             timestamp_offset: place.timestamp.wrapping_sub(timestamp),
             timestamp: place.timestamp,
             arrived: now,
@@ -113,6 +126,15 @@ impl Continuity {
 }
 
 impl Epoch {
+    /// What is added to this number; `None` for one that is too late for its place to be known.
+    fn offset(&self, number: i64) -> Option<i64> {
+        match self.inserted {
+            [_, Some(before)] if number < before => None,
+            [Some(last), _] if number < last => Some(self.sequence_offset - 1),
+            _ => Some(self.sequence_offset),
+        }
+    }
+
     /// From the newest packet to this one, the short way round.
     fn step(&self, sequence: u16) -> i64 {
         let newest = (self.newest & 0xFFFF) as u16;

@@ -2,8 +2,10 @@
 //!
 //! Any bytes are taken; what is not understood is passed over, and a line never takes more memory than [`MAX_LINE`].
 
-/// Longest line kept, in bytes; FFmpeg's have at most 40.
-pub const MAX_LINE: usize = 256;
+use crate::core::ffmpeg_description::Description;
+
+/// Longest line kept, in bytes; FFmpeg's progress has at most 40, a description with parameter sets some hundred.
+pub const MAX_LINE: usize = 2048;
 
 /// One block.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -25,6 +27,8 @@ pub struct Progress {
 pub struct ProgressReader {
     line: Vec<u8>,
     block: Progress,
+    description: Description,
+    said: bool,
 }
 
 impl ProgressReader {
@@ -42,8 +46,20 @@ impl ProgressReader {
         complete
     }
 
+    /// What the process said it sends, once it is known to have said all of it.
+    pub fn description(&self) -> Option<&Description> {
+        self.said.then_some(&self.description)
+    }
+
     fn line(&mut self, line: &[u8]) -> Option<Progress> {
-        let (key, value) = std::str::from_utf8(line).ok()?.trim().split_once('=')?;
+        let line = std::str::from_utf8(line).ok()?.trim();
+        let (key, value) = line.split_once('=')?;
+        if key.len() == 1 {
+            // Lines of a description have one letter, those of progress more.
+            self.description.line(line);
+            return None;
+        }
+        self.said = true;
         let value = value.trim();
         match key {
             "frame" => self.block.frames = value.parse().unwrap_or(self.block.frames),

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use crate::core::continuity::{Continuity, FrameClock, Place, WallClock};
 use crate::core::layers::{Layer, MAX_LAYERS};
+use crate::core::parameter_sets::{ParameterSets, Sets};
 use crate::core::rtp_packet::{RtpPacket, SenderReport};
 use crate::core::rtp_payload::{self, Packing};
 use crate::core::time::Moment;
@@ -75,17 +76,25 @@ pub struct Feed {
     walls: [WallClock; FEEDERS],
     /// Of each track.
     feeders: [Feeder; TRACKS],
+    /// Of each feeder.
+    described: [Sets; FEEDERS],
+    sets: Option<StreamPacket>,
 }
 
 #[derive(Clone, Debug)]
 struct Leg {
     continuity: Continuity,
     clock: FrameClock,
+    sets: ParameterSets,
 }
 
 impl Leg {
     fn new(clock_rate: u32) -> Leg {
-        Leg { continuity: Continuity::new(clock_rate), clock: FrameClock::new(clock_rate) }
+        Leg {
+            continuity: Continuity::new(clock_rate),
+            clock: FrameClock::new(clock_rate),
+            sets: ParameterSets::default(),
+        }
     }
 }
 
@@ -93,7 +102,15 @@ impl Feed {
     /// A stream whose video is packed like this, fed by the process.
     pub fn new(packing: Packing) -> Feed {
         let (video, audio) = (Default::default(), Leg::new(AUDIO_CLOCK));
-        Feed { packing, video, audio, walls: Default::default(), feeders: [Feeder::Process; TRACKS] }
+        Feed {
+            packing,
+            video,
+            audio,
+            walls: Default::default(),
+            feeders: [Feeder::Process; TRACKS],
+            described: Default::default(),
+            sets: None,
+        }
     }
 
     /// Somebody else feeds this track from now on. Packets of others are dropped.
@@ -118,7 +135,12 @@ impl Feed {
         self.feeders[track as usize]
     }
 
-    /// Takes a packet that arrived at `now`. `None`: viewers never see it.
+    /// The parameter sets of a feeder's description: its key frames get them where they lack their own.
+    pub fn describe(&mut self, feeder: Feeder, sets: Sets) {
+        self.described[feeder as usize] = sets;
+    }
+
+    /// Takes a packet that arrived at `now`. `None`: viewers never see it. [`Feed::take_sets`] may go before it.
     pub fn packet(
         &mut self,
         feeder: Feeder,
@@ -127,11 +149,13 @@ impl Feed {
         now: Moment,
         payload: impl FnOnce() -> Arc<[u8]>,
     ) -> Option<StreamPacket> {
+        self.sets = None;
         if feeder != self.feeder(track) || packet.payload.is_empty() {
             return None;
         }
+        let packing = self.packing;
         let starts_key_frame =
-            track == Track::Video && rtp_payload::starts_key_frame(self.packing, packet.payload);
+            track == Track::Video && rtp_payload::starts_key_frame(packing, packet.payload);
         let leg = match track {
             Track::Video => self.video_leg(layer)?,
             Track::Audio => &mut self.audio,
@@ -141,11 +165,36 @@ impl Feed {
                 return None;
             }
             leg.clock.reset();
+            leg.sets = ParameterSets::default();
         }
         let place = leg.continuity.place(packet.ssrc, packet.sequence, packet.timestamp, now)?;
+        let lacks_sets = track == Track::Video
+            && packing == Packing::H264
+            && leg.sets.lack(packet.timestamp, packet.payload);
+        let learned = lacks_sets.then(|| leg.sets.learned().packet()).flatten();
         let taken = leg.clock.taken(place.timestamp, now);
-        let marker = packet.marker;
-        Some(StreamPacket { track, layer, place, marker, starts_key_frame, taken, payload: payload() })
+        let stream_packet = |place, marker, payload| StreamPacket {
+            track,
+            layer,
+            place,
+            marker,
+            starts_key_frame,
+            taken,
+            payload,
+        };
+        let described = || self.described[feeder as usize].packet().filter(|_| lacks_sets);
+        let Some(sets) = learned.or_else(described) else {
+            return Some(stream_packet(place, packet.marker, payload()));
+        };
+        self.video_leg(layer)?.continuity.insert_before(packet.ssrc, packet.sequence);
+        self.sets = Some(stream_packet(place, false, sets));
+        let after = Place { sequence: place.sequence + 1, ..place };
+        Some(stream_packet(after, packet.marker, payload()))
+    }
+
+    /// The parameter sets that go before the packet that was taken last, which lacks them.
+    pub fn take_sets(&mut self) -> Option<StreamPacket> {
+        self.sets.take()
     }
 
     /// Takes a sender report, of whichever track it is: a process may send it to either port.
@@ -252,9 +301,11 @@ mod tests {
         feed.report(Feeder::Process, &SenderReport { ssrc: 7, ntp, timestamp: 90_000 }, Moment(1_000));
         feed.report(Feeder::Process, &SenderReport { ssrc: 8, ntp, timestamp: 47_520 }, Moment(1_000));
         let picture = rtp(7, 2, 99_000, INTER);
-        let video = feed.packet(Feeder::Process, PICTURES, &picture, Moment(1_150), || KEY.into()).unwrap();
+        let video = feed.packet(Feeder::Process, PICTURES, &picture, Moment(1_150), || KEY.into());
+        let video = video.unwrap();
         let sound = rtp(8, 2, 52_800, &[1]);
-        let audio = feed.packet(Feeder::Process, SOUND, &sound, Moment(1_150), || KEY.into()).unwrap();
+        let audio = feed.packet(Feeder::Process, SOUND, &sound, Moment(1_150), || KEY.into());
+        let audio = audio.unwrap();
         assert_eq!((video.taken, audio.taken), (Moment(1_100), Moment(1_110)));
     }
 
@@ -274,6 +325,34 @@ mod tests {
             (feed.feeder(Track::Video), feed.feeder(Track::Audio)),
             (Feeder::Process, Feeder::Process)
         );
+    }
+
+    #[test]
+    fn a_key_frame_without_parameter_sets_gets_them_and_numbers_go_on() {
+        let mut feed = Feed::new(Packing::H264);
+        let mut sets = Sets::default();
+        [&[0x67, 0x42, 0xC0, 0x1E, 0x80][..], &[0x68, 0x80]].into_iter().for_each(|set| sets.add(set));
+        feed.describe(Feeder::Process, sets);
+        let mut numbers = |ssrc, sequence, timestamp, payload: &[u8]| {
+            let packet = rtp(ssrc, sequence, timestamp, payload);
+            let taken =
+                feed.packet(Feeder::Process, PICTURES, &packet, Moment(u64::from(timestamp) / 90), || {
+                    payload.into()
+                });
+            let seen = feed.take_sets().into_iter().chain(taken).map(|packet| {
+                assert_eq!((packet.place.timestamp, packet.marker), (timestamp, packet.payload[0] != 0x78));
+                (packet.place.sequence, packet.payload[0] & 0x1F)
+            });
+            seen.collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(7, 10, 0, &[0x65, 1]), [(0, 24), (1, 5)]);
+        assert_eq!(numbers(7, 11, 3_000, &[0x41, 1]), [(2, 1)]);
+        assert_eq!(numbers(7, 13, 6_000, &[0x7C, 0x85, 1]), [(4, 24), (5, 28)], "12 is missing");
+        assert_eq!(numbers(7, 12, 3_000, &[0x41, 2]), [(3, 1)], "it comes late");
+        assert_eq!(numbers(7, 14, 6_000, &[0x7C, 0x45, 1]), [(6, 28)]);
+        assert_eq!(numbers(7, 15, 9_000, &[0x65, 1]), [(7, 24), (8, 5)]);
+        assert_eq!(numbers(7, 12, 3_000, &[0x41, 2]), [], "from before the key frame before");
+        assert_eq!(numbers(7, 16, 12_000, &[0x67, 0x42, 0xC0, 0x1E, 0x80]), [(9, 7)], "one that has its own");
     }
 
     #[test]

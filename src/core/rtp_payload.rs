@@ -1,5 +1,7 @@
 //! Where decoding can begin: key frames as VP8 (RFC 7741) and H264 (RFC 6184) payloads show them.
 
+use crate::core::nal_units::{self, IDR, SEQUENCE_SET};
+
 /// How a payload is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packing {
@@ -9,18 +11,12 @@ pub enum Packing {
     H264,
 }
 
-/// H264 types of network abstraction layer units.
-const IDR: u8 = 5;
-const PARAMETERS: u8 = 7;
-const SINGLE_TIME_AGGREGATE: u8 = 24;
-const FRAGMENT: u8 = 28;
-
 /// Whether a key frame starts in this payload. H264: with its parameter set, or without one with its first slice; both
 /// have the same timestamp, so a caller takes the first of a timestamp.
 pub fn starts_key_frame(packing: Packing, payload: &[u8]) -> bool {
     match packing {
         Packing::Vp8 => vp8_starts_key_frame(payload).unwrap_or(false),
-        Packing::H264 => h264_starts_key_frame(payload).unwrap_or(false),
+        Packing::H264 => nal_units::begun(payload).any(|unit| matches!(unit.kind, IDR | SEQUENCE_SET)),
     }
 }
 
@@ -90,34 +86,22 @@ fn vp8_descriptor(payload: &[u8]) -> Option<(Vp8Numbers, usize)> {
 }
 
 fn vp8_starts_key_frame(payload: &[u8]) -> Option<bool> {
-    let first = *payload.first()?;
-    let starts_frame = first & 0x10 != 0 && first & 0x07 == 0;
-    let (_, at) = vp8_descriptor(payload)?;
     // The frame's own first byte: its lowest bit is 0 for a key frame (RFC 6386, 9.1).
-    Some(starts_frame && payload.get(at)? & 1 == 0)
+    Some(vp8_frame(payload)?.first()? & 1 == 0)
 }
 
-fn h264_starts_key_frame(payload: &[u8]) -> Option<bool> {
-    let begins = |kind: u8| matches!(kind & 0x1F, IDR | PARAMETERS);
+/// The bytes of a VP8 frame that begins in this payload.
+fn vp8_frame(payload: &[u8]) -> Option<&[u8]> {
     let first = *payload.first()?;
-    match first & 0x1F {
-        SINGLE_TIME_AGGREGATE => {
-            let mut rest = payload.get(1..)?;
-            while let [high, low, unit @ ..] = rest {
-                let length = usize::from(u16::from_be_bytes([*high, *low]));
-                if begins(*unit.first()?) {
-                    return Some(true);
-                }
-                rest = unit.get(length..)?;
-            }
-            Some(false)
-        }
-        FRAGMENT => {
-            let header = *payload.get(1)?;
-            Some(header & 0x80 != 0 && begins(header))
-        }
-        _ => Some(begins(first)),
-    }
+    let starts_frame = first & 0x10 != 0 && first & 0x07 == 0;
+    let (_, at) = vp8_descriptor(payload).filter(|_| starts_frame)?;
+    payload.get(at..)
+}
+
+/// Whether a key frame of VP8 starts here and has the start code that all have (RFC 6386, 9.1): no other codec looks like that.
+pub fn is_vp8_key_frame(payload: &[u8]) -> bool {
+    vp8_frame(payload)
+        .is_some_and(|frame| matches!(frame, [first, _, _, 0x9D, 0x01, 0x2A, ..] if first & 1 == 0))
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ pub mod shared;
 pub mod start;
 pub mod stream;
 pub mod stream_view;
+pub mod stream_watch;
 pub mod streams;
 pub mod tcp;
 pub mod thread;

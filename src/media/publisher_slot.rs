@@ -21,7 +21,7 @@ use crate::media::offer::Wanted;
 use crate::media::peer::{CONNECT_LIMIT, SILENCE};
 use crate::media::publisher::{Place, Publisher};
 use crate::media::role::{Gone, OfferRefused, RoleKind};
-use crate::media::stream::Stream;
+use crate::media::stream::{Stream, Told};
 use crate::media::view::{PeerView, Standing};
 use crate::media::{Accepted, Media};
 
@@ -157,12 +157,14 @@ impl Media {
         self.turn(slot, known.as_ref(), &token)?;
         let place = Place::prepare(stream);
         let (number, offered) = (place.number(), self.now());
+        let sets = offer.parameter_sets();
         let wanted = Wanted { session: stream.session().clone(), role: Box::new(role(place)), offer };
         let accepted = self.offer_from(client, wanted)?;
         let (peer, view) = (accepted.peer, accepted.view.clone());
         let before = known.replace(Holder { number, peer, token, view, offered });
         let before = before.filter(|before| slot.is_held_by(before.number));
         Place::settle(stream, number, before.as_ref().map(|before| before.number));
+        stream.tell(Told::Offered(number, sets));
         if let Some(before) = before {
             self.close(&before.peer, Gone::TakenOver);
             let what = format!("takes the place of peer {}, which was silent", before.peer);

@@ -22,9 +22,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
+use crate::core::ffmpeg_description::Description;
 use crate::core::ids::SessionId;
 use crate::core::layers::{Layer, MAX_LAYERS, Meter};
 use crate::core::media_feed::{Feed, Feeder, StreamPacket, Track};
+use crate::core::parameter_sets::Sets;
+use crate::core::playable::Expected;
 use crate::core::process_feed::LONGEST_GROUP;
 use crate::core::rtp_packet::{self, RtpPacket, SenderReport};
 use crate::core::rtp_payload::Packing;
@@ -37,6 +40,7 @@ use crate::media::process_legs::ProcessLegs;
 use crate::media::publishing::{Door, Ingest};
 use crate::media::shared::{Command, Shared};
 use crate::media::stream_view::StreamView;
+use crate::media::stream_watch::{Findings, Watch};
 
 /// Payload types on the loopback pair, as every engine sends them: video and Opus.
 const VIDEO_PT: u8 = 96;
@@ -112,6 +116,12 @@ pub enum Told {
     Published(Published),
     /// A publisher's sender report.
     Reported(Reported),
+    /// A publisher offered these parameter sets.
+    Offered(u64, Sets),
+    /// The process is about to be another one, of this number: what it sends waits until it is described.
+    Begin(u64),
+    /// What the process says it sends.
+    Described(Box<Description>),
     /// A process takes what is published from now on, or none does any more.
     Feed(Option<Box<ProcessLegs>>),
     /// The end.
@@ -160,6 +170,7 @@ struct Inner {
     codecs: Codecs,
     door: Door,
     view: StreamView,
+    findings: Findings,
     sender: Sender<Told>,
     wake: Arc<Wake>,
 }
@@ -183,12 +194,15 @@ impl Stream {
             socket.set_nonblocking(true)?;
         }
         let packing = packing(spec.codecs.video);
+        let expected = Expected { video: Some(packing), opus: spec.codecs.opus };
+        let watch = Watch::new(expected, spec.ingest.to_viewers());
         let inner = Inner {
             id,
             session: spec.session.clone(),
             codecs: spec.codecs,
             door: Door::new(spec.ingest),
             view: StreamView::default(),
+            findings: Findings::default(),
             sender,
             wake,
         };
@@ -207,6 +221,9 @@ impl Stream {
             last_key_frames: [Moment::default(); MAX_LAYERS],
             legs: None,
             publisher: None,
+            offered: None,
+            watch,
+            held: false,
             followers: Vec::new(),
             batch: Vec::new(),
             rest_until: None,
@@ -233,6 +250,11 @@ impl Stream {
     /// What is published of it.
     pub fn view(&self) -> &StreamView {
         &self.0.view
+    }
+
+    /// What its thread finds of those who feed it.
+    pub fn findings(&self) -> &Findings {
+        &self.0.findings
     }
 
     /// Who publishes into it.
@@ -272,6 +294,11 @@ struct Owner {
     legs: Option<Box<ProcessLegs>>,
     /// The number of the publisher that feeds.
     publisher: Option<u64>,
+    /// What the next publisher, of this number, offered.
+    offered: Option<(u64, Sets)>,
+    watch: Watch,
+    /// The process is not described yet: what it sends waits in its sockets.
+    held: bool,
     followers: Vec<usize>,
     batch: Vec<StreamPacket>,
     /// Until when the rest of a frame is waited for.
@@ -295,6 +322,8 @@ impl Owner {
                 self.pass_on();
             }
             self.measure();
+            let now = self.shared.moment(Instant::now());
+            self.watch.tell(self.stream.findings(), now);
         }
     }
 
@@ -310,7 +339,7 @@ impl Owner {
 
     fn wait(&self) {
         let mut descriptors = vec![PollFd::new(&*self.stream.0.wake, PollFlags::IN)];
-        for socket in self.video.iter().chain(&self.audio) {
+        for socket in self.video.iter().chain(&self.audio).filter(|_| !self.held) {
             descriptors.push(PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN));
         }
         let rest = self.rest_until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -328,6 +357,9 @@ impl Owner {
                 Told::Leave(thread) => self.followers.retain(|other| *other != thread),
                 Told::Published(packet) => self.published(&packet, now),
                 Told::Reported(reported) => self.reported(reported, now),
+                Told::Offered(by, sets) => self.offered = Some((by, sets)),
+                Told::Begin(start) => self.begin(start),
+                Told::Described(description) => self.described(*description),
                 Told::Feed(legs) => {
                     self.legs = legs;
                     self.stream.door().feed_anew();
@@ -347,13 +379,37 @@ impl Owner {
         if hears && self.publisher != Some(by) {
             self.unpublish();
             self.publisher = Some(by);
+            let offered = self.offered.take().filter(|(number, _)| *number == by);
+            let sets = offered.map(|(_, sets)| sets).unwrap_or_default();
+            self.watch.publisher(Some((self.expected_of(by), &sets)));
+            self.feed.describe(Feeder::Publisher, sets);
         }
         hears
+    }
+
+    /// What a publisher said it would send.
+    fn expected_of(&self, by: u64) -> Expected {
+        let known = self.stream.door().publishing().filter(|publishing| publishing.number == by);
+        let (video, opus) = known.map_or((None, true), |known| (Some(packing(known.video)), known.opus));
+        Expected { video, opus }
+    }
+
+    fn begin(&mut self, start: u64) {
+        self.held = true;
+        self.watch.begin(start);
+        self.feed.describe(Feeder::Process, Sets::default());
+    }
+
+    fn described(&mut self, description: Description) {
+        self.held = false;
+        self.watch.describe(&description);
+        self.feed.describe(Feeder::Process, description.sets);
     }
 
     /// The publisher is gone: the process feeds again.
     fn unpublish(&mut self) {
         self.publisher = None;
+        self.watch.publisher(None);
         self.feed.give_back();
         // Before a packet of the process is passed on: viewers must not miss its key frame.
         self.stream.view().flatten();
@@ -382,6 +438,10 @@ impl Owner {
     fn published(&mut self, packet: &Published, now: Instant) {
         if !self.hears(packet.by) {
             return;
+        }
+        if packet.layer == Layer::BASE {
+            let now = self.shared.moment(now);
+            self.watch.packet(Feeder::Publisher, packet.track, &packet.payload, now);
         }
         let door = self.stream.door();
         if let Some(legs) = &mut self.legs {
@@ -413,11 +473,12 @@ impl Owner {
         let taken = self
             .feed
             .packet(Feeder::Publisher, (packet.track, packet.layer), &header, now, || packet.payload.clone());
-        taken.into_iter().for_each(|packet| self.keep(packet, now));
+        let sets = self.feed.take_sets();
+        sets.into_iter().chain(taken).for_each(|packet| self.keep(packet, now));
     }
 
     fn read(&mut self, track: Track, room: &mut [u8; LARGEST]) {
-        for _ in 0..PER_ROUND {
+        for _ in 0..if self.held { 0 } else { PER_ROUND } {
             let socket = match track {
                 Track::Video => self.video.as_ref(),
                 Track::Audio => self.audio.as_ref(),
@@ -438,8 +499,10 @@ impl Owner {
                 _ => continue,
             };
             let which = (track, Layer::BASE);
+            self.watch.packet(Feeder::Process, track, packet.payload, now);
             let taken = self.feed.packet(Feeder::Process, which, &packet, now, || packet.payload.into());
-            taken.into_iter().for_each(|packet| self.keep(packet, now));
+            let sets = self.feed.take_sets();
+            sets.into_iter().chain(taken).for_each(|packet| self.keep(packet, now));
         }
     }
 

@@ -13,7 +13,7 @@ use crate::core::ids::WorkerId;
 use crate::core::session::Failure;
 use crate::core::time::Moment;
 use crate::host::process;
-use crate::worker::board::{Card, UPGRADE_LOST, View};
+use crate::worker::board::{Card, UPGRADE_LOST, View, words_of};
 use crate::worker::streamers;
 
 /// The id under which this worker is known; settled at start.
@@ -59,6 +59,7 @@ pub fn view(card: &Card, settings: &Settings, now: Moment, base_url: &str) -> Se
     if card.is_upgrade_lost() {
         view.warnings.push(UPGRADE_LOST.to_owned());
     }
+    view.warnings.extend(view.troubles.iter().map(words_of));
     SessionView {
         id: card.id.clone(),
         worker_id: worker_id(settings),

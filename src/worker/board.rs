@@ -17,7 +17,9 @@ use crate::api::sessions::Link;
 use crate::api::types::{CreateRequest, DEFAULT_ENGINE, DEMO_ENGINE, SourceView, Timings};
 use crate::core::attendance::{Attendance, Beat};
 use crate::core::ids::{Port, SessionId};
+use crate::core::media_feed::Feeder;
 use crate::core::outside_prefix;
+use crate::core::playable::Trouble;
 use crate::core::rate_limit::{Rate, SharedRate};
 use crate::core::reason::EndReason;
 use crate::core::session::{Failure, Status};
@@ -214,6 +216,8 @@ pub struct View {
     pub restarts: u32,
     /// What went wrong without stopping it.
     pub warnings: Vec<String>,
+    /// What keeps viewers from what the source sends by now.
+    pub troubles: Vec<SourceTrouble>,
     /// Why there is no stream.
     pub failure: Option<Failure>,
     /// How long the phases of its create took, as far as it came.
@@ -224,6 +228,22 @@ pub struct View {
     pub source: Option<Box<SourceView>>,
     /// The two ends of a media process's log.
     pub log: Option<SharedEnds>,
+}
+
+/// What keeps viewers from what somebody sends.
+pub type SourceTrouble = (Feeder, Trouble);
+
+/// The same in words.
+pub fn words_of((feeder, trouble): &SourceTrouble) -> String {
+    match feeder {
+        Feeder::Process => format!("the stream process: {trouble}"),
+        Feeder::Publisher => format!("the publisher: {trouble}"),
+    }
+}
+
+/// The stable names of troubles, for pages.
+pub fn names_of(troubles: &[SourceTrouble]) -> Vec<&'static str> {
+    troubles.iter().map(|(_, trouble)| trouble.name()).collect()
 }
 
 impl View {
@@ -239,6 +259,7 @@ impl View {
             directory: None,
             restarts: 0,
             warnings: Vec::new(),
+            troubles: Vec::new(),
             failure: None,
             timings: Timings::default(),
             ended: None,

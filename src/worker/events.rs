@@ -11,7 +11,7 @@ use crate::core::reason::EndReason;
 use crate::core::session::Status;
 use crate::core::time::Moment;
 use crate::edge::feed::{self, Feed, Follow, Places};
-use crate::worker::board::Visit;
+use crate::worker::board::{SourceTrouble, Visit, names_of};
 
 /// Streams of one session: a page each of the people who watch it. Beyond it a page asks for the status now and then. Forty people
 /// of one room find a place: an address may have half.
@@ -40,10 +40,10 @@ pub fn viewers_places() -> Places {
 }
 
 /// Says where the session stands. From `ending` on that is the end: whoever waits for more would wait for nothing.
-pub fn tell_status(feed: &Feed, status: Status, restarts: u32) {
+pub fn tell_status(feed: &Feed, status: Status, restarts: u32, troubles: &[SourceTrouble]) {
     match status.reason() {
         Some(reason) => feed.close("ended", &ended(reason)),
-        None => feed.say("status", &standing(status, restarts)),
+        None => feed.say("status", &standing(status, restarts, troubles)),
     }
 }
 
@@ -55,7 +55,7 @@ pub fn tell_drain(feed: &Feed, left: Option<Duration>) {
 /// The stream of a session that has not ended: it begins with how things stand.
 pub fn follow(visit: &Visit, drain_until: Option<Moment>, now: Moment) -> Follow {
     visit.feed().follow(|| {
-        let status = visit.card.read(|view| standing(view.status, view.restarts));
+        let status = visit.card.read(|view| standing(view.status, view.restarts, &view.troubles));
         let mut greeting = format!("retry: {RETRY_MS}\n\n{}", feed::event("status", &status));
         if let Some(until) = drain_until {
             greeting.push_str(&feed::event("draining", &draining(Some(until.since(now)))));
@@ -64,8 +64,12 @@ pub fn follow(visit: &Visit, drain_until: Option<Moment>, now: Moment) -> Follow
     })
 }
 
-fn standing(status: Status, restarts: u32) -> String {
-    json!({"status": status.name(), "restarts": restarts}).to_string()
+fn standing(status: Status, restarts: u32, troubles: &[SourceTrouble]) -> String {
+    let mut standing = json!({"status": status.name(), "restarts": restarts});
+    if !troubles.is_empty() {
+        standing["source"] = names_of(troubles).into();
+    }
+    standing.to_string()
 }
 
 fn draining(left: Option<Duration>) -> String {

@@ -33,7 +33,7 @@ use crate::host::entropy;
 use crate::host::local;
 use crate::media::Media;
 use crate::worker::answers;
-use crate::worker::board::{Asked, Board, Card, View, Visit};
+use crate::worker::board::{Asked, Board, Card, View, Visit, names_of};
 use crate::worker::browsers::Browsers;
 use crate::worker::chronicle::Chronicle;
 use crate::worker::engines::{BadChoice, Choice};
@@ -334,6 +334,9 @@ fn standing(card: &Card, view: &View) -> Value {
     }
     if card.is_upgrade_lost() {
         standing["websockets"] = "blocked".into();
+    }
+    if !view.troubles.is_empty() {
+        standing["source"] = names_of(&view.troubles).into();
     }
     standing
 }

@@ -3,8 +3,10 @@
 use std::fmt::Debug;
 use std::io;
 
+use crate::core::ffmpeg_description::Description;
 use crate::engine::ingest::SourceSpec;
 use crate::media::publishing::{Fed, Publishing};
+use crate::media::stream_watch::Found;
 
 /// Takes over the sockets that engines send to.
 pub trait Sources: Debug + Send + Sync {
@@ -22,6 +24,15 @@ pub trait Source: Debug + Send {
 
     /// No process takes it any more.
     fn stop_feeding(&self);
+
+    /// Another process is about to send; what it sends waits until it is described.
+    fn begin(&self);
+
+    /// What the process says it sends.
+    fn describe(&self, description: Description);
+
+    /// What was found of those who feed it. The wake of its description rings when that changes.
+    fn found(&self) -> Found;
 
     /// How the process was fed until its last picture; `None` before the first.
     fn fed(&self) -> Option<Fed>;

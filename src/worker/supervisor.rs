@@ -26,7 +26,7 @@ use crate::host::wake::Wake;
 use crate::host::wireguard::WireGuard;
 use crate::media::Media;
 use crate::worker::answers;
-use crate::worker::board::Card;
+use crate::worker::board::{Card, SourceTrouble, words_of};
 use crate::worker::bodies::Bodies;
 use crate::worker::chronicle::Chronicle;
 use crate::worker::data_dir::DataDir;
@@ -195,7 +195,8 @@ impl Supervisor {
             view.ended = view.ended.or(ended);
         });
         if (status, restarts) != before {
-            self.given.card.tell(|feed| events::tell_status(feed, status, restarts));
+            let troubles = self.given.card.read(|view| view.troubles.clone());
+            self.given.card.tell(|feed| events::tell_status(feed, status, restarts, &troubles));
         }
         if status != before.0 {
             // Its end is told once, with the reason, when nothing of it is left.
@@ -267,6 +268,8 @@ impl Supervisor {
                 self.events.push_back(Event::Hung(how));
             }
             News::Source(source) => self.given.card.publish(|view| view.source = Some(source)),
+            News::Failed(failure) => self.events.push_back(Event::Failed(failure)),
+            News::Troubles(troubles) => self.note_troubles(troubles),
             News::Exited { how, ends } => {
                 if let Some(reason) = ends.filter(|_| self.machine.was_ready()) {
                     log::info!("[session {}] the stream is over ({how})", self.given.card.id);
@@ -279,6 +282,19 @@ impl Supervisor {
                 self.events.push_back(Event::Exited(how));
             }
         }
+    }
+
+    /// What keeps viewers from what the source sends: for the log, the session's warnings and its pages.
+    fn note_troubles(&mut self, troubles: Vec<SourceTrouble>) {
+        let card = &self.given.card;
+        let before = card.read(|view| view.troubles.clone());
+        for trouble in troubles.iter().filter(|trouble| !before.contains(trouble)) {
+            log::warn!("[session {}] {}", card.id, words_of(trouble));
+        }
+        card.publish(|view| view.troubles = troubles);
+        let (status, restarts) = (self.machine.status(), self.machine.restarts());
+        let view = card.view();
+        card.tell(|feed| events::tell_status(feed, status, restarts, &view.troubles));
     }
 
     fn take(&mut self, message: Message) {
@@ -430,9 +446,13 @@ impl Supervisor {
 
     /// Keeps the failure, with the end of the child's log where that helps. The answer goes out when the session is
     /// over: who is told of a failure finds nothing of it left.
-    fn note_failure(&mut self, failure: Failure) {
+    fn note_failure(&mut self, mut failure: Failure) {
         let card = &self.given.card;
         let tail = self.engine.tail();
+        // A time-out only knows that it waited.
+        if let Some(words) = self.engine.lacks().filter(|_| failure.kind != FailureKind::EndedEarly) {
+            failure.detail = format!("{words}; {}", failure.detail);
+        }
         let failure = prepare::explain(failure, &tail, card.id.expose());
         log::warn!("[session {}] create failed: {}: {}", card.id, failure.kind.error(), failure.detail);
         card.publish(|view| view.failure = Some(failure.clone()));

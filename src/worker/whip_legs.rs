@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::api::sessions::Link;
 use crate::config::settings;
+use crate::core::ffmpeg_description::Description;
 use crate::core::ids::SessionId;
 use crate::core::sdp::{Agreed, IceParameters, Offer, Purpose, SdpFragment, Supported, VideoCodec};
 use crate::core::whip::Problem;
@@ -18,6 +19,7 @@ use crate::media::publishing::{Fed, Ingest, Publishing};
 use crate::media::role::{Gone, OfferRefused};
 use crate::media::shared::RestartRefused;
 use crate::media::stream::{self, Codecs, SourceSpec, Stream, Told};
+use crate::media::stream_watch::Found;
 use crate::media::streams::SourceHandle;
 use crate::media::viewer::{Audience, Viewer};
 use crate::media::{Accepted, Media};
@@ -203,11 +205,13 @@ impl Sources for Media {
         let (kind, wake) = spec.ingest;
         let ingest = match kind {
             settings::Ingest::Viewers => Ingest::Viewers,
-            settings::Ingest::Process => Ingest::Process(wake),
-            settings::Ingest::Both => Ingest::Both(wake),
+            settings::Ingest::Process => Ingest::Process(wake.clone()),
+            settings::Ingest::Both => Ingest::Both(wake.clone()),
         };
         let (session, video) = (spec.session, Some(spec.video));
-        Ok(Box::new(self.add_source(SourceSpec { session, video, audio: spec.audio, codecs, ingest })?))
+        let source = self.add_source(SourceSpec { session, video, audio: spec.audio, codecs, ingest })?;
+        source.stream().findings().ring(wake);
+        Ok(Box::new(source))
     }
 }
 
@@ -226,6 +230,19 @@ impl Source for SourceHandle {
 
     fn stop_feeding(&self) {
         self.stream().tell(Told::Feed(None));
+    }
+
+    fn begin(&self) {
+        let start = self.stream().findings().begin();
+        self.stream().tell(Told::Begin(start));
+    }
+
+    fn describe(&self, description: Description) {
+        self.stream().tell(Told::Described(Box::new(description)));
+    }
+
+    fn found(&self) -> Found {
+        self.stream().findings().read()
     }
 
     fn fed(&self) -> Option<Fed> {

@@ -10,6 +10,9 @@ const TONE = ["-f", "lavfi", "-i", "sine=frequency=440"];
 const ENGINES = {
     bars: { command: [...BARS, ...TONE], restart_backoff: "100ms", stale_timeout: "3s" },
     mute: { command: BARS, video: "vp8" },
+    // Parameter sets in the description only, and B frames.
+    hard: { command: BARS, audio: "no", video_encoder: ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p",
+        "-g", "50", "-bf", "2", "-flags", "+global_header"] },
 };
 
 let worker, browser, page, id;
@@ -73,6 +76,17 @@ async function survives(signal) {
 test("a viewer sees pictures again after its process got SIGKILL, without a new connection", () => survives("SIGKILL"));
 
 test("a viewer sees pictures again after its process got SIGSTOP, without a new connection", () => survives("SIGSTOP"));
+
+test("a picture whose parameter sets only its description has is seen, and its B frames are told", async () => {
+    await open("hard");
+    await plays(50);
+    const note = page.locator("#note");
+    await until("the note", async () => (await note.textContent()) === "The source sends B frames, which browsers show jerkily.");
+    assert.ok(await note.isVisible());
+    await screenshot(page, "engine-b-frames");
+    const session = (await worker.api("GET", `/api/v1/sessions/${id}`)).json;
+    assert.match(session.warnings.join(), /^the stream process: its picture has B frames.*`-bf 0`/);
+});
 
 test("VP8 without sound plays, and the session ends when its viewer is gone and it is deleted", async () => {
     await open("mute");

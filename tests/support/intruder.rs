@@ -57,10 +57,25 @@ fn main() {
     allowed(&targets);
     eprintln!("attempts over");
     // A picture, so that a media process counts as ready.
+    picture();
     println!("frame=1\nfps=25\nprogress=continue");
     let _ = io::stdout().flush();
     loop {
         std::thread::park();
+    }
+}
+
+/// Sends the beginning of a picture of H264 to where its arguments say.
+fn picture() {
+    let url = std::env::args().find(|argument| argument.starts_with("rtp://"));
+    let port =
+        url.as_deref().and_then(|url| url.strip_prefix("rtp://127.0.0.1:")?.split('?').next()?.parse().ok());
+    let Some(port) = port.map(|port: u16| port) else { return };
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let units: [&[u8]; 3] = [&[0x67, 0x42, 0xC0, 0x1E, 0x80], &[0x68, 0x80], &[0x65, 0x88]];
+    for (number, unit) in (1..).zip(units) {
+        let header = [0x80, 96, 0, number, 0, 0, 0, 1, 0, 0, 0, 7];
+        socket.send_to(&[&header[..], unit].concat(), ("127.0.0.1", port)).expect("it goes out");
     }
 }
 

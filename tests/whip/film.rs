@@ -36,6 +36,12 @@ impl Film {
         ])
     }
 
+    /// H264 made in this way.
+    pub fn of_h264_with(more: &[&str]) -> Film {
+        let usual = ["libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"];
+        Film::encoded(&[&usual[..], more].concat())
+    }
+
     fn encoded(encoder: &[&str]) -> Film {
         let [video, audio] = [0; 2].map(|_| {
             let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");

@@ -24,6 +24,7 @@ mod lab;
 mod offer_table;
 mod offers;
 mod one_transport;
+mod playable;
 mod restart;
 mod shares;
 #[path = "../whep/simulcast.rs"]

@@ -380,11 +380,15 @@ class Watch {
     }
 
     /** What the server knows of the process that feeds this page: one that ended, or lost its helper, sends nothing more. */
-    #take({ status, restarts, streamers }) {
+    #take({ status, restarts, streamers, source }) {
         const open = OPEN_STATES.includes(status);
         const another = this.#restarts !== null && restarts > this.#restarts;
         this.#restarts = restarts ?? this.#restarts;
         const proxied = SETTINGS.engine === "moonlight";
+        if (!proxied) {
+            // For our player: what keeps it from showing the source.
+            document.documentElement.dataset.source = (source ?? []).join(" ");
+        }
         const silent = this.#media.pictureSilence() > SILENT_MS;
         if (proxied && (!open || another)) {
             this.#processGone = performance.now();

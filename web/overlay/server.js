@@ -42,7 +42,7 @@ function sendBeacon(path, body) {
 async function askStatus() {
     const { status, ok, json, retryMs } = await call("GET", "_neck/status");
     if (ok) {
-        return { alive: true, status: json.status, restarts: json.restarts, streamers: json.streamers };
+        return { alive: true, status: json.status, restarts: json.restarts, streamers: json.streamers, source: json.source };
     }
     return status === 404 ? { ended: true, reason: json.reason ?? "unknown" } : { retryMs };
 }

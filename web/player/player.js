@@ -1,6 +1,6 @@
 // The page of a session whose stream is ours: keeps a WHEP connection, shows where it stands, and three controls.
 //
-//   connecting ──▶ playing ⇄ frozen (connected, no new pictures)
+//   connecting ──▶ playing ⇄ frozen (connected, no new pictures), or unshown: the server knows why
 //       ▲  │ refused: waiting, full ── pause ──▶ connecting · unplayable, over: final
 //       └──┴── reconnecting: ICE restart first, then a new connection with growing pauses ◀── trouble
 //                └── after a while without success: unreachable, which says what was tried, and goes on trying
@@ -156,6 +156,13 @@ class Player {
         }
     }
 
+    /** What the server finds wrong with what the source sends, as the overlay heard it. */
+    #note() {
+        const [trouble] = (document.documentElement.dataset.source ?? "").split(" ");
+        part("note").textContent = WORDS[trouble] ?? "";
+        return trouble !== "";
+    }
+
     /** Whether pictures move. */
     async #look() {
         const link = this.#link;
@@ -178,13 +185,14 @@ class Player {
         const moves = frames !== this.#frames;
         this.#frames = frames;
         this.#still = moves ? 0 : this.#still + 1;
+        const trouble = this.#note();
         if (moves) {
             this.#state("playing");
         } else if (this.#still >= LOST) {
             this.#still = 0;
             this.#connect();
         } else if (this.#still >= FROZEN) {
-            this.#state("frozen");
+            this.#state(trouble ? "unshown" : "frozen");
         }
     }
 }

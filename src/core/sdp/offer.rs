@@ -10,6 +10,7 @@ use super::{
     Description, LEAST_PWD, LEAST_UFRAG, MAX_SECTIONS, Part, SdpError, is_ice_text, is_mid, plain_candidate,
     rules,
 };
+use crate::core::parameter_sets::Sets;
 
 /// Candidates that are kept of an offer or a restart: a browser on many networks has about ten. With full ICE we send a check to
 /// each, so this also bounds what a stranger can make us send.
@@ -222,6 +223,16 @@ impl Offer {
         let offered =
             if offered.is_empty() { "neither VP8 nor H264 with packetization-mode=1" } else { &offered };
         format!("no video codec in common: the offer has {offered}; here is {wanted}")
+    }
+
+    /// Parameter sets of H264 that the offer itself has, in the format that was agreed on.
+    pub fn parameter_sets(&self) -> Sets {
+        let mut sets = Sets::default();
+        for taken in self.sections.iter().filter_map(|section| section.taken.as_ref()) {
+            let list = taken.format.parameter("sprop-parameter-sets");
+            list.into_iter().for_each(|list| sets.add_base64(list));
+        }
+        sets
     }
 
     /// The media sections in order.

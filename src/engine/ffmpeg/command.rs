@@ -31,6 +31,9 @@ const OPUS: &[&str] =
 
 const PROGRESS: [&str; 3] = ["-nostats", "-progress", "pipe:1"];
 
+/// The description of the RTP legs: their codecs and parameter sets. Without a leg FFmpeg would not start.
+const DESCRIPTION: [&str; 2] = ["-sdp_file", "pipe:1"];
+
 /// What is published, as an input described on stdin. `-localaddr`: else it would listen on every address. It waits 100 ms for
 /// what is overtaken, and for packets as long as it takes. No `nobuffer`, which throws away the first key frame with what was looked at; the look is short because
 /// the frame rate, which a browser changes as it likes, is not guessed.
@@ -102,7 +105,8 @@ fn outputs(recipe: &Recipe, legs: Legs, port: u16, pictures: &[&str]) -> Vec<Str
         VideoCodec::H264 => H264,
         VideoCodec::Vp8 => VP8,
     };
-    let mut all: Vec<String> = vec!["-map".into(), format!("{}:v:0", legs.video), "-an".into()];
+    let mut all: Vec<String> = DESCRIPTION.map(str::to_owned).into();
+    all.extend(["-map".into(), format!("{}:v:0", legs.video), "-an".into()]);
     all.extend(pictures.iter().map(|argument| (*argument).to_owned()));
     all.extend(encoder(recipe.video_encoder.as_deref(), codec));
     all.extend(rtp(VIDEO_PAYLOAD_TYPE, port));
@@ -157,7 +161,7 @@ mod tests {
         let line = arguments(&recipe(VideoCodec::H264), Legs { video: 0, audio: Some(0) }, 5000).join(" ");
         assert_eq!(
             line,
-            "-hide_banner -nostdin -re -i x -nostats -progress pipe:1 \
+            "-hide_banner -nostdin -re -i x -nostats -progress pipe:1 -sdp_file pipe:1 \
              -map 0:v:0 -an -c:v libx264 -profile:v baseline -preset veryfast -tune zerolatency -pix_fmt yuv420p -g 60 -bf 0 \
              -payload_type 96 -f rtp rtp://127.0.0.1:5000?rtcpport=5000&localaddr=127.0.0.1&pkt_size=1200 \
              -map 0:a:0 -vn -c:a libopus -ar 48000 -ac 2 -application lowdelay -frame_duration 20 \
@@ -182,7 +186,7 @@ mod tests {
         let line = published(&recipe, Legs { video: 0, audio: Some(0) }, 5000).join(" ");
         assert!(line.starts_with("-hide_banner -nostdin -nostats -progress pipe:1 -protocol_whitelist pipe,udp,rtp -localaddr 127.0.0.1 "));
         assert!(
-            line.contains("-f sdp -i pipe:0 -re -i x -map 0:v:0 -an -fps_mode vfr -fpsmax 60 -c:v libvpx"),
+            line.contains("-f sdp -i pipe:0 -re -i x -sdp_file pipe:1 -map 0:v:0 -an -fps_mode vfr -fpsmax 60 -c:v libvpx"),
             "{line}"
         );
         assert_eq!(line.matches("rtp://").count(), 2, "{line}");

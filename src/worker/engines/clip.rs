@@ -13,6 +13,7 @@ use crate::core::time::Moment;
 use crate::engine::clip::{Clip, Playing};
 use crate::engine::ingest::{Pair, SourceSpec};
 use crate::worker::engines::child::Child;
+use crate::worker::engines::picture::PictureWatch;
 use crate::worker::engines::{Engine, News, Next};
 use crate::worker::sources::Source;
 use crate::worker::supervisor::Assignment;
@@ -26,6 +27,8 @@ pub struct ClipEngine {
     port: u16,
     source: Option<Box<dyn Source>>,
     playing: Option<Playing>,
+    /// Of who publishes instead of it.
+    picture: PictureWatch,
     exit_told: bool,
     rate: Rate,
 }
@@ -110,7 +113,9 @@ impl Engine for ClipEngine {
         let over = self.playing.as_ref().is_some_and(Playing::is_over);
         let exit = (over && !std::mem::replace(&mut self.exit_told, over))
             .then(|| News::Exited { how: "the clip's thread ended".into(), ends: None::<EndReason> });
-        report.into_iter().chain(exit).collect()
+        let found = self.source.as_ref().map(|source| source.found());
+        let troubles = found.map(|found| self.picture.warn(found)).unwrap_or_default();
+        report.into_iter().chain(exit).chain(troubles).collect()
     }
 
     fn child(&mut self) -> Option<&mut Child> {

@@ -20,6 +20,7 @@ use crate::worker::child_log::SharedEnds;
 use crate::worker::confinement;
 use crate::worker::engines::child::Child;
 use crate::worker::engines::media_process::{MediaProcess, host};
+use crate::worker::engines::picture::PictureWatch;
 use crate::worker::engines::{Engine, News, Next, Survey};
 use crate::worker::prepare;
 use crate::worker::set_up::Step;
@@ -35,6 +36,7 @@ pub struct FfmpegEngine {
     port: u16,
     legs: Legs,
     source: Option<Box<dyn Source>>,
+    picture: PictureWatch,
 }
 
 impl FfmpegEngine {
@@ -48,6 +50,7 @@ impl FfmpegEngine {
             port: 0,
             legs,
             source: None,
+            picture: PictureWatch::default(),
         }
     }
 
@@ -114,6 +117,8 @@ impl Engine for FfmpegEngine {
 
     fn start(&mut self, given: &mut Assignment) -> Result<(), Failure> {
         let arguments = command::arguments(&self.process.recipe, self.legs, self.port);
+        self.picture.begin();
+        self.source.iter().for_each(|source| source.begin());
         self.process.start(given, &arguments, None)
     }
 
@@ -131,7 +136,12 @@ impl Engine for FfmpegEngine {
 
     fn look(&mut self, _: &Assignment, now: Moment) -> Vec<News> {
         let mut news = self.process.take_progress(now, self.legs.audio.is_some());
+        if let Some(source) = &self.source {
+            self.process.take_description().into_iter().for_each(|description| source.describe(description));
+            news.extend(self.picture.judge(source.found(), self.process.last_frame().is_some()));
+        }
         if let Some(exit) = self.process.child.look() {
+            self.picture.begin();
             news.push(self.process.judge(exit));
         } else if self.process.stale_at().is_some_and(|at| now.reached(at)) {
             self.process.kill_hung();
@@ -147,6 +157,10 @@ impl Engine for FfmpegEngine {
         self.process.child.let_go();
         self.source = None;
         self.pair = None;
+    }
+
+    fn lacks(&self) -> Option<String> {
+        self.picture.lacks()
     }
 
     fn log(&self) -> Option<SharedEnds> {

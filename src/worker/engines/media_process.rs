@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::api::types::SourceView;
 use crate::config::settings::VideoCodec;
+use crate::core::ffmpeg_description::Description;
 use crate::core::ffmpeg_progress::{Progress, ProgressReader};
 use crate::core::reason::EndReason;
 use crate::core::restart::RestartBudget;
@@ -40,6 +41,7 @@ struct Run {
     pipe: Option<OwnedFd>,
     reader: ProgressReader,
     frames: u64,
+    described: bool,
     /// When a new frame was last heard of; `None` before the first.
     last_frame: Option<Moment>,
     hung: bool,
@@ -82,7 +84,7 @@ impl MediaProcess {
         self.child.descriptors().into_iter().chain(progress).collect()
     }
 
-    /// Reads its progress: its first frame makes it ready. `with_audio`: it sends sound.
+    /// Reads its progress. `with_audio`: it sends sound.
     pub fn take_progress(&mut self, now: Moment, with_audio: bool) -> Vec<News> {
         let Run { pipe, reader, .. } = &mut self.run;
         let mut latest = None;
@@ -90,9 +92,6 @@ impl MediaProcess {
         let Some(progress) = latest else { return Vec::new() };
         let mut news = Vec::new();
         if progress.frames > self.run.frames {
-            if self.run.last_frame.is_none() {
-                news.push(News::Ready);
-            }
             self.run.frames = progress.frames;
             self.run.last_frame = Some(now);
         }
@@ -114,6 +113,14 @@ impl MediaProcess {
             speed: (progress.speed > 0.0).then_some(progress.speed),
             ..SourceView::default()
         }
+    }
+
+    /// What it says it sends: once, when all of it is said.
+    pub fn take_description(&mut self) -> Option<Description> {
+        if std::mem::replace(&mut self.run.described, self.run.reader.description().is_some()) {
+            return None;
+        }
+        self.run.reader.description().cloned()
     }
 
     /// When it last had a new frame; `None` before the first, and once it was killed for having none.

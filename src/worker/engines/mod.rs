@@ -10,6 +10,7 @@ mod clip;
 mod ffmpeg;
 mod media_process;
 mod moonlight;
+mod picture;
 mod published;
 
 pub use choice::{BadChoice, Choice};
@@ -25,6 +26,7 @@ use crate::core::restart::RestartBudget;
 use crate::core::session::Failure;
 use crate::core::time::Moment;
 use crate::engine::ffmpeg::recipe::Recipe;
+use crate::worker::board::SourceTrouble;
 use crate::worker::child_log::SharedEnds;
 use crate::worker::engines::child::Child;
 use crate::worker::set_up::Step;
@@ -68,6 +70,10 @@ pub enum News {
     Hung(String),
     /// What operators are shown.
     Source(Box<SourceView>),
+    /// It will never work.
+    Failed(Failure),
+    /// What keeps viewers from its picture or sound by now.
+    Troubles(Vec<SourceTrouble>),
 }
 
 /// One session's engine.
@@ -139,6 +145,11 @@ pub trait Engine: Send {
     /// Removes what it has on disk, or keeps it for its log.
     fn remove(&mut self, given: &Assignment, keep_log: bool) {
         self.child().into_iter().for_each(|child| child.remove(given, keep_log));
+    }
+
+    /// Why it is not ready although it runs, as far as that can be said.
+    fn lacks(&self) -> Option<String> {
+        None
     }
 
     /// The two ends of its log, where operators are shown them.

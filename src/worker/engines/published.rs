@@ -28,6 +28,7 @@ use crate::media::publishing::Publishing;
 use crate::worker::child_log::SharedEnds;
 use crate::worker::engines::child::Child;
 use crate::worker::engines::media_process::{MediaProcess, host};
+use crate::worker::engines::picture::PictureWatch;
 use crate::worker::engines::{Engine, News, Next, Survey};
 use crate::worker::prepare;
 use crate::worker::set_up::Step;
@@ -53,6 +54,7 @@ pub struct PublishedEngine {
     /// Where the process sends what viewers see.
     port: u16,
     source: Option<Box<dyn Source>>,
+    picture: PictureWatch,
     stage: Stage,
     /// The session's machine wants it to run.
     wanted: bool,
@@ -77,6 +79,7 @@ impl PublishedEngine {
             process: MediaProcess::new(recipe),
             port: 0,
             source: None,
+            picture: PictureWatch::default(),
             stage: Stage::Idle,
             wanted: false,
             exit_owed: false,
@@ -97,6 +100,7 @@ impl PublishedEngine {
         let recipe = &self.process.recipe;
         let legs = Legs { video: 0, audio: publishing.opus.then_some(0) };
         let arguments = command::published(recipe, legs, self.port);
+        self.source.iter().for_each(|source| source.begin());
         self.process.start(given, &arguments, Some(input))?;
         self.stage = Stage::Running { publishing, since: now };
         if let Some(source) = &self.source {
@@ -241,8 +245,11 @@ impl Engine for PublishedEngine {
     fn look(&mut self, given: &Assignment, now: Moment) -> Vec<News> {
         let with_audio = self.publishing().is_some_and(|publishing| publishing.opus);
         let mut news = self.process.take_progress(now, with_audio);
-        // The session is ready without it.
-        news.retain(|news| !matches!(news, News::Ready));
+        if let Some(source) = &self.source {
+            self.process.take_description().into_iter().for_each(|description| source.describe(description));
+            // The session is ready without it.
+            news.extend(self.picture.warn(source.found()));
+        }
         if let Some(exit) = self.process.child.look() {
             news.extend(self.exited(exit));
         }
