@@ -214,7 +214,7 @@ table! {
         "Sends of UDP: one takes several datagrams where they go the same way.";
     MEDIA_DROPPED "hydraneckwebrtc_media_dropped_packets_total" Worker Counter None ["why"]
         "Packets that went no further: unknown (of no peer), bad, spoofed, refused (by the peer's session), unproved (the address \
-         did not prove that it reads), queue (one was full), send (the network refused).";
+         did not prove that it reads), queue (one was full), send (the network refused), nonce (its number was used).";
     MEDIA_FOREIGN "hydraneckwebrtc_media_passed_packets_total" Worker Counter None []
         "Datagrams that one media thread heard for another.";
     MEDIA_LAG "hydraneckwebrtc_media_loop_lag_seconds" Worker Histogram Seconds []

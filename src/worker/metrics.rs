@@ -86,6 +86,7 @@ fn write_media(page: &mut Exposition, health: &Health) {
         (["unproved"], counters.unproved.get()),
         (["queue"], counters.dropped.get()),
         (["send"], counters.send_errors.get()),
+        (["nonce"], counters.nonces_refused.get()),
     ];
     page.values(&t::MEDIA_DROPPED, dropped);
     page.value(&t::MEDIA_FOREIGN, counters.foreign.get());

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::host::clock::unix_millis;
 use rustix::process::Signal;
@@ -195,4 +196,47 @@ fn a_worker_in_trouble_of_every_kind_has_an_alert_for_each() {
     prometheus.wait_for(&alerts, &["DescriptorsNearlyOut"]);
     fs::remove_file(lab.install.web_server.with_file_name("streamer")).expect("it was there");
     prometheus.wait_for(&alerts, &["WorkerHindered"]);
+}
+
+/// Draws `docs/dashboard.svg` over two minutes of a small fleet at work: `cargo test --test behaviour -- --ignored draws_the_dashboard`.
+#[test]
+#[ignore = "draws a picture for the documents: two minutes"]
+fn draws_the_dashboard() {
+    const SPAN: Duration = Duration::from_secs(120);
+    let mut lab = Lab::new();
+    let bodies: Vec<String> = (1..=6).map(|number| lab.body(number)).collect();
+    let settle = |config: &mut Value| {
+        config["sessions"]["max"] = json!(4);
+        config["bodies"]["wireguard_networks"] = json!([]);
+    };
+    let controller = lab.controller(|_| ());
+    let workers = ["one", "two"].map(|name| lab.worker(name, &controller.url, settle));
+    eventually("both workers are up", || {
+        (controller.get("/api/v1/workers").body.matches("\"up\"").count() == 2).then_some(())
+    });
+    let Some(prometheus) = Prometheus::start(&lab.dir, &[&controller, &workers[0], &workers[1]]) else {
+        return;
+    };
+    let begun = Instant::now();
+    for round in 0.. {
+        let body = &bodies[round % bodies.len()];
+        let created = controller.post("/api/v1/sessions", &json!({"body_ip": body, "replace": true}));
+        let session = created.json()["session_id"].as_str().map(str::to_owned);
+        if let Some(id) = session {
+            let mut stream = Stream::open(&controller.url, &id);
+            (0..20 + 30 * (round % 4)).for_each(|_| drop(stream.next_media()));
+            if round % 5 == 4 {
+                controller.delete(&format!("/api/v1/sessions/{id}"));
+            }
+        }
+        if begun.elapsed() > SPAN {
+            break;
+        }
+    }
+    let root = env!("CARGO_MANIFEST_DIR");
+    let drawn = Command::new("python3")
+        .arg(format!("{root}/tests/dashboard/draw.py"))
+        .args([&prometheus.url, &SPAN.as_secs().to_string(), &format!("{root}/docs/dashboard.svg")])
+        .status();
+    assert!(drawn.expect("python3").success());
 }

@@ -36,8 +36,8 @@ fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// A proxy that runs.
-struct Proxy {
-    url: String,
+pub struct Proxy {
+    pub url: String,
     child: Child,
     log: PathBuf,
 }
@@ -89,7 +89,7 @@ fn start(lab: &Lab, name: &str, program: &Path, config: &dyn Fn(u16) -> String, 
 }
 
 /// nginx around the recipe, changed.
-fn nginx(lab: &Lab, name: &str, service: &Role, change: &dyn Fn(String) -> String) -> Option<Proxy> {
+pub fn nginx(lab: &Lab, name: &str, service: &Role, change: &dyn Fn(String) -> String) -> Option<Proxy> {
     let program = find("nginx")?;
     let dir = lab.dir.display().to_string();
     let config = |port: u16| {
@@ -114,7 +114,7 @@ fn authority(service: &Role) -> &str {
 }
 
 /// A controller that believes proxies on this host, and its worker.
-fn service(lab: &Lab) -> (Role, Role) {
+pub fn service(lab: &Lab) -> (Role, Role) {
     let trust = |config: &mut Value| config["server"]["trusted_proxies"] = json!(["127.0.0.1/32"]);
     let controller = lab.controller(trust);
     let worker = lab.worker("one", &controller.url, |_| ());

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -16,8 +17,14 @@ use serde_json::{Value, json};
 use crate::http;
 use crate::lab::{Lab, NOBODY, Role, eventually};
 
-/// Slots of each sound worker; there are two. The broken one has more, so that every choice by load falls on it.
-const EACH: usize = 3;
+/// Slots of each sound worker; there are two. The broken one has more, so that every choice by load falls on it. Half of the creates of
+/// `tests/fleet/thirty-creates`.
+fn each() -> usize {
+    std::env::var(CREATES).ok().and_then(|text| text.parse::<usize>().ok()).map_or(3, |creates| creates / 2)
+}
+
+/// How many creates there are; set: in a network namespace of our own, in which links may be made.
+const CREATES: &str = "NECK_CREATES";
 
 /// A mended worker has to get sessions again within this.
 const MENDED_WITHIN: Duration = Duration::from_secs(60);
@@ -73,7 +80,50 @@ enum Break {
     Unseen(fn(&Install)),
     Config(fn(&Role, &mut Value)),
     DataDir,
+    /// In a namespace from which nothing leads to the bodies.
+    NoRoute,
 }
+
+/// A machine that no body can be reached from: a network namespace with a link to ours. It goes when it is dropped.
+struct Elsewhere {
+    name: String,
+}
+
+/// Of us and of that machine.
+const LINK: [&str; 2] = ["198.51.100.1", "198.51.100.2"];
+
+impl Elsewhere {
+    fn new() -> Elsewhere {
+        let name = format!("neckbw{}", std::process::id());
+        ip(&["netns", "add", &name]);
+        let elsewhere = Elsewhere { name };
+        let inside = |words: &[&str]| ip(&[&["-n", &elsewhere.name], words].concat());
+        ip(&["link", "add", "neckbw0", "type", "veth", "peer", "name", "neckbw1", "netns", &elsewhere.name]);
+        ip(&["addr", "add", &format!("{}/24", LINK[0]), "dev", "neckbw0"]);
+        ip(&["link", "set", "neckbw0", "up"]);
+        inside(&["addr", "add", &format!("{}/24", LINK[1]), "dev", "neckbw1"]);
+        inside(&["link", "set", "neckbw1", "up"]);
+        inside(&["link", "set", "lo", "up"]);
+        // The bodies of these tests are on our loopback interface; that machine's own is smaller.
+        inside(&["route", "del", "table", "local", "local", "127.0.0.0/8", "dev", "lo"]);
+        inside(&["route", "add", "local", "127.0.0.0/24", "dev", "lo"]);
+        inside(&["route", "add", "unreachable", "127.0.2.0/24"]);
+        elsewhere
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        ip(&["netns", "del", &self.name]);
+    }
+}
+
+fn ip(words: &[&str]) {
+    let done = Command::new(IP).args(words).status();
+    assert!(done.as_ref().is_ok_and(|status| status.success()), "ip {words:?}: {done:?}");
+}
+
+const IP: &str = "/sbin/ip";
 
 /// A way to be broken, and words that name it in the controller's health.
 const WAYS: &[(&str, Break, &str)] = &[
@@ -136,6 +186,7 @@ const WAYS: &[(&str, Break, &str)] = &[
         Break::Config(|_, config| config["server"]["advertise_url"] = json!(NOBODY)),
         "cannot be called",
     ),
+    ("no route to its bodies", Break::NoRoute, "no route"),
     (
         "takes another token",
         Break::Config(|sound, config| config["server"]["advertise_url"] = json!(sound.url)),
@@ -167,18 +218,29 @@ fn end_all(controller: &Role) {
     }
 }
 
-fn third_worker(lab: &Lab, controller: &Role, sound: &Role, broken: &Break) -> Role {
+fn third_worker(lab: &mut Lab, controller: &Role, sound: &Role, broken: &Break) -> Role {
     let install = third_install(lab);
+    let elsewhere = matches!(broken, Break::NoRoute);
+    let mut address = controller.url.clone();
+    if elsewhere {
+        address = address.replace("127.0.0.1", LINK[0]);
+        lab.starter =
+            [IP, "netns", "exec", &format!("neckbw{}", std::process::id())].map(str::to_owned).to_vec();
+    }
     if let Break::Files(spoil) | Break::Unseen(spoil) = broken {
         spoil(&install);
     }
-    let third = lab.worker("third", &controller.url, |config| {
-        config["sessions"]["max"] = json!(4 * EACH);
+    let third = lab.worker("third", &address, |config| {
+        config["sessions"]["max"] = json!(4 * each());
+        if elsewhere {
+            config["server"]["listen"] = json!(format!("{}:0", LINK[1]));
+        }
         config["sessions"]["web_server"] = json!(install.web_server);
         if let Break::Config(spoil) = broken {
             spoil(sound, config);
         }
     });
+    lab.starter.clear();
     if matches!(broken, Break::DataDir) {
         fs::remove_dir_all(lab.data_dir("third")).expect("it was there");
         fs::write(lab.data_dir("third"), "not yours").expect("a file");
@@ -186,8 +248,13 @@ fn third_worker(lab: &Lab, controller: &Role, sound: &Role, broken: &Break) -> R
     third
 }
 
-fn mend(lab: &Lab, third: &mut Role, broken: &Break) {
+fn mend(lab: &mut Lab, controller: &Role, third: &mut Role, broken: &Break) {
     match broken {
+        Break::NoRoute => {
+            third.kill();
+            // The same worker, back here.
+            *third = third_worker(lab, controller, controller, &Break::Files(|_| ()));
+        }
         Break::Files(_) | Break::Unseen(_) => {
             third_install(lab);
         }
@@ -202,25 +269,32 @@ fn mend(lab: &Lab, third: &mut Role, broken: &Break) {
 #[test]
 fn a_broken_worker_costs_no_create_is_named_and_gets_sessions_again_once_mended() {
     let mut lab = Lab::new();
-    let bodies: Vec<String> = (1..=2 * EACH + 1).map(|number| lab.body(number)).collect();
-    let controller = lab.controller(|config| {
+    let each = each();
+    let link = std::env::var_os(CREATES).map(|_| Elsewhere::new());
+    let bodies: Vec<String> = (1..=2 * each + 1).map(|number| lab.body(number)).collect();
+    let mut controller = lab.controller(|config| {
+        if link.is_some() {
+            config["server"]["listen"] = json!("0.0.0.0:0");
+        }
         config["workers"]["heartbeat_timeout"] = json!("20s");
         config["workers"]["backoff"] = json!("300ms");
         config["workers"]["backoff_max"] = json!("2s");
     });
-    let few = |config: &mut Value| config["sessions"]["max"] = json!(EACH);
+    controller.url = controller.url.replace("0.0.0.0", "127.0.0.1");
+    let few = |config: &mut Value| config["sessions"]["max"] = json!(each);
     let first = lab.worker("first", &controller.url, few);
     let _second = lab.worker("second", &controller.url, few);
-    for (way, broken, words) in WAYS {
+    let possible = |broken: &Break| link.is_some() || !matches!(broken, Break::NoRoute);
+    for (way, broken, words) in WAYS.iter().filter(|(_, broken, _)| possible(broken)) {
         let begun = Instant::now();
-        let mut third = third_worker(&lab, &controller, &first, broken);
+        let mut third = third_worker(&mut lab, &controller, &first, broken);
         eventually(&format!("{way}: it has joined"), || {
             (!worker_of(&controller, "third").is_null()).then_some(())
         });
         if matches!(broken, Break::DataDir) {
             eventually("it has noticed", || problems(&controller).contains(words).then_some(()));
         }
-        let answers = create_all(&controller, &bodies[..2 * EACH]);
+        let answers = create_all(&controller, &bodies[..2 * each]);
         let failed: Vec<_> =
             answers.iter().filter(|(status, worker, _)| *status != 201 || worker == "third").collect();
         assert!(failed.is_empty(), "{way}: {failed:?}\n{}", third.log_text());
@@ -230,7 +304,7 @@ fn a_broken_worker_costs_no_create_is_named_and_gets_sessions_again_once_mended(
                 let named = told.contains("worker third: ") && told.contains(words);
                 if !named && matches!(broken, Break::Unseen(_)) {
                     // The others are full, so this one is its.
-                    let failed = controller.post("/api/v1/sessions", &json!({"body_ip": bodies[2 * EACH]}));
+                    let failed = controller.post("/api/v1/sessions", &json!({"body_ip": bodies[2 * each]}));
                     assert_ne!(failed.status, 201, "{way}: {failed:?}");
                 }
                 named.then_some(())
@@ -241,10 +315,10 @@ fn a_broken_worker_costs_no_create_is_named_and_gets_sessions_again_once_mended(
             let public = http::get(&controller.url, "/api/v1/health", None).expect("an answer").body;
             assert!(public.contains("degraded") && !public.contains("third"), "{way}: {public}");
         }
-        mend(&lab, &mut third, broken);
+        mend(&mut lab, &controller, &mut third, broken);
         let mended = Instant::now();
         let again = eventually(&format!("{way}: it gets sessions again"), || {
-            let reply = controller.post("/api/v1/sessions", &json!({"body_ip": bodies[2 * EACH]}));
+            let reply = controller.post("/api/v1/sessions", &json!({"body_ip": bodies[2 * each]}));
             (reply.status == 201).then(|| reply.json())
         });
         assert_eq!(again["worker_id"], "third", "{way}: the others are full");

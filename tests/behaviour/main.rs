@@ -41,4 +41,5 @@ mod requests;
 mod second_worker;
 mod secrets;
 mod sweep;
+mod ten_minutes;
 mod timeline;

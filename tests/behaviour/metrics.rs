@@ -238,3 +238,35 @@ fn what_is_asked_and_what_is_broken_is_counted_where_it_belongs() {
     assert!(value(&seen, "hydraneckwebrtc_edge_requests_total{route=\"api\",status=\"2xx\"}") >= 3.0);
     assert!(value(&seen, "hydraneckwebrtc_edge_connections") >= 1.0);
 }
+
+/// What a scrape costs where there is much: printed, not judged. Debug builds take some times as long as release builds.
+#[test]
+#[ignore = "a measurement: `cargo test --release --test behaviour -- --ignored --nocapture a_scrape`"]
+fn a_scrape_of_two_hundred_sessions_is_measured() {
+    const SESSIONS: usize = 200;
+    let mut lab = Lab::new();
+    let worker = lab.lone_worker(|config| {
+        config["sessions"]["max"] = json!(SESSIONS);
+        config["sessions"]["connect_timeout"] = json!("10m");
+    });
+    for number in 1..=SESSIONS {
+        let created =
+            worker.post("/api/v1/sessions", &json!({"body_ip": lab.body(number), "engine": "demo"}));
+        assert_eq!(created.status, 201, "{}", created.body);
+    }
+    let resident = || value(&now(&worker), "process_resident_memory_bytes") / f64::from(1 << 20);
+    let before = resident();
+    let mut took: Vec<_> = (0..500)
+        .map(|_| {
+            let begun = std::time::Instant::now();
+            let text = scrape(&worker, "text/plain");
+            (begun.elapsed(), text.len())
+        })
+        .collect();
+    took.sort();
+    let (median, late, bytes) = (took[250].0, took[494].0, took[0].1);
+    println!(
+        "{SESSIONS} sessions: {median:?} a scrape, p99 {late:?}, {bytes} bytes; {before:.1} MiB before, {:.1} after",
+        resident()
+    );
+}

@@ -79,11 +79,6 @@ const NOT_SHOWN: &[(&str, &str)] = &[
     ("hydraneckwebrtc_fleet_settling", "two heartbeats after each start"),
     ("hydraneckwebrtc_edge_connections_accepted_total", "for rates when looking into a flood"),
     ("hydraneckwebrtc_outbox_bytes", "the disk's free bytes tell what matters"),
-    ("hydraneckwebrtc_media_viewers_total", "why a viewer costs more is a question of one session"),
-    (
-        "hydraneckwebrtc_media_resent_packets_total",
-        "for rates when looking into a network that loses packets",
-    ),
     ("process_virtual_memory_bytes", "a number that means little, but that tools expect"),
 ];
 
