@@ -2,6 +2,7 @@
 //!
 //! Called by `fuzz_targets/*.rs` with what libFuzzer makes up, and by `tests/fuzz_corpus.rs` with the committed corpus.
 
+pub mod acme;
 pub mod chunked;
 pub mod config;
 pub mod connection;
@@ -29,7 +30,8 @@ pub mod whip_offer;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 21] = [
+    ("acme", acme::run),
     ("head", head::run),
     ("chunked", chunked::run),
     ("inject", inject::run),

@@ -4,7 +4,9 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use rustls::CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext, UnknownIssuer};
+use rustls::CertificateError::{
+    BadSignature, Expired, ExpiredContext, NotValidYet, NotValidYetContext, UnknownIssuer,
+};
 use ureq::http::{HeaderMap, Request, Response};
 use ureq::{Agent, Body};
 
@@ -81,11 +83,11 @@ impl Client {
                     format!("its certificate is not valid at {now}, which is what this host's clock says: set the clock (`timedatectl`)"),
                 )
             }
-            Some(UnknownIssuer) if self.has_ca_file => (
+            Some(UnknownIssuer | BadSignature) if self.has_ca_file => (
                 Kind::Local,
                 "server.acme.ca_file does not hold the authority that its certificate comes from: correct or remove it".to_owned(),
             ),
-            Some(UnknownIssuer) => (
+            Some(UnknownIssuer | BadSignature) => (
                 Kind::Local,
                 "its certificate comes from nobody that is believed: check server.acme.directory, and for an authority of your own set \
                  server.acme.ca_file"

@@ -6,5 +6,4 @@
 mod authority;
 mod cases;
 mod failures;
-mod fake;
 mod place;

@@ -23,6 +23,15 @@ const LOOK_MS = 1_000;
 const FROZEN = 3;
 const LOST = 30;
 
+/** After so many looks without a packet and without an answer to a check the way is gone: browsers say so only seconds later. Checks
+ * are answered each 2.5 s while it is there. */
+const SILENT = 4;
+
+/** What one connection may take; a relay that comes back is not found by one that was begun before. Later ones may take longer, for
+ * networks that do. */
+const CONNECT_MS = 6_000;
+const LONGER_MS = 2_000;
+
 /** After this long without a moving pointer or a key the bar steps back. */
 const CALM_MS = 4_000;
 
@@ -44,6 +53,8 @@ class Player {
     #timer = 0;
     #frames = 0;
     #still = 0;
+    #heard = 0;
+    #silent = 0;
     #since = performance.now();
 
     constructor() {
@@ -79,11 +90,26 @@ class Player {
         this.#link = link;
         try {
             await link.open();
+            this.#giveTime(link);
         } catch (error) {
             if (this.#link === link) {
                 this.#refused(error);
             }
         }
+    }
+
+    /** For the connection; the browser gives up much later. */
+    #giveTime(link) {
+        if (this.#link !== link || link.peer.connectionState === "connected") {
+            return;
+        }
+        clearTimeout(this.#timer);
+        const limit = CONNECT_MS + LONGER_MS * Math.min(this.#attempt, PAUSES.length - 1);
+        this.#timer = setTimeout(() => {
+            if (this.#link === link && link.peer.connectionState !== "connected") {
+                this.#again();
+            }
+        }, limit);
     }
 
     #refused(error) {
@@ -137,6 +163,7 @@ class Player {
         if (state === "connected") {
             this.#attempt = 0;
             this.#still = 0;
+            this.#silent = 0;
         } else if (state === "disconnected") {
             this.#timer = setTimeout(() => this.#restart(link), TROUBLE_MS);
         } else if (state === "failed") {
@@ -153,6 +180,24 @@ class Player {
         if (!begun && this.#link === link) {
             this.#drop();
             this.#again();
+        }
+    }
+
+    /** Whether anything arrives: media, or answers to checks. When nothing does, ICE is restarted before the browser notices. */
+    #listen(link, stats) {
+        const answers = stats.find(one => one.type === "candidate-pair" && one.nominated)?.responsesReceived;
+        const packets = stats.filter(one => one.type === "inbound-rtp").map(one => one.packetsReceived ?? 0);
+        const heard = packets.reduce((sum, one) => sum + one, answers);
+        // Not every browser counts answers.
+        this.#silent = answers === undefined || heard !== this.#heard ? 0 : this.#silent + 1;
+        if (heard > this.#heard && this.#attempt > 0) {
+            // A restart that ended before the browser had said that there was trouble.
+            clearTimeout(this.#timer);
+            this.#attempt = 0;
+        }
+        this.#heard = heard;
+        if (this.#silent === SILENT) {
+            this.#restart(link);
         }
     }
 
@@ -181,6 +226,7 @@ class Player {
         if (this.#link !== link) {
             return;
         }
+        this.#listen(link, [...stats.values()]);
         const frames = [...stats.values()].find(one => one.type === "inbound-rtp" && one.kind === "video")?.framesDecoded ?? 0;
         const moves = frames !== this.#frames;
         this.#frames = frames;

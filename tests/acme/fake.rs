@@ -1,1 +1,0 @@
-//! An authority that says what pebble does not.
