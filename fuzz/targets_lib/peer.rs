@@ -12,7 +12,7 @@ use hydraneckwebrtc::core::continuity::Place;
 use hydraneckwebrtc::core::ids::SessionId;
 use hydraneckwebrtc::core::layers::Layer;
 use hydraneckwebrtc::core::media_feed::{StreamPacket, Track};
-use hydraneckwebrtc::core::sdp::{IceParameters, Offer, is_candidate, is_ice_text};
+use hydraneckwebrtc::core::sdp::{IceParameters, Offer, is_candidate, is_password, is_user_fragment};
 use hydraneckwebrtc::isolation;
 use hydraneckwebrtc::media::io::{Arrival, Remote};
 use hydraneckwebrtc::media::locals::Transport;
@@ -369,7 +369,7 @@ impl<'s> Scene<'s> {
             pwd: format!("{text:p<22}"),
             candidates: Vec::new(),
         };
-        if !is_ice_text(&ice.ufrag, 4) || !is_ice_text(&ice.pwd, 22) {
+        if !is_user_fragment(&ice.ufrag) || !is_password(&ice.pwd) {
             return;
         }
         let now = self.now;

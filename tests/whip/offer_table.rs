@@ -1000,6 +1000,17 @@ pub const TABLE: &[Row] = &[
         &["ice-ufrag"],
     ),
     refused(
+        "RFC 8445, 7.2.2: no check has room for so long a USERNAME",
+        Viewer,
+        CHROMIUM,
+        &[(
+            "a=ice-ufrag:Y28C",
+            "a=ice-ufrag:Y28CY28CY28CY28CY28CY28CY28CY28CY28CY28CY28CY28CY28CY28CY28CY28CY28CY28CY28CY28CY28CY28CY28CY28CY28CY28CY28CY28C",
+        )],
+        400,
+        &["ice-ufrag"],
+    ),
+    refused(
         "RFC 8839, 5.4: no password",
         Viewer,
         CHROMIUM,

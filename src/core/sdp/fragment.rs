@@ -15,8 +15,7 @@
 use std::fmt;
 
 use super::{
-    Description, LEAST_PWD, LEAST_UFRAG, Line, MAX_SECTIONS, Part, SdpError, is_candidate, is_ice_text,
-    is_mid,
+    Description, Line, MAX_SECTIONS, Part, SdpError, is_candidate, is_mid, is_password, is_user_fragment,
 };
 
 /// Most candidates of one fragment: browsers have about ten.
@@ -137,8 +136,8 @@ impl Parser {
     fn attribute(&mut self, line: &Line) -> Result<(), SdpError> {
         let Some((name, value)) = line.attribute() else { return Ok(()) };
         match name {
-            "ice-ufrag" => once(&mut self.ufrag, value, is_ice_text(value, LEAST_UFRAG), line.number),
-            "ice-pwd" => once(&mut self.pwd, value, is_ice_text(value, LEAST_PWD), line.number),
+            "ice-ufrag" => once(&mut self.ufrag, value, is_user_fragment(value), line.number),
+            "ice-pwd" => once(&mut self.pwd, value, is_password(value), line.number),
             "mid" => match self.fragment.media.last_mut() {
                 Some(media) => once(&mut media.mid, value, is_mid(value), line.number),
                 None => Err(SdpError::Value(line.number)),

@@ -213,16 +213,28 @@ fn is_mid(text: &str) -> bool {
     (1..=MAX_MID).contains(&text.len()) && text.bytes().all(is_token)
 }
 
-/// Whether this is an `ice-ufrag` or `ice-pwd` (RFC 8839, 5.4) of at least so many letters. Some clients use `-`, `_` and `=` too.
-/// Longer ones fit into no check.
-pub fn is_ice_text(value: &str, least: usize) -> bool {
-    let fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=');
-    (least..=256).contains(&value.len()) && value.bytes().all(fine)
+/// Whether this is an `ice-ufrag` (RFC 8839, 5.4) of a length that a check of ours can name.
+pub fn is_user_fragment(value: &str) -> bool {
+    (LEAST_UFRAG..=MOST_UFRAG).contains(&value.len()) && is_ice_text(value)
+}
+
+/// Whether this is an `ice-pwd` (RFC 8839, 5.4).
+pub fn is_password(value: &str) -> bool {
+    (LEAST_PWD..=256).contains(&value.len()) && is_ice_text(value)
+}
+
+/// `ice-char`s; some clients use `-`, `_` and `=` too.
+fn is_ice_text(value: &str) -> bool {
+    value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'='))
 }
 
 /// The least letters of a user name fragment and of a password (RFC 8839, 5.4).
 const LEAST_UFRAG: usize = 4;
 const LEAST_PWD: usize = 22;
+
+/// Letters of a client's user name fragment: with a colon and the 16 letters of ours it is a check's USERNAME, for which str0m's ICE has
+/// 128 bytes, and panics beyond. RFC 8839 allows 256; clients use 4 to 32.
+const MOST_UFRAG: usize = 128 - 1 - 16;
 
 /// `candidate:FOUNDATION COMPONENT TRANSPORT PRIORITY ADDRESS PORT typ TYPE …` (RFC 8839, 5.1).
 pub fn is_candidate(text: &str) -> bool {

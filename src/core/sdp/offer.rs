@@ -7,8 +7,7 @@ use std::collections::HashSet;
 
 use super::codecs::{Agreed, Format, Purpose, Supported, VideoCodec};
 use super::{
-    Description, LEAST_PWD, LEAST_UFRAG, MAX_SECTIONS, Part, SdpError, is_ice_text, is_mid, plain_candidate,
-    rules,
+    Description, MAX_SECTIONS, Part, SdpError, is_mid, is_password, is_user_fragment, plain_candidate, rules,
 };
 use crate::core::parameter_sets::Sets;
 
@@ -370,8 +369,10 @@ impl Offer {
             let (ufrag, pwd) = self
                 .credentials(section)
                 .ok_or(SdpError::Malformed("a=ice-ufrag or a=ice-pwd is missing"))?;
-            if !is_ice_text(ufrag, LEAST_UFRAG) || !is_ice_text(pwd, LEAST_PWD) {
-                return Err(SdpError::Malformed("an a=ice-ufrag has 4 and an a=ice-pwd 22 to 256 letters"));
+            if !is_user_fragment(ufrag) || !is_password(pwd) {
+                return Err(SdpError::Malformed(
+                    "an a=ice-ufrag has 4 to 111 and an a=ice-pwd 22 to 256 letters",
+                ));
             }
         }
         Ok(())
