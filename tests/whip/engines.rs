@@ -90,7 +90,9 @@ fn processes_from_file_and_generator_with_and_without_sound_in_either_codec_are_
         });
         assert_eq!(reply.status, 201, "{reply:?}");
         assert!(reply.body.contains(&format!(" {}/90000", row.codec)), "{}", reply.body);
-        assert_eq!(reply.body.contains("opus/48000"), row.sound, "{}: {}", row.entry, reply.body);
+        // A refused section has port 0, and names a codec all the same.
+        let hears = reply.body.contains("m=audio ") && !reply.body.contains("m=audio 0 ");
+        assert_eq!(hears, row.sound, "{}: {}", row.entry, reply.body);
         client.answer(&reply.body);
         viewers.push(client);
     }
