@@ -7,6 +7,7 @@ pub mod acme;
 pub mod address_proof;
 pub mod api_fields;
 pub mod api_queue;
+pub mod arrival_numbers;
 pub mod attendance;
 pub mod bad_json;
 pub mod body_distance;

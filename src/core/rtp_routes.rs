@@ -3,7 +3,7 @@
 //! Clients without the header extension for `mid`, and whose SSRCs are in no `a=ssrc`, are only known by that.
 
 use crate::core::rtp_packet;
-use crate::core::sdp::offer::MID_EXTENSION;
+use crate::core::sdp::offer::{ARRIVALS, MID_EXTENSION};
 use crate::core::sdp::{Description, Part};
 
 /// The header extension with the name of a layer.
@@ -18,6 +18,8 @@ pub struct Routes {
     layered: Vec<String>,
     mid_extension: Option<u8>,
     rid_extension: Option<u8>,
+    /// The header extensions with transport-wide numbers.
+    number_extensions: Vec<u8>,
 }
 
 /// Where a packet belongs.
@@ -47,8 +49,21 @@ impl Routes {
             routes.types.extend(numbers.map(|number: u8| (number, mid.to_owned())));
             routes.mid_extension = routes.mid_extension.or_else(|| extension(part, MID_EXTENSION));
             routes.rid_extension = routes.rid_extension.or_else(|| extension(part, RID_EXTENSION));
+            routes.number_extensions.extend(extension(part, ARRIVALS));
         }
         routes
+    }
+
+    /// All transport-wide numbers that a packet has; a second one would count, too. Nothing of it was authenticated yet.
+    pub fn transport_numbers(&self, datagram: &[u8]) -> impl Iterator<Item = u16> {
+        let packet =
+            (!self.number_extensions.is_empty()).then(|| rtp_packet::parse_header(datagram)).flatten();
+        packet.into_iter().flat_map(|packet| elements(&packet)).filter_map(|(id, value)| match value {
+            [high, low, ..] if self.number_extensions.contains(&id) => {
+                Some(u16::from_be_bytes([*high, *low]))
+            }
+            _ => None,
+        })
     }
 
     /// The route of a packet that names no section. Nothing of it was authenticated yet.
@@ -76,33 +91,40 @@ fn extension(part: &Part, uri: &str) -> Option<u8> {
     pairs.find(|(_, other)| *other == uri)?.0.parse().ok()
 }
 
-/// An element of a header extension, of one byte or of two (RFC 8285, 4.2 and 4.3).
 fn element<'a>(packet: &rtp_packet::RtpHeader<'a>, wanted: u8) -> Option<&'a [u8]> {
-    let (two_bytes, mut rest) = match packet.extension? {
-        (0xBEDE, bytes) => (false, bytes),
-        (profile, bytes) if profile >> 4 == 0x100 => (true, bytes),
+    elements(packet).find(|(id, _)| *id == wanted).map(|(_, value)| value)
+}
+
+/// The elements of a header extension, with one byte before each or two (RFC 8285, 4.2 and 4.3).
+fn elements<'a>(packet: &rtp_packet::RtpHeader<'a>) -> impl Iterator<Item = Element<'a>> + use<'a> {
+    let (two_bytes, mut rest) = match packet.extension {
+        Some((0xBEDE, bytes)) => (false, bytes),
+        Some((profile, bytes)) if profile >> 4 == 0x100 => (true, bytes),
+        _ => (false, [].as_slice()),
+    };
+    std::iter::from_fn(move || {
+        let (element, after) = next_element(two_bytes, rest)?;
+        rest = after;
+        Some(element)
+    })
+}
+
+/// An element's id and value.
+type Element<'a> = (u8, &'a [u8]);
+
+/// An element, and what comes after it.
+fn next_element(two_bytes: bool, rest: &[u8]) -> Option<(Element<'_>, &[u8])> {
+    let padding = rest.iter().take_while(|byte| **byte == 0).count();
+    let (id, length, after) = match (two_bytes, rest.get(padding..)?) {
+        (true, [id, length, after @ ..]) => (*id, usize::from(*length), after),
+        (false, [first, after @ ..]) => (first >> 4, usize::from(first & 0x0F) + 1, after),
         _ => return None,
     };
-    loop {
-        let [first, after @ ..] = rest else { return None };
-        if *first == 0 {
-            rest = after;
-            continue;
-        }
-        let (id, length, after) = match (two_bytes, after) {
-            (false, after) => (first >> 4, usize::from(first & 0x0F) + 1, after),
-            (true, [length, after @ ..]) => (*first, usize::from(*length), after),
-            (true, []) => return None,
-        };
-        if !two_bytes && id == 15 {
-            return None;
-        }
-        let (value, after) = after.split_at_checked(length)?;
-        if id == wanted {
-            return Some(value);
-        }
-        rest = after;
+    if !two_bytes && id == 15 {
+        return None;
     }
+    let (value, after) = after.split_at_checked(length)?;
+    Some(((id, value), after))
 }
 
 #[cfg(test)]
@@ -144,6 +166,21 @@ mod tests {
         let layered =
             Routes::of(&format!("{ANSWER}a=rid:hi recv\r\na=rid:lo recv\r\na=simulcast:recv hi;lo\r\n"));
         assert_eq!(layered.find(&packet(96, &[])), None, "which of the layers?");
+    }
+
+    #[test]
+    fn each_number_of_a_packet_is_read() {
+        let answer = ANSWER.replace("a=rtpmap:96", &format!("a=extmap:3 {ARRIVALS}\r\na=rtpmap:96"));
+        let numbers = |extension: &[u8]| {
+            let packet = packet(96, extension);
+            let without = Routes::of(ANSWER).transport_numbers(&packet).count();
+            assert_eq!(without, 0, "not agreed on");
+            Routes::of(&answer).transport_numbers(&packet).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(&[0xBE, 0xDE, 0, 2, 0x31, 1, 2, 0, 0x31, 3, 4, 0]), [0x102, 0x304]);
+        assert_eq!(numbers(&[0x10, 0, 0, 2, 3, 2, 1, 2, 3, 1, 9, 0]), [0x102], "one is too short");
+        assert_eq!(numbers(&[0xBE, 0xDE, 0, 1, 0xF0, 0x31, 1, 2]).len(), 0, "nothing counts after id 15");
+        assert_eq!(numbers(&[]).len(), 0);
     }
 
     #[test]

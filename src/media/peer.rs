@@ -14,6 +14,7 @@ use str0m::rtp::{RawPacket, Ssrc};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use crate::core::address_proof::Standing as Proof;
+use crate::core::arrival_numbers::ArrivalNumbers;
 use crate::core::datagram;
 use crate::core::handshake_trouble::Trouble;
 use crate::core::ids::SessionId;
@@ -64,6 +65,7 @@ pub struct Peer {
     view: Arc<PeerView>,
     offer: Offer,
     routes: Routes,
+    arrivals: ArrivalNumbers,
     ufrag: String,
     locals: Locals,
     life: Life,
@@ -135,6 +137,7 @@ impl Peer {
             view: seed.view,
             offer: seed.offer,
             routes: seed.routes,
+            arrivals: ArrivalNumbers::default(),
             ufrag: seed.ufrag,
             locals: seed.locals,
             life,
@@ -208,6 +211,10 @@ impl Peer {
         let shared = io.shared.clone();
         (self.took_media, self.answered) = (false, false);
         self.look_for_trouble(arrival, io);
+        if !self.is_countable(arrival.bytes) {
+            shared.counters.bad.one();
+            return Ok(());
+        }
         let routed = self.route(arrival.bytes);
         if self.rtc.handle_input(input).is_err() {
             shared.counters.bad.one();
@@ -226,6 +233,12 @@ impl Peer {
             self.changed(change, arrival.at, io)?;
         }
         verdict
+    }
+
+    /// Whether the WebRTC state can count a packet's transport-wide number.
+    fn is_countable(&mut self, datagram: &[u8]) -> bool {
+        self.arrivals.is_beyond()
+            || self.routes.transport_numbers(datagram).all(|number| self.arrivals.admits(number))
     }
 
     /// A source that the WebRTC state does not know, of a packet that names no section: it is expected in the section that has the
@@ -615,6 +628,12 @@ impl Peer {
             Event::Closed => return Err(Gone::ClosedByPeer),
             Event::RtpPacket(packet) => {
                 self.took_media = true;
+                packet
+                    .header
+                    .ext_vals
+                    .transport_cc
+                    .into_iter()
+                    .for_each(|number| self.arrivals.prove(number));
                 (None, Some(RoleEvent::Packet(packet)))
             }
             Event::MediaAdded(media) => (None, Some(RoleEvent::Media(media))),

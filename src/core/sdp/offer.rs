@@ -28,7 +28,7 @@ const FREE_EXTENSIONS: std::ops::RangeInclusive<u32> = 4096..=4351;
 pub const MID_EXTENSION: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 
 /// The header extension by which a client tells when each packet arrived.
-const ARRIVALS: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+pub const ARRIVALS: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
 /// An offer that has what we need.
 #[derive(Clone, Debug, PartialEq, Eq)]
