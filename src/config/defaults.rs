@@ -116,6 +116,7 @@ impl Default for Workers {
             ca_file: None,
             backoff: secs(2),
             backoff_max: secs(50),
+            max: 10_000,
             dispatch_threads: 64,
             dispatch_queue: 256,
         }

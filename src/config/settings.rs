@@ -240,6 +240,8 @@ pub struct Workers {
     pub backoff: Duration,
     /// `workers.backoff_max`: the longest such pause. Default 50s. Reloadable.
     pub backoff_max: Duration,
+    /// `workers.max`: workers that are known at once; further ones are refused. Default 10000.
+    pub max: usize,
     /// `workers.dispatch_threads`: creates and deletes under way at once. Default 64.
     pub dispatch_threads: usize,
     /// `workers.dispatch_queue`: creates that may wait for a dispatch thread; more get 503. Default 256.

@@ -48,7 +48,7 @@ use service::ControllerService;
 use snapshot::Published;
 use worker_client::WorkerClient;
 
-/// The fleet thread comes round four times a second.
+/// The fleet thread comes round once a second.
 const FLEET_SILENCE: Duration = Duration::from_secs(30);
 
 /// A dispatch thread is silent for as long as a create may take, and then some.
@@ -227,7 +227,7 @@ impl Running for Controller {
 
     /// Creates under way are waited for; sessions live on without us.
     fn is_idle(&self) -> bool {
-        self.published.get().counts.reserved == 0
+        self.published.counts().reserved == 0
     }
 
     fn finish(&mut self, hurried: bool) {

@@ -184,6 +184,10 @@ pub struct Heartbeat {
     pub allowed_bodies: Option<Vec<Network>>,
     /// Its sessions, and the ended ones that it still remembers (`sessions.ended_window`).
     pub sessions: Vec<SessionBrief>,
+    /// `sessions` is left empty, because the list is that of the beat of this number of the same run, but for ages. Only for a
+    /// controller that has taken that beat and said [`HeartbeatReply::keeps_lists`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unchanged_since: Option<u64>,
 }
 
 /// A session as its worker lists it.
@@ -221,6 +225,25 @@ pub struct SessionBrief {
     pub fault: Option<Fault>,
 }
 
+impl SessionBrief {
+    /// Whether it says the same as `other`, but for what grows by itself.
+    pub fn is_same_but_older(&self, other: &SessionBrief) -> bool {
+        let ageless = |brief: &SessionBrief| SessionBrief { started_ms_ago: 0, age_ms: 0, ..brief.clone() };
+        ageless(self) == ageless(other)
+    }
+
+    /// The same some time later.
+    pub fn later(&self, since: Duration) -> SessionBrief {
+        let since = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        let lived = if self.status.is_live() { since } else { 0 };
+        SessionBrief {
+            started_ms_ago: self.started_ms_ago.saturating_add(since),
+            age_ms: self.age_ms.saturating_add(lived),
+            ..self.clone()
+        }
+    }
+}
+
 /// The controller's answer to a heartbeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeartbeatReply {
@@ -229,6 +252,12 @@ pub struct HeartbeatReply {
     /// The controller's wish: take no new sessions. Only meant when accepted.
     #[serde(default)]
     pub draining: bool,
+    /// A list of sessions that does not change need not be repeated.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub keeps_lists: bool,
+    /// Not accepted for want of the list of sessions: beat again at once, with it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub list_wanted: bool,
     /// Sessions to end now. Repeated until the worker lists them as ended; unknown ids are to be ignored.
     #[serde(default)]
     pub end: Vec<EndOrder>,
@@ -347,7 +376,7 @@ impl fmt::Display for BeatRefusal {
                 f.write_str("url: must be http://HOST:PORT or https://HOST:PORT, without a path; check server.advertise_url")
             }
             BeatRefusal::TooManyWorkers => {
-                f.write_str("this controller knows as many workers as it can hold")
+                f.write_str("this controller knows as many workers as it can hold: raise workers.max there")
             }
             BeatRefusal::OtherKey { holder } => write!(
                 f,
