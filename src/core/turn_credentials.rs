@@ -18,7 +18,7 @@ pub const NAMESPACE: &str = "neck";
 /// A user name and its password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// `EXPIRY:neck.WHO`; no secret by itself.
+    /// `EXPIRY:NAMESPACE.WHO`; no secret by itself.
     pub username: String,
     /// Base64.
     pub password: String,
@@ -34,10 +34,15 @@ impl fmt::Debug for Credentials {
 /// being a credential itself: it is seen in coturn's logs. Characters beyond letters, digits, `.`, `_` and `-` become `_`, so
 /// that nobody's name can pass for another user name.
 pub fn mint(secret: &str, who: &str, now_unix: u64, ttl: Duration) -> Credentials {
+    mint_in(NAMESPACE, secret, who, now_unix, ttl)
+}
+
+/// The same for a user of another namespace: what coturn counts by is `NAMESPACE.WHO`.
+pub fn mint_in(namespace: &str, secret: &str, who: &str, now_unix: u64, ttl: Duration) -> Credentials {
     let expiry = now_unix.saturating_add(ttl.as_secs());
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
     let who: String = who.chars().map(plain).collect();
-    let username = format!("{expiry}:{NAMESPACE}.{who}");
+    let username = format!("{expiry}:{namespace}.{who}");
     let password = password(secret, &username);
     Credentials { username, password }
 }
