@@ -7,10 +7,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
-use sha1::Sha1;
 
 /// Of the sessions' browsers and stream processes; other users of the same TURN server have their own.
 pub const NAMESPACE: &str = "neck";
@@ -49,10 +48,8 @@ pub fn mint_in(namespace: &str, secret: &str, who: &str, now_unix: u64, ttl: Dur
 
 /// What coturn computes from a user name.
 fn password(secret: &str, username: &str) -> String {
-    // HMAC takes keys of any length: there is no error to meet.
-    let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(secret.as_bytes()) else { return String::new() };
-    mac.update(username.as_bytes());
-    STANDARD.encode(mac.finalize().into_bytes())
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
+    STANDARD.encode(hmac::sign(&key, username.as_bytes()))
 }
 
 #[cfg(test)]
