@@ -149,7 +149,7 @@ fn a_room_goes_to_a_worker_that_knows_the_namespace() {
 
 #[test]
 fn copies_go_to_the_chosen_until_they_have_them_and_are_taken_back_from_others() {
-    let mut placement = fleet(&["w1", "w2", "w3", "w4", "w5"]);
+    let placement = fleet(&["w1", "w2", "w3", "w4", "w5"]);
     let mut known = Namespaces::default();
     known.put(state("a"));
     let names = ["w1", "w2", "w3", "w4", "w5"].map(worker);
