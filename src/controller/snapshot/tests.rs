@@ -1,3 +1,5 @@
+//! What whoever reads is shown of the fleet, from a real fleet's changes.
+
 use std::net::IpAddr;
 
 use super::*;
