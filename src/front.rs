@@ -177,14 +177,15 @@ impl Certificates {
     }
 }
 
-/// How the addresses that are listened on are told.
+/// How the addresses that are listened on for everybody are told.
 pub fn shown(listeners: &[Listener], settings: &Settings) -> String {
     let each = |listener: &Listener| {
         let address = listener.socket.local_addr().map(|address| address.to_string()).unwrap_or_default();
-        let is_tls = settings.serves_tls() && listener.entrance == Entrance::Main;
+        let is_tls = settings.serves_tls() && listener.entrance.speaks_tls();
         format!("{address}{}", if is_tls { " (TLS)" } else { "" })
     };
-    listeners.iter().map(each).collect::<Vec<_>>().join(", ")
+    let of_all = listeners.iter().filter(|listener| !matches!(listener.entrance, Entrance::Operators { .. }));
+    of_all.map(each).collect::<Vec<_>>().join(", ")
 }
 
 /// The role's own address among those that are listened on.

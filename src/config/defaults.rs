@@ -61,6 +61,8 @@ impl Default for Server {
             advertise_url: None,
             worker_id: None,
             district: String::new(),
+            operator_listen: OperatorListen::Unasked,
+            operator_on_public: false,
             state_dir: PathBuf::from("~/.hydraneckwebrtc/state"),
             trusted_proxies: Vec::new(),
         }

@@ -6,7 +6,7 @@ use serde_yaml::Value as Yaml;
 
 use crate::config::acme_settings::AcmeDirectory;
 use crate::config::addresses::{
-    Cidr, DomainNames, FrameSource, ListenOn, MuxPort, NatAddress, PortRange, Url, UrlPath,
+    Cidr, DomainNames, FrameSource, ListenOn, MuxPort, NatAddress, OperatorListenOn, PortRange, Url, UrlPath,
 };
 use crate::config::document::Node;
 use crate::config::engines::Engines;
@@ -160,6 +160,8 @@ pub static KEYS: &[Key] = &[
     key!("server.advertise_url", WORKER, Maybe(Url::Origin), server.advertise_url),
     key!("server.worker_id", WORKER, Maybe(WorkerName), server.worker_id),
     key!("server.district", BOTH, Text(128), server.district),
+    key!("server.operator_listen", CONTROLLER, OperatorListenOn, server.operator_listen),
+    key!("server.operator_on_public", CONTROLLER, Switch, server.operator_on_public),
     key!("server.state_dir", BOTH, FilePath, server.state_dir),
     key!("server.trusted_proxies", BOTH, NETWORKS, server.trusted_proxies),
     key_in!("controller.url", WORKER, Url::Origin, controller.url),

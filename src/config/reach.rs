@@ -44,8 +44,27 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
     }
     if settings.role == Role::Worker {
         list.extend(tokens_in_clear(settings));
+    } else {
+        list.extend(operators_page(settings));
     }
     list
+}
+
+/// The operators' page where more than its operators are.
+fn operators_page(settings: &Settings) -> impl Iterator<Item = String> {
+    let server = &settings.server;
+    let elsewhere = server.operator_listen.address().is_some_and(|address| !address.is_loopback());
+    let clear = (elsewhere && !settings.serves_tls()).then(|| {
+        "server.operator_listen is reached from other hosts in clear, and the admin token is typed there: set server.tls or \
+         server.domain, or use a loopback address and a tunnel (`ssh -L 9099:127.0.0.1:9099 HOST`)"
+            .to_owned()
+    });
+    let beside = server.operator_on_public.then(|| {
+        "server.operator_on_public is on: a script on a page of a session that an operator opens while logged in there can do what \
+         the operator can; prefer server.operator_listen"
+            .to_owned()
+    });
+    clear.into_iter().chain(beside)
 }
 
 fn tokens_in_clear(settings: &Settings) -> Vec<String> {

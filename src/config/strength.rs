@@ -156,10 +156,12 @@ fn is_of_words(text: &[u8]) -> bool {
 
 /// Whether nobody on another host can reach what we listen on.
 fn listens_on_loopback(settings: &Settings) -> bool {
-    match &settings.server.listen {
-        Listen::Plain(address) => address.host.is_some_and(|host| host.to_canonical().is_loopback()),
-        Listen::Domain(_) => false,
-    }
+    let page = settings.server.operator_listen.address();
+    page.is_none_or(|page| page.is_loopback())
+        && match &settings.server.listen {
+            Listen::Plain(address) => address.is_loopback(),
+            Listen::Domain(_) => false,
+        }
 }
 
 /// Which secrets are looked at.

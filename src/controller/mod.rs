@@ -10,6 +10,7 @@ pub mod dispatch;
 pub mod fleet_thread;
 pub mod key_store;
 pub mod metrics;
+pub mod operators;
 pub mod refusals;
 pub mod router;
 pub mod service;
@@ -29,10 +30,11 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::api::auth::TokenGuard;
 use crate::api::server::ApiServer;
 use crate::config::live::Live;
-use crate::config::settings::Settings;
+use crate::config::settings::{OperatorListen, Settings};
 use crate::core::fleet::identity::Identities;
 use crate::daemon::{ConfigOrigin, Daemon, Preflight, RunError, Running};
-use crate::edge::Edge;
+use crate::edge::router::Entrance;
+use crate::edge::{Edge, Listener};
 use crate::front::metrics::FrontMetrics;
 use crate::front::{self, Certificates, listeners};
 use crate::host::activation::{self, Passed};
@@ -40,9 +42,12 @@ use crate::host::clock::Clock;
 use crate::host::crypto;
 use crate::host::join;
 use crate::host::pulse::Pulses;
+use crate::operator::router::OperatorRouter;
+use crate::operator::watch::Operators;
 use dispatch::{Dispatcher, Job};
 use fleet_thread::{Ask, FleetThread};
 use key_store::KeyStore;
+use operators::FleetSource;
 use router::{ControllerRouter, Uncounted};
 use service::ControllerService;
 use snapshot::Published;
@@ -88,6 +93,7 @@ pub struct Controller {
     dispatchers: Vec<JoinHandle<()>>,
     certificates: Certificates,
     tokens: (Arc<TokenGuard>, Clock),
+    page: Page,
     /// Held as long as we live: nobody else may use our directory.
     _lock: File,
 }
@@ -118,7 +124,17 @@ impl Controller {
         let dispatchers = start_dispatchers(&live, client, &fleet, &job_inbox, (clock, pulses))?;
         let (closing, tokens) = (Arc::new(AtomicBool::new(false)), Arc::new(TokenGuard::default()));
         let metrics = Arc::new(FrontMetrics::default());
+        let (operators, awake) = Operators::new(live.clone());
+        let page_address = page_address(&listeners);
+        let source = FleetSource {
+            published: published.clone(),
+            metrics: metrics.clone(),
+            certificate: certificates.status(),
+            closing: closing.clone(),
+            clock,
+        };
         let service = ControllerService {
+            page: page_address,
             live: live.clone(),
             published: published.clone(),
             fleet: fleet.clone(),
@@ -137,6 +153,14 @@ impl Controller {
             clock,
             uncounted: Arc::new(Uncounted),
         };
+        let page = Page::start(operators.clone(), (source, awake), &live.get(), pulses)?;
+        let router = OperatorRouter {
+            inner: Arc::new(router),
+            gate: api.gate(),
+            operators,
+            live: live.clone(),
+            on_public: live.get().server.operator_on_public,
+        };
         let run = (&plan, pulses, &metrics.edge);
         let edge = front::edge(&live.get(), &secured, listeners, Arc::new(router), run)?;
         certificates.start(pulses)?;
@@ -153,6 +177,7 @@ impl Controller {
             dispatchers,
             certificates,
             tokens: (tokens, clock),
+            page: Page { address: page_address, ..page },
             _lock: lock,
         })
     }
@@ -161,6 +186,50 @@ impl Controller {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// Where the operators' page is, unless it is nowhere of its own.
+    pub fn page_address(&self) -> Option<SocketAddr> {
+        self.page.address
+    }
+}
+
+/// The operators' page, and its thread.
+struct Page {
+    operators: Arc<Operators>,
+    thread: Option<JoinHandle<()>>,
+    address: Option<SocketAddr>,
+}
+
+impl Page {
+    /// Without a place where it is shown there is no thread.
+    fn start(
+        operators: Arc<Operators>,
+        (source, awake): (FleetSource, Receiver<()>),
+        settings: &Settings,
+        pulses: &Pulses,
+    ) -> Result<Page, RunError> {
+        let server = &settings.server;
+        if server.operator_listen == OperatorListen::Nowhere && !server.operator_on_public {
+            return Ok(Page { operators, thread: None, address: None });
+        }
+        let beat = front::beat(pulses, "operators", FLEET_SILENCE);
+        let run = operators.clone();
+        let thread = front::thread("operators", STACK, move || run.run(&source, &awake, &beat))?;
+        Ok(Page { operators, thread: Some(thread), address: None })
+    }
+
+    fn stop(&mut self) {
+        self.operators.stop();
+        self.thread.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
+    }
+}
+
+fn page_address(listeners: &[Listener]) -> Option<SocketAddr> {
+    let mut of_operators =
+        listeners.iter().filter(|listener| matches!(listener.entrance, Entrance::Operators { .. }));
+    let address = of_operators.next()?.socket.local_addr().ok()?;
+    log::info!("[operator] the operators' page is at {address}");
+    Some(address)
 }
 
 fn start_fleet(
@@ -232,6 +301,7 @@ impl Running for Controller {
 
     fn finish(&mut self, hurried: bool) {
         front::last_call(self.edge.as_ref(), hurried);
+        self.page.stop();
         self.certificates.stop();
         let _ = self.fleet.send(Ask::Stop);
         self.fleet_thread.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));

@@ -1,6 +1,6 @@
 //! The controller's side of the control API.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::api::sessions;
 use crate::api::types::{CreateRequest, SessionView};
 use crate::config::live::Live;
 use crate::config::secret::is_one_of;
-use crate::config::settings::Role;
+use crate::config::settings::{OperatorListen, Role};
 use crate::controller::dispatch::Job;
 use crate::controller::fleet_thread::{Ask, Create};
 use crate::controller::metrics;
@@ -68,6 +68,8 @@ pub struct ControllerService {
     pub closing: Arc<AtomicBool>,
     /// Counts and slows wrong tokens.
     pub tokens: Arc<TokenGuard>,
+    /// Where the operators' page is, unless it is nowhere of its own.
+    pub page: Option<SocketAddr>,
     /// The certificate of `server.domain`, where there is one.
     pub certificate: Option<Arc<Status>>,
     /// What is counted in front of us.
@@ -166,10 +168,24 @@ impl ControllerService {
                 "problems": problems,
                 "wrong_tokens": self.tokens.count(),
                 "certificate": self.certificate.as_ref().map(|status| status.report()),
+                "operators_page": self.page_in_words(),
                 "log": front::log_figures(),
             },
         });
         Answer::json(if readiness && (closing || settling) { 503 } else { 200 }, &body)
+    }
+
+    /// Where the operators' page is, or why nowhere.
+    fn page_in_words(&self) -> String {
+        let settings = self.live.get();
+        match (self.page, settings.server.operator_listen) {
+            (Some(address), _) => address.to_string(),
+            (None, OperatorListen::Nowhere) => "server.operator_listen is none".to_owned(),
+            (None, listen) => {
+                let address = listen.address().map(|address| address.to_string()).unwrap_or_default();
+                format!("{address} was taken when we started: set server.operator_listen to a free address, or to none")
+            }
+        }
     }
 
     fn metrics(&self, call: &Call) -> Answer {
@@ -327,7 +343,7 @@ impl ControllerService {
 }
 
 /// What is wrong, in words with what to do. Ids and addresses of workers are for operators.
-fn problems(snapshot: &Snapshot, admin: bool) -> Vec<String> {
+pub fn problems(snapshot: &Snapshot, admin: bool) -> Vec<String> {
     let mut problems = Vec::new();
     if snapshot.counts.up == 0 {
         problems.push("no worker is up: check the workers' controller.url and controller.token".to_owned());

@@ -34,6 +34,7 @@ mod logs;
 mod lost_answers;
 mod metrics;
 mod one_origin;
+mod operators;
 mod proxies;
 mod records;
 mod recovery;

@@ -12,7 +12,19 @@ const EDGES: &[(&str, &[&str])] = &[
     ("cli", &["config", "daemon", "host", "logging"]),
     (
         "controller",
-        &["acme", "api", "config", "core", "daemon", "edge", "front", "host", "isolation", "metrics"],
+        &[
+            "acme",
+            "api",
+            "config",
+            "core",
+            "daemon",
+            "edge",
+            "front",
+            "host",
+            "isolation",
+            "metrics",
+            "operator",
+        ],
     ),
     (
         "worker",
@@ -37,6 +49,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "front",
         &["acme", "api", "config", "core", "daemon", "edge", "host", "isolation", "logging", "metrics"],
     ),
+    ("operator", &["api", "config", "core", "edge", "host"]),
     ("daemon", &["config", "host", "logging"]),
     ("acme", &["config", "core", "edge", "host"]),
     ("api", &["config", "core", "edge", "host", "isolation", "metrics"]),

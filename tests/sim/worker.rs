@@ -139,6 +139,7 @@ impl Worker {
             challenge: self.challenge.clone(),
             hindrances: Vec::new(),
             allowed_bodies: None,
+            drain_left_ms: None,
             sessions: self.sessions.iter().map(|(id, truth)| brief(now, id, truth)).collect(),
         }
     }
@@ -162,5 +163,6 @@ fn brief(now: u64, id: &SessionId, truth: &Truth) -> SessionBrief {
         age_ms: until - truth.began,
         view_id: None,
         fault: None,
+        facts: Default::default(),
     }
 }

@@ -62,6 +62,7 @@ fn brief(n: u8, body_n: u8, status: SessionStatus, started_ms_ago: u64) -> Sessi
         age_ms: started_ms_ago,
         view_id: None,
         fault: None,
+        facts: Default::default(),
     }
 }
 
@@ -84,6 +85,7 @@ fn beat(worker: &str, stamp: Stamp, sessions: Vec<SessionBrief>) -> Heartbeat {
         challenge: None,
         hindrances: Vec::new(),
         allowed_bodies: None,
+        drain_left_ms: None,
         sessions,
     }
 }

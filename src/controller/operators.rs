@@ -1,0 +1,58 @@
+//! What the operators' page shows of a controller.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::acme::status::Status;
+use crate::controller::service::problems;
+use crate::controller::snapshot::Published;
+use crate::core::operator::board::Look;
+use crate::core::operator::history::Counted;
+use crate::front::metrics::FrontMetrics;
+use crate::host::clock::{Clock, unix_millis};
+use crate::operator::watch::Source;
+
+/// Reads what the fleet thread publishes.
+pub struct FleetSource {
+    /// What the fleet thread published.
+    pub published: Arc<Published>,
+    /// What is counted in front of us.
+    pub metrics: Arc<FrontMetrics>,
+    /// The certificate of `server.domain`, where there is one.
+    pub certificate: Option<Arc<Status>>,
+    /// We are going down.
+    pub closing: Arc<AtomicBool>,
+    /// The clock of the fleet thread.
+    pub clock: Clock,
+}
+
+impl Source for FleetSource {
+    fn look(&self, with_sessions: bool) -> Look {
+        let (snapshot, now) = (self.published.get(), self.clock.now());
+        let mut problems = problems(&snapshot, true);
+        problems.extend(self.certificate.as_ref().and_then(|status| status.problem()));
+        Look {
+            now: unix_millis(),
+            old: now.since(snapshot.taken),
+            workers: snapshot.workers.clone(),
+            sessions: with_sessions.then(|| snapshot.sessions.clone()),
+            counts: snapshot.counts,
+            problems,
+            closing: self.closing.load(Ordering::Acquire),
+            settling: snapshot.settling(now).is_some(),
+        }
+    }
+
+    fn counted(&self) -> Counted {
+        let sum = |good: bool| {
+            let creates = self.metrics.api.creates.iter();
+            // What the caller did wrong is no failure of ours.
+            let wanted = creates.filter(|(status, _)| match good {
+                true => status.starts_with('2'),
+                false => status.starts_with('5'),
+            });
+            wanted.map(|(_, count)| count).sum()
+        };
+        Counted { active: self.published.get().counts.active, created: sum(true), failed: sum(false) }
+    }
+}
