@@ -353,8 +353,9 @@ mod tests {
     fn a_token_that_reads_does_nothing_else_and_is_not_wrong() {
         for role in [Role::Controller, Role::Worker] {
             let asked = Asked::new(role);
-            for route in
-                routes::ROUTES.iter().filter(|route| !matches!(route.auth, Auth::None | Auth::Own | Auth::Operator))
+            for route in routes::ROUTES
+                .iter()
+                .filter(|route| !matches!(route.auth, Auth::None | Auth::Own | Auth::Operator))
             {
                 let path = route.path.replace("{id}", "abc");
                 let exists = matches!(routes::find(role, route.method, &path), Match::Found(..));

@@ -395,6 +395,8 @@ fn other_value(path: &str) -> &'static str {
         | "experience_library.url" => "https://other.example",
         "sessions.return_url" | "sessions.report_url" => "https://other.example/x?y=z",
         "sessions.frame_ancestors" => "[self, 'https://*.example.com']",
+        "server.operator_listen" => "127.0.0.1:9098",
+        "server.operator_on_public" => "true",
         "sessions.max_duration" | "server.hsts" => "1h",
         "sessions.child_udp_range" => "20000-21000",
         "sessions.confine" | "sessions.force_relay" | "sessions.close_app" => "false",

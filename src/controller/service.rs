@@ -183,7 +183,9 @@ impl ControllerService {
             (None, OperatorListen::Nowhere) => "server.operator_listen is none".to_owned(),
             (None, listen) => {
                 let address = listen.address().map(|address| address.to_string()).unwrap_or_default();
-                format!("{address} was taken when we started: set server.operator_listen to a free address, or to none")
+                format!(
+                    "{address} was taken when we started: set server.operator_listen to a free address, or to none"
+                )
             }
         }
     }

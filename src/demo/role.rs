@@ -63,7 +63,9 @@ fn greeting(url: &str, reach: &Reach, token: &str, page: Option<SocketAddr>) -> 
     let path = url.strip_prefix(&own).unwrap_or_default();
     let others: String = reach.other_origins().iter().map(|origin| format!("  {origin}{path}\n")).collect();
     let others = if others.is_empty() { others } else { format!("From other machines:\n{others}") };
-    format!("\nOpen {url}\n{others}\n{page}API: {own}/api/v1/health\nAdmin token: {token}\nStop with Ctrl-C.\n")
+    format!(
+        "\nOpen {url}\n{others}\n{page}API: {own}/api/v1/health\nAdmin token: {token}\nStop with Ctrl-C.\n"
+    )
 }
 
 struct Demo {

@@ -63,7 +63,9 @@ fn open_all(wanted: &[Wanted], mut passed: Vec<Passed>) -> Result<Vec<Listener>,
             match bind(key, address) {
                 Ok(socket) => open.push(Listener { socket, entrance: *entrance }),
                 Err(RunError(why)) if *spare => {
-                    log::warn!("[operator] there is no operators' page: {why}; set {key} to a free address, or to none");
+                    log::warn!(
+                        "[operator] there is no operators' page: {why}; set {key} to a free address, or to none"
+                    );
                 }
                 Err(error) => return Err(error),
             }
@@ -172,7 +174,8 @@ mod tests {
     #[test]
     fn a_page_that_nobody_asked_for_stops_no_controller() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = ListenAddress { host: Some([127, 0, 0, 1].into()), port: taken.local_addr().unwrap().port() };
+        let address =
+            ListenAddress { host: Some([127, 0, 0, 1].into()), port: taken.local_addr().unwrap().port() };
         let (key, entrance) = (OPERATORS_KEY, Entrance::Operators { tls: false });
         let open = |spare| open_all(&[Wanted { key, address, entrance, spare }], Vec::new());
         assert!(open(true).unwrap().is_empty());
@@ -183,7 +186,8 @@ mod tests {
     #[test]
     fn the_page_has_a_listener_on_controllers_only_and_speaks_tls_where_others_reach_it() {
         let mut settings = Settings::defaults(Role::Controller);
-        let page = |settings: &Settings| wanted(settings).get(1).map(|it| (it.address.port, it.entrance, it.spare));
+        let page =
+            |settings: &Settings| wanted(settings).get(1).map(|it| (it.address.port, it.entrance, it.spare));
         assert_eq!(page(&settings), Some((9099, Entrance::Operators { tls: false }, true)));
         settings.server.operator_listen = OperatorListen::At(on([10, 0, 0, 1], 7000));
         assert_eq!(page(&settings), Some((7000, Entrance::Operators { tls: true }, false)));

@@ -38,7 +38,10 @@ const IN_TEXT: &str = "This is the operators' page of a hydraneckwebrtc controll
 /// The page. It holds no secret.
 pub fn page(html: bool) -> Reply {
     if !html {
-        return guarded(Reply { content_type: "text/plain; charset=utf-8", ..Reply::html(200, IN_TEXT.to_owned()) });
+        return guarded(Reply {
+            content_type: "text/plain; charset=utf-8",
+            ..Reply::html(200, IN_TEXT.to_owned())
+        });
     }
     let nonce = Nonce::fresh();
     let policy = csp::of_own_page(Some(nonce.as_str()), "'none'");
@@ -47,13 +50,16 @@ pub fn page(html: bool) -> Reply {
         .replacen("{version}", env!("CARGO_PKG_VERSION"), 1)
         .replacen("{style}", STYLE, 1)
         .replace("{nonce}", nonce.as_str());
-    guarded(Reply::page(200, page, nonce)).with("Content-Security-Policy", policy).with("X-Frame-Options", "DENY")
+    guarded(Reply::page(200, page, nonce))
+        .with("Content-Security-Policy", policy)
+        .with("X-Frame-Options", "DENY")
 }
 
 /// The page's script: one classic script without a global name.
 pub fn script() -> Reply {
     static SCRIPT: LazyLock<String> = LazyLock::new(|| {
-        let words: Vec<String> = WORDS.iter().map(|(code, table)| format!("\"{code}\": {}", table.trim())).collect();
+        let words: Vec<String> =
+            WORDS.iter().map(|(code, table)| format!("\"{code}\": {}", table.trim())).collect();
         let start = format!("const TABLES = {{{}}};\n", words.join(",\n"));
         let joined = FILES.iter().fold(start, |all, (name, text)| format!("{all}\n// ── {name}\n{text}"));
         format!("// hydraneckwebrtc: the operators' page\n(() => {{\n\"use strict\";{joined}}})();\n")
@@ -88,8 +94,11 @@ mod tests {
         let (_, english) = &tables[0];
         assert!(english.len() > 60, "{}", english.len());
         let places = |words: &str| {
-            let mut found: Vec<String> =
-                words.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0.to_owned())).collect();
+            let mut found: Vec<String> = words
+                .split('{')
+                .skip(1)
+                .filter_map(|rest| Some(rest.split_once('}')?.0.to_owned()))
+                .collect();
             found.sort();
             found
         };
@@ -108,7 +117,8 @@ mod tests {
         let states = SessionStatus::OF_WORKERS.into_iter().chain([SessionStatus::Down]);
         let states = states.map(|status| format!("state.{status}"));
         let reasons = EndReason::ALL.into_iter().map(|reason| format!("reason.{reason}"));
-        let workers = ["up", "late", "down", "unreachable", "draining", "stopping"].map(|state| format!("worker.{state}"));
+        let workers = ["up", "late", "down", "unreachable", "draining", "stopping"]
+            .map(|state| format!("worker.{state}"));
         for key in states.chain(reasons).chain(workers) {
             assert!(english.contains_key(&key), "{key}");
         }
@@ -141,10 +151,17 @@ mod tests {
         for left in ["{icon}", "{style}", "{nonce}", "{version}", " style=", " onclick="] {
             assert!(!text.contains(left), "{left}");
         }
-        let value = |wanted: &str| reply.headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| &**value);
+        let value =
+            |wanted: &str| reply.headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| &**value);
         let policy = value("Content-Security-Policy").unwrap();
-        assert!(policy.contains("default-src 'none'") && policy.ends_with("frame-ancestors 'none'"), "{policy}");
+        assert!(
+            policy.contains("default-src 'none'") && policy.ends_with("frame-ancestors 'none'"),
+            "{policy}"
+        );
         assert!(!policy.contains("unsafe"), "{policy}");
-        assert_eq!((value("X-Frame-Options"), value("Cross-Origin-Opener-Policy")), (Some("DENY"), Some("same-origin")));
+        assert_eq!(
+            (value("X-Frame-Options"), value("Cross-Origin-Opener-Policy")),
+            (Some("DENY"), Some("same-origin"))
+        );
     }
 }

@@ -102,7 +102,10 @@ impl OperatorRouter {
             ("POST", _, "login") => Decision::Reply(self.log_in(request).unwrap_or_else(|refused| refused)),
             ("POST", _, "logout") => Decision::Reply(self.log_out(request).unwrap_or_else(|refused| refused)),
             ("GET", _, "events") => self.events(request).unwrap_or_else(Decision::Reply),
-            (_, "/", _) => Decision::Reply(Reply::error(405, "method not allowed", "this path takes GET, HEAD").with("Allow", "GET, HEAD")),
+            (_, "/", _) => Decision::Reply(
+                Reply::error(405, "method not allowed", "this path takes GET, HEAD")
+                    .with("Allow", "GET, HEAD"),
+            ),
             ("GET", _, "login") => Decision::Reply(match self.judge(request) {
                 Ok(()) => Answer::empty().into(),
                 Err(refused) => refused,
@@ -137,7 +140,8 @@ impl OperatorRouter {
     fn act(&self, request: &Request<'_>) -> Result<Decision, Reply> {
         self.is_meant(request)?;
         self.judge(request)?;
-        let (client, method, path) = (request.client, request.method, crate::api::routes::shown(request.path));
+        let (client, method, path) =
+            (request.client, request.method, crate::api::routes::shown(request.path));
         if method != "GET" {
             log::info!(peer:% = client, method, path:%; "[operator] {client}: {method} {path}");
         }
@@ -166,7 +170,8 @@ impl OperatorRouter {
     /// Whether browsers reach this by TLS, from us or from a proxy in front of us.
     fn is_secure(&self, request: &Request<'_>) -> bool {
         let settings = self.live.get();
-        let by_proxy = || settings.server.public_url.as_deref().is_some_and(|url| url.starts_with("https://"));
+        let by_proxy =
+            || settings.server.public_url.as_deref().is_some_and(|url| url.starts_with("https://"));
         match request.entrance {
             Entrance::Operators { tls } => tls && settings.serves_tls(),
             Entrance::Main | Entrance::Plain => settings.serves_tls() || by_proxy(),

@@ -80,7 +80,8 @@ impl Operators {
         }
         let greeting = shown.greeting.clone();
         // Browsers ask again after this time when a stream ends.
-        let follow = shown.feed.follow(|| format!("retry: 1000\n\n{}", greeting.as_deref().unwrap_or_default()));
+        let follow =
+            shown.feed.follow(|| format!("retry: 1000\n\n{}", greeting.as_deref().unwrap_or_default()));
         drop(shown);
         self.wake_up();
         Ok(follow)

@@ -222,7 +222,11 @@ impl Pulse {
             challenge: challenge.map(str::to_owned),
             hindrances,
             allowed_bodies: (allowed.len() <= MAX_NETWORKS).then(|| allowed.clone()),
-            drain_left_ms: self.health.board.drain_until().map(|until| millis(until.since(self.health.clock.now()))),
+            drain_left_ms: self
+                .health
+                .board
+                .drain_until()
+                .map(|until| millis(until.since(self.health.clock.now()))),
             sessions,
         }
     }

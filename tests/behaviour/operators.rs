@@ -100,9 +100,17 @@ fn every_attack_on_an_operators_login_and_actions_is_refused() {
         ("no cookie", with(&fields, "Cookie", ""), 401),
         ("a forged cookie", with(&fields, "Cookie", &flipped), 401),
         ("a cookie behind a hundred that a script set", with(&fields, "Cookie", &hundred), 401),
-        ("the token of the API instead", {
-            with(&with(&fields, "Cookie", ""), "Authorization", concat!("Bearer ", "behaviour-token-0123456789"))
-        }, 401),
+        (
+            "the token of the API instead",
+            {
+                with(
+                    &with(&fields, "Cookie", ""),
+                    "Authorization",
+                    concat!("Bearer ", "behaviour-token-0123456789"),
+                )
+            },
+            401,
+        ),
     ];
     let actions = [
         ("DELETE", format!("/_neck/operator/sessions/{id}")),
@@ -121,7 +129,10 @@ fn every_attack_on_an_operators_login_and_actions_is_refused() {
     assert_eq!(ask(&page, "GET", EVENTS, &with(&fields, "Cookie", "")), 401);
     let preflight = [("Origin", &*elsewhere), ("Access-Control-Request-Method", "DELETE")];
     let preflight = http::request(&page, "OPTIONS", &actions[0].1, &preflight, "");
-    assert!(preflight.status >= 400 && preflight.header("Access-Control-Allow-Origin").is_none(), "{preflight:?}");
+    assert!(
+        preflight.status >= 400 && preflight.header("Access-Control-Allow-Origin").is_none(),
+        "{preflight:?}"
+    );
     let session = controller.session(&id).expect("the session");
     let workers = controller.get("/api/v1/workers").json();
     assert_eq!(workers["workers"][0]["draining"], false, "{workers}");
@@ -134,7 +145,9 @@ fn every_attack_on_an_operators_login_and_actions_is_refused() {
 fn an_operators_cookie_is_nothing_where_sessions_are_and_nothing_of_a_session_is_where_it_counts() {
     let mut lab = Lab::new();
     let body = lab.body(1);
-    lab.faults(json!({"record": "heard", "fields": [["Set-Cookie", "neck-operator-00000000=forged; Path=/"]]}));
+    lab.faults(
+        json!({"record": "heard", "fields": [["Set-Cookie", "neck-operator-00000000=forged; Path=/"]]}),
+    );
     let (controller, page) = controller(&lab, |_| ());
     let worker = lab.worker("one", &controller.url, |_| ());
     let id = eventually("a session", || {
@@ -157,16 +170,25 @@ fn an_operators_cookie_is_nothing_where_sessions_are_and_nothing_of_a_session_is
             assert!(status == 404 || status == 405, "{path} is not where sessions are: {status}");
         }
     }
-    for path in ["/api/v1/health", "/api/v1/sessions", "/metrics", "/healthz", &*format!("/session/{id}/stream.html")] {
-        let fields = with(&own(&page, &cookie), "Authorization", concat!("Bearer ", "behaviour-token-0123456789"));
+    for path in
+        ["/api/v1/health", "/api/v1/sessions", "/metrics", "/healthz", &*format!("/session/{id}/stream.html")]
+    {
+        let fields =
+            with(&own(&page, &cookie), "Authorization", concat!("Bearer ", "behaviour-token-0123456789"));
         assert_eq!(ask(&page, "GET", path, &fields), 404, "{path} is not where operators are");
     }
     let mine = format!("mine=1; {cookie}");
-    let reply =
-        http::request(&controller.url, "GET", &format!("/session/{id}/stream.html"), &[("Cookie", &mine)], "");
+    let reply = http::request(
+        &controller.url,
+        "GET",
+        &format!("/session/{id}/stream.html"),
+        &[("Cookie", &mine)],
+        "",
+    );
     assert!(reply.status == 200 && reply.header("Set-Cookie").is_none(), "a process sets none: {reply:?}");
     let directory = format!("{}-{}", &id[..8], worker.port_of(&id));
-    let heard = std::fs::read_to_string(lab.data_dir("one").join(directory).join("heard")).expect("what it heard");
+    let heard =
+        std::fs::read_to_string(lab.data_dir("one").join(directory).join("heard")).expect("what it heard");
     assert!(heard.contains("mine=1") && !heard.contains("neck-operator"), "a process hears none: {heard}");
 }
 
@@ -239,7 +261,8 @@ fn the_operators_page_is_framed_and_opened_by_nobody() {
     ] {
         assert_eq!(html.header(name), Some(value), "{name}");
     }
-    let policies = html.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Content-Security-Policy"));
+    let policies =
+        html.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Content-Security-Policy"));
     assert_eq!(policies.count(), 1);
     let text = http::get(&page, "/", None).expect("an answer").body;
     assert!(text.contains("operators' page") && !text.contains('<'), "{text}");
@@ -259,7 +282,10 @@ fn on_the_public_origin_the_page_is_only_when_it_is_said() {
     drop(controller);
     let usual = lab.controller(|_| ());
     assert!(!http::get_page(&usual.url, "/").body.contains("_neck/operator"));
-    assert_eq!(usual.get("/api/v1/health").json()["extra"]["operators_page"], "server.operator_listen is none");
+    assert_eq!(
+        usual.get("/api/v1/health").json()["extra"]["operators_page"],
+        "server.operator_listen is none"
+    );
 }
 
 #[test]
@@ -268,11 +294,10 @@ fn a_taken_port_stops_who_asked_for_it_only() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let controller = lab.controller(|_| ());
     let address = taken.local_addr().expect("an address").to_string();
-    let (status, said) =
-        controller.start_second(|config| {
-            config["server"]["listen"] = json!("127.0.0.1:0");
-            config["server"]["operator_listen"] = json!(address);
-        });
+    let (status, said) = controller.start_second(|config| {
+        config["server"]["listen"] = json!("127.0.0.1:0");
+        config["server"]["operator_listen"] = json!(address);
+    });
     assert!(!status.success() && said.contains("server.operator_listen: cannot bind"), "{said}");
 }
 
@@ -323,7 +348,11 @@ fn the_page_hears_of_a_fleet_as_it_is_and_as_it_changes() {
     let down = until("its death", &worker_is("down"));
     let problems = until("the problem", &|event| event["head"]["problems"][0].is_string());
     let words = if down["head"].is_object() { &down["head"] } else { &problems["head"] };
-    assert!(words["problems"].to_string().contains("one is down") || words["problems"].to_string().contains("no worker is up"), "{words}");
+    assert!(
+        words["problems"].to_string().contains("one is down")
+            || words["problems"].to_string().contains("no worker is up"),
+        "{words}"
+    );
     assert_eq!(ask(&page, "DELETE", "/_neck/operator/workers/one", &own(&page, &cookie)), 204);
     until("it is forgotten", &|event| event["gone_workers"][0] == "one");
 }

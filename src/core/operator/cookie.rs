@@ -91,11 +91,7 @@ impl CookieKey {
     }
 
     /// Judges the `Cookie` fields of a request.
-    pub fn judge<'a>(
-        &self,
-        fields: impl Iterator<Item = &'a str>,
-        (now, secure): (u64, bool),
-    ) -> LoggedIn {
+    pub fn judge<'a>(&self, fields: impl Iterator<Item = &'a str>, (now, secure): (u64, bool)) -> LoggedIn {
         let name = self.name(secure);
         let pairs = fields.flat_map(|field| field.split(';')).filter_map(|pair| pair.trim().split_once('='));
         let values = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).take(MAX_TRIED);
@@ -111,7 +107,9 @@ impl CookieKey {
     }
 
     fn judge_one(&self, value: &str, now: u64) -> LoggedIn {
-        let Some((text, mac)) = value.rsplit_once('.').filter(|_| self.usable) else { return LoggedIn::Forged };
+        let Some((text, mac)) = value.rsplit_once('.').filter(|_| self.usable) else {
+            return LoggedIn::Forged;
+        };
         let mac = from_hex(mac);
         let message = [LABEL, text.as_bytes()].concat();
         if mac.is_none_or(|mac| hmac::verify(&self.key, &message, &mac).is_err()) {
@@ -179,7 +177,8 @@ mod tests {
     #[test]
     fn a_change_of_tokens_ends_every_login() {
         let old = key(&["one-token", "two-token"]);
-        let (name, value) = cookie(&old, false).split_once('=').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        let (name, value) =
+            cookie(&old, false).split_once('=').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
         for tokens in [&["one-token"][..], &["two-token", "one-token"], &["one-tokentwo-token"], &[]] {
             let new = key(tokens);
             assert_ne!(new.name(false), name);
@@ -197,7 +196,9 @@ mod tests {
         let cut = &value[..value.len() - 2];
         let mut flipped = value.to_owned();
         flipped.replace_range(value.len() - 1.., if value.ends_with('0') { "1" } else { "0" });
-        for wrong in [&*later, cut, &flipped, "", ".", "..", "x.y.zz", "9999999999.00.", "é.é.é", &value[..40]] {
+        for wrong in
+            [&*later, cut, &flipped, "", ".", "..", "x.y.zz", "9999999999.00.", "é.é.é", &value[..40]]
+        {
             assert_eq!(judged(&key, &format!("{name}={wrong}"), NOW), LoggedIn::Forged, "{wrong}");
         }
         assert_eq!(judged(&key, &format!("other={value}"), NOW), LoggedIn::No, "another's cookie is nothing");
@@ -216,7 +217,10 @@ mod tests {
     fn over_tls_only_a_cookie_of_this_very_host_counts() {
         let key = key(&["a-long-enough-token"]);
         let secure = key.set_cookie(NOW, [7; 16], true);
-        assert!(secure.starts_with("__Host-neck-operator-") && secure.ends_with("; SameSite=Strict; Secure"), "{secure}");
+        assert!(
+            secure.starts_with("__Host-neck-operator-") && secure.ends_with("; SameSite=Strict; Secure"),
+            "{secure}"
+        );
         let plain = cookie(&key, false);
         assert_eq!(key.judge(std::iter::once(&*plain), (NOW, true)), LoggedIn::No);
         assert!(key.drop_cookie(false).contains("=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict"));

@@ -80,7 +80,10 @@ fn a_page_hears_what_changed_and_what_is_gone() {
     assert_eq!(seen["sessions"].as_array().map(Vec::len), Some(1), "{text}");
     assert_eq!(seen["gone"][0].as_str(), Some(session(1).id.expose()), "{text}");
     assert_eq!((&seen["gone_workers"][0], &seen["point"][2]), (&"a".into(), &3.into()), "{text}");
-    assert!(seen.get("workers").is_none() && seen.get("ends").is_none() && seen.get("head").is_none(), "{text}");
+    assert!(
+        seen.get("workers").is_none() && seen.get("ends").is_none() && seen.get("head").is_none(),
+        "{text}"
+    );
     assert!(!text.contains('\n'), "one line: {text}");
 }
 
@@ -99,9 +102,13 @@ fn who_comes_late_reads_the_same_as_who_heard_it_all() {
     assert_eq!((&seen["full"], &seen["now"]), (&true.into(), &NOW.into()));
     assert_eq!(seen["sessions"][0]["experience"].as_str(), session(1).experience.as_deref());
     assert_eq!(seen["sessions"].as_array().map(Vec::len), Some(1), "those that are over are told apart");
-    let ends: Vec<_> = seen["ends"].as_array().unwrap().iter().map(|end| end["id"].as_str().unwrap()).collect();
+    let ends: Vec<_> =
+        seen["ends"].as_array().unwrap().iter().map(|end| end["id"].as_str().unwrap()).collect();
     assert_eq!(ends, [session(3).id.short(), session(2).id.short()], "the newest first, and no id whole");
-    assert_eq!((&seen["history"][0], &seen["workers"][0]["state"]), (&serde_json::json!([0, 0, 0]), &"up".into()));
+    assert_eq!(
+        (&seen["history"][0], &seen["workers"][0]["state"]),
+        (&serde_json::json!([0, 0, 0]), &"up".into())
+    );
 }
 
 #[test]
