@@ -2,12 +2,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::http::{self, Events, Reply};
-use crate::lab::{Lab, Role, TOKEN, eventually};
+use crate::lab::{Lab, PATIENCE, Role, TOKEN, eventually};
 
 const LOGIN: &str = "/_neck/operator/login";
 const EVENTS: &str = "/_neck/operator/events";
@@ -309,7 +310,10 @@ fn the_page_hears_of_a_fleet_as_it_is_and_as_it_changes() {
     let mut worker = lab.worker("one", &controller.url, |_| ());
     let cookie = log_in(&page);
     let mut events = Events::open_at(&page, EVENTS, &[("Cookie", &cookie)]);
+    let begun = Instant::now();
     let mut until = |what: &str, found: &dyn Fn(&Value) -> bool| loop {
+        // Something comes every five seconds, whatever is waited for.
+        assert!(begun.elapsed() < 2 * PATIENCE, "not told: {what}");
         let (_, event) = events.next().unwrap_or_else(|| panic!("{what}: the stream ended"));
         if found(&event) {
             return event;
@@ -345,14 +349,11 @@ fn the_page_hears_of_a_fleet_as_it_is_and_as_it_changes() {
     let over = until("the end", &|event| event["ends"][0]["reason"] == "deleted");
     assert_eq!(over["ends"][0]["id"].as_str(), Some(&id[..8]), "{over}");
     worker.kill();
-    let down = until("its death", &worker_is("down"));
-    let problems = until("the problem", &|event| event["head"]["problems"][0].is_string());
-    let words = if down["head"].is_object() { &down["head"] } else { &problems["head"] };
-    assert!(
-        words["problems"].to_string().contains("one is down")
-            || words["problems"].to_string().contains("no worker is up"),
-        "{words}"
-    );
+    until("its death", &worker_is("down"));
+    let mut again = Events::open_at(&page, EVENTS, &[("Cookie", &cookie)]);
+    let (_, whole) = again.next().expect("an event");
+    let problems = whole["head"]["problems"].to_string();
+    assert!(problems.contains("no worker is up") && problems.contains("worker one is down"), "{whole}");
     assert_eq!(ask(&page, "DELETE", "/_neck/operator/workers/one", &own(&page, &cookie)), 204);
     until("it is forgotten", &|event| event["gone_workers"][0] == "one");
 }
