@@ -49,7 +49,8 @@ function thinned(place, isCounted) {
         const some = fleet.history.slice(Math.max(0, at - 12), at).map(point => point[place]);
         points.unshift(isCounted ? some.reduce((a, b) => a + b, 0) : Math.max(...some));
     }
-    return points;
+    // One point alone is no line.
+    return points.length === 1 ? [points[0], points[0]] : points;
 }
 
 function drawCurves() {
@@ -67,7 +68,8 @@ function drawCurves() {
     CURVES.forEach(([key, place, isCounted], index) => {
         const points = thinned(place, isCounted);
         const most = Math.max(1, ...points);
-        const total = isCounted ? points.reduce((a, b) => a + b, 0) : points.at(-1) ?? 0;
+        const values = fleet.history.map(point => point[place]);
+        const total = isCounted ? values.reduce((a, b) => a + b, 0) : values.at(-1) ?? 0;
         const figure = box.children[index];
         const [, svg] = figure.children;
         const at = points.map((value, step) => `${60 - (points.length - 1 - step) * 60 / 59},${(23 - 22 * value / most).toFixed(2)}`);
@@ -98,4 +100,6 @@ function drawProblems() {
         }
         put(list.children[index], words);
     });
+    // What scrolls is reached by the keyboard.
+    set(list, "tabindex", list.scrollHeight > list.clientHeight + 1 ? "0" : null);
 }

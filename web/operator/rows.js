@@ -9,7 +9,7 @@ const WORKER_COLUMNS = [
     ["state", "column.state", row => ({ pill: row.state, words: sayOf("worker", row.state), soft: sinceOf(row) })],
     ["load", "column.load", row => ({ meter: [row.active + row.starting, row.max], soft: loadOf(row) })],
     ["more", "column.more", row => ({ soft: [say(row.wireguard ? "wireguard.up" : "wireguard.down"),
-        say("late", { count: NUMBER.format(row.late) }), row.proved ? "" : say("unproved")].filter(Boolean).join(" · ") })],
+        row.late ? say("late", { count: NUMBER.format(row.late) }) : "", row.proved ? "" : say("unproved")].filter(Boolean).join(" · ") })],
     ["note", "column.trouble", row => ({ trouble: row.troubles.length > 0, soft: troubleOf(row) })],
     ["doing", "column.act", row => ({ acts: [
         row.state === "down" ? ["forget", row] : row.drain ? ["undrain", row] : ["drain", row], ["sessions", row]] })],

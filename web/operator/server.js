@@ -67,6 +67,8 @@ function follow() {
     hangUp();
     byId("entry").hidden = true;
     byId("app").hidden = false;
+    // A row has its height only where it is shown.
+    measure();
     fleet.heard = performance.now();
     stream = new EventSource(`${BASE}events`);
     stream.addEventListener("fleet", event => {
