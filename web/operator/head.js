@@ -69,7 +69,7 @@ function drawCurves() {
         const points = thinned(place, isCounted);
         const most = Math.max(1, ...points);
         const values = fleet.history.map(point => point[place]);
-        const total = isCounted ? values.reduce((a, b) => a + b, 0) : values.at(-1) ?? 0;
+        const total = isCounted ? values.reduce((a, b) => a + b, 0) : fleet.head?.active ?? 0;
         const figure = box.children[index];
         const [, svg] = figure.children;
         const at = points.map((value, step) => `${60 - (points.length - 1 - step) * 60 / 59},${(23 - 22 * value / most).toFixed(2)}`);
