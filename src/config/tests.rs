@@ -396,7 +396,7 @@ fn other_value_of_rooms(path: &str) -> &'static str {
 fn other_value(path: &str) -> &'static str {
     match path {
         "mode" => "worker",
-        "server.listen" | "server.https_listen" | "server.http_listen" => "127.0.0.1:4711",
+        path if path.ends_with("listen") => "127.0.0.1:4711",
         "server.tls.cert" => tls::CERTIFICATE,
         "server.tls.key" => tls::private_key("first"),
         "controller.ca_file" | "workers.ca_file" | "server.acme.ca_file" => tls::AUTHORITY,
@@ -409,7 +409,6 @@ fn other_value(path: &str) -> &'static str {
         | "experience_library.url" => "https://other.example",
         "sessions.return_url" | "sessions.report_url" => "https://other.example/x?y=z",
         "sessions.frame_ancestors" => "[self, 'https://*.example.com']",
-        "server.operator_listen" => "127.0.0.1:9098",
         "server.operator_on_public" => "true",
         "sessions.max_duration" | "server.hsts" => "1h",
         "sessions.child_udp_range" => "20000-21000",

@@ -153,14 +153,8 @@ impl Controller {
             clock,
             uncounted: Arc::new(Uncounted),
         };
-        let page = Page::start(operators.clone(), (source, awake), &live.get(), pulses)?;
-        let router = OperatorRouter {
-            inner: Arc::new(router),
-            gate: api.gate(),
-            operators,
-            live: live.clone(),
-            on_public: live.get().server.operator_on_public,
-        };
+        let page = Page::start((operators, page_address), (source, awake), &live.get(), pulses)?;
+        let router = page.in_front_of(router, &live);
         let run = (&plan, pulses, &metrics.edge);
         let edge = front::edge(&live.get(), &secured, listeners, Arc::new(router), run)?;
         certificates.start(pulses)?;
@@ -177,7 +171,7 @@ impl Controller {
             dispatchers,
             certificates,
             tokens: (tokens, clock),
-            page: Page { address: page_address, ..page },
+            page,
             _lock: lock,
         })
     }
@@ -203,19 +197,30 @@ struct Page {
 impl Page {
     /// Without a place where it is shown there is no thread.
     fn start(
-        operators: Arc<Operators>,
+        (operators, address): (Arc<Operators>, Option<SocketAddr>),
         (source, awake): (FleetSource, Receiver<()>),
         settings: &Settings,
         pulses: &Pulses,
     ) -> Result<Page, RunError> {
         let server = &settings.server;
         if server.operator_listen == OperatorListen::Nowhere && !server.operator_on_public {
-            return Ok(Page { operators, thread: None, address: None });
+            return Ok(Page { operators, thread: None, address });
         }
         let beat = front::beat(pulses, "operators", FLEET_SILENCE);
         let run = operators.clone();
         let thread = front::thread("operators", STACK, move || run.run(&source, &awake, &beat))?;
-        Ok(Page { operators, thread: Some(thread), address: None })
+        Ok(Page { operators, thread: Some(thread), address })
+    }
+
+    /// The page's routes before those of everybody.
+    fn in_front_of(&self, router: ControllerRouter, live: &Arc<Live>) -> OperatorRouter {
+        OperatorRouter {
+            gate: router.api.clone(),
+            inner: Arc::new(router),
+            operators: self.operators.clone(),
+            live: live.clone(),
+            on_public: live.get().server.operator_on_public,
+        }
     }
 
     fn stop(&mut self) {

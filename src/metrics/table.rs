@@ -298,6 +298,7 @@ pub const LIMITS: &[&str] = &[
     "sockets_per_session",
     "event_streams",
     "event_streams_per_session",
+    "operator_pages",
     "event_streams_per_address",
     "webrtc.max_peers",
     "webrtc.max_viewers",

@@ -28,12 +28,15 @@ fn page_of(controller: &Role) -> String {
     format!("http://{}", health["extra"]["operators_page"].as_str().expect("an address"))
 }
 
+/// Names and values.
+type Fields<'a> = Vec<(&'a str, &'a str)>;
+
 /// Fields of the page's own requests.
-fn own<'a>(page: &'a str, cookie: &'a str) -> Vec<(&'a str, &'a str)> {
+fn own<'a>(page: &'a str, cookie: &'a str) -> Fields<'a> {
     vec![("Origin", page), ("Sec-Fetch-Site", "same-origin"), ("X-Neck-Operator", "1"), ("Cookie", cookie)]
 }
 
-fn with<'a>(fields: &[(&'a str, &'a str)], name: &'a str, value: &'a str) -> Vec<(&'a str, &'a str)> {
+fn with<'a>(fields: &[(&'a str, &'a str)], name: &'a str, value: &'a str) -> Fields<'a> {
     let others = fields.iter().copied().filter(|(key, _)| *key != name);
     others.chain((!value.is_empty()).then_some((name, value))).collect()
 }
@@ -89,7 +92,7 @@ fn every_attack_on_an_operators_login_and_actions_is_refused() {
     let flipped = format!("{name}={}", value.chars().rev().collect::<String>());
     let hundred = format!("{name}=x; ").repeat(100) + &cookie;
     // Another port of this host is the same site: browsers send the cookie from there.
-    let attacks: Vec<(&str, Vec<(&str, &str)>, u16)> = vec![
+    let attacks: Vec<(&str, Fields<'_>, u16)> = vec![
         ("a page of another site", with(&fields, "Origin", "https://evil.example"), 403),
         ("a session's page on the same host", with(&fields, "Origin", &elsewhere), 403),
         ("a page in a sandbox", with(&fields, "Origin", "null"), 403),

@@ -92,7 +92,7 @@ test("a session is ended from its row, and is told among the recent ends", async
     await row(page, wanted.id).getByRole("button", { name: `End ${wanted.id.slice(0, 8)}` }).click();
     await page.locator("#sure-no").click();
     assert.equal(await page.locator("#sure").evaluate(dialog => dialog.open), false);
-    Object.assign(wanted, { status: "ended", reason: "deleted" });
+    Object.assign(wanted, { status: "ended", reason: "deleted", ended: Date.now() });
     await worker.beat();
     await until("it is gone", async () => await row(page, wanted.id).count() === 0, BUSY);
     await page.getByRole("button", { name: /^Recent ends/ }).click();

@@ -171,26 +171,32 @@ function drawRows() {
             wanted.set(focused, index);
         }
     }
+    // Who scrolls fast sees all others in each frame: the elements of those that are gone become theirs.
+    const spare = [];
     for (const [id, element] of table.elements) {
         if (!wanted.has(id)) {
-            element.remove();
+            spare.push(element);
             table.elements.delete(id);
         }
     }
     for (const [id, index] of wanted) {
-        drawRow(id, index);
+        drawRow(id, index, spare);
     }
+    spare.forEach(element => element.remove());
 }
 
-function drawRow(id, index) {
+function drawRow(id, index, spare = []) {
     const row = table.rows[index];
     const filled = table.columns.map(([, , fill]) => fill(row));
     let element = table.elements.get(id);
     if (!element) {
-        element = make("div", "row", { role: "row" }, ...table.columns.map(([area], at) => makeCell(area, filled[at])));
+        element = spare.pop();
+        if (!element) {
+            element = make("div", "row", { role: "row" }, ...table.columns.map(([area], at) => makeCell(area, filled[at])));
+            table.body.append(element);
+        }
         element.dataset.id = id;
         table.elements.set(id, element);
-        table.body.append(element);
     }
     set(element, "aria-rowindex", String(index + 2));
     const place = `translateY(${index * table.height}px)`;

@@ -55,12 +55,12 @@ export async function startFleet({ interval = 500, timeout = "3s" } = {}) {
                 worker_id: name, generation: { boot_ms: boot, nonce: workers.indexOf(worker) + 1 }, seq: worker.seq += 1, url: null,
                 port: answers.address().port, tls: false, version: "0.1.0", max: worker.max, wireguard: worker.wireguard,
                 draining: worker.draining, stopping: false, status: worker.hindrances.length ? "degraded" : "ok", interval_ms: worker.interval ?? interval,
-                hindrances: worker.hindrances, sessions: worker.sessions, ...worker.draining ? { drain_left_ms: worker.drainLeft } : {},
+                hindrances: worker.hindrances, sessions: worker.sessions.map(asOfNow), ...worker.draining ? { drain_left_ms: worker.drainLeft } : {},
             };
             const { json } = await fleet.api("POST", "/api/v1/workers/heartbeat", body);
             worker.draining = json?.draining ?? worker.draining;
             for (const { session_id, reason } of json?.end ?? []) {
-                worker.sessions.filter(each => each.id === session_id).forEach(each => Object.assign(each, { status: "ended", reason }));
+                worker.sessions.filter(each => each.id === session_id).forEach(each => Object.assign(each, { status: "ended", reason, ended: Date.now() }));
             }
             return json;
         };
@@ -87,11 +87,17 @@ export async function startFleet({ interval = 500, timeout = "3s" } = {}) {
     return fleet;
 }
 
+/** It grows older; once it has ended it only began longer ago. */
+function asOfNow({ born, ended, ...brief }) {
+    const now = Date.now();
+    return { ...brief, started_ms_ago: now - born, age_ms: (ended ?? now) - born };
+}
+
 /** A session as a worker lists it. */
 export function session(number, facts = {}) {
     return {
-        id: randomBytes(16).toString("hex"), body: `10.10.${number >> 8 & 255}.${number & 255}`, status: "streaming", reason: null, started_ms_ago: 60_000 + number * 977,
-        connections: 1, experience: ["Desktop", "Space Explorer", "Anatomy Atlas"][number % 3], district: "Rotterdam", age_ms: 60_000 + number * 977,
+        id: randomBytes(16).toString("hex"), body: `10.10.${number >> 8 & 255}.${number & 255}`, status: "streaming", reason: null, born: Date.now() - 60_000 - number * 977,
+        connections: 1, experience: ["Desktop", "Space Explorer", "Anatomy Atlas"][number % 3], district: "Rotterdam",
         facts: { engine: "moonlight", mic: number % 4 === 0, interruptions: number % 7 === 0 ? 2 : 0, warning: null, ...facts.facts }, ...facts,
     };
 }

@@ -1,3 +1,5 @@
+//! What a page is told, and what it is spared.
+
 use super::*;
 use crate::core::fleet::wire::SessionFacts;
 
