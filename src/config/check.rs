@@ -110,15 +110,8 @@ fn of_worker(settings: &Settings) -> Vec<Option<Contradiction>> {
     let sessions = &settings.sessions;
     let needed = sessions.max * usize::from(CHILD_UDP_PORTS);
     let (first, last) = sessions.child_udp_range;
-    let outbox = &settings.outbox;
     vec![
         opened(settings),
-        unless(
-            outbox.retry <= outbox.retry_max,
-            "outbox.retry",
-            "outbox.retry_max",
-            "is more than outbox.retry_max; lower it",
-        ),
         unless(
             settings.experience_library.as_ref().is_none_or(|library| library.path.contains("{name}")),
             "experience_library.path",
@@ -183,7 +176,7 @@ fn account(acme: &Acme) -> [Option<Contradiction>; 2] {
 }
 
 fn of_both(settings: &Settings) -> Vec<Option<Contradiction>> {
-    let Settings { sessions, edge, server, .. } = settings;
+    let Settings { sessions, edge, server, outbox, .. } = settings;
     let [both, readable] = account(&settings.server.acme);
     vec![
         read_token(settings),
@@ -202,6 +195,12 @@ fn of_both(settings: &Settings) -> Vec<Option<Contradiction>> {
             "is for HTTPS that we speak ourselves, with server.domain or server.tls; where a proxy does it for us, set it there",
         ),
         metrics_token(settings),
+        unless(
+            outbox.retry <= outbox.retry_max,
+            "outbox.retry",
+            "outbox.retry_max",
+            "is more than outbox.retry_max; lower it",
+        ),
         both,
         readable,
         unless(

@@ -8,7 +8,6 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, TrySendError};
 use serde_json::{Value, json};
 
-use crate::acme::status::Status;
 use crate::api::auth::TokenGuard;
 use crate::api::counters::ApiCounters;
 use crate::api::origin;
@@ -38,12 +37,14 @@ use crate::core::status::SessionStatus;
 use crate::core::time::Moment;
 use crate::core::worker_health::WorkerHealth;
 use crate::front;
+use crate::front::certificate_view::CertificateView;
 use crate::front::metrics::{FrontMetrics, RoleFacts};
-use crate::host::clock::Clock;
+use crate::host::clock::{Clock, unix_millis};
 use crate::host::entropy;
 use crate::host::identity_key;
 use crate::isolation;
 use crate::metrics::exposition::Exposition;
+use crate::outbox::Outbox;
 
 /// Disputes that one health reply tells in full.
 const MAX_DISPUTES_SHOWN: usize = 20;
@@ -68,8 +69,10 @@ pub struct ControllerService {
     pub closing: Arc<AtomicBool>,
     /// Counts and slows wrong tokens.
     pub tokens: Arc<TokenGuard>,
-    /// The certificate of `server.domain`, where there is one.
-    pub certificate: Option<Arc<Status>>,
+    /// The certificate, where there is one.
+    pub certificate: CertificateView,
+    /// Events on their way.
+    pub outbox: Outbox,
     /// What is counted in front of us.
     pub metrics: Arc<FrontMetrics>,
     /// The clock of the fleet thread.
@@ -138,8 +141,7 @@ impl ControllerService {
     fn health(&self, admin: bool, readiness: bool) -> Answer {
         let (snapshot, settings, now) = (self.published.get(), self.live.get(), self.clock.now());
         let counts = snapshot.counts;
-        let mut problems = problems(&snapshot, admin);
-        problems.extend(self.certificate.as_ref().and_then(|status| status.problem()));
+        let problems = self.problems(&snapshot, admin);
         let settling = snapshot.settling(now).is_some();
         let closing = self.closing.load(Ordering::Acquire);
         let body = json!({
@@ -165,11 +167,21 @@ impl ControllerService {
                 "panics_contained": isolation::contained(),
                 "problems": problems,
                 "wrong_tokens": self.tokens.count(),
-                "certificate": self.certificate.as_ref().map(|status| status.report()),
+                "certificate": self.certificate.report(),
+                "outbox": self.outbox.figures(unix_millis()).shown(),
                 "log": front::log_figures(),
             },
         });
         Answer::json(if readiness && (closing || settling) { 503 } else { 200 }, &body)
+    }
+
+    /// What is wrong with the fleet and with us.
+    fn problems(&self, snapshot: &Snapshot, admin: bool) -> Vec<String> {
+        let mut problems = problems(snapshot, admin);
+        problems.extend(self.certificate.problem());
+        let figures = self.outbox.figures(unix_millis());
+        problems.extend(figures.problems(&self.live.get().outbox).into_iter().map(str::to_owned));
+        problems
     }
 
     fn metrics(&self, call: &Call) -> Answer {
@@ -178,10 +190,13 @@ impl ControllerService {
         let facts = RoleFacts {
             role: Role::Controller,
             ready: !closing && snapshot.settling(now).is_none(),
-            problems: problems(&snapshot, true).len(),
+            problems: self.problems(&snapshot, true).len(),
             wrong_tokens: self.tokens.count(),
         };
-        let own = |page: &mut Exposition| metrics::write(page, &snapshot, (now, self.jobs.len()));
+        let own = |page: &mut Exposition| {
+            metrics::write(page, &snapshot, (now, self.jobs.len()));
+            front::metrics::write_outbox(page, &self.outbox);
+        };
         self.metrics.answer(call, facts, own)
     }
 
