@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use hydraneckwebrtc::core::turn_client::Trouble;
+use hydraneckwebrtc::core::turn_client::{Relay, Trouble};
 use hydraneckwebrtc::core::turn_credentials::{self, Credentials};
 use hydraneckwebrtc::edge::tls;
 use hydraneckwebrtc::host::crypto;
-use hydraneckwebrtc::host::turn::{Plan as Check, Relay, allocate_check, relay_check};
+use hydraneckwebrtc::host::turn::{Plan as Check, allocate_check, relay_check};
 
 use super::coturn::{self, Coturn, Plan, SECRET};
 use super::lab::Lab;

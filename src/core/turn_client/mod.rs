@@ -88,6 +88,23 @@ pub enum Heard {
     Refused(Refusal),
 }
 
+/// What a server did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relay {
+    /// Where it is.
+    pub server: SocketAddr,
+    /// The relay that it gave.
+    pub relayed: SocketAddr,
+    /// Our address as it sees it.
+    pub mapped: Option<SocketAddr>,
+    /// It asked nobody for a password.
+    pub is_unguarded: bool,
+    /// It would relay to an address that nobody has: so to everybody. `None`: that was not asked, or not answered.
+    pub is_open: Option<bool>,
+    /// Its certificate (DER), behind `turns:`.
+    pub certificate: Option<Vec<u8>>,
+}
+
 /// One allocation's client.
 pub struct Client {
     credentials: Credentials,

@@ -1,3 +1,5 @@
+//! The client against answers that are made here.
+
 use super::*;
 use crate::core::stun_message::{head, sealed, unsealed};
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 
-use crate::core::turn_client::{self, Ask, Client, Heard, Refusal, ServerUrl, Trouble};
+use crate::core::turn_client::{self, Ask, Client, Heard, Refusal, Relay, ServerUrl, Trouble};
 use crate::core::turn_credentials::Credentials;
 use crate::host::names;
 use crate::host::turn::link::Link;
@@ -34,23 +34,6 @@ pub struct Plan {
     pub tls: Arc<ClientConfig>,
     /// How long the whole of it may take.
     pub patience: Duration,
-}
-
-/// What a server did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Relay {
-    /// Where it is.
-    pub server: SocketAddr,
-    /// The relay that it gave.
-    pub relayed: SocketAddr,
-    /// Our address as it sees it.
-    pub mapped: Option<SocketAddr>,
-    /// It asked nobody for a password.
-    pub is_unguarded: bool,
-    /// It would relay to an address that nobody has: so to everybody. `None`: that was not asked, or not answered.
-    pub is_open: Option<bool>,
-    /// Its certificate (DER), behind `turns:`.
-    pub certificate: Option<Vec<u8>>,
 }
 
 /// Allocates two relays, sends a packet from one to the other, asks for a peer that must be refused, and gives both back.

@@ -1,3 +1,5 @@
+//! What is no TURN server, and what a client does about it.
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
 
