@@ -71,6 +71,7 @@ pub mod rtp_routes;
 pub mod rtp_sender;
 pub mod sdp;
 pub mod session;
+pub mod set_inserter;
 pub mod signalling;
 pub mod srtp;
 pub mod status;
