@@ -45,7 +45,7 @@ fn messages(pieces: &[&[u8]]) -> Vec<Vec<u8>> {
     let (mut frames, mut found) = (Frames::default(), Vec::new());
     for piece in pieces {
         frames.feed(piece);
-        while let Ok(Some(message)) = frames.next() {
+        while let Ok(Some(message)) = frames.take_whole() {
             found.push(message);
         }
     }

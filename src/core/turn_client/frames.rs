@@ -21,7 +21,7 @@ impl Frames {
     }
 
     /// The next whole message.
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>, BrokenStream> {
+    pub fn take_whole(&mut self) -> Result<Option<Vec<u8>>, BrokenStream> {
         // Only what has come so far can be judged: the first two bits and the cookie tell STUN from everything else.
         let cookie = self.0.get(4..8).unwrap_or_default();
         let is_strange = self.0.first().is_some_and(|first| first >> 6 != 0)

@@ -110,7 +110,7 @@ fn a_stream_is_cut_into_its_messages_however_it_comes() {
         let (mut frames, mut found) = (Frames::default(), Vec::new());
         for piece in stream.chunks(step) {
             frames.feed(piece);
-            while let Some(message) = frames.next().expect("messages") {
+            while let Some(message) = frames.take_whole().expect("messages") {
                 found.push(message);
             }
         }
@@ -119,6 +119,6 @@ fn a_stream_is_cut_into_its_messages_however_it_comes() {
     for strange in [&b"HTTP/1.1 400 Bad Request\r\n"[..], b"\x15\x03\x01\x00\x02\x02\x46aaaa", b"\x40\x00"] {
         let mut frames = Frames::default();
         frames.feed(strange);
-        assert_eq!(frames.next(), Err(BrokenStream), "{strange:?}");
+        assert_eq!(frames.take_whole(), Err(BrokenStream), "{strange:?}");
     }
 }

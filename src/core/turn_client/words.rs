@@ -61,8 +61,8 @@ impl Refusal {
             508 => {
                 "it has no port or no capacity left: raise total-quota, or widen min-port to max-port in its configuration"
             }
-            300..400 => "it wants something else to be tried first",
-            400..500 => "it refuses the request as it is",
+            code if code / 100 == 3 => "it wants something else to be tried first",
+            code if code / 100 == 4 => "it refuses the request as it is",
             _ => "it could not carry the request out: look into its log (journalctl -u coturn)",
         }
     }

@@ -83,7 +83,7 @@ impl Link {
     pub fn receive(&mut self, until: Instant) -> Result<Option<Vec<u8>>, Trouble> {
         loop {
             if let Wire::Tcp(_, frames) | Wire::Tls(_, frames) = &mut self.wire {
-                match frames.next() {
+                match frames.take_whole() {
                     Ok(None) => {}
                     Ok(message) => return Ok(message),
                     Err(BrokenStream) => return Err(Trouble::Strange("what it answers is no STUN".into())),
