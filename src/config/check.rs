@@ -110,15 +110,8 @@ fn of_worker(settings: &Settings) -> Vec<Option<Contradiction>> {
     let sessions = &settings.sessions;
     let needed = sessions.max * usize::from(CHILD_UDP_PORTS);
     let (first, last) = sessions.child_udp_range;
-    let outbox = &settings.outbox;
     vec![
         opened(settings),
-        unless(
-            outbox.retry <= outbox.retry_max,
-            "outbox.retry",
-            "outbox.retry_max",
-            "is more than outbox.retry_max; lower it",
-        ),
         unless(
             settings.experience_library.as_ref().is_none_or(|library| library.path.contains("{name}")),
             "experience_library.path",
@@ -202,7 +195,7 @@ fn operator_listen(settings: &Settings) -> Option<Contradiction> {
 }
 
 fn of_both(settings: &Settings) -> Vec<Option<Contradiction>> {
-    let Settings { sessions, edge, server, .. } = settings;
+    let Settings { sessions, edge, server, outbox, .. } = settings;
     let [both, readable] = account(&settings.server.acme);
     vec![
         read_token(settings),
@@ -222,6 +215,12 @@ fn of_both(settings: &Settings) -> Vec<Option<Contradiction>> {
         ),
         metrics_token(settings),
         operator_listen(settings),
+        unless(
+            outbox.retry <= outbox.retry_max,
+            "outbox.retry",
+            "outbox.retry_max",
+            "is more than outbox.retry_max; lower it",
+        ),
         both,
         readable,
         unless(

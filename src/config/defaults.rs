@@ -41,6 +41,7 @@ impl Settings {
             engines: Vec::new(),
             nps: None,
             experience_library: None,
+            webhooks: Vec::new(),
             outbox: Outbox::default(),
             metrics: Metrics::default(),
         }

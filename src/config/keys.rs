@@ -15,6 +15,7 @@ use crate::config::ice::{ICE, TURN_URLS};
 use crate::config::kinds::*;
 use crate::config::pins::Pins;
 use crate::config::settings::{Listen, Role, Settings, Turn};
+use crate::config::webhooks::Webhooks;
 
 /// One key.
 pub struct Key {
@@ -275,12 +276,13 @@ pub static KEYS: &[Key] = &[
     key_in!("experience_library.url", WORKER, Url::Base, experience_library.url),
     key_in!("experience_library.token", WORKER.reload().secret(), Hidden, experience_library.token),
     key_in!("experience_library.path", WORKER.reload(), UrlPath, experience_library.path),
-    key!("outbox.patience", WORKER.reload(), Span(M, 30 * D), outbox.patience),
-    key!("outbox.max_records", WORKER.reload(), Number(10, 1_000_000), outbox.max_records),
-    key!("outbox.max_bytes", WORKER.reload(), Number(1 << 16, 1 << 34), outbox.max_bytes),
-    key!("outbox.timeout", WORKER.reload(), Span(100, M), outbox.timeout),
-    key!("outbox.retry", WORKER.reload(), Span(10, H), outbox.retry),
-    key!("outbox.retry_max", WORKER.reload(), Span(10, D), outbox.retry_max),
+    key!("webhooks", BOTH.reload(), Webhooks, webhooks),
+    key!("outbox.patience", BOTH.reload(), Span(M, 30 * D), outbox.patience),
+    key!("outbox.max_records", BOTH.reload(), Number(10, 1_000_000), outbox.max_records),
+    key!("outbox.max_bytes", BOTH.reload(), Number(1 << 16, 1 << 34), outbox.max_bytes),
+    key!("outbox.timeout", BOTH.reload(), Span(100, M), outbox.timeout),
+    key!("outbox.retry", BOTH.reload(), Span(10, H), outbox.retry),
+    key!("outbox.retry_max", BOTH.reload(), Span(10, D), outbox.retry_max),
     key!("metrics.token", BOTH.reload().secret(), Hidden, metrics.token),
     key!("drain.timeout", BOTH.reload(), Span(0, D), drain_timeout),
     key!("log.level", BOTH.reload(), LEVELS, log.level),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::config::acme_settings::Acme;
-pub use crate::config::deliveries::{ExperienceLibrary, Nps, Outbox};
+pub use crate::config::deliveries::{ExperienceLibrary, Nps, Outbox, Webhook};
 pub use crate::config::edge_settings::Edge;
 use crate::config::secret::Secret;
 use crate::core::fingerprint::Fingerprint;
@@ -79,7 +79,9 @@ pub struct Settings {
     pub nps: Option<Nps>,
     /// `experience_library.*` (worker)
     pub experience_library: Option<ExperienceLibrary>,
-    /// `outbox.*` (worker)
+    /// `webhooks`: who is told of events. Default none. Reloadable.
+    pub webhooks: Vec<Webhook>,
+    /// `outbox.*`
     pub outbox: Outbox,
     /// `metrics.*`
     pub metrics: Metrics,

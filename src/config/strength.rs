@@ -124,6 +124,11 @@ pub fn weakness(secret: &str) -> Option<Weakness> {
     }
 }
 
+/// What is wrong with a secret that others must not guess, wherever it is used and whatever carries it.
+pub fn guessable(secret: &str) -> Option<String> {
+    weakness(secret).filter(|weakness| !is_unsendable(*weakness)).map(Weakness::text)
+}
+
 /// Whether it is nothing but words of the list, or characters in a row: `admin-admin`, `Secret123`, `aaaaaaaa`, `87654321`.
 fn is_well_known(secret: &str) -> bool {
     // Digits go round: 0 follows 9.

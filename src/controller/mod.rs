@@ -35,6 +35,7 @@ use crate::core::fleet::identity::Identities;
 use crate::daemon::{ConfigOrigin, Daemon, Preflight, RunError, Running};
 use crate::edge::router::Entrance;
 use crate::edge::{Edge, Listener};
+use crate::front::announcer::{Announcer, Workers};
 use crate::front::metrics::FrontMetrics;
 use crate::front::{self, Certificates, listeners};
 use crate::host::activation::{self, Passed};
@@ -44,6 +45,7 @@ use crate::host::join;
 use crate::host::pulse::Pulses;
 use crate::operator::router::OperatorRouter;
 use crate::operator::watch::Operators;
+use crate::outbox::OutboxThread;
 use dispatch::{Dispatcher, Job};
 use fleet_thread::{Ask, FleetThread};
 use key_store::KeyStore;
@@ -92,6 +94,8 @@ pub struct Controller {
     fleet_thread: Option<JoinHandle<()>>,
     dispatchers: Vec<JoinHandle<()>>,
     certificates: Certificates,
+    announcer: Option<Announcer>,
+    outbox: Option<OutboxThread>,
     tokens: (Arc<TokenGuard>, Clock),
     page: Page,
     /// Held as long as we live: nobody else may use our directory.
@@ -123,13 +127,16 @@ impl Controller {
         let client = WorkerClient::new(live.clone(), published.clone(), client);
         let dispatchers = start_dispatchers(&live, client, &fleet, &job_inbox, (clock, pulses))?;
         let (closing, tokens) = (Arc::new(AtomicBool::new(false)), Arc::new(TokenGuard::default()));
-        let metrics = Arc::new(FrontMetrics::default());
+        let metrics = Arc::new(FrontMetrics::of(certificates.view()));
+        let (outbox, outbox_thread) = front::outbox(&state, &live, pulses)?;
         let (operators, awake) = Operators::new(live.clone());
         let page_address = page_address(&listeners);
         let source = FleetSource {
             published: published.clone(),
             metrics: metrics.clone(),
-            certificate: certificates.status(),
+            certificate: certificates.view(),
+            outbox: outbox.clone(),
+            live: live.clone(),
             closing: closing.clone(),
             clock,
         };
@@ -141,7 +148,8 @@ impl Controller {
             jobs,
             closing: closing.clone(),
             tokens: tokens.clone(),
-            certificate: certificates.status(),
+            certificate: certificates.view(),
+            outbox: outbox.clone(),
             metrics: metrics.clone(),
             clock,
         };
@@ -158,6 +166,9 @@ impl Controller {
         let run = (&plan, pulses, &metrics.edge);
         let edge = front::edge(&live.get(), &secured, listeners, Arc::new(router), run)?;
         certificates.start(pulses)?;
+        let workers = watched(published.clone(), live.clone(), clock);
+        let announcer =
+            Announcer::start(&state, (outbox, live.clone()), certificates.view(), Some(workers), pulses)?;
         log::info!("[controller] listens on {listens_on}");
         Ok(Controller {
             live,
@@ -170,6 +181,8 @@ impl Controller {
             fleet_thread: Some(fleet_thread),
             dispatchers,
             certificates,
+            announcer: Some(announcer),
+            outbox: Some(outbox_thread),
             tokens: (tokens, clock),
             page,
             _lock: lock,
@@ -320,5 +333,18 @@ impl Running for Controller {
         for thread in self.dispatchers.drain(..) {
             join::within(thread, JOIN_DEADLINE);
         }
+        // Last: what puts something in has ended.
+        self.announcer.take().into_iter().for_each(Announcer::stop);
+        self.outbox.take().into_iter().for_each(OutboxThread::stop);
     }
+}
+
+/// The workers, for those who tell of their conditions.
+fn watched(published: Arc<Published>, live: Arc<Live>, clock: Clock) -> Workers {
+    Box::new(move |look| {
+        let (snapshot, now) = (published.get(), clock.now());
+        // The clock starts with us: who lives has had time for a beat.
+        let settled = now.0 >= live.get().workers.heartbeat_timeout.as_millis() as u64;
+        look(now, &snapshot.workers, settled && snapshot.settling(now).is_none());
+    })
 }

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::acme::status::Status;
-use crate::controller::service::problems;
+use crate::config::live::Live;
+use crate::controller::service::all_problems;
 use crate::controller::snapshot::Published;
 use crate::core::operator::board::Look;
 use crate::core::operator::history::Counted;
+use crate::front::certificate_view::CertificateView;
 use crate::front::metrics::FrontMetrics;
 use crate::host::clock::{Clock, unix_millis};
 use crate::operator::watch::Source;
+use crate::outbox::Outbox;
 
 /// Reads what the fleet thread publishes.
 pub struct FleetSource {
@@ -18,8 +20,12 @@ pub struct FleetSource {
     pub published: Arc<Published>,
     /// What is counted in front of us.
     pub metrics: Arc<FrontMetrics>,
-    /// The certificate of `server.domain`, where there is one.
-    pub certificate: Option<Arc<Status>>,
+    /// The certificate, where there is one.
+    pub certificate: CertificateView,
+    /// Events on their way.
+    pub outbox: Outbox,
+    /// The settings in force.
+    pub live: Arc<Live>,
     /// We are going down.
     pub closing: Arc<AtomicBool>,
     /// The clock of the fleet thread.
@@ -29,8 +35,7 @@ pub struct FleetSource {
 impl Source for FleetSource {
     fn look(&self, with_sessions: bool) -> Look {
         let (snapshot, now) = (self.published.get(), self.clock.now());
-        let mut problems = problems(&snapshot, true);
-        problems.extend(self.certificate.as_ref().and_then(|status| status.problem()));
+        let problems = all_problems(&snapshot, true, &self.certificate, (&self.outbox, &self.live.get()));
         Look {
             now: unix_millis(),
             old: now.since(snapshot.taken),

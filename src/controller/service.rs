@@ -8,7 +8,6 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, TrySendError};
 use serde_json::{Value, json};
 
-use crate::acme::status::Status;
 use crate::api::auth::TokenGuard;
 use crate::api::counters::ApiCounters;
 use crate::api::origin;
@@ -19,7 +18,7 @@ use crate::api::sessions;
 use crate::api::types::{CreateRequest, SessionView};
 use crate::config::live::Live;
 use crate::config::secret::is_one_of;
-use crate::config::settings::{OperatorListen, Role};
+use crate::config::settings::{OperatorListen, Role, Settings};
 use crate::controller::dispatch::Job;
 use crate::controller::fleet_thread::{Ask, Create};
 use crate::controller::metrics;
@@ -38,12 +37,14 @@ use crate::core::status::SessionStatus;
 use crate::core::time::Moment;
 use crate::core::worker_health::WorkerHealth;
 use crate::front;
+use crate::front::certificate_view::CertificateView;
 use crate::front::metrics::{FrontMetrics, RoleFacts};
-use crate::host::clock::Clock;
+use crate::host::clock::{Clock, unix_millis};
 use crate::host::entropy;
 use crate::host::identity_key;
 use crate::isolation;
 use crate::metrics::exposition::Exposition;
+use crate::outbox::Outbox;
 
 /// Disputes that one health reply tells in full.
 const MAX_DISPUTES_SHOWN: usize = 20;
@@ -70,8 +71,10 @@ pub struct ControllerService {
     pub tokens: Arc<TokenGuard>,
     /// Where the operators' page is, unless it is nowhere of its own.
     pub page: Option<SocketAddr>,
-    /// The certificate of `server.domain`, where there is one.
-    pub certificate: Option<Arc<Status>>,
+    /// The certificate, where there is one.
+    pub certificate: CertificateView,
+    /// Events on their way.
+    pub outbox: Outbox,
     /// What is counted in front of us.
     pub metrics: Arc<FrontMetrics>,
     /// The clock of the fleet thread.
@@ -140,8 +143,7 @@ impl ControllerService {
     fn health(&self, admin: bool, readiness: bool) -> Answer {
         let (snapshot, settings, now) = (self.published.get(), self.live.get(), self.clock.now());
         let counts = snapshot.counts;
-        let mut problems = problems(&snapshot, admin);
-        problems.extend(self.certificate.as_ref().and_then(|status| status.problem()));
+        let problems = self.problems(&snapshot, admin);
         let settling = snapshot.settling(now).is_some();
         let closing = self.closing.load(Ordering::Acquire);
         let body = json!({
@@ -167,8 +169,9 @@ impl ControllerService {
                 "panics_contained": isolation::contained(),
                 "problems": problems,
                 "wrong_tokens": self.tokens.count(),
-                "certificate": self.certificate.as_ref().map(|status| status.report()),
+                "certificate": self.certificate.report(),
                 "operators_page": self.page_in_words(),
+                "outbox": self.outbox.figures(unix_millis()).shown(),
                 "log": front::log_figures(),
             },
         });
@@ -190,16 +193,24 @@ impl ControllerService {
         }
     }
 
+    /// What is wrong with the fleet and with us.
+    fn problems(&self, snapshot: &Snapshot, admin: bool) -> Vec<String> {
+        all_problems(snapshot, admin, &self.certificate, (&self.outbox, &self.live.get()))
+    }
+
     fn metrics(&self, call: &Call) -> Answer {
         let (snapshot, now) = (self.published.get(), self.clock.now());
         let closing = self.closing.load(Ordering::Acquire);
         let facts = RoleFacts {
             role: Role::Controller,
             ready: !closing && snapshot.settling(now).is_none(),
-            problems: problems(&snapshot, true).len(),
+            problems: self.problems(&snapshot, true).len(),
             wrong_tokens: self.tokens.count(),
         };
-        let own = |page: &mut Exposition| metrics::write(page, &snapshot, (now, self.jobs.len()));
+        let own = |page: &mut Exposition| {
+            metrics::write(page, &snapshot, (now, self.jobs.len()));
+            front::metrics::write_outbox(page, &self.outbox);
+        };
         self.metrics.answer(call, facts, own)
     }
 
@@ -344,8 +355,22 @@ impl ControllerService {
     }
 }
 
+/// What is wrong with the fleet and with us, for health, Prometheus and the operators' page.
+pub fn all_problems(
+    snapshot: &Snapshot,
+    admin: bool,
+    certificate: &CertificateView,
+    (outbox, settings): (&Outbox, &Settings),
+) -> Vec<String> {
+    let mut problems = problems(snapshot, admin);
+    problems.extend(certificate.problem());
+    let figures = outbox.figures(unix_millis());
+    problems.extend(figures.problems(&settings.outbox).into_iter().map(str::to_owned));
+    problems
+}
+
 /// What is wrong, in words with what to do. Ids and addresses of workers are for operators.
-pub fn problems(snapshot: &Snapshot, admin: bool) -> Vec<String> {
+fn problems(snapshot: &Snapshot, admin: bool) -> Vec<String> {
     let mut problems = Vec::new();
     if snapshot.counts.up == 0 {
         problems.push("no worker is up: check the workers' controller.url and controller.token".to_owned());

@@ -21,6 +21,8 @@ mod engines;
 mod events;
 mod fleet;
 mod full_disk;
+#[path = "../support/hook_receiver.rs"]
+mod hook_receiver;
 mod http;
 mod hygiene;
 mod identity;
@@ -44,3 +46,4 @@ mod secrets;
 mod sweep;
 mod ten_minutes;
 mod timeline;
+mod webhooks;
