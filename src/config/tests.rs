@@ -465,7 +465,7 @@ fn other_value_of_rooms(path: &str) -> &'static str {
 fn other_value(path: &str) -> &'static str {
     match path {
         "mode" => "worker",
-        path if path.ends_with("listen") => "127.0.0.1:4711",
+        path if path.starts_with("server.") && path.ends_with("listen") => "127.0.0.1:4711",
         "server.tls.cert" => tls::CERTIFICATE,
         "server.tls.key" => tls::private_key("first"),
         "controller.ca_file" | "workers.ca_file" | "server.acme.ca_file" => tls::AUTHORITY,
@@ -478,11 +478,9 @@ fn other_value(path: &str) -> &'static str {
         | "experience_library.url" => "https://other.example",
         "sessions.return_url" | "sessions.report_url" => "https://other.example/x?y=z",
         "sessions.frame_ancestors" => "[self, 'https://*.example.com']",
-        "server.operator_on_public" => "true",
         "sessions.max_duration" | "server.hsts" => "1h",
         "sessions.child_udp_range" => "20000-21000",
         "sessions.confine" | "sessions.force_relay" | "sessions.close_app" => "false",
-        "sessions.child_api" => "full",
         "sessions.allowed_bodies"
         | "workers.allowed_networks"
         | "server.trusted_proxies"
@@ -502,20 +500,21 @@ fn other_value(path: &str) -> &'static str {
         "webrtc.threads" => "17",
         "webrtc.ice_grace" | "edge.websocket_pong" | "bodies.lost_after" => "11s",
         "webrtc.max_peers" | "webrtc.max_viewers" => "77",
-        "webrtc.estimator.initial_bitrate" => "77000",
+        "webrtc.estimator.initial_bitrate" | "outbox.max_bytes" => "77000",
         "webrtc.estimator.diff_threshold" => "0.25",
         "webrtc.estimator.read_interval" => "1s",
         "webrtc.estimator.enabled"
         | "webrtc.estimator.passive"
         | "webrtc.estimator.debug"
+        | "server.operator_on_public"
         | "sessions.keep_pairing" => "true",
         path if path.starts_with("webrtc.estimator.") => "11s",
+        "outbox.retry" | "outbox.timeout" | "workers.backoff" | "workers.backoff_max" => "11s",
         path if path.starts_with("rooms.") => other_value_of_rooms(path),
+        "sessions.child_api" => "full",
         "turn.secret" => "another-secret-text",
         "turn.urls" => "['turn:other.example']",
         "turn.ttl" | "outbox.patience" | "outbox.retry_max" => "11m",
-        "outbox.max_bytes" => "77000",
-        "outbox.retry" | "outbox.timeout" | "workers.backoff" | "workers.backoff_max" => "11s",
         "experience_library.path" => "/other/{name}",
         "log.level" => "trace",
         "log.dependencies" => "error",

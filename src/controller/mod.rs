@@ -42,6 +42,7 @@ use crate::host::activation::{self, Passed};
 use crate::host::clock::Clock;
 use crate::host::crypto;
 use crate::host::join;
+use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::Pulses;
 use crate::operator::router::OperatorRouter;
 use crate::operator::watch::Operators;
@@ -118,11 +119,7 @@ impl Controller {
         let published = Arc::new(Published::default());
         let (fleet, asks) = crossbeam_channel::unbounded();
         let (jobs, job_inbox) = crossbeam_channel::bounded(live.get().workers.dispatch_queue);
-        let known = KeyStore::open(state.path()).map_err(|error| {
-            let advice =
-                "the workers' keys are kept there: it must be writable and belong to the service's user";
-            RunError(format!("server.state_dir: {}: {error}; {advice}", state.path().display()))
-        })?;
+        let known = known_workers(&state)?;
         let fleet_thread = start_fleet(&live, known, &published, (jobs.clone(), asks), (clock, pulses))?;
         let client = WorkerClient::new(live.clone(), published.clone(), client);
         let dispatchers = start_dispatchers(&live, client, &fleet, &job_inbox, (clock, pulses))?;
@@ -248,6 +245,14 @@ fn page_address(listeners: &[Listener]) -> Option<SocketAddr> {
     let address = of_operators.next()?.socket.local_addr().ok()?;
     log::info!("[operator] the operators' page is at {address}");
     Some(address)
+}
+
+/// The keys of workers that were here before.
+fn known_workers(state: &PrivateDir) -> Result<(KeyStore, Identities), RunError> {
+    KeyStore::open(state.path()).map_err(|error| {
+        let advice = "the workers' keys are kept there: it must be writable and belong to the service's user";
+        RunError(format!("server.state_dir: {}: {error}; {advice}", state.path().display()))
+    })
 }
 
 fn start_fleet(
