@@ -41,6 +41,7 @@ impl Settings {
             engines: Vec::new(),
             nps: None,
             experience_library: None,
+            webhooks: Vec::new(),
             outbox: Outbox::default(),
             metrics: Metrics::default(),
         }
@@ -62,6 +63,8 @@ impl Default for Server {
             advertise_url: None,
             worker_id: None,
             district: String::new(),
+            operator_listen: OperatorListen::Unasked,
+            operator_on_public: false,
             state_dir: PathBuf::from("~/.hydraneckwebrtc/state"),
             trusted_proxies: Vec::new(),
         }

@@ -1,6 +1,6 @@
 //! The controller's side of the control API.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,7 +8,6 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, TrySendError};
 use serde_json::{Value, json};
 
-use crate::acme::status::Status;
 use crate::api::auth::TokenGuard;
 use crate::api::counters::ApiCounters;
 use crate::api::origin;
@@ -19,7 +18,7 @@ use crate::api::sessions;
 use crate::api::types::{CreateRequest, SessionView};
 use crate::config::live::Live;
 use crate::config::secret::is_one_of;
-use crate::config::settings::Role;
+use crate::config::settings::{OperatorListen, Role, Settings};
 use crate::controller::dispatch::Job;
 use crate::controller::fleet_thread::{Ask, Create};
 use crate::controller::metrics;
@@ -37,12 +36,14 @@ use crate::core::reason::EndReason;
 use crate::core::time::Moment;
 use crate::core::worker_health::WorkerHealth;
 use crate::front;
+use crate::front::certificate_view::CertificateView;
 use crate::front::metrics::{FrontMetrics, RoleFacts};
-use crate::host::clock::Clock;
+use crate::host::clock::{Clock, unix_millis};
 use crate::host::entropy;
 use crate::host::identity_key;
 use crate::isolation;
 use crate::metrics::exposition::Exposition;
+use crate::outbox::Outbox;
 
 /// Disputes that one health reply tells in full.
 const MAX_DISPUTES_SHOWN: usize = 20;
@@ -67,8 +68,12 @@ pub struct ControllerService {
     pub closing: Arc<AtomicBool>,
     /// Counts and slows wrong tokens.
     pub tokens: Arc<TokenGuard>,
-    /// The certificate of `server.domain`, where there is one.
-    pub certificate: Option<Arc<Status>>,
+    /// Where the operators' page is, unless it is nowhere of its own.
+    pub page: Option<SocketAddr>,
+    /// The certificate, where there is one.
+    pub certificate: CertificateView,
+    /// Events on their way.
+    pub outbox: Outbox,
     /// What is counted in front of us.
     pub metrics: Arc<FrontMetrics>,
     /// The clock of the fleet thread.
@@ -138,8 +143,7 @@ impl ControllerService {
         let (now, settings) = (self.clock.now(), self.live.get());
         let snapshot = self.published.get(now);
         let counts = snapshot.counts;
-        let mut problems = problems(&snapshot, admin);
-        problems.extend(self.certificate.as_ref().and_then(|status| status.problem()));
+        let problems = self.problems(&snapshot, admin);
         let settling = snapshot.settling(now).is_some();
         let closing = self.closing.load(Ordering::Acquire);
         let body = json!({
@@ -165,11 +169,33 @@ impl ControllerService {
                 "panics_contained": isolation::contained(),
                 "problems": problems,
                 "wrong_tokens": self.tokens.count(),
-                "certificate": self.certificate.as_ref().map(|status| status.report()),
+                "certificate": self.certificate.report(),
+                "operators_page": self.page_in_words(),
+                "outbox": self.outbox.figures(unix_millis()).shown(),
                 "log": front::log_figures(),
             },
         });
         Answer::json(if readiness && (closing || settling) { 503 } else { 200 }, &body)
+    }
+
+    /// Where the operators' page is, or why nowhere.
+    fn page_in_words(&self) -> String {
+        let settings = self.live.get();
+        match (self.page, settings.server.operator_listen) {
+            (Some(address), _) => address.to_string(),
+            (None, OperatorListen::Nowhere) => "server.operator_listen is none".to_owned(),
+            (None, listen) => {
+                let address = listen.address().map(|address| address.to_string()).unwrap_or_default();
+                format!(
+                    "{address} was taken when we started: set server.operator_listen to a free address, or to none"
+                )
+            }
+        }
+    }
+
+    /// What is wrong with the fleet and with us.
+    fn problems(&self, snapshot: &Snapshot, admin: bool) -> Vec<String> {
+        all_problems(snapshot, admin, &self.certificate, (&self.outbox, &self.live.get()))
     }
 
     fn metrics(&self, call: &Call) -> Answer {
@@ -179,10 +205,13 @@ impl ControllerService {
         let facts = RoleFacts {
             role: Role::Controller,
             ready: !closing && snapshot.settling(now).is_none(),
-            problems: problems(&snapshot, true).len(),
+            problems: self.problems(&snapshot, true).len(),
             wrong_tokens: self.tokens.count(),
         };
-        let own = |page: &mut Exposition| metrics::write(page, &snapshot, (now, self.jobs.len()));
+        let own = |page: &mut Exposition| {
+            metrics::write(page, &snapshot, (now, self.jobs.len()));
+            front::metrics::write_outbox(page, &self.outbox);
+        };
         self.metrics.answer(call, facts, own)
     }
 
@@ -322,6 +351,20 @@ impl ControllerService {
             None => sessions::unknown(),
         }
     }
+}
+
+/// What is wrong with the fleet and with us, for health, Prometheus and the operators' page.
+pub fn all_problems(
+    snapshot: &Snapshot,
+    admin: bool,
+    certificate: &CertificateView,
+    (outbox, settings): (&Outbox, &Settings),
+) -> Vec<String> {
+    let mut problems = problems(snapshot, admin);
+    problems.extend(certificate.problem());
+    let figures = outbox.figures(unix_millis());
+    problems.extend(figures.problems(&settings.outbox).into_iter().map(str::to_owned));
+    problems
 }
 
 /// What is wrong, in words with what to do. Ids and addresses of workers are for operators.

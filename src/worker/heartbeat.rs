@@ -13,7 +13,9 @@ use serde_json::Value;
 use crate::api::server::Beat;
 use crate::config::settings::ControllerLink;
 use crate::core::fleet::identity::{PROOF_FIELD, WIRE_VERSION};
-use crate::core::fleet::wire::{Heartbeat, HeartbeatReply, MAX_NETWORKS, SessionBrief, WorkerStatus};
+use crate::core::fleet::wire::{
+    Heartbeat, HeartbeatReply, MAX_NETWORKS, SessionBrief, SessionFacts, WorkerStatus, fitting_text,
+};
 use crate::core::session::Failure;
 use crate::core::status::SessionStatus;
 use crate::core::worker_health::jittered;
@@ -22,7 +24,7 @@ use crate::host::entropy;
 use crate::host::http_client;
 use crate::host::identity_key::IdentityKey;
 use crate::worker::answers;
-use crate::worker::board::Card;
+use crate::worker::board::{Card, View, words_of};
 use crate::worker::health::Health;
 use crate::worker::identity::IdentityFile;
 use crate::worker::roster::Order;
@@ -245,6 +247,11 @@ impl Pulse {
             challenge: challenge.map(str::to_owned),
             hindrances,
             allowed_bodies: (allowed.len() <= MAX_NETWORKS).then(|| allowed.clone()),
+            drain_left_ms: self
+                .health
+                .board
+                .drain_until()
+                .map(|until| millis(until.since(self.health.clock.now()))),
             sessions,
             unchanged_since: None,
         }
@@ -253,7 +260,6 @@ impl Pulse {
     fn brief(&self, card: &Card) -> SessionBrief {
         let now = self.health.clock.now();
         let view = card.view();
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         SessionBrief {
             id: card.id.clone(),
             body: card.request.body,
@@ -266,6 +272,7 @@ impl Pulse {
             age_ms: card.age(now),
             view_id: card.view_link.as_ref().map(|view| view.id.clone()),
             fault: view.failure.as_ref().map(Failure::fault),
+            facts: facts(card, &view),
         }
     }
 
@@ -328,6 +335,22 @@ impl KnownList {
     fn is_of(&self, sessions: &[SessionBrief]) -> bool {
         let same = |(one, other): (&SessionBrief, &SessionBrief)| one.is_same_but_older(other);
         self.sessions.len() == sessions.len() && self.sessions.iter().zip(sessions).all(same)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What operators see of a session in the controller's list.
+fn facts(card: &Card, view: &View) -> SessionFacts {
+    let failure = view.failure.as_ref().map(|failure| failure.detail.clone());
+    let trouble = view.troubles.last().map(words_of).or_else(|| view.warnings.last().cloned()).or(failure);
+    SessionFacts {
+        engine: Some(fitting_text(&card.request.engine)),
+        mic: card.mic.is_there(),
+        interruptions: card.interruptions(),
+        warning: trouble.as_deref().map(fitting_text),
     }
 }
 

@@ -153,6 +153,7 @@ impl Worker {
             challenge: self.challenge.clone(),
             hindrances: Vec::new(),
             allowed_bodies: None,
+            drain_left_ms: None,
             unchanged_since,
             sessions,
         }
@@ -177,5 +178,6 @@ fn brief(now: u64, id: &SessionId, truth: &Truth) -> SessionBrief {
         age_ms: until - truth.began,
         view_id: None,
         fault: None,
+        facts: Default::default(),
     }
 }

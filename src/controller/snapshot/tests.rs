@@ -36,6 +36,7 @@ fn beat(worker: &WorkerId, seq: u64, sessions: &[(u8, Option<u8>)]) -> Heartbeat
         age_ms: 5_000,
         view_id: view.map(id),
         fault: None,
+        facts: Default::default(),
     };
     let json = serde_json::json!({
         "worker_id": worker, "generation": {"boot_ms": 1, "nonce": 1}, "seq": seq, "port": 1, "version": "1", "max": 15,

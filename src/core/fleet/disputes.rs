@@ -338,6 +338,7 @@ mod tests {
             wire: 2,
             challenge: None,
             hindrances: Vec::new(),
+            drain_left_ms: None,
             allowed_bodies: None,
             sessions: Vec::new(),
             unchanged_since: None,

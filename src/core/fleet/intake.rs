@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::failures::FailedAt;
 use super::identity::{BeatSource, CALLED_FIRST, Doubt, KEEPS_LISTS};
@@ -192,6 +193,7 @@ impl Fleet {
             calls_first: beat.wire >= CALLED_FIRST,
             since,
             hindrances: beat.hindrances.clone(),
+            drains_until: beat.drain_left_ms.map(|left| now + Duration::from_millis(left)),
             allowed_bodies: beat.allowed_bodies.clone(),
             // A restarted controller learns the operator's wish from the worker's echo; later its own word counts.
             drain: known.map_or(beat.draining, |known| known.drain),

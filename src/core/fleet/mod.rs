@@ -130,6 +130,8 @@ struct Worker {
     since: Moment,
     /// What keeps it from starting sessions.
     hindrances: Vec<Hindrance>,
+    /// When it ends what is left of its sessions, while it drains.
+    drains_until: Option<Moment>,
     /// Which bodies it may dial, where it says so.
     allowed_bodies: Option<Vec<Network>>,
     /// The operator's wish.

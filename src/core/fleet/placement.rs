@@ -353,6 +353,7 @@ fn fresh_brief(
             age_ms: 0,
             view_id: None,
             fault: None,
+            facts: Default::default(),
         },
     }
 }

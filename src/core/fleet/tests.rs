@@ -63,6 +63,7 @@ fn brief(n: u8, body_n: u8, status: SessionStatus, started_ms_ago: u64) -> Sessi
         age_ms: started_ms_ago,
         view_id: None,
         fault: None,
+        facts: Default::default(),
     }
 }
 
@@ -86,6 +87,7 @@ fn beat(worker: &str, stamp: Stamp, sessions: Vec<SessionBrief>) -> Heartbeat {
         hindrances: Vec::new(),
         allowed_bodies: None,
         unchanged_since: None,
+        drain_left_ms: None,
         sessions,
     }
 }

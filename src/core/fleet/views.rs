@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::identity::PublicKey;
 use super::ledger::Session;
-use super::wire::{Hindrance, Stamp, Stops, WorkerStatus};
+use super::wire::{Hindrance, SessionFacts, Stamp, Stops, WorkerStatus};
 use super::{Fleet, Work, Worker};
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
 use crate::core::reason::EndReason;
@@ -85,6 +85,8 @@ pub struct WorkerView {
     pub stopping: bool,
     /// It sends heartbeats and cannot be called.
     pub unreachable: bool,
+    /// How long until it ends what is left of its sessions, while it drains.
+    pub drains_for: Option<Duration>,
     /// Why it gets no sessions for a while, though it is up.
     pub trouble: Option<String>,
     /// What keeps it from starting sessions, in its own words.
@@ -105,6 +107,7 @@ impl WorkerView {
             health: self.health_at(now),
             last_heartbeat_age: self.last_heartbeat_age.saturating_add(since),
             heard: Heard { viewed: now, ..self.heard },
+            drains_for: self.drains_for.map(|left| left.saturating_sub(since)),
             ..self.clone()
         }
     }
@@ -167,6 +170,10 @@ pub struct SessionView {
     pub ending_as: Option<EndReason>,
     /// The id of its link that only watches.
     pub view_id: Option<SessionId>,
+    /// For how long it has been over.
+    pub ended_for: Option<Duration>,
+    /// What operators see of it beside that.
+    pub facts: SessionFacts,
 }
 
 impl SessionView {
@@ -179,6 +186,7 @@ impl SessionView {
             (true, _) if self.status != SessionStatus::Down => view.age += since,
             _ => {}
         }
+        view.ended_for = self.ended_for.map(|ended| ended + since);
         view
     }
 }
@@ -336,6 +344,7 @@ impl Fleet {
             draining: worker.drain,
             stopping: worker.stopping,
             unreachable: self.is_unreachable(id),
+            drains_for: worker.drains_until.map(|until| until.since(now)),
             trouble: self.trouble_of(id),
             hindrances: worker.hindrances.clone(),
         }
@@ -358,6 +367,11 @@ impl Fleet {
             connections: brief.connections,
             ending_as: session.condemned.filter(|_| session.is_live()),
             view_id: brief.view_id.clone(),
+            ended_for: (!session.is_live()).then(|| {
+                let told = brief.started_ms_ago.saturating_sub(brief.age_ms);
+                Duration::from_millis(told) + now.since(session.seen)
+            }),
+            facts: brief.facts.clone(),
         }
     }
 }

@@ -182,6 +182,9 @@ pub struct Heartbeat {
     /// `sessions.allowed_bodies`; workers of older versions do not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_bodies: Option<Vec<Network>>,
+    /// While it drains: in how many milliseconds it ends what is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_left_ms: Option<u64>,
     /// Its sessions, and the ended ones that it still remembers (`sessions.ended_window`).
     pub sessions: Vec<SessionBrief>,
     /// `sessions` is left empty, because the list is that of the beat of this number of the same run, but for ages. Only for a
@@ -223,6 +226,36 @@ pub struct SessionBrief {
     /// Whose fault it was, when its create failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
+    /// What operators see of it beside that. Nothing is decided by it.
+    #[serde(default, skip_serializing_if = "SessionFacts::is_empty")]
+    pub facts: SessionFacts,
+}
+
+/// What operators see of a session in a list. Workers of older versions say nothing of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionFacts {
+    /// What feeds its page.
+    pub engine: Option<String>,
+    /// Somebody speaks into its microphone.
+    pub mic: bool,
+    /// How often its owner's page lost the stream.
+    pub interruptions: u32,
+    /// What went wrong last without stopping it, else why there is no stream.
+    pub warning: Option<String>,
+}
+
+impl SessionFacts {
+    fn is_empty(&self) -> bool {
+        *self == SessionFacts::default()
+    }
+}
+
+/// A text for a heartbeat: its beginning, without control characters, as [`Heartbeat::check`] demands.
+pub fn fitting_text(text: &str) -> String {
+    let fits = |(at, c): &(usize, char)| at + c.len_utf8() <= MAX_TEXT;
+    let kept = text.char_indices().take_while(fits).map(|(_, c)| c);
+    kept.map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 impl SessionBrief {
@@ -453,6 +486,8 @@ impl Heartbeat {
         for session in &self.sessions {
             check_text("experience", session.experience.as_deref())?;
             check_text("district", session.district.as_deref())?;
+            check_text("engine", session.facts.engine.as_deref())?;
+            check_text("warning", session.facts.warning.as_deref())?;
         }
         Ok(())
     }
