@@ -89,8 +89,10 @@ fn fits(wanted: &ListenAddress, address: SocketAddr) -> bool {
 
 fn misfit(stray: &Passed, wanted: &[Wanted]) -> String {
     let Passed { address, name, .. } = stray;
+    // Who never heard of the operators' page is not told of it here.
+    let asked = wanted.iter().filter(|wanted| !wanted.spare);
     let settings: Vec<String> =
-        wanted.iter().map(|Wanted { key, address, .. }| format!("{key} is \"{address}\"")).collect();
+        asked.map(|Wanted { key, address, .. }| format!("{key} is \"{address}\"")).collect();
     format!(
         "{name} passes {address}, where this configuration does not listen ({}): change ListenStream= of that unit (`systemctl \
          edit --full`), or the setting",
