@@ -71,12 +71,13 @@ impl Fleet {
 
     /// A worker has answered a call: it is alive, and where we believe it to be.
     pub fn answered(&mut self, now: Moment, id: &WorkerId) -> Vec<FleetEvent> {
+        let mut news = Vec::new();
+        self.tell_health(now, id, &mut news);
         let Some(worker) = self.workers.get_mut(id) else { return Vec::new() };
         worker.heard = worker.heard.max(now);
         self.ledger.touch(id);
         worker.called = Called::Answered;
         worker.call_at = now;
-        let mut news = Vec::new();
         self.tell_health(now, id, &mut news);
         if self.failures.get(id).is_some_and(|failures| failures.at() == FailedAt::Call) {
             news.extend(self.works(id));

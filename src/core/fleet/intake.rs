@@ -146,6 +146,8 @@ impl Fleet {
         news: &mut Vec<FleetEvent>,
     ) {
         let id = &beat.worker_id;
+        // What it was until now: nobody is late and back unseen, whenever time was let pass last.
+        self.tell_health(now, id, news);
         let kept = self.workers.get_mut(id).and_then(|known| known.list.take());
         let known = self.workers.get(id);
         match known {
