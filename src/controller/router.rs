@@ -106,6 +106,7 @@ impl ControllerRouter {
             // The worker confines its processes; what it says itself speaks for the service.
             confined: None,
             screen: None,
+            rewrite: None,
         })
     }
 

@@ -4,6 +4,7 @@
 //! read-mostly table and never block.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ pub struct Request<'a> {
     pub prefix: &'a str,
     /// The first `Authorization` field, so that who may call is judged before a byte of a body is kept.
     pub authorization: Option<&'a str>,
+    /// The first `Sec-WebSocket-Protocol` field: a browser's WebSocket has no other place for a token.
+    pub subprotocols: Option<&'a str>,
     /// The client's address: of the connection, or what a proved controller says (canonical form).
     pub peer: IpAddr,
     /// The connection is from this host itself, and nothing shows that a proxy there speaks for somebody else.
@@ -244,6 +247,18 @@ pub struct Forward {
     pub confined: Option<Confinement>,
     /// Judges what the client and the upstream say to each other; `None`: nobody does.
     pub screen: Option<Arc<dyn Screening>>,
+    /// What the request says anew; `None`: it goes on as it is.
+    pub rewrite: Option<Arc<Rewrite>>,
+}
+
+/// What a request says anew when it is sent on. It prints nothing, because it holds a token.
+pub struct Rewrite {
+    /// The query instead of the client's.
+    pub query: Option<String>,
+    /// The `Authorization` field instead of the client's.
+    pub authorization: String,
+    /// A field of ours that names the client, for an upstream on this host. The client's own is always dropped.
+    pub client: Option<(&'static str, IpAddr)>,
 }
 
 /// A request for the control API.
@@ -266,6 +281,8 @@ pub enum Upstream {
     Tcp(SocketAddr),
     /// A worker, the same over TLS: its certificate must be for this name.
     Tls(SocketAddr, Arc<ServerName<'static>>),
+    /// A part of this process: the same over a unix socket of ours.
+    Unix(Arc<PathBuf>),
 }
 
 /// What is injected into HTML replies.

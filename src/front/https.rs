@@ -158,6 +158,7 @@ mod tests {
             preflight: false,
             prefix: "",
             authorization: None,
+            subprotocols: None,
             peer,
             direct_local: false,
             client: peer,

@@ -156,6 +156,7 @@ impl WorkerRouter {
             user: view.user.clone(),
             tunnels: passage.tunnels,
             screen: passage.screen,
+            rewrite: None,
             proof: None,
             // Between the child's death and its supervisor's notice.
             unavailable: Some(pages::reconnecting),
