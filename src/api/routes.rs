@@ -61,6 +61,32 @@ pub enum Operation {
     IceServers,
     /// Something of WHEP or WHIP.
     Media(Purpose, Leg),
+    /// TURN credentials for a member of a namespace.
+    TurnCredentials,
+    /// Signalling of rooms. The edge tunnels it; only what is no WebSocket comes to the API.
+    RoomSignal,
+    /// Rooms of a namespace.
+    ListRooms,
+    /// A room is made before somebody joins it.
+    CreateRoom,
+    /// A room is closed.
+    CloseRoom,
+    /// Every namespace.
+    ListNamespaces,
+    /// How rooms of a namespace are.
+    NamespaceStatus,
+    /// Rooms and relays for a namespace.
+    EnableNamespace,
+    /// No more of them.
+    DisableNamespace,
+    /// A new token of a namespace.
+    CreateRoomToken,
+    /// Its tokens, without their texts.
+    ListRoomTokens,
+    /// A token is taken back.
+    RevokeRoomToken,
+    /// The controller brings copies of namespaces.
+    TakeNamespaces,
 }
 
 impl Operation {
@@ -121,7 +147,7 @@ pub enum Links {
 /// How large the body of a request may be: what its operation really takes, because it is kept in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// None is read, or nothing of it is: `{}`.
+    /// None is read, or nothing of it is: `{}`; at most a name or two.
     Small,
     /// Stars and a comment of a thousand characters.
     Rating,
@@ -148,7 +174,7 @@ impl Body {
     /// What an operation takes.
     const fn of(operation: Operation) -> Body {
         match operation {
-            Operation::CreateSession | Operation::Heartbeat => Body::Document,
+            Operation::CreateSession | Operation::Heartbeat | Operation::TakeNamespaces => Body::Document,
             Operation::RateSession => Body::Rating,
             Operation::SessionFacts => Body::Facts,
             // Of WHEP and WHIP every request, so that what is wrong with it is said before its size.
@@ -217,6 +243,31 @@ pub const ROUTES: &[Route] = &[
     route("DELETE", "/api/v1/workers/{id}", On::Controller, Auth::Admin, Operation::ForgetWorker),
     route("POST", "/api/v1/workers/{id}/drain", On::Controller, Auth::Admin, Operation::DrainWorker),
     route("DELETE", "/api/v1/workers/{id}/drain", On::Controller, Auth::Admin, Operation::UndrainWorker),
+    route("GET", "/api/v1/namespaces", On::Controller, Auth::Read, Operation::ListNamespaces),
+    route("POST", "/api/v1/namespaces/copies", On::Worker, Auth::Admin, Operation::TakeNamespaces),
+    route("GET", "/api/v1/namespaces/{id}/webrtc", On::Controller, Auth::Read, Operation::NamespaceStatus),
+    route("PUT", "/api/v1/namespaces/{id}/webrtc", On::Controller, Auth::Admin, Operation::EnableNamespace),
+    route(
+        "DELETE",
+        "/api/v1/namespaces/{id}/webrtc",
+        On::Controller,
+        Auth::Admin,
+        Operation::DisableNamespace,
+    ),
+    route("GET", "/api/v1/namespaces/{id}/tokens", On::Controller, Auth::Read, Operation::ListRoomTokens),
+    route("POST", "/api/v1/namespaces/{id}/tokens", On::Controller, Auth::Admin, Operation::CreateRoomToken),
+    route(
+        "DELETE",
+        "/api/v1/namespaces/{id}/tokens/{peer}",
+        On::Controller,
+        Auth::Admin,
+        Operation::RevokeRoomToken,
+    ),
+    route("POST", "/v1/webrtc/turn/credentials", On::Both, Auth::Own, Operation::TurnCredentials),
+    route("GET", "/v1/webrtc/signal", On::Both, Auth::Own, Operation::RoomSignal),
+    route("GET", "/v1/webrtc/rooms", On::Both, Auth::Own, Operation::ListRooms),
+    route("POST", "/v1/webrtc/rooms", On::Both, Auth::Own, Operation::CreateRoom),
+    route("DELETE", "/v1/webrtc/rooms", On::Both, Auth::Own, Operation::CloseRoom),
     route("POST", "/api/v1/sessions", On::Both, Auth::Admin, Operation::CreateSession),
     route("GET", "/api/v1/sessions", On::Both, Auth::Read, Operation::ListSessions),
     route("GET", "/api/v1/sessions/{id}", On::Both, Auth::Admin, Operation::GetSession),
@@ -350,6 +401,11 @@ fn allowed(path: &'static str) -> &'static str {
         "/api/v1/workers/{id}/drain" => "POST, DELETE",
         "/api/v1/workers/{id}" => "DELETE",
         "/api/v1/workers/heartbeat" => "POST",
+        "/api/v1/namespaces/{id}/webrtc" => "GET, HEAD, PUT, DELETE",
+        "/api/v1/namespaces/{id}/tokens" => "GET, HEAD, POST",
+        "/api/v1/namespaces/{id}/tokens/{peer}" => "DELETE",
+        "/api/v1/namespaces/copies" | "/v1/webrtc/turn/credentials" => "POST",
+        "/v1/webrtc/rooms" => "GET, HEAD, POST, DELETE",
         "/session/{id}/quit" | "/session/{id}/mic/offer" => "POST",
         "/session/{id}/rating" | "/session/{id}/_neck/facts" => "POST",
         "/session/{id}/mic" => "GET, HEAD, PATCH, DELETE",

@@ -11,6 +11,7 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 use crate::config::live::Live;
+use crate::config::secret::Secret;
 use crate::controller::fleet_thread::Create;
 use crate::controller::snapshot::{Published, Reach};
 use crate::core::fleet::turns::Fault;
@@ -50,7 +51,7 @@ impl Resolver for JudgedAddresses {
         let mut addresses = self.empty();
         match found.map(|reach| &reach.upstream) {
             Some(Upstream::Tcp(address) | Upstream::Tls(address, _)) => addresses.push(*address),
-            None => return Err(ureq::Error::HostNotFound),
+            _ => return Err(ureq::Error::HostNotFound),
         }
         Ok(addresses)
     }
@@ -91,6 +92,19 @@ impl Reply {
             (None, None) => format!("it answers {} and does not say why", self.status),
         }
     }
+}
+
+/// A call about rooms.
+#[derive(Clone, Debug)]
+pub struct RoomsCall {
+    /// Its method.
+    pub method: &'static str,
+    /// Path and query.
+    pub path: String,
+    /// A JSON document, or nothing.
+    pub body: String,
+    /// Whose token goes along; `None`: ours.
+    pub bearer: Option<Secret>,
 }
 
 /// Why there is no answer.
@@ -162,6 +176,26 @@ impl WorkerClient {
             let call = self.agent.get(format!("{}/api/v1/sessions/{}", reach.url, id.expose()));
             let call = call.header("Authorization", self.bearer(&reach));
             read(call.config().timeout_global(Some(limit)).build().call())
+        })
+    }
+
+    /// Asks for something of rooms: with the token of whoever asked us, else with our own.
+    pub fn rooms(&self, worker: &WorkerId, call: &RoomsCall, limit: Duration) -> Result<Reply, CallError> {
+        let reach = self.reach(worker)?;
+        let bearer = || match &call.bearer {
+            Some(theirs) => format!("Bearer {}", theirs.expose()),
+            None => self.bearer(&reach),
+        };
+        until_token_is_known(&reach, || {
+            let request = ureq::http::Request::builder()
+                .method(call.method)
+                .uri(format!("{}{}", reach.url, call.path))
+                .header("Authorization", bearer())
+                .header("Content-Type", "application/json")
+                .body(call.body.clone());
+            let request = request.map_err(|error| CallError::NotReached(error.to_string()))?;
+            let request = self.agent.configure_request(request).timeout_global(Some(limit)).build();
+            read(self.agent.run(request))
         })
     }
 
