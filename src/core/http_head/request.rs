@@ -63,16 +63,7 @@ impl<'b> RequestHead<'_, 'b> {
 
     /// The first `Authorization` field, if it is text.
     pub fn authorization(&self) -> Option<&'b str> {
-        self.text_of("authorization")
-    }
-
-    /// The first `Sec-WebSocket-Protocol` field, if it is text.
-    pub fn subprotocols(&self) -> Option<&'b str> {
-        if self.upgrade { self.text_of("sec-websocket-protocol") } else { None }
-    }
-
-    fn text_of(&self, name: &str) -> Option<&'b str> {
-        let field = self.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name))?;
+        let field = self.fields.iter().find(|field| field.name.eq_ignore_ascii_case("authorization"))?;
         std::str::from_utf8(field.value).ok()
     }
 }
