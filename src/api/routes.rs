@@ -65,32 +65,8 @@ pub enum Operation {
     OperatorLogin,
     /// Something of WHEP or WHIP.
     Media(Purpose, Leg),
-    /// TURN credentials for a member of a namespace.
-    TurnCredentials,
-    /// Signalling of rooms. The edge tunnels it; only what is no WebSocket comes to the API.
+    /// Signalling of rooms. The edge tunnels it; what is no WebSocket is refused.
     RoomSignal,
-    /// Rooms of a namespace.
-    ListRooms,
-    /// A room is made before somebody joins it.
-    CreateRoom,
-    /// A room is closed.
-    CloseRoom,
-    /// Every namespace.
-    ListNamespaces,
-    /// How rooms of a namespace are.
-    NamespaceStatus,
-    /// Rooms and relays for a namespace.
-    EnableNamespace,
-    /// No more of them.
-    DisableNamespace,
-    /// A new token of a namespace.
-    CreateRoomToken,
-    /// Its tokens, without their texts.
-    ListRoomTokens,
-    /// A token is taken back.
-    RevokeRoomToken,
-    /// The controller brings copies of namespaces.
-    TakeNamespaces,
 }
 
 impl Operation {
@@ -137,6 +113,8 @@ pub enum Auth {
     Scrape,
     /// A page of operators that is logged in, where that page is: nowhere else does the route exist.
     Operator,
+    /// Bearer token of a namespace, where rooms are.
+    Room,
     /// The operation judges by itself: the refusal is not of this API's form.
     Own,
 }
@@ -153,7 +131,7 @@ pub enum Links {
 /// How large the body of a request may be: what its operation really takes, because it is kept in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// None is read, or nothing of it is: `{}`; at most a name or two.
+    /// None is read, or nothing of it is: `{}`.
     Small,
     /// Stars and a comment of a thousand characters.
     Rating,
@@ -180,7 +158,7 @@ impl Body {
     /// What an operation takes.
     const fn of(operation: Operation) -> Body {
         match operation {
-            Operation::CreateSession | Operation::Heartbeat | Operation::TakeNamespaces => Body::Document,
+            Operation::CreateSession | Operation::Heartbeat => Body::Document,
             Operation::RateSession => Body::Rating,
             Operation::SessionFacts => Body::Facts,
             // Of WHEP and WHIP every request, so that what is wrong with it is said before its size.
@@ -254,31 +232,6 @@ pub const ROUTES: &[Route] = &[
     route("DELETE", "/api/v1/workers/{id}", On::Controller, Auth::Admin, Operation::ForgetWorker),
     route("POST", "/api/v1/workers/{id}/drain", On::Controller, Auth::Admin, Operation::DrainWorker),
     route("DELETE", "/api/v1/workers/{id}/drain", On::Controller, Auth::Admin, Operation::UndrainWorker),
-    route("GET", "/api/v1/namespaces", On::Controller, Auth::Read, Operation::ListNamespaces),
-    route("POST", "/api/v1/namespaces/copies", On::Worker, Auth::Admin, Operation::TakeNamespaces),
-    route("GET", "/api/v1/namespaces/{id}/webrtc", On::Controller, Auth::Read, Operation::NamespaceStatus),
-    route("PUT", "/api/v1/namespaces/{id}/webrtc", On::Controller, Auth::Admin, Operation::EnableNamespace),
-    route(
-        "DELETE",
-        "/api/v1/namespaces/{id}/webrtc",
-        On::Controller,
-        Auth::Admin,
-        Operation::DisableNamespace,
-    ),
-    route("GET", "/api/v1/namespaces/{id}/tokens", On::Controller, Auth::Read, Operation::ListRoomTokens),
-    route("POST", "/api/v1/namespaces/{id}/tokens", On::Controller, Auth::Admin, Operation::CreateRoomToken),
-    route(
-        "DELETE",
-        "/api/v1/namespaces/{id}/tokens/{peer}",
-        On::Controller,
-        Auth::Admin,
-        Operation::RevokeRoomToken,
-    ),
-    route("POST", "/v1/webrtc/turn/credentials", On::Both, Auth::Own, Operation::TurnCredentials),
-    route("GET", "/v1/webrtc/signal", On::Both, Auth::Own, Operation::RoomSignal),
-    route("GET", "/v1/webrtc/rooms", On::Both, Auth::Own, Operation::ListRooms),
-    route("POST", "/v1/webrtc/rooms", On::Both, Auth::Own, Operation::CreateRoom),
-    route("DELETE", "/v1/webrtc/rooms", On::Both, Auth::Own, Operation::CloseRoom),
     route("POST", "/api/v1/sessions", On::Both, Auth::Admin, Operation::CreateSession),
     route("GET", "/api/v1/sessions", On::Both, Auth::Read, Operation::ListSessions),
     route("GET", "/api/v1/sessions/{id}", On::Both, Auth::Admin, Operation::GetSession),
@@ -292,6 +245,7 @@ pub const ROUTES: &[Route] = &[
     of_the_page("DELETE", "/_neck/operator/workers/{id}/drain", Operation::UndrainWorker),
     of_the_page("GET", "/_neck/operator/sessions/{id}", Operation::GetSession),
     of_the_page("DELETE", "/_neck/operator/sessions/{id}", Operation::DeleteSession),
+    route("GET", "/v1/webrtc/signal", On::Worker, Auth::Room, Operation::RoomSignal),
     route("POST", "/session/{id}/quit", On::Worker, Auth::None, Operation::QuitSession),
     watching("GET", "/session/{id}/_neck/status", Operation::SessionStatus),
     watching("GET", "/session/{id}/_neck/overlay.js", Operation::OverlayScript),
@@ -421,11 +375,6 @@ fn allowed(path: &'static str) -> &'static str {
         "/api/v1/workers/{id}/drain" => "POST, DELETE",
         "/api/v1/workers/{id}" => "DELETE",
         "/api/v1/workers/heartbeat" => "POST",
-        "/api/v1/namespaces/{id}/webrtc" => "GET, HEAD, PUT, DELETE",
-        "/api/v1/namespaces/{id}/tokens" => "GET, HEAD, POST",
-        "/api/v1/namespaces/{id}/tokens/{peer}" => "DELETE",
-        "/api/v1/namespaces/copies" | "/v1/webrtc/turn/credentials" => "POST",
-        "/v1/webrtc/rooms" => "GET, HEAD, POST, DELETE",
         "/session/{id}/quit" | "/session/{id}/mic/offer" => "POST",
         "/session/{id}/rating" | "/session/{id}/_neck/facts" => "POST",
         "/_neck/operator/login" => "GET, HEAD, POST",

@@ -11,7 +11,6 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 use crate::config::live::Live;
-use crate::config::secret::Secret;
 use crate::controller::fleet_thread::Create;
 use crate::controller::snapshot::{Published, Reach};
 use crate::core::fleet::turns::Fault;
@@ -88,19 +87,6 @@ impl Reply {
     }
 }
 
-/// A call about rooms.
-#[derive(Clone, Debug)]
-pub struct RoomsCall {
-    /// Its method.
-    pub method: &'static str,
-    /// Path and query.
-    pub path: String,
-    /// A JSON document, or nothing.
-    pub body: String,
-    /// Whose token goes along; `None`: ours.
-    pub bearer: Option<Secret>,
-}
-
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallError {
@@ -170,26 +156,6 @@ impl WorkerClient {
             let call = self.agent.get(format!("{}/api/v1/sessions/{}", reach.url, id.expose()));
             let call = call.header("Authorization", self.bearer(&reach));
             read(call.config().timeout_global(Some(limit)).build().call())
-        })
-    }
-
-    /// Asks for something of rooms: with the token of whoever asked us, else with our own.
-    pub fn rooms(&self, worker: &WorkerId, call: &RoomsCall, limit: Duration) -> Result<Reply, CallError> {
-        let reach = self.reach(worker)?;
-        let bearer = || match &call.bearer {
-            Some(theirs) => format!("Bearer {}", theirs.expose()),
-            None => self.bearer(&reach),
-        };
-        until_token_is_known(&reach, || {
-            let request = ureq::http::Request::builder()
-                .method(call.method)
-                .uri(format!("{}{}", reach.url, call.path))
-                .header("Authorization", bearer())
-                .header("Content-Type", "application/json")
-                .body(call.body.clone());
-            let request = request.map_err(|error| CallError::NotReached(error.to_string()))?;
-            let request = self.agent.configure_request(request).timeout_global(Some(limit)).build();
-            read(self.agent.run(request))
         })
     }
 

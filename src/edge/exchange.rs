@@ -333,7 +333,9 @@ fn write_anew(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, rewrite: &Rewrite, 
     let kept = |name: &str| !name.eq_ignore_ascii_case(AUTHORIZATION) && !ours(name);
     let fields: Vec<_> = head.fields.iter().filter(|field| kept(field.name)).copied().collect();
     write_request(out, &RequestHead { fields: &fields, query: rewrite.query.as_deref(), ..*head }, onward);
-    add_field(out, AUTHORIZATION, &rewrite.authorization);
+    if let Some(authorization) = &rewrite.authorization {
+        add_field(out, AUTHORIZATION, authorization);
+    }
     if let Some((name, client)) = rewrite.client {
         add_field(out, name, &client.to_string());
     }

@@ -275,8 +275,8 @@ pub struct Forward {
 pub struct Rewrite {
     /// The query instead of the client's.
     pub query: Option<String>,
-    /// The `Authorization` field instead of the client's.
-    pub authorization: String,
+    /// The `Authorization` field instead of the client's; `None`: it has none any more.
+    pub authorization: Option<String>,
     /// A field of ours that names the client, for an upstream on this host. The client's own is always dropped.
     pub client: Option<(&'static str, IpAddr)>,
 }
@@ -334,4 +334,13 @@ pub trait TunnelWatch: Send + Sync {
     fn opened(&self);
     /// One end sends no more, or the tunnel is gone; called exactly once per `opened`.
     fn closed(&self);
+}
+
+/// Lets tunnels through and leaves counting them to whoever is behind us.
+pub struct Uncounted;
+
+impl TunnelWatch for Uncounted {
+    fn opened(&self) {}
+
+    fn closed(&self) {}
 }

@@ -5,33 +5,60 @@
 
 use std::borrow::Cow;
 
+/// The field of clients that call the token a key.
+pub const KEY_FIELD: &str = "X-API-Key";
+
 /// Parameters of the query that may hold the token, best first.
 const PARAMETERS: [&str; 2] = ["jwt", "api_key"];
 
-/// The token of an `Authorization: Bearer` field.
-fn of_field(value: &str) -> Option<&str> {
+/// The token of an `Authorization: Bearer` field. The scheme is case-insensitive (RFC 9110, 11.1).
+pub fn of_field(value: &str) -> Option<&str> {
     let (scheme, token) = value.trim().split_once(' ')?;
     Some(token.trim()).filter(|token| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
 }
 
-/// The subprotocol behind `Bearer`.
-fn of_subprotocols(offered: &str) -> Option<&str> {
-    let mut members = offered.split(',').map(str::trim).filter(|member| !member.is_empty());
-    members.by_ref().find(|member| member.eq_ignore_ascii_case("bearer"))?;
-    members.next()
+/// What `Sec-WebSocket-Protocol` fields say of a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Subprotocols<'a> {
+    /// `Bearer`, as the client spells it: what is agreed on.
+    pub scheme: Option<&'a str>,
+    /// What stands behind it. It is never sent back.
+    token: Option<&'a str>,
 }
 
-/// The token: of the field, else of the subprotocols, else of the query.
-pub fn token<'a>(
-    authorization: Option<&'a str>,
-    subprotocols: Option<&'a str>,
-    query: Option<&'a str>,
-) -> Option<Cow<'a, str>> {
-    let said = authorization.and_then(of_field).or_else(|| subprotocols.and_then(of_subprotocols));
-    said.map(Cow::Borrowed).or_else(|| {
-        let of = |name: &&str| parameter(query?, name).filter(|token| !token.is_empty());
-        PARAMETERS.iter().find_map(of)
-    })
+impl<'a> Subprotocols<'a> {
+    /// Of the values of all such fields, in their order.
+    pub fn of(fields: impl IntoIterator<Item = &'a str>) -> Subprotocols<'a> {
+        let members = fields.into_iter().flat_map(|value| value.split(',')).map(str::trim);
+        let mut members = members.filter(|member| !member.is_empty());
+        let scheme = members.by_ref().find(|member| member.eq_ignore_ascii_case("bearer"));
+        Subprotocols { scheme, token: scheme.and_then(|_| members.next()) }
+    }
+}
+
+/// What of a request may hold its token.
+#[derive(Clone, Copy, Default)]
+pub struct Sources<'a> {
+    /// The first `Authorization` field.
+    pub authorization: Option<&'a str>,
+    /// The first [`KEY_FIELD`].
+    pub key: Option<&'a str>,
+    /// `Sec-WebSocket-Protocol`, of an upgrade.
+    pub subprotocols: Subprotocols<'a>,
+    /// The query without `?`, of an upgrade.
+    pub query: Option<&'a str>,
+}
+
+impl<'a> Sources<'a> {
+    /// The token: of a field, else of the subprotocols, else of the query.
+    pub fn token(self) -> Option<Cow<'a, str>> {
+        let key = self.key.map(str::trim).filter(|key| !key.is_empty());
+        let said = self.authorization.and_then(of_field).or(key).or(self.subprotocols.token);
+        said.map(Cow::Borrowed).or_else(|| {
+            let of = |name: &&str| parameter(self.query?, name).filter(|token| !token.is_empty());
+            PARAMETERS.iter().find_map(of)
+        })
+    }
 }
 
 /// The query without the parameters that may hold a token; `None`: nothing is left.
@@ -70,17 +97,39 @@ fn hexadecimal(pair: &[u8; 2]) -> Option<u8> {
 mod tests {
     use super::*;
 
+    fn token(
+        authorization: Option<&'static str>,
+        offered: &[&'static str],
+        query: Option<&'static str>,
+    ) -> Option<Cow<'static, str>> {
+        let subprotocols = Subprotocols::of(offered.iter().copied());
+        Sources { authorization, key: None, subprotocols, query }.token()
+    }
+
     #[test]
     fn a_token_is_taken_from_the_field_then_the_subprotocol_then_the_query() {
-        let (field, offered, query) = (Some("bEARER f"), Some("Bearer, p"), Some("room=r&jwt=q%2D1"));
+        let (field, offered, query) =
+            (Some("bEARER f"), ["Bearer, p"].as_slice(), Some("room=r&jwt=q%2D1"));
         assert_eq!(token(field, offered, query).as_deref(), Some("f"));
         assert_eq!(token(Some("Basic x"), offered, query).as_deref(), Some("p"));
-        assert_eq!(token(None, Some("chat, bearer,p2 , x"), query).as_deref(), Some("p2"));
-        assert_eq!(token(None, Some("chat"), query).as_deref(), Some("q-1"));
-        assert_eq!(token(None, None, Some("api_key=k")).as_deref(), Some("k"));
+        assert_eq!(token(None, &["chat, bearer,p2 , x"], query).as_deref(), Some("p2"));
+        assert_eq!(token(None, &["Bearer", "p3"], query).as_deref(), Some("p3"), "of two fields");
+        assert_eq!(token(None, &["chat"], query).as_deref(), Some("q-1"));
+        assert_eq!(token(None, &[], Some("api_key=k")).as_deref(), Some("k"));
+        let key = Sources { key: Some(" k2 "), query: Some("jwt=q"), ..Sources::default() };
+        assert_eq!(key.token().as_deref(), Some("k2"));
         for query in [None, Some("jwt="), Some("jwt"), Some("xjwt=a"), Some("room=jwt=a")] {
-            assert_eq!(token(Some("Bearer "), Some("Bearer"), query), None, "{query:?}");
+            assert_eq!(token(Some("Bearer "), &["Bearer"], query), None, "{query:?}");
         }
+    }
+
+    #[test]
+    fn bearer_is_agreed_on_as_it_is_spelled_and_nothing_else() {
+        let agreed = |fields: &[&'static str]| Subprotocols::of(fields.iter().copied()).scheme;
+        assert_eq!(agreed(&["chat, bEARER, secret"]), Some("bEARER"));
+        assert_eq!(agreed(&["chat", "Bearer"]), Some("Bearer"));
+        assert_eq!(agreed(&["chat, secret"]), None);
+        assert_eq!(agreed(&[]), None);
     }
 
     #[test]
