@@ -123,6 +123,33 @@ impl Kind<String> for DomainName {
     }
 }
 
+/// `rooms.base_domain`: a domain below which there are names.
+pub struct BaseDomain;
+
+/// Longest: `turn.ns-NAME.` goes before it, and a name of the DNS has 253 characters.
+const MAX_BASE: usize = 180;
+
+impl Kind<String> for BaseDomain {
+    fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<String> {
+        parsed(node, scope, "a domain like neck.example.com", |text| {
+            let text = text.to_ascii_lowercase();
+            let label = |label: &str| {
+                let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+                (1..=63).contains(&label.len())
+                    && label.bytes().all(plain)
+                    && !label.starts_with('-')
+                    && !label.ends_with('-')
+            };
+            let is_name = text.parse::<IpAddr>().is_err() && text.split('.').all(label);
+            (is_name && text.len() <= MAX_BASE).then_some(text)
+        })
+    }
+
+    fn show(&self, value: &String, _: Secrets) -> Option<Yaml> {
+        Some(Yaml::from(value.as_str()))
+    }
+}
+
 /// A name as certificates have it: small letters, and of an IP address its shortest form.
 fn domain(text: &str) -> Option<String> {
     if let Ok(address) = text.parse::<IpAddr>() {

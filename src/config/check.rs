@@ -3,6 +3,7 @@
 use base64::Engine as _;
 
 use crate::config::reach;
+use crate::config::rooms;
 use crate::config::secret::{Secret, is_one_of};
 use crate::config::settings::{Acme, CHILD_UDP_PORTS, Role, Settings};
 use crate::config::strength;
@@ -27,6 +28,7 @@ pub fn contradictions(settings: &Settings) -> Vec<Contradiction> {
         Role::Worker => {
             let mut found = of_worker(settings);
             found.extend(transport::contradictions(settings));
+            found.extend(rooms::contradictions(settings));
             found
         }
     };
@@ -254,5 +256,6 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
         );
     }
     list.extend(transport::warnings(settings));
+    list.extend(rooms::warnings(settings));
     list
 }

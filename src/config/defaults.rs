@@ -36,6 +36,7 @@ impl Settings {
             webrtc: WebRtc::default(),
             whip: None,
             turn: None,
+            rooms: RoomsConfig { enabled: role == Role::Controller, ..RoomsConfig::default() },
             bodies: Bodies::default(),
             engines: Vec::new(),
             nps: None,

@@ -6,7 +6,8 @@ use serde_yaml::Value as Yaml;
 
 use crate::config::acme_settings::AcmeDirectory;
 use crate::config::addresses::{
-    Cidr, DomainNames, FrameSource, ListenOn, MuxPort, NatAddress, PortRange, Url, UrlPath,
+    Address, BaseDomain, Cidr, DomainNames, FrameSource, ListenOn, MuxPort, NatAddress, PortRange, Url,
+    UrlPath,
 };
 use crate::config::document::Node;
 use crate::config::engines::Engines;
@@ -133,6 +134,7 @@ const TOKENS: List<Hidden> = List(Hidden, "a list of tokens, like [\"â€¦\", \"â€
 const FRAME_SOURCES: List<FrameSource> =
     List(FrameSource, "a list, like [self, \"https://www.example.com\"]");
 const ADDRESSES: List<NatAddress> = List(NatAddress, "a list of IP addresses");
+const LISTENERS: List<Address> = List(Address, "a list of IP addresses, like [10.10.0.5]");
 
 /// For what the estimator waits: shorter than a reading means nothing, longer than an hour is never.
 const ESTIMATED: Span = Span(100, H);
@@ -241,6 +243,19 @@ pub static KEYS: &[Key] = &[
     key_in!("turn.secret", WORKER.reload().secret(), Hidden, turn.secret),
     key_in!("turn.urls", WORKER.reload(), TURN_URLS, turn.urls),
     key_in!("turn.ttl", WORKER.reload(), Span(300 * S, D), turn.ttl),
+    key!("rooms.enabled", BOTH, Switch, rooms.enabled),
+    key!("rooms.base_domain", CONTROLLER, Maybe(BaseDomain), rooms.base_domain),
+    key!("rooms.sfu_workers", CONTROLLER, Number(1, 1000), rooms.sfu_workers),
+    key!("rooms.turn_workers", CONTROLLER, Number(1, 1000), rooms.turn_workers),
+    key!("rooms.listen", WORKER, LISTENERS, rooms.listen),
+    key!("rooms.relays", WORKER, NETWORKS, rooms.relays),
+    key!("rooms.media_port", WORKER, Number(0, 65_535), rooms.media_port),
+    // More is heard: sound and picture wait for each other.
+    key!("rooms.collect", WORKER, Span(0, 20), rooms.collect),
+    key!("rooms.max_peers", BOTH, Number(2, 100), rooms.max_peers),
+    key!("rooms.max_videos", BOTH, Number(0, 100), rooms.max_videos),
+    key!("rooms.empty_timeout", BOTH, Span(S, D), rooms.empty_timeout),
+    key!("rooms.data_channels", BOTH, Switch, rooms.data_channels),
     key!("bodies.wireguard_networks", BOTH, NETWORKS, bodies.wireguard_networks),
     key!("bodies.http_port", BOTH, Number(1, 65_535), bodies.http_port),
     key!("bodies.management_port", BOTH, Number(1, 65_535), bodies.management_port),

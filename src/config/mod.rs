@@ -27,6 +27,7 @@ mod print;
 mod problems;
 mod reach;
 pub mod reload;
+mod rooms;
 pub mod secret;
 mod secret_file;
 pub mod settings;

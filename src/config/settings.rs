@@ -14,8 +14,10 @@ use crate::core::fingerprint::Fingerprint;
 use crate::core::ids::{BodyAddr, WorkerId, url_host};
 
 mod engine;
+mod rooms;
 
 pub use engine::{AudioLeg, EngineEntry, Ingest, VideoCodec};
+pub use rooms::RoomsConfig;
 
 /// Which role a configuration is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,8 @@ pub struct Settings {
     pub whip: Option<Whip>,
     /// `turn.*` (worker): `None`: credentials are those of the static lists.
     pub turn: Option<Turn>,
+    /// `rooms.*`
+    pub rooms: RoomsConfig,
     /// `bodies.*`
     pub bodies: Bodies,
     /// `engines` (worker): media processes that a request may name as its engine. Default none. Reloadable.

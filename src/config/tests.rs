@@ -378,6 +378,20 @@ fn other_value_of_acme(path: &str) -> &'static str {
     }
 }
 
+fn other_value_of_rooms(path: &str) -> &'static str {
+    match path {
+        "rooms.enabled" => "true",
+        "rooms.data_channels" => "false",
+        "rooms.base_domain" => "other.example.com",
+        "rooms.listen" => "[10.77.0.5]",
+        "rooms.relays" => "[10.77.0.0/16]",
+        "rooms.media_port" => "17777",
+        "rooms.collect" => "3ms",
+        "rooms.empty_timeout" => "11m",
+        _ => "17",
+    }
+}
+
 /// A sound value that is not the default, as a variable holds it.
 fn other_value(path: &str) -> &'static str {
     match path {
@@ -425,6 +439,7 @@ fn other_value(path: &str) -> &'static str {
         | "webrtc.estimator.debug"
         | "sessions.keep_pairing" => "true",
         path if path.starts_with("webrtc.estimator.") => "11s",
+        path if path.starts_with("rooms.") => other_value_of_rooms(path),
         "turn.secret" => "another-secret-text",
         "turn.urls" => "['turn:other.example']",
         "turn.ttl" | "outbox.patience" | "outbox.retry_max" => "11m",

@@ -45,6 +45,7 @@ pub mod log_limit;
 pub mod media_feed;
 pub mod mic_gate;
 pub mod nal_units;
+pub mod namespaces;
 pub mod opus;
 pub mod outbox_policy;
 pub mod outside_prefix;

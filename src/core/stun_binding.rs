@@ -3,8 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha1::Sha1;
+use aws_lc_rs::hmac;
 
 /// Tells STUN from everything else (RFC 8489, 5).
 const COOKIE: u32 = 0x2112_A442;
@@ -141,18 +140,18 @@ fn sealed(kind: u16, transaction: Transaction, attributes: &[u8], password: &str
     let length = attributes.len() + INTEGRITY_LENGTH;
     let mut covered = head(kind, transaction, length);
     covered.extend(attributes);
-    let integrity = keyed(password).map(|mac| mac.chain_update(&covered).finalize().into_bytes());
+    let integrity = hmac::sign(&keyed(password), &covered);
     let mut message = head(kind, transaction, length + FINGERPRINT_LENGTH);
     message.extend(attributes);
-    put(&mut message, MESSAGE_INTEGRITY, integrity.as_deref().unwrap_or_default());
+    put(&mut message, MESSAGE_INTEGRITY, integrity.as_ref());
     let fingerprint = crc32(&message) ^ FINGERPRINT_MASK;
     put(&mut message, FINGERPRINT, &fingerprint.to_be_bytes());
     message
 }
 
-/// HMAC takes a key of any length.
-fn keyed(password: &str) -> Option<Hmac<Sha1>> {
-    Hmac::<Sha1>::new_from_slice(password.as_bytes()).ok()
+/// STUN's integrity is HMAC-SHA1 (RFC 8489, 14.5), which is sound: what SHA-1 lost is something else.
+fn keyed(password: &str) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes())
 }
 
 /// Whether MESSAGE-INTEGRITY is that of the password; `None` without one.
@@ -161,7 +160,7 @@ fn has_integrity(bytes: &[u8], password: &str) -> Option<bool> {
     let (offset, value) = attribute(bytes, MESSAGE_INTEGRITY)?;
     let mut covered = head(kind, transaction, offset + INTEGRITY_LENGTH);
     covered.extend(body.get(..offset)?);
-    Some(keyed(password)?.chain_update(&covered).verify_slice(value).is_ok())
+    Some(hmac::verify(&keyed(password), &covered, value).is_ok())
 }
 
 /// The kind of a well-formed message, its number and its attributes.

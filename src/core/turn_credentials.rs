@@ -7,10 +7,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
-use sha1::Sha1;
 
 /// Of the sessions' browsers and stream processes; other users of the same TURN server have their own.
 pub const NAMESPACE: &str = "neck";
@@ -18,7 +17,7 @@ pub const NAMESPACE: &str = "neck";
 /// A user name and its password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// `EXPIRY:neck.WHO`; no secret by itself.
+    /// `EXPIRY:NAMESPACE.WHO`; no secret by itself.
     pub username: String,
     /// Base64.
     pub password: String,
@@ -34,20 +33,23 @@ impl fmt::Debug for Credentials {
 /// being a credential itself: it is seen in coturn's logs. Characters beyond letters, digits, `.`, `_` and `-` become `_`, so
 /// that nobody's name can pass for another user name.
 pub fn mint(secret: &str, who: &str, now_unix: u64, ttl: Duration) -> Credentials {
+    mint_in(NAMESPACE, secret, who, now_unix, ttl)
+}
+
+/// The same for a user of another namespace: what coturn counts by is `NAMESPACE.WHO`.
+pub fn mint_in(namespace: &str, secret: &str, who: &str, now_unix: u64, ttl: Duration) -> Credentials {
     let expiry = now_unix.saturating_add(ttl.as_secs());
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
     let who: String = who.chars().map(plain).collect();
-    let username = format!("{expiry}:{NAMESPACE}.{who}");
+    let username = format!("{expiry}:{namespace}.{who}");
     let password = password(secret, &username);
     Credentials { username, password }
 }
 
 /// What coturn computes from a user name.
 fn password(secret: &str, username: &str) -> String {
-    // HMAC takes keys of any length: there is no error to meet.
-    let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(secret.as_bytes()) else { return String::new() };
-    mac.update(username.as_bytes());
-    STANDARD.encode(mac.finalize().into_bytes())
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
+    STANDARD.encode(hmac::sign(&key, username.as_bytes()))
 }
 
 #[cfg(test)]

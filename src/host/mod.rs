@@ -11,6 +11,7 @@ pub mod identity_key;
 pub mod interfaces;
 pub mod join;
 pub mod local;
+pub mod namespace_files;
 pub mod notify;
 pub mod pipe;
 pub mod ports;

@@ -32,6 +32,7 @@ pub mod mailbox;
 pub mod memory;
 pub mod metrics;
 pub mod mic;
+pub mod namespaces;
 pub mod on_body;
 pub mod ports;
 pub mod preflight;

@@ -1,0 +1,3 @@
+//! Namespaces on a worker: copies of what the controller keeps, and who is admitted by them.
+
+pub mod access;
