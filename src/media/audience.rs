@@ -60,17 +60,17 @@ impl Followers {
     /// Takes note of more of a source.
     pub fn note_batch(&mut self, source: StreamId, batch: &[StreamPacket], now: Moment) {
         let Some(followed) = self.0.get_mut(&source) else { return };
-                if !followed.source.view().is_layered() {
-                    followed.groups.flatten();
-                    followed.recent.flatten();
-                }
-                let keeps_groups = followed.source.keeps_groups();
-                for packet in batch.iter() {
-                    if keeps_groups {
-                        followed.groups.remember(packet);
-                    }
-                    followed.recent.remember(packet, now);
-                }
+        if !followed.source.view().is_layered() {
+            followed.groups.flatten();
+            followed.recent.flatten();
+        }
+        let keeps_groups = followed.source.keeps_groups();
+        for packet in batch.iter() {
+            if keeps_groups {
+                followed.groups.remember(packet);
+            }
+            followed.recent.remember(packet, now);
+        }
     }
 
     /// A stream's followers, in place `index`: one after the other, because each may go while it is told.

@@ -24,6 +24,11 @@ pub struct Pictures {
 }
 
 impl Pictures {
+    /// Of a sender whose layers have these names.
+    pub fn of(rids: Vec<Rid>) -> Pictures {
+        Pictures { rids, ..Pictures::default() }
+    }
+
     /// The layer of a name; `None`: it was not offered.
     pub fn layer_of(&self, rid: Option<Rid>) -> Option<Layer> {
         match rid {

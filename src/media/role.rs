@@ -15,9 +15,9 @@ use crate::core::media_feed::StreamPacket;
 use crate::core::rtp_routes::Routes;
 use crate::core::sdp::{IceParameters, Offer, SdpError};
 use crate::core::time::Moment;
+use crate::media::audience::Followers;
 use crate::media::bodies::Bodies;
 use crate::media::counters::Counters;
-use crate::media::audience::Followers;
 use crate::media::egress::{Egress, Feedback, Wish};
 use crate::media::ids::PeerId;
 use crate::media::member::Order;
@@ -42,8 +42,7 @@ pub enum RoleKind {
 
 impl RoleKind {
     /// Every kind.
-    pub const ALL: [RoleKind; 4] =
-        [RoleKind::Mic, RoleKind::Viewer, RoleKind::Publisher, RoleKind::Member];
+    pub const ALL: [RoleKind; 4] = [RoleKind::Mic, RoleKind::Viewer, RoleKind::Publisher, RoleKind::Member];
 
     /// The word for it in metrics.
     pub fn name(self) -> &'static str {
@@ -241,7 +240,7 @@ pub trait Role: Send + fmt::Debug {
     /// More of a source that it follows: `batch`, which is among what the followers have already. Empty when its own pause is over.
     fn stream(
         &mut self,
-        _source: StreamId,
+        _source: Option<StreamId>,
         _followers: &Followers,
         _batch: &[StreamPacket],
         _context: &mut Context<'_>,

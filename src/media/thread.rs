@@ -23,8 +23,8 @@ use crate::isolation::{self, Contained, isolate};
 use crate::media::directory::{Claim, Owner};
 use crate::media::ids::PeerId;
 use crate::media::io::{
-    Arrival, BODIES_V4, BODIES_V6, Io, LISTEN_V4, LISTEN_V6, MUX_V4, MUX_V6, Passed, Remote, Shares, WAKE,
-    Watched,
+    Arrival, BODIES_V4, BODIES_V6, Io, LISTEN_V4, LISTEN_V6, MUX_V4, MUX_V6, Passed, ROOMS_V4, ROOMS_V6,
+    Remote, Shares, WAKE, Watched,
 };
 use crate::media::locals::Transport;
 use crate::media::outbox::Via;
@@ -157,8 +157,8 @@ impl MediaThread {
             }
             token @ (ROOMS_V4 | ROOMS_V6) => {
                 let pair = self.io.rooms.as_ref();
-                let udp = pair
-                    .and_then(|pair| if token == ROOMS_V4 { pair.v4.clone() } else { pair.v6.clone() });
+                let udp =
+                    pair.and_then(|pair| if token == ROOMS_V4 { pair.v4.clone() } else { pair.v6.clone() });
                 udp.iter().for_each(|udp| self.read(Via::Rooms, udp));
             }
             BODIES_V4 | BODIES_V6 => self.io.bodies.take_errors(),

@@ -294,7 +294,7 @@ impl Role for Viewer {
 
     fn stream(
         &mut self,
-        _: StreamId,
+        _: Option<StreamId>,
         followers: &Followers,
         batch: &[StreamPacket],
         context: &mut Context<'_>,

@@ -191,7 +191,9 @@ impl<O> Negotiation<O> {
 
     fn next(&self) -> Option<(Moment, Due)> {
         match (self.outstanding, &self.held) {
-            (Some(_), Some((since, _))) => Some(((*since + self.rules.hold).max(self.may_yield()), Due::Yield)),
+            (Some(_), Some((since, _))) => {
+                Some(((*since + self.rules.hold).max(self.may_yield()), Due::Yield))
+            }
             (Some(since), None) => Some((since + self.rules.resend, Due::Again)),
             (None, _) => self.has_news.then_some((self.quiet_until, Due::Offer)),
         }
@@ -303,3 +305,7 @@ pub fn offered_way(carries: bool) -> (bool, bool) {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+#[path = "negotiation/simulation/tests.rs"]
+mod simulation;

@@ -125,7 +125,10 @@ impl Section {
             )
         } else {
             let kind = self.kind();
-            write!(text, "m={kind} 0 UDP/TLS/RTP/SAVPF 0\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na=inactive\r\n")
+            write!(
+                text,
+                "m={kind} 0 UDP/TLS/RTP/SAVPF 0\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na=inactive\r\n"
+            )
         };
     }
 }
@@ -147,7 +150,8 @@ pub fn told_to_member(text: &str, carried: &HashMap<String, Carried>, bits: u64)
         let names = part.attribute("mid").and_then(|mid| carried.get(mid));
         section_told(&mut told, part, names, bits);
         // Once: each costs every one of hundreds of sections a line.
-        if is_live && !std::mem::replace(&mut is_placed, is_placed || is_live) {
+        if is_live && !is_placed {
+            is_placed = true;
             candidates.iter().for_each(|line| {
                 let _ = write!(told, "{line}");
             });
@@ -160,13 +164,17 @@ fn section_told(told: &mut String, part: &Part, names: Option<&Carried>, bits: u
     for line in &part.0 {
         let _ = match (line.letter, line.attribute()) {
             // A format is wanted even of what is stopped (RFC 8866, 9).
-            ('m', _) if line.value.split(' ').count() < 4 => write!(told, "m={} 0\r\n", line.value.trim_end()),
+            ('m', _) if line.value.split(' ').count() < 4 => {
+                write!(told, "m={} 0\r\n", line.value.trim_end())
+            }
             ('c', _) if part.0.first().is_some_and(|head| head.value.starts_with("video ")) => {
                 write!(told, "{line}b=TIAS:{bits}\r\n")
             }
             (_, Some(("candidate", _))) => Ok(()),
             // Said once by `a=msid`; what is not said cannot be wrong when a section carries something else.
-            (_, Some(("ssrc", value))) if value.split_once(' ').is_some_and(|(_, rest)| rest.starts_with("msid:")) => {
+            (_, Some(("ssrc", value)))
+                if value.split_once(' ').is_some_and(|(_, rest)| rest.starts_with("msid:")) =>
+            {
                 Ok(())
             }
             (_, Some(("msid", _))) => match names {

@@ -391,9 +391,12 @@ impl Offer {
             return self.check_rules();
         }
         let shared = self.transport();
-        let told = self.credentials(shared).filter(|(ufrag, pwd)| is_user_fragment(ufrag) && is_password(pwd));
+        let told =
+            self.credentials(shared).filter(|(ufrag, pwd)| is_user_fragment(ufrag) && is_password(pwd));
         if told.is_none() || self.fingerprints().is_empty() {
-            return Err(SdpError::Malformed("a=ice-ufrag, a=ice-pwd or a=fingerprint is missing or malformed"));
+            return Err(SdpError::Malformed(
+                "a=ice-ufrag, a=ice-pwd or a=fingerprint is missing or malformed",
+            ));
         }
         self.setup_of(shared).map(drop)
     }

@@ -144,7 +144,11 @@ fn feedback(value: &str, format: u8) -> Option<&str> {
 
 /// Header extensions: each number with one meaning in all sections, each meaning with one number. Some offerers count anew in each
 /// section; a later meaning is left out, so it is not agreed on.
-pub(super) fn extensions<'a>(text: &mut String, parts: &[&'a Part], meanings: &mut HashMap<&'a str, Option<u8>>) {
+pub(super) fn extensions<'a>(
+    text: &mut String,
+    parts: &[&'a Part],
+    meanings: &mut HashMap<&'a str, Option<u8>>,
+) {
     let mut here: Vec<u8> = Vec::new();
     for (id, uri) in parts.iter().flat_map(|part| part.attributes("extmap")).filter_map(rules::extension) {
         let is_free = !meanings.iter().any(|(other, number)| *other != uri && *number == Some(id));

@@ -75,7 +75,10 @@ impl Channels {
         let config = rtc.channel(id).and_then(|channel| channel.config().cloned());
         let config = config.unwrap_or(ChannelConfig { label: label.to_owned(), ..ChannelConfig::default() });
         let is_known = self.all.iter().any(|open| open.label == label);
-        if label.len() > MAX_LABEL || self.all.len() >= MAX_LABELS && !is_known || room.label(&config).is_none() {
+        if label.len() > MAX_LABEL
+            || self.all.len() >= MAX_LABELS && !is_known
+            || room.label(&config).is_none()
+        {
             return rtc.direct_api().close_data_channel(id);
         }
         // Its page opened it; one of ours with the label, if there is one, serves until then.

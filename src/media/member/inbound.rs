@@ -51,7 +51,7 @@ impl Inbound {
     pub fn new(mid: Mid, track: Track, rids: Vec<Rid>) -> Inbound {
         let mut feed = Feed::new(Packing::Vp8);
         feed.hand_to(Feeder::Publisher, medium(track.kind()));
-        let pictures = Pictures { rids, ..Pictures::default() };
+        let pictures = Pictures::of(rids);
         Inbound { mid, track, feed, meter: Meter::default(), pictures, loudest: None, told: None }
     }
 

@@ -42,12 +42,14 @@ pub struct Outbound {
     last: Option<(StreamId, Moment)>,
 }
 
-impl Outbound {
+impl Default for Outbound {
     /// One that nothing was agreed on.
-    pub fn new() -> Outbound {
+    fn default() -> Outbound {
         Outbound { outlet: Outlet::new(Quality::new(None)), phase: Phase::Shut, last: None }
     }
+}
 
+impl Outbound {
     /// Both sides agreed on the section: there is something to send on.
     pub fn agreed(&mut self, mid: Mid, rtc: &mut Rtc) {
         if self.outlet.track.is_none()

@@ -13,9 +13,7 @@ use str0m::{Rtc, RtcConfig};
 use crate::core::continuity::WallClock;
 use crate::core::layers::MAX_LAYERS;
 use crate::core::media_feed::StreamPacket;
-use crate::core::rooms::negotiation::{
-    Act, Heard, Negotiation, Rules, Sections, answered_way, offered_way,
-};
+use crate::core::rooms::negotiation::{Act, Heard, Negotiation, Rules, Sections, answered_way, offered_way};
 use crate::core::rooms::tracks::{MediaKind, TrackId};
 use crate::core::rtp_routes::Routes;
 use crate::core::sdp::Offer;
@@ -272,9 +270,11 @@ impl RoomMember {
     /// The way of every section in an offer of ours.
     fn ways(&self, rtc: &Rtc) -> Vec<(Mid, Direction)> {
         let way = |(sends, _)| if sends { Direction::SendRecv } else { Direction::RecvOnly };
-        let ours = self.sections.all().iter().filter_map(|section| {
-            Some((section.mid?, way(offered_way(section.carries.is_some()))))
-        });
+        let ours = self
+            .sections
+            .all()
+            .iter()
+            .filter_map(|section| Some((section.mid?, way(offered_way(section.carries.is_some())))));
         let theirs = self.theirs.iter().map(|mid| (*mid, way(offered_way(false))));
         let is_there = |mid: Mid| rtc.media(mid).is_some_and(|media| !media.stopped());
         ours.chain(theirs).filter(|(mid, _)| is_there(*mid)).collect()
@@ -313,7 +313,9 @@ impl RoomMember {
 
     fn apply(&mut self, mut answer: Offer, context: &mut Context<'_>) -> Result<(), String> {
         let (pending, adds) = self.pending.take().ok_or("no offer waits for an answer")?;
-        answer.agree_with_member(|_, sends, receives| (sends, receives)).map_err(|error| error.to_string())?;
+        answer
+            .agree_with_member(|_, sends, receives| (sends, receives))
+            .map_err(|error| error.to_string())?;
         let text = answer.plain_of_member();
         let plain = SdpAnswer::from_sdp_string(&text).map_err(|error| foreign::unreadable(&error))?;
         let rtc = &mut *context.rtc;
@@ -368,7 +370,7 @@ impl RoomMember {
         let Some(track) = self.pass.room().track(name) else { return };
         let Some(index) = self.sections.want(track.kind(), track) else { return };
         while self.outs.len() <= index {
-            self.outs.push(Outbound::new());
+            self.outs.push(Outbound::default());
         }
         self.negotiation.has_news();
     }
@@ -427,7 +429,8 @@ impl RoomMember {
 
     /// A track begins with its first packet: clients agree to send what they never do.
     fn start(&mut self, mid: Mid, rtc: &Rtc) -> Option<usize> {
-        if self.ins.len() >= self.limits.tracks {
+        // What was under way when its client stopped is no beginning.
+        if self.ins.len() >= self.limits.tracks || !receives(rtc, mid) {
             return None;
         }
         let kind = match rtc.media(mid)?.kind() {

@@ -1,6 +1,6 @@
-use super::*;
+//! Each step of negotiation, by hand.
 
-mod simulation;
+use super::*;
 
 const ROOMY: Moment = Moment(10_000);
 
@@ -91,10 +91,10 @@ fn we_give_way_six_times_a_minute_and_then_later() {
 #[test]
 fn a_section_is_used_again_and_never_too_many() {
     let mut sections: Sections<&str, u8> = Sections::new(3);
-    assert_eq!([(MediaKind::Audio, 1), (MediaKind::Video, 2)].map(|(kind, track)| sections.want(kind, track)), [
-        Some(0),
-        Some(1)
-    ]);
+    assert_eq!(
+        [(MediaKind::Audio, 1), (MediaKind::Video, 2)].map(|(kind, track)| sections.want(kind, track)),
+        [Some(0), Some(1)]
+    );
     assert_eq!(sections.want(MediaKind::Audio, 1), None, "it is carried");
     for (index, mid) in ["a", "b"].into_iter().enumerate() {
         sections.get_mut(index).unwrap().mid = Some(mid);
@@ -103,7 +103,10 @@ fn a_section_is_used_again_and_never_too_many() {
     assert_eq!((sections.leave(&1), sections.leave(&1)), (Some(0), None));
     assert_eq!(sections.want(MediaKind::Video, 3), Some(2), "a section has one kind");
     assert_eq!((sections.want(MediaKind::Video, 4), sections.want(MediaKind::Audio, 5)), (None, Some(0)));
-    assert!(sections.has(&"a") && !sections.has(&"c") && sections.lacks(|_| true), "the third has no name yet");
+    assert!(
+        sections.has(&"a") && !sections.has(&"c") && sections.lacks(|_| true),
+        "the third has no name yet"
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::*;
+use super::*;
 
 /// A media section of a description, as its author has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,7 +106,8 @@ impl Server {
             let is_ours = self.sections.has(&line.mid) && self.off != Off::OursBothWays;
             let (sends, receives) = answered_way(is_ours, line.sends, line.receives);
             let ours = Line { sends: receives, receives: sends, ..line.clone() };
-            let carries = |section: &Section<u32, u32>| section.mid == Some(ours.mid) && section.carries.is_some();
+            let carries =
+                |section: &Section<u32, u32>| section.mid == Some(ours.mid) && section.carries.is_some();
             if line.receives && !ours.sends && self.sections.all().iter().any(carries) {
                 return Err(format!("a track for the page is cut off: {ours:?}"));
             }
@@ -232,7 +233,8 @@ impl Client {
     }
 
     fn add_track(&mut self, kind: MediaKind) {
-        let is_free = |one: &&mut Transceiver| one.kind == kind && !one.has_track && !one.has_sent && !one.stopped;
+        let is_free =
+            |one: &&mut Transceiver| one.kind == kind && !one.has_track && !one.has_sent && !one.stopped;
         match self.transceivers.iter_mut().find(is_free) {
             Some(one) => (one.has_track, one.sends) = (true, true),
             None => self.transceivers.push(Transceiver {
@@ -265,7 +267,9 @@ impl Client {
     fn needs(&self) -> bool {
         let is_news = |one: &Transceiver| match (one.mid, one.offered, one.said) {
             (None, ..) | (_, _, None) => true,
-            (_, Some((sends, receives)), Some(said)) => said != (one.sends && receives, one.receives && sends),
+            (_, Some((sends, receives)), Some(said)) => {
+                said != (one.sends && receives, one.receives && sends)
+            }
             (_, None, Some(said)) => said != (one.sends, one.receives),
         };
         self.transceivers.iter().any(|one| !one.stopped && is_news(one))
@@ -315,7 +319,8 @@ impl Client {
         }
         self.order = offer.iter().map(|line| line.mid).collect();
         for line in offer {
-            let one = self.transceivers.iter_mut().find(|one| one.mid == Some(line.mid)).expect("a transceiver");
+            let one =
+                self.transceivers.iter_mut().find(|one| one.mid == Some(line.mid)).expect("a transceiver");
             one.current = (one.sends && line.receives, one.receives && line.sends);
             (one.said, one.offered) = (Some(one.current), Some((line.sends, line.receives)));
             one.has_sent |= one.current.0;
@@ -436,7 +441,10 @@ impl World {
         let last = &mut self.last[usize::from(to_client)];
         *last = (*last).max(self.now + delay);
         let at = *last;
-        self.at(at, if to_client { Event::ToClient(is_offer, text) } else { Event::ToServer(is_offer, text) });
+        self.at(
+            at,
+            if to_client { Event::ToClient(is_offer, text) } else { Event::ToServer(is_offer, text) },
+        );
     }
 
     fn run(&mut self) -> Result<(), String> {
@@ -583,15 +591,9 @@ fn signalling_settles_and_no_track_is_lost() {
 
 #[test]
 fn each_rule_of_negotiation_is_needed() {
-    for off in [
-        Off::Hold,
-        Off::Yield,
-        Off::Resend,
-        Off::Receive,
-        Off::KeepSections,
-        Off::OursBothWays,
-        Off::Empty,
-    ] {
+    for off in
+        [Off::Hold, Off::Yield, Off::Resend, Off::Receive, Off::KeepSections, Off::OursBothWays, Off::Empty]
+    {
         let (count, first) = failures(off, 200);
         println!("without {off:?}: {count} of 600 fail, the first: {first:?}");
         assert!(count > 0, "without {off:?} all goes well, too");
