@@ -72,6 +72,8 @@ pub struct Seen {
     pub answers: usize,
     /// Pictures that were asked for.
     pub wanted: u64,
+    /// The last description of the room.
+    pub text: String,
     pub messages: Vec<(String, Vec<u8>)>,
     pub lost: u64,
     pub received: u64,
@@ -193,6 +195,12 @@ impl Guest {
         self.pending.is_none()
     }
 
+    /// Its ICE name and password.
+    pub fn credentials(&mut self) -> (String, String) {
+        let credentials = self.rtc.direct_api().local_ice_credentials();
+        (credentials.ufrag, credentials.pass)
+    }
+
     /// How loud its voice is, in dBov.
     pub fn speak(&mut self, level: i8) {
         self.level = level;
@@ -250,6 +258,7 @@ impl Guest {
 
     fn described(&mut self, text: &str) {
         self.next = Instant::now();
+        self.seen.text = text.to_owned();
         self.seen.sections = text.lines().filter(|line| line.starts_with("m=")).count();
         let mut mid = String::new();
         for line in text.lines() {

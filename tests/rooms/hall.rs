@@ -67,6 +67,17 @@ impl Hall {
     }
 
     pub fn join_at(&mut self, manners: Manners, at: IpAddr, place: RoomPlace) -> usize {
+        self.join_told(manners, at, place, |_| {})
+    }
+
+    /// The same; `told` hears everything first, on a media thread.
+    pub fn join_told(
+        &mut self,
+        manners: Manners,
+        at: IpAddr,
+        place: RoomPlace,
+        told: impl Fn(&MemberEvent) + Send + Sync + 'static,
+    ) -> usize {
         self.came += 1;
         let peer = PeerId::from_entropy([self.came; 16]);
         let (sender, events) = crossbeam_channel::unbounded();
@@ -75,7 +86,10 @@ impl Hall {
             room: RoomId::parse("hall").expect("a name"),
             peer,
             place,
-            events: Arc::new(move |event| drop(sender.send(event))),
+            events: Arc::new(move |event| {
+                told(&event);
+                drop(sender.send(event));
+            }),
             limits: MemberLimits::default(),
         };
         let member = self.media.join(setup).expect("a place");

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::config::settings::Network;
 use hydraneckwebrtc::core::rooms::tracks::MediaKind;
+use hydraneckwebrtc::isolation;
 use hydraneckwebrtc::media::member::{MemberEvent, RoomPlace};
+
+use str0m::ice::{StunMessage, TransId};
 
 use crate::guest::Manners;
 use crate::hall::{Hall, LOOPBACK};
@@ -96,4 +99,58 @@ fn a_member_speaks_to_no_other_port_than_that_of_rooms() {
     assert!(!hall.seats[0].guest.seen.connected && hall.tracks() == 0);
     hall.seats[0].guest.detour = None;
     hall.until("by the right one it is there", |hall| hall.tracks() == 1);
+}
+
+#[test]
+fn a_panic_in_one_member_costs_the_others_nothing() {
+    let mut hall = Hall::open(|settings| settings.webrtc.threads = 1);
+    hall.join_with_all(Manners::Naive);
+    let faulty = |event: &MemberEvent| assert_ne!(*event, MemberEvent::Connected, "on purpose");
+    let bad = hall.join_told(Manners::Naive, LOOPBACK, RoomPlace::WithTheRoom, faulty);
+    hall.seats[bad].guest.publish(MediaKind::Audio);
+    let gone = |event: &MemberEvent| matches!(event, MemberEvent::Gone(_));
+    let before = isolation::contained();
+    hall.until("the faulty one is gone", |hall| hall.seats[bad].log.iter().any(gone));
+    assert!(isolation::contained() > before);
+    hall.join_with_all(Manners::Naive);
+    hall.seats.remove(bad);
+    hall.until("the others meet", |hall| hall.tracks() == 4 && hall.all_hear_all(10));
+    assert_eq!((hall.media.rooms(), hall.media.snapshot().peers), (1, 2));
+}
+
+#[test]
+fn a_member_is_no_means_to_flood_an_address_that_does_not_answer() {
+    let mut hall = Hall::open(|settings| settings.webrtc.threads = 1);
+    hall.join(Manners::Naive);
+    let port = hall.media.room_ports()[0];
+    // What the guest sends goes nowhere, so that its first check is the victim's.
+    hall.seats[0].guest.detour = Some((port, 9));
+    hall.seats[0].guest.publish(MediaKind::Audio);
+    hall.until("it is answered", |hall| hall.seats[0].guest.seen.answers > 0);
+    let part = |name: &str| {
+        let text = hall.seats[0].guest.seen.text.clone();
+        text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned)).expect("a part")
+    };
+    let (ours, password) = (part("a=ice-ufrag:"), part("a=ice-pwd:"));
+    let (theirs, _) = hall.seats[0].guest.credentials();
+    let name = format!("{ours}:{theirs}");
+    let check = StunMessage::binding_request(&name, TransId::new(), true, 1, 1, true);
+    let hmac = |key: &[u8], parts: &[&[u8]]| {
+        str0m::crypto::from_feature_flags().sha1_hmac_provider.sha1_hmac(key, parts)
+    };
+    let mut bytes = vec![0; 500];
+    let length = check.to_bytes(Some(password.as_bytes()), &mut bytes, hmac).expect("a check");
+    let victim = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    victim.set_nonblocking(true).expect("nonblocking");
+    for _ in 0..3 {
+        victim.send_to(&bytes[..length], ("127.0.0.1", port)).expect("sent");
+    }
+    hall.for_a_while(Duration::from_secs(4));
+    let (mut room, mut got) = ([0u8; 2048], 0);
+    while let Ok(length) = victim.recv(&mut room) {
+        got += length;
+    }
+    println!("{got} bytes for {} bytes", 3 * length);
+    assert!(got > 0 && got <= 9 * length, "three bytes for one at most: {got} for {}", 3 * length);
+    assert!(!hall.seats[0].guest.seen.connected);
 }
