@@ -30,6 +30,8 @@ use crate::worker::board::{Board, Card};
 use crate::worker::checks::Checks;
 use crate::worker::chronicle::Chronicle;
 use crate::worker::figures;
+use crate::worker::namespaces::access::RoomAccess;
+use crate::worker::rooms::Rooms;
 use crate::worker::standing::Standing;
 
 /// An item that is due for longer is worth a look: a receiver is away, or its token is wrong.
@@ -81,6 +83,10 @@ pub struct Health {
     pub wireguard: WireGuard,
     /// The media threads.
     pub media: Media,
+    /// Signalling of rooms.
+    pub rooms: Rooms,
+    /// Who is admitted to them.
+    pub room_access: RoomAccess,
     /// How we stand with the controller.
     pub standing: Arc<Standing>,
     /// The fingerprint of the key that our id belongs to.

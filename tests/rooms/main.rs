@@ -5,3 +5,4 @@ mod hall;
 mod hostile;
 mod media;
 mod meet;
+mod signalled;
