@@ -152,11 +152,11 @@ fn the_documented_installation_makes_every_directory_it_needs() {
 
 #[test]
 fn the_recipe_for_recordings_writes_where_the_documented_drop_in_lets_it() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let drop_in = readme.split("```ini\n").skip(1).find(|block| block.contains("recordings")).unwrap();
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/engines.md")).unwrap();
+    let drop_in = page.split("```ini\n").skip(1).find(|block| block.contains("recordings")).unwrap();
     let drop_in = drop_in.split("```").next().unwrap();
     let directory = value_of(drop_in, "StateDirectory").unwrap();
-    let recipe = readme.lines().find(|line| line.trim_start().starts_with("recorded:")).unwrap();
+    let recipe = page.lines().find(|line| line.trim_start().starts_with("recorded:")).unwrap();
     assert!(recipe.contains(&format!("\"/var/lib/{directory}/")), "{recipe}");
     // The unit with the drop-in is one that systemd takes, and as closed as before.
     let root = std::env::temp_dir().join(format!("neck-drop-in-{}", std::process::id()));

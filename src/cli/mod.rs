@@ -3,6 +3,8 @@
 //! What the roles do is plugged in through [`Roles`], so that this module knows none of them.
 
 mod client;
+mod completion;
+mod manpage;
 mod parse;
 mod tables;
 mod verbs;
@@ -132,6 +134,8 @@ fn perform(
         }
         Request::Version => say(stdout, &format!("hydraneckwebrtc {}\n", env!("CARGO_PKG_VERSION"))),
         Request::PrintSample(role) => say(stdout, sample(role)),
+        Request::Manpage => say(stdout, &manpage::page()),
+        Request::Completion(shell) => say(stdout, &completion::script(shell)),
         Request::Client(action) => {
             let local = || client::local_settings(parsed.config.as_deref(), parsed.role, environment);
             client::run((action, &parsed.operand), &parsed.client, local, stdout)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use lexopt::{Arg, Parser};
 
 use super::client::{Action, Flags};
-use super::verbs::{self, Flag, Operand, Sets, VERBS, Verb};
+use super::verbs::{self, Flag, Operand, Sets, Shell, VERBS, Verb};
 use crate::config::listen_address;
 use crate::config::settings::{ListenAddress, Role};
 use crate::daemon::DemoEngine;
@@ -26,6 +26,10 @@ pub enum Request {
     PrintConfig,
     /// Print the sample configuration of a role.
     PrintSample(Role),
+    /// Print the manual page.
+    Manpage,
+    /// Print the completions of a shell.
+    Completion(Shell),
     /// Print the version.
     Version,
     /// Print help, for one verb or for all.
@@ -176,6 +180,12 @@ fn request(verb: &'static Verb, operand: Option<OsString>, id: &mut String) -> R
         (Operand::Role, None) => {
             let text = format!("`{0}` needs a role: `{0} controller` or `{0} worker`", verb.name);
             Err(usage(text, Some(verb)))
+        }
+        (Operand::Shell, word) => {
+            let named = word.as_ref().and_then(|word| word.to_str());
+            let shell = Shell::NAMED.iter().find(|(name, _)| Some(*name) == named);
+            let text = || format!("`{}` takes bash, zsh or fish", verb.name);
+            shell.map(|(_, shell)| Request::Completion(*shell)).ok_or_else(|| usage(text(), Some(verb)))
         }
         (Operand::Id(_), Some(word)) => match word.to_str().filter(|text| is_id(text)) {
             Some(text) => {

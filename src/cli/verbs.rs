@@ -28,23 +28,26 @@ pub enum Operand {
     Verb,
     /// A role, always.
     Role,
+    /// A shell, always.
+    Shell,
     /// The id of one of these, always.
     Id(&'static str),
 }
 
 impl Operand {
     /// The operand as help shows it.
-    fn shown(self) -> &'static str {
+    pub fn shown(self) -> &'static str {
         match self {
             Operand::Nothing => "",
             Operand::Verb => " [VERB]",
             Operand::Role => " controller|worker",
+            Operand::Shell => " bash|zsh|fish",
             Operand::Id(_) => " ID",
         }
     }
 }
 
-/// One flag; each takes a value.
+/// One flag. It takes a value unless the value's name is empty.
 pub struct Flag {
     /// What is typed, without the dashes.
     pub name: &'static str,
@@ -58,9 +61,51 @@ pub struct Flag {
 
 impl Flag {
     /// The flag as help shows it.
-    fn shown(&self) -> String {
+    pub fn shown(&self) -> String {
         format!("--{} {}", self.name, self.value).trim_end().to_owned()
     }
+
+    /// What a shell can complete its value with. `FILE` and `DIR` are of this host, `a|b` is a list; a `PATH` may be another
+    /// machine's.
+    pub fn completes(&self) -> Completes {
+        match (self.sets, self.value) {
+            (Sets::Config, _) | (_, "FILE") => Completes::Files,
+            (_, "DIR") => Completes::Directories,
+            (Sets::Role, _) => Completes::Words(vec!["controller", "worker"]),
+            (Sets::Engine, _) => Completes::Words(vec!["demo", "moonlight"]),
+            (_, list) if list.contains('|') => Completes::Words(list.split('|').collect()),
+            _ => Completes::Nothing,
+        }
+    }
+}
+
+/// What a shell completes a word with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Completes {
+    /// Nothing is known of it.
+    Nothing,
+    /// Files of this host.
+    Files,
+    /// Directories of this host.
+    Directories,
+    /// One of these.
+    Words(Vec<&'static str>),
+}
+
+/// A shell that completions are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shell {
+    /// GNU bash, without its package of completions.
+    Bash,
+    /// Zsh.
+    Zsh,
+    /// Fish.
+    Fish,
+}
+
+impl Shell {
+    /// Each, with the word that names it.
+    pub const NAMED: [(&str, Shell); 3] = [("bash", Shell::Bash), ("zsh", Shell::Zsh), ("fish", Shell::Fish)];
 }
 
 /// What a flag sets.
@@ -290,6 +335,20 @@ pub const VERBS: &[Verb] = &[
     client("workers", "list the workers of a running controller", Action::Workers, CLIENT, Operand::Nothing),
     client("drain", "no new sessions on a worker", Action::Drain, CLIENT, Operand::Id("worker")),
     client("undrain", "new sessions on it again", Action::Undrain, CLIENT, Operand::Id("worker")),
+    Verb {
+        name: "manpage",
+        about: "print the manual page, for `man -l -`",
+        request: Request::Manpage,
+        flags: &[],
+        operand: Operand::Nothing,
+    },
+    Verb {
+        name: "completion",
+        about: "print what lets a shell complete verbs and flags",
+        request: Request::Completion(Shell::Bash),
+        flags: &[],
+        operand: Operand::Shell,
+    },
     Verb {
         name: "version",
         about: "print the version",

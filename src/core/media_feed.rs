@@ -140,6 +140,11 @@ impl Feed {
         self.described[feeder as usize] = sets;
     }
 
+    /// The parameter sets of a feeder's description.
+    pub fn described(&self, feeder: Feeder) -> &Sets {
+        &self.described[feeder as usize]
+    }
+
     /// Takes a packet that arrived at `now`. `None`: viewers never see it. [`Feed::take_sets`] may go before it.
     pub fn packet(
         &mut self,

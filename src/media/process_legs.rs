@@ -13,10 +13,12 @@ use rustix::net::sockopt::socket_error;
 
 use crate::core::layers::{Layer, Meter};
 use crate::core::media_feed::Track;
+use crate::core::parameter_sets::Sets;
 use crate::core::process_feed::ProcessFeed;
 use crate::core::rtp_packet::{self, NOTHING_RECEIVED, RtpPacket, SenderReport};
 use crate::core::rtp_payload::Packing;
 use crate::core::rtp_sender::{AUDIO_PAYLOAD_TYPE, VIDEO_PAYLOAD_TYPE};
+use crate::core::set_inserter::{Placed, SetInserter};
 use crate::core::time::Moment;
 use crate::media::stream::Published;
 
@@ -29,6 +31,8 @@ pub struct ProcessLegs {
     video: Leg,
     audio: Option<Leg>,
     feed: ProcessFeed,
+    /// Of H264: FFmpeg decodes nothing without parameter sets, and its input description is written before the publisher's are known.
+    inserter: Option<SetInserter>,
     meter: Meter,
     layer: Layer,
     asked: Option<Moment>,
@@ -56,11 +60,19 @@ impl ProcessLegs {
             video: Leg::to(port, VIDEO_PAYLOAD_TYPE)?,
             audio: with_audio.then(audio).transpose()?,
             feed: ProcessFeed::new(packing),
+            inserter: (packing == Packing::H264).then(SetInserter::default),
             meter: Meter::default(),
             layer: Layer::BASE,
             asked: None,
             heard: false,
         })
+    }
+
+    /// Parameter sets that the publisher's offer has.
+    pub fn describe(&mut self, sets: Sets) {
+        if let Some(inserter) = &mut self.inserter {
+            inserter.describe(sets);
+        }
     }
 
     /// The layer that goes to the process.
@@ -79,17 +91,29 @@ impl ProcessLegs {
                 }
                 let verdict = self.feed.video(packet.sequence, &packet.payload, now);
                 if verdict.pass {
-                    self.video.send(packet);
+                    self.send_video(packet);
                 }
                 began || verdict.wants_picture
             }
             Track::Audio => {
                 if let Some(audio) = self.audio.as_mut().filter(|_| self.feed.flows()) {
-                    audio.send(packet);
+                    audio.send(packet, packet.sequence, &packet.payload, packet.marker);
                 }
                 began
             }
         }
+    }
+
+    fn send_video(&mut self, packet: &Published) {
+        let placed = match &mut self.inserter {
+            Some(inserter) => inserter.place(packet.sequence, packet.timestamp, &packet.payload),
+            None => Some(Placed { sets: None, number: packet.sequence }),
+        };
+        let Some(placed) = placed else { return };
+        if let Some((number, sets)) = placed.sets {
+            self.video.send(packet, number, &sets, false);
+        }
+        self.video.send(packet, placed.number, &packet.payload, packet.marker);
     }
 
     fn choose(&mut self, packet: &Published, now: Moment) {
@@ -98,8 +122,10 @@ impl ProcessLegs {
         if rates.of(self.layer) == 0 {
             self.feed.begin_anew();
         }
-        if !self.feed.flows() {
-            self.layer = rates.best().unwrap_or(self.layer);
+        let best = rates.best().unwrap_or(self.layer);
+        if !self.feed.flows() && best != self.layer {
+            self.layer = best;
+            self.inserter.iter_mut().for_each(SetInserter::begin_anew);
         }
     }
 
@@ -158,22 +184,23 @@ impl Leg {
         Ok(Leg { rtp, rtcp, payload_type, ssrc: 0, packets: 0, octets: 0, report: None })
     }
 
-    fn send(&mut self, packet: &Published) {
+    /// Sends this payload under this number, at the time of `packet`.
+    fn send(&mut self, packet: &Published, sequence: u16, payload: &[u8], marker: bool) {
         self.ssrc = packet.ssrc;
         let header = RtpPacket {
             payload_type: self.payload_type,
-            marker: packet.marker,
-            sequence: packet.sequence,
+            marker,
+            sequence,
             timestamp: packet.timestamp,
             ssrc: packet.ssrc,
-            payload: &packet.payload,
+            payload,
         }
         .header();
-        let parts = [io::IoSlice::new(&header), io::IoSlice::new(&packet.payload)];
+        let parts = [io::IoSlice::new(&header), io::IoSlice::new(payload)];
         // A full buffer or a process that is gone: what is lost is media, and the session's supervisor sees the rest.
         if rustix::io::writev(&self.rtp, &parts).is_ok() {
             self.packets = self.packets.wrapping_add(1);
-            self.octets = self.octets.wrapping_add(u32::try_from(packet.payload.len()).unwrap_or(u32::MAX));
+            self.octets = self.octets.wrapping_add(u32::try_from(payload.len()).unwrap_or(u32::MAX));
         }
     }
 

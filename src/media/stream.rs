@@ -362,6 +362,7 @@ impl Owner {
                 Told::Described(description) => self.described(*description),
                 Told::Feed(legs) => {
                     self.legs = legs;
+                    self.describe_to_process();
                     self.stream.door().feed_anew();
                 }
                 Told::Stop => return false,
@@ -383,8 +384,16 @@ impl Owner {
             let sets = offered.map(|(_, sets)| sets).unwrap_or_default();
             self.watch.publisher(Some((self.expected_of(by), &sets)));
             self.feed.describe(Feeder::Publisher, sets);
+            self.describe_to_process();
         }
         hears
+    }
+
+    /// The process gets the parameter sets of the publisher's offer, whichever of the two came first.
+    fn describe_to_process(&mut self) {
+        if let Some(legs) = &mut self.legs {
+            legs.describe(self.feed.described(Feeder::Publisher).clone());
+        }
     }
 
     /// What a publisher said it would send.

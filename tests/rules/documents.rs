@@ -48,6 +48,78 @@ fn direct_dependencies_are_those_of_the_architecture() {
     }
 }
 
+/// README is for somebody who has one minute: what is more stands in `docs/`.
+#[test]
+fn the_readme_is_short_and_plain() {
+    let text = read("README.md");
+    let prose: Vec<&str> = text.split("```").step_by(2).collect();
+    let (words, semicolons) =
+        (text.split_whitespace().count(), prose.iter().map(|part| part.matches(';').count()).sum::<usize>());
+    println!("README.md: {words} words, {semicolons} semicolons");
+    assert!(words <= 900, "{words} words in README.md: move something into docs/");
+    assert!(semicolons * 1_000 <= 5 * words, "{semicolons} semicolons in README.md: make sentences of them");
+}
+
+/// The pages that people read, with their text.
+fn pages() -> Vec<(String, String)> {
+    let top = ["README", "ARCHITECTURE", "SPECIFICATION", "SECURITY", "CONTRIBUTING", "CHANGELOG"];
+    let top = top.map(|name| format!("{name}.md")).into_iter();
+    let docs = files("docs", ".md").into_iter().map(|path| path.display().to_string());
+    top.chain(docs).map(|path| (path.clone(), read(&path))).collect()
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for (page, text) in pages() {
+        let page = std::path::Path::new(&page);
+        let page = page.strip_prefix(root).unwrap_or(page);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") || link.contains(char::is_whitespace) {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let path = match file {
+                "" => page.to_owned(),
+                file => page.parent().unwrap_or(root).join(file),
+            };
+            let there = root.join(&path).exists();
+            let heading = |line: &str| line.starts_with('#') && anchor_of(line) == anchor;
+            if !there || !anchor.is_empty() && !read(&path.display().to_string()).lines().any(heading) {
+                found.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    none("links to pages and headings that are not there", found);
+}
+
+/// A heading's anchor, as hosts of repositories make it.
+fn anchor_of(heading: &str) -> String {
+    let kept = |letter: &char| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_');
+    heading
+        .trim_start_matches('#')
+        .trim()
+        .to_lowercase()
+        .chars()
+        .filter(kept)
+        .collect::<String>()
+        .replace(' ', "-")
+}
+
+#[test]
+fn what_contributors_are_told_to_look_at_is_there() {
+    let text = read("CONTRIBUTING.md");
+    let rows = table(&text, "## Where to look\n");
+    assert_eq!(rows.len(), 6, "{rows:?}");
+    let missing = rows.iter().flat_map(|row| row[1].split('`').skip(1).step_by(2)).filter(|word| {
+        let there = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(word).exists();
+        let named = || sources("src").iter().any(|source| source.text.contains(&format!("struct {word}")));
+        !there && !named()
+    });
+    none("places that CONTRIBUTING.md names", missing.map(str::to_owned).collect());
+}
+
 #[test]
 fn the_changelog_has_its_form() {
     let text = read("CHANGELOG.md");

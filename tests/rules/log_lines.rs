@@ -5,7 +5,7 @@ use hydraneckwebrtc::logging::FIELDS;
 use crate::none;
 use crate::source::{Source, closing, sources, words};
 
-/// SPEC 9, and ours. Operators filter by these: README explains each.
+/// SPEC 9, and ours. Operators filter by these: `docs/operate.md` explains each.
 const PREFIXES: &[&str] = &[
     "controller",
     "worker",
@@ -25,6 +25,7 @@ const PREFIXES: &[&str] = &[
     "edge", // SPEC 9
     "acme",
     "api",
+    "operator",
     "call",
     "state",
     "systemd",
@@ -159,18 +160,18 @@ fn no_log_line_holds_what_must_be_exposed_to_be_read() {
     none("log lines without secrets and queries", found);
 }
 
-/// The README explains each prefix that is in use.
+/// The page for operators explains each prefix that is in use.
 #[test]
-fn the_readme_explains_each_prefix_in_use() {
-    let readme = crate::source::read("README.md");
+fn operators_find_each_prefix_explained() {
+    let page = crate::source::read("docs/operate.md");
     let mut found = Vec::new();
     for source in sources("src") {
         for (start, end) in calls(&source) {
             let word = prefix(&source.text[start..end]).unwrap_or_default();
-            if PREFIXES.contains(&word) && !readme.contains(&format!("`[{word}")) {
+            if PREFIXES.contains(&word) && !page.contains(&format!("`[{word}")) {
                 found.push(format!("[{word}] of {}", source.at(start)));
             }
         }
     }
-    none("prefixes without a word in README.md", found);
+    none("prefixes without a word in docs/operate.md", found);
 }

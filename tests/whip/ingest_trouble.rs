@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::client::{Client, Wants, until};
 use crate::film::Film;
 use crate::ingest::{process, publisher};
+use crate::playable::described;
 use crate::stage::{Door, PATIENCE, Stage};
 
 /// Without a new frame while it is fed, a process hangs.
@@ -106,5 +107,26 @@ fn a_publisher_of_h264_goes_through_the_process_to_viewers() {
     client.answer(&reply.body);
     let (mut both, mut film) = ([viewer, client], Film::of_h264());
     watch("pictures that came as H264", &mut both, &mut film, 30);
+    assert_eq!(restarts(&stage), 0, "{}", stage.worker.log_text());
+}
+
+#[test]
+fn a_process_decodes_what_only_the_offer_describes() {
+    let more = ["-profile:v", "baseline", "-g", "15", "-flags", "+global_header"];
+    let sets = described(&more);
+    let engines = json!({"through": {
+        "command": ["/usr/bin/ffmpeg", "-vf", "scale=200:100"], "ingest": "process",
+    }});
+    let stage = Stage::of("through", engines, Door::Worker);
+    let (viewer, _) = stage.viewer();
+    let (mut client, sdp) = Client::offer(Wants::Send);
+    let sdp = sdp
+        .replace("VP8", "VPX")
+        .replace("packetization-mode=1", &format!("packetization-mode=1;sprop-parameter-sets={sets}"));
+    let reply = stage.publish(&sdp);
+    assert_eq!(reply.status, 201, "{reply:?}");
+    client.answer(&reply.body);
+    let (mut both, mut film) = ([viewer, client], Film::of_h264_with(&more));
+    watch("pictures whose parameter sets only the offer has", &mut both, &mut film, 30);
     assert_eq!(restarts(&stage), 0, "{}", stage.worker.log_text());
 }

@@ -177,7 +177,7 @@ fn parameter_sets_that_only_the_description_has_are_put_before_each_key_frame() 
 }
 
 /// The parameter sets of an encoder with these arguments, as FFmpeg describes them.
-fn described(more: &[&str]) -> String {
+pub fn described(more: &[&str]) -> String {
     let output = Command::new(FFMPEG)
         .args([
             "-loglevel",
