@@ -15,9 +15,6 @@ use crate::edge::router::{Reply, Request};
 /// The paths of rooms begin with this.
 const ROOT: &str = "/v1/webrtc/";
 
-/// Signalling.
-pub const SIGNAL: &str = "/v1/webrtc/signal";
-
 /// What a browser of another origin may send and read.
 const CORS: cors::Fields = &[
     ("Access-Control-Allow-Origin", "*"),
@@ -57,7 +54,8 @@ pub fn of_answer(answer: Answer) -> Answer {
 /// The token of a request. A browser's WebSocket has no place for it but the subprotocols and the query.
 pub fn token<'a>(request: &Request<'a>) -> Option<Cow<'a, str>> {
     let opens = request.upgrade || request.lost_upgrade;
-    let subprotocols = if opens { Subprotocols::of(request.values("Sec-WebSocket-Protocol")) } else { Default::default() };
+    let subprotocols =
+        if opens { Subprotocols::of(request.values("Sec-WebSocket-Protocol")) } else { Default::default() };
     let sources = Sources {
         authorization: request.authorization,
         key: request.values(bearer::KEY_FIELD).next(),
@@ -121,7 +119,8 @@ mod tests {
         for why in [Denied::Unauthorized, Denied::NoNamespace, Denied::WrongHost, Denied::NotEnabled] {
             let answer = of_answer(denied(why, true));
             assert_eq!(answer.status, why.status());
-            let field = |name: &str| answer.headers.iter().find(|(is, _)| *is == name).map(|(_, value)| &**value);
+            let field =
+                |name: &str| answer.headers.iter().find(|(is, _)| *is == name).map(|(_, value)| &**value);
             assert_eq!(field("Access-Control-Allow-Origin"), Some("*"), "{why:?}");
             assert_eq!(field("WWW-Authenticate").is_some(), why != Denied::NotEnabled, "{why:?}");
         }

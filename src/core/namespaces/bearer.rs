@@ -50,14 +50,16 @@ pub struct Sources<'a> {
 }
 
 impl<'a> Sources<'a> {
-    /// The token: of a field, else of the subprotocols, else of the query.
+    /// The token: of a field, else of the subprotocols, else of the query. What is no text of a field is no token: it is
+    /// written into one.
     pub fn token(self) -> Option<Cow<'a, str>> {
         let key = self.key.map(str::trim).filter(|key| !key.is_empty());
         let said = self.authorization.and_then(of_field).or(key).or(self.subprotocols.token);
-        said.map(Cow::Borrowed).or_else(|| {
+        let token = said.map(Cow::Borrowed).or_else(|| {
             let of = |name: &&str| parameter(self.query?, name).filter(|token| !token.is_empty());
             PARAMETERS.iter().find_map(of)
-        })
+        });
+        token.filter(|token| token.bytes().all(|byte| byte.is_ascii_graphic()))
     }
 }
 
@@ -108,8 +110,7 @@ mod tests {
 
     #[test]
     fn a_token_is_taken_from_the_field_then_the_subprotocol_then_the_query() {
-        let (field, offered, query) =
-            (Some("bEARER f"), ["Bearer, p"].as_slice(), Some("room=r&jwt=q%2D1"));
+        let (field, offered, query) = (Some("bEARER f"), ["Bearer, p"].as_slice(), Some("room=r&jwt=q%2D1"));
         assert_eq!(token(field, offered, query).as_deref(), Some("f"));
         assert_eq!(token(Some("Basic x"), offered, query).as_deref(), Some("p"));
         assert_eq!(token(None, &["chat, bearer,p2 , x"], query).as_deref(), Some("p2"));
@@ -118,7 +119,16 @@ mod tests {
         assert_eq!(token(None, &[], Some("api_key=k")).as_deref(), Some("k"));
         let key = Sources { key: Some(" k2 "), query: Some("jwt=q"), ..Sources::default() };
         assert_eq!(key.token().as_deref(), Some("k2"));
-        for query in [None, Some("jwt="), Some("jwt"), Some("xjwt=a"), Some("room=jwt=a")] {
+        for query in [
+            Some("jwt=a%0D%0AX-Y:b"),
+            Some("jwt=a%20b"),
+            Some("jwt=%C3%A4"),
+            None,
+            Some("jwt="),
+            Some("jwt"),
+            Some("xjwt=a"),
+            Some("room=jwt=a"),
+        ] {
             assert_eq!(token(Some("Bearer "), &["Bearer"], query), None, "{query:?}");
         }
     }
