@@ -8,6 +8,8 @@ mod http;
 mod lab;
 
 mod coturn;
+#[path = "coturn/relay_check.rs"]
+mod relay_check;
 
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;

@@ -23,6 +23,7 @@ pub mod sdp;
 pub mod sdp_fragment;
 pub mod splits;
 pub mod srtp;
+pub mod turn_client;
 pub mod websocket;
 pub mod whip_offer;
 
@@ -30,7 +31,7 @@ pub mod whip_offer;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 22] = [
     ("acme", acme::run),
     ("head", head::run),
     ("chunked", chunked::run),
@@ -52,4 +53,5 @@ pub const TARGETS: [Target; 21] = [
     ("heartbeat", heartbeat::run),
     ("websocket", websocket::run),
     ("srtp", srtp::run),
+    ("turn_client", turn_client::run),
 ];

@@ -2,10 +2,9 @@
 //! process where that thread cannot be had. Here an address needs no thread, and a name without one is an error.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use crossbeam_channel::RecvTimeoutError;
 use ureq::config::Config;
 use ureq::http::{Request, Response, Uri};
 use ureq::middleware::{Middleware, MiddlewareNext};
@@ -15,9 +14,7 @@ use ureq::{Agent, Body, SendBody};
 
 use crate::core::ids;
 use crate::host::crypto;
-
-/// Stack of a look-up's thread in bytes: the C library's resolver keeps its answers there.
-const STACK: usize = 256 * 1024;
+use crate::host::names::{self, NotFound};
 
 /// Addresses that are tried of one name.
 const MOST_ADDRESSES: usize = 16;
@@ -118,12 +115,12 @@ impl Resolver for Names {
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let host = uri.host().ok_or_else(|| ureq::Error::BadUri("it names no host".into()))?;
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
         let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
         let port = uri.port_u16().unwrap_or(default);
-        let found = match self.0.map_or_else(|| host.parse::<IpAddr>(), Ok) {
-            Ok(ip) => vec![SocketAddr::new(ip, port)],
-            Err(_) => look_up(host, port, timeout)?,
+        let found = match self.0 {
+            Some(ip) => vec![SocketAddr::new(ip, port)],
+            None => look_up(host, port, timeout)?,
         };
         let family = config.ip_family();
         let wanted = family.keep_wanted(found.into_iter());
@@ -133,24 +130,15 @@ impl Resolver for Names {
     }
 }
 
-fn look_up(host: String, port: u16, timeout: NextTimeout) -> Result<Vec<SocketAddr>, ureq::Error> {
-    let (sender, found) = crossbeam_channel::bounded(1);
-    let work = move || {
-        let addresses = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-        // Who asked may have given up.
-        let _ = sender.send(addresses);
-    };
-    let thread = std::thread::Builder::new().name("look-up".into()).stack_size(STACK);
-    // Nothing was sent to anybody: as with a connection that is refused, another try is safe.
-    thread.spawn(work).map_err(|error| {
-        let why = format!("no thread to look the host up: {error}");
-        ureq::Error::Io(io::Error::new(io::ErrorKind::ConnectionRefused, why))
-    })?;
-    match found.recv_timeout(*timeout.after) {
-        Ok(addresses) => Ok(addresses?),
-        Err(RecvTimeoutError::Timeout) => Err(ureq::Error::Timeout(timeout.reason)),
-        Err(RecvTimeoutError::Disconnected) => Err(ureq::Error::HostNotFound),
-    }
+fn look_up(host: &str, port: u16, timeout: NextTimeout) -> Result<Vec<SocketAddr>, ureq::Error> {
+    names::look_up(host, port, *timeout.after).map_err(|error| match error {
+        // Nothing was sent to anybody: as with a connection that is refused, another try is safe.
+        NotFound::NoThread(_) => {
+            ureq::Error::Io(io::Error::new(io::ErrorKind::ConnectionRefused, error.to_string()))
+        }
+        NotFound::Late => ureq::Error::Timeout(timeout.reason),
+        NotFound::Unknown(error) => ureq::Error::Io(error),
+    })
 }
 
 #[cfg(test)]

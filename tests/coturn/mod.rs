@@ -42,9 +42,17 @@ pub struct Coturn {
 fn config(plan: &Plan<'_>) -> String {
     let shipped = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("etc/turnserver.conf"))
         .expect("etc/turnserver.conf");
+    let name = |line: &str| line.split('=').next().unwrap_or_default().to_owned();
+    let is_unguarded = plan.more.contains(&"no-auth");
+    let has_tls = plan.more.iter().any(|line| name(line) == "cert");
     let replaced = |line: &str| {
-        let name = line.split('=').next().unwrap_or_default();
-        matches!(name, "listening-port" | "static-auth-secret" | "allowed-peer-ip" | "syslog")
+        let is_of_the_test = plan.more.iter().any(|more| name(more) == name(line));
+        is_of_the_test
+            || is_unguarded && name(line) == "use-auth-secret"
+            || matches!(
+                name(line).as_str(),
+                "listening-port" | "static-auth-secret" | "allowed-peer-ip" | "syslog"
+            )
     };
     let mut lines: Vec<String> = shipped.lines().filter(|line| !replaced(line)).map(str::to_owned).collect();
     let (ip, port) = (plan.address.ip(), plan.address.port());
@@ -52,13 +60,17 @@ fn config(plan: &Plan<'_>) -> String {
         format!("listening-port={port}"),
         format!("listening-ip={ip}"),
         format!("relay-ip={ip}"),
-        format!("static-auth-secret={SECRET}"),
         "log-file=stdout".to_owned(),
         // Beside others on this machine.
         "pidfile=/dev/null".to_owned(),
-        "no-tls".to_owned(),
         "no-dtls".to_owned(),
     ]);
+    if !is_unguarded {
+        lines.push(format!("static-auth-secret={SECRET}"));
+    }
+    if !has_tls {
+        lines.push("no-tls".to_owned());
+    }
     lines.extend(plan.peers.iter().map(|peer| format!("allowed-peer-ip={peer}")));
     lines.extend(plan.more.iter().map(|line| (*line).to_owned()));
     lines.join("\n") + "\n"

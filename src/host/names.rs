@@ -1,0 +1,57 @@
+//! Names to addresses, under a deadline: the C library's resolver has none, so a name is looked up on a thread of its own.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use crossbeam_channel::RecvTimeoutError;
+
+/// Stack of a look-up's thread in bytes: the C library's resolver keeps its answers there.
+const STACK: usize = 256 * 1024;
+
+/// Why a name led nowhere.
+#[derive(Debug)]
+pub enum NotFound {
+    /// No thread to ask on.
+    NoThread(io::Error),
+    /// Nobody answered in time.
+    Late,
+    /// Nobody knows it.
+    Unknown(io::Error),
+}
+
+impl fmt::Display for NotFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotFound::NoThread(error) => write!(f, "no thread to look the host up: {error}"),
+            NotFound::Late => f.write_str("no name server answered in time"),
+            NotFound::Unknown(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for NotFound {}
+
+/// The addresses of a host. An address needs neither a name server nor a thread.
+pub fn look_up(host: &str, port: u16, wait: Duration) -> Result<Vec<SocketAddr>, NotFound> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let (sender, found) = crossbeam_channel::bounded(1);
+    let host = host.to_owned();
+    let work = move || {
+        let addresses = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        // Who asked may have given up.
+        let _ = sender.send(addresses);
+    };
+    let thread = std::thread::Builder::new().name("look-up".into()).stack_size(STACK);
+    thread.spawn(work).map_err(NotFound::NoThread)?;
+    match found.recv_timeout(wait) {
+        Ok(addresses) => addresses.map_err(NotFound::Unknown),
+        Err(RecvTimeoutError::Timeout) => Err(NotFound::Late),
+        Err(RecvTimeoutError::Disconnected) => {
+            Err(NotFound::Unknown(io::Error::other("the look-up ended without an answer")))
+        }
+    }
+}
