@@ -66,6 +66,7 @@ pub mod reason;
 pub mod record;
 pub mod resend;
 pub mod restart;
+pub mod rooms;
 pub mod routing;
 pub mod rtp_packet;
 pub mod rtp_payload;
