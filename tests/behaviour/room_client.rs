@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hydraneckwebrtc::core::namespaces::RoomRole;
 use hydraneckwebrtc::core::namespaces::state::{
@@ -125,24 +125,5 @@ impl Signal {
                 Err(error) => panic!("{error} after {:?}: {:?}", begun.elapsed(), self.heard),
             }
         }
-    }
-
-    /// Whether nothing of this type comes within `time`.
-    pub fn is_silent_about(&mut self, kind: &str, time: Duration) -> bool {
-        let begun = Instant::now();
-        let count = |heard: &[Value]| heard.iter().filter(|message| message["type"] == kind).count();
-        let before = count(&self.heard);
-        while begun.elapsed() < time {
-            self.socket.get_ref().set_read_timeout(Some(Duration::from_millis(50))).expect("a time-out");
-            match self.socket.read() {
-                Ok(Message::Text(text)) => self.heard.push(serde_json::from_str(&text).expect("JSON")),
-                Err(Error::Io(error))
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-                Err(_) => break,
-                Ok(_) => {}
-            }
-        }
-        self.socket.get_ref().set_read_timeout(Some(PATIENCE)).expect("a time-out");
-        count(&self.heard) == before
     }
 }
