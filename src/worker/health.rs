@@ -30,6 +30,8 @@ use crate::worker::checks::Checks;
 use crate::worker::chronicle::Chronicle;
 use crate::worker::fence::LeaseFence;
 use crate::worker::figures;
+use crate::worker::namespaces::access::RoomAccess;
+use crate::worker::rooms::Rooms;
 use crate::worker::standing::Standing;
 
 /// How what everybody may read of the hindrances begins.
@@ -78,6 +80,10 @@ pub struct Health {
     pub wireguard: WireGuard,
     /// The media threads.
     pub media: Media,
+    /// Signalling of rooms.
+    pub rooms: Rooms,
+    /// Who is admitted to them.
+    pub room_access: RoomAccess,
     /// How we stand with the controller.
     pub standing: Arc<Standing>,
     /// Which controllers are obeyed.
