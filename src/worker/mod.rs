@@ -254,16 +254,9 @@ impl Worker {
         let announcer = health.live.get().serves_tls().then(start).transpose()?;
         let bodies = Arc::new(Bodies::open(&ground.state, &health.live, clock)?);
         warn_of_hindrances(&health.checks);
-        let stamps = Arc::new(Stamps::new(generation));
-        let (signer, front) = (Arc::new((identity.key, identity.file)), (address, plan));
-        let mut worker = Worker::start_threads(
-            ground,
-            health,
-            bodies.clone(),
-            (stamps, signer, ring, ears),
-            front,
-            pulses,
-        )?;
+        let signer = Arc::new((identity.key, identity.file));
+        let (heart, front) = ((Arc::new(Stamps::new(generation)), signer, ring, ears), (address, plan));
+        let mut worker = Worker::start_threads(ground, health, bodies.clone(), heart, front, pulses)?;
         worker.certificates.start(pulses)?;
         worker.bodies = Some(BodiesThread::start(bodies)?);
         worker.configured_id = configured_id;
