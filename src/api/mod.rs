@@ -6,6 +6,7 @@ pub mod gate;
 pub mod media_form;
 pub mod origin;
 pub mod overlay;
+pub mod page_files;
 pub mod pages;
 pub mod player;
 pub mod reply;
