@@ -10,6 +10,7 @@ pub mod page_files;
 pub mod pages;
 pub mod player;
 pub mod reply;
+pub mod room_page;
 pub mod routes;
 pub mod server;
 pub mod session_path;

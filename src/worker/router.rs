@@ -9,6 +9,7 @@ use crate::api::gate::Gate;
 use crate::api::media_form;
 use crate::api::pages::{self, Ended};
 use crate::api::player;
+use crate::api::room_page;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
 use crate::config::secret::Secret;
@@ -45,6 +46,9 @@ impl Router for WorkerRouter {
     fn route(&self, request: &Request<'_>) -> Decision {
         if let Some(reply) = media_form::preflight(request) {
             return Decision::Reply(reply);
+        }
+        if let Some(page) = room_page::reply(request, self.live.get().rooms.enabled) {
+            return Decision::Reply(page);
         }
         match SessionPath::parse(request.path) {
             SessionPath::NotASession => match pages::worker_front(request.method, request.path) {
