@@ -40,6 +40,7 @@ pub mod ids;
 pub mod ip_forms;
 pub mod layer_choice;
 pub mod layers;
+pub mod listing;
 pub mod local_request;
 pub mod log_ends;
 pub mod log_limit;

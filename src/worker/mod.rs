@@ -193,14 +193,7 @@ impl Worker {
         let root = ground.root.get().map_err(|error| RunError(error.to_string()))?;
         report_sweep(sweep::sweep(&root));
         let wireguard = WireGuard::default();
-        if !settings.bodies.wireguard_networks.is_empty() && !wireguard.is_there() {
-            log::warn!(
-                "[worker] WARNING: no WireGuard interface detected: bodies behind WireGuard cannot be reached"
-            );
-        }
-        if let Some(lacks) = Support::of_this_kernel().lacks() {
-            log::warn!("[worker] stream processes are not fully confined: {lacks}");
-        }
+        warn_of_host(&settings, &wireguard);
         let identity = settle_identity(&ground, &settings)?;
         let (id, generation) = (identity.id, identity.generation);
         let configured_id = settings.server.worker_id.replace(id.clone());
@@ -247,9 +240,7 @@ impl Worker {
         let start = || Announcer::start(&ground.state, telling, health.certificate.clone(), None, pulses);
         let announcer = health.live.get().serves_tls().then(start).transpose()?;
         let bodies = Arc::new(Bodies::open(&ground.state, &health.live, clock)?);
-        for hindrance in health.checks.hindrances().iter().filter(|hindrance| !hindrance.meant) {
-            log::warn!("[worker] sessions cannot be started: {}", hindrance.reason);
-        }
+        warn_of_hindrances(&health.checks);
         let stamps = Arc::new(Stamps::new(generation));
         let signer = (identity.key, identity.file);
         let front = (address, plan);
@@ -466,6 +457,25 @@ fn router(health: &Health, api: &ApiServer) -> WorkerRouter {
         processes: gate::Gate::new(live.clone(), *clock),
         clock: *clock,
         rate: Rate::of_requests(live.get().edge.rate_limit_per_session),
+    }
+}
+
+/// Logs what this host lacks for its bodies and its stream processes.
+fn warn_of_host(settings: &Settings, wireguard: &WireGuard) {
+    if !settings.bodies.wireguard_networks.is_empty() && !wireguard.is_there() {
+        log::warn!(
+            "[worker] WARNING: no WireGuard interface detected: bodies behind WireGuard cannot be reached"
+        );
+    }
+    if let Some(lacks) = Support::of_this_kernel().lacks() {
+        log::warn!("[worker] stream processes are not fully confined: {lacks}");
+    }
+}
+
+/// Logs what keeps sessions from starting here, and is not meant.
+fn warn_of_hindrances(checks: &Checks) {
+    for hindrance in checks.hindrances().iter().filter(|hindrance| !hindrance.meant) {
+        log::warn!("[worker] sessions cannot be started: {}", hindrance.reason);
     }
 }
 
