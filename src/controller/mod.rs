@@ -9,6 +9,7 @@
 pub mod dispatch;
 pub mod fleet_thread;
 pub mod key_store;
+pub mod lease;
 pub mod metrics;
 pub mod operators;
 pub mod refusals;
@@ -51,6 +52,8 @@ use crate::outbox::OutboxThread;
 use dispatch::{Dispatcher, Job};
 use fleet_thread::{Ask, FleetThread};
 use key_store::KeyStore;
+use lease::etcd::Etcd;
+use lease::{Leadership, LeaseThread};
 use operators::FleetSource;
 use router::ControllerRouter;
 use service::ControllerService;
@@ -62,6 +65,9 @@ const FLEET_SILENCE: Duration = Duration::from_secs(30);
 
 /// A dispatch thread is silent for as long as a create may take, and then some.
 const DISPATCH_SILENCE_MARGIN: Duration = Duration::from_secs(60);
+
+/// The lease thread is silent for as long as a question to etcd may take: at most four calls.
+const LEASE_SILENCE: Duration = Duration::from_secs(30);
 
 /// What joining a thread may take once nothing is under way.
 const JOIN_DEADLINE: Duration = Duration::from_secs(12);
@@ -95,6 +101,8 @@ pub struct Controller {
     fleet: Sender<Ask>,
     fleet_thread: Option<JoinHandle<()>>,
     dispatchers: Vec<JoinHandle<()>>,
+    leadership: Leadership,
+    lease: Option<JoinHandle<()>>,
     certificates: Certificates,
     announcer: Option<Announcer>,
     outbox: Option<OutboxThread>,
@@ -121,8 +129,11 @@ impl Controller {
         let (fleet, asks) = crossbeam_channel::unbounded();
         let (jobs, job_inbox) = crossbeam_channel::bounded(live.get().workers.dispatch_queue);
         let known = known_workers(&state)?;
-        let fleet_thread = start_fleet(&live, known, &published, (jobs.clone(), asks), (clock, pulses))?;
-        let client = WorkerClient::new(live.clone(), published.clone(), client);
+        let (leadership, lease) = start_lease(&live.get(), &fleet, address.port(), (clock, pulses))?;
+        let given = (jobs.clone(), leadership.clone(), asks);
+        let fleet_thread = start_fleet(&live, known, &published, given, (clock, pulses))?;
+        let shown = (leadership.clone(), clock);
+        let client = WorkerClient::new(live.clone(), published.clone(), client, shown);
         let dispatchers = start_dispatchers(&live, client, &fleet, &job_inbox, (clock, pulses))?;
         let (closing, tokens) = (Arc::new(AtomicBool::new(false)), Arc::new(TokenGuard::default()));
         let metrics = Arc::new(FrontMetrics::of(certificates.view()));
@@ -135,6 +146,7 @@ impl Controller {
             certificate: certificates.view(),
             outbox: outbox.clone(),
             live: live.clone(),
+            leadership: leadership.clone(),
             closing: closing.clone(),
             clock,
         };
@@ -144,6 +156,7 @@ impl Controller {
             published: published.clone(),
             fleet: fleet.clone(),
             jobs,
+            leadership: leadership.clone(),
             closing: closing.clone(),
             tokens: tokens.clone(),
             certificate: certificates.view(),
@@ -164,7 +177,7 @@ impl Controller {
         let run = (&plan, pulses, &metrics.edge);
         let edge = front::edge(&live.get(), &secured, listeners, Arc::new(router), run)?;
         certificates.start(pulses)?;
-        let workers = watched(published.clone(), live.clone(), clock);
+        let workers = watched(published.clone(), live.clone(), (leadership.clone(), clock));
         let announcer =
             Announcer::start(&state, (outbox, live.clone()), certificates.view(), Some(workers), pulses)?;
         log::info!("[controller] listens on {listens_on}");
@@ -178,6 +191,8 @@ impl Controller {
             fleet,
             fleet_thread: Some(fleet_thread),
             dispatchers,
+            leadership,
+            lease,
             certificates,
             announcer: Some(announcer),
             outbox: Some(outbox_thread),
@@ -260,13 +275,30 @@ fn start_fleet(
     live: &Live,
     known: (KeyStore, Identities),
     published: &Arc<Published>,
-    (jobs, asks): (Sender<Job>, Receiver<Ask>),
+    (jobs, leadership, asks): (Sender<Job>, Leadership, Receiver<Ask>),
     (clock, pulses): (Clock, &Pulses),
 ) -> Result<JoinHandle<()>, RunError> {
     let settings = live.get();
     let beat = front::beat(pulses, "fleet", FLEET_SILENCE);
-    let fleet = FleetThread::new(&settings, known, jobs, published.clone(), (clock, beat));
+    let fleet = FleetThread::new(&settings, known, (jobs, leadership), published.clone(), (clock, beat));
     front::thread("fleet", STACK, move || fleet.run(&asks))
+}
+
+/// Starts the thread that asks who leads; without `lease` there is none, and this controller does.
+fn start_lease(
+    settings: &Settings,
+    fleet: &Sender<Ask>,
+    port: u16,
+    (clock, pulses): (Clock, &Pulses),
+) -> Result<(Leadership, Option<JoinHandle<()>>), RunError> {
+    let Some(config) = &settings.lease else { return Ok((Leadership::alone(), None)) };
+    let tls = crypto::client_of(config).map_err(RunError)?;
+    let own_url = config.own_url(settings, port).unwrap_or_default();
+    let etcd = Etcd::new(config.clone(), own_url.clone(), tls);
+    let beat = front::beat(pulses, "lease", LEASE_SILENCE);
+    let (lease, leadership) = LeaseThread::new((config.ttl, own_url), etcd, fleet.clone(), (clock, beat));
+    let thread = front::thread("lease", STACK, move || lease.run())?;
+    Ok((leadership, Some(thread)))
 }
 
 fn start_dispatchers(
@@ -339,6 +371,9 @@ impl Running for Controller {
         for thread in self.dispatchers.drain(..) {
             join::within(thread, JOIN_DEADLINE);
         }
+        // When no create is under way any more: the next leader may begin at once.
+        self.leadership.stop();
+        self.lease.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
         // Last: what puts something in has ended.
         self.announcer.take().into_iter().for_each(Announcer::stop);
         self.outbox.take().into_iter().for_each(OutboxThread::stop);
@@ -346,13 +381,15 @@ impl Running for Controller {
 }
 
 /// The workers, for those who tell of their conditions.
-fn watched(published: Arc<Published>, live: Arc<Live>, clock: Clock) -> Workers {
+fn watched(published: Arc<Published>, live: Arc<Live>, (leadership, clock): (Leadership, Clock)) -> Workers {
     Box::new(move |look| {
         let now = clock.now();
         let snapshot = published.get(now);
         // The clock starts with us: who lives has had time for a beat.
         let settled = now.0 >= live.get().workers.heartbeat_timeout.as_millis() as u64;
         let workers: Vec<WorkerView> = snapshot.workers().collect();
-        look(now, &workers, settled && snapshot.settling(now).is_none());
+        // Each event is told once, by the controller that leads.
+        let tells = settled && snapshot.settling(now).is_none() && leadership.number(now).is_ok();
+        look(now, &workers, tells);
     })
 }

@@ -41,6 +41,7 @@ pub mod ids;
 pub mod ip_forms;
 pub mod layer_choice;
 pub mod layers;
+pub mod lease;
 pub mod listing;
 pub mod local_request;
 pub mod log_ends;
