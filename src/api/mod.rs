@@ -10,6 +10,7 @@ pub mod overlay;
 pub mod pages;
 pub mod player;
 pub mod reply;
+pub mod rooms;
 pub mod rooms_form;
 pub mod routes;
 pub mod server;
