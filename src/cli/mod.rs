@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use crate::config::settings::{ListenAddress, Role, Settings};
 use crate::config::{self, Environment, Mode, Source};
-use crate::daemon::{ConfigOrigin, DemoOptions, Preflight, RunError};
+use crate::daemon::{ConfigOrigin, DemoOptions, DoctorOptions, Preflight, RunError, Verdict};
 use crate::host::process;
 use crate::logging;
 use parse::{Parsed, Request};
@@ -29,6 +29,8 @@ pub trait Roles {
     fn worker(&self, settings: Settings, origin: ConfigOrigin) -> Result<(), RunError>;
     /// What the role of these settings would meet at its start. Nothing is changed.
     fn preflight(&self, settings: &Settings) -> Preflight;
+    /// Checks this host for the role of these settings.
+    fn doctor(&self, settings: &Settings, options: DoctorOptions) -> Verdict;
     /// Runs the demonstration until it is told to stop.
     fn demo(&self, options: DemoOptions) -> Result<(), RunError>;
 }
@@ -87,8 +89,8 @@ pub fn run(call: Call<'_>, roles: &dyn Roles) -> Exit {
     match outcome {
         Ok(()) => Exit::Success,
         Err(Failed { exit, text }) => {
-            // Nobody is left to tell when stderr is gone; the exit status still says it.
-            let _ = writeln!(stderr, "{text}");
+            // What a verb printed may say it all. Nobody is left to tell when stderr is gone; the exit status still says it.
+            let _ = if text.is_empty() { Ok(()) } else { writeln!(stderr, "{text}") };
             exit
         }
     }
@@ -146,6 +148,13 @@ fn perform(
             let (source, settings) = checked(parsed.config.as_deref(), parsed.role, environment)?;
             say(stdout, &verdict(&source.path, &settings, roles)?)
         }
+        Request::Doctor => {
+            let (_, settings) = checked(parsed.config.as_deref(), parsed.role, environment)?;
+            let options = DoctorOptions { body: parsed.body, json: parsed.client.json };
+            let Verdict { text, is_sound } = roles.doctor(&settings, options);
+            say(stdout, &text)?;
+            if is_sound { Ok(()) } else { Err(Failed { exit: Exit::Failure, text: String::new() }) }
+        }
         Request::PrintConfig => {
             let (_, settings) = checked(parsed.config.as_deref(), parsed.role, environment)?;
             let text =
@@ -176,14 +185,14 @@ fn say(stdout: &mut dyn Write, text: &str) -> Result<(), Failed> {
 
 /// What `validate` says: every reason why the role would not start is an error, as a mistake in the file is.
 fn verdict(path: &Path, settings: &Settings, roles: &dyn Roles) -> Result<String, Failed> {
-    let Preflight { refusals, notes } = roles.preflight(settings);
+    let Preflight { refusals, notes, expected } = roles.preflight(settings);
     let path = path.display();
     if !refusals.is_empty() {
         let lines: Vec<String> = refusals.iter().map(|refusal| format!("{path}: {refusal}")).collect();
         return Err(Failed::config(lines.join("\n")));
     }
     let mut text = format!("{path}: ok, a {}'s configuration\n", settings.role.name());
-    for warning in settings.warnings.iter().chain(&notes) {
+    for warning in settings.warnings.iter().chain(&notes).chain(&expected) {
         text.push_str(&format!("warning: {warning}\n"));
     }
     Ok(text)

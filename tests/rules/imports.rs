@@ -7,9 +7,10 @@ use crate::source::{Source, sources, words};
 
 /// Top to bottom. A row's uses are all of lower rows, but for the two single modules of [`SINGLE`].
 const EDGES: &[(&str, &[&str])] = &[
-    ("main", &["cli", "config", "controller", "daemon", "demo", "isolation", "logging", "worker"]),
+    ("main", &["cli", "config", "controller", "daemon", "demo", "doctor", "isolation", "logging", "worker"]),
     ("demo", &["api", "config", "controller", "daemon", "front", "host", "worker"]),
-    ("cli", &["config", "daemon", "host", "logging"]),
+    ("cli", &["config", "core", "daemon", "host", "logging"]),
+    ("doctor", &["acme", "body", "config", "core", "daemon", "edge", "engine", "host", "worker"]),
     (
         "controller",
         &["acme", "api", "config", "core", "daemon", "edge", "front", "host", "isolation", "metrics"],
@@ -37,7 +38,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "front",
         &["acme", "api", "config", "core", "daemon", "edge", "host", "isolation", "logging", "metrics"],
     ),
-    ("daemon", &["config", "host", "logging"]),
+    ("daemon", &["config", "core", "host", "logging"]),
     ("acme", &["config", "core", "edge", "host"]),
     ("api", &["config", "core", "edge", "host", "isolation", "metrics"]),
     ("edge", &["config", "core", "isolation", "metrics"]),
