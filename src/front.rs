@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::acme::status::Status;
 use crate::acme::{self, Automatic};
 use crate::api::server::{ApiServer, Beat, Service};
+use crate::config::live::Live;
 use crate::config::settings::{self, Role, Settings};
 use crate::core::descriptors::Plan;
 use crate::daemon::RunError;
@@ -22,9 +22,13 @@ use crate::host::descriptors::{self, Raised};
 use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::{Pulse, Pulses};
 use crate::logging::{self, Figures};
+use crate::outbox::{Outbox, OutboxThread};
+use certificate_view::CertificateView;
 use certificates::CertificateWatch;
 use https::HttpsRouter;
 
+pub mod announcer;
+pub mod certificate_view;
 pub mod certificates;
 pub mod https;
 pub mod listeners;
@@ -153,9 +157,12 @@ impl Certificates {
             .map_err(|error| RunError(format!("cannot start thread acme: {error}")))
     }
 
-    /// What health tells of the certificate of `server.domain`.
-    pub fn status(&self) -> Option<Arc<Status>> {
-        self.automatic.as_ref().map(Automatic::status)
+    /// What is told of it.
+    pub fn view(&self) -> CertificateView {
+        CertificateView {
+            automatic: self.automatic.as_ref().map(Automatic::status),
+            files: self.watch.as_ref().map(CertificateWatch::facts),
+        }
     }
 
     /// Looks whether files changed, if it is time to.
@@ -177,14 +184,34 @@ impl Certificates {
     }
 }
 
-/// How the addresses that are listened on are told.
+/// The `outbox` thread is silent for as long as an attempt takes, which is `outbox.timeout`.
+const OUTBOX_SILENCE: Duration = Duration::from_secs(90);
+
+/// In a role's state directory.
+const OUTBOX: &str = "outbox";
+
+/// Starts the outbox of a role whose state directory this is.
+pub fn outbox(
+    state: &PrivateDir,
+    live: &Arc<Live>,
+    pulses: &Pulses,
+) -> Result<(Outbox, OutboxThread), RunError> {
+    let directory =
+        state.open_below(OUTBOX).map_err(|error| RunError(format!("server.state_dir: {error}")))?;
+    let beat = beat(pulses, "outbox", OUTBOX_SILENCE);
+    Outbox::start(directory, live.clone(), beat)
+        .map_err(|error| RunError(format!("cannot start the outbox: {error}")))
+}
+
+/// How the addresses that are listened on for everybody are told.
 pub fn shown(listeners: &[Listener], settings: &Settings) -> String {
     let each = |listener: &Listener| {
         let address = listener.socket.local_addr().map(|address| address.to_string()).unwrap_or_default();
-        let is_tls = settings.serves_tls() && listener.entrance == Entrance::Main;
+        let is_tls = settings.serves_tls() && listener.entrance.speaks_tls();
         format!("{address}{}", if is_tls { " (TLS)" } else { "" })
     };
-    listeners.iter().map(each).collect::<Vec<_>>().join(", ")
+    let of_all = listeners.iter().filter(|listener| !matches!(listener.entrance, Entrance::Operators { .. }));
+    of_all.map(each).collect::<Vec<_>>().join(", ")
 }
 
 /// The role's own address among those that are listened on.

@@ -5,6 +5,7 @@
 //! ```text
 //! main ─ cli                        verbs and flags from one table
 //! controller  worker  demo          roles: build the parts, wire channels, run, join
+//! operator                          the operators' page
 //! edge  api  engine  body  outbox  host   parts: sockets, JSON, children, bodies, deliveries, the operating system
 //! core                              pure policy: no clock, socket, thread, file, environment or randomness
 //! config  logging  isolation        raw text → checked settings; the log; what a panic costs
@@ -31,5 +32,6 @@ pub mod isolation;
 pub mod logging;
 pub mod media;
 pub mod metrics;
+pub mod operator;
 pub mod outbox;
 pub mod worker;

@@ -5,6 +5,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 #[allow(dead_code)]
+#[path = "support/hook_receiver.rs"]
+mod hook_receiver;
+#[allow(dead_code)]
 #[path = "behaviour/http.rs"]
 mod http;
 #[allow(dead_code)]
@@ -127,4 +130,43 @@ fn an_advertised_name_is_what_the_certificate_must_be_for() {
     eventually_equal("workers", &vec![advertised], || worker_urls(&controller));
     let id = controller.create(&body);
     assert!(Stream::open(&plain(&controller), &id).plays());
+}
+
+#[test]
+fn a_certificate_from_files_is_measured_and_a_refused_one_is_told_once() {
+    let lab = Lab::new();
+    let receiver = hook_receiver::HookReceiver::start();
+    let dir = lab.dir.join("controller-tls");
+    let hook = json!({
+        "url": receiver.url(), "secret": hook_receiver::SECRET, "events": ["certificate.problem"],
+    });
+    let controller = lab.controller(|config| {
+        with_tls(config, &dir);
+        config["webhooks"] = json!([hook]);
+    });
+    let value = |name: &str| {
+        let name = format!("hydraneckwebrtc_certificate_{name}{{source=\"files\"}} ");
+        let text = controller.get("/metrics").body;
+        let line = text.lines().find_map(|line| line.strip_prefix(&name).map(str::to_owned));
+        line.and_then(|value| value.parse::<f64>().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
+    };
+    let now = hydraneckwebrtc::host::clock::unix_millis() as f64 / 1000.0;
+    assert!(value("good") > 0.5 && value("not_before_timestamp_seconds") <= now);
+    assert!(value("not_after_timestamp_seconds") > now);
+    std::fs::write(dir.join("key.pem"), "no key").expect("a broken key");
+    controller.signal(Signal::HUP);
+    let told = eventually("it is told", || receiver.events().first().cloned());
+    let problem = told.body["data"]["problem"].as_str().unwrap_or_default();
+    assert!(problem.starts_with("the new server.tls.key is refused"), "{told:?}");
+    let health = controller.get("/api/v1/health").json();
+    assert_eq!(health["status"], "degraded");
+    assert!(health["extra"]["problems"].to_string().contains(problem), "{health}");
+    assert!(value("good") > 0.5, "the old one is served");
+    install_pair("second", &dir);
+    controller.signal(Signal::HUP);
+    eventually("it is mended", || {
+        let health = controller.get("/api/v1/health").json();
+        (!health["extra"]["problems"].to_string().contains("server.tls")).then_some(())
+    });
+    assert_eq!((receiver.events().len(), receiver.faults()), (1, Vec::new()));
 }

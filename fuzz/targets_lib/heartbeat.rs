@@ -17,6 +17,7 @@ const CHALLENGE: &str = "challenge";
 
 fn fleet(known: &Heartbeat) -> Fleet {
     let settings = FleetSettings {
+        max_workers: 1_000,
         heartbeat_interval: Duration::from_secs(10),
         heartbeat_timeout: Duration::from_secs(60),
         create_timeout: Duration::from_secs(45),

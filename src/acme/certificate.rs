@@ -47,6 +47,14 @@ pub fn read(chain: &[u8], pkcs8: &[u8], directory: &str) -> Result<Pair, String>
     Ok(Pair { key, held })
 }
 
+/// From when until when a certificate (DER) is good. `None`: it cannot be read.
+pub fn validity(der: &[u8]) -> Option<(WallTime, WallTime)> {
+    let certificate = Certificate::from_der(der).ok()?;
+    let validity = certificate.tbs_certificate().validity();
+    let at = |time: &x509_cert::time::Time| WallTime(time.to_unix_duration().as_secs());
+    Some((at(&validity.not_before), at(&validity.not_after)))
+}
+
 /// What stands in a certificate (DER). `None`: it cannot be read.
 pub fn facts(der: &[u8], directory: &str) -> Option<Held> {
     let certificate = Certificate::from_der(der).ok()?;

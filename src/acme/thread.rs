@@ -219,6 +219,7 @@ impl Worker {
             End::Stopped => return false,
             End::Failed(trouble) => trouble,
         };
+        self.status.tries.note("failed");
         let now = now();
         self.kept.plan.failed(now, self.held.as_ref(), (&trouble, way), entropy::number());
         let next = in_words(self.kept.plan.next(now, self.held.as_ref()).since(now));
@@ -409,6 +410,7 @@ impl Worker {
             held.issuer,
             held.not_after.rfc3339()
         );
+        self.status.tries.note("issued");
         let begun = self.kept.plan.begun.clone();
         self.kept.plan.succeeded(now(), proved);
         self.held = Some(held);

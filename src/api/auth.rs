@@ -44,6 +44,12 @@ pub fn only_scrapes() -> Answer {
         .with("WWW-Authenticate", "Bearer error=\"insufficient_scope\"")
 }
 
+/// The answer to a page of operators that is not logged in.
+pub fn logged_out() -> Answer {
+    Answer::error(401, "not logged in", "log in at the operators' page with the admin token")
+        .with("WWW-Authenticate", "Bearer")
+}
+
 /// The answer to an address that was wrong about a token too often.
 pub fn too_many_wrong(pause: Duration) -> Answer {
     let detail = "this address sent too many wrong tokens; check the token, then wait";

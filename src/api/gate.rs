@@ -56,11 +56,46 @@ impl Gate {
         }
     }
 
+    /// Hands over what somebody asks who is logged in at the operators' page, which whoever calls this has judged.
+    pub fn admit_operator(&self, request: &Request<'_>, most: u64) -> Decision {
+        match find(&*self.service, request.method, request.path) {
+            Ok((route, _)) if route.auth == Auth::Operator => Decision::Api(ApiForward {
+                pool: self.pool.clone(),
+                rank: route.operation.rank(),
+                body_limit: route.body.bytes().min(most),
+                too_large: None,
+            }),
+            Ok(_) => Decision::Reply(no_such_path().into()),
+            Err(answer) => Decision::Reply(answer.into()),
+        }
+    }
+
+    /// Judges the token that somebody shows to log in: wrong ones count, and are slowed, like those of any call.
+    pub fn log_in(&self, request: &Request<'_>) -> Result<(), Answer> {
+        let token = auth::bearer(request.authorization);
+        if let Some(token) = token.filter(|token| self.service.is_admin(token)) {
+            self.service.note_token(token, request.client);
+            return Ok(());
+        }
+        let pause = token.and_then(|token| self.service.note_wrong_token(Some(token), request.client));
+        Err(pause.map_or_else(|| auth::refusal(token.is_some()), auth::too_many_wrong))
+    }
+
+    /// Counts a forged login like a wrong token. The answer.
+    pub fn forged(&self, request: &Request<'_>) -> Answer {
+        let pause = self.service.note_wrong_token(None, request.client);
+        pause.map_or_else(auth::logged_out, auth::too_many_wrong)
+    }
+
     fn judge(&self, request: &Request<'_>) -> Result<(&'static Route, Rank), Answer> {
         if request.method == "OPTIONS" && matches!(request.path, "/" | "*") {
             return Err(Answer::empty().with("Allow", EVERYWHERE));
         }
         let (route, segments) = find(&*self.service, request.method, request.path)?;
+        if route.auth == Auth::Operator {
+            // Where sessions are, nothing of the operators' page is.
+            return Err(no_such_path());
+        }
         let authorization = request.authorization;
         let standing = Standing::of(&*self.service, authorization);
         // Another scheme's credentials are for a proxy in front of us: they are no wrong token.
@@ -117,6 +152,7 @@ impl Standing {
             Auth::Admin => self.admin,
             Auth::Read => self.admin || self.reader,
             Auth::Worker => self.worker,
+            Auth::Operator => false,
             Auth::Scrape => self.admin || self.scraper,
         }
     }
@@ -178,8 +214,12 @@ pub fn find<'p>(
             let answer = Answer::error(405, "method not allowed", format!("this path takes {allow}"));
             Err(answer.with("Allow", allow))
         }
-        Match::NotFound => Err(Answer::error(404, "not found", "no such path")),
+        Match::NotFound => Err(no_such_path()),
     }
+}
+
+fn no_such_path() -> Answer {
+    Answer::error(404, "not found", "no such path")
 }
 
 #[cfg(test)]
@@ -250,6 +290,7 @@ mod tests {
                 preflight: false,
                 prefix: "",
                 authorization: auth,
+                fields: &[],
                 peer,
                 direct_local: false,
                 client: peer,
@@ -312,8 +353,9 @@ mod tests {
     fn a_token_that_reads_does_nothing_else_and_is_not_wrong() {
         for role in [Role::Controller, Role::Worker] {
             let asked = Asked::new(role);
-            for route in
-                routes::ROUTES.iter().filter(|route| route.auth != Auth::None && route.auth != Auth::Own)
+            for route in routes::ROUTES
+                .iter()
+                .filter(|route| !matches!(route.auth, Auth::None | Auth::Own | Auth::Operator))
             {
                 let path = route.path.replace("{id}", "abc");
                 let exists = matches!(routes::find(role, route.method, &path), Match::Found(..));

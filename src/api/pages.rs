@@ -18,6 +18,12 @@ const STYLE: &str = include_str!("../../web/pages/page.css");
 /// The picture in the tabs of our pages.
 const ICON: &str = include_str!("../../web/pages/icon.svg");
 
+/// What a worker's page has besides.
+const WORKER_PAGE: &str = include_str!("../../web/pages/worker.html");
+const WORKER_STYLE: &str = include_str!("../../web/pages/worker.css");
+const WORKER_SCRIPT: &str = include_str!("../../web/pages/worker.js");
+const WORKER_WORDS: &str = include_str!("../../web/pages/worker.json");
+
 /// A day: browsers ask for it with every page that names none.
 const KEEP_ICON: &str = "public, max-age=86400";
 
@@ -40,6 +46,26 @@ pub fn front(method: &str, path: &str) -> Option<Reply> {
             Some(icon.with("Cache-Control", KEEP_ICON))
         }
         _ => None,
+    }
+}
+
+/// The same for a worker, whose page also shows how the worker is and what runs there, as everybody may ask it.
+pub fn worker_front(method: &str, path: &str) -> Option<Reply> {
+    match (method, path) {
+        ("GET" | "HEAD", "/") => {
+            let page =
+                Page { title: "front", text: "front.hint", again: None, way_back: None, overlay: None };
+            let nonce = Nonce::fresh();
+            let script = format!("const WORKER_WORDS={};{WORKER_SCRIPT}", WORKER_WORDS.trim());
+            let text = Written(page, &nonce).to_string();
+            // Behind what every page of ours has: the page's own script comes first.
+            let text = text
+                .replacen("</style>", &format!("{WORKER_STYLE}</style>"), 1)
+                .replacen("</main>", &format!("{WORKER_PAGE}</main>"), 1)
+                .replacen("}</script></body>", &format!("{script}}}</script></body>"), 1);
+            Some(Reply::page(200, text, nonce))
+        }
+        _ => front(method, path),
     }
 }
 
@@ -312,6 +338,33 @@ mod tests {
         {
             assert!(front(method, path).is_none(), "{method} {path}");
         }
+    }
+
+    #[test]
+    fn a_workers_page_shows_how_it_is_and_asks_for_no_token() {
+        let reply = worker_front("GET", "/").expect("a page");
+        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        let nonce = reply.nonce.as_ref().expect("a nonce").as_str();
+        assert_eq!((text.matches("<script").count(), text.matches("<style").count()), (1, 1), "{text}");
+        assert_eq!(text.matches(nonce).count(), 2, "{text}");
+        assert!(text.contains(words::english("front.hint")) && text.contains("<details id=own>"), "{text}");
+        assert!(
+            text.contains("WORKER_WORDS") && !text.contains("<input") && !text.contains("Bearer"),
+            "{text}"
+        );
+        let tables: std::collections::BTreeMap<String, std::collections::BTreeMap<String, String>> =
+            serde_json::from_str(WORKER_WORDS).unwrap();
+        assert!(
+            words::TABLES.iter().all(|(code, _)| tables[*code].keys().eq(tables["en"].keys())),
+            "{tables:?}"
+        );
+        assert!(
+            WORKER_PAGE
+                .split("data-say=")
+                .skip(1)
+                .all(|rest| { tables["en"].contains_key(rest.split('>').next().unwrap_or_default()) })
+        );
+        assert!(worker_front("GET", "/favicon.ico").is_some() && worker_front("POST", "/").is_none());
     }
 
     #[test]

@@ -59,6 +59,10 @@ pub enum Operation {
     MicStatus,
     /// ICE servers for the page, with fresh credentials.
     IceServers,
+    /// What happens in the fleet, as it happens. The edge answers it.
+    OperatorEvents,
+    /// Logging in and out of the operators' page. The edge answers it.
+    OperatorLogin,
     /// Something of WHEP or WHIP.
     Media(Purpose, Leg),
 }
@@ -105,6 +109,8 @@ pub enum Auth {
     Worker,
     /// Bearer token of an operator, or one for metrics; a program on this host needs none.
     Scrape,
+    /// A page of operators that is logged in, where that page is: nowhere else does the route exist.
+    Operator,
     /// The operation judges by itself: the refusal is not of this API's form.
     Own,
 }
@@ -192,6 +198,11 @@ const fn route(method: &'static str, path: &'static str, on: On, auth: Auth, ope
     Route { method, path, on, auth, links: Links::Owner, operation, body: Body::of(operation) }
 }
 
+/// What the operators' page asks.
+const fn of_the_page(method: &'static str, path: &'static str, operation: Operation) -> Route {
+    route(method, path, On::Controller, Auth::Operator, operation)
+}
+
 /// What a page that only watches asks as well.
 const fn watching(method: &'static str, path: &'static str, operation: Operation) -> Route {
     let (on, auth, links) = (On::Worker, Auth::None, Links::Both);
@@ -221,6 +232,15 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/api/v1/sessions", On::Both, Auth::Read, Operation::ListSessions),
     route("GET", "/api/v1/sessions/{id}", On::Both, Auth::Admin, Operation::GetSession),
     route("DELETE", "/api/v1/sessions/{id}", On::Both, Auth::Admin, Operation::DeleteSession),
+    of_the_page("GET", "/_neck/operator/events", Operation::OperatorEvents),
+    of_the_page("GET", "/_neck/operator/login", Operation::OperatorLogin),
+    of_the_page("POST", "/_neck/operator/login", Operation::OperatorLogin),
+    of_the_page("POST", "/_neck/operator/logout", Operation::OperatorLogin),
+    of_the_page("DELETE", "/_neck/operator/workers/{id}", Operation::ForgetWorker),
+    of_the_page("POST", "/_neck/operator/workers/{id}/drain", Operation::DrainWorker),
+    of_the_page("DELETE", "/_neck/operator/workers/{id}/drain", Operation::UndrainWorker),
+    of_the_page("GET", "/_neck/operator/sessions/{id}", Operation::GetSession),
+    of_the_page("DELETE", "/_neck/operator/sessions/{id}", Operation::DeleteSession),
     route("POST", "/session/{id}/quit", On::Worker, Auth::None, Operation::QuitSession),
     watching("GET", "/session/{id}/_neck/status", Operation::SessionStatus),
     watching("GET", "/session/{id}/_neck/overlay.js", Operation::OverlayScript),
@@ -352,6 +372,11 @@ fn allowed(path: &'static str) -> &'static str {
         "/api/v1/workers/heartbeat" => "POST",
         "/session/{id}/quit" | "/session/{id}/mic/offer" => "POST",
         "/session/{id}/rating" | "/session/{id}/_neck/facts" => "POST",
+        "/_neck/operator/login" => "GET, HEAD, POST",
+        "/_neck/operator/logout" => "POST",
+        "/_neck/operator/workers/{id}/drain" => "POST, DELETE",
+        "/_neck/operator/workers/{id}" => "DELETE",
+        "/_neck/operator/sessions/{id}" => "GET, HEAD, DELETE",
         "/session/{id}/mic" => "GET, HEAD, PATCH, DELETE",
         "/session/{id}/whep" | "/session/{id}/whip" => "GET, HEAD, POST, OPTIONS",
         "/session/{id}/whep/{peer}" | "/session/{id}/whip/{peer}" => "GET, HEAD, PATCH, DELETE, OPTIONS",

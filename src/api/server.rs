@@ -324,8 +324,8 @@ fn handle(service: &dyn Service, mut request: tiny_http::Request) {
     let standing = gate::Standing::of(service, authorization.as_deref());
     (call.admin, call.reads) = (standing.admin, standing.may(Auth::Read));
     // The edge has judged this on the head, and has noted wrong tokens; settings may have been reloaded since.
-    // A program on this host needs no token for metrics, which only the edge can see.
-    if route.auth != Auth::Scrape && !standing.may(route.auth) {
+    // A program on this host needs no token for metrics, and the operators' page none at all, which only the edge can see.
+    if !matches!(route.auth, Auth::Scrape | Auth::Operator) && !standing.may(route.auth) {
         return responder.send(standing.refusal(authorization.is_some()));
     }
     service.call(call, responder);

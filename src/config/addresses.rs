@@ -6,7 +6,7 @@ use serde_yaml::Value as Yaml;
 
 use crate::config::document::{Body, Node};
 use crate::config::kinds::{Kind, Scope, Secrets};
-use crate::config::settings::{Listen, ListenAddress, Network};
+use crate::config::settings::{Listen, ListenAddress, Network, OperatorListen};
 use crate::core::outside_prefix;
 
 /// Longest URL, in bytes.
@@ -47,6 +47,25 @@ impl Kind<ListenAddress> for ListenOn {
 
     fn show(&self, value: &ListenAddress, _: Secrets) -> Option<Yaml> {
         Some(Yaml::from(value.to_string()))
+    }
+}
+
+/// `server.operator_listen`.
+pub struct OperatorListenOn;
+
+/// The word for no listener.
+const NOWHERE: &str = "none";
+
+impl Kind<OperatorListen> for OperatorListenOn {
+    fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<OperatorListen> {
+        parsed(node, scope, "an address like 127.0.0.1:9099, or none", |text| match text {
+            NOWHERE => Some(OperatorListen::Nowhere),
+            text => listen_address(text).map(OperatorListen::At),
+        })
+    }
+
+    fn show(&self, value: &OperatorListen, _: Secrets) -> Option<Yaml> {
+        Some(Yaml::from(value.address().map_or_else(|| NOWHERE.to_owned(), |address| address.to_string())))
     }
 }
 

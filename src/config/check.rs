@@ -5,7 +5,7 @@ use base64::Engine as _;
 use crate::config::reach;
 use crate::config::rooms;
 use crate::config::secret::{Secret, is_one_of};
-use crate::config::settings::{Acme, CHILD_UDP_PORTS, Role, Settings};
+use crate::config::settings::{Acme, CHILD_UDP_PORTS, Listen, OperatorListen, Role, Settings};
 use crate::config::strength;
 use crate::config::transport;
 use crate::core::confinement::exposed;
@@ -110,15 +110,8 @@ fn of_worker(settings: &Settings) -> Vec<Option<Contradiction>> {
     let sessions = &settings.sessions;
     let needed = sessions.max * usize::from(CHILD_UDP_PORTS);
     let (first, last) = sessions.child_udp_range;
-    let outbox = &settings.outbox;
     vec![
         opened(settings),
-        unless(
-            outbox.retry <= outbox.retry_max,
-            "outbox.retry",
-            "outbox.retry_max",
-            "is more than outbox.retry_max; lower it",
-        ),
         unless(
             settings.experience_library.as_ref().is_none_or(|library| library.path.contains("{name}")),
             "experience_library.path",
@@ -182,8 +175,27 @@ fn account(acme: &Acme) -> [Option<Contradiction>; 2] {
     ]
 }
 
+/// The operators' page has an origin of its own, which a port makes.
+fn operator_listen(settings: &Settings) -> Option<Contradiction> {
+    let server = &settings.server;
+    let ports = match &server.listen {
+        Listen::Plain(address) => vec![address.port],
+        Listen::Domain(_) => vec![server.https_listen.port, server.http_listen.port],
+    };
+    let asked = match server.operator_listen {
+        OperatorListen::At(address) => address.port,
+        OperatorListen::Unasked | OperatorListen::Nowhere => 0,
+    };
+    unless(
+        asked == 0 || !ports.contains(&asked),
+        "server.operator_listen",
+        "server.listen",
+        "is a port of sessions; the operators' page needs one of its own, because the pages of sessions run other people's scripts",
+    )
+}
+
 fn of_both(settings: &Settings) -> Vec<Option<Contradiction>> {
-    let Settings { sessions, edge, server, .. } = settings;
+    let Settings { sessions, edge, server, outbox, .. } = settings;
     let [both, readable] = account(&settings.server.acme);
     vec![
         read_token(settings),
@@ -202,6 +214,13 @@ fn of_both(settings: &Settings) -> Vec<Option<Contradiction>> {
             "is for HTTPS that we speak ourselves, with server.domain or server.tls; where a proxy does it for us, set it there",
         ),
         metrics_token(settings),
+        operator_listen(settings),
+        unless(
+            outbox.retry <= outbox.retry_max,
+            "outbox.retry",
+            "outbox.retry_max",
+            "is more than outbox.retry_max; lower it",
+        ),
         both,
         readable,
         unless(

@@ -41,6 +41,7 @@ impl Settings {
             engines: Vec::new(),
             nps: None,
             experience_library: None,
+            webhooks: Vec::new(),
             outbox: Outbox::default(),
             metrics: Metrics::default(),
         }
@@ -62,6 +63,8 @@ impl Default for Server {
             advertise_url: None,
             worker_id: None,
             district: String::new(),
+            operator_listen: OperatorListen::Unasked,
+            operator_on_public: false,
             state_dir: PathBuf::from("~/.hydraneckwebrtc/state"),
             trusted_proxies: Vec::new(),
         }
@@ -117,6 +120,7 @@ impl Default for Workers {
             ca_file: None,
             backoff: secs(2),
             backoff_max: secs(50),
+            max: 10_000,
             dispatch_threads: 64,
             dispatch_queue: 256,
         }

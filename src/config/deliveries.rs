@@ -1,8 +1,9 @@
-//! Where records and ratings go, and how they are delivered: settings and their defaults.
+//! Where records, ratings and events go, and how they are delivered: settings and their defaults.
 
 use std::time::Duration;
 
 use crate::config::secret::Secret;
+use crate::core::webhook::{EventKind, HookId};
 
 /// `nps.*`: where session records go.
 #[derive(Clone, Debug)]
@@ -27,7 +28,30 @@ pub struct ExperienceLibrary {
     pub path: String,
 }
 
-/// `outbox.*`: how records and ratings are delivered.
+/// An entry of `webhooks`: who is told of events.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// `webhooks[].url`: a whole address.
+    pub url: String,
+    /// `webhooks[].secret_file` or `secret`: what is sent is signed with it.
+    pub secret: Secret,
+    /// `webhooks[].events`: of what it is told; those of the other role arise there.
+    pub events: Vec<EventKind>,
+}
+
+impl Webhook {
+    /// What waits for it is kept under this.
+    pub fn id(&self) -> HookId {
+        HookId::of_url(&self.url)
+    }
+
+    /// The host of its URL, for the log: a path may be meant for the receiver alone.
+    pub fn host(&self) -> &str {
+        self.url.split('/').nth(2).and_then(|host| host.split(['?', '#']).next()).unwrap_or_default()
+    }
+}
+
+/// `outbox.*`: how records, ratings and events are delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outbox {
     /// `outbox.patience`: from when an item is due until it becomes a dead letter. Default 24h. Reloadable.

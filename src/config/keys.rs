@@ -6,8 +6,8 @@ use serde_yaml::Value as Yaml;
 
 use crate::config::acme_settings::AcmeDirectory;
 use crate::config::addresses::{
-    Address, BaseDomain, Cidr, DomainNames, FrameSource, ListenOn, MuxPort, NatAddress, PortRange, Url,
-    UrlPath,
+    Address, BaseDomain, Cidr, DomainNames, FrameSource, ListenOn, MuxPort, NatAddress, OperatorListenOn,
+    PortRange, Url, UrlPath,
 };
 use crate::config::document::Node;
 use crate::config::engines::Engines;
@@ -15,6 +15,7 @@ use crate::config::ice::{ICE, TURN_URLS};
 use crate::config::kinds::*;
 use crate::config::pins::Pins;
 use crate::config::settings::{Listen, Role, Settings, Turn};
+use crate::config::webhooks::Webhooks;
 
 /// One key.
 pub struct Key {
@@ -162,6 +163,8 @@ pub static KEYS: &[Key] = &[
     key!("server.advertise_url", WORKER, Maybe(Url::Origin), server.advertise_url),
     key!("server.worker_id", WORKER, Maybe(WorkerName), server.worker_id),
     key!("server.district", BOTH, Text(128), server.district),
+    key!("server.operator_listen", CONTROLLER, OperatorListenOn, server.operator_listen),
+    key!("server.operator_on_public", CONTROLLER, Switch, server.operator_on_public),
     key!("server.state_dir", BOTH, FilePath, server.state_dir),
     key!("server.trusted_proxies", BOTH, NETWORKS, server.trusted_proxies),
     key_in!("controller.url", WORKER, Url::Origin, controller.url),
@@ -177,6 +180,7 @@ pub static KEYS: &[Key] = &[
     // A mended worker is to get sessions again within an hour at the latest.
     key!("workers.backoff", CONTROLLER.reload(), EXCHANGE, workers.backoff),
     key!("workers.backoff_max", CONTROLLER.reload(), EXCHANGE, workers.backoff_max),
+    key!("workers.max", CONTROLLER.reload(), Number(1, 100_000), workers.max),
     key!("workers.dispatch_threads", CONTROLLER, Number(1, 1024), workers.dispatch_threads),
     key!("workers.dispatch_queue", CONTROLLER, Number(1, 65_536), workers.dispatch_queue),
     key!("sessions.max", BOTH.reload(), Number(1, 1000), sessions.max),
@@ -273,12 +277,13 @@ pub static KEYS: &[Key] = &[
     key_in!("experience_library.url", WORKER, Url::Base, experience_library.url),
     key_in!("experience_library.token", WORKER.reload().secret(), Hidden, experience_library.token),
     key_in!("experience_library.path", WORKER.reload(), UrlPath, experience_library.path),
-    key!("outbox.patience", WORKER.reload(), Span(M, 30 * D), outbox.patience),
-    key!("outbox.max_records", WORKER.reload(), Number(10, 1_000_000), outbox.max_records),
-    key!("outbox.max_bytes", WORKER.reload(), Number(1 << 16, 1 << 34), outbox.max_bytes),
-    key!("outbox.timeout", WORKER.reload(), Span(100, M), outbox.timeout),
-    key!("outbox.retry", WORKER.reload(), Span(10, H), outbox.retry),
-    key!("outbox.retry_max", WORKER.reload(), Span(10, D), outbox.retry_max),
+    key!("webhooks", BOTH.reload(), Webhooks, webhooks),
+    key!("outbox.patience", BOTH.reload(), Span(M, 30 * D), outbox.patience),
+    key!("outbox.max_records", BOTH.reload(), Number(10, 1_000_000), outbox.max_records),
+    key!("outbox.max_bytes", BOTH.reload(), Number(1 << 16, 1 << 34), outbox.max_bytes),
+    key!("outbox.timeout", BOTH.reload(), Span(100, M), outbox.timeout),
+    key!("outbox.retry", BOTH.reload(), Span(10, H), outbox.retry),
+    key!("outbox.retry_max", BOTH.reload(), Span(10, D), outbox.retry_max),
     key!("metrics.token", BOTH.reload().secret(), Hidden, metrics.token),
     key!("drain.timeout", BOTH.reload(), Span(0, D), drain_timeout),
     key!("log.level", BOTH.reload(), LEVELS, log.level),

@@ -427,18 +427,22 @@ fn inline_secret((path, node): (&String, &Node)) -> bool {
     !is_empty && matches!(node.place, Place::Line(_)) && keys::find(path).is_some_and(|key| key.traits.secret)
 }
 
-/// Whether a given list of ICE servers has a password that stands in the file itself.
+/// Whether a given list of ICE servers or webhooks has a secret that stands in the file itself.
 fn inline_credential((path, node): (&String, &Node)) -> bool {
-    let is_list = path == "ice_servers" || path.starts_with("webrtc.iceservers");
+    let name = match path.as_str() {
+        "webhooks" => "secret",
+        path if path == "ice_servers" || path.starts_with("webrtc.iceservers") => "credential",
+        _ => return false,
+    };
     let has_credential = |item: &Node| match &item.body {
-        Body::Map(entries) => entries.iter().any(|entry| entry.key == "credential"),
+        Body::Map(entries) => entries.iter().any(|entry| entry.key == name),
         _ => false,
     };
     let items = match &node.body {
         Body::List(items) => items.as_slice(),
         _ => &[],
     };
-    is_list && matches!(node.place, Place::Line(_)) && items.iter().any(has_credential)
+    matches!(node.place, Place::Line(_)) && items.iter().any(has_credential)
 }
 
 /// The value of a secret that stands in a file of its own: one, or one on each line where there may be several.

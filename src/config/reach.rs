@@ -44,8 +44,53 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
     }
     if settings.role == Role::Worker {
         list.extend(tokens_in_clear(settings));
+    } else {
+        list.extend(operators_page(settings));
+    }
+    list.extend(webhooks(settings));
+    list
+}
+
+/// Webhooks that are never told anything here, and those that are told of sessions in clear: a session's id opens it.
+fn webhooks(settings: &Settings) -> Vec<String> {
+    let mut list = Vec::new();
+    for (index, hook) in settings.webhooks.iter().enumerate() {
+        let (role, kinds) =
+            (settings.role, || hook.events.iter().filter(|kind| kind.arises_on(settings.role)));
+        if kinds().next().is_none() {
+            list.push(format!(
+                "webhooks[{index}].events: none of them arises on a {}, so nothing is sent there; session.* are events of \
+                 workers, worker.* of the controller",
+                role.name()
+            ));
+        } else if is_in_clear_to_the_public(&hook.url) {
+            let what = match kinds().any(|kind| kind.name().starts_with("session.")) {
+                true => "ids of sessions, which open them, go",
+                false => "events go",
+            };
+            list.push(format!(
+                "webhooks[{index}].url is http:// and names a public host: {what} there in clear; write https://"
+            ));
+        }
     }
     list
+}
+
+/// The operators' page where more than its operators are.
+fn operators_page(settings: &Settings) -> impl Iterator<Item = String> {
+    let server = &settings.server;
+    let elsewhere = server.operator_listen.address().is_some_and(|address| !address.is_loopback());
+    let clear = (elsewhere && !settings.serves_tls()).then(|| {
+        "server.operator_listen is reached from other hosts in clear, and the admin token is typed there: set server.tls or \
+         server.domain, or use a loopback address and a tunnel (`ssh -L 9099:127.0.0.1:9099 HOST`)"
+            .to_owned()
+    });
+    let beside = server.operator_on_public.then(|| {
+        "server.operator_on_public is on: a script on a page of a session that an operator opens while logged in there can do what \
+         the operator can; prefer server.operator_listen"
+            .to_owned()
+    });
+    clear.into_iter().chain(beside)
 }
 
 fn tokens_in_clear(settings: &Settings) -> Vec<String> {
@@ -161,6 +206,31 @@ mod tests {
         ] {
             assert!(!most(list), "{list:?}");
         }
+    }
+
+    #[test]
+    fn webhooks_that_say_nothing_or_say_it_in_clear_are_warned_of() {
+        let warned = |role: Role, url: &str, events: &str| {
+            let hook =
+                format!("webhooks: [{{url: '{url}', secret: a-long-enough-secret, events: [{events}]}}]");
+            let list = loaded(&format!("{MINIMAL}{hook}"), role).warnings;
+            list.into_iter().filter(|text| text.starts_with("webhooks[0]")).collect::<Vec<_>>().join("\n")
+        };
+        let (public, private) = ("http://hooks.example.com/x", "http://10.0.0.1:9/x");
+        let all =
+            "session.ready, session.ended, worker.down, worker.degraded, worker.up, certificate.problem";
+        for role in [Role::Controller, Role::Worker] {
+            assert_eq!(
+                warned(role, "https://hooks.example.com/x", all),
+                "",
+                "one list may be for both roles"
+            );
+            assert_eq!(warned(role, private, all), "");
+        }
+        assert!(warned(Role::Worker, public, all).contains("ids of sessions"));
+        assert!(warned(Role::Controller, public, all).contains("events go there in clear"));
+        assert!(warned(Role::Worker, private, "worker.down").contains("nothing is sent there"));
+        assert!(warned(Role::Controller, private, "session.ready").contains("nothing is sent there"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::config::acme_settings::Acme;
-pub use crate::config::deliveries::{ExperienceLibrary, Nps, Outbox};
+pub use crate::config::deliveries::{ExperienceLibrary, Nps, Outbox, Webhook};
 pub use crate::config::edge_settings::Edge;
 use crate::config::secret::Secret;
 use crate::core::fingerprint::Fingerprint;
@@ -79,7 +79,9 @@ pub struct Settings {
     pub nps: Option<Nps>,
     /// `experience_library.*` (worker)
     pub experience_library: Option<ExperienceLibrary>,
-    /// `outbox.*` (worker)
+    /// `webhooks`: who is told of events. Default none. Reloadable.
+    pub webhooks: Vec<Webhook>,
+    /// `outbox.*`
     pub outbox: Outbox,
     /// `metrics.*`
     pub metrics: Metrics,
@@ -124,6 +126,10 @@ pub struct Server {
     pub worker_id: Option<WorkerId>,
     /// `server.district`: free text in health replies. Default empty.
     pub district: String,
+    /// `server.operator_listen` (controller): where the operators' page is, an origin of its own. Default `127.0.0.1:9099`.
+    pub operator_listen: OperatorListen,
+    /// `server.operator_on_public` (controller): the page is on the address of sessions too. Default off.
+    pub operator_on_public: bool,
     /// `server.state_dir`: small state and run-time sockets. Default `$STATE_DIRECTORY`, else
     /// `~/.hydraneckwebrtc/state`.
     pub state_dir: PathBuf,
@@ -179,6 +185,32 @@ pub enum Listen {
     Domain(Vec<String>),
 }
 
+/// Where the operators' page is listened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperatorListen {
+    /// Nobody asked: at [`OperatorListen::USUAL`], and nowhere where that is taken.
+    Unasked,
+    /// There, or the controller does not start.
+    At(ListenAddress),
+    /// Nowhere.
+    Nowhere,
+}
+
+impl OperatorListen {
+    /// Where it is when nobody says where: reached from this host, and from elsewhere by a tunnel.
+    pub const USUAL: ListenAddress =
+        ListenAddress { host: Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)), port: 9099 };
+
+    /// The address; `None`: nowhere.
+    pub fn address(self) -> Option<ListenAddress> {
+        match self {
+            OperatorListen::Unasked => Some(OperatorListen::USUAL),
+            OperatorListen::At(address) => Some(address),
+            OperatorListen::Nowhere => None,
+        }
+    }
+}
+
 /// A listening address as written in `server.listen`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenAddress {
@@ -186,6 +218,13 @@ pub struct ListenAddress {
     pub host: Option<IpAddr>,
     /// 0 lets the kernel choose (tests, `demo`).
     pub port: u16,
+}
+
+impl ListenAddress {
+    /// Whether nobody on another host reaches it.
+    pub fn is_loopback(&self) -> bool {
+        self.host.is_some_and(|host| host.to_canonical().is_loopback())
+    }
 }
 
 /// A network in CIDR notation.
@@ -244,6 +283,8 @@ pub struct Workers {
     pub backoff: Duration,
     /// `workers.backoff_max`: the longest such pause. Default 50s. Reloadable.
     pub backoff_max: Duration,
+    /// `workers.max`: workers that are known at once; further ones are refused. Default 10000.
+    pub max: usize,
     /// `workers.dispatch_threads`: creates and deletes under way at once. Default 64.
     pub dispatch_threads: usize,
     /// `workers.dispatch_queue`: creates that may wait for a dispatch thread; more get 503. Default 256.

@@ -19,12 +19,13 @@ pub const HIDDEN: &str = " (the name is not shown, it may be a piece of a secret
                           behind each colon)";
 
 /// The keys of list entries, which the table of keys does not have.
-const ENTRIES: [(&str, &[&str]); 5] = [
+const ENTRIES: [(&str, &[&str]); 6] = [
     ("ice_servers", ICE),
     ("webrtc.iceservers", ICE),
     ("webrtc.iceservers.frontend", ICE),
     ("webrtc.iceservers.backend", ICE),
     (PINS, &["body", "sha256"]),
+    ("webhooks", &["url", "secret", "secret_file", "events"]),
 ];
 const ICE: &[&str] = &["urls", "username", "credential", "credential_file"];
 

@@ -124,6 +124,11 @@ pub fn weakness(secret: &str) -> Option<Weakness> {
     }
 }
 
+/// What is wrong with a secret that others must not guess, wherever it is used and whatever carries it.
+pub fn guessable(secret: &str) -> Option<String> {
+    weakness(secret).filter(|weakness| !is_unsendable(*weakness)).map(Weakness::text)
+}
+
 /// Whether it is nothing but words of the list, or characters in a row: `admin-admin`, `Secret123`, `aaaaaaaa`, `87654321`.
 fn is_well_known(secret: &str) -> bool {
     // Digits go round: 0 follows 9.
@@ -156,10 +161,12 @@ fn is_of_words(text: &[u8]) -> bool {
 
 /// Whether nobody on another host can reach what we listen on.
 fn listens_on_loopback(settings: &Settings) -> bool {
-    match &settings.server.listen {
-        Listen::Plain(address) => address.host.is_some_and(|host| host.to_canonical().is_loopback()),
-        Listen::Domain(_) => false,
-    }
+    let page = settings.server.operator_listen.address();
+    page.is_none_or(|page| page.is_loopback())
+        && match &settings.server.listen {
+            Listen::Plain(address) => address.is_loopback(),
+            Listen::Domain(_) => false,
+        }
 }
 
 /// Which secrets are looked at.

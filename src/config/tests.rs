@@ -1,5 +1,7 @@
 //! Behaviour of the configuration as a whole: files that must load, mistakes that must be named.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -329,6 +331,74 @@ const CONTRADICTIONS: &[(&str, Role, &str)] = &[
     ),
 ];
 
+/// Lists of webhooks that are refused, and the key that is named.
+const BAD_HOOKS: &[(&str, &[&str])] = &[
+    ("{}", &["2 webhooks"]),
+    ("https://a.b", &["2 webhooks"]),
+    ("[x]", &["2 webhooks[0]"]),
+    ("[{url: 'https://a.b'}]", &["2 webhooks[0].secret_file", "2 webhooks[0].events"]),
+    ("[{url: 'ftp://a.b', SECRET, events: [worker.up]}]", &["2 webhooks[0].url"]),
+    ("[{url: 'https://u:p@a.b', SECRET, events: [worker.up]}]", &["2 webhooks[0].url"]),
+    ("[{url: 'https://a.b/#x', SECRET, events: [worker.up]}]", &["2 webhooks[0].url"]),
+    ("[{url: 'https://a.b', SECRET, events: [worker.gone]}]", &["2 webhooks[0].events[0]"]),
+    ("[{url: 'https://a.b', SECRET, events: []}]", &["2 webhooks[0].events"]),
+    ("[{url: 'https://a.b', SECRET, events: worker.up}]", &["2 webhooks[0].events"]),
+    ("[{url: 'https://a.b', SECRET, events: [worker.up, worker.up]}]", &["2 webhooks[0].events"]),
+    ("[{url: 'https://a.b', SECRET, events: [worker.up], token: x}]", &["2 webhooks[0].token"]),
+    ("[{url: 'https://a.b', secret: short, events: [worker.up]}]", &["2 webhooks[0].secret"]),
+    ("[{url: 'https://a.b', secret: password1, events: [worker.up]}]", &["2 webhooks[0].secret"]),
+    ("[{url: 'https://a.b', secret: '', events: [worker.up]}]", &["2 webhooks[0].secret"]),
+    ("[{url: 'https://a.b', secret_file: x, events: [worker.up]}]", &["2 webhooks[0].secret_file"]),
+    ("[{url: 'https://a.b', SECRET, secret_file: /x, events: [worker.up]}]", &["2 webhooks[0].secret_file"]),
+    (
+        "[{url: 'https://a.b', SECRET, events: [worker.up]}, {url: 'https://a.b', SECRET, events: [worker.down]}]",
+        &["2 webhooks[1].url"],
+    ),
+];
+
+#[test]
+fn a_webhook_that_cannot_be_meant_is_refused_by_name() {
+    for (list, expected) in BAD_HOOKS {
+        let list = list.replace("SECRET", "secret: a-long-enough-secret");
+        let text = format!("server: {{listen: ':1', admin_token: a-long-enough-token}}\nwebhooks: {list}\n");
+        for role in [Role::Controller, Role::Worker] {
+            assert_eq!(refused(&text, role), *expected, "{text}");
+        }
+    }
+    let many = "{url: 'https://aN.b', secret: a-long-enough-secret, events: [worker.up]}";
+    let list = |count: usize| {
+        let items: Vec<String> = (0..count).map(|n| many.replace('N', &n.to_string())).collect();
+        format!(
+            "server: {{listen: ':1', admin_token: a-long-enough-token}}\nwebhooks: [{}]\n",
+            items.join(", ")
+        )
+    };
+    assert_eq!(loaded(&list(16), Role::Controller).webhooks.len(), 16);
+    assert_eq!(refused(&list(17), Role::Controller), ["2 webhooks"]);
+}
+
+#[test]
+fn a_webhooks_secret_comes_from_a_file_or_the_credentials_directory() {
+    let directory = std::env::temp_dir().join(format!("neck-hooks-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    let file = directory.join("webhooks.1.secret");
+    fs::write(&file, "3f6c1c2a9d0e4b58\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let text = format!(
+        "{MINIMAL}webhooks:\n  - {{url: 'https://a.b', secret_file: {}, events: [worker.up]}}\n  - {{url: 'https://c.d', events: \
+         [session.ended]}}\n",
+        file.display()
+    );
+    let credentials = [("CREDENTIALS_DIRECTORY", directory.to_str().unwrap())];
+    let settings = load(&source(&text, &credentials), Role::Worker).unwrap();
+    let secrets: Vec<&str> = settings.webhooks.iter().map(|hook| hook.secret.expose()).collect();
+    assert_eq!(secrets, ["3f6c1c2a9d0e4b58", "3f6c1c2a9d0e4b58"]);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let found = refused_with(&text, Role::Worker, &credentials);
+    assert_eq!(found, ["3 webhooks[0].secret_file", "4 webhooks[1]"]);
+    fs::remove_dir_all(&directory).unwrap();
+}
+
 #[test]
 fn contradictions_name_the_key_to_change() {
     for (text, role, expected) in CONTRADICTIONS {
@@ -345,7 +415,6 @@ fn sections_of_the_other_role_are_refused_and_shared_ones_are_not() {
         "ice_servers: []",
         "nps: {url: 'https://a.b', token: a-long-enough-token}",
         "experience_library: {url: 'https://a.b', token: a-long-enough-token}",
-        "outbox: {retry: 2s}",
         "webrtc: {nat1to1: []}",
         "turn: {secret: a-long-enough-secret, urls: ['turn:a.b']}",
     ] {
@@ -396,7 +465,7 @@ fn other_value_of_rooms(path: &str) -> &'static str {
 fn other_value(path: &str) -> &'static str {
     match path {
         "mode" => "worker",
-        "server.listen" | "server.https_listen" | "server.http_listen" => "127.0.0.1:4711",
+        path if path.starts_with("server.") && path.ends_with("listen") => "127.0.0.1:4711",
         "server.tls.cert" => tls::CERTIFICATE,
         "server.tls.key" => tls::private_key("first"),
         "controller.ca_file" | "workers.ca_file" | "server.acme.ca_file" => tls::AUTHORITY,
@@ -412,7 +481,6 @@ fn other_value(path: &str) -> &'static str {
         "sessions.max_duration" | "server.hsts" => "1h",
         "sessions.child_udp_range" => "20000-21000",
         "sessions.confine" | "sessions.force_relay" | "sessions.close_app" => "false",
-        "sessions.child_api" => "full",
         "sessions.allowed_bodies"
         | "workers.allowed_networks"
         | "server.trusted_proxies"
@@ -424,6 +492,7 @@ fn other_value(path: &str) -> &'static str {
         path if path.contains("ice_servers") || path.contains("iceservers") => "[{urls: ['stun:a.b']}]",
         "webrtc.icelite" | "webrtc.icetrickle" => "false",
         "webrtc.nat1to1" => "[203.0.113.7]",
+        "webhooks" => "[{url: 'https://a.b/c', secret: a-long-enough-secret, events: [session.ended]}]",
         "engines" => "{bars: {command: [/usr/bin/ffmpeg, -i, x]}}",
         "webrtc.udpmux" | "webrtc.tcpmux" => "3479",
         "webrtc.epr" => "59000-59100",
@@ -431,20 +500,21 @@ fn other_value(path: &str) -> &'static str {
         "webrtc.threads" => "17",
         "webrtc.ice_grace" | "edge.websocket_pong" | "bodies.lost_after" => "11s",
         "webrtc.max_peers" | "webrtc.max_viewers" => "77",
-        "webrtc.estimator.initial_bitrate" => "77000",
+        "webrtc.estimator.initial_bitrate" | "outbox.max_bytes" => "77000",
         "webrtc.estimator.diff_threshold" => "0.25",
         "webrtc.estimator.read_interval" => "1s",
         "webrtc.estimator.enabled"
         | "webrtc.estimator.passive"
         | "webrtc.estimator.debug"
+        | "server.operator_on_public"
         | "sessions.keep_pairing" => "true",
         path if path.starts_with("webrtc.estimator.") => "11s",
+        "outbox.retry" | "outbox.timeout" | "workers.backoff" | "workers.backoff_max" => "11s",
         path if path.starts_with("rooms.") => other_value_of_rooms(path),
+        "sessions.child_api" => "full",
         "turn.secret" => "another-secret-text",
         "turn.urls" => "['turn:other.example']",
         "turn.ttl" | "outbox.patience" | "outbox.retry_max" => "11m",
-        "outbox.max_bytes" => "77000",
-        "outbox.retry" | "outbox.timeout" | "workers.backoff" | "workers.backoff_max" => "11s",
         "experience_library.path" => "/other/{name}",
         "log.level" => "trace",
         "log.dependencies" => "error",
@@ -588,6 +658,11 @@ fn secrets_in_a_file_that_everybody_reads_are_refused() {
         assert!(refused.starts_with("test.yaml:2: ") && refused.lines().count() == 1, "{refused}");
         assert!(read(&ice, &in_a_variable, false).is_ok());
     }
+    let hook = format!(
+        "{ours}webhooks: [{{url: 'https://a.b', secret: a-long-enough-secret, events: [worker.up]}}]\n"
+    );
+    let refused = read(&hook, &in_a_variable, true).unwrap_err();
+    assert!(refused.starts_with("test.yaml:2: ") && refused.lines().count() == 1, "{refused}");
     let public = format!("{ours}ice_servers: [{{urls: ['stun:a.b']}}]\n");
     assert!(read(&public, &in_a_variable, true).is_ok());
 }

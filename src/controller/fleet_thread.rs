@@ -18,15 +18,13 @@ use crate::config::settings::Settings;
 use crate::controller::dispatch::{Job, Turn};
 use crate::controller::key_store::KeyStore;
 use crate::controller::refusals;
-use crate::controller::snapshot::{Published, Reach, Snapshot, Target};
+use crate::controller::snapshot::{Common, Published, Reach};
 use crate::core::fleet::disputes::{Cause, Disputes};
 use crate::core::fleet::failures::FailedAt;
 use crate::core::fleet::identity::{BeatSource, Identities};
 use crate::core::fleet::turns::{Course, Suspect, TurnEnd};
 use crate::core::fleet::wire::{Heartbeat, HeartbeatReply, Stamp};
-use crate::core::fleet::{
-    BeatOutcome, CreateSpec, Fleet, FleetEvent, FleetSettings, MAX_WORKERS, Placed, Refused, Route,
-};
+use crate::core::fleet::{BeatOutcome, CreateSpec, Fleet, FleetEvent, FleetSettings, Placed, Refused};
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::log_limit::LogShares;
 use crate::core::reason::EndReason;
@@ -37,10 +35,11 @@ use crate::edge::router::Upstream;
 use crate::host::clock::Clock;
 use crate::host::entropy;
 
-/// How often time is let pass when nothing happens.
-const TICK: Duration = Duration::from_millis(250);
+/// How often time is let pass, where workers beat every few seconds. It looks at every worker, so it must not come with every
+/// heartbeat. Half of a shorter interval instead: no worker is late, and back, unseen.
+const TICK: Duration = Duration::from_secs(1);
 
-/// Questions taken in a row before what they changed is published.
+/// Questions taken in a row before those that wait are looked at.
 const BATCH: usize = 64;
 
 /// What a caller is told to wait when too much is under way.
@@ -130,6 +129,8 @@ pub struct FleetThread {
     keys: KeyStore,
     /// `workers.heartbeat_timeout`
     patience: Duration,
+    /// `workers.heartbeat_interval`
+    interval: Duration,
     /// `sessions.create_timeout`
     create_timeout: Duration,
     /// `workers.token` is set, so what workers send administers nothing.
@@ -142,8 +143,10 @@ pub struct FleetThread {
     /// When those that wait are looked at again.
     look_at: Moment,
     closing: bool,
-    /// What is published is what the fleet is.
-    fresh: bool,
+    /// When time is let pass again.
+    tick_at: Moment,
+    /// The disputes that are published are those up to here.
+    disputes_shown: u64,
     jobs: Sender<Job>,
     published: Arc<Published>,
     clock: Clock,
@@ -165,21 +168,23 @@ impl FleetThread {
             disputes: Disputes::default(),
             keys,
             patience: settings.workers.heartbeat_timeout,
+            interval: settings.workers.heartbeat_interval,
             create_timeout: settings.sessions.create_timeout,
             heartbeats_only: settings.workers.secrets().next().is_some(),
             reaches: HashMap::new(),
-            refused: LogShares::new(REFUSED_BURST, REFUSED_EVERY, MAX_WORKERS),
+            refused: LogShares::new(REFUSED_BURST, REFUSED_EVERY, settings.workers.max),
             waiting: VecDeque::new(),
             max_waiting: settings.workers.dispatch_queue,
             look_at: Moment(0),
             closing: false,
-            fresh: false,
+            tick_at: clock.now(),
+            disputes_shown: 0,
             jobs,
             published,
             clock,
             beat,
         };
-        thread.publish();
+        thread.publish_common();
         thread
     }
 
@@ -187,7 +192,8 @@ impl FleetThread {
     pub fn run(mut self, asks: &Receiver<Ask>) {
         loop {
             (self.beat)();
-            let pause = if self.waiting.is_empty() { TICK } else { LOOK };
+            let tick = self.tick_at.since(self.clock.now());
+            let pause = if self.waiting.is_empty() { tick } else { LOOK.min(tick) };
             match asks.recv_timeout(pause) {
                 Ok(ask) => {
                     for ask in std::iter::once(ask).chain(asks.try_iter().take(BATCH)) {
@@ -202,14 +208,16 @@ impl FleetThread {
             }
             self.let_time_pass();
             self.admit_waiting();
-            if !self.fresh {
-                self.publish();
-            }
+            self.publish();
         }
     }
 
     fn let_time_pass(&mut self) {
         let now = self.clock.now();
+        if !now.reached(self.tick_at) {
+            return;
+        }
+        self.tick_at = now + TICK.min(self.interval / 2);
         let news = self.fleet.tick(now);
         tell(&news);
         for worker in self.fleet.calls_due(now) {
@@ -217,19 +225,18 @@ impl FleetThread {
             let _ = self.jobs.try_send(Job::Call(worker));
         }
         let fleet = &self.fleet;
-        let disputes = self.disputes.tick(now, self.patience, |id| fleet.worker(now, id).is_some());
+        self.reaches.retain(|id, _| fleet.knows(id));
+        let disputes = self.disputes.tick(now, self.patience, |id| fleet.knows(id));
         for dispute in &disputes.begun {
             log::error!("[controller] {dispute}");
         }
-        let written = self.keys.tick(now, self.fleet.identities());
-        // Ages go on by themselves; everything else that time changes is news.
-        self.fresh &= news.is_empty() && !disputes.changed && !written;
+        if self.keys.tick(now, self.fleet.identities()) {
+            self.publish_common();
+        }
     }
 
     fn take(&mut self, ask: Ask) {
         let now = self.clock.now();
-        // That a worker answers is news now and then only.
-        self.fresh &= matches!(ask, Ask::Answered(_));
         match ask {
             Ask::Heartbeat(beat, source, upstream, responder) => {
                 self.heartbeat(&beat, source, upstream, responder)
@@ -241,11 +248,7 @@ impl FleetThread {
             Ask::Create(create) => self.create(create),
             Ask::TurnOver(create, placed, turn) => self.turn_over(create, &placed, *turn),
             Ask::Suspects(suspects) => tell(&self.fleet.suspects_failed(now, &suspects)),
-            Ask::Answered(worker) => {
-                let news = self.fleet.answered(now, &worker);
-                tell(&news);
-                self.fresh &= news.is_empty();
-            }
+            Ask::Answered(worker) => tell(&self.fleet.answered(now, &worker)),
             Ask::CallFailed(worker, begun, why) => {
                 tell(&self.fleet.failed(now, &worker, begun, (FailedAt::Call, &why)));
             }
@@ -274,13 +277,14 @@ impl FleetThread {
 
     fn heartbeat(&mut self, beat: &Heartbeat, source: BeatSource, upstream: Upstream, responder: Responder) {
         let now = self.clock.now();
-        let holder = self.fleet.worker(now, &beat.worker_id).map(|worker| worker.source);
+        let holder = self.fleet.source_of(&beat.worker_id);
         let outcome = self.fleet.heartbeat(now, beat, source);
         let copied = self.disputes.note(now, beat, &source, &outcome, holder);
         if let BeatOutcome::Accepted(_, news) = &outcome {
             tell(news);
             if news.iter().any(|event| matches!(event, FleetEvent::WorkerProved(_))) {
-                self.keys.save(now, self.fleet.identities());
+                self.keys.changed(now, self.fleet.identities());
+                self.publish_common();
             }
             self.reached(beat, &source, upstream);
         }
@@ -314,12 +318,11 @@ impl FleetThread {
         let since = known.map_or_else(Instant::now, |reach| reach.since);
         let reach = Reach { url: beat.reach(source.address), upstream, call_token, proof, generation, since };
         self.reaches.insert(id.clone(), Arc::new(reach));
-        let now = self.clock.now();
-        if self.reaches.len() > self.fleet.workers(now).len() {
-            let fleet = &self.fleet;
-            self.reaches.retain(|id, _| fleet.worker(now, id).is_some());
-        }
         self.publish();
+        if self.fleet.is_due_for_a_call(self.clock.now(), id) {
+            // As in `let_time_pass`.
+            let _ = self.jobs.try_send(Job::Call(id.clone()));
+        }
     }
 
     /// What the fleet itself does not know.
@@ -345,8 +348,9 @@ impl FleetThread {
                 log::warn!("[controller] worker {worker} and its key are forgotten: an operator said so");
                 self.disputes.forget(worker);
                 self.reaches.remove(worker);
-                self.keys.save(self.clock.now(), self.fleet.identities());
+                self.keys.changed(self.clock.now(), self.fleet.identities());
                 self.publish();
+                self.publish_common();
                 responder.send(Answer::empty());
             }
             Err(why) => responder.send(refusals::forget(why)),
@@ -444,7 +448,6 @@ impl FleetThread {
         if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = self.jobs.try_send(job) {
             if let Job::Create(create, _) = &job {
                 self.fleet.release(&create.id);
-                self.fresh = false;
             }
             job.refuse(refusals::busy(BUSY_PAUSE));
         }
@@ -458,7 +461,6 @@ impl FleetThread {
             return;
         }
         self.look_at = now + LOOK;
-        self.fresh = false;
         let mut misses = 0;
         for _ in 0..self.waiting.len() {
             let before = self.waiting.len();
@@ -485,37 +487,22 @@ impl FleetThread {
         self.waiting.drain(..).for_each(|create| create.responder.send(refusals::closing()));
     }
 
+    /// Publishes what has changed.
     fn publish(&mut self) {
-        let now = self.clock.now();
-        let sessions = self.fleet.sessions(now);
-        let routes =
-            sessions.iter().filter_map(|session| Some((session.id.clone(), self.target(&session.id)?)));
-        let views =
-            sessions.iter().filter_map(|session| Some((session.view_id.clone()?, session.id.clone())));
-        self.published.set(Snapshot {
-            taken: now,
-            routes: routes.collect(),
-            views: views.collect(),
-            workers: self.fleet.workers(now),
-            reaches: self.reaches.clone(),
-            disputes: self.disputes.all(),
-            keys_trouble: self.keys.trouble().map(str::to_owned),
-            counts: self.fleet.counts(now),
-            settling_until: self.fleet.settling_until(now),
-            sessions,
-        });
-        self.fresh = true;
+        let changes = self.fleet.take_changes(self.clock.now());
+        self.published.apply(changes, |id| self.reaches.get(id).cloned());
+        if self.disputes.changes() != self.disputes_shown {
+            self.publish_common();
+        }
     }
 
-    fn target(&self, id: &SessionId) -> Option<Target> {
-        match self.fleet.lookup(self.clock.now(), id) {
-            Route::Worker { worker, .. } => {
-                let reach = self.reaches.get(&worker).cloned();
-                Some(Target { worker, reach })
-            }
-            Route::Down { worker } => Some(Target { worker, reach: None }),
-            Route::Settling { .. } | Route::Unknown => None,
-        }
+    fn publish_common(&mut self) {
+        self.disputes_shown = self.disputes.changes();
+        self.published.set_common(Common {
+            disputes: self.disputes.all(),
+            keys_trouble: self.keys.trouble().map(str::to_owned),
+            settling_until: self.fleet.settling_until(self.clock.now()),
+        });
     }
 }
 

@@ -27,6 +27,13 @@ const VERSION: u32 = 1;
 /// Between two tries to write what could not be written.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// Least time between two writings: whoever joins meanwhile is written with the next. Also about the time within which the loss of
+/// this process may lose a key that was just learned.
+const GAP: Duration = Duration::from_secs(1);
+
+/// Of so many keys each is written before its worker is answered, however fast they come.
+const FEW: usize = 64;
+
 /// What every message that a call token is made of begins with.
 const CALL_TOKEN: &str = "hydraneckwebrtc call token v1";
 
@@ -48,6 +55,8 @@ pub struct KeyStore {
     unwritten: Option<String>,
     /// When to write what is not written.
     due: Option<Moment>,
+    /// When it was written last.
+    written: Option<Moment>,
 }
 
 impl KeyStore {
@@ -66,6 +75,7 @@ impl KeyStore {
             lost,
             unwritten: None,
             due: is_new.then(Moment::default),
+            written: None,
         };
         let challenge = to_hex(&entropy::bytes::<16>());
         Ok((store, Identities::new(keys.unwrap_or_default(), challenge)))
@@ -77,8 +87,19 @@ impl KeyStore {
         CallToken::new(to_hex(&hmac_sha256(&self.secret, message.as_bytes())))
     }
 
-    /// Keys have changed: writes them.
-    pub fn save(&mut self, now: Moment, identities: &Identities) {
+    /// Keys have changed: writes them, now or soon. When a whole fleet joins, each key's file would hold all keys before it.
+    pub fn changed(&mut self, now: Moment, identities: &Identities) {
+        let is_dear = identities.keys().len() > FEW;
+        let pause = self.written.map(|written| written + GAP).filter(|until| is_dear && !now.reached(*until));
+        match (pause, self.due) {
+            (None, _) => self.save(now, identities),
+            (Some(until), None) => self.due = Some(until),
+            (Some(_), Some(_)) => {}
+        }
+    }
+
+    fn save(&mut self, now: Moment, identities: &Identities) {
+        self.written = Some(now);
         let stored =
             Stored { version: VERSION, secret: to_hex(&self.secret), keys: identities.keys().clone() };
         match state_file::write(&self.path, &stored) {
@@ -156,7 +177,7 @@ mod tests {
         let (mut store, mut identities) = KeyStore::open(&base).unwrap();
         let key = PublicKey::from([3; 32]);
         identities.remember(&name("a"), key);
-        store.save(Moment(0), &identities);
+        store.changed(Moment(0), &identities);
         let mode = fs::metadata(base.join(NAME)).unwrap().permissions().mode();
         assert_eq!((mode & 0o777, store.trouble()), (0o600, None));
         let (again, known) = KeyStore::open(&base).unwrap();
@@ -166,6 +187,24 @@ mod tests {
         let others =
             [store.call_token(&name("b"), &key), store.call_token(&name("a"), &PublicKey::from([4; 32]))];
         assert!(others.iter().all(|other| *other != store.call_token(&name("a"), &key)));
+        fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn a_fleet_that_joins_at_once_is_not_written_once_per_worker() {
+        let base = directory();
+        let (mut store, mut identities) = KeyStore::open(&base).unwrap();
+        let written = || KeyStore::open(&base).unwrap().1.keys().len();
+        for n in 0..200u8 {
+            identities.remember(&name(&format!("w{n}")), PublicKey::from([n; 32]));
+            store.changed(Moment(10 + u64::from(n)), &identities);
+        }
+        assert_eq!(written(), FEW, "the first at once, the rest together");
+        // The last one that was written at once came at 73 ms.
+        assert!(!store.tick(Moment(1_072), &identities));
+        assert!(store.tick(Moment(1_073), &identities));
+        assert_eq!(written(), 200);
+        assert!(!store.tick(Moment(5_000), &identities), "there is nothing more to write");
         fs::remove_dir_all(base).unwrap();
     }
 

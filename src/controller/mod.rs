@@ -10,6 +10,7 @@ pub mod dispatch;
 pub mod fleet_thread;
 pub mod key_store;
 pub mod metrics;
+pub mod operators;
 pub mod refusals;
 pub mod router;
 pub mod service;
@@ -29,26 +30,34 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::api::auth::TokenGuard;
 use crate::api::server::ApiServer;
 use crate::config::live::Live;
-use crate::config::settings::Settings;
+use crate::config::settings::{OperatorListen, Settings};
+use crate::core::fleet::WorkerView;
 use crate::core::fleet::identity::Identities;
 use crate::daemon::{ConfigOrigin, Daemon, Preflight, RunError, Running};
-use crate::edge::Edge;
+use crate::edge::router::Entrance;
+use crate::edge::{Edge, Listener};
+use crate::front::announcer::{Announcer, Workers};
 use crate::front::metrics::FrontMetrics;
 use crate::front::{self, Certificates, listeners};
 use crate::host::activation::{self, Passed};
 use crate::host::clock::Clock;
 use crate::host::crypto;
 use crate::host::join;
+use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::Pulses;
+use crate::operator::router::OperatorRouter;
+use crate::operator::watch::Operators;
+use crate::outbox::OutboxThread;
 use dispatch::{Dispatcher, Job};
 use fleet_thread::{Ask, FleetThread};
 use key_store::KeyStore;
+use operators::FleetSource;
 use router::{ControllerRouter, Uncounted};
 use service::ControllerService;
 use snapshot::Published;
 use worker_client::WorkerClient;
 
-/// The fleet thread comes round four times a second.
+/// The fleet thread comes round once a second.
 const FLEET_SILENCE: Duration = Duration::from_secs(30);
 
 /// A dispatch thread is silent for as long as a create may take, and then some.
@@ -87,7 +96,10 @@ pub struct Controller {
     fleet_thread: Option<JoinHandle<()>>,
     dispatchers: Vec<JoinHandle<()>>,
     certificates: Certificates,
+    announcer: Option<Announcer>,
+    outbox: Option<OutboxThread>,
     tokens: (Arc<TokenGuard>, Clock),
+    page: Page,
     /// Held as long as we live: nobody else may use our directory.
     _lock: File,
 }
@@ -108,24 +120,34 @@ impl Controller {
         let published = Arc::new(Published::default());
         let (fleet, asks) = crossbeam_channel::unbounded();
         let (jobs, job_inbox) = crossbeam_channel::bounded(live.get().workers.dispatch_queue);
-        let known = KeyStore::open(state.path()).map_err(|error| {
-            let advice =
-                "the workers' keys are kept there: it must be writable and belong to the service's user";
-            RunError(format!("server.state_dir: {}: {error}; {advice}", state.path().display()))
-        })?;
+        let known = known_workers(&state)?;
         let fleet_thread = start_fleet(&live, known, &published, (jobs.clone(), asks), (clock, pulses))?;
         let client = WorkerClient::new(live.clone(), published.clone(), client);
         let dispatchers = start_dispatchers(&live, client, &fleet, &job_inbox, (clock, pulses))?;
         let (closing, tokens) = (Arc::new(AtomicBool::new(false)), Arc::new(TokenGuard::default()));
-        let metrics = Arc::new(FrontMetrics::default());
+        let metrics = Arc::new(FrontMetrics::of(certificates.view()));
+        let (outbox, outbox_thread) = front::outbox(&state, &live, pulses)?;
+        let (operators, awake) = Operators::new(live.clone());
+        let page_address = page_address(&listeners);
+        let source = FleetSource {
+            published: published.clone(),
+            metrics: metrics.clone(),
+            certificate: certificates.view(),
+            outbox: outbox.clone(),
+            live: live.clone(),
+            closing: closing.clone(),
+            clock,
+        };
         let service = ControllerService {
+            page: page_address,
             live: live.clone(),
             published: published.clone(),
             fleet: fleet.clone(),
             jobs,
             closing: closing.clone(),
             tokens: tokens.clone(),
-            certificate: certificates.status(),
+            certificate: certificates.view(),
+            outbox: outbox.clone(),
             metrics: metrics.clone(),
             clock,
         };
@@ -137,9 +159,14 @@ impl Controller {
             clock,
             uncounted: Arc::new(Uncounted),
         };
+        let page = Page::start((operators, page_address), (source, awake), &live.get(), pulses)?;
+        let router = page.in_front_of(router, &live);
         let run = (&plan, pulses, &metrics.edge);
         let edge = front::edge(&live.get(), &secured, listeners, Arc::new(router), run)?;
         certificates.start(pulses)?;
+        let workers = watched(published.clone(), live.clone(), clock);
+        let announcer =
+            Announcer::start(&state, (outbox, live.clone()), certificates.view(), Some(workers), pulses)?;
         log::info!("[controller] listens on {listens_on}");
         Ok(Controller {
             live,
@@ -152,7 +179,10 @@ impl Controller {
             fleet_thread: Some(fleet_thread),
             dispatchers,
             certificates,
+            announcer: Some(announcer),
+            outbox: Some(outbox_thread),
             tokens: (tokens, clock),
+            page,
             _lock: lock,
         })
     }
@@ -161,6 +191,69 @@ impl Controller {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// Where the operators' page is, unless it is nowhere of its own.
+    pub fn page_address(&self) -> Option<SocketAddr> {
+        self.page.address
+    }
+}
+
+/// The operators' page, and its thread.
+struct Page {
+    operators: Arc<Operators>,
+    thread: Option<JoinHandle<()>>,
+    address: Option<SocketAddr>,
+}
+
+impl Page {
+    /// Without a place where it is shown there is no thread.
+    fn start(
+        (operators, address): (Arc<Operators>, Option<SocketAddr>),
+        (source, awake): (FleetSource, Receiver<()>),
+        settings: &Settings,
+        pulses: &Pulses,
+    ) -> Result<Page, RunError> {
+        let server = &settings.server;
+        if server.operator_listen == OperatorListen::Nowhere && !server.operator_on_public {
+            return Ok(Page { operators, thread: None, address });
+        }
+        let beat = front::beat(pulses, "operators", FLEET_SILENCE);
+        let run = operators.clone();
+        let thread = front::thread("operators", STACK, move || run.run(&source, &awake, &beat))?;
+        Ok(Page { operators, thread: Some(thread), address })
+    }
+
+    /// The page's routes before those of everybody.
+    fn in_front_of(&self, router: ControllerRouter, live: &Arc<Live>) -> OperatorRouter {
+        OperatorRouter {
+            gate: router.api.clone(),
+            inner: Arc::new(router),
+            operators: self.operators.clone(),
+            live: live.clone(),
+            on_public: live.get().server.operator_on_public,
+        }
+    }
+
+    fn stop(&mut self) {
+        self.operators.stop();
+        self.thread.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
+    }
+}
+
+fn page_address(listeners: &[Listener]) -> Option<SocketAddr> {
+    let mut of_operators =
+        listeners.iter().filter(|listener| matches!(listener.entrance, Entrance::Operators { .. }));
+    let address = of_operators.next()?.socket.local_addr().ok()?;
+    log::info!("[operator] the operators' page is at {address}");
+    Some(address)
+}
+
+/// The keys of workers that were here before.
+fn known_workers(state: &PrivateDir) -> Result<(KeyStore, Identities), RunError> {
+    KeyStore::open(state.path()).map_err(|error| {
+        let advice = "the workers' keys are kept there: it must be writable and belong to the service's user";
+        RunError(format!("server.state_dir: {}: {error}; {advice}", state.path().display()))
+    })
 }
 
 fn start_fleet(
@@ -227,11 +320,12 @@ impl Running for Controller {
 
     /// Creates under way are waited for; sessions live on without us.
     fn is_idle(&self) -> bool {
-        self.published.get().counts.reserved == 0
+        self.published.counts().reserved == 0
     }
 
     fn finish(&mut self, hurried: bool) {
         front::last_call(self.edge.as_ref(), hurried);
+        self.page.stop();
         self.certificates.stop();
         let _ = self.fleet.send(Ask::Stop);
         self.fleet_thread.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
@@ -245,5 +339,20 @@ impl Running for Controller {
         for thread in self.dispatchers.drain(..) {
             join::within(thread, JOIN_DEADLINE);
         }
+        // Last: what puts something in has ended.
+        self.announcer.take().into_iter().for_each(Announcer::stop);
+        self.outbox.take().into_iter().for_each(OutboxThread::stop);
     }
+}
+
+/// The workers, for those who tell of their conditions.
+fn watched(published: Arc<Published>, live: Arc<Live>, clock: Clock) -> Workers {
+    Box::new(move |look| {
+        let now = clock.now();
+        let snapshot = published.get(now);
+        // The clock starts with us: who lives has had time for a beat.
+        let settled = now.0 >= live.get().workers.heartbeat_timeout.as_millis() as u64;
+        let workers: Vec<WorkerView> = snapshot.workers().collect();
+        look(now, &workers, settled && snapshot.settling(now).is_none());
+    })
 }

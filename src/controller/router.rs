@@ -76,11 +76,11 @@ impl Router for ControllerRouter {
 impl ControllerRouter {
     fn session(&self, request: &Request<'_>, id: &SessionId) -> Decision {
         let html = request.accepts_html;
-        let snapshot = self.fleet.get();
-        match snapshot.route_of_link(id) {
-            Some(Target { reach: Some(reach), worker }) => self.to_worker(request, worker, reach),
+        let now = self.clock.now();
+        match self.fleet.route_of_link(now, id) {
+            Some(Target { reach: Some(reach), worker }) => self.to_worker(request, &worker, &reach),
             Some(Target { reach: None, .. }) => Decision::Reply(pages::worker_away(html)),
-            None => match snapshot.settling(self.clock.now()) {
+            None => match self.fleet.common().settling(now) {
                 Some(left) => Decision::Reply(pages::settling(html, left.as_secs() + 1)),
                 None => Decision::Reply(self.unknown(html)),
             },

@@ -1,6 +1,6 @@
 //! The controller's side of the control API.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,7 +8,6 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, TrySendError};
 use serde_json::{Value, json};
 
-use crate::acme::status::Status;
 use crate::api::auth::TokenGuard;
 use crate::api::counters::ApiCounters;
 use crate::api::origin;
@@ -19,7 +18,7 @@ use crate::api::sessions;
 use crate::api::types::{CreateRequest, SessionView};
 use crate::config::live::Live;
 use crate::config::secret::is_one_of;
-use crate::config::settings::Role;
+use crate::config::settings::{OperatorListen, Role, Settings};
 use crate::controller::dispatch::Job;
 use crate::controller::fleet_thread::{Ask, Create};
 use crate::controller::metrics;
@@ -34,16 +33,17 @@ use crate::core::fleet::wire::Heartbeat;
 use crate::core::fleet::{SessionView as FleetSession, WorkerView};
 use crate::core::ids::SessionId;
 use crate::core::reason::EndReason;
-use crate::core::status::SessionStatus;
 use crate::core::time::Moment;
 use crate::core::worker_health::WorkerHealth;
 use crate::front;
+use crate::front::certificate_view::CertificateView;
 use crate::front::metrics::{FrontMetrics, RoleFacts};
-use crate::host::clock::Clock;
+use crate::host::clock::{Clock, unix_millis};
 use crate::host::entropy;
 use crate::host::identity_key;
 use crate::isolation;
 use crate::metrics::exposition::Exposition;
+use crate::outbox::Outbox;
 
 /// Disputes that one health reply tells in full.
 const MAX_DISPUTES_SHOWN: usize = 20;
@@ -68,8 +68,12 @@ pub struct ControllerService {
     pub closing: Arc<AtomicBool>,
     /// Counts and slows wrong tokens.
     pub tokens: Arc<TokenGuard>,
-    /// The certificate of `server.domain`, where there is one.
-    pub certificate: Option<Arc<Status>>,
+    /// Where the operators' page is, unless it is nowhere of its own.
+    pub page: Option<SocketAddr>,
+    /// The certificate, where there is one.
+    pub certificate: CertificateView,
+    /// Events on their way.
+    pub outbox: Outbox,
     /// What is counted in front of us.
     pub metrics: Arc<FrontMetrics>,
     /// The clock of the fleet thread.
@@ -136,10 +140,10 @@ impl Service for ControllerService {
 
 impl ControllerService {
     fn health(&self, admin: bool, readiness: bool) -> Answer {
-        let (snapshot, settings, now) = (self.published.get(), self.live.get(), self.clock.now());
+        let (now, settings) = (self.clock.now(), self.live.get());
+        let snapshot = self.published.get(now);
         let counts = snapshot.counts;
-        let mut problems = problems(&snapshot, admin);
-        problems.extend(self.certificate.as_ref().and_then(|status| status.problem()));
+        let problems = self.problems(&snapshot, admin);
         let settling = snapshot.settling(now).is_some();
         let closing = self.closing.load(Ordering::Acquire);
         let body = json!({
@@ -165,30 +169,55 @@ impl ControllerService {
                 "panics_contained": isolation::contained(),
                 "problems": problems,
                 "wrong_tokens": self.tokens.count(),
-                "certificate": self.certificate.as_ref().map(|status| status.report()),
+                "certificate": self.certificate.report(),
+                "operators_page": self.page_in_words(),
+                "outbox": self.outbox.figures(unix_millis()).shown(),
                 "log": front::log_figures(),
             },
         });
         Answer::json(if readiness && (closing || settling) { 503 } else { 200 }, &body)
     }
 
+    /// Where the operators' page is, or why nowhere.
+    fn page_in_words(&self) -> String {
+        let settings = self.live.get();
+        match (self.page, settings.server.operator_listen) {
+            (Some(address), _) => address.to_string(),
+            (None, OperatorListen::Nowhere) => "server.operator_listen is none".to_owned(),
+            (None, listen) => {
+                let address = listen.address().map(|address| address.to_string()).unwrap_or_default();
+                format!(
+                    "{address} was taken when we started: set server.operator_listen to a free address, or to none"
+                )
+            }
+        }
+    }
+
+    /// What is wrong with the fleet and with us.
+    fn problems(&self, snapshot: &Snapshot, admin: bool) -> Vec<String> {
+        all_problems(snapshot, admin, &self.certificate, (&self.outbox, &self.live.get()))
+    }
+
     fn metrics(&self, call: &Call) -> Answer {
-        let (snapshot, now) = (self.published.get(), self.clock.now());
+        let now = self.clock.now();
+        let snapshot = self.published.get(now);
         let closing = self.closing.load(Ordering::Acquire);
         let facts = RoleFacts {
             role: Role::Controller,
             ready: !closing && snapshot.settling(now).is_none(),
-            problems: problems(&snapshot, true).len(),
+            problems: self.problems(&snapshot, true).len(),
             wrong_tokens: self.tokens.count(),
         };
-        let own = |page: &mut Exposition| metrics::write(page, &snapshot, (now, self.jobs.len()));
+        let own = |page: &mut Exposition| {
+            metrics::write(page, &snapshot, (now, self.jobs.len()));
+            front::metrics::write_outbox(page, &self.outbox);
+        };
         self.metrics.answer(call, facts, own)
     }
 
     fn workers(&self) -> Answer {
-        let snapshot = self.published.get();
-        let since = self.clock.now().since(snapshot.taken);
-        let workers: Vec<Value> = snapshot.workers.iter().map(|worker| worker_json(worker, since)).collect();
+        let snapshot = self.published.get(self.clock.now());
+        let workers: Vec<Value> = snapshot.workers().map(|worker| worker_json(&worker)).collect();
         Answer::json(200, &json!({"workers": workers}))
     }
 
@@ -267,45 +296,43 @@ impl ControllerService {
     }
 
     fn sessions(&self, call: &Call) -> Answer {
-        let snapshot = self.published.get();
         let base = origin::base_url(call, self.live.get().server.public_url.as_deref());
-        let now = self.clock.now();
-        let views: Vec<SessionView> =
-            snapshot.sessions.iter().map(|session| view(session, &snapshot, now, &base)).collect();
+        let mut sessions: Vec<FleetSession> = self.published.get(self.clock.now()).sessions().collect();
+        sessions.sort_by(|one, other| one.id.cmp(&other.id));
+        let views: Vec<SessionView> = sessions.iter().map(|session| view(session, &base)).collect();
         sessions::listed(&views, call.admin)
     }
 
     /// The worker knows best; what we know is told when it does not answer.
     fn inspect(&self, call: &Call, responder: Responder) {
-        let snapshot = self.published.get();
         let base = origin::base_url(call, self.live.get().server.public_url.as_deref());
         let now = self.clock.now();
-        let Some(session) = parse(call).and_then(|id| snapshot.session(&id)) else {
-            return responder.send(self.unknown(&snapshot, now));
+        let Some(session) = parse(call).and_then(|id| self.published.session(now, &id)) else {
+            return responder.send(self.unknown(now));
         };
-        let known = Answer::json(200, &view(session, &snapshot, now, &base));
-        match snapshot.routes.get(&session.id) {
+        let known = Answer::json(200, &view(&session, &base));
+        match self.published.route(now, &session.id) {
             Some(Target { worker, reach: Some(_) }) => {
                 let fallback = Box::new((known, base));
-                self.submit(Job::Inspect(session.id.clone(), worker.clone(), fallback, responder));
+                self.submit(Job::Inspect(session.id, worker, fallback, responder));
             }
             _ => responder.send(known),
         }
     }
 
     fn delete(&self, call: &Call, responder: Responder) {
-        let snapshot = self.published.get();
-        let found = parse(call).and_then(|id| Some((snapshot.routes.get(&id)?, id)));
+        let now = self.clock.now();
+        let found = parse(call).and_then(|id| Some((self.published.route(now, &id)?, id)));
         match found {
             Some((Target { worker, reach: Some(_) }, id)) => {
-                self.submit(Job::Delete(id, worker.clone(), responder));
+                self.submit(Job::Delete(id, worker, responder));
             }
             Some((Target { worker, reach: None }, id)) => {
                 let _ = self.fleet.send(Ask::Condemn(id, EndReason::Deleted));
                 let detail = format!("worker {worker} is down; the session is ended as soon as it answers");
                 responder.send(refusals::worker_unreachable(&detail));
             }
-            None => responder.send(self.unknown(&snapshot, self.clock.now())),
+            None => responder.send(self.unknown(now)),
         }
     }
 
@@ -315,8 +342,8 @@ impl ControllerService {
         }
     }
 
-    fn unknown(&self, snapshot: &Snapshot, now: Moment) -> Answer {
-        match snapshot.settling(now) {
+    fn unknown(&self, now: Moment) -> Answer {
+        match self.published.common().settling(now) {
             Some(left) => {
                 Answer::error(503, "controller has just started", "sessions are not known yet; ask again")
                     .retry_after(left)
@@ -324,6 +351,20 @@ impl ControllerService {
             None => sessions::unknown(),
         }
     }
+}
+
+/// What is wrong with the fleet and with us, for health, Prometheus and the operators' page.
+pub fn all_problems(
+    snapshot: &Snapshot,
+    admin: bool,
+    certificate: &CertificateView,
+    (outbox, settings): (&Outbox, &Settings),
+) -> Vec<String> {
+    let mut problems = problems(snapshot, admin);
+    problems.extend(certificate.problem());
+    let figures = outbox.figures(unix_millis());
+    problems.extend(figures.problems(&settings.outbox).into_iter().map(str::to_owned));
+    problems
 }
 
 /// What is wrong, in words with what to do. Ids and addresses of workers are for operators.
@@ -357,7 +398,7 @@ fn problems(snapshot: &Snapshot, admin: bool) -> Vec<String> {
 fn of_workers(snapshot: &Snapshot, admin: bool) -> Vec<String> {
     let mut lost = Vec::new();
     let mut troubled = Vec::new();
-    for worker in &snapshot.workers {
+    for worker in snapshot.workers() {
         let id = &worker.id;
         if worker.is_lost() {
             lost.push(format!(
@@ -397,7 +438,7 @@ fn proved_key(call: &Call) -> Result<Option<PublicKey>, BadProof> {
 /// A proof that proves nothing.
 struct BadProof;
 
-fn worker_json(worker: &WorkerView, since: Duration) -> Value {
+fn worker_json(worker: &WorkerView) -> Value {
     json!({
         "id": worker.id,
         "url": worker.url,
@@ -406,7 +447,7 @@ fn worker_json(worker: &WorkerView, since: Duration) -> Value {
         "version": worker.version,
         "status": worker.standing(),
         "health": worker.status,
-        "last_heartbeat_seconds": (worker.last_heartbeat_age + since).as_secs_f64(),
+        "last_heartbeat_seconds": worker.last_heartbeat_age.as_secs_f64(),
         "load": {"active": worker.active, "starting": worker.reserved, "max": worker.max},
         "wireguard": worker.wireguard,
         "draining": worker.draining || worker.stopping,
@@ -414,10 +455,7 @@ fn worker_json(worker: &WorkerView, since: Duration) -> Value {
     })
 }
 
-fn view(session: &FleetSession, snapshot: &Snapshot, now: Moment, base_url: &str) -> SessionView {
-    // What is over does not age, nor does what nobody hears of.
-    let ages = session.status.is_live() && session.status != SessionStatus::Down;
-    let since = if ages { now.since(snapshot.taken) } else { Duration::ZERO };
+fn view(session: &FleetSession, base_url: &str) -> SessionView {
     SessionView {
         id: session.id.clone(),
         worker_id: session.worker.clone(),
@@ -432,7 +470,7 @@ fn view(session: &FleetSession, snapshot: &Snapshot, now: Moment, base_url: &str
         stream: None,
         log: None,
         district: session.district.clone(),
-        age_seconds: (session.age + since).as_secs(),
+        age_seconds: session.age.as_secs(),
         connections: session.connections,
         restarts: None,
         processes: None,

@@ -45,19 +45,13 @@ struct JudgedAddresses(Arc<Published>);
 impl Resolver for JudgedAddresses {
     fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let asked = uri.authority().map_or("", |authority| authority.as_str());
-        let snapshot = self.0.get();
-        let found = snapshot.reaches.values().find(|reach| authority(&reach.url) == asked);
         let mut addresses = self.empty();
-        match found.map(|reach| &reach.upstream) {
-            Some(Upstream::Tcp(address) | Upstream::Tls(address, _)) => addresses.push(*address),
+        match self.0.upstream_of(asked) {
+            Some(Upstream::Tcp(address) | Upstream::Tls(address, _)) => addresses.push(address),
             None => return Err(ureq::Error::HostNotFound),
         }
         Ok(addresses)
     }
-}
-
-fn authority(url: &str) -> &str {
-    url.split_once("://").map_or(url, |(_, rest)| rest)
 }
 
 /// An answer to a beat is with its worker by then.
@@ -166,7 +160,7 @@ impl WorkerClient {
     }
 
     fn reach(&self, worker: &WorkerId) -> Result<Arc<Reach>, CallError> {
-        let found = self.published.get().reaches.get(worker).cloned();
+        let found = self.published.reach(worker);
         found.ok_or_else(|| CallError::NotReached(format!("worker {worker} is not known any more")))
     }
 
@@ -240,7 +234,7 @@ mod tests {
 
     use super::*;
     use crate::config::settings::{Role, Settings};
-    use crate::controller::snapshot::Snapshot;
+    use crate::controller::snapshot::tests::publish_worker;
     use crate::core::fleet::wire::{CallToken, Generation};
 
     const LIMIT: Duration = Duration::from_secs(10);
@@ -248,11 +242,10 @@ mod tests {
     fn client(url: String, upstream: Upstream) -> (WorkerClient, WorkerId) {
         let id: WorkerId = "a".parse().unwrap();
         let call_token = Some(CallToken::new("for-a-only".to_owned()));
-        let published = Arc::new(Published::default());
         let (proof, generation, since) = (Arc::default(), Generation::default(), Instant::now());
         let reach = Reach { url, upstream, call_token, proof, generation, since };
-        let reaches = [(id.clone(), Arc::new(reach))];
-        published.set(Snapshot { reaches: reaches.into(), ..Snapshot::default() });
+        let published = Arc::new(Published::default());
+        publish_worker(&published, &id, Arc::new(reach));
         let live = Arc::new(Live::new(Settings::defaults(Role::Controller)));
         crypto::install();
         (WorkerClient::new(live, published, crypto::client_roots(None).unwrap()), id)

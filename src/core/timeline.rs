@@ -111,6 +111,15 @@ impl Timeline {
         }
     }
 
+    /// How often the owner's page lost the stream by now.
+    pub fn interruptions(&self) -> u32 {
+        let number = |entry: &Entry| match entry.what {
+            Happening::Interruption { number, .. } => Some(number),
+            _ => None,
+        };
+        self.entries.iter().rev().find_map(number).unwrap_or(0)
+    }
+
     /// What is kept, oldest first.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()

@@ -60,6 +60,19 @@ pub fn judge(now: Moment, last_beat: Moment, interval: Duration, timeout: Durati
     }
 }
 
+/// How long a worker waits between two beats, given a random number: up to a tenth less than its interval, never more, so that it is
+/// not late. The first wait after the controller was away is anything up to the interval: workers that start together, after a
+/// power cut, spread at once.
+pub fn jittered(interval: Duration, is_first: bool, random: u32) -> Duration {
+    let part = f64::from(random) / f64::from(u32::MAX);
+    let least = if is_first { FIRST_AT_LEAST } else { NEXT_AT_LEAST };
+    interval.mul_f64(least + (1.0 - least) * part)
+}
+
+/// Least share of an interval that a worker waits for its second beat, and for later ones.
+const FIRST_AT_LEAST: f64 = 0.1;
+const NEXT_AT_LEAST: f64 = 0.9;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +103,21 @@ mod tests {
     fn a_timeout_shorter_than_the_interval_still_means_down() {
         let health = judge(Moment(2_000), Moment(0), Duration::from_secs(10), Duration::from_secs(2));
         assert_eq!(health, WorkerHealth::Down);
+    }
+
+    #[test]
+    fn beats_spread_and_are_never_late() {
+        let interval = Duration::from_secs(10);
+        let waits = |is_first| [0, u32::MAX / 2, u32::MAX].map(|random| jittered(interval, is_first, random));
+        for (first, later) in waits(true).into_iter().zip(waits(false)) {
+            assert!(first <= later && later <= interval, "{first:?} {later:?}");
+            assert!(later >= interval * 9 / 10, "beats cost something: {later:?}");
+        }
+        let [earliest, middle, latest] = waits(true);
+        assert!(
+            middle - earliest > interval / 3 && latest - middle > interval / 3,
+            "{earliest:?} {middle:?} {latest:?}"
+        );
     }
 
     #[test]

@@ -11,11 +11,14 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::config::secret::Secret;
-use crate::config::settings::{ControllerLink, Listen, ListenAddress, Network, Role, Settings};
+use crate::config::settings::{
+    ControllerLink, Listen, ListenAddress, Network, OperatorListen, Role, Settings,
+};
 use crate::controller::Controller;
 use crate::daemon::{Daemon, DemoOptions, RunError, Running};
 use crate::demo::body::SimulatedBody;
@@ -43,7 +46,7 @@ pub fn run(options: &DemoOptions) -> Result<(), RunError> {
     let daemon = Daemon::start(&options.environment)?;
     let mut demo = Demo::start(options, &daemon)?;
     let url = demo.door.first_stream()?;
-    let text = greeting(&url, &demo.reach, &demo.token);
+    let text = greeting(&url, &demo.reach, &demo.token, demo.controller.page_address());
     let mut stdout = std::io::stdout();
     // Whoever closed our stdout still has the log.
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
@@ -53,12 +56,16 @@ pub fn run(options: &DemoOptions) -> Result<(), RunError> {
 }
 
 /// What the person reads who started it. Every URL in it works.
-fn greeting(url: &str, reach: &Reach, token: &str) -> String {
+fn greeting(url: &str, reach: &Reach, token: &str, page: Option<SocketAddr>) -> String {
+    let page = page.map(|address| format!("Operators: http://{address}/ (log in with the admin token)\n"));
+    let page = page.unwrap_or_default();
     let own = reach.own_origin();
     let path = url.strip_prefix(&own).unwrap_or_default();
     let others: String = reach.other_origins().iter().map(|origin| format!("  {origin}{path}\n")).collect();
     let others = if others.is_empty() { others } else { format!("From other machines:\n{others}") };
-    format!("\nOpen {url}\n{others}\nAPI: {own}/api/v1/health\nAdmin token: {token}\nStop with Ctrl-C.\n")
+    format!(
+        "\nOpen {url}\n{others}\n{page}API: {own}/api/v1/health\nAdmin token: {token}\nStop with Ctrl-C.\n"
+    )
 }
 
 struct Demo {
@@ -115,6 +122,9 @@ fn controller_settings(options: &DemoOptions, home: &Home, token: &str) -> Setti
     settings.server.listen = Listen::Plain(options.listen);
     settings.server.admin_token = Secret::new(token);
     settings.server.state_dir = home.directory.path().join("state");
+    // Any free port: another demo, or a controller, has the usual one.
+    let page = ListenAddress { port: 0, ..OperatorListen::USUAL };
+    settings.server.operator_listen = OperatorListen::At(page);
     settings.workers.heartbeat_interval = HEARTBEAT;
     settings.workers.dispatch_threads = 4;
     settings.bodies.wireguard_networks = Vec::new();

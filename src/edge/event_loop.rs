@@ -249,7 +249,7 @@ impl EventLoop {
     }
 
     fn socket(&mut self, fd: OwnedFd, entrance: Entrance) -> Option<Socket> {
-        let config = self.cx.tls.server.as_ref().filter(|_| entrance == Entrance::Main);
+        let config = self.cx.tls.server.as_ref().filter(|_| entrance.speaks_tls());
         let Some(config) = config else { return Some(Socket::new(fd)) };
         match Session::server(config.clone()) {
             Ok(session) => Some(Socket::with_tls(fd, session)),

@@ -123,6 +123,7 @@ impl Places {
 pub struct Feed {
     places: Places,
     number: u64,
+    keeps: usize,
     state: Mutex<State>,
 }
 
@@ -178,20 +179,30 @@ impl Feed {
     /// A feed that has said nothing yet.
     pub fn new(places: Places) -> Feed {
         let number = places.feeds.fetch_add(1, Ordering::Relaxed);
-        Feed { places, number, state: Mutex::default() }
+        Feed { places, number, keeps: RECENT, state: Mutex::default() }
+    }
+
+    /// One whose readers may be behind by so many events: for events that are large.
+    pub fn keeping(self, keeps: usize) -> Feed {
+        Feed { keeps, ..self }
+    }
+
+    /// Streams that follow.
+    pub fn readers(&self) -> usize {
+        self.state().readers.len()
     }
 
     /// Says something to everybody who follows. After [`Feed::close`] nobody hears it.
     pub fn say(&self, name: &str, data: &str) {
         let mut state = self.state();
-        state.say(event(name, data));
+        state.say(event(name, data), self.keeps);
         state.ring();
     }
 
     /// Says the last thing; streams end after it. Only the first time counts.
     pub fn close(&self, name: &str, data: &str) {
         let mut state = self.state();
-        state.say(event(name, data));
+        state.say(event(name, data), self.keeps);
         state.over = true;
         state.ring();
     }
@@ -216,11 +227,11 @@ impl fmt::Debug for Feed {
 }
 
 impl State {
-    fn say(&mut self, event: String) {
+    fn say(&mut self, event: String, keeps: usize) {
         if self.over {
             return;
         }
-        if self.recent.len() >= RECENT {
+        if self.recent.len() >= keeps {
             self.recent.pop_front();
         }
         self.recent.push_back(event.into());

@@ -213,6 +213,7 @@ fn plan(cx: &mut Context, io: &mut ClientIo, head: &[u8]) -> Result<(Plan, Facts
         preflight: head.preflight,
         prefix: &prefix,
         authorization: head.authorization(),
+        fields: head.fields,
         peer: io.peer,
         direct_local: is_direct_local(io, &head),
         client: io.client,

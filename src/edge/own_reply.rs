@@ -47,14 +47,14 @@ pub fn write_own(out: &mut Vec<u8>, reply: &Reply, manner: Manner<'_>) {
     if !reply.body.is_empty() && !bodiless {
         out.extend_from_slice(b"X-Content-Type-Options: nosniff\r\n");
     }
-    if is_page(reply) {
+    let names = |wanted: &str| reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
+    if is_page(reply) && !names("content-security-policy") {
         // The address of a page is a credential: nobody it leads to is told.
         out.extend_from_slice(b"Referrer-Policy: no-referrer\r\n");
         let policy = csp::of_own_page(reply.nonce.as_ref().map(Nonce::as_str), manner.ancestors);
         write_field(out, "Content-Security-Policy", policy.as_bytes());
     }
-    let own_cache_rule = reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("cache-control"));
-    if !own_cache_rule {
+    if !names("cache-control") {
         out.extend_from_slice(b"Cache-Control: no-store\r\n");
     }
     for (name, value) in &reply.headers {

@@ -29,6 +29,18 @@ pub enum Entrance {
     Main,
     /// Plain HTTP beside it, which leads to it and answers an authority's challenges.
     Plain,
+    /// Of operators, where nothing of a session is.
+    Operators {
+        /// TLS, if the edge has it; else plain HTTP.
+        tls: bool,
+    },
+}
+
+impl Entrance {
+    /// Whether TLS is spoken there, if the edge has it.
+    pub fn speaks_tls(self) -> bool {
+        matches!(self, Entrance::Main | Entrance::Operators { tls: true })
+    }
 }
 
 /// What a router sees of a request. The head has passed all syntax and framing checks.
@@ -57,6 +69,8 @@ pub struct Request<'a> {
     pub prefix: &'a str,
     /// The first `Authorization` field, so that who may call is judged before a byte of a body is kept.
     pub authorization: Option<&'a str>,
+    /// All fields as sent.
+    pub fields: &'a [httparse::Header<'a>],
     /// The client's address: of the connection, or what a proved controller says (canonical form).
     pub peer: IpAddr,
     /// The connection is from this host itself, and nothing shows that a proxy there speaks for somebody else.
@@ -65,6 +79,14 @@ pub struct Request<'a> {
     pub client: IpAddr,
     /// Whose places and rates the request uses: the network of the client, as far as it is known. `None`: nobody's.
     pub network: Option<IpAddr>,
+}
+
+impl<'a> Request<'a> {
+    /// The values of all fields of this name that are text.
+    pub fn values(&self, name: &'a str) -> impl Iterator<Item = &'a str> + use<'a> {
+        let named = self.fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name));
+        named.filter_map(|field| std::str::from_utf8(field.value).ok())
+    }
 }
 
 /// Chooses what happens to a request.

@@ -10,11 +10,15 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustls::sign::CertifiedKey;
+
+use crate::acme::certificate;
 use crate::config::settings::ServerTls;
 use crate::config::tls_files::{self, PairError};
+use crate::core::acme::times::WallTime;
 use crate::edge::tls::names::ServedCertificates;
 
 /// Between two looks at the files.
@@ -35,11 +39,45 @@ fn marks(files: &ServerTls) -> [Mark; 2] {
     [mark(&files.cert), mark(&files.key)]
 }
 
+/// What is known of the certificate that comes from files. Shared with health.
+#[derive(Debug, Default)]
+pub struct FileFacts(Mutex<FileTold>);
+
+/// See [`FileFacts`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileTold {
+    /// From when until when the one in use is good.
+    pub validity: Option<(WallTime, WallTime)>,
+    /// Newer files are not used because of this one: `server.tls.cert` or `server.tls.key`.
+    pub refused: Option<&'static str>,
+}
+
+impl FileFacts {
+    /// What is known.
+    pub fn get(&self) -> FileTold {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn read(&self, pair: &CertifiedKey) {
+        let validity = pair.cert.first().and_then(|first| certificate::validity(first));
+        self.set(FileTold { validity, refused: None });
+    }
+
+    fn refuse(&self, why: &PairError) {
+        self.set(FileTold { refused: Some(why.key), ..self.get() });
+    }
+
+    fn set(&self, told: FileTold) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = told;
+    }
+}
+
 /// Keeps [`ServedCertificates`] as these files are.
 #[derive(Debug)]
 pub struct CertificateWatch {
     files: ServerTls,
     served: Arc<ServedCertificates>,
+    facts: Arc<FileFacts>,
     read: [Mark; 2],
     seen: Option<[Mark; 2]>,
     due: Instant,
@@ -49,14 +87,22 @@ impl CertificateWatch {
     /// Reads the files for the first time.
     pub fn start(files: &ServerTls, now: Instant) -> Result<CertificateWatch, PairError> {
         let read = marks(files);
-        let served = Arc::new(ServedCertificates::for_any_name(tls_files::read_pair(files)?));
+        let pair = tls_files::read_pair(files)?;
+        let facts = Arc::new(FileFacts::default());
+        facts.read(&pair);
+        let served = Arc::new(ServedCertificates::for_any_name(pair));
         let files = files.clone();
-        Ok(CertificateWatch { files, served, read, seen: None, due: now + INTERVAL })
+        Ok(CertificateWatch { files, served, facts, read, seen: None, due: now + INTERVAL })
     }
 
     /// For the TLS settings of the edge.
     pub fn served(&self) -> Arc<ServedCertificates> {
         self.served.clone()
+    }
+
+    /// For health.
+    pub fn facts(&self) -> Arc<FileFacts> {
+        self.facts.clone()
     }
 
     /// Looks whether the files changed, if it is time to.
@@ -89,10 +135,12 @@ impl CertificateWatch {
         let cert = self.files.cert.display();
         match tls_files::read_pair(&self.files) {
             Ok(pair) => {
+                self.facts.read(&pair);
                 self.served.renew(pair);
                 log::info!("[edge] new connections get the certificate in {cert}");
             }
             Err(error) => {
+                self.facts.refuse(&error);
                 log::error!("[edge] ALERT the new certificate is refused, the old one stays in use: {error}");
             }
         }

@@ -32,7 +32,9 @@ impl Router for HttpsRouter {
         if request.entrance == Entrance::Plain {
             return Decision::Reply(self.plain(request));
         }
-        match self.served.waits_for() {
+        // Operators come where there is no certificate too, and see what is waited for.
+        let waits = self.served.waits_for().filter(|_| request.entrance.speaks_tls());
+        match waits {
             Some(words) if !ALWAYS.contains(&request.path) => {
                 Decision::Reply(no_certificate(request.accepts_html, &words))
             }
@@ -158,6 +160,7 @@ mod tests {
             preflight: false,
             prefix: "",
             authorization: None,
+            fields: &[],
             peer,
             direct_local: false,
             client: peer,

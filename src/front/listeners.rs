@@ -3,12 +3,15 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use crate::config::settings::{Listen, ListenAddress, Settings};
+use crate::config::settings::{Listen, ListenAddress, OperatorListen, Role, Settings};
 use crate::daemon::RunError;
 use crate::edge::Listener;
 use crate::edge::router::Entrance;
 use crate::host::activation::Passed;
 use crate::host::ports;
+
+/// Where the operators' page is.
+pub const OPERATORS_KEY: &str = "server.operator_listen";
 
 /// A setting that says where to listen.
 #[derive(Clone, Copy, Debug)]
@@ -19,31 +22,53 @@ pub struct Wanted {
     pub address: ListenAddress,
     /// What connections there are for.
     pub entrance: Entrance,
+    /// Where the address is taken we go on without it: nobody asked for it.
+    pub spare: bool,
 }
 
 /// Where these settings listen; the role's own entrance is the first.
 pub fn wanted(settings: &Settings) -> Vec<Wanted> {
     let server = &settings.server;
-    match &server.listen {
-        Listen::Plain(address) => {
-            vec![Wanted { key: "server.listen", address: *address, entrance: Entrance::Main }]
-        }
+    let at = |key, address, entrance| Wanted { key, address, entrance, spare: false };
+    let mut wanted = match &server.listen {
+        Listen::Plain(address) => vec![at("server.listen", *address, Entrance::Main)],
         Listen::Domain(_) => vec![
-            Wanted { key: "server.https_listen", address: server.https_listen, entrance: Entrance::Main },
-            Wanted { key: "server.http_listen", address: server.http_listen, entrance: Entrance::Plain },
+            at("server.https_listen", server.https_listen, Entrance::Main),
+            at("server.http_listen", server.http_listen, Entrance::Plain),
         ],
-    }
+    };
+    wanted.extend(operators_page(settings));
+    wanted
+}
+
+/// Where a controller's page for operators is. On this host nobody reads along, and no certificate is for its address.
+fn operators_page(settings: &Settings) -> Option<Wanted> {
+    let listen = settings.server.operator_listen;
+    let address = listen.address().filter(|_| settings.role == Role::Controller)?;
+    let entrance = Entrance::Operators { tls: !address.is_loopback() };
+    Some(Wanted { key: OPERATORS_KEY, address, entrance, spare: listen == OperatorListen::Unasked })
 }
 
 /// Takes what fits of the passed sockets and binds the rest: the pre-flight before anything of an earlier run is touched.
 /// A socket that no setting asks for is an error, because whoever made its unit expects an answer there.
-pub fn open(settings: &Settings, mut passed: Vec<Passed>) -> Result<Vec<Listener>, RunError> {
-    let wanted = wanted(settings);
+pub fn open(settings: &Settings, passed: Vec<Passed>) -> Result<Vec<Listener>, RunError> {
+    open_all(&wanted(settings), passed)
+}
+
+fn open_all(wanted: &[Wanted], mut passed: Vec<Passed>) -> Result<Vec<Listener>, RunError> {
     let mut open = Vec::new();
-    for Wanted { key, address, entrance } in &wanted {
+    for Wanted { key, address, entrance, spare } in wanted {
         let fitting: Vec<Passed> = passed.extract_if(.., |each| fits(address, each.address)).collect();
         if fitting.is_empty() {
-            open.push(Listener { socket: bind(key, address)?, entrance: *entrance });
+            match bind(key, address) {
+                Ok(socket) => open.push(Listener { socket, entrance: *entrance }),
+                Err(RunError(why)) if *spare => {
+                    log::warn!(
+                        "[operator] there is no operators' page: {why}; set {key} to a free address, or to none"
+                    );
+                }
+                Err(error) => return Err(error),
+            }
         }
         for Passed { socket, address, name } in fitting {
             log::info!("[edge] {address} is passed by {name}: no connection is refused while we restart");
@@ -51,7 +76,7 @@ pub fn open(settings: &Settings, mut passed: Vec<Passed>) -> Result<Vec<Listener
         }
     }
     match passed.first() {
-        Some(stray) => Err(RunError(misfit(stray, &wanted))),
+        Some(stray) => Err(RunError(misfit(stray, wanted))),
         None => Ok(open),
     }
 }
@@ -64,8 +89,10 @@ fn fits(wanted: &ListenAddress, address: SocketAddr) -> bool {
 
 fn misfit(stray: &Passed, wanted: &[Wanted]) -> String {
     let Passed { address, name, .. } = stray;
+    // Who never heard of the operators' page is not told of it here.
+    let asked = wanted.iter().filter(|wanted| !wanted.spare);
     let settings: Vec<String> =
-        wanted.iter().map(|Wanted { key, address, .. }| format!("{key} is \"{address}\"")).collect();
+        asked.map(|Wanted { key, address, .. }| format!("{key} is \"{address}\"")).collect();
     format!(
         "{name} passes {address}, where this configuration does not listen ({}): change ListenStream= of that unit (`systemctl \
          edit --full`), or the setting",
@@ -93,7 +120,6 @@ fn bind(key: &str, address: &ListenAddress) -> Result<TcpListener, RunError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::Role;
 
     fn passed(address: &str) -> Passed {
         let socket = TcpListener::bind(address).unwrap();
@@ -108,6 +134,7 @@ mod tests {
     #[test]
     fn passed_sockets_are_told_apart_by_their_ports() {
         let mut settings = Settings::defaults(Role::Controller);
+        settings.server.operator_listen = OperatorListen::Nowhere;
         settings.server.listen = Listen::Domain(vec!["a.example".into()]);
         let (http, https) = (passed("127.0.0.1:0"), passed("127.0.0.1:0"));
         settings.server.http_listen = ListenAddress { host: None, port: http.address.port() };
@@ -121,6 +148,7 @@ mod tests {
     #[test]
     fn what_is_not_passed_is_bound() {
         let mut settings = Settings::defaults(Role::Controller);
+        settings.server.operator_listen = OperatorListen::Nowhere;
         settings.server.listen = Listen::Domain(vec!["a.example".into()]);
         settings.server.http_listen = on([127, 0, 0, 1], 0);
         let https = passed("127.0.0.1:0");
@@ -143,5 +171,30 @@ mod tests {
             assert!(said.starts_with("neck.socket passes 127.0.0.1:"), "{said}");
             assert!(said.contains("server.listen is \"127.0.0.") && said.contains("ListenStream="), "{said}");
         }
+    }
+
+    #[test]
+    fn a_page_that_nobody_asked_for_stops_no_controller() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address =
+            ListenAddress { host: Some([127, 0, 0, 1].into()), port: taken.local_addr().unwrap().port() };
+        let (key, entrance) = (OPERATORS_KEY, Entrance::Operators { tls: false });
+        let open = |spare| open_all(&[Wanted { key, address, entrance, spare }], Vec::new());
+        assert!(open(true).unwrap().is_empty());
+        let said = open(false).unwrap_err().0;
+        assert!(said.starts_with("server.operator_listen: cannot bind"), "{said}");
+    }
+
+    #[test]
+    fn the_page_has_a_listener_on_controllers_only_and_speaks_tls_where_others_reach_it() {
+        let mut settings = Settings::defaults(Role::Controller);
+        let page =
+            |settings: &Settings| wanted(settings).get(1).map(|it| (it.address.port, it.entrance, it.spare));
+        assert_eq!(page(&settings), Some((9099, Entrance::Operators { tls: false }, true)));
+        settings.server.operator_listen = OperatorListen::At(on([10, 0, 0, 1], 7000));
+        assert_eq!(page(&settings), Some((7000, Entrance::Operators { tls: true }, false)));
+        settings.server.operator_listen = OperatorListen::Nowhere;
+        assert_eq!(page(&settings), None);
+        assert_eq!(page(&Settings::defaults(Role::Worker)), None);
     }
 }

@@ -7,12 +7,14 @@ use crate::api::reply::Answer;
 use crate::api::server::Call;
 use crate::config::settings::Role;
 use crate::edge::counters::Counters;
+use crate::front::certificate_view::CertificateView;
 use crate::host::clock::unix_millis;
 use crate::host::process_stats::ProcessStats;
 use crate::isolation;
 use crate::logging;
 use crate::metrics::exposition::{Exposition, Format};
 use crate::metrics::table as t;
+use crate::outbox::Outbox;
 
 /// What is counted in front of a role.
 #[derive(Debug)]
@@ -21,6 +23,7 @@ pub struct FrontMetrics {
     pub edge: Arc<Counters>,
     /// By the API.
     pub api: Arc<ApiCounters>,
+    certificate: CertificateView,
     started_ms: u64,
 }
 
@@ -37,15 +40,14 @@ pub struct RoleFacts {
     pub wrong_tokens: u64,
 }
 
-impl Default for FrontMetrics {
-    fn default() -> FrontMetrics {
+impl FrontMetrics {
+    /// Nothing is counted yet; this is the certificate.
+    pub fn of(certificate: CertificateView) -> FrontMetrics {
         let edge = Arc::new(Counters::default());
         let api = Arc::new(ApiCounters::beside(edge.limits.clone()));
-        FrontMetrics { edge, api, started_ms: unix_millis() }
+        FrontMetrics { edge, api, certificate, started_ms: unix_millis() }
     }
-}
 
-impl FrontMetrics {
     /// The answer to a scrape: what both roles write, then what `own` writes.
     pub fn answer(&self, call: &Call, facts: RoleFacts, own: impl FnOnce(&mut Exposition)) -> Answer {
         let format = Format::of_accept(call.header("Accept"));
@@ -54,6 +56,7 @@ impl FrontMetrics {
         self.write_api(&mut page);
         self.write_edge(&mut page);
         own(&mut page);
+        self.certificate.write(&mut page);
         self.write_process(&mut page);
         Answer::text(200, format.content_type(), page.finish())
     }
@@ -88,6 +91,17 @@ impl FrontMetrics {
         page.value(&t::PROCESS_THREADS, stats.threads);
         page.value(&t::PROCESS_START, std::time::Duration::from_millis(self.started_ms));
     }
+}
+
+/// What waits to be delivered.
+pub fn write_outbox(page: &mut Exposition, outbox: &Outbox) {
+    let figures = outbox.figures(unix_millis());
+    page.value(&t::OUTBOX_ITEMS, figures.waiting);
+    page.value(&t::OUTBOX_BYTES, figures.bytes);
+    page.value(&t::OUTBOX_OVERDUE, figures.overdue);
+    page.value(&t::OUTBOX_DEAD, figures.dead);
+    page.value(&t::OUTBOX_REFUSED, figures.refused);
+    page.values(&t::OUTBOX_DELIVERIES, outbox.deliveries().all());
 }
 
 fn write_role(page: &mut Exposition, facts: RoleFacts) {

@@ -233,18 +233,33 @@ table! {
     MIC_UNREACHABLE "hydraneckwebrtc_mic_bodies_unreachable_total" Worker Counter None []
         "Answers of the network that a body takes no microphone.";
 
-    OUTBOX_ITEMS "hydraneckwebrtc_outbox_items" Worker Gauge None []
+    OUTBOX_ITEMS "hydraneckwebrtc_outbox_items" Both Gauge None []
         "Records, ratings and events that wait to be delivered, those that are not due included.";
-    OUTBOX_BYTES "hydraneckwebrtc_outbox_bytes" Worker Gauge Bytes []
+    OUTBOX_BYTES "hydraneckwebrtc_outbox_bytes" Both Gauge Bytes []
         "What they take of the disk.";
-    OUTBOX_OVERDUE "hydraneckwebrtc_outbox_overdue_seconds" Worker Gauge Seconds []
+    OUTBOX_OVERDUE "hydraneckwebrtc_outbox_overdue_seconds" Both Gauge Seconds []
         "For how long the oldest of them has been due.";
-    OUTBOX_DEAD "hydraneckwebrtc_outbox_dead_items" Worker Gauge None []
+    OUTBOX_DEAD "hydraneckwebrtc_outbox_dead_items" Both Gauge None []
         "Dead letters: what could not be delivered and waits for an operator in outbox/dead.";
-    OUTBOX_REFUSED "hydraneckwebrtc_outbox_refused_total" Worker Counter None []
+    OUTBOX_REFUSED "hydraneckwebrtc_outbox_refused_total" Both Counter None []
         "Items that were not taken because the outbox or the disk was full.";
+    OUTBOX_DELIVERIES "hydraneckwebrtc_outbox_deliveries_total" Both Counter None ["receiver", "result"]
+        "Attempts by receiver (nps, experience_library, webhooks): delivered, failed (and tried again), refused (a dead letter).";
     RECORDS_OWED "hydraneckwebrtc_records_owed" Worker Gauge None []
         "Sessions whose record or file waits in memory for a disk with room.";
+
+    CERTIFICATE_GOOD "hydraneckwebrtc_certificate_good" Both Gauge None ["source"]
+        "Whether a certificate is served that is good now, from server.domain (domain) or server.tls (files). None of these without HTTPS.";
+    CERTIFICATE_NOT_BEFORE "hydraneckwebrtc_certificate_not_before_timestamp_seconds" Both Gauge Seconds ["source"]
+        "From when on the certificate that is served is good, in seconds since 1970.";
+    CERTIFICATE_NOT_AFTER "hydraneckwebrtc_certificate_not_after_timestamp_seconds" Both Gauge Seconds ["source"]
+        "Until when the certificate that is served is good, in seconds since 1970.";
+    CERTIFICATE_FAILED_TRIES "hydraneckwebrtc_certificate_failed_tries" Both Gauge None []
+        "Tries to get the certificate of server.domain that failed since one succeeded, over restarts.";
+    CERTIFICATE_NEXT_TRY "hydraneckwebrtc_certificate_next_try_timestamp_seconds" Both Gauge Seconds []
+        "When the certificate of server.domain is got or renewed next, in seconds since 1970.";
+    CERTIFICATE_TRIES "hydraneckwebrtc_certificate_tries_total" Both Counter None ["result"]
+        "Tries to get the certificate of server.domain since the start: issued, failed.";
 
     PROCESS_CPU "process_cpu_seconds_total" Both Counter Seconds []
         "Processor time of this process, of user and system.";
@@ -298,6 +313,7 @@ pub const LIMITS: &[&str] = &[
     "sockets_per_session",
     "event_streams",
     "event_streams_per_session",
+    "operator_pages",
     "event_streams_per_address",
     "webrtc.max_peers",
     "webrtc.max_viewers",

@@ -13,6 +13,7 @@ use crate::config::settings::Settings;
 use crate::core::log_limit::LogLimit;
 use crate::core::outbox_policy::{Backoff, Outcome, is_out_of_patience, judge};
 use crate::core::time::Moment;
+use crate::core::webhook;
 use crate::host::clock::{Clock, unix_millis};
 use crate::host::entropy;
 use crate::host::http_client;
@@ -25,6 +26,9 @@ const COUNT_EVERY: Duration = Duration::from_secs(30);
 
 /// After this many failures of a receiver in a row the log repeats itself.
 const REPEAT_EVERY: u32 = 30;
+
+/// Who tells of events.
+const USER_AGENT: &str = concat!("hydraneckwebrtc/", env!("CARGO_PKG_VERSION"));
 
 /// Lines about dead letters: this many at once, then one each minute.
 const DEAD_BURST: u32 = 10;
@@ -70,10 +74,7 @@ impl Postman {
         while !self.stopping.load(Ordering::Acquire) {
             (self.beat)();
             let settings = self.live.get();
-            let open = |receiver| match receiver {
-                Receiver::Nps => settings.nps.is_some(),
-                Receiver::Library => settings.experience_library.is_some(),
-            };
+            let open = |receiver: Receiver| receiver.is_configured(&settings);
             let now = unix_millis();
             match self.spool.next(now, open, settings.outbox.patience) {
                 Next::Try(key, generation) => self.deliver(&key, generation, &settings),
@@ -100,7 +101,7 @@ impl Postman {
         match outcome {
             Outcome::Delivered => {
                 if self.spool.delivered(key, generation, receiver) {
-                    log::info!("[outbox] {} takes items again", receiver.name());
+                    log::info!("[outbox] {} takes items again", shown(receiver, settings));
                 }
             }
             Outcome::Refused => self.bury(key, generation, &what),
@@ -114,7 +115,7 @@ impl Postman {
                 let at = Attempt { now_ms, backoff, random: entropy::number() };
                 let failures = self.spool.failed(key, receiver, asked, at);
                 if failures % REPEAT_EVERY == 1 {
-                    let name = receiver.name();
+                    let name = shown(receiver, settings);
                     log::warn!("[outbox] {name} does not take items: {what}; trying on");
                 }
             }
@@ -122,17 +123,17 @@ impl Postman {
     }
 
     fn attempt(&self, item: &Item, settings: &Settings) -> Tried {
-        let Some((url, token)) = address(&item.destination, settings) else {
+        let Some(Post { url, fields, body }) = post(item, settings, unix_millis() / 1000) else {
             return Tried { outcome: Outcome::Retry(None), what: "it is not configured".into() };
         };
-        let call = self.agent.post(&url).header("Authorization", format!("Bearer {token}"));
-        let call = call.header("Idempotency-Key", &item.key);
+        let call = self.agent.post(&url).header("Content-Type", "application/json");
+        let call = fields.into_iter().fold(call, |call, (name, value)| call.header(name, value));
         let call = call.config().timeout_global(Some(settings.outbox.timeout)).build();
-        match call.send_json(&item.body) {
+        match call.send(body.as_slice()) {
             Ok(response) => {
                 let status = response.status().as_u16();
                 let pause = response.headers().get("Retry-After").and_then(|value| value.to_str().ok());
-                Tried { outcome: judge(status, pause), what: format!("it answers {status}") }
+                Tried { outcome: judge(status, pause), what: answered(status) }
             }
             Err(error) => Tried { outcome: Outcome::Retry(None), what: error.to_string() },
         }
@@ -151,18 +152,61 @@ impl Postman {
     }
 }
 
-/// Where an item goes now, and the token for it.
-fn address<'s>(destination: &Destination, settings: &'s Settings) -> Option<(String, &'s str)> {
-    match destination {
+/// What is sent.
+#[derive(Debug, PartialEq, Eq)]
+struct Post {
+    url: String,
+    fields: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+}
+
+/// An item as it is sent now (seconds since 1970), by the settings in force. `None`: nobody says where to.
+fn post(item: &Item, settings: &Settings, now: u64) -> Option<Post> {
+    // A tree of JSON values always has a text, and the same one at each try: its keys are sorted.
+    let body = serde_json::to_vec(&item.body).unwrap_or_default();
+    let bearer = |token: &str| ("Authorization", format!("Bearer {token}"));
+    let key = ("Idempotency-Key", item.key.clone());
+    let (url, fields) = match &item.destination {
         Destination::Nps => {
             let nps = settings.nps.as_ref()?;
-            Some((format!("{}{}", nps.url, nps.path), nps.token.expose()))
+            (format!("{}{}", nps.url, nps.path), vec![bearer(nps.token.expose()), key])
         }
         Destination::Library { experience } => {
             let library = settings.experience_library.as_ref()?;
             let path = library.path.replace("{name}", &segment(experience));
-            Some((format!("{}{path}", library.url), library.token.expose()))
+            (format!("{}{path}", library.url), vec![bearer(library.token.expose()), key])
         }
+        Destination::Webhook { hook, event } => {
+            let hook = settings.webhooks.iter().find(|known| known.id() == *hook)?;
+            let kind = item.body["type"].as_str().unwrap_or_default().to_owned();
+            let signature = webhook::signature(hook.secret.expose(), now, &body);
+            let fields = vec![
+                (webhook::ID_FIELD, event.clone()),
+                (webhook::KIND_FIELD, kind),
+                (webhook::SIGNATURE_FIELD, signature),
+                ("User-Agent", USER_AGENT.to_owned()),
+            ];
+            (hook.url.clone(), fields)
+        }
+    };
+    Some(Post { url, fields, body })
+}
+
+/// A receiver in words: of a webhook the place in the list and the host, not what else its URL says.
+fn shown(receiver: Receiver, settings: &Settings) -> String {
+    let place = |hook| settings.webhooks.iter().position(|known| Receiver::Webhook(known.id()) == hook);
+    match place(receiver).and_then(|index| Some((index, settings.webhooks.get(index)?))) {
+        Some((index, hook)) => format!("webhooks[{index}] ({})", hook.host()),
+        None => receiver.name().to_owned(),
+    }
+}
+
+fn answered(status: u16) -> String {
+    match status {
+        300..400 => format!(
+            "it answers {status} and leads elsewhere, which is not followed: write the URL that it really has"
+        ),
+        _ => format!("it answers {status}"),
     }
 }
 
@@ -185,7 +229,8 @@ fn segment(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::config::secret::Secret;
-    use crate::config::settings::{ExperienceLibrary, Role};
+    use crate::config::settings::{ExperienceLibrary, Role, Webhook};
+    use crate::core::webhook::EventKind;
 
     #[test]
     fn an_experience_is_one_segment_of_the_path_whatever_its_name() {
@@ -200,17 +245,54 @@ mod tests {
         }
     }
 
+    fn item(destination: Destination) -> Item {
+        let body = serde_json::json!({"type": "session.ended", "b": 1, "a": 2});
+        Item { key: "k-1".into(), destination, due_ms: 0, lane: None, body }
+    }
+
     #[test]
     fn addresses_come_from_the_settings_in_force() {
         let mut settings = Settings::defaults(Role::Worker);
-        let rating = Destination::Library { experience: "A B".into() };
-        assert_eq!(address(&rating, &settings), None);
+        let rating = item(Destination::Library { experience: "A B".into() });
+        assert_eq!(post(&rating, &settings, 0), None);
         settings.experience_library = Some(ExperienceLibrary {
             url: "https://library.example".into(),
             token: Secret::new("t"),
             ..ExperienceLibrary::default()
         });
-        let url = "https://library.example/api/v1/experiences/A%20B/ratings".to_owned();
-        assert_eq!(address(&rating, &settings), Some((url, "t")));
+        let sent = post(&rating, &settings, 0).unwrap();
+        assert_eq!(sent.url, "https://library.example/api/v1/experiences/A%20B/ratings");
+        let fields = [("Authorization", "Bearer t".to_owned()), ("Idempotency-Key", "k-1".to_owned())];
+        assert_eq!(sent.fields, fields);
+    }
+
+    #[test]
+    fn an_event_is_signed_at_each_try_over_the_same_body_under_the_same_id() {
+        let mut settings = Settings::defaults(Role::Worker);
+        let hook = Webhook {
+            url: "https://hooks.example.com:8443/secret-path?x=y".into(),
+            secret: Secret::new("s3cret"),
+            events: vec![EventKind::SessionEnded],
+        };
+        let receiver = Receiver::Webhook(hook.id());
+        let event = item(Destination::Webhook { hook: hook.id(), event: "session-ended-1".into() });
+        assert_eq!(post(&event, &settings, 7), None, "it is in no list");
+        settings.webhooks = vec![hook];
+        let (first, second) = (post(&event, &settings, 7).unwrap(), post(&event, &settings, 8).unwrap());
+        assert_eq!(first.url, settings.webhooks[0].url);
+        assert_eq!(first.body, second.body);
+        let field = |sent: &Post, name: &str| {
+            sent.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
+        };
+        for sent in [&first, &second] {
+            assert_eq!(field(sent, "Neck-Event-Id").as_deref(), Some("session-ended-1"));
+            assert_eq!(field(sent, "Neck-Event").as_deref(), Some("session.ended"));
+            assert_eq!(field(sent, "Authorization"), None);
+        }
+        let signed = webhook::signature("s3cret", 8, br#"{"a":2,"b":1,"type":"session.ended"}"#);
+        assert_eq!(field(&second, "Neck-Signature"), Some(signed));
+        assert_eq!(shown(receiver, &settings), "webhooks[0] (hooks.example.com:8443)");
+        settings.webhooks.clear();
+        assert_eq!(shown(receiver, &settings), "webhooks");
     }
 }

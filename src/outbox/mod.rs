@@ -1,4 +1,4 @@
-//! The outbox: records and ratings on their way to others, on disk until they are there (SPEC 9).
+//! The outbox: records, ratings and events on their way to others, on disk until they are there (SPEC 9).
 //!
 //! ```text
 //!  put ─▶ file written, synced, renamed, directory synced ─▶ the caller may answer
@@ -12,9 +12,13 @@
 //! or delivered; one that was delivered may be sent again, and its `Idempotency-Key` says so. Putting an item whose key
 //! waits already replaces it. Nobody but the thread waits for a receiver.
 //!
+//! Items of one lane (events about one session, to one webhook) go one after the other, in the order in which they were put;
+//! everything else overtakes what waits. Receivers take turns, so that one that is slow has no more than its share.
+//!
 //! What to try when, and what answers mean, is [`crate::core::outbox_policy`].
 
 mod delivery;
+pub mod figures;
 mod spool;
 
 use std::fmt;
@@ -28,10 +32,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::live::Live;
+use crate::config::settings::Settings;
+use crate::core::webhook::{Event, HookId};
 use crate::host::join;
 use crate::host::private_dir::{DirError, PrivateDir};
 
-pub use spool::Figures;
+use figures::Deliveries;
+pub use figures::Figures;
 use spool::Spool;
 
 /// Stack of the thread in bytes: JSON and an HTTP client.
@@ -47,16 +54,26 @@ pub enum Receiver {
     Nps,
     /// `experience_library`
     Library,
+    /// One of `webhooks`
+    Webhook(HookId),
 }
 
 impl Receiver {
-    const ALL: [Receiver; 2] = [Receiver::Nps, Receiver::Library];
-
     /// The section of the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Receiver::Nps => "nps",
             Receiver::Library => "experience_library",
+            Receiver::Webhook(_) => "webhooks",
+        }
+    }
+
+    /// Whether these settings say where it is.
+    fn is_configured(self, settings: &Settings) -> bool {
+        match self {
+            Receiver::Nps => settings.nps.is_some(),
+            Receiver::Library => settings.experience_library.is_some(),
+            Receiver::Webhook(id) => settings.webhooks.iter().any(|hook| hook.id() == id),
         }
     }
 }
@@ -72,6 +89,29 @@ pub enum Destination {
         /// Its name.
         experience: String,
     },
+    /// `webhooks[].url`, with an event.
+    Webhook {
+        /// Which of them.
+        #[serde(with = "hook_text")]
+        hook: HookId,
+        /// The event's id.
+        event: String,
+    },
+}
+
+/// A webhook's id as text.
+mod hook_text {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::core::webhook::HookId;
+
+    pub fn serialize<S: Serializer>(id: &HookId, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(id)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<HookId, D::Error> {
+        HookId::try_from(String::deserialize(from)?).map_err(serde::de::Error::custom)
+    }
 }
 
 impl Destination {
@@ -80,6 +120,7 @@ impl Destination {
         match self {
             Destination::Nps => Receiver::Nps,
             Destination::Library { .. } => Receiver::Library,
+            Destination::Webhook { hook, .. } => Receiver::Webhook(*hook),
         }
     }
 }
@@ -93,6 +134,8 @@ pub struct Item {
     pub destination: Destination,
     /// Not before this, in milliseconds since 1970.
     pub due_ms: u64,
+    /// Waits for the items of this lane that were put before and have the same receiver.
+    pub lane: Option<String>,
     /// The JSON that is sent.
     pub body: Value,
 }
@@ -153,6 +196,26 @@ impl Outbox {
         Ok(())
     }
 
+    /// Takes an event for every webhook that is told of its kind. Where it waits already, it stays as it is. When this returns
+    /// `Ok`, it survives a crash; else it is to be told again, under the same id.
+    pub fn tell(&self, event: &Event, settings: &Settings) -> Result<(), PutError> {
+        for hook in settings.webhooks.iter().filter(|hook| hook.events.contains(&event.kind)) {
+            let key = format!("{}-{}", event.id, hook.id());
+            if self.holds(&key) {
+                continue;
+            }
+            let destination = Destination::Webhook { hook: hook.id(), event: event.id.clone() };
+            let (body, lane) = (event.body(settings.role), Some(event.subject.clone()));
+            self.put(&Item { key, destination, due_ms: event.at_ms, lane, body }, Limits::of(settings))?;
+        }
+        Ok(())
+    }
+
+    /// What became of attempts.
+    pub fn deliveries(&self) -> &Deliveries {
+        self.spool.deliveries()
+    }
+
     /// Whether an item of this key waits.
     pub fn holds(&self, key: &str) -> bool {
         self.spool.holds(key)
@@ -171,6 +234,13 @@ pub struct Limits {
     pub records: usize,
     /// Bytes of their files.
     pub bytes: u64,
+}
+
+impl Limits {
+    /// `outbox.max_records`, `outbox.max_bytes`
+    pub fn of(settings: &Settings) -> Limits {
+        Limits { records: settings.outbox.max_records, bytes: settings.outbox.max_bytes }
+    }
 }
 
 impl OutboxThread {

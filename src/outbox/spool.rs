@@ -3,13 +3,14 @@
 //! The lock is held for looks and renames, never while a file is being written or sent: each change of an item gets a new
 //! generation, and a delivery only removes what it sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::figures::{Deliveries, Figures};
 use super::{Destination, Item, Limits, PutError, Receiver};
 use crate::core::outbox_policy::{Backoff, Tries, is_out_of_patience};
 use crate::host::private_dir::{DirError, PrivateDir};
@@ -39,6 +40,9 @@ struct Stored {
     #[serde(flatten)]
     destination: Destination,
     due_ms: u64,
+    /// The lane, and the place in it: it grows from item to item, over restarts too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lane: Option<(String, u64)>,
     body: Value,
 }
 
@@ -47,6 +51,7 @@ struct Stored {
 struct Waiting {
     receiver: Receiver,
     due_ms: u64,
+    lane: Option<(String, u64)>,
     bytes: u64,
     generation: u64,
     /// Its file is being written.
@@ -59,9 +64,23 @@ struct Index {
     waiting: BTreeMap<String, Waiting>,
     bytes: u64,
     generations: u64,
-    receivers: BTreeMap<Receiver, Tries>,
+    receivers: BTreeMap<Receiver, Course>,
+    /// The places of what waits in each receiver's lanes.
+    lanes: BTreeMap<Receiver, BTreeMap<String, BTreeSet<u64>>>,
+    /// The last place that was given.
+    places: u64,
+    /// Attempts that were begun.
+    turns: u64,
     dead: usize,
     refused: u64,
+}
+
+/// How it goes with a receiver.
+#[derive(Debug, Default)]
+struct Course {
+    tries: Tries,
+    /// When it had its last turn, counted in attempts.
+    turn: u64,
 }
 
 /// The directory.
@@ -69,23 +88,7 @@ pub struct Spool {
     dir: PrivateDir,
     dead: PrivateDir,
     index: Mutex<Index>,
-}
-
-/// How the outbox is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Items that wait, those that are not due included.
-    pub waiting: usize,
-    /// Bytes of their files.
-    pub bytes: u64,
-    /// Dead letters.
-    pub dead: usize,
-    /// Items that were refused since the start because the outbox was full or the disk did not take them.
-    pub refused: u64,
-    /// For how long the oldest item has been due.
-    pub overdue: Duration,
-    /// Receivers that do not take anything at present, and how many attempts failed in a row.
-    pub failing: Vec<(&'static str, u32)>,
+    deliveries: Deliveries,
 }
 
 /// What to do next.
@@ -120,7 +123,7 @@ impl Spool {
         if waiting + unfinished > 0 {
             log::info!("[outbox] {waiting} items wait from earlier, {unfinished} unfinished files removed");
         }
-        Ok(Spool { dir, dead, index: Mutex::new(index) })
+        Ok(Spool { dir, dead, index: Mutex::new(index), deliveries: Deliveries::default() })
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -133,11 +136,12 @@ impl Spool {
             version: VERSION,
             destination: item.destination.clone(),
             due_ms: item.due_ms,
+            lane: item.lane.clone().map(|lane| (lane, self.index().place_of(&item.key))),
             body: item.body.clone(),
         };
         // A tree of JSON values always has a text.
         let text = serde_json::to_vec(&stored).unwrap_or_default();
-        let generation = self.index().reserve(item, text.len() as u64, limits)?;
+        let generation = self.index().reserve(&item.key, &stored, text.len() as u64, limits)?;
         let written = self.dir.replace_file(&format!("{}{SUFFIX}", item.key), &text);
         let mut index = self.index();
         match written {
@@ -169,10 +173,12 @@ impl Spool {
         self.index().waiting.contains_key(key)
     }
 
-    /// What to do at `now_ms`. Receivers that are not `open` are not configured.
+    /// What to do at `now_ms`. Receivers that are not `open` are not configured. Of those that have something due, the one whose
+    /// last turn is longest ago is next.
     pub fn next(&self, now_ms: u64, open: impl Fn(Receiver) -> bool, patience: Duration) -> Next {
-        let index = self.index();
-        let mut first: Option<(u64, &String, &Waiting)> = None;
+        let mut index = self.index();
+        let mut first: Option<(u64, u64, &String, &Waiting)> = None;
+        let mut later: Option<u64> = None;
         for (key, waiting) in index.waiting.iter().filter(|(_, waiting)| !waiting.in_writing) {
             if !open(waiting.receiver) {
                 if is_out_of_patience(waiting.due_ms, now_ms, patience) {
@@ -180,24 +186,38 @@ impl Spool {
                 }
                 continue;
             }
-            let receiver = index.receivers.get(&waiting.receiver).map_or(0, Tries::next_ms);
-            let at = waiting.tries.next_ms().max(receiver);
-            if first.is_none_or(|(earliest, ..)| at < earliest) {
-                first = Some((at, key, waiting));
+            if !index.leads_its_lane(waiting) {
+                continue;
+            }
+            let course = index.receivers.get(&waiting.receiver);
+            let at = waiting.tries.next_ms().max(course.map_or(0, |course| course.tries.next_ms()));
+            let turn = course.map_or(0, |course| course.turn);
+            if at > now_ms {
+                later = Some(later.map_or(at, |earliest| earliest.min(at)));
+            } else if first.is_none_or(|(earliest, since, ..)| (turn, at) < (earliest, since)) {
+                first = Some((turn, at, key, waiting));
             }
         }
-        match first {
-            Some((at, key, waiting)) if at <= now_ms => Next::Try(key.clone(), waiting.generation),
-            other => Next::Wait(other.map(|(at, ..)| at)),
-        }
+        let Some((_, _, key, waiting)) = first else { return Next::Wait(later) };
+        let (key, generation, receiver) = (key.clone(), waiting.generation, waiting.receiver);
+        index.turns += 1;
+        let turn = index.turns;
+        index.receivers.entry(receiver).or_default().turn = turn;
+        Next::Try(key, generation)
+    }
+
+    /// What became of attempts.
+    pub fn deliveries(&self) -> &Deliveries {
+        &self.deliveries
     }
 
     /// The item as it is on disk. One that cannot be read is set aside.
     pub fn read(&self, key: &str, generation: u64) -> Option<Item> {
         let name = format!("{key}{SUFFIX}");
         match read(&self.dir, &name) {
-            Ok((Stored { destination, due_ms, body, .. }, _)) => {
-                Some(Item { key: key.to_owned(), destination, due_ms, body })
+            Ok((Stored { destination, due_ms, lane, body, .. }, _)) => {
+                let lane = lane.map(|(lane, _)| lane);
+                Some(Item { key: key.to_owned(), destination, due_ms, lane, body })
             }
             Err(why) => {
                 let mut index = self.index();
@@ -222,7 +242,8 @@ impl Spool {
                 log::error!("[outbox] ALERT a delivered item stays and is sent again: {error}");
             }
         }
-        let tries = index.receivers.entry(receiver).or_default();
+        self.deliveries.note(receiver, "delivered");
+        let tries = &mut index.receivers.entry(receiver).or_default().tries;
         let failed = tries.failures() > 0;
         tries.worked();
         failed
@@ -234,7 +255,8 @@ impl Spool {
         if let Some(waiting) = index.waiting.get_mut(key) {
             waiting.tries.failed(at.now_ms, asked, at.backoff, at.random);
         }
-        let tries = index.receivers.entry(receiver).or_default();
+        self.deliveries.note(receiver, "failed");
+        let tries = &mut index.receivers.entry(receiver).or_default().tries;
         tries.failed(at.now_ms, asked, at.backoff, at.random.rotate_left(32));
         tries.failures()
     }
@@ -245,7 +267,9 @@ impl Spool {
         if index.waiting.get(key).is_none_or(|waiting| waiting.generation != generation) {
             return false;
         }
-        index.remove(key);
+        if let Some(buried) = index.remove(key) {
+            self.deliveries.note(buried.receiver, "refused");
+        }
         let name = format!("{key}{SUFFIX}");
         if let Err(error) = self.dir.move_file(&name, &self.dead) {
             log::error!("[outbox] ALERT a dead letter is lost: {error}");
@@ -273,17 +297,19 @@ impl Spool {
     pub fn figures(&self, now_ms: u64) -> Figures {
         let index = self.index();
         let oldest = index.waiting.values().map(|waiting| waiting.due_ms).min().unwrap_or(now_ms);
-        let failing = Receiver::ALL.iter().filter_map(|receiver| {
-            let failures = index.receivers.get(receiver)?.failures();
-            (failures > 0).then_some((receiver.name(), failures))
-        });
+        // All webhooks have one name.
+        let mut failing = BTreeMap::new();
+        for (receiver, course) in index.receivers.iter().filter(|(_, course)| course.tries.failures() > 0) {
+            let failures: &mut u32 = failing.entry(receiver.name()).or_default();
+            *failures = course.tries.failures().max(*failures);
+        }
         Figures {
             waiting: index.waiting.len(),
             bytes: index.bytes,
             dead: index.dead,
             refused: index.refused,
             overdue: Duration::from_millis(now_ms.saturating_sub(oldest)),
-            failing: failing.collect(),
+            failing: failing.into_iter().collect(),
         }
     }
 }
@@ -301,53 +327,74 @@ pub struct Attempt {
 
 impl Index {
     fn found(&mut self, key: &str, stored: &Stored, bytes: u64) {
-        let waiting = Waiting {
+        let waiting = self.waiting_of(stored, bytes);
+        self.insert(key, Waiting { in_writing: false, ..waiting });
+    }
+
+    fn waiting_of(&mut self, stored: &Stored, bytes: u64) -> Waiting {
+        self.generations += 1;
+        Waiting {
             receiver: stored.destination.receiver(),
             due_ms: stored.due_ms,
+            lane: stored.lane.clone(),
             bytes,
-            generation: self.new_generation(),
-            in_writing: false,
+            generation: self.generations,
+            in_writing: true,
             tries: Tries::from(stored.due_ms),
-        };
-        self.insert(key, waiting);
+        }
+    }
+
+    /// The place in its lane of what is put under this key: what it has, if it waits already, else behind all others.
+    fn place_of(&mut self, key: &str) -> u64 {
+        let has = self.waiting.get(key).and_then(|waiting| waiting.lane.as_ref().map(|(_, place)| *place));
+        has.unwrap_or_else(|| {
+            self.places += 1;
+            self.places
+        })
+    }
+
+    /// Whether nothing that was put before it waits in its lane.
+    fn leads_its_lane(&self, waiting: &Waiting) -> bool {
+        let Some((lane, place)) = &waiting.lane else { return true };
+        let lane = self.lanes.get(&waiting.receiver).and_then(|lanes| lanes.get(lane));
+        let ahead = lane.and_then(BTreeSet::first);
+        ahead.is_none_or(|ahead| ahead >= place)
     }
 
     /// Makes room before the file is written, so that many who put at once stay within the limits together.
-    fn reserve(&mut self, item: &Item, bytes: u64, limits: Limits) -> Result<u64, PutError> {
-        let before = self.waiting.get(&item.key).map_or((0, 0), |waiting| (1, waiting.bytes));
+    fn reserve(&mut self, key: &str, stored: &Stored, bytes: u64, limits: Limits) -> Result<u64, PutError> {
+        let before = self.waiting.get(key).map_or((0, 0), |waiting| (1, waiting.bytes));
         let (count, total) = (self.waiting.len() - before.0 + 1, self.bytes - before.1 + bytes);
         if count > limits.records || total > limits.bytes {
             self.refused += 1;
             return Err(PutError::Full);
         }
-        let generation = self.new_generation();
-        let waiting = Waiting {
-            receiver: item.destination.receiver(),
-            due_ms: item.due_ms,
-            bytes,
-            generation,
-            in_writing: true,
-            tries: Tries::from(item.due_ms),
-        };
-        self.insert(&item.key, waiting);
+        let waiting = self.waiting_of(stored, bytes);
+        let generation = waiting.generation;
+        self.insert(key, waiting);
         Ok(generation)
-    }
-
-    fn new_generation(&mut self) -> u64 {
-        self.generations += 1;
-        self.generations
     }
 
     fn insert(&mut self, key: &str, waiting: Waiting) {
         self.remove(key);
         self.bytes += waiting.bytes;
+        if let Some((lane, place)) = &waiting.lane {
+            self.places = self.places.max(*place);
+            self.lanes.entry(waiting.receiver).or_default().entry(lane.clone()).or_default().insert(*place);
+        }
         self.waiting.insert(key.to_owned(), waiting);
     }
 
-    fn remove(&mut self, key: &str) {
-        if let Some(waiting) = self.waiting.remove(key) {
-            self.bytes -= waiting.bytes;
+    fn remove(&mut self, key: &str) -> Option<Waiting> {
+        let waiting = self.waiting.remove(key)?;
+        self.bytes -= waiting.bytes;
+        if let (Some((lane, place)), Some(lanes)) = (&waiting.lane, self.lanes.get_mut(&waiting.receiver)) {
+            let empty = lanes.get_mut(lane).is_some_and(|places| places.remove(place) && places.is_empty());
+            if empty {
+                lanes.remove(lane);
+            }
         }
+        Some(waiting)
     }
 
     fn change(&mut self, key: &str, generation: u64, change: impl FnOnce(&mut Waiting)) {
@@ -374,6 +421,7 @@ fn set_aside(dir: &PrivateDir, name: &str, why: &str) -> Result<(), DirError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::webhook::HookId;
 
     const LIMITS: Limits = Limits { records: 3, bytes: 10_000 };
     const DAY: Duration = Duration::from_secs(86_400);
@@ -395,7 +443,7 @@ mod tests {
     }
 
     fn item(key: &str, due_ms: u64) -> Item {
-        Item { key: key.into(), destination: Destination::Nps, due_ms, body: Value::from(due_ms) }
+        Item { key: key.into(), destination: Destination::Nps, due_ms, lane: None, body: Value::from(due_ms) }
     }
 
     fn attempt(now_ms: u64) -> Attempt {
@@ -493,5 +541,139 @@ mod tests {
         std::fs::remove_file(at.0.join("dead/a.json")).unwrap();
         spool.count_dead();
         assert_eq!(spool.figures(1).dead, 0);
+    }
+
+    fn event(hook: &str, lane: &str, number: u64) -> Item {
+        let hook = HookId::of_url(hook);
+        let key = format!("{lane}-{number}-{hook}");
+        let destination = Destination::Webhook { hook, event: format!("{lane}-{number}") };
+        // What is due says nothing of the order: the clock may be set.
+        Item { key, destination, due_ms: 10 - number, lane: Some(lane.into()), body: Value::from(number) }
+    }
+
+    const MANY: Limits = Limits { records: 100, bytes: 100_000 };
+
+    fn body(spool: &Spool, next: &Next) -> u64 {
+        let Next::Try(key, generation) = next else { panic!("nothing to try, but {next:?}") };
+        spool.read(key, *generation).and_then(|item| item.body.as_u64()).unwrap()
+    }
+
+    #[test]
+    fn items_of_a_lane_go_one_after_the_other_over_restarts_and_failures() {
+        let at = scratch();
+        let first = spool(&at);
+        for number in 1..=3 {
+            first.put(&event("a", "s", number), MANY).unwrap();
+        }
+        drop(first);
+        let spool = spool(&at);
+        spool.put(&event("a", "s", 4), MANY).unwrap();
+        spool.put(&event("a", "other", 9), MANY).unwrap();
+        let mut order = Vec::new();
+        for round in 0..9u64 {
+            let now = 10_000 * (round + 1);
+            let next = spool.next(now, |_| true, DAY);
+            let number = body(&spool, &next);
+            let Next::Try(key, generation) = &next else { unreachable!() };
+            let receiver = Receiver::Webhook(HookId::of_url("a"));
+            match round {
+                // The first of the lane fails: nothing of its lane overtakes it, the other lane does.
+                0 | 2 if number != 9 => {
+                    spool.failed(key, receiver, None, attempt(now));
+                }
+                _ => {
+                    spool.delivered(key, *generation, receiver);
+                    order.push(number);
+                }
+            }
+            if spool.next(now + 1_000, |_| true, DAY) == Next::Wait(None) {
+                break;
+            }
+        }
+        let of_lane: Vec<u64> = order.iter().copied().filter(|number| *number != 9).collect();
+        assert_eq!((of_lane, order.len()), (vec![1, 2, 3, 4], 5), "{order:?}");
+    }
+
+    #[test]
+    fn a_buried_item_lets_the_next_of_its_lane_go() {
+        let at = scratch();
+        let spool = spool(&at);
+        spool.put(&event("a", "s", 1), MANY).unwrap();
+        spool.put(&event("a", "s", 2), MANY).unwrap();
+        // Put again, it keeps its place.
+        spool.put(&event("a", "s", 1), MANY).unwrap();
+        let next = spool.next(50, |_| true, DAY);
+        assert_eq!(body(&spool, &next), 1);
+        let Next::Try(key, generation) = next else { unreachable!() };
+        assert!(spool.bury(&key, generation));
+        assert_eq!(body(&spool, &spool.next(50, |_| true, DAY)), 2);
+        let refused = spool.deliveries().all().find(|(labels, _)| *labels == ["webhooks", "refused"]);
+        assert_eq!(refused, Some((["webhooks", "refused"], 1)));
+    }
+
+    #[test]
+    fn receivers_take_turns_whatever_waits_for_each() {
+        let at = scratch();
+        let spool = spool(&at);
+        for number in 1..=4 {
+            spool.put(&event("a", &format!("s{number}"), number), MANY).unwrap();
+        }
+        spool.put(&event("b", "t", 7), MANY).unwrap();
+        spool.put(&item("record", 9), MANY).unwrap();
+        let mut order = Vec::new();
+        for _ in 0..6 {
+            let Next::Try(key, generation) = spool.next(50, |_| true, DAY) else { panic!("nothing to try") };
+            let item = spool.read(&key, generation).unwrap();
+            spool.delivered(&key, generation, item.destination.receiver());
+            order.push(item.destination.receiver());
+        }
+        let mut heads = order[..3].to_vec();
+        heads.sort();
+        heads.dedup();
+        assert_eq!(heads.len(), 3, "each has a turn before one has a second: {order:?}");
+    }
+
+    /// By a clock of its own: no second passes.
+    #[test]
+    fn a_receiver_that_is_down_for_an_hour_gets_each_event_once_and_in_order() {
+        const HOUR_MS: u64 = 3_600_000;
+        let at = scratch();
+        let spool = spool(&at);
+        for session in 0..8u64 {
+            for number in 1..=2 {
+                spool.put(&event("a", &format!("s{session}"), number), MANY).unwrap();
+            }
+        }
+        let defaults = crate::config::settings::Outbox::default();
+        let backoff = Backoff { first: defaults.retry, longest: defaults.retry_max };
+        let (mut now, mut attempts, mut arrived) = (100, 0, Vec::new());
+        loop {
+            match spool.next(now, |_| true, defaults.patience) {
+                Next::Wait(None) => break,
+                Next::Wait(Some(until)) => now = until,
+                Next::GiveUp(key, _) => panic!("{key} is given up"),
+                Next::Try(key, generation) => {
+                    let item = spool.read(&key, generation).unwrap();
+                    let receiver = item.destination.receiver();
+                    if now < HOUR_MS {
+                        attempts += 1;
+                        let random = u64::wrapping_mul(attempts, 0x9e37_79b9_7f4a_7c15);
+                        spool.failed(&key, receiver, None, Attempt { now_ms: now, backoff, random });
+                    } else {
+                        spool.delivered(&key, generation, receiver);
+                        arrived.push((item.lane.unwrap_or_default(), item.body.as_u64().unwrap()));
+                    }
+                }
+            }
+        }
+        println!("{attempts} attempts within the hour; all delivered {} s after it", (now - HOUR_MS) / 1000);
+        assert!(attempts < 30, "{attempts}: one that is down is left alone");
+        assert!(now < 2 * HOUR_MS, "and not for long once it is back");
+        assert_eq!(arrived.len(), 16, "{arrived:?}");
+        for session in 0..8 {
+            let of: Vec<u64> =
+                arrived.iter().filter(|(lane, _)| *lane == format!("s{session}")).map(|(_, n)| *n).collect();
+            assert_eq!(of, [1, 2], "session {session}");
+        }
     }
 }

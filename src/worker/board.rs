@@ -375,6 +375,11 @@ impl Card {
         self.timeline.lock().unwrap_or_else(PoisonError::into_inner).connected(unix_millis(), connections);
     }
 
+    /// How often its owner's page lost the stream, as far as it said so.
+    pub fn interruptions(&self) -> u32 {
+        self.timeline.lock().unwrap_or_else(PoisonError::into_inner).interruptions()
+    }
+
     /// What happened so far.
     pub fn timeline(&self) -> Timeline {
         self.timeline.lock().unwrap_or_else(PoisonError::into_inner).clone()

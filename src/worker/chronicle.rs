@@ -10,7 +10,9 @@
 //! ([`Chronicle::pay`]); only a rating is refused instead, because whoever gives it can give it again.
 //!
 //! One file per session, written like every state that must not be lost. A record and a rating go into the outbox before
-//! they go into the file: killed in between, the same is put again under the same key. Each session's story is behind a lock
+//! they go into the file: killed in between, the same is put again under the same key. Events for webhooks are told here too,
+//! because here is what survives a kill: that a session is ready after its file is written, its end together with its record.
+//! Each session's story is behind a lock
 //! of its own, which is held while its files are written, so that they are written in order.
 
 use std::collections::VecDeque;
@@ -30,6 +32,7 @@ use crate::core::reason::EndReason;
 use crate::core::record::{self, Facts, RatingNote, Record};
 use crate::core::status::SessionStatus;
 use crate::core::timeline::{Happening, Timeline};
+use crate::core::webhook::{Event, EventKind};
 use crate::host::clock::{Clock, unix_millis};
 use crate::host::private_dir::{DirError, PrivateDir};
 use crate::outbox::{Destination, Item, Limits, Outbox, PutError};
@@ -81,6 +84,9 @@ struct Debt {
     record: bool,
     /// The session's file.
     file: bool,
+    /// The events that it is ready and that it ended, into the outbox.
+    ready_event: bool,
+    end_event: bool,
     /// The card stands in the list of those that owe.
     listed: bool,
 }
@@ -122,6 +128,11 @@ struct Stored {
     /// The record is not in the outbox yet.
     #[serde(default)]
     owed: bool,
+    /// Nor is that the session was ready, that it ended, for webhooks: as far as was known when this was written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    ready_owed: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    end_owed: bool,
     #[serde(default)]
     timeline: Timeline,
 }
@@ -193,7 +204,10 @@ impl Chronicle {
         for name in self.dir.names()?.into_iter().filter(|name| name.ends_with(SUFFIX)) {
             let Some(mut stored) = self.read(&name) else { continue };
             if !stored.ended {
+                // As it was when it was ready: told once more under the same id, if it was told.
+                let told = self.tell(EventKind::SessionReady, stored.ready_owed, &stored.record);
                 end_unseen(&mut stored, now_ms);
+                stored.ready_owed &= told.is_err();
             }
             let debt = self.settle(&mut stored, &name);
             let ended_ago = Duration::from_millis(now_ms.saturating_sub(stored.record.ended_unix_ms));
@@ -232,18 +246,33 @@ impl Chronicle {
     /// Puts into the outbox what an earlier run did not, and says so in the file.
     fn settle(&self, stored: &mut Stored, name: &str) -> Debt {
         let settings = self.live.get();
-        if !stored.owed {
+        if !(stored.owed || stored.ready_owed || stored.end_owed) {
             return Debt::default();
         }
+        let ready = self.tell(EventKind::SessionReady, stored.ready_owed, &stored.record);
+        let end = match &ready {
+            Ok(()) => self.tell(EventKind::SessionEnded, stored.end_owed, &stored.record),
+            // The one waits for the other.
+            Err(_) => Ok(()),
+        };
+        stored.end_owed &= end.is_err() || ready.is_err();
+        stored.ready_owed &= ready.is_err();
         // It may have been put, and the run killed before its file said so.
-        let put = match self.outbox.holds(&record::key("record", &stored.record.session_id)) {
+        let put = match !stored.owed || self.outbox.holds(&record::key("record", &stored.record.session_id)) {
             true => Ok(()),
             false => self.put_record(&stored.record, stored.given.as_ref(), &settings),
         };
         stored.owed = put.is_err();
         let written = self.write(name, stored);
-        let debt = Debt { record: put.is_err(), file: written.is_err(), listed: false };
-        self.note_trouble(&stored.record.session_id, put.map_err(RateError::from).and(written));
+        let debt = Debt {
+            record: put.is_err(),
+            file: written.is_err(),
+            ready_event: stored.ready_owed,
+            end_event: stored.end_owed,
+            listed: false,
+        };
+        let done = ready.and(end).and(put).map_err(RateError::from).and(written);
+        self.note_trouble(&stored.record.session_id, done);
         debt
     }
 
@@ -253,11 +282,32 @@ impl Chronicle {
         if std::mem::replace(&mut told.begun, true) {
             return;
         }
-        let written = self.store(card, &self.draft(card, &told), told.given.as_ref(), false, false);
+        let draft = self.draft(card, &told);
+        told.debt.ready_event = true;
+        let written = self.store(card, &draft, &told, false);
+        let ready = self.tell(EventKind::SessionReady, true, &draft);
+        told.debt.ready_event = ready.is_err();
         told.debt.file |= written.is_err();
         self.remember_debt(card, &mut told);
         drop(told);
-        self.note_trouble(&card.id, written);
+        self.note_trouble(&card.id, written.and(ready.map_err(RateError::from)));
+    }
+
+    /// Tells webhooks of it, if that is owed. `Err`: it still is.
+    fn tell(&self, kind: EventKind, owed: bool, record: &Record) -> Result<(), PutError> {
+        match owed {
+            true => self.outbox.tell(&Event::of_session(kind, record), &self.live.get()),
+            false => Ok(()),
+        }
+    }
+
+    /// The same for what a story owes.
+    fn tell_owed(&self, told: &mut Told, record: &Record) -> Result<(), PutError> {
+        self.tell(EventKind::SessionReady, told.debt.ready_event, record)?;
+        told.debt.ready_event = false;
+        self.tell(EventKind::SessionEnded, told.debt.end_event, record)?;
+        told.debt.end_event = false;
+        Ok(())
     }
 
     /// The session is over, after this many restarts.
@@ -267,6 +317,7 @@ impl Chronicle {
         let record = Record { reason, restarts, ..self.draft(card, &told) };
         self.counters.ended.note(reason.code());
         self.counters.paths.note(record.relay_type.as_deref().unwrap_or("none"));
+        told.debt.end_event = true;
         let kept = self.keep_ended(card, &mut told, record, &settings);
         drop(told);
         self.note_trouble(&card.id, kept);
@@ -280,17 +331,20 @@ impl Chronicle {
         record: Record,
         settings: &Settings,
     ) -> Result<(), RateError> {
-        let put = self.put_record(&record, told.given.as_ref(), settings).map_err(RateError::from);
-        let stored = self.store(card, &record, told.given.as_ref(), true, put.is_err());
+        let told_of = self.tell_owed(told, &record);
+        let put = self.put_record(&record, told.given.as_ref(), settings);
+        told.debt.record = put.is_err();
+        let stored = self.store(card, &record, told, true);
         told.record = Some(record);
-        (told.debt.record, told.debt.file) = (put.is_err(), stored.is_err());
+        told.debt.file = stored.is_err();
         self.remember_debt(card, told);
-        put.and(stored)
+        put.and(told_of).map_err(RateError::from).and(stored)
     }
 
     /// Puts a card that owes onto the list.
     fn remember_debt(&self, card: &Arc<Card>, told: &mut Told) {
-        if !(told.debt.record || told.debt.file) || std::mem::replace(&mut told.debt.listed, true) {
+        let Debt { record, file, ready_event, end_event, .. } = told.debt;
+        if !(record || file || ready_event || end_event) || std::mem::replace(&mut told.debt.listed, true) {
             return;
         }
         let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -330,17 +384,20 @@ impl Chronicle {
 
     fn pay_one(&self, card: &Card, told: &mut Told, settings: &Settings) -> Result<(), RateError> {
         let Some(record) = told.record.clone() else {
-            self.store(card, &self.draft(card, told), told.given.as_ref(), false, false)?;
+            let draft = self.draft(card, told);
+            self.tell_owed(told, &draft)?;
+            self.store(card, &draft, told, false)?;
             told.debt.file = false;
             return Ok(());
         };
+        self.tell_owed(told, &record)?;
         if told.debt.record {
             self.put_record(&record, told.given.as_ref(), settings)?;
             told.debt.record = false;
         }
         let window = u64::try_from(settings.sessions.ended_window.as_millis()).unwrap_or(u64::MAX);
         if unix_millis() < record.ended_unix_ms.saturating_add(window) {
-            self.store(card, &record, told.given.as_ref(), true, false)?;
+            self.store(card, &record, told, true)?;
         } else {
             self.dir.remove(&file_name(&card.id))?;
         }
@@ -378,7 +435,7 @@ impl Chronicle {
             told.record = Some(record.clone());
             told.debt.record = false;
         }
-        self.store(card, &record, Some(&given), ended, false)?;
+        self.store_given(card, &record, Some(&given), (ended, told.debt))?;
         told.debt.file = false;
         // Once per session, however often it is changed.
         if told.given.replace(given.clone()).is_none() {
@@ -459,9 +516,10 @@ impl Chronicle {
             key: record::key("record", &record.session_id),
             destination: Destination::Nps,
             due_ms: record.due_ms(given, settings.sessions.ended_window),
+            lane: None,
             body: serde_json::to_value(record).unwrap_or_default(),
         };
-        self.outbox.put(&item, limits(settings))
+        self.outbox.put(&item, Limits::of(settings))
     }
 
     fn put_rating(&self, record: &Record, given: &Given, settings: &Settings) -> Result<(), PutError> {
@@ -481,24 +539,40 @@ impl Chronicle {
             key: record::key("rating", &record.session_id),
             destination: Destination::Library { experience },
             due_ms: given.final_ms(),
+            lane: None,
             body: serde_json::to_value(note).unwrap_or_default(),
         };
-        self.outbox.put(&item, limits(settings))
+        self.outbox.put(&item, Limits::of(settings))
     }
 
-    fn store(
+    fn store(&self, card: &Card, record: &Record, told: &Told, ended: bool) -> Result<(), RateError> {
+        self.store_given(card, record, told.given.as_ref(), (ended, told.debt))
+    }
+
+    fn store_given(
         &self,
         card: &Card,
         record: &Record,
         given: Option<&Given>,
-        ended: bool,
-        owed: bool,
+        (ended, debt): (bool, Debt),
     ) -> Result<(), RateError> {
         let (record, given) = (record.clone(), given.cloned());
         let base_url = card.base_url.clone();
         let view_id = card.view_link.as_ref().map(|view| view.id.clone());
         let timeline = card.timeline();
-        let stored = Stored { version: VERSION, ended, base_url, view_id, record, given, owed, timeline };
+        let (owed, ready_owed, end_owed) = (debt.record, debt.ready_event, debt.end_event);
+        let stored = Stored {
+            version: VERSION,
+            ended,
+            base_url,
+            view_id,
+            record,
+            given,
+            owed,
+            ready_owed,
+            end_owed,
+            timeline,
+        };
         self.write(&file_name(&card.id), &stored)
     }
 
@@ -542,7 +616,7 @@ fn end_unseen(stored: &mut Stored, now_ms: u64) {
     record.ended_unix_ms = now_ms;
     record.duration_ms = now_ms.saturating_sub(record.started_unix_ms);
     record.rating = stored.given.as_ref().map(|given| given.rating.clone());
-    (stored.ended, stored.owed) = (true, true);
+    (stored.ended, stored.owed, stored.end_owed) = (true, true, true);
     let ended = Happening::Status { status: SessionStatus::Ended, reason: Some(record.reason) };
     stored.timeline.note(now_ms, ended);
 }
@@ -555,10 +629,6 @@ fn with_facts(record: Record, facts: &Facts) -> Record {
         rtt_ms: facts.rtt_ms,
         ..record
     }
-}
-
-fn limits(settings: &Settings) -> Limits {
-    Limits { records: settings.outbox.max_records, bytes: settings.outbox.max_bytes }
 }
 
 /// The name does not tell the id, which is a credential: names end up in error messages.

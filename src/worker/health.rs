@@ -3,11 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::acme::status::Status;
 use crate::api::auth::TokenGuard;
 use crate::api::reply::Answer;
 use crate::api::types::DEMO_ENGINE;
@@ -16,6 +14,7 @@ use crate::core::fingerprint::Fingerprint;
 use crate::core::fleet::wire::Hindrance;
 use crate::engine::moonlight::installed::Installed;
 use crate::front;
+use crate::front::certificate_view::CertificateView;
 use crate::front::metrics::FrontMetrics;
 use crate::host::clock::{self, Clock};
 use crate::host::disk;
@@ -31,9 +30,6 @@ use crate::worker::checks::Checks;
 use crate::worker::chronicle::Chronicle;
 use crate::worker::figures;
 use crate::worker::standing::Standing;
-
-/// An item that is due for longer is worth a look: a receiver is away, or its token is wrong.
-const OVERDUE: Duration = Duration::from_secs(3600);
 
 /// How what everybody may read of the hindrances begins.
 const FULL_DISK: &str = "the disk of sessions.data_dir";
@@ -75,7 +71,7 @@ pub struct Health {
     pub state_dir: PathBuf,
     /// What is remembered of sessions.
     pub chronicle: Arc<Chronicle>,
-    /// Records and ratings on their way.
+    /// Records, ratings and events on their way.
     pub outbox: Outbox,
     /// Where WireGuard shows.
     pub wireguard: WireGuard,
@@ -89,8 +85,8 @@ pub struct Health {
     pub installed: Arc<Installed>,
     /// Counts wrong tokens.
     pub tokens: Arc<TokenGuard>,
-    /// The certificate of `server.domain`, where there is one.
-    pub certificate: Option<Arc<Status>>,
+    /// The certificate, where there is one.
+    pub certificate: CertificateView,
     /// What is counted in front of us.
     pub metrics: Arc<FrontMetrics>,
     /// Starts with the process.
@@ -111,18 +107,7 @@ impl Health {
             problems.push("records of sessions wait in memory, because the disk of server.state_dir or the outbox takes nothing");
         }
         problems.extend(front::log_problem());
-        let (figures, limits) = (self.outbox.figures(clock::unix_millis()), &self.live.get().outbox);
-        if figures.dead > 0 {
-            problems.push(
-                "records or ratings could not be delivered: see [outbox] in the log, and outbox/dead in server.state_dir",
-            );
-        }
-        if figures.waiting >= limits.max_records || figures.bytes >= limits.max_bytes {
-            problems.push("the outbox is full: ratings are refused and records are lost");
-        }
-        if figures.overdue > OVERDUE {
-            problems.push("records or ratings have waited for more than an hour: see [outbox] in the log");
-        }
+        problems.extend(self.outbox.figures(clock::unix_millis()).problems(&self.live.get().outbox));
         problems
     }
 
@@ -135,7 +120,7 @@ impl Health {
             true => hindrance.reason.clone(),
             false => UNDISCLOSED.to_owned(),
         });
-        let certificate = self.certificate.as_ref().and_then(|status| status.problem());
+        let certificate = self.certificate.problem();
         own.chain(told).chain(self.standing.troubles(admin)).chain(certificate).collect()
     }
 
@@ -165,29 +150,17 @@ impl Health {
                 "panics_contained": isolation::contained(),
                 "problems": problems,
                 "wrong_tokens": self.tokens.count(),
-                "certificate": self.certificate.as_ref().map(|status| status.report()),
+                "certificate": self.certificate.report(),
                 "log": front::log_figures(),
                 "hardening": hardening(settings.sessions.confine),
                 "stream_process": self.installed.shown(),
-                "outbox": self.outbox(),
+                "outbox": self.outbox.figures(clock::unix_millis()).shown(),
                 "media": self.media.snapshot(),
                 "sessions": sessions,
             },
         });
         let ready = self.flags.takes_sessions();
         Answer::json(if readiness && !ready { 503 } else { 200 }, &body)
-    }
-
-    fn outbox(&self) -> Value {
-        let figures = self.outbox.figures(clock::unix_millis());
-        json!({
-            "waiting": figures.waiting,
-            "bytes": figures.bytes,
-            "overdue_seconds": figures.overdue.as_secs(),
-            "dead": figures.dead,
-            "refused": figures.refused,
-            "failing": figures.failing.iter().map(|(name, _)| name).collect::<Vec<_>>(),
-        })
     }
 
     fn session(&self, card: &Card, admin: bool) -> Value {

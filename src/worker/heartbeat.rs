@@ -13,14 +13,18 @@ use serde_json::Value;
 use crate::api::server::Beat;
 use crate::config::settings::ControllerLink;
 use crate::core::fleet::identity::{PROOF_FIELD, WIRE_VERSION};
-use crate::core::fleet::wire::{Heartbeat, HeartbeatReply, MAX_NETWORKS, SessionBrief, WorkerStatus};
+use crate::core::fleet::wire::{
+    Heartbeat, HeartbeatReply, MAX_NETWORKS, SessionBrief, SessionFacts, WorkerStatus, fitting_text,
+};
 use crate::core::session::Failure;
 use crate::core::status::SessionStatus;
+use crate::core::worker_health::jittered;
 use crate::host::crypto::{self, TlsConfig};
+use crate::host::entropy;
 use crate::host::http_client;
 use crate::host::identity_key::IdentityKey;
 use crate::worker::answers;
-use crate::worker::board::Card;
+use crate::worker::board::{Card, View, words_of};
 use crate::worker::health::Health;
 use crate::worker::identity::IdentityFile;
 use crate::worker::roster::Order;
@@ -64,8 +68,7 @@ impl Pulse {
     /// attempt.
     pub fn run(self, changed: &Receiver<()>, ready: impl FnOnce()) {
         let agent = agent(self.roots.clone());
-        let (mut failures, mut challenge) = (0u32, None);
-        let mut said: Option<Instant> = None;
+        let mut contact = Contact::default();
         let mut longest = Duration::MAX;
         let mut ready = Some(ready);
         loop {
@@ -78,25 +81,29 @@ impl Pulse {
                     return;
                 };
             };
-            match self.send(&agent, link, &mut challenge) {
+            let is_first = !contact.is_close;
+            match self.send(&agent, link, &mut contact) {
                 Ok(reply) => {
-                    if failures > 0 {
+                    if contact.failures > 0 {
+                        let failures = contact.failures;
                         log::info!("[heartbeat] the controller answers again after {failures} failed beats");
                     }
-                    (failures, said) = (0, None);
+                    (contact.failures, contact.said, contact.is_close) = (0, None, true);
                     longest = reply.max_interval_ms.map_or(Duration::MAX, Duration::from_millis);
                     self.obey(reply);
                 }
                 Err(error) => {
-                    let again = said.is_none_or(|at| at.elapsed() >= REPEAT_EVERY);
+                    let again = contact.said.is_none_or(|at| at.elapsed() >= REPEAT_EVERY);
                     if self.report(&error, again) {
-                        said = Some(Instant::now());
+                        contact.said = Some(Instant::now());
                     }
-                    failures = failures.saturating_add(1);
+                    contact.failures = contact.failures.saturating_add(1);
+                    contact.is_close = false;
                 }
             }
             ready.take().into_iter().for_each(|ready| ready());
-            if !self.rest(changed, link.heartbeat_interval.min(longest)) {
+            let pause = jittered(link.heartbeat_interval.min(longest), is_first, entropy::number() as u32);
+            if !self.rest(changed, pause) {
                 return;
             }
         }
@@ -120,32 +127,52 @@ impl Pulse {
         true
     }
 
-    /// One beat; a second at once when the controller wants its challenge signed.
+    /// One beat; a second at once when the controller wants its challenge signed, or the list that was left out.
     fn send(
         &self,
         agent: &ureq::Agent,
         link: &ControllerLink,
-        challenge: &mut Option<String>,
+        contact: &mut Contact,
     ) -> Result<HeartbeatReply, BeatError> {
-        let reply = self.send_once(agent, link, challenge.as_deref())?;
-        match &reply.challenge {
-            Some(asked) if !reply.accepted && *challenge != reply.challenge => {
-                *challenge = Some(asked.clone());
-                self.send_once(agent, link, challenge.as_deref())
-            }
-            _ => Ok(reply),
+        let reply = self.send_once(agent, link, contact)?;
+        let is_asked_to_sign = reply.challenge.is_some() && contact.challenge != reply.challenge;
+        if reply.accepted || !(is_asked_to_sign || reply.list_wanted) {
+            return Ok(reply);
         }
+        contact.challenge = reply.challenge.or(contact.challenge.take());
+        self.send_once(agent, link, contact)
     }
 
     fn send_once(
         &self,
         agent: &ureq::Agent,
         link: &ControllerLink,
-        challenge: Option<&str>,
+        contact: &mut Contact,
+    ) -> Result<HeartbeatReply, BeatError> {
+        let mut beat = self.compose(link, contact.challenge.as_deref());
+        // Whatever becomes of this beat: unless it is taken, the next one brings its list along.
+        let known = contact.list.take();
+        let list = match known.filter(|known| known.is_of(&beat.sessions)) {
+            Some(known) => {
+                beat.sessions.clear();
+                beat.unchanged_since = Some(known.seq);
+                known
+            }
+            None => KnownList { seq: beat.seq, sessions: beat.sessions.clone() },
+        };
+        let reply = self.deliver(agent, link, &beat)?;
+        contact.list = (reply.accepted && reply.keeps_lists).then_some(list);
+        Ok(reply)
+    }
+
+    fn deliver(
+        &self,
+        agent: &ureq::Agent,
+        link: &ControllerLink,
+        beat: &Heartbeat,
     ) -> Result<HeartbeatReply, BeatError> {
         let away = |why: &str| BeatError::Away(why.to_owned());
-        let body =
-            serde_json::to_vec(&self.compose(link, challenge)).map_err(|error| away(&error.to_string()))?;
+        let body = serde_json::to_vec(beat).map_err(|error| away(&error.to_string()))?;
         let proof = self.signer.0.prove(&body).ok_or_else(|| away("this beat cannot be signed"))?;
         let mut reply = agent
             .post(format!("{}/api/v1/workers/heartbeat", link.url))
@@ -220,14 +247,19 @@ impl Pulse {
             challenge: challenge.map(str::to_owned),
             hindrances,
             allowed_bodies: (allowed.len() <= MAX_NETWORKS).then(|| allowed.clone()),
+            drain_left_ms: self
+                .health
+                .board
+                .drain_until()
+                .map(|until| millis(until.since(self.health.clock.now()))),
             sessions,
+            unchanged_since: None,
         }
     }
 
     fn brief(&self, card: &Card) -> SessionBrief {
         let now = self.health.clock.now();
         let view = card.view();
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         SessionBrief {
             id: card.id.clone(),
             body: card.request.body,
@@ -240,6 +272,7 @@ impl Pulse {
             age_ms: card.age(now),
             view_id: card.view_link.as_ref().map(|view| view.id.clone()),
             fault: view.failure.as_ref().map(Failure::fault),
+            facts: facts(card, &view),
         }
     }
 
@@ -274,6 +307,50 @@ impl Pulse {
             log::info!(session:%, reason:%; "[heartbeat] the controller ends session {session} as {reason}");
             let _ = self.roster.send(Order::End(order.session_id, order.reason, Box::new(|| ())));
         }
+    }
+}
+
+/// What there is between us and a controller.
+#[derive(Default)]
+struct Contact {
+    /// What it wants to be signed.
+    challenge: Option<String>,
+    /// The list of sessions that it has.
+    list: Option<KnownList>,
+    /// Its last answer was to the last beat.
+    is_close: bool,
+    /// Beats in a row that it did not take.
+    failures: u32,
+    /// When the log said so last.
+    said: Option<Instant>,
+}
+
+/// A list that a controller has, and the number of the beat that brought it.
+struct KnownList {
+    seq: u64,
+    sessions: Vec<SessionBrief>,
+}
+
+impl KnownList {
+    fn is_of(&self, sessions: &[SessionBrief]) -> bool {
+        let same = |(one, other): (&SessionBrief, &SessionBrief)| one.is_same_but_older(other);
+        self.sessions.len() == sessions.len() && self.sessions.iter().zip(sessions).all(same)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What operators see of a session in the controller's list.
+fn facts(card: &Card, view: &View) -> SessionFacts {
+    let failure = view.failure.as_ref().map(|failure| failure.detail.clone());
+    let trouble = view.troubles.last().map(words_of).or_else(|| view.warnings.last().cloned()).or(failure);
+    SessionFacts {
+        engine: Some(fitting_text(&card.request.engine)),
+        mic: card.mic.is_there(),
+        interruptions: card.interruptions(),
+        warning: trouble.as_deref().map(fitting_text),
     }
 }
 

@@ -1,7 +1,6 @@
 //! Starting what outlives sessions: the outbox, the chronicle, and the cards of sessions that an earlier run saw the end of.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::config::live::Live;
 use crate::daemon::RunError;
@@ -14,11 +13,7 @@ use crate::worker::board::{Board, Card};
 use crate::worker::chronicle::Chronicle;
 use crate::worker::mailbox::Mailbox;
 
-/// The `outbox` thread is silent for as long as an attempt takes, which is `outbox.timeout`.
-const SILENCE: Duration = Duration::from_secs(90);
-
 /// In the state directory.
-const OUTBOX: &str = "outbox";
 const SESSIONS: &str = "sessions";
 
 /// What outlives sessions.
@@ -42,9 +37,7 @@ impl Memory {
     ) -> Result<Memory, RunError> {
         let in_state = |error: DirError| RunError(format!("server.state_dir: {error}"));
         let open = |name: &str| state.open_below(name).map_err(in_state);
-        let beat = front::beat(pulses, "outbox", SILENCE);
-        let (outbox, thread) = Outbox::start(open(OUTBOX)?, live.clone(), beat)
-            .map_err(|error| RunError(format!("cannot start the outbox: {error}")))?;
+        let (outbox, thread) = front::outbox(state, live, pulses)?;
         let chronicle = Chronicle::new(open(SESSIONS)?, outbox.clone(), live.clone(), clock);
         let remembered = chronicle.load().map_err(in_state)?;
         if !remembered.is_empty() {

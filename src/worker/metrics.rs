@@ -6,8 +6,7 @@ use crate::api::reply::Answer;
 use crate::api::server::Call;
 use crate::config::settings::Role;
 use crate::core::status::SessionStatus;
-use crate::front::metrics::RoleFacts;
-use crate::host::clock;
+use crate::front::{self, metrics::RoleFacts};
 use crate::host::disk;
 use crate::metrics::exposition::Exposition;
 use crate::metrics::table as t;
@@ -28,7 +27,8 @@ pub fn answer(health: &Health, call: &Call) -> Answer {
         write_sessions(page, health);
         write_host(page, health, (wireguard, hindered));
         write_media(page, health);
-        write_outbox(page, health);
+        front::metrics::write_outbox(page, &health.outbox);
+        page.value(&t::RECORDS_OWED, health.chronicle.owing());
     })
 }
 
@@ -104,14 +104,4 @@ fn write_media(page: &mut Exposition, health: &Health) {
     page.values(&t::MEDIA_TCP, tcp);
     page.value(&t::MIC_PACKETS, counters.to_bodies.get());
     page.value(&t::MIC_UNREACHABLE, counters.bodies_unreachable.get());
-}
-
-fn write_outbox(page: &mut Exposition, health: &Health) {
-    let figures = health.outbox.figures(clock::unix_millis());
-    page.value(&t::OUTBOX_ITEMS, figures.waiting);
-    page.value(&t::OUTBOX_BYTES, figures.bytes);
-    page.value(&t::OUTBOX_OVERDUE, figures.overdue);
-    page.value(&t::OUTBOX_DEAD, figures.dead);
-    page.value(&t::OUTBOX_REFUSED, figures.refused);
-    page.value(&t::RECORDS_OWED, health.chronicle.owing());
 }

@@ -61,6 +61,11 @@ impl MicSlot {
         self.lock().peer.clone().filter(|(_, view)| view.standing() != Standing::Gone)
     }
 
+    /// Whether there is one now.
+    pub fn is_there(&self) -> bool {
+        self.current().is_some()
+    }
+
     /// How long the session had sound from its microphones, for its record.
     pub fn time(&self) -> Duration {
         let slot = self.lock();

@@ -74,6 +74,8 @@ use crate::core::reason::EndReason;
 use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
 use crate::edge::{Edge, Listener};
 use crate::engine::moonlight::installed::Installed;
+use crate::front::announcer::Announcer;
+use crate::front::metrics::FrontMetrics;
 use crate::front::{self, Certificates, Secured, listeners};
 use crate::host::activation::{self, Passed};
 use crate::host::clock::Clock;
@@ -154,6 +156,7 @@ pub struct Worker {
     bodies: Option<BodiesThread>,
     address_thread: AddressThread,
     certificates: Certificates,
+    announcer: Option<Announcer>,
     tokens: (Arc<TokenGuard>, Clock),
     /// `server.worker_id` as the file has it.
     configured_id: Option<WorkerId>,
@@ -218,13 +221,17 @@ impl Worker {
             wireguard,
             installed: Arc::new(installed),
             tokens: Arc::default(),
-            certificate: ground.certificates.status(),
-            metrics: Arc::default(),
+            certificate: ground.certificates.view(),
+            metrics: Arc::new(FrontMetrics::of(ground.certificates.view())),
             media,
             standing: Arc::new(Standing::new(identity.heartbeats_only)),
             key: identity_key::fingerprint(identity.key.public()),
             clock,
         };
+        let telling = (health.outbox.clone(), health.live.clone());
+        // Here the certificate alone is told of by it.
+        let start = || Announcer::start(&ground.state, telling, health.certificate.clone(), None, pulses);
+        let announcer = health.live.get().serves_tls().then(start).transpose()?;
         let bodies = Arc::new(Bodies::open(&ground.state, &health.live, clock)?);
         for hindrance in health.checks.hindrances().iter().filter(|hindrance| !hindrance.meant) {
             log::warn!("[worker] sessions cannot be started: {}", hindrance.reason);
@@ -237,6 +244,7 @@ impl Worker {
         worker.certificates.start(pulses)?;
         worker.bodies = Some(BodiesThread::start(bodies)?);
         worker.configured_id = configured_id;
+        worker.announcer = announcer;
         worker.outbox = Some(memory.thread);
         worker.media = Some(media_threads);
         log::info!("[worker] {id} listens on {listens_on}");
@@ -304,6 +312,7 @@ impl Worker {
             bodies: None,
             address_thread,
             certificates: ground.certificates,
+            announcer: None,
             tokens,
             configured_id: None,
             media: None,
@@ -392,6 +401,7 @@ impl Running for Worker {
         if let Some(bodies) = self.bodies.take() {
             bodies.stop();
         }
+        self.announcer.take().into_iter().for_each(Announcer::stop);
         // Last: everything that puts something in has ended.
         if let Some(outbox) = self.outbox.take() {
             outbox.stop();

@@ -47,7 +47,7 @@ impl Router for WorkerRouter {
             return Decision::Reply(reply);
         }
         match SessionPath::parse(request.path) {
-            SessionPath::NotASession => match pages::front(request.method, request.path) {
+            SessionPath::NotASession => match pages::worker_front(request.method, request.path) {
                 Some(page) => Decision::Reply(page),
                 None => self.to_api(request),
             },

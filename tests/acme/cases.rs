@@ -46,6 +46,16 @@ fn the_owners_file_gets_https_by_itself() {
         assert_eq!(told["last_problem"], Value::Null, "{told}");
         assert_eq!(get("https://neck.test/healthz", &pebble.root()), Ok(200), "{}", process.log());
         assert_eq!((pebble.orders(), pebble.issued()), (1, 1), "{}", pebble.process.log());
+        let metric = |name: &str| role.metric(&format!("hydraneckwebrtc_certificate_{name}"));
+        assert_eq!(metric("good{source=\"domain\"}"), Some(1.0));
+        assert_eq!(
+            (metric("failed_tries"), metric("tries_total{result=\"issued\"}")),
+            (Some(0.0), Some(1.0))
+        );
+        let now = hydraneckwebrtc::host::clock::unix_millis() as f64 / 1000.0;
+        let end = metric("not_after_timestamp_seconds{source=\"domain\"}").unwrap_or_default();
+        let next = metric("next_try_timestamp_seconds").unwrap_or_default();
+        assert!(now < next && next < end, "{now} {next} {end}");
         // A restart serves the stored one at once, and asks nobody.
         drop(process);
         let (calls, process) = (pebble.process.log().len(), role.start());

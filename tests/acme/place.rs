@@ -193,6 +193,15 @@ impl Role {
         })
     }
 
+    /// A sample of `/metrics`, asked at home.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let tls = ureq::tls::TlsConfig::builder().disable_verification(true).build();
+        let agent = ureq::Agent::new_with_config(ureq::Agent::config_builder().tls_config(tls).build());
+        let ask = agent.get("https://neck.test/metrics").header("Authorization", format!("Bearer {TOKEN}"));
+        let text = ask.call().ok()?.body_mut().read_to_string().ok()?;
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+    }
+
     /// Status and problems of health, asked at home.
     pub fn health(&self) -> (String, String) {
         let config = ureq::Agent::config_builder()

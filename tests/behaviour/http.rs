@@ -203,10 +203,16 @@ pub struct Events {
 impl Events {
     /// Opens the event stream of a session through the role at `base`.
     pub fn open(base: &str, session: &str) -> Events {
+        Events::open_at(base, &format!("/session/{session}/_neck/events"), &[])
+    }
+
+    /// Opens another event stream, with fields of the test's own.
+    pub fn open_at(base: &str, path: &str, fields: &[(&str, &str)]) -> Events {
+        let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let authority = base.trim_start_matches("http://");
         let mut tcp = TcpStream::connect(authority).expect("a connection");
         tcp.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
-        let head = format!("GET /session/{session}/_neck/events HTTP/1.0\r\nHost: {authority}\r\n\r\n");
+        let head = format!("GET {path} HTTP/1.0\r\nHost: {authority}\r\n{fields}\r\n");
         tcp.write_all(head.as_bytes()).expect("sent");
         let mut events = Events { lines: std::io::BufReader::new(tcp) };
         let status = events.line().expect("a status line");

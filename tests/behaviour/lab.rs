@@ -93,7 +93,11 @@ impl Lab {
     pub fn controller(&self, change: impl FnOnce(&mut Value)) -> Role {
         let mut config = json!({
             "mode": "controller",
-            "server": {"listen": "127.0.0.1:0", "admin_token": TOKEN, "state_dir": self.dir.join("controller-state")},
+            "server": {
+                "listen": "127.0.0.1:0", "admin_token": TOKEN, "state_dir": self.dir.join("controller-state"),
+                // Many controllers run at once.
+                "operator_listen": "none",
+            },
             "workers": {"heartbeat_interval": "300ms", "heartbeat_timeout": "1500ms"},
         });
         change(&mut config);

@@ -5,6 +5,9 @@
 
 #[path = "../support/collector.rs"]
 mod collector;
+#[path = "../support/hook_receiver.rs"]
+mod hook_receiver;
+mod webhooks;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -46,6 +49,7 @@ fn item(number: usize) -> Item {
             false => Destination::Nps,
         },
         due_ms: unix_millis(),
+        lane: None,
         body: json!({"number": number, "comment": "x".repeat(number % 500)}),
     }
 }

@@ -25,6 +25,7 @@ const PREFIXES: &[&str] = &[
     "edge", // SPEC 9
     "acme",
     "api",
+    "operator",
     "call",
     "state",
     "systemd",

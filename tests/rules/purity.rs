@@ -157,6 +157,8 @@ const SLEEPERS: &[(&str, &str, &str)] = &[
     ("tests/stand_in_body/client.rs", "pause", "polls"),
     ("tests/perf/mic_bench.rs", "open", "is the far end that is not woken by each packet"),
     ("tests/support/collector.rs", "serve", "is the slow server"),
+    ("tests/support/hook_receiver.rs", "serve", "is the slow server"),
+    ("tests/outbox/webhooks.rs", "until", "polls"),
     ("tests/outbox/main.rs", "the_process_that_is_killed", "polls"),
     (
         "tests/outbox/main.rs",

@@ -106,6 +106,7 @@ impl World {
         self.note("controller restarts".to_owned());
         self.processes += 1;
         self.fleet = fresh_fleet(self.now, self.processes, self.fleet.identities());
+        self.shown = Default::default();
         self.disputes = Disputes::default();
         self.flows.clear();
         self.courses.clear();

@@ -50,6 +50,9 @@ pub struct Worker {
     pub next_beat: u64,
     pub draining: bool,
     /// Beats lost in a row.
+    /// The last list that was sent, and the last one that the controller has said to have, each with its beat's number.
+    pub sent: Option<(u64, Vec<SessionBrief>)>,
+    pub kept: Option<(u64, Vec<SessionBrief>)>,
     pub lost: u32,
     pub sessions: BTreeMap<SessionId, Truth>,
 }
@@ -108,6 +111,7 @@ impl Worker {
         self.generation = Generation { boot_ms: now.max(self.generation.boot_ms + 1), nonce };
         self.seq = 0;
         self.challenge = None;
+        (self.sent, self.kept) = (None, None);
         self.draining = false;
         self.next_beat = now;
     }
@@ -121,6 +125,16 @@ impl Worker {
         self.seq += 1;
         self.next_beat = now + INTERVAL_MS;
         self.sessions.retain(|_, truth| truth.ended.is_none_or(|(at, _)| at + ENDED_WINDOW_MS > now));
+        let mut sessions: Vec<_> = self.sessions.iter().map(|(id, truth)| brief(now, id, truth)).collect();
+        let is_kept = |kept: &&(u64, Vec<SessionBrief>)| {
+            let same = |(one, other): (&SessionBrief, &SessionBrief)| one.is_same_but_older(other);
+            kept.1.len() == sessions.len() && kept.1.iter().zip(&sessions).all(same)
+        };
+        let unchanged_since = self.kept.as_ref().filter(is_kept).map(|(seq, _)| *seq);
+        match unchanged_since {
+            Some(_) => sessions.clear(),
+            None => self.sent = Some((self.seq, sessions.clone())),
+        }
         Heartbeat {
             worker_id: self.id.clone(),
             generation: self.generation,
@@ -139,7 +153,9 @@ impl Worker {
             challenge: self.challenge.clone(),
             hindrances: Vec::new(),
             allowed_bodies: None,
-            sessions: self.sessions.iter().map(|(id, truth)| brief(now, id, truth)).collect(),
+            drain_left_ms: None,
+            unchanged_since,
+            sessions,
         }
     }
 }
@@ -162,5 +178,6 @@ fn brief(now: u64, id: &SessionId, truth: &Truth) -> SessionBrief {
         age_ms: until - truth.began,
         view_id: None,
         fault: None,
+        facts: Default::default(),
     }
 }

@@ -18,6 +18,7 @@ use hydraneckwebrtc::core::time::Moment;
 use crate::checks::check_told;
 use crate::impostors::Impostors;
 use crate::rng::Rng;
+use crate::shown::Shown;
 use crate::worker::{Habit, INTERVAL_MS, Refusal, Worker};
 
 /// Beats that are written down to be replayed.
@@ -38,7 +39,7 @@ pub enum Weather {
 
 pub enum Message {
     Beat(Heartbeat),
-    BeatReply(usize, u64, HeartbeatReply),
+    BeatReply(usize, Stamp, HeartbeatReply),
     Create(Placed),
     /// The worker could not be reached, or refused before it began.
     NotBegun(Placed, Option<Refusal>),
@@ -92,6 +93,11 @@ pub struct World {
     pub launched: BTreeSet<SessionId>,
     pub refusals: Vec<Refusal>,
     pub created: usize,
+    /// What whoever reads is shown.
+    pub shown: Shown,
+    /// Beats without their list: those that were taken, and those that had to be sent again.
+    pub lists_left_out: usize,
+    pub lists_wanted: usize,
     pub stale: usize,
     /// Bodies with two live sessions when all was healed.
     pub rivals: usize,
@@ -105,6 +111,7 @@ pub fn fresh_fleet(now: u64, processes: u64, known: &Identities) -> Fleet {
 
 pub fn settings() -> FleetSettings {
     FleetSettings {
+        max_workers: 1_000,
         heartbeat_interval: Duration::from_millis(INTERVAL_MS),
         heartbeat_timeout: Duration::from_millis(TIMEOUT_MS),
         create_timeout: Duration::from_millis(CREATE_TIMEOUT_MS),
@@ -146,6 +153,9 @@ impl World {
             launched: BTreeSet::new(),
             refusals: Vec::new(),
             created: 0,
+            shown: Shown::default(),
+            lists_left_out: 0,
+            lists_wanted: 0,
             stale: 0,
             rivals: 0,
         }
@@ -190,6 +200,18 @@ impl World {
         self.now = until;
         self.fleet.tick(Moment(until));
         self.call_workers();
+        self.publish();
+    }
+
+    /// Takes what has changed, as the controller does for whoever reads.
+    fn publish(&mut self) {
+        let now = self.moment();
+        let changes = self.fleet.take_changes(now);
+        self.shown.take(changes);
+        // Looking at everything is dear: one time in four shows as much.
+        if self.now.is_multiple_of(4) {
+            self.shown.check(now, &self.fleet);
+        }
     }
 
     /// Calls those that the controller wants called; the outcome is known at once.
@@ -228,7 +250,7 @@ impl World {
     fn deliver(&mut self, message: Message) {
         match message {
             Message::Beat(beat) => self.hear(beat),
-            Message::BeatReply(n, boot, reply) => self.obey(n, boot, reply),
+            Message::BeatReply(n, stamp, reply) => self.obey(n, stamp, reply),
             Message::Create(placed) => self.begin(placed),
             Message::NotBegun(placed, refusal) => self.not_begun(placed, refusal),
             Message::Finish(n, boot, placed, well) => self.finish(n, boot, placed, well),
@@ -277,6 +299,13 @@ impl World {
             }
             return;
         }
+        if outcome == BeatOutcome::ListWanted {
+            self.lists_wanted += 1;
+            let reply = HeartbeatReply { list_wanted: true, ..HeartbeatReply::default() };
+            let delay = self.rng.within(1, 200);
+            return self.send(delay, Message::BeatReply(n, beat.stamp(), reply));
+        }
+        self.lists_left_out += usize::from(beat.unchanged_since.is_some());
         let BeatOutcome::Accepted(reply, news) = outcome else { panic!("{outcome:?} for {beat:?}") };
         if self.newest.insert(beat.worker_id.clone(), beat.stamp()).is_none() {
             self.drains.insert(beat.worker_id.clone(), beat.draining);
@@ -284,28 +313,35 @@ impl World {
         check_told(self);
         self.note(format!("beat {} {:?} {news:?} {:?}", beat.worker_id, beat.seq, reply.end));
         let delay = self.rng.within(1, 200);
-        self.send(delay, Message::BeatReply(n, beat.generation.boot_ms, reply));
+        self.send(delay, Message::BeatReply(n, beat.stamp(), reply));
     }
 
     /// The worker signs once more, if the answer finds it.
     fn challenge(&mut self, n: usize, beat: &Heartbeat, challenge: String) {
         let reply = HeartbeatReply { challenge: Some(challenge), ..HeartbeatReply::default() };
         let delay = self.rng.within(1, 200);
-        self.send(delay, Message::BeatReply(n, beat.generation.boot_ms, reply));
+        self.send(delay, Message::BeatReply(n, beat.stamp(), reply));
     }
 
-    fn obey(&mut self, n: usize, boot: u64, reply: HeartbeatReply) {
+    fn obey(&mut self, n: usize, stamp: Stamp, reply: HeartbeatReply) {
         let now = self.now;
         let worker = &mut self.workers[n];
-        if !worker.reachable() || worker.generation.boot_ms != boot {
+        if !worker.reachable() || worker.generation != stamp.generation {
             return;
         }
         if !reply.accepted {
+            worker.kept = None;
+            if reply.list_wanted {
+                worker.next_beat = now;
+            }
             if reply.challenge.is_some() && worker.challenge != reply.challenge {
                 worker.challenge = reply.challenge;
                 worker.next_beat = now;
             }
             return;
+        }
+        if let Some(sent) = worker.sent.clone().filter(|sent| reply.keeps_lists && sent.0 == stamp.seq) {
+            worker.kept = Some(sent);
         }
         worker.draining = reply.draining;
         let ended: Vec<_> =
@@ -505,6 +541,8 @@ fn model_worker(n: u64, now: u64, rng: &mut Rng) -> Worker {
         challenge: None,
         next_beat: 0,
         draining: false,
+        sent: None,
+        kept: None,
         lost: 0,
         sessions: BTreeMap::new(),
     };

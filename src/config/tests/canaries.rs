@@ -13,7 +13,7 @@ use crate::config::{Source, load, print, reload};
 const PART: usize = 6;
 
 /// Each letter is of one secret, so that no part of one is a part of another, and none looks like a key.
-const CANARIES: [&str; 9] = [
+const CANARIES: [&str; 10] = [
     "A4aA7aAA2aA9AaA5aA1A",
     "B4bB7bBB2bB9BbB5bB1B",
     "C4cC7cCC2cC9CcC5cC1C",
@@ -23,6 +23,7 @@ const CANARIES: [&str; 9] = [
     "G4gG7gGG2gG9GgG5gG1G",
     "H4hH7hHH2hH9HhH5hH1H",
     "J4jJ7jJJ2jJ9JjJ5jJ1J",
+    "K4kK7kKK2kK9KkK5kK1K",
 ];
 
 const SOUND: &str = r#"mode: worker
@@ -47,6 +48,7 @@ turn:
   urls: ["turn:a.b"]
 nps: {url: 'https://a.b', token: H4hH7hHH2hH9HhH5hH1H}
 experience_library: {url: 'https://a.b', token: J4jJ7jJJ2jJ9JjJ5jJ1J}
+webhooks: [{url: 'https://a.b/c', secret: K4kK7kKK2kK9KkK5kK1K, events: [session.ended]}]
 "#;
 
 /// What a slip of the hand, or of a template, puts into a file.

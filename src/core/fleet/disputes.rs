@@ -128,6 +128,7 @@ struct Earlier {
 #[derive(Clone, Debug, Default)]
 pub struct Disputes {
     entries: BTreeMap<(WorkerId, Cause), Entry>,
+    changes: u64,
     runs: BTreeMap<WorkerId, Runs>,
 }
 
@@ -171,7 +172,7 @@ impl Disputes {
                 self.add(id, cause, Entry { certain: cause != Cause::Copied, ..entry });
                 None
             }
-            BeatOutcome::Stale | BeatOutcome::NotFresh(_) => None,
+            BeatOutcome::Stale | BeatOutcome::NotFresh(_) | BeatOutcome::ListWanted => None,
         }
     }
 
@@ -195,8 +196,9 @@ impl Disputes {
                 self.entries.remove(&copied);
             }
             Some(entry) => entry.certain = true,
-            None => {}
+            None => return,
         }
+        self.changes += 1;
     }
 
     /// Whether a stale beat is of an earlier run that goes on.
@@ -218,6 +220,7 @@ impl Disputes {
 
     /// What was certain and told stays so; the rest is as last heard.
     fn add(&mut self, id: &WorkerId, cause: Cause, heard: Entry) {
+        self.changes += 1;
         let key = (id.clone(), cause);
         let is_full = self.entries.len() >= MAX_DISPUTES;
         match self.entries.get_mut(&key) {
@@ -263,13 +266,21 @@ impl Disputes {
                 begun.push(dispute(id, *cause, entry));
             }
         }
-        DisputeNews { changed: before != self.entries.len() || !begun.is_empty(), begun }
+        let changed = before != self.entries.len() || !begun.is_empty();
+        self.changes += u64::from(changed);
+        DisputeNews { changed, begun }
     }
 
     /// An operator forgot the worker.
     pub fn forget(&mut self, id: &WorkerId) {
         self.runs.remove(id);
         self.entries.retain(|(other, _), _| other != id);
+        self.changes += 1;
+    }
+
+    /// Grows whenever [`all`](Disputes::all) may have changed: whoever shows it need not read it after each beat.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 }
 
@@ -327,8 +338,10 @@ mod tests {
             wire: 2,
             challenge: None,
             hindrances: Vec::new(),
+            drain_left_ms: None,
             allowed_bodies: None,
             sessions: Vec::new(),
+            unchanged_since: None,
         }
     }
 

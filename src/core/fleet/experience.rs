@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::failures::{FailedAt, Failures, Trust};
 use super::turns::Suspect;
-use super::{Called, Fleet, FleetEvent, Worker};
+use super::{Called, Fleet, FleetEvent, Work, Worker};
 use crate::core::dial_policy::may_dial;
 use crate::core::fleet::wire::{Hindrance, Stops};
 use crate::core::ids::{BodyAddr, WorkerId};
@@ -46,6 +46,7 @@ impl Fleet {
             _ => Vec::new(),
         };
         self.failures.insert(id.clone(), failures);
+        self.ledger.touch(id);
         news
     }
 
@@ -59,6 +60,9 @@ impl Fleet {
 
     /// A worker has started a session.
     pub(super) fn works(&mut self, id: &WorkerId) -> Vec<FleetEvent> {
+        if self.failures.contains_key(id) {
+            self.ledger.touch(id);
+        }
         match self.failures.remove(id) {
             Some(failures) if failures.trouble().is_some() => vec![FleetEvent::WorkerTrusted(id.clone())],
             _ => Vec::new(),
@@ -67,11 +71,13 @@ impl Fleet {
 
     /// A worker has answered a call: it is alive, and where we believe it to be.
     pub fn answered(&mut self, now: Moment, id: &WorkerId) -> Vec<FleetEvent> {
+        let mut news = Vec::new();
+        self.tell_health(now, id, &mut news);
         let Some(worker) = self.workers.get_mut(id) else { return Vec::new() };
         worker.heard = worker.heard.max(now);
+        self.ledger.touch(id);
         worker.called = Called::Answered;
         worker.call_at = now;
-        let mut news = Vec::new();
         self.tell_health(now, id, &mut news);
         if self.failures.get(id).is_some_and(|failures| failures.at() == FailedAt::Call) {
             news.extend(self.works(id));
@@ -82,17 +88,30 @@ impl Fleet {
     /// Workers to call now: those that were never called, those that could not be when their pause is over, and those that leave
     /// a create without an answer and do not list its session. Each is named once, until it is heard how the call went.
     pub fn calls_due(&mut self, now: Moment) -> Vec<WorkerId> {
+        self.count_work(Work { workers: self.workers.len() as u64, ..Work::default() });
         let due: Vec<WorkerId> = (self.workers.iter())
             .filter(|(id, worker)| self.is_call_due(now, id, worker))
             .map(|(id, _)| id.clone())
             .collect();
-        for id in &due {
-            if let Some(worker) = self.workers.get_mut(id) {
-                worker.called = Called::Asked(now);
-                worker.call_at = now;
-            }
-        }
+        due.iter().for_each(|id| self.ask_for_call(now, id));
         due
+    }
+
+    /// Whether this worker is to be called now, as [`calls_due`](Fleet::calls_due) says of all: to be asked when it was heard, so
+    /// that one that joins need not wait for the round. Named once, too.
+    pub fn is_due_for_a_call(&mut self, now: Moment, id: &WorkerId) -> bool {
+        let is_due = self.workers.get(id).is_some_and(|worker| self.is_call_due(now, id, worker));
+        if is_due {
+            self.ask_for_call(now, id);
+        }
+        is_due
+    }
+
+    fn ask_for_call(&mut self, now: Moment, id: &WorkerId) {
+        if let Some(worker) = self.workers.get_mut(id) {
+            worker.called = Called::Asked(now);
+            worker.call_at = now;
+        }
     }
 
     fn is_call_due(&self, now: Moment, id: &WorkerId, worker: &Worker) -> bool {

@@ -23,14 +23,18 @@ use crate::core::ids::{InvalidId, WorkerId};
 pub const PROOF_FIELD: &str = "Neck-Proof";
 
 /// Version of the wire. Workers sign their beats from 2 on. From [`CALLED_FIRST`] on a worker tells what hinders it, and its
-/// controller calls it before it relies on it. A controller that is newer takes older ones; it is updated first.
-pub const WIRE_VERSION: u32 = 3;
+/// controller calls it before it relies on it. From [`KEEPS_LISTS`] on it leaves out a list of sessions that has not changed. A
+/// controller that is newer takes older ones; it is updated first.
+pub const WIRE_VERSION: u32 = 4;
 
 /// From this version on a worker is called when it joins: one that cannot be called is known before its first create.
 pub const CALLED_FIRST: u32 = 3;
 
-/// Keys that are remembered: ten times the workers that can be known at once. Bounds the file against a loop that makes up ids.
-pub const MAX_KEYS: usize = 10_000;
+/// From this version on a worker's list of sessions is kept, so that it need not repeat it.
+pub const KEEPS_LISTS: u32 = 4;
+
+/// Keys that are remembered: ten times the workers that can be known at once by default. Bounds the file against a loop that makes up ids.
+pub const MAX_KEYS: usize = 100_000;
 
 /// What every signature of a beat begins with, so that none can be taken for a signature of something else.
 const CONTEXT: &[u8] = b"hydraneckwebrtc heartbeat v1\n";

@@ -1,16 +1,18 @@
 //! What a heartbeat changes.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::failures::FailedAt;
-use super::identity::{BeatSource, CALLED_FIRST, Doubt};
+use super::identity::{BeatSource, CALLED_FIRST, Doubt, KEEPS_LISTS};
 use super::ledger::Session;
 use super::turns::Fault;
 use super::wire::{
-    BeatRefusal, EndOrder, Heartbeat, HeartbeatReply, Hindrance, MAX_SESSIONS_LISTED, SessionBrief,
+    BeatRefusal, EndOrder, Heartbeat, HeartbeatReply, Hindrance, MAX_SESSIONS_LISTED, SessionBrief, Stamp,
 };
-use super::{BEATS_PER_TIMEOUT, Called, Fleet, FleetEvent, MAX_WORKERS, MIN_INTERVAL, Worker};
+use super::{BEATS_PER_TIMEOUT, Called, Fleet, FleetEvent, List, MIN_INTERVAL, Work, Worker};
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
 use crate::core::reason::EndReason;
 use crate::core::time::Moment;
@@ -25,6 +27,8 @@ pub enum BeatOutcome {
     Stale,
     /// Its proof is for another process of the controller; this is the challenge to sign. Nothing changed.
     NotFresh(String),
+    /// It leaves its list of sessions out, and we do not have the one it means. Nothing changed.
+    ListWanted,
     /// It breaks a bound: nothing changed.
     Refused(BeatRefusal),
 }
@@ -38,6 +42,7 @@ impl BeatOutcome {
             BeatOutcome::NotFresh(challenge) => {
                 Ok(HeartbeatReply { challenge: Some(challenge.clone()), ..HeartbeatReply::default() })
             }
+            BeatOutcome::ListWanted => Ok(HeartbeatReply { list_wanted: true, ..HeartbeatReply::default() }),
             BeatOutcome::Refused(refusal) => Err(*refusal),
         }
     }
@@ -50,6 +55,8 @@ impl Fleet {
         if let Some(outcome) = self.decline(now, beat, &source) {
             return outcome;
         }
+        let Some(beat) = self.with_list(now, beat) else { return BeatOutcome::ListWanted };
+        let beat = beat.as_ref();
         let mut news = Vec::new();
         if let Some(key) = source.key
             && self.identities.remember(&beat.worker_id, key)
@@ -88,9 +95,21 @@ impl Fleet {
             Some(known) if self.lives_elsewhere(now, known, beat, source) => {
                 refused(BeatRefusal::Elsewhere { holder: known.source })
             }
-            None if self.workers.len() >= MAX_WORKERS => refused(BeatRefusal::TooManyWorkers),
+            None if self.workers.len() >= self.settings.max_workers => refused(BeatRefusal::TooManyWorkers),
             _ => None,
         }
+    }
+
+    /// The beat with its list, also where the worker left it out; `None`: we do not have it.
+    fn with_list<'a>(&self, now: Moment, beat: &'a Heartbeat) -> Option<Cow<'a, Heartbeat>> {
+        let Some(seq) = beat.unchanged_since else { return Some(Cow::Borrowed(beat)) };
+        let meant = Stamp { generation: beat.generation, seq };
+        let list = self.workers.get(&beat.worker_id)?.list.as_ref()?;
+        let since = now.since(list.taken);
+        (list.stamp == meant).then(|| {
+            let sessions = list.sessions.iter().map(|brief| brief.later(since)).collect();
+            Cow::Owned(Heartbeat { sessions, ..beat.clone() })
+        })
     }
 
     /// Whether a new run asks for the id of one that is heard from another place and did not say that it stops. A worker
@@ -127,6 +146,9 @@ impl Fleet {
         news: &mut Vec<FleetEvent>,
     ) {
         let id = &beat.worker_id;
+        // What it was until now: nobody is late and back unseen, whenever time was let pass last.
+        self.tell_health(now, id, news);
+        let kept = self.workers.get_mut(id).and_then(|known| known.list.take());
         let known = self.workers.get(id);
         match known {
             None => news.push(FleetEvent::WorkerJoined(id.clone())),
@@ -162,9 +184,18 @@ impl Fleet {
             heard: now,
             called,
             call_at: known.map_or(now, |known| known.call_at),
+            list: match kept {
+                Some(list) if beat.unchanged_since.is_some() => Some(list),
+                _ => (beat.wire >= KEEPS_LISTS).then(|| List {
+                    stamp: beat.stamp(),
+                    taken: now,
+                    sessions: beat.sessions.clone(),
+                }),
+            },
             calls_first: beat.wire >= CALLED_FIRST,
             since,
             hindrances: beat.hindrances.clone(),
+            drains_until: beat.drain_left_ms.map(|left| now + Duration::from_millis(left)),
             allowed_bodies: beat.allowed_bodies.clone(),
             // A restarted controller learns the operator's wish from the worker's echo; later its own word counts.
             drain: known.map_or(beat.draining, |known| known.drain),
@@ -172,6 +203,7 @@ impl Fleet {
             told: known.map_or(WorkerHealth::Up, |known| known.told),
         };
         self.workers.insert(id.clone(), worker);
+        self.ledger.touch(id);
         self.tell_health(now, id, news);
     }
 
@@ -199,6 +231,7 @@ impl Fleet {
     /// Takes over the list. Returns live sessions whose id belongs to another worker: they must end.
     fn note_sessions(&mut self, now: Moment, beat: &Heartbeat, news: &mut Vec<FleetEvent>) -> Vec<SessionId> {
         let mut strays = Vec::new();
+        self.count_work(Work { sessions: beat.sessions.len() as u64, ..Work::default() });
         for brief in &beat.sessions {
             let owner = (self.ledger.session(&brief.id).map(|session| &session.worker))
                 .or_else(|| self.ledger.reservation(&brief.id).map(|reservation| &reservation.worker));
@@ -269,6 +302,7 @@ impl Fleet {
             .filter(|session| self.health(now, &session.worker) != WorkerHealth::Down)
             .map(|session| (session.started, session.brief.id.clone()))
             .collect();
+        self.count_work(Work { sessions: rivals.len() as u64, ..Work::default() });
         rivals.sort();
         let Some((_, winner)) = rivals.pop() else { return };
         for (_, loser) in rivals {
@@ -288,6 +322,7 @@ impl Fleet {
         let longest = self.settings.heartbeat_timeout / BEATS_PER_TIMEOUT;
         HeartbeatReply {
             accepted: true,
+            keeps_lists: beat.wire >= KEEPS_LISTS,
             draining: self.workers.get(&beat.worker_id).is_some_and(|worker| worker.drain),
             trouble: self.trouble_of(&beat.worker_id),
             end: condemned.chain(strays).collect(),

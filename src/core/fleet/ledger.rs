@@ -69,9 +69,23 @@ pub(super) struct Holdings {
 }
 
 impl Holdings {
+    /// Slots taken: live sessions and reservations.
+    pub(super) fn taken(&self) -> u32 {
+        u32::try_from(self.live.len() + self.reserved.len()).unwrap_or(u32::MAX)
+    }
+
     fn len(&self) -> usize {
         self.live.len() + self.ended.len() + self.reserved.len()
     }
+}
+
+/// What was changed since it was last asked: whoever publishes the books looks at nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Touched {
+    /// Workers, their sessions and reservations.
+    pub workers: BTreeSet<WorkerId>,
+    /// Sessions that appeared or went, and those whose viewers' link changed.
+    pub sessions: BTreeSet<SessionId>,
 }
 
 /// The books.
@@ -82,9 +96,15 @@ pub(super) struct Ledger {
     by_worker: BTreeMap<WorkerId, Holdings>,
     live_by_body: BTreeMap<BodyAddr, BTreeSet<SessionId>>,
     reserved_by_body: BTreeMap<BodyAddr, SessionId>,
+    touched: Touched,
 }
 
 impl Ledger {
+    /// Sessions and reservations.
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len() + self.reservations.len()
+    }
+
     pub(super) fn session(&self, id: &SessionId) -> Option<&Session> {
         self.sessions.get(id)
     }
@@ -145,11 +165,36 @@ impl Ledger {
         reserved.count() + live.count()
     }
 
+    /// What every worker holds, by worker.
+    pub(super) fn all_holdings(&self) -> impl Iterator<Item = (&WorkerId, &Holdings)> {
+        self.by_worker.iter()
+    }
+
+    /// What has changed; from now on only what changes after this.
+    pub(super) fn take_touched(&mut self) -> Touched {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Something about this worker has changed that is not in the books.
+    pub(super) fn touch(&mut self, worker: &WorkerId) {
+        if !self.touched.workers.contains(worker) {
+            self.touched.workers.insert(worker.clone());
+        }
+    }
+
     /// Stores a session. A reservation of the same id is thereby spent: nothing is counted twice.
     pub(super) fn put(&mut self, session: Session) {
         let id = session.brief.id.clone();
         self.unreserve(&id);
-        self.remove(&id);
+        let known = self.sessions.get(&id);
+        let leads_as_before = known.is_some_and(|known| {
+            known.worker == session.worker && known.brief.view_id == session.brief.view_id
+        });
+        if !leads_as_before {
+            self.touched.sessions.insert(id.clone());
+        }
+        self.take_out(&id);
+        self.touch(&session.worker);
         let held = self.by_worker.entry(session.worker.clone()).or_default();
         if session.is_live() {
             held.live.insert(id.clone());
@@ -162,7 +207,14 @@ impl Ledger {
 
     /// Takes a session out of the books.
     pub(super) fn remove(&mut self, id: &SessionId) -> Option<Session> {
+        let session = self.take_out(id)?;
+        self.touched.sessions.insert(id.clone());
+        Some(session)
+    }
+
+    fn take_out(&mut self, id: &SessionId) -> Option<Session> {
         let session = self.sessions.remove(id)?;
+        self.touch(&session.worker);
         self.let_go(&session.worker, id);
         if let Some(ids) = self.live_by_body.get_mut(&session.brief.body) {
             ids.remove(id);
@@ -175,25 +227,29 @@ impl Ledger {
 
     /// Marks a session as to be ended by its worker. The first reason stands.
     pub(super) fn condemn(&mut self, id: &SessionId, reason: EndReason) -> bool {
-        match self.sessions.get_mut(id) {
-            Some(session) if session.is_live() => {
-                session.condemned.get_or_insert(reason);
-                true
-            }
-            _ => false,
-        }
+        let Some(session) = self.sessions.get_mut(id).filter(|session| session.is_live()) else {
+            return false;
+        };
+        session.condemned.get_or_insert(reason);
+        let worker = session.worker.clone();
+        self.touch(&worker);
+        true
     }
 
     /// Writes down the id of a session's link that only watches.
     pub(super) fn note_view(&mut self, id: &SessionId, view_id: SessionId) {
         if let Some(session) = self.sessions.get_mut(id) {
             session.brief.view_id = Some(view_id);
+            let worker = session.worker.clone();
+            self.touch(&worker);
+            self.touched.sessions.insert(id.clone());
         }
     }
 
     /// Stores a reservation in place of an earlier one of the same id.
     pub(super) fn reserve(&mut self, id: SessionId, reservation: Reservation) {
         self.unreserve(&id);
+        self.touch(&reservation.worker);
         self.by_worker.entry(reservation.worker.clone()).or_default().reserved.insert(id.clone());
         self.reserved_by_body.insert(reservation.body, id.clone());
         self.reservations.insert(id, reservation);
@@ -202,6 +258,7 @@ impl Ledger {
     /// Frees a reservation.
     pub(super) fn unreserve(&mut self, id: &SessionId) -> Option<Reservation> {
         let reservation = self.reservations.remove(id)?;
+        self.touch(&reservation.worker);
         self.let_go(&reservation.worker, id);
         if self.reserved_by_body.get(&reservation.body) == Some(id) {
             self.reserved_by_body.remove(&reservation.body);

@@ -22,6 +22,7 @@
 //! Facts of one worker are ordered by [`Stamp`]: beats and answers may overtake each other on the network, and an
 //! older one never undoes a newer one.
 
+mod changes;
 pub mod disputes;
 mod experience;
 pub mod failures;
@@ -46,16 +47,15 @@ use crate::core::ids::{SessionId, WorkerId};
 use crate::core::time::Moment;
 use crate::core::worker_health::{WorkerHealth, judge};
 
+pub use self::changes::{Changes, Way, Work};
+use self::changes::{Meter, Tally};
 use self::failures::{BackOff, Failures};
 use self::identity::Identities;
 pub use self::intake::BeatOutcome;
 use self::ledger::Ledger;
 pub use self::placement::{CreateSpec, Placed, Refused};
-pub use self::views::{Counts, Route, SessionView, WorkerView};
-use self::wire::{Hindrance, Stamp, WorkerStatus};
-
-/// Workers the controller can know: beyond, heartbeats are refused. Bounds memory against a loop that makes up ids.
-pub const MAX_WORKERS: usize = 1_000;
+pub use self::views::{Counts, Heard, Route, SessionView, WorkerView};
+use self::wire::{Hindrance, SessionBrief, Stamp, WorkerStatus};
 
 /// How long a worker that is down stays listed with its sessions, for the operator to see what was lost.
 pub const FORGET_AFTER: Duration = Duration::from_secs(3_600);
@@ -76,6 +76,8 @@ const MIN_INTERVAL: Duration = Duration::from_millis(100);
 /// What the fleet needs of the settings.
 #[derive(Clone, Debug)]
 pub struct FleetSettings {
+    /// `workers.max`: beyond, heartbeats are refused. Bounds memory against a loop that makes up ids.
+    pub max_workers: usize,
     /// `workers.heartbeat_interval`
     pub heartbeat_interval: Duration,
     /// `workers.heartbeat_timeout`
@@ -91,6 +93,7 @@ pub struct FleetSettings {
 impl From<&Settings> for FleetSettings {
     fn from(settings: &Settings) -> FleetSettings {
         FleetSettings {
+            max_workers: settings.workers.max,
             heartbeat_interval: settings.workers.heartbeat_interval,
             heartbeat_timeout: settings.workers.heartbeat_timeout,
             create_timeout: settings.sessions.create_timeout,
@@ -121,10 +124,14 @@ struct Worker {
     call_at: Moment,
     /// It is called without a create, too.
     calls_first: bool,
+    /// Its last list of sessions, where it leaves out those that have not changed.
+    list: Option<List>,
     /// When this process of it was first heard at this address.
     since: Moment,
     /// What keeps it from starting sessions.
     hindrances: Vec<Hindrance>,
+    /// When it ends what is left of its sessions, while it drains.
+    drains_until: Option<Moment>,
     /// Which bodies it may dial, where it says so.
     allowed_bodies: Option<Vec<Network>>,
     /// The operator's wish.
@@ -133,6 +140,15 @@ struct Worker {
     stopping: bool,
     /// Last health told by [`Fleet::tick`] or a beat, so that each change is told once.
     told: WorkerHealth,
+}
+
+/// A list of sessions, to stand for those that a worker leaves out.
+#[derive(Clone, Debug)]
+struct List {
+    /// The beat that brought it, and when.
+    stamp: Stamp,
+    taken: Moment,
+    sessions: Vec<SessionBrief>,
 }
 
 /// Whether a worker was called at its present address.
@@ -218,6 +234,8 @@ pub struct Fleet {
     identities: Identities,
     ledger: Ledger,
     failures: BTreeMap<WorkerId, Failures>,
+    tally: Tally,
+    work: Meter,
 }
 
 /// Why a worker is not forgotten.
@@ -244,6 +262,8 @@ impl Fleet {
             identities,
             ledger: Ledger::default(),
             failures: BTreeMap::new(),
+            tally: Tally::default(),
+            work: Meter::default(),
         }
     }
 
@@ -275,15 +295,19 @@ impl Fleet {
         }
         self.workers.remove(id);
         self.failures.remove(id);
+        self.ledger.touch(id);
     }
 
     /// Replaces the settings (SIGHUP).
     pub fn reconfigure(&mut self, settings: FleetSettings) {
         self.settings = settings;
+        // Views carry the time-out by which they are judged.
+        self.workers.keys().for_each(|id| self.ledger.touch(id));
     }
 
     /// Sets or clears the operator's drain of a worker. False: no such worker.
     pub fn drain(&mut self, worker: &WorkerId, on: bool) -> bool {
+        self.ledger.touch(worker);
         self.workers.get_mut(worker).map(|worker| worker.drain = on).is_some()
     }
 
@@ -293,8 +317,12 @@ impl Fleet {
         let mut news = Vec::new();
         self.expire_reservations(now, &mut news);
         self.forget_workers(now, &mut news);
-        let ids: Vec<WorkerId> = self.workers.keys().cloned().collect();
-        for id in ids {
+        self.count_work(Work { workers: self.workers.len() as u64, ..Work::default() });
+        let changed: Vec<WorkerId> = (self.workers.iter())
+            .filter(|(_, worker)| worker.told != self.health_of(now, worker))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in changed {
             self.tell_health(now, &id, &mut news);
         }
         self.check_invariants();
@@ -327,6 +355,7 @@ impl Fleet {
                 _ => news.push(FleetEvent::WorkerHealth(id.clone(), worker.told, health)),
             }
             worker.told = health;
+            self.ledger.touch(id);
         }
     }
 

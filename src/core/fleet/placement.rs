@@ -235,12 +235,16 @@ impl Fleet {
         tried: &BTreeSet<WorkerId>,
     ) -> Result<WorkerId, Refused> {
         let mut hope: Option<Moment> = None;
+        // Both are by worker: side by side they need no look-up for each.
+        let mut held = self.ledger.all_holdings().peekable();
         let candidates = self.workers.iter().map(|(id, worker)| {
+            while held.next_if(|(other, _)| *other < id).is_some() {}
+            let taken = held.next_if(|(other, _)| *other == id).map_or(0, |(_, held)| held.taken());
             let barred = match tried.contains(id) {
                 true => Some(Bar::Tried),
                 false => self.bar(now, (id, worker), wanted),
             };
-            let candidate = self.candidate(now, (id, worker), barred);
+            let candidate = self.candidate(now, (id, worker), taken, barred);
             hope = hope.into_iter().chain(self.hope_of(now, &candidate, worker)).min();
             candidate
         });
@@ -257,15 +261,15 @@ impl Fleet {
         &self,
         now: Moment,
         (id, worker): (&'a WorkerId, &Worker),
+        taken: u32,
         barred: Option<Bar>,
     ) -> Candidate<'a> {
-        let (active, reserved) = self.ledger.active_and_reserved(id);
         Candidate {
             id,
             health: self.health_of(now, worker),
             draining: worker.drain || worker.stopping,
             barred,
-            taken: active.saturating_add(reserved),
+            taken,
             max: worker.max,
             wireguard: worker.wireguard,
             called: worker.called == Called::Answered,
@@ -349,6 +353,7 @@ fn fresh_brief(
             age_ms: 0,
             view_id: None,
             fault: None,
+            facts: Default::default(),
         },
     }
 }

@@ -16,6 +16,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn settings() -> FleetSettings {
     FleetSettings {
+        max_workers: 1_000,
         heartbeat_interval: 10 * SECOND,
         heartbeat_timeout: 60 * SECOND,
         create_timeout: 45 * SECOND,
@@ -62,6 +63,7 @@ fn brief(n: u8, body_n: u8, status: SessionStatus, started_ms_ago: u64) -> Sessi
         age_ms: started_ms_ago,
         view_id: None,
         fault: None,
+        facts: Default::default(),
     }
 }
 
@@ -84,6 +86,8 @@ fn beat(worker: &str, stamp: Stamp, sessions: Vec<SessionBrief>) -> Heartbeat {
         challenge: None,
         hindrances: Vec::new(),
         allowed_bodies: None,
+        unchanged_since: None,
+        drain_left_ms: None,
         sessions,
     }
 }
@@ -338,7 +342,7 @@ fn beats_beyond_the_bounds_are_refused_and_change_nothing() {
         assert_eq!(fleet.heartbeat(at(0), &bad, SOURCE), BeatOutcome::Refused(refusal), "{bad:?}");
     }
     assert_eq!(fleet.workers(at(0)), []);
-    for n in 0..MAX_WORKERS {
+    for n in 0..settings().max_workers {
         fleet.workers.insert(name(&format!("w{n}")), dummy_worker());
     }
     assert_eq!(fleet.heartbeat(at(0), &fine, SOURCE), BeatOutcome::Refused(BeatRefusal::TooManyWorkers));
@@ -706,4 +710,121 @@ fn a_worker_that_leaves_a_create_without_an_answer_is_called() {
     assert_eq!(fleet.calls_due(at(12)), [name("a")]);
     fleet.failed(at(17), &name("a"), at(12), (FailedAt::Call, "timeout"));
     assert_eq!(fleet.worker(at(17), &name("a")).unwrap().standing(), "unreachable");
+}
+
+/// A fleet of so many workers with 15 sessions each, heard once and published.
+fn fleet_of(workers: u16) -> Fleet {
+    let mut fleet = settled();
+    for n in 0..workers {
+        hear(&mut fleet, at(0), &full_beat(n, 1));
+    }
+    fleet.tick(at(0));
+    fleet.take_changes(at(0));
+    fleet
+}
+
+fn full_beat(n: u16, seq: u64) -> Heartbeat {
+    let [high, low] = n.to_be_bytes();
+    let sessions = (0..15).map(|slot| {
+        let mut entropy = [7; 16];
+        entropy[..3].copy_from_slice(&[high, low, slot]);
+        let body = BodyAddr::from(IpAddr::from([10, high, low, slot]));
+        SessionBrief { id: SessionId::from_entropy(entropy), body, ..brief(0, 0, SessionStatus::Ready, 1) }
+    });
+    Heartbeat { max: 20, wire: 4, ..beat(&format!("w{n}"), stamp(1, seq), sessions.collect()) }
+}
+
+#[test]
+fn a_heartbeat_costs_what_its_worker_has_however_large_the_fleet_is() {
+    let cost = |workers: u16, beat: &dyn Fn(u64) -> Heartbeat| {
+        let mut fleet = fleet_of(workers);
+        let before = fleet.work();
+        let reply = hear(&mut fleet, at(5), &beat(2));
+        assert!(reply.keeps_lists, "{reply:?}");
+        let changes = fleet.take_changes(at(5));
+        let after = fleet.work();
+        assert_eq!((changes.workers.len(), changes.gone.len()), (1, 0), "of {workers} workers");
+        let counts = fleet.counts(at(5));
+        assert_eq!(changes.counts, counts, "of {workers}");
+        let looked = |of: fn(&Work) -> u64| of(&after) - of(&before);
+        (looked(|work| work.workers), looked(|work| work.sessions), looked(|work| work.routes))
+    };
+    let same = |seq| full_beat(3, seq);
+    let left_out = |seq| Heartbeat { sessions: vec![], unchanged_since: Some(1), ..full_beat(3, seq) };
+    let one_less = |seq| {
+        let mut beat = full_beat(3, seq);
+        beat.sessions.pop();
+        beat
+    };
+    let beats: [(&dyn Fn(u64) -> Heartbeat, u64); 3] = [(&same, 0), (&left_out, 0), (&one_less, 1)];
+    for (beat, routes) in beats {
+        let small = cost(10, beat);
+        assert_eq!(small.2, routes, "a route changes only where a session comes or goes");
+        assert!(small.0 <= 2 && small.1 <= 50, "{small:?}");
+        assert_eq!((cost(100, beat), cost(1_000, beat)), (small, small));
+    }
+}
+
+#[test]
+fn time_that_passes_publishes_only_workers_whose_health_has_changed() {
+    let mut fleet = fleet_of(100);
+    for n in 1..100 {
+        hear(&mut fleet, at(14), &full_beat(n, 2));
+    }
+    fleet.take_changes(at(14));
+    fleet.tick(at(16));
+    let changes = fleet.take_changes(at(16));
+    let changed: Vec<_> = changes.workers.iter().map(|(view, _)| (view.id.as_str(), view.health)).collect();
+    assert_eq!(changed, [("w0", WorkerHealth::Late)]);
+    assert_eq!((changes.counts.up, changes.counts.late), (99, 1));
+    assert!(changes.routes.is_empty());
+}
+
+#[test]
+fn a_list_that_is_left_out_stands_for_the_one_it_names() {
+    let mut fleet = settled();
+    let left_out =
+        |seq, since| Heartbeat { sessions: vec![], unchanged_since: Some(since), ..full_beat(1, seq) };
+    let outcome = fleet.heartbeat(at(0), &left_out(1, 1), SOURCE);
+    assert_eq!(outcome, BeatOutcome::ListWanted, "a controller that has just started has none");
+    assert!(!fleet.knows(&name("w1")));
+    assert!(outcome.reply().unwrap().list_wanted);
+    hear(&mut fleet, at(0), &full_beat(1, 2));
+    let id = &full_beat(1, 2).sessions[0].id;
+    let before = fleet.session(at(10), id).unwrap();
+    hear(&mut fleet, at(10), &left_out(3, 2));
+    assert_eq!(fleet.session(at(10), id), Some(before), "it ages, and is there");
+    assert_eq!(fleet.sessions(at(10)).len(), 15);
+    hear(&mut fleet, at(20), &left_out(4, 2));
+    assert_eq!(fleet.sessions(at(20)).len(), 15, "as often as it does not change");
+    let wrong =
+        [left_out(5, 3), left_out(5, 1), Heartbeat { generation: stamp(2, 1).generation, ..left_out(5, 2) }];
+    for beat in wrong {
+        assert_eq!(fleet.heartbeat(at(21), &beat, SOURCE), BeatOutcome::ListWanted, "{beat:?}");
+        assert_eq!(fleet.sessions(at(21)).len(), 15, "nothing is dropped");
+    }
+    // What was learned meanwhile is not undone by a list from before.
+    fleet.ended(at(22), id, EndReason::Deleted, stamp(1, 5));
+    hear(&mut fleet, at(23), &left_out(5, 2));
+    assert!(!fleet.session(at(23), id).unwrap().status.is_live());
+}
+
+#[test]
+fn a_worker_that_says_nothing_of_lists_keeps_sending_them() {
+    let mut fleet = settled();
+    let reply = hear(&mut fleet, at(0), &Heartbeat { wire: 3, ..full_beat(1, 1) });
+    assert!(!reply.keeps_lists);
+}
+
+#[test]
+fn more_workers_than_workers_max_are_refused_with_words() {
+    let mut fleet = Fleet::new(at(0), FleetSettings { max_workers: 2, ..settings() });
+    hear(&mut fleet, at(0), &full_beat(1, 1));
+    hear(&mut fleet, at(0), &full_beat(2, 1));
+    let refusal = BeatRefusal::TooManyWorkers;
+    assert_eq!(fleet.heartbeat(at(0), &full_beat(3, 1), SOURCE), BeatOutcome::Refused(refusal));
+    assert!(refusal.to_string().contains("workers.max"), "{refusal}");
+    hear(&mut fleet, at(1), &full_beat(1, 2));
+    fleet.reconfigure(FleetSettings { max_workers: 3, ..settings() });
+    hear(&mut fleet, at(2), &full_beat(3, 2));
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::identity::PublicKey;
 use super::ledger::Session;
-use super::wire::{Hindrance, Stamp, Stops, WorkerStatus};
-use super::{Fleet, Worker};
+use super::wire::{Hindrance, SessionFacts, Stamp, Stops, WorkerStatus};
+use super::{Fleet, Work, Worker};
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
 use crate::core::reason::EndReason;
 use crate::core::status::SessionStatus;
 use crate::core::time::Moment;
-use crate::core::worker_health::WorkerHealth;
+use crate::core::worker_health::{WorkerHealth, judge};
 
 /// Where requests for a session go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,19 @@ pub enum Route {
     Unknown,
 }
 
+/// When a worker was heard. It goes with the view of it, so that whoever reads the view later judges its health by himself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// When the view was made.
+    pub viewed: Moment,
+    /// Its last beat, or answer to a call.
+    pub last: Moment,
+    /// What it promised.
+    pub interval: Duration,
+    /// `workers.heartbeat_timeout`
+    pub timeout: Duration,
+}
+
 /// A worker in `GET /api/v1/workers`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerView {
@@ -52,6 +65,8 @@ pub struct WorkerView {
     pub version: String,
     /// Whether it is heard from.
     pub health: WorkerHealth,
+    /// What that is judged by.
+    pub heard: Heard,
     /// What it thinks of itself.
     pub status: WorkerStatus,
     /// Since its last heartbeat.
@@ -70,6 +85,8 @@ pub struct WorkerView {
     pub stopping: bool,
     /// It sends heartbeats and cannot be called.
     pub unreachable: bool,
+    /// How long until it ends what is left of its sessions, while it drains.
+    pub drains_for: Option<Duration>,
     /// Why it gets no sessions for a while, though it is up.
     pub trouble: Option<String>,
     /// What keeps it from starting sessions, in its own words.
@@ -77,6 +94,24 @@ pub struct WorkerView {
 }
 
 impl WorkerView {
+    /// Its health at `now`, whenever the view was made.
+    pub fn health_at(&self, now: Moment) -> WorkerHealth {
+        let Heard { last, interval, timeout, .. } = self.heard;
+        judge(now, last, interval, timeout)
+    }
+
+    /// The view as it is at `now`, if nothing was heard since it was made.
+    pub fn at(&self, now: Moment) -> WorkerView {
+        let since = now.since(self.heard.viewed);
+        WorkerView {
+            health: self.health_at(now),
+            last_heartbeat_age: self.last_heartbeat_age.saturating_add(since),
+            heard: Heard { viewed: now, ..self.heard },
+            drains_for: self.drains_for.map(|left| left.saturating_sub(since)),
+            ..self.clone()
+        }
+    }
+
     /// The word for it in lists: one that cannot be called is neither up nor late.
     pub fn standing(&self) -> &'static str {
         match self.health {
@@ -100,7 +135,7 @@ impl WorkerView {
         self.trouble.as_deref().into_iter().chain(hindrances)
     }
 
-    fn takes_sessions(&self) -> bool {
+    pub(super) fn takes_sessions(&self) -> bool {
         let stopped = self.hindrances.iter().any(|hindrance| hindrance.stops == Stops::Everything);
         self.health == WorkerHealth::Up
             && !self.draining
@@ -135,6 +170,25 @@ pub struct SessionView {
     pub ending_as: Option<EndReason>,
     /// The id of its link that only watches.
     pub view_id: Option<SessionId>,
+    /// For how long it has been over.
+    pub ended_for: Option<Duration>,
+    /// What operators see of it beside that.
+    pub facts: SessionFacts,
+}
+
+impl SessionView {
+    /// The session as it is `since` later, if nothing was heard since the view was made and its worker is in this health. What is
+    /// over does not age, nor does what nobody hears of.
+    pub fn later(&self, since: Duration, health: WorkerHealth) -> SessionView {
+        let mut view = self.clone();
+        match (self.status.is_live(), health) {
+            (true, WorkerHealth::Down) => view.status = SessionStatus::Down,
+            (true, _) if self.status != SessionStatus::Down => view.age += since,
+            _ => {}
+        }
+        view.ended_for = self.ended_for.map(|ended| ended + since);
+        view
+    }
 }
 
 /// The fleet in numbers, for health replies.
@@ -160,6 +214,51 @@ pub struct Counts {
     pub troubled: usize,
     /// Workers up or late that have not proved who they are.
     pub unproved: usize,
+}
+
+impl Counts {
+    /// What one worker adds.
+    pub(super) fn of(view: &WorkerView) -> Counts {
+        let is = |health| usize::from(view.health == health);
+        let heard = view.health != WorkerHealth::Down;
+        let of_heard = |yes: bool| usize::from(heard && yes);
+        let active = u64::from(view.active);
+        Counts {
+            up: is(WorkerHealth::Up),
+            late: is(WorkerHealth::Late),
+            down: is(WorkerHealth::Down),
+            draining: of_heard(view.draining || view.stopping),
+            active: if heard { active } else { 0 },
+            lost_sight_of: if heard { 0 } else { active },
+            reserved: u64::from(view.reserved),
+            capacity: if view.takes_sessions() { u64::from(view.max) } else { 0 },
+            troubled: of_heard(view.troubles().next().is_some()),
+            unproved: of_heard(view.key.is_none()),
+        }
+    }
+
+    pub(super) fn add(&mut self, more: &Counts) {
+        self.combine(more, u64::saturating_add, usize::saturating_add);
+    }
+
+    pub(super) fn take(&mut self, less: &Counts) {
+        self.combine(less, u64::saturating_sub, usize::saturating_sub);
+    }
+
+    fn combine(&mut self, other: &Counts, slots: fn(u64, u64) -> u64, workers: fn(usize, usize) -> usize) {
+        *self = Counts {
+            up: workers(self.up, other.up),
+            late: workers(self.late, other.late),
+            down: workers(self.down, other.down),
+            draining: workers(self.draining, other.draining),
+            active: slots(self.active, other.active),
+            lost_sight_of: slots(self.lost_sight_of, other.lost_sight_of),
+            reserved: slots(self.reserved, other.reserved),
+            capacity: slots(self.capacity, other.capacity),
+            troubled: workers(self.troubled, other.troubled),
+            unproved: workers(self.unproved, other.unproved),
+        };
+    }
 }
 
 impl Fleet {
@@ -206,30 +305,22 @@ impl Fleet {
     /// The fleet in numbers.
     pub fn counts(&self, now: Moment) -> Counts {
         let mut counts = Counts::default();
-        for view in self.workers(now) {
-            let closed = view.draining || view.stopping;
-            match view.health {
-                WorkerHealth::Up => counts.up += 1,
-                WorkerHealth::Late => counts.late += 1,
-                WorkerHealth::Down => counts.down += 1,
-            }
-            if view.health == WorkerHealth::Down {
-                counts.lost_sight_of += u64::from(view.active);
-            } else {
-                counts.active += u64::from(view.active);
-                counts.draining += usize::from(closed);
-                counts.unproved += usize::from(view.key.is_none());
-                counts.troubled += usize::from(view.troubles().next().is_some());
-            }
-            if view.takes_sessions() {
-                counts.capacity += u64::from(view.max);
-            }
-            counts.reserved += u64::from(view.reserved);
-        }
+        self.workers(now).iter().for_each(|view| counts.add(&Counts::of(view)));
         counts
     }
 
-    fn worker_view(&self, now: Moment, id: &WorkerId, worker: &Worker) -> WorkerView {
+    /// Whether this worker is in the books.
+    pub fn knows(&self, id: &WorkerId) -> bool {
+        self.workers.contains_key(id)
+    }
+
+    /// Where a worker's last beat came from.
+    pub fn source_of(&self, id: &WorkerId) -> Option<IpAddr> {
+        self.workers.get(id).map(|worker| worker.source)
+    }
+
+    pub(super) fn worker_view(&self, now: Moment, id: &WorkerId, worker: &Worker) -> WorkerView {
+        self.count_work(Work { workers: 1, ..Work::default() });
         let (active, reserved) = self.ledger.active_and_reserved(id);
         WorkerView {
             id: id.clone(),
@@ -238,6 +329,12 @@ impl Fleet {
             key: self.identities.key(id).copied(),
             version: worker.version.clone(),
             health: self.health_of(now, worker),
+            heard: Heard {
+                viewed: now,
+                last: worker.heard,
+                interval: worker.interval,
+                timeout: self.settings.heartbeat_timeout,
+            },
             status: worker.status,
             last_heartbeat_age: now.since(worker.last_beat),
             active,
@@ -247,12 +344,14 @@ impl Fleet {
             draining: worker.drain,
             stopping: worker.stopping,
             unreachable: self.is_unreachable(id),
+            drains_for: worker.drains_until.map(|until| until.since(now)),
             trouble: self.trouble_of(id),
             hindrances: worker.hindrances.clone(),
         }
     }
 
-    fn session_view(&self, now: Moment, session: &Session) -> SessionView {
+    pub(super) fn session_view(&self, now: Moment, session: &Session) -> SessionView {
+        self.count_work(Work { sessions: 1, ..Work::default() });
         let down = session.is_live() && self.health(now, &session.worker) == WorkerHealth::Down;
         let since = if session.is_live() && !down { now.since(session.seen) } else { Duration::ZERO };
         let brief = &session.brief;
@@ -268,6 +367,11 @@ impl Fleet {
             connections: brief.connections,
             ending_as: session.condemned.filter(|_| session.is_live()),
             view_id: brief.view_id.clone(),
+            ended_for: (!session.is_live()).then(|| {
+                let told = brief.started_ms_ago.saturating_sub(brief.age_ms);
+                Duration::from_millis(told) + now.since(session.seen)
+            }),
+            facts: brief.facts.clone(),
         }
     }
 }

@@ -182,8 +182,15 @@ pub struct Heartbeat {
     /// `sessions.allowed_bodies`; workers of older versions do not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_bodies: Option<Vec<Network>>,
+    /// While it drains: in how many milliseconds it ends what is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_left_ms: Option<u64>,
     /// Its sessions, and the ended ones that it still remembers (`sessions.ended_window`).
     pub sessions: Vec<SessionBrief>,
+    /// `sessions` is left empty, because the list is that of the beat of this number of the same run, but for ages. Only for a
+    /// controller that has taken that beat and said [`HeartbeatReply::keeps_lists`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unchanged_since: Option<u64>,
 }
 
 /// A session as its worker lists it.
@@ -219,6 +226,55 @@ pub struct SessionBrief {
     /// Whose fault it was, when its create failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
+    /// What operators see of it beside that. Nothing is decided by it.
+    #[serde(default, skip_serializing_if = "SessionFacts::is_empty")]
+    pub facts: SessionFacts,
+}
+
+/// What operators see of a session in a list. Workers of older versions say nothing of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionFacts {
+    /// What feeds its page.
+    pub engine: Option<String>,
+    /// Somebody speaks into its microphone.
+    pub mic: bool,
+    /// How often its owner's page lost the stream.
+    pub interruptions: u32,
+    /// What went wrong last without stopping it, else why there is no stream.
+    pub warning: Option<String>,
+}
+
+impl SessionFacts {
+    fn is_empty(&self) -> bool {
+        *self == SessionFacts::default()
+    }
+}
+
+/// A text for a heartbeat: its beginning, without control characters, as [`Heartbeat::check`] demands.
+pub fn fitting_text(text: &str) -> String {
+    let fits = |(at, c): &(usize, char)| at + c.len_utf8() <= MAX_TEXT;
+    let kept = text.char_indices().take_while(fits).map(|(_, c)| c);
+    kept.map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+impl SessionBrief {
+    /// Whether it says the same as `other`, but for what grows by itself.
+    pub fn is_same_but_older(&self, other: &SessionBrief) -> bool {
+        let ageless = |brief: &SessionBrief| SessionBrief { started_ms_ago: 0, age_ms: 0, ..brief.clone() };
+        ageless(self) == ageless(other)
+    }
+
+    /// The same some time later.
+    pub fn later(&self, since: Duration) -> SessionBrief {
+        let since = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        let lived = if self.status.is_live() { since } else { 0 };
+        SessionBrief {
+            started_ms_ago: self.started_ms_ago.saturating_add(since),
+            age_ms: self.age_ms.saturating_add(lived),
+            ..self.clone()
+        }
+    }
 }
 
 /// The controller's answer to a heartbeat.
@@ -229,6 +285,12 @@ pub struct HeartbeatReply {
     /// The controller's wish: take no new sessions. Only meant when accepted.
     #[serde(default)]
     pub draining: bool,
+    /// A list of sessions that does not change need not be repeated.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub keeps_lists: bool,
+    /// Not accepted for want of the list of sessions: beat again at once, with it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub list_wanted: bool,
     /// Sessions to end now. Repeated until the worker lists them as ended; unknown ids are to be ignored.
     #[serde(default)]
     pub end: Vec<EndOrder>,
@@ -347,7 +409,7 @@ impl fmt::Display for BeatRefusal {
                 f.write_str("url: must be http://HOST:PORT or https://HOST:PORT, without a path; check server.advertise_url")
             }
             BeatRefusal::TooManyWorkers => {
-                f.write_str("this controller knows as many workers as it can hold")
+                f.write_str("this controller knows as many workers as it can hold: raise workers.max there")
             }
             BeatRefusal::OtherKey { holder } => write!(
                 f,
@@ -424,6 +486,8 @@ impl Heartbeat {
         for session in &self.sessions {
             check_text("experience", session.experience.as_deref())?;
             check_text("district", session.district.as_deref())?;
+            check_text("engine", session.facts.engine.as_deref())?;
+            check_text("warning", session.facts.warning.as_deref())?;
         }
         Ok(())
     }

@@ -1,0 +1,64 @@
+//! What the operators' page shows of a controller.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::config::live::Live;
+use crate::controller::service::all_problems;
+use crate::controller::snapshot::Published;
+use crate::core::operator::board::Look;
+use crate::core::operator::history::Counted;
+use crate::front::certificate_view::CertificateView;
+use crate::front::metrics::FrontMetrics;
+use crate::host::clock::{Clock, unix_millis};
+use crate::operator::watch::Source;
+use crate::outbox::Outbox;
+
+/// Reads what the fleet thread publishes.
+pub struct FleetSource {
+    /// What the fleet thread published.
+    pub published: Arc<Published>,
+    /// What is counted in front of us.
+    pub metrics: Arc<FrontMetrics>,
+    /// The certificate, where there is one.
+    pub certificate: CertificateView,
+    /// Events on their way.
+    pub outbox: Outbox,
+    /// The settings in force.
+    pub live: Arc<Live>,
+    /// We are going down.
+    pub closing: Arc<AtomicBool>,
+    /// The clock of the fleet thread.
+    pub clock: Clock,
+}
+
+impl Source for FleetSource {
+    fn look(&self, with_sessions: bool) -> Look {
+        let now = self.clock.now();
+        let snapshot = self.published.get(now);
+        let problems = all_problems(&snapshot, true, &self.certificate, (&self.outbox, &self.live.get()));
+        Look {
+            now: unix_millis(),
+            old: now.since(snapshot.taken),
+            workers: snapshot.workers().collect(),
+            sessions: with_sessions.then(|| snapshot.sessions().collect()),
+            counts: snapshot.counts,
+            problems,
+            closing: self.closing.load(Ordering::Acquire),
+            settling: snapshot.settling(now).is_some(),
+        }
+    }
+
+    fn counted(&self) -> Counted {
+        let sum = |good: bool| {
+            let creates = self.metrics.api.creates.iter();
+            // What the caller did wrong is no failure of ours.
+            let wanted = creates.filter(|(status, _)| match good {
+                true => status.starts_with('2'),
+                false => status.starts_with('5'),
+            });
+            wanted.map(|(_, count)| count).sum()
+        };
+        Counted { active: self.published.counts().active, created: sum(true), failed: sum(false) }
+    }
+}
