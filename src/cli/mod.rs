@@ -4,6 +4,7 @@
 
 mod client;
 mod completion;
+mod doctor;
 mod manpage;
 mod parse;
 mod tables;
@@ -148,13 +149,7 @@ fn perform(
             let (source, settings) = checked(parsed.config.as_deref(), parsed.role, environment)?;
             say(stdout, &verdict(&source.path, &settings, roles)?)
         }
-        Request::Doctor => {
-            let (_, settings) = checked(parsed.config.as_deref(), parsed.role, environment)?;
-            let options = DoctorOptions { body: parsed.body, json: parsed.client.json };
-            let Verdict { text, is_sound } = roles.doctor(&settings, options);
-            say(stdout, &text)?;
-            if is_sound { Ok(()) } else { Err(Failed { exit: Exit::Failure, text: String::new() }) }
-        }
+        Request::Doctor => doctor::run(&parsed, environment, stdout, roles),
         Request::PrintConfig => {
             let (_, settings) = checked(parsed.config.as_deref(), parsed.role, environment)?;
             let text =

@@ -10,6 +10,7 @@ use ureq::Agent;
 
 use super::Task;
 use crate::acme::certificate::first;
+use crate::acme::store;
 use crate::config::local::Local;
 use crate::config::settings::{Role, Settings};
 use crate::core::acme::times::WallTime;
@@ -29,6 +30,12 @@ const SERVICE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Largest reply of health that is read: that of a controller of a thousand workers has some hundred KiB.
 const HEALTH_LIMIT: u64 = 4 << 20;
+
+/// Everybody may read it.
+const HEALTH: &str = "/api/v1/health";
+
+/// Only who has the token is told that there is none of this id.
+const NO_SESSION: &str = "/api/v1/sessions/00000000000000000000000000000000";
 
 /// Where wg-quick finds its configurations.
 const WG_QUICK: &str = "/etc/wireguard";
@@ -63,9 +70,11 @@ impl Seen {
         let Some(local) = Local::of(settings) else {
             return silent("server.listen leaves the port to the system, so it is not known where to ask");
         };
-        match ask(&local, settings) {
-            Ok((status @ (401 | 403), _)) => Seen { service: Service::Refused(status), health: Value::Null },
-            Ok((_, health)) if is_ours(&health, settings.role) => Seen::runs(health),
+        match ask(&local, settings, HEALTH) {
+            Ok((_, health)) if is_ours(&health, settings.role) => match ask(&local, settings, NO_SESSION) {
+                Ok((status @ (401 | 403), _)) => Seen { service: Service::Refused(status), health },
+                _ => Seen::runs(health),
+            },
             Ok((status, _)) => {
                 silent(&format!("what answers at {} is another service ({status})", local.url))
             }
@@ -94,8 +103,8 @@ impl Seen {
     }
 }
 
-/// Health, as the role's administrator reads it.
-fn ask(local: &Local, settings: &Settings) -> Result<(u16, Value), String> {
+/// As the role's administrator.
+fn ask(local: &Local, settings: &Settings, path: &str) -> Result<(u16, Value), String> {
     // Nothing leaves this host, and its certificate is for another name, or not there yet.
     let tls = TlsConfig::builder().disable_verification(local.is_own).build();
     let config = Agent::config_builder()
@@ -109,7 +118,7 @@ fn ask(local: &Local, settings: &Settings) -> Result<(u16, Value), String> {
         Some(host) => http_client::agent_to(config, host),
         None => http_client::agent(config),
     };
-    let url = format!("{}/api/v1/health", local.url);
+    let url = format!("{}{path}", local.url);
     let bearer = format!("Bearer {}", settings.server.admin_token.expose());
     let sent = agent.get(&url).header("Authorization", bearer).call();
     let mut reply = sent.map_err(|error| http_client::in_words(&error, &local.url))?;
@@ -144,31 +153,40 @@ pub(super) fn disks(settings: &Settings) -> Vec<Finding> {
     places.into_iter().map(of).collect()
 }
 
-/// That of `server.tls` by its file, that of `server.domain` by what the service tells of it.
+/// That of `server.tls` by its file; that of `server.domain` by what the service tells of it, or else by what is kept of it.
 pub(super) fn certificate(settings: &Settings, service: &Seen) -> Option<Finding> {
-    if let Some(tls) = &settings.tls {
-        let held = fs::read(&tls.cert).ok().and_then(|text| first(&text)).map(|held| Dates {
-            names: held.names,
-            not_before: held.not_before,
-            not_after: held.not_after,
-        });
-        let (wanted, key) = (Vec::new(), "server.tls");
+    let (key, wanted, held, problem) = match &settings.tls {
         // One without the extension of names is not judged: the settings were checked to hold a pair that can be served.
-        let found = Certificate { key, wanted, held: Some(held?), problem: None };
-        return Some(services::certificate(&found, now()));
-    }
-    let told = &service.health["extra"]["certificate"];
-    if settings.server.names().is_empty() || told.is_null() {
-        return None;
-    }
+        Some(tls) => ("server.tls", Vec::new(), Some(dates(&fs::read(&tls.cert).ok()?)?), None),
+        None if settings.server.names().is_empty() => return None,
+        None => {
+            let told = &service.health["extra"]["certificate"];
+            let (held, problem) = match told.is_null() {
+                true => {
+                    let state = settings.server.state_dir.join(settings.role.name());
+                    (Some(dates(store::kept_chain(&state)?.as_bytes())?), None)
+                }
+                false => (told_dates(told), told["last_problem"].as_str().map(str::to_owned)),
+            };
+            let problem = problem.filter(|problem| !problem.is_empty());
+            ("server.domain", settings.server.names().to_vec(), held, problem)
+        }
+    };
+    Some(services::certificate(&Certificate { key, wanted, held, problem }, now()))
+}
+
+/// Of the first certificate of a PEM text.
+fn dates(chain: &[u8]) -> Option<Dates> {
+    let held = first(chain)?;
+    Some(Dates { names: held.names, not_before: held.not_before, not_after: held.not_after })
+}
+
+/// As health tells it.
+fn told_dates(told: &Value) -> Option<Dates> {
     let time = |name: &str| told[name].as_str().and_then(WallTime::from_rfc3339);
-    let names =
-        told["names"].as_array().into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned));
-    let held = time("not_before").zip(time("not_after"));
-    let held = held.map(|(not_before, not_after)| Dates { names: names.collect(), not_before, not_after });
-    let problem = told["last_problem"].as_str().filter(|problem| !problem.is_empty()).map(str::to_owned);
-    let wanted = settings.server.names().to_vec();
-    Some(services::certificate(&Certificate { key: "server.domain", wanted, held, problem }, now()))
+    let names = told["names"].as_array().into_iter().flatten();
+    let names = names.filter_map(|name| name.as_str().map(str::to_owned)).collect();
+    Some(Dates { names, not_before: time("not_before")?, not_after: time("not_after")? })
 }
 
 /// moonlight-web-stream, which is run for its version; and what keeps it to its own files.

@@ -61,7 +61,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "outbox",
         ],
     ),
-("operator", &["api", "config", "core", "edge", "host"]),
+    ("operator", &["api", "config", "core", "edge", "host"]),
     ("daemon", &["config", "core", "host", "logging"]),
     ("acme", &["config", "core", "edge", "host", "metrics"]),
     ("api", &["config", "core", "edge", "host", "isolation", "metrics"]),

@@ -6,9 +6,8 @@ use super::Finding;
 use crate::config::settings::{Role, Settings};
 use crate::core::descriptors;
 
-/// Whose settings of the ports begin so. What else stands in the way of a start is a directory.
-const PORT_KEYS: [&str; 5] =
-    ["server.listen", "server.https_listen", "server.http_listen", "webrtc.udpmux", "webrtc.tcpmux"];
+/// Settings of directories. What else stands in the way of a start is a port.
+const DIRECTORY_KEYS: [&str; 2] = ["server.state_dir", "sessions.data_dir"];
 
 /// What a role would meet at its start, each with its setting in front: as `validate` finds it.
 #[derive(Clone, Debug, Default)]
@@ -25,8 +24,9 @@ pub struct Start {
 pub fn start(found: &Start) -> Vec<Finding> {
     let mut findings = Vec::new();
     for check in ["ports", "directories"] {
-        let of_check =
-            |text: &&String| (check == "ports") == PORT_KEYS.iter().any(|key| text.starts_with(key));
+        let of_check = |text: &&String| {
+            (check == "directories") == DIRECTORY_KEYS.iter().any(|key| text.starts_with(key))
+        };
         let advice = match check {
             "ports" => "see who has it: ss -lptun; or give the setting another port",
             _ => "it must belong to the service's user, with mode 0700, on a disk that can be written",

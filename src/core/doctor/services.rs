@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::Finding;
 use crate::core::acme::times::WallTime;
 use crate::core::ip_forms;
-use crate::core::turn_client::{Relay, ServerUrl, Trouble};
+use crate::core::turn_client::{Reach, Relay, ServerUrl, Trouble};
 
 /// Seconds of a day.
 const DAY: u64 = 86_400;
@@ -166,10 +166,10 @@ pub fn turn(
             "remove no-auth, and set use-auth-secret (or lt-cred-mech) in /etc/turnserver.conf",
         );
     }
-    if relay.is_open == Some(true) {
+    if let Reach::Open(stray) = relay.reach {
         return Finding::fail(
             CHECK,
-            format!("{url} is an open relay: it relays to 192.0.2.1, which nobody has, so to everybody"),
+            format!("{url} is an open relay: it would relay to {stray}, which is none of our addresses"),
             "deny first, then allow our media addresses alone: denied-peer-ip=0.0.0.0-255.255.255.255, \
              denied-peer-ip=::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff, allowed-peer-ip=ADDRESS; allowed lines alone restrict nothing",
         );

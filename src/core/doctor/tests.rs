@@ -9,7 +9,7 @@ use super::wireguard::{self, Peer, WireGuard};
 use super::*;
 use crate::config::settings::{Role, Settings};
 use crate::core::acme::times::WallTime;
-use crate::core::turn_client::{Refusal, Relay, Trouble};
+use crate::core::turn_client::{Reach, Refusal, Relay, Trouble};
 
 const NOW: u64 = 1_800_000_000;
 const DAY: u64 = 86_400;
@@ -45,7 +45,7 @@ fn relay() -> Relay {
         relayed: address("203.0.113.7:50000"),
         mapped: None,
         is_unguarded: false,
-        is_open: Some(false),
+        reach: Reach::Guarded,
         certificate: None,
     }
 }
@@ -449,7 +449,7 @@ const OF_OTHERS: &[Row] = &[
         "min-port to max-port",
     ),
     (
-        |host| relayed(host, |relay| relay.is_open = Some(true)),
+        |host| relayed(host, |relay| relay.reach = Reach::Open(ip("192.0.2.1"))),
         "turn",
         Fail,
         "open relay",
