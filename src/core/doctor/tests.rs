@@ -207,9 +207,9 @@ const OF_THE_HOST: &[Row] = &[
         "belongs to another user",
         "mode 0700",
     ),
-    (|host| host.limits.descriptors = 1_024, "descriptors", Fail, "may have 1024", "LimitNOFILE=262144"),
+    (|host| host.limits.descriptors = 256, "descriptors", Fail, "may have 256", "LimitNOFILE=262144"),
     (
-        |host| host.limits = Limits { of_service: false, descriptors: 1_024, ..host.limits },
+        |host| host.limits = Limits { of_service: false, descriptors: 256, ..host.limits },
         "descriptors",
         Warn,
         "the service does not run",
