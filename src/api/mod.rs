@@ -1,6 +1,7 @@
 //! The control API: JSON behind the edge. Nothing here knows a socket of the outside world.
 
 pub mod auth;
+pub mod cors;
 pub mod counters;
 pub mod gate;
 pub mod media_form;
@@ -9,6 +10,7 @@ pub mod overlay;
 pub mod pages;
 pub mod player;
 pub mod reply;
+pub mod rooms_form;
 pub mod routes;
 pub mod server;
 pub mod session_path;

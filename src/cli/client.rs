@@ -25,8 +25,11 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 /// `sessions.create_timeout` is at most 10m.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(660);
 
-/// Largest reply that is read: a list of some ten thousand sessions.
+/// Largest reply that is read: an older service's list of some ten thousand sessions.
 const REPLY_LIMIT: u64 = 16 << 20;
+
+/// Entries of a list that are asked for at once: as many as a service gives.
+const PAGE: usize = 1_000;
 
 /// Fewer characters of an id are typed by accident.
 const LEAST_PREFIX: usize = 4;
@@ -72,6 +75,12 @@ pub struct Flags {
     pub create: Map<String, Value>,
     /// `--parameter`
     pub parameters: Map<String, Value>,
+}
+
+/// The part of a query that asks for what follows.
+fn behind(next: &str) -> String {
+    let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    format!("&after={}", next.chars().filter(is_plain).collect::<String>())
 }
 
 /// Whom to ask.
@@ -160,8 +169,8 @@ impl Target {
 
     fn ask(&self, action: Action, id: &str, flags: &Flags) -> Result<Reply, Failed> {
         match action {
-            Action::Sessions => self.call("GET", "sessions", None),
-            Action::Workers => self.call("GET", "workers", None),
+            Action::Sessions => self.list("sessions"),
+            Action::Workers => self.list("workers"),
             Action::Start => self.call("POST", "sessions", Some(create(flags)?)),
             Action::Show => self.call("GET", &format!("sessions/{id}"), None),
             Action::End => self.call("DELETE", &format!("sessions/{id}"), None),
@@ -180,6 +189,23 @@ impl Target {
             return Err(Failed::new(Exit::NotFound, text));
         }
         Ok(Reply { status, body: if status == 200 { told } else { body } })
+    }
+
+    /// A whole list, page after page. A service of an older version gives all of it at once.
+    fn list(&self, name: &str) -> Result<Reply, Failed> {
+        let (mut all, mut after) = (Vec::new(), String::new());
+        loop {
+            let mut reply = self.call("GET", &format!("{name}?limit={PAGE}{after}"), None)?;
+            let Some(entries) = reply.body[name].as_array_mut().filter(|_| reply.status == 200) else {
+                return Ok(reply);
+            };
+            all.append(entries);
+            match reply.body["next"].as_str() {
+                // A service that repeats itself is not asked for ever.
+                Some(next) if after != behind(next) => after = behind(next),
+                _ => return Ok(Reply { status: 200, body: json!({ name: all }) }),
+            }
+        }
     }
 
     fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Reply, Failed> {
@@ -228,7 +254,7 @@ impl Target {
         if id.len() >= ID_LENGTH {
             return Ok(id.to_owned());
         }
-        let reply = self.call("GET", "sessions", None)?;
+        let reply = self.list("sessions")?;
         if reply.status >= 400 {
             return Err(refused(&reply, Action::Sessions));
         }

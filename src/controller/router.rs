@@ -13,7 +13,7 @@ use crate::config::secret::is_one_of;
 use crate::controller::snapshot::{Published, Reach, Target};
 use crate::core::csp;
 use crate::core::ids::{SessionId, WorkerId};
-use crate::edge::router::{Decision, Forward, Reply, Request, Router, TunnelWatch};
+use crate::edge::router::{Decision, Forward, Reply, Request, Router, Uncounted};
 use crate::host::clock::Clock;
 
 /// The controller's routes.
@@ -26,17 +26,8 @@ pub struct ControllerRouter {
     pub api: Arc<Gate>,
     /// The clock of the fleet thread.
     pub clock: Clock,
-    /// Counts nothing, for every tunnel.
+    /// For every tunnel.
     pub uncounted: Arc<Uncounted>,
-}
-
-/// The controller lets tunnels through and leaves counting to the worker.
-pub struct Uncounted;
-
-impl TunnelWatch for Uncounted {
-    fn opened(&self) {}
-
-    fn closed(&self) {}
 }
 
 impl Router for ControllerRouter {
@@ -106,6 +97,7 @@ impl ControllerRouter {
             // The worker confines its processes; what it says itself speaks for the service.
             confined: None,
             screen: None,
+            rewrite: None,
         })
     }
 
