@@ -385,7 +385,11 @@ const OF_OTHERS: &[Row] = &[
         "",
     ),
     (
-        |host| dates(host, |held| held.not_after = WallTime(NOW + 5 * DAY)),
+        |host| {
+            dates(host, |held| {
+                (held.not_before, held.not_after) = (WallTime(NOW - 85 * DAY), WallTime(NOW + 5 * DAY))
+            })
+        },
         "certificate",
         Warn,
         "ends at",
