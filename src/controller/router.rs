@@ -6,6 +6,7 @@ use crate::api::auth;
 use crate::api::gate::Gate;
 use crate::api::media_form;
 use crate::api::pages;
+use crate::api::room_page;
 use crate::api::routes;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
@@ -34,6 +35,9 @@ impl Router for ControllerRouter {
     fn route(&self, request: &Request<'_>) -> Decision {
         if let Some(reply) = media_form::preflight(request) {
             return Decision::Reply(reply);
+        }
+        if let Some(page) = room_page::reply(request, self.live.get().rooms.enabled) {
+            return Decision::Reply(page);
         }
         let html = request.accepts_html;
         match SessionPath::parse(request.path) {

@@ -9,6 +9,7 @@ use crate::api::gate::Gate;
 use crate::api::media_form;
 use crate::api::pages::{self, Ended};
 use crate::api::player;
+use crate::api::room_page;
 use crate::api::rooms_form;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
@@ -49,6 +50,9 @@ impl Router for WorkerRouter {
     fn route(&self, request: &Request<'_>) -> Decision {
         if let Some(reply) = media_form::preflight(request).or_else(|| rooms_form::preflight(request)) {
             return Decision::Reply(reply);
+        }
+        if let Some(page) = room_page::reply(request, self.live.get().rooms.enabled) {
+            return Decision::Reply(page);
         }
         if rooms_form::is_rooms(request.path) {
             return self.rooms.decide(request, self.live.get().edge.control_body_limit);
