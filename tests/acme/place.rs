@@ -154,6 +154,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("---- log of a process\n{}", self.log());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
