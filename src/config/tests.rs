@@ -502,8 +502,12 @@ fn a_mode_that_is_not_the_verbs_role_is_the_only_complaint() {
     );
 }
 
+/// Keys whose other values stand in a table of their own.
+const FEW: [&str; 3] = ["server.acme.", "controller.urls", "lease."];
+
 fn other_value_of_few(path: &str) -> &'static str {
     match path {
+        path if path.starts_with("lease.") => other_value_of_lease(path),
         "server.acme.directory" => "https://other.example/directory",
         "server.acme.email" => "other@example.com",
         "server.acme.eab_key" => "b3RoZXI",
@@ -560,8 +564,7 @@ fn other_value(path: &str) -> &'static str {
         "server.tls.cert" => tls::CERTIFICATE,
         "server.tls.key" => tls::private_key("first"),
         "controller.ca_file" | "workers.ca_file" | "server.acme.ca_file" => tls::AUTHORITY,
-        path if path.starts_with("server.acme.") || path == "controller.urls" => other_value_of_few(path),
-        path if path.starts_with("lease.") => other_value_of_lease(path),
+        path if FEW.iter().any(|few| path.starts_with(few)) => other_value_of_few(path),
         "server.domain" => "other.example.com",
         "server.public_url"
         | "server.advertise_url"

@@ -42,7 +42,7 @@ use crate::front::metrics::FrontMetrics;
 use crate::front::{self, Certificates, listeners};
 use crate::host::activation::{self, Passed};
 use crate::host::clock::Clock;
-use crate::host::crypto;
+use crate::host::crypto::{self, TlsConfig};
 use crate::host::join;
 use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::Pulses;
@@ -128,13 +128,9 @@ impl Controller {
         let published = Arc::new(Published::default());
         let (fleet, asks) = crossbeam_channel::unbounded();
         let (jobs, job_inbox) = crossbeam_channel::bounded(live.get().workers.dispatch_queue);
-        let known = known_workers(&state)?;
-        let (leadership, lease) = start_lease(&live.get(), &fleet, address.port(), (clock, pulses))?;
-        let given = (jobs.clone(), leadership.clone(), asks);
-        let fleet_thread = start_fleet(&live, known, &published, given, (clock, pulses))?;
-        let shown = (leadership.clone(), clock);
-        let client = WorkerClient::new(live.clone(), published.clone(), client, shown);
-        let dispatchers = start_dispatchers(&live, client, &fleet, &job_inbox, (clock, pulses))?;
+        let sides = ((fleet.clone(), asks), (jobs.clone(), job_inbox));
+        let (threads, leadership) =
+            start_threads(&live, &state, &published, sides, (address.port(), client), (clock, pulses))?;
         let (closing, tokens) = (Arc::new(AtomicBool::new(false)), Arc::new(TokenGuard::default()));
         let metrics = Arc::new(FrontMetrics::of(certificates.view()));
         let (outbox, outbox_thread) = front::outbox(&state, &live, pulses)?;
@@ -165,13 +161,7 @@ impl Controller {
             clock,
         };
         let api = front::api(&state, &live.get(), Arc::new(service), (&plan, pulses))?;
-        let router = ControllerRouter {
-            fleet: published.clone(),
-            live: live.clone(),
-            api: api.gate(),
-            clock,
-            uncounted: Arc::new(Uncounted),
-        };
+        let router = own_router(&published, &live, &api, clock);
         let page = Page::start((operators, page_address), (source, awake), &live.get(), pulses)?;
         let router = page.in_front_of(router, &live);
         let run = (&plan, pulses, &metrics.edge);
@@ -189,10 +179,10 @@ impl Controller {
             edge: Some(edge),
             api: Some(api),
             fleet,
-            fleet_thread: Some(fleet_thread),
-            dispatchers,
+            fleet_thread: Some(threads.fleet),
+            dispatchers: threads.dispatchers,
             leadership,
-            lease,
+            lease: threads.lease,
             certificates,
             announcer: Some(announcer),
             outbox: Some(outbox_thread),
@@ -261,6 +251,48 @@ fn page_address(listeners: &[Listener]) -> Option<SocketAddr> {
     let address = of_operators.next()?.socket.local_addr().ok()?;
     log::info!("[operator] the operators' page is at {address}");
     Some(address)
+}
+
+fn own_router(
+    published: &Arc<Published>,
+    live: &Arc<Live>,
+    api: &ApiServer,
+    clock: Clock,
+) -> ControllerRouter {
+    ControllerRouter {
+        fleet: published.clone(),
+        live: live.clone(),
+        api: api.gate(),
+        clock,
+        uncounted: Arc::new(Uncounted),
+    }
+}
+
+/// The threads that ask and tell others.
+struct Threads {
+    fleet: JoinHandle<()>,
+    dispatchers: Vec<JoinHandle<()>>,
+    lease: Option<JoinHandle<()>>,
+}
+
+/// Both sides of the fleet thread's channel, and of the dispatchers'.
+type Sides = ((Sender<Ask>, Receiver<Ask>), (Sender<Job>, Receiver<Job>));
+
+fn start_threads(
+    live: &Arc<Live>,
+    state: &PrivateDir,
+    published: &Arc<Published>,
+    ((fleet, asks), (jobs, job_inbox)): Sides,
+    (port, roots): (u16, TlsConfig),
+    (clock, pulses): (Clock, &Pulses),
+) -> Result<(Threads, Leadership), RunError> {
+    let known = known_workers(state)?;
+    let (leadership, lease) = start_lease(&live.get(), &fleet, port, (clock, pulses))?;
+    let given = (jobs, leadership.clone(), asks);
+    let fleet_thread = start_fleet(live, known, published, given, (clock, pulses))?;
+    let client = WorkerClient::new(live.clone(), published.clone(), roots, (leadership.clone(), clock));
+    let dispatchers = start_dispatchers(live, client, &fleet, &job_inbox, (clock, pulses))?;
+    Ok((Threads { fleet: fleet_thread, dispatchers, lease }, leadership))
 }
 
 /// The keys of workers that were here before.

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// A member answers within this on a busy machine, too.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::lab::eventually;
 
 /// Whether etcd is installed; a test without it says so and is over.
 pub fn is_there() -> bool {
@@ -86,12 +85,7 @@ impl Etcd {
 
     /// Waits until a member answers by a majority.
     pub fn wait_for(&self, index: usize) {
-        let since = Instant::now();
-        while !self.answers(index) {
-            let log = std::fs::read_to_string(self.log(index)).unwrap_or_default();
-            assert!(since.elapsed() < PATIENCE, "etcd {index} does not answer:\n{log}");
-            std::thread::yield_now();
-        }
+        eventually(&format!("etcd {index} answers"), || self.answers(index).then_some(()));
     }
 
     fn answers(&self, index: usize) -> bool {
