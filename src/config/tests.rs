@@ -447,6 +447,16 @@ fn other_value_of_acme(path: &str) -> &'static str {
     }
 }
 
+fn other_value_of_updates(path: &str) -> &'static str {
+    match path {
+        "update.auto" => "check",
+        "update.channel" => "staging",
+        "update.url" => "https://other.example",
+        "update.key_file" => "/other",
+        _ => "11s",
+    }
+}
+
 fn other_value_of_rooms(path: &str) -> &'static str {
     match path {
         "rooms.enabled" => "true",
@@ -511,6 +521,7 @@ fn other_value(path: &str) -> &'static str {
         path if path.starts_with("webrtc.estimator.") => "11s",
         "outbox.retry" | "outbox.timeout" | "workers.backoff" | "workers.backoff_max" => "11s",
         path if path.starts_with("rooms.") => other_value_of_rooms(path),
+        path if path.starts_with("update.") => other_value_of_updates(path),
         "sessions.child_api" => "full",
         "turn.secret" => "another-secret-text",
         "turn.urls" => "['turn:other.example']",
