@@ -1,3 +1,5 @@
+//! The steps, and a simulation of a host whose power goes.
+
 use super::*;
 
 /// What a new build is like.
