@@ -151,11 +151,14 @@ fn of_seed(seed: u64) -> (Build, Host, Vec<End>) {
             host.clumsy = 0;
         }
         let end = drive(&mut host, new, begun, &mut dice, &mut cuts, seed);
+        let cut = end.is_none();
         ends.extend(end);
+        if cut || host.note {
+            host.boot();
+        }
         if !host.note {
             return (new, host, ends);
         }
-        host.boot();
         begun = Machine::resume(host.in_place(), host.bad);
     }
     panic!("seed {seed}: the note stays: {:#?}", host.trace);
