@@ -26,7 +26,7 @@ impl Dice {
     }
 
     fn one_in(&mut self, of: u64) -> bool {
-        self.roll() % of == 0
+        self.roll().is_multiple_of(of)
     }
 }
 
