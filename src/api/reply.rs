@@ -1,14 +1,16 @@
 //! What the API answers, and the handle to answer with: any thread may hold it and answer later.
 
+use std::io::Cursor;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use tiny_http::{Header, Response, StatusCode};
+use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 
 use crate::api::counters::ApiCounters;
 use crate::api::media_form;
+use crate::edge::api_pool::LateReply;
 use crate::edge::router::{Reply, SERVER};
 
 /// An answer.
@@ -100,7 +102,7 @@ impl From<Answer> for Reply {
 
 /// Answers one request, once. Dropping it unanswered answers 503, or 500 when a panic drops it, so that no client waits for ever.
 pub struct Responder {
-    request: Option<tiny_http::Request>,
+    to: Option<To>,
     /// What was asked, for the log.
     asked: String,
     /// Who counts the answer, and whether it is to a create.
@@ -111,7 +113,22 @@ pub struct Responder {
 impl Responder {
     /// Wraps a request whose body was read.
     pub fn new(request: tiny_http::Request) -> Responder {
-        Responder { request: Some(request), asked: String::new(), counters: None, since: Instant::now() }
+        Responder {
+            to: Some(To::Connection(request)),
+            asked: String::new(),
+            counters: None,
+            since: Instant::now(),
+        }
+    }
+
+    /// Gives the connection to others until there is an answer, which goes here.
+    pub fn later(&mut self, late: Arc<LateReply>) {
+        if let Some(To::Connection(request)) = self.to.take() {
+            let is_media = is_media(&request);
+            late.promise();
+            let _ = request.respond(Response::empty(StatusCode(204)));
+            self.to = Some(To::Later(late, is_media));
+        }
     }
 
     /// Remembers what was asked, in words that a log may show.
@@ -134,16 +151,16 @@ impl Responder {
 
     /// Sends the answer. A client that is gone is no error of ours.
     pub fn send(mut self, answer: Answer) {
-        if let Some(request) = self.request.take() {
+        if let Some(to) = self.to.take() {
             self.tell(&answer);
-            send(request, answer);
+            to.send(answer);
         }
     }
 }
 
 impl Drop for Responder {
     fn drop(&mut self) {
-        let Some(request) = self.request.take() else { return };
+        let Some(to) = self.to.take() else { return };
         let answer = if std::thread::panicking() {
             let detail = "this request met a bug of ours, which is in the log; nothing else is affected";
             Answer::error(500, "internal error", detail)
@@ -152,12 +169,40 @@ impl Drop for Responder {
             Answer::error(503, "service is stopping", detail).retry_after(Duration::from_secs(1))
         };
         self.tell(&answer);
-        send(request, answer);
+        to.send(answer);
     }
 }
 
-fn send(request: tiny_http::Request, answer: Answer) {
-    let is_media = media_form::is_media(request.url().split('?').next().unwrap_or_default());
+/// Where an answer goes.
+enum To {
+    /// To a connection of the edge's.
+    Connection(tiny_http::Request),
+    /// To where the edge waits without one, in the form of media or not.
+    Later(Arc<LateReply>, bool),
+}
+
+impl To {
+    fn send(self, answer: Answer) {
+        match self {
+            To::Connection(request) => {
+                let response = response(answer, is_media(&request));
+                let _ = request.respond(response);
+            }
+            To::Later(late, is_media) => {
+                let mut reply = Vec::new();
+                // Writing to a Vec cannot fail.
+                let _ = response(answer, is_media).raw_print(&mut reply, HTTPVersion(1, 1), &[], false, None);
+                late.put(reply);
+            }
+        }
+    }
+}
+
+fn is_media(request: &tiny_http::Request) -> bool {
+    media_form::is_media(request.url().split('?').next().unwrap_or_default())
+}
+
+fn response(answer: Answer, is_media: bool) -> Response<Cursor<Vec<u8>>> {
     let answer = if is_media { media_form::of_answer(answer) } else { answer };
     let mut response = Response::from_data(answer.body).with_status_code(StatusCode(answer.status));
     // Without content there is nothing to have a type (RFC 9110, 8.3); an answer to HEAD says what GET would.
@@ -174,5 +219,5 @@ fn send(request: tiny_http::Request, answer: Answer) {
             response.add_header(header);
         }
     }
-    let _ = request.respond(response);
+    response
 }

@@ -44,6 +44,7 @@ mod recovery;
 mod requests;
 mod second_worker;
 mod secrets;
+mod slow_bodies;
 mod sweep;
 mod ten_minutes;
 mod timeline;
