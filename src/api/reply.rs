@@ -10,6 +10,7 @@ use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 
 use crate::api::counters::ApiCounters;
 use crate::api::media_form;
+use crate::api::rooms_form;
 use crate::edge::api_pool::LateReply;
 use crate::edge::router::{Reply, SERVER};
 
@@ -124,10 +125,10 @@ impl Responder {
     /// Gives the connection to others until there is an answer, which goes here.
     pub fn later(&mut self, late: Arc<LateReply>) {
         if let Some(To::Connection(request)) = self.to.take() {
-            let is_media = is_media(&request);
+            let form = form_of(&request);
             late.promise();
             let _ = request.respond(Response::empty(StatusCode(204)));
-            self.to = Some(To::Later(late, is_media));
+            self.to = Some(To::Later(late, form));
         }
     }
 
@@ -173,37 +174,44 @@ impl Drop for Responder {
     }
 }
 
+/// The form of answers below a path.
+type Form = fn(Answer) -> Answer;
+
 /// Where an answer goes.
 enum To {
     /// To a connection of the edge's.
     Connection(tiny_http::Request),
-    /// To where the edge waits without one, in the form of media or not.
-    Later(Arc<LateReply>, bool),
+    /// To where the edge waits without one.
+    Later(Arc<LateReply>, Form),
 }
 
 impl To {
     fn send(self, answer: Answer) {
         match self {
             To::Connection(request) => {
-                let response = response(answer, is_media(&request));
+                let response = response(form_of(&request)(answer));
                 let _ = request.respond(response);
             }
-            To::Later(late, is_media) => {
+            To::Later(late, form) => {
                 let mut reply = Vec::new();
                 // Writing to a Vec cannot fail.
-                let _ = response(answer, is_media).raw_print(&mut reply, HTTPVersion(1, 1), &[], false, None);
+                let _ = response(form(answer)).raw_print(&mut reply, HTTPVersion(1, 1), &[], false, None);
                 late.put(reply);
             }
         }
     }
 }
 
-fn is_media(request: &tiny_http::Request) -> bool {
-    media_form::is_media(request.url().split('?').next().unwrap_or_default())
+fn form_of(request: &tiny_http::Request) -> Form {
+    let path = request.url().split('?').next().unwrap_or_default();
+    match (media_form::is_media(path), rooms_form::is_rooms(path)) {
+        (true, _) => media_form::of_answer,
+        (_, true) => rooms_form::of_answer,
+        _ => |answer| answer,
+    }
 }
 
-fn response(answer: Answer, is_media: bool) -> Response<Cursor<Vec<u8>>> {
-    let answer = if is_media { media_form::of_answer(answer) } else { answer };
+fn response(answer: Answer) -> Response<Cursor<Vec<u8>>> {
     let mut response = Response::from_data(answer.body).with_status_code(StatusCode(answer.status));
     // Without content there is nothing to have a type (RFC 9110, 8.3); an answer to HEAD says what GET would.
     let typed = (answer.status != 204).then(|| ("Content-Type", answer.content_type.to_owned()));

@@ -2,15 +2,15 @@
 //! configuration, or any other by `--url` and `--token-file`.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use super::{Exit, Failed, say, tables};
+use crate::config::local::Local;
 use crate::config::secret::Secret;
-use crate::config::settings::{Listen, Settings};
+use crate::config::settings::Settings;
 use crate::config::{self, Environment};
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::http_client;
@@ -141,7 +141,12 @@ impl Target {
             }
             (None, token) => {
                 let settings = local()?;
-                let Local { url, host, is_own } = Local::of(&settings)?;
+                let local = Local::of(&settings).ok_or_else(|| {
+                    Failed::config(
+                        "server.listen leaves the port to the system; say it with --url and --token-file",
+                    )
+                })?;
+                let Local { url, host, is_own } = local;
                 own_host = host;
                 // Nothing leaves this host, and its certificate is for another name, or not there yet.
                 let roots = if is_own { unverified() } else { roots };
@@ -348,40 +353,6 @@ fn checked_url(url: &str) -> Result<String, Failed> {
     match rest {
         Some(rest) if fits(rest) => Ok(url.trim_end_matches('/').to_owned()),
         _ => Err(Failed::usage("--url is a URL like https://neck.example.com or http://127.0.0.1:47990")),
-    }
-}
-
-/// Where the role of these settings listens, as seen from its own host.
-struct Local {
-    url: String,
-    /// Where its host name leads here, whatever it leads to outside.
-    host: Option<IpAddr>,
-    /// Nothing that is sent there leaves this host.
-    is_own: bool,
-}
-
-impl Local {
-    fn of(settings: &Settings) -> Result<Local, Failed> {
-        let scheme = if settings.tls.is_some() { "https" } else { "http" };
-        let of_domain =
-            settings.server.domain_url().map(|url| format!("{url}:{}", settings.server.https_listen.port));
-        let address = match &settings.server.listen {
-            Listen::Domain(_) => settings.server.https_listen,
-            Listen::Plain(address) => *address,
-        };
-        if address.port == 0 {
-            let text = "server.listen leaves the port to the system; say it with --url and --token-file";
-            return Err(Failed::config(text));
-        }
-        let host = address.host.filter(|host| !host.is_unspecified()).unwrap_or(Ipv4Addr::LOCALHOST.into());
-        Ok(match of_domain {
-            Some(url) => Local { url, host: Some(host), is_own: true },
-            None => Local {
-                url: format!("{scheme}://{}", SocketAddr::new(host, address.port)),
-                host: None,
-                is_own: host.to_canonical().is_loopback(),
-            },
-        })
     }
 }
 

@@ -102,6 +102,7 @@ use memory::Memory;
 use namespaces::access::RoomAccess;
 use public_address::AddressThread;
 use rooms::RoomsService;
+use rooms::routes::RoomRoutes;
 use roster::{Given, Order, Roster};
 use router::WorkerRouter;
 use service::WorkerService;
@@ -448,8 +449,9 @@ fn given(
 }
 
 fn router(health: &Health, api: &ApiServer) -> WorkerRouter {
-    let Health { board, standing, live, clock, .. } = health;
+    let Health { board, standing, live, clock, rooms, room_access, .. } = health;
     WorkerRouter {
+        rooms: RoomRoutes::new(rooms.clone(), room_access.clone(), api.gate()),
         board: board.clone(),
         standing: standing.clone(),
         live: live.clone(),

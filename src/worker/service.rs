@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::Sender;
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ use crate::api::overlay::{self, BrowserIceServer, OverlaySettings};
 use crate::api::pages;
 use crate::api::player;
 use crate::api::reply::{Answer, Responder};
+use crate::api::rooms_form;
 use crate::api::routes::{Leg, Operation, Route, Segments};
 use crate::api::server::{Call, Service};
 use crate::api::sessions::{self, Link};
@@ -109,6 +110,12 @@ impl Service for WorkerService {
             }
             _ => None,
         }
+    }
+
+    fn refuse_room(&self, token: Option<&str>, host: &str) -> Option<Answer> {
+        let admitted =
+            self.health.room_access.admit(token.unwrap_or_default(), Some(host), SystemTime::now());
+        admitted.err().map(|denied| rooms_form::denied(denied, token.is_some()))
     }
 
     fn call(&self, call: Call, responder: Responder) {

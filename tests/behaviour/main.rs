@@ -42,6 +42,8 @@ mod proxies;
 mod records;
 mod recovery;
 mod requests;
+mod room_client;
+mod rooms;
 mod second_worker;
 mod secrets;
 mod slow_bodies;

@@ -79,8 +79,12 @@ fn who_may_call_and_how_they_are_refused_is_documented() {
         let roles: Vec<&str> =
             operation["x-roles"].as_sequence().into_iter().flatten().filter_map(Value::as_str).collect();
         // What a worker serves to browsers, its controller passes on.
-        let expected: &[&str] =
-            if route.on == On::Controller { &["controller"] } else { &["controller", "worker"] };
+        let expected: &[&str] = match (route.on, route.auth) {
+            (On::Controller, _) => &["controller"],
+            // Rooms are asked for at their worker.
+            (On::Worker, Auth::Room) => &["worker"],
+            _ => &["controller", "worker"],
+        };
         if roles != expected {
             found.push(format!("{}: x-roles {roles:?}, expected {expected:?}", key(route)));
         }
