@@ -115,7 +115,7 @@ impl Responder {
     /// Wraps a request whose body was read.
     pub fn new(request: tiny_http::Request) -> Responder {
         Responder {
-            to: Some(To::Connection(request)),
+            to: Some(To::Connection(Box::new(request))),
             asked: String::new(),
             counters: None,
             since: Instant::now(),
@@ -180,7 +180,7 @@ type Form = fn(Answer) -> Answer;
 /// Where an answer goes.
 enum To {
     /// To a connection of the edge's.
-    Connection(tiny_http::Request),
+    Connection(Box<tiny_http::Request>),
     /// To where the edge waits without one.
     Later(Arc<LateReply>, Form),
 }

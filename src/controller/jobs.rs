@@ -263,7 +263,7 @@ mod tests {
         assert!(jobs.try_send(call()).is_ok() && jobs.try_send(call()).is_ok(), "two may wait");
         assert!(jobs.try_send(call()).is_err(), "and no more");
         assert_eq!((jobs.waiting(), jobs.calls.lock().threads), (2, 100));
-        (0..102).for_each(|_| drop(go.send(())));
+        (0..102).for_each(|_| go.send(()).expect("it goes on"));
         (0..2).for_each(|_| begins.recv_timeout(PATIENCE).expect("they had their turn"));
         jobs.stop(PATIENCE);
         assert!(jobs.try_send(call()).is_err(), "it is over");
@@ -292,7 +292,7 @@ mod tests {
         let (done, all) = crossbeam_channel::unbounded();
         let work = || {
             let done = done.clone();
-            move |_: Job| drop(done.send(()))
+            move |_: Job| done.send(()).expect("it is heard")
         };
         jobs.open(work, |_| Box::new(|| ()));
         (0..3).for_each(|_| all.recv_timeout(PATIENCE).expect("done"));
