@@ -447,7 +447,7 @@ impl FleetThread {
 
     fn dispatch(&mut self, job: Job) {
         if let Err(job) = self.jobs.try_send(job) {
-            if let Job::Create(create, _) = &job {
+            if let Job::Create(create, _) = &*job {
                 self.fleet.release(&create.id);
             }
             job.refuse(refusals::busy(BUSY_PAUSE));

@@ -75,7 +75,7 @@ impl Jobs {
     }
 
     /// Hands a job over, or gives it back when too many wait.
-    pub fn try_send(&self, job: Job) -> Result<(), Job> {
+    pub fn try_send(&self, job: Job) -> Result<(), Box<Job>> {
         match &job {
             Job::Create(..) | Job::Replace(..) => self.creates.push(job),
             Job::Delete(..) | Job::Call(_) | Job::Inspect(..) => self.calls.push(job),
@@ -140,11 +140,11 @@ impl Lane {
         }
     }
 
-    fn push(self: &Arc<Lane>, job: Job) -> Result<(), Job> {
+    fn push(self: &Arc<Lane>, job: Job) -> Result<(), Box<Job>> {
         let mut state = self.lock();
         let free = state.idle + self.most.saturating_sub(state.threads);
         if state.closed || state.queue.len() >= self.most_waiting.saturating_add(free) {
-            return Err(job);
+            return Err(Box::new(job));
         }
         state.queue.push_back(job);
         if state.idle >= state.queue.len() {
@@ -154,7 +154,7 @@ impl Lane {
         self.start_thread(&mut state);
         // Where no thread can be had, those that are there come to it; without any nobody would.
         if state.threads == 0 && state.doing.is_some() {
-            return state.queue.pop_back().map_or(Ok(()), Err);
+            return state.queue.pop_back().map_or(Ok(()), |job| Err(Box::new(job)));
         }
         Ok(())
     }
