@@ -5,7 +5,8 @@
 //! what does every such byte becomes a `?`, which stands in no value that the API takes for good.
 
 use super::fleet::identity::PROOF_FIELD;
-use super::fleet::wire::{BASE_URL_FIELD, END_REASON_FIELD, SESSION_ID_FIELD, TIME_LEFT_FIELD};
+use super::fleet::wire::{BASE_URL_FIELD, END_REASON_FIELD, LEASE_FIELD, SESSION_ID_FIELD, TIME_LEFT_FIELD};
+use super::namespaces::bearer;
 
 /// Fields that an operation reads, beside those that the edge makes anew ([`MADE_BY_EDGE`]).
 const READ: &[&str] = &[
@@ -16,10 +17,12 @@ const READ: &[&str] = &[
     "Origin",
     "Sec-Fetch-Site",
     "Service-Worker",
+    bearer::KEY_FIELD,
     SESSION_ID_FIELD,
     BASE_URL_FIELD,
     END_REASON_FIELD,
     TIME_LEFT_FIELD,
+    LEASE_FIELD,
     PROOF_FIELD,
 ];
 
