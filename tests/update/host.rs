@@ -1,7 +1,7 @@
 //! A host that is updated: the real program, a service that runs it, and a release server that signs.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -323,11 +323,4 @@ impl Drop for ReleaseServer {
         self.server.unblock();
         self.thread.take().into_iter().for_each(|thread| drop(thread.join()));
     }
-}
-
-/// All that a child says.
-pub fn read(mut from: impl Read) -> String {
-    let mut text = String::new();
-    let _ = from.read_to_string(&mut text);
-    text
 }
