@@ -8,6 +8,7 @@
 
 pub mod dispatch;
 pub mod fleet_thread;
+pub mod jobs;
 pub mod key_store;
 pub mod lease;
 pub mod metrics;
@@ -32,6 +33,7 @@ use crate::api::auth::TokenGuard;
 use crate::api::server::ApiServer;
 use crate::config::live::Live;
 use crate::config::settings::{OperatorListen, Settings};
+use crate::core::descriptors::Plan;
 use crate::core::fleet::WorkerView;
 use crate::core::fleet::identity::Identities;
 use crate::daemon::{ConfigOrigin, Daemon, Preflight, RunError, Running};
@@ -49,8 +51,9 @@ use crate::host::pulse::Pulses;
 use crate::operator::router::OperatorRouter;
 use crate::operator::watch::Operators;
 use crate::outbox::OutboxThread;
-use dispatch::{Dispatcher, Job};
+use dispatch::Dispatcher;
 use fleet_thread::{Ask, FleetThread};
+use jobs::{Bounds, Jobs};
 use key_store::KeyStore;
 use lease::etcd::Etcd;
 use lease::{Leadership, LeaseThread};
@@ -72,7 +75,7 @@ const LEASE_SILENCE: Duration = Duration::from_secs(30);
 /// What joining a thread may take once nothing is under way.
 const JOIN_DEADLINE: Duration = Duration::from_secs(12);
 
-/// Stack of the fleet and dispatch threads in bytes: JSON and an HTTP client.
+/// Stack of the fleet thread in bytes.
 const STACK: usize = 512 * 1024;
 
 /// Runs a controller until it is told to stop.
@@ -100,7 +103,7 @@ pub struct Controller {
     api: Option<ApiServer>,
     fleet: Sender<Ask>,
     fleet_thread: Option<JoinHandle<()>>,
-    dispatchers: Vec<JoinHandle<()>>,
+    jobs: Jobs,
     leadership: Leadership,
     lease: Option<JoinHandle<()>>,
     certificates: Certificates,
@@ -127,8 +130,8 @@ impl Controller {
         let (clock, live) = (Clock::start(), Arc::new(Live::new(settings)));
         let published = Arc::new(Published::default());
         let (fleet, asks) = crossbeam_channel::unbounded();
-        let (jobs, job_inbox) = crossbeam_channel::bounded(live.get().workers.dispatch_queue);
-        let sides = ((fleet.clone(), asks), (jobs.clone(), job_inbox));
+        let jobs = Jobs::new(bounds(&live.get(), &plan));
+        let sides = ((fleet.clone(), asks), jobs.clone());
         let (threads, leadership) =
             start_threads(&live, &state, &published, sides, (address.port(), client), (clock, pulses))?;
         let (closing, tokens) = (Arc::new(AtomicBool::new(false)), Arc::new(TokenGuard::default()));
@@ -151,7 +154,7 @@ impl Controller {
             live: live.clone(),
             published: published.clone(),
             fleet: fleet.clone(),
-            jobs,
+            jobs: jobs.clone(),
             leadership: leadership.clone(),
             closing: closing.clone(),
             tokens: tokens.clone(),
@@ -180,7 +183,7 @@ impl Controller {
             api: Some(api),
             fleet,
             fleet_thread: Some(threads.fleet),
-            dispatchers: threads.dispatchers,
+            jobs,
             leadership,
             lease: threads.lease,
             certificates,
@@ -268,31 +271,27 @@ fn own_router(
     }
 }
 
-/// The threads that ask and tell others.
+/// The threads that know and tell.
 struct Threads {
     fleet: JoinHandle<()>,
-    dispatchers: Vec<JoinHandle<()>>,
     lease: Option<JoinHandle<()>>,
 }
-
-/// Both sides of the fleet thread's channel, and of the dispatchers'.
-type Sides = ((Sender<Ask>, Receiver<Ask>), (Sender<Job>, Receiver<Job>));
 
 fn start_threads(
     live: &Arc<Live>,
     state: &PrivateDir,
     published: &Arc<Published>,
-    ((fleet, asks), (jobs, job_inbox)): Sides,
+    ((fleet, asks), jobs): ((Sender<Ask>, Receiver<Ask>), Jobs),
     (port, roots): (u16, TlsConfig),
     (clock, pulses): (Clock, &Pulses),
 ) -> Result<(Threads, Leadership), RunError> {
     let known = known_workers(state)?;
     let (leadership, lease) = start_lease(&live.get(), &fleet, port, (clock, pulses))?;
-    let given = (jobs, leadership.clone(), asks);
+    let given = (jobs.clone(), leadership.clone(), asks);
     let fleet_thread = start_fleet(live, known, published, given, (clock, pulses))?;
     let client = WorkerClient::new(live.clone(), published.clone(), roots, (leadership.clone(), clock));
-    let dispatchers = start_dispatchers(live, client, &fleet, &job_inbox, (clock, pulses))?;
-    Ok((Threads { fleet: fleet_thread, dispatchers, lease }, leadership))
+    open_jobs(&jobs, &live.get(), Dispatcher { fleet, client, clock }, pulses);
+    Ok((Threads { fleet: fleet_thread, lease }, leadership))
 }
 
 /// The keys of workers that were here before.
@@ -307,7 +306,7 @@ fn start_fleet(
     live: &Live,
     known: (KeyStore, Identities),
     published: &Arc<Published>,
-    (jobs, leadership, asks): (Sender<Job>, Leadership, Receiver<Ask>),
+    (jobs, leadership, asks): (Jobs, Leadership, Receiver<Ask>),
     (clock, pulses): (Clock, &Pulses),
 ) -> Result<JoinHandle<()>, RunError> {
     let settings = live.get();
@@ -333,27 +332,23 @@ fn start_lease(
     Ok((leadership, Some(thread)))
 }
 
-fn start_dispatchers(
-    live: &Live,
-    client: WorkerClient,
-    fleet: &Sender<Ask>,
-    jobs: &Receiver<Job>,
-    (clock, pulses): (Clock, &Pulses),
-) -> Result<Vec<JoinHandle<()>>, RunError> {
-    let settings = live.get();
+/// How many calls to workers are made at once.
+fn bounds(settings: &Settings, plan: &Plan) -> Bounds {
+    Bounds {
+        creates: plan.creates_at_once,
+        calls: plan.calls_at_once,
+        waiting: settings.workers.dispatch_queue,
+    }
+}
+
+fn open_jobs(jobs: &Jobs, settings: &Settings, dispatcher: Dispatcher, pulses: &Pulses) {
     let silence = settings.sessions.create_timeout + DISPATCH_SILENCE_MARGIN;
-    let start = |index: usize| {
-        let name = format!("dispatch-{index}");
-        let dispatcher = Dispatcher {
-            fleet: fleet.clone(),
-            client: client.clone(),
-            clock,
-            beat: front::beat(pulses, &name, silence),
-        };
-        let jobs = jobs.clone();
-        front::thread(&name, STACK, move || dispatcher.run(&jobs))
+    let pulses = pulses.clone();
+    let work = || {
+        let dispatcher = dispatcher.clone();
+        move |job| dispatcher.carry_out(job)
     };
-    (0..settings.workers.dispatch_threads).map(start).collect()
+    jobs.open(work, move |name| front::passing_beat(&pulses, name, silence));
 }
 
 impl Running for Controller {
@@ -396,13 +391,10 @@ impl Running for Controller {
         if let Some(edge) = self.edge.take() {
             front::stop_edge(edge, JOIN_DEADLINE);
         }
-        // The API holds the last sender of jobs: with it the dispatch threads end.
         if let Some(api) = self.api.take() {
             api.stop();
         }
-        for thread in self.dispatchers.drain(..) {
-            join::within(thread, JOIN_DEADLINE);
-        }
+        self.jobs.stop(JOIN_DEADLINE);
         // When no create is under way any more: the next leader may begin at once.
         self.leadership.stop();
         self.lease.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
