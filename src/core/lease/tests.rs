@@ -1,3 +1,5 @@
+//! One step each; whole histories are in `tests/sim`.
+
 use super::*;
 
 const TTL: Duration = Duration::from_secs(10);
