@@ -35,4 +35,5 @@ pub mod metrics;
 pub mod operator;
 pub mod outbox;
 pub mod setup;
+pub mod update;
 pub mod worker;

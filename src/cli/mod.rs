@@ -8,6 +8,7 @@ mod doctor;
 mod manpage;
 mod parse;
 mod tables;
+mod updates;
 mod verbs;
 
 use std::ffi::{OsStr, OsString};
@@ -145,6 +146,8 @@ fn perform(
             let local = || client::local_settings(parsed.config.as_deref(), parsed.role, environment);
             client::run((action, &parsed.operand), &parsed.client, local, stdout)
         }
+        Request::CheckUpdate => updates::check(&parsed, environment, stdout),
+        Request::Update => updates::update(&parsed, environment, stdout),
         Request::Demo => demo(&parsed, environment, roles),
         Request::Run(role) => run_role(role, parsed.config, environment, roles),
         Request::Validate => {

@@ -151,6 +151,14 @@ pub enum Sets {
     Truth(&'static str, bool),
     /// A parameter of an engine.
     Parameter,
+    /// The version to install.
+    To,
+    /// The channel of updates.
+    Channel,
+    /// An update as the timer makes it. Takes no value.
+    Auto,
+    /// Only the end of an update that was interrupted. Takes no value.
+    Resume,
 }
 
 const CONFIG: Flag = Flag {
@@ -269,6 +277,37 @@ const JSON: Flag = Flag {
     about: "print the API's document, also that of an error, instead of a table",
     sets: Sets::Json,
 };
+
+const CHANNEL: Flag = Flag {
+    name: "channel",
+    value: "production|staging",
+    about: "instead of update.channel",
+    sets: Sets::Channel,
+};
+
+const UPDATE: &[Flag] = &[
+    Flag {
+        name: "to",
+        value: "VERSION",
+        about: "this version, also one that was rolled back here; never an older one",
+        sets: Sets::To,
+    },
+    CHANNEL,
+    Flag {
+        name: "auto",
+        value: "",
+        about: "as the timer does: only where update.auto is true, and not while somebody streams",
+        sets: Sets::Auto,
+    },
+    Flag {
+        name: "resume",
+        value: "",
+        about: "only end an update that was interrupted, as by a power cut; done at each boot",
+        sets: Sets::Resume,
+    },
+    CONFIG,
+    ROLE,
+];
 
 /// A flag that sets a text field of a create request.
 const fn field(name: &'static str, value: &'static str, field: &'static str, about: &'static str) -> Flag {
@@ -424,6 +463,20 @@ pub const VERBS: &[Verb] = &[
     client("workers", "list the workers of a running controller", Action::Workers, CLIENT, Operand::Nothing),
     client("drain", "no new sessions on a worker", Action::Drain, CLIENT, Operand::Id("worker")),
     client("undrain", "new sessions on it again", Action::Undrain, CLIENT, Operand::Id("worker")),
+    Verb {
+        name: "check-update",
+        about: "look whether there is a newer version, signed for this channel",
+        request: Request::CheckUpdate,
+        flags: &[CHANNEL, JSON, CONFIG, ROLE],
+        operand: Operand::Nothing,
+    },
+    Verb {
+        name: "update",
+        about: "install a newer version, restart what runs it, and go back if it is bad; as root",
+        request: Request::Update,
+        flags: UPDATE,
+        operand: Operand::Nothing,
+    },
     Verb {
         name: "manpage",
         about: "print the manual page, for `man -l -`",

@@ -10,6 +10,7 @@ pub use crate::config::acme_settings::Acme;
 pub use crate::config::deliveries::{ExperienceLibrary, Nps, Outbox, Webhook};
 pub use crate::config::edge_settings::Edge;
 use crate::config::secret::Secret;
+pub use crate::config::update_settings::{AutoUpdate, Channel, Update};
 use crate::core::fingerprint::Fingerprint;
 use crate::core::ids::{BodyAddr, WorkerId, url_host};
 
@@ -85,6 +86,8 @@ pub struct Settings {
     pub outbox: Outbox,
     /// `metrics.*`
     pub metrics: Metrics,
+    /// `update.*`
+    pub update: Update,
     /// The file that these came from; empty when there is none. No stream process is ever given what it lies in.
     pub config_file: PathBuf,
     /// What is allowed but unwise; logged once at start.
@@ -285,9 +288,10 @@ pub struct Workers {
     pub backoff_max: Duration,
     /// `workers.max`: workers that are known at once; further ones are refused. Default 10000.
     pub max: usize,
-    /// `workers.dispatch_threads`: creates and deletes under way at once. Default 64.
+    /// `workers.dispatch_threads`: creates under way at once, a thread each while they are; a quarter as many other calls to
+    /// workers beside them. Default 1024.
     pub dispatch_threads: usize,
-    /// `workers.dispatch_queue`: creates that may wait for a dispatch thread; more get 503. Default 256.
+    /// `workers.dispatch_queue`: calls of either kind that may wait beyond that; more get 503. Default 256.
     pub dispatch_queue: usize,
 }
 

@@ -91,6 +91,7 @@ pub mod timeline;
 pub mod token_use;
 pub mod turn_client;
 pub mod turn_credentials;
+pub mod update;
 pub mod url_target;
 pub mod webhook;
 pub mod webm;

@@ -23,7 +23,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("demo", &["api", "config", "controller", "daemon", "front", "host", "worker"]),
-    ("cli", &["config", "core", "daemon", "host", "logging"]),
+    ("cli", &["config", "core", "daemon", "host", "logging", "update"]),
     ("doctor", &["acme", "body", "config", "core", "daemon", "edge", "engine", "host", "worker"]),
     ("setup", &["config", "core", "daemon", "host"]),
     (
@@ -84,6 +84,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("engine", &["body", "config", "core", "host"]),
     ("media", &["config", "core", "host", "isolation", "metrics"]),
     ("body", &["config", "core", "host"]),
+    ("update", &["config", "core", "host", "logging"]),
     ("outbox", &["config", "core", "host", "metrics"]),
     ("host", &["config", "core", "logging"]),
     ("logging", &["config", "core", "isolation"]),
