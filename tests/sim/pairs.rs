@@ -246,7 +246,7 @@ impl World {
             _ => None,
         };
         let controller = &mut self.controllers[who];
-        if self.now % TICK_MS == 0 {
+        if self.now.is_multiple_of(TICK_MS) {
             controller.fleet.tick(local);
         }
         if controller.leads != number {
