@@ -284,7 +284,7 @@ impl House {
             let index = event.data.u64() as usize;
             if let Some(seat) = self.seats.get_mut(index) {
                 seat.pump(&mut self.room);
-                if self.lean && seat.client.seen.frames > 0 && index % SAMPLE != 0 {
+                if self.lean && seat.client.seen.frames > 0 && !index.is_multiple_of(SAMPLE) {
                     seat.counted.get_or_insert_default();
                 }
             }
