@@ -45,6 +45,7 @@ use crate::worker::ice;
 use crate::worker::metrics;
 use crate::worker::mic;
 use crate::worker::rating;
+use crate::worker::rooms::rest;
 use crate::worker::roster::Order;
 use crate::worker::stamps::Stamps;
 use crate::worker::streamers;
@@ -149,6 +150,10 @@ impl Service for WorkerService {
             Operation::MicStop => responder.send(mic::stop(self, &call)),
             Operation::MicStatus => responder.send(mic::status(self, &call)),
             Operation::IceServers => responder.send(ice::answer(self, &call)),
+            Operation::TurnCredentials
+            | Operation::ListRooms
+            | Operation::CreateRoom
+            | Operation::CloseRoom => responder.send(rest::answer(&self.health, &call)),
             _ => responder.send(Answer::error(404, "not found", "ask the controller")),
         }
     }
