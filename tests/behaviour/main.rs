@@ -38,6 +38,7 @@ mod lost_answers;
 mod metrics;
 mod one_origin;
 mod operators;
+mod pairs;
 mod proxies;
 mod records;
 mod recovery;

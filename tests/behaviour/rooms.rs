@@ -139,7 +139,7 @@ fn a_worker_without_rooms_has_none_of_their_paths() {
     assert!(reply.status == 404 && reply.body.contains("rooms.enabled"), "{reply:?}");
 }
 
-fn with_token<'a>(bearer: &'a str) -> [(&'static str, &'a str); 2] {
+fn with_token(bearer: &str) -> [(&'static str, &str); 2] {
     [("Authorization", bearer), ("Content-Type", "application/json")]
 }
 
