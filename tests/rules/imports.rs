@@ -59,6 +59,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "logging",
             "metrics",
             "outbox",
+            "update",
         ],
     ),
     ("operator", &["api", "config", "core", "edge", "host"]),
