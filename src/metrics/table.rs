@@ -126,6 +126,14 @@ table! {
         "Sessions of the fleet: active, starting (creates under way), on_down_workers.";
     FLEET_SETTLING "hydraneckwebrtc_fleet_settling" Controller Gauge None []
         "Whether the controller has just started and does not know yet which sessions there are.";
+    LEASE_LEADS "hydraneckwebrtc_lease_leads" Controller Gauge None []
+        "Whether this controller leads. Only with lease.etcd, as what follows.";
+    LEASE_NUMBER "hydraneckwebrtc_lease_number" Controller Gauge None []
+        "The number of the lease while this controller leads, else 0.";
+    LEASE_LEFT "hydraneckwebrtc_lease_left_seconds" Controller Gauge Seconds []
+        "How long this controller still leads if etcd does not answer any more.";
+    LEASE_QUERIES "hydraneckwebrtc_lease_queries_total" Controller Counter None ["result"]
+        "Questions to etcd: answered, failed.";
     DISPATCH_WAITING "hydraneckwebrtc_dispatch_jobs_waiting" Controller Gauge None []
         "Calls to workers that wait for one of workers.dispatch_threads.";
     WORKER_SESSIONS "hydraneckwebrtc_worker_sessions" Controller Gauge None ["worker"]
@@ -232,6 +240,12 @@ table! {
         "Packets of microphones that were sent to bodies.";
     MIC_UNREACHABLE "hydraneckwebrtc_mic_bodies_unreachable_total" Worker Counter None []
         "Answers of the network that a body takes no microphone.";
+    ROOMS "hydraneckwebrtc_rooms" Worker Gauge None []
+        "Rooms that are here, empty ones included.";
+    ROOM_MEMBERS "hydraneckwebrtc_room_members" Worker Gauge None []
+        "Members of all rooms here.";
+    ROOM_CONNECTIONS "hydraneckwebrtc_room_connections" Worker Gauge None []
+        "Signalling connections of rooms, with those that have joined none yet.";
 
     OUTBOX_ITEMS "hydraneckwebrtc_outbox_items" Both Gauge None []
         "Records, ratings and events that wait to be delivered, those that are not due included.";
