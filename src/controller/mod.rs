@@ -41,7 +41,7 @@ use crate::edge::router::{Entrance, Uncounted};
 use crate::edge::{Edge, Listener};
 use crate::front::announcer::{Announcer, Workers};
 use crate::front::metrics::FrontMetrics;
-use crate::front::{self, Certificates, listeners};
+use crate::front::{self, Certificates, Checker, Updates, listeners};
 use crate::host::activation::{self, Passed};
 use crate::host::clock::Clock;
 use crate::host::crypto::{self, TlsConfig};
@@ -83,6 +83,7 @@ pub fn run(settings: Settings, origin: &ConfigOrigin) -> Result<(), RunError> {
     let passed = activation::take(origin.environment()).map_err(RunError)?;
     let daemon = Daemon::start(origin.environment())?;
     let mut controller = Controller::start(settings, passed, daemon.pulses())?;
+    controller.check_updates(daemon.pulses())?;
     daemon.ready("running");
     daemon.run(&mut controller, Some(origin), true);
     Ok(())
@@ -111,6 +112,7 @@ pub struct Controller {
     outbox: Option<OutboxThread>,
     tokens: (Arc<TokenGuard>, Clock),
     page: Page,
+    updates: (Updates, Option<Checker>),
     /// Held as long as we live: nobody else may use our directory.
     _lock: File,
 }
@@ -127,15 +129,14 @@ impl Controller {
         let mut certificates = Certificates::open(&settings, &state, &mut secured)?;
         let client = crypto::client_roots(settings.workers.ca_file.as_deref())
             .map_err(|error| RunError(format!("workers.ca_file: {error}")))?;
-        let (clock, live) = (Clock::start(), Arc::new(Live::new(settings)));
-        let published = Arc::new(Published::default());
+        let (clock, live, published) = (Clock::start(), Arc::new(Live::new(settings)), Arc::default());
         let (fleet, asks) = crossbeam_channel::unbounded();
         let jobs = Jobs::new(bounds(&live.get(), &plan));
         let sides = ((fleet.clone(), asks), jobs.clone());
         let (threads, leadership) =
             start_threads(&live, &state, &published, sides, (address.port(), client), (clock, pulses))?;
         let (closing, tokens) = (Arc::new(AtomicBool::new(false)), Arc::new(TokenGuard::default()));
-        let metrics = Arc::new(FrontMetrics::of(certificates.view()));
+        let metrics = Arc::new(FrontMetrics::of(certificates.view(), &live));
         let (outbox, outbox_thread) = front::outbox(&state, &live, pulses)?;
         let (operators, awake) = Operators::new(live.clone());
         let page_address = page_address(&listeners);
@@ -191,8 +192,16 @@ impl Controller {
             outbox: Some(outbox_thread),
             tokens: (tokens, clock),
             page,
+            updates: (metrics.updates.clone(), None),
             _lock: lock,
         })
+    }
+
+    /// Starts to look for newer versions. They need not wait for anybody: sessions go on without us.
+    fn check_updates(&mut self, pulses: &Pulses) -> Result<(), RunError> {
+        let (updates, checker) = &mut self.updates;
+        *checker = Some(front::check_updates(updates, &self.live.get(), || false, pulses)?);
+        Ok(())
     }
 
     /// Where it listens.
@@ -400,6 +409,7 @@ impl Running for Controller {
         self.lease.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
         // Last: what puts something in has ended.
         self.announcer.take().into_iter().for_each(Announcer::stop);
+        self.updates.1.take().into_iter().for_each(Checker::stop);
         self.outbox.take().into_iter().for_each(OutboxThread::stop);
     }
 }

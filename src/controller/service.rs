@@ -182,6 +182,7 @@ impl ControllerService {
                 "problems": problems,
                 "wrong_tokens": self.tokens.count(),
                 "certificate": self.certificate.report(),
+                "update": self.metrics.updates.shown(admin),
                 "operators_page": self.page_in_words(),
                 "outbox": self.outbox.figures(unix_millis()).shown(),
                 "log": front::log_figures(),

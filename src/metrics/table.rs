@@ -274,6 +274,8 @@ table! {
         "When the certificate of server.domain is got or renewed next, in seconds since 1970.";
     CERTIFICATE_TRIES "hydraneckwebrtc_certificate_tries_total" Both Counter None ["result"]
         "Tries to get the certificate of server.domain since the start: issued, failed.";
+    UPDATE_AVAILABLE "hydraneckwebrtc_update_available" Both Gauge None []
+        "Whether there is a version newer than this one, signed for the channel of update.channel.";
 
     PROCESS_CPU "process_cpu_seconds_total" Both Counter Seconds []
         "Processor time of this process, of user and system.";
