@@ -52,7 +52,7 @@ impl Ring {
         }
     }
 
-    /// It is time to go.
+    /// It is time to go, after a last beat.
     pub fn close(&self) {
         self.0.closed.store(true, Ordering::Release);
         self.ring();
@@ -60,15 +60,26 @@ impl Ring {
 }
 
 impl Ear {
-    /// Listens for so long at most. All rings until now count as one.
+    /// Listens for so long at most. All rings until now count as one, and what rang before the end is heard before it: the last
+    /// beat tells what became of everything.
     pub fn listen(&self, patience: Duration) -> Heard {
+        let patience = if self.is_closed() { Duration::ZERO } else { patience };
         let rang = self.receiver.recv_timeout(patience).is_ok();
-        while self.receiver.try_recv().is_ok() {}
-        match (self.bells.closed.load(Ordering::Acquire), rang) {
-            (true, _) => Heard::Close,
-            (false, true) => Heard::News,
+        self.hush();
+        match (rang, self.is_closed()) {
+            (true, _) => Heard::News,
+            (false, true) => Heard::Close,
             (false, false) => Heard::Nothing,
         }
+    }
+
+    /// Forgets the rings until now: somebody is about to tell the news.
+    pub fn hush(&self) {
+        while self.receiver.try_recv().is_ok() {}
+    }
+
+    fn is_closed(&self) -> bool {
+        self.bells.closed.load(Ordering::Acquire)
     }
 }
 
@@ -85,7 +96,11 @@ mod tests {
             assert_eq!(ear.listen(Duration::from_secs(60)), Heard::News);
             assert_eq!(ear.listen(Duration::ZERO), Heard::Nothing);
         }
+        ring.ring();
         ring.clone().close();
-        assert!(ears.iter().all(|ear| ear.listen(Duration::from_secs(60)) == Heard::Close));
+        for ear in &ears {
+            assert_eq!(ear.listen(Duration::from_secs(60)), Heard::News, "there is a last beat");
+            assert_eq!(ear.listen(Duration::from_secs(60)), Heard::Close);
+        }
     }
 }
