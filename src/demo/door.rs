@@ -85,18 +85,22 @@ impl BoundDoor {
 
     /// Starts answering; sessions are of this engine.
     pub fn open(self, base: &str, token: &str, body: IpAddr, engine: &'static str) -> Result<Door, RunError> {
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(CREATE_TIMEOUT))
-            .http_status_as_error(false)
-            .proxy(None)
-            .build();
-        let agent = http_client::agent(config);
-        let maker = Maker { agent, base: base.into(), token: token.into(), body, engine };
+        let maker = Maker { agent: agent(), base: base.into(), token: token.into(), body, engine };
         let stopping = Arc::new(AtomicBool::new(false));
         let (server, flag, work) = (self.server.clone(), stopping.clone(), maker.clone());
         let thread = crate::front::thread("demo-door", 512 * 1024, move || serve(&server, &flag, &work))?;
         Ok(Door { maker, stopping, server: self.server, thread: Some(thread) })
     }
+}
+
+/// Asks our own API.
+pub fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(CREATE_TIMEOUT))
+        .http_status_as_error(false)
+        .proxy(None)
+        .build();
+    http_client::agent(config)
 }
 
 fn serve(server: &tiny_http::Server, stopping: &AtomicBool, maker: &Maker) {

@@ -30,6 +30,7 @@ mod http;
 pub mod install;
 pub mod reach;
 pub mod role;
+pub mod room;
 pub mod streamer;
 pub mod sunshine;
 pub mod web_server;

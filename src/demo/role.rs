@@ -11,7 +11,6 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,6 +25,7 @@ use crate::demo::door::Door;
 use crate::demo::ear::Ear;
 use crate::demo::install::{self, Program};
 use crate::demo::reach::Reach;
+use crate::demo::room;
 use crate::host::entropy;
 use crate::host::interfaces;
 use crate::host::private_dir::PrivateDir;
@@ -46,7 +46,11 @@ pub fn run(options: &DemoOptions) -> Result<(), RunError> {
     let daemon = Daemon::start(&options.environment)?;
     let mut demo = Demo::start(options, &daemon)?;
     let url = demo.door.first_stream()?;
-    let text = greeting(&url, &demo.reach, &demo.token, demo.controller.page_address());
+    let room = room::open(&demo.reach.own_origin(), &demo.token, demo.worker.address());
+    if let Err(why) = &room {
+        log::warn!("[demo] there is no room: {why}");
+    }
+    let text = greeting(&url, room.ok().as_deref(), &demo);
     let mut stdout = std::io::stdout();
     // Whoever closed our stdout still has the log.
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
@@ -56,15 +60,20 @@ pub fn run(options: &DemoOptions) -> Result<(), RunError> {
 }
 
 /// What the person reads who started it. Every URL in it works.
-fn greeting(url: &str, reach: &Reach, token: &str, page: Option<SocketAddr>) -> String {
+fn greeting(url: &str, room: Option<&str>, Demo { reach, token, controller, .. }: &Demo) -> String {
+    let page = controller.page_address();
     let page = page.map(|address| format!("Operators: http://{address}/ (log in with the admin token)\n"));
     let page = page.unwrap_or_default();
+    let room = room.map(|url| {
+        format!("A room, to meet yourself in two windows: {url}\n  (no TURN server here: media goes directly, on this machine)\n")
+    });
+    let room = room.unwrap_or_default();
     let own = reach.own_origin();
     let path = url.strip_prefix(&own).unwrap_or_default();
     let others: String = reach.other_origins().iter().map(|origin| format!("  {origin}{path}\n")).collect();
     let others = if others.is_empty() { others } else { format!("From other machines:\n{others}") };
     format!(
-        "\nOpen {url}\n{others}\n{page}API: {own}/api/v1/health\nAdmin token: {token}\nStop with Ctrl-C.\n"
+        "\nOpen {url}\n{others}\n{room}{page}API: {own}/api/v1/health\nAdmin token: {token}\nStop with Ctrl-C.\n"
     )
 }
 
@@ -151,6 +160,7 @@ fn worker_settings(options: &DemoOptions, home: &Home, token: &str, reach: &Reac
     settings.webrtc.everywhere = true;
     // Any free port, and no question to anybody outside.
     settings.webrtc.udpmux = Some(0);
+    (settings.rooms.enabled, settings.rooms.media_port) = (true, 0);
     settings.webrtc.ip_retrieval_url = None;
     // The simulated body is no tunnel away.
     settings.bodies.wireguard_networks = Vec::new();
