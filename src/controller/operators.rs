@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::live::Live;
+use crate::controller::namespaces::NamespaceRegistry;
 use crate::controller::service::all_problems;
 use crate::controller::snapshot::Published;
 use crate::core::operator::board::Look;
@@ -24,6 +25,8 @@ pub struct FleetSource {
     pub certificate: CertificateView,
     /// Events on their way.
     pub outbox: Outbox,
+    /// Namespaces and what lacks for them.
+    pub namespaces: NamespaceRegistry,
     /// The settings in force.
     pub live: Arc<Live>,
     /// We are going down.
@@ -36,7 +39,8 @@ impl Source for FleetSource {
     fn look(&self, with_sessions: bool) -> Look {
         let now = self.clock.now();
         let snapshot = self.published.get(now);
-        let problems = all_problems(&snapshot, true, &self.certificate, (&self.outbox, &self.live.get()));
+        let rest = (&self.outbox, &self.namespaces, &*self.live.get());
+        let problems = all_problems(&snapshot, true, &self.certificate, rest);
         Look {
             now: unix_millis(),
             old: now.since(snapshot.taken),

@@ -254,6 +254,7 @@ impl Pulse {
                 .map(|until| millis(until.since(self.health.clock.now()))),
             sessions,
             unchanged_since: None,
+            rooms: None,
         }
     }
 

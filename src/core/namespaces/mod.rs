@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod placement;
+pub mod records;
 pub mod relays;
 pub mod state;
 pub mod wire;

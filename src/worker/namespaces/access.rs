@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::live::Live;
-use crate::config::settings::{RoomsConfig, Settings};
+use crate::config::settings::Settings;
 use crate::core::namespaces::NamespaceName;
 use crate::core::namespaces::access::Namespaces;
 pub use crate::core::namespaces::access::{Denied, Membership};
@@ -57,7 +57,7 @@ impl RoomAccess {
                 || settings.metrics.token.matches(token)
         };
         let membership = self.known().admit(token, host, unix(now), is_known)?;
-        let limits = membership.limits.within(limits_of(&settings.rooms));
+        let limits = membership.limits.within(RoomLimits::from(&settings.rooms));
         Ok(Membership { limits, ..membership })
     }
 
@@ -148,16 +148,6 @@ fn open(state: &PrivateDir) -> (Option<NamespaceFiles>, Found) {
             );
             (None, Found::default())
         }
-    }
-}
-
-/// The bounds of `rooms.*`.
-fn limits_of(rooms: &RoomsConfig) -> RoomLimits {
-    RoomLimits {
-        max_peers: rooms.max_peers,
-        max_videos: rooms.max_videos,
-        empty_timeout: rooms.empty_timeout,
-        data_channels: rooms.data_channels,
     }
 }
 
