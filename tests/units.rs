@@ -176,3 +176,107 @@ fn the_recipe_for_recordings_writes_where_the_documented_drop_in_lets_it() {
     assert_eq!(value_of(&fs::read_to_string(&path).unwrap(), "StateDirectory"), Some("hydraneckwebrtc"));
     fs::remove_dir_all(&root).unwrap();
 }
+
+/// A directory with programs that note how they are called, and the package's `postinst` among them.
+struct Upgraded {
+    stage: PathBuf,
+}
+
+impl Upgraded {
+    fn new() -> Upgraded {
+        let stage = std::env::temp_dir().join(format!("neck-postinst-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&stage);
+        fs::create_dir_all(stage.join("bin")).unwrap();
+        let note = format!("#!/bin/sh\necho \"${{0##*/}} $*\" >>{}/calls\n", stage.display());
+        let running = "#!/bin/sh\n[ \"$1 $2\" = '-q is-active' ] || exit 0\ncase \" $RUNNING \" in *\" $3 \"*) exit 0 ;; esac\nexit 3\n";
+        let sessions = "#!/bin/sh\nprintf %s \"$SESSIONS\"\n[ -n \"$SESSIONS\" ]\n";
+        for (name, text) in [
+            ("deb-systemd-invoke", note.as_str()),
+            ("deb-systemd-helper", note.as_str()),
+            ("systemd-sysusers", note.as_str()),
+            ("systemctl", running),
+            ("hydraneckwebrtc", sessions),
+        ] {
+            let path = stage.join("bin").join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let script =
+            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/postinst")).unwrap();
+        // Where systemd runs it has this directory, which this machine may lack.
+        fs::write(stage.join("postinst"), script.replace("/run/systemd/system", &stage.to_string_lossy()))
+            .unwrap();
+        Upgraded { stage }
+    }
+
+    /// What is restarted, and what is said, where these units run, the worker lists these sessions, and this version was there before.
+    fn from(&self, running: &str, sessions: &str, before: &str) -> (Vec<String>, String) {
+        fs::write(self.stage.join("calls"), "").unwrap();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let output = Command::new("sh")
+            .arg(self.stage.join("postinst"))
+            .args(["configure", before])
+            .env("PATH", format!("{}/bin:{path}", self.stage.display()))
+            .env("RUNNING", running)
+            .env("SESSIONS", sessions)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        let calls = fs::read_to_string(self.stage.join("calls")).unwrap();
+        let restarts = calls.lines().filter_map(|call| call.strip_prefix("deb-systemd-invoke restart "));
+        (restarts.map(str::to_owned).collect(), said)
+    }
+}
+
+#[test]
+fn an_upgrade_restarts_a_controller_and_an_idle_worker() {
+    let [worker, controller] = UNITS;
+    let (both, idle) = (UNITS.join(" "), "{\"sessions\":[]}");
+    let upgraded = Upgraded::new();
+    let restarted = |running: &str, sessions: &str, before: &str| upgraded.from(running, sessions, before).0;
+    assert_eq!(restarted(&both, idle, "0.1.0"), [controller, worker]);
+    let (restarts, said) = upgraded.from(&both, "{\"sessions\":[{\"id\":\"x\"}]}", "0.1.0");
+    assert_eq!(restarts, [controller]);
+    assert!(said.contains("systemctl restart hydraneckwebrtc"), "{said}");
+    // One that does not answer may have sessions.
+    assert_eq!(restarted(worker, "", "0.1.0"), [""; 0]);
+    assert_eq!(restarted(worker, "{\"error\":\"x\"}", "0.1.0"), [""; 0]);
+    // What does not run is not started, and a first installation restarts nothing.
+    assert_eq!(restarted("", idle, "0.1.0"), [""; 0]);
+    assert_eq!(restarted(&both, idle, ""), [""; 0]);
+    fs::remove_dir_all(&upgraded.stage).unwrap();
+}
+
+#[test]
+fn the_list_of_parts_names_what_is_linked_and_nothing_else() {
+    let parts = |arguments: &[&str]| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/parts");
+        let output = Command::new("python3").arg(script).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let list: serde_json::Value = serde_json::from_str(&parts(&["sbom", "1.2.3"])).unwrap();
+    assert_eq!(
+        (&list["bomFormat"], &list["metadata"]["component"]["version"]),
+        (&"CycloneDX".into(), &"1.2.3".into())
+    );
+    let names: Vec<&str> =
+        list["components"].as_array().unwrap().iter().filter_map(|part| part["name"].as_str()).collect();
+    let copyright = parts(&["copyright"]);
+    for linked in ["aws-lc-sys", "rustls", "str0m", "lexopt"] {
+        assert!(names.contains(&linked), "{linked} is not in {names:?}");
+        assert!(copyright.contains(&format!("\n{linked} ")), "copyright does not name {linked}");
+    }
+    // For tests, for building, for compiling, for Windows.
+    for other in ["env_logger", "cc", "serde_derive", "windows-sys", "hydraneckwebrtc"] {
+        assert!(!names.contains(&other), "{other} is not linked");
+    }
+    assert!(
+        list["components"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|part| part["licenses"][0]["expression"].is_string())
+    );
+}

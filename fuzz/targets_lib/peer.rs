@@ -348,8 +348,9 @@ impl<'s> Scene<'s> {
         self.number += 1 + u64::from(flags >> 3 & 3);
         let batch: Arc<[StreamPacket]> = vec![packet].into();
         let (now, moment) = (self.now, self.stage.shared.moment(self.now));
-        self.stage.io.followers.note(stream.id(), &mut News::Batch(batch.clone()), moment);
-        self.with_peer(|peer, stage| peer.stream(&batch, now, &mut stage.io));
+        let source = stream.id();
+        self.stage.io.followers.note(source, &mut News::Batch(batch.clone()), moment);
+        self.with_peer(|peer, stage| peer.stream(Some(source), &batch, now, &mut stage.io));
         Some(())
     }
 

@@ -42,9 +42,16 @@ pub const ONLY_WATCHES: &str =
 const LINKS: [&str; 2] = ["stream_url", "view_url"];
 
 /// A list of sessions. Links, and the ids they are made of, are for those who administer: whoever has one has the session.
-pub fn listed(views: &[SessionView], admin: bool) -> Answer {
+pub fn listed(views: &[SessionView], next: Option<String>, admin: bool) -> Answer {
+    let page = |list: Value| {
+        let mut page = json!({"sessions": list});
+        if let Some(next) = next {
+            page["next"] = next.into();
+        }
+        Answer::json(200, &page)
+    };
     if admin {
-        return Answer::json(200, &json!({"sessions": views}));
+        return page(json!(views));
     }
     let without_links = |view: &SessionView| {
         let (mut value, short) = (json!(view), view.id.short());
@@ -55,7 +62,17 @@ pub fn listed(views: &[SessionView], admin: bool) -> Answer {
         value
     };
     let list: Vec<Value> = views.iter().map(without_links).collect();
-    Answer::json(200, &json!({"sessions": list}))
+    page(json!(list))
+}
+
+/// What sessions are ordered by in pages, for those who may see so much of an id.
+pub fn page_key(id: &SessionId, admin: bool) -> &str {
+    if admin { id.expose() } else { id.short() }
+}
+
+/// 400 for what a list was asked.
+pub fn bad_listing(why: String) -> Answer {
+    Answer::error(400, "bad request", why)
 }
 
 /// 404 for an id nobody knows.

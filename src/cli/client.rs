@@ -2,15 +2,15 @@
 //! configuration, or any other by `--url` and `--token-file`.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use super::{Exit, Failed, say, tables};
+use crate::config::local::Local;
 use crate::config::secret::Secret;
-use crate::config::settings::{Listen, Settings};
+use crate::config::settings::Settings;
 use crate::config::{self, Environment};
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::http_client;
@@ -25,8 +25,11 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 /// `sessions.create_timeout` is at most 10m.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(660);
 
-/// Largest reply that is read: a list of some ten thousand sessions.
+/// Largest reply that is read: an older service's list of some ten thousand sessions.
 const REPLY_LIMIT: u64 = 16 << 20;
+
+/// Entries of a list that are asked for at once: as many as a service gives.
+const PAGE: usize = 1_000;
 
 /// Fewer characters of an id are typed by accident.
 const LEAST_PREFIX: usize = 4;
@@ -72,6 +75,12 @@ pub struct Flags {
     pub create: Map<String, Value>,
     /// `--parameter`
     pub parameters: Map<String, Value>,
+}
+
+/// The part of a query that asks for what follows.
+fn behind(next: &str) -> String {
+    let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    format!("&after={}", next.chars().filter(is_plain).collect::<String>())
 }
 
 /// Whom to ask.
@@ -132,7 +141,12 @@ impl Target {
             }
             (None, token) => {
                 let settings = local()?;
-                let Local { url, host, is_own } = Local::of(&settings)?;
+                let local = Local::of(&settings).ok_or_else(|| {
+                    Failed::config(
+                        "server.listen leaves the port to the system; say it with --url and --token-file",
+                    )
+                })?;
+                let Local { url, host, is_own } = local;
                 own_host = host;
                 // Nothing leaves this host, and its certificate is for another name, or not there yet.
                 let roots = if is_own { unverified() } else { roots };
@@ -155,8 +169,8 @@ impl Target {
 
     fn ask(&self, action: Action, id: &str, flags: &Flags) -> Result<Reply, Failed> {
         match action {
-            Action::Sessions => self.call("GET", "sessions", None),
-            Action::Workers => self.call("GET", "workers", None),
+            Action::Sessions => self.list("sessions"),
+            Action::Workers => self.list("workers"),
             Action::Start => self.call("POST", "sessions", Some(create(flags)?)),
             Action::Show => self.call("GET", &format!("sessions/{id}"), None),
             Action::End => self.call("DELETE", &format!("sessions/{id}"), None),
@@ -175,6 +189,23 @@ impl Target {
             return Err(Failed::new(Exit::NotFound, text));
         }
         Ok(Reply { status, body: if status == 200 { told } else { body } })
+    }
+
+    /// A whole list, page after page. A service of an older version gives all of it at once.
+    fn list(&self, name: &str) -> Result<Reply, Failed> {
+        let (mut all, mut after) = (Vec::new(), String::new());
+        loop {
+            let mut reply = self.call("GET", &format!("{name}?limit={PAGE}{after}"), None)?;
+            let Some(entries) = reply.body[name].as_array_mut().filter(|_| reply.status == 200) else {
+                return Ok(reply);
+            };
+            all.append(entries);
+            match reply.body["next"].as_str() {
+                // A service that repeats itself is not asked for ever.
+                Some(next) if after != behind(next) => after = behind(next),
+                _ => return Ok(Reply { status: 200, body: json!({ name: all }) }),
+            }
+        }
     }
 
     fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Reply, Failed> {
@@ -223,7 +254,7 @@ impl Target {
         if id.len() >= ID_LENGTH {
             return Ok(id.to_owned());
         }
-        let reply = self.call("GET", "sessions", None)?;
+        let reply = self.list("sessions")?;
         if reply.status >= 400 {
             return Err(refused(&reply, Action::Sessions));
         }
@@ -322,40 +353,6 @@ fn checked_url(url: &str) -> Result<String, Failed> {
     match rest {
         Some(rest) if fits(rest) => Ok(url.trim_end_matches('/').to_owned()),
         _ => Err(Failed::usage("--url is a URL like https://neck.example.com or http://127.0.0.1:47990")),
-    }
-}
-
-/// Where the role of these settings listens, as seen from its own host.
-struct Local {
-    url: String,
-    /// Where its host name leads here, whatever it leads to outside.
-    host: Option<IpAddr>,
-    /// Nothing that is sent there leaves this host.
-    is_own: bool,
-}
-
-impl Local {
-    fn of(settings: &Settings) -> Result<Local, Failed> {
-        let scheme = if settings.tls.is_some() { "https" } else { "http" };
-        let of_domain =
-            settings.server.domain_url().map(|url| format!("{url}:{}", settings.server.https_listen.port));
-        let address = match &settings.server.listen {
-            Listen::Domain(_) => settings.server.https_listen,
-            Listen::Plain(address) => *address,
-        };
-        if address.port == 0 {
-            let text = "server.listen leaves the port to the system; say it with --url and --token-file";
-            return Err(Failed::config(text));
-        }
-        let host = address.host.filter(|host| !host.is_unspecified()).unwrap_or(Ipv4Addr::LOCALHOST.into());
-        Ok(match of_domain {
-            Some(url) => Local { url, host: Some(host), is_own: true },
-            None => Local {
-                url: format!("{scheme}://{}", SocketAddr::new(host, address.port)),
-                host: None,
-                is_own: host.to_canonical().is_loopback(),
-            },
-        })
     }
 }
 

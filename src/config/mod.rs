@@ -22,6 +22,7 @@ pub mod keys;
 mod kinds;
 pub mod live;
 mod load;
+pub mod local;
 mod pins;
 mod print;
 mod problems;

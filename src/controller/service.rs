@@ -33,7 +33,9 @@ use crate::core::fleet::turns::Course;
 use crate::core::fleet::wire::Heartbeat;
 use crate::core::fleet::{SessionView as FleetSession, WorkerView};
 use crate::core::ids::SessionId;
+use crate::core::listing::{Kind, Wanted};
 use crate::core::reason::EndReason;
+use crate::core::status::SessionStatus;
 use crate::core::time::Moment;
 use crate::core::worker_health::WorkerHealth;
 use crate::front;
@@ -127,7 +129,7 @@ impl Service for ControllerService {
             Operation::Alive => responder.send(self.health(false, false)),
             Operation::Ready => responder.send(self.health(false, true)),
             Operation::Metrics => responder.send(self.metrics(&call)),
-            Operation::ListWorkers => responder.send(self.workers()),
+            Operation::ListWorkers => responder.send(self.workers(&call)),
             Operation::Heartbeat => self.heartbeat(&call, responder),
             Operation::DrainWorker => self.drain(&call, true, responder),
             Operation::UndrainWorker => self.drain(&call, false, responder),
@@ -227,10 +229,22 @@ impl ControllerService {
         self.metrics.answer(call, facts, own)
     }
 
-    fn workers(&self) -> Answer {
+    fn workers(&self, call: &Call) -> Answer {
+        let wanted = match Wanted::read(&call.query, Kind::Workers) {
+            Ok(wanted) => wanted,
+            Err(why) => return sessions::bad_listing(why),
+        };
         let snapshot = self.published.get(self.clock.now());
-        let workers: Vec<Value> = snapshot.workers().map(|worker| worker_json(&worker)).collect();
-        Answer::json(200, &json!({"workers": workers}))
+        let all = snapshot.workers().filter(|worker| {
+            wanted.worker.as_ref().is_none_or(|id| worker.id == *id)
+                && wanted.state.as_ref().is_none_or(|state| worker.standing() == state)
+        });
+        let page = wanted.page(all, |worker| worker.id.as_str());
+        let mut body = json!({"workers": page.entries.iter().map(worker_json).collect::<Vec<_>>()});
+        if let Some(next) = page.next {
+            body["next"] = next.into();
+        }
+        Answer::json(200, &body)
     }
 
     fn heartbeat(&self, call: &Call, responder: Responder) {
@@ -308,11 +322,24 @@ impl ControllerService {
     }
 
     fn sessions(&self, call: &Call) -> Answer {
+        let wanted = match Wanted::read(&call.query, Kind::Sessions) {
+            Ok(wanted) => wanted,
+            Err(why) => return sessions::bad_listing(why),
+        };
         let base = origin::base_url(call, self.live.get().server.public_url.as_deref());
-        let mut sessions: Vec<FleetSession> = self.published.get(self.clock.now()).sessions().collect();
-        sessions.sort_by(|one, other| one.id.cmp(&other.id));
-        let views: Vec<SessionView> = sessions.iter().map(|session| view(session, &base)).collect();
-        sessions::listed(&views, call.admin)
+        let now = self.clock.now();
+        let snapshot = self.published.get(now);
+        let shares = snapshot.shares().iter();
+        let shares = shares.filter(|share| wanted.worker.as_ref().is_none_or(|worker| share.id() == worker));
+        let takes = |status: SessionStatus, body| {
+            wanted.state.as_ref().is_none_or(|state| status.name() == state)
+                && wanted.body.is_none_or(|wanted| wanted == body)
+        };
+        let all = shares.flat_map(|share| share.ids(now, takes).map(move |id| (share, id)));
+        let page = wanted.page(all, |(_, id)| sessions::page_key(id, call.admin));
+        let entries = page.entries.into_iter().filter_map(|(share, id)| share.session(now, id));
+        let views: Vec<SessionView> = entries.map(|session| view(&session, &base)).collect();
+        sessions::listed(&views, page.next, call.admin)
     }
 
     /// The worker knows best; what we know is told when it does not answer.

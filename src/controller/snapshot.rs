@@ -12,7 +12,8 @@ use crate::config::settings::Settings;
 use crate::core::fleet::disputes::Dispute;
 use crate::core::fleet::wire::{CallToken, Generation};
 use crate::core::fleet::{Changes, Counts, SessionView, Way, WorkerView};
-use crate::core::ids::{SessionId, WorkerId};
+use crate::core::ids::{BodyAddr, SessionId, WorkerId};
+use crate::core::status::SessionStatus;
 use crate::core::time::Moment;
 use crate::core::worker_health::WorkerHealth;
 use crate::edge::proof_memo::ProofMemo;
@@ -86,6 +87,23 @@ impl WorkerShare {
     pub fn sessions(&self, now: Moment) -> impl Iterator<Item = SessionView> + '_ {
         let (since, health) = (now.since(self.worker.heard.viewed), self.worker.health_at(now));
         self.sessions.iter().map(move |session| session.later(since, health))
+    }
+
+    /// Those that `takes` says yes to, given the status at `now`: what is left out is not copied.
+    pub fn ids(
+        &self,
+        now: Moment,
+        takes: impl Fn(SessionStatus, BodyAddr) -> bool,
+    ) -> impl Iterator<Item = &SessionId> {
+        let is_down = self.worker.health_at(now) == WorkerHealth::Down;
+        let status = move |session: &SessionView| match session.status {
+            live if live.is_live() && is_down => SessionStatus::Down,
+            status => status,
+        };
+        self.sessions
+            .iter()
+            .filter(move |session| takes(status(session), session.body))
+            .map(|session| &session.id)
     }
 
     /// One of them.

@@ -124,6 +124,11 @@ impl Addresses {
         Addresses { offered }
     }
 
+    /// These, and no others.
+    pub fn only(list: &[IpAddr]) -> Addresses {
+        Addresses { offered: list.iter().map(|ip| ip.to_canonical()).take(MAX_ADDRESSES).collect() }
+    }
+
     /// The candidates of a peer with these ports.
     pub fn candidates(&self, ports: Ports) -> Vec<HostCandidate> {
         let each = |port: Option<u16>, transport: Transport| {

@@ -204,14 +204,19 @@ impl Feed {
 
     /// Takes a sender report, of whichever track it is: a process may send it to either port.
     pub fn report(&mut self, feeder: Feeder, report: &SenderReport, now: Moment) {
-        let wall = &mut self.walls[feeder as usize];
+        let taken = self.walls[feeder as usize].read(report, now);
+        self.report_of(feeder, report, taken);
+    }
+
+    /// The same of a report whose moment was `taken`, by our clock: where several streams have one wall clock, whoever owns it has read that.
+    pub fn report_of(&mut self, feeder: Feeder, report: &SenderReport, taken: Moment) {
         let pictures = self.video.iter_mut().flatten().map(|leg| (leg, Track::Video));
         for (leg, track) in pictures.chain([(&mut self.audio, Track::Audio)]) {
             if self.feeders[track as usize] != feeder {
                 continue;
             }
             if let Some(timestamp) = leg.continuity.translate(report.ssrc, report.timestamp) {
-                leg.clock.set(timestamp, wall.read(report, now));
+                leg.clock.set(timestamp, taken);
             }
         }
     }

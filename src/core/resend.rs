@@ -172,6 +172,11 @@ impl Sent {
         Some((number, segment.mapping))
     }
 
+    /// Lets go of everything: what was sent so far is not to be had any more.
+    pub fn forget(&mut self) {
+        self.segments.clear();
+    }
+
     /// Lets go of what is over.
     pub fn tidy(&mut self, now: Moment) {
         while self.segments.get(1).is_some_and(|second| now.since(second.since) > OVER) {

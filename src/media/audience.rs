@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
+use crate::core::media_feed::StreamPacket;
 use crate::core::time::Moment;
 use crate::media::egress::recent::{Kept, Recent};
 use crate::media::groups::Groups;
 use crate::media::ids::PeerId;
-use crate::media::stream::{News, Stream, StreamId, Told};
+use crate::media::source::Source;
+use crate::media::stream::{News, StreamId};
 
 /// The followers on one thread.
 #[derive(Debug, Default)]
@@ -14,48 +16,60 @@ pub struct Followers(HashMap<StreamId, Followed>);
 
 #[derive(Debug)]
 struct Followed {
-    stream: Stream,
+    source: Source,
     groups: Groups,
     recent: Recent,
     peers: Vec<PeerId>,
 }
 
 impl Followers {
-    /// A peer of thread `thread` follows a stream from now on.
-    pub fn add(&mut self, thread: usize, stream: &Stream, peer: PeerId) {
-        let followed = self.0.entry(stream.id()).or_insert_with(|| {
-            stream.tell(Told::Follow(thread));
+    /// A peer of thread `thread` follows a source from now on.
+    pub fn add(&mut self, thread: usize, source: &Source, peer: PeerId) {
+        let followed = self.0.entry(source.id()).or_insert_with(|| {
+            source.followed_by(thread);
             let (groups, recent) = (Groups::default(), Recent::default());
-            Followed { stream: stream.clone(), groups, recent, peers: Vec::new() }
+            Followed { source: source.clone(), groups, recent, peers: Vec::new() }
         });
-        followed.peers.push(peer);
+        if !followed.peers.contains(&peer) {
+            followed.peers.push(peer);
+        }
     }
 
-    /// A peer follows no more. The stream is told when it was the thread's last.
-    pub fn remove(&mut self, thread: usize, stream: &Stream, peer: &PeerId) {
-        let Some(followed) = self.0.get_mut(&stream.id()) else { return };
+    /// A peer follows no more. The source is told when it was the thread's last.
+    pub fn remove(&mut self, thread: usize, source: StreamId, peer: &PeerId) {
+        let Some(followed) = self.0.get_mut(&source) else { return };
         followed.peers.retain(|other| other != peer);
         if followed.peers.is_empty() {
-            followed.stream.tell(Told::Leave(thread));
-            self.0.remove(&stream.id());
+            followed.source.left_by(thread);
+            self.0.remove(&source);
         }
     }
 
     /// Takes note of news.
     pub fn note(&mut self, stream: StreamId, news: &mut News, now: Moment) {
-        let Some(followed) = self.0.get_mut(&stream) else { return };
         match news {
-            News::Begin(groups) => std::mem::swap(&mut followed.groups, groups),
-            News::Batch(batch) => {
-                if !followed.stream.view().is_layered() {
-                    followed.groups.flatten();
-                    followed.recent.flatten();
-                }
-                for packet in batch.iter() {
-                    followed.groups.remember(packet);
-                    followed.recent.remember(packet, now);
+            News::Begin(groups) => {
+                if let Some(followed) = self.0.get_mut(&stream) {
+                    std::mem::swap(&mut followed.groups, groups);
                 }
             }
+            News::Batch(batch) => self.note_batch(stream, batch, now),
+        }
+    }
+
+    /// Takes note of more of a source.
+    pub fn note_batch(&mut self, source: StreamId, batch: &[StreamPacket], now: Moment) {
+        let Some(followed) = self.0.get_mut(&source) else { return };
+        if !followed.source.view().is_layered() {
+            followed.groups.flatten();
+            followed.recent.flatten();
+        }
+        let keeps_groups = followed.source.keeps_groups();
+        for packet in batch.iter() {
+            if keeps_groups {
+                followed.groups.remember(packet);
+            }
+            followed.recent.remember(packet, now);
         }
     }
 

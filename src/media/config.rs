@@ -4,9 +4,48 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::settings::{Estimator, Settings};
+use crate::config::settings::{Estimator, Network, RoomsConfig, Settings};
 use crate::core::ice::{self, Addresses, Binding};
 use crate::media::tcp::MAX_CONNECTIONS;
+
+/// What of rooms is media's.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RoomsMedia {
+    /// `rooms.listen`: the addresses that members are told; none: those of viewers.
+    pub listen: Vec<IpAddr>,
+    /// `rooms.relays`: from where members' media is taken; none: from anywhere.
+    pub relays: Vec<Network>,
+    /// `rooms.media_port`: of the first thread, each further one has the next; 0: the kernel chooses each.
+    pub media_port: u16,
+    /// `rooms.collect`: how long what members send is gathered before it goes to the others.
+    pub collect: Duration,
+}
+
+impl RoomsMedia {
+    /// What the settings say.
+    pub fn new(rooms: &RoomsConfig) -> RoomsMedia {
+        RoomsMedia {
+            listen: rooms.listen.clone(),
+            relays: rooms.relays.clone(),
+            media_port: rooms.media_port,
+            collect: rooms.collect,
+        }
+    }
+
+    /// Whether a member may come from there: from a relay, if relays are enforced.
+    pub fn takes(&self, from: IpAddr) -> bool {
+        self.relays.is_empty() || self.relays.iter().any(|relay| relay.contains(from))
+    }
+
+    /// Where its sockets are bound, given where viewers' are.
+    pub fn binding(&self, viewers: Binding) -> Binding {
+        match self.listen.as_slice() {
+            [] => viewers,
+            [one] => Binding::Only(*one),
+            _ => Binding::Every,
+        }
+    }
+}
 
 /// What holds for as long as the threads run.
 #[derive(Clone, Debug)]
@@ -35,6 +74,8 @@ pub struct MediaConfig {
     pub max_viewers: usize,
     /// `webrtc.estimator.*`
     pub estimator: Estimator,
+    /// `rooms.*`; nothing: no rooms are held.
+    pub rooms: Option<RoomsMedia>,
     settings: Arc<Settings>,
 }
 
@@ -55,6 +96,7 @@ impl MediaConfig {
             max_peers: webrtc.max_peers,
             max_viewers: webrtc.max_viewers,
             estimator: webrtc.estimator.clone(),
+            rooms: settings.rooms.enabled.then(|| RoomsMedia::new(&settings.rooms)),
             settings: Arc::new(settings.clone()),
         }
     }

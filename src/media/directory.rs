@@ -159,6 +159,26 @@ impl Directory {
         Ok(thread)
     }
 
+    /// The thread with the fewest peers.
+    pub fn least_loaded(&self) -> usize {
+        let register = self.register();
+        let loads = register.load.iter().enumerate();
+        loads.min_by_key(|(_, load)| **load).map_or(0, |(index, _)| index)
+    }
+
+    /// Lists a member of a room, which this thread will own. `None` in the refusal: its name is taken.
+    pub fn assign_to(&self, seed: &Seed, thread: usize) -> Result<(), Option<PeerLimit>> {
+        let mut register = self.register();
+        if register.peers.contains_key(&seed.id) {
+            return Err(None);
+        }
+        let entry = Entry::of(seed, Some(thread));
+        register.places.take_patient(&entry.client)?;
+        register.enter(seed.id, entry);
+        register.count(thread, 1);
+        Ok(())
+    }
+
     /// Whose check is it that names `ufrag`? `accepts` asks a waiting peer whether the check is genuine.
     pub fn claim(&self, ufrag: &str, thread: usize, accepts: impl FnOnce(&Seed) -> bool) -> Claim {
         let mut register = self.register();
@@ -331,10 +351,14 @@ impl Register {
         let displaced = displaced.and_then(|id| self.remove(&id));
         self.places.take(&entry.client)?;
         self.unfinished.push(id);
+        self.enter(id, entry);
+        Ok(displaced)
+    }
+
+    fn enter(&mut self, id: PeerId, entry: Entry) {
         self.by_ufrag.insert(entry.ufrag.clone(), id);
         self.by_session.entry(entry.client.session.clone()).or_default().push(id);
         self.peers.insert(id, entry);
-        Ok(displaced)
     }
 
     /// Whether there is a place, and who has to leave for it.

@@ -16,6 +16,7 @@ use crate::media::deadlines::Deadlines;
 use crate::media::directory::Owner;
 use crate::media::ids::PeerId;
 use crate::media::locals::Transport;
+use crate::media::member::news::RoomNews;
 use crate::media::outbox::{Flushed, Outbox, Via};
 use crate::media::shared::{Command, Shared};
 use crate::media::tcp::{Connection, Connections, Written};
@@ -45,6 +46,10 @@ pub const BODIES_V6: u64 = 4;
 pub const LISTEN_V4: u64 = 5;
 /// The same, IPv6.
 pub const LISTEN_V6: u64 = 6;
+/// The thread's port for members of rooms, IPv4.
+pub const ROOMS_V4: u64 = 7;
+/// The same, IPv6.
+pub const ROOMS_V6: u64 = 8;
 const FIRST_FREE: u64 = 16;
 
 /// Where a peer's datagrams come from.
@@ -115,6 +120,8 @@ pub struct Shares {
     pub mux: Option<Pair>,
     /// Its listening sockets on the shared port for ICE-TCP, IPv4 and IPv6.
     pub listeners: [Option<TcpListener>; 2],
+    /// Its port for members of rooms.
+    pub rooms: Option<Pair>,
 }
 
 /// The thread's surroundings.
@@ -130,6 +137,10 @@ pub struct Io {
     pub mux: Option<Pair>,
     /// The shared port for ICE-TCP, IPv4 and IPv6.
     pub listeners: [Option<TcpListener>; 2],
+    /// The thread's port for members of rooms.
+    pub rooms: Option<Pair>,
+    /// What members sent in this round.
+    pub news: RoomNews,
     /// Connections of ICE-TCP.
     pub tcp: Connections,
     /// Those that turned out to be broken while something was written.
@@ -161,7 +172,7 @@ impl Io {
     /// Surroundings with what is always there registered.
     pub fn new(index: usize, shared: Arc<Shared>, shares: Shares, wake: &impl AsFd) -> io::Result<Io> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let Shares { mux, listeners } = shares;
+        let Shares { mux, listeners, rooms } = shares;
         let bodies = Bodies::open(shared.clone())?;
         let add =
             |fd: &dyn AsFd, token| epoll::add(&epoll, fd.as_fd(), EventData::new_u64(token), EventFlags::IN);
@@ -169,6 +180,8 @@ impl Io {
         let sockets = [
             (mux.as_ref().and_then(|pair| pair.v4.as_ref()), MUX_V4),
             (mux.as_ref().and_then(|pair| pair.v6.as_ref()), MUX_V6),
+            (rooms.as_ref().and_then(|pair| pair.v4.as_ref()), ROOMS_V4),
+            (rooms.as_ref().and_then(|pair| pair.v6.as_ref()), ROOMS_V6),
             (bodies.sockets.v4.as_ref(), BODIES_V4),
             (bodies.sockets.v6.as_ref(), BODIES_V6),
         ];
@@ -185,6 +198,8 @@ impl Io {
             epoll,
             mux,
             listeners,
+            rooms,
+            news: RoomNews::default(),
             broken: Vec::new(),
             own: HashMap::new(),
             outbox: Outbox::default(),
@@ -244,6 +259,7 @@ impl Io {
         let pair = match via {
             Via::Mux => self.mux.as_ref(),
             Via::Own(peer) => self.own.get(&peer),
+            Via::Rooms => self.rooms.as_ref(),
         };
         pair.and_then(|pair| pair.of(ip)).map(|udp| &**udp)
     }
@@ -329,6 +345,8 @@ impl Io {
         let token = match via {
             Via::Mux if to.is_ipv4() => Some(MUX_V4),
             Via::Mux => Some(MUX_V6),
+            Via::Rooms if to.is_ipv4() => Some(ROOMS_V4),
+            Via::Rooms => Some(ROOMS_V6),
             Via::Own(peer) => {
                 self.watched.iter().find(|(_, what)| **what == Watched::Own(peer)).map(|(token, _)| *token)
             }
@@ -402,7 +420,14 @@ impl Io {
 
     /// When something here wants to be looked at.
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.deadlines.next(), self.tcp.next_deadline(), self.accepting_from].into_iter().flatten().min()
+        let news = self.news.due(self.collects());
+        let all = [self.deadlines.next(), self.tcp.next_deadline(), self.accepting_from, news];
+        all.into_iter().flatten().min()
+    }
+
+    /// How long what members send is gathered.
+    pub fn collects(&self) -> Duration {
+        self.shared.config.rooms.as_ref().map_or(Duration::ZERO, |rooms| rooms.collect)
     }
 
     /// Whether a line that a stranger can cause may be written now; it ends with what was left out.

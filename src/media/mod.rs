@@ -22,10 +22,13 @@ pub mod groups;
 pub mod ids;
 pub mod io;
 pub mod locals;
+pub mod member;
 pub mod mic;
 pub mod offer;
 pub mod outbox;
+pub mod outlet;
 pub mod peer;
+pub mod pictures;
 pub mod places;
 pub mod ports;
 pub mod process_legs;
@@ -36,6 +39,7 @@ pub mod quality;
 pub mod role;
 pub mod seed;
 pub mod shared;
+pub mod source;
 pub mod start;
 pub mod stream;
 pub mod stream_view;
@@ -179,7 +183,8 @@ impl Media {
         ice: &IceParameters,
     ) -> Result<Restarted, RestartRefused> {
         let pending = self.0.directory.with_pending(peer, |seed| {
-            let restarted = offer::restart(&mut seed.rtc, &mut *seed.role, &seed.offer, ice)?;
+            let known = seed.offer.as_ref().ok_or(RestartRefused::NoPeer)?;
+            let restarted = offer::restart(&mut seed.rtc, &mut *seed.role, known, ice)?;
             seed.ufrag.clone_from(&restarted.ice.ufrag);
             seed.their_ufrag.clone_from(&ice.ufrag);
             seed.their_pwd.clone_from(&ice.pwd);

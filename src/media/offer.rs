@@ -94,7 +94,7 @@ fn build(wanted: Wanted, shared: &Arc<Shared>, now: Instant) -> Result<(Seed, St
         rtc,
         role,
         view,
-        offer,
+        offer: Some(offer),
         routes,
         ufrag,
         their_ufrag,

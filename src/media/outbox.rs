@@ -26,6 +26,8 @@ pub enum Via {
     Mux,
     /// The peer's own port.
     Own(PeerId),
+    /// The thread's port for members of rooms.
+    Rooms,
 }
 
 /// How a datagram goes.

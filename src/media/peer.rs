@@ -23,22 +23,27 @@ use crate::core::peer_life::{self, Change, Life, Limits};
 use crate::core::rtp_routes::Routes;
 use crate::core::sdp::offer::MAX_CANDIDATES;
 use crate::core::sdp::{IceParameters, Offer};
+use crate::media::audience::Followers;
 use crate::media::consent::{Consent, Credentials};
 use crate::media::directory::Owner;
-use crate::media::egress::recent::Kept;
 use crate::media::egress::{self, Egress, Wish, Withheld};
 use crate::media::ids::PeerId;
 use crate::media::io::{Arrival, Io, Remote};
 use crate::media::locals::{Locals, Transport};
+use crate::media::member::Order;
 use crate::media::offer;
 use crate::media::outbox::{Via, Way};
-use crate::media::role::{Context, Gone, Role, RoleEvent};
+use crate::media::role::{Changes, Context, Description, Gone, Role, RoleEvent, RoleKind};
 use crate::media::seed::Seed;
 use crate::media::shared::{RestartRefused, Restarted};
+use crate::media::stream::StreamId;
 use crate::media::view::{PeerView, Standing};
 
 /// From the offer to the first connection: a relay may take seconds, and so may a person's network.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+
+/// As good as for ever: a hundred years.
+const NO_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Without a datagram of a connected peer after which it is in trouble: browsers check every 2.5 s. str0m's own notice takes 12 s
 /// and more.
@@ -63,7 +68,11 @@ pub struct Peer {
     rtc: Rtc,
     role: Box<dyn Role>,
     view: Arc<PeerView>,
-    offer: Offer,
+    offer: Option<Offer>,
+    /// Both sides agreed on something.
+    is_described: bool,
+    /// Of a room: it has a port of its own kind, and comes by a relay.
+    is_member: bool,
     routes: Routes,
     arrivals: ArrivalNumbers,
     ufrag: String,
@@ -123,10 +132,13 @@ impl Peer {
         if let Some(pair) = seed.own.take() {
             io.give_port(seed.id, pair)?;
         }
-        if let Some(stream) = seed.role.follows() {
-            io.followers.add(io.index, stream, seed.id);
+        for source in seed.role.follows() {
+            io.followers.add(io.index, &source, seed.id);
         }
-        let limits = Limits { connect: CONNECT_LIMIT, silence: SILENCE, grace: io.shared.config.ice_grace };
+        let is_member = seed.role.kind() == RoleKind::Member;
+        // A member may have nobody to speak with yet, and nothing to say.
+        let connect = if is_member { NO_LIMIT } else { CONNECT_LIMIT };
+        let limits = Limits { connect, silence: SILENCE, grace: io.shared.config.ice_grace };
         let life = Life::new(limits, io.shared.moment(seed.since));
         let ours = seed.rtc.direct_api().local_ice_credentials();
         let mut peer = Peer {
@@ -136,6 +148,8 @@ impl Peer {
             role: seed.role,
             view: seed.view,
             offer: seed.offer,
+            is_described: !is_member,
+            is_member,
             routes: seed.routes,
             arrivals: ArrivalNumbers::default(),
             ufrag: seed.ufrag,
@@ -159,7 +173,7 @@ impl Peer {
             answers_again: false,
             trouble: None,
         };
-        let named = peer.offer.ice().candidates;
+        let named = peer.offer.as_ref().map(|offer| offer.ice().candidates).unwrap_or_default();
         peer.announced(&named, peer.wants, io);
         Ok(peer)
     }
@@ -177,8 +191,12 @@ impl Peer {
     /// Takes a datagram that is, or claims to be, the peer's.
     pub fn receive(&mut self, arrival: &Arrival<'_>, io: &mut Io) -> Verdict {
         let shared = io.shared.clone();
-        if is_unwanted(arrival.bytes) {
+        if !self.is_member && is_unwanted(arrival.bytes) {
             shared.counters.bad.one();
+            return Ok(());
+        }
+        if !self.may_come(arrival, io) {
+            shared.counters.unknown.one();
             return Ok(());
         }
         let Some(destination) = self.locals.offered(arrival.remote.transport, arrival.local) else {
@@ -205,6 +223,20 @@ impl Peer {
                 Ok(())
             }
         }
+    }
+
+    /// Whether it can be the peer's at all. Members come to their own port, by a relay where that is enforced, and once their client has told its
+    /// password; others never come there.
+    fn may_come(&mut self, arrival: &Arrival<'_>, io: &mut Io) -> bool {
+        if self.is_member != (arrival.via == Via::Rooms) {
+            return false;
+        }
+        let rooms = io.shared.config.rooms.as_ref().filter(|_| self.is_member);
+        if rooms.is_none_or(|rooms| rooms.takes(arrival.remote.address.ip())) {
+            return !self.is_member || self.is_described;
+        }
+        self.tell(RoleEvent::NotRelayed, arrival.at, io);
+        false
     }
 
     fn feed(&mut self, input: Input<'_>, arrival: &Arrival<'_>, io: &mut Io) -> Verdict {
@@ -342,7 +374,7 @@ impl Peer {
 
     /// With full ICE we check first, wherever the browser says that it may be.
     fn announced(&mut self, candidates: &[String], now: Instant, io: &Io) {
-        if !io.shared.config.ice_lite {
+        if !io.shared.config.ice_lite && !self.is_member {
             let parsed: Vec<Candidate> =
                 candidates.iter().filter_map(|text| offer::candidate(text)).collect();
             self.consent.announced(io.shared.moment(now), &parsed);
@@ -401,7 +433,11 @@ impl Peer {
         let change = self.life.input(io.shared.moment(now), peer_life::Event::Tick);
         self.changed(change, now, io)?;
         if self.role.due().is_some() {
-            return self.stream(&[], now, io);
+            return self.stream(None, &[], now, io);
+        }
+        if self.role.wakes().is_some_and(|at| io.shared.moment(now).reached(at)) {
+            self.tell(RoleEvent::Awake, now, io);
+            self.change(now, io)?;
         }
         if self.rtc.handle_input(Input::Timeout(now)).is_err() {
             return Err(Gone::Failed);
@@ -411,24 +447,27 @@ impl Peer {
 
     /// Takes more of the stream that it follows, and sends what that comes to in one go: before the next peer's turn, because what was
     /// just encrypted is still near the processor then.
-    pub fn stream(&mut self, batch: &[StreamPacket], now: Instant, io: &mut Io) -> Verdict {
-        self.with_kept(now, io, |role, kept, context| role.stream(kept.groups, batch, context));
+    pub fn stream(
+        &mut self,
+        source: Option<StreamId>,
+        batch: &[StreamPacket],
+        now: Instant,
+        io: &mut Io,
+    ) -> Verdict {
+        self.writing(now, io, |role, followers, context| role.stream(source, followers, batch, context));
         let verdict = self.settle_turn(now, io);
         io.send_out();
         verdict
     }
 
-    /// Has the role work with what its stream has.
-    fn with_kept(
+    /// Has the role work with what there is of what it follows, which it may write.
+    fn writing(
         &mut self,
         now: Instant,
         io: &mut Io,
-        work: impl FnOnce(&mut dyn Role, Kept<'_>, &mut Context<'_>),
+        work: impl FnOnce(&mut dyn Role, &Followers, &mut Context<'_>),
     ) {
         let moment = io.shared.moment(now);
-        let Some(kept) = self.role.follows().and_then(|stream| io.followers.kept(stream.id())) else {
-            return;
-        };
         if let Some(way) = self.egress.way() {
             self.egress.open(self.consent.is_proved(moment, way.to));
         }
@@ -437,13 +476,14 @@ impl Peer {
             bodies: &mut io.bodies,
             egress: &mut self.egress,
             outbox: &mut io.outbox,
+            news: &mut io.news,
             counters: &io.shared.counters,
             view: &self.view,
             name: (&self.session, &self.id),
             now,
             moment,
         };
-        work(&mut *self.role, kept, &mut context);
+        work(&mut *self.role, &io.followers, &mut context);
         if let Some((to, frames)) = self.egress.take_frames() {
             frames.iter().for_each(|frame| io.send_frame(to, frame));
         }
@@ -497,6 +537,7 @@ impl Peer {
     fn plan(&mut self, now: Instant, io: &mut Io) {
         let own = io.shared.instant(self.life.next_deadline());
         let own = self.role.due().map_or(own, |pause| own.min(now + pause));
+        let own = self.role.wakes().map_or(own, |at| own.min(io.shared.instant(at)));
         self.wants = self.rtc_wants.min(own).max(now + LEAST_PAUSE);
         self.schedule(io);
     }
@@ -588,6 +629,7 @@ impl Peer {
         let path = io.paths.get(&remote).filter(|path| path.peer == self.id);
         let via = match path {
             Some(path) => path.via,
+            None if self.is_member => Via::Rooms,
             None if io.own.contains_key(&self.id) => Via::Own(self.id),
             None => Via::Mux,
         };
@@ -603,16 +645,21 @@ impl Peer {
 
     /// What the peer says of how our media arrives.
     fn feedback(&mut self, rtcp: &Rtcp, now: Instant, io: &mut Io) {
-        if matches!(rtcp, Rtcp::Pli(_) | Rtcp::Fir(_)) {
+        let lacking = match rtcp {
+            Rtcp::Pli(request) => Some(*request.ssrc),
+            Rtcp::Fir(requests) => requests.reports.iter().next().map(|request| *request.ssrc),
+            _ => None,
+        };
+        if lacking.is_some() {
             // The WebRTC state tells this only of what it knows, which before the first packet is nothing.
             io.shared.counters.key_frame_requests.one();
-            return self.tell(RoleEvent::KeyframeWanted, now, io);
+            return self.tell(RoleEvent::KeyframeWanted(lacking), now, io);
         }
         if !self.egress.is_own() {
             return;
         }
         if let Some(feedback) = egress::feedback(rtcp, egress::ntp_now()) {
-            self.with_kept(now, io, |role, kept, context| role.feedback(&feedback, kept, context));
+            self.writing(now, io, |role, followers, context| role.feedback(&feedback, followers, context));
         }
     }
 
@@ -641,7 +688,7 @@ impl Peer {
             Event::KeyframeRequest(_) if self.role.sending() == Wish::Own => (None, None),
             Event::KeyframeRequest(_) => {
                 io.shared.counters.key_frame_requests.one();
-                (None, Some(RoleEvent::KeyframeWanted))
+                (None, Some(RoleEvent::KeyframeWanted(None)))
             }
             Event::RawPacket(packet) => {
                 if let RawPacket::RtcpRx(rtcp) = *packet {
@@ -649,6 +696,9 @@ impl Peer {
                 }
                 (None, None)
             }
+            Event::ChannelOpen(id, label) => (None, Some(RoleEvent::ChannelOpen(id, label))),
+            Event::ChannelData(data) => (None, Some(RoleEvent::ChannelData(data))),
+            Event::ChannelClose(id) => (None, Some(RoleEvent::ChannelClose(id))),
             Event::SenderFeedback(report) => (None, Some(RoleEvent::SenderReport(report))),
             Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
                 (None, Some(RoleEvent::Estimate(estimate.as_u64())))
@@ -700,6 +750,7 @@ impl Peer {
             bodies: &mut io.bodies,
             egress: &mut self.egress,
             outbox: &mut io.outbox,
+            news: &mut io.news,
             counters: &io.shared.counters,
             view: &self.view,
             name: (&self.session, &self.id),
@@ -707,6 +758,46 @@ impl Peer {
             moment,
         };
         self.role.on(event, &mut context);
+    }
+
+    /// Does what a member's room says.
+    pub fn obey(&mut self, order: Order, now: Instant, io: &mut Io) -> Verdict {
+        self.tell(RoleEvent::Order(order), now, io);
+        self.change(now, io)?;
+        self.turn(now, io)
+    }
+
+    /// Carries out what changed of the peer by what its role was told.
+    fn change(&mut self, now: Instant, io: &mut Io) -> Verdict {
+        let Some(changes) = self.role.take_changes() else { return Ok(()) };
+        let Changes { follows, leaves, agreed, over } = *changes;
+        leaves.into_iter().for_each(|source| io.followers.remove(io.index, source, &self.id));
+        follows.iter().for_each(|source| io.followers.add(io.index, source, self.id));
+        if let Some(description) = agreed {
+            self.describe(description, now, io);
+        }
+        over.map_or(Ok(()), Err)
+    }
+
+    /// Both sides agreed on a session description, the first one or another.
+    fn describe(&mut self, description: Description, now: Instant, io: &mut Io) {
+        let Description { routes, theirs } = description;
+        self.routes = routes;
+        if !self.is_described {
+            let grace = io.shared.config.ice_grace;
+            let limits = Limits { connect: CONNECT_LIMIT, silence: SILENCE, grace };
+            self.life = Life::new(limits, io.shared.moment(now));
+            self.is_described = true;
+        }
+        let ours = self.rtc.direct_api().local_ice_credentials();
+        self.ufrag.clone_from(&ours.ufrag);
+        io.shared.directory.rename(&self.id, &ours.ufrag, &theirs.ufrag);
+        self.consent.restart(Credentials {
+            our_ufrag: ours.ufrag,
+            our_pwd: ours.pass,
+            their_ufrag: theirs.ufrag,
+            their_pwd: theirs.pwd,
+        });
     }
 
     /// Candidates of the browser.
@@ -729,7 +820,8 @@ impl Peer {
         now: Instant,
         io: &Io,
     ) -> Result<Restarted, RestartRefused> {
-        let restarted = offer::restart(&mut self.rtc, &mut *self.role, &self.offer, ice)?;
+        let offer = self.offer.as_ref().ok_or(RestartRefused::NoPeer)?;
+        let restarted = offer::restart(&mut self.rtc, &mut *self.role, offer, ice)?;
         self.ufrag.clone_from(&restarted.ice.ufrag);
         self.trickled = 0;
         self.consent.restart(Credentials {
@@ -774,8 +866,8 @@ impl Peer {
             connection.into_iter().for_each(|token| io.close_connection(token));
             io.forget(remote, self.id);
         }
-        if let Some(stream) = self.role.follows() {
-            io.followers.remove(io.index, stream, &self.id);
+        for source in self.role.follows() {
+            io.followers.remove(io.index, source.id(), &self.id);
         }
         io.shared.directory.forget_checks(self.checks.iter());
         io.shared.directory.remove(&self.id);

@@ -84,6 +84,11 @@ impl Places {
         self.unfinished.take(&unfinished(client)).map_err(refused)
     }
 
+    /// Takes a place for a peer that may wait for as long as it likes: a member of a room, who has shown a token and has others' bounds.
+    pub fn take_patient(&mut self, client: &Client) -> Result<(), PeerLimit> {
+        self.all.take(&self.lasting(client)).map_err(|_| PeerLimit::Peers)
+    }
+
     /// A peer is connected, or over.
     pub fn finish(&mut self, client: &Client) {
         self.unfinished.give_back(&client.keys());

@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
-use str0m::media::{KeyframeRequestKind, MediaAdded, MediaKind, Mid, Rid, SenderFeedback};
+use str0m::media::{MediaAdded, MediaKind, Mid, SenderFeedback};
 use str0m::rtp::{RtpPacket, Ssrc};
 use str0m::{Rtc, RtcConfig};
 
@@ -12,13 +12,10 @@ use crate::core::layers::{Layer, MAX_LAYERS};
 use crate::core::media_feed::Track;
 use crate::core::rtp_packet::SenderReport;
 use crate::core::sdp::{Agreed, Offer, Purpose, Supported};
-use crate::core::time::Moment;
+use crate::media::pictures::Pictures;
 use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
 use crate::media::stream::{Published, Reported, Stream, Told};
 use crate::media::viewer::{self, Audience};
-
-/// Pictures of a layer are asked for this often at most, however many viewers lack one: each costs the publisher a burst.
-const PICTURES: Duration = Duration::from_millis(500);
 
 /// One publisher.
 pub struct Publisher {
@@ -31,11 +28,7 @@ pub struct Publisher {
     connected: bool,
     video: Option<Mid>,
     audio: Option<Mid>,
-    /// The names of its layers in the offer's order; none when it sends one picture.
-    rids: Vec<Rid>,
-    asked: [Option<Moment>; MAX_LAYERS],
-    /// The source of each layer's last packet.
-    sources: [Option<u32>; MAX_LAYERS],
+    pictures: Pictures,
 }
 
 impl fmt::Debug for Publisher {
@@ -116,9 +109,7 @@ impl Publisher {
             connected: false,
             video: None,
             audio: None,
-            rids: Vec::new(),
-            asked: [None; MAX_LAYERS],
-            sources: [None; MAX_LAYERS],
+            pictures: Pictures::default(),
         }
     }
 
@@ -145,7 +136,7 @@ impl Publisher {
             MediaKind::Video => {
                 self.video = Some(media.mid);
                 let layers = media.simulcast.iter().flat_map(|simulcast| &simulcast.recv);
-                self.rids = layers.map(|layer| layer.rid).take(MAX_LAYERS).collect();
+                self.pictures.rids = layers.map(|layer| layer.rid).take(MAX_LAYERS).collect();
             }
             MediaKind::Audio => self.audio = Some(media.mid),
         }
@@ -156,7 +147,7 @@ impl Publisher {
         let Some((track, layer)) = self.place_of(packet.header.ssrc, context.rtc) else { return };
         let header = &packet.header;
         if track == Track::Video {
-            self.note_source(layer, *header.ssrc);
+            self.pictures.note_source(layer, *header.ssrc, self.stream.view());
         }
         self.stream.tell(Told::Published(Published {
             by: self.place.number,
@@ -169,16 +160,7 @@ impl Publisher {
             payload: packet.payload.clone(),
         }));
         if self.stream.view().lacks_key_frames() && self.place.is_held() {
-            Layer::all().for_each(|layer| self.ask_for_picture(layer, context));
-        }
-    }
-
-    /// Another source of a layer begins with pictures that refer to what nobody has: one that stands for itself is asked for at once.
-    fn note_source(&mut self, layer: Layer, ssrc: u32) {
-        let Some(source) = self.sources.get_mut(layer.place()) else { return };
-        if source.replace(ssrc).is_some_and(|before| before != ssrc) {
-            self.stream.view().want_key_frame(layer);
-            self.asked.iter_mut().skip(layer.place()).take(1).for_each(|asked| *asked = None);
+            self.pictures.ask(self.video, self.stream.view(), context.moment, context.rtc);
         }
     }
 
@@ -202,44 +184,10 @@ impl Publisher {
             mid if Some(mid) == self.video => {
                 // Some publishers offer no stream for resending; they resend all the same when asked.
                 stream.suppress_nack(false);
-                let layer = match stream.rid() {
-                    None => Layer::BASE,
-                    // One picture may have a name, too.
-                    Some(_) if self.rids.is_empty() => Layer::BASE,
-                    Some(rid) => Layer::new(self.rids.iter().position(|other| *other == rid)?)?,
-                };
-                Some((Track::Video, layer))
+                Some((Track::Video, self.pictures.layer_of(stream.rid())?))
             }
             mid if Some(mid) == self.audio => Some((Track::Audio, Layer::BASE)),
             _ => None,
-        }
-    }
-
-    fn ask_for_picture(&mut self, layer: Layer, context: &mut Context<'_>) {
-        let view = self.stream.view();
-        if !view.lacks_key_frame(layer) {
-            return;
-        }
-        let rid = self.rids.get(layer.place()).copied();
-        if rid.is_none() && (layer != Layer::BASE || !self.rids.is_empty()) {
-            // Nobody has such a layer.
-            return view.key_frame_is_asked_for(layer);
-        }
-        let Some(asked) = self.asked.get_mut(layer.place()) else { return };
-        if asked.is_some_and(|at| context.moment.since(at) < PICTURES) {
-            return;
-        }
-        // Of its last source, where it has sent: right after a change there are two of its name.
-        let source = self.sources.get(layer.place()).copied().flatten().map(Ssrc::from);
-        let mut api = context.rtc.direct_api();
-        let stream = match source {
-            Some(ssrc) => api.stream_rx(&ssrc),
-            None => self.video.and_then(|mid| api.stream_rx_by_mid(mid, rid)),
-        };
-        if let Some(stream) = stream {
-            stream.request_keyframe(KeyframeRequestKind::Pli);
-            *asked = Some(context.moment);
-            view.key_frame_is_asked_for(layer);
         }
     }
 }
@@ -285,7 +233,8 @@ impl Role for Publisher {
 /// From 1900, where NTP begins, to 1970, in seconds.
 const NTP_TO_UNIX: u64 = 2_208_988_800;
 
-fn sender_report(report: &SenderFeedback) -> SenderReport {
+/// A sender report of str0m's as the wire has it.
+pub fn sender_report(report: &SenderFeedback) -> SenderReport {
     let info = &report.sender_info;
     let since = info.ntp_time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;

@@ -9,11 +9,12 @@ use str0m::rtp::Extension;
 
 use crate::config::settings;
 use crate::core::estimator::{Rule, Verdict};
+use crate::core::ids::SessionId;
 use crate::core::layer_choice::{Choosing, LayerChoice};
 use crate::core::layers::{Layer, Rates};
 use crate::core::time::Moment;
 use crate::media::role::Context;
-use crate::media::stream::Stream;
+use crate::media::stream_view::StreamView;
 
 /// More than what the highest layer sends is looked for by this, in hundredths: its rate is an average, and the estimate of a
 /// network is noisy.
@@ -106,8 +107,7 @@ impl Quality {
     }
 
     /// The layer with which a viewer begins, or begins anew.
-    pub fn begin(&mut self, stream: &Stream, context: &Context<'_>) -> Layer {
-        let view = stream.view();
+    pub fn begin(&mut self, view: &StreamView, context: &Context<'_>) -> Layer {
         if view.is_layered() {
             self.choice.begin(&view.rates());
         } else {
@@ -125,8 +125,8 @@ impl Quality {
     }
 
     /// Looks at the stream and at what was measured; to be called for each batch. Key frames that this needs are asked for.
-    pub fn update(&mut self, stream: &Stream, context: &mut Context<'_>) {
-        let (view, moment) = (stream.view(), context.moment);
+    pub fn update(&mut self, view: &StreamView, context: &mut Context<'_>) {
+        let moment = context.moment;
         let layered = view.is_layered();
         let due = self.estimating.as_mut().is_some_and(|estimating| estimating.is_due(moment));
         if !layered && !due && self.present() == Layer::BASE && self.wanted().is_none() {
@@ -134,7 +134,7 @@ impl Quality {
         }
         let rates = view.rates();
         if due {
-            self.read(stream, &rates, context);
+            self.read(&rates, context);
         }
         match layered {
             true => self.choice.look(&rates),
@@ -143,22 +143,22 @@ impl Quality {
         self.wanted().into_iter().for_each(|layer| view.want_key_frame(layer));
     }
 
-    fn read(&mut self, stream: &Stream, rates: &Rates, context: &mut Context<'_>) {
+    fn read(&mut self, rates: &Rates, context: &mut Context<'_>) {
         let Some(estimating) = &mut self.estimating else { return };
         let (target, layer) = (estimating.target, self.choice.present());
         let verdict = self.choice.read(context.moment, target, rates);
         context.view.set_estimate(target);
         estimating.look_for(rates, layer, context);
         if estimating.debug {
-            log_reading(stream, (target, layer, rates.of(layer)), verdict);
+            log_reading(context.name.0, (target, layer, rates.of(layer)), verdict);
         }
     }
 }
 
-fn log_reading(stream: &Stream, (target, layer, rate): (u64, Layer, u64), verdict: Verdict) {
+fn log_reading(session: &SessionId, (target, layer, rate): (u64, Layer, u64), verdict: Verdict) {
     log::info!(
         "[whep] session {}: estimate {} kbit/s, layer {} sends {} kbit/s: {}",
-        stream.session(),
+        session,
         target / 1_000,
         layer.place(),
         rate / 1_000,

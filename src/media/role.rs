@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use str0m::channel::{ChannelData, ChannelId};
 use str0m::media::{MediaAdded, SenderFeedback};
 use str0m::rtp::RtpPacket;
 use str0m::{Rtc, RtcConfig};
@@ -11,16 +12,19 @@ use str0m::{Rtc, RtcConfig};
 use crate::core::handshake_trouble::Trouble;
 use crate::core::ids::SessionId;
 use crate::core::media_feed::StreamPacket;
-use crate::core::sdp::{Offer, SdpError};
+use crate::core::rtp_routes::Routes;
+use crate::core::sdp::{IceParameters, Offer, SdpError};
 use crate::core::time::Moment;
+use crate::media::audience::Followers;
 use crate::media::bodies::Bodies;
 use crate::media::counters::Counters;
-use crate::media::egress::recent::Kept;
 use crate::media::egress::{Egress, Feedback, Wish};
-use crate::media::groups::Groups;
 use crate::media::ids::PeerId;
+use crate::media::member::Order;
+use crate::media::member::news::RoomNews;
 use crate::media::outbox::Outbox;
-use crate::media::stream::Stream;
+use crate::media::source::Source;
+use crate::media::stream::StreamId;
 use crate::media::view::PeerView;
 
 /// The kinds there are. A session has at most one peer of some of them.
@@ -32,11 +36,13 @@ pub enum RoleKind {
     Viewer,
     /// Sends a session's stream (WHIP).
     Publisher,
+    /// Speaks with others in a room.
+    Member,
 }
 
 impl RoleKind {
     /// Every kind.
-    pub const ALL: [RoleKind; 3] = [RoleKind::Mic, RoleKind::Viewer, RoleKind::Publisher];
+    pub const ALL: [RoleKind; 4] = [RoleKind::Mic, RoleKind::Viewer, RoleKind::Publisher, RoleKind::Member];
 
     /// The word for it in metrics.
     pub fn name(self) -> &'static str {
@@ -44,6 +50,7 @@ impl RoleKind {
             RoleKind::Mic => "mic",
             RoleKind::Viewer => "viewer",
             RoleKind::Publisher => "publisher",
+            RoleKind::Member => "member",
         }
     }
 
@@ -51,7 +58,7 @@ impl RoleKind {
     pub fn is_single(self) -> bool {
         match self {
             RoleKind::Mic => true,
-            RoleKind::Viewer | RoleKind::Publisher => false,
+            RoleKind::Viewer | RoleKind::Publisher | RoleKind::Member => false,
         }
     }
 
@@ -61,6 +68,8 @@ impl RoleKind {
             RoleKind::Mic => log::info!("[mic] session {session} peer {peer}: {what}"),
             RoleKind::Viewer => log::info!("[whep] session {session} peer {peer}: {what}"),
             RoleKind::Publisher => log::info!("[whip] session {session} peer {peer}: {what}"),
+            // Its room has no session; who is in it is told by what its members are told.
+            RoleKind::Member => log::info!("[room] peer {peer}: {what}"),
         }
     }
 }
@@ -71,6 +80,7 @@ impl fmt::Display for RoleKind {
             RoleKind::Mic => "mic",
             RoleKind::Viewer => "whep",
             RoleKind::Publisher => "whip",
+            RoleKind::Member => "room",
         })
     }
 }
@@ -87,8 +97,20 @@ pub enum RoleEvent {
     Media(MediaAdded),
     /// Media arrived: in the order of arrival, never twice, gaps and reordering as the network made them.
     Packet(RtpPacket),
-    /// The peer lacks a picture of ours.
-    KeyframeWanted,
+    /// The peer lacks a picture of ours, of this source where it says so.
+    KeyframeWanted(Option<u32>),
+    /// A data channel with this label is open.
+    ChannelOpen(ChannelId, String),
+    /// A message came on a data channel.
+    ChannelData(ChannelData),
+    /// A data channel is closed.
+    ChannelClose(ChannelId),
+    /// A member is told something by who speaks with its client.
+    Order(Order),
+    /// The time has come that [`Role::wakes`] named.
+    Awake,
+    /// Something of a member came from an address that is no relay, and was dropped.
+    NotRelayed,
     /// The peer's sender report.
     SenderReport(SenderFeedback),
     /// What the way to the peer carries, in bit/s.
@@ -120,6 +142,8 @@ pub enum Gone {
     Failed,
     /// Its handshake cannot come to an end.
     Handshake(Trouble),
+    /// It and its client disagree on the session description, for good.
+    OutOfStep,
 }
 
 impl fmt::Display for Gone {
@@ -135,6 +159,7 @@ impl fmt::Display for Gone {
             Gone::Ended => "ended with its session, or replaced",
             Gone::TakenOver => "it was silent, and a publisher with the same token took its place",
             Gone::Failed => "its WebRTC state failed",
+            Gone::OutOfStep => "its client answers what was not asked: they are in different states",
         })
     }
 }
@@ -149,6 +174,8 @@ pub struct Context<'a> {
     pub egress: &'a mut Egress,
     /// Datagrams on their way out.
     pub outbox: &'a mut Outbox,
+    /// What members send in this round.
+    pub news: &'a mut RoomNews,
     /// What is counted.
     pub counters: &'a Counters,
     /// What is published of the peer.
@@ -192,8 +219,13 @@ pub trait Role: Send + fmt::Debug {
     /// Something happened.
     fn on(&mut self, event: RoleEvent, context: &mut Context<'_>);
 
-    /// The stream that it follows, which does not change.
-    fn follows(&self) -> Option<&Stream> {
+    /// What it follows.
+    fn follows(&self) -> Vec<Source> {
+        Vec::new()
+    }
+
+    /// What changed of the peer by what it was told last.
+    fn take_changes(&mut self) -> Option<Box<Changes>> {
         None
     }
 
@@ -203,16 +235,49 @@ pub trait Role: Send + fmt::Debug {
     }
 
     /// The peer says what it lost, where we send ourselves.
-    fn feedback(&mut self, _feedback: &Feedback, _kept: Kept<'_>, _context: &mut Context<'_>) {}
+    fn feedback(&mut self, _feedback: &Feedback, _followers: &Followers, _context: &mut Context<'_>) {}
 
-    /// More of the stream that it follows: `batch`, which is in the groups already as far as it is video. Empty when its own
-    /// pause is over.
-    fn stream(&mut self, _groups: &Groups, _batch: &[StreamPacket], _context: &mut Context<'_>) {}
+    /// More of a source that it follows: `batch`, which is among what the followers have already. Empty when its own pause is over.
+    fn stream(
+        &mut self,
+        _source: Option<StreamId>,
+        _followers: &Followers,
+        _batch: &[StreamPacket],
+        _context: &mut Context<'_>,
+    ) {
+    }
 
     /// When it wants to go on by itself with the stream that it follows.
     fn due(&self) -> Option<Duration> {
         None
     }
+
+    /// When it wants to hear [`RoleEvent::Awake`].
+    fn wakes(&self) -> Option<Moment> {
+        None
+    }
+}
+
+/// What changed of a peer outside of its role.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// It follows these, too.
+    pub follows: Vec<Source>,
+    /// It follows these no more.
+    pub leaves: Vec<StreamId>,
+    /// Both sides agreed on a session description.
+    pub agreed: Option<Description>,
+    /// It is over.
+    pub over: Option<Gone>,
+}
+
+/// What a peer needs to know of a session description.
+#[derive(Debug)]
+pub struct Description {
+    /// Whose packets are that name no section.
+    pub routes: Routes,
+    /// The client's ICE parameters.
+    pub theirs: IceParameters,
 }
 
 /// A limit of peers.

@@ -32,8 +32,8 @@ pub struct Seed {
     pub role: Box<dyn Role>,
     /// What is published of it.
     pub view: Arc<PeerView>,
-    /// What it offered, for ICE restarts.
-    pub offer: Offer,
+    /// What it offered, for ICE restarts; a member restarts by another offer.
+    pub offer: Option<Offer>,
     /// Whose packets are that name no section.
     pub routes: Routes,
     /// Our user name fragment.

@@ -20,6 +20,8 @@ use crate::media::counters::Counters;
 use crate::media::directory::Directory;
 use crate::media::ids::PeerId;
 use crate::media::io::Passed;
+use crate::media::member::Order;
+use crate::media::member::rooms::Rooms;
 use crate::media::ports::PortPool;
 use crate::media::role::Gone;
 use crate::media::seed::Seed;
@@ -52,6 +54,10 @@ pub struct Shared {
     pub pulses: Pulses,
     /// Streams that viewers may follow.
     pub streams: Streams,
+    /// The port of each thread for members of rooms; none where no rooms are held.
+    pub room_ports: Vec<u16>,
+    /// Rooms that have members.
+    pub rooms: Arc<Rooms>,
     /// When this started: the zero of its moments.
     pub epoch: Instant,
 }
@@ -89,6 +95,8 @@ pub enum Command {
     Trickle(PeerId, Vec<Candidate>),
     /// The peer's browser restarts ICE.
     Restart(PeerId, IceParameters, Sender<Result<Restarted, RestartRefused>>),
+    /// Something for a member of yours.
+    Order(PeerId, Order),
     /// The peer is over.
     Close(PeerId, Gone),
     /// News of a stream that peers of yours follow.

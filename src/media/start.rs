@@ -55,6 +55,7 @@ impl Media {
         let count = config.threads.max(1);
         let mut sockets = shared_port(&config, count)?;
         let (mut listeners, tcp) = shared_tcp_port(&config, count)?;
+        let mut room_sockets = room_ports(&config, count)?;
         let ports = Ports { udp: sockets.first().and_then(Pair::port), tcp };
         let fail = |error: io::Error| MediaError(format!("cannot start a media thread: {error}"));
         let (mut lines, mut keeps) = (Vec::new(), Vec::new());
@@ -76,6 +77,8 @@ impl Media {
             pool: config.epr.map(|range| PortPool::new(range, config.binding)),
             pulses: pulses.clone(),
             streams: Streams::default(),
+            room_ports: room_sockets.iter().filter_map(Pair::port).collect(),
+            rooms: Arc::default(),
             epoch: Instant::now(),
             config,
         });
@@ -83,7 +86,8 @@ impl Media {
         for (index, (commands, wake)) in keeps.into_iter().enumerate() {
             let name = format!("media-{index}");
             let pulse = pulses.register(&*name, SILENCE);
-            let shares = Shares { mux: sockets.pop(), listeners: listeners.pop().unwrap_or_default() };
+            let rooms = (!room_sockets.is_empty()).then(|| room_sockets.remove(0));
+            let shares = Shares { mux: sockets.pop(), listeners: listeners.pop().unwrap_or_default(), rooms };
             let start = Start { index, shared: shared.clone(), commands, wake, shares, pulse };
             let thread = MediaThread::new(start).map_err(fail)?;
             let builder = std::thread::Builder::new().name(name).stack_size(STACK);
@@ -120,6 +124,24 @@ fn shared_port(config: &MediaConfig, threads: usize) -> Result<Vec<Pair>, MediaE
     let port = probe.port().unwrap_or(port);
     drop(probe);
     (0..threads).map(|_| ports::bind_both(config.binding, port, Share::WithThreads).map_err(fail)).collect()
+}
+
+/// A port of its own for each thread's members of rooms: what they send is then heard by the thread that they live on. None where no rooms are held.
+fn room_ports(config: &MediaConfig, threads: usize) -> Result<Vec<Pair>, MediaError> {
+    let Some(rooms) = &config.rooms else { return Ok(Vec::new()) };
+    let bind = |index: usize| {
+        let port = match rooms.media_port {
+            0 => 0,
+            first => first.saturating_add(u16::try_from(index).unwrap_or(u16::MAX)),
+        };
+        ports::bind_both(rooms.binding(config.binding), port, Share::Alone).map_err(|error| {
+            MediaError(format!(
+                "rooms.media_port: {}; rooms.media_port chooses other ports",
+                ports_in_words(&format!("UDP port {port} for members of rooms"), port, &error)
+            ))
+        })
+    };
+    (0..threads).map(bind).collect()
 }
 
 /// The listening sockets of a thread, IPv4 and IPv6.

@@ -26,6 +26,11 @@ impl Streams {
         self.by_session.read().unwrap_or_else(PoisonError::into_inner).get(session).cloned()
     }
 
+    /// A name that nothing had that peers can follow.
+    pub fn next_id(&self) -> StreamId {
+        StreamId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
     fn add(&self, stream: Stream) {
         let session = stream.session().clone();
         self.by_session.write().unwrap_or_else(PoisonError::into_inner).insert(session, stream);
@@ -78,7 +83,7 @@ impl Media {
     /// Starts a session's stream, which replaces the one it had. The sockets stay open for as long as the handle lives, however
     /// often the process behind them is started.
     pub fn add_source(&self, spec: SourceSpec) -> io::Result<SourceHandle> {
-        let id = StreamId(self.0.streams.next.fetch_add(1, Ordering::Relaxed));
+        let id = self.0.streams.next_id();
         let (stream, thread) = Stream::start(id, spec, self.0.clone())?;
         self.0.streams.add(stream.clone());
         Ok(SourceHandle { media: self.clone(), stream, thread: Some(thread) })

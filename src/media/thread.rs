@@ -23,8 +23,8 @@ use crate::isolation::{self, Contained, isolate};
 use crate::media::directory::{Claim, Owner};
 use crate::media::ids::PeerId;
 use crate::media::io::{
-    Arrival, BODIES_V4, BODIES_V6, Io, LISTEN_V4, LISTEN_V6, MUX_V4, MUX_V6, Passed, Remote, Shares, WAKE,
-    Watched,
+    Arrival, BODIES_V4, BODIES_V6, Io, LISTEN_V4, LISTEN_V6, MUX_V4, MUX_V6, Passed, ROOMS_V4, ROOMS_V6,
+    Remote, Shares, WAKE, Watched,
 };
 use crate::media::locals::Transport;
 use crate::media::outbox::Via;
@@ -117,6 +117,7 @@ impl MediaThread {
                 self.on_event(&event);
             }
             self.run_deadlines();
+            self.tell_room_news();
             self.tidy_connections(Instant::now());
             self.io.flush();
         }
@@ -153,6 +154,12 @@ impl MediaThread {
                 let udp =
                     pair.and_then(|pair| if token == MUX_V4 { pair.v4.clone() } else { pair.v6.clone() });
                 udp.iter().for_each(|udp| self.read(Via::Mux, udp));
+            }
+            token @ (ROOMS_V4 | ROOMS_V6) => {
+                let pair = self.io.rooms.as_ref();
+                let udp =
+                    pair.and_then(|pair| if token == ROOMS_V4 { pair.v4.clone() } else { pair.v6.clone() });
+                udp.iter().for_each(|udp| self.read(Via::Rooms, udp));
             }
             BODIES_V4 | BODIES_V6 => self.io.bodies.take_errors(),
             LISTEN_V4 | LISTEN_V6 => self.accept(token),
@@ -382,6 +389,12 @@ impl MediaThread {
                 });
                 let _ = reply.send(outcome);
             }
+            Command::Order(peer, order) => {
+                // One that is over hears nothing, and nobody misses that.
+                if self.peers.contains_key(&peer) {
+                    self.with_peer(peer, |peer, io| peer.obey(order, now, io));
+                }
+            }
             Command::Close(peer, why) => self.end(peer, why),
             Command::Stream(stream, news) => self.hear(stream, news),
             Command::Stop => self.stopping = true,
@@ -402,6 +415,10 @@ impl MediaThread {
 
 /// Whether a check is genuine, as the waiting peer sees it.
 fn accepts(seed: &Seed, arrival: &Arrival<'_>) -> bool {
+    // Members do not wait, and nobody else comes to their port.
+    if arrival.via == Via::Rooms {
+        return false;
+    }
     let Some(destination) = seed.locals.offered(arrival.remote.transport, arrival.local) else {
         return false;
     };

@@ -1,8 +1,10 @@
 //! The streams of a media thread: hears what they bring and tells those that follow them.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::core::media_feed::StreamPacket;
+use crate::media::shared::Command;
 use crate::media::stream::{News, StreamId};
 use crate::media::thread::MediaThread;
 
@@ -16,10 +18,13 @@ impl MediaThread {
     pub(super) fn hear(&mut self, stream: StreamId, mut news: News) {
         let now = self.io.shared.moment(Instant::now());
         self.io.followers.note(stream, &mut news, now);
-        let batch: &[StreamPacket] = match &news {
-            News::Begin(_) => &[],
-            News::Batch(batch) => batch,
-        };
+        match &news {
+            News::Begin(_) => self.gather(stream, &[]),
+            News::Batch(batch) => self.gather(stream, batch),
+        }
+    }
+
+    fn gather(&mut self, stream: StreamId, batch: &[StreamPacket]) {
         let heard = match self.news.iter_mut().find(|(other, _)| *other == stream) {
             Some((_, heard)) => {
                 heard.extend_from_slice(batch);
@@ -35,13 +40,39 @@ impl MediaThread {
         }
     }
 
+    /// Passes on what members of this thread sent, when it was gathered for long enough.
+    pub(super) fn tell_room_news(&mut self) {
+        let collects = self.io.collects();
+        if self.io.news.due(collects).is_none_or(|due| due > Instant::now()) {
+            return;
+        }
+        for (track, batch) in self.io.news.take() {
+            let mut shared: Option<Arc<[StreamPacket]>> = None;
+            for thread in track.followers() {
+                if thread == self.io.index {
+                    let now = self.io.shared.moment(Instant::now());
+                    self.io.followers.note_batch(track.id(), &batch, now);
+                    self.gather(track.id(), &batch);
+                    continue;
+                }
+                let news = News::Batch(shared.get_or_insert_with(|| batch.clone().into()).clone());
+                let told = self.io.shared.threads.get(thread);
+                let told = told.map(|line| line.tell(Command::Stream(track.id(), news)));
+                if told.is_none_or(|told| told.is_err()) {
+                    self.io.shared.counters.dropped.one();
+                }
+            }
+        }
+        self.tell_news();
+    }
+
     /// Tells followers what was heard.
     pub(super) fn tell_news(&mut self) {
         let now = Instant::now();
         for (stream, batch) in std::mem::take(&mut self.news) {
             let mut index = 0;
             while let Some(peer) = self.io.followers.peer(stream, index) {
-                self.with_peer(peer, |peer, io| peer.stream(&batch, now, io));
+                self.with_peer(peer, |peer, io| peer.stream(Some(stream), &batch, now, io));
                 // One that went made room for the next in its place.
                 index += usize::from(self.io.followers.peer(stream, index) == Some(peer));
             }

@@ -28,13 +28,16 @@ use crate::core::layers::Layer;
 use crate::core::media_feed::{StreamPacket, Track};
 use crate::core::sdp::{Offer, PLAIN_PROFILE, Purpose, Supported, VideoCodec};
 use crate::core::time::Moment;
+use crate::media::audience::Followers;
 use crate::media::egress::recent::Kept;
 use crate::media::egress::track::OutboundTrack;
 use crate::media::egress::{Feedback, Wish};
 use crate::media::groups::{Group, Groups};
+use crate::media::outlet::Outlet;
 use crate::media::quality::Quality;
 use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
-use crate::media::stream::{Codecs, Stream};
+use crate::media::source::Source;
+use crate::media::stream::{Codecs, Stream, StreamId};
 
 /// A viewer that asks for pictures all the time begins anew this often.
 const ANEW: Duration = Duration::from_secs(1);
@@ -70,9 +73,8 @@ pub struct Viewer {
     stream: Stream,
     audience: Arc<dyn Audience>,
     phase: Phase,
-    video: Option<OutboundTrack>,
+    video: Outlet,
     audio: Option<OutboundTrack>,
-    quality: Quality,
     began_anew: Option<Moment>,
     /// The newest packet of the stream when it last began.
     began_with: Option<u64>,
@@ -93,9 +95,8 @@ impl Viewer {
             stream,
             audience,
             phase: Phase::Connecting,
-            video: None,
+            video: Outlet::new(Quality::new(None)),
             audio: None,
-            quality: Quality::new(None),
             began_anew: None,
             began_with: None,
             wants_anew: false,
@@ -105,7 +106,7 @@ impl Viewer {
 
     /// The same, measured as `webrtc.estimator.*` says.
     pub fn estimating(self, settings: &settings::Estimator) -> Viewer {
-        Viewer { quality: Quality::new(Some(settings)), ..self }
+        Viewer { video: Outlet::new(Quality::new(Some(settings))), ..self }
     }
 
     /// A section of the answer.
@@ -114,13 +115,13 @@ impl Viewer {
         let Some(pt) = payload_type(rtc, mid, self.stream.codecs()) else { return };
         let track = OutboundTrack::new(rtc, mid, pt);
         match kind {
-            MediaKind::Video => self.video = track,
+            MediaKind::Video => self.video.track = track,
             MediaKind::Audio => self.audio = track,
         }
     }
 
     fn tracks(&mut self) -> impl Iterator<Item = &mut OutboundTrack> {
-        self.video.iter_mut().chain(&mut self.audio)
+        self.video.track.iter_mut().chain(&mut self.audio)
     }
 
     fn connected(&mut self) {
@@ -141,11 +142,11 @@ impl Viewer {
 
     /// Begins with the present group of pictures, if there is one.
     fn join(&mut self, groups: &Groups, context: &mut Context<'_>) {
-        let Some(video) = &mut self.video else {
+        let layer = self.video.begin(self.stream.view(), context);
+        let Some(video) = &mut self.video.track else {
             self.phase = Phase::Live;
             return;
         };
-        let layer = self.quality.begin(&self.stream, context);
         self.began_with = groups.of(layer).and_then(Group::newest).map(|newest| newest.sequence);
         let seen = video.last_timestamp();
         let replay = groups.of(layer).and_then(|group| Replay::begin(group, context.moment, seen));
@@ -160,8 +161,9 @@ impl Viewer {
     }
 
     fn replay(&mut self, groups: &Groups, context: &mut Context<'_>) {
-        let (Phase::Joining(replay), Some(video)) = (&mut self.phase, &mut self.video) else { return };
-        let Some(group) = groups.of(self.quality.present()) else {
+        let Outlet { track, quality } = &mut self.video;
+        let (Phase::Joining(replay), Some(video)) = (&mut self.phase, track) else { return };
+        let Some(group) = groups.of(quality.present()) else {
             self.phase = Phase::Waiting;
             return;
         };
@@ -178,42 +180,13 @@ impl Viewer {
 
     /// Passes packets on as they came.
     fn pass_on(&mut self, batch: &[StreamPacket], context: &mut Context<'_>) {
-        let of = |track| {
-            let packets = batch.iter().filter(move |packet| packet.track == track);
-            packets.map(|packet| (packet, packet.place.timestamp))
-        };
+        let of = |track| batch.iter().filter(move |packet| packet.track == track);
         if matches!(self.phase, Phase::Live) {
-            let present = self.quality.present();
-            if of(Track::Video).all(|(packet, _)| packet.layer == present) {
-                self.video.iter_mut().for_each(|video| video.write(context, of(Track::Video)));
-            } else {
-                of(Track::Video).for_each(|packet| self.pass_layer(packet, context));
-            }
+            self.video.pass_on(of(Track::Video), context);
         }
         if let Some(audio) = self.audio.as_mut().filter(|_| !matches!(self.phase, Phase::Connecting)) {
-            audio.write(context, of(Track::Audio));
+            audio.write(context, of(Track::Audio).map(|packet| (packet, packet.place.timestamp)));
         }
-    }
-
-    /// Passes on a packet of one of several layers, if it is the viewer's.
-    fn pass_layer(&mut self, (packet, timestamp): (&StreamPacket, u32), context: &mut Context<'_>) {
-        if self.sees(packet, context) {
-            let video = self.video.iter_mut();
-            video.for_each(|video| video.write(context, std::iter::once((packet, timestamp))));
-        }
-    }
-
-    /// Whether a packet is of the layer that the viewer sees. With a key frame of the layer that it is to see, that is the one.
-    fn sees(&mut self, packet: &StreamPacket, context: &Context<'_>) -> bool {
-        if packet.layer == self.quality.present() {
-            return true;
-        }
-        if !packet.starts_key_frame || self.quality.wanted() != Some(packet.layer) {
-            return false;
-        }
-        self.quality.arrive(context);
-        self.video.iter_mut().for_each(|video| video.go_over(packet));
-        true
     }
 
     /// Follows the layers of the stream, as far as there are any.
@@ -221,15 +194,13 @@ impl Viewer {
         if matches!(self.phase, Phase::Connecting) {
             return;
         }
-        self.quality.update(&self.stream, context);
-        if self.stream.view().is_layered() && self.stream.codecs().video == VideoCodec::Vp8 {
-            self.video.iter_mut().for_each(OutboundTrack::number_pictures);
-        }
+        let is_vp8 = self.stream.codecs().video == VideoCodec::Vp8;
+        self.video.follow_layers(self.stream.view(), is_vp8, context);
     }
 
     /// Whether to begin anew would show this viewer anything but what it has seen.
     fn is_something_new(&self, groups: &Groups, now: Moment) -> bool {
-        let newest = groups.of(self.quality.present()).and_then(Group::newest);
+        let newest = groups.of(self.video.quality.present()).and_then(Group::newest);
         newest.is_some_and(|newest| {
             self.began_with != Some(newest.sequence) && now.since(newest.packet.taken) < STOPPED
         })
@@ -238,7 +209,7 @@ impl Viewer {
     fn wants_picture(&mut self, now: Moment) {
         // A publisher whose pictures go through a process cannot help.
         if self.stream.door().ingest().to_viewers() {
-            self.stream.view().want_key_frame(self.quality.present());
+            self.stream.view().want_key_frame(self.video.quality.present());
         }
         let recent = self.began_anew.is_some_and(|at| now.since(at) < ANEW);
         if matches!(self.phase, Phase::Live) && !recent {
@@ -270,7 +241,7 @@ impl Role for Viewer {
             // What it asks for again is told to us; where str0m sends and measures, that would cost a copy of each packet.
             .enable_raw_packets(self.sending() == Wish::Own);
         enable(&mut config, codecs.video);
-        self.quality.configure(config)
+        self.video.quality.configure(config)
     }
 
     fn settle(&mut self, answer: &str, rtc: &mut Rtc) -> Result<(), OfferRefused> {
@@ -288,11 +259,12 @@ impl Role for Viewer {
     }
 
     fn sending(&self) -> Wish {
-        if self.quality.is_measured() { Wish::Measured } else { Wish::Own }
+        if self.video.quality.is_measured() { Wish::Measured } else { Wish::Own }
     }
 
-    fn feedback(&mut self, feedback: &Feedback, kept: Kept<'_>, context: &mut Context<'_>) {
-        let Some(video) = &mut self.video else { return };
+    fn feedback(&mut self, feedback: &Feedback, followers: &Followers, context: &mut Context<'_>) {
+        let Some(video) = &mut self.video.track else { return };
+        let Some(kept) = followers.kept(self.stream.id()) else { return };
         if let Some(round_trip) = feedback.round_trip {
             video.measured(round_trip);
         }
@@ -306,8 +278,8 @@ impl Role for Viewer {
     fn on(&mut self, event: RoleEvent, context: &mut Context<'_>) {
         match event {
             RoleEvent::Connected => self.connected(),
-            RoleEvent::KeyframeWanted => self.wants_picture(context.moment),
-            RoleEvent::Estimate(target) => self.quality.estimate(target),
+            RoleEvent::KeyframeWanted(_) => self.wants_picture(context.moment),
+            RoleEvent::Estimate(target) => self.video.quality.estimate(target),
             RoleEvent::Handshake(trouble) => {
                 trouble.advice().into_iter().for_each(|words| self.audience.warn(words))
             }
@@ -316,11 +288,18 @@ impl Role for Viewer {
         }
     }
 
-    fn follows(&self) -> Option<&Stream> {
-        Some(&self.stream)
+    fn follows(&self) -> Vec<Source> {
+        vec![Source::Stream(self.stream.clone())]
     }
 
-    fn stream(&mut self, groups: &Groups, batch: &[StreamPacket], context: &mut Context<'_>) {
+    fn stream(
+        &mut self,
+        _: Option<StreamId>,
+        followers: &Followers,
+        batch: &[StreamPacket],
+        context: &mut Context<'_>,
+    ) {
+        let Some(Kept { groups, .. }) = followers.kept(self.stream.id()) else { return };
         self.follow_layers(context);
         let anew = std::mem::take(&mut self.wants_anew) && self.is_something_new(groups, context.moment);
         if anew {
@@ -354,7 +333,7 @@ pub fn enable(config: &mut RtcConfig, codec: VideoCodec) {
 const H264_TYPE: (u8, u8) = (125, 107);
 
 /// The payload type under which the client takes a stream's codec.
-fn payload_type(rtc: &Rtc, mid: Mid, codecs: Codecs) -> Option<Pt> {
+pub fn payload_type(rtc: &Rtc, mid: Mid, codecs: Codecs) -> Option<Pt> {
     let media = rtc.media(mid)?;
     let fits = |spec: &CodecSpec| match (spec.codec, media.kind()) {
         (Codec::Opus, MediaKind::Audio) => codecs.opus,

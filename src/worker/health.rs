@@ -29,6 +29,8 @@ use crate::worker::board::{Board, Card};
 use crate::worker::checks::Checks;
 use crate::worker::chronicle::Chronicle;
 use crate::worker::figures;
+use crate::worker::namespaces::access::RoomAccess;
+use crate::worker::rooms::Rooms;
 use crate::worker::standing::Standing;
 
 /// How what everybody may read of the hindrances begins.
@@ -77,6 +79,10 @@ pub struct Health {
     pub wireguard: WireGuard,
     /// The media threads.
     pub media: Media,
+    /// Signalling of rooms.
+    pub rooms: Rooms,
+    /// Who is admitted to them.
+    pub room_access: RoomAccess,
     /// How we stand with the controller.
     pub standing: Arc<Standing>,
     /// The fingerprint of the key that our id belongs to.

@@ -27,6 +27,7 @@ use crate::worker::answers;
 use crate::worker::board::{Card, View, words_of};
 use crate::worker::health::Health;
 use crate::worker::identity::IdentityFile;
+use crate::worker::rooms;
 use crate::worker::roster::Order;
 use crate::worker::stamps::Stamps;
 
@@ -302,6 +303,10 @@ impl Pulse {
         let before = self.health.flags.drain_wished.swap(reply.draining, Ordering::AcqRel);
         if before != reply.draining {
             let _ = self.roster.send(Order::Drain(reply.draining));
+            match reply.draining {
+                true => rooms::drain(&self.health.rooms, self.health.live.get().drain_timeout),
+                false => self.health.rooms.resume(),
+            }
         }
         for order in reply.end {
             let (session, reason) = (&order.session_id, order.reason);

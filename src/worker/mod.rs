@@ -40,6 +40,7 @@ pub mod prepare;
 pub mod process_probe;
 pub mod public_address;
 pub mod rating;
+pub mod rooms;
 pub mod roster;
 pub mod router;
 pub mod service;
@@ -98,7 +99,9 @@ use health::{Flags, Health};
 use heartbeat::Pulse;
 use identity::{Identity, IdentityFile};
 use memory::Memory;
+use namespaces::access::RoomAccess;
 use public_address::AddressThread;
+use rooms::RoomsService;
 use roster::{Given, Order, Roster};
 use router::WorkerRouter;
 use service::WorkerService;
@@ -161,6 +164,7 @@ pub struct Worker {
     /// `server.worker_id` as the file has it.
     configured_id: Option<WorkerId>,
     media: Option<MediaThreads>,
+    rooms: Option<RoomsService>,
     /// Held as long as we live: nobody else may use our directories.
     _locks: Vec<File>,
 }
@@ -189,14 +193,7 @@ impl Worker {
         let root = ground.root.get().map_err(|error| RunError(error.to_string()))?;
         report_sweep(sweep::sweep(&root));
         let wireguard = WireGuard::default();
-        if !settings.bodies.wireguard_networks.is_empty() && !wireguard.is_there() {
-            log::warn!(
-                "[worker] WARNING: no WireGuard interface detected: bodies behind WireGuard cannot be reached"
-            );
-        }
-        if let Some(lacks) = Support::of_this_kernel().lacks() {
-            log::warn!("[worker] stream processes are not fully confined: {lacks}");
-        }
+        warn_of_host(&settings, &wireguard);
         let identity = settle_identity(&ground, &settings)?;
         let (id, generation) = (identity.id, identity.generation);
         let configured_id = settings.server.worker_id.replace(id.clone());
@@ -210,7 +207,17 @@ impl Worker {
         let checks = Checks { live: live.clone(), data_dir: ground.root.clone(), board: board.clone() };
         let installed = Installed::look(&live.get().sessions.web_server);
         log::info!("[worker] moonlight-web-stream: {}: {}", installed.name(), installed.meaning());
+        let standing = Arc::new(Standing::new(identity.heartbeats_only));
+        let room_access = RoomAccess::open(&ground.state, live.clone(), standing.clone());
+        let rooms = RoomsService::start(
+            &ground.state,
+            room_access.clone(),
+            Box::new(media.clone()),
+            (clock, pulses),
+        )?;
         let health = Health {
+            rooms: rooms.rooms(),
+            room_access,
             live: live.clone(),
             board,
             outbox: memory.outbox,
@@ -224,7 +231,7 @@ impl Worker {
             certificate: ground.certificates.view(),
             metrics: Arc::new(FrontMetrics::of(ground.certificates.view())),
             media,
-            standing: Arc::new(Standing::new(identity.heartbeats_only)),
+            standing,
             key: identity_key::fingerprint(identity.key.public()),
             clock,
         };
@@ -233,9 +240,7 @@ impl Worker {
         let start = || Announcer::start(&ground.state, telling, health.certificate.clone(), None, pulses);
         let announcer = health.live.get().serves_tls().then(start).transpose()?;
         let bodies = Arc::new(Bodies::open(&ground.state, &health.live, clock)?);
-        for hindrance in health.checks.hindrances().iter().filter(|hindrance| !hindrance.meant) {
-            log::warn!("[worker] sessions cannot be started: {}", hindrance.reason);
-        }
+        warn_of_hindrances(&health.checks);
         let stamps = Arc::new(Stamps::new(generation));
         let signer = (identity.key, identity.file);
         let front = (address, plan);
@@ -247,6 +252,7 @@ impl Worker {
         worker.announcer = announcer;
         worker.outbox = Some(memory.thread);
         worker.media = Some(media_threads);
+        worker.rooms = Some(rooms);
         log::info!("[worker] {id} listens on {listens_on}");
         Ok(worker)
     }
@@ -316,6 +322,7 @@ impl Worker {
             tokens,
             configured_id: None,
             media: None,
+            rooms: None,
             _locks: ground.locks,
         })
     }
@@ -370,6 +377,9 @@ impl Running for Worker {
     fn drain(&mut self) {
         self.flags.stopping.store(true, Ordering::Release);
         let _ = self.orders.send(Order::Close);
+        if let Some(rooms) = &self.rooms {
+            rooms::drain(&rooms.rooms(), self.live.get().drain_timeout);
+        }
         if let Some(changed) = &self.changed {
             let _ = changed.try_send(());
         }
@@ -377,6 +387,7 @@ impl Running for Worker {
 
     fn is_idle(&self) -> bool {
         self.board.live().is_empty()
+            && self.rooms.as_ref().is_none_or(|rooms| rooms.rooms().counts().members == 0)
     }
 
     fn finish(&mut self, hurried: bool) {
@@ -385,6 +396,9 @@ impl Running for Worker {
         let _ = self.orders.send(Order::Stop);
         let patience = self.live.get().sessions.stop_grace + END_MARGIN;
         self.roster.take().and_then(|thread| join::within(thread, patience));
+        if let Some(rooms) = self.rooms.take() {
+            rooms.stop();
+        }
         if let Some(media) = self.media.take() {
             media.stop(MEDIA_DEADLINE);
         }
@@ -443,6 +457,25 @@ fn router(health: &Health, api: &ApiServer) -> WorkerRouter {
         processes: gate::Gate::new(live.clone(), *clock),
         clock: *clock,
         rate: Rate::of_requests(live.get().edge.rate_limit_per_session),
+    }
+}
+
+/// Logs what this host lacks for its bodies and its stream processes.
+fn warn_of_host(settings: &Settings, wireguard: &WireGuard) {
+    if !settings.bodies.wireguard_networks.is_empty() && !wireguard.is_there() {
+        log::warn!(
+            "[worker] WARNING: no WireGuard interface detected: bodies behind WireGuard cannot be reached"
+        );
+    }
+    if let Some(lacks) = Support::of_this_kernel().lacks() {
+        log::warn!("[worker] stream processes are not fully confined: {lacks}");
+    }
+}
+
+/// Logs what keeps sessions from starting here, and is not meant.
+fn warn_of_hindrances(checks: &Checks) {
+    for hindrance in checks.hindrances().iter().filter(|hindrance| !hindrance.meant) {
+        log::warn!("[worker] sessions cannot be started: {}", hindrance.reason);
     }
 }
 

@@ -26,6 +26,7 @@ use crate::core::fleet::wire::{
     BASE_URL_FIELD, END_REASON_FIELD, FAULT_FIELD, SESSION_ID_FIELD, TIME_LEFT_FIELD,
 };
 use crate::core::ids::SessionId;
+use crate::core::listing::{Kind, Wanted};
 use crate::core::reason::EndReason;
 use crate::core::streamers::Sockets;
 use crate::host::clock::Clock;
@@ -190,10 +191,19 @@ impl WorkerService {
         let settings = self.live.get();
         let base = origin::base_url(call, settings.server.public_url.as_deref());
         let now = self.clock.now();
-        let views: Vec<_> =
-            (self.board.all().iter().map(|card| self.view(card, answers::view(card, &settings, now, &base))))
-                .collect();
-        sessions::listed(&views, call.admin)
+        let wanted = match Wanted::read(&call.query, Kind::Sessions) {
+            Ok(wanted) => wanted,
+            Err(why) => return sessions::bad_listing(why),
+        };
+        let all = self.board.all();
+        let views = all.iter().map(|card| self.view(card, answers::view(card, &settings, now, &base)));
+        let views = views.filter(|view| {
+            wanted.worker.as_ref().is_none_or(|worker| view.worker_id == *worker)
+                && wanted.state.as_ref().is_none_or(|state| view.status == *state)
+                && wanted.body.is_none_or(|body| view.body_ip == body)
+        });
+        let page = wanted.page(views, |view| sessions::page_key(&view.id, call.admin));
+        sessions::listed(&page.entries, page.next, call.admin)
     }
 
     fn view(&self, card: &Card, view: SessionView) -> SessionView {

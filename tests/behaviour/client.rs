@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use crate::lab::{Lab, Role, TOKEN, eventually};
 
 /// A client with its token in a file.
-struct Client {
+pub struct Client {
     url: String,
     token_file: String,
 }
 
 impl Client {
-    fn new(lab: &Lab, url: &str, token: &str) -> Client {
+    pub fn new(lab: &Lab, url: &str, token: &str) -> Client {
         let path = lab.dir.join(format!("token-{}", token.len()));
         fs::write(&path, format!("{token}\n")).expect("a file");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode");
@@ -29,13 +29,13 @@ impl Client {
     }
 
     /// What it prints when all is well.
-    fn said(&self, arguments: &[&str]) -> String {
+    pub fn said(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", errors(&output));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub fn json(&self, arguments: &[&str]) -> Value {
         serde_json::from_str(&self.said(&[arguments, &["--json"]].concat())).expect("JSON")
     }
 

@@ -31,6 +31,7 @@ mod lifecycle;
 mod limits;
 mod links;
 mod listening;
+mod lists;
 mod log_reader;
 mod logs;
 mod lost_answers;

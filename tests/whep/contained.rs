@@ -8,12 +8,13 @@ use std::time::Duration;
 use hydraneckwebrtc::core::media_feed::StreamPacket;
 use hydraneckwebrtc::core::sdp::{Agreed, Offer, VideoCodec};
 use hydraneckwebrtc::isolation;
-use hydraneckwebrtc::media::groups::Groups;
+use hydraneckwebrtc::media::audience::Followers;
 use hydraneckwebrtc::media::ids::PeerId;
 use hydraneckwebrtc::media::offer::Wanted;
 use hydraneckwebrtc::media::publisher::{Place, Publisher};
 use hydraneckwebrtc::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
-use hydraneckwebrtc::media::stream::Stream;
+use hydraneckwebrtc::media::source::Source;
+use hydraneckwebrtc::media::stream::StreamId;
 use hydraneckwebrtc::media::view::Standing;
 use hydraneckwebrtc::media::viewer::Viewer;
 use str0m::RtcConfig;
@@ -85,13 +86,19 @@ impl Role for Faulty {
         self.role.on(event, context);
     }
 
-    fn follows(&self) -> Option<&Stream> {
+    fn follows(&self) -> Vec<Source> {
         self.role.follows()
     }
 
-    fn stream(&mut self, groups: &Groups, batch: &[StreamPacket], context: &mut Context<'_>) {
+    fn stream(
+        &mut self,
+        source: Option<StreamId>,
+        followers: &Followers,
+        batch: &[StreamPacket],
+        context: &mut Context<'_>,
+    ) {
         self.reach(At::Media);
-        self.role.stream(groups, batch, context);
+        self.role.stream(source, followers, batch, context);
     }
 
     fn due(&self) -> Option<Duration> {

@@ -102,6 +102,8 @@ impl Stage {
             pool: None,
             pulses: Pulses::new(),
             streams: Streams::default(),
+            room_ports: Vec::new(),
+            rooms: Arc::default(),
             epoch: Instant::now(),
             config,
         });

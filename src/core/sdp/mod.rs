@@ -14,6 +14,7 @@
 pub mod answer;
 pub mod codecs;
 pub mod fragment;
+pub mod member;
 pub mod offer;
 mod plain;
 pub mod rules;
@@ -173,7 +174,12 @@ pub struct Description {
 impl Description {
     /// Reads a text. Lines end with CRLF or LF; empty ones do not count. Unknown lines and attributes stay as they are (RFC 8866, 5).
     pub fn parse(text: &str) -> Result<Description, SdpError> {
-        if text.len() > MAX_BYTES {
+        Description::parse_within(text, MAX_BYTES)
+    }
+
+    /// The same of a text of at most so many bytes.
+    pub fn parse_within(text: &str, most: usize) -> Result<Description, SdpError> {
+        if text.len() > most {
             return Err(SdpError::TooLarge);
         }
         let mut description = Description::default();

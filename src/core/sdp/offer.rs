@@ -142,22 +142,28 @@ impl Offer {
 
     /// Reads and checks.
     pub fn read(text: &str) -> Result<Offer, SdpError> {
-        let Description { session, media } = Description::parse(text)?;
-        check_session(&session)?;
-        match media.len() {
+        let description = Description::parse(text)?;
+        check_session(&description.session)?;
+        match description.media.len() {
             0 => return Err(SdpError::Malformed("there is no m= line")),
             1..=MAX_SECTIONS => {}
             _ => return Err(SdpError::unusable("too many m= lines")),
         }
+        let offer = Offer::of(description)?;
+        offer.check_transport()?;
+        offer.check_rules()?;
+        Ok(offer)
+    }
+
+    /// What a description says, of which the transport is not checked.
+    pub(super) fn of(Description { session, media }: Description) -> Result<Offer, SdpError> {
+        check_session(&session)?;
         let direction = direction(&session)?;
         let mut sections =
             media.into_iter().map(|part| Section::read(part, direction)).collect::<Result<Vec<_>, _>>()?;
         give_local_mids(&mut sections)?;
         let bundle = bundle(&session)?;
-        let offer = Offer { session, sections, bundle, restarted: None };
-        offer.check_transport()?;
-        offer.check_rules()?;
-        Ok(offer)
+        Ok(Offer { session, sections, bundle, restarted: None })
     }
 
     /// Settles which sections are answered, and with which codec: the first of the client's that both have. The others are set aside.
@@ -378,6 +384,23 @@ impl Offer {
         Ok(())
     }
 
+    /// The same for a member, who may have data channels and nothing else.
+    pub(super) fn check_transport_of_member(&self) -> Result<(), SdpError> {
+        if self.live().next().is_some() {
+            self.check_transport()?;
+            return self.check_rules();
+        }
+        let shared = self.transport();
+        let told =
+            self.credentials(shared).filter(|(ufrag, pwd)| is_user_fragment(ufrag) && is_password(pwd));
+        if told.is_none() || self.fingerprints().is_empty() {
+            return Err(SdpError::Malformed(
+                "a=ice-ufrag, a=ice-pwd or a=fingerprint is missing or malformed",
+            ));
+        }
+        self.setup_of(shared).map(drop)
+    }
+
     fn check_rules(&self) -> Result<(), SdpError> {
         let texts: Vec<Vec<String>> = self.sections.iter().map(Section::without_what_nobody_uses).collect();
         let parts: Vec<_> = (self.sections.iter().zip(&texts))
@@ -457,7 +480,7 @@ impl Section {
     }
 
     /// The first of its formats that is supported.
-    fn first_common(&self, supported: &Supported) -> Option<Taken> {
+    pub(super) fn first_common(&self, supported: &Supported) -> Option<Taken> {
         let fits = |format: &Format| match self.media {
             MediaType::Audio => supported.opus && format.is_opus(),
             MediaType::Video => format.video().is_some_and(|codec| supported.video.contains(&codec)),

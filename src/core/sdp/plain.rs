@@ -24,7 +24,7 @@ impl Offer {
             let _ = write!(text, " {}", section.local_mid);
         }
         text.push_str("\r\n");
-        self.plain_transport(&mut text);
+        self.plain_transport(&mut text, &self.ice().candidates);
         let mut meanings = HashMap::new();
         // A mid that has another name here would not be known by it on packets.
         if self.taken().any(|(section, _)| section.local_mid != section.mid) {
@@ -37,7 +37,7 @@ impl Offer {
         text
     }
 
-    fn plain_transport(&self, text: &mut String) {
+    pub(super) fn plain_transport(&self, text: &mut String, candidates: &[String]) {
         let ice = self.ice();
         if self.is_lite() {
             text.push_str("a=ice-lite\r\n");
@@ -48,14 +48,14 @@ impl Offer {
             let _ = write!(text, "a=fingerprint:{fingerprint}\r\n");
         }
         let _ = write!(text, "a=setup:{setup}\r\n");
-        for candidate in &ice.candidates {
+        for candidate in candidates {
             let _ = write!(text, "a={candidate}\r\n");
         }
     }
 }
 
 impl Section {
-    fn plain(&self, text: &mut String, taken: &Taken, index: usize) {
+    pub(super) fn plain(&self, text: &mut String, taken: &Taken, index: usize) {
         let kind = if self.media == MediaType::Audio { "audio" } else { "video" };
         let format = taken.format.payload_type;
         let _ = write!(text, "m={kind} 9 UDP/TLS/RTP/SAVPF {format}");
@@ -144,7 +144,11 @@ fn feedback(value: &str, format: u8) -> Option<&str> {
 
 /// Header extensions: each number with one meaning in all sections, each meaning with one number. Some offerers count anew in each
 /// section; a later meaning is left out, so it is not agreed on.
-fn extensions<'a>(text: &mut String, parts: &[&'a Part], meanings: &mut HashMap<&'a str, Option<u8>>) {
+pub(super) fn extensions<'a>(
+    text: &mut String,
+    parts: &[&'a Part],
+    meanings: &mut HashMap<&'a str, Option<u8>>,
+) {
     let mut here: Vec<u8> = Vec::new();
     for (id, uri) in parts.iter().flat_map(|part| part.attributes("extmap")).filter_map(rules::extension) {
         let is_free = !meanings.iter().any(|(other, number)| *other != uri && *number == Some(id));

@@ -46,6 +46,8 @@ pub struct OutboundTrack {
     last_timestamp: Option<u32>,
     /// Added to the stream's timestamps, so that time never goes back where a layer begins.
     shift: u32,
+    /// The part of it that the present source needs, after another one.
+    base: u32,
     /// Only where there are layers of VP8: looking into packets costs time.
     pictures: Option<PictureIds>,
     own: OwnTrack,
@@ -124,6 +126,7 @@ impl OutboundTrack {
             numbering: None,
             last_timestamp: None,
             shift: 0,
+            base: 0,
             pictures: None,
             own,
         })
@@ -170,17 +173,29 @@ impl OutboundTrack {
             Some(numbering) => numbering.jump_to(sequence),
             None => self.numbering = Some(Numbering::begin(sequence, FIRST_INDEX)),
         }
-        self.shift = 0;
+        self.shift = self.base;
         self.pictures.iter_mut().for_each(PictureIds::begin_anew);
+    }
+
+    /// Goes on with another source, which begins with this packet: time goes on by what `passed` since the last one, in units of the
+    /// codec's clock. What was sent of the last one is not sent again.
+    pub fn go_on(&mut self, packet: &StreamPacket, passed: u32) {
+        self.base = match self.last_timestamp {
+            Some(last) => last.wrapping_add(passed.max(1)).wrapping_sub(packet.place.timestamp),
+            None => 0,
+        };
+        self.begin_at(packet.place.sequence);
+        self.own.sent.forget();
     }
 
     /// Goes over to another layer, whose key frame begins with this packet.
     pub fn go_over(&mut self, packet: &StreamPacket) {
         self.begin_at(packet.place.sequence);
-        let timestamp = packet.place.timestamp;
+        let timestamp = packet.place.timestamp.wrapping_add(self.base);
         // The same moment may have been shown in the other layer already.
         let seen = self.last_timestamp.filter(|last| (timestamp.wrapping_sub(*last) as i32) <= 0);
-        self.shift = seen.map_or(0, |last| last.wrapping_add(1).wrapping_sub(timestamp));
+        let more = seen.map_or(0, |last| last.wrapping_add(1).wrapping_sub(timestamp));
+        self.shift = self.base.wrapping_add(more);
     }
 
     /// Sends packets of the stream with these timestamps.

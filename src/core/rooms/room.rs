@@ -1,0 +1,385 @@
+//! One room: its members, their tracks, and who gets what.
+//!
+//! ```text
+//!  enter: welcome (oneself included) ─▶ turn-credentials ─▶ track-added of what is there, followed ─▶ others: peer-joined
+//!  leave: others: peer-left ─▶ track-removed of each, no longer followed
+//!  trouble on the way of somebody's media: 15 s, then it is gone
+//! ```
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::channels::{Labels, Sent, Verdict};
+use super::frame::{
+    Code, Credentials, Participant, Rejected, ServerMessage, Speaker, TrackAdded, TrackRemoved,
+};
+use super::ids::{ConnectionId, PeerId};
+use super::registry::{Action, MediaOrder};
+use super::speakers::{Changed, Speakers};
+use super::tracks::DataMessage;
+use super::tracks::{MediaKind, TrackId};
+use crate::core::namespaces::RoomId;
+use crate::core::namespaces::state::RoomLimits;
+use crate::core::time::Moment;
+
+/// How long a member's media may be unreachable: a phone changes from one network to another within it.
+pub const TROUBLE: Duration = Duration::from_secs(15);
+
+/// Fresh credentials come at this part of the life of those before, in tenths.
+const REFRESH_AT: u32 = 8;
+
+/// When credentials are asked for again that could not be had.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+
+const KINDS: [MediaKind; 2] = [MediaKind::Audio, MediaKind::Video];
+
+#[derive(Clone, Debug)]
+struct Track {
+    kind: MediaKind,
+    stream: Arc<str>,
+}
+
+#[derive(Clone, Debug)]
+struct Member {
+    peer: PeerId,
+    user: Arc<str>,
+    tracks: BTreeMap<TrackId, Track>,
+    /// Tracks of others that it is not sent for now.
+    paused: BTreeSet<TrackId>,
+    /// What it said of itself, in the order of [`KINDS`].
+    states: [Option<bool>; 2],
+    sent: Sent,
+    trouble_since: Option<Moment>,
+    refresh_at: Option<Moment>,
+}
+
+impl Member {
+    fn participant(&self) -> Participant {
+        Participant { peer_id: self.peer.clone(), user_id: self.user.clone() }
+    }
+}
+
+/// A room.
+#[derive(Debug)]
+pub struct Room {
+    id: RoomId,
+    limits: RoomLimits,
+    created_at: Moment,
+    empty_since: Option<Moment>,
+    members: BTreeMap<ConnectionId, Member>,
+    speakers: Speakers,
+    labels: Labels,
+}
+
+impl Room {
+    /// An empty one.
+    pub fn new(now: Moment, id: RoomId, limits: RoomLimits) -> Room {
+        Room {
+            id,
+            limits,
+            created_at: now,
+            empty_since: Some(now),
+            members: BTreeMap::new(),
+            speakers: Speakers::default(),
+            labels: Labels::default(),
+        }
+    }
+
+    /// Since when it is there.
+    pub fn created_at(&self) -> Moment {
+        self.created_at
+    }
+
+    /// Who is in it.
+    pub fn members(&self) -> impl ExactSizeIterator<Item = ConnectionId> + '_ {
+        self.members.keys().copied()
+    }
+
+    /// Whether there is room for nobody else, by the limits of who asks.
+    pub fn is_full(&self, limits: RoomLimits) -> bool {
+        self.members.len() >= limits.max_peers
+    }
+
+    /// Nobody is in it, and was not for as long as a room may be empty.
+    pub fn is_over(&self, now: Moment) -> bool {
+        self.empty_since.is_some_and(|since| now.reached(since + self.limits.empty_timeout))
+    }
+
+    /// Takes a member in.
+    pub fn enter(
+        &mut self,
+        now: Moment,
+        id: ConnectionId,
+        (peer, user): (PeerId, Arc<str>),
+        (limits, credentials): (RoomLimits, Option<Credentials>),
+        out: &mut Vec<Action>,
+    ) {
+        (self.limits, self.empty_since) = (limits, None);
+        let refresh_at = credentials.as_ref().map(|credentials| refresh_at(now, credentials.ttl));
+        let member = Member {
+            peer: peer.clone(),
+            user,
+            tracks: BTreeMap::new(),
+            paused: BTreeSet::new(),
+            states: [None; 2],
+            sent: Sent::default(),
+            trouble_since: None,
+            refresh_at,
+        };
+        let who = member.participant();
+        self.members.insert(id, member);
+        let participants = self.members.values().map(Member::participant).collect();
+        let room_id = self.id.as_str().to_owned();
+        out.push(Action::tell(id, ServerMessage::Welcome { peer_id: peer, room_id, participants }));
+        out.extend(credentials.map(|fresh| Action::tell(id, ServerMessage::TurnCredentials(fresh))));
+        for (_, member) in self.members.iter().filter(|(other, _)| **other != id) {
+            for (track_id, track) in &member.tracks {
+                out.push(Action::tell(id, added(member, track_id, track)));
+                out.push(Action::media(id, MediaOrder::Follow(track_id.clone())));
+            }
+            for (kind, said) in KINDS.into_iter().zip(member.states) {
+                out.extend(said.map(|enabled| Action::tell(id, state(member, kind, enabled))));
+            }
+        }
+        if !self.speakers.active().is_empty() {
+            out.push(Action::tell(id, self.active_speakers()));
+        }
+        self.tell_others(id, ServerMessage::PeerJoined(who.into()), out);
+        self.choose(out);
+    }
+
+    /// Lets a member go.
+    pub fn leave(&mut self, now: Moment, id: ConnectionId, out: &mut Vec<Action>) {
+        let Some(member) = self.members.remove(&id) else { return };
+        self.speakers.forget(id);
+        self.tell_others(id, ServerMessage::PeerLeft(member.participant().into()), out);
+        for (track, Track { kind, .. }) in &member.tracks {
+            self.end_track(id, member.participant(), (track.clone(), *kind), out);
+        }
+        if self.members.is_empty() {
+            self.empty_since = Some(now);
+            self.labels = Labels::default();
+        }
+        self.choose(out);
+    }
+
+    /// A member sends one more track.
+    pub fn track_started(
+        &mut self,
+        id: ConnectionId,
+        (track_id, kind): (TrackId, MediaKind),
+        stream: Arc<str>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let track = Track { kind, stream };
+        let message = added(member, &track_id, &track);
+        if member.tracks.insert(track_id.clone(), track).is_some() {
+            return;
+        }
+        if kind == MediaKind::Audio {
+            self.speakers.add(track_id.clone(), id);
+        }
+        self.tell_others(id, message, out);
+        let followed =
+            self.others(id).map(|other| Action::media(other, MediaOrder::Follow(track_id.clone())));
+        out.extend(followed);
+        self.choose(out);
+    }
+
+    /// A member sends one less.
+    pub fn track_ended(&mut self, id: ConnectionId, track_id: &TrackId, out: &mut Vec<Action>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let Some(track) = member.tracks.remove(track_id) else { return };
+        let who = member.participant();
+        self.end_track(id, who, (track_id.clone(), track.kind), out);
+        self.choose(out);
+    }
+
+    fn end_track(
+        &mut self,
+        id: ConnectionId,
+        who: Participant,
+        (track_id, kind): (TrackId, MediaKind),
+        out: &mut Vec<Action>,
+    ) {
+        self.speakers.remove(&track_id);
+        for (other, member) in self.members.iter_mut().filter(|(other, _)| **other != id) {
+            member.paused.remove(&track_id);
+            out.push(Action::media(*other, MediaOrder::Unfollow(track_id.clone())));
+        }
+        self.tell_others(id, ServerMessage::TrackRemoved(TrackRemoved { who, track_id, kind }), out);
+    }
+
+    /// A member says whether it sends sound or pictures.
+    pub fn state(&mut self, id: ConnectionId, kind: MediaKind, enabled: bool, out: &mut Vec<Action>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        for (other, said) in KINDS.iter().zip(&mut member.states) {
+            if *other == kind {
+                *said = Some(enabled);
+            }
+        }
+        let message = state(member, kind, enabled);
+        self.tell_others(id, message, out);
+    }
+
+    /// A voice was this loud.
+    pub fn level(&mut self, now: Moment, track: &TrackId, level: u8) {
+        self.speakers.observe(now, track, level);
+    }
+
+    /// A member sent something on a data channel.
+    pub fn data(
+        &mut self,
+        now: Moment,
+        id: ConnectionId,
+        (label, data, reliable): (String, DataMessage, bool),
+        out: &mut Vec<Action>,
+    ) {
+        let Some(member) = self.members.get_mut(&id).filter(|_| self.limits.data_channels) else { return };
+        match member.sent.judge(now, &mut self.labels, &label, data.bytes.len()) {
+            Verdict::Relay => {
+                let order = |other| {
+                    let (label, data) = (label.clone(), data.clone());
+                    Action::media(other, MediaOrder::Data { label, data, reliable })
+                };
+                out.extend(self.others(id).map(order));
+            }
+            Verdict::Drop(Some(words)) => {
+                out.push(Action::tell(id, Rejected::new(Code::RateLimited, words).into()));
+            }
+            Verdict::Drop(None) => {}
+        }
+    }
+
+    /// A member's media is reachable, or not.
+    pub fn reachable(&mut self, now: Moment, id: ConnectionId, reachable: bool) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.trouble_since = match reachable {
+                true => None,
+                false => member.trouble_since.or(Some(now)),
+            };
+        }
+    }
+
+    /// Fresh credentials of a member, or none that could be had now.
+    pub fn credentials(
+        &mut self,
+        now: Moment,
+        id: ConnectionId,
+        fresh: Option<Credentials>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let at = fresh.as_ref().map_or(now + ASK_AGAIN, |fresh| refresh_at(now, fresh.ttl));
+        member.refresh_at = Some(at);
+        out.extend(fresh.map(|fresh| Action::tell(id, ServerMessage::RefreshCredentials(fresh))));
+    }
+
+    /// Looks at everything that has its time. Returns those whose media is lost.
+    pub fn look(&mut self, now: Moment, out: &mut Vec<Action>) -> Vec<ConnectionId> {
+        for (id, member) in &mut self.members {
+            if member.refresh_at.is_some_and(|at| now.reached(at)) {
+                member.refresh_at = None;
+                out.push(Action::Refresh(*id));
+            }
+        }
+        let Changed { active, order } = self.speakers.look(now, self.members.len());
+        if active {
+            let to = self.members().collect();
+            out.push(Action::Say { to, message: self.active_speakers() });
+        }
+        if order {
+            self.choose(out);
+        }
+        let lost = |member: &Member| member.trouble_since.is_some_and(|since| now.since(since) >= TROUBLE);
+        self.members.iter().filter(|(_, member)| lost(member)).map(|(id, _)| *id).collect()
+    }
+
+    fn active_speakers(&self) -> ServerMessage {
+        let speaker = |(id, level): &(ConnectionId, u8)| {
+            Some(Speaker { who: self.members.get(id)?.participant(), level: *level })
+        };
+        ServerMessage::ActiveSpeakers {
+            speakers: self.speakers.active().iter().filter_map(speaker).collect(),
+        }
+    }
+
+    /// Decides which tracks each member is sent: the loudest voices of a large room, and the pictures of those who spoke last.
+    fn choose(&mut self, out: &mut Vec<Action>) {
+        let mut pictures: Vec<(Reverse<Option<Moment>>, ConnectionId, &TrackId)> = Vec::new();
+        let mut voices: Vec<(ConnectionId, &TrackId)> = Vec::new();
+        for (id, member) in &self.members {
+            for (track_id, track) in &member.tracks {
+                match track.kind {
+                    MediaKind::Video => pictures.push((Reverse(self.speakers.spoke(*id)), *id, track_id)),
+                    MediaKind::Audio if !self.speakers.is_chosen(track_id) => voices.push((*id, track_id)),
+                    MediaKind::Audio => {}
+                }
+            }
+        }
+        pictures.sort_unstable();
+        let wanted: Vec<(ConnectionId, BTreeSet<TrackId>)> = self
+            .members()
+            .map(|id| {
+                let others = pictures.iter().filter(|(_, owner, _)| *owner != id);
+                let beyond = others.skip(self.limits.max_videos).map(|(_, _, track)| (*track).clone());
+                let silent = voices.iter().filter(|(owner, _)| *owner != id);
+                (id, beyond.chain(silent.map(|(_, track)| (*track).clone())).collect())
+            })
+            .collect();
+        for (id, paused) in wanted {
+            let Some(member) = self.members.get_mut(&id) else { continue };
+            for track in member.paused.difference(&paused) {
+                out.push(Action::media(id, MediaOrder::Pause(track.clone(), false)));
+            }
+            for track in paused.difference(&member.paused) {
+                out.push(Action::media(id, MediaOrder::Pause(track.clone(), true)));
+            }
+            member.paused = paused;
+        }
+    }
+
+    fn others(&self, id: ConnectionId) -> impl Iterator<Item = ConnectionId> + '_ {
+        self.members().filter(move |other| *other != id)
+    }
+
+    fn tell_others(&self, id: ConnectionId, message: ServerMessage, out: &mut Vec<Action>) {
+        let to: Vec<ConnectionId> = self.others(id).collect();
+        if !to.is_empty() {
+            out.push(Action::Say { to, message });
+        }
+    }
+
+    /// What holds after each input.
+    #[cfg(debug_assertions)]
+    pub fn check_invariants(&self) {
+        debug_assert_eq!(self.members.is_empty(), self.empty_since.is_some(), "{:?}", self.id);
+        let all: BTreeSet<&TrackId> = self.members.values().flat_map(|member| member.tracks.keys()).collect();
+        for member in self.members.values() {
+            debug_assert!(member.paused.iter().all(|track| all.contains(track)), "{member:?}");
+            debug_assert!(member.paused.iter().all(|track| !member.tracks.contains_key(track)));
+        }
+        let tracks: usize = self.members.values().map(|member| member.tracks.len()).sum();
+        debug_assert_eq!(tracks, all.len(), "a track is one member's");
+    }
+}
+
+fn refresh_at(now: Moment, ttl: Duration) -> Moment {
+    now + ttl * REFRESH_AT / 10
+}
+
+fn added(member: &Member, track_id: &TrackId, track: &Track) -> ServerMessage {
+    ServerMessage::TrackAdded(TrackAdded {
+        who: member.participant(),
+        track_id: track_id.clone(),
+        stream_id: track.stream.clone(),
+        kind: track.kind,
+    })
+}
+
+fn state(member: &Member, kind: MediaKind, enabled: bool) -> ServerMessage {
+    ServerMessage::ParticipantState { who: member.participant(), kind, enabled }
+}

@@ -1,0 +1,150 @@
+//! A member's data channels: what it says is told to the room, what the room says is written to it, by label.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use str0m::Rtc;
+use str0m::channel::{ChannelConfig, ChannelData, ChannelId, Reliability};
+
+use crate::core::rate_limit::{Bucket, Rate};
+use crate::core::rooms::tracks::DataMessage;
+use crate::core::time::Moment;
+use crate::media::member::rooms::{MAX_LABELS, Room};
+
+/// Bytes of a message: what every browser takes in one piece.
+pub const MAX_MESSAGE: usize = 16 * 1024;
+
+/// Bytes that wait for a member that takes none: half a minute of text, and what a hundred of them may cost.
+pub const MAX_BUFFERED: usize = 512 * 1024;
+
+/// Messages of a member: a hundred a second.
+const MESSAGES: Rate = Rate { burst: 100, every: Duration::from_millis(10) };
+
+/// Its bytes, in KiB: 256 of them a second.
+const KIBIBYTES: Rate = Rate { burst: 256, every: Duration::from_millis(4) };
+
+/// Messages that wait for a channel that is being opened.
+const MAX_WAITING: usize = 64;
+
+/// What a member said.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Said {
+    /// This, to the channels of this label; whether it is to arrive for certain.
+    Message(String, DataMessage, bool),
+    /// More than it may.
+    TooMuch,
+    /// Nothing that anybody hears.
+    Nothing,
+}
+
+/// One channel.
+#[derive(Debug)]
+struct Open {
+    id: ChannelId,
+    label: String,
+    is_reliable: bool,
+    is_open: bool,
+    waiting: VecDeque<DataMessage>,
+}
+
+/// All of a member's.
+#[derive(Debug, Default)]
+pub struct Channels {
+    all: Vec<Open>,
+    messages: Bucket,
+    kibibytes: Bucket,
+    /// Its client has SCTP: a data channel was agreed on.
+    has_sctp: bool,
+}
+
+impl Channels {
+    /// Both sides agreed on data channels.
+    pub fn agreed(&mut self) {
+        self.has_sctp = true;
+    }
+
+    /// A channel is open, the client's or one of ours.
+    pub fn opened(&mut self, id: ChannelId, label: &str, room: &Room, rtc: &mut Rtc) {
+        if let Some(ours) = self.all.iter_mut().find(|open| open.id == id) {
+            ours.is_open = true;
+            for message in std::mem::take(&mut ours.waiting) {
+                write(rtc, ours, &message);
+            }
+            return;
+        }
+        let config = rtc.channel(id).and_then(|channel| channel.config().cloned());
+        let config = config.unwrap_or(ChannelConfig { label: label.to_owned(), ..ChannelConfig::default() });
+        let is_known = self.all.iter().any(|open| open.label == label);
+        if label.len() > MAX_LABEL
+            || self.all.len() >= MAX_LABELS && !is_known
+            || room.label(&config).is_none()
+        {
+            return rtc.direct_api().close_data_channel(id);
+        }
+        // Its page opened it; one of ours with the label, if there is one, serves until then.
+        self.all.retain(|open| open.label != label);
+        let is_reliable = config.reliability == Reliability::Reliable;
+        let label = label.to_owned();
+        self.all.push(Open { id, label, is_reliable, is_open: true, waiting: VecDeque::new() });
+    }
+
+    /// A channel is closed.
+    pub fn closed(&mut self, id: ChannelId) {
+        self.all.retain(|open| open.id != id);
+    }
+
+    /// The client said something.
+    pub fn said(&mut self, data: ChannelData, now: Moment) -> Said {
+        let Some(open) = self.all.iter().find(|open| open.id == data.id) else { return Said::Nothing };
+        if data.data.len() > MAX_MESSAGE || self.messages.take(now, MESSAGES).is_err() {
+            return Said::TooMuch;
+        }
+        for _ in 0..data.data.len().div_ceil(1024) {
+            if self.kibibytes.take(now, KIBIBYTES).is_err() {
+                return Said::TooMuch;
+            }
+        }
+        let message = DataMessage { is_binary: data.binary, bytes: data.data };
+        Said::Message(open.label.clone(), message, open.is_reliable)
+    }
+
+    /// Says something to the client, on its channel of that label, which is opened if there is none.
+    pub fn say(&mut self, label: String, message: DataMessage, room: &Room, rtc: &mut Rtc) {
+        if !self.has_sctp {
+            return;
+        }
+        if let Some(open) = self.all.iter_mut().find(|open| open.label == label) {
+            if open.is_open {
+                if !write(rtc, open, &message) && open.is_reliable {
+                    // What is to arrive for certain and does not is an end, not a gap.
+                    let id = open.id;
+                    rtc.direct_api().close_data_channel(id);
+                    self.closed(id);
+                }
+            } else if open.waiting.len() < MAX_WAITING {
+                open.waiting.push_back(message);
+            }
+            return;
+        }
+        if self.all.len() >= MAX_LABELS {
+            return;
+        }
+        let (ordered, reliability) = room.made(&label);
+        let config = ChannelConfig { label: label.clone(), ordered, reliability, ..ChannelConfig::default() };
+        let id = rtc.direct_api().create_data_channel(config);
+        let is_reliable = reliability == Reliability::Reliable;
+        self.all.push(Open { id, label, is_reliable, is_open: false, waiting: VecDeque::from([message]) });
+    }
+}
+
+/// Bytes of a label.
+const MAX_LABEL: usize = 128;
+
+/// False: there is no room.
+fn write(rtc: &mut Rtc, open: &Open, message: &DataMessage) -> bool {
+    let Some(mut channel) = rtc.channel(open.id) else { return true };
+    if channel.buffered_amount() + message.bytes.len() > MAX_BUFFERED {
+        return false;
+    }
+    channel.write(message.is_binary, &message.bytes).unwrap_or(true)
+}

@@ -1,0 +1,135 @@
+//! What a member sends in one media section: made into a track that others follow.
+
+use std::time::Duration;
+
+use str0m::Rtc;
+use str0m::media::{Mid, Rid};
+use str0m::rtp::RtpPacket;
+
+use crate::core::continuity::WallClock;
+use crate::core::layers::{Layer, Meter};
+use crate::core::media_feed::{Feed, Feeder, Track as Medium};
+use crate::core::rooms::tracks::MediaKind;
+use crate::core::rtp_packet::{self, SenderReport};
+use crate::core::rtp_payload::Packing;
+use crate::core::time::Moment;
+use crate::media::member::track::Track;
+use crate::media::pictures::Pictures;
+use crate::media::role::Context;
+
+/// How often a member's loudness is told: ten times a second is what an active speaker is chosen by.
+const LEVELS: Duration = Duration::from_millis(100);
+
+/// The quietest that the header extension can say (RFC 6464).
+const SILENT: u8 = 127;
+
+/// Told of a voice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loudness {
+    /// 0 is the loudest, 127 silence: RFC 6464's −dBov.
+    pub level: u8,
+    /// Whether its client takes it for a voice.
+    pub voice: bool,
+}
+
+/// One of a member's tracks.
+#[derive(Debug)]
+pub struct Inbound {
+    /// Its section.
+    pub mid: Mid,
+    /// What others follow.
+    pub track: Track,
+    feed: Feed,
+    meter: Meter,
+    pictures: Pictures,
+    loudest: Option<Loudness>,
+    told: Option<Moment>,
+}
+
+impl Inbound {
+    /// A track that begins, whose layers have these names.
+    pub fn new(mid: Mid, track: Track, rids: Vec<Rid>) -> Inbound {
+        let mut feed = Feed::new(Packing::Vp8);
+        feed.hand_to(Feeder::Publisher, medium(track.kind()));
+        let pictures = Pictures::of(rids);
+        Inbound { mid, track, feed, meter: Meter::default(), pictures, loudest: None, told: None }
+    }
+
+    /// Takes a packet in.
+    pub fn packet(&mut self, packet: &RtpPacket, context: &mut Context<'_>) {
+        let Some(layer) = self.layer_of(packet, context.rtc) else { return };
+        let (header, now) = (&packet.header, context.moment);
+        let plain = rtp_packet::RtpPacket {
+            payload_type: *header.payload_type,
+            marker: header.marker,
+            sequence: header.sequence_number,
+            timestamp: header.timestamp,
+            ssrc: *header.ssrc,
+            payload: &packet.payload,
+        };
+        let which = (medium(self.track.kind()), layer);
+        let taken = self.feed.packet(Feeder::Publisher, which, &plain, now, || packet.payload.clone());
+        let view = self.track.view();
+        let is_video = self.track.kind() == MediaKind::Video;
+        if taken.is_none() && is_video {
+            // A source begins with a picture that stands for itself.
+            view.want_key_frame(layer);
+        }
+        if let Some(packet) = taken {
+            let bytes = packet.payload.len();
+            view.note_packet(bytes);
+            self.meter.note(is_video.then_some(layer), bytes, now);
+            if packet.starts_key_frame {
+                view.note_key_frame(layer, packet.taken);
+            }
+            if self.track.is_followed() {
+                context.news.push(&self.track, packet, context.now);
+            }
+        }
+        if let Some((rates, sound)) = self.meter.read(now) {
+            view.set_rates(&rates, sound);
+        }
+        self.pictures.ask(Some(self.mid), view, now, context.rtc);
+    }
+
+    fn layer_of(&mut self, packet: &RtpPacket, rtc: &mut Rtc) -> Option<Layer> {
+        if self.track.kind() == MediaKind::Audio {
+            return Some(Layer::BASE);
+        }
+        let mut api = rtc.direct_api();
+        let stream = api.stream_rx(&packet.header.ssrc)?;
+        // Some clients offer no stream for resending; they resend all the same when asked.
+        stream.suppress_nack(false);
+        let layer = self.pictures.layer_of(stream.rid())?;
+        self.pictures.note_source(layer, *packet.header.ssrc, self.track.view());
+        Some(layer)
+    }
+
+    /// Takes the loudness that a packet of sound tells; says it when it is time, the loudest since the last time.
+    pub fn loudness(&mut self, packet: &RtpPacket, now: Moment) -> Option<Loudness> {
+        let values = &packet.header.ext_vals;
+        let level = values.audio_level?.unsigned_abs().min(SILENT);
+        let voice = values.voice_activity.unwrap_or_default();
+        let before = self.loudest.map_or(SILENT, |loudest| loudest.level);
+        let voiced = voice || self.loudest.is_some_and(|loudest| loudest.voice);
+        self.loudest = Some(Loudness { level: level.min(before), voice: voiced });
+        if self.told.is_some_and(|told| now.since(told) < LEVELS) {
+            return None;
+        }
+        self.told = Some(now);
+        self.loudest.take()
+    }
+
+    /// Takes a sender report; all tracks of a member have one wall clock.
+    pub fn report(&mut self, report: &SenderReport, wall: &mut WallClock, now: Moment) {
+        let taken = wall.read(report, now);
+        self.feed.report_of(Feeder::Publisher, report, taken);
+    }
+}
+
+fn medium(kind: MediaKind) -> Medium {
+    match kind {
+        MediaKind::Audio => Medium::Audio,
+        MediaKind::Video => Medium::Video,
+    }
+}

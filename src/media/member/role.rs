@@ -1,0 +1,628 @@
+//! A member's role: what its client offers and answers, what it sends, what it is sent.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::media::{Direction, MediaAdded, MediaKind as Kind, Mid, Rid};
+use str0m::rtp::RtpPacket;
+use str0m::{Rtc, RtcConfig};
+
+use crate::core::continuity::WallClock;
+use crate::core::layers::MAX_LAYERS;
+use crate::core::media_feed::StreamPacket;
+use crate::core::rooms::negotiation::{Act, Heard, Negotiation, Rules, Sections, answered_way, offered_way};
+use crate::core::rooms::tracks::{MediaKind, TrackId};
+use crate::core::rtp_routes::Routes;
+use crate::core::sdp::Offer;
+use crate::core::sdp::member::{self, Carried};
+use crate::core::time::Moment;
+use crate::media::audience::Followers;
+use crate::media::egress::{Feedback, Wish};
+use crate::media::foreign;
+use crate::media::member::channels::{Channels, MAX_BUFFERED, Said};
+use crate::media::member::inbound::Inbound;
+use crate::media::member::outbound::Outbound;
+use crate::media::member::rooms::Pass;
+use crate::media::member::track::Track;
+use crate::media::member::{Events, MemberEvent, MemberLimits, MemberSetup, Order};
+use crate::media::offer;
+use crate::media::publisher;
+use crate::media::role::{Changes, Context, Description, Gone, OfferRefused, Role, RoleEvent, RoleKind};
+use crate::media::shared::Shared;
+use crate::media::source::Source;
+use crate::media::stream::StreamId;
+use crate::media::viewer;
+
+/// Sections of ours: the client's own, and data channels, are within the same bound of 256.
+const MAX_SENT: usize = 240;
+
+/// Sender reports of sound this often: with the usual five seconds lip sync takes ten to settle.
+const REPORT: Duration = Duration::from_secs(1);
+
+/// Between two times that somebody is told of what goes on and on.
+const TOO_MUCH: Duration = Duration::from_secs(1);
+const NOT_RELAYED: Duration = Duration::from_secs(10);
+
+/// What an error of an offer and of an answer is called; the client's programs know these.
+const INVALID_OFFER: &str = "invalid_offer";
+const OFFER_FAILED: &str = "offer_failed";
+const INVALID_ANSWER: &str = "invalid_answer";
+
+/// One member.
+pub struct RoomMember {
+    name: String,
+    pass: Pass,
+    events: Events,
+    limits: MemberLimits,
+    shared: Arc<Shared>,
+    negotiation: Negotiation<Option<Offer>>,
+    /// Our offer, and which of our sections it adds.
+    pending: Option<(SdpPendingOffer, Vec<(usize, Mid)>)>,
+    /// What it is sent; of each section what was sent so far.
+    sections: Sections<Mid, Track>,
+    outs: Vec<Outbound>,
+    /// Where what it follows goes.
+    places: HashMap<StreamId, usize>,
+    paused: HashSet<TrackId>,
+    /// The sections of its client, and the names of layers there.
+    theirs: Vec<Mid>,
+    rids: HashMap<Mid, Vec<Rid>>,
+    /// What it sends.
+    ins: Vec<Inbound>,
+    /// Tracks that it began to send: of sound, of pictures.
+    begun: [u32; 2],
+    wall: WallClock,
+    channels: Channels,
+    told_too_much: Option<Moment>,
+    told_not_relayed: Option<Moment>,
+    changes: Changes,
+    has_changes: bool,
+}
+
+impl fmt::Debug for RoomMember {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RoomMember({} tracks in, {} sections out)", self.ins.len(), self.outs.len())
+    }
+}
+
+impl RoomMember {
+    /// One that joins.
+    pub fn new(setup: MemberSetup, pass: Pass, shared: &Arc<Shared>) -> RoomMember {
+        let now = shared.moment(std::time::Instant::now());
+        RoomMember {
+            name: setup.peer.expose(),
+            pass,
+            events: setup.events,
+            limits: setup.limits,
+            shared: shared.clone(),
+            negotiation: Negotiation::new(Rules::HERE, now),
+            pending: None,
+            sections: Sections::new(MAX_SENT),
+            outs: Vec::new(),
+            places: HashMap::new(),
+            paused: HashSet::new(),
+            theirs: Vec::new(),
+            rids: HashMap::new(),
+            ins: Vec::new(),
+            begun: [0; 2],
+            wall: WallClock::default(),
+            channels: Channels::default(),
+            told_too_much: None,
+            told_not_relayed: None,
+            changes: Changes::default(),
+            has_changes: false,
+        }
+    }
+
+    fn say(&self, event: MemberEvent) {
+        (self.events)(event);
+    }
+
+    fn changes(&mut self) -> &mut Changes {
+        self.has_changes = true;
+        &mut self.changes
+    }
+
+    fn order(&mut self, order: Order, context: &mut Context<'_>) {
+        match order {
+            Order::Offer(text) => self.offered(&text, context),
+            Order::Answer(text) => self.answered(&text, context),
+            Order::Follow(track) => self.follow(&track),
+            Order::Unfollow(track) => self.unfollow(&track),
+            Order::Pause(track, is_paused) => self.pause(track, is_paused),
+            Order::Say(label, message) => self.channels.say(label, message, self.pass.room(), context.rtc),
+        }
+        self.step(context);
+    }
+
+    /// Does what negotiation is due.
+    fn step(&mut self, context: &mut Context<'_>) {
+        while let Some(act) = self.negotiation.tick(context.moment) {
+            match act {
+                Act::Answer(offer) => self.answer(offer, context),
+                Act::Offer => self.offer(context),
+            }
+        }
+    }
+
+    /// Its client offers.
+    fn offered(&mut self, text: &str, context: &mut Context<'_>) {
+        match Offer::read_of_member(text) {
+            Err(error) => {
+                self.say(MemberEvent::OfferRefused { code: INVALID_OFFER, words: error.to_string() })
+            }
+            Ok(offer) => {
+                if let Some(offer) = self.negotiation.offered(context.moment, offer) {
+                    self.answer(offer, context);
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, offer: Option<Offer>, context: &mut Context<'_>) {
+        // Whatever comes of it, what the WebRTC state has of ours is rolled back.
+        self.pending = None;
+        let answer = match offer {
+            None => Ok(member::answer_to_nothing()),
+            Some(offer) => self.accept(offer, context),
+        };
+        self.say(match answer {
+            Ok(answer) => MemberEvent::Answer(answer),
+            Err(words) => MemberEvent::OfferRefused { code: OFFER_FAILED, words },
+        });
+        self.negotiation.replied(context.moment);
+        let rtc = &*context.rtc;
+        if self.sections.lacks(|mid| sends(rtc, *mid)) {
+            self.negotiation.has_news();
+        }
+    }
+
+    fn accept(&mut self, mut offer: Offer, context: &mut Context<'_>) -> Result<String, String> {
+        if offer.is_lite() {
+            return Err("both sides are ICE-lite, so nobody would check: leave out a=ice-lite".into());
+        }
+        let is_ours = |mid: &str| self.sections.has(&Mid::from(mid));
+        offer
+            .agree_with_member(|mid, sends, receives| answered_way(is_ours(mid), sends, receives))
+            .map_err(|error| error.to_string())?;
+        let plain = SdpOffer::from_sdp_string(&offer.plain_of_member());
+        let plain = plain.map_err(|error| foreign::unreadable(&error))?;
+        let rtc = &mut *context.rtc;
+        self.outs.iter_mut().for_each(|out| out.declare(rtc));
+        let answer = rtc.sdp_api().accept_offer(plain);
+        self.outs.iter_mut().for_each(|out| out.hush(rtc));
+        let answer = answer.map_err(|error| foreign::unanswerable(&error))?.to_sdp_string();
+        for section in offer.sections().iter().filter(|section| section.is_taken()) {
+            let mid = Mid::from(section.mid.as_str());
+            if !self.sections.has(&mid) && !self.theirs.contains(&mid) {
+                self.theirs.push(mid);
+            }
+        }
+        self.agreed(&offer, &answer, context);
+        self.told(&answer, &[])
+    }
+
+    /// Both sides have one description.
+    fn agreed(&mut self, offer: &Offer, answer: &str, context: &mut Context<'_>) {
+        if offer.has_data_channels() {
+            self.channels.agreed();
+        }
+        let (routes, theirs) = (Routes::of(answer), offer.ice());
+        self.changes().agreed = Some(Description { routes, theirs });
+        self.settle(context.rtc);
+        self.end_tracks(|mid| !receives(context.rtc, mid));
+    }
+
+    fn told(&self, text: &str, adds: &[(usize, Mid)]) -> Result<String, String> {
+        let text = offer::told(&self.shared.config, text.to_owned());
+        let mut carried = HashMap::new();
+        for (index, section) in self.sections.all().iter().enumerate() {
+            let added = adds.iter().find(|(place, _)| *place == index).map(|(_, mid)| *mid);
+            if let (Some(mid), Some(track)) = (section.mid.or(added), &section.carries) {
+                carried.insert(mid.to_string(), carried_as(track));
+            }
+        }
+        member::told_to_member(&text, &carried, self.limits.picture_bits)
+            .ok_or_else(|| foreign::unanswerable(&"what it says cannot be read"))
+    }
+
+    /// Makes an offer of all that is wished.
+    fn offer(&mut self, context: &mut Context<'_>) {
+        let is_again = self.pending.take().is_some();
+        let rtc = &mut *context.rtc;
+        if !is_again && !self.has_something_to_offer(rtc) {
+            return self.negotiation.nothing_to_offer();
+        }
+        self.outs.iter_mut().for_each(|out| out.declare(rtc));
+        let ways = self.ways(rtc);
+        let (mut api, mut adds) = (rtc.sdp_api(), Vec::new());
+        for (mid, way) in &ways {
+            api.set_direction(*mid, *way);
+        }
+        for (index, section) in self.sections.all().iter().enumerate() {
+            if let (None, Some(track)) = (section.mid, &section.carries) {
+                let Carried { stream, track: name } = carried_as(track);
+                let kind = kind_of(section.kind);
+                let mid = api.add_media(kind, Direction::SendRecv, Some(stream), Some(name), None);
+                adds.push((index, mid));
+            }
+        }
+        if let Some((mid, way)) = ways.first().filter(|_| !api.has_changes()) {
+            // It is said again as it was said before, for which there is no word but a change.
+            api.set_direction(*mid, Direction::Inactive);
+            api.set_direction(*mid, *way);
+        }
+        let made = api.apply();
+        self.outs.iter_mut().for_each(|out| out.hush(rtc));
+        let Some((offer, pending)) = made else { return self.negotiation.nothing_to_offer() };
+        match self.told(&offer.to_sdp_string(), &adds) {
+            Ok(text) => {
+                self.pending = Some((pending, adds));
+                self.say(MemberEvent::Offer(text));
+            }
+            Err(_) => self.negotiation.nothing_to_offer(),
+        }
+    }
+
+    /// The way of every section in an offer of ours.
+    fn ways(&self, rtc: &Rtc) -> Vec<(Mid, Direction)> {
+        let way = |(sends, _)| if sends { Direction::SendRecv } else { Direction::RecvOnly };
+        let ours = self
+            .sections
+            .all()
+            .iter()
+            .filter_map(|section| Some((section.mid?, way(offered_way(section.carries.is_some())))));
+        let theirs = self.theirs.iter().map(|mid| (*mid, way(offered_way(false))));
+        let is_there = |mid: Mid| rtc.media(mid).is_some_and(|media| !media.stopped());
+        ours.chain(theirs).filter(|(mid, _)| is_there(*mid)).collect()
+    }
+
+    fn has_something_to_offer(&self, rtc: &Rtc) -> bool {
+        let is_news = |section: &crate::core::rooms::negotiation::Section<Mid, Track>| match section.mid {
+            None => section.carries.is_some(),
+            Some(mid) => section.carries.is_some() != sends(rtc, mid),
+        };
+        self.sections.all().iter().any(is_news)
+    }
+
+    /// Its client answers.
+    fn answered(&mut self, text: &str, context: &mut Context<'_>) {
+        let refused = |words: String| MemberEvent::AnswerRefused { code: INVALID_ANSWER, words };
+        let answer = match Offer::read_of_member(text) {
+            Ok(Some(answer)) => answer,
+            Ok(None) => return self.say(refused("there is no m= line".into())),
+            Err(error) => return self.say(refused(error.to_string())),
+        };
+        match self.negotiation.answered() {
+            Heard::Late => {}
+            Heard::Nothing => self.say(refused("no offer waits for an answer".into())),
+            Heard::Hopeless => self.changes().over = Some(Gone::OutOfStep),
+            Heard::Ours => {
+                if let Err(words) = self.apply(answer, context) {
+                    self.say(refused(words));
+                    if self.negotiation.failed() == Heard::Hopeless {
+                        self.changes().over = Some(Gone::OutOfStep);
+                    }
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, mut answer: Offer, context: &mut Context<'_>) -> Result<(), String> {
+        let (pending, adds) = self.pending.take().ok_or("no offer waits for an answer")?;
+        answer
+            .agree_with_member(|_, sends, receives| (sends, receives))
+            .map_err(|error| error.to_string())?;
+        let text = answer.plain_of_member();
+        let plain = SdpAnswer::from_sdp_string(&text).map_err(|error| foreign::unreadable(&error))?;
+        let rtc = &mut *context.rtc;
+        self.outs.iter_mut().for_each(|out| out.declare(rtc));
+        let applied = rtc.sdp_api().accept_answer(pending, plain);
+        self.outs.iter_mut().for_each(|out| out.hush(rtc));
+        applied.map_err(|error| foreign::unanswerable(&error))?;
+        for (index, mid) in adds {
+            if let Some(section) = self.sections.get_mut(index) {
+                section.mid = Some(mid);
+            }
+        }
+        self.agreed(&answer, &text, context);
+        Ok(())
+    }
+
+    /// What is sent where, after something was agreed on.
+    fn settle(&mut self, rtc: &mut Rtc) {
+        for index in 0..self.outs.len() {
+            let Some(section) = self.sections.get_mut(index) else { continue };
+            let (mid, track) = (section.mid, section.carries.clone());
+            let Some(out) = self.outs.get_mut(index) else { continue };
+            if let Some(mid) = mid {
+                out.agreed(mid, rtc);
+            }
+            match (mid, track) {
+                (Some(mid), Some(track)) if sends(rtc, mid) => {
+                    if self.places.insert(track.id(), index).is_none() {
+                        let (name, mid) = (track.name().clone(), mid.to_string());
+                        self.say(MemberEvent::Placed { track: name, mid });
+                        self.begin(index, &track);
+                    }
+                }
+                _ => out.shut(),
+            }
+        }
+    }
+
+    /// A section sends a track from now on, unless that is paused.
+    fn begin(&mut self, index: usize, track: &Track) {
+        if self.paused.contains(track.name()) {
+            return;
+        }
+        if let Some(out) = self.outs.get_mut(index) {
+            out.open(track);
+            self.changes().follows.push(Source::Track(track.clone()));
+        }
+    }
+
+    fn follow(&mut self, name: &TrackId) {
+        // One that ended meanwhile has no end to be told of.
+        let Some(track) = self.pass.room().track(name) else { return };
+        let Some(index) = self.sections.want(track.kind(), track) else { return };
+        while self.outs.len() <= index {
+            self.outs.push(Outbound::default());
+        }
+        self.negotiation.has_news();
+    }
+
+    fn unfollow(&mut self, name: &TrackId) {
+        self.paused.remove(name);
+        let track = self.sections.all().iter().filter_map(|section| section.carries.clone());
+        let Some(track) = track.into_iter().find(|track| track.name() == name) else { return };
+        if let Some(out) = self.sections.leave(&track).and_then(|index| self.outs.get_mut(index)) {
+            out.shut();
+        }
+        self.places.remove(&track.id());
+        self.changes().leaves.push(track.id());
+        self.negotiation.has_news();
+    }
+
+    fn pause(&mut self, name: TrackId, is_paused: bool) {
+        let is_change = if is_paused { self.paused.insert(name.clone()) } else { self.paused.remove(&name) };
+        let track = self.sections.all().iter().filter_map(|section| section.carries.as_ref());
+        let Some(track) = track.into_iter().find(|track| *track.name() == name).cloned() else {
+            // Nobody follows that: it is not remembered.
+            self.paused.remove(&name);
+            return;
+        };
+        let Some(index) = self.places.get(&track.id()).copied().filter(|_| is_change) else { return };
+        if !is_paused {
+            return self.begin(index, &track);
+        }
+        self.outs.iter_mut().skip(index).take(1).for_each(Outbound::shut);
+        self.changes().leaves.push(track.id());
+    }
+
+    /// A packet of the member's.
+    fn packet(&mut self, packet: &RtpPacket, context: &mut Context<'_>) {
+        context.view.note_packet(context.moment, None);
+        let Some(mid) = context.rtc.direct_api().stream_rx(&packet.header.ssrc).map(|stream| stream.mid())
+        else {
+            return;
+        };
+        let index = match self.ins.iter().position(|track| track.mid == mid) {
+            Some(index) => index,
+            None => match self.start(mid, context.rtc) {
+                Some(index) => index,
+                None => return,
+            },
+        };
+        let Some(track) = self.ins.get_mut(index) else { return };
+        track.packet(packet, context);
+        if track.track.kind() == MediaKind::Audio
+            && let Some(heard) = track.loudness(packet, context.moment)
+        {
+            let track = track.track.name().clone();
+            self.say(MemberEvent::AudioLevel { track, level: heard.level, voice: heard.voice });
+        }
+    }
+
+    /// A track begins with its first packet: clients agree to send what they never do.
+    fn start(&mut self, mid: Mid, rtc: &Rtc) -> Option<usize> {
+        // What was under way when its client stopped is no beginning.
+        if self.ins.len() >= self.limits.tracks || !receives(rtc, mid) {
+            return None;
+        }
+        let kind = match rtc.media(mid)?.kind() {
+            Kind::Audio => MediaKind::Audio,
+            Kind::Video => MediaKind::Video,
+        };
+        let number = self.begun.get_mut(usize::from(kind == MediaKind::Video))?;
+        *number += 1;
+        let name = TrackId::new(kind, &self.name, *number);
+        let track = Track::new(self.shared.streams.next_id(), name.clone(), kind);
+        self.pass.room().add(&track);
+        let rids = self.rids.get(&mid).cloned().unwrap_or_default();
+        self.ins.push(Inbound::new(mid, track, rids));
+        let (mid, stream) = (mid.to_string(), self.name.clone());
+        self.say(MemberEvent::TrackStarted { track: name, kind, mid, stream });
+        Some(self.ins.len() - 1)
+    }
+
+    fn end_tracks(&mut self, is_over: impl Fn(Mid) -> bool) {
+        let (over, on) = std::mem::take(&mut self.ins).into_iter().partition(|track| is_over(track.mid));
+        self.ins = on;
+        let over: Vec<Inbound> = over;
+        for ended in over {
+            self.pass.room().remove(&ended.track);
+            self.say(MemberEvent::TrackEnded { track: ended.track.name().clone() });
+        }
+    }
+
+    fn media(&mut self, media: &MediaAdded) {
+        let layers = media.simulcast.iter().flat_map(|simulcast| &simulcast.recv);
+        self.rids.insert(media.mid, layers.map(|layer| layer.rid).take(MAX_LAYERS).collect());
+    }
+
+    fn wants_picture(&self, ssrc: Option<u32>) {
+        for (section, out) in self.sections.all().iter().zip(&self.outs) {
+            if let Some(track) = section.carries.as_ref().filter(|_| ssrc.is_none_or(|ssrc| out.is(ssrc))) {
+                out.wants_picture(track);
+            }
+        }
+    }
+
+    fn channel_said(&mut self, said: Said, now: Moment) {
+        match said {
+            Said::Message(label, message, reliable) => {
+                self.say(MemberEvent::Data { label, message, reliable });
+            }
+            Said::TooMuch if is_time(&mut self.told_too_much, now, TOO_MUCH) => {
+                self.say(MemberEvent::RateLimited);
+            }
+            Said::TooMuch | Said::Nothing => {}
+        }
+    }
+
+    fn gone(&mut self, why: Gone) {
+        self.end_tracks(|_| true);
+        self.say(MemberEvent::Gone(why.to_string()));
+    }
+}
+
+impl Role for RoomMember {
+    fn kind(&self) -> RoleKind {
+        RoleKind::Member
+    }
+
+    fn prepare(&self, _: Offer) -> Result<Offer, OfferRefused> {
+        Err(OfferRefused::unusable("a member offers in its room"))
+    }
+
+    /// Members have a token.
+    fn may_be_served(&self) -> bool {
+        true
+    }
+
+    fn configure(&self, config: RtcConfig) -> RtcConfig {
+        // The usual header extensions stay: browsers send more than a trickle only with feedback on their numbers, and loudness is one.
+        let mut config = config
+            .set_rtp_mode(true)
+            .clear_codecs()
+            .enable_opus(true, false)
+            .set_rtcp_report_interval_audio(REPORT)
+            .set_sctp_max_buffered_amount(2 * MAX_BUFFERED)
+            .enable_raw_packets(true);
+        viewer::enable(&mut config, super::outbound::CODECS.video);
+        config
+    }
+
+    fn on(&mut self, event: RoleEvent, context: &mut Context<'_>) {
+        match event {
+            RoleEvent::Packet(packet) => self.packet(&packet, context),
+            RoleEvent::Order(order) => self.order(order, context),
+            RoleEvent::Awake => self.step(context),
+            RoleEvent::Media(media) => self.media(&media),
+            RoleEvent::SenderReport(report) => {
+                let (wall, now) = (&mut self.wall, context.moment);
+                let told = publisher::sender_report(&report);
+                let of = self.ins.iter_mut().filter(|track| track.mid == report.mid);
+                of.for_each(|track| track.report(&told, wall, now));
+            }
+            RoleEvent::KeyframeWanted(ssrc) => self.wants_picture(ssrc),
+            RoleEvent::ChannelOpen(id, label) => {
+                self.channels.opened(id, &label, self.pass.room(), context.rtc);
+            }
+            RoleEvent::ChannelData(data) => {
+                let said = self.channels.said(data, context.moment);
+                self.channel_said(said, context.moment);
+            }
+            RoleEvent::ChannelClose(id) => self.channels.closed(id),
+            RoleEvent::Connected | RoleEvent::Recovered => self.say(MemberEvent::Connected),
+            RoleEvent::Trouble => self.say(MemberEvent::Trouble),
+            RoleEvent::NotRelayed => {
+                if is_time(&mut self.told_not_relayed, context.moment, NOT_RELAYED) {
+                    self.say(MemberEvent::NotRelayed);
+                }
+            }
+            RoleEvent::Handshake(_) | RoleEvent::Estimate(_) => {}
+            RoleEvent::Gone(why) => self.gone(why),
+        }
+    }
+
+    fn follows(&self) -> Vec<Source> {
+        let of = |index: &usize| self.sections.all().get(*index)?.carries.clone().map(Source::Track);
+        self.places.values().filter_map(of).collect()
+    }
+
+    fn take_changes(&mut self) -> Option<Box<Changes>> {
+        std::mem::take(&mut self.has_changes).then(|| Box::new(std::mem::take(&mut self.changes)))
+    }
+
+    fn sending(&self) -> Wish {
+        Wish::Own
+    }
+
+    fn feedback(&mut self, feedback: &Feedback, followers: &Followers, context: &mut Context<'_>) {
+        if let Some(round_trip) = feedback.round_trip {
+            self.outs.iter_mut().for_each(|out| out.measured(round_trip));
+        }
+        for (ssrc, number) in &feedback.lost {
+            let Some(index) = self.outs.iter().position(|out| out.is(*ssrc)) else { continue };
+            let track = self.sections.all().get(index).and_then(|section| section.carries.as_ref());
+            let kept = track.and_then(|track| followers.kept(track.id()));
+            if let (Some(kept), Some(out)) = (kept, self.outs.get_mut(index)) {
+                out.resend(*number, kept, context);
+            }
+        }
+    }
+
+    fn stream(
+        &mut self,
+        source: Option<StreamId>,
+        _: &Followers,
+        batch: &[StreamPacket],
+        context: &mut Context<'_>,
+    ) {
+        let Some(index) = source.and_then(|source| self.places.get(&source)).copied() else { return };
+        let track = self.sections.all().get(index).and_then(|section| section.carries.as_ref());
+        if let (Some(track), Some(out)) = (track, self.outs.get_mut(index)) {
+            out.write(track, batch, context);
+        }
+    }
+
+    fn wakes(&self) -> Option<Moment> {
+        self.negotiation.due()
+    }
+}
+
+/// Names under which clients get a track: its member's, and its own.
+fn carried_as(track: &Track) -> Carried {
+    let name = track.name().as_str();
+    let member = name.split('-').nth(1).unwrap_or(name);
+    Carried { stream: member.to_owned(), track: name.to_owned() }
+}
+
+fn kind_of(kind: MediaKind) -> Kind {
+    match kind {
+        MediaKind::Audio => Kind::Audio,
+        MediaKind::Video => Kind::Video,
+    }
+}
+
+fn sends(rtc: &Rtc, mid: Mid) -> bool {
+    rtc.media(mid).is_some_and(|media| media.direction().is_sending())
+}
+
+fn receives(rtc: &Rtc, mid: Mid) -> bool {
+    rtc.media(mid).is_some_and(|media| media.direction().is_receiving())
+}
+
+/// Whether something is to be said again.
+fn is_time(last: &mut Option<Moment>, now: Moment, pause: Duration) -> bool {
+    let is_time = last.is_none_or(|last| now.since(last) >= pause);
+    if is_time {
+        *last = Some(now);
+    }
+    is_time
+}

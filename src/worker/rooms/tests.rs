@@ -1,0 +1,292 @@
+//! Signalling over its private socket, with a media side that does what the test says.
+
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tungstenite::client::IntoClientRequest;
+use tungstenite::{Error, HandshakeError, Message, WebSocket};
+
+use super::media::{EventSink, MemberPlace, RoomMedia, RoomMember};
+use super::{RoomRefused, Rooms, RoomsService};
+use crate::config::live::Live;
+use crate::config::settings::{Role, Settings};
+use crate::core::namespaces::state::{
+    ENTROPY, NamespaceState, RoomLimits, TokenHash, TokenRecord, TurnSecret,
+};
+use crate::core::namespaces::{RoomId, RoomRole};
+use crate::core::rooms::registry::{MediaEvent, MediaOrder};
+use crate::core::rooms::tracks::{DataMessage, MediaKind, TrackId};
+use crate::host::clock::Clock;
+use crate::host::entropy;
+use crate::host::private_dir::PrivateDir;
+use crate::host::pulse::Pulses;
+use crate::worker::namespaces::access::RoomAccess;
+
+/// Far more than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+type Said = Arc<Mutex<Vec<(String, MediaOrder)>>>;
+
+/// Members by name: what they were told, and the way to tell something of them.
+#[derive(Clone, Default)]
+struct Double {
+    said: Said,
+    sinks: Arc<Mutex<BTreeMap<String, EventSink>>>,
+}
+
+struct DoubleMember {
+    peer: String,
+    said: Said,
+}
+
+impl RoomMedia for Double {
+    fn join(&self, place: MemberPlace, events: EventSink) -> Result<Box<dyn RoomMember>, String> {
+        let peer = place.peer.as_str().to_owned();
+        self.sinks.lock().unwrap().insert(peer.clone(), events);
+        Ok(Box::new(DoubleMember { peer, said: self.said.clone() }))
+    }
+}
+
+impl RoomMember for DoubleMember {
+    fn order(&mut self, order: MediaOrder) {
+        self.said.lock().unwrap().push((self.peer.clone(), order));
+    }
+}
+
+impl Double {
+    fn tell(&self, peer: &str, event: MediaEvent) {
+        let sink = self.sinks.lock().unwrap()[peer].clone();
+        sink(event);
+    }
+
+    fn wait_for(&self, what: impl Fn(&[(String, MediaOrder)]) -> bool) {
+        let since = Instant::now();
+        while !what(&self.said.lock().unwrap()) {
+            assert!(since.elapsed() < PATIENCE, "{:?}", self.said.lock().unwrap());
+            std::thread::yield_now();
+        }
+    }
+}
+
+struct Place {
+    state: PrivateDir,
+    service: Option<RoomsService>,
+    rooms: Rooms,
+    media: Double,
+}
+
+impl Place {
+    fn new() -> Place {
+        let path = std::env::temp_dir().join(format!("neck-signal-{:016x}", entropy::number()));
+        let state = PrivateDir::open(&path).unwrap();
+        let mut settings = Settings::defaults(Role::Worker);
+        settings.rooms.enabled = true;
+        let access = RoomAccess::open(&state, Arc::new(Live::new(settings)), Arc::default());
+        access.take(vec![namespace("a"), namespace("b")], &[]);
+        let media = Double::default();
+        let run = (Clock::start(), &Pulses::new());
+        let service = RoomsService::start(&state, access, Box::new(media.clone()), run).unwrap();
+        Place { state, rooms: service.rooms(), service: Some(service), media }
+    }
+
+    fn connect(&self, target: &str, protocols: Option<&str>) -> Result<Client, u16> {
+        let uri = format!("ws://ns-a.example.com{target}");
+        let mut request = uri.into_client_request().unwrap();
+        let protocol = protocols.map(|protocols| protocols.parse().unwrap());
+        protocol.map(|protocol| request.headers_mut().insert("Sec-WebSocket-Protocol", protocol));
+        let client = format!("192.0.2.{}", entropy::number() % 250);
+        request.headers_mut().insert("Neck-Client", client.parse().unwrap());
+        let stream = UnixStream::connect(self.rooms.socket_path()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        match tungstenite::client(request, stream) {
+            Ok((socket, reply)) => {
+                let protocol = reply.headers().get("Sec-WebSocket-Protocol").cloned();
+                Ok(Client { socket, protocol: protocol.map(|value| value.to_str().unwrap().to_owned()) })
+            }
+            Err(HandshakeError::Failure(Error::Http(reply))) => Err(reply.status().as_u16()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn join(&self, room: &str, user: &str) -> (Client, String) {
+        let mut client =
+            self.connect(&format!("/v1/webrtc/signal?room={room}"), Some("Bearer, a-token")).unwrap();
+        client.say(&json!({"type": "join", "data": {"roomId": room, "userId": user}}));
+        let peer = client.until("welcome")["peerId"].as_str().unwrap().to_owned();
+        (client, peer)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(service) = self.service.take() {
+            service.stop();
+        }
+        let _ = std::fs::remove_dir_all(self.state.path());
+    }
+}
+
+struct Client {
+    socket: WebSocket<UnixStream>,
+    protocol: Option<String>,
+}
+
+impl Client {
+    fn say(&mut self, message: &Value) {
+        self.socket.send(Message::text(message.to_string())).unwrap();
+    }
+
+    /// The next message; an error is how the connection ended.
+    fn next(&mut self) -> Result<Value, String> {
+        loop {
+            match self.socket.read() {
+                Ok(Message::Text(text)) => return Ok(serde_json::from_str(&text).unwrap()),
+                Ok(Message::Close(frame)) => {
+                    return Err(frame.map(|frame| u16::from(frame.code).to_string()).unwrap_or_default());
+                }
+                Ok(_) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    }
+
+    /// The data of the next message of this type.
+    fn until(&mut self, kind: &str) -> Value {
+        loop {
+            let message = self.next().unwrap_or_else(|end| panic!("ended ({end}) before {kind}"));
+            if message["type"] == kind {
+                return message["data"].clone();
+            }
+        }
+    }
+}
+
+fn namespace(name: &str) -> NamespaceState {
+    let mut state = NamespaceState::new(name.parse().unwrap(), RoomLimits::default());
+    state.enable(TurnSecret::from_entropy(entropy::bytes::<ENTROPY>()), 0);
+    state.turn_urls = vec!["turn:192.0.2.1:3478".into()];
+    let record = TokenRecord {
+        id: "t".into(),
+        hash: TokenHash::of(&format!("{name}-token")),
+        role: RoomRole::Member,
+        subject: None,
+        created_at: 0,
+        expires_at: None,
+    };
+    state.add_token(record, 0).unwrap();
+    state
+}
+
+#[test]
+fn a_browsers_socket_opens_with_bearer_and_without_the_token() {
+    let place = Place::new();
+    let path = "/v1/webrtc/signal?room=r";
+    let client = place.connect(path, Some("Bearer, a-token")).unwrap();
+    assert_eq!(client.protocol.as_deref(), Some("Bearer"));
+    let query = place.connect(&format!("{path}&jwt=a-token"), None).unwrap();
+    assert_eq!(query.protocol, None);
+    for (target, protocols, status) in [
+        (path, None, 401),
+        (path, Some("Bearer, wrong"), 401),
+        (path, Some("Bearer, b-token"), 403),
+        ("/v1/webrtc/signal?room=a%20b", Some("Bearer, a-token"), 400),
+        ("/v1/webrtc/else", Some("Bearer, a-token"), 404),
+    ] {
+        assert_eq!(place.connect(target, protocols).map(|_| ()), Err(status), "{target} {protocols:?}");
+    }
+}
+
+#[test]
+fn two_clients_meet_and_hear_what_the_other_sends() {
+    let place = Place::new();
+    let (mut anna, anna_id) = place.join("r", "anna");
+    assert_eq!(anna.until("turn-credentials")["urls"], json!(["turn:192.0.2.1:3478"]));
+    let track = TrackId::new(MediaKind::Audio, &anna_id, 1);
+    let started = MediaEvent::TrackStarted {
+        track: track.clone(),
+        kind: MediaKind::Audio,
+        stream: anna_id.as_str().into(),
+    };
+    place.media.tell(&anna_id, started);
+    let (mut otto, otto_id) = place.join("r", "otto");
+    assert_eq!(anna.until("peer-joined")["userId"], "otto");
+    assert_eq!(otto.until("track-added")["trackId"], track.as_str());
+    otto.say(&json!({"type": "offer", "data": {"sdp": "v=0"}}));
+    place.media.wait_for(|said| said.contains(&(otto_id.clone(), MediaOrder::Offer("v=0".into()))));
+    place.media.tell(&otto_id, MediaEvent::Placed { track: track.clone(), mid: "2".into() });
+    place.media.tell(&otto_id, MediaEvent::Answer("v=0".into()));
+    assert_eq!(otto.until("track-placed")["mid"], "2");
+    assert_eq!(otto.until("answer"), json!({"sdp": "v=0"}));
+    let data = DataMessage { is_binary: false, bytes: b"hello".to_vec() };
+    let sent = MediaEvent::Data { label: "chat".into(), data: data.clone(), reliable: true };
+    place.media.tell(&anna_id, sent);
+    let order = MediaOrder::Data { label: "chat".into(), data, reliable: true };
+    place.media.wait_for(|said| said.contains(&(otto_id.clone(), order.clone())));
+    let list = place.rooms.list();
+    assert_eq!((list.len(), list[0].room_id.as_str(), list[0].participants), (1, "r", 2));
+    anna.say(&json!({"type": "leave"}));
+    assert_eq!(otto.until("peer-left")["peerId"], anna_id.as_str());
+    assert_eq!(otto.until("track-removed")["trackId"], track.as_str());
+    assert_eq!(anna.next(), Err("1000".into()));
+    place.media.wait_for(|said| said.contains(&(anna_id.clone(), MediaOrder::Leave)));
+    drop(otto);
+    place.media.wait_for(|said| said.contains(&(otto_id.clone(), MediaOrder::Leave)));
+}
+
+#[test]
+fn rooms_are_made_listed_and_closed_from_outside() {
+    let place = Place::new();
+    let (a, r) = ("a".parse().unwrap(), RoomId::parse("made").unwrap());
+    assert_eq!(place.rooms.create("a".parse().unwrap(), r.clone(), RoomLimits::default()), Ok(true));
+    assert_eq!(place.rooms.create("a".parse().unwrap(), r.clone(), RoomLimits::default()), Ok(false));
+    assert_eq!(place.rooms.list().len(), 1);
+    let (mut anna, _) = place.join("made", "anna");
+    assert!(place.rooms.close(&a, &r));
+    assert!(!place.rooms.close(&a, &r));
+    assert_eq!(anna.until("kicked")["code"], "removed");
+    assert_eq!(anna.next(), Err("1001".into()));
+    assert_eq!(place.rooms.counts().rooms, 0);
+}
+
+#[test]
+fn a_drain_is_told_refuses_others_and_ends() {
+    let place = Place::new();
+    let (mut anna, _) = place.join("r", "anna");
+    place.rooms.drain("server shutting down", Duration::from_millis(300));
+    let told = json!({"reason": "server shutting down", "timeoutMs": 300});
+    assert_eq!(anna.until("server-draining"), told);
+    let again = place.connect("/v1/webrtc/signal?room=r", Some("Bearer, a-token"));
+    assert_eq!(again.map(|_| ()), Err(503));
+    let made = place.rooms.create("a".parse().unwrap(), RoomId::parse("x").unwrap(), RoomLimits::default());
+    assert_eq!(made, Err(RoomRefused::Draining));
+    assert_eq!(anna.next(), Err("1001".into()));
+    place.rooms.resume();
+    place.join("r", "anna");
+}
+
+#[test]
+fn hostile_frames_get_their_error_and_disturb_nobody() {
+    let place = Place::new();
+    let (mut anna, _) = place.join("r", "anna");
+    let open = || place.connect("/v1/webrtc/signal?room=r", Some("Bearer, a-token")).unwrap();
+    // A message beyond the bound, a broken one, one of bytes, text that is none.
+    let mut big = open();
+    let _ = big.socket.send(Message::text("x".repeat(600 * 1024)));
+    assert_eq!(big.until("error")["code"], "invalid_message");
+    assert_eq!(big.next(), Err("1009".into()));
+    let (mut otto, _) = place.join("r", "otto");
+    otto.socket.send(Message::binary(vec![0xFF; 100])).unwrap();
+    assert_eq!(otto.until("error")["code"], "invalid_message");
+    otto.say(&json!({"type": "offer"}));
+    assert_eq!(otto.until("error")["code"], "invalid_offer");
+    // A frame with a bit that nobody agreed on (RFC 6455, 5.2).
+    use std::io::Write as _;
+    otto.socket.get_mut().write_all(&[0xF1, 0x80, 0, 0, 0, 0]).unwrap();
+    assert_eq!(otto.next(), Err("1002".into()));
+    assert_eq!(anna.until("peer-left")["userId"], "otto");
+    anna.say(&json!({"type": "video-state", "data": {}}));
+    assert_eq!(anna.until("error")["code"], "invalid_message", "and still there");
+}

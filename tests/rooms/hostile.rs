@@ -1,0 +1,156 @@
+//! Those who come without a relay, and those who send what nobody asked for.
+
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use hydraneckwebrtc::config::settings::Network;
+use hydraneckwebrtc::core::rooms::tracks::MediaKind;
+use hydraneckwebrtc::isolation;
+use hydraneckwebrtc::media::member::{MemberEvent, RoomPlace};
+
+use str0m::ice::{StunMessage, TransId};
+
+use crate::guest::Manners;
+use crate::hall::{Hall, LOOPBACK};
+
+const RELAY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+
+#[test]
+fn who_comes_without_a_relay_gets_no_media() {
+    let relays = vec![Network { address: RELAY, prefix: 32 }];
+    let mut hall = Hall::open(|settings| settings.rooms.relays = relays);
+    let relayed = hall.join_at(Manners::Naive, RELAY, RoomPlace::WithTheRoom);
+    let direct = hall.join_at(Manners::Naive, LOOPBACK, RoomPlace::WithTheRoom);
+    for index in [relayed, direct] {
+        hall.seats[index].guest.publish(MediaKind::Audio);
+    }
+    hall.until("one comes by the relay", |hall| hall.seats[relayed].tracks.len() == 1);
+    hall.until("the other is told", |hall| hall.seats[direct].log.contains(&MemberEvent::NotRelayed));
+    hall.for_a_while(Duration::from_secs(2));
+    let seen = &hall.seats[direct].guest.seen;
+    assert!(!seen.connected && seen.received == 0, "not one datagram goes there: {seen:?}");
+    let told = hall.seats[direct].log.iter().filter(|event| **event == MemberEvent::NotRelayed).count();
+    assert_eq!((told, hall.tracks()), (1, 1), "once in ten seconds");
+}
+
+#[test]
+fn members_are_offered_the_addresses_of_rooms_alone() {
+    let mut hall = Hall::open(|settings| settings.rooms.listen = vec![RELAY]);
+    hall.join_at(Manners::Naive, RELAY, RoomPlace::WithTheRoom);
+    hall.seats[0].guest.publish(MediaKind::Audio);
+    hall.until("it is there", |hall| hall.tracks() == 1);
+    assert!(
+        hall.media.room_ports().len() == 2
+            && hall.media.udp_port() != hall.media.room_ports().first().copied()
+    );
+}
+
+/// Bytes that this process holds in memory.
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").expect("statm");
+    text.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("pages") * 4096
+}
+
+#[test]
+fn a_flood_of_strangers_disturbs_nobody_and_takes_no_memory() {
+    let mut hall = Hall::open(|settings| settings.webrtc.threads = 1);
+    hall.join_with_all(Manners::Naive);
+    hall.join_with_all(Manners::Naive);
+    hall.until("two meet", |hall| hall.tracks() == 4 && hall.all_hear_all(20));
+    let port = hall.media.room_ports()[0];
+    let strangers: Vec<UdpSocket> =
+        (0..8).map(|_| UdpSocket::bind("127.0.0.1:0").expect("a socket")).collect();
+    let before = resident();
+    let (begun, mut sent, mut dice) = (Instant::now(), 0u64, 1u64);
+    while begun.elapsed() < Duration::from_secs(5) {
+        for stranger in &strangers {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let first = [0u8, 1, 20, 22, 23, 128, 129, 200, 255][(dice >> 33) as usize % 9];
+            let mut datagram: Vec<u8> =
+                (0..64 + (dice >> 40) % 1_000).map(|byte| (byte ^ dice >> 20) as u8).collect();
+            datagram[0] = first;
+            if first < 2 {
+                datagram[..8].copy_from_slice(&[0, first, 0, 44, 0x21, 0x12, 0xA4, 0x42]);
+            }
+            let _ = stranger.send_to(&datagram, ("127.0.0.1", port));
+            sent += 1;
+        }
+        hall.pump();
+    }
+    let grown = resident().saturating_sub(before);
+    println!("{sent} datagrams of strangers, memory grew by {} KiB", grown / 1024);
+    let packets =
+        |hall: &Hall| hall.seats[0].guest.seen.heard.values().map(|heard| heard.packets).sum::<u64>();
+    let heard = packets(&hall);
+    hall.until("all goes on", |hall| packets(hall) > heard + 30);
+    assert!(sent > 5_000 && grown < 32 << 20, "{sent} sent, {grown} bytes");
+    assert!(hall.seats.iter().all(|seat| !seat.guest.seen.over));
+}
+
+#[test]
+fn a_member_speaks_to_no_other_port_than_that_of_rooms() {
+    let mut hall = Hall::open(|settings| settings.webrtc.threads = 1);
+    hall.join(Manners::Naive);
+    hall.seats[0].guest.publish(MediaKind::Audio);
+    // Its answer sends it to viewers' port.
+    let (from, to) = (hall.media.room_ports()[0], hall.media.udp_port().expect("a port"));
+    hall.seats[0].guest.detour = Some((from, to));
+    hall.for_a_while(Duration::from_secs(2));
+    assert!(!hall.seats[0].guest.seen.connected && hall.tracks() == 0);
+    hall.seats[0].guest.detour = None;
+    hall.until("by the right one it is there", |hall| hall.tracks() == 1);
+}
+
+#[test]
+fn a_panic_in_one_member_costs_the_others_nothing() {
+    let mut hall = Hall::open(|settings| settings.webrtc.threads = 1);
+    hall.join_with_all(Manners::Naive);
+    let faulty = |event: &MemberEvent| assert_ne!(*event, MemberEvent::Connected, "on purpose");
+    let bad = hall.join_told(Manners::Naive, LOOPBACK, RoomPlace::WithTheRoom, faulty);
+    hall.seats[bad].guest.publish(MediaKind::Audio);
+    let gone = |event: &MemberEvent| matches!(event, MemberEvent::Gone(_));
+    let before = isolation::contained();
+    hall.until("the faulty one is gone", |hall| hall.seats[bad].log.iter().any(gone));
+    assert!(isolation::contained() > before);
+    hall.join_with_all(Manners::Naive);
+    hall.seats.remove(bad);
+    hall.until("the others meet", |hall| hall.tracks() == 4 && hall.all_hear_all(10));
+    assert_eq!((hall.media.rooms(), hall.media.snapshot().peers), (1, 2));
+}
+
+#[test]
+fn a_member_is_no_means_to_flood_an_address_that_does_not_answer() {
+    let mut hall = Hall::open(|settings| settings.webrtc.threads = 1);
+    hall.join(Manners::Naive);
+    let port = hall.media.room_ports()[0];
+    // What the guest sends goes nowhere, so that its first check is the victim's.
+    hall.seats[0].guest.detour = Some((port, 9));
+    hall.seats[0].guest.publish(MediaKind::Audio);
+    hall.until("it is answered", |hall| hall.seats[0].guest.seen.answers > 0);
+    let part = |name: &str| {
+        let text = hall.seats[0].guest.seen.text.clone();
+        text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned)).expect("a part")
+    };
+    let (ours, password) = (part("a=ice-ufrag:"), part("a=ice-pwd:"));
+    let (theirs, _) = hall.seats[0].guest.credentials();
+    let name = format!("{ours}:{theirs}");
+    let check = StunMessage::binding_request(&name, TransId::new(), true, 1, 1, true);
+    let hmac = |key: &[u8], parts: &[&[u8]]| {
+        str0m::crypto::from_feature_flags().sha1_hmac_provider.sha1_hmac(key, parts)
+    };
+    let mut bytes = vec![0; 500];
+    let length = check.to_bytes(Some(password.as_bytes()), &mut bytes, hmac).expect("a check");
+    let victim = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    victim.set_nonblocking(true).expect("nonblocking");
+    for _ in 0..3 {
+        victim.send_to(&bytes[..length], ("127.0.0.1", port)).expect("sent");
+    }
+    hall.for_a_while(Duration::from_secs(4));
+    let (mut room, mut got) = ([0u8; 2048], 0);
+    while let Ok(length) = victim.recv(&mut room) {
+        got += length;
+    }
+    println!("{got} bytes for {} bytes", 3 * length);
+    assert!(got > 0 && got <= 9 * length, "three bytes for one at most: {got} for {}", 3 * length);
+    assert!(!hall.seats[0].guest.seen.connected);
+}

@@ -1,0 +1,8 @@
+//! Members of rooms on the media threads, over real sockets: str0m on both ends.
+
+mod guest;
+mod hall;
+mod hostile;
+mod media;
+mod meet;
+mod signalled;

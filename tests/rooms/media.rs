@@ -1,0 +1,172 @@
+//! What becomes of media on its way from one member to the others.
+
+use std::time::Duration;
+
+use hydraneckwebrtc::core::rooms::tracks::MediaKind;
+use hydraneckwebrtc::media::member::{MemberEvent, RoomPlace};
+use hydraneckwebrtc::media::role::RoleKind;
+
+use crate::guest::Manners;
+use crate::hall::{Hall, LOOPBACK};
+
+#[test]
+fn members_of_a_room_may_live_on_different_threads() {
+    let mut hall = Hall::open(|_| {});
+    for thread in [0, 1, 0, 1] {
+        let index = hall.join_at(Manners::Naive, LOOPBACK, RoomPlace::Thread(thread));
+        hall.seats[index].guest.publish(MediaKind::Audio);
+        hall.seats[index].guest.publish(MediaKind::Video);
+    }
+    assert!(hall.thread_of(0).contains("thread 0") && hall.thread_of(1).contains("thread 1"));
+    hall.until("four meet on two threads", |hall| hall.tracks() == 8 && hall.all_hear_all(20));
+    let of_kind = hall.media.peers_by_kind();
+    assert!(of_kind.contains(&(RoleKind::Member, 4)), "{of_kind:?}");
+    assert_eq!(hall.media.rooms(), 1);
+    hall.seats.clear();
+    hall.until("all are gone", |hall| hall.media.rooms() == 0 && hall.media.snapshot().peers == 0);
+}
+
+#[test]
+fn a_room_stays_on_one_thread() {
+    let mut hall = Hall::open(|_| {});
+    for _ in 0..4 {
+        hall.join(Manners::Naive);
+    }
+    let threads: Vec<String> = (0..4).map(|index| hall.thread_of(index)).collect();
+    let first = threads[0].rsplit(' ').next().expect("a thread");
+    assert!(threads.iter().all(|thread| thread.ends_with(first)), "{threads:?}");
+}
+
+#[test]
+fn a_lost_picture_is_sent_again_and_a_lost_request_too() {
+    let mut hall = Hall::open(|_| {});
+    hall.join_with_all(Manners::Naive);
+    hall.join_with_all(Manners::Naive);
+    hall.seats[1].guest.loses_each = Some(7);
+    hall.until("two meet", |hall| hall.tracks() == 4 && hall.all_hear_all(40));
+    let lost = hall.seats[1].guest.seen.lost;
+    hall.seats[1].guest.loses_each = None;
+    let gaps = |hall: &Hall| hall.seats[1].guest.seen.heard.values().map(|heard| heard.gaps).sum::<u64>();
+    hall.until("what was lost came after all", |hall| gaps(hall) == 0);
+    println!("{lost} lost, {} sent again", hall.media.counters().resent.get());
+    assert!(lost > 0 && hall.media.counters().resent.get() >= lost);
+}
+
+#[test]
+fn members_media_is_sent_by_ourselves() {
+    let mut hall = Hall::open(|_| {});
+    hall.join_with_all(Manners::Naive);
+    hall.join_with_all(Manners::Naive);
+    hall.until("two meet", |hall| hall.tracks() == 4 && hall.all_hear_all(10));
+    let counters = hall.media.counters();
+    assert_eq!((counters.viewers_own.get(), counters.nonces_refused.get()), (2, 0));
+}
+
+#[test]
+fn pictures_are_asked_for_once_for_all() {
+    let mut hall = Hall::open(|_| {});
+    hall.join_with_all(Manners::Naive);
+    hall.until("one is there", |hall| hall.tracks() == 2 && hall.seats[0].guest.is_stable());
+    let before = hall.seats[0].guest.seen.wanted;
+    for _ in 0..5 {
+        hall.join(Manners::Naive);
+    }
+    hall.until("five see it", |hall| hall.all_hear_all(5));
+    let asked = hall.seats[0].guest.seen.wanted - before;
+    println!("{asked} pictures were asked for");
+    assert!((1..=4).contains(&asked), "each joins once, and all within a second or two: {asked}");
+}
+
+#[test]
+fn of_several_layers_a_member_is_sent_the_best() {
+    let mut hall = Hall::open(|_| {});
+    let camera = hall.join(Manners::Naive);
+    hall.seats[camera].guest.publish_layers(MediaKind::Video, &["l", "m", "h"]);
+    hall.join(Manners::Naive);
+    hall.until("the highest layer is seen", |hall| {
+        hall.seats[1].guest.seen.heard.values().any(|heard| heard.last_bytes >= 900 && heard.packets > 20)
+    });
+    let heard = hall.seats[1].guest.seen.heard.values().next().cloned().expect("a track");
+    hall.for_a_while(Duration::from_secs(1));
+    let later = hall.seats[1].guest.seen.heard.values().next().cloned().expect("a track");
+    let (packets, bytes) = (later.packets - heard.packets, later.bytes - heard.bytes);
+    println!("{packets} packets of {bytes} bytes in a second");
+    assert!(packets <= 20 && bytes as u64 / packets.max(1) == 900, "one layer at a time");
+    assert_eq!(later.gaps, 0, "numbers go on");
+}
+
+#[test]
+fn a_paused_track_goes_on_with_the_next_number() {
+    let mut hall = Hall::open(|_| {});
+    hall.join_with_all(Manners::Naive);
+    hall.join_with_all(Manners::Naive);
+    hall.until("two meet", |hall| hall.tracks() == 4 && hall.all_hear_all(10));
+    let tracks: Vec<_> = hall.seats[0].tracks.iter().map(|(track, ..)| track.clone()).collect();
+    let offers = hall.seats[1].guest.seen.offers;
+    for track in &tracks {
+        hall.seats[1].member.as_ref().expect("a member").pause(track.clone(), true);
+    }
+    hall.for_a_while(Duration::from_millis(300));
+    let count = |hall: &Hall| hall.seats[1].guest.seen.heard.values().map(|heard| heard.packets).sum::<u64>();
+    let before = count(&hall);
+    hall.for_a_while(Duration::from_millis(700));
+    assert_eq!(count(&hall), before, "nothing comes of what is paused");
+    for track in &tracks {
+        hall.seats[1].member.as_ref().expect("a member").pause(track.clone(), false);
+    }
+    hall.until("both go on", |hall| count(hall) >= before + 40);
+    let seen = &hall.seats[1].guest.seen;
+    assert!(seen.heard.values().all(|heard| heard.gaps == 0), "{:?}", seen.heard);
+    assert_eq!(seen.offers, offers, "nothing is negotiated for that");
+}
+
+#[test]
+fn a_voice_is_as_loud_as_its_client_says() {
+    let mut hall = Hall::open(|_| {});
+    hall.join_with_all(Manners::Naive);
+    hall.seats[0].guest.speak(-12);
+    let level = |wanted: u8, voiced: bool| move |event: &MemberEvent| matches!(event, MemberEvent::AudioLevel { level, voice, .. } if *level == wanted && *voice == voiced);
+    hall.until("it speaks", |hall| hall.seats[0].log.iter().any(level(12, true)));
+    hall.seats[0].guest.speak(-127);
+    hall.until("it is silent", |hall| hall.seats[0].log.iter().any(level(127, false)));
+    hall.seats[0].log.clear();
+    hall.for_a_while(Duration::from_secs(1));
+    let told =
+        hall.seats[0].log.iter().filter(|event| matches!(event, MemberEvent::AudioLevel { .. })).count();
+    println!("told {told} times in a second");
+    assert!(told <= 11, "{told}");
+}
+
+#[test]
+fn what_is_said_on_a_data_channel_is_heard_by_all() {
+    let mut hall = Hall::open(|_| {});
+    for manners in [Manners::Naive, Manners::Naive, Manners::Impolite] {
+        let index = hall.join(manners);
+        hall.seats[index].guest.publish(MediaKind::Audio);
+    }
+    hall.until("three meet", |hall| hall.tracks() == 3 && hall.all_hear_all(5));
+    hall.until("it settles", |hall| hall.seats.iter().all(|seat| seat.guest.is_stable()));
+    for index in [0, 1] {
+        hall.seats[index].guest.open_channel("chat");
+    }
+    hall.until("a channel is open", |hall| hall.seats[0].guest.say("chat", b"hello"));
+    let heard = |hall: &Hall, index: usize, text: &[u8]| {
+        let messages = &hall.seats[index].guest.seen.messages;
+        messages.iter().any(|(label, said)| label == "chat" && said == text)
+    };
+    hall.until("it is heard", |hall| heard(hall, 1, b"hello"));
+    // Who has another channel gets this one opened.
+    hall.until("it settles again", |hall| hall.seats[2].guest.is_stable());
+    hall.seats[2].guest.open_channel("other");
+    hall.until("the third has data channels", |hall| hall.seats[2].guest.say("other", b"x"));
+    hall.seats[0].guest.say("chat", b"and you?");
+    hall.until("it is heard by the third", |hall| heard(hall, 2, b"and you?"));
+    assert!(hall.seats[2].guest.labels().contains(&"chat".to_owned()));
+    let reliable = |event: &MemberEvent| matches!(event, MemberEvent::Data { reliable: true, .. });
+    assert!(hall.seats[0].log.iter().any(reliable));
+    // Too much is told, and is not passed on.
+    let long = vec![7u8; 17 * 1024];
+    hall.until("a long one is sent", |hall| hall.seats[0].guest.say("chat", &long));
+    hall.until("it is too long", |hall| hall.seats[0].log.contains(&MemberEvent::RateLimited));
+    assert!(!heard(&hall, 1, &long));
+}

@@ -1,0 +1,164 @@
+//! People meet: who joins hears and sees all others, whoever offers first and whatever crosses.
+
+use std::time::Duration;
+
+use hydraneckwebrtc::core::rooms::tracks::MediaKind;
+use hydraneckwebrtc::media::member::MemberEvent;
+
+use crate::guest::Manners;
+use crate::hall::Hall;
+
+const ALL: [Manners; 3] = [Manners::Naive, Manners::Polite, Manners::Impolite];
+
+#[test]
+fn two_members_hear_and_see_each_other() {
+    for manners in ALL {
+        let mut hall = Hall::open(|_| {});
+        hall.join_with_all(manners);
+        hall.join_with_all(manners);
+        hall.until(&format!("{manners:?} pages meet"), |hall| hall.tracks() == 4 && hall.all_hear_all(20));
+        for seat in &hall.seats {
+            let name = seat.peer.expose();
+            let names: Vec<String> = seat.tracks.iter().map(|(track, ..)| track.to_string()).collect();
+            assert!(
+                names.contains(&format!("audio-{name}")) && names.contains(&format!("video-{name}")),
+                "{names:?}"
+            );
+            assert!(seat.tracks.iter().all(|(.., stream)| *stream == name), "{:?}", seat.tracks);
+            let sections: Vec<&String> = seat.guest.seen.heard.values().map(|heard| &heard.mid).collect();
+            assert_eq!(sections.len(), 2, "its own sections carry its own: {sections:?}");
+        }
+        let placed = |event: &&MemberEvent| matches!(event, MemberEvent::Placed { .. });
+        assert!(hall.seats.iter().all(|seat| seat.log.iter().filter(placed).count() == 2));
+    }
+}
+
+#[test]
+fn offers_that_cross_lose_nobody() {
+    let mut hall = Hall::open(|_| {});
+    hall.lag = Duration::from_millis(80);
+    for manners in [Manners::Naive, Manners::Impolite, Manners::Polite, Manners::Naive] {
+        hall.join_with_all(manners);
+    }
+    hall.until("four meet over a slow network", |hall| hall.tracks() == 8 && hall.all_hear_all(20));
+    // All share another camera at once.
+    hall.seats.iter_mut().for_each(|seat| seat.guest.publish(MediaKind::Video));
+    hall.until("four cameras more", |hall| hall.tracks() == 12 && hall.all_hear_all(10));
+    hall.until("signalling settles", |hall| hall.seats.iter().all(|seat| seat.guest.is_stable()));
+    let crossed: usize = hall.seats.iter().map(|seat| seat.guest.seen.ignored).sum();
+    println!("{crossed} offers were ignored");
+}
+
+#[test]
+fn twelve_members_hear_and_see_each_other() {
+    let mut hall = Hall::open(|_| {});
+    for index in 0..12 {
+        hall.join_with_all(ALL[index % 3]);
+    }
+    hall.until("twelve meet", |hall| hall.tracks() == 24 && hall.all_hear_all(5));
+    assert!(hall.seats.iter().all(|seat| seat.guest.seen.sections == 24));
+}
+
+#[test]
+fn who_comes_late_sees_all_and_who_leaves_makes_room() {
+    let mut hall = Hall::open(|_| {});
+    hall.join_with_all(Manners::Naive);
+    hall.join_with_all(Manners::Impolite);
+    hall.until("two meet", |hall| hall.tracks() == 4 && hall.all_hear_all(10));
+    let sections = |hall: &Hall| hall.seats[0].guest.seen.sections;
+    hall.join_with_all(Manners::Naive);
+    hall.until("the third is there", |hall| hall.tracks() == 6 && hall.all_hear_all(10));
+    let before = sections(&hall);
+    for round in 0..4 {
+        let gone = hall.seats.len() - 1;
+        hall.leave(gone);
+        hall.for_a_while(Duration::from_millis(200));
+        hall.join_with_all(Manners::Naive);
+        hall.until(&format!("round {round}"), |hall| hall.tracks() == 6 && hall.all_hear_all(10));
+    }
+    assert_eq!((before, sections(&hall)), (6, 6), "sections are used again");
+    for (track, heard) in &hall.seats[0].guest.seen.heard {
+        println!("{track}: {heard:?}");
+        assert!(
+            heard.largest_step < 90_000 * 60,
+            "time makes no jump where a section goes on with another: {track}"
+        );
+    }
+}
+
+#[test]
+fn a_track_that_ends_is_told_and_its_section_serves_another() {
+    let mut hall = Hall::open(|_| {});
+    hall.join_with_all(Manners::Naive);
+    hall.join_with_all(Manners::Naive);
+    hall.until("two meet", |hall| hall.tracks() == 4 && hall.all_hear_all(10));
+    hall.until("it settles", |hall| hall.seats.iter().all(|seat| seat.guest.is_stable()));
+    hall.seats[0].guest.unpublish(MediaKind::Video);
+    hall.until("the camera is gone", |hall| hall.tracks() == 3);
+    hall.seats[0].guest.publish(MediaKind::Video);
+    hall.until("another one is there", |hall| hall.tracks() == 4 && hall.all_hear_all(10));
+    let name = hall.seats[0].peer.expose();
+    let tracks: Vec<String> = hall.seats[0].tracks.iter().map(|(track, ..)| track.to_string()).collect();
+    assert!(tracks.contains(&format!("video-{name}-2")), "{tracks:?}");
+    let again = &hall.seats[1].guest.seen.heard;
+    let (first, second) = (&again[&format!("video-{name}")], &again[&format!("video-{name}-2")]);
+    assert_eq!(first.mid, second.mid, "the section is used again");
+}
+
+#[test]
+fn a_member_may_offer_nothing_first() {
+    let mut hall = Hall::open(|_| {});
+    hall.join_with_all(Manners::Naive);
+    hall.join(Manners::Naive);
+    let empty = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=msid-semantic: WMS\r\n";
+    hall.seats[1].member.as_ref().expect("a member").offer(empty.into());
+    // The answer answers nothing of str0m's, which the guest sees by itself; what matters is that it comes and that all goes on.
+    hall.until("who only listens hears all", |hall| hall.tracks() == 2 && hall.all_hear_all(10));
+    let refused = |event: &MemberEvent| matches!(event, MemberEvent::OfferRefused { .. });
+    assert!(!hall.seats[1].log.iter().any(refused), "{:?}", hall.seats[1].log);
+}
+
+#[test]
+fn answers_to_nothing_are_refused_and_then_the_end() {
+    let mut hall = Hall::open(|_| {});
+    hall.join_with_all(Manners::Naive);
+    hall.until("it is there", |hall| hall.tracks() == 2 && hall.seats[0].guest.is_stable());
+    let offer = {
+        let mut other = crate::guest::Guest::new("other", Manners::Naive, crate::hall::LOOPBACK);
+        other.publish(MediaKind::Audio);
+        match other.words.pop_front() {
+            Some(crate::guest::Word::Offer(text)) => text,
+            other => panic!("{other:?}"),
+        }
+    };
+    let answer = offer.replace("actpass", "active");
+    hall.seats[0].member.as_ref().expect("a member").answer(answer.clone());
+    let refused =
+        |event: &MemberEvent| matches!(event, MemberEvent::AnswerRefused { code: "invalid_answer", .. });
+    hall.until("the first is refused", |hall| hall.seats[0].log.iter().any(refused));
+    hall.seats[0].member.as_ref().expect("a member").answer(answer);
+    let gone =
+        |event: &MemberEvent| matches!(event, MemberEvent::Gone(words) if words.contains("different states"));
+    hall.until("the second is the end", |hall| hall.seats[0].log.iter().any(gone));
+    assert_eq!(hall.tracks(), 0, "its tracks ended before");
+}
+
+#[test]
+fn ice_restarts_within_an_offer() {
+    let mut hall = Hall::open(|_| {});
+    hall.join_with_all(Manners::Naive);
+    hall.join_with_all(Manners::Naive);
+    hall.until("two meet", |hall| hall.tracks() == 4 && hall.all_hear_all(10));
+    hall.until("it settles", |hall| hall.seats.iter().all(|seat| seat.guest.is_stable()));
+    for _ in 0..2 {
+        let answers = hall.seats[0].guest.seen.answers;
+        hall.seats[0].guest.restart_ice();
+        hall.until("it is answered", |hall| hall.seats[0].guest.seen.answers > answers);
+        let before: u64 = hall.seats[0].guest.seen.heard.values().map(|heard| heard.packets).sum();
+        hall.for_a_while(Duration::from_millis(300));
+        hall.until("media goes on", |hall| {
+            hall.seats[0].guest.seen.heard.values().map(|heard| heard.packets).sum::<u64>() > before + 60
+        });
+    }
+    assert!(hall.seats.iter().all(|seat| !seat.guest.seen.over));
+}
