@@ -137,16 +137,6 @@ impl Controller {
         let (outbox, outbox_thread) = front::outbox(&state, &live, pulses)?;
         let (operators, awake) = Operators::new(live.clone());
         let page_address = page_address(&listeners);
-        let source = FleetSource {
-            published: published.clone(),
-            metrics: metrics.clone(),
-            certificate: certificates.view(),
-            outbox: outbox.clone(),
-            namespaces: namespaces.registry.clone(),
-            live: live.clone(),
-            closing: closing.clone(),
-            clock,
-        };
         let service = ControllerService {
             page: page_address,
             live: live.clone(),
@@ -161,6 +151,7 @@ impl Controller {
             metrics: metrics.clone(),
             clock,
         };
+        let source = FleetSource::beside(&service);
         let api = front::api(&state, &live.get(), Arc::new(service), (&plan, pulses))?;
         let router = ControllerRouter {
             fleet: published.clone(),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::live::Live;
 use crate::controller::namespaces::NamespaceRegistry;
-use crate::controller::service::all_problems;
+use crate::controller::service::{ControllerService, all_problems};
 use crate::controller::snapshot::Published;
 use crate::core::operator::board::Look;
 use crate::core::operator::history::Counted;
@@ -33,6 +33,22 @@ pub struct FleetSource {
     pub closing: Arc<AtomicBool>,
     /// The clock of the fleet thread.
     pub clock: Clock,
+}
+
+impl FleetSource {
+    /// Sees what the API sees.
+    pub fn beside(service: &ControllerService) -> FleetSource {
+        FleetSource {
+            published: service.published.clone(),
+            metrics: service.metrics.clone(),
+            certificate: service.certificate.clone(),
+            outbox: service.outbox.clone(),
+            namespaces: service.namespaces.registry.clone(),
+            live: service.live.clone(),
+            closing: service.closing.clone(),
+            clock: service.clock,
+        }
+    }
 }
 
 impl Source for FleetSource {

@@ -10,6 +10,7 @@ use crate::core::namespaces::access::Namespaces;
 pub use crate::core::namespaces::access::{Denied, Membership};
 pub use crate::core::namespaces::relays::TurnCredentials;
 use crate::core::namespaces::state::{NamespaceState, RoomLimits};
+use crate::core::namespaces::wire::MAX_NAMESPACES_LISTED;
 use crate::host::namespace_files::{Found, NamespaceFiles};
 use crate::host::private_dir::PrivateDir;
 use crate::worker::standing::Standing;
@@ -80,6 +81,13 @@ impl RoomAccess {
             let name = copy.name.clone();
             if let Err(why) = copy.check(&name) {
                 log::warn!("[room] the controller's copy of namespace {name} is not used: {why}");
+                continue;
+            }
+            let is_new = self.known().get(&name).is_none();
+            if is_new && self.known().all().count() >= MAX_NAMESPACES_LISTED {
+                log::warn!(
+                    "[room] the copy of namespace {name} is not taken: there are {MAX_NAMESPACES_LISTED}"
+                );
                 continue;
             }
             // The disk first: who is admitted by a copy is admitted after a restart, too.
