@@ -18,6 +18,7 @@ pub mod opus;
 pub mod peer;
 pub mod reference;
 pub mod reply;
+pub mod room_frames;
 pub mod rtp_rewrite;
 pub mod sdp;
 pub mod sdp_fragment;
@@ -31,7 +32,7 @@ pub mod whip_offer;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 23] = [
     ("acme", acme::run),
     ("head", head::run),
     ("chunked", chunked::run),
@@ -54,4 +55,5 @@ pub const TARGETS: [Target; 22] = [
     ("websocket", websocket::run),
     ("srtp", srtp::run),
     ("turn_client", turn_client::run),
+    ("room_frames", room_frames::run),
 ];

@@ -10,15 +10,15 @@ use crate::api::reply::Answer;
 use crate::api::server::Call;
 use crate::config::secret::{Secret, is_one_of};
 use crate::config::settings::{Network, Settings};
+use crate::core::namespaces::bearer;
 use crate::core::time::Moment;
 use crate::core::token_use::TokenUses;
 use crate::core::whip;
 use crate::core::wrong_tokens::WrongTokens;
 
-/// The token of an `Authorization: Bearer` field. The scheme is case-insensitive (RFC 9110, 11.1).
+/// The token of an `Authorization: Bearer` field, if there is one.
 pub fn bearer(field: Option<&str>) -> Option<&str> {
-    let (scheme, token) = field?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    field.and_then(bearer::of_field)
 }
 
 /// The answer to a call without the right token.

@@ -8,12 +8,14 @@
 //!
 //! What a route demands stands in [`routes::ROUTES`] and is asked here only.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::auth;
 use crate::api::media_form;
 use crate::api::reply::Answer;
+use crate::api::rooms_form;
 use crate::api::routes::{self, Auth, Match, Operation, Route, Segments};
 use crate::api::server::Service;
 use crate::core::api_queue::Rank;
@@ -47,13 +49,13 @@ impl Gate {
                 let too_large = media.then_some(media_too_large as fn() -> Reply);
                 Decision::Api(ApiForward { pool: self.pool.clone(), rank, body_limit, too_large })
             }
-            Err(answer) => {
-                let (method, peer, status) = (request.method, request.client, answer.status);
-                let path = routes::shown(request.path);
-                log::debug!(peer:%, status, method, path:%; "[api] {method} {path} from {peer}: {status}, answered by the edge");
-                Decision::Reply(answer.into())
-            }
+            Err(answer) => Decision::Reply(refused(request, answer)),
         }
+    }
+
+    /// Judges a request that goes elsewhere than to the API. `Err`: the reply to one that may not.
+    pub fn admit(&self, request: &Request<'_>) -> Result<(), Reply> {
+        self.judge(request).map(|_| ()).map_err(|answer| refused(request, answer))
     }
 
     /// Hands over what somebody asks who is logged in at the operators' page, which whoever calls this has judged.
@@ -96,17 +98,20 @@ impl Gate {
             // Where sessions are, nothing of the operators' page is.
             return Err(no_such_path());
         }
-        let authorization = request.authorization;
-        let standing = Standing::of(&*self.service, authorization);
         // Another scheme's credentials are for a proxy in front of us: they are no wrong token.
-        let presented = auth::bearer(authorization).is_some();
+        let token = match route.auth {
+            Auth::Room => rooms_form::token(request),
+            _ => auth::bearer(request.authorization).map(Cow::Borrowed),
+        };
+        let (token, presented) = (token.as_deref(), token.is_some());
+        let standing = Standing::of(&*self.service, token);
         let refusal = match route.auth {
-            Auth::Own => self.service.refuse(route, segments, authorization),
+            Auth::Own => self.service.refuse(route, segments, request.authorization),
+            Auth::Room => self.service.refuse_room(token, request.host),
             Auth::Scrape if request.direct_local => None,
             auth if standing.may(auth) => None,
             _ => Some(standing.refusal(presented)),
         };
-        let token = auth::bearer(authorization);
         if let Some(token) = token.filter(|_| standing.is_known()) {
             self.service.note_token(token, request.client);
         }
@@ -134,9 +139,8 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Of whoever sent this field.
-    pub fn of(service: &dyn Service, authorization: Option<&str>) -> Standing {
-        let token = auth::bearer(authorization);
+    /// Of whoever sent this token.
+    pub fn of(service: &dyn Service, token: Option<&str>) -> Standing {
         Standing {
             admin: token.is_some_and(|token| service.is_admin(token)),
             reader: token.is_some_and(|token| service.is_reader(token)),
@@ -148,7 +152,7 @@ impl Standing {
     /// Whether that is what a route demands. What is the operation's own matter is left to it.
     pub fn may(self, auth: Auth) -> bool {
         match auth {
-            Auth::None | Auth::Own => true,
+            Auth::None | Auth::Own | Auth::Room => true,
             Auth::Admin => self.admin,
             Auth::Read => self.admin || self.reader,
             Auth::Worker => self.worker,
@@ -196,6 +200,13 @@ fn too_many_wrong(route: &Route, pause: Duration) -> Answer {
         }
         _ => auth::too_many_wrong(pause),
     }
+}
+
+fn refused(request: &Request<'_>, answer: Answer) -> Reply {
+    let (method, peer, status) = (request.method, request.client, answer.status);
+    let path = routes::shown(request.path);
+    log::debug!(peer:%, status, method, path:%; "[api] {method} {path} from {peer}: {status}, answered by the edge");
+    answer.into()
 }
 
 fn media_too_large() -> Reply {
@@ -355,7 +366,7 @@ mod tests {
             let asked = Asked::new(role);
             for route in routes::ROUTES
                 .iter()
-                .filter(|route| !matches!(route.auth, Auth::None | Auth::Own | Auth::Operator))
+                .filter(|route| !matches!(route.auth, Auth::None | Auth::Own | Auth::Room | Auth::Operator))
             {
                 let path = route.path.replace("{id}", "abc");
                 let exists = matches!(routes::find(role, route.method, &path), Match::Found(..));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::api::cors;
 use crate::api::reply::Answer;
 use crate::core::whip::{CORS, FRAGMENT_TYPE, PROBLEM_TYPE, Problem, SDP_TYPE};
 use crate::edge::router::{Reply, Request};
@@ -64,7 +65,7 @@ fn in_form(mut reply: Reply) -> Reply {
     if let Some(document) = converted(reply.status, reply.content_type, &reply.body) {
         (reply.content_type, reply.body, reply.nonce) = (PROBLEM_TYPE, document.into_bytes().into(), None);
     }
-    reply.headers = cors_added(reply.headers);
+    reply.headers = cors::added(reply.headers, CORS);
     reply
 }
 
@@ -95,16 +96,7 @@ fn converted(status: u16, content_type: &str, body: &[u8]) -> Option<String> {
 
 /// Adds what pages of other sites may read.
 pub fn with_cors(answer: Answer) -> Answer {
-    Answer { headers: cors_added(answer.headers), ..answer }
-}
-
-fn cors_added(mut fields: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> {
-    for (name, value) in CORS {
-        if !fields.iter().any(|(there, _)| there == name) {
-            fields.push((name, (*value).to_owned()));
-        }
-    }
-    fields
+    Answer { headers: cors::added(answer.headers, CORS), ..answer }
 }
 
 #[cfg(test)]

@@ -158,6 +158,7 @@ pub fn welcome_back(start_url: &str) -> (String, Vec<(&'static str, String)>) {
         ("Content-Type", "text/html; charset=utf-8".into()),
         ("X-Content-Type-Options", "nosniff".into()),
         ("Referrer-Policy", "no-referrer".into()),
+        (csp::PERMISSIONS_POLICY, csp::PERMISSIONS.into()),
         ("Content-Security-Policy", csp::of_own_page(Some(nonce.as_str()), "'none'")),
     ];
     (Written(page, &nonce).to_string(), fields)

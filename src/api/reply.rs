@@ -9,6 +9,7 @@ use tiny_http::{Header, Response, StatusCode};
 
 use crate::api::counters::ApiCounters;
 use crate::api::media_form;
+use crate::api::rooms_form;
 use crate::edge::router::{Reply, SERVER};
 
 /// An answer.
@@ -157,8 +158,12 @@ impl Drop for Responder {
 }
 
 fn send(request: tiny_http::Request, answer: Answer) {
-    let is_media = media_form::is_media(request.url().split('?').next().unwrap_or_default());
-    let answer = if is_media { media_form::of_answer(answer) } else { answer };
+    let path = request.url().split('?').next().unwrap_or_default();
+    let answer = match (media_form::is_media(path), rooms_form::is_rooms(path)) {
+        (true, _) => media_form::of_answer(answer),
+        (_, true) => rooms_form::of_answer(answer),
+        _ => answer,
+    };
     let mut response = Response::from_data(answer.body).with_status_code(StatusCode(answer.status));
     // Without content there is nothing to have a type (RFC 9110, 8.3); an answer to HEAD says what GET would.
     let typed = (answer.status != 204).then(|| ("Content-Type", answer.content_type.to_owned()));

@@ -81,6 +81,8 @@ pub enum Operation {
     TakeNamespaces,
     /// Something of WHEP or WHIP.
     Media(Purpose, Leg),
+    /// Signalling of rooms. The edge tunnels it; what is no WebSocket is refused.
+    RoomSignal,
 }
 
 impl Operation {
@@ -127,6 +129,8 @@ pub enum Auth {
     Scrape,
     /// A page of operators that is logged in, where that page is: nowhere else does the route exist.
     Operator,
+    /// Bearer token of a namespace, where rooms are.
+    Room,
     /// The operation judges by itself: the refusal is not of this API's form.
     Own,
 }
@@ -270,6 +274,7 @@ pub const ROUTES: &[Route] = &[
     of_the_page("DELETE", "/_neck/operator/workers/{id}/drain", Operation::UndrainWorker),
     of_the_page("GET", "/_neck/operator/sessions/{id}", Operation::GetSession),
     of_the_page("DELETE", "/_neck/operator/sessions/{id}", Operation::DeleteSession),
+    route("GET", "/v1/webrtc/signal", On::Worker, Auth::Room, Operation::RoomSignal),
     route("POST", "/session/{id}/quit", On::Worker, Auth::None, Operation::QuitSession),
     watching("GET", "/session/{id}/_neck/status", Operation::SessionStatus),
     watching("GET", "/session/{id}/_neck/overlay.js", Operation::OverlayScript),

@@ -17,12 +17,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::api::auth;
 use crate::api::counters::ApiCounters;
 use crate::api::gate::{self, Gate};
 use crate::api::reply::{Answer, Responder};
+use crate::api::rooms_form;
 use crate::api::routes::{self, Auth, Operation, Route, Segments};
 use crate::config::settings::{self, Role};
 use crate::core::api_fields;
+use crate::core::namespaces::access::Denied;
 use crate::edge::api_pool::{ApiPool, Way};
 use crate::host::private_socket;
 use crate::isolation::isolate;
@@ -134,6 +137,12 @@ pub trait Service: Send + Sync + 'static {
     fn refuse(&self, route: &Route, segments: Segments<'_>, authorization: Option<&str>) -> Option<Answer> {
         let _ = (route, segments, authorization);
         None
+    }
+
+    /// Judges on the head alone the token of a request for rooms, which came for this host ([`crate::api::routes::Auth::Room`]).
+    /// `None`: it may go on. Must not block: it runs on an edge thread.
+    fn refuse_room(&self, token: Option<&str>, _host: &str) -> Option<Answer> {
+        Some(rooms_form::denied(Denied::Unauthorized, token.is_some()))
     }
 
     /// Answers, now or later, by the responder.
@@ -321,7 +330,7 @@ fn handle(service: &dyn Service, mut request: tiny_http::Request) {
         reads: false,
     };
     let authorization = call.header("Authorization").map(str::to_owned);
-    let standing = gate::Standing::of(service, authorization.as_deref());
+    let standing = gate::Standing::of(service, auth::bearer(authorization.as_deref()));
     (call.admin, call.reads) = (standing.admin, standing.may(Auth::Read));
     // The edge has judged this on the head, and has noted wrong tokens; settings may have been reloaded since.
     // A program on this host needs no token for metrics, and the operators' page none at all, which only the edge can see.

@@ -1,5 +1,7 @@
 //! What must hold between keys, and what is allowed but unwise.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 
 use crate::config::reach;
@@ -9,6 +11,9 @@ use crate::config::settings::{Acme, CHILD_UDP_PORTS, Listen, OperatorListen, Rol
 use crate::config::strength;
 use crate::config::transport;
 use crate::core::confinement::exposed;
+
+/// Controllers of one service: one leads, the others stand by. Each costs every worker a thread and a heartbeat.
+const MAX_CONTROLLERS: usize = 5;
 
 /// A contradiction between keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +117,7 @@ fn of_worker(settings: &Settings) -> Vec<Option<Contradiction>> {
     let (first, last) = sessions.child_udp_range;
     vec![
         opened(settings),
+        controllers(settings),
         unless(
             settings.experience_library.as_ref().is_none_or(|library| library.path.contains("{name}")),
             "experience_library.path",
@@ -133,6 +139,18 @@ fn of_worker(settings: &Settings) -> Vec<Option<Contradiction>> {
             "leaves fewer ports than sessions.max; choose a lower port",
         ),
     ]
+}
+
+/// Each controller has a heartbeat of its own.
+fn controllers(settings: &Settings) -> Option<Contradiction> {
+    let urls = settings.controller.as_ref().map_or(&[][..], |link| &link.urls);
+    let distinct = urls.iter().collect::<BTreeSet<_>>().len();
+    unless(
+        distinct == urls.len() && distinct <= MAX_CONTROLLERS,
+        "controller.urls",
+        "controller.urls",
+        format!("must name at most {MAX_CONTROLLERS} controllers, each once"),
+    )
 }
 
 /// A directory of an engine that holds what no stream process may touch. Where links lead is looked at when one is started.

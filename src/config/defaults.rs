@@ -131,6 +131,7 @@ impl Default for ControllerLink {
     fn default() -> ControllerLink {
         ControllerLink {
             url: String::new(),
+            urls: Vec::new(),
             token: Secret::default(),
             ca_file: None,
             heartbeat_interval: secs(10),

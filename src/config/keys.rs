@@ -14,7 +14,7 @@ use crate::config::engines::Engines;
 use crate::config::ice::{ICE, TURN_URLS};
 use crate::config::kinds::*;
 use crate::config::pins::Pins;
-use crate::config::settings::{Listen, Role, Settings, Turn};
+use crate::config::settings::{ControllerLink, Listen, Role, Settings, Turn};
 use crate::config::webhooks::Webhooks;
 
 /// One key.
@@ -36,6 +36,8 @@ impl Key {
     pub fn is_collection(&self) -> bool {
         let mut defaults = Settings::defaults(self.traits.role.unwrap_or(Role::Worker));
         defaults.turn = Some(Turn::default());
+        let urls = vec![String::new()];
+        defaults.controller = Some(ControllerLink { urls, ..ControllerLink::default() });
         defaults.sessions.frame_ancestors = Some(Vec::new());
         matches!((self.show)(&defaults, Secrets::Masked), Some(Yaml::Sequence(_) | Yaml::Mapping(_)))
     }
@@ -135,6 +137,10 @@ const TOKENS: List<Hidden> = List(Hidden, "a list of tokens, like [\"â€¦\", \"â€
 const FRAME_SOURCES: List<FrameSource> =
     List(FrameSource, "a list, like [self, \"https://www.example.com\"]");
 const ADDRESSES: List<NatAddress> = List(NatAddress, "a list of IP addresses");
+const CONTROLLERS: List<Url> = List(
+    Url::Origin,
+    "a list of URLs, like [\"https://neck-a.example.com\", \"https://neck-b.example.com\"]",
+);
 const LISTENERS: List<Address> = List(Address, "a list of IP addresses, like [10.10.0.5]");
 
 /// For what the estimator waits: shorter than a reading means nothing, longer than an hour is never.
@@ -168,6 +174,14 @@ pub static KEYS: &[Key] = &[
     key!("server.state_dir", BOTH, FilePath, server.state_dir),
     key!("server.trusted_proxies", BOTH, NETWORKS, server.trusted_proxies),
     key_in!("controller.url", WORKER, Url::Origin, controller.url),
+    Key {
+        // A file has one of `url` and `urls`.
+        show: |settings, secrets| {
+            let urls = settings.controller.as_ref().map(|link| &link.urls).filter(|urls| !urls.is_empty());
+            urls.and_then(|urls| CONTROLLERS.show(urls, secrets))
+        },
+        ..key_in!("controller.urls", WORKER, CONTROLLERS, controller.urls)
+    },
     key_in!("controller.token", WORKER.reload().secret(), Hidden, controller.token),
     key_in!("controller.ca_file", WORKER, Maybe(FilePath), controller.ca_file),
     key_in!("controller.heartbeat_interval", WORKER, Span(100, 5 * M), controller.heartbeat_interval),

@@ -303,7 +303,7 @@ impl<'a> Loader<'a> {
             "set it to a long random text, like the output of `openssl rand -hex 32`",
         );
         if role == Role::Worker {
-            self.require_together("controller.url", URL, "controller.token", TOKEN);
+            self.check_controllers(settings);
             self.require_together("nps.url", URL, "nps.token", TOKEN);
             self.require_together("experience_library.url", URL, "experience_library.token", TOKEN);
             self.require_together("turn.secret", TURN_SECRET, "turn.urls", TURN_URLS);
@@ -318,6 +318,24 @@ impl<'a> Loader<'a> {
                 true => self.report.wrong_key(key, text),
                 false => self.report.wrong_key(other, format!("does not fit: {key} {text}")),
             }
+        }
+    }
+
+    /// Exactly one of `url` and `urls`, and a token with it.
+    fn check_controllers(&mut self, settings: &Settings) {
+        match (self.report.given("controller.url"), self.report.given("controller.urls")) {
+            (true, true) => {
+                let text = "is given as well as controller.url; name every controller here, and remove that";
+                self.report.wrong_key("controller.urls", text);
+            }
+            (false, true) => {
+                let is_empty = settings.controller.as_ref().is_some_and(|link| link.all().next().is_none());
+                if is_empty && !self.report.blamed("controller.urls") {
+                    self.report.wrong_key("controller.urls", "names no controller; name each of them");
+                }
+                self.require("controller.token", TOKEN);
+            }
+            (_, false) => self.require_together("controller.url", URL, "controller.token", TOKEN),
         }
     }
 

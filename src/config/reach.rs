@@ -99,12 +99,14 @@ fn tokens_in_clear(settings: &Settings) -> Vec<String> {
     let library = settings.experience_library.as_ref().map(|library| library.url.as_str());
     let advertised = settings.server.advertise_url.as_deref().filter(|_| link.is_some());
     let sent = [
-        ("controller.url", link.map(|link| link.url.as_str()), "controller.token"),
         ("nps.url", nps, "nps.token"),
         ("experience_library.url", library, "experience_library.token"),
         ("server.advertise_url", advertised, "the controller's token"),
     ];
-    let crossing = sent.into_iter().filter(|(_, url, _)| url.is_some_and(is_in_clear_to_the_public));
+    let key =
+        if link.is_some_and(|link| link.urls.is_empty()) { "controller.url" } else { "controller.urls" };
+    let controllers = link.iter().flat_map(|link| link.all()).map(|url| (key, Some(url), "controller.token"));
+    let crossing = controllers.chain(sent).filter(|(_, url, _)| url.is_some_and(is_in_clear_to_the_public));
     crossing
         .map(|(key, _, token)| {
             format!("{key} is http:// and names a public host: {token} goes there in clear; write https://")

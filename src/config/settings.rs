@@ -298,11 +298,13 @@ impl Workers {
     }
 }
 
-/// `controller.*`: a worker's link to its controller.
+/// `controller.*`: a worker's link to its controllers.
 #[derive(Clone, Debug)]
 pub struct ControllerLink {
-    /// `controller.url`: no trailing slash.
+    /// `controller.url`: no trailing slash. Empty where `controller.urls` names several.
     pub url: String,
+    /// `controller.urls`: the controllers of one service, of which one leads. Empty where `controller.url` names the only one.
+    pub urls: Vec<String>,
     /// `controller.token`: the controller's `workers.token`, or its `server.admin_token` where it has none. In the latter
     /// case it is accepted from operators, too.
     pub token: Secret,
@@ -310,6 +312,13 @@ pub struct ControllerLink {
     pub ca_file: Option<PathBuf>,
     /// `controller.heartbeat_interval`. Default 10s.
     pub heartbeat_interval: Duration,
+}
+
+impl ControllerLink {
+    /// Every controller that we report to.
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.url).chain(&self.urls).map(String::as_str).filter(|url| !url.is_empty())
+    }
 }
 
 /// `sessions.*`

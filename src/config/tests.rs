@@ -120,6 +120,40 @@ fn the_documented_worker_file_loads_unchanged() {
 }
 
 #[test]
+fn a_worker_names_one_controller_or_several() {
+    let with = |link: &str| format!("{MINIMAL}controller: {{{link}, token: a-long-enough-token}}\n");
+    for (link, urls) in [
+        ("url: 'http://a:1/'", vec!["http://a:1"]),
+        ("urls: ['http://a:1/', 'https://b']", vec!["http://a:1", "https://b"]),
+    ] {
+        let settings = loaded(&with(link), Role::Worker);
+        let named: Vec<&str> = settings.controller.iter().flat_map(|link| link.all()).collect();
+        assert_eq!(named, urls);
+        let printed = unmasked(&printed(&settings));
+        assert_eq!(
+            loaded(&printed, Role::Worker).controller.map(|link| (link.url, link.urls)),
+            settings.controller.map(|link| (link.url, link.urls)),
+            "{printed}"
+        );
+    }
+    for bad in [
+        "url: 'http://a:1', urls: ['http://b:1']",
+        "urls: ['http://a:1', 'http://a:1/']",
+        "urls: []",
+        "urls: ['http://a', 'http://b', 'http://c', 'http://d', 'http://e', 'http://f']",
+    ] {
+        assert_eq!(refused(&with(bad), Role::Worker), ["2 controller.urls"], "{bad}");
+    }
+    assert_eq!(refused(&with("urls: ['x']"), Role::Worker), ["2 controller.urls[0]"]);
+    let public = loaded(&with("urls: ['http://b', 'http://neck.example.com']"), Role::Worker);
+    assert!(
+        public.warnings.iter().any(|warning| warning.starts_with("controller.urls is http://")),
+        "{:?}",
+        public.warnings
+    );
+}
+
+#[test]
 fn what_stands_for_a_secret_in_the_documents_is_none() {
     assert_eq!(refused(SPEC_CONTROLLER, Role::Controller), ["4 server.admin_token"]);
     assert_eq!(refused(SPEC_WORKER, Role::Worker), ["4 server.admin_token", "7 controller.token"]);
@@ -438,11 +472,12 @@ fn a_mode_that_is_not_the_verbs_role_is_the_only_complaint() {
     );
 }
 
-fn other_value_of_acme(path: &str) -> &'static str {
+fn other_value_of_few(path: &str) -> &'static str {
     match path {
         "server.acme.directory" => "https://other.example/directory",
         "server.acme.email" => "other@example.com",
         "server.acme.eab_key" => "b3RoZXI",
+        "controller.urls" => "['https://other.example', 'https://third.example']",
         _ => "other",
     }
 }
@@ -469,7 +504,7 @@ fn other_value(path: &str) -> &'static str {
         "server.tls.cert" => tls::CERTIFICATE,
         "server.tls.key" => tls::private_key("first"),
         "controller.ca_file" | "workers.ca_file" | "server.acme.ca_file" => tls::AUTHORITY,
-        path if path.starts_with("server.acme.") => other_value_of_acme(path),
+        path if path.starts_with("server.acme.") || path == "controller.urls" => other_value_of_few(path),
         "server.domain" => "other.example.com",
         "server.public_url"
         | "server.advertise_url"
@@ -556,6 +591,7 @@ fn every_key_can_be_overridden_by_its_variable() {
             _ => "listen: ':1', ",
         };
         let extra = match role {
+            Role::Worker if key.path == "controller.urls" => "controller: {token: a-long-enough-token}\n",
             Role::Worker => {
                 "controller: {url: 'https://a.b', token: a-long-enough-token}\nnps: {url: 'https://a.b', token: a-long-enough-token}\n\
                  experience_library: {url: 'https://a.b', token: a-long-enough-token}\nturn: {secret: a-long-enough-secret, urls: ['turn:a.b']}\n"

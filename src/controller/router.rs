@@ -6,6 +6,7 @@ use crate::api::auth;
 use crate::api::gate::Gate;
 use crate::api::media_form;
 use crate::api::pages;
+use crate::api::room_page;
 use crate::api::routes;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
@@ -13,7 +14,7 @@ use crate::config::secret::is_one_of;
 use crate::controller::snapshot::{Published, Reach, Target};
 use crate::core::csp;
 use crate::core::ids::{SessionId, WorkerId};
-use crate::edge::router::{Decision, Forward, Reply, Request, Router, TunnelWatch};
+use crate::edge::router::{Decision, Forward, Reply, Request, Router, Uncounted};
 use crate::host::clock::Clock;
 
 /// The controller's routes.
@@ -26,23 +27,17 @@ pub struct ControllerRouter {
     pub api: Arc<Gate>,
     /// The clock of the fleet thread.
     pub clock: Clock,
-    /// Counts nothing, for every tunnel.
+    /// For every tunnel.
     pub uncounted: Arc<Uncounted>,
-}
-
-/// The controller lets tunnels through and leaves counting to the worker.
-pub struct Uncounted;
-
-impl TunnelWatch for Uncounted {
-    fn opened(&self) {}
-
-    fn closed(&self) {}
 }
 
 impl Router for ControllerRouter {
     fn route(&self, request: &Request<'_>) -> Decision {
         if let Some(reply) = media_form::preflight(request) {
             return Decision::Reply(reply);
+        }
+        if let Some(page) = room_page::reply(request, self.live.get().rooms.enabled) {
+            return Decision::Reply(page);
         }
         let html = request.accepts_html;
         match SessionPath::parse(request.path) {
@@ -106,6 +101,7 @@ impl ControllerRouter {
             // The worker confines its processes; what it says itself speaks for the service.
             confined: None,
             screen: None,
+            rewrite: None,
         })
     }
 

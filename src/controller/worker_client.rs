@@ -49,7 +49,7 @@ impl Resolver for JudgedAddresses {
         let mut addresses = self.empty();
         match self.0.upstream_of(asked) {
             Some(Upstream::Tcp(address) | Upstream::Tls(address, _)) => addresses.push(address),
-            None => return Err(ureq::Error::HostNotFound),
+            Some(Upstream::Unix(_)) | None => return Err(ureq::Error::HostNotFound),
         }
         Ok(addresses)
     }

@@ -5,7 +5,7 @@
 //! what does every such byte becomes a `?`, which stands in no value that the API takes for good.
 
 use super::fleet::identity::PROOF_FIELD;
-use super::fleet::wire::{BASE_URL_FIELD, END_REASON_FIELD, SESSION_ID_FIELD, TIME_LEFT_FIELD};
+use super::fleet::wire::{BASE_URL_FIELD, END_REASON_FIELD, LEASE_FIELD, SESSION_ID_FIELD, TIME_LEFT_FIELD};
 
 /// Fields that an operation reads, beside those that the edge makes anew ([`MADE_BY_EDGE`]).
 const READ: &[&str] = &[
@@ -20,6 +20,7 @@ const READ: &[&str] = &[
     BASE_URL_FIELD,
     END_REASON_FIELD,
     TIME_LEFT_FIELD,
+    LEASE_FIELD,
     PROOF_FIELD,
 ];
 

@@ -6,6 +6,12 @@ use crate::config::settings::Sessions;
 /// This service itself, as `sessions.frame_ancestors` names it.
 const SELF: &str = "self";
 
+/// The field that says which of the person's devices a page may use.
+pub const PERMISSIONS_POLICY: &str = "Permissions-Policy";
+
+/// Camera and microphone are for pages of this origin alone, and for nobody whom they hold in a frame.
+pub const PERMISSIONS: &str = "camera=(self), microphone=(self)";
+
 /// The policy of a page of ours. Scripts and styles run only with this reply's `nonce`, because other addresses of the origin
 /// serve other people's files; a page without one has none. Calls go to this service; frames are for `ancestors`; pictures are
 /// only those that a page holds itself, which is its tab's.

@@ -23,6 +23,7 @@ pub mod dial_policy;
 pub mod estimator;
 pub mod expiry;
 pub mod fair_share;
+pub mod fence;
 pub mod ffmpeg_description;
 pub mod ffmpeg_progress;
 pub mod ffmpeg_streams;

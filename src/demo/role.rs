@@ -140,6 +140,7 @@ fn worker_settings(options: &DemoOptions, home: &Home, token: &str, reach: &Reac
     settings.controller = Some(ControllerLink {
         ca_file: None,
         url: reach.own_origin(),
+        urls: Vec::new(),
         token: Secret::new(token),
         heartbeat_interval: HEARTBEAT,
     });

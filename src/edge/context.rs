@@ -187,6 +187,7 @@ impl Context {
             Upstream::Tcp(address) | Upstream::Tls(address, _) => {
                 log::warn!("[proxy] upstream {address}: {what}{more}")
             }
+            Upstream::Unix(_) => log::warn!("[proxy] a part of this service: {what}{more}"),
         }
     }
 

@@ -15,6 +15,8 @@ pub enum RouteClass {
     Metrics,
     /// A session's page and all below it.
     Session,
+    /// Rooms: signalling, and what is asked about them.
+    Rooms,
     /// A page of ours, or nothing that there is.
     Page,
     /// A head that cannot be used.
@@ -23,8 +25,14 @@ pub enum RouteClass {
 }
 
 impl RouteClass {
-    const ALL: [RouteClass; 5] =
-        [RouteClass::Api, RouteClass::Metrics, RouteClass::Session, RouteClass::Page, RouteClass::Malformed];
+    const ALL: [RouteClass; 6] = [
+        RouteClass::Api,
+        RouteClass::Metrics,
+        RouteClass::Session,
+        RouteClass::Rooms,
+        RouteClass::Page,
+        RouteClass::Malformed,
+    ];
 
     /// Of a raw path.
     pub fn of(path: &str) -> RouteClass {
@@ -33,6 +41,7 @@ impl RouteClass {
             "/healthz" | "/readyz" => RouteClass::Api,
             path if path.starts_with("/api/") => RouteClass::Api,
             path if path.starts_with("/session/") => RouteClass::Session,
+            path if path.starts_with("/v1/webrtc/") => RouteClass::Rooms,
             _ => RouteClass::Page,
         }
     }
@@ -42,6 +51,7 @@ impl RouteClass {
             RouteClass::Api => "api",
             RouteClass::Metrics => "metrics",
             RouteClass::Session => "session",
+            RouteClass::Rooms => "rooms",
             RouteClass::Page => "page",
             RouteClass::Malformed => "malformed",
         }
@@ -168,6 +178,7 @@ mod tests {
             ("/metrics", 401),
             ("/session/abc/", 101),
             ("/session/abc/", 304),
+            ("/v1/webrtc/signal", 101),
             ("/", 503),
             ("/metricsx", 404),
         ] {
@@ -180,11 +191,12 @@ mod tests {
             (["metrics", "4xx"], 1),
             (["session", "1xx"], 1),
             (["session", "3xx"], 1),
+            (["rooms", "1xx"], 1),
             (["page", "4xx"], 1),
             (["page", "5xx"], 1),
             (["malformed", "4xx"], 1),
         ];
         assert_eq!(seen, expected);
-        assert_eq!(counters.requests().count(), 25, "zeros are there from the start");
+        assert_eq!(counters.requests().count(), 30, "zeros are there from the start");
     }
 }

@@ -17,8 +17,8 @@ use super::counters::Failure;
 use super::outbox::Outbox;
 use super::reply_side::{self, Flow, ReplySide};
 use super::request_side::{self, RequestSide};
-use super::router::{Forward, Reply, Upstream};
-use super::socket::{Socket, connect_tcp};
+use super::router::{Forward, Reply, Rewrite, Upstream};
+use super::socket::{Socket, connect_tcp, connect_unix};
 use super::tls::session::Session;
 use super::tunnel::{Frames, Tunnel};
 use super::upstreams::UpSocket;
@@ -124,13 +124,12 @@ impl Exchange {
             body: request.framing(),
             confined: forward.confined.is_some(),
         };
-        write_request(&mut to_up.buf, head, &onward);
+        match &forward.rewrite {
+            Some(rewrite) => write_anew(&mut to_up.buf, head, rewrite, &onward),
+            None => write_request(&mut to_up.buf, head, &onward),
+        }
         if let Some(proof) = &forward.proof {
-            // Before the empty line that ends the head.
-            to_up.buf.truncate(to_up.buf.len().saturating_sub(2));
-            let client = io.client;
-            write_field(&mut to_up.buf, FORWARDED_FIELD, proof.field(client).as_bytes());
-            to_up.buf.extend_from_slice(b"\r\n");
+            add_field(&mut to_up.buf, FORWARDED_FIELD, &proof.field(io.client));
         }
         Exchange {
             request,
@@ -288,6 +287,7 @@ fn open(cx: &mut Context, io: &ClientIo, ex: &mut Exchange) -> Result<bool, End>
             };
             connect_tcp(*address).map(|(fd, connected)| (Socket::with_tls(fd, session), connected))
         }
+        Upstream::Unix(path) => connect_unix(path).map(|fd| (Socket::new(fd), true)),
     };
     let adopted =
         opened.and_then(|(socket, connected)| cx.upstreams.adopt(&cx.epoll, socket, connected, io.key));
@@ -320,6 +320,29 @@ fn switch(now: Moment, io: &mut ClientIo, ex: &mut Exchange) -> Result<Step, End
     }
 }
 
+/// Adds a field before the empty line that ends a head.
+fn add_field(head: &mut Vec<u8>, name: &str, value: &str) {
+    head.truncate(head.len().saturating_sub(2));
+    write_field(head, name, value.as_bytes());
+    head.extend_from_slice(b"\r\n");
+}
+
+/// Writes a head that says something else than the client's.
+fn write_anew(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, rewrite: &Rewrite, onward: &Onward<'_>) {
+    let ours = |name: &str| rewrite.client.is_some_and(|(field, _)| field.eq_ignore_ascii_case(name));
+    let kept = |name: &str| !name.eq_ignore_ascii_case(AUTHORIZATION) && !ours(name);
+    let fields: Vec<_> = head.fields.iter().filter(|field| kept(field.name)).copied().collect();
+    write_request(out, &RequestHead { fields: &fields, query: rewrite.query.as_deref(), ..*head }, onward);
+    if let Some(authorization) = &rewrite.authorization {
+        add_field(out, AUTHORIZATION, authorization);
+    }
+    if let Some((name, client)) = rewrite.client {
+        add_field(out, name, &client.to_string());
+    }
+}
+
+const AUTHORIZATION: &str = "Authorization";
+
 /// An upstream's authority as text, without an allocation.
 struct AuthorityText {
     buf: [u8; 64],
@@ -327,7 +350,7 @@ struct AuthorityText {
 
 impl AuthorityText {
     fn of(&mut self, upstream: &Upstream) -> Option<&str> {
-        let (Upstream::Tcp(address) | Upstream::Tls(address, _)) = upstream;
+        let (Upstream::Tcp(address) | Upstream::Tls(address, _)) = upstream else { return None };
         let mut rest = &mut self.buf[..];
         let room = rest.len();
         write!(rest, "{address}").ok()?;

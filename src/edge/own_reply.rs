@@ -54,6 +54,9 @@ pub fn write_own(out: &mut Vec<u8>, reply: &Reply, manner: Manner<'_>) {
         let policy = csp::of_own_page(reply.nonce.as_ref().map(Nonce::as_str), manner.ancestors);
         write_field(out, "Content-Security-Policy", policy.as_bytes());
     }
+    if is_page(reply) {
+        write_field(out, csp::PERMISSIONS_POLICY, csp::PERMISSIONS.as_bytes());
+    }
     if !names("cache-control") {
         out.extend_from_slice(b"Cache-Control: no-store\r\n");
     }
@@ -179,7 +182,7 @@ mod tests {
         let expected = "HTTP/1.1 200 OK\r\nServer: hydraneckwebrtc\r\nDate: D\r\nContent-Length: 4\r\nContent-Type: text/html; charset=utf-8\r\n\
                         X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nContent-Security-Policy: \
                         default-src 'none'; script-src 'none'; style-src 'none'; img-src data:; connect-src 'self'; base-uri 'none'; \
-                        form-action 'none'; frame-ancestors 'self'\r\nCache-Control: no-store\r\nX-Good: c\r\n\r\n";
+                        form-action 'none'; frame-ancestors 'self'\r\nPermissions-Policy: camera=(self), microphone=(self)\r\nCache-Control: no-store\r\nX-Good: c\r\n\r\n";
         assert_eq!(written(&reply, ToHead::Yes), expected);
         assert_eq!(written(&reply, ToHead::No), format!("{expected}page"));
     }

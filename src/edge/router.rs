@@ -4,6 +4,7 @@
 //! read-mostly table and never block.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -266,6 +267,18 @@ pub struct Forward {
     pub confined: Option<Confinement>,
     /// Judges what the client and the upstream say to each other; `None`: nobody does.
     pub screen: Option<Arc<dyn Screening>>,
+    /// What the request says anew; `None`: it goes on as it is.
+    pub rewrite: Option<Arc<Rewrite>>,
+}
+
+/// What a request says anew when it is sent on. It prints nothing, because it holds a token.
+pub struct Rewrite {
+    /// The query instead of the client's.
+    pub query: Option<String>,
+    /// The `Authorization` field instead of the client's; `None`: it has none any more.
+    pub authorization: Option<String>,
+    /// A field of ours that names the client, for an upstream on this host. The client's own is always dropped.
+    pub client: Option<(&'static str, IpAddr)>,
 }
 
 /// A request for the control API.
@@ -288,6 +301,8 @@ pub enum Upstream {
     Tcp(SocketAddr),
     /// A worker, the same over TLS: its certificate must be for this name.
     Tls(SocketAddr, Arc<ServerName<'static>>),
+    /// A part of this process: the same over a unix socket of ours.
+    Unix(Arc<PathBuf>),
 }
 
 /// What is injected into HTML replies.
@@ -319,4 +334,13 @@ pub trait TunnelWatch: Send + Sync {
     fn opened(&self);
     /// One end sends no more, or the tunnel is gone; called exactly once per `opened`.
     fn closed(&self);
+}
+
+/// Lets tunnels through and leaves counting them to whoever is behind us.
+pub struct Uncounted;
+
+impl TunnelWatch for Uncounted {
+    fn opened(&self) {}
+
+    fn closed(&self) {}
 }

@@ -102,18 +102,42 @@ impl Media {
     }
 
     /// Answers an offer from this network. A role of which a session has one at most takes the place of the last one, once the
-    /// offer is accepted.
+    /// offer is accepted, or before where there is no other place.
     pub fn offer_from(&self, client: Option<IpAddr>, wanted: Wanted) -> Result<Accepted, OfferRefused> {
+        let kind = wanted.role.kind();
+        let before = if kind.is_single() { self.others(&wanted.session, kind, None) } else { Vec::new() };
+        self.offer_after(&before, Gone::Ended, client, wanted)
+    }
+
+    /// Answers an offer that takes the place of these peers, which end for this reason once it is accepted. Where there is no place
+    /// without theirs they end before.
+    fn offer_after(
+        &self,
+        before: &[PeerId],
+        why: Gone,
+        client: Option<IpAddr>,
+        wanted: Wanted,
+    ) -> Result<Accepted, OfferRefused> {
         let now = Instant::now();
         let (kind, session) = (wanted.role.kind(), wanted.session.clone());
-        self.0.directory.ask(&session, client, kind, now)?;
+        let ask = || self.0.directory.ask(&session, client, kind, now);
+        if let Err(limit) = ask() {
+            if before.is_empty() {
+                return Err(limit.into());
+            }
+            before.iter().for_each(|old| self.end_now(old, why));
+            ask()?;
+        }
         let (seed, answer) = offer::answer(wanted, &self.0, now)?;
         let seed = Seed { client, ..seed };
         let accepted = Accepted { peer: seed.id, answer, view: seed.view.clone() };
         self.hand_over(seed, now)?;
         self.0.counters.peers_accepted.one();
         if kind.is_single() {
-            self.end_others(&session, kind, &accepted.peer);
+            // Of two that came at once, neither of which the other one knew, the first ends too.
+            for old in self.others(&session, kind, Some(accepted.peer)) {
+                self.close(&old, why);
+            }
         }
         Ok(accepted)
     }
@@ -145,12 +169,10 @@ impl Media {
         line.tell(command).map_err(|shared::Behind| OfferRefused::Busy)
     }
 
-    fn end_others(&self, session: &SessionId, kind: RoleKind, keep: &PeerId) {
-        for known in self.0.directory.of_session(session) {
-            if known.kind == kind && known.id != *keep {
-                self.close(&known.id, Gone::Ended);
-            }
-        }
+    /// The peers of this kind that a session has.
+    fn others(&self, session: &SessionId, kind: RoleKind, but: Option<PeerId>) -> Vec<PeerId> {
+        let known = self.0.directory.of_session(session).into_iter();
+        known.filter(|known| known.kind == kind && Some(known.id) != but).map(|known| known.id).collect()
     }
 
     /// Takes candidates of a peer's browser (values of `a=candidate`). Those that are no use are skipped: a browser hides its
@@ -202,10 +224,21 @@ impl Media {
 
     /// Ends a peer. Returns at once; false: there is no such peer.
     pub fn close(&self, peer: &PeerId, why: Gone) -> bool {
-        if self.0.directory.withdraw(peer).is_some_and(|seed| {
+        self.tell_to_end(peer, why, None)
+    }
+
+    /// Ends a peer, and returns when its place is free, at the latest after [`PATIENCE`].
+    fn end_now(&self, peer: &PeerId, why: Gone) {
+        let (done, ended) = crossbeam_channel::bounded(1);
+        if self.tell_to_end(peer, why, Some(done)) {
+            // Nobody answers for one that waited, or when the thread is behind: whoever asks for the place sees.
+            let _ = ended.recv_timeout(PATIENCE);
+        }
+    }
+
+    fn tell_to_end(&self, peer: &PeerId, why: Gone, done: Option<crossbeam_channel::Sender<()>>) -> bool {
+        if let Some(seed) = self.0.directory.withdraw(peer) {
             seed.view.stand(view::Standing::Gone);
-            true
-        }) {
             return true;
         }
         let (Some(view), Some(thread)) = (self.0.directory.view(peer), self.0.directory.thread_of(peer))
@@ -214,7 +247,7 @@ impl Media {
         };
         // The thread looks at this when it cannot be told.
         view.want_end();
-        let _ = self.tell(thread, Command::Close(*peer, why));
+        let _ = self.tell(thread, Command::Close(*peer, why, done));
         true
     }
 

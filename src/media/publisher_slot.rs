@@ -159,7 +159,9 @@ impl Media {
         let (number, offered) = (place.number(), self.now());
         let sets = offer.parameter_sets();
         let wanted = Wanted { session: stream.session().clone(), role: Box::new(role(place)), offer };
-        let accepted = self.offer_from(client, wanted)?;
+        let before: Vec<PeerId> =
+            known.iter().filter(|before| slot.is_held_by(before.number)).map(|it| it.peer).collect();
+        let accepted = self.offer_after(&before, Gone::TakenOver, client, wanted)?;
         let (peer, view) = (accepted.peer, accepted.view.clone());
         let before = known.replace(Holder { number, peer, token, view, offered });
         let before = before.filter(|before| slot.is_held_by(before.number));

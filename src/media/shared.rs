@@ -97,8 +97,8 @@ pub enum Command {
     Restart(PeerId, IceParameters, Sender<Result<Restarted, RestartRefused>>),
     /// Something for a member of yours.
     Order(PeerId, Order),
-    /// The peer is over.
-    Close(PeerId, Gone),
+    /// The peer is over; say so once its place is free.
+    Close(PeerId, Gone, Option<Sender<()>>),
     /// News of a stream that peers of yours follow.
     Stream(StreamId, News),
     /// Say good-bye to all peers and end.

@@ -395,7 +395,13 @@ impl MediaThread {
                     self.with_peer(peer, |peer, io| peer.obey(order, now, io));
                 }
             }
-            Command::Close(peer, why) => self.end(peer, why),
+            Command::Close(peer, why, done) => {
+                self.end(peer, why);
+                if let Some(done) = done {
+                    // Whoever waited for it may have given up.
+                    let _ = done.send(());
+                }
+            }
             Command::Stream(stream, news) => self.hear(stream, news),
             Command::Stop => self.stopping = true,
         }

@@ -180,7 +180,7 @@ table! {
     EDGE_ACCEPTED "hydraneckwebrtc_edge_connections_accepted_total" Both Counter None []
         "Connections of clients that were accepted.";
     EDGE_REQUESTS "hydraneckwebrtc_edge_requests_total" Both Counter None ["route", "status"]
-        "Replies to requests by what was asked (api, metrics, session, page, malformed) and class of the status.";
+        "Replies to requests by what was asked (api, metrics, session, rooms, page, malformed) and class of the status.";
     EDGE_RECEIVED "hydraneckwebrtc_edge_received_bytes_total" Both Counter Bytes []
         "Bytes from clients, without TLS and what is below.";
     EDGE_SENT "hydraneckwebrtc_edge_sent_bytes_total" Both Counter Bytes []

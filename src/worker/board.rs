@@ -16,6 +16,7 @@ use crate::api::overlay;
 use crate::api::sessions::Link;
 use crate::api::types::{CreateRequest, DEFAULT_ENGINE, DEMO_ENGINE, SourceView, Timings};
 use crate::core::attendance::{Attendance, Beat};
+use crate::core::fence::Caller;
 use crate::core::ids::{Port, SessionId};
 use crate::core::media_feed::Feeder;
 use crate::core::outside_prefix;
@@ -193,6 +194,8 @@ pub struct Asked {
     pub base_url: String,
     /// What the controller has left for it, where that is less than `sessions.create_timeout`.
     pub time_left: Option<Duration>,
+    /// Who asks.
+    pub caller: Caller,
 }
 
 /// What the supervisor publishes.
@@ -333,6 +336,7 @@ impl Card {
             engine: Choice::Moonlight,
             base_url,
             time_left: None,
+            caller: Caller::Operator,
         };
         let card = Card::new(asked, now, mailbox, Port(0), feeds);
         card.publish(|view| {
@@ -694,6 +698,7 @@ pub(in crate::worker) mod tests {
             engine: Choice::Moonlight,
             base_url: "http://neck".into(),
             time_left: None,
+            caller: Caller::Operator,
         };
         let (mailbox, ..) = Mailbox::new(Wake::new().unwrap());
         let card = Card::new(asked, Moment(0), mailbox, Port(8080), Board::default().feeds());

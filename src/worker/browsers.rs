@@ -76,12 +76,9 @@ impl WorkerService {
     pub fn admit_browser(&self, call: &Call, card: &Card, types: &[&str]) -> Result<(), Answer> {
         self.admit_pace(call, &card.id)?;
         let settings = self.live.get();
-        let controller = settings.controller.as_ref().map(|link| link.url.as_str());
-        let urls: Vec<&str> = controller
-            .into_iter()
-            .chain(settings.server.public_url.as_deref())
-            .chain([&*card.base_url])
-            .collect();
+        let controllers = settings.controller.iter().flat_map(|link| link.all());
+        let urls: Vec<&str> =
+            controllers.chain(settings.server.public_url.as_deref()).chain([&*card.base_url]).collect();
         let own = OwnNames { urls: &urls, proxies: &settings.server.trusted_proxies };
         auth::check_browser_call(call, own, types)
     }

@@ -29,6 +29,7 @@ use crate::worker::answers;
 use crate::worker::board::{Board, Card};
 use crate::worker::checks::Checks;
 use crate::worker::chronicle::Chronicle;
+use crate::worker::fence::LeaseFence;
 use crate::worker::figures;
 use crate::worker::namespaces::access::RoomAccess;
 use crate::worker::namespaces::copies;
@@ -87,6 +88,8 @@ pub struct Health {
     pub room_access: RoomAccess,
     /// How we stand with the controller.
     pub standing: Arc<Standing>,
+    /// Which controllers are obeyed.
+    pub fence: LeaseFence,
     /// The fingerprint of the key that our id belongs to.
     pub key: Fingerprint,
     /// The moonlight-web-stream that was there at the start.
@@ -162,6 +165,8 @@ impl Health {
         let live = self.board.live();
         let sessions: Vec<Value> = live.iter().map(|card| self.session(card, admin)).collect();
         let uptime = self.clock.now().0 / 1000;
+        // Their URLs are for operators.
+        let controllers = if reads { self.standing.shown() } else { Value::Null };
         let body = json!({
             "service": "hydraneckwebrtc",
             "version": env!("CARGO_PKG_VERSION"),
@@ -173,6 +178,8 @@ impl Health {
                 "process_id": std::process::id(),
                 "uptime": duration_text(uptime),
                 "key": self.key.to_string(),
+                "controllers": controllers,
+                "lease": self.fence.highest(),
                 "wireguard": wireguard,
                 "active_sessions": live.len(),
                 "max_sessions": settings.sessions.max,

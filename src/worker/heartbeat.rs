@@ -1,13 +1,15 @@
-//! The `heartbeat` thread: tells the controller what runs here, and carries its orders to the `cleanup` thread.
+//! The `heartbeat` threads: each tells one controller what runs here, and carries its orders to the `cleanup` thread.
 //!
-//! A beat goes out every interval and at once after a session changed, never two at a time. A controller that is away
-//! changes nothing here: sessions go on, and the first beat it takes again tells it everything.
+//! A beat goes out every interval and at once after a session changed, never two at a time to one controller. A controller that is away
+//! changes nothing here: sessions go on, and the first beat it takes again tells it everything. Of several controllers the one that
+//! leads is obeyed ([`LeaseFence`](crate::worker::fence::LeaseFence)); the others are told all the same, so that each can lead at once.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::Sender;
 use serde_json::Value;
 
 use crate::api::server::Beat;
@@ -28,6 +30,7 @@ use crate::worker::board::{Card, View, words_of};
 use crate::worker::health::Health;
 use crate::worker::identity::IdentityFile;
 use crate::worker::namespaces::copies;
+use crate::worker::ring::{Ear, Heard};
 use crate::worker::rooms;
 use crate::worker::roster::Order;
 use crate::worker::stamps::Stamps;
@@ -47,18 +50,20 @@ const REPEAT_EVERY: Duration = Duration::from_secs(300);
 /// Largest refusal that is read.
 const REFUSAL_LIMIT: u64 = 4096;
 
-/// What the thread works with.
+/// What the threads work with.
 pub struct Pulse {
     /// What to report.
     pub health: Health,
     /// Numbers the beats.
     pub stamps: Arc<Stamps>,
     /// Signs them, and where the rest of our identity is kept.
-    pub signer: (IdentityKey, IdentityFile),
+    pub signer: Arc<(IdentityKey, IdentityFile)>,
     /// Takes the controller's orders.
     pub roster: Sender<Order>,
     /// The port we listen on.
     pub port: u16,
+    /// Which of the controllers this one is for.
+    pub index: usize,
     /// Whom we believe to be the controller.
     pub roots: TlsConfig,
     /// Called each round, for the watchdog.
@@ -66,17 +71,17 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// The thread. `changed` rings when there is news and closes when it is time to go; `ready` is called after the first
-    /// attempt.
-    pub fn run(self, changed: &Receiver<()>, ready: impl FnOnce()) {
+    /// The thread. `changed` tells when there is news and when it is time to go; `ready` is called after each attempt.
+    pub fn run(self, changed: &Ear, ready: impl Fn()) {
         let agent = agent(self.roots.clone());
         let mut contact = Contact::default();
         let mut longest = Duration::MAX;
-        let mut ready = Some(ready);
         loop {
             let settings = self.health.live.get();
-            let Some(link) = &settings.controller else {
-                ready.take().into_iter().for_each(|ready| ready());
+            let target =
+                settings.controller.as_ref().and_then(|link| Some((link.all().nth(self.index)?, link)));
+            let Some((url, link)) = target else {
+                ready();
                 if self.rest(changed, Duration::MAX) {
                     continue;
                 } else {
@@ -84,26 +89,27 @@ impl Pulse {
                 };
             };
             let is_first = !contact.is_close;
-            match self.send(&agent, link, &mut contact) {
+            let target = Target { url, link };
+            match self.send(&agent, &target, &mut contact) {
                 Ok(reply) => {
                     if contact.failures > 0 {
                         let failures = contact.failures;
-                        log::info!("[heartbeat] the controller answers again after {failures} failed beats");
+                        log::info!("[heartbeat] {target} answers again after {failures} failed beats");
                     }
                     (contact.failures, contact.said, contact.is_close) = (0, None, true);
                     longest = reply.max_interval_ms.map_or(Duration::MAX, Duration::from_millis);
-                    self.obey(reply);
+                    self.obey(&target, reply);
                 }
                 Err(error) => {
                     let again = contact.said.is_none_or(|at| at.elapsed() >= REPEAT_EVERY);
-                    if self.report(&error, again) {
+                    if self.report(&target, &error, again) {
                         contact.said = Some(Instant::now());
                     }
                     contact.failures = contact.failures.saturating_add(1);
                     contact.is_close = false;
                 }
             }
-            ready.take().into_iter().for_each(|ready| ready());
+            ready();
             let pause = jittered(link.heartbeat_interval.min(longest), is_first, entropy::number() as u32);
             if !self.rest(changed, pause) {
                 return;
@@ -112,46 +118,45 @@ impl Pulse {
     }
 
     /// Waits for the next beat's time or for news. False: time to go.
-    fn rest(&self, changed: &Receiver<()>, interval: Duration) -> bool {
+    fn rest(&self, changed: &Ear, interval: Duration) -> bool {
         let begun = Instant::now();
         loop {
             (self.beat)();
             let left = interval.saturating_sub(begun.elapsed());
-            match changed.recv_timeout(left.min(IDLE_BEAT)) {
-                Ok(()) => break,
-                Err(RecvTimeoutError::Disconnected) => return false,
-                Err(RecvTimeoutError::Timeout) if left <= IDLE_BEAT => return true,
-                Err(RecvTimeoutError::Timeout) => {}
+            match changed.listen(left.min(IDLE_BEAT)) {
+                Heard::News => break,
+                Heard::Close => return false,
+                Heard::Nothing if left <= IDLE_BEAT => return true,
+                Heard::Nothing => {}
             }
         }
         std::thread::sleep(MIN_GAP.saturating_sub(begun.elapsed()));
-        while changed.try_recv().is_ok() {}
-        true
+        changed.listen(Duration::ZERO) != Heard::Close
     }
 
     /// One beat; a second at once when the controller wants its challenge signed, or the list that was left out.
     fn send(
         &self,
         agent: &ureq::Agent,
-        link: &ControllerLink,
+        target: &Target<'_>,
         contact: &mut Contact,
     ) -> Result<HeartbeatReply, BeatError> {
-        let reply = self.send_once(agent, link, contact)?;
+        let reply = self.send_once(agent, target, contact)?;
         let is_asked_to_sign = reply.challenge.is_some() && contact.challenge != reply.challenge;
         if reply.accepted || !(is_asked_to_sign || reply.list_wanted) {
             return Ok(reply);
         }
         contact.challenge = reply.challenge.or(contact.challenge.take());
-        self.send_once(agent, link, contact)
+        self.send_once(agent, target, contact)
     }
 
     fn send_once(
         &self,
         agent: &ureq::Agent,
-        link: &ControllerLink,
+        target: &Target<'_>,
         contact: &mut Contact,
     ) -> Result<HeartbeatReply, BeatError> {
-        let mut beat = self.compose(link, contact.challenge.as_deref());
+        let mut beat = self.compose(target.link, contact.challenge.as_deref());
         // Whatever becomes of this beat: unless it is taken, the next one brings its list along.
         let known = contact.list.take();
         let list = match known.filter(|known| known.is_of(&beat.sessions)) {
@@ -162,7 +167,7 @@ impl Pulse {
             }
             None => KnownList { seq: beat.seq, sessions: beat.sessions.clone() },
         };
-        let reply = self.deliver(agent, link, &beat)?;
+        let reply = self.deliver(agent, target, &beat)?;
         contact.list = (reply.accepted && reply.keeps_lists).then_some(list);
         Ok(reply)
     }
@@ -170,19 +175,20 @@ impl Pulse {
     fn deliver(
         &self,
         agent: &ureq::Agent,
-        link: &ControllerLink,
+        target: &Target<'_>,
         beat: &Heartbeat,
     ) -> Result<HeartbeatReply, BeatError> {
+        let Target { url, link } = target;
         let away = |why: &str| BeatError::Away(why.to_owned());
         let body = serde_json::to_vec(beat).map_err(|error| away(&error.to_string()))?;
         let proof = self.signer.0.prove(&body).ok_or_else(|| away("this beat cannot be signed"))?;
         let mut reply = agent
-            .post(format!("{}/api/v1/workers/heartbeat", link.url))
+            .post(format!("{url}/api/v1/workers/heartbeat"))
             .header("Authorization", format!("Bearer {}", link.token.expose()))
             .header("Content-Type", "application/json")
             .header(PROOF_FIELD, proof.to_string())
             .send(&body)
-            .map_err(|error| BeatError::Away(unreached(error, &link.url)))?;
+            .map_err(|error| BeatError::Away(unreached(error, url)))?;
         match reply.status().as_u16() {
             200 => reply
                 .body_mut()
@@ -198,7 +204,7 @@ impl Pulse {
             403 | 409 => Err(BeatError::Refused(refusal_text(&mut reply))),
             status => {
                 let location = reply.headers().get("Location").and_then(|value| value.to_str().ok());
-                let advice = http_client::advice_of(status, location, &link.url);
+                let advice = http_client::advice_of(status, location, url);
                 let advice = advice.unwrap_or_else(|| "check controller.url and controller.token".to_owned());
                 Err(BeatError::Away(format!("the controller answers {status}; {advice}")))
             }
@@ -207,23 +213,25 @@ impl Pulse {
 
     /// A controller that is away is a warning. One that does not take us for who we say we are is an error. Both are in
     /// health. Says whether the log says it: when it is new, and every few minutes.
-    fn report(&self, error: &BeatError, again: bool) -> bool {
+    fn report(&self, target: &Target<'_>, error: &BeatError, again: bool) -> bool {
         let is_new = match error {
-            BeatError::Away(why) => self.health.standing.away(why),
-            BeatError::Refused(why) => self.health.standing.refused(why),
+            BeatError::Away(why) => self.health.standing.away(target.url, why),
+            BeatError::Refused(why) => self.health.standing.refused(target.url, why),
         };
         match error {
             _ if !is_new && !again => return false,
             BeatError::Away(why) => log::warn!("[heartbeat] {why}; going on"),
             BeatError::Refused(why) => {
-                log::error!("[heartbeat] the controller refuses this worker: {why}. Sessions go on");
+                log::error!("[heartbeat] {target} refuses this worker: {why}. Sessions go on");
             }
         }
         true
     }
 
     fn compose(&self, link: &ControllerLink, challenge: Option<&str>) -> Heartbeat {
-        // The number first, the sessions after: see `Stamp`.
+        // The time, and the numbers, first, the sessions after: see `Stamp` and `LeaseFence`.
+        let clock_ms = Some(self.health.clock.now().0);
+        let lease = self.health.fence.highest();
         let stamp = self.stamps.begin();
         let settings = self.health.live.get();
         let wireguard = self.health.wireguard.is_there();
@@ -245,6 +253,8 @@ impl Pulse {
             stopping: self.health.flags.stopping.load(Ordering::Acquire),
             status: if well { WorkerStatus::Ok } else { WorkerStatus::Degraded },
             interval_ms: u64::try_from(link.heartbeat_interval.as_millis()).unwrap_or(u64::MAX),
+            clock_ms,
+            lease,
             wire: WIRE_VERSION,
             challenge: challenge.map(str::to_owned),
             hindrances,
@@ -279,14 +289,14 @@ impl Pulse {
         }
     }
 
-    fn obey(&self, reply: HeartbeatReply) {
+    fn obey(&self, target: &Target<'_>, reply: HeartbeatReply) {
         if !reply.accepted {
             log::warn!(
                 "[heartbeat] the controller has heard a newer beat under our name: is server.worker_id used twice?"
             );
             return;
         }
-        let news = self.health.standing.accepted(&reply);
+        let news = self.health.standing.accepted(target.url, &reply);
         if news.trouble {
             log::error!("[heartbeat] {}", reply.rival.as_deref().unwrap_or_default());
         }
@@ -295,11 +305,14 @@ impl Pulse {
             log::warn!("[heartbeat] the controller gives this worker no sessions for a while: {why}");
         }
         if news.token_scope
-            && let Err(error) = self.signer.1.write(reply.heartbeats_only)
+            && let Err(error) = self.signer.1.write(|| self.health.standing.heartbeats_only())
         {
             log::warn!(
                 "[heartbeat] what controller.token is good for cannot be kept over a restart: {error}"
             );
+        }
+        if !self.leads(&reply) {
+            return;
         }
         let before = self.health.flags.drain_wished.swap(reply.draining, Ordering::AcqRel);
         if before != reply.draining {
@@ -314,6 +327,33 @@ impl Pulse {
             let (session, reason) = (&order.session_id, order.reason);
             log::info!(session:%, reason:%; "[heartbeat] the controller ends session {session} as {reason}");
             let _ = self.roster.send(Order::End(order.session_id, order.reason, Box::new(|| ())));
+        }
+    }
+    /// Whether what the controller wishes counts.
+    fn leads(&self, reply: &HeartbeatReply) -> bool {
+        let fence = &self.health.fence;
+        if let Err(error) = fence.note(if reply.follows { 0 } else { reply.lease }) {
+            log::warn!(
+                "[heartbeat] the controller's lease number cannot be kept in server.state_dir: {error}"
+            );
+            return false;
+        }
+        !reply.follows && fence.obeys(reply.lease)
+    }
+}
+
+/// The controller that a thread is for.
+struct Target<'a> {
+    url: &'a str,
+    link: &'a ControllerLink,
+}
+
+impl fmt::Display for Target<'_> {
+    /// By its URL where there are several.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.link.urls.len() {
+            0 | 1 => f.write_str("the controller"),
+            _ => write!(f, "the controller {}", self.url),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -61,11 +62,15 @@ pub struct IdentityFile {
     path: PathBuf,
     id: WorkerId,
     boot_ms: u64,
+    /// Each of the heartbeat threads may write it.
+    writing: Mutex<()>,
 }
 
 impl IdentityFile {
-    /// Writes the file.
-    pub fn write(&self, heartbeats_only: bool) -> io::Result<()> {
+    /// Writes the file, with what holds when its turn has come.
+    pub fn write(&self, heartbeats_only: impl FnOnce() -> bool) -> io::Result<()> {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let heartbeats_only = heartbeats_only();
         let (worker_id, boot_ms) = (self.id.clone(), self.boot_ms);
         state_file::write(&self.path, &Stored { version: VERSION, worker_id, boot_ms, heartbeats_only })
     }
@@ -82,8 +87,9 @@ pub fn settle(state: &Path, configured: Option<&WorkerId>) -> io::Result<Identit
     let generation = Generation { boot_ms: clock::unix_millis().max(after_last), nonce: entropy::number() };
     let key = settle_key(&state.join(KEY_NAME))?;
     let heartbeats_only = stored.is_some_and(|stored| stored.heartbeats_only);
-    let file = IdentityFile { path, id: id.clone(), boot_ms: generation.boot_ms };
-    file.write(heartbeats_only)?;
+    let boot_ms = generation.boot_ms;
+    let file = IdentityFile { path, id: id.clone(), boot_ms, writing: Mutex::new(()) };
+    file.write(|| heartbeats_only)?;
     log::info!("[worker] {id} proves itself by the key sha256 {}", identity_key::fingerprint(key.public()));
     Ok(Identity { id, generation, key, heartbeats_only, file })
 }

@@ -20,6 +20,7 @@ pub mod data_dir;
 pub mod engines;
 pub mod events;
 pub mod family;
+pub mod fence;
 pub mod figures;
 pub mod gate;
 pub mod health;
@@ -40,6 +41,7 @@ pub mod prepare;
 pub mod process_probe;
 pub mod public_address;
 pub mod rating;
+pub mod ring;
 pub mod rooms;
 pub mod roster;
 pub mod router;
@@ -67,8 +69,9 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::api::auth::TokenGuard;
 use crate::api::server::ApiServer;
 use crate::config::live::Live;
-use crate::config::settings::Settings;
+use crate::config::settings::{ControllerLink, Settings};
 use crate::core::descriptors::Plan;
+use crate::core::fleet::wire::Generation;
 use crate::core::ids::WorkerId;
 use crate::core::rate_limit::Rate;
 use crate::core::reason::EndReason;
@@ -95,13 +98,16 @@ use bodies::{Bodies, BodiesThread};
 use browsers::Browsers;
 use checks::Checks;
 use data_dir::DataDir;
+use fence::LeaseFence;
 use health::{Flags, Health};
 use heartbeat::Pulse;
 use identity::{Identity, IdentityFile};
 use memory::Memory;
 use namespaces::access::RoomAccess;
 use public_address::AddressThread;
+use ring::{Ear, Ring};
 use rooms::RoomsService;
+use rooms::routes::RoomRoutes;
 use roster::{Given, Order, Roster};
 use router::WorkerRouter;
 use service::WorkerService;
@@ -142,6 +148,9 @@ pub fn run(settings: Settings, origin: &ConfigOrigin) -> Result<(), RunError> {
     Ok(())
 }
 
+/// Signs heartbeats, and the file where the rest of our identity is kept.
+type Signer = Arc<(IdentityKey, IdentityFile)>;
+
 /// A running worker.
 pub struct Worker {
     live: Arc<Live>,
@@ -152,8 +161,8 @@ pub struct Worker {
     api: Option<ApiServer>,
     orders: Sender<Order>,
     roster: Option<JoinHandle<()>>,
-    changed: Option<Sender<()>>,
-    heartbeat: Option<JoinHandle<()>>,
+    changed: Ring,
+    heartbeats: Vec<JoinHandle<()>>,
     first_beat: Receiver<()>,
     outbox: Option<OutboxThread>,
     bodies: Option<BodiesThread>,
@@ -202,11 +211,14 @@ impl Worker {
         let (media, media_threads) =
             Media::start(media, pulses).map_err(|error| RunError(error.to_string()))?;
         let live = Arc::new(Live::new(settings));
+        let (ring, ears) =
+            Ring::new(live.get().controller.iter().flat_map(ControllerLink::all).count().max(1));
         let (board, clock) = (Arc::new(Board::default()), Clock::start());
         let memory = Memory::start(&ground.state, &live, &board, clock, pulses)?;
         let checks = Checks { live: live.clone(), data_dir: ground.root.clone(), board: board.clone() };
         let installed = Installed::look(&live.get().sessions.web_server);
         log::info!("[worker] moonlight-web-stream: {}: {}", installed.name(), installed.meaning());
+        let fence = open_fence(&ground.state, (generation, clock), &ring)?;
         let standing = Arc::new(Standing::new(identity.heartbeats_only));
         let room_access = RoomAccess::open(&ground.state, live.clone(), standing.clone());
         let rooms = RoomsService::start(
@@ -232,6 +244,7 @@ impl Worker {
             metrics: Arc::new(FrontMetrics::of(ground.certificates.view())),
             media,
             standing,
+            fence,
             key: identity_key::fingerprint(identity.key.public()),
             clock,
         };
@@ -241,11 +254,9 @@ impl Worker {
         let announcer = health.live.get().serves_tls().then(start).transpose()?;
         let bodies = Arc::new(Bodies::open(&ground.state, &health.live, clock)?);
         warn_of_hindrances(&health.checks);
-        let stamps = Arc::new(Stamps::new(generation));
-        let signer = (identity.key, identity.file);
-        let front = (address, plan);
-        let mut worker =
-            Worker::start_threads(ground, health, bodies.clone(), (stamps, signer), front, pulses)?;
+        let signer = Arc::new((identity.key, identity.file));
+        let (heart, front) = ((Arc::new(Stamps::new(generation)), signer, ring, ears), (address, plan));
+        let mut worker = Worker::start_threads(ground, health, bodies.clone(), heart, front, pulses)?;
         worker.certificates.start(pulses)?;
         worker.bodies = Some(BodiesThread::start(bodies)?);
         worker.configured_id = configured_id;
@@ -261,12 +272,11 @@ impl Worker {
         ground: Ground,
         health: Health,
         bodies: Arc<Bodies>,
-        (stamps, signer): (Arc<Stamps>, (IdentityKey, IdentityFile)),
+        (stamps, signer, changed, ears): (Arc<Stamps>, Signer, Ring, Vec<Ear>),
         (address, plan): (SocketAddr, Plan),
         pulses: &Pulses,
     ) -> Result<Worker, RunError> {
         let (orders, order_inbox) = crossbeam_channel::unbounded();
-        let (changed, changes) = crossbeam_channel::bounded(1);
         let (live, board, flags, clock) =
             (health.live.clone(), health.board.clone(), health.flags.clone(), health.clock);
         let given = given(&health, (ground.root, bodies), changed.clone(), stamps.clone(), pulses);
@@ -292,16 +302,17 @@ impl Worker {
         let edge = front::edge(&live.get(), &ground.secured, ground.listeners, Arc::new(router), run)?;
         let address_thread = AddressThread::start(&live, health.media.public_address())?;
         let tokens = (health.tokens.clone(), clock);
-        let pulse = Pulse {
-            health,
-            stamps,
-            signer,
+        let pulse = |index| Pulse {
+            health: health.clone(),
+            stamps: stamps.clone(),
+            signer: signer.clone(),
             roster: orders.clone(),
             port: address.port(),
-            roots: ground.roots,
-            beat: front::beat(pulses, "heartbeat", HEARTBEAT_SILENCE),
+            index,
+            roots: ground.roots.clone(),
+            beat: front::beat(pulses, &heartbeat_name(index), HEARTBEAT_SILENCE),
         };
-        let (heartbeat, first_beat) = start_heartbeat(pulse, changes, flags.clone())?;
+        let (heartbeats, first_beat) = start_heartbeats(pulse, ears, &flags)?;
         Ok(Worker {
             live,
             board,
@@ -311,8 +322,8 @@ impl Worker {
             api: Some(api),
             orders,
             roster: Some(roster),
-            changed: Some(changed),
-            heartbeat: Some(heartbeat),
+            changed,
+            heartbeats,
             first_beat,
             outbox: None,
             bodies: None,
@@ -380,9 +391,7 @@ impl Running for Worker {
         if let Some(rooms) = &self.rooms {
             rooms::drain(&rooms.rooms(), self.live.get().drain_timeout);
         }
-        if let Some(changed) = &self.changed {
-            let _ = changed.try_send(());
-        }
+        self.changed.ring();
     }
 
     fn is_idle(&self) -> bool {
@@ -402,10 +411,13 @@ impl Running for Worker {
         if let Some(media) = self.media.take() {
             media.stop(MEDIA_DEADLINE);
         }
-        self.changed = None;
+        self.changed.close();
         self.certificates.stop();
         self.address_thread.stop();
-        self.heartbeat.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
+        let deadline = Instant::now() + JOIN_DEADLINE;
+        for thread in self.heartbeats.drain(..) {
+            join::within(thread, deadline.saturating_duration_since(Instant::now()));
+        }
         if let Some(edge) = self.edge.take() {
             front::stop_edge(edge, JOIN_DEADLINE);
         }
@@ -427,7 +439,7 @@ impl Running for Worker {
 fn given(
     health: &Health,
     (root, bodies): (Arc<DataDir>, Arc<Bodies>),
-    changed: Sender<()>,
+    changed: Ring,
     stamps: Arc<Stamps>,
     pulses: &Pulses,
 ) -> Given {
@@ -437,6 +449,7 @@ fn given(
         root,
         chronicle: health.chronicle.clone(),
         changed,
+        fence: health.fence.clone(),
         stamps,
         wireguard: health.wireguard.clone(),
         sources: Arc::new(health.media.clone()),
@@ -448,8 +461,9 @@ fn given(
 }
 
 fn router(health: &Health, api: &ApiServer) -> WorkerRouter {
-    let Health { board, standing, live, clock, .. } = health;
+    let Health { board, standing, live, clock, rooms, room_access, .. } = health;
     WorkerRouter {
+        rooms: RoomRoutes::new(rooms.clone(), room_access.clone(), api.gate()),
         board: board.clone(),
         standing: standing.clone(),
         live: live.clone(),
@@ -479,19 +493,39 @@ fn warn_of_hindrances(checks: &Checks) {
     }
 }
 
-/// Starts the thread; the receiver hears of the first attempt.
-fn start_heartbeat(
-    pulse: Pulse,
-    changes: Receiver<()>,
-    flags: Arc<Flags>,
-) -> Result<(JoinHandle<()>, Receiver<()>), RunError> {
+/// The first controller's, which most workers have alone, has no number.
+fn heartbeat_name(index: usize) -> String {
+    match index {
+        0 => "heartbeat".to_owned(),
+        _ => format!("heartbeat-{}", index + 1),
+    }
+}
+
+/// Starts a thread for each controller; the receiver hears of the first attempt.
+fn start_heartbeats(
+    pulse: impl Fn(usize) -> Pulse,
+    ears: Vec<Ear>,
+    flags: &Arc<Flags>,
+) -> Result<(Vec<JoinHandle<()>>, Receiver<()>), RunError> {
     let (beaten, first_beat) = crossbeam_channel::bounded(1);
-    let ready = move || {
-        flags.ready.store(true, Ordering::Release);
-        let _ = beaten.try_send(());
+    let start = |(index, ear): (usize, Ear)| {
+        let (pulse, flags, beaten) = (pulse(index), flags.clone(), beaten.clone());
+        let ready = move || {
+            flags.ready.store(true, Ordering::Release);
+            let _ = beaten.try_send(());
+        };
+        front::thread(&heartbeat_name(index), STACK, move || pulse.run(&ear, ready))
     };
-    let thread = front::thread("heartbeat", STACK, move || pulse.run(&changes, ready))?;
-    Ok((thread, first_beat))
+    let threads = ears.into_iter().enumerate().map(start).collect::<Result<_, _>>()?;
+    Ok((threads, first_beat))
+}
+
+fn open_fence(state: &PrivateDir, run: (Generation, Clock), changed: &Ring) -> Result<LeaseFence, RunError> {
+    LeaseFence::open(state.path(), run, changed.clone()).map_err(|error| {
+        let advice =
+            "which controller leads is kept there: it must be writable and belong to the service's user";
+        RunError(format!("server.state_dir: {}: {error}; {advice}", state.path().display()))
+    })
 }
 
 fn prepare_ground(settings: &Settings, passed: Vec<Passed>) -> Result<Ground, RunError> {

@@ -27,8 +27,10 @@ use crate::worker::board::{Asked, Board, Card};
 use crate::worker::bodies::Bodies;
 use crate::worker::chronicle::Chronicle;
 use crate::worker::data_dir::DataDir;
+use crate::worker::fence::LeaseFence;
 use crate::worker::mailbox::{Mailbox, Message, WhenOver};
 use crate::worker::ports::Ports;
+use crate::worker::ring::Ring;
 use crate::worker::sources::Sources;
 use crate::worker::stamps::Stamps;
 use crate::worker::supervisor::{Assignment, Supervisor};
@@ -72,8 +74,10 @@ pub struct Given {
     pub root: Arc<DataDir>,
     /// What outlives sessions.
     pub chronicle: Arc<Chronicle>,
-    /// Rings the heartbeat thread.
-    pub changed: Sender<()>,
+    /// Rings the heartbeat threads.
+    pub changed: Ring,
+    /// Which controllers may start and end sessions.
+    pub fence: LeaseFence,
     /// What answers about sessions are marked with.
     pub stamps: Arc<Stamps>,
     /// Where WireGuard shows.
@@ -180,6 +184,10 @@ impl Roster {
         if let Some(refusal) = self.refuse(&asked, &settings) {
             return responder.send(refusal);
         }
+        // Before its body's session is ended for it.
+        if let Err(unheeded) = self.given.fence.guard(&asked.caller, || ()) {
+            return responder.send(unheeded.answer());
+        }
         if let Some(holder) = self.holder(asked.request.body) {
             if !asked.request.replace {
                 return responder.send(sessions::body_taken(&holder.id));
@@ -228,9 +236,16 @@ impl Roster {
         };
         let (mailbox, inbox, wake) = Mailbox::new(wake);
         let (id, wait, engine) = (asked.id.clone(), asked.request.wait, asked.engine.clone());
+        let caller = asked.caller;
         let feeds = self.given.board.feeds();
         let card = Arc::new(Card::new(asked, self.given.clock.now(), mailbox, lease.port(), feeds));
         let (body, kind) = (card.request.body, card.engine_kind());
+        // Before its supervisor runs: whoever is told of the session must find it listed. And in one step with the look at the lease:
+        // who hears of a later number from us finds it listed, too.
+        let listed = self.given.fence.guard(&caller, || self.given.board.add(card.clone()));
+        if let Err(unheeded) = listed {
+            return responder.send(unheeded.answer());
+        }
         log::info!(session:% = id, body:%; "[worker] session {id} for body {body} on port {}", lease.port());
         let early = (!wait).then(|| answers::created(&card, settings, Some("requested".into())));
         let (responder, at_once) = if wait { (Some(responder), None) } else { (None, Some(responder)) };
@@ -253,8 +268,6 @@ impl Roster {
             bodies: self.given.bodies.clone(),
             clock: self.given.clock,
         };
-        // Before its supervisor runs: whoever is told of the session must find it listed.
-        self.given.board.add(card);
         match start_supervisor(&id, assignment) {
             Ok(thread) => {
                 self.given.chronicle.counters.created.note(kind);
@@ -355,7 +368,7 @@ impl Roster {
         {
             log::error!("[worker] ALERT the supervisor of session {id} panicked");
         }
-        let _ = self.given.changed.try_send(());
+        self.given.changed.ring();
         let (waiting, rest) =
             std::mem::take(&mut self.replacing).into_iter().partition(|(holder, ..)| holder == id);
         self.replacing = rest;

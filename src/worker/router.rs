@@ -9,6 +9,8 @@ use crate::api::gate::Gate;
 use crate::api::media_form;
 use crate::api::pages::{self, Ended};
 use crate::api::player;
+use crate::api::room_page;
+use crate::api::rooms_form;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
 use crate::config::secret::Secret;
@@ -21,6 +23,7 @@ use crate::host::clock::Clock;
 use crate::worker::board::{Board, Card, UPGRADE_LOST, View, Visit};
 use crate::worker::events;
 use crate::worker::gate::Gate as ProcessGate;
+use crate::worker::rooms::routes::RoomRoutes;
 use crate::worker::standing::Standing;
 
 /// The worker's routes.
@@ -33,6 +36,8 @@ pub struct WorkerRouter {
     pub standing: Arc<Standing>,
     /// The way to the control API.
     pub api: Arc<Gate>,
+    /// The way to rooms.
+    pub rooms: RoomRoutes,
     /// The way to sessions' processes.
     pub processes: ProcessGate,
     /// `edge.rate_limit_per_session`; `None`: no limit.
@@ -43,8 +48,14 @@ pub struct WorkerRouter {
 
 impl Router for WorkerRouter {
     fn route(&self, request: &Request<'_>) -> Decision {
-        if let Some(reply) = media_form::preflight(request) {
+        if let Some(reply) = media_form::preflight(request).or_else(|| rooms_form::preflight(request)) {
             return Decision::Reply(reply);
+        }
+        if let Some(page) = room_page::reply(request, self.live.get().rooms.enabled) {
+            return Decision::Reply(page);
+        }
+        if rooms_form::is_rooms(request.path) {
+            return self.rooms.decide(request, self.live.get().edge.control_body_limit);
         }
         match SessionPath::parse(request.path) {
             SessionPath::NotASession => match pages::worker_front(request.method, request.path) {
@@ -76,7 +87,7 @@ impl Router for WorkerRouter {
     }
 
     fn form(&self, path: &str) -> Option<fn(Reply) -> Reply> {
-        media_form::of_path(path)
+        media_form::of_path(path).or_else(|| rooms_form::of_path(path))
     }
 
     fn frame_ancestors(&self) -> String {
@@ -156,6 +167,7 @@ impl WorkerRouter {
             user: view.user.clone(),
             tunnels: passage.tunnels,
             screen: passage.screen,
+            rewrite: None,
             proof: None,
             // Between the child's death and its supervisor's notice.
             unavailable: Some(pages::reconnecting),

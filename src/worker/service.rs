@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::Sender;
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ use crate::api::overlay::{self, BrowserIceServer, OverlaySettings};
 use crate::api::pages;
 use crate::api::player;
 use crate::api::reply::{Answer, Responder};
+use crate::api::rooms_form;
 use crate::api::routes::{Leg, Operation, Route, Segments};
 use crate::api::server::{Call, Service};
 use crate::api::sessions::{self, Link};
@@ -21,9 +22,10 @@ use crate::api::types::{CreateRequest, SessionView};
 use crate::config::live::Live;
 use crate::config::settings::Role;
 use crate::core::dial_policy;
+use crate::core::fence::{Caller, LeaseProof};
 use crate::core::fleet::turns::Fault;
 use crate::core::fleet::wire::{
-    BASE_URL_FIELD, END_REASON_FIELD, FAULT_FIELD, SESSION_ID_FIELD, TIME_LEFT_FIELD,
+    BASE_URL_FIELD, END_REASON_FIELD, FAULT_FIELD, LEASE_FIELD, SESSION_ID_FIELD, TIME_LEFT_FIELD,
 };
 use crate::core::ids::SessionId;
 use crate::core::listing::{Kind, Wanted};
@@ -112,6 +114,12 @@ impl Service for WorkerService {
         }
     }
 
+    fn refuse_room(&self, token: Option<&str>, host: &str) -> Option<Answer> {
+        let admitted =
+            self.health.room_access.admit(token.unwrap_or_default(), Some(host), SystemTime::now());
+        admitted.err().map(|denied| rooms_form::denied(denied, token.is_some()))
+    }
+
     fn call(&self, call: Call, responder: Responder) {
         if let Some(refusal) = self.refuse_viewer(&call) {
             return responder.send(refusal);
@@ -184,7 +192,11 @@ impl WorkerService {
         let view_id = engine.has_viewers().then(|| SessionId::from_entropy(entropy::bytes()));
         let time_left = call.header(TIME_LEFT_FIELD).and_then(|text| text.parse().ok());
         let time_left = time_left.map(Duration::from_millis);
-        let asked = Asked { id, view_id, request, engine, base_url, time_left };
+        let caller = match caller(call) {
+            Ok(caller) => caller,
+            Err(refusal) => return responder.send(refusal),
+        };
+        let asked = Asked { id, view_id, request, engine, base_url, time_left, caller };
         // A roster that is gone drops the responder, which answers that we are stopping.
         let _ = self.roster.send(Order::Create(Box::new(asked), responder));
     }
@@ -213,6 +225,12 @@ impl WorkerService {
     }
 
     fn get(&self, call: &Call) -> Answer {
+        // A controller that begins to lead calls its workers, so that they know before it gives orders.
+        if let Ok(Caller::Controller(Some(proof))) = caller(call)
+            && let Err(error) = self.health.fence.note(proof.number)
+        {
+            log::warn!("[worker] the controller's lease number cannot be kept in server.state_dir: {error}");
+        }
         let settings = self.live.get();
         let base = origin::base_url(call, settings.server.public_url.as_deref());
         match self.card(call) {
@@ -231,6 +249,13 @@ impl WorkerService {
         };
         let replaced = call.header(END_REASON_FIELD) == Some(EndReason::Replaced.code());
         let reason = if replaced { EndReason::Replaced } else { EndReason::Deleted };
+        let caller = match caller(call) {
+            Ok(caller) => caller,
+            Err(refusal) => return responder.send(refusal),
+        };
+        if let Err(unheeded) = self.health.fence.guard(&caller, || ()) {
+            return responder.send(unheeded.answer());
+        }
         let stamps = self.stamps.clone();
         let when_over = Box::new(move || responder.send(stamps.mark(Answer::empty())));
         let _ = self.roster.send(Order::End(card.id.clone(), reason, when_over));
@@ -333,6 +358,20 @@ impl WorkerService {
 /// A create that is refused before it began; another worker may be asked, or not, by whose fault it is.
 fn refusal(status: u16, error: &str, why: String, fault: Fault) -> Answer {
     Answer::error(status, error, why).with(FAULT_FIELD, fault.to_string())
+}
+
+/// Who calls: a controller names the session, or why it ends, and shows its lease where it has one.
+fn caller(call: &Call) -> Result<Caller, Answer> {
+    let proof: Option<LeaseProof> = match call.header(LEASE_FIELD).map(str::parse) {
+        None => None,
+        Some(Ok(proof)) => Some(proof),
+        Some(Err(error)) => {
+            let why = format!("{LEASE_FIELD}: {error}");
+            return Err(refusal(400, "bad request", why, Fault::Request));
+        }
+    };
+    let is_controller = [SESSION_ID_FIELD, END_REASON_FIELD].iter().any(|field| call.header(field).is_some());
+    Ok(if is_controller || proof.is_some() { Caller::Controller(proof) } else { Caller::Operator })
 }
 
 /// Where a session stands, for its page. `streamers`: how many helpers its stream process has, where it has any at all; a page that

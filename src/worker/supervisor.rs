@@ -37,6 +37,7 @@ use crate::worker::mailbox::{Message, SetUpResult, Settled, WhenOver};
 use crate::worker::on_body::OnBody;
 use crate::worker::ports::Lease;
 use crate::worker::prepare;
+use crate::worker::ring::Ring;
 use crate::worker::roster::Order;
 use crate::worker::set_up::{SetUp, Step, Target};
 use crate::worker::sources::Sources;
@@ -72,8 +73,8 @@ pub struct Assignment {
     pub roster: Sender<Order>,
     /// What outlives the session.
     pub chronicle: Arc<Chronicle>,
-    /// Rings the heartbeat thread: something changed.
-    pub changed: Sender<()>,
+    /// Rings the heartbeat threads: something changed.
+    pub changed: Ring,
     /// What answers about sessions are marked with.
     pub stamps: Arc<Stamps>,
     /// Where WireGuard shows, for the words of an error.
@@ -204,7 +205,7 @@ impl Supervisor {
                 let card = &self.given.card;
                 log::info!(session:% = card.id, body:% = card.request.body, status:%; "[session {}] {status}", card.id);
             }
-            let _ = self.given.changed.try_send(());
+            self.given.changed.ring();
         }
     }
 

@@ -121,6 +121,8 @@ pub fn service(lab: &Lab) -> (Role, Role) {
     eventually("the worker is known", || {
         controller.get("/api/v1/workers").body.contains("\"up\"").then_some(())
     });
+    // A proxy that asks for readiness, as HAProxy does, gives up a controller that does not know all of its sessions yet.
+    eventually("the controller is ready", || (controller.get("/readyz").status == 200).then_some(()));
     (controller, worker)
 }
 

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use crate::lab::{Lab, Role, TOKEN};
+use crate::room_client::with_rooms;
 
 /// The versions that these tests were written with.
 const PACKAGES: [&str; 2] = ["schemathesis==4.32.5", "openapi-spec-validator==0.9.0"];
@@ -139,7 +140,7 @@ fn check(lab: &Lab, bin: &Path, role: &Role, name: &str) {
 fn both_roles_keep_to_the_description() {
     let Some(bin) = python() else { return };
     let lab = Lab::new();
-    let (controller, worker) = lab.pair(|_| ());
+    let (controller, worker) = lab.pair(with_rooms);
     check(&lab, &bin, &worker, "worker");
     check(&lab, &bin, &controller, "controller");
 }

@@ -91,17 +91,22 @@ impl Lab {
 
     /// Starts a controller. `change` edits its configuration.
     pub fn controller(&self, change: impl FnOnce(&mut Value)) -> Role {
+        self.controller_named("controller", change)
+    }
+
+    /// The same, for one of several, whose files and state have its name.
+    pub fn controller_named(&self, name: &str, change: impl FnOnce(&mut Value)) -> Role {
         let mut config = json!({
             "mode": "controller",
             "server": {
-                "listen": "127.0.0.1:0", "admin_token": TOKEN, "state_dir": self.dir.join("controller-state"),
+                "listen": "127.0.0.1:0", "admin_token": TOKEN, "state_dir": self.dir.join(format!("{name}-state")),
                 // Many controllers run at once.
                 "operator_listen": "none",
             },
             "workers": {"heartbeat_interval": "300ms", "heartbeat_timeout": "1500ms"},
         });
         change(&mut config);
-        Role::start(self, "controller", "controller", &config, Vec::new())
+        Role::start(self, name, "controller", &config, Vec::new())
     }
 
     /// Starts a worker that reports to `controller`, which may be a URL where nobody is.

@@ -11,6 +11,9 @@ fn values<'r>(reply: &'r Reply, name: &str) -> Vec<&'r str> {
     named.map(|(_, value)| value.as_str()).collect()
 }
 
+/// What pages may use, and nobody whom they hold in a frame.
+const DEVICES: &str = "camera=(self), microphone=(self)";
+
 #[test]
 fn what_a_process_says_reaches_no_other_address() {
     let mut lab = Lab::new();
@@ -62,6 +65,7 @@ fn what_a_process_says_reaches_no_other_address() {
             assert_eq!(page.header(gone), None, "{gone} by {}", role.name);
         }
         assert_eq!(values(&page, "Referrer-Policy"), ["no-referrer"]);
+        assert_eq!(values(&page, "Permissions-Policy"), [DEVICES], "{}", role.name);
         let policies = values(&page, "Content-Security-Policy");
         let ours = "frame-ancestors 'self' https://back.example";
         assert_eq!(policies, ["script-src 'self'", ours, "frame-ancestors 'self'"], "{}", role.name);
@@ -98,6 +102,7 @@ fn pages_of_ours_run_their_own_scripts_and_are_framed_by_who_may() {
         assert!(policy.starts_with("default-src 'none';"), "{policy}");
         assert!(policy.ends_with(&format!("; frame-ancestors 'self' {frames}")), "{policy}");
         assert_eq!(page.header("Referrer-Policy"), Some("no-referrer"), "{what}");
+        assert_eq!(page.header("Permissions-Policy"), Some(DEVICES), "{what}");
         assert_eq!(page.header("X-Content-Type-Options"), Some("nosniff"), "{what}");
         nonce.to_owned()
     };

@@ -141,6 +141,7 @@ pub fn forward(upstream: SocketAddr) -> Forward {
         unavailable: None,
         confined: None,
         screen: None,
+        rewrite: None,
     }
 }
 

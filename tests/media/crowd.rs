@@ -115,6 +115,23 @@ fn there_are_no_more_peers_than_allowed() {
 }
 
 #[test]
+fn whoever_takes_a_place_over_needs_no_other_one() {
+    let (media, threads, _pulses) = media(|settings| settings.webrtc.max_peers = 2);
+    let ear = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let (connected, first) = offered(&media, 1, &ear);
+    let mut one = [connected];
+    assert!(step_all(&mut one, |browser| browser.connected), "not connected");
+    let (_waiting, second) = offered(&media, 2, &ear);
+    // Of the one that is connected, and of the one that waits.
+    for (number, before) in [(1, first.peer), (2, second.peer)] {
+        let (_, after) = offered(&media, number, &ear);
+        assert!(media.exists(&after.peer) && !media.exists(&before), "session {number}");
+    }
+    assert!(step_all(&mut one, |browser| browser.closed), "not told");
+    threads.stop(Duration::from_secs(5));
+}
+
+#[test]
 fn peers_that_nobody_hears_of_are_few() {
     let (media, threads, _pulses) = media(|settings| settings.webrtc.max_peers = 10_000);
     let (_, sdp) = Browser::offering("127.0.0.1");

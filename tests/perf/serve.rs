@@ -66,6 +66,7 @@ impl Router for Routes {
             unavailable: None,
             confined: None,
             screen: request.path.starts_with("/ws/screened").then(|| Arc::new(Reader) as Arc<dyn Screening>),
+            rewrite: None,
         })
     }
 }

@@ -46,7 +46,7 @@ fn members_are_offered_the_addresses_of_rooms_alone() {
 }
 
 /// Bytes that this process holds in memory.
-fn resident() -> usize {
+pub fn resident() -> usize {
     let text = std::fs::read_to_string("/proc/self/statm").expect("statm");
     text.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("pages") * 4096
 }

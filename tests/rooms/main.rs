@@ -3,6 +3,7 @@
 mod guest;
 mod hall;
 mod hostile;
+mod hostile_frames;
 mod media;
 mod meet;
 mod signalled;

@@ -19,7 +19,7 @@ use hydraneckwebrtc::host::pulse::Pulses;
 use hydraneckwebrtc::media::config::MediaConfig;
 use hydraneckwebrtc::media::{Media, MediaThreads};
 use hydraneckwebrtc::worker::namespaces::access::RoomAccess;
-use hydraneckwebrtc::worker::rooms::RoomsService;
+use hydraneckwebrtc::worker::rooms::{RoomCounts, Rooms, RoomsService};
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Error, Message, WebSocket};
@@ -31,15 +31,15 @@ use crate::hall::LOOPBACK;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A worker, as far as rooms go.
-struct Place {
+pub struct Place {
     state: PrivateDir,
     service: Option<RoomsService>,
-    media: Media,
+    pub media: Media,
     threads: Option<MediaThreads>,
 }
 
 impl Place {
-    fn open(change: impl FnOnce(&mut Settings)) -> Place {
+    pub fn open(change: impl FnOnce(&mut Settings)) -> Place {
         let path = std::env::temp_dir().join(format!("neck-signalled-{:016x}", entropy::number()));
         let state = PrivateDir::open(&path).expect("a directory");
         let mut settings = Settings::defaults(Role::Worker);
@@ -57,20 +57,35 @@ impl Place {
     }
 
     /// Somebody with a microphone and a camera, by the documented snippet: the first message is an offer.
-    fn guest(&self, name: &str) -> Person {
+    pub fn guest(&self, name: &str) -> Person {
         let uri = "ws://example.com/v1/webrtc/signal?room=r";
         let mut request = uri.into_client_request().expect("a request");
         for (field, value) in [("Sec-WebSocket-Protocol", "Bearer, a-token"), ("Neck-Client", "192.0.2.1")] {
             request.headers_mut().insert(field, value.parse().expect("a value"));
         }
-        let path = self.service.as_ref().expect("a thread").rooms().socket_path().to_owned();
-        let stream = UnixStream::connect(path).expect("a socket");
-        let (socket, _) = tungstenite::client(request, stream).expect("an upgrade");
+        let (socket, _) = tungstenite::client(request, self.connect()).expect("an upgrade");
         socket.get_ref().set_nonblocking(true).expect("nonblocking");
         let mut guest = Guest::new(name, Manners::Naive, LOOPBACK);
         guest.publish(MediaKind::Audio);
         guest.publish(MediaKind::Video);
         Person { guest, socket, messages: Vec::new() }
+    }
+
+    /// A connection to signalling, which waits for what it reads.
+    pub fn connect(&self) -> UnixStream {
+        let path = self.rooms().socket_path().to_owned();
+        let stream = UnixStream::connect(path).expect("a socket");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
+        stream
+    }
+
+    /// How much is here.
+    pub fn counts(&self) -> RoomCounts {
+        self.rooms().counts()
+    }
+
+    fn rooms(&self) -> Rooms {
+        self.service.as_ref().expect("a thread").rooms()
     }
 }
 
@@ -82,8 +97,8 @@ impl Drop for Place {
     }
 }
 
-struct Person {
-    guest: Guest,
+pub struct Person {
+    pub guest: Guest,
     socket: WebSocket<UnixStream>,
     messages: Vec<Value>,
 }
@@ -94,7 +109,7 @@ impl Person {
         self.socket.send(message).expect("sent");
     }
 
-    fn pump(&mut self) {
+    pub fn pump(&mut self) {
         while let Some(word) = self.guest.words.pop_front() {
             match word {
                 Word::Offer(sdp) => self.say("offer", &json!({"sdp": sdp})),
@@ -122,12 +137,12 @@ impl Person {
         self.messages.push(message);
     }
 
-    fn heard(&self, kind: &str) -> impl Iterator<Item = &Value> {
+    pub fn heard(&self, kind: &str) -> impl Iterator<Item = &Value> {
         self.messages.iter().filter(move |message| message["type"] == kind).map(|message| &message["data"])
     }
 
     /// Whether media of every track that it was told of arrives.
-    fn hears(&self, tracks: usize) -> bool {
+    pub fn hears(&self, tracks: usize) -> bool {
         let names: Vec<&str> =
             self.heard("track-added").filter_map(|data| data["trackId"].as_str()).collect();
         let heard = |name: &&str| self.guest.seen.heard.get(*name).is_some_and(|heard| heard.packets > 10);
@@ -135,7 +150,7 @@ impl Person {
     }
 }
 
-fn until(what: &str, people: &mut [Person], mut done: impl FnMut(&[Person]) -> bool) {
+pub fn until(what: &str, people: &mut [Person], mut done: impl FnMut(&[Person]) -> bool) {
     let begun = Instant::now();
     while !done(people) {
         people.iter_mut().for_each(Person::pump);

@@ -149,6 +149,8 @@ impl Worker {
             stopping: false,
             status: WorkerStatus::Ok,
             interval_ms: INTERVAL_MS,
+            clock_ms: None,
+            lease: 0,
             wire: WIRE_VERSION,
             challenge: self.challenge.clone(),
             hindrances: Vec::new(),

@@ -213,3 +213,19 @@ fn a_process_gets_the_pictures_of_who_takes_over_though_it_was_restarted_meanwhi
     let session = stage.worker.session(&stage.id).expect("the session");
     assert_eq!(session["restarts"], 1, "{session}");
 }
+
+#[test]
+fn who_comes_back_needs_no_place_beside_the_one_that_it_left() {
+    let stage = Stage::with("demo", Door::Worker, |config| config["webrtc"]["max_peers"] = json!(2));
+    let (viewer, _) = stage.watching();
+    let (client, old) = publisher(&stage);
+    let (mut both, mut film) = (vec![viewer, client], Film::start());
+    watch("pictures of the first", &mut both, &mut film, 30);
+    // It vanishes, and the worker is full.
+    drop(both.pop());
+    let (second, _) = takes_over(&stage, &mut both[0]);
+    both.push(second);
+    film = Film::start();
+    watch("pictures of the second", &mut both, &mut film, 30);
+    assert_eq!(problem(&stage.at("GET", &old, &[], "")), 404);
+}

@@ -90,6 +90,7 @@ impl Router for Routes {
             unavailable: None,
             confined: None,
             screen: None,
+            rewrite: None,
         })
     }
 }

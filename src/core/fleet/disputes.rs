@@ -335,6 +335,8 @@ mod tests {
             stopping: false,
             status: WorkerStatus::Ok,
             interval_ms: 10_000,
+            clock_ms: None,
+            lease: 0,
             wire: 2,
             challenge: None,
             hindrances: Vec::new(),

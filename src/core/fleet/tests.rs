@@ -82,6 +82,8 @@ fn beat(worker: &str, stamp: Stamp, sessions: Vec<SessionBrief>) -> Heartbeat {
         stopping: false,
         status: WorkerStatus::Ok,
         interval_ms: 10_000,
+        clock_ms: None,
+        lease: 0,
         wire: 0,
         challenge: None,
         hindrances: Vec::new(),

@@ -42,6 +42,10 @@ pub const FAULT_FIELD: &str = "Neck-Fault";
 /// `sessions.create_timeout`: another worker had some of them.
 pub const TIME_LEFT_FIELD: &str = "Neck-Time-Left";
 
+/// The field by which a controller that leads shows its lease with a create or an end, a
+/// [`LeaseProof`](crate::core::fence::LeaseProof), and by which a worker that refuses it says the highest number that it has seen.
+pub const LEASE_FIELD: &str = "Neck-Lease";
+
 /// Hindrances one heartbeat may tell of.
 pub const MAX_HINDRANCES: usize = 16;
 
@@ -170,6 +174,14 @@ pub struct Heartbeat {
     pub status: WorkerStatus,
     /// Time to its next regular beat, in milliseconds.
     pub interval_ms: u64,
+    /// When this beat was begun, by the worker's clock, in milliseconds since some point of its run. A controller tells the end of its
+    /// lease by it. Workers of older versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ms: Option<u64>,
+    /// The highest number of a lease that the worker had seen before it read its list of sessions; 0: none. What comes later with a
+    /// lower one is refused there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lease: u64,
     /// [`WIRE_VERSION`](super::identity::WIRE_VERSION) of the worker; those that do not sign say none.
     #[serde(default)]
     pub wire: u32,
@@ -289,6 +301,12 @@ pub struct HeartbeatReply {
     /// The controller's wish: take no new sessions. Only meant when accepted.
     #[serde(default)]
     pub draining: bool,
+    /// Another controller leads: what this one wishes does not count.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub follows: bool,
+    /// The number of the lease by which this controller leads; 0: it has none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lease: u64,
     /// A list of sessions that does not change need not be repeated.
     #[serde(default, skip_serializing_if = "is_false")]
     pub keeps_lists: bool,
@@ -319,6 +337,10 @@ pub struct HeartbeatReply {
     /// Copies of namespaces that it is to have, and those that it is to forget. Set for workers that have proved themselves.
     #[serde(default, skip_serializing_if = "RoomsReply::is_empty")]
     pub rooms: RoomsReply,
+}
+
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 fn is_false(value: &bool) -> bool {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::fields::{Known, known};
 use super::upstream::write_field;
+use crate::core::csp;
 
 /// What names of our own cookies begin with, behind the prefixes that browsers know. No process sees or sets such a one.
 pub const OWN_COOKIES: &str = "neck-";
@@ -141,6 +142,9 @@ pub fn write_rules(out: &mut Vec<u8>, fields: &[httparse::Header<'_>], confineme
         write_field(out, "Content-Security-Policy", policy(sources).as_bytes());
     }
     write_field(out, "Referrer-Policy", b"no-referrer");
+    if !fields.iter().any(|field| field.name.eq_ignore_ascii_case(csp::PERMISSIONS_POLICY)) {
+        write_field(out, csp::PERMISSIONS_POLICY, csp::PERMISSIONS.as_bytes());
+    }
 }
 
 /// What `X-Frame-Options` says, as sources; `None` when it says nothing that browsers obey.
@@ -354,7 +358,7 @@ mod tests {
             String::from_utf8(out).expect("text")
         };
         let ours = "Content-Security-Policy: frame-ancestors 'self'\r\n";
-        let end = "Referrer-Policy: no-referrer\r\n";
+        let end = "Referrer-Policy: no-referrer\r\nPermissions-Policy: camera=(self), microphone=(self)\r\n";
         let with =
             |sources: &str| format!("{ours}Content-Security-Policy: frame-ancestors {sources}\r\n{end}");
         assert_eq!(rules(&[]), format!("{ours}{end}"));
@@ -363,5 +367,11 @@ mod tests {
         assert_eq!(rules(&[("X-Frame-Options", "ALLOW-FROM https://x")]), format!("{ours}{end}"));
         let own_policy = ("Content-Security-Policy", "img-src *; Frame-Ancestors https://x");
         assert_eq!(rules(&[own_policy, ("X-Frame-Options", "DENY")]), format!("{ours}{end}"));
+        let own_permissions = ("permissions-policy", "camera=()");
+        assert_eq!(
+            rules(&[own_permissions]),
+            format!("{ours}Referrer-Policy: no-referrer\r\n"),
+            "its own stays"
+        );
     }
 }

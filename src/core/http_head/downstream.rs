@@ -211,8 +211,8 @@ mod tests {
         };
         let fields = "Set-Cookie: a=b; Path=/\r\nClear-Site-Data: \"*\"\r\nX: y\r\n";
         let kept = "Set-Cookie: a=b; Path=/session/x/\r\nX: y\r\n";
-        let ours =
-            "Content-Security-Policy: frame-ancestors 'self' https://a\r\nReferrer-Policy: no-referrer\r\n";
+        let ours = "Content-Security-Policy: frame-ancestors 'self' https://a\r\nReferrer-Policy: no-referrer\r\n\
+                    Permissions-Policy: camera=(self), microphone=(self)\r\n";
         let page = format!(
             "HTTP/1.1 200 OK\r\n{fields}Content-Security-Policy: script-src a\r\nContent-Length: 7\r\n\r\n"
         );

@@ -5,6 +5,7 @@
 //! both forms), so that a worker knows whom to admit also when it starts without the controller.
 
 pub mod access;
+pub mod bearer;
 pub mod placement;
 pub mod records;
 pub mod relays;

@@ -1,9 +1,8 @@
 //! The request by which a client opens its signalling: `GET /v1/webrtc/signal?room=ID`, a WebSocket's upgrade (RFC 6455, 4.2.1).
 //!
-//! A browser cannot set a field of its own on a WebSocket, so the token comes in one of three places: in `Authorization`, as the
-//! subprotocol behind `Bearer`, or as `jwt` in the query. Of the subprotocols exactly `Bearer` is agreed on; the token is never sent
-//! back.
+//! See [`bearer`] for where its token is. Of the subprotocols exactly `Bearer` is agreed on; the token is never sent back.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -12,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::core::namespaces::RoomId;
+use crate::core::namespaces::bearer::{self, Sources, Subprotocols};
 
 /// Longest head: the edge has bounds of its own before us.
 pub const MAX_HEAD: usize = 16 * 1024;
@@ -90,21 +90,18 @@ impl Upgrade {
             return Err(NO_GET);
         }
         let fields = Fields(request.headers);
-        let key = fields.handshake().ok_or(NO_UPGRADE)?;
-        let room = parameter(query, "room").map(|room| RoomId::parse(&room)).transpose();
-        let (protocol, subprotocol_token) = fields.protocols();
-        let token = fields
-            .get("authorization")
-            .and_then(bearer)
-            .or(subprotocol_token)
-            .or_else(|| parameter(query, "jwt").filter(|token| !token.is_empty()));
+        let websocket_key = fields.handshake().ok_or(NO_UPGRADE)?;
+        let room = bearer::parameter(query, "room").map(|room| RoomId::parse(&room)).transpose();
+        let subprotocols = Subprotocols::of(fields.all("sec-websocket-protocol"));
+        let (authorization, key) = (fields.get("authorization"), fields.get(bearer::KEY_FIELD));
+        let sources = Sources { authorization, key, subprotocols, query: Some(query) };
         Ok(Some(Upgrade {
             room: room.map_err(|_| NO_ROOM)?,
-            token,
+            token: sources.token().map(Cow::into_owned),
             host: fields.get("host").map(str::to_owned),
             client: fields.get(CLIENT_FIELD).and_then(|client| client.trim().parse().ok()),
-            key,
-            protocol,
+            key: websocket_key,
+            protocol: subprotocols.scheme.map(str::to_owned),
             len,
         }))
     }
@@ -152,42 +149,6 @@ impl<'h> Fields<'h> {
         let key = self.get("sec-websocket-key").map(str::trim).filter(|key| key.len() == KEY_LEN)?;
         whole.then(|| key.to_owned())
     }
-
-    /// The subprotocol to agree on, and the token behind it.
-    fn protocols(&self) -> (Option<String>, Option<String>) {
-        let mut offered = self.members("sec-websocket-protocol");
-        let bearer = offered.by_ref().find(|protocol| protocol.eq_ignore_ascii_case("bearer"));
-        (bearer.map(str::to_owned), bearer.and_then(|_| offered.next()).map(str::to_owned))
-    }
-}
-
-/// The token of `Authorization: Bearer TOKEN`.
-fn bearer(value: &str) -> Option<String> {
-    let (scheme, token) = value.trim().split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
-}
-
-/// A parameter of a query, decoded. A plus stays one: clients put ids there as they are.
-fn parameter(query: &str, name: &str) -> Option<String> {
-    let value = query.split('&').find_map(|pair| match pair.split_once('=') {
-        Some((key, value)) => (key == name).then_some(value),
-        None => (pair == name).then_some(""),
-    })?;
-    let (mut rest, mut decoded) = (value.as_bytes(), Vec::new());
-    while let Some((byte, after)) = rest.split_first() {
-        let escaped = if *byte == b'%' { after.split_first_chunk::<2>() } else { None };
-        let escaped = escaped.and_then(|(pair, after)| Some((hexadecimal(pair)?, after)));
-        let (byte, after) = escaped.unwrap_or((*byte, after));
-        decoded.push(byte);
-        rest = after;
-    }
-    Some(String::from_utf8_lossy(&decoded).into_owned())
-}
-
-fn hexadecimal(pair: &[u8; 2]) -> Option<u8> {
-    let text = std::str::from_utf8(pair).ok().filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))?;
-    u8::from_str_radix(text, 16).ok()
 }
 
 #[cfg(test)]
@@ -213,17 +174,14 @@ mod tests {
     }
 
     #[test]
-    fn the_token_comes_in_a_field_a_subprotocol_or_the_query_in_this_order() {
-        let token = |target: &str, fields: &str| parse(target, fields).unwrap().token;
-        let (path, query) = ("/v1/webrtc/signal?room=a", "/v1/webrtc/signal?room=a&jwt=q%2Dt");
-        let (field, protocol) = ("Authorization: bearer f-t\r\n", "Sec-WebSocket-Protocol: Bearer, p-t\r\n");
-        assert_eq!(token(path, ""), None);
-        assert_eq!(token(query, "").as_deref(), Some("q-t"));
-        assert_eq!(token(query, protocol).as_deref(), Some("p-t"));
-        assert_eq!(token(query, &format!("{protocol}{field}")).as_deref(), Some("f-t"));
-        assert_eq!(token(path, "Authorization: Basic abc\r\n"), None);
-        let two = "Sec-WebSocket-Protocol: Bearer\r\nSec-WebSocket-Protocol: p-t\r\n";
-        assert_eq!(token(path, two).as_deref(), Some("p-t"));
+    fn the_token_is_found_and_bearer_alone_is_agreed_on() {
+        let query = "/v1/webrtc/signal?room=a&jwt=q-t";
+        let two = "Sec-WebSocket-Protocol: chat, Bearer\r\nSec-WebSocket-Protocol: p-t\r\n";
+        let (plain, offered) = (parse(query, "").unwrap(), parse(query, two).unwrap());
+        assert_eq!((plain.token.as_deref(), plain.protocol.as_deref()), (Some("q-t"), None));
+        assert_eq!((offered.token.as_deref(), offered.protocol.as_deref()), (Some("p-t"), Some("Bearer")));
+        let field = parse(query, &format!("{two}Authorization: bearer f-t\r\n")).unwrap();
+        assert_eq!((field.token.as_deref(), field.protocol.as_deref()), (Some("f-t"), Some("Bearer")));
     }
 
     #[test]
@@ -231,15 +189,6 @@ mod tests {
         let upgrade = parse("/v1/webrtc/signal?room=a&jwt=canary", "").unwrap();
         assert_eq!(upgrade.accept(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "RFC 6455, 1.3");
         assert!(!format!("{upgrade:?}").contains("canary"));
-    }
-
-    #[test]
-    fn bearer_is_agreed_on_and_nothing_else() {
-        let protocol = |fields: &str| parse("/v1/webrtc/signal", fields).unwrap().protocol;
-        assert_eq!(protocol("Sec-WebSocket-Protocol: Bearer, secret\r\n").as_deref(), Some("Bearer"));
-        assert_eq!(protocol("Sec-WebSocket-Protocol: chat, Bearer, secret\r\n").as_deref(), Some("Bearer"));
-        assert_eq!(protocol("Sec-WebSocket-Protocol: chat\r\n"), None);
-        assert_eq!(protocol(""), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-// A real coturn on loopback with time-limited credentials, whose relays may reach loopback only.
+// A real coturn, on loopback as a rule, with time-limited credentials.
 import { createHmac } from "node:crypto";
 import { spawn } from "node:child_process";
 import { createSocket } from "node:dgram";
@@ -7,7 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { until } from "./browser.mjs";
 
-const SECRET = "a-secret-for-browser-tests";
+/** What signs credentials. */
+export const SECRET = "a-secret-for-browser-tests";
 
 async function freeUdpPort() {
     const socket = createSocket("udp4");
@@ -17,18 +18,19 @@ async function freeUdpPort() {
     return port;
 }
 
-/** Starts one; `stop()` and `start()` again on the same port, `close()` at the end. */
-export async function startCoturn() {
+/** Starts one; `stop()` and `start()` again on the same port, `close()` at the end. `inside` is what is put before its command. */
+export async function startCoturn({ host = "127.0.0.1", inside = [] } = {}) {
     const port = await freeUdpPort();
     const directory = await mkdtemp(join(tmpdir(), "neck-coturn-"));
     let child = null;
-    const coturn = { urls: [`turn:127.0.0.1:${port}?transport=udp`], log: "" };
+    const coturn = { urls: [`turn:${host}:${port}?transport=udp`], log: "" };
     coturn.start = async () => {
         coturn.log = "";
-        child = spawn("turnserver", ["-n", "--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", `--listening-port=${port}`,
+        const [command, ...args] = [...inside, "turnserver", "-n", `--listening-ip=${host}`, `--relay-ip=${host}`, `--listening-port=${port}`,
             "--use-auth-secret", `--static-auth-secret=${SECRET}`, "--realm=test", "--fingerprint", "--allow-loopback-peers",
             "--no-tls", "--no-dtls", "--no-cli", "--no-tcp", "--log-file=stdout", "--simple-log", "--pidfile=/dev/null",
-            `--userdb=${join(directory, "turndb")}`, "--verbose"], { stdio: ["ignore", "pipe", "pipe"] });
+            `--userdb=${join(directory, "turndb")}`, "--verbose"];
+        child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
         const ended = new Promise(done => child.once("exit", done));
         child.on("error", error => { coturn.log += error; });
         for (const stream of [child.stdout, child.stderr]) {

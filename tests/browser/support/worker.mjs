@@ -1,6 +1,6 @@
 // Starts the real binary as a worker of its own, on loopback, with engines of the test's choice.
 import { spawn } from "node:child_process";
-import { mkdtemp, readdir, readFile, readlink, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { until } from "./browser.mjs";
@@ -8,12 +8,17 @@ import { BUILT } from "./standin.mjs";
 
 const TOKEN = "browser-test-token-0123456789";
 
-/** A worker that reports to nobody, with these engines and other sections. `stop()` ends it and removes its directory. */
-export async function startWorker(engines, { sessions = {}, webrtc = {}, ...more } = {}) {
+/** A worker that reports to nobody, with these engines and other sections. `namespaces` are files of its `state/worker/rooms`, `inside` is what
+ * is put before its command, `host` the address where it listens. `stop()` ends it and removes its directory. */
+export async function startWorker(engines, { sessions = {}, webrtc = {}, namespaces = [], inside = [], host = "127.0.0.1", ...more } = {}) {
     const dir = await mkdtemp(join(tmpdir(), "neck-worker-"));
+    for (const namespace of namespaces) {
+        await mkdir(join(dir, "state", "worker", "rooms"), { recursive: true, mode: 0o700 });
+        await writeFile(join(dir, "state", "worker", "rooms", `${namespace.name}.json`), JSON.stringify(namespace), { mode: 0o600 });
+    }
     const config = {
         mode: "worker",
-        server: { listen: "127.0.0.1:0", admin_token: TOKEN, state_dir: join(dir, "state") },
+        server: { listen: `${host}:0`, admin_token: TOKEN, state_dir: join(dir, "state") },
         sessions: {
             data_dir: join(dir, "sessions"), allowed_bodies: ["127.0.2.0/24"], force_relay: false, ready_timeout: "30s",
             port_range_start: 26000 + process.pid % 4000, ...sessions,
@@ -23,14 +28,14 @@ export async function startWorker(engines, { sessions = {}, webrtc = {}, ...more
         engines, ...more,
     };
     await writeFile(join(dir, "config.yaml"), JSON.stringify(config), { mode: 0o600 });
-    const child = spawn(join(BUILT, "hydraneckwebrtc"), ["worker", "--config", join(dir, "config.yaml")],
-        { env: { HOME: dir }, stdio: ["ignore", "pipe", "pipe"] });
+    const [command, ...args] = [...inside, join(BUILT, "hydraneckwebrtc"), "worker", "--config", join(dir, "config.yaml")];
+    const child = spawn(command, args, { env: { HOME: dir, PATH: process.env.PATH }, stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
     let exited = false;
     child.stdout.on("data", bytes => { output += bytes; });
     child.stderr.on("data", bytes => { output += bytes; });
     child.on("exit", () => { exited = true; });
-    const worker = { output: () => output, token: TOKEN };
+    const worker = { output: () => output, token: TOKEN, signal: name => child.kill(name), isOver: () => exited };
     worker.stop = async () => {
         if (!exited) {
             child.kill("SIGTERM");

@@ -1,4 +1,4 @@
-// Small helpers for what the page is made of. Text is set as text, never as markup: what workers and callers say is theirs.
+// Small helpers for what a page is made of. Text is set as text, never as markup: what others say is theirs.
 
 const byId = id => document.getElementById(id);
 
@@ -41,15 +41,4 @@ function announce(words, isTrouble = false) {
     const toast = make("p", isTrouble ? "toast trouble" : "toast", {}, words);
     byId("said").append(toast);
     setTimeout(() => toast.remove(), isTrouble ? 8000 : 4000);
-}
-
-/** Asks whether it is meant. */
-function askWhether(title, text, yes) {
-    const dialog = byId("sure");
-    put(byId("sure-title"), title);
-    put(byId("sure-text"), text);
-    put(byId("sure-yes"), yes);
-    dialog.returnValue = "";
-    dialog.showModal();
-    return new Promise(answer => dialog.addEventListener("close", () => answer(dialog.returnValue === "yes"), { once: true }));
 }

@@ -1,12 +1,4 @@
-// Every word of the page stands in web/operator/words, one table for each language.
-
-const LANGUAGE = (navigator.languages ?? [navigator.language ?? "en"])
-    .map(tag => tag.toLowerCase().split("-")[0]).find(tag => Object.hasOwn(TABLES, tag)) ?? "en";
-
-/** The words under this key, with `{name}` replaced by its value. */
-function say(key, values = {}) {
-    return (TABLES[LANGUAGE][key] ?? "").replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
-}
+// Words that are put together, and times and numbers as people of this language write them.
 
 /** The words of a state or reason; one that is newer than this page is shown as it is. */
 const sayOf = (kind, code) => say(`${kind}.${code}`) || code;
