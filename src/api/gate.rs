@@ -24,7 +24,7 @@ use crate::edge::api_pool::ApiPool;
 use crate::edge::router::{ApiForward, Decision, Reply, Request};
 
 /// The methods that some path here takes, for who asks about none or the root: a balancer's probe, as a rule.
-const EVERYWHERE: &str = "GET, HEAD, POST, PATCH, DELETE, OPTIONS";
+const EVERYWHERE: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// The way from a role's edge to its API.
 pub struct Gate {

@@ -22,6 +22,7 @@ use crate::config::settings::{OperatorListen, Role, Settings};
 use crate::controller::dispatch::Job;
 use crate::controller::fleet_thread::{Ask, Create};
 use crate::controller::metrics;
+use crate::controller::namespaces::{self, NamespaceRegistry, NamespaceService};
 use crate::controller::refusals;
 use crate::controller::snapshot::{Published, Snapshot, Target};
 use crate::controller::worker_address;
@@ -76,6 +77,8 @@ pub struct ControllerService {
     pub certificate: CertificateView,
     /// Events on their way.
     pub outbox: Outbox,
+    /// Namespaces.
+    pub namespaces: NamespaceService,
     /// What is counted in front of us.
     pub metrics: Arc<FrontMetrics>,
     /// The clock of the fleet thread.
@@ -135,6 +138,13 @@ impl Service for ControllerService {
             Operation::ListSessions => responder.send(self.sessions(&call)),
             Operation::GetSession => self.inspect(&call, responder),
             Operation::DeleteSession => self.delete(&call, responder),
+            Operation::ListNamespaces
+            | Operation::NamespaceStatus
+            | Operation::EnableNamespace
+            | Operation::DisableNamespace
+            | Operation::ListRoomTokens
+            | Operation::CreateRoomToken
+            | Operation::RevokeRoomToken => self.namespaces.call(&call, responder),
             _ => responder.send(Answer::error(404, "not found", "ask the session's worker")),
         }
     }
@@ -174,6 +184,7 @@ impl ControllerService {
                 "certificate": self.certificate.report(),
                 "operators_page": self.page_in_words(),
                 "outbox": self.outbox.figures(unix_millis()).shown(),
+                "namespaces": namespaces::in_health(&self.namespaces.registry, admin),
                 "log": front::log_figures(),
             },
         });
@@ -197,7 +208,8 @@ impl ControllerService {
 
     /// What is wrong with the fleet and with us.
     fn problems(&self, snapshot: &Snapshot, admin: bool) -> Vec<String> {
-        all_problems(snapshot, admin, &self.certificate, (&self.outbox, &self.live.get()))
+        let namespaces = &self.namespaces.registry;
+        all_problems(snapshot, admin, &self.certificate, (&self.outbox, namespaces, &self.live.get()))
     }
 
     fn metrics(&self, call: &Call) -> Answer {
@@ -385,9 +397,10 @@ pub fn all_problems(
     snapshot: &Snapshot,
     admin: bool,
     certificate: &CertificateView,
-    (outbox, settings): (&Outbox, &Settings),
+    (outbox, namespaces, settings): (&Outbox, &NamespaceRegistry, &Settings),
 ) -> Vec<String> {
     let mut problems = problems(snapshot, admin);
+    problems.extend(namespaces::problems(namespaces, admin, snapshot.settling(snapshot.taken).is_none()));
     problems.extend(certificate.problem());
     let figures = outbox.figures(unix_millis());
     problems.extend(figures.problems(&settings.outbox).into_iter().map(str::to_owned));

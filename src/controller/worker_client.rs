@@ -18,6 +18,7 @@ use crate::core::fleet::wire::{
     BASE_URL_FIELD, END_REASON_FIELD, FAULT_FIELD, SESSION_ID_FIELD, STAMP_FIELD, Stamp, TIME_LEFT_FIELD,
 };
 use crate::core::ids::{SessionId, WorkerId};
+use crate::core::namespaces::wire::RoomsReply;
 use crate::core::reason::EndReason;
 use crate::edge::router::Upstream;
 use crate::host::crypto::{self, TlsConfig};
@@ -156,6 +157,24 @@ impl WorkerClient {
             let call = self.agent.get(format!("{}/api/v1/sessions/{}", reach.url, id.expose()));
             let call = call.header("Authorization", self.bearer(&reach));
             read(call.config().timeout_global(Some(limit)).build().call())
+        })
+    }
+
+    /// Brings copies of namespaces to a worker. They hold secrets, so it must have proved who it is.
+    pub fn copies(
+        &self,
+        worker: &WorkerId,
+        parcel: &RoomsReply,
+        limit: Duration,
+    ) -> Result<Reply, CallError> {
+        let reach = self.reach(worker)?;
+        if reach.call_token.is_none() {
+            return Err(CallError::NotReached("it has not proved who it is".to_owned()));
+        }
+        until_token_is_known(&reach, || {
+            let call = self.agent.post(format!("{}/api/v1/namespaces/copies", reach.url));
+            let call = call.header("Authorization", self.bearer(&reach));
+            read(call.config().timeout_global(Some(limit)).build().send_json(parcel))
         })
     }
 

@@ -36,6 +36,7 @@ mod log_reader;
 mod logs;
 mod lost_answers;
 mod metrics;
+mod namespaces;
 mod one_origin;
 mod operators;
 mod pairs;
