@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod namespaces;
 pub mod operators;
 pub mod refusals;
+pub mod rooms;
 pub mod router;
 pub mod service;
 pub mod snapshot;
@@ -55,6 +56,7 @@ use fleet_thread::{Ask, FleetThread};
 use key_store::KeyStore;
 use namespaces::{NamespaceRegistry, NamespaceService, NamespacesThread, Tell};
 use operators::FleetSource;
+use rooms::routes::RoomRoutes;
 use router::ControllerRouter;
 use service::ControllerService;
 use snapshot::Published;
@@ -152,8 +154,10 @@ impl Controller {
             clock,
         };
         let source = FleetSource::beside(&service);
+        let rooms = RoomRoutes::new(service.rooms(), live.clone(), closing.clone());
         let api = front::api(&state, &live.get(), Arc::new(service), (&plan, pulses))?;
         let router = ControllerRouter {
+            rooms,
             fleet: published.clone(),
             live: live.clone(),
             api: api.gate(),
