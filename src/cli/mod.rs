@@ -6,6 +6,7 @@ mod client;
 mod completion;
 mod doctor;
 mod manpage;
+mod namespaces;
 mod parse;
 mod tables;
 mod verbs;
@@ -45,7 +46,7 @@ pub enum Exit {
     Failure = 1,
     /// Wrong usage (EX_USAGE).
     Usage = 64,
-    /// There is no such session or worker (EX_NOINPUT).
+    /// There is no such session, worker or namespace (EX_NOINPUT).
     NotFound = 66,
     /// The service is not reached (EX_UNAVAILABLE).
     Unreached = 69,

@@ -7,8 +7,8 @@ use lexopt::{Arg, Parser};
 
 use super::client::{Action, Flags};
 use super::verbs::{self, Flag, Operand, Sets, Shell, VERBS, Verb};
-use crate::config::listen_address;
 use crate::config::settings::{ListenAddress, Role};
+use crate::config::{self, listen_address};
 use crate::core::ids::BodyAddr;
 use crate::daemon::DemoEngine;
 
@@ -200,6 +200,10 @@ fn request(verb: &'static Verb, operand: Option<OsString>, id: &mut String) -> R
             }
             None => Err(usage(format!("{word:?} is no id"), Some(verb))),
         },
+        (Operand::Feature, word) => match word.as_ref().and_then(|word| word.to_str()) {
+            Some("webrtc") => Ok(verb.request),
+            _ => Err(usage(format!("`{0}` takes webrtc: `{0} webrtc`", verb.name), Some(verb))),
+        },
         (Operand::Id(of), None) => Err(usage(format!("`{}` needs the id of a {of}", verb.name), Some(verb))),
         (Operand::Verb | Operand::Nothing, _) => Ok(verb.request),
     }
@@ -260,6 +264,19 @@ fn set(parsed: &mut Parsed, flag: &Flag, value: OsString) -> Result<(), &'static
         }
         Sets::Truth(name, truth) => {
             parsed.client.create.insert(name.into(), truth.into());
+        }
+        Sets::Namespace => {
+            // It stands in a path: what is wrong with it beyond that, the service says.
+            let is_plain = |text: &str| {
+                !text.is_empty()
+                    && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+            };
+            let name = Some(text.into_owned()).filter(|name| is_plain(name));
+            parsed.client.namespace = Some(name.ok_or("--namespace is a name of a-z 0-9 and -")?);
+        }
+        Sets::Ttl => {
+            let ttl = config::parse_duration(&text).filter(|ttl| ttl.as_secs() > 0);
+            parsed.client.ttl = Some(ttl.ok_or("--ttl is a duration like 10m or 24h")?);
         }
         Sets::Parameter => {
             let (name, value) = text.split_once('=').ok_or("--parameter is NAME=VALUE")?;

@@ -17,6 +17,7 @@ use crate::api::types::CreateRequest;
 use crate::config::settings::Settings;
 use crate::controller::dispatch::{Job, Turn};
 use crate::controller::key_store::KeyStore;
+use crate::controller::namespaces::NamespaceRegistry;
 use crate::controller::refusals;
 use crate::controller::snapshot::{Common, Published, Reach};
 use crate::core::fleet::disputes::{Cause, Disputes};
@@ -149,6 +150,8 @@ pub struct FleetThread {
     disputes_shown: u64,
     jobs: Sender<Job>,
     published: Arc<Published>,
+    /// Hears which rooms and copies of namespaces workers have.
+    namespaces: NamespaceRegistry,
     clock: Clock,
     beat: Beat,
 }
@@ -159,7 +162,7 @@ impl FleetThread {
         settings: &Settings,
         (keys, identities): (KeyStore, Identities),
         jobs: Sender<Job>,
-        published: Arc<Published>,
+        (published, namespaces): (Arc<Published>, NamespaceRegistry),
         (clock, beat): (Clock, Beat),
     ) -> FleetThread {
         let fleet = Fleet::with_identities(clock.now(), FleetSettings::from(settings), identities);
@@ -181,6 +184,7 @@ impl FleetThread {
             disputes_shown: 0,
             jobs,
             published,
+            namespaces,
             clock,
             beat,
         };
@@ -226,6 +230,7 @@ impl FleetThread {
         }
         let fleet = &self.fleet;
         self.reaches.retain(|id, _| fleet.knows(id));
+        self.namespaces.keep_only(|id| fleet.knows(id));
         let disputes = self.disputes.tick(now, self.patience, |id| fleet.knows(id));
         for dispute in &disputes.begun {
             log::error!("[controller] {dispute}");
@@ -287,6 +292,9 @@ impl FleetThread {
                 self.publish_common();
             }
             self.reached(beat, &source, upstream);
+            // What a worker is told of namespaces holds secrets: only those that prove who they are have a part in them.
+            let report = beat.rooms.as_ref().filter(|_| source.key.is_some());
+            self.namespaces.heard(&beat.worker_id, report, beat.stopping || beat.draining);
         }
         let outcome = copied.map_or_else(|| outcome.reply(), Err);
         if let Err(refusal) = &outcome {
@@ -331,6 +339,7 @@ impl FleetThread {
             call_token: self.reaches.get(id).and_then(|reach| reach.call_token.clone()),
             heartbeats_only: self.heartbeats_only,
             rival: self.disputes.rival_of(id).map(|dispute| dispute.to_string()),
+            rooms: self.namespaces.reply(id),
             ..reply
         }
     }
@@ -340,6 +349,7 @@ impl FleetThread {
         self.create_timeout = settings.sessions.create_timeout;
         self.heartbeats_only = settings.workers.secrets().next().is_some();
         self.fleet.reconfigure(FleetSettings::from(settings));
+        self.namespaces.reloaded(settings);
     }
 
     fn forget(&mut self, worker: &WorkerId, responder: Responder) {
@@ -348,6 +358,7 @@ impl FleetThread {
                 log::warn!("[controller] worker {worker} and its key are forgotten: an operator said so");
                 self.disputes.forget(worker);
                 self.reaches.remove(worker);
+                self.namespaces.keep_only(|id| id != worker);
                 self.keys.changed(self.clock.now(), self.fleet.identities());
                 self.publish();
                 self.publish_common();
@@ -477,6 +488,7 @@ impl FleetThread {
         if !self.fleet.drain(worker, on) {
             return responder.send(refusals::no_such_worker());
         }
+        self.namespaces.drain(worker, on);
         log::info!(worker:%; "[controller] worker {worker} {}", if on { "drains" } else { "takes sessions again" });
         self.publish();
         responder.send(Answer::empty());

@@ -10,8 +10,10 @@ pub mod dispatch;
 pub mod fleet_thread;
 pub mod key_store;
 pub mod metrics;
+pub mod namespaces;
 pub mod operators;
 pub mod refusals;
+pub mod rooms;
 pub mod router;
 pub mod service;
 pub mod snapshot;
@@ -43,6 +45,7 @@ use crate::host::activation::{self, Passed};
 use crate::host::clock::Clock;
 use crate::host::crypto;
 use crate::host::join;
+use crate::host::namespace_files::NamespaceFiles;
 use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::Pulses;
 use crate::operator::router::OperatorRouter;
@@ -51,7 +54,9 @@ use crate::outbox::OutboxThread;
 use dispatch::{Dispatcher, Job};
 use fleet_thread::{Ask, FleetThread};
 use key_store::KeyStore;
+use namespaces::{NamespaceRegistry, NamespaceService, NamespacesThread, Tell};
 use operators::FleetSource;
+use rooms::routes::RoomRoutes;
 use router::ControllerRouter;
 use service::ControllerService;
 use snapshot::Published;
@@ -94,6 +99,7 @@ pub struct Controller {
     api: Option<ApiServer>,
     fleet: Sender<Ask>,
     fleet_thread: Option<JoinHandle<()>>,
+    namespaces: Option<JoinHandle<()>>,
     dispatchers: Vec<JoinHandle<()>>,
     certificates: Certificates,
     announcer: Option<Announcer>,
@@ -121,23 +127,18 @@ impl Controller {
         let (fleet, asks) = crossbeam_channel::unbounded();
         let (jobs, job_inbox) = crossbeam_channel::bounded(live.get().workers.dispatch_queue);
         let known = known_workers(&state)?;
-        let fleet_thread = start_fleet(&live, known, &published, (jobs.clone(), asks), (clock, pulses))?;
+        let (namespaces, files) = NamespaceRegistry::open(&state, live.clone(), clock);
+        let watched_by_fleet = (&published, &namespaces);
+        let fleet_thread =
+            start_fleet(&live, known, watched_by_fleet, (jobs.clone(), asks), (clock, pulses))?;
         let client = WorkerClient::new(live.clone(), published.clone(), client);
+        let (namespaces, namespaces_thread) = start_namespaces(namespaces, files, client.clone(), pulses)?;
         let dispatchers = start_dispatchers(&live, client, &fleet, &job_inbox, (clock, pulses))?;
         let (closing, tokens) = (Arc::new(AtomicBool::new(false)), Arc::new(TokenGuard::default()));
         let metrics = Arc::new(FrontMetrics::of(certificates.view()));
         let (outbox, outbox_thread) = front::outbox(&state, &live, pulses)?;
         let (operators, awake) = Operators::new(live.clone());
         let page_address = page_address(&listeners);
-        let source = FleetSource {
-            published: published.clone(),
-            metrics: metrics.clone(),
-            certificate: certificates.view(),
-            outbox: outbox.clone(),
-            live: live.clone(),
-            closing: closing.clone(),
-            clock,
-        };
         let service = ControllerService {
             page: page_address,
             live: live.clone(),
@@ -148,11 +149,15 @@ impl Controller {
             tokens: tokens.clone(),
             certificate: certificates.view(),
             outbox: outbox.clone(),
+            namespaces,
             metrics: metrics.clone(),
             clock,
         };
+        let source = FleetSource::beside(&service);
+        let rooms = RoomRoutes::new(service.rooms(), live.clone(), closing.clone());
         let api = front::api(&state, &live.get(), Arc::new(service), (&plan, pulses))?;
         let router = ControllerRouter {
+            rooms,
             fleet: published.clone(),
             live: live.clone(),
             api: api.gate(),
@@ -177,6 +182,7 @@ impl Controller {
             api: Some(api),
             fleet,
             fleet_thread: Some(fleet_thread),
+            namespaces: Some(namespaces_thread),
             dispatchers,
             certificates,
             announcer: Some(announcer),
@@ -259,14 +265,28 @@ fn known_workers(state: &PrivateDir) -> Result<(KeyStore, Identities), RunError>
 fn start_fleet(
     live: &Live,
     known: (KeyStore, Identities),
-    published: &Arc<Published>,
+    (published, namespaces): (&Arc<Published>, &NamespaceRegistry),
     (jobs, asks): (Sender<Job>, Receiver<Ask>),
     (clock, pulses): (Clock, &Pulses),
 ) -> Result<JoinHandle<()>, RunError> {
     let settings = live.get();
     let beat = front::beat(pulses, "fleet", FLEET_SILENCE);
-    let fleet = FleetThread::new(&settings, known, jobs, published.clone(), (clock, beat));
+    let told = (published.clone(), namespaces.clone());
+    let fleet = FleetThread::new(&settings, known, jobs, told, (clock, beat));
     front::thread("fleet", STACK, move || fleet.run(&asks))
+}
+
+fn start_namespaces(
+    registry: NamespaceRegistry,
+    files: Result<NamespaceFiles, String>,
+    client: WorkerClient,
+    pulses: &Pulses,
+) -> Result<(NamespaceService, JoinHandle<()>), RunError> {
+    let (tell, orders) = Tell::new();
+    let beat = front::beat(pulses, "namespaces", FLEET_SILENCE);
+    let service = NamespaceService { registry: registry.clone(), tell };
+    let thread = NamespacesThread { registry, files, client, beat };
+    Ok((service, front::thread("namespaces", STACK, move || thread.run(&orders))?))
 }
 
 fn start_dispatchers(
@@ -336,7 +356,8 @@ impl Running for Controller {
         if let Some(api) = self.api.take() {
             api.stop();
         }
-        for thread in self.dispatchers.drain(..) {
+        // The same of changes of namespaces.
+        for thread in self.dispatchers.drain(..).chain(self.namespaces.take()) {
             join::within(thread, JOIN_DEADLINE);
         }
         // Last: what puts something in has ended.

@@ -12,6 +12,7 @@ use crate::api::types::DEMO_ENGINE;
 use crate::config::live::Live;
 use crate::core::fingerprint::Fingerprint;
 use crate::core::fleet::wire::Hindrance;
+use crate::core::namespaces::NamespaceName;
 use crate::engine::moonlight::installed::Installed;
 use crate::front;
 use crate::front::certificate_view::CertificateView;
@@ -31,6 +32,7 @@ use crate::worker::chronicle::Chronicle;
 use crate::worker::fence::LeaseFence;
 use crate::worker::figures;
 use crate::worker::namespaces::access::RoomAccess;
+use crate::worker::namespaces::copies;
 use crate::worker::rooms::Rooms;
 use crate::worker::standing::Standing;
 
@@ -129,8 +131,30 @@ impl Health {
             true => hindrance.reason.clone(),
             false => UNDISCLOSED.to_owned(),
         });
-        let certificate = self.certificate.problem();
+        let certificate = self.certificate.problem().into_iter().chain(self.of_rooms(admin));
         own.chain(told).chain(self.standing.troubles(admin)).chain(certificate).collect()
+    }
+
+    /// What is wrong with rooms. Names of namespaces are for operators.
+    fn of_rooms(&self, admin: bool) -> Vec<String> {
+        if !self.live.get().rooms.enabled {
+            return Vec::new();
+        }
+        let waiting = self.room_access.waiting();
+        match (waiting.as_slice(), admin) {
+            ([], _) => Vec::new(),
+            (names, false) => {
+                vec![format!("{} namespaces wait for the controller: see [room] in the log", names.len())]
+            }
+            (names, true) => {
+                let wait = |name: &NamespaceName| {
+                    format!(
+                        "namespace {name}: its configuration is not there; its rooms wait for the controller"
+                    )
+                };
+                names.iter().map(wait).collect()
+            }
+        }
     }
 
     /// The reply to a health request. Whole session ids are for administrators.
@@ -170,6 +194,7 @@ impl Health {
                 "outbox": self.outbox.figures(clock::unix_millis()).shown(),
                 "media": self.media.snapshot(),
                 "sessions": sessions,
+                "namespaces": reads.then(|| copies::in_health(self)),
             },
         });
         let ready = self.flags.takes_sessions();

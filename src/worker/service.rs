@@ -45,6 +45,7 @@ use crate::worker::health::Health;
 use crate::worker::ice;
 use crate::worker::metrics;
 use crate::worker::mic;
+use crate::worker::namespaces::copies;
 use crate::worker::rating;
 use crate::worker::rooms::rest;
 use crate::worker::roster::Order;
@@ -155,6 +156,7 @@ impl Service for WorkerService {
             | Operation::ListRooms
             | Operation::CreateRoom
             | Operation::CloseRoom => responder.send(rest::answer(&self.health, &call)),
+            Operation::TakeNamespaces => responder.send(copies::take(&self.health, &call)),
             _ => responder.send(Answer::error(404, "not found", "ask the controller")),
         }
     }

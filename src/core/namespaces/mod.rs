@@ -7,6 +7,7 @@
 pub mod access;
 pub mod bearer;
 pub mod placement;
+pub mod records;
 pub mod relays;
 pub mod state;
 pub mod wire;

@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::live::Live;
-use crate::config::settings::{RoomsConfig, Settings};
+use crate::config::settings::Settings;
 use crate::core::namespaces::NamespaceName;
 use crate::core::namespaces::access::Namespaces;
 pub use crate::core::namespaces::access::{Denied, Membership};
 pub use crate::core::namespaces::relays::TurnCredentials;
 use crate::core::namespaces::state::{NamespaceState, RoomLimits};
+use crate::core::namespaces::wire::MAX_NAMESPACES_LISTED;
 use crate::host::namespace_files::{Found, NamespaceFiles};
 use crate::host::private_dir::PrivateDir;
 use crate::worker::standing::Standing;
@@ -57,7 +58,7 @@ impl RoomAccess {
                 || settings.metrics.token.matches(token)
         };
         let membership = self.known().admit(token, host, unix(now), is_known)?;
-        let limits = membership.limits.within(limits_of(&settings.rooms));
+        let limits = membership.limits.within(RoomLimits::from(&settings.rooms));
         Ok(Membership { limits, ..membership })
     }
 
@@ -80,6 +81,13 @@ impl RoomAccess {
             let name = copy.name.clone();
             if let Err(why) = copy.check(&name) {
                 log::warn!("[room] the controller's copy of namespace {name} is not used: {why}");
+                continue;
+            }
+            let is_new = self.known().get(&name).is_none();
+            if is_new && self.known().all().count() >= MAX_NAMESPACES_LISTED {
+                log::warn!(
+                    "[room] the copy of namespace {name} is not taken: there are {MAX_NAMESPACES_LISTED}"
+                );
                 continue;
             }
             // The disk first: who is admitted by a copy is admitted after a restart, too.
@@ -148,16 +156,6 @@ fn open(state: &PrivateDir) -> (Option<NamespaceFiles>, Found) {
             );
             (None, Found::default())
         }
-    }
-}
-
-/// The bounds of `rooms.*`.
-fn limits_of(rooms: &RoomsConfig) -> RoomLimits {
-    RoomLimits {
-        max_peers: rooms.max_peers,
-        max_videos: rooms.max_videos,
-        empty_timeout: rooms.empty_timeout,
-        data_channels: rooms.data_channels,
     }
 }
 
