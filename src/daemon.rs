@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::config::settings::{ListenAddress, Role, Settings};
 use crate::config::{self, Environment, Source, reload};
+use crate::core::ids::BodyAddr;
 use crate::host::crypto;
 use crate::host::notify::{self, Notifier};
 use crate::host::pulse::Pulses;
@@ -44,6 +45,26 @@ pub struct Preflight {
     pub refusals: Vec<String>,
     /// It would start, but not all would work.
     pub notes: Vec<String>,
+    /// As it is where the role runs already, or where another user looks than the service's.
+    pub expected: Vec<String>,
+}
+
+/// What `doctor` is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct DoctorOptions {
+    /// A body to be looked at as well.
+    pub body: Option<BodyAddr>,
+    /// A document instead of lines.
+    pub json: bool,
+}
+
+/// What a verb found out.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// To be printed.
+    pub text: String,
+    /// Whether all is well.
+    pub is_sound: bool,
 }
 
 /// What feeds the page of `demo`.

@@ -23,6 +23,7 @@ pub mod controller;
 pub mod core;
 pub mod daemon;
 pub mod demo;
+pub mod doctor;
 pub mod edge;
 pub mod engine;
 pub mod front;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use hydraneckwebrtc::cli::{self, Call, Roles};
 use hydraneckwebrtc::config::Environment;
 use hydraneckwebrtc::config::settings::{Role, Settings};
-use hydraneckwebrtc::daemon::{ConfigOrigin, DemoOptions, Preflight, RunError};
-use hydraneckwebrtc::{controller, demo, isolation, logging, worker};
+use hydraneckwebrtc::daemon::{ConfigOrigin, DemoOptions, DoctorOptions, Preflight, RunError, Verdict};
+use hydraneckwebrtc::{controller, demo, doctor, isolation, logging, worker};
 
 /// How long the end waits for the log's last lines: a reader that reads takes them at once.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -28,6 +28,14 @@ impl Roles for ThisProgram {
             Role::Controller => controller::preflight(settings),
             Role::Worker => worker::preflight::of(settings),
         }
+    }
+
+    fn doctor(&self, settings: &Settings, options: DoctorOptions) -> Verdict {
+        let preflight = match settings.role {
+            Role::Controller => controller::preflight(settings),
+            Role::Worker => worker::preflight::places(settings),
+        };
+        doctor::run(settings, preflight, options, Vec::new())
     }
 
     fn demo(&self, options: DemoOptions) -> Result<(), RunError> {

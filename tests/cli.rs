@@ -10,7 +10,7 @@ use std::time::Duration;
 use hydraneckwebrtc::cli::{self, Call, Exit, Roles};
 use hydraneckwebrtc::config::Environment;
 use hydraneckwebrtc::config::settings::{Log, LogFormat, Settings};
-use hydraneckwebrtc::daemon::{ConfigOrigin, DemoOptions, Preflight, RunError};
+use hydraneckwebrtc::daemon::{ConfigOrigin, DemoOptions, DoctorOptions, Preflight, RunError, Verdict};
 use hydraneckwebrtc::logging;
 
 /// Notes what it was asked for.
@@ -39,6 +39,10 @@ impl Roles for Noted {
     }
     fn preflight(&self, _: &Settings) -> Preflight {
         self.preflight.clone()
+    }
+    fn doctor(&self, _: &Settings, options: DoctorOptions) -> Verdict {
+        let text = format!("json {} body {:?}\n", options.json, options.body.map(|body| body.to_string()));
+        Verdict { text, is_sound: self.failure.is_none() }
     }
     fn demo(&self, options: DemoOptions) -> Result<(), RunError> {
         self.note(format!("demo {:?}", options.listen.candidates()))
@@ -149,17 +153,46 @@ fn validate_says_what_the_role_would_meet_at_its_start() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     let validate = |refusals: &[&str], notes: &[&str]| {
         let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
-        let preflight = Preflight { refusals: texts(refusals), notes: texts(notes) };
+        let expected = vec!["server.w: as it is while it runs".to_owned()];
+        let preflight = Preflight { refusals: texts(refusals), notes: texts(notes), expected };
         let roles = Noted { preflight, ..Noted::default() };
         run(&["validate", "--role", "controller", "--config", path.to_str().unwrap()], &roles)
     };
     let (exit, stdout, _) = validate(&[], &["server.x: odd"]);
     assert!(exit == Exit::Success && stdout.contains("warning: server.x: odd"), "{stdout}");
+    assert!(stdout.contains("warning: server.w: as it is while it runs"), "{stdout}");
     let (exit, stdout, stderr) = validate(&["server.x: bad", "server.y: worse"], &["server.z: odd"]);
     let shown = path.display();
     assert_eq!(stderr, format!("{shown}: server.x: bad\n{shown}: server.y: worse\n"));
     assert!(exit == Exit::Config && stdout.is_empty());
     fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn doctor_prints_its_report_and_ends_by_its_verdict() {
+    let path = std::env::temp_dir().join(format!("neck-cli-doctor-{}", std::process::id()));
+    fs::write(&path, "mode: worker\nserver: {listen: ':1', admin_token: a-long-enough-token}\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let doctor = |roles: &Noted, more: &[&str]| {
+        run(&[&["doctor", "--config", path.to_str().unwrap()], more].concat(), roles)
+    };
+    let sound = doctor(&Noted::default(), &["--json", "--body", "10.10.100.6"]);
+    assert_eq!(sound, (Exit::Success, "json true body Some(\"10.10.100.6\")\n".into(), String::new()));
+    let broken = Noted { failure: Some(RunError("x".into())), ..Noted::default() };
+    assert_eq!(doctor(&broken, &[]), (Exit::Failure, "json false body None\n".into(), String::new()));
+    assert_eq!(doctor(&broken, &["--body", "my-pc"]).0, Exit::Usage);
+
+    fs::write(&path, "mode: worker\nserver: {listen: nonsense}\nx: 1\n").unwrap();
+    let (exit, stdout, _) = doctor(&Noted::default(), &[]);
+    let failing: Vec<&str> = stdout.lines().filter(|line| line.starts_with("fail  configuration")).collect();
+    assert_eq!(exit, Exit::Failure);
+    assert!(failing.len() >= 2 && stdout.contains("print-sample worker"), "{stdout}");
+    let (exit, stdout, _) = doctor(&Noted::default(), &["--json"]);
+    let document: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((exit, &document["sound"]), (Exit::Failure, &serde_json::json!(false)), "{stdout}");
+    fs::remove_file(&path).unwrap();
+    let (exit, stdout, _) = doctor(&Noted::default(), &[]);
+    assert!(exit == Exit::Failure && stdout.contains("cannot read"), "{stdout}");
 }
 
 #[test]

@@ -7,11 +7,15 @@ use hydraneckwebrtc::core::acme::jws::{AccountJwk, Signer};
 use hydraneckwebrtc::core::acme::says::{self, Reply};
 use hydraneckwebrtc::core::acme::times::{WallTime, retry_after};
 
-/// Between two replies; the first byte of each is its status, the first line its `Location` and `Retry-After`.
+/// Between two replies; the first byte of each is its status, the first line its `Location`, `Retry-After` and nonce with tabs in between;
+/// what is missing is the one before, and a good nonce.
 const NEXT: &str = "\n%%\n";
 
 /// Calls of a try that has no end: more than it may make.
 const MOST: usize = 5_000;
+
+/// A key that no certificate of an input is for.
+const KEY: &[u8] = b"\x30\x00";
 
 const NOW: WallTime = WallTime(1_800_000_000);
 
@@ -43,12 +47,15 @@ fn reply(text: &str) -> Reply {
         "9" => 429,
         _ => 200,
     };
-    let (field, body) = rest.split_once('\n').unwrap_or_default();
+    let (fields, body) = rest.split_once('\n').unwrap_or_default();
+    let mut fields = fields.split('\t').map(str::to_owned);
+    let location = fields.next();
+    let retry_after = fields.next().or_else(|| location.clone());
     Reply {
         status,
-        nonce: Some("nonce".into()),
-        location: Some(field.to_owned()),
-        retry_after: Some(field.to_owned()),
+        nonce: fields.next().or_else(|| Some("nonce".into())),
+        location,
+        retry_after,
         body: body.as_bytes().to_vec(),
     }
 }
@@ -95,6 +102,8 @@ fn attempt(replies: &[&str], begun: Begun) {
 pub fn run(data: &[u8]) {
     // Its own words for what it is; neither may panic.
     let _ = certificate::facts(data, "d");
+    let _ = certificate::validity(data);
+    let _ = certificate::read(data, KEY, "d");
     let _ = says::renewal_info(data);
     let Ok(text) = std::str::from_utf8(data) else { return };
     let _ = retry_after(text, NOW);

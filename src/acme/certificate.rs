@@ -76,6 +76,12 @@ pub fn facts(der: &[u8], directory: &str) -> Option<Held> {
     })
 }
 
+/// What stands in the first certificate of a PEM text. `None`: there is none, or it cannot be read.
+pub fn first(chain: &[u8]) -> Option<Held> {
+    let der = CertificateDer::pem_slice_iter(chain).next()?.ok()?;
+    facts(&der, "")
+}
+
 fn name(name: &GeneralName) -> Option<String> {
     match name {
         GeneralName::DnsName(name) => Some(name.as_str().to_ascii_lowercase()),

@@ -15,7 +15,7 @@ mod client;
 mod keys;
 mod outside;
 pub mod status;
-mod store;
+pub mod store;
 mod thread;
 
 use std::sync::Arc;

@@ -9,7 +9,7 @@
 //! What is unreadable is set aside and got anew.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -77,6 +77,16 @@ impl TryFrom<String> for Der {
     fn try_from(text: String) -> Result<Der, &'static str> {
         STANDARD.decode(text).map(Der).map_err(|_| "no base64 text")
     }
+}
+
+/// The chain (PEM) that a role keeps whose directory this is: for who looks from outside, so nothing is changed.
+pub fn kept_chain(state: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Chain {
+        chain: String,
+    }
+    let text = std::fs::read(state.join("acme/certificate.json")).ok()?;
+    serde_json::from_slice::<Chain>(&text).ok().map(|kept| kept.chain)
 }
 
 /// The files.

@@ -1,7 +1,7 @@
 //! The thread `acme`: looks at the plan, makes one try after the other, and sleeps in between.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rustls::sign::CertifiedKey;
@@ -52,8 +52,10 @@ pub struct Worker {
     beat: Box<dyn Fn() + Send>,
     kept: KeptPlan,
     held: Option<Held>,
-    /// Why the certificate that is served is not on the disk.
-    unkept: Option<String>,
+    /// The certificate that is served and could not be kept, and why.
+    unkept: Option<(KeptCertificate, String)>,
+    /// Somebody asked for a try while one was under way.
+    hurried: bool,
     said: (String, WallTime),
     alerted: WallTime,
 }
@@ -79,6 +81,7 @@ impl Worker {
             kept,
             held: None,
             unkept: None,
+            hurried: false,
             said,
             alerted: WallTime(0),
         };
@@ -98,7 +101,7 @@ impl Worker {
         }
     }
 
-    /// Serves the stored certificate while it is good, whatever names it is for: better than none.
+    /// Serves the stored certificate, whatever names it is for and whatever the clock says: better than none.
     fn load(&mut self) {
         let Some((kept, Pair { key, held })) = self.store.certificate() else { return };
         if self.kept.key.as_ref() == Some(&kept.key) {
@@ -106,14 +109,15 @@ impl Worker {
             self.kept.plan.begin(now(), Begun::Nothing);
             self.kept.key = None;
         }
-        if held.is_good(now()) {
-            log::info!(
-                "[acme] serves the stored certificate for {} until {}",
-                held.names.join(", "),
-                held.not_after.rfc3339()
-            );
-            self.serve(key, &held);
+        let (names, end) = (held.names.join(", "), held.not_after.rfc3339());
+        match held.is_good(now()) {
+            true => log::info!("[acme] serves the stored certificate for {names} until {end}"),
+            // As a process that went on running would: it may be our clock that is wrong.
+            false => log::error!(
+                "[acme] ALERT serves the stored certificate for {names} although it ended {end} by this host's clock, until there is another"
+            ),
         }
+        self.serve(key, &held);
         self.held = Some(held);
     }
 
@@ -130,6 +134,7 @@ impl Worker {
     /// Does what is due and sleeps; whether to go on.
     fn look(&mut self) -> bool {
         (self.beat)();
+        self.keep_again();
         let now = now();
         let wait = match self.kept.plan.due(now, self.held.as_ref()) {
             Due::Nothing(until) => Duration::from_secs(until.since(now).max(1)),
@@ -163,7 +168,7 @@ impl Worker {
 
     fn tell(&self) {
         let (plan, held) = (&self.kept.plan, self.held.as_ref());
-        self.status.tell(plan, held, self.unkept.as_deref());
+        self.status.tell(plan, held, self.unkept.as_ref().map(|(_, why)| why.as_str()));
         if let Some(words) = plan.problem.as_deref() {
             self.served.waiting_for(words);
         }
@@ -174,7 +179,7 @@ impl Worker {
         let (now, plan) = (now(), &self.kept.plan);
         let held = self.held.as_ref();
         let late = held.is_some_and(|held| plan.is_late(now, held) || !held.is_good(now));
-        if late && now.since(self.alerted) >= DAY {
+        if late && is_past(now, self.alerted, DAY) {
             self.alerted = now;
             log::error!("[acme] ALERT {}", plan.complaint(now, held).unwrap_or_default());
         }
@@ -183,7 +188,7 @@ impl Worker {
     /// Says what is wrong, but not each minute the same.
     fn say(&mut self, text: String) {
         let now = now();
-        if self.said.0 != text || now.since(self.said.1) >= SAY_AGAIN {
+        if self.said.0 != text || is_past(now, self.said.1, SAY_AGAIN) {
             log::warn!("[acme] {text}");
             self.said = (text, now);
         }
@@ -220,8 +225,13 @@ impl Worker {
             End::Failed(trouble) => trouble,
         };
         self.status.tries.note("failed");
-        let now = now();
+        // The second that is under way is over: times are cut to seconds, and no wait may be shorter for it.
+        let now = now() + 1;
         self.kept.plan.failed(now, self.held.as_ref(), (&trouble, way), entropy::number());
+        if std::mem::take(&mut self.hurried) {
+            // What was mended meanwhile may have come too late for this one.
+            self.kept.plan.hurry(now);
+        }
         let next = in_words(self.kept.plan.next(now, self.held.as_ref()).since(now));
         self.say(format!("no certificate: {}; next try in {next}", trouble.text));
         if let Err(trouble) = self.store.keep_plan(&self.kept) {
@@ -294,23 +304,32 @@ impl Worker {
                 Ok(()) => input = Input::Done,
                 Err(trouble) => return End::Failed(trouble),
             }
-            if matches!(self.inbox.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected)) {
+            if !self.hear(Duration::ZERO) {
                 return End::Stopped;
             }
         }
     }
 
+    /// Listens for so long within a try; whether to go on with it.
+    fn hear(&mut self, wait: Duration) -> bool {
+        match self.inbox.recv_timeout(wait) {
+            Ok(Message::Hurry) => self.hurried = true,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        true
+    }
+
     /// Waits within a try; whether to go on with it.
     fn pause(&mut self, seconds: u64) -> bool {
-        let until = now() + seconds;
+        let until = Instant::now() + Duration::from_secs(seconds);
         loop {
             (self.beat)();
-            let left = until.since(now()).min(seconds);
-            if left == 0 {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 return true;
             }
-            let wait = Duration::from_secs(left).min(LOOK);
-            if self.inbox.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
+            if !self.hear(left.min(LOOK)) {
                 return false;
             }
         }
@@ -402,7 +421,8 @@ impl Worker {
             }
         };
         let chain = String::from_utf8_lossy(chain).into_owned();
-        let kept = self.store.keep_certificate(&KeptCertificate { directory, chain, key });
+        let certificate = KeptCertificate { directory, chain, key };
+        let kept = self.store.keep_certificate(&certificate);
         self.serve(pair, &held);
         log::info!(
             "[acme] got a certificate for {} from {}, good until {}",
@@ -423,13 +443,30 @@ impl Worker {
                 // The order stays, so that a restart fetches the same certificate again.
                 self.kept.plan.begin(now(), begun);
                 log::error!("[acme] ALERT the certificate is served, but not kept: {}", trouble.text);
-                self.unkept = Some(trouble.text);
+                self.unkept = Some((certificate, trouble.text));
             }
         }
+        self.hurried = false;
         if let Err(trouble) = self.store.keep_plan(&self.kept) {
             self.say(trouble.text);
         }
         End::Issued
+    }
+
+    /// Keeps what could not be kept when it came.
+    fn keep_again(&mut self) {
+        let Some((certificate, why)) = &mut self.unkept else { return };
+        if let Err(trouble) = self.store.keep_certificate(certificate) {
+            *why = trouble.text;
+            return;
+        }
+        log::info!("[acme] the certificate that could not be kept is kept now");
+        self.unkept = None;
+        self.kept.key = None;
+        self.kept.plan.begin(now(), Begun::Nothing);
+        if let Err(trouble) = self.store.keep_plan(&self.kept) {
+            self.say(trouble.text);
+        }
     }
 
     fn judge(&self, chain: &[u8], key: &[u8], directory: &str) -> Result<Pair, String> {
@@ -472,5 +509,50 @@ impl Worker {
         let reply = get(format!("{}/{id}", base.as_str().trim_end_matches('/')))?;
         let after = reply.retry_after.as_deref().and_then(|value| retry_after(value, now()));
         Ok((says::renewal_info(&reply.body), after))
+    }
+}
+
+/// Whether so many seconds are over. A clock that was set back must not make it last for longer.
+fn is_past(now: WallTime, since: WallTime, seconds: u64) -> bool {
+    now < since || now.since(since) >= seconds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::Acme;
+    use crate::host::private_dir::PrivateDir;
+
+    #[test]
+    fn a_stored_certificate_that_has_ended_is_served_until_there_is_another() {
+        crate::host::crypto::install();
+        let base = std::env::temp_dir().join(format!("neck-acme-{:016x}", entropy::number()));
+        let store = Store::open(&PrivateDir::open(&base).expect("a directory")).expect("a store");
+        let names = vec!["a.example".to_owned()];
+        let key = keys::new_certificate_key().expect("a key");
+        let mut params = rcgen::CertificateParams::new(names.clone()).expect("names");
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 4, 1);
+        let pair = rcgen::KeyPair::try_from(key.as_slice()).expect("a key");
+        let der = params.self_signed(&pair).expect("a certificate").der().to_vec();
+        let text = String::from(Der(der));
+        let chain = format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
+        let directory = "https://ca.example/dir".to_owned();
+        let acme = Acme { directory: directory.clone(), ..Acme::default() };
+        store.keep_certificate(&KeptCertificate { directory, chain, key: Der(key) }).expect("kept");
+        let served = Arc::new(ServedCertificates::waiting(&names).expect("a stand-in"));
+        let (_sender, inbox) = crossbeam_channel::bounded(1);
+        let client = Client::new(None).expect("a client");
+        let status = Arc::new(Status::default());
+        let worker =
+            Worker::new(Wishes { names, acme }, (store, client), (served.clone(), status.clone()), inbox);
+        assert!(served.waits_for().is_none(), "words stand for a certificate that is there");
+        assert_eq!(worker.kept.plan.due(now(), worker.held.as_ref()), Due::Certificate(None));
+        assert!(
+            status.problem().is_some_and(|words| words.contains("has expired")),
+            "{:?}",
+            status.problem()
+        );
+        let _ = std::fs::remove_dir_all(base);
     }
 }

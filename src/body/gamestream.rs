@@ -10,6 +10,9 @@ use crate::host::http_client;
 /// Largest reply that is read; real ones have a kilobyte.
 const REPLY_LIMIT: u64 = 64 * 1024;
 
+/// Longest version that is one.
+const LONGEST_VERSION: usize = 64;
+
 /// Phases of a pairing that a half-finished one may be at: each question that is not its turn ends it, and one that is takes
 /// it a phase on.
 const PHASES: usize = 3;
@@ -68,6 +71,19 @@ impl GameStream {
         let xml = self.ask("/serverinfo?uniqueid=neck")?;
         let id = element(&xml, "currentgame").and_then(|text| text.trim().parse().ok());
         id.ok_or(GameStreamError::Refused(self.at, "/serverinfo"))
+    }
+
+    /// What it says of itself: its version, and its port for HTTPS.
+    pub fn describe(&self) -> Result<(String, u16), GameStreamError> {
+        let xml = self.ask("/serverinfo?uniqueid=neck")?;
+        let text = |name| element(&xml, name).map(str::trim);
+        let port = text("HttpsPort").and_then(|port| port.parse().ok());
+        let version =
+            text("appversion").filter(|version| !version.is_empty() && version.len() <= LONGEST_VERSION);
+        match (version, port) {
+            (Some(version), Some(port)) => Ok((version.to_owned(), port)),
+            _ => Err(GameStreamError::Refused(self.at, "/serverinfo")),
+        }
     }
 
     /// Makes the server forget a pairing that `client` began and will not finish. Until then it would go on waiting, though

@@ -4,6 +4,7 @@
 
 mod client;
 mod completion;
+mod doctor;
 mod manpage;
 mod namespaces;
 mod parse;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use crate::config::settings::{ListenAddress, Role, Settings};
 use crate::config::{self, Environment, Mode, Source};
-use crate::daemon::{ConfigOrigin, DemoOptions, Preflight, RunError};
+use crate::daemon::{ConfigOrigin, DemoOptions, DoctorOptions, Preflight, RunError, Verdict};
 use crate::host::process;
 use crate::logging;
 use parse::{Parsed, Request};
@@ -30,6 +31,8 @@ pub trait Roles {
     fn worker(&self, settings: Settings, origin: ConfigOrigin) -> Result<(), RunError>;
     /// What the role of these settings would meet at its start. Nothing is changed.
     fn preflight(&self, settings: &Settings) -> Preflight;
+    /// Checks this host for the role of these settings.
+    fn doctor(&self, settings: &Settings, options: DoctorOptions) -> Verdict;
     /// Runs the demonstration until it is told to stop.
     fn demo(&self, options: DemoOptions) -> Result<(), RunError>;
 }
@@ -88,8 +91,8 @@ pub fn run(call: Call<'_>, roles: &dyn Roles) -> Exit {
     match outcome {
         Ok(()) => Exit::Success,
         Err(Failed { exit, text }) => {
-            // Nobody is left to tell when stderr is gone; the exit status still says it.
-            let _ = writeln!(stderr, "{text}");
+            // What a verb printed may say it all. Nobody is left to tell when stderr is gone; the exit status still says it.
+            let _ = if text.is_empty() { Ok(()) } else { writeln!(stderr, "{text}") };
             exit
         }
     }
@@ -147,6 +150,7 @@ fn perform(
             let (source, settings) = checked(parsed.config.as_deref(), parsed.role, environment)?;
             say(stdout, &verdict(&source.path, &settings, roles)?)
         }
+        Request::Doctor => doctor::run(&parsed, environment, stdout, roles),
         Request::PrintConfig => {
             let (_, settings) = checked(parsed.config.as_deref(), parsed.role, environment)?;
             let text =
@@ -177,14 +181,14 @@ fn say(stdout: &mut dyn Write, text: &str) -> Result<(), Failed> {
 
 /// What `validate` says: every reason why the role would not start is an error, as a mistake in the file is.
 fn verdict(path: &Path, settings: &Settings, roles: &dyn Roles) -> Result<String, Failed> {
-    let Preflight { refusals, notes } = roles.preflight(settings);
+    let Preflight { refusals, notes, expected } = roles.preflight(settings);
     let path = path.display();
     if !refusals.is_empty() {
         let lines: Vec<String> = refusals.iter().map(|refusal| format!("{path}: {refusal}")).collect();
         return Err(Failed::config(lines.join("\n")));
     }
     let mut text = format!("{path}: ok, a {}'s configuration\n", settings.role.name());
-    for warning in settings.warnings.iter().chain(&notes) {
+    for warning in settings.warnings.iter().chain(&notes).chain(&expected) {
         text.push_str(&format!("warning: {warning}\n"));
     }
     Ok(text)

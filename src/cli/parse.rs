@@ -9,6 +9,7 @@ use super::client::{Action, Flags};
 use super::verbs::{self, Flag, Operand, Sets, Shell, VERBS, Verb};
 use crate::config::settings::{ListenAddress, Role};
 use crate::config::{self, listen_address};
+use crate::core::ids::BodyAddr;
 use crate::daemon::DemoEngine;
 
 /// What is asked for.
@@ -22,6 +23,8 @@ pub enum Request {
     Client(Action),
     /// Check a configuration.
     Validate,
+    /// Check this host, for a role.
+    Doctor,
     /// Print the effective configuration.
     PrintConfig,
     /// Print the sample configuration of a role.
@@ -52,6 +55,8 @@ pub struct Parsed {
     pub force_relay: bool,
     /// `--engine`
     pub engine: DemoEngine,
+    /// `--body`
+    pub body: Option<BodyAddr>,
     /// The word that follows the verb of a client.
     pub operand: String,
     /// The flags of a client.
@@ -69,6 +74,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, String> {
         listen: None,
         force_relay: false,
         engine: DemoEngine::DEFAULT,
+        body: None,
         operand: String::new(),
         client: Flags::default(),
     };
@@ -244,6 +250,9 @@ fn set(parsed: &mut Parsed, flag: &Flag, value: OsString) -> Result<(), &'static
         Sets::Listen => {
             let address = listen_address(&text);
             parsed.listen = Some(address.ok_or("--listen is an address like 127.0.0.1:8080")?);
+        }
+        Sets::Body => {
+            parsed.body = Some(text.parse().map_err(|_| "--body is the IP address of a body")?);
         }
         Sets::Url => parsed.client.url = Some(text.into_owned()),
         Sets::TokenFile => parsed.client.token_file = Some(PathBuf::from(value)),

@@ -125,6 +125,8 @@ pub enum Sets {
     ForceRelay,
     /// What feeds the page of `demo`.
     Engine,
+    /// A body to be looked at.
+    Body,
     /// The service to ask.
     Url,
     /// The token to show it.
@@ -181,6 +183,16 @@ const ENGINE: Flag = Flag {
     about: "demo, a clip of ours by WebRTC (the default), or moonlight, a stand-in that streams by WebSocket",
     sets: Sets::Engine,
 };
+
+const BODY: Flag = Flag {
+    name: "body",
+    value: "ADDRESS",
+    about: "look at this body as well: Sunshine's ports and version, our clients in its list, hydrabody",
+    sets: Sets::Body,
+};
+
+const JSON_REPORT: Flag =
+    Flag { name: "json", value: "", about: "print a document instead of lines", sets: Sets::Json };
 
 const URL: Flag = Flag {
     name: "url",
@@ -345,6 +357,13 @@ pub const VERBS: &[Verb] = &[
         about: "check a configuration and print every problem",
         request: Request::Validate,
         flags: &[CONFIG, ROLE],
+        operand: Operand::Nothing,
+    },
+    Verb {
+        name: "doctor",
+        about: "check this host and whom it talks to, TURN included: a line per check, with what to do; exit 1 when one fails",
+        request: Request::Doctor,
+        flags: &[JSON_REPORT, BODY, CONFIG, ROLE],
         operand: Operand::Nothing,
     },
     Verb {

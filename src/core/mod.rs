@@ -20,6 +20,7 @@ pub mod csp;
 pub mod datagram;
 pub mod descriptors;
 pub mod dial_policy;
+pub mod doctor;
 pub mod estimator;
 pub mod expiry;
 pub mod fair_share;

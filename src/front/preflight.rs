@@ -77,15 +77,15 @@ pub fn port(
     let Some(error) = last else { return };
     let verb = settings.role.name();
     if protocol == Protocol::Tcp && error.kind() == ErrorKind::AddrInUse && ports::is_held_by_systemd(port) {
-        found.notes.push(format!(
+        found.expected.push(format!(
             "{key}: systemd listens on port {port}; fine, if that is the socket unit of this {verb}"
         ));
     } else if error.kind() == ErrorKind::PermissionDenied && port < FIRST_FREE {
         // Who runs this may be another user than the service.
         let text = ports::in_words(what, port, &error);
-        found.notes.push(format!("{key}: {text} (fine, if the service has one of them)"));
+        found.expected.push(format!("{key}: {text} (fine, if the service has one of them)"));
     } else if error.kind() == ErrorKind::AddrInUse && ports::is_held_by(verb, protocol, port) {
-        found.notes.push(format!(
+        found.expected.push(format!(
             "{key}: port {port} is in use by a {verb} that runs here; fine, if it is this one"
         ));
     } else {
@@ -98,7 +98,7 @@ pub fn directory(found: &mut Preflight, key: &str, probed: Result<(), DirError>)
     match probed {
         Ok(()) => {}
         Err(error @ DirError::NotOurs(..)) if rustix::process::geteuid().is_root() => {
-            found.notes.push(format!("{key}: {error} (fine, if the service runs as that user)"));
+            found.expected.push(format!("{key}: {error} (fine, if the service runs as that user)"));
         }
         Err(error) => found.refusals.push(format!("{key}: {error}")),
     }

@@ -64,6 +64,12 @@ fn held() -> Rlimit {
     parse(&limits).unwrap_or(USUAL)
 }
 
+/// How many another process may have, once it raised its limit; `None`: there is no such process, or it may not be looked at.
+pub fn limit_of(pid: u32) -> Option<u64> {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    Some(parse(&limits)?.maximum.unwrap_or(UNLIMITED))
+}
+
 /// Of `Max open files  1024  524288  files`; either may be `unlimited`.
 fn parse(limits: &str) -> Option<Rlimit> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;

@@ -49,6 +49,14 @@ fn field(status: &str, name: &str) -> u64 {
     line.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
+/// How many tasks the control group of a process may have; `None`: there is no limit, or nobody can tell.
+pub fn task_limit(pid: u32) -> Option<u64> {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    // Version 2 of control groups: one line, `0::/system.slice/x.service`.
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    fs::read_to_string(format!("/sys/fs/cgroup{path}/pids.max")).ok()?.trim().parse().ok()
+}
+
 /// Since Linux 6.2 the directory's size is their number. To read it, as before, costs a system call for some hundred of them.
 fn open_fds() -> u64 {
     let told = fs::metadata("/proc/self/fd").map_or(0, |directory| directory.len());

@@ -24,8 +24,16 @@ impl WireGuard {
 
     /// Whether an interface exists now.
     pub fn is_there(&self) -> bool {
-        let kernel = entries(&self.links).any(|link| is_wireguard(&link.join("uevent")));
-        kernel || entries(&self.sockets).any(|socket| socket.extension().is_some_and(|ext| ext == "sock"))
+        self.interfaces().next().is_some()
+    }
+
+    /// The interfaces by their names: those of the kernel, then those of userspace.
+    pub fn interfaces(&self) -> impl Iterator<Item = String> {
+        let kernel = entries(&self.links).filter(|link| is_wireguard(&link.join("uevent")));
+        let is_socket = |socket: &PathBuf| socket.extension().is_some_and(|ext| ext == "sock");
+        let userspace = entries(&self.sockets).filter(is_socket);
+        let name = |path: PathBuf| path.file_stem().map(|name| name.to_string_lossy().into_owned());
+        kernel.chain(userspace).filter_map(name)
     }
 }
 
@@ -52,6 +60,7 @@ mod tests {
         fs::create_dir_all(root.join("sys/class/net/wg0")).unwrap();
         fs::write(root.join("sys/class/net/wg0/uevent"), "DEVTYPE=wireguard\nINTERFACE=wg0\n").unwrap();
         assert!(wireguard.is_there());
+        assert_eq!(wireguard.interfaces().collect::<Vec<_>>(), ["wg0"]);
         fs::remove_dir_all(root.join("sys")).unwrap();
         fs::create_dir_all(root.join("var/run/wireguard")).unwrap();
         fs::write(root.join("var/run/wireguard/wg1.sock"), "").unwrap();

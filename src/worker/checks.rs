@@ -38,10 +38,7 @@ impl Checks {
         let settings = self.live.get();
         let everything = self.of_everything();
         let found = everything.into_iter().map(|reason| Hindrance::new(Stops::Everything, &reason));
-        let moonlight = web_server(&settings).map(|reason| Hindrance {
-            meant: is_without_web_server(&settings),
-            ..Hindrance::new(Stops::Moonlight, &reason)
-        });
+        let moonlight = of_moonlight(&settings);
         let failing = failing(&self.board).map(|reason| Hindrance::new(Stops::Nothing, &reason));
         found.chain(moonlight).chain(failing).collect()
     }
@@ -59,6 +56,13 @@ impl Checks {
         }
         found
     }
+}
+
+/// What keeps this worker from sessions of engine `moonlight`.
+pub fn of_moonlight(settings: &Settings) -> Option<Hindrance> {
+    let reason = web_server(settings)?;
+    let meant = is_without_web_server(settings);
+    Some(Hindrance { meant, ..Hindrance::new(Stops::Moonlight, &reason) })
 }
 
 /// A worker that is there for engines of its own only: nobody put a web-server on it.

@@ -14,6 +14,19 @@ use crate::host::private_dir::{DirError, PrivateDir};
 
 /// Looks at the ports, the directories and the stream process.
 pub fn of(settings: &Settings) -> Preflight {
+    let mut found = places(settings);
+    let web_server = &settings.sessions.web_server;
+    if !is_executable(web_server) {
+        found.notes.push(format!(
+            "sessions.web_server: {} is no program that can be run here, so sessions of the engine moonlight will fail",
+            web_server.display()
+        ));
+    }
+    found
+}
+
+/// Looks at the ports and the directories.
+pub fn places(settings: &Settings) -> Preflight {
     let mut found = of_both(settings);
     let data_dir = &settings.sessions.data_dir;
     directory(&mut found, "sessions.data_dir", PrivateDir::probe(data_dir));
@@ -31,13 +44,6 @@ pub fn of(settings: &Settings) -> Preflight {
         let Some(number) = number.filter(|number| *number != 0 || !is_told) else { continue };
         let what = format!("{name} port {number} for media");
         media_port(&mut found, settings, (key, &what), protocol, number);
-    }
-    let web_server = &settings.sessions.web_server;
-    if !is_executable(web_server) {
-        found.notes.push(format!(
-            "sessions.web_server: {} is no program that can be run here, so sessions of the engine moonlight will fail",
-            web_server.display()
-        ));
     }
     found
 }

@@ -93,8 +93,17 @@ fn several_names_share_a_certificate_and_changed_ones_get_another() {
     });
 }
 
-/// Kills the role at a moment of its first order and starts it again, so many times; an order more than needed is a failure.
-fn killed(base: &Path, rounds: u64) {
+/// How a role ends before it is started again.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    /// SIGKILL.
+    Kill,
+    /// SIGTERM, as a restart of the service does.
+    Stop,
+}
+
+/// Ends the role at a moment of its first order and starts it again, so many times; an order more than needed is a failure.
+fn ended(base: &Path, rounds: u64, ending: Ending) {
     hydraneckwebrtc::host::crypto::install();
     let pebble = Pebble::start(base, &[]);
     let seed = std::env::var("NECK_ACME_SEED").ok().and_then(|seed| seed.parse().ok());
@@ -110,13 +119,21 @@ fn killed(base: &Path, rounds: u64) {
         let process = Process::start(&mut role.command("controller"));
         let begun = Instant::now();
         until("its moment", || begun.elapsed() >= moment);
-        let first = process.kill();
+        let first = match ending {
+            Ending::Kill => process.kill(),
+            Ending::Stop => {
+                process.signal(Signal::TERM);
+                let (well, log) = process.finish();
+                assert!(well, "it ends as it should: {log}");
+                log
+            }
+        };
         let process = role.start();
         until_issued(&role);
         assert_eq!(
             (pebble.orders() as u64, pebble.issued() as u64),
             (round, round),
-            "seed {seed}, round {round}, killed after {moment:?}\nfirst:\n{first}\nsecond:\n{}\npebble:\n{}",
+            "seed {seed}, round {round}, {ending:?} after {moment:?}\nfirst:\n{first}\nsecond:\n{}\npebble:\n{}",
             process.log(),
             pebble.process.log()
         );
@@ -125,7 +142,7 @@ fn killed(base: &Path, rounds: u64) {
             .flatten()
             .map(|file| file.file_name())
             .collect();
-        println!("round {round}: killed after {moment:?}, whole {:?} later: {left:?}", begun.elapsed());
+        println!("round {round}: {ending:?} after {moment:?}, whole {:?} later: {left:?}", begun.elapsed());
         // The port is free again when the next round begins.
         drop(process);
     }
@@ -133,14 +150,19 @@ fn killed(base: &Path, rounds: u64) {
 
 #[test]
 fn a_role_that_is_killed_goes_on_with_its_order() {
-    inside("cases::a_role_that_is_killed_goes_on_with_its_order", |base| killed(base, 3));
+    inside("cases::a_role_that_is_killed_goes_on_with_its_order", |base| ended(base, 3, Ending::Kill));
+}
+
+#[test]
+fn a_role_that_is_restarted_goes_on_with_its_order() {
+    inside("cases::a_role_that_is_restarted_goes_on_with_its_order", |base| ended(base, 2, Ending::Stop));
 }
 
 /// `tests/acme/slow` runs it.
 #[test]
 #[ignore = "takes a minute and a half"]
 fn twenty_kills_cost_no_order_more_than_needed() {
-    inside("cases::twenty_kills_cost_no_order_more_than_needed", |base| killed(base, 20));
+    inside("cases::twenty_kills_cost_no_order_more_than_needed", |base| ended(base, 20, Ending::Kill));
 }
 
 #[test]

@@ -10,13 +10,7 @@ use crate::authority::{DIRECTORY, Pebble, own_certificate};
 use crate::place::{Process, Role, inside, until};
 
 fn until_told(role: &Role, process: &mut Process, words: &str) {
-    let mut last = String::new();
-    until(&format!("health says: {words}"), || {
-        let (status, problems) = role.health();
-        last = format!("{status} {problems}");
-        status == "degraded" && problems.contains(words)
-    });
-    println!("{last}");
+    role.until_told(words);
     assert!(process.is_running(), "{}", process.log());
 }
 

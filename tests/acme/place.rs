@@ -16,20 +16,28 @@ const INNER: &str = "NECK_ACME_INNER";
 /// What may take long does so on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-pub const TOKEN: &str = "the-admin-token-of-this-test";
+pub use crate::lab::TOKEN;
 
 /// Names that lead to this host, inside.
 const HOSTS: &str = "127.0.0.1 localhost neck.test other.test third.test ca.test\n::1 localhost\n";
 
-/// Runs `work` in a namespace of its own, by running `test` again there.
+/// Runs `work` in a namespace of its own, by running `test` again there. Pebble is the authority.
 pub fn inside(test: &str, work: impl FnOnce(&Path)) {
+    inside_with(&["ip", "unshare", "pebble", "pebble-challtestsrv"], test, work);
+}
+
+/// The same for an authority of our own.
+pub fn inside_alone(test: &str, work: impl FnOnce(&Path)) {
+    inside_with(&["ip", "unshare"], test, work);
+}
+
+fn inside_with(tools: &[&str], test: &str, work: impl FnOnce(&Path)) {
     if std::env::var_os(INNER).is_some() {
         let base = scratch("inner");
         work(&base);
         let _ = fs::remove_dir_all(base);
         return;
     }
-    let tools = ["ip", "unshare", "pebble", "pebble-challtestsrv"];
     if let Some(missing) = tools.iter().find(|tool| !is_there(tool)) {
         println!("skipped: {missing} is not installed");
         return;
@@ -129,6 +137,16 @@ impl Process {
         self.log()
     }
 
+    /// Waits for its end: whether it was a good one, and its lines.
+    pub fn finish(mut self) -> (bool, String) {
+        let mut status = None;
+        until("it ends", || {
+            status = self.child.try_wait().expect("a status");
+            status.is_some()
+        });
+        (status.is_some_and(|status| status.success()), self.log())
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a status").is_none()
     }
@@ -136,6 +154,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("---- log of a process\n{}", self.log());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -150,21 +171,37 @@ pub fn until_open(port: u16) {
 pub struct Role {
     pub base: PathBuf,
     pub config: PathBuf,
+    verb: &'static str,
 }
 
 impl Role {
     /// A controller with these lines under `server:`.
     pub fn new(base: &Path, server: &str) -> Role {
+        Role::with(base, "controller", server, "")
+    }
+
+    /// A worker with these lines under `server:`, whose controller is nowhere.
+    pub fn worker(base: &Path, server: &str) -> Role {
+        let more = format!(
+            "controller: {{url: 'http://127.0.0.1:9', token: {TOKEN}}}\nwebrtc: {{udpmux: any, ip_retrieval_url: 'off'}}\n\
+             sessions: {{data_dir: {}, allowed_bodies: [127.0.2.0/24]}}\n",
+            base.join("sessions").display()
+        );
+        Role::with(base, "worker", server, &more)
+    }
+
+    /// A role with these lines under `server:`, and more sections.
+    pub fn with(base: &Path, verb: &'static str, server: &str, more: &str) -> Role {
         let config = base.join("config.yaml");
         let state = base.join("state");
         let text = format!(
-            "mode: controller\nserver:\n  admin_token: {TOKEN}\n  state_dir: {}\n{server}\n",
+            "mode: {verb}\nserver:\n  admin_token: {TOKEN}\n  state_dir: {}\n{server}\n{more}",
             state.display()
         );
         fs::write(&config, text).expect("a configuration");
         use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).expect("a mode");
-        Role { base: base.to_owned(), config }
+        Role { base: base.to_owned(), config, verb }
     }
 
     pub fn command(&self, verb: &str) -> Command {
@@ -175,14 +212,14 @@ impl Role {
 
     /// Starts it and waits until its port answers.
     pub fn start(&self) -> Process {
-        let process = Process::start(&mut self.command("controller"));
+        let process = Process::start(&mut self.command(self.verb));
         until_open(443);
         process
     }
 
     /// One of its files.
     pub fn kept(&self, name: &str) -> PathBuf {
-        self.base.join("state/controller/acme").join(name)
+        self.base.join("state").join(self.verb).join("acme").join(name)
     }
 
     /// What `hydraneckwebrtc certificate --json` says.
@@ -191,6 +228,28 @@ impl Role {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
             panic!("certificate: {} {}", output.status, String::from_utf8_lossy(&output.stderr))
         })
+    }
+
+    /// Waits until health has these words.
+    pub fn until_told(&self, words: &str) {
+        let mut last = String::new();
+        until(&format!("health says: {words}"), || {
+            let (status, problems) = self.health();
+            last = format!("{status} {problems}");
+            status == "degraded" && problems.contains(words)
+        });
+        println!("{last}");
+    }
+
+    /// Waits for a certificate that has another serial number than `known`; the number. Nothing is wrong then.
+    pub fn until_issued(&self, known: &str) -> String {
+        let mut told = Value::Null;
+        until("there is a certificate", || {
+            told = self.certificate();
+            told["serial"].as_str().is_some_and(|serial| serial != known)
+        });
+        assert_eq!(told["last_problem"], Value::Null, "{told}");
+        told["serial"].as_str().unwrap_or_default().to_owned()
     }
 
     /// A sample of `/metrics`, asked at home.

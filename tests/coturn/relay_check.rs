@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use hydraneckwebrtc::core::turn_client::{Relay, Trouble};
+use hydraneckwebrtc::core::turn_client::{Reach, Relay, Trouble};
 use hydraneckwebrtc::core::turn_credentials::{self, Credentials};
 use hydraneckwebrtc::edge::tls;
 use hydraneckwebrtc::host::crypto;
@@ -63,8 +63,8 @@ fn a_packet_passes_from_relay_to_relay_by_udp_tcp_and_tls() {
         let relay =
             check(&url, &credentials, Some(&cert)).unwrap_or_else(|trouble| panic!("{url}: {trouble}"));
         assert_eq!(
-            (relay.relayed.ip(), relay.is_open, relay.is_unguarded),
-            (LOOPBACK, Some(false), false),
+            (relay.relayed.ip(), relay.reach, relay.is_unguarded),
+            (LOOPBACK, Reach::Guarded, false),
             "{url}"
         );
         assert_eq!(relay.mapped.map(|mapped| mapped.ip()), Some(LOOPBACK), "{url}");
@@ -128,9 +128,16 @@ fn each_refusal_of_a_real_coturn_is_told_by_its_code() {
 fn a_coturn_that_relays_to_everybody_or_for_everybody_is_found_out() {
     let lab = Lab::new();
     let good = minted(SECRET, unix_now());
-    let Some((_coturn, server)) = start(&lab, &["0.0.0.0-255.255.255.255"], &[]) else { return };
-    let open = check(&format!("turn:{server}?transport=tcp"), &good, None).expect("a relay");
-    assert_eq!((open.is_open, open.is_unguarded), (Some(true), false), "{open:?}");
+    for (peers, stray) in [
+        (&["0.0.0.0-255.255.255.255"][..], [192, 0, 2, 1]),
+        // Who denies only what is special, or allows networks of clouds, relays to others all the same.
+        (&["127.0.0.1", "169.254.0.0-169.254.255.255"], [169, 254, 169, 254]),
+        (&["127.0.0.1", "1.0.0.0-9.255.255.255"], [8, 8, 8, 8]),
+    ] {
+        let Some((_coturn, server)) = start(&lab, peers, &[]) else { return };
+        let open = check(&format!("turn:{server}?transport=tcp"), &good, None).expect("a relay");
+        assert_eq!((open.reach, open.is_unguarded), (Reach::Open(stray.into()), false), "{open:?}");
+    }
     let Some((_coturn, server)) = start(&lab, OWN, &["no-auth"]) else { return };
     let unguarded = check(&format!("turn:{server}"), &good, None).expect("a relay");
     assert!(unguarded.is_unguarded, "{unguarded:?}");

@@ -7,9 +7,10 @@ use crate::source::{Source, sources, words};
 
 /// Top to bottom. A row's uses are all of lower rows, but for the two single modules of [`SINGLE`].
 const EDGES: &[(&str, &[&str])] = &[
-    ("main", &["cli", "config", "controller", "daemon", "demo", "isolation", "logging", "worker"]),
+    ("main", &["cli", "config", "controller", "daemon", "demo", "doctor", "isolation", "logging", "worker"]),
     ("demo", &["api", "config", "controller", "daemon", "front", "host", "worker"]),
-    ("cli", &["config", "daemon", "host", "logging"]),
+    ("cli", &["config", "core", "daemon", "host", "logging"]),
+    ("doctor", &["acme", "body", "config", "core", "daemon", "edge", "engine", "host", "worker"]),
     (
         "controller",
         &[
@@ -61,7 +62,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("operator", &["api", "config", "core", "edge", "host"]),
-    ("daemon", &["config", "host", "logging"]),
+    ("daemon", &["config", "core", "host", "logging"]),
     ("acme", &["config", "core", "edge", "host", "metrics"]),
     ("api", &["config", "core", "edge", "host", "isolation", "metrics"]),
     ("edge", &["config", "core", "isolation", "metrics"]),

@@ -36,6 +36,13 @@ const SHORT_LIFE: u64 = 10 * DAY;
 const INFO_AGAIN: (u64, u64) = (HOUR, DAY);
 const INFO_DEFAULT: u64 = 6 * HOUR;
 
+/// A certificate that was just got is not renewed for so long, nor for a quarter of its life: else an authority that wants each one renewed
+/// at once would have its wish without end.
+const REST_BY_AUTHORITY: u64 = HOUR;
+
+/// The same by our own rule: a clock that is months ahead finds each one old.
+const REST: u64 = DAY;
+
 /// A check of our own answer that failed is repeated.
 const CHECK_AGAIN: u64 = MINUTE;
 
@@ -170,6 +177,8 @@ pub struct Plan {
     pub suggested: Option<Suggested>,
     /// When that is asked for again.
     pub info_at: WallTime,
+    /// When the certificate was got.
+    pub got_at: WallTime,
     /// Since when our own answer cannot be fetched through the domain.
     pub unseen_since: Option<WallTime>,
     /// When an order was last made although that is so.
@@ -191,7 +200,7 @@ impl Plan {
         let Some(held) = ours else {
             return self.certificate_at(self.earliest(now), now, None);
         };
-        let renewal = self.renewal(held);
+        let renewal = self.renewal(held).max(self.rest(now, held));
         if now >= renewal {
             return self.certificate_at(self.earliest(now), now, held.renewal_id.clone());
         }
@@ -226,15 +235,29 @@ impl Plan {
 
     /// When the certificate is renewed.
     pub fn renewal(&self, held: &Held) -> WallTime {
-        let of_it =
-            self.suggested.as_ref().filter(|suggested| Some(&suggested.id) == held.renewal_id.as_ref());
-        of_it.map_or(held.renewal(), |suggested| suggested.at.min(held.last_renewal()))
+        self.suggested(held).map_or(held.renewal(), |suggested| suggested.at.min(held.last_renewal()))
+    }
+
+    /// What the authority said of this certificate.
+    fn suggested(&self, held: &Held) -> Option<&Suggested> {
+        self.suggested.as_ref().filter(|suggested| Some(&suggested.id) == held.renewal_id.as_ref())
+    }
+
+    /// Before this time it is not renewed, because it was just got.
+    fn rest(&self, now: WallTime, held: &Held) -> WallTime {
+        let rest = if self.suggested(held).is_some() { REST_BY_AUTHORITY } else { REST };
+        match self.got_at <= now {
+            true => (self.got_at + rest.min(held.life() / 4)).min(held.not_after),
+            // The clock was set back.
+            false => now,
+        }
     }
 
     /// Somebody asks for a try now.
     pub fn hurry(&mut self, now: WallTime) {
         self.next_try = now;
         self.info_at = now;
+        self.got_at = WallTime(0);
         self.blind_order = None;
     }
 
@@ -296,7 +319,7 @@ impl Plan {
         };
         let wait = wait.min(most);
         self.next_try = now + wait + random % (wait / SCATTER).max(1);
-        self.not_before = now + trouble.retry_after.unwrap_or(0).min(LONGEST_WAIT);
+        self.not_before = trouble.retry_after.map_or(WallTime(0), |wait| now + wait.min(LONGEST_WAIT));
         self.problem = Some(trouble.text.clone());
         if trouble.kind == Kind::Unproved {
             self.way = way.other();
@@ -308,7 +331,7 @@ impl Plan {
     pub fn succeeded(&mut self, now: WallTime, proved: Option<Way>) {
         let (way, way_is_proved) = proved.map_or((self.way, self.way_is_proved), |way| (way, true));
         let (directory, names) = (std::mem::take(&mut self.directory), std::mem::take(&mut self.names));
-        *self = Plan { directory, names, way, way_is_proved, info_at: now, ..Plan::default() };
+        *self = Plan { directory, names, way, way_is_proved, info_at: now, got_at: now, ..Plan::default() };
     }
 
     /// How far the order is.
@@ -329,7 +352,7 @@ impl Plan {
     pub fn next(&self, now: WallTime, held: Option<&Held>) -> WallTime {
         let earliest = self.earliest(now);
         match held.filter(|held| self.fits(held)) {
-            Some(held) => self.renewal(held).max(earliest),
+            Some(held) => self.renewal(held).max(self.rest(now, held)).max(earliest),
             None => earliest.max(now),
         }
     }

@@ -99,10 +99,21 @@ pub struct Relay {
     pub mapped: Option<SocketAddr>,
     /// It asked nobody for a password.
     pub is_unguarded: bool,
-    /// It would relay to an address that nobody has: so to everybody. `None`: that was not asked, or not answered.
-    pub is_open: Option<bool>,
+    /// Whom it would relay to beside us.
+    pub reach: Reach,
     /// Its certificate (DER), behind `turns:`.
     pub certificate: Option<Vec<u8>>,
+}
+
+/// Whom a relay lets packets out to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// That was not asked, or not answered.
+    Unknown,
+    /// It refuses each address of the kinds that were asked for.
+    Guarded,
+    /// It would relay to this address, which is none of ours: so to many, or to everybody.
+    Open(IpAddr),
 }
 
 /// One allocation's client.

@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 
-use crate::core::turn_client::{self, Ask, Client, Heard, Refusal, Relay, ServerUrl, Trouble};
+use crate::core::turn_client::{self, Ask, Client, Heard, Reach, Refusal, Relay, ServerUrl, Trouble};
 use crate::core::turn_credentials::Credentials;
 use crate::host::names;
 use crate::host::turn::link::Link;
 
-/// Nobody has it (RFC 5737): a server that lets packets out to it lets them out to everybody.
-const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+/// A server of ours refuses each of these: what nobody has (RFC 5737), what a cloud tells a machine about itself, and a public one, for
+/// servers that refuse only what is special. They are asked for permission alone; nothing is sent to them.
+const FORBIDDEN: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(169, 254, 169, 254), Ipv4Addr::new(8, 8, 8, 8)];
 
 /// First wait for an answer over UDP; each further one is twice as long, up to a second (RFC 8489, 6.2.1, for a network that loses little).
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -45,8 +47,8 @@ pub fn relay_check(url: &str, credentials: &Credentials, plan: &Plan) -> Result<
         two.release();
         passed
     });
-    let is_open = passed.is_ok().then(|| one.is_open(until)).flatten();
-    let relay = Relay { is_open, ..one.relay() };
+    let reach = if passed.is_ok() { one.reach(until) } else { Reach::Unknown };
+    let relay = Relay { reach, ..one.relay() };
     one.release();
     passed.map(|()| relay)
 }
@@ -114,7 +116,7 @@ impl Allocation {
             relayed: self.relayed,
             mapped: self.mapped,
             is_unguarded: !self.client.was_challenged(),
-            is_open: None,
+            reach: Reach::Unknown,
             certificate: self.link.certificate(),
         }
     }
@@ -127,13 +129,18 @@ impl Allocation {
     }
 
     /// Of a relay with an IPv6 address nothing is asked: no address is known there that coturn takes for a peer and nobody has.
-    fn is_open(&mut self, until: Instant) -> Option<bool> {
-        let answer =
-            self.relayed.is_ipv4().then(|| ask(&mut self.link, &mut self.client, Ask::Permit(NOBODY), until));
-        match answer?.ok()? {
-            Answer::Granted { .. } => Some(true),
-            Answer::Refused(_) => Some(false),
+    fn reach(&mut self, until: Instant) -> Reach {
+        if !self.relayed.is_ipv4() {
+            return Reach::Unknown;
         }
+        for peer in FORBIDDEN.map(IpAddr::V4) {
+            match ask(&mut self.link, &mut self.client, Ask::Permit(peer), until) {
+                Ok(Answer::Granted { .. }) => return Reach::Open(peer),
+                Ok(Answer::Refused(_)) => {}
+                Err(_) => return Reach::Unknown,
+            }
+        }
+        Reach::Guarded
     }
 
     fn release(mut self) {

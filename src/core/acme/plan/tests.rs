@@ -69,6 +69,30 @@ fn the_authoritys_window_goes_before_our_rule_and_never_too_late() {
 }
 
 #[test]
+fn a_certificate_that_was_just_got_is_left_alone_whatever_is_said() {
+    let mut plan = plan(&["a.example"]);
+    plan.succeeded(NOW, None);
+    // The authority wants each one renewed at once, also the one that it just gave.
+    let fresh = held(&["a.example"], 90 * DAY, 0);
+    let past = RenewalInfo { start: WallTime(NOW.0 - DAY), end: WallTime(NOW.0 - HOUR), explanation: None };
+    plan.informed(NOW, ("aki.01", Some(past)), None, 0);
+    let id = fresh.renewal_id.clone();
+    assert_eq!(plan.due(NOW + (HOUR - 1), Some(&fresh)), Due::Nothing(NOW + HOUR));
+    assert_eq!(plan.due(NOW + HOUR, Some(&fresh)), Due::Certificate(id.clone()));
+    plan.hurry(NOW);
+    assert_eq!(plan.due(NOW, Some(&fresh)), Due::Certificate(id), "but for somebody who asks for it");
+    // By a clock that is 80 days ahead each one is old, and a day is between two orders.
+    let old = Held { renewal_id: None, ..held(&["a.example"], 90 * DAY, 80 * DAY) };
+    plan.succeeded(NOW, None);
+    assert_eq!(plan.due(NOW, Some(&old)), Due::Nothing(NOW + DAY));
+    assert_eq!(plan.next(NOW, Some(&old)), NOW + DAY);
+    // Once that clock is set right, or the certificate has ended, nothing holds it up.
+    assert_eq!(plan.due(WallTime(NOW.0 - 1), Some(&old)), Due::Certificate(None));
+    let short = Held { renewal_id: None, ..held(&["a.example"], 40, 20) };
+    assert_eq!(plan.due(NOW + 10, Some(&short)), Due::Certificate(None), "a quarter of its life");
+}
+
+#[test]
 fn waits_grow_and_never_fall_below_what_the_authority_says() {
     let mut plan = plan(&["a.example"]);
     for expected in [MINUTE, 10 * MINUTE, 100 * MINUTE, DAY, DAY] {

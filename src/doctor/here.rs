@@ -1,0 +1,237 @@
+//! This host: the role's start, the service that runs, limits, disks, programs, WireGuard.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use ureq::Agent;
+
+use super::Task;
+use crate::acme::certificate::first;
+use crate::acme::store;
+use crate::config::local::Local;
+use crate::config::settings::{Role, Settings};
+use crate::core::acme::times::WallTime;
+use crate::core::doctor::Finding;
+use crate::core::doctor::host::{self, Disk, Limits, Service, Start, StreamProcess};
+use crate::core::doctor::services::{self, Certificate, Dates};
+use crate::core::doctor::wireguard::{self, WireGuard};
+use crate::daemon::Preflight;
+use crate::engine::moonlight::installed::Installed;
+use crate::host::crypto::TlsConfig;
+use crate::host::sandbox::Support;
+use crate::host::{clock, descriptors, disk, http_client, process_stats};
+use crate::worker::checks;
+
+/// The service answers from its own host, or not at all.
+const SERVICE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Largest reply of health that is read: that of a controller of a thousand workers has some hundred KiB.
+const HEALTH_LIMIT: u64 = 4 << 20;
+
+/// Everybody may read it.
+const HEALTH: &str = "/api/v1/health";
+
+/// Only who has the token is told that there is none of this id.
+const NO_SESSION: &str = "/api/v1/sessions/00000000000000000000000000000000";
+
+/// Where wg-quick finds its configurations.
+const WG_QUICK: &str = "/etc/wireguard";
+
+pub(super) fn now() -> WallTime {
+    WallTime(clock::unix_millis() / 1000)
+}
+
+/// What was read, and what is unwise in it.
+pub(super) fn configuration(settings: &Settings) -> Vec<Finding> {
+    const CHECK: &str = "configuration";
+    let text = format!("{}: a {}'s", settings.config_file.display(), settings.role.name());
+    let warnings = settings.warnings.iter().map(|warning| Finding::warn(CHECK, warning, ""));
+    std::iter::once(Finding::ok(CHECK, text)).chain(warnings).collect()
+}
+
+pub(super) fn start(preflight: Preflight) -> Vec<Finding> {
+    let Preflight { refusals, notes, expected } = preflight;
+    host::start(&Start { refusals, notes, expected })
+}
+
+/// The role's own answer.
+pub(super) struct Seen {
+    service: Service,
+    health: Value,
+}
+
+impl Seen {
+    /// Asks the role of these settings where it listens on this host.
+    pub fn of(settings: &Settings) -> Seen {
+        let silent = |why: &str| Seen { service: Service::Silent(why.to_owned()), health: Value::Null };
+        let Some(local) = Local::of(settings) else {
+            return silent("server.listen leaves the port to the system, so it is not known where to ask");
+        };
+        match ask(&local, settings, HEALTH) {
+            Ok((_, health)) if is_ours(&health, settings.role) => match ask(&local, settings, NO_SESSION) {
+                Ok((status @ (401 | 403), _)) => Seen { service: Service::Refused(status), health },
+                _ => Seen::runs(health),
+            },
+            Ok((status, _)) => {
+                silent(&format!("what answers at {} is another service ({status})", local.url))
+            }
+            Err(why) => silent(&why),
+        }
+    }
+
+    fn runs(health: Value) -> Seen {
+        let version = health["version"].as_str().unwrap_or("unknown").to_owned();
+        let told = health["extra"]["problems"].as_array().into_iter().flatten();
+        let problems = told.filter_map(|problem| problem.as_str().map(str::to_owned)).collect();
+        Seen { service: Service::Runs { version, problems }, health }
+    }
+
+    pub fn findings(&self, settings: &Settings) -> Vec<Finding> {
+        let unit = match settings.role {
+            Role::Controller => "hydraneckwebrtc-controller",
+            Role::Worker => "hydraneckwebrtc",
+        };
+        host::service(&self.service, unit, env!("CARGO_PKG_VERSION"))
+    }
+
+    /// The process that answered.
+    pub fn pid(&self) -> Option<u32> {
+        self.health["extra"]["process_id"].as_u64()?.try_into().ok()
+    }
+}
+
+/// As the role's administrator.
+fn ask(local: &Local, settings: &Settings, path: &str) -> Result<(u16, Value), String> {
+    // Nothing leaves this host, and its certificate is for another name, or not there yet.
+    let tls = TlsConfig::builder().disable_verification(local.is_own).build();
+    let config = Agent::config_builder()
+        .tls_config(tls)
+        .timeout_global(Some(SERVICE_PATIENCE))
+        .http_status_as_error(false)
+        .proxy(None)
+        .max_redirects(0)
+        .build();
+    let agent = match local.host {
+        Some(host) => http_client::agent_to(config, host),
+        None => http_client::agent(config),
+    };
+    let url = format!("{}{path}", local.url);
+    let bearer = format!("Bearer {}", settings.server.admin_token.expose());
+    let sent = agent.get(&url).header("Authorization", bearer).call();
+    let mut reply = sent.map_err(|error| http_client::in_words(&error, &local.url))?;
+    let body = reply.body_mut().with_config().limit(HEALTH_LIMIT).read_json();
+    Ok((reply.status().as_u16(), body.unwrap_or(Value::Null)))
+}
+
+fn is_ours(health: &Value, role: Role) -> bool {
+    health["service"] == "hydraneckwebrtc" && health["extra"]["role"] == role.name()
+}
+
+/// Limits of the service where it runs, else ours.
+pub(super) fn limits(settings: &Settings, pid: Option<u32>) -> Vec<Finding> {
+    let asked = pid.unwrap_or_else(std::process::id);
+    let descriptors = descriptors::limit_of(asked).unwrap_or_else(descriptors::limit);
+    let limits = Limits { of_service: pid.is_some(), descriptors, tasks: process_stats::task_limit(asked) };
+    host::limits(&limits, settings)
+}
+
+/// Room where the role writes.
+pub(super) fn disks(settings: &Settings) -> Vec<Finding> {
+    let mut places = vec![("server.state_dir", &settings.server.state_dir)];
+    if settings.role == Role::Worker {
+        places.push(("sessions.data_dir", &settings.sessions.data_dir));
+    }
+    let of = |(key, path): (&'static str, &PathBuf)| {
+        // The directories are made at the first start.
+        let there = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+        let (free, is_full) = (disk::free(there), disk::is_full(there));
+        host::disk(&Disk { key, path: path.display().to_string(), free, is_full })
+    };
+    places.into_iter().map(of).collect()
+}
+
+/// That of `server.tls` by its file; that of `server.domain` by what the service tells of it, or else by what is kept of it.
+pub(super) fn certificate(settings: &Settings, service: &Seen) -> Option<Finding> {
+    let (key, wanted, held, problem) = match &settings.tls {
+        // One without the extension of names is not judged: the settings were checked to hold a pair that can be served.
+        Some(tls) => ("server.tls", Vec::new(), Some(dates(&fs::read(&tls.cert).ok()?)?), None),
+        None if settings.server.names().is_empty() => return None,
+        None => {
+            let told = &service.health["extra"]["certificate"];
+            let (held, problem) = match told.is_null() {
+                true => {
+                    let state = settings.server.state_dir.join(settings.role.name());
+                    (Some(dates(store::kept_chain(&state)?.as_bytes())?), None)
+                }
+                false => (told_dates(told), told["last_problem"].as_str().map(str::to_owned)),
+            };
+            let problem = problem.filter(|problem| !problem.is_empty());
+            ("server.domain", settings.server.names().to_vec(), held, problem)
+        }
+    };
+    Some(services::certificate(&Certificate { key, wanted, held, problem }, now()))
+}
+
+/// Of the first certificate of a PEM text.
+fn dates(chain: &[u8]) -> Option<Dates> {
+    let held = first(chain)?;
+    Some(Dates { names: held.names, not_before: held.not_before, not_after: held.not_after })
+}
+
+/// As health tells it.
+fn told_dates(told: &Value) -> Option<Dates> {
+    let time = |name: &str| told[name].as_str().and_then(WallTime::from_rfc3339);
+    let names = told["names"].as_array().into_iter().flatten();
+    let names = names.filter_map(|name| name.as_str().map(str::to_owned)).collect();
+    Some(Dates { names, not_before: time("not_before")?, not_after: time("not_after")? })
+}
+
+/// moonlight-web-stream, which is run for its version; and what keeps it to its own files.
+pub(super) fn stream_process(settings: &Settings) -> Task {
+    let settings = settings.clone();
+    Task::new("stream process", move || {
+        let hindrance = checks::of_moonlight(&settings);
+        let path = &settings.sessions.web_server;
+        let installed = Installed::look(path);
+        let found = StreamProcess {
+            path: path.display().to_string(),
+            is_unwanted: hindrance.as_ref().is_some_and(|hindrance| hindrance.meant),
+            trouble: hindrance.map(|hindrance| hindrance.reason),
+            name: installed.name(),
+            has_version: installed.version.is_some(),
+            meaning: installed.meaning().to_owned(),
+        };
+        let lacks = Support::of_this_kernel().lacks();
+        vec![host::stream_process(&found), host::confinement(settings.sessions.confine, lacks.as_deref())]
+    })
+}
+
+/// Interfaces by sysfs, peers by `wg`, which shows them to root.
+pub(super) fn wireguard(settings: &Settings) -> Task {
+    let is_needed = !settings.bodies.wireguard_networks.is_empty();
+    Task::new("wireguard", move || {
+        let interfaces = crate::host::wireguard::WireGuard::default().interfaces().collect();
+        let found = WireGuard { is_needed, interfaces, configured: configured(), peers: peers() };
+        wireguard::judge(&found, now().0)
+    })
+}
+
+fn configured() -> Vec<String> {
+    let entries = fs::read_dir(WG_QUICK).into_iter().flatten().flatten().map(|entry| entry.path());
+    let configs = entries.filter(|path| path.extension().is_some_and(|extension| extension == "conf"));
+    let mut names: Vec<String> =
+        configs.filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned())).collect();
+    names.sort();
+    names
+}
+
+/// This one of its commands prints no key that is secret.
+fn peers() -> Option<Vec<wireguard::Peer>> {
+    let mut command = Command::new("wg");
+    command.args(["show", "all", "latest-handshakes"]).stdin(Stdio::null()).stderr(Stdio::null());
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    Some(wireguard::peers(&String::from_utf8_lossy(&output.stdout)))
+}
