@@ -48,6 +48,7 @@ mod room_client;
 mod rooms;
 mod second_worker;
 mod secrets;
+mod slow_bodies;
 mod sweep;
 mod ten_minutes;
 mod timeline;
