@@ -12,6 +12,7 @@ pub mod pages;
 pub mod player;
 pub mod reply;
 pub mod room_page;
+pub mod rooms;
 pub mod rooms_form;
 pub mod routes;
 pub mod server;

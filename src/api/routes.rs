@@ -83,6 +83,14 @@ pub enum Operation {
     Media(Purpose, Leg),
     /// Signalling of rooms. The edge tunnels it; what is no WebSocket is refused.
     RoomSignal,
+    /// TURN credentials for a member of a namespace.
+    TurnCredentials,
+    /// Rooms of a namespace.
+    ListRooms,
+    /// A room is made before anybody joins it.
+    CreateRoom,
+    /// A room is closed.
+    CloseRoom,
 }
 
 impl Operation {
@@ -275,6 +283,10 @@ pub const ROUTES: &[Route] = &[
     of_the_page("GET", "/_neck/operator/sessions/{id}", Operation::GetSession),
     of_the_page("DELETE", "/_neck/operator/sessions/{id}", Operation::DeleteSession),
     route("GET", "/v1/webrtc/signal", On::Worker, Auth::Room, Operation::RoomSignal),
+    route("POST", "/v1/webrtc/turn/credentials", On::Worker, Auth::Room, Operation::TurnCredentials),
+    route("GET", "/v1/webrtc/rooms", On::Worker, Auth::Room, Operation::ListRooms),
+    route("POST", "/v1/webrtc/rooms", On::Worker, Auth::Room, Operation::CreateRoom),
+    route("DELETE", "/v1/webrtc/rooms", On::Worker, Auth::Room, Operation::CloseRoom),
     route("POST", "/session/{id}/quit", On::Worker, Auth::None, Operation::QuitSession),
     watching("GET", "/session/{id}/_neck/status", Operation::SessionStatus),
     watching("GET", "/session/{id}/_neck/overlay.js", Operation::OverlayScript),
@@ -408,6 +420,8 @@ fn allowed(path: &'static str) -> &'static str {
         "/api/v1/namespaces/{id}/tokens" => "GET, HEAD, POST",
         "/api/v1/namespaces/{id}/tokens/{peer}" => "DELETE",
         "/api/v1/namespaces/copies" => "POST",
+        "/v1/webrtc/turn/credentials" => "POST",
+        "/v1/webrtc/rooms" => "GET, HEAD, POST, DELETE",
         "/session/{id}/quit" | "/session/{id}/mic/offer" => "POST",
         "/session/{id}/rating" | "/session/{id}/_neck/facts" => "POST",
         "/_neck/operator/login" => "GET, HEAD, POST",

@@ -6,6 +6,7 @@
 
 use super::fleet::identity::PROOF_FIELD;
 use super::fleet::wire::{BASE_URL_FIELD, END_REASON_FIELD, LEASE_FIELD, SESSION_ID_FIELD, TIME_LEFT_FIELD};
+use super::namespaces::bearer;
 
 /// Fields that an operation reads, beside those that the edge makes anew ([`MADE_BY_EDGE`]).
 const READ: &[&str] = &[
@@ -16,6 +17,7 @@ const READ: &[&str] = &[
     "Origin",
     "Sec-Fetch-Site",
     "Service-Worker",
+    bearer::KEY_FIELD,
     SESSION_ID_FIELD,
     BASE_URL_FIELD,
     END_REASON_FIELD,

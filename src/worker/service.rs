@@ -47,6 +47,7 @@ use crate::worker::metrics;
 use crate::worker::mic;
 use crate::worker::namespaces::copies;
 use crate::worker::rating;
+use crate::worker::rooms::rest;
 use crate::worker::roster::Order;
 use crate::worker::stamps::Stamps;
 use crate::worker::streamers;
@@ -152,6 +153,10 @@ impl Service for WorkerService {
             Operation::MicStatus => responder.send(mic::status(self, &call)),
             Operation::IceServers => responder.send(ice::answer(self, &call)),
             Operation::TakeNamespaces => responder.send(copies::take(&self.health, &call)),
+            Operation::TurnCredentials
+            | Operation::ListRooms
+            | Operation::CreateRoom
+            | Operation::CloseRoom => responder.send(rest::answer(&self.health, &call)),
             _ => responder.send(Answer::error(404, "not found", "ask the controller")),
         }
     }

@@ -1,6 +1,8 @@
 //! Rooms by the built binary: signalling through the edge of a worker.
 
-use serde_json::json;
+use std::time::Instant;
+
+use serde_json::{Value, json};
 
 use crate::http;
 use crate::lab::{Lab, Role, TOKEN};
@@ -135,4 +137,131 @@ fn a_worker_without_rooms_has_none_of_their_paths() {
     assert_eq!(Signal::enter(&worker.url, "r", "a-member").err(), Some(404));
     let reply = ask(&worker, "GET", SIGNAL, &[("Authorization", "Bearer a-member")]);
     assert!(reply.status == 404 && reply.body.contains("rooms.enabled"), "{reply:?}");
+}
+
+fn with_token(bearer: &str) -> [(&'static str, &str); 2] {
+    [("Authorization", bearer), ("Content-Type", "application/json")]
+}
+
+const ROOMS: &str = "/v1/webrtc/rooms";
+const CREDENTIALS: &str = "/v1/webrtc/turn/credentials";
+
+#[test]
+fn rooms_are_made_listed_and_closed_over_rest() {
+    let lab = Lab::new();
+    let worker = worker(&lab, &["a", "b"]);
+    let owner = with_token("Bearer a-owner");
+    let call = |method: &str, query: &str, body: &str| {
+        http::request(&worker.url, method, &format!("{ROOMS}{query}"), &owner, body)
+    };
+    let empty = call("GET", "", "");
+    assert_eq!((empty.status, empty.json()), (200, json!({"rooms": [], "status": "ok", "count": 0})));
+    let made = call("POST", "", r#"{"room_id":"standup"}"#);
+    assert_eq!((made.status, call("POST", "", r#"{"room_id":"standup"}"#).status), (201, 200), "{made:?}");
+    assert_eq!((&made.json()["room_id"], &made.json()["worker_id"]), (&json!("standup"), &json!("one")));
+    assert!(made.json()["created_at"].as_u64().is_some_and(|at| at > 1_700_000_000), "{made:?}");
+    for field in [("Cache-Control", "no-store"), ("Access-Control-Allow-Origin", "*")] {
+        assert_eq!(made.header(field.0), Some(field.1), "{made:?}");
+    }
+    let mut member = Signal::enter(&worker.url, "standup", "a-member").expect("an upgrade");
+    member.join("ann");
+    let other = Signal::enter(&worker.url, "other", "a-member").map(|mut other| other.join("ben"));
+    assert!(other.is_ok());
+    let all = call("GET", "", "").json();
+    assert_eq!((&all["count"], &all["rooms"][1]["participants"]), (&json!(2), &json!(1)), "{all}");
+    assert_eq!(call("GET", "?room_id=standup", "").json()["count"], 1);
+    assert_eq!(call("GET", "?room_id=nobodys", "").status, 404);
+    for (method, query, body) in [
+        ("POST", "", "{}"),
+        ("POST", "", r#"{"room_id":"a b"}"#),
+        ("POST", "", r#"{"room_id":"a","more":1}"#),
+        ("DELETE", "", ""),
+        ("DELETE", "?room_id=a%20b", ""),
+        ("GET", "?room_id=", ""),
+    ] {
+        assert_eq!(call(method, query, body).status, 400, "{method} {query} {body}");
+    }
+    assert_eq!(call("DELETE", "?room_id=standup", "").status, 204);
+    assert_eq!(member.until("kicked")["code"], "removed");
+    assert!(member.next().is_none(), "its connection ends: {:?}", member.heard);
+    assert_eq!(call("DELETE", "?room_id=standup", "").status, 404);
+    let wrong = call("PUT", "", "{}");
+    assert_eq!((wrong.status, wrong.header("Allow")), (405, Some("GET, HEAD, POST, DELETE")), "{wrong:?}");
+}
+
+#[test]
+fn only_owners_make_and_close_rooms() {
+    let lab = Lab::new();
+    let worker = worker(&lab, &["a"]);
+    let status = |bearer: &str, method: &str, query: &str, body: &str| {
+        http::request(&worker.url, method, &format!("{ROOMS}{query}"), &with_token(bearer), body).status
+    };
+    let body = r#"{"room_id":"r"}"#;
+    let admin = format!("Bearer {TOKEN}");
+    for (bearer, expected) in [("Bearer a-member", 403), (admin.as_str(), 403), ("Bearer nobodys", 401)] {
+        assert_eq!(status(bearer, "POST", "", body), expected, "{expected}");
+        assert_eq!(status(bearer, "DELETE", "?room_id=r", ""), expected, "{expected}");
+    }
+    assert_eq!(status("Bearer a-member", "GET", "", ""), 200);
+    assert_eq!(status(&admin, "GET", "", ""), 403);
+}
+
+#[test]
+fn credentials_are_those_that_a_turn_server_takes() {
+    let lab = Lab::new();
+    let worker = worker(&lab, &["a"]);
+    let bearer = with_token("Bearer a-member");
+    let ask =
+        |method: &str, fields: &[(&str, &str)]| http::request(&worker.url, method, CREDENTIALS, fields, "");
+    let reply = ask("POST", &bearer);
+    let made = reply.json();
+    assert_eq!((reply.status, reply.header("Cache-Control")), (200, Some("no-store")), "{}", reply.status);
+    assert_eq!((&made["urls"], &made["uris"], &made["ttl"]), (&json!([RELAY]), &json!([RELAY]), &json!(600)));
+    assert_eq!(made["credential"], made["password"]);
+    let username = made["username"].as_str().expect("a name");
+    assert!(username.split_once(':').is_some_and(|(_, who)| who.starts_with("a.anon-")), "{username}");
+    let by_key = ask("POST", &[("X-API-Key", "a-member")]);
+    assert_eq!(by_key.status, 200);
+    assert_eq!(ask("POST", &[]).status, 401);
+    assert_eq!(ask("POST", &[]).header("WWW-Authenticate"), Some("Bearer"));
+    let wrong = ask("GET", &bearer);
+    assert_eq!((wrong.status, wrong.header("Allow")), (405, Some("POST")), "{wrong:?}");
+    let log = worker.log_text();
+    let secret = made["credential"].as_str().expect("a password");
+    assert!(!log.contains(secret) && !log.contains("a-member"), "{log}");
+}
+
+#[test]
+fn a_namespace_without_relays_gets_no_credentials() {
+    let lab = Lab::new();
+    let mut alone = namespace("a");
+    alone.turn_urls.clear();
+    keep_copy(&lab.dir.join("one-state"), &alone);
+    let worker = lab.lone_worker(with_rooms);
+    let reply = http::request(&worker.url, "POST", CREDENTIALS, &with_token("Bearer a-member"), "");
+    assert_eq!((reply.status, reply.header("Retry-After").is_some()), (503, true), "{reply:?}");
+}
+
+#[test]
+fn credentials_are_refreshed_over_the_socket() {
+    let lab = Lab::new();
+    let mut short = namespace("a");
+    short.ttl = 10;
+    keep_copy(&lab.dir.join("one-state"), &short);
+    let worker = lab.lone_worker(with_rooms);
+    let mut member = Signal::enter(&worker.url, "r", "a-member").expect("an upgrade");
+    member.join("ann");
+    let first = member.until("turn-credentials");
+    let begun = Instant::now();
+    let fresh = member.until("refresh-credentials");
+    println!("fresh credentials after {:?}", begun.elapsed());
+    let expiry = |made: &Value| made["username"].as_str()?.split(':').next()?.parse::<u64>().ok();
+    let (old, new) = (expiry(&first), expiry(&fresh));
+    assert!(
+        old.zip(new).is_some_and(|(old, new)| new >= old + 7),
+        "made at 80 % of their life: {old:?} {new:?}"
+    );
+    assert_eq!((&first["ttl"], &fresh["ttl"]), (&json!(10), &json!(10)));
+    assert_ne!(first["username"], fresh["username"]);
+    assert_eq!(fresh["credential"], fresh["password"]);
 }

@@ -9,6 +9,7 @@
 pub mod media;
 mod media_threads;
 mod reply;
+pub mod rest;
 pub mod routes;
 pub mod shared;
 mod socket;
