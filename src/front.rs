@@ -283,6 +283,12 @@ pub fn beat(pulses: &Pulses, name: &str, silence: Duration) -> Beat {
     Box::new(move || pulse.beat())
 }
 
+/// The same for a thread that ends when nothing is left to do.
+pub fn passing_beat(pulses: &Pulses, name: &str, silence: Duration) -> Beat {
+    let pulse = pulses.register_passing(name, silence);
+    Box::new(move || pulse.beat())
+}
+
 /// Starts a named thread.
 pub fn thread(
     name: &str,

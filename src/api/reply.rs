@@ -1,15 +1,17 @@
 //! What the API answers, and the handle to answer with: any thread may hold it and answer later.
 
+use std::io::Cursor;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use tiny_http::{Header, Response, StatusCode};
+use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 
 use crate::api::counters::ApiCounters;
 use crate::api::media_form;
 use crate::api::rooms_form;
+use crate::edge::api_pool::LateReply;
 use crate::edge::router::{Reply, SERVER};
 
 /// An answer.
@@ -101,7 +103,7 @@ impl From<Answer> for Reply {
 
 /// Answers one request, once. Dropping it unanswered answers 503, or 500 when a panic drops it, so that no client waits for ever.
 pub struct Responder {
-    request: Option<tiny_http::Request>,
+    to: Option<To>,
     /// What was asked, for the log.
     asked: String,
     /// Who counts the answer, and whether it is to a create.
@@ -112,7 +114,22 @@ pub struct Responder {
 impl Responder {
     /// Wraps a request whose body was read.
     pub fn new(request: tiny_http::Request) -> Responder {
-        Responder { request: Some(request), asked: String::new(), counters: None, since: Instant::now() }
+        Responder {
+            to: Some(To::Connection(Box::new(request))),
+            asked: String::new(),
+            counters: None,
+            since: Instant::now(),
+        }
+    }
+
+    /// Gives the connection to others until there is an answer, which goes here.
+    pub fn later(&mut self, late: Arc<LateReply>) {
+        if let Some(To::Connection(request)) = self.to.take() {
+            let form = form_of(&request);
+            late.promise();
+            let _ = request.respond(Response::empty(StatusCode(204)));
+            self.to = Some(To::Later(late, form));
+        }
     }
 
     /// Remembers what was asked, in words that a log may show.
@@ -135,16 +152,16 @@ impl Responder {
 
     /// Sends the answer. A client that is gone is no error of ours.
     pub fn send(mut self, answer: Answer) {
-        if let Some(request) = self.request.take() {
+        if let Some(to) = self.to.take() {
             self.tell(&answer);
-            send(request, answer);
+            to.send(answer);
         }
     }
 }
 
 impl Drop for Responder {
     fn drop(&mut self) {
-        let Some(request) = self.request.take() else { return };
+        let Some(to) = self.to.take() else { return };
         let answer = if std::thread::panicking() {
             let detail = "this request met a bug of ours, which is in the log; nothing else is affected";
             Answer::error(500, "internal error", detail)
@@ -153,17 +170,48 @@ impl Drop for Responder {
             Answer::error(503, "service is stopping", detail).retry_after(Duration::from_secs(1))
         };
         self.tell(&answer);
-        send(request, answer);
+        to.send(answer);
     }
 }
 
-fn send(request: tiny_http::Request, answer: Answer) {
+/// The form of answers below a path.
+type Form = fn(Answer) -> Answer;
+
+/// Where an answer goes.
+enum To {
+    /// To a connection of the edge's.
+    Connection(Box<tiny_http::Request>),
+    /// To where the edge waits without one.
+    Later(Arc<LateReply>, Form),
+}
+
+impl To {
+    fn send(self, answer: Answer) {
+        match self {
+            To::Connection(request) => {
+                let response = response(form_of(&request)(answer));
+                let _ = request.respond(response);
+            }
+            To::Later(late, form) => {
+                let mut reply = Vec::new();
+                // Writing to a Vec cannot fail.
+                let _ = response(form(answer)).raw_print(&mut reply, HTTPVersion(1, 1), &[], false, None);
+                late.put(reply);
+            }
+        }
+    }
+}
+
+fn form_of(request: &tiny_http::Request) -> Form {
     let path = request.url().split('?').next().unwrap_or_default();
-    let answer = match (media_form::is_media(path), rooms_form::is_rooms(path)) {
-        (true, _) => media_form::of_answer(answer),
-        (_, true) => rooms_form::of_answer(answer),
-        _ => answer,
-    };
+    match (media_form::is_media(path), rooms_form::is_rooms(path)) {
+        (true, _) => media_form::of_answer,
+        (_, true) => rooms_form::of_answer,
+        _ => |answer| answer,
+    }
+}
+
+fn response(answer: Answer) -> Response<Cursor<Vec<u8>>> {
     let mut response = Response::from_data(answer.body).with_status_code(StatusCode(answer.status));
     // Without content there is nothing to have a type (RFC 9110, 8.3); an answer to HEAD says what GET would.
     let typed = (answer.status != 204).then(|| ("Content-Type", answer.content_type.to_owned()));
@@ -179,5 +227,5 @@ fn send(request: tiny_http::Request, answer: Answer) {
             response.add_header(header);
         }
     }
-    let _ = request.respond(response);
+    response
 }

@@ -26,7 +26,7 @@ use crate::api::routes::{self, Auth, Operation, Route, Segments};
 use crate::config::settings::{self, Role};
 use crate::core::api_fields;
 use crate::core::namespaces::access::Denied;
-use crate::edge::api_pool::{ApiPool, Way};
+use crate::edge::api_pool::{ApiPool, REPLY_LATER_FIELD, Way};
 use crate::host::private_socket;
 use crate::isolation::isolate;
 
@@ -237,7 +237,7 @@ impl Shared {
             match server.recv_timeout(IDLE_BEAT) {
                 // The responder answers while the panic passes it.
                 Ok(Some(request)) => {
-                    let _ = isolate("an API request", || handle(service, request));
+                    let _ = isolate("an API request", || handle(service, &self.pool, request));
                 }
                 // A time-out, or `unblock`.
                 Ok(None) if !self.pool.is_lost() => {}
@@ -298,7 +298,7 @@ fn try_threads(count: usize) -> io::Result<()> {
     Ok(())
 }
 
-fn handle(service: &dyn Service, mut request: tiny_http::Request) {
+fn handle(service: &dyn Service, pool: &ApiPool, mut request: tiny_http::Request) {
     let mut body = Vec::new();
     let read = request.as_reader().read_to_end(&mut body);
     let headers =
@@ -336,6 +336,11 @@ fn handle(service: &dyn Service, mut request: tiny_http::Request) {
     // A program on this host needs no token for metrics, and the operators' page none at all, which only the edge can see.
     if !matches!(route.auth, Auth::Scrape | Auth::Operator) && !standing.may(route.auth) {
         return responder.send(standing.refusal(authorization.is_some()));
+    }
+    // Only the edge reaches us, and it hands on no such field of a client's.
+    let number = call.headers.iter().find(|(name, _)| name == REPLY_LATER_FIELD);
+    if let Some(late) = number.and_then(|(_, number)| pool.late_reply(number.parse().ok()?)) {
+        responder.later(late);
     }
     service.call(call, responder);
 }

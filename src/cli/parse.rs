@@ -29,6 +29,8 @@ pub enum Request {
     PrintConfig,
     /// Print the sample configuration of a role.
     PrintSample(Role),
+    /// Print the secrets of namespaces for coturn.
+    TurnSecrets,
     /// Print the manual page.
     Manpage,
     /// Print the completions of a shell.
@@ -61,6 +63,10 @@ pub struct Parsed {
     pub operand: String,
     /// The flags of a client.
     pub client: Flags,
+    /// `--realm`
+    pub realm: Option<String>,
+    /// `--directory`
+    pub directory: Option<PathBuf>,
 }
 
 /// Parses the arguments (without the program's name).
@@ -77,6 +83,8 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, String> {
         body: None,
         operand: String::new(),
         client: Flags::default(),
+        realm: None,
+        directory: None,
     };
     while let Some(argument) = parser.next().map_err(|error| usage(error, typed.verb))? {
         match argument {
@@ -274,6 +282,12 @@ fn set(parsed: &mut Parsed, flag: &Flag, value: OsString) -> Result<(), &'static
             let name = Some(text.into_owned()).filter(|name| is_plain(name));
             parsed.client.namespace = Some(name.ok_or("--namespace is a name of a-z 0-9 and -")?);
         }
+        Sets::Realm => {
+            let is_plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+            let realm = Some(text.into_owned()).filter(|realm| is_plain(realm));
+            parsed.realm = Some(realm.ok_or("--realm is a name like neck.example.com")?);
+        }
+        Sets::Copies => parsed.directory = Some(PathBuf::from(value)),
         Sets::Ttl => {
             let ttl = config::parse_duration(&text).filter(|ttl| ttl.as_secs() > 0);
             parsed.client.ttl = Some(ttl.ok_or("--ttl is a duration like 10m or 24h")?);

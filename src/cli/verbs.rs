@@ -145,6 +145,10 @@ pub enum Sets {
     Parameter,
     /// Which namespace.
     Namespace,
+    /// The realm of a coturn.
+    Realm,
+    /// Where a worker's copies of namespaces are.
+    Copies,
     /// How long something is good.
     Ttl,
 }
@@ -309,6 +313,23 @@ const ROOM_TOKEN: &[Flag] = &[
     CONFIG,
 ];
 
+const TURN_SECRETS: &[Flag] = &[
+    Flag {
+        name: "realm",
+        value: "REALM",
+        about: "realm= of coturn's configuration; needed",
+        sets: Sets::Realm,
+    },
+    Flag {
+        name: "directory",
+        value: "DIR",
+        about: "where the worker's copies are; default: worker/rooms in server.state_dir of the configuration",
+        sets: Sets::Copies,
+    },
+    CONFIG,
+    ROLE,
+];
+
 const fn namespace(
     name: &'static str,
     about: &'static str,
@@ -461,6 +482,13 @@ pub const VERBS: &[Verb] = &[
         OF_NAMESPACE,
         Operand::Id("token"),
     ),
+    Verb {
+        name: "namespace turn-secrets",
+        about: "on a worker: print the namespaces' TURN secrets for coturn's database, to be piped into sqlite3",
+        request: Request::TurnSecrets,
+        flags: TURN_SECRETS,
+        operand: Operand::Nothing,
+    },
     Verb {
         name: "manpage",
         about: "print the manual page, for `man -l -`",

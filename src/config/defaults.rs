@@ -121,7 +121,7 @@ impl Default for Workers {
             backoff: secs(2),
             backoff_max: secs(50),
             max: 10_000,
-            dispatch_threads: 64,
+            dispatch_threads: 1_024,
             dispatch_queue: 256,
         }
     }

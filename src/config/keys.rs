@@ -195,7 +195,7 @@ pub static KEYS: &[Key] = &[
     key!("workers.backoff", CONTROLLER.reload(), EXCHANGE, workers.backoff),
     key!("workers.backoff_max", CONTROLLER.reload(), EXCHANGE, workers.backoff_max),
     key!("workers.max", CONTROLLER.reload(), Number(1, 100_000), workers.max),
-    key!("workers.dispatch_threads", CONTROLLER, Number(1, 1024), workers.dispatch_threads),
+    key!("workers.dispatch_threads", CONTROLLER, Number(1, 8192), workers.dispatch_threads),
     key!("workers.dispatch_queue", CONTROLLER, Number(1, 65_536), workers.dispatch_queue),
     key!("sessions.max", BOTH.reload(), Number(1, 1000), sessions.max),
     key!("sessions.port_range_start", BOTH, Number(1024, 65_535), sessions.port_range_start),

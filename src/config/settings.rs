@@ -285,9 +285,10 @@ pub struct Workers {
     pub backoff_max: Duration,
     /// `workers.max`: workers that are known at once; further ones are refused. Default 10000.
     pub max: usize,
-    /// `workers.dispatch_threads`: creates and deletes under way at once. Default 64.
+    /// `workers.dispatch_threads`: creates under way at once, a thread each while they are; a quarter as many other calls to
+    /// workers beside them. Default 1024.
     pub dispatch_threads: usize,
-    /// `workers.dispatch_queue`: creates that may wait for a dispatch thread; more get 503. Default 256.
+    /// `workers.dispatch_queue`: calls of either kind that may wait beyond that; more get 503. Default 256.
     pub dispatch_queue: usize,
 }
 

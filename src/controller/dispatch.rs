@@ -6,11 +6,10 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 use serde_json::Value;
 
 use crate::api::reply::{Answer, Responder};
-use crate::api::server::Beat;
 use crate::api::sessions;
 use crate::api::types::Created;
 use crate::controller::fleet_thread::{Ask, Create};
@@ -35,9 +34,6 @@ const DELETE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Looking at a session.
 const INSPECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How often an idle thread shows that it is alive.
-const IDLE_BEAT: Duration = Duration::from_secs(5);
 
 /// A call to a worker.
 pub enum Job {
@@ -67,7 +63,8 @@ impl Job {
     }
 }
 
-/// One thread.
+/// What a thread does. Clones are of the same controller.
+#[derive(Clone)]
 pub struct Dispatcher {
     /// The fleet thread.
     pub fleet: Sender<Ask>,
@@ -75,8 +72,6 @@ pub struct Dispatcher {
     pub client: WorkerClient,
     /// The clock of the fleet thread.
     pub clock: Clock,
-    /// Called each round, for the watchdog.
-    pub beat: Beat,
 }
 
 /// How a worker's turn at a create ended without a session.
@@ -138,19 +133,8 @@ const REFUSES_TOKEN: &str = "it refuses this controller's token (401): is its ad
                              version whose controller.token is not the controller's?";
 
 impl Dispatcher {
-    /// The thread. Returns when nobody can send jobs any more.
-    pub fn run(self, jobs: &Receiver<Job>) {
-        loop {
-            (self.beat)();
-            match jobs.recv_timeout(IDLE_BEAT) {
-                Ok(job) => self.carry_out(job),
-                Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
-                Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return,
-            }
-        }
-    }
-
-    fn carry_out(&self, job: Job) {
+    /// Does a job, however long it takes.
+    pub fn carry_out(&self, job: Job) {
         match job {
             Job::Create(create, placed) => self.create(create, placed),
             Job::Call(worker) => self.call(worker),

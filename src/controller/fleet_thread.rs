@@ -9,13 +9,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::api::reply::{Answer, Responder};
 use crate::api::server::Beat;
 use crate::api::types::CreateRequest;
 use crate::config::settings::Settings;
 use crate::controller::dispatch::{Job, Turn};
+use crate::controller::jobs::Jobs;
 use crate::controller::key_store::KeyStore;
 use crate::controller::namespaces::NamespaceRegistry;
 use crate::controller::refusals;
@@ -148,7 +149,7 @@ pub struct FleetThread {
     tick_at: Moment,
     /// The disputes that are published are those up to here.
     disputes_shown: u64,
-    jobs: Sender<Job>,
+    jobs: Jobs,
     published: Arc<Published>,
     /// Hears which rooms and copies of namespaces workers have.
     namespaces: NamespaceRegistry,
@@ -161,7 +162,7 @@ impl FleetThread {
     pub fn new(
         settings: &Settings,
         (keys, identities): (KeyStore, Identities),
-        jobs: Sender<Job>,
+        jobs: Jobs,
         (published, namespaces): (Arc<Published>, NamespaceRegistry),
         (clock, beat): (Clock, Beat),
     ) -> FleetThread {
@@ -456,8 +457,8 @@ impl FleetThread {
     }
 
     fn dispatch(&mut self, job: Job) {
-        if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = self.jobs.try_send(job) {
-            if let Job::Create(create, _) = &job {
+        if let Err(job) = self.jobs.try_send(job) {
+            if let Job::Create(create, _) = &*job {
                 self.fleet.release(&create.id);
             }
             job.refuse(refusals::busy(BUSY_PAUSE));

@@ -8,6 +8,7 @@
 
 pub mod dispatch;
 pub mod fleet_thread;
+pub mod jobs;
 pub mod key_store;
 pub mod metrics;
 pub mod namespaces;
@@ -33,6 +34,7 @@ use crate::api::auth::TokenGuard;
 use crate::api::server::ApiServer;
 use crate::config::live::Live;
 use crate::config::settings::{OperatorListen, Settings};
+use crate::core::descriptors::Plan;
 use crate::core::fleet::WorkerView;
 use crate::core::fleet::identity::Identities;
 use crate::daemon::{ConfigOrigin, Daemon, Preflight, RunError, Running};
@@ -51,8 +53,9 @@ use crate::host::pulse::Pulses;
 use crate::operator::router::OperatorRouter;
 use crate::operator::watch::Operators;
 use crate::outbox::OutboxThread;
-use dispatch::{Dispatcher, Job};
+use dispatch::Dispatcher;
 use fleet_thread::{Ask, FleetThread};
+use jobs::{Bounds, Jobs};
 use key_store::KeyStore;
 use namespaces::{NamespaceRegistry, NamespaceService, NamespacesThread, Tell};
 use operators::FleetSource;
@@ -71,7 +74,7 @@ const DISPATCH_SILENCE_MARGIN: Duration = Duration::from_secs(60);
 /// What joining a thread may take once nothing is under way.
 const JOIN_DEADLINE: Duration = Duration::from_secs(12);
 
-/// Stack of the fleet and dispatch threads in bytes: JSON and an HTTP client.
+/// Stack of the fleet thread in bytes.
 const STACK: usize = 512 * 1024;
 
 /// Runs a controller until it is told to stop.
@@ -100,7 +103,7 @@ pub struct Controller {
     fleet: Sender<Ask>,
     fleet_thread: Option<JoinHandle<()>>,
     namespaces: Option<JoinHandle<()>>,
-    dispatchers: Vec<JoinHandle<()>>,
+    jobs: Jobs,
     certificates: Certificates,
     announcer: Option<Announcer>,
     outbox: Option<OutboxThread>,
@@ -125,7 +128,7 @@ impl Controller {
         let (clock, live) = (Clock::start(), Arc::new(Live::new(settings)));
         let published = Arc::new(Published::default());
         let (fleet, asks) = crossbeam_channel::unbounded();
-        let (jobs, job_inbox) = crossbeam_channel::bounded(live.get().workers.dispatch_queue);
+        let jobs = Jobs::new(bounds(&live.get(), &plan));
         let known = known_workers(&state)?;
         let (namespaces, files) = NamespaceRegistry::open(&state, live.clone(), clock);
         let watched_by_fleet = (&published, &namespaces);
@@ -133,7 +136,7 @@ impl Controller {
             start_fleet(&live, known, watched_by_fleet, (jobs.clone(), asks), (clock, pulses))?;
         let client = WorkerClient::new(live.clone(), published.clone(), client);
         let (namespaces, namespaces_thread) = start_namespaces(namespaces, files, client.clone(), pulses)?;
-        let dispatchers = start_dispatchers(&live, client, &fleet, &job_inbox, (clock, pulses))?;
+        open_jobs(&jobs, &live.get(), Dispatcher { fleet: fleet.clone(), client, clock }, pulses);
         let (closing, tokens) = (Arc::new(AtomicBool::new(false)), Arc::new(TokenGuard::default()));
         let metrics = Arc::new(FrontMetrics::of(certificates.view()));
         let (outbox, outbox_thread) = front::outbox(&state, &live, pulses)?;
@@ -144,7 +147,7 @@ impl Controller {
             live: live.clone(),
             published: published.clone(),
             fleet: fleet.clone(),
-            jobs,
+            jobs: jobs.clone(),
             closing: closing.clone(),
             tokens: tokens.clone(),
             certificate: certificates.view(),
@@ -183,7 +186,7 @@ impl Controller {
             fleet,
             fleet_thread: Some(fleet_thread),
             namespaces: Some(namespaces_thread),
-            dispatchers,
+            jobs,
             certificates,
             announcer: Some(announcer),
             outbox: Some(outbox_thread),
@@ -266,7 +269,7 @@ fn start_fleet(
     live: &Live,
     known: (KeyStore, Identities),
     (published, namespaces): (&Arc<Published>, &NamespaceRegistry),
-    (jobs, asks): (Sender<Job>, Receiver<Ask>),
+    (jobs, asks): (Jobs, Receiver<Ask>),
     (clock, pulses): (Clock, &Pulses),
 ) -> Result<JoinHandle<()>, RunError> {
     let settings = live.get();
@@ -289,27 +292,23 @@ fn start_namespaces(
     Ok((service, front::thread("namespaces", STACK, move || thread.run(&orders))?))
 }
 
-fn start_dispatchers(
-    live: &Live,
-    client: WorkerClient,
-    fleet: &Sender<Ask>,
-    jobs: &Receiver<Job>,
-    (clock, pulses): (Clock, &Pulses),
-) -> Result<Vec<JoinHandle<()>>, RunError> {
-    let settings = live.get();
+/// How many calls to workers are made at once.
+fn bounds(settings: &Settings, plan: &Plan) -> Bounds {
+    Bounds {
+        creates: plan.creates_at_once,
+        calls: plan.calls_at_once,
+        waiting: settings.workers.dispatch_queue,
+    }
+}
+
+fn open_jobs(jobs: &Jobs, settings: &Settings, dispatcher: Dispatcher, pulses: &Pulses) {
     let silence = settings.sessions.create_timeout + DISPATCH_SILENCE_MARGIN;
-    let start = |index: usize| {
-        let name = format!("dispatch-{index}");
-        let dispatcher = Dispatcher {
-            fleet: fleet.clone(),
-            client: client.clone(),
-            clock,
-            beat: front::beat(pulses, &name, silence),
-        };
-        let jobs = jobs.clone();
-        front::thread(&name, STACK, move || dispatcher.run(&jobs))
+    let pulses = pulses.clone();
+    let work = || {
+        let dispatcher = dispatcher.clone();
+        move |job| dispatcher.carry_out(job)
     };
-    (0..settings.workers.dispatch_threads).map(start).collect()
+    jobs.open(work, move |name| front::passing_beat(&pulses, name, silence));
 }
 
 impl Running for Controller {
@@ -352,14 +351,12 @@ impl Running for Controller {
         if let Some(edge) = self.edge.take() {
             front::stop_edge(edge, JOIN_DEADLINE);
         }
-        // The API holds the last sender of jobs: with it the dispatch threads end.
         if let Some(api) = self.api.take() {
             api.stop();
         }
-        // The same of changes of namespaces.
-        for thread in self.dispatchers.drain(..).chain(self.namespaces.take()) {
-            join::within(thread, JOIN_DEADLINE);
-        }
+        // With the API the last goes who can ask for changes of namespaces.
+        self.namespaces.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
+        self.jobs.stop(JOIN_DEADLINE);
         // Last: what puts something in has ended.
         self.announcer.take().into_iter().for_each(Announcer::stop);
         self.outbox.take().into_iter().for_each(OutboxThread::stop);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::Sender;
 use serde_json::{Value, json};
 
 use crate::api::auth::TokenGuard;
@@ -22,6 +22,7 @@ use crate::config::secret::is_one_of;
 use crate::config::settings::{OperatorListen, Role, Settings};
 use crate::controller::dispatch::Job;
 use crate::controller::fleet_thread::{Ask, Create};
+use crate::controller::jobs::Jobs;
 use crate::controller::metrics;
 use crate::controller::namespaces::{self, NamespaceRegistry, NamespaceService};
 use crate::controller::refusals;
@@ -69,7 +70,7 @@ pub struct ControllerService {
     /// The fleet thread.
     pub fleet: Sender<Ask>,
     /// The dispatch threads.
-    pub jobs: Sender<Job>,
+    pub jobs: Jobs,
     /// We are going down.
     pub closing: Arc<AtomicBool>,
     /// Counts and slows wrong tokens.
@@ -247,7 +248,7 @@ impl ControllerService {
             wrong_tokens: self.tokens.count(),
         };
         let own = |page: &mut Exposition| {
-            metrics::write(page, &snapshot, (now, self.jobs.len()));
+            metrics::write(page, &snapshot, (now, self.jobs.waiting()));
             front::metrics::write_outbox(page, &self.outbox);
         };
         self.metrics.answer(call, facts, own)
@@ -400,7 +401,7 @@ impl ControllerService {
     }
 
     fn submit(&self, job: Job) {
-        if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = self.jobs.try_send(job) {
+        if let Err(job) = self.jobs.try_send(job) {
             job.refuse(refusals::busy(BUSY_PAUSE));
         }
     }

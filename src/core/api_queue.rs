@@ -6,7 +6,8 @@
 //!
 //! An operator's request carries a valid admin token. What people without one send never shuts operators out: they have
 //! places of their own, connections that no other request takes, and a quarter of the body budget. Neither do creates,
-//! which hold a connection until the session is ready: heartbeats and listings get past them.
+//! deletes and looks, which have their part of the connections while they are handed over: heartbeats and listings get past
+//! them.
 
 use std::collections::VecDeque;
 

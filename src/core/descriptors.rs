@@ -8,7 +8,7 @@
 //!        + connections ─ two each: the client's, and one to an upstream
 //! ```
 //!
-//! Connections to the control API are reserved with the process itself, four each: both ends, and tiny_http's copy of its own,
+//! Calls to workers that a controller makes at once, and connections to the control API, are reserved with the process itself, the latter four each: both ends, and tiny_http's copy of its own,
 //! and one that lingers. An event stream takes none beside its connection.
 
 use crate::config::settings::{Role, Settings};
@@ -27,6 +27,11 @@ const EACH_API: u64 = 4;
 /// Where descriptors are few, one in this many may be such a connection's; never fewer than [`LEAST_API`].
 const API_PART: u64 = 32;
 const LEAST_API: u64 = 4;
+
+/// Calls to workers, one descriptor each: where those are few, one in this many is for creates. A quarter of that is for other
+/// calls.
+const CREATES_PART: u64 = 8;
+const CALLS_PART: u64 = 4;
 
 /// An event loop: epoll and eventfd.
 const EACH_LOOP: u64 = 2;
@@ -63,6 +68,10 @@ pub struct Plan {
     pub connections: usize,
     /// Connections to the control API at once.
     pub api_connections: usize,
+    /// Creates that a controller has under way at once.
+    pub creates_at_once: usize,
+    /// Other calls to workers under way at once.
+    pub calls_at_once: usize,
     /// Every session and peer can have what it needs.
     pub enough: bool,
 }
@@ -77,8 +86,11 @@ impl Plan {
         let loops = settings.edge.threads as u64 * EACH_LOOP;
         let plan = match settings.role {
             Role::Controller => {
-                let dispatchers = settings.workers.dispatch_threads as u64;
-                Plan::with(limit, base + loops + dispatchers, 0, 0, 0)
+                let creates = (settings.workers.dispatch_threads as u64).min(limit / CREATES_PART).max(1);
+                let calls = (creates / CALLS_PART).max(1);
+                let at_once = |count| usize::try_from(count).unwrap_or(usize::MAX);
+                let plan = Plan::with(limit, base + loops + creates + calls, 0, 0, 0);
+                Plan { creates_at_once: at_once(creates), calls_at_once: at_once(calls), ..plan }
             }
             Role::Worker => {
                 let threads = settings.webrtc.threads as u64;
@@ -116,6 +128,8 @@ impl Plan {
             ice_tcp_each: usize::try_from(ice_tcp_each).unwrap_or(usize::MAX),
             connections: usize::try_from((left / 2).clamp(1, MOST_CONNECTIONS)).unwrap_or(1),
             api_connections: 0,
+            creates_at_once: 0,
+            calls_at_once: 0,
             enough: for_sessions == sessions && for_peers == peers && limit > process,
         }
     }
@@ -157,6 +171,17 @@ mod tests {
         assert!(plan(Role::Worker, 1_024).enough && plan(Role::Controller, 1_024).enough);
         assert!(!plan(Role::Worker, 256).enough);
         assert_eq!(plan(Role::Worker, 65_536).connections, (65_536 - 400 - 180 - 4_096) / 2);
+    }
+
+    #[test]
+    fn calls_to_workers_leave_descriptors_to_connections() {
+        let few = plan(Role::Controller, 1_024);
+        assert_eq!((few.creates_at_once, few.calls_at_once), (128, 32), "an eighth, and a quarter of that");
+        assert!(few.connections > 200, "{few:?}");
+        let many = plan(Role::Controller, 65_536);
+        assert_eq!((many.creates_at_once, many.calls_at_once), (1_024, 256));
+        let none = plan(Role::Controller, 0);
+        assert!(none.creates_at_once == 1 && none.calls_at_once == 1, "{none:?}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  start ─► Collect ── whole ─► Waiting ── permit ─► Connecting ─► Talking ── whole reply ─► Head or Closing
+//!              │                   │                     │              └─ promised ─► Promised ── the reply ─► the same
 //!              │                   │                     └─ nobody listens: tried again, then 503
 //!              │                   └─ no connection in time: 503                └─ no reply in time: 504
 //!              └─ too large: 413; no room in the body budget: 503; too slow: 408
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::api_pool::{ApiPool, Charge, Slot};
+use super::api_pool::{ApiPool, Charge, LateReply, REPLY_LATER_FIELD, Slot};
 use super::api_talk::{Heard, Load, Talk};
 use super::client::{ClientIo, End, Step, after_reply};
 use super::context::Context;
@@ -53,14 +54,31 @@ pub struct ApiExchange {
     head: Vec<u8>,
     has_body: bool,
     body: Collector,
+    /// Where a reply that takes long is put.
+    late: Option<Arc<LateReply>>,
     stage: Stage,
 }
 
 enum Stage {
     Collect,
-    Waiting { slot: Arc<Slot>, since: Moment },
-    Connecting { load: Option<Load>, since: Moment, again: Moment },
-    Talking { talk: Talk, since: Moment },
+    Waiting {
+        slot: Arc<Slot>,
+        since: Moment,
+    },
+    Connecting {
+        load: Option<Load>,
+        since: Moment,
+        again: Moment,
+    },
+    Talking {
+        talk: Talk,
+        since: Moment,
+    },
+    /// Without a connection.
+    Promised {
+        since: Moment,
+        _charge: Charge,
+    },
     Over,
 }
 
@@ -98,7 +116,7 @@ impl ApiExchange {
             charge,
         };
         let has_body = head.body != BodyLength::None;
-        ApiExchange { pool, rank, facts, head: text, has_body, body, stage: Stage::Collect }
+        ApiExchange { pool, rank, facts, head: text, has_body, body, late: None, stage: Stage::Collect }
     }
 
     /// Takes the part of the body that is here already, and asks for the rest where the client waits to be asked.
@@ -140,7 +158,9 @@ impl ApiExchange {
             Stage::Collect | Stage::Over => collecting + settings.body_idle_timeout,
             Stage::Waiting { since, .. } => *since + settings.api_queue_timeout,
             Stage::Connecting { again, .. } => *again,
-            Stage::Talking { since, .. } => *since + settings.upstream_head_timeout,
+            Stage::Talking { since, .. } | Stage::Promised { since, .. } => {
+                *since + settings.upstream_head_timeout
+            }
         }
     }
 
@@ -159,7 +179,7 @@ impl ApiExchange {
                 Some(End::Refuse(Box::new(busy("it does not listen"))))
             }
             Stage::Connecting { .. } => None,
-            Stage::Talking { .. } => {
+            Stage::Talking { .. } | Stage::Promised { .. } => {
                 cx.warn(None, &"the control API did not answer within edge.upstream_head_timeout");
                 Some(End::refuse(504, "the control API did not answer in time"))
             }
@@ -169,9 +189,9 @@ impl ApiExchange {
     /// Gives everything back.
     pub fn dispose(mut self, cx: &mut Context) {
         match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Talking { talk, .. } => talk.close(cx),
+            Stage::Talking { talk, .. } => drop(talk.close(cx)),
             Stage::Waiting { slot, .. } => slot.abandon(),
-            Stage::Collect | Stage::Connecting { .. } | Stage::Over => {}
+            Stage::Collect | Stage::Connecting { .. } | Stage::Promised { .. } | Stage::Over => {}
         }
     }
 
@@ -233,6 +253,9 @@ impl ApiExchange {
             // Writing to a Vec cannot fail.
             let _ = write!(request, "Content-Length: {}\r\n", body.len());
         }
+        if let Some(late) = &self.late {
+            let _ = write!(request, "{REPLY_LATER_FIELD}: {}\r\n", late.number());
+        }
         request.extend_from_slice(b"Connection: close\r\n\r\n");
         request.extend_from_slice(&body);
         let nothing = Charge::new(self.pool.clone(), self.rank);
@@ -243,6 +266,7 @@ impl ApiExchange {
     fn advance(&mut self, cx: &mut Context, io: &ClientIo) -> Result<Option<Vec<u8>>, End> {
         if let Stage::Waiting { slot, .. } = &self.stage {
             let Some(permit) = slot.permit() else { return Ok(None) };
+            self.late = self.pool.reply_later(self.rank, io.ticket.doorbell(io.key));
             let (request, charge) = self.request();
             let load = Some(Load { request, permit, charge });
             self.stage = Stage::Connecting { load, since: cx.now, again: cx.now };
@@ -264,12 +288,24 @@ impl ApiExchange {
                 }
             }
         }
-        let Stage::Talking { talk, .. } = &mut self.stage else { return Ok(None) };
-        match talk.step(cx) {
-            Ok(Heard::Part) => Ok(None),
-            Ok(Heard::All(reply)) => Ok(Some(reply)),
-            Err(what) => Err(broken(cx, what)),
+        if let Stage::Talking { talk, .. } = &mut self.stage {
+            match talk.step(cx) {
+                Ok(Heard::Part) => return Ok(None),
+                Ok(Heard::All(_)) if self.late.as_ref().is_some_and(|late| late.is_promised()) => {}
+                Ok(Heard::All(reply)) => return Ok(Some(reply)),
+                Err(what) => return Err(broken(cx, what)),
+            }
         }
+        self.hang_up(cx);
+        Ok(self.late.as_ref().and_then(|late| late.take()))
+    }
+
+    /// Lets others have the connection while the reply is made.
+    fn hang_up(&mut self, cx: &mut Context) {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Talking { talk, since } => Stage::Promised { since, _charge: talk.close(cx) },
+            other => other,
+        };
     }
 }
 

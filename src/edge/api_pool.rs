@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::acceptor::Doorbell;
+use super::late_reply::LateReplies;
+pub use super::late_reply::{LateReply, REPLY_LATER_FIELD};
 use crate::config::settings;
 use crate::core::api_queue::{ApiQueue, BodyBudget, Limits, Rank};
 
@@ -26,6 +28,7 @@ pub struct ApiPool {
     queue: Mutex<ApiQueue<Arc<Slot>>>,
     budget: Mutex<BodyBudget>,
     socket: Mutex<Way>,
+    late: Arc<LateReplies>,
     lost: AtomicBool,
 }
 
@@ -43,6 +46,7 @@ impl ApiPool {
             queue: Mutex::new(ApiQueue::new(limits)),
             budget: Mutex::new(BodyBudget::new(settings.body_budget)),
             socket: Mutex::new(socket),
+            late: Arc::default(),
             lost: AtomicBool::default(),
         })
     }
@@ -66,6 +70,16 @@ impl ApiPool {
     /// Whether that was reported since it last moved.
     pub fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Acquire)
+    }
+
+    /// Where a reply may come later than its connection lasts, for a request of this rank.
+    pub(super) fn reply_later(&self, rank: Rank, bell: Doorbell) -> Option<Arc<LateReply>> {
+        (rank == Rank::Slow).then(|| self.late.open(bell))
+    }
+
+    /// Where the reply of this number is waited for.
+    pub fn late_reply(&self, number: u64) -> Option<Arc<LateReply>> {
+        self.late.find(number)
     }
 
     /// Takes a place in the queue; `None` when every one is taken.

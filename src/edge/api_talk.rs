@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The whole reply is read, whether or not the client takes it: a slow reader holds neither the connection nor a thread of
-//! the API. The permit goes back when the API has closed its side, and with that has given its descriptors back.
+//! the API. The permit goes back when the API has closed its side, and with that has given its descriptors back. What takes
+//! long is promised then, and comes another way: see [`super::late_reply`].
 
 use std::path::Path;
 
@@ -27,7 +28,7 @@ pub struct Talk {
     out: Outbox,
     reply: Vec<u8>,
     _permit: Permit,
-    _charge: Charge,
+    charge: Charge,
 }
 
 /// What a connection is opened for.
@@ -57,7 +58,7 @@ impl Talk {
             Ok(up) => {
                 let Load { request, permit, charge } = load;
                 let out = Outbox::with(request);
-                Ok(Talk { up, out, reply: Vec::new(), _permit: permit, _charge: charge })
+                Ok(Talk { up, out, reply: Vec::new(), _permit: permit, charge })
             }
             Err(error) => Err((error, load)),
         }
@@ -94,10 +95,11 @@ impl Talk {
         Ok(Heard::Part)
     }
 
-    /// Closes the connection.
-    pub fn close(self, cx: &mut Context) {
-        let Talk { up, mut out, .. } = self;
+    /// Closes the connection. The body's part of the budget is still its request's.
+    pub fn close(self, cx: &mut Context) -> Charge {
+        let Talk { up, mut out, charge, .. } = self;
         cx.recycle(out.take());
         cx.upstreams.discard(up);
+        charge
     }
 }

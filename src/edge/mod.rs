@@ -39,6 +39,7 @@ mod event_stream;
 mod exchange;
 mod flights;
 mod head_stage;
+mod late_reply;
 mod outbox;
 mod own_reply;
 mod pace;

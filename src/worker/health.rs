@@ -12,7 +12,6 @@ use crate::api::types::DEMO_ENGINE;
 use crate::config::live::Live;
 use crate::core::fingerprint::Fingerprint;
 use crate::core::fleet::wire::Hindrance;
-use crate::core::namespaces::NamespaceName;
 use crate::engine::moonlight::installed::Installed;
 use crate::front;
 use crate::front::certificate_view::CertificateView;
@@ -33,6 +32,7 @@ use crate::worker::fence::LeaseFence;
 use crate::worker::figures;
 use crate::worker::namespaces::access::RoomAccess;
 use crate::worker::namespaces::copies;
+use crate::worker::namespaces::relay_checks::RelayChecks;
 use crate::worker::rooms::Rooms;
 use crate::worker::standing::Standing;
 
@@ -41,6 +41,9 @@ const FULL_DISK: &str = "the disk of sessions.data_dir";
 
 /// What those read of the others who show no token.
 const UNDISCLOSED: &str = "sessions cannot be started: ask with the admin token, or see the log";
+
+/// Problems of namespaces that one health reply tells.
+const MAX_SHOWN: usize = 20;
 
 /// What a worker's threads tell each other about its own state.
 #[derive(Debug, Default)]
@@ -86,6 +89,8 @@ pub struct Health {
     pub rooms: Rooms,
     /// Who is admitted to them.
     pub room_access: RoomAccess,
+    /// Whether our TURN servers relay for its namespaces.
+    pub relays: RelayChecks,
     /// How we stand with the controller.
     pub standing: Arc<Standing>,
     /// Which controllers are obeyed.
@@ -140,20 +145,16 @@ impl Health {
         if !self.live.get().rooms.enabled {
             return Vec::new();
         }
-        let waiting = self.room_access.waiting();
-        match (waiting.as_slice(), admin) {
-            ([], _) => Vec::new(),
-            (names, false) => {
-                vec![format!("{} namespaces wait for the controller: see [room] in the log", names.len())]
-            }
-            (names, true) => {
-                let wait = |name: &NamespaceName| {
-                    format!(
-                        "namespace {name}: its configuration is not there; its rooms wait for the controller"
-                    )
-                };
-                names.iter().map(wait).collect()
-            }
+        let waiting = self.room_access.waiting().into_iter().map(|name| {
+            format!("namespace {name}: its configuration is not there; its rooms wait for the controller")
+        });
+        let failed = self.relays.failed().into_iter();
+        let failed = failed.map(|(name, why)| format!("namespace {name} is not relayed: {why}"));
+        let all: Vec<String> = waiting.chain(failed).collect();
+        match (all.len(), admin) {
+            (0, _) => all,
+            (count, false) => vec![format!("rooms have {count} problems: see [room] and [turn] in the log")],
+            (_, true) => all.into_iter().take(MAX_SHOWN).collect(),
         }
     }
 

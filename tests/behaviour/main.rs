@@ -49,6 +49,7 @@ mod rooms;
 mod rooms_fleet;
 mod second_worker;
 mod secrets;
+mod slow_bodies;
 mod sweep;
 mod ten_minutes;
 mod timeline;

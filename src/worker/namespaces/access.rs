@@ -115,6 +115,23 @@ impl RoomAccess {
         self.known().all().cloned().collect()
     }
 
+    /// Those of them that are enabled, and since when.
+    pub fn enabled(&self) -> Vec<(NamespaceName, Option<u64>)> {
+        let known = self.known();
+        known
+            .all()
+            .filter(|state| state.enabled)
+            .map(|state| (state.name.clone(), state.enabled_at))
+            .collect()
+    }
+
+    /// Changes something in the directory of copies, so that whoever brings their secrets to a TURN server looks again.
+    pub fn touch(&self) {
+        if let Some(Err(why)) = self.files().as_ref().map(|files| files.keep_beside(WISH, b"")) {
+            log::warn!("[turn] the directory of copies takes nothing: {why}");
+        }
+    }
+
     /// Namespaces that were known to an earlier run and wait for the controller.
     pub fn waiting(&self) -> Vec<NamespaceName> {
         self.0.waiting.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -136,6 +153,9 @@ impl RoomAccess {
         self.0.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// A file without content: a namespace's secret is not with the TURN server yet.
+const WISH: &str = "turn-secret-wanted";
 
 /// Where copies are, below the worker's state directory.
 const DIRECTORY: &str = "rooms";

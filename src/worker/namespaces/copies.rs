@@ -65,11 +65,11 @@ pub fn report(health: &Health) -> Option<RoomsReport> {
 
 /// The copies that are here, and how their rooms and relays are.
 pub fn held(health: &Health) -> impl Iterator<Item = HeldNamespace> + use<> {
-    let serves = health.flags.takes_sessions();
+    let (serves, relays) = (health.flags.takes_sessions(), health.relays.clone());
     health.room_access.all().into_iter().map(move |copy| HeldNamespace {
         digest: copy.digest(),
         sfu_up: copy.enabled && serves,
-        turn_up: None,
+        turn_up: relays.of(&copy.name),
         name: copy.name,
     })
 }

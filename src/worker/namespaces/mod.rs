@@ -2,3 +2,4 @@
 
 pub mod access;
 pub mod copies;
+pub mod relay_checks;

@@ -36,12 +36,14 @@ const FIREFOX_PREFERENCES = {
  * this person keeps from pages; `autoplay`: pages may begin with sound; `here`: `stream.test` is this machine, and candidates
  * bear its addresses; `args` are Chromium's.
  */
-function launching({ microphone = "none", autoplay = false, here = false, args = [] }) {
+function launching({ microphone = "none", autoplay = false, here = false, loopback = false, args = [] }) {
     if (IS_FIREFOX) {
         const firefoxUserPrefs = {
             ...FIREFOX_PREFERENCES, "media.autoplay.default": autoplay ? 0 : 1,
             "media.navigator.streams.fake": microphone !== "none", "media.navigator.permission.disabled": microphone !== "denied",
             "permissions.default.microphone": microphone === "denied" ? 2 : 0,
+            // A relay on this machine is not reached from its other addresses.
+            "media.peerconnection.ice.loopback": loopback,
             ...here ? { "network.dns.localDomains": "stream.test", "media.peerconnection.ice.obfuscate_host_addresses": false } : {},
         };
         const executablePath = process.env.FIREFOX ?? "/usr/bin/firefox-esr";
@@ -58,7 +60,7 @@ function launching({ microphone = "none", autoplay = false, here = false, args =
 }
 
 /** What a context is opened with. */
-function contextOptions({ microphone, permissions = [], autoplay, here, args, openShadow, ...options }) {
+function contextOptions({ microphone, permissions = [], autoplay, here, loopback, args, openShadow, ...options }) {
     return IS_FIREFOX
         // It hears what the person likes at its start, and gives a fake microphone unasked.
         ? { viewport: SIZES.desktop, ...options, reducedMotion: null, colorScheme: null }
@@ -99,13 +101,13 @@ export async function openBrowser(options = {}) {
 let shared = null;
 
 /** A fresh context with one page, in a browser that the tests of a file share; quicker than `openBrowser`. `microphone: "denied"`
- * is for this one alone. */
+ * is for this one alone; `loopback`, that Firefox finds a relay on this machine, is as the first tab has it. */
 export async function openTab(options = {}) {
     const denied = options.microphone === "denied";
     if (denied && IS_FIREFOX) {
         return openBrowser({ openShadow: true, ...options, here: true });
     }
-    const [program, launch] = launching({ microphone: "fake", here: true });
+    const [program, launch] = launching({ microphone: "fake", here: true, loopback: options.loopback });
     shared ??= await program.launch(launch);
     const context = await shared.newContext(contextOptions(options));
     context.setDefaultTimeout(10_000);
@@ -117,9 +119,10 @@ export async function openTab(options = {}) {
     return tab;
 }
 
-/** For the end of a file that used `openTab`. */
+/** For the end of a file that used `openTab`, or before a tab with other options. */
 export async function closeSharedBrowser() {
     await shared?.close();
+    shared = null;
 }
 
 /**

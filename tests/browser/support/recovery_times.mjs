@@ -42,7 +42,7 @@ async function relay() {
             const coturn = await startCoturn();
             const session = await startSession({ forceRelay: true, iceServers: coturn.servers(600) }, { no_streamer: true });
             session.answers["GET _neck/ice"] = () => [200, { iceServers: coturn.servers(600), ttl: 600 }];
-            const tab = await openTab();
+            const tab = await openTab({ loopback: true });
             try {
                 await tab.page.goto(session.url);
                 await connectTwoPeers(tab.page, { renegotiates });
@@ -68,5 +68,6 @@ async function relay() {
 }
 
 await processAndStreamer();
+await closeSharedBrowser();
 await relay();
 await closeSharedBrowser();
