@@ -34,4 +34,5 @@ pub mod media;
 pub mod metrics;
 pub mod operator;
 pub mod outbox;
+pub mod update;
 pub mod worker;

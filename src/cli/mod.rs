@@ -9,6 +9,7 @@ mod manpage;
 mod namespaces;
 mod parse;
 mod tables;
+mod updates;
 mod verbs;
 
 use std::ffi::{OsStr, OsString};
@@ -145,6 +146,8 @@ fn perform(
             client::run((action, &parsed.operand), &parsed.client, local, stdout)
         }
         Request::TurnSecrets => turn_secrets(parsed, environment, (stdout, stderr)),
+        Request::CheckUpdate => updates::check(&parsed, environment, stdout),
+        Request::Update => updates::update(&parsed, environment, stdout),
         Request::Demo => demo(&parsed, environment, roles),
         Request::Run(role) => run_role(role, parsed.config, environment, roles),
         Request::Validate => {

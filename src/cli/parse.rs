@@ -7,10 +7,11 @@ use lexopt::{Arg, Parser};
 
 use super::client::{Action, Flags};
 use super::verbs::{self, Flag, Operand, Sets, Shell, VERBS, Verb};
-use crate::config::settings::{ListenAddress, Role};
+use crate::config::settings::{Channel, ListenAddress, Role};
 use crate::config::{self, listen_address};
 use crate::core::ids::BodyAddr;
 use crate::daemon::DemoEngine;
+use crate::update::Order;
 
 /// What is asked for.
 #[derive(Clone, Copy)]
@@ -35,6 +36,10 @@ pub enum Request {
     Manpage,
     /// Print the completions of a shell.
     Completion(Shell),
+    /// Look for a newer version.
+    CheckUpdate,
+    /// Install a newer version.
+    Update,
     /// Print the version.
     Version,
     /// Print help, for one verb or for all.
@@ -67,6 +72,8 @@ pub struct Parsed {
     pub realm: Option<String>,
     /// `--directory`
     pub directory: Option<PathBuf>,
+    /// The flags of `update`.
+    pub update: Order,
 }
 
 /// Parses the arguments (without the program's name).
@@ -85,6 +92,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, String> {
         client: Flags::default(),
         realm: None,
         directory: None,
+        update: Order::default(),
     };
     while let Some(argument) = parser.next().map_err(|error| usage(error, typed.verb))? {
         match argument {
@@ -267,6 +275,13 @@ fn set(parsed: &mut Parsed, flag: &Flag, value: OsString) -> Result<(), &'static
         Sets::CaFile => parsed.client.ca_file = Some(PathBuf::from(value)),
         Sets::SunshinePassFile => parsed.client.sunshine_pass_file = Some(PathBuf::from(value)),
         Sets::Json => parsed.client.json = true,
+        Sets::To => parsed.update.to = Some(text.parse().map_err(|_| "--to is a version like 1.2.3")?),
+        Sets::Channel => {
+            let known = Channel::ALL.into_iter().find(|channel| channel.name() == text);
+            parsed.update.channel = Some(known.ok_or("--channel is production or staging")?);
+        }
+        Sets::Auto => parsed.update.automatic = true,
+        Sets::Resume => parsed.update.resume = true,
         Sets::Field(name) => {
             parsed.client.create.insert(name.into(), text.into_owned().into());
         }

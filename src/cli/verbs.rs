@@ -151,6 +151,14 @@ pub enum Sets {
     Copies,
     /// How long something is good.
     Ttl,
+    /// The version to install.
+    To,
+    /// The channel of updates.
+    Channel,
+    /// An update as the timer makes it. Takes no value.
+    Auto,
+    /// Only the end of an update that was interrupted. Takes no value.
+    Resume,
 }
 
 const CONFIG: Flag = Flag {
@@ -225,6 +233,37 @@ const JSON: Flag = Flag {
     about: "print the API's document, also that of an error, instead of a table",
     sets: Sets::Json,
 };
+
+const CHANNEL: Flag = Flag {
+    name: "channel",
+    value: "production|staging",
+    about: "instead of update.channel",
+    sets: Sets::Channel,
+};
+
+const UPDATE: &[Flag] = &[
+    Flag {
+        name: "to",
+        value: "VERSION",
+        about: "this version, also one that was rolled back here; never an older one",
+        sets: Sets::To,
+    },
+    CHANNEL,
+    Flag {
+        name: "auto",
+        value: "",
+        about: "as the timer does: only where update.auto is true, and not while somebody streams",
+        sets: Sets::Auto,
+    },
+    Flag {
+        name: "resume",
+        value: "",
+        about: "only end an update that was interrupted, as by a power cut; done at each boot",
+        sets: Sets::Resume,
+    },
+    CONFIG,
+    ROLE,
+];
 
 /// A flag that sets a text field of a create request.
 const fn field(name: &'static str, value: &'static str, field: &'static str, about: &'static str) -> Flag {
@@ -487,6 +526,20 @@ pub const VERBS: &[Verb] = &[
         about: "on a worker: print the namespaces' TURN secrets for coturn's database, to be piped into sqlite3",
         request: Request::TurnSecrets,
         flags: TURN_SECRETS,
+        operand: Operand::Nothing,
+    },
+    Verb {
+        name: "check-update",
+        about: "look whether there is a newer version, signed for this channel",
+        request: Request::CheckUpdate,
+        flags: &[CHANNEL, JSON, CONFIG, ROLE],
+        operand: Operand::Nothing,
+    },
+    Verb {
+        name: "update",
+        about: "install a newer version, restart what runs it, and go back if it is bad; as root",
+        request: Request::Update,
+        flags: UPDATE,
         operand: Operand::Nothing,
     },
     Verb {

@@ -90,6 +90,7 @@ pub mod timeline;
 pub mod token_use;
 pub mod turn_client;
 pub mod turn_credentials;
+pub mod update;
 pub mod url_target;
 pub mod webhook;
 pub mod webm;

@@ -9,7 +9,7 @@ use crate::source::{Source, sources, words};
 const EDGES: &[(&str, &[&str])] = &[
     ("main", &["cli", "config", "controller", "daemon", "demo", "doctor", "isolation", "logging", "worker"]),
     ("demo", &["api", "config", "controller", "daemon", "front", "host", "worker"]),
-    ("cli", &["config", "core", "daemon", "host", "logging"]),
+    ("cli", &["config", "core", "daemon", "host", "logging", "update"]),
     ("doctor", &["acme", "body", "config", "core", "daemon", "edge", "engine", "host", "worker"]),
     (
         "controller",
@@ -69,6 +69,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("engine", &["body", "config", "core", "host"]),
     ("media", &["config", "core", "host", "isolation", "metrics"]),
     ("body", &["config", "core", "host"]),
+    ("update", &["config", "core", "host", "logging"]),
     ("outbox", &["config", "core", "host", "metrics"]),
     ("host", &["config", "core", "logging"]),
     ("logging", &["config", "core", "isolation"]),
