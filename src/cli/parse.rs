@@ -10,7 +10,7 @@ use super::verbs::{self, Flag, Operand, Sets, Shell, VERBS, Verb};
 use crate::config::settings::{Channel, ListenAddress, Role};
 use crate::config::{self, listen_address};
 use crate::core::ids::BodyAddr;
-use crate::daemon::DemoEngine;
+use crate::daemon::{DemoEngine, SetupOptions};
 use crate::update::Order;
 
 /// What is asked for.
@@ -26,6 +26,8 @@ pub enum Request {
     Validate,
     /// Check this host, for a role.
     Doctor,
+    /// Make this host one that the role runs on.
+    Setup(Role),
     /// Print the effective configuration.
     PrintConfig,
     /// Print the sample configuration of a role.
@@ -64,6 +66,8 @@ pub struct Parsed {
     pub engine: DemoEngine,
     /// `--body`
     pub body: Option<BodyAddr>,
+    /// The flags of `setup`.
+    pub setup: SetupOptions,
     /// The word that follows the verb of a client.
     pub operand: String,
     /// The flags of a client.
@@ -88,6 +92,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, String> {
         force_relay: false,
         engine: DemoEngine::DEFAULT,
         body: None,
+        setup: nothing_to_set_up(),
         operand: String::new(),
         client: Flags::default(),
         realm: None,
@@ -121,6 +126,19 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, String> {
     let verb = typed.whole()?;
     parsed.request = request(verb, operand, &mut parsed.operand)?;
     Ok(parsed)
+}
+
+/// Before its flags were read; the role is that of the verb.
+fn nothing_to_set_up() -> SetupOptions {
+    SetupOptions {
+        role: Role::Worker,
+        controller: None,
+        token_file: None,
+        public_ip: None,
+        domain: None,
+        root: PathBuf::from("/"),
+        is_dry: false,
+    }
 }
 
 /// The words of a verb, as far as they were typed.
@@ -270,6 +288,14 @@ fn set(parsed: &mut Parsed, flag: &Flag, value: OsString) -> Result<(), &'static
         Sets::Body => {
             parsed.body = Some(text.parse().map_err(|_| "--body is the IP address of a body")?);
         }
+        Sets::Controller => parsed.setup.controller = Some(text.into_owned()),
+        Sets::SetupTokenFile => parsed.setup.token_file = Some(PathBuf::from(value)),
+        Sets::PublicIp => {
+            parsed.setup.public_ip = Some(text.parse().map_err(|_| "--public-ip is an IP address")?);
+        }
+        Sets::Domain => parsed.setup.domain = Some(text.into_owned()),
+        Sets::Root => parsed.setup.root = PathBuf::from(value),
+        Sets::DryRun => parsed.setup.is_dry = true,
         Sets::Url => parsed.client.url = Some(text.into_owned()),
         Sets::TokenFile => parsed.client.token_file = Some(PathBuf::from(value)),
         Sets::CaFile => parsed.client.ca_file = Some(PathBuf::from(value)),

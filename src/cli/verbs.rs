@@ -127,6 +127,18 @@ pub enum Sets {
     Engine,
     /// A body to be looked at.
     Body,
+    /// The controller that a worker is set up for.
+    Controller,
+    /// The token that it takes.
+    SetupTokenFile,
+    /// Where browsers reach coturn.
+    PublicIp,
+    /// The name of the controller that is set up.
+    Domain,
+    /// What stands for `/`.
+    Root,
+    /// Only say it. Takes no value.
+    DryRun,
     /// The service to ask.
     Url,
     /// The token to show it.
@@ -205,6 +217,50 @@ const BODY: Flag = Flag {
 
 const JSON_REPORT: Flag =
     Flag { name: "json", value: "", about: "print a document instead of lines", sets: Sets::Json };
+
+const DRY_RUN: Flag =
+    Flag { name: "dry-run", value: "", about: "change nothing: print what would change", sets: Sets::DryRun };
+
+const ROOT: Flag = Flag {
+    name: "root",
+    value: "PATH",
+    about: "set up what lies in this directory, as a chroot or an image; nothing is started",
+    sets: Sets::Root,
+};
+
+const SETUP_WORKER: &[Flag] = &[
+    Flag {
+        name: "controller",
+        value: "URL",
+        about: "the controller to report to; needed",
+        sets: Sets::Controller,
+    },
+    Flag {
+        name: "token-file",
+        value: "FILE",
+        about: "a file (mode 0600) with the controller's workers.token; needed",
+        sets: Sets::SetupTokenFile,
+    },
+    Flag {
+        name: "public-ip",
+        value: "ADDRESS",
+        about: "the address that browsers reach coturn at; default: this host's public one",
+        sets: Sets::PublicIp,
+    },
+    DRY_RUN,
+    ROOT,
+];
+
+const SETUP_CONTROLLER: &[Flag] = &[
+    Flag {
+        name: "domain",
+        value: "NAME",
+        about: "its host name, which leads here; needed",
+        sets: Sets::Domain,
+    },
+    DRY_RUN,
+    ROOT,
+];
 
 const URL: Flag = Flag {
     name: "url",
@@ -424,6 +480,20 @@ pub const VERBS: &[Verb] = &[
         about: "check this host and whom it talks to, TURN included: a line per check, with what to do; exit 1 when one fails",
         request: Request::Doctor,
         flags: &[JSON_REPORT, BODY, CONFIG, ROLE],
+        operand: Operand::Nothing,
+    },
+    Verb {
+        name: "setup worker",
+        about: "make this host a worker: coturn, configuration, units, WireGuard; a file that somebody changed is left alone",
+        request: Request::Setup(Role::Worker),
+        flags: SETUP_WORKER,
+        operand: Operand::Nothing,
+    },
+    Verb {
+        name: "setup controller",
+        about: "make this host a controller with a certificate of its own",
+        request: Request::Setup(Role::Controller),
+        flags: SETUP_CONTROLLER,
         operand: Operand::Nothing,
     },
     Verb {

@@ -78,6 +78,7 @@ pub mod rtp_sender;
 pub mod sdp;
 pub mod session;
 pub mod set_inserter;
+pub mod setup;
 pub mod signalling;
 pub mod srtp;
 pub mod status;
