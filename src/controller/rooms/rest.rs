@@ -9,6 +9,7 @@ use crate::api::routes::Operation;
 use crate::api::server::Call;
 use crate::config::secret::Secret;
 use crate::controller::namespaces::NamespaceRegistry;
+use crate::controller::refusals;
 use crate::controller::rooms::RoomPlaces;
 use crate::controller::worker_client::{CallError, Reply, RoomWish, WorkerClient};
 use crate::core::ids::WorkerId;
@@ -113,6 +114,7 @@ impl RoomOrder {
         let sent = client.room(&self.worker, self.wish, &self.room, &self.token, LIMIT);
         let answer = match sent {
             Ok(reply) => self.heard(reply),
+            Err(CallError::NotLeading(who)) => refusals::not_leading(&who),
             Err(CallError::NotReached(why) | CallError::Lost(why)) => {
                 let worker = &self.worker;
                 log::warn!(worker:%; "[room] worker {worker} is not reached for a room: {why}");
