@@ -7,6 +7,7 @@
 //! ```
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,25 @@ pub struct DoctorOptions {
     pub body: Option<BodyAddr>,
     /// A document instead of lines.
     pub json: bool,
+}
+
+/// What `setup` is asked for.
+#[derive(Clone, Debug)]
+pub struct SetupOptions {
+    /// What this host is to be.
+    pub role: Role,
+    /// The controller's URL, for a worker.
+    pub controller: Option<String>,
+    /// A file with the token that the controller takes.
+    pub token_file: Option<PathBuf>,
+    /// The address that browsers reach coturn at; `None`: the public one of this host.
+    pub public_ip: Option<IpAddr>,
+    /// The name of a controller.
+    pub domain: Option<String>,
+    /// The directory that stands for `/`.
+    pub root: PathBuf,
+    /// Only say what would be done.
+    pub is_dry: bool,
 }
 
 /// What a verb found out.

@@ -34,4 +34,6 @@ pub mod media;
 pub mod metrics;
 pub mod operator;
 pub mod outbox;
+pub mod setup;
+pub mod update;
 pub mod worker;

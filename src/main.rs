@@ -6,8 +6,10 @@ use std::time::Duration;
 use hydraneckwebrtc::cli::{self, Call, Roles};
 use hydraneckwebrtc::config::Environment;
 use hydraneckwebrtc::config::settings::{Role, Settings};
-use hydraneckwebrtc::daemon::{ConfigOrigin, DemoOptions, DoctorOptions, Preflight, RunError, Verdict};
-use hydraneckwebrtc::{controller, demo, doctor, isolation, logging, worker};
+use hydraneckwebrtc::daemon::{
+    ConfigOrigin, DemoOptions, DoctorOptions, Preflight, RunError, SetupOptions, Verdict,
+};
+use hydraneckwebrtc::{controller, demo, doctor, isolation, logging, setup, worker};
 
 /// How long the end waits for the log's last lines: a reader that reads takes them at once.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -36,6 +38,10 @@ impl Roles for ThisProgram {
             Role::Worker => worker::preflight::places(settings),
         };
         doctor::run(settings, preflight, options, Vec::new())
+    }
+
+    fn setup(&self, options: &SetupOptions) -> Verdict {
+        setup::run(options)
     }
 
     fn demo(&self, options: DemoOptions) -> Result<(), RunError> {

@@ -10,7 +10,9 @@ use std::time::Duration;
 use hydraneckwebrtc::cli::{self, Call, Exit, Roles};
 use hydraneckwebrtc::config::Environment;
 use hydraneckwebrtc::config::settings::{Log, LogFormat, Settings};
-use hydraneckwebrtc::daemon::{ConfigOrigin, DemoOptions, DoctorOptions, Preflight, RunError, Verdict};
+use hydraneckwebrtc::daemon::{
+    ConfigOrigin, DemoOptions, DoctorOptions, Preflight, RunError, SetupOptions, Verdict,
+};
 use hydraneckwebrtc::logging;
 
 /// Notes what it was asked for.
@@ -42,6 +44,11 @@ impl Roles for Noted {
     }
     fn doctor(&self, _: &Settings, options: DoctorOptions) -> Verdict {
         let text = format!("json {} body {:?}\n", options.json, options.body.map(|body| body.to_string()));
+        Verdict { text, is_sound: self.failure.is_none() }
+    }
+    fn setup(&self, options: &SetupOptions) -> Verdict {
+        let SetupOptions { role, controller, public_ip, domain, root, is_dry, .. } = options;
+        let text = format!("{role:?} {controller:?} {public_ip:?} {domain:?} {} {is_dry}", root.display());
         Verdict { text, is_sound: self.failure.is_none() }
     }
     fn demo(&self, options: DemoOptions) -> Result<(), RunError> {
@@ -193,6 +200,28 @@ fn doctor_prints_its_report_and_ends_by_its_verdict() {
     fs::remove_file(&path).unwrap();
     let (exit, stdout, _) = doctor(&Noted::default(), &[]);
     assert!(exit == Exit::Failure && stdout.contains("cannot read"), "{stdout}");
+}
+
+#[test]
+fn setup_is_given_its_flags_and_ends_by_its_verdict() {
+    let roles = Noted::default();
+    let worker =
+        ["setup", "worker", "--controller", "https://neck", "--public-ip", "203.0.113.7", "--dry-run"];
+    let said = run(&worker, &roles);
+    assert_eq!(
+        said,
+        (Exit::Success, "Worker Some(\"https://neck\") Some(203.0.113.7) None / true".into(), String::new())
+    );
+    let failing = Noted { failure: Some(RunError("x".into())), ..Noted::default() };
+    let (exit, stdout, stderr) =
+        run(&["setup", "controller", "--domain", "neck.example.com", "--root", "/x"], &failing);
+    assert_eq!((exit, stdout.as_str()), (Exit::Failure, ""));
+    assert_eq!(stderr, "Controller None None Some(\"neck.example.com\") /x false\n");
+    for wrong in
+        [&["setup"][..], &["setup", "worker", "--domain", "x"], &["setup", "worker", "--public-ip", "x"]]
+    {
+        assert_eq!(run(wrong, &roles).0, Exit::Usage, "{wrong:?}");
+    }
 }
 
 #[test]

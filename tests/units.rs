@@ -69,6 +69,35 @@ fn every_unit_verifies_clean() {
 }
 
 #[test]
+fn the_units_of_updates_verify_clean() {
+    let root = std::env::temp_dir().join(format!("neck-update-units-{}", std::process::id()));
+    fs::create_dir_all(&root).unwrap();
+    let binary = root.join("hydraneckwebrtc");
+    for link in [binary.clone(), root.join("hydraneckwebrtc.backup")] {
+        let _ = fs::remove_file(&link);
+        symlink(env!("CARGO_BIN_EXE_hydraneckwebrtc"), &link).unwrap();
+    }
+    let mut units: Vec<String> = fs::read_dir(unit(""))
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    units.retain(|name| name.contains("-update"));
+    // Services first: what starts them looks for them.
+    units.sort_by_key(|name| !name.ends_with(".service"));
+    assert!(units.len() >= 3, "{units:?}");
+    for name in &units {
+        let text = fs::read_to_string(unit(name)).unwrap();
+        let text = text.replace("/usr/local/bin/hydraneckwebrtc", &binary.to_string_lossy());
+        fs::write(root.join(name), text).unwrap();
+        let (ok, said) = analyze(&["verify", "--man=no", &root.join(name).to_string_lossy()]);
+        let ours: Vec<&str> = said.lines().filter(|line| line.contains("hydraneckwebrtc")).collect();
+        assert!(ok && ours.is_empty(), "{name}:\n{said}");
+    }
+    fs::remove_dir_all(&root).unwrap();
+}
+
+#[test]
 fn a_unit_gives_a_drain_more_time_than_it_takes() {
     for name in UNITS {
         let text = fs::read_to_string(unit(name)).unwrap();

@@ -9,6 +9,7 @@ mod manpage;
 mod namespaces;
 mod parse;
 mod tables;
+mod updates;
 mod verbs;
 
 use std::ffi::{OsStr, OsString};
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 
 use crate::config::settings::{ListenAddress, Role, Settings};
 use crate::config::{self, Environment, Mode, Source};
-use crate::daemon::{ConfigOrigin, DemoOptions, DoctorOptions, Preflight, RunError, Verdict};
+use crate::daemon::{ConfigOrigin, DemoOptions, DoctorOptions, Preflight, RunError, SetupOptions, Verdict};
 use crate::host::{process, turn_secrets};
 use crate::logging;
 use parse::{Parsed, Request};
@@ -33,6 +34,8 @@ pub trait Roles {
     fn preflight(&self, settings: &Settings) -> Preflight;
     /// Checks this host for the role of these settings.
     fn doctor(&self, settings: &Settings, options: DoctorOptions) -> Verdict;
+    /// Makes this host one that the role runs on.
+    fn setup(&self, options: &SetupOptions) -> Verdict;
     /// Runs the demonstration until it is told to stop.
     fn demo(&self, options: DemoOptions) -> Result<(), RunError>;
 }
@@ -145,6 +148,8 @@ fn perform(
             client::run((action, &parsed.operand), &parsed.client, local, stdout)
         }
         Request::TurnSecrets => turn_secrets(parsed, environment, (stdout, stderr)),
+        Request::CheckUpdate => updates::check(&parsed, environment, stdout),
+        Request::Update => updates::update(&parsed, environment, stdout),
         Request::Demo => demo(&parsed, environment, roles),
         Request::Run(role) => run_role(role, parsed.config, environment, roles),
         Request::Validate => {
@@ -152,6 +157,13 @@ fn perform(
             say(stdout, &verdict(&source.path, &settings, roles)?)
         }
         Request::Doctor => doctor::run(&parsed, environment, stdout, roles),
+        Request::Setup(role) => {
+            let Verdict { text, is_sound } = roles.setup(&SetupOptions { role, ..parsed.setup });
+            match is_sound {
+                true => say(stdout, &text),
+                false => Err(Failed { exit: Exit::Failure, text: text.trim_end().to_owned() }),
+            }
+        }
         Request::PrintConfig => {
             let (_, settings) = checked(parsed.config.as_deref(), parsed.role, environment)?;
             let text =

@@ -7,10 +7,11 @@ use lexopt::{Arg, Parser};
 
 use super::client::{Action, Flags};
 use super::verbs::{self, Flag, Operand, Sets, Shell, VERBS, Verb};
-use crate::config::settings::{ListenAddress, Role};
+use crate::config::settings::{Channel, ListenAddress, Role};
 use crate::config::{self, listen_address};
 use crate::core::ids::BodyAddr;
-use crate::daemon::DemoEngine;
+use crate::daemon::{DemoEngine, SetupOptions};
+use crate::update::Order;
 
 /// What is asked for.
 #[derive(Clone, Copy)]
@@ -25,6 +26,8 @@ pub enum Request {
     Validate,
     /// Check this host, for a role.
     Doctor,
+    /// Make this host one that the role runs on.
+    Setup(Role),
     /// Print the effective configuration.
     PrintConfig,
     /// Print the sample configuration of a role.
@@ -35,6 +38,10 @@ pub enum Request {
     Manpage,
     /// Print the completions of a shell.
     Completion(Shell),
+    /// Look for a newer version.
+    CheckUpdate,
+    /// Install a newer version.
+    Update,
     /// Print the version.
     Version,
     /// Print help, for one verb or for all.
@@ -59,6 +66,8 @@ pub struct Parsed {
     pub engine: DemoEngine,
     /// `--body`
     pub body: Option<BodyAddr>,
+    /// The flags of `setup`.
+    pub setup: SetupOptions,
     /// The word that follows the verb of a client.
     pub operand: String,
     /// The flags of a client.
@@ -67,6 +76,8 @@ pub struct Parsed {
     pub realm: Option<String>,
     /// `--directory`
     pub directory: Option<PathBuf>,
+    /// The flags of `update`.
+    pub update: Order,
 }
 
 /// Parses the arguments (without the program's name).
@@ -81,10 +92,12 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, String> {
         force_relay: false,
         engine: DemoEngine::DEFAULT,
         body: None,
+        setup: nothing_to_set_up(),
         operand: String::new(),
         client: Flags::default(),
         realm: None,
         directory: None,
+        update: Order::default(),
     };
     while let Some(argument) = parser.next().map_err(|error| usage(error, typed.verb))? {
         match argument {
@@ -113,6 +126,19 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, String> {
     let verb = typed.whole()?;
     parsed.request = request(verb, operand, &mut parsed.operand)?;
     Ok(parsed)
+}
+
+/// Before its flags were read; the role is that of the verb.
+fn nothing_to_set_up() -> SetupOptions {
+    SetupOptions {
+        role: Role::Worker,
+        controller: None,
+        token_file: None,
+        public_ip: None,
+        domain: None,
+        root: PathBuf::from("/"),
+        is_dry: false,
+    }
 }
 
 /// The words of a verb, as far as they were typed.
@@ -262,11 +288,26 @@ fn set(parsed: &mut Parsed, flag: &Flag, value: OsString) -> Result<(), &'static
         Sets::Body => {
             parsed.body = Some(text.parse().map_err(|_| "--body is the IP address of a body")?);
         }
+        Sets::Controller => parsed.setup.controller = Some(text.into_owned()),
+        Sets::SetupTokenFile => parsed.setup.token_file = Some(PathBuf::from(value)),
+        Sets::PublicIp => {
+            parsed.setup.public_ip = Some(text.parse().map_err(|_| "--public-ip is an IP address")?);
+        }
+        Sets::Domain => parsed.setup.domain = Some(text.into_owned()),
+        Sets::Root => parsed.setup.root = PathBuf::from(value),
+        Sets::DryRun => parsed.setup.is_dry = true,
         Sets::Url => parsed.client.url = Some(text.into_owned()),
         Sets::TokenFile => parsed.client.token_file = Some(PathBuf::from(value)),
         Sets::CaFile => parsed.client.ca_file = Some(PathBuf::from(value)),
         Sets::SunshinePassFile => parsed.client.sunshine_pass_file = Some(PathBuf::from(value)),
         Sets::Json => parsed.client.json = true,
+        Sets::To => parsed.update.to = Some(text.parse().map_err(|_| "--to is a version like 1.2.3")?),
+        Sets::Channel => {
+            let known = Channel::ALL.into_iter().find(|channel| channel.name() == text);
+            parsed.update.channel = Some(known.ok_or("--channel is production or staging")?);
+        }
+        Sets::Auto => parsed.update.automatic = true,
+        Sets::Resume => parsed.update.resume = true,
         Sets::Field(name) => {
             parsed.client.create.insert(name.into(), text.into_owned().into());
         }

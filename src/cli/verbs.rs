@@ -127,6 +127,18 @@ pub enum Sets {
     Engine,
     /// A body to be looked at.
     Body,
+    /// The controller that a worker is set up for.
+    Controller,
+    /// The token that it takes.
+    SetupTokenFile,
+    /// Where browsers reach coturn.
+    PublicIp,
+    /// The name of the controller that is set up.
+    Domain,
+    /// What stands for `/`.
+    Root,
+    /// Only say it. Takes no value.
+    DryRun,
     /// The service to ask.
     Url,
     /// The token to show it.
@@ -151,6 +163,14 @@ pub enum Sets {
     Copies,
     /// How long something is good.
     Ttl,
+    /// The version to install.
+    To,
+    /// The channel of updates.
+    Channel,
+    /// An update as the timer makes it. Takes no value.
+    Auto,
+    /// Only the end of an update that was interrupted. Takes no value.
+    Resume,
 }
 
 const CONFIG: Flag = Flag {
@@ -198,6 +218,50 @@ const BODY: Flag = Flag {
 const JSON_REPORT: Flag =
     Flag { name: "json", value: "", about: "print a document instead of lines", sets: Sets::Json };
 
+const DRY_RUN: Flag =
+    Flag { name: "dry-run", value: "", about: "change nothing: print what would change", sets: Sets::DryRun };
+
+const ROOT: Flag = Flag {
+    name: "root",
+    value: "PATH",
+    about: "set up what lies in this directory, as a chroot or an image; nothing is started",
+    sets: Sets::Root,
+};
+
+const SETUP_WORKER: &[Flag] = &[
+    Flag {
+        name: "controller",
+        value: "URL",
+        about: "the controller to report to; needed",
+        sets: Sets::Controller,
+    },
+    Flag {
+        name: "token-file",
+        value: "FILE",
+        about: "a file (mode 0600) with the controller's workers.token; needed",
+        sets: Sets::SetupTokenFile,
+    },
+    Flag {
+        name: "public-ip",
+        value: "ADDRESS",
+        about: "the address that browsers reach coturn at; default: this host's public one",
+        sets: Sets::PublicIp,
+    },
+    DRY_RUN,
+    ROOT,
+];
+
+const SETUP_CONTROLLER: &[Flag] = &[
+    Flag {
+        name: "domain",
+        value: "NAME",
+        about: "its host name, which leads here; needed",
+        sets: Sets::Domain,
+    },
+    DRY_RUN,
+    ROOT,
+];
+
 const URL: Flag = Flag {
     name: "url",
     value: "URL",
@@ -225,6 +289,37 @@ const JSON: Flag = Flag {
     about: "print the API's document, also that of an error, instead of a table",
     sets: Sets::Json,
 };
+
+const CHANNEL: Flag = Flag {
+    name: "channel",
+    value: "production|staging",
+    about: "instead of update.channel",
+    sets: Sets::Channel,
+};
+
+const UPDATE: &[Flag] = &[
+    Flag {
+        name: "to",
+        value: "VERSION",
+        about: "this version, also one that was rolled back here; never an older one",
+        sets: Sets::To,
+    },
+    CHANNEL,
+    Flag {
+        name: "auto",
+        value: "",
+        about: "as the timer does: only where update.auto is true, and not while somebody streams",
+        sets: Sets::Auto,
+    },
+    Flag {
+        name: "resume",
+        value: "",
+        about: "only end an update that was interrupted, as by a power cut; done at each boot",
+        sets: Sets::Resume,
+    },
+    CONFIG,
+    ROLE,
+];
 
 /// A flag that sets a text field of a create request.
 const fn field(name: &'static str, value: &'static str, field: &'static str, about: &'static str) -> Flag {
@@ -388,6 +483,20 @@ pub const VERBS: &[Verb] = &[
         operand: Operand::Nothing,
     },
     Verb {
+        name: "setup worker",
+        about: "make this host a worker: coturn, configuration, units, WireGuard; a file that somebody changed is left alone",
+        request: Request::Setup(Role::Worker),
+        flags: SETUP_WORKER,
+        operand: Operand::Nothing,
+    },
+    Verb {
+        name: "setup controller",
+        about: "make this host a controller with a certificate of its own",
+        request: Request::Setup(Role::Controller),
+        flags: SETUP_CONTROLLER,
+        operand: Operand::Nothing,
+    },
+    Verb {
         name: "print-config",
         about: "print the effective configuration with defaults, secrets masked",
         request: Request::PrintConfig,
@@ -487,6 +596,20 @@ pub const VERBS: &[Verb] = &[
         about: "on a worker: print the namespaces' TURN secrets for coturn's database, to be piped into sqlite3",
         request: Request::TurnSecrets,
         flags: TURN_SECRETS,
+        operand: Operand::Nothing,
+    },
+    Verb {
+        name: "check-update",
+        about: "look whether there is a newer version, signed for this channel",
+        request: Request::CheckUpdate,
+        flags: &[CHANNEL, JSON, CONFIG, ROLE],
+        operand: Operand::Nothing,
+    },
+    Verb {
+        name: "update",
+        about: "install a newer version, restart what runs it, and go back if it is bad; as root",
+        request: Request::Update,
+        flags: UPDATE,
         operand: Operand::Nothing,
     },
     Verb {

@@ -44,6 +44,7 @@ impl Settings {
             webhooks: Vec::new(),
             outbox: Outbox::default(),
             metrics: Metrics::default(),
+            update: Update::default(),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::config::ice::{ICE, TURN_URLS};
 use crate::config::kinds::*;
 use crate::config::pins::Pins;
 use crate::config::settings::{ControllerLink, Listen, Role, Settings, Turn};
+use crate::config::update_settings::{Automatic, CHANNELS, ReleaseServer};
 use crate::config::webhooks::Webhooks;
 
 /// One key.
@@ -299,6 +300,12 @@ pub static KEYS: &[Key] = &[
     key!("outbox.retry", BOTH.reload(), Span(10, H), outbox.retry),
     key!("outbox.retry_max", BOTH.reload(), Span(10, D), outbox.retry_max),
     key!("metrics.token", BOTH.reload().secret(), Hidden, metrics.token),
+    key!("update.auto", BOTH.reload(), Automatic, update.auto),
+    key!("update.channel", BOTH.reload(), CHANNELS, update.channel),
+    key!("update.url", BOTH.reload(), ReleaseServer, update.url),
+    key!("update.key_file", BOTH.reload(), Maybe(FilePath), update.key_file),
+    key!("update.max_wait", BOTH.reload(), Span(0, 30 * D), update.max_wait),
+    key!("update.watch", BOTH.reload(), Span(S, 10 * M), update.watch),
     key!("drain.timeout", BOTH.reload(), Span(0, D), drain_timeout),
     key!("log.level", BOTH.reload(), LEVELS, log.level),
     key!("log.dependencies", BOTH.reload(), LEVELS, log.dependencies),

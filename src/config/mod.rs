@@ -40,6 +40,7 @@ mod strength;
 mod tests;
 pub mod tls_files;
 mod transport;
+mod update_settings;
 mod webhooks;
 
 pub use addresses::{listen_address, network};

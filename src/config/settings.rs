@@ -10,6 +10,7 @@ pub use crate::config::acme_settings::Acme;
 pub use crate::config::deliveries::{ExperienceLibrary, Nps, Outbox, Webhook};
 pub use crate::config::edge_settings::Edge;
 use crate::config::secret::Secret;
+pub use crate::config::update_settings::{AutoUpdate, Channel, Update};
 use crate::core::fingerprint::Fingerprint;
 use crate::core::ids::{BodyAddr, WorkerId, url_host};
 
@@ -85,6 +86,8 @@ pub struct Settings {
     pub outbox: Outbox,
     /// `metrics.*`
     pub metrics: Metrics,
+    /// `update.*`
+    pub update: Update,
     /// The file that these came from; empty when there is none. No stream process is ever given what it lies in.
     pub config_file: PathBuf,
     /// What is allowed but unwise; logged once at start.

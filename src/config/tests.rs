@@ -482,6 +482,29 @@ fn other_value_of_few(path: &str) -> &'static str {
     }
 }
 
+fn other_value_of_webrtc(path: &str) -> &'static str {
+    match path {
+        "webrtc.icelite" | "webrtc.icetrickle" => "false",
+        "webrtc.nat1to1" => "[203.0.113.7]",
+        "webrtc.udpmux" | "webrtc.tcpmux" => "3479",
+        "webrtc.epr" => "59000-59100",
+        "webrtc.ip_retrieval_url" => "off",
+        "webrtc.threads" => "17",
+        "webrtc.max_peers" | "webrtc.max_viewers" => "77",
+        _ => "11s",
+    }
+}
+
+fn other_value_of_updates(path: &str) -> &'static str {
+    match path {
+        "update.auto" => "check",
+        "update.channel" => "staging",
+        "update.url" => "https://other.example",
+        "update.key_file" => "/other",
+        _ => "11s",
+    }
+}
+
 fn other_value_of_rooms(path: &str) -> &'static str {
     match path {
         "rooms.enabled" => "true",
@@ -525,16 +548,10 @@ fn other_value(path: &str) -> &'static str {
             "[{body: 10.10.0.7, sha256: 24f2f1b5d2f3fbb24e079889814c334f74a872f6d90a6de96d42958fc47df1c4}]"
         }
         path if path.contains("ice_servers") || path.contains("iceservers") => "[{urls: ['stun:a.b']}]",
-        "webrtc.icelite" | "webrtc.icetrickle" => "false",
-        "webrtc.nat1to1" => "[203.0.113.7]",
+        path if path.starts_with("webrtc.") && !path.contains(".estimator.") => other_value_of_webrtc(path),
         "webhooks" => "[{url: 'https://a.b/c', secret: a-long-enough-secret, events: [session.ended]}]",
         "engines" => "{bars: {command: [/usr/bin/ffmpeg, -i, x]}}",
-        "webrtc.udpmux" | "webrtc.tcpmux" => "3479",
-        "webrtc.epr" => "59000-59100",
-        "webrtc.ip_retrieval_url" => "off",
-        "webrtc.threads" => "17",
-        "webrtc.ice_grace" | "edge.websocket_pong" | "bodies.lost_after" => "11s",
-        "webrtc.max_peers" | "webrtc.max_viewers" => "77",
+        "edge.websocket_pong" | "bodies.lost_after" => "11s",
         "webrtc.estimator.initial_bitrate" | "outbox.max_bytes" => "77000",
         "webrtc.estimator.diff_threshold" => "0.25",
         "webrtc.estimator.read_interval" => "1s",
@@ -546,6 +563,7 @@ fn other_value(path: &str) -> &'static str {
         path if path.starts_with("webrtc.estimator.") => "11s",
         "outbox.retry" | "outbox.timeout" | "workers.backoff" | "workers.backoff_max" => "11s",
         path if path.starts_with("rooms.") => other_value_of_rooms(path),
+        path if path.starts_with("update.") => other_value_of_updates(path),
         "sessions.child_api" => "full",
         "turn.secret" => "another-secret-text",
         "turn.urls" => "['turn:other.example']",

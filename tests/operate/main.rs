@@ -10,3 +10,4 @@ mod lab;
 #[path = "../coturn/mod.rs"]
 mod coturn;
 mod doctor;
+mod setup;

@@ -7,10 +7,25 @@ use crate::source::{Source, sources, words};
 
 /// Top to bottom. A row's uses are all of lower rows, but for the two single modules of [`SINGLE`].
 const EDGES: &[(&str, &[&str])] = &[
-    ("main", &["cli", "config", "controller", "daemon", "demo", "doctor", "isolation", "logging", "worker"]),
+    (
+        "main",
+        &[
+            "cli",
+            "config",
+            "controller",
+            "daemon",
+            "demo",
+            "doctor",
+            "isolation",
+            "logging",
+            "setup",
+            "worker",
+        ],
+    ),
     ("demo", &["api", "config", "controller", "daemon", "front", "host", "worker"]),
-    ("cli", &["config", "core", "daemon", "host", "logging"]),
+    ("cli", &["config", "core", "daemon", "host", "logging", "update"]),
     ("doctor", &["acme", "body", "config", "core", "daemon", "edge", "engine", "host", "worker"]),
+    ("setup", &["config", "core", "daemon", "host"]),
     (
         "controller",
         &[
@@ -69,6 +84,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("engine", &["body", "config", "core", "host"]),
     ("media", &["config", "core", "host", "isolation", "metrics"]),
     ("body", &["config", "core", "host"]),
+    ("update", &["config", "core", "host", "logging"]),
     ("outbox", &["config", "core", "host", "metrics"]),
     ("host", &["config", "core", "logging"]),
     ("logging", &["config", "core", "isolation"]),

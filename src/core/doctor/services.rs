@@ -209,7 +209,7 @@ pub fn no_turn(force_relay: bool) -> Finding {
 }
 
 /// Not to be reached from outside (RFC 1918, 6598, 3927, 4193 and loopback).
-fn is_inside(ip: IpAddr) -> bool {
+pub fn is_inside(ip: IpAddr) -> bool {
     match ip_forms::plain(ip) {
         IpAddr::V4(v4) => {
             let [first, second, ..] = v4.octets();

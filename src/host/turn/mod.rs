@@ -61,6 +61,25 @@ pub fn allocate_check(url: &str, credentials: &Credentials, plan: &Plan) -> Resu
     Ok(relay)
 }
 
+/// Those of `peers` that a relay of the server would reach. Nothing is sent to them.
+pub fn granted(
+    url: &str,
+    credentials: &Credentials,
+    peers: &[IpAddr],
+    plan: &Plan,
+) -> Result<Vec<IpAddr>, Trouble> {
+    let until = Instant::now() + plan.patience;
+    let mut one = Allocation::make(url, credentials, plan, until)?;
+    let mut found = Vec::new();
+    for peer in peers {
+        if one.is_permitted(*peer, until)? {
+            found.push(*peer);
+        }
+    }
+    one.release();
+    Ok(found)
+}
+
 /// A packet from one relay to the other.
 fn pass(one: &mut Allocation, two: &mut Allocation, until: Instant) -> Result<(), Trouble> {
     one.permit(two.relayed.ip(), until)?;
@@ -134,13 +153,18 @@ impl Allocation {
             return Reach::Unknown;
         }
         for peer in FORBIDDEN.map(IpAddr::V4) {
-            match ask(&mut self.link, &mut self.client, Ask::Permit(peer), until) {
-                Ok(Answer::Granted { .. }) => return Reach::Open(peer),
-                Ok(Answer::Refused(_)) => {}
+            match self.is_permitted(peer, until) {
+                Ok(true) => return Reach::Open(peer),
+                Ok(false) => {}
                 Err(_) => return Reach::Unknown,
             }
         }
         Reach::Guarded
+    }
+
+    fn is_permitted(&mut self, peer: IpAddr, until: Instant) -> Result<bool, Trouble> {
+        let answer = ask(&mut self.link, &mut self.client, Ask::Permit(peer), until)?;
+        Ok(matches!(answer, Answer::Granted { .. }))
     }
 
     fn release(mut self) {

@@ -1,0 +1,104 @@
+//! Updates of this program: finds out what there is, puts it in place, and takes it back if it is bad. All of it runs in a process of
+//! its own, as root; the roles only look and show.
+//!
+//! ```text
+//! release server ─▶ Source ─▶ new file ─▶ `version`, `validate` ─▶ core::update::machine ─▶ Program, Service, State
+//! ```
+
+mod command;
+mod program;
+mod run;
+mod services;
+mod source;
+pub mod state;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::config::settings::{Channel, Update};
+use crate::core::update::release;
+pub use crate::core::update::version::Version;
+
+pub use run::{Finding, update};
+use source::Source;
+
+/// Why an update is not made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It may not be, or must not.
+    Refused(String),
+    /// The release server does not serve it.
+    Unreached(String),
+    /// A setting is wrong, or none is there.
+    Config(String),
+    /// Another update is under way.
+    Busy(String),
+    /// Something of this host is in the way.
+    Failed(String),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Refused(text)
+            | Trouble::Unreached(text)
+            | Trouble::Config(text)
+            | Trouble::Busy(text)
+            | Trouble::Failed(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Order {
+    /// This version; default: the newest.
+    pub to: Option<Version>,
+    /// Of this channel; default: `update.channel`.
+    pub channel: Option<Channel>,
+    /// As the timer does it.
+    pub automatic: bool,
+    /// Only end an update that was interrupted.
+    pub resume: bool,
+    /// Where the state of updates is.
+    pub state: PathBuf,
+}
+
+/// What the release server has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The version that runs.
+    pub runs: Version,
+    /// The newest of the channel.
+    pub newest: Version,
+    /// The channel.
+    pub channel: Channel,
+}
+
+impl Offer {
+    /// Whether it is worth an update.
+    pub fn is_newer(&self) -> bool {
+        self.newest > self.runs
+    }
+}
+
+/// The version of this program.
+pub fn own_version() -> Result<Version, Trouble> {
+    let text = env!("CARGO_PKG_VERSION");
+    text.parse().map_err(|error| {
+        Trouble::Failed(format!("this program's own version, {text}, cannot be compared: {error}"))
+    })
+}
+
+/// Looks what there is. What is newer is believed only if it is signed.
+pub fn check(update: &Update, channel: Option<Channel>) -> Result<Offer, Trouble> {
+    let channel = channel.unwrap_or(update.channel);
+    let source = Source::new(update, channel)?;
+    let offer = Offer { runs: own_version()?, newest: source.latest()?, channel };
+    if offer.is_newer() {
+        source.hash(&offer.newest, &release::program(std::env::consts::ARCH))?;
+    }
+    Ok(offer)
+}
