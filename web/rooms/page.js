@@ -14,8 +14,10 @@ const TELL_MS = 8_000;
 /** Errors after which another attempt is refused, too, until something else changes. */
 const FINAL = ["room_full", "room_mismatch", "invalid_join", "not_relayed"];
 
-/** Statuses of the same kind. */
+/** Statuses of the same kind. A worker that is drained may know its namespaces no more before the next one does: who was in already asks
+ * this many times more. */
 const FINAL_STATUS = { 401: "unauthorized", 403: "forbidden", 404: "nowhere" };
+const DOUBTS = 8;
 
 const link = new URLSearchParams(location.hash.slice(1));
 const seat = { room: link.get("room") ?? "", token: link.get("token") ?? "", name: stored("name") };
@@ -145,7 +147,8 @@ const stay = {
         if (this.next === attempt) {
             this.next = null;
         }
-        if (reason === "kicked" || FINAL.includes(reason) || Object.values(FINAL_STATUS).includes(reason)) {
+        const isDoubtful = this.isIn && this.attempt < DOUBTS && Object.values(FINAL_STATUS).includes(reason);
+        if (reason === "kicked" || FINAL.includes(reason) || Object.values(FINAL_STATUS).includes(reason) && !isDoubtful) {
             over(say(`over.${reason}`));
             return;
         }

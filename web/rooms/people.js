@@ -6,6 +6,9 @@
 /** How wide a tile is to its height. */
 const SHAPE = 16 / 9;
 
+/** How often it is looked whether pictures move, in milliseconds. */
+const LOOK_MS = 1_000;
+
 class People {
     #grid = byId("grid");
     /** By peer id. */
@@ -16,6 +19,17 @@ class People {
 
     constructor() {
         new ResizeObserver(() => this.#arrange()).observe(this.#grid);
+        setInterval(() => this.#look(), LOOK_MS);
+    }
+
+    /** Browsers do not always say that a track is mute no more. */
+    #look() {
+        for (const person of this.#people.values()) {
+            const { currentTime, videoWidth } = person.video;
+            person.moves = videoWidth > 0 && currentTime !== person.time;
+            person.time = currentTime;
+            this.#show(person);
+        }
     }
 
     get count() {
@@ -72,7 +86,7 @@ class People {
         const state = make("span", "state");
         const tile = make("li", isOwn ? "tile own" : "tile", {}, video, initial, make("p", "label", {}, words, state), ...sound ? [sound] : []);
         tile.dataset.peer = peerId;
-        return { peerId, name, isOwn, tile, video, sound, state, tracks: new Map(), states: { audio: null, video: null } };
+        return { peerId, name, isOwn, tile, video, sound, state, tracks: new Map(), states: { audio: null, video: null }, time: 0, moves: false };
     }
 
     trackAdded({ peerId, trackId, kind }) {
@@ -135,7 +149,7 @@ class People {
     #show(person) {
         const [picture] = person.video.srcObject?.getTracks() ?? [];
         // A track from the room is mute until its first picture, and while the room does not send it.
-        const hasPicture = picture !== undefined && person.states.video !== false && (person.isOwn || !picture.muted);
+        const hasPicture = picture !== undefined && person.states.video !== false && (person.isOwn || person.moves || !picture.muted);
         person.tile.classList.toggle("pictured", hasPicture);
         const isSilent = person.states.audio === false;
         person.tile.classList.toggle("silent", isSilent);

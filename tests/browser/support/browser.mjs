@@ -33,15 +33,16 @@ const FIREFOX_PREFERENCES = {
 
 /**
  * The browser of this run and how it is started. `microphone`: "fake" beeps, "none" is a computer without one, "denied" one that
- * this person keeps from pages; `autoplay`: pages may begin with sound; `here`: `stream.test` is this machine, and candidates
+ * this person keeps from pages; `insecure`: Firefox gives the fake ones to pages of plain HTTP; `autoplay`: pages may begin with sound; `here`: `stream.test` is this machine, and candidates
  * bear its addresses; `args` are Chromium's.
  */
-function launching({ microphone = "none", autoplay = false, here = false, loopback = false, args = [] }) {
+function launching({ microphone = "none", insecure = false, autoplay = false, here = false, loopback = false, args = [] }) {
     if (IS_FIREFOX) {
         const firefoxUserPrefs = {
             ...FIREFOX_PREFERENCES, "media.autoplay.default": autoplay ? 0 : 1,
             "media.navigator.streams.fake": microphone !== "none", "media.navigator.permission.disabled": microphone !== "denied",
             "permissions.default.microphone": microphone === "denied" ? 2 : 0,
+            ...insecure ? { "media.devices.insecure.enabled": true, "media.getusermedia.insecure.enabled": true } : {},
             // A relay on this machine is not reached from its other addresses.
             "media.peerconnection.ice.loopback": loopback,
             ...here ? { "network.dns.localDomains": "stream.test", "media.peerconnection.ice.obfuscate_host_addresses": false } : {},
@@ -60,7 +61,7 @@ function launching({ microphone = "none", autoplay = false, here = false, loopba
 }
 
 /** What a context is opened with. */
-function contextOptions({ microphone, permissions = [], autoplay, here, loopback, args, openShadow, ...options }) {
+function contextOptions({ microphone, insecure, permissions = [], autoplay, here, loopback, args, openShadow, ...options }) {
     return IS_FIREFOX
         // It hears what the person likes at its start, and gives a fake microphone unasked.
         ? { viewport: SIZES.desktop, ...options, reducedMotion: null, colorScheme: null }
