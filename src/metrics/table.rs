@@ -232,6 +232,12 @@ table! {
         "Packets of microphones that were sent to bodies.";
     MIC_UNREACHABLE "hydraneckwebrtc_mic_bodies_unreachable_total" Worker Counter None []
         "Answers of the network that a body takes no microphone.";
+    ROOMS "hydraneckwebrtc_rooms" Worker Gauge None []
+        "Rooms that are here, empty ones included.";
+    ROOM_MEMBERS "hydraneckwebrtc_room_members" Worker Gauge None []
+        "Members of all rooms here.";
+    ROOM_CONNECTIONS "hydraneckwebrtc_room_connections" Worker Gauge None []
+        "Signalling connections of rooms, with those that have joined none yet.";
 
     OUTBOX_ITEMS "hydraneckwebrtc_outbox_items" Both Gauge None []
         "Records, ratings and events that wait to be delivered, those that are not due included.";

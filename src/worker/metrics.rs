@@ -27,6 +27,7 @@ pub fn answer(health: &Health, call: &Call) -> Answer {
         write_sessions(page, health);
         write_host(page, health, (wireguard, hindered));
         write_media(page, health);
+        write_rooms(page, health);
         front::metrics::write_outbox(page, &health.outbox);
         page.value(&t::RECORDS_OWED, health.chronicle.owing());
     })
@@ -46,6 +47,13 @@ fn write_sessions(page: &mut Exposition, health: &Health) {
     page.value(&t::INTERRUPTIONS, counters.interruptions.get());
     page.tally(&t::PATHS, &counters.paths);
     page.tally(&t::RATINGS, &counters.ratings);
+}
+
+fn write_rooms(page: &mut Exposition, health: &Health) {
+    let counts = health.rooms.counts();
+    page.value(&t::ROOMS, counts.rooms);
+    page.value(&t::ROOM_MEMBERS, counts.members);
+    page.value(&t::ROOM_CONNECTIONS, counts.connections);
 }
 
 fn write_host(page: &mut Exposition, health: &Health, (wireguard, hindered): (bool, usize)) {

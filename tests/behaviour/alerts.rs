@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::attack::descriptors_of;
 use crate::full_disk::TinyDisk;
+use crate::hook_receiver::{HookReceiver, SECRET};
 use crate::http::{self, Stream};
 use crate::lab::{Lab, NOBODY, Role, eventually};
 
@@ -27,11 +28,17 @@ struct Prometheus {
 impl Prometheus {
     /// `None`: there is no Prometheus on this machine.
     fn start(dir: &Path, roles: &[&Role]) -> Option<Prometheus> {
-        let targets: Vec<&str> = roles.iter().map(|role| role.url.trim_start_matches("http://")).collect();
+        let target = |role: &&Role| {
+            let (scheme, address) = role.url.split_once("://").unwrap_or(("http", &role.url));
+            json!({"targets": [address], "labels": {"__scheme__": scheme}})
+        };
+        let targets: Vec<Value> = roles.iter().map(target).collect();
         // JSON is YAML.
         let config = json!({
             "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
-            "scrape_configs": [{"job_name": "hydraneckwebrtc", "static_configs": [{"targets": targets}]}],
+            "scrape_configs": [{
+                "job_name": "hydraneckwebrtc", "static_configs": targets, "tls_config": {"insecure_skip_verify": true},
+            }],
         });
         let file = dir.join("prometheus.yml");
         fs::write(&file, config.to_string()).expect("a file");
@@ -209,8 +216,23 @@ fn draws_the_dashboard() {
         config["sessions"]["max"] = json!(4);
         config["bodies"]["wireguard_networks"] = json!([]);
     };
-    let controller = lab.controller(|_| ());
-    let workers = ["one", "two"].map(|name| lab.worker(name, &controller.url, settle));
+    // Who takes what webhooks tell, and a certificate, which one of the workers has.
+    let receiver = HookReceiver::start();
+    let tls = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/edge/tls").join(name);
+    let key = lab.dir.join("key.pem");
+    fs::copy(tls("first.key.pem"), &key).expect("a key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("a mode");
+    let hook = json!({"url": receiver.url(), "secret": SECRET, "events": ["session.ready", "session.ended"]});
+    let controller = lab.controller(|config| config["workers"]["ca_file"] = json!(tls("ca.pem")));
+    let workers = ["one", "two"].map(|name| {
+        lab.worker(name, &controller.url, |config| {
+            settle(config);
+            config["webhooks"] = json!([hook]);
+            if name == "one" {
+                config["server"]["tls"] = json!({"cert": tls("first.pem"), "key": key});
+            }
+        })
+    });
     eventually("both workers are up", || {
         (controller.get("/api/v1/workers").body.matches("\"up\"").count() == 2).then_some(())
     });

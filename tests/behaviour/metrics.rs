@@ -8,7 +8,8 @@ use hydraneckwebrtc::metrics::table::{Kind, METRICS, Metric, On};
 use serde_json::{Value, json};
 
 use crate::http::{self, Stream};
-use crate::lab::{Lab, Role, TOKEN, eventually};
+use crate::lab::{Lab, Role, TOKEN, eventually, eventually_equal};
+use crate::room_client::{Signal, keep_copy, namespace, with_rooms};
 
 const OPEN: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
 const SCRAPER: &str = "scraper-token-0123456789abcdef";
@@ -243,34 +244,19 @@ fn what_is_asked_and_what_is_broken_is_counted_where_it_belongs() {
     assert!(value(&seen, "hydraneckwebrtc_edge_connections") >= 1.0);
 }
 
-/// What a scrape costs where there is much: printed, not judged. Debug builds take some times as long as release builds.
 #[test]
-#[ignore = "a measurement: `cargo test --release --test behaviour -- --ignored --nocapture a_scrape`"]
-fn a_scrape_of_two_hundred_sessions_is_measured() {
-    const SESSIONS: usize = 200;
-    let mut lab = Lab::new();
-    let worker = lab.lone_worker(|config| {
-        config["sessions"]["max"] = json!(SESSIONS);
-        config["sessions"]["connect_timeout"] = json!("10m");
-    });
-    for number in 1..=SESSIONS {
-        let created =
-            worker.post("/api/v1/sessions", &json!({"body_ip": lab.body(number), "engine": "demo"}));
-        assert_eq!(created.status, 201, "{}", created.body);
-    }
-    let resident = || value(&now(&worker), "process_resident_memory_bytes") / f64::from(1 << 20);
-    let before = resident();
-    let mut took: Vec<_> = (0..500)
-        .map(|_| {
-            let begun = std::time::Instant::now();
-            let text = scrape(&worker, "text/plain");
-            (begun.elapsed(), text.len())
-        })
-        .collect();
-    took.sort();
-    let (median, late, bytes) = (took[250].0, took[494].0, took[0].1);
-    println!(
-        "{SESSIONS} sessions: {median:?} a scrape, p99 {late:?}, {bytes} bytes; {before:.1} MiB before, {:.1} after",
-        resident()
-    );
+fn rooms_and_who_is_in_them_are_counted() {
+    let lab = Lab::new();
+    keep_copy(&lab.dir.join("one-state"), &namespace("a"));
+    let worker = lab.lone_worker(with_rooms);
+    let counts = || {
+        let seen = now(&worker);
+        ["rooms", "room_members", "room_connections"]
+            .map(|name| value(&seen, &format!("hydraneckwebrtc_{name}")))
+    };
+    assert_eq!(counts(), [0.0; 3]);
+    let mut ann = Signal::enter(&worker.url, "r", "a-member").expect("an upgrade");
+    ann.join("ann");
+    let _undecided = Signal::enter(&worker.url, "r", "a-member").expect("an upgrade");
+    eventually_equal("rooms, members, connections", &[1.0, 1.0, 2.0], counts);
 }

@@ -42,6 +42,8 @@ def number(value, unit):
     if unit == "percentunit":
         return f"{value:.0%}"
     if unit == "s":
+        if value >= 172_800:
+            return f"{value / 86_400:.4g} d"
         return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"
     for size, letter in [(1e9, "G"), (1e6, "M"), (1e3, "k")]:
         if abs(value) >= size:

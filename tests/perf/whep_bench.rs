@@ -21,6 +21,7 @@ mod client;
 #[path = "whep_contestants.rs"]
 mod contestants;
 #[path = "whep_crowd.rs"]
+#[allow(dead_code)]
 mod crowd;
 mod figures;
 #[path = "../whep/generator.rs"]

@@ -180,6 +180,7 @@ const SLEEPERS: &[(&str, &str, &str)] = &[
     ("tests/perf/slow_bench.rs", "round", "lets an attack make its connections"),
     ("tests/perf/slow_bench.rs", "measure", "is a client of a given rate"),
     ("tests/perf/slow_bench.rs", "health", "is a client of a given rate"),
+    ("tests/perf/scrape_bench.rs", "round", "is a client of a given rate"),
     ("tests/perf/whep_bench.rs", "round", "is the time that is measured"),
     ("tests/perf/whep_crowd.rs", "step", "is the far end that is not woken by each packet"),
     ("tests/perf/whep_janus.rs", "start", "polls"),
