@@ -54,7 +54,7 @@ pub fn report(health: &Health) -> Option<RoomsReport> {
     }
     let mut rooms = health.rooms.list();
     // The largest, where there are more than a beat may list.
-    rooms.sort_by(|one, other| other.participants.cmp(&one.participants));
+    rooms.sort_by_key(|room| std::cmp::Reverse(room.participants));
     Some(RoomsReport {
         turn_urls: settings.turn.as_ref().map(|turn| turn.urls.clone()).unwrap_or_default(),
         media_ports: media_ports(&settings),
