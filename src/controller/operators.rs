@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::live::Live;
+use crate::controller::lease::Leadership;
 use crate::controller::namespaces::NamespaceRegistry;
 use crate::controller::service::{ControllerService, all_problems};
 use crate::controller::snapshot::Published;
@@ -29,6 +30,8 @@ pub struct FleetSource {
     pub namespaces: NamespaceRegistry,
     /// The settings in force.
     pub live: Arc<Live>,
+    /// Who leads.
+    pub leadership: Leadership,
     /// We are going down.
     pub closing: Arc<AtomicBool>,
     /// The clock of the fleet thread.
@@ -45,6 +48,7 @@ impl FleetSource {
             outbox: service.outbox.clone(),
             namespaces: service.namespaces.registry.clone(),
             live: service.live.clone(),
+            leadership: service.leadership.clone(),
             closing: service.closing.clone(),
             clock: service.clock,
         }
@@ -56,7 +60,8 @@ impl Source for FleetSource {
         let now = self.clock.now();
         let snapshot = self.published.get(now);
         let rest = (&self.outbox, &self.namespaces, &*self.live.get());
-        let problems = all_problems(&snapshot, true, &self.certificate, rest);
+        let mut problems = all_problems(&snapshot, true, &self.certificate, rest);
+        problems.extend(self.leadership.problems(now, true));
         Look {
             now: unix_millis(),
             old: now.since(snapshot.taken),
