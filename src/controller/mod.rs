@@ -138,12 +138,9 @@ impl Controller {
         let (clock, live, published) = (Clock::start(), Arc::new(Live::new(settings)), Arc::default());
         let (fleet, asks) = crossbeam_channel::unbounded();
         let jobs = Jobs::new(bounds(&live.get(), &plan));
-        let (namespaces, files) = NamespaceRegistry::open(&state, live.clone(), clock);
-        let known = (&published, &namespaces);
         let sides = ((fleet.clone(), asks), jobs.clone());
-        let (threads, leadership, client) =
-            start_threads(&live, &state, known, sides, (address.port(), client), (clock, pulses))?;
-        let (namespaces, namespaces_thread) = start_namespaces(namespaces, files, client, pulses)?;
+        let (threads, leadership, namespaces) =
+            start_threads(&live, &state, &published, sides, (address.port(), client), (clock, pulses))?;
         let (closing, tokens) = (Arc::new(AtomicBool::new(false)), Arc::new(TokenGuard::default()));
         let metrics = Arc::new(FrontMetrics::of(certificates.view(), &live));
         let (outbox, outbox_thread) = front::outbox(&state, &live, pulses)?;
@@ -186,7 +183,7 @@ impl Controller {
             api: Some(api),
             fleet,
             fleet_thread: Some(threads.fleet),
-            namespaces: Some(namespaces_thread),
+            namespaces: Some(threads.namespaces),
             jobs,
             leadership,
             lease: threads.lease,
@@ -288,25 +285,27 @@ fn own_router(
 /// The threads that know and tell.
 struct Threads {
     fleet: JoinHandle<()>,
+    namespaces: JoinHandle<()>,
     lease: Option<JoinHandle<()>>,
 }
 
 fn start_threads(
     live: &Arc<Live>,
     state: &PrivateDir,
-    (published, namespaces): (&Arc<Published>, &NamespaceRegistry),
+    published: &Arc<Published>,
     ((fleet, asks), jobs): ((Sender<Ask>, Receiver<Ask>), Jobs),
     (port, roots): (u16, TlsConfig),
     (clock, pulses): (Clock, &Pulses),
-) -> Result<(Threads, Leadership, WorkerClient), RunError> {
+) -> Result<(Threads, Leadership, NamespaceService), RunError> {
     let known = known_workers(state)?;
     let (leadership, lease) = start_lease(&live.get(), &fleet, port, (clock, pulses))?;
     let given = (jobs.clone(), leadership.clone(), asks);
-    let fleet_thread = start_fleet(live, known, (published, namespaces), given, (clock, pulses))?;
+    let (registry, files) = NamespaceRegistry::open(state, live.clone(), clock);
+    let fleet_thread = start_fleet(live, known, (published, &registry), given, (clock, pulses))?;
     let client = WorkerClient::new(live.clone(), published.clone(), roots, (leadership.clone(), clock));
-    let dispatcher = Dispatcher { fleet, client: client.clone(), clock };
-    open_jobs(&jobs, &live.get(), dispatcher, pulses);
-    Ok((Threads { fleet: fleet_thread, lease }, leadership, client))
+    let (service, namespaces) = start_namespaces(registry, files, client.clone(), pulses)?;
+    open_jobs(&jobs, &live.get(), Dispatcher { fleet, client, clock }, pulses);
+    Ok((Threads { fleet: fleet_thread, namespaces, lease }, leadership, service))
 }
 
 /// The keys of workers that were here before.
