@@ -94,7 +94,7 @@ fn of_lease(lease: &LeaseConfig, settings: &Settings) -> Vec<Option<Contradictio
         unless(
             is_named,
             "lease.url",
-            "server.listen",
+            "lease.url",
             "is needed, because the others tell callers where this controller is: set it to the URL by which it alone is reached",
         ),
         unless(
