@@ -23,6 +23,8 @@ use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::{Pulse, Pulses};
 use crate::logging::{self, Figures};
 use crate::outbox::{Outbox, OutboxThread};
+use crate::update::checker;
+pub use crate::update::checker::{Checker, Updates};
 use certificate_view::CertificateView;
 use certificates::CertificateWatch;
 use https::HttpsRouter;
@@ -275,6 +277,20 @@ pub fn log_problem() -> Option<&'static str> {
     logging::figures()
         .stalled
         .then_some("nobody reads the log: see what stderr leads to; lines beyond 1 MiB are dropped")
+}
+
+/// Starts to look for newer versions. `is_idle`: nobody streams.
+pub fn check_updates(
+    updates: &Updates,
+    settings: &Settings,
+    is_idle: impl Fn() -> bool + Send + 'static,
+    pulses: &Pulses,
+) -> Result<Checker, RunError> {
+    let own = settings.server.state_dir.join(settings.role.name());
+    let bell = PrivateDir::open(&own).map_err(|error| RunError(format!("server.state_dir: {error}")))?;
+    let beat = beat(pulses, "updater", checker::SILENCE);
+    Checker::start(updates.clone(), bell, is_idle, beat)
+        .map_err(|error| RunError(format!("cannot start thread updater: {error}")))
 }
 
 /// Registers a thread with the watchdog.

@@ -65,7 +65,12 @@ pub(super) fn update(
         if told.is_ok() {
             told = say(stdout, &format!("{line}\n"));
         }
-    })?;
+    });
+    let found = match found {
+        // The timer comes again.
+        Err(Trouble::Busy(text)) if order.automatic => Finding::Waits(text),
+        found => found?,
+    };
     // What is done is done, whether or not somebody reads of it.
     match found {
         Finding::Good(text) | Finding::Waits(text) => say(stdout, &format!("{text}\n")),

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use crate::config::reach;
 use crate::config::rooms;
 use crate::config::secret::{Secret, is_one_of};
-use crate::config::settings::{Acme, CHILD_UDP_PORTS, Listen, OperatorListen, Role, Settings};
+use crate::config::settings::{Acme, CHILD_UDP_PORTS, LeaseConfig, Listen, OperatorListen, Role, Settings};
 use crate::config::strength;
 use crate::config::transport;
 use crate::core::confinement::exposed;
@@ -29,7 +29,11 @@ pub struct Contradiction {
 /// Everything that contradicts itself in settings whose single values are sound.
 pub fn contradictions(settings: &Settings) -> Vec<Contradiction> {
     let mut found = match settings.role {
-        Role::Controller => of_controller(settings),
+        Role::Controller => {
+            let mut found = of_controller(settings);
+            found.extend(settings.lease.iter().flat_map(|lease| of_lease(lease, settings)));
+            found
+        }
         Role::Worker => {
             let mut found = of_worker(settings);
             found.extend(transport::contradictions(settings));
@@ -73,6 +77,49 @@ fn of_controller(settings: &Settings) -> Vec<Option<Contradiction>> {
             "server.admin_token",
             "is the same as server.admin_token, so every worker could administer the fleet; make another one with `openssl \
              rand -hex 32` (so with the lists, workers.tokens and server.admin_tokens)",
+        ),
+    ]
+}
+
+fn of_lease(lease: &LeaseConfig, settings: &Settings) -> Vec<Option<Contradiction>> {
+    let is_plain = |url: &String| url.starts_with("http://");
+    let is_named = lease.own_url(settings, 0).is_some();
+    vec![
+        unless(
+            !lease.etcd.is_empty(),
+            "lease.etcd",
+            "lease.etcd",
+            "names no member of etcd; name each of them",
+        ),
+        unless(
+            is_named,
+            "lease.url",
+            "lease.url",
+            "is needed, because the others tell callers where this controller is: set it to the URL by which it alone is reached",
+        ),
+        unless(
+            lease.prefix.starts_with('/') && lease.prefix.ends_with('/'),
+            "lease.prefix",
+            "lease.prefix",
+            "must begin and end with a slash, like /hydraneckwebrtc/",
+        ),
+        unless(
+            lease.username.is_empty() == lease.password.is_empty(),
+            "lease.username",
+            "lease.password",
+            "needs lease.password with it, and that needs this; set both or none",
+        ),
+        unless(
+            lease.cert.is_some() == lease.key.is_some(),
+            "lease.cert",
+            "lease.key",
+            "needs lease.key with it, and that needs this; set both or none",
+        ),
+        unless(
+            lease.cert.is_none() || !lease.etcd.iter().any(is_plain),
+            "lease.cert",
+            "lease.etcd",
+            "is for https://, and lease.etcd has http:// URLs; write https://",
         ),
     ]
 }

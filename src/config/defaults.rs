@@ -29,6 +29,7 @@ impl Settings {
             log: Log::default(),
             drain_timeout: secs(300),
             workers: Workers::default(),
+            lease: None,
             controller: None,
             sessions: Sessions::default(),
             sunshine: Sunshine::default(),
@@ -124,6 +125,23 @@ impl Default for Workers {
             max: 10_000,
             dispatch_threads: 1_024,
             dispatch_queue: 256,
+        }
+    }
+}
+
+impl Default for LeaseConfig {
+    fn default() -> LeaseConfig {
+        LeaseConfig {
+            etcd: Vec::new(),
+            url: None,
+            ttl: secs(10),
+            prefix: "/hydraneckwebrtc/".to_owned(),
+            username: String::new(),
+            password: Secret::default(),
+            ca_file: None,
+            cert: None,
+            key: None,
+            floor: 0,
         }
     }
 }

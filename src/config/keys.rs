@@ -14,7 +14,7 @@ use crate::config::engines::Engines;
 use crate::config::ice::{ICE, TURN_URLS};
 use crate::config::kinds::*;
 use crate::config::pins::Pins;
-use crate::config::settings::{ControllerLink, Listen, Role, Settings, Turn};
+use crate::config::settings::{ControllerLink, LeaseConfig, Listen, Role, Settings, Turn};
 use crate::config::update_settings::{Automatic, CHANNELS, ReleaseServer};
 use crate::config::webhooks::Webhooks;
 
@@ -37,6 +37,7 @@ impl Key {
     pub fn is_collection(&self) -> bool {
         let mut defaults = Settings::defaults(self.traits.role.unwrap_or(Role::Worker));
         defaults.turn = Some(Turn::default());
+        defaults.lease = Some(LeaseConfig::default());
         let urls = vec![String::new()];
         defaults.controller = Some(ControllerLink { urls, ..ControllerLink::default() });
         defaults.sessions.frame_ancestors = Some(Vec::new());
@@ -142,6 +143,7 @@ const CONTROLLERS: List<Url> = List(
     Url::Origin,
     "a list of URLs, like [\"https://neck-a.example.com\", \"https://neck-b.example.com\"]",
 );
+const ETCD: List<Url> = List(Url::Origin, "a list of URLs, like [\"http://10.10.0.11:2379\"]");
 const LISTENERS: List<Address> = List(Address, "a list of IP addresses, like [10.10.0.5]");
 
 /// For what the estimator waits: shorter than a reading means nothing, longer than an hour is never.
@@ -198,6 +200,17 @@ pub static KEYS: &[Key] = &[
     key!("workers.max", CONTROLLER.reload(), Number(1, 100_000), workers.max),
     key!("workers.dispatch_threads", CONTROLLER, Number(1, 8192), workers.dispatch_threads),
     key!("workers.dispatch_queue", CONTROLLER, Number(1, 65_536), workers.dispatch_queue),
+    key_in!("lease.etcd", CONTROLLER, ETCD, lease.etcd),
+    key_in!("lease.url", CONTROLLER, Maybe(Url::Outside), lease.url),
+    // Shorter, and a busy etcd costs the lease; longer, and nobody leads for minutes.
+    key_in!("lease.ttl", CONTROLLER, Span(2 * S, 2 * M), lease.ttl),
+    key_in!("lease.prefix", CONTROLLER, Text(256), lease.prefix),
+    key_in!("lease.username", CONTROLLER, Text(256), lease.username),
+    key_in!("lease.password", CONTROLLER.secret(), Hidden, lease.password),
+    key_in!("lease.ca_file", CONTROLLER, Maybe(FilePath), lease.ca_file),
+    key_in!("lease.cert", CONTROLLER, Maybe(FilePath), lease.cert),
+    key_in!("lease.key", CONTROLLER, Maybe(FilePath), lease.key),
+    key_in!("lease.floor", CONTROLLER, Number(0, 1 << 62), lease.floor),
     key!("sessions.max", BOTH.reload(), Number(1, 1000), sessions.max),
     key!("sessions.port_range_start", BOTH, Number(1024, 65_535), sessions.port_range_start),
     key!("sessions.return_url", BOTH.reload(), Url::Page, sessions.return_url),

@@ -308,6 +308,9 @@ impl<'a> Loader<'a> {
             self.require_together("experience_library.url", URL, "experience_library.token", TOKEN);
             self.require_together("turn.secret", TURN_SECRET, "turn.urls", TURN_URLS);
         }
+        if role == Role::Controller && self.given.keys().any(|path| path.starts_with("lease.")) {
+            self.require("lease.etcd", "the URLs of etcd's members are needed here");
+        }
         self.check_tls_files(settings);
         for Contradiction { key, other, text } in check::contradictions(settings) {
             if self.report.blamed(key) || self.report.blamed(other) {
@@ -380,10 +383,17 @@ impl<'a> Loader<'a> {
                 self.report.wrong_key(error.key, error.text);
             }
         }
+        if let Some(Err((key, text))) = settings.lease.as_ref().map(tls_files::read_client_pair)
+            && !self.report.blamed("lease.cert")
+            && !self.report.blamed("lease.key")
+        {
+            self.report.wrong_key(key, text);
+        }
         let link = settings.controller.as_ref().and_then(|link| link.ca_file.as_deref());
         for (key, path) in [
             ("controller.ca_file", link),
             ("workers.ca_file", settings.workers.ca_file.as_deref()),
+            ("lease.ca_file", settings.lease.as_ref().and_then(|lease| lease.ca_file.as_deref())),
             ("server.acme.ca_file", settings.server.acme.ca_file.as_deref()),
         ] {
             if let Some(Err(text)) = path.map(tls_files::read_authorities) {

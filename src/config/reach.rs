@@ -106,7 +106,10 @@ fn tokens_in_clear(settings: &Settings) -> Vec<String> {
     let key =
         if link.is_some_and(|link| link.urls.is_empty()) { "controller.url" } else { "controller.urls" };
     let controllers = link.iter().flat_map(|link| link.all()).map(|url| (key, Some(url), "controller.token"));
-    let crossing = controllers.chain(sent).filter(|(_, url, _)| url.is_some_and(is_in_clear_to_the_public));
+    let etcd = settings.lease.iter().filter(|lease| !lease.password.is_empty()).flat_map(|lease| &lease.etcd);
+    let etcd = etcd.map(|url| ("lease.etcd", Some(url.as_str()), "lease.password"));
+    let crossing =
+        controllers.chain(sent).chain(etcd).filter(|(_, url, _)| url.is_some_and(is_in_clear_to_the_public));
     crossing
         .map(|(key, _, token)| {
             format!("{key} is http:// and names a public host: {token} goes there in clear; write https://")

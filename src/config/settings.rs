@@ -15,9 +15,11 @@ use crate::core::fingerprint::Fingerprint;
 use crate::core::ids::{BodyAddr, WorkerId, url_host};
 
 mod engine;
+mod lease;
 mod rooms;
 
 pub use engine::{AudioLeg, EngineEntry, Ingest, VideoCodec};
+pub use lease::LeaseConfig;
 pub use rooms::RoomsConfig;
 
 /// Which role a configuration is for.
@@ -56,6 +58,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// `workers.*` (controller)
     pub workers: Workers,
+    /// `lease.*` (controller): `None`: this controller is the only one.
+    pub lease: Option<LeaseConfig>,
     /// `controller.*` (worker)
     pub controller: Option<ControllerLink>,
     /// `sessions.*`

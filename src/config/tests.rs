@@ -154,6 +154,36 @@ fn a_worker_names_one_controller_or_several() {
 }
 
 #[test]
+fn a_lease_needs_etcd_and_a_controller_that_can_be_named() {
+    let listens = |at: &str| format!("server: {{listen: '{at}', admin_token: a-long-enough-token}}\n");
+    let with = |at: &str, lease: &str| format!("{}lease: {{{lease}}}\n", listens(at));
+    let etcd = "etcd: ['http://10.0.0.1:2379']";
+    let own = |text: &str| {
+        let settings = loaded(text, Role::Controller);
+        settings.lease.as_ref().and_then(|lease| lease.own_url(&settings, 47_990))
+    };
+    assert_eq!(own(&with("10.0.0.5:47990", etcd)).as_deref(), Some("http://10.0.0.5:47990"));
+    assert_eq!(own(&with(":47990", &format!("{etcd}, url: 'https://a.b/'"))).as_deref(), Some("https://a.b"));
+    assert!(loaded(&listens(":1"), Role::Controller).lease.is_none());
+    for (lease, key) in [
+        ("ttl: 10s, url: 'https://a'", "lease.etcd"),
+        ("etcd: [], url: 'https://a'", "lease.etcd"),
+        (etcd, "lease.url"),
+        ("etcd: ['http://a'], url: 'https://a', ttl: 1s", "lease.ttl"),
+        ("etcd: ['http://a'], url: 'https://a', prefix: neck/", "lease.prefix"),
+        ("etcd: ['http://a'], url: 'https://a', username: neck", "lease.username"),
+        ("etcd: ['http://a'], url: 'https://a', cert: /a", "lease.cert"),
+        ("etcd: ['https://a'], url: 'https://a', cert: /a, key: /b", "lease.cert"),
+    ] {
+        assert_eq!(refused(&with(":1", lease), Role::Controller), [format!("2 {key}")], "{lease}");
+    }
+    let clear =
+        "etcd: ['http://etcd.example.com'], url: 'https://a', username: neck, password: a-password-of-etcd";
+    let clear = loaded(&with(":1", clear), Role::Controller).warnings;
+    assert!(clear.iter().any(|warning| warning.starts_with("lease.etcd is http://")), "{clear:?}");
+}
+
+#[test]
 fn what_stands_for_a_secret_in_the_documents_is_none() {
     assert_eq!(refused(SPEC_CONTROLLER, Role::Controller), ["4 server.admin_token"]);
     assert_eq!(refused(SPEC_WORKER, Role::Worker), ["4 server.admin_token", "7 controller.token"]);
@@ -472,14 +502,44 @@ fn a_mode_that_is_not_the_verbs_role_is_the_only_complaint() {
     );
 }
 
+/// Keys whose other values stand in a table of their own.
+const FEW: [&str; 3] = ["server.acme.", "controller.urls", "lease."];
+
 fn other_value_of_few(path: &str) -> &'static str {
     match path {
+        path if path.starts_with("lease.") => other_value_of_lease(path),
         "server.acme.directory" => "https://other.example/directory",
         "server.acme.email" => "other@example.com",
         "server.acme.eab_key" => "b3RoZXI",
         "controller.urls" => "['https://other.example', 'https://third.example']",
         _ => "other",
     }
+}
+
+fn other_value_of_lease(path: &str) -> &'static str {
+    match path {
+        "lease.etcd" => "['https://other.example', 'https://third.example']",
+        "lease.url" => "https://other.example",
+        "lease.ttl" => "20s",
+        "lease.prefix" => "/other/",
+        "lease.ca_file" => tls::AUTHORITY,
+        "lease.cert" => tls::CERTIFICATE,
+        "lease.key" => tls::private_key("first"),
+        "lease.floor" => "7",
+        _ => "other-and-long-enough",
+    }
+}
+
+/// A lease with what the key needs beside it.
+fn lease_with(path: &str) -> String {
+    let other = match path {
+        "lease.username" => ", password: a-password-of-etcd".to_owned(),
+        "lease.password" => ", username: neck".to_owned(),
+        "lease.cert" => format!(", key: {}", tls::private_key("first")),
+        "lease.key" => format!(", cert: {}", tls::CERTIFICATE),
+        _ => String::new(),
+    };
+    format!("lease: {{etcd: ['https://a.b'], url: 'https://c.d'{other}}}\n")
 }
 
 fn other_value_of_webrtc(path: &str) -> &'static str {
@@ -527,7 +587,7 @@ fn other_value(path: &str) -> &'static str {
         "server.tls.cert" => tls::CERTIFICATE,
         "server.tls.key" => tls::private_key("first"),
         "controller.ca_file" | "workers.ca_file" | "server.acme.ca_file" => tls::AUTHORITY,
-        path if path.starts_with("server.acme.") || path == "controller.urls" => other_value_of_few(path),
+        path if FEW.iter().any(|few| path.starts_with(few)) => other_value_of_few(path),
         "server.domain" => "other.example.com",
         "server.public_url"
         | "server.advertise_url"
@@ -614,6 +674,7 @@ fn every_key_can_be_overridden_by_its_variable() {
                 "controller: {url: 'https://a.b', token: a-long-enough-token}\nnps: {url: 'https://a.b', token: a-long-enough-token}\n\
                  experience_library: {url: 'https://a.b', token: a-long-enough-token}\nturn: {secret: a-long-enough-secret, urls: ['turn:a.b']}\n"
             }
+            Role::Controller if key.path.starts_with("lease.") => &lease_with(key.path),
             Role::Controller => "",
         };
         let full_ice = match key.path {

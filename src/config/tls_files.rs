@@ -9,8 +9,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
+use crate::config::secret::Secret;
 use crate::config::secret_file::{self, Readers};
-use crate::config::settings::ServerTls;
+use crate::config::settings::{LeaseConfig, ServerTls};
 
 /// Largest file of certificates, in bytes: a bundle of public authorities has 250 KiB.
 const MAX_BUNDLE_BYTES: u64 = 1 << 20;
@@ -57,6 +58,25 @@ pub fn read_pair(files: &ServerTls) -> Result<CertifiedKey, PairError> {
     })
 }
 
+/// A certificate chain, and its private key as it stands in its file (PEM).
+pub type ClientPair = (Vec<CertificateDer<'static>>, Secret);
+
+/// Reads what a controller shows to etcd; `None`: nothing. The error names the key.
+pub fn read_client_pair(lease: &LeaseConfig) -> Result<Option<ClientPair>, (&'static str, String)> {
+    let (Some(cert), Some(key)) = (&lease.cert, &lease.key) else { return Ok(None) };
+    let chain = read_certificates(cert).map_err(|text| ("lease.cert", text))?;
+    let text = read_key_text(key).map_err(|text| ("lease.key", text))?;
+    let secret = key_of(key, &text).map_err(|text| ("lease.key", text))?;
+    let provider = aws_lc_rs::default_provider();
+    CertifiedKey::from_der(chain.clone(), secret, &provider).map_err(|error| {
+        (
+            "lease.key",
+            format!("{} does not fit lease.cert ({error}); give the key it was made for", key.display()),
+        )
+    })?;
+    Ok(Some((chain, Secret::new(text))))
+}
+
 /// Reads the authorities that are believed instead of the public ones.
 pub fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let authorities = read_certificates(path)?;
@@ -97,8 +117,15 @@ fn unmarked(text: &[u8]) -> &[u8] {
 }
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    key_of(path, &read_key_text(path)?)
+}
+
+fn read_key_text(path: &Path) -> Result<String, String> {
     let readers = if path.starts_with(CREDENTIALS) { Readers::OwnerAndGroup } else { Readers::Owner };
-    let text = secret_file::read(path, readers)?;
+    secret_file::read(path, readers)
+}
+
+fn key_of(path: &Path, text: &str) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(text.as_bytes())
         .map_err(|_| format!("{} holds no private key; it must be unencrypted PEM text", path.display()))
 }

@@ -13,10 +13,11 @@ use crate::api::reply::{Answer, Responder};
 use crate::api::sessions;
 use crate::api::types::Created;
 use crate::controller::fleet_thread::{Ask, Create};
+use crate::controller::lease::NotLeading;
 use crate::controller::refusals;
 use crate::controller::worker_client::{CallError, Reply, WorkerClient};
 use crate::core::fleet::Placed;
-use crate::core::fleet::turns::TurnEnd;
+use crate::core::fleet::turns::{Fault, TurnEnd};
 use crate::core::fleet::wire::Stamp;
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::reason::EndReason;
@@ -90,6 +91,8 @@ impl Turn {
                 return Turn { end: TurnEnd::NotReached, stamp: None, reason, answer: None };
             }
             Err(CallError::Lost(reason)) => return Turn::lost(placed, reason),
+            Err(CallError::NotLeading(who)) => return Turn::not_leading(&who),
+            Ok(reply) if reply.lease.is_some() => return Turn::not_leading(&NotLeading(None)),
             Ok(reply) => reply,
         };
         let (status, stamp, reason) = (reply.status, reply.stamp, reply.error_text());
@@ -109,6 +112,16 @@ impl Turn {
             _ => Some(refusals::no_worker_of_ours(&placed.worker, status)),
         };
         Turn { end, stamp, reason, answer }
+    }
+
+    /// No worker does it for us; none of them has failed.
+    fn not_leading(who: &NotLeading) -> Turn {
+        Turn {
+            end: TurnEnd::Refused(503, Some(Fault::Request)),
+            stamp: None,
+            reason: "this controller does not lead".to_owned(),
+            answer: Some(refusals::not_leading(who)),
+        }
     }
 
     /// Nobody knows whether it runs: slot and body stay held until the worker's heartbeats tell.
@@ -162,6 +175,9 @@ impl Dispatcher {
 
     /// A worker that answers is alive, and where we believe it to be.
     fn note_answer(&self, worker: &WorkerId, sent: &Result<Reply, CallError>) {
+        if let Some(number) = sent.as_ref().ok().and_then(|reply| reply.lease) {
+            self.client.heard(number);
+        }
         if sent.as_ref().is_ok_and(|reply| reply.stamp.is_some()) {
             let _ = self.fleet.send(Ask::Answered(worker.clone()));
         }
@@ -180,6 +196,7 @@ impl Dispatcher {
                 reply.status
             )),
             Err(CallError::NotReached(why) | CallError::Lost(why)) => Some(why.clone()),
+            Err(CallError::NotLeading(_)) => return,
         };
         let _ = self.fleet.send(match trouble {
             None => Ask::Answered(worker),
@@ -233,6 +250,8 @@ impl Dispatcher {
         let sent = self.client.delete(worker, id, reason, DELETE_TIMEOUT);
         self.note_answer(worker, &sent);
         match sent {
+            Ok(Reply { lease: Some(_), .. }) => refusals::not_leading(&NotLeading(None)),
+            Err(CallError::NotLeading(who)) => refusals::not_leading(&who),
             Ok(reply) => {
                 if let (204 | 404, Some(stamp)) = (reply.status, reply.stamp) {
                     let _ = self.fleet.send(Ask::Ended(id.clone(), reason, stamp));

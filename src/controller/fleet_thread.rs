@@ -4,7 +4,7 @@
 //! Right after a start, creates wait here until two heartbeats have told what exists; later, where nobody can take one now and a
 //! worker that is late or was left alone may in time.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use crate::config::settings::Settings;
 use crate::controller::dispatch::{Job, Turn};
 use crate::controller::jobs::Jobs;
 use crate::controller::key_store::KeyStore;
+use crate::controller::lease::{HeardTime, Leadership};
 use crate::controller::refusals;
 use crate::controller::snapshot::{Common, Published, Reach};
 use crate::core::fleet::disputes::{Cause, Disputes};
@@ -111,6 +112,10 @@ pub enum Ask {
     Ended(SessionId, EndReason, Stamp),
     /// End a session by its worker's next heartbeat.
     Condemn(SessionId, EndReason),
+    /// Who leads may have changed.
+    LeaseChanged,
+    /// The workers that are to be drained, as all controllers read it.
+    Drains(BTreeSet<WorkerId>),
     /// Drain a worker, or undo it.
     Drain(WorkerId, bool, Responder),
     /// Forget a worker and its key.
@@ -148,6 +153,14 @@ pub struct FleetThread {
     tick_at: Moment,
     /// The disputes that are published are those up to here.
     disputes_shown: u64,
+    leadership: Leadership,
+    /// The number by which this controller leads, 0 without a lease; `None`: it does not. And the last one.
+    leads: Option<u64>,
+    last_number: u64,
+    /// Workers that a call is to tell of a new leader.
+    to_tell: VecDeque<WorkerId>,
+    /// What is published of settling.
+    settling_shown: Option<Moment>,
     jobs: Jobs,
     published: Arc<Published>,
     clock: Clock,
@@ -159,7 +172,7 @@ impl FleetThread {
     pub fn new(
         settings: &Settings,
         (keys, identities): (KeyStore, Identities),
-        jobs: Jobs,
+        (jobs, leadership): (Jobs, Leadership),
         published: Arc<Published>,
         (clock, beat): (Clock, Beat),
     ) -> FleetThread {
@@ -180,6 +193,11 @@ impl FleetThread {
             closing: false,
             tick_at: clock.now(),
             disputes_shown: 0,
+            leads: leadership.number(clock.now()).ok(),
+            leadership,
+            last_number: 0,
+            to_tell: VecDeque::new(),
+            settling_shown: None,
             jobs,
             published,
             clock,
@@ -194,7 +212,8 @@ impl FleetThread {
         loop {
             (self.beat)();
             let tick = self.tick_at.since(self.clock.now());
-            let pause = if self.waiting.is_empty() { tick } else { LOOK.min(tick) };
+            let is_idle = self.waiting.is_empty() && self.to_tell.is_empty();
+            let pause = if is_idle { tick } else { LOOK.min(tick) };
             match asks.recv_timeout(pause) {
                 Ok(ask) => {
                     for ask in std::iter::once(ask).chain(asks.try_iter().take(BATCH)) {
@@ -207,9 +226,45 @@ impl FleetThread {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            self.note_lead();
+            self.tell_workers();
             self.let_time_pass();
             self.admit_waiting();
             self.publish();
+        }
+    }
+
+    /// Begins to lead, or ceases to.
+    fn note_lead(&mut self) {
+        let now = self.clock.now();
+        let number = self.leadership.number(now);
+        if self.leads == number.as_ref().ok().copied() {
+            return;
+        }
+        self.leads = number.as_ref().ok().copied();
+        match number {
+            // With the same number as before nobody has led in between.
+            Ok(number) if number > self.last_number => {
+                self.last_number = number;
+                self.fleet.take_over(now, number);
+                self.to_tell = self.fleet.unheard().cloned().collect();
+            }
+            Ok(_) => {}
+            Err(who) => {
+                self.fleet.step_down();
+                self.to_tell.clear();
+                let refusal = refusals::not_leading(&who);
+                self.waiting.drain(..).for_each(|create| create.responder.send(refusal.clone()));
+            }
+        }
+    }
+
+    /// Calls workers, as many as there is room for, so that they hear of the new leader before its first create.
+    fn tell_workers(&mut self) {
+        while let Some(worker) = self.to_tell.pop_front() {
+            if self.jobs.try_send(Job::Call(worker.clone())).is_err() {
+                return self.to_tell.push_front(worker);
+            }
         }
     }
 
@@ -268,6 +323,8 @@ impl FleetThread {
             Ask::Condemn(id, reason) => {
                 self.fleet.condemn(&id, reason);
             }
+            Ask::LeaseChanged => self.note_lead(),
+            Ask::Drains(drains) => self.fleet.set_drains(drains),
             Ask::Drain(worker, on, responder) => self.drain(&worker, on, responder),
             Ask::Forget(worker, responder) => self.forget(&worker, responder),
             Ask::Reconfigure(settings) => self.reconfigure(&settings),
@@ -287,6 +344,7 @@ impl FleetThread {
                 self.keys.changed(now, self.fleet.identities());
                 self.publish_common();
             }
+            self.leadership.heard(beat.lease);
             self.reached(beat, &source, upstream);
         }
         let outcome = copied.map_or_else(|| outcome.reply(), Err);
@@ -317,7 +375,10 @@ impl FleetThread {
         let known = self.reaches.get(id);
         let known = known.filter(|reach| reach.generation == generation && reach.call_token == call_token);
         let since = known.map_or_else(Instant::now, |reach| reach.since);
-        let reach = Reach { url: beat.reach(source.address), upstream, call_token, proof, generation, since };
+        let ours = self.clock.now();
+        let time = beat.clock_ms.map(|theirs| HeardTime { theirs: Moment(theirs), ours });
+        let url = beat.reach(source.address);
+        let reach = Reach { url, upstream, call_token, proof, generation, since, time };
         self.reaches.insert(id.clone(), Arc::new(reach));
         self.publish();
         if self.fleet.is_due_for_a_call(self.clock.now(), id) {
@@ -328,7 +389,12 @@ impl FleetThread {
 
     /// What the fleet itself does not know.
     fn complete(&self, reply: HeartbeatReply, id: &WorkerId) -> HeartbeatReply {
+        let lead = self.leadership.number(self.clock.now());
         HeartbeatReply {
+            follows: lead.is_err(),
+            lease: lead.as_ref().copied().unwrap_or_default(),
+            // A worker of an older version would obey.
+            end: if lead.is_ok() { reply.end } else { Vec::new() },
             call_token: self.reaches.get(id).and_then(|reach| reach.call_token.clone()),
             heartbeats_only: self.heartbeats_only,
             rival: self.disputes.rival_of(id).map(|dispute| dispute.to_string()),
@@ -361,6 +427,9 @@ impl FleetThread {
     fn create(&mut self, create: Box<Create>) {
         if self.closing {
             return create.responder.send(refusals::closing());
+        }
+        if let Err(who) = self.leadership.number(self.clock.now()) {
+            return create.responder.send(refusals::not_leading(&who));
         }
         let spec = CreateSpec {
             session_id: create.id.clone(),
@@ -492,17 +561,19 @@ impl FleetThread {
     fn publish(&mut self) {
         let changes = self.fleet.take_changes(self.clock.now());
         self.published.apply(changes, |id| self.reaches.get(id).cloned());
-        if self.disputes.changes() != self.disputes_shown {
+        let is_settling = self.fleet.settling_until(self.clock.now()) != self.settling_shown;
+        if is_settling || self.disputes.changes() != self.disputes_shown {
             self.publish_common();
         }
     }
 
     fn publish_common(&mut self) {
         self.disputes_shown = self.disputes.changes();
+        self.settling_shown = self.fleet.settling_until(self.clock.now());
         self.published.set_common(Common {
             disputes: self.disputes.all(),
             keys_trouble: self.keys.trouble().map(str::to_owned),
-            settling_until: self.fleet.settling_until(self.clock.now()),
+            settling_until: self.settling_shown,
         });
     }
 }

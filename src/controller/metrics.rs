@@ -1,5 +1,6 @@
 //! What a controller tells Prometheus: of what the fleet thread published, as health does.
 
+use crate::controller::lease::Leadership;
 use crate::controller::snapshot::Snapshot;
 use crate::core::fleet::WorkerView;
 use crate::core::time::Moment;
@@ -8,6 +9,16 @@ use crate::metrics::table as t;
 
 /// Workers that have series of their own. A fleet may have more; what is summed up counts them all.
 const MAX_WORKERS_NAMED: usize = 200;
+
+/// Writes who leads, where several controllers share a lease.
+pub fn write_lease(page: &mut Exposition, leadership: &Leadership, now: Moment) {
+    let Some((ours, results)) = leadership.figures(now) else { return };
+    let (number, left) = ours.unwrap_or_default();
+    page.value(&t::LEASE_LEADS, ours.is_some());
+    page.value(&t::LEASE_NUMBER, number);
+    page.value(&t::LEASE_LEFT, left);
+    page.tally(&t::LEASE_QUERIES, results);
+}
 
 /// Writes what there is of the fleet.
 pub fn write(page: &mut Exposition, snapshot: &Snapshot, (now, jobs_waiting): (Moment, usize)) {

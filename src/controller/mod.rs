@@ -10,6 +10,7 @@ pub mod dispatch;
 pub mod fleet_thread;
 pub mod jobs;
 pub mod key_store;
+pub mod lease;
 pub mod metrics;
 pub mod operators;
 pub mod refusals;
@@ -40,10 +41,10 @@ use crate::edge::router::{Entrance, Uncounted};
 use crate::edge::{Edge, Listener};
 use crate::front::announcer::{Announcer, Workers};
 use crate::front::metrics::FrontMetrics;
-use crate::front::{self, Certificates, listeners};
+use crate::front::{self, Certificates, Checker, Updates, listeners};
 use crate::host::activation::{self, Passed};
 use crate::host::clock::Clock;
-use crate::host::crypto;
+use crate::host::crypto::{self, TlsConfig};
 use crate::host::join;
 use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::Pulses;
@@ -54,6 +55,8 @@ use dispatch::Dispatcher;
 use fleet_thread::{Ask, FleetThread};
 use jobs::{Bounds, Jobs};
 use key_store::KeyStore;
+use lease::etcd::Etcd;
+use lease::{Leadership, LeaseThread};
 use operators::FleetSource;
 use router::ControllerRouter;
 use service::ControllerService;
@@ -66,6 +69,9 @@ const FLEET_SILENCE: Duration = Duration::from_secs(30);
 /// A dispatch thread is silent for as long as a create may take, and then some.
 const DISPATCH_SILENCE_MARGIN: Duration = Duration::from_secs(60);
 
+/// The lease thread is silent for as long as a question to etcd may take: at most four calls.
+const LEASE_SILENCE: Duration = Duration::from_secs(30);
+
 /// What joining a thread may take once nothing is under way.
 const JOIN_DEADLINE: Duration = Duration::from_secs(12);
 
@@ -77,6 +83,7 @@ pub fn run(settings: Settings, origin: &ConfigOrigin) -> Result<(), RunError> {
     let passed = activation::take(origin.environment()).map_err(RunError)?;
     let daemon = Daemon::start(origin.environment())?;
     let mut controller = Controller::start(settings, passed, daemon.pulses())?;
+    controller.check_updates(daemon.pulses())?;
     daemon.ready("running");
     daemon.run(&mut controller, Some(origin), true);
     Ok(())
@@ -98,11 +105,14 @@ pub struct Controller {
     fleet: Sender<Ask>,
     fleet_thread: Option<JoinHandle<()>>,
     jobs: Jobs,
+    leadership: Leadership,
+    lease: Option<JoinHandle<()>>,
     certificates: Certificates,
     announcer: Option<Announcer>,
     outbox: Option<OutboxThread>,
     tokens: (Arc<TokenGuard>, Clock),
     page: Page,
+    updates: (Updates, Option<Checker>),
     /// Held as long as we live: nobody else may use our directory.
     _lock: File,
 }
@@ -119,16 +129,14 @@ impl Controller {
         let mut certificates = Certificates::open(&settings, &state, &mut secured)?;
         let client = crypto::client_roots(settings.workers.ca_file.as_deref())
             .map_err(|error| RunError(format!("workers.ca_file: {error}")))?;
-        let (clock, live) = (Clock::start(), Arc::new(Live::new(settings)));
-        let published = Arc::new(Published::default());
+        let (clock, live, published) = (Clock::start(), Arc::new(Live::new(settings)), Arc::default());
         let (fleet, asks) = crossbeam_channel::unbounded();
         let jobs = Jobs::new(bounds(&live.get(), &plan));
-        let known = known_workers(&state)?;
-        let fleet_thread = start_fleet(&live, known, &published, (jobs.clone(), asks), (clock, pulses))?;
-        let client = WorkerClient::new(live.clone(), published.clone(), client);
-        open_jobs(&jobs, &live.get(), Dispatcher { fleet: fleet.clone(), client, clock }, pulses);
+        let sides = ((fleet.clone(), asks), jobs.clone());
+        let (threads, leadership) =
+            start_threads(&live, &state, &published, sides, (address.port(), client), (clock, pulses))?;
         let (closing, tokens) = (Arc::new(AtomicBool::new(false)), Arc::new(TokenGuard::default()));
-        let metrics = Arc::new(FrontMetrics::of(certificates.view()));
+        let metrics = Arc::new(FrontMetrics::of(certificates.view(), &live));
         let (outbox, outbox_thread) = front::outbox(&state, &live, pulses)?;
         let (operators, awake) = Operators::new(live.clone());
         let page_address = page_address(&listeners);
@@ -138,6 +146,7 @@ impl Controller {
             certificate: certificates.view(),
             outbox: outbox.clone(),
             live: live.clone(),
+            leadership: leadership.clone(),
             closing: closing.clone(),
             clock,
         };
@@ -147,6 +156,7 @@ impl Controller {
             published: published.clone(),
             fleet: fleet.clone(),
             jobs: jobs.clone(),
+            leadership: leadership.clone(),
             closing: closing.clone(),
             tokens: tokens.clone(),
             certificate: certificates.view(),
@@ -155,19 +165,13 @@ impl Controller {
             clock,
         };
         let api = front::api(&state, &live.get(), Arc::new(service), (&plan, pulses))?;
-        let router = ControllerRouter {
-            fleet: published.clone(),
-            live: live.clone(),
-            api: api.gate(),
-            clock,
-            uncounted: Arc::new(Uncounted),
-        };
+        let router = own_router(&published, &live, &api, clock);
         let page = Page::start((operators, page_address), (source, awake), &live.get(), pulses)?;
         let router = page.in_front_of(router, &live);
         let run = (&plan, pulses, &metrics.edge);
         let edge = front::edge(&live.get(), &secured, listeners, Arc::new(router), run)?;
         certificates.start(pulses)?;
-        let workers = watched(published.clone(), live.clone(), clock);
+        let workers = watched(published.clone(), live.clone(), (leadership.clone(), clock));
         let announcer =
             Announcer::start(&state, (outbox, live.clone()), certificates.view(), Some(workers), pulses)?;
         log::info!("[controller] listens on {listens_on}");
@@ -179,15 +183,25 @@ impl Controller {
             edge: Some(edge),
             api: Some(api),
             fleet,
-            fleet_thread: Some(fleet_thread),
+            fleet_thread: Some(threads.fleet),
             jobs,
+            leadership,
+            lease: threads.lease,
             certificates,
             announcer: Some(announcer),
             outbox: Some(outbox_thread),
             tokens: (tokens, clock),
             page,
+            updates: (metrics.updates.clone(), None),
             _lock: lock,
         })
+    }
+
+    /// Starts to look for newer versions. They need not wait for anybody: sessions go on without us.
+    fn check_updates(&mut self, pulses: &Pulses) -> Result<(), RunError> {
+        let (updates, checker) = &mut self.updates;
+        *checker = Some(front::check_updates(updates, &self.live.get(), || false, pulses)?);
+        Ok(())
     }
 
     /// Where it listens.
@@ -251,6 +265,44 @@ fn page_address(listeners: &[Listener]) -> Option<SocketAddr> {
     Some(address)
 }
 
+fn own_router(
+    published: &Arc<Published>,
+    live: &Arc<Live>,
+    api: &ApiServer,
+    clock: Clock,
+) -> ControllerRouter {
+    ControllerRouter {
+        fleet: published.clone(),
+        live: live.clone(),
+        api: api.gate(),
+        clock,
+        uncounted: Arc::new(Uncounted),
+    }
+}
+
+/// The threads that know and tell.
+struct Threads {
+    fleet: JoinHandle<()>,
+    lease: Option<JoinHandle<()>>,
+}
+
+fn start_threads(
+    live: &Arc<Live>,
+    state: &PrivateDir,
+    published: &Arc<Published>,
+    ((fleet, asks), jobs): ((Sender<Ask>, Receiver<Ask>), Jobs),
+    (port, roots): (u16, TlsConfig),
+    (clock, pulses): (Clock, &Pulses),
+) -> Result<(Threads, Leadership), RunError> {
+    let known = known_workers(state)?;
+    let (leadership, lease) = start_lease(&live.get(), &fleet, port, (clock, pulses))?;
+    let given = (jobs.clone(), leadership.clone(), asks);
+    let fleet_thread = start_fleet(live, known, published, given, (clock, pulses))?;
+    let client = WorkerClient::new(live.clone(), published.clone(), roots, (leadership.clone(), clock));
+    open_jobs(&jobs, &live.get(), Dispatcher { fleet, client, clock }, pulses);
+    Ok((Threads { fleet: fleet_thread, lease }, leadership))
+}
+
 /// The keys of workers that were here before.
 fn known_workers(state: &PrivateDir) -> Result<(KeyStore, Identities), RunError> {
     KeyStore::open(state.path()).map_err(|error| {
@@ -263,13 +315,30 @@ fn start_fleet(
     live: &Live,
     known: (KeyStore, Identities),
     published: &Arc<Published>,
-    (jobs, asks): (Jobs, Receiver<Ask>),
+    (jobs, leadership, asks): (Jobs, Leadership, Receiver<Ask>),
     (clock, pulses): (Clock, &Pulses),
 ) -> Result<JoinHandle<()>, RunError> {
     let settings = live.get();
     let beat = front::beat(pulses, "fleet", FLEET_SILENCE);
-    let fleet = FleetThread::new(&settings, known, jobs, published.clone(), (clock, beat));
+    let fleet = FleetThread::new(&settings, known, (jobs, leadership), published.clone(), (clock, beat));
     front::thread("fleet", STACK, move || fleet.run(&asks))
+}
+
+/// Starts the thread that asks who leads; without `lease` there is none, and this controller does.
+fn start_lease(
+    settings: &Settings,
+    fleet: &Sender<Ask>,
+    port: u16,
+    (clock, pulses): (Clock, &Pulses),
+) -> Result<(Leadership, Option<JoinHandle<()>>), RunError> {
+    let Some(config) = &settings.lease else { return Ok((Leadership::alone(), None)) };
+    let tls = crypto::client_of(config).map_err(RunError)?;
+    let own_url = config.own_url(settings, port).unwrap_or_default();
+    let etcd = Etcd::new(config.clone(), own_url.clone(), tls);
+    let beat = front::beat(pulses, "lease", LEASE_SILENCE);
+    let (lease, leadership) = LeaseThread::new((config.ttl, own_url), etcd, fleet.clone(), (clock, beat));
+    let thread = front::thread("lease", STACK, move || lease.run())?;
+    Ok((leadership, Some(thread)))
 }
 
 /// How many calls to workers are made at once.
@@ -335,20 +404,26 @@ impl Running for Controller {
             api.stop();
         }
         self.jobs.stop(JOIN_DEADLINE);
+        // When no create is under way any more: the next leader may begin at once.
+        self.leadership.stop();
+        self.lease.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
         // Last: what puts something in has ended.
         self.announcer.take().into_iter().for_each(Announcer::stop);
+        self.updates.1.take().into_iter().for_each(Checker::stop);
         self.outbox.take().into_iter().for_each(OutboxThread::stop);
     }
 }
 
 /// The workers, for those who tell of their conditions.
-fn watched(published: Arc<Published>, live: Arc<Live>, clock: Clock) -> Workers {
+fn watched(published: Arc<Published>, live: Arc<Live>, (leadership, clock): (Leadership, Clock)) -> Workers {
     Box::new(move |look| {
         let now = clock.now();
         let snapshot = published.get(now);
         // The clock starts with us: who lives has had time for a beat.
         let settled = now.0 >= live.get().workers.heartbeat_timeout.as_millis() as u64;
         let workers: Vec<WorkerView> = snapshot.workers().collect();
-        look(now, &workers, settled && snapshot.settling(now).is_none());
+        // Each event is told once, by the controller that leads.
+        let tells = settled && snapshot.settling(now).is_none() && leadership.number(now).is_ok();
+        look(now, &workers, tells);
     })
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::live::Live;
+use crate::controller::lease::Leadership;
 use crate::controller::service::all_problems;
 use crate::controller::snapshot::Published;
 use crate::core::operator::board::Look;
@@ -26,6 +27,8 @@ pub struct FleetSource {
     pub outbox: Outbox,
     /// The settings in force.
     pub live: Arc<Live>,
+    /// Who leads.
+    pub leadership: Leadership,
     /// We are going down.
     pub closing: Arc<AtomicBool>,
     /// The clock of the fleet thread.
@@ -36,7 +39,8 @@ impl Source for FleetSource {
     fn look(&self, with_sessions: bool) -> Look {
         let now = self.clock.now();
         let snapshot = self.published.get(now);
-        let problems = all_problems(&snapshot, true, &self.certificate, (&self.outbox, &self.live.get()));
+        let mut problems = all_problems(&snapshot, true, &self.certificate, (&self.outbox, &self.live.get()));
+        problems.extend(self.leadership.problems(now, true));
         Look {
             now: unix_millis(),
             old: now.since(snapshot.taken),

@@ -6,10 +6,17 @@ use serde_json::json;
 
 use crate::api::reply::Answer;
 use crate::api::sessions;
+use crate::controller::lease::NotLeading;
 use crate::controller::worker_address::AddressRefusal;
 use crate::core::fleet::wire::BeatRefusal;
 use crate::core::fleet::{NotForgotten, Refused};
 use crate::core::ids::WorkerId;
+
+/// The field by which a controller that does not lead says which one does.
+pub const LEADER_FIELD: &str = "Neck-Leader";
+
+/// What a caller waits that knows of no leader: about as long as the lease of a dead one lasts, in parts.
+const LEADER_PAUSE: Duration = Duration::from_secs(2);
 
 /// A create that gets no worker.
 pub fn create(refused: &Refused) -> Answer {
@@ -110,6 +117,20 @@ pub fn busy(pause: Duration) -> Answer {
 /// We are going down.
 pub fn closing() -> Answer {
     Answer::error(503, "controller is stopping", "try again in a moment").retry_after(Duration::from_secs(5))
+}
+
+/// Another controller leads, or none.
+pub fn not_leading(who: &NotLeading) -> Answer {
+    let (NotLeading(url), title) = (who, "not the leader");
+    let detail = match url {
+        Some(url) => format!("{url} leads: send creates, ends and drains there"),
+        None => "no controller is known to lead; ask again in a moment".to_owned(),
+    };
+    let answer = Answer::error_with(503, title, detail, json!({"leader": url})).retry_after(LEADER_PAUSE);
+    match url {
+        Some(url) => answer.with(LEADER_FIELD, url.clone()),
+        None => answer,
+    }
 }
 
 /// The worker did not answer.

@@ -22,6 +22,7 @@ use crate::config::settings::{OperatorListen, Role, Settings};
 use crate::controller::dispatch::Job;
 use crate::controller::fleet_thread::{Ask, Create};
 use crate::controller::jobs::Jobs;
+use crate::controller::lease::{Leadership, NotLeading};
 use crate::controller::metrics;
 use crate::controller::refusals;
 use crate::controller::snapshot::{Published, Snapshot, Target};
@@ -67,6 +68,8 @@ pub struct ControllerService {
     pub fleet: Sender<Ask>,
     /// The dispatch threads.
     pub jobs: Jobs,
+    /// Who leads.
+    pub leadership: Leadership,
     /// We are going down.
     pub closing: Arc<AtomicBool>,
     /// Counts and slows wrong tokens.
@@ -121,6 +124,11 @@ impl Service for ControllerService {
     }
 
     fn call(&self, call: Call, responder: Responder) {
+        if is_for_the_leader(call.operation)
+            && let Err(who) = self.leadership.number(self.clock.now())
+        {
+            return responder.send(refusals::not_leading(&who));
+        }
         match call.operation {
             Operation::Health => responder.send(self.health(call.reads, call.has_query("ready"))),
             // Not for administrators: who may is asked at `Health` only, which slows down guesses.
@@ -168,17 +176,25 @@ impl ControllerService {
                 },
                 "capacity": counts.capacity,
                 "settling": settling,
+                "lease": self.leadership.shown(now),
                 "draining": closing,
                 "panics_contained": isolation::contained(),
                 "problems": problems,
                 "wrong_tokens": self.tokens.count(),
                 "certificate": self.certificate.report(),
+                "update": self.metrics.updates.shown(admin),
                 "operators_page": self.page_in_words(),
                 "outbox": self.outbox.figures(unix_millis()).shown(),
                 "log": front::log_figures(),
             },
         });
-        Answer::json(if readiness && (closing || settling) { 503 } else { 200 }, &body)
+        let lead = self.leadership.number(now);
+        let answer =
+            Answer::json(if readiness && (closing || settling || lead.is_err()) { 503 } else { 200 }, &body);
+        match lead {
+            Err(NotLeading(Some(leader))) => answer.with(refusals::LEADER_FIELD, leader),
+            _ => answer,
+        }
     }
 
     /// Where the operators' page is, or why nowhere.
@@ -198,7 +214,9 @@ impl ControllerService {
 
     /// What is wrong with the fleet and with us.
     fn problems(&self, snapshot: &Snapshot, admin: bool) -> Vec<String> {
-        all_problems(snapshot, admin, &self.certificate, (&self.outbox, &self.live.get()))
+        let mut problems = all_problems(snapshot, admin, &self.certificate, (&self.outbox, &self.live.get()));
+        problems.extend(self.leadership.problems(self.clock.now(), admin));
+        problems
     }
 
     fn metrics(&self, call: &Call) -> Answer {
@@ -207,12 +225,13 @@ impl ControllerService {
         let closing = self.closing.load(Ordering::Acquire);
         let facts = RoleFacts {
             role: Role::Controller,
-            ready: !closing && snapshot.settling(now).is_none(),
+            ready: !closing && snapshot.settling(now).is_none() && self.leadership.number(now).is_ok(),
             problems: self.problems(&snapshot, true).len(),
             wrong_tokens: self.tokens.count(),
         };
         let own = |page: &mut Exposition| {
             metrics::write(page, &snapshot, (now, self.jobs.waiting()));
+            metrics::write_lease(page, &self.leadership, now);
             front::metrics::write_outbox(page, &self.outbox);
         };
         self.metrics.answer(call, facts, own)
@@ -284,8 +303,13 @@ impl ControllerService {
 
     fn drain(&self, call: &Call, on: bool, responder: Responder) {
         match call.id.parse() {
+            Ok(worker) if self.published.share(&worker).is_none() => {
+                responder.send(refusals::no_such_worker());
+            }
             Ok(worker) => {
-                let _ = self.fleet.send(Ask::Drain(worker, on, responder));
+                if let Some(responder) = self.leadership.drain(worker.clone(), on, responder) {
+                    let _ = self.fleet.send(Ask::Drain(worker, on, responder));
+                }
             }
             Err(_) => responder.send(refusals::no_such_worker()),
         }
@@ -379,6 +403,17 @@ impl ControllerService {
             None => sessions::unknown(),
         }
     }
+}
+
+/// What only the controller that leads may do.
+fn is_for_the_leader(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::CreateSession
+            | Operation::DeleteSession
+            | Operation::DrainWorker
+            | Operation::UndrainWorker
+    )
 }
 
 /// What is wrong with the fleet and with us, for health, Prometheus and the operators' page.

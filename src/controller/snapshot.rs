@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use crate::config::settings::Settings;
+use crate::controller::lease::HeardTime;
 use crate::core::fleet::disputes::Dispute;
 use crate::core::fleet::wire::{CallToken, Generation};
 use crate::core::fleet::{Changes, Counts, SessionView, Way, WorkerView};
@@ -46,6 +47,8 @@ pub struct Reach {
     pub generation: Generation,
     /// See `generation`.
     pub since: Instant,
+    /// What its clock said with the last beat; `None`: it does not tell.
+    pub time: Option<HeardTime>,
 }
 
 impl Reach {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use ureq::RequestBuilder;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -12,14 +13,17 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 use crate::config::live::Live;
 use crate::controller::fleet_thread::Create;
+use crate::controller::lease::{Leadership, NotLeading};
 use crate::controller::snapshot::{Published, Reach};
 use crate::core::fleet::turns::Fault;
 use crate::core::fleet::wire::{
-    BASE_URL_FIELD, END_REASON_FIELD, FAULT_FIELD, SESSION_ID_FIELD, STAMP_FIELD, Stamp, TIME_LEFT_FIELD,
+    BASE_URL_FIELD, END_REASON_FIELD, FAULT_FIELD, LEASE_FIELD, SESSION_ID_FIELD, STAMP_FIELD, Stamp,
+    TIME_LEFT_FIELD,
 };
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::reason::EndReason;
 use crate::edge::router::Upstream;
+use crate::host::clock::Clock;
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::http_client;
 
@@ -36,6 +40,8 @@ pub struct WorkerClient {
     agent: ureq::Agent,
     live: Arc<Live>,
     published: Arc<Published>,
+    leadership: Leadership,
+    clock: Clock,
 }
 
 /// Dials what was judged when the worker's heartbeat was taken, and looks up no name again.
@@ -71,6 +77,8 @@ pub struct Reply {
     pub fault: Option<Fault>,
     /// `Retry-After`.
     pub retry_after: Option<String>,
+    /// The highest number of a lease that the worker has heard of, where that keeps it from doing what was asked.
+    pub lease: Option<u64>,
     /// The document; null when there is none.
     pub body: Value,
 }
@@ -94,11 +102,18 @@ pub enum CallError {
     NotReached(String),
     /// It may have been delivered.
     Lost(String),
+    /// Nothing was delivered: this controller does not lead.
+    NotLeading(NotLeading),
 }
 
 impl WorkerClient {
     /// A client that reaches workers as they are published, and believes these authorities.
-    pub fn new(live: Arc<Live>, published: Arc<Published>, roots: TlsConfig) -> WorkerClient {
+    pub fn new(
+        live: Arc<Live>,
+        published: Arc<Published>,
+        roots: TlsConfig,
+        (leadership, clock): (Leadership, Clock),
+    ) -> WorkerClient {
         let config = ureq::Agent::config_builder()
             .middleware(http_client::Traced("worker"))
             .timeout_connect(Some(CONNECT_TIMEOUT))
@@ -110,7 +125,7 @@ impl WorkerClient {
             .build();
         let resolver = JudgedAddresses(published.clone());
         let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), resolver);
-        WorkerClient { agent, live, published }
+        WorkerClient { agent, live, published, leadership, clock }
     }
 
     /// Starts the session that `create` asks for. The worker has `left` for it, its answer `limit`.
@@ -127,7 +142,7 @@ impl WorkerClient {
             let call =
                 call.header(SESSION_ID_FIELD, create.id.expose()).header(BASE_URL_FIELD, &create.base_url);
             let call = call.header(TIME_LEFT_FIELD, left.as_millis().to_string());
-            let call = call.header("Authorization", self.bearer(&reach));
+            let call = self.show(call, &reach)?;
             read(call.config().timeout_global(Some(limit)).build().send_json(create.request.to_json()))
         })
     }
@@ -143,8 +158,7 @@ impl WorkerClient {
         let reach = self.reach(worker)?;
         until_token_is_known(&reach, || {
             let call = self.agent.delete(format!("{}/api/v1/sessions/{}", reach.url, id.expose()));
-            let call =
-                call.header(END_REASON_FIELD, reason.code()).header("Authorization", self.bearer(&reach));
+            let call = self.show(call.header(END_REASON_FIELD, reason.code()), &reach)?;
             read(call.config().timeout_global(Some(limit)).build().call())
         })
     }
@@ -153,8 +167,12 @@ impl WorkerClient {
     pub fn inspect(&self, worker: &WorkerId, id: &SessionId, limit: Duration) -> Result<Reply, CallError> {
         let reach = self.reach(worker)?;
         until_token_is_known(&reach, || {
-            let call = self.agent.get(format!("{}/api/v1/sessions/{}", reach.url, id.expose()));
-            let call = call.header("Authorization", self.bearer(&reach));
+            let url = format!("{}/api/v1/sessions/{}", reach.url, id.expose());
+            // Who looks need not lead.
+            let call = match self.show(self.agent.get(&url), &reach) {
+                Ok(call) => call,
+                Err(_) => self.agent.get(&url).header("Authorization", self.bearer(&reach)),
+            };
             read(call.config().timeout_global(Some(limit)).build().call())
         })
     }
@@ -162,6 +180,21 @@ impl WorkerClient {
     fn reach(&self, worker: &WorkerId) -> Result<Arc<Reach>, CallError> {
         let found = self.published.reach(worker);
         found.ok_or_else(|| CallError::NotReached(format!("worker {worker} is not known any more")))
+    }
+
+    /// Who we are, and our lease.
+    fn show<B>(&self, call: RequestBuilder<B>, reach: &Reach) -> Result<RequestBuilder<B>, CallError> {
+        let proof = self.leadership.proof(self.clock.now(), reach.generation, reach.time);
+        let call = match proof.map_err(CallError::NotLeading)? {
+            Some(proof) => call.header(LEASE_FIELD, proof.to_string()),
+            None => call,
+        };
+        Ok(call.header("Authorization", self.bearer(reach)))
+    }
+
+    /// A worker has heard of this number.
+    pub fn heard(&self, number: u64) {
+        self.leadership.heard(number);
     }
 
     fn bearer(&self, reach: &Reach) -> String {
@@ -191,6 +224,7 @@ fn read(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<R
     let field =
         |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let (stamp, retry_after, fault) = (field(STAMP_FIELD), field("Retry-After"), field(FAULT_FIELD));
+    let lease = field(LEASE_FIELD).and_then(|text| text.parse().ok());
     let status = response.status().as_u16();
     let mut read = || response.body_mut().with_config().limit(REPLY_LIMIT).read_json();
     let body = match status {
@@ -200,7 +234,7 @@ fn read(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<R
         _ => read().map_err(|error| CallError::Lost(error.to_string()))?,
     };
     let stamp = stamp.and_then(|text| text.parse().ok());
-    Ok(Reply { status, stamp, fault: fault.and_then(|text| text.parse().ok()), retry_after, body })
+    Ok(Reply { status, stamp, fault: fault.and_then(|text| text.parse().ok()), retry_after, lease, body })
 }
 
 /// Only what certainly failed before the first byte went out counts as not reached.
@@ -243,12 +277,14 @@ mod tests {
         let id: WorkerId = "a".parse().unwrap();
         let call_token = Some(CallToken::new("for-a-only".to_owned()));
         let (proof, generation, since) = (Arc::default(), Generation::default(), Instant::now());
-        let reach = Reach { url, upstream, call_token, proof, generation, since };
+        let time = None;
+        let reach = Reach { url, upstream, call_token, proof, generation, since, time };
         let published = Arc::new(Published::default());
         publish_worker(&published, &id, Arc::new(reach));
         let live = Arc::new(Live::new(Settings::defaults(Role::Controller)));
         crypto::install();
-        (WorkerClient::new(live, published, crypto::client_roots(None).unwrap()), id)
+        let alone = (Leadership::alone(), Clock::start());
+        (WorkerClient::new(live, published, crypto::client_roots(None).unwrap(), alone), id)
     }
 
     #[test]

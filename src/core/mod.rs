@@ -42,6 +42,7 @@ pub mod ids;
 pub mod ip_forms;
 pub mod layer_choice;
 pub mod layers;
+pub mod lease;
 pub mod listing;
 pub mod local_request;
 pub mod log_ends;

@@ -7,7 +7,7 @@ use ureq::Agent;
 use super::here::now;
 use super::{CALL, Task};
 use crate::acme::certificate::facts;
-use crate::config::settings::{IceServer, Settings};
+use crate::config::settings::{ControllerLink, IceServer, Settings};
 use crate::core::acme::times::WallTime;
 use crate::core::doctor::host::{self, Clock};
 use crate::core::doctor::services::{self, Controller};
@@ -31,16 +31,16 @@ fn agent(ca_file: Option<&Path>) -> Result<Agent, String> {
 
 /// Our clock beside those of the controller and of the certificates' authority.
 pub(super) fn clock(settings: &Settings) -> Task {
-    let of_controller = settings
-        .controller
-        .as_ref()
-        .map(|link| ("the controller".to_owned(), format!("{}/healthz", link.url), link.ca_file.clone()));
+    let of_controllers: Vec<_> = (settings.controller.iter())
+        .flat_map(|link| link.all().map(move |url| (format!("{url}/healthz"), link.ca_file.clone())))
+        .map(|(url, ca)| ("the controller".to_owned(), url, ca))
+        .collect();
     let acme = &settings.server.acme;
     let of_authority = (!settings.server.names().is_empty())
         .then(|| ("the certificates' authority".to_owned(), acme.directory.clone(), acme.ca_file.clone()));
     let credentials = settings.turn.as_ref().map(|turn| turn.ttl);
     Task::new("clock", move || {
-        let asked = [of_controller, of_authority].into_iter().flatten();
+        let asked = of_controllers.into_iter().chain(of_authority);
         let others = asked.filter_map(|(who, url, ca)| {
             let (theirs, ours) = date(&url, ca.as_deref())?;
             Some((who, theirs.0, ours.0))
@@ -56,37 +56,43 @@ fn date(url: &str, ca_file: Option<&Path>) -> Option<(WallTime, WallTime)> {
     Some((WallTime::from_http_date(told)?, now()))
 }
 
-/// Whether the controller takes our token. A heartbeat without content is refused after its token is judged, and changes nothing.
+/// Whether each controller takes our token.
 pub(super) fn controller(settings: &Settings) -> Task {
     let link = settings.controller.clone();
-    Task::new("controller", move || {
-        let Some(link) = link else { return vec![services::controller(&Controller::None, "")] };
-        let bearer = format!("Bearer {}", link.token.expose());
-        let sent = agent(link.ca_file.as_deref()).map(|agent| {
-            let call = agent.post(format!("{}/api/v1/workers/heartbeat", link.url));
-            call.header("Authorization", bearer).header("Content-Type", "application/json").send("{}")
-        });
-        let found = match sent {
-            Err(why) => Controller::Unreached(format!("controller.ca_file: {why}")),
-            Ok(Err(error)) => Controller::Unreached(match crypto::refused_certificate(&error) {
-                Some(why) => format!(
-                    "its certificate is refused ({why}): check controller.ca_file and the name in the URL"
-                ),
-                None => http_client::in_words(&error, &link.url),
-            }),
-            Ok(Ok(reply)) => match reply.status().as_u16() {
-                400 | 403 | 409 | 422 => Controller::TokenTaken,
-                401 => Controller::TokenRefused,
-                404 => Controller::NoController,
-                429 => Controller::Slowed,
-                status => {
-                    let to = reply.headers().get("Location").and_then(|value| value.to_str().ok());
-                    Controller::Strange(status, http_client::advice_of(status, to, &link.url))
-                }
-            },
-        };
-        vec![services::controller(&found, &link.url)]
+    Task::new("controller", move || match &link {
+        None => vec![services::controller(&Controller::None, "")],
+        Some(link) => link.all().map(|url| services::controller(&answer_of(link, url), url)).collect(),
     })
+}
+
+/// What a controller makes of our token. A heartbeat without content is refused after its token is judged, and changes nothing.
+fn answer_of(link: &ControllerLink, url: &str) -> Controller {
+    let bearer = format!("Bearer {}", link.token.expose());
+    let sent = agent(link.ca_file.as_deref()).map(|agent| {
+        let call = agent.post(format!("{url}/api/v1/workers/heartbeat"));
+        call.header("Authorization", bearer).header("Content-Type", "application/json").send("{}")
+    });
+    match sent {
+        Err(why) => Controller::Unreached(format!("controller.ca_file: {why}")),
+        Ok(Err(error)) => Controller::Unreached(match crypto::refused_certificate(&error) {
+            Some(why) => {
+                format!(
+                    "its certificate is refused ({why}): check controller.ca_file and the name in the URL"
+                )
+            }
+            None => http_client::in_words(&error, url),
+        }),
+        Ok(Ok(reply)) => match reply.status().as_u16() {
+            400 | 403 | 409 | 422 => Controller::TokenTaken,
+            401 => Controller::TokenRefused,
+            404 => Controller::NoController,
+            429 => Controller::Slowed,
+            status => {
+                let to = reply.headers().get("Location").and_then(|value| value.to_str().ok());
+                Controller::Strange(status, http_client::advice_of(status, to, url))
+            }
+        },
+    }
 }
 
 /// Each TURN URL of the list that browsers get, with such credentials as they get.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::api::counters::ApiCounters;
 use crate::api::reply::Answer;
 use crate::api::server::Call;
+use crate::config::live::Live;
 use crate::config::settings::Role;
 use crate::edge::counters::Counters;
 use crate::front::certificate_view::CertificateView;
@@ -15,6 +16,7 @@ use crate::logging;
 use crate::metrics::exposition::{Exposition, Format};
 use crate::metrics::table as t;
 use crate::outbox::Outbox;
+use crate::update::checker::Updates;
 
 /// What is counted in front of a role.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub struct FrontMetrics {
     pub edge: Arc<Counters>,
     /// By the API.
     pub api: Arc<ApiCounters>,
+    /// What was found of newer versions.
+    pub updates: Updates,
     certificate: CertificateView,
     started_ms: u64,
 }
@@ -42,10 +46,11 @@ pub struct RoleFacts {
 
 impl FrontMetrics {
     /// Nothing is counted yet; this is the certificate.
-    pub fn of(certificate: CertificateView) -> FrontMetrics {
+    pub fn of(certificate: CertificateView, live: &Arc<Live>) -> FrontMetrics {
         let edge = Arc::new(Counters::default());
         let api = Arc::new(ApiCounters::beside(edge.limits.clone()));
-        FrontMetrics { edge, api, certificate, started_ms: unix_millis() }
+        let updates = Updates::new(live.clone());
+        FrontMetrics { edge, api, updates, certificate, started_ms: unix_millis() }
     }
 
     /// The answer to a scrape: what both roles write, then what `own` writes.
@@ -57,6 +62,7 @@ impl FrontMetrics {
         self.write_edge(&mut page);
         own(&mut page);
         self.certificate.write(&mut page);
+        page.value(&t::UPDATE_AVAILABLE, self.updates.is_available());
         self.write_process(&mut page);
         Answer::text(200, format.content_type(), page.finish())
     }

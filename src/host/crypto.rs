@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ureq::tls::{Certificate, RootCerts};
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts};
 
 pub use ureq::tls::TlsConfig;
 
+use crate::config::settings::LeaseConfig;
 use crate::config::tls_files;
 
 /// Makes it the default. Calling it again changes nothing.
@@ -27,6 +28,17 @@ pub fn client_roots(ca_file: Option<&Path>) -> Result<TlsConfig, String> {
         }
     };
     Ok(TlsConfig::builder().root_certs(roots).build())
+}
+
+/// The same with the certificate that a controller shows to etcd, where it has one.
+pub fn client_of(lease: &LeaseConfig) -> Result<TlsConfig, String> {
+    let plain = client_roots(lease.ca_file.as_deref()).map_err(|error| format!("lease.ca_file: {error}"))?;
+    let pair = tls_files::read_client_pair(lease).map_err(|(key, text)| format!("{key}: {text}"))?;
+    let Some((chain, key)) = pair else { return Ok(plain) };
+    let chain: Vec<_> = chain.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+    let key = PrivateKey::from_pem(key.expose().as_bytes()).map_err(|error| format!("lease.key: {error}"))?;
+    let own = ClientCert::new_with_certs(&chain, key);
+    Ok(TlsConfig::builder().root_certs(plain.root_certs().clone()).client_cert(Some(own)).build())
 }
 
 /// Why we refused the other side's certificate, if that is what went wrong. Then nothing was sent.

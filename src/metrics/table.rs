@@ -126,6 +126,14 @@ table! {
         "Sessions of the fleet: active, starting (creates under way), on_down_workers.";
     FLEET_SETTLING "hydraneckwebrtc_fleet_settling" Controller Gauge None []
         "Whether the controller has just started and does not know yet which sessions there are.";
+    LEASE_LEADS "hydraneckwebrtc_lease_leads" Controller Gauge None []
+        "Whether this controller leads. Only with lease.etcd, as what follows.";
+    LEASE_NUMBER "hydraneckwebrtc_lease_number" Controller Gauge None []
+        "The number of the lease while this controller leads, else 0.";
+    LEASE_LEFT "hydraneckwebrtc_lease_left_seconds" Controller Gauge Seconds []
+        "How long this controller still leads if etcd does not answer any more.";
+    LEASE_QUERIES "hydraneckwebrtc_lease_queries_total" Controller Counter None ["result"]
+        "Questions to etcd: answered, failed.";
     DISPATCH_WAITING "hydraneckwebrtc_dispatch_jobs_waiting" Controller Gauge None []
         "Calls to workers that wait for one of workers.dispatch_threads.";
     WORKER_SESSIONS "hydraneckwebrtc_worker_sessions" Controller Gauge None ["worker"]
@@ -266,6 +274,8 @@ table! {
         "When the certificate of server.domain is got or renewed next, in seconds since 1970.";
     CERTIFICATE_TRIES "hydraneckwebrtc_certificate_tries_total" Both Counter None ["result"]
         "Tries to get the certificate of server.domain since the start: issued, failed.";
+    UPDATE_AVAILABLE "hydraneckwebrtc_update_available" Both Gauge None []
+        "Whether there is a version newer than this one, signed for the channel of update.channel.";
 
     PROCESS_CPU "process_cpu_seconds_total" Both Counter Seconds []
         "Processor time of this process, of user and system.";

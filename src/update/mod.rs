@@ -5,6 +5,7 @@
 //! release server ─▶ Source ─▶ new file ─▶ `version`, `validate` ─▶ core::update::machine ─▶ Program, Service, State
 //! ```
 
+pub mod checker;
 mod command;
 mod program;
 mod run;

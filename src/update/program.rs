@@ -2,9 +2,9 @@
 //! are on the disk when a call returns.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
@@ -94,7 +94,9 @@ impl Program {
     /// A new file beside it, which nobody can have opened before.
     pub fn new_file(&self) -> io::Result<(PathBuf, File)> {
         let path = self.beside("program");
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(&path)?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o700).open(&path)?;
+        // Whatever the umask of who called us: the services' users run it.
+        file.set_permissions(Permissions::from_mode(0o755))?;
         Ok((path, file))
     }
 

@@ -192,7 +192,7 @@ impl Job<'_> {
         let now = clock::unix_millis();
         let since = memory.waits.filter(|waits| waits.version == *version && waits.since <= now);
         let since = since.map_or(now, |waits| waits.since);
-        let sessions = self.services.iter().map(Service::sessions).sum();
+        let sessions = self.services.iter().map(Service::disturbed).sum();
         let patience =
             decision::patience(sessions, Duration::from_millis(now - since), self.settings.max_wait);
         memory.waits = (patience == Patience::Wait).then(|| Waiting { version: version.clone(), since });

@@ -130,12 +130,13 @@ impl Service {
         }
     }
 
-    /// How many sessions a restart would disturb. A controller's go on without it.
-    pub fn sessions(&self) -> u64 {
+    /// How many sessions and members of rooms a restart would disturb. A controller's go on without it.
+    pub fn disturbed(&self) -> u64 {
         let health = self.health().map(|(_, health)| health).unwrap_or_default();
+        let number = |name: &str| health["extra"][name].as_u64().unwrap_or_default();
         match self.role {
             Role::Controller => 0,
-            Role::Worker => health["extra"]["active_sessions"].as_u64().unwrap_or_default(),
+            Role::Worker => number("active_sessions") + number("room_members"),
         }
     }
 

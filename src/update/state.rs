@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -84,7 +84,9 @@ impl State {
     /// Makes the directory if it must, and takes its lock.
     pub fn open(directory: &Path) -> Result<State, Trouble> {
         let fail = |error: io::Error| Trouble::Failed(format!("{}: {error}", directory.display()));
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(fail)?;
+        fs::create_dir_all(directory).map_err(fail)?;
+        // Whatever the umask of who called us: the roles read it.
+        fs::set_permissions(directory, Permissions::from_mode(0o755)).map_err(fail)?;
         let path = directory.join(LOCK);
         let options = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let lock = options.map_err(fail)?;

@@ -80,7 +80,7 @@ use crate::edge::{Edge, Listener};
 use crate::engine::moonlight::installed::Installed;
 use crate::front::announcer::Announcer;
 use crate::front::metrics::FrontMetrics;
-use crate::front::{self, Certificates, Secured, listeners};
+use crate::front::{self, Certificates, Checker, Secured, Updates, listeners};
 use crate::host::activation::{self, Passed};
 use crate::host::clock::Clock;
 use crate::host::crypto::{self, TlsConfig};
@@ -142,6 +142,7 @@ pub fn run(settings: Settings, origin: &ConfigOrigin) -> Result<(), RunError> {
     let passed = activation::take(origin.environment()).map_err(RunError)?;
     let daemon = Daemon::start(origin.environment())?;
     let mut worker = Worker::start(settings, passed, daemon.pulses())?;
+    worker.check_updates(daemon.pulses())?;
     worker.wait_for_first_beat();
     daemon.ready("running");
     daemon.run(&mut worker, Some(origin), true);
@@ -174,6 +175,7 @@ pub struct Worker {
     configured_id: Option<WorkerId>,
     media: Option<MediaThreads>,
     rooms: Option<RoomsService>,
+    updates: (Updates, Option<Checker>),
     /// Held as long as we live: nobody else may use our directories.
     _locks: Vec<File>,
 }
@@ -241,7 +243,7 @@ impl Worker {
             installed: Arc::new(installed),
             tokens: Arc::default(),
             certificate: ground.certificates.view(),
-            metrics: Arc::new(FrontMetrics::of(ground.certificates.view())),
+            metrics: Arc::new(FrontMetrics::of(ground.certificates.view(), &live)),
             media,
             standing,
             fence,
@@ -302,6 +304,7 @@ impl Worker {
         let edge = front::edge(&live.get(), &ground.secured, ground.listeners, Arc::new(router), run)?;
         let address_thread = AddressThread::start(&live, health.media.public_address())?;
         let tokens = (health.tokens.clone(), clock);
+        let updates = (health.metrics.updates.clone(), None);
         let pulse = |index| Pulse {
             health: health.clone(),
             stamps: stamps.clone(),
@@ -334,6 +337,7 @@ impl Worker {
             configured_id: None,
             media: None,
             rooms: None,
+            updates,
             _locks: ground.locks,
         })
     }
@@ -348,6 +352,16 @@ impl Worker {
         if self.first_beat.recv_timeout(FIRST_BEAT).is_err() {
             log::warn!("[heartbeat] the first beat takes long; going on");
         }
+    }
+
+    /// Starts to look for newer versions, which come when nobody streams.
+    fn check_updates(&mut self, pulses: &Pulses) -> Result<(), RunError> {
+        let (board, rooms) = (self.board.clone(), self.rooms.as_ref().map(RoomsService::rooms));
+        let nobody =
+            move || board.live().is_empty() && rooms.as_ref().is_none_or(|rooms| rooms.counts().members == 0);
+        let (updates, checker) = &mut self.updates;
+        *checker = Some(front::check_updates(updates, &self.live.get(), nobody, pulses)?);
+        Ok(())
     }
 
     fn end_sessions(&self, reason: EndReason) {
@@ -428,6 +442,7 @@ impl Running for Worker {
             bodies.stop();
         }
         self.announcer.take().into_iter().for_each(Announcer::stop);
+        self.updates.1.take().into_iter().for_each(Checker::stop);
         // Last: everything that puts something in has ended.
         if let Some(outbox) = self.outbox.take() {
             outbox.stop();

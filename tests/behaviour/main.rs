@@ -18,6 +18,8 @@ mod ends_by_force;
 mod ends_by_itself;
 mod ends_with_service;
 mod engines;
+#[path = "../support/etcd.rs"]
+mod etcd;
 mod events;
 mod fleet;
 mod full_disk;
@@ -27,6 +29,7 @@ mod http;
 mod hygiene;
 mod identity;
 mod lab;
+mod lease;
 mod lifecycle;
 mod limits;
 mod links;

@@ -74,6 +74,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "logging",
             "metrics",
             "outbox",
+            "update",
         ],
     ),
     ("operator", &["api", "config", "core", "edge", "host"]),

@@ -34,6 +34,7 @@ const PREFIXES: &[&str] = &[
     "panic",
     "demo",
     "log",
+    "lease",
     // What libraries say: put before it by `logging`.
     "dependency",
 ];

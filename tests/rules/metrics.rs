@@ -74,6 +74,13 @@ const DASHBOARD: &str = "etc/grafana/hydraneckwebrtc.json";
 
 /// What neither dashboard nor alerts show, and why.
 const NOT_SHOWN: &[(&str, &str)] = &[
+    ("hydraneckwebrtc_lease_leads", "of pairs of controllers only; health says who leads"),
+    ("hydraneckwebrtc_lease_number", "of pairs of controllers only"),
+    (
+        "hydraneckwebrtc_lease_left_seconds",
+        "of pairs of controllers only; hydraneckwebrtc_problems counts it",
+    ),
+    ("hydraneckwebrtc_lease_queries_total", "of pairs of controllers only"),
     ("hydraneckwebrtc_ready", "for balancers and scripts; the dashboard has what it is made of"),
     ("hydraneckwebrtc_log_lines_held_back_total", "nothing is lost by it that an operator misses"),
     ("hydraneckwebrtc_fleet_settling", "two heartbeats after each start"),

@@ -189,6 +189,7 @@ const SLEEPERS: &[(&str, &str, &str)] = &[
     ("tests/perf/whep_janus.rs", "start", "polls"),
     ("tests/perf/serve.rs", "paced", "is the sender of a given rate"),
     ("tests/perf/mic_bench.rs", "pace", "is the sender of a given rate"),
+    ("tests/update/host.rs", "until", "polls"),
     ("tests/whep/client.rs", "until", "polls"),
     ("tests/whep/generator.rs", "run", "is the sender of a given rate"),
     ("tests/support/link_shim.rs", "carry", "waits for a device that is down"),

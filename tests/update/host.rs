@@ -3,13 +3,13 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
@@ -127,10 +127,21 @@ impl Host {
 
     /// A call of a program of this host, `hydraneckwebrtc` or another name of it.
     pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
-        let path = std::env::var("PATH").unwrap_or_default();
         let mut command = Command::new(self.root.join("bin").join(program));
+        command.args(arguments);
+        self.equip(command)
+    }
+
+    /// A script, to which the program is `$0`.
+    pub fn sh(&self, script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(self.program());
+        self.equip(command)
+    }
+
+    fn equip(&self, mut command: Command) -> Command {
+        let path = std::env::var("PATH").unwrap_or_default();
         command
-            .args(arguments)
             .env_clear()
             .env("PATH", format!("{}:{path}", self.root.join("fakes").display()))
             .env("HOME", &self.root)
@@ -166,20 +177,52 @@ impl Host {
 
     /// The version that answers as ready.
     pub fn version(&self) -> String {
-        let config = ureq::Agent::config_builder().timeout_global(Some(LIMIT)).proxy(None).build();
-        let reply = config.new_agent().get(format!("http://{}/api/v1/health?ready", self.address)).call();
-        match reply {
-            Ok(mut reply) => {
-                let health: Value = reply.body_mut().read_json().unwrap_or_default();
-                health["version"].as_str().unwrap_or_default().to_owned()
-            }
+        match self.get("/api/v1/health?ready") {
+            Ok(text) => json_of(&text)["version"].as_str().unwrap_or_default().to_owned(),
             Err(error) => format!("{error}"),
+        }
+    }
+
+    pub fn health(&self) -> Value {
+        json_of(&self.get("/api/v1/health").expect("health"))
+    }
+
+    pub fn metrics(&self) -> String {
+        self.get("/metrics").expect("metrics")
+    }
+
+    fn get(&self, path: &str) -> Result<String, ureq::Error> {
+        let config = ureq::Agent::config_builder().timeout_global(Some(LIMIT)).proxy(None).build();
+        config.new_agent().get(format!("http://{}{path}", self.address)).call()?.body_mut().read_to_string()
+    }
+
+    /// Has the service read its configuration again.
+    pub fn reload(&self) {
+        let pid = fs::read_to_string(self.root.join(format!("units/{UNIT}.pid"))).expect("its number");
+        let pid = rustix::process::Pid::from_raw(pid.trim().parse().expect("a number")).expect("a process");
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("it takes signals");
+    }
+
+    /// The first health of which this holds.
+    pub fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let health = self.health();
+            if holds(&health) {
+                return health;
+            }
+            assert!(begun.elapsed() < LIMIT * 4, "{what}: {health}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(100));
         }
     }
 
     /// Whether the program in place is the first one, in one piece, and nothing is left of a try.
     pub fn is_as_before(&self) -> bool {
-        let same = fs::read(self.program()).ok() == fs::read(env!("CARGO_BIN_EXE_hydraneckwebrtc")).ok();
+        let built = Path::new(env!("CARGO_BIN_EXE_hydraneckwebrtc"));
+        let inode = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+        // Another name of it as a rule; a copy on another file system.
+        let same =
+            inode(&self.program()) == inode(built) || fs::read(self.program()).ok() == fs::read(built).ok();
         same && !self.root.join("state/trial.json").exists() && self.leftovers().is_empty()
     }
 
@@ -213,6 +256,10 @@ impl Drop for Host {
 
 pub fn said(output: Output) -> (i32, String) {
     (output.status.code().unwrap_or(-1), text(&output.stdout) + &text(&output.stderr))
+}
+
+fn json_of(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -4,6 +4,7 @@
 mod host;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use host::{Host, OLD, can_be_played, said, script};
@@ -18,9 +19,13 @@ fn a_newer_version_is_put_in_place_and_the_old_one_kept() {
     host.server.publish("0.2.0", "good");
     let (status, text) = host.call(&["check-update", "--config", &host.config().to_string_lossy()]);
     assert!(status == 0 && text.contains("0.2.0 is there (production), and signed"), "{status} {text}");
-    let (status, text) = host.update();
+    // Whoever calls it lets others read nothing; the service's user is to run it all the same.
+    let mut command = host.sh("umask 077; exec \"$0\" update");
+    let (status, text) = said(command.output().expect("it runs"));
     println!("{text}");
     assert_eq!(status, 0, "{text}{}", host.log());
+    let mode = |path: &Path| fs::metadata(path).expect("a file").permissions().mode() & 0o777;
+    assert_eq!((mode(&host.program()), mode(&host.root.join("state"))), (0o755, 0o755));
     assert!(text.ends_with(&format!("updated from {OLD} to 0.2.0\n")), "{text}");
     assert_eq!(host.version(), "0.2.0");
     let same = |one: &Path, other: &Path| fs::read(one).expect("a file") == fs::read(other).expect("a file");
@@ -160,13 +165,7 @@ fn a_disk_that_is_full_keeps_the_old_version() {
     host.server.put("production", "0.2.0", &padded);
     host.server.sign("production", "0.2.0", "hydraneckwebrtc 0.2.0 production", "release");
     // As a full disk does, this ends a file in its middle.
-    let limited = format!("trap '' XFSZ; ulimit -f 512; exec {} update", host.program().display());
-    let mut command = host.command("../../../bin/sh", &[]);
-    let environment: Vec<_> =
-        command.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
-    command = std::process::Command::new("sh");
-    command.args(["-c", &limited]).env_clear();
-    command.envs(environment.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    let mut command = host.sh("trap '' XFSZ; ulimit -f 512; exec \"$0\" update");
     let (status, text) = said(command.output().expect("it runs"));
     assert!(status == 1 && text.contains("cannot write the new program"), "{status} {text}");
     assert!(host.is_as_before() && host.restarts() == 1, "{text}");
@@ -236,7 +235,13 @@ fn an_automatic_update_waits_for_sessions_and_does_as_it_is_set() {
     let (status, text) = auto();
     assert!(status == 0 && text.contains("0.2.0 waits until nobody streams"), "{text}");
     assert_eq!((host.version(), host.restarts()), (OLD.to_owned(), 1));
-    let state = fs::read_to_string(host.root.join("state/state.json")).expect("a state");
+    let state = host.root.join("state/state.json");
+    assert_eq!(
+        fs::metadata(&state).expect("a state").permissions().mode() & 0o777,
+        0o644,
+        "the roles read it"
+    );
+    let state = fs::read_to_string(state).expect("a state");
     assert!(state.contains("\"waits\":{\"version\":\"0.2.0\""), "{state}");
     // Not for ever; and at once when they are gone.
     host.configure(json!({"max_wait": "0s"}));
@@ -244,6 +249,26 @@ fn an_automatic_update_waits_for_sessions_and_does_as_it_is_set() {
     let (status, text) = auto();
     assert!(status == 0 && text.contains("to 0.2.0"), "{text}\n{}", host.log());
     assert_eq!(host.version(), "0.2.0");
+}
+
+#[test]
+fn a_role_shows_a_newer_version() {
+    if !can_be_played() {
+        return;
+    }
+    let host = Host::new("shown", json!({"auto": false}));
+    assert_eq!(host.health()["extra"]["update"]["newest"], json!(null), "{}", host.health());
+    host.server.publish("0.2.0", "good");
+    // Other settings are a reason to look at once.
+    host.configure(json!({}));
+    host.reload();
+    let found = host.until("it is shown", |health| health["extra"]["update"]["available"] == true);
+    assert_eq!(found["extra"]["update"]["newest"], "0.2.0", "{found}");
+    assert_eq!(found["extra"]["update"]["problem"], json!(null), "{found}");
+    assert!(host.metrics().contains("\nhydraneckwebrtc_update_available 1\n"), "{}", host.metrics());
+    assert!(host.log().contains("[update] 0.2.0 is there (production)"), "{}", host.log());
+    // It installs nothing.
+    assert!(host.is_as_before());
 }
 
 #[test]

@@ -54,6 +54,7 @@ fn reach(url: &str, upstream: std::net::SocketAddr) -> Arc<Reach> {
         proof: Arc::default(),
         generation: Generation::default(),
         since: Instant::now(),
+        time: None,
     })
 }
 

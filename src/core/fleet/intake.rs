@@ -67,6 +67,7 @@ impl Fleet {
         self.note_worker(now, beat, source.address, lost, &mut news);
         self.note_outcomes(now, beat, &mut news);
         let strays = self.note_sessions(now, beat, &mut news);
+        self.note_lease(beat);
         self.settle_bodies(now, &beat.worker_id, &mut news);
         let reply = self.reply_to(beat, strays);
         self.check_invariants();
@@ -198,7 +199,10 @@ impl Fleet {
             drains_until: beat.drain_left_ms.map(|left| now + Duration::from_millis(left)),
             allowed_bodies: beat.allowed_bodies.clone(),
             // A restarted controller learns the operator's wish from the worker's echo; later its own word counts.
-            drain: known.map_or(beat.draining, |known| known.drain),
+            drain: match &self.drains {
+                Some(drains) => drains.contains(id),
+                None => known.map_or(beat.draining, |known| known.drain),
+            },
             stopping: beat.stopping,
             told: known.map_or(WorkerHealth::Up, |known| known.told),
         };

@@ -31,13 +31,14 @@ mod intake;
 mod invariants;
 mod ledger;
 mod placement;
+mod takeover;
 #[cfg(test)]
 mod tests;
 pub mod turns;
 mod views;
 pub mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -54,6 +55,7 @@ use self::identity::Identities;
 pub use self::intake::BeatOutcome;
 use self::ledger::Ledger;
 pub use self::placement::{CreateSpec, Placed, Refused};
+use self::takeover::Takeover;
 pub use self::views::{Counts, Heard, Route, SessionView, WorkerView};
 use self::wire::{Hindrance, SessionBrief, Stamp, WorkerStatus};
 
@@ -234,6 +236,10 @@ pub struct Fleet {
     identities: Identities,
     ledger: Ledger,
     failures: BTreeMap<WorkerId, Failures>,
+    /// Workers to be drained, where several controllers read it at one place.
+    drains: Option<BTreeSet<WorkerId>>,
+    /// This controller begins to lead.
+    takeover: Option<Takeover>,
     tally: Tally,
     work: Meter,
 }
@@ -262,6 +268,8 @@ impl Fleet {
             identities,
             ledger: Ledger::default(),
             failures: BTreeMap::new(),
+            drains: None,
+            takeover: None,
             tally: Tally::default(),
             work: Meter::default(),
         }
@@ -308,7 +316,26 @@ impl Fleet {
     /// Sets or clears the operator's drain of a worker. False: no such worker.
     pub fn drain(&mut self, worker: &WorkerId, on: bool) -> bool {
         self.ledger.touch(worker);
+        if let Some(drains) = &mut self.drains {
+            if on {
+                drains.insert(worker.clone())
+            } else {
+                drains.remove(worker)
+            };
+        }
         self.workers.get_mut(worker).map(|worker| worker.drain = on).is_some()
+    }
+
+    /// Sets the operators' drains of all workers, also of those that come later.
+    pub fn set_drains(&mut self, drains: BTreeSet<WorkerId>) {
+        for (id, worker) in &mut self.workers {
+            let on = drains.contains(id);
+            if worker.drain != on {
+                worker.drain = on;
+                self.ledger.touch(id);
+            }
+        }
+        self.drains = Some(drains);
     }
 
     /// Lets time pass: expired reservations are freed, workers that were down too long forgotten. To be called about
@@ -316,6 +343,7 @@ impl Fleet {
     pub fn tick(&mut self, now: Moment) -> Vec<FleetEvent> {
         let mut news = Vec::new();
         self.expire_reservations(now, &mut news);
+        self.tidy_takeover(now);
         self.forget_workers(now, &mut news);
         self.count_work(Work { workers: self.workers.len() as u64, ..Work::default() });
         let changed: Vec<WorkerId> = (self.workers.iter())
@@ -329,10 +357,10 @@ impl Fleet {
         news
     }
 
-    /// Until when a freshly started controller does not know what exists; `None` once it does.
+    /// Until when a controller that has just started, or begins to lead, does not know what exists; `None` once it does.
     pub fn settling_until(&self, now: Moment) -> Option<Moment> {
         let until = self.started + self.settings.heartbeat_interval.saturating_mul(SETTLING_BEATS);
-        (!now.reached(until)).then_some(until)
+        (!now.reached(until)).then_some(until).max(self.taking_over_until(now))
     }
 
     fn health(&self, now: Moment, id: &WorkerId) -> WorkerHealth {

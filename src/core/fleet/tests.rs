@@ -267,6 +267,64 @@ fn a_restarted_controller_settles_for_two_beats() {
 }
 
 #[test]
+fn a_new_leader_waits_until_every_worker_has_told_its_number() {
+    let told = |worker: &str, seq: u64, lease: u64, sessions: Vec<SessionBrief>| Heartbeat {
+        clock_ms: Some(seq),
+        lease,
+        ..beat(worker, stamp(1, seq), sessions)
+    };
+    let mut fleet = settled();
+    hear(&mut fleet, at(0), &told("a", 1, 4, vec![]));
+    hear(&mut fleet, at(0), &told("b", 1, 4, vec![]));
+    hear(&mut fleet, at(0), &beat("old", stamp(1, 1), vec![]));
+    assert!(fleet.reserve(at(0), &create(1, 1)).is_ok(), "whether it leads is not the fleet's to know");
+    fleet.take_over(at(1), 5);
+    assert_eq!(fleet.unheard().count(), 3);
+    let is_waiting =
+        |fleet: &mut Fleet, now| matches!(fleet.reserve(now, &create(2, 2)), Err(Refused::Settling { .. }));
+    assert!(is_waiting(&mut fleet, at(1)));
+    // Begun before the worker heard of it: the old leader's creates may still come there.
+    hear(&mut fleet, at(1), &told("a", 2, 4, vec![]));
+    // What the old leader had begun is in the list.
+    hear(&mut fleet, at(2), &told("a", 3, 5, vec![brief(7, 2, SessionStatus::Ready, 100)]));
+    hear(&mut fleet, at(2), &beat("old", stamp(1, 2), vec![]));
+    assert!(is_waiting(&mut fleet, at(2)), "b has not told it");
+    assert_eq!(fleet.unheard().collect::<Vec<_>>(), [&name("b")]);
+    hear(&mut fleet, at(3), &told("b", 2, 6, vec![]));
+    assert!(matches!(fleet.reserve(at(3), &create(2, 2)), Err(Refused::AlreadyHasSession(_))));
+    assert!(fleet.reserve(at(3), &create(3, 3)).is_ok());
+
+    fleet.take_over(at(4), 8);
+    assert!(is_waiting(&mut fleet, at(23)));
+    assert!(!is_waiting(&mut fleet, at(24)), "nobody is waited for longer than after a start");
+    fleet.take_over(at(90), 9);
+    assert_eq!(fleet.unheard().count(), 0, "nor for those that are down");
+    hear(&mut fleet, at(90), &told("a", 4, 5, vec![]));
+    assert!(is_waiting(&mut fleet, at(90)), "one that is heard of again is waited for");
+    hear(&mut fleet, at(91), &told("a", 5, 9, vec![]));
+    assert!(!is_waiting(&mut fleet, at(91)));
+    fleet.take_over(at(91), 10);
+    fleet.step_down();
+    assert!(!is_waiting(&mut fleet, at(91)), "who does not lead waits for nobody");
+}
+
+#[test]
+fn drains_that_all_controllers_read_hold_for_workers_that_come_later() {
+    let mut fleet = settled();
+    hear(&mut fleet, at(0), &beat("a", stamp(1, 1), vec![]));
+    fleet.set_drains([name("a"), name("b")].into());
+    assert!(hear(&mut fleet, at(1), &beat("a", stamp(1, 2), vec![])).draining);
+    assert!(hear(&mut fleet, at(1), &beat("b", stamp(1, 1), vec![])).draining);
+    let echo = Heartbeat { draining: true, ..beat("c", stamp(1, 1), vec![]) };
+    assert!(!hear(&mut fleet, at(1), &echo).draining, "an echo says less than what is kept");
+    fleet.drain(&name("b"), false);
+    assert!(!hear(&mut fleet, at(2), &beat("b", stamp(1, 2), vec![])).draining);
+    fleet.set_drains([name("b")].into());
+    assert!(!hear(&mut fleet, at(3), &beat("a", stamp(1, 3), vec![])).draining);
+    assert!(hear(&mut fleet, at(3), &beat("b", stamp(1, 3), vec![])).draining);
+}
+
+#[test]
 fn a_drain_survives_a_controller_restart_and_a_worker_restart() {
     let mut fleet = settled();
     hear(&mut fleet, at(0), &beat("a", stamp(1, 1), vec![]));

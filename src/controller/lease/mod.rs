@@ -1,0 +1,321 @@
+//! The thread `lease`: asks etcd who leads, and says it to those who have to know.
+//!
+//! What it finds is in [`Leadership`], which every other thread may look at. The policy is [`crate::core::lease`]; here are a clock, calls and
+//! the log.
+
+pub mod etcd;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use serde_json::{Value, json};
+
+use crate::api::reply::{Answer, Responder};
+use crate::api::server::Beat;
+use crate::controller::fleet_thread::Ask;
+use crate::controller::refusals;
+use crate::core::fence::{LeaseProof, WorkerTime};
+use crate::core::fleet::wire::Generation;
+use crate::core::ids::WorkerId;
+use crate::core::lease::{Finding, Lead, Lease, LeaseNews, Next, Query};
+use crate::core::time::Moment;
+use crate::host::clock::Clock;
+use crate::metrics::counter::Tally;
+use etcd::Etcd;
+
+/// How often an idle thread shows that it is alive.
+const IDLE_BEAT: Duration = Duration::from_secs(5);
+
+/// Tries to give a lease back at the end: another member may answer.
+const LAST_TRIES: usize = 3;
+
+/// How questions to etcd end, for metrics.
+const RESULTS: &[&str] = &["answered", "failed"];
+
+/// Who leads, for everybody. Without `lease` this controller does.
+#[derive(Clone)]
+pub struct Leadership(Option<Arc<Shared>>);
+
+struct Shared {
+    lease: Mutex<Lease>,
+    own_url: String,
+    /// The highest number that workers have heard of.
+    heard: AtomicU64,
+    orders: Sender<Order>,
+    results: Tally,
+    clock: Clock,
+}
+
+/// What the thread is told.
+enum Order {
+    /// A worker is to be drained, or not any more.
+    Drain(WorkerId, bool, Responder),
+    /// Give the lease back, and return.
+    Stop,
+}
+
+/// A worker's time as last heard, and when that was.
+#[derive(Clone, Copy, Debug)]
+pub struct HeardTime {
+    /// By the worker's clock, before it sent the beat.
+    pub theirs: Moment,
+    /// By ours, after it came.
+    pub ours: Moment,
+}
+
+/// This controller does not lead. Where the one that does is reached, if that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotLeading(pub Option<String>);
+
+impl Leadership {
+    /// There is no lease.
+    pub fn alone() -> Leadership {
+        Leadership(None)
+    }
+
+    /// Who leads.
+    pub fn lead(&self, now: Moment) -> Lead {
+        self.0.as_ref().map_or(Lead::Alone, |shared| shared.lease().lead(now))
+    }
+
+    /// Whether creates and ends may be done here; with the number to show, 0 for none.
+    pub fn number(&self, now: Moment) -> Result<u64, NotLeading> {
+        match self.lead(now) {
+            Lead::Alone => Ok(0),
+            Lead::Ours(number, _) => Ok(number),
+            Lead::Others(url) => Err(NotLeading(url)),
+        }
+    }
+
+    /// What is shown to a worker of this run, whose time was heard like this, with a create or an end; `None`: nothing.
+    pub fn proof(
+        &self,
+        now: Moment,
+        generation: Generation,
+        heard: Option<HeardTime>,
+    ) -> Result<Option<LeaseProof>, NotLeading> {
+        match self.lead(now) {
+            Lead::Alone => Ok(None),
+            Lead::Others(url) => Err(NotLeading(url)),
+            Lead::Ours(number, end) => {
+                // The beat was begun before it was heard, so by the worker's clock the lease lasts longer than this.
+                let until =
+                    heard.map(|heard| WorkerTime { generation, at: heard.theirs + end.since(heard.ours) });
+                Ok(Some(LeaseProof { number, until }))
+            }
+        }
+    }
+
+    /// A worker has heard of this number.
+    pub fn heard(&self, number: u64) {
+        if let Some(shared) = &self.0 {
+            shared.heard.fetch_max(number, Ordering::AcqRel);
+        }
+    }
+
+    /// Has a drain, or its end, written where every controller reads it. `None`: there is no such place.
+    pub fn drain(&self, worker: WorkerId, on: bool, responder: Responder) -> Option<Responder> {
+        match &self.0 {
+            None => Some(responder),
+            Some(shared) => {
+                let _ = shared.orders.send(Order::Drain(worker, on, responder));
+                None
+            }
+        }
+    }
+
+    /// The thread gives the lease back and ends.
+    pub fn stop(&self) {
+        if let Some(shared) = &self.0 {
+            let _ = shared.orders.send(Order::Stop);
+        }
+    }
+
+    /// For health: null without a lease.
+    pub fn shown(&self, now: Moment) -> Value {
+        let Some(shared) = &self.0 else { return Value::Null };
+        let lease = shared.lease();
+        let (leader, number, left) = match lease.lead(now) {
+            Lead::Ours(number, end) => (Some(shared.own_url.clone()), Some(number), Some(end.since(now))),
+            Lead::Others(url) => (url, None, None),
+            Lead::Alone => (None, None, None),
+        };
+        json!({
+            "state": lease.state(now),
+            "leader": leader,
+            "number": number,
+            "seconds_left": left.map(|left| left.as_secs()),
+        })
+    }
+
+    /// What is wrong, in words with what to do. Addresses are for operators.
+    pub fn problems(&self, now: Moment, admin: bool) -> Vec<String> {
+        let Some(shared) = &self.0 else { return Vec::new() };
+        let lease = shared.lease();
+        let lead = lease.lead(now);
+        let stops = match &lead {
+            Lead::Ours(_, end) => format!("this controller leads for {} s more", end.since(now).as_secs()),
+            _ => "no creates are taken here until it answers; sessions go on".to_owned(),
+        };
+        let trouble = lease.trouble().map(|why| match admin {
+            true => format!("etcd does not answer as it should: {why}; {stops}"),
+            false => format!("etcd does not answer as it should: ask with the admin token, or see [lease] in the log; {stops}"),
+        });
+        let heard = shared.heard.load(Ordering::Acquire);
+        let outranked = match lead {
+            Lead::Ours(number, _) if heard > number => Some(format!(
+                "workers have heard of lease number {heard} and do nothing for lower ones, and this controller's is {number}: either another \
+                 controller uses another etcd, or etcd was set up anew; in the latter case set lease.floor to {heard} on every controller and restart them"
+            )),
+            _ => None,
+        };
+        trouble.into_iter().chain(outranked).collect()
+    }
+
+    /// For metrics: the number while this controller leads, what is left of its lease, and how questions ended. `None` without a lease.
+    pub fn figures(&self, now: Moment) -> Option<(Option<(u64, Duration)>, &Tally)> {
+        let shared = self.0.as_ref()?;
+        let ours = match shared.lease().lead(now) {
+            Lead::Ours(number, end) => Some((number, end.since(now))),
+            _ => None,
+        };
+        Some((ours, &shared.results))
+    }
+}
+
+impl fmt::Debug for Leadership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lease = self.0.as_ref().map(|shared| shared.lease());
+        f.debug_tuple("Leadership").field(&lease.as_deref()).finish()
+    }
+}
+
+impl Shared {
+    fn lease(&self) -> MutexGuard<'_, Lease> {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The thread's state.
+pub struct LeaseThread {
+    shared: Arc<Shared>,
+    orders: Receiver<Order>,
+    etcd: Etcd,
+    fleet: Sender<Ask>,
+    /// The workers to be drained, as last read.
+    drains: Option<BTreeSet<WorkerId>>,
+    beat: Beat,
+}
+
+impl LeaseThread {
+    /// The thread, and what it tells everybody.
+    pub fn new(
+        (ttl, own_url): (Duration, String),
+        etcd: Etcd,
+        fleet: Sender<Ask>,
+        (clock, beat): (Clock, Beat),
+    ) -> (LeaseThread, Leadership) {
+        let (orders_in, orders) = crossbeam_channel::unbounded();
+        let shared = Arc::new(Shared {
+            lease: Mutex::new(Lease::new(clock.now(), ttl)),
+            own_url,
+            heard: AtomicU64::new(0),
+            orders: orders_in,
+            results: Tally::new(RESULTS),
+            clock,
+        });
+        let leadership = Leadership(Some(shared.clone()));
+        (LeaseThread { shared, orders, etcd, fleet, drains: None, beat }, leadership)
+    }
+
+    /// The thread. Returns after [`Leadership::stop`].
+    pub fn run(mut self) {
+        loop {
+            (self.beat)();
+            let now = self.shared.clock.now();
+            let next = self.shared.lease().next(now);
+            let until = match next {
+                Next::Ask(query) => {
+                    self.ask(query);
+                    continue;
+                }
+                Next::Wait(until) => until,
+            };
+            match self.orders.recv_timeout(until.since(now).min(IDLE_BEAT)) {
+                Ok(Order::Drain(worker, on, responder)) => self.drain(worker, on, responder),
+                Ok(Order::Stop) => return self.resign(),
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn ask(&mut self, query: Query) -> bool {
+        let found = self.etcd.ask(query);
+        let is_answer = !matches!(found.finding, Finding::Trouble(_));
+        self.shared.results.note(if is_answer { "answered" } else { "failed" });
+        // Before the news of a leadership, so that its first create goes to no worker that is drained.
+        if let Some(drains) = found.drains.filter(|drains| self.drains.as_ref() != Some(drains)) {
+            let _ = self.fleet.send(Ask::Drains(drains.clone()));
+            self.drains = Some(drains);
+        }
+        let news = self.shared.lease().found(self.shared.clock.now(), found.finding);
+        news.iter().for_each(tell);
+        if !news.is_empty() {
+            let _ = self.fleet.send(Ask::LeaseChanged);
+        }
+        is_answer
+    }
+
+    fn drain(&mut self, worker: WorkerId, on: bool, responder: Responder) {
+        let now = self.shared.clock.now();
+        let number = match self.shared.lease().lead(now) {
+            Lead::Ours(number, _) => number,
+            Lead::Others(url) => return responder.send(refusals::not_leading(&NotLeading(url))),
+            Lead::Alone => 0,
+        };
+        match self.etcd.drain(number, &worker, on) {
+            Ok(true) => {
+                if let Some(drains) = &mut self.drains {
+                    if on {
+                        drains.insert(worker.clone())
+                    } else {
+                        drains.remove(&worker)
+                    };
+                }
+                let _ = self.fleet.send(Ask::Drain(worker, on, responder));
+            }
+            Ok(false) => responder.send(refusals::not_leading(&NotLeading(None))),
+            Err(why) => {
+                log::error!("[lease] a drain cannot be kept: {why}");
+                let detail = "the drain cannot be kept in etcd, so nothing was changed; see the health of this controller";
+                responder.send(Answer::error(503, "etcd does not answer", detail).retry_after(IDLE_BEAT));
+            }
+        }
+    }
+
+    /// The next leader need not wait for the end of the lease.
+    fn resign(mut self) {
+        self.shared.lease().resign(self.shared.clock.now());
+        for _ in 0..LAST_TRIES {
+            let now = self.shared.clock.now();
+            let next = self.shared.lease().next(now);
+            match next {
+                Next::Ask(query @ Query::Revoke(_)) if !self.ask(query) => {
+                    self.shared.lease().resign(now);
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+fn tell(news: &LeaseNews) {
+    match news {
+        LeaseNews::Trouble(_) | LeaseNews::Lost(_) => log::warn!("[lease] {news}"),
+        _ => log::info!("[lease] {news}"),
+    }
+}

@@ -1,0 +1,229 @@
+//! Two controllers, three etcd and a worker: one leads, and what happens when it is not reached any more.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::etcd::{self, Etcd, Line};
+use crate::http::{self, Reply, Stream};
+use crate::lab::{Lab, Role, eventually};
+
+/// How long a lease lasts here: the shortest that there may be.
+const TTL: &str = "2s";
+
+/// A service of two controllers.
+struct Pair {
+    controllers: [Role; 2],
+    worker: Role,
+    /// The first controller's ways to etcd.
+    lines: Vec<Line>,
+    etcd: Etcd,
+    lab: Lab,
+}
+
+impl Pair {
+    fn start() -> Pair {
+        let lab = Lab::new();
+        let etcd = Etcd::start(&lab.dir, 3);
+        let lines: Vec<Line> = (0..3).map(|index| Line::to(etcd.address(index))).collect();
+        let through: Vec<String> = lines.iter().map(Line::url).collect();
+        let first =
+            lab.controller_named("first", |config| config["lease"] = json!({"etcd": through, "ttl": TTL}));
+        eventually("the first one leads", || (first.get("/api/v1/health?ready").status == 200).then_some(()));
+        let second = lab
+            .controller_named("second", |config| config["lease"] = json!({"etcd": etcd.urls(), "ttl": TTL}));
+        let worker = lab.worker("one", "", |config| {
+            config["controller"]["urls"] = json!([first.url, second.url]);
+            config["controller"].as_object_mut().expect("a section").remove("url");
+        });
+        for controller in [&first, &second] {
+            eventually("it knows the worker", || {
+                controller.get("/api/v1/workers").body.contains("\"up\"").then_some(())
+            });
+        }
+        Pair { controllers: [first, second], worker, lines, etcd, lab }
+    }
+
+    fn cut(&self, on: bool) {
+        self.lines.iter().for_each(|line| line.cut(on));
+    }
+
+    /// Waits until a create on this controller works; its session, and how long that took.
+    fn create_on(&self, index: usize, body: &str) -> (String, Duration) {
+        let since = Instant::now();
+        let id = eventually("a create works", || {
+            let reply = self.controllers[index].post("/api/v1/sessions", &json!({"body_ip": body}));
+            (reply.status == 201).then(|| reply.json()["session_id"].as_str().expect("an id").to_owned())
+        });
+        (id, since.elapsed())
+    }
+
+    /// The stream processes there are: one for each session that was launched and lives.
+    fn launched(&self) -> usize {
+        self.lab.stream_processes("one").len()
+    }
+}
+
+fn lease_of(controller: &Role) -> Value {
+    controller.get("/api/v1/health").json()["extra"]["lease"].clone()
+}
+
+fn problems_of(controller: &Role) -> String {
+    controller.get("/api/v1/health").json()["extra"]["problems"].to_string()
+}
+
+/// What a controller that does not lead answers.
+fn assert_follows(reply: &Reply, leader: &Role) {
+    assert_eq!(reply.status, 503, "{reply:?}");
+    assert_eq!(reply.header("Neck-Leader"), Some(leader.url.as_str()), "{reply:?}");
+}
+
+#[test]
+fn creates_work_again_soon_after_the_leaders_death() {
+    if !etcd::is_there() {
+        return;
+    }
+    let mut pair = Pair::start();
+    let [first_body, second_body, third_body] = [1, 2, 3].map(|number| pair.lab.body(number));
+    let (id, _) = pair.create_on(0, &first_body);
+    let [first, second] = &pair.controllers;
+    let mut stream = Stream::open(&second.url, &id);
+    assert!(stream.plays(), "a follower leads to pages");
+
+    let refused = second.post("/api/v1/sessions", &json!({"body_ip": second_body}));
+    assert_follows(&refused, first);
+    assert!(refused.header("Retry-After").is_some() && refused.json()["leader"] == first.url, "{refused:?}");
+    assert_follows(&second.delete(&format!("/api/v1/sessions/{id}")), first);
+    assert_follows(&second.post("/api/v1/workers/one/drain", &json!({})), first);
+    let ready = second.get("/api/v1/health?ready");
+    assert_follows(&ready, first);
+    assert_eq!(ready.json()["extra"]["lease"]["leader"], first.url);
+    assert_eq!(
+        (second.get("/api/v1/health").status, lease_of(second)["state"].clone()),
+        (200, json!("follower"))
+    );
+    let number = lease_of(first)["number"].as_u64().expect("a number");
+    let metrics = first.get("/metrics").body;
+    assert!(metrics.contains("hydraneckwebrtc_lease_leads 1"), "{metrics}");
+
+    // A drain is the leader's to set, and everybody's to keep.
+    assert_eq!(first.post("/api/v1/workers/one/drain", &json!({})).status, 204);
+    let draining = |role: &Role| role.get("/api/v1/workers").json()["workers"][0]["draining"].clone();
+    eventually("the follower knows of the drain", || (draining(second) == true).then_some(()));
+    assert_eq!(first.delete("/api/v1/workers/one/drain").status, 204);
+    eventually("and of its end", || (draining(second) == false).then_some(()));
+
+    pair.controllers[0].kill();
+    let (_, took) = pair.create_on(1, &second_body);
+    println!("a create worked again after {took:?}");
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    assert!(lease_of(&pair.controllers[1])["number"].as_u64() > Some(number), "later numbers are higher");
+    assert!(stream.plays(), "nobody who plays has noticed");
+    assert_eq!(pair.launched(), 2, "{:?}", pair.worker.sessions());
+    assert!(pair.worker.get("/api/v1/health").json()["extra"]["lease"].as_u64() > Some(number));
+
+    pair.controllers[0].restart();
+    let [first, second] = &pair.controllers;
+    let back = eventually("the first one is back", || {
+        let reply = first.post("/api/v1/sessions", &json!({"body_ip": first_body}));
+        reply.header("Neck-Leader").is_some().then_some(reply)
+    });
+    assert_follows(&back, second);
+    // One that stops gives its lease back: the other one need not wait for its end.
+    second.signal(Signal::TERM);
+    let (_, took) = pair.create_on(0, &third_body);
+    println!("and after an orderly end after {took:?}");
+}
+
+#[test]
+fn a_leader_without_etcd_stops_in_time_and_launches_nothing() {
+    if !etcd::is_there() {
+        return;
+    }
+    let mut pair = Pair::start();
+    let bodies: Vec<String> = (1..=4).map(|number| pair.lab.body(number)).collect();
+    let (id, _) = pair.create_on(0, &bodies[0]);
+    let mut stream = Stream::open(&pair.controllers[0].url, &id);
+
+    pair.cut(true);
+    let [first, second] = &pair.controllers;
+    eventually("it says that etcd is away", || {
+        problems_of(first).contains("etcd does not answer").then_some(())
+    });
+    pair.create_on(1, &bodies[1]);
+    let refused = first.post("/api/v1/sessions", &json!({"body_ip": bodies[2]}));
+    assert_eq!(
+        (refused.status, refused.json()["error"].as_str()),
+        (503, Some("not the leader")),
+        "{refused:?}"
+    );
+    assert!(problems_of(first).contains("no creates are taken here"), "{}", problems_of(first));
+    assert!(stream.plays() && pair.launched() == 2, "who plays goes on");
+    pair.cut(false);
+    eventually("it follows", || (lease_of(first)["leader"] == second.url).then_some(()));
+
+    // One that stood still leads no more when it goes on, whatever it believed before.
+    second.signal(Signal::STOP);
+    pair.create_on(0, &bodies[2]);
+    second.signal(Signal::CONT);
+    let late = second.post("/api/v1/sessions", &json!({"body_ip": bodies[3]}));
+    assert_eq!((late.status, pair.launched()), (503, 3), "{late:?}");
+
+    // Without a majority nobody leads, and everybody goes on who plays.
+    pair.etcd.kill_member(1);
+    pair.etcd.kill_member(2);
+    for controller in &pair.controllers {
+        eventually("nobody leads", || (controller.get("/api/v1/health?ready").status == 503).then_some(()));
+        assert_eq!(controller.post("/api/v1/sessions", &json!({"body_ip": bodies[3]})).status, 503);
+    }
+    assert!(stream.plays() && pair.launched() == 3);
+    pair.etcd.start_member(1);
+    let led = eventually("somebody leads again", || {
+        pair.controllers.iter().position(|one| one.get("/api/v1/health?ready").status == 200)
+    });
+    pair.create_on(led, &bodies[3]);
+    assert!(stream.plays() && pair.launched() == 4);
+}
+
+#[test]
+fn a_user_of_etcd_logs_in_again_when_its_token_is_worth_nothing_any_more() {
+    if !etcd::is_there() {
+        return;
+    }
+    let lab = Lab::new();
+    let etcd = Etcd::start(&lab.dir, 1);
+    let url = etcd.urls().remove(0);
+    let call = |path: &str, document: Value| {
+        let reply = http::request(&url, "POST", &format!("/v3/{path}"), &[], &document.to_string());
+        assert_eq!(reply.status, 200, "{path}: {reply:?}");
+    };
+    // "/hydraneckwebrtc/" and, for the end of the range, "/hydraneckwebrtc0".
+    let permission = json!({"permType": "READWRITE", "key": "L2h5ZHJhbmVja3dlYnJ0Yy8=", "range_end": "L2h5ZHJhbmVja3dlYnJ0YzA="});
+    call("auth/role/add", json!({"name": "root"}));
+    call("auth/role/add", json!({"name": "neck"}));
+    call("auth/role/grant", json!({"name": "neck", "perm": permission}));
+    for (user, role) in [("root", "root"), ("neck", "neck")] {
+        call("auth/user/add", json!({"name": user, "password": "a-password-of-etcd"}));
+        call("auth/user/grant", json!({"user": user, "role": role}));
+    }
+    call("auth/enable", json!({}));
+    let mut controller = lab.controller(|config| {
+        config["lease"] =
+            json!({"etcd": [url], "ttl": TTL, "username": "neck", "password": "another-password"});
+    });
+    eventually("it says that its password is wrong", || {
+        problems_of(&controller).contains("check lease.username and lease.password").then_some(())
+    });
+    controller.restart_with(|config| config["lease"]["password"] = json!("a-password-of-etcd"));
+    eventually("it leads", || (lease_of(&controller)["state"] == "leader").then_some(()));
+    let number = lease_of(&controller)["number"].clone();
+    // Tokens are gone with the member.
+    let mut etcd = etcd;
+    etcd.kill_member(0);
+    eventually("it fades", || (lease_of(&controller)["state"] != "leader").then_some(()));
+    etcd.start_member(0);
+    eventually("it leads again", || (lease_of(&controller)["state"] == "leader").then_some(()));
+    println!("lease number {number}, then {}", lease_of(&controller)["number"]);
+    controller.assert_log_keeps_secrets(&["a-password-of-etcd", "another-password"]);
+}
