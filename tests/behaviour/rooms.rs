@@ -165,11 +165,10 @@ fn rooms_are_made_listed_and_closed_over_rest() {
     }
     let mut member = Signal::enter(&worker.url, "standup", "a-member").expect("an upgrade");
     member.join("ann");
-    // Who lets go of the connection has left.
     let mut other = Signal::enter(&worker.url, "other", "a-member").expect("an upgrade");
     other.join("ben");
-    // The list is of a moment ago.
-    eventually_equal("both rooms and who is there", &(json!(2), json!(1)), || {
+    // What is listed is of a moment ago.
+    eventually_equal("both rooms are listed, one with a member", &(json!(2), json!(1)), || {
         let all = call("GET", "", "").json();
         (all["count"].clone(), all["rooms"][1]["participants"].clone())
     });
