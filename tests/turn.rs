@@ -8,6 +8,8 @@ mod http;
 mod lab;
 
 mod coturn;
+#[path = "coturn/namespaces.rs"]
+mod namespaces;
 #[path = "coturn/relay_check.rs"]
 mod relay_check;
 

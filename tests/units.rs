@@ -10,6 +10,9 @@ const UNITS: [&str; 2] = ["hydraneckwebrtc.service", "hydraneckwebrtc-controller
 /// The sockets that systemd may listen on for them.
 const SOCKETS: [&str; 2] = ["hydraneckwebrtc.socket", "hydraneckwebrtc-controller.socket"];
 
+/// What brings secrets to coturn, where that is wanted. The service first: the path is for it.
+const TURN_SECRETS: [&str; 2] = ["hydraneckwebrtc-turn-secrets.service", "hydraneckwebrtc-turn-secrets.path"];
+
 /// The bound of SPEC 9.
 const MOST_EXPOSED: f64 = 1.5;
 
@@ -51,7 +54,7 @@ fn every_unit_verifies_clean() {
     let _ = fs::remove_file(&binary);
     symlink(env!("CARGO_BIN_EXE_hydraneckwebrtc"), &binary).unwrap();
     // The services first: a socket is for the one that has its name.
-    for name in UNITS.iter().chain(&SOCKETS) {
+    for name in UNITS.iter().chain(&SOCKETS).chain(&TURN_SECRETS) {
         // `verify` looks the binary up on this machine; everything else stays as shipped.
         let text = fs::read_to_string(unit(name)).unwrap();
         let text = text.replace("/usr/local/bin/hydraneckwebrtc", &binary.to_string_lossy());

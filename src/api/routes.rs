@@ -63,6 +63,22 @@ pub enum Operation {
     OperatorEvents,
     /// Logging in and out of the operators' page. The edge answers it.
     OperatorLogin,
+    /// Every namespace.
+    ListNamespaces,
+    /// How rooms of a namespace are.
+    NamespaceStatus,
+    /// Rooms and relays for a namespace.
+    EnableNamespace,
+    /// No more of them.
+    DisableNamespace,
+    /// Its tokens, without their texts.
+    ListRoomTokens,
+    /// A new token of a namespace.
+    CreateRoomToken,
+    /// A token is taken back.
+    RevokeRoomToken,
+    /// The controller brings copies of namespaces.
+    TakeNamespaces,
     /// Something of WHEP or WHIP.
     Media(Purpose, Leg),
     /// Signalling of rooms. The edge tunnels it; what is no WebSocket is refused.
@@ -166,7 +182,7 @@ impl Body {
     /// What an operation takes.
     const fn of(operation: Operation) -> Body {
         match operation {
-            Operation::CreateSession | Operation::Heartbeat => Body::Document,
+            Operation::CreateSession | Operation::Heartbeat | Operation::TakeNamespaces => Body::Document,
             Operation::RateSession => Body::Rating,
             Operation::SessionFacts => Body::Facts,
             // Of WHEP and WHIP every request, so that what is wrong with it is said before its size.
@@ -215,6 +231,11 @@ const fn of_the_page(method: &'static str, path: &'static str, operation: Operat
     route(method, path, On::Controller, Auth::Operator, operation)
 }
 
+/// What operators do with namespaces.
+const fn of_namespace(method: &'static str, path: &'static str, auth: Auth, operation: Operation) -> Route {
+    route(method, path, On::Controller, auth, operation)
+}
+
 /// What a page that only watches asks as well.
 const fn watching(method: &'static str, path: &'static str, operation: Operation) -> Route {
     let (on, auth, links) = (On::Worker, Auth::None, Links::Both);
@@ -240,6 +261,14 @@ pub const ROUTES: &[Route] = &[
     route("DELETE", "/api/v1/workers/{id}", On::Controller, Auth::Admin, Operation::ForgetWorker),
     route("POST", "/api/v1/workers/{id}/drain", On::Controller, Auth::Admin, Operation::DrainWorker),
     route("DELETE", "/api/v1/workers/{id}/drain", On::Controller, Auth::Admin, Operation::UndrainWorker),
+    route("GET", "/api/v1/namespaces", On::Controller, Auth::Read, Operation::ListNamespaces),
+    route("POST", "/api/v1/namespaces/copies", On::Worker, Auth::Admin, Operation::TakeNamespaces),
+    of_namespace("GET", "/api/v1/namespaces/{id}/webrtc", Auth::Read, Operation::NamespaceStatus),
+    of_namespace("PUT", "/api/v1/namespaces/{id}/webrtc", Auth::Admin, Operation::EnableNamespace),
+    of_namespace("DELETE", "/api/v1/namespaces/{id}/webrtc", Auth::Admin, Operation::DisableNamespace),
+    of_namespace("GET", "/api/v1/namespaces/{id}/tokens", Auth::Read, Operation::ListRoomTokens),
+    of_namespace("POST", "/api/v1/namespaces/{id}/tokens", Auth::Admin, Operation::CreateRoomToken),
+    of_namespace("DELETE", "/api/v1/namespaces/{id}/tokens/{peer}", Auth::Admin, Operation::RevokeRoomToken),
     route("POST", "/api/v1/sessions", On::Both, Auth::Admin, Operation::CreateSession),
     route("GET", "/api/v1/sessions", On::Both, Auth::Read, Operation::ListSessions),
     route("GET", "/api/v1/sessions/{id}", On::Both, Auth::Admin, Operation::GetSession),
@@ -253,11 +282,11 @@ pub const ROUTES: &[Route] = &[
     of_the_page("DELETE", "/_neck/operator/workers/{id}/drain", Operation::UndrainWorker),
     of_the_page("GET", "/_neck/operator/sessions/{id}", Operation::GetSession),
     of_the_page("DELETE", "/_neck/operator/sessions/{id}", Operation::DeleteSession),
-    route("GET", "/v1/webrtc/signal", On::Worker, Auth::Room, Operation::RoomSignal),
-    route("POST", "/v1/webrtc/turn/credentials", On::Worker, Auth::Room, Operation::TurnCredentials),
-    route("GET", "/v1/webrtc/rooms", On::Worker, Auth::Room, Operation::ListRooms),
-    route("POST", "/v1/webrtc/rooms", On::Worker, Auth::Room, Operation::CreateRoom),
-    route("DELETE", "/v1/webrtc/rooms", On::Worker, Auth::Room, Operation::CloseRoom),
+    route("GET", "/v1/webrtc/signal", On::Both, Auth::Room, Operation::RoomSignal),
+    route("POST", "/v1/webrtc/turn/credentials", On::Both, Auth::Room, Operation::TurnCredentials),
+    route("GET", "/v1/webrtc/rooms", On::Both, Auth::Room, Operation::ListRooms),
+    route("POST", "/v1/webrtc/rooms", On::Both, Auth::Room, Operation::CreateRoom),
+    route("DELETE", "/v1/webrtc/rooms", On::Both, Auth::Room, Operation::CloseRoom),
     route("POST", "/session/{id}/quit", On::Worker, Auth::None, Operation::QuitSession),
     watching("GET", "/session/{id}/_neck/status", Operation::SessionStatus),
     watching("GET", "/session/{id}/_neck/overlay.js", Operation::OverlayScript),
@@ -387,6 +416,10 @@ fn allowed(path: &'static str) -> &'static str {
         "/api/v1/workers/{id}/drain" => "POST, DELETE",
         "/api/v1/workers/{id}" => "DELETE",
         "/api/v1/workers/heartbeat" => "POST",
+        "/api/v1/namespaces/{id}/webrtc" => "GET, HEAD, PUT, DELETE",
+        "/api/v1/namespaces/{id}/tokens" => "GET, HEAD, POST",
+        "/api/v1/namespaces/{id}/tokens/{peer}" => "DELETE",
+        "/api/v1/namespaces/copies" => "POST",
         "/v1/webrtc/turn/credentials" => "POST",
         "/v1/webrtc/rooms" => "GET, HEAD, POST, DELETE",
         "/session/{id}/quit" | "/session/{id}/mic/offer" => "POST",

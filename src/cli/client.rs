@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::namespaces::{self, NamespaceAction};
 use super::{Exit, Failed, say, tables};
 use crate::config::local::Local;
 use crate::config::secret::Secret;
@@ -56,6 +57,8 @@ pub enum Action {
     Undrain,
     /// The certificate of `server.domain`.
     Certificate,
+    /// Something of namespaces.
+    Namespace(NamespaceAction),
 }
 
 /// The flags of these verbs.
@@ -75,6 +78,10 @@ pub struct Flags {
     pub create: Map<String, Value>,
     /// `--parameter`
     pub parameters: Map<String, Value>,
+    /// `--namespace`
+    pub namespace: Option<String>,
+    /// `--ttl`
+    pub ttl: Option<Duration>,
 }
 
 /// The part of a query that asks for what follows.
@@ -117,7 +124,7 @@ pub fn run(
     }
     match flags.json {
         true => say(stdout, &format!("{}\n", document(reply.body))),
-        false => say(stdout, &tables::of(action, &id, &reply.body)),
+        false => say(stdout, &tables::of(action, (&id, flags), &reply.body)),
     }
 }
 
@@ -177,6 +184,10 @@ impl Target {
             Action::Drain => self.call("POST", &format!("workers/{id}/drain"), Some(json!({}))),
             Action::Undrain => self.call("DELETE", &format!("workers/{id}/drain"), None),
             Action::Certificate => self.certificate(),
+            Action::Namespace(action) => {
+                let call = namespaces::call(action, id, flags)?;
+                self.call(call.method, &call.path, call.body)
+            }
         }
     }
 
@@ -319,7 +330,8 @@ fn refused(reply: &Reply, action: Action) -> Failed {
         429 | 503 | 504 => Exit::Later,
         _ => Exit::Failure,
     };
-    let of_controller = matches!(action, Action::Workers | Action::Drain | Action::Undrain);
+    let of_controller =
+        matches!(action, Action::Workers | Action::Drain | Action::Undrain | Action::Namespace(_));
     let advice = match (reply.status, of_controller) {
         (404, true) if field("error") == "not found" => "; that is a worker: ask its controller, with --url",
         _ => "",

@@ -39,6 +39,7 @@ fn places() -> Vec<Next> {
             Operand::Role => vec![("controller", ""), ("worker", "")],
             Operand::Shell => Shell::NAMED.iter().map(|(name, _)| (*name, "")).collect(),
             Operand::Verb => first_words(),
+            Operand::Feature => vec![("webrtc", "")],
             Operand::Nothing | Operand::Id(_) => Vec::new(),
         };
         if !words.is_empty() {

@@ -46,7 +46,7 @@ A failure at run time.
 Wrong usage.
 .TP
 .B 66
-There is no such session or worker.
+There is no such session, worker or namespace.
 .TP
 .B 69
 The service is not reached.

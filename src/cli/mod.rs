@@ -6,20 +6,21 @@ mod client;
 mod completion;
 mod doctor;
 mod manpage;
+mod namespaces;
 mod parse;
 mod tables;
 mod updates;
 mod verbs;
 
 use std::ffi::{OsStr, OsString};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::config::settings::{ListenAddress, Role, Settings};
 use crate::config::{self, Environment, Mode, Source};
 use crate::daemon::{ConfigOrigin, DemoOptions, DoctorOptions, Preflight, RunError, SetupOptions, Verdict};
-use crate::host::process;
+use crate::host::{process, turn_secrets};
 use crate::logging;
 use parse::{Parsed, Request};
 
@@ -48,7 +49,7 @@ pub enum Exit {
     Failure = 1,
     /// Wrong usage (EX_USAGE).
     Usage = 64,
-    /// There is no such session or worker (EX_NOINPUT).
+    /// There is no such session, worker or namespace (EX_NOINPUT).
     NotFound = 66,
     /// The service is not reached (EX_UNAVAILABLE).
     Unreached = 69,
@@ -87,7 +88,7 @@ pub fn program_name(argv0: &OsStr) -> String {
 pub fn run(call: Call<'_>, roles: &dyn Roles) -> Exit {
     let Call { arguments, environment, stdout, stderr } = call;
     let outcome = match parse::parse(arguments) {
-        Ok(parsed) => perform(parsed, environment, stdout, roles),
+        Ok(parsed) => perform(parsed, environment, (&mut *stdout, &mut *stderr), roles),
         Err(usage) => Err(Failed { exit: Exit::Usage, text: usage }),
     };
     match outcome {
@@ -129,7 +130,7 @@ impl From<RunError> for Failed {
 fn perform(
     parsed: Parsed,
     environment: Environment,
-    stdout: &mut dyn Write,
+    (stdout, stderr): (&mut dyn Write, &mut dyn Write),
     roles: &dyn Roles,
 ) -> Result<(), Failed> {
     match parsed.request {
@@ -146,6 +147,7 @@ fn perform(
             let local = || client::local_settings(parsed.config.as_deref(), parsed.role, environment);
             client::run((action, &parsed.operand), &parsed.client, local, stdout)
         }
+        Request::TurnSecrets => turn_secrets(parsed, environment, (stdout, stderr)),
         Request::CheckUpdate => updates::check(&parsed, environment, stdout),
         Request::Update => updates::update(&parsed, environment, stdout),
         Request::Demo => demo(&parsed, environment, roles),
@@ -203,6 +205,32 @@ fn verdict(path: &Path, settings: &Settings, roles: &dyn Roles) -> Result<String
         text.push_str(&format!("warning: {warning}\n"));
     }
     Ok(text)
+}
+
+/// What it prints is secret: it goes to a program, not to a screen and what scrolls back there.
+fn turn_secrets(
+    parsed: Parsed,
+    environment: Environment,
+    (stdout, stderr): (&mut dyn Write, &mut dyn Write),
+) -> Result<(), Failed> {
+    let realm = parsed.realm.ok_or_else(|| Failed::usage("--realm REALM is needed"))?;
+    if std::io::stdout().is_terminal() {
+        let text = "this prints secrets: pipe it into `sqlite3 /var/lib/turn/turndb`, or into a file that you alone can read";
+        return Err(Failed::usage(text));
+    }
+    let directory = match parsed.directory {
+        Some(directory) => directory,
+        None => {
+            let (_, settings) = checked(parsed.config.as_deref(), parsed.role, environment)?;
+            settings.server.state_dir.join(Role::Worker.name()).join("rooms")
+        }
+    };
+    let secrets = turn_secrets::of(&directory, &realm).map_err(|text| Failed::new(Exit::Failure, text))?;
+    for warning in &secrets.warnings {
+        // The result counts more than who is left to be warned.
+        let _ = writeln!(stderr, "hydraneckwebrtc: {}", logging::clean(warning));
+    }
+    say(stdout, &secrets.sql)
 }
 
 fn demo(parsed: &Parsed, environment: Environment, roles: &dyn Roles) -> Result<(), Failed> {

@@ -7,8 +7,8 @@ use lexopt::{Arg, Parser};
 
 use super::client::{Action, Flags};
 use super::verbs::{self, Flag, Operand, Sets, Shell, VERBS, Verb};
-use crate::config::listen_address;
 use crate::config::settings::{Channel, ListenAddress, Role};
+use crate::config::{self, listen_address};
 use crate::core::ids::BodyAddr;
 use crate::daemon::{DemoEngine, SetupOptions};
 use crate::update::Order;
@@ -32,6 +32,8 @@ pub enum Request {
     PrintConfig,
     /// Print the sample configuration of a role.
     PrintSample(Role),
+    /// Print the secrets of namespaces for coturn.
+    TurnSecrets,
     /// Print the manual page.
     Manpage,
     /// Print the completions of a shell.
@@ -70,6 +72,10 @@ pub struct Parsed {
     pub operand: String,
     /// The flags of a client.
     pub client: Flags,
+    /// `--realm`
+    pub realm: Option<String>,
+    /// `--directory`
+    pub directory: Option<PathBuf>,
     /// The flags of `update`.
     pub update: Order,
 }
@@ -89,6 +95,8 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, String> {
         setup: nothing_to_set_up(),
         operand: String::new(),
         client: Flags::default(),
+        realm: None,
+        directory: None,
         update: Order::default(),
     };
     while let Some(argument) = parser.next().map_err(|error| usage(error, typed.verb))? {
@@ -226,6 +234,10 @@ fn request(verb: &'static Verb, operand: Option<OsString>, id: &mut String) -> R
             }
             None => Err(usage(format!("{word:?} is no id"), Some(verb))),
         },
+        (Operand::Feature, word) => match word.as_ref().and_then(|word| word.to_str()) {
+            Some("webrtc") => Ok(verb.request),
+            _ => Err(usage(format!("`{0}` takes webrtc: `{0} webrtc`", verb.name), Some(verb))),
+        },
         (Operand::Id(of), None) => Err(usage(format!("`{}` needs the id of a {of}", verb.name), Some(verb))),
         (Operand::Verb | Operand::Nothing, _) => Ok(verb.request),
     }
@@ -301,6 +313,25 @@ fn set(parsed: &mut Parsed, flag: &Flag, value: OsString) -> Result<(), &'static
         }
         Sets::Truth(name, truth) => {
             parsed.client.create.insert(name.into(), truth.into());
+        }
+        Sets::Namespace => {
+            // It stands in a path: what is wrong with it beyond that, the service says.
+            let is_plain = |text: &str| {
+                !text.is_empty()
+                    && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+            };
+            let name = Some(text.into_owned()).filter(|name| is_plain(name));
+            parsed.client.namespace = Some(name.ok_or("--namespace is a name of a-z 0-9 and -")?);
+        }
+        Sets::Realm => {
+            let is_plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+            let realm = Some(text.into_owned()).filter(|realm| is_plain(realm));
+            parsed.realm = Some(realm.ok_or("--realm is a name like neck.example.com")?);
+        }
+        Sets::Copies => parsed.directory = Some(PathBuf::from(value)),
+        Sets::Ttl => {
+            let ttl = config::parse_duration(&text).filter(|ttl| ttl.as_secs() > 0);
+            parsed.client.ttl = Some(ttl.ok_or("--ttl is a duration like 10m or 24h")?);
         }
         Sets::Parameter => {
             let (name, value) = text.split_once('=').ok_or("--parameter is NAME=VALUE")?;

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::client::Action;
+use super::client::{Action, Flags};
+use super::namespaces;
 use crate::logging;
 
 /// Characters of a session id that are shown where many are listed, as in the log.
@@ -12,13 +13,14 @@ const SHORT: usize = 8;
 const NOTHING: &str = "-";
 
 /// The answer to an action, ready to be printed.
-pub fn of(action: Action, id: &str, body: &Value) -> String {
+pub fn of(action: Action, (id, flags): (&str, &Flags), body: &Value) -> String {
     match action {
         Action::Sessions => sessions(&body["sessions"]),
         Action::Workers => workers(&body["workers"]),
         Action::Start => started(body),
         Action::Show | Action::Certificate => shown(body),
         Action::End => format!("session {} has ended\n", short(id)),
+        Action::Namespace(action) => namespaces::shown(action, id, flags, body),
         Action::Drain => format!("worker {} gets no new sessions\n", logging::clean(id)),
         Action::Undrain => format!("worker {} gets new sessions again\n", logging::clean(id)),
     }
@@ -70,7 +72,8 @@ fn workers(list: &Value) -> String {
     table(&head, rows(list, row), "no workers")
 }
 
-fn rows(list: &Value, row: impl Fn(&Value) -> Vec<String>) -> Vec<Vec<String>> {
+/// A row for each entry of a list.
+pub fn rows(list: &Value, row: impl Fn(&Value) -> Vec<String>) -> Vec<Vec<String>> {
     list.as_array().into_iter().flatten().map(row).collect()
 }
 
@@ -111,14 +114,15 @@ fn flatten(name: &str, value: &Value, lines: &mut Vec<(String, String)>) {
     }
 }
 
-fn pairs(lines: impl Iterator<Item = (String, String)>) -> String {
+/// Names, and values below each other.
+pub fn pairs(lines: impl Iterator<Item = (String, String)>) -> String {
     let lines: Vec<(String, String)> = lines.collect();
     let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
     lines.iter().map(|(name, value)| format!("{name:<width$}  {value}\n")).collect()
 }
 
 /// Columns as wide as their widest cell.
-fn table(head: &[&str], rows: Vec<Vec<String>>, nothing: &str) -> String {
+pub fn table(head: &[&str], rows: Vec<Vec<String>>, nothing: &str) -> String {
     if rows.is_empty() {
         return format!("{nothing}\n");
     }
@@ -134,7 +138,7 @@ fn table(head: &[&str], rows: Vec<Vec<String>>, nothing: &str) -> String {
 }
 
 /// A value as text that changes nothing on a terminal.
-fn text(value: &Value) -> String {
+pub fn text(value: &Value) -> String {
     match value {
         Value::Null => NOTHING.to_owned(),
         Value::String(text) if text.is_empty() => NOTHING.to_owned(),
@@ -162,6 +166,10 @@ mod tests {
 
     use super::*;
 
+    fn of_nothing(action: Action, body: &Value) -> String {
+        of(action, ("", &Flags::default()), body)
+    }
+
     #[test]
     fn a_table_has_a_head_and_lines_that_a_terminal_survives() {
         let body = json!({"sessions": [
@@ -170,7 +178,7 @@ mod tests {
             {"id": "fedc", "body_ip": "10.0.0.200", "status": "ended", "reason": "quit", "age_seconds": 59,
              "connections": 0, "worker_id": "worker-two", "experience": null},
         ]});
-        let shown = of(Action::Sessions, "", &body);
+        let shown = of_nothing(Action::Sessions, &body);
         println!("{shown}");
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines[0], "ID        BODY        STATUS        AGE    BROWSERS  WORKER      EXPERIENCE");
@@ -179,14 +187,14 @@ mod tests {
             "01234567  10.0.0.1    streaming     1h05m  2         one         Desk\\u{1b}[2Jtop"
         );
         assert_eq!(lines[2], "fedc      10.0.0.200  ended (quit)  59s    0         worker-two  -");
-        assert_eq!(of(Action::Sessions, "", &json!({"sessions": []})), "no sessions\n");
-        assert_eq!(of(Action::Workers, "", &json!({})), "no workers\n");
+        assert_eq!(of_nothing(Action::Sessions, &json!({"sessions": []})), "no sessions\n");
+        assert_eq!(of_nothing(Action::Workers, &json!({})), "no workers\n");
     }
 
     #[test]
     fn one_session_is_shown_with_every_field() {
         let body = json!({"id": "abc", "source": {"fps": 30.5}, "warnings": ["a", "b"], "failure": null});
-        let shown = of(Action::Show, "abc", &body);
+        let shown = of(Action::Show, ("abc", &Flags::default()), &body);
         assert_eq!(shown, "id           abc\nsource.fps   30.5\nwarnings[0]  a\nwarnings[1]  b\n");
     }
 }

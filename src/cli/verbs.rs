@@ -3,6 +3,7 @@
 use crate::config::settings::Role;
 
 use super::client::Action;
+use super::namespaces::NamespaceAction;
 use super::parse::Request;
 
 /// One verb.
@@ -30,6 +31,8 @@ pub enum Operand {
     Role,
     /// A shell, always.
     Shell,
+    /// `webrtc`, always: what there is to enable.
+    Feature,
     /// The id of one of these, always.
     Id(&'static str),
 }
@@ -42,6 +45,7 @@ impl Operand {
             Operand::Verb => " [VERB]",
             Operand::Role => " controller|worker",
             Operand::Shell => " bash|zsh|fish",
+            Operand::Feature => " webrtc",
             Operand::Id(_) => " ID",
         }
     }
@@ -151,6 +155,14 @@ pub enum Sets {
     Truth(&'static str, bool),
     /// A parameter of an engine.
     Parameter,
+    /// Which namespace.
+    Namespace,
+    /// The realm of a coturn.
+    Realm,
+    /// Where a worker's copies of namespaces are.
+    Copies,
+    /// How long something is good.
+    Ttl,
     /// The version to install.
     To,
     /// The channel of updates.
@@ -356,6 +368,73 @@ const START: &[Flag] = &[
     ROLE,
 ];
 
+const NAMESPACE: Flag =
+    Flag { name: "namespace", value: "NAME", about: "which namespace; needed", sets: Sets::Namespace };
+
+/// What the verbs of a namespace take.
+const OF_NAMESPACE: &[Flag] = &[NAMESPACE, URL, TOKEN_FILE, CA_FILE, JSON, CONFIG, ROLE];
+
+const ENABLE: &[Flag] = &[
+    NAMESPACE,
+    Flag {
+        name: "ttl",
+        value: "DURATION",
+        about: "life of its TURN credentials, like 10m (the default), 10s to 1d",
+        sets: Sets::Ttl,
+    },
+    URL,
+    TOKEN_FILE,
+    CA_FILE,
+    JSON,
+    CONFIG,
+    ROLE,
+];
+
+/// `--role` is the token's here.
+const ROOM_TOKEN: &[Flag] = &[
+    NAMESPACE,
+    field("role", "owner|member", "role", "owner makes and closes rooms, member joins them; needed"),
+    Flag {
+        name: "ttl",
+        value: "DURATION",
+        about: "how long the token is good, like 24h; default: until it is taken back",
+        sets: Sets::Ttl,
+    },
+    field("subject", "TEXT", "subject", "whose it is, as others in a room see it"),
+    URL,
+    TOKEN_FILE,
+    CA_FILE,
+    JSON,
+    CONFIG,
+];
+
+const TURN_SECRETS: &[Flag] = &[
+    Flag {
+        name: "realm",
+        value: "REALM",
+        about: "realm= of coturn's configuration; needed",
+        sets: Sets::Realm,
+    },
+    Flag {
+        name: "directory",
+        value: "DIR",
+        about: "where the worker's copies are; default: worker/rooms in server.state_dir of the configuration",
+        sets: Sets::Copies,
+    },
+    CONFIG,
+    ROLE,
+];
+
+const fn namespace(
+    name: &'static str,
+    about: &'static str,
+    action: NamespaceAction,
+    flags: &'static [Flag],
+    operand: Operand,
+) -> Verb {
+    client(name, about, Action::Namespace(action), flags, operand)
+}
+
 const fn client(
     name: &'static str,
     about: &'static str,
@@ -463,6 +542,62 @@ pub const VERBS: &[Verb] = &[
     client("workers", "list the workers of a running controller", Action::Workers, CLIENT, Operand::Nothing),
     client("drain", "no new sessions on a worker", Action::Drain, CLIENT, Operand::Id("worker")),
     client("undrain", "new sessions on it again", Action::Undrain, CLIENT, Operand::Id("worker")),
+    namespace(
+        "namespace list",
+        "list the namespaces of a running controller, and what lacks for them",
+        NamespaceAction::List,
+        CLIENT,
+        Operand::Nothing,
+    ),
+    namespace(
+        "namespace enable",
+        "rooms and TURN credentials for a namespace, which is made where there is none",
+        NamespaceAction::Enable,
+        ENABLE,
+        Operand::Feature,
+    ),
+    namespace(
+        "namespace disable",
+        "no more rooms and TURN credentials for it; its tokens stay",
+        NamespaceAction::Disable,
+        OF_NAMESPACE,
+        Operand::Feature,
+    ),
+    namespace(
+        "namespace webrtc-status",
+        "show the workers, relays and rooms of a namespace, and what lacks",
+        NamespaceAction::Status,
+        OF_NAMESPACE,
+        Operand::Nothing,
+    ),
+    namespace(
+        "namespace token",
+        "make a token for rooms, and print it this once",
+        NamespaceAction::Token,
+        ROOM_TOKEN,
+        Operand::Nothing,
+    ),
+    namespace(
+        "namespace tokens",
+        "list the tokens of a namespace, without their texts",
+        NamespaceAction::Tokens,
+        OF_NAMESPACE,
+        Operand::Nothing,
+    ),
+    namespace(
+        "namespace revoke",
+        "take a token back, by its id as `namespace tokens` shows it",
+        NamespaceAction::Revoke,
+        OF_NAMESPACE,
+        Operand::Id("token"),
+    ),
+    Verb {
+        name: "namespace turn-secrets",
+        about: "on a worker: print the namespaces' TURN secrets for coturn's database, to be piped into sqlite3",
+        request: Request::TurnSecrets,
+        flags: TURN_SECRETS,
+        operand: Operand::Nothing,
+    },
     Verb {
         name: "check-update",
         about: "look whether there is a newer version, signed for this channel",
@@ -542,7 +677,7 @@ fn program_help() -> String {
     text.push_str(
         "\n`hydraneckwebrtc help VERB` prints the flags of a verb.\n\
          Exit status: 0 success, 1 failure at run time, 64 wrong usage, 78 bad configuration; of the verbs that ask a running\n\
-         service also 66 no such session or worker, 69 not reached, 75 try again later, 77 the token is refused.\n\
+         service also 66 no such session, worker or namespace, 69 not reached, 75 try again later, 77 the token is refused.\n\
          Begin with `hydraneckwebrtc demo`.\n",
     );
     text

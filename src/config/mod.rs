@@ -44,6 +44,7 @@ mod update_settings;
 mod webhooks;
 
 pub use addresses::{listen_address, network};
+pub use duration::parse as parse_duration;
 pub use kinds::Secrets;
 pub use load::{Mode, load, parse_mode};
 pub use print::print;

@@ -19,6 +19,7 @@ use crate::controller::dispatch::{Job, Turn};
 use crate::controller::jobs::Jobs;
 use crate::controller::key_store::KeyStore;
 use crate::controller::lease::{HeardTime, Leadership};
+use crate::controller::namespaces::NamespaceRegistry;
 use crate::controller::refusals;
 use crate::controller::snapshot::{Common, Published, Reach};
 use crate::core::fleet::disputes::{Cause, Disputes};
@@ -163,6 +164,8 @@ pub struct FleetThread {
     settling_shown: Option<Moment>,
     jobs: Jobs,
     published: Arc<Published>,
+    /// Hears which rooms and copies of namespaces workers have.
+    namespaces: NamespaceRegistry,
     clock: Clock,
     beat: Beat,
 }
@@ -173,7 +176,7 @@ impl FleetThread {
         settings: &Settings,
         (keys, identities): (KeyStore, Identities),
         (jobs, leadership): (Jobs, Leadership),
-        published: Arc<Published>,
+        (published, namespaces): (Arc<Published>, NamespaceRegistry),
         (clock, beat): (Clock, Beat),
     ) -> FleetThread {
         let fleet = Fleet::with_identities(clock.now(), FleetSettings::from(settings), identities);
@@ -200,6 +203,7 @@ impl FleetThread {
             settling_shown: None,
             jobs,
             published,
+            namespaces,
             clock,
             beat,
         };
@@ -282,6 +286,7 @@ impl FleetThread {
         }
         let fleet = &self.fleet;
         self.reaches.retain(|id, _| fleet.knows(id));
+        self.namespaces.keep_only(|id| fleet.knows(id));
         let disputes = self.disputes.tick(now, self.patience, |id| fleet.knows(id));
         for dispute in &disputes.begun {
             log::error!("[controller] {dispute}");
@@ -346,6 +351,9 @@ impl FleetThread {
             }
             self.leadership.heard(beat.lease);
             self.reached(beat, &source, upstream);
+            // What a worker is told of namespaces holds secrets: only those that prove who they are have a part in them.
+            let report = beat.rooms.as_ref().filter(|_| source.key.is_some());
+            self.namespaces.heard(&beat.worker_id, report, beat.stopping || beat.draining);
         }
         let outcome = copied.map_or_else(|| outcome.reply(), Err);
         if let Err(refusal) = &outcome {
@@ -398,6 +406,7 @@ impl FleetThread {
             call_token: self.reaches.get(id).and_then(|reach| reach.call_token.clone()),
             heartbeats_only: self.heartbeats_only,
             rival: self.disputes.rival_of(id).map(|dispute| dispute.to_string()),
+            rooms: self.namespaces.reply(id),
             ..reply
         }
     }
@@ -407,6 +416,7 @@ impl FleetThread {
         self.create_timeout = settings.sessions.create_timeout;
         self.heartbeats_only = settings.workers.secrets().next().is_some();
         self.fleet.reconfigure(FleetSettings::from(settings));
+        self.namespaces.reloaded(settings);
     }
 
     fn forget(&mut self, worker: &WorkerId, responder: Responder) {
@@ -415,6 +425,7 @@ impl FleetThread {
                 log::warn!("[controller] worker {worker} and its key are forgotten: an operator said so");
                 self.disputes.forget(worker);
                 self.reaches.remove(worker);
+                self.namespaces.keep_only(|id| id != worker);
                 self.keys.changed(self.clock.now(), self.fleet.identities());
                 self.publish();
                 self.publish_common();
@@ -547,6 +558,7 @@ impl FleetThread {
         if !self.fleet.drain(worker, on) {
             return responder.send(refusals::no_such_worker());
         }
+        self.namespaces.drain(worker, on);
         log::info!(worker:%; "[controller] worker {worker} {}", if on { "drains" } else { "takes sessions again" });
         self.publish();
         responder.send(Answer::empty());

@@ -12,8 +12,10 @@ pub mod jobs;
 pub mod key_store;
 pub mod lease;
 pub mod metrics;
+pub mod namespaces;
 pub mod operators;
 pub mod refusals;
+pub mod rooms;
 pub mod router;
 pub mod service;
 pub mod snapshot;
@@ -46,6 +48,7 @@ use crate::host::activation::{self, Passed};
 use crate::host::clock::Clock;
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::join;
+use crate::host::namespace_files::NamespaceFiles;
 use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::Pulses;
 use crate::operator::router::OperatorRouter;
@@ -57,7 +60,9 @@ use jobs::{Bounds, Jobs};
 use key_store::KeyStore;
 use lease::etcd::Etcd;
 use lease::{Leadership, LeaseThread};
+use namespaces::{NamespaceRegistry, NamespaceService, NamespacesThread, Tell};
 use operators::FleetSource;
+use rooms::routes::RoomRoutes;
 use router::ControllerRouter;
 use service::ControllerService;
 use snapshot::Published;
@@ -104,6 +109,7 @@ pub struct Controller {
     api: Option<ApiServer>,
     fleet: Sender<Ask>,
     fleet_thread: Option<JoinHandle<()>>,
+    namespaces: Option<JoinHandle<()>>,
     jobs: Jobs,
     leadership: Leadership,
     lease: Option<JoinHandle<()>>,
@@ -133,23 +139,13 @@ impl Controller {
         let (fleet, asks) = crossbeam_channel::unbounded();
         let jobs = Jobs::new(bounds(&live.get(), &plan));
         let sides = ((fleet.clone(), asks), jobs.clone());
-        let (threads, leadership) =
+        let (threads, leadership, namespaces) =
             start_threads(&live, &state, &published, sides, (address.port(), client), (clock, pulses))?;
         let (closing, tokens) = (Arc::new(AtomicBool::new(false)), Arc::new(TokenGuard::default()));
         let metrics = Arc::new(FrontMetrics::of(certificates.view(), &live));
         let (outbox, outbox_thread) = front::outbox(&state, &live, pulses)?;
         let (operators, awake) = Operators::new(live.clone());
         let page_address = page_address(&listeners);
-        let source = FleetSource {
-            published: published.clone(),
-            metrics: metrics.clone(),
-            certificate: certificates.view(),
-            outbox: outbox.clone(),
-            live: live.clone(),
-            leadership: leadership.clone(),
-            closing: closing.clone(),
-            clock,
-        };
         let service = ControllerService {
             page: page_address,
             live: live.clone(),
@@ -161,11 +157,14 @@ impl Controller {
             tokens: tokens.clone(),
             certificate: certificates.view(),
             outbox: outbox.clone(),
+            namespaces,
             metrics: metrics.clone(),
             clock,
         };
+        let source = FleetSource::beside(&service);
+        let rooms = RoomRoutes::new(service.rooms(), live.clone(), closing.clone());
         let api = front::api(&state, &live.get(), Arc::new(service), (&plan, pulses))?;
-        let router = own_router(&published, &live, &api, clock);
+        let router = own_router(rooms, &published, &live, &api, clock);
         let page = Page::start((operators, page_address), (source, awake), &live.get(), pulses)?;
         let router = page.in_front_of(router, &live);
         let run = (&plan, pulses, &metrics.edge);
@@ -184,6 +183,7 @@ impl Controller {
             api: Some(api),
             fleet,
             fleet_thread: Some(threads.fleet),
+            namespaces: Some(threads.namespaces),
             jobs,
             leadership,
             lease: threads.lease,
@@ -266,12 +266,14 @@ fn page_address(listeners: &[Listener]) -> Option<SocketAddr> {
 }
 
 fn own_router(
+    rooms: RoomRoutes,
     published: &Arc<Published>,
     live: &Arc<Live>,
     api: &ApiServer,
     clock: Clock,
 ) -> ControllerRouter {
     ControllerRouter {
+        rooms,
         fleet: published.clone(),
         live: live.clone(),
         api: api.gate(),
@@ -283,6 +285,7 @@ fn own_router(
 /// The threads that know and tell.
 struct Threads {
     fleet: JoinHandle<()>,
+    namespaces: JoinHandle<()>,
     lease: Option<JoinHandle<()>>,
 }
 
@@ -293,14 +296,16 @@ fn start_threads(
     ((fleet, asks), jobs): ((Sender<Ask>, Receiver<Ask>), Jobs),
     (port, roots): (u16, TlsConfig),
     (clock, pulses): (Clock, &Pulses),
-) -> Result<(Threads, Leadership), RunError> {
+) -> Result<(Threads, Leadership, NamespaceService), RunError> {
     let known = known_workers(state)?;
     let (leadership, lease) = start_lease(&live.get(), &fleet, port, (clock, pulses))?;
     let given = (jobs.clone(), leadership.clone(), asks);
-    let fleet_thread = start_fleet(live, known, published, given, (clock, pulses))?;
+    let (registry, files) = NamespaceRegistry::open(state, live.clone(), clock);
+    let fleet_thread = start_fleet(live, known, (published, &registry), given, (clock, pulses))?;
     let client = WorkerClient::new(live.clone(), published.clone(), roots, (leadership.clone(), clock));
+    let (service, namespaces) = start_namespaces(registry, files, client.clone(), pulses)?;
     open_jobs(&jobs, &live.get(), Dispatcher { fleet, client, clock }, pulses);
-    Ok((Threads { fleet: fleet_thread, lease }, leadership))
+    Ok((Threads { fleet: fleet_thread, namespaces, lease }, leadership, service))
 }
 
 /// The keys of workers that were here before.
@@ -314,14 +319,28 @@ fn known_workers(state: &PrivateDir) -> Result<(KeyStore, Identities), RunError>
 fn start_fleet(
     live: &Live,
     known: (KeyStore, Identities),
-    published: &Arc<Published>,
+    (published, namespaces): (&Arc<Published>, &NamespaceRegistry),
     (jobs, leadership, asks): (Jobs, Leadership, Receiver<Ask>),
     (clock, pulses): (Clock, &Pulses),
 ) -> Result<JoinHandle<()>, RunError> {
     let settings = live.get();
     let beat = front::beat(pulses, "fleet", FLEET_SILENCE);
-    let fleet = FleetThread::new(&settings, known, (jobs, leadership), published.clone(), (clock, beat));
+    let told = (published.clone(), namespaces.clone());
+    let fleet = FleetThread::new(&settings, known, (jobs, leadership), told, (clock, beat));
     front::thread("fleet", STACK, move || fleet.run(&asks))
+}
+
+fn start_namespaces(
+    registry: NamespaceRegistry,
+    files: Result<NamespaceFiles, String>,
+    client: WorkerClient,
+    pulses: &Pulses,
+) -> Result<(NamespaceService, JoinHandle<()>), RunError> {
+    let (tell, orders) = Tell::new();
+    let beat = front::beat(pulses, "namespaces", FLEET_SILENCE);
+    let service = NamespaceService { registry: registry.clone(), tell };
+    let thread = NamespacesThread { registry, files, client, beat };
+    Ok((service, front::thread("namespaces", STACK, move || thread.run(&orders))?))
 }
 
 /// Starts the thread that asks who leads; without `lease` there is none, and this controller does.
@@ -403,6 +422,8 @@ impl Running for Controller {
         if let Some(api) = self.api.take() {
             api.stop();
         }
+        // With the API the last goes who can ask for changes of namespaces.
+        self.namespaces.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
         self.jobs.stop(JOIN_DEADLINE);
         // When no create is under way any more: the next leader may begin at once.
         self.leadership.stop();

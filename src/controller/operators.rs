@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::live::Live;
 use crate::controller::lease::Leadership;
-use crate::controller::service::all_problems;
+use crate::controller::namespaces::NamespaceRegistry;
+use crate::controller::service::{ControllerService, all_problems};
 use crate::controller::snapshot::Published;
 use crate::core::operator::board::Look;
 use crate::core::operator::history::Counted;
@@ -25,6 +26,8 @@ pub struct FleetSource {
     pub certificate: CertificateView,
     /// Events on their way.
     pub outbox: Outbox,
+    /// Namespaces and what lacks for them.
+    pub namespaces: NamespaceRegistry,
     /// The settings in force.
     pub live: Arc<Live>,
     /// Who leads.
@@ -35,11 +38,29 @@ pub struct FleetSource {
     pub clock: Clock,
 }
 
+impl FleetSource {
+    /// Sees what the API sees.
+    pub fn beside(service: &ControllerService) -> FleetSource {
+        FleetSource {
+            published: service.published.clone(),
+            metrics: service.metrics.clone(),
+            certificate: service.certificate.clone(),
+            outbox: service.outbox.clone(),
+            namespaces: service.namespaces.registry.clone(),
+            live: service.live.clone(),
+            leadership: service.leadership.clone(),
+            closing: service.closing.clone(),
+            clock: service.clock,
+        }
+    }
+}
+
 impl Source for FleetSource {
     fn look(&self, with_sessions: bool) -> Look {
         let now = self.clock.now();
         let snapshot = self.published.get(now);
-        let mut problems = all_problems(&snapshot, true, &self.certificate, (&self.outbox, &self.live.get()));
+        let rest = (&self.outbox, &self.namespaces, &*self.live.get());
+        let mut problems = all_problems(&snapshot, true, &self.certificate, rest);
         problems.extend(self.leadership.problems(now, true));
         Look {
             now: unix_millis(),

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::Sender;
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use crate::api::auth::TokenGuard;
 use crate::api::counters::ApiCounters;
 use crate::api::origin;
 use crate::api::reply::{Answer, Responder};
+use crate::api::rooms_form;
 use crate::api::routes::Operation;
 use crate::api::server::{Call, Service};
 use crate::api::sessions;
@@ -24,7 +25,10 @@ use crate::controller::fleet_thread::{Ask, Create};
 use crate::controller::jobs::Jobs;
 use crate::controller::lease::{Leadership, NotLeading};
 use crate::controller::metrics;
+use crate::controller::namespaces::{self, NamespaceRegistry, NamespaceService};
 use crate::controller::refusals;
+use crate::controller::rooms::RoomPlaces;
+use crate::controller::rooms::rest;
 use crate::controller::snapshot::{Published, Snapshot, Target};
 use crate::controller::worker_address;
 use crate::core::bad_json;
@@ -80,6 +84,8 @@ pub struct ControllerService {
     pub certificate: CertificateView,
     /// Events on their way.
     pub outbox: Outbox,
+    /// Namespaces.
+    pub namespaces: NamespaceService,
     /// What is counted in front of us.
     pub metrics: Arc<FrontMetrics>,
     /// The clock of the fleet thread.
@@ -123,6 +129,12 @@ impl Service for ControllerService {
         self.tokens.used(token, client, self.clock.now());
     }
 
+    fn refuse_room(&self, token: Option<&str>, host: &str) -> Option<Answer> {
+        let registry = &self.namespaces.registry;
+        let admitted = registry.admit(token.unwrap_or_default(), Some(host), SystemTime::now());
+        admitted.err().map(|denied| rooms_form::denied(denied, token.is_some()))
+    }
+
     fn call(&self, call: Call, responder: Responder) {
         if is_for_the_leader(call.operation)
             && let Err(who) = self.leadership.number(self.clock.now())
@@ -144,12 +156,34 @@ impl Service for ControllerService {
             Operation::ListSessions => responder.send(self.sessions(&call)),
             Operation::GetSession => self.inspect(&call, responder),
             Operation::DeleteSession => self.delete(&call, responder),
+            Operation::ListNamespaces
+            | Operation::NamespaceStatus
+            | Operation::EnableNamespace
+            | Operation::DisableNamespace
+            | Operation::ListRoomTokens
+            | Operation::CreateRoomToken
+            | Operation::RevokeRoomToken => self.namespaces.call(&call, responder),
+            Operation::TurnCredentials
+            | Operation::ListRooms
+            | Operation::CreateRoom
+            | Operation::CloseRoom => {
+                rest::call(&self.rooms(), &call, responder, |order| self.submit(Job::Room(order)));
+            }
             _ => responder.send(Answer::error(404, "not found", "ask the session's worker")),
         }
     }
 }
 
 impl ControllerService {
+    /// Where rooms are.
+    pub fn rooms(&self) -> RoomPlaces {
+        RoomPlaces {
+            registry: self.namespaces.registry.clone(),
+            fleet: self.published.clone(),
+            clock: self.clock,
+        }
+    }
+
     fn health(&self, admin: bool, readiness: bool) -> Answer {
         let (now, settings) = (self.clock.now(), self.live.get());
         let snapshot = self.published.get(now);
@@ -185,6 +219,7 @@ impl ControllerService {
                 "update": self.metrics.updates.shown(admin),
                 "operators_page": self.page_in_words(),
                 "outbox": self.outbox.figures(unix_millis()).shown(),
+                "namespaces": namespaces::in_health(&self.namespaces.registry, admin),
                 "log": front::log_figures(),
             },
         });
@@ -214,7 +249,8 @@ impl ControllerService {
 
     /// What is wrong with the fleet and with us.
     fn problems(&self, snapshot: &Snapshot, admin: bool) -> Vec<String> {
-        let mut problems = all_problems(snapshot, admin, &self.certificate, (&self.outbox, &self.live.get()));
+        let rest = (&self.outbox, &self.namespaces.registry, &*self.live.get());
+        let mut problems = all_problems(snapshot, admin, &self.certificate, rest);
         problems.extend(self.leadership.problems(self.clock.now(), admin));
         problems
     }
@@ -421,9 +457,10 @@ pub fn all_problems(
     snapshot: &Snapshot,
     admin: bool,
     certificate: &CertificateView,
-    (outbox, settings): (&Outbox, &Settings),
+    (outbox, namespaces, settings): (&Outbox, &NamespaceRegistry, &Settings),
 ) -> Vec<String> {
     let mut problems = problems(snapshot, admin);
+    problems.extend(namespaces::problems(namespaces, admin, snapshot.settling(snapshot.taken).is_none()));
     problems.extend(certificate.problem());
     let figures = outbox.figures(unix_millis());
     problems.extend(figures.problems(&settings.outbox).into_iter().map(str::to_owned));

@@ -28,5 +28,6 @@ pub mod signals;
 pub mod state_file;
 pub mod stun;
 pub mod turn;
+pub mod turn_secrets;
 pub mod wake;
 pub mod wireguard;

@@ -2,6 +2,12 @@
 //!
 //! None of them can keep a role from starting: one that cannot be read is set aside, and whoever opened the directory says so.
 
+use std::fs::{DirEntry, File};
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+
 use crate::core::namespaces::NamespaceName;
 use crate::core::namespaces::state::NamespaceState;
 use crate::host::private_dir::{DirError, PrivateDir};
@@ -54,11 +60,7 @@ impl NamespaceFiles {
     fn read(&self, file: &str, name: &NamespaceName) -> Result<NamespaceState, String> {
         let text = self.0.read_own(file, LIMIT).map_err(|error| error.to_string())?;
         let text = text.ok_or("it was no file of ours")?;
-        // What serde says may repeat a piece of the file.
-        let state: NamespaceState = serde_json::from_slice(&text)
-            .map_err(|error| format!("it is damaged, at byte {}", error.column()))?;
-        state.check(name).map_err(|error| error.to_string())?;
-        Ok(state)
+        parsed(&text, name)
     }
 
     /// Writes one, whole or not at all, and durably. Two callers must not write the same one at once.
@@ -83,5 +85,88 @@ impl NamespaceFiles {
     pub fn read_beside(&self, file: &str) -> Option<Vec<u8>> {
         let is_there = self.0.names().is_ok_and(|names| names.iter().any(|name| name == file));
         is_there.then(|| self.0.read_own(file, LIMIT).ok().flatten()).flatten()
+    }
+}
+
+fn parsed(text: &[u8], name: &NamespaceName) -> Result<NamespaceState, String> {
+    // What serde says may repeat a piece of the file.
+    let state: NamespaceState =
+        serde_json::from_slice(text).map_err(|error| format!("it is damaged, at byte {}", error.column()))?;
+    state.check(name).map_err(|error| error.to_string())?;
+    Ok(state)
+}
+
+/// Reads the files of a directory as they are and changes nothing there, for whoever is not its owner. The error says why the directory
+/// cannot be read.
+pub fn look(directory: &Path) -> io::Result<Found> {
+    let mut found = Found::default();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let file = entry.file_name().to_string_lossy().into_owned();
+        let is_unreadable = file.strip_suffix(UNREADABLE).and_then(|name| name.parse().ok());
+        if let Some(name) = is_unreadable {
+            found.unreadable.push((name, "it was set aside".to_owned()));
+        }
+        let Some(name) = file.strip_suffix(SUFFIX).and_then(|name| name.parse::<NamespaceName>().ok()) else {
+            continue;
+        };
+        match read_plain(&entry).and_then(|text| parsed(&text, &name)) {
+            Ok(state) => found.states.push(state),
+            Err(why) => found.unreadable.push((name, why)),
+        }
+    }
+    // What came anew is there.
+    let known = |name: &NamespaceName| found.states.iter().any(|state| state.name == *name);
+    let lost = found.unreadable.iter().filter(|(name, _)| !known(name)).cloned().collect();
+    Ok(Found { unreadable: lost, ..found })
+}
+
+/// Links are not followed: the directory is another user's.
+fn read_plain(entry: &DirEntry) -> Result<Vec<u8>, String> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = rustix::fs::open(entry.path(), flags, Mode::empty()).map_err(|error| error.to_string())?;
+    let file = File::from(file);
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Err("it is no file".to_owned());
+    }
+    let mut text = Vec::new();
+    file.take(LIMIT).read_to_end(&mut text).map_err(|error| error.to_string())?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::namespaces::state::RoomLimits;
+    use crate::host::entropy;
+
+    #[test]
+    fn copies_are_looked_at_without_a_change() {
+        let root = std::env::temp_dir().join(format!("neck-copies-{:016x}", entropy::number()));
+        let state = PrivateDir::open(&root).unwrap();
+        let (files, _) = NamespaceFiles::open(&state, "rooms").unwrap();
+        for name in ["a", "b", "c"] {
+            files.keep(&NamespaceState::new(name.parse().unwrap(), RoomLimits::default())).unwrap();
+        }
+        let directory = root.join("rooms");
+        std::fs::write(directory.join("b.json"), "{half").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", directory.join("d.json")).unwrap();
+        std::fs::write(directory.join("c.json.unreadable"), "").unwrap();
+        std::fs::rename(directory.join("c.json"), directory.join("c.unreadable")).unwrap();
+        let names = || {
+            let entries = std::fs::read_dir(&directory).unwrap().flatten();
+            let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
+            names.sort();
+            names
+        };
+        let before = names();
+        let found = look(&directory).unwrap();
+        assert_eq!(names(), before);
+        let mut unreadable: Vec<&str> = found.unreadable.iter().map(|(name, _)| name.as_str()).collect();
+        unreadable.sort();
+        assert_eq!((found.states.len(), unreadable), (1, vec!["b", "c", "d"]));
+        assert!(found.unreadable.iter().all(|(_, why)| !why.contains("root:")), "{found:?}");
+        assert!(look(&root.join("nowhere")).is_err());
+        std::fs::remove_dir_all(root).unwrap();
     }
 }

@@ -31,6 +31,8 @@ use crate::worker::chronicle::Chronicle;
 use crate::worker::fence::LeaseFence;
 use crate::worker::figures;
 use crate::worker::namespaces::access::RoomAccess;
+use crate::worker::namespaces::copies;
+use crate::worker::namespaces::relay_checks::RelayChecks;
 use crate::worker::rooms::Rooms;
 use crate::worker::standing::Standing;
 
@@ -39,6 +41,9 @@ const FULL_DISK: &str = "the disk of sessions.data_dir";
 
 /// What those read of the others who show no token.
 const UNDISCLOSED: &str = "sessions cannot be started: ask with the admin token, or see the log";
+
+/// Problems of namespaces that one health reply tells.
+const MAX_SHOWN: usize = 20;
 
 /// What a worker's threads tell each other about its own state.
 #[derive(Debug, Default)]
@@ -84,6 +89,8 @@ pub struct Health {
     pub rooms: Rooms,
     /// Who is admitted to them.
     pub room_access: RoomAccess,
+    /// Whether our TURN servers relay for its namespaces.
+    pub relays: RelayChecks,
     /// How we stand with the controller.
     pub standing: Arc<Standing>,
     /// Which controllers are obeyed.
@@ -129,8 +136,26 @@ impl Health {
             true => hindrance.reason.clone(),
             false => UNDISCLOSED.to_owned(),
         });
-        let certificate = self.certificate.problem();
+        let certificate = self.certificate.problem().into_iter().chain(self.of_rooms(admin));
         own.chain(told).chain(self.standing.troubles(admin)).chain(certificate).collect()
+    }
+
+    /// What is wrong with rooms. Names of namespaces are for operators.
+    fn of_rooms(&self, admin: bool) -> Vec<String> {
+        if !self.live.get().rooms.enabled {
+            return Vec::new();
+        }
+        let waiting = self.room_access.waiting().into_iter().map(|name| {
+            format!("namespace {name}: its configuration is not there; its rooms wait for the controller")
+        });
+        let failed = self.relays.failed().into_iter();
+        let failed = failed.map(|(name, why)| format!("namespace {name} is not relayed: {why}"));
+        let all: Vec<String> = waiting.chain(failed).collect();
+        match (all.len(), admin) {
+            (0, _) => all,
+            (count, false) => vec![format!("rooms have {count} problems: see [room] and [turn] in the log")],
+            (_, true) => all.into_iter().take(MAX_SHOWN).collect(),
+        }
     }
 
     /// The reply to a health request. Whole session ids are for administrators.
@@ -172,6 +197,7 @@ impl Health {
                 "outbox": self.outbox.figures(clock::unix_millis()).shown(),
                 "media": self.media.snapshot(),
                 "sessions": sessions,
+                "namespaces": reads.then(|| copies::in_health(self)),
             },
         });
         let ready = self.flags.takes_sessions();

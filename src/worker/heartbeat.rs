@@ -29,6 +29,7 @@ use crate::worker::answers;
 use crate::worker::board::{Card, View, words_of};
 use crate::worker::health::Health;
 use crate::worker::identity::IdentityFile;
+use crate::worker::namespaces::copies;
 use crate::worker::ring::{Ear, Heard};
 use crate::worker::rooms;
 use crate::worker::roster::Order;
@@ -265,6 +266,7 @@ impl Pulse {
                 .map(|until| millis(until.since(self.health.clock.now()))),
             sessions,
             unchanged_since: None,
+            rooms: copies::report(&self.health),
         }
     }
 
@@ -320,6 +322,7 @@ impl Pulse {
                 false => self.health.rooms.resume(),
             }
         }
+        copies::apply(&self.health, reply.rooms);
         for order in reply.end {
             let (session, reason) = (&order.session_id, order.reason);
             log::info!(session:%, reason:%; "[heartbeat] the controller ends session {session} as {reason}");

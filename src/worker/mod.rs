@@ -104,6 +104,7 @@ use heartbeat::Pulse;
 use identity::{Identity, IdentityFile};
 use memory::Memory;
 use namespaces::access::RoomAccess;
+use namespaces::relay_checks::{RelayCheckThread, RelayChecks};
 use public_address::AddressThread;
 use ring::{Ear, Ring};
 use rooms::RoomsService;
@@ -175,6 +176,7 @@ pub struct Worker {
     configured_id: Option<WorkerId>,
     media: Option<MediaThreads>,
     rooms: Option<RoomsService>,
+    relay_checks: Option<RelayCheckThread>,
     updates: (Updates, Option<Checker>),
     /// Held as long as we live: nobody else may use our directories.
     _locks: Vec<File>,
@@ -223,14 +225,12 @@ impl Worker {
         let fence = open_fence(&ground.state, (generation, clock), &ring)?;
         let standing = Arc::new(Standing::new(identity.heartbeats_only));
         let room_access = RoomAccess::open(&ground.state, live.clone(), standing.clone());
-        let rooms = RoomsService::start(
-            &ground.state,
-            room_access.clone(),
-            Box::new(media.clone()),
-            (clock, pulses),
-        )?;
+        let members = Box::new(media.clone());
+        let rooms = RoomsService::start(&ground.state, room_access.clone(), members, (clock, pulses))?;
+        let (relays, relay_checks) = start_relay_checks(&room_access, &live, pulses)?;
         let health = Health {
             rooms: rooms.rooms(),
+            relays,
             room_access,
             live: live.clone(),
             board,
@@ -266,6 +266,7 @@ impl Worker {
         worker.outbox = Some(memory.thread);
         worker.media = Some(media_threads);
         worker.rooms = Some(rooms);
+        worker.relay_checks = relay_checks;
         log::info!("[worker] {id} listens on {listens_on}");
         Ok(worker)
     }
@@ -337,6 +338,7 @@ impl Worker {
             configured_id: None,
             media: None,
             rooms: None,
+            relay_checks: None,
             updates,
             _locks: ground.locks,
         })
@@ -422,6 +424,7 @@ impl Running for Worker {
         if let Some(rooms) = self.rooms.take() {
             rooms.stop();
         }
+        self.relay_checks.take().into_iter().for_each(RelayCheckThread::stop);
         if let Some(media) = self.media.take() {
             media.stop(MEDIA_DEADLINE);
         }
@@ -555,6 +558,18 @@ fn prepare_ground(settings: &Settings, passed: Vec<Passed>) -> Result<Ground, Ru
     let root = DataDir::open(&settings.sessions.data_dir).map_err(fail)?;
     let locks = vec![state_lock];
     Ok(Ground { listeners, secured, certificates, roots, state, root: Arc::new(root), locks })
+}
+
+/// The thread, where rooms are held.
+fn start_relay_checks(
+    access: &RoomAccess,
+    live: &Arc<Live>,
+    pulses: &Pulses,
+) -> Result<(RelayChecks, Option<RelayCheckThread>), RunError> {
+    let found = RelayChecks::default();
+    let start = || RelayCheckThread::start(found.clone(), access.clone(), live.clone(), pulses);
+    let thread = access.is_enabled().then(start).transpose()?;
+    Ok((found, thread))
 }
 
 fn settle_identity(ground: &Ground, settings: &Settings) -> Result<Identity, RunError> {

@@ -45,6 +45,7 @@ use crate::worker::health::Health;
 use crate::worker::ice;
 use crate::worker::metrics;
 use crate::worker::mic;
+use crate::worker::namespaces::copies;
 use crate::worker::rating;
 use crate::worker::rooms::rest;
 use crate::worker::roster::Order;
@@ -151,6 +152,7 @@ impl Service for WorkerService {
             Operation::MicStop => responder.send(mic::stop(self, &call)),
             Operation::MicStatus => responder.send(mic::status(self, &call)),
             Operation::IceServers => responder.send(ice::answer(self, &call)),
+            Operation::TakeNamespaces => responder.send(copies::take(&self.health, &call)),
             Operation::TurnCredentials
             | Operation::ListRooms
             | Operation::CreateRoom

@@ -40,7 +40,7 @@ impl Client {
     }
 
     /// Exit status and words of what does not go well.
-    fn fails(&self, arguments: &[&str]) -> (i32, String) {
+    pub fn fails(&self, arguments: &[&str]) -> (i32, String) {
         let output = self.run(arguments);
         (output.status.code().expect("a status"), errors(&output))
     }

@@ -24,7 +24,9 @@ fn documented() -> BTreeMap<String, Value> {
             .as_str()
             .expect("a path is text")
             .replace("{session_id}", "{id}")
-            .replace("{worker_id}", "{id}");
+            .replace("{worker_id}", "{id}")
+            .replace("{namespace}", "{id}")
+            .replace("{token_id}", "{peer}");
         for method in METHODS {
             if let Some(operation) = item.get(method) {
                 found.insert(format!("{} {path}", method.to_uppercase()), operation.clone());
@@ -79,10 +81,10 @@ fn who_may_call_and_how_they_are_refused_is_documented() {
         let roles: Vec<&str> =
             operation["x-roles"].as_sequence().into_iter().flatten().filter_map(Value::as_str).collect();
         // What a worker serves to browsers, its controller passes on.
-        let expected: &[&str] = match (route.on, route.auth) {
-            (On::Controller, _) => &["controller"],
-            // Rooms are asked for at their worker.
-            (On::Worker, Auth::Room) => &["worker"],
+        let expected: &[&str] = match route.on {
+            On::Controller => &["controller"],
+            // Copies of namespaces are brought to their worker.
+            On::Worker if !route.path.starts_with("/session/") => &["worker"],
             _ => &["controller", "worker"],
         };
         if roles != expected {

@@ -158,6 +158,7 @@ impl Worker {
             drain_left_ms: None,
             unchanged_since,
             sessions,
+            rooms: None,
         }
     }
 }

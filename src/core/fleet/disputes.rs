@@ -344,6 +344,7 @@ mod tests {
             allowed_bodies: None,
             sessions: Vec::new(),
             unchanged_since: None,
+            rooms: None,
         }
     }
 

@@ -89,6 +89,7 @@ fn beat(worker: &str, stamp: Stamp, sessions: Vec<SessionBrief>) -> Heartbeat {
         hindrances: Vec::new(),
         allowed_bodies: None,
         unchanged_since: None,
+        rooms: None,
         drain_left_ms: None,
         sessions,
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::turns::Fault;
 use crate::config::settings::Network;
 use crate::core::ids::{BodyAddr, InvalidId, SessionId, WorkerId, url_host};
+use crate::core::namespaces::wire::{RoomsReply, RoomsReport};
 use crate::core::reason::EndReason;
 use crate::core::status::SessionStatus;
 
@@ -203,6 +204,9 @@ pub struct Heartbeat {
     /// controller that has taken that beat and said [`HeartbeatReply::keeps_lists`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unchanged_since: Option<u64>,
+    /// Its rooms and its copies of namespaces; `None`: it holds no rooms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rooms: Option<RoomsReport>,
 }
 
 /// A session as its worker lists it.
@@ -330,6 +334,9 @@ pub struct HeartbeatReply {
     /// Why this worker gets no sessions for a while, though it is up: in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// Copies of namespaces that it is to have, and those that it is to forget. Set for workers that have proved themselves.
+    #[serde(default, skip_serializing_if = "RoomsReply::is_empty")]
+    pub rooms: RoomsReply,
 }
 
 fn is_zero(value: &u64) -> bool {

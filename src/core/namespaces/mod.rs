@@ -7,8 +7,10 @@
 pub mod access;
 pub mod bearer;
 pub mod placement;
+pub mod records;
 pub mod relays;
 pub mod state;
+pub mod turn_secrets;
 pub mod wire;
 
 use std::fmt;

@@ -80,6 +80,8 @@ pub struct NodeView {
     pub rooms: usize,
     /// See `rooms`.
     pub peers: u32,
+    /// The UDP ports of its rooms' media, where they are fixed.
+    pub media_ports: Option<(u16, u16)>,
 }
 
 /// Workers, pins, and the rules above.
@@ -251,20 +253,28 @@ impl Placement {
             reply.copies.push(copy);
         }
         let held = here.report.namespaces.iter().map(|held| &held.name);
-        let is_stale = |name: &&NamespaceName| !self.is_served(now, name, worker, known, wanted);
+        // Of what is not known here the file was lost: the copies are all that there is of it.
+        let is_stale = |name: &&NamespaceName| {
+            known.get(name).is_some() && !self.holders(now, name, wanted).contains(worker)
+        };
         reply.dropped = held.filter(is_stale).cloned().collect();
         reply
     }
 
-    fn is_served(
-        &self,
-        now: Moment,
-        ns: &NamespaceName,
-        worker: &WorkerId,
-        known: &Namespaces,
-        wanted: Wanted,
-    ) -> bool {
-        known.get(ns).is_some() && self.holders(now, ns, wanted).contains(worker)
+    /// Namespaces whose copies workers have, and nobody here knows.
+    pub fn strangers(&self, known: &Namespaces) -> Vec<NamespaceName> {
+        let held = self.workers.values().flat_map(|worker| &worker.report.namespaces);
+        let mut names: Vec<NamespaceName> =
+            held.map(|held| &held.name).filter(|name| known.get(name).is_none()).cloned().collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Forgets the workers that the fleet does not know any more.
+    pub fn keep_only(&mut self, is_known: impl Fn(&WorkerId) -> bool) {
+        let gone: Vec<WorkerId> = self.workers.keys().filter(|id| !is_known(id)).cloned().collect();
+        gone.iter().for_each(|id| self.forget(id));
     }
 
     /// The worker that a room is pinned to, as long as it can be joined there.
@@ -351,6 +361,7 @@ impl Placement {
                 turn_up: held.and_then(|held| held.turn_up),
                 rooms: worker.report.rooms.iter().filter(|room| room.ns == *ns).count(),
                 peers: worker.report.peers(ns),
+                media_ports: worker.report.media_ports,
             })
         };
         let all = |ids: Vec<&WorkerId>| ids.into_iter().filter_map(view).collect();

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
 use super::{NamespaceName, RoomRole};
+use crate::config::settings::RoomsConfig;
 
 /// The version of the form. A file of a later one is not read: it may mean more than we understand.
 pub const VERSION: u32 = 1;
@@ -171,6 +172,17 @@ impl Default for RoomLimits {
             max_videos: 25,
             empty_timeout: Duration::from_secs(60),
             data_channels: true,
+        }
+    }
+}
+
+impl From<&RoomsConfig> for RoomLimits {
+    fn from(rooms: &RoomsConfig) -> RoomLimits {
+        RoomLimits {
+            max_peers: rooms.max_peers,
+            max_videos: rooms.max_videos,
+            empty_timeout: rooms.empty_timeout,
+            data_channels: rooms.data_channels,
         }
     }
 }

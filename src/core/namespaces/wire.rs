@@ -32,6 +32,9 @@ pub struct RoomsReport {
     /// `turn.urls`: its own TURN servers; none where it has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub turn_urls: Vec<String>,
+    /// The first and the last UDP port of its rooms' media; `None`: the kernel chooses them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_ports: Option<(u16, u16)>,
     /// The namespaces that it knows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<HeldNamespace>,

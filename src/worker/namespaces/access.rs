@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::live::Live;
-use crate::config::settings::{RoomsConfig, Settings};
+use crate::config::settings::Settings;
 use crate::core::namespaces::NamespaceName;
 use crate::core::namespaces::access::Namespaces;
 pub use crate::core::namespaces::access::{Denied, Membership};
 pub use crate::core::namespaces::relays::TurnCredentials;
 use crate::core::namespaces::state::{NamespaceState, RoomLimits};
+use crate::core::namespaces::wire::MAX_NAMESPACES_LISTED;
 use crate::host::namespace_files::{Found, NamespaceFiles};
 use crate::host::private_dir::PrivateDir;
 use crate::worker::standing::Standing;
@@ -57,7 +58,7 @@ impl RoomAccess {
                 || settings.metrics.token.matches(token)
         };
         let membership = self.known().admit(token, host, unix(now), is_known)?;
-        let limits = membership.limits.within(limits_of(&settings.rooms));
+        let limits = membership.limits.within(RoomLimits::from(&settings.rooms));
         Ok(Membership { limits, ..membership })
     }
 
@@ -80,6 +81,13 @@ impl RoomAccess {
             let name = copy.name.clone();
             if let Err(why) = copy.check(&name) {
                 log::warn!("[room] the controller's copy of namespace {name} is not used: {why}");
+                continue;
+            }
+            let is_new = self.known().get(&name).is_none();
+            if is_new && self.known().all().count() >= MAX_NAMESPACES_LISTED {
+                log::warn!(
+                    "[room] the copy of namespace {name} is not taken: there are {MAX_NAMESPACES_LISTED}"
+                );
                 continue;
             }
             // The disk first: who is admitted by a copy is admitted after a restart, too.
@@ -107,6 +115,23 @@ impl RoomAccess {
         self.known().all().cloned().collect()
     }
 
+    /// Those of them that are enabled, and since when.
+    pub fn enabled(&self) -> Vec<(NamespaceName, Option<u64>)> {
+        let known = self.known();
+        known
+            .all()
+            .filter(|state| state.enabled)
+            .map(|state| (state.name.clone(), state.enabled_at))
+            .collect()
+    }
+
+    /// Changes something in the directory of copies, so that whoever brings their secrets to a TURN server looks again.
+    pub fn touch(&self) {
+        if let Some(Err(why)) = self.files().as_ref().map(|files| files.keep_beside(WISH, b"")) {
+            log::warn!("[turn] the directory of copies takes nothing: {why}");
+        }
+    }
+
     /// Namespaces that were known to an earlier run and wait for the controller.
     pub fn waiting(&self) -> Vec<NamespaceName> {
         self.0.waiting.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -129,6 +154,9 @@ impl RoomAccess {
     }
 }
 
+/// A file without content: a namespace's secret is not with the TURN server yet.
+const WISH: &str = "turn-secret-wanted";
+
 /// Where copies are, below the worker's state directory.
 const DIRECTORY: &str = "rooms";
 
@@ -148,16 +176,6 @@ fn open(state: &PrivateDir) -> (Option<NamespaceFiles>, Found) {
             );
             (None, Found::default())
         }
-    }
-}
-
-/// The bounds of `rooms.*`.
-fn limits_of(rooms: &RoomsConfig) -> RoomLimits {
-    RoomLimits {
-        max_peers: rooms.max_peers,
-        max_videos: rooms.max_videos,
-        empty_timeout: rooms.empty_timeout,
-        data_channels: rooms.data_channels,
     }
 }
 

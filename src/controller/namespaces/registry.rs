@@ -1,0 +1,270 @@
+//! What everybody may look up of namespaces and of the workers that serve them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::config::live::Live;
+use crate::config::secret::is_one_of;
+use crate::config::settings::Settings;
+use crate::core::ids::WorkerId;
+use crate::core::namespaces::access::{Denied, Membership, Namespaces};
+use crate::core::namespaces::placement::{NoPlace, NodeView, Placement, Wanted};
+use crate::core::namespaces::relays::TurnCredentials;
+use crate::core::namespaces::state::{NamespaceState, RoomLimits};
+use crate::core::namespaces::wire::{RoomBrief, RoomsReply, RoomsReport};
+use crate::core::namespaces::{NamespaceName, RoomId};
+use crate::host::clock::Clock;
+use crate::host::namespace_files::{Found, NamespaceFiles};
+use crate::host::private_dir::PrivateDir;
+
+/// Where namespaces are, below the controller's state directory.
+const DIRECTORY: &str = "namespaces";
+
+/// Namespaces, the workers that serve them, and where their rooms are. Cheap to clone; asking takes a short lock and no disk.
+#[derive(Clone)]
+pub struct NamespaceRegistry(Arc<Shared>);
+
+struct Shared {
+    live: Arc<Live>,
+    clock: Clock,
+    /// Where both locks are taken, this one is first.
+    known: RwLock<Namespaces>,
+    placement: Mutex<Placement>,
+    /// Namespaces whose file cannot be read, and why; until they are enabled anew.
+    unreadable: RwLock<BTreeMap<NamespaceName, String>>,
+}
+
+/// A namespace and who serves it.
+pub struct NamespaceView {
+    /// What is kept of it.
+    pub state: NamespaceState,
+    /// The workers that hold its rooms.
+    pub sfu: Vec<NodeView>,
+    /// The workers whose TURN servers relay for it.
+    pub turn: Vec<NodeView>,
+    /// The TURN servers that its members are told.
+    pub turn_urls: Vec<String>,
+    /// What lacks, in words.
+    pub findings: Vec<String>,
+}
+
+impl NamespaceRegistry {
+    /// With the namespaces of an earlier run; their files, where they can be kept at all. Nothing here keeps a controller from
+    /// starting.
+    pub fn open(
+        state: &PrivateDir,
+        live: Arc<Live>,
+        clock: Clock,
+    ) -> (NamespaceRegistry, Result<NamespaceFiles, String>) {
+        let (files, Found { states, unreadable }) = match NamespaceFiles::open(state, DIRECTORY) {
+            Ok((files, found)) => (Ok(files), found),
+            Err(error) => {
+                log::error!("[room] ALERT namespaces cannot be kept: {error}");
+                (Err(error.to_string()), Found::default())
+            }
+        };
+        for (name, why) in &unreadable {
+            log::error!("[room] ALERT {}", lost(name, why));
+        }
+        let patience = live.get().workers.heartbeat_timeout;
+        let registry = NamespaceRegistry(Arc::new(Shared {
+            live,
+            clock,
+            known: RwLock::default(),
+            placement: Mutex::new(Placement::new(patience)),
+            unreadable: RwLock::new(unreadable.into_iter().collect()),
+        }));
+        states.into_iter().for_each(|state| registry.put(state));
+        (registry, files)
+    }
+
+    /// Whether there are namespaces and rooms at all (`rooms.enabled`).
+    pub fn is_enabled(&self) -> bool {
+        self.0.live.get().rooms.enabled
+    }
+
+    /// Judges a token that came with a request for `host`.
+    pub fn admit(&self, token: &str, host: Option<&str>, now: SystemTime) -> Result<Membership, Denied> {
+        let settings = self.0.live.get();
+        let is_known = |token: &str| {
+            is_one_of(token, settings.server.admin_secrets())
+                || is_one_of(token, settings.workers.secrets())
+                || settings.server.read_token.matches(token)
+                || settings.metrics.token.matches(token)
+        };
+        self.known().admit(token, host, unix(now), is_known)
+    }
+
+    /// TURN credentials of `who` in a namespace; `None`: it is not enabled, or nobody relays for it.
+    pub fn turn_credentials(
+        &self,
+        ns: &NamespaceName,
+        who: &str,
+        now: SystemTime,
+    ) -> Option<TurnCredentials> {
+        let known = self.known();
+        let urls = self.placement().turn_urls(self.0.clock.now(), ns, self.wanted());
+        TurnCredentials::of(known.get(ns)?, &urls, who, unix(now))
+    }
+
+    /// Where whoever joins a room is sent.
+    pub fn place(&self, ns: &NamespaceName, room: &RoomId) -> Result<WorkerId, NoPlace> {
+        let known = self.known();
+        let state = known.get(ns).ok_or(NoPlace::NoWorker)?;
+        self.placement().place(self.0.clock.now(), state, room, self.wanted())
+    }
+
+    /// The worker that a room is pinned to, as long as it can be joined there.
+    pub fn pinned(&self, ns: &NamespaceName, room: &RoomId) -> Option<WorkerId> {
+        self.placement().pinned(self.0.clock.now(), ns, room).cloned()
+    }
+
+    /// The rooms of a namespace with their workers, by id.
+    pub fn rooms(&self, ns: &NamespaceName) -> Vec<(RoomBrief, WorkerId)> {
+        self.placement().rooms(ns)
+    }
+
+    /// A worker has made a room between two beats, or closed it.
+    pub fn told(&self, worker: &WorkerId, room: RoomBrief, exists: bool) {
+        self.placement().told(self.0.clock.now(), worker, room, exists);
+    }
+
+    /// The beat of a worker was accepted; `report`: it holds rooms and has proved who it is. `leaving`: it takes no new rooms.
+    pub fn heard(&self, worker: &WorkerId, report: Option<&RoomsReport>, leaving: bool) {
+        let now = self.0.clock.now();
+        self.placement().heard(now, worker, report.cloned(), leaving);
+    }
+
+    /// What a worker is to be told after its beat.
+    pub fn reply(&self, worker: &WorkerId) -> RoomsReply {
+        if !self.is_enabled() {
+            return RoomsReply::default();
+        }
+        let known = self.known();
+        self.placement().reply(self.0.clock.now(), worker, &known, self.wanted())
+    }
+
+    /// An operator drains a worker, or undoes it.
+    pub fn drain(&self, worker: &WorkerId, on: bool) {
+        self.placement().drain(worker, on);
+    }
+
+    /// Forgets the workers that the fleet does not know any more.
+    pub fn keep_only(&self, is_known: impl Fn(&WorkerId) -> bool) {
+        self.placement().keep_only(is_known);
+    }
+
+    /// A worker has this copy from now on.
+    pub fn gave(&self, worker: &WorkerId, copy: &NamespaceState) {
+        self.placement().gave(worker, &copy.name, &copy.digest());
+    }
+
+    /// New settings are in force.
+    pub fn reloaded(&self, settings: &Settings) {
+        self.placement().set_patience(settings.workers.heartbeat_timeout);
+        let states: Vec<NamespaceState> = self.known().all().cloned().collect();
+        let limits = RoomLimits::from(&settings.rooms);
+        let mut known = self.known_mut();
+        states.into_iter().for_each(|state| known.put(NamespaceState { limits, ..state }));
+    }
+
+    /// Takes a state in, instead of what was known of its namespace.
+    pub fn put(&self, state: NamespaceState) {
+        let limits = RoomLimits::from(&self.0.live.get().rooms);
+        self.0.unreadable.write().unwrap_or_else(PoisonError::into_inner).remove(&state.name);
+        self.known_mut().put(NamespaceState { limits, ..state });
+    }
+
+    /// What is known of a namespace.
+    pub fn get(&self, name: &NamespaceName) -> Option<NamespaceState> {
+        self.known().get(name).cloned()
+    }
+
+    /// How many there are, and of these enabled ones.
+    pub fn counts(&self) -> (usize, usize) {
+        let known = self.known();
+        (known.all().count(), known.all().filter(|state| state.enabled).count())
+    }
+
+    /// One that nobody has enabled yet.
+    pub fn fresh(&self, name: NamespaceName) -> NamespaceState {
+        NamespaceState::new(name, RoomLimits::from(&self.0.live.get().rooms))
+    }
+
+    /// Who is to have a copy of a namespace, and the copy.
+    pub fn copies(&self, name: &NamespaceName) -> Option<(Vec<WorkerId>, NamespaceState)> {
+        let known = self.known();
+        let (now, wanted, placement) = (self.0.clock.now(), self.wanted(), self.placement());
+        let state = known.get(name)?;
+        Some((placement.holders(now, name, wanted), placement.copy_of(now, state, wanted)))
+    }
+
+    /// A namespace and who serves it.
+    pub fn view(&self, state: &NamespaceState) -> NamespaceView {
+        let (now, wanted, placement) = (self.0.clock.now(), self.wanted(), self.placement());
+        let (sfu, turn) = placement.nodes(now, &state.name, wanted);
+        let findings = if state.enabled { placement.findings(now, &state.name, wanted) } else { Vec::new() };
+        NamespaceView {
+            state: state.clone(),
+            sfu,
+            turn,
+            turn_urls: placement.turn_urls(now, &state.name, wanted),
+            findings,
+        }
+    }
+
+    /// All of them, by name.
+    pub fn views(&self) -> Vec<NamespaceView> {
+        let states: Vec<NamespaceState> = self.known().all().cloned().collect();
+        states.iter().map(|state| self.view(state)).collect()
+    }
+
+    /// What is wrong with the files: those that cannot be read, and those that are lost while workers still have copies.
+    pub fn file_troubles(&self) -> Vec<String> {
+        let unreadable = self.0.unreadable.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.known();
+        let strangers = self.placement().strangers(&known);
+        drop(known);
+        let gone = strangers.iter().filter(|name| !unreadable.contains_key(*name)).map(|name| {
+            format!(
+                "namespace {name} is not known here, and workers have copies of it: bring its file back to {DIRECTORY}/ in \
+                 server.state_dir, or enable it anew"
+            )
+        });
+        unreadable.iter().map(|(name, why)| lost(name, why)).chain(gone).collect()
+    }
+
+    /// The domain below which namespaces have names (`rooms.base_domain`).
+    pub fn base_domain(&self) -> Option<String> {
+        self.0.live.get().rooms.base_domain.clone()
+    }
+
+    fn wanted(&self) -> Wanted {
+        let settings = self.0.live.get();
+        Wanted { sfu: settings.rooms.sfu_workers, turn: settings.rooms.turn_workers }
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Namespaces> {
+        self.0.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known_mut(&self) -> RwLockWriteGuard<'_, Namespaces> {
+        self.0.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn placement(&self) -> MutexGuard<'_, Placement> {
+        self.0.placement.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lost(name: &NamespaceName, why: &str) -> String {
+    format!(
+        "namespace {name}: its file cannot be read ({why}) and is set aside; workers go on with their copies: bring it back from a \
+         backup and restart, or enable the namespace anew, with new tokens"
+    )
+}
+
+fn unix(now: SystemTime) -> u64 {
+    now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,190 @@
+//! The `namespaces` thread: it alone changes namespaces, one after the other, and brings copies to workers.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+
+use crate::api::reply::{Answer, Responder};
+use crate::api::server::Beat;
+use crate::controller::namespaces::changes::{Change, Wish};
+use crate::controller::namespaces::{NamespaceRegistry, answers};
+use crate::controller::refusals;
+use crate::controller::worker_client::{CallError, WorkerClient};
+use crate::core::ids::WorkerId;
+use crate::core::namespaces::NamespaceName;
+use crate::core::namespaces::state::{NamespaceState, TokenHash, TokenRecord, TokenText, TurnSecret};
+use crate::core::namespaces::wire::{MAX_NAMESPACES_LISTED, RoomsReply};
+use crate::host::entropy;
+use crate::host::namespace_files::NamespaceFiles;
+
+/// Changes that wait for their turn; those beyond are to be asked for again.
+const QUEUE: usize = 64;
+
+/// What a caller is told to wait then.
+const BUSY_PAUSE: Duration = Duration::from_secs(2);
+
+/// Bringing a copy to one worker. One that takes longer gets it with its next heartbeat.
+const BRING_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often an idle thread shows that it is alive.
+const IDLE_BEAT: Duration = Duration::from_secs(5);
+
+/// Namespaces at once: what a worker's heartbeat may list.
+const MAX_NAMESPACES: usize = MAX_NAMESPACES_LISTED;
+
+/// A change and who waits for its answer.
+type Order = (Change, Responder);
+
+/// The way to the thread.
+#[derive(Clone)]
+pub struct Tell(Sender<Order>);
+
+impl Tell {
+    /// The way, and what the thread receives from.
+    pub fn new() -> (Tell, Receiver<Order>) {
+        let (sender, receiver) = crossbeam_channel::bounded(QUEUE);
+        (Tell(sender), receiver)
+    }
+
+    /// Asks for a change.
+    pub fn change(&self, change: Change, responder: Responder) {
+        if let Err(TrySendError::Full(order) | TrySendError::Disconnected(order)) =
+            self.0.try_send((change, responder))
+        {
+            order.1.send(refusals::busy(BUSY_PAUSE));
+        }
+    }
+}
+
+/// What the thread works with.
+pub struct NamespacesThread {
+    /// What is known; written here only.
+    pub registry: NamespaceRegistry,
+    /// Where it is kept, or why it cannot be.
+    pub files: Result<NamespaceFiles, String>,
+    /// Speaks to workers.
+    pub client: WorkerClient,
+    /// Called each round, for the watchdog.
+    pub beat: Beat,
+}
+
+impl NamespacesThread {
+    /// The thread. Returns when nobody can ask any more.
+    pub fn run(self, orders: &Receiver<Order>) {
+        loop {
+            (self.beat)();
+            match orders.recv_timeout(IDLE_BEAT) {
+                Ok((change, responder)) => responder.send(self.carry_out(change)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn carry_out(&self, change: Change) -> Answer {
+        let known = self.registry.get(change.name());
+        let outcome = match (change, known) {
+            (Change::Enable(name, ttl), known) => self.enable(name, ttl, known),
+            (_, None) => Err(answers::unknown()),
+            (Change::Disable(_), Some(state)) => self.disable(state),
+            (Change::AddToken(_, wish), Some(state)) => self.add_token(wish, state),
+            (Change::Revoke(_, id), Some(state)) => self.revoke(&id, state),
+        };
+        outcome.unwrap_or_else(|refusal| refusal)
+    }
+
+    fn enable(
+        &self,
+        name: NamespaceName,
+        ttl: Option<Duration>,
+        known: Option<NamespaceState>,
+    ) -> Result<Answer, Answer> {
+        if known.is_none() && self.registry.counts().0 >= MAX_NAMESPACES {
+            return Err(answers::too_many(MAX_NAMESPACES));
+        }
+        let is_new = known.as_ref().is_none_or(|known| !known.enabled);
+        let mut state = known.clone().unwrap_or_else(|| self.registry.fresh(name.clone()));
+        state.enable(TurnSecret::from_entropy(entropy::bytes()), unix_now());
+        state.ttl = ttl.map_or(state.ttl, |ttl| ttl.as_secs());
+        if known.as_ref() != Some(&state) {
+            self.keep(state)?;
+            log::info!("[room] namespace {name} is enabled: an operator said so");
+        }
+        self.bring(&name);
+        let state = self.registry.get(&name).ok_or_else(answers::unknown)?;
+        Ok(Answer { status: if is_new { 201 } else { 200 }, ..answers::status(&self.registry, &state) })
+    }
+
+    fn disable(&self, mut state: NamespaceState) -> Result<Answer, Answer> {
+        let name = state.name.clone();
+        if state.disable() {
+            self.keep(state)?;
+            log::info!("[room] namespace {name} is disabled: an operator said so");
+        }
+        self.bring(&name);
+        Ok(Answer::empty())
+    }
+
+    fn add_token(&self, wish: Wish, mut state: NamespaceState) -> Result<Answer, Answer> {
+        let (text, now) = (TokenText::from_entropy(entropy::bytes()), unix_now());
+        let record = TokenRecord {
+            id: entropy::bytes::<8>().iter().map(|byte| format!("{byte:02x}")).collect(),
+            hash: TokenHash::of(text.expose()),
+            role: wish.role,
+            subject: wish.subject,
+            created_at: now,
+            expires_at: wish.ttl.map(|ttl| now.saturating_add(ttl.as_secs())),
+        };
+        state.add_token(record.clone(), now).map_err(|_| answers::too_many_tokens())?;
+        let name = state.name.clone();
+        self.keep(state)?;
+        let (id, role) = (&record.id, record.role.name());
+        log::info!("[room] namespace {name}: token {id} is made, role {role}");
+        self.bring(&name);
+        Ok(answers::token(&name, &record, &text))
+    }
+
+    fn revoke(&self, id: &str, mut state: NamespaceState) -> Result<Answer, Answer> {
+        if !state.revoke(id) {
+            return Err(answers::no_such_token());
+        }
+        let name = state.name.clone();
+        self.keep(state)?;
+        log::info!("[room] namespace {name}: a token is taken back");
+        self.bring(&name);
+        Ok(Answer::empty())
+    }
+
+    /// The disk first: what was answered holds after a restart, too.
+    fn keep(&self, state: NamespaceState) -> Result<(), Answer> {
+        let kept = self.files.as_ref().map_err(String::clone).and_then(|files| files.keep(&state));
+        kept.map_err(|why| answers::not_kept(&why))?;
+        self.registry.put(state);
+        Ok(())
+    }
+
+    /// Brings the copy to each worker that is to have it.
+    fn bring(&self, name: &NamespaceName) {
+        let Some((holders, copy)) = self.registry.copies(name) else { return };
+        let parcel = RoomsReply { copies: vec![copy], dropped: Vec::new() };
+        for worker in holders {
+            (self.beat)();
+            match self.client.copies(&worker, &parcel, BRING_TIMEOUT) {
+                Ok(reply) if reply.status == 204 => {
+                    parcel.copies.iter().for_each(|copy| self.registry.gave(&worker, copy));
+                }
+                Ok(reply) => later(name, &worker, &reply.error_text()),
+                Err(CallError::NotReached(why) | CallError::Lost(why)) => later(name, &worker, &why),
+                Err(CallError::NotLeading(_)) => later(name, &worker, "this controller does not lead"),
+            }
+        }
+    }
+}
+
+fn later(name: &NamespaceName, worker: &WorkerId, why: &str) {
+    log::warn!(worker:%; "[room] worker {worker} gets its copy of namespace {name} with its next heartbeat: {why}");
+}
+
+fn unix_now() -> u64 {
+    UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,122 @@
+//! Namespaces' TURN secrets in a real coturn: in its database while it runs, and whether a worker finds that its members are relayed.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use hydraneckwebrtc::core::turn_client::{Relay, Trouble};
+use hydraneckwebrtc::core::turn_credentials::{self, Credentials};
+use hydraneckwebrtc::edge::tls;
+use hydraneckwebrtc::host::crypto;
+use hydraneckwebrtc::host::turn::{Plan as Check, allocate_check};
+use serde_json::{Value, json};
+
+use super::coturn::{self, SECRET};
+use super::lab::{Lab, Role, TOKEN, eventually};
+use super::{http, start, unix_now};
+
+/// `realm=` of `etc/turnserver.conf`.
+const REALM: &str = "neck.example.com";
+
+fn has_sqlite() -> bool {
+    let found = Command::new("sqlite3").arg("--version").stdout(Stdio::null()).status().is_ok();
+    if !found {
+        coturn::note("SKIPPED: sqlite3 is not installed (apt-get install sqlite3)");
+    }
+    found
+}
+
+/// Does what `hydraneckwebrtc-turn-secrets.service` does, as the operator of this directory of copies.
+fn bring_secrets(copies: &Path, database: &Path) {
+    let mut verb = Command::new(env!("CARGO_BIN_EXE_hydraneckwebrtc"));
+    verb.args(["namespace", "turn-secrets", "--realm", REALM, "--directory"]).arg(copies);
+    let printed = verb.output().expect("our binary");
+    assert!(printed.status.success() && printed.stderr.is_empty(), "{printed:?}");
+    let mut sqlite = Command::new("sqlite3");
+    let sqlite = sqlite.arg(database).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut sqlite = sqlite.spawn().expect("sqlite3");
+    sqlite.stdin.take().expect("its input").write_all(&printed.stdout).expect("taken");
+    let said = sqlite.wait_with_output().expect("its end");
+    let is_silent = said.stdout.is_empty() && said.stderr.is_empty();
+    assert!(said.status.success() && is_silent, "{}", String::from_utf8_lossy(&said.stderr));
+}
+
+fn call(role: &Role, method: &str, path: &str) -> http::Reply {
+    let token = format!("Bearer {TOKEN}");
+    let fields = [("Authorization", &*token), ("Content-Type", "application/json")];
+    http::request(&role.url, method, path, &fields, "")
+}
+
+/// What the worker says of the first namespace's relays.
+fn turn_up(worker: &Role) -> Value {
+    worker.get("/api/v1/health").json()["extra"]["namespaces"][0]["turn_up"].clone()
+}
+
+fn allocated(url: &str, credentials: &Credentials) -> Result<Relay, Trouble> {
+    crypto::install();
+    let tls = tls::client_config(None).expect("authorities");
+    allocate_check(url, credentials, &Check { tls, patience: Duration::from_secs(30) })
+}
+
+fn of_namespace(secret: &str) -> Credentials {
+    turn_credentials::mint_in("myapp", secret, "ann", unix_now(), Duration::from_secs(600))
+}
+
+#[test]
+fn a_namespace_is_relayed_from_the_moment_its_secret_is_in_coturns_database() {
+    let lab = Lab::new();
+    if !has_sqlite() {
+        return;
+    }
+    let Some((_coturn, server)) = start(&lab) else { return };
+    let url = format!("turn:{server}");
+    let (controller, worker) = lab.pair(|config| {
+        config["rooms"] = json!({"enabled": true, "media_port": 0});
+        config["turn"] = json!({"secret": SECRET, "urls": [url]});
+    });
+    let path = "/api/v1/namespaces/myapp/webrtc";
+    eventually("the worker is chosen", || {
+        call(&controller, "PUT", path).json()["turn_nodes"]
+            .as_array()
+            .is_some_and(|all| all.len() == 1)
+            .then_some(())
+    });
+    // coturn runs and has the sessions' secret, which says nothing of this namespace.
+    eventually("it is not relayed", || (turn_up(&worker) == false).then_some(()));
+    let copies = lab.dir.join("one-state/worker/rooms");
+    let copy = std::fs::read(copies.join("myapp.json")).expect("a copy");
+    let copy: Value = serde_json::from_slice(&copy).expect("JSON");
+    let secret = copy["secret"].as_str().expect("a secret");
+    let refused = allocated(&url, &of_namespace(secret));
+    assert!(matches!(&refused, Err(Trouble::Allocation(refusal)) if refusal.code == 401), "{refused:?}");
+    eventually("whoever brings secrets is called", || {
+        copies.join("turn-secret-wanted").exists().then_some(())
+    });
+    eventually("it is told", || {
+        let status = controller.get(path).json();
+        let warned = status["warnings"].to_string().contains("0/1 TURN nodes active");
+        (status["turn_nodes"][0]["turn_up"] == false && warned).then_some(())
+    });
+
+    let database = lab.dir.join("turndb");
+    bring_secrets(&copies, &database);
+    let given = allocated(&url, &of_namespace(secret));
+    assert!(given.is_ok(), "at once, and without a restart: {given:?}");
+    let sessions = turn_credentials::mint(SECRET, "0123abcd", unix_now(), Duration::from_secs(600));
+    let given = allocated(&url, &sessions);
+    assert!(given.is_ok(), "the secret of sessions stays good beside it: {given:?}");
+    eventually("the worker finds it relayed", || (turn_up(&worker) == true).then_some(()));
+    eventually("the controller knows", || {
+        let status = controller.get(path).json();
+        (status["turn_nodes"][0]["turn_up"] == true && status["warnings"] == json!([])).then_some(())
+    });
+
+    assert_eq!(call(&controller, "DELETE", path).status, 204);
+    bring_secrets(&copies, &database);
+    let refused = allocated(&url, &of_namespace(secret));
+    assert!(matches!(&refused, Err(Trouble::Allocation(refusal)) if refusal.code == 401), "{refused:?}");
+    for role in [&controller, &worker] {
+        assert!(!role.log_text().contains(secret), "a secret is in a log");
+    }
+}
