@@ -175,6 +175,9 @@ impl NamespacesThread {
                 }
                 Ok(reply) => later(name, &worker, &reply.error_text()),
                 Err(CallError::NotReached(why) | CallError::Lost(why)) => later(name, &worker, &why),
+                Err(CallError::NotLeading(_)) => {
+                    return log::warn!("[room] namespace {name}: another controller leads; it brings copies");
+                }
             }
         }
     }
