@@ -312,6 +312,7 @@ impl World {
             drain_left_ms: None,
             sessions: worker.live.iter().map(brief).collect(),
             unchanged_since: None,
+            rooms: None,
         };
         for who in 0..CONTROLLERS {
             let most = if self.rng.chance(5) { 5_000 } else { 60 };
