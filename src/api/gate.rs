@@ -19,6 +19,7 @@ use crate::api::rooms_form;
 use crate::api::routes::{self, Auth, Match, Operation, Route, Segments};
 use crate::api::server::Service;
 use crate::core::api_queue::Rank;
+use crate::core::rooms::upgrade::PATH;
 use crate::core::whip::Problem;
 use crate::edge::api_pool::ApiPool;
 use crate::edge::router::{ApiForward, Decision, Reply, Request};
@@ -53,9 +54,19 @@ impl Gate {
         }
     }
 
-    /// Judges a request that goes elsewhere than to the API. `Err`: the reply to one that may not.
-    pub fn admit(&self, request: &Request<'_>) -> Result<(), Reply> {
-        self.judge(request).map(|_| ()).map_err(|answer| refused(request, answer))
+    /// What becomes of a request for rooms. `None`: it opens signalling, and may. `most`: as for [`Gate::decide`].
+    pub fn decide_room(&self, request: &Request<'_>, is_enabled: bool, most: u64) -> Option<Decision> {
+        if !is_enabled {
+            return Some(Decision::Reply(rooms_form::not_served("rooms.enabled").into()));
+        }
+        if request.path != PATH {
+            return Some(self.decide(request, most));
+        }
+        match self.judge(request) {
+            Ok(_) if request.upgrade => None,
+            Ok(_) => Some(Decision::Reply(rooms_form::no_upgrade(request.lost_upgrade).into())),
+            Err(answer) => Some(Decision::Reply(refused(request, answer))),
+        }
     }
 
     /// Hands over what somebody asks who is logged in at the operators' page, which whoever calls this has judged.

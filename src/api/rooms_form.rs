@@ -5,12 +5,13 @@
 //! paths gets these fields last of all.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::api::cors;
 use crate::api::reply::Answer;
 use crate::core::namespaces::access::Denied;
 use crate::core::namespaces::bearer::{self, Sources, Subprotocols};
-use crate::edge::router::{Reply, Request};
+use crate::edge::router::{Reply, Request, Rewrite};
 
 /// The paths of rooms begin with this.
 const ROOT: &str = "/v1/webrtc/";
@@ -63,6 +64,16 @@ pub fn token<'a>(request: &Request<'a>) -> Option<Cow<'a, str>> {
         query: request.query.filter(|_| opens),
     };
     sources.token()
+}
+
+/// How an upgrade goes on: its token in the one field that no log shows, wherever it came, and nowhere else but in a subprotocol.
+/// `client`: the field that names the client, for an upstream on this host.
+pub fn rewrite(request: &Request<'_>, client: Option<&'static str>) -> Arc<Rewrite> {
+    Arc::new(Rewrite {
+        query: request.query.and_then(bearer::without_token),
+        authorization: token(request).map(|token| format!("Bearer {token}")),
+        client: client.map(|field| (field, request.client)),
+    })
 }
 
 /// The answer to whoever is not admitted. `presented`: a token came along.

@@ -42,9 +42,8 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if settings.role == Role::Worker {
-        list.extend(tokens_in_clear(settings));
-    } else {
+    list.extend(tokens_in_clear(settings));
+    if settings.role == Role::Controller {
         list.extend(operators_page(settings));
     }
     list.extend(webhooks(settings));

@@ -15,6 +15,7 @@ use crate::api::types::Created;
 use crate::controller::fleet_thread::{Ask, Create};
 use crate::controller::lease::NotLeading;
 use crate::controller::refusals;
+use crate::controller::rooms::rest::RoomOrder;
 use crate::controller::worker_client::{CallError, Reply, WorkerClient};
 use crate::core::fleet::Placed;
 use crate::core::fleet::turns::{Fault, TurnEnd};
@@ -47,6 +48,8 @@ pub enum Job {
     Call(WorkerId),
     /// Look at a session on this worker; the answer to give when it does not tell, and our outside URL.
     Inspect(SessionId, WorkerId, Box<(Answer, String)>, Responder),
+    /// Make a room, or close it.
+    Room(Box<RoomOrder>),
 }
 
 impl Job {
@@ -55,6 +58,7 @@ impl Job {
         match self {
             Job::Create(create, _) | Job::Replace(create, ..) => create.responder.send(answer),
             Job::Delete(.., responder) | Job::Inspect(.., responder) => responder.send(answer),
+            Job::Room(order) => order.responder.send(answer),
             Job::Call(_) => {}
         }
     }
@@ -154,6 +158,7 @@ impl Dispatcher {
             Job::Inspect(id, worker, fallback, responder) => {
                 responder.send(self.inspect(&id, &worker, &fallback.1).unwrap_or(fallback.0));
             }
+            Job::Room(order) => order.carry_out(&self.client),
         }
     }
 

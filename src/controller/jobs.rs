@@ -78,7 +78,7 @@ impl Jobs {
     pub fn try_send(&self, job: Job) -> Result<(), Box<Job>> {
         match &job {
             Job::Create(..) | Job::Replace(..) => self.creates.push(job),
-            Job::Delete(..) | Job::Call(_) | Job::Inspect(..) => self.calls.push(job),
+            Job::Delete(..) | Job::Call(_) | Job::Inspect(..) | Job::Room(_) => self.calls.push(job),
         }
     }
 

@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod namespaces;
 pub mod operators;
 pub mod refusals;
+pub mod rooms;
 pub mod router;
 pub mod service;
 pub mod snapshot;
@@ -61,6 +62,7 @@ use lease::etcd::Etcd;
 use lease::{Leadership, LeaseThread};
 use namespaces::{NamespaceRegistry, NamespaceService, NamespacesThread, Tell};
 use operators::FleetSource;
+use rooms::routes::RoomRoutes;
 use router::ControllerRouter;
 use service::ControllerService;
 use snapshot::Published;
@@ -160,8 +162,9 @@ impl Controller {
             clock,
         };
         let source = FleetSource::beside(&service);
+        let rooms = RoomRoutes::new(service.rooms(), live.clone(), closing.clone());
         let api = front::api(&state, &live.get(), Arc::new(service), (&plan, pulses))?;
-        let router = own_router(&published, &live, &api, clock);
+        let router = own_router(rooms, &published, &live, &api, clock);
         let page = Page::start((operators, page_address), (source, awake), &live.get(), pulses)?;
         let router = page.in_front_of(router, &live);
         let run = (&plan, pulses, &metrics.edge);
@@ -263,12 +266,14 @@ fn page_address(listeners: &[Listener]) -> Option<SocketAddr> {
 }
 
 fn own_router(
+    rooms: RoomRoutes,
     published: &Arc<Published>,
     live: &Arc<Live>,
     api: &ApiServer,
     clock: Clock,
 ) -> ControllerRouter {
     ControllerRouter {
+        rooms,
         fleet: published.clone(),
         live: live.clone(),
         api: api.gate(),

@@ -7,10 +7,12 @@ use crate::api::gate::Gate;
 use crate::api::media_form;
 use crate::api::pages;
 use crate::api::room_page;
+use crate::api::rooms_form;
 use crate::api::routes;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
 use crate::config::secret::is_one_of;
+use crate::controller::rooms::routes::RoomRoutes;
 use crate::controller::snapshot::{Published, Reach, Target};
 use crate::core::csp;
 use crate::core::ids::{SessionId, WorkerId};
@@ -25,6 +27,8 @@ pub struct ControllerRouter {
     pub live: Arc<Live>,
     /// The way to the control API.
     pub api: Arc<Gate>,
+    /// The way to rooms.
+    pub rooms: RoomRoutes,
     /// The clock of the fleet thread.
     pub clock: Clock,
     /// For every tunnel.
@@ -33,8 +37,11 @@ pub struct ControllerRouter {
 
 impl Router for ControllerRouter {
     fn route(&self, request: &Request<'_>) -> Decision {
-        if let Some(reply) = media_form::preflight(request) {
+        if let Some(reply) = media_form::preflight(request).or_else(|| rooms_form::preflight(request)) {
             return Decision::Reply(reply);
+        }
+        if rooms_form::is_rooms(request.path) {
+            return self.rooms.decide(request, &self.api);
         }
         if let Some(page) = room_page::reply(request, self.live.get().rooms.enabled) {
             return Decision::Reply(page);
@@ -60,7 +67,7 @@ impl Router for ControllerRouter {
     }
 
     fn form(&self, path: &str) -> Option<fn(Reply) -> Reply> {
-        media_form::of_path(path)
+        media_form::of_path(path).or_else(|| rooms_form::of_path(path))
     }
 
     fn frame_ancestors(&self) -> String {

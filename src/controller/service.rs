@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::Sender;
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use crate::api::auth::TokenGuard;
 use crate::api::counters::ApiCounters;
 use crate::api::origin;
 use crate::api::reply::{Answer, Responder};
+use crate::api::rooms_form;
 use crate::api::routes::Operation;
 use crate::api::server::{Call, Service};
 use crate::api::sessions;
@@ -26,6 +27,8 @@ use crate::controller::lease::{Leadership, NotLeading};
 use crate::controller::metrics;
 use crate::controller::namespaces::{self, NamespaceRegistry, NamespaceService};
 use crate::controller::refusals;
+use crate::controller::rooms::RoomPlaces;
+use crate::controller::rooms::rest;
 use crate::controller::snapshot::{Published, Snapshot, Target};
 use crate::controller::worker_address;
 use crate::core::bad_json;
@@ -126,6 +129,12 @@ impl Service for ControllerService {
         self.tokens.used(token, client, self.clock.now());
     }
 
+    fn refuse_room(&self, token: Option<&str>, host: &str) -> Option<Answer> {
+        let registry = &self.namespaces.registry;
+        let admitted = registry.admit(token.unwrap_or_default(), Some(host), SystemTime::now());
+        admitted.err().map(|denied| rooms_form::denied(denied, token.is_some()))
+    }
+
     fn call(&self, call: Call, responder: Responder) {
         if is_for_the_leader(call.operation)
             && let Err(who) = self.leadership.number(self.clock.now())
@@ -154,12 +163,27 @@ impl Service for ControllerService {
             | Operation::ListRoomTokens
             | Operation::CreateRoomToken
             | Operation::RevokeRoomToken => self.namespaces.call(&call, responder),
+            Operation::TurnCredentials
+            | Operation::ListRooms
+            | Operation::CreateRoom
+            | Operation::CloseRoom => {
+                rest::call(&self.rooms(), &call, responder, |order| self.submit(Job::Room(order)));
+            }
             _ => responder.send(Answer::error(404, "not found", "ask the session's worker")),
         }
     }
 }
 
 impl ControllerService {
+    /// Where rooms are.
+    pub fn rooms(&self) -> RoomPlaces {
+        RoomPlaces {
+            registry: self.namespaces.registry.clone(),
+            fleet: self.published.clone(),
+            clock: self.clock,
+        }
+    }
+
     fn health(&self, admin: bool, readiness: bool) -> Answer {
         let (now, settings) = (self.clock.now(), self.live.get());
         let snapshot = self.published.get(now);

@@ -12,6 +12,7 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 use crate::config::live::Live;
+use crate::config::secret::Secret;
 use crate::controller::fleet_thread::Create;
 use crate::controller::lease::{Leadership, NotLeading};
 use crate::controller::snapshot::{Published, Reach};
@@ -21,6 +22,7 @@ use crate::core::fleet::wire::{
     TIME_LEFT_FIELD,
 };
 use crate::core::ids::{SessionId, WorkerId};
+use crate::core::namespaces::RoomId;
 use crate::core::namespaces::wire::RoomsReply;
 use crate::core::reason::EndReason;
 use crate::edge::router::Upstream;
@@ -94,6 +96,15 @@ impl Reply {
             (None, None) => format!("it answers {} and does not say why", self.status),
         }
     }
+}
+
+/// What a worker is to do with a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoomWish {
+    /// Make it.
+    Make,
+    /// Close it.
+    Close,
 }
 
 /// Why there is no answer.
@@ -193,6 +204,31 @@ impl WorkerClient {
             let call = self.agent.post(format!("{}/api/v1/namespaces/copies", reach.url));
             let call = self.show(call, &reach)?;
             read(call.config().timeout_global(Some(limit)).build().send_json(parcel))
+        })
+    }
+
+    /// Has a worker make a room or close it, with the token of whoever asks: the worker judges it once more.
+    pub fn room(
+        &self,
+        worker: &WorkerId,
+        wish: RoomWish,
+        room: &RoomId,
+        token: &Secret,
+        limit: Duration,
+    ) -> Result<Reply, CallError> {
+        let reach = self.reach(worker)?;
+        let (url, bearer) = (format!("{}/v1/webrtc/rooms", reach.url), format!("Bearer {}", token.expose()));
+        read(match wish {
+            RoomWish::Make => {
+                let call = self.agent.post(url).header("Authorization", bearer);
+                let call = call.config().timeout_global(Some(limit)).build();
+                call.send_json(serde_json::json!({"room_id": room}))
+            }
+            RoomWish::Close => {
+                let call =
+                    self.agent.delete(url).query("room_id", room.as_str()).header("Authorization", bearer);
+                call.config().timeout_global(Some(limit)).build().call()
+            }
         })
     }
 

@@ -49,6 +49,7 @@ mod recovery;
 mod requests;
 mod room_client;
 mod rooms;
+mod rooms_fleet;
 mod second_worker;
 mod secrets;
 mod slow_bodies;

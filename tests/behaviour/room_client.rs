@@ -109,6 +109,12 @@ impl Signal {
         }
     }
 
+    /// Whether it is closed, after whatever comes before that.
+    pub fn next_is_end(&mut self) -> bool {
+        while self.next().is_some() {}
+        true
+    }
+
     /// The next message; `None` once it is closed.
     pub fn next(&mut self) -> Option<Value> {
         let begun = Instant::now();

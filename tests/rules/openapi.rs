@@ -83,7 +83,7 @@ fn who_may_call_and_how_they_are_refused_is_documented() {
         // What a worker serves to browsers, its controller passes on.
         let expected: &[&str] = match route.on {
             On::Controller => &["controller"],
-            // Rooms and copies of namespaces are asked for at their worker.
+            // Copies of namespaces are brought to their worker.
             On::Worker if !route.path.starts_with("/session/") => &["worker"],
             _ => &["controller", "worker"],
         };

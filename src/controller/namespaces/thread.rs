@@ -175,9 +175,7 @@ impl NamespacesThread {
                 }
                 Ok(reply) => later(name, &worker, &reply.error_text()),
                 Err(CallError::NotReached(why) | CallError::Lost(why)) => later(name, &worker, &why),
-                Err(CallError::NotLeading(_)) => {
-                    return log::warn!("[room] namespace {name}: another controller leads; it brings copies");
-                }
+                Err(CallError::NotLeading(_)) => later(name, &worker, "this controller does not lead"),
             }
         }
     }

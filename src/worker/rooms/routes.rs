@@ -7,9 +7,8 @@ use std::time::Duration;
 use crate::api::gate::Gate;
 use crate::api::reply::Answer;
 use crate::api::rooms_form;
-use crate::core::namespaces::bearer;
-use crate::core::rooms::upgrade::{CLIENT_FIELD, PATH};
-use crate::edge::router::{Decision, Forward, Reply, Request, Rewrite, TunnelWatch, Uncounted, Upstream};
+use crate::core::rooms::upgrade::CLIENT_FIELD;
+use crate::edge::router::{Decision, Forward, Reply, Request, TunnelWatch, Uncounted, Upstream};
 use crate::worker::namespaces::access::RoomAccess;
 use crate::worker::rooms::Rooms;
 
@@ -36,26 +35,11 @@ impl RoomRoutes {
 
     /// What becomes of a request. `most`: `edge.control_body_limit`.
     pub fn decide(&self, request: &Request<'_>, most: u64) -> Decision {
-        if !self.access.is_enabled() {
-            return Decision::Reply(rooms_form::not_served("rooms.enabled").into());
-        }
-        if request.path != PATH {
-            return self.api.decide(request, most);
-        }
-        match self.api.admit(request) {
-            Ok(()) if request.upgrade => Decision::Forward(self.tunnel(request)),
-            Ok(()) => Decision::Reply(rooms_form::no_upgrade(request.lost_upgrade).into()),
-            Err(reply) => Decision::Reply(reply),
-        }
+        let decided = self.api.decide_room(request, self.access.is_enabled(), most);
+        decided.unwrap_or_else(|| Decision::Forward(self.tunnel(request)))
     }
 
-    /// The token goes on in the one field that no log shows, wherever it came.
     fn tunnel(&self, request: &Request<'_>) -> Forward {
-        let rewrite = Rewrite {
-            query: request.query.and_then(bearer::without_token),
-            authorization: rooms_form::token(request).map(|token| format!("Bearer {token}")),
-            client: Some((CLIENT_FIELD, request.client)),
-        };
         Forward {
             upstream: self.upstream.clone(),
             prefix: "".into(),
@@ -67,7 +51,7 @@ impl RoomRoutes {
             unavailable: Some(unavailable),
             confined: None,
             screen: None,
-            rewrite: Some(Arc::new(rewrite)),
+            rewrite: Some(rooms_form::rewrite(request, Some(CLIENT_FIELD))),
         }
     }
 }

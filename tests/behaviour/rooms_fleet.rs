@@ -1,0 +1,304 @@
+//! Rooms through a controller: pinned to workers, drained, and found again.
+
+use std::time::Instant;
+
+use rustix::process::Signal as Posix;
+use serde_json::{Value, json};
+
+use crate::http;
+use crate::lab::{Lab, Role, TOKEN, eventually};
+use crate::room_client::{RELAY, SIGNAL, Signal, with_rooms};
+
+const ROOMS: &str = "/v1/webrtc/rooms";
+
+/// A controller and two workers that hold rooms.
+struct Fleet {
+    lab: Lab,
+    controller: Role,
+    workers: Vec<Role>,
+}
+
+impl Fleet {
+    fn new() -> Fleet {
+        let lab = Lab::new();
+        let controller = lab.controller(|_| ());
+        let workers = ["one", "two"].map(|name| lab.worker(name, &controller.url, of_rooms)).into();
+        let fleet = Fleet { lab, controller, workers };
+        fleet.until_known();
+        fleet
+    }
+
+    fn until_known(&self) {
+        eventually("both workers are known", || {
+            let listed = self.controller.get("/api/v1/workers").body;
+            (listed.matches("\"up\"").count() == 2).then_some(())
+        });
+    }
+
+    /// Enables rooms for a namespace; the tokens of an owner and a member of it.
+    fn namespace(&self, name: &str) -> [String; 2] {
+        let (token, path) = (format!("Bearer {TOKEN}"), format!("/api/v1/namespaces/{name}"));
+        let fields = [("Authorization", token.as_str()), ("Content-Type", "application/json")];
+        let ask = |method: &str, below: &str, body: &str| {
+            http::request(&self.controller.url, method, &format!("{path}{below}"), &fields, body)
+        };
+        let enabled = ask("PUT", "/webrtc", "{}");
+        assert_eq!(enabled.status, 201, "{enabled:?}");
+        ["owner", "member"].map(|role| {
+            let made = ask("POST", "/tokens", &json!({"role": role}).to_string());
+            assert_eq!(made.status, 201, "{}", made.status);
+            made.json()["token"].as_str().expect("a token").to_owned()
+        })
+    }
+
+    fn rooms(&self, token: &str) -> Value {
+        let reply = http::get(&self.controller.url, ROOMS, Some(token)).expect("an answer");
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.json()
+    }
+
+    /// The worker that a room is on, as the controller lists it.
+    fn place(&self, token: &str, room: &str) -> Option<String> {
+        let rooms = self.rooms(token);
+        let all = rooms["rooms"].as_array().expect("a list");
+        let found = all.iter().find(|listed| listed["room_id"] == room)?;
+        found["worker_id"].as_str().map(str::to_owned)
+    }
+
+    fn worker(&mut self, name: &str) -> &mut Role {
+        self.workers.iter_mut().find(|worker| worker.name == name).expect("a worker")
+    }
+
+    /// Comes in as the documented client does, and again for as long as it is told to come back later.
+    fn enter(&self, room: &str, token: &str, user: &str) -> Signal {
+        let url = &self.controller.url;
+        let mut refusals = Vec::new();
+        let mut signal =
+            eventually(&format!("{user} is let into {room}"), || match Signal::enter(url, room, token) {
+                Ok(signal) => Some(signal),
+                Err(status) => {
+                    refusals.push(status);
+                    None
+                }
+            });
+        assert!(refusals.iter().all(|status| *status == 503), "{user}: {refusals:?}");
+        signal.join(user);
+        signal
+    }
+}
+
+fn of_rooms(config: &mut Value) {
+    with_rooms(config);
+    config["turn"] = json!({"secret": "a-secret-of-the-turn-server", "urls": [RELAY]});
+}
+
+#[test]
+fn a_room_is_joined_through_the_controller_and_stays_on_its_worker() {
+    let fleet = Fleet::new();
+    let [owner, member] = fleet.namespace("a");
+    let mut ann = fleet.enter("standup", &member, "ann");
+    let mut ben = fleet.enter("standup", &member, "ben");
+    assert_eq!(ann.until("peer-joined")["userId"], "ben", "both are in one room");
+    assert_eq!(ben.until("turn-credentials")["urls"], json!([RELAY]));
+    let other = fleet.enter("other", &member, "cleo");
+    let of_query = format!("{SIGNAL}?jwt={member}&room=standup");
+    let dora = Signal::open(&fleet.controller.url, &of_query, &[]).map(|mut dora| dora.join("dora"));
+    assert_eq!(dora.expect("an upgrade")["participants"].as_array().map(Vec::len), Some(3));
+    let places = eventually("both rooms are listed", || {
+        fleet.place(&member, "standup").zip(fleet.place(&member, "other"))
+    });
+    assert_ne!(places.0, places.1, "a new room goes where fewest members are");
+    drop(other);
+    for (target, status) in [(SIGNAL.to_owned(), 400), (format!("{SIGNAL}?room=a%20b"), 400)] {
+        let bearer = format!("Bearer {owner}");
+        let seen = Signal::open(&fleet.controller.url, &target, &[("Authorization", &bearer)]);
+        assert_eq!(seen.err(), Some(status), "{target}");
+    }
+    assert_eq!(Signal::enter(&fleet.controller.url, "standup", "nobodys").err(), Some(401));
+    assert_eq!(Signal::enter(&fleet.controller.url, "standup", TOKEN).err(), Some(403));
+    fleet.controller.assert_log_keeps_secrets(&[&member, &owner, "jwt="]);
+    fleet.workers.iter().for_each(|worker| worker.assert_log_keeps_secrets(&[&member, &owner, "jwt="]));
+}
+
+#[test]
+fn rooms_are_made_and_closed_through_the_controller() {
+    let fleet = Fleet::new();
+    let [owner, member] = fleet.namespace("a");
+    let ask = |token: &str, method: &str, query: &str, body: &str| {
+        let bearer = format!("Bearer {token}");
+        let fields = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+        http::request(&fleet.controller.url, method, &format!("{ROOMS}{query}"), &fields, body)
+    };
+    let body = r#"{"room_id":"a/b&c%d"}"#;
+    let made = ask(&owner, "POST", "", body);
+    assert_eq!(made.status, 201, "{made:?}");
+    assert_eq!(
+        (made.header("Cache-Control"), made.header("Access-Control-Allow-Origin")),
+        (Some("no-store"), Some("*"))
+    );
+    let at = fleet.place(&owner, "a/b&c%d");
+    assert_eq!(at.as_deref(), made.json()["worker_id"].as_str(), "it is listed at once: {made:?}");
+    assert_eq!(ask(&owner, "POST", "", body).status, 200);
+    assert_eq!(ask(&member, "POST", "", body).status, 403);
+    assert_eq!(ask(&member, "DELETE", "?room_id=a/b%26c%25d", "").status, 403);
+    let mut ann = fleet.enter("a/b%26c%25d", &member, "ann");
+    assert_eq!(ask(&owner, "DELETE", "?room_id=a/b%26c%25d", "").status, 204);
+    assert_eq!(ann.until("kicked")["code"], "removed");
+    assert_eq!(fleet.place(&owner, "a/b&c%d"), None, "it is gone from the list at once");
+    assert_eq!(ask(&owner, "DELETE", "?room_id=a/b%26c%25d", "").status, 404);
+    assert_eq!(ask(&owner, "POST", "", "{}").status, 400);
+    let path = "/v1/webrtc/turn/credentials";
+    let made = http::post(&fleet.controller.url, path, Some(&member), &json!({})).expect("an answer");
+    assert_eq!((made.status, &made.json()["urls"]), (200, &json!([RELAY])), "{}", made.status);
+    assert_eq!(http::post(&fleet.controller.url, path, None, &json!({})).expect("an answer").status, 401);
+}
+
+/// Four people in a room that is drained; what moves them is the argument.
+fn drained_by(fleet: &mut Fleet, drain: impl FnOnce(&mut Fleet, &str)) -> (String, String) {
+    let [_, member] = fleet.namespace("a");
+    let names = ["ann", "ben", "cleo", "dora"];
+    let mut people = names.map(|name| fleet.enter("standup", &member, name));
+    let before = eventually("the room is listed", || fleet.place(&member, "standup"));
+    let begun = Instant::now();
+    drain(fleet, &before);
+    for person in &mut people {
+        let told = person.until("server-draining");
+        assert_eq!(told["reason"], "server shutting down", "{told}");
+        assert!(told["timeoutMs"].as_u64().is_some_and(|ms| (1..=30_000).contains(&ms)), "{told}");
+    }
+    let mut again = names.map(|name| fleet.enter("standup", &member, name));
+    for name in &names[1..] {
+        assert_eq!(again[0].until("peer-joined")["userId"], *name, "all meet again");
+    }
+    println!("all four are together again after {:?}", begun.elapsed());
+    drop(people);
+    let after = eventually("the room is listed anew", || {
+        fleet.place(&member, "standup").filter(|place| *place != before)
+    });
+    (before, after)
+}
+
+#[test]
+fn the_rooms_of_a_drained_worker_go_on_elsewhere() {
+    let mut fleet = Fleet::new();
+    let (before, after) = drained_by(&mut fleet, |fleet, worker| {
+        let reply = fleet.controller.post(&format!("/api/v1/workers/{worker}/drain"), &json!({}));
+        assert!(matches!(reply.status, 200 | 202 | 204), "{reply:?}");
+    });
+    println!("from {before} to {after}");
+    let [owner, _] = fleet.namespace("b");
+    for number in 0..4 {
+        let person = fleet.enter(&format!("r{number}"), &owner, "eve");
+        let at = eventually("the room is listed", || fleet.place(&owner, &format!("r{number}")));
+        assert_eq!(at, after, "nobody is sent to a worker that drains");
+        drop(person);
+    }
+}
+
+#[test]
+fn the_rooms_of_a_worker_that_is_stopped_go_on_elsewhere() {
+    let mut fleet = Fleet::new();
+    let (before, _) = drained_by(&mut fleet, |fleet, worker| fleet.worker(worker).signal(Posix::TERM));
+    let status = fleet.worker(&before).wait();
+    assert!(status.success(), "it ends when nobody is left: {status}");
+}
+
+#[test]
+fn a_restarted_controller_leads_everybody_to_where_they_are() {
+    let mut fleet = Fleet::new();
+    let [_, member] = fleet.namespace("a");
+    let ann = fleet.enter("standup", &member, "ann");
+    let place = eventually("the room is listed", || fleet.place(&member, "standup"));
+    // Somebody whose way does not lead through the controller.
+    let url = fleet.worker(&place).url.clone();
+    let mut near = Signal::enter(&url, "standup", &member).expect("an upgrade");
+    near.join("near");
+    drop(ann);
+    assert_eq!(near.until("peer-left")["userId"], "ann");
+    fleet.controller.restart();
+    let begun = Instant::now();
+    let _again = fleet.enter("standup", &member, "ann");
+    assert_eq!(near.until("peer-joined")["userId"], "ann", "who stayed has not noticed: {:?}", near.heard);
+    println!("back after {:?}", begun.elapsed());
+    assert_eq!(fleet.place(&member, "standup"), Some(place));
+}
+
+#[test]
+fn a_token_of_one_namespace_does_nothing_in_another() {
+    let fleet = Fleet::new();
+    let ([a_owner, _], [b_owner, b_member]) = (fleet.namespace("a"), fleet.namespace("b"));
+    let urls: Vec<String> =
+        std::iter::once(&fleet.controller).chain(&fleet.workers).map(|role| role.url.clone()).collect();
+    let ask = |url: &str, token: &str, host: &str, method: &str, path: &str, body: &str| {
+        let bearer = format!("Bearer {token}");
+        let text = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAuthorization: {bearer}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = http::raw(url, text.as_bytes());
+        http::parse(&answer).unwrap_or_else(|| panic!("{method} {path}: {answer:?}"))
+    };
+    // A room of B, with somebody in it, on every worker that B is served by.
+    let mut bea = fleet.enter("secret-b", &b_member, "bea");
+    let place = eventually("the room is listed", || fleet.place(&b_member, "secret-b"));
+    for url in &urls {
+        let a = |method: &str, path: &str, body: &str| ask(url, &a_owner, "x", method, path, body);
+        let rooms = a("GET", ROOMS, "");
+        assert!(rooms.status == 200 && !rooms.body.contains("secret-b"), "{url}: {rooms:?}");
+        assert_eq!(a("GET", &format!("{ROOMS}?room_id=secret-b"), "").status, 404, "{url}");
+        assert_eq!(a("DELETE", &format!("{ROOMS}?room_id=secret-b"), "").status, 404, "{url}");
+        let credentials = a("POST", "/v1/webrtc/turn/credentials", "").json();
+        let username = credentials["username"].as_str().unwrap_or_default().to_owned();
+        assert!(username.contains(":a."), "{url}: {username}");
+        // At the host of B nothing at all.
+        for (method, path, body) in [
+            ("GET", ROOMS, ""),
+            ("POST", ROOMS, r#"{"room_id":"x"}"#),
+            ("DELETE", "/v1/webrtc/rooms?room_id=secret-b", ""),
+            ("POST", "/v1/webrtc/turn/credentials", ""),
+        ] {
+            let reply = ask(url, &a_owner, "ns-b.neck.example.com", method, path, body);
+            assert_eq!(reply.status, 403, "{url} {method} {path}: {reply:?}");
+        }
+        let bearer = format!("Bearer {a_owner}");
+        let at_b = [("Host", "ns-b.neck.example.com"), ("Authorization", bearer.as_str())];
+        assert_eq!(Signal::open(url, &format!("{SIGNAL}?room=secret-b"), &at_b).err(), Some(403), "{url}");
+    }
+    // A room of the same name is another room.
+    let mut al = fleet.enter("secret-b", &a_owner, "al");
+    let mut near = Signal::enter(
+        &fleet.workers.iter().find(|worker| worker.name == place).expect("it").url,
+        "secret-b",
+        &a_owner,
+    )
+    .expect("an upgrade");
+    let welcome = near.join("al-2");
+    assert!(!welcome.to_string().contains("bea"), "{welcome}");
+    al.say("leave", &json!({}));
+    near.say("leave", &json!({}));
+    assert!(al.next_is_end() && near.next_is_end(), "{:?} {:?}", al.heard, near.heard);
+    bea.say("audio-state", &json!({"enabled": false}));
+    bea.say("leave", &json!({}));
+    assert!(bea.next_is_end());
+    let heard = Value::from(bea.heard.clone()).to_string();
+    assert!(!heard.contains("\"al") && !heard.contains("peer-joined"), "B hears nothing of A: {heard}");
+    // Operators' paths are nobody's of a namespace, and another namespace's tokens are not to be had.
+    for token in [&a_owner, &b_owner] {
+        for (method, path) in [
+            ("GET", "/api/v1/namespaces"),
+            ("GET", "/api/v1/namespaces/b/webrtc"),
+            ("PUT", "/api/v1/namespaces/b/webrtc"),
+            ("DELETE", "/api/v1/namespaces/b/webrtc"),
+            ("POST", "/api/v1/namespaces/b/tokens"),
+            ("GET", "/api/v1/sessions"),
+            ("POST", "/api/v1/sessions"),
+            ("GET", "/api/v1/workers"),
+            ("POST", "/api/v1/workers/one/drain"),
+        ] {
+            let reply = ask(&fleet.controller.url, token, "x", method, path, "{}");
+            assert_eq!(reply.status, 401, "{method} {path}: {reply:?}");
+        }
+    }
+    drop(fleet.lab);
+}
