@@ -449,6 +449,10 @@ fn is_for_the_leader(operation: Operation) -> bool {
             | Operation::DeleteSession
             | Operation::DrainWorker
             | Operation::UndrainWorker
+            | Operation::EnableNamespace
+            | Operation::DisableNamespace
+            | Operation::CreateRoomToken
+            | Operation::RevokeRoomToken
     )
 }
 

@@ -202,7 +202,7 @@ impl WorkerClient {
         }
         until_token_is_known(&reach, || {
             let call = self.agent.post(format!("{}/api/v1/namespaces/copies", reach.url));
-            let call = call.header("Authorization", self.bearer(&reach));
+            let call = self.show(call, &reach)?;
             read(call.config().timeout_global(Some(limit)).build().send_json(parcel))
         })
     }
