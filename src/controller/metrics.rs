@@ -10,9 +10,14 @@ use crate::metrics::table as t;
 /// Workers that have series of their own. A fleet may have more; what is summed up counts them all.
 const MAX_WORKERS_NAMED: usize = 200;
 
-/// Writes who leads, where several controllers share a lease.
+/// Writes who leads, where several controllers share a lease; else these have no series, for zeros would say that nobody leads.
 pub fn write_lease(page: &mut Exposition, leadership: &Leadership, now: Moment) {
-    let Some((ours, results)) = leadership.figures(now) else { return };
+    let Some((ours, results)) = leadership.figures(now) else {
+        for metric in [&t::LEASE_LEADS, &t::LEASE_NUMBER, &t::LEASE_LEFT] {
+            page.values(metric, std::iter::empty::<([&str; 0], u64)>());
+        }
+        return page.values(&t::LEASE_QUERIES, std::iter::empty::<([&str; 1], u64)>());
+    };
     let (number, left) = ours.unwrap_or_default();
     page.value(&t::LEASE_LEADS, ours.is_some());
     page.value(&t::LEASE_NUMBER, number);

@@ -89,10 +89,11 @@ fn both_roles_write_every_metric_of_the_table_and_no_other() {
             .collect();
         assert_eq!(families(&text), expected, "{}", role.name);
         // One without any series yet would break rate(): only what a worker's name makes may have none, and what is of a
-        // certificate where there is to be none. Zeros would say that there is one, and that it is bad.
+        // certificate or a lease where there is to be none. Zeros would say that there is one, and that it is bad.
         let seen = samples(&text);
         let may_lack = |metric: &&Metric| {
-            metric.labels == ["worker"] || metric.name.starts_with("hydraneckwebrtc_certificate_")
+            let optional = ["hydraneckwebrtc_certificate_", "hydraneckwebrtc_lease_"];
+            metric.labels == ["worker"] || optional.iter().any(|name| metric.name.starts_with(name))
         };
         for metric in METRICS.iter().filter(|metric| is_here(metric, on) && !may_lack(metric)) {
             let first = if metric.kind == Kind::Histogram { "_bucket{" } else { "" };
