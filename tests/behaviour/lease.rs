@@ -88,6 +88,9 @@ fn creates_work_again_soon_after_the_leaders_death() {
     let [first_body, second_body, third_body] = [1, 2, 3].map(|number| pair.lab.body(number));
     let (id, _) = pair.create_on(0, &first_body);
     let [first, second] = &pair.controllers;
+    eventually("the follower hears of the session", || {
+        second.get("/api/v1/sessions").body.contains(&id).then_some(())
+    });
     let mut stream = Stream::open(&second.url, &id);
     assert!(stream.plays(), "a follower leads to pages");
 

@@ -177,7 +177,10 @@ fn without_a_task_to_spare_a_create_is_refused_in_words_and_others_follow_later(
     }
     spare_tasks(&worker, USER, 1_000);
     worker.create(&body);
-    assert!(!worker.log_text().contains("panicked"), "{}", worker.log_text());
+    // A thread of ours that ends meanwhile leaves a third task: the stream process' own last lines are quoted.
+    let log = worker.log_text();
+    let ours = log.lines().filter(|line| !line.contains("the stream process died"));
+    assert!(ours.into_iter().all(|line| !line.contains("panicked")), "{log}");
 }
 
 #[test]

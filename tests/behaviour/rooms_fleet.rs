@@ -33,6 +33,10 @@ impl Fleet {
             let listed = self.controller.get("/api/v1/workers").body;
             (listed.matches("\"up\"").count() == 2).then_some(())
         });
+        // Until then it makes no rooms: a worker may have them.
+        eventually("the controller knows every room", || {
+            (self.controller.get("/readyz").status == 200).then_some(())
+        });
     }
 
     /// Enables rooms for a namespace; the tokens of an owner and a member of it.
