@@ -37,6 +37,9 @@ fn quick(settings: &mut Settings) {
     let _ = env_logger::builder().is_test(true).try_init();
 }
 
+/// Packets among which the newest one is.
+const LATELY: usize = 256;
+
 /// Where a viewer stands: its layer, and what its way was estimated to carry in kbit/s.
 fn standing(studio: &Studio, viewer: &PeerId) -> (usize, u64) {
     let known = studio.media.of_session(&studio.session);
@@ -65,9 +68,10 @@ fn film(what: &str, camera: &mut Camera, two: &mut Two, mut done: impl FnMut(&Cl
     begun.elapsed()
 }
 
-/// The layer of the newest picture.
+/// The layer of the newest picture. What was lost and is sent again comes last, and is an older one's.
 fn seen(viewer: &Client) -> Option<usize> {
-    viewer.seen.kept.as_ref()?.last().map(|(.., first)| usize::from(first[5]))
+    let lately = viewer.seen.kept.as_ref()?.iter().rev().take(LATELY);
+    lately.max_by_key(|(number, ..)| *number).map(|(.., first)| usize::from(first[5]))
 }
 
 #[test]
