@@ -119,7 +119,7 @@ impl Gate {
         let refusal = match route.auth {
             Auth::Own => self.service.refuse(route, segments, request.authorization),
             Auth::Room => self.service.refuse_room(token, request.host),
-            Auth::Scrape if request.direct_local => None,
+            Auth::Scrape if request.is_direct_local() => None,
             auth if standing.may(auth) => None,
             _ => Some(standing.refusal(presented)),
         };
@@ -314,7 +314,7 @@ mod tests {
                 authorization: auth,
                 fields: &[],
                 peer,
-                direct_local: false,
+                from_here: false,
                 client: peer,
                 network: None,
             };

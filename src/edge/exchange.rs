@@ -9,7 +9,6 @@
 //! ```
 
 use std::fmt::Display;
-use std::io::Write as _;
 
 use super::client::{ClientIo, End, State, Step, after_reply};
 use super::context::Context;
@@ -26,6 +25,7 @@ use crate::core::forwarding_proof::FORWARDED_FIELD;
 use crate::core::http_head::Version;
 use crate::core::http_head::request::RequestHead;
 use crate::core::http_head::response::ToHead;
+use crate::core::http_head::text::write_address;
 use crate::core::http_head::upstream::{Onward, write_field, write_request};
 use crate::core::time::Moment;
 
@@ -353,7 +353,7 @@ impl AuthorityText {
         let (Upstream::Tcp(address) | Upstream::Tls(address, _)) = upstream else { return None };
         let mut rest = &mut self.buf[..];
         let room = rest.len();
-        write!(rest, "{address}").ok()?;
+        write_address(&mut rest, *address).ok()?;
         let used = room - rest.len();
         std::str::from_utf8(self.buf.get(..used)?).ok()
     }

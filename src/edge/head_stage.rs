@@ -16,7 +16,6 @@ use crate::core::http_head::fields::is_encoded;
 use crate::core::http_head::request::{RequestHead, parse_request};
 use crate::core::http_head::response::ToHead;
 use crate::core::http_head::{BodyLength, HeadError, Scan, field_table, scan_request};
-use crate::core::local_request::{is_local_host, is_of_proxy};
 
 /// Read at once while waiting for a head; bounds what a client can make us hold beyond the head's limit.
 const HEAD_READ: usize = 16 * 1024;
@@ -215,7 +214,7 @@ fn plan(cx: &mut Context, io: &mut ClientIo, head: &[u8]) -> Result<(Plan, Facts
         authorization: head.authorization(),
         fields: head.fields,
         peer: io.peer,
-        direct_local: is_direct_local(io, &head),
+        from_here: io.ticket.peer().is_loopback(),
         client: io.client,
         network: io.network,
     };
@@ -226,13 +225,6 @@ fn plan(cx: &mut Context, io: &mut ClientIo, head: &[u8]) -> Result<(Plan, Facts
         Decision::Api(forward) => api_plan(cx, io, &head, forward, facts),
     };
     Ok((plan, facts, head.body))
-}
-
-/// Whether a program on this host asks us without anybody in between, as far as that can be seen.
-fn is_direct_local(io: &ClientIo, head: &RequestHead<'_, '_>) -> bool {
-    io.ticket.peer().is_loopback()
-        && is_local_host(head.host)
-        && !head.fields.iter().any(|field| is_of_proxy(field.name))
 }
 
 fn facts(cx: &Context, io: &ClientIo, head: &RequestHead<'_, '_>) -> Facts {

@@ -16,6 +16,7 @@ use crate::core::api_queue::Rank;
 use crate::core::forwarding_proof::ForwardingProof;
 use crate::core::http_head::confine::Confinement;
 use crate::core::ids::SessionId;
+use crate::core::local_request::{is_local_host, is_of_proxy};
 use crate::core::signalling::From;
 use crate::core::websocket::Verdict;
 
@@ -74,8 +75,8 @@ pub struct Request<'a> {
     pub fields: &'a [httparse::Header<'a>],
     /// The client's address: of the connection, or what a proved controller says (canonical form).
     pub peer: IpAddr,
-    /// The connection is from this host itself, and nothing shows that a proxy there speaks for somebody else.
-    pub direct_local: bool,
+    /// The connection is from this host itself.
+    pub from_here: bool,
     /// The client, as far as it is known behind trusted proxies and our controller.
     pub client: IpAddr,
     /// Whose places and rates the request uses: the network of the client, as far as it is known. `None`: nobody's.
@@ -87,6 +88,11 @@ impl<'a> Request<'a> {
     pub fn values(&self, name: &'a str) -> impl Iterator<Item = &'a str> + use<'a> {
         let named = self.fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name));
         named.filter_map(|field| std::str::from_utf8(field.value).ok())
+    }
+
+    /// Whether a program on this host asks us without anybody in between, as far as that can be seen.
+    pub fn is_direct_local(&self) -> bool {
+        self.from_here && is_local_host(self.host) && !self.fields.iter().any(|field| is_of_proxy(field.name))
     }
 }
 

@@ -162,7 +162,7 @@ mod tests {
             authorization: None,
             fields: &[],
             peer,
-            direct_local: false,
+            from_here: false,
             client: peer,
             network: None,
         }

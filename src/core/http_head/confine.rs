@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::fields::{Known, known};
+use super::names::Names;
 use super::upstream::write_field;
 use crate::core::csp;
 
@@ -23,7 +24,7 @@ pub const OWN_COOKIES: &str = "neck-";
 const BROWSER_PREFIXES: [&str; 4] = ["__host-http-", "__host-", "__secure-", "__http-"];
 
 /// Fields that change what a browser does with the whole origin (or host), or what a proxy before us does.
-const DROPPED: &[&str] = &[
+static DROPPED: Names<(), 42> = Names::of([
     // A worker for more of the origin than the session's path.
     "service-worker-allowed",
     // Empties what all sessions stored, and signs everybody out.
@@ -79,7 +80,7 @@ const DROPPED: &[&str] = &[
     "edge-control",
     // The address is a credential; ours comes instead.
     "referrer-policy",
-];
+]);
 
 /// The same for families of fields.
 const DROPPED_FAMILIES: [&str; 3] = ["attribution-reporting-", "x-reproxy-", "neck-"];
@@ -114,9 +115,8 @@ pub fn judge<'v>(name: &str, value: &'v [u8], confinement: &Confinement) -> Fate
         // With the credentials of the process's own relay.
         return Fate::Dropped;
     }
-    let is = |dropped: &&str| name.len() == dropped.len() && name.eq_ignore_ascii_case(dropped);
     let begins = |family: &&str| starts_with(name.as_bytes(), family.as_bytes());
-    if DROPPED.iter().any(is) || DROPPED_FAMILIES.iter().any(begins) {
+    if DROPPED.find(name).is_some() || DROPPED_FAMILIES.iter().any(begins) {
         return Fate::Dropped;
     }
     Fate::Passes(Cow::Borrowed(value))
@@ -275,7 +275,7 @@ mod tests {
             assert_eq!(passed(name, value), None, "{name}");
         }
         let listed =
-            DROPPED.iter().map(|name| name.to_uppercase()).filter(|name| passed(name, "x").is_some());
+            DROPPED.iter().map(|(name, ())| name.to_uppercase()).filter(|name| passed(name, "x").is_some());
         assert_eq!(listed.collect::<Vec<_>>(), Vec::<String>::new(), "in any case");
     }
 

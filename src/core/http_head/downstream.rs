@@ -1,12 +1,12 @@
 //! Writing the head of a reply that is passed to the client.
 
 use std::borrow::Cow;
-use std::io::Write as _;
 
 use super::confine::{self, Confinement, Fate};
 use super::fields::{Known, known, named_by_connection};
 use super::response::ReplyHead;
-use super::upstream::write_field;
+use super::text::write_number;
+use super::upstream::{write_field, write_length};
 use super::{BodyLength, Version};
 use crate::core::csp;
 
@@ -45,8 +45,10 @@ pub fn client_framing(head: &ReplyHead<'_, '_>, version: Version, added: usize) 
 
 /// Appends the head to `out`.
 pub fn write_reply(out: &mut Vec<u8>, head: &ReplyHead<'_, '_>, downward: &Downward<'_>) {
+    out.extend_from_slice(b"HTTP/1.1 ");
     // Writing to a Vec cannot fail.
-    let _ = write!(out, "HTTP/1.1 {} ", head.status);
+    let _ = write_number(out, head.status.into());
+    out.push(b' ');
     out.extend_from_slice(head.reason.as_bytes());
     out.extend_from_slice(b"\r\n");
     for field in head.fields {
@@ -69,7 +71,7 @@ pub fn write_reply(out: &mut Vec<u8>, head: &ReplyHead<'_, '_>, downward: &Downw
         _ => None,
     };
     if let Some(length) = length {
-        let _ = write!(out, "Content-Length: {length}\r\n");
+        write_length(out, length);
     }
     if downward.body == BodyLength::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");

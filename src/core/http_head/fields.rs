@@ -1,5 +1,6 @@
 //! Header fields: names we act on, list values, framing fields.
 
+use super::names::Names;
 use super::{BodyLength, Version};
 
 macro_rules! known_fields {
@@ -9,13 +10,13 @@ macro_rules! known_fields {
         #[allow(missing_docs, reason = "the variants are the field names")]
         pub enum Known { $($variant,)* Other }
 
-        /// Classifies a field name, in any case.
-        pub fn known(name: &str) -> Known {
-            // The length alone rules out nearly all of the table.
-            $(if name.len() == $name.len() && name.eq_ignore_ascii_case($name) { return Known::$variant; })*
-            Known::Other
-        }
+        static NAMES: Names<Known, { [$($name),*].len() }> = Names::new([$(($name, Known::$variant)),*]);
     };
+}
+
+/// Classifies a field name, in any case.
+pub fn known(name: &str) -> Known {
+    NAMES.find(name).unwrap_or(Known::Other)
 }
 
 known_fields! {

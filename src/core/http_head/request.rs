@@ -44,13 +44,14 @@ impl RequestHead<'_, '_> {
 
     /// Whether `Via` names `pseudonym` or has more than `hops` members: the request goes in circles.
     pub fn is_loop(&self, pseudonym: &str, hops: usize) -> bool {
-        let via = || self.fields.iter().filter(|field| known(field.name) == Known::Via);
-        let ours = |member: &[u8]| {
+        let via = self.fields.iter().filter(|field| known(field.name) == Known::Via);
+        let is_ours = |member: &[u8]| {
             let by = member.split(|b| b.is_ascii_whitespace()).filter(|word| !word.is_empty()).nth(1);
             by == Some(pseudonym.as_bytes())
         };
-        via().any(|field| members(field.value).any(ours))
-            || via().map(|field| members(field.value).count()).sum::<usize>() > hops
+        via.flat_map(|field| members(field.value))
+            .enumerate()
+            .any(|(number, member)| number >= hops || is_ours(member))
     }
 }
 

@@ -1,11 +1,11 @@
 //! Writing the head of a request that is sent on.
 
-use std::io::Write as _;
 use std::net::IpAddr;
 
 use super::confine;
 use super::fields::{Known, is_safe_value, known, named_by_connection};
 use super::request::RequestHead;
+use super::text::{write_ip, write_number};
 use super::{BodyLength, Version};
 use crate::core::api_fields;
 
@@ -40,11 +40,12 @@ pub struct Onward<'a> {
 pub fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, onward: &Onward<'_>) {
     write_line(out, head, onward);
     for field in head.fields {
-        if !passes(head, field.name, onward) {
+        let kind = known(field.name);
+        if !passes(head, field.name, kind, onward) {
             continue;
         }
         // What logs an operator in is nobody's business behind us, a worker's least of all.
-        if known(field.name) == Known::Cookie {
+        if kind == Known::Cookie {
             let cookies = confine::cookies_for_process(field.value);
             cookies.iter().for_each(|cookies| write_field(out, field.name, cookies));
         } else {
@@ -62,7 +63,7 @@ pub fn write_api_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, onward: 
     let start = out.len();
     write_line(out, head, onward);
     for field in head.fields {
-        if api_fields::passes(field.name) && passes(head, field.name, onward) {
+        if api_fields::passes(field.name) && passes(head, field.name, known(field.name), onward) {
             write_field(out, field.name, field.value);
         }
     }
@@ -84,8 +85,8 @@ fn write_line(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, onward: &Onward<'_>
     write_field(out, "Host", host.as_bytes());
 }
 
-fn passes(head: &RequestHead<'_, '_>, name: &str, onward: &Onward<'_>) -> bool {
-    match known(name) {
+fn passes(head: &RequestHead<'_, '_>, name: &str, kind: Known, onward: &Onward<'_>) -> bool {
+    match kind {
         Known::Host | Known::ContentLength | Known::Expect => false,
         Known::XForwardedFor | Known::XForwardedProto | Known::XForwardedHost => false,
         Known::XForwardedUser | Known::XForwardedPrefix => false,
@@ -104,15 +105,17 @@ fn passes(head: &RequestHead<'_, '_>, name: &str, onward: &Onward<'_>) -> bool {
 
 fn write_forwarding(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, onward: &Onward<'_>) {
     out.extend_from_slice(b"X-Forwarded-For: ");
-    let peer = onward.peer.to_string();
     if onward.trusted {
         write_members(out, head, Known::XForwardedFor);
-        // Whom a controller names is the last that it wrote already.
-        if out.ends_with(format!(" {peer}, ").as_bytes()) {
-            out.truncate(out.len() - peer.len() - 2);
-        }
     }
-    out.extend_from_slice(peer.as_bytes());
+    let before = out.len();
+    let _ = write_ip(out, onward.peer);
+    // Whom a controller names is the last that it wrote already.
+    let (others, peer) = out.split_at(before);
+    let last = others.strip_suffix(b", ").and_then(|others| others.strip_suffix(peer));
+    if last.is_some_and(|others| others.ends_with(b" ")) {
+        out.truncate(before - 2);
+    }
     out.extend_from_slice(b"\r\n");
     let kept = |kind| if onward.trusted { first_value(head, kind) } else { None };
     write_field(out, "X-Forwarded-Proto", kept(Known::XForwardedProto).unwrap_or(onward.scheme.as_bytes()));
@@ -140,7 +143,7 @@ fn write_own(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, onward: &Onward<'_>)
     }
     match onward.body {
         BodyLength::Length(length) => {
-            let _ = write!(out, "Content-Length: {length}\r\n");
+            write_length(out, length);
         }
         BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         BodyLength::None | BodyLength::UntilClose => {}
@@ -163,6 +166,14 @@ fn write_members(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, kind: Known) {
 
 fn first_value<'b>(head: &RequestHead<'_, 'b>, kind: Known) -> Option<&'b [u8]> {
     head.fields.iter().find(|field| known(field.name) == kind).map(|field| field.value)
+}
+
+/// Appends `Content-Length`.
+pub fn write_length(out: &mut Vec<u8>, length: u64) {
+    out.extend_from_slice(b"Content-Length: ");
+    // Writing to a Vec cannot fail.
+    let _ = write_number(out, length);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends one field.
