@@ -87,6 +87,7 @@ pub mod streamers;
 pub mod stun_binding;
 pub mod stun_message;
 pub mod tcp_frames;
+pub mod telling;
 pub mod time;
 pub mod timeline;
 pub mod token_use;

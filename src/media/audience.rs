@@ -1,6 +1,6 @@
 //! Which of a media thread's peers follow which stream, and the groups of pictures they begin with.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::core::media_feed::StreamPacket;
 use crate::core::time::Moment;
@@ -12,7 +12,7 @@ use crate::media::stream::{News, StreamId};
 
 /// The followers on one thread.
 #[derive(Debug, Default)]
-pub struct Followers(HashMap<StreamId, Followed>);
+pub struct Followers(BTreeMap<StreamId, Followed>);
 
 #[derive(Debug)]
 struct Followed {
@@ -73,9 +73,9 @@ impl Followers {
         }
     }
 
-    /// A stream's followers, in place `index`: one after the other, because each may go while it is told.
-    pub fn peer(&self, stream: StreamId, index: usize) -> Option<PeerId> {
-        self.0.get(&stream)?.peers.get(index).copied()
+    /// A stream's followers in their places.
+    pub fn peers(&self, stream: StreamId) -> &[PeerId] {
+        self.0.get(&stream).map(|followed| &*followed.peers).unwrap_or_default()
     }
 
     /// What a stream has for its followers.

@@ -1,12 +1,14 @@
 //! Names of peers.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::str::FromStr;
 
 /// One WebRTC peer of this process: 128 random bits, because its name is part of URLs that only its owner should know.
 ///
 /// `Display` and `Debug` print the first 8 digits only; [`PeerId::expose`] is the deliberate way to the whole.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PeerId([u8; 16]);
 
 impl PeerId {
@@ -48,6 +50,35 @@ impl fmt::Display for PeerId {
 impl fmt::Debug for PeerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PeerId({self}…)")
+    }
+}
+
+impl Hash for PeerId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [first @ .., _, _, _, _, _, _, _, _] = self.0;
+        state.write_u64(u64::from_le_bytes(first));
+    }
+}
+
+/// A table of peers that a thread looks up for each of them, many thousand times a second. Their names are random already, and we made them:
+/// nobody chooses where one lies.
+pub type ByPeer<T> = HashMap<PeerId, T, BuildHasherDefault<AsItIs>>;
+
+/// Takes random bits for their own hash.
+#[derive(Debug, Default)]
+pub struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, bits: u64) {
+        self.0 = bits;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

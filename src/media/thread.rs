@@ -6,7 +6,6 @@
 //!        └───────────────────────────────────────────────────────────────────┘
 //! ```
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +20,7 @@ use crate::host::pulse::Pulse;
 use crate::host::wake::Wake;
 use crate::isolation::{self, Contained, isolate};
 use crate::media::directory::{Claim, Owner};
-use crate::media::ids::PeerId;
+use crate::media::ids::{ByPeer, PeerId};
 use crate::media::io::{
     Arrival, BODIES_V4, BODIES_V6, Io, LISTEN_V4, LISTEN_V6, MUX_V4, MUX_V6, Passed, ROOMS_V4, ROOMS_V6,
     Remote, Shares, WAKE, Watched,
@@ -63,8 +62,10 @@ pub struct Start {
 /// The thread's state.
 pub struct MediaThread {
     pub(super) io: Io,
-    peers: HashMap<PeerId, Box<Peer>>,
-    commands: Receiver<Command>,
+    peers: ByPeer<Box<Peer>>,
+    pub(super) commands: Receiver<Command>,
+    /// A command that was looked at while news were told, and comes next.
+    pub(super) put_aside: Option<Command>,
     wake: Arc<Wake>,
     buffers: Option<Buffers>,
     /// News of streams that were heard in this round and not told yet.
@@ -96,8 +97,9 @@ impl MediaThread {
         let io = Io::new(start.index, start.shared, start.shares, &*start.wake)?;
         Ok(MediaThread {
             io,
-            peers: HashMap::new(),
+            peers: ByPeer::default(),
             commands: start.commands,
+            put_aside: None,
             wake: start.wake,
             buffers: Some(Buffers::default()),
             news: Vec::new(),
@@ -129,7 +131,7 @@ impl MediaThread {
     fn wait(&mut self, events: &mut Vec<epoll::Event>) {
         let next = self.io.next_deadline();
         let pause = match next {
-            _ if !self.commands.is_empty() => Duration::ZERO,
+            _ if self.put_aside.is_some() || !self.commands.is_empty() => Duration::ZERO,
             Some(at) => at.saturating_duration_since(Instant::now()).min(MAX_SLEEP),
             None => MAX_SLEEP,
         };
@@ -356,13 +358,17 @@ impl MediaThread {
 
     fn take_commands(&mut self) {
         for _ in 0..COMMANDS_PER_ROUND {
-            let Ok(command) = self.commands.try_recv() else { break };
+            let Some(command) = self.next_command() else { break };
             if !matches!(command, Command::Stream(..)) {
                 self.tell_news();
             }
             self.obey(command);
         }
         self.tell_news();
+    }
+
+    fn next_command(&mut self) -> Option<Command> {
+        self.put_aside.take().or_else(|| self.commands.try_recv().ok())
     }
 
     fn obey(&mut self, command: Command) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::core::media_feed::StreamPacket;
+use crate::core::telling::Telling;
 use crate::media::shared::Command;
 use crate::media::stream::{News, StreamId};
 use crate::media::thread::MediaThread;
@@ -68,13 +69,44 @@ impl MediaThread {
 
     /// Tells followers what was heard.
     pub(super) fn tell_news(&mut self) {
-        let now = Instant::now();
         for (stream, batch) in std::mem::take(&mut self.news) {
-            let mut index = 0;
-            while let Some(peer) = self.io.followers.peer(stream, index) {
-                self.with_peer(peer, |peer, io| peer.stream(Some(stream), &batch, now, io));
-                // One that went made room for the next in its place.
-                index += usize::from(self.io.followers.peer(stream, index) == Some(peer));
+            self.tell(stream, batch);
+        }
+    }
+
+    /// Sound often comes right behind a picture, while that is told to one follower after the other: those whose turn is still to come get both
+    /// with one system call.
+    fn tell(&mut self, stream: StreamId, mut batch: Vec<StreamPacket>) {
+        let (now, mut telling) = (Instant::now(), Telling::default());
+        while let Some((place, from)) = telling.turn(self.io.followers.peers(stream).len()) {
+            let Some(peer) = self.io.followers.peers(stream).get(place).copied() else { return };
+            if telling.may_grow()
+                && let Some(more) = self.more_of(stream)
+            {
+                telling.grew(batch.len());
+                batch.extend_from_slice(&more);
+            }
+            let packets = batch.get(from..).unwrap_or_default();
+            self.with_peer(peer, |peer, io| peer.stream(Some(stream), packets, now, io));
+            // One that went made room for the next in its place.
+            telling.told(self.io.followers.peers(stream).get(place) == Some(&peer));
+        }
+    }
+
+    /// What came of a stream since, if that is what comes next. Anything else has its turn after the news.
+    fn more_of(&mut self, stream: StreamId) -> Option<Arc<[StreamPacket]>> {
+        if self.put_aside.is_some() {
+            return None;
+        }
+        match self.commands.try_recv().ok()? {
+            Command::Stream(other, News::Batch(batch)) if other == stream => {
+                let now = self.io.shared.moment(Instant::now());
+                self.io.followers.note_batch(stream, &batch, now);
+                Some(batch)
+            }
+            other => {
+                self.put_aside = Some(other);
+                None
             }
         }
     }
