@@ -1,5 +1,6 @@
 //! What we send ourselves: headers are read again as they were meant, the cache of what may be sent again stays within its bounds and finds
-//! only what was put there, each number of a viewer is found as it was sent, and nothing is protected twice.
+//! only what was put there, each number of a viewer is found as it was sent, and nothing is protected twice. What a viewer reports is read
+//! within its bounds, and nothing is opened that was not protected.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -7,9 +8,9 @@ use std::time::Duration;
 use hydraneckwebrtc::core::layers::Layer;
 use hydraneckwebrtc::core::picture_ids::Shift;
 use hydraneckwebrtc::core::resend::{Budget, Mapping, ResendCache, ResendLimits, Sent, extend, wanted};
-use hydraneckwebrtc::core::rtp_packet;
-use hydraneckwebrtc::core::srtp::{Header, Profile, Refused, Sealer, SendKey, Side};
+use hydraneckwebrtc::core::srtp::{Header, Opener, Profile, ReceiveKey, Refused, Sealer, SendKey, Side};
 use hydraneckwebrtc::core::time::Moment;
+use hydraneckwebrtc::core::{rtcp_feedback, rtp_packet};
 
 const SSRC: u32 = 0x0102_0304;
 const LIMITS: ResendLimits = ResendLimits { bytes: 4_000, packets: 16, age: Duration::from_millis(300) };
@@ -17,10 +18,11 @@ const LIMITS: ResendLimits = ResendLimits { bytes: 4_000, packets: 16, age: Dura
 /// The first byte says what the rest is for.
 pub fn run(data: &[u8]) {
     let Some((what, rest)) = data.split_first() else { return };
-    match what % 3 {
+    match what % 4 {
         0 => header(rest),
         1 => cache(rest),
-        _ => numbers(rest),
+        2 => numbers(rest),
+        _ => reports(rest),
     }
 }
 
@@ -134,4 +136,16 @@ fn numbers(data: &[u8]) {
         }
         sent.tidy(now);
     }
+}
+
+/// A compound of reports as it would come out of its protection, and as it would come.
+fn reports(data: &[u8]) {
+    let mut said = Vec::new();
+    let is_read = rtcp_feedback::read(data, |one| said.push(one));
+    assert!(is_read || said.is_empty(), "{said:?} of what is not read");
+    // A block has six words, a loss one.
+    assert!(said.len() <= data.len() / 4, "{} said in {} bytes", said.len(), data.len());
+    let key = ReceiveKey::of_material(Profile::Aes256Gcm, Side::Server, &[7; 88]).expect("a key");
+    let mut opener = Opener::new(key).expect("a cipher");
+    assert_eq!(opener.open(data, &mut Vec::new()), None, "nobody protected that");
 }

@@ -107,6 +107,14 @@ impl Proofs {
         self.standing(now, address) != Standing::Unproved
     }
 
+    /// Until when that is so at least, whatever comes meanwhile: proofs end by time alone.
+    pub fn proved_until(&self, address: SocketAddr) -> Option<Moment> {
+        match self.find(address)?.state {
+            State::Proved { at } => Some(at + LASTS),
+            State::Unproved { .. } => None,
+        }
+    }
+
     /// So many bytes with the peer's keys came from there. False: there is no room for another address.
     pub fn heard(&mut self, now: Moment, address: SocketAddr, bytes: usize) -> bool {
         let Some(entry) = self.entry(now, address) else { return false };

@@ -71,6 +71,7 @@ pub mod resend;
 pub mod restart;
 pub mod rooms;
 pub mod routing;
+pub mod rtcp_feedback;
 pub mod rtp_packet;
 pub mod rtp_payload;
 pub mod rtp_rewrite;

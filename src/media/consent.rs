@@ -62,6 +62,11 @@ impl Consent {
         self.proofs.is_proved(now, address)
     }
 
+    /// Until when everything may be sent there, at least; `None`: it may not.
+    pub fn proved_until(&self, address: SocketAddr) -> Option<Moment> {
+        self.proofs.proved_until(address)
+    }
+
     /// Whether checks of ours are out and not one address of the peer has proved itself.
     pub fn asks_in_vain(&self) -> bool {
         self.proofs.asks_in_vain()

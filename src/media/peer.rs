@@ -26,7 +26,7 @@ use crate::core::sdp::{IceParameters, Offer};
 use crate::media::audience::Followers;
 use crate::media::consent::{Consent, Credentials};
 use crate::media::directory::Owner;
-use crate::media::egress::{self, Egress, Wish, Withheld};
+use crate::media::egress::{self, Egress, Feedback, Wish, Withheld};
 use crate::media::ids::PeerId;
 use crate::media::io::{Arrival, Io, Remote};
 use crate::media::locals::{Locals, Transport};
@@ -243,6 +243,9 @@ impl Peer {
         let shared = io.shared.clone();
         (self.took_media, self.answered) = (false, false);
         self.look_for_trouble(arrival, io);
+        if let Some(verdict) = self.take_reports(arrival, io) {
+            return verdict;
+        }
         if !self.is_countable(arrival.bytes) {
             shared.counters.bad.one();
             return Ok(());
@@ -259,12 +262,42 @@ impl Peer {
             self.settle_route(routed);
         }
         if self.was_genuine(arrival, io) {
-            let now = shared.moment(arrival.at);
-            self.view.note_heard(now);
-            let change = self.life.input(now, peer_life::Event::Heard);
-            self.changed(change, arrival.at, io)?;
+            self.note_heard(arrival.at, io)?;
         }
         verdict
+    }
+
+    fn note_heard(&mut self, at: Instant, io: &mut Io) -> Verdict {
+        let now = io.shared.moment(at);
+        self.view.note_heard(now);
+        let change = self.life.input(now, peer_life::Event::Heard);
+        self.changed(change, at, io)
+    }
+
+    /// What the peer reports of what we send it ourselves: the WebRTC state would take as long for one report as we do for a hundred packets,
+    /// and has no use for it. `None`: it is to read this all the same.
+    fn take_reports(&mut self, arrival: &Arrival<'_>, io: &mut Io) -> Option<Verdict> {
+        if !self.egress.is_own() || datagram::kind(arrival.bytes) != Some(datagram::Kind::Rtcp) {
+            return None;
+        }
+        let mut room = Vec::new();
+        let Some(compound) = self.egress.open_reports(arrival.bytes, &mut room) else {
+            io.shared.counters.refused.one();
+            return Some(Ok(()));
+        };
+        let (feedback, lacking) = egress::reports(compound, egress::ntp_now())?;
+        for ssrc in lacking {
+            io.shared.counters.key_frame_requests.one();
+            self.tell(RoleEvent::KeyframeWanted(Some(ssrc)), arrival.at, io);
+        }
+        if feedback != Feedback::default() {
+            self.heed(&feedback, arrival.at, io);
+        }
+        Some(self.note_heard(arrival.at, io).and_then(|()| self.settle_turn(arrival.at, io)))
+    }
+
+    fn heed(&mut self, feedback: &Feedback, now: Instant, io: &mut Io) {
+        self.writing(now, io, |role, followers, context| role.feedback(feedback, followers, context));
     }
 
     /// Whether the WebRTC state can count a packet's transport-wide number.
@@ -468,9 +501,7 @@ impl Peer {
         work: impl FnOnce(&mut dyn Role, &Followers, &mut Context<'_>),
     ) {
         let moment = io.shared.moment(now);
-        if let Some(way) = self.egress.way() {
-            self.egress.open(self.consent.is_proved(moment, way.to));
-        }
+        self.egress.open(moment, |address| self.consent.proved_until(address));
         let mut context = Context {
             rtc: &mut self.rtc,
             bodies: &mut io.bodies,
@@ -659,7 +690,7 @@ impl Peer {
             return;
         }
         if let Some(feedback) = egress::feedback(rtcp, egress::ntp_now()) {
-            self.writing(now, io, |role, followers, context| role.feedback(&feedback, followers, context));
+            self.heed(&feedback, now, io);
         }
     }
 

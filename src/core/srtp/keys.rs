@@ -35,9 +35,19 @@ const BLOCK: usize = 16;
 /// Where a label meets the salt.
 const LABEL_PLACE: usize = 7;
 
-/// Labels of the session keys of RTP (RFC 3711, 4.3.2).
-const LABEL_KEY: u8 = 0;
-const LABEL_SALT: u8 = 2;
+/// Labels of key and salt of the session (RFC 3711, 4.3.2): of media, and of reports.
+const OF_MEDIA: [u8; 2] = [0, 2];
+const OF_REPORTS: [u8; 2] = [3, 5];
+
+impl Side {
+    /// The peer's.
+    fn other(self) -> Side {
+        match self {
+            Side::Client => Side::Server,
+            Side::Server => Side::Client,
+        }
+    }
+}
 
 impl Profile {
     /// Keys of this profile in bytes.
@@ -108,15 +118,35 @@ impl SendKey {
         self.profile
     }
 
-    /// The session's key and salt; `None` when the cipher fails.
+    /// The session's key and salt for media; `None` when the cipher fails.
     pub fn derive(&self) -> Option<SessionKey> {
+        self.derive_labelled(OF_MEDIA)
+    }
+
+    fn derive_labelled(&self, [of_key, of_salt]: [u8; 2]) -> Option<SessionKey> {
         let mut padded = Zeroizing::new([0; DERIVING_SALT]);
         padded.iter_mut().zip(self.salt.iter()).for_each(|(to, byte)| *to = *byte);
         let mut key = Zeroizing::new(vec![0; self.profile.key_length()]);
-        derive(&self.key, &padded, LABEL_KEY, &mut key)?;
+        derive(&self.key, &padded, of_key, &mut key)?;
         let mut salt = Zeroizing::new([0; SALT]);
-        derive(&self.key, &padded, LABEL_SALT, salt.as_mut_slice())?;
+        derive(&self.key, &padded, of_salt, salt.as_mut_slice())?;
         Some(SessionKey { profile: self.profile, key, salt })
+    }
+}
+
+/// The same of what the peer sends us, of which its reports are read.
+#[derive(Debug)]
+pub struct ReceiveKey(SendKey);
+
+impl ReceiveKey {
+    /// The peer's half of what the handshake exported.
+    pub fn of_material(profile: Profile, side: Side, material: &[u8]) -> Option<ReceiveKey> {
+        SendKey::of_material(profile, side.other(), material).map(ReceiveKey)
+    }
+
+    /// The session's key and salt for its reports; `None` when the cipher fails.
+    pub fn derive(&self) -> Option<SessionKey> {
+        self.0.derive_labelled(OF_REPORTS)
     }
 }
 

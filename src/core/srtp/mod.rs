@@ -5,6 +5,7 @@
 //!   Keying (DTLS-SRTP, RFC 5764) ─▶ SendKey, ours ─derive─▶ Sealer ─opens─▶ one Source per SSRC
 //!                                                             │  header, plain payload, (source, index)
 //!                                                             └─▶ protected in place; each (SSRC, index) once
+//!          (DTLS-SRTP, RFC 5764) ─▶ ReceiveKey, the peer's ─derive─▶ Opener ─▶ its reports in plain
 //! ```
 //!
 //! AES-GCM has one fault that cannot be forgiven: the same key and nonce for two packets. The nonce is made of SSRC, rollover counter and
@@ -12,10 +13,12 @@
 
 pub mod header;
 pub mod keys;
+pub mod open;
 pub mod seal;
 
 pub use header::Header;
-pub use keys::{Profile, SendKey, Side};
+pub use keys::{Profile, ReceiveKey, SendKey, Side};
+pub use open::Opener;
 pub use seal::{Refused, Sealer, SourceId};
 
 /// The authentication tag behind each packet, in bytes (RFC 7714, 12).

@@ -53,12 +53,8 @@ impl Sealer {
     }
 
     pub(super) fn of_session(session: &SessionKey) -> Option<Sealer> {
-        let algorithm = match session.profile {
-            Profile::Aes128Gcm => &AES_128_GCM,
-            Profile::Aes256Gcm => &AES_256_GCM,
-        };
         Some(Sealer {
-            key: LessSafeKey::new(UnboundKey::new(algorithm, &session.key).ok()?),
+            key: cipher(session)?,
             salt: session.salt.clone(),
             sources: Vec::new(),
             #[cfg(debug_assertions)]
@@ -102,6 +98,15 @@ impl Sealer {
     }
 }
 
+/// The cipher of a session's key.
+pub(super) fn cipher(session: &SessionKey) -> Option<LessSafeKey> {
+    let algorithm = match session.profile {
+        Profile::Aes128Gcm => &AES_128_GCM,
+        Profile::Aes256Gcm => &AES_256_GCM,
+    };
+    UnboundKey::new(algorithm, &session.key).ok().map(LessSafeKey::new)
+}
+
 /// Whether a header is of the packet that is protected under it.
 fn names(head: &[u8], ssrc: u32, index: u64) -> bool {
     // The header has the lower half; the upper one is the rollover counter.
@@ -110,7 +115,7 @@ fn names(head: &[u8], ssrc: u32, index: u64) -> bool {
 }
 
 /// RFC 7714, 8.1: two zeros, SSRC, rollover counter and sequence number, all of it masked with the salt.
-fn nonce(salt: &[u8; SALT], ssrc: u32, index: u64) -> [u8; SALT] {
+pub(super) fn nonce(salt: &[u8; SALT], ssrc: u32, index: u64) -> [u8; SALT] {
     let [_, _, counters @ ..] = index.to_be_bytes();
     let plain = [0, 0].into_iter().chain(ssrc.to_be_bytes()).chain(counters);
     let mut nonce = *salt;
@@ -155,6 +160,13 @@ impl Spent {
             return false;
         }
         self.mark(index)
+    }
+
+    /// Whether an index was used, or may have been.
+    pub(super) fn is_spent(&self, index: u64) -> bool {
+        let (word, bit) = place(index);
+        let is_marked = || self.bits.get(word).is_none_or(|word| word & bit != 0);
+        index >= END || index < self.next && (self.next - index > WINDOW || is_marked())
     }
 
     /// The window moves on; what comes into it is unused.

@@ -64,6 +64,36 @@ fn packets_are_protected_as_rfc_7714_shows() {
     assert_eq!(gallia(Profile::Aes256Gcm), bytes(with_256));
 }
 
+/// RFC 7714, 17: a sender's report, 0x5d4th of its source.
+const REPORT: &str = "81c8000d4d617273 4e5450314e545032 525450200000042a 0000e9304c756e61 deadbeefdeadbeef deadbeefdeadbeef deadbeef";
+const PROTECTED: &str = "81c8000d4d617273 63e94885dcdab67c a727d7662f6b7e99 7ff5c0f76c06f32d c676a5f1730d6fda 4ce09b4686303ded 0bb9275b \
+                         c84aa45896cf4d2f c5abf87245d9eade 800005d4";
+
+fn opener() -> Opener {
+    let (key, salt) = (Zeroizing::new((0..16).collect()), Zeroizing::new(*b"Quid pro quo"));
+    Opener::of_session(&SessionKey { profile: Profile::Aes128Gcm, key, salt }).unwrap()
+}
+
+#[test]
+fn reports_are_opened_as_rfc_7714_shows_and_once() {
+    let (mut opener, mut room) = (opener(), Vec::new());
+    let protected = bytes(PROTECTED);
+    for place in 0..protected.len() {
+        let mut broken = protected.clone();
+        broken[place] ^= 1;
+        assert_eq!(opener.open(&broken, &mut room), None, "byte {place}");
+        assert_eq!(opener.open(&protected[..place], &mut room), None, "{place} bytes");
+    }
+    assert_eq!(opener.open(&protected, &mut room), Some(&bytes(REPORT)[..]));
+    assert_eq!(opener.open(&protected, &mut room), None, "it came before");
+}
+
+#[test]
+fn a_report_that_is_not_encrypted_is_not_heard() {
+    let tagged = [REPORT, "841dd9683dd78ec92ae58790125f62b3 000005d4"].concat();
+    assert_eq!(opener().open(&bytes(&tagged), &mut Vec::new()), None);
+}
+
 #[test]
 fn each_side_has_its_half_of_the_material() {
     for profile in [Profile::Aes128Gcm, Profile::Aes256Gcm] {
@@ -75,6 +105,12 @@ fn each_side_has_its_half_of_the_material() {
             (session.key.to_vec(), session.salt.to_vec())
         };
         assert_eq!(session(Side::Client, &material), session(Side::Server, &swapped));
+        let reports = |side, material: &[u8]| {
+            let session = ReceiveKey::of_material(profile, side, material).unwrap().derive().unwrap();
+            (session.key.to_vec(), session.salt.to_vec())
+        };
+        assert_eq!(reports(Side::Client, &material), reports(Side::Server, &swapped));
+        assert_ne!(reports(Side::Client, &material), session(Side::Server, &material), "media has another");
         assert_ne!(session(Side::Client, &material), session(Side::Server, &material));
         for wrong in [&material[1..], &[]] {
             assert!(SendKey::of_material(profile, Side::Server, wrong).is_none(), "{} bytes", wrong.len());
@@ -155,8 +191,10 @@ fn no_index_is_spent_twice_whatever_comes() {
                 _ => at + dice.roll(3),
             };
             let is_new = !model.contains(&at);
+            let was_used = spent.is_spent(at);
             let was_spent = spent.spend(at);
             assert!(!was_spent || model.insert(at), "seed {seed}: {at} twice");
+            assert_eq!(was_used, !was_spent, "seed {seed}: {at}");
             // And what is new and not far back is not refused.
             assert!(
                 was_spent || !is_new || highest.max(at) - at >= 1_023,

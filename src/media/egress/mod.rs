@@ -22,8 +22,10 @@ use str0m::rtp::rtcp::{ReceptionReport, ReportList, Rtcp};
 
 use crate::core::datagram;
 use crate::core::resend;
+use crate::core::rtcp_feedback::{self, Said};
 use crate::core::rtp_packet;
-use crate::core::srtp::{Profile, Sealer};
+use crate::core::srtp::{Opener, Profile, Sealer};
+use crate::core::time::Moment;
 use crate::media::counters::Counters;
 use crate::media::outbox::Way;
 use crate::media::view::Sending;
@@ -50,8 +52,15 @@ enum Sender {
     Undecided,
     /// str0m.
     Str0m,
-    /// We do.
-    Own(Box<Sealer>),
+    /// We do, and read what is reported of it.
+    Own(Box<Ciphers>),
+}
+
+/// What we do with a peer's keys.
+#[derive(Debug)]
+struct Ciphers {
+    sealer: Sealer,
+    opener: Opener,
 }
 
 /// What is not sent of what str0m makes.
@@ -76,7 +85,9 @@ pub struct Egress {
     keys: Option<Slot>,
     sender: Sender,
     path: Option<Path>,
-    /// Whether the path's address has shown that it reads what we send, as of this turn.
+    /// Until when the path's address is known to read what we send: looked for again then, not with each batch.
+    open_until: Moment,
+    /// Whether that is so in this turn.
     is_open: bool,
     /// Frames for a connection of ICE-TCP.
     frames: Vec<Vec<u8>>,
@@ -95,6 +106,7 @@ impl Egress {
             keys,
             sender: Sender::Undecided,
             path: None,
+            open_until: Moment::default(),
             is_open: false,
             frames: Vec::new(),
             awaited: Vec::new(),
@@ -116,19 +128,29 @@ impl Egress {
             Wish::Own => {}
         }
         let Some(heard) = keys.and_then(|slot| slot.take()) else { return Some(Sending::NoKeys) };
-        let tap::Heard::Key(key) = heard else { return Some(Sending::OtherProfile) };
+        let tap::Heard::Keys(key, theirs) = heard else { return Some(Sending::OtherProfile) };
         let sending = match key.profile() {
             Profile::Aes128Gcm => Sending::Own128,
             Profile::Aes256Gcm => Sending::Own256,
         };
-        let Some(sealer) = Sealer::new(key) else { return Some(Sending::NoKeys) };
-        self.sender = Sender::Own(Box::new(sealer));
+        let Some((sealer, opener)) = Sealer::new(key).zip(Opener::new(theirs)) else {
+            return Some(Sending::NoKeys);
+        };
+        self.sender = Sender::Own(Box::new(Ciphers { sealer, opener }));
         Some(sending)
     }
 
     /// Whether we send.
     pub fn is_own(&self) -> bool {
         matches!(self.sender, Sender::Own(_))
+    }
+
+    /// What a peer reports of what we send it, in plain. `None`: it is not the peer's, or came before.
+    pub fn open_reports<'r>(&mut self, datagram: &[u8], room: &'r mut Vec<u8>) -> Option<&'r [u8]> {
+        match &mut self.sender {
+            Sender::Own(ciphers) => ciphers.opener.open(datagram, room),
+            Sender::Undecided | Sender::Str0m => None,
+        }
     }
 
     /// What of str0m's is not to be sent: media, unless it is str0m that sends (it shows us the path all the same), and reports as long as there is
@@ -162,11 +184,15 @@ impl Egress {
     /// That is the path; by UDP, this way.
     pub fn set_path(&mut self, transmit: &Transmit, way: Option<Way>) {
         self.is_moved = false;
+        let before = self.path;
         self.path = match (transmit.proto, way) {
             (Protocol::Udp, Some(way)) => Some(Path::Udp(way)),
             (Protocol::Tcp, _) => Some(Path::Tcp(transmit.destination)),
             _ => self.path,
         };
+        if self.path != before {
+            self.open_until = Moment::default();
+        }
     }
 
     /// A check came from an address: if it is another than we send to, the pair may have changed.
@@ -179,17 +205,14 @@ impl Egress {
         self.is_moved
     }
 
-    /// Where it sends by UDP, to be asked whether that may be.
-    pub fn way(&self) -> Option<Way> {
-        match self.path {
-            Some(Path::Udp(way)) => Some(way),
-            _ => None,
+    /// For this turn: whether the address of the path reads what we send by UDP. `proved_until` is asked when that is not known any more.
+    pub fn open(&mut self, now: Moment, proved_until: impl FnOnce(SocketAddr) -> Option<Moment>) {
+        if now >= self.open_until
+            && let Some(Path::Udp(way)) = self.path
+        {
+            self.open_until = proved_until(way.to).unwrap_or_default();
         }
-    }
-
-    /// For this turn: whether the address of the path reads what we send.
-    pub fn open(&mut self, is_proved: bool) {
-        self.is_open = is_proved;
+        self.is_open = now < self.open_until;
     }
 
     /// str0m was given something.
@@ -212,13 +235,13 @@ impl Egress {
 
     /// What a track needs to send; `None`: str0m sends.
     fn own(&mut self) -> Option<Own<'_>> {
-        let Egress { sender: Sender::Own(sealer), path, is_open, frames, .. } = self else { return None };
+        let Egress { sender: Sender::Own(ciphers), path, is_open, frames, .. } = self else { return None };
         let out = match path {
             Some(Path::Udp(way)) if *is_open => Out::Train(*way),
             Some(Path::Tcp(_)) => Out::Frames(frames),
             _ => Out::Nowhere,
         };
-        Some(Own { sealer, out })
+        Some(Own { sealer: &mut ciphers.sealer, out })
     }
 }
 
@@ -257,7 +280,7 @@ pub fn count(sending: Sending, counters: &Counters) {
 }
 
 /// What a peer says of how our media arrives.
-#[derive(Debug)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Feedback {
     /// Numbers that did not, with whose they are.
     pub lost: Vec<(u32, u16)>,
@@ -268,7 +291,24 @@ pub struct Feedback {
 /// Numbers that one datagram may ask for; str0m reads 31 entries of 17.
 const MOST_LOST: usize = 31 * 17;
 
-/// Reads feedback; `ntp_now`: the middle of NTP's clock, in 1/65,536 s.
+/// Reads a compound of reports: what they say, and of which sources a picture is lacking. `None`: there is something in it that str0m reads.
+pub fn reports(compound: &[u8], ntp_now: u32) -> Option<(Feedback, Vec<u32>)> {
+    let (mut feedback, mut lacking) = (Feedback::default(), Vec::new());
+    let is_read = rtcp_feedback::read(compound, |said| match said {
+        Said::LastReport { seen, ago } => {
+            feedback.round_trip = feedback.round_trip.or_else(|| resend::round_trip(ntp_now, seen, ago));
+        }
+        Said::Missing { ssrc, first, following } => {
+            let room = MOST_LOST.saturating_sub(feedback.lost.len());
+            let numbers = resend::wanted(first, following).map(|number| (ssrc, number));
+            feedback.lost.extend(numbers.take(room));
+        }
+        Said::PictureLacking { ssrc } => lacking.push(ssrc),
+    });
+    is_read.then_some((feedback, lacking))
+}
+
+/// Reads what str0m has read; `ntp_now`: the middle of NTP's clock, in 1/65,536 s.
 pub fn feedback(rtcp: &Rtcp, ntp_now: u32) -> Option<Feedback> {
     let trip = |reports: &ReportList<ReceptionReport>| {
         let mut reports = reports.iter();
@@ -300,7 +340,7 @@ pub fn ntp_now() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::srtp::{SendKey, Side};
+    use crate::core::srtp::{ReceiveKey, SendKey, Side};
 
     fn heard(heard: tap::Heard) -> Option<Slot> {
         let slot = Slot::default();
@@ -309,7 +349,9 @@ mod tests {
     }
 
     fn key() -> tap::Heard {
-        tap::Heard::Key(SendKey::of_material(Profile::Aes128Gcm, Side::Server, &[7; 56]).unwrap())
+        let (profile, side, material) = (Profile::Aes128Gcm, Side::Server, [7; 56]);
+        let ours = SendKey::of_material(profile, side, &material).unwrap();
+        tap::Heard::Keys(ours, ReceiveKey::of_material(profile, side, &material).unwrap())
     }
 
     /// A packet of media, and a report, as their first bytes say.
@@ -354,7 +396,7 @@ mod tests {
     #[test]
     fn keys_are_taken_out_of_their_slot_once() {
         let slot = heard(key()).unwrap();
-        assert!(matches!(slot.clone().take(), Some(tap::Heard::Key(_))));
+        assert!(matches!(slot.clone().take(), Some(tap::Heard::Keys(..))));
         assert!(slot.take().is_none());
     }
 }

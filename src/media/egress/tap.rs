@@ -15,7 +15,7 @@ use str0m::crypto::dtls::{
 };
 use str0m::crypto::{self, CryptoError, CryptoProvider};
 
-use crate::core::srtp::{Profile, SendKey, Side};
+use crate::core::srtp::{Profile, ReceiveKey, SendKey, Side};
 
 thread_local! {
     /// Where the keys of what is being built here are to be put.
@@ -25,8 +25,8 @@ thread_local! {
 /// What a handshake ended with.
 #[derive(Debug)]
 pub enum Heard {
-    /// The key for what we send.
-    Key(SendKey),
+    /// The keys for what we send, and for what the peer reports.
+    Keys(SendKey, ReceiveKey),
     /// A profile that we do not speak.
     Other,
 }
@@ -115,8 +115,11 @@ impl Tapped {
             _ => None,
         };
         let side = if self.plain.is_active() { Side::Client } else { Side::Server };
-        let key = profile.and_then(|profile| SendKey::of_material(profile, side, material));
-        self.slot.put(key.map_or(Heard::Other, Heard::Key));
+        let keys = profile.and_then(|profile| {
+            let ours = SendKey::of_material(profile, side, material)?;
+            Some(Heard::Keys(ours, ReceiveKey::of_material(profile, side, material)?))
+        });
+        self.slot.put(keys.unwrap_or(Heard::Other));
     }
 }
 
