@@ -142,7 +142,9 @@ const OVER: Duration = Duration::from_secs(3);
 /// How the numbers that a viewer was sent came of the stream's.
 #[derive(Clone, Debug, Default)]
 pub struct Sent {
-    segments: VecDeque<Segment>,
+    /// The one that goes on, apart from those before it: each packet looks at it, and there is hardly ever another.
+    newest: Option<Segment>,
+    older: VecDeque<Segment>,
     /// After the highest number.
     next: u64,
 }
@@ -151,15 +153,15 @@ impl Sent {
     /// A packet was sent.
     pub fn note(&mut self, number: u64, mapping: Mapping, now: Moment) {
         self.next = self.next.max(number + 1);
-        match self.segments.back_mut() {
+        match &mut self.newest {
             Some(last) if last.mapping == mapping => last.first = last.first.min(number),
             // Overtaken, and mapped as nothing is any more.
             Some(last) if last.first > number => {}
             _ => {
-                if self.segments.len() >= SEGMENTS {
-                    self.segments.pop_front();
+                if self.older.len() >= SEGMENTS - 1 {
+                    self.older.pop_front();
                 }
-                self.segments.push_back(Segment { first: number, since: now, mapping });
+                self.older.extend(self.newest.replace(Segment { first: number, since: now, mapping }));
             }
         }
     }
@@ -167,24 +169,32 @@ impl Sent {
     /// The packet with these lower 16 bits of a number: its whole number, and how it came of the stream's.
     pub fn find(&self, number: u16) -> Option<(u64, Mapping)> {
         let number = extend(number, self.next)?;
-        let after = self.segments.partition_point(|segment| segment.first <= number);
-        let segment = self.segments.get(after.checked_sub(1)?)?;
+        let segment = match self.newest {
+            Some(newest) if newest.first <= number => newest,
+            _ => {
+                let after = self.older.partition_point(|segment| segment.first <= number);
+                *self.older.get(after.checked_sub(1)?)?
+            }
+        };
         Some((number, segment.mapping))
     }
 
     /// Lets go of everything: what was sent so far is not to be had any more.
     pub fn forget(&mut self) {
-        self.segments.clear();
+        (self.newest, self.older) = (None, VecDeque::new());
     }
 
     /// Lets go of what is over.
     pub fn tidy(&mut self, now: Moment) {
-        while self.segments.get(1).is_some_and(|second| now.since(second.since) > OVER) {
-            self.segments.pop_front();
+        while self.older.get(1).or(self.newest.as_ref()).is_some_and(|second| now.since(second.since) > OVER)
+        {
+            if self.older.pop_front().is_none() {
+                break;
+            }
         }
         // A replay leaves room for hundreds.
-        if self.segments.capacity() > 16 && self.segments.len() <= 4 {
-            self.segments.shrink_to(4);
+        if self.older.capacity() > 16 && self.older.len() <= 4 {
+            self.older.shrink_to_fit();
         }
     }
 }
@@ -334,11 +344,11 @@ mod tests {
     fn mappings_are_bound_in_number() {
         let mut sent = Sent::default();
         (1..5_000).for_each(|number| sent.note(number, mapping(0, number as u32), Moment(0)));
-        assert_eq!(sent.segments.len(), SEGMENTS);
+        assert_eq!(sent.older.len() + 1, SEGMENTS);
         assert_eq!(sent.find(4_999), Some((4_999, mapping(0, 4_999))));
         sent.tidy(Moment(1 << 20));
-        assert_eq!(sent.segments.len(), 1);
-        assert!(sent.segments.capacity() < 16, "{}", sent.segments.capacity());
+        assert_eq!((sent.older.len(), sent.newest.is_some()), (0, true));
+        assert!(sent.older.capacity() < 16, "{}", sent.older.capacity());
     }
 
     #[test]
