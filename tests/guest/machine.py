@@ -93,8 +93,8 @@ class Machine:
 
     def tell(self):
         """What its services said last, for whoever asks why a test failed."""
-        for unit in ("hydraneckwebrtc-controller", "hydraneckwebrtc", "hydraneckwebrtc-update", "coturn"):
-            said = self.run("journalctl", "--no-pager", "-o", "short-precise", "-n", "40", "-u", unit, check=None).text
+        for unit in ("hydraneckwebrtc-controller", "hydraneckwebrtc", "hydraneckwebrtc-update"):
+            said = self.run("journalctl", "--no-pager", "-o", "short-precise", "-n", "20", "-u", unit, check=None).text
             if "No entries" not in said:
                 print(f"--- {self.name}, {unit}:\n{said}", flush=True)
 

@@ -1,6 +1,7 @@
 """A release server of one's own: keys, newer builds of the real program, and builds that are bad in every way."""
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import time
@@ -22,12 +23,14 @@ def version_of(program):
 
 
 def another(program, version, to):
-    """The same program with another version, which has as many letters: so nothing has to be built twice."""
-    data = Path(program).read_bytes()
-    old = version_of(program)
-    if len(old) != len(version):
+    """The same program with another version, so that nothing has to be built twice. Its first two numbers are replaced, with the dots:
+    the compiler puts a text of five letters into the code as four and one."""
+    data, old = Path(program).read_bytes(), version_of(program)
+    head, new = old.rsplit(".", 1)[0] + ".", version.rsplit(".", 1)[0] + "."
+    if len(head) != len(new):
         raise Failed(f"{version} cannot stand in the place of {old}")
-    to.write_bytes(data.replace(old.encode(), version.encode()))
+    # Not in a path of a dependency.
+    to.write_bytes(re.sub(re.escape(head.encode()) + rb"(?!\d+/)", new.encode(), data))
     to.chmod(0o755)
     if version_of(to) != version:
         raise Failed(f"{to} says that it is {version_of(to)}")
@@ -46,8 +49,8 @@ class Releases:
         major, minor, patch = version_of(program).split(".")
         # As many letters as the program's own has.
         self.versions = iter(
-            f"{major}.{number:0{len(minor)}}.{last:0{len(patch)}}"
-            for number in range(int(minor) + 1, 10 ** len(minor)) for last in range(10 ** len(patch))
+            f"{one:0{len(major)}}.{two:0{len(minor)}}.{patch}"
+            for one in range(int(major) + 1, 10 ** len(major)) for two in range(10 ** len(minor))
         )
 
     def build(self, version):

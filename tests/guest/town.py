@@ -1,6 +1,7 @@
 """What surrounds the hosts: their network, names, an authority for certificates, a body, and a browser's part of a stream."""
 import base64
 import contextlib
+import email
 import hashlib
 import json
 import os
@@ -171,10 +172,13 @@ class Viewer(threading.Thread):
             time.sleep(0.2)
 
     def watch(self):
-        with contextlib.closing(self.connect()) as stream:
-            page = self.get(stream, f"{self.url.path}?{self.url.query}")
-            if b" 200 " not in page.split(b"\r\n", 1)[0]:
-                raise OSError(page[:1000])
+        page = self.page()
+        if b" 307 " in page.split(b"\r\n", 1)[0]:
+            place = email.message_from_bytes(page.split(b"\r\n", 1)[1])["Location"]
+            self.url = urllib.parse.urlsplit(urllib.parse.urljoin(self.url.geturl(), place))
+            page = self.page()
+        if b" 200 " not in page.split(b"\r\n", 1)[0]:
+            raise OSError(page[:1000])
         query = urllib.parse.parse_qs(self.url.query)
         with contextlib.closing(self.connect()) as stream:
             reader = self.upgrade(stream)
@@ -189,9 +193,11 @@ class Viewer(threading.Thread):
         plain = socket.create_connection((self.url.hostname, 443), timeout=60)
         return self.town.tls().wrap_socket(plain, server_hostname=self.url.hostname)
 
-    def get(self, stream, path):
-        stream.sendall(f"GET {path} HTTP/1.1\r\nHost: {self.url.hostname}\r\nConnection: close\r\n\r\n".encode())
-        return b"".join(iter(lambda: stream.recv(65536), b""))
+    def page(self):
+        with contextlib.closing(self.connect()) as stream:
+            path = self.url._replace(scheme="", netloc="").geturl()
+            stream.sendall(f"GET {path} HTTP/1.1\r\nHost: {self.url.hostname}\r\nConnection: close\r\n\r\n".encode())
+            return b"".join(iter(lambda: stream.recv(65536), b""))
 
     def upgrade(self, stream):
         key = base64.b64encode(os.urandom(16)).decode()

@@ -8,10 +8,11 @@ import random
 import subprocess
 import threading
 import time
+import urllib.request
 
 import releases
 from machine import Failed, until
-from town import AUTHORITY, BODY, CONTROLLER, HERE, NAME, WORKER, Crowd, Town, Viewer, fetched
+from town import AUTHORITY, BODY, CONTROLLER, HERE, NAME, WORKER, Crowd, Town, Viewer
 
 TREE = HERE.parents[1]
 CONFIG = "/root/.hydraneckwebrtc/config.yaml"
@@ -59,9 +60,9 @@ def neck(machine, *words, **more):
 
 def set_up(machine, *words):
     """`setup`: says what it would do and does nothing, does it, and has nothing to do then."""
-    before = machine.sh("find /etc /root -type f | xargs md5sum | sort").text
+    before = machine.sh("find /etc /root -type f ! -name '*.deb' | xargs md5sum | sort").text
     would = neck(machine, "setup", *words, "--dry-run").text
-    expect(machine.sh("find /etc /root -type f | xargs md5sum | sort").text == before, f"--dry-run changes something:\n{would}")
+    expect(machine.sh("find /etc /root -type f ! -name '*.deb' | xargs md5sum | sort").text == before, f"--dry-run changes something:\n{would}")
     expect("would write" in would and "would run systemctl" in would, would)
     did = neck(machine, "setup", *words).text
     expect("\nwould " not in did and "\nrun systemctl" in did, did)
@@ -126,13 +127,15 @@ def stream(town, at):
 def health(town, role):
     """What the role answers to strangers; nothing while it does not."""
     where = f"https://{NAME}" if role == "controller" else f"http://{WORKER}:47990"
-    text = fetched(f"{where}/api/v1/health?ready", town.tls())
-    return json.loads(text) if text else {}
+    try:
+        return json.loads(urllib.request.urlopen(f"{where}/api/v1/health?ready", context=town.tls(), timeout=30).read())
+    except OSError as error:
+        return {"version": None, "error": f"{error}"}
 
 
 def runs(town, role, version):
-    found = health(town, role).get("version")
-    expect(found == version, f"the {role} runs as {found} instead of {version}")
+    found = health(town, role)
+    expect(found["version"] == version, f"the {role} does not run as {version}: {found}")
 
 
 # Parts ------------------------------------------------------------------------------------------------------------------------------
@@ -164,7 +167,7 @@ def package(town):
         expect("belongs to a Debian package" in told, told)
         with Crowd((CONTROLLER, 443), town.tls()) as crowd:
             neck_host.run("dpkg", "-i", f"/root/{later}.deb")
-            until("the upgraded controller", lambda: health(town, "controller").get("version") == later)
+            until("the upgraded controller", lambda: health(town, "controller")["version"] == later)
         expect(crowd.refused == 0, f"an upgrade of the controller refuses people: {crowd}")
         viewer.goes_on("the stream goes on after the controller's upgrade")
         fine(f"the controller's upgrade: {crowd}; {viewer.connections} connections of the viewer")
@@ -218,11 +221,14 @@ def fleet(town):
         for machine in (neck_host, worker_host):
             by_hand(town, machine)
         controller(town, neck_host, UPDATES)
+        # A controller that starts waits for two beats of its workers before it is ready.
+        neck_host.edit(CONFIG, (r"(?m)^workers:\n", "workers:\n  heartbeat_interval: 2s\n"))
+        neck_host.run("systemctl", "restart", "hydraneckwebrtc-controller")
         worker(town, worker_host, neck_host, UPDATES)
         for machine in (neck_host, worker_host):
             enable_updates(machine)
-        worker_host.run("systemctl", "enable", "--now", "hydraneckwebrtc.socket", check=None)
-        worker_host.run("systemctl", "restart", "hydraneckwebrtc")
+        worker_host.run("systemctl", "stop", "hydraneckwebrtc")
+        worker_host.run("systemctl", "enable", "--now", "hydraneckwebrtc.socket", "hydraneckwebrtc.service")
         fine("a controller and a worker installed by hand, with units that update")
         yield neck_host, worker_host
 
@@ -275,7 +281,7 @@ def leftovers(machine):
 
 def stays(town, machine, role, what, words, rolled_back):
     """`update` says `words`, and the host is as it was before: the old version runs, after one rollback or none."""
-    before, program = health(town, role).get("version"), digest(machine)
+    before, program = health(town, role)["version"], digest(machine)
     told = neck(machine, "update", check=1).text
     expect(words in told, f"{what}: it does not say {words!r}:\n{told}")
     expect(told.count("back\n") == int(rolled_back), f"{what}: not rolled back {int(rolled_back)} times:\n{told}")
@@ -404,7 +410,7 @@ def cut(town, machine, line, pause, is_bad):
     expect(digest(machine) in whole, f"{where}: no whole program is in place")
     note = machine.root / "var/lib/hydraneckwebrtc-update/trial.json"
     until("somebody has judged what was tried", lambda: not note.exists())
-    until("the controller answers", lambda: health(town, "controller").get("version"))
+    until("the controller answers", lambda: health(town, "controller")["version"])
     found = health(town, "controller")["version"]
     expect(found in ({before} if is_bad else {before, new}), f"{where}: {found} runs, after {before} and {new}")
     expect(f" {found}\n" in neck(machine, "version").text, f"{where}: {found} runs, and another is in place")
