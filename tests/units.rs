@@ -221,13 +221,13 @@ impl Upgraded {
         fs::create_dir_all(stage.join("bin")).unwrap();
         let note = format!("#!/bin/sh\necho \"${{0##*/}} $*\" >>{}/calls\n", stage.display());
         let running = "#!/bin/sh\n[ \"$1 $2\" = '-q is-active' ] || exit 0\ncase \" $RUNNING \" in *\" $3 \"*) exit 0 ;; esac\nexit 3\n";
-        let sessions = "#!/bin/sh\nprintf %s \"$SESSIONS\"\n[ -n \"$SESSIONS\" ]\n";
+        let idle = "#!/bin/sh\n[ \"$1\" = idle ] || exit 64\nexit \"$IDLE\"\n";
         for (name, text) in [
             ("deb-systemd-invoke", note.as_str()),
             ("deb-systemd-helper", note.as_str()),
             ("systemd-sysusers", note.as_str()),
             ("systemctl", running),
-            ("hydraneckwebrtc", sessions),
+            ("hydraneckwebrtc", idle),
         ] {
             let path = stage.join("bin").join(name);
             fs::write(&path, text).unwrap();
@@ -241,8 +241,8 @@ impl Upgraded {
         Upgraded { stage }
     }
 
-    /// What is restarted, and what is said, where these units run, the worker lists these sessions, and this version was there before.
-    fn from(&self, running: &str, sessions: &str, before: &str) -> (Vec<String>, String) {
+    /// What is restarted, and what is said, where these units run, `idle` ends with this status, and this version was there before.
+    fn from(&self, running: &str, idle: &str, before: &str) -> (Vec<String>, String) {
         fs::write(self.stage.join("calls"), "").unwrap();
         let path = std::env::var("PATH").unwrap_or_default();
         let output = Command::new("sh")
@@ -250,7 +250,7 @@ impl Upgraded {
             .args(["configure", before])
             .env("PATH", format!("{}/bin:{path}", self.stage.display()))
             .env("RUNNING", running)
-            .env("SESSIONS", sessions)
+            .env("IDLE", idle)
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -264,16 +264,18 @@ impl Upgraded {
 #[test]
 fn an_upgrade_restarts_a_controller_and_an_idle_worker() {
     let [worker, controller] = UNITS;
-    let (both, idle) = (UNITS.join(" "), "{\"sessions\":[]}");
+    // The exit statuses of `hydraneckwebrtc idle`: nobody, somebody, no answer, an error of the service, an older configuration.
+    let (both, idle, somebody, elsewhere) = (UNITS.join(" "), "0", "75", ["69", "1", "78"]);
     let upgraded = Upgraded::new();
-    let restarted = |running: &str, sessions: &str, before: &str| upgraded.from(running, sessions, before).0;
+    let restarted = |running: &str, idle: &str, before: &str| upgraded.from(running, idle, before).0;
     assert_eq!(restarted(&both, idle, "0.1.0"), [controller, worker]);
-    let (restarts, said) = upgraded.from(&both, "{\"sessions\":[{\"id\":\"x\"}]}", "0.1.0");
+    let (restarts, said) = upgraded.from(&both, somebody, "0.1.0");
     assert_eq!(restarts, [controller]);
     assert!(said.contains("systemctl restart hydraneckwebrtc"), "{said}");
     // One that does not answer may have sessions.
-    assert_eq!(restarted(worker, "", "0.1.0"), [""; 0]);
-    assert_eq!(restarted(worker, "{\"error\":\"x\"}", "0.1.0"), [""; 0]);
+    for status in elsewhere {
+        assert_eq!(restarted(worker, status, "0.1.0"), [""; 0], "{status}");
+    }
     // What does not run is not started, and a first installation restarts nothing.
     assert_eq!(restarted("", idle, "0.1.0"), [""; 0]);
     assert_eq!(restarted(&both, idle, ""), [""; 0]);

@@ -170,7 +170,7 @@ impl Job<'_> {
             Decision::Refuse(why) => return Err(Trouble::Refused(why)),
             Decision::Go(version) => version,
         };
-        if order.automatic && self.waits(&version, memory)? {
+        if order.automatic && self.waits(&version, memory, say)? {
             return Ok(Finding::Waits(format!("{version} waits until nobody streams")));
         }
         let (file, hash) = self.prepare(&source, &version, say)?;
@@ -187,12 +187,18 @@ impl Job<'_> {
         }
     }
 
-    /// Whether sessions keep it waiting.
-    fn waits(&self, version: &Version, mut memory: Memory) -> Result<bool, Trouble> {
+    /// Whether sessions keep it waiting, or a worker that may have some.
+    fn waits(&self, version: &Version, mut memory: Memory, say: Say<'_>) -> Result<bool, Trouble> {
         let now = clock::unix_millis();
         let since = memory.waits.filter(|waits| waits.version == *version && waits.since <= now);
         let since = since.map_or(now, |waits| waits.since);
-        let sessions = self.services.iter().map(Service::disturbed).sum();
+        let mut sessions = 0;
+        for service in self.services {
+            sessions += service.disturbed().unwrap_or_else(|why| {
+                say(&format!("{} counts as if somebody streamed: {why}", service.unit));
+                1
+            });
+        }
         let patience =
             decision::patience(sessions, Duration::from_millis(now - since), self.settings.max_wait);
         memory.waits = (patience == Patience::Wait).then(|| Waiting { version: version.clone(), since });

@@ -243,6 +243,14 @@ fn an_automatic_update_waits_for_sessions_and_does_as_it_is_set() {
     );
     let state = fs::read_to_string(state).expect("a state");
     assert!(state.contains("\"waits\":{\"version\":\"0.2.0\""), "{state}");
+    // Neither while members of rooms are there, nor while the worker does not say.
+    for (people, words) in [("0 2", ""), ("silent", "counts as if somebody streamed")] {
+        fs::write(&sessions, people).expect("written");
+        let (status, text) = auto();
+        let waits = text.contains("0.2.0 waits until nobody streams") && text.contains(words);
+        assert!(status == 0 && waits, "{people}: {text}");
+        assert_eq!(host.restarts(), 1, "{people}");
+    }
     // Not for ever; and at once when they are gone.
     host.configure(json!({"max_wait": "0s"}));
     fs::write(&sessions, "1").expect("written");
