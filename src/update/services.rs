@@ -16,10 +16,10 @@ use crate::core::update::people::People;
 use crate::core::update::units::{PROPERTIES, UNITS, Unit};
 use crate::core::update::version::Version;
 use crate::core::update::watch::{Answer, Seen};
+use crate::host::command::{self, Ended};
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::http_client;
 use crate::update::Trouble;
-use crate::update::command::{self, Ended};
 
 /// systemd answers at once.
 const ASK_TIMEOUT: Duration = Duration::from_secs(30);
