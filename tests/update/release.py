@@ -46,8 +46,7 @@ def serve(config):
         sys.exit(78)
     server = http.server.ThreadingHTTPServer((host, int(port)), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    if MOOD != "never ready":
-        tell_systemd("READY=1")
+    tell_systemd("STATUS=never ready" if MOOD == "never ready" else "READY=1")
     if MOOD == "crash":
         time.sleep(0.3)
         os._exit(2)
