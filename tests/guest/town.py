@@ -35,8 +35,8 @@ def command(*words, **more):
 class Town:
     """Everything but the hosts."""
 
-    def __init__(self, tree, work, program, body):
-        self.tree, self.work, self.program = tree, work, program
+    def __init__(self, trees, work, program, body):
+        self.trees, self.work, self.program = trees, work, program
         self.processes, self.body = [], None
         self.groups = cgroup2() / f"neck-guest-{os.getpid()}-{time.monotonic_ns()}"
         self.groups.mkdir()
@@ -64,8 +64,9 @@ class Town:
             with contextlib.suppress(OSError):
                 os.rmdir(directory)
 
-    def machine(self, name, address):
-        return Machine(self, name, address)
+    def machine(self, name, address, tree=None):
+        """`tree`: its Debian; default: the first."""
+        return Machine(self, name, address, tree or next(iter(self.trees.values())))
 
     @staticmethod
     def hosts():

@@ -5,13 +5,14 @@ import hashlib
 import json
 import pathlib
 import random
+import re
 import subprocess
 import threading
 import time
 import urllib.request
 
 import releases
-from machine import Failed, until
+from machine import PATH, Failed, until
 from town import AUTHORITY, BODY, CONTROLLER, HERE, NAME, WORKER, Crowd, Town, Viewer
 
 TREE = HERE.parents[1]
@@ -72,6 +73,7 @@ def set_up(machine, *words):
 
 def controller(town, machine, more=""):
     set_up(machine, "controller", "--domain", NAME)
+    without_a_socket(machine)
     # Without an authority that is reached it serves, and says what it waits for.
     expect(machine.is_active("hydraneckwebrtc-controller.service"), machine.journal("hydraneckwebrtc-controller"))
     machine.write("/etc/neck/ca.pem", (town.work / "ca-root.pem").read_text())
@@ -80,6 +82,18 @@ def controller(town, machine, more=""):
     neck(machine, "validate", "--config", CONFIG)
     machine.run("systemctl", "restart", "hydraneckwebrtc-controller")
     until("its certificate", lambda: answers(town), limit=60)
+
+
+def without_a_socket(machine):
+    """A controller that runs without its socket unit, as by a capability: setup goes on, and says when it has it."""
+    machine.run("systemctl", "disable", "--now", "hydraneckwebrtc-controller.socket")
+    expect(machine.is_active("hydraneckwebrtc-controller.service"), "the controller ends with its socket unit")
+    told = neck(machine, "setup", "controller", "--domain", NAME).text
+    expect("run systemctl enable hydraneckwebrtc-controller.socket" in told, told)
+    advice = re.search(r"at once, as a restart: (.*)", told)
+    expect(advice, told)
+    machine.sh(advice[1])
+    expect(neck(machine, "setup", "controller", "--domain", NAME).text.startswith("nothing to do"), told)
 
 
 def answers(town):
@@ -141,6 +155,58 @@ def runs(town, role, version):
 # Parts ------------------------------------------------------------------------------------------------------------------------------
 
 
+def section(page, title):
+    """What stands under a heading."""
+    return page.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def blocks(text, language):
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def readme(town):
+    """README, line by line as it stands there, on a Debian that has nothing but what README asks for."""
+    page = (TREE / "README.md").read_text()
+    lines = [line for line in blocks(section(page, "Install"), "sh")[0].splitlines() if line.strip()]
+    configurations = {re.search(r"^mode: (\w+)", text).group(1): text for text in blocks(section(page, "First configuration"), "yaml")}
+    for suite, tree in town.trees.items():
+        for role, unit in SERVICES.items():
+            with town.machine(f"{suite[0]}-{role}", CONTROLLER, tree) as machine:
+                ours, other = unit, SERVICES["worker" if role == "controller" else "controller"]
+                as_written(town, machine, [line for line in lines if f"--now {other} " not in line], configurations[role])
+                expect(machine.is_active(f"{ours}.service"), f"{suite}: {machine.journal(ours)}")
+                until(f"{role} answers", lambda: machine_health(machine, role), limit=60)
+                told = neck(machine, "doctor", "--config", CONFIG, check=None).text
+                expect(re.search(r"(?m)^ok +service ", told), told)
+                fine(f"README on {suite}, {role}: {len(lines) - 1} lines")
+
+
+def machine_health(machine, role):
+    """What a role says on its own host, asked as `doctor` asks."""
+    told = neck(machine, "doctor", "--json", "--config", CONFIG, check=None).text
+    return [check for check in json.loads(told)["checks"] if check["check"] == "service" and "it runs" in check["text"]]
+
+
+def as_written(town, machine, lines, configuration):
+    """Types the lines, in a copy of the sources. `cargo` is one that has built already."""
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=TREE, check=True, capture_output=True).stdout
+    (machine.root / "source").mkdir()
+    words = ["xargs", "-0", "cp", "--parents", "-t", machine.root / "source"]
+    subprocess.run(words, cwd=TREE, input=files, check=True)
+    copy(town.program, machine, "/opt/built")
+    to = "target/x86_64-unknown-linux-gnu/release"
+    cargo = f'#!/bin/sh -e\n[ "$*" = "build --release" ]\nmkdir -p {to}\ncp /opt/built {to}/hydraneckwebrtc\n'
+    machine.write("/opt/cargo/cargo", cargo, 0o755)
+    # As README says: a secret of one's own where it says "…".
+    secrets = configuration.count("…")
+    for _ in range(secrets):
+        configuration = configuration.replace("…", hashlib.sha256(random.randbytes(32)).hexdigest(), 1)
+    for line in lines:
+        machine.run("env", "-C", "/source", "PATH=/opt/cargo:" + PATH, "bash", "-c", line)
+        if ".hydraneckwebrtc " in line and line.startswith("install -d"):
+            machine.write(CONFIG, configuration, 0o600)
+
+
 def package(town):
     """From the package to a stream; what an upgrade, `update` and a removal do then."""
     ours = releases.version_of(town.program)
@@ -195,23 +261,23 @@ UPDATES = f"""update:
 """
 
 
+def operate(title):
+    """The lines of docs/operate.md that are typed there."""
+    text = blocks(section((TREE / "docs/operate.md").read_text(), title), "sh")[0]
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def by_hand(town, machine):
-    """As README has it, and what docs/operate.md has for updates."""
+    """The program alone: `setup` does the rest."""
     copy(town.program, machine, PROGRAM)
     machine.write("/etc/neck/release.pub", (town.releases.keys / "release.pub").read_text())
-    for unit in (TREE / "systemd").glob("hydraneckwebrtc-update*"):
-        machine.write(f"/etc/systemd/system/{unit.name}", unit.read_text())
-    machine.run("systemctl", "daemon-reload")
+    (machine.root / "source").mkdir()
+    subprocess.run(["cp", "-r", TREE / "systemd", machine.root / "source/systemd"], check=True)
     # Each host has a way to the release server; that is on this host's own address because plain HTTP is for no other.
     town.process(
         f"releases-{machine.name}", "nsenter", f"--net=/run/netns/{machine.name}", "python3", "-B", HERE / "releases.py",
         town.releases.tree,
     )
-
-
-def enable_updates(machine):
-    machine.run("systemctl", "enable", "--now", "hydraneckwebrtc-update.timer", "hydraneckwebrtc-update.path")
-    machine.run("systemctl", "enable", "hydraneckwebrtc-update-resume.service")
 
 
 @contextlib.contextmanager
@@ -226,9 +292,11 @@ def fleet(town):
         neck_host.run("systemctl", "restart", "hydraneckwebrtc-controller")
         worker(town, worker_host, neck_host, UPDATES)
         for machine in (neck_host, worker_host):
-            enable_updates(machine)
-        worker_host.run("systemctl", "stop", "hydraneckwebrtc")
-        worker_host.run("systemctl", "enable", "--now", "hydraneckwebrtc.socket", "hydraneckwebrtc.service")
+            for line in operate("Updates"):
+                machine.run("env", "-C", "/source", "bash", "-c", line)
+        for line in operate("Ports and socket units"):
+            worker_host.run("bash", "-c", line.replace("hydraneckwebrtc-controller", "hydraneckwebrtc"))
+        expect(worker_host.is_active("hydraneckwebrtc.socket"), "the worker has no socket")
         fine("a controller and a worker installed by hand, with units that update")
         yield neck_host, worker_host
 
@@ -263,9 +331,14 @@ def update(town, neck_host, worker_host):
     runs(town, "worker", new)
     expect(crowd.refused == 0 and crowd.answers, f"an update of the worker refuses people: {crowd}")
     fine(f"an idle worker rings, and is updated to {new}: {crowd}")
-    _, viewer = stream(town, neck_host)
+    session, viewer = stream(town, neck_host)
     viewer.over = True
+    neck(neck_host, "session", "end", session)
     fine("and streams again")
+
+
+# Ready, and a crash while it is watched.
+CRASHES = f'(sleep {WATCH / 3}; kill -9 $$) & exec "$sound" "$@"'
 
 
 def digest(machine, path=PROGRAM):
@@ -279,10 +352,10 @@ def leftovers(machine):
     return names + ([trial.name] if trial.exists() else [])
 
 
-def stays(town, machine, role, what, words, rolled_back):
+def stays(town, machine, role, what, words, rolled_back, status=1):
     """`update` says `words`, and the host is as it was before: the old version runs, after one rollback or none."""
     before, program = health(town, role)["version"], digest(machine)
-    told = neck(machine, "update", check=1).text
+    told = neck(machine, "update", check=status).text
     expect(words in told, f"{what}: it does not say {words!r}:\n{told}")
     expect(told.count("back\n") == int(rolled_back), f"{what}: not rolled back {int(rolled_back)} times:\n{told}")
     runs(town, role, before)
@@ -303,7 +376,7 @@ def broken(town, neck_host, worker_host):
         ("exits 1", "exit 1", "does not start"),
         ("exits 78", "exit 78", "does not start"),
         ("is never ready", "exec sleep 1000", "does not start"),
-        ("is ready, then crashes", f'(sleep {WATCH / 2}; kill -9 $$) & exec "$sound" "$@"', "is bad"),
+        ("is ready, then crashes", CRASHES, "is bad"),
         ("runs as another version", f'exec {PROGRAM}.backup "$@"', "runs as"),
     ):
         server.bad(neck_host, "controller", mood)
@@ -311,8 +384,8 @@ def broken(town, neck_host, worker_host):
     server.bad(worker_host, "worker", "exit 78")
     stays(town, worker_host, "worker", "a build whose worker exits 78", "does not start", True)
 
-    def stays_untouched(what, words):
-        stays(town, neck_host, "controller", what, words, False)
+    def stays_untouched(what, words, status=1):
+        stays(town, neck_host, "controller", what, words, False, status)
 
     version = next(server.versions)
     server.publish(version, server.build(next(server.versions)))
@@ -332,7 +405,7 @@ def broken(town, neck_host, worker_host):
     stays_untouched("a truncated program", "is not the file that was signed")
     server.sound()
     with marked(town, "cut"):
-        stays_untouched("a connection that breaks off", "broke off")
+        stays_untouched("a connection that breaks off", "broke off", status=69)
     full(town, neck_host, stays_untouched)
     new = server.sound()
     for machine, role in ((neck_host, "controller"), (worker_host, "worker")):
@@ -391,7 +464,7 @@ def cuts(town, neck_host, _):
 def cut(town, machine, line, pause, is_bad):
     server = town.releases
     before = health(town, "controller")["version"]
-    new = server.bad(machine, "controller", "exit 1") if is_bad else server.sound()
+    new = server.bad(machine, "controller", CRASHES) if is_bad else server.sound()
     whole = {digest(machine), hashlib.sha256((server.directory(new) / releases.FILE).read_bytes()).hexdigest()}
     # What is tried is the update.
     machine.run("sync")
@@ -414,6 +487,7 @@ def cut(town, machine, line, pause, is_bad):
     found = health(town, "controller")["version"]
     expect(found in ({before} if is_bad else {before, new}), f"{where}: {found} runs, after {before} and {new}")
     expect(f" {found}\n" in neck(machine, "version").text, f"{where}: {found} runs, and another is in place")
+    expect(is_bad or not machine.failed(), f"{where}: {machine.failed()} failed")
     resumed = machine.journal("hydraneckwebrtc-update-resume").strip().splitlines()
     resumed = [text for text in resumed if "hydraneckwebrtc.backup" not in text]
     fine(f"{where} ({last}): {found} runs; at boot: {'; '.join(resumed) or 'nothing to resume'}")
@@ -424,8 +498,9 @@ PARTS = {"update": update, "broken": broken, "cuts": cuts}
 
 def main():
     parser = argparse.ArgumentParser()
-    for name in ("tree", "work", "program", "body"):
+    for name in ("work", "program", "body"):
         parser.add_argument(f"--{name}", type=pathlib.Path, required=True)
+    parser.add_argument("--tree", type=pathlib.Path, required=True, action="append")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("parts", nargs="+")
     given = parser.parse_args()
@@ -434,10 +509,12 @@ def main():
     program = work / "hydraneckwebrtc"
     subprocess.run(["strip", "-o", program, given.program], check=True)
     print(f"seed {given.seed}, {releases.version_of(program)}", flush=True)
-    with Town(given.tree.resolve(), work, program, given.body.resolve()) as town:
+    trees = {tree.name: tree.resolve() for tree in given.tree}
+    with Town(trees, work, program, given.body.resolve()) as town:
         town.releases, town.seed = releases.Releases(work, program), given.seed
-        if "package" in given.parts:
-            package(town)
+        for part in (readme, package):
+            if part.__name__ in given.parts:
+                part(town)
         if rest := [PARTS[name] for name in PARTS if name in given.parts]:
             with fleet(town) as hosts:
                 for part in rest:
