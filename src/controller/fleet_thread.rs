@@ -353,7 +353,7 @@ impl FleetThread {
             self.reached(beat, &source, upstream);
             // What a worker is told of namespaces holds secrets: only those that prove who they are have a part in them.
             let report = beat.rooms.as_ref().filter(|_| source.key.is_some());
-            self.namespaces.heard(&beat.worker_id, report, beat.stopping || beat.draining);
+            self.namespaces.heard(beat, report);
         }
         let outcome = copied.map_or_else(|| outcome.reply(), Err);
         if let Err(refusal) = &outcome {

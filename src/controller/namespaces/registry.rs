@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::config::live::Live;
 use crate::config::secret::is_one_of;
 use crate::config::settings::Settings;
+use crate::core::fleet::wire::{Heartbeat, Stamp};
 use crate::core::ids::WorkerId;
 use crate::core::namespaces::access::{Denied, Membership, Namespaces};
 use crate::core::namespaces::placement::{NoPlace, NodeView, Placement, Wanted};
@@ -125,15 +126,15 @@ impl NamespaceRegistry {
         self.placement().rooms(ns)
     }
 
-    /// A worker has made a room between two beats, or closed it.
-    pub fn told(&self, worker: &WorkerId, room: RoomBrief, exists: bool) {
-        self.placement().told(self.0.clock.now(), worker, room, exists);
+    /// A worker has made a room between two beats, or closed it; `at`: the last beat begun before it said so.
+    pub fn told(&self, worker: &WorkerId, at: Option<Stamp>, room: RoomBrief, exists: bool) {
+        self.placement().told(self.0.clock.now(), (worker, at), room, exists);
     }
 
-    /// The beat of a worker was accepted; `report`: it holds rooms and has proved who it is. `leaving`: it takes no new rooms.
-    pub fn heard(&self, worker: &WorkerId, report: Option<&RoomsReport>, leaving: bool) {
-        let now = self.0.clock.now();
-        self.placement().heard(now, worker, report.cloned(), leaving);
+    /// A beat was accepted; `report`: its worker holds rooms and has proved who it is. Who leaves takes no new rooms.
+    pub fn heard(&self, beat: &Heartbeat, report: Option<&RoomsReport>) {
+        let (now, leaving) = (self.0.clock.now(), beat.stopping || beat.draining);
+        self.placement().heard(now, (&beat.worker_id, beat.stamp()), report.cloned(), leaving);
     }
 
     /// What a worker is to be told after its beat.

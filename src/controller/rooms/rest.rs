@@ -12,6 +12,7 @@ use crate::controller::namespaces::NamespaceRegistry;
 use crate::controller::refusals;
 use crate::controller::rooms::RoomPlaces;
 use crate::controller::worker_client::{CallError, Reply, RoomWish, WorkerClient};
+use crate::core::fleet::wire::Stamp;
 use crate::core::ids::WorkerId;
 use crate::core::namespaces::access::{Denied, Membership};
 use crate::core::namespaces::relays::TurnCredentials;
@@ -128,7 +129,7 @@ impl RoomOrder {
         match (self.wish, reply.status) {
             (RoomWish::Make, 200 | 201) => match serde_json::from_value::<RoomView>(reply.body) {
                 Ok(made) => {
-                    self.told(&made, true);
+                    self.told(&made, reply.stamp, true);
                     rooms::made(&made, reply.status == 201)
                 }
                 Err(_) => Answer::error(502, "bad answer", "the worker's answer makes no sense; update it"),
@@ -140,7 +141,7 @@ impl RoomOrder {
                     created_at: 0,
                     worker_id: self.worker.clone(),
                 };
-                self.told(&gone, false);
+                self.told(&gone, reply.stamp, false);
                 if reply.status == 204 { Answer::empty() } else { rooms::no_such_room() }
             }
             // It has not been told of a token or of the namespace yet that we know.
@@ -154,10 +155,11 @@ impl RoomOrder {
         }
     }
 
-    /// Nobody need wait for the worker's next heartbeat.
-    fn told(&self, room: &RoomView, exists: bool) {
+    /// Nobody need wait for the worker's next heartbeat, and none that was begun before undoes it.
+    fn told(&self, room: &RoomView, at: Option<Stamp>, exists: bool) {
         let peers = u32::try_from(room.participants).unwrap_or(u32::MAX);
         let (ns, id) = (self.ns.clone(), room.room_id.clone());
-        self.registry.told(&self.worker, RoomBrief { ns, id, peers, created_at: room.created_at }, exists);
+        let brief = RoomBrief { ns, id, peers, created_at: room.created_at };
+        self.registry.told(&self.worker, at, brief, exists);
     }
 }

@@ -66,9 +66,9 @@ pub struct Generation {
 
 /// A point in a worker's own history: facts of a worker are ordered by it, however they travelled.
 ///
-/// Heartbeats carry their own number. Every other answer of a worker about a session carries the number of the last
-/// beat *begun* before the answer. A worker takes the number first and reads its session list after, so each later
-/// beat knows what the answer said.
+/// Heartbeats carry their own number. Every other answer of a worker about a session, or a room that was made or closed,
+/// carries the number of the last beat *begun* before the answer. A worker takes the number first and reads its lists
+/// after, so each later beat knows what the answer said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Stamp {
     /// The run of the process.
