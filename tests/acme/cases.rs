@@ -48,6 +48,10 @@ fn the_owners_file_gets_https_by_itself() {
         assert_eq!((pebble.orders(), pebble.issued()), (1, 1), "{}", pebble.process.log());
         let metric = |name: &str| role.metric(&format!("hydraneckwebrtc_certificate_{name}"));
         assert_eq!(metric("good{source=\"domain\"}"), Some(1.0));
+        // The file comes before the count.
+        until("the try is counted", || {
+            metric("tries_total{result=\"issued\"}").is_some_and(|tries| tries > 0.0)
+        });
         assert_eq!(
             (metric("failed_tries"), metric("tries_total{result=\"issued\"}")),
             (Some(0.0), Some(1.0))
@@ -60,7 +64,7 @@ fn the_owners_file_gets_https_by_itself() {
         drop(process);
         let (calls, process) = (pebble.process.log().len(), role.start());
         assert_eq!(get("https://neck.test/healthz", &pebble.root()), Ok(200));
-        assert!(process.log().contains("serves the stored certificate"), "{}", process.log());
+        process.until_logged("serves the stored certificate");
         assert_eq!(pebble.orders(), 1, "{}", &pebble.process.log()[calls..]);
         for name in ["account.json", "plan.json", "certificate.json"] {
             use std::os::unix::fs::PermissionsExt;

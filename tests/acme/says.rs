@@ -169,6 +169,7 @@ fn a_renewal_names_what_it_replaces_when_the_authority_wants_it() {
         let profile = Some("classic");
         assert_eq!(told, [(profile, false), (profile, true), (profile, true)]);
         assert_eq!((authority.accounts(), third.is_empty()), (2, false));
+        process.until_logged("does not know our account any more");
         assert_eq!(process.count("does not know our account any more"), 1, "{}", process.log());
     });
 }
