@@ -193,7 +193,9 @@ fn people_meet_by_the_documented_messages() {
     };
     until("one leaves", &mut people, |people| people.iter().all(left));
     gone.clear();
-    assert_eq!((place.media.rooms(), place.media.snapshot().peers), (1, 2));
+    until("its media are gone", &mut people, |_| {
+        (place.media.rooms(), place.media.snapshot().peers) == (1, 2)
+    });
 }
 
 #[test]
