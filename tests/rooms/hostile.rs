@@ -10,6 +10,7 @@ use hydraneckwebrtc::media::member::{MemberEvent, RoomPlace};
 
 use str0m::ice::{StunMessage, TransId};
 
+use crate::alone::alone;
 use crate::guest::Manners;
 use crate::hall::{Hall, LOOPBACK};
 
@@ -53,6 +54,10 @@ pub fn resident() -> usize {
 
 #[test]
 fn a_flood_of_strangers_disturbs_nobody_and_takes_no_memory() {
+    alone("hostile::a_flood_of_strangers_disturbs_nobody_and_takes_no_memory", flood);
+}
+
+fn flood() {
     let mut hall = Hall::open(|settings| settings.webrtc.threads = 1);
     hall.join_with_all(Manners::Naive);
     hall.join_with_all(Manners::Naive);
