@@ -217,13 +217,14 @@ impl Hall {
         }
     }
 
-    /// Pumps for a while.
-    pub fn for_a_while(&mut self, time: Duration) {
-        let until = Instant::now() + time;
-        while Instant::now() < until {
+    /// Pumps for a while; how long that was.
+    pub fn for_a_while(&mut self, time: Duration) -> Duration {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
             self.pump();
             std::thread::yield_now();
         }
+        begun.elapsed()
     }
 
     pub fn thread_of(&self, index: usize) -> String {

@@ -1,6 +1,6 @@
 //! What becomes of media on its way from one member to the others.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::core::rooms::tracks::MediaKind;
 use hydraneckwebrtc::media::member::{MemberEvent, RoomPlace};
@@ -67,14 +67,17 @@ fn pictures_are_asked_for_once_for_all() {
     let mut hall = Hall::open(|_| {});
     hall.join_with_all(Manners::Naive);
     hall.until("one is there", |hall| hall.tracks() == 2 && hall.seats[0].guest.is_stable());
-    let before = hall.seats[0].guest.seen.wanted;
+    let (before, begun) = (hall.seats[0].guest.seen.wanted, Instant::now());
     for _ in 0..5 {
         hall.join(Manners::Naive);
     }
     hall.until("five see it", |hall| hall.all_hear_all(5));
     let asked = hall.seats[0].guest.seen.wanted - before;
-    println!("{asked} pictures were asked for");
-    assert!((1..=4).contains(&asked), "each joins once, and all within a second or two: {asked}");
+    let took = begun.elapsed();
+    println!("{asked} pictures were asked for in {took:?}");
+    // Two a second, however many lack one.
+    let most = 1 + took.as_millis() / 500;
+    assert!((1..=most).contains(&u128::from(asked)), "for all at once: {asked} in {took:?}");
 }
 
 #[test]
@@ -87,11 +90,12 @@ fn of_several_layers_a_member_is_sent_the_best() {
         hall.seats[1].guest.seen.heard.values().any(|heard| heard.last_bytes >= 900 && heard.packets > 20)
     });
     let heard = hall.seats[1].guest.seen.heard.values().next().cloned().expect("a track");
-    hall.for_a_while(Duration::from_secs(1));
+    let took = hall.for_a_while(Duration::from_secs(1));
     let later = hall.seats[1].guest.seen.heard.values().next().cloned().expect("a track");
     let (packets, bytes) = (later.packets - heard.packets, later.bytes - heard.bytes);
-    println!("{packets} packets of {bytes} bytes in a second");
-    assert!(packets <= 20 && bytes as u64 / packets.max(1) == 900, "one layer at a time");
+    println!("{packets} packets of {bytes} bytes in {took:?}");
+    let most = 20.0 * took.as_secs_f64();
+    assert!(packets as f64 <= most && bytes as u64 / packets.max(1) == 900, "one layer at a time");
     assert_eq!(later.gaps, 0, "numbers go on");
 }
 
@@ -101,12 +105,21 @@ fn a_paused_track_goes_on_with_the_next_number() {
     hall.join_with_all(Manners::Naive);
     hall.join_with_all(Manners::Naive);
     hall.until("two meet", |hall| hall.tracks() == 4 && hall.all_hear_all(10));
+    for index in [0, 1] {
+        hall.seats[index].guest.open_channel("chat");
+        hall.until("a channel is open", |hall| hall.seats[index].guest.say("chat", b"hello"));
+    }
+    hall.until("it settles", |hall| hall.seats.iter().all(|seat| seat.guest.is_stable()));
     let tracks: Vec<_> = hall.seats[0].tracks.iter().map(|(track, ..)| track.clone()).collect();
     let offers = hall.seats[1].guest.seen.offers;
     for track in &tracks {
         hall.seats[1].member.as_ref().expect("a member").pause(track.clone(), true);
     }
-    hall.for_a_while(Duration::from_millis(300));
+    // Who is told something after that has got all that was sent before.
+    assert!(hall.seats[0].guest.say("chat", b"paused"));
+    hall.until("the pause is taken", |hall| {
+        hall.seats[1].guest.seen.messages.iter().any(|(_, said)| said == b"paused")
+    });
     let count = |hall: &Hall| hall.seats[1].guest.seen.heard.values().map(|heard| heard.packets).sum::<u64>();
     let before = count(&hall);
     hall.for_a_while(Duration::from_millis(700));
@@ -129,12 +142,13 @@ fn a_voice_is_as_loud_as_its_client_says() {
     hall.until("it speaks", |hall| hall.seats[0].log.iter().any(level(12, true)));
     hall.seats[0].guest.speak(-127);
     hall.until("it is silent", |hall| hall.seats[0].log.iter().any(level(127, false)));
+    hall.pump();
     hall.seats[0].log.clear();
-    hall.for_a_while(Duration::from_secs(1));
+    let took = hall.for_a_while(Duration::from_secs(1));
     let told =
         hall.seats[0].log.iter().filter(|event| matches!(event, MemberEvent::AudioLevel { .. })).count();
-    println!("told {told} times in a second");
-    assert!(told <= 11, "{told}");
+    println!("told {told} times in {took:?}");
+    assert!(told as u128 <= 1 + took.as_millis() / 100, "ten times a second: {told} in {took:?}");
 }
 
 #[test]
