@@ -41,10 +41,8 @@ impl Fleet {
 
     /// Enables rooms for a namespace; the tokens of an owner and a member of it.
     fn namespace(&self, name: &str) -> [String; 2] {
-        let (token, path) = (format!("Bearer {TOKEN}"), format!("/api/v1/namespaces/{name}"));
-        let fields = [("Authorization", token.as_str()), ("Content-Type", "application/json")];
         let ask = |method: &str, below: &str, body: &str| {
-            http::request(&self.controller.url, method, &format!("{path}{below}"), &fields, body)
+            self.controller.call(method, &format!("/api/v1/namespaces/{name}{below}"), body)
         };
         let enabled = ask("PUT", "/webrtc", "{}");
         assert_eq!(enabled.status, 201, "{enabled:?}");
@@ -295,10 +293,11 @@ fn a_token_of_one_namespace_does_nothing_in_another() {
     assert!(!welcome.to_string().contains("bea"), "{welcome}");
     al.say("leave", &json!({}));
     near.say("leave", &json!({}));
-    assert!(al.next_is_end() && near.next_is_end(), "{:?} {:?}", al.heard, near.heard);
+    al.until_end();
+    near.until_end();
     bea.say("audio-state", &json!({"enabled": false}));
     bea.say("leave", &json!({}));
-    assert!(bea.next_is_end());
+    bea.until_end();
     let heard = Value::from(bea.heard.clone()).to_string();
     assert!(!heard.contains("\"al") && !heard.contains("peer-joined"), "B hears nothing of A: {heard}");
     // Operators' paths are nobody's of a namespace, and another namespace's tokens are not to be had.
