@@ -389,11 +389,12 @@ impl Running for Controller {
     }
 
     fn reload(&mut self, settings: Settings) {
-        let _ = self.fleet.send(Ask::Reconfigure(Box::new(settings.clone())));
         self.certificates.reload(&settings);
         let (tokens, clock) = &self.tokens;
         tokens.reloaded(&self.live.get(), &settings, clock.now());
-        self.live.set(settings);
+        self.live.set(settings.clone());
+        // Last: the fleet brings up to date what was made by the settings before.
+        let _ = self.fleet.send(Ask::Reconfigure(Box::new(settings)));
     }
 
     fn tick(&mut self) {

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use hydraneckwebrtc::core::rooms::channels::{MAX_ROOM_LABELS, TOO_MANY_LABELS};
 use hydraneckwebrtc::core::rooms::tracks::MediaKind;
 use hydraneckwebrtc::media::member::{MemberEvent, RoomPlace};
 use hydraneckwebrtc::media::role::RoleKind;
 
 use crate::guest::Manners;
-use crate::hall::{Hall, LOOPBACK};
+use crate::hall::{Hall, LOOPBACK, Seat};
 
 #[test]
 fn members_of_a_room_may_live_on_different_threads() {
@@ -181,6 +182,37 @@ fn what_is_said_on_a_data_channel_is_heard_by_all() {
     // Too much is told, and is not passed on.
     let long = vec![7u8; 17 * 1024];
     hall.until("a long one is sent", |hall| hall.seats[0].guest.say("chat", &long));
-    hall.until("it is too long", |hall| hall.seats[0].log.contains(&MemberEvent::RateLimited));
+    let too_long = MemberEvent::RateLimited("a data message has at most 16 KiB");
+    hall.until("it is too long", |hall| hall.seats[0].log.contains(&too_long));
     assert!(!heard(&hall, 1, &long));
+}
+
+#[test]
+fn a_room_has_sixteen_data_channels_and_one_more_is_told_why() {
+    let mut hall = Hall::open(|_| {});
+    for _ in 0..3 {
+        let index = hall.join(Manners::Naive);
+        hall.seats[index].guest.publish(MediaKind::Audio);
+    }
+    hall.until("three meet", |hall| hall.tracks() == 3 && hall.all_hear_all(5));
+    hall.until("it settles", |hall| hall.seats.iter().all(|seat| seat.guest.is_stable()));
+    hall.seats[2].guest.open_channel("0-0");
+    // Each of two has as many as a member may speak on.
+    let labels: Vec<(usize, String)> =
+        (0..MAX_ROOM_LABELS).map(|n| (n % 2, format!("{}-{}", n % 2, n / 2))).collect();
+    for (index, label) in &labels {
+        hall.until("it settles again", |hall| hall.seats.iter().all(|seat| seat.guest.is_stable()));
+        hall.seats[*index].guest.open_channel(label);
+        hall.until(&format!("{label} is open"), |hall| hall.seats[*index].guest.say(label, b"hello"));
+    }
+    hall.until("the third hears all of them", |hall| {
+        let heard = &hall.seats[2].guest.seen.messages;
+        labels.iter().all(|(_, label)| heard.iter().any(|(other, _)| other == label))
+    });
+    hall.seats[2].guest.open_channel("more");
+    let told = MemberEvent::RateLimited(TOO_MANY_LABELS);
+    hall.until("it is told", |hall| hall.seats[2].log.contains(&told));
+    hall.until("it is closed", |hall| !hall.seats[2].guest.say("more", b"hello"));
+    let is_heard = |seat: &Seat| seat.guest.seen.messages.iter().any(|(label, _)| label == "more");
+    assert!(!hall.seats.iter().any(is_heard));
 }

@@ -164,17 +164,16 @@ impl NamespaceRegistry {
     /// New settings are in force.
     pub fn reloaded(&self, settings: &Settings) {
         self.placement().set_patience(settings.workers.heartbeat_timeout);
-        let states: Vec<NamespaceState> = self.known().all().cloned().collect();
-        let limits = RoomLimits::from(&settings.rooms);
-        let mut known = self.known_mut();
-        states.into_iter().for_each(|state| known.put(NamespaceState { limits, ..state }));
+        self.known_mut().set_limits(RoomLimits::from(&settings.rooms));
     }
 
     /// Takes a state in, instead of what was known of its namespace.
     pub fn put(&self, state: NamespaceState) {
-        let limits = RoomLimits::from(&self.0.live.get().rooms);
         self.0.unreadable.write().unwrap_or_else(PoisonError::into_inner).remove(&state.name);
-        self.known_mut().put(NamespaceState { limits, ..state });
+        let mut known = self.known_mut();
+        // Read under the lock: a reload either came before and is seen here, or comes after and sets its own.
+        let limits = RoomLimits::from(&self.0.live.get().rooms);
+        known.put(NamespaceState { limits, ..state });
     }
 
     /// What is known of a namespace.
@@ -268,4 +267,73 @@ fn lost(name: &NamespaceName, why: &str) -> String {
 
 fn unix(now: SystemTime) -> u64 {
     now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::config::settings::Role;
+    use crate::core::namespaces::RoomRole;
+    use crate::core::namespaces::state::{ENTROPY, TokenHash, TokenRecord, TurnSecret};
+    use crate::host::entropy;
+
+    const ROUNDS: usize = 50;
+
+    fn namespace() -> NamespaceState {
+        let mut state = NamespaceState::new("a".parse().unwrap(), RoomLimits::default());
+        state.enable(TurnSecret::from_entropy([1; ENTROPY]), 0);
+        let hash = TokenHash::of("boss");
+        let record = TokenRecord {
+            id: "t".into(),
+            hash,
+            role: RoomRole::Owner,
+            subject: None,
+            created_at: 0,
+            expires_at: None,
+        };
+        state.add_token(record, 0).unwrap();
+        state
+    }
+
+    #[test]
+    fn a_reload_brings_no_revoked_token_back() {
+        let path = std::env::temp_dir().join(format!("neck-registry-{:016x}", entropy::number()));
+        let place = PrivateDir::open(&path).unwrap();
+        let settings = Settings::defaults(Role::Controller);
+        let live = Arc::new(Live::new(settings.clone()));
+        let (registry, _) = NamespaceRegistry::open(&place, live, Clock::start());
+        // Several at once, so that changes have to wait for the lock, and not only for a moment between two reloads.
+        let (done, reloads) = (AtomicBool::new(false), [const { AtomicUsize::new(0) }; 3]);
+        let come_back = std::thread::scope(|scope| {
+            for counter in &reloads {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Acquire) {
+                        registry.reloaded(&settings);
+                        counter.fetch_add(1, Ordering::AcqRel);
+                    }
+                });
+            }
+            let is_good_again = |_: &usize| {
+                registry.put(namespace());
+                let mut state = registry.get(&"a".parse().unwrap()).unwrap();
+                state.revoke("t");
+                registry.put(state);
+                // What was under way has ended.
+                for counter in &reloads {
+                    let seen = counter.load(Ordering::Acquire);
+                    while counter.load(Ordering::Acquire) == seen {
+                        std::thread::yield_now();
+                    }
+                }
+                registry.admit("boss", None, SystemTime::now()).is_ok()
+            };
+            let come_back = (0..ROUNDS).filter(is_good_again).count();
+            done.store(true, Ordering::Release);
+            come_back
+        });
+        let _ = std::fs::remove_dir_all(&path);
+        assert_eq!(come_back, 0, "of {ROUNDS} tokens that were taken back");
+    }
 }

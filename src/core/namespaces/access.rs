@@ -80,6 +80,11 @@ impl Namespaces {
         self.states.insert(state.name.clone(), state);
     }
 
+    /// Rooms of every namespace have these bounds from now on; nothing else of them changes.
+    pub fn set_limits(&mut self, limits: RoomLimits) {
+        self.states.values_mut().for_each(|state| state.limits = limits);
+    }
+
     /// Forgets a namespace.
     pub fn remove(&mut self, name: &NamespaceName) -> Option<NamespaceState> {
         let state = self.states.remove(name)?;
@@ -209,6 +214,17 @@ mod tests {
         assert!(known.remove(&"a".parse().unwrap()).is_some());
         assert_eq!(judged(&known, "short", None, 0), Err(401));
         assert_eq!(known.all().count(), 1);
+    }
+
+    #[test]
+    fn new_limits_change_nothing_else() {
+        let mut known = two();
+        let before: Vec<NamespaceState> = known.all().cloned().collect();
+        let limits = RoomLimits { max_peers: 3, ..RoomLimits::default() };
+        known.set_limits(limits);
+        let expected = before.into_iter().map(|state| NamespaceState { limits, ..state });
+        assert_eq!(known.all().cloned().collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+        assert_eq!(known.admit("boss", None, 0, |_| false).unwrap().limits, limits);
     }
 
     #[test]

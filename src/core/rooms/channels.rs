@@ -25,6 +25,12 @@ const MESSAGES: Rate = Rate { burst: 100, every: Duration::from_millis(10) };
 /// Bytes of one member per second, and at once.
 const BYTES_PER_SECOND: u64 = 256 * 1024;
 
+/// What a member is told whose channel has too long a label.
+pub const LABEL_TOO_LONG: &str = "the label of a data channel has at most 128 bytes";
+
+/// What a member is told whose channel or message is one label too many.
+pub const TOO_MANY_LABELS: &str = "too many labels: a member has at most 8 data channels, a room 16";
+
 /// A member that is over a bound is told so at most this often.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
@@ -55,12 +61,44 @@ impl Labels {
     }
 }
 
-/// What one member has sent lately.
+/// How fast one member sends, and how much at once.
 #[derive(Clone, Debug, Default)]
-pub struct Sent {
+pub struct Pace {
     messages: Bucket,
     bytes: u64,
     counted_at: Moment,
+}
+
+impl Pace {
+    /// Why a message of this many bytes is too much, in words for its sender.
+    pub fn refusal(&mut self, now: Moment, size: usize) -> Option<&'static str> {
+        // Whatever is refused counts, so that asking does not pay.
+        if self.messages.take(now, MESSAGES).is_err() {
+            return Some("at most 100 data messages a second");
+        }
+        if size > MAX_MESSAGE {
+            return Some("a data message has at most 16 KiB");
+        }
+        (!self.fits(now, size)).then_some("at most 256 KiB of data messages a second")
+    }
+
+    fn fits(&mut self, now: Moment, size: usize) -> bool {
+        let passed = u64::try_from(now.since(self.counted_at).as_millis()).unwrap_or(u64::MAX);
+        self.bytes = self.bytes.saturating_sub(passed.saturating_mul(BYTES_PER_SECOND) / 1000);
+        self.counted_at = now;
+        let bytes = self.bytes.saturating_add(size as u64);
+        let fits = bytes <= BYTES_PER_SECOND;
+        if fits {
+            self.bytes = bytes;
+        }
+        fits
+    }
+}
+
+/// What one member has sent lately.
+#[derive(Clone, Debug, Default)]
+pub struct Sent {
+    pace: Pace,
     labels: BTreeSet<String>,
     told_at: Option<Moment>,
 }
@@ -81,39 +119,20 @@ impl Sent {
     }
 
     fn refusal(&mut self, now: Moment, room: &mut Labels, label: &str, size: usize) -> Option<&'static str> {
-        // Whatever is refused counts, so that asking does not pay.
-        if self.messages.take(now, MESSAGES).is_err() {
-            return Some("at most 100 data messages a second");
-        }
-        if size > MAX_MESSAGE {
-            return Some("a data message has at most 16 KiB");
-        }
-        if !self.fits(now, size) {
-            return Some("at most 256 KiB of data messages a second");
+        if let Some(words) = self.pace.refusal(now, size) {
+            return Some(words);
         }
         if label.len() > MAX_LABEL {
-            return Some("the label of a data channel has at most 128 bytes");
+            return Some(LABEL_TOO_LONG);
         }
         let known = self.labels.contains(label);
         if !known && (self.labels.len() >= MAX_LABELS || !room.admit(label)) {
-            return Some("too many labels: a member has at most 8 data channels, a room 16");
+            return Some(TOO_MANY_LABELS);
         }
         if !known {
             self.labels.insert(label.to_owned());
         }
         None
-    }
-
-    fn fits(&mut self, now: Moment, size: usize) -> bool {
-        let passed = u64::try_from(now.since(self.counted_at).as_millis()).unwrap_or(u64::MAX);
-        self.bytes = self.bytes.saturating_sub(passed.saturating_mul(BYTES_PER_SECOND) / 1000);
-        self.counted_at = now;
-        let bytes = self.bytes.saturating_add(size as u64);
-        let fits = bytes <= BYTES_PER_SECOND;
-        if fits {
-            self.bytes = bytes;
-        }
-        fits
     }
 }
 

@@ -1,27 +1,17 @@
 //! A member's data channels: what it says is told to the room, what the room says is written to it, by label.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use str0m::Rtc;
 use str0m::channel::{ChannelConfig, ChannelData, ChannelId, Reliability};
 
-use crate::core::rate_limit::{Bucket, Rate};
+use crate::core::rooms::channels::{LABEL_TOO_LONG, MAX_LABEL, MAX_ROOM_LABELS, Pace, TOO_MANY_LABELS};
 use crate::core::rooms::tracks::DataMessage;
 use crate::core::time::Moment;
-use crate::media::member::rooms::{MAX_LABELS, Room};
-
-/// Bytes of a message: what every browser takes in one piece.
-pub const MAX_MESSAGE: usize = 16 * 1024;
+use crate::media::member::rooms::Room;
 
 /// Bytes that wait for a member that takes none: half a minute of text, and what a hundred of them may cost.
 pub const MAX_BUFFERED: usize = 512 * 1024;
-
-/// Messages of a member: a hundred a second.
-const MESSAGES: Rate = Rate { burst: 100, every: Duration::from_millis(10) };
-
-/// Its bytes, in KiB: 256 of them a second.
-const KIBIBYTES: Rate = Rate { burst: 256, every: Duration::from_millis(4) };
 
 /// Messages that wait for a channel that is being opened.
 const MAX_WAITING: usize = 64;
@@ -31,8 +21,8 @@ const MAX_WAITING: usize = 64;
 pub enum Said {
     /// This, to the channels of this label; whether it is to arrive for certain.
     Message(String, DataMessage, bool),
-    /// More than it may.
-    TooMuch,
+    /// More than it may, in words for it.
+    TooMuch(&'static str),
     /// Nothing that anybody hears.
     Nothing,
 }
@@ -51,8 +41,8 @@ struct Open {
 #[derive(Debug, Default)]
 pub struct Channels {
     all: Vec<Open>,
-    messages: Bucket,
-    kibibytes: Bucket,
+    /// Judged here already: what is too much takes no room in the mailbox of the rooms' thread.
+    pace: Pace,
     /// Its client has SCTP: a data channel was agreed on.
     has_sctp: bool,
 }
@@ -64,28 +54,30 @@ impl Channels {
     }
 
     /// A channel is open, the client's or one of ours.
-    pub fn opened(&mut self, id: ChannelId, label: &str, room: &Room, rtc: &mut Rtc) {
+    pub fn opened(&mut self, id: ChannelId, label: &str, room: &Room, rtc: &mut Rtc) -> Said {
         if let Some(ours) = self.all.iter_mut().find(|open| open.id == id) {
             ours.is_open = true;
             for message in std::mem::take(&mut ours.waiting) {
                 write(rtc, ours, &message);
             }
-            return;
+            return Said::Nothing;
         }
         let config = rtc.channel(id).and_then(|channel| channel.config().cloned());
         let config = config.unwrap_or(ChannelConfig { label: label.to_owned(), ..ChannelConfig::default() });
         let is_known = self.all.iter().any(|open| open.label == label);
         if label.len() > MAX_LABEL
-            || self.all.len() >= MAX_LABELS && !is_known
+            || self.all.len() >= MAX_ROOM_LABELS && !is_known
             || room.label(&config).is_none()
         {
-            return rtc.direct_api().close_data_channel(id);
+            rtc.direct_api().close_data_channel(id);
+            return Said::TooMuch(if label.len() > MAX_LABEL { LABEL_TOO_LONG } else { TOO_MANY_LABELS });
         }
         // Its page opened it; one of ours with the label, if there is one, serves until then.
         self.all.retain(|open| open.label != label);
         let is_reliable = config.reliability == Reliability::Reliable;
         let label = label.to_owned();
         self.all.push(Open { id, label, is_reliable, is_open: true, waiting: VecDeque::new() });
+        Said::Nothing
     }
 
     /// A channel is closed.
@@ -96,13 +88,8 @@ impl Channels {
     /// The client said something.
     pub fn said(&mut self, data: ChannelData, now: Moment) -> Said {
         let Some(open) = self.all.iter().find(|open| open.id == data.id) else { return Said::Nothing };
-        if data.data.len() > MAX_MESSAGE || self.messages.take(now, MESSAGES).is_err() {
-            return Said::TooMuch;
-        }
-        for _ in 0..data.data.len().div_ceil(1024) {
-            if self.kibibytes.take(now, KIBIBYTES).is_err() {
-                return Said::TooMuch;
-            }
+        if let Some(words) = self.pace.refusal(now, data.data.len()) {
+            return Said::TooMuch(words);
         }
         let message = DataMessage { is_binary: data.binary, bytes: data.data };
         Said::Message(open.label.clone(), message, open.is_reliable)
@@ -126,7 +113,7 @@ impl Channels {
             }
             return;
         }
-        if self.all.len() >= MAX_LABELS {
+        if self.all.len() >= MAX_ROOM_LABELS {
             return;
         }
         let (ordered, reliability) = room.made(&label);
@@ -136,9 +123,6 @@ impl Channels {
         self.all.push(Open { id, label, is_reliable, is_open: false, waiting: VecDeque::from([message]) });
     }
 }
-
-/// Bytes of a label.
-const MAX_LABEL: usize = 128;
 
 /// False: there is no room.
 fn write(rtc: &mut Rtc, open: &Open, message: &DataMessage) -> bool {

@@ -144,8 +144,8 @@ pub enum MemberEvent {
         /// Whether it is to arrive for certain.
         reliable: bool,
     },
-    /// It said more than it may; what was too much is lost. At most once a second.
-    RateLimited,
+    /// It said more than it may, or opened one channel too many; that is lost. In words for it, at most once a second.
+    RateLimited(&'static str),
     /// Its client tries to reach us without a relay, which comes to nothing. At most once in ten seconds.
     NotRelayed,
 }

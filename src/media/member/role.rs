@@ -477,10 +477,10 @@ impl RoomMember {
             Said::Message(label, message, reliable) => {
                 self.say(MemberEvent::Data { label, message, reliable });
             }
-            Said::TooMuch if is_time(&mut self.told_too_much, now, TOO_MUCH) => {
-                self.say(MemberEvent::RateLimited);
+            Said::TooMuch(words) if is_time(&mut self.told_too_much, now, TOO_MUCH) => {
+                self.say(MemberEvent::RateLimited(words));
             }
-            Said::TooMuch | Said::Nothing => {}
+            Said::TooMuch(_) | Said::Nothing => {}
         }
     }
 
@@ -531,7 +531,8 @@ impl Role for RoomMember {
             }
             RoleEvent::KeyframeWanted(ssrc) => self.wants_picture(ssrc),
             RoleEvent::ChannelOpen(id, label) => {
-                self.channels.opened(id, &label, self.pass.room(), context.rtc);
+                let said = self.channels.opened(id, &label, self.pass.room(), context.rtc);
+                self.channel_said(said, context.moment);
             }
             RoleEvent::ChannelData(data) => {
                 let said = self.channels.said(data, context.moment);

@@ -8,12 +8,10 @@ use str0m::channel::{ChannelConfig, Reliability};
 
 use crate::core::ids::SessionId;
 use crate::core::namespaces::{NamespaceName, RoomId};
+use crate::core::rooms::channels::MAX_ROOM_LABELS;
 use crate::core::rooms::tracks::TrackId;
 use crate::host::entropy;
 use crate::media::member::track::Track;
-
-/// Labels of data channels that a room has; each costs every member a stream.
-pub const MAX_LABELS: usize = 8;
 
 /// Which room.
 pub type Key = (NamespaceName, RoomId);
@@ -121,7 +119,7 @@ impl Room {
     /// be.
     pub fn label(&self, config: &ChannelConfig) -> Option<(bool, Reliability)> {
         let mut inside = self.inside();
-        let has_room = inside.labels.len() < MAX_LABELS;
+        let has_room = inside.labels.len() < MAX_ROOM_LABELS;
         if let Some(made) = inside.labels.get(&config.label) {
             return Some(*made);
         }

@@ -11,9 +11,6 @@ use crate::worker::rooms::media::{EventSink, MemberPlace, RoomMedia, RoomMember}
 /// What a member is told that tries to come without a relay.
 const NOT_RELAYED: &str = "media of this room come by its relays only: use the servers of turn-credentials, and iceTransportPolicy relay";
 
-/// What a member is told whose data channels say too much.
-const TOO_MUCH: &str = "too many or too large messages on data channels; some were dropped";
-
 impl RoomMedia for Media {
     fn join(&self, place: MemberPlace, events: EventSink) -> Result<Box<dyn RoomMember>, String> {
         let MemberPlace { room: (namespace, room), peer, .. } = place;
@@ -72,7 +69,7 @@ fn told(event: MemberEvent) -> Option<MediaEvent> {
         MemberEvent::Placed { track, mid } => MediaEvent::Placed { track, mid },
         MemberEvent::AudioLevel { track, level, .. } => MediaEvent::Level(track, level),
         MemberEvent::Data { label, message, reliable } => MediaEvent::Data { label, data: message, reliable },
-        MemberEvent::RateLimited => refused(Code::RateLimited, TOO_MUCH.to_owned()),
+        MemberEvent::RateLimited(words) => refused(Code::RateLimited, words.to_owned()),
         MemberEvent::NotRelayed => refused(Code::NotRelayed, NOT_RELAYED.to_owned()),
     })
 }
