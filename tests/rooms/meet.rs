@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use hydraneckwebrtc::core::rooms::frame::Code;
+use hydraneckwebrtc::core::rooms::registry::{MediaEvent, MediaOrder};
 use hydraneckwebrtc::core::rooms::tracks::MediaKind;
-use hydraneckwebrtc::media::member::MemberEvent;
 
 use crate::guest::Manners;
-use crate::hall::Hall;
+use crate::hall::{Hall, is_refused};
 
 const ALL: [Manners; 3] = [Manners::Naive, Manners::Polite, Manners::Impolite];
 
@@ -24,11 +25,11 @@ fn two_members_hear_and_see_each_other() {
                 names.contains(&format!("audio-{name}")) && names.contains(&format!("video-{name}")),
                 "{names:?}"
             );
-            assert!(seat.tracks.iter().all(|(.., stream)| *stream == name), "{:?}", seat.tracks);
+            assert!(seat.tracks.iter().all(|(.., stream)| **stream == *name), "{:?}", seat.tracks);
             let sections: Vec<&String> = seat.guest.seen.heard.values().map(|heard| &heard.mid).collect();
             assert_eq!(sections.len(), 2, "its own sections carry its own: {sections:?}");
         }
-        let placed = |event: &&MemberEvent| matches!(event, MemberEvent::Placed { .. });
+        let placed = |event: &&MediaEvent| matches!(event, MediaEvent::Placed { .. });
         assert!(hall.seats.iter().all(|seat| seat.log.iter().filter(placed).count() == 2));
     }
 }
@@ -111,10 +112,10 @@ fn a_member_may_offer_nothing_first() {
     hall.join_with_all(Manners::Naive);
     hall.join(Manners::Naive);
     let empty = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=msid-semantic: WMS\r\n";
-    hall.seats[1].member.as_ref().expect("a member").offer(empty.into());
+    hall.order(1, MediaOrder::Offer(empty.into()));
     // The answer answers nothing of str0m's, which the guest sees by itself; what matters is that it comes and that all goes on.
     hall.until("who only listens hears all", |hall| hall.tracks() == 2 && hall.all_hear_all(10));
-    let refused = |event: &MemberEvent| matches!(event, MemberEvent::OfferRefused { .. });
+    let refused = |event: &MediaEvent| matches!(event, MediaEvent::Refused(_));
     assert!(!hall.seats[1].log.iter().any(refused), "{:?}", hall.seats[1].log);
 }
 
@@ -132,13 +133,12 @@ fn answers_to_nothing_are_refused_and_then_the_end() {
         }
     };
     let answer = offer.replace("actpass", "active");
-    hall.seats[0].member.as_ref().expect("a member").answer(answer.clone());
-    let refused =
-        |event: &MemberEvent| matches!(event, MemberEvent::AnswerRefused { code: "invalid_answer", .. });
+    hall.order(0, MediaOrder::Answer(answer.clone()));
+    let refused = |event: &MediaEvent| is_refused(event, Code::InvalidAnswer);
     hall.until("the first is refused", |hall| hall.seats[0].log.iter().any(refused));
-    hall.seats[0].member.as_ref().expect("a member").answer(answer);
+    hall.order(0, MediaOrder::Answer(answer));
     let gone =
-        |event: &MemberEvent| matches!(event, MemberEvent::Gone(words) if words.contains("different states"));
+        |event: &MediaEvent| matches!(event, MediaEvent::Gone(words) if words.contains("different states"));
     hall.until("the second is the end", |hall| hall.seats[0].log.iter().any(gone));
     assert_eq!(hall.tracks(), 0, "its tracks ended before");
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
-use super::media::{EventSink, MemberPlace, RoomMedia, RoomMember};
+use super::media::{MemberPlace, RoomMedia, RoomMember};
 use super::{RoomRefused, Rooms, RoomsService};
 use crate::config::live::Live;
 use crate::config::settings::{Role, Settings};
@@ -23,6 +23,7 @@ use crate::host::clock::Clock;
 use crate::host::entropy;
 use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::Pulses;
+use crate::media::member::Events;
 use crate::worker::namespaces::access::RoomAccess;
 
 /// Far more than anything here takes.
@@ -34,7 +35,7 @@ type Said = Arc<Mutex<Vec<(String, MediaOrder)>>>;
 #[derive(Clone, Default)]
 struct Double {
     said: Said,
-    sinks: Arc<Mutex<BTreeMap<String, EventSink>>>,
+    sinks: Arc<Mutex<BTreeMap<String, Events>>>,
 }
 
 struct DoubleMember {
@@ -43,7 +44,7 @@ struct DoubleMember {
 }
 
 impl RoomMedia for Double {
-    fn join(&self, place: MemberPlace, events: EventSink) -> Result<Box<dyn RoomMember>, String> {
+    fn join(&self, place: MemberPlace, events: Events) -> Result<Box<dyn RoomMember>, String> {
         let peer = place.peer.as_str().to_owned();
         self.sinks.lock().unwrap().insert(peer.clone(), events);
         Ok(Box::new(DoubleMember { peer, said: self.said.clone() }))
