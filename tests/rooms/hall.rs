@@ -30,7 +30,7 @@ pub struct Seat {
     down: VecDeque<(Instant, MediaEvent)>,
     up: VecDeque<(Instant, Word)>,
     /// What it sends.
-    pub tracks: Vec<(TrackId, MediaKind, Arc<str>)>,
+    pub tracks: Vec<(TrackId, MediaKind)>,
     /// What was said of it besides offers and answers.
     pub log: Vec<MediaEvent>,
     pub peer: PeerId,
@@ -170,8 +170,8 @@ impl Hall {
         match event {
             MediaEvent::Offer(text) => self.seats[index].guest.offered(&text),
             MediaEvent::Answer(text) => self.seats[index].guest.answered(&text),
-            MediaEvent::TrackStarted { track, kind, stream } => {
-                self.seats[index].tracks.push((track.clone(), kind, stream));
+            MediaEvent::TrackStarted(track, kind) => {
+                self.seats[index].tracks.push((track.clone(), kind));
                 others(self, &MediaOrder::Follow(track));
             }
             MediaEvent::TrackEnded(track) => {
@@ -179,10 +179,9 @@ impl Hall {
                 others(self, &MediaOrder::Unfollow(track.clone()));
                 self.seats[index].log.push(MediaEvent::TrackEnded(track));
             }
-            MediaEvent::Data { label, data, reliable } => {
-                let order = MediaOrder::Data { label: label.clone(), data: data.clone(), reliable };
-                others(self, &order);
-                self.seats[index].log.push(MediaEvent::Data { label, data, reliable });
+            MediaEvent::Data { label, data } => {
+                others(self, &MediaOrder::Data { label: label.clone(), data: data.clone() });
+                self.seats[index].log.push(MediaEvent::Data { label, data });
             }
             other => self.seats[index].log.push(other),
         }

@@ -25,7 +25,10 @@ fn two_members_hear_and_see_each_other() {
                 names.contains(&format!("audio-{name}")) && names.contains(&format!("video-{name}")),
                 "{names:?}"
             );
-            assert!(seat.tracks.iter().all(|(.., stream)| **stream == *name), "{:?}", seat.tracks);
+            let streams: Vec<_> =
+                seat.guest.seen.heard.keys().map(|track| seat.guest.stream_of(track)).collect();
+            let others = hall.seats.iter().map(|other| other.peer.expose()).find(|other| *other != name);
+            assert!(streams.iter().all(|stream| *stream == others.as_deref()), "{streams:?}, {others:?}");
             let sections: Vec<&String> = seat.guest.seen.heard.values().map(|heard| &heard.mid).collect();
             assert_eq!(sections.len(), 2, "its own sections carry its own: {sections:?}");
         }

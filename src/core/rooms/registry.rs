@@ -60,8 +60,6 @@ pub enum MediaOrder {
         label: String,
         /// The message.
         data: DataMessage,
-        /// How its channel is made, where it is not there.
-        reliable: bool,
     },
     /// It is gone.
     Leave,
@@ -83,14 +81,7 @@ pub enum MediaEvent {
     /// It is no member of the media side any more.
     Gone(String),
     /// It sends one more track.
-    TrackStarted {
-        /// Which.
-        track: TrackId,
-        /// What.
-        kind: MediaKind,
-        /// The stream it belongs to.
-        stream: Arc<str>,
-    },
+    TrackStarted(TrackId, MediaKind),
     /// It sends one less.
     TrackEnded(TrackId),
     /// A track that it follows has this section of its connection.
@@ -108,8 +99,6 @@ pub enum MediaEvent {
         label: String,
         /// The message.
         data: DataMessage,
-        /// Whether the channel is.
-        reliable: bool,
     },
 }
 
@@ -421,13 +410,13 @@ impl RoomRegistry {
                 let rejected = Rejected::new(Code::MediaLost, words);
                 self.refuse(now, id, rejected, Closing::GoingAway);
             }
-            MediaEvent::TrackStarted { track, kind, stream } => {
-                self.in_room(id, |room, out| room.track_started(id, (track, kind), stream, out));
+            MediaEvent::TrackStarted(track, kind) => {
+                self.in_room(id, |room, out| room.track_started(id, track, kind, out));
             }
             MediaEvent::TrackEnded(track) => self.in_room(id, |room, out| room.track_ended(id, &track, out)),
             MediaEvent::Level(track, level) => self.in_room(id, |room, _| room.level(now, &track, level)),
-            MediaEvent::Data { label, data, reliable } => {
-                self.in_room(id, |room, out| room.data(now, id, (label, data, reliable), out));
+            MediaEvent::Data { label, data } => {
+                self.in_room(id, |room, out| room.data(now, id, (label, data), out));
             }
         }
         self.check();

@@ -2,7 +2,6 @@
 //! what the media side is told adds up.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -157,8 +156,7 @@ impl World {
 
     fn track(&mut self, id: u64, kind: MediaKind, n: u32) -> TrackId {
         let track = TrackId::new(kind, &id.to_string(), n);
-        let stream: Arc<str> = format!("{id}").into();
-        self.media(id, MediaEvent::TrackStarted { track: track.clone(), kind, stream });
+        self.media(id, MediaEvent::TrackStarted(track.clone(), kind));
         track
     }
 
@@ -296,7 +294,7 @@ fn step(world: &mut World, shadow: &mut Shadow, random: &mut Random, next: &mut 
         }
         (10, Some(id)) => {
             let data = text("hello");
-            world.media(id, MediaEvent::Data { label: "chat".into(), data, reliable: true });
+            world.media(id, MediaEvent::Data { label: "chat".into(), data });
             world.say(id, json!({"type": "join", "data": {}}));
         }
         (_, Some(_)) => {
@@ -599,7 +597,7 @@ fn data_goes_to_every_other_member_and_is_bounded() {
     world.join(4, "b");
     let send = |world: &mut World, size: usize| {
         let data = DataMessage { is_binary: true, bytes: vec![0; size] };
-        world.media(1, MediaEvent::Data { label: "chat".into(), data, reliable: false });
+        world.media(1, MediaEvent::Data { label: "chat".into(), data });
     };
     send(&mut world, 10);
     let heard = |world: &World| (1..=4).map(|id| world.view(id).data.len()).collect::<Vec<_>>();
@@ -611,7 +609,7 @@ fn data_goes_to_every_other_member_and_is_bounded() {
     world.join(5, "c");
     world.join(6, "c");
     let data = text("x");
-    world.media(5, MediaEvent::Data { label: "chat".into(), data, reliable: true });
+    world.media(5, MediaEvent::Data { label: "chat".into(), data });
     assert!(world.view(6).data.is_empty());
 }
 

@@ -19,8 +19,8 @@ const MAX_WAITING: usize = 64;
 /// What a member said.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Said {
-    /// This, to the channels of this label; whether it is to arrive for certain.
-    Message(String, DataMessage, bool),
+    /// This, to the channels of this label.
+    Message(String, DataMessage),
     /// More than it may, in words for it.
     TooMuch(&'static str),
     /// Nothing that anybody hears.
@@ -92,7 +92,7 @@ impl Channels {
             return Said::TooMuch(words);
         }
         let message = DataMessage { is_binary: data.binary, bytes: data.data };
-        Said::Message(open.label.clone(), message, open.is_reliable)
+        Said::Message(open.label.clone(), message)
     }
 
     /// Says something to the client, on its channel of that label, which is opened if there is none.

@@ -137,8 +137,7 @@ impl RoomMember {
             MediaOrder::Follow(track) => self.follow(&track),
             MediaOrder::Unfollow(track) => self.unfollow(&track),
             MediaOrder::Pause(track, is_paused) => self.pause(track, is_paused),
-            // How a channel is made is known here: by the first of its label.
-            MediaOrder::Data { label, data, .. } => {
+            MediaOrder::Data { label, data } => {
                 self.channels.say(label, data, self.pass.room(), context.rtc);
             }
             // We are ICE-lite: its client is found by its checks, and those come from a relay, whatever the client says.
@@ -450,8 +449,7 @@ impl RoomMember {
         self.pass.room().add(&track);
         let rids = self.rids.get(&mid).cloned().unwrap_or_default();
         self.ins.push(Inbound::new(mid, track, rids));
-        let stream = self.name.as_str().into();
-        self.say(MediaEvent::TrackStarted { track: name, kind, stream });
+        self.say(MediaEvent::TrackStarted(name, kind));
         Some(self.ins.len() - 1)
     }
 
@@ -480,7 +478,7 @@ impl RoomMember {
 
     fn channel_said(&mut self, said: Said, now: Moment) {
         match said {
-            Said::Message(label, data, reliable) => self.say(MediaEvent::Data { label, data, reliable }),
+            Said::Message(label, data) => self.say(MediaEvent::Data { label, data }),
             Said::TooMuch(words) if is_time(&mut self.told_too_much, now, TOO_MUCH) => {
                 self.refuse(Code::RateLimited, words);
             }

@@ -1,6 +1,5 @@
 //! What signalling needs of the media side: a place for each member. Behind a trait, so that signalling is tested without WebRTC.
 
-use crate::core::namespaces::state::RoomLimits;
 use crate::core::rooms::ids::PeerId;
 use crate::core::rooms::registry::{MediaOrder, RoomKey};
 use crate::media::member::Events;
@@ -12,8 +11,6 @@ pub struct MemberPlace {
     pub room: RoomKey,
     /// Its name there.
     pub peer: PeerId,
-    /// Bounds of the room.
-    pub limits: RoomLimits,
 }
 
 /// Makes members.

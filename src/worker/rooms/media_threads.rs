@@ -7,7 +7,7 @@ use crate::worker::rooms::media::{MemberPlace, RoomMedia, RoomMember};
 
 impl RoomMedia for Media {
     fn join(&self, place: MemberPlace, events: Events) -> Result<Box<dyn RoomMember>, String> {
-        let MemberPlace { room: (namespace, room), peer, .. } = place;
+        let MemberPlace { room: (namespace, room), peer } = place;
         let peer =
             peer.as_str().parse().map_err(|_| "a member's name is 32 hexadecimal digits".to_owned())?;
         let (place, limits) = (RoomPlace::default(), MemberLimits::default());

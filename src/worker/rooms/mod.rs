@@ -28,7 +28,6 @@ use crate::core::namespaces::state::RoomLimits;
 use crate::core::namespaces::{NamespaceName, RoomId};
 use crate::core::rooms::registry::Refusal;
 use crate::daemon::RunError;
-use crate::edge::api_pool::Way;
 use crate::front;
 use crate::host::clock::Clock;
 use crate::host::private_socket::{self, Reach};
@@ -181,11 +180,6 @@ impl Rooms {
     /// Where the edge connects to. Good as long as this lives.
     pub fn socket_path(&self) -> &Path {
         (*self.reach).as_ref()
-    }
-
-    /// The same, to keep.
-    pub fn way(&self) -> Way {
-        self.reach.clone()
     }
 
     /// How much is here, as of a moment ago.

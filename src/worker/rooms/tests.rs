@@ -206,15 +206,11 @@ fn two_clients_meet_and_hear_what_the_other_sends() {
     let (mut anna, anna_id) = place.join("r", "anna");
     assert_eq!(anna.until("turn-credentials")["urls"], json!(["turn:192.0.2.1:3478"]));
     let track = TrackId::new(MediaKind::Audio, &anna_id, 1);
-    let started = MediaEvent::TrackStarted {
-        track: track.clone(),
-        kind: MediaKind::Audio,
-        stream: anna_id.as_str().into(),
-    };
-    place.media.tell(&anna_id, started);
+    place.media.tell(&anna_id, MediaEvent::TrackStarted(track.clone(), MediaKind::Audio));
     let (mut otto, otto_id) = place.join("r", "otto");
     assert_eq!(anna.until("peer-joined")["userId"], "otto");
-    assert_eq!(otto.until("track-added")["trackId"], track.as_str());
+    let added = otto.until("track-added");
+    assert_eq!((&added["trackId"], &added["streamId"]), (&json!(track.as_str()), &json!(anna_id)));
     otto.say(&json!({"type": "offer", "data": {"sdp": "v=0"}}));
     place.media.wait_for(|said| said.contains(&(otto_id.clone(), MediaOrder::Offer("v=0".into()))));
     place.media.tell(&otto_id, MediaEvent::Placed { track: track.clone(), mid: "2".into() });
@@ -222,9 +218,9 @@ fn two_clients_meet_and_hear_what_the_other_sends() {
     assert_eq!(otto.until("track-placed")["mid"], "2");
     assert_eq!(otto.until("answer"), json!({"sdp": "v=0"}));
     let data = DataMessage { is_binary: false, bytes: b"hello".to_vec() };
-    let sent = MediaEvent::Data { label: "chat".into(), data: data.clone(), reliable: true };
+    let sent = MediaEvent::Data { label: "chat".into(), data: data.clone() };
     place.media.tell(&anna_id, sent);
-    let order = MediaOrder::Data { label: "chat".into(), data, reliable: true };
+    let order = MediaOrder::Data { label: "chat".into(), data };
     place.media.wait_for(|said| said.contains(&(otto_id.clone(), order.clone())));
     let list = place.rooms.list();
     assert_eq!((list.len(), list[0].room_id.as_str(), list[0].participants), (1, "r", 2));

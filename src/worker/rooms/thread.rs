@@ -406,7 +406,6 @@ impl RoomsThread {
         room: RoomKey,
         peer: PeerId,
     ) -> Result<Option<Credentials>, String> {
-        let limits = self.registry.visitor(id).map(|visitor| visitor.membership.limits).unwrap_or_default();
         let backlog = Arc::new(Backlog::default());
         let (shared, counted) = (self.start.shared.clone(), backlog.clone());
         let sink = Arc::new(move |event: MediaEvent| {
@@ -414,7 +413,7 @@ impl RoomsThread {
                 shared.tell(Message::Media(id, event));
             }
         });
-        let media = self.start.media.join(MemberPlace { room, peer, limits }, sink)?;
+        let media = self.start.media.join(MemberPlace { room, peer }, sink)?;
         self.members.insert(id, Member { media });
         self.backlogs.insert(id, backlog);
         Ok(self.credentials(id))
