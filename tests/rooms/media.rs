@@ -164,7 +164,7 @@ fn what_is_said_on_a_data_channel_is_heard_by_all() {
     hall.seats[0].guest.say("chat", b"and you?");
     hall.until("it is heard by the third", |hall| heard(hall, 2, b"and you?"));
     assert!(hall.seats[2].guest.labels().contains(&"chat".to_owned()));
-    let said = |event: &MediaEvent| matches!(event, MediaEvent::Data { label, .. } if label == "chat");
+    let said = |event: &MediaEvent| matches!(event, MediaEvent::Data { label, .. } if &**label == "chat");
     assert!(hall.seats[0].log.iter().any(said));
     // Too much is told, and is not passed on.
     let long = vec![7u8; 17 * 1024];

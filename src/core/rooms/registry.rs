@@ -57,7 +57,7 @@ pub enum MediaOrder {
     /// Send it a message.
     Data {
         /// The channel's label.
-        label: String,
+        label: Arc<str>,
         /// The message.
         data: DataMessage,
     },
@@ -96,7 +96,7 @@ pub enum MediaEvent {
     /// It sent a message.
     Data {
         /// The channel's label.
-        label: String,
+        label: Arc<str>,
         /// The message.
         data: DataMessage,
     },
@@ -506,6 +506,11 @@ impl RoomRegistry {
     /// We go on after all: whoever comes is let in again.
     pub fn resume(&mut self) {
         self.draining_until = None;
+    }
+
+    /// How many rooms there are.
+    pub fn rooms(&self) -> usize {
+        self.rooms.len()
     }
 
     /// Every room.

@@ -228,7 +228,7 @@ impl Room {
         &mut self,
         now: Moment,
         id: ConnectionId,
-        (label, data): (String, DataMessage),
+        (label, data): (Arc<str>, DataMessage),
         out: &mut Vec<Action>,
     ) {
         let Some(member) = self.members.get_mut(&id).filter(|_| self.limits.data_channels) else { return };

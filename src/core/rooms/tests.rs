@@ -95,7 +95,7 @@ fn peer(id: u64) -> PeerId {
 }
 
 fn text(text: &str) -> DataMessage {
-    DataMessage { is_binary: false, bytes: text.into() }
+    DataMessage { is_binary: false, bytes: text.as_bytes().into() }
 }
 
 struct World {
@@ -596,7 +596,7 @@ fn data_goes_to_every_other_member_and_is_bounded() {
     (1..=3).for_each(|id| world.join(id, "a"));
     world.join(4, "b");
     let send = |world: &mut World, size: usize| {
-        let data = DataMessage { is_binary: true, bytes: vec![0; size] };
+        let data = DataMessage { is_binary: true, bytes: vec![0; size].into() };
         world.media(1, MediaEvent::Data { label: "chat".into(), data });
     };
     send(&mut world, 10);

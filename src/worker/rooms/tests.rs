@@ -217,7 +217,7 @@ fn two_clients_meet_and_hear_what_the_other_sends() {
     place.media.tell(&otto_id, MediaEvent::Answer("v=0".into()));
     assert_eq!(otto.until("track-placed")["mid"], "2");
     assert_eq!(otto.until("answer"), json!({"sdp": "v=0"}));
-    let data = DataMessage { is_binary: false, bytes: b"hello".to_vec() };
+    let data = DataMessage { is_binary: false, bytes: b"hello".as_slice().into() };
     let sent = MediaEvent::Data { label: "chat".into(), data: data.clone() };
     place.media.tell(&anna_id, sent);
     let order = MediaOrder::Data { label: "chat".into(), data };
@@ -231,6 +231,29 @@ fn two_clients_meet_and_hear_what_the_other_sends() {
     place.media.wait_for(|said| said.contains(&(anna_id.clone(), MediaOrder::Leave)));
     drop(otto);
     place.media.wait_for(|said| said.contains(&(otto_id.clone(), MediaOrder::Leave)));
+}
+
+#[test]
+fn what_changes_no_room_is_not_published() {
+    let place = Place::new();
+    let (_anna, anna_id) = place.join("r", "anna");
+    let (mut otto, _) = place.join("r", "otto");
+    let mut track = |number| {
+        let track = TrackId::new(MediaKind::Audio, &anna_id, number);
+        place.media.tell(&anna_id, MediaEvent::TrackStarted(track.clone(), MediaKind::Audio));
+        place.media.tell(&anna_id, MediaEvent::Level(track, 10));
+        otto.until("track-added");
+    };
+    track(1);
+    let (before, since) = (place.rooms.shared.rooms(), Instant::now());
+    // Rounds for events, and some that only look at the times.
+    let mut number = 1;
+    while since.elapsed() < Duration::from_millis(300) || number < 10 {
+        number += 1;
+        track(number);
+    }
+    assert!(Arc::ptr_eq(&before, &place.rooms.shared.rooms()), "after {number} tracks");
+    assert_eq!((place.rooms.counts().members, place.rooms.counts().connections), (2, 2));
 }
 
 #[test]

@@ -76,6 +76,7 @@ pub struct Start {
 
 struct Member {
     media: Box<dyn RoomMember>,
+    backlog: Arc<Backlog>,
 }
 
 /// The thread's state.
@@ -86,12 +87,12 @@ pub struct RoomsThread {
     registry: RoomRegistry,
     sockets: HashMap<ConnectionId, Socket>,
     members: HashMap<ConnectionId, Member>,
-    backlogs: HashMap<ConnectionId, Arc<Backlog>>,
     last_id: u64,
     /// Connections that may have more to read.
     again: VecDeque<ConnectionId>,
     accept_at: Option<Moment>,
     looked_at: Moment,
+    /// What is published is not so any more.
     changed: bool,
     stopping: bool,
 }
@@ -111,7 +112,6 @@ impl RoomsThread {
             registry: RoomRegistry::default(),
             sockets: HashMap::new(),
             members: HashMap::new(),
-            backlogs: HashMap::new(),
             last_id: 0,
             again: VecDeque::new(),
             accept_at: None,
@@ -291,8 +291,8 @@ impl RoomsThread {
         let now = self.now;
         match message {
             Message::Media(id, event) => {
-                if let Some(backlog) = self.backlogs.get(&id) {
-                    backlog.taken();
+                if let Some(member) = self.members.get(&id) {
+                    member.backlog.taken();
                 }
                 self.registry.media(now, id, event);
                 // A flood of events leaves no flood of actions.
@@ -320,12 +320,13 @@ impl RoomsThread {
             Message::Resume => self.registry.resume(),
             Message::Stop => self.stopping = true,
         }
-        self.changed = true;
     }
 
     fn look(&mut self) {
         self.looked_at = self.now;
+        let rooms = self.registry.rooms();
         self.registry.tick(self.now);
+        self.changed |= self.registry.rooms() != rooms;
         self.carry_out();
         let now = self.now;
         let over = self.sockets.iter_mut().filter_map(|(id, socket)| (!socket.look(now)).then_some(*id));
@@ -334,7 +335,6 @@ impl RoomsThread {
         if self.accept_at.is_some() {
             self.accept();
         }
-        self.changed = true;
     }
 
     fn gone(&mut self, id: ConnectionId) {
@@ -363,7 +363,6 @@ impl RoomsThread {
                 self.changed = true;
             }
             Action::Media { connection, order: MediaOrder::Leave } => {
-                self.backlogs.remove(&connection);
                 if let Some(member) = self.members.remove(&connection) {
                     leave(member);
                 }
@@ -414,8 +413,7 @@ impl RoomsThread {
             }
         });
         let media = self.start.media.join(MemberPlace { room, peer }, sink)?;
-        self.members.insert(id, Member { media });
-        self.backlogs.insert(id, backlog);
+        self.members.insert(id, Member { media, backlog });
         Ok(self.credentials(id))
     }
 
