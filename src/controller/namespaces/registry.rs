@@ -36,9 +36,9 @@ struct Shared {
 }
 
 /// A namespace and who serves it.
-pub struct NamespaceView {
+pub struct NamespaceView<'a> {
     /// What is kept of it.
-    pub state: NamespaceState,
+    pub state: &'a NamespaceState,
     /// The workers that hold its rooms.
     pub sfu: Vec<NodeView>,
     /// The workers whose TURN servers relay for it.
@@ -172,7 +172,8 @@ impl NamespaceRegistry {
         let mut known = self.known_mut();
         // Read under the lock: a reload either came before and is seen here, or comes after and sets its own.
         let limits = RoomLimits::from(&self.0.live.get().rooms);
-        known.put(NamespaceState { limits, ..state });
+        // A file that was brought back from a worker names the TURN servers of its copy.
+        known.put(NamespaceState { limits, turn_urls: Vec::new(), ..state });
     }
 
     /// What is known of a namespace.
@@ -200,23 +201,20 @@ impl NamespaceRegistry {
     }
 
     /// A namespace and who serves it.
-    pub fn view(&self, state: &NamespaceState) -> NamespaceView {
+    pub fn view<'a>(&self, state: &'a NamespaceState) -> NamespaceView<'a> {
         let (now, wanted, placement) = (self.0.clock.now(), self.wanted(), self.placement());
         let (sfu, turn) = placement.nodes(now, &state.name, wanted);
         let findings = if state.enabled { placement.findings(now, &state.name, wanted) } else { Vec::new() };
-        NamespaceView {
-            state: state.clone(),
-            sfu,
-            turn,
-            turn_urls: placement.turn_urls(now, &state.name, wanted),
-            findings,
-        }
+        NamespaceView { state, sfu, turn, turn_urls: placement.turn_urls(now, &state.name, wanted), findings }
     }
 
-    /// All of them, by name.
-    pub fn views(&self) -> Vec<NamespaceView> {
-        let states: Vec<NamespaceState> = self.known().all().cloned().collect();
-        states.iter().map(|state| self.view(state)).collect()
+    /// What `of` makes of each that it is asked of, by name.
+    pub fn each<T>(
+        &self,
+        is_asked: impl Fn(&NamespaceState) -> bool,
+        of: impl Fn(NamespaceView<'_>) -> T,
+    ) -> Vec<T> {
+        self.known().all().filter(|state| is_asked(state)).map(|state| of(self.view(state))).collect()
     }
 
     /// What is wrong with the files: those that cannot be read, and those that are lost while workers still have copies.

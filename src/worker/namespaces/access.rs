@@ -110,9 +110,9 @@ impl RoomAccess {
         }
     }
 
-    /// The namespaces that are known here, by name.
-    pub fn all(&self) -> Vec<NamespaceState> {
-        self.known().all().cloned().collect()
+    /// What `of` makes of the first `most` namespaces that are known here, by name.
+    pub fn each<T>(&self, most: usize, of: impl Fn(&NamespaceState) -> T) -> Vec<T> {
+        self.known().all().take(most).map(of).collect()
     }
 
     /// Those of them that are enabled, and since when.

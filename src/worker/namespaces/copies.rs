@@ -58,40 +58,37 @@ pub fn report(health: &Health) -> Option<RoomsReport> {
     Some(RoomsReport {
         turn_urls: settings.turn.as_ref().map(|turn| turn.urls.clone()).unwrap_or_default(),
         media_ports: media_ports(&settings),
-        namespaces: held(health).take(MAX_NAMESPACES_LISTED).collect(),
+        namespaces: held(health),
         rooms: rooms.into_iter().take(MAX_ROOMS_LISTED).map(brief).collect(),
     })
 }
 
 /// The copies that are here, and how their rooms and relays are.
-pub fn held(health: &Health) -> impl Iterator<Item = HeldNamespace> + use<> {
-    let (serves, relays) = (health.flags.takes_sessions(), health.relays.clone());
-    health.room_access.all().into_iter().map(move |copy| HeldNamespace {
+fn held(health: &Health) -> Vec<HeldNamespace> {
+    let serves = health.flags.takes_sessions();
+    let held = |copy: &NamespaceState| HeldNamespace {
+        name: copy.name.clone(),
         digest: copy.digest(),
         sfu_up: copy.enabled && serves,
-        turn_up: relays.of(&copy.name),
-        name: copy.name,
-    })
+        turn_up: health.relays.of(&copy.name),
+    };
+    health.room_access.each(MAX_NAMESPACES_LISTED, held)
 }
 
 /// The namespaces that are enabled here, for health.
 pub fn in_health(health: &Health) -> Vec<Value> {
-    let rooms = health.rooms.list();
-    let enabled = health.room_access.all().into_iter().filter(|copy: &NamespaceState| copy.enabled);
-    let names: Vec<NamespaceName> = enabled.map(|copy| copy.name).collect();
-    let shown = held(health).filter(|held| names.contains(&held.name));
-    shown
-        .map(|held| {
-            let ours = || rooms.iter().filter(|room| room.namespace == held.name);
-            json!({
-                "name": held.name,
-                "sfu_up": held.sfu_up,
-                "turn_up": held.turn_up,
-                "rooms": ours().count(),
-                "peers": ours().map(|room| room.participants).sum::<usize>(),
-            })
+    let (rooms, serves) = (health.rooms.list(), health.flags.takes_sessions());
+    let shown = |(name, _): (NamespaceName, Option<u64>)| {
+        let ours = || rooms.iter().filter(|room| room.namespace == name);
+        json!({
+            "name": name,
+            "sfu_up": serves,
+            "turn_up": health.relays.of(&name),
+            "rooms": ours().count(),
+            "peers": ours().map(|room| room.participants).sum::<usize>(),
         })
-        .collect()
+    };
+    health.room_access.enabled().into_iter().map(shown).collect()
 }
 
 fn brief(room: RoomReport) -> RoomBrief {
