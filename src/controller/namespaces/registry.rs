@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use crate::config::live::Live;
 use crate::config::secret::is_one_of;
@@ -14,7 +14,7 @@ use crate::core::namespaces::relays::TurnCredentials;
 use crate::core::namespaces::state::{NamespaceState, RoomLimits};
 use crate::core::namespaces::wire::{RoomBrief, RoomsReply, RoomsReport};
 use crate::core::namespaces::{NamespaceName, RoomId};
-use crate::host::clock::Clock;
+use crate::host::clock::{Clock, unix_seconds};
 use crate::host::namespace_files::{Found, NamespaceFiles};
 use crate::host::private_dir::PrivateDir;
 
@@ -93,7 +93,7 @@ impl NamespaceRegistry {
                 || settings.server.read_token.matches(token)
                 || settings.metrics.token.matches(token)
         };
-        self.known().admit(token, host, unix(now), is_known)
+        self.known().admit(token, host, unix_seconds(now), is_known)
     }
 
     /// TURN credentials of `who` in a namespace; `None`: it is not enabled, or nobody relays for it.
@@ -105,7 +105,7 @@ impl NamespaceRegistry {
     ) -> Option<TurnCredentials> {
         let known = self.known();
         let urls = self.placement().turn_urls(self.0.clock.now(), ns, self.wanted());
-        TurnCredentials::of(known.get(ns)?, &urls, who, unix(now))
+        TurnCredentials::of(known.get(ns)?, &urls, who, unix_seconds(now))
     }
 
     /// Where whoever joins a room is sent.
@@ -260,10 +260,6 @@ fn lost(name: &NamespaceName, why: &str) -> String {
         "namespace {name}: its file cannot be read ({why}) and is set aside; workers go on with their copies: bring it back from a \
          backup and restart, or enable the namespace anew, with new tokens"
     )
-}
-
-fn unix(now: SystemTime) -> u64 {
-    now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

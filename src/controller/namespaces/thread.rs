@@ -1,6 +1,6 @@
 //! The `namespaces` thread: it alone changes namespaces, one after the other, and brings copies to workers.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
@@ -14,6 +14,7 @@ use crate::core::ids::WorkerId;
 use crate::core::namespaces::NamespaceName;
 use crate::core::namespaces::state::{NamespaceState, TokenHash, TokenRecord, TokenText, TurnSecret};
 use crate::core::namespaces::wire::{MAX_NAMESPACES_LISTED, RoomsReply};
+use crate::host::clock::unix_seconds;
 use crate::host::entropy;
 use crate::host::namespace_files::NamespaceFiles;
 
@@ -104,7 +105,7 @@ impl NamespacesThread {
         }
         let is_new = known.as_ref().is_none_or(|known| !known.enabled);
         let mut state = known.clone().unwrap_or_else(|| self.registry.fresh(name.clone()));
-        state.enable(TurnSecret::from_entropy(entropy::bytes()), unix_now());
+        state.enable(TurnSecret::from_entropy(entropy::bytes()), unix_seconds(SystemTime::now()));
         state.ttl = ttl.map_or(state.ttl, |ttl| ttl.as_secs());
         if known.as_ref() != Some(&state) {
             self.keep(state)?;
@@ -126,7 +127,7 @@ impl NamespacesThread {
     }
 
     fn add_token(&self, wish: Wish, mut state: NamespaceState) -> Result<Answer, Answer> {
-        let (text, now) = (TokenText::from_entropy(entropy::bytes()), unix_now());
+        let (text, now) = (TokenText::from_entropy(entropy::bytes()), unix_seconds(SystemTime::now()));
         let record = TokenRecord {
             id: entropy::bytes::<8>().iter().map(|byte| format!("{byte:02x}")).collect(),
             hash: TokenHash::of(text.expose()),
@@ -183,8 +184,4 @@ impl NamespacesThread {
 
 fn later(name: &NamespaceName, worker: &WorkerId, why: &str) {
     log::warn!(worker:%; "[room] worker {worker} gets its copy of namespace {name} with its next heartbeat: {why}");
-}
-
-fn unix_now() -> u64 {
-    UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
 }

@@ -209,17 +209,6 @@ struct Connection {
     messages: Bucket,
 }
 
-/// A room, to those who list them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoomView {
-    /// Which.
-    pub key: RoomKey,
-    /// Members.
-    pub participants: usize,
-    /// Since when.
-    pub created_at: Moment,
-}
-
 /// The registry.
 #[derive(Debug)]
 pub struct RoomRegistry {
@@ -508,19 +497,9 @@ impl RoomRegistry {
         self.draining_until = None;
     }
 
-    /// How many rooms there are.
-    pub fn rooms(&self) -> usize {
-        self.rooms.len()
-    }
-
     /// Every room.
-    pub fn views(&self) -> Vec<RoomView> {
-        let view = |(key, room): (&RoomKey, &Room)| RoomView {
-            key: key.clone(),
-            participants: room.members().len(),
-            created_at: room.created_at(),
-        };
-        self.rooms.iter().map(view).collect()
+    pub fn rooms(&self) -> impl ExactSizeIterator<Item = (&RoomKey, &Room)> {
+        self.rooms.iter()
     }
 
     /// Connections, members or not.

@@ -223,7 +223,7 @@ fn two_clients_meet_and_hear_what_the_other_sends() {
     let order = MediaOrder::Data { label: "chat".into(), data };
     place.media.wait_for(|said| said.contains(&(otto_id.clone(), order.clone())));
     let list = place.rooms.list();
-    assert_eq!((list.len(), list[0].room_id.as_str(), list[0].participants), (1, "r", 2));
+    assert_eq!((list.len(), list[0].id.as_str(), list[0].peers), (1, "r", 2));
     anna.say(&json!({"type": "leave"}));
     assert_eq!(otto.until("peer-left")["peerId"], anna_id.as_str());
     assert_eq!(otto.until("track-removed")["trackId"], track.as_str());

@@ -18,20 +18,20 @@ use crossbeam_channel::Receiver;
 use rustix::event::{Timespec, epoll};
 use tungstenite::Utf8Bytes;
 
+use crate::core::namespaces::wire::RoomBrief;
 use crate::core::rooms::frame::{Credentials, ServerMessage};
 use crate::core::rooms::ids::{ConnectionId, PeerId};
-use crate::core::rooms::registry::{
-    Action, Frame, MediaEvent, MediaOrder, RoomKey, RoomRegistry, RoomView, Visitor,
-};
+use crate::core::rooms::registry::{Action, Frame, MediaEvent, MediaOrder, RoomKey, RoomRegistry, Visitor};
+use crate::core::rooms::room::Room;
 use crate::core::rooms::upgrade::Upgrade;
 use crate::core::time::Moment;
-use crate::host::clock::Clock;
+use crate::host::clock::{Clock, unix_seconds};
 use crate::host::entropy;
 use crate::isolation::isolate;
 use crate::worker::namespaces::access::RoomAccess;
 use crate::worker::rooms::media::{MemberPlace, RoomMedia, RoomMember};
 use crate::worker::rooms::reply;
-use crate::worker::rooms::shared::{Backlog, Message, RoomReport, Shared};
+use crate::worker::rooms::shared::{Backlog, Message, Shared};
 use crate::worker::rooms::socket::{Brought, Socket};
 
 /// Tokens of what is no connection.
@@ -324,9 +324,9 @@ impl RoomsThread {
 
     fn look(&mut self) {
         self.looked_at = self.now;
-        let rooms = self.registry.rooms();
+        let rooms = self.registry.rooms().len();
         self.registry.tick(self.now);
-        self.changed |= self.registry.rooms() != rooms;
+        self.changed |= self.registry.rooms().len() != rooms;
         self.carry_out();
         let now = self.now;
         let over = self.sockets.iter_mut().filter_map(|(id, socket)| (!socket.look(now)).then_some(*id));
@@ -426,13 +426,14 @@ impl RoomsThread {
     }
 
     fn publish(&self) {
-        let now = (self.start.clock.now(), SystemTime::now());
-        let report = |view: RoomView| {
-            let (namespace, room_id) = view.key;
-            let created_at = now.1 - now.0.since(view.created_at);
-            RoomReport { namespace, room_id, participants: view.participants, created_at }
+        let (moment, now) = (self.start.clock.now(), SystemTime::now());
+        let brief = |((ns, id), room): (&RoomKey, &Room)| RoomBrief {
+            ns: ns.clone(),
+            id: id.clone(),
+            peers: u32::try_from(room.members().len()).unwrap_or(u32::MAX),
+            created_at: unix_seconds(now - moment.since(room.created_at())),
         };
-        let rooms = self.registry.views().into_iter().map(report).collect();
+        let rooms = self.registry.rooms().map(brief).collect();
         self.start.shared.publish(rooms, self.registry.connections());
         debug_assert!(self.members.len() <= self.sockets.len() + self.registry.connections());
     }
