@@ -13,6 +13,7 @@ use crate::controller::lease::HeardTime;
 use crate::core::fleet::disputes::Dispute;
 use crate::core::fleet::wire::{CallToken, Generation};
 use crate::core::fleet::{Changes, Counts, SessionView, Way, WorkerView};
+use crate::core::forwarding_proof::ForwardingProof;
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
 use crate::core::status::SessionStatus;
 use crate::core::time::Moment;
@@ -58,6 +59,11 @@ impl Reach {
             Some(token) => token.expose(),
             None => settings.workers.secrets().next().unwrap_or(&settings.server.admin_token).expose(),
         }
+    }
+
+    /// What proves to this worker that a request comes by us.
+    pub fn proof_to(&self, worker: &WorkerId, settings: &Settings) -> Option<ForwardingProof> {
+        self.proof.of(std::iter::once(self.token(settings)), worker).first().cloned()
     }
 
     /// `HOST:PORT` of its URL.
