@@ -5,9 +5,10 @@ use std::time::Duration;
 use hydraneckwebrtc::core::rooms::frame::Code;
 use hydraneckwebrtc::core::rooms::registry::{MediaEvent, MediaOrder};
 use hydraneckwebrtc::core::rooms::tracks::MediaKind;
+use hydraneckwebrtc::media::member::RoomPlace;
 
 use crate::guest::Manners;
-use crate::hall::{Hall, is_refused};
+use crate::hall::{Hall, LOOPBACK, is_refused};
 
 const ALL: [Manners; 3] = [Manners::Naive, Manners::Polite, Manners::Impolite];
 
@@ -120,6 +121,33 @@ fn a_member_may_offer_nothing_first() {
     hall.until("who only listens hears all", |hall| hall.tracks() == 2 && hall.all_hear_all(10));
     let refused = |event: &MediaEvent| matches!(event, MediaEvent::Refused(_));
     assert!(!hall.seats[1].log.iter().any(refused), "{:?}", hall.seats[1].log);
+}
+
+#[test]
+fn an_answer_that_does_not_fit_is_called_so() {
+    let mut hall = Hall::open(|_| {});
+    hall.join_with_all(Manners::Naive);
+    hall.until("one sends", |hall| hall.tracks() == 2);
+    // The guest hears of no offer in time, so that the answer is ours.
+    hall.lag = Duration::from_secs(3600);
+    let (tell, told) = crossbeam_channel::unbounded();
+    let tell = move |event: &MediaEvent| drop(tell.send(event.clone()));
+    let index = hall.join_told(Manners::Naive, LOOPBACK, RoomPlace::WithTheRoom, tell);
+    let next = || told.recv_timeout(Duration::from_secs(60)).expect("an event");
+    let offer = match next() {
+        MediaEvent::Offer(offer) => offer,
+        other => panic!("no offer: {other:?}"),
+    };
+    let (first, last) = offer.split_at(offer.rfind("m=").expect("a section"));
+    let mid = last.lines().find_map(|line| line.strip_prefix("a=mid:")).expect("its name");
+    let answer = first.replace("actpass", "active").replace(&format!(" {mid}\r\n"), "\r\n");
+    hall.order(index, MediaOrder::Answer(answer));
+    let refused = match next() {
+        MediaEvent::Refused(refused) => refused,
+        other => panic!("not refused: {other:?}"),
+    };
+    assert_eq!(refused.code, Code::InvalidAnswer);
+    assert!(refused.message.starts_with("the answer cannot be used: "), "{refused:?}");
 }
 
 #[test]

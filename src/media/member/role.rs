@@ -322,12 +322,12 @@ impl RoomMember {
             .agree_with_member(|_, sends, receives| (sends, receives))
             .map_err(|error| error.to_string())?;
         let text = answer.plain_of_member();
-        let plain = SdpAnswer::from_sdp_string(&text).map_err(|error| foreign::unreadable(&error))?;
+        let plain = SdpAnswer::from_sdp_string(&text).map_err(|error| foreign::unreadable_answer(&error))?;
         let rtc = &mut *context.rtc;
         self.outs.iter_mut().for_each(|out| out.declare(rtc));
         let applied = rtc.sdp_api().accept_answer(pending, plain);
         self.outs.iter_mut().for_each(|out| out.hush(rtc));
-        applied.map_err(|error| foreign::unanswerable(&error))?;
+        applied.map_err(|error| foreign::unusable_answer(&error))?;
         for (index, mid) in adds {
             if let Some(section) = self.sections.get_mut(index) {
                 section.mid = Some(mid);
