@@ -42,12 +42,11 @@ pub fn write(page: &mut Exposition, snapshot: &Snapshot, (now, jobs_waiting): (M
     page.value(&t::FLEET_SETTLING, snapshot.settling(now).is_some());
     page.value(&t::DISPATCH_WAITING, jobs_waiting);
     // Who has proved nothing may call itself something else with every beat.
-    let proved = snapshot.workers().filter(|worker| worker.key.is_some());
-    let named: Vec<WorkerView> = proved.take(MAX_WORKERS_NAMED).collect();
-    let named = || named.iter();
+    let proved = snapshot.shares().iter().map(|share| share.view()).filter(|worker| worker.key.is_some());
+    let named = || proved.clone().take(MAX_WORKERS_NAMED);
     let held = |worker: &WorkerView| worker.active.saturating_add(worker.reserved);
     page.values(&t::WORKER_SESSIONS, named().map(|worker| ([worker.id.as_str()], held(worker))));
     page.values(&t::WORKER_SESSIONS_MAX, named().map(|worker| ([worker.id.as_str()], worker.max)));
-    let ages = named().map(|worker| ([worker.id.as_str()], worker.last_heartbeat_age));
+    let ages = named().map(|worker| ([worker.id.as_str()], worker.last_heartbeat_age_at(snapshot.taken)));
     page.values(&t::WORKER_HEARTBEAT_AGE, ages);
 }

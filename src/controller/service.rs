@@ -278,13 +278,18 @@ impl ControllerService {
             Ok(wanted) => wanted,
             Err(why) => return sessions::bad_listing(why),
         };
-        let snapshot = self.published.get(self.clock.now());
-        let all = snapshot.workers().filter(|worker| {
-            wanted.worker.as_ref().is_none_or(|id| worker.id == *id)
-                && wanted.state.as_ref().is_none_or(|state| worker.standing() == state)
+        let now = self.clock.now();
+        let snapshot = self.published.get(now);
+        let all = snapshot.shares().iter().filter(|share| {
+            wanted.worker.as_ref().is_none_or(|id| share.id() == id)
+                && wanted
+                    .state
+                    .as_ref()
+                    .is_none_or(|state| share.view().standing_in(share.health(now)) == state)
         });
-        let page = wanted.page(all, |worker| worker.id.as_str());
-        let mut body = json!({"workers": page.entries.iter().map(worker_json).collect::<Vec<_>>()});
+        let page = wanted.page(all, |share| share.id().as_str());
+        let entries = page.entries.iter().map(|share| worker_json(&share.worker(now)));
+        let mut body = json!({"workers": entries.collect::<Vec<_>>()});
         if let Some(next) = page.next {
             body["next"] = next.into();
         }
@@ -502,16 +507,16 @@ fn problems(snapshot: &Snapshot, admin: bool) -> Vec<String> {
 fn of_workers(snapshot: &Snapshot, admin: bool) -> Vec<String> {
     let mut lost = Vec::new();
     let mut troubled = Vec::new();
-    for worker in snapshot.workers() {
-        let id = &worker.id;
-        if worker.is_lost() {
-            lost.push(format!(
+    for share in snapshot.shares() {
+        let (id, worker) = (share.id(), share.view());
+        match share.health(snapshot.taken) {
+            WorkerHealth::Down if !worker.stopping => lost.push(format!(
                 "worker {id} is down: it is not heard of; DELETE /api/v1/workers/{id} if it is no more"
-            ));
-        } else if worker.health == WorkerHealth::Late && !worker.stopping {
-            lost.push(format!("worker {id} is late: a heartbeat is missing"));
-        } else {
-            troubled.extend(worker.troubles().map(|trouble| format!("worker {id}: {trouble}")));
+            )),
+            WorkerHealth::Late if !worker.stopping => {
+                lost.push(format!("worker {id} is late: a heartbeat is missing"));
+            }
+            _ => troubled.extend(worker.troubles().map(|trouble| format!("worker {id}: {trouble}"))),
         }
     }
     if !admin {
