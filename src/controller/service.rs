@@ -19,13 +19,13 @@ use crate::api::sessions;
 use crate::api::types::{CreateRequest, SessionView};
 use crate::config::live::Live;
 use crate::config::secret::is_one_of;
-use crate::config::settings::{OperatorListen, Role, Settings};
+use crate::config::settings::{OperatorListen, Role};
 use crate::controller::dispatch::Job;
 use crate::controller::fleet_thread::{Ask, Create};
 use crate::controller::jobs::Jobs;
 use crate::controller::lease::{Leadership, NotLeading};
 use crate::controller::metrics;
-use crate::controller::namespaces::{self, NamespaceRegistry, NamespaceService};
+use crate::controller::namespaces::{self, NamespaceService};
 use crate::controller::refusals;
 use crate::controller::rooms::RoomPlaces;
 use crate::controller::rooms::rest;
@@ -247,11 +247,16 @@ impl ControllerService {
         }
     }
 
-    /// What is wrong with the fleet and with us.
-    fn problems(&self, snapshot: &Snapshot, admin: bool) -> Vec<String> {
-        let rest = (&self.outbox, &self.namespaces.registry, &*self.live.get());
-        let mut problems = all_problems(snapshot, admin, &self.certificate, rest);
-        problems.extend(self.leadership.problems(self.clock.now(), admin));
+    /// What is wrong with the fleet and with us, for health, Prometheus and the operators' page.
+    pub fn problems(&self, snapshot: &Snapshot, admin: bool) -> Vec<String> {
+        let (registry, has_settled) =
+            (&self.namespaces.registry, snapshot.settling(snapshot.taken).is_none());
+        let mut problems = of_fleet(snapshot, admin);
+        problems.extend(namespaces::problems(registry, admin, has_settled));
+        problems.extend(self.certificate.problem());
+        let figures = self.outbox.figures(unix_millis());
+        problems.extend(figures.problems(&self.live.get().outbox).into_iter().map(str::to_owned));
+        problems.extend(self.leadership.problems(snapshot.taken, admin));
         problems
     }
 
@@ -461,23 +466,8 @@ fn is_for_the_leader(operation: Operation) -> bool {
     )
 }
 
-/// What is wrong with the fleet and with us, for health, Prometheus and the operators' page.
-pub fn all_problems(
-    snapshot: &Snapshot,
-    admin: bool,
-    certificate: &CertificateView,
-    (outbox, namespaces, settings): (&Outbox, &NamespaceRegistry, &Settings),
-) -> Vec<String> {
-    let mut problems = problems(snapshot, admin);
-    problems.extend(namespaces::problems(namespaces, admin, snapshot.settling(snapshot.taken).is_none()));
-    problems.extend(certificate.problem());
-    let figures = outbox.figures(unix_millis());
-    problems.extend(figures.problems(&settings.outbox).into_iter().map(str::to_owned));
-    problems
-}
-
-/// What is wrong, in words with what to do. Ids and addresses of workers are for operators.
-fn problems(snapshot: &Snapshot, admin: bool) -> Vec<String> {
+/// What is wrong with the fleet, in words with what to do. Ids and addresses of workers are for operators.
+fn of_fleet(snapshot: &Snapshot, admin: bool) -> Vec<String> {
     let mut problems = Vec::new();
     if snapshot.counts.up == 0 {
         problems.push("no worker is up: check the workers' controller.url and controller.token".to_owned());
