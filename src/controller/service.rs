@@ -59,9 +59,6 @@ const MAX_DISPUTES_SHOWN: usize = 20;
 /// Workers in trouble that one health reply names.
 const MAX_WORKERS_SHOWN: usize = 20;
 
-/// What a caller is told to wait when too much is under way.
-const BUSY_PAUSE: Duration = Duration::from_secs(2);
-
 /// What the API works with.
 pub struct ControllerService {
     /// The settings, as of the last reload.
@@ -436,7 +433,7 @@ impl ControllerService {
 
     fn submit(&self, job: Job) {
         if let Err(job) = self.jobs.try_send(job) {
-            job.refuse(refusals::busy(BUSY_PAUSE));
+            job.refuse(refusals::busy());
         }
     }
 
