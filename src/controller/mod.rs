@@ -371,11 +371,7 @@ fn bounds(settings: &Settings, plan: &Plan) -> Bounds {
 fn open_jobs(jobs: &Jobs, settings: &Settings, dispatcher: Dispatcher, pulses: &Pulses) {
     let silence = settings.sessions.create_timeout + DISPATCH_SILENCE_MARGIN;
     let pulses = pulses.clone();
-    let work = || {
-        let dispatcher = dispatcher.clone();
-        move |job| dispatcher.carry_out(job)
-    };
-    jobs.open(work, move |name| front::passing_beat(&pulses, name, silence));
+    jobs.open(move |job| dispatcher.carry_out(job), move |name| front::passing_beat(&pulses, name, silence));
 }
 
 impl Running for Controller {
