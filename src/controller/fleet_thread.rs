@@ -284,8 +284,7 @@ impl FleetThread {
         let fleet = &self.fleet;
         self.reaches.retain(|id, _| fleet.knows(id));
         self.namespaces.keep_only(|id| fleet.knows(id));
-        let disputes = self.disputes.tick(now, self.patience, |id| fleet.knows(id));
-        for dispute in &disputes.begun {
+        for dispute in self.disputes.tick(now, self.patience, |id| fleet.knows(id)) {
             log::error!("[controller] {dispute}");
         }
         if self.keys.tick(now, self.fleet.identities()) {

@@ -15,7 +15,6 @@ impl Source for ControllerService {
         let snapshot = self.published.get(now);
         Look {
             now: unix_millis(),
-            old: now.since(snapshot.taken),
             workers: snapshot.workers().collect(),
             sessions: with_sessions.then(|| snapshot.sessions().collect()),
             counts: snapshot.counts,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::identity::PublicKey;
 use super::ledger::Session;
-use super::wire::{Hindrance, SessionFacts, Stamp, Stops, WorkerStatus};
+use super::wire::{Hindrance, SessionFacts, Stops, WorkerStatus};
 use super::{Fleet, Work, Worker};
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
 use crate::core::reason::EndReason;
@@ -300,11 +300,6 @@ impl Fleet {
     /// One session.
     pub fn session(&self, now: Moment, id: &SessionId) -> Option<SessionView> {
         self.ledger.session(id).map(|session| self.session_view(now, session))
-    }
-
-    /// The newest fact known of a worker: the stamp to use for an answer of it that carried none.
-    pub fn last_stamp(&self, worker: &WorkerId) -> Option<Stamp> {
-        self.workers.get(worker).map(|worker| worker.stamp)
     }
 
     /// The fleet in numbers.
