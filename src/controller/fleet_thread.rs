@@ -45,9 +45,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// Questions taken in a row before those that wait are looked at.
 const BATCH: usize = 64;
 
-/// What a caller is told to wait when too much is under way.
-const BUSY_PAUSE: Duration = Duration::from_secs(2);
-
 /// Lines about refused heartbeats: so many at once, then one per interval. A refused worker beats every ten seconds.
 const REFUSED_BURST: u32 = 40;
 const REFUSED_EVERY: Duration = Duration::from_secs(10);
@@ -287,8 +284,7 @@ impl FleetThread {
         let fleet = &self.fleet;
         self.reaches.retain(|id, _| fleet.knows(id));
         self.namespaces.keep_only(|id| fleet.knows(id));
-        let disputes = self.disputes.tick(now, self.patience, |id| fleet.knows(id));
-        for dispute in &disputes.begun {
+        for dispute in self.disputes.tick(now, self.patience, |id| fleet.knows(id)) {
             log::error!("[controller] {dispute}");
         }
         if self.keys.tick(now, self.fleet.identities()) {
@@ -530,7 +526,7 @@ impl FleetThread {
             if let Job::Create(create, _) = &*job {
                 self.fleet.release(&create.id);
             }
-            job.refuse(refusals::busy(BUSY_PAUSE));
+            job.refuse(refusals::busy());
         }
     }
 

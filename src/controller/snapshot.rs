@@ -87,6 +87,16 @@ impl WorkerShare {
         &self.worker.id
     }
 
+    /// The worker as it was when this was published. Only [`WorkerShare::worker`] judges what time changes; it copies all of it.
+    pub fn view(&self) -> &WorkerView {
+        &self.worker
+    }
+
+    /// Whether it is heard from at `now`.
+    pub fn health(&self, now: Moment) -> WorkerHealth {
+        self.worker.health_at(now)
+    }
+
     /// The worker at `now`.
     pub fn worker(&self, now: Moment) -> WorkerView {
         self.worker.at(now)
@@ -94,7 +104,7 @@ impl WorkerShare {
 
     /// Its sessions at `now`, ended ones included as long as it remembers them, by id.
     pub fn sessions(&self, now: Moment) -> impl Iterator<Item = SessionView> + '_ {
-        let (since, health) = (now.since(self.worker.heard.viewed), self.worker.health_at(now));
+        let (since, health) = (now.since(self.worker.heard.viewed), self.health(now));
         self.sessions.iter().map(move |session| session.later(since, health))
     }
 
@@ -104,7 +114,7 @@ impl WorkerShare {
         now: Moment,
         takes: impl Fn(SessionStatus, BodyAddr) -> bool,
     ) -> impl Iterator<Item = &SessionId> {
-        let is_down = self.worker.health_at(now) == WorkerHealth::Down;
+        let is_down = self.health(now) == WorkerHealth::Down;
         let status = move |session: &SessionView| match session.status {
             live if live.is_live() && is_down => SessionStatus::Down,
             status => status,
@@ -118,13 +128,13 @@ impl WorkerShare {
     /// One of them.
     pub fn session(&self, now: Moment, id: &SessionId) -> Option<SessionView> {
         let at = self.sessions.binary_search_by(|session| session.id.cmp(id)).ok()?;
-        let (since, health) = (now.since(self.worker.heard.viewed), self.worker.health_at(now));
+        let (since, health) = (now.since(self.worker.heard.viewed), self.health(now));
         Some(self.sessions.get(at)?.later(since, health))
     }
 
     /// How it is reached, while it is not down.
     pub fn reach(&self, now: Moment) -> Option<&Arc<Reach>> {
-        self.reach.as_ref().filter(|_| self.worker.health_at(now) != WorkerHealth::Down)
+        self.reach.as_ref().filter(|_| self.health(now) != WorkerHealth::Down)
     }
 
     fn target(&self, now: Moment) -> Target {

@@ -21,9 +21,6 @@ use crate::host::namespace_files::NamespaceFiles;
 /// Changes that wait for their turn; those beyond are to be asked for again.
 const QUEUE: usize = 64;
 
-/// What a caller is told to wait then.
-const BUSY_PAUSE: Duration = Duration::from_secs(2);
-
 /// Bringing a copy to one worker. One that takes longer gets it with its next heartbeat.
 const BRING_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -52,7 +49,7 @@ impl Tell {
         if let Err(TrySendError::Full(order) | TrySendError::Disconnected(order)) =
             self.0.try_send((change, responder))
         {
-            order.1.send(refusals::busy(BUSY_PAUSE));
+            order.1.send(refusals::busy());
         }
     }
 }
