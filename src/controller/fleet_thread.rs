@@ -296,7 +296,7 @@ impl FleetThread {
         let now = self.clock.now();
         match ask {
             Ask::Heartbeat(beat, source, upstream, responder) => {
-                self.heartbeat(&beat, source, upstream, responder)
+                self.heartbeat(*beat, source, upstream, responder);
             }
             Ask::TurnedAway(id, cause, rival, why) => {
                 self.disputes.turned_away(now, &id, cause, rival, why);
@@ -334,11 +334,17 @@ impl FleetThread {
         }
     }
 
-    fn heartbeat(&mut self, beat: &Heartbeat, source: BeatSource, upstream: Upstream, responder: Responder) {
+    fn heartbeat(
+        &mut self,
+        mut beat: Heartbeat,
+        source: BeatSource,
+        upstream: Upstream,
+        responder: Responder,
+    ) {
         let now = self.clock.now();
         let holder = self.fleet.source_of(&beat.worker_id);
-        let outcome = self.fleet.heartbeat(now, beat, source);
-        let copied = self.disputes.note(now, beat, &source, &outcome, holder);
+        let outcome = self.fleet.heartbeat(now, &beat, source);
+        let copied = self.disputes.note(now, &beat, &source, &outcome, holder);
         if let BeatOutcome::Accepted(_, news) = &outcome {
             tell(news);
             if news.iter().any(|event| matches!(event, FleetEvent::WorkerProved(_))) {
@@ -346,9 +352,9 @@ impl FleetThread {
                 self.publish_common();
             }
             self.leadership.heard(beat.lease);
-            self.reached(beat, &source, upstream);
+            self.reached(&beat, &source, upstream);
             // What a worker is told of namespaces holds secrets: only those that prove who they are have a part in them.
-            let report = beat.rooms.as_ref().filter(|_| source.key.is_some());
+            let report = beat.rooms.take().filter(|_| source.key.is_some());
             self.namespaces.heard(&beat.worker_id, report, beat.stopping || beat.draining);
         }
         let outcome = copied.map_or_else(|| outcome.reply(), Err);

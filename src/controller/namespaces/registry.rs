@@ -131,9 +131,8 @@ impl NamespaceRegistry {
     }
 
     /// The beat of a worker was accepted; `report`: it holds rooms and has proved who it is. `leaving`: it takes no new rooms.
-    pub fn heard(&self, worker: &WorkerId, report: Option<&RoomsReport>, leaving: bool) {
-        let now = self.0.clock.now();
-        self.placement().heard(now, worker, report.cloned(), leaving);
+    pub fn heard(&self, worker: &WorkerId, report: Option<RoomsReport>, leaving: bool) {
+        self.placement().heard(self.0.clock.now(), worker, report, leaving);
     }
 
     /// What a worker is to be told after its beat.
