@@ -180,10 +180,9 @@ impl NamespaceRegistry {
         self.known().get(name).cloned()
     }
 
-    /// How many there are, and of these enabled ones.
-    pub fn counts(&self) -> (usize, usize) {
-        let known = self.known();
-        (known.all().count(), known.all().filter(|state| state.enabled).count())
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.known().all().count()
     }
 
     /// One that nobody has enabled yet.

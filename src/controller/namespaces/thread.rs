@@ -97,7 +97,7 @@ impl NamespacesThread {
         ttl: Option<Duration>,
         known: Option<NamespaceState>,
     ) -> Result<Answer, Answer> {
-        if known.is_none() && self.registry.counts().0 >= MAX_NAMESPACES {
+        if known.is_none() && self.registry.count() >= MAX_NAMESPACES {
             return Err(answers::too_many(MAX_NAMESPACES));
         }
         let is_new = known.as_ref().is_none_or(|known| !known.enabled);
