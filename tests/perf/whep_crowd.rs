@@ -144,7 +144,8 @@ pub fn watch(arguments: &[String]) {
     let ready = epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll");
     let mut house = House { ready, seats: Vec::new(), room: vec![0; trains::ROOM], naps: lean, lean };
     for _ in 0..count {
-        house.seat(join(address, &heard), epoch, whole);
+        let client = if lean { offer_meanwhile(&mut house, &heard) } else { join(address, &heard) };
+        house.seat(client, epoch, whole);
         house.step();
     }
     let begun = Instant::now();
@@ -168,6 +169,22 @@ fn join(address: Option<IpAddr>, heard: &Receiver<String>) -> Client {
     println!("{}", json!(offer));
     client.answer(&heard.recv().expect("an answer"));
     client
+}
+
+/// A viewer that offers, while those before it go on connecting: whoever answers may make it wait until they have.
+fn offer_meanwhile(house: &mut House, heard: &Receiver<String>) -> Client {
+    let (mut client, offer) = Client::offer(Wants::Watch);
+    println!("{}", json!(offer));
+    loop {
+        match heard.try_recv() {
+            Ok(answer) => {
+                client.answer(&answer);
+                return client;
+            }
+            Err(std::sync::mpsc::TryRecvError::Empty) => house.step(),
+            Err(_) => std::process::exit(0),
+        }
+    }
 }
 
 fn rounds(house: &mut House, heard: &Receiver<String>) {
