@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::core::rooms::channels::{MAX_ROOM_LABELS, TOO_MANY_LABELS};
+use hydraneckwebrtc::core::rooms::frame::{Code, Rejected};
+use hydraneckwebrtc::core::rooms::registry::{MediaEvent, MediaOrder};
 use hydraneckwebrtc::core::rooms::tracks::MediaKind;
-use hydraneckwebrtc::media::member::{MemberEvent, RoomPlace};
+use hydraneckwebrtc::media::member::RoomPlace;
 use hydraneckwebrtc::media::role::RoleKind;
 
 use crate::guest::Manners;
@@ -114,7 +116,7 @@ fn a_paused_track_goes_on_with_the_next_number() {
     let tracks: Vec<_> = hall.seats[0].tracks.iter().map(|(track, ..)| track.clone()).collect();
     let offers = hall.seats[1].guest.seen.offers;
     for track in &tracks {
-        hall.seats[1].member.as_ref().expect("a member").pause(track.clone(), true);
+        hall.order(1, MediaOrder::Pause(track.clone(), true));
     }
     // Who is told something after that has got all that was sent before.
     assert!(hall.seats[0].guest.say("chat", b"paused"));
@@ -126,7 +128,7 @@ fn a_paused_track_goes_on_with_the_next_number() {
     hall.for_a_while(Duration::from_millis(700));
     assert_eq!(count(&hall), before, "nothing comes of what is paused");
     for track in &tracks {
-        hall.seats[1].member.as_ref().expect("a member").pause(track.clone(), false);
+        hall.order(1, MediaOrder::Pause(track.clone(), false));
     }
     hall.until("both go on", |hall| count(hall) >= before + 40);
     let seen = &hall.seats[1].guest.seen;
@@ -139,15 +141,14 @@ fn a_voice_is_as_loud_as_its_client_says() {
     let mut hall = Hall::open(|_| {});
     hall.join_with_all(Manners::Naive);
     hall.seats[0].guest.speak(-12);
-    let level = |wanted: u8, voiced: bool| move |event: &MemberEvent| matches!(event, MemberEvent::AudioLevel { level, voice, .. } if *level == wanted && *voice == voiced);
-    hall.until("it speaks", |hall| hall.seats[0].log.iter().any(level(12, true)));
+    let level = |wanted: u8| move |event: &MediaEvent| matches!(event, MediaEvent::Level(_, level) if *level == wanted);
+    hall.until("it speaks", |hall| hall.seats[0].log.iter().any(level(12)));
     hall.seats[0].guest.speak(-127);
-    hall.until("it is silent", |hall| hall.seats[0].log.iter().any(level(127, false)));
+    hall.until("it is silent", |hall| hall.seats[0].log.iter().any(level(127)));
     hall.pump();
     hall.seats[0].log.clear();
     let took = hall.for_a_while(Duration::from_secs(1));
-    let told =
-        hall.seats[0].log.iter().filter(|event| matches!(event, MemberEvent::AudioLevel { .. })).count();
+    let told = hall.seats[0].log.iter().filter(|event| matches!(event, MediaEvent::Level(..))).count();
     println!("told {told} times in {took:?}");
     assert!(told as u128 <= 1 + took.as_millis() / 100, "ten times a second: {told} in {took:?}");
 }
@@ -177,12 +178,12 @@ fn what_is_said_on_a_data_channel_is_heard_by_all() {
     hall.seats[0].guest.say("chat", b"and you?");
     hall.until("it is heard by the third", |hall| heard(hall, 2, b"and you?"));
     assert!(hall.seats[2].guest.labels().contains(&"chat".to_owned()));
-    let reliable = |event: &MemberEvent| matches!(event, MemberEvent::Data { reliable: true, .. });
-    assert!(hall.seats[0].log.iter().any(reliable));
+    let said = |event: &MediaEvent| matches!(event, MediaEvent::Data { label, .. } if &**label == "chat");
+    assert!(hall.seats[0].log.iter().any(said));
     // Too much is told, and is not passed on.
     let long = vec![7u8; 17 * 1024];
     hall.until("a long one is sent", |hall| hall.seats[0].guest.say("chat", &long));
-    let too_long = MemberEvent::RateLimited("a data message has at most 16 KiB");
+    let too_long = MediaEvent::Refused(Rejected::new(Code::RateLimited, "a data message has at most 16 KiB"));
     hall.until("it is too long", |hall| hall.seats[0].log.contains(&too_long));
     assert!(!heard(&hall, 1, &long));
 }
@@ -210,7 +211,7 @@ fn a_room_has_sixteen_data_channels_and_one_more_is_told_why() {
         labels.iter().all(|(_, label)| heard.iter().any(|(other, _)| other == label))
     });
     hall.seats[2].guest.open_channel("more");
-    let told = MemberEvent::RateLimited(TOO_MANY_LABELS);
+    let told = MediaEvent::Refused(Rejected::new(Code::RateLimited, TOO_MANY_LABELS));
     hall.until("it is told", |hall| hall.seats[2].log.contains(&told));
     hall.until("it is closed", |hall| !hall.seats[2].guest.say("more", b"hello"));
     let is_heard = |seat: &Seat| seat.guest.seen.messages.iter().any(|(label, _)| label == "more");

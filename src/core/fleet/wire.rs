@@ -277,8 +277,8 @@ pub fn fitting_text(text: &str) -> String {
 impl SessionBrief {
     /// Whether it says the same as `other`, but for what grows by itself.
     pub fn is_same_but_older(&self, other: &SessionBrief) -> bool {
-        let ageless = |brief: &SessionBrief| SessionBrief { started_ms_ago: 0, age_ms: 0, ..brief.clone() };
-        ageless(self) == ageless(other)
+        let SessionBrief { started_ms_ago, age_ms, .. } = *other;
+        SessionBrief { started_ms_ago, age_ms, ..self.clone() } == *other
     }
 
     /// The same some time later.

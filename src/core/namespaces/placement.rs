@@ -250,7 +250,7 @@ impl Placement {
 
     /// A namespace as a worker is to have it.
     pub fn copy_of(&self, now: Moment, state: &NamespaceState, wanted: Wanted) -> NamespaceState {
-        NamespaceState { turn_urls: self.turn_urls(now, &state.name, wanted), ..state.clone() }
+        copy(state, self.turn_urls(now, &state.name, wanted))
     }
 
     /// Who is to have a copy of a namespace: who holds its rooms, and who relays for it and tries whether that works.
@@ -267,27 +267,25 @@ impl Placement {
     /// What a worker is to be told after its beat.
     pub fn reply(&self, now: Moment, worker: &WorkerId, known: &Namespaces, wanted: Wanted) -> RoomsReply {
         let Some(here) = self.workers.get(worker) else { return RoomsReply::default() };
-        let (mut reply, mut tokens) = (RoomsReply::default(), 0);
+        let (mut reply, mut tokens, mut is_full) = (RoomsReply::default(), 0, false);
+        // Of what the worker has and is not known here the file was lost: the copies are all that there is of it.
         for state in known.all() {
+            let held = here.report.held(&state.name);
             if !self.holders(now, &state.name, wanted).contains(worker) {
+                reply.dropped.extend(held.map(|held| held.name.clone()));
                 continue;
             }
-            let copy = self.copy_of(now, state, wanted);
-            if here.report.held(&state.name).is_some_and(|held| held.digest == copy.digest()) {
+            let urls = self.turn_urls(now, &state.name, wanted);
+            if is_full || held.is_some_and(|held| held.digest == state.digest_of_copy(&urls)) {
                 continue;
             }
-            tokens += copy.tokens.len();
-            if !reply.copies.is_empty() && (tokens > MAX_TOKENS_COPIED || reply.copies.len() >= MAX_COPIES) {
-                break;
+            tokens += state.tokens.len();
+            is_full =
+                !reply.copies.is_empty() && (tokens > MAX_TOKENS_COPIED || reply.copies.len() >= MAX_COPIES);
+            if !is_full {
+                reply.copies.push(copy(state, urls));
             }
-            reply.copies.push(copy);
         }
-        let held = here.report.namespaces.iter().map(|held| &held.name);
-        // Of what is not known here the file was lost: the copies are all that there is of it.
-        let is_stale = |name: &&NamespaceName| {
-            known.get(name).is_some() && !self.holders(now, name, wanted).contains(worker)
-        };
-        reply.dropped = held.filter(is_stale).cloned().collect();
         reply
     }
 
@@ -438,6 +436,10 @@ impl Placement {
         }
         findings
     }
+}
+
+fn copy(state: &NamespaceState, turn_urls: Vec<String>) -> NamespaceState {
+    NamespaceState { turn_urls, ..state.clone() }
 }
 
 /// FNV-1a over both names, and mixed: where a worker stands for a namespace.
