@@ -381,6 +381,8 @@ def broken(town, neck_host, worker_host):
     ):
         server.bad(neck_host, "controller", mood)
         stays(town, neck_host, "controller", f"a build that {what}", words, True)
+    told = neck(neck_host, "doctor", "--config", CONFIG, check=None).text
+    expect(re.search(r"(?m)^warn +updates .* was rolled back here", told), told)
     server.bad(worker_host, "worker", "exit 78")
     stays(town, worker_host, "worker", "a build whose worker exits 78", "does not start", True)
 
