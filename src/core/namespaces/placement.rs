@@ -10,7 +10,7 @@
 //! soft state: heartbeats bring them back. A worker that is drained, lost or forgotten loses its pins, and the next join is placed
 //! anew.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::access::Namespaces;
@@ -143,6 +143,13 @@ impl Placement {
         }
     }
 
+    /// These workers are drained, and no others: another controller has said so.
+    pub fn set_drains(&mut self, drained: &BTreeSet<WorkerId>) {
+        for (worker, known) in &mut self.workers {
+            known.drained = drained.contains(worker);
+        }
+    }
+
     /// A worker is known no more.
     pub fn forget(&mut self, worker: &WorkerId) {
         self.workers.remove(worker);
@@ -220,7 +227,7 @@ impl Placement {
 
     /// A namespace as a worker is to have it.
     pub fn copy_of(&self, now: Moment, state: &NamespaceState, wanted: Wanted) -> NamespaceState {
-        NamespaceState { turn_urls: self.turn_urls(now, &state.name, wanted), ..state.clone() }
+        NamespaceState { edition: 0, turn_urls: self.turn_urls(now, &state.name, wanted), ..state.clone() }
     }
 
     /// Who is to have a copy of a namespace: who holds its rooms, and who relays for it and tries whether that works.

@@ -206,6 +206,10 @@ pub struct NamespaceState {
     pub version: u32,
     /// Its name.
     pub name: NamespaceName,
+    /// How often it was changed: of two states of a namespace the one with the higher number is the later one. 0 in a worker's copy, which
+    /// is told apart by its digest, and in files of before there were editions.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub edition: u64,
     /// Whether rooms and TURN credentials are to be had.
     pub enabled: bool,
     /// Since when, in seconds since 1970.
@@ -258,6 +262,7 @@ impl NamespaceState {
         NamespaceState {
             version: VERSION,
             name,
+            edition: 0,
             enabled: false,
             enabled_at: None,
             secret: None,
@@ -316,12 +321,26 @@ impl NamespaceState {
         self.tokens.len() != before
     }
 
+    /// Without what each controller sets by its own configuration, and what belongs to a copy.
+    pub fn bare(&self) -> NamespaceState {
+        NamespaceState { limits: RoomLimits::default(), turn_urls: Vec::new(), ..self.clone() }
+    }
+
+    /// Whether both say the same of a namespace, whatever the controllers' own settings are.
+    pub fn is_same_as(&self, other: &NamespaceState) -> bool {
+        self.bare() == other.bare()
+    }
+
     /// Tells two states apart without telling anything of them: what a worker says of the copy it has.
     pub fn digest(&self) -> String {
         let text = serde_json::to_vec(self).unwrap_or_default();
         let digest = digest::digest(&digest::SHA256, &text);
         digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A namespace has as many good tokens as it may.
