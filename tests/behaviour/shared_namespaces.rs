@@ -119,7 +119,7 @@ fn ttl_of(controller: &Role, name: &str) -> Option<u64> {
 
 /// Asks etcd by hand.
 fn by_hand(etcd: &Etcd, path: &str, document: &Value) -> Value {
-    let reply = http::request(&etcd.urls()[0], "POST", &format!("/v3/kv/{path}"), &[], &document.to_string());
+    let reply = http::post(&etcd.urls()[0], &format!("/v3/kv/{path}"), None, document).expect("an answer");
     assert_eq!(reply.status, 200, "{path}: {reply:?}");
     reply.json()
 }
@@ -276,7 +276,9 @@ fn without_etcd_nothing_is_changed_and_all_that_reads_goes_on() {
         assert_eq!(reply.status, 503, "{reply:?}");
         reply.body.contains("see the health").then_some(())
     });
-    assert!(problems_of(&pair.first).contains("etcd does not answer"));
+    eventually("its health says so", || {
+        problems_of(&pair.first).contains("etcd does not answer").then_some(())
+    });
     assert_eq!(tokens(&pair.first, "myapp"), Some(1));
     let judged = credentials(&pair.first, &member);
     assert_eq!(judged.json()["error"], "no TURN server", "it is admitted, and there is no TURN: {judged:?}");
@@ -363,7 +365,7 @@ fn namespaces_that_are_sealed_with_another_secret_are_told_and_never_written_ove
     }
     let mut pair = Pair::start(TTL);
     assert_eq!(enable(&pair.first, "myapp").status, 201);
-    eventually("it is known", || (ttl_of(&pair.second, "myapp").is_some()).then_some(()));
+    eventually("the other one has it in its file", || kept(&pair.lab, "second", "myapp"));
     let secret = "a-secret-of-both-controllers";
     pair.first.restart_with(|config| config["lease"]["secret"] = json!(secret));
     // It was the one that led; either does now.

@@ -92,6 +92,17 @@ pub enum NotKept {
     NoAnswer(String),
 }
 
+impl fmt::Display for NotKept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotKept::NotLeading(_) => f.write_str("this controller does not lead"),
+            NotKept::Changed => f.write_str("another controller has changed it meanwhile"),
+            NotKept::Refused(why) => f.write_str(why),
+            NotKept::NoAnswer(why) => write!(f, "etcd does not answer: {why}"),
+        }
+    }
+}
+
 impl Leadership {
     /// There is no lease.
     pub fn alone() -> Leadership {
@@ -332,7 +343,11 @@ impl LeaseThread {
             NotWritten::Outdated => NotKept::Changed,
             NotWritten::Words(why) => NotKept::Refused(why),
         })?;
-        self.write(number, state, &sealed)
+        let kept = self.write(number, state, &sealed);
+        if let Err(why) = &kept {
+            log::error!("[lease] a change of namespace {} is not kept: {why}", state.name);
+        }
+        kept
     }
 
     fn write(
@@ -341,10 +356,8 @@ impl LeaseThread {
         state: &NamespaceState,
         Sealed { instead_of, value }: &Sealed,
     ) -> Result<(), NotKept> {
-        let (kept, news) = self.etcd.keep(number, &state.name, (*instead_of, value)).map_err(|why| {
-            log::error!("[lease] namespace {} cannot be kept: {why}", state.name);
-            NotKept::NoAnswer(why)
-        })?;
+        let kept = self.etcd.keep(number, &state.name, (*instead_of, value));
+        let (kept, news) = kept.map_err(NotKept::NoAnswer)?;
         self.namespaces.read(news, self.leads().is_ok());
         match kept {
             Kept::Yes(modified) => {
@@ -369,7 +382,7 @@ impl LeaseThread {
             return false;
         };
         if let Err(why) = self.write(number, &state, &sealed) {
-            log::warn!("[lease] namespace {} is not in etcd yet: {why:?}", state.name);
+            log::warn!("[lease] namespace {} is not in etcd yet: {why}", state.name);
             self.bring_at = Some(now + IDLE_BEAT);
             return false;
         }

@@ -149,12 +149,15 @@ impl NamespacesThread {
     pub fn run(mut self, orders: &Receiver<Order>) {
         loop {
             (self.beat)();
-            let order = orders.recv_timeout(IDLE_BEAT);
-            if let Ok((change, responder)) = order {
-                responder.send(self.carry_out(change));
-            }
+            let is_over = match orders.recv_timeout(IDLE_BEAT) {
+                Ok((change, responder)) => {
+                    responder.send(self.carry_out(change));
+                    false
+                }
+                Err(error) => error == RecvTimeoutError::Disconnected,
+            };
             self.files.catch_up(&self.registry);
-            if matches!(order, Err(RecvTimeoutError::Disconnected)) {
+            if is_over {
                 return;
             }
         }
