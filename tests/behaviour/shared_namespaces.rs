@@ -61,10 +61,8 @@ fn problems_of(controller: &Role) -> String {
 }
 
 fn ask(controller: &Role, method: &str, below: &str, body: &Value) -> Reply {
-    let token = format!("Bearer {TOKEN}");
-    let fields = [("Authorization", token.as_str()), ("Content-Type", "application/json")];
     let body = if body.is_null() { String::new() } else { body.to_string() };
-    http::request(&controller.url, method, &format!("/api/v1/namespaces{below}"), &fields, &body)
+    controller.call(method, &format!("/api/v1/namespaces{below}"), &body)
 }
 
 fn enable(controller: &Role, name: &str) -> Reply {

@@ -175,7 +175,7 @@ impl StoredNamespaces {
         let Some((plain, is_by_other)) = self.keys.open(&label(name, edition), &sealed) else {
             return (edition, Err(Unreadable::Sealed));
         };
-        let state = serde_json::from_slice::<NamespaceState>(&plain).ok();
+        let state = NamespaceState::from_kept(&plain).ok();
         let state = state.filter(|state| state.check(name).is_ok() && state.edition == edition);
         (edition, state.map(|state| (state, is_by_other)).ok_or(Unreadable::Malformed))
     }
@@ -196,7 +196,7 @@ impl StoredNamespaces {
 
     fn sealed(&self, state: &NamespaceState, instead_of: u64) -> Result<Sealed, NotWritten> {
         let broken = || NotWritten::Words("it cannot be sealed: that is a bug; please report it".to_owned());
-        let plain = serde_json::to_vec(&state.bare()).map(Zeroizing::new).map_err(|_| broken())?;
+        let plain = state.bare().to_kept().map(Zeroizing::new).map_err(|_| broken())?;
         let sealed = self.keys.seal(&label(&state.name, state.edition), &plain).ok_or_else(broken)?;
         let envelope = Envelope { version: VERSION, edition: state.edition, sealed };
         let value = serde_json::to_string(&envelope).map_err(|_| broken())?;
