@@ -22,7 +22,7 @@ use crate::troubles::{LASTING_CONTROLLER, LASTING_WORKER, Trouble, drain};
 use crate::watch::{Seen, Watch};
 
 const WORKERS: usize = 4;
-const BODIES: usize = 8;
+const BODIES: usize = 12;
 const PEOPLE: u64 = 8;
 
 /// Troubles at a time: more, and nobody would see a picture any more.
@@ -293,7 +293,7 @@ impl Soak {
                 .filter(|(_, paired, waiting, app)| !paired.is_empty() || !waiting.is_empty() || *app != 0);
             used.map(|state| format!("{state:?}")).collect()
         });
-        let expected: BTreeMap<String, BTreeSet<Port>> =
+        let expected: BTreeMap<String, Vec<Port>> =
             before.iter().map(|(name, standing)| (name.clone(), standing.ports.clone())).collect();
         self.check_gone("ports", &|soak| {
             let now = soak.roles().map(|role| (role.name.clone(), standing::ports(role.pid())));
@@ -368,7 +368,7 @@ impl Soak {
 /// What a role had at the beginning.
 struct Standing {
     descriptors: usize,
-    ports: BTreeSet<Port>,
+    ports: Vec<Port>,
 }
 
 fn standings(soak: &Soak) -> BTreeMap<String, Standing> {

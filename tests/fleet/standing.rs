@@ -1,11 +1,12 @@
 //! What a process has: memory, descriptors, and the ports of its machine.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 
 use rustix::process::Pid;
 
-/// A port that is listened on, as the kernel lists it: the protocol, and the address in its hexadecimal digits.
+/// A port that is listened on, as the kernel lists it: the protocol, and the address in its hexadecimal digits, without a port that the
+/// kernel chose.
 pub type Port = (&'static str, String);
 
 /// Resident memory in KiB.
@@ -19,19 +20,26 @@ pub fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count).unwrap_or_default()
 }
 
-/// Every port that somebody listens on, on the machine of this process.
-pub fn ports(pid: u32) -> BTreeSet<Port> {
+/// Every port that somebody listens on, on the machine of this process, in order.
+pub fn ports(pid: u32) -> Vec<Port> {
     const LISTENS: &str = "0A";
-    let lists = ["tcp", "tcp6", "udp", "udp6"];
-    let of_list = |protocol: &'static str| {
+    let mut found = Vec::new();
+    for protocol in ["tcp", "tcp6", "udp", "udp6"] {
         let text = fs::read_to_string(format!("/proc/{pid}/net/{protocol}")).unwrap_or_default();
-        let rows: Vec<Vec<String>> =
-            text.lines().skip(1).map(|line| line.split_whitespace().map(str::to_owned).collect()).collect();
-        let listens =
-            move |row: &Vec<String>| row.len() > 3 && (protocol.starts_with("udp") || row[3] == LISTENS);
-        rows.into_iter().filter(listens).map(move |row| (protocol, row[1].clone()))
-    };
-    lists.into_iter().flat_map(of_list).collect()
+        for row in text.lines().skip(1) {
+            let mut fields = row.split_whitespace().skip(1);
+            let (Some(local), Some(state)) = (fields.next(), fields.nth(1)) else { continue };
+            if protocol.starts_with("tcp") && state != LISTENS {
+                continue;
+            }
+            // What is bound to no address in particular has a port of the kernel's choice: another one in each process.
+            let (ip, _) = local.split_once(':').unwrap_or((local, ""));
+            let is_chosen = protocol.starts_with("udp") && ip.chars().all(|digit| digit == '0');
+            found.push((protocol, if is_chosen { ip.to_owned() } else { local.to_owned() }));
+        }
+    }
+    found.sort_unstable();
+    found
 }
 
 /// Every process that this one sees, by its name and state: in a namespace of our own, all that was started here.
