@@ -77,12 +77,14 @@ pub fn post(base: &str, path: &str, token: Option<&str>, body: &Value) -> Result
     read(agent().post(format!("{base}{path}")).header(name, value).send_json(body))
 }
 
-/// Sends a text of this type.
+/// Sends a text of this type. Not every program that has this module asks.
+#[allow(dead_code)]
 pub fn post_text(base: &str, path: &str, content_type: &str, body: &str) -> Result<Reply, ureq::Error> {
     read(agent().post(format!("{base}{path}")).header("Content-Type", content_type).send(body))
 }
 
-/// A request without a body of which an answer later than this is no use.
+/// A request without a body of which an answer later than this is no use. Not every program that has this module asks.
+#[allow(dead_code)]
 pub fn within(
     limit: Duration,
     method: &str,
