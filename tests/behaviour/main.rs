@@ -52,6 +52,7 @@ mod rooms;
 mod rooms_fleet;
 mod second_worker;
 mod secrets;
+mod shared_namespaces;
 mod slow_bodies;
 mod sweep;
 mod ten_minutes;
