@@ -59,7 +59,7 @@ class Machine:
         self.town, self.name, self.address = town, name, address
         self.root = town.work / name / "root"
         self.disk = town.work / name / "disk"
-        self.boots, self.init, self.process, self.group = 0, None, None, None
+        self.boots, self.since, self.init, self.process, self.group = 0, 0, None, None, None
         self.root.mkdir(parents=True)
         with self.disk.open("wb") as disk:
             disk.truncate(DISK)
@@ -83,7 +83,7 @@ class Machine:
         subprocess.run(["mount", "-o", "loop,noauto_da_alloc,commit=60", self.disk, self.root], check=True)
         (self.root / "etc/hostname").write_text(f"{self.name}\n")
         (self.root / "etc/hosts").write_text(self.town.hosts())
-        self.boots += 1
+        self.boots, self.since = self.boots + 1, int(time.time())
         self.group = self.town.groups / f"{self.name}-{self.boots}"
         self.group.mkdir()
         log = (self.town.work / self.name / f"boot-{self.boots}.log").open("wb")
@@ -173,7 +173,8 @@ class Machine:
         return self.run("systemctl", "is-active", unit, check=None).text.strip() == "active"
 
     def journal(self, unit):
-        return self.run("journalctl", "--no-pager", "-b", "-o", "cat", "-u", unit).text
+        """What it said since this boot, which has the kernel's name as all others have: so by time."""
+        return self.run("journalctl", "--no-pager", f"--since=@{self.since}", "-o", "cat", "-u", unit).text
 
     def edit(self, path, *changes):
         """As an operator edits a file: each pattern is replaced, once."""
