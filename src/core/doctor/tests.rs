@@ -688,7 +688,7 @@ fn scripts_get_the_same_as_people() {
     assert_eq!(broken["check"], "controller");
     assert!(broken["advice"].as_str().is_some_and(|advice| advice.contains("workers.token")));
     assert!(checks.iter().any(|check| check["advice"].is_null()));
-    assert!(report.text().ends_with("1 check fails, 0 warnings, of 16\n"), "{}", report.text());
+    assert!(report.text().ends_with("1 check fails, 0 warnings, of 17\n"), "{}", report.text());
 }
 
 #[test]
