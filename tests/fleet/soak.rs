@@ -247,6 +247,12 @@ impl Soak {
         found
     }
 
+    /// How often sessions went on at another worker, by their records.
+    fn moves(&self) -> u64 {
+        let taken = self.fleet.collector.taken();
+        taken.values().filter_map(|taken| taken.body["moves"].as_u64()).sum()
+    }
+
     /// Each session has exactly one record at the receiver.
     fn check_records(&mut self, expected: &BTreeSet<String>) -> usize {
         let begun = Instant::now();
@@ -385,11 +391,12 @@ fn summary(soak: &Soak, town: &Town, seen: &Seen, records: usize, memory: &[Stri
     println!("troubles: {:?}", soak.troubles);
     println!("answers to creates: {:?}", counts.answers);
     println!(
-        "{} sessions given, {} seen, {} at once at most; {} records",
+        "{} sessions given, {} seen, {} at once at most; {} records, {} moves",
         counts.sessions.len(),
         seen.sessions.len(),
         seen.most,
-        records
+        records,
+        soak.moves()
     );
     println!(
         "{} s watched by {PEOPLE} people, {} streams broke, {} sessions ended under their eyes, {} ratings; they left: {:?}",
