@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 use ureq::Agent;
 
-use super::Task;
+use super::{CALL, Task};
 use crate::acme::certificate::first;
 use crate::acme::store;
 use crate::config::local::Local;
@@ -22,7 +22,7 @@ use crate::daemon::Preflight;
 use crate::engine::moonlight::installed::Installed;
 use crate::host::crypto::TlsConfig;
 use crate::host::sandbox::Support;
-use crate::host::{clock, descriptors, disk, http_client, process_stats};
+use crate::host::{clock, command, descriptors, disk, http_client, process_stats};
 use crate::worker::checks;
 
 /// The service answers from its own host, or not at all.
@@ -230,8 +230,8 @@ fn configured() -> Vec<String> {
 
 /// This one of its commands prints no key that is secret.
 fn peers() -> Option<Vec<wireguard::Peer>> {
-    let mut command = Command::new("wg");
-    command.args(["show", "all", "latest-handshakes"]).stdin(Stdio::null()).stderr(Stdio::null());
-    let output = command.output().ok().filter(|output| output.status.success())?;
-    Some(wireguard::peers(&String::from_utf8_lossy(&output.stdout)))
+    let ended = command::run(Command::new("wg").args(["show", "all", "latest-handshakes"]), CALL);
+    let said = ended.ok().filter(|ended| ended.good)?.said;
+    // What is too much to be kept is cut in a line, and half a time would be another one.
+    Some(wireguard::peers(said.rsplit_once('\n').map_or("", |(lines, _)| lines)))
 }

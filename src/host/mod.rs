@@ -2,6 +2,7 @@
 
 pub mod activation;
 pub mod clock;
+pub mod command;
 pub mod crypto;
 pub mod descriptors;
 pub mod disk;

@@ -6,7 +6,6 @@
 //! ```
 
 pub mod checker;
-mod command;
 mod program;
 mod run;
 mod services;

@@ -11,8 +11,7 @@ use crate::core::update::machine::{End, InPlace, Machine, Next, Outcome, Step};
 use crate::core::update::release;
 use crate::core::update::version::Version;
 use crate::core::update::watch::{self, Answer, Verdict, Watch};
-use crate::host::clock;
-use crate::update::command;
+use crate::host::{clock, command};
 use crate::update::program::Program;
 use crate::update::services::{self, Service};
 use crate::update::source::{self, Source};
@@ -170,7 +169,7 @@ impl Job<'_> {
             Decision::Refuse(why) => return Err(Trouble::Refused(why)),
             Decision::Go(version) => version,
         };
-        if order.automatic && self.waits(&version, memory)? {
+        if order.automatic && self.waits(&version, memory, say)? {
             return Ok(Finding::Waits(format!("{version} waits until nobody streams")));
         }
         let (file, hash) = self.prepare(&source, &version, say)?;
@@ -187,12 +186,18 @@ impl Job<'_> {
         }
     }
 
-    /// Whether sessions keep it waiting.
-    fn waits(&self, version: &Version, mut memory: Memory) -> Result<bool, Trouble> {
+    /// Whether sessions keep it waiting, or a worker that may have some.
+    fn waits(&self, version: &Version, mut memory: Memory, say: Say<'_>) -> Result<bool, Trouble> {
         let now = clock::unix_millis();
         let since = memory.waits.filter(|waits| waits.version == *version && waits.since <= now);
         let since = since.map_or(now, |waits| waits.since);
-        let sessions = self.services.iter().map(Service::disturbed).sum();
+        let mut sessions = 0;
+        for service in self.services {
+            sessions += service.disturbed().unwrap_or_else(|why| {
+                say(&format!("{} counts as if somebody streamed: {why}", service.unit));
+                1
+            });
+        }
         let patience =
             decision::patience(sessions, Duration::from_millis(now - since), self.settings.max_wait);
         memory.waits = (patience == Patience::Wait).then(|| Waiting { version: version.clone(), since });

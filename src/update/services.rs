@@ -12,13 +12,14 @@ use ureq::Agent;
 use crate::config::local::Local;
 use crate::config::settings::{Role, Settings};
 use crate::config::{self, Environment, Source};
+use crate::core::update::people::People;
 use crate::core::update::units::{PROPERTIES, UNITS, Unit};
 use crate::core::update::version::Version;
 use crate::core::update::watch::{Answer, Seen};
+use crate::host::command::{self, Ended};
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::http_client;
 use crate::update::Trouble;
-use crate::update::command::{self, Ended};
 
 /// systemd answers at once.
 const ASK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -130,14 +131,14 @@ impl Service {
         }
     }
 
-    /// How many sessions and members of rooms a restart would disturb. A controller's go on without it.
-    pub fn disturbed(&self) -> u64 {
-        let health = self.health().map(|(_, health)| health).unwrap_or_default();
-        let number = |name: &str| health["extra"][name].as_u64().unwrap_or_default();
-        match self.role {
-            Role::Controller => 0,
-            Role::Worker => number("active_sessions") + number("room_members"),
+    /// How many sessions and members of rooms a restart would disturb. A controller's go on without it. An error: a worker does not
+    /// say, and may have some.
+    pub fn disturbed(&self) -> Result<u64, String> {
+        if self.role == Role::Controller {
+            return Ok(0);
         }
+        let (_, health) = self.health()?;
+        People::of(&health).map(People::count).ok_or_else(|| "its health tells of no sessions".to_owned())
     }
 
     fn health(&self) -> Result<(bool, Value), String> {
