@@ -12,6 +12,7 @@ const PATIENCE = 90_000;
 const NAMES = ["Anna", "Bert", "Chloé", "Dirk"];
 
 let fleet, tab;
+let noise = "";
 const pages = [];
 
 before(async () => {
@@ -23,9 +24,11 @@ after(async () => {
     await fleet?.stop();
 });
 
-/** Joins the room by its link. */
-async function join(name) {
+/** Joins the room by its link. `prepare` does something with the page first. */
+async function join(name, prepare = () => {}) {
     const page = await tab.context.newPage();
+    await prepare(page);
+    page.on("console", message => { noise += `${name}: ${message.text()}\n`; });
     await watchPeers(page);
     await page.goto(fleet.link("garden"));
     await page.locator("#name").fill(name);
@@ -45,6 +48,7 @@ const look = page => page.evaluate(async () => {
         own: document.querySelector(".tile.own")?.dataset.peer, tiles: tiles.length, plays: tiles.filter(plays).length,
         pictures: inbound("video").map(one => one.framesDecoded ?? 0), voices: inbound("audio").map(one => one.packetsReceived),
         loud: inbound("audio").map(one => one.totalAudioEnergy ?? 0), way: stats.get(pair?.localCandidateId)?.candidateType,
+        states: window.peers.map(peer => `${peer.connectionState} ${peer.signalingState}`), note: document.querySelector("#note")?.innerText,
     };
 });
 
@@ -62,7 +66,7 @@ async function untilAllMeet(what, before = []) {
         }, PATIENCE);
     } catch (error) {
         const logs = [fleet.controller, ...Object.values(fleet.workers)].map(role => role.output().slice(-3_000));
-        throw new Error(`${error.message}\n${JSON.stringify(seen)}\n${logs.join("\n----\n")}`);
+        throw new Error(`${error.message}\n${JSON.stringify(seen)}\n${noise}\n${logs.join("\n----\n")}`);
     }
     return { took: Date.now() - begun, seen };
 }
@@ -76,6 +80,15 @@ test("four people see and hear each other by relays, through the controller", as
     const { took, seen } = await untilAllMeet("all four see and hear each other");
     console.log(`four people meet ${took} ms after the last one joined, on ${await fleet.place("garden")}`);
     assert.deepEqual(seen.map(({ way }) => way), Array(4).fill("relay"), JSON.stringify(seen));
+});
+
+test("who gets no credentials at first, as of a controller that has just started, comes by the relays all the same", async () => {
+    await pages.pop().close();
+    await until("one has left", async () => (await look(pages[0])).tiles === 3, PATIENCE);
+    await join(NAMES.at(-1), page => page.route("**/turn/credentials", route => route.fulfill({ status: 503, body: "{}" })));
+    const { seen } = await untilAllMeet("all four meet again");
+    assert.equal(seen.at(-1).way, "relay", JSON.stringify(seen));
+    assert.equal(await pages.at(-1).locator("#room .direct").isVisible(), false, "it says no more that there is no relay");
 });
 
 test("a worker is drained while four people talk: all see and hear each other again on the other one", async () => {

@@ -104,8 +104,9 @@ impl Session {
             let events = event.as_array().cloned().unwrap_or_else(|| vec![event]);
             let mut ours = events.iter().filter(|event| event["sender"].as_u64() == Some(handle));
             let picked = ours.find_map(|event| {
-                assert!(event["plugindata"]["data"]["error"].is_null(), "{event}");
-                pick(event)
+                let picked = pick(event);
+                assert!(picked.is_some() || event["plugindata"]["data"]["error"].is_null(), "{event}");
+                picked
             });
             if let Some(picked) = picked {
                 return picked;

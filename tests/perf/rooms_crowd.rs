@@ -193,6 +193,7 @@ impl House {
     }
 
     fn follow_all(&mut self) {
+        self.until("all are connected", |house| house.seats.iter().all(Seat::is_connected));
         (0..self.seats.len()).for_each(|index| self.follow(index));
     }
 

@@ -1,5 +1,7 @@
 //! Janus' VideoRoom: a member has a connection by which it publishes, and one by which it gets everybody else's tracks. Janus wants it so.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::janus_server::{Server, Session};
@@ -8,6 +10,12 @@ const PLUGIN: &str = "videoroom";
 
 /// The room.
 const ROOM: u64 = 1;
+
+/// Janus' word for a feed that is not there, or not yet.
+const NO_SUCH_FEED: u64 = 428;
+
+/// By then it is.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Starts a Janus with one room in its best setting: as many members and bits as come, no recording, no pictures asked for by the clock.
 pub fn start() -> Server {
@@ -57,15 +65,13 @@ impl VideoRoom {
         let handle = self.0.attach();
         let body =
             json!({ "request": "join", "room": ROOM, "ptype": "subscriber", "streams": streams(feeds) });
-        self.0.message(handle, &body, None);
-        (Subscription(handle), self.offer(handle))
+        (Subscription(handle), self.offer(handle, &body))
     }
 
     /// Wants these too; Janus' next offer.
     pub fn subscribe_more(&self, subscription: Subscription, feeds: &[Feed]) -> String {
         let body = json!({ "request": "update", "subscribe": streams(feeds) });
-        self.0.message(subscription.0, &body, None);
-        self.offer(subscription.0)
+        self.offer(subscription.0, &body)
     }
 
     /// The answer to its offer.
@@ -74,11 +80,22 @@ impl VideoRoom {
         self.0.message(subscription.0, &body, Some(("answer", answer)));
     }
 
-    fn offer(&self, handle: u64) -> String {
-        self.0.await_event(handle, |event| {
-            let jsep = &event["jsep"];
-            jsep["sdp"].as_str().filter(|_| jsep["type"] == "offer").map(str::to_owned)
-        })
+    /// Says this until Janus offers: a feed is there when Janus has seen the end of its publisher's handshake, a moment after the publisher.
+    fn offer(&self, handle: u64, body: &Value) -> String {
+        let begun = Instant::now();
+        loop {
+            self.0.message(handle, body, None);
+            let offer = self.0.await_event(handle, |event| {
+                let jsep = &event["jsep"];
+                let offer = jsep["sdp"].as_str().filter(|_| jsep["type"] == "offer").map(str::to_owned);
+                let waits = event["plugindata"]["data"]["error_code"] == NO_SUCH_FEED;
+                if waits { Some(None) } else { offer.map(Some) }
+            });
+            if let Some(offer) = offer {
+                return offer;
+            }
+            assert!(begun.elapsed() < PATIENCE, "janus has not what is published");
+        }
     }
 }
 

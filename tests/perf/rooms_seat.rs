@@ -106,6 +106,11 @@ impl Seat {
         self.watched = all.len();
     }
 
+    /// Whether its own media may flow.
+    pub fn is_connected(&self) -> bool {
+        self.links.first().is_some_and(|link| link.came.is_connected)
+    }
+
     /// Tracks of which something came.
     pub fn sources(&self) -> usize {
         self.links.iter().map(Link::sources).sum()

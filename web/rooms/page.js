@@ -84,6 +84,7 @@ const stay = {
     listener: attempt => ({
         hear: message => stay.hear(attempt, message),
         place: () => stay.current === attempt && people.place(attempt.call.peer, useOutput),
+        relayed: () => showDirect(false),
         state: state => stay.current === attempt && stay.media(state),
         close: () => { attempt.isDead = true; stay.closed(attempt); },
     }),
@@ -323,14 +324,18 @@ function showRoom() {
     document.querySelectorAll(".room-title").forEach(each => put(each, words));
 }
 
+/** Says whether media goes without relays. */
+function showDirect(isDirect) {
+    document.querySelectorAll(".direct").forEach(each => { each.hidden = !isDirect; });
+}
+
 /** Asks before anybody joins what would be refused, and whether there are relays. */
 async function lookAhead() {
     if (!seat.token) {
         return;
     }
     try {
-        const isDirect = await credentials(seat.token) === null;
-        document.querySelectorAll(".direct").forEach(each => { each.hidden = !isDirect; });
+        showDirect(await credentials(seat.token) === null);
     } catch (error) {
         const reason = FINAL_STATUS[error.status];
         put(byId("refused"), reason ? say(`over.${reason}`) : "");
