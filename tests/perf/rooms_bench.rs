@@ -23,6 +23,7 @@ mod rooms_crowd;
 mod rooms_janus;
 mod rooms_link;
 mod rooms_seat;
+#[allow(dead_code)]
 mod trains;
 
 use std::time::{Duration, Instant};

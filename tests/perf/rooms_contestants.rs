@@ -55,8 +55,9 @@ pub struct Neck {
 
 /// A contestant with a room full of members.
 pub struct Show {
-    pub contestant: Contestant,
+    // The members end first: they know no end of their room.
     pub crowd: Crowd,
+    pub contestant: Contestant,
     /// Milliseconds of the last joins.
     pub joins: Vec<f64>,
     members: usize,

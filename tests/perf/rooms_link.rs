@@ -184,18 +184,19 @@ impl Link {
 
     /// Takes what is there.
     pub fn take(&mut self, room: &mut [u8]) {
-        let Link { taker, rtc, local, came, counts_only, .. } = self;
-        let mut is_fed = false;
-        taker.take(room, |source, datagram| {
-            if *counts_only && rtp_packet::parse(datagram).is_some() {
-                return came.count(datagram);
-            }
-            if let Ok(receive) = Receive::new(Protocol::Udp, source, *local, datagram) {
-                let _ = rtc.handle_input(Input::Receive(Instant::now(), receive));
-                is_fed = true;
-            }
-        });
-        if is_fed {
+        while let Some(train) = self.taker.train(room) {
+            let datagrams = room[..train.length].chunks(train.segment.max(1));
+            datagrams.for_each(|datagram| self.receive(train.source, datagram));
+        }
+    }
+
+    fn receive(&mut self, source: SocketAddr, datagram: &[u8]) {
+        if self.counts_only && rtp_packet::parse(datagram).is_some() {
+            return self.came.count(datagram);
+        }
+        if let Ok(receive) = Receive::new(Protocol::Udp, source, self.local, datagram) {
+            let _ = self.rtc.handle_input(Input::Receive(Instant::now(), receive));
+            // It holds one packet at a time.
             self.drain();
         }
     }
