@@ -72,7 +72,7 @@ class Call {
         socket.onopen = () => {
             call.send("join", { roomId: room, userId: name });
             const own = new MediaStream();
-            call.senders = Object.fromEntries(Object.entries(tracks).map(([kind, track]) => [kind, track ? peer.addTrack(track, own) : null]));
+            call.senders = Object.fromEntries(Object.entries(tracks).map(([kind, track]) => [kind, track ? call.peer.addTrack(track, own) : null]));
         };
         return call;
     }

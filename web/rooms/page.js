@@ -85,7 +85,13 @@ const stay = {
         hear: message => stay.hear(attempt, message),
         place: () => stay.current === attempt && people.place(attempt.call.peer, useOutput),
         relayed: () => showDirect(false),
-        state: state => stay.current === attempt && stay.media(state),
+        state: state => {
+            // What was refused before, as coming without a relay, is no reason of a later end.
+            attempt.error = state === "connected" ? "" : attempt.error;
+            if (stay.current === attempt) {
+                stay.media(state);
+            }
+        },
         close: () => { attempt.isDead = true; stay.closed(attempt); },
     }),
 
