@@ -57,6 +57,7 @@ mod rooms_fleet;
 mod rooms_talk;
 mod second_worker;
 mod secrets;
+mod shared_namespaces;
 mod slow_bodies;
 mod sweep;
 mod ten_minutes;

@@ -121,8 +121,8 @@ pub fn run(arguments: &[String]) {
     let (count, only_voices) = (at(2).parse().expect("a number"), at(3) == "true");
     let (words, heard) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        let lines = std::io::stdin().lines().map_while(Result::ok);
-        lines.into_iter().try_for_each(|line| words.send(line))
+        let mut lines = std::io::stdin().lines().map_while(Result::ok);
+        lines.try_for_each(|line| words.send(line))
     });
     let desk = Desk::open(at(0), at(1));
     let mut house = House::new(desk, at(4).parse().expect("an address"), only_voices);
