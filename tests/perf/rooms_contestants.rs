@@ -23,9 +23,10 @@ use hydraneckwebrtc::host::private_dir::PrivateDir;
 use hydraneckwebrtc::host::pulse::Pulses;
 use hydraneckwebrtc::media::Media;
 use hydraneckwebrtc::media::config::MediaConfig;
+use hydraneckwebrtc::media::member::Events;
 use hydraneckwebrtc::worker::namespaces::access::RoomAccess;
 use hydraneckwebrtc::worker::rooms::RoomsService;
-use hydraneckwebrtc::worker::rooms::media::{EventSink, MemberPlace, RoomMedia, RoomMember};
+use hydraneckwebrtc::worker::rooms::media::{MemberPlace, RoomMedia, RoomMember};
 
 use crate::janus_server::{ADDRESS, Server, can_janus};
 use crate::process::{cpu_of, memory_of};
@@ -238,7 +239,7 @@ impl Places {
 }
 
 impl RoomMedia for Tap {
-    fn join(&self, place: MemberPlace, events: EventSink) -> Result<Box<dyn RoomMember>, String> {
+    fn join(&self, place: MemberPlace, events: Events) -> Result<Box<dyn RoomMember>, String> {
         let member = RoomMedia::join(&self.media, place, events)?;
         let place = Arc::new(Mutex::new(Place { member, paused: BTreeSet::new() }));
         let mut all = self.places.all.lock().unwrap_or_else(PoisonError::into_inner);
