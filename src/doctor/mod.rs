@@ -6,6 +6,7 @@
 mod body;
 mod here;
 mod others;
+mod updates;
 
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,7 @@ pub fn run(settings: &Settings, preflight: Preflight, options: DoctorOptions, mo
     findings.extend(here::disks(settings));
     findings.extend(here::certificate(settings, &service));
     let mut tasks = tasks(settings, options.body);
+    tasks.push(updates::task(settings, service.health()));
     tasks.extend(more);
     findings.extend(all(tasks, begun + PATIENCE));
     let report = Report { findings };

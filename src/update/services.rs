@@ -12,6 +12,7 @@ use ureq::Agent;
 use crate::config::local::Local;
 use crate::config::settings::{Role, Settings};
 use crate::config::{self, Environment, Source};
+use crate::core::fleet::SETTLING_BEATS;
 use crate::core::update::people::People;
 use crate::core::update::units::{PROPERTIES, UNITS, Unit};
 use crate::core::update::version::Version;
@@ -110,6 +111,14 @@ impl Service {
             Ok(ended) if ended.good => Ok(()),
             Ok(ended) => Err(format!("{} does not start: {}", self.unit, ended.why)),
             Err(error) => Err(format!("systemctl: {error}")),
+        }
+    }
+
+    /// What it waits for before it is ready.
+    pub fn waits(&self) -> Duration {
+        match self.role {
+            Role::Controller => self.settings.workers.heartbeat_interval.saturating_mul(SETTLING_BEATS),
+            Role::Worker => Duration::ZERO,
         }
     }
 
