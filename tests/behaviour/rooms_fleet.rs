@@ -12,14 +12,14 @@ use crate::room_client::{RELAY, SIGNAL, Signal, with_rooms};
 const ROOMS: &str = "/v1/webrtc/rooms";
 
 /// A controller and two workers that hold rooms.
-struct Fleet {
+pub struct Fleet {
     lab: Lab,
-    controller: Role,
+    pub controller: Role,
     workers: Vec<Role>,
 }
 
 impl Fleet {
-    fn new() -> Fleet {
+    pub fn new() -> Fleet {
         let lab = Lab::new();
         let controller = lab.controller(|_| ());
         let workers = ["one", "two"].map(|name| lab.worker(name, &controller.url, of_rooms)).into();
@@ -28,7 +28,7 @@ impl Fleet {
         fleet
     }
 
-    fn until_known(&self) {
+    pub fn until_known(&self) {
         eventually("both workers are known", || {
             let listed = self.controller.get("/api/v1/workers").body;
             (listed.matches("\"up\"").count() == 2).then_some(())
@@ -40,7 +40,7 @@ impl Fleet {
     }
 
     /// Enables rooms for a namespace; the tokens of an owner and a member of it.
-    fn namespace(&self, name: &str) -> [String; 2] {
+    pub fn namespace(&self, name: &str) -> [String; 2] {
         let ask = |method: &str, below: &str, body: &str| {
             self.controller.call(method, &format!("/api/v1/namespaces/{name}{below}"), body)
         };
@@ -67,7 +67,7 @@ impl Fleet {
     }
 
     /// The worker that a room is on.
-    fn place(&self, token: &str, room: &str) -> Option<String> {
+    pub fn place(&self, token: &str, room: &str) -> Option<String> {
         self.room(token, room)?["worker_id"].as_str().map(str::to_owned)
     }
 
@@ -75,7 +75,7 @@ impl Fleet {
         self.room(token, room)?["participants"].as_u64()
     }
 
-    fn worker(&mut self, name: &str) -> &mut Role {
+    pub fn worker(&mut self, name: &str) -> &mut Role {
         self.workers.iter_mut().find(|worker| worker.name == name).expect("a worker")
     }
 
