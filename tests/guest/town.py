@@ -38,7 +38,7 @@ class Town:
     def __init__(self, trees, work, program, body):
         self.trees, self.work, self.program = trees, work, program
         self.processes, self.body = [], None
-        self.groups = cgroup2() / f"neck-guest-{os.getpid()}-{time.monotonic_ns()}"
+        self.groups = cgroup2() / os.environ["NECK_GROUP"]
         self.groups.mkdir()
         command("mount", "-t", "tmpfs", "tmpfs", "/run")
         os.makedirs(NETNS)
