@@ -173,11 +173,7 @@ impl Target {
             .proxy(None)
             .max_redirects(0)
             .build();
-        let agent = match own_host {
-            Some(host) => http_client::agent_to(config, host),
-            None => http_client::agent(config),
-        };
-        Ok(Target { url, token, agent })
+        Ok(Target { url, token, agent: http_client::agent_to(config, own_host) })
     }
 
     fn ask(&self, action: Action, id: &str, flags: &Flags) -> Result<Reply, Failed> {

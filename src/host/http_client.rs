@@ -21,12 +21,12 @@ const MOST_ADDRESSES: usize = 16;
 
 /// An agent with this configuration.
 pub fn agent(config: Config) -> Agent {
-    Agent::with_parts(config, DefaultConnector::default(), Names(None))
+    agent_to(config, None)
 }
 
-/// An agent that finds every host here, whatever its name leads to elsewhere.
-pub fn agent_to(config: Config, host: IpAddr) -> Agent {
-    Agent::with_parts(config, DefaultConnector::default(), Names(Some(host)))
+/// An agent that finds every host at this address, if there is one, whatever its name leads to elsewhere.
+pub fn agent_to(config: Config, host: Option<IpAddr>) -> Agent {
+    Agent::with_parts(config, DefaultConnector::default(), Names(host))
 }
 
 /// Tells of each call of an agent at the debug level: whom it asked for what, and what came of it. Nothing secret is in what is told:
