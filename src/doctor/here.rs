@@ -14,10 +14,9 @@ use crate::config::local::Local;
 use crate::config::settings::{Role, Settings};
 use crate::core::acme::times::WallTime;
 use crate::core::doctor::Finding;
-use crate::core::doctor::host::{self, Disk, Limits, Service, Start, StreamProcess};
+use crate::core::doctor::host::{self, Disk, Limits, Service, StreamProcess};
 use crate::core::doctor::services::{self, Certificate, Dates};
 use crate::core::doctor::wireguard::{self, WireGuard};
-use crate::daemon::Preflight;
 use crate::engine::moonlight::installed::Installed;
 use crate::host::own_role::OwnRole;
 use crate::host::sandbox::Support;
@@ -43,11 +42,6 @@ pub(super) fn configuration(settings: &Settings) -> Vec<Finding> {
     let text = format!("{}: a {}'s", settings.config_file.display(), settings.role.name());
     let warnings = settings.warnings.iter().map(|warning| Finding::warn(CHECK, warning, ""));
     std::iter::once(Finding::ok(CHECK, text)).chain(warnings).collect()
-}
-
-pub(super) fn start(preflight: Preflight) -> Vec<Finding> {
-    let Preflight { refusals, notes, expected } = preflight;
-    host::start(&Start { refusals, notes, expected })
 }
 
 /// The role's own answer.
