@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use crate::config::settings::Role;
 use crate::config::{self, Environment, Source};
 use crate::core::doctor::services::is_inside;
+use crate::core::fleet::identity::to_hex;
 use crate::core::setup::{
     self, ControllerPlan, Verdict as Judged, WorkerPlan, coturn_config, difference, is_host_name, judge,
     marked,
@@ -170,8 +171,7 @@ impl Plan {
         if place.exists(path) {
             return config::read_secret(&place.path(path));
         }
-        let new: [u8; 32] = entropy::bytes();
-        let text: String = new.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = to_hex(&entropy::bytes::<32>());
         let wanted = Wanted { path: path.into(), text: format!("{text}\n"), mode: SECRET_MODE, group: 0 };
         self.changes.push(Change { wanted, found: None });
         Ok(text)
