@@ -250,10 +250,8 @@ impl Target {
         let request = self.agent.configure_request(request).timeout_global(Some(limit)).build();
         let mut response = self.agent.run(request).map_err(|error| self.unreached(&error))?;
         let status = response.status().as_u16();
-        let location = response.headers().get("Location").and_then(|value| value.to_str().ok());
-        if let Some(advice) = http_client::advice_of(status, location.filter(|_| status < 400), &self.url)
-            && status < 400
-        {
+        let advice = http_client::advice_of(&response, &self.url);
+        if let Some(advice) = advice.as_ref().filter(|_| status < 400) {
             return Err(self.elsewhere(&format!("{status}; {advice}")));
         }
         if status == 204 {
@@ -263,7 +261,6 @@ impl Target {
         match body {
             Ok(body) => Ok(Reply { status, body }),
             Err(_) => {
-                let advice = http_client::advice_of(status, None, &self.url);
                 let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
                 Err(self.elsewhere(&format!("{status}, and no JSON{advice}")))
             }

@@ -132,16 +132,14 @@ impl Source {
             Trouble::Unreached(format!("{url} is not reached: {}", http_client::in_words(&error, url)))
         })?;
         let status = reply.status().as_u16();
-        let location = reply.headers().get("Location").and_then(|value| value.to_str().ok());
         match status {
             200 => Ok(reply),
             404 => Err(Trouble::Unreached(format!(
                 "{url} is not there (404): see update.url and update.channel"
             ))),
             _ => {
-                let advice =
-                    http_client::advice_of(status, location, url).map(|advice| format!("; {advice}"));
-                let advice = advice.unwrap_or_default();
+                let advice = http_client::advice_of(&reply, url);
+                let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
                 Err(Trouble::Unreached(format!("{url} is answered with {status}{advice}")))
             }
         }
