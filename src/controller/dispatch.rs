@@ -64,8 +64,7 @@ impl Job {
     }
 }
 
-/// What a thread does. Clones are of the same controller.
-#[derive(Clone)]
+/// What the threads do.
 pub struct Dispatcher {
     /// The fleet thread.
     pub fleet: Sender<Ask>,

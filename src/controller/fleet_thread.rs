@@ -45,9 +45,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// Questions taken in a row before those that wait are looked at.
 const BATCH: usize = 64;
 
-/// What a caller is told to wait when too much is under way.
-const BUSY_PAUSE: Duration = Duration::from_secs(2);
-
 /// Lines about refused heartbeats: so many at once, then one per interval. A refused worker beats every ten seconds.
 const REFUSED_BURST: u32 = 40;
 const REFUSED_EVERY: Duration = Duration::from_secs(10);
@@ -287,8 +284,7 @@ impl FleetThread {
         let fleet = &self.fleet;
         self.reaches.retain(|id, _| fleet.knows(id));
         self.namespaces.keep_only(|id| fleet.knows(id));
-        let disputes = self.disputes.tick(now, self.patience, |id| fleet.knows(id));
-        for dispute in &disputes.begun {
+        for dispute in self.disputes.tick(now, self.patience, |id| fleet.knows(id)) {
             log::error!("[controller] {dispute}");
         }
         if self.keys.tick(now, self.fleet.identities()) {
@@ -300,7 +296,7 @@ impl FleetThread {
         let now = self.clock.now();
         match ask {
             Ask::Heartbeat(beat, source, upstream, responder) => {
-                self.heartbeat(&beat, source, upstream, responder)
+                self.heartbeat(*beat, source, upstream, responder);
             }
             Ask::TurnedAway(id, cause, rival, why) => {
                 self.disputes.turned_away(now, &id, cause, rival, why);
@@ -338,11 +334,17 @@ impl FleetThread {
         }
     }
 
-    fn heartbeat(&mut self, beat: &Heartbeat, source: BeatSource, upstream: Upstream, responder: Responder) {
+    fn heartbeat(
+        &mut self,
+        mut beat: Heartbeat,
+        source: BeatSource,
+        upstream: Upstream,
+        responder: Responder,
+    ) {
         let now = self.clock.now();
         let holder = self.fleet.source_of(&beat.worker_id);
-        let outcome = self.fleet.heartbeat(now, beat, source);
-        let copied = self.disputes.note(now, beat, &source, &outcome, holder);
+        let outcome = self.fleet.heartbeat(now, &beat, source);
+        let copied = self.disputes.note(now, &beat, &source, &outcome, holder);
         if let BeatOutcome::Accepted(_, news) = &outcome {
             tell(news);
             if news.iter().any(|event| matches!(event, FleetEvent::WorkerProved(_))) {
@@ -350,10 +352,10 @@ impl FleetThread {
                 self.publish_common();
             }
             self.leadership.heard(beat.lease);
-            self.reached(beat, &source, upstream);
+            self.reached(&beat, &source, upstream);
             // What a worker is told of namespaces holds secrets: only those that prove who they are have a part in them.
-            let report = beat.rooms.as_ref().filter(|_| source.key.is_some());
-            self.namespaces.heard(&beat.worker_id, report, beat.stopping || beat.draining);
+            let report = beat.rooms.take().filter(|_| source.key.is_some());
+            self.namespaces.heard(&beat, report);
         }
         let outcome = copied.map_or_else(|| outcome.reply(), Err);
         if let Err(refusal) = &outcome {
@@ -530,7 +532,7 @@ impl FleetThread {
             if let Job::Create(create, _) = &*job {
                 self.fleet.release(&create.id);
             }
-            job.refuse(refusals::busy(BUSY_PAUSE));
+            job.refuse(refusals::busy());
         }
     }
 

@@ -62,7 +62,6 @@ use key_store::KeyStore;
 use lease::etcd::Etcd;
 use lease::{Leadership, LeaseThread};
 use namespaces::{NamespaceRegistry, NamespaceService, NamespacesThread, Tell};
-use operators::FleetSource;
 use rooms::routes::RoomRoutes;
 use router::ControllerRouter;
 use service::ControllerService;
@@ -147,7 +146,7 @@ impl Controller {
         let (outbox, outbox_thread) = front::outbox(&state, &live, pulses)?;
         let (operators, awake) = Operators::new(live.clone());
         let page_address = page_address(&listeners);
-        let service = ControllerService {
+        let service = Arc::new(ControllerService {
             page: page_address,
             live: live.clone(),
             published: published.clone(),
@@ -161,10 +160,10 @@ impl Controller {
             namespaces,
             metrics: metrics.clone(),
             clock,
-        };
-        let source = FleetSource::beside(&service);
+        });
+        let source = service.clone();
         let rooms = RoomRoutes::new(service.rooms(), live.clone(), closing.clone());
-        let api = front::api(&state, &live.get(), Arc::new(service), (&plan, pulses))?;
+        let api = front::api(&state, &live.get(), service, (&plan, pulses))?;
         let router = own_router(rooms, &published, &live, &api, clock);
         let page = Page::start((operators, page_address), (source, awake), &live.get(), pulses)?;
         let router = page.in_front_of(router, &live);
@@ -227,7 +226,7 @@ impl Page {
     /// Without a place where it is shown there is no thread.
     fn start(
         (operators, address): (Arc<Operators>, Option<SocketAddr>),
-        (source, awake): (FleetSource, Receiver<()>),
+        (source, awake): (Arc<ControllerService>, Receiver<()>),
         settings: &Settings,
         pulses: &Pulses,
     ) -> Result<Page, RunError> {
@@ -237,7 +236,7 @@ impl Page {
         }
         let beat = front::beat(pulses, "operators", FLEET_SILENCE);
         let run = operators.clone();
-        let thread = front::thread("operators", STACK, move || run.run(&source, &awake, &beat))?;
+        let thread = front::thread("operators", STACK, move || run.run(&*source, &awake, &beat))?;
         Ok(Page { operators, thread: Some(thread), address })
     }
 
@@ -373,11 +372,7 @@ fn bounds(settings: &Settings, plan: &Plan) -> Bounds {
 fn open_jobs(jobs: &Jobs, settings: &Settings, dispatcher: Dispatcher, pulses: &Pulses) {
     let silence = settings.sessions.create_timeout + DISPATCH_SILENCE_MARGIN;
     let pulses = pulses.clone();
-    let work = || {
-        let dispatcher = dispatcher.clone();
-        move |job| dispatcher.carry_out(job)
-    };
-    jobs.open(work, move |name| front::passing_beat(&pulses, name, silence));
+    jobs.open(move |job| dispatcher.carry_out(job), move |name| front::passing_beat(&pulses, name, silence));
 }
 
 impl Running for Controller {
@@ -414,6 +409,7 @@ impl Running for Controller {
 
     fn finish(&mut self, hurried: bool) {
         front::last_call(self.edge.as_ref(), hurried);
+        // It looks through the API's eyes: nobody asks for changes of namespaces once both are gone.
         self.page.stop();
         self.certificates.stop();
         let _ = self.fleet.send(Ask::Stop);

@@ -18,6 +18,9 @@ pub const LEADER_FIELD: &str = "Neck-Leader";
 /// What a caller waits that knows of no leader: about as long as the lease of a dead one lasts, in parts.
 const LEADER_PAUSE: Duration = Duration::from_secs(2);
 
+/// What a caller is told to wait when too much is under way.
+const BUSY_PAUSE: Duration = Duration::from_secs(2);
+
 /// A create that gets no worker.
 pub fn create(refused: &Refused) -> Answer {
     match refused {
@@ -105,13 +108,13 @@ pub fn forget(why: NotForgotten) -> Answer {
 }
 
 /// Too much is under way.
-pub fn busy(pause: Duration) -> Answer {
+pub fn busy() -> Answer {
     Answer::error(
         503,
         "too many requests under way",
         "every dispatch thread is busy and the queue is full; try again",
     )
-    .retry_after(pause)
+    .retry_after(BUSY_PAUSE)
 }
 
 /// We are going down.

@@ -74,7 +74,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
-    /// Its place in the worker's history; only answers about a session that began have one.
+    /// Its place in the worker's history; only answers about a session that began, or a room, have one.
     pub stamp: Option<Stamp>,
     /// Whose fault a failure is, where the worker says so.
     pub fault: Option<Fault>,

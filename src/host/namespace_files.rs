@@ -80,12 +80,6 @@ impl NamespaceFiles {
     pub fn keep_beside(&self, file: &str, text: &[u8]) -> Result<(), String> {
         self.0.replace_file(file, text).map_err(|error| error.to_string())
     }
-
-    /// Reads it; `None`: there is none that can be read.
-    pub fn read_beside(&self, file: &str) -> Option<Vec<u8>> {
-        let is_there = self.0.names().is_ok_and(|names| names.iter().any(|name| name == file));
-        is_there.then(|| self.0.read_own(file, LIMIT).ok().flatten()).flatten()
-    }
 }
 
 fn parsed(text: &[u8], name: &NamespaceName) -> Result<NamespaceState, String> {

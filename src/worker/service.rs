@@ -153,10 +153,12 @@ impl Service for WorkerService {
             Operation::MicStatus => responder.send(mic::status(self, &call)),
             Operation::IceServers => responder.send(ice::answer(self, &call)),
             Operation::TakeNamespaces => responder.send(self.take_namespaces(&call)),
-            Operation::TurnCredentials
-            | Operation::ListRooms
-            | Operation::CreateRoom
-            | Operation::CloseRoom => responder.send(rest::answer(&self.health, &call)),
+            Operation::TurnCredentials | Operation::ListRooms => {
+                responder.send(rest::answer(&self.health, &call))
+            }
+            Operation::CreateRoom | Operation::CloseRoom => {
+                responder.send(self.stamps.mark(rest::answer(&self.health, &call)));
+            }
             _ => responder.send(Answer::error(404, "not found", "ask the controller")),
         }
     }

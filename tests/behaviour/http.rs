@@ -94,6 +94,11 @@ pub fn raw(base: &str, bytes: &[u8]) -> String {
     tcp.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
     // The other side may refuse, and close, before it has read everything.
     let _ = tcp.write_all(bytes);
+    read_whole(&mut tcp)
+}
+
+/// Reads one answer, or until the other side closes or says nothing more.
+pub fn read_whole(tcp: &mut TcpStream) -> String {
     let (mut answer, mut chunk) = (Vec::new(), [0u8; 4096]);
     while !is_whole(&answer) {
         match tcp.read(&mut chunk) {

@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use crate::lab::eventually;
@@ -32,9 +32,12 @@ pub struct Etcd {
 impl Etcd {
     /// This many members below a directory, of which a majority answers.
     pub fn start(dir: &Path, count: usize) -> Etcd {
-        // All ports at once, so that they are different ones.
+        // An address of its own, so that no other test takes a port before etcd has it. All ports at once, so that they are different ones.
+        static CLUSTERS: AtomicU8 = AtomicU8::new(0);
+        let [_, _, high, low] = std::process::id().to_be_bytes();
+        let ip = Ipv4Addr::new(127, 180 + CLUSTERS.fetch_add(1, Ordering::Relaxed), high, low.max(1));
         let listeners: Vec<TcpListener> =
-            (0..2 * count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+            (0..2 * count).map(|_| TcpListener::bind((ip, 0)).expect("a port")).collect();
         let mut ports: Vec<SocketAddr> =
             listeners.iter().map(|listener| listener.local_addr().expect("its address")).collect();
         let peers = ports.split_off(count);

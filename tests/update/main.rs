@@ -271,7 +271,7 @@ fn a_role_shows_a_newer_version() {
     assert_eq!(found["extra"]["update"]["newest"], "0.2.0", "{found}");
     assert_eq!(found["extra"]["update"]["problem"], json!(null), "{found}");
     assert!(host.metrics().contains("\nhydraneckwebrtc_update_available 1\n"), "{}", host.metrics());
-    assert!(host.log().contains("[update] 0.2.0 is there (production)"), "{}", host.log());
+    host.until("the log says it", |_| host.log().contains("[update] 0.2.0 is there (production)"));
     // It installs nothing.
     assert!(host.is_as_before());
 }

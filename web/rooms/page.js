@@ -338,8 +338,7 @@ async function lookAhead() {
 }
 
 function fillDoor() {
-    document.documentElement.lang = LANGUAGE;
-    document.querySelectorAll("[data-say]").forEach(each => put(each, say(each.dataset.say)));
+    speakPage();
     document.querySelectorAll("[data-label]").forEach(each => {
         set(each, "aria-label", say(each.dataset.label));
         if (each.tagName === "BUTTON") {

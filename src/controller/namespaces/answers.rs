@@ -15,12 +15,12 @@ const MAX_SHOWN: usize = 20;
 
 /// Every namespace, in short.
 pub fn list(registry: &NamespaceRegistry) -> Answer {
-    let namespaces: Vec<Value> = registry.views().iter().map(brief).collect();
+    let namespaces = registry.each(|_| true, |view| brief(&view));
     Answer::json(200, &json!({"namespaces": namespaces, "problems": registry.file_troubles()}))
 }
 
 /// A namespace in a list, and in health.
-pub fn brief(view: &NamespaceView) -> Value {
+pub fn brief(view: &NamespaceView<'_>) -> Value {
     let (rooms, peers) = view
         .sfu
         .iter()
@@ -40,8 +40,7 @@ pub fn brief(view: &NamespaceView) -> Value {
 
 /// The namespaces that are enabled, for health; `None` for those who may not know their names.
 pub fn in_health(registry: &NamespaceRegistry, reads: bool) -> Option<Vec<Value>> {
-    let enabled = |view: &&NamespaceView| view.state.enabled;
-    reads.then(|| registry.views().iter().filter(enabled).map(brief).collect())
+    reads.then(|| registry.each(|state| state.enabled, |view| brief(&view)))
 }
 
 /// How rooms of a namespace are, in full.
@@ -100,11 +99,12 @@ pub fn problems(registry: &NamespaceRegistry, admin: bool, settled: bool) -> Vec
         return Vec::new();
     }
     let mut found = registry.file_troubles();
-    if settled && registry.counts().1 > 0 {
-        found.extend(registry.views().iter().flat_map(|view| {
-            let name = &view.state.name;
-            view.findings.iter().map(move |finding| format!("namespace {name}: {finding}"))
-        }));
+    if settled {
+        let of = |view: NamespaceView<'_>| {
+            let named = |finding| format!("namespace {}: {finding}", view.state.name);
+            view.findings.iter().map(named).collect::<Vec<String>>()
+        };
+        found.extend(registry.each(|state| state.enabled, of).into_iter().flatten());
     }
     match (found.len(), admin) {
         (0, _) => found,

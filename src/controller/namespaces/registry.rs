@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use crate::config::live::Live;
 use crate::config::secret::is_one_of;
 use crate::config::settings::Settings;
+use crate::core::fleet::wire::{Heartbeat, Stamp};
 use crate::core::ids::WorkerId;
 use crate::core::namespaces::access::{Denied, Membership, Namespaces};
 use crate::core::namespaces::placement::{NoPlace, NodeView, Placement, Wanted};
@@ -14,7 +15,7 @@ use crate::core::namespaces::relays::TurnCredentials;
 use crate::core::namespaces::state::{NamespaceState, RoomLimits};
 use crate::core::namespaces::wire::{RoomBrief, RoomsReply, RoomsReport};
 use crate::core::namespaces::{NamespaceName, RoomId};
-use crate::host::clock::Clock;
+use crate::host::clock::{Clock, unix_seconds};
 use crate::host::namespace_files::{Found, NamespaceFiles};
 use crate::host::private_dir::PrivateDir;
 
@@ -36,9 +37,9 @@ struct Shared {
 }
 
 /// A namespace and who serves it.
-pub struct NamespaceView {
+pub struct NamespaceView<'a> {
     /// What is kept of it.
-    pub state: NamespaceState,
+    pub state: &'a NamespaceState,
     /// The workers that hold its rooms.
     pub sfu: Vec<NodeView>,
     /// The workers whose TURN servers relay for it.
@@ -93,7 +94,7 @@ impl NamespaceRegistry {
                 || settings.server.read_token.matches(token)
                 || settings.metrics.token.matches(token)
         };
-        self.known().admit(token, host, unix(now), is_known)
+        self.known().admit(token, host, unix_seconds(now), is_known)
     }
 
     /// TURN credentials of `who` in a namespace; `None`: it is not enabled, or nobody relays for it.
@@ -105,7 +106,7 @@ impl NamespaceRegistry {
     ) -> Option<TurnCredentials> {
         let known = self.known();
         let urls = self.placement().turn_urls(self.0.clock.now(), ns, self.wanted());
-        TurnCredentials::of(known.get(ns)?, &urls, who, unix(now))
+        TurnCredentials::of(known.get(ns)?, &urls, who, unix_seconds(now))
     }
 
     /// Where whoever joins a room is sent.
@@ -125,15 +126,15 @@ impl NamespaceRegistry {
         self.placement().rooms(ns)
     }
 
-    /// A worker has made a room between two beats, or closed it.
-    pub fn told(&self, worker: &WorkerId, room: RoomBrief, exists: bool) {
-        self.placement().told(self.0.clock.now(), worker, room, exists);
+    /// A worker has made a room between two beats, or closed it; `at`: the last beat begun before it said so.
+    pub fn told(&self, worker: &WorkerId, at: Option<Stamp>, room: RoomBrief, exists: bool) {
+        self.placement().told(self.0.clock.now(), (worker, at), room, exists);
     }
 
-    /// The beat of a worker was accepted; `report`: it holds rooms and has proved who it is. `leaving`: it takes no new rooms.
-    pub fn heard(&self, worker: &WorkerId, report: Option<&RoomsReport>, leaving: bool) {
-        let now = self.0.clock.now();
-        self.placement().heard(now, worker, report.cloned(), leaving);
+    /// A beat was accepted; `report`: its worker holds rooms and has proved who it is. Who leaves takes no new rooms.
+    pub fn heard(&self, beat: &Heartbeat, report: Option<RoomsReport>) {
+        let (now, leaving) = (self.0.clock.now(), beat.stopping || beat.draining);
+        self.placement().heard(now, (&beat.worker_id, beat.stamp()), report, leaving);
     }
 
     /// What a worker is to be told after its beat.
@@ -172,7 +173,8 @@ impl NamespaceRegistry {
         let mut known = self.known_mut();
         // Read under the lock: a reload either came before and is seen here, or comes after and sets its own.
         let limits = RoomLimits::from(&self.0.live.get().rooms);
-        known.put(NamespaceState { limits, ..state });
+        // A file that was brought back from a worker names the TURN servers of its copy.
+        known.put(NamespaceState { limits, turn_urls: Vec::new(), ..state });
     }
 
     /// What is known of a namespace.
@@ -180,10 +182,9 @@ impl NamespaceRegistry {
         self.known().get(name).cloned()
     }
 
-    /// How many there are, and of these enabled ones.
-    pub fn counts(&self) -> (usize, usize) {
-        let known = self.known();
-        (known.all().count(), known.all().filter(|state| state.enabled).count())
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.known().all().count()
     }
 
     /// One that nobody has enabled yet.
@@ -200,23 +201,20 @@ impl NamespaceRegistry {
     }
 
     /// A namespace and who serves it.
-    pub fn view(&self, state: &NamespaceState) -> NamespaceView {
+    pub fn view<'a>(&self, state: &'a NamespaceState) -> NamespaceView<'a> {
         let (now, wanted, placement) = (self.0.clock.now(), self.wanted(), self.placement());
         let (sfu, turn) = placement.nodes(now, &state.name, wanted);
         let findings = if state.enabled { placement.findings(now, &state.name, wanted) } else { Vec::new() };
-        NamespaceView {
-            state: state.clone(),
-            sfu,
-            turn,
-            turn_urls: placement.turn_urls(now, &state.name, wanted),
-            findings,
-        }
+        NamespaceView { state, sfu, turn, turn_urls: placement.turn_urls(now, &state.name, wanted), findings }
     }
 
-    /// All of them, by name.
-    pub fn views(&self) -> Vec<NamespaceView> {
-        let states: Vec<NamespaceState> = self.known().all().cloned().collect();
-        states.iter().map(|state| self.view(state)).collect()
+    /// What `of` makes of each that it is asked of, by name.
+    pub fn each<T>(
+        &self,
+        is_asked: impl Fn(&NamespaceState) -> bool,
+        of: impl Fn(NamespaceView<'_>) -> T,
+    ) -> Vec<T> {
+        self.known().all().filter(|state| is_asked(state)).map(|state| of(self.view(state))).collect()
     }
 
     /// What is wrong with the files: those that cannot be read, and those that are lost while workers still have copies.
@@ -262,10 +260,6 @@ fn lost(name: &NamespaceName, why: &str) -> String {
         "namespace {name}: its file cannot be read ({why}) and is set aside; workers go on with their copies: bring it back from a \
          backup and restart, or enable the namespace anew, with new tokens"
     )
-}
-
-fn unix(now: SystemTime) -> u64 {
-    now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The `namespaces` thread: it alone changes namespaces, one after the other, and brings copies to workers.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
@@ -15,14 +15,12 @@ use crate::core::ids::WorkerId;
 use crate::core::namespaces::NamespaceName;
 use crate::core::namespaces::state::{NamespaceState, TokenHash, TokenRecord, TokenText, TurnSecret};
 use crate::core::namespaces::wire::{MAX_NAMESPACES_LISTED, RoomsReply};
+use crate::host::clock::unix_seconds;
 use crate::host::entropy;
 use crate::host::namespace_files::NamespaceFiles;
 
 /// Changes that wait for their turn; those beyond are to be asked for again.
 const QUEUE: usize = 64;
-
-/// What a caller is told to wait then.
-const BUSY_PAUSE: Duration = Duration::from_secs(2);
 
 /// Bringing a copy to one worker. One that takes longer gets it with its next heartbeat.
 const BRING_TIMEOUT: Duration = Duration::from_secs(3);
@@ -52,7 +50,7 @@ impl Tell {
         if let Err(TrySendError::Full(order) | TrySendError::Disconnected(order)) =
             self.0.try_send((change, responder))
         {
-            order.1.send(refusals::busy(BUSY_PAUSE));
+            order.1.send(refusals::busy());
         }
     }
 }
@@ -100,12 +98,12 @@ impl NamespacesThread {
         ttl: Option<Duration>,
         known: Option<NamespaceState>,
     ) -> Result<Answer, Answer> {
-        if known.is_none() && self.registry.counts().0 >= MAX_NAMESPACES {
+        if known.is_none() && self.registry.count() >= MAX_NAMESPACES {
             return Err(answers::too_many(MAX_NAMESPACES));
         }
         let is_new = known.as_ref().is_none_or(|known| !known.enabled);
         let mut state = known.clone().unwrap_or_else(|| self.registry.fresh(name.clone()));
-        state.enable(TurnSecret::from_entropy(entropy::bytes()), unix_now());
+        state.enable(TurnSecret::from_entropy(entropy::bytes()), unix_seconds(SystemTime::now()));
         state.ttl = ttl.map_or(state.ttl, |ttl| ttl.as_secs());
         if known.as_ref() != Some(&state) {
             self.keep(state)?;
@@ -127,7 +125,7 @@ impl NamespacesThread {
     }
 
     fn add_token(&self, wish: Wish, mut state: NamespaceState) -> Result<Answer, Answer> {
-        let (text, now) = (TokenText::from_entropy(entropy::bytes()), unix_now());
+        let (text, now) = (TokenText::from_entropy(entropy::bytes()), unix_seconds(SystemTime::now()));
         let record = TokenRecord {
             id: to_hex(&entropy::bytes::<8>()),
             hash: TokenHash::of(text.expose()),
@@ -184,8 +182,4 @@ impl NamespacesThread {
 
 fn later(name: &NamespaceName, worker: &WorkerId, why: &str) {
     log::warn!(worker:%; "[room] worker {worker} gets its copy of namespace {name} with its next heartbeat: {why}");
-}
-
-fn unix_now() -> u64 {
-    UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
 }

@@ -319,10 +319,26 @@ impl NamespaceState {
 
     /// Tells two states apart without telling anything of them: what a worker says of the copy it has.
     pub fn digest(&self) -> String {
-        let text = serde_json::to_vec(self).unwrap_or_default();
-        let digest = digest::digest(&digest::SHA256, &text);
-        to_hex(&digest.as_ref()[..8])
+        digest_of(self)
     }
+
+    /// The digest of its copy that names these TURN servers, of what is kept on the controller: that names none.
+    pub fn digest_of_copy(&self, turn_urls: &[String]) -> String {
+        #[derive(Serialize)]
+        struct Copy<'a> {
+            #[serde(flatten)]
+            state: &'a NamespaceState,
+            #[serde(skip_serializing_if = "<[String]>::is_empty")]
+            turn_urls: &'a [String],
+        }
+        digest_of(&Copy { state: self, turn_urls })
+    }
+}
+
+fn digest_of(state: &impl Serialize) -> String {
+    let text = serde_json::to_vec(state).unwrap_or_default();
+    let digest = digest::digest(&digest::SHA256, &text);
+    to_hex(&digest.as_ref()[..8])
 }
 
 /// A namespace has as many good tokens as it may.
@@ -444,6 +460,10 @@ mod tests {
             assert_ne!(other.digest(), state.digest(), "{other:?}");
         }
         assert_eq!(state.digest(), state.clone().digest());
+        assert_eq!(state.digest_of_copy(&[]), state.digest());
+        let turn_urls = vec!["turn:a".to_owned(), "turn:b".to_owned()];
+        let copy = NamespaceState { turn_urls: turn_urls.clone(), ..state.clone() };
+        assert_eq!(state.digest_of_copy(&turn_urls), copy.digest());
     }
 
     #[test]
