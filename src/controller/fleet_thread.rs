@@ -30,6 +30,7 @@ use crate::core::fleet::wire::{Heartbeat, HeartbeatReply, Stamp};
 use crate::core::fleet::{BeatOutcome, CreateSpec, Fleet, FleetEvent, FleetSettings, Placed, Refused};
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::log_limit::LogShares;
+use crate::core::namespaces::wire::RoomsReply;
 use crate::core::reason::EndReason;
 use crate::core::status::SessionStatus;
 use crate::core::time::Moment;
@@ -325,7 +326,10 @@ impl FleetThread {
                 self.fleet.condemn(&id, reason);
             }
             Ask::LeaseChanged => self.note_lead(),
-            Ask::Drains(drains) => self.fleet.set_drains(drains),
+            Ask::Drains(drains) => {
+                self.namespaces.set_drains(&drains);
+                self.fleet.set_drains(drains);
+            }
             Ask::Drain(worker, on, responder) => self.drain(&worker, on, responder),
             Ask::Forget(worker, responder) => self.forget(&worker, responder),
             Ask::Reconfigure(settings) => self.reconfigure(&settings),
@@ -345,7 +349,7 @@ impl FleetThread {
         let holder = self.fleet.source_of(&beat.worker_id);
         let outcome = self.fleet.heartbeat(now, &beat, source);
         let copied = self.disputes.note(now, &beat, &source, &outcome, holder);
-        if let BeatOutcome::Accepted(_, news) = &outcome {
+        if let BeatOutcome::Accepted(reply, news) = &outcome {
             tell(news);
             if news.iter().any(|event| matches!(event, FleetEvent::WorkerProved(_))) {
                 self.keys.changed(now, self.fleet.identities());
@@ -355,7 +359,7 @@ impl FleetThread {
             self.reached(&beat, &source, upstream);
             // What a worker is told of namespaces holds secrets: only those that prove who they are have a part in them.
             let report = beat.rooms.take().filter(|_| source.key.is_some());
-            self.namespaces.heard(&beat, report);
+            self.namespaces.heard(&beat, report, reply.draining);
         }
         let outcome = copied.map_or_else(|| outcome.reply(), Err);
         if let Err(refusal) = &outcome {
@@ -408,7 +412,8 @@ impl FleetThread {
             call_token: self.reaches.get(id).and_then(|reach| reach.call_token.clone()),
             heartbeats_only: self.heartbeats_only,
             rival: self.disputes.rival_of(id).map(|dispute| dispute.to_string()),
-            rooms: self.namespaces.reply(id),
+            // They hold secrets, and a worker takes them from whoever leads.
+            rooms: if lead.is_ok() { self.namespaces.reply(id) } else { RoomsReply::default() },
             ..reply
         }
     }

@@ -49,7 +49,6 @@ use crate::host::activation::{self, Passed};
 use crate::host::clock::Clock;
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::join;
-use crate::host::namespace_files::NamespaceFiles;
 use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::Pulses;
 use crate::operator::router::OperatorRouter;
@@ -60,8 +59,9 @@ use fleet_thread::{Ask, FleetThread};
 use jobs::{Bounds, Jobs};
 use key_store::KeyStore;
 use lease::etcd::Etcd;
+use lease::stored::StoredNamespaces;
 use lease::{Leadership, LeaseThread};
-use namespaces::{NamespaceRegistry, NamespaceService, NamespacesThread, Tell};
+use namespaces::{Files, NamespaceRegistry, NamespaceService, NamespacesThread, Tell};
 use rooms::routes::RoomRoutes;
 use router::ControllerRouter;
 use service::ControllerService;
@@ -298,12 +298,14 @@ fn start_threads(
     (clock, pulses): (Clock, &Pulses),
 ) -> Result<(Threads, Leadership, NamespaceService), RunError> {
     let known = known_workers(state)?;
-    let (leadership, lease) = start_lease(&live.get(), &fleet, port, (clock, pulses))?;
-    let given = (jobs.clone(), leadership.clone(), asks);
     let (registry, files) = NamespaceRegistry::open(state, live.clone(), clock);
+    let files = Files::new(files, &registry);
+    let (leadership, lease) = start_lease(live, (&fleet, &registry), port, (clock, pulses))?;
+    let given = (jobs.clone(), leadership.clone(), asks);
     let fleet_thread = start_fleet(live, known, (published, &registry), given, (clock, pulses))?;
     let client = WorkerClient::new(live.clone(), published.clone(), roots, (leadership.clone(), clock));
-    let (service, namespaces) = start_namespaces(registry, files, client.clone(), pulses)?;
+    let kept = (files, leadership.clone());
+    let (service, namespaces) = start_namespaces(registry, kept, client.clone(), pulses)?;
     open_jobs(&jobs, &live.get(), Dispatcher { fleet, client, clock }, pulses);
     Ok((Threads { fleet: fleet_thread, namespaces, lease }, leadership, service))
 }
@@ -332,30 +334,32 @@ fn start_fleet(
 
 fn start_namespaces(
     registry: NamespaceRegistry,
-    files: Result<NamespaceFiles, String>,
+    (files, leadership): (Files, Leadership),
     client: WorkerClient,
     pulses: &Pulses,
 ) -> Result<(NamespaceService, JoinHandle<()>), RunError> {
     let (tell, orders) = Tell::new();
     let beat = front::beat(pulses, "namespaces", FLEET_SILENCE);
     let service = NamespaceService { registry: registry.clone(), tell };
-    let thread = NamespacesThread { registry, files, client, beat };
+    let thread = NamespacesThread { registry, files, leadership, client, beat };
     Ok((service, front::thread("namespaces", STACK, move || thread.run(&orders))?))
 }
 
 /// Starts the thread that asks who leads; without `lease` there is none, and this controller does.
 fn start_lease(
-    settings: &Settings,
-    fleet: &Sender<Ask>,
+    live: &Arc<Live>,
+    (fleet, namespaces): (&Sender<Ask>, &NamespaceRegistry),
     port: u16,
     (clock, pulses): (Clock, &Pulses),
 ) -> Result<(Leadership, Option<JoinHandle<()>>), RunError> {
+    let settings = live.get();
     let Some(config) = &settings.lease else { return Ok((Leadership::alone(), None)) };
     let tls = crypto::client_of(config).map_err(RunError)?;
-    let own_url = config.own_url(settings, port).unwrap_or_default();
+    let own_url = config.own_url(&settings, port).unwrap_or_default();
     let etcd = Etcd::new(config.clone(), own_url.clone(), tls);
     let beat = front::beat(pulses, "lease", LEASE_SILENCE);
-    let (lease, leadership) = LeaseThread::new((config.ttl, own_url), etcd, fleet.clone(), (clock, beat));
+    let store = (etcd, StoredNamespaces::new(live.clone(), namespaces.clone()));
+    let (lease, leadership) = LeaseThread::new((config.ttl, own_url), store, fleet.clone(), (clock, beat));
     let thread = front::thread("lease", STACK, move || lease.run())?;
     Ok((leadership, Some(thread)))
 }

@@ -126,8 +126,8 @@ pub fn closing() -> Answer {
 pub fn not_leading(who: &NotLeading) -> Answer {
     let (NotLeading(url), title) = (who, "not the leader");
     let detail = match url {
-        Some(url) => format!("{url} leads: send creates, ends and drains there"),
-        None => "no controller is known to lead; ask again in a moment".to_owned(),
+        Some(url) => format!("{url} leads: send creates, ends and drains there, and what changes namespaces or makes rooms"),
+        None => "no controller is known to lead; ask again in a moment, and where that lasts see the health of the controllers".to_owned(),
     };
     let answer = Answer::error_with(503, title, detail, json!({"leader": url})).retry_after(LEADER_PAUSE);
     match url {

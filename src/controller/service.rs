@@ -177,6 +177,7 @@ impl ControllerService {
         RoomPlaces {
             registry: self.namespaces.registry.clone(),
             fleet: self.published.clone(),
+            leadership: self.leadership.clone(),
             clock: self.clock,
         }
     }

@@ -85,6 +85,11 @@ impl Seen {
         host::service(&self.service, unit, env!("CARGO_PKG_VERSION"))
     }
 
+    /// What it tells of itself; null where nobody does.
+    pub fn health(&self) -> &Value {
+        &self.health
+    }
+
     /// The process that answered.
     pub fn pid(&self) -> Option<u32> {
         self.health["extra"]["process_id"].as_u64()?.try_into().ok()

@@ -6,6 +6,7 @@
 mod body;
 mod here;
 mod others;
+mod updates;
 
 use std::time::{Duration, Instant};
 
@@ -49,7 +50,9 @@ pub fn run(settings: &Settings, preflight: &Preflight, options: DoctorOptions) -
     findings.extend(here::limits(settings, service.pid()));
     findings.extend(here::disks(settings));
     findings.extend(here::certificate(settings, &service));
-    findings.extend(all(tasks(settings, options.body), begun + PATIENCE));
+    let mut tasks = tasks(settings, options.body);
+    tasks.push(updates::task(settings, service.health()));
+    findings.extend(all(tasks, begun + PATIENCE));
     let report = Report { findings };
     let text = report.shown(options.json, settings.role.name(), env!("CARGO_PKG_VERSION"));
     Verdict { text, is_sound: report.is_sound() }

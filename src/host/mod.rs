@@ -26,6 +26,7 @@ pub mod process_table;
 pub mod public_address;
 pub mod pulse;
 pub mod sandbox;
+pub mod seal;
 pub mod signals;
 pub mod state_file;
 pub mod stun;

@@ -115,7 +115,7 @@ fn controller(place: &Place, options: &SetupOptions) -> Result<Plan, String> {
     plan.units(place, "hydraneckwebrtc-controller")?;
     let config_changes = plan.file(place, CONFIG, &config, SECRET_MODE, 0)?;
     // It listens on ports that the service itself may not bind, so it comes first.
-    plan.enable(place, "hydraneckwebrtc-controller.socket", None);
+    plan.enable_socket(place, "hydraneckwebrtc-controller");
     plan.enable(place, "hydraneckwebrtc-controller.service", config_changes.then_some("reload"));
     plan.notes.push(format!(
         "on each worker: hydraneckwebrtc setup worker --controller https://{domain} --token-file FILE, where FILE is a copy of {WORKERS_TOKEN}"
@@ -223,6 +223,20 @@ impl Plan {
             self.notes.push(format!("{BINARY} is not there, and the unit runs it: install it there"));
         }
         Ok(())
+    }
+
+    /// Has a service's socket listen, now and at boot. systemd gives no socket to a service that runs already.
+    fn enable_socket(&mut self, place: &Place, name: &str) {
+        let (socket, service) = (format!("{name}.socket"), format!("{name}.service"));
+        if !place.is_this_host() || place.is_active(&socket) || !place.is_active(&service) {
+            return self.enable(place, &socket, None);
+        }
+        if !place.is_enabled(&socket) {
+            self.commands.push(place.of_systemd("systemctl", &["enable", &socket]));
+        }
+        self.notes.push(format!(
+            "{socket} listens from the next boot on; at once, as a restart: systemctl stop {name} && systemctl start {socket} {service}"
+        ));
     }
 
     /// Has a unit started, now and at boot. `changed`: what is done to one that runs already, because its file is another.

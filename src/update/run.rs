@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::config::settings::Update;
@@ -11,12 +10,12 @@ use crate::core::update::machine::{End, InPlace, Machine, Next, Outcome, Step};
 use crate::core::update::release;
 use crate::core::update::version::Version;
 use crate::core::update::watch::{self, Answer, Verdict, Watch};
-use crate::host::{clock, command};
+use crate::host::clock;
 use crate::update::program::Program;
 use crate::update::services::{self, Service};
 use crate::update::source::{self, Source};
 use crate::update::state::{Memory, State, Trial, Waiting};
-use crate::update::{Order, Trouble, own_version};
+use crate::update::{Order, Trouble, is_packaged, own_version};
 
 /// How long the old version is watched after it was put back: it ran before.
 const OLD_WATCH: Duration = Duration::from_secs(10);
@@ -79,9 +78,7 @@ pub fn update(
 /// What keeps anybody from replacing this program.
 fn refuse(program: &Program) -> Result<(), Trouble> {
     let path = program.path().display();
-    let mut query = Command::new("dpkg-query");
-    query.arg("--search").arg(program.path()).env("LC_ALL", "C");
-    if command::run(&mut query, DPKG_TIMEOUT).is_ok_and(|ended| ended.good) {
+    if is_packaged(program.path(), DPKG_TIMEOUT) {
         return Err(Trouble::Refused(format!(
             "{path} belongs to a Debian package: update it by `apt-get install`"
         )));
@@ -350,6 +347,9 @@ impl Run<'_> {
             None => self.services.iter().map(after_boot).collect(),
             Some(before) => self.services.iter().zip(before).map(watch).collect(),
         };
+        for (watch, service) in watches.iter_mut().zip(self.services) {
+            watch.allow(service.waits());
+        }
         loop {
             let mut open = false;
             for (watch, service) in watches.iter_mut().zip(self.services) {

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::config::local::Local;
 use crate::config::settings::{Role, Settings};
 use crate::config::{self, Environment, Source};
+use crate::core::fleet::SETTLING_BEATS;
 use crate::core::update::people::People;
 use crate::core::update::units::{PROPERTIES, UNITS, Unit};
 use crate::core::update::version::Version;
@@ -107,6 +108,14 @@ impl Service {
             Ok(ended) if ended.good => Ok(()),
             Ok(ended) => Err(format!("{} does not start: {}", self.unit, ended.why)),
             Err(error) => Err(format!("systemctl: {error}")),
+        }
+    }
+
+    /// What it waits for before it is ready.
+    pub fn waits(&self) -> Duration {
+        match self.role {
+            Role::Controller => self.settings.workers.heartbeat_interval.saturating_mul(SETTLING_BEATS),
+            Role::Worker => Duration::ZERO,
         }
     }
 

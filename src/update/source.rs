@@ -147,7 +147,7 @@ impl Source {
 }
 
 /// The keys of this file, or those that are compiled in.
-fn keys(file: Option<&Path>) -> Result<Vec<PublicKey>, String> {
+pub fn keys(file: Option<&Path>) -> Result<Vec<PublicKey>, String> {
     let Some(path) = file else { return read_keys(KEYS) };
     let fail = |text: &dyn std::fmt::Display| format!("update.key_file: {}: {text}", path.display());
     let mut text = String::new();

@@ -142,6 +142,17 @@ impl State {
     }
 }
 
+/// The note of a trial as somebody sees it who only looks, and whether an update is under way: then the trial goes on.
+pub fn trial_seen(directory: &Path) -> Option<(Trial, bool)> {
+    // Before the note: an update that ends meanwhile takes it away.
+    let is_under_way = match File::open(directory.join(LOCK)) {
+        Ok(lock) => rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK),
+        // It is for root to see. Who cannot tell does not cry.
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    };
+    Some((read(&directory.join(TRIAL))?, is_under_way))
+}
+
 /// Nothing of it is worth stopping for: what cannot be read is as if it were not there.
 fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let mut text = Vec::new();
@@ -175,10 +186,14 @@ mod tests {
             new: "b".into(),
         };
         state.note(&trial).expect("written");
-        assert_eq!(state.trial(), Some(trial));
+        assert_eq!(state.trial(), Some(trial.clone()));
+        assert_eq!(trial_seen(&directory), Some((trial.clone(), true)));
+        drop(state);
+        assert_eq!(trial_seen(&directory), Some((trial, false)));
+        let state = State::open(&directory).unwrap_or_else(|_| panic!("a state"));
         state.clear().expect("removed");
         state.clear().expect("nothing to remove");
-        assert_eq!(state.trial(), None);
+        assert_eq!((state.trial(), trial_seen(&directory)), (None, None));
         fs::remove_dir_all(&directory).expect("removed");
     }
 }

@@ -19,7 +19,7 @@ use crate::people::{self, Town};
 use crate::rng::Rng;
 use crate::standing::{self, Port};
 use crate::troubles::{LASTING_CONTROLLER, LASTING_WORKER, Trouble, drain};
-use crate::watch::{Seen, Watch};
+use crate::watch::{Doubled, Seen, Watch};
 
 const WORKERS: usize = 4;
 const BODIES: usize = 12;
@@ -30,6 +30,10 @@ const AT_ONCE: usize = 3;
 
 /// Room of a worker's sessions, and of its state.
 const DISK_MEGABYTES: u32 = 24;
+
+/// A leader that cannot hear a worker does not know of the sessions that this worker got last, and after two heartbeats it may start
+/// others for the same bodies: nobody is made to wait longer. So soon after it hears the worker again only one is left.
+const RESOLVED: Duration = Duration::from_secs(20);
 
 /// Between two looks at memory.
 const SAMPLE: Duration = Duration::from_secs(5);
@@ -55,6 +59,8 @@ struct Soak {
     length: Duration,
     /// What is wrong now, and until when.
     active: Vec<(Instant, Trouble)>,
+    /// Workers that some controller could not hear, and when that was.
+    unheard: Vec<(usize, Instant, Instant)>,
     /// How often each kind of trouble came.
     troubles: BTreeMap<String, usize>,
     /// Memory of what is never killed, in KiB, in the order of time.
@@ -112,6 +118,7 @@ impl Soak {
             begun: Instant::now(),
             length,
             active: Vec::new(),
+            unheard: Vec::new(),
             troubles: BTreeMap::new(),
             memory: BTreeMap::new(),
             lease: 0,
@@ -153,7 +160,10 @@ impl Soak {
             return;
         }
         self.say(&format!("{trouble:?} for {seconds} s"));
+        let since = Instant::now();
         trouble.begin(&mut self.fleet, &self.disks);
+        // Its end is put in when it comes, which may be late.
+        self.unheard.extend(trouble.unheard().map(|worker| (worker, since, since)));
         *self.troubles.entry(trouble.kind()).or_default() += 1;
         self.active.push((Instant::now() + Duration::from_secs(seconds), trouble));
     }
@@ -165,6 +175,10 @@ impl Soak {
         self.active = active;
         for (_, trouble) in over {
             trouble.end(&mut self.fleet, &self.disks);
+            let worker = trouble.unheard();
+            if let Some(last) = self.unheard.iter_mut().rfind(|(unheard, ..)| Some(*unheard) == worker) {
+                last.2 = Instant::now();
+            }
             self.say(&format!("{trouble:?} is over"));
         }
     }
@@ -230,6 +244,20 @@ impl Soak {
         self.say("all troubles and sessions are over");
     }
 
+    /// No body had two sessions, but where a leader could not hear the worker of one of them; how many looks saw such.
+    fn check_doubled(&mut self, doubled: Vec<Doubled>) -> usize {
+        let (excused, faults): (Vec<_>, Vec<_>) = doubled.into_iter().partition(|seen| self.is_excused(seen));
+        for seen in faults {
+            self.fault(format!("two sessions of one body: {}", seen.words));
+        }
+        excused.len()
+    }
+
+    fn is_excused(&self, seen: &Doubled) -> bool {
+        let mut unheard = self.unheard.iter().filter(|(worker, ..)| seen.workers.contains(worker));
+        unheard.any(|(_, from, until)| *from <= seen.at && seen.at <= *until + RESOLVED)
+    }
+
     fn fault(&mut self, what: String) {
         self.say(&format!("FAULT: {what}"));
         self.faults.push(what);
@@ -245,6 +273,12 @@ impl Soak {
             }
         }
         found
+    }
+
+    /// How often sessions went on at another worker, by their records.
+    fn moves(&self) -> u64 {
+        let taken = self.fleet.collector.taken();
+        taken.values().filter_map(|taken| taken.body["moves"].as_u64()).sum()
     }
 
     /// Each session has exactly one record at the receiver.
@@ -379,17 +413,18 @@ fn standings(soak: &Soak) -> BTreeMap<String, Standing> {
     soak.roles().map(|role| (role.name.clone(), of(role))).collect()
 }
 
-fn summary(soak: &Soak, town: &Town, seen: &Seen, records: usize, memory: &[String]) {
+fn summary(soak: &Soak, town: &Town, seen: &Seen, (records, excused): (usize, usize), memory: &[String]) {
     let counts = town.counts();
     println!("\n{} s, {} leaders", soak.begun.elapsed().as_secs(), soak.leaders);
     println!("troubles: {:?}", soak.troubles);
     println!("answers to creates: {:?}", counts.answers);
     println!(
-        "{} sessions given, {} seen, {} at once at most; {} records",
+        "{} sessions given, {} seen, {} at once at most; {} records, {} moves",
         counts.sessions.len(),
         seen.sessions.len(),
         seen.most,
-        records
+        records,
+        soak.moves()
     );
     println!(
         "{} s watched by {PEOPLE} people, {} streams broke, {} sessions ended under their eyes, {} ratings; they left: {:?}",
@@ -403,7 +438,10 @@ fn summary(soak: &Soak, town: &Town, seen: &Seen, records: usize, memory: &[Stri
     memory.iter().for_each(|line| println!("{line}"));
     let memory_now = soak.roles().map(|role| (role.name.clone(), standing::memory(role.pid())));
     println!("at the end: {:?}", memory_now.collect::<Vec<_>>());
-    println!("{} looks for two sessions of one body", seen.looks);
+    println!(
+        "{} looks for two sessions of one body; {excused} saw one where a leader could not hear the worker of the other",
+        seen.looks
+    );
 }
 
 fn run(seed: u64, length: Duration) {
@@ -431,14 +469,12 @@ fn run(seed: u64, length: Duration) {
     people.into_iter().for_each(|person| person.join().expect("a person"));
     soak.settle();
     let mut seen = watch.end();
-    for doubled in std::mem::take(&mut seen.doubled) {
-        soak.fault(format!("two sessions of one body: {doubled}"));
-    }
+    let excused = soak.check_doubled(std::mem::take(&mut seen.doubled));
     let expected: BTreeSet<String> = town.counts().sessions.union(&seen.sessions).cloned().collect();
     let records = soak.check_records(&expected);
     soak.check_left(&before);
     let memory = soak.check_memory();
-    summary(&soak, &town, &seen, records, &memory);
+    summary(&soak, &town, &seen, (records, excused), &memory);
     soak.check_it_works();
     soak.check_end();
     assert!(soak.faults.is_empty(), "seed {seed}:\n{}", soak.faults.join("\n"));

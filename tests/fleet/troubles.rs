@@ -83,6 +83,14 @@ impl Trouble {
         }
     }
 
+    /// The worker that some controller cannot hear meanwhile although its sessions go on.
+    pub fn unheard(self) -> Option<usize> {
+        match self {
+            CutFromWorker(_, worker) | FrozenWorker(worker) => Some(worker),
+            _ => None,
+        }
+    }
+
     /// Its kind, to be counted.
     pub fn kind(self) -> String {
         let text = format!("{self:?}");

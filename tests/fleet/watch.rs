@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -26,8 +26,19 @@ pub struct Seen {
     pub most: usize,
     /// Every session that was seen ready or later.
     pub sessions: BTreeSet<String>,
-    /// Bodies with two sessions at a time, in words.
-    pub doubled: Vec<String>,
+    /// Bodies with two sessions at a time.
+    pub doubled: Vec<Doubled>,
+}
+
+/// A body with two sessions.
+#[derive(Debug)]
+pub struct Doubled {
+    /// When it was seen.
+    pub at: Instant,
+    /// The workers of the sessions, by their place.
+    pub workers: Vec<usize>,
+    /// What was seen, in words.
+    pub words: String,
 }
 
 /// A watch that goes on until it is asked what it saw.
@@ -84,7 +95,8 @@ fn look(workers: &[String], seen: &mut Seen) {
         // The workers were asked one after the other: what was there before and is there still was there meanwhile.
         let still: Vec<&Live> = sessions.iter().filter(|one| is_still(workers, body, one)).collect();
         if still.len() > 1 {
-            seen.doubled.push(format!("{body}: {still:?}"));
+            let workers = still.iter().map(|live| live.worker).collect();
+            seen.doubled.push(Doubled { at: Instant::now(), workers, words: format!("{body}: {still:?}") });
         }
     }
 }

@@ -280,6 +280,12 @@ const ROWS: &[Row] = &[
         "systemctl reload hydraneckwebrtc",
     ),
     row(
+        |_, config| set(config, "update", "key_file", json!("/nonexistent/release.pub")),
+        "updates",
+        "update.key_file: /nonexistent/release.pub",
+        "a public key of minisign",
+    ),
+    row(
         |place, config| {
             let install = copied_install(place, "no-streamer");
             fs::remove_file(install.join("streamer")).expect("a streamer");

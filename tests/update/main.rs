@@ -262,7 +262,9 @@ fn a_role_shows_a_newer_version() {
         return;
     }
     let host = Host::new("shown", json!({"auto": false}));
-    assert_eq!(host.health()["extra"]["update"]["newest"], json!(null), "{}", host.health());
+    let before = host.health();
+    let update = &before["extra"]["update"];
+    assert_eq!((&update["newest"], &update["asked"]), (&json!(null), &json!(null)), "{before}");
     host.server.publish("0.2.0", "good");
     // Other settings are a reason to look at once.
     host.configure(json!({}));
@@ -270,8 +272,12 @@ fn a_role_shows_a_newer_version() {
     let found = host.until("it is shown", |health| health["extra"]["update"]["available"] == true);
     assert_eq!(found["extra"]["update"]["newest"], "0.2.0", "{found}");
     assert_eq!(found["extra"]["update"]["problem"], json!(null), "{found}");
+    assert!(found["extra"]["update"]["asked"].is_string(), "{found}");
     assert!(host.metrics().contains("\nhydraneckwebrtc_update_available 1\n"), "{}", host.metrics());
     host.until("the log says it", |_| host.log().contains("[update] 0.2.0 is there (production)"));
+    let (_, text) = host.call(&["doctor", "--config", &host.config().to_string_lossy()]);
+    let line = text.lines().find(|line| line.contains("  updates  "));
+    assert!(line.is_some_and(|line| line.contains("0.2.0 is there")), "{text}");
     // It installs nothing.
     assert!(host.is_as_before());
 }

@@ -1,6 +1,7 @@
 //! What everybody may look up of namespaces and of the workers that serve them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
 
@@ -31,9 +32,21 @@ struct Shared {
     clock: Clock,
     /// Where both locks are taken, this one is first.
     known: RwLock<Namespaces>,
+    /// How often something was put there.
+    changes: AtomicU64,
     placement: Mutex<Placement>,
     /// Namespaces whose file cannot be read, and why; until they are enabled anew.
     unreadable: RwLock<BTreeMap<NamespaceName, String>>,
+    troubles: RwLock<Troubles>,
+}
+
+/// What is wrong with where namespaces are kept, in words.
+#[derive(Default)]
+struct Troubles {
+    /// Those whose newest edition is not in its file yet.
+    files: Vec<String>,
+    /// What controllers that share a lease have in etcd.
+    store: Vec<String>,
 }
 
 /// A namespace and who serves it.
@@ -73,8 +86,10 @@ impl NamespaceRegistry {
             live,
             clock,
             known: RwLock::default(),
+            changes: AtomicU64::new(0),
             placement: Mutex::new(Placement::new(patience)),
             unreadable: RwLock::new(unreadable.into_iter().collect()),
+            troubles: RwLock::default(),
         }));
         states.into_iter().for_each(|state| registry.put(state));
         (registry, files)
@@ -132,8 +147,9 @@ impl NamespaceRegistry {
     }
 
     /// A beat was accepted; `report`: its worker holds rooms and has proved who it is. Who leaves takes no new rooms.
-    pub fn heard(&self, beat: &Heartbeat, report: Option<RoomsReport>) {
-        let (now, leaving) = (self.0.clock.now(), beat.stopping || beat.draining);
+    /// `drained`: a controller has said that it is.
+    pub fn heard(&self, beat: &Heartbeat, report: Option<RoomsReport>, drained: bool) {
+        let (now, leaving) = (self.0.clock.now(), beat.stopping || beat.draining || drained);
         self.placement().heard(now, (&beat.worker_id, beat.stamp()), report, leaving);
     }
 
@@ -149,6 +165,11 @@ impl NamespaceRegistry {
     /// An operator drains a worker, or undoes it.
     pub fn drain(&self, worker: &WorkerId, on: bool) {
         self.placement().drain(worker, on);
+    }
+
+    /// These workers are drained, and no others.
+    pub fn set_drains(&self, drained: &BTreeSet<WorkerId>) {
+        self.placement().set_drains(drained);
     }
 
     /// Forgets the workers that the fleet does not know any more.
@@ -167,19 +188,49 @@ impl NamespaceRegistry {
         self.known_mut().set_limits(RoomLimits::from(&settings.rooms));
     }
 
-    /// Takes a state in, instead of what was known of its namespace.
+    /// Takes a state in, instead of what was known of its namespace, unless that is a later one: two threads bring what they have read
+    /// or written.
     pub fn put(&self, state: NamespaceState) {
-        self.0.unreadable.write().unwrap_or_else(PoisonError::into_inner).remove(&state.name);
         let mut known = self.known_mut();
+        if known.get(&state.name).is_some_and(|known| known.edition > state.edition) {
+            return;
+        }
+        self.0.unreadable.write().unwrap_or_else(PoisonError::into_inner).remove(&state.name);
         // Read under the lock: a reload either came before and is seen here, or comes after and sets its own.
         let limits = RoomLimits::from(&self.0.live.get().rooms);
         // A file that was brought back from a worker names the TURN servers of its copy.
         known.put(NamespaceState { limits, turn_urls: Vec::new(), ..state });
+        self.0.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A number that is another one when a state was put.
+    pub fn changes(&self) -> u64 {
+        self.0.changes.load(Ordering::Acquire)
     }
 
     /// What is known of a namespace.
     pub fn get(&self, name: &NamespaceName) -> Option<NamespaceState> {
         self.known().get(name).cloned()
+    }
+
+    /// The names of all of them.
+    pub fn names(&self) -> Vec<NamespaceName> {
+        self.known().all().map(|state| state.name.clone()).collect()
+    }
+
+    /// All of them, by name.
+    pub fn states(&self) -> Vec<NamespaceState> {
+        self.known().all().cloned().collect()
+    }
+
+    /// What lacks for their files to be what is known, in words.
+    pub fn set_file_troubles(&self, troubles: Vec<String>) {
+        self.0.troubles.write().unwrap_or_else(PoisonError::into_inner).files = troubles;
+    }
+
+    /// What does not fit between what is known and what etcd has, in words.
+    pub fn set_store_troubles(&self, troubles: Vec<String>) {
+        self.0.troubles.write().unwrap_or_else(PoisonError::into_inner).store = troubles;
     }
 
     /// How many there are.
@@ -217,8 +268,9 @@ impl NamespaceRegistry {
         self.known().all().filter(|state| is_asked(state)).map(|state| of(self.view(state))).collect()
     }
 
-    /// What is wrong with the files: those that cannot be read, and those that are lost while workers still have copies.
-    pub fn file_troubles(&self) -> Vec<String> {
+    /// What is wrong with where they are kept: files that cannot be read or written, those that are lost while workers still have copies,
+    /// and what does not fit in etcd.
+    pub fn troubles(&self) -> Vec<String> {
         let unreadable = self.0.unreadable.read().unwrap_or_else(PoisonError::into_inner).clone();
         let known = self.known();
         let strangers = self.placement().strangers(&known);
@@ -229,7 +281,9 @@ impl NamespaceRegistry {
                  server.state_dir, or enable it anew"
             )
         });
-        unreadable.iter().map(|(name, why)| lost(name, why)).chain(gone).collect()
+        let troubles = self.0.troubles.read().unwrap_or_else(PoisonError::into_inner);
+        let kept = troubles.files.iter().chain(&troubles.store).cloned();
+        unreadable.iter().map(|(name, why)| lost(name, why)).chain(gone).chain(kept).collect()
     }
 
     /// The domain below which namespaces have names (`rooms.base_domain`).
@@ -264,7 +318,7 @@ fn lost(name: &NamespaceName, why: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize};
 
     use super::*;
     use crate::config::settings::Role;
@@ -288,6 +342,21 @@ mod tests {
         };
         state.add_token(record, 0).unwrap();
         state
+    }
+
+    #[test]
+    fn a_later_state_is_kept_whoever_brings_an_earlier_one() {
+        let path = std::env::temp_dir().join(format!("neck-registry-{:016x}", entropy::number()));
+        let place = PrivateDir::open(&path).unwrap();
+        let live = Arc::new(Live::new(Settings::defaults(Role::Controller)));
+        let (registry, _) = NamespaceRegistry::open(&place, live, Clock::start());
+        let with = |edition, ttl| NamespaceState { edition, ttl, ..namespace() };
+        for (state, expected) in [(with(2, 20), 20), (with(1, 10), 20), (with(2, 30), 30), (with(3, 40), 40)]
+        {
+            registry.put(state);
+            assert_eq!(registry.get(&"a".parse().unwrap()).map(|state| state.ttl), Some(expected));
+        }
+        std::fs::remove_dir_all(&path).unwrap();
     }
 
     #[test]

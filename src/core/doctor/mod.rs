@@ -4,6 +4,7 @@
 
 pub mod host;
 pub mod services;
+pub mod updates;
 pub mod wireguard;
 
 use std::fmt::Write as _;

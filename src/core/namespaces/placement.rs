@@ -10,7 +10,7 @@
 //! soft state: heartbeats bring them back. A worker that is drained, lost or forgotten loses its pins, and the next join is placed
 //! anew.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::access::Namespaces;
@@ -169,6 +169,13 @@ impl Placement {
         if let Some(known) = self.workers.get_mut(worker) {
             known.drained = on;
             known.leaving &= on;
+        }
+    }
+
+    /// These workers are drained, and no others: another controller has said so.
+    pub fn set_drains(&mut self, drained: &BTreeSet<WorkerId>) {
+        for (worker, known) in &mut self.workers {
+            known.drained = drained.contains(worker);
         }
     }
 
@@ -439,7 +446,7 @@ impl Placement {
 }
 
 fn copy(state: &NamespaceState, turn_urls: Vec<String>) -> NamespaceState {
-    NamespaceState { turn_urls, ..state.clone() }
+    NamespaceState { edition: 0, turn_urls, ..state.clone() }
 }
 
 /// FNV-1a over both names, and mixed: where a worker stands for a namespace.

@@ -207,6 +207,10 @@ pub struct NamespaceState {
     pub version: u32,
     /// Its name.
     pub name: NamespaceName,
+    /// How often it was changed: of two states of a namespace the one with the higher number is the later one. A controller keeps it
+    /// ([`NamespaceState::to_kept`]); it is no part of a worker's copy, which is told apart by its digest.
+    #[serde(skip)]
+    pub edition: u64,
     /// Whether rooms and TURN credentials are to be had.
     pub enabled: bool,
     /// Since when, in seconds since 1970.
@@ -259,6 +263,7 @@ impl NamespaceState {
         NamespaceState {
             version: VERSION,
             name,
+            edition: 0,
             enabled: false,
             enabled_at: None,
             secret: None,
@@ -315,6 +320,42 @@ impl NamespaceState {
         let before = self.tokens.len();
         self.tokens.retain(|token| token.id != id);
         self.tokens.len() != before
+    }
+
+    /// As a controller keeps it.
+    pub fn to_kept(&self) -> serde_json::Result<Vec<u8>> {
+        #[derive(Serialize)]
+        struct Kept<'a> {
+            edition: u64,
+            #[serde(flatten)]
+            state: &'a NamespaceState,
+        }
+        match self.edition {
+            0 => serde_json::to_vec(self),
+            edition => serde_json::to_vec(&Kept { edition, state: self }),
+        }
+    }
+
+    /// Of what was kept; edition 0: it was so before there were editions.
+    pub fn from_kept(text: &[u8]) -> serde_json::Result<NamespaceState> {
+        #[derive(Deserialize)]
+        struct Edition {
+            #[serde(default)]
+            edition: u64,
+        }
+        let state: NamespaceState = serde_json::from_slice(text)?;
+        let Edition { edition } = serde_json::from_slice(text)?;
+        Ok(NamespaceState { edition, ..state })
+    }
+
+    /// Without what each controller sets by its own configuration, and what belongs to a copy.
+    pub fn bare(&self) -> NamespaceState {
+        NamespaceState { limits: RoomLimits::default(), turn_urls: Vec::new(), ..self.clone() }
+    }
+
+    /// Whether both say the same of a namespace, whatever the controllers' own settings are.
+    pub fn is_same_as(&self, other: &NamespaceState) -> bool {
+        self.bare() == other.bare()
     }
 
     /// Tells two states apart without telling anything of them: what a worker says of the copy it has.
@@ -418,6 +459,11 @@ mod tests {
         assert_eq!(read, state);
         assert!(text.contains(state.secret.as_ref().unwrap().expose()));
         assert!(!format!("{state:?}").contains(state.secret.as_ref().unwrap().expose()), "{state:?}");
+        for edition in [0, 7] {
+            let state = NamespaceState { edition, ..state.clone() };
+            assert_eq!(NamespaceState::from_kept(&state.to_kept().unwrap()).unwrap(), state);
+            assert_eq!(serde_json::to_string(&state).unwrap(), text, "a copy has none");
+        }
         // Fields that a later program adds, and those that an earlier one lacks.
         let minimal = r#"{"version":1,"name":"a","enabled":false,"ttl":600,"later":{"x":1}}"#;
         let read: NamespaceState = serde_json::from_str(minimal).unwrap();

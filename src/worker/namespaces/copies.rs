@@ -1,5 +1,7 @@
 //! Copies of namespaces that the controller brings, and what the worker tells of those that it has.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use crate::api::reply::Answer;
@@ -30,17 +32,30 @@ pub fn take(health: &Health, call: &Call) -> Answer {
     }
 }
 
-/// Goes by what the controller says from now on. Rooms of a namespace that is not enabled any more end.
+/// Goes by what the controller says from now on. Rooms of a namespace that is not enabled any more end. A copy that others are to have
+/// instead is kept until the last room of its namespace is gone from here: its members still get credentials by it, and the controller, which
+/// may not have heard of the room yet, asks again with its next reply.
 pub fn apply(health: &Health, parcel: RoomsReply) {
     if parcel.is_empty() || !health.room_access.is_enabled() {
         return;
     }
-    let of_copies = parcel.copies.iter().filter(|copy| !copy.enabled).map(|copy| copy.name.clone());
-    let ended: Vec<NamespaceName> = of_copies.chain(parcel.dropped.iter().cloned()).collect();
-    health.room_access.take(parcel.copies, &parcel.dropped);
-    for room in health.rooms.list().into_iter().filter(|room| ended.contains(&room.ns)) {
+    let rooms = health.rooms.list();
+    let dropped = without_rooms(parcel.dropped, rooms.iter().map(|room| &room.ns));
+    let of_copies = parcel.copies.iter().filter(|copy| !copy.enabled);
+    let ended: Vec<NamespaceName> = of_copies.map(|copy| copy.name.clone()).collect();
+    health.room_access.take(parcel.copies, &dropped);
+    for room in rooms.into_iter().filter(|room| ended.contains(&room.ns)) {
         health.rooms.close(&room.ns, &room.id);
     }
+}
+
+/// Those of these namespaces that have no room here.
+fn without_rooms<'r>(
+    names: Vec<NamespaceName>,
+    with_rooms: impl Iterator<Item = &'r NamespaceName>,
+) -> Vec<NamespaceName> {
+    let with_rooms: HashSet<&NamespaceName> = with_rooms.collect();
+    names.into_iter().filter(|name| !with_rooms.contains(name)).collect()
 }
 
 /// What a heartbeat tells of rooms; `None`: none are held here.
@@ -94,4 +109,17 @@ fn media_ports(settings: &Settings) -> Option<(u16, u16)> {
     let first = Some(settings.rooms.media_port).filter(|port| *port != 0)?;
     let more = u16::try_from(settings.webrtc.threads.saturating_sub(1)).ok()?;
     Some((first, first.saturating_add(more)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_that_has_rooms_here_keeps_its_copy() {
+        let [full, empty]: [NamespaceName; 2] = ["full", "empty"].map(|name| name.parse().unwrap());
+        let dropped = vec![full.clone(), empty.clone()];
+        assert_eq!(without_rooms(dropped.clone(), [&full, &full].into_iter()), [empty]);
+        assert_eq!(without_rooms(dropped.clone(), std::iter::empty()), dropped);
+    }
 }

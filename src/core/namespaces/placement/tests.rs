@@ -114,6 +114,28 @@ fn a_worker_that_leaves_loses_its_pins_and_a_drain_that_is_undone_does_not() {
 }
 
 #[test]
+fn drains_of_another_controller_count_and_so_do_their_ends() {
+    let mut placement = fleet(&["w1"]);
+    placement.drain(&worker("w1"), true);
+    placement.set_drains(&[worker("w1"), worker("w2")].into());
+    assert_eq!(place(&mut placement, 1, "r"), Err(NoPlace::NoWorker));
+    placement.set_drains(&BTreeSet::new());
+    assert_eq!(place(&mut placement, 1, "r").as_deref(), Ok("w1"), "whoever had begun it");
+}
+
+#[test]
+fn an_edition_is_the_controllers_and_no_part_of_a_copy() {
+    let placement = fleet(&["w1"]);
+    let [first, later] = [1, 2].map(|edition| NamespaceState { edition, ..state("a") });
+    let copy = |state| placement.copy_of(Moment(0), state, WANTED);
+    assert_eq!(copy(&first), copy(&later));
+    assert!(
+        !serde_json::to_string(&copy(&first)).unwrap().contains("edition"),
+        "older workers digest what they know"
+    );
+}
+
+#[test]
 fn a_restarted_controller_learns_rooms_from_beats() {
     let mut placement = Placement::new(PATIENCE);
     assert_eq!(place(&mut placement, 0, "r"), Err(NoPlace::NoWorker));
