@@ -173,11 +173,7 @@ impl Target {
             .proxy(None)
             .max_redirects(0)
             .build();
-        let agent = match own_host {
-            Some(host) => http_client::agent_to(config, host),
-            None => http_client::agent(config),
-        };
-        Ok(Target { url, token, agent })
+        Ok(Target { url, token, agent: http_client::agent_to(config, own_host) })
     }
 
     fn ask(&self, action: Action, id: &str, flags: &Flags) -> Result<Reply, Failed> {
@@ -254,10 +250,8 @@ impl Target {
         let request = self.agent.configure_request(request).timeout_global(Some(limit)).build();
         let mut response = self.agent.run(request).map_err(|error| self.unreached(&error))?;
         let status = response.status().as_u16();
-        let location = response.headers().get("Location").and_then(|value| value.to_str().ok());
-        if let Some(advice) = http_client::advice_of(status, location.filter(|_| status < 400), &self.url)
-            && status < 400
-        {
+        let advice = http_client::advice_of(&response, &self.url);
+        if let Some(advice) = advice.as_ref().filter(|_| status < 400) {
             return Err(self.elsewhere(&format!("{status}; {advice}")));
         }
         if status == 204 {
@@ -267,7 +261,6 @@ impl Target {
         match body {
             Ok(body) => Ok(Reply { status, body }),
             Err(_) => {
-                let advice = http_client::advice_of(status, None, &self.url);
                 let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
                 Err(self.elsewhere(&format!("{status}, and no JSON{advice}")))
             }

@@ -609,7 +609,7 @@ pub const VERBS: &[Verb] = &[
         name: "check-update",
         about: "look whether there is a newer version, signed for this channel",
         request: Request::CheckUpdate,
-        flags: &[CHANNEL, JSON, CONFIG, ROLE],
+        flags: &[CHANNEL, JSON_REPORT, CONFIG, ROLE],
         operand: Operand::Nothing,
     },
     Verb {

@@ -65,15 +65,17 @@ pub enum Channel {
 }
 
 impl Channel {
-    /// Both.
-    pub const ALL: [Channel; 2] = [Channel::Production, Channel::Staging];
-
     /// Its name in the file, in URLs and in signatures.
     pub fn name(self) -> &'static str {
         match self {
             Channel::Production => "production",
             Channel::Staging => "staging",
         }
+    }
+
+    /// The one with this name.
+    pub fn named(name: &str) -> Option<Channel> {
+        CHANNELS.find(name)
     }
 }
 

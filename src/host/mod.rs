@@ -15,6 +15,7 @@ pub mod local;
 pub mod names;
 pub mod namespace_files;
 pub mod notify;
+pub mod own_role;
 pub mod pipe;
 pub mod ports;
 pub mod private_dir;

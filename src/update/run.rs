@@ -106,7 +106,8 @@ fn resume(program: &Program, state: &State, say: Say<'_>) -> Result<Option<Findi
     say(&format!("the update from {} to {} was interrupted: it goes on now", trial.from, trial.to));
     let services = services::wanted(program.path())?;
     let length = agreed(&services)?.unwrap_or_default().watch;
-    let mut run = Run { after_boot: true, ..Run::new(&program, state, &services, (trial, None), length) };
+    let services = &services;
+    let mut run = Run { program: &program, state, services, trial, file: None, length, before: None };
     let end = run.drive(Machine::resume(found, blamed), say);
     Ok(Some(told(&end, &run.trial)))
 }
@@ -242,8 +243,15 @@ impl Job<'_> {
         let old =
             old.map_err(|error| Trouble::Failed(format!("{}: {error}", self.program.path().display())))?;
         let trial = Trial { program: self.program.path().to_owned(), from: self.own.clone(), to, old, new };
-        let mut run =
-            Run::new(self.program, self.state, self.services, (trial, Some(file)), self.settings.watch);
+        let mut run = Run {
+            program: self.program,
+            state: self.state,
+            services: self.services,
+            trial,
+            file: Some(file),
+            length: self.settings.watch,
+            before: Some(self.services.iter().map(Service::answer).collect()),
+        };
         let end = run.drive(Machine::begin(), say);
         if end == End::Updated {
             self.forget(self.state.memory());
@@ -268,24 +276,11 @@ struct Run<'a> {
     /// Where the new program is until it is in place.
     file: Option<&'a Path>,
     length: Duration,
-    /// What each service answered before.
-    before: Vec<Answer>,
-    /// Others have started the services.
-    after_boot: bool,
+    /// What each service answered before; `None`: others have started them since.
+    before: Option<Vec<Answer>>,
 }
 
-impl<'a> Run<'a> {
-    fn new(
-        program: &'a Program,
-        state: &'a State,
-        services: &'a [Service],
-        (trial, file): (Trial, Option<&'a Path>),
-        length: Duration,
-    ) -> Run<'a> {
-        let before = services.iter().map(Service::answer).collect();
-        Run { program, state, services, trial, file, length, before, after_boot: false }
-    }
-
+impl Run<'_> {
     fn drive(&mut self, (mut machine, mut next): (Machine, Next), say: Say<'_>) -> End {
         loop {
             let step = match next {
@@ -346,11 +341,12 @@ impl<'a> Run<'a> {
     /// Looks at every service until all are sound, or one is not.
     fn watch(&self, version: &Version, length: Duration) -> Result<(), String> {
         let begun = Instant::now();
-        let watch = |(service, before): (&Service, &Answer)| match self.after_boot {
-            true => Watch::after_boot(service.unit, version.clone()),
-            false => Watch::new(service.unit, version.clone(), before),
+        let after_boot = |service: &Service| Watch::after_boot(service.unit, version.clone());
+        let watch = |(service, before): (&Service, _)| Watch::new(service.unit, version.clone(), before);
+        let mut watches: Vec<Watch> = match &self.before {
+            None => self.services.iter().map(after_boot).collect(),
+            Some(before) => self.services.iter().zip(before).map(watch).collect(),
         };
-        let mut watches: Vec<Watch> = self.services.iter().zip(&self.before).map(watch).collect();
         for (watch, service) in watches.iter_mut().zip(self.services) {
             watch.allow(service.waits());
         }

@@ -26,6 +26,9 @@ const MEMORY: &str = "state.json";
 
 const LOCK: &str = "lock";
 
+/// The mode of both: everybody may read them.
+const PUBLIC: u32 = 0o644;
+
 /// Bytes of one of these files.
 const MOST: u64 = 64 << 10;
 
@@ -106,7 +109,7 @@ impl State {
 
     /// Writes the note.
     pub fn note(&self, trial: &Trial) -> io::Result<()> {
-        write(&self.directory.join(TRIAL), trial)
+        state_file::write_with_mode(&self.directory.join(TRIAL), trial, PUBLIC)
     }
 
     /// Removes the note.
@@ -124,7 +127,7 @@ impl State {
 
     /// Remembers this instead.
     pub fn remember(&self, memory: &Memory) -> io::Result<()> {
-        write(&self.directory.join(MEMORY), memory)
+        state_file::write_with_mode(&self.directory.join(MEMORY), memory, PUBLIC)
     }
 
     /// Remembers that this version is bad.
@@ -155,11 +158,6 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let mut text = Vec::new();
     File::open(path).ok()?.take(MOST).read_to_end(&mut text).ok()?;
     serde_json::from_slice(&text).ok()
-}
-
-fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
-    state_file::write(path, value)?;
-    fs::set_permissions(path, Permissions::from_mode(0o644))
 }
 
 #[cfg(test)]

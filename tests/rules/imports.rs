@@ -13,6 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "cli",
             "config",
             "controller",
+            "core",
             "daemon",
             "demo",
             "doctor",

@@ -15,6 +15,7 @@ use crate::controller::namespaces::changes::{Change, Wish};
 use crate::controller::namespaces::{NamespaceRegistry, answers};
 use crate::controller::refusals;
 use crate::controller::worker_client::{CallError, WorkerClient};
+use crate::core::fleet::identity::to_hex;
 use crate::core::ids::WorkerId;
 use crate::core::namespaces::NamespaceName;
 use crate::core::namespaces::state::{NamespaceState, TokenHash, TokenRecord, TokenText, TurnSecret};
@@ -208,7 +209,7 @@ impl NamespacesThread {
     fn add_token(&mut self, wish: Wish, mut state: NamespaceState) -> Result<Answer, Answer> {
         let (text, now) = (TokenText::from_entropy(entropy::bytes()), unix_seconds(SystemTime::now()));
         let record = TokenRecord {
-            id: entropy::bytes::<8>().iter().map(|byte| format!("{byte:02x}")).collect(),
+            id: to_hex(&entropy::bytes::<8>()),
             hash: TokenHash::of(text.expose()),
             role: wish.role,
             subject: wish.subject,

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::host::{self, Clock, Disk, Limits, Service, Start, StreamProcess};
+use super::host::{self, Clock, Disk, Limits, Preflight, Service, StreamProcess};
 use super::services::{self, Answers, Body, Certificate, Controller, Dates};
 use super::updates::{self, Looked, Trial, Updates};
 use super::wireguard::{self, Peer, WireGuard};
@@ -19,7 +19,7 @@ const DAY: u64 = 86_400;
 /// A host, as far as it is looked at. Rows of the table break it in one place each.
 struct Host {
     settings: Settings,
-    start: Start,
+    start: Preflight,
     limits: Limits,
     clock: Clock,
     disk: Disk,
@@ -60,7 +60,7 @@ fn peer(heard: Option<u64>) -> Peer {
 fn sound() -> Host {
     Host {
         settings: Settings::defaults(Role::Worker),
-        start: Start::default(),
+        start: Preflight::default(),
         limits: Limits { of_service: true, descriptors: 262_144, tasks: Some(8_192) },
         clock: Clock { others: vec![("the controller".into(), NOW, NOW + 1)], credentials: None },
         disk: Disk {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{NamespaceName, RoomRole};
 use crate::config::settings::RoomsConfig;
+use crate::core::fleet::identity::to_hex;
 
 /// The version of the form. A file of a later one is not read: it may mean more than we understand.
 pub const VERSION: u32 = 1;
@@ -93,7 +94,7 @@ impl TokenHash {
     }
 
     fn hex(self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        to_hex(&self.0)
     }
 }
 
@@ -378,7 +379,7 @@ impl NamespaceState {
 fn digest_of(state: &impl Serialize) -> String {
     let text = serde_json::to_vec(state).unwrap_or_default();
     let digest = digest::digest(&digest::SHA256, &text);
-    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    to_hex(&digest.as_ref()[..8])
 }
 
 /// A namespace has as many good tokens as it may.
