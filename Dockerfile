@@ -11,6 +11,7 @@ COPY hydraneckwebrtc /hydraneckwebrtc
 # The directories come with their owner, because there is no shell to make them with.
 COPY --chown=65532:65532 packaging/container/state /state
 COPY --chown=65532:65532 packaging/container/state /tmp
-ENV HOME=/state STATE_DIRECTORY=/state
+# A directory of the program alone: the one above it has what came with the image, and others may enter it.
+ENV HOME=/state STATE_DIRECTORY=/state/hydraneckwebrtc
 USER 65532:65532
 ENTRYPOINT ["/hydraneckwebrtc"]

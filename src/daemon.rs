@@ -39,17 +39,6 @@ impl fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
-/// What a role would meet at its start.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Preflight {
-    /// It would refuse to start.
-    pub refusals: Vec<String>,
-    /// It would start, but not all would work.
-    pub notes: Vec<String>,
-    /// As it is where the role runs already, or where another user looks than the service's.
-    pub expected: Vec<String>,
-}
-
 /// What `doctor` is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct DoctorOptions {

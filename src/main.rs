@@ -6,9 +6,8 @@ use std::time::Duration;
 use hydraneckwebrtc::cli::{self, Call, Roles};
 use hydraneckwebrtc::config::Environment;
 use hydraneckwebrtc::config::settings::{Role, Settings};
-use hydraneckwebrtc::daemon::{
-    ConfigOrigin, DemoOptions, DoctorOptions, Preflight, RunError, SetupOptions, Verdict,
-};
+use hydraneckwebrtc::core::doctor::host::Preflight;
+use hydraneckwebrtc::daemon::{ConfigOrigin, DemoOptions, DoctorOptions, RunError, SetupOptions, Verdict};
 use hydraneckwebrtc::{controller, demo, doctor, isolation, logging, setup, worker};
 
 /// How long the end waits for the log's last lines: a reader that reads takes them at once.
@@ -37,7 +36,7 @@ impl Roles for ThisProgram {
             Role::Controller => controller::preflight(settings),
             Role::Worker => worker::preflight::places(settings),
         };
-        doctor::run(settings, preflight, options, Vec::new())
+        doctor::run(settings, &preflight, options)
     }
 
     fn setup(&self, options: &SetupOptions) -> Verdict {

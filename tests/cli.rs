@@ -10,9 +10,8 @@ use std::time::Duration;
 use hydraneckwebrtc::cli::{self, Call, Exit, Roles};
 use hydraneckwebrtc::config::Environment;
 use hydraneckwebrtc::config::settings::{Log, LogFormat, Settings};
-use hydraneckwebrtc::daemon::{
-    ConfigOrigin, DemoOptions, DoctorOptions, Preflight, RunError, SetupOptions, Verdict,
-};
+use hydraneckwebrtc::core::doctor::host::Preflight;
+use hydraneckwebrtc::daemon::{ConfigOrigin, DemoOptions, DoctorOptions, RunError, SetupOptions, Verdict};
 use hydraneckwebrtc::logging;
 
 /// Notes what it was asked for.

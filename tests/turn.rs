@@ -13,40 +13,18 @@ mod namespaces;
 #[path = "coturn/relay_check.rs"]
 mod relay_check;
 
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hydraneckwebrtc::core::turn_credentials::{self, Credentials};
 use serde_json::json;
 
-use coturn::{Coturn, Plan, SECRET};
+use coturn::{Coturn, LOOPBACK, SECRET};
 use lab::Lab;
 
-const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-
-/// coturn on loopback, which production never allows, relaying to 127.0.0.1 alone.
-fn start(lab: &Lab) -> Option<(Coturn, SocketAddr)> {
-    let address = SocketAddr::new(LOOPBACK, free_port(LOOPBACK));
-    let plan = Plan { address, peers: &["127.0.0.1"], more: &["allow-loopback-peers"], namespace: None };
-    let Some(coturn) = Coturn::start(&lab.dir, &plan) else {
-        coturn::note("SKIPPED: coturn is not installed (apt-get install coturn)");
-        return None;
-    };
-    Some((coturn, address))
-}
-
-/// A port that is free for UDP and TCP on `ip` now.
-fn free_port(ip: IpAddr) -> u16 {
-    loop {
-        let udp = UdpSocket::bind((ip, 0)).expect("a port");
-        let port = udp.local_addr().expect("its address").port();
-        // Below the ports of relays.
-        if port < 49_000 && TcpListener::bind((ip, port)).is_ok() {
-            return port;
-        }
-    }
-}
+/// What relays of these tests may reach where nothing else is said: themselves.
+const OWN: &[&str] = &["127.0.0.1"];
 
 /// Sends ten messages through a relay to an echo at `peer`; what turnutils_uclient said, and whether all came back.
 fn relay(server: SocketAddr, credentials: &Credentials, peer: IpAddr) -> (bool, String) {
@@ -89,7 +67,7 @@ fn unix_now() -> u64 {
 #[test]
 fn a_real_coturn_accepts_what_the_page_gets() {
     let mut lab = Lab::new();
-    let Some((_coturn, server)) = start(&lab) else { return };
+    let Some((_coturn, server)) = Coturn::on_loopback(&lab.dir, OWN, &[]) else { return };
     let url = format!("turn:{server}");
     let worker = lab.lone_worker(|config| {
         config["turn"] = json!({"secret": SECRET, "urls": [url], "ttl": "5m"});
@@ -175,7 +153,7 @@ fn the_script_mints_for_a_living_session_and_no_more_often_than_the_page_may_ask
 #[test]
 fn a_real_coturn_refuses_what_is_expired_or_of_another_secret_or_changed() {
     let lab = Lab::new();
-    let Some((coturn, server)) = start(&lab) else { return };
+    let Some((coturn, server)) = Coturn::on_loopback(&lab.dir, OWN, &[]) else { return };
     let minted =
         |secret: &str, now: u64| turn_credentials::mint(secret, "0123abcd", now, Duration::from_secs(600));
     let good = minted(SECRET, unix_now());
@@ -200,7 +178,7 @@ fn a_real_coturn_refuses_what_is_expired_or_of_another_secret_or_changed() {
 #[test]
 fn a_relay_of_the_shipped_configuration_reaches_media_addresses_only() {
     let lab = Lab::new();
-    let Some((_coturn, server)) = start(&lab) else { return };
+    let Some((_coturn, server)) = Coturn::on_loopback(&lab.dir, OWN, &[]) else { return };
     let credentials = turn_credentials::mint(SECRET, "0123abcd", unix_now(), Duration::from_secs(600));
     let (accepted, said) = relay(server, &credentials, IpAddr::from([127, 0, 0, 2]));
     println!("{said}");

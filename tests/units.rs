@@ -209,54 +209,75 @@ fn the_recipe_for_recordings_writes_where_the_documented_drop_in_lets_it() {
     fs::remove_dir_all(&root).unwrap();
 }
 
-/// A directory with programs that note how they are called, and the package's `postinst` among them.
-struct Upgraded {
+/// The units that a package installs: those that are shipped, without those of updates.
+fn packaged() -> Vec<String> {
+    let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut units: Vec<String> = names
+        .filter(|name| [".service", ".socket", ".path"].iter().any(|end| name.ends_with(end)))
+        .filter(|name| !name.contains("-update"))
+        .collect();
+    units.sort();
+    units
+}
+
+/// A directory with programs that note how they are called, and the package's scripts among them.
+struct Package {
     stage: PathBuf,
 }
 
-impl Upgraded {
-    fn new() -> Upgraded {
-        let stage = std::env::temp_dir().join(format!("neck-postinst-{}", std::process::id()));
+impl Package {
+    fn new(name: &str) -> Package {
+        let stage = std::env::temp_dir().join(format!("neck-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&stage);
         fs::create_dir_all(stage.join("bin")).unwrap();
         let note = format!("#!/bin/sh\necho \"${{0##*/}} $*\" >>{}/calls\n", stage.display());
         let running = "#!/bin/sh\n[ \"$1 $2\" = '-q is-active' ] || exit 0\ncase \" $RUNNING \" in *\" $3 \"*) exit 0 ;; esac\nexit 3\n";
-        let sessions = "#!/bin/sh\nprintf %s \"$SESSIONS\"\n[ -n \"$SESSIONS\" ]\n";
+        let idle = "#!/bin/sh\n[ \"$1\" = idle ] || exit 64\nexit \"$IDLE\"\n";
         for (name, text) in [
             ("deb-systemd-invoke", note.as_str()),
             ("deb-systemd-helper", note.as_str()),
             ("systemd-sysusers", note.as_str()),
             ("systemctl", running),
-            ("hydraneckwebrtc", sessions),
+            ("hydraneckwebrtc", idle),
         ] {
             let path = stage.join("bin").join(name);
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         }
-        let script =
-            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/postinst")).unwrap();
-        // Where systemd runs it has this directory, which this machine may lack.
-        fs::write(stage.join("postinst"), script.replace("/run/systemd/system", &stage.to_string_lossy()))
-            .unwrap();
-        Upgraded { stage }
+        for name in ["postinst", "prerm", "postrm"] {
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging").join(name);
+            let script = fs::read_to_string(script).unwrap().replace("@UNITS@", &packaged().join(" "));
+            // Where systemd runs it has this directory, which this machine may lack.
+            let script = script.replace("/run/systemd/system", &stage.to_string_lossy());
+            fs::write(stage.join(name), script).unwrap();
+        }
+        Package { stage }
     }
 
-    /// What is restarted, and what is said, where these units run, the worker lists these sessions, and this version was there before.
-    fn from(&self, running: &str, sessions: &str, before: &str) -> (Vec<String>, String) {
+    /// The calls that a script makes with these arguments, where this is set, and what it says.
+    fn calls(&self, script: &str, arguments: &[&str], set: &[(&str, &str)]) -> (Vec<String>, String) {
         fs::write(self.stage.join("calls"), "").unwrap();
         let path = std::env::var("PATH").unwrap_or_default();
         let output = Command::new("sh")
-            .arg(self.stage.join("postinst"))
-            .args(["configure", before])
+            .arg(self.stage.join(script))
+            .args(arguments)
             .env("PATH", format!("{}/bin:{path}", self.stage.display()))
-            .env("RUNNING", running)
-            .env("SESSIONS", sessions)
+            .env_remove("DPKG_ROOT")
+            .envs(set.iter().copied())
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{said}");
+        assert!(output.status.success(), "{script}: {said}");
         let calls = fs::read_to_string(self.stage.join("calls")).unwrap();
-        let restarts = calls.lines().filter_map(|call| call.strip_prefix("deb-systemd-invoke restart "));
+        (calls.lines().map(str::to_owned).collect(), said)
+    }
+
+    /// What is restarted, and what is said, where these units run, `idle` ends with this status, and this version was there before.
+    fn from(&self, running: &str, idle: &str, before: &str) -> (Vec<String>, String) {
+        let (calls, said) =
+            self.calls("postinst", &["configure", before], &[("RUNNING", running), ("IDLE", idle)]);
+        let restarts = calls.iter().filter_map(|call| call.strip_prefix("deb-systemd-invoke restart "));
         (restarts.map(str::to_owned).collect(), said)
     }
 }
@@ -264,20 +285,60 @@ impl Upgraded {
 #[test]
 fn an_upgrade_restarts_a_controller_and_an_idle_worker() {
     let [worker, controller] = UNITS;
-    let (both, idle) = (UNITS.join(" "), "{\"sessions\":[]}");
-    let upgraded = Upgraded::new();
-    let restarted = |running: &str, sessions: &str, before: &str| upgraded.from(running, sessions, before).0;
+    // The exit statuses of `hydraneckwebrtc idle`: nobody, somebody, no answer, an error of the service, an older configuration.
+    let (both, idle, somebody, elsewhere) = (UNITS.join(" "), "0", "75", ["69", "1", "78"]);
+    let upgraded = Package::new("postinst");
+    let restarted = |running: &str, idle: &str, before: &str| upgraded.from(running, idle, before).0;
     assert_eq!(restarted(&both, idle, "0.1.0"), [controller, worker]);
-    let (restarts, said) = upgraded.from(&both, "{\"sessions\":[{\"id\":\"x\"}]}", "0.1.0");
+    let (restarts, said) = upgraded.from(&both, somebody, "0.1.0");
     assert_eq!(restarts, [controller]);
     assert!(said.contains("systemctl restart hydraneckwebrtc"), "{said}");
     // One that does not answer may have sessions.
-    assert_eq!(restarted(worker, "", "0.1.0"), [""; 0]);
-    assert_eq!(restarted(worker, "{\"error\":\"x\"}", "0.1.0"), [""; 0]);
+    for status in elsewhere {
+        assert_eq!(restarted(worker, status, "0.1.0"), [""; 0], "{status}");
+    }
     // What does not run is not started, and a first installation restarts nothing.
     assert_eq!(restarted("", idle, "0.1.0"), [""; 0]);
     assert_eq!(restarted(&both, idle, ""), [""; 0]);
     fs::remove_dir_all(&upgraded.stage).unwrap();
+}
+
+#[test]
+fn what_a_package_installed_is_all_stopped_and_forgotten() {
+    let package = Package::new("removed");
+    let units = packaged();
+    let shipped = UNITS.iter().chain(&SOCKETS).chain(&TURN_SECRETS);
+    assert!(
+        units.len() == 6 && shipped.clone().all(|unit| units.iter().any(|name| name == unit)),
+        "{units:?}"
+    );
+    let (calls, _) = package.calls("prerm", &["remove"], &[]);
+    let stops: Vec<Vec<&str>> = calls
+        .iter()
+        .map(|call| call.strip_prefix("deb-systemd-invoke stop ").expect(call).split(' ').collect())
+        .collect();
+    // What would start the services again goes first.
+    let [first, then] = &stops[..] else { panic!("{calls:?}") };
+    assert!(first.iter().all(|unit| !unit.ends_with(".service")), "{first:?}");
+    assert!(then.iter().all(|unit| unit.ends_with(".service")), "{then:?}");
+    let mut stopped = stops.concat();
+    stopped.sort_unstable();
+    assert_eq!(stopped, units);
+    assert_eq!(package.calls("prerm", &["upgrade"], &[]).0, [""; 0], "an upgrade stops nothing");
+    // The root is another, or `purge` would take what this machine has.
+    let root = package.stage.join("root").to_string_lossy().into_owned();
+    for (script, argument, verb) in [
+        ("postinst", "configure", "update-state"),
+        ("postrm", "remove", "mask"),
+        ("postrm", "purge", "purge"),
+    ] {
+        let (calls, _) = package.calls(script, &[argument, ""], &[("DPKG_ROOT", &root)]);
+        for unit in &units {
+            let wanted = format!("deb-systemd-helper {verb} {unit}");
+            assert!(calls.contains(&wanted), "{script} {argument}: {wanted} is not among {calls:?}");
+        }
+    }
+    fs::remove_dir_all(&package.stage).unwrap();
 }
 
 #[test]

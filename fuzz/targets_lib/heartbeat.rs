@@ -47,8 +47,8 @@ pub fn run(data: &[u8]) {
     assert!(!matches!(outcome, BeatOutcome::Accepted(..)), "{source:?} has taken {}", beat.worker_id);
     assert_eq!(before, format!("{fleet:?}"));
     disputes.note(Moment(1), &beat, &source, &outcome, Some(address));
-    let news = disputes.tick(Moment(1), Duration::from_secs(60), |_| true);
-    assert!(news.begun.iter().all(|dispute| !dispute.to_string().is_empty()));
+    let begun = disputes.tick(Moment(1), Duration::from_secs(60), |_| true);
+    assert!(begun.iter().all(|dispute| !dispute.to_string().is_empty()));
     // Under a name that is nobody's it is taken, or refused with words.
     let mut free = fleet;
     let _ = free.forget(Moment(2), &beat.worker_id);

@@ -1,7 +1,7 @@
 //! What is asked of rooms, and answered, over REST: the same on both roles.
 
 use std::borrow::Cow;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -13,6 +13,7 @@ use crate::core::ids::WorkerId;
 use crate::core::namespaces::access::{Denied, Membership};
 use crate::core::namespaces::bearer::{self, Sources};
 use crate::core::namespaces::relays::TurnCredentials;
+use crate::core::namespaces::wire::RoomBrief;
 use crate::core::namespaces::{NamespaceName, RoomId};
 use crate::host::entropy;
 
@@ -27,16 +28,18 @@ pub struct RoomView {
     /// Its name within its namespace.
     pub room_id: RoomId,
     /// Members.
-    pub participants: usize,
+    pub participants: u32,
     /// Since when it is there, in seconds since 1970.
     pub created_at: u64,
     /// Where it is.
     pub worker_id: WorkerId,
 }
 
-/// Seconds since 1970.
-pub fn unix(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+impl RoomView {
+    /// Of a room as its worker lists it.
+    pub fn of(room: RoomBrief, worker_id: WorkerId) -> RoomView {
+        RoomView { room_id: room.id, participants: room.peers, created_at: room.created_at, worker_id }
+    }
 }
 
 /// Who judges tokens of rooms, and signs for their relays.

@@ -13,6 +13,7 @@ use crate::config::local::Local;
 use crate::config::secret::Secret;
 use crate::config::settings::Settings;
 use crate::config::{self, Environment};
+use crate::core::update::people::People;
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::http_client;
 use crate::logging;
@@ -57,6 +58,8 @@ pub enum Action {
     Undrain,
     /// The certificate of `server.domain`.
     Certificate,
+    /// Whether nobody is at a worker.
+    Idle,
     /// Something of namespaces.
     Namespace(NamespaceAction),
 }
@@ -122,10 +125,13 @@ pub fn run(
         }
         return Err(refused(&reply, action));
     }
+    // Scripts ask for no more than this.
+    let is_busy = action == Action::Idle && reply.body["idle"] != true;
     match flags.json {
         true => say(stdout, &format!("{}\n", document(reply.body))),
         false => say(stdout, &tables::of(action, (&id, flags), &reply.body)),
-    }
+    }?;
+    if is_busy { Err(Failed { exit: Exit::Later, text: String::new() }) } else { Ok(()) }
 }
 
 /// Scripts get a document also where the service has nothing to say.
@@ -167,11 +173,7 @@ impl Target {
             .proxy(None)
             .max_redirects(0)
             .build();
-        let agent = match own_host {
-            Some(host) => http_client::agent_to(config, host),
-            None => http_client::agent(config),
-        };
-        Ok(Target { url, token, agent })
+        Ok(Target { url, token, agent: http_client::agent_to(config, own_host) })
     }
 
     fn ask(&self, action: Action, id: &str, flags: &Flags) -> Result<Reply, Failed> {
@@ -184,6 +186,7 @@ impl Target {
             Action::Drain => self.call("POST", &format!("workers/{id}/drain"), Some(json!({}))),
             Action::Undrain => self.call("DELETE", &format!("workers/{id}/drain"), None),
             Action::Certificate => self.certificate(),
+            Action::Idle => self.idle(),
             Action::Namespace(action) => {
                 let call = namespaces::call(action, id, flags)?;
                 self.call(call.method, &call.path, call.body)
@@ -200,6 +203,22 @@ impl Target {
             return Err(Failed::new(Exit::NotFound, text));
         }
         Ok(Reply { status, body: if status == 200 { told } else { body } })
+    }
+
+    /// Whom a restart would disturb, by what health tells.
+    fn idle(&self) -> Result<Reply, Failed> {
+        let Reply { status, body } = self.call("GET", "health", None)?;
+        if status != 200 {
+            return Ok(Reply { status, body });
+        }
+        let people = People::of(&body).ok_or_else(|| {
+            let text =
+                format!("what answers at {} is no worker: only a worker's restart is waited for", self.url);
+            Failed::new(Exit::NotFound, text)
+        })?;
+        let People { sessions, members } = people;
+        let body = json!({"idle": people.count() == 0, "sessions": sessions, "room_members": members});
+        Ok(Reply { status, body })
     }
 
     /// A whole list, page after page. A service of an older version gives all of it at once.
@@ -231,10 +250,8 @@ impl Target {
         let request = self.agent.configure_request(request).timeout_global(Some(limit)).build();
         let mut response = self.agent.run(request).map_err(|error| self.unreached(&error))?;
         let status = response.status().as_u16();
-        let location = response.headers().get("Location").and_then(|value| value.to_str().ok());
-        if let Some(advice) = http_client::advice_of(status, location.filter(|_| status < 400), &self.url)
-            && status < 400
-        {
+        let advice = http_client::advice_of(&response, &self.url);
+        if let Some(advice) = advice.as_ref().filter(|_| status < 400) {
             return Err(self.elsewhere(&format!("{status}; {advice}")));
         }
         if status == 204 {
@@ -244,7 +261,6 @@ impl Target {
         match body {
             Ok(body) => Ok(Reply { status, body }),
             Err(_) => {
-                let advice = http_client::advice_of(status, None, &self.url);
                 let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
                 Err(self.elsewhere(&format!("{status}, and no JSON{advice}")))
             }

@@ -29,12 +29,6 @@ fn without_settings(parsed: &Parsed, problems: &str) -> Verdict {
     let advice = "correct it; `hydraneckwebrtc print-sample worker` (or controller) has every key; nothing else can be looked at before";
     let finding = |problem| Finding::fail("configuration", problem, advice);
     let report = Report { findings: problems.lines().map(finding).collect() };
-    let text = match parsed.client.json {
-        true => {
-            let role = parsed.role.map_or("unknown", |role| role.name());
-            format!("{}\n", report.json(role, env!("CARGO_PKG_VERSION")))
-        }
-        false => report.text(),
-    };
-    Verdict { text, is_sound: false }
+    let role = parsed.role.map_or("unknown", |role| role.name());
+    Verdict { text: report.shown(parsed.client.json, role, env!("CARGO_PKG_VERSION")), is_sound: false }
 }

@@ -19,7 +19,8 @@ use std::process::ExitCode;
 
 use crate::config::settings::{ListenAddress, Role, Settings};
 use crate::config::{self, Environment, Mode, Source};
-use crate::daemon::{ConfigOrigin, DemoOptions, DoctorOptions, Preflight, RunError, SetupOptions, Verdict};
+use crate::core::doctor::host::Preflight;
+use crate::daemon::{ConfigOrigin, DemoOptions, DoctorOptions, RunError, SetupOptions, Verdict};
 use crate::host::{process, turn_secrets};
 use crate::logging;
 use parse::{Parsed, Request};

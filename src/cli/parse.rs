@@ -303,8 +303,8 @@ fn set(parsed: &mut Parsed, flag: &Flag, value: OsString) -> Result<(), &'static
         Sets::Json => parsed.client.json = true,
         Sets::To => parsed.update.to = Some(text.parse().map_err(|_| "--to is a version like 1.2.3")?),
         Sets::Channel => {
-            let known = Channel::ALL.into_iter().find(|channel| channel.name() == text);
-            parsed.update.channel = Some(known.ok_or("--channel is production or staging")?);
+            let known = Channel::named(&text).ok_or("--channel is production or staging")?;
+            parsed.update.channel = Some(known);
         }
         Sets::Auto => parsed.update.automatic = true,
         Sets::Resume => parsed.update.resume = true,

@@ -19,6 +19,11 @@ pub fn of(action: Action, (id, flags): (&str, &Flags), body: &Value) -> String {
         Action::Workers => workers(&body["workers"]),
         Action::Start => started(body),
         Action::Show | Action::Certificate => shown(body),
+        Action::Idle if body["idle"] == true => "nobody streams from this worker\n".to_owned(),
+        Action::Idle => {
+            let (sessions, members) = (text(&body["sessions"]), text(&body["room_members"]));
+            format!("sessions: {sessions}, members of rooms: {members}\n")
+        }
         Action::End => format!("session {} has ended\n", short(id)),
         Action::Namespace(action) => namespaces::shown(action, id, flags, body),
         Action::Drain => format!("worker {} gets no new sessions\n", logging::clean(id)),

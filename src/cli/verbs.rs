@@ -539,6 +539,13 @@ pub const VERBS: &[Verb] = &[
         CLIENT,
         Operand::Nothing,
     ),
+    client(
+        "idle",
+        "whether a worker has neither sessions nor members of rooms: exit 0, or 75 when it has some",
+        Action::Idle,
+        CLIENT,
+        Operand::Nothing,
+    ),
     client("workers", "list the workers of a running controller", Action::Workers, CLIENT, Operand::Nothing),
     client("drain", "no new sessions on a worker", Action::Drain, CLIENT, Operand::Id("worker")),
     client("undrain", "new sessions on it again", Action::Undrain, CLIENT, Operand::Id("worker")),
@@ -602,7 +609,7 @@ pub const VERBS: &[Verb] = &[
         name: "check-update",
         about: "look whether there is a newer version, signed for this channel",
         request: Request::CheckUpdate,
-        flags: &[CHANNEL, JSON, CONFIG, ROLE],
+        flags: &[CHANNEL, JSON_REPORT, CONFIG, ROLE],
         operand: Operand::Nothing,
     },
     Verb {

@@ -138,6 +138,7 @@ impl Default for LeaseConfig {
             prefix: "/hydraneckwebrtc/".to_owned(),
             username: String::new(),
             password: Secret::default(),
+            secret: Secret::default(),
             ca_file: None,
             cert: None,
             key: None,

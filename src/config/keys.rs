@@ -207,6 +207,7 @@ pub static KEYS: &[Key] = &[
     key_in!("lease.prefix", CONTROLLER, Text(256), lease.prefix),
     key_in!("lease.username", CONTROLLER, Text(256), lease.username),
     key_in!("lease.password", CONTROLLER.secret(), Hidden, lease.password),
+    key_in!("lease.secret", CONTROLLER.secret(), Hidden, lease.secret),
     key_in!("lease.ca_file", CONTROLLER, Maybe(FilePath), lease.ca_file),
     key_in!("lease.cert", CONTROLLER, Maybe(FilePath), lease.cert),
     key_in!("lease.key", CONTROLLER, Maybe(FilePath), lease.key),

@@ -383,11 +383,11 @@ impl<'a> Loader<'a> {
                 self.report.wrong_key(error.key, error.text);
             }
         }
-        if let Some(Err((key, text))) = settings.lease.as_ref().map(tls_files::read_client_pair)
+        if let Some(Err(error)) = settings.lease.as_ref().map(tls_files::read_client_pair)
             && !self.report.blamed("lease.cert")
             && !self.report.blamed("lease.key")
         {
-            self.report.wrong_key(key, text);
+            self.report.wrong_key(error.key, error.text);
         }
         let link = settings.controller.as_ref().and_then(|link| link.ca_file.as_deref());
         for (key, path) in [

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::config::addresses::host_of;
 use crate::config::settings::{Network, Role, Settings};
 
 /// A list that covers this part of the internet is a list of everything, however it is written: two halves, eight eighths.
@@ -117,16 +118,12 @@ fn tokens_in_clear(settings: &Settings) -> Vec<String> {
 }
 
 fn is_in_clear_to_the_public(url: &str) -> bool {
-    let Some(rest) = url.strip_prefix("http://") else { return false };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((inside, _)) => inside,
-        None => authority.split(':').next().unwrap_or_default(),
-    };
-    match host.parse::<IpAddr>() {
+    let host = host_of(url);
+    let is_away = match host.parse::<IpAddr>() {
         Ok(ip) => is_public(ip.to_canonical()),
         Err(_) => is_public_name(&host.to_ascii_lowercase()),
-    }
+    };
+    is_away && url.starts_with("http://")
 }
 
 fn is_public_name(host: &str) -> bool {

@@ -22,7 +22,7 @@ const CREDENTIALS: &str = "/run/credentials";
 /// What is wrong with a pair of files, and with which of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PairError {
-    /// `server.tls.cert` or `server.tls.key`.
+    /// The setting of the file.
     pub key: &'static str,
     /// What is wrong and what to do.
     pub text: String,
@@ -38,43 +38,46 @@ impl std::error::Error for PairError {}
 
 /// Reads a certificate chain and its private key, and checks that they belong together.
 pub fn read_pair(files: &ServerTls) -> Result<CertifiedKey, PairError> {
-    let of_cert = |text| PairError { key: "server.tls.cert", text };
-    let of_key = |text| PairError { key: "server.tls.key", text };
-    let chain = read_certificates(&files.cert).map_err(of_cert)?;
-    let key = read_key(&files.key).map_err(of_key)?;
-    CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => of_key(format!(
-            "{} does not belong to the first certificate of server.tls.cert; give the key it was made for",
-            files.key.display()
-        )),
-        rustls::Error::InvalidCertificate(_) => of_cert(format!(
-            "{} holds a certificate first that is broken; export it anew as PEM",
-            files.cert.display()
-        )),
-        _ => of_key(format!(
-            "{} holds a key of a kind that cannot be used; make an ECDSA, Ed25519 or RSA key",
-            files.key.display()
-        )),
-    })
+    read_both(("server.tls.cert", &files.cert), ("server.tls.key", &files.key)).map(|(pair, _)| pair)
 }
 
 /// A certificate chain, and its private key as it stands in its file (PEM).
 pub type ClientPair = (Vec<CertificateDer<'static>>, Secret);
 
-/// Reads what a controller shows to etcd; `None`: nothing. The error names the key.
-pub fn read_client_pair(lease: &LeaseConfig) -> Result<Option<ClientPair>, (&'static str, String)> {
+/// Reads what a controller shows to etcd; `None`: nothing.
+pub fn read_client_pair(lease: &LeaseConfig) -> Result<Option<ClientPair>, PairError> {
     let (Some(cert), Some(key)) = (&lease.cert, &lease.key) else { return Ok(None) };
-    let chain = read_certificates(cert).map_err(|text| ("lease.cert", text))?;
-    let text = read_key_text(key).map_err(|text| ("lease.key", text))?;
-    let secret = key_of(key, &text).map_err(|text| ("lease.key", text))?;
-    let provider = aws_lc_rs::default_provider();
-    CertifiedKey::from_der(chain.clone(), secret, &provider).map_err(|error| {
-        (
-            "lease.key",
-            format!("{} does not fit lease.cert ({error}); give the key it was made for", key.display()),
-        )
+    read_both(("lease.cert", cert), ("lease.key", key)).map(|(pair, text)| Some((pair.cert, text)))
+}
+
+/// Reads the files of these settings: both together, and the key as it stands in its file.
+fn read_both(
+    (cert_name, cert): (&'static str, &Path),
+    (key_name, key): (&'static str, &Path),
+) -> Result<(CertifiedKey, Secret), PairError> {
+    let of_cert = |text| PairError { key: cert_name, text };
+    let of_key = |text| PairError { key: key_name, text };
+    let chain = read_certificates(cert).map_err(of_cert)?;
+    let text = read_key(key).map(Secret::new).map_err(of_key)?;
+    let der = PrivateKeyDer::from_pem_slice(text.expose().as_bytes()).map_err(|_| {
+        of_key(format!("{} holds no private key; it must be unencrypted PEM text", key.display()))
     })?;
-    Ok(Some((chain, Secret::new(text))))
+    let pair = CertifiedKey::from_der(chain, der, &aws_lc_rs::default_provider());
+    let pair = pair.map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => of_key(format!(
+            "{} does not belong to the first certificate of {cert_name}; give the key it was made for",
+            key.display()
+        )),
+        rustls::Error::InvalidCertificate(_) => of_cert(format!(
+            "{} holds a certificate first that is broken; export it anew as PEM",
+            cert.display()
+        )),
+        _ => of_key(format!(
+            "{} holds a key of a kind that cannot be used; make an ECDSA, Ed25519 or RSA key",
+            key.display()
+        )),
+    })?;
+    Ok((pair, text))
 }
 
 /// Reads the authorities that are believed instead of the public ones.
@@ -116,18 +119,9 @@ fn unmarked(text: &[u8]) -> &[u8] {
     text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
 }
 
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    key_of(path, &read_key_text(path)?)
-}
-
-fn read_key_text(path: &Path) -> Result<String, String> {
+fn read_key(path: &Path) -> Result<String, String> {
     let readers = if path.starts_with(CREDENTIALS) { Readers::OwnerAndGroup } else { Readers::Owner };
     secret_file::read(path, readers)
-}
-
-fn key_of(path: &Path, text: &str) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_slice(text.as_bytes())
-        .map_err(|_| format!("{} holds no private key; it must be unencrypted PEM text", path.display()))
 }
 
 #[cfg(test)]

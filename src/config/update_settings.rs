@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_yaml::Value as Yaml;
 
-use crate::config::addresses::Url;
+use crate::config::addresses::{Url, host_of};
 use crate::config::document::Node;
 use crate::config::kinds::{Choice, Kind, Scope, Secrets};
 
@@ -65,15 +65,17 @@ pub enum Channel {
 }
 
 impl Channel {
-    /// Both.
-    pub const ALL: [Channel; 2] = [Channel::Production, Channel::Staging];
-
     /// Its name in the file, in URLs and in signatures.
     pub fn name(self) -> &'static str {
         match self {
             Channel::Production => "production",
             Channel::Staging => "staging",
         }
+    }
+
+    /// The one with this name.
+    pub fn named(name: &str) -> Option<Channel> {
+        CHANNELS.find(name)
     }
 }
 
@@ -124,12 +126,7 @@ impl Kind<String> for ReleaseServer {
 }
 
 fn is_loopback(url: &str) -> bool {
-    let authority = url.split('/').nth(2).unwrap_or_default();
-    let host = match authority.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    };
-    host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    host_of(url).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]

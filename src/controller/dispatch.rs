@@ -64,8 +64,7 @@ impl Job {
     }
 }
 
-/// What a thread does. Clones are of the same controller.
-#[derive(Clone)]
+/// What the threads do.
 pub struct Dispatcher {
     /// The fleet thread.
     pub fleet: Sender<Ask>,
@@ -96,7 +95,6 @@ impl Turn {
             }
             Err(CallError::Lost(reason)) => return Turn::lost(placed, reason),
             Err(CallError::NotLeading(who)) => return Turn::not_leading(&who),
-            Ok(reply) if reply.lease.is_some() => return Turn::not_leading(&NotLeading(None)),
             Ok(reply) => reply,
         };
         let (status, stamp, reason) = (reply.status, reply.stamp, reply.error_text());
@@ -180,9 +178,6 @@ impl Dispatcher {
 
     /// A worker that answers is alive, and where we believe it to be.
     fn note_answer(&self, worker: &WorkerId, sent: &Result<Reply, CallError>) {
-        if let Some(number) = sent.as_ref().ok().and_then(|reply| reply.lease) {
-            self.client.heard(number);
-        }
         if sent.as_ref().is_ok_and(|reply| reply.stamp.is_some()) {
             let _ = self.fleet.send(Ask::Answered(worker.clone()));
         }
@@ -255,7 +250,6 @@ impl Dispatcher {
         let sent = self.client.delete(worker, id, reason, DELETE_TIMEOUT);
         self.note_answer(worker, &sent);
         match sent {
-            Ok(Reply { lease: Some(_), .. }) => refusals::not_leading(&NotLeading(None)),
             Err(CallError::NotLeading(who)) => refusals::not_leading(&who),
             Ok(reply) => {
                 if let (204 | 404, Some(stamp)) = (reply.status, reply.stamp) {

@@ -30,6 +30,7 @@ use crate::core::fleet::wire::{Heartbeat, HeartbeatReply, Stamp};
 use crate::core::fleet::{BeatOutcome, CreateSpec, Fleet, FleetEvent, FleetSettings, Placed, Refused};
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::log_limit::LogShares;
+use crate::core::namespaces::wire::RoomsReply;
 use crate::core::reason::EndReason;
 use crate::core::status::SessionStatus;
 use crate::core::time::Moment;
@@ -44,9 +45,6 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Questions taken in a row before those that wait are looked at.
 const BATCH: usize = 64;
-
-/// What a caller is told to wait when too much is under way.
-const BUSY_PAUSE: Duration = Duration::from_secs(2);
 
 /// Lines about refused heartbeats: so many at once, then one per interval. A refused worker beats every ten seconds.
 const REFUSED_BURST: u32 = 40;
@@ -287,8 +285,7 @@ impl FleetThread {
         let fleet = &self.fleet;
         self.reaches.retain(|id, _| fleet.knows(id));
         self.namespaces.keep_only(|id| fleet.knows(id));
-        let disputes = self.disputes.tick(now, self.patience, |id| fleet.knows(id));
-        for dispute in &disputes.begun {
+        for dispute in self.disputes.tick(now, self.patience, |id| fleet.knows(id)) {
             log::error!("[controller] {dispute}");
         }
         if self.keys.tick(now, self.fleet.identities()) {
@@ -300,7 +297,7 @@ impl FleetThread {
         let now = self.clock.now();
         match ask {
             Ask::Heartbeat(beat, source, upstream, responder) => {
-                self.heartbeat(&beat, source, upstream, responder)
+                self.heartbeat(*beat, source, upstream, responder);
             }
             Ask::TurnedAway(id, cause, rival, why) => {
                 self.disputes.turned_away(now, &id, cause, rival, why);
@@ -329,7 +326,10 @@ impl FleetThread {
                 self.fleet.condemn(&id, reason);
             }
             Ask::LeaseChanged => self.note_lead(),
-            Ask::Drains(drains) => self.fleet.set_drains(drains),
+            Ask::Drains(drains) => {
+                self.namespaces.set_drains(&drains);
+                self.fleet.set_drains(drains);
+            }
             Ask::Drain(worker, on, responder) => self.drain(&worker, on, responder),
             Ask::Forget(worker, responder) => self.forget(&worker, responder),
             Ask::Reconfigure(settings) => self.reconfigure(&settings),
@@ -338,22 +338,28 @@ impl FleetThread {
         }
     }
 
-    fn heartbeat(&mut self, beat: &Heartbeat, source: BeatSource, upstream: Upstream, responder: Responder) {
+    fn heartbeat(
+        &mut self,
+        mut beat: Heartbeat,
+        source: BeatSource,
+        upstream: Upstream,
+        responder: Responder,
+    ) {
         let now = self.clock.now();
         let holder = self.fleet.source_of(&beat.worker_id);
-        let outcome = self.fleet.heartbeat(now, beat, source);
-        let copied = self.disputes.note(now, beat, &source, &outcome, holder);
-        if let BeatOutcome::Accepted(_, news) = &outcome {
+        let outcome = self.fleet.heartbeat(now, &beat, source);
+        let copied = self.disputes.note(now, &beat, &source, &outcome, holder);
+        if let BeatOutcome::Accepted(reply, news) = &outcome {
             tell(news);
             if news.iter().any(|event| matches!(event, FleetEvent::WorkerProved(_))) {
                 self.keys.changed(now, self.fleet.identities());
                 self.publish_common();
             }
             self.leadership.heard(beat.lease);
-            self.reached(beat, &source, upstream);
+            self.reached(&beat, &source, upstream);
             // What a worker is told of namespaces holds secrets: only those that prove who they are have a part in them.
-            let report = beat.rooms.as_ref().filter(|_| source.key.is_some());
-            self.namespaces.heard(&beat.worker_id, report, beat.stopping || beat.draining);
+            let report = beat.rooms.take().filter(|_| source.key.is_some());
+            self.namespaces.heard(&beat, report, reply.draining);
         }
         let outcome = copied.map_or_else(|| outcome.reply(), Err);
         if let Err(refusal) = &outcome {
@@ -406,7 +412,8 @@ impl FleetThread {
             call_token: self.reaches.get(id).and_then(|reach| reach.call_token.clone()),
             heartbeats_only: self.heartbeats_only,
             rival: self.disputes.rival_of(id).map(|dispute| dispute.to_string()),
-            rooms: self.namespaces.reply(id),
+            // They hold secrets, and a worker takes them from whoever leads.
+            rooms: if lead.is_ok() { self.namespaces.reply(id) } else { RoomsReply::default() },
             ..reply
         }
     }
@@ -530,7 +537,7 @@ impl FleetThread {
             if let Job::Create(create, _) = &*job {
                 self.fleet.release(&create.id);
             }
-            job.refuse(refusals::busy(BUSY_PAUSE));
+            job.refuse(refusals::busy());
         }
     }
 

@@ -63,15 +63,13 @@ impl Jobs {
     }
 
     /// From now on jobs are done, also those that wait already.
-    pub fn open<W>(
+    pub fn open(
         &self,
-        work: impl Fn() -> W,
-        register: impl Fn(&str) -> Beat + Clone + Send + Sync + 'static,
-    ) where
-        W: Fn(Job) + Send + Sync + 'static,
-    {
-        self.creates.open(Box::new(work()), Box::new(register.clone()));
-        self.calls.open(Box::new(work()), Box::new(register));
+        work: impl Fn(Job) + Send + Sync + 'static,
+        register: impl Fn(&str) -> Beat + Send + Sync + 'static,
+    ) {
+        let doing = Arc::new(Doing { work: Box::new(work), register: Box::new(register) });
+        [&self.creates, &self.calls].into_iter().for_each(|lane| lane.open(doing.clone()));
     }
 
     /// Hands a job over, or gives it back when too many wait.
@@ -132,9 +130,9 @@ impl Lane {
         Lane { name, most, most_waiting, state: Mutex::default(), news: Condvar::new() }
     }
 
-    fn open(self: &Arc<Lane>, work: Work, register: Register) {
+    fn open(self: &Arc<Lane>, doing: Arc<Doing>) {
         let mut state = self.lock();
-        state.doing = Some(Arc::new(Doing { work, register }));
+        state.doing = Some(doing);
         for _ in 0..state.queue.len() {
             self.start_thread(&mut state);
         }
@@ -241,12 +239,9 @@ mod tests {
         let jobs = Jobs::new(bounds);
         let (begun, begins) = crossbeam_channel::unbounded();
         let (go, goes) = crossbeam_channel::unbounded::<()>();
-        let work = move || {
-            let (begun, goes) = (begun.clone(), goes.clone());
-            move |_: Job| {
-                let _ = begun.send(());
-                let _ = goes.recv_timeout(PATIENCE);
-            }
+        let work = move |_: Job| {
+            let _ = begun.send(());
+            let _ = goes.recv_timeout(PATIENCE);
         };
         jobs.open(work, |_| Box::new(|| ()));
         (jobs, begins, go)
@@ -290,11 +285,7 @@ mod tests {
         let jobs = Jobs::new(Bounds { creates: 1, calls: 4, waiting: 2 });
         (0..3).for_each(|_| assert!(jobs.try_send(call()).is_ok()));
         let (done, all) = crossbeam_channel::unbounded();
-        let work = || {
-            let done = done.clone();
-            move |_: Job| done.send(()).expect("it is heard")
-        };
-        jobs.open(work, |_| Box::new(|| ()));
+        jobs.open(move |_| done.send(()).expect("it is heard"), |_| Box::new(|| ()));
         (0..3).for_each(|_| all.recv_timeout(PATIENCE).expect("done"));
         jobs.stop(PATIENCE);
     }

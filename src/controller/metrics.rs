@@ -12,17 +12,13 @@ const MAX_WORKERS_NAMED: usize = 200;
 
 /// Writes who leads, where several controllers share a lease; else these have no series, for zeros would say that nobody leads.
 pub fn write_lease(page: &mut Exposition, leadership: &Leadership, now: Moment) {
-    let Some((ours, results)) = leadership.figures(now) else {
-        for metric in [&t::LEASE_LEADS, &t::LEASE_NUMBER, &t::LEASE_LEFT] {
-            page.values(metric, std::iter::empty::<([&str; 0], u64)>());
-        }
-        return page.values(&t::LEASE_QUERIES, std::iter::empty::<([&str; 1], u64)>());
-    };
-    let (number, left) = ours.unwrap_or_default();
-    page.value(&t::LEASE_LEADS, ours.is_some());
-    page.value(&t::LEASE_NUMBER, number);
-    page.value(&t::LEASE_LEFT, left);
-    page.tally(&t::LEASE_QUERIES, results);
+    let figures = leadership.figures(now);
+    let ours = figures.map(|(ours, _)| (ours.is_some(), ours.unwrap_or_default()));
+    page.values(&t::LEASE_LEADS, ours.map(|(leads, _)| ([], leads)));
+    page.values(&t::LEASE_NUMBER, ours.map(|(_, (number, _))| ([], number)));
+    page.values(&t::LEASE_LEFT, ours.map(|(_, (_, left))| ([], left)));
+    let results = figures.into_iter().flat_map(|(_, results)| results.iter());
+    page.values(&t::LEASE_QUERIES, results.map(|(word, count)| ([word], count)));
 }
 
 /// Writes what there is of the fleet.
@@ -42,12 +38,11 @@ pub fn write(page: &mut Exposition, snapshot: &Snapshot, (now, jobs_waiting): (M
     page.value(&t::FLEET_SETTLING, snapshot.settling(now).is_some());
     page.value(&t::DISPATCH_WAITING, jobs_waiting);
     // Who has proved nothing may call itself something else with every beat.
-    let proved = snapshot.workers().filter(|worker| worker.key.is_some());
-    let named: Vec<WorkerView> = proved.take(MAX_WORKERS_NAMED).collect();
-    let named = || named.iter();
+    let proved = snapshot.shares().iter().map(|share| share.view()).filter(|worker| worker.key.is_some());
+    let named = || proved.clone().take(MAX_WORKERS_NAMED);
     let held = |worker: &WorkerView| worker.active.saturating_add(worker.reserved);
     page.values(&t::WORKER_SESSIONS, named().map(|worker| ([worker.id.as_str()], held(worker))));
     page.values(&t::WORKER_SESSIONS_MAX, named().map(|worker| ([worker.id.as_str()], worker.max)));
-    let ages = named().map(|worker| ([worker.id.as_str()], worker.last_heartbeat_age));
+    let ages = named().map(|worker| ([worker.id.as_str()], worker.last_heartbeat_age_at(snapshot.taken)));
     page.values(&t::WORKER_HEARTBEAT_AGE, ages);
 }

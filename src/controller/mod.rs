@@ -36,9 +36,10 @@ use crate::api::server::ApiServer;
 use crate::config::live::Live;
 use crate::config::settings::{OperatorListen, Settings};
 use crate::core::descriptors::Plan;
+use crate::core::doctor::host::Preflight;
 use crate::core::fleet::WorkerView;
 use crate::core::fleet::identity::Identities;
-use crate::daemon::{ConfigOrigin, Daemon, Preflight, RunError, Running};
+use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
 use crate::edge::router::{Entrance, Uncounted};
 use crate::edge::{Edge, Listener};
 use crate::front::announcer::{Announcer, Workers};
@@ -48,7 +49,6 @@ use crate::host::activation::{self, Passed};
 use crate::host::clock::Clock;
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::join;
-use crate::host::namespace_files::NamespaceFiles;
 use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::Pulses;
 use crate::operator::router::OperatorRouter;
@@ -59,9 +59,9 @@ use fleet_thread::{Ask, FleetThread};
 use jobs::{Bounds, Jobs};
 use key_store::KeyStore;
 use lease::etcd::Etcd;
+use lease::stored::StoredNamespaces;
 use lease::{Leadership, LeaseThread};
-use namespaces::{NamespaceRegistry, NamespaceService, NamespacesThread, Tell};
-use operators::FleetSource;
+use namespaces::{Files, NamespaceRegistry, NamespaceService, NamespacesThread, Tell};
 use rooms::routes::RoomRoutes;
 use router::ControllerRouter;
 use service::ControllerService;
@@ -146,7 +146,7 @@ impl Controller {
         let (outbox, outbox_thread) = front::outbox(&state, &live, pulses)?;
         let (operators, awake) = Operators::new(live.clone());
         let page_address = page_address(&listeners);
-        let service = ControllerService {
+        let service = Arc::new(ControllerService {
             page: page_address,
             live: live.clone(),
             published: published.clone(),
@@ -160,10 +160,10 @@ impl Controller {
             namespaces,
             metrics: metrics.clone(),
             clock,
-        };
-        let source = FleetSource::beside(&service);
+        });
+        let source = service.clone();
         let rooms = RoomRoutes::new(service.rooms(), live.clone(), closing.clone());
-        let api = front::api(&state, &live.get(), Arc::new(service), (&plan, pulses))?;
+        let api = front::api(&state, &live.get(), service, (&plan, pulses))?;
         let router = own_router(rooms, &published, &live, &api, clock);
         let page = Page::start((operators, page_address), (source, awake), &live.get(), pulses)?;
         let router = page.in_front_of(router, &live);
@@ -226,7 +226,7 @@ impl Page {
     /// Without a place where it is shown there is no thread.
     fn start(
         (operators, address): (Arc<Operators>, Option<SocketAddr>),
-        (source, awake): (FleetSource, Receiver<()>),
+        (source, awake): (Arc<ControllerService>, Receiver<()>),
         settings: &Settings,
         pulses: &Pulses,
     ) -> Result<Page, RunError> {
@@ -236,7 +236,7 @@ impl Page {
         }
         let beat = front::beat(pulses, "operators", FLEET_SILENCE);
         let run = operators.clone();
-        let thread = front::thread("operators", STACK, move || run.run(&source, &awake, &beat))?;
+        let thread = front::thread("operators", STACK, move || run.run(&*source, &awake, &beat))?;
         Ok(Page { operators, thread: Some(thread), address })
     }
 
@@ -298,12 +298,14 @@ fn start_threads(
     (clock, pulses): (Clock, &Pulses),
 ) -> Result<(Threads, Leadership, NamespaceService), RunError> {
     let known = known_workers(state)?;
-    let (leadership, lease) = start_lease(&live.get(), &fleet, port, (clock, pulses))?;
-    let given = (jobs.clone(), leadership.clone(), asks);
     let (registry, files) = NamespaceRegistry::open(state, live.clone(), clock);
+    let files = Files::new(files, &registry);
+    let (leadership, lease) = start_lease(live, (&fleet, &registry), port, (clock, pulses))?;
+    let given = (jobs.clone(), leadership.clone(), asks);
     let fleet_thread = start_fleet(live, known, (published, &registry), given, (clock, pulses))?;
     let client = WorkerClient::new(live.clone(), published.clone(), roots, (leadership.clone(), clock));
-    let (service, namespaces) = start_namespaces(registry, files, client.clone(), pulses)?;
+    let kept = (files, leadership.clone());
+    let (service, namespaces) = start_namespaces(registry, kept, client.clone(), pulses)?;
     open_jobs(&jobs, &live.get(), Dispatcher { fleet, client, clock }, pulses);
     Ok((Threads { fleet: fleet_thread, namespaces, lease }, leadership, service))
 }
@@ -332,30 +334,32 @@ fn start_fleet(
 
 fn start_namespaces(
     registry: NamespaceRegistry,
-    files: Result<NamespaceFiles, String>,
+    (files, leadership): (Files, Leadership),
     client: WorkerClient,
     pulses: &Pulses,
 ) -> Result<(NamespaceService, JoinHandle<()>), RunError> {
     let (tell, orders) = Tell::new();
     let beat = front::beat(pulses, "namespaces", FLEET_SILENCE);
     let service = NamespaceService { registry: registry.clone(), tell };
-    let thread = NamespacesThread { registry, files, client, beat };
+    let thread = NamespacesThread { registry, files, leadership, client, beat };
     Ok((service, front::thread("namespaces", STACK, move || thread.run(&orders))?))
 }
 
 /// Starts the thread that asks who leads; without `lease` there is none, and this controller does.
 fn start_lease(
-    settings: &Settings,
-    fleet: &Sender<Ask>,
+    live: &Arc<Live>,
+    (fleet, namespaces): (&Sender<Ask>, &NamespaceRegistry),
     port: u16,
     (clock, pulses): (Clock, &Pulses),
 ) -> Result<(Leadership, Option<JoinHandle<()>>), RunError> {
+    let settings = live.get();
     let Some(config) = &settings.lease else { return Ok((Leadership::alone(), None)) };
     let tls = crypto::client_of(config).map_err(RunError)?;
-    let own_url = config.own_url(settings, port).unwrap_or_default();
+    let own_url = config.own_url(&settings, port).unwrap_or_default();
     let etcd = Etcd::new(config.clone(), own_url.clone(), tls);
     let beat = front::beat(pulses, "lease", LEASE_SILENCE);
-    let (lease, leadership) = LeaseThread::new((config.ttl, own_url), etcd, fleet.clone(), (clock, beat));
+    let store = (etcd, StoredNamespaces::new(live.clone(), namespaces.clone()));
+    let (lease, leadership) = LeaseThread::new((config.ttl, own_url), store, fleet.clone(), (clock, beat));
     let thread = front::thread("lease", STACK, move || lease.run())?;
     Ok((leadership, Some(thread)))
 }
@@ -372,11 +376,7 @@ fn bounds(settings: &Settings, plan: &Plan) -> Bounds {
 fn open_jobs(jobs: &Jobs, settings: &Settings, dispatcher: Dispatcher, pulses: &Pulses) {
     let silence = settings.sessions.create_timeout + DISPATCH_SILENCE_MARGIN;
     let pulses = pulses.clone();
-    let work = || {
-        let dispatcher = dispatcher.clone();
-        move |job| dispatcher.carry_out(job)
-    };
-    jobs.open(work, move |name| front::passing_beat(&pulses, name, silence));
+    jobs.open(move |job| dispatcher.carry_out(job), move |name| front::passing_beat(&pulses, name, silence));
 }
 
 impl Running for Controller {
@@ -413,6 +413,7 @@ impl Running for Controller {
 
     fn finish(&mut self, hurried: bool) {
         front::last_call(self.edge.as_ref(), hurried);
+        // It looks through the API's eyes: nobody asks for changes of namespaces once both are gone.
         self.page.stop();
         self.certificates.stop();
         let _ = self.fleet.send(Ask::Stop);

@@ -18,6 +18,9 @@ pub const LEADER_FIELD: &str = "Neck-Leader";
 /// What a caller waits that knows of no leader: about as long as the lease of a dead one lasts, in parts.
 const LEADER_PAUSE: Duration = Duration::from_secs(2);
 
+/// What a caller is told to wait when too much is under way.
+const BUSY_PAUSE: Duration = Duration::from_secs(2);
+
 /// A create that gets no worker.
 pub fn create(refused: &Refused) -> Answer {
     match refused {
@@ -105,13 +108,13 @@ pub fn forget(why: NotForgotten) -> Answer {
 }
 
 /// Too much is under way.
-pub fn busy(pause: Duration) -> Answer {
+pub fn busy() -> Answer {
     Answer::error(
         503,
         "too many requests under way",
         "every dispatch thread is busy and the queue is full; try again",
     )
-    .retry_after(pause)
+    .retry_after(BUSY_PAUSE)
 }
 
 /// We are going down.
@@ -123,8 +126,8 @@ pub fn closing() -> Answer {
 pub fn not_leading(who: &NotLeading) -> Answer {
     let (NotLeading(url), title) = (who, "not the leader");
     let detail = match url {
-        Some(url) => format!("{url} leads: send creates, ends and drains there"),
-        None => "no controller is known to lead; ask again in a moment".to_owned(),
+        Some(url) => format!("{url} leads: send creates, ends and drains there, and what changes namespaces or makes rooms"),
+        None => "no controller is known to lead; ask again in a moment, and where that lasts see the health of the controllers".to_owned(),
     };
     let answer = Answer::error_with(503, title, detail, json!({"leader": url})).retry_after(LEADER_PAUSE);
     match url {

@@ -91,24 +91,16 @@ impl ControllerRouter {
 
     fn to_worker(&self, request: &Request<'_>, worker: &WorkerId, reach: &Reach) -> Decision {
         let settings = self.live.get();
-        let upstream = reach.upstream.clone();
-        let proofs = reach.proof.of(std::iter::once(reach.token(&settings)), worker);
         // What the worker would refuse need not be carried there.
         let (most, own) =
             (settings.edge.session_body_limit, routes::worker_body_limit(request.method, request.path));
+        // Nothing is confined here: the worker does so with its processes, and what it says itself speaks for the service.
         Decision::Forward(Forward {
-            upstream,
-            prefix: "".into(),
             body_limit: own.map_or(most, |own| own.min(most)),
-            inject: None,
-            user: None,
             tunnels: Some(self.uncounted.clone()),
-            proof: proofs.first().cloned(),
+            proof: reach.proof_to(worker, &settings),
             unavailable: Some(pages::worker_away),
-            // The worker confines its processes; what it says itself speaks for the service.
-            confined: None,
-            screen: None,
-            rewrite: None,
+            ..Forward::to(reach.upstream.clone())
         })
     }
 

@@ -19,13 +19,13 @@ use crate::api::sessions;
 use crate::api::types::{CreateRequest, SessionView};
 use crate::config::live::Live;
 use crate::config::secret::is_one_of;
-use crate::config::settings::{OperatorListen, Role, Settings};
+use crate::config::settings::{OperatorListen, Role};
 use crate::controller::dispatch::Job;
 use crate::controller::fleet_thread::{Ask, Create};
 use crate::controller::jobs::Jobs;
 use crate::controller::lease::{Leadership, NotLeading};
 use crate::controller::metrics;
-use crate::controller::namespaces::{self, NamespaceRegistry, NamespaceService};
+use crate::controller::namespaces::{self, NamespaceService};
 use crate::controller::refusals;
 use crate::controller::rooms::RoomPlaces;
 use crate::controller::rooms::rest;
@@ -58,9 +58,6 @@ const MAX_DISPUTES_SHOWN: usize = 20;
 
 /// Workers in trouble that one health reply names.
 const MAX_WORKERS_SHOWN: usize = 20;
-
-/// What a caller is told to wait when too much is under way.
-const BUSY_PAUSE: Duration = Duration::from_secs(2);
 
 /// What the API works with.
 pub struct ControllerService {
@@ -180,6 +177,7 @@ impl ControllerService {
         RoomPlaces {
             registry: self.namespaces.registry.clone(),
             fleet: self.published.clone(),
+            leadership: self.leadership.clone(),
             clock: self.clock,
         }
     }
@@ -247,11 +245,16 @@ impl ControllerService {
         }
     }
 
-    /// What is wrong with the fleet and with us.
-    fn problems(&self, snapshot: &Snapshot, admin: bool) -> Vec<String> {
-        let rest = (&self.outbox, &self.namespaces.registry, &*self.live.get());
-        let mut problems = all_problems(snapshot, admin, &self.certificate, rest);
-        problems.extend(self.leadership.problems(self.clock.now(), admin));
+    /// What is wrong with the fleet and with us, for health, Prometheus and the operators' page.
+    pub fn problems(&self, snapshot: &Snapshot, admin: bool) -> Vec<String> {
+        let (registry, has_settled) =
+            (&self.namespaces.registry, snapshot.settling(snapshot.taken).is_none());
+        let mut problems = of_fleet(snapshot, admin);
+        problems.extend(namespaces::problems(registry, admin, has_settled));
+        problems.extend(self.certificate.problem());
+        let figures = self.outbox.figures(unix_millis());
+        problems.extend(figures.problems(&self.live.get().outbox).into_iter().map(str::to_owned));
+        problems.extend(self.leadership.problems(snapshot.taken, admin));
         problems
     }
 
@@ -278,13 +281,18 @@ impl ControllerService {
             Ok(wanted) => wanted,
             Err(why) => return sessions::bad_listing(why),
         };
-        let snapshot = self.published.get(self.clock.now());
-        let all = snapshot.workers().filter(|worker| {
-            wanted.worker.as_ref().is_none_or(|id| worker.id == *id)
-                && wanted.state.as_ref().is_none_or(|state| worker.standing() == state)
+        let now = self.clock.now();
+        let snapshot = self.published.get(now);
+        let all = snapshot.shares().iter().filter(|share| {
+            wanted.worker.as_ref().is_none_or(|id| share.id() == id)
+                && wanted
+                    .state
+                    .as_ref()
+                    .is_none_or(|state| share.view().standing_in(share.health(now)) == state)
         });
-        let page = wanted.page(all, |worker| worker.id.as_str());
-        let mut body = json!({"workers": page.entries.iter().map(worker_json).collect::<Vec<_>>()});
+        let page = wanted.page(all, |share| share.id().as_str());
+        let entries = page.entries.iter().map(|share| worker_json(&share.worker(now)));
+        let mut body = json!({"workers": entries.collect::<Vec<_>>()});
         if let Some(next) = page.next {
             body["next"] = next.into();
         }
@@ -426,7 +434,7 @@ impl ControllerService {
 
     fn submit(&self, job: Job) {
         if let Err(job) = self.jobs.try_send(job) {
-            job.refuse(refusals::busy(BUSY_PAUSE));
+            job.refuse(refusals::busy());
         }
     }
 
@@ -456,23 +464,8 @@ fn is_for_the_leader(operation: Operation) -> bool {
     )
 }
 
-/// What is wrong with the fleet and with us, for health, Prometheus and the operators' page.
-pub fn all_problems(
-    snapshot: &Snapshot,
-    admin: bool,
-    certificate: &CertificateView,
-    (outbox, namespaces, settings): (&Outbox, &NamespaceRegistry, &Settings),
-) -> Vec<String> {
-    let mut problems = problems(snapshot, admin);
-    problems.extend(namespaces::problems(namespaces, admin, snapshot.settling(snapshot.taken).is_none()));
-    problems.extend(certificate.problem());
-    let figures = outbox.figures(unix_millis());
-    problems.extend(figures.problems(&settings.outbox).into_iter().map(str::to_owned));
-    problems
-}
-
-/// What is wrong, in words with what to do. Ids and addresses of workers are for operators.
-fn problems(snapshot: &Snapshot, admin: bool) -> Vec<String> {
+/// What is wrong with the fleet, in words with what to do. Ids and addresses of workers are for operators.
+fn of_fleet(snapshot: &Snapshot, admin: bool) -> Vec<String> {
     let mut problems = Vec::new();
     if snapshot.counts.up == 0 {
         problems.push("no worker is up: check the workers' controller.url and controller.token".to_owned());
@@ -502,16 +495,16 @@ fn problems(snapshot: &Snapshot, admin: bool) -> Vec<String> {
 fn of_workers(snapshot: &Snapshot, admin: bool) -> Vec<String> {
     let mut lost = Vec::new();
     let mut troubled = Vec::new();
-    for worker in snapshot.workers() {
-        let id = &worker.id;
-        if worker.is_lost() {
-            lost.push(format!(
+    for share in snapshot.shares() {
+        let (id, worker) = (share.id(), share.view());
+        match share.health(snapshot.taken) {
+            WorkerHealth::Down if !worker.stopping => lost.push(format!(
                 "worker {id} is down: it is not heard of; DELETE /api/v1/workers/{id} if it is no more"
-            ));
-        } else if worker.health == WorkerHealth::Late && !worker.stopping {
-            lost.push(format!("worker {id} is late: a heartbeat is missing"));
-        } else {
-            troubled.extend(worker.troubles().map(|trouble| format!("worker {id}: {trouble}")));
+            )),
+            WorkerHealth::Late if !worker.stopping => {
+                lost.push(format!("worker {id} is late: a heartbeat is missing"));
+            }
+            _ => troubled.extend(worker.troubles().map(|trouble| format!("worker {id}: {trouble}"))),
         }
     }
     if !admin {

@@ -13,6 +13,7 @@ use crate::controller::lease::HeardTime;
 use crate::core::fleet::disputes::Dispute;
 use crate::core::fleet::wire::{CallToken, Generation};
 use crate::core::fleet::{Changes, Counts, SessionView, Way, WorkerView};
+use crate::core::forwarding_proof::ForwardingProof;
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
 use crate::core::status::SessionStatus;
 use crate::core::time::Moment;
@@ -60,6 +61,11 @@ impl Reach {
         }
     }
 
+    /// What proves to this worker that a request comes by us.
+    pub fn proof_to(&self, worker: &WorkerId, settings: &Settings) -> Option<ForwardingProof> {
+        self.proof.of(std::iter::once(self.token(settings)), worker).first().cloned()
+    }
+
     /// `HOST:PORT` of its URL.
     fn authority(&self) -> &str {
         self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest)
@@ -81,6 +87,16 @@ impl WorkerShare {
         &self.worker.id
     }
 
+    /// The worker as it was when this was published. Only [`WorkerShare::worker`] judges what time changes; it copies all of it.
+    pub fn view(&self) -> &WorkerView {
+        &self.worker
+    }
+
+    /// Whether it is heard from at `now`.
+    pub fn health(&self, now: Moment) -> WorkerHealth {
+        self.worker.health_at(now)
+    }
+
     /// The worker at `now`.
     pub fn worker(&self, now: Moment) -> WorkerView {
         self.worker.at(now)
@@ -88,7 +104,7 @@ impl WorkerShare {
 
     /// Its sessions at `now`, ended ones included as long as it remembers them, by id.
     pub fn sessions(&self, now: Moment) -> impl Iterator<Item = SessionView> + '_ {
-        let (since, health) = (now.since(self.worker.heard.viewed), self.worker.health_at(now));
+        let (since, health) = (now.since(self.worker.heard.viewed), self.health(now));
         self.sessions.iter().map(move |session| session.later(since, health))
     }
 
@@ -98,7 +114,7 @@ impl WorkerShare {
         now: Moment,
         takes: impl Fn(SessionStatus, BodyAddr) -> bool,
     ) -> impl Iterator<Item = &SessionId> {
-        let is_down = self.worker.health_at(now) == WorkerHealth::Down;
+        let is_down = self.health(now) == WorkerHealth::Down;
         let status = move |session: &SessionView| match session.status {
             live if live.is_live() && is_down => SessionStatus::Down,
             status => status,
@@ -112,13 +128,13 @@ impl WorkerShare {
     /// One of them.
     pub fn session(&self, now: Moment, id: &SessionId) -> Option<SessionView> {
         let at = self.sessions.binary_search_by(|session| session.id.cmp(id)).ok()?;
-        let (since, health) = (now.since(self.worker.heard.viewed), self.worker.health_at(now));
+        let (since, health) = (now.since(self.worker.heard.viewed), self.health(now));
         Some(self.sessions.get(at)?.later(since, health))
     }
 
     /// How it is reached, while it is not down.
     pub fn reach(&self, now: Moment) -> Option<&Arc<Reach>> {
-        self.reach.as_ref().filter(|_| self.worker.health_at(now) != WorkerHealth::Down)
+        self.reach.as_ref().filter(|_| self.health(now) != WorkerHealth::Down)
     }
 
     fn target(&self, now: Moment) -> Target {

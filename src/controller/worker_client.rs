@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use ureq::RequestBuilder;
 use ureq::config::Config;
-use ureq::http::Uri;
+use ureq::http::{Response, Uri};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::{Body, RequestBuilder};
 
 use crate::config::live::Live;
 use crate::config::secret::Secret;
@@ -74,14 +74,12 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
-    /// Its place in the worker's history; only answers about a session that began have one.
+    /// Its place in the worker's history; only answers about a session that began, or a room, have one.
     pub stamp: Option<Stamp>,
     /// Whose fault a failure is, where the worker says so.
     pub fault: Option<Fault>,
     /// `Retry-After`.
     pub retry_after: Option<String>,
-    /// The highest number of a lease that the worker has heard of, where that keeps it from doing what was asked.
-    pub lease: Option<u64>,
     /// The document; null when there is none.
     pub body: Value,
 }
@@ -114,7 +112,7 @@ pub enum CallError {
     NotReached(String),
     /// It may have been delivered.
     Lost(String),
-    /// Nothing was delivered: this controller does not lead.
+    /// Nothing was delivered, or the worker says that it did nothing: this controller does not lead.
     NotLeading(NotLeading),
 }
 
@@ -155,7 +153,7 @@ impl WorkerClient {
                 call.header(SESSION_ID_FIELD, create.id.expose()).header(BASE_URL_FIELD, &create.base_url);
             let call = call.header(TIME_LEFT_FIELD, left.as_millis().to_string());
             let call = self.show(call, &reach)?;
-            read(call.config().timeout_global(Some(limit)).build().send_json(create.request.to_json()))
+            self.obeyed(call.config().timeout_global(Some(limit)).build().send_json(create.request.to_json()))
         })
     }
 
@@ -171,7 +169,7 @@ impl WorkerClient {
         until_token_is_known(&reach, || {
             let call = self.agent.delete(format!("{}/api/v1/sessions/{}", reach.url, id.expose()));
             let call = self.show(call.header(END_REASON_FIELD, reason.code()), &reach)?;
-            read(call.config().timeout_global(Some(limit)).build().call())
+            self.obeyed(call.config().timeout_global(Some(limit)).build().call())
         })
     }
 
@@ -203,7 +201,7 @@ impl WorkerClient {
         until_token_is_known(&reach, || {
             let call = self.agent.post(format!("{}/api/v1/namespaces/copies", reach.url));
             let call = self.show(call, &reach)?;
-            read(call.config().timeout_global(Some(limit)).build().send_json(parcel))
+            self.obeyed(call.config().timeout_global(Some(limit)).build().send_json(parcel))
         })
     }
 
@@ -247,9 +245,16 @@ impl WorkerClient {
         Ok(call.header("Authorization", self.bearer(reach)))
     }
 
-    /// A worker has heard of this number.
-    pub fn heard(&self, number: u64) {
-        self.leadership.heard(number);
+    /// The answer to a call that shows our lease. One that names a number is of a worker that does nothing for ours.
+    fn obeyed(&self, sent: Result<Response<Body>, ureq::Error>) -> Result<Reply, CallError> {
+        let number = |response: &Response<Body>| field(response, LEASE_FIELD)?.parse().ok();
+        match sent.as_ref().ok().and_then(number) {
+            Some(number) => {
+                self.leadership.heard(number);
+                Err(CallError::NotLeading(NotLeading(None)))
+            }
+            None => read(sent),
+        }
     }
 
     fn bearer(&self, reach: &Reach) -> String {
@@ -274,12 +279,14 @@ fn until_token_is_known(
     }
 }
 
-fn read(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Reply, CallError> {
+fn field(response: &Response<Body>, name: &str) -> Option<String> {
+    response.headers().get(name)?.to_str().ok().map(str::to_owned)
+}
+
+fn read(sent: Result<Response<Body>, ureq::Error>) -> Result<Reply, CallError> {
     let mut response = sent.map_err(classify)?;
-    let field =
-        |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let field = |name: &str| field(&response, name);
     let (stamp, retry_after, fault) = (field(STAMP_FIELD), field("Retry-After"), field(FAULT_FIELD));
-    let lease = field(LEASE_FIELD).and_then(|text| text.parse().ok());
     let status = response.status().as_u16();
     let mut read = || response.body_mut().with_config().limit(REPLY_LIMIT).read_json();
     let body = match status {
@@ -289,7 +296,7 @@ fn read(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<R
         _ => read().map_err(|error| CallError::Lost(error.to_string()))?,
     };
     let stamp = stamp.and_then(|text| text.parse().ok());
-    Ok(Reply { status, stamp, fault: fault.and_then(|text| text.parse().ok()), retry_after, lease, body })
+    Ok(Reply { status, stamp, fault: fault.and_then(|text| text.parse().ok()), retry_after, body })
 }
 
 /// Only what certainly failed before the first byte went out counts as not reached.
@@ -359,6 +366,40 @@ mod tests {
         let reply = client.inspect(&id, &SessionId::from_entropy([1; 16]), LIMIT);
         assert!(matches!(&reply, Ok(reply) if reply.status == 200), "{reply:?}");
         worker.join().unwrap();
+    }
+
+    /// Answers one call with this head.
+    fn answers_once(head: &'static str) -> (std::net::SocketAddr, std::thread::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let worker = std::thread::spawn(move || {
+            let (mut call, _) = listener.accept().unwrap();
+            let _ = call.read(&mut [0; 4096]).unwrap();
+            let reply = format!("HTTP/1.1 {head}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}");
+            call.write_all(reply.as_bytes()).unwrap();
+        });
+        (address, worker)
+    }
+
+    #[test]
+    fn a_worker_that_has_heard_of_a_later_lease_says_that_we_do_not_lead() {
+        let session = SessionId::from_entropy([1; 16]);
+        type Ask<'a> = &'a dyn Fn(&WorkerClient, &WorkerId) -> Result<Reply, CallError>;
+        let delete: Ask = &|client, id| client.delete(id, &session, EndReason::Deleted, LIMIT);
+        let copies: Ask = &|client, id| client.copies(id, &RoomsReply::default(), LIMIT);
+        for ask in [delete, copies] {
+            let sent = |head| {
+                let (address, worker) = answers_once(head);
+                let (client, id) = client(format!("http://{address}"), Upstream::Tcp(address));
+                let sent = ask(&client, &id);
+                worker.join().unwrap();
+                sent
+            };
+            let refused = sent("409 Conflict\r\nNeck-Lease: 7");
+            assert_eq!(refused.unwrap_err(), CallError::NotLeading(NotLeading(None)));
+            let other = sent("409 Conflict");
+            assert!(matches!(&other, Ok(reply) if reply.status == 409), "{other:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which controller a worker obeys, where several share a lease: the one that shows the highest number.
 //!
-//! Every leadership has a number of its own, and later ones have higher ones. A leader shows its number with each create and end.
+//! Every leadership has a number of its own, and later ones have higher ones. A leader shows its number with each create, end and copy of a namespace.
 //! A worker remembers the highest that it has seen, over restarts, and does nothing for a lower one: a controller that lost
 //! the lease and does not know it yet launches nothing where its successor was heard.
 //!
@@ -16,7 +16,7 @@ use crate::core::fleet::wire::Generation;
 use crate::core::ids::InvalidId;
 use crate::core::time::Moment;
 
-/// What a leading controller shows with a create or an end: the value of
+/// What a leading controller shows with a create, an end or a copy of a namespace: the value of
 /// [`LEASE_FIELD`](crate::core::fleet::wire::LEASE_FIELD).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseProof {

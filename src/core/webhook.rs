@@ -14,6 +14,7 @@ use aws_lc_rs::{digest, hmac};
 use serde_json::{Value, json};
 
 use crate::config::settings::Role;
+use crate::core::fleet::identity::to_hex;
 use crate::core::record::{self, Record};
 
 /// The field with the event's id: the same at every try, and for every webhook.
@@ -132,7 +133,7 @@ impl Event {
 
     /// About anything else; `random` tells it from others of its kind.
     pub fn new(kind: EventKind, subject: String, at_ms: u64, data: Value, random: [u8; 16]) -> Event {
-        Event { kind, id: format!("{}-{}", dashed(kind), hex(&random)), subject, at_ms, data }
+        Event { kind, id: format!("{}-{}", dashed(kind), to_hex(&random)), subject, at_ms, data }
     }
 
     /// What is sent, by this role.
@@ -167,7 +168,7 @@ impl HookId {
 
 impl fmt::Display for HookId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        f.write_str(&to_hex(&self.0))
     }
 }
 
@@ -199,11 +200,7 @@ pub fn signature(secret: &str, at_unix: u64, body: &[u8]) -> String {
     let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()));
     context.update(format!("{at_unix}.").as_bytes());
     context.update(body);
-    format!("t={at_unix},v1={}", hex(context.sign().as_ref()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("t={at_unix},v1={}", to_hex(context.sign().as_ref()))
 }
 
 #[cfg(test)]

@@ -2,37 +2,29 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use ureq::Agent;
 
-use super::Task;
+use super::{CALL, Task};
 use crate::acme::certificate::first;
 use crate::acme::store;
 use crate::config::local::Local;
 use crate::config::settings::{Role, Settings};
 use crate::core::acme::times::WallTime;
 use crate::core::doctor::Finding;
-use crate::core::doctor::host::{self, Disk, Limits, Service, Start, StreamProcess};
+use crate::core::doctor::host::{self, Disk, Limits, Service, StreamProcess};
 use crate::core::doctor::services::{self, Certificate, Dates};
 use crate::core::doctor::wireguard::{self, WireGuard};
-use crate::daemon::Preflight;
 use crate::engine::moonlight::installed::Installed;
-use crate::host::crypto::TlsConfig;
+use crate::host::own_role::OwnRole;
 use crate::host::sandbox::Support;
-use crate::host::{clock, descriptors, disk, http_client, process_stats};
+use crate::host::{clock, command, descriptors, disk, process_stats};
 use crate::worker::checks;
 
 /// The service answers from its own host, or not at all.
 const SERVICE_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Largest reply of health that is read: that of a controller of a thousand workers has some hundred KiB.
-const HEALTH_LIMIT: u64 = 4 << 20;
-
-/// Everybody may read it.
-const HEALTH: &str = "/api/v1/health";
 
 /// Only who has the token is told that there is none of this id.
 const NO_SESSION: &str = "/api/v1/sessions/00000000000000000000000000000000";
@@ -52,11 +44,6 @@ pub(super) fn configuration(settings: &Settings) -> Vec<Finding> {
     std::iter::once(Finding::ok(CHECK, text)).chain(warnings).collect()
 }
 
-pub(super) fn start(preflight: Preflight) -> Vec<Finding> {
-    let Preflight { refusals, notes, expected } = preflight;
-    host::start(&Start { refusals, notes, expected })
-}
-
 /// The role's own answer.
 pub(super) struct Seen {
     service: Service,
@@ -70,14 +57,15 @@ impl Seen {
         let Some(local) = Local::of(settings) else {
             return silent("server.listen leaves the port to the system, so it is not known where to ask");
         };
-        match ask(&local, settings, HEALTH) {
-            Ok((_, health)) if is_ours(&health, settings.role) => match ask(&local, settings, NO_SESSION) {
-                Ok((status @ (401 | 403), _)) => Seen { service: Service::Refused(status), health },
-                _ => Seen::runs(health),
-            },
-            Ok((status, _)) => {
-                silent(&format!("what answers at {} is another service ({status})", local.url))
+        let role = OwnRole::new(&local, Some(settings.server.admin_token.clone()), SERVICE_PATIENCE);
+        match role.health("") {
+            Ok((_, health)) if health["extra"]["role"] == settings.role.name() => {
+                match role.get(NO_SESSION) {
+                    Ok((status @ (401 | 403), _)) => Seen { service: Service::Refused(status), health },
+                    _ => Seen::runs(health),
+                }
             }
+            Ok((status, _)) => silent(&role.is_another(status)),
             Err(why) => silent(&why),
         }
     }
@@ -97,37 +85,15 @@ impl Seen {
         host::service(&self.service, unit, env!("CARGO_PKG_VERSION"))
     }
 
+    /// What it tells of itself; null where nobody does.
+    pub fn health(&self) -> &Value {
+        &self.health
+    }
+
     /// The process that answered.
     pub fn pid(&self) -> Option<u32> {
         self.health["extra"]["process_id"].as_u64()?.try_into().ok()
     }
-}
-
-/// As the role's administrator.
-fn ask(local: &Local, settings: &Settings, path: &str) -> Result<(u16, Value), String> {
-    // Nothing leaves this host, and its certificate is for another name, or not there yet.
-    let tls = TlsConfig::builder().disable_verification(local.is_own).build();
-    let config = Agent::config_builder()
-        .tls_config(tls)
-        .timeout_global(Some(SERVICE_PATIENCE))
-        .http_status_as_error(false)
-        .proxy(None)
-        .max_redirects(0)
-        .build();
-    let agent = match local.host {
-        Some(host) => http_client::agent_to(config, host),
-        None => http_client::agent(config),
-    };
-    let url = format!("{}{path}", local.url);
-    let bearer = format!("Bearer {}", settings.server.admin_token.expose());
-    let sent = agent.get(&url).header("Authorization", bearer).call();
-    let mut reply = sent.map_err(|error| http_client::in_words(&error, &local.url))?;
-    let body = reply.body_mut().with_config().limit(HEALTH_LIMIT).read_json();
-    Ok((reply.status().as_u16(), body.unwrap_or(Value::Null)))
-}
-
-fn is_ours(health: &Value, role: Role) -> bool {
-    health["service"] == "hydraneckwebrtc" && health["extra"]["role"] == role.name()
 }
 
 /// Limits of the service where it runs, else ours.
@@ -230,8 +196,8 @@ fn configured() -> Vec<String> {
 
 /// This one of its commands prints no key that is secret.
 fn peers() -> Option<Vec<wireguard::Peer>> {
-    let mut command = Command::new("wg");
-    command.args(["show", "all", "latest-handshakes"]).stdin(Stdio::null()).stderr(Stdio::null());
-    let output = command.output().ok().filter(|output| output.status.success())?;
-    Some(wireguard::peers(&String::from_utf8_lossy(&output.stdout)))
+    let ended = command::run(Command::new("wg").args(["show", "all", "latest-handshakes"]), CALL);
+    let said = ended.ok().filter(|ended| ended.good)?.said;
+    // What is too much to be kept is cut in a line, and half a time would be another one.
+    Some(wireguard::peers(said.rsplit_once('\n').map_or("", |(lines, _)| lines)))
 }

@@ -6,13 +6,15 @@
 mod body;
 mod here;
 mod others;
+mod updates;
 
 use std::time::{Duration, Instant};
 
 use crate::config::settings::{Role, Settings};
+use crate::core::doctor::host::{self, Preflight};
 use crate::core::doctor::{Finding, Report};
 use crate::core::ids::BodyAddr;
-use crate::daemon::{DoctorOptions, Preflight, Verdict};
+use crate::daemon::{DoctorOptions, Verdict};
 use crate::host::crypto;
 
 /// All checks together take no longer.
@@ -25,38 +27,34 @@ const CALL: Duration = Duration::from_secs(6);
 const STACK: usize = 512 * 1024;
 
 /// Something to be found out.
-pub struct Task {
+struct Task {
     check: &'static str,
     work: Box<dyn FnOnce() -> Vec<Finding> + Send>,
 }
 
 impl Task {
     /// A check with this name, and the work that finds it out.
-    pub fn new(check: &'static str, work: impl FnOnce() -> Vec<Finding> + Send + 'static) -> Task {
+    fn new(check: &'static str, work: impl FnOnce() -> Vec<Finding> + Send + 'static) -> Task {
         Task { check, work: Box::new(work) }
     }
 }
 
-/// Looks at everything. `preflight` is what the role would meet at its start, `more` what others want to be looked at.
-pub fn run(settings: &Settings, preflight: Preflight, options: DoctorOptions, more: Vec<Task>) -> Verdict {
+/// Looks at everything. `preflight` is what the role would meet at its start.
+pub fn run(settings: &Settings, preflight: &Preflight, options: DoctorOptions) -> Verdict {
     crypto::install();
     let begun = Instant::now();
     let mut findings = here::configuration(settings);
-    findings.extend(here::start(preflight));
+    findings.extend(host::start(preflight));
     let service = here::Seen::of(settings);
     findings.extend(service.findings(settings));
     findings.extend(here::limits(settings, service.pid()));
     findings.extend(here::disks(settings));
     findings.extend(here::certificate(settings, &service));
     let mut tasks = tasks(settings, options.body);
-    tasks.extend(more);
+    tasks.push(updates::task(settings, service.health()));
     findings.extend(all(tasks, begun + PATIENCE));
     let report = Report { findings };
-    let version = env!("CARGO_PKG_VERSION");
-    let text = match options.json {
-        true => format!("{}\n", report.json(settings.role.name(), version)),
-        false => report.text(),
-    };
+    let text = report.shown(options.json, settings.role.name(), env!("CARGO_PKG_VERSION"));
     Verdict { text, is_sound: report.is_sound() }
 }
 

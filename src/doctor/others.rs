@@ -87,10 +87,7 @@ fn answer_of(link: &ControllerLink, url: &str) -> Controller {
             401 => Controller::TokenRefused,
             404 => Controller::NoController,
             429 => Controller::Slowed,
-            status => {
-                let to = reply.headers().get("Location").and_then(|value| value.to_str().ok());
-                Controller::Strange(status, http_client::advice_of(status, to, url))
-            }
+            status => Controller::Strange(status, http_client::advice_of(&reply, url)),
         },
     }
 }

@@ -277,6 +277,25 @@ pub struct Forward {
     pub rewrite: Option<Arc<Rewrite>>,
 }
 
+impl Forward {
+    /// To this upstream, without a body and with nothing else that is special.
+    pub fn to(upstream: Upstream) -> Forward {
+        Forward {
+            upstream,
+            prefix: "".into(),
+            body_limit: 0,
+            inject: None,
+            user: None,
+            tunnels: None,
+            proof: None,
+            unavailable: None,
+            confined: None,
+            screen: None,
+            rewrite: None,
+        }
+    }
+}
+
 /// What a request says anew when it is sent on. It prints nothing, because it holds a token.
 pub struct Rewrite {
     /// The query instead of the client's.

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use crate::config::settings::Settings;
-use crate::daemon::Preflight;
+use crate::core::doctor::host::Preflight;
 use crate::front::SOCKET;
 use crate::front::listeners::{self, Wanted};
 use crate::host::ports::{self, FIRST_FREE, Protocol};

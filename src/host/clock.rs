@@ -20,6 +20,11 @@ impl Clock {
     }
 }
 
+/// Seconds since the Unix epoch; 0 before it.
+pub fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 /// Milliseconds since the Unix epoch, for what leaves the process.
 pub fn unix_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);

@@ -33,7 +33,7 @@ pub fn client_roots(ca_file: Option<&Path>) -> Result<TlsConfig, String> {
 /// The same with the certificate that a controller shows to etcd, where it has one.
 pub fn client_of(lease: &LeaseConfig) -> Result<TlsConfig, String> {
     let plain = client_roots(lease.ca_file.as_deref()).map_err(|error| format!("lease.ca_file: {error}"))?;
-    let pair = tls_files::read_client_pair(lease).map_err(|(key, text)| format!("{key}: {text}"))?;
+    let pair = tls_files::read_client_pair(lease).map_err(|error| error.to_string())?;
     let Some((chain, key)) = pair else { return Ok(plain) };
     let chain: Vec<_> = chain.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
     let key = PrivateKey::from_pem(key.expose().as_bytes()).map_err(|error| format!("lease.key: {error}"))?;

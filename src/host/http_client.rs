@@ -21,12 +21,12 @@ const MOST_ADDRESSES: usize = 16;
 
 /// An agent with this configuration.
 pub fn agent(config: Config) -> Agent {
-    Agent::with_parts(config, DefaultConnector::default(), Names(None))
+    agent_to(config, None)
 }
 
-/// An agent that finds every host here, whatever its name leads to elsewhere.
-pub fn agent_to(config: Config, host: IpAddr) -> Agent {
-    Agent::with_parts(config, DefaultConnector::default(), Names(Some(host)))
+/// An agent that finds every host at this address, if there is one, whatever its name leads to elsewhere.
+pub fn agent_to(config: Config, host: Option<IpAddr>) -> Agent {
+    Agent::with_parts(config, DefaultConnector::default(), Names(host))
 }
 
 /// Tells of each call of an agent at the debug level: whom it asked for what, and what came of it. Nothing secret is in what is told:
@@ -87,8 +87,9 @@ fn closes_at_once(kind: io::ErrorKind) -> bool {
 }
 
 /// What a redirection or the refusal of plain HTTP at a port for HTTPS says about the URL that was called. `None`: nothing.
-pub fn advice_of(status: u16, location: Option<&str>, url: &str) -> Option<String> {
-    match (status, location) {
+pub fn advice_of(reply: &Response<Body>, url: &str) -> Option<String> {
+    let location = reply.headers().get("Location").and_then(|value| value.to_str().ok());
+    match (reply.status().as_u16(), location) {
         (300..400, Some(to)) => {
             let to: String = to.chars().filter(|c| !c.is_control()).take(MAX_SHOWN).collect();
             Some(format!("it leads on to {to}: write the URL that it really has"))
@@ -181,10 +182,7 @@ mod tests {
         server.join().expect("its end");
         match called {
             Err(error) => in_words(&error, &url),
-            Ok(reply) => {
-                let location = reply.headers().get("Location").and_then(|value| value.to_str().ok());
-                advice_of(reply.status().as_u16(), location, &url).unwrap_or_default()
-            }
+            Ok(reply) => advice_of(&reply, &url).unwrap_or_default(),
         }
     }
 

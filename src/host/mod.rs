@@ -2,6 +2,7 @@
 
 pub mod activation;
 pub mod clock;
+pub mod command;
 pub mod crypto;
 pub mod descriptors;
 pub mod disk;
@@ -14,6 +15,7 @@ pub mod local;
 pub mod names;
 pub mod namespace_files;
 pub mod notify;
+pub mod own_role;
 pub mod pipe;
 pub mod ports;
 pub mod private_dir;
@@ -24,6 +26,7 @@ pub mod process_table;
 pub mod public_address;
 pub mod pulse;
 pub mod sandbox;
+pub mod seal;
 pub mod signals;
 pub mod state_file;
 pub mod stun;

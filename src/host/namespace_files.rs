@@ -18,6 +18,9 @@ const SUFFIX: &str = ".json";
 /// How the name ends of one that could not be read.
 const UNREADABLE: &str = ".unreadable";
 
+/// How the name ends of one whose place another one has taken.
+const REPLACED: &str = ".replaced";
+
 /// Largest file: the tokens that a namespace may have take a third of it.
 const LIMIT: u64 = 1 << 20;
 
@@ -65,9 +68,15 @@ impl NamespaceFiles {
 
     /// Writes one, whole or not at all, and durably. Two callers must not write the same one at once.
     pub fn keep(&self, state: &NamespaceState) -> Result<(), String> {
-        let text = serde_json::to_vec(state).map_err(|error| error.to_string())?;
+        let text = state.to_kept().map_err(|error| error.to_string())?;
         let file = format!("{}{SUFFIX}", state.name);
         self.0.replace_file(&file, &text).map_err(|error| error.to_string())
+    }
+
+    /// Leaves what is in a file beside it, under another name: another state takes its place, and is not its successor.
+    pub fn set_aside(&self, name: &NamespaceName) -> Result<(), String> {
+        let renamed = self.0.rename(&format!("{name}{SUFFIX}"), &format!("{name}{REPLACED}"));
+        renamed.map_err(|error| error.to_string())
     }
 
     /// Takes one away.
@@ -80,18 +89,12 @@ impl NamespaceFiles {
     pub fn keep_beside(&self, file: &str, text: &[u8]) -> Result<(), String> {
         self.0.replace_file(file, text).map_err(|error| error.to_string())
     }
-
-    /// Reads it; `None`: there is none that can be read.
-    pub fn read_beside(&self, file: &str) -> Option<Vec<u8>> {
-        let is_there = self.0.names().is_ok_and(|names| names.iter().any(|name| name == file));
-        is_there.then(|| self.0.read_own(file, LIMIT).ok().flatten()).flatten()
-    }
 }
 
 fn parsed(text: &[u8], name: &NamespaceName) -> Result<NamespaceState, String> {
     // What serde says may repeat a piece of the file.
-    let state: NamespaceState =
-        serde_json::from_slice(text).map_err(|error| format!("it is damaged, at byte {}", error.column()))?;
+    let state = NamespaceState::from_kept(text)
+        .map_err(|error| format!("it is damaged, at byte {}", error.column()))?;
     state.check(name).map_err(|error| error.to_string())?;
     Ok(state)
 }

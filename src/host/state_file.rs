@@ -57,15 +57,20 @@ fn put_away(path: &Path) -> io::Result<()> {
     fs::rename(path, aside)
 }
 
-/// Replaces a file, whole or not at all.
+/// Replaces a file of which only we know, whole or not at all.
 pub fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    write_with_mode(path, value, OWNER_ONLY)
+}
+
+/// Replaces a file, whole or not at all; it has this mode as soon as it is there.
+pub fn write_with_mode(path: &Path, value: &impl Serialize, mode: u32) -> io::Result<()> {
     let text = serde_json::to_vec(value).map_err(io::Error::other)?;
     let beside = path.with_extension("new");
     put_away(&beside)?;
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(OWNER_ONLY).open(&beside)?;
-    // One that a killed run left may have another mode.
-    file.set_permissions(Permissions::from_mode(OWNER_ONLY))?;
+    // One that a killed run left may have another mode, and the umask may take of ours.
+    file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(&text)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
@@ -87,6 +92,10 @@ mod tests {
         assert_eq!(read::<u32>(&path).unwrap(), None);
         write(&path, &7u32).unwrap();
         assert_eq!(read::<u32>(&path).unwrap(), Some(7));
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o600);
+        write_with_mode(&path, &7u32, 0o644).unwrap();
+        assert_eq!((mode(), read::<u32>(&path).unwrap()), (0o644, Some(7)));
         fs::write(&path, "{half").unwrap();
         assert_eq!(read::<u32>(&path).unwrap(), None);
         assert!(base.join("state.unreadable").exists());

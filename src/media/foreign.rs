@@ -1,4 +1,4 @@
-//! What str0m says of an offer, for the log only: its errors show the insides of its parser, heap addresses among them.
+//! What str0m says of an offer or an answer, for the log only: its errors show the insides of its parser, heap addresses among them.
 
 use std::fmt;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -20,15 +20,32 @@ static LINES: LazyLock<(Instant, Mutex<LogLimit>)> =
 
 /// The offer is no session description (RFC 8866) to str0m: what the client is told.
 pub fn unreadable(error: &dyn fmt::Display) -> String {
-    note("cannot be read", error);
-    "the offer cannot be read: a line of it is malformed (RFC 8866, RFC 8829)".into()
+    malformed("offer", error)
+}
+
+/// The same of an answer.
+pub fn unreadable_answer(error: &dyn fmt::Display) -> String {
+    malformed("answer", error)
 }
 
 /// The offer can be read and not be answered: what the client is told.
 pub fn unanswerable(error: &dyn fmt::Display) -> String {
-    note("cannot be answered", error);
-    "the offer cannot be answered: its media sections, directions or transport attributes do not fit together"
-        .into()
+    unfit("offer cannot be answered", error)
+}
+
+/// The answer can be read and does not answer our offer: what the client is told.
+pub fn unusable_answer(error: &dyn fmt::Display) -> String {
+    unfit("answer cannot be used", error)
+}
+
+fn malformed(what: &str, error: &dyn fmt::Display) -> String {
+    note(&format!("{what} cannot be read"), error);
+    format!("the {what} cannot be read: a line of it is malformed (RFC 8866, RFC 8829)")
+}
+
+fn unfit(what: &str, error: &dyn fmt::Display) -> String {
+    note(what, error);
+    format!("the {what}: its media sections, directions or transport attributes do not fit together")
 }
 
 fn note(what: &str, error: &dyn fmt::Display) {
@@ -36,7 +53,7 @@ fn note(what: &str, error: &dyn fmt::Display) {
     let now = Moment(u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX));
     if let Some(more) = limit.lock().unwrap_or_else(PoisonError::into_inner).allow(now) {
         let shown: String = error.to_string().chars().take(LONGEST).collect();
-        log::info!("[api] an offer {what}: {shown} ({more} such lines were not shown)");
+        log::info!("[api] an {what}: {shown} ({more} such lines were not shown)");
     }
 }
 
@@ -46,8 +63,14 @@ mod tests {
 
     #[test]
     fn a_client_hears_nothing_of_the_parsers_insides() {
-        for words in [unreadable(&"PointerOffset(0x7f00dead)"), unanswerable(&"PointerOffset(0x7f00dead)")] {
-            assert!(words.starts_with("the offer cannot be ") && !words.contains("0x"), "{words}");
+        let error = &"PointerOffset(0x7f00dead)";
+        for (words, what) in [
+            (unreadable(error), "offer"),
+            (unanswerable(error), "offer"),
+            (unreadable_answer(error), "answer"),
+            (unusable_answer(error), "answer"),
+        ] {
+            assert!(words.starts_with(&format!("the {what} cannot be ")) && !words.contains("0x"), "{words}");
         }
     }
 }

@@ -104,17 +104,13 @@ impl Media {
     /// Answers an offer from this network. A role of which a session has one at most takes the place of the last one, once the
     /// offer is accepted, or before where there is no other place.
     pub fn offer_from(&self, client: Option<IpAddr>, wanted: Wanted) -> Result<Accepted, OfferRefused> {
-        let kind = wanted.role.kind();
-        let before = if kind.is_single() { self.others(&wanted.session, kind, None) } else { Vec::new() };
-        self.offer_after(&before, Gone::Ended, client, wanted)
+        self.offer_after(None, client, wanted)
     }
 
-    /// Answers an offer that takes the place of these peers, which end for this reason once it is accepted. Where there is no place
-    /// without theirs they end before.
+    /// The same, also in the place of a peer that is about to be taken over.
     fn offer_after(
         &self,
-        before: &[PeerId],
-        why: Gone,
+        before: Option<PeerId>,
         client: Option<IpAddr>,
         wanted: Wanted,
     ) -> Result<Accepted, OfferRefused> {
@@ -122,10 +118,13 @@ impl Media {
         let (kind, session) = (wanted.role.kind(), wanted.session.clone());
         let ask = || self.0.directory.ask(&session, client, kind, now);
         if let Err(limit) = ask() {
-            if before.is_empty() {
+            let why = if before.is_some() { Gone::TakenOver } else { Gone::Ended };
+            let single = if kind.is_single() { self.others(&session, kind, None) } else { Vec::new() };
+            let leaving: Vec<PeerId> = before.into_iter().chain(single).collect();
+            if leaving.is_empty() {
                 return Err(limit.into());
             }
-            before.iter().for_each(|old| self.end_now(old, why));
+            leaving.iter().for_each(|old| self.end_now(old, why));
             ask()?;
         }
         let (seed, answer) = offer::answer(wanted, &self.0, now)?;
@@ -134,9 +133,8 @@ impl Media {
         self.hand_over(seed, now)?;
         self.0.counters.peers_accepted.one();
         if kind.is_single() {
-            // Of two that came at once, neither of which the other one knew, the first ends too.
             for old in self.others(&session, kind, Some(accepted.peer)) {
-                self.close(&old, why);
+                self.close(&old, Gone::Ended);
             }
         }
         Ok(accepted)

@@ -20,6 +20,7 @@ use crate::core::handshake_trouble::Trouble;
 use crate::core::ids::SessionId;
 use crate::core::media_feed::StreamPacket;
 use crate::core::peer_life::{self, Change, Life, Limits};
+use crate::core::rooms::registry::MediaOrder;
 use crate::core::rtp_routes::Routes;
 use crate::core::sdp::offer::MAX_CANDIDATES;
 use crate::core::sdp::{IceParameters, Offer};
@@ -30,7 +31,6 @@ use crate::media::egress::{self, Egress, Feedback, Wish, Withheld};
 use crate::media::ids::PeerId;
 use crate::media::io::{Arrival, Io, Remote};
 use crate::media::locals::{Locals, Transport};
-use crate::media::member::Order;
 use crate::media::offer;
 use crate::media::outbox::{Via, Way};
 use crate::media::role::{Changes, Context, Description, Gone, Role, RoleEvent, RoleKind};
@@ -792,7 +792,7 @@ impl Peer {
     }
 
     /// Does what a member's room says.
-    pub fn obey(&mut self, order: Order, now: Instant, io: &mut Io) -> Verdict {
+    pub fn obey(&mut self, order: MediaOrder, now: Instant, io: &mut Io) -> Verdict {
         self.tell(RoleEvent::Order(order), now, io);
         self.change(now, io)?;
         self.turn(now, io)

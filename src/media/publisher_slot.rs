@@ -159,9 +159,8 @@ impl Media {
         let (number, offered) = (place.number(), self.now());
         let sets = offer.parameter_sets();
         let wanted = Wanted { session: stream.session().clone(), role: Box::new(role(place)), offer };
-        let before: Vec<PeerId> =
-            known.iter().filter(|before| slot.is_held_by(before.number)).map(|it| it.peer).collect();
-        let accepted = self.offer_after(&before, Gone::TakenOver, client, wanted)?;
+        let before = known.as_ref().filter(|before| slot.is_held_by(before.number)).map(|before| before.peer);
+        let accepted = self.offer_after(before, client, wanted)?;
         let (peer, view) = (accepted.peer, accepted.view.clone());
         let before = known.replace(Holder { number, peer, token, view, offered });
         let before = before.filter(|before| slot.is_held_by(before.number));

@@ -12,6 +12,7 @@ use str0m::{Rtc, RtcConfig};
 use crate::core::handshake_trouble::Trouble;
 use crate::core::ids::SessionId;
 use crate::core::media_feed::StreamPacket;
+use crate::core::rooms::registry::MediaOrder;
 use crate::core::rtp_routes::Routes;
 use crate::core::sdp::{IceParameters, Offer, SdpError};
 use crate::core::time::Moment;
@@ -20,7 +21,6 @@ use crate::media::bodies::Bodies;
 use crate::media::counters::Counters;
 use crate::media::egress::{Egress, Feedback, Wish};
 use crate::media::ids::PeerId;
-use crate::media::member::Order;
 use crate::media::member::news::RoomNews;
 use crate::media::outbox::Outbox;
 use crate::media::source::Source;
@@ -106,7 +106,7 @@ pub enum RoleEvent {
     /// A data channel is closed.
     ChannelClose(ChannelId),
     /// A member is told something by who speaks with its client.
-    Order(Order),
+    Order(MediaOrder),
     /// The time has come that [`Role::wakes`] named.
     Awake,
     /// Something of a member came from an address that is no relay, and was dropped.

@@ -9,6 +9,7 @@ use str0m::Candidate;
 use str0m::config::DtlsCert;
 
 use crate::core::ice::Ports;
+use crate::core::rooms::registry::MediaOrder;
 use crate::core::sdp::IceParameters;
 use crate::core::sdp::fragment::{FragmentMedia, IceCredentials, SdpFragment};
 use crate::core::time::Moment;
@@ -20,7 +21,6 @@ use crate::media::counters::Counters;
 use crate::media::directory::Directory;
 use crate::media::ids::PeerId;
 use crate::media::io::Passed;
-use crate::media::member::Order;
 use crate::media::member::rooms::Rooms;
 use crate::media::ports::PortPool;
 use crate::media::role::Gone;
@@ -96,7 +96,7 @@ pub enum Command {
     /// The peer's browser restarts ICE.
     Restart(PeerId, IceParameters, Sender<Result<Restarted, RestartRefused>>),
     /// Something for a member of yours.
-    Order(PeerId, Order),
+    Order(PeerId, MediaOrder),
     /// The peer is over; say so once its place is free.
     Close(PeerId, Gone, Option<Sender<()>>),
     /// News of a stream that peers of yours follow.

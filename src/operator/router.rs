@@ -11,6 +11,7 @@
 //! cookie alone allows nothing: a page of another origin cannot set the header without asking us first, and we never allow it.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::api::auth;
 use crate::api::gate::Gate;
@@ -20,7 +21,7 @@ use crate::config::live::Live;
 use crate::core::ids::SessionId;
 use crate::core::operator::cookie::LoggedIn;
 use crate::edge::router::{Decision, Entrance, Reply, Request, Router};
-use crate::host::clock::unix_millis;
+use crate::host::clock::unix_seconds;
 use crate::host::entropy;
 use crate::operator::page;
 use crate::operator::watch::Operators;
@@ -119,7 +120,7 @@ impl OperatorRouter {
         self.gate.log_in(request)?;
         let client = request.client;
         log::info!(peer:% = client; "[operator] somebody at {client} logged in");
-        let (now, secure) = (unix_seconds(), self.is_secure(request));
+        let (now, secure) = (unix_seconds(SystemTime::now()), self.is_secure(request));
         let cookie = self.operators.key().set_cookie(now, entropy::bytes(), secure);
         Ok(Reply::from(Answer::empty()).with("Set-Cookie", cookie))
     }
@@ -150,7 +151,7 @@ impl OperatorRouter {
 
     /// Whether somebody is logged in.
     fn judge(&self, request: &Request<'_>) -> Result<(), Reply> {
-        let when = (unix_seconds(), self.is_secure(request));
+        let when = (unix_seconds(SystemTime::now()), self.is_secure(request));
         match self.operators.key().judge(request.values("Cookie"), when) {
             LoggedIn::Yes => Ok(()),
             LoggedIn::No => Err(auth::logged_out().into()),
@@ -190,8 +191,4 @@ fn is_own_origin(request: &Request<'_>) -> Result<(), Reply> {
 
 fn not_meant() -> Reply {
     Reply::error(403, "cross-site request", "only the operators' page itself may ask this")
-}
-
-fn unix_seconds() -> u64 {
-    unix_millis() / 1000
 }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use crate::config::settings::Role;
 use crate::config::{self, Environment, Source};
 use crate::core::doctor::services::is_inside;
+use crate::core::fleet::identity::to_hex;
 use crate::core::setup::{
     self, ControllerPlan, Verdict as Judged, WorkerPlan, coturn_config, difference, is_host_name, judge,
     marked,
@@ -46,8 +47,9 @@ struct Change {
 }
 
 /// What there is to do.
-#[derive(Default)]
 struct Plan {
+    /// What dpkg noted of its packages.
+    dpkg: String,
     changes: Vec<Change>,
     /// Files that are somebody else's, with the difference.
     theirs: Vec<(String, String)>,
@@ -80,24 +82,21 @@ fn worker(place: &Place, options: &SetupOptions) -> Result<Plan, String> {
         .group("turnserver")
         .ok_or("coturn is not installed: apt-get install coturn, then run this again; nothing was changed")?;
     let (public_ip, private_ip) = addresses(options.public_ip)?;
-    let mut plan = Plan::default();
+    let mut plan = Plan::new(place);
     let turn_secret = plan.secret(place, TURN_SECRET)?;
     let admin_token = plan.secret(place, ADMIN_TOKEN)?;
     let made = WorkerPlan { controller, controller_token, admin_token, turn_secret, public_ip, private_ip };
     let config = setup::worker_config(&made);
     check(&config, Role::Worker)?;
     plan.units(place, "hydraneckwebrtc")?;
-    plan.file(place, TURNSERVER, &coturn_config(&made), COTURN_MODE, turnserver)?;
-    plan.file(place, CONFIG, &config, SECRET_MODE, 0)?;
-    let is_changed = |plan: &Plan, path: &str| plan.changes.iter().any(|change| change.wanted.path == path);
-    let coturn_changes = is_changed(&plan, TURNSERVER);
+    let coturn_changes = plan.file(place, TURNSERVER, &coturn_config(&made), COTURN_MODE, turnserver)?;
+    let config_changes = plan.file(place, CONFIG, &config, SECRET_MODE, 0)?;
     plan.enable(place, "coturn.service", coturn_changes.then_some("restart"));
     for name in place.names("/etc/wireguard") {
         if let Some(interface) = name.strip_suffix(".conf") {
             plan.enable(place, &format!("wg-quick@{interface}.service"), None);
         }
     }
-    let config_changes = is_changed(&plan, CONFIG);
     plan.enable(place, "hydraneckwebrtc.service", config_changes.then_some("reload"));
     Ok(plan)
 }
@@ -107,18 +106,17 @@ fn controller(place: &Place, options: &SetupOptions) -> Result<Plan, String> {
     if !is_host_name(&domain) {
         return Err("--domain is a host name, like neck.example.com".into());
     }
-    let mut plan = Plan::default();
+    let mut plan = Plan::new(place);
     let admin_token = plan.secret(place, ADMIN_TOKEN)?;
     let workers_token = plan.secret(place, WORKERS_TOKEN)?;
     let config =
         setup::controller_config(&ControllerPlan { domain: domain.clone(), admin_token, workers_token });
     check(&config, Role::Controller)?;
     plan.units(place, "hydraneckwebrtc-controller")?;
-    plan.file(place, CONFIG, &config, SECRET_MODE, 0)?;
-    let changes = plan.changes.iter().any(|change| change.wanted.path == CONFIG);
+    let config_changes = plan.file(place, CONFIG, &config, SECRET_MODE, 0)?;
     // It listens on ports that the service itself may not bind, so it comes first.
-    plan.enable(place, "hydraneckwebrtc-controller.socket", None);
-    plan.enable(place, "hydraneckwebrtc-controller.service", changes.then_some("reload"));
+    plan.enable_socket(place, "hydraneckwebrtc-controller");
+    plan.enable(place, "hydraneckwebrtc-controller.service", config_changes.then_some("reload"));
     plan.notes.push(format!(
         "on each worker: hydraneckwebrtc setup worker --controller https://{domain} --token-file FILE, where FILE is a copy of {WORKERS_TOKEN}"
     ));
@@ -163,37 +161,41 @@ fn addresses(given: Option<IpAddr>) -> Result<(IpAddr, Option<IpAddr>), String> 
 }
 
 impl Plan {
+    fn new(place: &Place) -> Plan {
+        let dpkg = std::fs::read_to_string(place.path(DPKG)).unwrap_or_default();
+        Plan { dpkg, changes: Vec::new(), theirs: Vec::new(), commands: Vec::new(), notes: Vec::new() }
+    }
+
     /// The secret that is kept at `path`, or a new one.
     fn secret(&mut self, place: &Place, path: &str) -> Result<String, String> {
         if place.exists(path) {
             return config::read_secret(&place.path(path));
         }
-        let new: [u8; 32] = entropy::bytes();
-        let text: String = new.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = to_hex(&entropy::bytes::<32>());
         let wanted = Wanted { path: path.into(), text: format!("{text}\n"), mode: SECRET_MODE, group: 0 };
         self.changes.push(Change { wanted, found: None });
         Ok(text)
     }
 
-    /// A file with our mark.
-    fn file(&mut self, place: &Place, path: &str, text: &str, mode: u32, group: u32) -> Result<(), String> {
+    /// A file with our mark; whether it is to be written.
+    fn file(&mut self, place: &Place, path: &str, text: &str, mode: u32, group: u32) -> Result<bool, String> {
         let wanted = Wanted { path: path.into(), text: marked(text), mode, group };
         let Some(found) = place.read(path)? else {
             self.changes.push(Change { wanted, found: None });
-            return Ok(());
+            return Ok(true);
         };
-        let status = std::fs::read_to_string(place.path(DPKG)).unwrap_or_default();
-        match judge(&wanted.text, &found.text, &setup::packaged_sums(&status, path)) {
-            Judged::Same if place.fits(&found, mode, group) => {}
+        let wanted = match judge(&wanted.text, &found.text, &setup::packaged_sums(&self.dpkg, path)) {
+            Judged::Same if place.fits(&found, mode, group) => return Ok(false),
             // Only its mode or group is another.
-            Judged::Same => {
-                let text = found.text.clone();
-                self.changes.push(Change { wanted: Wanted { text, ..wanted }, found: Some(found) });
+            Judged::Same => Wanted { text: found.text.clone(), ..wanted },
+            Judged::Write => wanted,
+            Judged::Theirs => {
+                self.theirs.push((path.into(), difference(&found.text, &wanted.text)));
+                return Ok(false);
             }
-            Judged::Write => self.changes.push(Change { wanted, found: Some(found) }),
-            Judged::Theirs => self.theirs.push((path.into(), difference(&found.text, &wanted.text))),
-        }
-        Ok(())
+        };
+        self.changes.push(Change { wanted, found: Some(found) });
+        Ok(true)
     }
 
     /// Users, service and socket, where no package brought them.
@@ -201,16 +203,15 @@ impl Plan {
         if place.exists(&format!("/usr/lib/systemd/system/{name}.service")) {
             return Ok(());
         }
-        let before = self.changes.len();
-        self.file(place, SYSUSERS, setup::unit("sysusers"), PUBLIC_MODE, 0)?;
-        if self.changes.len() > before {
+        if self.file(place, SYSUSERS, setup::unit("sysusers"), PUBLIC_MODE, 0)? {
             self.commands.push(place.of_systemd("systemd-sysusers", &[]));
         }
-        let before = self.changes.len();
+        let mut is_changed = false;
         for unit in [format!("{name}.service"), format!("{name}.socket")] {
-            self.file(place, &format!("/etc/systemd/system/{unit}"), setup::unit(&unit), PUBLIC_MODE, 0)?;
+            let path = format!("/etc/systemd/system/{unit}");
+            is_changed |= self.file(place, &path, setup::unit(&unit), PUBLIC_MODE, 0)?;
         }
-        if self.changes.len() > before && place.is_this_host() {
+        if is_changed && place.is_this_host() {
             self.commands.push(place.of_systemd("systemctl", &["daemon-reload"]));
             if place.is_active(&format!("{name}.service")) {
                 self.notes.push(format!(
@@ -222,6 +223,20 @@ impl Plan {
             self.notes.push(format!("{BINARY} is not there, and the unit runs it: install it there"));
         }
         Ok(())
+    }
+
+    /// Has a service's socket listen, now and at boot. systemd gives no socket to a service that runs already.
+    fn enable_socket(&mut self, place: &Place, name: &str) {
+        let (socket, service) = (format!("{name}.socket"), format!("{name}.service"));
+        if !place.is_this_host() || place.is_active(&socket) || !place.is_active(&service) {
+            return self.enable(place, &socket, None);
+        }
+        if !place.is_enabled(&socket) {
+            self.commands.push(place.of_systemd("systemctl", &["enable", &socket]));
+        }
+        self.notes.push(format!(
+            "{socket} listens from the next boot on; at once, as a restart: systemctl stop {name} && systemctl start {socket} {service}"
+        ));
     }
 
     /// Has a unit started, now and at boot. `changed`: what is done to one that runs already, because its file is another.

@@ -5,6 +5,9 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::host::command;
 
 /// Of directories of root's own, and of others.
 const PRIVATE: u32 = 0o700;
@@ -12,6 +15,9 @@ const PUBLIC: u32 = 0o755;
 
 /// Largest file that is compared in bytes; those of ours have some kilobytes.
 const LARGEST: u64 = 1 << 20;
+
+/// systemd answers at once.
+const ASK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where everything is.
 pub(super) struct Place {
@@ -134,9 +140,11 @@ impl Place {
 
     /// Whether a unit of this host runs now. Nothing runs in a directory.
     pub fn is_active(&self, unit: &str) -> bool {
-        let mut command = Command::new("systemctl");
-        command.args(["is-active", "--quiet", unit]).stdin(Stdio::null()).stderr(Stdio::null());
-        self.is_this_host() && command.status().is_ok_and(|status| status.success())
+        let is_active = || {
+            let mut command = Command::new("systemctl");
+            command::run(command.args(["is-active", "--quiet", unit]), ASK_TIMEOUT)
+        };
+        self.is_this_host() && is_active().is_ok_and(|ended| ended.good)
     }
 
     /// Runs a command to its end; the error has its words.

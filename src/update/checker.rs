@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 use crate::config::live::Live;
 use crate::config::settings::{AutoUpdate, Update};
+use crate::core::acme::times::WallTime;
+use crate::host::clock;
 use crate::host::entropy;
 use crate::host::join;
 use crate::host::private_dir::PrivateDir;
@@ -49,7 +51,14 @@ const JOIN_DEADLINE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Updates {
     live: Arc<Live>,
-    found: Arc<Mutex<Option<Result<Offer, String>>>>,
+    found: Arc<Mutex<Option<Looked>>>,
+}
+
+/// One look at the release server.
+#[derive(Clone, Debug)]
+struct Looked {
+    at: WallTime,
+    found: Result<Offer, String>,
 }
 
 impl Updates {
@@ -60,16 +69,18 @@ impl Updates {
 
     /// Whether a newer version is there.
     pub fn is_available(&self) -> bool {
-        matches!(&*self.lock(), Some(Ok(offer)) if offer.is_newer())
+        matches!(&*self.lock(), Some(Looked { found: Ok(offer), .. }) if offer.is_newer())
     }
 
     /// For health. What is wrong names the release server, which is for operators.
     pub fn shown(&self, admin: bool) -> Value {
         let memory = Memory::read(Path::new(DIRECTORY));
         let settings = self.live.get().update.clone();
-        let (newest, problem) = match &*self.lock() {
-            Some(Ok(offer)) => (Some(offer.newest.clone()), None),
-            Some(Err(problem)) => (None, Some(problem.clone())),
+        let looked = self.lock().clone();
+        let asked = looked.as_ref().map(|look| look.at.rfc3339());
+        let (newest, problem) = match looked.map(|look| look.found) {
+            Some(Ok(offer)) => (Some(offer.newest), None),
+            Some(Err(problem)) => (None, Some(problem)),
             None => (None, None),
         };
         json!({
@@ -79,6 +90,7 @@ impl Updates {
                 AutoUpdate::Off => "false",
             },
             "channel": settings.channel.name(),
+            "asked": asked,
             "newest": newest,
             "available": self.is_available(),
             "timer": Path::new(TIMER).exists(),
@@ -88,7 +100,7 @@ impl Updates {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Result<Offer, String>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Looked>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -177,7 +189,12 @@ impl Looker {
             log::info!("[update] {words}");
             self.told = Some(words);
         }
-        *self.updates.lock() = found.map(|found| found.map_err(|trouble| trouble.to_string()));
+        let at = WallTime(clock::unix_millis() / 1000);
+        let look = |found: Result<Offer, Trouble>| Looked {
+            at,
+            found: found.map_err(|trouble| trouble.to_string()),
+        };
+        *self.updates.lock() = found.map(look);
     }
 
     /// Starts the unit that updates, which removes the file first.

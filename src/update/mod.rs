@@ -6,7 +6,6 @@
 //! ```
 
 pub mod checker;
-mod command;
 mod program;
 mod run;
 mod services;
@@ -14,11 +13,14 @@ mod source;
 pub mod state;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use crate::config::settings::{Channel, Update};
 use crate::core::update::release;
 pub use crate::core::update::version::Version;
+use crate::host::command;
 
 pub use run::{Finding, update};
 use source::Source;
@@ -91,6 +93,18 @@ pub fn own_version() -> Result<Version, Trouble> {
     text.parse().map_err(|error| {
         Trouble::Failed(format!("this program's own version, {text}, cannot be compared: {error}"))
     })
+}
+
+/// How many keys are believed to sign releases, or why those of `update.key_file` cannot be read.
+pub fn believed(update: &Update) -> Result<usize, String> {
+    source::keys(update.key_file.as_deref()).map(|keys| keys.len())
+}
+
+/// Whether a Debian package put this file in place.
+pub fn is_packaged(program: &Path, patience: Duration) -> bool {
+    let mut query = Command::new("dpkg-query");
+    query.arg("--search").arg(program).env("LC_ALL", "C");
+    command::run(&mut query, patience).is_ok_and(|ended| ended.good)
 }
 
 /// Looks what there is. What is newer is believed only if it is signed.

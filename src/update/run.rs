@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::config::settings::Update;
@@ -12,12 +11,11 @@ use crate::core::update::release;
 use crate::core::update::version::Version;
 use crate::core::update::watch::{self, Answer, Verdict, Watch};
 use crate::host::clock;
-use crate::update::command;
 use crate::update::program::Program;
 use crate::update::services::{self, Service};
 use crate::update::source::{self, Source};
 use crate::update::state::{Memory, State, Trial, Waiting};
-use crate::update::{Order, Trouble, own_version};
+use crate::update::{Order, Trouble, is_packaged, own_version};
 
 /// How long the old version is watched after it was put back: it ran before.
 const OLD_WATCH: Duration = Duration::from_secs(10);
@@ -80,9 +78,7 @@ pub fn update(
 /// What keeps anybody from replacing this program.
 fn refuse(program: &Program) -> Result<(), Trouble> {
     let path = program.path().display();
-    let mut query = Command::new("dpkg-query");
-    query.arg("--search").arg(program.path()).env("LC_ALL", "C");
-    if command::run(&mut query, DPKG_TIMEOUT).is_ok_and(|ended| ended.good) {
+    if is_packaged(program.path(), DPKG_TIMEOUT) {
         return Err(Trouble::Refused(format!(
             "{path} belongs to a Debian package: update it by `apt-get install`"
         )));
@@ -110,7 +106,8 @@ fn resume(program: &Program, state: &State, say: Say<'_>) -> Result<Option<Findi
     say(&format!("the update from {} to {} was interrupted: it goes on now", trial.from, trial.to));
     let services = services::wanted(program.path())?;
     let length = agreed(&services)?.unwrap_or_default().watch;
-    let mut run = Run { after_boot: true, ..Run::new(&program, state, &services, (trial, None), length) };
+    let services = &services;
+    let mut run = Run { program: &program, state, services, trial, file: None, length, before: None };
     let end = run.drive(Machine::resume(found, blamed), say);
     Ok(Some(told(&end, &run.trial)))
 }
@@ -170,7 +167,7 @@ impl Job<'_> {
             Decision::Refuse(why) => return Err(Trouble::Refused(why)),
             Decision::Go(version) => version,
         };
-        if order.automatic && self.waits(&version, memory)? {
+        if order.automatic && self.waits(&version, memory, say)? {
             return Ok(Finding::Waits(format!("{version} waits until nobody streams")));
         }
         let (file, hash) = self.prepare(&source, &version, say)?;
@@ -187,12 +184,18 @@ impl Job<'_> {
         }
     }
 
-    /// Whether sessions keep it waiting.
-    fn waits(&self, version: &Version, mut memory: Memory) -> Result<bool, Trouble> {
+    /// Whether sessions keep it waiting, or a worker that may have some.
+    fn waits(&self, version: &Version, mut memory: Memory, say: Say<'_>) -> Result<bool, Trouble> {
         let now = clock::unix_millis();
         let since = memory.waits.filter(|waits| waits.version == *version && waits.since <= now);
         let since = since.map_or(now, |waits| waits.since);
-        let sessions = self.services.iter().map(Service::disturbed).sum();
+        let mut sessions = 0;
+        for service in self.services {
+            sessions += service.disturbed().unwrap_or_else(|why| {
+                say(&format!("{} counts as if somebody streamed: {why}", service.unit));
+                1
+            });
+        }
         let patience =
             decision::patience(sessions, Duration::from_millis(now - since), self.settings.max_wait);
         memory.waits = (patience == Patience::Wait).then(|| Waiting { version: version.clone(), since });
@@ -240,8 +243,15 @@ impl Job<'_> {
         let old =
             old.map_err(|error| Trouble::Failed(format!("{}: {error}", self.program.path().display())))?;
         let trial = Trial { program: self.program.path().to_owned(), from: self.own.clone(), to, old, new };
-        let mut run =
-            Run::new(self.program, self.state, self.services, (trial, Some(file)), self.settings.watch);
+        let mut run = Run {
+            program: self.program,
+            state: self.state,
+            services: self.services,
+            trial,
+            file: Some(file),
+            length: self.settings.watch,
+            before: Some(self.services.iter().map(Service::answer).collect()),
+        };
         let end = run.drive(Machine::begin(), say);
         if end == End::Updated {
             self.forget(self.state.memory());
@@ -266,24 +276,11 @@ struct Run<'a> {
     /// Where the new program is until it is in place.
     file: Option<&'a Path>,
     length: Duration,
-    /// What each service answered before.
-    before: Vec<Answer>,
-    /// Others have started the services.
-    after_boot: bool,
+    /// What each service answered before; `None`: others have started them since.
+    before: Option<Vec<Answer>>,
 }
 
-impl<'a> Run<'a> {
-    fn new(
-        program: &'a Program,
-        state: &'a State,
-        services: &'a [Service],
-        (trial, file): (Trial, Option<&'a Path>),
-        length: Duration,
-    ) -> Run<'a> {
-        let before = services.iter().map(Service::answer).collect();
-        Run { program, state, services, trial, file, length, before, after_boot: false }
-    }
-
+impl Run<'_> {
     fn drive(&mut self, (mut machine, mut next): (Machine, Next), say: Say<'_>) -> End {
         loop {
             let step = match next {
@@ -344,11 +341,15 @@ impl<'a> Run<'a> {
     /// Looks at every service until all are sound, or one is not.
     fn watch(&self, version: &Version, length: Duration) -> Result<(), String> {
         let begun = Instant::now();
-        let watch = |(service, before): (&Service, &Answer)| match self.after_boot {
-            true => Watch::after_boot(service.unit, version.clone()),
-            false => Watch::new(service.unit, version.clone(), before),
+        let after_boot = |service: &Service| Watch::after_boot(service.unit, version.clone());
+        let watch = |(service, before): (&Service, _)| Watch::new(service.unit, version.clone(), before);
+        let mut watches: Vec<Watch> = match &self.before {
+            None => self.services.iter().map(after_boot).collect(),
+            Some(before) => self.services.iter().zip(before).map(watch).collect(),
         };
-        let mut watches: Vec<Watch> = self.services.iter().zip(&self.before).map(watch).collect();
+        for (watch, service) in watches.iter_mut().zip(self.services) {
+            watch.allow(service.waits());
+        }
         loop {
             let mut open = false;
             for (watch, service) in watches.iter_mut().zip(self.services) {

@@ -7,18 +7,18 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use ureq::Agent;
 
 use crate::config::local::Local;
 use crate::config::settings::{Role, Settings};
 use crate::config::{self, Environment, Source};
+use crate::core::fleet::SETTLING_BEATS;
+use crate::core::update::people::People;
 use crate::core::update::units::{PROPERTIES, UNITS, Unit};
 use crate::core::update::version::Version;
 use crate::core::update::watch::{Answer, Seen};
-use crate::host::crypto::{self, TlsConfig};
-use crate::host::http_client;
+use crate::host::command::{self, Ended};
+use crate::host::own_role::OwnRole;
 use crate::update::Trouble;
-use crate::update::command::{self, Ended};
 
 /// systemd answers at once.
 const ASK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -47,8 +47,7 @@ pub struct Service {
     pub variables: Vec<(String, String)>,
     /// What is in that file.
     pub settings: Settings,
-    local: Local,
-    agent: Agent,
+    own: OwnRole,
 }
 
 /// Every service that is up and runs this program. One that is stopped stays so, and starts as what is in place then.
@@ -98,8 +97,8 @@ impl Service {
         let local = Local::of(&settings).ok_or_else(|| {
             fail("server.listen leaves the port to the system, so that nobody can see whether a new version is ready".into())
         })?;
-        let agent = agent(&local);
-        Ok(Service { unit: name, role, config, variables, settings, local, agent })
+        let own = OwnRole::new(&local, None, HEALTH_TIMEOUT);
+        Ok(Service { unit: name, role, config, variables, settings, own })
     }
 
     /// Restarts it; until it says that it is ready, or not.
@@ -109,6 +108,14 @@ impl Service {
             Ok(ended) if ended.good => Ok(()),
             Ok(ended) => Err(format!("{} does not start: {}", self.unit, ended.why)),
             Err(error) => Err(format!("systemctl: {error}")),
+        }
+    }
+
+    /// What it waits for before it is ready.
+    pub fn waits(&self) -> Duration {
+        match self.role {
+            Role::Controller => self.settings.workers.heartbeat_interval.saturating_mul(SETTLING_BEATS),
+            Role::Worker => Duration::ZERO,
         }
     }
 
@@ -130,25 +137,18 @@ impl Service {
         }
     }
 
-    /// How many sessions and members of rooms a restart would disturb. A controller's go on without it.
-    pub fn disturbed(&self) -> u64 {
-        let health = self.health().map(|(_, health)| health).unwrap_or_default();
-        let number = |name: &str| health["extra"][name].as_u64().unwrap_or_default();
-        match self.role {
-            Role::Controller => 0,
-            Role::Worker => number("active_sessions") + number("room_members"),
+    /// How many sessions and members of rooms a restart would disturb. A controller's go on without it. An error: a worker does not
+    /// say, and may have some.
+    pub fn disturbed(&self) -> Result<u64, String> {
+        if self.role == Role::Controller {
+            return Ok(0);
         }
+        let (_, health) = self.health()?;
+        People::of(&health).map(People::count).ok_or_else(|| "its health tells of no sessions".to_owned())
     }
 
     fn health(&self) -> Result<(bool, Value), String> {
-        let url = format!("{}/api/v1/health?ready", self.local.url);
-        let mut reply = self.agent.get(&url).call().map_err(|error| http_client::in_words(&error, &url))?;
-        let status = reply.status().as_u16();
-        let health: Option<Value> = reply.body_mut().read_json().ok();
-        match health.filter(|health| health["service"] == "hydraneckwebrtc") {
-            Some(health) => Ok((status == 200, health)),
-            None => Err(format!("what answers at {url} is another service ({status})")),
-        }
+        self.own.health("?ready").map(|(status, health)| (status == 200, health))
     }
 
     /// Whether a new program takes its configuration.
@@ -175,21 +175,5 @@ pub fn says_version(new: &Path, version: &Version) -> Result<(), String> {
         true if said == format!("hydraneckwebrtc {version}") => Ok(()),
         true => Err(format!("it says that it is {:?}", crate::logging::clean(said))),
         false => Err(format!("it fails when asked for its version: {}", ended.why)),
-    }
-}
-
-/// Nothing that is asked leaves this host.
-fn agent(local: &Local) -> Agent {
-    crypto::install();
-    let config = Agent::config_builder()
-        .tls_config(TlsConfig::builder().disable_verification(true).build())
-        .timeout_global(Some(HEALTH_TIMEOUT))
-        .http_status_as_error(false)
-        .proxy(None)
-        .max_redirects(0)
-        .build();
-    match local.host {
-        Some(host) => http_client::agent_to(config, host),
-        None => http_client::agent(config),
     }
 }

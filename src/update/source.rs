@@ -10,6 +10,7 @@ use minisign_verify::{PublicKey, Signature};
 use ureq::Agent;
 
 use crate::config::settings::{Channel, Update};
+use crate::core::fleet::identity::to_hex;
 use crate::core::update::release::{self, Claim, MOST_LATEST, MOST_PROGRAM, MOST_SUMS, SIGNATURE, SUMS};
 use crate::core::update::version::Version;
 use crate::host::crypto;
@@ -103,7 +104,7 @@ impl Source {
                 .map_err(|error| Trouble::Failed(format!("cannot write the new program: {error}")))?;
         }
         to.sync_all().map_err(|error| Trouble::Failed(format!("cannot write the new program: {error}")))?;
-        let found = hex(context.finish().as_ref());
+        let found = to_hex(context.finish().as_ref());
         match found == hash {
             true => Ok(length),
             false => Err(Trouble::Refused(format!(
@@ -131,16 +132,14 @@ impl Source {
             Trouble::Unreached(format!("{url} is not reached: {}", http_client::in_words(&error, url)))
         })?;
         let status = reply.status().as_u16();
-        let location = reply.headers().get("Location").and_then(|value| value.to_str().ok());
         match status {
             200 => Ok(reply),
             404 => Err(Trouble::Unreached(format!(
                 "{url} is not there (404): see update.url and update.channel"
             ))),
             _ => {
-                let advice =
-                    http_client::advice_of(status, location, url).map(|advice| format!("; {advice}"));
-                let advice = advice.unwrap_or_default();
+                let advice = http_client::advice_of(&reply, url);
+                let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
                 Err(Trouble::Unreached(format!("{url} is answered with {status}{advice}")))
             }
         }
@@ -148,7 +147,7 @@ impl Source {
 }
 
 /// The keys of this file, or those that are compiled in.
-fn keys(file: Option<&Path>) -> Result<Vec<PublicKey>, String> {
+pub fn keys(file: Option<&Path>) -> Result<Vec<PublicKey>, String> {
     let Some(path) = file else { return read_keys(KEYS) };
     let fail = |text: &dyn std::fmt::Display| format!("update.key_file: {}: {text}", path.display());
     let mut text = String::new();
@@ -193,9 +192,5 @@ pub fn hash_of(path: &Path) -> std::io::Result<String> {
         let Some(part) = chunk.get(..read).filter(|part| !part.is_empty()) else { break };
         context.update(part);
     }
-    Ok(hex(context.finish().as_ref()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(to_hex(context.finish().as_ref()))
 }

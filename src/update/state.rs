@@ -26,6 +26,9 @@ const MEMORY: &str = "state.json";
 
 const LOCK: &str = "lock";
 
+/// The mode of both: everybody may read them.
+const PUBLIC: u32 = 0o644;
+
 /// Bytes of one of these files.
 const MOST: u64 = 64 << 10;
 
@@ -106,7 +109,7 @@ impl State {
 
     /// Writes the note.
     pub fn note(&self, trial: &Trial) -> io::Result<()> {
-        write(&self.directory.join(TRIAL), trial)
+        state_file::write_with_mode(&self.directory.join(TRIAL), trial, PUBLIC)
     }
 
     /// Removes the note.
@@ -124,7 +127,7 @@ impl State {
 
     /// Remembers this instead.
     pub fn remember(&self, memory: &Memory) -> io::Result<()> {
-        write(&self.directory.join(MEMORY), memory)
+        state_file::write_with_mode(&self.directory.join(MEMORY), memory, PUBLIC)
     }
 
     /// Remembers that this version is bad.
@@ -139,16 +142,22 @@ impl State {
     }
 }
 
+/// The note of a trial as somebody sees it who only looks, and whether an update is under way: then the trial goes on.
+pub fn trial_seen(directory: &Path) -> Option<(Trial, bool)> {
+    // Before the note: an update that ends meanwhile takes it away.
+    let is_under_way = match File::open(directory.join(LOCK)) {
+        Ok(lock) => rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK),
+        // It is for root to see. Who cannot tell does not cry.
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    };
+    Some((read(&directory.join(TRIAL))?, is_under_way))
+}
+
 /// Nothing of it is worth stopping for: what cannot be read is as if it were not there.
 fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let mut text = Vec::new();
     File::open(path).ok()?.take(MOST).read_to_end(&mut text).ok()?;
     serde_json::from_slice(&text).ok()
-}
-
-fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
-    state_file::write(path, value)?;
-    fs::set_permissions(path, Permissions::from_mode(0o644))
 }
 
 #[cfg(test)]
@@ -177,10 +186,14 @@ mod tests {
             new: "b".into(),
         };
         state.note(&trial).expect("written");
-        assert_eq!(state.trial(), Some(trial));
+        assert_eq!(state.trial(), Some(trial.clone()));
+        assert_eq!(trial_seen(&directory), Some((trial.clone(), true)));
+        drop(state);
+        assert_eq!(trial_seen(&directory), Some((trial, false)));
+        let state = State::open(&directory).unwrap_or_else(|_| panic!("a state"));
         state.clear().expect("removed");
         state.clear().expect("nothing to remove");
-        assert_eq!(state.trial(), None);
+        assert_eq!((state.trial(), trial_seen(&directory)), (None, None));
         fs::remove_dir_all(&directory).expect("removed");
     }
 }

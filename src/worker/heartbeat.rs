@@ -204,8 +204,7 @@ impl Pulse {
             )),
             403 | 409 => Err(BeatError::Refused(refusal_text(&mut reply))),
             status => {
-                let location = reply.headers().get("Location").and_then(|value| value.to_str().ok());
-                let advice = http_client::advice_of(status, location, url);
+                let advice = http_client::advice_of(&reply, url);
                 let advice = advice.unwrap_or_else(|| "check controller.url and controller.token".to_owned());
                 Err(BeatError::Away(format!("the controller answers {status}; {advice}")))
             }

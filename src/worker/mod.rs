@@ -107,8 +107,8 @@ use namespaces::access::RoomAccess;
 use namespaces::relay_checks::{RelayCheckThread, RelayChecks};
 use public_address::AddressThread;
 use ring::{Ear, Ring};
-use rooms::RoomsService;
 use rooms::routes::RoomRoutes;
+use rooms::{Rooms, RoomsService};
 use roster::{Given, Order, Roster};
 use router::WorkerRouter;
 use service::WorkerService;
@@ -359,10 +359,9 @@ impl Worker {
     /// Starts to look for newer versions, which come when nobody streams.
     fn check_updates(&mut self, pulses: &Pulses) -> Result<(), RunError> {
         let (board, rooms) = (self.board.clone(), self.rooms.as_ref().map(RoomsService::rooms));
-        let nobody =
-            move || board.live().is_empty() && rooms.as_ref().is_none_or(|rooms| rooms.counts().members == 0);
+        let is_idle = move || nobody(&board, rooms.as_ref());
         let (updates, checker) = &mut self.updates;
-        *checker = Some(front::check_updates(updates, &self.live.get(), nobody, pulses)?);
+        *checker = Some(front::check_updates(updates, &self.live.get(), is_idle, pulses)?);
         Ok(())
     }
 
@@ -411,8 +410,7 @@ impl Running for Worker {
     }
 
     fn is_idle(&self) -> bool {
-        self.board.live().is_empty()
-            && self.rooms.as_ref().is_none_or(|rooms| rooms.rooms().counts().members == 0)
+        nobody(&self.board, self.rooms.as_ref().map(RoomsService::rooms).as_ref())
     }
 
     fn finish(&mut self, hurried: bool) {
@@ -451,6 +449,11 @@ impl Running for Worker {
             outbox.stop();
         }
     }
+}
+
+/// Whether a restart would disturb nobody: there are neither sessions nor members of rooms.
+fn nobody(board: &Board, rooms: Option<&Rooms>) -> bool {
+    board.live().is_empty() && rooms.is_none_or(|rooms| rooms.counts().members == 0)
 }
 
 /// What the `cleanup` thread works with.

@@ -6,8 +6,8 @@ use std::path::Path;
 use rustix::fs::Access;
 
 use crate::config::settings::Settings;
+use crate::core::doctor::host::Preflight;
 use crate::core::ice::{self, Binding};
-use crate::daemon::Preflight;
 use crate::front::preflight::{directory, is_free, of as of_both, port};
 use crate::host::ports::Protocol;
 use crate::host::private_dir::{DirError, PrivateDir};

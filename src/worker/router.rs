@@ -159,7 +159,6 @@ impl WorkerRouter {
         let ancestors = csp::frame_ancestors(&settings.sessions).into();
         let outside = card.outside(request.prefix);
         Decision::Forward(Forward {
-            upstream: Upstream::Tcp(view.address()),
             body_limit: settings.edge.session_body_limit,
             prefix: card.prefix.clone(),
             confined: Some(Confinement { path: outside.path, ancestors }),
@@ -167,10 +166,9 @@ impl WorkerRouter {
             user: view.user.clone(),
             tunnels: passage.tunnels,
             screen: passage.screen,
-            rewrite: None,
-            proof: None,
             // Between the child's death and its supervisor's notice.
             unavailable: Some(pages::reconnecting),
+            ..Forward::to(Upstream::Tcp(view.address()))
         })
     }
 

@@ -152,11 +152,13 @@ impl Service for WorkerService {
             Operation::MicStop => responder.send(mic::stop(self, &call)),
             Operation::MicStatus => responder.send(mic::status(self, &call)),
             Operation::IceServers => responder.send(ice::answer(self, &call)),
-            Operation::TakeNamespaces => responder.send(copies::take(&self.health, &call)),
-            Operation::TurnCredentials
-            | Operation::ListRooms
-            | Operation::CreateRoom
-            | Operation::CloseRoom => responder.send(rest::answer(&self.health, &call)),
+            Operation::TakeNamespaces => responder.send(self.take_namespaces(&call)),
+            Operation::TurnCredentials | Operation::ListRooms => {
+                responder.send(rest::answer(&self.health, &call))
+            }
+            Operation::CreateRoom | Operation::CloseRoom => {
+                responder.send(self.stamps.mark(rest::answer(&self.health, &call)));
+            }
             _ => responder.send(Answer::error(404, "not found", "ask the controller")),
         }
     }
@@ -266,6 +268,17 @@ impl WorkerService {
         let _ = self.roster.send(Order::End(card.id.clone(), reason, when_over));
     }
 
+    /// Nobody but a controller brings copies, so who shows no lease has none. They are taken in one step with the look at the number:
+    /// those of a later leader are not written over.
+    fn take_namespaces(&self, call: &Call) -> Answer {
+        let caller = match proof(call) {
+            Ok(proof) => Caller::Controller(proof),
+            Err(refusal) => return refusal,
+        };
+        let taken = self.health.fence.guard(&caller, || copies::take(&self.health, call));
+        taken.unwrap_or_else(|unheeded| unheeded.answer())
+    }
+
     /// The browser does not wait: the page is about to leave.
     fn quit(&self, call: &Call) -> Answer {
         let Some(card) = self.card(call).filter(|card| card.is_live()) else {
@@ -367,16 +380,15 @@ fn refusal(status: u16, error: &str, why: String, fault: Fault) -> Answer {
 
 /// Who calls: a controller names the session, or why it ends, and shows its lease where it has one.
 fn caller(call: &Call) -> Result<Caller, Answer> {
-    let proof: Option<LeaseProof> = match call.header(LEASE_FIELD).map(str::parse) {
-        None => None,
-        Some(Ok(proof)) => Some(proof),
-        Some(Err(error)) => {
-            let why = format!("{LEASE_FIELD}: {error}");
-            return Err(refusal(400, "bad request", why, Fault::Request));
-        }
-    };
+    let proof = proof(call)?;
     let is_controller = [SESSION_ID_FIELD, END_REASON_FIELD].iter().any(|field| call.header(field).is_some());
     Ok(if is_controller || proof.is_some() { Caller::Controller(proof) } else { Caller::Operator })
+}
+
+/// What the caller shows of a lease.
+fn proof(call: &Call) -> Result<Option<LeaseProof>, Answer> {
+    let shown = call.header(LEASE_FIELD).map(str::parse).transpose();
+    shown.map_err(|error| refusal(400, "bad request", format!("{LEASE_FIELD}: {error}"), Fault::Request))
 }
 
 /// Where a session stands, for its page. `streamers`: how many helpers its stream process has, where it has any at all; a page that

@@ -21,7 +21,7 @@ impl Stamps {
         Stamps { generation, sequence: AtomicU64::new(0) }
     }
 
-    /// Begins a beat. Read the sessions after this, not before.
+    /// Begins a beat. Read the sessions and rooms after this, not before.
     pub fn begin(&self) -> Stamp {
         Stamp { generation: self.generation, seq: self.sequence.fetch_add(1, Ordering::SeqCst) + 1 }
     }
@@ -31,7 +31,7 @@ impl Stamps {
         Stamp { generation: self.generation, seq: self.sequence.load(Ordering::SeqCst) }
     }
 
-    /// Marks an answer about a session.
+    /// Marks an answer about a session or a room.
     pub fn mark(&self, answer: Answer) -> Answer {
         answer.with(STAMP_FIELD, self.last().to_string())
     }

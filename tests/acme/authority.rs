@@ -100,6 +100,11 @@ impl Pebble {
         self.process.count("Added order")
     }
 
+    /// Orders that it has given up, because nobody answered when it looked: each has to be made anew.
+    pub fn given_up(&self) -> usize {
+        self.process.count("set INVALID by completed challenge")
+    }
+
     pub fn issued(&self) -> usize {
         self.process.count("Issued certificate")
     }

@@ -70,7 +70,7 @@ fn a_full_disk_is_told_and_costs_no_second_order() {
         process.signal(Signal::HUP);
         role.until_told("cannot write certificate.json in it");
         assert!(is_believed(&authority), "it is served all the same");
-        assert!(process.log().contains("ALERT the certificate is served, but not kept"), "{}", process.log());
+        process.until_logged("ALERT the certificate is served, but not kept");
         // Killed without it: the same order gives it again.
         drop(process);
         fs::remove_file(&full).expect("room");
@@ -100,9 +100,8 @@ fn a_certificate_that_could_not_be_kept_is_kept_as_soon_as_there_is_room() {
         process.signal(Signal::HUP);
         until("it is kept", || in_the_way.is_file());
         until("health has no word of it", || !role.health().1.contains("certificate"));
-        assert!(process.log().contains("could not be kept is kept now"), "{}", process.log());
-        let plan = fs::read_to_string(role.kept("plan.json")).expect("the plan");
-        assert!(plan.contains(r#""begun":"nothing""#), "the order is done: {plan}");
+        process.until_logged("could not be kept is kept now");
+        role.until_planned(r#""begun":"nothing""#);
         assert_eq!(authority.issued(), 1);
     });
 }
@@ -124,8 +123,8 @@ fn what_is_broken_in_the_store_is_set_aside_and_got_anew() {
         fs::write(role.kept("certificate.json"), certificate.to_string()).expect("a file");
         let process = role.start();
         until("another one is got", || role.certificate()["serial"].as_str().is_some_and(|now| now != first));
-        let log = process.log();
-        assert!(log.contains("ALERT") && log.contains("do not belong together; it is set aside"), "{log}");
+        process.until_logged("ALERT");
+        process.until_logged("do not belong together; it is set aside");
         drop(process);
         // Nothing of it can be read.
         for name in ["account.json", "plan.json", "certificate.json"] {

@@ -126,6 +126,11 @@ impl Process {
         self.lines.lock().expect("lines").iter().filter(|line| line.contains(what)).count()
     }
 
+    /// Waits until a line says this: lines come by a pipe, later than what they are about can be seen.
+    pub fn until_logged(&self, what: &str) {
+        until(&format!("the log says: {what}"), || self.count(what) > 0);
+    }
+
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).expect("a signal");
@@ -220,6 +225,19 @@ impl Role {
     /// One of its files.
     pub fn kept(&self, name: &str) -> PathBuf {
         self.base.join("state").join(self.verb).join("acme").join(name)
+    }
+
+    /// Waits until the plan that is kept has these words: it is written last.
+    pub fn until_planned(&self, words: &str) {
+        let mut seen = String::new();
+        until(&format!("the plan has {words}"), || {
+            let plan = fs::read_to_string(self.kept("plan.json")).unwrap_or_default();
+            if plan != seen {
+                println!("{plan}");
+                seen = plan;
+            }
+            seen.contains(words)
+        });
     }
 
     /// What `hydraneckwebrtc certificate --json` says.

@@ -136,6 +136,8 @@ fn an_authority_that_names_a_time_is_not_asked_before() {
             let again = asked().expect("a call");
             println!("Retry-After: {value}: asked again after {:?}", again - refused);
             assert!(again >= earliest, "{:?} too early", earliest - again);
+            // That was refused, too; the next refusal is told apart from it by its line.
+            running.until_logged("the authority's limit is reached");
             process = Some(running);
         }
         authority.behave_well();
@@ -169,6 +171,7 @@ fn a_renewal_names_what_it_replaces_when_the_authority_wants_it() {
         let profile = Some("classic");
         assert_eq!(told, [(profile, false), (profile, true), (profile, true)]);
         assert_eq!((authority.accounts(), third.is_empty()), (2, false));
+        process.until_logged("does not know our account any more");
         assert_eq!(process.count("does not know our account any more"), 1, "{}", process.log());
     });
 }

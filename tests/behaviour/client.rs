@@ -71,6 +71,10 @@ fn a_session_is_started_shown_and_ended_from_the_command_line() {
     let started = client.json(&["session", "start", "--body-ip", &body, "--experience", "Desktop"]);
     let id = started["session_id"].as_str().expect("an id").to_owned();
     assert_eq!(started["worker_id"], "one");
+    let of_worker = Client::new(&lab, &worker.url, TOKEN);
+    assert_eq!(of_worker.fails(&["idle"]), (75, String::new()));
+    let (exit, said) = client.fails(&["idle"]);
+    assert!(exit == 66 && said.contains("is no worker"), "{exit} {said}");
     let list = client.said(&["sessions"]);
     let line = list.lines().nth(1).expect("a line");
     assert!(line.starts_with(&format!("{}  {body} ", &id[..8])) && line.contains("one"), "{list}");
@@ -92,6 +96,7 @@ fn a_session_is_started_shown_and_ended_from_the_command_line() {
     assert_eq!(client.said(&["session", "end", &id[..8]]), format!("session {} has ended\n", &id[..8]));
     assert!(worker.session(&id).is_none_or(|session| session["status"] == "ended"));
     assert_eq!(client.fails(&["session", "end", &id]).0, 66);
+    assert_eq!(of_worker.said(&["idle"]), "nobody streams from this worker\n");
 }
 
 #[test]

@@ -31,10 +31,14 @@ impl Reply {
 
 /// Believes the authority of the tests' certificates.
 fn agent() -> ureq::Agent {
+    agent_within(LIMIT)
+}
+
+fn agent_within(limit: Duration) -> ureq::Agent {
     hydraneckwebrtc::host::crypto::install();
     let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/edge/tls/ca.pem");
     let roots = hydraneckwebrtc::host::crypto::client_roots(Some(authority.as_ref())).expect("an authority");
-    let config = ureq::Agent::config_builder().timeout_global(Some(LIMIT)).http_status_as_error(false);
+    let config = ureq::Agent::config_builder().timeout_global(Some(limit)).http_status_as_error(false);
     config.tls_config(roots).max_redirects(0).max_idle_connections(0).proxy(None).build().new_agent()
 }
 
@@ -61,12 +65,40 @@ pub fn get(base: &str, path: &str, token: Option<&str>) -> Result<Reply, ureq::E
 
 /// A navigation, as a browser makes it.
 pub fn get_page(base: &str, path: &str) -> Reply {
-    read(agent().get(format!("{base}{path}")).header("Accept", "text/html").call()).expect("an answer")
+    try_get_page(base, path).expect("an answer")
+}
+
+fn try_get_page(base: &str, path: &str) -> Result<Reply, ureq::Error> {
+    read(agent().get(format!("{base}{path}")).header("Accept", "text/html").call())
 }
 
 pub fn post(base: &str, path: &str, token: Option<&str>, body: &Value) -> Result<Reply, ureq::Error> {
     let (name, value) = bearer(token);
     read(agent().post(format!("{base}{path}")).header(name, value).send_json(body))
+}
+
+/// Sends a text of this type. Not every program that has this module asks.
+#[allow(dead_code)]
+pub fn post_text(base: &str, path: &str, content_type: &str, body: &str) -> Result<Reply, ureq::Error> {
+    read(agent().post(format!("{base}{path}")).header("Content-Type", content_type).send(body))
+}
+
+/// A request without a body of which an answer later than this is no use. Not every program that has this module asks.
+#[allow(dead_code)]
+pub fn within(
+    limit: Duration,
+    method: &str,
+    base: &str,
+    path: &str,
+    token: Option<&str>,
+) -> Result<Reply, ureq::Error> {
+    let (name, value) = bearer(token);
+    let (agent, url) = (agent_within(limit), format!("{base}{path}"));
+    match method {
+        "POST" => read(agent.post(url).header(name, value).send_empty()),
+        "DELETE" => read(agent.delete(url).header(name, value).call()),
+        _ => read(agent.get(url).header(name, value).call()),
+    }
 }
 
 pub fn delete(base: &str, path: &str, token: Option<&str>) -> Result<Reply, ureq::Error> {
@@ -94,6 +126,11 @@ pub fn raw(base: &str, bytes: &[u8]) -> String {
     tcp.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
     // The other side may refuse, and close, before it has read everything.
     let _ = tcp.write_all(bytes);
+    read_whole(&mut tcp)
+}
+
+/// Reads one answer, or until the other side closes or says nothing more.
+pub fn read_whole(tcp: &mut TcpStream) -> String {
     let (mut answer, mut chunk) = (Vec::new(), [0u8; 4096]);
     while !is_whole(&answer) {
         match tcp.read(&mut chunk) {
@@ -138,7 +175,7 @@ impl Stream {
         let url = format!("ws://{authority}/session/{session}/api/host/stream");
         let request = url.into_client_request().map_err(|error| error.to_string())?;
         let (mut socket, _) = tungstenite::client(request, tcp).map_err(|error| error.to_string())?;
-        let host = host_id(base, session);
+        let host = host_id(base, session)?;
         let init = json!({"Init": {
             "host_id": host, "app_id": 881_448_767, "video_frame_queue_size": 3, "audio_sample_queue_size": 20,
         }});
@@ -188,11 +225,11 @@ impl Stream {
 }
 
 /// The host id in the redirect of the session page.
-fn host_id(base: &str, session: &str) -> u64 {
-    let reply = get_page(base, &format!("/session/{session}/"));
-    let location = reply.header("Location").unwrap_or_else(|| panic!("no redirect: {reply:?}"));
+fn host_id(base: &str, session: &str) -> Result<u64, String> {
+    let reply = try_get_page(base, &format!("/session/{session}/")).map_err(|error| error.to_string())?;
+    let location = reply.header("Location").ok_or_else(|| format!("no redirect: {reply:?}"))?;
     let number = location.split("hostId=").nth(1).and_then(|rest| rest.split('&').next());
-    number.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no host id in {location}"))
+    number.and_then(|text| text.parse().ok()).ok_or_else(|| format!("no host id in {location}"))
 }
 
 /// An event stream as the page opens it.

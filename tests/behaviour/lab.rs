@@ -384,6 +384,13 @@ impl Role {
         http::delete(&self.url, path, Some(TOKEN)).expect("an answer")
     }
 
+    /// Any method, as an administrator who sends JSON.
+    pub fn call(&self, method: &str, path: &str, body: &str) -> Reply {
+        let token = format!("Bearer {TOKEN}");
+        let fields = [("Authorization", token.as_str()), ("Content-Type", "application/json")];
+        http::request(&self.url, method, path, &fields, body)
+    }
+
     /// A session for a body, ready; its id.
     pub fn create(&self, body: &str) -> String {
         let reply = self.post("/api/v1/sessions", &json!({"body_ip": body}));

@@ -23,6 +23,9 @@ mod etcd;
 mod events;
 mod fleet;
 mod full_disk;
+#[path = "../rooms/guest.rs"]
+#[allow(dead_code)]
+mod guest;
 #[path = "../support/hook_receiver.rs"]
 mod hook_receiver;
 mod http;
@@ -48,10 +51,13 @@ mod records;
 mod recovery;
 mod requests;
 mod room_client;
+mod room_talkers;
 mod rooms;
 mod rooms_fleet;
+mod rooms_talk;
 mod second_worker;
 mod secrets;
+mod shared_namespaces;
 mod slow_bodies;
 mod sweep;
 mod ten_minutes;

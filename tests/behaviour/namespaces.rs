@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::http::{self, Reply};
 use crate::lab::{Lab, Role, TOKEN, eventually};
 
 /// A worker that holds rooms and says that it has a TURN server.
@@ -41,12 +40,6 @@ fn read(path: &Path) -> Option<Value> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-fn put(role: &Role, path: &str, body: &str) -> Reply {
-    let token = format!("Bearer {TOKEN}");
-    let fields = [("Authorization", &*token), ("Content-Type", "application/json")];
-    http::request(&role.url, "PUT", path, &fields, body)
-}
-
 /// Heartbeats that the controller took.
 fn accepted(worker: &Role) -> u64 {
     let text = worker.get("/metrics").body;
@@ -61,7 +54,7 @@ fn a_namespace_is_enabled_and_its_worker_has_the_copy_when_that_is_answered() {
     let lab = Lab::new();
     let (controller, worker) = pair(&lab);
     let client = Client::new(&lab, &controller.url, TOKEN);
-    let made = put(&controller, "/api/v1/namespaces/myapp/webrtc", r#"{"turn_credential_ttl":10}"#);
+    let made = controller.call("PUT", "/api/v1/namespaces/myapp/webrtc", r#"{"turn_credential_ttl":10}"#);
     assert_eq!(made.status, 201, "{made:?}");
     let (of_controller, of_worker) =
         (read(&kept(&lab, "myapp")).unwrap(), read(&copy(&lab, "myapp")).unwrap());
@@ -72,7 +65,7 @@ fn a_namespace_is_enabled_and_its_worker_has_the_copy_when_that_is_answered() {
         let mode = fs::metadata(&path).expect("a file").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{}", path.display());
     }
-    let again = put(&controller, "/api/v1/namespaces/myapp/webrtc", "");
+    let again = controller.call("PUT", "/api/v1/namespaces/myapp/webrtc", "");
     assert_eq!((again.status, again.json()["turn_credential_ttl"].as_u64()), (200, Some(10)), "{again:?}");
     assert_eq!(read(&kept(&lab, "myapp")).unwrap()["secret"], *secret, "enabling again keeps the secret");
 

@@ -79,6 +79,17 @@ impl Leader<'_> {
         http::request(&self.worker.url, "DELETE", &format!("/api/v1/sessions/{id}"), &fields, "")
     }
 
+    /// Brings a copy of the namespace `first` with this time to live.
+    fn bring(&self, ttl: u64, lease: Option<&str>) -> Reply {
+        let copy = json!({"version": 1, "name": "first", "enabled": false, "ttl": ttl});
+        self.parcel(&json!({"copies": [copy]}), lease)
+    }
+
+    fn parcel(&self, parcel: &Value, lease: Option<&str>) -> Reply {
+        let path = "/api/v1/namespaces/copies";
+        http::request(&self.worker.url, "POST", path, &self.fields(lease), &parcel.to_string())
+    }
+
     fn fields<'f>(&self, lease: Option<&'f str>) -> Vec<(&'f str, &'f str)> {
         let lease = lease.map(|lease| ("Neck-Lease", lease));
         [("Authorization", BEARER), ("Content-Type", "application/json")].into_iter().chain(lease).collect()
@@ -140,4 +151,38 @@ fn a_lower_lease_number_starts_and_ends_nothing_over_restarts_too() {
     assert_eq!(leader.delete(&ids[2], &with(8)).status, 204);
     // An operator leads nobody, and knows what he does.
     worker.create(&leader.body);
+}
+
+#[test]
+fn copies_of_namespaces_that_a_lower_lease_number_brings_change_nothing() {
+    let lab = Lab::new();
+    let worker = lab.lone_worker(|config| config["rooms"] = json!({"enabled": true, "media_port": 0}));
+    let leader = Leader { worker: &worker, body: String::new() };
+    let run = leader.run();
+    let with = |number: u64| format!("{number} {run}.{}", u64::MAX);
+    let kept = || {
+        let text = std::fs::read(lab.dir.join("one-state/worker/rooms/first.json")).expect("a copy");
+        serde_json::from_slice::<Value>(&text).expect("JSON")["ttl"].as_u64()
+    };
+    let first = leader.bring(70, None);
+    assert_eq!((first.status, kept()), (204, Some(70)), "nobody has shown a number: {first:?}");
+    let led = leader.bring(71, Some(&with(7)));
+    assert_eq!((led.status, kept()), (204, Some(71)), "{led:?}\n{}", worker.log_text());
+    assert_eq!(worker.get("/api/v1/health").json()["extra"]["lease"], 7, "it is noted as with a create");
+
+    let late = leader.bring(60, Some(&with(6)));
+    assert_eq!((late.status, late.header("Neck-Lease")), (409, Some("7")), "{late:?}");
+    assert!(refused(&late).1.contains("heard of lease number 7"), "{late:?}");
+    let dropped = leader.parcel(&json!({"dropped": ["first"]}), Some(&with(6)));
+    assert_eq!((dropped.status, dropped.header("Neck-Lease")), (409, Some("7")), "{dropped:?}");
+    let nameless = leader.bring(61, None);
+    assert!(nameless.status == 409 && refused(&nameless).1.contains("has no lease"), "{nameless:?}");
+    let over = leader.bring(62, Some(&format!("7 {run}.1")));
+    assert!(over.status == 409 && refused(&over).1.contains("may have ended"), "{over:?}");
+    assert_eq!(leader.bring(63, Some("seven")).status, 400);
+    assert_eq!(kept(), Some(71), "nothing was changed");
+
+    let next = leader.parcel(&json!({"dropped": ["first"]}), Some(&with(8)));
+    assert_eq!(next.status, 204, "{next:?}");
+    assert!(!lab.dir.join("one-state/worker/rooms/first.json").exists(), "{}", worker.log_text());
 }

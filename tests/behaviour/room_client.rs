@@ -109,10 +109,9 @@ impl Signal {
         }
     }
 
-    /// Whether it is closed, after whatever comes before that.
-    pub fn next_is_end(&mut self) -> bool {
+    /// Waits until it is closed, after whatever comes before that.
+    pub fn until_end(&mut self) {
         while self.next().is_some() {}
-        true
     }
 
     /// The next message; `None` once it is closed.

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use crate::client::Client;
 use crate::http;
 use crate::lab::{Lab, Role, TOKEN, eventually_equal};
 use crate::room_client::{RELAY, SIGNAL, Signal, keep_copy, namespace, with_rooms};
@@ -42,6 +43,9 @@ fn a_room_is_signalled_through_the_workers_edge() {
         assert_eq!(signal.until("turn-credentials")["urls"], json!([RELAY]));
         people.push(signal);
     }
+    // Who updates the worker is told of them.
+    let client = Client::new(&lab, &worker.url, TOKEN);
+    eventually_equal("idle sees them", &(75, String::new()), || client.fails(&["idle", "--json"]));
     let (mut last, mut first) = (people.pop().expect("dora"), people.remove(0));
     last.say("leave", &json!({}));
     assert_eq!(first.until("peer-left")["userId"], "dora");

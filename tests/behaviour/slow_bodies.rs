@@ -1,11 +1,12 @@
 //! Bodies that take long keep nobody waiting but those who asked for them.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 
 use serde_json::json;
 
+use crate::http;
 use crate::lab::{Lab, PATIENCE, Role, TOKEN, eventually_equal};
 
 /// Creates that one worker holds: more than a controller's API has connections.
@@ -27,12 +28,9 @@ fn ask(role: &Role, request: &str) -> TcpStream {
     caller
 }
 
-/// The head and as much of the body as came with it.
 fn answer(caller: &mut TcpStream) -> String {
     caller.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-    let mut chunk = [0; 4096];
-    let count = caller.read(&mut chunk).expect("an answer");
-    String::from_utf8_lossy(&chunk[..count]).into_owned()
+    http::read_whole(caller)
 }
 
 /// A worker with room for all of them that answers no create before it is told to; tells of each that has come.

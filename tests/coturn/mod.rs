@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +17,21 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Says it past the test runner, which keeps what passing tests print: `./test` shows these lines at its end.
 pub fn note(text: &str) {
     let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+}
+
+/// Where nothing but a test's coturn listens.
+pub const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A port of loopback that is free for UDP and TCP now.
+pub fn free_port() -> u16 {
+    loop {
+        let udp = UdpSocket::bind((LOOPBACK, 0)).expect("a port");
+        let port = udp.local_addr().expect("its address").port();
+        // Below the ports of relays.
+        if port < 49_000 && TcpListener::bind((LOOPBACK, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// How a coturn is to run.
@@ -77,6 +92,17 @@ fn config(plan: &Plan<'_>) -> String {
 }
 
 impl Coturn {
+    /// Starts one on loopback, which production never allows, and says where it listens. `None`: coturn is not installed, which is said.
+    pub fn on_loopback(directory: &Path, peers: &[&str], more: &[&str]) -> Option<(Coturn, SocketAddr)> {
+        let address = SocketAddr::new(LOOPBACK, free_port());
+        let more: Vec<&str> = more.iter().copied().chain(["allow-loopback-peers"]).collect();
+        let coturn = Coturn::start(directory, &Plan { address, peers, more: &more, namespace: None });
+        if coturn.is_none() {
+            note("SKIPPED: coturn is not installed (apt-get install coturn)");
+        }
+        Some((coturn?, address))
+    }
+
     /// Starts one and waits until it says that it listens. `None`: coturn is not installed.
     pub fn start(directory: &Path, plan: &Plan<'_>) -> Option<Coturn> {
         let path = directory.join(format!("turnserver-{}.conf", plan.address.port()));

@@ -12,9 +12,9 @@ use hydraneckwebrtc::host::crypto;
 use hydraneckwebrtc::host::turn::{Plan as Check, allocate_check};
 use serde_json::{Value, json};
 
-use super::coturn::{self, SECRET};
-use super::lab::{Lab, Role, TOKEN, eventually};
-use super::{http, start, unix_now};
+use super::coturn::{self, Coturn, SECRET};
+use super::lab::{Lab, Role, eventually};
+use super::{OWN, unix_now};
 
 /// `realm=` of `etc/turnserver.conf`.
 const REALM: &str = "neck.example.com";
@@ -42,12 +42,6 @@ fn bring_secrets(copies: &Path, database: &Path) {
     assert!(said.status.success() && is_silent, "{}", String::from_utf8_lossy(&said.stderr));
 }
 
-fn call(role: &Role, method: &str, path: &str) -> http::Reply {
-    let token = format!("Bearer {TOKEN}");
-    let fields = [("Authorization", &*token), ("Content-Type", "application/json")];
-    http::request(&role.url, method, path, &fields, "")
-}
-
 /// What the worker says of the first namespace's relays.
 fn turn_up(worker: &Role) -> Value {
     worker.get("/api/v1/health").json()["extra"]["namespaces"][0]["turn_up"].clone()
@@ -69,7 +63,7 @@ fn a_namespace_is_relayed_from_the_moment_its_secret_is_in_coturns_database() {
     if !has_sqlite() {
         return;
     }
-    let Some((_coturn, server)) = start(&lab) else { return };
+    let Some((_coturn, server)) = Coturn::on_loopback(&lab.dir, OWN, &[]) else { return };
     let url = format!("turn:{server}");
     let (controller, worker) = lab.pair(|config| {
         config["rooms"] = json!({"enabled": true, "media_port": 0});
@@ -77,7 +71,7 @@ fn a_namespace_is_relayed_from_the_moment_its_secret_is_in_coturns_database() {
     });
     let path = "/api/v1/namespaces/myapp/webrtc";
     eventually("the worker is chosen", || {
-        call(&controller, "PUT", path).json()["turn_nodes"]
+        controller.call("PUT", path, "").json()["turn_nodes"]
             .as_array()
             .is_some_and(|all| all.len() == 1)
             .then_some(())
@@ -112,7 +106,7 @@ fn a_namespace_is_relayed_from_the_moment_its_secret_is_in_coturns_database() {
         (status["turn_nodes"][0]["turn_up"] == true && status["warnings"] == json!([])).then_some(())
     });
 
-    assert_eq!(call(&controller, "DELETE", path).status, 204);
+    assert_eq!(controller.call("DELETE", path, "").status, 204);
     bring_secrets(&copies, &database);
     let refused = allocated(&url, &of_namespace(secret));
     assert!(matches!(&refused, Err(Trouble::Allocation(refusal)) if refusal.code == 401), "{refused:?}");

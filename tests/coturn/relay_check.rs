@@ -1,7 +1,6 @@
 //! Our own TURN client with a real coturn, sound and broken in the ways that an operator meets.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -11,22 +10,9 @@ use hydraneckwebrtc::edge::tls;
 use hydraneckwebrtc::host::crypto;
 use hydraneckwebrtc::host::turn::{Plan as Check, allocate_check, relay_check};
 
-use super::coturn::{self, Coturn, Plan, SECRET};
+use super::coturn::{Coturn, LOOPBACK, SECRET, free_port};
 use super::lab::Lab;
-use super::{LOOPBACK, free_port, unix_now};
-
-/// What relays of these tests may reach where nothing else is said: themselves.
-const OWN: &[&str] = &["127.0.0.1"];
-
-fn start(lab: &Lab, peers: &[&str], more: &[&str]) -> Option<(Coturn, SocketAddr)> {
-    let address = SocketAddr::new(LOOPBACK, free_port(LOOPBACK));
-    let more: Vec<&str> = more.iter().copied().chain(["allow-loopback-peers"]).collect();
-    let coturn = Coturn::start(&lab.dir, &Plan { address, peers, more: &more, namespace: None });
-    if coturn.is_none() {
-        coturn::note("SKIPPED: coturn is not installed (apt-get install coturn)");
-    }
-    Some((coturn?, address))
-}
+use super::{OWN, unix_now};
 
 fn minted(secret: &str, now: u64) -> Credentials {
     turn_credentials::mint(secret, "0123abcd", now, Duration::from_secs(600))
@@ -46,14 +32,14 @@ fn a_packet_passes_from_relay_to_relay_by_udp_tcp_and_tls() {
     fs::write(&cert, pem("CERTIFICATE", pair.cert.der())).expect("a certificate");
     fs::write(&key, pem("PRIVATE KEY", &pair.signing_key.serialize_der())).expect("a key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("its mode");
-    let tls_port = free_port(LOOPBACK);
+    let tls_port = free_port();
     let more = [
         format!("cert={}", cert.display()),
         format!("pkey={}", key.display()),
         format!("tls-listening-port={tls_port}"),
     ];
     let more: Vec<&str> = more.iter().map(String::as_str).collect();
-    let Some((_coturn, server)) = start(&lab, OWN, &more) else { return };
+    let Some((_coturn, server)) = Coturn::on_loopback(&lab.dir, OWN, &more) else { return };
     let credentials = minted(SECRET, unix_now());
     for url in [
         format!("turn:{server}"),
@@ -97,7 +83,7 @@ fn code(checked: &Result<Relay, Trouble>) -> (&'static str, u16) {
 fn each_refusal_of_a_real_coturn_is_told_by_its_code() {
     let lab = Lab::new();
     let good = minted(SECRET, unix_now());
-    let Some((_coturn, server)) = start(&lab, OWN, &[]) else { return };
+    let Some((_coturn, server)) = Coturn::on_loopback(&lab.dir, OWN, &[]) else { return };
     let url = format!("turn:{server}");
     let sound = allocate_check(
         &url,
@@ -118,7 +104,7 @@ fn each_refusal_of_a_real_coturn_is_told_by_its_code() {
         ("a quota of one", OWN, &["user-quota=1"], ("allocation", 486)),
         ("one port", OWN, &["min-port=58000", "max-port=58000"], ("allocation", 508)),
     ] {
-        let Some((_coturn, server)) = start(&lab, peers, more) else { return };
+        let Some((_coturn, server)) = Coturn::on_loopback(&lab.dir, peers, more) else { return };
         let checked = check(&format!("turn:{server}"), &good, None);
         assert_eq!(code(&checked), expected, "{what}: {checked:?}");
     }
@@ -134,11 +120,11 @@ fn a_coturn_that_relays_to_everybody_or_for_everybody_is_found_out() {
         (&["127.0.0.1", "169.254.0.0-169.254.255.255"], [169, 254, 169, 254]),
         (&["127.0.0.1", "1.0.0.0-9.255.255.255"], [8, 8, 8, 8]),
     ] {
-        let Some((_coturn, server)) = start(&lab, peers, &[]) else { return };
+        let Some((_coturn, server)) = Coturn::on_loopback(&lab.dir, peers, &[]) else { return };
         let open = check(&format!("turn:{server}?transport=tcp"), &good, None).expect("a relay");
         assert_eq!((open.reach, open.is_unguarded), (Reach::Open(stray.into()), false), "{open:?}");
     }
-    let Some((_coturn, server)) = start(&lab, OWN, &["no-auth"]) else { return };
+    let Some((_coturn, server)) = Coturn::on_loopback(&lab.dir, OWN, &["no-auth"]) else { return };
     let unguarded = check(&format!("turn:{server}"), &good, None).expect("a relay");
     assert!(unguarded.is_unguarded, "{unguarded:?}");
 }

@@ -130,19 +130,8 @@ fn over_tls_to(upstream: SocketAddr) -> Upstream {
 }
 
 pub fn forward(upstream: SocketAddr) -> Forward {
-    Forward {
-        upstream: if over_tls() { over_tls_to(upstream) } else { Upstream::Tcp(upstream) },
-        prefix: "".into(),
-        body_limit: 64 << 20,
-        inject: None,
-        user: None,
-        tunnels: None,
-        proof: None,
-        unavailable: None,
-        confined: None,
-        screen: None,
-        rewrite: None,
-    }
+    let upstream = if over_tls() { over_tls_to(upstream) } else { Upstream::Tcp(upstream) };
+    Forward { body_limit: 64 << 20, ..Forward::to(upstream) }
 }
 
 pub fn hello() -> Decision {

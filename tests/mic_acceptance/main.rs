@@ -8,6 +8,7 @@
 #[allow(dead_code)]
 mod aiortc;
 #[path = "../coturn/mod.rs"]
+#[allow(dead_code)]
 mod coturn;
 #[path = "../behaviour/http.rs"]
 #[allow(dead_code)]

@@ -13,10 +13,8 @@ use hydraneckwebrtc::demo::body::SimulatedBody;
 use hydraneckwebrtc::host::wireguard::WireGuard;
 use serde_json::{Value, json};
 
-use crate::coturn::{self, Coturn, Plan, SECRET};
+use crate::coturn::{Coturn, LOOPBACK, SECRET};
 use crate::lab::{Lab, NOBODY, Role, TOKEN};
-
-const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// A controller and a worker that run, a coturn that is ours and some that are not, and what stands in the way of others.
 struct Place {
@@ -37,10 +35,10 @@ struct Place {
 impl Place {
     fn new() -> Place {
         let lab = Lab::new();
-        let own = start_coturn(&lab, &["127.0.0.1"]);
+        let coturn = |peers: &[&str]| Coturn::on_loopback(&lab.dir, peers, &[]);
+        let own = coturn(&["127.0.0.1"]);
         let url = own.as_ref().map(|(_, at)| format!("turn:{at}"));
-        let turn =
-            [own, start_coturn(&lab, &["203.0.113.7"]), start_coturn(&lab, &["0.0.0.0-255.255.255.255"])];
+        let turn = [own, coturn(&["203.0.113.7"]), coturn(&["0.0.0.0-255.255.255.255"])];
         let (controller, worker) = lab.pair(|config| {
             config["bodies"]["wireguard_networks"] = json!([]);
             match &url {
@@ -98,23 +96,6 @@ fn taken_udp() -> UdpSocket {
         }
         others.push(socket);
     }
-}
-
-fn start_coturn(lab: &Lab, peers: &[&str]) -> Option<(Coturn, SocketAddr)> {
-    let address = loop {
-        let udp = UdpSocket::bind((LOOPBACK, 0)).expect("a port");
-        let address = udp.local_addr().expect("its address");
-        // Below the ports of relays, and free for both.
-        if address.port() < 49_000 && TcpListener::bind(address).is_ok() {
-            break address;
-        }
-    };
-    let plan = Plan { address, peers, more: &["allow-loopback-peers"], namespace: None };
-    let coturn = Coturn::start(&lab.dir, &plan);
-    if coturn.is_none() {
-        coturn::note("SKIPPED: coturn is not installed (apt-get install coturn)");
-    }
-    Some((coturn?, address))
 }
 
 /// Answers each request with the same head, until the test ends.
@@ -297,6 +278,12 @@ const ROWS: &[Row] = &[
         "service",
         "answers 401",
         "systemctl reload hydraneckwebrtc",
+    ),
+    row(
+        |_, config| set(config, "update", "key_file", json!("/nonexistent/release.pub")),
+        "updates",
+        "update.key_file: /nonexistent/release.pub",
+        "a public key of minisign",
     ),
     row(
         |place, config| {

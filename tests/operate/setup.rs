@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -341,10 +341,10 @@ fn inside() {
     assert!(turn.len() == 2 && turn.iter().all(|check| check["level"] == "ok"), "{turn:#?}");
 
     let secret = host.text("root/.hydraneckwebrtc-turn-credential");
-    refuses_others(secret.trim(), server, &host.root);
+    refuses_others(secret.trim(), server);
 }
 
-fn refuses_others(secret: &str, server: SocketAddr, _root: &Path) {
+fn refuses_others(secret: &str, server: SocketAddr) {
     crypto::install();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     let credentials = turn_credentials::mint(secret, "0123abcd", now, Duration::from_secs(600));

@@ -55,18 +55,12 @@ impl Screening for Reader {
 impl Router for Routes {
     fn route(&self, request: &Request<'_>) -> Decision {
         let is_tunnel = request.path.starts_with("/ws");
+        let upstream = Upstream::Tcp(if is_tunnel { self.tunnels } else { self.files });
         Decision::Forward(Forward {
-            upstream: Upstream::Tcp(if is_tunnel { self.tunnels } else { self.files }),
-            prefix: "".into(),
             body_limit: 64 << 20,
-            inject: None,
-            user: None,
             tunnels: is_tunnel.then(|| Arc::new(Uncounted) as Arc<dyn TunnelWatch>),
-            proof: None,
-            unavailable: None,
-            confined: None,
             screen: request.path.starts_with("/ws/screened").then(|| Arc::new(Reader) as Arc<dyn Screening>),
-            rewrite: None,
+            ..Forward::to(upstream)
         })
     }
 }

@@ -34,7 +34,8 @@ impl Taker {
         }
     }
 
-    fn train(&self, room: &mut [u8]) -> Option<Train> {
+    /// The next train.
+    pub fn train(&self, room: &mut [u8]) -> Option<Train> {
         let Some(state) = &self.whole else {
             let (length, source) = self.socket.recv_from(room).ok()?;
             return Some(Train { source, length, segment: length });
@@ -47,8 +48,8 @@ impl Taker {
 }
 
 /// Datagrams that came one behind the other from one source, each of a segment's length; the last may be shorter.
-struct Train {
-    source: SocketAddr,
-    length: usize,
-    segment: usize,
+pub struct Train {
+    pub source: SocketAddr,
+    pub length: usize,
+    pub segment: usize,
 }

@@ -29,8 +29,10 @@ mod figures;
 mod generator;
 #[path = "whep_janus.rs"]
 mod janus;
+mod janus_server;
 #[path = "whep_limit.rs"]
 mod limit;
+mod process;
 #[path = "whep_rtc.rs"]
 mod rtc;
 mod trains;
@@ -142,7 +144,7 @@ fn plan(arguments: &[String]) -> Plan {
     let after = |word: &str| arguments.iter().skip_while(|other| *other != word).nth(1);
     let viewers = after("--viewers").map(|text| text.split(',').filter_map(|one| one.parse().ok()).collect());
     let whole = !has("--cut");
-    let alone = has("--alone") || !contestants::can_janus();
+    let alone = has("--alone") || !janus_server::can_janus();
     if alone {
         println!("without Janus: tests/perf/whep has it take part");
     }

@@ -1,7 +1,7 @@
 //! The contestants of the viewers' benchmark, each a process of its own: the product's media thread, and Janus with its streaming plugin.
 
 use std::io::{BufRead, BufReader, Lines, Write};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
@@ -22,9 +22,8 @@ use serde_json::json;
 use crate::crowd::Crowd;
 use crate::generator::{Generator, Pace, Pair};
 use crate::janus::Janus;
-
-/// The address that Janus and its viewers use: it wants one that is not of the loopback interface. `tests/perf/whep` makes it.
-pub const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 77, 0, 1));
+use crate::janus_server::ADDRESS;
+use crate::process::{cpu_of, memory_of};
 
 /// While viewers come: enough for a picture each, too little to be in the way.
 const GENTLE: Pace = Pace { frames: 10, packets: 1, bytes: 1_200, group: 5 };
@@ -59,12 +58,6 @@ pub struct Show {
     plays: u32,
 }
 
-/// Whether Janus can take part.
-pub fn can_janus() -> bool {
-    UdpSocket::bind((ADDRESS, 0)).is_ok()
-        && Command::new("janus").arg("--version").stdout(Stdio::null()).status().is_ok()
-}
-
 impl Contestant {
     pub fn name(&self) -> &'static str {
         match self {
@@ -83,19 +76,12 @@ impl Contestant {
 
     /// CPU so far of its threads whose names begin so, as the scheduler counts it.
     pub fn cpu(&self, name: &str) -> Duration {
-        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("its threads").flatten();
-        let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap_or_default();
-        let spent = threads.filter(|thread| read(thread.path().join("comm")).starts_with(name)).filter_map(
-            |thread| read(thread.path().join("schedstat")).split(' ').next()?.parse::<u64>().ok(),
-        );
-        Duration::from_nanos(spent.sum())
+        cpu_of(self.pid(), name)
     }
 
     /// KiB of memory.
     fn memory(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("its status");
-        let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("the memory");
-        line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number")
+        memory_of(self.pid())
     }
 
     fn to(&self) -> (SocketAddr, SocketAddr) {

@@ -177,6 +177,11 @@ impl Guest {
         written
     }
 
+    /// The stream that a track is in, as it was told.
+    pub fn stream_of(&self, track: &str) -> Option<&str> {
+        self.names.values().find(|(_, name)| name == track).map(|(stream, _)| stream.as_str())
+    }
+
     /// Labels of its channels.
     pub fn labels(&self) -> Vec<String> {
         self.channels.keys().cloned().collect()

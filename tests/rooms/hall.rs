@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use hydraneckwebrtc::config::settings::{Listen, ListenAddress, Role, Settings};
 use hydraneckwebrtc::core::namespaces::RoomId;
+use hydraneckwebrtc::core::rooms::frame::Code;
+use hydraneckwebrtc::core::rooms::registry::{MediaEvent, MediaOrder};
 use hydraneckwebrtc::core::rooms::tracks::{MediaKind, TrackId};
 use hydraneckwebrtc::host::pulse::Pulses;
 use hydraneckwebrtc::media::config::MediaConfig;
 use hydraneckwebrtc::media::ids::PeerId;
-use hydraneckwebrtc::media::member::{Member, MemberEvent, MemberLimits, MemberSetup, RoomPlace};
+use hydraneckwebrtc::media::member::{Member, MemberLimits, MemberSetup, RoomPlace};
 use hydraneckwebrtc::media::{Media, MediaThreads};
 
 use crate::guest::{Guest, Manners, Word};
@@ -23,14 +25,14 @@ pub const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub struct Seat {
     pub guest: Guest,
     pub member: Option<Member>,
-    events: Receiver<MemberEvent>,
+    events: Receiver<MediaEvent>,
     /// What is on its way: to the guest, and to the room.
-    down: VecDeque<(Instant, MemberEvent)>,
+    down: VecDeque<(Instant, MediaEvent)>,
     up: VecDeque<(Instant, Word)>,
     /// What it sends.
-    pub tracks: Vec<(TrackId, MediaKind, String, String)>,
+    pub tracks: Vec<(TrackId, MediaKind)>,
     /// What was said of it besides offers and answers.
-    pub log: Vec<MemberEvent>,
+    pub log: Vec<MediaEvent>,
     pub peer: PeerId,
 }
 
@@ -76,7 +78,7 @@ impl Hall {
         manners: Manners,
         at: IpAddr,
         place: RoomPlace,
-        told: impl Fn(&MemberEvent) + Send + Sync + 'static,
+        told: impl Fn(&MediaEvent) + Send + Sync + 'static,
     ) -> usize {
         self.came += 1;
         let peer = PeerId::from_entropy([self.came; 16]);
@@ -94,7 +96,7 @@ impl Hall {
         };
         let member = self.media.join(setup).expect("a place");
         for (track, ..) in self.seats.iter().flat_map(|seat| &seat.tracks).filter(|_| self.follows) {
-            member.follow(track.clone());
+            member.order(MediaOrder::Follow(track.clone()));
         }
         self.seats.push(Seat {
             guest: Guest::new(&format!("guest {}", self.came), manners, at),
@@ -119,10 +121,15 @@ impl Hall {
 
     pub fn leave(&mut self, index: usize) {
         let mut seat = self.seats.remove(index);
-        seat.member.take().expect("a member").leave();
+        drop(seat.member.take().expect("a member"));
         for (track, ..) in seat.tracks {
-            self.members().for_each(|member| member.unfollow(track.clone()));
+            self.members().for_each(|member| member.order(MediaOrder::Unfollow(track.clone())));
         }
+    }
+
+    /// Tells a member something.
+    pub fn order(&self, index: usize, order: MediaOrder) {
+        self.seats[index].member.as_ref().expect("a member").order(order);
     }
 
     fn members(&self) -> impl Iterator<Item = &Member> {
@@ -146,34 +153,35 @@ impl Hall {
             while seat.up.front().is_some_and(|(at, _)| *at <= now) {
                 let (_, word) = seat.up.pop_front().expect("a word");
                 match (word, &seat.member) {
-                    (Word::Offer(text), Some(member)) => member.offer(text),
-                    (Word::Answer(text), Some(member)) => member.answer(text),
+                    (Word::Offer(text), Some(member)) => member.order(MediaOrder::Offer(text)),
+                    (Word::Answer(text), Some(member)) => member.order(MediaOrder::Answer(text)),
                     (_, None) => {}
                 }
             }
         }
     }
 
-    fn hear(&mut self, index: usize, event: MemberEvent) {
-        let others = |hall: &Hall, work: &dyn Fn(&Member)| {
+    fn hear(&mut self, index: usize, event: MediaEvent) {
+        let others = |hall: &Hall, order: &MediaOrder| {
             let others = hall.seats.iter().enumerate().filter(|(other, _)| *other != index && hall.follows);
-            others.filter_map(|(_, seat)| seat.member.as_ref()).for_each(work);
+            let others = others.filter_map(|(_, seat)| seat.member.as_ref());
+            others.for_each(|member| member.order(order.clone()));
         };
         match event {
-            MemberEvent::Offer(text) => self.seats[index].guest.offered(&text),
-            MemberEvent::Answer(text) => self.seats[index].guest.answered(&text),
-            MemberEvent::TrackStarted { track, kind, mid, stream } => {
-                self.seats[index].tracks.push((track.clone(), kind, mid, stream));
-                others(self, &|member| member.follow(track.clone()));
+            MediaEvent::Offer(text) => self.seats[index].guest.offered(&text),
+            MediaEvent::Answer(text) => self.seats[index].guest.answered(&text),
+            MediaEvent::TrackStarted(track, kind) => {
+                self.seats[index].tracks.push((track.clone(), kind));
+                others(self, &MediaOrder::Follow(track));
             }
-            MemberEvent::TrackEnded { track } => {
+            MediaEvent::TrackEnded(track) => {
                 self.seats[index].tracks.retain(|(other, ..)| *other != track);
-                others(self, &|member| member.unfollow(track.clone()));
-                self.seats[index].log.push(MemberEvent::TrackEnded { track });
+                others(self, &MediaOrder::Unfollow(track.clone()));
+                self.seats[index].log.push(MediaEvent::TrackEnded(track));
             }
-            MemberEvent::Data { label, message, reliable } => {
-                others(self, &|member| member.send_data(label.clone(), message.clone()));
-                self.seats[index].log.push(MemberEvent::Data { label, message, reliable });
+            MediaEvent::Data { label, data } => {
+                others(self, &MediaOrder::Data { label: label.clone(), data: data.clone() });
+                self.seats[index].log.push(MediaEvent::Data { label, data });
             }
             other => self.seats[index].log.push(other),
         }
@@ -217,13 +225,14 @@ impl Hall {
         }
     }
 
-    /// Pumps for a while.
-    pub fn for_a_while(&mut self, time: Duration) {
-        let until = Instant::now() + time;
-        while Instant::now() < until {
+    /// Pumps for a while; how long that was.
+    pub fn for_a_while(&mut self, time: Duration) -> Duration {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
             self.pump();
             std::thread::yield_now();
         }
+        begun.elapsed()
     }
 
     pub fn thread_of(&self, index: usize) -> String {
@@ -236,4 +245,9 @@ impl Drop for Hall {
         self.seats.clear();
         self.threads.take().into_iter().for_each(|threads| threads.stop(Duration::from_secs(5)));
     }
+}
+
+/// Whether it is refused with this code.
+pub fn is_refused(event: &MediaEvent, code: Code) -> bool {
+    matches!(event, MediaEvent::Refused(rejected) if rejected.code == code)
 }

@@ -4,14 +4,17 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::config::settings::Network;
+use hydraneckwebrtc::core::rooms::frame::Code;
+use hydraneckwebrtc::core::rooms::registry::MediaEvent;
 use hydraneckwebrtc::core::rooms::tracks::MediaKind;
 use hydraneckwebrtc::isolation;
-use hydraneckwebrtc::media::member::{MemberEvent, RoomPlace};
+use hydraneckwebrtc::media::member::RoomPlace;
 
 use str0m::ice::{StunMessage, TransId};
 
+use crate::alone::alone;
 use crate::guest::Manners;
-use crate::hall::{Hall, LOOPBACK};
+use crate::hall::{Hall, LOOPBACK, is_refused};
 
 const RELAY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
@@ -25,11 +28,12 @@ fn who_comes_without_a_relay_gets_no_media() {
         hall.seats[index].guest.publish(MediaKind::Audio);
     }
     hall.until("one comes by the relay", |hall| hall.seats[relayed].tracks.len() == 1);
-    hall.until("the other is told", |hall| hall.seats[direct].log.contains(&MemberEvent::NotRelayed));
+    let not_relayed = |event: &MediaEvent| is_refused(event, Code::NotRelayed);
+    hall.until("the other is told", |hall| hall.seats[direct].log.iter().any(not_relayed));
     hall.for_a_while(Duration::from_secs(2));
     let seen = &hall.seats[direct].guest.seen;
     assert!(!seen.connected && seen.received == 0, "not one datagram goes there: {seen:?}");
-    let told = hall.seats[direct].log.iter().filter(|event| **event == MemberEvent::NotRelayed).count();
+    let told = hall.seats[direct].log.iter().filter(|event| not_relayed(event)).count();
     assert_eq!((told, hall.tracks()), (1, 1), "once in ten seconds");
 }
 
@@ -53,6 +57,10 @@ pub fn resident() -> usize {
 
 #[test]
 fn a_flood_of_strangers_disturbs_nobody_and_takes_no_memory() {
+    alone("hostile::a_flood_of_strangers_disturbs_nobody_and_takes_no_memory", flood);
+}
+
+fn flood() {
     let mut hall = Hall::open(|settings| settings.webrtc.threads = 1);
     hall.join_with_all(Manners::Naive);
     hall.join_with_all(Manners::Naive);
@@ -105,10 +113,10 @@ fn a_member_speaks_to_no_other_port_than_that_of_rooms() {
 fn a_panic_in_one_member_costs_the_others_nothing() {
     let mut hall = Hall::open(|settings| settings.webrtc.threads = 1);
     hall.join_with_all(Manners::Naive);
-    let faulty = |event: &MemberEvent| assert_ne!(*event, MemberEvent::Connected, "on purpose");
+    let faulty = |event: &MediaEvent| assert_ne!(*event, MediaEvent::Connected, "on purpose");
     let bad = hall.join_told(Manners::Naive, LOOPBACK, RoomPlace::WithTheRoom, faulty);
     hall.seats[bad].guest.publish(MediaKind::Audio);
-    let gone = |event: &MemberEvent| matches!(event, MemberEvent::Gone(_));
+    let gone = |event: &MediaEvent| matches!(event, MediaEvent::Gone(_));
     let before = isolation::contained();
     hall.until("the faulty one is gone", |hall| hall.seats[bad].log.iter().any(gone));
     assert!(isolation::contained() > before);

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Error, Message, WebSocket};
 
+use crate::alone::alone;
 use crate::guest::{Guest, Manners, Word};
 use crate::hall::LOOPBACK;
 use crate::hostile::resident;
@@ -26,7 +27,7 @@ const EACH: usize = 36;
 /// Datagrams beside each connection.
 const DATAGRAMS: usize = 16;
 
-/// What memory may grow by: other tests of this program run beside this one.
+/// What memory may grow by.
 const GROWTH: usize = 48 << 20;
 
 /// Random numbers by seed.
@@ -228,6 +229,10 @@ fn packets(people: &[Person]) -> Vec<u64> {
 
 #[test]
 fn ten_thousand_hostile_messages_cost_a_neighbours_room_nothing() {
+    alone("hostile_frames::ten_thousand_hostile_messages_cost_a_neighbours_room_nothing", ten_thousand);
+}
+
+fn ten_thousand() {
     let place = Place::open(|settings| settings.webrtc.threads = 1);
     let mut people = vec![place.guest("anna"), place.guest("bert")];
     until("two talk", &mut people, |people| people.iter().all(|one| one.hears(2)));

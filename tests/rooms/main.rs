@@ -1,5 +1,6 @@
 //! Members of rooms on the media threads, over real sockets: str0m on both ends.
 
+mod alone;
 mod guest;
 mod hall;
 mod hostile;

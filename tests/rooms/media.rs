@@ -1,10 +1,12 @@
 //! What becomes of media on its way from one member to the others.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::core::rooms::channels::{MAX_ROOM_LABELS, TOO_MANY_LABELS};
+use hydraneckwebrtc::core::rooms::frame::{Code, Rejected};
+use hydraneckwebrtc::core::rooms::registry::{MediaEvent, MediaOrder};
 use hydraneckwebrtc::core::rooms::tracks::MediaKind;
-use hydraneckwebrtc::media::member::{MemberEvent, RoomPlace};
+use hydraneckwebrtc::media::member::RoomPlace;
 use hydraneckwebrtc::media::role::RoleKind;
 
 use crate::guest::Manners;
@@ -68,14 +70,17 @@ fn pictures_are_asked_for_once_for_all() {
     let mut hall = Hall::open(|_| {});
     hall.join_with_all(Manners::Naive);
     hall.until("one is there", |hall| hall.tracks() == 2 && hall.seats[0].guest.is_stable());
-    let before = hall.seats[0].guest.seen.wanted;
+    let (before, begun) = (hall.seats[0].guest.seen.wanted, Instant::now());
     for _ in 0..5 {
         hall.join(Manners::Naive);
     }
     hall.until("five see it", |hall| hall.all_hear_all(5));
     let asked = hall.seats[0].guest.seen.wanted - before;
-    println!("{asked} pictures were asked for");
-    assert!((1..=4).contains(&asked), "each joins once, and all within a second or two: {asked}");
+    let took = begun.elapsed();
+    println!("{asked} pictures were asked for in {took:?}");
+    // Two a second, however many lack one.
+    let most = 1 + took.as_millis() / 500;
+    assert!((1..=most).contains(&u128::from(asked)), "for all at once: {asked} in {took:?}");
 }
 
 #[test]
@@ -88,11 +93,12 @@ fn of_several_layers_a_member_is_sent_the_best() {
         hall.seats[1].guest.seen.heard.values().any(|heard| heard.last_bytes >= 900 && heard.packets > 20)
     });
     let heard = hall.seats[1].guest.seen.heard.values().next().cloned().expect("a track");
-    hall.for_a_while(Duration::from_secs(1));
+    let took = hall.for_a_while(Duration::from_secs(1));
     let later = hall.seats[1].guest.seen.heard.values().next().cloned().expect("a track");
     let (packets, bytes) = (later.packets - heard.packets, later.bytes - heard.bytes);
-    println!("{packets} packets of {bytes} bytes in a second");
-    assert!(packets <= 20 && bytes as u64 / packets.max(1) == 900, "one layer at a time");
+    println!("{packets} packets of {bytes} bytes in {took:?}");
+    let most = 20.0 * took.as_secs_f64();
+    assert!(packets as f64 <= most && bytes as u64 / packets.max(1) == 900, "one layer at a time");
     assert_eq!(later.gaps, 0, "numbers go on");
 }
 
@@ -102,18 +108,27 @@ fn a_paused_track_goes_on_with_the_next_number() {
     hall.join_with_all(Manners::Naive);
     hall.join_with_all(Manners::Naive);
     hall.until("two meet", |hall| hall.tracks() == 4 && hall.all_hear_all(10));
+    for index in [0, 1] {
+        hall.seats[index].guest.open_channel("chat");
+        hall.until("a channel is open", |hall| hall.seats[index].guest.say("chat", b"hello"));
+    }
+    hall.until("it settles", |hall| hall.seats.iter().all(|seat| seat.guest.is_stable()));
     let tracks: Vec<_> = hall.seats[0].tracks.iter().map(|(track, ..)| track.clone()).collect();
     let offers = hall.seats[1].guest.seen.offers;
     for track in &tracks {
-        hall.seats[1].member.as_ref().expect("a member").pause(track.clone(), true);
+        hall.order(1, MediaOrder::Pause(track.clone(), true));
     }
-    hall.for_a_while(Duration::from_millis(300));
+    // Who is told something after that has got all that was sent before.
+    assert!(hall.seats[0].guest.say("chat", b"paused"));
+    hall.until("the pause is taken", |hall| {
+        hall.seats[1].guest.seen.messages.iter().any(|(_, said)| said == b"paused")
+    });
     let count = |hall: &Hall| hall.seats[1].guest.seen.heard.values().map(|heard| heard.packets).sum::<u64>();
     let before = count(&hall);
     hall.for_a_while(Duration::from_millis(700));
     assert_eq!(count(&hall), before, "nothing comes of what is paused");
     for track in &tracks {
-        hall.seats[1].member.as_ref().expect("a member").pause(track.clone(), false);
+        hall.order(1, MediaOrder::Pause(track.clone(), false));
     }
     hall.until("both go on", |hall| count(hall) >= before + 40);
     let seen = &hall.seats[1].guest.seen;
@@ -126,16 +141,16 @@ fn a_voice_is_as_loud_as_its_client_says() {
     let mut hall = Hall::open(|_| {});
     hall.join_with_all(Manners::Naive);
     hall.seats[0].guest.speak(-12);
-    let level = |wanted: u8, voiced: bool| move |event: &MemberEvent| matches!(event, MemberEvent::AudioLevel { level, voice, .. } if *level == wanted && *voice == voiced);
-    hall.until("it speaks", |hall| hall.seats[0].log.iter().any(level(12, true)));
+    let level = |wanted: u8| move |event: &MediaEvent| matches!(event, MediaEvent::Level(_, level) if *level == wanted);
+    hall.until("it speaks", |hall| hall.seats[0].log.iter().any(level(12)));
     hall.seats[0].guest.speak(-127);
-    hall.until("it is silent", |hall| hall.seats[0].log.iter().any(level(127, false)));
+    hall.until("it is silent", |hall| hall.seats[0].log.iter().any(level(127)));
+    hall.pump();
     hall.seats[0].log.clear();
-    hall.for_a_while(Duration::from_secs(1));
-    let told =
-        hall.seats[0].log.iter().filter(|event| matches!(event, MemberEvent::AudioLevel { .. })).count();
-    println!("told {told} times in a second");
-    assert!(told <= 11, "{told}");
+    let took = hall.for_a_while(Duration::from_secs(1));
+    let told = hall.seats[0].log.iter().filter(|event| matches!(event, MediaEvent::Level(..))).count();
+    println!("told {told} times in {took:?}");
+    assert!(told as u128 <= 1 + took.as_millis() / 100, "ten times a second: {told} in {took:?}");
 }
 
 #[test]
@@ -163,12 +178,12 @@ fn what_is_said_on_a_data_channel_is_heard_by_all() {
     hall.seats[0].guest.say("chat", b"and you?");
     hall.until("it is heard by the third", |hall| heard(hall, 2, b"and you?"));
     assert!(hall.seats[2].guest.labels().contains(&"chat".to_owned()));
-    let reliable = |event: &MemberEvent| matches!(event, MemberEvent::Data { reliable: true, .. });
-    assert!(hall.seats[0].log.iter().any(reliable));
+    let said = |event: &MediaEvent| matches!(event, MediaEvent::Data { label, .. } if &**label == "chat");
+    assert!(hall.seats[0].log.iter().any(said));
     // Too much is told, and is not passed on.
     let long = vec![7u8; 17 * 1024];
     hall.until("a long one is sent", |hall| hall.seats[0].guest.say("chat", &long));
-    let too_long = MemberEvent::RateLimited("a data message has at most 16 KiB");
+    let too_long = MediaEvent::Refused(Rejected::new(Code::RateLimited, "a data message has at most 16 KiB"));
     hall.until("it is too long", |hall| hall.seats[0].log.contains(&too_long));
     assert!(!heard(&hall, 1, &long));
 }
@@ -196,7 +211,7 @@ fn a_room_has_sixteen_data_channels_and_one_more_is_told_why() {
         labels.iter().all(|(_, label)| heard.iter().any(|(other, _)| other == label))
     });
     hall.seats[2].guest.open_channel("more");
-    let told = MemberEvent::RateLimited(TOO_MANY_LABELS);
+    let told = MediaEvent::Refused(Rejected::new(Code::RateLimited, TOO_MANY_LABELS));
     hall.until("it is told", |hall| hall.seats[2].log.contains(&told));
     hall.until("it is closed", |hall| !hall.seats[2].guest.say("more", b"hello"));
     let is_heard = |seat: &Seat| seat.guest.seen.messages.iter().any(|(label, _)| label == "more");

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use hydraneckwebrtc::core::rooms::frame::Code;
+use hydraneckwebrtc::core::rooms::registry::{MediaEvent, MediaOrder};
 use hydraneckwebrtc::core::rooms::tracks::MediaKind;
-use hydraneckwebrtc::media::member::MemberEvent;
+use hydraneckwebrtc::media::member::RoomPlace;
 
 use crate::guest::Manners;
-use crate::hall::Hall;
+use crate::hall::{Hall, LOOPBACK, is_refused};
 
 const ALL: [Manners; 3] = [Manners::Naive, Manners::Polite, Manners::Impolite];
 
@@ -24,11 +26,14 @@ fn two_members_hear_and_see_each_other() {
                 names.contains(&format!("audio-{name}")) && names.contains(&format!("video-{name}")),
                 "{names:?}"
             );
-            assert!(seat.tracks.iter().all(|(.., stream)| *stream == name), "{:?}", seat.tracks);
+            let streams: Vec<_> =
+                seat.guest.seen.heard.keys().map(|track| seat.guest.stream_of(track)).collect();
+            let others = hall.seats.iter().map(|other| other.peer.expose()).find(|other| *other != name);
+            assert!(streams.iter().all(|stream| *stream == others.as_deref()), "{streams:?}, {others:?}");
             let sections: Vec<&String> = seat.guest.seen.heard.values().map(|heard| &heard.mid).collect();
             assert_eq!(sections.len(), 2, "its own sections carry its own: {sections:?}");
         }
-        let placed = |event: &&MemberEvent| matches!(event, MemberEvent::Placed { .. });
+        let placed = |event: &&MediaEvent| matches!(event, MediaEvent::Placed { .. });
         assert!(hall.seats.iter().all(|seat| seat.log.iter().filter(placed).count() == 2));
     }
 }
@@ -111,11 +116,38 @@ fn a_member_may_offer_nothing_first() {
     hall.join_with_all(Manners::Naive);
     hall.join(Manners::Naive);
     let empty = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=msid-semantic: WMS\r\n";
-    hall.seats[1].member.as_ref().expect("a member").offer(empty.into());
+    hall.order(1, MediaOrder::Offer(empty.into()));
     // The answer answers nothing of str0m's, which the guest sees by itself; what matters is that it comes and that all goes on.
     hall.until("who only listens hears all", |hall| hall.tracks() == 2 && hall.all_hear_all(10));
-    let refused = |event: &MemberEvent| matches!(event, MemberEvent::OfferRefused { .. });
+    let refused = |event: &MediaEvent| matches!(event, MediaEvent::Refused(_));
     assert!(!hall.seats[1].log.iter().any(refused), "{:?}", hall.seats[1].log);
+}
+
+#[test]
+fn an_answer_that_does_not_fit_is_called_so() {
+    let mut hall = Hall::open(|_| {});
+    hall.join_with_all(Manners::Naive);
+    hall.until("one sends", |hall| hall.tracks() == 2);
+    // The guest hears of no offer in time, so that the answer is ours.
+    hall.lag = Duration::from_secs(3600);
+    let (tell, told) = crossbeam_channel::unbounded();
+    let tell = move |event: &MediaEvent| drop(tell.send(event.clone()));
+    let index = hall.join_told(Manners::Naive, LOOPBACK, RoomPlace::WithTheRoom, tell);
+    let next = || told.recv_timeout(Duration::from_secs(60)).expect("an event");
+    let offer = match next() {
+        MediaEvent::Offer(offer) => offer,
+        other => panic!("no offer: {other:?}"),
+    };
+    let (first, last) = offer.split_at(offer.rfind("m=").expect("a section"));
+    let mid = last.lines().find_map(|line| line.strip_prefix("a=mid:")).expect("its name");
+    let answer = first.replace("actpass", "active").replace(&format!(" {mid}\r\n"), "\r\n");
+    hall.order(index, MediaOrder::Answer(answer));
+    let refused = match next() {
+        MediaEvent::Refused(refused) => refused,
+        other => panic!("not refused: {other:?}"),
+    };
+    assert_eq!(refused.code, Code::InvalidAnswer);
+    assert!(refused.message.starts_with("the answer cannot be used: "), "{refused:?}");
 }
 
 #[test]
@@ -132,13 +164,12 @@ fn answers_to_nothing_are_refused_and_then_the_end() {
         }
     };
     let answer = offer.replace("actpass", "active");
-    hall.seats[0].member.as_ref().expect("a member").answer(answer.clone());
-    let refused =
-        |event: &MemberEvent| matches!(event, MemberEvent::AnswerRefused { code: "invalid_answer", .. });
+    hall.order(0, MediaOrder::Answer(answer.clone()));
+    let refused = |event: &MediaEvent| is_refused(event, Code::InvalidAnswer);
     hall.until("the first is refused", |hall| hall.seats[0].log.iter().any(refused));
-    hall.seats[0].member.as_ref().expect("a member").answer(answer);
+    hall.order(0, MediaOrder::Answer(answer));
     let gone =
-        |event: &MemberEvent| matches!(event, MemberEvent::Gone(words) if words.contains("different states"));
+        |event: &MediaEvent| matches!(event, MediaEvent::Gone(words) if words.contains("different states"));
     hall.until("the second is the end", |hall| hall.seats[0].log.iter().any(gone));
     assert_eq!(hall.tracks(), 0, "its tracks ended before");
 }

@@ -13,6 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "cli",
             "config",
             "controller",
+            "core",
             "daemon",
             "demo",
             "doctor",
@@ -24,7 +25,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("demo", &["api", "config", "controller", "daemon", "front", "host", "worker"]),
     ("cli", &["config", "core", "daemon", "host", "logging", "update"]),
-    ("doctor", &["acme", "body", "config", "core", "daemon", "edge", "engine", "host", "worker"]),
+    ("doctor", &["acme", "body", "config", "core", "daemon", "edge", "engine", "host", "update", "worker"]),
     ("setup", &["config", "core", "daemon", "host"]),
     (
         "controller",

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -53,8 +53,15 @@ pub struct Collector {
 }
 
 impl Collector {
+    /// On loopback. Not every program that has this module asks.
+    #[allow(dead_code)]
     pub fn start() -> Collector {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Collector::start_on([127, 0, 0, 1].into())
+    }
+
+    /// On this address.
+    pub fn start_on(ip: IpAddr) -> Collector {
+        let listener = TcpListener::bind((ip, 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
         let state =
             State { mood: Mood::Well, taken: BTreeMap::new(), requests: BTreeMap::new(), faults: Vec::new() };

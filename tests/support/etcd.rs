@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use crate::lab::eventually;
@@ -21,50 +21,74 @@ pub fn is_there() -> bool {
     found
 }
 
+/// Where a member runs.
+pub struct Home {
+    /// Where it is asked.
+    pub client: SocketAddr,
+    /// Where other members reach it.
+    pub peer: SocketAddr,
+    /// What its command is started by, its own command being the last arguments; nothing on this machine.
+    pub starter: Vec<String>,
+}
+
 /// Members of one cluster.
 pub struct Etcd {
     dir: PathBuf,
-    clients: Vec<SocketAddr>,
-    peers: Vec<SocketAddr>,
+    homes: Vec<Home>,
     members: Vec<Option<Child>>,
 }
 
 impl Etcd {
-    /// This many members below a directory, of which a majority answers.
+    /// This many members on loopback below a directory, of which a majority answers. Not every program that has this module asks.
+    #[allow(dead_code)]
     pub fn start(dir: &Path, count: usize) -> Etcd {
-        // All ports at once, so that they are different ones.
+        // An address of its own, so that no other test takes a port before etcd has it. All ports at once, so that they are different ones.
+        static CLUSTERS: AtomicU8 = AtomicU8::new(0);
+        let [_, _, high, low] = std::process::id().to_be_bytes();
+        let ip = Ipv4Addr::new(127, 180 + CLUSTERS.fetch_add(1, Ordering::Relaxed), high, low.max(1));
         let listeners: Vec<TcpListener> =
-            (0..2 * count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-        let mut ports: Vec<SocketAddr> =
+            (0..2 * count).map(|_| TcpListener::bind((ip, 0)).expect("a port")).collect();
+        let ports: Vec<SocketAddr> =
             listeners.iter().map(|listener| listener.local_addr().expect("its address")).collect();
-        let peers = ports.split_off(count);
         drop(listeners);
-        let members = (0..count).map(|_| None).collect();
-        let mut etcd = Etcd { dir: dir.to_owned(), clients: ports, peers, members };
-        (0..count).for_each(|index| etcd.start_member(index));
-        (0..count).for_each(|index| etcd.wait_for(index));
+        let home = |pair: &[SocketAddr]| Home { client: pair[0], peer: pair[1], starter: Vec::new() };
+        Etcd::start_at(dir, ports.chunks(2).map(home).collect())
+    }
+
+    /// The same, a member at each of these places.
+    pub fn start_at(dir: &Path, homes: Vec<Home>) -> Etcd {
+        let members = homes.iter().map(|_| None).collect();
+        let mut etcd = Etcd { dir: dir.to_owned(), homes, members };
+        (0..etcd.homes.len()).for_each(|index| etcd.start_member(index));
+        (0..etcd.homes.len()).for_each(|index| etcd.wait_for(index));
         etcd
     }
 
     /// The members' URLs.
     pub fn urls(&self) -> Vec<String> {
-        self.clients.iter().map(|address| format!("http://{address}")).collect()
+        self.homes.iter().map(|home| format!("http://{}", home.client)).collect()
     }
 
     /// Where a member listens.
     pub fn address(&self, index: usize) -> SocketAddr {
-        self.clients[index]
+        self.homes[index].client
     }
 
     /// Starts a member, which has what it had before.
     pub fn start_member(&mut self, index: usize) {
         let name = |index: usize| format!("etcd-{index}");
-        let cluster: Vec<String> =
-            self.peers.iter().enumerate().map(|(at, peer)| format!("{}=http://{peer}", name(at))).collect();
-        let (client, peer) =
-            (format!("http://{}", self.clients[index]), format!("http://{}", self.peers[index]));
+        let cluster: Vec<String> = self
+            .homes
+            .iter()
+            .enumerate()
+            .map(|(at, home)| format!("{}=http://{}", name(at), home.peer))
+            .collect();
+        let home = &self.homes[index];
+        let (client, peer) = (format!("http://{}", home.client), format!("http://{}", home.peer));
         let log = File::options().append(true).create(true).open(self.log(index)).expect("a log");
-        let child = Command::new("etcd")
+        let words: Vec<&str> = home.starter.iter().map(String::as_str).chain(["etcd"]).collect();
+        let child = Command::new(words[0])
+            .args(&words[1..])
             .args(["--name", &name(index), "--data-dir"])
             .arg(self.dir.join(name(index)))
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
@@ -90,7 +114,7 @@ impl Etcd {
 
     fn answers(&self, index: usize) -> bool {
         let body = r#"{"key":"AA=="}"#;
-        let Ok(mut stream) = TcpStream::connect(self.clients[index]) else { return false };
+        let Ok(mut stream) = TcpStream::connect(self.homes[index].client) else { return false };
         let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
         let head = format!("POST /v3/kv/range HTTP/1.0\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         let mut answer = String::new();

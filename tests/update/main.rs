@@ -70,9 +70,6 @@ fn a_version_that_does_not_start_is_rolled_back_once() {
     let host = Host::new("no-start", json!({}));
     comes_back(&host, "0.2.1", "exit 1", "0.2.1 is bad: hydraneckwebrtc.service does not start");
     comes_back(&host, "0.2.2", "exit 78", "exited with status 78");
-    let unit = host.root.join(format!("units/{}.json", host::UNIT));
-    let impatient = fs::read_to_string(&unit).expect("a unit").replacen('{', "{\"start_timeout\": 3, ", 1);
-    fs::write(&unit, impatient).expect("written");
     stays(&host, "0.2.3", "never ready", "a timeout was exceeded", 2);
 }
 
@@ -243,6 +240,14 @@ fn an_automatic_update_waits_for_sessions_and_does_as_it_is_set() {
     );
     let state = fs::read_to_string(state).expect("a state");
     assert!(state.contains("\"waits\":{\"version\":\"0.2.0\""), "{state}");
+    // Neither while members of rooms are there, nor while the worker does not say.
+    for (people, words) in [("0 2", ""), ("silent", "counts as if somebody streamed")] {
+        fs::write(&sessions, people).expect("written");
+        let (status, text) = auto();
+        let waits = text.contains("0.2.0 waits until nobody streams") && text.contains(words);
+        assert!(status == 0 && waits, "{people}: {text}");
+        assert_eq!(host.restarts(), 1, "{people}");
+    }
     // Not for ever; and at once when they are gone.
     host.configure(json!({"max_wait": "0s"}));
     fs::write(&sessions, "1").expect("written");
@@ -257,7 +262,9 @@ fn a_role_shows_a_newer_version() {
         return;
     }
     let host = Host::new("shown", json!({"auto": false}));
-    assert_eq!(host.health()["extra"]["update"]["newest"], json!(null), "{}", host.health());
+    let before = host.health();
+    let update = &before["extra"]["update"];
+    assert_eq!((&update["newest"], &update["asked"]), (&json!(null), &json!(null)), "{before}");
     host.server.publish("0.2.0", "good");
     // Other settings are a reason to look at once.
     host.configure(json!({}));
@@ -265,8 +272,12 @@ fn a_role_shows_a_newer_version() {
     let found = host.until("it is shown", |health| health["extra"]["update"]["available"] == true);
     assert_eq!(found["extra"]["update"]["newest"], "0.2.0", "{found}");
     assert_eq!(found["extra"]["update"]["problem"], json!(null), "{found}");
+    assert!(found["extra"]["update"]["asked"].is_string(), "{found}");
     assert!(host.metrics().contains("\nhydraneckwebrtc_update_available 1\n"), "{}", host.metrics());
-    assert!(host.log().contains("[update] 0.2.0 is there (production)"), "{}", host.log());
+    host.until("the log says it", |_| host.log().contains("[update] 0.2.0 is there (production)"));
+    let (_, text) = host.call(&["doctor", "--config", &host.config().to_string_lossy()]);
+    let line = text.lines().find(|line| line.contains("  updates  "));
+    assert!(line.is_some_and(|line| line.contains("0.2.0 is there")), "{text}");
     // It installs nothing.
     assert!(host.is_as_before());
 }

@@ -21,9 +21,13 @@ def tell_systemd(text):
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         sessions = pathlib.Path(os.environ.get("SESSIONS", "/nowhere"))
-        active = int(sessions.read_text()) if sessions.exists() else 0
+        people = sessions.read_text().split() if sessions.exists() else ["0"]
+        if people == ["silent"]:
+            return
+        active, members = int(people[0]), int("".join(people[1:]) or 0)
         version = "0.1.7" if MOOD == "runs as another" else VERSION
-        body = {"service": "hydraneckwebrtc", "version": version, "extra": {"active_sessions": active}}
+        extra = {"active_sessions": active, "room_members": members}
+        body = {"service": "hydraneckwebrtc", "version": version, "extra": extra}
         body = json.dumps(body).encode()
         self.send_response(503 if MOOD == "unready" and "ready" in self.path else 200)
         self.send_header("Content-Length", str(len(body)))
@@ -42,8 +46,7 @@ def serve(config):
         sys.exit(78)
     server = http.server.ThreadingHTTPServer((host, int(port)), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    if MOOD != "never ready":
-        tell_systemd("READY=1")
+    tell_systemd("STATUS=never ready" if MOOD == "never ready" else "READY=1")
     if MOOD == "crash":
         time.sleep(0.3)
         os._exit(2)

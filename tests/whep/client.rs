@@ -108,10 +108,15 @@ impl Client {
 
     /// The same with layers of these names.
     pub fn offer_layers(wants: Wants, rids: &[&str]) -> (Client, String) {
+        Client::offer_at(Ipv4Addr::LOCALHOST.into(), wants, rids)
+    }
+
+    /// The same, from this address.
+    pub fn offer_at(address: IpAddr, wants: Wants, rids: &[&str]) -> (Client, String) {
         let mut layers = Simulcast::new();
         rids.iter().for_each(|rid| layers.add_send_layer(SimulcastLayer::new(rid)));
         let layers = (!rids.is_empty()).then_some(layers);
-        let mut client = Client::at(Ipv4Addr::LOCALHOST.into());
+        let mut client = Client::at(address);
         let direction = match wants {
             Wants::Watch => Direction::RecvOnly,
             Wants::Send => Direction::SendOnly,

@@ -63,10 +63,7 @@ function fillStates() {
 }
 
 function speak() {
-    document.documentElement.lang = LANGUAGE;
-    for (const element of document.querySelectorAll("[data-say]")) {
-        put(element, say(element.dataset.say));
-    }
+    speakPage();
     document.title = `${say("login.title")} · hydraneckwebrtc`;
     byId("search").placeholder = say("search");
 }

@@ -18,7 +18,8 @@ class Refused extends Error {
     }
 }
 
-/** TURN credentials for a room's relays; null: this server has none, and media goes directly. */
+/** TURN credentials for a room's relays; null: this server has none, or knows none yet (a controller that has just started), and media goes
+ * directly until signalling says otherwise. */
 async function credentials(token) {
     const reply = await fetch(new URL("turn/credentials", API), {
         method: "POST", headers: { "Authorization": `Bearer ${token}` },
@@ -38,18 +39,20 @@ const reaching = fresh => fresh === null ? { iceServers: [] } : {
     iceTransportPolicy: "relay",
 };
 
-/** Is told of everything: `hear(message)` of each message of the server, `place()` when tracks may have moved, `state(name)` of the
- * media, and `close()` once at the end. */
+/** Is told of everything: `hear(message)` of each message of the server, `place()` when tracks may have moved, `relayed()` when media turns out
+ * to have relays, `state(name)` of the media, and `close()` once at the end. */
 class Call {
     #socket;
     #listener;
     #isOffering = false;
+    #isDirect;
     #trouble = 0;
     #work = Promise.resolve();
     #isOver = false;
 
-    constructor(peer, socket, listener) {
-        this.peer = peer;
+    constructor(fresh, socket, listener) {
+        const peer = this.peer = new RTCPeerConnection(reaching(fresh));
+        this.#isDirect = fresh === null;
         this.#socket = socket;
         this.#listener = listener;
         peer.onnegotiationneeded = () => this.#queue(() => this.#offer());
@@ -61,15 +64,15 @@ class Call {
 
     /** Opens one. `seat` says who comes where: `room`, `token`, `name`. */
     static async open({ room, token, name }, tracks, listener) {
-        const peer = new RTCPeerConnection(reaching(await credentials(token)));
+        const fresh = await credentials(token);
         const address = new URL(`signal?room=${encodeURIComponent(room)}`, API);
         address.protocol = address.protocol.replace("http", "ws");
         const socket = new WebSocket(address, ["Bearer", token]);
-        const call = new Call(peer, socket, listener);
+        const call = new Call(fresh, socket, listener);
         socket.onopen = () => {
             call.send("join", { roomId: room, userId: name });
             const own = new MediaStream();
-            call.senders = Object.fromEntries(Object.entries(tracks).map(([kind, track]) => [kind, track ? peer.addTrack(track, own) : null]));
+            call.senders = Object.fromEntries(Object.entries(tracks).map(([kind, track]) => [kind, track ? call.peer.addTrack(track, own) : null]));
         };
         return call;
     }
@@ -111,8 +114,18 @@ class Call {
             case "offer": await this.#offered(data); break;
             case "answer": await this.#answered(data); break;
             case "turn-credentials":
-            case "refresh-credentials": this.peer.setConfiguration(reaching(data)); break;
+            case "refresh-credentials": this.#relay(data); break;
             default: this.#listener.hear(message);
+        }
+    }
+
+    /** Who began without relays finds them only by gathering anew. */
+    #relay(fresh) {
+        this.peer.setConfiguration(reaching(fresh));
+        if (this.#isDirect) {
+            this.#isDirect = false;
+            this.peer.restartIce();
+            this.#listener.relayed();
         }
     }
 

@@ -84,7 +84,14 @@ const stay = {
     listener: attempt => ({
         hear: message => stay.hear(attempt, message),
         place: () => stay.current === attempt && people.place(attempt.call.peer, useOutput),
-        state: state => stay.current === attempt && stay.media(state),
+        relayed: () => showDirect(false),
+        state: state => {
+            // What was refused before, as coming without a relay, is no reason of a later end.
+            attempt.error = state === "connected" ? "" : attempt.error;
+            if (stay.current === attempt) {
+                stay.media(state);
+            }
+        },
         close: () => { attempt.isDead = true; stay.closed(attempt); },
     }),
 
@@ -323,14 +330,18 @@ function showRoom() {
     document.querySelectorAll(".room-title").forEach(each => put(each, words));
 }
 
+/** Says whether media goes without relays. */
+function showDirect(isDirect) {
+    document.querySelectorAll(".direct").forEach(each => { each.hidden = !isDirect; });
+}
+
 /** Asks before anybody joins what would be refused, and whether there are relays. */
 async function lookAhead() {
     if (!seat.token) {
         return;
     }
     try {
-        const isDirect = await credentials(seat.token) === null;
-        document.querySelectorAll(".direct").forEach(each => { each.hidden = !isDirect; });
+        showDirect(await credentials(seat.token) === null);
     } catch (error) {
         const reason = FINAL_STATUS[error.status];
         put(byId("refused"), reason ? say(`over.${reason}`) : "");
@@ -338,8 +349,7 @@ async function lookAhead() {
 }
 
 function fillDoor() {
-    document.documentElement.lang = LANGUAGE;
-    document.querySelectorAll("[data-say]").forEach(each => put(each, say(each.dataset.say)));
+    speakPage();
     document.querySelectorAll("[data-label]").forEach(each => {
         set(each, "aria-label", say(each.dataset.label));
         if (each.tagName === "BUTTON") {

@@ -22,6 +22,12 @@ function put(element, text) {
     }
 }
 
+/** Puts the words where the page wants them. */
+function speakPage() {
+    document.documentElement.lang = LANGUAGE;
+    document.querySelectorAll("[data-say]").forEach(each => put(each, say(each.dataset.say)));
+}
+
 function set(element, name, value) {
     if (value === null) {
         element.removeAttribute(name);

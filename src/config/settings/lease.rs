@@ -23,6 +23,9 @@ pub struct LeaseConfig {
     pub username: String,
     /// `lease.password`: of that user.
     pub password: Secret,
+    /// `lease.secret`: what namespaces are sealed with in etcd, the same on every controller. Empty: `server.admin_token`, which is the same
+    /// there anyway.
+    pub secret: Secret,
     /// `lease.ca_file`: PEM; the authorities believed for `https://` members, instead of the public ones.
     pub ca_file: Option<PathBuf>,
     /// `lease.cert`: PEM; the certificate shown to etcd.

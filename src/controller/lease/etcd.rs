@@ -1,6 +1,6 @@
 //! The lease's store: etcd's version 3 API as JSON over HTTP (its gRPC gateway), which needs no client library.
 //!
-//! Below `lease.prefix` there are `leader`, whose value is the leader's URL, bound to the leader's term, and `drains/WORKER`. Keys and values are base64 there, and
+//! Below `lease.prefix` there are `leader`, whose value is the leader's URL, bound to the leader's term, `drains/WORKER`, and `namespaces/NAME`. Keys and values are base64 there, and
 //! 64-bit numbers are text. A read is linearizable: etcd answers it only with a majority.
 
 use std::collections::BTreeSet;
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::config::settings::LeaseConfig;
 use crate::core::ids::WorkerId;
 use crate::core::lease::{Finding, Holder, Query, Term};
+use crate::core::namespaces::NamespaceName;
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::http_client;
 
@@ -25,6 +26,9 @@ const CALL_TIMEOUT: (Duration, Duration) = (Duration::from_millis(300), Duration
 /// Largest answer that is read: ten thousand drained workers have a tenth of it.
 const ANSWER_LIMIT: u64 = 16 << 20;
 
+/// Namespaces of one answer: with as many tokens as they may have they take 3 MiB, which etcd's gateway takes from its server at least.
+const PAGE: u64 = 8;
+
 /// etcd, as one controller sees it.
 pub struct Etcd {
     agent: ureq::Agent,
@@ -35,6 +39,54 @@ pub struct Etcd {
     member: usize,
     /// Of a user; empty before the first log-in.
     token: Option<String>,
+    read: Read,
+}
+
+/// How far namespaces were read.
+#[derive(Default)]
+struct Read {
+    /// The highest revision of a key that was read.
+    until: u64,
+    /// The keys there are, also those that name no namespace.
+    keys: BTreeSet<String>,
+}
+
+/// What has changed of namespaces since they were read last.
+#[derive(Debug, Default)]
+pub struct News {
+    /// These are all that there are.
+    pub is_whole: bool,
+    /// What is new.
+    pub entries: Vec<KeptNamespace>,
+}
+
+/// A namespace as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptNamespace {
+    /// Which.
+    pub name: NamespaceName,
+    /// The revision of its key.
+    pub modified: u64,
+    /// What is kept.
+    pub value: String,
+}
+
+/// What becomes of a wish to keep a namespace.
+#[derive(Debug)]
+pub enum Kept {
+    /// It is kept, with this revision.
+    Yes(u64),
+    /// This leadership does not last any more; who leads, if that is known.
+    NotLeading(Option<String>),
+    /// It was changed since it was read.
+    Changed,
+}
+
+/// What a transaction read.
+struct Told {
+    holder: Option<Holder>,
+    drains: BTreeSet<WorkerId>,
+    namespaces: News,
 }
 
 /// What one question brought.
@@ -43,6 +95,8 @@ pub struct Found {
     pub finding: Finding,
     /// The workers that are to be drained, where it told them.
     pub drains: Option<BTreeSet<WorkerId>>,
+    /// What has changed of namespaces.
+    pub namespaces: News,
 }
 
 /// Why there is no useful answer.
@@ -59,6 +113,7 @@ struct Entry {
     key: String,
     value: String,
     created: u64,
+    modified: u64,
     term: Term,
 }
 
@@ -74,41 +129,82 @@ impl Etcd {
             .proxy(None)
             .max_redirects(0)
             .build();
-        Etcd { agent: http_client::agent(agent), config, own_url, member: 0, token: None }
+        Etcd {
+            agent: http_client::agent(agent),
+            config,
+            own_url,
+            member: 0,
+            token: None,
+            read: Read::default(),
+        }
     }
 
     /// Asks one question. A member that does not answer is left for the next one.
     pub fn ask(&mut self, query: Query) -> Found {
+        let held = |told: Told| (Finding::Held(told.holder.clone()), Some(told));
         let asked = match query {
-            Query::Look => self.look().map(|(holder, drains)| (Finding::Held(holder), Some(drains))),
+            Query::Look => self.look().map(held),
             Query::Grant => self.grant().map(|finding| (finding, None)),
-            Query::Claim(term) => {
-                self.claim(term).map(|(holder, drains)| (Finding::Held(holder), Some(drains)))
-            }
+            Query::Claim(term) => self.claim(term).map(held),
             Query::Renew(term) => self.renew(term),
             Query::Revoke(term) => self.revoke(term).map(|()| (Finding::Revoked, None)),
         };
-        let (finding, drains) = match asked {
+        let (finding, told) = match asked {
             Ok(found) => found,
             Err(Failure::Missing) => (Finding::Ended, None),
             Err(Failure::Words(why)) => (Finding::Trouble(why), None),
         };
-        Found { finding, drains }
+        match told {
+            Some(Told { drains, namespaces, holder: _ }) => {
+                Found { finding, drains: Some(drains), namespaces }
+            }
+            None => Found { finding, drains: None, namespaces: News::default() },
+        }
     }
 
     /// Notes that a worker is to be drained, or not any more, as long as this leadership lasts; false: it does not.
     pub fn drain(&mut self, number: u64, worker: &WorkerId, on: bool) -> Result<bool, String> {
-        let (key, created) = (text(&self.drain_key(worker)), number.saturating_sub(self.config.floor));
+        let key = text(&self.drain_key(worker));
         let change = match on {
             true => json!({"request_put": {"key": key, "value": text("drain")}}),
             false => json!({"request_delete_range": {"key": key}}),
         };
-        let leads = json!({"key": text(&self.leader_key()), "target": "CREATE", "result": "EQUAL", "create_revision": created.to_string()});
-        match self.call("kv/txn", &json!({"compare": [leads], "success": [change]})) {
-            Ok(answer) => Ok(answer["succeeded"] == true),
-            Err(Failure::Missing) => Err("it answers 404: is that etcd's address?".to_owned()),
-            Err(Failure::Words(why)) => Err(why),
+        let answer = self.call("kv/txn", &json!({"compare": [self.leads(number)], "success": [change]}));
+        answer.map(|answer| answer["succeeded"] == true).map_err(in_words)
+    }
+
+    /// Keeps a namespace instead of what has this revision (0: nothing has), as long as this leadership lasts; with what was read where it
+    /// does not, or somebody was faster. After an error nobody knows whether it is kept.
+    pub fn keep(
+        &mut self,
+        number: u64,
+        name: &NamespaceName,
+        (instead_of, value): (u64, &str),
+    ) -> Result<(Kept, News), String> {
+        let key = text(&format!("{}{name}", self.namespaces_key()));
+        let is_as_read =
+            json!({"key": key, "target": "MOD", "result": "EQUAL", "mod_revision": instead_of.to_string()});
+        let document = json!({
+            "compare": [self.leads(number), is_as_read],
+            "success": [{"request_put": {"key": key, "value": text(value)}}],
+            "failure": self.ranges(),
+        });
+        let answer = self.call("kv/txn", &document).map_err(in_words)?;
+        if answer["succeeded"] == true {
+            let modified = revision(&answer).ok_or_else(|| in_words(nonsense("kv/txn")))?;
+            return Ok((Kept::Yes(modified), News::default()));
         }
+        let Told { holder, namespaces, .. } = self.told(&answer).map_err(in_words)?;
+        match holder {
+            Some(holder) if holder.number == number => Ok((Kept::Changed, namespaces)),
+            holder => Ok((Kept::NotLeading(holder.map(|holder| holder.url)), namespaces)),
+        }
+    }
+
+    /// That this leadership lasts, as a comparison: with it in one step is done what only a leader may do.
+    fn leads(&self, number: u64) -> Value {
+        let created = number.saturating_sub(self.config.floor).to_string();
+        json!({"key": text(&self.leader_key()), "target": "CREATE", "result": "EQUAL", "create_revision": created})
     }
 
     fn leader_key(&self) -> String {
@@ -119,17 +215,32 @@ impl Etcd {
         format!("{}drains/{worker}", self.config.prefix)
     }
 
-    /// Who leads, and which workers are drained.
+    fn namespaces_key(&self) -> String {
+        format!("{}namespaces/", self.config.prefix)
+    }
+
+    /// The namespaces that have changed, the earliest first, as many as one answer may have.
+    fn news_range(&self) -> Value {
+        let namespaces = format!("{}namespaces", self.config.prefix);
+        json!({"request_range": {
+            "key": text(&format!("{namespaces}/")), "range_end": text(&format!("{namespaces}0")),
+            "min_mod_revision": self.read.until.saturating_add(1).to_string(),
+            "sort_target": "MOD", "sort_order": "ASCEND", "limit": PAGE.to_string(),
+        }})
+    }
+
+    /// Who leads, which workers are drained, and which namespaces have changed.
     fn ranges(&self) -> Value {
         let drains = format!("{}drains", self.config.prefix);
         json!([
             {"request_range": {"key": text(&self.leader_key())}},
             // From `/`, up to and without the next character.
             {"request_range": {"key": text(&format!("{drains}/")), "range_end": text(&format!("{drains}0"))}},
+            self.news_range(),
         ])
     }
 
-    fn look(&mut self) -> Result<(Option<Holder>, BTreeSet<WorkerId>), Failure> {
+    fn look(&mut self) -> Result<Told, Failure> {
         let document = json!({"success": self.ranges()});
         self.call("kv/txn", &document).and_then(|answer| self.told(&answer))
     }
@@ -142,7 +253,7 @@ impl Etcd {
         Ok(Finding::Granted(Term(term), seconds_of(ttl)))
     }
 
-    fn claim(&mut self, term: Term) -> Result<(Option<Holder>, BTreeSet<WorkerId>), Failure> {
+    fn claim(&mut self, term: Term) -> Result<Told, Failure> {
         let key = text(&self.leader_key());
         let free = json!({"key": key, "target": "CREATE", "result": "EQUAL", "create_revision": "0"});
         let mut taken = vec![
@@ -155,7 +266,7 @@ impl Etcd {
     }
 
     /// The look comes after: what is bound to a term may be taken away by hand, and the term lives.
-    fn renew(&mut self, term: Term) -> Result<(Finding, Option<BTreeSet<WorkerId>>), Failure> {
+    fn renew(&mut self, term: Term) -> Result<(Finding, Option<Told>), Failure> {
         let answer = self.call("lease/keepalive", &json!({"ID": term.0.to_string()}))?;
         // A term that has ended has no length.
         let Some(ttl) = number(&answer["result"]["TTL"]).filter(|ttl| *ttl > 0) else {
@@ -164,8 +275,8 @@ impl Etcd {
                 false => Err(nonsense("lease/keepalive")),
             };
         };
-        let (holder, drains) = self.look()?;
-        Ok((Finding::Renewed(seconds_of(ttl), holder), Some(drains)))
+        let told = self.look()?;
+        Ok((Finding::Renewed(seconds_of(ttl), told.holder.clone()), Some(told)))
     }
 
     fn revoke(&mut self, term: Term) -> Result<(), Failure> {
@@ -175,16 +286,19 @@ impl Etcd {
         }
     }
 
-    /// What a transaction read.
-    fn told(&self, answer: &Value) -> Result<(Option<Holder>, BTreeSet<WorkerId>), Failure> {
-        if !answer["header"].is_object() {
-            return Err(nonsense("kv/txn"));
+    /// What a transaction read; what one answer has no room for is read at once.
+    fn told(&mut self, answer: &Value) -> Result<Told, Failure> {
+        let (holder, drains) = self.led_and_drained(answer)?;
+        let namespaces = self.news(answer);
+        if namespaces.is_err() {
+            // Nobody has taken in what was read of it.
+            self.read = Read::default();
         }
-        let responses = answer["responses"].as_array().into_iter().flatten();
-        let documents =
-            responses.flat_map(|one| one["response_range"]["kvs"].as_array().into_iter().flatten());
-        let entries: Option<Vec<Entry>> = documents.map(entry).collect();
-        let entries = entries.ok_or_else(|| nonsense("kv/txn"))?;
+        Ok(Told { holder, drains, namespaces: namespaces? })
+    }
+
+    fn led_and_drained(&self, answer: &Value) -> Result<(Option<Holder>, BTreeSet<WorkerId>), Failure> {
+        let entries = entries_of(answer)?;
         let (leader, drains) = (self.leader_key(), format!("{}drains/", self.config.prefix));
         let holder = entries.iter().find(|entry| entry.key == leader).map(|entry| Holder {
             term: entry.term,
@@ -193,6 +307,53 @@ impl Etcd {
         });
         let drained = entries.iter().filter_map(|entry| entry.key.strip_prefix(&drains)?.parse().ok());
         Ok((holder, drained.collect()))
+    }
+
+    /// The news of namespaces that this answer begins.
+    fn news(&mut self, answer: &Value) -> Result<News, Failure> {
+        let mut news = News::default();
+        // Its count begins anew: it was set up anew.
+        if revision(answer).is_some_and(|revision| revision < self.read.until) {
+            return self.read_whole();
+        }
+        let mut is_complete = self.read_page(answer, &mut news)?;
+        while is_complete.is_none() {
+            let next = self.call("kv/txn", &json!({"success": [self.news_range()]}))?;
+            is_complete = self.read_page(&next, &mut news)?;
+        }
+        // Something was taken away, by hand.
+        if is_complete == Some(false) { self.read_whole() } else { Ok(news) }
+    }
+
+    fn read_whole(&mut self) -> Result<News, Failure> {
+        self.read = Read::default();
+        let mut news = News { is_whole: true, entries: Vec::new() };
+        loop {
+            let page = self.call("kv/txn", &json!({"success": [self.news_range()]}))?;
+            if self.read_page(&page, &mut news)?.is_some() {
+                return Ok(news);
+            }
+        }
+    }
+
+    /// Reads on. `None`: there is more; else whether there are as many keys as were read in all.
+    fn read_page(&mut self, answer: &Value, news: &mut News) -> Result<Option<bool>, Failure> {
+        let namespaces = self.namespaces_key();
+        for entry in entries_of(answer)? {
+            let Some(name) = entry.key.strip_prefix(&namespaces) else { continue };
+            self.read.until = self.read.until.max(entry.modified);
+            if let Ok(name) = name.parse() {
+                news.entries.push(KeptNamespace { name, modified: entry.modified, value: entry.value });
+            }
+            self.read.keys.insert(entry.key);
+        }
+        let last = answer["responses"].as_array().and_then(|all| all.last());
+        let range = last.map_or(&Value::Null, |response| &response["response_range"]);
+        if range["more"] == true {
+            return Ok(None);
+        }
+        let count = number(&range["count"]).unwrap_or_default();
+        Ok(Some(usize::try_from(count).is_ok_and(|count| count == self.read.keys.len())))
     }
 
     /// One call; as a user, where there is one.
@@ -255,6 +416,29 @@ impl Etcd {
 /// Longest reason of etcd's that is shown.
 const MAX_REASON: usize = 200;
 
+/// Everything that a transaction read.
+fn entries_of(answer: &Value) -> Result<Vec<Entry>, Failure> {
+    if !answer["header"].is_object() {
+        return Err(nonsense("kv/txn"));
+    }
+    let responses = answer["responses"].as_array().into_iter().flatten();
+    let documents = responses.flat_map(|one| one["response_range"]["kvs"].as_array().into_iter().flatten());
+    let entries: Option<Vec<Entry>> = documents.map(entry).collect();
+    entries.ok_or_else(|| nonsense("kv/txn"))
+}
+
+/// etcd's count of changes, as of an answer.
+fn revision(answer: &Value) -> Option<u64> {
+    number(&answer["header"]["revision"]).and_then(|revision| u64::try_from(revision).ok())
+}
+
+fn in_words(failure: Failure) -> String {
+    match failure {
+        Failure::Missing => "it answers 404: is that etcd's address?".to_owned(),
+        Failure::Words(why) => why,
+    }
+}
+
 fn nonsense(path: &str) -> Failure {
     Failure::Words(format!("its answer to {path} makes no sense: is that etcd, 3.4 or later?"))
 }
@@ -284,6 +468,7 @@ fn entry(document: &Value) -> Option<Entry> {
         key: plain(&document["key"])?,
         value: value?,
         created: u64::try_from(zero_if_missing(&document["create_revision"])?).ok()?,
+        modified: u64::try_from(zero_if_missing(&document["mod_revision"])?).ok()?,
         term: Term(zero_if_missing(&document["lease"])?),
     })
 }
@@ -299,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_tells_who_leads_and_who_is_drained() {
+    fn a_transaction_tells_who_leads_who_is_drained_and_what_is_new_of_namespaces() {
         let told = json!({"header": {"revision": "9"}, "succeeded": true, "responses": [
             {"response_put": {"header": {"revision": "9"}}},
             {"response_range": {"count": "1", "kvs": [
@@ -309,14 +494,22 @@ mod tests {
                 {"key": text("/hydraneckwebrtc/drains/one"), "create_revision": "3", "value": text("drain")},
                 {"key": text("/hydraneckwebrtc/drains/no worker's name"), "create_revision": "4"},
             ]}},
+            {"response_range": {"count": "2", "kvs": [
+                {"key": text("/hydraneckwebrtc/namespaces/a"), "create_revision": "5", "mod_revision": "7", "value": text("kept")},
+                {"key": text("/hydraneckwebrtc/namespaces/No Name"), "create_revision": "6", "mod_revision": "6"},
+            ]}},
         ]});
-        let (holder, drains) = etcd().told(&told).unwrap();
+        let mut etcd = etcd();
+        let Told { holder, drains, namespaces } = etcd.told(&told).unwrap();
+        let kept = KeptNamespace { name: "a".parse().unwrap(), modified: 7, value: "kept".into() };
+        assert_eq!((namespaces.is_whole, namespaces.entries), (false, vec![kept]));
+        assert_eq!((etcd.read.until, etcd.read.keys.len()), (7, 2), "it goes on from there");
         let expected =
             Holder { term: Term(7_587_899_233_881_180_935), number: 1_009, url: "https://b".into() };
         assert_eq!(holder, Some(expected), "a floor is added to every number");
         assert_eq!(drains.iter().map(WorkerId::as_str).collect::<Vec<_>>(), ["one"]);
-        let (nobody, none) = etcd().told(&json!({"header": {"revision": "1"}})).unwrap();
-        assert!(nobody.is_none() && none.is_empty());
+        let nobody = self::etcd().told(&json!({"header": {"revision": "1"}})).unwrap();
+        assert!(nobody.holder.is_none() && nobody.drains.is_empty() && nobody.namespaces.entries.is_empty());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! the log.
 
 pub mod etcd;
+pub mod stored;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -22,16 +23,21 @@ use crate::core::fence::{LeaseProof, WorkerTime};
 use crate::core::fleet::wire::Generation;
 use crate::core::ids::WorkerId;
 use crate::core::lease::{Finding, Lead, Lease, LeaseNews, Next, Query};
+use crate::core::namespaces::state::NamespaceState;
 use crate::core::time::Moment;
 use crate::host::clock::Clock;
 use crate::metrics::counter::Tally;
-use etcd::Etcd;
+use etcd::{Etcd, Kept};
+use stored::{NotWritten, Sealed, StoredNamespaces};
 
 /// How often an idle thread shows that it is alive.
 const IDLE_BEAT: Duration = Duration::from_secs(5);
 
 /// Tries to give a lease back at the end: another member may answer.
 const LAST_TRIES: usize = 3;
+
+/// What keeping a namespace may take: a question that is under way comes first.
+const KEEP_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How questions to etcd end, for metrics.
 const RESULTS: &[&str] = &["answered", "failed"];
@@ -54,6 +60,8 @@ struct Shared {
 enum Order {
     /// A worker is to be drained, or not any more.
     Drain(WorkerId, bool, Responder),
+    /// A namespace is to be kept; somebody waits for what becomes of it.
+    Keep(Box<NamespaceState>, Sender<Result<(), NotKept>>),
     /// Give the lease back, and return.
     Stop,
 }
@@ -70,6 +78,30 @@ pub struct HeardTime {
 /// This controller does not lead. Where the one that does is reached, if that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotLeading(pub Option<String>);
+
+/// Why a namespace is not kept where every controller reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotKept {
+    /// Only the controller that leads may change it.
+    NotLeading(NotLeading),
+    /// Another controller has changed it: what was read of it is old.
+    Changed,
+    /// Nothing was changed, for this reason.
+    Refused(String),
+    /// etcd did not answer, so nobody knows whether it is kept.
+    NoAnswer(String),
+}
+
+impl fmt::Display for NotKept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotKept::NotLeading(_) => f.write_str("this controller does not lead"),
+            NotKept::Changed => f.write_str("another controller has changed it meanwhile"),
+            NotKept::Refused(why) => f.write_str(why),
+            NotKept::NoAnswer(why) => write!(f, "etcd does not answer: {why}"),
+        }
+    }
+}
 
 impl Leadership {
     /// There is no lease.
@@ -126,6 +158,16 @@ impl Leadership {
                 None
             }
         }
+    }
+
+    /// Keeps a namespace where every controller reads it, as long as this one leads. `None`: there is no such place.
+    pub fn keep(&self, state: &NamespaceState) -> Option<Result<(), NotKept>> {
+        let shared = self.0.as_ref()?;
+        let (sender, outcome) = crossbeam_channel::bounded(1);
+        let _ = shared.orders.send(Order::Keep(Box::new(state.clone()), sender));
+        let silent =
+            |_| Err(NotKept::NoAnswer("it is asked for something else, or we are going down".to_owned()));
+        Some(outcome.recv_timeout(KEEP_PATIENCE).unwrap_or_else(silent))
     }
 
     /// The thread gives the lease back and ends.
@@ -208,6 +250,9 @@ pub struct LeaseThread {
     fleet: Sender<Ask>,
     /// The workers to be drained, as last read.
     drains: Option<BTreeSet<WorkerId>>,
+    namespaces: StoredNamespaces,
+    /// When to look for namespaces that etcd lacks; `None`: there are none.
+    bring_at: Option<Moment>,
     beat: Beat,
 }
 
@@ -215,7 +260,7 @@ impl LeaseThread {
     /// The thread, and what it tells everybody.
     pub fn new(
         (ttl, own_url): (Duration, String),
-        etcd: Etcd,
+        (etcd, namespaces): (Etcd, StoredNamespaces),
         fleet: Sender<Ask>,
         (clock, beat): (Clock, Beat),
     ) -> (LeaseThread, Leadership) {
@@ -229,11 +274,14 @@ impl LeaseThread {
             clock,
         });
         let leadership = Leadership(Some(shared.clone()));
-        (LeaseThread { shared, orders, etcd, fleet, drains: None, beat }, leadership)
+        let bring_at = Some(clock.now());
+        let thread = LeaseThread { shared, orders, etcd, fleet, drains: None, namespaces, bring_at, beat };
+        (thread, leadership)
     }
 
     /// The thread. Returns after [`Leadership::stop`].
     pub fn run(mut self) {
+        self.namespaces.make_keys();
         loop {
             (self.beat)();
             let now = self.shared.clock.now();
@@ -245,8 +293,14 @@ impl LeaseThread {
                 }
                 Next::Wait(until) => until,
             };
+            if self.bring_one() {
+                continue;
+            }
             match self.orders.recv_timeout(until.since(now).min(IDLE_BEAT)) {
                 Ok(Order::Drain(worker, on, responder)) => self.drain(worker, on, responder),
+                Ok(Order::Keep(state, outcome)) => {
+                    let _ = outcome.send(self.keep(&state));
+                }
                 Ok(Order::Stop) => return self.resign(),
                 Err(_) => {}
             }
@@ -262,20 +316,84 @@ impl LeaseThread {
             let _ = self.fleet.send(Ask::Drains(drains.clone()));
             self.drains = Some(drains);
         }
+        // Likewise: whoever begins to lead knows every namespace.
+        let leads = self.leads().is_ok();
+        if self.namespaces.read(found.namespaces, leads) {
+            self.bring_at = Some(self.shared.clock.now());
+        }
         let news = self.shared.lease().found(self.shared.clock.now(), found.finding);
         news.iter().for_each(tell);
         if !news.is_empty() {
+            self.bring_at = Some(self.shared.clock.now());
+            self.namespaces.tell(self.leads().is_ok());
             let _ = self.fleet.send(Ask::LeaseChanged);
         }
         is_answer
     }
 
-    fn drain(&mut self, worker: WorkerId, on: bool, responder: Responder) {
+    /// The number by which this controller leads.
+    fn leads(&self) -> Result<u64, NotLeading> {
+        Leadership(Some(self.shared.clone())).number(self.shared.clock.now())
+    }
+
+    /// Keeps a namespace as somebody has changed it.
+    fn keep(&mut self, state: &NamespaceState) -> Result<(), NotKept> {
+        let number = self.leads().map_err(NotKept::NotLeading)?;
+        let sealed = self.namespaces.seal(state).map_err(|why| match why {
+            NotWritten::Outdated => NotKept::Changed,
+            NotWritten::Words(why) => NotKept::Refused(why),
+        })?;
+        let kept = self.write(number, state, &sealed);
+        if let Err(why) = &kept {
+            log::error!("[lease] a change of namespace {} is not kept: {why}", state.name);
+        }
+        kept
+    }
+
+    fn write(
+        &mut self,
+        number: u64,
+        state: &NamespaceState,
+        Sealed { instead_of, value }: &Sealed,
+    ) -> Result<(), NotKept> {
+        let kept = self.etcd.keep(number, &state.name, (*instead_of, value));
+        let (kept, news) = kept.map_err(NotKept::NoAnswer)?;
+        self.namespaces.read(news, self.leads().is_ok());
+        match kept {
+            Kept::Yes(modified) => {
+                self.namespaces.wrote(state, modified);
+                Ok(())
+            }
+            Kept::Changed => Err(NotKept::Changed),
+            Kept::NotLeading(url) => Err(NotKept::NotLeading(NotLeading(url))),
+        }
+    }
+
+    /// Brings a namespace to etcd that is known here only, or later here: from before there was a lease, or when etcd was set up anew. False:
+    /// there is none, or it has to wait.
+    fn bring_one(&mut self) -> bool {
         let now = self.shared.clock.now();
-        let number = match self.shared.lease().lead(now) {
-            Lead::Ours(number, _) => number,
-            Lead::Others(url) => return responder.send(refusals::not_leading(&NotLeading(url))),
-            Lead::Alone => 0,
+        let (Ok(number), Some(true)) = (self.leads(), self.bring_at.map(|at| now.reached(at))) else {
+            return false;
+        };
+        let Some((state, sealed)) = self.namespaces.due() else {
+            self.bring_at = None;
+            self.namespaces.tell(true);
+            return false;
+        };
+        if let Err(why) = self.write(number, &state, &sealed) {
+            log::warn!("[lease] namespace {} is not in etcd yet: {why}", state.name);
+            self.bring_at = Some(now + IDLE_BEAT);
+            return false;
+        }
+        log::info!("[lease] namespace {}: edition {} of it is in etcd now", state.name, state.edition);
+        true
+    }
+
+    fn drain(&mut self, worker: WorkerId, on: bool, responder: Responder) {
+        let number = match self.leads() {
+            Ok(number) => number,
+            Err(who) => return responder.send(refusals::not_leading(&who)),
         };
         match self.etcd.drain(number, &worker, on) {
             Ok(true) => {

@@ -1,10 +1,14 @@
 //! What the control API says of namespaces. No secret is in any answer but the one to a token's creation, which tells that token.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::api::reply::Answer;
+use crate::controller::lease::NotKept;
 use crate::controller::namespaces::NamespaceRegistry;
 use crate::controller::namespaces::registry::NamespaceView;
+use crate::controller::refusals;
 use crate::core::namespaces::NamespaceName;
 use crate::core::namespaces::placement::NodeView;
 use crate::core::namespaces::records;
@@ -13,14 +17,17 @@ use crate::core::namespaces::state::{MAX_TOKENS, NamespaceState, TokenRecord, To
 /// Problems of namespaces that one health reply tells.
 const MAX_SHOWN: usize = 20;
 
+/// When etcd may answer again: about the time in which it elects a leader of its own.
+const RETRY: Duration = Duration::from_secs(5);
+
 /// Every namespace, in short.
 pub fn list(registry: &NamespaceRegistry) -> Answer {
-    let namespaces: Vec<Value> = registry.views().iter().map(brief).collect();
-    Answer::json(200, &json!({"namespaces": namespaces, "problems": registry.file_troubles()}))
+    let namespaces = registry.each(|_| true, |view| brief(&view));
+    Answer::json(200, &json!({"namespaces": namespaces, "problems": registry.troubles()}))
 }
 
 /// A namespace in a list, and in health.
-pub fn brief(view: &NamespaceView) -> Value {
+pub fn brief(view: &NamespaceView<'_>) -> Value {
     let (rooms, peers) = view
         .sfu
         .iter()
@@ -40,8 +47,7 @@ pub fn brief(view: &NamespaceView) -> Value {
 
 /// The namespaces that are enabled, for health; `None` for those who may not know their names.
 pub fn in_health(registry: &NamespaceRegistry, reads: bool) -> Option<Vec<Value>> {
-    let enabled = |view: &&NamespaceView| view.state.enabled;
-    reads.then(|| registry.views().iter().filter(enabled).map(brief).collect())
+    reads.then(|| registry.each(|state| state.enabled, |view| brief(&view)))
 }
 
 /// How rooms of a namespace are, in full.
@@ -99,12 +105,13 @@ pub fn problems(registry: &NamespaceRegistry, admin: bool, settled: bool) -> Vec
     if !registry.is_enabled() {
         return Vec::new();
     }
-    let mut found = registry.file_troubles();
-    if settled && registry.counts().1 > 0 {
-        found.extend(registry.views().iter().flat_map(|view| {
-            let name = &view.state.name;
-            view.findings.iter().map(move |finding| format!("namespace {name}: {finding}"))
-        }));
+    let mut found = registry.troubles();
+    if settled {
+        let of = |view: NamespaceView<'_>| {
+            let named = |finding| format!("namespace {}: {finding}", view.state.name);
+            view.findings.iter().map(named).collect::<Vec<String>>()
+        };
+        found.extend(registry.each(|state| state.enabled, of).into_iter().flatten());
     }
     match (found.len(), admin) {
         (0, _) => found,
@@ -147,6 +154,24 @@ pub fn too_many_tokens() -> Answer {
     let detail =
         format!("the namespace has {MAX_TOKENS} tokens that are good: take some back, or give them a ttl");
     Answer::error(409, "too many tokens", detail)
+}
+
+/// etcd, which all controllers read, does not take it.
+pub fn not_shared(why: &NotKept) -> Answer {
+    let (title, detail) = match why {
+        NotKept::NotLeading(who) => return refusals::not_leading(who),
+        NotKept::Changed => (
+            "namespace changed meanwhile",
+            "another controller has changed it, so nothing was changed here: look at it, and ask again".to_owned(),
+        ),
+        NotKept::Refused(why) => ("namespace not kept", format!("nothing has changed: {why}")),
+        NotKept::NoAnswer(_) => (
+            "etcd does not answer",
+            "so nobody knows whether etcd has kept the change: see the health of this controller, and when etcd answers again, look at              the namespace and repeat what is missing. Rooms and tokens go on meanwhile"
+                .to_owned(),
+        ),
+    };
+    Answer::error(503, title, detail).retry_after(RETRY)
 }
 
 /// The disk does not take it. Nothing has changed.

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //!  api-N ──changes──▶ namespaces ──files──▶ state directory
-//!                         ├──puts──▶ registry ◀──looks── edge-N, api-N
-//!                         └──copies, by HTTP──▶ workers ──beats──▶ fleet ──what they have──▶ registry
+//!                      │  ├──puts──▶ registry ◀──looks── edge-N, api-N
+//!                      │  │              ▲ what others wrote
+//!                      │  ├──keeps──▶ lease ◀──▶ etcd, where several controllers share a lease
+//!                      └──copies, by HTTP──▶ workers ──beats──▶ fleet ──what they have──▶ registry
 //! ```
 //!
-//! A change is on the disk before it counts, and with the workers before it is answered, as far as they are reached. One that is
-//! not gets its copy with the reply to its next heartbeat: the beat says which copies it has.
+//! A change is on the disk before it counts, or in etcd where controllers share a lease, and with the workers before it is answered, as far
+//! as they are reached. One that is not gets its copy with the reply to its next heartbeat: the beat says which copies it has.
 
 mod answers;
 mod changes;
@@ -17,7 +19,7 @@ mod thread;
 pub use answers::{in_health, problems};
 pub use changes::Change;
 pub use registry::NamespaceRegistry;
-pub use thread::{NamespacesThread, Tell};
+pub use thread::{Files, NamespacesThread, Tell};
 
 use crate::api::reply::{Answer, Responder};
 use crate::api::routes::Operation;

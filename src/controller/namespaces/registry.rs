@@ -1,12 +1,14 @@
 //! What everybody may look up of namespaces and of the workers that serve them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use crate::config::live::Live;
 use crate::config::secret::is_one_of;
 use crate::config::settings::Settings;
+use crate::core::fleet::wire::{Heartbeat, Stamp};
 use crate::core::ids::WorkerId;
 use crate::core::namespaces::access::{Denied, Membership, Namespaces};
 use crate::core::namespaces::placement::{NoPlace, NodeView, Placement, Wanted};
@@ -14,7 +16,7 @@ use crate::core::namespaces::relays::TurnCredentials;
 use crate::core::namespaces::state::{NamespaceState, RoomLimits};
 use crate::core::namespaces::wire::{RoomBrief, RoomsReply, RoomsReport};
 use crate::core::namespaces::{NamespaceName, RoomId};
-use crate::host::clock::Clock;
+use crate::host::clock::{Clock, unix_seconds};
 use crate::host::namespace_files::{Found, NamespaceFiles};
 use crate::host::private_dir::PrivateDir;
 
@@ -30,15 +32,27 @@ struct Shared {
     clock: Clock,
     /// Where both locks are taken, this one is first.
     known: RwLock<Namespaces>,
+    /// How often something was put there.
+    changes: AtomicU64,
     placement: Mutex<Placement>,
     /// Namespaces whose file cannot be read, and why; until they are enabled anew.
     unreadable: RwLock<BTreeMap<NamespaceName, String>>,
+    troubles: RwLock<Troubles>,
+}
+
+/// What is wrong with where namespaces are kept, in words.
+#[derive(Default)]
+struct Troubles {
+    /// Those whose newest edition is not in its file yet.
+    files: Vec<String>,
+    /// What controllers that share a lease have in etcd.
+    store: Vec<String>,
 }
 
 /// A namespace and who serves it.
-pub struct NamespaceView {
+pub struct NamespaceView<'a> {
     /// What is kept of it.
-    pub state: NamespaceState,
+    pub state: &'a NamespaceState,
     /// The workers that hold its rooms.
     pub sfu: Vec<NodeView>,
     /// The workers whose TURN servers relay for it.
@@ -72,8 +86,10 @@ impl NamespaceRegistry {
             live,
             clock,
             known: RwLock::default(),
+            changes: AtomicU64::new(0),
             placement: Mutex::new(Placement::new(patience)),
             unreadable: RwLock::new(unreadable.into_iter().collect()),
+            troubles: RwLock::default(),
         }));
         states.into_iter().for_each(|state| registry.put(state));
         (registry, files)
@@ -93,7 +109,7 @@ impl NamespaceRegistry {
                 || settings.server.read_token.matches(token)
                 || settings.metrics.token.matches(token)
         };
-        self.known().admit(token, host, unix(now), is_known)
+        self.known().admit(token, host, unix_seconds(now), is_known)
     }
 
     /// TURN credentials of `who` in a namespace; `None`: it is not enabled, or nobody relays for it.
@@ -105,7 +121,7 @@ impl NamespaceRegistry {
     ) -> Option<TurnCredentials> {
         let known = self.known();
         let urls = self.placement().turn_urls(self.0.clock.now(), ns, self.wanted());
-        TurnCredentials::of(known.get(ns)?, &urls, who, unix(now))
+        TurnCredentials::of(known.get(ns)?, &urls, who, unix_seconds(now))
     }
 
     /// Where whoever joins a room is sent.
@@ -125,15 +141,16 @@ impl NamespaceRegistry {
         self.placement().rooms(ns)
     }
 
-    /// A worker has made a room between two beats, or closed it.
-    pub fn told(&self, worker: &WorkerId, room: RoomBrief, exists: bool) {
-        self.placement().told(self.0.clock.now(), worker, room, exists);
+    /// A worker has made a room between two beats, or closed it; `at`: the last beat begun before it said so.
+    pub fn told(&self, worker: &WorkerId, at: Option<Stamp>, room: RoomBrief, exists: bool) {
+        self.placement().told(self.0.clock.now(), (worker, at), room, exists);
     }
 
-    /// The beat of a worker was accepted; `report`: it holds rooms and has proved who it is. `leaving`: it takes no new rooms.
-    pub fn heard(&self, worker: &WorkerId, report: Option<&RoomsReport>, leaving: bool) {
-        let now = self.0.clock.now();
-        self.placement().heard(now, worker, report.cloned(), leaving);
+    /// A beat was accepted; `report`: its worker holds rooms and has proved who it is. Who leaves takes no new rooms.
+    /// `drained`: a controller has said that it is.
+    pub fn heard(&self, beat: &Heartbeat, report: Option<RoomsReport>, drained: bool) {
+        let (now, leaving) = (self.0.clock.now(), beat.stopping || beat.draining || drained);
+        self.placement().heard(now, (&beat.worker_id, beat.stamp()), report, leaving);
     }
 
     /// What a worker is to be told after its beat.
@@ -148,6 +165,11 @@ impl NamespaceRegistry {
     /// An operator drains a worker, or undoes it.
     pub fn drain(&self, worker: &WorkerId, on: bool) {
         self.placement().drain(worker, on);
+    }
+
+    /// These workers are drained, and no others.
+    pub fn set_drains(&self, drained: &BTreeSet<WorkerId>) {
+        self.placement().set_drains(drained);
     }
 
     /// Forgets the workers that the fleet does not know any more.
@@ -166,13 +188,24 @@ impl NamespaceRegistry {
         self.known_mut().set_limits(RoomLimits::from(&settings.rooms));
     }
 
-    /// Takes a state in, instead of what was known of its namespace.
+    /// Takes a state in, instead of what was known of its namespace, unless that is a later one: two threads bring what they have read
+    /// or written.
     pub fn put(&self, state: NamespaceState) {
-        self.0.unreadable.write().unwrap_or_else(PoisonError::into_inner).remove(&state.name);
         let mut known = self.known_mut();
+        if known.get(&state.name).is_some_and(|known| known.edition > state.edition) {
+            return;
+        }
+        self.0.unreadable.write().unwrap_or_else(PoisonError::into_inner).remove(&state.name);
         // Read under the lock: a reload either came before and is seen here, or comes after and sets its own.
         let limits = RoomLimits::from(&self.0.live.get().rooms);
-        known.put(NamespaceState { limits, ..state });
+        // A file that was brought back from a worker names the TURN servers of its copy.
+        known.put(NamespaceState { limits, turn_urls: Vec::new(), ..state });
+        self.0.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A number that is another one when a state was put.
+    pub fn changes(&self) -> u64 {
+        self.0.changes.load(Ordering::Acquire)
     }
 
     /// What is known of a namespace.
@@ -180,10 +213,29 @@ impl NamespaceRegistry {
         self.known().get(name).cloned()
     }
 
-    /// How many there are, and of these enabled ones.
-    pub fn counts(&self) -> (usize, usize) {
-        let known = self.known();
-        (known.all().count(), known.all().filter(|state| state.enabled).count())
+    /// The names of all of them.
+    pub fn names(&self) -> Vec<NamespaceName> {
+        self.known().all().map(|state| state.name.clone()).collect()
+    }
+
+    /// All of them, by name.
+    pub fn states(&self) -> Vec<NamespaceState> {
+        self.known().all().cloned().collect()
+    }
+
+    /// What lacks for their files to be what is known, in words.
+    pub fn set_file_troubles(&self, troubles: Vec<String>) {
+        self.0.troubles.write().unwrap_or_else(PoisonError::into_inner).files = troubles;
+    }
+
+    /// What does not fit between what is known and what etcd has, in words.
+    pub fn set_store_troubles(&self, troubles: Vec<String>) {
+        self.0.troubles.write().unwrap_or_else(PoisonError::into_inner).store = troubles;
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.known().all().count()
     }
 
     /// One that nobody has enabled yet.
@@ -200,27 +252,25 @@ impl NamespaceRegistry {
     }
 
     /// A namespace and who serves it.
-    pub fn view(&self, state: &NamespaceState) -> NamespaceView {
+    pub fn view<'a>(&self, state: &'a NamespaceState) -> NamespaceView<'a> {
         let (now, wanted, placement) = (self.0.clock.now(), self.wanted(), self.placement());
         let (sfu, turn) = placement.nodes(now, &state.name, wanted);
         let findings = if state.enabled { placement.findings(now, &state.name, wanted) } else { Vec::new() };
-        NamespaceView {
-            state: state.clone(),
-            sfu,
-            turn,
-            turn_urls: placement.turn_urls(now, &state.name, wanted),
-            findings,
-        }
+        NamespaceView { state, sfu, turn, turn_urls: placement.turn_urls(now, &state.name, wanted), findings }
     }
 
-    /// All of them, by name.
-    pub fn views(&self) -> Vec<NamespaceView> {
-        let states: Vec<NamespaceState> = self.known().all().cloned().collect();
-        states.iter().map(|state| self.view(state)).collect()
+    /// What `of` makes of each that it is asked of, by name.
+    pub fn each<T>(
+        &self,
+        is_asked: impl Fn(&NamespaceState) -> bool,
+        of: impl Fn(NamespaceView<'_>) -> T,
+    ) -> Vec<T> {
+        self.known().all().filter(|state| is_asked(state)).map(|state| of(self.view(state))).collect()
     }
 
-    /// What is wrong with the files: those that cannot be read, and those that are lost while workers still have copies.
-    pub fn file_troubles(&self) -> Vec<String> {
+    /// What is wrong with where they are kept: files that cannot be read or written, those that are lost while workers still have copies,
+    /// and what does not fit in etcd.
+    pub fn troubles(&self) -> Vec<String> {
         let unreadable = self.0.unreadable.read().unwrap_or_else(PoisonError::into_inner).clone();
         let known = self.known();
         let strangers = self.placement().strangers(&known);
@@ -231,7 +281,9 @@ impl NamespaceRegistry {
                  server.state_dir, or enable it anew"
             )
         });
-        unreadable.iter().map(|(name, why)| lost(name, why)).chain(gone).collect()
+        let troubles = self.0.troubles.read().unwrap_or_else(PoisonError::into_inner);
+        let kept = troubles.files.iter().chain(&troubles.store).cloned();
+        unreadable.iter().map(|(name, why)| lost(name, why)).chain(gone).chain(kept).collect()
     }
 
     /// The domain below which namespaces have names (`rooms.base_domain`).
@@ -264,13 +316,9 @@ fn lost(name: &NamespaceName, why: &str) -> String {
     )
 }
 
-fn unix(now: SystemTime) -> u64 {
-    now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize};
 
     use super::*;
     use crate::config::settings::Role;
@@ -294,6 +342,21 @@ mod tests {
         };
         state.add_token(record, 0).unwrap();
         state
+    }
+
+    #[test]
+    fn a_later_state_is_kept_whoever_brings_an_earlier_one() {
+        let path = std::env::temp_dir().join(format!("neck-registry-{:016x}", entropy::number()));
+        let place = PrivateDir::open(&path).unwrap();
+        let live = Arc::new(Live::new(Settings::defaults(Role::Controller)));
+        let (registry, _) = NamespaceRegistry::open(&place, live, Clock::start());
+        let with = |edition, ttl| NamespaceState { edition, ttl, ..namespace() };
+        for (state, expected) in [(with(2, 20), 20), (with(1, 10), 20), (with(2, 30), 30), (with(3, 40), 40)]
+        {
+            registry.put(state);
+            assert_eq!(registry.get(&"a".parse().unwrap()).map(|state| state.ttl), Some(expected));
+        }
+        std::fs::remove_dir_all(&path).unwrap();
     }
 
     #[test]

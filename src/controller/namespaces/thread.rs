@@ -1,33 +1,37 @@
-//! The `namespaces` thread: it alone changes namespaces, one after the other, and brings copies to workers.
+//! The `namespaces` thread: it alone changes namespaces, one after the other, writes their files, and brings copies to workers.
+//!
+//! Alone, a change is in its file before it counts. Of several controllers that share a lease, the one that leads has it written to etcd first, and
+//! the files of all of them are copies for a start without etcd.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use crate::api::reply::{Answer, Responder};
 use crate::api::server::Beat;
+use crate::controller::lease::Leadership;
 use crate::controller::namespaces::changes::{Change, Wish};
 use crate::controller::namespaces::{NamespaceRegistry, answers};
 use crate::controller::refusals;
 use crate::controller::worker_client::{CallError, WorkerClient};
+use crate::core::fleet::identity::to_hex;
 use crate::core::ids::WorkerId;
 use crate::core::namespaces::NamespaceName;
 use crate::core::namespaces::state::{NamespaceState, TokenHash, TokenRecord, TokenText, TurnSecret};
 use crate::core::namespaces::wire::{MAX_NAMESPACES_LISTED, RoomsReply};
+use crate::host::clock::unix_seconds;
 use crate::host::entropy;
 use crate::host::namespace_files::NamespaceFiles;
 
 /// Changes that wait for their turn; those beyond are to be asked for again.
 const QUEUE: usize = 64;
 
-/// What a caller is told to wait then.
-const BUSY_PAUSE: Duration = Duration::from_secs(2);
-
 /// Bringing a copy to one worker. One that takes longer gets it with its next heartbeat.
 const BRING_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often an idle thread shows that it is alive.
-const IDLE_BEAT: Duration = Duration::from_secs(5);
+/// How often an idle thread shows that it is alive, and looks for namespaces whose files are to be written.
+const IDLE_BEAT: Duration = Duration::from_secs(1);
 
 /// Namespaces at once: what a worker's heartbeat may list.
 const MAX_NAMESPACES: usize = MAX_NAMESPACES_LISTED;
@@ -51,37 +55,114 @@ impl Tell {
         if let Err(TrySendError::Full(order) | TrySendError::Disconnected(order)) =
             self.0.try_send((change, responder))
         {
-            order.1.send(refusals::busy(BUSY_PAUSE));
+            order.1.send(refusals::busy());
         }
     }
 }
 
 /// What the thread works with.
 pub struct NamespacesThread {
-    /// What is known; written here only.
+    /// What is known. Written here, and where etcd is read.
     pub registry: NamespaceRegistry,
-    /// Where it is kept, or why it cannot be.
-    pub files: Result<NamespaceFiles, String>,
+    /// Their files.
+    pub files: Files,
+    /// Who may change them, and where changes are kept for every controller.
+    pub leadership: Leadership,
     /// Speaks to workers.
     pub client: WorkerClient,
     /// Called each round, for the watchdog.
     pub beat: Beat,
 }
 
+/// Files, and what is in them.
+pub struct Files {
+    /// Where they are, or why nowhere.
+    place: Result<NamespaceFiles, String>,
+    /// The edition and the digest of what is in each.
+    written: BTreeMap<NamespaceName, (u64, String)>,
+    /// Those that were not taken, and why.
+    refused: BTreeMap<NamespaceName, String>,
+    /// The registry's changes up to here are in files, or refused.
+    seen: u64,
+}
+
+impl Files {
+    /// With what was read from them.
+    pub fn new(place: Result<NamespaceFiles, String>, known: &NamespaceRegistry) -> Files {
+        let written = known.states().iter().map(|state| (state.name.clone(), mark(state))).collect();
+        Files { place, written, refused: BTreeMap::new(), seen: 0 }
+    }
+
+    fn write(&mut self, state: &NamespaceState) -> Result<(), String> {
+        let (name, mark) = (&state.name, mark(state));
+        let kept = self.place.as_ref().map_err(String::clone).and_then(|files| {
+            let is_rival = self.written.get(name).is_some_and(|(edition, _)| *edition == mark.0);
+            if is_rival {
+                // Best effort: it is for an operator who misses something.
+                let _ = files.set_aside(name);
+            }
+            files.keep(state)
+        });
+        match &kept {
+            Ok(()) => {
+                self.written.insert(name.clone(), mark);
+                self.refused.remove(name);
+            }
+            Err(why) => {
+                if self.refused.insert(name.clone(), why.clone()).is_none() {
+                    log::error!("[room] ALERT namespace {name} is not in its file: {why}");
+                }
+            }
+        }
+        kept
+    }
+
+    /// Writes those that are not in their files as they are known.
+    fn catch_up(&mut self, registry: &NamespaceRegistry) {
+        let changes = registry.changes();
+        if self.seen == changes && self.refused.is_empty() {
+            return;
+        }
+        self.seen = changes;
+        let is_due = |state: &NamespaceState| self.written.get(&state.name) != Some(&mark(state));
+        let due: Vec<NamespaceState> = registry.states().into_iter().filter(is_due).collect();
+        for state in &due {
+            let _ = self.write(state);
+        }
+        let words = |(name, why): (&NamespaceName, &String)| {
+            format!(
+                "namespace {name} is not in its file in server.state_dir, so a start without etcd would not know it: {why}"
+            )
+        };
+        registry.set_file_troubles(self.refused.iter().map(words).collect());
+    }
+}
+
+/// Tells what is in a file apart, whatever this controller's own settings are.
+fn mark(state: &NamespaceState) -> (u64, String) {
+    (state.edition, state.bare().digest())
+}
+
 impl NamespacesThread {
     /// The thread. Returns when nobody can ask any more.
-    pub fn run(self, orders: &Receiver<Order>) {
+    pub fn run(mut self, orders: &Receiver<Order>) {
         loop {
             (self.beat)();
-            match orders.recv_timeout(IDLE_BEAT) {
-                Ok((change, responder)) => responder.send(self.carry_out(change)),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+            let is_over = match orders.recv_timeout(IDLE_BEAT) {
+                Ok((change, responder)) => {
+                    responder.send(self.carry_out(change));
+                    false
+                }
+                Err(error) => error == RecvTimeoutError::Disconnected,
+            };
+            self.files.catch_up(&self.registry);
+            if is_over {
+                return;
             }
         }
     }
 
-    fn carry_out(&self, change: Change) -> Answer {
+    fn carry_out(&mut self, change: Change) -> Answer {
         let known = self.registry.get(change.name());
         let outcome = match (change, known) {
             (Change::Enable(name, ttl), known) => self.enable(name, ttl, known),
@@ -94,17 +175,17 @@ impl NamespacesThread {
     }
 
     fn enable(
-        &self,
+        &mut self,
         name: NamespaceName,
         ttl: Option<Duration>,
         known: Option<NamespaceState>,
     ) -> Result<Answer, Answer> {
-        if known.is_none() && self.registry.counts().0 >= MAX_NAMESPACES {
+        if known.is_none() && self.registry.count() >= MAX_NAMESPACES {
             return Err(answers::too_many(MAX_NAMESPACES));
         }
         let is_new = known.as_ref().is_none_or(|known| !known.enabled);
         let mut state = known.clone().unwrap_or_else(|| self.registry.fresh(name.clone()));
-        state.enable(TurnSecret::from_entropy(entropy::bytes()), unix_now());
+        state.enable(TurnSecret::from_entropy(entropy::bytes()), unix_seconds(SystemTime::now()));
         state.ttl = ttl.map_or(state.ttl, |ttl| ttl.as_secs());
         if known.as_ref() != Some(&state) {
             self.keep(state)?;
@@ -115,7 +196,7 @@ impl NamespacesThread {
         Ok(Answer { status: if is_new { 201 } else { 200 }, ..answers::status(&self.registry, &state) })
     }
 
-    fn disable(&self, mut state: NamespaceState) -> Result<Answer, Answer> {
+    fn disable(&mut self, mut state: NamespaceState) -> Result<Answer, Answer> {
         let name = state.name.clone();
         if state.disable() {
             self.keep(state)?;
@@ -125,10 +206,10 @@ impl NamespacesThread {
         Ok(Answer::empty())
     }
 
-    fn add_token(&self, wish: Wish, mut state: NamespaceState) -> Result<Answer, Answer> {
-        let (text, now) = (TokenText::from_entropy(entropy::bytes()), unix_now());
+    fn add_token(&mut self, wish: Wish, mut state: NamespaceState) -> Result<Answer, Answer> {
+        let (text, now) = (TokenText::from_entropy(entropy::bytes()), unix_seconds(SystemTime::now()));
         let record = TokenRecord {
-            id: entropy::bytes::<8>().iter().map(|byte| format!("{byte:02x}")).collect(),
+            id: to_hex(&entropy::bytes::<8>()),
             hash: TokenHash::of(text.expose()),
             role: wish.role,
             subject: wish.subject,
@@ -144,7 +225,7 @@ impl NamespacesThread {
         Ok(answers::token(&name, &record, &text))
     }
 
-    fn revoke(&self, id: &str, mut state: NamespaceState) -> Result<Answer, Answer> {
+    fn revoke(&mut self, id: &str, mut state: NamespaceState) -> Result<Answer, Answer> {
         if !state.revoke(id) {
             return Err(answers::no_such_token());
         }
@@ -155,10 +236,13 @@ impl NamespacesThread {
         Ok(Answer::empty())
     }
 
-    /// The disk first: what was answered holds after a restart, too.
-    fn keep(&self, state: NamespaceState) -> Result<(), Answer> {
-        let kept = self.files.as_ref().map_err(String::clone).and_then(|files| files.keep(&state));
-        kept.map_err(|why| answers::not_kept(&why))?;
+    /// The disk first, or etcd: what was answered holds after a restart, too.
+    fn keep(&mut self, mut state: NamespaceState) -> Result<(), Answer> {
+        state.edition = state.edition.saturating_add(1);
+        match self.leadership.keep(&state) {
+            None => self.files.write(&state).map_err(|why| answers::not_kept(&why))?,
+            Some(kept) => kept.map_err(|why| answers::not_shared(&why))?,
+        }
         self.registry.put(state);
         Ok(())
     }
@@ -183,8 +267,4 @@ impl NamespacesThread {
 
 fn later(name: &NamespaceName, worker: &WorkerId, why: &str) {
     log::warn!(worker:%; "[room] worker {worker} gets its copy of namespace {name} with its next heartbeat: {why}");
-}
-
-fn unix_now() -> u64 {
-    UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
 }

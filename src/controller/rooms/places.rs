@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::api::reply::Answer;
 use crate::api::rooms;
+use crate::controller::lease::Leadership;
 use crate::controller::namespaces::NamespaceRegistry;
+use crate::controller::refusals;
 use crate::controller::snapshot::{Published, Reach};
 use crate::core::ids::WorkerId;
 use crate::core::namespaces::placement::NoPlace;
@@ -19,6 +21,8 @@ pub struct RoomPlaces {
     pub registry: NamespaceRegistry,
     /// How workers are reached.
     pub fleet: Arc<Published>,
+    /// Who places new ones.
+    pub leadership: Leadership,
     /// The clock of the fleet thread.
     pub clock: Clock,
 }
@@ -27,10 +31,12 @@ impl RoomPlaces {
     /// Where whoever joins or makes this room is sent.
     pub fn of(&self, ns: &NamespaceName, room: &RoomId) -> Result<(WorkerId, Arc<Reach>), Answer> {
         // A room that some worker has would else be begun a second time before that worker tells of it.
-        if self.registry.pinned(ns, room).is_none()
-            && let Some(left) = self.settling()
-        {
-            return Err(settling(left));
+        if self.registry.pinned(ns, room).is_none() {
+            if let Some(left) = self.settling() {
+                return Err(settling(left));
+            }
+            // Two controllers that place rooms begin one twice.
+            self.leadership.number(self.clock.now()).map_err(|who| refusals::not_leading(&who))?;
         }
         let worker = self.registry.place(ns, room).map_err(no_place)?;
         self.reach(worker)

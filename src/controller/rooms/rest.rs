@@ -12,6 +12,7 @@ use crate::controller::namespaces::NamespaceRegistry;
 use crate::controller::refusals;
 use crate::controller::rooms::RoomPlaces;
 use crate::controller::worker_client::{CallError, Reply, RoomWish, WorkerClient};
+use crate::core::fleet::wire::Stamp;
 use crate::core::ids::WorkerId;
 use crate::core::namespaces::access::{Denied, Membership};
 use crate::core::namespaces::relays::TurnCredentials;
@@ -77,13 +78,8 @@ pub fn call(places: &RoomPlaces, call: &Call, responder: Responder, submit: impl
 fn list(registry: &NamespaceRegistry, call: &Call) -> Result<Answer, Answer> {
     let namespace = rooms::membership(call, registry)?.namespace;
     let wanted = rooms::in_query(call)?;
-    let view = |(brief, worker_id): (RoomBrief, WorkerId)| RoomView {
-        room_id: brief.id,
-        participants: usize::try_from(brief.peers).unwrap_or(usize::MAX),
-        created_at: brief.created_at,
-        worker_id,
-    };
-    rooms::listed(registry.rooms(&namespace).into_iter().map(view).collect(), wanted.as_ref())
+    let rooms = registry.rooms(&namespace).into_iter().map(|(room, worker)| RoomView::of(room, worker));
+    rooms::listed(rooms.collect(), wanted.as_ref())
 }
 
 /// Which room an owner means, and where it is or is to be.
@@ -128,19 +124,13 @@ impl RoomOrder {
         match (self.wish, reply.status) {
             (RoomWish::Make, 200 | 201) => match serde_json::from_value::<RoomView>(reply.body) {
                 Ok(made) => {
-                    self.told(&made, true);
+                    self.told(reply.stamp, (made.participants, made.created_at), true);
                     rooms::made(&made, reply.status == 201)
                 }
                 Err(_) => Answer::error(502, "bad answer", "the worker's answer makes no sense; update it"),
             },
             (RoomWish::Close, 204 | 404) => {
-                let gone = RoomView {
-                    room_id: self.room.clone(),
-                    participants: 0,
-                    created_at: 0,
-                    worker_id: self.worker.clone(),
-                };
-                self.told(&gone, false);
+                self.told(reply.stamp, (0, 0), false);
                 if reply.status == 204 { Answer::empty() } else { rooms::no_such_room() }
             }
             // It has not been told of a token or of the namespace yet that we know.
@@ -154,10 +144,9 @@ impl RoomOrder {
         }
     }
 
-    /// Nobody need wait for the worker's next heartbeat.
-    fn told(&self, room: &RoomView, exists: bool) {
-        let peers = u32::try_from(room.participants).unwrap_or(u32::MAX);
-        let (ns, id) = (self.ns.clone(), room.room_id.clone());
-        self.registry.told(&self.worker, RoomBrief { ns, id, peers, created_at: room.created_at }, exists);
+    /// Nobody need wait for the worker's next heartbeat, and none that was begun before undoes it.
+    fn told(&self, at: Option<Stamp>, (peers, created_at): (u32, u64), exists: bool) {
+        let (ns, id) = (self.ns.clone(), self.room.clone());
+        self.registry.told(&self.worker, at, RoomBrief { ns, id, peers, created_at }, exists);
     }
 }

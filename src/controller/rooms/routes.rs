@@ -60,19 +60,12 @@ impl RoomRoutes {
     }
 
     fn tunnel(&self, request: &Request<'_>, worker: &WorkerId, reach: &Reach) -> Forward {
-        let proofs = reach.proof.of(std::iter::once(reach.token(&self.live.get())), worker);
         Forward {
-            upstream: reach.upstream.clone(),
-            prefix: "".into(),
-            body_limit: 0,
-            inject: None,
-            user: None,
             tunnels: Some(self.tunnels.clone()),
-            proof: proofs.first().cloned(),
+            proof: reach.proof_to(worker, &self.live.get()),
             unavailable: Some(away),
-            confined: None,
-            screen: None,
             rewrite: Some(rooms_form::rewrite(request, None)),
+            ..Forward::to(reach.upstream.clone())
         }
     }
 }

@@ -10,18 +10,18 @@ use crate::core::descriptors;
 const DIRECTORY_KEYS: [&str; 2] = ["server.state_dir", "sessions.data_dir"];
 
 /// What a role would meet at its start, each with its setting in front: as `validate` finds it.
-#[derive(Clone, Debug, Default)]
-pub struct Start {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preflight {
     /// It would refuse to start.
     pub refusals: Vec<String>,
     /// It would start, but not all would work.
     pub notes: Vec<String>,
-    /// As it is where the role runs already, or is looked at by another user.
+    /// As it is where the role runs already, or where another user looks than the service's.
     pub expected: Vec<String>,
 }
 
 /// Ports and directories.
-pub fn start(found: &Start) -> Vec<Finding> {
+pub fn start(found: &Preflight) -> Vec<Finding> {
     let mut findings = Vec::new();
     for check in ["ports", "directories"] {
         let of_check = |text: &&String| {

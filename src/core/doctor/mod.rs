@@ -4,6 +4,7 @@
 
 pub mod host;
 pub mod services;
+pub mod updates;
 pub mod wireguard;
 
 use std::fmt::Write as _;
@@ -91,8 +92,16 @@ impl Report {
         self.findings.iter().filter(|finding| finding.level == level).count()
     }
 
+    /// The report as it was asked for.
+    pub fn shown(&self, as_json: bool, role: &str, version: &str) -> String {
+        match as_json {
+            true => format!("{}\n", self.json(role, version)),
+            false => self.text(),
+        }
+    }
+
     /// For people: a line per finding, the advice below it, and what it comes to.
-    pub fn text(&self) -> String {
+    fn text(&self) -> String {
         let width = self.findings.iter().map(|finding| finding.check.len()).max().unwrap_or_default();
         let mut text = String::new();
         for Finding { check, level, text: found, advice } in &self.findings {
@@ -113,7 +122,7 @@ impl Report {
     }
 
     /// For scripts.
-    pub fn json(&self, role: &str, version: &str) -> Value {
+    fn json(&self, role: &str, version: &str) -> Value {
         let shown = |finding: &Finding| {
             let advice = Some(&finding.advice).filter(|advice| !advice.is_empty());
             json!({"check": finding.check, "level": finding.level.name(), "text": finding.text, "advice": advice})

@@ -3,13 +3,15 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::host::{self, Clock, Disk, Limits, Service, Start, StreamProcess};
+use super::host::{self, Clock, Disk, Limits, Preflight, Service, StreamProcess};
 use super::services::{self, Answers, Body, Certificate, Controller, Dates};
+use super::updates::{self, Looked, Trial, Updates};
 use super::wireguard::{self, Peer, WireGuard};
 use super::*;
-use crate::config::settings::{Role, Settings};
+use crate::config::settings::{AutoUpdate, Role, Settings, Update};
 use crate::core::acme::times::WallTime;
 use crate::core::turn_client::{Reach, Refusal, Relay, Trouble};
+use crate::core::update::version::Version;
 
 const NOW: u64 = 1_800_000_000;
 const DAY: u64 = 86_400;
@@ -17,7 +19,7 @@ const DAY: u64 = 86_400;
 /// A host, as far as it is looked at. Rows of the table break it in one place each.
 struct Host {
     settings: Settings,
-    start: Start,
+    start: Preflight,
     limits: Limits,
     clock: Clock,
     disk: Disk,
@@ -29,6 +31,7 @@ struct Host {
     certificate: Certificate,
     turn: Option<(&'static str, Result<Relay, Trouble>, Option<WallTime>)>,
     body: Body,
+    updates: Updates,
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -57,7 +60,7 @@ fn peer(heard: Option<u64>) -> Peer {
 fn sound() -> Host {
     Host {
         settings: Settings::defaults(Role::Worker),
-        start: Start::default(),
+        start: Preflight::default(),
         limits: Limits { of_service: true, descriptors: 262_144, tasks: Some(8_192) },
         clock: Clock { others: vec![("the controller".into(), NOW, NOW + 1)], credentials: None },
         disk: Disk {
@@ -105,7 +108,26 @@ fn sound() -> Host {
                 hydrabody: (47_991, Ok(3)),
             }),
         },
+        updates: Updates {
+            settings: Update::default(),
+            ours: version("1.2.3"),
+            is_packaged: false,
+            keys: Ok(1),
+            timer: Some(true),
+            trial: None,
+            waits: None,
+            bad: vec![version("1.2.2")],
+            looked: Some(looked("1.2.3")),
+        },
     }
+}
+
+fn version(text: &str) -> Version {
+    text.parse().expect("a version")
+}
+
+fn looked(newest: &str) -> Looked {
+    Looked { at: "2027-01-15T08:00:00Z".into(), found: Ok(version(newest)) }
 }
 
 fn report(host: &Host) -> Report {
@@ -124,6 +146,7 @@ fn report(host: &Host) -> Report {
         None => services::no_turn(host.settings.sessions.force_relay),
     });
     findings.extend(services::body(&host.body));
+    findings.extend(updates::updates(&host.updates));
     Report { findings }
 }
 
@@ -150,6 +173,7 @@ fn a_sound_host_is_told_to_be_sound() {
         "body",
         "body",
         "body",
+        "updates",
     ];
     assert_eq!(checks, expected);
 }
@@ -180,6 +204,90 @@ fn answers(host: &mut Host, change: fn(&mut Answers)) {
 }
 
 use Level::{Fail, Warn};
+
+const OF_UPDATES: &[Row] = &[
+    (|host| host.updates.keys = Ok(0), "updates", Warn, "built without a release key", "set update.key_file"),
+    (
+        |host| host.updates.keys = Err("update.key_file: /x: No such file".into()),
+        "updates",
+        Fail,
+        "/x: No such file",
+        "a public key of minisign",
+    ),
+    (
+        |host| host.updates.timer = Some(false),
+        "updates",
+        Warn,
+        "hydraneckwebrtc-update.timer does not run",
+        "enable --now hydraneckwebrtc-update.timer",
+    ),
+    (
+        |host| host.updates.trial = Some(trial(false)),
+        "updates",
+        Fail,
+        "from 1.2.2 to 1.2.3 was interrupted",
+        "update --resume",
+    ),
+    (
+        |host| host.updates.bad = vec![version("1.2.2"), version("1.2.4")],
+        "updates",
+        Warn,
+        "1.2.4 was rolled back here",
+        "update --to 1.2.4",
+    ),
+    (
+        |host| host.updates.looked = Some(Looked { found: Err("not reached".into()), ..looked("1.2.3") }),
+        "updates",
+        Warn,
+        "at 2027-01-15T08:00:00Z, failed: not reached",
+        "check-update",
+    ),
+    (
+        |host| {
+            host.updates.settings.auto = AutoUpdate::Check;
+            host.updates.looked = Some(looked("1.2.4"));
+        },
+        "updates",
+        Warn,
+        "1.2.4 is there, and this is 1.2.3",
+        "hydraneckwebrtc update installs it",
+    ),
+];
+
+fn trial(is_under_way: bool) -> Trial {
+    Trial { from: version("1.2.2"), to: version("1.2.3"), is_under_way }
+}
+
+/// What of updates is no trouble, and what is said of it.
+#[test]
+fn updates_that_go_their_way_are_told_and_are_no_trouble() {
+    let told = |change: fn(&mut Updates)| {
+        let mut updates = sound().updates;
+        change(&mut updates);
+        let findings = updates::updates(&updates);
+        assert!(findings.len() == 1 && findings[0].level == Level::Ok, "{findings:?}");
+        findings[0].text.clone()
+    };
+    assert_eq!(told(|_| ()), "production has nothing newer than 1.2.3, as of 2027-01-15T08:00:00Z");
+    assert_eq!(
+        told(|updates| (updates.is_packaged, updates.keys) = (true, Ok(0))),
+        "a Debian package put the program in place: apt-get updates it"
+    );
+    let off = |updates: &mut Updates| {
+        (updates.settings.auto, updates.keys, updates.timer) = (AutoUpdate::Off, Ok(0), Some(false));
+    };
+    assert_eq!(told(off), "update.auto is false: nobody looks for newer versions");
+    assert!(told(|updates| updates.trial = Some(trial(true))).ends_with("is under way"));
+    assert!(told(|updates| updates.waits = Some(version("1.2.4"))).starts_with("1.2.4 waits"));
+    assert!(told(|updates| updates.looked = Some(looked("1.2.4"))).starts_with("1.2.4 is there"));
+    assert!(told(|updates| updates.looked = None).starts_with("nobody has looked yet"));
+    // Where no systemd is nobody asks for its timer, and a better version than the bad one makes that history.
+    assert!(told(|updates| updates.timer = None).contains("nothing newer"));
+    let better = |updates: &mut Updates| {
+        (updates.bad, updates.looked) = (vec![version("1.2.4")], Some(looked("1.2.5")));
+    };
+    assert!(told(better).starts_with("1.2.5 is there"));
+}
 
 const OF_THE_HOST: &[Row] = &[
     (
@@ -526,8 +634,8 @@ const OF_OTHERS: &[Row] = &[
 
 #[test]
 fn each_broken_host_gets_its_line_its_advice_and_its_verdict() {
-    let rows = OF_THE_HOST.iter().chain(OF_OTHERS);
-    println!("{} broken hosts", OF_THE_HOST.len() + OF_OTHERS.len());
+    let rows = OF_THE_HOST.iter().chain(OF_OTHERS).chain(OF_UPDATES);
+    println!("{} broken hosts", rows.clone().count());
     for (breaks, check, level, words, advice) in rows {
         let mut host = sound();
         breaks(&mut host);
@@ -580,7 +688,7 @@ fn scripts_get_the_same_as_people() {
     assert_eq!(broken["check"], "controller");
     assert!(broken["advice"].as_str().is_some_and(|advice| advice.contains("workers.token")));
     assert!(checks.iter().any(|check| check["advice"].is_null()));
-    assert!(report.text().ends_with("1 check fails, 0 warnings, of 16\n"), "{}", report.text());
+    assert!(report.text().ends_with("1 check fails, 0 warnings, of 17\n"), "{}", report.text());
 }
 
 #[test]

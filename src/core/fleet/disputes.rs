@@ -249,13 +249,13 @@ impl Disputes {
         certain.map(|((id, cause), entry)| dispute(id, *cause, entry)).collect()
     }
 
-    /// Lets time pass, given how long the other may be silent and which workers are still known.
+    /// Lets time pass, given how long the other may be silent and which workers are still known. Says what became certain, each once.
     pub fn tick(
         &mut self,
         now: Moment,
         patience: Duration,
         known: impl Fn(&WorkerId) -> bool,
-    ) -> DisputeNews {
+    ) -> Vec<Dispute> {
         let before = self.entries.len();
         self.entries.retain(|_, entry| !now.reached(entry.last + patience));
         self.runs.retain(|id, _| known(id));
@@ -266,9 +266,8 @@ impl Disputes {
                 begun.push(dispute(id, *cause, entry));
             }
         }
-        let changed = before != self.entries.len() || !begun.is_empty();
-        self.changes += u64::from(changed);
-        DisputeNews { changed, begun }
+        self.changes += u64::from(before != self.entries.len() || !begun.is_empty());
+        begun
     }
 
     /// An operator forgot the worker.
@@ -282,15 +281,6 @@ impl Disputes {
     pub fn changes(&self) -> u64 {
         self.changes
     }
-}
-
-/// What time has changed.
-#[derive(Debug)]
-pub struct DisputeNews {
-    /// What became certain, each once.
-    pub begun: Vec<Dispute>,
-    /// Something began or is over.
-    pub changed: bool,
 }
 
 fn dispute(id: &WorkerId, cause: Cause, entry: &Entry) -> Dispute {
@@ -371,11 +361,13 @@ mod tests {
         assert_eq!((rival.cause, rival.holder, rival.rival), (Cause::OtherKey, Some(HOME), AWAY));
         let text = rival.to_string();
         assert!(text.contains("10.0.0.3") && text.contains("10.0.0.9") && text.contains("DELETE"), "{text}");
-        assert_eq!(disputes.tick(at(1), PATIENCE, |_| true).begun, std::slice::from_ref(&rival));
-        let news = disputes.tick(at(2), PATIENCE, |_| true);
-        assert!(news.begun.is_empty() && !news.changed, "{news:?}");
+        assert_eq!(disputes.tick(at(1), PATIENCE, |_| true), std::slice::from_ref(&rival));
+        let before = disputes.changes();
+        let begun = disputes.tick(at(2), PATIENCE, |_| true);
+        assert!(begun.is_empty() && disputes.changes() == before, "{begun:?}");
         assert_eq!(disputes.all(), [rival]);
-        assert!(disputes.tick(at(61), PATIENCE, |_| true).changed);
+        disputes.tick(at(61), PATIENCE, |_| true);
+        assert_ne!(disputes.changes(), before);
         assert_eq!((disputes.all(), disputes.rival_of(&name())), (vec![], None));
     }
 

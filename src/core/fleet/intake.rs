@@ -55,18 +55,18 @@ impl Fleet {
         if let Some(outcome) = self.decline(now, beat, &source) {
             return outcome;
         }
-        let Some(beat) = self.with_list(now, beat) else { return BeatOutcome::ListWanted };
-        let beat = beat.as_ref();
+        let Some(listed) = self.listed(now, beat) else { return BeatOutcome::ListWanted };
+        let listed = listed.as_ref();
         let mut news = Vec::new();
         if let Some(key) = source.key
             && self.identities.remember(&beat.worker_id, key)
         {
             news.push(FleetEvent::WorkerProved(beat.worker_id.clone()));
         }
-        let lost = self.drop_unlisted(beat, &mut news);
+        let lost = self.drop_unlisted(beat, listed, &mut news);
         self.note_worker(now, beat, source.address, lost, &mut news);
-        self.note_outcomes(now, beat, &mut news);
-        let strays = self.note_sessions(now, beat, &mut news);
+        self.note_outcomes(now, beat, listed, &mut news);
+        let strays = self.note_sessions(now, beat, listed, &mut news);
         self.note_lease(beat);
         self.settle_bodies(now, &beat.worker_id, &mut news);
         let reply = self.reply_to(beat, strays);
@@ -101,16 +101,13 @@ impl Fleet {
         }
     }
 
-    /// The beat with its list, also where the worker left it out; `None`: we do not have it.
-    fn with_list<'a>(&self, now: Moment, beat: &'a Heartbeat) -> Option<Cow<'a, Heartbeat>> {
-        let Some(seq) = beat.unchanged_since else { return Some(Cow::Borrowed(beat)) };
+    /// The beat's list, also where the worker left it out; `None`: we do not have it.
+    fn listed<'a>(&self, now: Moment, beat: &'a Heartbeat) -> Option<Cow<'a, [SessionBrief]>> {
+        let Some(seq) = beat.unchanged_since else { return Some(Cow::Borrowed(&beat.sessions)) };
         let meant = Stamp { generation: beat.generation, seq };
         let list = self.workers.get(&beat.worker_id)?.list.as_ref()?;
         let since = now.since(list.taken);
-        (list.stamp == meant).then(|| {
-            let sessions = list.sessions.iter().map(|brief| brief.later(since)).collect();
-            Cow::Owned(Heartbeat { sessions, ..beat.clone() })
-        })
+        (list.stamp == meant).then(|| list.sessions.iter().map(|brief| brief.later(since)).collect())
     }
 
     /// Whether a new run asks for the id of one that is heard from another place and did not say that it stops. A worker
@@ -122,8 +119,13 @@ impl Fleet {
     }
 
     /// Removes the worker's sessions that the beat knows to be gone. Says how many of them were live.
-    fn drop_unlisted(&mut self, beat: &Heartbeat, news: &mut Vec<FleetEvent>) -> usize {
-        let listed: BTreeSet<&SessionId> = beat.sessions.iter().map(|session| &session.id).collect();
+    fn drop_unlisted(
+        &mut self,
+        beat: &Heartbeat,
+        listed: &[SessionBrief],
+        news: &mut Vec<FleetEvent>,
+    ) -> usize {
+        let listed: BTreeSet<&SessionId> = listed.iter().map(|session| &session.id).collect();
         let mut lost = 0;
         for id in self.ledger.sessions_of(&beat.worker_id) {
             let older = self.ledger.session(&id).is_some_and(|session| session.known_at < beat.stamp());
@@ -212,8 +214,14 @@ impl Fleet {
     }
 
     /// What became of creates that nobody waits for: those that were answered before they were done.
-    fn note_outcomes(&mut self, now: Moment, beat: &Heartbeat, news: &mut Vec<FleetEvent>) {
-        for brief in &beat.sessions {
+    fn note_outcomes(
+        &mut self,
+        now: Moment,
+        beat: &Heartbeat,
+        listed: &[SessionBrief],
+        news: &mut Vec<FleetEvent>,
+    ) {
+        for brief in listed {
             let known = self.ledger.session(&brief.id);
             let Some(known) = known.filter(|known| known.known_at < beat.stamp() && known.is_starting())
             else {
@@ -233,10 +241,16 @@ impl Fleet {
     }
 
     /// Takes over the list. Returns live sessions whose id belongs to another worker: they must end.
-    fn note_sessions(&mut self, now: Moment, beat: &Heartbeat, news: &mut Vec<FleetEvent>) -> Vec<SessionId> {
+    fn note_sessions(
+        &mut self,
+        now: Moment,
+        beat: &Heartbeat,
+        listed: &[SessionBrief],
+        news: &mut Vec<FleetEvent>,
+    ) -> Vec<SessionId> {
         let mut strays = Vec::new();
-        self.count_work(Work { sessions: beat.sessions.len() as u64, ..Work::default() });
-        for brief in &beat.sessions {
+        self.count_work(Work { sessions: listed.len() as u64, ..Work::default() });
+        for brief in listed {
             let owner = (self.ledger.session(&brief.id).map(|session| &session.worker))
                 .or_else(|| self.ledger.reservation(&brief.id).map(|reservation| &reservation.worker));
             match owner {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::identity::PublicKey;
 use super::ledger::Session;
-use super::wire::{Hindrance, SessionFacts, Stamp, Stops, WorkerStatus};
+use super::wire::{Hindrance, SessionFacts, Stops, WorkerStatus};
 use super::{Fleet, Work, Worker};
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
 use crate::core::reason::EndReason;
@@ -100,12 +100,17 @@ impl WorkerView {
         judge(now, last, interval, timeout)
     }
 
+    /// Since its last heartbeat at `now`, if nothing was heard since the view was made.
+    pub fn last_heartbeat_age_at(&self, now: Moment) -> Duration {
+        self.last_heartbeat_age.saturating_add(now.since(self.heard.viewed))
+    }
+
     /// The view as it is at `now`, if nothing was heard since it was made.
     pub fn at(&self, now: Moment) -> WorkerView {
         let since = now.since(self.heard.viewed);
         WorkerView {
             health: self.health_at(now),
-            last_heartbeat_age: self.last_heartbeat_age.saturating_add(since),
+            last_heartbeat_age: self.last_heartbeat_age_at(now),
             heard: Heard { viewed: now, ..self.heard },
             drains_for: self.drains_for.map(|left| left.saturating_sub(since)),
             ..self.clone()
@@ -114,15 +119,15 @@ impl WorkerView {
 
     /// The word for it in lists: one that cannot be called is neither up nor late.
     pub fn standing(&self) -> &'static str {
-        match self.health {
+        self.standing_in(self.health)
+    }
+
+    /// The same in this health.
+    pub fn standing_in(&self, health: WorkerHealth) -> &'static str {
+        match health {
             WorkerHealth::Up | WorkerHealth::Late if self.unreachable => "unreachable",
             health => health.name(),
         }
-    }
-
-    /// Heard from no more, and it did not say that it stops.
-    pub fn is_lost(&self) -> bool {
-        self.health == WorkerHealth::Down && !self.stopping
     }
 
     /// Everything that keeps sessions from it.
@@ -295,11 +300,6 @@ impl Fleet {
     /// One session.
     pub fn session(&self, now: Moment, id: &SessionId) -> Option<SessionView> {
         self.ledger.session(id).map(|session| self.session_view(now, session))
-    }
-
-    /// The newest fact known of a worker: the stamp to use for an answer of it that carried none.
-    pub fn last_stamp(&self, worker: &WorkerId) -> Option<Stamp> {
-        self.workers.get(worker).map(|worker| worker.stamp)
     }
 
     /// The fleet in numbers.

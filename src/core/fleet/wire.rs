@@ -66,9 +66,9 @@ pub struct Generation {
 
 /// A point in a worker's own history: facts of a worker are ordered by it, however they travelled.
 ///
-/// Heartbeats carry their own number. Every other answer of a worker about a session carries the number of the last
-/// beat *begun* before the answer. A worker takes the number first and reads its session list after, so each later
-/// beat knows what the answer said.
+/// Heartbeats carry their own number. Every other answer of a worker about a session, or a room that was made or closed,
+/// carries the number of the last beat *begun* before the answer. A worker takes the number first and reads its lists
+/// after, so each later beat knows what the answer said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Stamp {
     /// The run of the process.
@@ -277,8 +277,8 @@ pub fn fitting_text(text: &str) -> String {
 impl SessionBrief {
     /// Whether it says the same as `other`, but for what grows by itself.
     pub fn is_same_but_older(&self, other: &SessionBrief) -> bool {
-        let ageless = |brief: &SessionBrief| SessionBrief { started_ms_ago: 0, age_ms: 0, ..brief.clone() };
-        ageless(self) == ageless(other)
+        let SessionBrief { started_ms_ago, age_ms, .. } = *other;
+        SessionBrief { started_ms_ago, age_ms, ..self.clone() } == *other
     }
 
     /// The same some time later.

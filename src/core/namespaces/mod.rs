@@ -10,6 +10,7 @@ pub mod placement;
 pub mod records;
 pub mod relays;
 pub mod state;
+pub mod stored;
 pub mod turn_secrets;
 pub mod wire;
 

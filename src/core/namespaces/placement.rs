@@ -10,13 +10,14 @@
 //! soft state: heartbeats bring them back. A worker that is drained, lost or forgotten loses its pins, and the next join is placed
 //! anew.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::access::Namespaces;
 use super::state::NamespaceState;
 use super::wire::{MAX_COPIES, MAX_TOKENS_COPIED, RoomBrief, RoomsReply, RoomsReport};
 use super::{NamespaceName, RoomId};
+use crate::core::fleet::wire::Stamp;
 use crate::core::ids::WorkerId;
 use crate::core::time::Moment;
 
@@ -40,6 +41,8 @@ pub struct Wanted {
 struct RoomWorker {
     report: RoomsReport,
     heard: Moment,
+    /// The place of its last beat in its history.
+    begun: Stamp,
     /// It said that it stops, or heard that it is drained.
     leaving: bool,
     /// An operator drains it.
@@ -56,6 +59,15 @@ struct Pin {
     asked: Moment,
     /// As its worker last told; `None`: it has not told of it yet.
     brief: Option<RoomBrief>,
+}
+
+/// What a worker answered of a room between two beats. A beat that was begun before the answer may come after it and knows less.
+#[derive(Clone, Debug)]
+struct Told {
+    worker: WorkerId,
+    /// The last beat begun before the answer.
+    at: Stamp,
+    exists: bool,
 }
 
 /// Why a room has no place.
@@ -89,6 +101,8 @@ pub struct NodeView {
 pub struct Placement {
     workers: BTreeMap<WorkerId, RoomWorker>,
     pins: HashMap<(NamespaceName, RoomId), Pin>,
+    /// What the next beats may not know yet.
+    told: HashMap<(NamespaceName, RoomId), Told>,
     /// Silence after which a worker is lost.
     patience: Duration,
 }
@@ -104,23 +118,38 @@ impl Placement {
         self.patience = patience;
     }
 
-    /// A worker's beat was accepted; `report`: it holds rooms. `leaving`: it takes no new ones.
-    pub fn heard(&mut self, now: Moment, worker: &WorkerId, report: Option<RoomsReport>, leaving: bool) {
+    /// A worker's beat of this place in its history was accepted; `report`: it holds rooms. `leaving`: it takes no new ones.
+    pub fn heard(
+        &mut self,
+        now: Moment,
+        (worker, begun): (&WorkerId, Stamp),
+        report: Option<RoomsReport>,
+        leaving: bool,
+    ) {
         let Some(report) = report else { return self.forget(worker) };
         let report = report.bounded();
         let drained = self.workers.get(worker).is_some_and(|known| known.drained);
+        self.told.retain(|_, told| told.worker != *worker || told.at >= begun);
         self.take_rooms(now, worker, &report.rooms);
-        let known = RoomWorker { report, heard: now, leaving, drained, sent: HashMap::new() };
+        let known = RoomWorker { report, heard: now, begun, leaving, drained, sent: HashMap::new() };
         self.workers.insert(worker.clone(), known);
     }
 
-    /// Pins follow what a worker lists. A room that two workers list stays where it was pinned.
+    /// Pins follow what a worker lists, but for what it told later. A room that two workers list stays where it was pinned.
     fn take_rooms(&mut self, now: Moment, worker: &WorkerId, rooms: &[RoomBrief]) {
-        for pin in self.pins.values_mut().filter(|pin| pin.worker == *worker) {
+        let told = &self.told;
+        let is_told = |key: &(NamespaceName, RoomId), exists: bool| {
+            told.get(key).is_some_and(|told| told.worker == *worker && told.exists == exists)
+        };
+        for (_, pin) in self.pins.iter_mut().filter(|(key, pin)| pin.worker == *worker && !is_told(key, true))
+        {
             pin.brief = None;
         }
         for room in rooms {
             let key = (room.ns.clone(), room.id.clone());
+            if is_told(&key, false) {
+                continue;
+            }
             let is_new = !self.pins.contains_key(&key);
             if is_new && self.pins.len() >= MAX_PINS {
                 continue;
@@ -143,10 +172,18 @@ impl Placement {
         }
     }
 
+    /// These workers are drained, and no others: another controller has said so.
+    pub fn set_drains(&mut self, drained: &BTreeSet<WorkerId>) {
+        for (worker, known) in &mut self.workers {
+            known.drained = drained.contains(worker);
+        }
+    }
+
     /// A worker is known no more.
     pub fn forget(&mut self, worker: &WorkerId) {
         self.workers.remove(worker);
         self.pins.retain(|_, pin| pin.worker != *worker);
+        self.told.retain(|_, told| told.worker != *worker);
     }
 
     /// A worker was given the copy of this digest between two beats.
@@ -220,7 +257,7 @@ impl Placement {
 
     /// A namespace as a worker is to have it.
     pub fn copy_of(&self, now: Moment, state: &NamespaceState, wanted: Wanted) -> NamespaceState {
-        NamespaceState { turn_urls: self.turn_urls(now, &state.name, wanted), ..state.clone() }
+        copy(state, self.turn_urls(now, &state.name, wanted))
     }
 
     /// Who is to have a copy of a namespace: who holds its rooms, and who relays for it and tries whether that works.
@@ -237,27 +274,25 @@ impl Placement {
     /// What a worker is to be told after its beat.
     pub fn reply(&self, now: Moment, worker: &WorkerId, known: &Namespaces, wanted: Wanted) -> RoomsReply {
         let Some(here) = self.workers.get(worker) else { return RoomsReply::default() };
-        let (mut reply, mut tokens) = (RoomsReply::default(), 0);
+        let (mut reply, mut tokens, mut is_full) = (RoomsReply::default(), 0, false);
+        // Of what the worker has and is not known here the file was lost: the copies are all that there is of it.
         for state in known.all() {
+            let held = here.report.held(&state.name);
             if !self.holders(now, &state.name, wanted).contains(worker) {
+                reply.dropped.extend(held.map(|held| held.name.clone()));
                 continue;
             }
-            let copy = self.copy_of(now, state, wanted);
-            if here.report.held(&state.name).is_some_and(|held| held.digest == copy.digest()) {
+            let urls = self.turn_urls(now, &state.name, wanted);
+            if is_full || held.is_some_and(|held| held.digest == state.digest_of_copy(&urls)) {
                 continue;
             }
-            tokens += copy.tokens.len();
-            if !reply.copies.is_empty() && (tokens > MAX_TOKENS_COPIED || reply.copies.len() >= MAX_COPIES) {
-                break;
+            tokens += state.tokens.len();
+            is_full =
+                !reply.copies.is_empty() && (tokens > MAX_TOKENS_COPIED || reply.copies.len() >= MAX_COPIES);
+            if !is_full {
+                reply.copies.push(copy(state, urls));
             }
-            reply.copies.push(copy);
         }
-        let held = here.report.namespaces.iter().map(|held| &held.name);
-        // Of what is not known here the file was lost: the copies are all that there is of it.
-        let is_stale = |name: &&NamespaceName| {
-            known.get(name).is_some() && !self.holders(now, name, wanted).contains(worker)
-        };
-        reply.dropped = held.filter(is_stale).cloned().collect();
         reply
     }
 
@@ -339,9 +374,25 @@ impl Placement {
         rooms
     }
 
-    /// A worker has made a room between two beats, or closed it.
-    pub fn told(&mut self, now: Moment, worker: &WorkerId, room: RoomBrief, exists: bool) {
+    /// A worker has made a room between two beats, or closed it. `at`: the last beat begun before it said so; workers of older
+    /// versions do not say.
+    pub fn told(
+        &mut self,
+        now: Moment,
+        (worker, at): (&WorkerId, Option<Stamp>),
+        room: RoomBrief,
+        exists: bool,
+    ) {
         let key = (room.ns.clone(), room.id.clone());
+        if let Some(at) = at {
+            // A beat that knew it already has overtaken the answer.
+            if self.workers.get(worker).is_some_and(|known| known.begun > at) {
+                return;
+            }
+            if self.told.len() < MAX_PINS {
+                self.told.insert(key.clone(), Told { worker: worker.clone(), at, exists });
+            }
+        }
         if !exists {
             self.pins.remove(&key);
         } else if self.pins.contains_key(&key) || self.pins.len() < MAX_PINS {
@@ -392,6 +443,10 @@ impl Placement {
         }
         findings
     }
+}
+
+fn copy(state: &NamespaceState, turn_urls: Vec<String>) -> NamespaceState {
+    NamespaceState { edition: 0, turn_urls, ..state.clone() }
 }
 
 /// FNV-1a over both names, and mixed: where a worker stands for a namespace.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{NamespaceName, RoomRole};
 use crate::config::settings::RoomsConfig;
+use crate::core::fleet::identity::to_hex;
 
 /// The version of the form. A file of a later one is not read: it may mean more than we understand.
 pub const VERSION: u32 = 1;
@@ -93,7 +94,7 @@ impl TokenHash {
     }
 
     fn hex(self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        to_hex(&self.0)
     }
 }
 
@@ -206,6 +207,10 @@ pub struct NamespaceState {
     pub version: u32,
     /// Its name.
     pub name: NamespaceName,
+    /// How often it was changed: of two states of a namespace the one with the higher number is the later one. A controller keeps it
+    /// ([`NamespaceState::to_kept`]); it is no part of a worker's copy, which is told apart by its digest.
+    #[serde(skip)]
+    pub edition: u64,
     /// Whether rooms and TURN credentials are to be had.
     pub enabled: bool,
     /// Since when, in seconds since 1970.
@@ -258,6 +263,7 @@ impl NamespaceState {
         NamespaceState {
             version: VERSION,
             name,
+            edition: 0,
             enabled: false,
             enabled_at: None,
             secret: None,
@@ -316,12 +322,64 @@ impl NamespaceState {
         self.tokens.len() != before
     }
 
+    /// As a controller keeps it.
+    pub fn to_kept(&self) -> serde_json::Result<Vec<u8>> {
+        #[derive(Serialize)]
+        struct Kept<'a> {
+            edition: u64,
+            #[serde(flatten)]
+            state: &'a NamespaceState,
+        }
+        match self.edition {
+            0 => serde_json::to_vec(self),
+            edition => serde_json::to_vec(&Kept { edition, state: self }),
+        }
+    }
+
+    /// Of what was kept; edition 0: it was so before there were editions.
+    pub fn from_kept(text: &[u8]) -> serde_json::Result<NamespaceState> {
+        #[derive(Deserialize)]
+        struct Edition {
+            #[serde(default)]
+            edition: u64,
+        }
+        let state: NamespaceState = serde_json::from_slice(text)?;
+        let Edition { edition } = serde_json::from_slice(text)?;
+        Ok(NamespaceState { edition, ..state })
+    }
+
+    /// Without what each controller sets by its own configuration, and what belongs to a copy.
+    pub fn bare(&self) -> NamespaceState {
+        NamespaceState { limits: RoomLimits::default(), turn_urls: Vec::new(), ..self.clone() }
+    }
+
+    /// Whether both say the same of a namespace, whatever the controllers' own settings are.
+    pub fn is_same_as(&self, other: &NamespaceState) -> bool {
+        self.bare() == other.bare()
+    }
+
     /// Tells two states apart without telling anything of them: what a worker says of the copy it has.
     pub fn digest(&self) -> String {
-        let text = serde_json::to_vec(self).unwrap_or_default();
-        let digest = digest::digest(&digest::SHA256, &text);
-        digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        digest_of(self)
     }
+
+    /// The digest of its copy that names these TURN servers, of what is kept on the controller: that names none.
+    pub fn digest_of_copy(&self, turn_urls: &[String]) -> String {
+        #[derive(Serialize)]
+        struct Copy<'a> {
+            #[serde(flatten)]
+            state: &'a NamespaceState,
+            #[serde(skip_serializing_if = "<[String]>::is_empty")]
+            turn_urls: &'a [String],
+        }
+        digest_of(&Copy { state: self, turn_urls })
+    }
+}
+
+fn digest_of(state: &impl Serialize) -> String {
+    let text = serde_json::to_vec(state).unwrap_or_default();
+    let digest = digest::digest(&digest::SHA256, &text);
+    to_hex(&digest.as_ref()[..8])
 }
 
 /// A namespace has as many good tokens as it may.
@@ -401,6 +459,11 @@ mod tests {
         assert_eq!(read, state);
         assert!(text.contains(state.secret.as_ref().unwrap().expose()));
         assert!(!format!("{state:?}").contains(state.secret.as_ref().unwrap().expose()), "{state:?}");
+        for edition in [0, 7] {
+            let state = NamespaceState { edition, ..state.clone() };
+            assert_eq!(NamespaceState::from_kept(&state.to_kept().unwrap()).unwrap(), state);
+            assert_eq!(serde_json::to_string(&state).unwrap(), text, "a copy has none");
+        }
         // Fields that a later program adds, and those that an earlier one lacks.
         let minimal = r#"{"version":1,"name":"a","enabled":false,"ttl":600,"later":{"x":1}}"#;
         let read: NamespaceState = serde_json::from_str(minimal).unwrap();
@@ -443,6 +506,10 @@ mod tests {
             assert_ne!(other.digest(), state.digest(), "{other:?}");
         }
         assert_eq!(state.digest(), state.clone().digest());
+        assert_eq!(state.digest_of_copy(&[]), state.digest());
+        let turn_urls = vec!["turn:a".to_owned(), "turn:b".to_owned()];
+        let copy = NamespaceState { turn_urls: turn_urls.clone(), ..state.clone() };
+        assert_eq!(state.digest_of_copy(&turn_urls), copy.digest());
     }
 
     #[test]

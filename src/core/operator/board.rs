@@ -34,8 +34,6 @@ type UnixMs = u64;
 pub struct Look {
     /// When.
     pub now: UnixMs,
-    /// How long ago the views were taken.
-    pub old: Duration,
     /// Every worker.
     pub workers: Vec<WorkerView>,
     /// Every session; `None`: nobody watches.
@@ -189,7 +187,7 @@ impl Board {
             _ => view.standing(),
         };
         let same = before.filter(|before| before.state == state);
-        let silent_since = look.now.saturating_sub(millis(view.last_heartbeat_age + look.old));
+        let silent_since = look.now.saturating_sub(millis(view.last_heartbeat_age));
         let came_to_it = if view.health == WorkerHealth::Up { look.now } else { silent_since };
         let was_late = before.is_some_and(|before| matches!(before.state, "late" | "down"));
         let is_late = view.health != WorkerHealth::Up && !view.stopping;
@@ -207,8 +205,7 @@ impl Board {
             wireguard: view.wireguard,
             drain: view.draining,
             drains_until: view.drains_for.map(|left| {
-                let at = look.now.saturating_add(millis(left)).saturating_sub(millis(look.old));
-                steady(before.and_then(|before| before.drains_until), at)
+                steady(before.and_then(|before| before.drains_until), look.now.saturating_add(millis(left)))
             }),
             late: before.map_or(0, |before| before.late) + u32::from(is_late && !was_late),
             troubles: view.troubles().map(str::to_owned).collect(),
@@ -219,8 +216,7 @@ impl Board {
     fn session_row(&self, view: &SessionView, look: &Look) -> SessionRow {
         let before = self.sessions.get(&view.id).map(|known| &known.row);
         let ages = view.status != SessionStatus::Down;
-        let age = view.age + if ages { look.old } else { Duration::ZERO };
-        let since = look.now.saturating_sub(millis(age));
+        let since = look.now.saturating_sub(millis(view.age));
         // What nobody hears of does not age, and began when it began.
         let since = match before {
             Some(before) if !ages => before.since,
@@ -249,7 +245,7 @@ impl Board {
         let known: HashMap<&str, UnixMs> = self.ends.iter().map(|end| (&*end.id, end.at)).collect();
         let row = |view: &&SessionView| {
             let id = view.id.short().to_owned();
-            let at = look.now.saturating_sub(millis(view.ended_for.unwrap_or_default() + look.old));
+            let at = look.now.saturating_sub(millis(view.ended_for.unwrap_or_default()));
             EndRow {
                 at: steady(known.get(&*id).copied(), at),
                 id,

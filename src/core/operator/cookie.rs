@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use aws_lc_rs::{digest, hmac};
 
+use crate::core::fleet::identity::to_hex;
+
 /// How long somebody stays logged in: a shift, with what comes after it.
 pub const LIFE: Duration = Duration::from_secs(12 * 3600);
 
@@ -59,7 +61,7 @@ impl CookieKey {
             usable = true;
         }
         let key = hmac::Key::new(hmac::HMAC_SHA256, context.finish().as_ref());
-        let tag = hex(&hmac::sign(&key, b"name").as_ref()[..4]);
+        let tag = to_hex(&hmac::sign(&key, b"name").as_ref()[..4]);
         CookieKey { key, tag, usable }
     }
 
@@ -75,8 +77,8 @@ impl CookieKey {
 
     /// `Set-Cookie` for somebody who showed an admin token at this second since 1970.
     pub fn set_cookie(&self, now: u64, nonce: [u8; 16], secure: bool) -> String {
-        let text = format!("{}.{}", now + LIFE.as_secs(), hex(&nonce));
-        let mac = hex(self.mac(&text).as_ref());
+        let text = format!("{}.{}", now + LIFE.as_secs(), to_hex(&nonce));
+        let mac = to_hex(self.mac(&text).as_ref());
         self.field(&format!("{text}.{mac}"), LIFE.as_secs(), secure)
     }
 
@@ -129,10 +131,6 @@ impl fmt::Debug for CookieKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CookieKey(***)")
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {

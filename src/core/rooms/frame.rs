@@ -233,9 +233,8 @@ pub struct TrackAdded {
     /// Unique in the room; the track's id in our description of it.
     #[serde(serialize_with = "as_name")]
     pub track_id: TrackId,
-    /// Sound and pictures of one member are one stream.
-    #[serde(serialize_with = "as_text")]
-    pub stream_id: Arc<str>,
+    /// Sound and pictures of one member are one stream, which has the member's name.
+    pub stream_id: PeerId,
     /// Sound or pictures.
     #[serde(serialize_with = "as_kind")]
     pub kind: MediaKind,
@@ -477,7 +476,7 @@ mod tests {
         let added = TrackAdded {
             who: anna(),
             track_id: track.clone(),
-            stream_id: "0000000000000000000000000000000a".into(),
+            stream_id: anna().peer_id,
             kind: MediaKind::Video,
         };
         let removed = TrackRemoved { who: anna(), track_id: track.clone(), kind: MediaKind::Video };

@@ -114,11 +114,6 @@ impl<O> Negotiation<O> {
         self.has_news = true;
     }
 
-    /// Whether an offer of ours waits for its answer.
-    pub fn is_outstanding(&self) -> bool {
-        self.outstanding.is_some()
-    }
-
     /// The client offers: what is to be answered at once. `None`: it waits.
     pub fn offered(&mut self, now: Moment, offer: O) -> Option<O> {
         if self.outstanding.is_none() {

@@ -57,11 +57,9 @@ pub enum MediaOrder {
     /// Send it a message.
     Data {
         /// The channel's label.
-        label: String,
+        label: Arc<str>,
         /// The message.
         data: DataMessage,
-        /// How its channel is made, where it is not there.
-        reliable: bool,
     },
     /// It is gone.
     Leave,
@@ -83,14 +81,7 @@ pub enum MediaEvent {
     /// It is no member of the media side any more.
     Gone(String),
     /// It sends one more track.
-    TrackStarted {
-        /// Which.
-        track: TrackId,
-        /// What.
-        kind: MediaKind,
-        /// The stream it belongs to.
-        stream: Arc<str>,
-    },
+    TrackStarted(TrackId, MediaKind),
     /// It sends one less.
     TrackEnded(TrackId),
     /// A track that it follows has this section of its connection.
@@ -105,11 +96,9 @@ pub enum MediaEvent {
     /// It sent a message.
     Data {
         /// The channel's label.
-        label: String,
+        label: Arc<str>,
         /// The message.
         data: DataMessage,
-        /// Whether the channel is.
-        reliable: bool,
     },
 }
 
@@ -218,17 +207,6 @@ struct Connection {
     visitor: Visitor,
     stage: Stage,
     messages: Bucket,
-}
-
-/// A room, to those who list them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoomView {
-    /// Which.
-    pub key: RoomKey,
-    /// Members.
-    pub participants: usize,
-    /// Since when.
-    pub created_at: Moment,
 }
 
 /// The registry.
@@ -421,13 +399,13 @@ impl RoomRegistry {
                 let rejected = Rejected::new(Code::MediaLost, words);
                 self.refuse(now, id, rejected, Closing::GoingAway);
             }
-            MediaEvent::TrackStarted { track, kind, stream } => {
-                self.in_room(id, |room, out| room.track_started(id, (track, kind), stream, out));
+            MediaEvent::TrackStarted(track, kind) => {
+                self.in_room(id, |room, out| room.track_started(id, track, kind, out));
             }
             MediaEvent::TrackEnded(track) => self.in_room(id, |room, out| room.track_ended(id, &track, out)),
             MediaEvent::Level(track, level) => self.in_room(id, |room, _| room.level(now, &track, level)),
-            MediaEvent::Data { label, data, reliable } => {
-                self.in_room(id, |room, out| room.data(now, id, (label, data, reliable), out));
+            MediaEvent::Data { label, data } => {
+                self.in_room(id, |room, out| room.data(now, id, (label, data), out));
             }
         }
         self.check();
@@ -520,13 +498,8 @@ impl RoomRegistry {
     }
 
     /// Every room.
-    pub fn views(&self) -> Vec<RoomView> {
-        let view = |(key, room): (&RoomKey, &Room)| RoomView {
-            key: key.clone(),
-            participants: room.members().len(),
-            created_at: room.created_at(),
-        };
-        self.rooms.iter().map(view).collect()
+    pub fn rooms(&self) -> impl ExactSizeIterator<Item = (&RoomKey, &Room)> {
+        self.rooms.iter()
     }
 
     /// Connections, members or not.

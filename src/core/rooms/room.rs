@@ -36,16 +36,10 @@ const ASK_AGAIN: Duration = Duration::from_secs(30);
 const KINDS: [MediaKind; 2] = [MediaKind::Audio, MediaKind::Video];
 
 #[derive(Clone, Debug)]
-struct Track {
-    kind: MediaKind,
-    stream: Arc<str>,
-}
-
-#[derive(Clone, Debug)]
 struct Member {
     peer: PeerId,
     user: Arc<str>,
-    tracks: BTreeMap<TrackId, Track>,
+    tracks: BTreeMap<TrackId, MediaKind>,
     /// Tracks of others that it is not sent for now.
     paused: BTreeSet<TrackId>,
     /// What it said of itself, in the order of [`KINDS`].
@@ -135,8 +129,8 @@ impl Room {
         out.push(Action::tell(id, ServerMessage::Welcome { peer_id: peer, room_id, participants }));
         out.extend(credentials.map(|fresh| Action::tell(id, ServerMessage::TurnCredentials(fresh))));
         for (_, member) in self.members.iter().filter(|(other, _)| **other != id) {
-            for (track_id, track) in &member.tracks {
-                out.push(Action::tell(id, added(member, track_id, track)));
+            for (track_id, kind) in &member.tracks {
+                out.push(Action::tell(id, added(member, track_id, *kind)));
                 out.push(Action::media(id, MediaOrder::Follow(track_id.clone())));
             }
             for (kind, said) in KINDS.into_iter().zip(member.states) {
@@ -155,7 +149,7 @@ impl Room {
         let Some(member) = self.members.remove(&id) else { return };
         self.speakers.forget(id);
         self.tell_others(id, ServerMessage::PeerLeft(member.participant().into()), out);
-        for (track, Track { kind, .. }) in &member.tracks {
+        for (track, kind) in &member.tracks {
             self.end_track(id, member.participant(), (track.clone(), *kind), out);
         }
         if self.members.is_empty() {
@@ -169,14 +163,13 @@ impl Room {
     pub fn track_started(
         &mut self,
         id: ConnectionId,
-        (track_id, kind): (TrackId, MediaKind),
-        stream: Arc<str>,
+        track_id: TrackId,
+        kind: MediaKind,
         out: &mut Vec<Action>,
     ) {
         let Some(member) = self.members.get_mut(&id) else { return };
-        let track = Track { kind, stream };
-        let message = added(member, &track_id, &track);
-        if member.tracks.insert(track_id.clone(), track).is_some() {
+        let message = added(member, &track_id, kind);
+        if member.tracks.insert(track_id.clone(), kind).is_some() {
             return;
         }
         if kind == MediaKind::Audio {
@@ -192,9 +185,9 @@ impl Room {
     /// A member sends one less.
     pub fn track_ended(&mut self, id: ConnectionId, track_id: &TrackId, out: &mut Vec<Action>) {
         let Some(member) = self.members.get_mut(&id) else { return };
-        let Some(track) = member.tracks.remove(track_id) else { return };
+        let Some(kind) = member.tracks.remove(track_id) else { return };
         let who = member.participant();
-        self.end_track(id, who, (track_id.clone(), track.kind), out);
+        self.end_track(id, who, (track_id.clone(), kind), out);
         self.choose(out);
     }
 
@@ -235,7 +228,7 @@ impl Room {
         &mut self,
         now: Moment,
         id: ConnectionId,
-        (label, data, reliable): (String, DataMessage, bool),
+        (label, data): (Arc<str>, DataMessage),
         out: &mut Vec<Action>,
     ) {
         let Some(member) = self.members.get_mut(&id).filter(|_| self.limits.data_channels) else { return };
@@ -243,7 +236,7 @@ impl Room {
             Verdict::Relay => {
                 let order = |other| {
                     let (label, data) = (label.clone(), data.clone());
-                    Action::media(other, MediaOrder::Data { label, data, reliable })
+                    Action::media(other, MediaOrder::Data { label, data })
                 };
                 out.extend(self.others(id).map(order));
             }
@@ -312,8 +305,8 @@ impl Room {
         let mut pictures: Vec<(Reverse<Option<Moment>>, ConnectionId, &TrackId)> = Vec::new();
         let mut voices: Vec<(ConnectionId, &TrackId)> = Vec::new();
         for (id, member) in &self.members {
-            for (track_id, track) in &member.tracks {
-                match track.kind {
+            for (track_id, kind) in &member.tracks {
+                match kind {
                     MediaKind::Video => pictures.push((Reverse(self.speakers.spoke(*id)), *id, track_id)),
                     MediaKind::Audio if !self.speakers.is_chosen(track_id) => voices.push((*id, track_id)),
                     MediaKind::Audio => {}
@@ -371,12 +364,12 @@ fn refresh_at(now: Moment, ttl: Duration) -> Moment {
     now + ttl * REFRESH_AT / 10
 }
 
-fn added(member: &Member, track_id: &TrackId, track: &Track) -> ServerMessage {
+fn added(member: &Member, track_id: &TrackId, kind: MediaKind) -> ServerMessage {
     ServerMessage::TrackAdded(TrackAdded {
         who: member.participant(),
         track_id: track_id.clone(),
-        stream_id: track.stream.clone(),
-        kind: track.kind,
+        stream_id: member.peer.clone(),
+        kind,
     })
 }
 

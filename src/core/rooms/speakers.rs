@@ -122,7 +122,9 @@ impl Speakers {
         let mut changed = Changed::default();
         if now.since(self.window_began) >= WINDOW {
             self.window_began = now;
-            (changed.active, changed.order) = self.end_window(now);
+            changed.active = self.end_window(now);
+            // Those who begin to speak are the last who spoke.
+            changed.order = changed.active;
         }
         let chosen = (members >= LARGE_ROOM).then(|| self.choose(now));
         changed.order |= chosen != self.chosen;
@@ -130,8 +132,8 @@ impl Speakers {
         changed
     }
 
-    /// Whether the speakers changed, and whether the order of those who spoke did.
-    fn end_window(&mut self, now: Moment) -> (bool, bool) {
+    /// Whether the speakers changed.
+    fn end_window(&mut self, now: Moment) -> bool {
         let mut levels: BTreeMap<ConnectionId, u8> = BTreeMap::new();
         for voice in self.voices.values_mut() {
             if let Some(level) = voice.end_window() {
@@ -146,7 +148,7 @@ impl Speakers {
         }
         self.active = levels.into_iter().collect();
         self.active.sort_by_key(|(owner, level)| (*level, *owner));
-        (changed, changed)
+        changed
     }
 
     fn choose(&self, now: Moment) -> BTreeSet<TrackId> {

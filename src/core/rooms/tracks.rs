@@ -1,6 +1,7 @@
 //! What members of a room send each other: tracks, by names that a room has once, and messages of data channels.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// Sound or pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,8 +50,8 @@ impl fmt::Display for TrackId {
 pub struct DataMessage {
     /// Bytes, not text.
     pub is_binary: bool,
-    /// The message.
-    pub bytes: Vec<u8>,
+    /// The message, once for all who are sent it.
+    pub bytes: Arc<[u8]>,
 }
 
 impl fmt::Debug for DataMessage {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::codecs::{Supported, VideoCodec};
-use super::offer::{MediaType, Offer, Section};
+use super::offer::{MediaType, Offer, Section, check_session};
 use super::plain::extensions;
 use super::{Description, Line, Part, SdpError};
 
@@ -41,6 +41,7 @@ impl Offer {
         if sections > MAX_MEMBER_SECTIONS {
             return Err(SdpError::unusable(format!("more than {MAX_MEMBER_SECTIONS} m= lines")));
         }
+        check_session(&description.session)?;
         let offer = Offer::of(description)?;
         if sections == 0 {
             return Ok(None);

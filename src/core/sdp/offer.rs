@@ -155,9 +155,8 @@ impl Offer {
         Ok(offer)
     }
 
-    /// What a description says, of which the transport is not checked.
+    /// What a description says, of which neither the session's lines nor the transport are checked.
     pub(super) fn of(Description { session, media }: Description) -> Result<Offer, SdpError> {
-        check_session(&session)?;
         let direction = direction(&session)?;
         let mut sections =
             media.into_iter().map(|part| Section::read(part, direction)).collect::<Result<Vec<_>, _>>()?;
@@ -525,7 +524,8 @@ fn number(value: &str) -> Option<u32> {
     value.split([' ', '/']).next()?.parse().ok()
 }
 
-fn check_session(session: &Part) -> Result<(), SdpError> {
+/// Checks the lines before the first section.
+pub(super) fn check_session(session: &Part) -> Result<(), SdpError> {
     let mut lines = session.0.iter();
     if lines.next().is_none_or(|line| (line.letter, line.value.as_str()) != ('v', "0")) {
         return Err(SdpError::Malformed("a session description begins with v=0"));

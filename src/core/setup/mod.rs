@@ -14,6 +14,8 @@ mod texts;
 use aws_lc_rs::digest;
 use md5::{Digest, Md5};
 
+use crate::core::fleet::identity::to_hex;
+
 pub use diff::difference;
 pub use texts::{ControllerPlan, WorkerPlan, controller_config, coturn_config, unit, worker_config};
 
@@ -26,11 +28,7 @@ pub fn marked(text: &str) -> String {
 }
 
 fn sum(text: &str) -> String {
-    hex(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    to_hex(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
 }
 
 /// What becomes of a file.
@@ -56,7 +54,7 @@ pub fn judge(wanted: &str, found: &str, packaged: &[String]) -> Verdict {
     if body(found).is_some_and(|(told, rest)| told == sum(&rest)) {
         return Verdict::Write;
     }
-    match packaged.contains(&hex(&Md5::digest(found.as_bytes()))) {
+    match packaged.contains(&to_hex(&Md5::digest(found.as_bytes()))) {
         true => Verdict::Write,
         false => Verdict::Theirs,
     }

@@ -16,7 +16,7 @@ fn plan(private: Option<&str>) -> WorkerPlan {
 #[test]
 fn what_somebody_else_wrote_or_changed_is_left_alone() {
     let wanted = marked("a\nb\n");
-    let packages = [hex(&Md5::digest(b"as installed\n"))];
+    let packages = [to_hex(&Md5::digest(b"as installed\n"))];
     let verdict = |found: &str| judge(&wanted, found, &packages);
     assert_eq!(verdict(&wanted), Verdict::Same);
     assert_eq!(verdict("a\nb\n"), Verdict::Same, "the same without the mark");

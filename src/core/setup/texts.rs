@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::core::ids::url_host;
+
 /// The shipped configuration of coturn, whose marked lines are replaced.
 const TURNSERVER: &str = include_str!("../../../etc/turnserver.conf");
 
@@ -33,19 +35,11 @@ pub struct ControllerPlan {
     pub workers_token: String,
 }
 
-/// An address as a URL has it.
-fn in_url(ip: IpAddr) -> String {
-    match ip {
-        IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => format!("[{v6}]"),
-    }
-}
-
 /// A worker's `config.yaml`. JSON's strings are YAML's.
 pub fn worker_config(plan: &WorkerPlan) -> String {
     let WorkerPlan { controller, controller_token, admin_token, turn_secret, public_ip, private_ip } = plan;
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
-    let host = in_url(*public_ip);
+    let host = url_host(*public_ip);
     let nat = match private_ip {
         Some(_) => {
             format!(

@@ -3,6 +3,7 @@
 
 pub mod decision;
 pub mod machine;
+pub mod people;
 pub mod release;
 pub mod units;
 pub mod version;

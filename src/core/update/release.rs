@@ -81,7 +81,7 @@ impl Claim {
         let words: Vec<&str> = comment.split(' ').collect();
         let [PRODUCT, version, channel] = words[..] else { return Err(wrong()) };
         let version = version.parse().map_err(|_| wrong())?;
-        let channel = Channel::ALL.into_iter().find(|known| known.name() == channel).ok_or_else(wrong)?;
+        let channel = Channel::named(channel).ok_or_else(wrong)?;
         Ok(Claim { version, channel })
     }
 

@@ -8,8 +8,11 @@ use super::version::Version;
 /// Between two looks.
 pub const EVERY: Duration = Duration::from_millis(500);
 
-/// A service that is not ready by then, in times of `update.watch`, never is: a controller waits for its workers' beats first.
+/// A service that is not ready by then, in times of `update.watch`, never is.
 const PATIENCE: u32 = 2;
+
+/// Nor is one that needs more than this beyond what it waits for: the longest start that its unit allows it, nearly.
+const START: Duration = Duration::from_secs(60);
 
 /// What a service answers when it is asked for its health.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +68,8 @@ pub struct Watch {
     lenient: bool,
     /// It was started by others, as at boot: it may be on its way.
     starting: bool,
+    /// What it waits for before it is ready, and its start.
+    needs: Duration,
     first: Option<(u32, u64)>,
 }
 
@@ -72,7 +77,12 @@ impl Watch {
     /// Begins after its restart. `before`: what it answered before that.
     pub fn new(unit: &str, expected: Version, before: &Answer) -> Watch {
         let lenient = matches!(before, Answer::NotReady(_));
-        Watch { unit: unit.to_owned(), expected, lenient, starting: false, first: None }
+        Watch { unit: unit.to_owned(), expected, lenient, starting: false, needs: START, first: None }
+    }
+
+    /// It is ready no sooner than this after its start: a controller waits for its workers' beats.
+    pub fn allow(&mut self, waits: Duration) {
+        self.needs = START + waits;
     }
 
     /// The same after a boot, which may not be over.
@@ -85,7 +95,8 @@ impl Watch {
     pub fn look(&mut self, seen: &Seen, elapsed: Duration, length: Duration) -> Verdict {
         let unit = &self.unit;
         let broken = |text: String| Verdict::Broken(format!("{unit} {text}"));
-        if self.starting && seen.state == "activating" && elapsed < length * PATIENCE {
+        let patience = self.needs.max(length * PATIENCE);
+        if self.starting && seen.state == "activating" && elapsed < patience {
             return Verdict::Open;
         }
         if !matches!(seen.state.as_str(), "active" | "reloading") {
@@ -108,7 +119,7 @@ impl Watch {
         };
         match (is_fine, elapsed) {
             (true, elapsed) if elapsed >= length => Verdict::Sound,
-            (false, elapsed) if elapsed >= length * PATIENCE => match &seen.answer {
+            (false, elapsed) if elapsed >= patience => match &seen.answer {
                 Answer::Silent(why) => broken(format!("does not answer: {why}")),
                 _ => broken("is not ready, and was before".into()),
             },
@@ -192,6 +203,18 @@ mod tests {
         assert_eq!(watch.clone().look(&seen(ready()), Duration::from_secs(101), LENGTH), Verdict::Sound);
         // One that never comes, as in a loop of crashes.
         assert!(matches!(watch.look(&starts, Duration::from_secs(120), LENGTH), Verdict::Broken(_)));
+    }
+
+    #[test]
+    fn a_controller_is_given_the_time_that_it_waits_for_its_workers() {
+        // As after a rollback, and where `update.watch` is short.
+        let short = Duration::from_secs(10);
+        let mut watch = watch(&ready());
+        watch.allow(Duration::from_secs(40));
+        let mut at = |second, answer| watch.look(&seen(answer), Duration::from_secs(second), short);
+        assert_eq!(at(99, not_ready()), Verdict::Open);
+        assert_eq!(at(99, ready()), Verdict::Sound);
+        assert!(matches!(at(100, not_ready()), Verdict::Broken(_)));
     }
 
     #[test]

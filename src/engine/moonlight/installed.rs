@@ -10,12 +10,13 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::engine::moonlight::layout;
+use crate::host::command;
 
 /// A setting that only the fork reads; names of settings stand in the program as they are.
 const ONLY_IN_FORK: &[u8] = b"ice_disconnected_timeout_seconds";
@@ -25,10 +26,6 @@ const MAX_PROGRAM: u64 = 40 << 20;
 
 /// How long a program may take to say its version; the real one takes some milliseconds.
 const VERSION_LIMIT: Duration = Duration::from_secs(2);
-const VERSION_LOOK: Duration = Duration::from_millis(5);
-
-/// Most that is read of what it says.
-const MAX_VERSION: u64 = 256;
 
 /// A kind of moonlight-web-stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,25 +140,9 @@ fn holds(path: &Path, wanted: &[u8]) -> io::Result<Option<bool>> {
 
 /// What `web-server --version` says, as far as it is a version.
 fn version_of(web_server: &Path) -> Option<String> {
-    let mut command = Command::new(web_server);
-    command.arg("--version").env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().ok()?;
-    let until = Instant::now() + VERSION_LIMIT;
-    let ended = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status.success(),
-            Ok(None) if Instant::now() < until => std::thread::sleep(VERSION_LOOK),
-            Ok(None) | Err(_) => {
-                // It is not what we take it for. One that cannot be killed is gone already.
-                let _ = child.kill();
-                let _ = child.wait();
-                break false;
-            }
-        }
-    };
-    let mut said = String::new();
-    child.stdout.take()?.take(MAX_VERSION).read_to_string(&mut said).ok()?;
-    ended.then_some(said).and_then(|said| version_in(&said))
+    // One that has to be killed is not what we take it for.
+    let ended = command::run(Command::new(web_server).arg("--version").env_clear(), VERSION_LIMIT);
+    ended.ok().filter(|ended| ended.good).and_then(|ended| version_in(&ended.said))
 }
 
 /// The version in `web-server 2.10.0`.
@@ -231,6 +212,7 @@ mod tests {
             ("words", "#!/bin/sh\necho hello there\n"),
             ("silent", "#!/bin/sh\n"),
             ("none", "not a program"),
+            ("endless", "#!/bin/sh\necho web-server 1.0\nexec sleep 1000\n"),
         ] {
             let place = Place::new(name, program, None);
             assert_eq!(Installed::look(&place.web_server()).version, None, "{name}");

@@ -1,6 +1,7 @@
 //! A member's data channels: what it says is told to the room, what the room says is written to it, by label.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use str0m::Rtc;
 use str0m::channel::{ChannelConfig, ChannelData, ChannelId, Reliability};
@@ -19,8 +20,8 @@ const MAX_WAITING: usize = 64;
 /// What a member said.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Said {
-    /// This, to the channels of this label; whether it is to arrive for certain.
-    Message(String, DataMessage, bool),
+    /// This, to the channels of this label.
+    Message(Arc<str>, DataMessage),
     /// More than it may, in words for it.
     TooMuch(&'static str),
     /// Nothing that anybody hears.
@@ -31,7 +32,7 @@ pub enum Said {
 #[derive(Debug)]
 struct Open {
     id: ChannelId,
-    label: String,
+    label: Arc<str>,
     is_reliable: bool,
     is_open: bool,
     waiting: VecDeque<DataMessage>,
@@ -64,7 +65,7 @@ impl Channels {
         }
         let config = rtc.channel(id).and_then(|channel| channel.config().cloned());
         let config = config.unwrap_or(ChannelConfig { label: label.to_owned(), ..ChannelConfig::default() });
-        let is_known = self.all.iter().any(|open| open.label == label);
+        let is_known = self.all.iter().any(|open| *open.label == *label);
         if label.len() > MAX_LABEL
             || self.all.len() >= MAX_ROOM_LABELS && !is_known
             || room.label(&config).is_none()
@@ -73,9 +74,9 @@ impl Channels {
             return Said::TooMuch(if label.len() > MAX_LABEL { LABEL_TOO_LONG } else { TOO_MANY_LABELS });
         }
         // Its page opened it; one of ours with the label, if there is one, serves until then.
-        self.all.retain(|open| open.label != label);
+        self.all.retain(|open| *open.label != *label);
         let is_reliable = config.reliability == Reliability::Reliable;
-        let label = label.to_owned();
+        let label = label.into();
         self.all.push(Open { id, label, is_reliable, is_open: true, waiting: VecDeque::new() });
         Said::Nothing
     }
@@ -91,12 +92,12 @@ impl Channels {
         if let Some(words) = self.pace.refusal(now, data.data.len()) {
             return Said::TooMuch(words);
         }
-        let message = DataMessage { is_binary: data.binary, bytes: data.data };
-        Said::Message(open.label.clone(), message, open.is_reliable)
+        let message = DataMessage { is_binary: data.binary, bytes: data.data.into() };
+        Said::Message(open.label.clone(), message)
     }
 
     /// Says something to the client, on its channel of that label, which is opened if there is none.
-    pub fn say(&mut self, label: String, message: DataMessage, room: &Room, rtc: &mut Rtc) {
+    pub fn say(&mut self, label: Arc<str>, message: DataMessage, room: &Room, rtc: &mut Rtc) {
         if !self.has_sctp {
             return;
         }
@@ -117,7 +118,8 @@ impl Channels {
             return;
         }
         let (ordered, reliability) = room.made(&label);
-        let config = ChannelConfig { label: label.clone(), ordered, reliability, ..ChannelConfig::default() };
+        let config =
+            ChannelConfig { label: label.to_string(), ordered, reliability, ..ChannelConfig::default() };
         let id = rtc.direct_api().create_data_channel(config);
         let is_reliable = reliability == Reliability::Reliable;
         self.all.push(Open { id, label, is_reliable, is_open: false, waiting: VecDeque::from([message]) });

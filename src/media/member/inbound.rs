@@ -23,15 +23,6 @@ const LEVELS: Duration = Duration::from_millis(100);
 /// The quietest that the header extension can say (RFC 6464).
 const SILENT: u8 = 127;
 
-/// Told of a voice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loudness {
-    /// 0 is the loudest, 127 silence: RFC 6464's −dBov.
-    pub level: u8,
-    /// Whether its client takes it for a voice.
-    pub voice: bool,
-}
-
 /// One of a member's tracks.
 #[derive(Debug)]
 pub struct Inbound {
@@ -42,7 +33,7 @@ pub struct Inbound {
     feed: Feed,
     meter: Meter,
     pictures: Pictures,
-    loudest: Option<Loudness>,
+    loudest: Option<u8>,
     told: Option<Moment>,
 }
 
@@ -105,14 +96,11 @@ impl Inbound {
         Some(layer)
     }
 
-    /// Takes the loudness that a packet of sound tells; says it when it is time, the loudest since the last time.
-    pub fn loudness(&mut self, packet: &RtpPacket, now: Moment) -> Option<Loudness> {
-        let values = &packet.header.ext_vals;
-        let level = values.audio_level?.unsigned_abs().min(SILENT);
-        let voice = values.voice_activity.unwrap_or_default();
-        let before = self.loudest.map_or(SILENT, |loudest| loudest.level);
-        let voiced = voice || self.loudest.is_some_and(|loudest| loudest.voice);
-        self.loudest = Some(Loudness { level: level.min(before), voice: voiced });
+    /// Takes the loudness that a packet of sound tells; says it when it is time, the loudest since the last time: 0 is the loudest, 127
+    /// silence (RFC 6464's −dBov).
+    pub fn loudness(&mut self, packet: &RtpPacket, now: Moment) -> Option<u8> {
+        let level = packet.header.ext_vals.audio_level?.unsigned_abs();
+        self.loudest = Some(level.min(self.loudest.unwrap_or(SILENT)));
         if self.told.is_some_and(|told| now.since(told) < LEVELS) {
             return None;
         }

@@ -2,7 +2,7 @@
 //! no matter of this; see `core::rooms`.
 //!
 //! ```text
-//!   rooms' thread ─Order─▶ media-N: RoomMember ─MemberEvent─▶ rooms' thread
+//!   rooms' thread ─MediaOrder─▶ media-N: RoomMember ─MediaEvent─▶ rooms' thread
 //!   member ─RTP─▶ Inbound ─▶ Track ─▶ RoomNews ─▶ followers on this thread and others ─▶ Outbound ─▶ other members
 //! ```
 
@@ -19,14 +19,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::core::namespaces::{NamespaceName, RoomId};
-use crate::core::rooms::tracks::{DataMessage, MediaKind, TrackId};
+use crate::core::rooms::registry::{MediaEvent, MediaOrder};
 use crate::media::Media;
 use crate::media::ids::PeerId;
 use crate::media::role::{Gone, PeerLimit};
 use crate::media::shared::Command;
 
 /// Is told what becomes of a member, on its media thread. Must not block.
-pub type Events = Arc<dyn Fn(MemberEvent) + Send + Sync>;
+pub type Events = Arc<dyn Fn(MediaEvent) + Send + Sync>;
 
 /// Somebody who joins a room.
 pub struct MemberSetup {
@@ -76,80 +76,6 @@ impl Default for MemberLimits {
     }
 }
 
-/// What becomes of a member.
-#[derive(Clone, Debug, PartialEq)]
-pub enum MemberEvent {
-    /// An offer of ours for its client.
-    Offer(String),
-    /// The answer to its client's.
-    Answer(String),
-    /// Its client's offer is not answered.
-    OfferRefused {
-        /// The error's name.
-        code: &'static str,
-        /// What to change.
-        words: String,
-    },
-    /// Its client's answer is not taken.
-    AnswerRefused {
-        /// The error's name.
-        code: &'static str,
-        /// What is wrong.
-        words: String,
-    },
-    /// Media may flow, perhaps again.
-    Connected,
-    /// Nothing arrives.
-    Trouble,
-    /// It is over; the last event.
-    Gone(String),
-    /// It sends a track: its first packet is there.
-    TrackStarted {
-        /// Its name in the room.
-        track: TrackId,
-        /// Sound or pictures.
-        kind: MediaKind,
-        /// The section of its connection that it comes in.
-        mid: String,
-        /// The name of the stream under which others get it: the same for all of a member.
-        stream: String,
-    },
-    /// It sends a track no more.
-    TrackEnded {
-        /// Its name in the room.
-        track: TrackId,
-    },
-    /// A track that it follows has a section of its connection.
-    Placed {
-        /// The track.
-        track: TrackId,
-        /// The section.
-        mid: String,
-    },
-    /// How loud it is, at most ten times a second.
-    AudioLevel {
-        /// Its name in the room.
-        track: TrackId,
-        /// 0 is the loudest, 127 silence: RFC 6464's −dBov.
-        level: u8,
-        /// Whether its client takes it for a voice.
-        voice: bool,
-    },
-    /// It said something on a data channel.
-    Data {
-        /// The channel's label.
-        label: String,
-        /// What it said.
-        message: DataMessage,
-        /// Whether it is to arrive for certain.
-        reliable: bool,
-    },
-    /// It said more than it may, or opened one channel too many; that is lost. In words for it, at most once a second.
-    RateLimited(&'static str),
-    /// Its client tries to reach us without a relay, which comes to nothing. At most once in ten seconds.
-    NotRelayed,
-}
-
 /// Why nobody joins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JoinRefused {
@@ -179,23 +105,6 @@ impl fmt::Display for JoinRefused {
 
 impl std::error::Error for JoinRefused {}
 
-/// What a member is told by who speaks with its client.
-#[derive(Debug)]
-pub enum Order {
-    /// Its client offers.
-    Offer(String),
-    /// Its client answers.
-    Answer(String),
-    /// It is to be sent this track.
-    Follow(TrackId),
-    /// And this one no more.
-    Unfollow(TrackId),
-    /// A track that it follows is not sent for a while, or is again.
-    Pause(TrackId, bool),
-    /// Something is said to it on a data channel.
-    Say(String, DataMessage),
-}
-
 /// A member, as long as this lives. Everything here is a message to its media thread: nothing blocks.
 pub struct Member {
     media: Media,
@@ -210,44 +119,12 @@ impl fmt::Debug for Member {
 }
 
 impl Member {
-    /// Its client offers.
-    pub fn offer(&self, sdp: String) {
-        self.tell(Order::Offer(sdp));
-    }
-
-    /// Its client answers.
-    pub fn answer(&self, sdp: String) {
-        self.tell(Order::Answer(sdp));
-    }
-
-    /// A candidate of its client. It is not needed: we are ICE-lite, so its client is found by its checks, and those come from a relay, whatever
-    /// the client says.
-    pub fn candidate(&self, _text: String) {}
-
-    /// It is to be sent this track, which may end at any time.
-    pub fn follow(&self, track: TrackId) {
-        self.tell(Order::Follow(track));
-    }
-
-    /// And no more.
-    pub fn unfollow(&self, track: TrackId) {
-        self.tell(Order::Unfollow(track));
-    }
-
-    /// A track that it follows is not sent for a while, or is again. Nothing is negotiated.
-    pub fn pause(&self, track: TrackId, is_paused: bool) {
-        self.tell(Order::Pause(track, is_paused));
-    }
-
-    /// Says something to its client, on the data channel of this label.
-    pub fn send_data(&self, label: String, message: DataMessage) {
-        self.tell(Order::Say(label, message));
-    }
-
-    /// It leaves.
-    pub fn leave(self) {}
-
-    fn tell(&self, order: Order) {
+    /// Does what its room says.
+    pub fn order(&self, order: MediaOrder) {
+        // It leaves when it is dropped, which is next.
+        if order == MediaOrder::Leave {
+            return;
+        }
         let Some(line) = self.media.0.threads.get(self.thread) else { return };
         if line.tell(Command::Order(self.peer, order)).is_err() {
             self.media.0.counters.dropped.one();

@@ -13,7 +13,9 @@ use str0m::{Rtc, RtcConfig};
 use crate::core::continuity::WallClock;
 use crate::core::layers::MAX_LAYERS;
 use crate::core::media_feed::StreamPacket;
+use crate::core::rooms::frame::{Code, Rejected};
 use crate::core::rooms::negotiation::{Act, Heard, Negotiation, Rules, Sections, answered_way, offered_way};
+use crate::core::rooms::registry::{MediaEvent, MediaOrder};
 use crate::core::rooms::tracks::{MediaKind, TrackId};
 use crate::core::rtp_routes::Routes;
 use crate::core::sdp::Offer;
@@ -27,7 +29,7 @@ use crate::media::member::inbound::Inbound;
 use crate::media::member::outbound::Outbound;
 use crate::media::member::rooms::Pass;
 use crate::media::member::track::Track;
-use crate::media::member::{Events, MemberEvent, MemberLimits, MemberSetup, Order};
+use crate::media::member::{Events, MemberLimits, MemberSetup};
 use crate::media::offer;
 use crate::media::publisher;
 use crate::media::role::{Changes, Context, Description, Gone, OfferRefused, Role, RoleEvent, RoleKind};
@@ -46,10 +48,8 @@ const REPORT: Duration = Duration::from_secs(1);
 const TOO_MUCH: Duration = Duration::from_secs(1);
 const NOT_RELAYED: Duration = Duration::from_secs(10);
 
-/// What an error of an offer and of an answer is called; the client's programs know these.
-const INVALID_OFFER: &str = "invalid_offer";
-const OFFER_FAILED: &str = "offer_failed";
-const INVALID_ANSWER: &str = "invalid_answer";
+/// What a member is told that tries to come without a relay.
+const BY_RELAY: &str = "media of this room come by its relays only: use the servers of turn-credentials, and iceTransportPolicy relay";
 
 /// One member.
 pub struct RoomMember {
@@ -117,8 +117,12 @@ impl RoomMember {
         }
     }
 
-    fn say(&self, event: MemberEvent) {
+    fn say(&self, event: MediaEvent) {
         (self.events)(event);
+    }
+
+    fn refuse(&self, code: Code, words: impl Into<String>) {
+        self.say(MediaEvent::Refused(Rejected::new(code, words)));
     }
 
     fn changes(&mut self) -> &mut Changes {
@@ -126,14 +130,18 @@ impl RoomMember {
         &mut self.changes
     }
 
-    fn order(&mut self, order: Order, context: &mut Context<'_>) {
+    fn order(&mut self, order: MediaOrder, context: &mut Context<'_>) {
         match order {
-            Order::Offer(text) => self.offered(&text, context),
-            Order::Answer(text) => self.answered(&text, context),
-            Order::Follow(track) => self.follow(&track),
-            Order::Unfollow(track) => self.unfollow(&track),
-            Order::Pause(track, is_paused) => self.pause(track, is_paused),
-            Order::Say(label, message) => self.channels.say(label, message, self.pass.room(), context.rtc),
+            MediaOrder::Offer(text) => self.offered(&text, context),
+            MediaOrder::Answer(text) => self.answered(&text, context),
+            MediaOrder::Follow(track) => self.follow(&track),
+            MediaOrder::Unfollow(track) => self.unfollow(&track),
+            MediaOrder::Pause(track, is_paused) => self.pause(track, is_paused),
+            MediaOrder::Data { label, data } => {
+                self.channels.say(label, data, self.pass.room(), context.rtc);
+            }
+            // We are ICE-lite: its client is found by its checks, and those come from a relay, whatever the client says.
+            MediaOrder::Candidate(_) | MediaOrder::Leave => {}
         }
         self.step(context);
     }
@@ -151,9 +159,7 @@ impl RoomMember {
     /// Its client offers.
     fn offered(&mut self, text: &str, context: &mut Context<'_>) {
         match Offer::read_of_member(text) {
-            Err(error) => {
-                self.say(MemberEvent::OfferRefused { code: INVALID_OFFER, words: error.to_string() })
-            }
+            Err(error) => self.refuse(Code::InvalidOffer, error.to_string()),
             Ok(offer) => {
                 if let Some(offer) = self.negotiation.offered(context.moment, offer) {
                     self.answer(offer, context);
@@ -169,10 +175,10 @@ impl RoomMember {
             None => Ok(member::answer_to_nothing()),
             Some(offer) => self.accept(offer, context),
         };
-        self.say(match answer {
-            Ok(answer) => MemberEvent::Answer(answer),
-            Err(words) => MemberEvent::OfferRefused { code: OFFER_FAILED, words },
-        });
+        match answer {
+            Ok(answer) => self.say(MediaEvent::Answer(answer)),
+            Err(words) => self.refuse(Code::OfferFailed, words),
+        }
         self.negotiation.replied(context.moment);
         let rtc = &*context.rtc;
         if self.sections.lacks(|mid| sends(rtc, *mid)) {
@@ -261,7 +267,7 @@ impl RoomMember {
         match self.told(&offer.to_sdp_string(), &adds) {
             Ok(text) => {
                 self.pending = Some((pending, adds));
-                self.say(MemberEvent::Offer(text));
+                self.say(MediaEvent::Offer(text));
             }
             Err(_) => self.negotiation.nothing_to_offer(),
         }
@@ -290,19 +296,18 @@ impl RoomMember {
 
     /// Its client answers.
     fn answered(&mut self, text: &str, context: &mut Context<'_>) {
-        let refused = |words: String| MemberEvent::AnswerRefused { code: INVALID_ANSWER, words };
         let answer = match Offer::read_of_member(text) {
             Ok(Some(answer)) => answer,
-            Ok(None) => return self.say(refused("there is no m= line".into())),
-            Err(error) => return self.say(refused(error.to_string())),
+            Ok(None) => return self.refuse(Code::InvalidAnswer, "there is no m= line"),
+            Err(error) => return self.refuse(Code::InvalidAnswer, error.to_string()),
         };
         match self.negotiation.answered() {
             Heard::Late => {}
-            Heard::Nothing => self.say(refused("no offer waits for an answer".into())),
+            Heard::Nothing => self.refuse(Code::InvalidAnswer, "no offer waits for an answer"),
             Heard::Hopeless => self.changes().over = Some(Gone::OutOfStep),
             Heard::Ours => {
                 if let Err(words) = self.apply(answer, context) {
-                    self.say(refused(words));
+                    self.refuse(Code::InvalidAnswer, words);
                     if self.negotiation.failed() == Heard::Hopeless {
                         self.changes().over = Some(Gone::OutOfStep);
                     }
@@ -317,12 +322,12 @@ impl RoomMember {
             .agree_with_member(|_, sends, receives| (sends, receives))
             .map_err(|error| error.to_string())?;
         let text = answer.plain_of_member();
-        let plain = SdpAnswer::from_sdp_string(&text).map_err(|error| foreign::unreadable(&error))?;
+        let plain = SdpAnswer::from_sdp_string(&text).map_err(|error| foreign::unreadable_answer(&error))?;
         let rtc = &mut *context.rtc;
         self.outs.iter_mut().for_each(|out| out.declare(rtc));
         let applied = rtc.sdp_api().accept_answer(pending, plain);
         self.outs.iter_mut().for_each(|out| out.hush(rtc));
-        applied.map_err(|error| foreign::unanswerable(&error))?;
+        applied.map_err(|error| foreign::unusable_answer(&error))?;
         for (index, mid) in adds {
             if let Some(section) = self.sections.get_mut(index) {
                 section.mid = Some(mid);
@@ -345,7 +350,7 @@ impl RoomMember {
                 (Some(mid), Some(track)) if sends(rtc, mid) => {
                     if self.places.insert(track.id(), index).is_none() {
                         let (name, mid) = (track.name().clone(), mid.to_string());
-                        self.say(MemberEvent::Placed { track: name, mid });
+                        self.say(MediaEvent::Placed { track: name, mid });
                         self.begin(index, &track);
                     }
                 }
@@ -420,10 +425,10 @@ impl RoomMember {
         let Some(track) = self.ins.get_mut(index) else { return };
         track.packet(packet, context);
         if track.track.kind() == MediaKind::Audio
-            && let Some(heard) = track.loudness(packet, context.moment)
+            && let Some(level) = track.loudness(packet, context.moment)
         {
             let track = track.track.name().clone();
-            self.say(MemberEvent::AudioLevel { track, level: heard.level, voice: heard.voice });
+            self.say(MediaEvent::Level(track, level));
         }
     }
 
@@ -444,8 +449,7 @@ impl RoomMember {
         self.pass.room().add(&track);
         let rids = self.rids.get(&mid).cloned().unwrap_or_default();
         self.ins.push(Inbound::new(mid, track, rids));
-        let (mid, stream) = (mid.to_string(), self.name.clone());
-        self.say(MemberEvent::TrackStarted { track: name, kind, mid, stream });
+        self.say(MediaEvent::TrackStarted(name, kind));
         Some(self.ins.len() - 1)
     }
 
@@ -455,7 +459,7 @@ impl RoomMember {
         let over: Vec<Inbound> = over;
         for ended in over {
             self.pass.room().remove(&ended.track);
-            self.say(MemberEvent::TrackEnded { track: ended.track.name().clone() });
+            self.say(MediaEvent::TrackEnded(ended.track.name().clone()));
         }
     }
 
@@ -474,11 +478,9 @@ impl RoomMember {
 
     fn channel_said(&mut self, said: Said, now: Moment) {
         match said {
-            Said::Message(label, message, reliable) => {
-                self.say(MemberEvent::Data { label, message, reliable });
-            }
+            Said::Message(label, data) => self.say(MediaEvent::Data { label, data }),
             Said::TooMuch(words) if is_time(&mut self.told_too_much, now, TOO_MUCH) => {
-                self.say(MemberEvent::RateLimited(words));
+                self.refuse(Code::RateLimited, words);
             }
             Said::TooMuch(_) | Said::Nothing => {}
         }
@@ -486,7 +488,7 @@ impl RoomMember {
 
     fn gone(&mut self, why: Gone) {
         self.end_tracks(|_| true);
-        self.say(MemberEvent::Gone(why.to_string()));
+        self.say(MediaEvent::Gone(why.to_string()));
     }
 }
 
@@ -539,11 +541,11 @@ impl Role for RoomMember {
                 self.channel_said(said, context.moment);
             }
             RoleEvent::ChannelClose(id) => self.channels.closed(id),
-            RoleEvent::Connected | RoleEvent::Recovered => self.say(MemberEvent::Connected),
-            RoleEvent::Trouble => self.say(MemberEvent::Trouble),
+            RoleEvent::Connected | RoleEvent::Recovered => self.say(MediaEvent::Connected),
+            RoleEvent::Trouble => self.say(MediaEvent::Trouble),
             RoleEvent::NotRelayed => {
                 if is_time(&mut self.told_not_relayed, context.moment, NOT_RELAYED) {
-                    self.say(MemberEvent::NotRelayed);
+                    self.refuse(Code::NotRelayed, BY_RELAY);
                 }
             }
             RoleEvent::Handshake(_) | RoleEvent::Estimate(_) => {}

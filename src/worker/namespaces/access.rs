@@ -1,7 +1,7 @@
 //! Who is admitted to rooms on this worker: by the copies that the controller sent, or that an earlier run kept.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use crate::config::live::Live;
 use crate::config::settings::Settings;
@@ -11,6 +11,7 @@ pub use crate::core::namespaces::access::{Denied, Membership};
 pub use crate::core::namespaces::relays::TurnCredentials;
 use crate::core::namespaces::state::{NamespaceState, RoomLimits};
 use crate::core::namespaces::wire::MAX_NAMESPACES_LISTED;
+use crate::host::clock::unix_seconds;
 use crate::host::namespace_files::{Found, NamespaceFiles};
 use crate::host::private_dir::PrivateDir;
 use crate::worker::standing::Standing;
@@ -57,7 +58,7 @@ impl RoomAccess {
                 || settings.server.read_token.matches(token)
                 || settings.metrics.token.matches(token)
         };
-        let membership = self.known().admit(token, host, unix(now), is_known)?;
+        let membership = self.known().admit(token, host, unix_seconds(now), is_known)?;
         let limits = membership.limits.within(RoomLimits::from(&settings.rooms));
         Ok(Membership { limits, ..membership })
     }
@@ -72,7 +73,7 @@ impl RoomAccess {
         let settings = self.0.live.get();
         let known = self.known();
         let state = known.get(ns)?;
-        TurnCredentials::of(state, urls(state, &settings), who, unix(now))
+        TurnCredentials::of(state, urls(state, &settings), who, unix_seconds(now))
     }
 
     /// Takes copies that the controller sent, and forgets those of namespaces that are not served here any more.
@@ -110,9 +111,9 @@ impl RoomAccess {
         }
     }
 
-    /// The namespaces that are known here, by name.
-    pub fn all(&self) -> Vec<NamespaceState> {
-        self.known().all().cloned().collect()
+    /// What `of` makes of the first `most` namespaces that are known here, by name.
+    pub fn each<T>(&self, most: usize, of: impl Fn(&NamespaceState) -> T) -> Vec<T> {
+        self.known().all().take(most).map(of).collect()
     }
 
     /// Those of them that are enabled, and since when.
@@ -187,13 +188,9 @@ fn urls<'a>(state: &'a NamespaceState, settings: &'a Settings) -> &'a [String] {
     }
 }
 
-fn unix(now: SystemTime) -> u64 {
-    now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
     use crate::config::secret::Secret;

@@ -25,10 +25,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::core::namespaces::state::RoomLimits;
+use crate::core::namespaces::wire::RoomBrief;
 use crate::core::namespaces::{NamespaceName, RoomId};
 use crate::core::rooms::registry::Refusal;
 use crate::daemon::RunError;
-use crate::edge::api_pool::Way;
 use crate::front;
 use crate::host::clock::Clock;
 use crate::host::private_socket::{self, Reach};
@@ -36,8 +36,8 @@ use crate::host::pulse::Pulses;
 use crate::host::{join, private_dir::PrivateDir};
 use crate::worker::namespaces::access::RoomAccess;
 use media::RoomMedia;
+pub use shared::RoomCounts;
 use shared::{Message, Shared};
-pub use shared::{RoomCounts, RoomReport};
 use thread::{RoomsThread, Start};
 
 /// The socket's name while it has one.
@@ -140,7 +140,7 @@ impl RoomsService {
 
 impl Rooms {
     /// Every room, as of a moment ago.
-    pub fn list(&self) -> Vec<RoomReport> {
+    pub fn list(&self) -> Vec<RoomBrief> {
         self.shared.rooms().to_vec()
     }
 
@@ -181,11 +181,6 @@ impl Rooms {
     /// Where the edge connects to. Good as long as this lives.
     pub fn socket_path(&self) -> &Path {
         (*self.reach).as_ref()
-    }
-
-    /// The same, to keep.
-    pub fn way(&self) -> Way {
-        self.reach.clone()
     }
 
     /// How much is here, as of a moment ago.

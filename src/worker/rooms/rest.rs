@@ -9,9 +9,10 @@ use crate::api::routes::Operation;
 use crate::api::server::Call;
 use crate::core::ids::WorkerId;
 use crate::core::namespaces::NamespaceName;
+use crate::core::namespaces::wire::RoomBrief;
 use crate::worker::health::Health;
 use crate::worker::namespaces::access::{Denied, Membership, RoomAccess, TurnCredentials};
-use crate::worker::rooms::{RoomRefused, RoomReport};
+use crate::worker::rooms::RoomRefused;
 
 impl Admission for RoomAccess {
     fn admit(&self, token: &str, host: Option<&str>, now: SystemTime) -> Result<Membership, Denied> {
@@ -40,7 +41,7 @@ pub fn answer(health: &Health, call: &Call) -> Answer {
 fn list(health: &Health, call: &Call) -> Result<Answer, Answer> {
     let namespace = rooms::membership(call, &health.room_access)?.namespace;
     let wanted = rooms::in_query(call)?;
-    let ours = health.rooms.list().into_iter().filter(|room| room.namespace == namespace);
+    let ours = health.rooms.list().into_iter().filter(|room| room.ns == namespace);
     rooms::listed(ours.filter_map(|room| view(health, room)).collect(), wanted.as_ref())
 }
 
@@ -50,7 +51,7 @@ fn create(health: &Health, call: &Call) -> Result<Answer, Answer> {
     let refused = |why: RoomRefused| rooms::later("room not made", &why.to_string());
     let is_new = health.rooms.create(namespace.clone(), room.clone(), limits).map_err(refused)?;
     let mut all = health.rooms.list().into_iter();
-    let made = all.find(|known| known.namespace == namespace && known.room_id == room);
+    let made = all.find(|known| known.ns == namespace && known.id == room);
     // One that was closed in this moment.
     let made = made.and_then(|made| view(health, made)).ok_or_else(rooms::no_such_room)?;
     Ok(rooms::made(&made, is_new))
@@ -65,13 +66,8 @@ fn close(health: &Health, call: &Call) -> Result<Answer, Answer> {
     }
 }
 
-fn view(health: &Health, room: RoomReport) -> Option<RoomView> {
-    Some(RoomView {
-        room_id: room.room_id,
-        participants: room.participants,
-        created_at: rooms::unix(room.created_at),
-        worker_id: own_id(health)?,
-    })
+fn view(health: &Health, room: RoomBrief) -> Option<RoomView> {
+    Some(RoomView::of(room, own_id(health)?))
 }
 
 /// It is settled before anybody can ask.

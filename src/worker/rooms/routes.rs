@@ -41,17 +41,10 @@ impl RoomRoutes {
 
     fn tunnel(&self, request: &Request<'_>) -> Forward {
         Forward {
-            upstream: self.upstream.clone(),
-            prefix: "".into(),
-            body_limit: 0,
-            inject: None,
-            user: None,
             tunnels: Some(self.tunnels.clone()),
-            proof: None,
             unavailable: Some(unavailable),
-            confined: None,
-            screen: None,
             rewrite: Some(rooms_form::rewrite(request, Some(CLIENT_FIELD))),
+            ..Forward::to(self.upstream.clone())
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
 use crate::core::namespaces::state::RoomLimits;
-use crate::core::namespaces::{NamespaceName, RoomId};
+use crate::core::namespaces::wire::RoomBrief;
 use crate::core::rooms::ids::ConnectionId;
 use crate::core::rooms::registry::{MediaEvent, Refusal, RoomKey};
 use crate::host::wake::Wake;
@@ -15,26 +15,13 @@ use crate::host::wake::Wake;
 /// Events of one member that may wait. Levels and data beyond are dropped: they are many, and the next ones come.
 const MAX_BACKLOG: usize = 512;
 
-/// A room, to those who list them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoomReport {
-    /// Whose.
-    pub namespace: NamespaceName,
-    /// Which.
-    pub room_id: RoomId,
-    /// Members.
-    pub participants: usize,
-    /// Since when.
-    pub created_at: SystemTime,
-}
-
 /// How much is here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoomCounts {
     /// Rooms, empty ones included.
     pub rooms: usize,
     /// Members of all of them.
-    pub members: usize,
+    pub members: u32,
     /// Signalling connections, with those that have not joined.
     pub connections: usize,
 }
@@ -78,7 +65,7 @@ pub struct Shared {
     pub wake: Wake,
     mail: Sender<Message>,
     rung: AtomicBool,
-    rooms: RwLock<Arc<Vec<RoomReport>>>,
+    rooms: RwLock<Arc<Vec<RoomBrief>>>,
     connections: AtomicUsize,
 }
 
@@ -114,13 +101,13 @@ impl Shared {
     }
 
     /// What is there now.
-    pub fn publish(&self, rooms: Vec<RoomReport>, connections: usize) {
+    pub fn publish(&self, rooms: Vec<RoomBrief>, connections: usize) {
         *self.rooms.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rooms);
         self.connections.store(connections, Ordering::Release);
     }
 
     /// As it was published last.
-    pub fn rooms(&self) -> Arc<Vec<RoomReport>> {
+    pub fn rooms(&self) -> Arc<Vec<RoomBrief>> {
         self.rooms.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -129,7 +116,7 @@ impl Shared {
         let rooms = self.rooms();
         RoomCounts {
             rooms: rooms.len(),
-            members: rooms.iter().map(|room| room.participants).sum(),
+            members: rooms.iter().map(|room| room.peers).sum(),
             connections: self.connections.load(Ordering::Acquire),
         }
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
-use super::media::{EventSink, MemberPlace, RoomMedia, RoomMember};
+use super::media::{MemberPlace, RoomMedia, RoomMember};
 use super::{RoomRefused, Rooms, RoomsService};
 use crate::config::live::Live;
 use crate::config::settings::{Role, Settings};
@@ -23,6 +23,7 @@ use crate::host::clock::Clock;
 use crate::host::entropy;
 use crate::host::private_dir::PrivateDir;
 use crate::host::pulse::Pulses;
+use crate::media::member::Events;
 use crate::worker::namespaces::access::RoomAccess;
 
 /// Far more than anything here takes.
@@ -34,7 +35,7 @@ type Said = Arc<Mutex<Vec<(String, MediaOrder)>>>;
 #[derive(Clone, Default)]
 struct Double {
     said: Said,
-    sinks: Arc<Mutex<BTreeMap<String, EventSink>>>,
+    sinks: Arc<Mutex<BTreeMap<String, Events>>>,
 }
 
 struct DoubleMember {
@@ -43,7 +44,7 @@ struct DoubleMember {
 }
 
 impl RoomMedia for Double {
-    fn join(&self, place: MemberPlace, events: EventSink) -> Result<Box<dyn RoomMember>, String> {
+    fn join(&self, place: MemberPlace, events: Events) -> Result<Box<dyn RoomMember>, String> {
         let peer = place.peer.as_str().to_owned();
         self.sinks.lock().unwrap().insert(peer.clone(), events);
         Ok(Box::new(DoubleMember { peer, said: self.said.clone() }))
@@ -205,28 +206,24 @@ fn two_clients_meet_and_hear_what_the_other_sends() {
     let (mut anna, anna_id) = place.join("r", "anna");
     assert_eq!(anna.until("turn-credentials")["urls"], json!(["turn:192.0.2.1:3478"]));
     let track = TrackId::new(MediaKind::Audio, &anna_id, 1);
-    let started = MediaEvent::TrackStarted {
-        track: track.clone(),
-        kind: MediaKind::Audio,
-        stream: anna_id.as_str().into(),
-    };
-    place.media.tell(&anna_id, started);
+    place.media.tell(&anna_id, MediaEvent::TrackStarted(track.clone(), MediaKind::Audio));
     let (mut otto, otto_id) = place.join("r", "otto");
     assert_eq!(anna.until("peer-joined")["userId"], "otto");
-    assert_eq!(otto.until("track-added")["trackId"], track.as_str());
+    let added = otto.until("track-added");
+    assert_eq!((&added["trackId"], &added["streamId"]), (&json!(track.as_str()), &json!(anna_id)));
     otto.say(&json!({"type": "offer", "data": {"sdp": "v=0"}}));
     place.media.wait_for(|said| said.contains(&(otto_id.clone(), MediaOrder::Offer("v=0".into()))));
     place.media.tell(&otto_id, MediaEvent::Placed { track: track.clone(), mid: "2".into() });
     place.media.tell(&otto_id, MediaEvent::Answer("v=0".into()));
     assert_eq!(otto.until("track-placed")["mid"], "2");
     assert_eq!(otto.until("answer"), json!({"sdp": "v=0"}));
-    let data = DataMessage { is_binary: false, bytes: b"hello".to_vec() };
-    let sent = MediaEvent::Data { label: "chat".into(), data: data.clone(), reliable: true };
+    let data = DataMessage { is_binary: false, bytes: b"hello".as_slice().into() };
+    let sent = MediaEvent::Data { label: "chat".into(), data: data.clone() };
     place.media.tell(&anna_id, sent);
-    let order = MediaOrder::Data { label: "chat".into(), data, reliable: true };
+    let order = MediaOrder::Data { label: "chat".into(), data };
     place.media.wait_for(|said| said.contains(&(otto_id.clone(), order.clone())));
     let list = place.rooms.list();
-    assert_eq!((list.len(), list[0].room_id.as_str(), list[0].participants), (1, "r", 2));
+    assert_eq!((list.len(), list[0].id.as_str(), list[0].peers), (1, "r", 2));
     anna.say(&json!({"type": "leave"}));
     assert_eq!(otto.until("peer-left")["peerId"], anna_id.as_str());
     assert_eq!(otto.until("track-removed")["trackId"], track.as_str());
@@ -234,6 +231,29 @@ fn two_clients_meet_and_hear_what_the_other_sends() {
     place.media.wait_for(|said| said.contains(&(anna_id.clone(), MediaOrder::Leave)));
     drop(otto);
     place.media.wait_for(|said| said.contains(&(otto_id.clone(), MediaOrder::Leave)));
+}
+
+#[test]
+fn what_changes_no_room_is_not_published() {
+    let place = Place::new();
+    let (_anna, anna_id) = place.join("r", "anna");
+    let (mut otto, _) = place.join("r", "otto");
+    let mut track = |number| {
+        let track = TrackId::new(MediaKind::Audio, &anna_id, number);
+        place.media.tell(&anna_id, MediaEvent::TrackStarted(track.clone(), MediaKind::Audio));
+        place.media.tell(&anna_id, MediaEvent::Level(track, 10));
+        otto.until("track-added");
+    };
+    track(1);
+    let (before, since) = (place.rooms.shared.rooms(), Instant::now());
+    // Rounds for events, and some that only look at the times.
+    let mut number = 1;
+    while since.elapsed() < Duration::from_millis(300) || number < 10 {
+        number += 1;
+        track(number);
+    }
+    assert!(Arc::ptr_eq(&before, &place.rooms.shared.rooms()), "after {number} tracks");
+    assert_eq!((place.rooms.counts().members, place.rooms.counts().connections), (2, 2));
 }
 
 #[test]

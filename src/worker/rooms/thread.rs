@@ -18,20 +18,20 @@ use crossbeam_channel::Receiver;
 use rustix::event::{Timespec, epoll};
 use tungstenite::Utf8Bytes;
 
+use crate::core::namespaces::wire::RoomBrief;
 use crate::core::rooms::frame::{Credentials, ServerMessage};
 use crate::core::rooms::ids::{ConnectionId, PeerId};
-use crate::core::rooms::registry::{
-    Action, Frame, MediaEvent, MediaOrder, RoomKey, RoomRegistry, RoomView, Visitor,
-};
+use crate::core::rooms::registry::{Action, Frame, MediaEvent, MediaOrder, RoomKey, RoomRegistry, Visitor};
+use crate::core::rooms::room::Room;
 use crate::core::rooms::upgrade::Upgrade;
 use crate::core::time::Moment;
-use crate::host::clock::Clock;
+use crate::host::clock::{Clock, unix_seconds};
 use crate::host::entropy;
 use crate::isolation::isolate;
 use crate::worker::namespaces::access::RoomAccess;
 use crate::worker::rooms::media::{MemberPlace, RoomMedia, RoomMember};
 use crate::worker::rooms::reply;
-use crate::worker::rooms::shared::{Backlog, Message, RoomReport, Shared};
+use crate::worker::rooms::shared::{Backlog, Message, Shared};
 use crate::worker::rooms::socket::{Brought, Socket};
 
 /// Tokens of what is no connection.
@@ -76,6 +76,7 @@ pub struct Start {
 
 struct Member {
     media: Box<dyn RoomMember>,
+    backlog: Arc<Backlog>,
 }
 
 /// The thread's state.
@@ -86,12 +87,12 @@ pub struct RoomsThread {
     registry: RoomRegistry,
     sockets: HashMap<ConnectionId, Socket>,
     members: HashMap<ConnectionId, Member>,
-    backlogs: HashMap<ConnectionId, Arc<Backlog>>,
     last_id: u64,
     /// Connections that may have more to read.
     again: VecDeque<ConnectionId>,
     accept_at: Option<Moment>,
     looked_at: Moment,
+    /// What is published is not so any more.
     changed: bool,
     stopping: bool,
 }
@@ -111,7 +112,6 @@ impl RoomsThread {
             registry: RoomRegistry::default(),
             sockets: HashMap::new(),
             members: HashMap::new(),
-            backlogs: HashMap::new(),
             last_id: 0,
             again: VecDeque::new(),
             accept_at: None,
@@ -291,8 +291,8 @@ impl RoomsThread {
         let now = self.now;
         match message {
             Message::Media(id, event) => {
-                if let Some(backlog) = self.backlogs.get(&id) {
-                    backlog.taken();
+                if let Some(member) = self.members.get(&id) {
+                    member.backlog.taken();
                 }
                 self.registry.media(now, id, event);
                 // A flood of events leaves no flood of actions.
@@ -320,12 +320,13 @@ impl RoomsThread {
             Message::Resume => self.registry.resume(),
             Message::Stop => self.stopping = true,
         }
-        self.changed = true;
     }
 
     fn look(&mut self) {
         self.looked_at = self.now;
+        let rooms = self.registry.rooms().len();
         self.registry.tick(self.now);
+        self.changed |= self.registry.rooms().len() != rooms;
         self.carry_out();
         let now = self.now;
         let over = self.sockets.iter_mut().filter_map(|(id, socket)| (!socket.look(now)).then_some(*id));
@@ -334,7 +335,6 @@ impl RoomsThread {
         if self.accept_at.is_some() {
             self.accept();
         }
-        self.changed = true;
     }
 
     fn gone(&mut self, id: ConnectionId) {
@@ -363,7 +363,6 @@ impl RoomsThread {
                 self.changed = true;
             }
             Action::Media { connection, order: MediaOrder::Leave } => {
-                self.backlogs.remove(&connection);
                 if let Some(member) = self.members.remove(&connection) {
                     leave(member);
                 }
@@ -406,7 +405,6 @@ impl RoomsThread {
         room: RoomKey,
         peer: PeerId,
     ) -> Result<Option<Credentials>, String> {
-        let limits = self.registry.visitor(id).map(|visitor| visitor.membership.limits).unwrap_or_default();
         let backlog = Arc::new(Backlog::default());
         let (shared, counted) = (self.start.shared.clone(), backlog.clone());
         let sink = Arc::new(move |event: MediaEvent| {
@@ -414,9 +412,8 @@ impl RoomsThread {
                 shared.tell(Message::Media(id, event));
             }
         });
-        let media = self.start.media.join(MemberPlace { room, peer, limits }, sink)?;
-        self.members.insert(id, Member { media });
-        self.backlogs.insert(id, backlog);
+        let media = self.start.media.join(MemberPlace { room, peer }, sink)?;
+        self.members.insert(id, Member { media, backlog });
         Ok(self.credentials(id))
     }
 
@@ -429,13 +426,14 @@ impl RoomsThread {
     }
 
     fn publish(&self) {
-        let now = (self.start.clock.now(), SystemTime::now());
-        let report = |view: RoomView| {
-            let (namespace, room_id) = view.key;
-            let created_at = now.1 - now.0.since(view.created_at);
-            RoomReport { namespace, room_id, participants: view.participants, created_at }
+        let (moment, now) = (self.start.clock.now(), SystemTime::now());
+        let brief = |((ns, id), room): (&RoomKey, &Room)| RoomBrief {
+            ns: ns.clone(),
+            id: id.clone(),
+            peers: u32::try_from(room.members().len()).unwrap_or(u32::MAX),
+            created_at: unix_seconds(now - moment.since(room.created_at())),
         };
-        let rooms = self.registry.views().into_iter().map(report).collect();
+        let rooms = self.registry.rooms().map(brief).collect();
         self.start.shared.publish(rooms, self.registry.connections());
         debug_assert!(self.members.len() <= self.sockets.len() + self.registry.connections());
     }

@@ -19,7 +19,7 @@ async function freeUdpPort() {
 }
 
 /** Starts one; `stop()` and `start()` again on the same port, `close()` at the end. `inside` is what is put before its command. */
-export async function startCoturn({ host = "127.0.0.1", inside = [] } = {}) {
+export async function startCoturn({ host = "127.0.0.1", inside = [], secret = SECRET } = {}) {
     const port = await freeUdpPort();
     const directory = await mkdtemp(join(tmpdir(), "neck-coturn-"));
     let child = null;
@@ -27,7 +27,7 @@ export async function startCoturn({ host = "127.0.0.1", inside = [] } = {}) {
     coturn.start = async () => {
         coturn.log = "";
         const [command, ...args] = [...inside, "turnserver", "-n", `--listening-ip=${host}`, `--relay-ip=${host}`, `--listening-port=${port}`,
-            "--use-auth-secret", `--static-auth-secret=${SECRET}`, "--realm=test", "--fingerprint", "--allow-loopback-peers",
+            "--use-auth-secret", `--static-auth-secret=${secret}`, "--realm=test", "--fingerprint", "--allow-loopback-peers",
             "--no-tls", "--no-dtls", "--no-cli", "--no-tcp", "--log-file=stdout", "--simple-log", "--pidfile=/dev/null",
             `--userdb=${join(directory, "turndb")}`, "--verbose"];
         child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
@@ -54,7 +54,7 @@ export async function startCoturn({ host = "127.0.0.1", inside = [] } = {}) {
     /** Credentials that end in `seconds`, made as the product makes them. */
     coturn.servers = (seconds, who = "browser") => {
         const username = `${Math.floor(Date.now() / 1000) + seconds}:${who}`;
-        const credential = createHmac("sha1", SECRET).update(username).digest("base64");
+        const credential = createHmac("sha1", secret).update(username).digest("base64");
         return [{ urls: coturn.urls, username, credential }];
     };
     await coturn.start();

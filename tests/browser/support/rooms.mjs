@@ -1,5 +1,7 @@
 // A worker with rooms, and a namespace that its controller might have sent.
 import { createHash } from "node:crypto";
+import { networkInterfaces } from "node:os";
+import { IS_FIREFOX } from "./browser.mjs";
 import { SECRET } from "./coturn.mjs";
 import { startWorker } from "./worker.mjs";
 
@@ -12,9 +14,14 @@ export const namespace = (urls, ttl) => ({
     tokens: [{ id: "t1", role: "member", created_at: 1_750_000_000, hash: createHash("sha256").update(ROOM_TOKEN).digest("hex") }],
 });
 
+/** Addresses of this machine that are not of loopback. What goes to them stays here. */
+const ownAddresses = () => Object.values(networkInterfaces()).flat().filter(one => !one.internal && one.family === "IPv4").map(one => one.address);
+
 /** Starts the worker. Without `coturn` there is no relay, and members come directly. */
 export function startRooms({ coturn = null, ttl = 600, host = "127.0.0.1", inside = [], webrtc = {} } = {}) {
-    const relayed = coturn === null ? {} : { relays: [`${host}/32`], listen: [host] };
+    // Firefox pairs nothing with a candidate on loopback.
+    const direct = IS_FIREFOX ? { listen: ownAddresses() } : {};
+    const relayed = coturn === null ? direct : { relays: [`${host}/32`], listen: [host] };
     return startWorker({}, {
         namespaces: [namespace(coturn?.urls ?? [], ttl)], host, inside, webrtc,
         rooms: { enabled: true, media_port: 0, ...relayed },

@@ -3,6 +3,7 @@
 use super::super::state::{ENTROPY, RoomLimits, TurnSecret};
 use super::super::wire::HeldNamespace;
 use super::*;
+use crate::core::fleet::wire::Generation;
 
 const WANTED: Wanted = Wanted { sfu: 3, turn: 2 };
 
@@ -46,10 +47,15 @@ fn report(rooms: &[RoomBrief]) -> RoomsReport {
     }
 }
 
+/// The place of a beat in its worker's history.
+fn begun(seq: u64) -> Stamp {
+    Stamp { generation: Generation { boot_ms: 1, nonce: 7 }, seq }
+}
+
 fn fleet(names: &[&str]) -> Placement {
     let mut placement = Placement::new(PATIENCE);
     for name in names {
-        placement.heard(Moment(0), &worker(name), Some(report(&[])), false);
+        placement.heard(Moment(0), (&worker(name), begun(0)), Some(report(&[])), false);
     }
     placement
 }
@@ -74,8 +80,8 @@ fn a_room_stays_where_it_is_and_others_go_where_fewest_are() {
     let mut all = [first.clone(), second.clone(), third.clone()];
     all.sort();
     assert_eq!(all, ["w1", "w2", "w3"], "joins count before a beat tells of them");
-    placement.heard(Moment(3), &worker(&second), Some(report(&[brief("a", "s", 9)])), false);
-    placement.heard(Moment(3), &worker(&first), Some(report(&[brief("a", "r", 8)])), false);
+    placement.heard(Moment(3), (&worker(&second), begun(3)), Some(report(&[brief("a", "s", 9)])), false);
+    placement.heard(Moment(3), (&worker(&first), begun(3)), Some(report(&[brief("a", "r", 8)])), false);
     assert_eq!(place(&mut placement, 4, "u").unwrap(), third);
 }
 
@@ -85,16 +91,18 @@ fn a_worker_that_leaves_loses_its_pins_and_a_drain_that_is_undone_does_not() {
         let mut placement = fleet(&["w1", "w2"]);
         let first = place(&mut placement, 0, "r").unwrap();
         let rooms = [brief("a", "r", 4)];
-        placement.heard(Moment(1_000), &worker(&first), Some(report(&rooms)), false);
+        placement.heard(Moment(1_000), (&worker(&first), begun(1_000)), Some(report(&rooms)), false);
         let other = if first == "w1" { "w2" } else { "w1" };
-        placement.heard(Moment(1_000), &worker(other), Some(report(&[])), false);
+        placement.heard(Moment(1_000), (&worker(other), begun(1_000)), Some(report(&[])), false);
         match leave {
             "drained" => placement.drain(&worker(&first), true),
-            "leaving" => placement.heard(Moment(2_000), &worker(&first), Some(report(&rooms)), true),
+            "leaving" => {
+                placement.heard(Moment(2_000), (&worker(&first), begun(2_000)), Some(report(&rooms)), true)
+            }
             "silent" => {}
             _ => placement.forget(&worker(&first)),
         }
-        placement.heard(Moment(62_000), &worker(other), Some(report(&[])), false);
+        placement.heard(Moment(62_000), (&worker(other), begun(62_000)), Some(report(&[])), false);
         let again = place(&mut placement, 63_000, "r");
         assert_eq!(again.as_deref(), Ok(other), "{leave}");
     }
@@ -106,17 +114,39 @@ fn a_worker_that_leaves_loses_its_pins_and_a_drain_that_is_undone_does_not() {
 }
 
 #[test]
+fn drains_of_another_controller_count_and_so_do_their_ends() {
+    let mut placement = fleet(&["w1"]);
+    placement.drain(&worker("w1"), true);
+    placement.set_drains(&[worker("w1"), worker("w2")].into());
+    assert_eq!(place(&mut placement, 1, "r"), Err(NoPlace::NoWorker));
+    placement.set_drains(&BTreeSet::new());
+    assert_eq!(place(&mut placement, 1, "r").as_deref(), Ok("w1"), "whoever had begun it");
+}
+
+#[test]
+fn an_edition_is_the_controllers_and_no_part_of_a_copy() {
+    let placement = fleet(&["w1"]);
+    let [first, later] = [1, 2].map(|edition| NamespaceState { edition, ..state("a") });
+    let copy = |state| placement.copy_of(Moment(0), state, WANTED);
+    assert_eq!(copy(&first), copy(&later));
+    assert!(
+        !serde_json::to_string(&copy(&first)).unwrap().contains("edition"),
+        "older workers digest what they know"
+    );
+}
+
+#[test]
 fn a_restarted_controller_learns_rooms_from_beats() {
     let mut placement = Placement::new(PATIENCE);
     assert_eq!(place(&mut placement, 0, "r"), Err(NoPlace::NoWorker));
-    placement.heard(Moment(1), &worker("w1"), Some(report(&[])), false);
-    placement.heard(Moment(1), &worker("w2"), Some(report(&[brief("a", "r", 30)])), false);
+    placement.heard(Moment(1), (&worker("w1"), begun(1)), Some(report(&[])), false);
+    placement.heard(Moment(1), (&worker("w2"), begun(1)), Some(report(&[brief("a", "r", 30)])), false);
     assert_eq!(place(&mut placement, 2, "r").as_deref(), Ok("w2"), "though it has more members");
     let listed = placement.rooms(&ns("a"));
     assert_eq!((listed.len(), listed[0].0.peers, listed[0].1.as_str()), (1, 30, "w2"));
     assert!(placement.rooms(&ns("b")).is_empty());
     // Two workers list it: it stays where it was.
-    placement.heard(Moment(3), &worker("w1"), Some(report(&[brief("a", "r", 1)])), false);
+    placement.heard(Moment(3), (&worker("w1"), begun(3)), Some(report(&[brief("a", "r", 1)])), false);
     assert_eq!(place(&mut placement, 4, "r").as_deref(), Ok("w2"));
 }
 
@@ -124,20 +154,55 @@ fn a_restarted_controller_learns_rooms_from_beats() {
 fn a_pin_without_a_room_ends_and_a_room_that_is_over_is_forgotten() {
     let mut placement = fleet(&["w1", "w2"]);
     let first = place(&mut placement, 0, "r").unwrap();
-    placement.heard(Moment(29_000), &worker(&first), Some(report(&[])), false);
+    placement.heard(Moment(29_000), (&worker(&first), begun(29_000)), Some(report(&[])), false);
     assert_eq!(placement.pinned(Moment(29_000), &ns("a"), &room("r")), Some(&worker(&first)));
-    placement.heard(Moment(30_000), &worker(&first), Some(report(&[])), false);
+    placement.heard(Moment(30_000), (&worker(&first), begun(30_000)), Some(report(&[])), false);
     assert_eq!(placement.pinned(Moment(30_000), &ns("a"), &room("r")), None);
-    placement.told(Moment(30_000), &worker("w1"), brief("a", "made", 0), true);
+    placement.told(Moment(30_000), (&worker("w1"), None), brief("a", "made", 0), true);
     assert_eq!(placement.rooms(&ns("a")).len(), 1);
-    placement.told(Moment(30_000), &worker("w1"), brief("a", "made", 0), false);
+    placement.told(Moment(30_000), (&worker("w1"), None), brief("a", "made", 0), false);
     assert!(placement.rooms(&ns("a")).is_empty());
+}
+
+#[test]
+fn a_beat_undoes_nothing_that_was_told_after_it_was_begun() {
+    let (w1, made) = (worker("w1"), brief("a", "made", 0));
+    let mut placement = fleet(&["w1"]);
+    let listed = |placement: &Placement| placement.rooms(&ns("a")).len();
+    let heard = |placement: &mut Placement, seq: u64, rooms: &[RoomBrief]| {
+        placement.heard(Moment(seq), (&w1, begun(seq)), Some(report(rooms)), false);
+    };
+    // Beat 1 was begun before the room was made, and beat 2 after.
+    placement.told(Moment(1), (&w1, Some(begun(1))), made.clone(), true);
+    heard(&mut placement, 1, &[]);
+    assert_eq!(listed(&placement), 1, "beat 1 could not know of it");
+    heard(&mut placement, 2, &[]);
+    assert_eq!(listed(&placement), 0, "beat 2 knows that it is gone again");
+    // The same for one that is closed.
+    heard(&mut placement, 3, std::slice::from_ref(&made));
+    placement.told(Moment(4), (&w1, Some(begun(4))), made.clone(), false);
+    heard(&mut placement, 4, std::slice::from_ref(&made));
+    assert_eq!((listed(&placement), placement.pins.len()), (0, 0), "beat 4 still had it");
+    heard(&mut placement, 5, std::slice::from_ref(&made));
+    assert_eq!(listed(&placement), 1, "by beat 5 somebody has made it again");
+    // Nor does an answer undo what a later beat told.
+    placement.told(Moment(6), (&w1, Some(begun(4))), made.clone(), false);
+    assert_eq!(listed(&placement), 1);
+    // A worker that is started again begins its numbers anew.
+    placement.told(Moment(7), (&w1, Some(begun(9))), made, true);
+    let anew = Stamp { generation: Generation { boot_ms: 2, nonce: 1 }, seq: 1 };
+    placement.heard(Moment(8), (&w1, anew), Some(report(&[])), false);
+    assert_eq!((listed(&placement), placement.told.len()), (0, 0));
+    // What is told by a worker that is forgotten is forgotten.
+    placement.told(Moment(9), (&w1, Some(anew)), brief("a", "other", 0), true);
+    placement.forget(&w1);
+    assert_eq!((placement.pins.len(), placement.told.len()), (0, 0));
 }
 
 #[test]
 fn a_room_goes_to_a_worker_that_knows_the_namespace() {
     let mut placement = Placement::new(PATIENCE);
-    placement.heard(Moment(0), &worker("w1"), Some(RoomsReport::default()), false);
+    placement.heard(Moment(0), (&worker("w1"), begun(0)), Some(RoomsReport::default()), false);
     assert_eq!(place(&mut placement, 0, "r"), Err(NoPlace::NotYet));
     let mut known = Namespaces::default();
     known.put(state("a"));
@@ -180,9 +245,9 @@ fn copies_go_to_the_chosen_until_they_have_them_and_are_taken_back_from_others()
 #[test]
 fn a_worker_that_holds_rooms_keeps_its_copy_when_others_come() {
     let mut placement = fleet(&["only"]);
-    placement.heard(Moment(0), &worker("only"), Some(report(&[brief("a", "r", 2)])), false);
+    placement.heard(Moment(0), (&worker("only"), begun(0)), Some(report(&[brief("a", "r", 2)])), false);
     for number in 0..40 {
-        placement.heard(Moment(1), &worker(&format!("new-{number}")), Some(report(&[])), false);
+        placement.heard(Moment(1), (&worker(&format!("new-{number}")), begun(1)), Some(report(&[])), false);
         assert!(placement.holders(Moment(1), &ns("a"), WANTED).contains(&worker("only")));
     }
     assert_eq!(place(&mut placement, 2, "r").as_deref(), Ok("only"));
@@ -213,7 +278,7 @@ fn what_lacks_is_told_also_where_all_of_it_lacks() {
             "no TURN server: set turn.secret and turn.urls on workers"
         ]
     );
-    placement.heard(Moment(0), &worker("w1"), Some(report(&[])), false);
+    placement.heard(Moment(0), (&worker("w1"), begun(0)), Some(report(&[])), false);
     assert!(findings(&placement).is_empty(), "one of one: {:?}", findings(&placement));
     let down = |sfu_up, turn_up| {
         let mut report = report(&[]);
@@ -221,19 +286,19 @@ fn what_lacks_is_told_also_where_all_of_it_lacks() {
         report.namespaces[0].turn_up = turn_up;
         report
     };
-    placement.heard(Moment(0), &worker("w2"), Some(down(true, Some(false))), false);
-    placement.heard(Moment(0), &worker("w3"), Some(down(false, Some(false))), false);
+    placement.heard(Moment(0), (&worker("w2"), begun(0)), Some(down(true, Some(false))), false);
+    placement.heard(Moment(0), (&worker("w3"), begun(0)), Some(down(false, Some(false))), false);
     let found = findings(&placement);
     assert_eq!(found[0], "only 2/3 SFU nodes active", "{found:?}");
     assert!(found[1].contains("/2 TURN nodes active"), "{found:?}");
-    placement.heard(Moment(0), &worker("w1"), Some(down(true, Some(false))), false);
+    placement.heard(Moment(0), (&worker("w1"), begun(0)), Some(down(true, Some(false))), false);
     assert_eq!(findings(&placement)[1], "0/2 TURN nodes active (nobody is relayed)");
 }
 
 #[test]
 fn nothing_of_one_namespace_is_seen_in_another() {
     let mut placement = fleet(&["w1"]);
-    placement.heard(Moment(0), &worker("w1"), Some(report(&[brief("b", "r", 50)])), false);
+    placement.heard(Moment(0), (&worker("w1"), begun(0)), Some(report(&[brief("b", "r", 50)])), false);
     assert!(placement.rooms(&ns("a")).is_empty());
     assert_eq!(place(&mut placement, 0, "r").as_deref(), Ok("w1"));
     let (sfu, _) = placement.nodes(Moment(0), &ns("a"), WANTED);

@@ -72,7 +72,7 @@ fn answers_to_nothing_end_it_unless_ours_are_answered_between() {
 fn we_give_way_six_times_a_minute_and_then_later() {
     let (mut negotiation, mut now, mut yields) = (outstanding(), ROOMY, Vec::new());
     while yields.len() < 8 {
-        if negotiation.is_outstanding() {
+        if negotiation.outstanding.is_some() {
             negotiation.offered(now, "theirs");
         }
         now = negotiation.due().expect("something to do").max(now);

@@ -36,8 +36,13 @@ pub struct Ended {
 pub fn run(command: &mut Command, limit: Duration) -> io::Result<Ended> {
     let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
-    let out = Reader::of(child.stdout.take());
-    let errors = Reader::of(child.stderr.take());
+    let (out, errors) = match readers(&mut child) {
+        Ok(readers) => readers,
+        Err(error) => {
+            end(&mut child)?;
+            return Err(error);
+        }
+    };
     let status = wait(&mut child, limit)?;
     let (said, errors) = (out.text(), errors.text());
     let mut last: Vec<&str> = errors.trim().lines().rev().take(LAST_LINES).collect();
@@ -61,6 +66,10 @@ pub fn bare(program: &Path) -> Command {
     command
 }
 
+fn readers(child: &mut Child) -> io::Result<(Reader, Reader)> {
+    Ok((Reader::of(child.stdout.take())?, Reader::of(child.stderr.take())?))
+}
+
 /// Reads what a program writes, as long as somebody may write.
 struct Reader {
     text: Arc<Mutex<Vec<u8>>>,
@@ -68,10 +77,10 @@ struct Reader {
 }
 
 impl Reader {
-    fn of(pipe: Option<impl Read + Send + 'static>) -> Reader {
+    fn of(pipe: Option<impl Read + Send + 'static>) -> io::Result<Reader> {
         let text = Arc::new(Mutex::new(Vec::new()));
         let ours = text.clone();
-        let thread = std::thread::spawn(move || {
+        let thread = std::thread::Builder::new().spawn(move || {
             let (Some(mut pipe), mut chunk) = (pipe, [0; 4096]) else { return };
             while let Ok(length @ 1..) = pipe.read(&mut chunk) {
                 let mut text = ours.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,8 +88,8 @@ impl Reader {
                 let room = MOST.saturating_sub(text.len()).min(length);
                 text.extend(chunk.iter().take(room));
             }
-        });
-        Reader { text, thread }
+        })?;
+        Ok(Reader { text, thread })
     }
 
     /// What was written until now. A program that it has left behind may hold the pipe: it is not waited for.
@@ -101,13 +110,17 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
             return Ok(Some(status));
         }
         if begun.elapsed() >= limit {
-            // It is ours and has not been waited for, so the number is its own.
-            child.kill()?;
-            child.wait()?;
+            end(child)?;
             return Ok(None);
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+/// It is ours and has not been waited for, so the number is its own.
+fn end(child: &mut Child) -> io::Result<()> {
+    child.kill()?;
+    child.wait().map(drop)
 }
 
 #[cfg(test)]
