@@ -11,7 +11,7 @@ use crate::acme::{self, Automatic};
 use crate::api::server::{ApiServer, Beat, Service};
 use crate::config::live::Live;
 use crate::config::settings::{self, Role, Settings};
-use crate::core::descriptors::Plan;
+use crate::core::limits::descriptors::Plan;
 use crate::daemon::RunError;
 use crate::edge::counters::Counters;
 use crate::edge::router::{Entrance, Router};
@@ -30,12 +30,14 @@ use certificates::CertificateWatch;
 use https::HttpsRouter;
 
 pub mod announcer;
+pub mod certificate_news;
 pub mod certificate_view;
 pub mod certificates;
 pub mod https;
 pub mod listeners;
 pub mod metrics;
 pub mod preflight;
+pub mod worker_conditions;
 
 /// The control API's socket in the state directory.
 const SOCKET: &str = "api.sock";

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::core::log_limit::LogLimit;
+use crate::core::limits::log_limit::LogLimit;
 use crate::core::time::Moment;
 
 /// Lines about contained panics: this many at once, then one per interval. Who found one input finds it a thousand times.

@@ -23,7 +23,7 @@ use rustix::io::Errno;
 
 use crate::config::Environment;
 use crate::config::settings::{Log, LogFormat};
-use crate::core::log_limit::LogLimit;
+use crate::core::limits::log_limit::LogLimit;
 use crate::core::time::Moment;
 use crate::isolation;
 use queue::Queue;

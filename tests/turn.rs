@@ -17,7 +17,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hydraneckwebrtc::core::turn_credentials::{self, Credentials};
+use hydraneckwebrtc::core::turn::credentials::{self, Credentials};
 use serde_json::json;
 
 use coturn::{Coturn, LOOPBACK, SECRET};
@@ -155,7 +155,7 @@ fn a_real_coturn_refuses_what_is_expired_or_of_another_secret_or_changed() {
     let lab = Lab::new();
     let Some((coturn, server)) = Coturn::on_loopback(&lab.dir, OWN, &[]) else { return };
     let minted =
-        |secret: &str, now: u64| turn_credentials::mint(secret, "0123abcd", now, Duration::from_secs(600));
+        |secret: &str, now: u64| credentials::mint(secret, "0123abcd", now, Duration::from_secs(600));
     let good = minted(SECRET, unix_now());
     let other_time = Credentials { username: minted(SECRET, unix_now() + 60).username, ..good.clone() };
     std::thread::scope(|scope| {
@@ -179,7 +179,7 @@ fn a_real_coturn_refuses_what_is_expired_or_of_another_secret_or_changed() {
 fn a_relay_of_the_shipped_configuration_reaches_media_addresses_only() {
     let lab = Lab::new();
     let Some((_coturn, server)) = Coturn::on_loopback(&lab.dir, OWN, &[]) else { return };
-    let credentials = turn_credentials::mint(SECRET, "0123abcd", unix_now(), Duration::from_secs(600));
+    let credentials = credentials::mint(SECRET, "0123abcd", unix_now(), Duration::from_secs(600));
     let (accepted, said) = relay(server, &credentials, IpAddr::from([127, 0, 0, 2]));
     println!("{said}");
     assert!(!accepted && said.contains("403"), "127.0.0.2 is not among the allowed peers:\n{said}");

@@ -2,10 +2,10 @@
 //! tokens that stay within a path.
 
 use hydraneckwebrtc::acme::certificate;
-use hydraneckwebrtc::core::acme::issuance::{Begun, Call, Input, Issuance, Step, Wish};
-use hydraneckwebrtc::core::acme::jws::{AccountJwk, Signer};
-use hydraneckwebrtc::core::acme::says::{self, Reply};
-use hydraneckwebrtc::core::acme::times::{WallTime, retry_after};
+use hydraneckwebrtc::acme::protocol::issuance::{Begun, Call, Input, Issuance, Step, Wish};
+use hydraneckwebrtc::acme::protocol::jws::{AccountJwk, Signer};
+use hydraneckwebrtc::acme::protocol::says::{self, Reply};
+use hydraneckwebrtc::core::wall_time::{WallTime, retry_after};
 
 /// Between two replies; the first byte of each is its status, the first line its `Location`, `Retry-After` and nonce with tabs in between;
 /// what is missing is the one before, and a good nonce.

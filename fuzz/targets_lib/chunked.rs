@@ -1,7 +1,7 @@
 //! The decoder of bodies: any split gives the same as none; the decoder undoes the encoder; a slow reference agrees.
 
-use hydraneckwebrtc::core::http_body::{BodyDecoder, BodyError, LAST_CHUNK, write_chunk_size};
-use hydraneckwebrtc::core::http_head::BodyLength;
+use hydraneckwebrtc::edge::http1::body::{BodyDecoder, BodyError, LAST_CHUNK, write_chunk_size};
+use hydraneckwebrtc::edge::http1::head::BodyLength;
 
 use super::reference::{self, Chunked};
 use super::splits;

@@ -1,9 +1,9 @@
 //! Datagrams and frames at a media port: whatever comes, it is told apart without a panic, and a STUN message says what its bytes
 //! say.
 
-use hydraneckwebrtc::core::datagram::{self, Kind, Stun};
-use hydraneckwebrtc::core::stun_binding;
-use hydraneckwebrtc::core::tcp_frames::{self, Deframer};
+use hydraneckwebrtc::core::turn::stun_binding;
+use hydraneckwebrtc::media::transport::datagram::{self, Kind, Stun};
+use hydraneckwebrtc::media::transport::tcp_frames::{self, Deframer};
 
 use super::splits;
 

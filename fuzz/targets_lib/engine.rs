@@ -4,12 +4,12 @@
 use hydraneckwebrtc::core::command_template::{Argument, Kind};
 use std::net::IpAddr;
 
-use hydraneckwebrtc::core::ffmpeg_progress::ProgressReader;
-use hydraneckwebrtc::core::ffmpeg_streams::Streams;
 use hydraneckwebrtc::core::ip_forms;
-use hydraneckwebrtc::core::log_ends::LogEnds;
 use hydraneckwebrtc::core::url_target::{Host, Reach, Target};
-use hydraneckwebrtc::core::webm;
+use hydraneckwebrtc::engine::clip::webm;
+use hydraneckwebrtc::engine::ffmpeg::streams::Streams;
+use hydraneckwebrtc::engine::log_ends::LogEnds;
+use hydraneckwebrtc::worker::engines::ffmpeg_progress::ProgressReader;
 
 /// Pieces or whole, the last block is the same.
 fn progress(data: &[u8]) {

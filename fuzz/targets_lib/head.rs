@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 
-use hydraneckwebrtc::core::http_head::confine::{Confinement, OWN_COOKIES};
-use hydraneckwebrtc::core::http_head::downstream::{Downward, client_framing, write_reply, write_switching};
-use hydraneckwebrtc::core::http_head::request::{RequestHead, parse_request};
-use hydraneckwebrtc::core::http_head::response::{ReplyHead, ToHead, parse_reply};
-use hydraneckwebrtc::core::http_head::upstream::{Onward, write_api_request, write_request};
-use hydraneckwebrtc::core::http_head::{
+use hydraneckwebrtc::edge::http1::head::confine::{Confinement, OWN_COOKIES};
+use hydraneckwebrtc::edge::http1::head::downstream::{
+    Downward, client_framing, write_reply, write_switching,
+};
+use hydraneckwebrtc::edge::http1::head::request::{RequestHead, parse_request};
+use hydraneckwebrtc::edge::http1::head::response::{ReplyHead, ToHead, parse_reply};
+use hydraneckwebrtc::edge::http1::head::upstream::{Onward, write_api_request, write_request};
+use hydraneckwebrtc::edge::http1::head::{
     BodyLength, HeadLimits, Scan, Version, field_table, scan, scan_request,
 };
 

@@ -1,6 +1,6 @@
 //! The injector: any split of any page gives the same output; the output without the tag is the input.
 
-use hydraneckwebrtc::core::html_inject::{Injector, LOOK_AHEAD};
+use hydraneckwebrtc::edge::http1::inject::{Injector, LOOK_AHEAD};
 
 use super::splits;
 

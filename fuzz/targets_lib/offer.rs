@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use hydraneckwebrtc::config::settings::{Role, Settings};
 use hydraneckwebrtc::core::ids::SessionId;
-use hydraneckwebrtc::core::sdp::{IceParameters, Offer};
 use hydraneckwebrtc::host::pulse::Pulses;
 use hydraneckwebrtc::media::config::MediaConfig;
 use hydraneckwebrtc::media::mic::Mic;
 use hydraneckwebrtc::media::offer::Wanted;
 use hydraneckwebrtc::media::role::Gone;
+use hydraneckwebrtc::media::sdp::{IceParameters, Offer};
 use hydraneckwebrtc::media::{Media, MediaThreads};
 
 use super::peer;

@@ -1,9 +1,9 @@
 //! Opus packets: whatever comes, what is taken for sound has the sizes and the duration that sound has, and the same packet packed another
 //! way is the same packet.
 
-use hydraneckwebrtc::core::mic_gate::{MicGate, Refused};
-use hydraneckwebrtc::core::opus;
 use hydraneckwebrtc::core::time::Moment;
+use hydraneckwebrtc::media::codec::opus;
+use hydraneckwebrtc::media::mic_gate::{MicGate, Refused};
 
 /// Judges one payload.
 pub fn run(data: &[u8]) {

@@ -1,7 +1,7 @@
 //! The RTP rewriter against a model that remembers everything: distances are kept, headers have one form, and a source that
 //! begins anew continues.
 
-use hydraneckwebrtc::core::rtp_rewrite::{HEADER, Rewriter, RtpIn};
+use hydraneckwebrtc::media::rtp::rewrite::{HEADER, Rewriter, RtpIn};
 
 /// Bytes of one packet in the input: SSRC (two sources), sequence, timestamp.
 const RECORD: usize = 7;

@@ -4,8 +4,8 @@
 use std::cell::OnceCell;
 use std::time::Instant;
 
-use hydraneckwebrtc::core::rtp_routes::Routes;
-use hydraneckwebrtc::core::sdp::{Description, Offer, Purpose, Supported, VideoCodec};
+use hydraneckwebrtc::media::rtp::routes::Routes;
+use hydraneckwebrtc::media::sdp::{Description, Offer, Purpose, Supported, VideoCodec};
 use hydraneckwebrtc::media::viewer;
 use str0m::change::SdpOffer;
 use str0m::config::DtlsCert;

@@ -1,7 +1,7 @@
 //! SDP fragments: whatever is taken is bounded, and what is written of it is read again as the same.
 
-use hydraneckwebrtc::core::sdp::fragment::MAX_CANDIDATES;
-use hydraneckwebrtc::core::sdp::{MAX_BYTES, MAX_SECTIONS, SdpFragment, is_candidate};
+use hydraneckwebrtc::media::sdp::fragment::MAX_CANDIDATES;
+use hydraneckwebrtc::media::sdp::{MAX_BYTES, MAX_SECTIONS, SdpFragment, is_candidate};
 
 /// Parses one input.
 pub fn run(data: &[u8]) {

@@ -5,12 +5,13 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use hydraneckwebrtc::core::layers::Layer;
-use hydraneckwebrtc::core::picture_ids::Shift;
-use hydraneckwebrtc::core::resend::{Budget, Mapping, ResendCache, ResendLimits, Sent, extend, wanted};
-use hydraneckwebrtc::core::srtp::{Header, Opener, Profile, ReceiveKey, Refused, Sealer, SendKey, Side};
 use hydraneckwebrtc::core::time::Moment;
-use hydraneckwebrtc::core::{rtcp_feedback, rtp_packet};
+use hydraneckwebrtc::media::codec::picture_ids::Shift;
+use hydraneckwebrtc::media::rtp::packet;
+use hydraneckwebrtc::media::rtp::resend::{Budget, Mapping, ResendCache, ResendLimits, Sent, extend, wanted};
+use hydraneckwebrtc::media::rtp::rtcp_feedback;
+use hydraneckwebrtc::media::simulcast::layers::Layer;
+use hydraneckwebrtc::media::srtp::{Header, Opener, Profile, ReceiveKey, Refused, Sealer, SendKey, Side};
 
 const SSRC: u32 = 0x0102_0304;
 const LIMITS: ResendLimits = ResendLimits { bytes: 4_000, packets: 16, age: Duration::from_millis(300) };
@@ -41,19 +42,19 @@ fn header(data: &[u8]) {
     };
     let mut room = vec![9; 3];
     // What looks like RTCP by its second byte is no payload type of a media section.
-    if rtp_packet::is_rtcp(&[0x80, kind & 0x7f | 0x80]) {
+    if packet::is_rtcp(&[0x80, kind & 0x7f | 0x80]) {
         return;
     }
     header.write(&mut room, u16::from_be_bytes([*high, *low]), 7, kind & 0x80 != 0);
     room.extend(b"payload");
     let packet = &room[3..];
-    let read = rtp_packet::parse(packet).expect("a packet");
+    let read = packet::parse(packet).expect("a packet");
     assert_eq!((read.payload_type, read.marker, read.ssrc), (kind & 0x7f, kind & 0x80 != 0, SSRC));
     assert_eq!(
         (read.sequence, read.timestamp, read.payload),
         (u16::from_be_bytes([*high, *low]), 7, &b"payload"[..])
     );
-    let read = rtp_packet::parse_header(packet).expect("a header");
+    let read = packet::parse_header(packet).expect("a header");
     let found = read.extension.map(|(profile, bytes)| elements(profile, bytes)).unwrap_or_default();
     assert_eq!(found, extensions);
 }

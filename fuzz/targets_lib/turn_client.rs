@@ -3,8 +3,8 @@
 
 use std::net::IpAddr;
 
-use hydraneckwebrtc::core::turn_client::{self, Ask, Client, Frames, Heard};
-use hydraneckwebrtc::core::turn_credentials::Credentials;
+use hydraneckwebrtc::core::turn::client::{self, Ask, Client, Frames, Heard};
+use hydraneckwebrtc::core::turn::credentials::Credentials;
 
 use super::splits;
 
@@ -21,9 +21,9 @@ pub fn run(data: &[u8]) {
     let asks = [Ask::Allocate, Ask::Permit(IpAddr::from([192, 0, 2, 1])), Ask::Release];
     let mut again = 0;
     for message in whole.iter().map(Vec::as_slice).chain([data]) {
-        if let Some((peer, packet)) = turn_client::data(message) {
+        if let Some((peer, packet)) = client::data(message) {
             assert!(packet.len() < message.len());
-            assert_eq!(turn_client::data(&turn_client::send(TRANSACTION, peer, packet)), None);
+            assert_eq!(client::data(&client::send(TRANSACTION, peer, packet)), None);
         }
         for ask in asks {
             let was_challenged = client.was_challenged();

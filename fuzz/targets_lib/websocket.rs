@@ -1,8 +1,8 @@
 //! WebSocket frames on their way through: any split gives the same bytes, what passes is what RFC 6455 allows, the follower and the
 //! screen agree about where frames end, and no candidate but relays gets through.
 
-use hydraneckwebrtc::core::signalling::{From, Rules, StreamIds, judge};
-use hydraneckwebrtc::core::websocket::{Follower, MAX_TEXT, Passage, Screen, Sender, Verdict};
+use hydraneckwebrtc::edge::signalling::{From, Rules, StreamIds, judge};
+use hydraneckwebrtc::edge::websocket::{Follower, MAX_TEXT, Passage, Screen, Sender, Verdict};
 
 use super::splits;
 

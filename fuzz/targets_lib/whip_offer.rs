@@ -1,7 +1,7 @@
 //! Offers of WHIP and WHEP clients: refused with a status and words, or agreed on; never a panic. What is agreed on is written for the
 //! WebRTC code in its grammar: it reads that, and it says the same when we read it again.
 
-use hydraneckwebrtc::core::sdp::{MAX_BYTES, Offer, Purpose, SdpError, Supported, VideoCodec};
+use hydraneckwebrtc::media::sdp::{MAX_BYTES, Offer, Purpose, SdpError, Supported, VideoCodec};
 use str0m::change::SdpOffer;
 
 use super::peer;

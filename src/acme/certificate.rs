@@ -12,10 +12,10 @@ use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{AuthorityKeyIdentifier, SubjectAltName};
 
 use crate::acme::keys;
-use crate::core::acme::jws::base64url;
-use crate::core::acme::plan::Held;
-use crate::core::acme::times::WallTime;
-use crate::core::acme::trouble;
+use crate::acme::protocol::jws::base64url;
+use crate::acme::protocol::plan::Held;
+use crate::acme::protocol::trouble;
+use crate::core::wall_time::WallTime;
 
 /// Certificates in a chain: usual are two or three.
 const MAX_CHAIN: usize = 10;

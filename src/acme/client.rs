@@ -10,10 +10,10 @@ use rustls::CertificateError::{
 use ureq::http::{HeaderMap, Request, Response};
 use ureq::{Agent, Body};
 
-use crate::core::acme::issuance::{Call, Input};
-use crate::core::acme::says::{MAX_REPLY_BYTES, Reply};
-use crate::core::acme::times::WallTime;
-use crate::core::acme::trouble::{Kind, Trouble};
+use crate::acme::protocol::issuance::{Call, Input};
+use crate::acme::protocol::says::{MAX_REPLY_BYTES, Reply};
+use crate::acme::protocol::trouble::{Kind, Trouble};
+use crate::core::wall_time::WallTime;
 use crate::host::clock;
 use crate::host::crypto;
 use crate::host::http_client::{self, Traced};

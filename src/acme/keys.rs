@@ -14,9 +14,9 @@ use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 
+use crate::acme::protocol::issuance::Answer;
+use crate::acme::protocol::jws::{AccountJwk, Signer, base64url};
 use crate::config::secret::Secret;
-use crate::core::acme::issuance::Answer;
-use crate::core::acme::jws::{AccountJwk, Signer, base64url};
 use crate::host::identity_key::hmac_sha256;
 
 /// An account's key, P-256, and the key that binds it to an account that the authority gave beforehand.

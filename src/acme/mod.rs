@@ -1,4 +1,4 @@
-//! Automatic certificates for `server.domain`: carries values between the pure `core::acme`, the authority, the disk and the edge.
+//! Automatic certificates for `server.domain`: carries values between the pure `acme::protocol`, the authority, the disk and the edge.
 //!
 //! ```text
 //!  main ──Hurry──▶ acme (thread) ──calls──▶ authority
@@ -14,6 +14,7 @@ pub mod certificate;
 mod client;
 mod keys;
 mod outside;
+pub mod protocol;
 pub mod status;
 pub mod store;
 mod thread;

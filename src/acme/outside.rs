@@ -7,7 +7,7 @@ use ureq::Agent;
 use ureq::tls::TlsConfig;
 
 use crate::acme::client::is_unknown_host;
-use crate::core::acme::trouble;
+use crate::acme::protocol::trouble;
 use crate::edge::tls::names::ServedCertificates;
 use crate::host::entropy;
 use crate::host::http_client;

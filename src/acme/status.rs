@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::metrics::counter::Tally;
 
-use crate::core::acme::plan::{Held, Plan};
-use crate::core::acme::times::WallTime;
+use crate::acme::protocol::plan::{Held, Plan};
+use crate::core::wall_time::WallTime;
 use crate::host::clock;
 
 /// What becomes of a try.

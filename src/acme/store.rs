@@ -17,8 +17,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::acme::certificate::{self, Pair};
-use crate::core::acme::plan::Plan;
-use crate::core::acme::trouble::{Kind, Trouble};
+use crate::acme::protocol::plan::Plan;
+use crate::acme::protocol::trouble::{Kind, Trouble};
 use crate::host::private_dir::{DirError, PrivateDir};
 use crate::host::state_file;
 

@@ -8,13 +8,13 @@ use std::time::Duration;
 use crate::api::origin;
 use crate::api::reply::Answer;
 use crate::api::server::Call;
+use crate::api::token_use::TokenUses;
+use crate::api::whip;
+use crate::api::wrong_tokens::WrongTokens;
 use crate::config::secret::{Secret, is_one_of};
 use crate::config::settings::{Network, Settings};
 use crate::core::namespaces::bearer;
 use crate::core::time::Moment;
-use crate::core::token_use::TokenUses;
-use crate::core::whip;
-use crate::core::wrong_tokens::WrongTokens;
 
 /// The token of an `Authorization: Bearer` field, if there is one.
 pub fn bearer(field: Option<&str>) -> Option<&str> {

@@ -18,10 +18,10 @@ use crate::api::reply::Answer;
 use crate::api::rooms_form;
 use crate::api::routes::{self, Auth, Match, Operation, Route, Segments};
 use crate::api::server::Service;
-use crate::core::api_queue::Rank;
+use crate::api::whip::Problem;
 use crate::core::rooms::upgrade::PATH;
-use crate::core::whip::Problem;
 use crate::edge::api_pool::ApiPool;
+use crate::edge::api_queue::Rank;
 use crate::edge::router::{ApiForward, Decision, Reply, Request};
 
 /// The methods that some path here takes, for who asks about none or the root: a balancer's probe, as a rule.
@@ -252,8 +252,8 @@ mod tests {
     use super::*;
     use crate::api::reply::Responder;
     use crate::api::server::Call;
+    use crate::api::whip::{CORS, PROBLEM_TYPE};
     use crate::config::settings::{Edge, Role};
-    use crate::core::whip::{CORS, PROBLEM_TYPE};
 
     /// A role whose wrong tokens are counted, and slowed from the third on.
     struct Counting {

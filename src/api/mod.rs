@@ -18,5 +18,8 @@ pub mod routes;
 pub mod server;
 pub mod session_path;
 pub mod sessions;
+pub mod token_use;
 pub mod types;
+pub mod whip;
 pub mod words;
+pub mod wrong_tokens;

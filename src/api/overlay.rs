@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::api::words;
 use crate::config::settings::IceServer;
-use crate::core::reason::EndReason;
+use crate::core::session::reason::EndReason;
 
 /// The files, in the order in which they are joined. `start.js` uses all the others.
 const FILES: &[(&str, &str)] = &[

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use crate::api::sessions::Link;
 use crate::api::words;
-use crate::core::csp;
-use crate::core::reason::EndReason;
+use crate::core::session::reason::EndReason;
+use crate::edge::http1::csp;
 use crate::edge::router::{Nonce, Reply};
 
 /// A session is on its way: look again after this many seconds.

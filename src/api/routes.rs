@@ -2,9 +2,9 @@
 //! `etc/openapi.yaml`.
 
 use crate::config::settings::Role;
-use crate::core::api_queue::Rank;
 use crate::core::ids::SessionId;
-use crate::core::sdp::{MAX_BYTES, Purpose};
+use crate::edge::api_queue::Rank;
+use crate::media::sdp::{MAX_BYTES, Purpose};
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

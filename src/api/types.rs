@@ -10,9 +10,9 @@ use crate::config::secret::Secret;
 use crate::core::bad_json;
 use crate::core::command_template::is_name;
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
-use crate::core::reason::EndReason;
 use crate::core::session::Failure;
-use crate::core::timeline::Timeline;
+use crate::core::session::reason::EndReason;
+use crate::core::session::timeline::Timeline;
 
 /// Longest name a create request may carry (experience, district, user), in bytes: heartbeats carry them on.
 pub const MAX_NAME: usize = 256;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use crate::api::sessions::Link;
-use crate::core::reason::EndReason;
+use crate::core::session::reason::EndReason;
 
 /// Language codes (ISO 639-1) and their tables, English first. Keys are the same in each; a test compares them.
 pub const TABLES: [(&str, &str); 4] = [

@@ -13,10 +13,10 @@ use crate::config::local::Local;
 use crate::config::secret::Secret;
 use crate::config::settings::Settings;
 use crate::config::{self, Environment};
-use crate::core::update::people::People;
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::http_client;
 use crate::logging;
+use crate::update::policy::people::People;
 
 /// Who does not take a connection by then is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

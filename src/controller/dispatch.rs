@@ -21,8 +21,8 @@ use crate::core::fleet::Placed;
 use crate::core::fleet::turns::{Fault, TurnEnd};
 use crate::core::fleet::wire::Stamp;
 use crate::core::ids::{SessionId, WorkerId};
-use crate::core::reason::EndReason;
-use crate::core::status::SessionStatus;
+use crate::core::session::reason::EndReason;
+use crate::core::session::status::SessionStatus;
 use crate::host::clock::Clock;
 use crate::host::entropy;
 

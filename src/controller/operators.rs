@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use crate::controller::service::ControllerService;
-use crate::core::operator::board::Look;
-use crate::core::operator::history::Counted;
 use crate::host::clock::unix_millis;
+use crate::operator::policy::board::Look;
+use crate::operator::policy::history::Counted;
 use crate::operator::watch::Source;
 
 /// The page sees what the API sees.

@@ -14,8 +14,8 @@ use crate::config::live::Live;
 use crate::config::secret::is_one_of;
 use crate::controller::rooms::routes::RoomRoutes;
 use crate::controller::snapshot::{Published, Reach, Target};
-use crate::core::csp;
 use crate::core::ids::{SessionId, WorkerId};
+use crate::edge::http1::csp;
 use crate::edge::router::{Decision, Forward, Reply, Request, Router, Uncounted};
 use crate::host::clock::Clock;
 

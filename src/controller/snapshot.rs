@@ -12,12 +12,12 @@ use crate::config::settings::Settings;
 use crate::controller::lease::HeardTime;
 use crate::core::fleet::disputes::Dispute;
 use crate::core::fleet::wire::{CallToken, Generation};
+use crate::core::fleet::worker_health::WorkerHealth;
 use crate::core::fleet::{Changes, Counts, SessionView, Way, WorkerView};
-use crate::core::forwarding_proof::ForwardingProof;
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
-use crate::core::status::SessionStatus;
+use crate::core::session::status::SessionStatus;
 use crate::core::time::Moment;
-use crate::core::worker_health::WorkerHealth;
+use crate::edge::forwarding_proof::ForwardingProof;
 use crate::edge::proof_memo::ProofMemo;
 use crate::edge::router::Upstream;
 

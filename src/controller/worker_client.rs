@@ -24,7 +24,7 @@ use crate::core::fleet::wire::{
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::namespaces::RoomId;
 use crate::core::namespaces::wire::RoomsReply;
-use crate::core::reason::EndReason;
+use crate::core::session::reason::EndReason;
 use crate::edge::router::Upstream;
 use crate::host::clock::Clock;
 use crate::host::crypto::{self, TlsConfig};

@@ -4,9 +4,11 @@
 //! and proxies, content networks and other people's cookies send them. So what nobody here reads does not get there, and in
 //! what does every such byte becomes a `?`, which stands in no value that the API takes for good.
 
-use super::fleet::identity::PROOF_FIELD;
-use super::fleet::wire::{BASE_URL_FIELD, END_REASON_FIELD, LEASE_FIELD, SESSION_ID_FIELD, TIME_LEFT_FIELD};
-use super::namespaces::bearer;
+use crate::core::fleet::identity::PROOF_FIELD;
+use crate::core::fleet::wire::{
+    BASE_URL_FIELD, END_REASON_FIELD, LEASE_FIELD, SESSION_ID_FIELD, TIME_LEFT_FIELD,
+};
+use crate::core::namespaces::bearer;
 
 /// Fields that an operation reads, beside those that the edge makes anew ([`MADE_BY_EDGE`]).
 const READ: &[&str] = &[

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::config::settings::Role;
 use crate::core::fleet::identity::to_hex;
-use crate::core::record::{self, Record};
+use crate::core::records::record::{self, Record};
 
 /// The field with the event's id: the same at every try, and for every webhook.
 pub const ID_FIELD: &str = "Neck-Event-Id";
@@ -207,7 +207,7 @@ pub fn signature(secret: &str, at_unix: u64, body: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::core::ids::{SessionId, WorkerId};
-    use crate::core::reason::EndReason;
+    use crate::core::session::reason::EndReason;
 
     fn record() -> Record {
         Record {

@@ -10,7 +10,7 @@ use super::Task;
 use crate::config::settings::{Settings, Update};
 use crate::core::doctor::Finding;
 use crate::core::doctor::updates::{self, Looked, Trial, Updates};
-use crate::core::update::version::Version;
+use crate::core::version::Version;
 use crate::host::command;
 use crate::update::state::{self, Memory};
 use crate::update::{believed, is_packaged, own_version};

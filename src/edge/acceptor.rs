@@ -26,7 +26,7 @@ use super::slab::Key;
 use super::socket;
 use crate::config::settings::Network;
 use crate::core::ids::SessionId;
-use crate::core::log_limit::LogLimit;
+use crate::core::limits::log_limit::LogLimit;
 use crate::core::time::Moment;
 use crate::metrics::counter::Present;
 

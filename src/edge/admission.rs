@@ -26,7 +26,7 @@ use std::time::Duration;
 use super::acceptor::Doorbell;
 use super::router::Reply;
 use super::seats::{Seat, Seats};
-use crate::core::fair_share::{FairShare, Refused, Share, Sizes, network_of};
+use crate::core::limits::fair_share::{FairShare, Refused, Share, Sizes, network_of};
 
 /// Connections beyond the cap that only loopback peers may use.
 pub const LOOPBACK_RESERVE: usize = 16;
@@ -379,7 +379,7 @@ mod tests {
     #[test]
     fn descriptors_are_reserved_for_what_is_beyond_the_cap() {
         let beyond = 2 * (LOOPBACK_RESERVE + OPERATOR_RESERVE) + MAX_ON_TRIAL + MAX_REFUSED + MAX_PUSHED_OUT;
-        assert_eq!(crate::core::descriptors::BESIDE_THE_CAP, beyond as u64);
+        assert_eq!(crate::core::limits::descriptors::BESIDE_THE_CAP, beyond as u64);
     }
 
     fn is_served(place: &Place) -> bool {

@@ -27,14 +27,14 @@ use super::own_reply;
 use super::router::{ApiForward, Reply};
 use super::socket::{Got, Socket};
 use crate::config::settings;
-use crate::core::api_queue::Rank;
-use crate::core::http_body::{BodyDecoder, BodyError};
-use crate::core::http_head::downstream::{Downward, write_reply};
-use crate::core::http_head::request::RequestHead;
-use crate::core::http_head::response::{MAX_REPLY_HEAD, parse_reply};
-use crate::core::http_head::upstream::{Onward, write_api_request};
-use crate::core::http_head::{BodyLength, Scan, field_table, scan};
 use crate::core::time::Moment;
+use crate::edge::api_queue::Rank;
+use crate::edge::http1::body::{BodyDecoder, BodyError};
+use crate::edge::http1::head::downstream::{Downward, write_reply};
+use crate::edge::http1::head::request::RequestHead;
+use crate::edge::http1::head::response::{MAX_REPLY_HEAD, parse_reply};
+use crate::edge::http1::head::upstream::{Onward, write_api_request};
+use crate::edge::http1::head::{BodyLength, Scan, field_table, scan};
 
 /// Between two attempts to connect: a full backlog empties, a lost listener is made anew.
 const CONNECT_AGAIN: Duration = Duration::from_millis(20);

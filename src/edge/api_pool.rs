@@ -18,7 +18,7 @@ use super::acceptor::Doorbell;
 use super::late_reply::LateReplies;
 pub use super::late_reply::{LateReply, REPLY_LATER_FIELD};
 use crate::config::settings;
-use crate::core::api_queue::{ApiQueue, BodyBudget, Limits, Rank};
+use crate::edge::api_queue::{ApiQueue, BodyBudget, Limits, Rank};
 
 /// How the API's socket is reached: by this path, which is good as long as this lives.
 pub type Way = Arc<dyn AsRef<Path> + Send + Sync>;

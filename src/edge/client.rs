@@ -37,9 +37,9 @@ use super::slab::Key;
 use super::socket::{Got, Socket};
 use super::tunnel::{self, Tunnel};
 use super::{deadlines, head_stage};
-use crate::core::http_head::Version;
-use crate::core::http_head::response::ToHead;
 use crate::core::time::Moment;
+use crate::edge::http1::head::Version;
+use crate::edge::http1::head::response::ToHead;
 
 /// How long a client may take to read our last words before its connection is closed: closing with unread input
 /// would send RST, which can destroy the reply on its way.

@@ -14,9 +14,9 @@ use super::tls::Tls;
 use super::upstreams::Upstreams;
 use crate::config::settings;
 use crate::core::http_date::http_date;
-use crate::core::http_head::HeadLimits;
-use crate::core::log_limit::{LogLimit, LogShares};
+use crate::core::limits::log_limit::{LogLimit, LogShares};
 use crate::core::time::Moment;
+use crate::edge::http1::head::HeadLimits;
 
 /// One read's worth; large bodies move in pieces of this size. Two packets of loopback hold 2 * 65,483 bytes: a little less, and each
 /// write leaves as two packets; with 128 KiB a third of a hundred bytes follows, and wakes the other end like the others.

@@ -13,9 +13,9 @@ use super::client::{ClientIo, End, State, Step, after_reply};
 use super::context::Context;
 use super::feed::{Follow, News, StreamLimit, Subscription};
 use super::own_reply::write_head_of_stream;
-use crate::core::http_body::{LAST_CHUNK, write_chunk_size};
-use crate::core::http_head::Version;
 use crate::core::time::Moment;
+use crate::edge::http1::body::{LAST_CHUNK, write_chunk_size};
+use crate::edge::http1::head::Version;
 use crate::metrics::counter::Present;
 
 /// After this much silence a comment is sent, so that nobody on the way takes the connection for dead.

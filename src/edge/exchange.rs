@@ -21,13 +21,13 @@ use super::socket::{Socket, connect_tcp, connect_unix};
 use super::tls::session::Session;
 use super::tunnel::{Frames, Tunnel};
 use super::upstreams::UpSocket;
-use crate::core::forwarding_proof::FORWARDED_FIELD;
-use crate::core::http_head::Version;
-use crate::core::http_head::request::RequestHead;
-use crate::core::http_head::response::ToHead;
-use crate::core::http_head::text::write_address;
-use crate::core::http_head::upstream::{Onward, write_field, write_request};
 use crate::core::time::Moment;
+use crate::edge::forwarding_proof::FORWARDED_FIELD;
+use crate::edge::http1::head::Version;
+use crate::edge::http1::head::request::RequestHead;
+use crate::edge::http1::head::response::ToHead;
+use crate::edge::http1::head::text::write_address;
+use crate::edge::http1::head::upstream::{Onward, write_field, write_request};
 
 /// What is remembered of a request's head.
 #[derive(Clone, Copy, Debug)]

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::acceptor::Doorbell;
 use super::router::Reply;
-use crate::core::fair_share::{FairShare, Refused, Share, Sizes};
+use crate::core::limits::fair_share::{FairShare, Refused, Share, Sizes};
 
 /// When a page that gets no stream may ask for one again.
 const LATER: Duration = Duration::from_secs(5);

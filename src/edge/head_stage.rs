@@ -12,10 +12,10 @@ use super::own_reply;
 use super::router::{ApiForward, Decision, Forward, Reply, Request};
 use super::sender;
 use super::socket::Got;
-use crate::core::http_head::fields::is_encoded;
-use crate::core::http_head::request::{RequestHead, parse_request};
-use crate::core::http_head::response::ToHead;
-use crate::core::http_head::{BodyLength, HeadError, Scan, field_table, scan_request};
+use crate::edge::http1::head::fields::is_encoded;
+use crate::edge::http1::head::request::{RequestHead, parse_request};
+use crate::edge::http1::head::response::ToHead;
+use crate::edge::http1::head::{BodyLength, HeadError, Scan, field_table, scan_request};
 
 /// Read at once while waiting for a head; bounds what a client can make us hold beyond the head's limit.
 const HEAD_READ: usize = 16 * 1024;

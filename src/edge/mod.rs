@@ -17,14 +17,19 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::config::settings;
 use crate::config::settings::Network;
-use crate::core::descriptors::Plan;
+use crate::core::limits::descriptors::Plan;
 
 pub mod api_pool;
+pub mod api_queue;
 pub mod by_hand;
 pub mod counters;
 pub mod feed;
+pub mod forwarding_proof;
+pub mod http1;
+pub mod local_request;
 pub mod proof_memo;
 pub mod router;
+pub mod signalling;
 pub mod tls;
 
 mod acceptor;
@@ -53,6 +58,7 @@ mod socket;
 mod timers;
 mod tunnel;
 mod upstreams;
+pub mod websocket;
 
 use acceptor::{Acceptor, Arrival, LoopHandle, NOT_COUNTED, Shared};
 use admission::Admission;

@@ -3,12 +3,12 @@
 use std::io::Write as _;
 
 use super::router::{Nonce, Reply, SERVER};
-use crate::core::csp;
-use crate::core::http_head::Version;
-use crate::core::http_head::downstream::{connection_field, write_hsts};
-use crate::core::http_head::fields::{is_safe_value, is_token_byte};
-use crate::core::http_head::response::ToHead;
-use crate::core::http_head::upstream::write_field;
+use crate::edge::http1::csp;
+use crate::edge::http1::head::Version;
+use crate::edge::http1::head::downstream::{connection_field, write_hsts};
+use crate::edge::http1::head::fields::{is_safe_value, is_token_byte};
+use crate::edge::http1::head::response::ToHead;
+use crate::edge::http1::head::upstream::write_field;
 
 /// How a reply of our own is sent.
 #[derive(Clone, Copy, Debug)]

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::core::fair_share::network_of;
-use crate::core::rate_limit::{Rate, RateLimiter};
+use crate::core::limits::fair_share::network_of;
+use crate::core::limits::rate_limit::{Rate, RateLimiter};
 use crate::core::time::Moment;
 
 /// Addresses remembered. Beyond it those that sent least are forgotten, which is lenient to them only.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::core::forwarding_proof::ForwardingProof;
 use crate::core::ids::WorkerId;
+use crate::edge::forwarding_proof::ForwardingProof;
 
 /// The proofs made from the tokens that were asked for last.
 #[derive(Default)]

@@ -12,16 +12,16 @@ use super::context::Context;
 use super::counters::Failure;
 use super::exchange::Exchange;
 use super::socket::Got;
-use crate::core::html_inject::Injector;
-use crate::core::http_body::{BodyDecoder, LAST_CHUNK, write_chunk_size};
-use crate::core::http_head::confine::names_ice_server;
-use crate::core::http_head::downstream::{Downward, client_framing, write_reply, write_switching};
-use crate::core::http_head::fields::is_encoded;
-use crate::core::http_head::response::{MAX_REPLY_HEAD, ReplyHead, ToHead, parse_reply};
-use crate::core::http_head::upstream::write_field;
-use crate::core::http_head::{BodyLength, Scan, Version, field_table, scan};
-use crate::core::signalling::From;
-use crate::core::websocket::{MAX_TEXT, Verdict};
+use crate::edge::http1::body::{BodyDecoder, LAST_CHUNK, write_chunk_size};
+use crate::edge::http1::head::confine::names_ice_server;
+use crate::edge::http1::head::downstream::{Downward, client_framing, write_reply, write_switching};
+use crate::edge::http1::head::fields::is_encoded;
+use crate::edge::http1::head::response::{MAX_REPLY_HEAD, ReplyHead, ToHead, parse_reply};
+use crate::edge::http1::head::upstream::write_field;
+use crate::edge::http1::head::{BodyLength, Scan, Version, field_table, scan};
+use crate::edge::http1::inject::Injector;
+use crate::edge::signalling::From;
+use crate::edge::websocket::{MAX_TEXT, Verdict};
 
 /// Interim replies to one request; more is a broken upstream.
 const MAX_INTERIM: u8 = 16;

@@ -5,10 +5,10 @@ use super::context::Context;
 use super::exchange::Exchange;
 use super::router::Screening;
 use super::socket::Got;
-use crate::core::http_body::{BodyDecoder, BodyError, LAST_CHUNK, write_chunk_size};
-use crate::core::http_head::BodyLength;
-use crate::core::signalling::From;
-use crate::core::websocket::{MAX_TEXT, Verdict};
+use crate::edge::http1::body::{BodyDecoder, BodyError, LAST_CHUNK, write_chunk_size};
+use crate::edge::http1::head::BodyLength;
+use crate::edge::signalling::From;
+use crate::edge::websocket::{MAX_TEXT, Verdict};
 
 /// Read at once of a chunked body; bounds what of later requests is read with it.
 const CHUNKED_READ: usize = 32 * 1024;

@@ -12,13 +12,13 @@ use rustls::pki_types::ServerName;
 
 use super::api_pool::ApiPool;
 use super::feed::Follow;
-use crate::core::api_queue::Rank;
-use crate::core::forwarding_proof::ForwardingProof;
-use crate::core::http_head::confine::Confinement;
 use crate::core::ids::SessionId;
-use crate::core::local_request::{is_local_host, is_of_proxy};
-use crate::core::signalling::From;
-use crate::core::websocket::Verdict;
+use crate::edge::api_queue::Rank;
+use crate::edge::forwarding_proof::ForwardingProof;
+use crate::edge::http1::head::confine::Confinement;
+use crate::edge::local_request::{is_local_host, is_of_proxy};
+use crate::edge::signalling::From;
+use crate::edge::websocket::Verdict;
 
 /// Who answers, in `Server`, where the answer is ours. Without a version: that would tell strangers what to try.
 pub const SERVER: &str = "hydraneckwebrtc";

@@ -6,10 +6,10 @@ use super::admission::Shown;
 use super::client::ClientIo;
 use super::context::Context;
 use super::router::{Entrance, Reply};
-use crate::core::fair_share::network_of;
-use crate::core::forwarding_proof::Claim;
-use crate::core::http_head::fields::{Known, known, members};
-use crate::core::http_head::request::RequestHead;
+use crate::core::limits::fair_share::network_of;
+use crate::edge::forwarding_proof::Claim;
+use crate::edge::http1::head::fields::{Known, known, members};
+use crate::edge::http1::head::request::RequestHead;
 
 /// A request that is not taken.
 pub struct Turned {

@@ -25,9 +25,9 @@ use super::outbox::Outbox;
 use super::router::{Screening, TunnelWatch};
 use super::socket::{Got, Socket};
 use super::upstreams::UpSocket;
-use crate::core::signalling::From;
 use crate::core::time::Moment;
-use crate::core::websocket::{Follower, PONG, Passage, Screen, Sender, Violation, close_frame};
+use crate::edge::signalling::From;
+use crate::edge::websocket::{Follower, PONG, Passage, Screen, Sender, Violation, close_frame};
 use crate::metrics::counter::Present;
 
 /// Tells the watch that a tunnel opened, and exactly once that it closed, whatever ends it.

@@ -4,4 +4,5 @@
 pub mod clip;
 pub mod ffmpeg;
 pub mod ingest;
+pub mod log_ends;
 pub mod moonlight;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::acme::status::Status;
-use crate::core::acme::times::{DAY, WallTime, in_words};
+use crate::core::wall_time::{DAY, WallTime, in_words};
 use crate::front::certificates::{FileFacts, FileTold};
 use crate::host::clock;
 use crate::metrics::exposition::Exposition;

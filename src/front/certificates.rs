@@ -18,7 +18,7 @@ use rustls::sign::CertifiedKey;
 use crate::acme::certificate;
 use crate::config::settings::ServerTls;
 use crate::config::tls_files::{self, PairError};
-use crate::core::acme::times::WallTime;
+use crate::core::wall_time::WallTime;
 use crate::edge::tls::names::ServedCertificates;
 
 /// Between two looks at the files.

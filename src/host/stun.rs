@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::time::Duration;
 
-use crate::core::stun_binding;
+use crate::core::turn::stun_binding;
 use crate::host::entropy;
 
 /// The port of `stun:` URLs without one.

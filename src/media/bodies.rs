@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use crate::core::rtp_rewrite::HEADER;
+use crate::media::rtp::rewrite::HEADER;
 use crate::media::shared::Shared;
 use crate::media::udp::{Pair, Udp};
 

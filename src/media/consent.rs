@@ -2,7 +2,7 @@
 //!
 //! str0m with ICE-lite believes whoever has its password, and with full ICE numbers its checks with a generator that can be computed
 //! backwards. So it hears of an address only once a check of ours, with a number of the kernel's, was answered from there. What may be
-//! sent meanwhile is [`core::address_proof`](crate::core::address_proof)'s.
+//! sent meanwhile is [`media::transport::address_proof`](crate::media::transport::address_proof)'s.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -10,11 +10,11 @@ use std::net::SocketAddr;
 use str0m::Candidate;
 use str0m::net::Protocol;
 
-use crate::core::address_proof::{ANNOUNCED, Held, Number, Proofs, Standing};
-use crate::core::datagram;
-use crate::core::stun_binding::{self, Check, IceRole, Transaction};
 use crate::core::time::Moment;
+use crate::core::turn::stun_binding::{self, Check, IceRole, Transaction};
 use crate::host::entropy;
+use crate::media::transport::address_proof::{ANNOUNCED, Held, Number, Proofs, Standing};
+use crate::media::transport::datagram;
 
 /// The names and passwords of both sides.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::core::log_limit::LogLimit;
+use crate::core::limits::log_limit::LogLimit;
 use crate::core::time::Moment;
 
 /// Whoever has a session's link can send offers: a few lines at once, then one each ten seconds.

@@ -1,8 +1,8 @@
 //! The present group of pictures of a stream, of each of its layers: where joiners begin.
 
-use crate::core::gop_cache::{GopCache, GopLimits};
-use crate::core::layers::{Layer, MAX_LAYERS};
-use crate::core::media_feed::{StreamPacket, Track};
+use crate::media::rtp::feed::{StreamPacket, Track};
+use crate::media::rtp::gop_cache::{GopCache, GopLimits};
+use crate::media::simulcast::layers::{Layer, MAX_LAYERS};
 
 /// One layer's group.
 pub type Group = GopCache<StreamPacket>;

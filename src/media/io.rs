@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 
-use crate::core::log_limit::LogLimit;
+use crate::core::limits::log_limit::LogLimit;
 use crate::media::audience::Followers;
 use crate::media::bodies::Bodies;
 use crate::media::deadlines::Deadlines;

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use str0m::RtcConfig;
 use str0m::rtp::{Extension, RtpPacket};
 
-use crate::core::mic_gate::{MicGate, Refused};
-use crate::core::rtp_rewrite::{Rewriter, RtpIn};
-use crate::core::sdp::Offer;
+use crate::media::mic_gate::{MicGate, Refused};
 use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
+use crate::media::rtp::rewrite::{Rewriter, RtpIn};
+use crate::media::sdp::Offer;
 use crate::media::view;
 
 /// The payload type that bodies expect Opus under.

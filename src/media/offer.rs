@@ -9,8 +9,6 @@ use str0m::{Candidate, Rtc, RtcConfig};
 
 use crate::core::ice::Ports;
 use crate::core::ids::SessionId;
-use crate::core::rtp_routes::Routes;
-use crate::core::sdp::{IceParameters, Offer, answer as sdp_answer, plain_candidate};
 use crate::host::{entropy, interfaces};
 use crate::isolation::{Contained, isolate};
 use crate::media::config::MediaConfig;
@@ -19,6 +17,8 @@ use crate::media::foreign;
 use crate::media::ids::PeerId;
 use crate::media::locals::Locals;
 use crate::media::role::{OfferRefused, Role};
+use crate::media::rtp::routes::Routes;
+use crate::media::sdp::{IceParameters, Offer, answer as sdp_answer, plain_candidate};
 use crate::media::seed::Seed;
 use crate::media::shared::{RestartRefused, Restarted, Shared};
 use crate::media::udp::Pair;

@@ -1,11 +1,11 @@
 //! The way of a source's packets to one peer: of one that has layers one at a time, and over to another with a key frame of that one. Viewers of a
 //! stream and members of a room have these.
 
-use crate::core::layers::Layer;
-use crate::core::media_feed::StreamPacket;
 use crate::media::egress::track::OutboundTrack;
 use crate::media::quality::Quality;
 use crate::media::role::Context;
+use crate::media::rtp::feed::StreamPacket;
+use crate::media::simulcast::layers::Layer;
 use crate::media::stream_view::StreamView;
 
 /// One of them. Without a track there is nothing to send it on.

@@ -13,17 +13,8 @@ use str0m::rtp::rtcp::Rtcp;
 use str0m::rtp::{RawPacket, Ssrc};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
-use crate::core::address_proof::Standing as Proof;
-use crate::core::arrival_numbers::ArrivalNumbers;
-use crate::core::datagram;
-use crate::core::handshake_trouble::Trouble;
 use crate::core::ids::SessionId;
-use crate::core::media_feed::StreamPacket;
-use crate::core::peer_life::{self, Change, Life, Limits};
 use crate::core::rooms::registry::MediaOrder;
-use crate::core::rtp_routes::Routes;
-use crate::core::sdp::offer::MAX_CANDIDATES;
-use crate::core::sdp::{IceParameters, Offer};
 use crate::media::audience::Followers;
 use crate::media::consent::{Consent, Credentials};
 use crate::media::directory::Owner;
@@ -33,10 +24,19 @@ use crate::media::io::{Arrival, Io, Remote};
 use crate::media::locals::{Locals, Transport};
 use crate::media::offer;
 use crate::media::outbox::{Via, Way};
+use crate::media::peer_life::{self, Change, Life, Limits};
 use crate::media::role::{Changes, Context, Description, Gone, Role, RoleEvent, RoleKind};
+use crate::media::rtp::feed::StreamPacket;
+use crate::media::rtp::routes::Routes;
+use crate::media::sdp::offer::MAX_CANDIDATES;
+use crate::media::sdp::{IceParameters, Offer};
 use crate::media::seed::Seed;
 use crate::media::shared::{RestartRefused, Restarted};
 use crate::media::stream::StreamId;
+use crate::media::transport::address_proof::Standing as Proof;
+use crate::media::transport::arrival_numbers::ArrivalNumbers;
+use crate::media::transport::datagram;
+use crate::media::transport::handshake_trouble::Trouble;
 use crate::media::view::{PeerView, Standing};
 
 /// From the offer to the first connection: a relay may take seconds, and so may a person's network.

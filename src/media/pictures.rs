@@ -6,8 +6,8 @@ use str0m::Rtc;
 use str0m::media::{KeyframeRequestKind, Mid, Rid};
 use str0m::rtp::Ssrc;
 
-use crate::core::layers::{Layer, MAX_LAYERS};
 use crate::core::time::Moment;
+use crate::media::simulcast::layers::{Layer, MAX_LAYERS};
 use crate::media::stream_view::StreamView;
 
 /// Pictures of a layer are asked for this often at most, however many lack one: each costs the sender a burst. A wish that comes earlier waits.

@@ -7,8 +7,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::core::fair_share::{FEW, FairShare, Refused, Share, Sizes};
 use crate::core::ids::SessionId;
+use crate::core::limits::fair_share::{FEW, FairShare, Refused, Share, Sizes};
 use crate::media::role::PeerLimit;
 
 /// Peers that are not connected yet. Browsers check within a second of the answer.

@@ -11,15 +11,15 @@ use std::time::Duration;
 
 use rustix::net::sockopt::socket_error;
 
-use crate::core::layers::{Layer, Meter};
-use crate::core::media_feed::Track;
-use crate::core::parameter_sets::Sets;
-use crate::core::process_feed::ProcessFeed;
-use crate::core::rtp_packet::{self, NOTHING_RECEIVED, RtpPacket, SenderReport};
-use crate::core::rtp_payload::Packing;
-use crate::core::rtp_sender::{AUDIO_PAYLOAD_TYPE, VIDEO_PAYLOAD_TYPE};
-use crate::core::set_inserter::{Placed, SetInserter};
 use crate::core::time::Moment;
+use crate::media::codec::parameter_sets::Sets;
+use crate::media::codec::set_inserter::{Placed, SetInserter};
+use crate::media::rtp::feed::Track;
+use crate::media::rtp::packet::{self, NOTHING_RECEIVED, RtpPacket, SenderReport};
+use crate::media::rtp::payload::Packing;
+use crate::media::rtp::process_feed::ProcessFeed;
+use crate::media::rtp::sender::{AUDIO_PAYLOAD_TYPE, VIDEO_PAYLOAD_TYPE};
+use crate::media::simulcast::layers::{Layer, Meter};
 use crate::media::stream::Published;
 
 /// How often the process is asked whether it listens: two answers in a row count, so this is half of what is lost by asking.
@@ -173,7 +173,7 @@ impl ProcessLegs {
 impl Drop for ProcessLegs {
     fn drop(&mut self) {
         for leg in [Some(&self.video), self.audio.as_ref()].into_iter().flatten() {
-            let _ = leg.rtcp.send(&rtp_packet::goodbye(leg.ssrc));
+            let _ = leg.rtcp.send(&packet::goodbye(leg.ssrc));
         }
     }
 }
@@ -309,18 +309,18 @@ mod tests {
         assert!(!legs.packet(&published(Track::Audio, 2, &[2]), Moment(601)));
         assert!(legs.flows());
         let picture = next(&process[0]);
-        let read = rtp_packet::parse(&picture).unwrap();
+        let read = packet::parse(&picture).unwrap();
         assert_eq!(
             (read.payload_type, read.sequence, read.ssrc, read.payload),
             (96, 30, 7, &[0x10, 0x50][..])
         );
         let report = next(&process[1]);
-        assert_eq!(rtp_packet::sender_reports(&report).next().map(|report| report.ntp), Some(5));
+        assert_eq!(packet::sender_reports(&report).next().map(|report| report.ntp), Some(5));
         drop(legs);
         let goodbyes = [1, 3]
             .map(|port: usize| std::iter::repeat_with(|| next(&process[port])).find(|got| got.len() == 16));
-        assert_eq!(goodbyes, [7; 2].map(|ssrc| Some(rtp_packet::goodbye(ssrc).to_vec())));
+        assert_eq!(goodbyes, [7; 2].map(|ssrc| Some(packet::goodbye(ssrc).to_vec())));
         let sound = next(&process[2]);
-        assert_eq!(rtp_packet::parse(&sound).map(|read| (read.payload_type, read.sequence)), Some((111, 2)));
+        assert_eq!(packet::parse(&sound).map(|read| (read.payload_type, read.sequence)), Some((111, 2)));
     }
 }

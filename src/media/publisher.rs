@@ -8,12 +8,12 @@ use str0m::media::{MediaAdded, MediaKind, Mid, SenderFeedback};
 use str0m::rtp::{RtpPacket, Ssrc};
 use str0m::{Rtc, RtcConfig};
 
-use crate::core::layers::{Layer, MAX_LAYERS};
-use crate::core::media_feed::Track;
-use crate::core::rtp_packet::SenderReport;
-use crate::core::sdp::{Agreed, Offer, Purpose, Supported};
 use crate::media::pictures::Pictures;
 use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
+use crate::media::rtp::feed::Track;
+use crate::media::rtp::packet::SenderReport;
+use crate::media::sdp::{Agreed, Offer, Purpose, Supported};
+use crate::media::simulcast::layers::{Layer, MAX_LAYERS};
 use crate::media::stream::{Published, Reported, Stream, Told};
 use crate::media::viewer::{self, Audience};
 

@@ -13,14 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::config::secret::Secret;
-use crate::core::publisher_turn::Held;
-use crate::core::sdp::Offer;
 use crate::core::time::Moment;
 use crate::media::ids::PeerId;
 use crate::media::offer::Wanted;
 use crate::media::peer::{CONNECT_LIMIT, SILENCE};
 use crate::media::publisher::{Place, Publisher};
+use crate::media::publisher_turn::Held;
 use crate::media::role::{Gone, OfferRefused, RoleKind};
+use crate::media::sdp::Offer;
 use crate::media::stream::{Stream, Told};
 use crate::media::view::{PeerView, Standing};
 use crate::media::{Accepted, Media};

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::core::sdp::VideoCodec;
 use crate::core::time::Moment;
 use crate::host::wake::Wake;
 use crate::media::publisher_slot::PublisherSlot;
+use crate::media::sdp::VideoCodec;
 
 /// A pause in what a process is fed with: longer than any frame of a live picture lasts.
 const PAUSE: Duration = Duration::from_secs(1);

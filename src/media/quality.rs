@@ -8,12 +8,12 @@ use str0m::bwe::Bitrate;
 use str0m::rtp::Extension;
 
 use crate::config::settings;
-use crate::core::estimator::{Rule, Verdict};
 use crate::core::ids::SessionId;
-use crate::core::layer_choice::{Choosing, LayerChoice};
-use crate::core::layers::{Layer, Rates};
 use crate::core::time::Moment;
 use crate::media::role::Context;
+use crate::media::simulcast::estimator::{Rule, Verdict};
+use crate::media::simulcast::layer_choice::{Choosing, LayerChoice};
+use crate::media::simulcast::layers::{Layer, Rates};
 use crate::media::stream_view::StreamView;
 
 /// More than what the highest layer sends is looked for by this, in hundredths: its rate is an average, and the estimate of a

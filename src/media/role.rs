@@ -9,12 +9,8 @@ use str0m::media::{MediaAdded, SenderFeedback};
 use str0m::rtp::RtpPacket;
 use str0m::{Rtc, RtcConfig};
 
-use crate::core::handshake_trouble::Trouble;
 use crate::core::ids::SessionId;
-use crate::core::media_feed::StreamPacket;
 use crate::core::rooms::registry::MediaOrder;
-use crate::core::rtp_routes::Routes;
-use crate::core::sdp::{IceParameters, Offer, SdpError};
 use crate::core::time::Moment;
 use crate::media::audience::Followers;
 use crate::media::bodies::Bodies;
@@ -23,8 +19,12 @@ use crate::media::egress::{Egress, Feedback, Wish};
 use crate::media::ids::PeerId;
 use crate::media::member::news::RoomNews;
 use crate::media::outbox::Outbox;
+use crate::media::rtp::feed::StreamPacket;
+use crate::media::rtp::routes::Routes;
+use crate::media::sdp::{IceParameters, Offer, SdpError};
 use crate::media::source::Source;
 use crate::media::stream::StreamId;
+use crate::media::transport::handshake_trouble::Trouble;
 use crate::media::view::PeerView;
 
 /// The kinds there are. A session has at most one peer of some of them.

@@ -8,13 +8,13 @@ use std::time::Instant;
 use str0m::Rtc;
 
 use crate::core::ids::SessionId;
-use crate::core::rtp_routes::Routes;
-use crate::core::sdp::Offer;
 use crate::isolation;
 use crate::media::egress::Egress;
 use crate::media::ids::PeerId;
 use crate::media::locals::Locals;
 use crate::media::role::Role;
+use crate::media::rtp::routes::Routes;
+use crate::media::sdp::Offer;
 use crate::media::udp::Pair;
 use crate::media::view::{PeerView, Standing};
 

@@ -10,8 +10,6 @@ use str0m::config::DtlsCert;
 
 use crate::core::ice::Ports;
 use crate::core::rooms::registry::MediaOrder;
-use crate::core::sdp::IceParameters;
-use crate::core::sdp::fragment::{FragmentMedia, IceCredentials, SdpFragment};
 use crate::core::time::Moment;
 use crate::host::public_address::PublicAddress;
 use crate::host::pulse::Pulses;
@@ -24,6 +22,8 @@ use crate::media::io::Passed;
 use crate::media::member::rooms::Rooms;
 use crate::media::ports::PortPool;
 use crate::media::role::Gone;
+use crate::media::sdp::IceParameters;
+use crate::media::sdp::fragment::{FragmentMedia, IceCredentials, SdpFragment};
 use crate::media::seed::Seed;
 use crate::media::stream::{News, StreamId};
 use crate::media::streams::Streams;

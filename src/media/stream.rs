@@ -22,23 +22,23 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use crate::core::ffmpeg_description::Description;
 use crate::core::ids::SessionId;
-use crate::core::layers::{Layer, MAX_LAYERS, Meter};
-use crate::core::media_feed::{Feed, Feeder, StreamPacket, Track};
-use crate::core::parameter_sets::Sets;
-use crate::core::playable::Expected;
-use crate::core::process_feed::LONGEST_GROUP;
-use crate::core::rtp_packet::{self, RtpPacket, SenderReport};
-use crate::core::rtp_payload::Packing;
-use crate::core::sdp::VideoCodec;
 use crate::core::time::Moment;
 use crate::host::pulse::Pulse;
 use crate::host::wake::Wake;
+use crate::media::codec::ffmpeg_description::Description;
+use crate::media::codec::parameter_sets::Sets;
 use crate::media::groups::Groups;
 use crate::media::process_legs::ProcessLegs;
 use crate::media::publishing::{Door, Ingest};
+use crate::media::rtp::feed::{Feed, Feeder, StreamPacket, Track};
+use crate::media::rtp::packet::{self, RtpPacket, SenderReport};
+use crate::media::rtp::payload::Packing;
+use crate::media::rtp::playable::Expected;
+use crate::media::rtp::process_feed::LONGEST_GROUP;
+use crate::media::sdp::VideoCodec;
 use crate::media::shared::{Command, Shared};
+use crate::media::simulcast::layers::{Layer, MAX_LAYERS, Meter};
 use crate::media::stream_view::StreamView;
 use crate::media::stream_watch::{Findings, Watch};
 
@@ -495,13 +495,13 @@ impl Owner {
             let Some(Ok(length)) = socket.map(|socket| socket.recv(room)) else { return };
             let datagram = room.get(..length).unwrap_or_default();
             let now = self.shared.moment(Instant::now());
-            if rtp_packet::is_rtcp(datagram) {
-                for report in rtp_packet::sender_reports(datagram) {
+            if packet::is_rtcp(datagram) {
+                for report in packet::sender_reports(datagram) {
                     self.feed.report(Feeder::Process, &report, now);
                 }
                 continue;
             }
-            let Some(packet) = rtp_packet::parse(datagram) else { continue };
+            let Some(packet) = packet::parse(datagram) else { continue };
             let track = match packet.payload_type {
                 VIDEO_PT => Track::Video,
                 AUDIO_PT if self.stream.codecs().opus => Track::Audio,

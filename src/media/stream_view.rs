@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use crate::core::layers::{Layer, MAX_LAYERS, Rates};
 use crate::core::time::Moment;
+use crate::media::simulcast::layers::{Layer, MAX_LAYERS, Rates};
 
 /// One stream, as published. Only its thread writes, but for viewers and wishes.
 #[derive(Debug, Default)]

@@ -4,12 +4,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::core::ffmpeg_description::Description;
-use crate::core::media_feed::{Feeder, Track};
-use crate::core::parameter_sets::Sets;
-use crate::core::playable::{Expected, Playable, State, Trouble};
 use crate::core::time::Moment;
 use crate::host::wake::Wake;
+use crate::media::codec::ffmpeg_description::Description;
+use crate::media::codec::parameter_sets::Sets;
+use crate::media::rtp::feed::{Feeder, Track};
+use crate::media::rtp::playable::{Expected, Playable, State, Trouble};
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -140,7 +140,7 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::rtp_payload::Packing;
+    use crate::media::rtp::payload::Packing;
 
     const H264: Expected = Expected { video: Some(Packing::H264), opus: false };
 

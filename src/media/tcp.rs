@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-use crate::core::fair_share::{self, FairShare, Sizes, network_of};
-use crate::core::tcp_frames::{self, Deframer};
+use crate::core::limits::fair_share::{self, FairShare, Sizes, network_of};
 use crate::media::ids::PeerId;
+use crate::media::transport::tcp_frames::{self, Deframer};
 use crate::media::udp::Share;
 
 /// From the connection to the first check: the browser has just been answered.

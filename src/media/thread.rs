@@ -14,8 +14,6 @@ use crossbeam_channel::Receiver;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
-use crate::core::datagram::{self, Kind, Stun};
-use crate::core::media_feed::StreamPacket;
 use crate::host::pulse::Pulse;
 use crate::host::wake::Wake;
 use crate::isolation::{self, Contained, isolate};
@@ -29,9 +27,11 @@ use crate::media::locals::Transport;
 use crate::media::outbox::Via;
 use crate::media::peer::{CONNECT_LIMIT, Peer, Verdict};
 use crate::media::role::Gone;
+use crate::media::rtp::feed::StreamPacket;
 use crate::media::seed::Seed;
 use crate::media::shared::{Command, RestartRefused, Shared};
 use crate::media::stream::StreamId;
+use crate::media::transport::datagram::{self, Kind, Stun};
 use crate::media::udp::{Buffers, Pair, Udp};
 
 /// Descriptors looked at per round.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::core::media_feed::StreamPacket;
-use crate::core::telling::Telling;
+use crate::media::rtp::feed::StreamPacket;
 use crate::media::shared::Command;
 use crate::media::stream::{News, StreamId};
+use crate::media::telling::Telling;
 use crate::media::thread::MediaThread;
 
 /// Packets of a stream that are told at once when this thread is behind: about as many as go to a viewer with one system call, and few

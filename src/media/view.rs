@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::core::layers::Layer;
 use crate::core::time::Moment;
+use crate::media::simulcast::layers::Layer;
 
 /// Where a peer stands, from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

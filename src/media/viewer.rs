@@ -23,10 +23,6 @@ use str0m::rtp::Extension;
 use str0m::{Rtc, RtcConfig};
 
 use crate::config::settings;
-use crate::core::gop_cache::Replay;
-use crate::core::layers::Layer;
-use crate::core::media_feed::{StreamPacket, Track};
-use crate::core::sdp::{Offer, PLAIN_PROFILE, Purpose, Supported, VideoCodec};
 use crate::core::time::Moment;
 use crate::media::audience::Followers;
 use crate::media::egress::recent::Kept;
@@ -36,6 +32,10 @@ use crate::media::groups::{Group, Groups};
 use crate::media::outlet::Outlet;
 use crate::media::quality::Quality;
 use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
+use crate::media::rtp::feed::{StreamPacket, Track};
+use crate::media::rtp::gop_cache::Replay;
+use crate::media::sdp::{Offer, PLAIN_PROFILE, Purpose, Supported, VideoCodec};
+use crate::media::simulcast::layers::Layer;
 use crate::media::source::Source;
 use crate::media::stream::{Codecs, Stream, StreamId};
 

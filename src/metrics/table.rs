@@ -3,7 +3,7 @@
 //! Names follow Prometheus' rules: base units, `_total` for what only grows, ratios from 0 to 1. A label has few values, which are
 //! known when this is compiled; `worker` alone has as many as a fleet has workers, up to a bound of the controller's.
 
-use crate::core::reason::EndReason;
+use crate::core::session::reason::EndReason;
 
 /// Which role writes a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,5 +10,6 @@
 //! all who watch. It keeps an hour of curves, so that the page is not empty when it is opened.
 
 pub mod page;
+pub mod policy;
 pub mod router;
 pub mod watch;

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::api::page_files::PageFiles;
-use crate::core::csp;
+use crate::edge::http1::csp;
 use crate::edge::router::{Nonce, Reply};
 
 /// `page.js` uses all the other files.
@@ -65,8 +65,8 @@ fn guarded(reply: Reply) -> Reply {
 mod tests {
     use super::*;
     use crate::api::page_files::tests::{check_languages, check_page, check_use, english};
-    use crate::core::reason::EndReason;
-    use crate::core::status::SessionStatus;
+    use crate::core::session::reason::EndReason;
+    use crate::core::session::status::SessionStatus;
 
     #[test]
     fn every_language_has_the_same_keys_and_places_to_fill_in() {

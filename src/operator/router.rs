@@ -19,11 +19,11 @@ use crate::api::pages;
 use crate::api::reply::Answer;
 use crate::config::live::Live;
 use crate::core::ids::SessionId;
-use crate::core::operator::cookie::LoggedIn;
 use crate::edge::router::{Decision, Entrance, Reply, Request, Router};
 use crate::host::clock::unix_seconds;
 use crate::host::entropy;
 use crate::operator::page;
+use crate::operator::policy::cookie::LoggedIn;
 use crate::operator::watch::Operators;
 
 /// Paths of the page, beside `/`.

@@ -9,11 +9,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use crate::api::server::Beat;
 use crate::config::live::Live;
 use crate::config::secret::Secret;
-use crate::core::operator::board::{Board, Look};
-use crate::core::operator::cookie::CookieKey;
-use crate::core::operator::history::{Counted, STEP};
 use crate::edge::feed::{Feed, Follow, Places, event};
 use crate::edge::router::Reply;
+use crate::operator::policy::board::{Board, Look};
+use crate::operator::policy::cookie::CookieKey;
+use crate::operator::policy::history::{Counted, STEP};
 
 /// Pages that may be open at once, of all operators together.
 pub const MAX_WATCHERS: usize = 16;

@@ -10,13 +10,13 @@ use super::spool::{Attempt, Next, Spool};
 use super::{Beat, Destination, Item, Receiver};
 use crate::config::live::Live;
 use crate::config::settings::Settings;
-use crate::core::log_limit::LogLimit;
-use crate::core::outbox_policy::{Backoff, Outcome, is_out_of_patience, judge};
+use crate::core::limits::log_limit::LogLimit;
 use crate::core::time::Moment;
 use crate::core::webhook;
 use crate::host::clock::{Clock, unix_millis};
 use crate::host::entropy;
 use crate::host::http_client;
+use crate::outbox::policy::{Backoff, Outcome, is_out_of_patience, judge};
 
 /// How often the thread looks round when nothing is due: the clock may be set, settings may change.
 const ROUND: Duration = Duration::from_secs(5);

@@ -15,10 +15,11 @@
 //! Items of one lane (events about one session, to one webhook) go one after the other, in the order in which they were put;
 //! everything else overtakes what waits. Receivers take turns, so that one that is slow has no more than its share.
 //!
-//! What to try when, and what answers mean, is [`crate::core::outbox_policy`].
+//! What to try when, and what answers mean, is [`crate::outbox::policy`].
 
 mod delivery;
 pub mod figures;
+pub mod policy;
 mod spool;
 
 use std::fmt;

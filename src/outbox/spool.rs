@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use super::figures::{Deliveries, Figures};
 use super::{Destination, Item, Limits, PutError, Receiver};
-use crate::core::outbox_policy::{Backoff, Tries, is_out_of_patience};
 use crate::host::private_dir::{DirError, PrivateDir};
+use crate::outbox::policy::{Backoff, Tries, is_out_of_patience};
 
 /// Layout of the files.
 const VERSION: u32 = 1;

@@ -1,6 +1,7 @@
 //! `setup`: makes a host a worker or a controller. It looks at everything first, and changes nothing where a file is somebody else's.
 
 mod place;
+pub mod policy;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -8,12 +9,11 @@ use crate::config::settings::Role;
 use crate::config::{self, Environment, Source};
 use crate::core::doctor::services::is_inside;
 use crate::core::fleet::identity::to_hex;
-use crate::core::setup::{
-    self, ControllerPlan, Verdict as Judged, WorkerPlan, coturn_config, difference, is_host_name, judge,
-    marked,
-};
 use crate::daemon::{SetupOptions, Verdict};
 use crate::host::{entropy, interfaces};
+use crate::setup::policy::{
+    ControllerPlan, Verdict as Judged, WorkerPlan, coturn_config, difference, is_host_name, judge, marked,
+};
 use place::{Found, Place};
 
 /// coturn's shared secret, where it has always been kept.
@@ -86,7 +86,7 @@ fn worker(place: &Place, options: &SetupOptions) -> Result<Plan, String> {
     let turn_secret = plan.secret(place, TURN_SECRET)?;
     let admin_token = plan.secret(place, ADMIN_TOKEN)?;
     let made = WorkerPlan { controller, controller_token, admin_token, turn_secret, public_ip, private_ip };
-    let config = setup::worker_config(&made);
+    let config = policy::worker_config(&made);
     check(&config, Role::Worker)?;
     plan.units(place, "hydraneckwebrtc")?;
     let coturn_changes = plan.file(place, TURNSERVER, &coturn_config(&made), COTURN_MODE, turnserver)?;
@@ -110,7 +110,7 @@ fn controller(place: &Place, options: &SetupOptions) -> Result<Plan, String> {
     let admin_token = plan.secret(place, ADMIN_TOKEN)?;
     let workers_token = plan.secret(place, WORKERS_TOKEN)?;
     let config =
-        setup::controller_config(&ControllerPlan { domain: domain.clone(), admin_token, workers_token });
+        policy::controller_config(&ControllerPlan { domain: domain.clone(), admin_token, workers_token });
     check(&config, Role::Controller)?;
     plan.units(place, "hydraneckwebrtc-controller")?;
     let config_changes = plan.file(place, CONFIG, &config, SECRET_MODE, 0)?;
@@ -184,7 +184,7 @@ impl Plan {
             self.changes.push(Change { wanted, found: None });
             return Ok(true);
         };
-        let wanted = match judge(&wanted.text, &found.text, &setup::packaged_sums(&self.dpkg, path)) {
+        let wanted = match judge(&wanted.text, &found.text, &policy::packaged_sums(&self.dpkg, path)) {
             Judged::Same if place.fits(&found, mode, group) => return Ok(false),
             // Only its mode or group is another.
             Judged::Same => Wanted { text: found.text.clone(), ..wanted },
@@ -203,13 +203,13 @@ impl Plan {
         if place.exists(&format!("/usr/lib/systemd/system/{name}.service")) {
             return Ok(());
         }
-        if self.file(place, SYSUSERS, setup::unit("sysusers"), PUBLIC_MODE, 0)? {
+        if self.file(place, SYSUSERS, policy::unit("sysusers"), PUBLIC_MODE, 0)? {
             self.commands.push(place.of_systemd("systemd-sysusers", &[]));
         }
         let mut is_changed = false;
         for unit in [format!("{name}.service"), format!("{name}.socket")] {
             let path = format!("/etc/systemd/system/{unit}");
-            is_changed |= self.file(place, &path, setup::unit(&unit), PUBLIC_MODE, 0)?;
+            is_changed |= self.file(place, &path, policy::unit(&unit), PUBLIC_MODE, 0)?;
         }
         if is_changed && place.is_this_host() {
             self.commands.push(place.of_systemd("systemctl", &["daemon-reload"]));

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::config::live::Live;
 use crate::config::settings::{AutoUpdate, Update};
-use crate::core::acme::times::WallTime;
+use crate::core::wall_time::WallTime;
 use crate::host::clock;
 use crate::host::entropy;
 use crate::host::join;

@@ -2,10 +2,11 @@
 //! its own, as root; the roles only look and show.
 //!
 //! ```text
-//! release server ─▶ Source ─▶ new file ─▶ `version`, `validate` ─▶ core::update::machine ─▶ Program, Service, State
+//! release server ─▶ Source ─▶ new file ─▶ `version`, `validate` ─▶ update::policy::machine ─▶ Program, Service, State
 //! ```
 
 pub mod checker;
+pub mod policy;
 mod program;
 mod run;
 mod services;
@@ -18,9 +19,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::config::settings::{Channel, Update};
-use crate::core::update::release;
-pub use crate::core::update::version::Version;
+pub use crate::core::version::Version;
 use crate::host::command;
+use crate::update::policy::release;
 
 pub use run::{Finding, update};
 use source::Source;

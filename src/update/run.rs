@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::config::settings::Update;
-use crate::core::update::decision::{self, Decision, Patience, Wish};
-use crate::core::update::machine::{End, InPlace, Machine, Next, Outcome, Step};
-use crate::core::update::release;
-use crate::core::update::version::Version;
-use crate::core::update::watch::{self, Answer, Verdict, Watch};
+use crate::core::version::Version;
 use crate::host::clock;
+use crate::update::policy::decision::{self, Decision, Patience, Wish};
+use crate::update::policy::machine::{End, InPlace, Machine, Next, Outcome, Step};
+use crate::update::policy::release;
+use crate::update::policy::watch::{self, Answer, Verdict, Watch};
 use crate::update::program::Program;
 use crate::update::services::{self, Service};
 use crate::update::source::{self, Source};

@@ -12,13 +12,13 @@ use crate::config::local::Local;
 use crate::config::settings::{Role, Settings};
 use crate::config::{self, Environment, Source};
 use crate::core::fleet::SETTLING_BEATS;
-use crate::core::update::people::People;
-use crate::core::update::units::{PROPERTIES, UNITS, Unit};
-use crate::core::update::version::Version;
-use crate::core::update::watch::{Answer, Seen};
+use crate::core::version::Version;
 use crate::host::command::{self, Ended};
 use crate::host::own_role::OwnRole;
 use crate::update::Trouble;
+use crate::update::policy::people::People;
+use crate::update::policy::units::{PROPERTIES, UNITS, Unit};
+use crate::update::policy::watch::{Answer, Seen};
 
 /// systemd answers at once.
 const ASK_TIMEOUT: Duration = Duration::from_secs(30);

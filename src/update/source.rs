@@ -11,11 +11,11 @@ use ureq::Agent;
 
 use crate::config::settings::{Channel, Update};
 use crate::core::fleet::identity::to_hex;
-use crate::core::update::release::{self, Claim, MOST_LATEST, MOST_PROGRAM, MOST_SUMS, SIGNATURE, SUMS};
-use crate::core::update::version::Version;
+use crate::core::version::Version;
 use crate::host::crypto;
 use crate::host::http_client::{self, Traced};
 use crate::update::Trouble;
+use crate::update::policy::release::{self, Claim, MOST_LATEST, MOST_PROGRAM, MOST_SUMS, SIGNATURE, SUMS};
 
 /// The keys that sign releases: each release needs the signature of one. Two while one follows the other.
 const KEYS: &str = include_str!("../../etc/release.pub");

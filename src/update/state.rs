@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::core::update::version::Version;
+use crate::core::version::Version;
 use crate::host::state_file;
 use crate::update::Trouble;
 

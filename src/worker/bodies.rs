@@ -19,8 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::body::left::{Left, Wishes};
 use crate::config::live::Live;
 use crate::core::ids::{BodyAddr, SessionId};
-use crate::core::pairing_turns::{PairingTurns, Ticket};
-use crate::core::record;
+use crate::core::records::record;
 use crate::daemon::RunError;
 use crate::front;
 use crate::host::clock::{Clock, unix_millis};
@@ -28,6 +27,7 @@ use crate::host::join;
 use crate::host::private_dir::{DirError, PrivateDir};
 use crate::worker::kept_pairings::KeptPairings;
 use crate::worker::on_body::Reach;
+use crate::worker::pairing_turns::{PairingTurns, Ticket};
 
 /// In the state directory.
 const DIRECTORY: &str = "bodies";

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::core::log_ends::LogEnds;
+use crate::engine::log_ends::LogEnds;
 use crate::host::pipe;
 use crate::host::private_dir::{DirError, PrivateDir};
 

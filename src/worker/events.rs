@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::core::reason::EndReason;
 use crate::core::session::Status;
+use crate::core::session::reason::EndReason;
 use crate::core::time::Moment;
 use crate::edge::feed::{self, Feed, Follow, Places};
 use crate::worker::board::{SourceTrouble, Visit, names_of};

@@ -7,7 +7,7 @@ use std::{fmt, io};
 use serde::{Deserialize, Serialize};
 
 use crate::api::reply::Answer;
-use crate::core::fence::{Caller, Fence, Fenced};
+use crate::core::fleet::fence::{Caller, Fence, Fenced};
 use crate::core::fleet::turns::Fault;
 use crate::core::fleet::wire::{FAULT_FIELD, Generation, LEASE_FIELD};
 use crate::host::clock::Clock;
@@ -140,7 +140,7 @@ impl LeaseFence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::fence::{LeaseProof, WorkerTime};
+    use crate::core::fleet::fence::{LeaseProof, WorkerTime};
     use crate::core::time::Moment;
     use crate::host::entropy;
 

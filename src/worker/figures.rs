@@ -2,10 +2,10 @@
 
 use crate::api::types::{LayerFigures, StreamFigures, ViewerFigures};
 use crate::core::ids::SessionId;
-use crate::core::sdp::VideoCodec;
 use crate::media::Media;
 use crate::media::directory::Known;
 use crate::media::role::RoleKind;
+use crate::media::sdp::VideoCodec;
 use crate::media::view::Standing;
 
 /// The figures of a session's stream; `None` when it has none.

@@ -1,6 +1,6 @@
 //! What passes between the pages of a session and its stream process: which requests, how many sockets, which signalling.
 //!
-//! The rules are pure (`core::child_api`, `core::signalling`); here they get the session's ids, its page's ICE servers, the settings of
+//! The rules are pure (`worker::child_api`, `edge::signalling`); here they get the session's ids, its page's ICE servers, the settings of
 //! now, and a log with a bound.
 
 use std::fmt::Display;
@@ -11,18 +11,18 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::api::whip::ice_server_link;
 use crate::config::live::Live;
 use crate::config::settings::ChildApi;
-use crate::core::child_api::{self, Asked, Kind};
 use crate::core::ids::{SESSION_ID_SHOWN, SessionId};
-use crate::core::log_limit::LogShares;
-use crate::core::signalling::{self, From, Rules, StreamIds};
-use crate::core::websocket::Verdict;
-use crate::core::whip::ice_server_link;
+use crate::core::limits::log_limit::LogShares;
 use crate::edge::router::{Reply, Request, Screening, TunnelWatch};
+use crate::edge::signalling::{self, From, Rules, StreamIds};
+use crate::edge::websocket::Verdict;
 use crate::engine::moonlight::child_config;
 use crate::host::clock::{self, Clock};
 use crate::worker::board::{Card, Tunnel, View};
+use crate::worker::child_api::{self, Asked, Kind};
 use crate::worker::ice;
 
 /// WebSockets of one session at once. A page has one; a reload, a second tab and a network that changed leave some more for a

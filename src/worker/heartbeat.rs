@@ -18,9 +18,9 @@ use crate::core::fleet::identity::{PROOF_FIELD, WIRE_VERSION};
 use crate::core::fleet::wire::{
     Heartbeat, HeartbeatReply, MAX_NETWORKS, SessionBrief, SessionFacts, WorkerStatus, fitting_text,
 };
+use crate::core::fleet::worker_health::jittered;
 use crate::core::session::Failure;
-use crate::core::status::SessionStatus;
-use crate::core::worker_health::jittered;
+use crate::core::session::status::SessionStatus;
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::entropy;
 use crate::host::http_client;

@@ -14,7 +14,7 @@ use crate::api::sessions;
 use crate::config::secret::Secret;
 use crate::config::settings::{IceServer, Settings, Turn};
 use crate::core::ids::SessionId;
-use crate::core::turn_credentials;
+use crate::core::turn::credentials;
 use crate::host::clock;
 use crate::worker::board::Visit;
 use crate::worker::service::WorkerService;
@@ -102,7 +102,7 @@ fn fixed(settings: &Settings) -> &[IceServer] {
 
 /// The short id names the link in coturn's log and quota without being its key: of a viewers' link, that one's own.
 fn minted(turn: &Turn, link: &SessionId, unix_now: u64, ttl: Duration) -> IceServer {
-    let credentials = turn_credentials::mint(turn.secret.expose(), link.short(), unix_now, ttl);
+    let credentials = credentials::mint(turn.secret.expose(), link.short(), unix_now, ttl);
     IceServer {
         urls: turn.urls.clone(),
         username: Some(credentials.username),
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(child(&settings).as_deref(), Some("2593000:neck.abababab"), "30 days");
         settings.sessions.max_duration = Some(Duration::from_secs(3_600));
         assert_eq!(child(&settings).as_deref(), Some("4660:neck.abababab"), "max_duration and a minute");
-        let expected = turn_credentials::mint("s", "abababab", 1_000, Duration::from_secs(600));
+        let expected = credentials::mint("s", "abababab", 1_000, Duration::from_secs(600));
         assert!(
             browser.servers[0].credential.as_ref().is_some_and(|given| given.matches(&expected.password))
         );

@@ -63,7 +63,7 @@ fn millis(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::reason::EndReason;
+    use crate::core::session::reason::EndReason;
 
     #[test]
     fn each_phase_has_its_time_and_a_restart_changes_none() {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendError, Sender};
 
-use crate::core::reason::EndReason;
 use crate::core::session::Failure;
+use crate::core::session::reason::EndReason;
 use crate::host::wake::Wake;
 use crate::worker::engines::Survey;
 

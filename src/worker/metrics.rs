@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::api::reply::Answer;
 use crate::api::server::Call;
 use crate::config::settings::Role;
-use crate::core::status::SessionStatus;
+use crate::core::session::status::SessionStatus;
 use crate::front::{self, metrics::RoleFacts};
 use crate::host::disk;
 use crate::metrics::exposition::Exposition;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::core::body_distance;
 use crate::core::ids::{Port, SessionId};
 use crate::core::session::{Failure, FailureKind};
 use crate::engine::ffmpeg;
@@ -13,6 +12,7 @@ use crate::engine::moonlight::child_config::ChildConfig;
 use crate::engine::moonlight::layout;
 use crate::host::clock;
 use crate::host::private_dir::{DirError, PrivateDir};
+use crate::worker::body_distance;
 use crate::worker::child_log::{ChildLog, LogShape};
 use crate::worker::ice;
 use crate::worker::kept_pairings::{Kept, STATE_LIMIT};

@@ -1,6 +1,6 @@
 //! Asks a stream process whether it is still there, without ever blocking its supervisor: a socket that is looked at.
 //!
-//! When to ask and what silence means is decided by [`crate::core::process_probe`].
+//! When to ask and what silence means is decided by [`crate::worker::probe_policy`].
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,8 +10,8 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::core::ids::{Port, SessionId};
-use crate::core::process_probe::{ProcessProbe, Step};
 use crate::core::time::Moment;
+use crate::worker::probe_policy::{ProcessProbe, Step};
 use crate::worker::set_up::PROBE_USER;
 
 /// The questions to one session's stream process.
@@ -127,7 +127,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-    use crate::core::process_probe::{MISSES, PATIENCE};
+    use crate::worker::probe_policy::{MISSES, PATIENCE};
 
     fn listener() -> (TcpListener, Port) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

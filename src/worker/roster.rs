@@ -15,7 +15,7 @@ use crate::config::live::Live;
 use crate::config::settings::Settings;
 use crate::core::fleet::wire::MAX_SESSIONS_LISTED;
 use crate::core::ids::{BodyAddr, SessionId};
-use crate::core::reason::EndReason;
+use crate::core::session::reason::EndReason;
 use crate::core::time::Moment;
 use crate::host::clock::Clock;
 use crate::host::process;

@@ -22,15 +22,14 @@ use crate::api::types::{CreateRequest, SessionView};
 use crate::config::live::Live;
 use crate::config::settings::Role;
 use crate::core::dial_policy;
-use crate::core::fence::{Caller, LeaseProof};
+use crate::core::fleet::fence::{Caller, LeaseProof};
+use crate::core::fleet::listing::{Kind, Wanted};
 use crate::core::fleet::turns::Fault;
 use crate::core::fleet::wire::{
     BASE_URL_FIELD, END_REASON_FIELD, FAULT_FIELD, LEASE_FIELD, SESSION_ID_FIELD, TIME_LEFT_FIELD,
 };
 use crate::core::ids::SessionId;
-use crate::core::listing::{Kind, Wanted};
-use crate::core::reason::EndReason;
-use crate::core::streamers::Sockets;
+use crate::core::session::reason::EndReason;
 use crate::host::clock::Clock;
 use crate::host::entropy;
 use crate::host::local;
@@ -43,6 +42,7 @@ use crate::worker::engines::{BadChoice, Choice};
 use crate::worker::figures;
 use crate::worker::health::Health;
 use crate::worker::ice;
+use crate::worker::leaked_streamers::Sockets;
 use crate::worker::metrics;
 use crate::worker::mic;
 use crate::worker::namespaces::copies;

@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 use std::io;
 
-use crate::core::ffmpeg_description::Description;
 use crate::engine::ingest::SourceSpec;
+use crate::media::codec::ffmpeg_description::Description;
 use crate::media::publishing::{Fed, Publishing};
 use crate::media::stream_watch::Found;
 

@@ -1,6 +1,6 @@
 //! The helpers (`streamer`) of a stream process: ends those that were left behind by pages that went.
 //!
-//! Which those are is decided by [`crate::core::streamers`].
+//! Which those are is decided by [`crate::worker::leaked_streamers`].
 
 use rustix::process::Signal;
 

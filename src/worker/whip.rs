@@ -19,19 +19,19 @@ use crate::api::reply::Answer;
 use crate::api::routes::Leg;
 use crate::api::server::Call;
 use crate::api::sessions::{self, Link};
+use crate::api::whip::{
+    self, Change, EntityTag, FRAGMENT_TYPE, Problem, SDP_TYPE, ice_server_link, judge_patch,
+};
 use crate::config::live::Live;
 use crate::config::secret::Secret;
 use crate::config::settings::Settings;
 use crate::core::ids::SessionId;
-use crate::core::rate_limit::Rate;
-use crate::core::sdp::{self, Agreed, Offer, Purpose, SdpFragment, Supported};
+use crate::core::limits::rate_limit::Rate;
 use crate::core::time::Moment;
-use crate::core::whip::{
-    self, Change, EntityTag, FRAGMENT_TYPE, Problem, SDP_TYPE, ice_server_link, judge_patch,
-};
 use crate::host::clock::{self, Clock};
 use crate::host::entropy;
 use crate::media::ids::PeerId;
+use crate::media::sdp::{self, Agreed, Offer, Purpose, SdpFragment, Supported};
 use crate::worker::board::{Board, Visit};
 use crate::worker::browsers::{self, Browsers};
 use crate::worker::health::Flags;

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use hydraneckwebrtc::core::turn_client::{Relay, Trouble};
-use hydraneckwebrtc::core::turn_credentials::{self, Credentials};
+use hydraneckwebrtc::core::turn::client::{Relay, Trouble};
+use hydraneckwebrtc::core::turn::credentials::{self, Credentials};
 use hydraneckwebrtc::edge::tls;
 use hydraneckwebrtc::host::crypto;
 use hydraneckwebrtc::host::turn::{Plan as Check, allocate_check};
@@ -54,7 +54,7 @@ fn allocated(url: &str, credentials: &Credentials) -> Result<Relay, Trouble> {
 }
 
 fn of_namespace(secret: &str) -> Credentials {
-    turn_credentials::mint_in("myapp", secret, "ann", unix_now(), Duration::from_secs(600))
+    credentials::mint_in("myapp", secret, "ann", unix_now(), Duration::from_secs(600))
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_namespace_is_relayed_from_the_moment_its_secret_is_in_coturns_database() {
     bring_secrets(&copies, &database);
     let given = allocated(&url, &of_namespace(secret));
     assert!(given.is_ok(), "at once, and without a restart: {given:?}");
-    let sessions = turn_credentials::mint(SECRET, "0123abcd", unix_now(), Duration::from_secs(600));
+    let sessions = credentials::mint(SECRET, "0123abcd", unix_now(), Duration::from_secs(600));
     let given = allocated(&url, &sessions);
     assert!(given.is_ok(), "the secret of sessions stays good beside it: {given:?}");
     eventually("the worker finds it relayed", || (turn_up(&worker) == true).then_some(()));

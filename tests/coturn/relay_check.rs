@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use hydraneckwebrtc::core::turn_client::{Reach, Relay, Trouble};
-use hydraneckwebrtc::core::turn_credentials::{self, Credentials};
+use hydraneckwebrtc::core::turn::client::{Reach, Relay, Trouble};
+use hydraneckwebrtc::core::turn::credentials::{self, Credentials};
 use hydraneckwebrtc::edge::tls;
 use hydraneckwebrtc::host::crypto;
 use hydraneckwebrtc::host::turn::{Plan as Check, allocate_check, relay_check};
@@ -15,7 +15,7 @@ use super::lab::Lab;
 use super::{OWN, unix_now};
 
 fn minted(secret: &str, now: u64) -> Credentials {
-    turn_credentials::mint(secret, "0123abcd", now, Duration::from_secs(600))
+    credentials::mint(secret, "0123abcd", now, Duration::from_secs(600))
 }
 
 fn check(url: &str, credentials: &Credentials, ca: Option<&std::path::Path>) -> Result<Relay, Trouble> {

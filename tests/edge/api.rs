@@ -8,9 +8,9 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::config::settings::{Edge, Network};
-use hydraneckwebrtc::core::api_queue::Rank;
 use hydraneckwebrtc::edge::EdgeConfig;
 use hydraneckwebrtc::edge::api_pool::ApiPool;
+use hydraneckwebrtc::edge::api_queue::Rank;
 use hydraneckwebrtc::edge::router::{ApiForward, Decision, Reply, Request};
 
 use crate::support::{PATIENCE, TestEdge, Wire, settings, until};

@@ -7,9 +7,9 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hydraneckwebrtc::core::signalling::From;
-use hydraneckwebrtc::core::websocket::{MAX_TEXT, PONG, Verdict};
 use hydraneckwebrtc::edge::router::{Decision, Forward, Screening};
+use hydraneckwebrtc::edge::signalling::From;
+use hydraneckwebrtc::edge::websocket::{MAX_TEXT, PONG, Verdict};
 
 use crate::support::{PATIENCE, TestEdge, Tunnels, Wire, forward, upstream};
 
@@ -142,7 +142,7 @@ impl Screening for Loud {
 fn screened_edge(to: SocketAddr) -> (TestEdge, Receiver<String>) {
     let (refused, refusals) = mpsc::channel();
     let (screen, tunnels) = (Arc::new(Loud(Mutex::new(refused))), Arc::new(Tunnels::default()));
-    let confined = hydraneckwebrtc::core::http_head::confine::Confinement {
+    let confined = hydraneckwebrtc::edge::http1::head::confine::Confinement {
         path: "/".into(),
         ancestors: "'self'".into(),
     };

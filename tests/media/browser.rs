@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use hydraneckwebrtc::core::tcp_frames::{self, Deframer};
+use hydraneckwebrtc::media::transport::tcp_frames::{self, Deframer};
 
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::media::{Direction, MediaKind, Mid};

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::config::settings::{Role, Settings};
 use hydraneckwebrtc::core::ids::SessionId;
-use hydraneckwebrtc::core::sdp::Offer;
 use hydraneckwebrtc::host::pulse::Pulses;
 use hydraneckwebrtc::media::config::MediaConfig;
 use hydraneckwebrtc::media::mic::Mic;
 use hydraneckwebrtc::media::offer::Wanted;
+use hydraneckwebrtc::media::sdp::Offer;
 use hydraneckwebrtc::media::{Accepted, Media, MediaThreads};
 
 use crate::browser::Browser;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hydraneckwebrtc::core::turn_credentials;
+use hydraneckwebrtc::core::turn::credentials;
 use hydraneckwebrtc::edge::tls;
 use hydraneckwebrtc::host::crypto;
 use hydraneckwebrtc::host::turn::{Plan, granted};
@@ -347,7 +347,7 @@ fn inside() {
 fn refuses_others(secret: &str, server: SocketAddr) {
     crypto::install();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-    let credentials = turn_credentials::mint(secret, "0123abcd", now, Duration::from_secs(600));
+    let credentials = credentials::mint(secret, "0123abcd", now, Duration::from_secs(600));
     let others = [
         "127.0.0.1",
         "10.0.0.1",

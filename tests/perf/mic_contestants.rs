@@ -8,12 +8,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hydraneckwebrtc::config::settings::{Role, Settings};
 use hydraneckwebrtc::core::ids::SessionId;
-use hydraneckwebrtc::core::sdp::Offer;
 use hydraneckwebrtc::host::pulse::Pulses;
 use hydraneckwebrtc::media::Media;
 use hydraneckwebrtc::media::config::MediaConfig;
 use hydraneckwebrtc::media::mic::Mic;
 use hydraneckwebrtc::media::offer::Wanted;
+use hydraneckwebrtc::media::sdp::Offer;
 use serde_json::{Value, json};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpWrite;

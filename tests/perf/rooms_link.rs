@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use hydraneckwebrtc::core::rtp_packet;
+use hydraneckwebrtc::media::rtp::packet;
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::media::{Direction, MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
@@ -191,7 +191,7 @@ impl Link {
     }
 
     fn receive(&mut self, source: SocketAddr, datagram: &[u8]) {
-        if self.counts_only && rtp_packet::parse(datagram).is_some() {
+        if self.counts_only && packet::parse(datagram).is_some() {
             return self.came.count(datagram);
         }
         if let Ok(receive) = Receive::new(Protocol::Udp, source, self.local, datagram) {
@@ -328,7 +328,7 @@ impl Came {
 
     /// By the head, which is not encrypted (RFC 3711, 3.1).
     fn count(&mut self, datagram: &[u8]) {
-        let Some(packet) = rtp_packet::parse(datagram) else { return };
+        let Some(packet) = packet::parse(datagram) else { return };
         self.packets += 1;
         let step = self.counted.get(&packet.ssrc).map_or(1, |last| packet.sequence.wrapping_sub(*last));
         if step == 0 || step > u16::MAX / 2 {

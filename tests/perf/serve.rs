@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::config::settings::{Role, ServerTls, Settings};
 use hydraneckwebrtc::config::tls_files;
-use hydraneckwebrtc::core::signalling::From;
-use hydraneckwebrtc::core::websocket::Verdict;
 use hydraneckwebrtc::edge::router::{Decision, Forward, Request, Router, Screening, TunnelWatch, Upstream};
+use hydraneckwebrtc::edge::signalling::From;
 use hydraneckwebrtc::edge::tls::names::ServedCertificates;
 use hydraneckwebrtc::edge::tls::{self, Tls};
+use hydraneckwebrtc::edge::websocket::Verdict;
 use hydraneckwebrtc::edge::{Edge, EdgeConfig};
 
 /// Between two bursts of a paced tunnel.

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::config::settings::{Listen, ListenAddress, Role, Settings};
 use hydraneckwebrtc::core::ids::SessionId;
-use hydraneckwebrtc::core::sdp::{Offer, VideoCodec};
 use hydraneckwebrtc::host::pulse::Pulses;
 use hydraneckwebrtc::media::Media;
 use hydraneckwebrtc::media::config::MediaConfig;
 use hydraneckwebrtc::media::offer::Wanted;
 use hydraneckwebrtc::media::publishing::Ingest;
+use hydraneckwebrtc::media::sdp::{Offer, VideoCodec};
 use hydraneckwebrtc::media::stream::{Codecs, SourceSpec};
 use hydraneckwebrtc::media::viewer::{Audience, Viewer};
 use serde_json::json;

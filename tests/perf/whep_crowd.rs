@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use hydraneckwebrtc::core::rtp_packet::{self, RtpPacket};
+use hydraneckwebrtc::media::rtp::packet::{self, RtpPacket};
 use rustix::event::epoll;
 use serde_json::{Value, json};
 
@@ -262,7 +262,7 @@ struct Counted {
 impl Seat {
     fn pump(&mut self, room: &mut [u8]) {
         let Seat { client, taker, counted } = self;
-        taker.take(room, |source, datagram| match (counted.as_mut(), rtp_packet::parse(datagram)) {
+        taker.take(room, |source, datagram| match (counted.as_mut(), packet::parse(datagram)) {
             (Some(counted), Some(packet)) => counted.count(&packet, &mut client.seen),
             _ => client.receive(source, datagram),
         });

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::core::rooms::tracks::MediaKind;
-use hydraneckwebrtc::core::rtp_packet;
+use hydraneckwebrtc::media::rtp::packet;
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::channel::{ChannelConfig, ChannelId};
 use str0m::media::{Direction, MediaKind as Kind, Mid, Rid, Simulcast, SimulcastLayer};
@@ -305,7 +305,7 @@ impl Guest {
 
     /// Of a picture, the first time.
     fn loses(&mut self, datagram: &[u8]) -> bool {
-        let (Some(each), Some(header)) = (self.loses_each, rtp_packet::parse_header(datagram)) else {
+        let (Some(each), Some(header)) = (self.loses_each, packet::parse_header(datagram)) else {
             return false;
         };
         let is_picture = header.payload_type == 96;

@@ -81,9 +81,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("operator", &["api", "config", "core", "edge", "host"]),
     ("daemon", &["config", "core", "host", "logging"]),
     ("acme", &["config", "core", "edge", "host", "metrics"]),
-    ("api", &["config", "core", "edge", "host", "isolation", "metrics"]),
+    ("api", &["config", "core", "edge", "host", "isolation", "media", "metrics"]),
     ("edge", &["config", "core", "isolation", "metrics"]),
-    ("engine", &["body", "config", "core", "host"]),
+    ("engine", &["body", "config", "core", "host", "media"]),
     ("media", &["config", "core", "host", "isolation", "metrics"]),
     ("body", &["config", "core", "host"]),
     ("update", &["config", "core", "host", "logging"]),
@@ -96,7 +96,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("config", &["core"]),
 ];
 
-/// Between these two, only these modules: settings are checked with the core's names, and the core is given settings.
+/// Between these two, only these modules: settings are checked with the core's names, the core is given settings, and so on.
 const SINGLE: &[(&str, &[&str])] = &[
     (
         "config",
@@ -111,27 +111,33 @@ const SINGLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("core", &["config::settings"]),
-    // The API's pages are replies of the edge, and its requests come from the edge's pool; it knows nothing else of it.
-    ("api", &["edge::api_pool", "edge::router"]),
+    // The API's pages are replies of the edge, its requests come from the edge's pool, and it reads offers; it knows nothing else of both.
+    ("api", &["edge::api_pool", "edge::api_queue", "edge::http1", "edge::router", "media::sdp"]),
+    // A media process is told the packets that we take.
+    ("engine", &["media::rtp", "media::sdp"]),
 ];
 
 /// Stand-ins use nothing of the product, so that a mistake there cannot hide itself here. These are the verb.
 const DEMO_ROLE: &[&str] = &["src/demo/role.rs", "src/demo/door.rs", "src/demo/room.rs"];
 
-/// Each `crate::a::b` of the product: offset, `a`, and `a::b`.
-fn uses(source: &Source) -> Vec<(usize, String, String)> {
+/// Each `crate::a::b::C` of the product: offset and `a::b::C`.
+pub fn paths(source: &Source) -> Vec<(usize, String)> {
     let own = if source.module() == "main" { "hydraneckwebrtc::" } else { "crate::" };
-    let mut found = Vec::new();
-    for at in words(&source.product, own) {
-        let rest = &source.product[at + own.len()..];
-        for path in branches(rest) {
-            let mut parts = path.split("::");
-            let first = parts.next().unwrap_or_default().to_owned();
-            let two = parts.next().map_or(first.clone(), |second| format!("{first}::{second}"));
-            found.push((at, first, two));
-        }
-    }
-    found
+    let starts = words(&source.product, own).into_iter();
+    starts
+        .flat_map(|at| branches(&source.product[at + own.len()..]).into_iter().map(move |path| (at, path)))
+        .collect()
+}
+
+/// The same: offset, `a`, and `a::b`.
+fn uses(source: &Source) -> Vec<(usize, String, String)> {
+    let each = paths(source).into_iter().map(|(at, path)| {
+        let mut parts = path.split("::");
+        let first = parts.next().unwrap_or_default().to_owned();
+        let two = parts.next().map_or(first.clone(), |second| format!("{first}::{second}"));
+        (at, first, two)
+    });
+    each.collect()
 }
 
 /// `a::b::c` as itself; `{a, b::c}` as its branches.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hydraneckwebrtc::api::routes::{Auth, Links, On, ROUTES, Route};
-use hydraneckwebrtc::core::reason::EndReason;
+use hydraneckwebrtc::core::session::reason::EndReason;
 use serde_yaml::Value;
 
 use crate::none;

@@ -1,9 +1,54 @@
-//! What may stand where: the core is pure, `unsafe` has one home, nothing from outside makes us panic.
+//! What may stand where: policy is pure, `unsafe` has one home, nothing from outside makes us panic.
 
 use crate::none;
-use crate::source::{Source, closing, sources};
+use crate::source::{Source, closing, root, sources};
 
-/// What the core does not do (SPEC: `now`, entropy and settings come in as values).
+/// The pure modules, each a file or a folder with all that is in it: they decide, and their neighbours act. A feature's pure part stands
+/// beside its loop; what several features share is in `core`.
+const PURE: &[&str] = &[
+    "acme/protocol",
+    "api/token_use",
+    "api/whip",
+    "api/wrong_tokens",
+    "controller/lease/policy",
+    "core",
+    "edge/api_queue",
+    "edge/forwarding_proof",
+    "edge/http1",
+    "edge/local_request",
+    "edge/signalling",
+    "edge/websocket",
+    "engine/clip/webm",
+    "engine/ffmpeg/streams",
+    "engine/log_ends",
+    "front/certificate_news",
+    "front/worker_conditions",
+    "media/codec",
+    "media/mic_gate",
+    "media/peer_life",
+    "media/publisher_turn",
+    "media/rtp",
+    "media/sdp",
+    "media/simulcast",
+    "media/srtp",
+    "media/telling",
+    "media/transport",
+    "operator/policy",
+    "outbox/policy",
+    "setup/policy",
+    "update/policy",
+    "worker/body_distance",
+    "worker/child_api",
+    "worker/engines/ffmpeg_progress",
+    "worker/leaked_streamers",
+    "worker/pairing_turns",
+    "worker/probe_policy",
+];
+
+/// Settings are values; a pure module may be given them.
+const VALUES: &str = "src/config/";
+
+/// What pure modules do not do: the time, entropy and settings come in as values.
 const IMPURE: &[&str] = &[
     "std::time::Instant",
     "std::time::SystemTime",
@@ -68,13 +113,43 @@ fn find(sources: &[Source], tokens: &[&str]) -> Vec<String> {
     found
 }
 
+fn is_pure(path: &str) -> bool {
+    PURE.iter().any(|module| {
+        let rest = path.strip_prefix("src/").and_then(|path| path.strip_prefix(module));
+        rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+    })
+}
+
 #[test]
-fn the_core_has_no_clock_socket_thread_file_environment_randomness_or_log() {
-    let core: Vec<Source> = sources("src/core")
-        .into_iter()
-        .chain(sources("src").into_iter().filter(|s| s.path == "src/core.rs"))
-        .collect();
-    none("the core is pure", find(&core, IMPURE));
+fn pure_modules_have_no_clock_socket_thread_file_environment_randomness_or_log() {
+    let pure: Vec<Source> = sources("src").into_iter().filter(|source| is_pure(&source.path)).collect();
+    none("what decides does nothing else", find(&pure, IMPURE));
+    let gone = PURE.iter().filter(|module| !pure.iter().any(|source| source.path[4..].starts_with(**module)));
+    none("every pure module exists", gone.map(|module| (*module).to_owned()).collect());
+}
+
+#[test]
+fn pure_modules_use_pure_modules_only() {
+    let mut found = Vec::new();
+    for source in sources("src").iter().filter(|source| is_pure(&source.path)) {
+        for (at, path) in crate::imports::paths(source) {
+            let file = file_of(&path);
+            if !(is_pure(&file) || file.starts_with(VALUES)) {
+                found.push(format!("{} ({file} is not pure)", source.at(at)));
+            }
+        }
+    }
+    none("what is pure uses what is pure", found);
+}
+
+/// The file of the module in which a path `a::b::C` ends.
+fn file_of(path: &str) -> String {
+    let parts: Vec<&str> = path.split("::").collect();
+    let files = (1..=parts.len()).rev().flat_map(|length| {
+        let module = parts[..length].join("/");
+        [format!("src/{module}.rs"), format!("src/{module}/mod.rs")]
+    });
+    files.into_iter().find(|file| root().join(file).is_file()).unwrap_or_else(|| path.to_owned())
 }
 
 #[test]

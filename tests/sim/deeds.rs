@@ -6,7 +6,7 @@ use hydraneckwebrtc::core::fleet::disputes::Disputes;
 use hydraneckwebrtc::core::fleet::turns::Course;
 use hydraneckwebrtc::core::fleet::{CreateSpec, Refused, Route};
 use hydraneckwebrtc::core::ids::{BodyAddr, SessionId};
-use hydraneckwebrtc::core::reason::EndReason;
+use hydraneckwebrtc::core::session::reason::EndReason;
 
 use crate::world::{Message, TIMEOUT_MS, Weather, World, fresh_fleet};
 

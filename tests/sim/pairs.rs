@@ -10,12 +10,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use hydraneckwebrtc::config::settings::{Role, Settings};
-use hydraneckwebrtc::core::fence::{Caller, Fence, LeaseProof, WorkerTime};
+use hydraneckwebrtc::controller::lease::policy::{Finding, Holder, Lead, Lease, Next, Query, Term};
+use hydraneckwebrtc::core::fleet::fence::{Caller, Fence, LeaseProof, WorkerTime};
 use hydraneckwebrtc::core::fleet::wire::{Generation, Heartbeat, SessionBrief, Stamp, WorkerStatus};
 use hydraneckwebrtc::core::fleet::{BeatOutcome, CreateSpec, Fleet, FleetSettings, Placed};
 use hydraneckwebrtc::core::ids::{BodyAddr, SessionId, WorkerId};
-use hydraneckwebrtc::core::lease::{Finding, Holder, Lead, Lease, Next, Query, Term};
-use hydraneckwebrtc::core::status::SessionStatus;
+use hydraneckwebrtc::core::session::status::SessionStatus;
 use hydraneckwebrtc::core::time::Moment;
 
 use crate::rng::Rng;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use hydraneckwebrtc::core::fleet::identity::{PublicKey, WIRE_VERSION};
 use hydraneckwebrtc::core::fleet::wire::{Generation, Heartbeat, SessionBrief, Stamp, WorkerStatus};
 use hydraneckwebrtc::core::ids::{BodyAddr, SessionId, WorkerId};
-use hydraneckwebrtc::core::reason::EndReason;
-use hydraneckwebrtc::core::status::SessionStatus;
+use hydraneckwebrtc::core::session::reason::EndReason;
+use hydraneckwebrtc::core::session::status::SessionStatus;
 
 pub const INTERVAL_MS: u64 = 10_000;
 /// `sessions.ended_window`

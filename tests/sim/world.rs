@@ -11,8 +11,8 @@ use hydraneckwebrtc::core::fleet::turns::{Course, Fault, TurnEnd};
 use hydraneckwebrtc::core::fleet::wire::{Heartbeat, HeartbeatReply, Stamp};
 use hydraneckwebrtc::core::fleet::{BeatOutcome, CreateSpec, Fleet, FleetSettings, Placed};
 use hydraneckwebrtc::core::ids::{BodyAddr, SessionId, WorkerId};
-use hydraneckwebrtc::core::reason::EndReason;
-use hydraneckwebrtc::core::status::SessionStatus;
+use hydraneckwebrtc::core::session::reason::EndReason;
+use hydraneckwebrtc::core::session::status::SessionStatus;
 use hydraneckwebrtc::core::time::Moment;
 
 use crate::checks::check_told;

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant, SystemTime};
 
-use hydraneckwebrtc::core::rtp_packet;
-use hydraneckwebrtc::core::rtp_payload::{self, Packing};
+use hydraneckwebrtc::media::rtp::packet;
+use hydraneckwebrtc::media::rtp::payload::{self, Packing};
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid, Rid, Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive};
@@ -243,7 +243,7 @@ impl Client {
 
     /// Whether this one gets lost; by its SSRC what is sent again does not.
     fn loses(&self, datagram: &[u8]) -> bool {
-        let (Some(each), Some(header)) = (self.loses_each, rtp_packet::parse_header(datagram)) else {
+        let (Some(each), Some(header)) = (self.loses_each, packet::parse_header(datagram)) else {
             return false;
         };
         let number = u16::from_be_bytes([datagram[2], datagram[3]]);
@@ -330,7 +330,7 @@ impl Client {
         if self.seen.last.is_none_or(|(last, ..)| number > last) {
             self.seen.last = Some((number, packet.header.timestamp, now));
         }
-        if rtp_payload::starts_key_frame(Packing::Vp8, &packet.payload) {
+        if payload::starts_key_frame(Packing::Vp8, &packet.payload) {
             self.in_key_frame = true;
         }
         if packet.header.marker && std::mem::take(&mut self.in_key_frame) {

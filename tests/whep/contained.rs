@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hydraneckwebrtc::core::media_feed::StreamPacket;
-use hydraneckwebrtc::core::sdp::{Agreed, Offer, VideoCodec};
 use hydraneckwebrtc::isolation;
 use hydraneckwebrtc::media::audience::Followers;
 use hydraneckwebrtc::media::ids::PeerId;
 use hydraneckwebrtc::media::offer::Wanted;
 use hydraneckwebrtc::media::publisher::{Place, Publisher};
 use hydraneckwebrtc::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
+use hydraneckwebrtc::media::rtp::feed::StreamPacket;
+use hydraneckwebrtc::media::sdp::{Agreed, Offer, VideoCodec};
 use hydraneckwebrtc::media::source::Source;
 use hydraneckwebrtc::media::stream::StreamId;
 use hydraneckwebrtc::media::view::Standing;

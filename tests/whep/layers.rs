@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::config::settings::{Estimator, Settings};
-use hydraneckwebrtc::core::layers::Layer;
-use hydraneckwebrtc::core::sdp::VideoCodec;
 use hydraneckwebrtc::media::ids::PeerId;
 use hydraneckwebrtc::media::publisher::Place;
+use hydraneckwebrtc::media::sdp::VideoCodec;
+use hydraneckwebrtc::media::simulcast::layers::Layer;
 
 use crate::client::{Client, until};
 use crate::generator::Pace;

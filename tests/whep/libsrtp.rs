@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use hydraneckwebrtc::core::srtp::{Header, Profile, Sealer, SendKey, Side};
+use hydraneckwebrtc::media::srtp::{Header, Profile, Sealer, SendKey, Side};
 
 use crate::aiortc;
 

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use hydraneckwebrtc::core::layers::Layer;
-use hydraneckwebrtc::core::media_feed::{Feed, Feeder, Track};
-use hydraneckwebrtc::core::rtp_packet::{RtpPacket, SenderReport};
-use hydraneckwebrtc::core::rtp_payload::Packing;
-use hydraneckwebrtc::core::sdp::VideoCodec;
 use hydraneckwebrtc::core::time::Moment;
+use hydraneckwebrtc::media::rtp::feed::{Feed, Feeder, Track};
+use hydraneckwebrtc::media::rtp::packet::{RtpPacket, SenderReport};
+use hydraneckwebrtc::media::rtp::payload::Packing;
+use hydraneckwebrtc::media::sdp::VideoCodec;
+use hydraneckwebrtc::media::simulcast::layers::Layer;
 use hydraneckwebrtc::media::view::Sending;
 
 use crate::client::{Client, until};
@@ -137,7 +137,7 @@ fn an_ice_restart_before_the_first_packet_keeps_the_sources() {
     let before = ssrcs(&answered);
     let (ufrag, pwd) = clients[0].restart_ice();
     let candidates = vec![clients[0].candidate().trim().trim_start_matches("a=").to_owned()];
-    let ice = hydraneckwebrtc::core::sdp::IceParameters { ufrag, pwd, candidates };
+    let ice = hydraneckwebrtc::media::sdp::IceParameters { ufrag, pwd, candidates };
     let restarted = studio.media.restart_ice(&peer, &ice).expect("a restart");
     assert_eq!(ssrcs(&restarted.answer), before);
     clients[0].answer(&restarted.answer);

@@ -4,8 +4,9 @@
 use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use hydraneckwebrtc::core::sdp::VideoCodec;
-use hydraneckwebrtc::core::{datagram, stun_binding};
+use hydraneckwebrtc::core::turn::stun_binding;
+use hydraneckwebrtc::media::sdp::VideoCodec;
+use hydraneckwebrtc::media::transport::datagram;
 
 use crate::client::{Client, until};
 use crate::generator::Pace;

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use hydraneckwebrtc::core::sdp::VideoCodec;
+use hydraneckwebrtc::media::sdp::VideoCodec;
 use str0m::media::Rid;
 
 use crate::client::Client;

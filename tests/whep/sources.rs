@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hydraneckwebrtc::core::sdp::VideoCodec;
+use hydraneckwebrtc::media::sdp::VideoCodec;
 
 use crate::client::{Client, until};
 use crate::studio::Studio;

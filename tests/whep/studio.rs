@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::config::settings::{Listen, ListenAddress, Role, Settings};
 use hydraneckwebrtc::core::ids::SessionId;
-use hydraneckwebrtc::core::sdp::{Agreed, Offer, VideoCodec};
 use hydraneckwebrtc::host::pulse::Pulses;
 use hydraneckwebrtc::media::config::MediaConfig;
 use hydraneckwebrtc::media::ids::PeerId;
@@ -14,6 +13,7 @@ use hydraneckwebrtc::media::offer::Wanted;
 use hydraneckwebrtc::media::publisher::{Place, Publisher};
 use hydraneckwebrtc::media::publishing::Ingest;
 use hydraneckwebrtc::media::role::Gone;
+use hydraneckwebrtc::media::sdp::{Agreed, Offer, VideoCodec};
 use hydraneckwebrtc::media::stream::{Codecs, SourceSpec};
 use hydraneckwebrtc::media::streams::SourceHandle;
 use hydraneckwebrtc::media::viewer::{Audience, Viewer};

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use hydraneckwebrtc::core::sdp::VideoCodec;
+use hydraneckwebrtc::media::sdp::VideoCodec;
 
 use crate::client::{Client, Wants, until};
 use crate::lab::eventually;

@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
 
-use hydraneckwebrtc::core::rtp_packet;
+use hydraneckwebrtc::media::rtp::packet;
 
 use crate::client::Client;
 
@@ -80,7 +80,7 @@ impl Film {
         let mut room = [0; 2048];
         for ((socket, mid), sent) in [&self.video, &self.audio].into_iter().zip(mids).zip(&mut self.sent) {
             while let Ok(length) = socket.recv(&mut room) {
-                let Some(packet) = rtp_packet::parse(&room[..length]) else { continue };
+                let Some(packet) = packet::parse(&room[..length]) else { continue };
                 publisher.write(mid, *sent, packet.timestamp, packet.marker, packet.payload.to_vec());
                 *sent += 1;
             }

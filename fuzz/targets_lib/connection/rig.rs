@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use hydraneckwebrtc::config::settings::{Role, Settings};
-use hydraneckwebrtc::core::api_queue::Rank;
 use hydraneckwebrtc::edge::EdgeConfig;
 use hydraneckwebrtc::edge::api_pool::ApiPool;
+use hydraneckwebrtc::edge::api_queue::Rank;
 use hydraneckwebrtc::edge::by_hand::LoopByHand;
 use hydraneckwebrtc::edge::router::{
     ApiForward, Decision, Forward, Injection, Reply, Request, Router, TunnelWatch, Upstream,

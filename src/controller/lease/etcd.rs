@@ -11,8 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::config::settings::LeaseConfig;
+use crate::controller::lease::policy::{Finding, Holder, Query, Term};
 use crate::core::ids::WorkerId;
-use crate::core::lease::{Finding, Holder, Query, Term};
 use crate::core::namespaces::NamespaceName;
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::http_client;

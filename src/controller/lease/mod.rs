@@ -1,9 +1,10 @@
 //! The thread `lease`: asks etcd who leads, and says it to those who have to know.
 //!
-//! What it finds is in [`Leadership`], which every other thread may look at. The policy is [`crate::core::lease`]; here are a clock, calls and
+//! What it finds is in [`Leadership`], which every other thread may look at. The policy is [`crate::controller::lease::policy`]; here are a clock, calls and
 //! the log.
 
 pub mod etcd;
+pub mod policy;
 pub mod stored;
 
 use std::collections::BTreeSet;
@@ -18,11 +19,11 @@ use serde_json::{Value, json};
 use crate::api::reply::{Answer, Responder};
 use crate::api::server::Beat;
 use crate::controller::fleet_thread::Ask;
+use crate::controller::lease::policy::{Finding, Lead, Lease, LeaseNews, Next, Query};
 use crate::controller::refusals;
-use crate::core::fence::{LeaseProof, WorkerTime};
+use crate::core::fleet::fence::{LeaseProof, WorkerTime};
 use crate::core::fleet::wire::Generation;
 use crate::core::ids::WorkerId;
-use crate::core::lease::{Finding, Lead, Lease, LeaseNews, Next, Query};
 use crate::core::namespaces::state::NamespaceState;
 use crate::core::time::Moment;
 use crate::host::clock::Clock;

@@ -6,7 +6,7 @@ use super::*;
 use crate::config::settings::Role;
 use crate::core::fleet::wire::{Heartbeat, SessionBrief};
 use crate::core::fleet::{Fleet, FleetSettings};
-use crate::core::status::SessionStatus;
+use crate::core::session::status::SessionStatus;
 
 const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Finding;
 use crate::config::settings::{Role, Settings};
-use crate::core::descriptors;
+use crate::core::limits::descriptors;
 
 /// Settings of directories. What else stands in the way of a start is a port.
 const DIRECTORY_KEYS: [&str; 2] = ["server.state_dir", "sessions.data_dir"];

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use super::Finding;
-use crate::core::acme::times::WallTime;
 use crate::core::ip_forms;
-use crate::core::turn_client::{Reach, Relay, ServerUrl, Trouble};
+use crate::core::turn::client::{Reach, Relay, ServerUrl, Trouble};
+use crate::core::wall_time::WallTime;
 
 /// Seconds of a day.
 const DAY: u64 = 86_400;

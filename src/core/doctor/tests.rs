@@ -9,9 +9,9 @@ use super::updates::{self, Looked, Trial, Updates};
 use super::wireguard::{self, Peer, WireGuard};
 use super::*;
 use crate::config::settings::{AutoUpdate, Role, Settings, Update};
-use crate::core::acme::times::WallTime;
-use crate::core::turn_client::{Reach, Refusal, Relay, Trouble};
-use crate::core::update::version::Version;
+use crate::core::turn::client::{Reach, Refusal, Relay, Trouble};
+use crate::core::version::Version;
+use crate::core::wall_time::WallTime;
 
 const NOW: u64 = 1_800_000_000;
 const DAY: u64 = 86_400;

@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::config::settings::{AutoUpdate, Update};
-use crate::core::update::version::Version;
+use crate::core::version::Version;
 
 const CHECK: &str = "updates";
 

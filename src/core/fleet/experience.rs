@@ -6,11 +6,11 @@ use super::failures::{FailedAt, Failures, Trust};
 use super::turns::Suspect;
 use super::{Called, Fleet, FleetEvent, Work, Worker};
 use crate::core::dial_policy::may_dial;
+use crate::core::fleet::routing::Bar;
 use crate::core::fleet::wire::{Hindrance, Stops};
+use crate::core::fleet::worker_health::WorkerHealth;
 use crate::core::ids::{BodyAddr, WorkerId};
-use crate::core::routing::Bar;
 use crate::core::time::Moment;
-use crate::core::worker_health::WorkerHealth;
 
 /// The engine whose sessions need the worker's web-server.
 const WEB_SERVER_ENGINE: &str = "moonlight";

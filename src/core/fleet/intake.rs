@@ -13,10 +13,10 @@ use super::wire::{
     BeatRefusal, EndOrder, Heartbeat, HeartbeatReply, Hindrance, MAX_SESSIONS_LISTED, SessionBrief, Stamp,
 };
 use super::{BEATS_PER_TIMEOUT, Called, Fleet, FleetEvent, List, MIN_INTERVAL, Work, Worker};
+use crate::core::fleet::worker_health::WorkerHealth;
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
-use crate::core::reason::EndReason;
+use crate::core::session::reason::EndReason;
 use crate::core::time::Moment;
-use crate::core::worker_health::WorkerHealth;
 
 /// What became of a heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]

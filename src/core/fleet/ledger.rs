@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::wire::{SessionBrief, Stamp};
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
-use crate::core::reason::EndReason;
-use crate::core::status::SessionStatus;
+use crate::core::session::reason::EndReason;
+use crate::core::session::status::SessionStatus;
 use crate::core::time::Moment;
 
 /// A session that a worker has, or had and still remembers.

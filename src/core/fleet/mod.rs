@@ -26,17 +26,21 @@ mod changes;
 pub mod disputes;
 mod experience;
 pub mod failures;
+pub mod fence;
 pub mod identity;
 mod intake;
 mod invariants;
 mod ledger;
+pub mod listing;
 mod placement;
+pub mod routing;
 mod takeover;
 #[cfg(test)]
 mod tests;
 pub mod turns;
 mod views;
 pub mod wire;
+pub mod worker_health;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -44,9 +48,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::settings::{Network, Settings};
+use crate::core::fleet::worker_health::{WorkerHealth, judge};
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::time::Moment;
-use crate::core::worker_health::{WorkerHealth, judge};
 
 pub use self::changes::{Changes, Way, Work};
 use self::changes::{Meter, Tally};

@@ -18,12 +18,12 @@ use std::time::Duration;
 use super::ledger::{Reservation, Session};
 use super::wire::{SessionBrief, Stamp};
 use super::{Called, Fleet, FleetEvent, Worker};
+use crate::core::fleet::routing::{Bar, Candidate, NobodyFits, choose, needs_wireguard};
+use crate::core::fleet::worker_health::WorkerHealth;
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
-use crate::core::reason::EndReason;
-use crate::core::routing::{Bar, Candidate, NobodyFits, choose, needs_wireguard};
-use crate::core::status::SessionStatus;
+use crate::core::session::reason::EndReason;
+use crate::core::session::status::SessionStatus;
 use crate::core::time::Moment;
-use crate::core::worker_health::WorkerHealth;
 
 /// What a create asks of the fleet.
 #[derive(Clone, Debug)]

@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 
 use super::wire::Heartbeat;
 use super::{Fleet, SETTLING_BEATS};
+use crate::core::fleet::worker_health::WorkerHealth;
 use crate::core::ids::WorkerId;
 use crate::core::time::Moment;
-use crate::core::worker_health::WorkerHealth;
 
 /// A takeover under way.
 #[derive(Clone, Debug)]

@@ -8,8 +8,8 @@ use super::identity::{BeatSource, PublicKey};
 use super::wire::{BeatRefusal, Generation, Heartbeat, Hindrance, SessionBrief, Stamp, Stops, WorkerStatus};
 use super::*;
 use crate::core::ids::BodyAddr;
-use crate::core::reason::EndReason;
-use crate::core::status::SessionStatus;
+use crate::core::session::reason::EndReason;
+use crate::core::session::status::SessionStatus;
 
 const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 9));
 const SECOND: Duration = Duration::from_secs(1);

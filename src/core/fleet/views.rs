@@ -7,11 +7,11 @@ use super::identity::PublicKey;
 use super::ledger::Session;
 use super::wire::{Hindrance, SessionFacts, Stops, WorkerStatus};
 use super::{Fleet, Work, Worker};
+use crate::core::fleet::worker_health::{WorkerHealth, judge};
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
-use crate::core::reason::EndReason;
-use crate::core::status::SessionStatus;
+use crate::core::session::reason::EndReason;
+use crate::core::session::status::SessionStatus;
 use crate::core::time::Moment;
-use crate::core::worker_health::{WorkerHealth, judge};
 
 /// Where requests for a session go.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,8 +13,8 @@ use super::turns::Fault;
 use crate::config::settings::Network;
 use crate::core::ids::{BodyAddr, InvalidId, SessionId, WorkerId, url_host};
 use crate::core::namespaces::wire::{RoomsReply, RoomsReport};
-use crate::core::reason::EndReason;
-use crate::core::status::SessionStatus;
+use crate::core::session::reason::EndReason;
+use crate::core::session::status::SessionStatus;
 
 /// Sessions one heartbeat may list, ended ones included: far above `sessions.max` of any machine, and still a
 /// body well below `edge.control_body_limit`.
@@ -43,7 +43,7 @@ pub const FAULT_FIELD: &str = "Neck-Fault";
 pub const TIME_LEFT_FIELD: &str = "Neck-Time-Left";
 
 /// The field by which a controller that leads shows its lease with a create or an end, a
-/// [`LeaseProof`](crate::core::fence::LeaseProof), and by which a worker that refuses it says the highest number that it has seen.
+/// [`LeaseProof`](crate::core::fleet::fence::LeaseProof), and by which a worker that refuses it says the highest number that it has seen.
 pub const LEASE_FIELD: &str = "Neck-Lease";
 
 /// Hindrances one heartbeat may tell of.

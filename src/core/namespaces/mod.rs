@@ -20,7 +20,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::core::ids::InvalidId;
-use crate::core::turn_credentials::NAMESPACE;
+use crate::core::turn::credentials::NAMESPACE;
 
 /// The name of a namespace: a part of a host name (`ns-NAME.example.com`), so 1 to [`NamespaceName::MAX_LEN`] characters out of
 /// `a-z 0-9 -`, with no hyphen at either end. The name that sessions' own TURN credentials use is nobody's.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::NamespaceName;
-use crate::core::turn_client::ServerUrl;
+use crate::core::turn::client::ServerUrl;
 
 /// One record, as an operator enters it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

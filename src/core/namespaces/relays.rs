@@ -7,7 +7,7 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use super::state::NamespaceState;
-use crate::core::turn_credentials;
+use crate::core::turn::credentials;
 
 /// Credentials of one person for the TURN servers of a namespace. Serializes as clients read it: `urls`, `username`,
 /// `credential` and `ttl`, and for older clients `uris` and `password` with the same values.
@@ -28,7 +28,7 @@ impl TurnCredentials {
     pub fn of(state: &NamespaceState, urls: &[String], who: &str, now_unix: u64) -> Option<TurnCredentials> {
         let secret = state.secret.as_ref().filter(|_| state.enabled && !urls.is_empty())?;
         let (name, ttl) = (state.name.as_str(), state.ttl());
-        let minted = turn_credentials::mint_in(name, secret.expose(), who, now_unix, ttl);
+        let minted = credentials::mint_in(name, secret.expose(), who, now_unix, ttl);
         Some(TurnCredentials {
             urls: urls.to_vec(),
             username: minted.username,
@@ -82,7 +82,7 @@ mod tests {
         assert_eq!((&json["urls"], &json["credential"]), (&json["uris"], &json["password"]));
         assert_eq!(json.as_object().unwrap().len(), 6);
         let secret = state.secret.as_ref().unwrap().expose().to_owned();
-        let expected = turn_credentials::mint_in("myapp", &secret, "ann", 1_000, Duration::from_secs(600));
+        let expected = credentials::mint_in("myapp", &secret, "ann", 1_000, Duration::from_secs(600));
         assert_eq!(json["credential"], expected.password);
         assert!(!format!("{made:?}").contains(&made.credential));
         state.disable();

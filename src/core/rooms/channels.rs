@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::core::rate_limit::{Bucket, Rate};
+use crate::core::limits::rate_limit::{Bucket, Rate};
 use crate::core::time::Moment;
 
 /// Longest message, in bytes: what every browser takes in one piece.

@@ -15,10 +15,10 @@ use super::frame::{ClientMessage, Code, Credentials, MAX_JOIN, Rejected, ServerM
 use super::ids::{ConnectionId, PeerId};
 use super::room::Room;
 use super::tracks::{DataMessage, MediaKind, TrackId};
+use crate::core::limits::rate_limit::{Bucket, Rate, RateLimiter};
 use crate::core::namespaces::access::Membership;
 use crate::core::namespaces::state::RoomLimits;
 use crate::core::namespaces::{NamespaceName, RoomId};
-use crate::core::rate_limit::{Bucket, Rate, RateLimiter};
 use crate::core::time::Moment;
 
 /// How long a connection may be without having joined.

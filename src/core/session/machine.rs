@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::core::expiry::{Expiry, Presence};
-use crate::core::reason::EndReason;
-use crate::core::restart::RestartBudget;
+use crate::core::session::expiry::{Expiry, Presence};
+use crate::core::session::reason::EndReason;
+use crate::core::session::restart::RestartBudget;
 use crate::core::session::{Action, Event, Failure, FailureKind, Status};
 use crate::core::time::Moment;
 

@@ -21,18 +21,23 @@
 //! never changes a session otherwise. The machine never does anything itself, and ignores what does not fit its state,
 //! because events race with each other by nature (an exit with a delete, say).
 
+pub mod expiry;
 mod failure;
 mod machine;
+pub mod reason;
+pub mod restart;
+pub mod status;
 #[cfg(test)]
 mod tests;
+pub mod timeline;
 
 pub use failure::{Failure, FailureKind};
 pub use machine::{Limits, Session};
 
 use std::fmt;
 
-use crate::core::reason::EndReason;
-use crate::core::status::SessionStatus;
+use crate::core::session::reason::EndReason;
+use crate::core::session::status::SessionStatus;
 
 /// Where a session stands. The serialised forms are those of SPEC 5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::core::expiry::Expiry;
-use crate::core::restart::RestartBudget;
+use crate::core::session::expiry::Expiry;
+use crate::core::session::restart::RestartBudget;
 use crate::core::time::Moment;
 
 fn limits() -> Limits {

@@ -12,11 +12,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::core::ids::SessionId;
-use crate::core::rtp_sender::{
+use crate::host::{clock, entropy};
+use crate::media::rtp::sender::{
     AUDIO_CLOCK, AUDIO_PAYLOAD_TYPE, RtpSender, Start, VIDEO_CLOCK, VIDEO_PAYLOAD_TYPE,
 };
-use crate::core::webm;
-use crate::host::{clock, entropy};
 
 /// The file. Made by `make-clip.sh`.
 const FILE: &[u8] = include_bytes!("clip.webm");
@@ -258,3 +257,4 @@ fn pick(round: &[&'static [u8]], number: u32) -> Option<&'static [u8]> {
 
 #[cfg(test)]
 mod tests;
+pub mod webm;

@@ -2,9 +2,9 @@
 //! for the sound (`reference/whip-whep.md`, run with FFmpeg 5.1).
 
 use crate::config::settings::{Ingest, VideoCodec};
-use crate::core::ffmpeg_streams::Streams;
-use crate::core::rtp_sender::{AUDIO_PAYLOAD_TYPE, MAX_PACKET, VIDEO_PAYLOAD_TYPE};
 use crate::engine::ffmpeg::recipe::Recipe;
+use crate::engine::ffmpeg::streams::Streams;
+use crate::media::rtp::sender::{AUDIO_PAYLOAD_TYPE, MAX_PACKET, VIDEO_PAYLOAD_TYPE};
 
 /// Baseline without B-frames, which browsers cannot play; a key frame each two seconds at 30 frames a second.
 const H264: &[&str] = &[

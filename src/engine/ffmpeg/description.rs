@@ -1,7 +1,7 @@
 //! The session description by which FFmpeg reads what somebody publishes (RFC 8866): plain RTP on four loopback ports.
 
-use crate::core::rtp_sender::{AUDIO_PAYLOAD_TYPE, VIDEO_PAYLOAD_TYPE};
-use crate::core::sdp::VideoCodec;
+use crate::media::rtp::sender::{AUDIO_PAYLOAD_TYPE, VIDEO_PAYLOAD_TYPE};
+use crate::media::sdp::VideoCodec;
 
 /// Video to `port` (RTCP to the one above), sound two above it.
 pub fn of(video: VideoCodec, opus: bool, port: u16) -> String {

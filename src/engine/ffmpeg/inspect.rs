@@ -9,10 +9,10 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 
 use crate::core::confinement::Grant;
-use crate::core::ffmpeg_streams::Streams;
-use crate::core::log_ends::LogEnds;
 use crate::engine::ffmpeg::command;
 use crate::engine::ffmpeg::recipe::Recipe;
+use crate::engine::ffmpeg::streams::Streams;
+use crate::engine::log_ends::LogEnds;
 use crate::host::pipe;
 use crate::host::process::{self, ChildProcess, Spawn};
 

@@ -5,6 +5,7 @@ pub mod command;
 pub mod description;
 pub mod inspect;
 pub mod recipe;
+pub mod streams;
 
 /// The process's log, in the session's directory.
 pub const LOG_NAME: &str = "engine.log";

@@ -9,7 +9,7 @@ use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, ClientConnection, StreamOwned};
 
 use super::left;
-use crate::core::turn_client::{BrokenStream, Carrier, Frames, ServerUrl, Trouble};
+use crate::core::turn::client::{BrokenStream, Carrier, Frames, ServerUrl, Trouble};
 
 /// Longest datagram that is taken in bytes.
 const LONGEST_DATAGRAM: usize = 2048;

@@ -1,5 +1,5 @@
 //! Asks a TURN server for relays and sends a packet from one to another, as a stream needs it: its process and its browser may both have
-//! nothing but relays. The protocol is `core::turn_client`.
+//! nothing but relays. The protocol is `core::turn::client`.
 
 mod link;
 
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 
-use crate::core::turn_client::{self, Ask, Client, Heard, Reach, Refusal, Relay, ServerUrl, Trouble};
-use crate::core::turn_credentials::Credentials;
+use crate::core::turn::client::{self, Ask, Client, Heard, Reach, Refusal, Relay, ServerUrl, Trouble};
+use crate::core::turn::credentials::Credentials;
 use crate::host::names;
 use crate::host::turn::link::Link;
 
@@ -85,12 +85,12 @@ fn pass(one: &mut Allocation, two: &mut Allocation, until: Instant) -> Result<()
     one.permit(two.relayed.ip(), until)?;
     two.permit(one.relayed.ip(), until)?;
     let proof: [u8; 16] = crate::host::entropy::bytes();
-    let packet = turn_client::send(crate::host::entropy::bytes(), two.relayed, &proof);
+    let packet = client::send(crate::host::entropy::bytes(), two.relayed, &proof);
     while Instant::now() < until {
         one.link.send(&packet)?;
         let next = until.min(Instant::now() + BETWEEN_PACKETS);
         while let Some(message) = two.link.receive(next)? {
-            if turn_client::data(&message).is_some_and(|(_, data)| data == proof) {
+            if client::data(&message).is_some_and(|(_, data)| data == proof) {
                 return Ok(());
             }
         }

@@ -20,14 +20,14 @@ use std::time::{Duration, SystemTime};
 use str0m::net::{Protocol, Transmit};
 use str0m::rtp::rtcp::{ReceptionReport, ReportList, Rtcp};
 
-use crate::core::datagram;
-use crate::core::resend;
-use crate::core::rtcp_feedback::{self, Said};
-use crate::core::rtp_packet;
-use crate::core::srtp::{Opener, Profile, Sealer};
 use crate::core::time::Moment;
 use crate::media::counters::Counters;
 use crate::media::outbox::Way;
+use crate::media::rtp::packet;
+use crate::media::rtp::resend;
+use crate::media::rtp::rtcp_feedback::{self, Said};
+use crate::media::srtp::{Opener, Profile, Sealer};
+use crate::media::transport::datagram;
 use crate::media::view::Sending;
 use tap::Slot;
 
@@ -159,7 +159,7 @@ impl Egress {
         match datagram::kind(datagram)? {
             datagram::Kind::Rtp => {
                 if !self.awaited.is_empty() {
-                    let header = rtp_packet::parse_header(datagram);
+                    let header = packet::parse_header(datagram);
                     self.awaited.retain(|ssrc| header.is_none_or(|header| header.ssrc != *ssrc));
                 }
                 (!matches!(self.sender, Sender::Str0m)).then_some(Withheld::Media)
@@ -340,7 +340,7 @@ pub fn ntp_now() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::srtp::{ReceiveKey, SendKey, Side};
+    use crate::media::srtp::{ReceiveKey, SendKey, Side};
 
     fn heard(heard: tap::Heard) -> Option<Slot> {
         let slot = Slot::default();

@@ -1,10 +1,10 @@
 //! What a stream sent lately, for those who lost it: one per stream and media thread, shared by all its viewers there.
 
-use crate::core::layers::{Layer, MAX_LAYERS};
-use crate::core::media_feed::{StreamPacket, Track};
-use crate::core::resend::{ResendCache, ResendLimits};
 use crate::core::time::Moment;
 use crate::media::groups::Groups;
+use crate::media::rtp::feed::{StreamPacket, Track};
+use crate::media::rtp::resend::{ResendCache, ResendLimits};
+use crate::media::simulcast::layers::{Layer, MAX_LAYERS};
 
 /// The last second of each layer. Sound is not kept: nobody asks for it again.
 #[derive(Debug, Default)]

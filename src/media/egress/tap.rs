@@ -15,7 +15,7 @@ use str0m::crypto::dtls::{
 };
 use str0m::crypto::{self, CryptoError, CryptoProvider};
 
-use crate::core::srtp::{Profile, ReceiveKey, SendKey, Side};
+use crate::media::srtp::{Profile, ReceiveKey, SendKey, Side};
 
 thread_local! {
     /// Where the keys of what is being built here are to be put.

@@ -7,18 +7,18 @@ use str0m::Rtc;
 use str0m::media::{Mid, Pt};
 use str0m::rtp::{Extension, RtpWrite, Ssrc, StreamTx, Vp8Descriptor, Vp8Patch};
 
-use crate::core::gop_cache::Numbering;
-use crate::core::media_feed::StreamPacket;
-use crate::core::picture_ids::PictureIds;
-use crate::core::resend::{Budget, Mapping, Sent};
-use crate::core::rtp_payload::{self, Vp8Numbers};
-use crate::core::srtp::{FIRST_INDEX, Header, ORIGINAL, Refused, SourceId, TAG};
 use crate::core::time::Moment;
+use crate::media::codec::picture_ids::PictureIds;
 use crate::media::counters::Counters;
 use crate::media::egress::recent::Kept;
 use crate::media::egress::{Out, Own};
 use crate::media::outbox::Outbox;
 use crate::media::role::Context;
+use crate::media::rtp::feed::StreamPacket;
+use crate::media::rtp::gop_cache::Numbering;
+use crate::media::rtp::payload::{self, Vp8Numbers};
+use crate::media::rtp::resend::{Budget, Mapping, Sent};
+use crate::media::srtp::{FIRST_INDEX, Header, ORIGINAL, Refused, SourceId, TAG};
 
 /// Packets that str0m keeps for resending where it sends: as long as libwebrtc keeps them at least, and at most one second of 10 Mbit/s.
 /// Payloads are shared with the stream, but the rest of each is half a kilobyte, for every viewer.
@@ -227,7 +227,7 @@ impl OutboundTrack {
         let timestamp = timestamp.wrapping_add(self.shift);
         self.last_timestamp = Some(timestamp);
         let pictures = self.pictures.as_mut();
-        let pictures = pictures.and_then(|ids| ids.follow(&rtp_payload::vp8_numbers(&packet.payload)?));
+        let pictures = pictures.and_then(|ids| ids.follow(&payload::vp8_numbers(&packet.payload)?));
         Some(Placed { number, timestamp, pictures })
     }
 
@@ -315,7 +315,7 @@ impl OutboundTrack {
         if !budget.spend(whole, packet.payload.len(), context.moment) {
             return;
         }
-        let pictures = self.pictures.is_some().then(|| rtp_payload::vp8_numbers(&packet.payload)).flatten();
+        let pictures = self.pictures.is_some().then(|| payload::vp8_numbers(&packet.payload)).flatten();
         let Some(mut own) = context.egress.own() else { return };
         let outgoing = Outgoing {
             header: &repair.header,
@@ -372,7 +372,7 @@ fn emit(own: &mut Own<'_>, outgoing: &Outgoing<'_>, outbox: &mut Outbox, counter
         let begins = room.len();
         room.extend_from_slice(payload);
         if let (Some(numbers), Some(payload)) = (&outgoing.pictures, room.get_mut(begins..)) {
-            rtp_payload::write_vp8_numbers(payload, numbers);
+            payload::write_vp8_numbers(payload, numbers);
         }
         let sealed = sealer.seal(outgoing.source, *index, room, start, header.length());
         if sealed == Err(Refused::Spent) {

@@ -6,16 +6,16 @@ use str0m::Rtc;
 use str0m::media::{Mid, Rid};
 use str0m::rtp::RtpPacket;
 
-use crate::core::continuity::WallClock;
-use crate::core::layers::{Layer, Meter};
-use crate::core::media_feed::{Feed, Feeder, Track as Medium};
 use crate::core::rooms::tracks::MediaKind;
-use crate::core::rtp_packet::{self, SenderReport};
-use crate::core::rtp_payload::Packing;
 use crate::core::time::Moment;
 use crate::media::member::track::Track;
 use crate::media::pictures::Pictures;
 use crate::media::role::Context;
+use crate::media::rtp::continuity::WallClock;
+use crate::media::rtp::feed::{Feed, Feeder, Track as Medium};
+use crate::media::rtp::packet::{self, SenderReport};
+use crate::media::rtp::payload::Packing;
+use crate::media::simulcast::layers::{Layer, Meter};
 
 /// How often a member's loudness is told: ten times a second is what an active speaker is chosen by.
 const LEVELS: Duration = Duration::from_millis(100);
@@ -50,7 +50,7 @@ impl Inbound {
     pub fn packet(&mut self, packet: &RtpPacket, context: &mut Context<'_>) {
         let Some(layer) = self.layer_of(packet, context.rtc) else { return };
         let (header, now) = (&packet.header, context.moment);
-        let plain = rtp_packet::RtpPacket {
+        let plain = packet::RtpPacket {
             payload_type: *header.payload_type,
             marker: header.marker,
             sequence: header.sequence_number,

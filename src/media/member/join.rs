@@ -6,7 +6,6 @@ use std::time::Instant;
 use str0m::RtcConfig;
 
 use crate::core::ice::{Addresses, Ports};
-use crate::core::rtp_routes::Routes;
 use crate::host::interfaces;
 use crate::isolation::{Contained, isolate};
 use crate::media::Media;
@@ -16,6 +15,7 @@ use crate::media::member::role::RoomMember;
 use crate::media::member::rooms::{Pass, Rooms};
 use crate::media::member::{JoinRefused, Member, MemberSetup, RoomPlace};
 use crate::media::role::Role;
+use crate::media::rtp::routes::Routes;
 use crate::media::seed::Seed;
 use crate::media::shared::{Command, Shared};
 

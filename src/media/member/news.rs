@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::core::media_feed::StreamPacket;
 use crate::media::member::track::Track;
+use crate::media::rtp::feed::StreamPacket;
 
 /// Packets by track, in the order of their arrival.
 #[derive(Debug, Default)]

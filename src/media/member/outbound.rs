@@ -9,10 +9,7 @@
 use str0m::Rtc;
 use str0m::media::Mid;
 
-use crate::core::layers::Layer;
-use crate::core::media_feed::{AUDIO_CLOCK, StreamPacket, VIDEO_CLOCK};
 use crate::core::rooms::tracks::MediaKind;
-use crate::core::sdp::VideoCodec;
 use crate::core::time::Moment;
 use crate::media::egress::recent::Kept;
 use crate::media::egress::track::OutboundTrack;
@@ -20,6 +17,9 @@ use crate::media::member::track::Track;
 use crate::media::outlet::Outlet;
 use crate::media::quality::Quality;
 use crate::media::role::Context;
+use crate::media::rtp::feed::{AUDIO_CLOCK, StreamPacket, VIDEO_CLOCK};
+use crate::media::sdp::VideoCodec;
+use crate::media::simulcast::layers::Layer;
 use crate::media::stream::{Codecs, StreamId};
 use crate::media::viewer;
 

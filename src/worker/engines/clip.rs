@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::api::types::SourceView;
 use crate::config::settings::{Ingest, Settings, VideoCodec};
-use crate::core::reason::EndReason;
-use crate::core::restart::RestartBudget;
+use crate::core::session::reason::EndReason;
+use crate::core::session::restart::RestartBudget;
 use crate::core::session::{Failure, FailureKind};
 use crate::core::time::Moment;
 use crate::engine::clip::{Clip, Playing};

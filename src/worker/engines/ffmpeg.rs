@@ -8,13 +8,13 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use crate::config::settings::{AudioLeg, Ingest, Settings};
-use crate::core::ffmpeg_streams::Streams;
-use crate::core::restart::RestartBudget;
 use crate::core::session::Failure;
+use crate::core::session::restart::RestartBudget;
 use crate::core::time::Moment;
 use crate::engine::ffmpeg::command::{self, Legs};
 use crate::engine::ffmpeg::inspect::Inspection;
 use crate::engine::ffmpeg::recipe::Recipe;
+use crate::engine::ffmpeg::streams::Streams;
 use crate::engine::ingest::{Pair, SourceSpec};
 use crate::worker::child_log::SharedEnds;
 use crate::worker::confinement;

@@ -8,18 +8,18 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::api::types::SourceView;
 use crate::config::settings::VideoCodec;
-use crate::core::ffmpeg_description::Description;
-use crate::core::ffmpeg_progress::{Progress, ProgressReader};
-use crate::core::reason::EndReason;
-use crate::core::restart::RestartBudget;
+use crate::core::session::reason::EndReason;
+use crate::core::session::restart::RestartBudget;
 use crate::core::session::{Failure, FailureKind};
 use crate::core::time::Moment;
 use crate::engine::ffmpeg::recipe::Recipe;
 use crate::host::process::Exit;
 use crate::host::{entropy, pipe};
+use crate::media::codec::ffmpeg_description::Description;
 use crate::worker::confinement;
 use crate::worker::engines::News;
 use crate::worker::engines::child::{Child, Program};
+use crate::worker::engines::ffmpeg_progress::{Progress, ProgressReader};
 use crate::worker::supervisor::Assignment;
 
 /// FFmpeg's exit status after a signal that asked it to end.

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use crate::config::settings::Settings;
 use crate::core::fleet::turns::Fault;
-use crate::core::restart::RestartBudget;
+use crate::core::session::restart::RestartBudget;
 use crate::core::session::{Failure, FailureKind};
-use crate::core::streamers::Sockets;
 use crate::core::time::Moment;
 use crate::worker::board::Card;
 use crate::worker::confinement;
 use crate::worker::engines::child::{Child, Program};
 use crate::worker::engines::{Engine, News, Next, Survey};
+use crate::worker::leaked_streamers::Sockets;
 use crate::worker::prepare;
 use crate::worker::process_probe::Probe;
 use crate::worker::set_up::Step;

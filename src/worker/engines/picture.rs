@@ -4,8 +4,8 @@
 //!   a picture can be begun ──▶ ready · another codec ──▶ the create fails · anything else in the way ──▶ warnings
 //! ```
 
-use crate::core::playable::{State, Trouble};
 use crate::core::session::{Failure, FailureKind};
+use crate::media::rtp::playable::{State, Trouble};
 use crate::media::stream_watch::Found;
 use crate::worker::board::SourceTrouble;
 use crate::worker::engines::News;
@@ -66,7 +66,7 @@ impl PictureWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::media_feed::Feeder;
+    use crate::media::rtp::feed::Feeder;
 
     fn found(process: State, troubles: &[Trouble]) -> Found {
         let troubles = troubles.iter().cloned().map(|trouble| (Feeder::Process, trouble)).collect();

@@ -15,8 +15,8 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use crate::config::settings::{AudioLeg, Settings};
-use crate::core::restart::RestartBudget;
 use crate::core::session::Failure;
+use crate::core::session::restart::RestartBudget;
 use crate::core::time::Moment;
 use crate::engine::ffmpeg::command::{self, Legs};
 use crate::engine::ffmpeg::description;

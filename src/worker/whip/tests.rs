@@ -4,12 +4,12 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::api::routes::Operation;
+use crate::api::whip::PROBLEM_TYPE;
 use crate::config::secret::Secret;
 use crate::config::settings::{Role, Whip as WhipSettings};
-use crate::core::reason::EndReason;
-use crate::core::sdp::VideoCodec;
 use crate::core::session::Status;
-use crate::core::whip::PROBLEM_TYPE;
+use crate::core::session::reason::EndReason;
+use crate::media::sdp::VideoCodec;
 use crate::worker::board::Card;
 
 const OFFER: &str = "v=0\r\no=- 46 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 1\r\n\

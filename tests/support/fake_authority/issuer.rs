@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hydraneckwebrtc::acme::certificate;
-use hydraneckwebrtc::core::acme::times::WallTime;
+use hydraneckwebrtc::core::wall_time::WallTime;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, PublicKeyData,
 };

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use hydraneckwebrtc::core::acme::jws::base64url;
+use hydraneckwebrtc::acme::protocol::jws::base64url;
 use hydraneckwebrtc::host::{clock, entropy};
 use serde_json::{Value, json};
 
