@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::core::ids::SessionId;
 use hydraneckwebrtc::isolation;
-use hydraneckwebrtc::media::io::{Arrival, Remote};
-use hydraneckwebrtc::media::locals::Transport;
+use hydraneckwebrtc::media::local_candidates::Transport;
 use hydraneckwebrtc::media::offer::{Wanted, answer};
 use hydraneckwebrtc::media::outbox::Via;
 use hydraneckwebrtc::media::peer::{Peer, Verdict};
 use hydraneckwebrtc::media::role::Gone;
-use hydraneckwebrtc::media::rtp::continuity::Place;
-use hydraneckwebrtc::media::rtp::feed::{StreamPacket, Track};
+use hydraneckwebrtc::media::rtp::forwarder::{StreamPacket, Track};
+use hydraneckwebrtc::media::rtp::timeline::Place;
 use hydraneckwebrtc::media::sdp::{IceParameters, Offer, is_candidate, is_password, is_user_fragment};
 use hydraneckwebrtc::media::simulcast::layers::Layer;
+use hydraneckwebrtc::media::sockets::{Datagram, Remote};
 use hydraneckwebrtc::media::stream::News;
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::media::{Direction, MediaKind, Mid, Simulcast, SimulcastLayer};
@@ -289,7 +289,7 @@ impl<'s> Scene<'s> {
         let remote = Remote { transport: Transport::Udp, address: self.stage.client_address };
         let (at, local) = (self.now, self.stage.server_address);
         let bytes = bytes.get(..MTU).unwrap_or(bytes);
-        let arrival = Arrival { at, remote, via: Via::Mux, local, bytes, heard_elsewhere: false };
+        let arrival = Datagram { at, remote, via: Via::Mux, local, bytes, heard_elsewhere: false };
         self.with_peer(|peer, stage| peer.receive(&arrival, &mut stage.io));
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use hydraneckwebrtc::media::rtp::routes::Routes;
 use hydraneckwebrtc::media::sdp::{Description, Offer, Purpose, Supported, VideoCodec};
-use hydraneckwebrtc::media::viewer;
+use hydraneckwebrtc::media::subscriber;
 use str0m::change::SdpOffer;
 use str0m::config::DtlsCert;
 use str0m::{Candidate, Rtc, RtcConfig};
@@ -62,7 +62,7 @@ fn rtc(video: VideoCodec, opus: bool) -> Rtc {
         .set_dtls_cert(certificate)
         .clear_codecs()
         .enable_opus(opus, false);
-    viewer::enable(&mut config, video);
+    subscriber::enable(&mut config, video);
     let mut rtc = config.build(Instant::now());
     let here = Candidate::host(([192, 0, 2, 7], 7).into(), "udp").expect("a candidate");
     rtc.add_local_candidate(here);

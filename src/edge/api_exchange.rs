@@ -23,7 +23,7 @@ use super::api_talk::{Heard, Load, Talk};
 use super::client::{ClientIo, End, Step, after_reply};
 use super::context::Context;
 use super::exchange::Facts;
-use super::own_reply;
+use super::local_response;
 use super::router::{ApiForward, Reply};
 use super::socket::{Got, Socket};
 use crate::config::settings;
@@ -111,7 +111,7 @@ impl ApiExchange {
         let body = Collector {
             decoder: BodyDecoder::new(head.body),
             limit: usize::try_from(body_limit).unwrap_or(usize::MAX),
-            too_large: too_large.unwrap_or(own_reply::too_large),
+            too_large: too_large.unwrap_or(local_response::too_large),
             bytes: Vec::new(),
             charge,
         };
@@ -374,7 +374,7 @@ fn broken(cx: &mut Context, what: &'static str) -> End {
 
 /// The answer when the API has too much to do.
 fn busy(detail: &str) -> Reply {
-    own_reply::error(503, &format!("the control API is busy: {detail}; ask again"))
+    local_response::error(503, &format!("the control API is busy: {detail}; ask again"))
 }
 
 /// A body that is collected.

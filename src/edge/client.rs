@@ -29,14 +29,14 @@ use super::counters::RouteClass;
 use super::event_stream::{self, EventStream};
 use super::exchange::{self, Exchange};
 use super::flights::Flight;
+use super::local_response::{self, Manner, write_own};
 use super::outbox::Outbox;
-use super::own_reply::{self, Manner, write_own};
 use super::router::{Entrance, Reply};
 use super::seats::Doing;
 use super::slab::Key;
 use super::socket::{Got, Socket};
 use super::tunnel::{self, Tunnel};
-use super::{deadlines, head_stage};
+use super::{deadlines, request_head};
 use crate::core::time::Moment;
 use crate::edge::http1::head::Version;
 use crate::edge::http1::head::response::ToHead;
@@ -143,7 +143,7 @@ pub enum End {
 impl End {
     /// An error reply of ours.
     pub fn refuse(status: u16, detail: &str) -> End {
-        End::Refuse(Box::new(own_reply::error(status, detail)))
+        End::Refuse(Box::new(local_response::error(status, detail)))
     }
 }
 
@@ -231,7 +231,7 @@ impl Client {
         loop {
             let step = match &mut self.state {
                 State::Handshake => handshake_step(cx, &mut self.io),
-                State::Head { began } => head_stage::step(cx, &mut self.io, began),
+                State::Head { began } => request_head::step(cx, &mut self.io, began),
                 State::Exchange(exchange) => exchange::step(cx, &mut self.io, exchange),
                 State::Api(exchange) => api_exchange::step(cx, &mut self.io, exchange),
                 State::Tunnel(tunnel) => tunnel::step(cx, &mut self.io, tunnel),
@@ -396,7 +396,7 @@ pub fn respond(
         }
     }
     // Asked for only where it is said.
-    let ancestors = if own_reply::is_page(reply) { cx.router.frame_ancestors() } else { String::new() };
+    let ancestors = if local_response::is_page(reply) { cx.router.frame_ancestors() } else { String::new() };
     let hsts = cx.hsts(io.socket.is_tls());
     let hsts = hsts.as_deref();
     let manner = Manner { version, to_head, keep_alive, date: cx.date(), ancestors: &ancestors, hsts };

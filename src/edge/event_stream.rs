@@ -1,4 +1,4 @@
-//! A parked reply: an event stream that the edge holds open in its loop, without any upstream. See [`super::feed`].
+//! A parked reply: an event stream that the edge holds open in its loop, without any upstream. See [`super::event_channel`].
 //!
 //! ```text
 //!  greeting ─► waiting ◄─── said, or 15 s of silence: sent ───┐
@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::client::{ClientIo, End, State, Step, after_reply};
 use super::context::Context;
-use super::feed::{Follow, News, StreamLimit, Subscription};
-use super::own_reply::write_head_of_stream;
+use super::event_channel::{Follow, News, StreamLimit, Subscription};
+use super::local_response::write_head_of_stream;
 use crate::core::time::Moment;
 use crate::edge::http1::body::{LAST_CHUNK, write_chunk_size};
 use crate::edge::http1::head::Version;

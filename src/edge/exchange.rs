@@ -14,8 +14,8 @@ use super::client::{ClientIo, End, State, Step, after_reply};
 use super::context::Context;
 use super::counters::Failure;
 use super::outbox::Outbox;
-use super::reply_side::{self, Flow, ReplySide};
-use super::request_side::{self, RequestSide};
+use super::request_body::{self, RequestSide};
+use super::response::{self, Flow, ReplySide};
 use super::router::{Forward, Reply, Rewrite, Upstream};
 use super::socket::{Socket, connect_tcp, connect_unix};
 use super::tls::session::Session;
@@ -148,7 +148,7 @@ impl Exchange {
 
     /// Takes the part of the body that is here already; a complete one makes the request repeatable.
     pub fn start(&mut self, cx: &mut Context, io: &mut ClientIo) -> Result<(), End> {
-        request_side::take_input(cx, io, self)?;
+        request_body::take_input(cx, io, self)?;
         if self.facts.expects_continue && !self.request.is_done() {
             io.sent = cx.now;
             io.out.buf.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -240,8 +240,8 @@ pub fn step(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange) -> Result<St
                 io.moved = cx.now;
             }
             Stage::Relay => {
-                request_side::pump(cx, io, ex)?;
-                match reply_side::pump(cx, io, ex)? {
+                request_body::pump(cx, io, ex)?;
+                match response::pump(cx, io, ex)? {
                     Flow::Blocked => return Ok(Step::Wait),
                     Flow::Stale => ex.retry(cx),
                     Flow::Complete => return Ok(Step::Next(finish(cx, ex))),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 
 use super::api_pool::ApiPool;
-use super::feed::Follow;
+use super::event_channel::Follow;
 use crate::core::ids::SessionId;
 use crate::edge::api_queue::Rank;
 use crate::edge::forwarding_proof::ForwardingProof;

@@ -6,7 +6,7 @@ use crate::core::time::Moment;
 use crate::media::egress::recent::{Kept, Recent};
 use crate::media::groups::Groups;
 use crate::media::ids::PeerId;
-use crate::media::rtp::feed::StreamPacket;
+use crate::media::rtp::forwarder::StreamPacket;
 use crate::media::source::Source;
 use crate::media::stream::{News, StreamId};
 

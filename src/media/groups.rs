@@ -1,6 +1,6 @@
 //! The present group of pictures of a stream, of each of its layers: where joiners begin.
 
-use crate::media::rtp::feed::{StreamPacket, Track};
+use crate::media::rtp::forwarder::{StreamPacket, Track};
 use crate::media::rtp::gop_cache::{GopCache, GopLimits};
 use crate::media::simulcast::layers::{Layer, MAX_LAYERS};
 

@@ -10,42 +10,42 @@
 //! answers HTTP.
 
 pub mod audience;
-pub mod bodies;
 pub mod codec;
 pub mod config;
 pub mod consent;
 pub mod counters;
 pub mod deadlines;
-pub mod directory;
 pub mod egress;
 mod foreign;
 pub mod groups;
 pub mod ids;
-pub mod io;
-pub mod locals;
+pub mod layer_selector;
+pub mod local_candidates;
 pub mod member;
 pub mod mic;
 pub mod mic_gate;
+pub mod mic_sink;
 pub mod offer;
 pub mod outbox;
 pub mod outlet;
 pub mod peer;
 pub mod peer_life;
+pub mod peer_registry;
+pub mod pending_peer;
 pub mod pictures;
 pub mod places;
 pub mod ports;
-pub mod process_legs;
+pub mod process_input;
 pub mod publisher;
 pub mod publisher_slot;
 pub mod publisher_turn;
 pub mod publishing;
-pub mod quality;
 pub mod role;
 pub mod rtp;
 pub mod sdp;
-pub mod seed;
 pub mod shared;
 pub mod simulcast;
+pub mod sockets;
 pub mod source;
 pub mod srtp;
 pub mod start;
@@ -53,6 +53,7 @@ pub mod stream;
 pub mod stream_view;
 pub mod stream_watch;
 pub mod streams;
+pub mod subscriber;
 pub mod tcp;
 pub mod telling;
 pub mod thread;
@@ -61,7 +62,6 @@ mod thread_tcp;
 pub mod transport;
 pub mod udp;
 pub mod view;
-pub mod viewer;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -76,12 +76,12 @@ use crate::core::time::Moment;
 use crate::host::public_address::PublicAddress;
 use crate::media::sdp::IceParameters;
 use counters::{Counters, Snapshot};
-use directory::Known;
 use ids::PeerId;
 use offer::Wanted;
 use peer::CONNECT_LIMIT;
+use peer_registry::Known;
+use pending_peer::PendingPeer;
 use role::{Gone, OfferRefused, RoleKind};
-use seed::Seed;
 use shared::{Command, RestartRefused, Restarted, Shared};
 use view::PeerView;
 
@@ -138,7 +138,7 @@ impl Media {
             ask()?;
         }
         let (seed, answer) = offer::answer(wanted, &self.0, now)?;
-        let seed = Seed { client, ..seed };
+        let seed = PendingPeer { client, ..seed };
         let accepted = Accepted { peer: seed.id, answer, view: seed.view.clone() };
         self.hand_over(seed, now)?;
         self.0.counters.peers_accepted.one();
@@ -152,7 +152,7 @@ impl Media {
 
     /// A peer with a port of its own, or one that checks by itself, has its thread from the start; any other is adopted by the
     /// thread that hears it first.
-    fn hand_over(&self, seed: Seed, now: Instant) -> Result<(), OfferRefused> {
+    fn hand_over(&self, seed: PendingPeer, now: Instant) -> Result<(), OfferRefused> {
         let (id, seed) = (seed.id, Box::new(seed));
         if seed.own.is_none() && self.0.config.ice_lite {
             let displaced = self.0.directory.await_first_check(seed)?;

@@ -15,11 +15,11 @@ use crate::media::config::MediaConfig;
 use crate::media::egress::{Egress, Wish, tap};
 use crate::media::foreign;
 use crate::media::ids::PeerId;
-use crate::media::locals::Locals;
+use crate::media::local_candidates::LocalCandidates;
+use crate::media::pending_peer::PendingPeer;
 use crate::media::role::{OfferRefused, Role};
 use crate::media::rtp::routes::Routes;
 use crate::media::sdp::{IceParameters, Offer, answer as sdp_answer, plain_candidate};
-use crate::media::seed::Seed;
 use crate::media::shared::{RestartRefused, Restarted, Shared};
 use crate::media::udp::Pair;
 
@@ -38,13 +38,17 @@ pub struct Wanted {
 }
 
 /// Builds the peer and its answer. Nobody knows of it yet, so a panic loses nothing but this offer.
-pub fn answer(wanted: Wanted, shared: &Arc<Shared>, now: Instant) -> Result<(Seed, String), OfferRefused> {
+pub fn answer(
+    wanted: Wanted,
+    shared: &Arc<Shared>,
+    now: Instant,
+) -> Result<(PendingPeer, String), OfferRefused> {
     isolate("an offer", || build(wanted, shared, now)).unwrap_or_else(|Contained| {
         Err(OfferRefused::unusable("this offer meets a bug of ours, which is in the log"))
     })
 }
 
-fn build(wanted: Wanted, shared: &Arc<Shared>, now: Instant) -> Result<(Seed, String), OfferRefused> {
+fn build(wanted: Wanted, shared: &Arc<Shared>, now: Instant) -> Result<(PendingPeer, String), OfferRefused> {
     let mut role = wanted.role;
     let offer = role.prepare(wanted.offer)?;
     if offer.makes_us_the_client() && !role.may_be_served() {
@@ -87,7 +91,7 @@ fn build(wanted: Wanted, shared: &Arc<Shared>, now: Instant) -> Result<(Seed, St
     let id = PeerId::from_entropy(entropy::bytes());
     let IceParameters { ufrag: their_ufrag, pwd: their_pwd, .. } = offer.ice();
     let (session, view, client, since) = (wanted.session, Arc::default(), None, now);
-    let seed = Seed {
+    let seed = PendingPeer {
         id,
         session,
         client,
@@ -163,7 +167,7 @@ fn no_port(error: &io::Error) -> OfferRefused {
 }
 
 /// A kernel that does not tell our addresses leaves those of `webrtc.nat1to1` and the one we listen on.
-fn locals(shared: &Shared, own: Option<&Pair>) -> Locals {
+fn locals(shared: &Shared, own: Option<&Pair>) -> LocalCandidates {
     let interfaces = interfaces::addresses().unwrap_or_default();
     let learned = match shared.config.ice_trickle {
         true => shared.learned.get(),
@@ -171,5 +175,5 @@ fn locals(shared: &Shared, own: Option<&Pair>) -> Locals {
     };
     let udp = own.map_or(shared.ports.udp, Pair::port);
     let addresses = shared.config.addresses(&interfaces, learned);
-    Locals::new(addresses, Ports { udp, tcp: shared.ports.tcp }, interfaces)
+    LocalCandidates::new(addresses, Ports { udp, tcp: shared.ports.tcp }, interfaces)
 }

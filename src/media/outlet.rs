@@ -2,9 +2,9 @@
 //! stream and members of a room have these.
 
 use crate::media::egress::track::OutboundTrack;
-use crate::media::quality::Quality;
+use crate::media::layer_selector::LayerSelector;
 use crate::media::role::Context;
-use crate::media::rtp::feed::StreamPacket;
+use crate::media::rtp::forwarder::StreamPacket;
 use crate::media::simulcast::layers::Layer;
 use crate::media::stream_view::StreamView;
 
@@ -14,12 +14,12 @@ pub struct Outlet {
     /// What is sent so far.
     pub track: Option<OutboundTrack>,
     /// Which layer.
-    pub quality: Quality,
+    pub quality: LayerSelector,
 }
 
 impl Outlet {
     /// Without a track yet.
-    pub fn new(quality: Quality) -> Outlet {
+    pub fn new(quality: LayerSelector) -> Outlet {
         Outlet { track: None, quality }
     }
 

@@ -17,21 +17,21 @@ use crate::core::ids::SessionId;
 use crate::core::rooms::registry::MediaOrder;
 use crate::media::audience::Followers;
 use crate::media::consent::{Consent, Credentials};
-use crate::media::directory::Owner;
 use crate::media::egress::{self, Egress, Feedback, Wish, Withheld};
 use crate::media::ids::PeerId;
-use crate::media::io::{Arrival, Io, Remote};
-use crate::media::locals::{Locals, Transport};
+use crate::media::local_candidates::{LocalCandidates, Transport};
 use crate::media::offer;
 use crate::media::outbox::{Via, Way};
 use crate::media::peer_life::{self, Change, Life, Limits};
+use crate::media::peer_registry::Owner;
+use crate::media::pending_peer::PendingPeer;
 use crate::media::role::{Changes, Context, Description, Gone, Role, RoleEvent, RoleKind};
-use crate::media::rtp::feed::StreamPacket;
+use crate::media::rtp::forwarder::StreamPacket;
 use crate::media::rtp::routes::Routes;
 use crate::media::sdp::offer::MAX_CANDIDATES;
 use crate::media::sdp::{IceParameters, Offer};
-use crate::media::seed::Seed;
 use crate::media::shared::{RestartRefused, Restarted};
+use crate::media::sockets::{Datagram, Remote, Sockets};
 use crate::media::stream::StreamId;
 use crate::media::transport::address_proof::Standing as Proof;
 use crate::media::transport::arrival_numbers::ArrivalNumbers;
@@ -76,7 +76,7 @@ pub struct Peer {
     routes: Routes,
     arrivals: ArrivalNumbers,
     ufrag: String,
-    locals: Locals,
+    locals: LocalCandidates,
     life: Life,
     /// Which addresses read what we send.
     consent: Consent,
@@ -128,7 +128,7 @@ enum Admitted {
 
 impl Peer {
     /// Takes over a peer that was offered.
-    pub fn adopt(mut seed: Box<Seed>, io: &mut Io) -> std::io::Result<Peer> {
+    pub fn adopt(mut seed: Box<PendingPeer>, io: &mut Sockets) -> std::io::Result<Peer> {
         if let Some(pair) = seed.own.take() {
             io.give_port(seed.id, pair)?;
         }
@@ -189,7 +189,7 @@ impl Peer {
     }
 
     /// Takes a datagram that is, or claims to be, the peer's.
-    pub fn receive(&mut self, arrival: &Arrival<'_>, io: &mut Io) -> Verdict {
+    pub fn receive(&mut self, arrival: &Datagram<'_>, io: &mut Sockets) -> Verdict {
         let shared = io.shared.clone();
         if !self.is_member && is_unwanted(arrival.bytes) {
             shared.counters.bad.one();
@@ -227,7 +227,7 @@ impl Peer {
 
     /// Whether it can be the peer's at all. Members come to their own port, by a relay where that is enforced, and once their client has told its
     /// password; others never come there.
-    fn may_come(&mut self, arrival: &Arrival<'_>, io: &mut Io) -> bool {
+    fn may_come(&mut self, arrival: &Datagram<'_>, io: &mut Sockets) -> bool {
         if self.is_member != (arrival.via == Via::Rooms) {
             return false;
         }
@@ -239,7 +239,7 @@ impl Peer {
         false
     }
 
-    fn feed(&mut self, input: Input<'_>, arrival: &Arrival<'_>, io: &mut Io) -> Verdict {
+    fn feed(&mut self, input: Input<'_>, arrival: &Datagram<'_>, io: &mut Sockets) -> Verdict {
         let shared = io.shared.clone();
         (self.took_media, self.answered) = (false, false);
         self.look_for_trouble(arrival, io);
@@ -267,7 +267,7 @@ impl Peer {
         verdict
     }
 
-    fn note_heard(&mut self, at: Instant, io: &mut Io) -> Verdict {
+    fn note_heard(&mut self, at: Instant, io: &mut Sockets) -> Verdict {
         let now = io.shared.moment(at);
         self.view.note_heard(now);
         let change = self.life.input(now, peer_life::Event::Heard);
@@ -276,7 +276,7 @@ impl Peer {
 
     /// What the peer reports of what we send it ourselves: the WebRTC state would take as long for one report as we do for a hundred packets,
     /// and has no use for it. `None`: it is to read this all the same.
-    fn take_reports(&mut self, arrival: &Arrival<'_>, io: &mut Io) -> Option<Verdict> {
+    fn take_reports(&mut self, arrival: &Datagram<'_>, io: &mut Sockets) -> Option<Verdict> {
         if !self.egress.is_own() || datagram::kind(arrival.bytes) != Some(datagram::Kind::Rtcp) {
             return None;
         }
@@ -296,7 +296,7 @@ impl Peer {
         Some(self.note_heard(arrival.at, io).and_then(|()| self.settle_turn(arrival.at, io)))
     }
 
-    fn heed(&mut self, feedback: &Feedback, now: Instant, io: &mut Io) {
+    fn heed(&mut self, feedback: &Feedback, now: Instant, io: &mut Sockets) {
         self.writing(now, io, |role, followers, context| role.feedback(feedback, followers, context));
     }
 
@@ -334,7 +334,7 @@ impl Peer {
     }
 
     /// A handshake that will not come to its end says why in the clear: that is for the log and for the session's owner.
-    fn look_for_trouble(&mut self, arrival: &Arrival<'_>, io: &mut Io) {
+    fn look_for_trouble(&mut self, arrival: &Datagram<'_>, io: &mut Sockets) {
         let is_connecting = self.life.state() == peer_life::State::Connecting;
         if !is_connecting || datagram::kind(arrival.bytes) != Some(datagram::Kind::Dtls) {
             return;
@@ -348,9 +348,9 @@ impl Peer {
     }
 
     /// What an address sent before it proved itself.
-    fn feed_held(&mut self, proof: &Arrival<'_>, destination: SocketAddr, io: &mut Io) -> Verdict {
+    fn feed_held(&mut self, proof: &Datagram<'_>, destination: SocketAddr, io: &mut Sockets) -> Verdict {
         for held in self.consent.take_held(proof.remote.address) {
-            let arrival = Arrival { bytes: &held.datagram, ..*proof };
+            let arrival = Datagram { bytes: &held.datagram, ..*proof };
             if let Ok(receive) = Receive::new(Protocol::Udp, proof.remote.address, destination, arrival.bytes)
             {
                 self.answers_again = held.is_answered;
@@ -364,7 +364,7 @@ impl Peer {
 
     /// Whether the WebRTC state hears of a datagram: only once its address has proved that it reads what we send. The handshake of TCP
     /// has done so already.
-    fn admit(&mut self, input: &Input<'_>, arrival: &Arrival<'_>, io: &mut Io) -> Admitted {
+    fn admit(&mut self, input: &Input<'_>, arrival: &Datagram<'_>, io: &mut Sockets) -> Admitted {
         let (now, address) = (io.shared.moment(arrival.at), arrival.remote.address);
         let is_known = self.is_known(arrival, io);
         if arrival.remote.transport == Transport::Tcp {
@@ -382,7 +382,7 @@ impl Peer {
     }
 
     /// Something from an address that has not proved itself, or not lately: it is asked to.
-    fn hold(&mut self, input: &Input<'_>, arrival: &Arrival<'_>, io: &mut Io) -> Admitted {
+    fn hold(&mut self, input: &Input<'_>, arrival: &Datagram<'_>, io: &mut Sockets) -> Admitted {
         let (now, address) = (io.shared.moment(arrival.at), arrival.remote.address);
         let is_stun = datagram::kind(arrival.bytes) == Some(datagram::Kind::Stun);
         if !is_stun || !self.rtc.accepts(input) || !self.consent.hold(now, address, arrival.bytes) {
@@ -397,7 +397,7 @@ impl Peer {
     }
 
     /// Sends a check of our own, unless one went there a moment ago.
-    fn ask(&mut self, now: Instant, way: Way, io: &mut Io) {
+    fn ask(&mut self, now: Instant, way: Way, io: &mut Sockets) {
         let Some((check, fresh)) = self.consent.ask(io.shared.moment(now), way.to) else { return };
         if let Some(transaction) = fresh {
             self.note_check(transaction, io);
@@ -406,7 +406,7 @@ impl Peer {
     }
 
     /// With full ICE we check first, wherever the browser says that it may be.
-    fn announced(&mut self, candidates: &[String], now: Instant, io: &Io) {
+    fn announced(&mut self, candidates: &[String], now: Instant, io: &Sockets) {
         if !io.shared.config.ice_lite && !self.is_member {
             let parsed: Vec<Candidate> =
                 candidates.iter().filter_map(|text| offer::candidate(text)).collect();
@@ -414,7 +414,7 @@ impl Peer {
         }
     }
 
-    fn is_known(&self, arrival: &Arrival<'_>, io: &mut Io) -> bool {
+    fn is_known(&self, arrival: &Datagram<'_>, io: &mut Sockets) -> bool {
         match io.paths.get_mut(&arrival.remote) {
             Some(path) if path.peer == self.id => {
                 (path.heard, path.local, path.via) = (arrival.at, arrival.local.ip(), arrival.via);
@@ -425,11 +425,11 @@ impl Peer {
     }
 
     /// Whether a datagram from an address that is not known as the peer's is the peer's. Its address is then known.
-    fn recognise(&mut self, input: &Input<'_>, arrival: &Arrival<'_>, io: &mut Io) -> bool {
+    fn recognise(&mut self, input: &Input<'_>, arrival: &Datagram<'_>, io: &mut Sockets) -> bool {
         self.rtc.accepts(input) && self.learn(arrival, io)
     }
 
-    fn learn(&mut self, arrival: &Arrival<'_>, io: &mut Io) -> bool {
+    fn learn(&mut self, arrival: &Datagram<'_>, io: &mut Sockets) -> bool {
         let is_new = !self.remotes.contains(&arrival.remote);
         let learned = (!is_new || self.remotes.len() < MAX_REMOTES) && io.learn(arrival, self.id);
         if learned && is_new {
@@ -439,7 +439,7 @@ impl Peer {
     }
 
     /// Whether the datagram that was just fed had the peer's keys, as far as can be seen.
-    fn was_genuine(&self, arrival: &Arrival<'_>, io: &Io) -> bool {
+    fn was_genuine(&self, arrival: &Datagram<'_>, io: &Sockets) -> bool {
         let counters = &io.shared.counters;
         match datagram::kind(arrival.bytes) {
             Some(datagram::Kind::Stun) if datagram::request_transaction(arrival.bytes).is_some() => {
@@ -459,7 +459,7 @@ impl Peer {
     }
 
     /// Lets time pass.
-    pub fn tick(&mut self, now: Instant, io: &mut Io) -> Verdict {
+    pub fn tick(&mut self, now: Instant, io: &mut Sockets) -> Verdict {
         if self.view.end_is_wanted() {
             return Err(Gone::Closed);
         }
@@ -485,7 +485,7 @@ impl Peer {
         source: Option<StreamId>,
         batch: &[StreamPacket],
         now: Instant,
-        io: &mut Io,
+        io: &mut Sockets,
     ) -> Verdict {
         self.writing(now, io, |role, followers, context| role.stream(source, followers, batch, context));
         let verdict = self.settle_turn(now, io);
@@ -497,7 +497,7 @@ impl Peer {
     fn writing(
         &mut self,
         now: Instant,
-        io: &mut Io,
+        io: &mut Sockets,
         work: impl FnOnce(&mut dyn Role, &Followers, &mut Context<'_>),
     ) {
         let moment = io.shared.moment(now);
@@ -522,7 +522,7 @@ impl Peer {
 
     /// After its role wrote media. Where we send ourselves the WebRTC state has nothing to do with that, and is left alone until it wants to be
     /// asked: that is what makes a viewer cheap.
-    fn settle_turn(&mut self, now: Instant, io: &mut Io) -> Verdict {
+    fn settle_turn(&mut self, now: Instant, io: &mut Sockets) -> Verdict {
         let is_touched = self.egress.take_touch();
         if self.egress.is_own() && !is_touched && now < self.rtc_wants {
             self.plan(now, io);
@@ -535,7 +535,7 @@ impl Peer {
     }
 
     /// Whether its entry in the heap is the one that counts, and due. Takes it.
-    pub fn is_due(&mut self, at: Instant, now: Instant, io: &mut Io) -> bool {
+    pub fn is_due(&mut self, at: Instant, now: Instant, io: &mut Sockets) -> bool {
         if self.timer_at != Some(at) {
             return false;
         }
@@ -548,7 +548,7 @@ impl Peer {
     }
 
     /// Carries out everything that the WebRTC state asks for, and notes when it wants to be asked again.
-    pub fn turn(&mut self, now: Instant, io: &mut Io) -> Verdict {
+    pub fn turn(&mut self, now: Instant, io: &mut Sockets) -> Verdict {
         let mut wants = self.drain(now, io)?;
         for _ in 0..MAX_AGAIN {
             if wants > now {
@@ -565,7 +565,7 @@ impl Peer {
     }
 
     /// Notes when it wants to be looked at again.
-    fn plan(&mut self, now: Instant, io: &mut Io) {
+    fn plan(&mut self, now: Instant, io: &mut Sockets) {
         let own = io.shared.instant(self.life.next_deadline());
         let own = self.role.due().map_or(own, |pause| own.min(now + pause));
         let own = self.role.wakes().map_or(own, |at| own.min(io.shared.instant(at)));
@@ -573,14 +573,14 @@ impl Peer {
         self.schedule(io);
     }
 
-    fn schedule(&mut self, io: &mut Io) {
+    fn schedule(&mut self, io: &mut Sockets) {
         if self.timer_at.is_none_or(|timer| self.wants < timer) {
             self.timer_at = Some(self.wants);
             io.deadlines.push(self.wants, self.id);
         }
     }
 
-    fn drain(&mut self, now: Instant, io: &mut Io) -> Result<Instant, Gone> {
+    fn drain(&mut self, now: Instant, io: &mut Sockets) -> Result<Instant, Gone> {
         // Most of what goes out in a row goes the same way: it is looked up once.
         let mut last = None;
         loop {
@@ -602,7 +602,7 @@ impl Peer {
         transmit: &Transmit,
         last: &mut Option<(SocketAddr, Way)>,
         now: Instant,
-        io: &mut Io,
+        io: &mut Sockets,
     ) {
         let is_answer = datagram::is_stun_success(&transmit.contents);
         self.answered |= is_answer;
@@ -642,7 +642,7 @@ impl Peer {
 
     /// Whether this may go to an address that has not proved itself. Before a check of str0m's goes one of ours, so that both are
     /// answered at once.
-    fn is_little(&mut self, transmit: &Transmit, way: Way, now: Instant, io: &mut Io) -> bool {
+    fn is_little(&mut self, transmit: &Transmit, way: Way, now: Instant, io: &mut Sockets) -> bool {
         if datagram::request_transaction(&transmit.contents).is_some() {
             self.consent.note_role(&transmit.contents);
             self.ask(now, way, io);
@@ -655,7 +655,7 @@ impl Peer {
     }
 
     /// By which socket and from which address a datagram goes.
-    fn way(&self, transmit: &Transmit, io: &Io) -> Way {
+    fn way(&self, transmit: &Transmit, io: &Sockets) -> Way {
         let remote = Remote { transport: Transport::Udp, address: transmit.destination };
         let path = io.paths.get(&remote).filter(|path| path.peer == self.id);
         let via = match path {
@@ -668,14 +668,14 @@ impl Peer {
         Way { via, from, to: transmit.destination }
     }
 
-    fn note_check(&mut self, transaction: [u8; 12], io: &Io) {
+    fn note_check(&mut self, transaction: [u8; 12], io: &Sockets) {
         let oldest = if self.checks.len() >= MAX_CHECKS { self.checks.pop_front() } else { None };
         self.checks.push_back(transaction);
         io.shared.directory.note_check(transaction, Owner { thread: io.index, peer: self.id }, oldest);
     }
 
     /// What the peer says of how our media arrives.
-    fn feedback(&mut self, rtcp: &Rtcp, now: Instant, io: &mut Io) {
+    fn feedback(&mut self, rtcp: &Rtcp, now: Instant, io: &mut Sockets) {
         let lacking = match rtcp {
             Rtcp::Pli(request) => Some(*request.ssrc),
             Rtcp::Fir(requests) => requests.reports.iter().next().map(|request| *request.ssrc),
@@ -694,7 +694,7 @@ impl Peer {
         }
     }
 
-    fn event(&mut self, event: Event, now: Instant, io: &mut Io) -> Verdict {
+    fn event(&mut self, event: Event, now: Instant, io: &mut Sockets) -> Verdict {
         let (step, told) = match event {
             Event::Connected => (Some(peer_life::Event::Connected), None),
             Event::IceConnectionStateChange(state) if state.is_connected() => {
@@ -746,7 +746,7 @@ impl Peer {
         Ok(())
     }
 
-    fn changed(&mut self, change: Option<Change>, now: Instant, io: &mut Io) -> Verdict {
+    fn changed(&mut self, change: Option<Change>, now: Instant, io: &mut Sockets) -> Verdict {
         let (standing, event, word) = match change {
             None => return Ok(()),
             Some(Change::Live) => {
@@ -768,13 +768,13 @@ impl Peer {
         Ok(())
     }
 
-    fn log(&self, what: &str, now: Instant, io: &mut Io) {
+    fn log(&self, what: &str, now: Instant, io: &mut Sockets) {
         if let Some(left_out) = io.may_log(now) {
             self.role.kind().log(&self.session, &self.id, &format!("{what}{left_out}"));
         }
     }
 
-    fn tell(&mut self, event: RoleEvent, now: Instant, io: &mut Io) {
+    fn tell(&mut self, event: RoleEvent, now: Instant, io: &mut Sockets) {
         let moment = io.shared.moment(now);
         let mut context = Context {
             rtc: &mut self.rtc,
@@ -792,14 +792,14 @@ impl Peer {
     }
 
     /// Does what a member's room says.
-    pub fn obey(&mut self, order: MediaOrder, now: Instant, io: &mut Io) -> Verdict {
+    pub fn obey(&mut self, order: MediaOrder, now: Instant, io: &mut Sockets) -> Verdict {
         self.tell(RoleEvent::Order(order), now, io);
         self.change(now, io)?;
         self.turn(now, io)
     }
 
     /// Carries out what changed of the peer by what its role was told.
-    fn change(&mut self, now: Instant, io: &mut Io) -> Verdict {
+    fn change(&mut self, now: Instant, io: &mut Sockets) -> Verdict {
         let Some(changes) = self.role.take_changes() else { return Ok(()) };
         let Changes { follows, leaves, agreed, over } = *changes;
         leaves.into_iter().for_each(|source| io.followers.remove(io.index, source, &self.id));
@@ -811,7 +811,7 @@ impl Peer {
     }
 
     /// Both sides agreed on a session description, the first one or another.
-    fn describe(&mut self, description: Description, now: Instant, io: &mut Io) {
+    fn describe(&mut self, description: Description, now: Instant, io: &mut Sockets) {
         let Description { routes, theirs } = description;
         self.routes = routes;
         if !self.is_described {
@@ -832,7 +832,7 @@ impl Peer {
     }
 
     /// Candidates of the browser.
-    pub fn trickle(&mut self, candidates: Vec<Candidate>, now: Instant, io: &mut Io) -> Verdict {
+    pub fn trickle(&mut self, candidates: Vec<Candidate>, now: Instant, io: &mut Sockets) -> Verdict {
         let room = MAX_CANDIDATES.saturating_sub(self.trickled);
         for candidate in candidates.into_iter().take(room) {
             self.trickled += 1;
@@ -849,7 +849,7 @@ impl Peer {
         &mut self,
         ice: &IceParameters,
         now: Instant,
-        io: &Io,
+        io: &Sockets,
     ) -> Result<Restarted, RestartRefused> {
         let offer = self.offer.as_ref().ok_or(RestartRefused::NoPeer)?;
         let restarted = offer::restart(&mut self.rtc, &mut *self.role, offer, ice)?;
@@ -867,7 +867,7 @@ impl Peer {
     }
 
     /// Says good-bye to the browser where it can hear, and tells the role.
-    pub fn say_good_bye(&mut self, why: Gone, now: Instant, io: &mut Io) {
+    pub fn say_good_bye(&mut self, why: Gone, now: Instant, io: &mut Sockets) {
         if why != Gone::ClosedByPeer && self.rtc.close().is_ok() {
             // Errors are of no interest any more.
             let _ = self.drain(now, io);
@@ -876,7 +876,7 @@ impl Peer {
     }
 
     /// Tells the role that it is over. The WebRTC state is not asked.
-    pub fn tell_end(&mut self, why: Gone, now: Instant, io: &mut Io) {
+    pub fn tell_end(&mut self, why: Gone, now: Instant, io: &mut Sockets) {
         self.view.stand(Standing::Gone);
         let is_unfinished = self.life.state() == peer_life::State::Connecting;
         let why = self.trouble.filter(|_| is_unfinished).map_or(why, Gone::Handshake);
@@ -887,7 +887,7 @@ impl Peer {
     }
 
     /// Takes away every trace of it outside. What is returned is only to be dropped.
-    pub fn leave(self: Box<Peer>, io: &mut Io) -> Box<Peer> {
+    pub fn leave(self: Box<Peer>, io: &mut Sockets) -> Box<Peer> {
         self.view.stand(Standing::Gone);
         // What was just said goes out before the socket goes.
         io.flush();
@@ -912,6 +912,6 @@ fn is_unwanted(datagram: &[u8]) -> bool {
 }
 
 /// The way back to where something came from.
-fn answering(arrival: &Arrival<'_>) -> Way {
+fn answering(arrival: &Datagram<'_>) -> Way {
     Way { via: arrival.via, from: Some(arrival.local.ip()), to: arrival.remote.address }
 }

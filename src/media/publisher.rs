@@ -10,12 +10,12 @@ use str0m::{Rtc, RtcConfig};
 
 use crate::media::pictures::Pictures;
 use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
-use crate::media::rtp::feed::Track;
+use crate::media::rtp::forwarder::Track;
 use crate::media::rtp::packet::SenderReport;
 use crate::media::sdp::{Agreed, Offer, Purpose, Supported};
 use crate::media::simulcast::layers::{Layer, MAX_LAYERS};
 use crate::media::stream::{Published, Reported, Stream, Told};
-use crate::media::viewer::{self, Audience};
+use crate::media::subscriber::{self, Audience};
 
 /// One publisher.
 pub struct Publisher {
@@ -211,7 +211,7 @@ impl Role for Publisher {
     fn configure(&self, config: RtcConfig) -> RtcConfig {
         // The usual header extensions stay: browsers send more than a trickle only with feedback on their numbers.
         let mut config = config.set_rtp_mode(true).clear_codecs().enable_opus(self.agreed.opus, false);
-        self.agreed.video.into_iter().for_each(|video| viewer::enable(&mut config, video));
+        self.agreed.video.into_iter().for_each(|video| subscriber::enable(&mut config, video));
         config
     }
 

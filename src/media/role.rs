@@ -13,13 +13,13 @@ use crate::core::ids::SessionId;
 use crate::core::rooms::registry::MediaOrder;
 use crate::core::time::Moment;
 use crate::media::audience::Followers;
-use crate::media::bodies::Bodies;
 use crate::media::counters::Counters;
 use crate::media::egress::{Egress, Feedback, Wish};
 use crate::media::ids::PeerId;
 use crate::media::member::news::RoomNews;
+use crate::media::mic_sink::MicSink;
 use crate::media::outbox::Outbox;
-use crate::media::rtp::feed::StreamPacket;
+use crate::media::rtp::forwarder::StreamPacket;
 use crate::media::rtp::routes::Routes;
 use crate::media::sdp::{IceParameters, Offer, SdpError};
 use crate::media::source::Source;
@@ -169,7 +169,7 @@ pub struct Context<'a> {
     /// The peer's own state, to write media or ask for keyframes. What this makes it send goes out after the event.
     pub rtc: &'a mut Rtc,
     /// The way to bodies.
-    pub bodies: &'a mut Bodies,
+    pub bodies: &'a mut MicSink,
     /// What we send ourselves.
     pub egress: &'a mut Egress,
     /// Datagrams on their way out.

@@ -16,15 +16,15 @@ use crate::host::pulse::Pulses;
 use crate::host::wake::Wake;
 use crate::media::config::MediaConfig;
 use crate::media::counters::Counters;
-use crate::media::directory::Directory;
 use crate::media::ids::PeerId;
-use crate::media::io::Passed;
 use crate::media::member::rooms::Rooms;
+use crate::media::peer_registry::PeerRegistry;
+use crate::media::pending_peer::PendingPeer;
 use crate::media::ports::PortPool;
 use crate::media::role::Gone;
 use crate::media::sdp::IceParameters;
 use crate::media::sdp::fragment::{FragmentMedia, IceCredentials, SdpFragment};
-use crate::media::seed::Seed;
+use crate::media::sockets::ForwardedDatagram;
 use crate::media::stream::{News, StreamId};
 use crate::media::streams::Streams;
 use crate::media::tcp::Moved;
@@ -37,7 +37,7 @@ pub struct Shared {
     /// What the settings say.
     pub config: MediaConfig,
     /// Who is where.
-    pub directory: Directory,
+    pub directory: PeerRegistry,
     /// What was counted.
     pub counters: Counters,
     /// The threads, by index.
@@ -84,11 +84,11 @@ impl fmt::Debug for Shared {
 /// What a media thread is told.
 pub enum Command {
     /// This peer is yours; say so when it is.
-    Adopt(Box<Seed>, Sender<()>),
+    Adopt(Box<PendingPeer>, Sender<()>),
     /// Look at this pending peer at that time: it may have waited too long.
     Watch(PeerId, Instant),
     /// Datagrams for peers of yours that others heard.
-    Datagrams(Vec<Passed>),
+    Datagrams(Vec<ForwardedDatagram>),
     /// A connection of ICE-TCP whose peer is yours.
     Connection(Moved),
     /// Candidates of a peer's browser.

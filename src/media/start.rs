@@ -16,10 +16,10 @@ use crate::host::wake::Wake;
 use crate::media::Media;
 use crate::media::config::MediaConfig;
 use crate::media::counters::Counters;
-use crate::media::directory::Directory;
-use crate::media::io::Shares;
+use crate::media::peer_registry::PeerRegistry;
 use crate::media::ports::{self, PortPool};
 use crate::media::shared::{Command, Line, Shared};
+use crate::media::sockets::Shares;
 use crate::media::streams::Streams;
 use crate::media::thread::{MediaThread, Start};
 use crate::media::udp::{Pair, Share};
@@ -68,7 +68,7 @@ impl Media {
         let certificate = provider.dtls_provider.generate_certificate();
         let certificate = certificate.ok_or_else(|| MediaError("cannot make a DTLS certificate".into()))?;
         let shared = Arc::new(Shared {
-            directory: Directory::new(config.most_peers(), config.max_viewers, count),
+            directory: PeerRegistry::new(config.most_peers(), config.max_viewers, count),
             counters: Counters::default(),
             threads: lines,
             certificate,

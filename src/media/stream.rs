@@ -6,7 +6,7 @@
 //!   publisher's media-N ───┘                        └─batch─▶ media-1 ─▶ its viewers
 //! ```
 //!
-//! Where an engine's `ingest` says so, a publisher's packets go into the process too, or only there ([`ProcessLegs`]).
+//! Where an engine's `ingest` says so, a publisher's packets go into the process too, or only there ([`ProcessInput`]).
 //!
 //! One thread per stream owns it. It copies each payload once; media threads and viewers share it. It tells each media thread
 //! once per batch, never once per viewer.
@@ -29,9 +29,9 @@ use crate::host::wake::Wake;
 use crate::media::codec::ffmpeg_description::Description;
 use crate::media::codec::parameter_sets::Sets;
 use crate::media::groups::Groups;
-use crate::media::process_legs::ProcessLegs;
+use crate::media::process_input::ProcessInput;
 use crate::media::publishing::{Door, Ingest};
-use crate::media::rtp::feed::{Feed, Feeder, StreamPacket, Track};
+use crate::media::rtp::forwarder::{Feeder, Forwarder, StreamPacket, Track};
 use crate::media::rtp::packet::{self, RtpPacket, SenderReport};
 use crate::media::rtp::payload::Packing;
 use crate::media::rtp::playable::Expected;
@@ -123,7 +123,7 @@ pub enum Told {
     /// What the process says it sends.
     Described(Box<Description>),
     /// A process takes what is published from now on, or none does any more.
-    Feed(Option<Box<ProcessLegs>>),
+    Feed(Option<Box<ProcessInput>>),
     /// The end.
     Stop,
 }
@@ -215,7 +215,7 @@ impl Stream {
             inbox,
             video: spec.video,
             audio: spec.audio,
-            feed: Feed::new(packing),
+            feed: Forwarder::new(packing),
             groups: Groups::default(),
             meter: Meter::default(),
             last_key_frames: [Moment::default(); MAX_LAYERS],
@@ -286,12 +286,12 @@ struct Owner {
     inbox: Receiver<Told>,
     video: Option<UdpSocket>,
     audio: Option<UdpSocket>,
-    feed: Feed,
+    feed: Forwarder,
     groups: Groups,
     meter: Meter,
     /// Of each layer.
     last_key_frames: [Moment; MAX_LAYERS],
-    legs: Option<Box<ProcessLegs>>,
+    legs: Option<Box<ProcessInput>>,
     /// The number of the publisher that feeds.
     publisher: Option<u64>,
     /// What the next publisher, of this number, offered.

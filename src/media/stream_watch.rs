@@ -8,7 +8,7 @@ use crate::core::time::Moment;
 use crate::host::wake::Wake;
 use crate::media::codec::ffmpeg_description::Description;
 use crate::media::codec::parameter_sets::Sets;
-use crate::media::rtp::feed::{Feeder, Track};
+use crate::media::rtp::forwarder::{Feeder, Track};
 use crate::media::rtp::playable::{Expected, Playable, State, Trouble};
 
 /// What was found.

@@ -17,19 +17,19 @@ use rustix::event::{Timespec, epoll};
 use crate::host::pulse::Pulse;
 use crate::host::wake::Wake;
 use crate::isolation::{self, Contained, isolate};
-use crate::media::directory::{Claim, Owner};
 use crate::media::ids::{ByPeer, PeerId};
-use crate::media::io::{
-    Arrival, BODIES_V4, BODIES_V6, Io, LISTEN_V4, LISTEN_V6, MUX_V4, MUX_V6, Passed, ROOMS_V4, ROOMS_V6,
-    Remote, Shares, WAKE, Watched,
-};
-use crate::media::locals::Transport;
+use crate::media::local_candidates::Transport;
 use crate::media::outbox::Via;
 use crate::media::peer::{CONNECT_LIMIT, Peer, Verdict};
+use crate::media::peer_registry::{Claim, Owner};
+use crate::media::pending_peer::PendingPeer;
 use crate::media::role::Gone;
-use crate::media::rtp::feed::StreamPacket;
-use crate::media::seed::Seed;
+use crate::media::rtp::forwarder::StreamPacket;
 use crate::media::shared::{Command, RestartRefused, Shared};
+use crate::media::sockets::{
+    BODIES_V4, BODIES_V6, Datagram, ForwardedDatagram, LISTEN_V4, LISTEN_V6, MUX_V4, MUX_V6, ROOMS_V4,
+    ROOMS_V6, Remote, Shares, Sockets, WAKE, Watched,
+};
 use crate::media::stream::StreamId;
 use crate::media::transport::datagram::{self, Kind, Stun};
 use crate::media::udp::{Buffers, Pair, Udp};
@@ -61,7 +61,7 @@ pub struct Start {
 
 /// The thread's state.
 pub struct MediaThread {
-    pub(super) io: Io,
+    pub(super) io: Sockets,
     peers: ByPeer<Box<Peer>>,
     pub(super) commands: Receiver<Command>,
     /// A command that was looked at while news were told, and comes next.
@@ -87,14 +87,14 @@ pub(super) enum After {
 enum Route {
     Here(PeerId),
     There(usize),
-    Adopt(Box<Seed>),
+    Adopt(Box<PendingPeer>),
     Nowhere,
 }
 
 impl MediaThread {
     /// A thread without peers.
     pub fn new(start: Start) -> io::Result<MediaThread> {
-        let io = Io::new(start.index, start.shared, start.shares, &*start.wake)?;
+        let io = Sockets::new(start.index, start.shared, start.shares, &*start.wake)?;
         Ok(MediaThread {
             io,
             peers: ByPeer::default(),
@@ -181,7 +181,7 @@ impl MediaThread {
         let at = Instant::now();
         let read = udp.receive(&mut buffers, |source, local, bytes| {
             let remote = Remote { transport: Transport::Udp, address: source };
-            let _ = self.arrive(&Arrival { at, remote, via, local, bytes, heard_elsewhere: false });
+            let _ = self.arrive(&Datagram { at, remote, via, local, bytes, heard_elsewhere: false });
         });
         self.buffers = Some(buffers);
         if read.is_err() {
@@ -191,7 +191,7 @@ impl MediaThread {
     }
 
     /// Takes a datagram to whoever it is for.
-    pub(super) fn arrive(&mut self, arrival: &Arrival<'_>) -> After {
+    pub(super) fn arrive(&mut self, arrival: &Datagram<'_>) -> After {
         let route = self.route(arrival);
         if let (Route::There(thread), Transport::Tcp) = (&route, arrival.remote.transport) {
             return After::Moves(*thread);
@@ -212,7 +212,7 @@ impl MediaThread {
         After::Stays
     }
 
-    fn route(&self, arrival: &Arrival<'_>) -> Route {
+    fn route(&self, arrival: &Datagram<'_>) -> Route {
         if let Via::Own(peer) = arrival.via {
             return Route::Here(peer);
         }
@@ -240,7 +240,7 @@ impl MediaThread {
         }
     }
 
-    fn by_address(&self, known: Option<PeerId>, arrival: &Arrival<'_>) -> Route {
+    fn by_address(&self, known: Option<PeerId>, arrival: &Datagram<'_>) -> Route {
         if let Some(peer) = known {
             return Route::Here(peer);
         }
@@ -251,7 +251,7 @@ impl MediaThread {
         foreign.map_or_else(|| self.nobody(), |owner| self.to_owner(owner, arrival))
     }
 
-    fn by_name(&self, ufrag: &str, arrival: &Arrival<'_>) -> Route {
+    fn by_name(&self, ufrag: &str, arrival: &Datagram<'_>) -> Route {
         let claim = self.io.shared.directory.claim(ufrag, self.io.index, |seed| accepts(seed, arrival));
         match claim {
             Claim::Adopted(seed) => Route::Adopt(seed),
@@ -264,7 +264,7 @@ impl MediaThread {
         }
     }
 
-    fn to_owner(&self, owner: Owner, arrival: &Arrival<'_>) -> Route {
+    fn to_owner(&self, owner: Owner, arrival: &Datagram<'_>) -> Route {
         match owner.thread == self.io.index {
             true => Route::Here(owner.peer),
             // Passed on once: a directory that changes meanwhile must not send it round in circles.
@@ -278,7 +278,7 @@ impl MediaThread {
         Route::Nowhere
     }
 
-    fn adopt(&mut self, seed: Box<Seed>) -> bool {
+    fn adopt(&mut self, seed: Box<PendingPeer>) -> bool {
         let id = seed.id;
         match Peer::adopt(seed, &mut self.io) {
             Ok(peer) => {
@@ -295,7 +295,7 @@ impl MediaThread {
 
     /// Works on a peer; takes it away if that was its end. A panic is the end of this peer only: what `io` holds of others is whole
     /// between any two of its calls.
-    pub(super) fn with_peer(&mut self, id: PeerId, work: impl FnOnce(&mut Peer, &mut Io) -> Verdict) {
+    pub(super) fn with_peer(&mut self, id: PeerId, work: impl FnOnce(&mut Peer, &mut Sockets) -> Verdict) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return self.io.shared.counters.unknown.one();
         };
@@ -346,7 +346,7 @@ impl MediaThread {
 
     /// A deadline without a peer here: of one that may still wait for its first check.
     fn expire(&mut self, id: PeerId, now: Instant) {
-        let overdue = |seed: &mut Seed| now.saturating_duration_since(seed.since) >= CONNECT_LIMIT;
+        let overdue = |seed: &mut PendingPeer| now.saturating_duration_since(seed.since) >= CONNECT_LIMIT;
         if self.io.shared.directory.with_pending(&id, overdue) == Some(true)
             && let Some(seed) = self.io.shared.directory.withdraw(&id)
             && self.adopt(seed)
@@ -413,11 +413,11 @@ impl MediaThread {
         }
     }
 
-    fn take_passed(&mut self, passed: &Passed) {
+    fn take_passed(&mut self, passed: &ForwardedDatagram) {
         let remote = Remote { transport: Transport::Udp, address: passed.source };
         let (at, local, bytes) = (passed.at, passed.local, &passed.bytes);
         // Counted where it was heard.
-        let arrival = Arrival { at, remote, via: Via::Mux, local, bytes, heard_elsewhere: true };
+        let arrival = Datagram { at, remote, via: Via::Mux, local, bytes, heard_elsewhere: true };
         match self.route(&arrival) {
             Route::Here(peer) => self.with_peer(peer, |peer, io| peer.receive(&arrival, io)),
             Route::There(_) | Route::Adopt(_) | Route::Nowhere => {}
@@ -426,7 +426,7 @@ impl MediaThread {
 }
 
 /// Whether a check is genuine, as the waiting peer sees it.
-fn accepts(seed: &Seed, arrival: &Arrival<'_>) -> bool {
+fn accepts(seed: &PendingPeer, arrival: &Datagram<'_>) -> bool {
     // Members do not wait, and nobody else comes to their port.
     if arrival.via == Via::Rooms {
         return false;

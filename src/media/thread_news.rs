@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::media::rtp::feed::StreamPacket;
+use crate::media::rtp::forwarder::StreamPacket;
 use crate::media::shared::Command;
 use crate::media::stream::{News, StreamId};
 use crate::media::telling::Telling;

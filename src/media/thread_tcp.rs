@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use rustix::event::epoll::EventFlags;
 
-use crate::media::io::{Arrival, LISTEN_V4, Remote, Watched};
-use crate::media::locals::Transport;
+use crate::media::local_candidates::Transport;
 use crate::media::outbox::Via;
 use crate::media::shared::Command;
+use crate::media::sockets::{Datagram, LISTEN_V4, Remote, Watched};
 use crate::media::tcp::{ACCEPT_PAUSE, Connection, Moved, Written};
 use crate::media::thread::{After, MediaThread};
 
@@ -87,7 +87,7 @@ impl MediaThread {
             let Some(connection) = self.io.tcp.get_mut(token) else { return };
             let remote = Remote { transport: Transport::Tcp, address: connection.remote };
             let (local, known) = (connection.local, connection.peer.is_some());
-            let arrival = Arrival { at, remote, via: Via::Mux, local, bytes, heard_elsewhere: false };
+            let arrival = Datagram { at, remote, via: Via::Mux, local, bytes, heard_elsewhere: false };
             if let After::Moves(thread) = self.arrive(&arrival) {
                 return self.hand_over(token, thread, frames.get(index..).unwrap_or_default());
             }

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use crate::api::server::Beat;
 use crate::config::live::Live;
 use crate::config::secret::Secret;
-use crate::edge::feed::{Feed, Follow, Places, event};
+use crate::edge::event_channel::{EventChannel, Follow, Places, event};
 use crate::edge::router::Reply;
 use crate::operator::policy::board::{Board, Look};
 use crate::operator::policy::cookie::CookieKey;
@@ -48,7 +48,7 @@ pub struct Operators {
 }
 
 struct Shown {
-    feed: Arc<Feed>,
+    feed: Arc<EventChannel>,
     /// How things stand, as the first event of a page; `None`: nobody has watched of late.
     greeting: Option<Arc<str>>,
     /// Of the tokens by which those who follow the feed are logged in.
@@ -175,8 +175,8 @@ fn key_of(live: &Live) -> CookieKey {
     CookieKey::of(live.get().server.admin_secrets().map(Secret::expose))
 }
 
-fn feed() -> Arc<Feed> {
+fn feed() -> Arc<EventChannel> {
     // One address may have all of them: operators sit behind one as a rule. A place more, so that our own words are said.
     let places = Places::new(2 * (MAX_WATCHERS + 1), 2 * (MAX_WATCHERS + 1)).with_unnamed(MAX_WATCHERS + 1);
-    Arc::new(Feed::new(places).keeping(RECENT))
+    Arc::new(EventChannel::new(places).keeping(RECENT))
 }

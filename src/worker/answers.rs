@@ -13,7 +13,7 @@ use crate::core::ids::WorkerId;
 use crate::core::session::Failure;
 use crate::core::time::Moment;
 use crate::host::process;
-use crate::worker::board::{Card, UPGRADE_LOST, View, words_of};
+use crate::worker::registry::{SessionHandle, SessionState, UPGRADE_LOST, words_of};
 use crate::worker::streamers;
 
 /// The id under which this worker is known; settled at start.
@@ -22,7 +22,7 @@ pub fn worker_id(settings: &Settings) -> WorkerId {
 }
 
 /// The answer to a create that was waited for.
-pub fn create_result(card: &Card, settings: &Settings, failure: Option<&Failure>) -> Answer {
+pub fn create_result(card: &SessionHandle, settings: &Settings, failure: Option<&Failure>) -> Answer {
     match failure {
         Some(failure) => {
             let (status, error) = (failure.kind.status(), failure.kind.error());
@@ -38,7 +38,7 @@ pub fn create_result(card: &Card, settings: &Settings, failure: Option<&Failure>
 }
 
 /// The body of a create's answer.
-pub fn created(card: &Card, settings: &Settings, status: Option<String>) -> Created {
+pub fn created(card: &SessionHandle, settings: &Settings, status: Option<String>) -> Created {
     Created {
         session_id: card.id.clone(),
         stream_url: sessions::link_url(&card.base_url, &card.id),
@@ -49,12 +49,12 @@ pub fn created(card: &Card, settings: &Settings, status: Option<String>) -> Crea
     }
 }
 
-fn view_url(card: &Card, base_url: &str) -> Option<String> {
+fn view_url(card: &SessionHandle, base_url: &str) -> Option<String> {
     card.view_link.as_ref().map(|view| sessions::link_url(base_url, &view.id))
 }
 
 /// One session for operators.
-pub fn view(card: &Card, settings: &Settings, now: Moment, base_url: &str) -> SessionView {
+pub fn view(card: &SessionHandle, settings: &Settings, now: Moment, base_url: &str) -> SessionView {
     let mut view = card.view();
     if card.is_upgrade_lost() {
         view.warnings.push(UPGRADE_LOST.to_owned());
@@ -86,13 +86,13 @@ pub fn view(card: &Card, settings: &Settings, now: Moment, base_url: &str) -> Se
 }
 
 /// What runs for a session, as the kernel says.
-pub fn processes(view: &View) -> Option<ProcessesView> {
+pub fn processes(view: &SessionState) -> Option<ProcessesView> {
     let (pid, start) = view.process?;
     process::is_alive(pid, start).then(|| streamers::processes(pid))
 }
 
 /// One session for operators, with what there is of its process's log.
-pub fn detailed_view(card: &Card, settings: &Settings, now: Moment, base_url: &str) -> SessionView {
+pub fn detailed_view(card: &SessionHandle, settings: &Settings, now: Moment, base_url: &str) -> SessionView {
     let log = card.read(|view| view.log.clone());
     // A process's own words: the whole id, were it part of them, is cut to what may be shown.
     let masked = |line: String| line.replace(card.id.expose(), card.id.short());

@@ -15,7 +15,7 @@ use crate::core::ids::SessionId;
 use crate::core::limits::fair_share::network_of;
 use crate::core::limits::rate_limit::{Rate, RateLimiter};
 use crate::core::time::Moment;
-use crate::worker::board::Card;
+use crate::worker::registry::SessionHandle;
 use crate::worker::service::WorkerService;
 
 /// A person presses a button now and then; a page that is closed sends two or three messages at once.
@@ -73,7 +73,7 @@ impl WorkerService {
 
     /// Whether what a page sends for this session is taken: not too often, with a body of one of these types (none: without a
     /// body), from the same site.
-    pub fn admit_browser(&self, call: &Call, card: &Card, types: &[&str]) -> Result<(), Answer> {
+    pub fn admit_browser(&self, call: &Call, card: &SessionHandle, types: &[&str]) -> Result<(), Answer> {
         self.admit_pace(call, &card.id)?;
         let settings = self.live.get();
         let controllers = settings.controller.iter().flat_map(|link| link.all());

@@ -15,8 +15,8 @@ use crate::core::session::FailureKind;
 use crate::core::session::reason::EndReason;
 use crate::engine::moonlight::layout;
 use crate::host::{descriptors, disk};
-use crate::worker::board::{Board, Card};
 use crate::worker::data_dir::DataDir;
+use crate::worker::registry::{SessionHandle, SessionRegistry};
 
 /// Free descriptors below which a session might not get the dozen that it needs while another one starts.
 const FEW_DESCRIPTORS: usize = 32;
@@ -29,7 +29,7 @@ pub struct Checks {
     /// Where sessions' directories are.
     pub data_dir: Arc<DataDir>,
     /// What became of sessions.
-    pub board: Arc<Board>,
+    pub board: Arc<SessionRegistry>,
 }
 
 impl Checks {
@@ -101,7 +101,7 @@ fn not_executable(path: &Path) -> Option<&'static str> {
 }
 
 /// Whether the last creates failed for reasons of this worker.
-fn failing(board: &Board) -> Option<String> {
+fn failing(board: &SessionRegistry) -> Option<String> {
     let mut cards = board.all();
     cards.sort_by_key(|card| std::cmp::Reverse(card.created));
     let outcomes = cards.iter().filter_map(|card| outcome(card));
@@ -112,7 +112,7 @@ fn failing(board: &Board) -> Option<String> {
 }
 
 /// How a create went: `Some(None)`: well; `None`: nobody knows, or it was not for this worker's reasons.
-fn outcome(card: &Card) -> Option<Option<String>> {
+fn outcome(card: &SessionHandle) -> Option<Option<String>> {
     card.read(|view| match (&view.failure, view.ended_as()) {
         (Some(failure), _) => {
             let own = failure.fault() == Fault::Worker || failure.kind == FailureKind::StreamProcess;

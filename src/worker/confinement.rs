@@ -8,10 +8,10 @@ use crate::config::settings::Settings;
 use crate::core::confinement::{self, Access, Grant, Named, Usage};
 use crate::engine::ffmpeg::recipe::Recipe;
 use crate::engine::moonlight::layout;
-use crate::worker::supervisor::Assignment;
+use crate::worker::supervisor::SessionContext;
 
 /// Of moonlight-web-stream: its installation besides. `None`: it is not to be confined.
-pub fn of_web_server(given: &Assignment, directory: &Path) -> Option<Vec<Grant>> {
+pub fn of_web_server(given: &SessionContext, directory: &Path) -> Option<Vec<Grant>> {
     if !given.settings.sessions.confine {
         return None;
     }
@@ -34,7 +34,7 @@ pub fn of_web_server(given: &Assignment, directory: &Path) -> Option<Vec<Grant>>
 
 /// Of a media process: its program, the paths in its command, what its entry lists, and devices besides. `None`: it is not
 /// to be confined.
-pub fn of_media_process(given: &Assignment, recipe: &Recipe, directory: &Path) -> Option<Vec<Grant>> {
+pub fn of_media_process(given: &SessionContext, recipe: &Recipe, directory: &Path) -> Option<Vec<Grant>> {
     if !given.settings.sessions.confine {
         return None;
     }
@@ -101,7 +101,7 @@ fn permit(asked: &Grant, kept: &[PathBuf]) -> Result<(), PathBuf> {
     }
 }
 
-fn warn(given: &Assignment, path: &Path, exposed: &Path, advice: &str) {
+fn warn(given: &SessionContext, path: &Path, exposed: &Path, advice: &str) {
     log::warn!(
         "[session {}] its process does not get {}, because of {}: {advice}",
         given.card.id,

@@ -10,8 +10,8 @@ use serde_json::json;
 use crate::core::session::Status;
 use crate::core::session::reason::EndReason;
 use crate::core::time::Moment;
-use crate::edge::feed::{self, Feed, Follow, Places};
-use crate::worker::board::{SourceTrouble, Visit, names_of};
+use crate::edge::event_channel::{self, EventChannel, Follow, Places};
+use crate::worker::registry::{SourceTrouble, Visit, names_of};
 
 /// Streams of one session: a page each of the people who watch it. Beyond it a page asks for the status now and then. Forty people
 /// of one room find a place: an address may have half.
@@ -40,7 +40,7 @@ pub fn viewers_places() -> Places {
 }
 
 /// Says where the session stands. From `ending` on that is the end: whoever waits for more would wait for nothing.
-pub fn tell_status(feed: &Feed, status: Status, restarts: u32, troubles: &[SourceTrouble]) {
+pub fn tell_status(feed: &EventChannel, status: Status, restarts: u32, troubles: &[SourceTrouble]) {
     match status.reason() {
         Some(reason) => feed.close("ended", &ended(reason)),
         None => feed.say("status", &standing(status, restarts, troubles)),
@@ -48,7 +48,7 @@ pub fn tell_status(feed: &Feed, status: Status, restarts: u32, troubles: &[Sourc
 }
 
 /// Says that the session may go on for this long; `None`: as long as it likes, again.
-pub fn tell_drain(feed: &Feed, left: Option<Duration>) {
+pub fn tell_drain(feed: &EventChannel, left: Option<Duration>) {
     feed.say("draining", &draining(left));
 }
 
@@ -56,9 +56,9 @@ pub fn tell_drain(feed: &Feed, left: Option<Duration>) {
 pub fn follow(visit: &Visit, drain_until: Option<Moment>, now: Moment) -> Follow {
     visit.feed().follow(|| {
         let status = visit.card.read(|view| standing(view.status, view.restarts, &view.troubles));
-        let mut greeting = format!("retry: {RETRY_MS}\n\n{}", feed::event("status", &status));
+        let mut greeting = format!("retry: {RETRY_MS}\n\n{}", event_channel::event("status", &status));
         if let Some(until) = drain_until {
-            greeting.push_str(&feed::event("draining", &draining(Some(until.since(now)))));
+            greeting.push_str(&event_channel::event("draining", &draining(Some(until.since(now)))));
         }
         greeting
     })

@@ -3,7 +3,7 @@
 use crate::api::types::{LayerFigures, StreamFigures, ViewerFigures};
 use crate::core::ids::SessionId;
 use crate::media::Media;
-use crate::media::directory::Known;
+use crate::media::peer_registry::Known;
 use crate::media::role::RoleKind;
 use crate::media::sdp::VideoCodec;
 use crate::media::view::Standing;

@@ -21,9 +21,9 @@ use crate::edge::signalling::{self, From, Rules, StreamIds};
 use crate::edge::websocket::Verdict;
 use crate::engine::moonlight::child_config;
 use crate::host::clock::{self, Clock};
-use crate::worker::board::{Card, Tunnel, View};
 use crate::worker::child_api::{self, Asked, Kind};
 use crate::worker::ice;
+use crate::worker::registry::{SessionHandle, SessionState, Tunnel};
 
 /// WebSockets of one session at once. A page has one; a reload, a second tab and a network that changed leave some more for a
 /// while. Each costs a `streamer` of up to 20 MB, which v2.x keeps when the socket closes early.
@@ -87,8 +87,8 @@ impl Gate {
         &self,
         request: &Request<'_>,
         path: &str,
-        card: &Arc<Card>,
-        view: &View,
+        card: &Arc<SessionHandle>,
+        view: &SessionState,
     ) -> Result<Passage, Reply> {
         let ids = view.page.as_deref().and_then(StreamIds::of_page);
         let asked = Asked { method: request.method, path, query: request.query, upgrade: request.upgrade };
@@ -118,13 +118,17 @@ impl Gate {
         Ok(Passage { tunnels, screen: Some(Arc::new(screen)) })
     }
 
-    fn refuse(&self, request: &Request<'_>, path: &str, card: &Card, why: &'static str) -> Reply {
+    fn refuse(&self, request: &Request<'_>, path: &str, card: &SessionHandle, why: &'static str) -> Reply {
         let what = format!("{} {} of {}: {why}", shown(request.method), shown(path), request.client);
         self.refusals.tell(&card.id, request.network, &what);
         Reply::error(403, "forbidden", why)
     }
 
-    fn socket(&self, request: &Request<'_>, card: &Arc<Card>) -> Result<Arc<dyn TunnelWatch>, Reply> {
+    fn socket(
+        &self,
+        request: &Request<'_>,
+        card: &Arc<SessionHandle>,
+    ) -> Result<Arc<dyn TunnelWatch>, Reply> {
         let taken = card.sockets.fetch_add(1, Ordering::AcqRel);
         let tunnel = Tunnel::of(card.clone(), self.refusals.clock);
         let socket = Arc::new(OpenSocket { card: card.clone(), tunnel });
@@ -149,7 +153,7 @@ fn shown(text: &str) -> String {
 
 /// A place among [`MAX_SOCKETS`], from the request to the end of its tunnel.
 struct OpenSocket {
-    card: Arc<Card>,
+    card: Arc<SessionHandle>,
     tunnel: Tunnel,
 }
 
@@ -171,7 +175,7 @@ impl Drop for OpenSocket {
 
 /// Judges the signalling of one request or socket.
 struct SessionScreen {
-    card: Arc<Card>,
+    card: Arc<SessionHandle>,
     live: Arc<Live>,
     refusals: Arc<Refusals>,
     network: Option<IpAddr>,

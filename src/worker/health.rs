@@ -25,15 +25,15 @@ use crate::isolation;
 use crate::media::Media;
 use crate::outbox::Outbox;
 use crate::worker::answers;
-use crate::worker::board::{Board, Card};
 use crate::worker::checks::Checks;
-use crate::worker::chronicle::Chronicle;
 use crate::worker::fence::LeaseFence;
 use crate::worker::figures;
 use crate::worker::namespaces::access::RoomAccess;
 use crate::worker::namespaces::copies;
 use crate::worker::namespaces::relay_checks::RelayChecks;
+use crate::worker::registry::{SessionHandle, SessionRegistry};
 use crate::worker::rooms::Rooms;
+use crate::worker::session_store::SessionStore;
 use crate::worker::standing::Standing;
 
 /// How what everybody may read of the hindrances begins.
@@ -70,7 +70,7 @@ pub struct Health {
     /// The settings, as of the last reload.
     pub live: Arc<Live>,
     /// Sessions.
-    pub board: Arc<Board>,
+    pub board: Arc<SessionRegistry>,
     /// Its own state.
     pub flags: Arc<Flags>,
     /// What can be checked before a create fails by it.
@@ -78,7 +78,7 @@ pub struct Health {
     /// Where state is kept.
     pub state_dir: PathBuf,
     /// What is remembered of sessions.
-    pub chronicle: Arc<Chronicle>,
+    pub chronicle: Arc<SessionStore>,
     /// Records, ratings and events on their way.
     pub outbox: Outbox,
     /// Where WireGuard shows.
@@ -204,7 +204,7 @@ impl Health {
         Answer::json(if readiness && !ready { 503 } else { 200 }, &body)
     }
 
-    fn session(&self, card: &Card, admin: bool) -> Value {
+    fn session(&self, card: &SessionHandle, admin: bool) -> Value {
         let view = card.view();
         // A clip of ours has neither process nor directory: its thread is us.
         let ours = card.request.engine == DEMO_ENGINE;

@@ -26,13 +26,13 @@ use crate::host::entropy;
 use crate::host::http_client;
 use crate::host::identity_key::IdentityKey;
 use crate::worker::answers;
-use crate::worker::board::{Card, View, words_of};
 use crate::worker::health::Health;
 use crate::worker::identity::IdentityFile;
 use crate::worker::namespaces::copies;
+use crate::worker::registry::{SessionHandle, SessionState, words_of};
 use crate::worker::ring::{Ear, Heard};
 use crate::worker::rooms;
-use crate::worker::roster::Order;
+use crate::worker::sessions::Order;
 use crate::worker::stamps::Stamps;
 
 /// One beat, from connect to the end of the reply: well below any heartbeat time-out.
@@ -270,7 +270,7 @@ impl Pulse {
         }
     }
 
-    fn brief(&self, card: &Card) -> SessionBrief {
+    fn brief(&self, card: &SessionHandle) -> SessionBrief {
         let now = self.health.clock.now();
         let view = card.view();
         SessionBrief {
@@ -391,7 +391,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// What operators see of a session in the controller's list.
-fn facts(card: &Card, view: &View) -> SessionFacts {
+fn facts(card: &SessionHandle, view: &SessionState) -> SessionFacts {
     let failure = view.failure.as_ref().map(|failure| failure.detail.clone());
     let trouble = view.troubles.last().map(words_of).or_else(|| view.warnings.last().cloned()).or(failure);
     SessionFacts {

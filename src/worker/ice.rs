@@ -16,7 +16,7 @@ use crate::config::settings::{IceServer, Settings, Turn};
 use crate::core::ids::SessionId;
 use crate::core::turn::credentials;
 use crate::host::clock;
-use crate::worker::board::Visit;
+use crate::worker::registry::Visit;
 use crate::worker::service::WorkerService;
 
 /// Life of a stream process's credentials where `sessions.max_duration` is off: the longest that it can be.

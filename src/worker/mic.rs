@@ -26,8 +26,8 @@ use crate::media::sdp::{IceParameters, Offer, SdpError, SdpFragment};
 use crate::media::shared::{RestartRefused, Restarted};
 use crate::media::view::{PeerView, Standing};
 use crate::media::{Accepted, Media};
-use crate::worker::board::Card;
 use crate::worker::browsers;
+use crate::worker::registry::SessionHandle;
 use crate::worker::service::WorkerService;
 
 /// What a page that finds no room is told to wait.
@@ -118,7 +118,7 @@ pub fn offer(service: &WorkerService, call: &Call) -> Answer {
 }
 
 /// The session may have ended while its offer was being answered.
-fn take(service: &WorkerService, card: &Card, accepted: Accepted) -> Answer {
+fn take(service: &WorkerService, card: &SessionHandle, accepted: Accepted) -> Answer {
     card.mic.put(Some((accepted.peer, accepted.view)));
     if card.end_reason().is_some() {
         service.media.close(&accepted.peer, Gone::Ended);
@@ -184,7 +184,7 @@ fn name(standing: Standing) -> &'static str {
 }
 
 /// What holds for every call that changes something: a session that streams, its own page, not too often.
-fn admit(service: &WorkerService, call: &Call) -> Result<Arc<Card>, Answer> {
+fn admit(service: &WorkerService, call: &Call) -> Result<Arc<SessionHandle>, Answer> {
     let card = service.card(call).filter(|card| card.end_reason().is_none()).ok_or_else(sessions::unknown)?;
     let types = if call.body.is_empty() { &[][..] } else { &["application/json", FRAGMENT_TYPE] };
     service.admit_browser(call, &card, types)?;

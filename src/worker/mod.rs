@@ -8,20 +8,17 @@
 //! ```
 
 pub mod answers;
-pub mod board;
 pub mod bodies;
 pub mod body_distance;
 pub mod browsers;
 pub mod checks;
 pub mod child_api;
 pub mod child_log;
-pub mod chronicle;
 pub mod confinement;
 pub mod counters;
 pub mod data_dir;
 pub mod engines;
 pub mod events;
-pub mod family;
 pub mod fence;
 pub mod figures;
 pub mod gate;
@@ -44,13 +41,16 @@ pub mod preflight;
 pub mod prepare;
 pub mod probe_policy;
 pub mod process_probe;
+pub mod process_tree;
 pub mod public_address;
 pub mod rating;
+pub mod registry;
 pub mod ring;
 pub mod rooms;
-pub mod roster;
 pub mod router;
 pub mod service;
+pub mod session_store;
+pub mod sessions;
 pub mod set_up;
 pub mod settle;
 pub mod sources;
@@ -98,7 +98,6 @@ use crate::host::{join, process};
 use crate::media::config::MediaConfig;
 use crate::media::{Media, MediaThreads};
 use crate::outbox::OutboxThread;
-use board::Board;
 use bodies::{Bodies, BodiesThread};
 use browsers::Browsers;
 use checks::Checks;
@@ -111,12 +110,13 @@ use memory::Memory;
 use namespaces::access::RoomAccess;
 use namespaces::relay_checks::{RelayCheckThread, RelayChecks};
 use public_address::AddressThread;
+use registry::SessionRegistry;
 use ring::{Ear, Ring};
 use rooms::routes::RoomRoutes;
 use rooms::{Rooms, RoomsService};
-use roster::{Given, Order, Roster};
 use router::WorkerRouter;
 use service::WorkerService;
+use sessions::{Order, Sessions, WorkerContext};
 use stamps::Stamps;
 use standing::Standing;
 use whip::Whip;
@@ -161,7 +161,7 @@ type Signer = Arc<(IdentityKey, IdentityFile)>;
 /// A running worker.
 pub struct Worker {
     live: Arc<Live>,
-    board: Arc<Board>,
+    board: Arc<SessionRegistry>,
     flags: Arc<Flags>,
     address: SocketAddr,
     edge: Option<Edge>,
@@ -222,7 +222,7 @@ impl Worker {
         let live = Arc::new(Live::new(settings));
         let (ring, ears) =
             Ring::new(live.get().controller.iter().flat_map(ControllerLink::all).count().max(1));
-        let (board, clock) = (Arc::new(Board::default()), Clock::start());
+        let (board, clock) = (Arc::new(SessionRegistry::default()), Clock::start());
         let memory = Memory::start(&ground.state, &live, &board, clock, pulses)?;
         let checks = Checks { live: live.clone(), data_dir: ground.root.clone(), board: board.clone() };
         let installed = Installed::look(&live.get().sessions.web_server);
@@ -288,7 +288,7 @@ impl Worker {
         let (live, board, flags, clock) =
             (health.live.clone(), health.board.clone(), health.flags.clone(), health.clock);
         let given = given(&health, (ground.root, bodies), changed.clone(), stamps.clone(), pulses);
-        let roster = Roster::new(given, orders.clone());
+        let roster = Sessions::new(given, orders.clone());
         let roster = front::thread("cleanup", STACK, move || roster.run(&order_inbox))?;
         let legs = MediaLegs { media: health.media.clone(), board: board.clone() };
         let whip = Whip::new(live.clone(), board.clone(), flags.clone(), clock, Box::new(legs));
@@ -457,7 +457,7 @@ impl Running for Worker {
 }
 
 /// Whether a restart would disturb nobody: there are neither sessions nor members of rooms.
-fn nobody(board: &Board, rooms: Option<&Rooms>) -> bool {
+fn nobody(board: &SessionRegistry, rooms: Option<&Rooms>) -> bool {
     board.live().is_empty() && rooms.is_none_or(|rooms| rooms.counts().members == 0)
 }
 
@@ -468,8 +468,8 @@ fn given(
     changed: Ring,
     stamps: Arc<Stamps>,
     pulses: &Pulses,
-) -> Given {
-    Given {
+) -> WorkerContext {
+    WorkerContext {
         live: health.live.clone(),
         board: health.board.clone(),
         root,

@@ -17,8 +17,8 @@ use crate::worker::child_log::{ChildLog, LogShape};
 use crate::worker::ice;
 use crate::worker::kept_pairings::{Kept, STATE_LIMIT};
 use crate::worker::on_body::OnBody;
-use crate::worker::roster::Order;
-use crate::worker::supervisor::Assignment;
+use crate::worker::sessions::Order;
+use crate::worker::supervisor::SessionContext;
 
 /// Lines of a media process's log that operators are shown: what it was made to do, and why it stopped.
 const FIRST_LINES: usize = 100;
@@ -40,7 +40,10 @@ pub fn is_directory_name(name: &str) -> bool {
 }
 
 /// Makes the session's directory with moonlight's configuration, and its log.
-pub fn for_moonlight(given: &Assignment, body_connect: Duration) -> Result<(PrivateDir, ChildLog), Failure> {
+pub fn for_moonlight(
+    given: &SessionContext,
+    body_connect: Duration,
+) -> Result<(PrivateDir, ChildLog), Failure> {
     let settings = &given.settings;
     let config = moonlight_config(given, body_connect);
     let shape = LogShape::with_tail(layout::LOG_NAME, settings.sessions.log_cap);
@@ -55,12 +58,16 @@ pub fn for_moonlight(given: &Assignment, body_connect: Duration) -> Result<(Priv
 }
 
 /// Gives moonlight credentials for another life.
-pub fn renew_moonlight(given: &Assignment, directory: &Path, body_connect: Duration) -> Result<(), DirError> {
+pub fn renew_moonlight(
+    given: &SessionContext,
+    directory: &Path,
+    body_connect: Duration,
+) -> Result<(), DirError> {
     let server = PrivateDir::open(&directory.join("server"))?;
     server.replace_file(layout::CONFIG_NAME, moonlight_config(given, body_connect).to_string().as_bytes())
 }
 
-fn moonlight_config(given: &Assignment, body_connect: Duration) -> Value {
+fn moonlight_config(given: &SessionContext, body_connect: Duration) -> Value {
     let (id, port) = (&given.card.id, given.lease.port());
     let settings = &given.settings;
     let web_server = &settings.sessions.web_server;
@@ -80,7 +87,7 @@ fn moonlight_config(given: &Assignment, body_connect: Duration) -> Value {
 
 /// Keeps the session's pairing for the next one of its body, if that is wanted. Its process is dead, so what it wrote is whole.
 /// The name of the client that stays paired.
-pub fn keep_pairing(given: &Assignment, on_body: &OnBody) -> Option<String> {
+pub fn keep_pairing(given: &SessionContext, on_body: &OnBody) -> Option<String> {
     let known = on_body.known().filter(|_| given.settings.sessions.keep_pairing)?;
     let kept = read_state(given).and_then(|state| {
         let body = given.card.request.body;
@@ -96,7 +103,7 @@ pub fn keep_pairing(given: &Assignment, on_body: &OnBody) -> Option<String> {
     }
 }
 
-fn read_state(given: &Assignment) -> Result<String, String> {
+fn read_state(given: &SessionContext) -> Result<String, String> {
     let path = given.card.read(|view| view.directory.clone());
     let name = path.as_deref().and_then(|path| path.file_name()).and_then(|name| name.to_str());
     let name = name.ok_or("its directory is gone")?;
@@ -108,7 +115,7 @@ fn read_state(given: &Assignment) -> Result<String, String> {
 }
 
 /// Makes the session's directory for a media process, and its log.
-pub fn for_process(given: &Assignment) -> Result<(PrivateDir, ChildLog), Failure> {
+pub fn for_process(given: &SessionContext) -> Result<(PrivateDir, ChildLog), Failure> {
     let shape = LogShape {
         name: ffmpeg::LOG_NAME,
         cap: given.settings.sessions.log_cap,
@@ -120,7 +127,7 @@ pub fn for_process(given: &Assignment) -> Result<(PrivateDir, ChildLog), Failure
 
 /// Makes the session's directory and fills it.
 fn directory<T>(
-    given: &Assignment,
+    given: &SessionContext,
     fill: impl FnOnce(&PrivateDir) -> Result<T, DirError>,
 ) -> Result<(PrivateDir, T), Failure> {
     let host = |error: DirError| Failure::new(FailureKind::Host, format!("sessions.data_dir: {error}"));
@@ -138,7 +145,7 @@ fn directory<T>(
 }
 
 /// Removes the directory, or leaves it to the `cleanup` thread for `sessions.keep_logs`.
-pub fn remove_directory(given: &Assignment, directory: &PrivateDir, keep_log: bool) {
+pub fn remove_directory(given: &SessionContext, directory: &PrivateDir, keep_log: bool) {
     let Some(name) = directory.path().file_name().and_then(|name| name.to_str()) else { return };
     if keep_log {
         let until = given.clock.now() + given.settings.sessions.keep_logs;

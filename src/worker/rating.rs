@@ -13,9 +13,9 @@ use crate::api::sessions;
 use crate::core::records::rating::Rating;
 use crate::core::records::record::Facts;
 use crate::host::clock;
-use crate::worker::board::Card;
-use crate::worker::chronicle::RateError;
+use crate::worker::registry::SessionHandle;
 use crate::worker::service::WorkerService;
+use crate::worker::session_store::RateError;
 
 /// What a page is told to wait when a rating cannot be kept.
 const NOT_KEPT_PAUSE: Duration = Duration::from_secs(10);
@@ -65,7 +65,7 @@ pub fn facts(service: &WorkerService, call: &Call) -> Answer {
 }
 
 /// The session, if the call may speak for it.
-fn admit(service: &WorkerService, call: &Call) -> Result<Arc<Card>, Answer> {
+fn admit(service: &WorkerService, call: &Call) -> Result<Arc<SessionHandle>, Answer> {
     let card = service.card(call).ok_or_else(sessions::unknown)?;
     service.admit_browser(call, &card, auth::JSON)?;
     Ok(card)

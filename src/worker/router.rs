@@ -20,16 +20,16 @@ use crate::edge::http1::csp;
 use crate::edge::http1::head::confine::Confinement;
 use crate::edge::router::{Decision, Forward, Reply, Request, Router, Upstream};
 use crate::host::clock::Clock;
-use crate::worker::board::{Board, Card, UPGRADE_LOST, View, Visit};
 use crate::worker::events;
 use crate::worker::gate::Gate as ProcessGate;
+use crate::worker::registry::{SessionHandle, SessionRegistry, SessionState, UPGRADE_LOST, Visit};
 use crate::worker::rooms::routes::RoomRoutes;
 use crate::worker::standing::Standing;
 
 /// The worker's routes.
 pub struct WorkerRouter {
     /// Sessions.
-    pub board: Arc<Board>,
+    pub board: Arc<SessionRegistry>,
     /// Limits and the way back.
     pub live: Arc<Live>,
     /// With which tokens we may be called.
@@ -149,7 +149,13 @@ impl WorkerRouter {
         }
     }
 
-    fn to_child(&self, request: &Request<'_>, rest: &str, card: Arc<Card>, view: &View) -> Decision {
+    fn to_child(
+        &self,
+        request: &Request<'_>,
+        rest: &str,
+        card: Arc<SessionHandle>,
+        view: &SessionState,
+    ) -> Decision {
         let passage = match self.processes.admit(request, rest, &card, view) {
             Ok(passage) => passage,
             Err(refusal) => return Decision::Reply(refusal),
@@ -185,7 +191,7 @@ impl WorkerRouter {
 const EVENTS: &str = "/_neck/events";
 
 /// The page of a session that no stream process serves.
-fn player(request: &Request<'_>, visit: &Visit, view: &View, rest: &str) -> Decision {
+fn player(request: &Request<'_>, visit: &Visit, view: &SessionState, rest: &str) -> Decision {
     let reply = match (view.open, rest) {
         (true, "/") => player::page(&visit.overlay(request.prefix), visit.card.request.experience.as_deref()),
         (true, _) => Reply::error(404, "no such page", "this session has one page, its address ends with /"),

@@ -35,9 +35,7 @@ use crate::host::entropy;
 use crate::host::local;
 use crate::media::Media;
 use crate::worker::answers;
-use crate::worker::board::{Asked, Board, Card, View, Visit, names_of};
 use crate::worker::browsers::Browsers;
-use crate::worker::chronicle::Chronicle;
 use crate::worker::engines::{BadChoice, Choice};
 use crate::worker::figures;
 use crate::worker::health::Health;
@@ -47,8 +45,10 @@ use crate::worker::metrics;
 use crate::worker::mic;
 use crate::worker::namespaces::copies;
 use crate::worker::rating;
+use crate::worker::registry::{Asked, SessionHandle, SessionRegistry, SessionState, Visit, names_of};
 use crate::worker::rooms::rest;
-use crate::worker::roster::Order;
+use crate::worker::session_store::SessionStore;
+use crate::worker::sessions::Order;
 use crate::worker::stamps::Stamps;
 use crate::worker::streamers;
 use crate::worker::whip::Whip;
@@ -58,7 +58,7 @@ pub struct WorkerService {
     /// The settings, as of the last reload.
     pub live: Arc<Live>,
     /// Sessions.
-    pub board: Arc<Board>,
+    pub board: Arc<SessionRegistry>,
     /// The `cleanup` thread.
     pub roster: Sender<Order>,
     /// What answers about sessions are marked with.
@@ -66,7 +66,7 @@ pub struct WorkerService {
     /// What health replies say.
     pub health: Health,
     /// Keeps ratings and what pages say of themselves.
-    pub chronicle: Arc<Chronicle>,
+    pub chronicle: Arc<SessionStore>,
     /// The media threads.
     pub media: Media,
     /// Bounds what browsers send without a token.
@@ -227,7 +227,7 @@ impl WorkerService {
         sessions::listed(&page.entries, page.next, call.admin)
     }
 
-    fn view(&self, card: &Card, view: SessionView) -> SessionView {
+    fn view(&self, card: &SessionHandle, view: SessionView) -> SessionView {
         SessionView { stream: figures::of(&self.media, &card.id), ..view }
     }
 
@@ -352,7 +352,7 @@ impl WorkerService {
     }
 
     /// The session that a call names by its own id.
-    pub fn card(&self, call: &Call) -> Option<Arc<Card>> {
+    pub fn card(&self, call: &Call) -> Option<Arc<SessionHandle>> {
         self.board.find(&call.id.parse().ok()?)
     }
 
@@ -393,7 +393,7 @@ fn proof(call: &Call) -> Result<Option<LeaseProof>, Answer> {
 
 /// Where a session stands, for its page. `streamers`: how many helpers its stream process has, where it has any at all; a page that
 /// sees no picture knows then whether there is still somebody to send one.
-fn standing(card: &Card, view: &View) -> Value {
+fn standing(card: &SessionHandle, view: &SessionState) -> Value {
     let mut standing = json!({"status": view.status.name(), "restarts": view.restarts});
     let process =
         view.process.filter(|_| view.open && card.is_proxied() && !card.page_sockets(Sockets::is_empty));

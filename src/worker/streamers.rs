@@ -8,7 +8,7 @@ use crate::api::types::ProcessesView;
 use crate::core::time::Moment;
 use crate::host::process;
 use crate::host::process_table::{self, ProcessInfo};
-use crate::worker::board::Card;
+use crate::worker::registry::SessionHandle;
 
 /// File name of the helper beside the stream process.
 const NAME: &str = "streamer";
@@ -39,7 +39,7 @@ pub fn processes(process: i32) -> ProcessesView {
 }
 
 /// Ends those that no page needs any more.
-pub fn end_left_behind(card: &Card, process: i32, now: Moment) {
+pub fn end_left_behind(card: &SessionHandle, process: i32, now: Moment) {
     let Some(uptime) = process_table::uptime() else { return };
     let streamers = of(process);
     let started: Vec<Moment> = streamers.iter().map(|info| now - info.age(uptime)).collect();

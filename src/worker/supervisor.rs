@@ -26,9 +26,7 @@ use crate::host::wake::Wake;
 use crate::host::wireguard::WireGuard;
 use crate::media::Media;
 use crate::worker::answers;
-use crate::worker::board::{Card, SourceTrouble, words_of};
 use crate::worker::bodies::Bodies;
-use crate::worker::chronicle::Chronicle;
 use crate::worker::data_dir::DataDir;
 use crate::worker::engines::{Choice, Engine, News, Next, Survey};
 use crate::worker::events;
@@ -37,8 +35,10 @@ use crate::worker::mailbox::{Message, SetUpResult, Settled, WhenOver};
 use crate::worker::on_body::OnBody;
 use crate::worker::ports::Lease;
 use crate::worker::prepare;
+use crate::worker::registry::{SessionHandle, SourceTrouble, words_of};
 use crate::worker::ring::Ring;
-use crate::worker::roster::Order;
+use crate::worker::session_store::SessionStore;
+use crate::worker::sessions::Order;
 use crate::worker::set_up::{SetUp, Step, Target};
 use crate::worker::sources::Sources;
 use crate::worker::stamps::Stamps;
@@ -50,9 +50,9 @@ const CLEAR_PAUSE: Duration = Duration::from_millis(5);
 const OWN_PAGE: &str = "/";
 
 /// What a supervisor starts with.
-pub struct Assignment {
+pub struct SessionContext {
     /// The published side of the session.
-    pub card: Arc<Card>,
+    pub card: Arc<SessionHandle>,
     /// Its port and slot.
     pub lease: Lease,
     /// What feeds it.
@@ -72,7 +72,7 @@ pub struct Assignment {
     /// The `cleanup` thread.
     pub roster: Sender<Order>,
     /// What outlives the session.
-    pub chronicle: Arc<Chronicle>,
+    pub chronicle: Arc<SessionStore>,
     /// Rings the heartbeat threads: something changed.
     pub changed: Ring,
     /// What answers about sessions are marked with.
@@ -89,7 +89,7 @@ pub struct Assignment {
 
 /// The thread's state.
 pub struct Supervisor {
-    given: Assignment,
+    given: SessionContext,
     machine: Session,
     events: VecDeque<Event>,
     engine: Box<dyn Engine>,
@@ -111,7 +111,7 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// A supervisor for a session that was asked for when its card was made.
-    pub fn new(given: Assignment) -> Supervisor {
+    pub fn new(given: SessionContext) -> Supervisor {
         let engine = given.engine.engine();
         let machine = Session::new(limits(&given, &*engine), given.card.created);
         let on_body = OnBody::new(given.bodies.clone(), given.card.request.body, &given.card.id);
@@ -468,7 +468,7 @@ impl Supervisor {
 
     fn answer(&mut self, failure: Option<Failure>) {
         if let Some(responder) = self.given.responder.take() {
-            let Assignment { card, settings, stamps, .. } = &self.given;
+            let SessionContext { card, settings, stamps, .. } = &self.given;
             responder.send(stamps.mark(answers::create_result(card, settings, failure.as_ref())));
         }
     }
@@ -509,7 +509,7 @@ impl Supervisor {
     }
 }
 
-fn limits(given: &Assignment, engine: &dyn Engine) -> Limits {
+fn limits(given: &SessionContext, engine: &dyn Engine) -> Limits {
     let (settings, sessions) = (&given.settings, &given.settings.sessions);
     let own = sessions.create_timeout;
     Limits {

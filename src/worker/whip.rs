@@ -32,10 +32,10 @@ use crate::host::clock::{self, Clock};
 use crate::host::entropy;
 use crate::media::ids::PeerId;
 use crate::media::sdp::{self, Agreed, Offer, Purpose, SdpFragment, Supported};
-use crate::worker::board::{Board, Visit};
 use crate::worker::browsers::{self, Browsers};
 use crate::worker::health::Flags;
 use crate::worker::ice;
+use crate::worker::registry::{SessionRegistry, Visit};
 
 /// Offers of one session and address: a browser that reconnects offers once in a second or so, but behind a controller all
 /// viewers of a session have one address, and they come at once. An offer costs a millisecond.
@@ -112,7 +112,7 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 /// The endpoints.
 pub struct Whip {
     live: Arc<Live>,
-    board: Arc<Board>,
+    board: Arc<SessionRegistry>,
     flags: Arc<Flags>,
     clock: Clock,
     legs: Box<dyn Legs>,
@@ -125,7 +125,7 @@ impl Whip {
     /// The endpoints of this worker.
     pub fn new(
         live: Arc<Live>,
-        board: Arc<Board>,
+        board: Arc<SessionRegistry>,
         flags: Arc<Flags>,
         clock: Clock,
         legs: Box<dyn Legs>,

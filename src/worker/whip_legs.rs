@@ -11,7 +11,7 @@ use crate::engine::ingest;
 use crate::media::codec::ffmpeg_description::Description;
 use crate::media::ids::PeerId;
 use crate::media::offer::Wanted;
-use crate::media::process_legs::ProcessLegs;
+use crate::media::process_input::ProcessInput;
 use crate::media::publisher::Publisher;
 use crate::media::publisher_slot::{PublishRefused, Taken};
 use crate::media::publishing::{Fed, Ingest, Publishing};
@@ -21,9 +21,9 @@ use crate::media::shared::RestartRefused;
 use crate::media::stream::{self, Codecs, SourceSpec, Stream, Told};
 use crate::media::stream_watch::Found;
 use crate::media::streams::SourceHandle;
-use crate::media::viewer::{Audience, Viewer};
+use crate::media::subscriber::{Audience, Subscriber};
 use crate::media::{Accepted, Media};
-use crate::worker::board::{Board, Card, Visit};
+use crate::worker::registry::{SessionHandle, SessionRegistry, Visit};
 use crate::worker::sources::{Source, Sources};
 use crate::worker::whip::{Client, Legs, Opened, SOON, no_place, nothing_to_watch};
 
@@ -36,7 +36,7 @@ pub struct MediaLegs {
     /// The threads.
     pub media: Media,
     /// Sessions, which count their viewers.
-    pub board: Arc<Board>,
+    pub board: Arc<SessionRegistry>,
 }
 
 impl MediaLegs {
@@ -61,7 +61,7 @@ impl MediaLegs {
         offer: Offer,
     ) -> Result<Accepted, Problem> {
         let session = stream.session().clone();
-        let viewer = Viewer::new(stream, self.audience(&session, visit.link)?);
+        let viewer = Subscriber::new(stream, self.audience(&session, visit.link)?);
         let role = Box::new(match offer.tells_arrivals() {
             true => viewer.estimating(self.media.estimator()),
             false => viewer,
@@ -172,7 +172,7 @@ fn problem(refused: &OfferRefused) -> Problem {
 
 /// A session, as its viewers by one of its links are counted.
 struct CameBy {
-    card: Arc<Card>,
+    card: Arc<SessionHandle>,
     link: Link,
 }
 
@@ -221,7 +221,7 @@ impl Source for SourceHandle {
     }
 
     fn feed(&self, publishing: Publishing, port: u16) -> io::Result<()> {
-        let legs = ProcessLegs::to(port, stream::packing(publishing.video), publishing.opus)?;
+        let legs = ProcessInput::to(port, stream::packing(publishing.video), publishing.opus)?;
         match self.stream().tell(Told::Feed(Some(Box::new(legs)))) {
             true => Ok(()),
             false => Err(io::Error::other("the stream's thread is busy")),

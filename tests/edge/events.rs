@@ -9,16 +9,16 @@ use hydraneckwebrtc::api::{
     server::{ApiServer, Call, Service},
 };
 use hydraneckwebrtc::config::settings::Role;
-use hydraneckwebrtc::edge::feed::{Feed, Places};
+use hydraneckwebrtc::edge::event_channel::{EventChannel, Places};
 use hydraneckwebrtc::edge::router::{Decision, Upstream};
 
 use crate::support::{TestEdge, Wire, count_descriptors, forward, over_tls, settings, until};
 
-fn feed(places: &Places) -> Arc<Feed> {
-    Arc::new(Feed::new(places.clone()))
+fn feed(places: &Places) -> Arc<EventChannel> {
+    Arc::new(EventChannel::new(places.clone()))
 }
 
-fn edge_of(feed: &Arc<Feed>) -> TestEdge {
+fn edge_of(feed: &Arc<EventChannel>) -> TestEdge {
     let feed = feed.clone();
     TestEdge::new(move |_| Decision::Events(feed.follow(|| "retry: 1000\n\n".into())))
 }

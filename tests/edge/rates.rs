@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use hydraneckwebrtc::config::settings::Network;
 use hydraneckwebrtc::edge::EdgeConfig;
-use hydraneckwebrtc::edge::by_hand::LoopByHand;
 use hydraneckwebrtc::edge::router::{Decision, Reply, Request, Router};
+use hydraneckwebrtc::edge::test_loop::LoopByHand;
 
 use crate::support::{Message, Wire, hello, settings};
 

@@ -16,7 +16,7 @@ use hydraneckwebrtc::media::offer::Wanted;
 use hydraneckwebrtc::media::publishing::Ingest;
 use hydraneckwebrtc::media::sdp::{Offer, VideoCodec};
 use hydraneckwebrtc::media::stream::{Codecs, SourceSpec};
-use hydraneckwebrtc::media::viewer::{Audience, Viewer};
+use hydraneckwebrtc::media::subscriber::{Audience, Subscriber};
 use serde_json::json;
 
 use crate::crowd::Crowd;
@@ -194,7 +194,7 @@ pub fn serve() {
     let audience = Arc::new(Nobody);
     for line in std::io::stdin().lines().map_while(Result::ok) {
         let sdp: String = serde_json::from_str(&line).expect("an offer");
-        let role = Box::new(Viewer::new(source.stream().clone(), audience.clone()));
+        let role = Box::new(Subscriber::new(source.stream().clone(), audience.clone()));
         let wanted = Wanted { session: session.clone(), role, offer: Offer::read(&sdp).expect("an offer") };
         println!("{}", json!(media.offer(wanted).expect("an answer").answer));
     }

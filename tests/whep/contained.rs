@@ -11,12 +11,12 @@ use hydraneckwebrtc::media::ids::PeerId;
 use hydraneckwebrtc::media::offer::Wanted;
 use hydraneckwebrtc::media::publisher::{Place, Publisher};
 use hydraneckwebrtc::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
-use hydraneckwebrtc::media::rtp::feed::StreamPacket;
+use hydraneckwebrtc::media::rtp::forwarder::StreamPacket;
 use hydraneckwebrtc::media::sdp::{Agreed, Offer, VideoCodec};
 use hydraneckwebrtc::media::source::Source;
 use hydraneckwebrtc::media::stream::StreamId;
+use hydraneckwebrtc::media::subscriber::Subscriber;
 use hydraneckwebrtc::media::view::Standing;
-use hydraneckwebrtc::media::viewer::Viewer;
 use str0m::RtcConfig;
 
 use crate::client::{Client, Wants, until};
@@ -124,7 +124,7 @@ struct Patient {
 fn role(studio: &Studio, wants: Wants) -> Box<dyn Role> {
     let stream = studio.media.stream_of(&studio.session).expect("a stream");
     match wants {
-        Wants::Watch => Box::new(Viewer::new(stream, studio.audience.clone())),
+        Wants::Watch => Box::new(Subscriber::new(stream, studio.audience.clone())),
         Wants::Send => {
             let agreed = Agreed { video: Some(VideoCodec::Vp8), opus: true };
             let place = Place::take(&stream).expect("the place of a publisher");

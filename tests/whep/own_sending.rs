@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use hydraneckwebrtc::core::time::Moment;
-use hydraneckwebrtc::media::rtp::feed::{Feed, Feeder, Track};
+use hydraneckwebrtc::media::rtp::forwarder::{Feeder, Forwarder, Track};
 use hydraneckwebrtc::media::rtp::packet::{RtpPacket, SenderReport};
 use hydraneckwebrtc::media::rtp::payload::Packing;
 use hydraneckwebrtc::media::sdp::VideoCodec;
@@ -189,7 +189,7 @@ fn reports_tie_sound_and_pictures_to_one_clock() {
 
 /// A process whose clock runs fast, with timestamps that wrap and reports that are under way for a while.
 struct Drifting {
-    feed: Feed,
+    feed: Forwarder,
     /// Of pictures and sound: SSRC, clock, number, first timestamp.
     tracks: [(u32, u64, u16, u32); 2],
 }
@@ -231,7 +231,7 @@ impl Drifting {
 #[test]
 fn sound_and_picture_stay_together_for_an_hour_of_timestamps() {
     let tracks = [(7, 90_000, 65_000, u32::MAX - 90_000 * 600), (8, 48_000, 100, u32::MAX - 48_000 * 1_800)];
-    let mut process = Drifting { feed: Feed::new(Packing::Vp8), tracks };
+    let mut process = Drifting { feed: Forwarder::new(Packing::Vp8), tracks };
     let (mut errors, mut most) = ([0; 2], 0);
     for now in 10_000..3_610_000u64 {
         // Reports every five seconds, each track at its own time.

@@ -16,7 +16,7 @@ use hydraneckwebrtc::media::role::Gone;
 use hydraneckwebrtc::media::sdp::{Agreed, Offer, VideoCodec};
 use hydraneckwebrtc::media::stream::{Codecs, SourceSpec};
 use hydraneckwebrtc::media::streams::SourceHandle;
-use hydraneckwebrtc::media::viewer::{Audience, Viewer};
+use hydraneckwebrtc::media::subscriber::{Audience, Subscriber};
 use hydraneckwebrtc::media::{Media, MediaThreads};
 
 use crate::client::{Client, Wants};
@@ -95,7 +95,7 @@ impl Studio {
         let (mut client, sdp) = Client::offer(Wants::Watch);
         client.epoch = Some(self.epoch);
         let stream = self.media.stream_of(&self.session).expect("a stream");
-        let role = Viewer::new(stream, self.audience.clone()).estimating(self.media.estimator());
+        let role = Subscriber::new(stream, self.audience.clone()).estimating(self.media.estimator());
         let role = Box::new(role);
         let wanted =
             Wanted { session: self.session.clone(), role, offer: Offer::read(&sdp).expect("an offer") };

@@ -12,10 +12,10 @@ use hydraneckwebrtc::config::settings::{Role, Settings};
 use hydraneckwebrtc::edge::EdgeConfig;
 use hydraneckwebrtc::edge::api_pool::ApiPool;
 use hydraneckwebrtc::edge::api_queue::Rank;
-use hydraneckwebrtc::edge::by_hand::LoopByHand;
 use hydraneckwebrtc::edge::router::{
     ApiForward, Decision, Forward, Injection, Reply, Request, Router, TunnelWatch, Upstream,
 };
+use hydraneckwebrtc::edge::test_loop::LoopByHand;
 
 use super::super::reference::{BODY_BYTES, FIELDS, HEAD_BYTES, URI_BYTES};
 use super::model::Outcome;

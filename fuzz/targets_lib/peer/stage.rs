@@ -15,19 +15,19 @@ use hydraneckwebrtc::media::audience::Followers;
 use hydraneckwebrtc::media::config::MediaConfig;
 use hydraneckwebrtc::media::counters::Counters;
 use hydraneckwebrtc::media::deadlines::Deadlines;
-use hydraneckwebrtc::media::directory::Directory;
-use hydraneckwebrtc::media::io::{Io, Shares};
 use hydraneckwebrtc::media::mic::Mic;
+use hydraneckwebrtc::media::peer_registry::PeerRegistry;
 use hydraneckwebrtc::media::ports::bind_both;
 use hydraneckwebrtc::media::publisher::{Place, Publisher};
 use hydraneckwebrtc::media::publishing::Ingest;
 use hydraneckwebrtc::media::role::Role;
 use hydraneckwebrtc::media::sdp::{Agreed, VideoCodec};
 use hydraneckwebrtc::media::shared::Shared;
+use hydraneckwebrtc::media::sockets::{Shares, Sockets};
 use hydraneckwebrtc::media::stream::{Codecs, SourceSpec, Stream, StreamId, Told};
 use hydraneckwebrtc::media::streams::Streams;
+use hydraneckwebrtc::media::subscriber::{Audience, Subscriber};
 use hydraneckwebrtc::media::udp::Share;
-use hydraneckwebrtc::media::viewer::{Audience, Viewer};
 use str0m::config::DtlsCert;
 
 /// Pictures of the two streams.
@@ -68,7 +68,7 @@ impl Audience for Nobody {
 
 /// The surroundings.
 pub struct Stage {
-    pub io: Io,
+    pub io: Sockets,
     pub shared: Arc<Shared>,
     /// Where the far end is heard.
     pub client: UdpSocket,
@@ -93,7 +93,7 @@ impl Stage {
         let provider = str0m::crypto::from_feature_flags();
         let certificate = || provider.dtls_provider.generate_certificate().expect("a certificate");
         let shared = Arc::new(Shared {
-            directory: Directory::new(64, 64, 1),
+            directory: PeerRegistry::new(64, 64, 1),
             counters: Counters::default(),
             threads: Vec::new(),
             certificate: certificate(),
@@ -109,7 +109,7 @@ impl Stage {
         });
         let wake = Wake::new().expect("an eventfd");
         let shares = Shares { mux: Some(mux), ..Shares::default() };
-        let io = Io::new(0, shared.clone(), shares, &wake).expect("an epoll");
+        let io = Sockets::new(0, shared.clone(), shares, &wake).expect("an epoll");
         let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         client.set_nonblocking(true).expect("nonblocking");
         let client_address = client.local_addr().expect("its address");
@@ -149,8 +149,10 @@ impl Stage {
             Kind::Publisher(_) | Kind::Layers => {
                 Box::new(Publisher::new(Place::take(&stream)?, agreed, nobody))
             }
-            Kind::Measured => Box::new(Viewer::new(stream, nobody).estimating(&self.shared.config.estimator)),
-            _ => Box::new(Viewer::new(stream, nobody)),
+            Kind::Measured => {
+                Box::new(Subscriber::new(stream, nobody).estimating(&self.shared.config.estimator))
+            }
+            _ => Box::new(Subscriber::new(stream, nobody)),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! What FFmpeg says it sends (`-sdp_file`): the session description of its RTP legs, line by line.
 
 use crate::media::codec::parameter_sets::Sets;
-use crate::media::rtp::feed::Track;
+use crate::media::rtp::forwarder::Track;
 
 /// What was said so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

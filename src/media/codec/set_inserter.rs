@@ -1,7 +1,7 @@
 //! Parameter sets put into a stream of H264 that lacks them, on its way to a reader that counts sequence numbers: the packets behind
 //! what was put in have higher numbers than their sender gave them.
 //!
-//! The stream that viewers see does the same in [`crate::media::rtp::feed`], where numbers are unwrapped anyway.
+//! The stream that viewers see does the same in [`crate::media::rtp::forwarder`], where numbers are unwrapped anyway.
 
 use std::sync::Arc;
 

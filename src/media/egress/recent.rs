@@ -2,7 +2,7 @@
 
 use crate::core::time::Moment;
 use crate::media::groups::Groups;
-use crate::media::rtp::feed::{StreamPacket, Track};
+use crate::media::rtp::forwarder::{StreamPacket, Track};
 use crate::media::rtp::resend::{ResendCache, ResendLimits};
 use crate::media::simulcast::layers::{Layer, MAX_LAYERS};
 

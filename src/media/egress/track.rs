@@ -14,7 +14,7 @@ use crate::media::egress::recent::Kept;
 use crate::media::egress::{Out, Own};
 use crate::media::outbox::Outbox;
 use crate::media::role::Context;
-use crate::media::rtp::feed::StreamPacket;
+use crate::media::rtp::forwarder::StreamPacket;
 use crate::media::rtp::gop_cache::Numbering;
 use crate::media::rtp::payload::{self, Vp8Numbers};
 use crate::media::rtp::resend::{Budget, Mapping, Sent};

@@ -11,10 +11,10 @@ use crate::core::time::Moment;
 use crate::media::member::track::Track;
 use crate::media::pictures::Pictures;
 use crate::media::role::Context;
-use crate::media::rtp::continuity::WallClock;
-use crate::media::rtp::feed::{Feed, Feeder, Track as Medium};
+use crate::media::rtp::forwarder::{Feeder, Forwarder, Track as Medium};
 use crate::media::rtp::packet::{self, SenderReport};
 use crate::media::rtp::payload::Packing;
+use crate::media::rtp::timeline::WallClock;
 use crate::media::simulcast::layers::{Layer, Meter};
 
 /// How often a member's loudness is told: ten times a second is what an active speaker is chosen by.
@@ -30,7 +30,7 @@ pub struct Inbound {
     pub mid: Mid,
     /// What others follow.
     pub track: Track,
-    feed: Feed,
+    feed: Forwarder,
     meter: Meter,
     pictures: Pictures,
     loudest: Option<u8>,
@@ -40,7 +40,7 @@ pub struct Inbound {
 impl Inbound {
     /// A track that begins, whose layers have these names.
     pub fn new(mid: Mid, track: Track, rids: Vec<Rid>) -> Inbound {
-        let mut feed = Feed::new(Packing::Vp8);
+        let mut feed = Forwarder::new(Packing::Vp8);
         feed.hand_to(Feeder::Publisher, medium(track.kind()));
         let pictures = Pictures::of(rids);
         Inbound { mid, track, feed, meter: Meter::default(), pictures, loudest: None, told: None }

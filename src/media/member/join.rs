@@ -10,13 +10,13 @@ use crate::host::interfaces;
 use crate::isolation::{Contained, isolate};
 use crate::media::Media;
 use crate::media::egress::{Egress, tap};
-use crate::media::locals::Locals;
+use crate::media::local_candidates::LocalCandidates;
 use crate::media::member::role::RoomMember;
 use crate::media::member::rooms::{Pass, Rooms};
 use crate::media::member::{JoinRefused, Member, MemberSetup, RoomPlace};
+use crate::media::pending_peer::PendingPeer;
 use crate::media::role::Role;
 use crate::media::rtp::routes::Routes;
-use crate::media::seed::Seed;
 use crate::media::shared::{Command, Shared};
 
 impl Media {
@@ -61,7 +61,12 @@ impl Media {
     }
 }
 
-fn build(setup: MemberSetup, pass: Pass, thread: usize, shared: &Arc<Shared>) -> Result<Seed, JoinRefused> {
+fn build(
+    setup: MemberSetup,
+    pass: Pass,
+    thread: usize,
+    shared: &Arc<Shared>,
+) -> Result<PendingPeer, JoinRefused> {
     let locals = locals(shared, thread);
     let candidates = locals.candidates();
     if candidates.is_empty() {
@@ -77,7 +82,7 @@ fn build(setup: MemberSetup, pass: Pass, thread: usize, shared: &Arc<Shared>) ->
         rtc.add_local_candidate(candidate);
     }
     let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
-    Ok(Seed {
+    Ok(PendingPeer {
         id,
         session: owner,
         client: None,
@@ -97,7 +102,7 @@ fn build(setup: MemberSetup, pass: Pass, thread: usize, shared: &Arc<Shared>) ->
 }
 
 /// The addresses of `rooms.listen`, or those of viewers where there are none.
-fn locals(shared: &Shared, thread: usize) -> Locals {
+fn locals(shared: &Shared, thread: usize) -> LocalCandidates {
     let interfaces = interfaces::addresses().unwrap_or_default();
     let listen = shared.config.rooms.iter().flat_map(|rooms| &rooms.listen).copied();
     let listen: Vec<_> = listen.collect();
@@ -106,5 +111,5 @@ fn locals(shared: &Shared, thread: usize) -> Locals {
         false => Addresses::only(&listen),
     };
     let udp = shared.room_ports.get(thread).copied();
-    Locals::new(addresses, Ports { udp, tcp: None }, interfaces)
+    LocalCandidates::new(addresses, Ports { udp, tcp: None }, interfaces)
 }

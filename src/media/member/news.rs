@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::media::member::track::Track;
-use crate::media::rtp::feed::StreamPacket;
+use crate::media::rtp::forwarder::StreamPacket;
 
 /// Packets by track, in the order of their arrival.
 #[derive(Debug, Default)]

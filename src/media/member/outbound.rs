@@ -13,15 +13,15 @@ use crate::core::rooms::tracks::MediaKind;
 use crate::core::time::Moment;
 use crate::media::egress::recent::Kept;
 use crate::media::egress::track::OutboundTrack;
+use crate::media::layer_selector::LayerSelector;
 use crate::media::member::track::Track;
 use crate::media::outlet::Outlet;
-use crate::media::quality::Quality;
 use crate::media::role::Context;
-use crate::media::rtp::feed::{AUDIO_CLOCK, StreamPacket, VIDEO_CLOCK};
+use crate::media::rtp::forwarder::{AUDIO_CLOCK, StreamPacket, VIDEO_CLOCK};
 use crate::media::sdp::VideoCodec;
 use crate::media::simulcast::layers::Layer;
 use crate::media::stream::{Codecs, StreamId};
-use crate::media::viewer;
+use crate::media::subscriber;
 
 /// What all in a room send and receive.
 pub const CODECS: Codecs = Codecs { video: VideoCodec::Vp8, opus: true };
@@ -45,7 +45,7 @@ pub struct Outbound {
 impl Default for Outbound {
     /// One that nothing was agreed on.
     fn default() -> Outbound {
-        Outbound { outlet: Outlet::new(Quality::new(None)), phase: Phase::Shut, last: None }
+        Outbound { outlet: Outlet::new(LayerSelector::new(None)), phase: Phase::Shut, last: None }
     }
 }
 
@@ -53,7 +53,7 @@ impl Outbound {
     /// Both sides agreed on the section: there is something to send on.
     pub fn agreed(&mut self, mid: Mid, rtc: &mut Rtc) {
         if self.outlet.track.is_none()
-            && let Some(pt) = viewer::payload_type(rtc, mid, CODECS)
+            && let Some(pt) = subscriber::payload_type(rtc, mid, CODECS)
         {
             self.outlet.track = OutboundTrack::new(rtc, mid, pt);
             // A section shows one camera after the other, and a decoder wants their pictures numbered as one's.

@@ -27,16 +27,16 @@ use crate::media::member::{Events, MemberLimits, MemberSetup};
 use crate::media::offer;
 use crate::media::publisher;
 use crate::media::role::{Changes, Context, Description, Gone, OfferRefused, Role, RoleEvent, RoleKind};
-use crate::media::rtp::continuity::WallClock;
-use crate::media::rtp::feed::StreamPacket;
+use crate::media::rtp::forwarder::StreamPacket;
 use crate::media::rtp::routes::Routes;
+use crate::media::rtp::timeline::WallClock;
 use crate::media::sdp::Offer;
 use crate::media::sdp::member::{self, Carried};
 use crate::media::shared::Shared;
 use crate::media::simulcast::layers::MAX_LAYERS;
 use crate::media::source::Source;
 use crate::media::stream::StreamId;
-use crate::media::viewer;
+use crate::media::subscriber;
 
 /// Sections of ours: the client's own, and data channels, are within the same bound of 256.
 const MAX_SENT: usize = 240;
@@ -515,7 +515,7 @@ impl Role for RoomMember {
             .set_rtcp_report_interval_audio(REPORT)
             .set_sctp_max_buffered_amount(2 * MAX_BUFFERED)
             .enable_raw_packets(true);
-        viewer::enable(&mut config, super::outbound::CODECS.video);
+        subscriber::enable(&mut config, super::outbound::CODECS.video);
         config
     }
 

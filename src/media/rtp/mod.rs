@@ -1,7 +1,6 @@
 //! RTP (RFC 3550): packets read and written, streams followed, joined and sent again. Pure.
 
-pub mod continuity;
-pub mod feed;
+pub mod forwarder;
 pub mod gop_cache;
 pub mod packet;
 pub mod payload;
@@ -12,3 +11,4 @@ pub mod rewrite;
 pub mod routes;
 pub mod rtcp_feedback;
 pub mod sender;
+pub mod timeline;

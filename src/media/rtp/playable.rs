@@ -14,7 +14,7 @@ use crate::core::time::Moment;
 use crate::media::codec::ffmpeg_description::Description;
 use crate::media::codec::nal_units::{self, IDR, PICTURE_SET, SEQUENCE_SET, SLICE};
 use crate::media::codec::parameter_sets::Sets;
-use crate::media::rtp::feed::Track;
+use crate::media::rtp::forwarder::Track;
 use crate::media::rtp::payload::{self, Packing};
 
 /// Packets after which a codec that looks like another one is that.

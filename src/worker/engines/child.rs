@@ -7,16 +7,16 @@ use crate::core::confinement::Grant;
 use crate::host::private_dir::PrivateDir;
 use crate::host::process::{ChildProcess, Exit, Spawn};
 use crate::worker::child_log::{ChildLog, SharedEnds};
-use crate::worker::family::Family;
 use crate::worker::prepare;
-use crate::worker::supervisor::Assignment;
+use crate::worker::process_tree::ProcessTree;
+use crate::worker::supervisor::SessionContext;
 
 /// The child's place, over restarts.
 #[derive(Debug, Default)]
 pub struct Child {
     directory: Option<PrivateDir>,
     log: Option<ChildLog>,
-    family: Family,
+    family: ProcessTree,
 }
 
 /// What to start in it.
@@ -36,7 +36,7 @@ pub struct Program<'a> {
 
 impl Child {
     /// Moves in.
-    pub fn settle_in(&mut self, given: &Assignment, directory: PrivateDir, log: ChildLog) {
+    pub fn settle_in(&mut self, given: &SessionContext, directory: PrivateDir, log: ChildLog) {
         given.card.publish(|view| view.directory = Some(directory.path().to_owned()));
         self.directory = Some(directory);
         self.log = Some(log);
@@ -48,7 +48,7 @@ impl Child {
     }
 
     /// Starts the program.
-    pub fn start(&mut self, given: &Assignment, program: Program<'_>) -> std::io::Result<()> {
+    pub fn start(&mut self, given: &SessionContext, program: Program<'_>) -> std::io::Result<()> {
         let missing = || std::io::Error::other("the session's directory was not made");
         let directory = self.directory.as_ref().ok_or_else(missing)?;
         let output = self.log.as_mut().ok_or_else(missing)?.connect()?;
@@ -112,7 +112,7 @@ impl Child {
     }
 
     /// Removes the directory, or leaves it for its log.
-    pub fn remove(&mut self, given: &Assignment, keep_log: bool) {
+    pub fn remove(&mut self, given: &SessionContext, keep_log: bool) {
         if let Some(directory) = self.directory.take() {
             prepare::remove_directory(given, &directory, keep_log);
         }

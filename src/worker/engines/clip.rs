@@ -16,7 +16,7 @@ use crate::worker::engines::child::Child;
 use crate::worker::engines::picture::PictureWatch;
 use crate::worker::engines::{Engine, News, Next};
 use crate::worker::sources::Source;
-use crate::worker::supervisor::Assignment;
+use crate::worker::supervisor::SessionContext;
 
 /// How often what operators are shown is brought up to date.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -73,7 +73,7 @@ impl Engine for ClipEngine {
         RestartBudget::new(settings.sessions.restarts, settings.sessions.restart_backoff)
     }
 
-    fn prepare(&mut self, given: &Assignment) -> Result<Next, Failure> {
+    fn prepare(&mut self, given: &SessionContext) -> Result<Next, Failure> {
         let host = |error: std::io::Error| Failure::new(FailureKind::Host, error.to_string());
         let pair = Pair::bind().map_err(host)?;
         self.port = pair.port;
@@ -85,7 +85,7 @@ impl Engine for ClipEngine {
         Ok(Next::Done)
     }
 
-    fn start(&mut self, given: &mut Assignment) -> Result<(), Failure> {
+    fn start(&mut self, given: &mut SessionContext) -> Result<(), Failure> {
         let fail = |text: String| Failure::new(FailureKind::Host, text);
         let clip = Clip::built_in().ok_or_else(|| fail("the built-in clip is broken".into()))?;
         let wake = given.wake.clone();
@@ -108,7 +108,7 @@ impl Engine for ClipEngine {
         playing.then(|| self.rate.at.map_or(Moment(0), |at| at + REPORT_EVERY))
     }
 
-    fn look(&mut self, _: &Assignment, now: Moment) -> Vec<News> {
+    fn look(&mut self, _: &SessionContext, now: Moment) -> Vec<News> {
         let report = self.report(now).map(|view| News::Source(Box::new(view)));
         let over = self.playing.as_ref().is_some_and(Playing::is_over);
         let exit = (over && !std::mem::replace(&mut self.exit_told, over))

@@ -25,7 +25,7 @@ use crate::worker::engines::{Engine, News, Next, Survey};
 use crate::worker::prepare;
 use crate::worker::set_up::Step;
 use crate::worker::sources::Source;
-use crate::worker::supervisor::Assignment;
+use crate::worker::supervisor::SessionContext;
 
 /// The engine of one session.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl FfmpegEngine {
     }
 
     /// The last part of the preparation, where the command is settled.
-    fn look_at_inputs(&mut self, given: &Assignment) -> Result<Next, Failure> {
+    fn look_at_inputs(&mut self, given: &SessionContext) -> Result<Next, Failure> {
         let recipe = &self.process.recipe;
         match recipe.entry.audio {
             AudioLeg::Probe => {
@@ -73,7 +73,7 @@ impl FfmpegEngine {
     }
 
     /// Hands the ports over to who reads them. They stay over restarts.
-    fn add_source(&mut self, given: &Assignment) -> Result<(), Failure> {
+    fn add_source(&mut self, given: &SessionContext) -> Result<(), Failure> {
         let Some(Pair { video, audio, .. }) = self.pair.take() else { return Ok(()) };
         let audio = self.legs.audio.map(|_| audio);
         let (session, codec) = (given.card.id.clone(), self.process.recipe.entry.video);
@@ -89,7 +89,7 @@ impl Engine for FfmpegEngine {
         self.process.restarts()
     }
 
-    fn prepare(&mut self, given: &Assignment) -> Result<Next, Failure> {
+    fn prepare(&mut self, given: &SessionContext) -> Result<Next, Failure> {
         let (directory, log) = prepare::for_process(given)?;
         self.directory = directory.path().to_owned();
         self.process.child.settle_in(given, directory, log);
@@ -102,7 +102,7 @@ impl Engine for FfmpegEngine {
         }
     }
 
-    fn surveyed(&mut self, given: &Assignment, survey: Survey) -> Result<Next, Failure> {
+    fn surveyed(&mut self, given: &SessionContext, survey: Survey) -> Result<Next, Failure> {
         match survey {
             Survey::Resolved(recipe) => {
                 self.process.recipe = *recipe;
@@ -115,7 +115,7 @@ impl Engine for FfmpegEngine {
         Ok(Next::Done)
     }
 
-    fn start(&mut self, given: &mut Assignment) -> Result<(), Failure> {
+    fn start(&mut self, given: &mut SessionContext) -> Result<(), Failure> {
         let arguments = command::arguments(&self.process.recipe, self.legs, self.port);
         self.picture.begin();
         self.source.iter().for_each(|source| source.begin());
@@ -134,7 +134,7 @@ impl Engine for FfmpegEngine {
         self.process.stale_at()
     }
 
-    fn look(&mut self, _: &Assignment, now: Moment) -> Vec<News> {
+    fn look(&mut self, _: &SessionContext, now: Moment) -> Vec<News> {
         let mut news = self.process.take_progress(now, self.legs.audio.is_some());
         if let Some(source) = &self.source {
             self.process.take_description().into_iter().for_each(|description| source.describe(description));

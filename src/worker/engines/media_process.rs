@@ -20,7 +20,7 @@ use crate::worker::confinement;
 use crate::worker::engines::News;
 use crate::worker::engines::child::{Child, Program};
 use crate::worker::engines::ffmpeg_progress::{Progress, ProgressReader};
-use crate::worker::supervisor::Assignment;
+use crate::worker::supervisor::SessionContext;
 
 /// FFmpeg's exit status after a signal that asked it to end.
 const TOLD_TO_END: i32 = 255;
@@ -62,7 +62,7 @@ impl MediaProcess {
     /// Starts it with these arguments, and with what it is to read.
     pub fn start(
         &mut self,
-        given: &Assignment,
+        given: &SessionContext,
         arguments: &[String],
         input: Option<OwnedFd>,
     ) -> Result<(), Failure> {

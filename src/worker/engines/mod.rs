@@ -27,11 +27,11 @@ use crate::core::session::restart::RestartBudget;
 use crate::core::time::Moment;
 use crate::engine::ffmpeg::recipe::Recipe;
 use crate::engine::ffmpeg::streams::Streams;
-use crate::worker::board::SourceTrouble;
 use crate::worker::child_log::SharedEnds;
 use crate::worker::engines::child::Child;
+use crate::worker::registry::SourceTrouble;
 use crate::worker::set_up::Step;
-use crate::worker::supervisor::Assignment;
+use crate::worker::supervisor::SessionContext;
 
 /// What the first look found.
 #[derive(Clone, Debug)]
@@ -83,15 +83,15 @@ pub trait Engine: Send {
     fn restarts(&self, settings: &Settings) -> RestartBudget;
 
     /// Begins the preparation; what is not done at once ends in [`Engine::surveyed`].
-    fn prepare(&mut self, given: &Assignment) -> Result<Next, Failure>;
+    fn prepare(&mut self, given: &SessionContext) -> Result<Next, Failure>;
 
     /// Goes on with the preparation, or ends it.
-    fn surveyed(&mut self, _: &Assignment, _: Survey) -> Result<Next, Failure> {
+    fn surveyed(&mut self, _: &SessionContext, _: Survey) -> Result<Next, Failure> {
         Ok(Next::Done)
     }
 
     /// Starts it, for the first time or again.
-    fn start(&mut self, given: &mut Assignment) -> Result<(), Failure>;
+    fn start(&mut self, given: &mut SessionContext) -> Result<(), Failure>;
 
     /// How to see that it works.
     fn readiness(&self) -> Next;
@@ -116,7 +116,7 @@ pub trait Engine: Send {
     fn next_look(&self) -> Option<Moment>;
 
     /// Takes what is there now.
-    fn look(&mut self, given: &Assignment, now: Moment) -> Vec<News>;
+    fn look(&mut self, given: &SessionContext, now: Moment) -> Vec<News>;
 
     /// Asks it to end.
     fn interrupt(&mut self) {
@@ -144,7 +144,7 @@ pub trait Engine: Send {
     }
 
     /// Removes what it has on disk, or keeps it for its log.
-    fn remove(&mut self, given: &Assignment, keep_log: bool) {
+    fn remove(&mut self, given: &SessionContext, keep_log: bool) {
         self.child().into_iter().for_each(|child| child.remove(given, keep_log));
     }
 

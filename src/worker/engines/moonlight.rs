@@ -8,16 +8,16 @@ use crate::core::fleet::turns::Fault;
 use crate::core::session::restart::RestartBudget;
 use crate::core::session::{Failure, FailureKind};
 use crate::core::time::Moment;
-use crate::worker::board::Card;
 use crate::worker::confinement;
 use crate::worker::engines::child::{Child, Program};
 use crate::worker::engines::{Engine, News, Next, Survey};
 use crate::worker::leaked_streamers::Sockets;
 use crate::worker::prepare;
 use crate::worker::process_probe::Probe;
+use crate::worker::registry::SessionHandle;
 use crate::worker::set_up::Step;
 use crate::worker::streamers;
-use crate::worker::supervisor::Assignment;
+use crate::worker::supervisor::SessionContext;
 
 /// The engine of one session.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ impl Moonlight {
     }
 
     /// Ends streamers without a page, now and then, once there were pages.
-    fn look_at_streamers(&mut self, card: &Card, now: Moment) {
+    fn look_at_streamers(&mut self, card: &SessionHandle, now: Moment) {
         if card.page_sockets(Sockets::is_empty) {
             return;
         }
@@ -63,11 +63,11 @@ impl Engine for Moonlight {
         RestartBudget::new(settings.sessions.restarts, settings.sessions.restart_backoff)
     }
 
-    fn prepare(&mut self, _: &Assignment) -> Result<Next, Failure> {
+    fn prepare(&mut self, _: &SessionContext) -> Result<Next, Failure> {
         Ok(Next::Step(Step::Reach))
     }
 
-    fn surveyed(&mut self, given: &Assignment, survey: Survey) -> Result<Next, Failure> {
+    fn surveyed(&mut self, given: &SessionContext, survey: Survey) -> Result<Next, Failure> {
         if let Survey::Body(connect) = survey {
             self.connect = connect;
             let (directory, log) = prepare::for_moonlight(given, connect)?;
@@ -76,7 +76,7 @@ impl Engine for Moonlight {
         Ok(Next::Done)
     }
 
-    fn start(&mut self, given: &mut Assignment) -> Result<(), Failure> {
+    fn start(&mut self, given: &mut SessionContext) -> Result<(), Failure> {
         given.lease.hand_over();
         self.probe.reset();
         if std::mem::replace(&mut self.started, true) {
@@ -113,7 +113,7 @@ impl Engine for Moonlight {
         [self.probe.next_look(), self.streamers].into_iter().flatten().min()
     }
 
-    fn look(&mut self, given: &Assignment, now: Moment) -> Vec<News> {
+    fn look(&mut self, given: &SessionContext, now: Moment) -> Vec<News> {
         if let Some(exit) = self.child.look() {
             self.rest();
             return vec![News::Exited { how: exit.to_string(), ends: None }];

@@ -7,8 +7,8 @@
 use crate::core::session::{Failure, FailureKind};
 use crate::media::rtp::playable::{State, Trouble};
 use crate::media::stream_watch::Found;
-use crate::worker::board::SourceTrouble;
 use crate::worker::engines::News;
+use crate::worker::registry::SourceTrouble;
 
 /// What was made of it so far.
 #[derive(Debug, Default)]
@@ -66,7 +66,7 @@ impl PictureWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::rtp::feed::Feeder;
+    use crate::media::rtp::forwarder::Feeder;
 
     fn found(process: State, troubles: &[Trouble]) -> Found {
         let troubles = troubles.iter().cloned().map(|trouble| (Feeder::Process, trouble)).collect();

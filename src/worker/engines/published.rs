@@ -33,7 +33,7 @@ use crate::worker::engines::{Engine, News, Next, Survey};
 use crate::worker::prepare;
 use crate::worker::set_up::Step;
 use crate::worker::sources::Source;
-use crate::worker::supervisor::Assignment;
+use crate::worker::supervisor::SessionContext;
 
 /// Between two looks at what is left of a process: it takes milliseconds.
 const CLEAR_PAUSE: Duration = Duration::from_millis(5);
@@ -93,7 +93,7 @@ impl PublishedEngine {
     }
 
     /// Starts the process for a publisher: it opens its ports, and is fed once it has.
-    fn run(&mut self, given: &Assignment, publishing: Publishing, now: Moment) -> Result<(), Failure> {
+    fn run(&mut self, given: &SessionContext, publishing: Publishing, now: Moment) -> Result<(), Failure> {
         let first = ingest::free_block().map_err(host)?;
         let input =
             pipe::holding(&description::of(publishing.video, publishing.opus, first)).map_err(host)?;
@@ -140,7 +140,7 @@ impl PublishedEngine {
     }
 
     /// Moves on from where it stands. An error is a process that cannot be started.
-    fn step(&mut self, given: &Assignment, now: Moment) -> Result<(), Failure> {
+    fn step(&mut self, given: &SessionContext, now: Moment) -> Result<(), Failure> {
         match self.stage {
             Stage::Idle if self.wanted => match self.publishing() {
                 Some(publishing) => self.run(given, publishing, now)?,
@@ -166,7 +166,7 @@ impl PublishedEngine {
 
     /// Whether it was fed for so long without a new frame that it hangs. Before its first frame it has as much time as any
     /// process to become ready.
-    fn hangs(&self, given: &Assignment, since: Moment, now: Moment) -> bool {
+    fn hangs(&self, given: &SessionContext, since: Moment, now: Moment) -> bool {
         if self.process.is_hung() {
             return false;
         }
@@ -201,7 +201,7 @@ impl Engine for PublishedEngine {
         self.process.restarts()
     }
 
-    fn prepare(&mut self, given: &Assignment) -> Result<Next, Failure> {
+    fn prepare(&mut self, given: &SessionContext) -> Result<Next, Failure> {
         let (directory, log) = prepare::for_process(given)?;
         self.process.child.settle_in(given, directory, log);
         let Pair { video, audio, port } = Pair::bind().map_err(host)?;
@@ -216,14 +216,14 @@ impl Engine for PublishedEngine {
         Ok(if recipe.has_names() { Next::Step(Step::Resolve(Box::new(recipe.clone()))) } else { Next::Done })
     }
 
-    fn surveyed(&mut self, _: &Assignment, survey: Survey) -> Result<Next, Failure> {
+    fn surveyed(&mut self, _: &SessionContext, survey: Survey) -> Result<Next, Failure> {
         if let Survey::Resolved(recipe) = survey {
             self.process.recipe = *recipe;
         }
         Ok(Next::Done)
     }
 
-    fn start(&mut self, _: &mut Assignment) -> Result<(), Failure> {
+    fn start(&mut self, _: &mut SessionContext) -> Result<(), Failure> {
         // The next look starts the process, if somebody publishes.
         (self.wanted, self.exit_owed, self.stage) = (true, false, Stage::Idle);
         self.next_look = Some(Moment(0));
@@ -242,7 +242,7 @@ impl Engine for PublishedEngine {
         self.next_look
     }
 
-    fn look(&mut self, given: &Assignment, now: Moment) -> Vec<News> {
+    fn look(&mut self, given: &SessionContext, now: Moment) -> Vec<News> {
         let with_audio = self.publishing().is_some_and(|publishing| publishing.opus);
         let mut news = self.process.take_progress(now, with_audio);
         if let Some(source) = &self.source {

@@ -10,7 +10,7 @@ use crate::config::settings::{Role, Whip as WhipSettings};
 use crate::core::session::Status;
 use crate::core::session::reason::EndReason;
 use crate::media::sdp::VideoCodec;
-use crate::worker::board::Card;
+use crate::worker::registry::SessionHandle;
 
 const OFFER: &str = "v=0\r\no=- 46 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 1\r\n\
     m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:AbCd\r\n\
@@ -82,7 +82,7 @@ impl Legs for FakeLegs {
 struct Rig {
     whip: Whip,
     legs: FakeLegs,
-    card: Arc<Card>,
+    card: Arc<SessionHandle>,
     flags: Arc<Flags>,
 }
 
@@ -95,9 +95,9 @@ impl Rig {
             username: Some("u".into()),
             credential: Some(Secret::new("c\"1")),
         }];
-        let board = Arc::new(Board::default());
+        let board = Arc::new(SessionRegistry::default());
         let view = SessionId::from_entropy([0xAB; 16]);
-        let card = crate::worker::board::tests::card_with(7, Some(view), None);
+        let card = crate::worker::registry::tests::card_with(7, Some(view), None);
         card.publish(|view| view.status = Status::Ready);
         board.add(card.clone());
         let flags = Arc::new(Flags::default());

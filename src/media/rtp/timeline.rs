@@ -25,7 +25,7 @@ pub struct Place {
 
 /// Continuity of one stream, audio or video.
 #[derive(Clone, Debug)]
-pub struct Continuity {
+pub struct TimelineMapper {
     /// Units of the codec's clock in a second.
     clock_rate: u32,
     epoch: Option<Epoch>,
@@ -49,10 +49,10 @@ struct Epoch {
     arrived: Moment,
 }
 
-impl Continuity {
+impl TimelineMapper {
     /// For a codec with this clock in hertz.
-    pub fn new(clock_rate: u32) -> Continuity {
-        Continuity { clock_rate, epoch: None }
+    pub fn new(clock_rate: u32) -> TimelineMapper {
+        TimelineMapper { clock_rate, epoch: None }
     }
 
     /// Whether this packet would begin a new epoch.
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     fn place(
-        continuity: &mut Continuity,
+        continuity: &mut TimelineMapper,
         ssrc: u32,
         sequence: u16,
         timestamp: u32,
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn numbers_begin_at_nought_and_do_not_wrap() {
-        let mut video = Continuity::new(90_000);
+        let mut video = TimelineMapper::new(90_000);
         assert_eq!(place(&mut video, 7, 65_534, 50, 0), Some((0, 50)));
         assert_eq!(place(&mut video, 7, 65_535, 50, 0), Some((1, 50)));
         assert_eq!(place(&mut video, 7, 1, 3_050, 33), Some((3, 3_050)));
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn what_came_before_the_first_is_left_out() {
-        let mut video = Continuity::new(90_000);
+        let mut video = TimelineMapper::new(90_000);
         place(&mut video, 7, 100, 0, 0);
         assert_eq!(place(&mut video, 7, 99, 0, 1), None);
         assert_eq!(place(&mut video, 7, 101, 0, 2), Some((1, 0)));
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_restart_goes_on_with_the_next_number_and_the_time_that_passed() {
-        let mut video = Continuity::new(90_000);
+        let mut video = TimelineMapper::new(90_000);
         place(&mut video, 7, 100, 1_000, 0);
         place(&mut video, 7, 101, 4_000, 33);
         assert_eq!(place(&mut video, 8, 9_000, 77_777, 1_033), Some((2, 94_000)), "a second later");
@@ -260,14 +260,14 @@ mod tests {
 
     #[test]
     fn a_restart_with_the_same_ssrc_is_seen_by_its_jump() {
-        let mut video = Continuity::new(90_000);
+        let mut video = TimelineMapper::new(90_000);
         place(&mut video, 7, 40_000, 1_000, 0);
         assert_eq!(place(&mut video, 7, 10, 5, 500), Some((1, 46_000)));
     }
 
     #[test]
     fn a_restart_at_once_still_changes_the_timestamp() {
-        let mut audio = Continuity::new(48_000);
+        let mut audio = TimelineMapper::new(48_000);
         place(&mut audio, 7, 1, 0, 0);
         assert_eq!(place(&mut audio, 8, 1, 0, 0), Some((1, 1)));
     }

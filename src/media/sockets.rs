@@ -11,13 +11,13 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 
 use crate::core::limits::log_limit::LogLimit;
 use crate::media::audience::Followers;
-use crate::media::bodies::Bodies;
 use crate::media::deadlines::Deadlines;
-use crate::media::directory::Owner;
 use crate::media::ids::PeerId;
-use crate::media::locals::Transport;
+use crate::media::local_candidates::Transport;
 use crate::media::member::news::RoomNews;
+use crate::media::mic_sink::MicSink;
 use crate::media::outbox::{Flushed, Outbox, Via};
+use crate::media::peer_registry::Owner;
 use crate::media::shared::{Command, Shared};
 use crate::media::tcp::{Connection, Connections, Written};
 use crate::media::udp::{Pair, Udp};
@@ -76,7 +76,7 @@ pub struct Path {
 
 /// A datagram, or a frame of ICE-TCP.
 #[derive(Clone, Copy, Debug)]
-pub struct Arrival<'a> {
+pub struct Datagram<'a> {
     /// When it was read.
     pub at: Instant,
     /// From where.
@@ -93,7 +93,7 @@ pub struct Arrival<'a> {
 
 /// A datagram that is passed on to the thread of its peer.
 #[derive(Debug)]
-pub struct Passed {
+pub struct ForwardedDatagram {
     /// When it was read.
     pub at: Instant,
     /// From where.
@@ -126,7 +126,7 @@ pub struct Shares {
 
 /// The thread's surroundings.
 #[derive(Debug)]
-pub struct Io {
+pub struct Sockets {
     /// The thread's index.
     pub index: usize,
     /// What all threads share.
@@ -150,7 +150,7 @@ pub struct Io {
     /// What goes out.
     pub outbox: Outbox,
     /// The way to bodies.
-    pub bodies: Bodies,
+    pub bodies: MicSink,
     /// Proven addresses of peers.
     pub paths: HashMap<Remote, Path>,
     /// When peers want to be looked at.
@@ -161,19 +161,19 @@ pub struct Io {
     pub log: LogLimit,
     watched: HashMap<u64, Watched>,
     next_token: u64,
-    passing: HashMap<usize, Vec<Passed>>,
+    passing: HashMap<usize, Vec<ForwardedDatagram>>,
     /// The token of a socket that took nothing, until it does again.
     blocked: Option<(Via, SocketAddr)>,
     /// Until when no connection is accepted.
     accepting_from: Option<Instant>,
 }
 
-impl Io {
+impl Sockets {
     /// Surroundings with what is always there registered.
-    pub fn new(index: usize, shared: Arc<Shared>, shares: Shares, wake: &impl AsFd) -> io::Result<Io> {
+    pub fn new(index: usize, shared: Arc<Shared>, shares: Shares, wake: &impl AsFd) -> io::Result<Sockets> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let Shares { mux, listeners, rooms } = shares;
-        let bodies = Bodies::open(shared.clone())?;
+        let bodies = MicSink::open(shared.clone())?;
         let add =
             |fd: &dyn AsFd, token| epoll::add(&epoll, fd.as_fd(), EventData::new_u64(token), EventFlags::IN);
         add(wake, WAKE)?;
@@ -191,7 +191,7 @@ impl Io {
         for (listener, token) in listeners.iter().zip([LISTEN_V4, LISTEN_V6]) {
             listener.as_ref().map(|listener| add(listener, token)).transpose()?;
         }
-        Ok(Io {
+        Ok(Sockets {
             index,
             tcp: Connections::new(shared.config.tcp_connections),
             shared,
@@ -265,7 +265,7 @@ impl Io {
     }
 
     /// Notes that an address is a peer's. False: it is another's, who was heard there a moment ago.
-    pub fn learn(&mut self, arrival: &Arrival<'_>, peer: PeerId) -> bool {
+    pub fn learn(&mut self, arrival: &Datagram<'_>, peer: PeerId) -> bool {
         let held = |path: &Path| {
             path.peer != peer && arrival.at.saturating_duration_since(path.heard) < ADDRESS_HELD
         };
@@ -290,13 +290,13 @@ impl Io {
     }
 
     /// Puts a datagram aside for another thread.
-    pub fn pass(&mut self, thread: usize, arrival: &Arrival<'_>) {
+    pub fn pass(&mut self, thread: usize, arrival: &Datagram<'_>) {
         let batch = self.passing.entry(thread).or_default();
         if batch.len() >= PASSED_PER_ROUND {
             return self.shared.counters.dropped.one();
         }
         self.shared.counters.foreign.one();
-        batch.push(Passed {
+        batch.push(ForwardedDatagram {
             at: arrival.at,
             source: arrival.remote.address,
             local: arrival.local,

@@ -11,7 +11,7 @@ use crate::core::ids::SessionId;
 use crate::isolation;
 use crate::media::egress::Egress;
 use crate::media::ids::PeerId;
-use crate::media::locals::Locals;
+use crate::media::local_candidates::LocalCandidates;
 use crate::media::role::Role;
 use crate::media::rtp::routes::Routes;
 use crate::media::sdp::Offer;
@@ -19,7 +19,7 @@ use crate::media::udp::Pair;
 use crate::media::view::{PeerView, Standing};
 
 /// Everything of a peer that no thread has yet.
-pub struct Seed {
+pub struct PendingPeer {
     /// Its name.
     pub id: PeerId,
     /// Whose it is.
@@ -43,7 +43,7 @@ pub struct Seed {
     /// The browser's password.
     pub their_pwd: String,
     /// Our candidates.
-    pub locals: Locals,
+    pub locals: LocalCandidates,
     /// What it will send itself.
     pub egress: Egress,
     /// Its own port, when it has one.
@@ -52,15 +52,15 @@ pub struct Seed {
     pub since: Instant,
 }
 
-impl Seed {
+impl PendingPeer {
     /// Gives it up after a panic.
-    pub fn discard(self: Box<Seed>) {
+    pub fn discard(self: Box<PendingPeer>) {
         self.view.stand(Standing::Gone);
         isolation::discard("what is left of a WebRTC peer", self);
     }
 }
 
-impl fmt::Debug for Seed {
+impl fmt::Debug for PendingPeer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Seed({})", self.id)
     }

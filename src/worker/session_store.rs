@@ -7,7 +7,7 @@
 //! ```
 //!
 //! What the disk does not take stays in memory, as the card that it belongs to, and is tried again until there is room
-//! ([`Chronicle::pay`]); only a rating is refused instead, because whoever gives it can give it again.
+//! ([`SessionStore::pay`]); only a rating is refused instead, because whoever gives it can give it again.
 //!
 //! One file per session, written like every state that must not be lost. A record and a rating go into the outbox before
 //! they go into the file: killed in between, the same is put again under the same key. Events for webhooks are told here too,
@@ -37,8 +37,8 @@ use crate::host::clock::{Clock, unix_millis};
 use crate::host::private_dir::{DirError, PrivateDir};
 use crate::outbox::{Destination, Item, Limits, Outbox, PutError};
 use crate::worker::answers;
-use crate::worker::board::Card;
 use crate::worker::counters::SessionCounters;
+use crate::worker::registry::SessionHandle;
 
 /// Layout of the files.
 const VERSION: u32 = 1;
@@ -63,11 +63,11 @@ const TROUBLE_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct Story {
     connects: AtomicU32,
-    told: Mutex<Told>,
+    told: Mutex<PageFacts>,
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct PageFacts {
     facts: Facts,
     given: Option<Given>,
     /// Its file was begun.
@@ -103,13 +103,13 @@ impl Story {
         self.connects.load(Ordering::Relaxed)
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
+    fn told(&self) -> MutexGuard<'_, PageFacts> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The story of a session that an earlier run saw the end of.
     fn past(record: Record, given: Option<Given>, debt: Debt) -> Story {
-        let told = Told { facts: Facts::default(), given, begun: true, record: Some(record), debt };
+        let told = PageFacts { facts: Facts::default(), given, begun: true, record: Some(record), debt };
         Story { told: Mutex::new(told), ..Story::default() }
     }
 }
@@ -175,7 +175,7 @@ impl From<DirError> for RateError {
 }
 
 /// Writes it all down.
-pub struct Chronicle {
+pub struct SessionStore {
     dir: PrivateDir,
     outbox: Outbox,
     live: Arc<Live>,
@@ -184,15 +184,15 @@ pub struct Chronicle {
     /// What is counted of sessions.
     pub counters: SessionCounters,
     /// The cards whose story has a debt.
-    owed: Mutex<VecDeque<Arc<Card>>>,
+    owed: Mutex<VecDeque<Arc<SessionHandle>>>,
 }
 
-impl Chronicle {
+impl SessionStore {
     /// Keeps its files in `dir`.
-    pub fn new(dir: PrivateDir, outbox: Outbox, live: Arc<Live>, clock: Clock) -> Chronicle {
+    pub fn new(dir: PrivateDir, outbox: Outbox, live: Arc<Live>, clock: Clock) -> SessionStore {
         let trouble = Mutex::new(LogLimit::new(TROUBLE_BURST, TROUBLE_INTERVAL));
         let counters = SessionCounters::default();
-        Chronicle { dir, outbox, live, clock, trouble, counters, owed: Mutex::default() }
+        SessionStore { dir, outbox, live, clock, trouble, counters, owed: Mutex::default() }
     }
 
     /// What earlier runs left. Sessions that they did not see the end of end now, as `crashed`; what is past its window is
@@ -277,7 +277,7 @@ impl Chronicle {
     }
 
     /// The session is ready; only the first time counts.
-    pub fn begun(&self, card: &Arc<Card>) {
+    pub fn begun(&self, card: &Arc<SessionHandle>) {
         let mut told = card.story.told();
         if std::mem::replace(&mut told.begun, true) {
             return;
@@ -302,7 +302,7 @@ impl Chronicle {
     }
 
     /// The same for what a story owes.
-    fn tell_owed(&self, told: &mut Told, record: &Record) -> Result<(), PutError> {
+    fn tell_owed(&self, told: &mut PageFacts, record: &Record) -> Result<(), PutError> {
         self.tell(EventKind::SessionReady, told.debt.ready_event, record)?;
         told.debt.ready_event = false;
         self.tell(EventKind::SessionEnded, told.debt.end_event, record)?;
@@ -311,7 +311,7 @@ impl Chronicle {
     }
 
     /// The session is over, after this many restarts.
-    pub fn ended(&self, card: &Arc<Card>, reason: EndReason, restarts: u32) {
+    pub fn ended(&self, card: &Arc<SessionHandle>, reason: EndReason, restarts: u32) {
         let settings = self.live.get();
         let mut told = card.story.told();
         let record = Record { reason, restarts, ..self.draft(card, &told) };
@@ -326,8 +326,8 @@ impl Chronicle {
     /// Keeps the record of a session that has ended: on disk, or in memory until the disk takes it.
     fn keep_ended(
         &self,
-        card: &Arc<Card>,
-        told: &mut Told,
+        card: &Arc<SessionHandle>,
+        told: &mut PageFacts,
         record: Record,
         settings: &Settings,
     ) -> Result<(), RateError> {
@@ -342,7 +342,7 @@ impl Chronicle {
     }
 
     /// Puts a card that owes onto the list.
-    fn remember_debt(&self, card: &Arc<Card>, told: &mut Told) {
+    fn remember_debt(&self, card: &Arc<SessionHandle>, told: &mut PageFacts) {
         let Debt { record, file, ready_event, end_event, .. } = told.debt;
         if !(record || file || ready_event || end_event) || std::mem::replace(&mut told.debt.listed, true) {
             return;
@@ -358,7 +358,7 @@ impl Chronicle {
     }
 
     /// Takes over the debt of a session of an earlier run, whose card is on the board now.
-    pub fn inherit(&self, card: &Arc<Card>) {
+    pub fn inherit(&self, card: &Arc<SessionHandle>) {
         self.remember_debt(card, &mut card.story.told());
     }
 
@@ -378,11 +378,16 @@ impl Chronicle {
         }
     }
 
-    fn next_owing(&self) -> Option<Arc<Card>> {
+    fn next_owing(&self) -> Option<Arc<SessionHandle>> {
         self.owed.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
-    fn pay_one(&self, card: &Card, told: &mut Told, settings: &Settings) -> Result<(), RateError> {
+    fn pay_one(
+        &self,
+        card: &SessionHandle,
+        told: &mut PageFacts,
+        settings: &Settings,
+    ) -> Result<(), RateError> {
         let Some(record) = told.record.clone() else {
             let draft = self.draft(card, told);
             self.tell_owed(told, &draft)?;
@@ -422,7 +427,7 @@ impl Chronicle {
     }
 
     /// A rating of the session. When this returns `Ok` it is on disk.
-    pub fn rate(&self, card: &Card, rating: Rating) -> Result<Given, RateError> {
+    pub fn rate(&self, card: &SessionHandle, rating: Rating) -> Result<Given, RateError> {
         let (settings, now_ms) = (self.live.get(), unix_millis());
         let mut told = card.story.told();
         let given = Given::take(told.given.as_ref(), rating, now_ms).ok_or(RateError::TooLate)?;
@@ -446,7 +451,7 @@ impl Chronicle {
     }
 
     /// What the page says of itself. Kept on disk once the session ended; until then the page says it again and again.
-    pub fn facts(&self, card: &Arc<Card>, facts: Facts) {
+    pub fn facts(&self, card: &Arc<SessionHandle>, facts: Facts) {
         let (settings, now_ms) = (self.live.get(), unix_millis());
         let mut told = card.story.told();
         if told.facts == facts {
@@ -476,7 +481,7 @@ impl Chronicle {
     }
 
     /// The record as it is now.
-    fn draft(&self, card: &Card, told: &Told) -> Record {
+    fn draft(&self, card: &SessionHandle, told: &PageFacts) -> Record {
         let settings = self.live.get();
         let request = &card.request;
         let record = Record {
@@ -545,13 +550,19 @@ impl Chronicle {
         self.outbox.put(&item, Limits::of(settings))
     }
 
-    fn store(&self, card: &Card, record: &Record, told: &Told, ended: bool) -> Result<(), RateError> {
+    fn store(
+        &self,
+        card: &SessionHandle,
+        record: &Record,
+        told: &PageFacts,
+        ended: bool,
+    ) -> Result<(), RateError> {
         self.store_given(card, record, told.given.as_ref(), (ended, told.debt))
     }
 
     fn store_given(
         &self,
-        card: &Card,
+        card: &SessionHandle,
         record: &Record,
         given: Option<&Given>,
         (ended, debt): (bool, Debt),

@@ -10,7 +10,7 @@
 //! When a source stops its picture, browsers ask for one as well. To begin anew then would show the same group again and again, so
 //! the last picture stands.
 //!
-//! Of a stream with layers it is sent one at a time ([`Quality`]); it goes over to another with a key frame of that one, while live.
+//! Of a stream with layers it is sent one at a time ([`LayerSelector`]); it goes over to another with a key frame of that one, while live.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,10 +29,10 @@ use crate::media::egress::recent::Kept;
 use crate::media::egress::track::OutboundTrack;
 use crate::media::egress::{Feedback, Wish};
 use crate::media::groups::{Group, Groups};
+use crate::media::layer_selector::LayerSelector;
 use crate::media::outlet::Outlet;
-use crate::media::quality::Quality;
 use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
-use crate::media::rtp::feed::{StreamPacket, Track};
+use crate::media::rtp::forwarder::{StreamPacket, Track};
 use crate::media::rtp::gop_cache::Replay;
 use crate::media::sdp::{Offer, PLAIN_PROFILE, Purpose, Supported, VideoCodec};
 use crate::media::simulcast::layers::Layer;
@@ -69,7 +69,7 @@ enum Phase {
 }
 
 /// A viewer.
-pub struct Viewer {
+pub struct Subscriber {
     stream: Stream,
     audience: Arc<dyn Audience>,
     phase: Phase,
@@ -82,20 +82,20 @@ pub struct Viewer {
     counted: bool,
 }
 
-impl fmt::Debug for Viewer {
+impl fmt::Debug for Subscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Viewer({:?}, {:?})", self.stream, self.phase)
     }
 }
 
-impl Viewer {
+impl Subscriber {
     /// A viewer of this stream, whose network is not measured.
-    pub fn new(stream: Stream, audience: Arc<dyn Audience>) -> Viewer {
-        Viewer {
+    pub fn new(stream: Stream, audience: Arc<dyn Audience>) -> Subscriber {
+        Subscriber {
             stream,
             audience,
             phase: Phase::Connecting,
-            video: Outlet::new(Quality::new(None)),
+            video: Outlet::new(LayerSelector::new(None)),
             audio: None,
             began_anew: None,
             began_with: None,
@@ -105,8 +105,8 @@ impl Viewer {
     }
 
     /// The same, measured as `webrtc.estimator.*` says.
-    pub fn estimating(self, settings: &settings::Estimator) -> Viewer {
-        Viewer { video: Outlet::new(Quality::new(Some(settings))), ..self }
+    pub fn estimating(self, settings: &settings::Estimator) -> Subscriber {
+        Subscriber { video: Outlet::new(LayerSelector::new(Some(settings))), ..self }
     }
 
     /// A section of the answer.
@@ -218,7 +218,7 @@ impl Viewer {
     }
 }
 
-impl Role for Viewer {
+impl Role for Subscriber {
     fn kind(&self) -> RoleKind {
         RoleKind::Viewer
     }

@@ -29,7 +29,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// One viewer's quality.
 #[derive(Debug)]
-pub struct Quality {
+pub struct LayerSelector {
     choice: LayerChoice,
     estimating: Option<Estimating>,
 }
@@ -48,9 +48,9 @@ struct Estimating {
     debug: bool,
 }
 
-impl Quality {
+impl LayerSelector {
     /// As the settings say; without them: not measured, the best layer there is.
-    pub fn new(settings: Option<&settings::Estimator>) -> Quality {
+    pub fn new(settings: Option<&settings::Estimator>) -> LayerSelector {
         let measured = settings.filter(|settings| settings.enabled);
         let choosing = measured.filter(|settings| !settings.passive).map_or(Choosing::Best, |settings| {
             Choosing::Estimated(Rule {
@@ -72,7 +72,7 @@ impl Quality {
             asked: None,
             debug: settings.debug,
         });
-        Quality { choice: LayerChoice::new(choosing, initial), estimating }
+        LayerSelector { choice: LayerChoice::new(choosing, initial), estimating }
     }
 
     /// Whether its network is measured.
@@ -210,7 +210,7 @@ mod tests {
         let rates = Rates([150_000, 500_000, 2_500_000, 0]);
         let begins = |enabled, passive| {
             let settings = settings::Estimator { enabled, passive, ..settings::Estimator::default() };
-            let mut quality = Quality::new(Some(&settings));
+            let mut quality = LayerSelector::new(Some(&settings));
             (quality.choice.begin(&rates).place(), quality.estimating.is_some())
         };
         assert_eq!(begins(false, false), (2, false), "off");

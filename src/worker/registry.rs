@@ -1,6 +1,6 @@
 //! What is known of this worker's sessions, for everybody who only looks: the edge's router, the API, heartbeats.
 //!
-//! Owners publish: a session's supervisor writes its [`View`], the edge counts its tunnels, the `cleanup` thread adds and
+//! Owners publish: a session's supervisor writes its [`SessionState`], the edge counts its tunnels, the `cleanup` thread adds and
 //! removes cards. Nobody decides anything here.
 
 use std::collections::HashMap;
@@ -24,34 +24,34 @@ use crate::core::session::reason::EndReason;
 use crate::core::session::timeline::{Happening, Timeline};
 use crate::core::session::{Failure, Status};
 use crate::core::time::Moment;
-use crate::edge::feed::{Feed, Places};
+use crate::edge::event_channel::{EventChannel, Places};
 use crate::edge::router::{Injection, TunnelWatch};
 use crate::host::clock::{Clock, unix_millis};
-use crate::media::rtp::feed::Feeder;
+use crate::media::rtp::forwarder::Feeder;
 use crate::media::rtp::playable::Trouble;
 use crate::worker::child_log::SharedEnds;
-use crate::worker::chronicle::{Remembered, Story};
 use crate::worker::engines::Choice;
 use crate::worker::events;
 use crate::worker::leaked_streamers::Sockets;
 use crate::worker::mailbox::{Mailbox, Message};
 use crate::worker::mic::MicSlot;
+use crate::worker::session_store::{Remembered, Story};
 
 /// A request for a session's process is told to its supervisor when none came for this long: pages ask in bursts.
 const WANTED_AGAIN: Duration = Duration::from_secs(5);
 
 /// Every session of this worker, ended ones included until they are forgotten.
 #[derive(Debug)]
-pub struct Board {
+pub struct SessionRegistry {
     cards: RwLock<Cards>,
     places: Places,
     viewers_places: Places,
     drain_until: RwLock<Option<Moment>>,
 }
 
-impl Default for Board {
-    fn default() -> Board {
-        Board {
+impl Default for SessionRegistry {
+    fn default() -> SessionRegistry {
+        SessionRegistry {
             cards: RwLock::default(),
             places: events::places(),
             viewers_places: events::viewers_places(),
@@ -63,15 +63,15 @@ impl Default for Board {
 /// The cards by the ids of their links.
 #[derive(Debug, Default)]
 struct Cards {
-    by_id: HashMap<SessionId, Arc<Card>>,
-    by_view: HashMap<SessionId, Arc<Card>>,
+    by_id: HashMap<SessionId, Arc<SessionHandle>>,
+    by_view: HashMap<SessionId, Arc<SessionHandle>>,
 }
 
 /// A session as somebody came to it by one of its links.
 #[derive(Clone, Debug)]
 pub struct Visit {
     /// The session.
-    pub card: Arc<Card>,
+    pub card: Arc<SessionHandle>,
     /// By which link.
     pub link: Link,
     /// The id in that link. What is told to who came by it names this one, never the other.
@@ -85,7 +85,7 @@ pub struct ViewLink {
     pub id: SessionId,
     /// What its pages are told as it happens: what the owner's page is told, in places of their own, so that no number of
     /// viewers keeps the owner from being told.
-    pub feed: Arc<Feed>,
+    pub feed: Arc<EventChannel>,
     pace: Mutex<SharedRate<IpAddr>>,
 }
 
@@ -93,14 +93,14 @@ pub struct ViewLink {
 #[derive(Debug)]
 pub struct Feeds {
     /// The owner's page.
-    pub owner: Feed,
+    pub owner: EventChannel,
     /// The viewers' pages; media engines have them.
-    pub viewers: Feed,
+    pub viewers: EventChannel,
 }
 
 /// One session.
 #[derive(Debug)]
-pub struct Card {
+pub struct SessionHandle {
     /// Its id.
     pub id: SessionId,
     /// What was asked for.
@@ -122,7 +122,7 @@ pub struct Card {
     /// Reaches the supervisor.
     pub mailbox: Mailbox,
     /// What its page is told as it happens.
-    pub feed: Arc<Feed>,
+    pub feed: Arc<EventChannel>,
     /// For its record.
     pub story: Story,
     /// Only of a session that an earlier run saw the end of.
@@ -143,7 +143,7 @@ pub struct Card {
     upgrade_loss_told: AtomicBool,
     pace: Mutex<SharedRate<IpAddr>>,
     timeline: Mutex<Timeline>,
-    view: RwLock<View>,
+    view: RwLock<SessionState>,
 }
 
 /// A session's part of the origin, as browsers see it.
@@ -200,7 +200,7 @@ pub struct Asked {
 
 /// What the supervisor publishes.
 #[derive(Clone, Debug)]
-pub struct View {
+pub struct SessionState {
     /// Where it stands.
     pub status: Status,
     /// The child's port.
@@ -249,10 +249,10 @@ pub fn names_of(troubles: &[SourceTrouble]) -> Vec<&'static str> {
     troubles.iter().map(|(_, trouble)| trouble.name()).collect()
 }
 
-impl View {
+impl SessionState {
     /// The view of a session that was just accepted.
-    pub fn new(port: Port) -> View {
-        View {
+    pub fn new(port: Port) -> SessionState {
+        SessionState {
             status: Status::Requested,
             port,
             open: false,
@@ -285,13 +285,13 @@ impl View {
     }
 }
 
-impl Card {
+impl SessionHandle {
     /// A card for a new session.
-    pub fn new(asked: Asked, created: Moment, mailbox: Mailbox, port: Port, feeds: Feeds) -> Card {
+    pub fn new(asked: Asked, created: Moment, mailbox: Mailbox, port: Port, feeds: Feeds) -> SessionHandle {
         let prefix = outside_prefix::of_url(&asked.base_url);
         let view_link =
             asked.view_id.map(|id| ViewLink { id, feed: Arc::new(feeds.viewers), pace: Mutex::default() });
-        Card {
+        SessionHandle {
             prefix: prefix.into(),
             outside: Outside::below(prefix, &asked.id),
             id: asked.id,
@@ -316,12 +316,17 @@ impl Card {
             upgrade_loss_told: AtomicBool::new(false),
             pace: Mutex::default(),
             timeline: Mutex::new(Timeline::begun(unix_millis())),
-            view: RwLock::new(View::new(port)),
+            view: RwLock::new(SessionState::new(port)),
         }
     }
 
     /// The card of a session that an earlier run left. `None`: its request makes no sense any more.
-    pub fn past(remembered: Remembered, now: Moment, mailbox: Mailbox, feeds: Feeds) -> Option<Card> {
+    pub fn past(
+        remembered: Remembered,
+        now: Moment,
+        mailbox: Mailbox,
+        feeds: Feeds,
+    ) -> Option<SessionHandle> {
         let Remembered { record, base_url, view_id, ended_ago, story, timeline } = remembered;
         let request = json!({
             "body_ip": record.body_ip, "experience": record.experience, "district": record.district,
@@ -338,14 +343,20 @@ impl Card {
             time_left: None,
             caller: Caller::Operator,
         };
-        let card = Card::new(asked, now, mailbox, Port(0), feeds);
+        let card = SessionHandle::new(asked, now, mailbox, Port(0), feeds);
         card.publish(|view| {
             view.status = Status::Ended(record.reason);
             view.restarts = record.restarts;
             view.ended = Some(now);
         });
         let timeline = Mutex::new(timeline);
-        Some(Card { created_unix_ms: record.started_unix_ms, story, past: Some(past), timeline, ..card })
+        Some(SessionHandle {
+            created_unix_ms: record.started_unix_ms,
+            story,
+            past: Some(past),
+            timeline,
+            ..card
+        })
     }
 
     /// When it is forgotten, given how long ended sessions are remembered; `None` while it lives.
@@ -355,17 +366,17 @@ impl Card {
     }
 
     /// A copy of what the supervisor published last.
-    pub fn view(&self) -> View {
-        self.read(View::clone)
+    pub fn view(&self) -> SessionState {
+        self.read(SessionState::clone)
     }
 
     /// Looks at the view without copying it.
-    pub fn read<T>(&self, look: impl FnOnce(&View) -> T) -> T {
+    pub fn read<T>(&self, look: impl FnOnce(&SessionState) -> T) -> T {
         look(&self.view.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Publishes. Only the supervisor does.
-    pub fn publish(&self, change: impl FnOnce(&mut View)) {
+    pub fn publish(&self, change: impl FnOnce(&mut SessionState)) {
         change(&mut self.view.write().unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -423,7 +434,7 @@ impl Card {
     }
 
     /// Tells every page of the session something.
-    pub fn tell(&self, tell: impl Fn(&Feed)) {
+    pub fn tell(&self, tell: impl Fn(&EventChannel)) {
         tell(&self.feed);
         self.view_link.iter().for_each(|view| tell(&view.feed));
     }
@@ -533,14 +544,14 @@ impl Card {
 /// One tunnel into a session's process, from its opening to its end.
 #[derive(Debug)]
 pub struct Tunnel {
-    card: Arc<Card>,
+    card: Arc<SessionHandle>,
     clock: Clock,
     number: AtomicU64,
 }
 
 impl Tunnel {
     /// A tunnel that may be opened.
-    pub fn of(card: Arc<Card>, clock: Clock) -> Tunnel {
+    pub fn of(card: Arc<SessionHandle>, clock: Clock) -> Tunnel {
         Tunnel { card, clock, number: AtomicU64::new(0) }
     }
 }
@@ -576,7 +587,7 @@ impl Visit {
     }
 
     /// What its page is told as it happens.
-    pub fn feed(&self) -> &Arc<Feed> {
+    pub fn feed(&self) -> &Arc<EventChannel> {
         match (self.link, &self.card.view_link) {
             (Link::Viewer, Some(view)) => &view.feed,
             _ => &self.card.feed,
@@ -591,10 +602,13 @@ fn path_of(prefix: &str, id: &SessionId) -> String {
     format!("{prefix}/session/{}/", id.expose())
 }
 
-impl Board {
+impl SessionRegistry {
     /// Feeds for the pages of a new session.
     pub fn feeds(&self) -> Feeds {
-        Feeds { owner: Feed::new(self.places.clone()), viewers: Feed::new(self.viewers_places.clone()) }
+        Feeds {
+            owner: EventChannel::new(self.places.clone()),
+            viewers: EventChannel::new(self.viewers_places.clone()),
+        }
     }
 
     /// When what is left of the sessions is ended; `None` while nobody drains.
@@ -610,8 +624,8 @@ impl Board {
         }
     }
 
-    /// The card of the session with this id. A viewers' link is not it: see [`Board::visit`].
-    pub fn find(&self, id: &SessionId) -> Option<Arc<Card>> {
+    /// The card of the session with this id. A viewers' link is not it: see [`SessionRegistry::visit`].
+    pub fn find(&self, id: &SessionId) -> Option<Arc<SessionHandle>> {
         self.cards.read().unwrap_or_else(PoisonError::into_inner).by_id.get(id).cloned()
     }
 
@@ -624,7 +638,7 @@ impl Board {
     }
 
     /// Every card, oldest first.
-    pub fn all(&self) -> Vec<Arc<Card>> {
+    pub fn all(&self) -> Vec<Arc<SessionHandle>> {
         let mut cards: Vec<_> =
             self.cards.read().unwrap_or_else(PoisonError::into_inner).by_id.values().cloned().collect();
         cards.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
@@ -632,12 +646,12 @@ impl Board {
     }
 
     /// Sessions that are not ended.
-    pub fn live(&self) -> Vec<Arc<Card>> {
+    pub fn live(&self) -> Vec<Arc<SessionHandle>> {
         self.all().into_iter().filter(|card| card.is_live()).collect()
     }
 
     /// Adds a card. Only the `cleanup` thread does.
-    pub fn add(&self, card: Arc<Card>) {
+    pub fn add(&self, card: Arc<SessionHandle>) {
         let mut cards = self.cards.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(view) = &card.view_link {
             cards.by_view.insert(view.id.clone(), card.clone());
@@ -660,7 +674,7 @@ impl Board {
     }
 
     /// Removes cards for which `forget` holds, and returns their ids. Only the `cleanup` thread does.
-    pub fn forget(&self, forget: impl Fn(&Card) -> bool) -> Vec<SessionId> {
+    pub fn forget(&self, forget: impl Fn(&SessionHandle) -> bool) -> Vec<SessionId> {
         let mut forgotten = Vec::new();
         let mut cards = self.cards.write().unwrap_or_else(PoisonError::into_inner);
         forgotten.extend(cards.by_id.values().filter(|card| forget(card)).map(|card| card.id.clone()));
@@ -684,12 +698,12 @@ pub(in crate::worker) mod tests {
     use crate::host::wake::Wake;
 
     /// A card of a session that was just accepted, or has ended.
-    pub fn card(number: u8, ended: Option<Moment>) -> Arc<Card> {
+    pub fn card(number: u8, ended: Option<Moment>) -> Arc<SessionHandle> {
         card_with(number, None, ended)
     }
 
     /// The same with a link that only watches.
-    pub fn card_with(number: u8, view_id: Option<SessionId>, ended: Option<Moment>) -> Arc<Card> {
+    pub fn card_with(number: u8, view_id: Option<SessionId>, ended: Option<Moment>) -> Arc<SessionHandle> {
         let request = CreateRequest::parse(br#"{"body_ip":"10.0.0.1"}"#).unwrap();
         let asked = Asked {
             id: SessionId::from_entropy([number; 16]),
@@ -701,14 +715,15 @@ pub(in crate::worker) mod tests {
             caller: Caller::Operator,
         };
         let (mailbox, ..) = Mailbox::new(Wake::new().unwrap());
-        let card = Card::new(asked, Moment(0), mailbox, Port(8080), Board::default().feeds());
+        let card =
+            SessionHandle::new(asked, Moment(0), mailbox, Port(8080), SessionRegistry::default().feeds());
         card.publish(|view| view.ended = ended);
         Arc::new(card)
     }
 
     #[test]
     fn only_the_longest_ended_sessions_are_forgotten_when_there_are_too_many() {
-        let board = Board::default();
+        let board = SessionRegistry::default();
         let ends = [None, Some(Moment(30)), Some(Moment(10)), Some(Moment(20))];
         for (number, ended) in (0u8..).zip(ends) {
             board.add(card(number, ended));
@@ -724,7 +739,7 @@ pub(in crate::worker) mod tests {
     #[test]
     fn a_viewers_link_leads_to_its_session_and_goes_with_it() {
         let (board, id, view) =
-            (Board::default(), SessionId::from_entropy([1; 16]), SessionId::from_entropy([9; 16]));
+            (SessionRegistry::default(), SessionId::from_entropy([1; 16]), SessionId::from_entropy([9; 16]));
         let ended = card_with(1, Some(view.clone()), None);
         ended.publish(|view| view.status = Status::Ended(EndReason::Quit));
         board.add(ended);

@@ -14,7 +14,7 @@ use rustix::net::sockopt::socket_error;
 use crate::core::time::Moment;
 use crate::media::codec::parameter_sets::Sets;
 use crate::media::codec::set_inserter::{Placed, SetInserter};
-use crate::media::rtp::feed::Track;
+use crate::media::rtp::forwarder::Track;
 use crate::media::rtp::packet::{self, NOTHING_RECEIVED, RtpPacket, SenderReport};
 use crate::media::rtp::payload::Packing;
 use crate::media::rtp::process_feed::ProcessFeed;
@@ -27,7 +27,7 @@ const ASK: Duration = Duration::from_millis(10);
 
 /// The way into one process.
 #[derive(Debug)]
-pub struct ProcessLegs {
+pub struct ProcessInput {
     video: Leg,
     audio: Option<Leg>,
     feed: ProcessFeed,
@@ -52,11 +52,11 @@ struct Leg {
     report: Option<SenderReport>,
 }
 
-impl ProcessLegs {
+impl ProcessInput {
     /// To a process that was just started: video to `port` and the one above, sound to the two after those.
-    pub fn to(port: u16, packing: Packing, with_audio: bool) -> io::Result<ProcessLegs> {
+    pub fn to(port: u16, packing: Packing, with_audio: bool) -> io::Result<ProcessInput> {
         let audio = || Leg::to(port.saturating_add(2), AUDIO_PAYLOAD_TYPE);
-        Ok(ProcessLegs {
+        Ok(ProcessInput {
             video: Leg::to(port, VIDEO_PAYLOAD_TYPE)?,
             audio: with_audio.then(audio).transpose()?,
             feed: ProcessFeed::new(packing),
@@ -80,7 +80,7 @@ impl ProcessLegs {
         self.layer
     }
 
-    /// Takes a packet. Whether the publisher is to be asked for a key frame of [`ProcessLegs::layer`].
+    /// Takes a packet. Whether the publisher is to be asked for a key frame of [`ProcessInput::layer`].
     pub fn packet(&mut self, packet: &Published, now: Moment) -> bool {
         let began = self.feed.is_deaf() && self.listens(now);
         match packet.track {
@@ -170,7 +170,7 @@ impl ProcessLegs {
 
 /// FFmpeg waits for packets for ever and hears no signal meanwhile: goodbyes of all its sources are the end of its input, so that
 /// it writes its files' last bytes.
-impl Drop for ProcessLegs {
+impl Drop for ProcessInput {
     fn drop(&mut self) {
         for leg in [Some(&self.video), self.audio.as_ref()].into_iter().flatten() {
             let _ = leg.rtcp.send(&packet::goodbye(leg.ssrc));
@@ -248,7 +248,7 @@ mod tests {
             .unwrap();
         let port = rtp.local_addr().unwrap().port();
         drop((rtp, rtcp));
-        let mut legs = ProcessLegs::to(port, Packing::Vp8, false).unwrap();
+        let mut legs = ProcessInput::to(port, Packing::Vp8, false).unwrap();
         let mut offer = |place: usize, payload: &[u8], ms: u64| {
             let layer = Layer::new(place).unwrap();
             let packet = Published { layer, ..published(Track::Video, (ms / 20) as u16, payload) };
@@ -289,7 +289,7 @@ mod tests {
             .map(|_| receiver(0).local_addr().unwrap().port() & !3)
             .find(|port| (0..4).all(|step| UdpSocket::bind((Ipv4Addr::LOCALHOST, port + step)).is_ok()));
         let port = port.unwrap();
-        let mut legs = ProcessLegs::to(port, Packing::Vp8, true).unwrap();
+        let mut legs = ProcessInput::to(port, Packing::Vp8, true).unwrap();
         legs.report(Track::Video, SenderReport { ssrc: 7, ntp: 5, timestamp: 6 });
         for step in 0..20 {
             assert!(

@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use crate::core::time::Moment;
 use crate::media::codec::parameter_sets::{ParameterSets, Sets};
-use crate::media::rtp::continuity::{Continuity, FrameClock, Place, WallClock};
 use crate::media::rtp::packet::{RtpPacket, SenderReport};
 use crate::media::rtp::payload::{self, Packing};
+use crate::media::rtp::timeline::{FrameClock, Place, TimelineMapper, WallClock};
 use crate::media::simulcast::layers::{Layer, MAX_LAYERS};
 
 /// Clock of every video codec in hertz.
@@ -67,7 +67,7 @@ pub struct StreamPacket {
 
 /// The state of one stream.
 #[derive(Clone, Debug)]
-pub struct Feed {
+pub struct Forwarder {
     packing: Packing,
     /// A leg per layer. Those of a publisher that is gone stay: whoever publishes next goes on with them.
     video: [Option<Leg>; MAX_LAYERS],
@@ -83,7 +83,7 @@ pub struct Feed {
 
 #[derive(Clone, Debug)]
 struct Leg {
-    continuity: Continuity,
+    continuity: TimelineMapper,
     clock: FrameClock,
     sets: ParameterSets,
 }
@@ -91,18 +91,18 @@ struct Leg {
 impl Leg {
     fn new(clock_rate: u32) -> Leg {
         Leg {
-            continuity: Continuity::new(clock_rate),
+            continuity: TimelineMapper::new(clock_rate),
             clock: FrameClock::new(clock_rate),
             sets: ParameterSets::default(),
         }
     }
 }
 
-impl Feed {
+impl Forwarder {
     /// A stream whose video is packed like this, fed by the process.
-    pub fn new(packing: Packing) -> Feed {
+    pub fn new(packing: Packing) -> Forwarder {
         let (video, audio) = (Default::default(), Leg::new(AUDIO_CLOCK));
-        Feed {
+        Forwarder {
             packing,
             video,
             audio,
@@ -145,7 +145,7 @@ impl Feed {
         &self.described[feeder as usize]
     }
 
-    /// Takes a packet that arrived at `now`. `None`: viewers never see it. [`Feed::take_sets`] may go before it.
+    /// Takes a packet that arrived at `now`. `None`: viewers never see it. [`Forwarder::take_sets`] may go before it.
     pub fn packet(
         &mut self,
         feeder: Feeder,
@@ -242,14 +242,14 @@ mod tests {
         RtpPacket { payload_type: 96, marker: true, sequence, timestamp, ssrc, payload }
     }
 
-    fn take(feed: &mut Feed, feeder: Feeder, packet: &RtpPacket<'_>, ms: u64) -> Option<(u64, u32)> {
+    fn take(feed: &mut Forwarder, feeder: Feeder, packet: &RtpPacket<'_>, ms: u64) -> Option<(u64, u32)> {
         let taken = feed.packet(feeder, PICTURES, packet, Moment(ms), || packet.payload.into());
         taken.map(|packet| (packet.place.sequence, packet.place.timestamp))
     }
 
     #[test]
     fn a_stream_begins_with_a_key_frame() {
-        let mut feed = Feed::new(Packing::Vp8);
+        let mut feed = Forwarder::new(Packing::Vp8);
         assert_eq!(take(&mut feed, Feeder::Process, &rtp(7, 1, 0, INTER), 0), None);
         assert_eq!(take(&mut feed, Feeder::Process, &rtp(7, 2, 3_000, KEY), 33), Some((0, 3_000)));
         assert_eq!(take(&mut feed, Feeder::Process, &rtp(7, 3, 6_000, INTER), 66), Some((1, 6_000)));
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_restart_has_no_gap_though_its_first_packets_are_held_back() {
-        let mut feed = Feed::new(Packing::Vp8);
+        let mut feed = Forwarder::new(Packing::Vp8);
         take(&mut feed, Feeder::Process, &rtp(7, 1, 0, KEY), 0);
         for sequence in 500..510 {
             assert_eq!(take(&mut feed, Feeder::Process, &rtp(8, sequence, 9, INTER), 1_000), None);
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_publisher_goes_before_the_process_while_it_is_there() {
-        let mut feed = Feed::new(Packing::Vp8);
+        let mut feed = Forwarder::new(Packing::Vp8);
         take(&mut feed, Feeder::Process, &rtp(7, 1, 0, KEY), 0);
         feed.hand_to(Feeder::Publisher, Track::Video);
         assert_eq!(take(&mut feed, Feeder::Process, &rtp(7, 2, 3_000, KEY), 33), None);
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn layers_have_numbers_of_their_own_and_one_time() {
-        let mut feed = Feed::new(Packing::Vp8);
+        let mut feed = Forwarder::new(Packing::Vp8);
         feed.hand_to(Feeder::Publisher, Track::Video);
         let mut take = |layer: usize, packet: RtpPacket<'_>, ms: u64| {
             let which = (Track::Video, Layer::new(layer).unwrap());
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_report_finds_its_track_by_its_source() {
-        let mut feed = Feed::new(Packing::Vp8);
+        let mut feed = Forwarder::new(Packing::Vp8);
         take(&mut feed, Feeder::Process, &rtp(7, 1, 90_000, KEY), 1_000);
         let sound = rtp(8, 1, 48_000, &[1]);
         feed.packet(Feeder::Process, SOUND, &sound, Moment(1_000), || sound.payload.into());
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_publisher_of_sound_alone_leaves_the_picture_to_the_process() {
-        let mut feed = Feed::new(Packing::Vp8);
+        let mut feed = Forwarder::new(Packing::Vp8);
         take(&mut feed, Feeder::Process, &rtp(7, 1, 0, KEY), 0);
         feed.hand_to(Feeder::Publisher, Track::Audio);
         assert_eq!(take(&mut feed, Feeder::Process, &rtp(7, 2, 3_000, INTER), 33), Some((1, 3_000)));
@@ -338,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_key_frame_without_parameter_sets_gets_them_and_numbers_go_on() {
-        let mut feed = Feed::new(Packing::H264);
+        let mut feed = Forwarder::new(Packing::H264);
         let mut sets = Sets::default();
         [&[0x67, 0x42, 0xC0, 0x1E, 0x80][..], &[0x68, 0x80]].into_iter().for_each(|set| sets.add(set));
         feed.describe(Feeder::Process, sets);
@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn an_empty_packet_is_no_packet() {
-        let mut feed = Feed::new(Packing::H264);
+        let mut feed = Forwarder::new(Packing::H264);
         assert_eq!(take(&mut feed, Feeder::Process, &rtp(7, 1, 0, &[]), 0), None);
     }
 }

@@ -17,17 +17,17 @@ use crate::host::process_table::{self, ProcessInfo};
 
 /// The child, and what is known of its descendants.
 #[derive(Debug, Default)]
-pub struct Family {
+pub struct ProcessTree {
     leader: Option<ChildProcess>,
     exit_seen: bool,
     /// Processes the child had started when we began to end it, wherever they went since.
     descendants: Vec<ProcessInfo>,
 }
 
-impl Family {
+impl ProcessTree {
     /// Takes a new child; the one before is gone.
     pub fn adopt(&mut self, child: ChildProcess) {
-        *self = Family { leader: Some(child), ..Family::default() };
+        *self = ProcessTree { leader: Some(child), ..ProcessTree::default() };
     }
 
     /// Becomes readable when the child exits; `None` when that was seen already.

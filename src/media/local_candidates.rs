@@ -16,7 +16,7 @@ use crate::core::ice::{self, Addresses, HostCandidate, Ports};
 
 /// The candidates of one peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Locals {
+pub struct LocalCandidates {
     addresses: Addresses,
     ports: Ports,
     /// Addresses that are really ours, as of the offer.
@@ -41,10 +41,10 @@ impl From<Transport> for Protocol {
     }
 }
 
-impl Locals {
+impl LocalCandidates {
     /// Candidates with these addresses and ports.
-    pub fn new(addresses: Addresses, ports: Ports, interfaces: Vec<IpAddr>) -> Locals {
-        Locals { addresses, ports, interfaces }
+    pub fn new(addresses: Addresses, ports: Ports, interfaces: Vec<IpAddr>) -> LocalCandidates {
+        LocalCandidates { addresses, ports, interfaces }
     }
 
     /// What is given to ICE, best first.

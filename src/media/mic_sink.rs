@@ -13,20 +13,20 @@ const LARGEST: usize = 4_000;
 
 /// The sockets of one thread.
 #[derive(Debug)]
-pub struct Bodies {
+pub struct MicSink {
     pub(crate) sockets: Pair,
     shared: Arc<Shared>,
     scratch: Vec<u8>,
 }
 
-impl Bodies {
+impl MicSink {
     /// Opens the sockets. A host without IPv6 has none for it.
-    pub fn open(shared: Arc<Shared>) -> io::Result<Bodies> {
+    pub fn open(shared: Arc<Shared>) -> io::Result<MicSink> {
         let v4 = Udp::unbound(Ipv4Addr::UNSPECIFIED.into())?;
         let v6 = Udp::unbound(Ipv6Addr::UNSPECIFIED.into()).ok();
         let sockets = Pair { v4: Some(Arc::new(v4)), v6: v6.map(Arc::new) };
         sockets.each().try_for_each(|udp| udp.report_errors())?;
-        Ok(Bodies { sockets, shared, scratch: Vec::with_capacity(LARGEST) })
+        Ok(MicSink { sockets, shared, scratch: Vec::with_capacity(LARGEST) })
     }
 
     /// Sends one RTP packet.

@@ -1,6 +1,6 @@
 //! What an owner publishes to the event streams (`text/event-stream`) that the edge holds open for it.
 //!
-//! The owner says things into a [`Feed`]; each loop that has readers of it is woken by its eventfd, once, and sends what is
+//! The owner says things into a [`EventChannel`]; each loop that has readers of it is woken by its eventfd, once, and sends what is
 //! new. No thread waits for a reader and no owner waits for a socket: a reader that falls more than `RECENT` events
 //! behind has missed one, and is dropped.
 
@@ -120,7 +120,7 @@ impl Places {
 }
 
 /// What one owner publishes. Many readers may follow it.
-pub struct Feed {
+pub struct EventChannel {
     places: Places,
     number: u64,
     keeps: usize,
@@ -144,14 +144,14 @@ struct Reader {
 
 /// A reply that follows a feed: what is sent first, and from where on.
 pub struct Follow {
-    feed: Arc<Feed>,
+    feed: Arc<EventChannel>,
     from: u64,
     greeting: String,
 }
 
 /// A place among a feed's readers; dropping it gives it back.
 pub struct Subscription {
-    feed: Arc<Feed>,
+    feed: Arc<EventChannel>,
     reader: Arc<Reader>,
     next: u64,
     keys: Vec<Key>,
@@ -175,16 +175,16 @@ pub fn event(name: &str, data: &str) -> String {
     format!("event: {name}\ndata: {data}\n\n")
 }
 
-impl Feed {
+impl EventChannel {
     /// A feed that has said nothing yet.
-    pub fn new(places: Places) -> Feed {
+    pub fn new(places: Places) -> EventChannel {
         let number = places.feeds.fetch_add(1, Ordering::Relaxed);
-        Feed { places, number, keeps: RECENT, state: Mutex::default() }
+        EventChannel { places, number, keeps: RECENT, state: Mutex::default() }
     }
 
     /// One whose readers may be behind by so many events: for events that are large.
-    pub fn keeping(self, keeps: usize) -> Feed {
-        Feed { keeps, ..self }
+    pub fn keeping(self, keeps: usize) -> EventChannel {
+        EventChannel { keeps, ..self }
     }
 
     /// Streams that follow.
@@ -192,7 +192,7 @@ impl Feed {
         self.state().readers.len()
     }
 
-    /// Says something to everybody who follows. After [`Feed::close`] nobody hears it.
+    /// Says something to everybody who follows. After [`EventChannel::close`] nobody hears it.
     pub fn say(&self, name: &str, data: &str) {
         let mut state = self.state();
         state.say(event(name, data), self.keeps);
@@ -209,7 +209,7 @@ impl Feed {
 
     /// A reply that begins with `greeting`, which may tell how things stand now: everything said after this call comes
     /// after it, and what is said meanwhile may come twice, but is not lost.
-    pub fn follow(self: &Arc<Feed>, greeting: impl FnOnce() -> String) -> Follow {
+    pub fn follow(self: &Arc<EventChannel>, greeting: impl FnOnce() -> String) -> Follow {
         let from = self.state().said;
         Follow { feed: self.clone(), from, greeting: greeting() }
     }
@@ -219,7 +219,7 @@ impl Feed {
     }
 }
 
-impl fmt::Debug for Feed {
+impl fmt::Debug for EventChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state();
         write!(f, "Feed({} said, {} readers)", state.said, state.readers.len())
@@ -297,9 +297,9 @@ impl Drop for Subscription {
 mod tests {
     use super::*;
 
-    fn feed(per_feed: usize) -> (Arc<Feed>, Places) {
+    fn feed(per_feed: usize) -> (Arc<EventChannel>, Places) {
         let places = Places::new(3, per_feed);
-        (Arc::new(Feed::new(places.clone())), places)
+        (Arc::new(EventChannel::new(places.clone())), places)
     }
 
     fn texts(reader: &mut Subscription) -> Vec<String> {
@@ -345,9 +345,9 @@ mod tests {
     #[test]
     fn places_are_bounded_per_feed_and_in_all_and_given_back() {
         let (one, places) = feed(2);
-        let other = Arc::new(Feed::new(places.clone()));
-        let place = |feed: &Arc<Feed>| feed.follow(String::new).subscribe(Doorbell::silent(), None);
-        let refused = |feed: &Arc<Feed>| place(feed).map(|_| ()).unwrap_err();
+        let other = Arc::new(EventChannel::new(places.clone()));
+        let place = |feed: &Arc<EventChannel>| feed.follow(String::new).subscribe(Doorbell::silent(), None);
+        let refused = |feed: &Arc<EventChannel>| place(feed).map(|_| ()).unwrap_err();
         let held = [place(&one), place(&one)];
         assert!(held.iter().all(Result::is_ok), "two of one feed");
         assert_eq!(refused(&one), StreamLimit::OfFeed);
@@ -362,8 +362,8 @@ mod tests {
     #[test]
     fn an_address_leaves_half_of_a_feed_and_most_of_all_to_others() {
         let places = Places::new(80, 8);
-        let feeds: Vec<_> = (0..5).map(|_| Arc::new(Feed::new(places.clone()))).collect();
-        let place = |feed: &Arc<Feed>, host: u8| {
+        let feeds: Vec<_> = (0..5).map(|_| Arc::new(EventChannel::new(places.clone()))).collect();
+        let place = |feed: &Arc<EventChannel>, host: u8| {
             feed.follow(String::new).subscribe(Doorbell::silent(), Some([192, 0, 2, host].into()))
         };
         let mut held: Vec<_> = (0..20).map_while(|_| place(&feeds[0], 1).ok()).collect();

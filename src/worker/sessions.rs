@@ -23,17 +23,17 @@ use crate::host::wake::Wake;
 use crate::host::wireguard::WireGuard;
 use crate::media::Media;
 use crate::worker::answers;
-use crate::worker::board::{Asked, Board, Card};
 use crate::worker::bodies::Bodies;
-use crate::worker::chronicle::Chronicle;
 use crate::worker::data_dir::DataDir;
 use crate::worker::fence::LeaseFence;
 use crate::worker::mailbox::{Mailbox, Message, WhenOver};
 use crate::worker::ports::Ports;
+use crate::worker::registry::{Asked, SessionHandle, SessionRegistry};
 use crate::worker::ring::Ring;
+use crate::worker::session_store::SessionStore;
 use crate::worker::sources::Sources;
 use crate::worker::stamps::Stamps;
-use crate::worker::supervisor::{Assignment, Supervisor};
+use crate::worker::supervisor::{SessionContext, Supervisor};
 
 /// How often forgotten things are looked for when nothing happens.
 const ROUND: Duration = Duration::from_secs(2);
@@ -65,15 +65,15 @@ pub enum Order {
 }
 
 /// What the thread works with.
-pub struct Given {
+pub struct WorkerContext {
     /// The settings, as of the last reload.
     pub live: Arc<Live>,
     /// Where sessions are shown.
-    pub board: Arc<Board>,
+    pub board: Arc<SessionRegistry>,
     /// Where their directories are.
     pub root: Arc<DataDir>,
     /// What outlives sessions.
-    pub chronicle: Arc<Chronicle>,
+    pub chronicle: Arc<SessionStore>,
     /// Rings the heartbeat threads.
     pub changed: Ring,
     /// Which controllers may start and end sessions.
@@ -97,8 +97,8 @@ pub struct Given {
 /// Starts a session's thread. Where there is none, what it was to have comes back, so that its creator is told why.
 fn start_supervisor(
     id: &SessionId,
-    assignment: Assignment,
-) -> Result<JoinHandle<()>, (std::io::Error, Option<Box<Assignment>>)> {
+    assignment: SessionContext,
+) -> Result<JoinHandle<()>, (std::io::Error, Option<Box<SessionContext>>)> {
     let (hand_over, taken) = crossbeam_channel::bounded(1);
     // The channel has room for it.
     let _ = hand_over.send(Box::new(assignment));
@@ -109,8 +109,8 @@ fn start_supervisor(
 }
 
 /// The thread's state.
-pub struct Roster {
-    given: Given,
+pub struct Sessions {
+    given: WorkerContext,
     ports: Ports,
     supervisors: HashMap<SessionId, JoinHandle<()>>,
     /// Creates that wait for the session that holds their body to end.
@@ -134,11 +134,11 @@ enum Drain {
     Over,
 }
 
-impl Roster {
-    /// A roster with no session. `orders` is the sending side of what [`Roster::run`] receives.
-    pub fn new(given: Given, orders: Sender<Order>) -> Roster {
+impl Sessions {
+    /// A roster with no session. `orders` is the sending side of what [`Sessions::run`] receives.
+    pub fn new(given: WorkerContext, orders: Sender<Order>) -> Sessions {
         let sessions = given.live.get().sessions.clone();
-        Roster {
+        Sessions {
             given,
             ports: Ports::new(sessions.port_range_start, sessions.child_udp_range),
             supervisors: HashMap::new(),
@@ -217,7 +217,7 @@ impl Roster {
         None
     }
 
-    fn holder(&self, body: BodyAddr) -> Option<Arc<Card>> {
+    fn holder(&self, body: BodyAddr) -> Option<Arc<SessionHandle>> {
         self.given.board.live().into_iter().find(|card| card.request.body == body)
     }
 
@@ -238,7 +238,7 @@ impl Roster {
         let (id, wait, engine) = (asked.id.clone(), asked.request.wait, asked.engine.clone());
         let caller = asked.caller;
         let feeds = self.given.board.feeds();
-        let card = Arc::new(Card::new(asked, self.given.clock.now(), mailbox, lease.port(), feeds));
+        let card = Arc::new(SessionHandle::new(asked, self.given.clock.now(), mailbox, lease.port(), feeds));
         let (body, kind) = (card.request.body, card.engine_kind());
         // Before its supervisor runs: whoever is told of the session must find it listed. And in one step with the look at the lease:
         // who hears of a later number from us finds it listed, too.
@@ -249,7 +249,7 @@ impl Roster {
         log::info!(session:% = id, body:%; "[worker] session {id} for body {body} on port {}", lease.port());
         let early = (!wait).then(|| answers::created(&card, settings, Some("requested".into())));
         let (responder, at_once) = if wait { (Some(responder), None) } else { (None, Some(responder)) };
-        let assignment = Assignment {
+        let assignment = SessionContext {
             card: card.clone(),
             lease,
             engine,
@@ -382,7 +382,7 @@ impl Roster {
         let now = self.given.clock.now();
         self.end_drain(now);
         let window = self.given.live.get().sessions.ended_window;
-        let over = |card: &Card| card.forget_at(window).is_some_and(|at| now.reached(at));
+        let over = |card: &SessionHandle| card.forget_at(window).is_some_and(|at| now.reached(at));
         let mut forgotten = self.given.board.forget(over);
         // A heartbeat lists every session, and must not list too many.
         let live = self.supervisors.len();

@@ -4,11 +4,11 @@ use super::api_exchange::ApiExchange;
 use super::client::{ClientIo, End, State, Step, after_reply, respond};
 use super::context::Context;
 use super::counters::RouteClass;
+use super::event_channel::Follow;
 use super::event_stream::EventStream;
 use super::exchange::{Exchange, Facts};
-use super::feed::Follow;
 use super::flights::{Flight, FlightLimit};
-use super::own_reply;
+use super::local_response;
 use super::router::{ApiForward, Decision, Forward, Reply, Request};
 use super::sender;
 use super::socket::Got;
@@ -74,7 +74,7 @@ pub fn step(cx: &mut Context, io: &mut ClientIo, began: &mut bool) -> Result<Ste
 fn refusal(cx: &Context, head: &[u8], error: HeadError) -> End {
     let target = head.split(|byte| *byte == b' ').nth(1).and_then(|target| std::str::from_utf8(target).ok());
     let path = target.and_then(|target| target.split('?').next()).unwrap_or_default();
-    let reply = own_reply::error(error.status(), error.detail());
+    let reply = local_response::error(error.status(), error.detail());
     End::Refuse(Box::new(cx.router.form(path).map_or(reply.clone(), |form| form(reply))))
 }
 
@@ -250,7 +250,10 @@ fn forward_plan(
 ) -> Plan {
     let screened = forward.screen.as_ref().is_some_and(|screen| screen.takes_bodies());
     if screened && head.fields.iter().any(is_encoded) {
-        return Plan::Answer(own_reply::error(415, "a session description is sent as it is, not encoded"));
+        return Plan::Answer(local_response::error(
+            415,
+            "a session description is sent as it is, not encoded",
+        ));
     }
     if head.upgrade
         && forward.tunnels.is_some()
@@ -259,7 +262,7 @@ fn forward_plan(
         return Plan::Answer(limit.reply());
     }
     match is_too_large(head, forward.body_limit) {
-        true => Plan::Answer(own_reply::too_large()),
+        true => Plan::Answer(local_response::too_large()),
         false => Plan::Forward(Exchange::new(cx, io, head, forward, facts)),
     }
 }
@@ -272,7 +275,7 @@ fn api_plan(
     facts: Facts,
 ) -> Plan {
     match is_too_large(head, forward.body_limit) {
-        true => Plan::Answer(forward.too_large.unwrap_or(own_reply::too_large)()),
+        true => Plan::Answer(forward.too_large.unwrap_or(local_response::too_large)()),
         false => Plan::Api(Box::new(ApiExchange::new(cx, io, head, forward, facts))),
     }
 }

@@ -14,9 +14,9 @@ use std::time::Instant;
 use crate::core::ids::SessionId;
 use crate::isolation::{Contained, isolate};
 use crate::media::ids::PeerId;
+use crate::media::pending_peer::PendingPeer;
 use crate::media::places::{Client, Places};
 use crate::media::role::{OfferRefused, PeerLimit, RoleKind};
-use crate::media::seed::Seed;
 use crate::media::view::{PeerView, Standing};
 
 /// What a panic in the state of a peer that waits costs.
@@ -33,7 +33,7 @@ pub struct Owner {
 
 /// The directory.
 #[derive(Debug)]
-pub struct Directory {
+pub struct PeerRegistry {
     register: Mutex<Register>,
     /// Addresses of peers that another thread than their own hears.
     foreign: RwLock<HashMap<SocketAddr, Owner>>,
@@ -69,7 +69,7 @@ struct Entry {
 
 #[derive(Debug)]
 enum Place {
-    Pending(Box<Seed>),
+    Pending(Box<PendingPeer>),
     On(usize),
 }
 
@@ -77,7 +77,7 @@ enum Place {
 #[derive(Debug)]
 pub enum Claim {
     /// A peer that waited; it is the asking thread's now.
-    Adopted(Box<Seed>),
+    Adopted(Box<PendingPeer>),
     /// A peer of some thread, perhaps the asking one.
     Owned(Owner),
     /// There is one of that name, but the check does not have its password.
@@ -103,10 +103,10 @@ impl From<PeerLimit> for OfferRefused {
     }
 }
 
-impl Directory {
+impl PeerRegistry {
     /// An empty directory.
-    pub fn new(max_peers: usize, max_viewers: usize, threads: usize) -> Directory {
-        Directory {
+    pub fn new(max_peers: usize, max_viewers: usize, threads: usize) -> PeerRegistry {
+        PeerRegistry {
             register: Mutex::new(Register {
                 places: Places::new(max_peers, max_viewers),
                 peers: HashMap::new(),
@@ -141,7 +141,7 @@ impl Directory {
 
     /// Lists a peer that waits for whichever thread hears it first. One that waited in vain may lose its place to it, and is
     /// returned.
-    pub fn await_first_check(&self, seed: Box<Seed>) -> Result<Option<Box<Seed>>, PeerLimit> {
+    pub fn await_first_check(&self, seed: Box<PendingPeer>) -> Result<Option<Box<PendingPeer>>, PeerLimit> {
         let mut register = self.register();
         let displaced = register.list(seed.id, Entry::of(&seed, None))?;
         register.pending += 1;
@@ -150,7 +150,7 @@ impl Directory {
     }
 
     /// Lists a peer that the least loaded thread will own, and says which one that is.
-    pub fn assign(&self, seed: &Seed) -> Result<usize, PeerLimit> {
+    pub fn assign(&self, seed: &PendingPeer) -> Result<usize, PeerLimit> {
         let mut register = self.register();
         let loads = register.load.iter().enumerate();
         let thread = loads.min_by_key(|(_, load)| **load).map_or(0, |(index, _)| index);
@@ -167,7 +167,7 @@ impl Directory {
     }
 
     /// Lists a member of a room, which this thread will own. `None` in the refusal: its name is taken.
-    pub fn assign_to(&self, seed: &Seed, thread: usize) -> Result<(), Option<PeerLimit>> {
+    pub fn assign_to(&self, seed: &PendingPeer, thread: usize) -> Result<(), Option<PeerLimit>> {
         let mut register = self.register();
         if register.peers.contains_key(&seed.id) {
             return Err(None);
@@ -180,7 +180,7 @@ impl Directory {
     }
 
     /// Whose check is it that names `ufrag`? `accepts` asks a waiting peer whether the check is genuine.
-    pub fn claim(&self, ufrag: &str, thread: usize, accepts: impl FnOnce(&Seed) -> bool) -> Claim {
+    pub fn claim(&self, ufrag: &str, thread: usize, accepts: impl FnOnce(&PendingPeer) -> bool) -> Claim {
         let mut register = self.register();
         let Some(peer) = register.by_ufrag.get(ufrag).copied() else { return Claim::Unknown };
         let Some(entry) = register.peers.get_mut(&peer) else { return Claim::Unknown };
@@ -214,7 +214,7 @@ impl Directory {
     }
 
     /// Works on a peer that waits. `None` when it does not, or when a panic was its end.
-    pub fn with_pending<T>(&self, peer: &PeerId, work: impl FnOnce(&mut Seed) -> T) -> Option<T> {
+    pub fn with_pending<T>(&self, peer: &PeerId, work: impl FnOnce(&mut PendingPeer) -> T) -> Option<T> {
         let mut register = self.register();
         let entry = register.peers.get_mut(peer)?;
         let Place::Pending(seed) = &mut entry.place else { return None };
@@ -228,7 +228,7 @@ impl Directory {
     }
 
     /// Takes a peer that waits off the list. `None` when it does not wait (any more).
-    pub fn withdraw(&self, peer: &PeerId) -> Option<Box<Seed>> {
+    pub fn withdraw(&self, peer: &PeerId) -> Option<Box<PendingPeer>> {
         let mut register = self.register();
         match &register.peers.get(peer)?.place {
             Place::Pending(_) => register.remove(peer),
@@ -325,11 +325,11 @@ impl Directory {
 fn give_up(mut register: MutexGuard<'_, Register>, peer: &PeerId) {
     let seed = register.remove(peer);
     drop(register);
-    seed.into_iter().for_each(Seed::discard);
+    seed.into_iter().for_each(PendingPeer::discard);
 }
 
 impl Entry {
-    fn of(seed: &Seed, thread: Option<usize>) -> Entry {
+    fn of(seed: &PendingPeer, thread: Option<usize>) -> Entry {
         Entry {
             client: Client { session: seed.session.clone(), network: seed.client },
             kind: seed.role.kind(),
@@ -345,7 +345,7 @@ impl Entry {
 
 impl Register {
     /// Lists a peer. One that waited in vain may lose its place to it, and is returned.
-    fn list(&mut self, id: PeerId, entry: Entry) -> Result<Option<Box<Seed>>, PeerLimit> {
+    fn list(&mut self, id: PeerId, entry: Entry) -> Result<Option<Box<PendingPeer>>, PeerLimit> {
         self.note_finished();
         let displaced = self.room_for(&entry.client, entry.kind, entry.since)?;
         let displaced = displaced.and_then(|id| self.remove(&id));
@@ -411,7 +411,7 @@ impl Register {
         self.by_ufrag.insert(ours, *id);
     }
 
-    fn remove(&mut self, id: &PeerId) -> Option<Box<Seed>> {
+    fn remove(&mut self, id: &PeerId) -> Option<Box<PendingPeer>> {
         let entry = self.peers.remove(id)?;
         self.by_ufrag.remove(&entry.ufrag);
         let before = self.unfinished.len();
