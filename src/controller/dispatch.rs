@@ -4,6 +4,7 @@
 //! thread ([`crate::core::fleet::turns`]). What the worker answered about a session that began carries its stamp; a refusal
 //! before the beginning carries none.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -14,6 +15,7 @@ use crate::api::sessions;
 use crate::api::types::Created;
 use crate::controller::fleet_thread::{Ask, Create};
 use crate::controller::lease::NotLeading;
+use crate::controller::moves::{self, MoveJob};
 use crate::controller::refusals;
 use crate::controller::rooms::rest::RoomOrder;
 use crate::controller::worker_client::{CallError, Reply, WorkerClient};
@@ -28,10 +30,10 @@ use crate::host::entropy;
 
 /// What a worker may take beyond `sessions.create_timeout`: it answers when nothing of a failed session is left. Below
 /// the reservation's own margin.
-const CREATE_MARGIN: Duration = Duration::from_secs(10);
+pub(super) const CREATE_MARGIN: Duration = Duration::from_secs(10);
 
 /// Ending a session: SIGINT, grace, SIGKILL, clean-up.
-const DELETE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const DELETE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Looking at a session.
 const INSPECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,6 +44,10 @@ pub enum Job {
     Create(Box<Create>, Placed),
     /// End the session that holds the body, on this worker, then try the create again.
     Replace(Box<Create>, SessionId, WorkerId),
+    /// Have a session go on at another worker.
+    Move(Box<MoveJob>),
+    /// Ask this worker what a session of it was asked for.
+    Parcel(SessionId, WorkerId),
     /// End a session on this worker.
     Delete(SessionId, WorkerId, Responder),
     /// See whether this worker can be called.
@@ -59,7 +65,7 @@ impl Job {
             Job::Create(create, _) | Job::Replace(create, ..) => create.responder.send(answer),
             Job::Delete(.., responder) | Job::Inspect(.., responder) => responder.send(answer),
             Job::Room(order) => order.responder.send(answer),
-            Job::Call(_) => {}
+            Job::Call(_) | Job::Move(_) | Job::Parcel(..) => {}
         }
     }
 }
@@ -88,7 +94,7 @@ pub struct Turn {
 }
 
 impl Turn {
-    fn of(placed: &Placed, sent: Result<Reply, CallError>) -> Turn {
+    pub(super) fn of(placed: &Placed, sent: Result<Reply, CallError>) -> Turn {
         let reply = match sent {
             Err(CallError::NotReached(reason)) => {
                 return Turn { end: TurnEnd::NotReached, stamp: None, reason, answer: None };
@@ -149,6 +155,8 @@ impl Dispatcher {
         match job {
             Job::Create(create, placed) => self.create(create, placed),
             Job::Call(worker) => self.call(worker),
+            Job::Move(job) => self.carry(job),
+            Job::Parcel(id, worker) => self.learn(&id, &worker),
             Job::Replace(create, holder, worker) => self.replace(create, &holder, &worker),
             Job::Delete(id, worker, responder) => {
                 responder.send(self.delete(&id, &worker, EndReason::Deleted));
@@ -177,7 +185,7 @@ impl Dispatcher {
     }
 
     /// A worker that answers is alive, and where we believe it to be.
-    fn note_answer(&self, worker: &WorkerId, sent: &Result<Reply, CallError>) {
+    pub(super) fn note_answer(&self, worker: &WorkerId, sent: &Result<Reply, CallError>) {
         if sent.as_ref().is_ok_and(|reply| reply.stamp.is_some()) {
             let _ = self.fleet.send(Ask::Answered(worker.clone()));
         }
@@ -216,6 +224,10 @@ impl Dispatcher {
                 "session ended",
                 "it started, and ended before it could be handed out",
             );
+        }
+        if create.request.movable {
+            let parcel = Arc::new(moves::parcel_of(create, view_id.clone(), &placed.worker));
+            let _ = self.fleet.send(Ask::Parcel(create.id.clone(), parcel));
         }
         let (session, worker, body) = (&create.id, &placed.worker, create.request.body);
         log::info!(session:%, worker:%, body:%; "[controller] session {session} runs on worker {worker}");
