@@ -263,19 +263,24 @@ impl Dispatcher {
         self.note_answer(worker, &sent);
         match sent {
             Err(CallError::NotLeading(who)) => refusals::not_leading(&who),
-            Ok(reply) => {
-                if let (204 | 404, Some(stamp)) = (reply.status, reply.stamp) {
-                    let _ = self.fleet.send(Ask::Ended(id.clone(), reason, stamp));
-                }
+            Ok(reply @ Reply { status: 204 | 404, stamp: Some(stamp), .. }) => {
+                let _ = self.fleet.send(Ask::Ended(id.clone(), reason, stamp));
                 pass_on(reply)
             }
+            Ok(reply) => {
+                self.end_later(id, reason);
+                not_ended(reply)
+            }
             Err(CallError::NotReached(why) | CallError::Lost(why)) => {
-                let _ = self.fleet.send(Ask::Condemn(id.clone(), reason));
-                refusals::worker_unreachable(&format!(
-                    "{why}; the session is ended as soon as its worker answers"
-                ))
+                self.end_later(id, reason);
+                refusals::worker_unreachable(&format!("{why}; {ENDED_LATER}"))
             }
         }
+    }
+
+    /// Whoever did not end the session may still run it: its worker is told with the answers to its heartbeats until it is gone.
+    fn end_later(&self, id: &SessionId, reason: EndReason) {
+        let _ = self.fleet.send(Ask::Condemn(id.clone(), reason));
     }
 
     fn inspect(&self, id: &SessionId, worker: &WorkerId, base_url: &str) -> Option<Answer> {
@@ -295,6 +300,30 @@ fn view_id(body: &Value) -> Option<SessionId> {
     sessions::id_of_link(body.get("view_url")?.as_str()?)
 }
 
+/// What a caller is told of an end that is remembered.
+const ENDED_LATER: &str = "the session is ended as soon as its worker answers";
+
+/// An answer that is no end, of the worker or of what stands in its place.
+fn not_ended(reply: Reply) -> Answer {
+    match reply.status {
+        // Its own words say when to ask again.
+        429 | 503 => pass_on(reply),
+        401 => refuses_us(&format!("{TOKEN_ADVICE}; {ENDED_LATER}")),
+        status => {
+            let words = reply.error_text();
+            refusals::worker_unreachable(&format!("it answered {status} ({words}); {ENDED_LATER}"))
+        }
+    }
+}
+
+const TOKEN_ADVICE: &str = "the worker refuses this controller's token: a worker that has proved itself takes its own token \
+                            from its next heartbeat on; an older one needs workers.token (or server.admin_token) as its \
+                            controller.token";
+
+fn refuses_us(detail: &str) -> Answer {
+    Answer::error(502, "worker refuses the controller", detail)
+}
+
 /// The worker's own words; only `Retry-After` comes along with them.
 fn pass_on(reply: Reply) -> Answer {
     if reply.status == 204 {
@@ -302,9 +331,7 @@ fn pass_on(reply: Reply) -> Answer {
     }
     // The caller's own token was right.
     if reply.status == 401 {
-        let advice = "the worker refuses this controller's token: a worker that has proved itself takes its own token from its \
-                      next heartbeat on; an older one needs workers.token (or server.admin_token) as its controller.token";
-        return Answer::error(502, "worker refuses the controller", advice);
+        return refuses_us(TOKEN_ADVICE);
     }
     let answer = Answer::json(reply.status, &reply.body);
     match reply.retry_after {
