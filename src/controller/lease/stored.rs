@@ -148,12 +148,15 @@ impl StoredNamespaces {
             Err(why) => (None, Some((value, why)), false),
         };
         let stored = Stored { edition, state };
-        let ours = self.registry.get(&name);
-        if judge(ours.as_ref(), Some(&stored)) == Verdict::Take
+        let (verdict, ours) = self.registry.read(|known| {
+            let ours = known.get(&name);
+            (judge(ours, Some(&stored)), ours.map(|ours| ours.edition))
+        });
+        if verdict == Verdict::Take
             && let Some(state) = &stored.state
         {
             match ours {
-                Some(ours) if ours.edition == edition => log::warn!(
+                Some(ours) if ours == edition => log::warn!(
                     "[room] ALERT namespace {name} is another one in etcd than here, and neither is later: etcd's counts from now on, and tokens that were good here alone are not any more"
                 ),
                 _ => log::info!("[room] namespace {name}: edition {edition} of it comes from etcd"),
@@ -212,40 +215,38 @@ impl StoredNamespaces {
 
     /// A namespace of ours that etcd lacks, has an earlier edition of, or has sealed with an earlier secret, as it is to be written.
     pub fn due(&self) -> Option<(NamespaceState, Sealed)> {
-        let lacks = |name: &NamespaceName| {
-            let state = self.registry.get(name)?;
-            let entry = self.entries.get(name);
-            let wanted = match judge(Some(&state), entry.map(|entry| &entry.stored)) {
+        let lacks = |state: &NamespaceState| {
+            let entry = self.entries.get(&state.name);
+            let wanted = match judge(Some(state), entry.map(|entry| &entry.stored)) {
                 Verdict::Bring => true,
                 Verdict::Agreed => entry.is_some_and(|entry| entry.is_sealed_by_other),
                 Verdict::Take | Verdict::Closed => false,
             };
-            let sealed = wanted.then(|| self.sealed(&state, entry.map_or(0, |entry| entry.modified)).ok());
-            Some((state, sealed??))
+            let sealed = wanted.then(|| self.sealed(state, entry.map_or(0, |entry| entry.modified)).ok());
+            sealed.flatten().map(|sealed| (state.clone(), sealed))
         };
-        self.registry.names().iter().find_map(lacks)
+        self.registry.read(|known| known.all().find_map(lacks))
     }
 
     /// Says for health how what is here and what etcd has do not fit.
     pub fn tell(&self, leads: bool) {
-        let unread = self.entries.iter().filter_map(|(name, entry)| {
-            let ours = self.registry.get(name);
-            let is_closed = judge(ours.as_ref(), Some(&entry.stored)) == Verdict::Closed;
-            entry.closed.as_ref().filter(|_| is_closed).map(|(_, why)| closed(name, why))
-        });
-        let mut troubles: Vec<String> = unread.collect();
-        if !leads {
-            let names = self.registry.names();
-            let ahead = names.iter().filter(|name| {
-                let stored = self.entries.get(*name).map(|entry| &entry.stored);
-                judge(self.registry.get(name).as_ref(), stored) == Verdict::Bring
+        let troubles = self.registry.read(|known| {
+            let unread = self.entries.iter().filter_map(|(name, entry)| {
+                let is_closed = judge(known.get(name), Some(&entry.stored)) == Verdict::Closed;
+                entry.closed.as_ref().filter(|_| is_closed).map(|(_, why)| closed(name, why))
             });
-            troubles.extend(ahead.map(|name| {
+            let is_ahead = |state: &&NamespaceState| {
+                let stored = self.entries.get(&state.name).map(|entry| &entry.stored);
+                !leads && judge(Some(state), stored) == Verdict::Bring
+            };
+            let ahead = known.all().filter(is_ahead).map(|state| {
                 format!(
-                    "namespace {name}: this controller's file is later than what etcd has, and comes into etcd when this controller leads"
+                    "namespace {}: this controller's file is later than what etcd has, and comes into etcd when this controller leads",
+                    state.name
                 )
-            }));
-        }
+            });
+            unread.chain(ahead).collect()
+        });
         self.registry.set_store_troubles(troubles);
     }
 }
@@ -262,7 +263,6 @@ fn closed(name: &NamespaceName, why: &Unreadable) -> String {
 /// Keys made of secrets: the first seals, each may open.
 #[derive(Default)]
 struct Keyring {
-    purpose: String,
     keys: Vec<(Secret, SealKey)>,
 }
 
@@ -277,11 +277,11 @@ impl Keyring {
             return false;
         }
         let prefix = settings.lease.as_ref().map(|lease| lease.prefix.as_str()).unwrap_or_default();
-        self.purpose = format!("hydraneckwebrtc namespaces {prefix}");
+        let purpose = format!("hydraneckwebrtc namespaces {prefix}");
         let mut known = std::mem::take(&mut self.keys);
         for secret in wanted {
             let made = known.iter().position(|key| same(key, &secret)).map(|at| known.swap_remove(at));
-            let key = made.or_else(|| Some((secret.clone(), SealKey::of(secret, &self.purpose)?)));
+            let key = made.or_else(|| Some((secret.clone(), SealKey::of(secret, &purpose)?)));
             self.keys.extend(key);
         }
         true

@@ -213,14 +213,9 @@ impl NamespaceRegistry {
         self.known().get(name).cloned()
     }
 
-    /// The names of all of them.
-    pub fn names(&self) -> Vec<NamespaceName> {
-        self.known().all().map(|state| state.name.clone()).collect()
-    }
-
-    /// All of them, by name.
-    pub fn states(&self) -> Vec<NamespaceState> {
-        self.known().all().cloned().collect()
+    /// What `of` makes of what is known, without a copy. It must not ask us for anything else: nothing changes meanwhile.
+    pub fn read<T>(&self, of: impl FnOnce(&Namespaces) -> T) -> T {
+        of(&self.known())
     }
 
     /// What lacks for their files to be what is known, in words.

@@ -89,7 +89,8 @@ pub struct Files {
 impl Files {
     /// With what was read from them.
     pub fn new(place: Result<NamespaceFiles, String>, known: &NamespaceRegistry) -> Files {
-        let written = known.states().iter().map(|state| (state.name.clone(), mark(state))).collect();
+        let written =
+            known.read(|known| known.all().map(|state| (state.name.clone(), mark(state))).collect());
         Files { place, written, refused: BTreeMap::new(), seen: 0 }
     }
 
@@ -125,7 +126,8 @@ impl Files {
         }
         self.seen = changes;
         let is_due = |state: &NamespaceState| self.written.get(&state.name) != Some(&mark(state));
-        let due: Vec<NamespaceState> = registry.states().into_iter().filter(is_due).collect();
+        let due: Vec<NamespaceState> =
+            registry.read(|known| known.all().filter(|state| is_due(state)).cloned().collect());
         for state in &due {
             let _ = self.write(state);
         }
