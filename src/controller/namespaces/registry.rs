@@ -1,7 +1,6 @@
 //! What everybody may look up of namespaces and of the workers that serve them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
 
@@ -32,8 +31,8 @@ struct Shared {
     clock: Clock,
     /// Where both locks are taken, this one is first.
     known: RwLock<Namespaces>,
-    /// How often something was put there.
-    changes: AtomicU64,
+    /// Those that were put there and whose files nobody has looked after yet.
+    put: Mutex<BTreeSet<NamespaceName>>,
     placement: Mutex<Placement>,
     /// Namespaces whose file cannot be read, and why; until they are enabled anew.
     unreadable: RwLock<BTreeMap<NamespaceName, String>>,
@@ -86,12 +85,14 @@ impl NamespaceRegistry {
             live,
             clock,
             known: RwLock::default(),
-            changes: AtomicU64::new(0),
+            put: Mutex::default(),
             placement: Mutex::new(Placement::new(patience)),
             unreadable: RwLock::new(unreadable.into_iter().collect()),
             troubles: RwLock::default(),
         }));
         states.into_iter().for_each(|state| registry.put(state));
+        // They are in their files.
+        registry.take_put();
         (registry, files)
     }
 
@@ -196,16 +197,16 @@ impl NamespaceRegistry {
             return;
         }
         self.0.unreadable.write().unwrap_or_else(PoisonError::into_inner).remove(&state.name);
+        self.0.put.lock().unwrap_or_else(PoisonError::into_inner).insert(state.name.clone());
         // Read under the lock: a reload either came before and is seen here, or comes after and sets its own.
         let limits = RoomLimits::from(&self.0.live.get().rooms);
         // A file that was brought back from a worker names the TURN servers of its copy.
         known.put(NamespaceState { limits, turn_urls: Vec::new(), ..state });
-        self.0.changes.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// A number that is another one when a state was put.
-    pub fn changes(&self) -> u64 {
-        self.0.changes.load(Ordering::Acquire)
+    /// Those that were put since this was asked last.
+    pub fn take_put(&self) -> BTreeSet<NamespaceName> {
+        std::mem::take(&mut *self.0.put.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What is known of a namespace.
@@ -313,7 +314,7 @@ fn lost(name: &NamespaceName, why: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, AtomicUsize};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use super::*;
     use crate::config::settings::Role;
