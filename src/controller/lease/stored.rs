@@ -125,16 +125,15 @@ impl StoredNamespaces {
         is_news
     }
 
-    /// Those that could not be read may be readable with other secrets.
+    /// Those that could not be read may be readable with other secrets. The others were sealed with one of before.
     fn read_again(&mut self) {
-        let closed = std::mem::take(&mut self.entries);
-        for (name, entry) in closed {
+        for (name, entry) in std::mem::take(&mut self.entries) {
             match entry.closed {
                 Some((value, _)) => {
                     self.take(KeptNamespace { name, modified: entry.modified, value });
                 }
                 None => {
-                    self.entries.insert(name, entry);
+                    self.entries.insert(name, Entry { is_sealed_by_other: true, ..entry });
                 }
             }
         }
@@ -302,4 +301,47 @@ impl Keyring {
 fn secrets(settings: &Settings) -> impl Iterator<Item = &Secret> {
     let own = settings.lease.as_ref().map(|lease| &lease.secret).filter(|secret| !secret.is_empty());
     own.into_iter().chain(settings.server.admin_secrets())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::Role;
+    use crate::core::namespaces::state::RoomLimits;
+    use crate::host::clock::Clock;
+    use crate::host::entropy;
+    use crate::host::private_dir::PrivateDir;
+
+    #[test]
+    fn what_was_sealed_with_a_secret_of_before_is_sealed_anew_after_a_reload() {
+        let path = std::env::temp_dir().join(format!("neck-stored-{:016x}", entropy::number()));
+        let place = PrivateDir::open(&path).unwrap();
+        let mut settings = Settings::defaults(Role::Controller);
+        settings.server.admin_token = Secret::new("the-first-token");
+        let live = Arc::new(Live::new(settings.clone()));
+        let (registry, _) = NamespaceRegistry::open(&place, live.clone(), Clock::start());
+        let mut stored = StoredNamespaces::new(live.clone(), registry.clone());
+        stored.make_keys();
+        let fresh = NamespaceState::new("a".parse().unwrap(), RoomLimits::default());
+        registry.put(NamespaceState { edition: 1, ..fresh });
+        let write = |stored: &mut StoredNamespaces, modified| {
+            let (state, Sealed { value, .. }) = stored.due().expect("it is to be written");
+            stored.wrote(&state, modified);
+            (state.name, value)
+        };
+        let (name, before) = write(&mut stored, 1);
+        assert!(stored.due().is_none() && !stored.read(News::default(), true), "nothing is new");
+        let first = std::mem::replace(&mut settings.server.admin_token, Secret::new("the-second-token"));
+        settings.server.admin_tokens = vec![first];
+        live.set(settings.clone());
+        assert!(stored.read(News::default(), true), "there is another secret");
+        let (_, after) = write(&mut stored, 2);
+        assert!(stored.due().is_none());
+        settings.server.admin_tokens.clear();
+        live.set(settings);
+        stored.make_keys();
+        let opens = [&before, &after].map(|value| stored.open(&name, value).1.is_ok());
+        assert_eq!(opens, [false, true], "the second secret alone opens what is there now");
+        std::fs::remove_dir_all(&path).unwrap();
+    }
 }
