@@ -319,25 +319,13 @@ mod tests {
     use super::*;
     use crate::config::settings::Role;
     use crate::core::namespaces::RoomRole;
-    use crate::core::namespaces::state::{ENTROPY, TokenHash, TokenRecord, TurnSecret};
+    use crate::core::namespaces::access::tests::namespace as with_tokens;
     use crate::host::entropy;
 
     const ROUNDS: usize = 50;
 
     fn namespace() -> NamespaceState {
-        let mut state = NamespaceState::new("a".parse().unwrap(), RoomLimits::default());
-        state.enable(TurnSecret::from_entropy([1; ENTROPY]), 0);
-        let hash = TokenHash::of("boss");
-        let record = TokenRecord {
-            id: "t".into(),
-            hash,
-            role: RoomRole::Owner,
-            subject: None,
-            created_at: 0,
-            expires_at: None,
-        };
-        state.add_token(record, 0).unwrap();
-        state
+        with_tokens("a", &[("boss", RoomRole::Owner, None)])
     }
 
     #[test]
@@ -376,7 +364,7 @@ mod tests {
             let is_good_again = |_: &usize| {
                 registry.put(namespace());
                 let mut state = registry.get(&"a".parse().unwrap()).unwrap();
-                state.revoke("t");
+                state.revoke("boss");
                 registry.put(state);
                 // What was under way has ended.
                 for counter in &reloads {
