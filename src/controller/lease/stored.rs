@@ -115,8 +115,9 @@ impl StoredNamespaces {
         for kept in news.entries {
             self.take(kept);
         }
-        if self.keys.set(&self.live.get()) {
-            self.read_again();
+        let change = self.keys.set(&self.live.get());
+        if change != Change::None {
+            self.read_again(change);
             is_news = true;
         }
         if is_news {
@@ -125,15 +126,16 @@ impl StoredNamespaces {
         is_news
     }
 
-    /// Those that could not be read may be readable with other secrets. The others were sealed with one of before.
-    fn read_again(&mut self) {
+    /// Those that could not be read may be readable with other secrets. The others were not sealed with the first one where that is new.
+    fn read_again(&mut self, change: Change) {
         for (name, entry) in std::mem::take(&mut self.entries) {
             match entry.closed {
                 Some((value, _)) => {
                     self.take(KeptNamespace { name, modified: entry.modified, value });
                 }
                 None => {
-                    self.entries.insert(name, Entry { is_sealed_by_other: true, ..entry });
+                    let is_sealed_by_other = entry.is_sealed_by_other || change == Change::First;
+                    self.entries.insert(name, Entry { is_sealed_by_other, ..entry });
                 }
             }
         }
@@ -265,15 +267,25 @@ struct Keyring {
     keys: Vec<(Secret, SealKey)>,
 }
 
+/// What is other of the keys than before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    None,
+    /// The first, which seals.
+    First,
+    /// Those that only open.
+    Others,
+}
+
 impl Keyring {
-    /// Makes the keys of these settings, where they are not made yet. Whether there is another one than before.
-    fn set(&mut self, settings: &Settings) -> bool {
+    /// Makes the keys of these settings, where they are not made yet.
+    fn set(&mut self, settings: &Settings) -> Change {
         let wanted: Vec<&Secret> = secrets(settings).collect();
         let same = |(known, _): &(Secret, SealKey), wanted: &&Secret| known.matches(wanted.expose());
-        if self.keys.len() == wanted.len()
-            && self.keys.iter().zip(&wanted).all(|(key, wanted)| same(key, wanted))
-        {
-            return false;
+        let mut pairs = self.keys.iter().zip(&wanted).map(|(key, wanted)| same(key, wanted));
+        let is_first_same = pairs.next().unwrap_or(self.keys.len() == wanted.len());
+        if is_first_same && self.keys.len() == wanted.len() && pairs.all(|is_same| is_same) {
+            return Change::None;
         }
         let prefix = settings.lease.as_ref().map(|lease| lease.prefix.as_str()).unwrap_or_default();
         let purpose = format!("hydraneckwebrtc namespaces {prefix}");
@@ -283,7 +295,7 @@ impl Keyring {
             let key = made.or_else(|| Some((secret.clone(), SealKey::of(secret, &purpose)?)));
             self.keys.extend(key);
         }
-        true
+        if is_first_same { Change::Others } else { Change::First }
     }
 
     fn seal(&self, label: &str, plain: &[u8]) -> Option<String> {
@@ -339,7 +351,8 @@ mod tests {
         assert!(stored.due().is_none());
         settings.server.admin_tokens.clear();
         live.set(settings);
-        stored.make_keys();
+        assert!(stored.read(News::default(), true), "there is a secret less");
+        assert!(stored.due().is_none(), "the first one is as before");
         let opens = [&before, &after].map(|value| stored.open(&name, value).1.is_ok());
         assert_eq!(opens, [false, true], "the second secret alone opens what is there now");
         std::fs::remove_dir_all(&path).unwrap();
