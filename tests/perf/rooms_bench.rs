@@ -15,6 +15,7 @@
 #[path = "children.rs"]
 #[allow(dead_code)]
 mod children;
+#[allow(dead_code)]
 mod far_end;
 mod figures;
 mod janus_server;
