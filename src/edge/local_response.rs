@@ -9,6 +9,7 @@ use crate::edge::http1::head::downstream::{connection_field, write_hsts};
 use crate::edge::http1::head::fields::{is_safe_value, is_token_byte};
 use crate::edge::http1::head::response::ToHead;
 use crate::edge::http1::head::upstream::write_field;
+use crate::edge::http1::reason::reason;
 
 /// How a reply of our own is sent.
 #[derive(Clone, Copy, Debug)]
@@ -117,45 +118,6 @@ pub fn error(status: u16, detail: &str) -> Reply {
 /// A request's body is larger than it may be.
 pub fn too_large() -> Reply {
     error(413, "the request body is too large")
-}
-
-/// Reason phrases (RFC 9110, 15) of what we and the roles send.
-fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        201 => "Created",
-        202 => "Accepted",
-        204 => "No Content",
-        301 => "Moved Permanently",
-        302 => "Found",
-        303 => "See Other",
-        304 => "Not Modified",
-        307 => "Temporary Redirect",
-        308 => "Permanent Redirect",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        409 => "Conflict",
-        410 => "Gone",
-        413 => "Content Too Large",
-        414 => "URI Too Long",
-        415 => "Unsupported Media Type",
-        417 => "Expectation Failed",
-        426 => "Upgrade Required",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        500 => "Internal Server Error",
-        501 => "Not Implemented",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        505 => "HTTP Version Not Supported",
-        508 => "Loop Detected",
-        _ => "",
-    }
 }
 
 #[cfg(test)]
