@@ -5,10 +5,10 @@ use std::io::Write as _;
 use super::router::{Nonce, Reply, SERVER};
 use crate::edge::http1::csp;
 use crate::edge::http1::head::Version;
-use crate::edge::http1::head::downstream::{connection_field, write_hsts};
+use crate::edge::http1::head::downstream::{connection_field, write_hsts, write_status};
 use crate::edge::http1::head::fields::{is_safe_value, is_token_byte};
 use crate::edge::http1::head::response::ToHead;
-use crate::edge::http1::head::upstream::write_field;
+use crate::edge::http1::head::upstream::{write_field, write_length};
 use crate::edge::http1::reason::reason;
 
 /// How a reply of our own is sent.
@@ -30,17 +30,12 @@ pub struct Manner<'a> {
 
 /// Appends the reply to `out`.
 pub fn write_own(out: &mut Vec<u8>, reply: &Reply, manner: Manner<'_>) {
-    // Writing to a Vec cannot fail.
-    let _ = write!(
-        out,
-        "HTTP/1.1 {} {}\r\nServer: {SERVER}\r\nDate: {}\r\n",
-        reply.status,
-        reason(reply.status),
-        manner.date
-    );
+    write_status(out, reply.status, reason(reply.status));
+    write_field(out, "Server", SERVER.as_bytes());
+    write_field(out, "Date", manner.date.as_bytes());
     let bodiless = matches!(reply.status, 100..=199 | 204 | 304);
     if !bodiless {
-        let _ = write!(out, "Content-Length: {}\r\n", reply.body.len());
+        write_length(out, reply.body.len() as u64);
     }
     if !reply.body.is_empty() && !bodiless {
         write_field(out, "Content-Type", reply.content_type.as_bytes());
