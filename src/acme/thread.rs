@@ -13,12 +13,13 @@ use crate::acme::protocol::issuance::{Answer, Begun, Call, Input, Issuance, Keep
 use crate::acme::protocol::plan::{Due, Held, Verdict, Wanted};
 use crate::acme::protocol::says;
 use crate::acme::protocol::trouble::{Kind, Trouble};
-use crate::acme::status::{Status, now};
+use crate::acme::status::Status;
 use crate::acme::store::{Der, KeptAccount, KeptCertificate, KeptPlan, Store};
-use crate::acme::{Wishes, outside};
+use crate::acme::{GRACE, STACK, Wishes, outside};
 use crate::core::wall_time::{DAY, HOUR, WallTime, in_words, retry_after};
 use crate::edge::tls::names::ServedCertificates;
-use crate::host::entropy;
+use crate::host::clock::wall_time;
+use crate::host::{aside, entropy};
 
 /// Longest sleep: the clock may be set, and the watchdog wants to hear of us.
 const LOOK: Duration = Duration::from_secs(60);
@@ -45,7 +46,7 @@ enum End {
 pub struct Worker {
     wishes: Wishes,
     store: Store,
-    client: Client,
+    client: Arc<Client>,
     served: Arc<ServedCertificates>,
     status: Arc<Status>,
     inbox: Receiver<Message>,
@@ -54,7 +55,7 @@ pub struct Worker {
     held: Option<Held>,
     /// The certificate that is served and could not be kept, and why.
     unkept: Option<(KeptCertificate, String)>,
-    /// Somebody asked for a try while one was under way.
+    /// Somebody asked for a try while another, or a call, was under way.
     hurried: bool,
     said: (String, WallTime),
     alerted: WallTime,
@@ -73,7 +74,7 @@ impl Worker {
         let mut worker = Worker {
             wishes,
             store,
-            client,
+            client: Arc::new(client),
             served,
             status,
             inbox,
@@ -106,11 +107,11 @@ impl Worker {
         let Some((kept, Pair { key, held })) = self.store.certificate() else { return };
         if self.kept.key.as_ref() == Some(&kept.key) {
             // The order is done: it was kept right before we ended.
-            self.kept.plan.begin(now(), Begun::Nothing);
+            self.kept.plan.begin(wall_time(), Begun::Nothing);
             self.kept.key = None;
         }
         let (names, end) = (held.names.join(", "), held.not_after.rfc3339());
-        match held.is_good(now()) {
+        match held.is_good(wall_time()) {
             true => log::info!("[acme] serves the stored certificate for {names} until {end}"),
             // As a process that went on running would: it may be our clock that is wrong.
             false => log::error!(
@@ -135,11 +136,13 @@ impl Worker {
     fn look(&mut self) -> bool {
         (self.beat)();
         self.keep_again();
-        let now = now();
+        let now = wall_time();
         let wait = match self.kept.plan.due(now, self.held.as_ref()) {
             Due::Nothing(until) => Duration::from_secs(until.since(now).max(1)),
             Due::RenewalInfo(id) => {
-                self.ask_renewal_info(&id);
+                if !self.ask_renewal_info(id) {
+                    return false;
+                }
                 Duration::ZERO
             }
             Due::Certificate(replaces) => {
@@ -149,16 +152,48 @@ impl Worker {
                 Duration::ZERO
             }
         };
+        if std::mem::take(&mut self.hurried) {
+            self.kept.plan.hurry(wall_time());
+        }
         self.tell();
         self.alert();
         self.sleep(wait.min(LOOK))
+    }
+
+    /// Does what others may hold up for long. `None`: we are going down, and it is not done.
+    fn aside<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<std::io::Result<T>> {
+        let found = match aside::start("acme-call", STACK, work) {
+            Ok(found) => found,
+            Err(error) => return Some(Err(error)),
+        };
+        aside::wait(&found, &self.inbox, GRACE, |Message::Hurry| self.hurried = true).map(Ok)
+    }
+
+    /// Calls the authority. `None`: we are going down, and it has not answered.
+    fn call(&mut self, call: Call) -> Option<Input> {
+        let client = self.client.clone();
+        let called = self.aside(move || client.call(&call))?;
+        Some(called.unwrap_or_else(|error| {
+            let text = format!("no thread to call the certificate authority on: {error}");
+            Input::Unreached(Trouble::new(Kind::Local, text))
+        }))
+    }
+
+    /// Looks at ourselves from outside. `None`: we are going down.
+    fn look_outside(&mut self) -> Option<Result<(), String>> {
+        let (served, names) = (self.served.clone(), self.wishes.names.clone());
+        let seen = self.aside(move || outside::look(&served, &names))?;
+        Some(seen.unwrap_or_else(|error| Err(format!("there is no thread to look at ourselves on: {error}"))))
     }
 
     /// Whether to go on.
     fn sleep(&mut self, wait: Duration) -> bool {
         match self.inbox.recv_timeout(wait) {
             Ok(Message::Hurry) => {
-                self.kept.plan.hurry(now());
+                self.kept.plan.hurry(wall_time());
                 true
             }
             Err(RecvTimeoutError::Timeout) => true,
@@ -176,7 +211,7 @@ impl Worker {
 
     /// Says once a day that somebody must look.
     fn alert(&mut self) {
-        let (now, plan) = (now(), &self.kept.plan);
+        let (now, plan) = (wall_time(), &self.kept.plan);
         let held = self.held.as_ref();
         let late = held.is_some_and(|held| plan.is_late(now, held) || !held.is_good(now));
         if late && is_past(now, self.alerted, DAY) {
@@ -187,7 +222,7 @@ impl Worker {
 
     /// Says what is wrong, but not each minute the same.
     fn say(&mut self, text: String) {
-        let now = now();
+        let now = wall_time();
         if self.said.0 != text || is_past(now, self.said.1, SAY_AGAIN) {
             log::warn!("[acme] {text}");
             self.said = (text, now);
@@ -199,9 +234,10 @@ impl Worker {
         // What is proved already, or was asked for, needs no look at ourselves.
         let begun = self.kept.plan.open_order(now);
         let seen = match begun {
-            Begun::Order(_) => Ok(()),
-            _ => outside::look(&self.served, &self.wishes.names),
+            Begun::Order(_) => Some(Ok(())),
+            _ => self.look_outside(),
         };
+        let Some(seen) = seen else { return false };
         let words = seen.as_ref().err().cloned();
         match self.kept.plan.looked(now, seen) {
             Verdict::Not => {
@@ -226,15 +262,17 @@ impl Worker {
         };
         self.status.tries.note("failed");
         // The second that is under way is over: times are cut to seconds, and no wait may be shorter for it.
-        let now = now() + 1;
+        let now = wall_time() + 1;
         self.kept.plan.failed(now, self.held.as_ref(), (&trouble, way), entropy::number());
         if std::mem::take(&mut self.hurried) {
             // What was mended meanwhile may have come too late for this one.
             self.kept.plan.hurry(now);
         }
         let next = in_words(self.kept.plan.next(now, self.held.as_ref()).since(now));
+        // Kept before anybody can know of it: whoever is restarted for what the log says waits as long all the same.
+        let kept = self.store.keep_plan(&self.kept);
         self.say(format!("no certificate: {}; next try in {next}", trouble.text));
-        if let Err(trouble) = self.store.keep_plan(&self.kept) {
+        if let Err(trouble) = kept {
             self.say(trouble.text);
         }
         true
@@ -274,11 +312,14 @@ impl Worker {
         let mut input = Input::Done;
         loop {
             (self.beat)();
-            let done = match issuance.step(input, now(), key) {
-                Step::Call(call) => {
-                    input = self.client.call(&call);
-                    continue;
-                }
+            let done = match issuance.step(input, wall_time(), key) {
+                Step::Call(call) => match self.hear(Duration::ZERO).then(|| self.call(call)).flatten() {
+                    Some(called) => {
+                        input = called;
+                        continue;
+                    }
+                    None => return End::Stopped,
+                },
                 Step::Keep(keep) => self.keep(keep, account),
                 Step::Answer(list) => {
                     answers.clone_from(&list);
@@ -360,7 +401,7 @@ impl Worker {
             Keep::Account(url) => {
                 if url.is_none() {
                     log::warn!("[acme] the authority does not know our account any more; a new one is made");
-                    self.kept.plan.begin(now(), Begun::Nothing);
+                    self.kept.plan.begin(wall_time(), Begun::Nothing);
                 }
                 account.url = url;
                 self.store.keep_account(account)
@@ -373,7 +414,7 @@ impl Worker {
                 if begun == Begun::Nothing {
                     self.kept.key = None;
                 }
-                self.kept.plan.begin(now(), begun);
+                self.kept.plan.begin(wall_time(), begun);
                 self.store.keep_plan(&self.kept)
             }
         }
@@ -412,7 +453,7 @@ impl Worker {
         let Pair { key: pair, held } = match self.judge(chain, &key.0, &directory) {
             Ok(pair) => pair,
             Err(why) => {
-                self.kept.plan.begin(now(), Begun::Nothing);
+                self.kept.plan.begin(wall_time(), Begun::Nothing);
                 self.kept.key = None;
                 let text = format!(
                     "the authority issued a certificate that cannot be used: {why}; another one is ordered"
@@ -432,7 +473,7 @@ impl Worker {
         );
         self.status.tries.note("issued");
         let begun = self.kept.plan.begun.clone();
-        self.kept.plan.succeeded(now(), proved);
+        self.kept.plan.succeeded(wall_time(), proved);
         self.held = Some(held);
         match kept {
             Ok(()) => {
@@ -441,7 +482,7 @@ impl Worker {
             }
             Err(trouble) => {
                 // The order stays, so that a restart fetches the same certificate again.
-                self.kept.plan.begin(now(), begun);
+                self.kept.plan.begin(wall_time(), begun);
                 log::error!("[acme] ALERT the certificate is served, but not kept: {}", trouble.text);
                 self.unkept = Some((certificate, trouble.text));
             }
@@ -463,7 +504,7 @@ impl Worker {
         log::info!("[acme] the certificate that could not be kept is kept now");
         self.unkept = None;
         self.kept.key = None;
-        self.kept.plan.begin(now(), Begun::Nothing);
+        self.kept.plan.begin(wall_time(), Begun::Nothing);
         if let Err(trouble) = self.store.keep_plan(&self.kept) {
             self.say(trouble.text);
         }
@@ -474,42 +515,52 @@ impl Worker {
         let missing = self.wishes.names.iter().find(|name| !pair.held.names.contains(name));
         match missing {
             Some(name) => Err(format!("it is not for {name}")),
-            None if !pair.held.is_good(now()) => {
+            None if !pair.held.is_good(wall_time()) => {
                 Err(format!("it ended {} by this host's clock; set the clock", pair.held.not_after.rfc3339()))
             }
             None => Ok(pair),
         }
     }
 
-    /// Asks when the authority wants the certificate renewed. That it does not say is no trouble: our own rule holds.
-    fn ask_renewal_info(&mut self, id: &str) {
-        let (info, after) = match self.renewal_info(id) {
+    /// Asks when the authority wants the certificate renewed. That it does not say is no trouble: our own rule holds. Whether to go on.
+    fn ask_renewal_info(&mut self, id: String) -> bool {
+        let (client, directory, asked) =
+            (self.client.clone(), self.wishes.acme.directory.clone(), id.clone());
+        let found = self.aside(move || renewal_info(&client, directory, &asked));
+        let Some(found) = found else { return false };
+        let (info, after) = match found.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(found) => found,
             Err(words) => {
                 log::debug!("[acme] no renewal information: {words}");
                 (None, None)
             }
         };
-        self.kept.plan.informed(now(), (id, info), after, entropy::number());
+        self.kept.plan.informed(wall_time(), (&id, info), after, entropy::number());
         if let Err(trouble) = self.store.keep_plan(&self.kept) {
             self.say(trouble.text);
         }
+        true
     }
+}
 
-    fn renewal_info(&self, id: &str) -> Result<(Option<says::RenewalInfo>, Option<u64>), String> {
-        let get = |url: String| match self.client.call(&Call::Get(url)) {
-            Input::Reply(reply) if reply.status == 200 => Ok(reply),
-            Input::Reply(reply) => Err(format!("HTTP {}", reply.status)),
-            Input::Unreached(trouble) => Err(trouble.text),
-            Input::Done | Input::Request(_) => Err(String::new()),
-        };
-        let directory = get(self.wishes.acme.directory.clone())?;
-        let base = says::directory(&directory.body).and_then(|directory| directory.renewal_info);
-        let Some(base) = base else { return Ok((None, None)) };
-        let reply = get(format!("{}/{id}", base.as_str().trim_end_matches('/')))?;
-        let after = reply.retry_after.as_deref().and_then(|value| retry_after(value, now()));
-        Ok((says::renewal_info(&reply.body), after))
-    }
+/// The window of a certificate, and in how many seconds to ask again.
+fn renewal_info(
+    client: &Client,
+    directory: String,
+    id: &str,
+) -> Result<(Option<says::RenewalInfo>, Option<u64>), String> {
+    let get = |url: String| match client.call(&Call::Get(url)) {
+        Input::Reply(reply) if reply.status == 200 => Ok(reply),
+        Input::Reply(reply) => Err(format!("HTTP {}", reply.status)),
+        Input::Unreached(trouble) => Err(trouble.text),
+        Input::Done | Input::Request(_) => Err(String::new()),
+    };
+    let directory = get(directory)?;
+    let base = says::directory(&directory.body).and_then(|directory| directory.renewal_info);
+    let Some(base) = base else { return Ok((None, None)) };
+    let reply = get(format!("{}/{id}", base.as_str().trim_end_matches('/')))?;
+    let after = reply.retry_after.as_deref().and_then(|value| retry_after(value, wall_time()));
+    Ok((says::renewal_info(&reply.body), after))
 }
 
 /// Whether so many seconds are over. A clock that was set back must not make it last for longer.
@@ -547,7 +598,7 @@ mod tests {
         let worker =
             Worker::new(Wishes { names, acme }, (store, client), (served.clone(), status.clone()), inbox);
         assert!(served.waits_for().is_none(), "words stand for a certificate that is there");
-        assert_eq!(worker.kept.plan.due(now(), worker.held.as_ref()), Due::Certificate(None));
+        assert_eq!(worker.kept.plan.due(wall_time(), worker.held.as_ref()), Due::Certificate(None));
         assert!(
             status.problem().is_some_and(|words| words.contains("has expired")),
             "{:?}",
