@@ -13,8 +13,7 @@ use ureq::{Agent, Body};
 use crate::acme::protocol::issuance::{Call, Input};
 use crate::acme::protocol::says::{MAX_REPLY_BYTES, Reply};
 use crate::acme::protocol::trouble::{Kind, Trouble};
-use crate::core::wall_time::WallTime;
-use crate::host::clock;
+use crate::host::clock::wall_time;
 use crate::host::crypto;
 use crate::host::http_client::{self, Traced};
 
@@ -77,7 +76,7 @@ impl Client {
         };
         let (kind, advice) = match certificate {
             Some(Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }) => {
-                let now = WallTime(clock::unix_millis() / 1000).rfc3339();
+                let now = wall_time().rfc3339();
                 (
                     Kind::Local,
                     format!("its certificate is not valid at {now}, which is what this host's clock says: set the clock (`timedatectl`)"),

@@ -8,7 +8,7 @@ use crate::metrics::counter::Tally;
 
 use crate::acme::protocol::plan::{Held, Plan};
 use crate::core::wall_time::WallTime;
-use crate::host::clock;
+use crate::host::clock::wall_time;
 
 /// What becomes of a try.
 const RESULTS: &[&str] = &["issued", "failed"];
@@ -63,12 +63,12 @@ impl Status {
     /// What is wrong, in words; `None`: nothing.
     pub fn problem(&self) -> Option<String> {
         let told = self.told();
-        told.plan.complaint(now(), told.held.as_ref()).or(told.unkept)
+        told.plan.complaint(wall_time(), told.held.as_ref()).or(told.unkept)
     }
 
     /// Numbers and words.
     pub fn facts(&self) -> Facts {
-        let (Told { plan, held, unkept }, now) = (self.told(), now());
+        let (Told { plan, held, unkept }, now) = (self.told(), wall_time());
         let complaint = plan.complaint(now, held.as_ref());
         // At the very first there is no problem yet, only no certificate.
         let trouble = complaint.filter(|_| plan.problem.is_some() || held.is_some());
@@ -83,7 +83,7 @@ impl Status {
 
     /// All of it.
     pub fn report(&self) -> Value {
-        let (Told { plan, held, unkept }, now) = (self.told(), now());
+        let (Told { plan, held, unkept }, now) = (self.told(), wall_time());
         let next = plan.next(now, held.as_ref());
         let text = |at: WallTime| at.rfc3339();
         json!({
@@ -101,8 +101,4 @@ impl Status {
             "explanation": plan.suggested.and_then(|suggested| suggested.explanation),
         })
     }
-}
-
-pub(super) fn now() -> WallTime {
-    WallTime(clock::unix_millis() / 1000)
 }

@@ -13,11 +13,12 @@ use crate::acme::protocol::issuance::{Answer, Begun, Call, Input, Issuance, Keep
 use crate::acme::protocol::plan::{Due, Held, Verdict, Wanted};
 use crate::acme::protocol::says;
 use crate::acme::protocol::trouble::{Kind, Trouble};
-use crate::acme::status::{Status, now};
+use crate::acme::status::Status;
 use crate::acme::store::{Der, KeptAccount, KeptCertificate, KeptPlan, Store};
 use crate::acme::{Wishes, outside};
 use crate::core::wall_time::{DAY, HOUR, WallTime, in_words, retry_after};
 use crate::edge::tls::names::ServedCertificates;
+use crate::host::clock::wall_time;
 use crate::host::entropy;
 
 /// Longest sleep: the clock may be set, and the watchdog wants to hear of us.
@@ -106,11 +107,11 @@ impl Worker {
         let Some((kept, Pair { key, held })) = self.store.certificate() else { return };
         if self.kept.key.as_ref() == Some(&kept.key) {
             // The order is done: it was kept right before we ended.
-            self.kept.plan.begin(now(), Begun::Nothing);
+            self.kept.plan.begin(wall_time(), Begun::Nothing);
             self.kept.key = None;
         }
         let (names, end) = (held.names.join(", "), held.not_after.rfc3339());
-        match held.is_good(now()) {
+        match held.is_good(wall_time()) {
             true => log::info!("[acme] serves the stored certificate for {names} until {end}"),
             // As a process that went on running would: it may be our clock that is wrong.
             false => log::error!(
@@ -135,7 +136,7 @@ impl Worker {
     fn look(&mut self) -> bool {
         (self.beat)();
         self.keep_again();
-        let now = now();
+        let now = wall_time();
         let wait = match self.kept.plan.due(now, self.held.as_ref()) {
             Due::Nothing(until) => Duration::from_secs(until.since(now).max(1)),
             Due::RenewalInfo(id) => {
@@ -158,7 +159,7 @@ impl Worker {
     fn sleep(&mut self, wait: Duration) -> bool {
         match self.inbox.recv_timeout(wait) {
             Ok(Message::Hurry) => {
-                self.kept.plan.hurry(now());
+                self.kept.plan.hurry(wall_time());
                 true
             }
             Err(RecvTimeoutError::Timeout) => true,
@@ -176,7 +177,7 @@ impl Worker {
 
     /// Says once a day that somebody must look.
     fn alert(&mut self) {
-        let (now, plan) = (now(), &self.kept.plan);
+        let (now, plan) = (wall_time(), &self.kept.plan);
         let held = self.held.as_ref();
         let late = held.is_some_and(|held| plan.is_late(now, held) || !held.is_good(now));
         if late && is_past(now, self.alerted, DAY) {
@@ -187,7 +188,7 @@ impl Worker {
 
     /// Says what is wrong, but not each minute the same.
     fn say(&mut self, text: String) {
-        let now = now();
+        let now = wall_time();
         if self.said.0 != text || is_past(now, self.said.1, SAY_AGAIN) {
             log::warn!("[acme] {text}");
             self.said = (text, now);
@@ -226,7 +227,7 @@ impl Worker {
         };
         self.status.tries.note("failed");
         // The second that is under way is over: times are cut to seconds, and no wait may be shorter for it.
-        let now = now() + 1;
+        let now = wall_time() + 1;
         self.kept.plan.failed(now, self.held.as_ref(), (&trouble, way), entropy::number());
         if std::mem::take(&mut self.hurried) {
             // What was mended meanwhile may have come too late for this one.
@@ -274,7 +275,7 @@ impl Worker {
         let mut input = Input::Done;
         loop {
             (self.beat)();
-            let done = match issuance.step(input, now(), key) {
+            let done = match issuance.step(input, wall_time(), key) {
                 Step::Call(call) => {
                     input = self.client.call(&call);
                     continue;
@@ -360,7 +361,7 @@ impl Worker {
             Keep::Account(url) => {
                 if url.is_none() {
                     log::warn!("[acme] the authority does not know our account any more; a new one is made");
-                    self.kept.plan.begin(now(), Begun::Nothing);
+                    self.kept.plan.begin(wall_time(), Begun::Nothing);
                 }
                 account.url = url;
                 self.store.keep_account(account)
@@ -373,7 +374,7 @@ impl Worker {
                 if begun == Begun::Nothing {
                     self.kept.key = None;
                 }
-                self.kept.plan.begin(now(), begun);
+                self.kept.plan.begin(wall_time(), begun);
                 self.store.keep_plan(&self.kept)
             }
         }
@@ -412,7 +413,7 @@ impl Worker {
         let Pair { key: pair, held } = match self.judge(chain, &key.0, &directory) {
             Ok(pair) => pair,
             Err(why) => {
-                self.kept.plan.begin(now(), Begun::Nothing);
+                self.kept.plan.begin(wall_time(), Begun::Nothing);
                 self.kept.key = None;
                 let text = format!(
                     "the authority issued a certificate that cannot be used: {why}; another one is ordered"
@@ -432,7 +433,7 @@ impl Worker {
         );
         self.status.tries.note("issued");
         let begun = self.kept.plan.begun.clone();
-        self.kept.plan.succeeded(now(), proved);
+        self.kept.plan.succeeded(wall_time(), proved);
         self.held = Some(held);
         match kept {
             Ok(()) => {
@@ -441,7 +442,7 @@ impl Worker {
             }
             Err(trouble) => {
                 // The order stays, so that a restart fetches the same certificate again.
-                self.kept.plan.begin(now(), begun);
+                self.kept.plan.begin(wall_time(), begun);
                 log::error!("[acme] ALERT the certificate is served, but not kept: {}", trouble.text);
                 self.unkept = Some((certificate, trouble.text));
             }
@@ -463,7 +464,7 @@ impl Worker {
         log::info!("[acme] the certificate that could not be kept is kept now");
         self.unkept = None;
         self.kept.key = None;
-        self.kept.plan.begin(now(), Begun::Nothing);
+        self.kept.plan.begin(wall_time(), Begun::Nothing);
         if let Err(trouble) = self.store.keep_plan(&self.kept) {
             self.say(trouble.text);
         }
@@ -474,7 +475,7 @@ impl Worker {
         let missing = self.wishes.names.iter().find(|name| !pair.held.names.contains(name));
         match missing {
             Some(name) => Err(format!("it is not for {name}")),
-            None if !pair.held.is_good(now()) => {
+            None if !pair.held.is_good(wall_time()) => {
                 Err(format!("it ended {} by this host's clock; set the clock", pair.held.not_after.rfc3339()))
             }
             None => Ok(pair),
@@ -490,7 +491,7 @@ impl Worker {
                 (None, None)
             }
         };
-        self.kept.plan.informed(now(), (id, info), after, entropy::number());
+        self.kept.plan.informed(wall_time(), (id, info), after, entropy::number());
         if let Err(trouble) = self.store.keep_plan(&self.kept) {
             self.say(trouble.text);
         }
@@ -507,7 +508,7 @@ impl Worker {
         let base = says::directory(&directory.body).and_then(|directory| directory.renewal_info);
         let Some(base) = base else { return Ok((None, None)) };
         let reply = get(format!("{}/{id}", base.as_str().trim_end_matches('/')))?;
-        let after = reply.retry_after.as_deref().and_then(|value| retry_after(value, now()));
+        let after = reply.retry_after.as_deref().and_then(|value| retry_after(value, wall_time()));
         Ok((says::renewal_info(&reply.body), after))
     }
 }
@@ -547,7 +548,7 @@ mod tests {
         let worker =
             Worker::new(Wishes { names, acme }, (store, client), (served.clone(), status.clone()), inbox);
         assert!(served.waits_for().is_none(), "words stand for a certificate that is there");
-        assert_eq!(worker.kept.plan.due(now(), worker.held.as_ref()), Due::Certificate(None));
+        assert_eq!(worker.kept.plan.due(wall_time(), worker.held.as_ref()), Due::Certificate(None));
         assert!(
             status.problem().is_some_and(|words| words.contains("has expired")),
             "{:?}",

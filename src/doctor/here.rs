@@ -18,9 +18,10 @@ use crate::core::doctor::services::{self, Certificate, Dates};
 use crate::core::doctor::wireguard::{self, WireGuard};
 use crate::core::wall_time::WallTime;
 use crate::engine::moonlight::installed::Installed;
+use crate::host::clock::wall_time;
 use crate::host::own_role::OwnRole;
 use crate::host::sandbox::Support;
-use crate::host::{clock, command, descriptors, disk, process_stats};
+use crate::host::{command, descriptors, disk, process_stats};
 use crate::worker::checks;
 
 /// The service answers from its own host, or not at all.
@@ -31,10 +32,6 @@ const NO_SESSION: &str = "/api/v1/sessions/00000000000000000000000000000000";
 
 /// Where wg-quick finds its configurations.
 const WG_QUICK: &str = "/etc/wireguard";
-
-pub(super) fn now() -> WallTime {
-    WallTime(clock::unix_millis() / 1000)
-}
 
 /// What was read, and what is unwise in it.
 pub(super) fn configuration(settings: &Settings) -> Vec<Finding> {
@@ -138,7 +135,7 @@ pub(super) fn certificate(settings: &Settings, service: &Seen) -> Option<Finding
             ("server.domain", settings.server.names().to_vec(), held, problem)
         }
     };
-    Some(services::certificate(&Certificate { key, wanted, held, problem }, now()))
+    Some(services::certificate(&Certificate { key, wanted, held, problem }, wall_time()))
 }
 
 /// Of the first certificate of a PEM text.
@@ -181,7 +178,7 @@ pub(super) fn wireguard(settings: &Settings) -> Task {
     Task::new("wireguard", move || {
         let interfaces = crate::host::wireguard::WireGuard::default().interfaces().collect();
         let found = WireGuard { is_needed, interfaces, configured: configured(), peers: peers() };
-        wireguard::judge(&found, now().0)
+        wireguard::judge(&found, wall_time().0)
     })
 }
 

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use ureq::Agent;
 
-use super::here::now;
 use super::{CALL, Task};
 use crate::acme::certificate::facts;
 use crate::config::settings::{ControllerLink, IceServer, Settings};
@@ -14,6 +13,7 @@ use crate::core::ids::SessionId;
 use crate::core::turn::credentials::Credentials;
 use crate::core::wall_time::WallTime;
 use crate::edge::tls;
+use crate::host::clock::wall_time;
 use crate::host::turn::{self, Plan};
 use crate::host::{crypto, entropy, http_client};
 use crate::worker::ice;
@@ -53,7 +53,7 @@ pub(super) fn clock(settings: &Settings) -> Task {
 fn date(url: &str, ca_file: Option<&Path>) -> Option<(WallTime, WallTime)> {
     let reply = agent(ca_file).ok()?.get(url).call().ok()?;
     let told = reply.headers().get("Date")?.to_str().ok()?;
-    Some((WallTime::from_http_date(told)?, now()))
+    Some((WallTime::from_http_date(told)?, wall_time()))
 }
 
 /// Whether each controller takes our token.
@@ -95,7 +95,7 @@ fn answer_of(link: &ControllerLink, url: &str) -> Controller {
 /// Each TURN URL of the list that browsers get, with such credentials as they get.
 pub(super) fn turn(settings: &Settings) -> Vec<Task> {
     let nobody = SessionId::from_entropy(entropy::bytes());
-    let list = ice::for_browser(settings, &nobody, now().0);
+    let list = ice::for_browser(settings, &nobody, wall_time().0);
     let of_server = |server: &IceServer| -> Vec<Task> {
         let credentials = Credentials {
             username: server.username.clone().unwrap_or_default(),
@@ -121,6 +121,6 @@ fn relayed(url: String, credentials: Credentials) -> Task {
         let found = turn::relay_check(&url, &credentials, &Plan { tls, patience: CALL });
         let certificate = found.as_ref().ok().and_then(|relay| relay.certificate.as_deref());
         let ends = certificate.and_then(|der| facts(der, "")).map(|held| held.not_after);
-        vec![services::turn(&url, &found, ends, now())]
+        vec![services::turn(&url, &found, ends, wall_time())]
     })
 }

@@ -28,7 +28,7 @@ use crate::daemon::RunError;
 use crate::front::certificate_news::CertificateNews;
 use crate::front::certificate_view::CertificateView;
 use crate::front::worker_conditions::{Conditions, News, Told};
-use crate::host::clock::{Clock, unix_millis};
+use crate::host::clock::{Clock, unix_millis, wall_time};
 use crate::host::private_dir::PrivateDir;
 use crate::host::{entropy, join, state_file};
 use crate::outbox::Outbox;
@@ -152,7 +152,7 @@ impl Watcher {
     }
 
     fn look_at_certificate(&mut self, settings: &Settings) {
-        let now = WallTime(unix_millis() / 1000);
+        let now = wall_time();
         let problem = self.certificate.trouble();
         if !self.told.is_due(now, problem.as_deref()) {
             return;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::acme::status::Status;
 use crate::core::wall_time::{DAY, WallTime, in_words};
 use crate::front::certificates::{FileFacts, FileTold};
-use crate::host::clock;
+use crate::host::clock::wall_time;
 use crate::metrics::exposition::Exposition;
 use crate::metrics::table as t;
 
@@ -30,13 +30,13 @@ impl CertificateView {
     /// What is wrong, in words; `None`: nothing that anybody must know.
     pub fn problem(&self) -> Option<String> {
         let automatic = self.automatic.as_ref().and_then(|status| status.problem());
-        automatic.or_else(|| self.files.as_ref().and_then(|facts| file_problem(&facts.get(), now())))
+        automatic.or_else(|| self.files.as_ref().and_then(|facts| file_problem(&facts.get(), wall_time())))
     }
 
     /// The same without times that go on, so that it changes only when something happens.
     pub fn trouble(&self) -> Option<String> {
         let automatic = self.automatic.as_ref().and_then(|status| status.facts().trouble);
-        automatic.or_else(|| self.files.as_ref().and_then(|facts| file_problem(&facts.get(), now())))
+        automatic.or_else(|| self.files.as_ref().and_then(|facts| file_problem(&facts.get(), wall_time())))
     }
 
     /// For health: all of the automatic one.
@@ -59,7 +59,7 @@ impl CertificateView {
             let automatic = automatic.iter().map(|(_, facts)| ("domain", facts.validity));
             automatic.chain(of_files.map(|validity| ("files", validity)))
         };
-        let (now, seconds) = (now(), |at: WallTime| at.0 as f64);
+        let (now, seconds) = (wall_time(), |at: WallTime| at.0 as f64);
         let is_good = |(from, to): (WallTime, WallTime)| (from..to).contains(&now);
         page.values(&t::CERTIFICATE_GOOD, each().map(|(source, it)| ([source], it.is_some_and(is_good))));
         let begins = each().filter_map(|(source, it)| Some(([source], seconds(it?.0))));
@@ -72,10 +72,6 @@ impl CertificateView {
         let tries = automatic.iter().flat_map(|(status, _)| status.tries.iter());
         page.values(&t::CERTIFICATE_TRIES, tries.map(|(result, count)| ([result], count)));
     }
-}
-
-fn now() -> WallTime {
-    WallTime(clock::unix_millis() / 1000)
 }
 
 /// What is wrong with a certificate from files. Paths are for operators: none is named.

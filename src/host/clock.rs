@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::core::time::Moment;
+use crate::core::wall_time::WallTime;
 
 /// A monotonic clock that starts at zero.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +19,11 @@ impl Clock {
     pub fn now(&self) -> Moment {
         Moment(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
+}
+
+/// What the wall clock says now.
+pub fn wall_time() -> WallTime {
+    WallTime(unix_seconds(SystemTime::now()))
 }
 
 /// Seconds since the Unix epoch; 0 before it.

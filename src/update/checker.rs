@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::config::live::Live;
 use crate::config::settings::{AutoUpdate, Update};
 use crate::core::wall_time::WallTime;
-use crate::host::clock;
+use crate::host::clock::wall_time;
 use crate::host::entropy;
 use crate::host::join;
 use crate::host::private_dir::PrivateDir;
@@ -189,7 +189,7 @@ impl Looker {
             log::info!("[update] {words}");
             self.told = Some(words);
         }
-        let at = WallTime(clock::unix_millis() / 1000);
+        let at = wall_time();
         let look = |found: Result<Offer, Trouble>| Looked {
             at,
             found: found.map_err(|trouble| trouble.to_string()),

@@ -341,15 +341,11 @@ impl Run<'_> {
     /// Looks at every service until all are sound, or one is not.
     fn watch(&self, version: &Version, length: Duration) -> Result<(), String> {
         let begun = Instant::now();
-        let after_boot = |service: &Service| Watch::after_boot(service.unit, version.clone());
-        let watch = |(service, before): (&Service, _)| Watch::new(service.unit, version.clone(), before);
-        let mut watches: Vec<Watch> = match &self.before {
-            None => self.services.iter().map(after_boot).collect(),
-            Some(before) => self.services.iter().zip(before).map(watch).collect(),
+        let watch = |(at, service): (usize, &Service)| {
+            let before = self.before.as_ref().and_then(|before| before.get(at));
+            Watch::new(service.unit, version.clone(), before, service.waits())
         };
-        for (watch, service) in watches.iter_mut().zip(self.services) {
-            watch.allow(service.waits());
-        }
+        let mut watches: Vec<Watch> = self.services.iter().enumerate().map(watch).collect();
         loop {
             let mut open = false;
             for (watch, service) in watches.iter_mut().zip(self.services) {

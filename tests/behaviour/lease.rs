@@ -65,11 +65,13 @@ impl Pair {
     }
 }
 
-fn lease_of(controller: &Role) -> Value {
+/// What its health says of the lease.
+pub fn lease_of(controller: &Role) -> Value {
     controller.get("/api/v1/health").json()["extra"]["lease"].clone()
 }
 
-fn problems_of(controller: &Role) -> String {
+/// What its health says is wrong.
+pub fn problems_of(controller: &Role) -> String {
     controller.get("/api/v1/health").json()["extra"]["problems"].to_string()
 }
 

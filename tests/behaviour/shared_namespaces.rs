@@ -15,6 +15,7 @@ use crate::client::Client;
 use crate::etcd::{self, Etcd, Line};
 use crate::http::{self, Reply};
 use crate::lab::{Lab, Role, TOKEN, eventually};
+use crate::lease::{lease_of, problems_of};
 use crate::room_client::{RELAY, Signal, namespace, with_rooms};
 
 /// How long a lease lasts here: the shortest that there may be.
@@ -50,14 +51,6 @@ fn until_it_leads(controller: &Role) {
     eventually(&format!("{} leads", controller.name), || {
         (lease_of(controller)["state"] == "leader").then_some(())
     });
-}
-
-fn lease_of(controller: &Role) -> Value {
-    controller.get("/api/v1/health").json()["extra"]["lease"].clone()
-}
-
-fn problems_of(controller: &Role) -> String {
-    controller.get("/api/v1/health").json()["extra"]["problems"].to_string()
 }
 
 fn ask(controller: &Role, method: &str, below: &str, body: &Value) -> Reply {

@@ -1,5 +1,4 @@
 """A host: a disk with a Debian on it, a network card, and a systemd that is its first process."""
-import contextlib
 import fcntl
 import os
 import pathlib
@@ -59,7 +58,7 @@ class Machine:
         self.town, self.name, self.address = town, name, address
         self.root = town.work / name / "root"
         self.disk = town.work / name / "disk"
-        self.boots, self.since, self.init, self.process, self.group = 0, 0, None, None, None
+        self.boots, self.since, self.init, self.process = 0, 0, None, None
         self.root.mkdir(parents=True)
         with self.disk.open("wb") as disk:
             disk.truncate(DISK)
@@ -84,11 +83,11 @@ class Machine:
         (self.root / "etc/hostname").write_text(f"{self.name}\n")
         (self.root / "etc/hosts").write_text(self.town.hosts())
         self.boots, self.since = self.boots + 1, int(time.time())
-        self.group = self.town.groups / f"{self.name}-{self.boots}"
-        self.group.mkdir()
+        group = self.town.groups / f"{self.name}-{self.boots}"
+        group.mkdir()
         log = (self.town.work / self.name / f"boot-{self.boots}.log").open("wb")
         self.process = subprocess.Popen(
-            ["sh", HERE / "boot", self.root, self.group, self.name],
+            ["sh", HERE / "boot", self.root, group, self.name],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )
         self.init = int(until("its first process", self._first_process))
@@ -137,9 +136,6 @@ class Machine:
         unmount = ["umount", self.root]
         # The last process may hold it for a moment.
         until("its disk is free", lambda: subprocess.run(unmount, capture_output=True).returncode == 0)
-        for directory, _, _ in os.walk(self.group, topdown=False):
-            with contextlib.suppress(OSError):
-                os.rmdir(directory)
 
     def words(self, *words):
         """A command inside, for subprocess."""
@@ -160,14 +156,22 @@ class Machine:
     def sh(self, script, **more):
         return self.run("sh", "-ec", script, **more)
 
+    def path(self, path):
+        """Where a path of its own is, as seen from here."""
+        return self.root / path.lstrip("/")
+
     def write(self, path, text, mode=0o644):
-        path = self.root / path.lstrip("/")
+        path = self.path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         path.chmod(mode)
 
+    def install(self, program, to):
+        """Copies a program there."""
+        subprocess.run(["install", "-D", "-m", "0755", program, self.path(to)], check=True)
+
     def read(self, path):
-        return (self.root / path.lstrip("/")).read_text()
+        return self.path(path).read_text()
 
     def is_active(self, unit):
         return self.run("systemctl", "is-active", unit, check=None).text.strip() == "active"
@@ -183,4 +187,4 @@ class Machine:
             text, count = re.subn(pattern, lambda _: put, text, count=1)
             if count != 1:
                 raise Failed(f"{path} has no {pattern!r}:\n{text}")
-        (self.root / path.lstrip("/")).write_text(text)
+        self.path(path).write_text(text)

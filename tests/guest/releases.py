@@ -1,6 +1,7 @@
 """A release server of one's own: keys, newer builds of the real program, and builds that are bad in every way."""
 import hashlib
 import json
+import platform
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 from machine import Failed
 
 PORT = 8000
-ARCHITECTURE = "amd64" if sys.maxsize and __import__("platform").machine() == "x86_64" else "arm64"
+ARCHITECTURE = "amd64" if platform.machine() == "x86_64" else "arm64"
 FILE = f"hydraneckwebrtc-linux-{ARCHITECTURE}"
 
 # Where a host has sound builds, which bad ones begin as.
@@ -87,10 +88,7 @@ class Releases:
         """The next version, with another way to run its role. `mood`: a script; `$sound` is a build of the same version."""
         version = next(self.versions)
         sound = f"{SOUND}/{version}"
-        (machine.root / SOUND.lstrip("/")).mkdir(exist_ok=True)
-        to = machine.root / sound.lstrip("/")
-        to.write_bytes(self.build(version).read_bytes())
-        to.chmod(0o755)
+        machine.install(self.build(version), sound)
         script = f'#!/bin/sh\nsound={sound}\n[ "$1" = {role} ] || exec "$sound" "$@"\n{mood}\n'
         return self.publish(version, script)
 

@@ -38,6 +38,7 @@ class Town:
     def __init__(self, trees, work, program, body):
         self.trees, self.work, self.program = trees, work, program
         self.processes, self.body = [], None
+        # `run` removes them.
         self.groups = cgroup2() / os.environ["NECK_GROUP"]
         self.groups.mkdir()
         command("mount", "-t", "tmpfs", "tmpfs", "/run")
@@ -60,9 +61,6 @@ class Town:
         for process in self.processes:
             process.kill()
             process.wait()
-        for directory, _, _ in os.walk(self.groups, topdown=False):
-            with contextlib.suppress(OSError):
-                os.rmdir(directory)
 
     def machine(self, name, address, tree=None):
         """`tree`: its Debian; default: the first."""

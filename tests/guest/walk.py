@@ -21,6 +21,9 @@ PROGRAM = "/usr/local/bin/hydraneckwebrtc"
 SERVICES = {"controller": "hydraneckwebrtc-controller", "worker": "hydraneckwebrtc"}
 STREAMS = "/opt/moonlight-web-stream"
 
+# What an update notes of a version that nobody has judged yet.
+TRIAL = "/var/lib/hydraneckwebrtc-update/trial.json"
+
 # How long a new version is watched here; by default it is a minute.
 WATCH = 6
 
@@ -45,14 +48,10 @@ def expect(holds, text):
 def stand_in_streams(machine, program):
     """What stands in the place of moonlight-web-stream: our program does under these names."""
     machine.sh(f"mkdir -p {STREAMS}")
-    copy(program, machine, f"{STREAMS}/web-server")
+    machine.install(program, f"{STREAMS}/web-server")
     machine.sh(f"ln {STREAMS}/web-server {STREAMS}/streamer")
-    subprocess.run(["cp", "-r", TREE / "src/demo/static", machine.root / STREAMS.lstrip("/") / "static"], check=True)
+    subprocess.run(["cp", "-r", TREE / "src/demo/static", machine.path(STREAMS) / "static"], check=True)
     machine.sh(f"chmod -R a+rX {STREAMS}")
-
-
-def copy(program, machine, to):
-    subprocess.run(["install", "-D", "-m", "0755", program, machine.root / to.lstrip("/")], check=True)
 
 
 def neck(machine, *words, **more):
@@ -61,9 +60,12 @@ def neck(machine, *words, **more):
 
 def set_up(machine, *words):
     """`setup`: says what it would do and does nothing, does it, and has nothing to do then."""
-    before = machine.sh("find /etc /root -type f ! -name '*.deb' | xargs md5sum | sort").text
+    def files():
+        return machine.sh("find /etc /root -type f ! -name '*.deb' | xargs md5sum | sort").text
+
+    before = files()
     would = neck(machine, "setup", *words, "--dry-run").text
-    expect(machine.sh("find /etc /root -type f ! -name '*.deb' | xargs md5sum | sort").text == before, f"--dry-run changes something:\n{would}")
+    expect(files() == before, f"--dry-run changes something:\n{would}")
     expect("would write" in would and "would run systemctl" in would, would)
     did = neck(machine, "setup", *words).text
     expect("\nwould " not in did and "\nrun systemctl" in did, did)
@@ -119,13 +121,17 @@ def worker(town, machine, at, more=""):
 
 
 def add(machine, text):
-    path = machine.root / CONFIG.lstrip("/")
-    path.write_text(path.read_text() + text)
+    with machine.path(CONFIG).open("a") as file:
+        file.write(text)
+
+
+def doctor(machine):
+    return json.loads(neck(machine, "doctor", "--json", "--config", CONFIG, check=None).text)
 
 
 def examined(machine, role):
     """`doctor`: nothing fails, and only that is warned of which this machine lacks."""
-    told = json.loads(neck(machine, "doctor", "--json", "--config", CONFIG, check=None).text)
+    told = doctor(machine)
     wrong = [check for check in told["checks"] if check["level"] != "ok" and check["check"] not in MAY_WARN]
     expect(told["sound"] and not wrong, f"doctor on the {role}: {json.dumps(wrong, indent=1, ensure_ascii=False)}")
     fine(f"doctor on the {role}: {len(told['checks'])} checks, " + ", ".join(sorted({check["check"] for check in told["checks"]})))
@@ -183,24 +189,21 @@ def readme(town):
 
 def machine_health(machine, role):
     """What a role says on its own host, asked as `doctor` asks."""
-    told = neck(machine, "doctor", "--json", "--config", CONFIG, check=None).text
-    return [check for check in json.loads(told)["checks"] if check["check"] == "service" and "it runs" in check["text"]]
+    return [check for check in doctor(machine)["checks"] if check["check"] == "service" and "it runs" in check["text"]]
 
 
 def as_written(town, machine, lines, configuration):
     """Types the lines, in a copy of the sources. `cargo` is one that has built already."""
     files = subprocess.run(["git", "ls-files", "-z"], cwd=TREE, check=True, capture_output=True).stdout
-    (machine.root / "source").mkdir()
-    words = ["xargs", "-0", "cp", "--parents", "-t", machine.root / "source"]
+    machine.path("/source").mkdir()
+    words = ["xargs", "-0", "cp", "--parents", "-t", machine.path("/source")]
     subprocess.run(words, cwd=TREE, input=files, check=True)
-    copy(town.program, machine, "/opt/built")
+    machine.install(town.program, "/opt/built")
     to = "target/x86_64-unknown-linux-gnu/release"
     cargo = f'#!/bin/sh -e\n[ "$*" = "build --release" ]\nmkdir -p {to}\ncp /opt/built {to}/hydraneckwebrtc\n'
     machine.write("/opt/cargo/cargo", cargo, 0o755)
     # As README says: a secret of one's own where it says "…".
-    secrets = configuration.count("…")
-    for _ in range(secrets):
-        configuration = configuration.replace("…", hashlib.sha256(random.randbytes(32)).hexdigest(), 1)
+    configuration = re.sub("…", lambda _: random.randbytes(32).hex(), configuration)
     for line in lines:
         machine.run("env", "-C", "/source", "PATH=/opt/cargo:" + PATH, "bash", "-c", line)
         if ".hydraneckwebrtc " in line and line.startswith("install -d"):
@@ -220,7 +223,7 @@ def package(town):
     with town.machine("neck", CONTROLLER) as neck_host, town.machine("worker", WORKER) as worker_host:
         for machine in (neck_host, worker_host):
             for number, deb in debs.items():
-                subprocess.run(["cp", deb, machine.root / f"root/{number}.deb"], check=True)
+                subprocess.run(["cp", deb, machine.path(f"/root/{number}.deb")], check=True)
             machine.run("dpkg", "-i", f"/root/{ours}.deb")
         controller(town, neck_host)
         worker(town, worker_host, neck_host)
@@ -250,7 +253,7 @@ def package(town):
             machine.run("dpkg", "-r", "hydraneckwebrtc")
             active = [unit for unit in SERVICES.values() if machine.is_active(f"{unit}.service")]
             expect(not active, f"a removed package leaves {active} running")
-            expect((machine.root / CONFIG.lstrip("/")).exists(), "a removal takes the configuration")
+            expect(machine.path(CONFIG).exists(), "a removal takes the configuration")
         fine("removed")
 
 
@@ -269,10 +272,10 @@ def operate(title):
 
 def by_hand(town, machine):
     """The program alone: `setup` does the rest."""
-    copy(town.program, machine, PROGRAM)
+    machine.install(town.program, PROGRAM)
     machine.write("/etc/neck/release.pub", (town.releases.keys / "release.pub").read_text())
-    (machine.root / "source").mkdir()
-    subprocess.run(["cp", "-r", TREE / "systemd", machine.root / "source/systemd"], check=True)
+    machine.path("/source").mkdir()
+    subprocess.run(["cp", "-r", TREE / "systemd", machine.path("/source/systemd")], check=True)
     # Each host has a way to the release server; that is on this host's own address because plain HTTP is for no other.
     town.process(
         f"releases-{machine.name}", "nsenter", f"--net=/run/netns/{machine.name}", "python3", "-B", HERE / "releases.py",
@@ -342,13 +345,13 @@ CRASHES = f'(sleep {WATCH / 3}; kill -9 $$) & exec "$sound" "$@"'
 
 
 def digest(machine, path=PROGRAM):
-    return hashlib.sha256((machine.root / path.lstrip("/")).read_bytes()).hexdigest()
+    return hashlib.sha256(machine.path(path).read_bytes()).hexdigest()
 
 
 def leftovers(machine):
     """What an update that is over leaves behind, and should not."""
-    names = [path.name for path in (machine.root / "usr/local/bin").iterdir() if path.name.startswith(".")]
-    trial = machine.root / "var/lib/hydraneckwebrtc-update/trial.json"
+    names = [path.name for path in machine.path("/usr/local/bin").iterdir() if path.name.startswith(".")]
+    trial = machine.path(TRIAL)
     return names + ([trial.name] if trial.exists() else [])
 
 
@@ -430,7 +433,7 @@ def marked(town, name):
 def full(town, machine, stays_untouched):
     """The disk is full when half of the program has come."""
     town.releases.sound()
-    held, filler = town.work / "held", machine.root / "filler"
+    held, filler = town.work / "held", machine.path("/filler")
 
     def fill():
         until("half of it has come", held.exists)
@@ -483,8 +486,7 @@ def cut(town, machine, line, pause, is_bad):
     last = (said.read_text().strip().splitlines() or ["nothing"])[-1]
     machine.start()
     expect(digest(machine) in whole, f"{where}: no whole program is in place")
-    note = machine.root / "var/lib/hydraneckwebrtc-update/trial.json"
-    until("somebody has judged what was tried", lambda: not note.exists())
+    until("somebody has judged what was tried", lambda: not machine.path(TRIAL).exists())
     until("the controller answers", lambda: health(town, "controller")["version"])
     found = health(town, "controller")["version"]
     expect(found in ({before} if is_bad else {before, new}), f"{where}: {found} runs, after {before} and {new}")

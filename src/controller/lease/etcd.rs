@@ -29,6 +29,12 @@ const ANSWER_LIMIT: u64 = 16 << 20;
 /// Namespaces of one answer: with as many tokens as they may have they take 3 MiB, which etcd's gateway takes from its server at least.
 const PAGE: u64 = 8;
 
+/// Below the prefix: a key for each worker that is to be drained.
+const DRAINS: &str = "drains";
+
+/// Below the prefix: a key for each namespace.
+const NAMESPACES: &str = "namespaces";
+
 /// etcd, as one controller sees it.
 pub struct Etcd {
     agent: ureq::Agent,
@@ -154,17 +160,13 @@ impl Etcd {
             Err(Failure::Missing) => (Finding::Ended, None),
             Err(Failure::Words(why)) => (Finding::Trouble(why), None),
         };
-        match told {
-            Some(Told { drains, namespaces, holder: _ }) => {
-                Found { finding, drains: Some(drains), namespaces }
-            }
-            None => Found { finding, drains: None, namespaces: News::default() },
-        }
+        let (drains, namespaces) = told.map(|told| (told.drains, told.namespaces)).unzip();
+        Found { finding, drains, namespaces: namespaces.unwrap_or_default() }
     }
 
     /// Notes that a worker is to be drained, or not any more, as long as this leadership lasts; false: it does not.
     pub fn drain(&mut self, number: u64, worker: &WorkerId, on: bool) -> Result<bool, String> {
-        let key = text(&self.drain_key(worker));
+        let key = text(&format!("{}{worker}", self.below(DRAINS)));
         let change = match on {
             true => json!({"request_put": {"key": key, "value": text("drain")}}),
             false => json!({"request_delete_range": {"key": key}}),
@@ -181,7 +183,7 @@ impl Etcd {
         name: &NamespaceName,
         (instead_of, value): (u64, &str),
     ) -> Result<(Kept, News), String> {
-        let key = text(&format!("{}{name}", self.namespaces_key()));
+        let key = text(&format!("{}{name}", self.below(NAMESPACES)));
         let is_as_read =
             json!({"key": key, "target": "MOD", "result": "EQUAL", "mod_revision": instead_of.to_string()});
         let document = json!({
@@ -211,31 +213,31 @@ impl Etcd {
         format!("{}leader", self.config.prefix)
     }
 
-    fn drain_key(&self, worker: &WorkerId) -> String {
-        format!("{}drains/{worker}", self.config.prefix)
+    /// What keys of this kind begin with.
+    fn below(&self, kind: &str) -> String {
+        format!("{}{kind}/", self.config.prefix)
     }
 
-    fn namespaces_key(&self) -> String {
-        format!("{}namespaces/", self.config.prefix)
+    /// All keys of this kind: from `/`, up to and without the next character.
+    fn range_of(&self, kind: &str) -> Value {
+        let end = format!("{}{kind}0", self.config.prefix);
+        json!({"key": text(&self.below(kind)), "range_end": text(&end)})
     }
 
     /// The namespaces that have changed, the earliest first, as many as one answer may have.
     fn news_range(&self) -> Value {
-        let namespaces = format!("{}namespaces", self.config.prefix);
-        json!({"request_range": {
-            "key": text(&format!("{namespaces}/")), "range_end": text(&format!("{namespaces}0")),
-            "min_mod_revision": self.read.until.saturating_add(1).to_string(),
-            "sort_target": "MOD", "sort_order": "ASCEND", "limit": PAGE.to_string(),
-        }})
+        let mut range = self.range_of(NAMESPACES);
+        range["min_mod_revision"] = json!(self.read.until.saturating_add(1).to_string());
+        (range["sort_target"], range["sort_order"]) = (json!("MOD"), json!("ASCEND"));
+        range["limit"] = json!(PAGE.to_string());
+        json!({"request_range": range})
     }
 
     /// Who leads, which workers are drained, and which namespaces have changed.
     fn ranges(&self) -> Value {
-        let drains = format!("{}drains", self.config.prefix);
         json!([
             {"request_range": {"key": text(&self.leader_key())}},
-            // From `/`, up to and without the next character.
-            {"request_range": {"key": text(&format!("{drains}/")), "range_end": text(&format!("{drains}0"))}},
+            {"request_range": self.range_of(DRAINS)},
             self.news_range(),
         ])
     }
@@ -299,7 +301,7 @@ impl Etcd {
 
     fn led_and_drained(&self, answer: &Value) -> Result<(Option<Holder>, BTreeSet<WorkerId>), Failure> {
         let entries = entries_of(answer)?;
-        let (leader, drains) = (self.leader_key(), format!("{}drains/", self.config.prefix));
+        let (leader, drains) = (self.leader_key(), self.below(DRAINS));
         let holder = entries.iter().find(|entry| entry.key == leader).map(|entry| Holder {
             term: entry.term,
             number: entry.created.saturating_add(self.config.floor),
@@ -338,7 +340,7 @@ impl Etcd {
 
     /// Reads on. `None`: there is more; else whether there are as many keys as were read in all.
     fn read_page(&mut self, answer: &Value, news: &mut News) -> Result<Option<bool>, Failure> {
-        let namespaces = self.namespaces_key();
+        let namespaces = self.below(NAMESPACES);
         for entry in entries_of(answer)? {
             let Some(name) = entry.key.strip_prefix(&namespaces) else { continue };
             self.read.until = self.read.until.max(entry.modified);

@@ -115,8 +115,9 @@ impl StoredNamespaces {
         for kept in news.entries {
             self.take(kept);
         }
-        if self.keys.set(&self.live.get()) {
-            self.read_again();
+        let change = self.keys.set(&self.live.get());
+        if change != Change::None {
+            self.read_again(change);
             is_news = true;
         }
         if is_news {
@@ -125,16 +126,16 @@ impl StoredNamespaces {
         is_news
     }
 
-    /// Those that could not be read may be readable with other secrets.
-    fn read_again(&mut self) {
-        let closed = std::mem::take(&mut self.entries);
-        for (name, entry) in closed {
+    /// Those that could not be read may be readable with other secrets. The others were not sealed with the first one where that is new.
+    fn read_again(&mut self, change: Change) {
+        for (name, entry) in std::mem::take(&mut self.entries) {
             match entry.closed {
                 Some((value, _)) => {
                     self.take(KeptNamespace { name, modified: entry.modified, value });
                 }
                 None => {
-                    self.entries.insert(name, entry);
+                    let is_sealed_by_other = entry.is_sealed_by_other || change == Change::First;
+                    self.entries.insert(name, Entry { is_sealed_by_other, ..entry });
                 }
             }
         }
@@ -148,12 +149,15 @@ impl StoredNamespaces {
             Err(why) => (None, Some((value, why)), false),
         };
         let stored = Stored { edition, state };
-        let ours = self.registry.get(&name);
-        if judge(ours.as_ref(), Some(&stored)) == Verdict::Take
+        let (verdict, ours) = self.registry.read(|known| {
+            let ours = known.get(&name);
+            (judge(ours, Some(&stored)), ours.map(|ours| ours.edition))
+        });
+        if verdict == Verdict::Take
             && let Some(state) = &stored.state
         {
             match ours {
-                Some(ours) if ours.edition == edition => log::warn!(
+                Some(ours) if ours == edition => log::warn!(
                     "[room] ALERT namespace {name} is another one in etcd than here, and neither is later: etcd's counts from now on, and tokens that were good here alone are not any more"
                 ),
                 _ => log::info!("[room] namespace {name}: edition {edition} of it comes from etcd"),
@@ -212,40 +216,38 @@ impl StoredNamespaces {
 
     /// A namespace of ours that etcd lacks, has an earlier edition of, or has sealed with an earlier secret, as it is to be written.
     pub fn due(&self) -> Option<(NamespaceState, Sealed)> {
-        let lacks = |name: &NamespaceName| {
-            let state = self.registry.get(name)?;
-            let entry = self.entries.get(name);
-            let wanted = match judge(Some(&state), entry.map(|entry| &entry.stored)) {
+        let lacks = |state: &NamespaceState| {
+            let entry = self.entries.get(&state.name);
+            let wanted = match judge(Some(state), entry.map(|entry| &entry.stored)) {
                 Verdict::Bring => true,
                 Verdict::Agreed => entry.is_some_and(|entry| entry.is_sealed_by_other),
                 Verdict::Take | Verdict::Closed => false,
             };
-            let sealed = wanted.then(|| self.sealed(&state, entry.map_or(0, |entry| entry.modified)).ok());
-            Some((state, sealed??))
+            let sealed = wanted.then(|| self.sealed(state, entry.map_or(0, |entry| entry.modified)).ok());
+            sealed.flatten().map(|sealed| (state.clone(), sealed))
         };
-        self.registry.names().iter().find_map(lacks)
+        self.registry.read(|known| known.all().find_map(lacks))
     }
 
     /// Says for health how what is here and what etcd has do not fit.
     pub fn tell(&self, leads: bool) {
-        let unread = self.entries.iter().filter_map(|(name, entry)| {
-            let ours = self.registry.get(name);
-            let is_closed = judge(ours.as_ref(), Some(&entry.stored)) == Verdict::Closed;
-            entry.closed.as_ref().filter(|_| is_closed).map(|(_, why)| closed(name, why))
-        });
-        let mut troubles: Vec<String> = unread.collect();
-        if !leads {
-            let names = self.registry.names();
-            let ahead = names.iter().filter(|name| {
-                let stored = self.entries.get(*name).map(|entry| &entry.stored);
-                judge(self.registry.get(name).as_ref(), stored) == Verdict::Bring
+        let troubles = self.registry.read(|known| {
+            let unread = self.entries.iter().filter_map(|(name, entry)| {
+                let is_closed = judge(known.get(name), Some(&entry.stored)) == Verdict::Closed;
+                entry.closed.as_ref().filter(|_| is_closed).map(|(_, why)| closed(name, why))
             });
-            troubles.extend(ahead.map(|name| {
+            let is_ahead = |state: &&NamespaceState| {
+                let stored = self.entries.get(&state.name).map(|entry| &entry.stored);
+                !leads && judge(Some(state), stored) == Verdict::Bring
+            };
+            let ahead = known.all().filter(is_ahead).map(|state| {
                 format!(
-                    "namespace {name}: this controller's file is later than what etcd has, and comes into etcd when this controller leads"
+                    "namespace {}: this controller's file is later than what etcd has, and comes into etcd when this controller leads",
+                    state.name
                 )
-            }));
-        }
+            });
+            unread.chain(ahead).collect()
+        });
         self.registry.set_store_troubles(troubles);
     }
 }
@@ -262,29 +264,38 @@ fn closed(name: &NamespaceName, why: &Unreadable) -> String {
 /// Keys made of secrets: the first seals, each may open.
 #[derive(Default)]
 struct Keyring {
-    purpose: String,
     keys: Vec<(Secret, SealKey)>,
 }
 
+/// What is other of the keys than before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    None,
+    /// The first, which seals.
+    First,
+    /// Those that only open.
+    Others,
+}
+
 impl Keyring {
-    /// Makes the keys of these settings, where they are not made yet. Whether there is another one than before.
-    fn set(&mut self, settings: &Settings) -> bool {
+    /// Makes the keys of these settings, where they are not made yet.
+    fn set(&mut self, settings: &Settings) -> Change {
         let wanted: Vec<&Secret> = secrets(settings).collect();
         let same = |(known, _): &(Secret, SealKey), wanted: &&Secret| known.matches(wanted.expose());
-        if self.keys.len() == wanted.len()
-            && self.keys.iter().zip(&wanted).all(|(key, wanted)| same(key, wanted))
-        {
-            return false;
+        let mut pairs = self.keys.iter().zip(&wanted).map(|(key, wanted)| same(key, wanted));
+        let is_first_same = pairs.next().unwrap_or(self.keys.len() == wanted.len());
+        if is_first_same && self.keys.len() == wanted.len() && pairs.all(|is_same| is_same) {
+            return Change::None;
         }
         let prefix = settings.lease.as_ref().map(|lease| lease.prefix.as_str()).unwrap_or_default();
-        self.purpose = format!("hydraneckwebrtc namespaces {prefix}");
+        let purpose = format!("hydraneckwebrtc namespaces {prefix}");
         let mut known = std::mem::take(&mut self.keys);
         for secret in wanted {
             let made = known.iter().position(|key| same(key, &secret)).map(|at| known.swap_remove(at));
-            let key = made.or_else(|| Some((secret.clone(), SealKey::of(secret, &self.purpose)?)));
+            let key = made.or_else(|| Some((secret.clone(), SealKey::of(secret, &purpose)?)));
             self.keys.extend(key);
         }
-        true
+        if is_first_same { Change::Others } else { Change::First }
     }
 
     fn seal(&self, label: &str, plain: &[u8]) -> Option<String> {
@@ -302,4 +313,48 @@ impl Keyring {
 fn secrets(settings: &Settings) -> impl Iterator<Item = &Secret> {
     let own = settings.lease.as_ref().map(|lease| &lease.secret).filter(|secret| !secret.is_empty());
     own.into_iter().chain(settings.server.admin_secrets())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::Role;
+    use crate::core::namespaces::state::RoomLimits;
+    use crate::host::clock::Clock;
+    use crate::host::entropy;
+    use crate::host::private_dir::PrivateDir;
+
+    #[test]
+    fn what_was_sealed_with_a_secret_of_before_is_sealed_anew_after_a_reload() {
+        let path = std::env::temp_dir().join(format!("neck-stored-{:016x}", entropy::number()));
+        let place = PrivateDir::open(&path).unwrap();
+        let mut settings = Settings::defaults(Role::Controller);
+        settings.server.admin_token = Secret::new("the-first-token");
+        let live = Arc::new(Live::new(settings.clone()));
+        let (registry, _) = NamespaceRegistry::open(&place, live.clone(), Clock::start());
+        let mut stored = StoredNamespaces::new(live.clone(), registry.clone());
+        stored.make_keys();
+        let fresh = NamespaceState::new("a".parse().unwrap(), RoomLimits::default());
+        registry.put(NamespaceState { edition: 1, ..fresh });
+        let write = |stored: &mut StoredNamespaces, modified| {
+            let (state, Sealed { value, .. }) = stored.due().expect("it is to be written");
+            stored.wrote(&state, modified);
+            (state.name, value)
+        };
+        let (name, before) = write(&mut stored, 1);
+        assert!(stored.due().is_none() && !stored.read(News::default(), true), "nothing is new");
+        let first = std::mem::replace(&mut settings.server.admin_token, Secret::new("the-second-token"));
+        settings.server.admin_tokens = vec![first];
+        live.set(settings.clone());
+        assert!(stored.read(News::default(), true), "there is another secret");
+        let (_, after) = write(&mut stored, 2);
+        assert!(stored.due().is_none());
+        settings.server.admin_tokens.clear();
+        live.set(settings);
+        assert!(stored.read(News::default(), true), "there is a secret less");
+        assert!(stored.due().is_none(), "the first one is as before");
+        let opens = [&before, &after].map(|value| stored.open(&name, value).1.is_ok());
+        assert_eq!(opens, [false, true], "the second secret alone opens what is there now");
+        std::fs::remove_dir_all(&path).unwrap();
+    }
 }

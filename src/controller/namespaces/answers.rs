@@ -167,7 +167,7 @@ pub fn not_shared(why: &NotKept) -> Answer {
         NotKept::Refused(why) => ("namespace not kept", format!("nothing has changed: {why}")),
         NotKept::NoAnswer(_) => (
             "etcd does not answer",
-            "so nobody knows whether etcd has kept the change: see the health of this controller, and when etcd answers again, look at              the namespace and repeat what is missing. Rooms and tokens go on meanwhile"
+            "so nobody knows whether etcd has kept the change: see the health of this controller, and when etcd answers again, look at the namespace and repeat what is missing. Rooms and tokens go on meanwhile"
                 .to_owned(),
         ),
     };
@@ -178,4 +178,26 @@ pub fn not_shared(why: &NotKept) -> Answer {
 pub fn not_kept(why: &str) -> Answer {
     let detail = format!("server.state_dir does not take it, so nothing has changed: {why}");
     Answer::error(503, "namespace not kept", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::lease::NotLeading;
+
+    #[test]
+    fn what_is_not_shared_is_said_in_plain_lines() {
+        let why = || "why".to_owned();
+        let ends = [
+            NotKept::NotLeading(NotLeading(None)),
+            NotKept::Changed,
+            NotKept::Refused(why()),
+            NotKept::NoAnswer(why()),
+        ];
+        for end in ends {
+            let answer = not_shared(&end);
+            assert_eq!(answer.status, 503, "{}", answer.body);
+            assert!(!answer.body.contains("  "), "{}", answer.body);
+        }
+    }
 }

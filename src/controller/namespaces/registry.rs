@@ -1,7 +1,6 @@
 //! What everybody may look up of namespaces and of the workers that serve them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
 
@@ -32,8 +31,8 @@ struct Shared {
     clock: Clock,
     /// Where both locks are taken, this one is first.
     known: RwLock<Namespaces>,
-    /// How often something was put there.
-    changes: AtomicU64,
+    /// Those that were put there and whose files nobody has looked after yet.
+    put: Mutex<BTreeSet<NamespaceName>>,
     placement: Mutex<Placement>,
     /// Namespaces whose file cannot be read, and why; until they are enabled anew.
     unreadable: RwLock<BTreeMap<NamespaceName, String>>,
@@ -86,12 +85,14 @@ impl NamespaceRegistry {
             live,
             clock,
             known: RwLock::default(),
-            changes: AtomicU64::new(0),
+            put: Mutex::default(),
             placement: Mutex::new(Placement::new(patience)),
             unreadable: RwLock::new(unreadable.into_iter().collect()),
             troubles: RwLock::default(),
         }));
         states.into_iter().for_each(|state| registry.put(state));
+        // They are in their files.
+        registry.take_put();
         (registry, files)
     }
 
@@ -196,16 +197,16 @@ impl NamespaceRegistry {
             return;
         }
         self.0.unreadable.write().unwrap_or_else(PoisonError::into_inner).remove(&state.name);
+        self.0.put.lock().unwrap_or_else(PoisonError::into_inner).insert(state.name.clone());
         // Read under the lock: a reload either came before and is seen here, or comes after and sets its own.
         let limits = RoomLimits::from(&self.0.live.get().rooms);
         // A file that was brought back from a worker names the TURN servers of its copy.
         known.put(NamespaceState { limits, turn_urls: Vec::new(), ..state });
-        self.0.changes.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// A number that is another one when a state was put.
-    pub fn changes(&self) -> u64 {
-        self.0.changes.load(Ordering::Acquire)
+    /// Those that were put since this was asked last.
+    pub fn take_put(&self) -> BTreeSet<NamespaceName> {
+        std::mem::take(&mut *self.0.put.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What is known of a namespace.
@@ -213,14 +214,9 @@ impl NamespaceRegistry {
         self.known().get(name).cloned()
     }
 
-    /// The names of all of them.
-    pub fn names(&self) -> Vec<NamespaceName> {
-        self.known().all().map(|state| state.name.clone()).collect()
-    }
-
-    /// All of them, by name.
-    pub fn states(&self) -> Vec<NamespaceState> {
-        self.known().all().cloned().collect()
+    /// What `of` makes of what is known, without a copy. It must not ask us for anything else: nothing changes meanwhile.
+    pub fn read<T>(&self, of: impl FnOnce(&Namespaces) -> T) -> T {
+        of(&self.known())
     }
 
     /// What lacks for their files to be what is known, in words.
@@ -318,30 +314,18 @@ fn lost(name: &NamespaceName, why: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, AtomicUsize};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use super::*;
     use crate::config::settings::Role;
     use crate::core::namespaces::RoomRole;
-    use crate::core::namespaces::state::{ENTROPY, TokenHash, TokenRecord, TurnSecret};
+    use crate::core::namespaces::access::tests::namespace as with_tokens;
     use crate::host::entropy;
 
     const ROUNDS: usize = 50;
 
     fn namespace() -> NamespaceState {
-        let mut state = NamespaceState::new("a".parse().unwrap(), RoomLimits::default());
-        state.enable(TurnSecret::from_entropy([1; ENTROPY]), 0);
-        let hash = TokenHash::of("boss");
-        let record = TokenRecord {
-            id: "t".into(),
-            hash,
-            role: RoomRole::Owner,
-            subject: None,
-            created_at: 0,
-            expires_at: None,
-        };
-        state.add_token(record, 0).unwrap();
-        state
+        with_tokens("a", &[("boss", RoomRole::Owner, None)])
     }
 
     #[test]
@@ -380,7 +364,7 @@ mod tests {
             let is_good_again = |_: &usize| {
                 registry.put(namespace());
                 let mut state = registry.get(&"a".parse().unwrap()).unwrap();
-                state.revoke("t");
+                state.revoke("boss");
                 registry.put(state);
                 // What was under way has ended.
                 for counter in &reloads {

@@ -82,15 +82,14 @@ pub struct Files {
     written: BTreeMap<NamespaceName, (u64, String)>,
     /// Those that were not taken, and why.
     refused: BTreeMap<NamespaceName, String>,
-    /// The registry's changes up to here are in files, or refused.
-    seen: u64,
 }
 
 impl Files {
     /// With what was read from them.
     pub fn new(place: Result<NamespaceFiles, String>, known: &NamespaceRegistry) -> Files {
-        let written = known.states().iter().map(|state| (state.name.clone(), mark(state))).collect();
-        Files { place, written, refused: BTreeMap::new(), seen: 0 }
+        let written =
+            known.read(|known| known.all().map(|state| (state.name.clone(), mark(state))).collect());
+        Files { place, written, refused: BTreeMap::new() }
     }
 
     fn write(&mut self, state: &NamespaceState) -> Result<(), String> {
@@ -119,15 +118,22 @@ impl Files {
 
     /// Writes those that are not in their files as they are known.
     fn catch_up(&mut self, registry: &NamespaceRegistry) {
-        let changes = registry.changes();
-        if self.seen == changes && self.refused.is_empty() {
+        let mut due = registry.take_put();
+        due.extend(self.refused.keys().cloned());
+        if due.is_empty() {
             return;
         }
-        self.seen = changes;
-        let is_due = |state: &NamespaceState| self.written.get(&state.name) != Some(&mark(state));
-        let due: Vec<NamespaceState> = registry.states().into_iter().filter(is_due).collect();
-        for state in &due {
-            let _ = self.write(state);
+        for name in due {
+            let state = registry.get(&name);
+            match state.filter(|state| self.written.get(&name) != Some(&mark(state))) {
+                Some(state) => {
+                    let _ = self.write(&state);
+                }
+                // What was refused does not count either.
+                None => {
+                    self.refused.remove(&name);
+                }
+            }
         }
         let words = |(name, why): (&NamespaceName, &String)| {
             format!(
@@ -267,4 +273,59 @@ impl NamespacesThread {
 
 fn later(name: &NamespaceName, worker: &WorkerId, why: &str) {
     log::warn!(worker:%; "[room] worker {worker} gets its copy of namespace {name} with its next heartbeat: {why}");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::live::Live;
+    use crate::config::settings::{Role, Settings};
+    use crate::host::clock::Clock;
+    use crate::host::private_dir::PrivateDir;
+
+    #[test]
+    fn a_file_is_missed_where_what_counts_is_not_in_it_and_only_there() {
+        let path = std::env::temp_dir().join(format!("neck-namespaces-{:016x}", entropy::number()));
+        let place = PrivateDir::open(&path).unwrap();
+        let live = Arc::new(Live::new(Settings::defaults(Role::Controller)));
+        let (registry, good) = NamespaceRegistry::open(&place, live, Clock::start());
+        let state = |name: &str, edition| {
+            let fresh = registry.fresh(name.parse().unwrap());
+            NamespaceState { edition, ..fresh }
+        };
+        registry.put(state("a", 1));
+        let mut files = Files::new(Err("the disk is full".to_owned()), &registry);
+        let missed = |files: &mut Files| {
+            files.catch_up(&registry);
+            registry.troubles()
+        };
+        for refused in [state("a", 2), state("b", 1)] {
+            assert!(files.write(&refused).is_err());
+            assert!(
+                missed(&mut files).is_empty(),
+                "{} does not count: {:?}",
+                refused.name,
+                registry.troubles()
+            );
+        }
+        registry.put(state("a", 2));
+        for round in 0..2 {
+            let troubles = missed(&mut files);
+            assert!(
+                troubles.len() == 1 && troubles[0].contains("namespace a is not in its file"),
+                "{round}: {troubles:?}"
+            );
+        }
+        files.place = good;
+        assert!(
+            missed(&mut files).is_empty(),
+            "it is written when the disk takes it: {:?}",
+            registry.troubles()
+        );
+        let kept = std::fs::read(path.join("namespaces/a.json")).unwrap();
+        assert_eq!(NamespaceState::from_kept(&kept).unwrap().edition, 2);
+        std::fs::remove_dir_all(&path).unwrap();
+    }
 }

@@ -5,10 +5,7 @@ use std::net::IpAddr;
 use super::Finding;
 use crate::core::ip_forms;
 use crate::core::turn::client::{Reach, Relay, ServerUrl, Trouble};
-use crate::core::wall_time::WallTime;
-
-/// Seconds of a day.
-const DAY: u64 = 86_400;
+use crate::core::wall_time::{DAY, WallTime};
 
 /// A certificate that ends within so many days should have been renewed: a third of the shortest life that is usual.
 const RENEW_DAYS: u64 = 14;

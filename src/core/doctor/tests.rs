@@ -11,10 +11,9 @@ use super::*;
 use crate::config::settings::{AutoUpdate, Role, Settings, Update};
 use crate::core::turn::client::{Reach, Refusal, Relay, Trouble};
 use crate::core::version::Version;
-use crate::core::wall_time::WallTime;
+use crate::core::wall_time::{DAY, WallTime};
 
 const NOW: u64 = 1_800_000_000;
-const DAY: u64 = 86_400;
 
 /// A host, as far as it is looked at. Rows of the table break it in one place each.
 struct Host {

@@ -139,11 +139,12 @@ impl Namespaces {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::super::state::{ENTROPY, TokenRecord, TurnSecret};
     use super::*;
 
-    fn namespace(name: &str, tokens: &[(&str, RoomRole, Option<u64>)]) -> NamespaceState {
+    /// One that is enabled and has these tokens, each with its text as id, and with its end.
+    pub fn namespace(name: &str, tokens: &[(&str, RoomRole, Option<u64>)]) -> NamespaceState {
         let mut state = NamespaceState::new(name.parse().unwrap(), RoomLimits::default());
         state.enable(TurnSecret::from_entropy([1; ENTROPY]), 0);
         for (text, role, expires_at) in tokens {

@@ -355,7 +355,24 @@ impl NamespaceState {
 
     /// Whether both say the same of a namespace, whatever the controllers' own settings are.
     pub fn is_same_as(&self, other: &NamespaceState) -> bool {
-        self.bare() == other.bare()
+        self.lasting() == other.lasting()
+    }
+
+    /// What [`NamespaceState::bare`] leaves, without a copy: a controller compares all of them whenever something is new.
+    fn lasting(&self) -> impl PartialEq + '_ {
+        let NamespaceState {
+            version,
+            name,
+            edition,
+            enabled,
+            enabled_at,
+            secret,
+            ttl,
+            tokens,
+            limits: _,
+            turn_urls: _,
+        } = self;
+        (version, name, edition, enabled, enabled_at, secret, ttl, tokens)
     }
 
     /// Tells two states apart without telling anything of them: what a worker says of the copy it has.

@@ -74,21 +74,17 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins after its restart. `before`: what it answered before that.
-    pub fn new(unit: &str, expected: Version, before: &Answer) -> Watch {
-        let lenient = matches!(before, Answer::NotReady(_));
-        Watch { unit: unit.to_owned(), expected, lenient, starting: false, needs: START, first: None }
-    }
-
-    /// It is ready no sooner than this after its start: a controller waits for its workers' beats.
-    pub fn allow(&mut self, waits: Duration) {
-        self.needs = START + waits;
-    }
-
-    /// The same after a boot, which may not be over.
-    pub fn after_boot(unit: &str, expected: Version) -> Watch {
-        let before = Answer::Silent(String::new());
-        Watch { starting: true, ..Watch::new(unit, expected, &before) }
+    /// Begins after its restart. `before`: what it answered before that; `None`: others have started it, as at boot, which may not be
+    /// over. `waits`: it is ready no sooner than this after its start, as a controller that waits for its workers' beats.
+    pub fn new(unit: &str, expected: Version, before: Option<&Answer>, waits: Duration) -> Watch {
+        Watch {
+            unit: unit.to_owned(),
+            expected,
+            lenient: matches!(before, Some(Answer::NotReady(_))),
+            starting: before.is_none(),
+            needs: START + waits,
+            first: None,
+        }
     }
 
     /// Takes what is seen `elapsed` after the restart; it is watched for `length`.
@@ -147,7 +143,7 @@ mod tests {
     }
 
     fn watch(before: &Answer) -> Watch {
-        Watch::new("neck.service", "1.2.3".parse().expect("a version"), before)
+        Watch::new("neck.service", "1.2.3".parse().expect("a version"), Some(before), Duration::ZERO)
     }
 
     /// The verdict on these looks: what is seen at which second.
@@ -192,7 +188,7 @@ mod tests {
     #[test]
     fn at_boot_a_service_may_be_on_its_way() {
         let version = "1.2.3".parse().expect("a version");
-        let mut watch = Watch::after_boot("neck.service", version);
+        let mut watch = Watch::new("neck.service", version, None, Duration::ZERO);
         let starts = Seen {
             state: "activating".into(),
             pid: 0,
@@ -209,8 +205,8 @@ mod tests {
     fn a_controller_is_given_the_time_that_it_waits_for_its_workers() {
         // As after a rollback, and where `update.watch` is short.
         let short = Duration::from_secs(10);
-        let mut watch = watch(&ready());
-        watch.allow(Duration::from_secs(40));
+        let version = "1.2.3".parse().expect("a version");
+        let mut watch = Watch::new("neck.service", version, Some(&ready()), Duration::from_secs(40));
         let mut at = |second, answer| watch.look(&seen(answer), Duration::from_secs(second), short);
         assert_eq!(at(99, not_ready()), Verdict::Open);
         assert_eq!(at(99, ready()), Verdict::Sound);

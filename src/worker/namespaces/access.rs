@@ -196,7 +196,7 @@ mod tests {
     use crate::config::secret::Secret;
     use crate::config::settings::{Role, Turn};
     use crate::core::namespaces::RoomRole;
-    use crate::core::namespaces::state::{ENTROPY, TokenHash, TokenRecord, TurnSecret};
+    use crate::core::namespaces::access::tests::namespace as with_tokens;
     use crate::host::entropy;
 
     struct Place(PrivateDir);
@@ -228,19 +228,7 @@ mod tests {
     }
 
     fn namespace(name: &str, token: &str) -> NamespaceState {
-        let mut state = NamespaceState::new(name.parse().unwrap(), RoomLimits::default());
-        state.enable(TurnSecret::from_entropy(entropy::bytes::<ENTROPY>()), 0);
-        let hash = TokenHash::of(token);
-        let record = TokenRecord {
-            id: "t".into(),
-            hash,
-            role: RoomRole::Owner,
-            subject: None,
-            created_at: 0,
-            expires_at: None,
-        };
-        state.add_token(record, 0).unwrap();
-        state
+        with_tokens(name, &[(token, RoomRole::Owner, None)])
     }
 
     fn status(access: &RoomAccess, token: &str) -> u16 {
