@@ -132,3 +132,10 @@ impl Signal {
         }
     }
 }
+
+impl Drop for Signal {
+    /// As a page that goes.
+    fn drop(&mut self) {
+        let _ = self.socket.close(None);
+    }
+}

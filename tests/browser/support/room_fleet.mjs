@@ -49,10 +49,8 @@ async function startController() {
             await until("the controller ends", () => exited, 30_000);
         }
     };
-    controller.restart = async () => {
-        await end("SIGKILL");
-        await begin();
-    };
+    controller.kill = () => end("SIGKILL");
+    controller.begin = begin;
     controller.stop = async () => {
         await end("SIGTERM");
         await rm(dir, { recursive: true, force: true });
@@ -104,6 +102,7 @@ export async function startRoomFleet() {
                 turn: { secret: "a-secret-of-sessions-0123456789", urls: coturn.urls }, drain: { timeout: "30s" },
             });
         }
+        fleet.token = token.json.token;
         fleet.link = room => `${controller.origin}/rooms/#room=${room}&token=${token.json.token}`;
         fleet.place = async room => {
             const { json } = await controller.api("GET", `/v1/webrtc/rooms?room_id=${room}`, undefined, token.json.token);
