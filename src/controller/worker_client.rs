@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -45,6 +46,7 @@ pub struct WorkerClient {
     published: Arc<Published>,
     leadership: Leadership,
     clock: Clock,
+    is_over: Arc<AtomicBool>,
 }
 
 /// Dials what was judged when the worker's heartbeat was taken, and looks up no name again.
@@ -135,7 +137,18 @@ impl WorkerClient {
             .build();
         let resolver = JudgedAddresses(published.clone());
         let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), resolver);
-        WorkerClient { agent, live, published, leadership, clock }
+        WorkerClient { agent, live, published, leadership, clock, is_over: Arc::default() }
+    }
+
+    /// Ends the calls that are under way, and makes no more: this controller is going down.
+    pub fn interrupt(&self) {
+        self.is_over.store(true, Ordering::Release);
+        self.agent.clone().shutdown();
+    }
+
+    /// Whether no more calls are made.
+    pub fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
     }
 
     /// Starts the session that `create` asks for. The worker has `left` for it, its answer `limit`.

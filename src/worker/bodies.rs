@@ -22,6 +22,7 @@ use crate::core::ids::{BodyAddr, SessionId};
 use crate::core::records::record;
 use crate::daemon::RunError;
 use crate::front;
+use crate::host::aside;
 use crate::host::clock::{Clock, unix_millis};
 use crate::host::join;
 use crate::host::private_dir::{DirError, PrivateDir};
@@ -53,8 +54,8 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Stack of the thread in bytes: HTTP clients, TLS and JSON.
 const STACK: usize = 512 * 1024;
 
-/// What joining the thread may take: it is within a call or two.
-const JOIN_DEADLINE: Duration = Duration::from_secs(12);
+/// What stopping may take: calls under way are left behind, and what they are about stays noted.
+const JOIN_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What is noted of one session.
 #[derive(Serialize, Deserialize)]
@@ -247,12 +248,23 @@ impl Bodies {
         }
     }
 
-    fn run(&self, stop: &Receiver<()>) {
-        let stopped = || stop.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected);
-        // What is wrong with a body is said once, not at each round.
-        self.round(true, &stopped);
-        while stop.recv_timeout(ROUND) == Err(RecvTimeoutError::Timeout) {
-            self.round(false, &stopped);
+    fn run(self: Arc<Self>, stop: &Receiver<()>) {
+        let mut aloud = true;
+        loop {
+            let (bodies, ended) = (self.clone(), stop.clone());
+            let round = move || {
+                let stopped = || ended.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected);
+                bodies.round(aloud, &stopped);
+            };
+            match aside::start("bodies-call", STACK, round) {
+                Ok(done) if aside::wait(&done, stop, Duration::ZERO, |()| ()).is_none() => return,
+                // What is wrong with a body is said once, not at each round.
+                Ok(_) => aloud = false,
+                Err(error) => log::warn!("[pairing] no thread to call bodies on: {error}"),
+            }
+            if stop.recv_timeout(ROUND) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
         }
     }
 }
