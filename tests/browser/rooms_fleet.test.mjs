@@ -55,20 +55,26 @@ const look = page => page.evaluate(async () => {
 
 const moving = (counts, more = 10) => counts.filter(count => count > more).length;
 
+/** Until `check` holds; what pages and servers said when it does not. */
+async function untilSeen(what, check) {
+    try {
+        return await until(what, check, PATIENCE);
+    } catch (error) {
+        const seen = await Promise.all(pages.map(look));
+        const logs = [fleet.controller, ...Object.values(fleet.workers)].map(role => role.output().slice(-3_000));
+        throw new Error(`${error.message}\n${JSON.stringify(seen)}\n${noise}\n${logs.join("\n----\n")}`);
+    }
+}
+
 /** Until all see and hear all others by a connection that is not of `before`; how long that took. */
 async function untilAllMeet(what, before = [], count = 4) {
     const begun = Date.now();
     let seen = [];
-    try {
-        await until(what, async () => {
-            seen = await Promise.all(pages.map(look));
-            return seen.every(one => one.own && !before.includes(one.own) && one.tiles === count && one.plays === count
-                && moving(one.pictures) >= count - 1 && moving(one.voices, 25) >= count - 1 && moving(one.loud, 0) >= count - 1);
-        }, PATIENCE);
-    } catch (error) {
-        const logs = [fleet.controller, ...Object.values(fleet.workers)].map(role => role.output().slice(-3_000));
-        throw new Error(`${error.message}\n${JSON.stringify(seen)}\n${noise}\n${logs.join("\n----\n")}`);
-    }
+    await untilSeen(what, async () => {
+        seen = await Promise.all(pages.map(look));
+        return seen.every(one => one.own && !before.includes(one.own) && one.tiles === count && one.plays === count
+            && moving(one.pictures) >= count - 1 && moving(one.voices, 25) >= count - 1 && moving(one.loud, 0) >= count - 1);
+    });
     return { took: Date.now() - begun, seen };
 }
 
@@ -173,8 +179,8 @@ test("the controller is killed while four people and a documented client talk: n
     await pages[0].locator("#room [data-toggles=mic]").first().click();
     const begun = Date.now();
     await fleet.controller.begin();
-    await until("the others see that it is off", async () => (await Promise.all(pages.slice(1).map(page =>
-        page.locator(`.tile.silent[data-peer="${before[0]}"]`).count()))).every(count => count === 1), PATIENCE);
+    await untilSeen("the others see that it is off", async () => (await Promise.all(pages.slice(1).map(page =>
+        page.locator(`.tile.silent[data-peer="${before[0]}"]`).count()))).every(count => count === 1));
     console.log(`controller: ten pictures and more of each took ${took} ms without one; signalling is back ${Date.now() - begun} ms after its start was begun`);
     await pages[0].locator("#room [data-toggles=mic]").first().click();
     await untilMediaGoesOn("every picture and sound goes on afterwards", 4, documented);

@@ -50,7 +50,11 @@ async function startController() {
         }
     };
     controller.kill = () => end("SIGKILL");
-    controller.begin = begin;
+    /** It takes its time to know every room: where a worker is heard late, on a busy machine, it would else begin a room of that elsewhere. */
+    controller.begin = () => {
+        config.workers = { heartbeat_interval: "20s", heartbeat_timeout: "80s" };
+        return begin();
+    };
     controller.stop = async () => {
         await end("SIGTERM");
         await rm(dir, { recursive: true, force: true });
