@@ -255,14 +255,10 @@ fn a_full_queue_says_so_and_operators_have_places_of_their_own() {
     assert!(reply.text().contains("edge.api_queue"), "{reply:?}");
     // Who leaves makes room.
     reset(waiting.pop());
+    until("one waits", || pool.waiting() == 1);
     let mut third = edge.connect();
-    until("the place of who left is taken", || {
-        third = edge.connect();
-        third.send(post("/third", ""));
-        third.stream.set_read_timeout(Some(Duration::from_millis(100))).expect("a live socket");
-        third.stream.peek(&mut [0]).is_err()
-    });
-    third.stream.set_read_timeout(Some(PATIENCE)).expect("a live socket");
+    third.send(post("/third", ""));
+    until("the place of who left is taken", || pool.waiting() == 2);
     let mut operator = edge.connect();
     operator.send(post("/operator", ""));
     answer(held, &|request| request);
