@@ -32,7 +32,7 @@ pub enum Page {
 }
 
 /// Packets of one track, and somebody hears it: half a second of sound or pictures.
-const HEARD: [(MediaKind, &str, u64); 2] = [(MediaKind::Audio, "audio", 25), (MediaKind::Video, "video", 5)];
+const HEARD: [(MediaKind, u64); 2] = [(MediaKind::Audio, 25), (MediaKind::Video, 5)];
 
 /// Somebody who stays in a room.
 pub struct Talker {
@@ -137,7 +137,7 @@ impl Talker {
     pub fn heard(&self, user: &str, kind: MediaKind) -> u64 {
         let Some(call) = &self.call else { return 0 };
         let is_theirs = |track: &str| {
-            track.starts_with(kind_name(kind)) && call.users.get(track).is_some_and(|of| of == user)
+            track.starts_with(kind.name()) && call.users.get(track).is_some_and(|of| of == user)
         };
         let tracks = call.guest.seen.heard.iter().filter(|(track, _)| is_theirs(track));
         tracks.map(|(_, heard)| heard.packets).sum()
@@ -169,7 +169,7 @@ impl Talker {
 
     /// Whether it hears and sees somebody.
     fn hears(&self, user: &str) -> bool {
-        HEARD.iter().all(|(kind, _, packets)| self.heard(user, *kind) >= *packets)
+        HEARD.iter().all(|(kind, packets)| self.heard(user, *kind) >= *packets)
     }
 
     fn shown(&self) -> String {
@@ -177,10 +177,6 @@ impl Talker {
             self.call.as_ref().map(|call| (&call.heard, &call.guest.seen.heard, call.guest.seen.connected));
         format!("{}: {} calls, refused: {:?}, now: {call:?}", self.name, self.calls, self.refusals)
     }
-}
-
-fn kind_name(kind: MediaKind) -> &'static str {
-    HEARD.iter().find(|(other, ..)| *other == kind).map_or("", |(_, name, _)| name)
 }
 
 impl Call {
