@@ -63,6 +63,12 @@ fn four_people_talk_again_after_their_worker_was_killed() {
 /// Less than it takes to join again, on a busy machine too: media of a call that goes on pauses only where nobody runs.
 const NO_PAUSE: Duration = Duration::from_secs(2);
 
+/// The controller knows every room only after a while: where a worker is heard late, on a busy machine, it would else begin that worker's
+/// room elsewhere.
+fn settles_for_long(config: &mut Value) {
+    config["workers"] = json!({"heartbeat_interval": "20s", "heartbeat_timeout": "80s"});
+}
+
 /// Messages that tell of somebody's coming or going.
 fn comings_and_goings(talker: &Talker) -> usize {
     let kinds = ["peer-joined", "peer-left", "track-added", "track-removed"];
@@ -100,11 +106,7 @@ fn nobody_notices_that_the_controller_restarts() {
         // Said while nobody hears it.
         talkers[0].say("audio-state", &json!({"enabled": round == 0}));
         let took = std::thread::scope(|scope| {
-            // It knows every room after a while: where their worker is heard late, on a busy machine, it would else begin it elsewhere.
-            let settles = |config: &mut Value| {
-                config["workers"] = json!({"heartbeat_interval": "20s", "heartbeat_timeout": "80s"});
-            };
-            let restarted = scope.spawn(|| fleet.controller.restart_with(settles));
+            let restarted = scope.spawn(|| fleet.controller.restart_with(settles_for_long));
             let is_told = |talker: &Talker| {
                 let states = talker.told().iter().filter(|message| message["type"] == "participant-state");
                 states.count() == round + 1
