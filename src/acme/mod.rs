@@ -40,8 +40,12 @@ pub const SILENCE: Duration = Duration::from_secs(300);
 /// Stack of the thread in bytes: JSON, an HTTP client, and the C library's resolver.
 const STACK: usize = 512 * 1024;
 
-/// What stopping may take: a call under way ends by itself, and nothing is lost with it.
-const JOIN_DEADLINE: Duration = Duration::from_secs(2);
+/// What a call under way may still take when the process is to end. One that an order is made by should: an order whose address nobody has
+/// heard is made once more.
+const GRACE: Duration = Duration::from_millis(1500);
+
+/// What stopping may take: the grace, and a write to the disk.
+const JOIN_DEADLINE: Duration = Duration::from_secs(4);
 
 /// What is wanted, as the settings have it.
 #[derive(Clone, Debug)]

@@ -15,11 +15,11 @@ use crate::acme::protocol::says;
 use crate::acme::protocol::trouble::{Kind, Trouble};
 use crate::acme::status::Status;
 use crate::acme::store::{Der, KeptAccount, KeptCertificate, KeptPlan, Store};
-use crate::acme::{Wishes, outside};
+use crate::acme::{GRACE, STACK, Wishes, outside};
 use crate::core::wall_time::{DAY, HOUR, WallTime, in_words, retry_after};
 use crate::edge::tls::names::ServedCertificates;
 use crate::host::clock::wall_time;
-use crate::host::entropy;
+use crate::host::{aside, entropy};
 
 /// Longest sleep: the clock may be set, and the watchdog wants to hear of us.
 const LOOK: Duration = Duration::from_secs(60);
@@ -46,7 +46,7 @@ enum End {
 pub struct Worker {
     wishes: Wishes,
     store: Store,
-    client: Client,
+    client: Arc<Client>,
     served: Arc<ServedCertificates>,
     status: Arc<Status>,
     inbox: Receiver<Message>,
@@ -55,7 +55,7 @@ pub struct Worker {
     held: Option<Held>,
     /// The certificate that is served and could not be kept, and why.
     unkept: Option<(KeptCertificate, String)>,
-    /// Somebody asked for a try while one was under way.
+    /// Somebody asked for a try while another, or a call, was under way.
     hurried: bool,
     said: (String, WallTime),
     alerted: WallTime,
@@ -74,7 +74,7 @@ impl Worker {
         let mut worker = Worker {
             wishes,
             store,
-            client,
+            client: Arc::new(client),
             served,
             status,
             inbox,
@@ -140,7 +140,9 @@ impl Worker {
         let wait = match self.kept.plan.due(now, self.held.as_ref()) {
             Due::Nothing(until) => Duration::from_secs(until.since(now).max(1)),
             Due::RenewalInfo(id) => {
-                self.ask_renewal_info(&id);
+                if !self.ask_renewal_info(id) {
+                    return false;
+                }
                 Duration::ZERO
             }
             Due::Certificate(replaces) => {
@@ -150,9 +152,41 @@ impl Worker {
                 Duration::ZERO
             }
         };
+        if std::mem::take(&mut self.hurried) {
+            self.kept.plan.hurry(wall_time());
+        }
         self.tell();
         self.alert();
         self.sleep(wait.min(LOOK))
+    }
+
+    /// Does what others may hold up for long. `None`: we are going down, and it is not done.
+    fn aside<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<std::io::Result<T>> {
+        let found = match aside::start("acme-call", STACK, work) {
+            Ok(found) => found,
+            Err(error) => return Some(Err(error)),
+        };
+        aside::wait(&found, &self.inbox, GRACE, |Message::Hurry| self.hurried = true).map(Ok)
+    }
+
+    /// Calls the authority. `None`: we are going down, and it has not answered.
+    fn call(&mut self, call: Call) -> Option<Input> {
+        let client = self.client.clone();
+        let called = self.aside(move || client.call(&call))?;
+        Some(called.unwrap_or_else(|error| {
+            let text = format!("no thread to call the certificate authority on: {error}");
+            Input::Unreached(Trouble::new(Kind::Local, text))
+        }))
+    }
+
+    /// Looks at ourselves from outside. `None`: we are going down.
+    fn look_outside(&mut self) -> Option<Result<(), String>> {
+        let (served, names) = (self.served.clone(), self.wishes.names.clone());
+        let seen = self.aside(move || outside::look(&served, &names))?;
+        Some(seen.unwrap_or_else(|error| Err(format!("there is no thread to look at ourselves on: {error}"))))
     }
 
     /// Whether to go on.
@@ -200,9 +234,10 @@ impl Worker {
         // What is proved already, or was asked for, needs no look at ourselves.
         let begun = self.kept.plan.open_order(now);
         let seen = match begun {
-            Begun::Order(_) => Ok(()),
-            _ => outside::look(&self.served, &self.wishes.names),
+            Begun::Order(_) => Some(Ok(())),
+            _ => self.look_outside(),
         };
+        let Some(seen) = seen else { return false };
         let words = seen.as_ref().err().cloned();
         match self.kept.plan.looked(now, seen) {
             Verdict::Not => {
@@ -234,8 +269,10 @@ impl Worker {
             self.kept.plan.hurry(now);
         }
         let next = in_words(self.kept.plan.next(now, self.held.as_ref()).since(now));
+        // Kept before anybody can know of it: whoever is restarted for what the log says waits as long all the same.
+        let kept = self.store.keep_plan(&self.kept);
         self.say(format!("no certificate: {}; next try in {next}", trouble.text));
-        if let Err(trouble) = self.store.keep_plan(&self.kept) {
+        if let Err(trouble) = kept {
             self.say(trouble.text);
         }
         true
@@ -276,10 +313,13 @@ impl Worker {
         loop {
             (self.beat)();
             let done = match issuance.step(input, wall_time(), key) {
-                Step::Call(call) => {
-                    input = self.client.call(&call);
-                    continue;
-                }
+                Step::Call(call) => match self.hear(Duration::ZERO).then(|| self.call(call)).flatten() {
+                    Some(called) => {
+                        input = called;
+                        continue;
+                    }
+                    None => return End::Stopped,
+                },
                 Step::Keep(keep) => self.keep(keep, account),
                 Step::Answer(list) => {
                     answers.clone_from(&list);
@@ -482,35 +522,45 @@ impl Worker {
         }
     }
 
-    /// Asks when the authority wants the certificate renewed. That it does not say is no trouble: our own rule holds.
-    fn ask_renewal_info(&mut self, id: &str) {
-        let (info, after) = match self.renewal_info(id) {
+    /// Asks when the authority wants the certificate renewed. That it does not say is no trouble: our own rule holds. Whether to go on.
+    fn ask_renewal_info(&mut self, id: String) -> bool {
+        let (client, directory, asked) =
+            (self.client.clone(), self.wishes.acme.directory.clone(), id.clone());
+        let found = self.aside(move || renewal_info(&client, directory, &asked));
+        let Some(found) = found else { return false };
+        let (info, after) = match found.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(found) => found,
             Err(words) => {
                 log::debug!("[acme] no renewal information: {words}");
                 (None, None)
             }
         };
-        self.kept.plan.informed(wall_time(), (id, info), after, entropy::number());
+        self.kept.plan.informed(wall_time(), (&id, info), after, entropy::number());
         if let Err(trouble) = self.store.keep_plan(&self.kept) {
             self.say(trouble.text);
         }
+        true
     }
+}
 
-    fn renewal_info(&self, id: &str) -> Result<(Option<says::RenewalInfo>, Option<u64>), String> {
-        let get = |url: String| match self.client.call(&Call::Get(url)) {
-            Input::Reply(reply) if reply.status == 200 => Ok(reply),
-            Input::Reply(reply) => Err(format!("HTTP {}", reply.status)),
-            Input::Unreached(trouble) => Err(trouble.text),
-            Input::Done | Input::Request(_) => Err(String::new()),
-        };
-        let directory = get(self.wishes.acme.directory.clone())?;
-        let base = says::directory(&directory.body).and_then(|directory| directory.renewal_info);
-        let Some(base) = base else { return Ok((None, None)) };
-        let reply = get(format!("{}/{id}", base.as_str().trim_end_matches('/')))?;
-        let after = reply.retry_after.as_deref().and_then(|value| retry_after(value, wall_time()));
-        Ok((says::renewal_info(&reply.body), after))
-    }
+/// The window of a certificate, and in how many seconds to ask again.
+fn renewal_info(
+    client: &Client,
+    directory: String,
+    id: &str,
+) -> Result<(Option<says::RenewalInfo>, Option<u64>), String> {
+    let get = |url: String| match client.call(&Call::Get(url)) {
+        Input::Reply(reply) if reply.status == 200 => Ok(reply),
+        Input::Reply(reply) => Err(format!("HTTP {}", reply.status)),
+        Input::Unreached(trouble) => Err(trouble.text),
+        Input::Done | Input::Request(_) => Err(String::new()),
+    };
+    let directory = get(directory)?;
+    let base = says::directory(&directory.body).and_then(|directory| directory.renewal_info);
+    let Some(base) = base else { return Ok((None, None)) };
+    let reply = get(format!("{}/{id}", base.as_str().trim_end_matches('/')))?;
+    let after = reply.retry_after.as_deref().and_then(|value| retry_after(value, wall_time()));
+    Ok((says::renewal_info(&reply.body), after))
 }
 
 /// Whether so many seconds are over. A clock that was set back must not make it last for longer.

@@ -26,6 +26,9 @@ const IDLE_BEAT: Duration = Duration::from_secs(5);
 /// Stack of a dispatch thread in bytes: JSON and an HTTP client.
 const STACK: usize = 512 * 1024;
 
+/// Between two looks at threads that are to end.
+const PAUSE: Duration = Duration::from_millis(2);
+
 /// Between two lines about threads that cannot be had.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
@@ -75,8 +78,10 @@ impl Jobs {
     /// Hands a job over, or gives it back when too many wait.
     pub fn try_send(&self, job: Job) -> Result<(), Box<Job>> {
         match &job {
-            Job::Create(..) | Job::Replace(..) => self.creates.push(job),
-            Job::Delete(..) | Job::Call(_) | Job::Inspect(..) | Job::Room(_) => self.calls.push(job),
+            Job::Create(..) | Job::Replace(..) | Job::Move(_) => self.creates.push(job),
+            Job::Delete(..) | Job::Call(_) | Job::Inspect(..) | Job::Room(_) | Job::Parcel(..) => {
+                self.calls.push(job)
+            }
         }
     }
 
@@ -85,11 +90,16 @@ impl Jobs {
         self.creates.lock().queue.len() + self.calls.lock().queue.len()
     }
 
-    /// Takes no more, and waits for what is under way, at most this long.
-    pub fn stop(&self, limit: Duration) {
+    /// Takes no more, and waits for what is under way, at most this long. What is not done in half of that is interrupted.
+    pub fn stop(&self, limit: Duration, interrupt: impl FnOnce()) {
         let threads: Vec<_> =
             [&self.creates, &self.calls].into_iter().flat_map(|lane| lane.close()).collect();
-        let give_up = Instant::now() + limit;
+        let begun = Instant::now();
+        let (hurry, give_up) = (begun + limit / 2, begun + limit);
+        while Instant::now() < hurry && threads.iter().any(|thread| !thread.is_finished()) {
+            std::thread::sleep(PAUSE);
+        }
+        interrupt();
         for thread in threads {
             join::within(thread, give_up.saturating_duration_since(Instant::now()));
         }
@@ -260,7 +270,7 @@ mod tests {
         assert_eq!((jobs.waiting(), jobs.calls.lock().threads), (2, 100));
         (0..102).for_each(|_| go.send(()).expect("it goes on"));
         (0..2).for_each(|_| begins.recv_timeout(PATIENCE).expect("they had their turn"));
-        jobs.stop(PATIENCE);
+        jobs.stop(PATIENCE, || ());
         assert!(jobs.try_send(call()).is_err(), "it is over");
         assert_eq!(jobs.calls.lock().threads, 0);
     }
@@ -277,7 +287,7 @@ mod tests {
             }
         }
         assert_eq!(jobs.calls.lock().threads, 1);
-        jobs.stop(PATIENCE);
+        jobs.stop(PATIENCE, || ());
     }
 
     #[test]
@@ -287,6 +297,6 @@ mod tests {
         let (done, all) = crossbeam_channel::unbounded();
         jobs.open(move |_| done.send(()).expect("it is heard"), |_| Box::new(|| ()));
         (0..3).for_each(|_| all.recv_timeout(PATIENCE).expect("done"));
-        jobs.stop(PATIENCE);
+        jobs.stop(PATIENCE, || ());
     }
 }

@@ -12,6 +12,7 @@ pub mod jobs;
 pub mod key_store;
 pub mod lease;
 pub mod metrics;
+pub mod moves;
 pub mod namespaces;
 pub mod operators;
 pub mod refusals;
@@ -60,7 +61,7 @@ use jobs::{Bounds, Jobs};
 use key_store::KeyStore;
 use lease::etcd::Etcd;
 use lease::stored::StoredNamespaces;
-use lease::{Leadership, LeaseThread};
+use lease::{KEEP_PATIENCE, Leadership, LeaseThread, RESIGN_PATIENCE};
 use namespaces::{Files, NamespaceRegistry, NamespaceService, NamespacesThread, Tell};
 use rooms::routes::RoomRoutes;
 use router::ControllerRouter;
@@ -79,6 +80,12 @@ const LEASE_SILENCE: Duration = Duration::from_secs(30);
 
 /// What joining a thread may take once nothing is under way.
 const JOIN_DEADLINE: Duration = Duration::from_secs(12);
+
+/// What joining the thread `namespaces` may take: a change that etcd is asked for, and the files.
+const NAMESPACES_DEADLINE: Duration = KEEP_PATIENCE.saturating_add(Duration::from_secs(2));
+
+/// What joining the thread `lease` may take: the question that it is at, at most four calls of three seconds, and giving the lease back.
+const LEASE_DEADLINE: Duration = Duration::from_secs(12).saturating_add(RESIGN_PATIENCE);
 
 /// Stack of the fleet thread in bytes.
 const STACK: usize = 512 * 1024;
@@ -110,6 +117,7 @@ pub struct Controller {
     fleet: Sender<Ask>,
     fleet_thread: Option<JoinHandle<()>>,
     namespaces: Option<JoinHandle<()>>,
+    client: WorkerClient,
     jobs: Jobs,
     leadership: Leadership,
     lease: Option<JoinHandle<()>>,
@@ -164,7 +172,7 @@ impl Controller {
         let source = service.clone();
         let rooms = RoomRoutes::new(service.rooms(), live.clone(), closing.clone());
         let api = front::api(&state, &live.get(), service, (&plan, pulses))?;
-        let router = own_router(rooms, &published, &live, &api, clock);
+        let router = own_router(rooms, &published, &live, (&api, &fleet), clock);
         let page = Page::start((operators, page_address), (source, awake), &live.get(), pulses)?;
         let router = page.in_front_of(router, &live);
         let run = (&plan, pulses, &metrics.edge);
@@ -184,6 +192,7 @@ impl Controller {
             fleet,
             fleet_thread: Some(threads.fleet),
             namespaces: Some(threads.namespaces),
+            client: threads.client,
             jobs,
             leadership,
             lease: threads.lease,
@@ -269,7 +278,7 @@ fn own_router(
     rooms: RoomRoutes,
     published: &Arc<Published>,
     live: &Arc<Live>,
-    api: &ApiServer,
+    (api, asks): (&ApiServer, &Sender<Ask>),
     clock: Clock,
 ) -> ControllerRouter {
     ControllerRouter {
@@ -277,6 +286,7 @@ fn own_router(
         fleet: published.clone(),
         live: live.clone(),
         api: api.gate(),
+        asks: asks.clone(),
         clock,
         uncounted: Arc::new(Uncounted),
     }
@@ -286,6 +296,7 @@ fn own_router(
 struct Threads {
     fleet: JoinHandle<()>,
     namespaces: JoinHandle<()>,
+    client: WorkerClient,
     lease: Option<JoinHandle<()>>,
 }
 
@@ -306,8 +317,8 @@ fn start_threads(
     let client = WorkerClient::new(live.clone(), published.clone(), roots, (leadership.clone(), clock));
     let kept = (files, leadership.clone());
     let (service, namespaces) = start_namespaces(registry, kept, client.clone(), pulses)?;
-    open_jobs(&jobs, &live.get(), Dispatcher { fleet, client, clock }, pulses);
-    Ok((Threads { fleet: fleet_thread, namespaces, lease }, leadership, service))
+    open_jobs(&jobs, &live.get(), Dispatcher { fleet, client: client.clone(), clock }, pulses);
+    Ok((Threads { fleet: fleet_thread, namespaces, client, lease }, leadership, service))
 }
 
 /// The keys of workers that were here before.
@@ -424,12 +435,13 @@ impl Running for Controller {
         if let Some(api) = self.api.take() {
             api.stop();
         }
-        // With the API the last goes who can ask for changes of namespaces.
-        self.namespaces.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
-        self.jobs.stop(JOIN_DEADLINE);
+        self.jobs.stop(JOIN_DEADLINE, || self.client.interrupt());
+        // With the API the last goes who can ask for changes of namespaces. Workers get their copies with heartbeats, too.
+        self.client.interrupt();
+        self.namespaces.take().and_then(|thread| join::within(thread, NAMESPACES_DEADLINE));
         // When no create is under way any more: the next leader may begin at once.
         self.leadership.stop();
-        self.lease.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
+        self.lease.take().and_then(|thread| join::within(thread, LEASE_DEADLINE));
         // Last: what puts something in has ended.
         self.announcer.take().into_iter().for_each(Announcer::stop);
         self.updates.1.take().into_iter().for_each(Checker::stop);

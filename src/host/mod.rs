@@ -1,6 +1,7 @@
 //! The operating system: processes, directories, clocks, signals, systemd, progress of threads. No policy.
 
 pub mod activation;
+pub mod aside;
 pub mod clock;
 pub mod command;
 pub mod crypto;

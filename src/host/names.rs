@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
 
+use crate::host::aside;
+
 /// Stack of a look-up's thread in bytes: the C library's resolver keeps its answers there.
 const STACK: usize = 256 * 1024;
 
@@ -38,15 +40,9 @@ pub fn look_up(host: &str, port: u16, wait: Duration) -> Result<Vec<SocketAddr>,
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    let (sender, found) = crossbeam_channel::bounded(1);
     let host = host.to_owned();
-    let work = move || {
-        let addresses = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-        // Who asked may have given up.
-        let _ = sender.send(addresses);
-    };
-    let thread = std::thread::Builder::new().name("look-up".into()).stack_size(STACK);
-    thread.spawn(work).map_err(NotFound::NoThread)?;
+    let work = move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+    let found = aside::start("look-up", STACK, work).map_err(NotFound::NoThread)?;
     match found.recv_timeout(wait) {
         Ok(addresses) => addresses.map_err(NotFound::Unknown),
         Err(RecvTimeoutError::Timeout) => Err(NotFound::Late),

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::config::live::Live;
 use crate::config::settings::{AutoUpdate, Update};
 use crate::core::wall_time::WallTime;
+use crate::host::aside;
 use crate::host::clock::wall_time;
 use crate::host::entropy;
 use crate::host::join;
@@ -44,7 +45,7 @@ const TIMER: &str = "/etc/systemd/system/timers.target.wants/hydraneckwebrtc-upd
 /// Stack of the thread in bytes: JSON, an HTTP client, and the C library's resolver.
 const STACK: usize = 512 * 1024;
 
-/// What stopping may take: a question under way ends by itself, and nothing is lost with it.
+/// What stopping may take: a question under way is left behind.
 const JOIN_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What was found, for everybody to read.
@@ -152,7 +153,9 @@ impl Looker {
             let settings = self.updates.live.get().update.clone();
             if settings != self.asked || now >= due {
                 self.asked = settings.clone();
-                self.ask(&settings);
+                if !self.ask(&settings, stopped) {
+                    return;
+                }
                 due = Instant::now() + EVERY + chance(JITTER);
             }
             let idle = is_idle();
@@ -164,11 +167,26 @@ impl Looker {
         }
     }
 
-    fn ask(&mut self, settings: &Update) {
+    /// Asks the release server. Whether to go on.
+    fn ask(&mut self, settings: &Update, stopped: &Receiver<()>) -> bool {
         let found = match settings.auto {
             AutoUpdate::Off => None,
-            AutoUpdate::On | AutoUpdate::Check => Some(check(settings, None)),
+            AutoUpdate::On | AutoUpdate::Check => {
+                let asked = settings.clone();
+                match aside::start("updater-call", STACK, move || check(&asked, None)) {
+                    Ok(found) => match aside::wait(&found, stopped, Duration::ZERO, |()| ()) {
+                        Some(found) => Some(found),
+                        None => return false,
+                    },
+                    Err(error) => Some(Err(Trouble::Unreached(format!("no thread to ask it on: {error}")))),
+                }
+            }
         };
+        self.note(settings, found);
+        true
+    }
+
+    fn note(&mut self, settings: &Update, found: Option<Result<Offer, Trouble>>) {
         let words = match &found {
             Some(Ok(offer)) if offer.is_newer() => Some(format!(
                 "{} is there ({}); this is {}{}",

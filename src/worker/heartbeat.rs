@@ -20,6 +20,7 @@ use crate::core::fleet::wire::{
 };
 use crate::core::fleet::worker_health::jittered;
 use crate::core::session::Failure;
+use crate::core::session::reason::EndReason;
 use crate::core::session::status::SessionStatus;
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::entropy;
@@ -35,8 +36,15 @@ use crate::worker::rooms;
 use crate::worker::sessions::Order;
 use crate::worker::stamps::Stamps;
 
-/// One beat, from connect to the end of the reply: well below any heartbeat time-out.
+/// One beat, from connect to the end of the last reply: well below any heartbeat time-out, and below what stopping waits for.
 const BEAT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The last beat, which says good-bye: a controller that does not answer learns it from silence.
+const LAST_BEAT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What stopping a thread may take: the beat that it is at, and the last one.
+pub const JOIN_DEADLINE: Duration =
+    BEAT_TIMEOUT.saturating_add(LAST_BEAT_TIMEOUT).saturating_add(Duration::from_secs(1));
 
 /// Least time between two beats: a burst of changes becomes one beat.
 const MIN_GAP: Duration = Duration::from_millis(50);
@@ -89,8 +97,9 @@ impl Pulse {
                 };
             };
             let is_first = !contact.is_close;
+            let limit = if changed.is_closed() { LAST_BEAT_TIMEOUT } else { BEAT_TIMEOUT };
             let target = Target { url, link };
-            match self.send(&agent, &target, &mut contact) {
+            match self.send(&agent, &target, &mut contact, limit) {
                 Ok(reply) => {
                     if contact.failures > 0 {
                         let failures = contact.failures;
@@ -141,14 +150,16 @@ impl Pulse {
         agent: &ureq::Agent,
         target: &Target<'_>,
         contact: &mut Contact,
+        limit: Duration,
     ) -> Result<HeartbeatReply, BeatError> {
-        let reply = self.send_once(agent, target, contact)?;
+        let until = Instant::now() + limit;
+        let reply = self.send_once(agent, target, contact, until)?;
         let is_asked_to_sign = reply.challenge.is_some() && contact.challenge != reply.challenge;
         if reply.accepted || !(is_asked_to_sign || reply.list_wanted) {
             return Ok(reply);
         }
         contact.challenge = reply.challenge.or(contact.challenge.take());
-        self.send_once(agent, target, contact)
+        self.send_once(agent, target, contact, until)
     }
 
     fn send_once(
@@ -156,6 +167,7 @@ impl Pulse {
         agent: &ureq::Agent,
         target: &Target<'_>,
         contact: &mut Contact,
+        until: Instant,
     ) -> Result<HeartbeatReply, BeatError> {
         let mut beat = self.compose(target.link, contact.challenge.as_deref());
         // Whatever becomes of this beat: unless it is taken, the next one brings its list along.
@@ -168,7 +180,7 @@ impl Pulse {
             }
             None => KnownList { seq: beat.seq, sessions: beat.sessions.clone() },
         };
-        let reply = self.deliver(agent, target, &beat)?;
+        let reply = self.deliver(agent, target, &beat, until)?;
         contact.list = (reply.accepted && reply.keeps_lists).then_some(list);
         Ok(reply)
     }
@@ -178,6 +190,7 @@ impl Pulse {
         agent: &ureq::Agent,
         target: &Target<'_>,
         beat: &Heartbeat,
+        until: Instant,
     ) -> Result<HeartbeatReply, BeatError> {
         let Target { url, link } = target;
         let away = |why: &str| BeatError::Away(why.to_owned());
@@ -188,6 +201,9 @@ impl Pulse {
             .header("Authorization", format!("Bearer {}", link.token.expose()))
             .header("Content-Type", "application/json")
             .header(PROOF_FIELD, proof.to_string())
+            .config()
+            .timeout_global(Some(until.saturating_duration_since(Instant::now())))
+            .build()
             .send(&body)
             .map_err(|error| BeatError::Away(unreached(error, url)))?;
         match reply.status().as_u16() {
@@ -278,13 +294,15 @@ impl Pulse {
             body: card.request.body,
             status: SessionStatus::from(view.status),
             reason: view.ended_as(),
-            started_ms_ago: millis(now.since(card.created)),
+            started_ms_ago: millis(now.since(card.created)).saturating_add(card.lived_before_ms()),
             connections: card.connected(now),
             experience: card.request.experience.clone(),
             district: card.request.district.clone(),
             age_ms: card.age(now),
             view_id: card.view_link.as_ref().map(|view| view.id.clone()),
             fault: view.failure.as_ref().map(Failure::fault),
+            copy: card.copy(),
+            movable: card.is_movable(),
             facts: facts(card, &view),
         }
     }
@@ -326,7 +344,10 @@ impl Pulse {
         for order in reply.end {
             let (session, reason) = (&order.session_id, order.reason);
             log::info!(session:%, reason:%; "[heartbeat] the controller ends session {session} as {reason}");
-            let _ = self.roster.send(Order::End(order.session_id, order.reason, Box::new(|| ())));
+            let _ = self.roster.send(match reason {
+                EndReason::Moved => Order::MovedAway(order.session_id, order.copy.unwrap_or_default()),
+                reason => Order::End(order.session_id, reason, Box::new(|| ())),
+            });
         }
     }
     /// Whether what the controller wishes counts.
@@ -436,7 +457,6 @@ fn agent(roots: TlsConfig) -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .middleware(http_client::Traced("controller"))
         .tls_config(roots)
-        .timeout_global(Some(BEAT_TIMEOUT))
         .http_status_as_error(false)
         .proxy(None)
         .max_redirects(0)

@@ -33,6 +33,7 @@ pub mod mailbox;
 pub mod memory;
 pub mod metrics;
 pub mod mic;
+pub mod moves;
 pub mod namespaces;
 pub mod on_body;
 pub mod pairing_turns;
@@ -131,7 +132,7 @@ const HEARTBEAT_SILENCE: Duration = Duration::from_secs(30);
 /// What ending every session may take beyond `sessions.stop_grace`.
 const END_MARGIN: Duration = Duration::from_secs(15);
 
-/// What joining the edge and the heartbeat may take.
+/// What joining the edge may take.
 const JOIN_DEADLINE: Duration = Duration::from_secs(12);
 
 /// What joining a media thread may take: it says good-bye to its peers, which takes milliseconds.
@@ -434,7 +435,7 @@ impl Running for Worker {
         self.changed.close();
         self.certificates.stop();
         self.address_thread.stop();
-        let deadline = Instant::now() + JOIN_DEADLINE;
+        let deadline = Instant::now() + heartbeat::JOIN_DEADLINE;
         for thread in self.heartbeats.drain(..) {
             join::within(thread, deadline.saturating_duration_since(Instant::now()));
         }

@@ -17,6 +17,7 @@ use crate::config::settings::WebRtc;
 use crate::core::ice;
 use crate::daemon::RunError;
 use crate::front;
+use crate::host::aside;
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::interfaces;
 use crate::host::join;
@@ -29,8 +30,8 @@ const PAUSE: Duration = Duration::from_secs(600);
 /// Stack in bytes: an HTTP client.
 const STACK: usize = 512 * 1024;
 
-/// One question takes three seconds at most; a few STUN servers may be asked before the URL.
-const JOIN_DEADLINE: Duration = Duration::from_secs(12);
+/// What stopping may take: questions under way are left behind.
+const JOIN_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The thread, where there is something to ask.
 #[derive(Debug, Default)]
@@ -45,7 +46,7 @@ impl AddressThread {
         let tls = crypto::client_roots(None).map_err(RunError)?;
         learned.announce();
         let (stop, stopped) = crossbeam_channel::bounded(0);
-        let asking = Asking { live: live.clone(), learned: learned.clone(), tls };
+        let asking = Arc::new(Asking { live: live.clone(), learned: learned.clone(), tls });
         Ok(AddressThread(Some((stop, front::thread("address", STACK, move || asking.run(&stopped))?))))
     }
 
@@ -67,9 +68,14 @@ struct Asking {
 
 impl Asking {
     /// Runs until `stop` is closed.
-    fn run(self, stop: &Receiver<()>) {
+    fn run(self: Arc<Self>, stop: &Receiver<()>) {
         loop {
-            self.look();
+            let asking = self.clone();
+            match aside::start("address-call", STACK, move || asking.look()) {
+                Ok(looked) if aside::wait(&looked, stop, Duration::ZERO, |()| ()).is_none() => return,
+                Ok(_) => {}
+                Err(error) => log::warn!("[worker] no thread to ask for our public address on: {error}"),
+            }
             self.learned.settle();
             if stop.recv_timeout(PAUSE) != Err(RecvTimeoutError::Timeout) {
                 return;

@@ -78,7 +78,8 @@ impl Ear {
         while self.receiver.try_recv().is_ok() {}
     }
 
-    fn is_closed(&self) -> bool {
+    /// Whether it is time to go.
+    pub fn is_closed(&self) -> bool {
         self.bells.closed.load(Ordering::Acquire)
     }
 }

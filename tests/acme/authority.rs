@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::place::{Process, until_open};
+use crate::place::{Process, program, until_open};
 
 /// Where it is.
 pub const DIRECTORY: &str = "https://ca.test:14000/dir";
@@ -70,7 +70,7 @@ impl Pebble {
         let config = base.join("pebble.json");
         fs::write(&config, json!({"pebble": pebble}).to_string()).expect("a file");
         let names = name_server();
-        let mut command = Command::new("pebble");
+        let mut command = Command::new(program("pebble"));
         command.arg("-config").arg(&config).args(["-dnsserver", "127.0.0.1:8053"]);
         command.env("PEBBLE_VA_NOSLEEP", "1").envs(variables.iter().copied());
         let process = Process::start(&mut command);
@@ -78,11 +78,28 @@ impl Pebble {
         Pebble { process, _names: names, ca_file, base: base.to_owned() }
     }
 
+    fn agent(&self) -> ureq::Agent {
+        let tls = hydraneckwebrtc::host::crypto::client_roots(Some(&self.ca_file)).expect("roots");
+        ureq::Agent::new_with_config(ureq::Agent::config_builder().tls_config(tls).build())
+    }
+
+    /// Its directory (RFC 8555, 7.1.1).
+    pub fn directory(&self) -> Value {
+        let reply = self.agent().get("https://127.0.0.1:14000/dir").call();
+        reply.expect("a directory").body_mut().read_json().expect("JSON")
+    }
+
+    /// From now on it says this when it is asked when to renew a certificate (RFC 9773).
+    pub fn renew(&self, certificate: &str, window: &Value) {
+        let said = json!({"suggestedWindow": window, "explanationURL": "https://ca.test/why"}).to_string();
+        let told = json!({"certificate": certificate, "ariResponse": said});
+        let reply = self.agent().post("https://127.0.0.1:15000/set-renewal-info/").send_json(told);
+        assert_eq!(reply.expect("an answer").status(), 200);
+    }
+
     /// Whom browsers would have to believe.
     pub fn root(&self) -> PathBuf {
-        let tls = hydraneckwebrtc::host::crypto::client_roots(Some(&self.ca_file)).expect("roots");
-        let agent = ureq::Agent::new_with_config(ureq::Agent::config_builder().tls_config(tls).build());
-        let mut reply = agent.get("https://127.0.0.1:15000/roots/0").call().expect("a root");
+        let mut reply = self.agent().get("https://127.0.0.1:15000/roots/0").call().expect("a root");
         let path = self.base.join("issued-root.pem");
         fs::write(&path, reply.body_mut().read_to_string().expect("PEM")).expect("a file");
         path
@@ -111,12 +128,17 @@ impl Pebble {
 }
 
 fn name_server() -> Process {
-    let help = Command::new("pebble-challtestsrv").arg("-help").output().expect("pebble-challtestsrv");
+    let help =
+        Command::new(program("pebble-challtestsrv")).arg("-help").output().expect("pebble-challtestsrv");
     let help = String::from_utf8_lossy(&help.stderr).into_owned();
     // It has two names, by version.
     let flag = if help.contains("-dnsserver") { "-dnsserver" } else { "-dns01" };
-    let mut command = Command::new("pebble-challtestsrv");
+    let mut command = Command::new(program("pebble-challtestsrv"));
     command.args([flag, "127.0.0.1:8053", "-http01", "", "-https01", "", "-tlsalpn01", ""]);
+    // Newer ones speak DNS over HTTPS, too.
+    if help.contains("-doh") {
+        command.args(["-doh", ""]);
+    }
     command.args(["-management", "127.0.0.1:8055", "-defaultIPv6", ""]);
     let process = Process::start(&mut command);
     until_open(8055);

@@ -16,6 +16,8 @@ mod http;
 #[allow(dead_code)]
 #[path = "../behaviour/lab.rs"]
 mod lab;
+mod newer;
 mod place;
 mod renewal;
 mod says;
+mod silent;

@@ -23,7 +23,16 @@ const HOSTS: &str = "127.0.0.1 localhost neck.test other.test third.test ca.test
 
 /// Runs `work` in a namespace of its own, by running `test` again there. Pebble is the authority.
 pub fn inside(test: &str, work: impl FnOnce(&Path)) {
-    inside_with(&["ip", "unshare", "pebble", "pebble-challtestsrv"], test, work);
+    let (pebble, names) = (program("pebble"), program("pebble-challtestsrv"));
+    inside_with(&["ip", "unshare", &pebble, &names], test, work);
+}
+
+/// A program of pebble's: of the one in the directory `NECK_PEBBLE`, or of the one that is installed.
+pub fn program(name: &str) -> String {
+    match std::env::var("NECK_PEBBLE") {
+        Ok(directory) => format!("{directory}/{name}"),
+        Err(_) => name.to_owned(),
+    }
 }
 
 /// The same for an authority of our own.
@@ -66,6 +75,7 @@ fn inside_with(tools: &[&str], test: &str, work: impl FnOnce(&Path)) {
 
 fn is_there(tool: &str) -> bool {
     let paths = std::env::var("PATH").unwrap_or_default();
+    // One with a path is itself, whatever it is joined to.
     paths.split(':').any(|path| Path::new(path).join(tool).exists())
 }
 
@@ -240,12 +250,20 @@ impl Role {
         });
     }
 
-    /// What `hydraneckwebrtc certificate --json` says.
+    /// What `hydraneckwebrtc certificate --json` says. On a busy machine the role may take longer than the verb waits.
     pub fn certificate(&self) -> Value {
-        let output = self.command("certificate").arg("--json").output().expect("the verb");
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
-            panic!("certificate: {} {}", output.status, String::from_utf8_lossy(&output.stderr))
-        })
+        let (mut said, mut last) = (None, String::new());
+        until("the verb is answered", || {
+            let output = self.command("certificate").arg("--json").output().expect("the verb");
+            let told = format!("certificate: {} {}", output.status, String::from_utf8_lossy(&output.stderr));
+            if last != told && !output.status.success() {
+                eprintln!("{told}");
+            }
+            last = told;
+            said = serde_json::from_slice(&output.stdout).ok();
+            said.is_some()
+        });
+        said.unwrap_or_default()
     }
 
     /// Waits until health has these words.

@@ -121,8 +121,7 @@ fn begin(stream: &mut WebSocket<Secured>, client: &Client, session: &str) {
 }
 
 fn controller(base: &Path, pebble: &Pebble) -> Role {
-    let more =
-        format!("workers: {{heartbeat_interval: 300ms, heartbeat_timeout: 1500ms}}\nedge: {{{ROOM}}}\n");
+    let more = format!("workers: {{heartbeat_interval: 300ms, heartbeat_timeout: 60s}}\nedge: {{{ROOM}}}\n");
     Role::with(base, "controller", &pebble.settings("neck.test"), &more)
 }
 
@@ -155,7 +154,10 @@ fn sessions(lab: &mut Lab, client: &Client) -> (crate::lab::Role, Vec<String>) {
 fn a_renewal_drops_none_of_200_tunnels_and_no_stream() {
     inside("renewal::a_renewal_drops_none_of_200_tunnels_and_no_stream", |base| {
         hydraneckwebrtc::host::crypto::install();
-        let pebble = Pebble::start_with(base, &[], json!({"certificateValidityPeriod": LIFE}));
+        // Newer ones have it by profile.
+        let profiles = json!({"default": {"description": "short", "validityPeriod": LIFE}});
+        let life = json!({"certificateValidityPeriod": LIFE, "profiles": profiles});
+        let pebble = Pebble::start_with(base, &[], life);
         let client = Client::new(pebble.root());
         let role = controller(base, &pebble);
         let process = role.start();

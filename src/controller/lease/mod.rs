@@ -9,7 +9,7 @@ pub mod stored;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,8 +37,14 @@ const IDLE_BEAT: Duration = Duration::from_secs(5);
 /// Tries to give a lease back at the end: another member may answer.
 const LAST_TRIES: usize = 3;
 
+/// What giving a lease back at the end may take.
+pub const RESIGN_PATIENCE: Duration = Duration::from_secs(8);
+
+/// When another try to give it back is too late: a try may take two calls of three seconds, a log-in being one.
+const LAST_TRY: Duration = Duration::from_secs(2);
+
 /// What keeping a namespace may take: a question that is under way comes first.
-const KEEP_PATIENCE: Duration = Duration::from_secs(15);
+pub const KEEP_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How questions to etcd end, for metrics.
 const RESULTS: &[&str] = &["answered", "failed"];
@@ -53,6 +59,8 @@ struct Shared {
     /// The highest number that workers have heard of.
     heard: AtomicU64,
     orders: Sender<Order>,
+    /// Nothing more is done for anybody.
+    is_over: AtomicBool,
     results: Tally,
     clock: Clock,
 }
@@ -174,6 +182,8 @@ impl Leadership {
     /// The thread gives the lease back and ends.
     pub fn stop(&self) {
         if let Some(shared) = &self.0 {
+            // What waits before it in the queue is nobody's any more.
+            shared.is_over.store(true, Ordering::Release);
             let _ = shared.orders.send(Order::Stop);
         }
     }
@@ -271,6 +281,7 @@ impl LeaseThread {
             own_url,
             heard: AtomicU64::new(0),
             orders: orders_in,
+            is_over: AtomicBool::new(false),
             results: Tally::new(RESULTS),
             clock,
         });
@@ -285,6 +296,9 @@ impl LeaseThread {
         self.namespaces.make_keys();
         loop {
             (self.beat)();
+            if self.shared.is_over.load(Ordering::Acquire) {
+                return self.resign();
+            }
             let now = self.shared.clock.now();
             let next = self.shared.lease().next(now);
             let until = match next {
@@ -302,8 +316,7 @@ impl LeaseThread {
                 Ok(Order::Keep(state, outcome)) => {
                     let _ = outcome.send(self.keep(&state));
                 }
-                Ok(Order::Stop) => return self.resign(),
-                Err(_) => {}
+                Ok(Order::Stop) | Err(_) => {}
             }
         }
     }
@@ -418,9 +431,13 @@ impl LeaseThread {
 
     /// The next leader need not wait for the end of the lease.
     fn resign(mut self) {
-        self.shared.lease().resign(self.shared.clock.now());
+        let begun = self.shared.clock.now();
+        self.shared.lease().resign(begun);
         for _ in 0..LAST_TRIES {
             let now = self.shared.clock.now();
+            if now.since(begun) > LAST_TRY {
+                return;
+            }
             let next = self.shared.lease().next(now);
             match next {
                 Next::Ask(query @ Query::Revoke(_)) if !self.ask(query) => {

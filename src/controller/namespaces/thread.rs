@@ -155,6 +155,8 @@ impl NamespacesThread {
         loop {
             (self.beat)();
             let is_over = match orders.recv_timeout(IDLE_BEAT) {
+                // Who asked has gone.
+                Ok(_) if self.client.is_over() => false,
                 Ok((change, responder)) => {
                     responder.send(self.carry_out(change));
                     false
@@ -259,6 +261,9 @@ impl NamespacesThread {
         let parcel = RoomsReply { copies: vec![copy], dropped: Vec::new() };
         for worker in holders {
             (self.beat)();
+            if self.client.is_over() {
+                return;
+            }
             match self.client.copies(&worker, &parcel, BRING_TIMEOUT) {
                 Ok(reply) if reply.status == 204 => {
                     parcel.copies.iter().for_each(|copy| self.registry.gave(&worker, copy));

@@ -178,19 +178,22 @@ impl Checking {
                 continue;
             }
             (self.beat)();
-            if stop.try_recv() == Err(TryRecvError::Disconnected) {
+            if is_over(stop) {
                 return;
             }
             let Some(minted) = self.access.turn_credentials(&name, WHO, SystemTime::now()) else { continue };
             let credentials = Credentials { username: minted.username, password: minted.credential };
             let failed = match &away {
                 Some(why) => Some(why.clone()),
-                None => self.ask(&urls, &credentials).err().map(|failure| {
+                None => self.ask(&urls, &credentials, stop).err().map(|failure| {
                     away = (!failure.is_refusal).then(|| failure.why.clone());
                     wished |= failure.of_credentials;
                     failure.why
                 }),
             };
+            if is_over(stop) {
+                return;
+            }
             self.tell(&name, Tried { at, enabled_at, failed, failures: 0 });
         }
         if wished {
@@ -199,7 +202,7 @@ impl Checking {
     }
 
     /// A relay from the first of our URLs that gives one.
-    fn ask(&self, urls: &[String], credentials: &Credentials) -> Result<(), Failure> {
+    fn ask(&self, urls: &[String], credentials: &Credentials, stop: &Receiver<()>) -> Result<(), Failure> {
         let plan = Plan { tls: self.tls.clone(), patience: PATIENCE };
         let mut last = Failure {
             why: "turn.urls has no URL that can be tried".to_owned(),
@@ -207,6 +210,10 @@ impl Checking {
             of_credentials: false,
         };
         for url in urls {
+            // One try is as much as stopping may wait for.
+            if is_over(stop) {
+                break;
+            }
             match allocate_check(url, credentials, &plan) {
                 Ok(_) => return Ok(()),
                 // Browsers do not speak it either.
@@ -235,6 +242,11 @@ impl Checking {
             _ => {}
         }
     }
+}
+
+/// Whether the thread is told to end.
+fn is_over(stop: &Receiver<()>) -> bool {
+    stop.try_recv() == Err(TryRecvError::Disconnected)
 }
 
 /// Why there was no relay.
