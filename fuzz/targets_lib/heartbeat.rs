@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use hydraneckwebrtc::config::settings::MovePolicy;
 use hydraneckwebrtc::core::fleet::disputes::Disputes;
 use hydraneckwebrtc::core::fleet::failures::BackOff;
 use hydraneckwebrtc::core::fleet::identity::{BeatProof, BeatSource, Identities, PublicKey};
@@ -23,6 +24,9 @@ fn fleet(known: &Heartbeat) -> Fleet {
         create_timeout: Duration::from_secs(45),
         wireguard_networks: Vec::new(),
         back_off: BackOff { first: Duration::from_secs(2), longest: Duration::from_secs(50) },
+        moves: MovePolicy::Drain,
+        move_limit: 3,
+        drain_timeout: Duration::from_secs(60),
     };
     // Whoever is named belongs to a key that nobody here has.
     let keys = BTreeMap::from([(known.worker_id.clone(), PublicKey::from([1; 32]))]);

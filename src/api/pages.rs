@@ -95,6 +95,21 @@ pub fn settling(html: bool, seconds: u64) -> Reply {
     waiting(html, ["reconnecting", "reconnecting.hint"], "sessions are not known yet", detail, seconds.max(1))
 }
 
+/// The session is on its way from one worker to another.
+pub fn moving(html: bool) -> Reply {
+    let words = ["reconnecting", "reconnecting.moving"];
+    let mut reply = waiting(html, words, MOVING, "ask again", LOOK_AGAIN_SECONDS);
+    if !html {
+        let body =
+            serde_json::json!({"error": MOVING, "code": 503, "detail": "ask again", "status": "moving"});
+        reply.body = body.to_string().into_bytes().into();
+    }
+    reply
+}
+
+/// What is said of a session that is nowhere just now.
+pub const MOVING: &str = "session is moving";
+
 /// The session's worker does not answer; it may come back, so this is no 404.
 pub fn worker_away(html: bool) -> Reply {
     waiting(html, ["reconnecting", "reconnecting.hint"], "worker is down", "ask again", LOOK_AGAIN_SECONDS)

@@ -35,6 +35,10 @@ pub enum Operation {
     GetSession,
     /// End a session.
     DeleteSession,
+    /// Go on with a session of another worker.
+    TakeSession,
+    /// What another worker needs to go on with a session.
+    SessionRequest,
     /// The person in front of the page leaves.
     QuitSession,
     /// How the session is, for its page.
@@ -98,6 +102,7 @@ impl Operation {
     pub fn rank(self) -> Rank {
         match self {
             Operation::CreateSession | Operation::DeleteSession | Operation::GetSession => Rank::Slow,
+            Operation::TakeSession => Rank::Slow,
             _ => Rank::Operator,
         }
     }
@@ -183,6 +188,7 @@ impl Body {
     const fn of(operation: Operation) -> Body {
         match operation {
             Operation::CreateSession | Operation::Heartbeat | Operation::TakeNamespaces => Body::Document,
+            Operation::TakeSession => Body::Document,
             Operation::RateSession => Body::Rating,
             Operation::SessionFacts => Body::Facts,
             // Of WHEP and WHIP every request, so that what is wrong with it is said before its size.
@@ -273,6 +279,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/api/v1/sessions", On::Both, Auth::Read, Operation::ListSessions),
     route("GET", "/api/v1/sessions/{id}", On::Both, Auth::Admin, Operation::GetSession),
     route("DELETE", "/api/v1/sessions/{id}", On::Both, Auth::Admin, Operation::DeleteSession),
+    route("PUT", "/api/v1/sessions/{id}/request", On::Worker, Auth::Admin, Operation::TakeSession),
+    route("GET", "/api/v1/sessions/{id}/request", On::Worker, Auth::Admin, Operation::SessionRequest),
     of_the_page("GET", "/_neck/operator/events", Operation::OperatorEvents),
     of_the_page("GET", "/_neck/operator/login", Operation::OperatorLogin),
     of_the_page("POST", "/_neck/operator/login", Operation::OperatorLogin),
@@ -413,6 +421,7 @@ fn allowed(path: &'static str) -> &'static str {
     match path {
         "/api/v1/sessions" => "GET, HEAD, POST",
         "/api/v1/sessions/{id}" => "GET, HEAD, DELETE",
+        "/api/v1/sessions/{id}/request" => "GET, HEAD, PUT",
         "/api/v1/workers/{id}/drain" => "POST, DELETE",
         "/api/v1/workers/{id}" => "DELETE",
         "/api/v1/workers/heartbeat" => "POST",

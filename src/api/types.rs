@@ -52,6 +52,8 @@ pub struct CreateRequest {
     pub wait: bool,
     /// End the session that holds the body.
     pub replace: bool,
+    /// It may go on at another worker.
+    pub movable: bool,
 }
 
 /// The request as sent. Every field is optional here, so that each mistake gets words of ours.
@@ -68,6 +70,7 @@ struct RawCreate {
     parameters: Option<BTreeMap<String, Value>>,
     wait: Option<bool>,
     replace: Option<bool>,
+    movable: Option<bool>,
 }
 
 /// What is wrong with a create request, naming the field.
@@ -102,12 +105,13 @@ impl CreateRequest {
             parameters: parameters(raw.parameters)?,
             wait: raw.wait.unwrap_or(true),
             replace: raw.replace.unwrap_or(false),
+            movable: raw.movable.unwrap_or(true),
         })
     }
 
     /// The request as it is sent on to a worker.
     pub fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({
+        let mut request = serde_json::json!({
             "body_ip": self.body,
             "sunshine_user": self.sunshine_user,
             "sunshine_pass": self.sunshine_pass.as_ref().map(Secret::expose),
@@ -118,7 +122,12 @@ impl CreateRequest {
             "parameters": self.parameters,
             "wait": self.wait,
             "replace": self.replace,
-        })
+        });
+        // A worker of an older version refuses a field that it does not know.
+        if !self.movable {
+            request["movable"] = false.into();
+        }
+        request
     }
 }
 
@@ -258,6 +267,8 @@ pub struct SessionView {
     /// Restarts of its stream process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restarts: Option<u32>,
+    /// How often it went on at another worker.
+    pub moves: u32,
     /// How long each phase of its create took; only for one session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,

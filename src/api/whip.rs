@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::edge::http1::reason::reason;
+
 /// Media type of offers and answers.
 pub const SDP_TYPE: &str = "application/sdp";
 
@@ -148,36 +150,13 @@ impl Problem {
     pub fn members(&self) -> Map<String, Value> {
         let mut members = Map::new();
         members.insert("type".into(), "about:blank".into());
-        members.insert("title".into(), title(self.status).into());
+        members.insert("title".into(), reason(self.status).into());
         members.insert("status".into(), self.status.into());
         members.insert("detail".into(), self.detail.clone().into());
         if let Some(limit) = self.limit {
             members.insert("limit".into(), limit.into());
         }
         members
-    }
-}
-
-/// Phrases of RFC 9110 and RFC 6585 for what these endpoints answer.
-fn title(status: u16) -> &'static str {
-    match status {
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        409 => "Conflict",
-        412 => "Precondition Failed",
-        413 => "Content Too Large",
-        415 => "Unsupported Media Type",
-        422 => "Unprocessable Content",
-        428 => "Precondition Required",
-        429 => "Too Many Requests",
-        502 => "Bad Gateway",
-        504 => "Gateway Timeout",
-        503 => "Service Unavailable",
-        _ => "Internal Server Error",
     }
 }
 

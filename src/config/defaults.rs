@@ -180,6 +180,9 @@ impl Default for Sessions {
             pairings_at_once: std::thread::available_parallelism().map_or(1, usize::from),
             keep_pairing: false,
             close_app: true,
+            moves: MovePolicy::default(),
+            // An hour with more has a cause that moving does not mend.
+            move_limit: 3,
             keep_logs: secs(3600),
             log_cap: 8 << 20,
             ended_window: secs(900),

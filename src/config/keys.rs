@@ -230,6 +230,8 @@ pub static KEYS: &[Key] = &[
     key!("sessions.pairings_at_once", BOTH.reload(), Number(1, 1000), sessions.pairings_at_once),
     key!("sessions.keep_pairing", BOTH.reload(), Switch, sessions.keep_pairing),
     key!("sessions.close_app", BOTH.reload(), Switch, sessions.close_app),
+    key!("sessions.move", BOTH.reload(), MOVE_POLICIES, sessions.moves),
+    key!("sessions.move_limit", BOTH.reload(), Number(0, 100), sessions.move_limit),
     key!("sessions.keep_logs", BOTH.reload(), Span(0, 30 * D), sessions.keep_logs),
     key!("sessions.log_cap", BOTH, Number(4096, 1 << 30), sessions.log_cap),
     key!("sessions.ended_window", BOTH.reload(), Span(S, D), sessions.ended_window),

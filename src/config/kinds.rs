@@ -11,7 +11,7 @@ use crate::config::duration;
 use crate::config::problems::Report;
 use crate::config::secret::Secret;
 use crate::config::secret_file::Credentials;
-use crate::config::settings::{AudioLeg, ChildApi, Ingest, LogFormat, Role, VideoCodec};
+use crate::config::settings::{AudioLeg, ChildApi, Ingest, LogFormat, MovePolicy, Role, VideoCodec};
 use crate::core::ids::WorkerId;
 
 /// Whether secrets are shown.
@@ -305,6 +305,10 @@ pub const LEVELS: Choice<log::LevelFilter> = Choice(&[
 
 /// `sessions.child_api`.
 pub const CHILD_APIS: Choice<ChildApi> = Choice(&[("page", ChildApi::Page), ("full", ChildApi::Full)]);
+
+/// `sessions.move`.
+pub const MOVE_POLICIES: Choice<MovePolicy> =
+    Choice(&[("drain", MovePolicy::Drain), ("always", MovePolicy::Always), ("never", MovePolicy::Never)]);
 
 /// `log.format`.
 pub const LOG_FORMATS: Choice<LogFormat> = Choice(&[

@@ -371,6 +371,10 @@ pub struct Sessions {
     pub keep_pairing: bool,
     /// `sessions.close_app`: what a session started on its body is closed at its end. Default true. Reloadable.
     pub close_app: bool,
+    /// `sessions.move` (controller): when a session goes on at another worker. Default drain. Reloadable.
+    pub moves: MovePolicy,
+    /// `sessions.move_limit` (controller): how often one session may, in an hour. Default 3. Reloadable.
+    pub move_limit: u32,
     /// `sessions.keep_logs`: how long a crashed session's directory stays. Default 1h.
     pub keep_logs: Duration,
     /// `sessions.log_cap`: bytes of a child's log kept on disk. Default 8388608.
@@ -387,6 +391,18 @@ pub struct Sessions {
     pub child_udp_range: (u16, u16),
     /// `sessions.allowed_bodies`: networks a `body_ip` must be in. Default the private ranges.
     pub allowed_bodies: Vec<Network>,
+}
+
+/// When sessions go on at another worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MovePolicy {
+    /// When their worker drains, or stops by itself.
+    #[default]
+    Drain,
+    /// Also when their worker is not heard of and their page asks.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// How much of a session's moonlight-web-stream browsers get.

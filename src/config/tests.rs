@@ -625,6 +625,7 @@ fn other_value(path: &str) -> &'static str {
         path if path.starts_with("rooms.") => other_value_of_rooms(path),
         path if path.starts_with("update.") => other_value_of_updates(path),
         "sessions.child_api" => "full",
+        "sessions.move" => "never",
         "turn.secret" => "another-secret-text",
         "turn.urls" => "['turn:other.example']",
         "turn.ttl" | "outbox.patience" | "outbox.retry_max" => "11m",

@@ -4,6 +4,7 @@
 //! thread ([`crate::core::fleet::turns`]). What the worker answered about a session that began carries its stamp; a refusal
 //! before the beginning carries none.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -14,6 +15,7 @@ use crate::api::sessions;
 use crate::api::types::Created;
 use crate::controller::fleet_thread::{Ask, Create};
 use crate::controller::lease::NotLeading;
+use crate::controller::moves::{self, MoveJob};
 use crate::controller::refusals;
 use crate::controller::rooms::rest::RoomOrder;
 use crate::controller::worker_client::{CallError, Reply, WorkerClient};
@@ -28,10 +30,10 @@ use crate::host::entropy;
 
 /// What a worker may take beyond `sessions.create_timeout`: it answers when nothing of a failed session is left. Below
 /// the reservation's own margin.
-const CREATE_MARGIN: Duration = Duration::from_secs(10);
+pub(super) const CREATE_MARGIN: Duration = Duration::from_secs(10);
 
 /// Ending a session: SIGINT, grace, SIGKILL, clean-up.
-const DELETE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const DELETE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Looking at a session.
 const INSPECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,6 +44,10 @@ pub enum Job {
     Create(Box<Create>, Placed),
     /// End the session that holds the body, on this worker, then try the create again.
     Replace(Box<Create>, SessionId, WorkerId),
+    /// Have a session go on at another worker.
+    Move(Box<MoveJob>),
+    /// Ask this worker what a session of it was asked for.
+    Parcel(SessionId, WorkerId),
     /// End a session on this worker.
     Delete(SessionId, WorkerId, Responder),
     /// See whether this worker can be called.
@@ -59,7 +65,7 @@ impl Job {
             Job::Create(create, _) | Job::Replace(create, ..) => create.responder.send(answer),
             Job::Delete(.., responder) | Job::Inspect(.., responder) => responder.send(answer),
             Job::Room(order) => order.responder.send(answer),
-            Job::Call(_) => {}
+            Job::Call(_) | Job::Move(_) | Job::Parcel(..) => {}
         }
     }
 }
@@ -88,7 +94,7 @@ pub struct Turn {
 }
 
 impl Turn {
-    fn of(placed: &Placed, sent: Result<Reply, CallError>) -> Turn {
+    pub(super) fn of(placed: &Placed, sent: Result<Reply, CallError>) -> Turn {
         let reply = match sent {
             Err(CallError::NotReached(reason)) => {
                 return Turn { end: TurnEnd::NotReached, stamp: None, reason, answer: None };
@@ -149,6 +155,8 @@ impl Dispatcher {
         match job {
             Job::Create(create, placed) => self.create(create, placed),
             Job::Call(worker) => self.call(worker),
+            Job::Move(job) => self.carry(job),
+            Job::Parcel(id, worker) => self.learn(&id, &worker),
             Job::Replace(create, holder, worker) => self.replace(create, &holder, &worker),
             Job::Delete(id, worker, responder) => {
                 responder.send(self.delete(&id, &worker, EndReason::Deleted));
@@ -177,7 +185,7 @@ impl Dispatcher {
     }
 
     /// A worker that answers is alive, and where we believe it to be.
-    fn note_answer(&self, worker: &WorkerId, sent: &Result<Reply, CallError>) {
+    pub(super) fn note_answer(&self, worker: &WorkerId, sent: &Result<Reply, CallError>) {
         if sent.as_ref().is_ok_and(|reply| reply.stamp.is_some()) {
             let _ = self.fleet.send(Ask::Answered(worker.clone()));
         }
@@ -217,6 +225,10 @@ impl Dispatcher {
                 "it started, and ended before it could be handed out",
             );
         }
+        if create.request.movable {
+            let parcel = Arc::new(moves::parcel_of(create, view_id.clone(), &placed.worker));
+            let _ = self.fleet.send(Ask::Parcel(create.id.clone(), parcel));
+        }
         let (session, worker, body) = (&create.id, &placed.worker, create.request.body);
         log::info!(session:%, worker:%, body:%; "[controller] session {session} runs on worker {worker}");
         if status == SessionStatus::Ready {
@@ -251,19 +263,24 @@ impl Dispatcher {
         self.note_answer(worker, &sent);
         match sent {
             Err(CallError::NotLeading(who)) => refusals::not_leading(&who),
-            Ok(reply) => {
-                if let (204 | 404, Some(stamp)) = (reply.status, reply.stamp) {
-                    let _ = self.fleet.send(Ask::Ended(id.clone(), reason, stamp));
-                }
+            Ok(reply @ Reply { status: 204 | 404, stamp: Some(stamp), .. }) => {
+                let _ = self.fleet.send(Ask::Ended(id.clone(), reason, stamp));
                 pass_on(reply)
             }
+            Ok(reply) => {
+                self.end_later(id, reason);
+                not_ended(reply)
+            }
             Err(CallError::NotReached(why) | CallError::Lost(why)) => {
-                let _ = self.fleet.send(Ask::Condemn(id.clone(), reason));
-                refusals::worker_unreachable(&format!(
-                    "{why}; the session is ended as soon as its worker answers"
-                ))
+                self.end_later(id, reason);
+                refusals::worker_unreachable(&format!("{why}; {ENDED_LATER}"))
             }
         }
+    }
+
+    /// Whoever did not end the session may still run it: its worker is told with the answers to its heartbeats until it is gone.
+    fn end_later(&self, id: &SessionId, reason: EndReason) {
+        let _ = self.fleet.send(Ask::Condemn(id.clone(), reason));
     }
 
     fn inspect(&self, id: &SessionId, worker: &WorkerId, base_url: &str) -> Option<Answer> {
@@ -283,6 +300,30 @@ fn view_id(body: &Value) -> Option<SessionId> {
     sessions::id_of_link(body.get("view_url")?.as_str()?)
 }
 
+/// What a caller is told of an end that is remembered.
+const ENDED_LATER: &str = "the session is ended as soon as its worker answers";
+
+/// An answer that is no end, of the worker or of what stands in its place.
+fn not_ended(reply: Reply) -> Answer {
+    match reply.status {
+        // Its own words say when to ask again.
+        429 | 503 => pass_on(reply),
+        401 => refuses_us(&format!("{TOKEN_ADVICE}; {ENDED_LATER}")),
+        status => {
+            let words = reply.error_text();
+            refusals::worker_unreachable(&format!("it answered {status} ({words}); {ENDED_LATER}"))
+        }
+    }
+}
+
+const TOKEN_ADVICE: &str = "the worker refuses this controller's token: a worker that has proved itself takes its own token \
+                            from its next heartbeat on; an older one needs workers.token (or server.admin_token) as its \
+                            controller.token";
+
+fn refuses_us(detail: &str) -> Answer {
+    Answer::error(502, "worker refuses the controller", detail)
+}
+
 /// The worker's own words; only `Retry-After` comes along with them.
 fn pass_on(reply: Reply) -> Answer {
     if reply.status == 204 {
@@ -290,9 +331,7 @@ fn pass_on(reply: Reply) -> Answer {
     }
     // The caller's own token was right.
     if reply.status == 401 {
-        let advice = "the worker refuses this controller's token: a worker that has proved itself takes its own token from its \
-                      next heartbeat on; an older one needs workers.token (or server.admin_token) as its controller.token";
-        return Answer::error(502, "worker refuses the controller", advice);
+        return refuses_us(TOKEN_ADVICE);
     }
     let answer = Answer::json(reply.status, &reply.body);
     match reply.retry_after {

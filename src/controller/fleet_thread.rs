@@ -19,12 +19,15 @@ use crate::controller::dispatch::{Job, Turn};
 use crate::controller::jobs::Jobs;
 use crate::controller::key_store::KeyStore;
 use crate::controller::lease::{HeardTime, Leadership};
+use crate::controller::moves::{MoveJob, MoveNews, Parcels};
 use crate::controller::namespaces::NamespaceRegistry;
 use crate::controller::refusals;
 use crate::controller::snapshot::{Common, Published, Reach};
 use crate::core::fleet::disputes::{Cause, Disputes};
 use crate::core::fleet::failures::FailedAt;
 use crate::core::fleet::identity::{BeatSource, Identities};
+use crate::core::fleet::moves::MoveOrder;
+use crate::core::fleet::parcel::Parcel;
 use crate::core::fleet::turns::{Course, Suspect, TurnEnd};
 use crate::core::fleet::wire::{Heartbeat, HeartbeatReply, Stamp};
 use crate::core::fleet::worker_health::WorkerHealth;
@@ -117,6 +120,14 @@ pub enum Ask {
     Drains(BTreeSet<WorkerId>),
     /// Drain a worker, or undo it.
     Drain(WorkerId, bool, Responder),
+    /// Whether the sessions of a worker move when it drains, where that was said.
+    MoveOut(WorkerId, Option<bool>),
+    /// How a move goes on.
+    Move(MoveNews),
+    /// What a session was asked for.
+    Parcel(SessionId, Arc<Parcel>),
+    /// The page of a session whose worker is not heard of has lost its stream.
+    MoveWanted(SessionId),
     /// Forget a worker and its key.
     Forget(WorkerId, Responder),
     /// New settings.
@@ -160,6 +171,8 @@ pub struct FleetThread {
     to_tell: VecDeque<WorkerId>,
     /// What is published of settling.
     settling_shown: Option<Moment>,
+    /// What sessions were asked for.
+    parcels: Parcels,
     jobs: Jobs,
     published: Arc<Published>,
     /// Hears which rooms and copies of namespaces workers have.
@@ -199,6 +212,7 @@ impl FleetThread {
             last_number: 0,
             to_tell: VecDeque::new(),
             settling_shown: None,
+            parcels: Parcels::new(settings),
             jobs,
             published,
             namespaces,
@@ -282,6 +296,7 @@ impl FleetThread {
             // One that finds no room is due again later.
             let _ = self.jobs.try_send(Job::Call(worker));
         }
+        self.tick_moves();
         let fleet = &self.fleet;
         self.reaches.retain(|id, _| fleet.knows(id));
         self.namespaces.keep_only(|id| fleet.knows(id));
@@ -331,6 +346,10 @@ impl FleetThread {
                 self.fleet.set_drains(drains);
             }
             Ask::Drain(worker, on, responder) => self.drain(&worker, on, responder),
+            Ask::MoveOut(worker, moves) => self.fleet.set_move_out(&worker, moves),
+            Ask::Move(news) => self.move_on(news),
+            Ask::Parcel(id, parcel) => self.parcels.keep(&id, parcel),
+            Ask::MoveWanted(id) => self.start_move(&id),
             Ask::Forget(worker, responder) => self.forget(&worker, responder),
             Ask::Reconfigure(settings) => self.reconfigure(&settings),
             Ask::Close => self.close(),
@@ -351,6 +370,7 @@ impl FleetThread {
         let copied = self.disputes.note(now, &beat, &source, &outcome, holder);
         if let BeatOutcome::Accepted(reply, news) = &outcome {
             tell(news);
+            self.parcels.hear(news);
             if news.iter().any(|event| matches!(event, FleetEvent::WorkerProved(_))) {
                 self.keys.changed(now, self.fleet.identities());
                 self.publish_common();
@@ -423,6 +443,7 @@ impl FleetThread {
         self.create_timeout = settings.sessions.create_timeout;
         self.heartbeats_only = settings.workers.secrets().next().is_some();
         self.fleet.reconfigure(FleetSettings::from(settings));
+        self.parcels.reconfigure(settings);
         self.namespaces.reloaded(settings);
     }
 
@@ -571,6 +592,97 @@ impl FleetThread {
         responder.send(Answer::empty());
     }
 
+    /// Starts the moves that are due, and asks for what was created elsewhere.
+    fn tick_moves(&mut self) {
+        let now = self.clock.now();
+        let fleet = &self.fleet;
+        let unknown =
+            self.parcels.tick(|id| fleet.session(now, id).is_some_and(|view| view.status.is_live()));
+        for id in unknown {
+            if let Some(view) = self.fleet.session(now, &id) {
+                // One that finds no room is not asked for: its worker may still tell when it drains.
+                let _ = self.jobs.try_send(Job::Parcel(id, view.worker));
+            }
+        }
+        if self.closing || self.leads.is_none() {
+            return;
+        }
+        for id in self.fleet.moves_due(now) {
+            self.start_move(&id);
+        }
+    }
+
+    fn start_move(&mut self, id: &SessionId) {
+        let now = self.clock.now();
+        if self.closing || self.leadership.number(now).is_err() {
+            return;
+        }
+        let is_down = self.fleet.session(now, id).is_some_and(|view| view.status == SessionStatus::Down);
+        let parcel = self.parcels.of(id).filter(|_| is_down);
+        if is_down && parcel.is_none() {
+            // Nobody can say what was asked for.
+            return;
+        }
+        if let Ok(order) = self.fleet.start_move(now, id) {
+            log::info!("[controller] session {id} moves from worker {} to worker {}", order.from, order.to);
+            self.carry(order, parcel);
+        }
+    }
+
+    fn carry(&mut self, order: MoveOrder, parcel: Option<Arc<Parcel>>) {
+        let deadline = self.clock.now() + self.create_timeout;
+        let job = Job::Move(Box::new(MoveJob { order, parcel, deadline }));
+        if let Err(job) = self.jobs.try_send(job)
+            && let Job::Move(job) = *job
+        {
+            self.fleet.end_move(self.clock.now(), &job.order);
+        }
+        self.publish();
+    }
+
+    fn move_on(&mut self, news: MoveNews) {
+        let now = self.clock.now();
+        match news {
+            MoveNews::LetGo(order, stamp, reply) => {
+                let may_begin = self.fleet.let_go(now, &order, stamp);
+                self.publish();
+                let _ = reply.send(may_begin);
+            }
+            MoveNews::Over(order, why) => {
+                log::warn!("[controller] session {} does not move: {why}", order.session_id);
+                self.fleet.end_move(now, &order);
+            }
+            MoveNews::Arrived(order, parcel, stamp) => {
+                let (stands, news) = self.fleet.arrived(now, &order, stamp);
+                tell(&news);
+                if stands {
+                    self.parcels.keep(&order.session_id, parcel);
+                }
+                self.publish();
+            }
+            MoveNews::Failed(job, turn) => self.move_failed(*job, &turn),
+        }
+    }
+
+    /// The new worker does not have the session: the next one, unless that is not certain.
+    fn move_failed(&mut self, job: MoveJob, turn: &Turn) {
+        let now = self.clock.now();
+        let (order, why) = (&job.order, &turn.reason);
+        log::warn!("[controller] session {} did not arrive at worker {}: {why}", order.session_id, order.to);
+        let judged = Course::default().judge(&order.to, order.begun, &turn.end, why);
+        if let Some(at) = judged.failed {
+            tell(&self.fleet.failed(now, &order.to, order.begun, (at, why)));
+        }
+        if turn.is_lost() {
+            return self.fleet.lose_move(order);
+        }
+        // Whatever it was, another worker may reach the body: the person waits.
+        match self.fleet.next_move(now, order) {
+            Ok(next) => self.carry(next, job.parcel),
+            Err(_) => self.publish(),
+        }
+    }
+
     fn close(&mut self) {
         self.closing = true;
         self.waiting.drain(..).for_each(|create| create.responder.send(refusals::closing()));
@@ -613,6 +725,8 @@ fn tell(news: &[FleetEvent]) {
             FleetEvent::SessionLost(..)
             | FleetEvent::ReservationExpired(..)
             | FleetEvent::WorkerRestarted(..)
+            | FleetEvent::MoveExpired(..)
+            | FleetEvent::MoveGivenUp(..)
             | FleetEvent::WorkerHindered(..)
             | FleetEvent::WorkerPaused(..)
             | FleetEvent::WorkerHealth(_, _, WorkerHealth::Late) => {

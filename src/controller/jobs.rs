@@ -78,8 +78,10 @@ impl Jobs {
     /// Hands a job over, or gives it back when too many wait.
     pub fn try_send(&self, job: Job) -> Result<(), Box<Job>> {
         match &job {
-            Job::Create(..) | Job::Replace(..) => self.creates.push(job),
-            Job::Delete(..) | Job::Call(_) | Job::Inspect(..) | Job::Room(_) => self.calls.push(job),
+            Job::Create(..) | Job::Replace(..) | Job::Move(_) => self.creates.push(job),
+            Job::Delete(..) | Job::Call(_) | Job::Inspect(..) | Job::Room(_) | Job::Parcel(..) => {
+                self.calls.push(job)
+            }
         }
     }
 

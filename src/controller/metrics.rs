@@ -3,6 +3,7 @@
 use crate::controller::lease::Leadership;
 use crate::controller::snapshot::Snapshot;
 use crate::core::fleet::WorkerView;
+use crate::core::fleet::moves::MoveCounts;
 use crate::core::time::Moment;
 use crate::metrics::exposition::Exposition;
 use crate::metrics::table as t;
@@ -19,6 +20,13 @@ pub fn write_lease(page: &mut Exposition, leadership: &Leadership, now: Moment) 
     page.values(&t::LEASE_LEFT, ours.map(|(_, (_, left))| ([], left)));
     let results = figures.into_iter().flat_map(|(_, results)| results.iter());
     page.values(&t::LEASE_QUERIES, results.map(|(word, count)| ([word], count)));
+}
+
+/// Writes what became of moves.
+pub fn write_moves(page: &mut Exposition, moves: &MoveCounts) {
+    let MoveCounts { moved, failed, given_up, limited } = *moves;
+    let results = [("moved", moved), ("failed", failed), ("given_up", given_up), ("limited", limited)];
+    page.values(&t::MOVES, results.map(|(result, count)| ([result], count)));
 }
 
 /// Writes what there is of the fleet.

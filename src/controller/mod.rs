@@ -12,6 +12,7 @@ pub mod jobs;
 pub mod key_store;
 pub mod lease;
 pub mod metrics;
+pub mod moves;
 pub mod namespaces;
 pub mod operators;
 pub mod refusals;
@@ -171,7 +172,7 @@ impl Controller {
         let source = service.clone();
         let rooms = RoomRoutes::new(service.rooms(), live.clone(), closing.clone());
         let api = front::api(&state, &live.get(), service, (&plan, pulses))?;
-        let router = own_router(rooms, &published, &live, &api, clock);
+        let router = own_router(rooms, &published, &live, (&api, &fleet), clock);
         let page = Page::start((operators, page_address), (source, awake), &live.get(), pulses)?;
         let router = page.in_front_of(router, &live);
         let run = (&plan, pulses, &metrics.edge);
@@ -277,7 +278,7 @@ fn own_router(
     rooms: RoomRoutes,
     published: &Arc<Published>,
     live: &Arc<Live>,
-    api: &ApiServer,
+    (api, asks): (&ApiServer, &Sender<Ask>),
     clock: Clock,
 ) -> ControllerRouter {
     ControllerRouter {
@@ -285,6 +286,7 @@ fn own_router(
         fleet: published.clone(),
         live: live.clone(),
         api: api.gate(),
+        asks: asks.clone(),
         clock,
         uncounted: Arc::new(Uncounted),
     }

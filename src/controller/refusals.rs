@@ -18,7 +18,7 @@ pub const LEADER_FIELD: &str = "Neck-Leader";
 /// What a caller waits that knows of no leader: about as long as the lease of a dead one lasts, in parts.
 const LEADER_PAUSE: Duration = Duration::from_secs(2);
 
-/// What a caller is told to wait when too much is under way.
+/// What a caller is told to wait when too much is under way, or its session moves.
 const BUSY_PAUSE: Duration = Duration::from_secs(2);
 
 /// A create that gets no worker.
@@ -134,6 +134,21 @@ pub fn not_leading(who: &NotLeading) -> Answer {
         Some(url) => answer.with(LEADER_FIELD, url.clone()),
         None => answer,
     }
+}
+
+/// A session that is on its way to another worker is ended there.
+pub fn moving() -> Answer {
+    let detail = "it goes on at another worker, and is ended as soon as it is there";
+    Answer::error_with(503, "session is moving", detail, json!({"status": "moving"})).retry_after(BUSY_PAUSE)
+}
+
+/// A drain is to move sessions, and the configuration says that none moves.
+pub fn never_moves() -> Answer {
+    Answer::error(
+        409,
+        "sessions do not move",
+        "sessions.move is never: set it to drain, or drain with move=false",
+    )
 }
 
 /// The worker did not answer.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crossbeam_channel::Sender;
+
 use crate::api::auth;
 use crate::api::gate::Gate;
 use crate::api::media_form;
@@ -12,12 +14,17 @@ use crate::api::routes;
 use crate::api::session_path::SessionPath;
 use crate::config::live::Live;
 use crate::config::secret::is_one_of;
+use crate::config::settings::MovePolicy;
+use crate::controller::fleet_thread::Ask;
 use crate::controller::rooms::routes::RoomRoutes;
 use crate::controller::snapshot::{Published, Reach, Target};
 use crate::core::ids::{SessionId, WorkerId};
 use crate::edge::http1::csp;
 use crate::edge::router::{Decision, Forward, Reply, Request, Router, Uncounted};
 use crate::host::clock::Clock;
+
+/// With it a page asks how its session is while nothing arrives.
+const LOST_QUERY: &str = "lost";
 
 /// The controller's routes.
 pub struct ControllerRouter {
@@ -31,6 +38,8 @@ pub struct ControllerRouter {
     pub rooms: RoomRoutes,
     /// The clock of the fleet thread.
     pub clock: Clock,
+    /// The fleet thread.
+    pub asks: Sender<Ask>,
     /// For every tunnel.
     pub uncounted: Arc<Uncounted>,
 }
@@ -80,12 +89,29 @@ impl ControllerRouter {
         let html = request.accepts_html;
         let now = self.clock.now();
         match self.fleet.route_of_link(now, id) {
-            Some(Target { reach: Some(reach), worker }) => self.to_worker(request, &worker, &reach),
-            Some(Target { reach: None, .. }) => Decision::Reply(pages::worker_away(html)),
+            Some(Target { moving: true, .. }) => Decision::Reply(pages::moving(html)),
+            Some(Target { reach: Some(reach), worker, .. }) => self.to_worker(request, &worker, &reach),
+            Some(Target { reach: None, .. }) => {
+                self.ask_for_move(request, id);
+                Decision::Reply(pages::worker_away(html))
+            }
             None => match self.fleet.common().settling(now) {
                 Some(left) => Decision::Reply(pages::settling(html, left.as_secs() + 1)),
                 None => Decision::Reply(self.unknown(html)),
             },
+        }
+    }
+
+    /// The worker of a session is not heard of. That does not mean that its stream is over: media does not pass here. So only a page
+    /// that says that it has no picture, or is just being opened, asks for a move.
+    fn ask_for_move(&self, request: &Request<'_>, id: &SessionId) {
+        let is_page = request.accepts_html && !request.path.contains("/_neck/");
+        let has_lost = request.path.ends_with("/_neck/status") && request.query == Some(LOST_QUERY);
+        if self.live.get().sessions.moves == MovePolicy::Always
+            && request.method == "GET"
+            && (is_page || has_lost)
+        {
+            let _ = self.asks.send(Ask::MoveWanted(id.clone()));
         }
     }
 

@@ -19,7 +19,7 @@ use crate::api::sessions;
 use crate::api::types::{CreateRequest, SessionView};
 use crate::config::live::Live;
 use crate::config::secret::is_one_of;
-use crate::config::settings::{OperatorListen, Role};
+use crate::config::settings::{MovePolicy, OperatorListen, Role};
 use crate::controller::dispatch::Job;
 use crate::controller::fleet_thread::{Ask, Create};
 use crate::controller::jobs::Jobs;
@@ -270,6 +270,7 @@ impl ControllerService {
         };
         let own = |page: &mut Exposition| {
             metrics::write(page, &snapshot, (now, self.jobs.waiting()));
+            metrics::write_moves(page, &self.published.moves());
             metrics::write_lease(page, &self.leadership, now);
             front::metrics::write_outbox(page, &self.outbox);
         };
@@ -351,6 +352,17 @@ impl ControllerService {
                 responder.send(refusals::no_such_worker());
             }
             Ok(worker) => {
+                let moves = match wish_to_move(&call.query) {
+                    Ok(Some(true)) if self.live.get().sessions.moves == MovePolicy::Never => {
+                        return responder.send(refusals::never_moves());
+                    }
+                    Ok(moves) => moves,
+                    Err(answer) => return responder.send(answer),
+                };
+                if on {
+                    // Also where others read drains, who do not read this.
+                    let _ = self.fleet.send(Ask::MoveOut(worker.clone(), moves));
+                }
                 if let Some(responder) = self.leadership.drain(worker.clone(), on, responder) {
                     let _ = self.fleet.send(Ask::Drain(worker, on, responder));
                 }
@@ -408,7 +420,7 @@ impl ControllerService {
         };
         let known = Answer::json(200, &view(&session, &base));
         match self.published.route(now, &session.id) {
-            Some(Target { worker, reach: Some(_) }) => {
+            Some(Target { worker, reach: Some(_), moving: false }) => {
                 let fallback = Box::new((known, base));
                 self.submit(Job::Inspect(session.id, worker, fallback, responder));
             }
@@ -420,10 +432,14 @@ impl ControllerService {
         let now = self.clock.now();
         let found = parse(call).and_then(|id| Some((self.published.route(now, &id)?, id)));
         match found {
-            Some((Target { worker, reach: Some(_) }, id)) => {
+            Some((Target { moving: true, .. }, id)) => {
+                let _ = self.fleet.send(Ask::Condemn(id, EndReason::Deleted));
+                responder.send(refusals::moving());
+            }
+            Some((Target { worker, reach: Some(_), .. }, id)) => {
                 self.submit(Job::Delete(id, worker, responder));
             }
-            Some((Target { worker, reach: None }, id)) => {
+            Some((Target { worker, reach: None, .. }, id)) => {
                 let _ = self.fleet.send(Ask::Condemn(id, EndReason::Deleted));
                 let detail = format!("worker {worker} is down; the session is ended as soon as it answers");
                 responder.send(refusals::worker_unreachable(&detail));
@@ -462,6 +478,20 @@ fn is_for_the_leader(operation: Operation) -> bool {
             | Operation::CreateRoomToken
             | Operation::RevokeRoomToken
     )
+}
+
+/// `move` of a drain.
+fn wish_to_move(query: &str) -> Result<Option<bool>, Answer> {
+    let mut wishes = query.split('&').filter_map(|pair| match pair.split_once('=') {
+        Some(("move", value)) => Some(value),
+        _ => (pair == "move").then_some(""),
+    });
+    match (wishes.next(), wishes.next()) {
+        (None, _) => Ok(None),
+        (Some("true"), None) => Ok(Some(true)),
+        (Some("false"), None) => Ok(Some(false)),
+        _ => Err(Answer::error(400, "bad request", "move: must be true or false, once")),
+    }
 }
 
 /// What is wrong with the fleet, in words with what to do. Ids and addresses of workers are for operators.
@@ -570,6 +600,7 @@ fn view(session: &FleetSession, base_url: &str) -> SessionView {
         age_seconds: session.age.as_secs(),
         connections: session.connections,
         restarts: None,
+        moves: session.moves,
         processes: None,
         warnings: Vec::new(),
         timings: None,

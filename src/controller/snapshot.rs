@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use crate::config::settings::Settings;
 use crate::controller::lease::HeardTime;
 use crate::core::fleet::disputes::Dispute;
+use crate::core::fleet::moves::MoveCounts;
 use crate::core::fleet::wire::{CallToken, Generation};
 use crate::core::fleet::worker_health::WorkerHealth;
-use crate::core::fleet::{Changes, Counts, SessionView, Way, WorkerView};
+use crate::core::fleet::{Changes, Counts, SessionView, Way, Whereabouts, WorkerView};
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
 use crate::core::session::status::SessionStatus;
 use crate::core::time::Moment;
@@ -31,6 +32,8 @@ pub struct Target {
     pub worker: WorkerId,
     /// How that worker is reached; `None` while it is down.
     pub reach: Option<Arc<Reach>>,
+    /// It is on its way to another one.
+    pub moving: bool,
 }
 
 /// How a worker is reached.
@@ -116,6 +119,7 @@ impl WorkerShare {
     ) -> impl Iterator<Item = &SessionId> {
         let is_down = self.health(now) == WorkerHealth::Down;
         let status = move |session: &SessionView| match session.status {
+            SessionStatus::Moving => SessionStatus::Moving,
             live if live.is_live() && is_down => SessionStatus::Down,
             status => status,
         };
@@ -137,8 +141,14 @@ impl WorkerShare {
         self.reach.as_ref().filter(|_| self.health(now) != WorkerHealth::Down)
     }
 
-    fn target(&self, now: Moment) -> Target {
-        Target { worker: self.id().clone(), reach: self.reach(now).cloned() }
+    fn target(&self, now: Moment, whereabouts: Whereabouts) -> Target {
+        let reach = self.reach(now).cloned();
+        let moving = match whereabouts {
+            Whereabouts::Here => false,
+            Whereabouts::Leaving => reach.is_none(),
+            Whereabouts::Between => true,
+        };
+        Target { worker: self.id().clone(), reach, moving }
     }
 }
 
@@ -211,6 +221,7 @@ impl Place {
 struct Lead {
     place: Arc<Place>,
     view_id: Option<SessionId>,
+    whereabouts: Whereabouts,
 }
 
 /// Links to what they lead to.
@@ -252,6 +263,7 @@ pub struct Published {
     views: Links<SessionId>,
     by_authority: RwLock<HashMap<String, WorkerId>>,
     counts: RwLock<Counts>,
+    moves: RwLock<MoveCounts>,
     common: RwLock<Arc<Common>>,
 }
 
@@ -267,6 +279,11 @@ impl Published {
         *read(&self.counts)
     }
 
+    /// What became of moves.
+    pub fn moves(&self) -> MoveCounts {
+        *read(&self.moves)
+    }
+
     /// What is no worker's own.
     pub fn common(&self) -> Arc<Common> {
         read(&self.common).clone()
@@ -280,7 +297,7 @@ impl Published {
 
     /// Where requests for a session go.
     pub fn route(&self, now: Moment, id: &SessionId) -> Option<Target> {
-        self.routes.get(id).map(|lead| lead.place.share().target(now))
+        self.routes.get(id).map(|lead| lead.place.share().target(now, lead.whereabouts))
     }
 
     /// The session of this id.
@@ -323,6 +340,7 @@ impl Published {
             }
         }
         *write(&self.counts) = changes.counts;
+        *write(&self.moves) = changes.moves;
     }
 
     /// Publishes what is no worker's own.
@@ -361,8 +379,8 @@ impl Published {
 
     fn set_route(&self, id: SessionId, way: Option<Way>) {
         let before = self.routes.get(&id).and_then(|lead| lead.view_id);
-        let lead = way.and_then(|Way { worker, view_id }| {
-            Some(Lead { place: read(&self.places).get(&worker)?.clone(), view_id })
+        let lead = way.and_then(|Way { worker, view_id, whereabouts }| {
+            Some(Lead { place: read(&self.places).get(&worker)?.clone(), view_id, whereabouts })
         });
         let view_id = lead.as_ref().and_then(|lead| lead.view_id.clone());
         if let Some(gone) = before.filter(|before| Some(before) != view_id.as_ref())

@@ -17,6 +17,7 @@ use crate::config::secret::Secret;
 use crate::controller::fleet_thread::Create;
 use crate::controller::lease::{Leadership, NotLeading};
 use crate::controller::snapshot::{Published, Reach};
+use crate::core::fleet::parcel::Parcel;
 use crate::core::fleet::turns::Fault;
 use crate::core::fleet::wire::{
     BASE_URL_FIELD, END_REASON_FIELD, FAULT_FIELD, LEASE_FIELD, SESSION_ID_FIELD, STAMP_FIELD, Stamp,
@@ -184,6 +185,36 @@ impl WorkerClient {
             let call = self.show(call.header(END_REASON_FIELD, reason.code()), &reach)?;
             self.obeyed(call.config().timeout_global(Some(limit)).build().call())
         })
+    }
+
+    /// Has a worker let a session go, which answers with its parcel.
+    pub fn let_go(&self, worker: &WorkerId, id: &SessionId, limit: Duration) -> Result<Reply, CallError> {
+        self.delete(worker, id, EndReason::Moved, limit)
+    }
+
+    /// Has a worker go on with a session. It has `left` for it, its answer `limit`.
+    pub fn take(
+        &self,
+        worker: &WorkerId,
+        (id, parcel): (&SessionId, &Parcel),
+        (left, limit): (Duration, Duration),
+    ) -> Result<Reply, CallError> {
+        let reach = self.reach(worker)?;
+        until_token_is_known(&reach, || {
+            let call = self.agent.put(format!("{}/api/v1/sessions/{}/request", reach.url, id.expose()));
+            let call = call.header(TIME_LEFT_FIELD, left.as_millis().to_string());
+            let call = self.show(call, &reach)?;
+            read(call.config().timeout_global(Some(limit)).build().send_json(parcel))
+        })
+    }
+
+    /// The parcel of a session, from the worker that has it or let it go. Who asks need not lead.
+    pub fn parcel(&self, worker: &WorkerId, id: &SessionId, limit: Duration) -> Option<Parcel> {
+        let reach = self.reach(worker).ok()?;
+        let url = format!("{}/api/v1/sessions/{}/request", reach.url, id.expose());
+        let call = self.agent.get(url).header("Authorization", self.bearer(&reach));
+        let reply = read(call.config().timeout_global(Some(limit)).build().call()).ok()?;
+        serde_json::from_value(reply.body).ok().filter(|_| reply.status == 200)
     }
 
     /// Looks at a session.

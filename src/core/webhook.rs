@@ -227,6 +227,7 @@ mod tests {
             bytes: 0,
             rtt_ms: None,
             restarts: 2,
+            moves: 0,
             mic_seconds: 0,
             rating: None,
         }

@@ -33,7 +33,7 @@ use crate::edge::http1::body::{BodyDecoder, BodyError};
 use crate::edge::http1::head::downstream::{Downward, write_reply};
 use crate::edge::http1::head::request::RequestHead;
 use crate::edge::http1::head::response::{MAX_REPLY_HEAD, parse_reply};
-use crate::edge::http1::head::upstream::{Onward, write_api_request};
+use crate::edge::http1::head::upstream::{Onward, write_api_request, write_length};
 use crate::edge::http1::head::{BodyLength, Scan, field_table, scan};
 
 /// Between two attempts to connect: a full backlog empties, a lost listener is made anew.
@@ -250,10 +250,10 @@ impl ApiExchange {
     fn request(&mut self) -> (Vec<u8>, Charge) {
         let (mut request, body) = (std::mem::take(&mut self.head), std::mem::take(&mut self.body.bytes));
         if self.has_body {
-            // Writing to a Vec cannot fail.
-            let _ = write!(request, "Content-Length: {}\r\n", body.len());
+            write_length(&mut request, body.len() as u64);
         }
         if let Some(late) = &self.late {
+            // Writing to a Vec cannot fail.
             let _ = write!(request, "{REPLY_LATER_FIELD}: {}\r\n", late.number());
         }
         request.extend_from_slice(b"Connection: close\r\n\r\n");

@@ -5,10 +5,11 @@ use std::io::Write as _;
 use super::router::{Nonce, Reply, SERVER};
 use crate::edge::http1::csp;
 use crate::edge::http1::head::Version;
-use crate::edge::http1::head::downstream::{connection_field, write_hsts};
+use crate::edge::http1::head::downstream::{connection_field, write_hsts, write_status};
 use crate::edge::http1::head::fields::{is_safe_value, is_token_byte};
 use crate::edge::http1::head::response::ToHead;
-use crate::edge::http1::head::upstream::write_field;
+use crate::edge::http1::head::upstream::{write_field, write_length};
+use crate::edge::http1::reason::reason;
 
 /// How a reply of our own is sent.
 #[derive(Clone, Copy, Debug)]
@@ -29,17 +30,12 @@ pub struct Manner<'a> {
 
 /// Appends the reply to `out`.
 pub fn write_own(out: &mut Vec<u8>, reply: &Reply, manner: Manner<'_>) {
-    // Writing to a Vec cannot fail.
-    let _ = write!(
-        out,
-        "HTTP/1.1 {} {}\r\nServer: {SERVER}\r\nDate: {}\r\n",
-        reply.status,
-        reason(reply.status),
-        manner.date
-    );
+    write_status(out, reply.status, reason(reply.status));
+    write_field(out, "Server", SERVER.as_bytes());
+    write_field(out, "Date", manner.date.as_bytes());
     let bodiless = matches!(reply.status, 100..=199 | 204 | 304);
     if !bodiless {
-        let _ = write!(out, "Content-Length: {}\r\n", reply.body.len());
+        write_length(out, reply.body.len() as u64);
     }
     if !reply.body.is_empty() && !bodiless {
         write_field(out, "Content-Type", reply.content_type.as_bytes());
@@ -117,45 +113,6 @@ pub fn error(status: u16, detail: &str) -> Reply {
 /// A request's body is larger than it may be.
 pub fn too_large() -> Reply {
     error(413, "the request body is too large")
-}
-
-/// Reason phrases (RFC 9110, 15) of what we and the roles send.
-fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        201 => "Created",
-        202 => "Accepted",
-        204 => "No Content",
-        301 => "Moved Permanently",
-        302 => "Found",
-        303 => "See Other",
-        304 => "Not Modified",
-        307 => "Temporary Redirect",
-        308 => "Permanent Redirect",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        409 => "Conflict",
-        410 => "Gone",
-        413 => "Content Too Large",
-        414 => "URI Too Long",
-        415 => "Unsupported Media Type",
-        417 => "Expectation Failed",
-        426 => "Upgrade Required",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        500 => "Internal Server Error",
-        501 => "Not Implemented",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        505 => "HTTP Version Not Supported",
-        508 => "Loop Detected",
-        _ => "",
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The edge: every byte from outside goes through it. See `ARCHITECTURE.md`, "The edge".
 //!
-//! A reverse proxy: event loops (one thread each) over protocol state machines whose pure half is `core::http_*`.
+//! A reverse proxy: event loops (one thread each) over protocol state machines whose pure half is [`http1`].
 //! It owns the listener, all client connections and all connections to upstreams. It never decides where a request
 //! goes (a [`router::Router`] does), and never waits for anything but epoll.
 

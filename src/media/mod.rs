@@ -1,7 +1,7 @@
 //! Media: WebRTC peers of this worker, terminated by str0m on a few threads that own them.
 //!
 //! ```text
-//!  api-N: Media::offer ─ builds peer and answer ─▶ directory ─ first check of the browser ─▶ media-N that heard it
+//!  api-N: Media::offer ─ builds peer and answer ─▶ PeerRegistry ─ first check of the browser ─▶ media-N that heard it
 //!                                                     └─ or assigned: full ICE, a port of its own ─▶ media-N
 //!  media-N: one socket on the shared port (SO_REUSEPORT), its peers, a heap of deadlines, an epoll; never a short poll
 //! ```

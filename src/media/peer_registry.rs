@@ -31,7 +31,7 @@ pub struct Owner {
     pub peer: PeerId,
 }
 
-/// The directory.
+/// The registry of all peers.
 #[derive(Debug)]
 pub struct PeerRegistry {
     register: Mutex<Register>,
@@ -104,7 +104,7 @@ impl From<PeerLimit> for OfferRefused {
 }
 
 impl PeerRegistry {
-    /// An empty directory.
+    /// An empty registry.
     pub fn new(max_peers: usize, max_viewers: usize, threads: usize) -> PeerRegistry {
         PeerRegistry {
             register: Mutex::new(Register {

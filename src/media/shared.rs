@@ -1,4 +1,4 @@
-//! What media threads and their callers share: the directory, counters, and the way to each thread.
+//! What media threads and their callers share: the registry of peers, counters, and the way to each thread.
 
 use std::fmt;
 use std::sync::Arc;

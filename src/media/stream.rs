@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   process ─RTP─▶ V, V+1 ─┐                        ┌─batch─▶ media-0 ─▶ its viewers
-//!                          ├─▶ stream-ID (the Feed) ─┤
+//!                          ├─▶ stream-ID (Forwarder) ┤
 //!   publisher's media-N ───┘                        └─batch─▶ media-1 ─▶ its viewers
 //! ```
 //!

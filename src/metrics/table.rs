@@ -124,6 +124,8 @@ table! {
         "Sessions that the workers which take new ones may have in all.";
     FLEET_SESSIONS "hydraneckwebrtc_fleet_sessions" Controller Gauge None ["state"]
         "Sessions of the fleet: active, starting (creates under way), on_down_workers.";
+    MOVES "hydraneckwebrtc_moves_total" Controller Counter None ["result"]
+        "Moves of sessions to another worker: moved, failed (attempts at one worker), given_up (the session ended), limited (by sessions.move_limit).";
     FLEET_SETTLING "hydraneckwebrtc_fleet_settling" Controller Gauge None []
         "Whether the controller has just started and does not know yet which sessions there are.";
     LEASE_LEADS "hydraneckwebrtc_lease_leads" Controller Gauge None []

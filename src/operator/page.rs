@@ -78,7 +78,8 @@ mod tests {
     #[test]
     fn every_state_and_reason_has_words() {
         let english = english(&FILES);
-        let states = SessionStatus::OF_WORKERS.into_iter().chain([SessionStatus::Down]);
+        let states =
+            SessionStatus::OF_WORKERS.into_iter().chain([SessionStatus::Down, SessionStatus::Moving]);
         let states = states.map(|status| format!("state.{status}"));
         let reasons = EndReason::ALL.into_iter().map(|reason| format!("reason.{reason}"));
         let workers = ["up", "late", "down", "unreachable", "draining", "stopping"]

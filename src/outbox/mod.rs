@@ -217,6 +217,11 @@ impl Outbox {
         self.spool.deliveries()
     }
 
+    /// An item that waits is not to be sent. One that is just being sent may arrive.
+    pub fn withdraw(&self, key: &str) {
+        self.spool.withdraw(key);
+    }
+
     /// Whether an item of this key waits.
     pub fn holds(&self, key: &str) -> bool {
         self.spool.holds(key)

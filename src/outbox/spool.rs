@@ -168,6 +168,15 @@ impl Spool {
         }
     }
 
+    /// Removes an item that waits.
+    pub fn withdraw(&self, key: &str) {
+        if self.index().remove(key).is_some()
+            && let Err(error) = self.dir.remove(&format!("{key}{SUFFIX}"))
+        {
+            log::error!("[outbox] ALERT an item that was taken back stays: {error}");
+        }
+    }
+
     /// Whether an item of this key waits.
     pub fn holds(&self, key: &str) -> bool {
         self.index().waiting.contains_key(key)

@@ -9,6 +9,7 @@
 //!
 //! The notes have no credentials: what a request brought of its own dies with its session, and the configured ones are tried.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -51,6 +52,9 @@ const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// Between two looks whether one who waits for a turn is still wanted.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How long what a session left that was let go is left alone: longer than controllers look for a worker, and that one starts it.
+const MOVE_REST: Duration = Duration::from_secs(240);
+
 /// Stack of the thread in bytes: HTTP clients, TLS and JSON.
 const STACK: usize = 512 * 1024;
 
@@ -63,6 +67,9 @@ struct Note {
     version: u32,
     body: BodyAddr,
     since_unix_ms: u64,
+    /// Not before then: another worker may go on with the session.
+    #[serde(default)]
+    rests_until_unix_ms: u64,
     left: Left,
 }
 
@@ -72,6 +79,7 @@ struct Waiting {
     file: String,
     body: BodyAddr,
     since_unix_ms: u64,
+    rests_until_unix_ms: AtomicU64,
     /// Locked while it is taken away, so that a create for that body waits until it is.
     left: Mutex<Left>,
 }
@@ -127,8 +135,14 @@ impl Bodies {
         for file in self.dir.names()?.into_iter().filter(|name| name.ends_with(SUFFIX)) {
             let content = self.dir.read_own(&file, FILE_LIMIT)?.unwrap_or_default();
             match serde_json::from_slice::<Note>(&content) {
-                Ok(Note { version: VERSION, body, since_unix_ms, left }) => {
-                    self.wait(Waiting { file, body, since_unix_ms, left: Mutex::new(left) });
+                Ok(Note { version: VERSION, body, since_unix_ms, rests_until_unix_ms, left }) => {
+                    self.wait(Waiting {
+                        file,
+                        body,
+                        since_unix_ms,
+                        rests_until_unix_ms: rests_until_unix_ms.into(),
+                        left: Mutex::new(left),
+                    });
                 }
                 _ => {
                     log::warn!("[state] {DIRECTORY}/{file} is unreadable and removed");
@@ -144,14 +158,22 @@ impl Bodies {
         Ok(())
     }
 
-    /// The name of a session's file. It does not tell the id, which is a credential.
-    pub fn file_of(session: &SessionId) -> String {
-        format!("{}{SUFFIX}", record::key("body", session))
+    /// The name of the file of a copy of a session. It does not tell the id, which is a credential.
+    pub fn file_of(session: &SessionId, copy: u32) -> String {
+        match copy {
+            0 => format!("{}{SUFFIX}", record::key("body", session)),
+            copy => format!("{}-{copy}{SUFFIX}", record::key("body", session)),
+        }
     }
 
     /// Notes on disk what a session is about to leave on a body.
     pub fn note(&self, file: &str, body: BodyAddr, left: &Left) {
-        let note = Note { version: VERSION, body, since_unix_ms: unix_millis(), left: left.clone() };
+        self.write(file, body, left, 0);
+    }
+
+    fn write(&self, file: &str, body: BodyAddr, left: &Left, rests_until_unix_ms: u64) {
+        let (since_unix_ms, left) = (unix_millis(), left.clone());
+        let note = Note { version: VERSION, body, since_unix_ms, rests_until_unix_ms, left };
         let written = serde_json::to_vec(&note).map_err(|error| error.to_string());
         let written =
             written.and_then(|text| self.dir.replace_file(file, &text).map_err(|error| error.to_string()));
@@ -169,9 +191,34 @@ impl Bodies {
 
     /// A session is over and left this; it is tried again.
     pub fn adopt(&self, file: &str, body: BodyAddr, left: Left) {
-        self.note(file, body, &left);
-        let since_unix_ms = unix_millis();
-        self.wait(Waiting { file: file.to_owned(), body, since_unix_ms, left: Mutex::new(left) });
+        self.wait_until(file, body, left, 0);
+    }
+
+    /// The same, but another worker may go on with the session, and then it is none of ours any more.
+    pub fn adopt_later(&self, file: &str, body: BodyAddr, left: Left) {
+        self.wait_until(file, body, left, unix_millis() + as_millis(MOVE_REST));
+    }
+
+    fn wait_until(&self, file: &str, body: BodyAddr, left: Left, rests_until: u64) {
+        self.write(file, body, &left, rests_until);
+        let (since_unix_ms, rests_until_unix_ms) = (unix_millis(), rests_until.into());
+        let (file, left) = (file.to_owned(), Mutex::new(left));
+        self.wait(Waiting { file, body, since_unix_ms, rests_until_unix_ms, left });
+    }
+
+    /// What became of a session that was let go is known: it is another worker's, with what runs, or it is over.
+    pub fn settle_departed(&self, file: &str, arrived: bool) {
+        for waiting in self.of(None).iter().filter(|waiting| waiting.file == file) {
+            if arrived {
+                lock(&waiting.left).hand_over();
+            }
+            waiting.rests_until_unix_ms.store(0, Ordering::Release);
+        }
+    }
+
+    /// Before a session goes on at a body where it was before: what runs there is its own.
+    pub fn hand_over(&self, body: BodyAddr) {
+        self.of(Some(body)).iter().for_each(|waiting| lock(&waiting.left).hand_over());
     }
 
     fn wait(&self, waiting: Waiting) {
@@ -243,6 +290,9 @@ impl Bodies {
         for waiting in self.of(None) {
             if stopped() {
                 return;
+            }
+            if waiting.rests_until_unix_ms.load(Ordering::Acquire) > unix_millis() {
+                continue;
             }
             self.take_away(&waiting, &Reach::configured(waiting.body, &settings), aloud);
         }

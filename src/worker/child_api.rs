@@ -91,7 +91,7 @@ const FILE_KINDS: &[&str] = &[
 ];
 
 /// The one page.
-const PAGE: &str = "/stream.html";
+pub const PAGE: &str = "/stream.html";
 
 /// A request, below the session's address.
 #[derive(Clone, Copy, Debug)]

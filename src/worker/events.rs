@@ -42,6 +42,8 @@ pub fn viewers_places() -> Places {
 /// Says where the session stands. From `ending` on that is the end: whoever waits for more would wait for nothing.
 pub fn tell_status(feed: &EventChannel, status: Status, restarts: u32, troubles: &[SourceTrouble]) {
     match status.reason() {
+        // Its page asks for it again, and finds it there.
+        Some(EndReason::Moved) => feed.close("moving", "{}"),
         Some(reason) => feed.close("ended", &ended(reason)),
         None => feed.say("status", &standing(status, restarts, troubles)),
     }

@@ -20,6 +20,7 @@ use crate::core::fleet::wire::{
 };
 use crate::core::fleet::worker_health::jittered;
 use crate::core::session::Failure;
+use crate::core::session::reason::EndReason;
 use crate::core::session::status::SessionStatus;
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::entropy;
@@ -293,13 +294,15 @@ impl Pulse {
             body: card.request.body,
             status: SessionStatus::from(view.status),
             reason: view.ended_as(),
-            started_ms_ago: millis(now.since(card.created)),
+            started_ms_ago: millis(now.since(card.created)).saturating_add(card.lived_before_ms()),
             connections: card.connected(now),
             experience: card.request.experience.clone(),
             district: card.request.district.clone(),
             age_ms: card.age(now),
             view_id: card.view_link.as_ref().map(|view| view.id.clone()),
             fault: view.failure.as_ref().map(Failure::fault),
+            copy: card.copy(),
+            movable: card.is_movable(),
             facts: facts(card, &view),
         }
     }
@@ -341,7 +344,10 @@ impl Pulse {
         for order in reply.end {
             let (session, reason) = (&order.session_id, order.reason);
             log::info!(session:%, reason:%; "[heartbeat] the controller ends session {session} as {reason}");
-            let _ = self.roster.send(Order::End(order.session_id, order.reason, Box::new(|| ())));
+            let _ = self.roster.send(match reason {
+                EndReason::Moved => Order::MovedAway(order.session_id, order.copy.unwrap_or_default()),
+                reason => Order::End(order.session_id, reason, Box::new(|| ())),
+            });
         }
     }
     /// Whether what the controller wishes counts.

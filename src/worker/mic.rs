@@ -45,6 +45,11 @@ struct Slot {
 }
 
 impl MicSlot {
+    /// Of a session that had sound for this long at other workers.
+    pub fn after(past: Duration) -> MicSlot {
+        MicSlot(Mutex::new(Slot { peer: None, past }))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Slot> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

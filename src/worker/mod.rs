@@ -33,6 +33,7 @@ pub mod mailbox;
 pub mod memory;
 pub mod metrics;
 pub mod mic;
+pub mod moves;
 pub mod namespaces;
 pub mod on_body;
 pub mod pairing_turns;

@@ -35,8 +35,8 @@ struct Now {
 
 impl OnBody {
     /// Nothing yet.
-    pub fn new(bodies: Arc<Bodies>, body: BodyAddr, session: &SessionId) -> OnBody {
-        OnBody { bodies, body, file: Bodies::file_of(session), now: Mutex::default() }
+    pub fn new(bodies: Arc<Bodies>, body: BodyAddr, (session, copy): (&SessionId, u32)) -> OnBody {
+        OnBody { bodies, body, file: Bodies::file_of(session, copy), now: Mutex::default() }
     }
 
     /// A pairing is about to begin.
@@ -111,6 +111,22 @@ impl OnBody {
             self.bodies.adopt(&self.file, self.body, now.left.clone());
         }
         troubles
+    }
+
+    /// The session goes on at another worker, to which belongs what runs there. Its client stays for now: a Sunshine whose last
+    /// client is unpaired may close what runs. The next worker unpairs it once it has paired itself; where none comes, all is taken away.
+    pub fn depart(&self, keep: Option<&str>) {
+        let mut now = self.now();
+        now.left.clients.retain(|client| keep != Some(client.name.as_str()));
+        match now.left.is_nothing() {
+            true => self.bodies.forget(&self.file),
+            false => self.bodies.adopt_later(&self.file, self.body, now.left.clone()),
+        }
+    }
+
+    /// The session did not arrive here: what runs on the body is still its own.
+    pub fn hand_over(&self) {
+        self.now().left.hand_over();
     }
 
     fn change(&self, change: impl FnOnce(&mut Now)) {

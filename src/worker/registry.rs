@@ -16,10 +16,12 @@ use crate::api::overlay;
 use crate::api::sessions::Link;
 use crate::api::types::{CreateRequest, DEFAULT_ENGINE, DEMO_ENGINE, SourceView, Timings};
 use crate::core::fleet::fence::Caller;
-use crate::core::ids::{Port, SessionId};
+use crate::core::fleet::parcel::Carried;
+use crate::core::ids::{Port, SessionId, WorkerId};
 use crate::core::limits::rate_limit::{Rate, SharedRate};
 use crate::core::outside_prefix;
 use crate::core::records::attendance::{Attendance, Beat};
+use crate::core::records::record::Record;
 use crate::core::session::reason::EndReason;
 use crate::core::session::timeline::{Happening, Timeline};
 use crate::core::session::{Failure, Status};
@@ -119,6 +121,10 @@ pub struct SessionHandle {
     pub base_url: String,
     /// What the controller had left for its create, where that is less than `sessions.create_timeout`.
     pub time_left: Option<Duration>,
+    /// Where it was before, and what it brought along.
+    pub arrival: Option<Box<Arrival>>,
+    /// A controller created it, so that its links lead to wherever it is.
+    by_controller: bool,
     /// Reaches the supervisor.
     pub mailbox: Mailbox,
     /// What its page is told as it happens.
@@ -196,6 +202,19 @@ pub struct Asked {
     pub time_left: Option<Duration>,
     /// Who asks.
     pub caller: Caller,
+    /// It was at another worker before.
+    pub arrival: Option<Box<Arrival>>,
+}
+
+/// What a session brings along that was at another worker before.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Which copy of the session this is.
+    pub copy: u32,
+    /// Where it was.
+    pub from: WorkerId,
+    /// What it has lived through.
+    pub carried: Carried,
 }
 
 /// What the supervisor publishes.
@@ -289,6 +308,8 @@ impl SessionHandle {
     /// A card for a new session.
     pub fn new(asked: Asked, created: Moment, mailbox: Mailbox, port: Port, feeds: Feeds) -> SessionHandle {
         let prefix = outside_prefix::of_url(&asked.base_url);
+        let carried = asked.arrival.as_ref().map(|arrival| arrival.carried.clone()).unwrap_or_default();
+        let timeline = timeline_of(asked.arrival.as_deref());
         let view_link =
             asked.view_id.map(|id| ViewLink { id, feed: Arc::new(feeds.viewers), pace: Mutex::default() });
         SessionHandle {
@@ -297,15 +318,17 @@ impl SessionHandle {
             id: asked.id,
             request: asked.request,
             created,
-            created_unix_ms: unix_millis(),
+            created_unix_ms: unix_millis().saturating_sub(carried.lived_ms),
             view_link,
             base_url: asked.base_url,
             time_left: asked.time_left,
+            arrival: asked.arrival,
+            by_controller: matches!(asked.caller, Caller::Controller(_)),
             mailbox,
             feed: Arc::new(feeds.owner),
-            story: Story::default(),
             past: None,
-            mic: MicSlot::default(),
+            mic: MicSlot::after(Duration::from_millis(carried.mic_ms)),
+            story: Story::after(carried),
             sockets: AtomicU32::new(0),
             tunnels: AtomicU32::new(0),
             viewers: AtomicU32::new(0),
@@ -315,7 +338,7 @@ impl SessionHandle {
             upgrade_lost: AtomicBool::new(false),
             upgrade_loss_told: AtomicBool::new(false),
             pace: Mutex::default(),
-            timeline: Mutex::new(Timeline::begun(unix_millis())),
+            timeline: Mutex::new(timeline),
             view: RwLock::new(SessionState::new(port)),
         }
     }
@@ -332,16 +355,18 @@ impl SessionHandle {
             "body_ip": record.body_ip, "experience": record.experience, "district": record.district,
         });
         let request = CreateRequest::parse(request.to_string().as_bytes()).ok()?;
+        let moved = record.moves > 0;
         let past = Past { ended_before: ended_ago, lived_ms: record.duration_ms };
         // It has no engine any more; its record says which it had.
         let asked = Asked {
-            id: record.session_id,
+            id: record.session_id.clone(),
             view_id,
             request,
             engine: Choice::Moonlight,
             base_url,
             time_left: None,
             caller: Caller::Operator,
+            arrival: moved.then(|| Box::new(Arrival::of_record(&record))),
         };
         let card = SessionHandle::new(asked, now, mailbox, Port(0), feeds);
         card.publish(|view| {
@@ -450,7 +475,28 @@ impl SessionHandle {
             return past.lived_ms;
         }
         let until = self.read(|view| view.ended).unwrap_or(now);
-        u64::try_from(until.since(self.created).as_millis()).unwrap_or(u64::MAX)
+        let here = u64::try_from(until.since(self.created).as_millis()).unwrap_or(u64::MAX);
+        here.saturating_add(self.lived_before_ms())
+    }
+
+    /// How long it lived at other workers, in milliseconds.
+    pub fn lived_before_ms(&self) -> u64 {
+        self.arrival.as_ref().map_or(0, |arrival| arrival.carried.lived_ms)
+    }
+
+    /// Which copy of the session this is: how often it has moved.
+    pub fn copy(&self) -> u32 {
+        self.arrival.as_ref().map_or(0, |arrival| arrival.copy)
+    }
+
+    /// Whether it may go on at another worker.
+    pub fn is_movable(&self) -> bool {
+        self.by_controller && self.request.movable
+    }
+
+    /// Whether it was let go, to go on at another worker.
+    pub fn has_moved(&self) -> bool {
+        self.end_reason() == Some(EndReason::Moved)
     }
 
     /// Viewers that a media engine's picture goes to.
@@ -595,6 +641,31 @@ impl Visit {
     }
 }
 
+impl Asked {
+    /// Whether it goes on with a session whose card is here from before: one that was let go, or did not arrive.
+    pub fn follows(&self, known: &SessionHandle) -> bool {
+        let copy = self.arrival.as_ref().map_or(0, |arrival| arrival.copy);
+        let is_failed = known.end_reason() == Some(EndReason::CreateFailed);
+        !known.is_live() && (copy > known.copy() || (is_failed && copy > 0 && copy == known.copy()))
+    }
+}
+
+impl Arrival {
+    /// As far as a record of an earlier run tells.
+    fn of_record(record: &Record) -> Arrival {
+        let carried = Carried { moves: record.moves.saturating_sub(1), ..Carried::default() };
+        Arrival { copy: record.moves, from: record.worker_id.clone(), carried }
+    }
+}
+
+fn timeline_of(arrival: Option<&Arrival>) -> Timeline {
+    let now = unix_millis();
+    let Some(arrival) = arrival else { return Timeline::begun(now) };
+    let mut timeline = arrival.carried.timeline.clone().unwrap_or_default();
+    timeline.note(now, Happening::Moved { number: arrival.copy, from: arrival.from.clone() });
+    timeline
+}
+
 /// The overlay below a session's path.
 const OVERLAY: &str = "_neck/overlay.js";
 
@@ -713,6 +784,7 @@ pub(in crate::worker) mod tests {
             base_url: "http://neck".into(),
             time_left: None,
             caller: Caller::Operator,
+            arrival: None,
         };
         let (mailbox, ..) = Mailbox::new(Wake::new().unwrap());
         let card =

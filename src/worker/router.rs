@@ -16,10 +16,13 @@ use crate::config::live::Live;
 use crate::config::secret::Secret;
 use crate::core::ids::SessionId;
 use crate::core::limits::rate_limit::Rate;
+use crate::core::session::reason::EndReason;
 use crate::edge::http1::csp;
 use crate::edge::http1::head::confine::Confinement;
 use crate::edge::router::{Decision, Forward, Reply, Request, Router, Upstream};
+use crate::edge::signalling::StreamIds;
 use crate::host::clock::Clock;
+use crate::worker::child_api;
 use crate::worker::events;
 use crate::worker::gate::Gate as ProcessGate;
 use crate::worker::registry::{SessionHandle, SessionRegistry, SessionState, UPGRADE_LOST, Visit};
@@ -113,6 +116,9 @@ impl WorkerRouter {
         if is_ours(rest) {
             return self.to_api(request);
         }
+        if ending == Some(EndReason::Moved) {
+            return Decision::Reply(pages::moving(request.accepts_html));
+        }
         if let Some(reason) = ending {
             let ended = Ended { reason, link: visit.link, overlay: visit.overlay(request.prefix) };
             return self.gone(request, Some(&ended));
@@ -129,7 +135,9 @@ impl WorkerRouter {
             visit.card.note_socket(false);
         }
         match (view.open, &view.page) {
-            (true, Some(page)) if rest == "/" => redirect(&visit, request.prefix, page, None),
+            (true, Some(page)) if rest == "/" || is_of_earlier_copy(request, rest, &visit, page) => {
+                redirect(&visit, request.prefix, page, None)
+            }
             (true, ..) => self.to_child(request, rest, visit.card, &view),
             (false, Some(_)) => Decision::Reply(pages::reconnecting(request.accepts_html)),
             (false, None) => Decision::Reply(pages::getting_ready(request.accepts_html)),
@@ -199,6 +207,13 @@ fn player(request: &Request<'_>, visit: &Visit, view: &SessionState, rest: &str)
         (false, _) => pages::getting_ready(request.accepts_html),
     };
     Decision::Reply(reply)
+}
+
+/// Whether a page is asked for as it was before its session moved: each stream process has numbers of its own for the same host.
+fn is_of_earlier_copy(request: &Request<'_>, rest: &str, visit: &Visit, page: &str) -> bool {
+    let is_page = matches!(request.method, "GET" | "HEAD") && rest == child_api::PAGE;
+    let asked = || StreamIds::of_page(&format!("?{}", request.query?));
+    visit.card.copy() > 0 && is_page && asked().is_some_and(|ids| Some(ids) != StreamIds::of_page(page))
 }
 
 /// What a page's WebSocket gets that came without its upgrade (RFC 9110, 15.5.22).

@@ -43,9 +43,12 @@ use crate::worker::ice;
 use crate::worker::leaked_streamers::Sockets;
 use crate::worker::metrics;
 use crate::worker::mic;
+use crate::worker::moves;
 use crate::worker::namespaces::copies;
 use crate::worker::rating;
-use crate::worker::registry::{Asked, SessionHandle, SessionRegistry, SessionState, Visit, names_of};
+use crate::worker::registry::{
+    Arrival, Asked, SessionHandle, SessionRegistry, SessionState, Visit, names_of,
+};
 use crate::worker::rooms::rest;
 use crate::worker::session_store::SessionStore;
 use crate::worker::sessions::Order;
@@ -137,6 +140,8 @@ impl Service for WorkerService {
             Operation::ListSessions => responder.send(self.list(&call)),
             Operation::GetSession => responder.send(self.stamps.mark(self.get(&call))),
             Operation::DeleteSession => self.delete(&call, responder),
+            Operation::TakeSession => self.take(&call, responder),
+            Operation::SessionRequest => responder.send(self.stamps.mark(self.request_of(&call))),
             Operation::QuitSession => responder.send(self.quit(&call)),
             Operation::SessionStatus => responder.send(self.status(&call)),
             Operation::RateSession => responder.send(rating::rate(self, &call)),
@@ -173,6 +178,23 @@ impl WorkerService {
                 return responder.send(refusal(400, "bad request", error.to_string(), Fault::Request));
             }
         };
+        let id = match call.header(SESSION_ID_FIELD).map(str::parse) {
+            None => SessionId::from_entropy(entropy::bytes()),
+            Some(Ok(id)) => id,
+            Some(Err(error)) => {
+                let why = format!("{SESSION_ID_FIELD}: {error}");
+                return responder.send(refusal(400, "bad request", why, Fault::Request));
+            }
+        };
+        let own = || origin::base_url(call, settings.server.public_url.as_deref());
+        let base_url = call.header(BASE_URL_FIELD).map_or_else(own, str::to_owned);
+        self.start(call, responder, Wish { id, request, base_url, view_id: None, arrival: None });
+    }
+
+    /// Has the `cleanup` thread start a session, if our configuration serves such a one.
+    pub(super) fn start(&self, call: &Call, responder: Responder, wish: Wish) {
+        let Wish { id, request, base_url, view_id, arrival } = wish;
+        let settings = self.live.get();
         let engine = match Choice::of(&request, &settings) {
             Ok(engine) => engine,
             Err(BadChoice::Wrong(text)) => {
@@ -186,24 +208,15 @@ impl WorkerService {
         if let Err(why) = dial_policy::may_dial(request.body.ip(), &settings.sessions.allowed_bodies, &ours) {
             return responder.send(refusal(403, "body not allowed", why.to_string(), Fault::Elsewhere));
         }
-        let id = match call.header(SESSION_ID_FIELD).map(str::parse) {
-            None => SessionId::from_entropy(entropy::bytes()),
-            Some(Ok(id)) => id,
-            Some(Err(error)) => {
-                let why = format!("{SESSION_ID_FIELD}: {error}");
-                return responder.send(refusal(400, "bad request", why, Fault::Request));
-            }
-        };
-        let own = || origin::base_url(call, settings.server.public_url.as_deref());
-        let base_url = call.header(BASE_URL_FIELD).map_or_else(own, str::to_owned);
-        let view_id = engine.has_viewers().then(|| SessionId::from_entropy(entropy::bytes()));
+        let fresh = || SessionId::from_entropy(entropy::bytes());
+        let view_id = engine.has_viewers().then(|| view_id.unwrap_or_else(fresh));
         let time_left = call.header(TIME_LEFT_FIELD).and_then(|text| text.parse().ok());
         let time_left = time_left.map(Duration::from_millis);
         let caller = match caller(call) {
             Ok(caller) => caller,
             Err(refusal) => return responder.send(refusal),
         };
-        let asked = Asked { id, view_id, request, engine, base_url, time_left, caller };
+        let asked = Asked { id, view_id, request, engine, base_url, time_left, caller, arrival };
         // A roster that is gone drops the responder, which answers that we are stopping.
         let _ = self.roster.send(Order::Create(Box::new(asked), responder));
     }
@@ -251,9 +264,12 @@ impl WorkerService {
 
     /// Answers when nothing of the session is left.
     fn delete(&self, call: &Call, responder: Responder) {
-        let Some(card) = self.card(call).filter(|card| card.is_live()) else {
+        let Some(card) = self.card(call).filter(|card| card.is_live() || card.has_moved()) else {
             return responder.send(self.stamps.mark(sessions::unknown()));
         };
+        if call.header(END_REASON_FIELD) == Some(EndReason::Moved.code()) {
+            return self.let_go(call, &card, responder);
+        }
         let replaced = call.header(END_REASON_FIELD) == Some(EndReason::Replaced.code());
         let reason = if replaced { EndReason::Replaced } else { EndReason::Deleted };
         let caller = match caller(call) {
@@ -263,9 +279,13 @@ impl WorkerService {
         if let Err(unheeded) = self.health.fence.guard(&caller, || ()) {
             return responder.send(unheeded.answer());
         }
-        let stamps = self.stamps.clone();
-        let when_over = Box::new(move || responder.send(stamps.mark(Answer::empty())));
-        let _ = self.roster.send(Order::End(card.id.clone(), reason, when_over));
+        let (stamps, id, was_let_go) = (self.stamps.clone(), card.id.clone(), card.has_moved());
+        let when_over = Box::new(move || {
+            // It was let go first: whoever wants its end asks where it is then.
+            let goes_on = !was_let_go && card.has_moved();
+            responder.send(if goes_on { moves::moving() } else { stamps.mark(Answer::empty()) });
+        });
+        let _ = self.roster.send(Order::End(id, reason, when_over));
     }
 
     /// Nobody but a controller brings copies, so who shows no lease has none. They are taken in one step with the look at the number:
@@ -294,6 +314,7 @@ impl WorkerService {
     fn status(&self, call: &Call) -> Answer {
         let Some(visit) = self.visit(call) else { return sessions::unknown() };
         visit.card.read(|view| match view.status.reason() {
+            Some(EndReason::Moved) => moves::moving(),
             Some(reason) => Answer::error_with(
                 404,
                 "session ended",
@@ -373,15 +394,31 @@ impl WorkerService {
     }
 }
 
+/// A session to start.
+pub(super) struct Wish {
+    /// Its id.
+    pub id: SessionId,
+    /// What was asked for.
+    pub request: CreateRequest,
+    /// The outside URL of whom the create asked.
+    pub base_url: String,
+    /// The id of its link that only watches, where it had one before.
+    pub view_id: Option<SessionId>,
+    /// It was at another worker before.
+    pub arrival: Option<Box<Arrival>>,
+}
+
 /// A create that is refused before it began; another worker may be asked, or not, by whose fault it is.
-fn refusal(status: u16, error: &str, why: String, fault: Fault) -> Answer {
+pub(super) fn refusal(status: u16, error: &str, why: String, fault: Fault) -> Answer {
     Answer::error(status, error, why).with(FAULT_FIELD, fault.to_string())
 }
 
 /// Who calls: a controller names the session, or why it ends, and shows its lease where it has one.
-fn caller(call: &Call) -> Result<Caller, Answer> {
+pub(super) fn caller(call: &Call) -> Result<Caller, Answer> {
     let proof = proof(call)?;
-    let is_controller = [SESSION_ID_FIELD, END_REASON_FIELD].iter().any(|field| call.header(field).is_some());
+    let named = [SESSION_ID_FIELD, END_REASON_FIELD].iter().any(|field| call.header(field).is_some());
+    // Only controllers know what moves.
+    let is_controller = named || call.operation == Operation::TakeSession;
     Ok(if is_controller || proof.is_some() { Caller::Controller(proof) } else { Caller::Operator })
 }
 

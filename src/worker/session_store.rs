@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::live::Live;
 use crate::config::settings::Settings;
+use crate::core::fleet::parcel::Carried;
 use crate::core::ids::SessionId;
 use crate::core::limits::log_limit::LogLimit;
 use crate::core::records::rating::{Given, Rating};
@@ -32,6 +33,7 @@ use crate::core::records::record::{self, Facts, RatingNote, Record};
 use crate::core::session::reason::EndReason;
 use crate::core::session::status::SessionStatus;
 use crate::core::session::timeline::{Happening, Timeline};
+use crate::core::time::Moment;
 use crate::core::webhook::{Event, EventKind};
 use crate::host::clock::{Clock, unix_millis};
 use crate::host::private_dir::{DirError, PrivateDir};
@@ -70,6 +72,8 @@ pub struct Story {
 struct PageFacts {
     facts: Facts,
     given: Option<Given>,
+    /// At the workers before.
+    restarts: u32,
     /// Its file was begun.
     begun: bool,
     /// Once it ended.
@@ -107,9 +111,31 @@ impl Story {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The story of a session that was at other workers before.
+    pub fn after(carried: Carried) -> Story {
+        let Carried { connects, restarts, facts, given, .. } = carried;
+        let told = PageFacts { facts, given, restarts, ..PageFacts::default() };
+        Story { connects: AtomicU32::new(connects), told: Mutex::new(told) }
+    }
+
+    /// What goes with the session to its next worker.
+    pub fn carried(&self, card: &SessionHandle, now: Moment) -> Carried {
+        let told = self.told();
+        Carried {
+            lived_ms: card.age(now),
+            moves: card.copy(),
+            connects: self.connects.load(Ordering::Relaxed),
+            restarts: told.restarts + card.read(|view| view.restarts),
+            mic_ms: u64::try_from(card.mic.time().as_millis()).unwrap_or(u64::MAX),
+            facts: told.facts.clone(),
+            given: told.given.clone(),
+            timeline: Some(card.timeline()),
+        }
+    }
+
     /// The story of a session that an earlier run saw the end of.
     fn past(record: Record, given: Option<Given>, debt: Debt) -> Story {
-        let told = PageFacts { facts: Facts::default(), given, begun: true, record: Some(record), debt };
+        let told = PageFacts { given, begun: true, record: Some(record), debt, ..PageFacts::default() };
         Story { told: Mutex::new(told), ..Story::default() }
     }
 }
@@ -283,9 +309,10 @@ impl SessionStore {
             return;
         }
         let draft = self.draft(card, &told);
-        told.debt.ready_event = true;
+        // Of one that moves that was told where it began.
+        told.debt.ready_event = card.arrival.is_none();
         let written = self.store(card, &draft, &told, false);
-        let ready = self.tell(EventKind::SessionReady, true, &draft);
+        let ready = self.tell(EventKind::SessionReady, told.debt.ready_event, &draft);
         told.debt.ready_event = ready.is_err();
         told.debt.file |= written.is_err();
         self.remember_debt(card, &mut told);
@@ -310,17 +337,54 @@ impl SessionStore {
         Ok(())
     }
 
-    /// The session is over, after this many restarts.
+    /// The session is over, after this many restarts here. One that moved has no record yet, and one that did not arrive never has.
     pub fn ended(&self, card: &Arc<SessionHandle>, reason: EndReason, restarts: u32) {
         let settings = self.live.get();
         let mut told = card.story.told();
+        let restarts = told.restarts + restarts;
         let record = Record { reason, restarts, ..self.draft(card, &told) };
+        if card.arrival.is_some() && !told.begun {
+            return;
+        }
+        if reason == EndReason::Moved {
+            self.counters.ended.note(reason.code());
+            let stored = self.store(card, &record, &told, true);
+            told.record = Some(record);
+            told.debt.file = stored.is_err();
+            self.remember_debt(card, &mut told);
+            drop(told);
+            return self.note_trouble(&card.id, stored);
+        }
         self.counters.ended.note(reason.code());
         self.counters.paths.note(record.relay_type.as_deref().unwrap_or("none"));
         told.debt.end_event = true;
         let kept = self.keep_ended(card, &mut told, record, &settings);
         drop(told);
         self.note_trouble(&card.id, kept);
+    }
+
+    /// A session that was let go came to its end: no worker took it, or nobody said what became of it.
+    pub fn ended_after_all(&self, card: &Arc<SessionHandle>, reason: EndReason) {
+        let settings = self.live.get();
+        let mut told = card.story.told();
+        let Some(record) = told.record.clone().filter(|record| record.reason == EndReason::Moved) else {
+            return;
+        };
+        self.counters.ended.note(reason.code());
+        told.debt.end_event = true;
+        let kept = self.keep_ended(card, &mut told, Record { reason, ..record }, &settings);
+        drop(told);
+        self.note_trouble(&card.id, kept);
+    }
+
+    /// The session goes on at another worker, which sends its record.
+    pub fn moved_away(&self, card: &SessionHandle) {
+        let mut told = card.story.told();
+        told.debt = Debt { listed: told.debt.listed, ..Debt::default() };
+        told.record = None;
+        self.outbox.withdraw(&record::key("record", &card.id));
+        drop(told);
+        self.forget(&card.id);
     }
 
     /// Keeps the record of a session that has ended: on disk, or in memory until the disk takes it.
@@ -431,7 +495,7 @@ impl SessionStore {
         let (settings, now_ms) = (self.live.get(), unix_millis());
         let mut told = card.story.told();
         let given = Given::take(told.given.as_ref(), rating, now_ms).ok_or(RateError::TooLate)?;
-        let ended = told.record.is_some();
+        let ended = told.record.as_ref().is_some_and(|record| record.reason != EndReason::Moved);
         let draft = told.record.clone().unwrap_or_else(|| self.draft(card, &told));
         let record = Record { rating: Some(given.rating.clone()), ..draft };
         self.put_rating(&record, &given, &settings)?;
@@ -463,7 +527,9 @@ impl SessionStore {
             card.note(interruption(&facts));
         }
         told.facts = facts;
-        let Some(before) = told.record.clone() else { return };
+        let Some(before) = told.record.clone().filter(|record| record.reason != EndReason::Moved) else {
+            return;
+        };
         if now_ms >= before.due_ms(told.given.as_ref(), settings.sessions.ended_window) {
             // It is on its way, or there.
             return;
@@ -502,6 +568,7 @@ impl SessionStore {
             bytes: 0,
             rtt_ms: None,
             restarts: 0,
+            moves: card.copy(),
             mic_seconds: card.mic.time().as_secs(),
             rating: told.given.as_ref().map(|given| given.rating.clone()),
         };

@@ -15,6 +15,7 @@ use crate::config::live::Live;
 use crate::config::settings::Settings;
 use crate::core::fleet::wire::MAX_SESSIONS_LISTED;
 use crate::core::ids::{BodyAddr, SessionId};
+use crate::core::session::Status;
 use crate::core::session::reason::EndReason;
 use crate::core::time::Moment;
 use crate::host::clock::Clock;
@@ -56,6 +57,8 @@ pub enum Order {
     Drain(bool),
     /// We are going down: no new sessions, for good.
     Close,
+    /// A session of ours goes on at another worker, as the controllers know: this copy of it, or an earlier one, is none any more.
+    MovedAway(SessionId, u32),
     /// A supervisor is done.
     Finished(SessionId),
     /// A crashed session's directory stays until then.
@@ -171,6 +174,7 @@ impl Sessions {
             Order::Create(asked, responder) => self.create(asked, responder),
             Order::End(id, reason, when_over) => self.end(&id, reason, when_over),
             Order::EndAll(reason) => self.end_all(reason),
+            Order::MovedAway(id, copy) => self.moved_away(&id, copy),
             Order::Drain(on) => self.drain(on),
             Order::Close => self.close(),
             Order::Finished(id) => self.finished(&id),
@@ -206,7 +210,7 @@ impl Sessions {
                 FULL_PAUSE,
             ));
         }
-        if self.given.board.find(&asked.id).is_some() {
+        if self.given.board.find(&asked.id).is_some_and(|known| !asked.follows(&known)) {
             return Some(Answer::error(409, "session id is taken", "choose a fresh one"));
         }
         let holds = self.holder(asked.request.body).is_some() && asked.request.replace;
@@ -240,6 +244,7 @@ impl Sessions {
         let feeds = self.given.board.feeds();
         let card = Arc::new(SessionHandle::new(asked, self.given.clock.now(), mailbox, lease.port(), feeds));
         let (body, kind) = (card.request.body, card.engine_kind());
+        self.follow_earlier(&card.id);
         // Before its supervisor runs: whoever is told of the session must find it listed. And in one step with the look at the lease:
         // who hears of a later number from us finds it listed, too.
         let listed = self.given.fence.guard(&caller, || self.given.board.add(card.clone()));
@@ -291,10 +296,46 @@ impl Sessions {
     }
 
     fn end(&self, id: &SessionId, reason: EndReason, when_over: WhenOver) {
-        match self.given.board.find(id).filter(|card| card.is_live()) {
-            Some(card) => card.mailbox.send(Message::End(reason, Some(when_over))),
-            None => when_over(),
+        match self.given.board.find(id) {
+            Some(card) if card.is_live() => card.mailbox.send(Message::End(reason, Some(when_over))),
+            Some(card) if card.has_moved() && reason != EndReason::Moved => {
+                self.end_departed(&card, reason);
+                when_over();
+            }
+            _ => when_over(),
         }
+    }
+
+    /// A session that was let go, and that no worker took, ends here.
+    fn end_departed(&self, card: &Arc<SessionHandle>, reason: EndReason) {
+        log::info!(session:% = card.id, reason:%; "[session {}] no worker took it: it ended: {reason}", card.id);
+        self.given.chronicle.ended_after_all(card, reason);
+        card.publish(|view| view.status = Status::Ended(reason));
+        self.given.bodies.settle_departed(&Bodies::file_of(&card.id, card.copy()), false);
+        self.given.changed.ring();
+    }
+
+    /// A session comes back to us before we were told that it had gone on elsewhere: what was kept of its earlier copy, a record
+    /// that waits included, is not to be told any more.
+    fn follow_earlier(&self, id: &SessionId) {
+        let Some(card) = self.given.board.find(id) else { return };
+        self.given.bodies.settle_departed(&Bodies::file_of(id, card.copy()), true);
+        self.given.chronicle.moved_away(&card);
+    }
+
+    fn moved_away(&self, id: &SessionId, copy: u32) {
+        let Some(card) = self.given.board.find(id).filter(|card| card.copy() <= copy) else { return };
+        if card.is_live() {
+            let (orders, id) = (self.orders.clone(), id.clone());
+            let again = Box::new(move || {
+                let _ = orders.send(Order::MovedAway(id, copy));
+            });
+            return card.mailbox.send(Message::End(EndReason::Moved, Some(again)));
+        }
+        self.given.bodies.settle_departed(&Bodies::file_of(id, card.copy()), true);
+        self.given.chronicle.moved_away(&card);
+        self.given.board.forget(|other| other.id == *id && !other.is_live());
+        self.given.changed.ring();
     }
 
     fn end_all(&mut self, reason: EndReason) {
@@ -383,6 +424,9 @@ impl Sessions {
         self.end_drain(now);
         let window = self.given.live.get().sessions.ended_window;
         let over = |card: &SessionHandle| card.forget_at(window).is_some_and(|at| now.reached(at));
+        // Nobody said what became of it.
+        let untold = self.given.board.all().into_iter().filter(|card| card.has_moved() && over(card));
+        untold.for_each(|card| self.given.chronicle.ended_after_all(&card, EndReason::Moved));
         let mut forgotten = self.given.board.forget(over);
         // A heartbeat lists every session, and must not list too many.
         let live = self.supervisors.len();

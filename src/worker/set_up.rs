@@ -62,6 +62,8 @@ pub struct Target {
     pub port: Port,
     /// What was asked for.
     pub request: CreateRequest,
+    /// Which copy of the session this is: with one beyond the first it goes on with what runs on the body.
+    pub copy: u32,
     /// The settings at the time of the request.
     pub settings: Arc<Settings>,
     /// What we leave on the body.

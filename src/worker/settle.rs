@@ -30,10 +30,14 @@ const LIST_PAUSE: Duration = Duration::from_millis(300);
 /// Runs the step and tells its outcome, then waits for the threads it leaves.
 pub fn settle(target: &Target, cancelled: &dyn Fn() -> bool, tell: impl Fn(SetUpResult)) {
     let reach = Reach::asked(&target.request, &target.settings);
+    if target.copy > 0 {
+        target.bodies.hand_over(target.request.body);
+    }
     target.bodies.clear(target.request.body, &reach);
     let noted = |news: Noted<'_>| note(target, news);
     let parties = Parties {
         session: &target.session,
+        copy: target.copy,
         prefix: &target.prefix,
         port: target.port,
         body: target.request.body,
@@ -183,6 +187,10 @@ fn choose(
     }
     let host_id = paired.host.host_id;
     target.on_body.note_page(app.app_id, Known { user: paired.user.clone(), host_id });
+    if target.copy > 0 {
+        // Where it was before somebody watched it.
+        target.on_body.note_streaming();
+    }
     times.apps = begun.elapsed();
     let page = format!("/stream.html?hostId={host_id}&appId={}", app.app_id);
     SetUpResult::Settled(Settled { page, user: paired.user, warnings, times })
@@ -240,6 +248,10 @@ fn register(target: &Target, parties: &Parties<'_>, name: &str, title: &mut Stri
 
 fn launch(target: &Target, name: &str, exe_path: &str) -> Option<String> {
     target.on_body.note_launch();
+    if target.copy > 0 {
+        // It runs.
+        return None;
+    }
     let launched = on_body::hydrabody(target.request.body, &target.settings).launch(name, exe_path);
     launched.err().map(|error| warn(target, format!("the experience could not be launched: {error}")))
 }

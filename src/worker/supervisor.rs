@@ -114,7 +114,8 @@ impl Supervisor {
     pub fn new(given: SessionContext) -> Supervisor {
         let engine = given.engine.engine();
         let machine = Session::new(limits(&given, &*engine), given.card.created);
-        let on_body = OnBody::new(given.bodies.clone(), given.card.request.body, &given.card.id);
+        let on_body =
+            OnBody::new(given.bodies.clone(), given.card.request.body, (&given.card.id, given.card.copy()));
         let laps = Laps::new(given.card.created);
         Supervisor {
             given,
@@ -400,6 +401,7 @@ impl Supervisor {
             prefix: self.given.card.prefix.clone(),
             port: self.given.lease.port(),
             request: self.given.card.request.clone(),
+            copy: self.given.card.copy(),
             settings: self.given.settings.clone(),
             on_body: self.on_body.clone(),
             bodies: self.given.bodies.clone(),
@@ -493,6 +495,12 @@ impl Supervisor {
         let kept =
             self.machine.was_ready().then(|| prepare::keep_pairing(&self.given, &self.on_body)).flatten();
         let (card, settings) = (&self.given.card, &self.given.settings);
+        if self.machine.status().reason() == Some(EndReason::Moved) {
+            return self.on_body.depart(kept.as_deref());
+        }
+        if card.arrival.is_some() && !self.machine.was_ready() {
+            self.on_body.hand_over();
+        }
         for trouble in self.on_body.leave(&card.request, settings, kept.as_deref()) {
             log::warn!("[session {}] {trouble}", card.id);
         }
@@ -512,6 +520,7 @@ impl Supervisor {
 fn limits(given: &SessionContext, engine: &dyn Engine) -> Limits {
     let (settings, sessions) = (&given.settings, &given.settings.sessions);
     let own = sessions.create_timeout;
+    let lived_before = Duration::from_millis(given.card.lived_before_ms());
     Limits {
         create_timeout: given.card.time_left.map_or(own, |left| left.min(own)),
         ready_timeout: sessions.ready_timeout,
@@ -520,7 +529,8 @@ fn limits(given: &SessionContext, engine: &dyn Engine) -> Limits {
         expiry: Expiry {
             connect_timeout: sessions.connect_timeout,
             idle_timeout: sessions.idle_timeout,
-            max_duration: sessions.max_duration,
+            // As a whole, wherever it was.
+            max_duration: sessions.max_duration.map(|most| most.saturating_sub(lived_before)),
         },
     }
 }

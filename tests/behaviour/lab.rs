@@ -432,6 +432,14 @@ fn starter(starter: &[String], descriptors: Option<&str>) -> Vec<String> {
     starter.iter().cloned().chain(limit.into_iter().flatten()).collect()
 }
 
+/// A program that is started by other words, its own being their last arguments; by itself where there are none.
+pub fn command(starter: &[String], program: &str) -> Command {
+    let mut words = starter.iter().map(String::as_str).chain([program]);
+    let mut command = Command::new(words.next().expect("the program itself"));
+    command.args(words);
+    command
+}
+
 fn spawn(
     starter: &[String],
     verb: &str,
@@ -441,10 +449,7 @@ fn spawn(
     environment: &[(&'static str, String)],
 ) -> Child {
     let output = File::create(log).expect("a log");
-    let binary = env!("CARGO_BIN_EXE_hydraneckwebrtc").to_owned();
-    let words: Vec<&String> = starter.iter().chain([&binary]).collect();
-    Command::new(words[0])
-        .args(&words[1..])
+    command(starter, env!("CARGO_BIN_EXE_hydraneckwebrtc"))
         .args([verb, "--config"])
         .arg(config)
         .env_clear()

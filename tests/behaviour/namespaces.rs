@@ -41,7 +41,7 @@ fn read(path: &Path) -> Option<Value> {
 }
 
 /// Heartbeats that the controller took.
-fn accepted(worker: &Role) -> u64 {
+pub fn accepted(worker: &Role) -> u64 {
     let text = worker.get("/metrics").body;
     let line = text
         .lines()

@@ -2,7 +2,6 @@
 //! off, comes again by the same address.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -10,9 +9,9 @@ use hydraneckwebrtc::core::rooms::tracks::MediaKind;
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::http::HeaderValue;
-use tungstenite::{Error, Message, WebSocket};
+use tungstenite::{Message, WebSocket};
 
-use crate::guest::{Guest, Manners, Word};
+use crate::guest::{Guest, Manners};
 use crate::lab::PATIENCE;
 use crate::room_client::SIGNAL;
 
@@ -23,7 +22,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// Packets of one track, and somebody hears it: half a second of sound or pictures.
-const HEARD: [(MediaKind, &str, u64); 2] = [(MediaKind::Audio, "audio", 25), (MediaKind::Video, "video", 5)];
+const HEARD: [(MediaKind, u64); 2] = [(MediaKind::Audio, 25), (MediaKind::Video, 5)];
 
 /// Somebody who stays in a room.
 pub struct Talker {
@@ -86,7 +85,7 @@ impl Talker {
     pub fn heard(&self, user: &str, kind: MediaKind) -> u64 {
         let Some(call) = &self.call else { return 0 };
         let is_theirs = |track: &str| {
-            track.starts_with(kind_name(kind)) && call.users.get(track).is_some_and(|of| of == user)
+            track.starts_with(kind.name()) && call.users.get(track).is_some_and(|of| of == user)
         };
         let tracks = call.guest.seen.heard.iter().filter(|(track, _)| is_theirs(track));
         tracks.map(|(_, heard)| heard.packets).sum()
@@ -94,7 +93,7 @@ impl Talker {
 
     /// Whether it hears and sees somebody.
     fn hears(&self, user: &str) -> bool {
-        HEARD.iter().all(|(kind, _, packets)| self.heard(user, *kind) >= *packets)
+        HEARD.iter().all(|(kind, packets)| self.heard(user, *kind) >= *packets)
     }
 
     fn shown(&self) -> String {
@@ -102,10 +101,6 @@ impl Talker {
             self.call.as_ref().map(|call| (&call.heard, &call.guest.seen.heard, call.guest.seen.connected));
         format!("{}: {} calls, refused: {:?}, now: {call:?}", self.name, self.calls, self.refusals)
     }
-}
-
-fn kind_name(kind: MediaKind) -> &'static str {
-    HEARD.iter().find(|(other, ..)| *other == kind).map_or("", |(_, name, _)| name)
 }
 
 impl Call {
@@ -129,37 +124,17 @@ impl Call {
     }
 
     fn pump(&mut self) -> Result<(), Over> {
-        while let Some(word) = self.guest.words.pop_front() {
-            let (kind, sdp) = match word {
-                Word::Offer(sdp) => ("offer", sdp),
-                Word::Answer(sdp) => ("answer", sdp),
-            };
-            let message = Message::text(json!({"type": kind, "data": {"sdp": sdp}}).to_string());
-            self.socket.send(message).map_err(|_| Over::CutOff)?;
-        }
-        loop {
-            match self.socket.read() {
-                Ok(Message::Text(text)) => self.take(serde_json::from_str(&text).expect("JSON"))?,
-                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => break,
-                Ok(Message::Close(_)) | Err(_) => return Err(Over::CutOff),
-                Ok(_) => {}
+        let before = self.heard.len();
+        let signalled = self.guest.pump_by(&mut self.socket, &mut self.heard);
+        for message in self.heard.iter().skip(before) {
+            let text = |name: &str| message["data"][name].as_str().unwrap_or_default().to_owned();
+            match message["type"].as_str() {
+                Some("track-added") => drop(self.users.insert(text("trackId"), text("userId"))),
+                Some("server-draining") => return Err(Over::Drained),
+                _ => {}
             }
         }
-        self.guest.pump();
-        if self.guest.seen.over { Err(Over::CutOff) } else { Ok(()) }
-    }
-
-    fn take(&mut self, message: Value) -> Result<(), Over> {
-        let text = |name: &str| message["data"][name].as_str().unwrap_or_default().to_owned();
-        match message["type"].as_str() {
-            Some("offer") => self.guest.offered(&text("sdp")),
-            Some("answer") => self.guest.answered(&text("sdp")),
-            Some("track-added") => drop(self.users.insert(text("trackId"), text("userId"))),
-            Some("server-draining") => return Err(Over::Drained),
-            _ => {}
-        }
-        self.heard.push(message);
-        Ok(())
+        if signalled.is_err() || self.guest.seen.over { Err(Over::CutOff) } else { Ok(()) }
     }
 }
 

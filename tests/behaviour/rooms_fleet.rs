@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::http;
 use crate::lab::{Lab, Role, TOKEN, eventually};
+use crate::namespaces::accepted;
 use crate::room_client::{RELAY, SIGNAL, Signal, with_rooms};
 
 const ROOMS: &str = "/v1/webrtc/rooms";
@@ -343,42 +344,23 @@ fn a_worker_that_drains_keeps_its_copy_until_its_last_room_is_gone() {
     drain("leaves", true);
     ann.until("server-draining");
     let leaves = &fleet.workers[0];
-    let beats = || {
-        let metrics = leaves.get("/metrics").body;
-        let line = metrics
-            .lines()
-            .find_map(|line| line.strip_prefix("hydraneckwebrtc_heartbeats_total{result=\"accepted\"} "));
-        line.and_then(|count| count.parse::<u64>().ok()).unwrap_or_else(|| panic!("no beats:\n{metrics}"))
-    };
     let credentials = || {
         http::post(&leaves.url, "/v1/webrtc/turn/credentials", Some(&member), &json!({})).expect("an answer")
     };
-    let begun = beats();
+    let begun = accepted(leaves);
     eventually("some beats are answered", || {
         assert_eq!(credentials().status, 200, "ann is still there: {}", leaves.log_text());
-        (beats() > begun + 4).then_some(())
+        (accepted(leaves) > begun + 4).then_some(())
     });
     // A reply that was composed before the room was known takes no copy from under it.
-    let token = format!("Bearer {TOKEN}");
-    let fields = [("Authorization", token.as_str()), ("Content-Type", "application/json")];
-    let parcel = json!({"copies": [], "dropped": ["a"]}).to_string();
-    let told = http::request(&leaves.url, "POST", "/api/v1/namespaces/copies", &fields, &parcel);
+    let told = leaves.post("/api/v1/namespaces/copies", &json!({"copies": [], "dropped": ["a"]}));
     assert_eq!((told.status, credentials().status), (204, 200), "{told:?}\n{}", leaves.log_text());
     ann.say("audio-state", &json!({"enabled": true}));
     assert!(!leaves.log_text().contains("namespace a is not served here any more"), "{}", leaves.log_text());
     drop(ann);
     let copy = fleet.lab.dir.join("leaves-state/worker/rooms/a.json");
-    assert_eq!(
-        http::request(
-            &leaves.url,
-            "DELETE",
-            &format!("{ROOMS}?room_id=standup"),
-            &[("Authorization", &format!("Bearer {owner}"))],
-            ""
-        )
-        .status,
-        204
-    );
+    let closed = http::delete(&leaves.url, &format!("{ROOMS}?room_id=standup"), Some(&owner));
+    assert_eq!(closed.expect("an answer").status, 204);
     eventually("its copy is gone with its last room", || (!copy.exists()).then_some(()));
     assert_eq!(credentials().status, 401);
 }

@@ -29,6 +29,16 @@ impl Farm {
         Body::start(&options).unwrap_or_else(|error| panic!("body {number}: {error}"))
     }
 
+    /// A body at 127.0.3.`number` whose management API has this password, which no worker's configuration knows.
+    pub fn body_with_password(&self, number: u8, password: &str) -> Body {
+        let options = BodyOptions {
+            ports: self.ports,
+            password: password.to_owned(),
+            ..BodyOptions::on([127, 0, 3, number].into())
+        };
+        Body::start(&options).unwrap_or_else(|error| panic!("body {number}: {error}"))
+    }
+
     /// An address without a body.
     pub fn nobody(&self, number: u8) -> IpAddr {
         [127, 0, 3, number].into()

@@ -1,6 +1,9 @@
 //! Bodies, good and bad: pairing, experiences, reachability, against the stand-in Sunshine and hydrabody with their real
 //! quirks and delays.
 
+#[path = "../support/collector.rs"]
+#[allow(dead_code)]
+mod collector;
 #[path = "../behaviour/http.rs"]
 #[allow(dead_code)]
 mod http;
@@ -15,5 +18,6 @@ mod late;
 mod leaves;
 mod many;
 mod many_sessions;
+mod moves;
 mod pins;
 mod secrets;

@@ -5,19 +5,21 @@ import { after, before, test } from "./support/timed.mjs";
 import { openBrowser, screenshot, until } from "./support/browser.mjs";
 import { watchPeers } from "./support/peers.mjs";
 import { startRoomFleet } from "./support/room_fleet.mjs";
+import { roomPage } from "./support/room_page.mjs";
 
 /** A busy machine. */
 const PATIENCE = 90_000;
 
 const NAMES = ["Anna", "Bert", "Chloé", "Dirk"];
 
-let fleet, tab;
+let fleet, tab, room;
 let noise = "";
 const pages = [];
 
 before(async () => {
     fleet = await startRoomFleet();
     tab = await openBrowser({ microphone: "fake", autoplay: true, permissions: ["microphone", "camera"] });
+    room = roomPage(tab, new URL(fleet.link("garden")), fleet);
 });
 after(async () => {
     await tab?.close();
@@ -30,11 +32,7 @@ async function join(name, prepare = () => {}) {
     await prepare(page);
     page.on("console", message => { noise += `${name}: ${message.text()}\n`; });
     await watchPeers(page);
-    await page.goto(fleet.link("garden"));
-    await page.locator("#name").fill(name);
-    await until("the camera at the door", () => page.locator("#mirror.pictured").count(), PATIENCE);
-    await page.locator("#join").click();
-    pages.push(page);
+    pages.push(await room.join(name, page));
 }
 
 /** What a page shows and what its connection gets: members, those whose picture plays, tracks that carry something, the way. */
@@ -65,8 +63,7 @@ async function untilAllMeet(what, before = []) {
                 && moving(one.pictures) >= 3 && moving(one.voices, 25) >= 3 && moving(one.loud, 0) >= 3);
         }, PATIENCE);
     } catch (error) {
-        const logs = [fleet.controller, ...Object.values(fleet.workers)].map(role => role.output().slice(-3_000));
-        throw new Error(`${error.message}\n${JSON.stringify(seen)}\n${noise}\n${logs.join("\n----\n")}`);
+        throw new Error(`${error.message}\n${JSON.stringify(seen)}\n${noise}\n${fleet.output()}`);
     }
     return { took: Date.now() - begun, seen };
 }
@@ -119,7 +116,7 @@ test("a worker is killed while four people talk: all see and hear each other aga
 test("the controller is killed while four people talk: all see and hear each other again", async () => {
     const before = await peers();
     const begun = Date.now();
-    await fleet.controller.restart();
+    await fleet.controller.killAndRestart();
     const { took } = await untilAllMeet("all meet again", before);
     console.log(`controller: back after ${Date.now() - begun - took} ms, all four see and hear each other again ${took} ms later`);
     assert.ok(await fleet.place("garden"), "the room is listed");

@@ -60,7 +60,7 @@ impl Fleet {
                 Host { role, machine }
             })
             .collect();
-        let urls: Vec<&str> = controllers.iter().map(|host| host.role.url.as_str()).collect();
+        let urls = urls(&controllers);
         let workers = (1..=workers)
             .map(|number| {
                 let name = format!("w{number}");
@@ -112,6 +112,21 @@ impl Fleet {
         http::post(&self.controllers[controller].role.url, "/api/v1/sessions", Some(TOKEN), request).ok()
     }
 
+    /// What is left of sessions at workers.
+    pub fn left_at_workers(&self) -> Vec<String> {
+        self.workers.iter().flat_map(|host| self.lab.left_overs(&host.role.name)).collect()
+    }
+
+    /// The same at bodies: clients that are paired or wait for it, and apps.
+    pub fn left_at_bodies(&self) -> Vec<String> {
+        let bodies = self.bodies.iter();
+        let state =
+            bodies.map(|body| (body.ip(), body.paired_clients(), body.waiting_clients(), body.running_app()));
+        let used =
+            state.filter(|(_, paired, waiting, app)| !paired.is_empty() || !waiting.is_empty() || *app != 0);
+        used.map(|state| format!("{state:?}")).collect()
+    }
+
     /// Cuts a controller from these machines, or mends it.
     pub fn cut<'m>(&self, controller: usize, others: impl Iterator<Item = &'m Machine>, on: bool) {
         let own = &self.controllers[controller].machine;
@@ -122,6 +137,11 @@ impl Fleet {
             }
         }
     }
+}
+
+/// Where these roles are asked.
+pub fn urls(hosts: &[Host]) -> Vec<String> {
+    hosts.iter().map(|host| host.role.url.clone()).collect()
 }
 
 /// Where a member of etcd is, on a machine of its own.
@@ -135,7 +155,7 @@ fn body(net: &mut Network) -> Body {
 }
 
 /// A worker's part: as shipped, but for where things are.
-fn configure(config: &mut Value, machine: &Machine, controllers: &[&str], collector: &Collector) {
+fn configure(config: &mut Value, machine: &Machine, controllers: &[String], collector: &Collector) {
     config["server"]["listen"] = json!(format!("{}:47990", machine.ip));
     config["controller"] = json!({"urls": controllers, "token": TOKEN});
     config["bodies"] = json!({});
@@ -155,4 +175,11 @@ pub fn lease_of(controller: &Role) -> Value {
 /// What a role's health says is wrong.
 pub fn problems_of(role: &Role) -> String {
     role.get("/api/v1/health").json()["extra"]["problems"].to_string()
+}
+
+/// Asks a role to end every session that it does not list as ended, one after the other: what it answered.
+pub fn end_sessions(role: &Role) -> Vec<Reply> {
+    let sessions = role.sessions().into_iter().filter(|session| session["status"] != "ended");
+    let ids = sessions.map(|session| session["id"].as_str().expect("an id").to_owned());
+    ids.map(|id| role.delete(&format!("/api/v1/sessions/{id}"))).collect()
 }

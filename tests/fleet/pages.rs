@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use crate::lab::eventually;
+use crate::lab::{self, eventually};
 use crate::machines::Machine;
 
 /// One look at one page, as `tests/browser/support/pages.mjs` prints it.
@@ -82,10 +82,7 @@ impl Pages {
     /// Opens these URLs, and waits until each plays.
     pub fn open(machine: &Machine, home: &Path, urls: &[String]) -> Pages {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/support/pages.mjs");
-        let mut words = machine.starter();
-        words.push("node".into());
-        let mut child = Command::new(&words[0])
-            .args(&words[1..])
+        let mut child = lab::command(&machine.starter(), "node")
             .arg(script)
             .args(urls)
             .env("HOME", home)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::etcd;
-use crate::fleet::{Fleet, lease_of, problems_of};
+use crate::fleet::{Fleet, end_sessions, lease_of, problems_of, urls};
 use crate::lab::{Lab, eventually};
 use crate::machines;
 use crate::pages::Pages;
@@ -255,25 +255,17 @@ fn etcd_loses_its_majority(stage: &mut Stage) {
 fn leave(mut stage: Stage) {
     stage.pages = None;
     let leader = stage.fleet.leader();
-    for session in stage.fleet.controllers[leader].role.sessions() {
-        if session["status"] != "ended" {
-            let path = format!("/api/v1/sessions/{}", session["id"].as_str().expect("an id"));
-            assert_eq!(stage.fleet.controllers[leader].role.delete(&path).status, 204, "{session}");
-        }
+    for reply in end_sessions(&stage.fleet.controllers[leader].role) {
+        assert_eq!(reply.status, 204, "{reply:?}");
     }
-    for host in &stage.fleet.workers {
-        assert_eq!(stage.fleet.lab.left_overs(&host.role.name), Vec::<String>::new(), "{}", host.role.name);
-    }
-    for body in &stage.fleet.bodies {
-        let left = (body.paired_clients(), body.waiting_clients(), body.running_app());
-        assert_eq!(left, (Vec::new(), Vec::new(), 0), "at {}", body.ip());
-    }
+    let left = (stage.fleet.left_at_workers(), stage.fleet.left_at_bodies());
+    assert_eq!(left, (Vec::new(), Vec::new()), "left at workers, and at bodies");
     println!("\n{}", stage.told.join("\n"));
 }
 
 /// The deeds, in their order.
 fn play(mut stage: Stage, deeds: &[fn(&mut Stage)]) {
-    let watch = Watch::begin(stage.fleet.workers.iter().map(|host| host.role.url.clone()).collect());
+    let watch = Watch::begin(urls(&stage.fleet.workers));
     deeds.iter().for_each(|deed| deed(&mut stage));
     let seen = watch.end();
     println!("{} looks at every worker, {} sessions at once at most", seen.looks, seen.most);

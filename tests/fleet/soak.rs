@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use hydraneckwebrtc::host::process_table;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::collector::Mood;
 use crate::etcd;
-use crate::fleet::{Fleet, Host, lease_of};
+use crate::fleet::{Fleet, Host, end_sessions, lease_of, urls};
 use crate::lab::{Lab, PATIENCE, Role, eventually};
 use crate::machines::{self, SmallDisk};
 use crate::people::{self, Town};
@@ -197,7 +197,7 @@ impl Soak {
         let lasting =
             [&self.fleet.controllers[LASTING_CONTROLLER].role, &self.fleet.workers[LASTING_WORKER].role];
         for role in lasting {
-            if let Some(kb) = standing::memory(role.pid()) {
+            if let Some(kb) = resident(role) {
                 self.memory.entry(role.name.clone()).or_default().push(kb);
             }
         }
@@ -217,10 +217,8 @@ impl Soak {
         !self.active.iter().any(|(_, trouble)| trouble.exclusive() == word)
     }
 
-    /// Everything is well again, and nobody is there any more.
+    /// Once troubles are over and nobody is there any more: no worker is drained, and no session lives.
     fn settle(&mut self) {
-        self.end_troubles(Instant::now() + Duration::from_secs(3_600));
-        self.fleet.collector.set(Mood::Well);
         self.fleet.wait_until_whole();
         let leader = self.fleet.leader();
         let controller = &self.fleet.controllers[leader].role;
@@ -232,15 +230,7 @@ impl Soak {
             let workers = listed["workers"].as_array()?;
             workers.iter().all(|worker| worker["draining"] == false).then_some(())
         });
-        eventually("every session is over", || {
-            let live = |session: &&Value| session["status"] != "ended";
-            let sessions = controller.sessions();
-            for session in sessions.iter().filter(live) {
-                let id = session["id"].as_str().expect("an id");
-                controller.delete(&format!("/api/v1/sessions/{id}"));
-            }
-            (!sessions.iter().any(|session| live(&session))).then_some(())
-        });
+        eventually("every session is over", || end_sessions(controller).is_empty().then_some(()));
         self.say("all troubles and sessions are over");
     }
 
@@ -283,15 +273,14 @@ impl Soak {
 
     /// Each session has exactly one record at the receiver.
     fn check_records(&mut self, expected: &BTreeSet<String>) -> usize {
-        let begun = Instant::now();
-        let mut records = self.records();
-        while !expected.iter().all(|id| records.contains_key(id)) && begun.elapsed() < RECORDS {
-            std::thread::sleep(SAMPLE / 5);
-            records = self.records();
-        }
-        for id in expected.iter().filter(|id| !records.contains_key(*id)) {
+        let missing = self.wait_for_none(RECORDS, &|soak| {
+            let records = soak.records();
+            expected.iter().filter(|id| !records.contains_key(*id)).cloned().collect()
+        });
+        for id in missing {
             self.fault(format!("session {id} has no record"));
         }
+        let records = self.records();
         for (id, count) in records.iter().filter(|(_, count)| **count != 1) {
             self.fault(format!("session {id} has {count} records"));
         }
@@ -301,14 +290,21 @@ impl Soak {
         records.len()
     }
 
+    /// Waits until this is empty, but no longer than this: what is left.
+    fn wait_for_none(&self, longest: Duration, left: &dyn Fn(&Soak) -> Vec<String>) -> Vec<String> {
+        let begun = Instant::now();
+        loop {
+            let found = left(self);
+            if found.is_empty() || begun.elapsed() >= longest {
+                return found;
+            }
+            std::thread::sleep(SAMPLE / 5);
+        }
+    }
+
     /// Waits until this is empty, or notes what is left as a fault.
     fn check_gone(&mut self, what: &str, left: &dyn Fn(&Soak) -> Vec<String>) {
-        let begun = Instant::now();
-        let mut found = left(&*self);
-        while !found.is_empty() && begun.elapsed() < PATIENCE {
-            std::thread::sleep(SAMPLE / 5);
-            found = left(&*self);
-        }
+        let found = self.wait_for_none(PATIENCE, left);
         if !found.is_empty() {
             self.fault(format!("{what}: {found:?}"));
         }
@@ -316,17 +312,8 @@ impl Soak {
 
     /// Nothing is left of any session.
     fn check_left(&mut self, before: &BTreeMap<String, Standing>) {
-        self.check_gone("left of sessions", &|soak| {
-            soak.fleet.workers.iter().flat_map(|host| soak.fleet.lab.left_overs(&host.role.name)).collect()
-        });
-        self.check_gone("left at bodies", &|soak| {
-            let bodies = soak.fleet.bodies.iter();
-            let state = bodies
-                .map(|body| (body.ip(), body.paired_clients(), body.waiting_clients(), body.running_app()));
-            let used = state
-                .filter(|(_, paired, waiting, app)| !paired.is_empty() || !waiting.is_empty() || *app != 0);
-            used.map(|state| format!("{state:?}")).collect()
-        });
+        self.check_gone("left of sessions", &|soak| soak.fleet.left_at_workers());
+        self.check_gone("left at bodies", &|soak| soak.fleet.left_at_bodies());
         let expected: BTreeMap<String, Vec<Port>> =
             before.iter().map(|(name, standing)| (name.clone(), standing.ports.clone())).collect();
         self.check_gone("ports", &|soak| {
@@ -356,12 +343,7 @@ impl Soak {
             let ip = self.fleet.body_ip(body);
             self.fleet.controllers[leader].role.create(&ip);
         }
-        for session in self.fleet.controllers[leader].role.sessions() {
-            if session["status"] != "ended" {
-                let path = format!("/api/v1/sessions/{}", session["id"].as_str().expect("an id"));
-                self.fleet.controllers[leader].role.delete(&path);
-            }
-        }
+        end_sessions(&self.fleet.controllers[leader].role);
     }
 
     /// Memory did not grow from the first third on; in words.
@@ -405,6 +387,11 @@ struct Standing {
     ports: Vec<Port>,
 }
 
+/// Resident memory in KiB.
+fn resident(role: &Role) -> Option<u64> {
+    process_table::resident_kb(i32::try_from(role.pid()).expect("a pid"))
+}
+
 fn standings(soak: &Soak) -> BTreeMap<String, Standing> {
     let of = |role: &Role| Standing {
         descriptors: standing::descriptors(role.pid()),
@@ -436,7 +423,7 @@ fn summary(soak: &Soak, town: &Town, seen: &Seen, (records, excused): (usize, us
     );
     println!("requests at the receiver: {:?}", soak.fleet.collector.requests());
     memory.iter().for_each(|line| println!("{line}"));
-    let memory_now = soak.roles().map(|role| (role.name.clone(), standing::memory(role.pid())));
+    let memory_now = soak.roles().map(|role| (role.name.clone(), resident(role)));
     println!("at the end: {:?}", memory_now.collect::<Vec<_>>());
     println!(
         "{} looks for two sessions of one body; {excused} saw one where a leader could not hear the worker of the other",
@@ -450,10 +437,10 @@ fn run(seed: u64, length: Duration) {
     soak.check_it_works();
     soak.begun = Instant::now();
     let before = standings(&soak);
-    let watch = Watch::begin(soak.fleet.workers.iter().map(|host| host.role.url.clone()).collect());
+    let watch = Watch::begin(urls(&soak.fleet.workers));
     let address = soak.fleet.net.own_address().into();
     let town = Arc::new(Town::new(
-        soak.fleet.controllers.iter().map(|host| host.role.url.clone()).collect(),
+        urls(&soak.fleet.controllers),
         (0..BODIES).map(|body| soak.fleet.body_ip(body)).collect(),
         address,
     ));

@@ -1,4 +1,4 @@
-//! What a process has: memory, descriptors, and the ports of its machine.
+//! What a process has: descriptors, and the ports of its machine.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,12 +8,6 @@ use rustix::process::Pid;
 /// A port that is listened on, as the kernel lists it: the protocol, and the address in its hexadecimal digits, without a port that the
 /// kernel chose.
 pub type Port = (&'static str, String);
-
-/// Resident memory in KiB.
-pub fn memory(pid: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()
-}
 
 /// Open descriptors.
 pub fn descriptors(pid: u32) -> usize {

@@ -15,6 +15,8 @@
 #[path = "children.rs"]
 #[allow(dead_code)]
 mod children;
+#[allow(dead_code)]
+mod far_end;
 mod figures;
 mod janus_server;
 mod process;
@@ -23,17 +25,15 @@ mod rooms_crowd;
 mod rooms_janus;
 mod rooms_link;
 mod rooms_seat;
+mod rounds;
 #[allow(dead_code)]
 mod trains;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use figures::{Figure, ratio};
 use rooms_contestants::{Contestant, Neck, Show};
-use rooms_crowd::Report;
-
-/// How names of media threads begin.
-const MEDIA: &str = "media-";
+use rounds::{Measured, column, median};
 
 /// Until a room has found its pace.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -60,19 +60,6 @@ struct Plan {
     lasts: Duration,
     alone: bool,
     collect: bool,
-}
-
-/// What one contestant did in one round.
-#[derive(Clone, Copy, Debug)]
-struct Measured {
-    rate: f64,
-    /// CPU µs per packet: of the process, and of the thread that does the media.
-    cost: f64,
-    thread_cost: f64,
-    /// Per cent of a core: of the contestant, and of the members.
-    share: f64,
-    crowd: f64,
-    report: Report,
 }
 
 fn main() {
@@ -155,20 +142,7 @@ fn round(show: &mut Show, lasts: Duration, settle: Duration) -> Measured {
     show.crowd.say("send");
     std::thread::sleep(settle);
     show.crowd.say("begin");
-    let cpu = |show: &Show| (show.contestant.cpu(""), show.contestant.cpu(MEDIA));
-    let (begun, before) = (Instant::now(), cpu(show));
-    std::thread::sleep(lasts);
-    let (after, took) = (cpu(show), begun.elapsed());
-    let report = show.end();
-    let cost = |after: Duration, before: Duration| (after - before).as_secs_f64() * 1e6 / report.packets;
-    Measured {
-        rate: report.packets / took.as_secs_f64(),
-        cost: cost(after.0, before.0),
-        thread_cost: cost(after.1, before.1),
-        share: (after.0 - before.0).as_secs_f64() / took.as_secs_f64() * 100.0,
-        crowd: report.cpu.as_secs_f64() / took.as_secs_f64() * 100.0,
-        report,
-    }
+    Measured::of(show.contestant.pid(), lasts, || show.end())
 }
 
 /// A room of voices, of which all are sent on and the loudest alone, by turns.
@@ -205,14 +179,6 @@ fn voices(plan: &Plan) {
         Figure::of(&show.joins).show(0),
         show.memory(),
     );
-}
-
-fn column(results: &[Measured], pick: fn(&Measured) -> f64) -> Vec<f64> {
-    results.iter().map(pick).collect()
-}
-
-fn median(results: &[Measured], pick: fn(&Measured) -> f64) -> f64 {
-    Figure::of(&column(results, pick)).median
 }
 
 fn row(members: usize, show: &Show, results: &[Measured]) {

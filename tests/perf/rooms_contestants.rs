@@ -1,10 +1,8 @@
 //! The contestants of the rooms' benchmark, each a process of its own: the product's media thread and signalling, and Janus' VideoRoom.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -28,9 +26,10 @@ use hydraneckwebrtc::worker::namespaces::access::RoomAccess;
 use hydraneckwebrtc::worker::rooms::RoomsService;
 use hydraneckwebrtc::worker::rooms::media::{MemberPlace, RoomMedia, RoomMember};
 
+use crate::far_end::Report;
 use crate::janus_server::{ADDRESS, Server, can_janus};
-use crate::process::{cpu_of, memory_of};
-use crate::rooms_crowd::{Crowd, Guests, Report};
+use crate::process::{Helper, memory_of};
+use crate::rooms_crowd::{Crowd, Guests};
 use crate::rooms_janus;
 use crate::rooms_seat::{JANUS, NECK, TOKEN};
 
@@ -48,8 +47,7 @@ pub enum Contestant {
 
 /// The product's process.
 pub struct Neck {
-    child: Child,
-    input: ChildStdin,
+    helper: Helper,
     /// Its signalling.
     socket: String,
 }
@@ -80,14 +78,9 @@ impl Contestant {
 
     pub fn pid(&self) -> u32 {
         match self {
-            Contestant::Neck(_, neck) => neck.child.id(),
+            Contestant::Neck(_, neck) => neck.helper.pid(),
             Contestant::Janus(janus) => janus.pid(),
         }
-    }
-
-    /// CPU so far of its threads whose names begin so.
-    pub fn cpu(&self, name: &str) -> Duration {
-        cpu_of(self.pid(), name)
     }
 
     fn desk(&self) -> (&'static str, &str) {
@@ -100,7 +93,7 @@ impl Contestant {
     /// Whether all voices of a large room are sent on, or the loudest alone. Janus knows no such thing: all.
     pub fn send_on(&mut self, all: bool) {
         if let Contestant::Neck(_, neck) = self {
-            writeln!(neck.input, "{}", if all { ALL } else { LOUDEST }).expect("its input");
+            neck.helper.say(if all { ALL } else { LOUDEST });
         }
     }
 }
@@ -136,23 +129,9 @@ impl Neck {
 
     /// That of a measurement's program, this one or that of another commit.
     pub fn of(program: &Path, collect: u64) -> Neck {
-        let mut child = Command::new(program)
-            .args(["--serve", &address().to_string(), &collect.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this program again");
-        let input = child.stdin.take().expect("its input");
-        let mut output = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let socket = output.next().expect("its socket").expect("a line");
-        Neck { child, input, socket }
-    }
-}
-
-impl Drop for Neck {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let mut helper = Helper::of(program, &["--serve", &address().to_string(), &collect.to_string()]);
+        let socket = helper.hear();
+        Neck { helper, socket }
     }
 }
 

@@ -4,15 +4,14 @@
 //! Lines of JSON out: how long each of the last joins took in milliseconds, once all hear all, then a report per round. Lines in: `begin`,
 //! `end`, `rest` (nobody sends), `count only`.
 
-use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::IpAddr;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
-use rustix::event::{Timespec, epoll};
 use serde_json::{Value, json};
 
+use crate::far_end::{Bell, Report, SAMPLE, percentile, words};
+use crate::process::{Helper, own_cpu};
 use crate::rooms_link::Sends;
 use crate::rooms_seat::{Desk, Seat};
 use crate::trains;
@@ -25,26 +24,6 @@ const TIMED: usize = 3;
 
 /// Voices that are loud, where there are only voices.
 const LOUD: usize = 8;
-
-/// How long it rests between two looks, where packets are counted only.
-const NAP: Duration = Duration::from_millis(1);
-
-/// Who counts only: all but one of so many, whose packets tell the delay.
-const SAMPLE: usize = 16;
-
-/// What the members saw in one round.
-#[derive(Clone, Copy, Debug)]
-pub struct Report {
-    /// Packets that arrived.
-    pub packets: f64,
-    /// Of all packets, in per cent.
-    pub lost: f64,
-    /// From one member to the other, in milliseconds.
-    pub p50: f64,
-    pub p99: f64,
-    /// CPU of the members' process.
-    pub cpu: Duration,
-}
 
 /// Who is in the room.
 #[derive(Clone, Copy, Debug)]
@@ -59,59 +38,33 @@ pub struct Guests<'a> {
 }
 
 /// The handle of the members' process; it ends when dropped.
-pub struct Crowd {
-    child: Child,
-    input: ChildStdin,
-    output: Lines<BufReader<ChildStdout>>,
-}
+pub struct Crowd(Helper);
 
 impl Crowd {
     /// Starts it, and waits until all hear all; how long the last joins took, in milliseconds.
     pub fn start(guests: Guests<'_>) -> (Crowd, Vec<f64>) {
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--crowd", guests.desk.0, guests.desk.1, &guests.count.to_string()])
-            .args([&guests.only_voices.to_string(), &guests.address.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this program again");
-        let input = child.stdin.take().expect("its input");
-        let output = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let mut crowd = Crowd { child, input, output };
+        let (name, at) = guests.desk;
+        let (count, only_voices) = (guests.count.to_string(), guests.only_voices.to_string());
+        let address = guests.address.to_string();
+        let mut crowd = Crowd(Helper::ourselves(&["--crowd", name, at, &count, &only_voices, &address]));
         let joins = crowd.hear();
         let joins = joins.as_array().expect("times").iter().filter_map(Value::as_f64).collect();
         (crowd, joins)
     }
 
     fn hear(&mut self) -> Value {
-        let line = self.output.next().expect("a line of the members").expect("a line");
-        serde_json::from_str(&line).expect("JSON")
+        serde_json::from_str(&self.0.hear()).expect("JSON")
     }
 
     /// A line for it.
     pub fn say(&mut self, text: &str) {
-        writeln!(self.input, "{text}").expect("members that listen");
+        self.0.say(text);
     }
 
     /// Ends a round.
     pub fn end(&mut self) -> Report {
         self.say("end");
-        let report = self.hear();
-        let number = |name: &str| report[name].as_f64().expect("a number");
-        Report {
-            packets: number("packets"),
-            lost: number("lost") / (number("lost") + number("packets")).max(1.0) * 100.0,
-            p50: number("p50") / 1e3,
-            p99: number("p99") / 1e3,
-            cpu: Duration::from_nanos(number("cpu") as u64),
-        }
-    }
-}
-
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        Report::read(&self.hear())
     }
 }
 
@@ -119,11 +72,7 @@ impl Drop for Crowd {
 pub fn run(arguments: &[String]) {
     let at = |index: usize| arguments.get(index).map(String::as_str).expect("an argument");
     let (count, only_voices) = (at(2).parse().expect("a number"), at(3) == "true");
-    let (words, heard) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let mut lines = std::io::stdin().lines().map_while(Result::ok);
-        lines.try_for_each(|line| words.send(line))
-    });
+    let heard = words(Some);
     let desk = Desk::open(at(0), at(1));
     let mut house = House::new(desk, at(4).parse().expect("an address"), only_voices);
     let joins = house.fill(count);
@@ -137,19 +86,17 @@ struct House {
     address: IpAddr,
     only_voices: bool,
     epoch: Instant,
-    ready: rustix::fd::OwnedFd,
+    bell: Bell,
     seats: Vec<Seat>,
     room: Vec<u8>,
     sends: bool,
-    naps: bool,
 }
 
 impl House {
     fn new(desk: Desk, address: IpAddr, only_voices: bool) -> House {
-        let ready = epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll");
         let (seats, room) = (Vec::new(), vec![0; trains::ROOM]);
-        let (sends, naps) = (true, false);
-        House { desk, address, only_voices, epoch: Instant::now(), ready, seats, room, sends, naps }
+        let (epoch, bell) = (Instant::now(), Bell::new(false));
+        House { desk, address, only_voices, epoch, bell, seats, room, sends: true }
     }
 
     /// Lets so many in. Milliseconds of the last joins, from the first word of signalling to a packet of each track of all others.
@@ -200,10 +147,7 @@ impl House {
     /// Waits for what comes to one member, too.
     fn watch(&mut self, index: usize) {
         let Some(seat) = self.seats.get_mut(index) else { return };
-        let data = || epoll::EventData::new_u64(index as u64);
-        seat.watch(|descriptor| {
-            epoll::add(&self.ready, descriptor, data(), epoll::EventFlags::IN).expect("epoll")
-        });
+        seat.watch(|descriptor| self.bell.add(descriptor, index));
     }
 
     fn hears_all(&self, seat: &Seat) -> bool {
@@ -247,21 +191,15 @@ impl House {
     /// From now on most members count packets by their heads: decrypting so many costs more than a core. They look at their sockets once
     /// a millisecond.
     fn count_only(&mut self) {
-        self.naps = true;
+        self.bell.naps = true;
         for (index, seat) in self.seats.iter_mut().enumerate() {
             seat.links().for_each(|link| link.counts_only = index % SAMPLE != 0);
         }
     }
 
     fn step(&mut self) {
-        let mut events = Vec::with_capacity(512);
-        if self.naps {
-            std::thread::sleep(NAP);
-        }
-        let pause = Timespec { tv_sec: 0, tv_nsec: if self.naps { 0 } else { 1_000_000 } };
-        let _ = epoll::wait(&self.ready, rustix::buffer::spare_capacity(&mut events), Some(&pause));
-        for event in &events {
-            if let Some(seat) = self.seats.get_mut(event.data.u64() as usize) {
+        for index in self.bell.wait() {
+            if let Some(seat) = self.seats.get_mut(index) {
                 seat.take(&mut self.room);
             }
         }
@@ -281,13 +219,7 @@ impl House {
             (packets, lost) = (packets + link.came.packets, lost + link.came.lost);
         }
         delays.sort_unstable();
-        let at = |part: usize| delays.get(delays.len() * part / 100).copied().unwrap_or_default();
-        json!({ "packets": packets, "lost": lost, "p50": at(50), "p99": at(99), "cpu": cpu })
+        let at = |part: usize| percentile(&delays, part);
+        json!({ "packets": packets, "kept": packets, "lost": lost, "p50": at(50), "p99": at(99), "cpu": cpu })
     }
-}
-
-/// CPU of the calling thread, in nanoseconds.
-fn own_cpu() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_default()
 }

@@ -54,12 +54,6 @@ struct Sending {
     is_wanted: bool,
 }
 
-/// What came of one source.
-#[derive(Clone, Copy, Debug)]
-struct Source {
-    last: u64,
-}
-
 /// What came.
 #[derive(Debug, Default)]
 pub struct Came {
@@ -69,7 +63,8 @@ pub struct Came {
     pub delays: Vec<u32>,
     pub is_connected: bool,
     pub is_over: bool,
-    sources: HashMap<u32, Source>,
+    /// The last number of each source.
+    sources: HashMap<u32, u64>,
     /// Numbers of those that are counted by their heads.
     counted: HashMap<u32, u16>,
 }
@@ -312,14 +307,13 @@ impl Came {
     fn take(&mut self, packet: &RtpPacket, epoch: Instant) {
         self.packets += 1;
         let number = *packet.seq_no;
-        let source =
-            self.sources.entry(*packet.header.ssrc).or_insert(Source { last: number.saturating_sub(1) });
-        match number.checked_sub(source.last + 1) {
+        let last = self.sources.entry(*packet.header.ssrc).or_insert(number.saturating_sub(1));
+        match number.checked_sub(*last + 1) {
             Some(lost) => self.lost += lost,
             // One that was missing came after all.
             None => self.lost = self.lost.saturating_sub(1),
         }
-        source.last = source.last.max(number);
+        *last = number.max(*last);
         if let Some(stamp) = packet.payload.get(2..10).and_then(|bytes| bytes.try_into().ok()) {
             let under_way = (epoch.elapsed().as_micros() as u64).saturating_sub(u64::from_be_bytes(stamp));
             self.delays.push(u32::try_from(under_way).unwrap_or(u32::MAX));

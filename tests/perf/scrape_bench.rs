@@ -15,12 +15,16 @@ mod client;
 #[path = "whep_crowd.rs"]
 #[allow(dead_code)]
 mod crowd;
+#[allow(dead_code)]
+mod far_end;
 #[path = "../behaviour/http.rs"]
 #[allow(dead_code)]
 mod http;
 #[path = "../behaviour/lab.rs"]
 #[allow(dead_code)]
 mod lab;
+#[allow(dead_code)]
+mod process;
 #[allow(dead_code)]
 mod trains;
 

@@ -23,6 +23,7 @@ mod contestants;
 #[path = "whep_crowd.rs"]
 #[allow(dead_code)]
 mod crowd;
+mod far_end;
 mod figures;
 #[path = "../whep/generator.rs"]
 #[allow(dead_code)]
@@ -33,26 +34,25 @@ mod janus_server;
 #[path = "whep_limit.rs"]
 mod limit;
 mod process;
+mod rounds;
 #[path = "whep_rtc.rs"]
 mod rtc;
 mod trains;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use children::{before, pin};
 use contestants::{Contestant, Neck, Show};
 use figures::{Figure, ratio};
 use generator::Pace;
 use janus::Janus;
+use rounds::{MEDIA, Measured, column, median};
 
 /// 400 packets of 1,200 bytes a second: 3.8 Mbit/s, as in the measurement of the design.
 const PACE: Pace = Pace { frames: 40, packets: 10, bytes: 1_200, group: 80 };
 
 /// Three times that, 11.5 Mbit/s in 120 frames a second: more for 400 viewers than one core can send.
 const FLOOD: Pace = Pace { frames: 120, packets: 10, bytes: 1_200, group: 240 };
-
-/// How names of media threads begin.
-const MEDIA: &str = "media-";
 
 /// Packets of such a train, when a thread is behind.
 const LONG_TRAIN: usize = 48;
@@ -80,18 +80,6 @@ struct Plan {
     alone: bool,
     /// Viewers take trains whole.
     whole: bool,
-}
-
-/// What one contestant did in one round.
-#[derive(Clone, Copy, Debug)]
-struct Measured {
-    rate: f64,
-    /// CPU µs per packet: of the process, and of the thread that does the media.
-    cost: f64,
-    thread_cost: f64,
-    share: f64,
-    crowd: f64,
-    report: crowd::Report,
 }
 
 fn main() {
@@ -213,21 +201,9 @@ fn round(show: &mut Show, lasts: Duration, pace: Pace) -> Measured {
     let playing = show.play(pace);
     std::thread::sleep(SETTLE);
     show.crowd.begin();
-    let cpu = |show: &Show| (show.contestant.cpu(""), show.contestant.cpu(MEDIA));
-    let (begun, before) = (Instant::now(), cpu(show));
-    std::thread::sleep(lasts);
-    let (after, took) = (cpu(show), begun.elapsed());
-    let report = show.crowd.end();
+    let measured = Measured::of(show.contestant.pid(), lasts, || show.crowd.end());
     drop(playing);
-    let cost = |after: Duration, before: Duration| (after - before).as_secs_f64() * 1e6 / report.packets;
-    Measured {
-        rate: report.packets / took.as_secs_f64(),
-        cost: cost(after.0, before.0),
-        thread_cost: cost(after.1, before.1),
-        share: (after.0 - before.0).as_secs_f64() / took.as_secs_f64() * 100.0,
-        crowd: report.cpu.as_secs_f64() / took.as_secs_f64() * 100.0,
-        report,
-    }
+    measured
 }
 
 /// How many packets one core sends when there are more than it can send: frames that came meanwhile go out together. The media thread
@@ -269,14 +245,6 @@ fn yardstick(viewers: usize, results: &[Measured], alone: &[f64]) {
     );
 }
 
-fn column(results: &[Measured], pick: fn(&Measured) -> f64) -> Vec<f64> {
-    results.iter().map(pick).collect()
-}
-
-fn median(results: &[Measured], pick: fn(&Measured) -> f64) -> f64 {
-    Figure::of(&column(results, pick)).median
-}
-
 fn row(viewers: usize, show: &Show, results: &[Measured]) {
     let at = |pick: fn(&Measured) -> f64| median(results, pick);
     println!(
@@ -291,7 +259,7 @@ fn row(viewers: usize, show: &Show, results: &[Measured]) {
         at(|one| one.report.p99),
         show.memory,
         at(|one| one.report.lost),
-        at(|one| one.report.largest as f64),
+        at(|one| one.report.largest),
     );
 }
 

@@ -1,9 +1,7 @@
 //! The contestants of the viewers' benchmark, each a process of its own: the product's media thread, and Janus with its streaming plugin.
 
-use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +21,7 @@ use crate::crowd::Crowd;
 use crate::generator::{Generator, Pace, Pair};
 use crate::janus::Janus;
 use crate::janus_server::ADDRESS;
-use crate::process::{cpu_of, memory_of};
+use crate::process::{Helper, memory_of};
 
 /// While viewers come: enough for a picture each, too little to be in the way.
 const GENTLE: Pace = Pace { frames: 10, packets: 1, bytes: 1_200, group: 5 };
@@ -40,9 +38,7 @@ pub enum Contestant {
 
 /// The product's process.
 pub struct Neck {
-    child: Child,
-    input: ChildStdin,
-    output: Lines<BufReader<ChildStdout>>,
+    helper: Helper,
     to: (SocketAddr, SocketAddr),
 }
 
@@ -69,14 +65,9 @@ impl Contestant {
 
     pub fn pid(&self) -> u32 {
         match self {
-            Contestant::Neck(neck) | Contestant::Before(neck) => neck.child.id(),
+            Contestant::Neck(neck) | Contestant::Before(neck) => neck.helper.pid(),
             Contestant::Janus(janus) => janus.pid(),
         }
-    }
-
-    /// CPU so far of its threads whose names begin so, as the scheduler counts it.
-    pub fn cpu(&self, name: &str) -> Duration {
-        cpu_of(self.pid(), name)
     }
 
     /// KiB of memory.
@@ -142,30 +133,14 @@ impl Neck {
 
     /// What a measurement's program has, this one or that of another commit.
     pub fn of(program: &Path) -> Neck {
-        let mut child = Command::new(program)
-            .arg("--serve")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this program again");
-        let input = child.stdin.take().expect("its input");
-        let mut output = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let ports = output.next().expect("its ports").expect("a line");
-        let to = serde_json::from_str(&ports).expect("two addresses");
-        Neck { child, input, output, to }
+        let mut helper = Helper::of(program, &["--serve"]);
+        let to = serde_json::from_str(&helper.hear()).expect("two addresses");
+        Neck { helper, to }
     }
 
     fn answer(&mut self, offer: &str) -> String {
-        writeln!(self.input, "{}", json!(offer)).expect("its input");
-        let line = self.output.next().expect("an answer").expect("a line");
-        serde_json::from_str(&line).expect("a text")
-    }
-}
-
-impl Drop for Neck {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.helper.say(&json!(offer).to_string());
+        serde_json::from_str(&self.helper.hear()).expect("a text")
     }
 }
 

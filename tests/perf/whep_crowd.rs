@@ -2,17 +2,16 @@
 //!
 //! Lines of JSON: answers for offers, or offers for answers, one after the other; then `watching`, and a report per round.
 
-use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::IpAddr;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hydraneckwebrtc::media::rtp::packet::{self, RtpPacket};
-use rustix::event::epoll;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Seen, Wants};
+use crate::far_end::{Bell, Report, SAMPLE, percentile, words};
+use crate::process::{Helper, own_cpu};
 use crate::trains::{self, Taker};
 
 /// All of them see a picture within this, after the last was admitted.
@@ -21,37 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Room of each viewer's socket.
 const ROOM: usize = 4 << 20;
 
-/// Where packets are counted only, one of so many viewers decrypts them all the same: what arrives is what it should be.
-const SAMPLE: usize = 16;
-
 /// The word for viewers that count packets as soon as they have seen a picture.
 const LEAN: &str = "lean";
 
-/// How long they rest between two looks then.
-const NAP: Duration = Duration::from_millis(1);
-
-/// What the viewers saw in one round.
-#[derive(Clone, Copy, Debug)]
-pub struct Report {
-    /// Packets that arrived, pictures and sound.
-    pub packets: f64,
-    /// Of all packets of pictures, in per cent.
-    pub lost: f64,
-    /// From the sender's stamp to the viewer, in milliseconds.
-    pub p50: f64,
-    pub p99: f64,
-    /// CPU of the viewers' process, in nanoseconds.
-    pub cpu: Duration,
-    /// The largest datagram: tells the cipher by the length of its tag.
-    pub largest: u64,
-}
-
 /// The handle of the viewers' process; it ends when dropped.
-pub struct Crowd {
-    child: Child,
-    input: ChildStdin,
-    output: Lines<BufReader<ChildStdout>>,
-}
+pub struct Crowd(Helper);
 
 impl Crowd {
     /// So many viewers. With an address, they answer offers from there, else they offer. `epoch`: time zero of stamps. `whole`: they
@@ -69,27 +42,18 @@ impl Crowd {
         let epoch = SystemTime::now() - epoch.elapsed();
         let epoch = epoch.duration_since(UNIX_EPOCH).expect("a clock").as_micros();
         let address = answers_at.map(|address| address.to_string()).unwrap_or_default();
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--watch", &count.to_string(), &epoch.to_string(), &address])
-            .args(ways)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this program again");
-        let input = child.stdin.take().expect("its input");
-        let output = BufReader::new(child.stdout.take().expect("its output")).lines();
-        Crowd { child, input, output }
+        let (count, epoch) = (count.to_string(), epoch.to_string());
+        Crowd(Helper::ourselves(&[&["--watch", &count, &epoch, &address][..], ways].concat()))
     }
 
     /// Its next line.
     pub fn hear(&mut self) -> String {
-        let line = self.output.next().expect("a line of the viewers").expect("a line");
-        serde_json::from_str(&line).expect("a text")
+        serde_json::from_str(&self.0.hear()).expect("a text")
     }
 
     /// A line for it.
     pub fn say(&mut self, text: &str) {
-        writeln!(self.input, "{}", json!(text)).expect("viewers that listen");
+        self.0.say(&json!(text).to_string());
     }
 
     /// From now on most viewers count packets by their heads instead of decrypting them, because so many cost a core here, and look at
@@ -107,24 +71,7 @@ impl Crowd {
     /// Ends a round.
     pub fn end(&mut self) -> Report {
         self.say("end");
-        let line = self.output.next().expect("a report").expect("a line");
-        let report: Value = serde_json::from_str(&line).expect("a report");
-        let number = |name: &str| report[name].as_f64().expect("a number");
-        Report {
-            packets: number("packets"),
-            lost: number("lost") / (number("lost") + number("pictures")).max(1.0) * 100.0,
-            p50: number("p50") / 1e3,
-            p99: number("p99") / 1e3,
-            cpu: Duration::from_nanos(number("cpu") as u64),
-            largest: number("largest") as u64,
-        }
-    }
-}
-
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        Report::read(&serde_json::from_str(&self.0.hear()).expect("a report"))
     }
 }
 
@@ -136,13 +83,8 @@ pub fn watch(arguments: &[String]) {
     let address = arguments.get(2).and_then(|text| text.parse().ok());
     let whole = arguments.get(3).is_some_and(|word| word == "true");
     let lean = arguments.get(4).is_some_and(|word| word == LEAN);
-    let (words, heard) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let lines = std::io::stdin().lines().map_while(Result::ok);
-        lines.map_while(|line| serde_json::from_str(&line).ok()).try_for_each(|text| words.send(text))
-    });
-    let ready = epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll");
-    let mut house = House { ready, seats: Vec::new(), room: vec![0; trains::ROOM], naps: lean, lean };
+    let heard = words(|line| serde_json::from_str(&line).ok());
+    let mut house = House { bell: Bell::new(lean), seats: Vec::new(), room: vec![0; trains::ROOM], lean };
     for _ in 0..count {
         let client = if lean { offer_meanwhile(&mut house, &heard) } else { join(address, &heard) };
         house.seat(client, epoch, whole);
@@ -215,11 +157,11 @@ fn report(seats: &[Seat], cpu: u64) -> Value {
     let mut delays: Vec<u32> =
         seats.iter().flat_map(|seat| seat.client.seen.delays.0.iter().copied()).collect();
     delays.sort_unstable();
-    let at = |part: usize| delays.get(delays.len() * part / 100).copied().unwrap_or_default();
+    let at = |part: usize| percentile(&delays, part);
     let sum = |pick: fn(&Client) -> u64| seats.iter().map(|seat| pick(&seat.client)).sum::<u64>();
     json!({
         "packets": sum(|client| client.seen.video + client.seen.audio),
-        "pictures": sum(|client| client.seen.video),
+        "kept": sum(|client| client.seen.video),
         "lost": sum(|client| client.seen.gaps),
         "p50": at(50),
         "p99": at(99),
@@ -228,19 +170,11 @@ fn report(seats: &[Seat], cpu: u64) -> Value {
     })
 }
 
-/// CPU of the calling thread, in nanoseconds.
-pub fn own_cpu() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_default()
-}
-
 /// The viewers, and what they wait with.
 struct House {
-    ready: rustix::fd::OwnedFd,
+    bell: Bell,
     seats: Vec<Seat>,
     room: Vec<u8>,
-    /// Whether it looks at its sockets from time to time, instead of being woken by them.
-    naps: bool,
     /// Whether most viewers count packets as soon as they have seen a picture.
     lean: bool,
 }
@@ -291,14 +225,7 @@ impl Counted {
 
 impl House {
     fn step(&mut self) {
-        let mut events = Vec::with_capacity(512);
-        if self.naps {
-            std::thread::sleep(NAP);
-        }
-        let pause = rustix::event::Timespec { tv_sec: 0, tv_nsec: if self.naps { 0 } else { 1_000_000 } };
-        let _ = epoll::wait(&self.ready, rustix::buffer::spare_capacity(&mut events), Some(&pause));
-        for event in &events {
-            let index = event.data.u64() as usize;
+        for index in self.bell.wait() {
             if let Some(seat) = self.seats.get_mut(index) {
                 seat.pump(&mut self.room);
                 if self.lean && seat.client.seen.frames > 0 && !index.is_multiple_of(SAMPLE) {
@@ -315,14 +242,13 @@ impl House {
         client.epoch = Some(epoch);
         // What waits because this process has no core at the moment is not lost. Without the right to it, the usual room stays.
         let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(client.socket(), ROOM);
-        let data = epoll::EventData::new_u64(self.seats.len() as u64);
-        epoll::add(&self.ready, client.socket(), data, epoll::EventFlags::IN).expect("epoll");
+        self.bell.add(client.socket(), self.seats.len());
         self.seats.push(Seat { taker: Taker::of(client.socket(), whole), client, counted: None });
     }
 
     /// From now on only each so many-th viewer decrypts what it gets.
     fn count_only(&mut self) {
-        self.naps = true;
+        self.bell.naps = true;
         for (index, seat) in self.seats.iter_mut().enumerate() {
             seat.counted = (index % SAMPLE != 0).then(Counted::default);
         }

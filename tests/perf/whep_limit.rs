@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::media::udp::Udp;
 
-use crate::crowd::own_cpu;
 use crate::generator::{Generator, Pace, Pair};
+use crate::process::own_cpu;
 use crate::trains::{ROOM, Taker};
 
 /// Payload and head of a packet, and the tag of AES-GCM.

@@ -12,7 +12,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
-use crate::crowd::own_cpu;
+use crate::process::own_cpu;
 
 /// CPU µs per packet where the floors were measured, with as many packets per drain (`reference/str0m.md`).
 pub const THERE: f64 = 0.75;

@@ -1,17 +1,20 @@
 //! Somebody in a room without a browser: str0m on a socket of its own, behind a page with some manners.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::core::rooms::tracks::MediaKind;
 use hydraneckwebrtc::media::rtp::packet;
+use serde_json::{Value, json};
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::channel::{ChannelConfig, ChannelId};
 use str0m::media::{Direction, MediaKind as Kind, Mid, Rid, Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{ExtensionValues, RtpWrite};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
+use tungstenite::{Error, Message, WebSocket};
 
 /// What a page does with an offer that crosses its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,7 +281,43 @@ impl Guest {
         }
     }
 
-    /// Does all that is due.
+    /// Does all that is due, with signalling by a WebSocket that waits for nothing; what came by it is added to `heard`, read already where
+    /// it is a description. `Err`: signalling is over.
+    pub fn pump_by<S: Read + Write>(
+        &mut self,
+        socket: &mut WebSocket<S>,
+        heard: &mut Vec<Value>,
+    ) -> Result<(), Error> {
+        while let Some(word) = self.words.pop_front() {
+            let (kind, sdp) = match word {
+                Word::Offer(sdp) => ("offer", sdp),
+                Word::Answer(sdp) => ("answer", sdp),
+            };
+            socket.send(Message::text(json!({"type": kind, "data": {"sdp": sdp}}).to_string()))?;
+        }
+        loop {
+            match socket.read() {
+                Ok(Message::Text(text)) => heard.push(self.told(serde_json::from_str(&text).expect("JSON"))),
+                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+                Ok(_) => {}
+            }
+        }
+        self.pump();
+        Ok(())
+    }
+
+    fn told(&mut self, message: Value) -> Value {
+        let sdp = message["data"]["sdp"].as_str().unwrap_or_default();
+        match message["type"].as_str() {
+            Some("offer") => self.offered(sdp),
+            Some("answer") => self.answered(sdp),
+            _ => {}
+        }
+        message
+    }
+
+    /// Does all that is due of its media.
     pub fn pump(&mut self) {
         let mut room = [0u8; 2048];
         while let Ok((length, source)) = self.socket.recv_from(&mut room) {

@@ -1,6 +1,5 @@
 //! The whole way of a member: its WebSocket to the worker's thread of rooms, its media to the media threads.
 
-use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,9 +21,9 @@ use hydraneckwebrtc::worker::namespaces::access::RoomAccess;
 use hydraneckwebrtc::worker::rooms::{RoomCounts, Rooms, RoomsService};
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
-use tungstenite::{Error, Message, WebSocket};
+use tungstenite::{Message, WebSocket};
 
-use crate::guest::{Guest, Manners, Word};
+use crate::guest::{Guest, Manners};
 use crate::hall::LOOPBACK;
 
 /// Far more than anything here takes.
@@ -110,31 +109,9 @@ impl Person {
     }
 
     pub fn pump(&mut self) {
-        while let Some(word) = self.guest.words.pop_front() {
-            match word {
-                Word::Offer(sdp) => self.say("offer", &json!({"sdp": sdp})),
-                Word::Answer(sdp) => self.say("answer", &json!({"sdp": sdp})),
-            }
+        if let Err(error) = self.guest.pump_by(&mut self.socket, &mut self.messages) {
+            panic!("{}: {error}; heard {:?}", self.guest.name, self.messages);
         }
-        loop {
-            match self.socket.read() {
-                Ok(Message::Text(text)) => self.hear(serde_json::from_str(&text).expect("JSON")),
-                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => break,
-                Ok(_) => {}
-                Err(error) => panic!("{}: {error}; heard {:?}", self.guest.name, self.messages),
-            }
-        }
-        self.guest.pump();
-    }
-
-    fn hear(&mut self, message: Value) {
-        let sdp = message["data"]["sdp"].as_str().unwrap_or_default().to_owned();
-        match message["type"].as_str() {
-            Some("offer") => self.guest.offered(&sdp),
-            Some("answer") => self.guest.answered(&sdp),
-            _ => {}
-        }
-        self.messages.push(message);
     }
 
     pub fn heard(&self, kind: &str) -> impl Iterator<Item = &Value> {

@@ -84,6 +84,7 @@ const NOT_SHOWN: &[(&str, &str)] = &[
     ("hydraneckwebrtc_ready", "for balancers and scripts; the dashboard has what it is made of"),
     ("hydraneckwebrtc_log_lines_held_back_total", "nothing is lost by it that an operator misses"),
     ("hydraneckwebrtc_fleet_settling", "two heartbeats after each start"),
+    ("hydraneckwebrtc_moves_total", "how drains went, for whoever drains"),
     ("hydraneckwebrtc_edge_connections_accepted_total", "for rates when looking into a flood"),
     ("hydraneckwebrtc_outbox_bytes", "the disk's free bytes tell what matters"),
     ("process_virtual_memory_bytes", "a number that means little, but that tools expect"),

@@ -7,6 +7,7 @@
 mod checks;
 mod deeds;
 mod impostors;
+mod moves;
 mod pairs;
 mod rng;
 mod shown;

@@ -287,6 +287,8 @@ impl World {
             age_ms: now - session.since,
             view_id: None,
             fault: None,
+            copy: 0,
+            movable: false,
             facts: Default::default(),
         };
         let beat = Heartbeat {

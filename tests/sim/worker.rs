@@ -181,6 +181,8 @@ fn brief(now: u64, id: &SessionId, truth: &Truth) -> SessionBrief {
         age_ms: until - truth.began,
         view_id: None,
         fault: None,
+        copy: 0,
+        movable: false,
         facts: Default::default(),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use hydraneckwebrtc::config::settings::MovePolicy;
 use hydraneckwebrtc::core::fleet::disputes::Disputes;
 use hydraneckwebrtc::core::fleet::failures::{BackOff, FailedAt};
 use hydraneckwebrtc::core::fleet::identity::{BeatSource, Identities, PublicKey};
@@ -117,6 +118,9 @@ pub fn settings() -> FleetSettings {
         create_timeout: Duration::from_millis(CREATE_TIMEOUT_MS),
         wireguard_networks: Vec::new(),
         back_off: BackOff { first: Duration::from_secs(2), longest: Duration::from_secs(50) },
+        moves: MovePolicy::Never,
+        move_limit: 3,
+        drain_timeout: Duration::from_secs(300),
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
-use crate::lab::eventually;
+use crate::lab::{self, eventually};
 
 /// Whether etcd is installed; a test without it says so and is over.
 pub fn is_there() -> bool {
@@ -27,7 +27,7 @@ pub struct Home {
     pub client: SocketAddr,
     /// Where other members reach it.
     pub peer: SocketAddr,
-    /// What its command is started by, its own command being the last arguments; nothing on this machine.
+    /// What it is started by; nothing on this machine.
     pub starter: Vec<String>,
 }
 
@@ -86,9 +86,7 @@ impl Etcd {
         let home = &self.homes[index];
         let (client, peer) = (format!("http://{}", home.client), format!("http://{}", home.peer));
         let log = File::options().append(true).create(true).open(self.log(index)).expect("a log");
-        let words: Vec<&str> = home.starter.iter().map(String::as_str).chain(["etcd"]).collect();
-        let child = Command::new(words[0])
-            .args(&words[1..])
+        let child = lab::command(&home.starter, "etcd")
             .args(["--name", &name(index), "--data-dir"])
             .arg(self.dir.join(name(index)))
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])

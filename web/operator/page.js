@@ -55,7 +55,7 @@ function changed() {
 function fillStates() {
     const [kind, codes] = {
         workers: ["worker", ORDER],
-        sessions: ["state", ["requested", "preparing", "starting", "pairing", "ready", "streaming", "idle", "ending", "down"]],
+        sessions: ["state", ["requested", "preparing", "starting", "pairing", "ready", "streaming", "idle", "ending", "moving", "down"]],
         ends: ["reason", Object.keys(TABLES.en).filter(key => key.startsWith("reason.")).map(key => key.slice(7))],
     }[view.tab];
     byId("state").replaceChildren(make("option", "", { value: "" }, say("filter.all")),

@@ -107,6 +107,8 @@ class Watch {
     #asked = 0;
     #answers = 0;
     #sawRestart = false;
+    /** The session is on its way to another worker. */
+    #sawMove = false;
     #timer = 0;
     #over = false;
     #leaving = false;
@@ -128,6 +130,7 @@ class Watch {
         this.#events = new Events({
             status: answer => this.#heard(answer),
             draining: ({ seconds }) => this.#show.draining(Number(seconds) || 0),
+            moving: () => this.#moves(),
             ended: ({ reason }) => this.#ended(reason),
             refused: () => this.#askIn(TROUBLE_POLLS_MS[1]),
         });
@@ -331,6 +334,9 @@ class Watch {
         if (!navigator.onLine) {
             return say("reconnecting.offline");
         }
+        if (this.#sawMove) {
+            return say("reconnecting.moving");
+        }
         if (this.#sawRestart) {
             return say("reconnecting.restarting");
         }
@@ -354,6 +360,7 @@ class Watch {
             this.#wasBroken = false;
             this.#unansweredSince = 0;
             this.#processGone = 0;
+            this.#sawMove = false;
             this.#shownTrouble = false;
             this.#mender.reset();
             this.#show.fine();
@@ -365,6 +372,18 @@ class Watch {
             starts.set(0);
             this.#healthySince = now;
         }
+    }
+
+    /** The session leaves its worker, or has left it: what feeds this page is gone, and the page of the next one is to be loaded. */
+    #moves() {
+        if (this.#over || this.#leaving) {
+            return;
+        }
+        this.#sawMove = true;
+        this.#sawRestart = true;
+        this.#unansweredSince = 0;
+        this.#processGone = performance.now();
+        this.#look();
     }
 
     /** The server said by itself how the session is. */
@@ -409,7 +428,8 @@ class Watch {
     }
 
     async #ask() {
-        const answer = await askStatus();
+        const lost = this.#troubleSince > 0 && !this.#media.arrives();
+        const answer = await askStatus({ lost });
         if (this.#over || this.#leaving) {
             return;
         }
@@ -417,6 +437,9 @@ class Watch {
         if (answer.ended) {
             this.#ended(answer.reason);
             return;
+        }
+        if (answer.moving) {
+            this.#moves();
         }
         if (answer.alive) {
             this.#unansweredSince = 0;
@@ -427,7 +450,7 @@ class Watch {
             this.#askIn(CALM_POLL_MS);
             return;
         }
-        if (!answer.alive) {
+        if (!answer.alive && !answer.moving) {
             this.#unansweredSince ||= performance.now();
             if (performance.now() - this.#unansweredSince > GIVE_UP_MS) {
                 this.#lost();
@@ -497,7 +520,7 @@ class Watch {
         this.stop();
         this.#show.lost(() => this.#again());
         const ask = async () => {
-            const { alive, ended } = await askStatus();
+            const { alive, ended } = await askStatus({ lost: true });
             if (alive || ended) {
                 this.#again();
             } else {

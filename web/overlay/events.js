@@ -15,7 +15,7 @@ class Events {
     #hear;
     #closed = false;
 
-    /** `hear` has `status`, `draining`, `ended` (each gets the event's data) and `refused`. */
+    /** `hear` has `status`, `draining`, `moving`, `ended` (each gets the event's data) and `refused`. */
     constructor(hear) {
         this.#hear = hear;
     }
@@ -33,7 +33,7 @@ class Events {
         const source = new EventSource(BASE_URL + "_neck/events");
         this.#source = source;
         source.addEventListener("open", () => { this.#pause = OPEN_AGAIN_MS; });
-        for (const type of ["status", "draining", "ended"]) {
+        for (const type of ["status", "draining", "moving", "ended"]) {
             source.addEventListener(type, event => this.#heard(type, event.data));
         }
         source.addEventListener("error", () => {

@@ -38,11 +38,17 @@ function sendBeacon(path, body) {
     return navigator.sendBeacon?.(BASE_URL + path, blob) ?? false;
 }
 
-/** Asks what became of the session. */
-async function askStatus() {
-    const { status, ok, json, retryMs } = await call("GET", "_neck/status");
+/**
+ * Asks what became of the session. `lost`: nothing arrives here. A controller that does not hear of the session's worker starts
+ * it anew elsewhere only then, for a worker that it cannot reach may still be streaming.
+ */
+async function askStatus({ lost = false } = {}) {
+    const { status, ok, json, retryMs } = await call("GET", lost ? "_neck/status?lost" : "_neck/status");
     if (ok) {
         return { alive: true, status: json.status, restarts: json.restarts, streamers: json.streamers, source: json.source };
+    }
+    if (status === 503 && json.status === "moving") {
+        return { moving: true, retryMs };
     }
     return status === 404 ? { ended: true, reason: json.reason ?? "unknown" } : { retryMs };
 }

@@ -36,6 +36,8 @@ fn beat(worker: &WorkerId, seq: u64, sessions: &[(u8, Option<u8>)]) -> Heartbeat
         age_ms: 5_000,
         view_id: view.map(id),
         fault: None,
+        copy: 0,
+        movable: false,
         facts: Default::default(),
     };
     let json = serde_json::json!({

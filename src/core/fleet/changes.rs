@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::Fleet;
+use super::moves::MoveCounts;
 use super::views::{Counts, SessionView, WorkerView};
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::time::Moment;
@@ -53,6 +54,20 @@ pub struct Way {
     pub worker: WorkerId,
     /// Its link that only watches.
     pub view_id: Option<SessionId>,
+    /// Whether the worker can serve it.
+    pub whereabouts: Whereabouts,
+}
+
+/// Whether a session is at its worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// It is.
+    #[default]
+    Here,
+    /// It is, as long as the worker is heard of: it is about to move.
+    Leaving,
+    /// It is on its way to another one.
+    Between,
 }
 
 /// What has changed.
@@ -66,6 +81,8 @@ pub struct Changes {
     pub routes: Vec<(SessionId, Option<Way>)>,
     /// The whole fleet in numbers. A worker's health is the one that was told last.
     pub counts: Counts,
+    /// What became of moves.
+    pub moves: MoveCounts,
 }
 
 /// The sums, and what each worker added to them.
@@ -113,6 +130,7 @@ impl Fleet {
             .collect();
         self.count_work(Work { routes: changes.routes.len() as u64, ..Work::default() });
         changes.counts = self.tally.all;
+        changes.moves = self.move_counts();
         changes
     }
 
@@ -139,6 +157,12 @@ impl Fleet {
 
     fn way_to(&self, id: &SessionId) -> Option<Way> {
         let session = self.ledger.session(id)?;
-        Some(Way { worker: session.worker.clone(), view_id: session.brief.view_id.clone() })
+        let whereabouts = match self.ledger.moving(id) {
+            _ if session.is_between() => Whereabouts::Between,
+            None => Whereabouts::Here,
+            Some(_) if session.is_live() => Whereabouts::Leaving,
+            Some(_) => Whereabouts::Between,
+        };
+        Some(Way { worker: session.worker.clone(), view_id: session.brief.view_id.clone(), whereabouts })
     }
 }

@@ -13,7 +13,7 @@ use crate::core::ids::{BodyAddr, WorkerId};
 use crate::core::time::Moment;
 
 /// The engine whose sessions need the worker's web-server.
-const WEB_SERVER_ENGINE: &str = "moonlight";
+pub(super) const WEB_SERVER_ENGINE: &str = "moonlight";
 
 /// A worker that neither answers a create nor lists its session for this long is called: a session is listed as soon as it begins.
 const SILENCE: Duration = Duration::from_secs(10);

@@ -23,15 +23,18 @@ use crate::core::ids::{InvalidId, WorkerId};
 pub const PROOF_FIELD: &str = "Neck-Proof";
 
 /// Version of the wire. Workers sign their beats from 2 on. From [`CALLED_FIRST`] on a worker tells what hinders it, and its
-/// controller calls it before it relies on it. From [`KEEPS_LISTS`] on it leaves out a list of sessions that has not changed. A
-/// controller that is newer takes older ones; it is updated first.
-pub const WIRE_VERSION: u32 = 4;
+/// controller calls it before it relies on it. From [`KEEPS_LISTS`] on it leaves out a list of sessions that has not changed. From
+/// [`MOVES`] on it goes on with sessions of others. A controller that is newer takes older ones; it is updated first.
+pub const WIRE_VERSION: u32 = 5;
 
 /// From this version on a worker is called when it joins: one that cannot be called is known before its first create.
 pub const CALLED_FIRST: u32 = 3;
 
 /// From this version on a worker's list of sessions is kept, so that it need not repeat it.
 pub const KEEPS_LISTS: u32 = 4;
+
+/// From this version on sessions move to a worker, and it knows the word for those that have moved away.
+pub const MOVES: u32 = 5;
 
 /// Keys that are remembered: ten times the workers that can be known at once by default. Bounds the file against a loop that makes up ids.
 pub const MAX_KEYS: usize = 100_000;

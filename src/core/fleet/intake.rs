@@ -66,6 +66,7 @@ impl Fleet {
         let lost = self.drop_unlisted(beat, listed, &mut news);
         self.note_worker(now, beat, source.address, lost, &mut news);
         self.note_outcomes(now, beat, listed, &mut news);
+        self.count_work(Work { sessions: listed.len() as u64, ..Work::default() });
         let strays = self.note_sessions(now, beat, listed, &mut news);
         self.note_lease(beat);
         self.settle_bodies(now, &beat.worker_id, &mut news);
@@ -129,7 +130,8 @@ impl Fleet {
         let mut lost = 0;
         for id in self.ledger.sessions_of(&beat.worker_id) {
             let older = self.ledger.session(&id).is_some_and(|session| session.known_at < beat.stamp());
-            if listed.contains(&id) || !older {
+            // One that moves need not be there any more.
+            if listed.contains(&id) || !older || self.ledger.moving(&id).is_some() {
                 continue;
             }
             if self.ledger.remove(&id).is_some_and(|session| session.is_live()) {
@@ -157,9 +159,11 @@ impl Fleet {
             None => news.push(FleetEvent::WorkerJoined(id.clone())),
             Some(known) if known.stamp.generation < beat.generation => {
                 news.push(FleetEvent::WorkerRestarted(id.clone(), lost));
+                self.forget_lost_moves(id);
             }
             Some(_) => {}
         }
+        let known = self.workers.get(id);
         let longest = self.settings.heartbeat_timeout.max(MIN_INTERVAL);
         let url = beat.reach(source);
         let same = known.filter(|known| known.stamp.generation == beat.generation && known.url == url);
@@ -206,6 +210,8 @@ impl Fleet {
                 None => known.map_or(beat.draining, |known| known.drain),
             },
             stopping: beat.stopping,
+            wire: beat.wire,
+            move_out: known.and_then(|known| known.move_out),
             told: known.map_or(WorkerHealth::Up, |known| known.told),
         };
         self.workers.insert(id.clone(), worker);
@@ -240,38 +246,16 @@ impl Fleet {
         }
     }
 
-    /// Takes over the list. Returns live sessions whose id belongs to another worker: they must end.
-    fn note_sessions(
-        &mut self,
-        now: Moment,
-        beat: &Heartbeat,
-        listed: &[SessionBrief],
-        news: &mut Vec<FleetEvent>,
-    ) -> Vec<SessionId> {
-        let mut strays = Vec::new();
-        self.count_work(Work { sessions: listed.len() as u64, ..Work::default() });
-        for brief in listed {
-            let owner = (self.ledger.session(&brief.id).map(|session| &session.worker))
-                .or_else(|| self.ledger.reservation(&brief.id).map(|reservation| &reservation.worker));
-            match owner {
-                Some(owner) if *owner != beat.worker_id => {
-                    if brief.status.is_live() {
-                        strays.push(brief.id.clone());
-                    }
-                }
-                _ => self.note_session(now, beat, brief, news),
-            }
-        }
-        strays
-    }
-
-    fn note_session(
+    /// Takes over what a worker lists of a session that is its own.
+    pub(super) fn note_session(
         &mut self,
         now: Moment,
         beat: &Heartbeat,
         brief: &SessionBrief,
         news: &mut Vec<FleetEvent>,
     ) {
+        self.supersede(beat, brief);
+        self.step_back(now, beat, brief);
         let known = self.ledger.session(&brief.id);
         if known.is_some_and(|known| known.known_at >= beat.stamp()) {
             return;
@@ -329,14 +313,17 @@ impl Fleet {
         }
     }
 
-    fn reply_to(&self, beat: &Heartbeat, strays: Vec<SessionId>) -> HeartbeatReply {
+    fn reply_to(&self, beat: &Heartbeat, strays: Vec<EndOrder>) -> HeartbeatReply {
         let live = self.ledger.holdings(&beat.worker_id).map(|held| &held.live);
-        let condemned = live.into_iter().flatten().filter_map(|id| {
-            let reason = self.ledger.session(id)?.condemned?;
-            Some(EndOrder { session_id: id.clone(), reason })
+        // Who let a session go that nobody takes sees to its end.
+        let let_go = self.ledger.between();
+        let condemned = live.into_iter().flatten().chain(let_go).filter_map(|id| {
+            let session = self.ledger.session(id).filter(|session| session.worker == beat.worker_id)?;
+            let is_coming = session.is_between() && self.ledger.moving(id).is_some();
+            let reason = session.condemned.filter(|_| !is_coming)?;
+            let copy = session.is_between().then_some(session.brief.copy);
+            Some(EndOrder { session_id: id.clone(), reason, copy })
         });
-        let strays =
-            strays.into_iter().map(|session_id| EndOrder { session_id, reason: EndReason::Replaced });
         let longest = self.settings.heartbeat_timeout / BEATS_PER_TIMEOUT;
         HeartbeatReply {
             accepted: true,

@@ -23,6 +23,9 @@ impl Fleet {
                 session.brief.id
             );
         }
+        for (id, to) in self.moves() {
+            assert!(self.workers.contains_key(to), "{id} moves to a worker nobody knows");
+        }
         for (id, reservation) in self.ledger.reservations() {
             assert!(reservation.tried.contains(&reservation.worker), "{id} is held where it has no turn");
         }

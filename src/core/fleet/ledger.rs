@@ -14,7 +14,7 @@ use crate::core::time::Moment;
 pub(super) struct Session {
     /// As last heard. While its worker is down this is what was last true.
     pub brief: SessionBrief,
-    /// Its worker; never changes.
+    /// Its worker; another one once it has moved ([`super::moves`]).
     pub worker: WorkerId,
     /// When it started on the controller's clock, in milliseconds; may lie before the clock's zero. The earliest
     /// estimate is kept: a beat on a slow path makes a session look younger, never older.
@@ -40,10 +40,39 @@ impl Session {
         self.condemned.is_none() && matches!(self.brief.status, Requested | Preparing | Starting | Pairing)
     }
 
+    /// Whether its worker let it go and no other one has it yet.
+    pub(super) fn is_between(&self) -> bool {
+        !self.is_live() && self.brief.reason == Some(EndReason::Moved)
+    }
+
+    /// Whether its body is taken.
+    pub(super) fn holds_body(&self) -> bool {
+        self.is_live() || self.is_between()
+    }
+
     /// Whether it claims its body against another session: not while it is on its way out.
     pub(super) fn claims_body(&self) -> bool {
-        self.is_live() && self.condemned.is_none() && self.brief.status != SessionStatus::Ending
+        self.holds_body() && self.condemned.is_none() && self.brief.status != SessionStatus::Ending
     }
+}
+
+/// A slot held on another worker for a session that is to go on there. Its body is held by the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Move {
+    /// The worker that has the session, or let it go.
+    pub from: WorkerId,
+    /// The worker that is to have it.
+    pub to: WorkerId,
+    /// The number of the copy that begins there.
+    pub copy: u32,
+    /// When this worker's turn began.
+    pub since: Moment,
+    /// When it was last heard that the copy is on its way; else as `since`.
+    pub heard: Moment,
+    /// Workers that had their turn, both included.
+    pub tried: BTreeSet<WorkerId>,
+    /// No answer will come: heartbeats of `to` tell.
+    pub lost: bool,
 }
 
 /// A slot and a body held for a create that is under way.
@@ -66,16 +95,18 @@ pub(super) struct Holdings {
     pub live: BTreeSet<SessionId>,
     pub ended: BTreeSet<SessionId>,
     pub reserved: BTreeSet<SessionId>,
+    /// Sessions that move here.
+    pub coming: BTreeSet<SessionId>,
 }
 
 impl Holdings {
-    /// Slots taken: live sessions and reservations.
+    /// Slots taken: live sessions, reservations and sessions that move here.
     pub(super) fn taken(&self) -> u32 {
-        u32::try_from(self.live.len() + self.reserved.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.live.len() + self.reserved.len() + self.coming.len()).unwrap_or(u32::MAX)
     }
 
     fn len(&self) -> usize {
-        self.live.len() + self.ended.len() + self.reserved.len()
+        self.live.len() + self.ended.len() + self.reserved.len() + self.coming.len()
     }
 }
 
@@ -94,15 +125,19 @@ pub(super) struct Ledger {
     sessions: BTreeMap<SessionId, Session>,
     reservations: BTreeMap<SessionId, Reservation>,
     by_worker: BTreeMap<WorkerId, Holdings>,
+    /// Sessions that hold their body, also those that are between two workers.
     live_by_body: BTreeMap<BodyAddr, BTreeSet<SessionId>>,
+    moves: BTreeMap<SessionId, Move>,
+    /// Sessions that their worker let go.
+    between: BTreeSet<SessionId>,
     reserved_by_body: BTreeMap<BodyAddr, SessionId>,
     touched: Touched,
 }
 
 impl Ledger {
-    /// Sessions and reservations.
+    /// Sessions, reservations and moves.
     pub(super) fn len(&self) -> usize {
-        self.sessions.len() + self.reservations.len()
+        self.sessions.len() + self.reservations.len() + self.moves.len()
     }
 
     pub(super) fn session(&self, id: &SessionId) -> Option<&Session> {
@@ -126,7 +161,26 @@ impl Ledger {
         self.reserved_by_body.get(&body)
     }
 
-    /// Live sessions of a body, on whatever worker.
+    /// Where a session moves to just now.
+    pub(super) fn moving(&self, id: &SessionId) -> Option<&Move> {
+        self.moves.get(id)
+    }
+
+    pub(super) fn moves(&self) -> impl Iterator<Item = (&SessionId, &Move)> {
+        self.moves.iter()
+    }
+
+    /// How many sessions move away from a worker just now.
+    pub(super) fn moves_from(&self, worker: &WorkerId) -> usize {
+        self.moves.values().filter(|known| known.from == *worker).count()
+    }
+
+    /// Sessions that their worker let go and no other one has.
+    pub(super) fn between(&self) -> impl Iterator<Item = &SessionId> {
+        self.between.iter()
+    }
+
+    /// Sessions that hold a body, on whatever worker.
     pub(super) fn live_of(&self, body: BodyAddr) -> impl Iterator<Item = &Session> {
         self.live_by_body.get(&body).into_iter().flatten().filter_map(|id| self.sessions.get(id))
     }
@@ -142,10 +196,11 @@ impl Ledger {
         self.holdings(worker).map(both).unwrap_or_default()
     }
 
-    /// Live sessions and reservations of a worker: its slots taken.
+    /// Live sessions of a worker, and the slots held there for others: its slots taken.
     pub(super) fn active_and_reserved(&self, worker: &WorkerId) -> (u32, u32) {
         let count = |set: &BTreeSet<SessionId>| u32::try_from(set.len()).unwrap_or(u32::MAX);
-        self.holdings(worker).map_or((0, 0), |held| (count(&held.live), count(&held.reserved)))
+        let reserved = |held: &Holdings| count(&held.reserved).saturating_add(count(&held.coming));
+        self.holdings(worker).map_or((0, 0), |held| (count(&held.live), reserved(held)))
     }
 
     /// Whether a worker has a create since before `moment` of which nothing was heard.
@@ -188,7 +243,9 @@ impl Ledger {
         self.unreserve(&id);
         let known = self.sessions.get(&id);
         let leads_as_before = known.is_some_and(|known| {
-            known.worker == session.worker && known.brief.view_id == session.brief.view_id
+            known.worker == session.worker
+                && known.brief.view_id == session.brief.view_id
+                && known.is_between() == session.is_between()
         });
         if !leads_as_before {
             self.touched.sessions.insert(id.clone());
@@ -196,26 +253,71 @@ impl Ledger {
         self.take_out(&id);
         self.touch(&session.worker);
         let held = self.by_worker.entry(session.worker.clone()).or_default();
-        if session.is_live() {
-            held.live.insert(id.clone());
+        match session.is_live() {
+            true => held.live.insert(id.clone()),
+            false => held.ended.insert(id.clone()),
+        };
+        if session.holds_body() {
             self.live_by_body.entry(session.brief.body).or_default().insert(id.clone());
-        } else {
-            held.ended.insert(id.clone());
+        }
+        if session.is_between() {
+            self.between.insert(id.clone());
         }
         self.sessions.insert(id, session);
     }
 
-    /// Takes a session out of the books.
+    /// Takes a session out of the books, with the move that it is on.
     pub(super) fn remove(&mut self, id: &SessionId) -> Option<Session> {
+        self.end_move(id);
         let session = self.take_out(id)?;
         self.touched.sessions.insert(id.clone());
         Some(session)
+    }
+
+    /// Holds a slot for a session on the worker that it moves to, in place of an earlier one.
+    pub(super) fn begin_move(&mut self, id: &SessionId, under_way: Move) {
+        self.end_move(id);
+        self.touch(&under_way.from);
+        self.touch(&under_way.to);
+        self.touched.sessions.insert(id.clone());
+        self.by_worker.entry(under_way.to.clone()).or_default().coming.insert(id.clone());
+        self.moves.insert(id.clone(), under_way);
+    }
+
+    /// Frees the slot of a move.
+    pub(super) fn end_move(&mut self, id: &SessionId) -> Option<Move> {
+        let under_way = self.moves.remove(id)?;
+        self.touch(&under_way.from);
+        self.touch(&under_way.to);
+        self.touched.sessions.insert(id.clone());
+        if let Some(held) = self.by_worker.get_mut(&under_way.to) {
+            held.coming.remove(id);
+            if held.len() == 0 {
+                self.by_worker.remove(&under_way.to);
+            }
+        }
+        Some(under_way)
+    }
+
+    /// The copy that a move waits for is listed as living.
+    pub(super) fn hear_move(&mut self, id: &SessionId, now: Moment) {
+        if let Some(under_way) = self.moves.get_mut(id) {
+            under_way.heard = now;
+        }
+    }
+
+    /// Keeps a move whose answer was lost until the new worker's heartbeats or time tell.
+    pub(super) fn lose_move(&mut self, id: &SessionId) {
+        if let Some(under_way) = self.moves.get_mut(id) {
+            under_way.lost = true;
+        }
     }
 
     fn take_out(&mut self, id: &SessionId) -> Option<Session> {
         let session = self.sessions.remove(id)?;
         self.touch(&session.worker);
         self.let_go(&session.worker, id);
+        self.between.remove(id);
         if let Some(ids) = self.live_by_body.get_mut(&session.brief.body) {
             ids.remove(id);
             if ids.is_empty() {
@@ -227,7 +329,7 @@ impl Ledger {
 
     /// Marks a session as to be ended by its worker. The first reason stands.
     pub(super) fn condemn(&mut self, id: &SessionId, reason: EndReason) -> bool {
-        let Some(session) = self.sessions.get_mut(id).filter(|session| session.is_live()) else {
+        let Some(session) = self.sessions.get_mut(id).filter(|session| session.holds_body()) else {
             return false;
         };
         session.condemned.get_or_insert(reason);
@@ -295,10 +397,19 @@ impl Ledger {
             assert_eq!(held.ended.contains(id), !session.is_live(), "{id} has ended or not");
             assert_eq!(
                 body.is_some_and(|ids| ids.contains(id)),
-                session.is_live(),
+                session.holds_body(),
                 "{id} holds its body or not"
             );
-            live += usize::from(session.is_live());
+            assert_eq!(self.between.contains(id), session.is_between(), "{id} is between two workers or not");
+            live += usize::from(session.holds_body());
+        }
+        for (id, under_way) in &self.moves {
+            let held = self.holdings(&under_way.to);
+            assert!(held.is_some_and(|held| held.coming.contains(id)), "{id} has a slot where it moves to");
+            let fits =
+                |session: &Session| session.worker != under_way.to && session.brief.copy < under_way.copy;
+            let session = self.sessions.get(id);
+            assert!(session.is_some_and(fits), "{id} moves to be {under_way:?}, and is {session:?}");
         }
         for (id, reservation) in &self.reservations {
             let held = self.holdings(&reservation.worker);
@@ -308,7 +419,8 @@ impl Ledger {
         }
         // Everything is where it belongs; the sums say that nothing is elsewhere as well.
         let held: usize = self.by_worker.values().map(Holdings::len).sum();
-        assert_eq!(held, self.sessions.len() + self.reservations.len(), "slots held twice or by nobody");
+        assert_eq!(held, self.len(), "slots held twice or by nobody");
+        assert!(self.between.len() <= self.sessions.len(), "between two workers and not in the books");
         assert_eq!(
             self.live_by_body.values().map(BTreeSet::len).sum::<usize>(),
             live,

@@ -141,7 +141,7 @@ fn states(kind: Kind) -> Vec<&'static str> {
     match kind {
         Kind::Workers => WORKER_STATES.to_vec(),
         Kind::Sessions => {
-            let more = [SessionStatus::Ended, SessionStatus::Down];
+            let more = [SessionStatus::Ended, SessionStatus::Down, SessionStatus::Moving];
             SessionStatus::OF_WORKERS.into_iter().chain(more).map(SessionStatus::name).collect()
         }
     }

@@ -16,6 +16,8 @@
 //!    │                                                                                            │
 //!    └──── a later beat does not list it, its worker restarted, or was down for FORGET_AFTER <────┘
 //! ```
+//! A session that is live may go on at another worker: see [`moves`].
+//!
 //! A beat that lists an unknown session adopts it straight as live (or ended): that is how a restarted controller
 //! learns of them. The session of an *abandoned* reservation (answer lost) is adopted and condemned.
 //!
@@ -32,6 +34,8 @@ mod intake;
 mod invariants;
 mod ledger;
 pub mod listing;
+pub mod moves;
+pub mod parcel;
 mod placement;
 pub mod routing;
 mod takeover;
@@ -47,17 +51,18 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::config::settings::{Network, Settings};
+use crate::config::settings::{MovePolicy, Network, Settings};
 use crate::core::fleet::worker_health::{WorkerHealth, judge};
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::time::Moment;
 
-pub use self::changes::{Changes, Way, Work};
+pub use self::changes::{Changes, Way, Whereabouts, Work};
 use self::changes::{Meter, Tally};
 use self::failures::{BackOff, Failures};
 use self::identity::Identities;
 pub use self::intake::BeatOutcome;
 use self::ledger::Ledger;
+use self::moves::{MoveCounts, MoveHistory};
 pub use self::placement::{CreateSpec, Placed, Refused};
 use self::takeover::Takeover;
 pub use self::views::{Counts, Heard, Route, SessionView, WorkerView};
@@ -94,6 +99,12 @@ pub struct FleetSettings {
     pub wireguard_networks: Vec<Network>,
     /// `workers.backoff` and `workers.backoff_max`
     pub back_off: BackOff,
+    /// `sessions.move`
+    pub moves: MovePolicy,
+    /// `sessions.move_limit`: moves of one session in an hour.
+    pub move_limit: u32,
+    /// `drain.timeout`: sessions that are watched move once half of it is over.
+    pub drain_timeout: Duration,
 }
 
 impl From<&Settings> for FleetSettings {
@@ -105,6 +116,9 @@ impl From<&Settings> for FleetSettings {
             create_timeout: settings.sessions.create_timeout,
             wireguard_networks: settings.bodies.wireguard_networks.clone(),
             back_off: BackOff { first: settings.workers.backoff, longest: settings.workers.backoff_max },
+            moves: settings.sessions.moves,
+            move_limit: settings.sessions.move_limit,
+            drain_timeout: settings.drain_timeout,
         }
     }
 }
@@ -144,6 +158,10 @@ struct Worker {
     drain: bool,
     /// The worker's own.
     stopping: bool,
+    /// Its version of the wire.
+    wire: u32,
+    /// Whether its sessions move when it drains, where the operator said so.
+    move_out: Option<bool>,
     /// Last health told by [`Fleet::tick`] or a beat, so that each change is told once.
     told: WorkerHealth,
 }
@@ -199,6 +217,12 @@ pub enum FleetEvent {
     SessionReplaced(SessionId, SessionId),
     /// A create neither succeeded nor failed in time; its slot is free again.
     ReservationExpired(SessionId, WorkerId),
+    /// A session of the first worker goes on at the second.
+    SessionMoved(SessionId, WorkerId, WorkerId),
+    /// The worker that a session was to move to never answered.
+    MoveExpired(SessionId, WorkerId),
+    /// A session that its worker let go ends, because no other one took it.
+    MoveGivenUp(SessionId),
 }
 
 impl fmt::Display for FleetEvent {
@@ -227,6 +251,18 @@ impl fmt::Display for FleetEvent {
                     "create of session {id} on worker {worker} was never answered; its slot is free again"
                 )
             }
+            FleetEvent::SessionMoved(id, from, to) => {
+                write!(f, "session {id} has moved from worker {from} to worker {to}")
+            }
+            FleetEvent::MoveExpired(id, to) => {
+                write!(
+                    f,
+                    "the move of session {id} to worker {to} was never answered; its slot is free again"
+                )
+            }
+            FleetEvent::MoveGivenUp(id) => {
+                write!(f, "session {id} had to move and no worker took it: it ends as drained")
+            }
         }
     }
 }
@@ -244,6 +280,8 @@ pub struct Fleet {
     drains: Option<BTreeSet<WorkerId>>,
     /// This controller begins to lead.
     takeover: Option<Takeover>,
+    moves: BTreeMap<SessionId, MoveHistory>,
+    move_counts: MoveCounts,
     tally: Tally,
     work: Meter,
 }
@@ -274,6 +312,8 @@ impl Fleet {
             failures: BTreeMap::new(),
             drains: None,
             takeover: None,
+            moves: BTreeMap::new(),
+            move_counts: MoveCounts::default(),
             tally: Tally::default(),
             work: Meter::default(),
         }
@@ -305,6 +345,7 @@ impl Fleet {
         for session in self.ledger.sessions_of(id) {
             self.ledger.remove(&session);
         }
+        self.drop_moves_to(id);
         self.workers.remove(id);
         self.failures.remove(id);
         self.ledger.touch(id);
@@ -327,7 +368,9 @@ impl Fleet {
                 drains.remove(worker)
             };
         }
-        self.workers.get_mut(worker).map(|worker| worker.drain = on).is_some()
+        let Some(worker) = self.workers.get_mut(worker) else { return false };
+        (worker.drain, worker.move_out) = (on, worker.move_out.filter(|_| on));
+        true
     }
 
     /// Sets the operators' drains of all workers, also of those that come later.
@@ -347,6 +390,7 @@ impl Fleet {
     pub fn tick(&mut self, now: Moment) -> Vec<FleetEvent> {
         let mut news = Vec::new();
         self.expire_reservations(now, &mut news);
+        self.tick_moves(now, &mut news);
         self.tidy_takeover(now);
         self.forget_workers(now, &mut news);
         self.count_work(Work { workers: self.workers.len() as u64, ..Work::default() });

@@ -195,9 +195,11 @@ impl Fleet {
         if let Some(id) = self.ledger.reserved_for(spec.body) {
             return Err(Refused::AlreadyHasSession(id.clone()));
         }
-        // A session on a worker that is down does not hold its body: nobody could free it.
+        // A session on a worker that is down does not hold its body, unless it moves: nobody could free it.
         let holder = (self.ledger.live_of(spec.body))
-            .filter(|session| self.health(now, &session.worker) != WorkerHealth::Down)
+            .filter(|session| {
+                self.is_moving(now, session) || self.health(now, &session.worker) != WorkerHealth::Down
+            })
             .max_by_key(|session| (session.claims_body(), session.started));
         match holder {
             None => Ok(()),
@@ -228,7 +230,7 @@ impl Fleet {
         Ok(Placed { session_id: id.clone(), body, worker, url, begun: now })
     }
 
-    fn choose_worker(
+    pub(super) fn choose_worker(
         &self,
         now: Moment,
         wanted: (BodyAddr, &str),
@@ -353,6 +355,8 @@ fn fresh_brief(
             age_ms: 0,
             view_id: None,
             fault: None,
+            copy: 0,
+            movable: false,
             facts: Default::default(),
         },
     }

@@ -14,8 +14,11 @@ use crate::core::session::status::SessionStatus;
 const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 9));
 const SECOND: Duration = Duration::from_secs(1);
 
-fn settings() -> FleetSettings {
+pub(super) fn settings() -> FleetSettings {
     FleetSettings {
+        moves: MovePolicy::Always,
+        move_limit: 3,
+        drain_timeout: Duration::from_secs(300),
         max_workers: 1_000,
         heartbeat_interval: 10 * SECOND,
         heartbeat_timeout: 60 * SECOND,
@@ -26,15 +29,15 @@ fn settings() -> FleetSettings {
 }
 
 /// A fleet that has settled: it started 20 s before `at(0)`.
-fn settled() -> Fleet {
+pub(super) fn settled() -> Fleet {
     Fleet::new(Moment(1_000_000 - 20_000), settings())
 }
 
-fn at(seconds: u64) -> Moment {
+pub(super) fn at(seconds: u64) -> Moment {
     Moment(1_000_000 + seconds * 1_000)
 }
 
-fn id(n: u8) -> SessionId {
+pub(super) fn id(n: u8) -> SessionId {
     SessionId::from_entropy([n; 16])
 }
 
@@ -42,15 +45,15 @@ fn body(n: u8) -> BodyAddr {
     BodyAddr::from(IpAddr::from([10, 10, 0, n]))
 }
 
-fn name(worker: &str) -> WorkerId {
+pub(super) fn name(worker: &str) -> WorkerId {
     worker.parse().unwrap()
 }
 
-fn stamp(boot_ms: u64, seq: u64) -> Stamp {
+pub(super) fn stamp(boot_ms: u64, seq: u64) -> Stamp {
     Stamp { generation: Generation { boot_ms, nonce: 7 }, seq }
 }
 
-fn brief(n: u8, body_n: u8, status: SessionStatus, started_ms_ago: u64) -> SessionBrief {
+pub(super) fn brief(n: u8, body_n: u8, status: SessionStatus, started_ms_ago: u64) -> SessionBrief {
     SessionBrief {
         id: id(n),
         body: body(body_n),
@@ -63,11 +66,13 @@ fn brief(n: u8, body_n: u8, status: SessionStatus, started_ms_ago: u64) -> Sessi
         age_ms: started_ms_ago,
         view_id: None,
         fault: None,
+        copy: 0,
+        movable: false,
         facts: Default::default(),
     }
 }
 
-fn beat(worker: &str, stamp: Stamp, sessions: Vec<SessionBrief>) -> Heartbeat {
+pub(super) fn beat(worker: &str, stamp: Stamp, sessions: Vec<SessionBrief>) -> Heartbeat {
     Heartbeat {
         worker_id: name(worker),
         generation: stamp.generation,
@@ -95,14 +100,14 @@ fn beat(worker: &str, stamp: Stamp, sessions: Vec<SessionBrief>) -> Heartbeat {
     }
 }
 
-fn hear(fleet: &mut Fleet, now: Moment, beat: &Heartbeat) -> wire::HeartbeatReply {
+pub(super) fn hear(fleet: &mut Fleet, now: Moment, beat: &Heartbeat) -> wire::HeartbeatReply {
     let outcome = fleet.heartbeat(now, beat, SOURCE);
     let reply = outcome.reply().unwrap();
     assert!(reply.accepted, "{outcome:?}");
     reply
 }
 
-fn create(n: u8, body_n: u8) -> CreateSpec {
+pub(super) fn create(n: u8, body_n: u8) -> CreateSpec {
     CreateSpec {
         session_id: id(n),
         body: body(body_n),
@@ -213,7 +218,7 @@ fn the_newer_of_two_sessions_on_one_body_stays() {
     assert!(matches!(fleet.lookup(at(62), &id(1)), Route::Down { .. }));
     let old = vec![brief(1, 1, SessionStatus::Streaming, 70_000)];
     let reply = hear(&mut fleet, at(65), &beat("a", stamp(1, 2), old.clone()));
-    assert_eq!(reply.end, [wire::EndOrder { session_id: id(1), reason: EndReason::Replaced }]);
+    assert_eq!(reply.end, [wire::EndOrder { session_id: id(1), reason: EndReason::Replaced, copy: None }]);
     let again = hear(&mut fleet, at(66), &beat("a", stamp(1, 3), old));
     assert_eq!(again.end, reply.end, "repeated until it has ended");
     let ended = hear(&mut fleet, at(67), &beat("a", stamp(1, 4), vec![brief(1, 1, SessionStatus::Ended, 0)]));
@@ -359,7 +364,10 @@ fn an_abandoned_create_is_ended_when_its_session_shows_up() {
     fleet.abandon(&id(1));
     assert!(matches!(fleet.reserve(at(2), &create(2, 1)), Err(Refused::AlreadyHasSession(_))));
     let reply = hear(&mut fleet, at(3), &beat("a", stamp(1, 2), vec![brief(1, 1, SessionStatus::Ready, 1)]));
-    assert_eq!(reply.end, [wire::EndOrder { session_id: id(1), reason: EndReason::CreateFailed }]);
+    assert_eq!(
+        reply.end,
+        [wire::EndOrder { session_id: id(1), reason: EndReason::CreateFailed, copy: None }]
+    );
 }
 
 #[test]

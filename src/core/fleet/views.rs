@@ -28,6 +28,8 @@ pub enum Route {
         /// Its name.
         worker: WorkerId,
     },
+    /// It is on its way to another worker. 503.
+    Moving,
     /// Not known yet: the controller has just started. 503.
     Settling {
         /// For `Retry-After`.
@@ -159,7 +161,7 @@ pub struct SessionView {
     pub worker: WorkerId,
     /// Its body.
     pub body: BodyAddr,
-    /// Where in its life; `down` while its worker is.
+    /// Where in its life; `down` while its worker is, `moving` while it is on its way to another one.
     pub status: SessionStatus,
     /// Why it ended.
     pub reason: Option<EndReason>,
@@ -177,6 +179,8 @@ pub struct SessionView {
     pub view_id: Option<SessionId>,
     /// For how long it has been over.
     pub ended_for: Option<Duration>,
+    /// How often it has moved.
+    pub moves: u32,
     /// What operators see of it beside that.
     pub facts: SessionFacts,
 }
@@ -187,6 +191,7 @@ impl SessionView {
     pub fn later(&self, since: Duration, health: WorkerHealth) -> SessionView {
         let mut view = self.clone();
         match (self.status.is_live(), health) {
+            _ if self.status == SessionStatus::Moving => {}
             (true, WorkerHealth::Down) => view.status = SessionStatus::Down,
             (true, _) if self.status != SessionStatus::Down => view.age += since,
             _ => {}
@@ -269,7 +274,11 @@ impl Counts {
 impl Fleet {
     /// Where requests for a session go.
     pub fn lookup(&self, now: Moment, session_id: &SessionId) -> Route {
-        let session = self.ledger.session(session_id).map(|session| &session.worker);
+        let session = self.ledger.session(session_id);
+        if session.is_some_and(|session| self.is_moving(now, session)) {
+            return Route::Moving;
+        }
+        let session = session.map(|session| &session.worker);
         let reserved = || self.ledger.reservation(session_id).map(|reservation| &reservation.worker);
         let found = session.or_else(reserved).and_then(|id| self.workers.get_key_value(id));
         match (found, self.settling_until(now)) {
@@ -352,25 +361,32 @@ impl Fleet {
 
     pub(super) fn session_view(&self, now: Moment, session: &Session) -> SessionView {
         self.count_work(Work { sessions: 1, ..Work::default() });
+        let moving = self.is_moving(now, session);
         let down = session.is_live() && self.health(now, &session.worker) == WorkerHealth::Down;
-        let since = if session.is_live() && !down { now.since(session.seen) } else { Duration::ZERO };
+        let since =
+            if session.is_live() && !down && !moving { now.since(session.seen) } else { Duration::ZERO };
         let brief = &session.brief;
         SessionView {
             id: brief.id.clone(),
             worker: session.worker.clone(),
             body: brief.body,
-            status: if down { SessionStatus::Down } else { brief.status },
-            reason: brief.reason,
+            status: match (moving, down) {
+                (true, _) => SessionStatus::Moving,
+                (false, true) => SessionStatus::Down,
+                (false, false) => brief.status,
+            },
+            reason: brief.reason.filter(|_| !moving),
             experience: brief.experience.clone(),
             district: brief.district.clone(),
             age: Duration::from_millis(brief.age_ms) + since,
             connections: brief.connections,
-            ending_as: session.condemned.filter(|_| session.is_live()),
+            ending_as: session.condemned.filter(|_| session.holds_body()),
             view_id: brief.view_id.clone(),
-            ended_for: (!session.is_live()).then(|| {
+            ended_for: (!session.is_live() && !moving).then(|| {
                 let told = brief.started_ms_ago.saturating_sub(brief.age_ms);
                 Duration::from_millis(told) + now.since(session.seen)
             }),
+            moves: brief.copy,
             facts: brief.facts.clone(),
         }
     }

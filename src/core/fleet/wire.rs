@@ -242,7 +242,14 @@ pub struct SessionBrief {
     /// Whose fault it was, when its create failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
-    /// What operators see of it beside that. Nothing is decided by it.
+    /// Which copy of the session this is: 0 where it was created, one more wherever it moved to.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub copy: u32,
+    /// It may go on at another worker: a controller created it, and its creator did not say otherwise. Workers of older versions
+    /// have none.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub movable: bool,
+    /// What operators see of it beside that. Of its engine it is known who can start it; nothing else is decided by it.
     #[serde(default, skip_serializing_if = "SessionFacts::is_empty")]
     pub facts: SessionFacts,
 }
@@ -343,6 +350,10 @@ fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
+fn is_first(copy: &u32) -> bool {
+    *copy == 0
+}
+
 fn is_false(value: &bool) -> bool {
     !value
 }
@@ -377,6 +388,9 @@ pub struct EndOrder {
     pub session_id: SessionId,
     /// As what it ends.
     pub reason: EndReason,
+    /// Only this copy of the session, or an earlier one: a later one may have come to the worker meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<u32>,
 }
 
 /// Why a heartbeat is refused (400, or 503 for too many workers). The text is for the worker's log.

@@ -1,4 +1,4 @@
-//! What is kept of a session when it is over. Pure.
+//! What people and their pages say of a session, and the record that is kept of it when it is over. Pure.
 
 pub mod attendance;
 pub mod rating;

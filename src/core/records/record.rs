@@ -53,6 +53,9 @@ pub struct Record {
     pub rtt_ms: Option<u32>,
     /// Restarts of the stream process.
     pub restarts: u32,
+    /// How often it went on at another worker; `worker_id` is the last one.
+    #[serde(default)]
+    pub moves: u32,
     /// Whole seconds for which a microphone sent.
     pub mic_seconds: u64,
     /// What the person thought.
@@ -202,6 +205,7 @@ mod tests {
             bytes: 0,
             rtt_ms: None,
             restarts: 0,
+            moves: 0,
             mic_seconds: 0,
             rating: None,
         }

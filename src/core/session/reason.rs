@@ -30,11 +30,13 @@ pub enum EndReason {
     Replaced,
     /// It never became ready.
     CreateFailed,
+    /// It goes on at another worker.
+    Moved,
 }
 
 impl EndReason {
     /// Every reason, in the order of SPEC 5.
-    pub const ALL: [EndReason; 11] = [
+    pub const ALL: [EndReason; 12] = [
         EndReason::Deleted,
         EndReason::Quit,
         EndReason::Crashed,
@@ -46,6 +48,7 @@ impl EndReason {
         EndReason::Shutdown,
         EndReason::Replaced,
         EndReason::CreateFailed,
+        EndReason::Moved,
     ];
 
     /// The reason code.
@@ -62,6 +65,7 @@ impl EndReason {
             EndReason::Shutdown => "shutdown",
             EndReason::Replaced => "replaced",
             EndReason::CreateFailed => "create_failed",
+            EndReason::Moved => "moved",
         }
     }
 }

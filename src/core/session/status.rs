@@ -28,6 +28,8 @@ pub enum SessionStatus {
     Ended,
     /// Only a controller says this: its worker is not heard from.
     Down,
+    /// Only a controller says this: it is on its way from one worker to another.
+    Moving,
     /// A newer worker used a word that we do not know. It counts as living.
     #[serde(other)]
     Unknown,
@@ -59,6 +61,7 @@ impl SessionStatus {
             SessionStatus::Ending => "ending",
             SessionStatus::Ended => "ended",
             SessionStatus::Down => "down",
+            SessionStatus::Moving => "moving",
             SessionStatus::Unknown => "unknown",
         }
     }

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::ids::WorkerId;
 use crate::core::session::reason::EndReason;
 use crate::core::session::status::SessionStatus;
 
@@ -34,6 +35,13 @@ pub enum Happening {
         number: u32,
         /// How the last one ended.
         why: String,
+    },
+    /// It goes on here, and was at another worker before.
+    Moved {
+        /// How often that was so by then.
+        number: u32,
+        /// Where it was.
+        from: WorkerId,
     },
     /// The owner's page lost the stream, and said so later.
     Interruption {

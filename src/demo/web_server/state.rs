@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -73,7 +74,7 @@ impl State {
 
     /// Adds a host and gives it an id. The same address twice is two hosts: the real one does not look.
     pub fn add_host(&mut self, owner: &str, address: &str, http_port: u16, info: &ServerInfo) -> (u32, Host) {
-        let id = self.data.hosts.keys().next_back().map_or(1_203_948_571, |last| last.wrapping_add(1));
+        let id = self.data.hosts.keys().next_back().map_or_else(first_host_id, |last| last.wrapping_add(1));
         let host = Host {
             address: address.to_owned(),
             http_port,
@@ -145,4 +146,10 @@ impl Host {
             "current_game": current_game,
         })
     }
+}
+
+/// By chance, as the real one: nobody's page fits another process.
+fn first_host_id() -> u32 {
+    // The numbers after it follow without a wrap.
+    (RandomState::new().hash_one("host") >> 33) as u32 + 1
 }

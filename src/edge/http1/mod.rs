@@ -4,3 +4,4 @@ pub mod body;
 pub mod csp;
 pub mod head;
 pub mod inject;
+pub mod reason;

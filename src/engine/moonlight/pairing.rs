@@ -49,6 +49,9 @@ const STACK: usize = 256 * 1024;
 pub struct Parties<'a> {
     /// The session.
     pub session: &'a SessionId,
+    /// Which copy of it this is. One beyond the first goes on with what runs on the body, and has clients of other names than those
+    /// before: so their worker sees that the body is not its own any more.
+    pub copy: u32,
     /// What a proxy in front of us takes off the path.
     pub prefix: &'a str,
     /// The child's port.
@@ -170,7 +173,8 @@ pub fn establish(parties: &Parties<'_>, cancelled: &dyn Fn() -> bool) -> Result<
         if cancelled() {
             return Err(PairFailure::Cancelled);
         }
-        let user = left::client_name(parties.session, attempt, parties.keep);
+        let number = parties.copy.saturating_mul(ATTEMPTS).saturating_add(attempt);
+        let user = left::client_name(parties.session, number, parties.keep);
         match attempt_once(parties, user, cancelled) {
             Ok(paired) => return Ok(paired),
             Err(failure @ (PairFailure::Refused | PairFailure::PinRefused(_) | PairFailure::TooSlow(_))) => {
@@ -243,7 +247,7 @@ fn forget(parties: &Parties<'_>, user: &str) {
 
 /// Closes what runs: the next stream would resume it, whatever was asked for. What did not work.
 fn close_what_runs(parties: &Parties<'_>, runs: bool) -> Vec<String> {
-    if !runs {
+    if !runs || parties.copy > 0 {
         return Vec::new();
     }
     log::info!("[pairing] session {}: closing what runs on {}", parties.session, parties.body);

@@ -3,7 +3,8 @@
 //! ```text
 //!   stream ─batch─▶ OutboundTrack ─header, payload─▶ train of the peer ─sealed in place─▶ UDP_SEGMENT
 //!                        ▲                              (outbox)
-//!   NACK ─▶ str0m ─raw event─▶ resend: Recent, one per stream and thread
+//!   NACK ─opened here─▶ resend: Recent, one per stream and thread
+//!   what else a peer reports: str0m, which tells of a NACK in it by a raw event
 //!   SR, SDES, BYE: str0m, which is told of one packet a second and whose RTP goes nowhere
 //! ```
 //!

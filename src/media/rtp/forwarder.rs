@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   process ──RTP──┐
-//!                  ├─▶ Feed: who feeds now · where a picture begins · numbers and time go on ──▶ StreamPacket
+//!                  ├─▶ Forwarder: who feeds now · where a picture begins · numbers and time go on ──▶ StreamPacket
 //!   publisher ─────┘        (what a publisher sends goes before what the process sends, sound and pictures each)
 //! ```
 //!

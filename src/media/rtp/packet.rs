@@ -130,26 +130,50 @@ pub fn goodbye(ssrc: u32) -> [u8; 16] {
     packet
 }
 
-/// Every sender report of a compound RTCP packet.
-pub fn sender_reports(datagram: &[u8]) -> impl Iterator<Item = SenderReport> {
-    let mut rest = datagram;
-    std::iter::from_fn(move || {
-        let [first, kind, high, low, ..] = rest else { return None };
-        if first >> 6 != 2 {
-            return None;
-        }
-        let length = 4 * (usize::from(u16::from_be_bytes([*high, *low])) + 1);
-        let (packet, after) = rest.split_at_checked(length)?;
-        rest = after;
-        Some((*kind, packet))
-    })
-    .filter_map(|(kind, packet)| (kind == 200).then(|| report(packet)).flatten())
+/// One packet of a compound RTCP packet (RFC 3550, 6.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RtcpPacket<'a> {
+    /// The number of blocks, or the kind of feedback.
+    pub count: u8,
+    /// Its body ends with padding.
+    pub is_padded: bool,
+    /// Packet type.
+    pub kind: u8,
+    /// Behind the head.
+    pub body: &'a [u8],
 }
 
-fn report(packet: &[u8]) -> Option<SenderReport> {
-    let word = |at: usize| Some(u32::from_be_bytes(packet.get(at..at + 4)?.try_into().ok()?));
-    let ntp = u64::from(word(8)?) << 32 | u64::from(word(12)?);
-    Some(SenderReport { ssrc: word(4)?, ntp, timestamp: word(HEADER + 4)? })
+/// The packets of a compound RTCP packet; `None` where it is broken, and nothing behind that.
+pub fn rtcp_packets(compound: &[u8]) -> impl Iterator<Item = Option<RtcpPacket<'_>>> {
+    let mut rest = compound;
+    std::iter::from_fn(move || {
+        let whole = std::mem::take(&mut rest);
+        if whole.is_empty() {
+            return None;
+        }
+        let read = split(whole);
+        rest = read.map(|(_, after)| after).unwrap_or_default();
+        Some(read.map(|(packet, _)| packet))
+    })
+}
+
+fn split(compound: &[u8]) -> Option<(RtcpPacket<'_>, &[u8])> {
+    let [first, kind, high, low, rest @ ..] = compound else { return None };
+    let (body, after) = rest.split_at_checked(4 * usize::from(u16::from_be_bytes([*high, *low])))?;
+    let packet = RtcpPacket { count: first & 0x1F, is_padded: first & 0x20 != 0, kind: *kind, body };
+    (first >> 6 == 2).then_some((packet, after))
+}
+
+/// Every sender report of a compound RTCP packet.
+pub fn sender_reports(datagram: &[u8]) -> impl Iterator<Item = SenderReport> {
+    let reports = rtcp_packets(datagram).flatten().filter(|packet| packet.kind == 200);
+    reports.filter_map(|packet| report(packet.body))
+}
+
+fn report(body: &[u8]) -> Option<SenderReport> {
+    let word = |at: usize| Some(u32::from_be_bytes(body.get(at..at + 4)?.try_into().ok()?));
+    let ntp = u64::from(word(4)?) << 32 | u64::from(word(8)?);
+    Some(SenderReport { ssrc: word(0)?, ntp, timestamp: word(12)? })
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! A viewer sends several reports a second, and a library that builds each of them in full spends as much on two of them as on sending a
 //! hundred packets. Who sends media says so with a sender's report, which others here have to hear of: that is not read.
 
+use crate::media::rtp::packet::{RtcpPacket, rtcp_packets};
+
 /// Kinds of packets.
 const RECEIVER_REPORT: u8 = 201;
 const DESCRIPTION: u8 = 202;
@@ -46,80 +48,56 @@ pub enum Said {
 
 /// Tells `each` what a compound of reports says. False: there is something in it that is not read here; nothing was told then.
 pub fn read(compound: &[u8], mut each: impl FnMut(Said)) -> bool {
-    if !packets(compound).all(|packet| packet.is_some_and(|packet| packet.is_read_here())) {
+    let packets = || rtcp_packets(compound).map(|packet| without_padding(packet?));
+    if !packets().all(|packet| packet.is_some_and(|packet| is_read_here(&packet))) {
         return false;
     }
-    packets(compound).flatten().for_each(|packet| packet.tell(&mut each));
+    packets().flatten().for_each(|packet| tell(&packet, &mut each));
     true
 }
 
-/// One packet of a compound.
-struct Packet<'a> {
-    /// The number of blocks, or the kind of feedback.
-    count: u8,
-    kind: u8,
-    /// Behind the head, without padding.
-    body: &'a [u8],
+fn without_padding(packet: RtcpPacket<'_>) -> Option<RtcpPacket<'_>> {
+    if !packet.is_padded {
+        return Some(packet);
+    }
+    let padding = usize::from(*packet.body.last()?);
+    let body = packet.body.get(..packet.body.len().checked_sub(padding)?)?;
+    Some(RtcpPacket { body, is_padded: false, ..packet })
 }
 
-/// The packets of a compound; `None` where it is broken, and nothing behind that.
-fn packets(compound: &[u8]) -> impl Iterator<Item = Option<Packet<'_>>> {
-    let mut rest = Some(compound).filter(|rest| !rest.is_empty());
-    std::iter::from_fn(move || {
-        let read = split(rest.take()?);
-        rest = read.as_ref().map(|(_, after)| *after).filter(|after| !after.is_empty());
-        Some(read.map(|(packet, _)| packet))
-    })
+fn is_read_here(packet: &RtcpPacket<'_>) -> bool {
+    match (packet.kind, packet.count) {
+        (RECEIVER_REPORT | DESCRIPTION, _) => true,
+        (TRANSPORT_FEEDBACK, kind) => kind == NACK,
+        (PAYLOAD_FEEDBACK, kind) => matches!(kind, PICTURE_LOST | FULL_PICTURE | APPLICATION),
+        _ => false,
+    }
 }
 
-fn split(compound: &[u8]) -> Option<(Packet<'_>, &[u8])> {
-    let [first, kind, high, low, rest @ ..] = compound else { return None };
-    let (mut body, after) = rest.split_at_checked(4 * usize::from(u16::from_be_bytes([*high, *low])))?;
-    if first >> 6 != 2 {
-        return None;
-    }
-    if first & 0x20 != 0 {
-        let padding = usize::from(*body.last()?);
-        body = body.get(..body.len().checked_sub(padding)?)?;
-    }
-    Some((Packet { count: first & 0x1F, kind: *kind, body }, after))
-}
-
-impl Packet<'_> {
-    fn is_read_here(&self) -> bool {
-        match (self.kind, self.count) {
-            (RECEIVER_REPORT | DESCRIPTION, _) => true,
-            (TRANSPORT_FEEDBACK, kind) => kind == NACK,
-            (PAYLOAD_FEEDBACK, kind) => matches!(kind, PICTURE_LOST | FULL_PICTURE | APPLICATION),
-            _ => false,
-        }
-    }
-
-    fn tell(&self, each: &mut impl FnMut(Said)) {
-        match (self.kind, self.count) {
-            (RECEIVER_REPORT, count) => {
-                for block in entries::<BLOCK>(self.body, 4).take(count.into()) {
-                    if let (Some(seen), Some(ago)) = (word(&block, 16), word(&block, 20)) {
-                        each(Said::LastReport { seen, ago });
-                    }
+fn tell(packet: &RtcpPacket<'_>, each: &mut impl FnMut(Said)) {
+    match (packet.kind, packet.count) {
+        (RECEIVER_REPORT, count) => {
+            for block in entries::<BLOCK>(packet.body, 4).take(count.into()) {
+                if let (Some(seen), Some(ago)) = (word(&block, 16), word(&block, 20)) {
+                    each(Said::LastReport { seen, ago });
                 }
             }
-            (TRANSPORT_FEEDBACK, NACK) => {
-                let Some(ssrc) = word(self.body, 4) else { return };
-                entries::<4>(self.body, 8).for_each(|[p0, p1, b0, b1]| {
-                    let [first, following] = [[p0, p1], [b0, b1]].map(u16::from_be_bytes);
-                    each(Said::Missing { ssrc, first, following });
-                });
-            }
-            (PAYLOAD_FEEDBACK, PICTURE_LOST) => {
-                word(self.body, 4).into_iter().for_each(|ssrc| each(Said::PictureLacking { ssrc }));
-            }
-            (PAYLOAD_FEEDBACK, FULL_PICTURE) => {
-                let asked = entries::<8>(self.body, 8).next().and_then(|entry| word(&entry, 0));
-                asked.into_iter().for_each(|ssrc| each(Said::PictureLacking { ssrc }));
-            }
-            _ => {}
         }
+        (TRANSPORT_FEEDBACK, NACK) => {
+            let Some(ssrc) = word(packet.body, 4) else { return };
+            entries::<4>(packet.body, 8).for_each(|[p0, p1, b0, b1]| {
+                let [first, following] = [[p0, p1], [b0, b1]].map(u16::from_be_bytes);
+                each(Said::Missing { ssrc, first, following });
+            });
+        }
+        (PAYLOAD_FEEDBACK, PICTURE_LOST) => {
+            word(packet.body, 4).into_iter().for_each(|ssrc| each(Said::PictureLacking { ssrc }));
+        }
+        (PAYLOAD_FEEDBACK, FULL_PICTURE) => {
+            let asked = entries::<8>(packet.body, 8).next().and_then(|entry| word(&entry, 0));
+            asked.into_iter().for_each(|ssrc| each(Said::PictureLacking { ssrc }));
+        }
+        _ => {}
     }
 }
 

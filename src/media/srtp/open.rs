@@ -46,16 +46,14 @@ impl Opener {
     /// has agreed on.
     pub fn open<'r>(&mut self, datagram: &[u8], room: &'r mut Vec<u8>) -> Option<&'r [u8]> {
         let (protected, word) = datagram.split_last_chunk()?;
-        let index = u32::from_be_bytes(*word) & !ENCRYPTED;
-        if index == u32::from_be_bytes(*word) || protected.len() < HEAD + TAG {
+        let number = u32::from_be_bytes(*word);
+        if number & ENCRYPTED == 0 || protected.len() < HEAD + TAG {
             return None;
         }
+        let index = u64::from(number & !ENCRYPTED);
         let (head, sealed) = protected.split_at(HEAD);
         let ssrc = u32::from_be_bytes(head.get(4..)?.try_into().ok()?);
-        let place = self.sources.iter().position(|(known, _)| *known == ssrc);
-        if place.is_some_and(|place| {
-            self.sources.get(place).is_some_and(|(_, spent)| spent.is_spent(index.into()))
-        }) {
+        if self.sources.iter().any(|(known, spent)| *known == ssrc && spent.is_spent(index)) {
             return None;
         }
         room.clear();
@@ -63,17 +61,17 @@ impl Opener {
         let mut seen = [0; HEAD + 4];
         seen.iter_mut().zip(head.iter().chain(word)).for_each(|(to, byte)| *to = *byte);
         // The same places as in a packet's nonce, without a rollover counter (RFC 7714, 9.1).
-        let nonce = Nonce::assume_unique_for_key(nonce(&self.salt, ssrc, index.into()));
+        let nonce = Nonce::assume_unique_for_key(nonce(&self.salt, ssrc, index));
         let plain = room.get_mut(HEAD..)?;
         let length = self.key.open_in_place(nonce, Aad::from(seen), plain).ok()?.len();
         debug_assert_eq!(length + TAG, sealed.len());
-        self.note(place, ssrc, index.into());
+        self.note(ssrc, index);
         room.get(..HEAD + length)
     }
 
     /// It was genuine. Of too many sources the first is forgotten.
-    fn note(&mut self, place: Option<usize>, ssrc: u32, index: u64) {
-        if let Some((_, spent)) = place.and_then(|place| self.sources.get_mut(place)) {
+    fn note(&mut self, ssrc: u32, index: u64) {
+        if let Some((_, spent)) = self.sources.iter_mut().find(|(known, _)| *known == ssrc) {
             spent.spend(index);
             return;
         }

@@ -215,7 +215,7 @@ impl Board {
 
     fn session_row(&self, view: &SessionView, look: &Look) -> SessionRow {
         let before = self.sessions.get(&view.id).map(|known| &known.row);
-        let ages = view.status != SessionStatus::Down;
+        let ages = !matches!(view.status, SessionStatus::Down | SessionStatus::Moving);
         let since = look.now.saturating_sub(millis(view.age));
         // What nobody hears of does not age, and began when it began.
         let since = match before {

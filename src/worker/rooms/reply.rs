@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::core::rooms::registry::Refusal;
+use crate::edge::http1::reason::reason;
 
 /// When a worker that drains, or is full, may be asked again: by then the controller sends people elsewhere.
 const RETRY: Duration = Duration::from_secs(2);
@@ -38,19 +39,5 @@ pub fn refusal(refusal: &Refusal) -> String {
         Refusal::TooFast(wait) => {
             error(429, "20 joins at once and 60 a minute: wait as long as Retry-After says", Some(*wait))
         }
-    }
-}
-
-fn reason(status: u16) -> &'static str {
-    match status {
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        426 => "Upgrade Required",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        _ => "Service Unavailable",
     }
 }

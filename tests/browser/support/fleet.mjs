@@ -1,52 +1,26 @@
 // A real controller whose workers are only said to be there: their heartbeats come from here.
-import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import http from "node:http";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { until } from "./browser.mjs";
-import { BUILT } from "./standin.mjs";
-
-const TOKEN = "browser-test-token-0123456789";
+import { startRole } from "./role.mjs";
 
 /** A controller with a page for operators. `worker(name)` makes a worker that beats until it is told otherwise. */
 export async function startFleet({ interval = 500, timeout = "3s" } = {}) {
-    const dir = await mkdtemp(join(tmpdir(), "neck-fleet-"));
-    const config = {
-        mode: "controller",
-        server: { listen: "127.0.0.1:0", admin_token: TOKEN, state_dir: join(dir, "state"), operator_listen: "127.0.0.1:0" },
-        workers: { heartbeat_interval: `${interval}ms`, heartbeat_timeout: timeout },
-    };
-    await writeFile(join(dir, "config.yaml"), JSON.stringify(config), { mode: 0o600 });
-    const child = spawn(join(BUILT, "hydraneckwebrtc"), ["controller", "--config", join(dir, "config.yaml")],
-        { env: { HOME: dir }, stdio: ["ignore", "pipe", "pipe"] });
-    let output = "";
-    let exited = false;
-    child.stdout.on("data", bytes => { output += bytes; });
-    child.stderr.on("data", bytes => { output += bytes; });
-    child.on("exit", () => { exited = true; });
+    const controller = await startRole("controller", () => ({
+        server: { operator_listen: "127.0.0.1:0" }, workers: { heartbeat_interval: `${interval}ms`, heartbeat_timeout: timeout },
+    }));
     // What the controller finds when it calls one of them.
     const answers = http.createServer((request, reply) => { reply.writeHead(200, { "Content-Type": "application/json" }).end("{}"); });
     await new Promise(done => answers.listen(0, "127.0.0.1", done));
     const workers = [];
-    const fleet = { token: TOKEN, output: () => output, pid: child.pid };
+    const fleet = { ...controller };
     fleet.stop = async () => {
         workers.forEach(worker => worker.die());
         answers.close();
         answers.closeAllConnections();
-        if (!exited) {
-            child.kill("SIGTERM");
-            await until("the controller ends", () => exited, 30_000);
-        }
-        await rm(dir, { recursive: true, force: true });
+        await controller.stop();
     };
-    fleet.kill = () => child.kill("SIGKILL");
-    fleet.api = async (method, path, body) => {
-        const headers = { Authorization: `Bearer ${TOKEN}`, "Content-Type": "application/json" };
-        const reply = await fetch(fleet.origin + path, { method, headers, body: body && JSON.stringify(body) });
-        return { status: reply.status, json: await reply.json().catch(() => undefined) };
-    };
+    fleet.kill = () => controller.signal("SIGKILL");
     const boot = Date.now();
     fleet.worker = (name, facts = {}) => {
         const worker = { name, max: 8, wireguard: true, sessions: [], hindrances: [], seq: 0, alive: true, draining: false, drainLeft: 300_000, ...facts };
@@ -72,13 +46,6 @@ export async function startFleet({ interval = 500, timeout = "3s" } = {}) {
         return worker;
     };
     try {
-        fleet.origin = await until("the controller listens", () => {
-            if (exited) {
-                throw new Error(output);
-            }
-            const address = output.match(/listens on (\S+)/)?.[1];
-            return address && `http://${address}`;
-        }, 30_000);
         fleet.page = `http://${await until("its page", async () => (await fleet.api("GET", "/api/v1/health")).json?.extra?.operators_page, 30_000)}/`;
     } catch (error) {
         await fleet.stop();

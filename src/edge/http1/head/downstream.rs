@@ -45,12 +45,7 @@ pub fn client_framing(head: &ReplyHead<'_, '_>, version: Version, added: usize) 
 
 /// Appends the head to `out`.
 pub fn write_reply(out: &mut Vec<u8>, head: &ReplyHead<'_, '_>, downward: &Downward<'_>) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    // Writing to a Vec cannot fail.
-    let _ = write_number(out, head.status.into());
-    out.push(b' ');
-    out.extend_from_slice(head.reason.as_bytes());
-    out.extend_from_slice(b"\r\n");
+    write_status(out, head.status, head.reason);
     for field in head.fields {
         let named = head.connection.names_fields && named_by_connection(head.fields, field.name);
         if head.status == 426 && known(field.name) == Known::Upgrade {
@@ -97,6 +92,16 @@ pub fn connection_field(version: Version, keep_alive: bool) -> &'static [u8] {
         (Version::Http10, true) => b"Connection: keep-alive\r\n",
         (_, false) => b"Connection: close\r\n",
     }
+}
+
+/// Appends the status line.
+pub fn write_status(out: &mut Vec<u8>, status: u16, reason: &str) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    // Writing to a Vec cannot fail.
+    let _ = write_number(out, status.into());
+    out.push(b' ');
+    out.extend_from_slice(reason.as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends the head of a 101, with the protocol it switches to.

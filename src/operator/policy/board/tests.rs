@@ -50,6 +50,7 @@ fn session(n: u8) -> SessionView {
         ending_as: None,
         view_id: None,
         ended_for: None,
+        moves: 0,
         facts: SessionFacts::default(),
     }
 }

@@ -1,0 +1,163 @@
+// A stream whose worker is drained, or dies, plays again at another worker under the same address.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, beforeEach, test } from "./support/timed.mjs";
+import { closings, pairedAfter, startBody } from "./support/body.mjs";
+import { closeSharedBrowser, openTab, screenshot, until } from "./support/browser.mjs";
+import { WORDS } from "./support/file.mjs";
+import { BUILT } from "./support/standin.mjs";
+import { startWorker } from "./support/worker.mjs";
+
+const TOKEN = "browser-test-token-0123456789";
+const PATIENCE_MS = 60_000;
+
+/** Where the simulated body is. */
+const BODY = "127.0.2.9";
+
+let controller, workers, body, tab, page, url, id, install;
+
+after(closeSharedBrowser);
+beforeEach(async () => {
+    [controller, body, install] = await Promise.all([startController(), startBody(BODY), installStandIns()]);
+    workers = await Promise.all([0, 1].map(() => startWorker({}, {
+        controller: { url: controller.origin, token: TOKEN, heartbeat_interval: "300ms" }, drain: { timeout: "60s" },
+        bodies: body.bodies, sessions: { web_server: join(install, "web-server") },
+    })));
+    await until("both workers are up", async () => (await controller.workers()).filter(worker => worker.status === "up").length === 2, PATIENCE_MS);
+    const created = await controller.api("POST", "/api/v1/sessions", { body_ip: BODY });
+    assert.equal(created.status, 201, JSON.stringify(created.json));
+    ({ stream_url: url, session_id: id } = created.json);
+    tab = await openTab();
+    page = tab.page;
+    await page.goto(url);
+    await untilItPlays("at first");
+});
+afterEach(async () => {
+    await tab?.close();
+    // What they have left to drain ends with the second signal.
+    (workers ?? []).filter(worker => !worker.isOver()).forEach(worker => worker.signal("SIGTERM"));
+    await Promise.all((workers ?? []).map(worker => worker.stop()));
+    await controller?.stop();
+    await body?.stop();
+    await rm(install, { recursive: true, force: true });
+});
+
+/** The stand-ins of moonlight-web-stream, as a worker finds it. */
+async function installStandIns() {
+    const dir = await mkdtemp(join(tmpdir(), "neck-moves-install-"));
+    await Promise.all(["web-server", "streamer"].map(name => symlink(join(BUILT, `stand-in-${name}`), join(dir, name))));
+    await symlink(new URL("../../src/demo/static/", import.meta.url).pathname, join(dir, "static"));
+    return dir;
+}
+
+async function startController() {
+    const dir = await mkdtemp(join(tmpdir(), "neck-moves-"));
+    const config = {
+        mode: "controller",
+        server: { listen: "127.0.0.1:0", admin_token: TOKEN, state_dir: join(dir, "state"), operator_listen: "none" },
+        workers: { heartbeat_interval: "300ms", heartbeat_timeout: "1500ms" },
+        // What is watched moves when half of it is left to the worker, which is at once.
+        sessions: { move: "always" }, drain: { timeout: "120s" },
+    };
+    await writeFile(join(dir, "config.yaml"), JSON.stringify(config), { mode: 0o600 });
+    const child = spawn(join(BUILT, "hydraneckwebrtc"), ["controller", "--config", join(dir, "config.yaml")],
+        { env: { HOME: dir }, stdio: ["ignore", "pipe", "pipe"] });
+    let [output, exited] = ["", false];
+    child.stdout.on("data", bytes => { output += bytes; });
+    child.stderr.on("data", bytes => { output += bytes; });
+    child.on("exit", () => { exited = true; });
+    const stop = async () => {
+        child.kill("SIGTERM");
+        await until("the controller ends", () => exited, PATIENCE_MS);
+        await rm(dir, { recursive: true, force: true });
+    };
+    const address = await until("the controller listens", () => output.match(/listens on (\S+)/)?.[1], PATIENCE_MS);
+    const origin = `http://${address}`;
+    const api = async (method, path, body) => {
+        const headers = { Authorization: `Bearer ${TOKEN}`, "Content-Type": "application/json" };
+        const reply = await fetch(origin + path, { method, headers, body: body && JSON.stringify(body) });
+        return { status: reply.status, json: await reply.json().catch(() => undefined) };
+    };
+    const workersOf = async () => (await api("GET", "/api/v1/workers")).json?.workers ?? [];
+    return { origin, api, stop, output: () => output, workers: workersOf };
+}
+
+const place = async () => (await controller.api("GET", `/api/v1/sessions/${id}`)).json?.worker_id;
+
+/** A picture moves; when the first look at it was. */
+async function untilItPlays(what) {
+    const time = () => page.evaluate(() => document.querySelector("video")?.currentTime ?? 0).catch(() => 0);
+    let before = 0;
+    return until(`it plays ${what}`, async () => {
+        const now = await time();
+        const moves = now > 0 && before > 0 && now !== before;
+        before = now;
+        return moves && Date.now();
+    }, PATIENCE_MS);
+}
+
+/** Keeps what the overlay says, over loads of the page too: what it says of a move is there for a second. */
+const listen = () => page.evaluate(() => {
+    const keep = root => {
+        const words = sessionStorage.getItem("test-words") ?? "";
+        sessionStorage.setItem("test-words", `${words}\n${root.textContent}`);
+    };
+    for (const { shadowRoot } of document.querySelectorAll("*")) {
+        if (shadowRoot) {
+            new MutationObserver(() => keep(shadowRoot)).observe(shadowRoot, { subtree: true, childList: true, characterData: true });
+        }
+    }
+});
+
+/** It moves while `cause` is done: what the page said of it, and how long there was no stream. */
+async function movesBecause(what, words, cause) {
+    const from = await place();
+    await page.evaluate(() => { window.sameLoad = true; });
+    await listen();
+    const since = Date.now();
+    await cause(from);
+    await until("the page is loaded anew", () => page.evaluate(() => document.readyState === "complete" && !window.sameLoad).catch(() => false), PATIENCE_MS);
+    const gap = await untilItPlays("again") - since;
+    assert.notEqual(await place(), from, controller.output());
+    assert.ok(page.url().startsWith(url), `under the same address, not ${page.url()}`);
+    const said = await page.evaluate(() => sessionStorage.getItem("test-words"));
+    console.log(`  ${what}: a picture again after ${gap} ms`);
+    assert.ok(words.some(key => said.includes(WORDS[key])), said);
+    await screenshot(page, `moves-${what}`);
+    const { json } = await controller.api("GET", `/api/v1/sessions/${id}`);
+    assert.equal(json.moves, 1, JSON.stringify(json));
+    await bodySawOneGame();
+}
+
+/** The game ran on, and nothing is left on the body once the session ends. */
+async function bodySawOneGame() {
+    const before = await body.events();
+    assert.deepEqual(closings(before), [], "nothing was closed");
+    const streams = before.filter(event => event.stream_started);
+    assert.ok(streams.length >= 2 && new Set(streams.map(event => event.stream_started.got)).size === 1, JSON.stringify(before));
+    assert.equal(pairedAfter(before).length, 1, JSON.stringify(before));
+    assert.equal((await controller.api("DELETE", `/api/v1/sessions/${id}`)).status, 204);
+    const all = await body.events();
+    assert.deepEqual(pairedAfter(all), [], JSON.stringify(all));
+    assert.notDeepEqual(closings(all), [], "then the game was closed");
+}
+
+test("the stream of a drained worker plays again at another one", async () => {
+    await movesBecause("drain", ["reconnecting.moving"], async from => {
+        const drained = await controller.api("POST", `/api/v1/workers/${from}/drain`, {});
+        assert.equal(drained.status, 204);
+    });
+});
+
+test("the stream of a killed worker plays again at another one", async () => {
+    // Whether the page still finds it on its way is chance.
+    await movesBecause("death", ["reconnecting.moving", "reconnecting.hint"], async from => {
+        const all = await Promise.all(workers.map(async worker => [worker, (await worker.api("GET", "/api/v1/sessions")).json.sessions.length]));
+        const [killed] = all.find(([, count]) => count > 0);
+        assert.ok(from && killed, "its worker");
+        killed.signal("SIGKILL");
+    });
+});
