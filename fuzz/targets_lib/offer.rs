@@ -52,9 +52,6 @@ pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(offer) = Offer::read(text) else { return };
     let ice = IceParameters { ufrag: "abcd".into(), pwd: "p".repeat(24), candidates: Vec::new() };
-    let restarted = offer.with_ice(&ice);
-    assert_eq!(restarted.sections(), offer.sections(), "a restart changes media");
-    assert_eq!(restarted.fingerprints(), offer.fingerprints(), "a restart changes certificates");
     MEDIA.with(|media| offer_to(&media.get_or_init(running).media, (offer, text), &ice));
     peer::offer_to_all(text);
 }

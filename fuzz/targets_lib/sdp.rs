@@ -5,7 +5,9 @@ use std::cell::OnceCell;
 use std::time::Instant;
 
 use hydraneckwebrtc::media::rtp::routes::Routes;
-use hydraneckwebrtc::media::sdp::{Description, Offer, Purpose, Supported, VideoCodec};
+use hydraneckwebrtc::media::sdp::{
+    Agreement, Description, IceParameters, Offer, Purpose, Supported, VideoCodec,
+};
 use hydraneckwebrtc::media::subscriber;
 use str0m::change::SdpOffer;
 use str0m::config::DtlsCert;
@@ -29,8 +31,10 @@ pub fn run(data: &[u8]) {
     if agreed.is_err() {
         return;
     }
-    let plain = offer.plain();
-    let Ok(parsed) = SdpOffer::from_sdp_string(&plain) else {
+    let agreement = Agreement::of(&offer).expect("each m= line has its words");
+    let plain = agreement.plain();
+    restart(&agreement);
+    let Ok(parsed) = SdpOffer::from_sdp_string(plain) else {
         panic!("the WebRTC code does not read\n{plain}")
     };
     let mut rtc = rtc(video, choice & 3 == 0 || supported.opus);
@@ -39,7 +43,7 @@ pub fn run(data: &[u8]) {
         Err(error) => panic!("the WebRTC code does not answer: {error}\n{plain}"),
     };
     let _ = Routes::of(&answer);
-    let Some(whole) = offer.whole_answer(&answer) else {
+    let Some(whole) = agreement.whole_answer(&answer) else {
         panic!("no whole answer of\n{answer}\nto\n{plain}")
     };
     let read = Description::parse(&whole).expect("an answer is a description");
@@ -50,6 +54,17 @@ pub fn run(data: &[u8]) {
         assert_eq!(head.split(' ').nth(1) != Some("0"), section.is_taken(), "{whole}");
         assert_eq!(answered.has("candidate"), section.is_taken(), "{whole}");
     }
+}
+
+/// An ICE restart changes the lines of ICE and nothing else.
+fn restart(agreement: &Agreement) {
+    let ice = IceParameters { ufrag: "abcd".into(), pwd: "p".repeat(24), candidates: Vec::new() };
+    let restarted = agreement.restarted(&ice);
+    let is_of_ice = |line: &&str| line.starts_with("a=ice-") || line.starts_with("a=candidate:");
+    let others =
+        |text: &str| text.lines().filter(|line| !is_of_ice(line)).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(others(&restarted), others(agreement.plain()), "a restart changes media or certificates");
+    assert!(restarted.contains("a=ice-ufrag:abcd\r\n"), "{restarted}");
 }
 
 fn rtc(video: VideoCodec, opus: bool) -> Rtc {

@@ -15,7 +15,7 @@ use crate::acme::protocol::says::{MAX_REPLY_BYTES, Reply};
 use crate::acme::protocol::trouble::{Kind, Trouble};
 use crate::host::clock::wall_time;
 use crate::host::crypto;
-use crate::host::http_client::{self, Traced};
+use crate::host::http_client::{self, Traced, is_unknown_host};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -102,16 +102,6 @@ impl Client {
             kind,
             format!("the certificate authority at {host} cannot be reached: {advice} ({error})"),
         )
-    }
-}
-
-/// Whether a name could not be looked up.
-pub fn is_unknown_host(error: &ureq::Error) -> bool {
-    match error {
-        ureq::Error::HostNotFound => true,
-        // What getaddrinfo(3) says has no kind of its own.
-        ureq::Error::Io(error) => error.raw_os_error().is_none() && error.to_string().contains("lookup"),
-        _ => false,
     }
 }
 

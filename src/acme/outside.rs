@@ -6,11 +6,10 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::tls::TlsConfig;
 
-use crate::acme::client::is_unknown_host;
 use crate::acme::protocol::trouble;
 use crate::edge::tls::names::ServedCertificates;
 use crate::host::entropy;
-use crate::host::http_client;
+use crate::host::http_client::{self, is_unknown_host};
 
 /// For one name: an authority waits ten seconds.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
+use ureq::http::Uri;
 
 use super::{CALL, Task};
 use crate::acme::certificate::first;
@@ -120,7 +121,7 @@ pub(super) fn disks(settings: &Settings) -> Vec<Finding> {
 pub(super) fn certificate(settings: &Settings, service: &Seen) -> Option<Finding> {
     let (key, wanted, held, problem) = match &settings.tls {
         // One without the extension of names is not judged: the settings were checked to hold a pair that can be served.
-        Some(tls) => ("server.tls", Vec::new(), Some(dates(&fs::read(&tls.cert).ok()?)?), None),
+        Some(tls) => ("server.tls", advertised(settings), Some(dates(&fs::read(&tls.cert).ok()?)?), None),
         None if settings.server.names().is_empty() => return None,
         None => {
             let told = &service.health["extra"]["certificate"];
@@ -136,6 +137,14 @@ pub(super) fn certificate(settings: &Settings, service: &Seen) -> Option<Finding
         }
     };
     Some(services::certificate(&Certificate { key, wanted, held, problem }, wall_time()))
+}
+
+/// The name by which a controller reaches this worker and expects its certificate. Outside names may be another proxy's.
+fn advertised(settings: &Settings) -> Vec<String> {
+    let url: Option<Uri> = settings.server.advertise_url.as_ref().and_then(|url| url.parse().ok());
+    let url = url.filter(|url| url.scheme_str() == Some("https"));
+    let host = url.as_ref().and_then(Uri::host).map(|host| host.trim_matches(['[', ']']).to_owned());
+    host.into_iter().collect()
 }
 
 /// Of the first certificate of a PEM text.
@@ -162,7 +171,10 @@ pub(super) fn stream_process(settings: &Settings) -> Task {
         let found = StreamProcess {
             path: path.display().to_string(),
             is_unwanted: hindrance.as_ref().is_some_and(|hindrance| hindrance.meant),
-            trouble: hindrance.map(|hindrance| hindrance.reason),
+            trouble: hindrance.map(|hindrance| hindrance.reason).or_else(|| {
+                let why = installed.trouble.as_ref()?;
+                Some(format!("{} does not run on this host: {why}", path.display()))
+            }),
             name: installed.name(),
             has_version: installed.version.is_some(),
             meaning: installed.meaning().to_owned(),

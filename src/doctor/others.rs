@@ -14,19 +14,24 @@ use crate::core::turn::credentials::Credentials;
 use crate::core::wall_time::WallTime;
 use crate::edge::tls;
 use crate::host::clock::wall_time;
+use crate::host::crypto::{self, TlsConfig};
 use crate::host::turn::{self, Plan};
-use crate::host::{crypto, entropy, http_client};
+use crate::host::{entropy, http_client};
 use crate::worker::ice;
 
 fn agent(ca_file: Option<&Path>) -> Result<Agent, String> {
+    Ok(agent_of(crypto::client_roots(ca_file)?))
+}
+
+fn agent_of(tls: TlsConfig) -> Agent {
     let config = Agent::config_builder()
-        .tls_config(crypto::client_roots(ca_file)?)
+        .tls_config(tls)
         .timeout_global(Some(CALL))
         .http_status_as_error(false)
         .proxy(None)
         .max_redirects(0)
         .build();
-    Ok(http_client::agent(config))
+    http_client::agent(config)
 }
 
 /// Our clock beside those of the controller and of the certificates' authority.
@@ -49,9 +54,15 @@ pub(super) fn clock(settings: &Settings) -> Task {
     })
 }
 
-/// The `Date` of what answers there, and ours at that moment. Where its certificate is refused nobody's word counts.
+/// The `Date` of what answers there, and ours at that moment. Where its certificate is refused nobody's word counts, but for one that is
+/// refused for its dates: by a wrong clock all of them are, and it is the clock that is asked about. Nothing is told to whoever that is.
 fn date(url: &str, ca_file: Option<&Path>) -> Option<(WallTime, WallTime)> {
-    let reply = agent(ca_file).ok()?.get(url).call().ok()?;
+    let reply = match agent(ca_file).ok()?.get(url).call() {
+        Err(error) if crypto::is_refused_for_its_dates(&error) => {
+            agent_of(TlsConfig::builder().disable_verification(true).build()).get(url).call().ok()?
+        }
+        reply => reply.ok()?,
+    };
     let told = reply.headers().get("Date")?.to_str().ok()?;
     Some((WallTime::from_http_date(told)?, wall_time()))
 }
@@ -75,6 +86,11 @@ fn answer_of(link: &ControllerLink, url: &str) -> Controller {
     match sent {
         Err(why) => Controller::Unreached(format!("controller.ca_file: {why}")),
         Ok(Err(error)) => Controller::Unreached(match crypto::refused_certificate(&error) {
+            Some(why) if crypto::is_refused_for_its_dates(&error) => {
+                format!(
+                    "its certificate is refused ({why}): set the clock (timedatectl set-ntp true), or renew the certificate there"
+                )
+            }
             Some(why) => {
                 format!(
                     "its certificate is refused ({why}): check controller.ca_file and the name in the URL"

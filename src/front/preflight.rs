@@ -89,7 +89,10 @@ pub fn port(
             "{key}: port {port} is in use by a {verb} that runs here; fine, if it is this one"
         ));
     } else {
-        found.refusals.push(format!("{key}: {}", ports::in_words(what, port, &error)));
+        let holder = Some(protocol).filter(|_| error.kind() == ErrorKind::AddrInUse);
+        let holder = holder.and_then(|protocol| ports::holder(protocol, port));
+        let holder = holder.map(|name| format!("; {name} has it")).unwrap_or_default();
+        found.refusals.push(format!("{key}: {}{holder}", ports::in_words(what, port, &error)));
     }
 }
 

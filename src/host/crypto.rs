@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::CertificateError::{
+    self, Expired, ExpiredContext, NotValidForNameContext, NotValidYet, NotValidYetContext, UnknownIssuer,
+};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts};
 
 pub use ureq::tls::TlsConfig;
@@ -44,9 +47,34 @@ pub fn client_of(lease: &LeaseConfig) -> Result<TlsConfig, String> {
 /// Why we refused the other side's certificate, if that is what went wrong. Then nothing was sent.
 pub fn refused_certificate(error: &ureq::Error) -> Option<String> {
     match tls_error(error) {
-        Some(rustls::Error::InvalidCertificate(why)) => Some(format!("{why:?}")),
+        Some(rustls::Error::InvalidCertificate(why)) => Some(in_words(why)),
         _ => None,
     }
+}
+
+/// As rustls names it, and what that means.
+fn in_words(why: &CertificateError) -> String {
+    match why {
+        Expired | ExpiredContext { .. } => "Expired: it is over, by this host's clock".to_owned(),
+        NotValidYet | NotValidYetContext { .. } => {
+            "NotValidYet: it has not begun, by this host's clock".to_owned()
+        }
+        NotValidForNameContext { presented, .. } => {
+            let names = if presented.is_empty() { "nobody".to_owned() } else { presented.join(", ") };
+            format!("NotValidForName: it is for {names}")
+        }
+        UnknownIssuer => "UnknownIssuer: it comes from nobody that is believed".to_owned(),
+        why => format!("{why:?}"),
+    }
+}
+
+/// Whether we refused the other side's certificate for its dates: it is old, or our clock is wrong.
+pub fn is_refused_for_its_dates(error: &ureq::Error) -> bool {
+    use rustls::Error::InvalidCertificate;
+    matches!(
+        tls_error(error),
+        Some(InvalidCertificate(Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }))
+    )
 }
 
 /// What went wrong with TLS, if that is what went wrong.

@@ -76,9 +76,22 @@ pub fn in_words(error: &ureq::Error, url: &str) -> String {
         ureq::Error::Io(io) if !https && closes_at_once(io.kind()) => {
             "it closes the connection without an answer: write https:// if it is a port for HTTPS"
         }
+        _ if is_unknown_host(error) => {
+            "its name cannot be looked up: check the name, and the name servers in /etc/resolv.conf"
+        }
         _ => return error.to_string(),
     };
     format!("{hint} ({error})")
+}
+
+/// Whether a name could not be looked up.
+pub fn is_unknown_host(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::HostNotFound => true,
+        // What getaddrinfo(3) says has no kind of its own.
+        ureq::Error::Io(error) => error.raw_os_error().is_none() && error.to_string().contains("lookup"),
+        _ => false,
+    }
 }
 
 fn closes_at_once(kind: io::ErrorKind) -> bool {

@@ -8,6 +8,7 @@ pub mod crypto;
 pub mod descriptors;
 pub mod disk;
 pub mod entropy;
+pub mod executable;
 pub mod http_client;
 pub mod identity_key;
 pub mod interfaces;

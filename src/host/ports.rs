@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 
+use crate::logging;
+
 /// Ports below are for those who may bind them.
 pub const FIRST_FREE: u16 = 1024;
 
@@ -63,19 +65,32 @@ pub fn probe(protocol: Protocol, address: SocketAddr) -> io::Result<()> {
 /// Whether a `verb` of this program on this host has a socket on the port.
 pub fn is_held_by(verb: &str, protocol: Protocol, port: u16) -> bool {
     let sockets = sockets_on(protocol, port);
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let ours = processes
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .filter(|pid| runs(*pid, verb));
-    ours.into_iter().any(|pid| match fs::read_dir(format!("/proc/{pid}/fd")) {
-        Ok(descriptors) => {
-            let links = descriptors.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
-            let mut names = links.map(|link| link.to_string_lossy().into_owned());
-            names.any(|name| sockets.iter().any(|socket| name == format!("socket:[{}]", socket.inode)))
-        }
+    processes().filter(|pid| runs(*pid, verb)).any(|pid| {
         // Another user's: its sockets can be told by their owner only.
-        Err(_) => owner(pid).is_some_and(|uid| sockets.iter().any(|socket| socket.uid == uid)),
+        let by_owner = || owner(pid).is_some_and(|uid| sockets.iter().any(|socket| socket.uid == uid));
+        has_one_of(pid, &sockets).unwrap_or_else(by_owner)
     })
+}
+
+/// Who has a socket on the port, by name and process. Only root sees those of others.
+pub fn holder(protocol: Protocol, port: u16) -> Option<String> {
+    let sockets = sockets_on(protocol, port);
+    let pid = processes().find(|pid| has_one_of(*pid, &sockets) == Some(true))?;
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    Some(format!("{} (process {pid})", logging::clean(name.trim_end())))
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Whether the process has one of these sockets; `None`: we may not look.
+fn has_one_of(pid: u32, sockets: &[Held]) -> Option<bool> {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    let links = descriptors.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+    let mut names = links.map(|link| link.to_string_lossy().into_owned());
+    Some(names.any(|name| sockets.iter().any(|socket| name == format!("socket:[{}]", socket.inode))))
 }
 
 /// Whether systemd itself listens on the TCP port, for a socket unit. Only root can see that.
@@ -160,6 +175,8 @@ mod tests {
             assert_eq!(probe(protocol, address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
             assert_eq!(sockets_on(protocol, address.port()).len(), 1);
             assert!(!is_held_by("worker", protocol, address.port()), "it is held by a test");
+            let found = holder(protocol, address.port()).unwrap_or_default();
+            assert!(found.ends_with(&format!("(process {})", std::process::id())), "{found}");
         }
         drop((listener, socket));
         for _ in 0..2 {

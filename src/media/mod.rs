@@ -213,7 +213,7 @@ impl Media {
         ice: &IceParameters,
     ) -> Result<Restarted, RestartRefused> {
         let pending = self.0.directory.with_pending(peer, |seed| {
-            let known = seed.offer.as_ref().ok_or(RestartRefused::NoPeer)?;
+            let known = seed.agreement.as_ref().ok_or(RestartRefused::NoPeer)?;
             let restarted = offer::restart(&mut seed.rtc, &mut *seed.role, known, ice)?;
             seed.ufrag.clone_from(&restarted.ice.ufrag);
             seed.their_ufrag.clone_from(&ice.ufrag);

@@ -19,7 +19,7 @@ use crate::media::local_candidates::LocalCandidates;
 use crate::media::pending_peer::PendingPeer;
 use crate::media::role::{OfferRefused, Role};
 use crate::media::rtp::routes::Routes;
-use crate::media::sdp::{IceParameters, Offer, answer as sdp_answer, plain_candidate};
+use crate::media::sdp::{Agreement, IceParameters, Offer, answer as sdp_answer, plain_candidate};
 use crate::media::shared::{RestartRefused, Restarted, Shared};
 use crate::media::udp::Pair;
 
@@ -59,7 +59,8 @@ fn build(wanted: Wanted, shared: &Arc<Shared>, now: Instant) -> Result<(PendingP
             "both sides are ICE-lite, so nobody would check: leave out a=ice-lite",
         ));
     }
-    let parsed = parse(&offer).map_err(OfferRefused::unusable)?;
+    let agreement = Agreement::of(&offer).ok_or_else(|| OfferRefused::unusable("an m= line lacks words"))?;
+    let parsed = parse(agreement.plain()).map_err(OfferRefused::unusable)?;
     let own = shared.pool.as_ref().map(|pool| pool.bind()).transpose().map_err(|error| no_port(&error))?;
     let locals = locals(shared, own.as_ref());
     let candidates = locals.candidates();
@@ -84,12 +85,12 @@ fn build(wanted: Wanted, shared: &Arc<Shared>, now: Instant) -> Result<(PendingP
         .map_err(|error| OfferRefused::unusable(foreign::unanswerable(&error)))?;
     let answer = answer.to_sdp_string();
     let routes = Routes::of(&answer);
-    let answer = whole_answer(&offer, &answer).map_err(OfferRefused::unusable)?;
+    let answer = whole_answer(&agreement, &answer).map_err(OfferRefused::unusable)?;
     let answer = told(&shared.config, answer);
     role.settle(&answer, &mut rtc)?;
     let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
     let id = PeerId::from_entropy(entropy::bytes());
-    let IceParameters { ufrag: their_ufrag, pwd: their_pwd, .. } = offer.ice();
+    let IceParameters { ufrag: their_ufrag, pwd: their_pwd, candidates: their_candidates } = offer.ice();
     let (session, view, client, since) = (wanted.session, Arc::default(), None, now);
     let seed = PendingPeer {
         id,
@@ -98,11 +99,12 @@ fn build(wanted: Wanted, shared: &Arc<Shared>, now: Instant) -> Result<(PendingP
         rtc,
         role,
         view,
-        offer: Some(offer),
+        agreement: Some(agreement),
         routes,
         ufrag,
         their_ufrag,
         their_pwd,
+        their_candidates,
         locals,
         egress: Egress::new(keys),
         own,
@@ -115,16 +117,16 @@ fn build(wanted: Wanted, shared: &Arc<Shared>, now: Instant) -> Result<(PendingP
 pub fn restart(
     rtc: &mut Rtc,
     role: &mut dyn Role,
-    offer: &Offer,
+    agreement: &Agreement,
     ice: &IceParameters,
 ) -> Result<Restarted, RestartRefused> {
     let unusable = |why: String| RestartRefused::Unusable(why);
-    let parsed = parse(&offer.with_ice(ice)).map_err(unusable)?;
+    let parsed = parse(&agreement.restarted(ice)).map_err(unusable)?;
     role.renegotiating(rtc);
     let answer = rtc.sdp_api().accept_offer(parsed);
     role.renegotiated(rtc);
     let answer = answer.map_err(|error| unusable(foreign::unanswerable(&error)))?;
-    let answer = whole_answer(offer, &answer.to_sdp_string()).map_err(unusable)?;
+    let answer = whole_answer(agreement, &answer.to_sdp_string()).map_err(unusable)?;
     let ours = own_ice(&answer).ok_or_else(|| unusable("the answer has no ICE parameters".into()))?;
     Ok(Restarted { answer, ice: ours })
 }
@@ -135,8 +137,10 @@ pub fn told(config: &MediaConfig, answer: String) -> String {
 }
 
 /// What the client gets for what the WebRTC code answers.
-fn whole_answer(offer: &Offer, answer: &str) -> Result<String, String> {
-    offer.whole_answer(answer).ok_or_else(|| foreign::unanswerable(&"its answer lacks what was agreed on"))
+fn whole_answer(agreement: &Agreement, answer: &str) -> Result<String, String> {
+    agreement
+        .whole_answer(answer)
+        .ok_or_else(|| foreign::unanswerable(&"its answer lacks what was agreed on"))
 }
 
 /// A candidate of a client, where it is of use: a browser hides its addresses behind `.local` names, and is found by its checks.
@@ -158,8 +162,8 @@ fn own_ice(answer: &str) -> Option<IceParameters> {
     Some(IceParameters { ufrag, pwd, candidates })
 }
 
-fn parse(offer: &Offer) -> Result<SdpOffer, String> {
-    SdpOffer::from_sdp_string(&offer.plain()).map_err(|error| foreign::unreadable(&error))
+fn parse(plain: &str) -> Result<SdpOffer, String> {
+    SdpOffer::from_sdp_string(plain).map_err(|error| foreign::unreadable(&error))
 }
 
 fn no_port(error: &io::Error) -> OfferRefused {

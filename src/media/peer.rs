@@ -29,7 +29,7 @@ use crate::media::role::{Changes, Context, Description, Gone, Role, RoleEvent, R
 use crate::media::rtp::forwarder::StreamPacket;
 use crate::media::rtp::routes::Routes;
 use crate::media::sdp::offer::MAX_CANDIDATES;
-use crate::media::sdp::{IceParameters, Offer};
+use crate::media::sdp::{Agreement, IceParameters};
 use crate::media::shared::{RestartRefused, Restarted};
 use crate::media::sockets::{Datagram, Remote, Sockets};
 use crate::media::stream::StreamId;
@@ -68,7 +68,7 @@ pub struct Peer {
     rtc: Rtc,
     role: Box<dyn Role>,
     view: Arc<PeerView>,
-    offer: Option<Offer>,
+    agreement: Option<Agreement>,
     /// Both sides agreed on something.
     is_described: bool,
     /// Of a room: it has a port of its own kind, and comes by a relay.
@@ -147,7 +147,7 @@ impl Peer {
             rtc: seed.rtc,
             role: seed.role,
             view: seed.view,
-            offer: seed.offer,
+            agreement: seed.agreement,
             is_described: !is_member,
             is_member,
             routes: seed.routes,
@@ -173,8 +173,7 @@ impl Peer {
             answers_again: false,
             trouble: None,
         };
-        let named = peer.offer.as_ref().map(|offer| offer.ice().candidates).unwrap_or_default();
-        peer.announced(&named, peer.wants, io);
+        peer.announced(&seed.their_candidates, peer.wants, io);
         Ok(peer)
     }
 
@@ -851,8 +850,8 @@ impl Peer {
         now: Instant,
         io: &Sockets,
     ) -> Result<Restarted, RestartRefused> {
-        let offer = self.offer.as_ref().ok_or(RestartRefused::NoPeer)?;
-        let restarted = offer::restart(&mut self.rtc, &mut *self.role, offer, ice)?;
+        let agreement = self.agreement.as_ref().ok_or(RestartRefused::NoPeer)?;
+        let restarted = offer::restart(&mut self.rtc, &mut *self.role, agreement, ice)?;
         self.ufrag.clone_from(&restarted.ice.ufrag);
         self.trickled = 0;
         self.consent.restart(Credentials {

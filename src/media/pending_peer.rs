@@ -14,7 +14,7 @@ use crate::media::ids::PeerId;
 use crate::media::local_candidates::LocalCandidates;
 use crate::media::role::Role;
 use crate::media::rtp::routes::Routes;
-use crate::media::sdp::Offer;
+use crate::media::sdp::Agreement;
 use crate::media::udp::Pair;
 use crate::media::view::{PeerView, Standing};
 
@@ -32,8 +32,8 @@ pub struct PendingPeer {
     pub role: Box<dyn Role>,
     /// What is published of it.
     pub view: Arc<PeerView>,
-    /// What it offered, for ICE restarts; a member restarts by another offer.
-    pub offer: Option<Offer>,
+    /// What was agreed on, for ICE restarts; a member restarts by another offer.
+    pub agreement: Option<Agreement>,
     /// Whose packets are that name no section.
     pub routes: Routes,
     /// Our user name fragment.
@@ -42,6 +42,8 @@ pub struct PendingPeer {
     pub their_ufrag: String,
     /// The browser's password.
     pub their_pwd: String,
+    /// The candidates in its offer.
+    pub their_candidates: Vec<String>,
     /// Our candidates.
     pub locals: LocalCandidates,
     /// What it will send itself.

@@ -14,7 +14,7 @@ use crate::core::fleet::wire::{Hindrance, Stops};
 use crate::core::session::FailureKind;
 use crate::core::session::reason::EndReason;
 use crate::engine::moonlight::layout;
-use crate::host::{descriptors, disk};
+use crate::host::{descriptors, disk, executable};
 use crate::worker::data_dir::DataDir;
 use crate::worker::registry::{SessionHandle, SessionRegistry};
 
@@ -82,21 +82,21 @@ fn web_server(settings: &Settings) -> Option<String> {
     let streamer = layout::streamer(web_server);
     for program in [web_server, &streamer] {
         if let Some(why) = not_executable(program) {
-            return Some(named(program, why));
+            return Some(named(program, &why));
         }
     }
     let pages = layout::pages(web_server);
     (!pages.is_dir()).then(|| named(&pages, "is no directory"))
 }
 
-fn not_executable(path: &Path) -> Option<&'static str> {
+fn not_executable(path: &Path) -> Option<String> {
     if path.is_dir() {
-        return Some("is a directory");
+        return Some("is a directory".to_owned());
     }
     match rustix::fs::accessat(rustix::fs::CWD, path, Access::EXEC_OK, AtFlags::EACCESS) {
-        Ok(()) => None,
-        Err(Errno::NOENT | Errno::NOTDIR) => Some("is missing"),
-        Err(_) => Some("is not executable by this worker's user"),
+        Ok(()) => executable::hindrance(path),
+        Err(Errno::NOENT | Errno::NOTDIR) => Some("is missing".to_owned()),
+        Err(_) => Some("is not executable by this worker's user".to_owned()),
     }
 }
 
@@ -154,6 +154,11 @@ mod tests {
         found("streamer is missing");
         program(&base.join("streamer"), 0o600);
         found("streamer is not executable");
+        std::fs::write(base.join("streamer"), "#!/nonexistent/sh\n").unwrap();
+        found("streamer is not executable");
+        program(&base.join("streamer"), 0o755);
+        std::fs::write(base.join("streamer"), "#!/nonexistent/sh\n").unwrap();
+        found("streamer is a script for \"/nonexistent/sh\", which is missing");
         program(&base.join("streamer"), 0o755);
         found("static is no directory");
         std::fs::create_dir(base.join("static")).unwrap();

@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::http;
-use crate::lab::{Lab, NOBODY, Role, eventually};
+use crate::lab::{Lab, NOBODY, Role, eventually, eventually_equal};
 
 /// Slots of each sound worker; there are two. The broken one has more, so that every choice by load falls on it. Half of the creates of
 /// `tests/fleet/thirty-creates`.
@@ -356,7 +356,7 @@ fn creates_that_fail_for_the_bodys_or_the_requests_reason_go_to_no_other_worker(
         }
     }
     let failed = |role: &Role| role.log_text().matches("create failed").count();
-    assert_eq!(failed(&first) + failed(&second), 6, "each create was one worker's");
+    eventually_equal("creates that failed, each at one worker", &6, || failed(&first) + failed(&second));
     let told = problems(&controller);
     assert!(!told.contains("worker first") && !told.contains("worker second"), "{told}");
 }

@@ -209,8 +209,7 @@ fn confinement_can_be_switched_off_and_that_is_warned_of() {
     let (tried, _) = place.run("intruder", "engine/engine.log", &before);
     let read = tried.iter().find(|(what, _)| what == "read config").expect("an attempt");
     assert_eq!(read.1, "done", "{tried:?}");
-    let log = place.worker.log_text();
-    assert!(log.contains("sessions.confine is off"), "{log}");
+    place.worker.wait_for_log("sessions.confine is off");
     assert_eq!(place.worker.get("/api/v1/health").json()["extra"]["hardening"]["confine"], false);
 }
 

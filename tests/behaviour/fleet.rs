@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::http::{self, Stream};
 use crate::lab::{HEARTBEAT, Lab, Role, eventually, eventually_equal};
+use crate::namespaces::accepted;
 
 /// Bodies that get a session in this test: both workers full.
 const SESSIONS: usize = 30;
@@ -86,18 +87,22 @@ fn a_restarted_controller_is_whole_within_two_heartbeats(controller: &mut Role, 
     assert!(direct.plays());
     controller.kill();
     assert!(direct.plays(), "a WebSocket to the worker died with the controller");
+    let before = accepted(second);
     controller.restart();
     let back = Instant::now();
     let routed = |id: &String| http::get_page(&controller.url, &format!("/session/{id}/")).status == 307;
-    eventually("every session is routed again", || ids.iter().all(routed).then_some(()));
-    let (took, allowed) = (back.elapsed(), HEARTBEAT * 2);
+    // Heartbeats are counted and not timed: a loaded machine sends them late.
+    eventually("every session is routed again", || {
+        let beats = accepted(second) - before;
+        let is_whole = ids.iter().all(routed);
+        assert!(is_whole || beats < 2, "a session is not routed though {beats} heartbeats were taken");
+        is_whole.then_some(())
+    });
     println!(
         "every session was routed again after {} ms (two heartbeats: {} ms)",
-        took.as_millis(),
-        allowed.as_millis()
+        back.elapsed().as_millis(),
+        (HEARTBEAT * 2).as_millis()
     );
-    // The measured time has the requests of this test in it; a loaded machine needs some slack.
-    assert!(took < allowed + std::time::Duration::from_secs(2), "{took:?}");
     assert!(direct.plays(), "a WebSocket to the worker died with the controller's restart");
 }
 

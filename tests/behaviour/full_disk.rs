@@ -203,8 +203,7 @@ fn odd_entries_in_the_state_directory_are_set_aside_and_stop_no_start() {
         std::os::unix::fs::chown(state.join("outbox"), Some(12_345), None).expect("another user");
     }
     worker.restart();
-    let log = worker.log_text();
-    assert!(log.contains("had mode 777; it has 700 now"), "{log}");
-    assert!(log.contains("sessions/d.json is another user's; set aside as d.json.odd"), "{log}");
+    worker.wait_for_log("had mode 777; it has 700 now");
+    worker.wait_for_log("sessions/d.json is another user's; set aside as d.json.odd");
     assert!(elsewhere.join("precious.json").exists(), "nothing is touched where a link leads");
 }

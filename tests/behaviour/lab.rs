@@ -313,10 +313,17 @@ impl Role {
 
     /// The port that the log gives for a session.
     pub fn port_of(&self, id: &str) -> u16 {
-        let text = self.log_text();
         let marker = format!("session {} for body", &id[..8]);
-        let line = text.lines().find(|line| line.contains(&marker)).expect("its line in the log");
+        let line = eventually(&format!("{} logs its port", self.name), || {
+            self.log_text().lines().find(|line| line.contains(&marker)).map(str::to_owned)
+        });
         line.rsplit(' ').next().and_then(|port| port.parse().ok()).expect("its port in the log")
+    }
+
+    /// Waits until the log says this in so many places, no more and no less.
+    pub fn wait_for_log_times(&self, times: usize, text: &str) {
+        let what = format!("times that {} logs {text:?}", self.name);
+        eventually_equal(&what, &times, || self.log_text().matches(text).count());
     }
 
     /// No whole session id and no token in the log.
@@ -351,8 +358,9 @@ impl Role {
         self.child.id()
     }
 
+    /// What it has logged so far. A thread of its own writes that, so what was done may come into it a while later: wait for it.
     pub fn log_text(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
+        whole_lines(&self.log)
     }
 
     /// SIGKILL, and its end.
@@ -477,6 +485,13 @@ fn next_port_range() -> u32 {
 fn set_mode(path: &Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("its mode");
+}
+
+/// What is in a log, without a last line that is still being written; nothing if there is none.
+pub fn whole_lines(log: &Path) -> String {
+    let mut bytes = fs::read(log).unwrap_or_default();
+    bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Asks again and again until there is an answer.

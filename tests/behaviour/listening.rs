@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::http;
-use crate::lab::{Lab, TOKEN, eventually};
+use crate::lab::{Lab, TOKEN, eventually, whole_lines};
 
 /// Does what systemd does for a service with a socket unit: descriptors from 3 on, and variables that name them and the process.
 /// They come as standard input and output, which a test can hand over.
@@ -58,7 +58,7 @@ impl Served {
     }
 
     fn log_text(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
+        whole_lines(&self.log)
     }
 
     /// The addresses that it says it listens on.

@@ -8,10 +8,7 @@ use crate::lab::{Lab, Role, eventually};
 
 /// The lines of a JSON log.
 fn lines(role: &Role) -> Vec<Value> {
-    let text = role.log_text();
-    // The last line may still be being written.
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole
+    role.log_text()
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
         .collect()

@@ -150,11 +150,7 @@ fn a_lost_copy_comes_with_the_next_heartbeat_and_a_worker_starts_without_its_con
     fs::write(copy(&lab, "first"), "{half").expect("written");
     worker.restart();
     eventually("the copy is brought anew", || read(&copy(&lab, "first"))?["secret"].as_str().map(|_| ()));
-    assert!(
-        worker.log_text().contains("namespace first: its configuration is not there"),
-        "{}",
-        worker.log_text()
-    );
+    worker.wait_for_log("namespace first: its configuration is not there");
     // Without the controller the worker goes by what it has.
     drop(controller);
     worker.restart();

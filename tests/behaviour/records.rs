@@ -54,8 +54,8 @@ fn a_session_can_be_rated_while_it_lives_and_after_its_end_through_the_controlle
     }
     let unknown = rate(&controller, &"ab".repeat(16), 3);
     assert_eq!((unknown.status, unknown.json()["reason"].is_null()), (404, true), "{unknown:?}");
+    worker.wait_for_log(&format!("[rating] session {}: 4 of 5", &over[..8]));
     worker.assert_log_keeps_secrets(&[&living, &over]);
-    assert!(worker.log_text().contains(&format!("[rating] session {}: 4 of 5", &over[..8])));
 }
 
 /// A path, the status that is expected, fields and a body.
@@ -127,8 +127,7 @@ fn the_window_of_an_ended_session_survives_the_death_of_its_worker() {
         assert_eq!(reply.status, 200, "{reply:?}");
         assert_eq!(tell(&controller, id, 1).status, 204);
     }
-    let log = worker.log_text();
-    assert!(log.contains("session-x.json is unreadable"), "{log}");
+    worker.wait_for_log("session-x.json is unreadable");
     assert!(state(&lab, "sessions/session-x.json.unreadable").exists());
     assert!(!state(&lab, "sessions/session-y.json.new").exists());
     worker.assert_log_keeps_secrets(&[&over, &living]);

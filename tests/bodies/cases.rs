@@ -237,9 +237,7 @@ fn run(farm: &Farm, worker: &Role, case: &Case, number: u8, body: &Body) -> Opti
     if !words.contains(case.says) {
         return Some(format!("{:?} is not in {words}", case.says));
     }
-    if !worker.log_text().contains(case.logs) {
-        return Some(format!("{:?} is not in the log", case.logs));
-    }
+    worker.wait_for_log(case.logs);
     let left = farm.lab.left_overs("one");
     if !left.is_empty() {
         return Some(format!("left behind: {left:?}"));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use hydraneckwebrtc::media::rtp::packet;
 use hydraneckwebrtc::media::rtp::payload::{self, Packing};
+use hydraneckwebrtc::media::transport::datagram;
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid, Rid, Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive};
@@ -89,6 +90,10 @@ pub struct Client {
     answered: String,
     /// Each media datagram with a number that is divided by this is lost on its way, the first time.
     pub loses_each: Option<u16>,
+    /// So many of a hundred datagrams of media and of what is sent again are lost.
+    pub loses_percent: u64,
+    /// The last number drawn (xorshift; never 0).
+    drawn: u64,
     /// Time zero of the generator's stamps.
     pub epoch: Option<Instant>,
 }
@@ -157,6 +162,8 @@ impl Client {
             in_key_frame: false,
             answered: String::new(),
             loses_each: None,
+            loses_percent: 0,
+            drawn: 0x9E37_79B9_7F4A_7C15,
             epoch: None,
         }
     }
@@ -241,13 +248,25 @@ impl Client {
         }
     }
 
-    /// Whether this one gets lost; by its SSRC what is sent again does not.
-    fn loses(&self, datagram: &[u8]) -> bool {
+    /// Whether this one gets lost: each so manieth of media, which by its SSRC what is sent again is not, or some of both.
+    fn loses(&mut self, datagram: &[u8]) -> bool {
+        let is_media = datagram::kind(datagram) == Some(datagram::Kind::Rtp);
+        if is_media && self.draw() % 100 < self.loses_percent {
+            return true;
+        }
         let (Some(each), Some(header)) = (self.loses_each, packet::parse_header(datagram)) else {
             return false;
         };
         let number = u16::from_be_bytes([datagram[2], datagram[3]]);
         self.seen.ssrcs.contains(&header.ssrc) && number.is_multiple_of(each)
+    }
+
+    /// The same numbers in every run.
+    fn draw(&mut self) -> u64 {
+        self.drawn ^= self.drawn << 13;
+        self.drawn ^= self.drawn >> 7;
+        self.drawn ^= self.drawn << 17;
+        self.drawn
     }
 
     /// Does what is due by now.

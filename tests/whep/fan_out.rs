@@ -31,19 +31,21 @@ fn viewers_see_pictures_and_hear_sound_without_a_gap() {
 #[test]
 fn a_viewer_that_joins_a_group_of_ten_seconds_sees_a_picture_at_once() {
     let studio = Studio::open(1);
-    let _process = studio.play(Pace { group: 300, ..Pace::default() }, 7);
+    let pace = Pace { group: 300, ..Pace::default() };
+    let _process = studio.play(pace, 7);
     let mut early = watching(&studio, 1);
     until("four seconds of the group", &mut early, PATIENCE, |clients| clients[0].seen.frames > 120);
     let asked = Instant::now();
     let mut late = watching(&studio, 1);
     until("a picture", &mut late, PATIENCE, |clients| clients[0].seen.first_picture.is_some());
     let seen = &late[0].seen;
-    let from_offer = seen.first_picture.unwrap() - asked;
     println!(
-        "first picture {from_offer:?} after the offer, {:?} after connecting",
+        "first picture {:?} after the offer, {:?} after connecting",
+        seen.first_picture.unwrap() - asked,
         seen.first_picture.unwrap() - seen.connected.unwrap()
     );
-    assert!(from_offer < Duration::from_millis(1_000), "{from_offer:?}");
+    // How long that takes is the machine's. It did not wait for the next group.
+    assert!(seen.last_stamp < u64::from(pace.group * pace.packets), "{seen:?}");
     // It catches up with who was there before.
     let mut both = [early.remove(0), late.remove(0)];
     until("both level", &mut both, PATIENCE, |clients| {

@@ -72,6 +72,46 @@ fn what_a_viewer_lost_is_sent_again_out_of_the_streams_one_cache() {
     assert_eq!(clients[0].seen.ssrcs.len(), 1, "what is sent again is of the same picture");
 }
 
+/// What ten seconds in which thirty percent are lost leave behind: packets that never came, and of how many.
+fn after_ten_bad_seconds(studio: &Studio) -> (u64, u64) {
+    let mut clients = [studio.viewer().0, studio.viewer().0];
+    until("pictures", &mut clients, PATIENCE, |clients| clients.iter().all(|client| client.seen.frames > 10));
+    clients[0].loses_percent = 30;
+    let (began, before) = (Instant::now(), clients[0].seen.video);
+    until("ten seconds", &mut clients, PATIENCE, |_| began.elapsed() > Duration::from_secs(10));
+    let of = clients[0].seen.video - before;
+    assert!(clients[0].seen.lost > of / 5, "{} lost, {of} came", clients[0].seen.lost);
+    clients[0].loses_percent = 0;
+    // What is asked for by now still comes; what a decoder lacks for good it asks for anew.
+    clients[0].want_picture();
+    let frames = clients[0].seen.frames;
+    until("two good seconds", &mut clients, PATIENCE, |clients| clients[0].seen.frames >= frames + 60);
+    let gaps = clients[0].seen.gaps;
+    until("two more", &mut clients, PATIENCE, |clients| clients[0].seen.frames >= frames + 120);
+    let [bad, good] = &clients;
+    let seen = (bad.seen.gaps, bad.seen.ssrcs.len(), good.seen.gaps);
+    assert_eq!(seen, (gaps, 1, 0), "on the good link nothing is missing, and nobody else misses anything");
+    (gaps, of)
+}
+
+#[test]
+fn thirty_percent_lost_for_ten_seconds_heal_as_well_as_with_str0m() {
+    let healed = |studio: Studio| {
+        let _process = studio.play(Pace { group: 15, ..Pace::default() }, 7);
+        let healed = after_ten_bad_seconds(&studio);
+        (healed, studio.media.snapshot().nonces_refused)
+    };
+    let (ours, theirs) = std::thread::scope(|scope| {
+        let ours = scope.spawn(|| healed(Studio::open(1)));
+        let theirs = scope.spawn(|| healed(Studio::with(VideoCodec::Vp8, measured)));
+        (ours.join().expect("our own sending"), theirs.join().expect("str0m's"))
+    });
+    println!("never came, of so many; nonces refused: ours {ours:?}, str0m's {theirs:?}");
+    let ((lacking, of), refused) = ours;
+    assert!(lacking * 100 <= of * 5, "{lacking} of {of} never came, of thirty percent lost");
+    assert_eq!(refused, 0, "nothing was encrypted twice with one nonce");
+}
+
 #[test]
 fn numbers_go_on_over_a_rollover_also_where_they_are_sent_again() {
     let studio = Studio::open(1);

@@ -246,7 +246,7 @@ fn slow_rating(fleet: &Fleet, from: &str, session: usize) -> TcpStream {
 fn slow_ratings_through_the_controller_leave_the_worker_to_others() {
     // So few that the attack would take all of them.
     let fleet = Fleet::new(true, 2, |config| config["edge"]["max_connections"] = json!(120));
-    let ratings: Vec<TcpStream> =
+    let mut ratings: Vec<TcpStream> =
         (0..300).map(|number| slow_rating(&fleet, &format!("10.0.0.{}", number % 3), 0)).collect();
     for _ in 0..3 {
         let worker = &fleet.worker.url;
@@ -265,13 +265,21 @@ fn slow_ratings_through_the_controller_leave_the_worker_to_others() {
         };
         assert_eq!(prompt("another session's rating", rating).status, 200);
     }
-    let mut refused = 0;
-    for mut stream in ratings {
-        stream.set_read_timeout(Some(Duration::from_millis(1))).expect("a time-out");
-        refused += usize::from(first_line(&mut stream).contains(" 429 "));
+    for stream in &ratings {
+        stream.set_nonblocking(true).expect("a live socket");
     }
+    let mut refused = 0;
+    eventually("most slow ratings are refused", || {
+        ratings.retain_mut(|stream| match first_line(stream) {
+            line if line.is_empty() => true,
+            line => {
+                refused += usize::from(line.contains(" 429 "));
+                false
+            }
+        });
+        (refused >= 300 - 120).then_some(())
+    });
     println!("{refused} of 300 slow ratings were refused");
-    assert!(refused >= 300 - 120, "{refused}");
 }
 
 #[test]
@@ -312,10 +320,6 @@ fn a_forged_proof_buys_nothing() {
         }
         assert!(statuses.contains(&429), "{url}: {statuses:?}");
     }
-    assert!(
-        fleet.worker.log_text().contains("Neck-Forwarded without a good proof"),
-        "{}",
-        fleet.worker.log_text()
-    );
+    fleet.worker.wait_for_log("Neck-Forwarded without a good proof");
     assert_eq!(fleet.watch(HONEST, 0, &sdp).status, 201);
 }

@@ -110,8 +110,8 @@ fn who_comes_back_with_its_token_takes_the_place_that_it_left_and_viewers_go_on(
     watch("pictures of the second after the first's end", &mut both, &mut film, 15);
     assert_eq!(stage.at("GET", &new, &[], "").status, 204);
     again(&stage.publish(&offer(Wants::Send)));
-    let log = stage.worker.log_text();
-    assert!(log.contains("takes the place of peer") && !log.contains("panic"), "{log}");
+    stage.worker.wait_for_log("takes the place of peer");
+    assert!(!stage.worker.log_text().contains("panic"), "{}", stage.worker.log_text());
 }
 
 #[test]

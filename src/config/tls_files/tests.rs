@@ -13,6 +13,8 @@ pub fn private_key(name: &str) -> &'static str {
     static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     let copy = std::env::temp_dir().join(format!("neck-key-{}-{number}.pem", std::process::id()));
+    // Copies stay, and a process of an earlier run may have had this number.
+    let _ = std::fs::remove_file(&copy);
     let source = format!("{}/tests/edge/tls/{name}.key.pem", env!("CARGO_MANIFEST_DIR"));
     let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&copy).unwrap();
     file.write_all(&std::fs::read(source).unwrap()).unwrap();

@@ -214,7 +214,7 @@ pub fn stream_process(found: &StreamProcess) -> Finding {
         Some(trouble) => Finding::fail(
             "stream process",
             trouble,
-            "install moonlight-web-stream there, owned by root, with web-server, streamer (mode 0755) and static/",
+            "install moonlight-web-stream there, for this processor and system, owned by root, with web-server, streamer (mode 0755) and static/",
         ),
         None if !has_version => Finding::warn(
             "stream process",

@@ -534,6 +534,13 @@ const OF_OTHERS: &[Row] = &[
         "takes no connection",
         "open TCP 3478",
     ),
+    (
+        |host| turned(host, Trouble::NoWay(address("203.0.113.7:3478"), "no route".into())),
+        "turn",
+        Fail,
+        "no datagram gets to 203.0.113.7:3478",
+        "open UDP 3478",
+    ),
     (|host| turned(host, Trouble::Unresolved("unknown".into())), "turn", Fail, "not found", "DNS"),
     (
         |host| turned(host, Trouble::Tls("its certificate is for another name".into())),

@@ -49,15 +49,18 @@ pub struct Installed {
     pub kind: Kind,
     /// What it says of itself, for example `2.10.0`.
     pub version: Option<String>,
+    /// Why it does not run on this host.
+    pub trouble: Option<String>,
 }
 
 impl Installed {
     /// Looks at an installation by its `web-server`. Reads the programs and runs one of them: for starts and for `doctor`.
     pub fn look(web_server: &Path) -> Installed {
         if !web_server.is_file() {
-            return Installed { kind: Kind::Missing, version: None };
+            return Installed { kind: Kind::Missing, version: None, trouble: None };
         }
-        Installed { kind: kind_of(web_server), version: version_of(web_server) }
+        let (version, trouble) = version_of(web_server);
+        Installed { kind: kind_of(web_server), version, trouble }
     }
 
     /// For people.
@@ -138,11 +141,21 @@ fn holds(path: &Path, wanted: &[u8]) -> io::Result<Option<bool>> {
     }
 }
 
-/// What `web-server --version` says, as far as it is a version.
-fn version_of(web_server: &Path) -> Option<String> {
+/// What `web-server --version` says, as far as it is a version; else why it does not run, if that is so.
+fn version_of(web_server: &Path) -> (Option<String>, Option<String>) {
     // One that has to be killed is not what we take it for.
-    let ended = command::run(Command::new(web_server).arg("--version").env_clear(), VERSION_LIMIT);
-    ended.ok().filter(|ended| ended.good).and_then(|ended| version_in(&ended.said))
+    match command::run(Command::new(web_server).arg("--version").env_clear(), VERSION_LIMIT) {
+        Ok(ended) if ended.good => (version_in(&ended.said), None),
+        Ok(ended) => (None, Some(ended.why).filter(|why| is_of_this_host(why))),
+        Err(error) => (None, Some(error.to_string())),
+    }
+}
+
+/// Whether it was the loader that ended it, or the processor: a program that only does not know the word says so in other ways.
+fn is_of_this_host(why: &str) -> bool {
+    const WORDS: [&str; 4] =
+        ["error while loading shared libraries", "symbol lookup error", "(required by ", "(SIGILL)"];
+    WORDS.iter().any(|words| why.contains(words))
 }
 
 /// The version in `web-server 2.10.0`.
@@ -198,7 +211,7 @@ mod tests {
         ] {
             let place = Place::new(name, "#!/bin/sh\necho web-server 2.10.0\n", streamer);
             let found = Installed::look(&place.web_server());
-            assert_eq!(found, Installed { kind, version: Some("2.10.0".into()) }, "{name}");
+            assert_eq!(found, Installed { kind, version: Some("2.10.0".into()), trouble: None }, "{name}");
             assert!(!found.meaning().is_empty() && found.name().contains("2.10.0"), "{found:?}");
         }
         let missing = Installed::look(Path::new("/nonexistent/web-server"));

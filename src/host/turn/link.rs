@@ -36,7 +36,9 @@ impl Link {
     ) -> Result<Link, Trouble> {
         let unreached = |error: io::Error| Trouble::Unreached(server, error.to_string());
         let wire = match url.carrier {
-            Carrier::Udp => Wire::Udp(datagrams(server).map_err(unreached)?),
+            Carrier::Udp => {
+                Wire::Udp(datagrams(server).map_err(|error| Trouble::NoWay(server, error.to_string()))?)
+            }
             Carrier::Tcp => Wire::Tcp(connected(server, until).map_err(unreached)?, Frames::default()),
             Carrier::Tls => {
                 let stream = connected(server, until).map_err(unreached)?;
@@ -113,7 +115,7 @@ impl Link {
         match error.kind() {
             // ICMP says that nobody has the port.
             ErrorKind::ConnectionRefused => Trouble::Silent(self.server),
-            _ if self.is_lossy() => Trouble::Unreached(self.server, error.to_string()),
+            _ if self.is_lossy() => Trouble::NoWay(self.server, error.to_string()),
             _ => Trouble::Strange(format!("the connection broke: {error}")),
         }
     }

@@ -218,7 +218,10 @@ fn exchange(link: &mut Link, client: &mut Client, ask: Ask, until: Instant) -> R
         }
         wait = (wait * 2).min(LONGEST_WAIT);
     }
-    Err(Trouble::Silent(link.server()))
+    Err(match link.is_lossy() {
+        true => Trouble::Silent(link.server()),
+        false => Trouble::Strange("what is there takes the connection, and says nothing".into()),
+    })
 }
 
 /// Until then; never nothing, which sockets take for "for ever".

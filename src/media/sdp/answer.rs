@@ -2,75 +2,37 @@
 
 use std::fmt::Write;
 
-use super::codecs::{Format, about};
-use super::offer::{MediaType, Offer, Section, Taken};
-use super::{Description, Line, Part};
-
-impl Offer {
-    /// The whole answer, given the one to [`Offer::plain`]. `None` when that does not have what was agreed on.
-    pub fn whole_answer(&self, answer: &str) -> Option<String> {
-        let Description { session, media } = Description::parse(answer).ok()?;
-        let candidates: Vec<&Line> =
-            media.iter().flat_map(|part| part.0.iter()).filter(|line| is_candidate(line)).collect();
-        let mut text = String::with_capacity(answer.len() + 256);
-        // Writing to a String cannot fail.
-        for line in session.0.iter().filter(|line| line.attribute().is_none_or(|(name, _)| name != "group")) {
-            let _ = write!(text, "{line}");
-        }
-        let mids: Vec<&str> = self.taken().map(|(section, _)| section.mid.as_str()).collect();
-        let _ = write!(text, "a=group:BUNDLE {}\r\n", mids.join(" "));
-        let mut answers = media.iter();
-        for section in self.sections() {
-            match &section.taken {
-                Some(taken) => section.accepted(&mut text, taken, answers.next()?, &candidates)?,
-                None => section.refused(&mut text),
-            }
-        }
-        answers.next().is_none().then_some(text)
-    }
-}
+use super::agreement::{self, Answered};
+use super::codecs::Format;
+use super::offer::{MediaType, Section};
 
 impl Section {
-    /// The answer of the WebRTC code, under the client's name, protocol and profile; candidates in every section, so that a client finds
-    /// them wherever it looks.
-    fn accepted(&self, text: &mut String, taken: &Taken, answer: &Part, candidates: &[&Line]) -> Option<()> {
-        let head: Vec<&str> = answer.0.first()?.value.split(' ').collect();
-        let [_, port, _, formats @ ..] = head.as_slice() else { return None };
-        if *port == "0" || !formats.iter().any(|format| format.parse() == Ok(taken.format.payload_type)) {
-            return None;
-        }
+    /// How it is answered. `None`: its `m=` line lacks words.
+    pub(super) fn answered(&self) -> Option<Answered> {
         let [kind, _, protocol, ..] = self.words.as_slice() else { return None };
-        let _ = write!(text, "m={kind} {port} {protocol} {}\r\n", formats.join(" "));
-        for line in answer.0.iter().skip(1).filter(|line| !is_candidate(line)) {
-            let _ = match line.attribute() {
-                Some(("mid", _)) => {
-                    candidates.iter().for_each(|line| {
-                        let _ = write!(text, "{line}");
-                    });
-                    write!(text, "a=mid:{}\r\n", self.mid)
-                }
-                // Both ways, as WHIP wants it of both sides (RFC 9725, 4.4.1).
-                Some(("rtcp-mux", _)) => write!(text, "a=rtcp-mux\r\na=rtcp-mux-only\r\n"),
-                Some(("fmtp", value)) => {
-                    write!(text, "a=fmtp:{}\r\n", with_the_offered_profile(value, taken))
-                }
-                _ => write!(text, "{line}"),
-            };
-        }
-        Some(())
+        let Some(taken) = &self.taken else { return Some(Answered::Refused(self.refusal().into())) };
+        Some(Answered::Taken(agreement::Taken {
+            kind: kind.as_str().into(),
+            protocol: protocol.as_str().into(),
+            mid: self.mid.as_str().into(),
+            payload_type: taken.format.payload_type,
+            profile: taken.format.parameter("profile-level-id").map(Into::into),
+        }))
     }
 
     /// The offered one with port 0 (RFC 3264, 6). Formats mean nothing then, but werift wants a codec that both have all the same: it is the
     /// offered one that we know, else one that every parser knows without a map.
-    fn refused(&self, text: &mut String) {
+    fn refusal(&self) -> String {
+        let mut text = String::new();
         let is_media = self.media != MediaType::Other;
-        let [kind, _, protocol, formats @ ..] = self.words.as_slice() else { return };
+        let [kind, _, protocol, formats @ ..] = self.words.as_slice() else { return text };
         let known = self.formats().into_iter().filter(|_| self.is_live()).find(|format| self.knows(format));
         let formats = match &known {
             Some(format) => format.payload_type.to_string(),
             None if is_media || formats.is_empty() => "0".to_owned(),
             None => formats.join(" "),
         };
+        // Writing to a String cannot fail.
         let _ = write!(text, "m={kind} 0 {protocol} {formats}\r\nc=IN IP4 0.0.0.0\r\n");
         if let Some(format) = known {
             let _ = write!(text, "a=rtpmap:{} {}\r\n", format.payload_type, format.encoding);
@@ -81,6 +43,7 @@ impl Section {
         if !self.mid.is_empty() {
             let _ = write!(text, "a=mid:{}\r\n", self.mid);
         }
+        text
     }
 
     fn knows(&self, format: &Format) -> bool {
@@ -90,25 +53,6 @@ impl Section {
             MediaType::Other => false,
         }
     }
-}
-
-/// H264 is answered with the profile that was offered (RFC 6184, 8.2.2).
-fn with_the_offered_profile(value: &str, taken: &Taken) -> String {
-    let (number, parameters) = value.split_once(' ').unwrap_or((value, ""));
-    if about(value, taken.format.payload_type).is_none() {
-        return value.to_owned();
-    }
-    let kept = parameters.split(';').filter_map(|pair| match pair.trim().split_once('=') {
-        Some((name, _)) if name.eq_ignore_ascii_case("profile-level-id") => {
-            Some(format!("profile-level-id={}", taken.format.parameter("profile-level-id")?))
-        }
-        _ => Some(pair.trim().to_owned()),
-    });
-    format!("{number} {}", kept.collect::<Vec<_>>().join(";"))
-}
-
-fn is_candidate(line: &Line) -> bool {
-    line.attribute().is_some_and(|(name, _)| matches!(name, "candidate" | "end-of-candidates"))
 }
 
 /// The answer for `webrtc.icetrickle: false`: it says that every candidate is in it (RFC 8840, 4.1.2 and 4.1.3).

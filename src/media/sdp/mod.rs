@@ -1,16 +1,17 @@
 //! Session descriptions (RFC 8866): one reader for every offer and every trickle fragment.
 //!
 //! ```text
-//!  offer ──▶ Description ──▶ Offer::read ──▶ Offer::agree ──▶ Offer::plain ──▶ the WebRTC code behind us
-//!            (grammar)       (transport,     (direction,                        │
-//!                             rules)          codecs)                           ▼
-//!  answer ◀───────────────────────────────── Offer::whole_answer ◀── its answer to the plain text
+//!  offer ──▶ Description ──▶ Offer::read ──▶ Offer::agree ──▶ Agreement::plain ──▶ the WebRTC code behind us
+//!            (grammar)       (transport,     (direction,                            │
+//!                             rules)          codecs)                               ▼
+//!  answer ◀───────────────────────────────── Agreement::whole_answer ◀── its answer to the plain text
 //!  fragment ──▶ Description ──▶ SdpFragment
 //! ```
 //!
 //! The WebRTC code has a grammar of its own, narrower than the RFCs. It never sees what a client wrote: it gets a text that we write of
 //! what we have read, with the media that will be answered and nothing else.
 
+pub mod agreement;
 pub mod answer;
 pub mod codecs;
 pub mod fragment;
@@ -22,6 +23,7 @@ pub mod rules;
 use std::borrow::Cow;
 use std::fmt;
 
+pub use agreement::Agreement;
 pub use codecs::{Agreed, Purpose, Supported, VideoCodec};
 pub use fragment::SdpFragment;
 pub use offer::{IceParameters, Offer};

@@ -37,8 +37,6 @@ pub struct Offer {
     pub(super) sections: Vec<Section>,
     /// The mids of the BUNDLE group in its order.
     bundle: Vec<String>,
-    /// The parameters of an ICE restart, instead of the offer's own.
-    restarted: Option<IceParameters>,
 }
 
 /// What a section carries.
@@ -162,7 +160,7 @@ impl Offer {
             media.into_iter().map(|part| Section::read(part, direction)).collect::<Result<Vec<_>, _>>()?;
         give_local_mids(&mut sections)?;
         let bundle = bundle(&session)?;
-        Ok(Offer { session, sections, bundle, restarted: None })
+        Ok(Offer { session, sections, bundle })
     }
 
     /// Settles which sections are answered, and with which codec: the first of the client's that both have. The others are set aside.
@@ -271,9 +269,6 @@ impl Offer {
 
     /// The ICE parameters: those of the section whose transport all share (RFC 9143, 7.3.1).
     pub fn ice(&self) -> IceParameters {
-        if let Some(restarted) = &self.restarted {
-            return restarted.clone();
-        }
         let shared = self.transport();
         let (ufrag, pwd) = self.credentials(shared).unwrap_or_default();
         let of_the_same =
@@ -302,13 +297,6 @@ impl Offer {
         all.sort_by_key(|fingerprint| !fingerprint.starts_with("sha-256 "));
         all.dedup();
         all
-    }
-
-    /// The same offer with other ICE parameters: what an ICE restart of this peer would have offered.
-    pub fn with_ice(&self, ice: &IceParameters) -> Offer {
-        let candidates =
-            ice.candidates.iter().filter_map(|text| plain_candidate(text)).take(MAX_CANDIDATES).collect();
-        Offer { restarted: Some(IceParameters { candidates, ..ice.clone() }), ..self.clone() }
     }
 
     pub(super) fn setup(&self) -> Option<Setup> {

@@ -89,6 +89,8 @@ pub enum Trouble {
     Unresolved(String),
     /// Nothing there takes the connection, or no way leads there.
     Unreached(SocketAddr, String),
+    /// No way leads there for datagrams, or somebody on the way refuses them.
+    NoWay(SocketAddr, String),
     /// TLS was not agreed on.
     Tls(String),
     /// Nothing came back.
@@ -110,6 +112,7 @@ impl fmt::Display for Trouble {
             Trouble::Dtls => f.write_str("TURN over DTLS is spoken by no browser"),
             Trouble::Unresolved(why) => write!(f, "its name is not found: {why}"),
             Trouble::Unreached(server, why) => write!(f, "{server} takes no connection: {why}"),
+            Trouble::NoWay(server, why) => write!(f, "no datagram gets to {server}: {why}"),
             Trouble::Tls(why) => write!(f, "TLS fails: {why}"),
             Trouble::Silent(server) => write!(f, "{server} does not answer"),
             Trouble::Strange(what) => write!(f, "{what}"),
@@ -133,6 +136,11 @@ impl Trouble {
             Trouble::Unresolved(_) => "check the name and this host's DNS, or write the address".into(),
             Trouble::Unreached(server, _) => format!(
                 "see whether coturn runs (systemctl status coturn) and listens there, and open TCP {} in the firewall",
+                server.port()
+            ),
+            Trouble::NoWay(server, _) => format!(
+                "see whether the address is right and a way leads there (ip route get {}), and open UDP {} in the firewall",
+                server.ip(),
                 server.port()
             ),
             Trouble::Tls(_) => {
