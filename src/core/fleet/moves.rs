@@ -450,6 +450,11 @@ impl Fleet {
             // What has not arrived yet may still fail: until then the one before is the session.
             std::cmp::Ordering::Less if known.brief.copy > 0 && has_not_arrived(known) => Listed::Session,
             std::cmp::Ordering::Less => Listed::Old(EndReason::Moved),
+            // The next worker gets the same number, once the one before has certainly failed: it is known of late.
+            std::cmp::Ordering::Equal if known.brief.copy > 0 && has_not_arrived(known) => {
+                let was_there = brief.status.is_ready() || !brief.status.is_live();
+                if was_there && !never_arrived(brief) { Listed::Next } else { Listed::Nothing }
+            }
             std::cmp::Ordering::Equal if !brief.status.is_live() => Listed::Nothing,
             std::cmp::Ordering::Equal if brief.copy > 0 => Listed::Old(EndReason::Moved),
             std::cmp::Ordering::Equal => Listed::Old(EndReason::Replaced),

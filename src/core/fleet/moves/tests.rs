@@ -149,6 +149,24 @@ fn a_worker_that_comes_back_does_not_free_the_body_of_what_moves_away_meanwhile(
 }
 
 #[test]
+fn of_two_copies_of_one_number_the_one_that_arrived_is_the_session() {
+    for heard_of_the_failure in [true, false] {
+        // Another controller leads, and began it at `a` first.
+        let mut fleet = with(movable(1, 2, SessionStatus::Starting));
+        if heard_of_the_failure {
+            let reason = Some(EndReason::CreateFailed);
+            let failed = SessionBrief { reason, ..movable(1, 2, SessionStatus::Ended) };
+            beats(&mut fleet, at(1), "a", 2, vec![failed]);
+        }
+        let told = beats(&mut fleet, at(2), "b", 2, vec![movable(1, 2, SessionStatus::Starting)]);
+        assert_eq!(told, []);
+        let told = beats(&mut fleet, at(3), "b", 3, vec![movable(1, 2, SessionStatus::Streaming)]);
+        assert_eq!(told, []);
+        assert!(matches!(fleet.lookup(at(3), &id(1)), Route::Worker { worker, .. } if worker == name("b")));
+    }
+}
+
+#[test]
 fn a_controller_that_has_just_started_goes_on_with_what_is_between_two_workers() {
     let mut fleet = with(movable(1, 0, SessionStatus::Ended));
     assert_eq!(fleet.lookup(at(0), &id(1)), Route::Moving);
