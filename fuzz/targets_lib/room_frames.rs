@@ -2,16 +2,17 @@
 //! with a code, nothing is told after the end, what the media side is told is bounded, and a room beside it hears nothing.
 //!
 //! The first line is the address behind `GET `, the second a list of subprotocols; each other line is a message: text as it stands,
-//! `!` a binary one, `~` one that is too long, and `+N` lets N milliseconds pass.
+//! `!` a binary one, `~` one that is too long, `+N` lets N milliseconds pass, and `^` breaks its connection and opens another one.
 
 use std::time::Duration;
 
 use hydraneckwebrtc::core::namespaces::RoomRole;
 use hydraneckwebrtc::core::namespaces::access::Membership;
 use hydraneckwebrtc::core::namespaces::state::RoomLimits;
-use hydraneckwebrtc::core::rooms::frame::{MAX_USER, ServerMessage};
-use hydraneckwebrtc::core::rooms::ids::{ConnectionId, PeerId};
+use hydraneckwebrtc::core::rooms::frame::{MAX_USER, Text};
+use hydraneckwebrtc::core::rooms::ids::{ConnectionId, MemberId, PeerId};
 use hydraneckwebrtc::core::rooms::registry::{Action, Frame, MediaOrder, RoomRegistry, Visitor};
+use hydraneckwebrtc::core::rooms::signal_path::ResumeToken;
 use hydraneckwebrtc::core::rooms::upgrade::Upgrade;
 use hydraneckwebrtc::core::time::Moment;
 
@@ -21,7 +22,7 @@ const NEIGHBOUR: ConnectionId = ConnectionId(1);
 /// Who is in the same room.
 const MEMBER: ConnectionId = ConnectionId(2);
 
-/// Who says what the input holds.
+/// Who says what the input holds, by the first of its connections.
 const STRANGER: ConnectionId = ConnectionId(3);
 
 /// The longest candidate that is passed on, in bytes.
@@ -31,6 +32,8 @@ const MAX_CANDIDATE: usize = 1024;
 struct Stage {
     registry: RoomRegistry,
     now: Moment,
+    /// The stranger's connection.
+    stranger: ConnectionId,
     errors: usize,
     messages: usize,
     orders: usize,
@@ -48,8 +51,12 @@ impl Stage {
             limits: RoomLimits::default(),
         };
         let room = room.and_then(|room| room.parse().ok());
-        let visitor =
-            Visitor { membership, room, peer: PeerId::from_entropy(u128::from(id.0).to_be_bytes()) };
+        let number = u128::from(id.0);
+        let peer = PeerId::from_entropy(number.to_be_bytes());
+        // An input may know the stranger's, and no other.
+        let secret = if id < STRANGER { u128::MAX / (number + 1) } else { number };
+        let resume_token = ResumeToken::from_entropy(secret.to_be_bytes());
+        let visitor = Visitor { membership, room, peer, resume_token, address: None };
         self.registry.opened(self.now, id, visitor);
         self.settle();
     }
@@ -75,28 +82,36 @@ impl Stage {
     fn act(&mut self, action: Action) {
         match action {
             Action::Enter { connection, .. } => self.registry.entered(self.now, connection, Ok(None)),
-            Action::Say { to, message } => self.hear(&to, &message),
-            Action::Media { connection: STRANGER, order } => {
+            Action::Say { to, text } => self.hear(&to, &text),
+            Action::Media { member: MemberId(number), order } if number >= STRANGER.0 => {
                 self.orders += 1;
                 match order {
                     MediaOrder::Offer(sdp) | MediaOrder::Answer(sdp) => assert!(!sdp.is_empty()),
                     MediaOrder::Candidate(text) => assert!(!text.is_empty() && text.len() <= MAX_CANDIDATE),
-                    MediaOrder::Leave => {}
+                    MediaOrder::Leave | MediaOrder::Away(_) => {}
                     other => panic!("nobody sends anything here: {other:?}"),
                 }
             }
-            Action::Media { connection, order } => panic!("{connection:?} has said nothing: {order:?}"),
+            Action::Media { member, order } => panic!("{member:?} has said nothing: {order:?}"),
             Action::Refresh(_) => panic!("there are no credentials"),
             Action::Close(id, _) => {
-                assert_eq!(id, STRANGER, "who does nothing wrong is closed");
+                assert_eq!(id, self.stranger, "who does nothing wrong is closed");
                 assert!(!self.is_closed, "closed twice");
                 self.is_closed = true;
             }
         }
     }
 
-    fn hear(&mut self, to: &[ConnectionId], message: &ServerMessage) {
-        let json: serde_json::Value = serde_json::from_str(&message.to_json()).expect("JSON");
+    /// The stranger's connection breaks, and it comes by another one.
+    fn break_off(&mut self, room: Option<&str>) {
+        self.registry.broken(self.now, self.stranger);
+        self.settle();
+        (self.stranger, self.is_closed) = (ConnectionId(self.stranger.0 + 1), false);
+        self.open(self.stranger, room);
+    }
+
+    fn hear(&mut self, to: &[ConnectionId], text: &Text) {
+        let json: serde_json::Value = serde_json::from_str(text.as_str()).expect("JSON");
         assert!(json["type"].is_string() && json["data"].is_object(), "{json}");
         if !self.is_ready {
             return;
@@ -109,7 +124,7 @@ impl Stage {
             let user = json["data"]["userId"].as_str().unwrap_or_default();
             assert!(user.len() <= MAX_USER && !user.chars().any(char::is_control), "{json}");
         }
-        if to.contains(&STRANGER) {
+        if to.contains(&self.stranger) {
             assert!(!self.is_closed, "told after the end: {json}");
             self.messages += 1;
             self.errors += usize::from(kind == "error");
@@ -150,7 +165,8 @@ pub fn run(data: &[u8]) {
     let room = upgrade(&target, &protocols).unwrap_or(Some("r".into()));
     let registry = RoomRegistry::default();
     let (now, [errors, messages, orders]) = (Moment(1_000_000), [0; 3]);
-    let mut stage = Stage { registry, now, errors, messages, orders, is_closed: false, is_ready: false };
+    let (stranger, is_closed, is_ready) = (STRANGER, false, false);
+    let mut stage = Stage { registry, now, stranger, errors, messages, orders, is_closed, is_ready };
     let join = r#"{"type":"join","data":{"userId":"calm"}}"#;
     for (id, room) in [(NEIGHBOUR, "quiet"), (MEMBER, "r")] {
         stage.open(id, Some(room));
@@ -158,7 +174,7 @@ pub fn run(data: &[u8]) {
     }
     stage.is_ready = true;
     stage.open(STRANGER, room.as_deref());
-    let mut said = 0;
+    let (mut said, mut connections) = (0, 1);
     for line in lines {
         match (line.as_bytes().first(), line.get(1..).unwrap_or_default().parse::<u16>()) {
             (Some(b'+'), Ok(passed)) => {
@@ -167,14 +183,26 @@ pub fn run(data: &[u8]) {
                 stage.settle();
                 continue;
             }
-            (Some(b'!'), _) => stage.say(STRANGER, Frame::Binary),
-            (Some(b'~'), _) => stage.say(STRANGER, Frame::TooLong),
-            _ => stage.say(STRANGER, Frame::Text(line)),
+            (Some(b'^'), _) => {
+                stage.break_off(room.as_deref());
+                connections += 1;
+                continue;
+            }
+            (Some(b'!'), _) => stage.say(stage.stranger, Frame::Binary),
+            (Some(b'~'), _) => stage.say(stage.stranger, Frame::TooLong),
+            _ => stage.say(stage.stranger, Frame::Text(line)),
         }
         said += 1;
     }
-    // Each message leads to one order or one error, joining to a welcome and a first offer, the end to a last order.
-    assert!(stage.errors <= said + 1 && stage.orders <= said + 2, "{said} said: {} orders", stage.orders);
-    assert!(stage.messages <= said + 3, "{said} said, {} heard", stage.messages);
+    // Each message leads to one order or one error, joining to a welcome and a first offer, the end to a last order; and each connection that
+    // takes a place back hears again what those before it heard.
+    let most = said + connections;
+    assert!(stage.errors <= most * connections, "{said} said: {} errors", stage.errors);
+    assert!(stage.orders <= most + 2 * connections, "{said} said: {} orders", stage.orders);
+    assert!(
+        stage.messages <= (most + 3 * connections) * connections,
+        "{said} said, {} heard",
+        stage.messages
+    );
     assert_eq!(stage.registry.connections(), if stage.is_closed { 2 } else { 3 });
 }

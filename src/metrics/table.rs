@@ -248,6 +248,8 @@ table! {
         "Members of all rooms here.";
     ROOM_CONNECTIONS "hydraneckwebrtc_room_connections" Worker Gauge None []
         "Signalling connections of rooms, with those that have joined none yet.";
+    ROOM_MEMBERS_DETACHED "hydraneckwebrtc_room_members_detached" Worker Gauge None []
+        "Members of rooms whose signalling is broken; their media goes on.";
 
     OUTBOX_ITEMS "hydraneckwebrtc_outbox_items" Both Gauge None []
         "Records, ratings and events that wait to be delivered, those that are not due included.";

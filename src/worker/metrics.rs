@@ -54,6 +54,7 @@ fn write_rooms(page: &mut Exposition, health: &Health) {
     page.value(&t::ROOMS, counts.rooms);
     page.value(&t::ROOM_MEMBERS, counts.members);
     page.value(&t::ROOM_CONNECTIONS, counts.connections);
+    page.value(&t::ROOM_MEMBERS_DETACHED, counts.detached);
 }
 
 fn write_host(page: &mut Exposition, health: &Health, (wireguard, hindered): (bool, usize)) {

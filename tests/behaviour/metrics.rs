@@ -252,12 +252,14 @@ fn rooms_and_who_is_in_them_are_counted() {
     let worker = lab.lone_worker(with_rooms);
     let counts = || {
         let seen = now(&worker);
-        ["rooms", "room_members", "room_connections"]
+        ["rooms", "room_members", "room_connections", "room_members_detached"]
             .map(|name| value(&seen, &format!("hydraneckwebrtc_{name}")))
     };
-    assert_eq!(counts(), [0.0; 3]);
+    assert_eq!(counts(), [0.0; 4]);
     let mut ann = Signal::enter(&worker.url, "r", "a-member").expect("an upgrade");
     ann.join("ann");
     let _undecided = Signal::enter(&worker.url, "r", "a-member").expect("an upgrade");
-    eventually_equal("rooms, members, connections", &[1.0, 1.0, 2.0], counts);
+    eventually_equal("rooms, members, connections, detached ones", &[1.0, 1.0, 2.0, 0.0], counts);
+    ann.cut();
+    eventually_equal("one that is away", &[1.0, 1.0, 1.0, 1.0], counts);
 }

@@ -109,6 +109,11 @@ impl Signal {
         }
     }
 
+    /// Breaks it, as a controller does that is killed.
+    pub fn cut(self) {
+        self.socket.get_ref().shutdown(std::net::Shutdown::Both).expect("an open connection");
+    }
+
     /// Waits until it is closed, after whatever comes before that.
     pub fn until_end(&mut self) {
         while self.next().is_some() {}
@@ -130,5 +135,12 @@ impl Signal {
                 Err(error) => panic!("{error} after {:?}: {:?}", begun.elapsed(), self.heard),
             }
         }
+    }
+}
+
+impl Drop for Signal {
+    /// As a page that goes.
+    fn drop(&mut self) {
+        let _ = self.socket.close(None);
     }
 }

@@ -58,6 +58,38 @@ fn a_room_is_signalled_through_the_workers_edge() {
     }
 }
 
+#[test]
+fn no_log_shows_what_takes_a_place_back() {
+    let lab = Lab::new();
+    let worker = worker(&lab, &["a"]);
+    let open = || Signal::enter(&worker.url, "r", "a-member").expect("an upgrade");
+    let mut ann = open();
+    let welcome = ann.join("ann");
+    let mut ben = open();
+    ben.join("ben");
+    ann.until("peer-joined");
+    ann.cut();
+    let resume = |token: &Value| {
+        let mut ann = open();
+        ann.say("resume", &json!({"peerId": welcome["peerId"], "resumeToken": token, "heard": 3}));
+        ann
+    };
+    assert_eq!(resume(&json!("a-wrong-one")).until("error")["code"], "resume_failed");
+    let mut again = resume(&welcome["resumeToken"]);
+    let resumed = again.until("resumed");
+    assert_eq!(resumed["heard"], 1, "{resumed}");
+    assert_eq!(resume(&welcome["resumeToken"]).until("error")["code"], "resume_failed", "once");
+    again.say("leave", &json!({}));
+    ben.until("peer-left");
+    let log = worker.log_text();
+    assert!(log.contains("admitted"), "the log has its finest lines: {log}");
+    for token in [&welcome["resumeToken"], &resumed["resumeToken"]] {
+        let token = token.as_str().expect("a token");
+        let line = log.lines().find(|line| line.contains(token));
+        assert!(token.len() == 32 && line.is_none(), "the log shows what takes a place back: {line:?}");
+    }
+}
+
 /// An upgrade as a browser sends it.
 const UPGRADE: [(&str, &str); 4] = [
     ("Upgrade", "websocket"),

@@ -46,6 +46,23 @@ test("a drain is announced, can be put away, and is called off", async () => {
     await until("no announcement", async () => await page.getByText(WORDS["draining.hint"]).count() === 0);
 });
 
+test("a move is announced in place of the drain, as long as it takes", async () => {
+    const { session, page, seen } = await open({ events: true });
+    session.emit("draining", { seconds: 300 });
+    await seen("this stream ends in about 5 minutes");
+    await session.killChild();
+    session.status = [503, { status: "moving" }, {}];
+    session.emit("moving", {});
+    await seen(WORDS["reconnecting.moving"]);
+    assert.equal(await page.getByText(WORDS["draining.hint"]).count(), 0);
+    const asked = session.asked;
+    await until("the page asks on", () => session.asked > asked + 3, 30_000);
+    await seen(WORDS["reconnecting.moving"]);
+    await session.startChild();
+    session.status = [200, { status: "ready", restarts: 0 }, {}];
+    await untilPlaying(page, 20_000);
+});
+
 test("a page of an ended session shows the end at once, and nothing of a stream", async () => {
     const { session, page, seen } = await open({ settings: { endReason: "max_duration", mic: true }, path: "ended.html" });
     await seen(WORDS["reason.max_duration"]);

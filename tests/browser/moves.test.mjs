@@ -1,17 +1,16 @@
 // A stream whose worker is drained, or dies, plays again at another worker under the same address.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, beforeEach, test } from "./support/timed.mjs";
 import { closings, pairedAfter, startBody } from "./support/body.mjs";
 import { closeSharedBrowser, openTab, screenshot, until } from "./support/browser.mjs";
 import { WORDS } from "./support/file.mjs";
+import { startRole, TOKEN } from "./support/role.mjs";
 import { BUILT } from "./support/standin.mjs";
 import { startWorker } from "./support/worker.mjs";
 
-const TOKEN = "browser-test-token-0123456789";
 const PATIENCE_MS = 60_000;
 
 /** Where the simulated body is. */
@@ -30,7 +29,7 @@ beforeEach(async () => {
     const created = await controller.api("POST", "/api/v1/sessions", { body_ip: BODY });
     assert.equal(created.status, 201, JSON.stringify(created.json));
     ({ stream_url: url, session_id: id } = created.json);
-    tab = await openTab();
+    tab = await openTab({ permissions: ["microphone"] });
     page = tab.page;
     await page.goto(url);
     await untilItPlays("at first");
@@ -54,35 +53,12 @@ async function installStandIns() {
 }
 
 async function startController() {
-    const dir = await mkdtemp(join(tmpdir(), "neck-moves-"));
-    const config = {
-        mode: "controller",
-        server: { listen: "127.0.0.1:0", admin_token: TOKEN, state_dir: join(dir, "state"), operator_listen: "none" },
-        workers: { heartbeat_interval: "300ms", heartbeat_timeout: "1500ms" },
+    const controller = await startRole("controller", () => ({
+        server: { operator_listen: "none" }, workers: { heartbeat_interval: "300ms", heartbeat_timeout: "1500ms" },
         // What is watched moves when half of it is left to the worker, which is at once.
         sessions: { move: "always" }, drain: { timeout: "120s" },
-    };
-    await writeFile(join(dir, "config.yaml"), JSON.stringify(config), { mode: 0o600 });
-    const child = spawn(join(BUILT, "hydraneckwebrtc"), ["controller", "--config", join(dir, "config.yaml")],
-        { env: { HOME: dir }, stdio: ["ignore", "pipe", "pipe"] });
-    let [output, exited] = ["", false];
-    child.stdout.on("data", bytes => { output += bytes; });
-    child.stderr.on("data", bytes => { output += bytes; });
-    child.on("exit", () => { exited = true; });
-    const stop = async () => {
-        child.kill("SIGTERM");
-        await until("the controller ends", () => exited, PATIENCE_MS);
-        await rm(dir, { recursive: true, force: true });
-    };
-    const address = await until("the controller listens", () => output.match(/listens on (\S+)/)?.[1], PATIENCE_MS);
-    const origin = `http://${address}`;
-    const api = async (method, path, body) => {
-        const headers = { Authorization: `Bearer ${TOKEN}`, "Content-Type": "application/json" };
-        const reply = await fetch(origin + path, { method, headers, body: body && JSON.stringify(body) });
-        return { status: reply.status, json: await reply.json().catch(() => undefined) };
-    };
-    const workersOf = async () => (await api("GET", "/api/v1/workers")).json?.workers ?? [];
-    return { origin, api, stop, output: () => output, workers: workersOf };
+    }));
+    return { ...controller, workers: async () => (await controller.api("GET", "/api/v1/workers")).json?.workers ?? [] };
 }
 
 const place = async () => (await controller.api("GET", `/api/v1/sessions/${id}`)).json?.worker_id;
@@ -113,7 +89,7 @@ const listen = () => page.evaluate(() => {
 });
 
 /** It moves while `cause` is done: what the page said of it, and how long there was no stream. */
-async function movesBecause(what, words, cause) {
+async function movesBecause(what, words, cause, atLast = async () => {}) {
     const from = await place();
     await page.evaluate(() => { window.sameLoad = true; });
     await listen();
@@ -129,6 +105,7 @@ async function movesBecause(what, words, cause) {
     await screenshot(page, `moves-${what}`);
     const { json } = await controller.api("GET", `/api/v1/sessions/${id}`);
     assert.equal(json.moves, 1, JSON.stringify(json));
+    await atLast();
     await bodySawOneGame();
 }
 
@@ -145,10 +122,25 @@ async function bodySawOneGame() {
     assert.notDeepEqual(closings(all), [], "then the game was closed");
 }
 
+const button = name => page.getByRole("button", { name, exact: true }).first();
+
+/** The worker hears the microphone of this load of the page. */
+const isHeard = () => until("the microphone is heard", async () => {
+    const { state, packets } = await (await fetch(`${url}mic`)).json();
+    return state === "live" && packets > 10;
+}, PATIENCE_MS);
+
 test("the stream of a drained worker plays again at another one", async () => {
+    await button(WORDS.mic).click();
+    await button(WORDS["mic.turnOn"]).click();
+    await isHeard();
     await movesBecause("drain", ["reconnecting.moving"], async from => {
         const drained = await controller.api("POST", `/api/v1/workers/${from}/drain`, {});
         assert.equal(drained.status, 204);
+    }, async () => {
+        // It comes back by itself.
+        await isHeard();
+        await button(WORDS["mic.mute"]).waitFor();
     });
 });
 

@@ -154,6 +154,8 @@ fn watch(town: &Town, visit: &Visit) {
         }
         counts.breaks += usize::from(went_on.is_some());
         drop(counts);
+        // As a page does that gets nothing any more: a session whose worker is not heard of moves then.
+        let _ = http::get(controller, &format!("/session/{}/_neck/status?lost", visit.id), None);
         if !town.is_live(&visit.id) {
             town.lock().ended_early += 1;
             return;

@@ -80,7 +80,9 @@ fn number(name: &str, otherwise: u64) -> u64 {
 fn settings(lab: &Lab, name: &str, config: &mut Value) {
     if config["mode"] == "controller" {
         config["lease"]["ttl"] = json!("5s");
-        config["workers"] = json!({"heartbeat_interval": "1s", "heartbeat_timeout": "30s"});
+        // Shorter than many a trouble: what was on a worker that died goes on at another one while somebody watches.
+        config["workers"] = json!({"heartbeat_interval": "1s", "heartbeat_timeout": "8s"});
+        config["sessions"]["move"] = json!("always");
         return;
     }
     let nps = config["nps"].clone();

@@ -119,8 +119,14 @@ fn main() {
         "bytes"
     );
     let [.., limit] = limits[usize::from(!plan.whole)];
-    for viewers in &plan.viewers {
-        measure(*viewers, &plan, limit);
+    let weighed: Vec<(usize, f64)> =
+        plan.viewers.iter().map(|viewers| (*viewers, measure(*viewers, &plan, limit))).collect();
+    for pair in weighed.windows(2) {
+        let [(few, light), (many, heavy)] = pair else { continue };
+        println!(
+            "from {few} to {many} viewers: {:.0} KiB for each further one; the first brings the program's pages and the stream's caches",
+            (heavy - light) / (*many as f64 - *few as f64)
+        );
     }
     if let Some(most) = plan.viewers.iter().max() {
         saturate(*most, &plan);
@@ -156,7 +162,8 @@ fn plan(arguments: &[String]) -> Plan {
     }
 }
 
-fn measure(viewers: usize, plan: &Plan, limit: f64) {
+/// One number of viewers; returns what they took of this program's memory, in KiB.
+fn measure(viewers: usize, plan: &Plan, limit: f64) -> f64 {
     let mut shows = vec![Show::open(Contestant::Neck(Neck::start()), viewers, plan.whole)];
     if !plan.alone {
         shows.push(Show::open(Contestant::Janus(Janus::start()), viewers, plan.whole));
@@ -183,6 +190,7 @@ fn measure(viewers: usize, plan: &Plan, limit: f64) {
     if let Some(at) = named("before") {
         compare(viewers, neck, &results[at], shows[0].memory / shows[at].memory);
     }
+    shows[0].memory * viewers as f64
 }
 
 /// This commit beside the one before, round by round.

@@ -379,6 +379,8 @@ class Watch {
         if (this.#over || this.#leaving) {
             return;
         }
+        // It does not end with its worker's drain.
+        this.#show.draining(0);
         this.#sawMove = true;
         this.#sawRestart = true;
         this.#unansweredSince = 0;

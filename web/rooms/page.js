@@ -3,6 +3,8 @@
 //   door ── join ──▶ joining ── welcome ──▶ in ── leave ──▶ door
 //                       ▲                   │ drained: the next call is begun, this one is kept until that one is in
 //                       └── later, pauses ──┴ lost · refused for good: over, with the reason and a button
+//
+// Signalling that breaks alone, as when the controller restarts, is the call's own matter, and nothing is seen of it.
 
 /** Pauses between attempts in milliseconds: the last is kept. Each is shortened by up to a third, so that a whole room does not come
  * back at the same moment. */
@@ -385,7 +387,12 @@ for (const kind of ["audio", "video", "output"]) {
 }
 navigator.mediaDevices?.addEventListener("devicechange", fillDevices);
 addEventListener("hashchange", () => location.reload());
-addEventListener("online", () => stay.isIn && stay.current === null && stay.begin());
+addEventListener("online", () => {
+    stay.current?.call.hasten();
+    if (stay.isIn && stay.current === null) {
+        stay.begin();
+    }
+});
 addEventListener("pagehide", () => stay.end());
 addEventListener("pageshow", event => event.persisted && location.reload());
 lookAhead();

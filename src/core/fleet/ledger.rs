@@ -56,9 +56,12 @@ impl Session {
     }
 }
 
-/// A slot held on another worker for a session that is to go on there. Its body is held by the session.
+/// A slot held on another worker for a session that is to go on there, and its body: the session itself may have ended meanwhile,
+/// where it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Move {
+    /// The session's body.
+    pub body: BodyAddr,
     /// The worker that has the session, or let it go.
     pub from: WorkerId,
     /// The worker that is to have it.
@@ -128,6 +131,7 @@ pub(super) struct Ledger {
     /// Sessions that hold their body, also those that are between two workers.
     live_by_body: BTreeMap<BodyAddr, BTreeSet<SessionId>>,
     moves: BTreeMap<SessionId, Move>,
+    moving_by_body: BTreeMap<BodyAddr, BTreeSet<SessionId>>,
     /// Sessions that their worker let go.
     between: BTreeSet<SessionId>,
     reserved_by_body: BTreeMap<BodyAddr, SessionId>,
@@ -168,6 +172,11 @@ impl Ledger {
 
     pub(super) fn moves(&self) -> impl Iterator<Item = (&SessionId, &Move)> {
         self.moves.iter()
+    }
+
+    /// Sessions of a body that move just now.
+    pub(super) fn moving_of(&self, body: BodyAddr) -> impl Iterator<Item = &SessionId> {
+        self.moving_by_body.get(&body).into_iter().flatten()
     }
 
     /// How many sessions move away from a worker just now.
@@ -281,6 +290,7 @@ impl Ledger {
         self.touch(&under_way.to);
         self.touched.sessions.insert(id.clone());
         self.by_worker.entry(under_way.to.clone()).or_default().coming.insert(id.clone());
+        self.moving_by_body.entry(under_way.body).or_default().insert(id.clone());
         self.moves.insert(id.clone(), under_way);
     }
 
@@ -290,6 +300,12 @@ impl Ledger {
         self.touch(&under_way.from);
         self.touch(&under_way.to);
         self.touched.sessions.insert(id.clone());
+        if let Some(ids) = self.moving_by_body.get_mut(&under_way.body) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.moving_by_body.remove(&under_way.body);
+            }
+        }
         if let Some(held) = self.by_worker.get_mut(&under_way.to) {
             held.coming.remove(id);
             if held.len() == 0 {
@@ -329,7 +345,8 @@ impl Ledger {
 
     /// Marks a session as to be ended by its worker. The first reason stands.
     pub(super) fn condemn(&mut self, id: &SessionId, reason: EndReason) -> bool {
-        let Some(session) = self.sessions.get_mut(id).filter(|session| session.holds_body()) else {
+        let moves = self.moves.contains_key(id);
+        let Some(session) = self.sessions.get_mut(id).filter(|session| session.holds_body() || moves) else {
             return false;
         };
         session.condemned.get_or_insert(reason);
@@ -406,8 +423,11 @@ impl Ledger {
         for (id, under_way) in &self.moves {
             let held = self.holdings(&under_way.to);
             assert!(held.is_some_and(|held| held.coming.contains(id)), "{id} has a slot where it moves to");
-            let fits =
-                |session: &Session| session.worker != under_way.to && session.brief.copy < under_way.copy;
+            let fits = |session: &Session| {
+                session.worker != under_way.to
+                    && session.brief.copy < under_way.copy
+                    && session.brief.body == under_way.body
+            };
             let session = self.sessions.get(id);
             assert!(session.is_some_and(fits), "{id} moves to be {under_way:?}, and is {session:?}");
         }
@@ -417,6 +437,8 @@ impl Ledger {
             assert_eq!(self.reserved_by_body.get(&reservation.body), Some(id), "{id} holds its body");
             assert!(!self.sessions.contains_key(id), "{id} is a session and a reservation");
         }
+        let bodies = self.moving_by_body.values().map(BTreeSet::len).sum::<usize>();
+        assert_eq!(bodies, self.moves.len(), "bodies of sessions that move");
         // Everything is where it belongs; the sums say that nothing is elsewhere as well.
         let held: usize = self.by_worker.values().map(Holdings::len).sum();
         assert_eq!(held, self.len(), "slots held twice or by nobody");

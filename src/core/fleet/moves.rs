@@ -243,7 +243,9 @@ impl Fleet {
             other.brief.id != *id && other.is_live() && self.health(now, &other.worker) != WorkerHealth::Down
         };
         // The body went to another session while nobody knew of this one.
-        if self.ledger.reserved_for(body).is_some() || self.ledger.live_of(body).any(rivals) {
+        let another_moves = self.ledger.moving_of(body).any(|other| other != id);
+        if another_moves || self.ledger.reserved_for(body).is_some() || self.ledger.live_of(body).any(rivals)
+        {
             return Err(NotMoved::NotMovable);
         }
         tried.insert(from.clone());
@@ -261,10 +263,11 @@ impl Fleet {
         let leave = session.is_live() && self.health(now, &from) != WorkerHealth::Down;
         let lived = Duration::from_millis(u64::try_from(i128::from(now.0) - session.started).unwrap_or(0));
         tried.insert(to.clone());
-        let under_way =
-            Move { from: from.clone(), to: to.clone(), copy, since: now, heard: now, tried, lost: false };
+        let order = MoveOrder { session_id: id.clone(), body, from, to, copy, begun: now, leave, lived };
+        let (from, to) = (order.from.clone(), order.to.clone());
+        let under_way = Move { body, from, to, copy, since: now, heard: now, tried, lost: false };
         self.ledger.begin_move(id, under_way);
-        Ok(MoveOrder { session_id: id.clone(), body, from, to, copy, begun: now, leave, lived })
+        Ok(order)
     }
 
     /// The worker of a move has certainly not taken the session: the next one, once the session was let go. Where there is none, the
@@ -494,10 +497,10 @@ impl Fleet {
     /// A move that another controller began, or one whose number we did not know.
     fn adopt_move(&mut self, now: Moment, id: &SessionId, (to, copy): (&WorkerId, u32)) {
         let Some(session) = self.ledger.session(id) else { return };
-        let from = session.worker.clone();
+        let (body, from, to) = (session.brief.body, session.worker.clone(), to.clone());
         let tried = [from.clone(), to.clone()].into();
-        self.ledger
-            .begin_move(id, Move { from, to: to.clone(), copy, since: now, heard: now, tried, lost: true });
+        let under_way = Move { body, from, to, copy, since: now, heard: now, tried, lost: true };
+        self.ledger.begin_move(id, under_way);
     }
 
     /// A worker lists a later copy of a session that was its own: a move that leads to an earlier one is over.

@@ -202,7 +202,11 @@ impl Fleet {
             })
             .max_by_key(|session| (session.claims_body(), session.started));
         match holder {
-            None => Ok(()),
+            // One that ended where it was may be ready any moment where it moves to.
+            None => match self.ledger.moving_of(spec.body).next() {
+                None => Ok(()),
+                Some(id) => Err(Refused::AlreadyHasSession(id.clone())),
+            },
             Some(holder) if spec.replace => Err(Refused::MustEnd {
                 session_id: holder.brief.id.clone(),
                 worker: holder.worker.clone(),

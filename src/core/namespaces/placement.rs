@@ -61,6 +61,13 @@ struct Pin {
     brief: Option<RoomBrief>,
 }
 
+impl Pin {
+    /// Its worker says that nobody is there.
+    fn is_empty(&self) -> bool {
+        self.brief.as_ref().is_some_and(|brief| brief.peers == 0)
+    }
+}
+
 /// What a worker answered of a room between two beats. A beat that was begun before the answer may come after it and knows less.
 #[derive(Clone, Debug)]
 struct Told {
@@ -130,13 +137,14 @@ impl Placement {
         let report = report.bounded();
         let drained = self.workers.get(worker).is_some_and(|known| known.drained);
         self.told.retain(|_, told| told.worker != *worker || told.at >= begun);
-        self.take_rooms(now, worker, &report.rooms);
+        self.take_rooms(now, (worker, leaving || drained), &report.rooms);
         let known = RoomWorker { report, heard: now, begun, leaving, drained, sent: HashMap::new() };
         self.workers.insert(worker.clone(), known);
     }
 
-    /// Pins follow what a worker lists, but for what it told later. A room that two workers list stays where it was pinned.
-    fn take_rooms(&mut self, now: Moment, worker: &WorkerId, rooms: &[RoomBrief]) {
+    /// Pins follow what a worker lists, but for what it told later. A room that two workers list stays where it was pinned, unless nobody is
+    /// there: a room that was left by a drain is still listed, empty, by the worker that its members came from.
+    fn take_rooms(&mut self, now: Moment, (worker, leaves): (&WorkerId, bool), rooms: &[RoomBrief]) {
         let told = &self.told;
         let is_told = |key: &(NamespaceName, RoomId), exists: bool| {
             told.get(key).is_some_and(|told| told.worker == *worker && told.exists == exists)
@@ -155,9 +163,12 @@ impl Placement {
                 continue;
             }
             let pin = Pin { worker: worker.clone(), asked: now, brief: None };
-            let pin = self.pins.entry(key).or_insert(pin);
-            if pin.worker == *worker {
-                pin.brief = Some(room.clone());
+            let known = self.pins.entry(key).or_insert_with(|| pin.clone());
+            if known.worker != *worker && room.peers > 0 && known.is_empty() && !leaves {
+                *known = pin;
+            }
+            if known.worker == *worker {
+                known.brief = Some(room.clone());
             }
         }
         let stays = |pin: &Pin| pin.brief.is_some() || now.since(pin.asked) < RESERVED;

@@ -1,8 +1,8 @@
 //! The messages of signalling: JSON objects `{"type": …, "data": {…}}`, one in a text message of the WebSocket.
 //!
 //! ```text
-//! client ─► join offer answer ice-candidate audio-state video-state leave
-//! server ─► welcome turn-credentials refresh-credentials peer-joined peer-left track-added track-placed track-removed offer answer
+//! client ─► join resume offer answer ice-candidate audio-state video-state leave
+//! server ─► welcome resumed turn-credentials refresh-credentials peer-joined peer-left track-added track-placed track-removed offer answer
 //!           participant-state active-speakers server-draining kicked error
 //! ```
 //!
@@ -17,6 +17,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::ids::{PeerId, as_text};
+use super::signal_path::ResumeToken;
 use super::tracks::{MediaKind, TrackId};
 
 /// Longest `join`, in bytes: a room, a name, and what clients of other versions add.
@@ -63,6 +64,8 @@ pub enum Code {
     NotRelayed,
     /// The media connection is lost.
     MediaLost,
+    /// There is no place to come back to.
+    ResumeFailed,
 }
 
 /// Why a message is refused.
@@ -90,6 +93,15 @@ pub enum ClientMessage {
         room: Option<String>,
         /// `userId`: who it says it is.
         user: Option<String>,
+    },
+    /// Back to its place, after its connection broke.
+    Resume {
+        /// Whose.
+        peer: String,
+        /// Opens it.
+        token: ResumeToken,
+        /// Messages that it got by the connection that broke.
+        heard: u64,
     },
     /// An offer.
     Offer {
@@ -131,6 +143,7 @@ impl ClientMessage {
         };
         match kind.as_str() {
             "join" => join(data, text.len()),
+            "resume" => resume(data),
             "offer" => Ok(ClientMessage::Offer { sdp: sdp(data, Code::InvalidOffer)? }),
             "answer" => Ok(ClientMessage::Answer { sdp: sdp(data, Code::InvalidAnswer)? }),
             "ice-candidate" => candidate(data),
@@ -157,6 +170,16 @@ fn join(data: &Map<String, Value>, size: usize) -> Result<ClientMessage, Rejecte
         return Err(invalid("a userId has at most 128 bytes and no control characters"));
     }
     Ok(ClientMessage::Join { room, user })
+}
+
+fn resume(data: &Map<String, Value>) -> Result<ClientMessage, Rejected> {
+    let text = |name: &str| data.get(name).and_then(Value::as_str);
+    match (text("peerId"), text("resumeToken"), data.get("heard").and_then(Value::as_u64)) {
+        (Some(peer), Some(token), Some(heard)) => {
+            Ok(ClientMessage::Resume { peer: peer.to_owned(), token: ResumeToken::presented(token), heard })
+        }
+        _ => Err(Rejected::new(Code::InvalidMessage, "peerId and resumeToken are texts, heard is a number")),
+    }
 }
 
 /// Whether others may see this as somebody's name.
@@ -303,6 +326,15 @@ pub enum ServerMessage {
         room_id: String,
         /// Everybody, yourself included.
         participants: Vec<Participant>,
+        /// Takes your place back when this connection breaks.
+        resume_token: ResumeToken,
+    },
+    /// You have your place back.
+    Resumed {
+        /// Messages of yours that came by the connection that broke.
+        heard: u64,
+        /// The next time it is this one.
+        resume_token: ResumeToken,
     },
     /// Somebody came.
     PeerJoined(Presence),
@@ -380,6 +412,43 @@ impl ServerMessage {
         // Nothing in it fails to be written: keys are texts, and there is no number but whole ones.
         serde_json::to_string(self).unwrap_or_default()
     }
+
+    /// The same, to be sent to several.
+    pub fn text(&self) -> Text {
+        Text(self.to_json().into())
+    }
+
+    /// Whether a later message of the same type says all that this one does.
+    pub fn is_a_state(&self) -> bool {
+        matches!(self, ServerMessage::ActiveSpeakers { .. } | ServerMessage::RefreshCredentials(_))
+    }
+}
+
+/// A message as it is sent. It may hold what opens something, so it is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Text(Arc<str>);
+
+impl Text {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its bytes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Text({} bytes)", self.len())
+    }
 }
 
 impl From<Rejected> for ServerMessage {
@@ -430,6 +499,10 @@ mod tests {
         let state = ClientMessage::State { kind: MediaKind::Video, enabled: false };
         assert_eq!(parse(json!({"type": "video-state", "data": {"enabled": false}})), Ok(state));
         assert_eq!(parse(json!({"type": "leave", "unknown": [1, 2]})), Ok(ClientMessage::Leave));
+        let token = ResumeToken::presented("t");
+        let resume = ClientMessage::Resume { peer: "a".into(), token, heard: 7 };
+        let fields = json!({"roomId": "r", "peerId": "a", "resumeToken": "t", "heard": 7});
+        assert_eq!(parse(json!({"type": "resume", "data": fields})), Ok(resume));
     }
 
     #[test]
@@ -456,6 +529,11 @@ mod tests {
                 Code::InvalidCandidate,
             ),
             (json!({"type": "audio-state", "data": {"enabled": "yes"}}), Code::InvalidMessage),
+            (json!({"type": "resume", "data": {"peerId": "a", "heard": 7}}), Code::InvalidMessage),
+            (
+                json!({"type": "resume", "data": {"peerId": "a", "resumeToken": "t", "heard": -1}}),
+                Code::InvalidMessage,
+            ),
             (json!({"type": "video-state", "data": {}}), Code::InvalidMessage),
         ] {
             assert_eq!(parse(message.clone()), Err(code), "{message}");
@@ -486,7 +564,9 @@ mod tests {
             peer_id: anna().peer_id,
             room_id: "a".into(),
             participants: vec![anna()],
+            resume_token: ResumeToken::presented("t-1"),
         };
+        let resumed = ServerMessage::Resumed { heard: 3, resume_token: ResumeToken::presented("t-2") };
         let draining = ServerMessage::ServerDraining { reason: "stop".into(), timeout_ms: 30_000 };
         let state = ServerMessage::ParticipantState { who: anna(), kind: MediaKind::Audio, enabled: true };
         let speakers = ServerMessage::ActiveSpeakers { speakers: vec![Speaker { who: anna(), level: 20 }] };
@@ -495,8 +575,9 @@ mod tests {
             (
                 welcome,
                 "welcome",
-                json!({"peerId": "0000000000000000000000000000000a", "roomId": "a", "participants": [who]}),
+                json!({"peerId": "0000000000000000000000000000000a", "roomId": "a", "participants": [who], "resumeToken": "t-1"}),
             ),
+            (resumed, "resumed", json!({"heard": 3, "resumeToken": "t-2"})),
             (ServerMessage::PeerJoined(anna().into()), "peer-joined", both.clone()),
             (ServerMessage::PeerLeft(anna().into()), "peer-left", both),
             (

@@ -38,6 +38,16 @@ impl fmt::Debug for PeerId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
+/// One member of a room of this worker, whatever its connection is now: the number of the one by which it joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberId(pub u64);
+
+impl From<ConnectionId> for MemberId {
+    fn from(joined_by: ConnectionId) -> MemberId {
+        MemberId(joined_by.0)
+    }
+}
+
 /// Writes a shared text, which serde does only with a feature of its own.
 pub fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(text)

@@ -10,12 +10,14 @@
 //!
 //! The descriptions themselves are the media side's; here they are texts that pass.
 
+pub mod actions;
 pub mod channels;
 pub mod frame;
 pub mod ids;
 pub mod negotiation;
 pub mod registry;
 pub mod room;
+pub mod signal_path;
 pub mod speakers;
 pub mod tracks;
 pub mod upgrade;

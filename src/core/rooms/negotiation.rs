@@ -13,6 +13,9 @@
 //! Which side gives way is not agreed on, so both kinds of client must get through. A page that just applies our offer rolls its own back
 //! and answers ours: were we to give way at once, both sides would. A page that ignores an offer which crosses its own waits for our answer:
 //! were we never to give way, both would wait.
+//!
+//! While the client can be told nothing (*away*), nothing is offered, and times begin anew when it is back: until then it has not even heard
+//! our offer, and one more of it would be one answer too many.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -92,6 +95,7 @@ pub struct Negotiation<O> {
     /// Answers that may still come to offers of ours that were made anew.
     late: u8,
     strikes: u8,
+    is_away: bool,
 }
 
 impl<O> Negotiation<O> {
@@ -106,7 +110,17 @@ impl<O> Negotiation<O> {
             yields: VecDeque::new(),
             late: 0,
             strikes: 0,
+            is_away: false,
         }
+    }
+
+    /// The client can be told nothing for now, or again.
+    pub fn away(&mut self, now: Moment, is_away: bool) {
+        self.is_away = is_away;
+        self.outstanding = self.outstanding.map(|_| now);
+        self.held = self.held.take().map(|(_, offer)| (now, offer));
+        // What it has said meanwhile comes first.
+        self.quiet_until = self.quiet_until.max(now + self.rules.grace);
     }
 
     /// Something is wished that was not offered.
@@ -185,6 +199,9 @@ impl<O> Negotiation<O> {
     }
 
     fn next(&self) -> Option<(Moment, Due)> {
+        if self.is_away {
+            return None;
+        }
         match (self.outstanding, &self.held) {
             (Some(_), Some((since, _))) => {
                 Some(((*since + self.rules.hold).max(self.may_yield()), Due::Yield))

@@ -5,18 +5,22 @@
 //!  leave: others: peer-left ─▶ track-removed of each, no longer followed
 //!  trouble on the way of somebody's media: 15 s, then it is gone
 //! ```
+//!
+//! Whether a member can be told something just now is no matter of the room: see `signal_path`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::actions::Actions;
 use super::channels::{Labels, Sent, Verdict};
 use super::frame::{
     Code, Credentials, Participant, Rejected, ServerMessage, Speaker, TrackAdded, TrackRemoved,
 };
-use super::ids::{ConnectionId, PeerId};
+use super::ids::{MemberId, PeerId};
 use super::registry::{Action, MediaOrder};
+use super::signal_path::ResumeToken;
 use super::speakers::{Changed, Speakers};
 use super::tracks::DataMessage;
 use super::tracks::{MediaKind, TrackId};
@@ -45,6 +49,8 @@ struct Member {
     /// What it said of itself, in the order of [`KINDS`].
     states: [Option<bool>; 2],
     sent: Sent,
+    /// Its media were reached.
+    is_reached: bool,
     trouble_since: Option<Moment>,
     refresh_at: Option<Moment>,
 }
@@ -62,7 +68,7 @@ pub struct Room {
     limits: RoomLimits,
     created_at: Moment,
     empty_since: Option<Moment>,
-    members: BTreeMap<ConnectionId, Member>,
+    members: BTreeMap<MemberId, Member>,
     speakers: Speakers,
     labels: Labels,
 }
@@ -87,13 +93,28 @@ impl Room {
     }
 
     /// Who is in it.
-    pub fn members(&self) -> impl ExactSizeIterator<Item = ConnectionId> + '_ {
+    pub fn members(&self) -> impl ExactSizeIterator<Item = MemberId> + '_ {
         self.members.keys().copied()
     }
 
     /// Whether there is room for nobody else, by the limits of who asks.
     pub fn is_full(&self, limits: RoomLimits) -> bool {
         self.members.len() >= limits.max_peers
+    }
+
+    /// Who has this name.
+    pub fn member_of(&self, peer: &str) -> Option<MemberId> {
+        self.members.iter().find(|(_, member)| member.peer.as_str() == peer).map(|(id, _)| *id)
+    }
+
+    /// Whether a member's media were ever reached: if so, they tell whether it is still there.
+    pub fn is_reached(&self, id: MemberId) -> bool {
+        self.members.get(&id).is_some_and(|member| member.is_reached)
+    }
+
+    /// Whether a member's media are not reached just now.
+    pub fn is_in_trouble(&self, id: MemberId) -> bool {
+        self.members.get(&id).is_some_and(|member| member.trouble_since.is_some())
     }
 
     /// Nobody is in it, and was not for as long as a room may be empty.
@@ -105,10 +126,10 @@ impl Room {
     pub fn enter(
         &mut self,
         now: Moment,
-        id: ConnectionId,
-        (peer, user): (PeerId, Arc<str>),
+        id: MemberId,
+        (peer, user, resume_token): (PeerId, Arc<str>, ResumeToken),
         (limits, credentials): (RoomLimits, Option<Credentials>),
-        out: &mut Vec<Action>,
+        out: &mut Actions,
     ) {
         (self.limits, self.empty_since) = (limits, None);
         let refresh_at = credentials.as_ref().map(|credentials| refresh_at(now, credentials.ttl));
@@ -119,6 +140,7 @@ impl Room {
             paused: BTreeSet::new(),
             states: [None; 2],
             sent: Sent::default(),
+            is_reached: false,
             trouble_since: None,
             refresh_at,
         };
@@ -126,29 +148,34 @@ impl Room {
         self.members.insert(id, member);
         let participants = self.members.values().map(Member::participant).collect();
         let room_id = self.id.as_str().to_owned();
-        out.push(Action::tell(id, ServerMessage::Welcome { peer_id: peer, room_id, participants }));
-        out.extend(credentials.map(|fresh| Action::tell(id, ServerMessage::TurnCredentials(fresh))));
+        let welcome = ServerMessage::Welcome { peer_id: peer, room_id, participants, resume_token };
+        out.tell(id, &welcome);
+        if let Some(fresh) = credentials {
+            out.tell(id, &ServerMessage::TurnCredentials(fresh));
+        }
         for (_, member) in self.members.iter().filter(|(other, _)| **other != id) {
             for (track_id, kind) in &member.tracks {
-                out.push(Action::tell(id, added(member, track_id, *kind)));
-                out.push(Action::media(id, MediaOrder::Follow(track_id.clone())));
+                out.tell(id, &added(member, track_id, *kind));
+                out.media(id, MediaOrder::Follow(track_id.clone()));
             }
             for (kind, said) in KINDS.into_iter().zip(member.states) {
-                out.extend(said.map(|enabled| Action::tell(id, state(member, kind, enabled))));
+                if let Some(enabled) = said {
+                    out.tell(id, &state(member, kind, enabled));
+                }
             }
         }
         if !self.speakers.active().is_empty() {
-            out.push(Action::tell(id, self.active_speakers()));
+            out.tell(id, &self.active_speakers());
         }
-        self.tell_others(id, ServerMessage::PeerJoined(who.into()), out);
+        self.tell_others(id, &ServerMessage::PeerJoined(who.into()), out);
         self.choose(out);
     }
 
     /// Lets a member go.
-    pub fn leave(&mut self, now: Moment, id: ConnectionId, out: &mut Vec<Action>) {
+    pub fn leave(&mut self, now: Moment, id: MemberId, out: &mut Actions) {
         let Some(member) = self.members.remove(&id) else { return };
         self.speakers.forget(id);
-        self.tell_others(id, ServerMessage::PeerLeft(member.participant().into()), out);
+        self.tell_others(id, &ServerMessage::PeerLeft(member.participant().into()), out);
         for (track, kind) in &member.tracks {
             self.end_track(id, member.participant(), (track.clone(), *kind), out);
         }
@@ -160,13 +187,7 @@ impl Room {
     }
 
     /// A member sends one more track.
-    pub fn track_started(
-        &mut self,
-        id: ConnectionId,
-        track_id: TrackId,
-        kind: MediaKind,
-        out: &mut Vec<Action>,
-    ) {
+    pub fn track_started(&mut self, id: MemberId, track_id: TrackId, kind: MediaKind, out: &mut Actions) {
         let Some(member) = self.members.get_mut(&id) else { return };
         let message = added(member, &track_id, kind);
         if member.tracks.insert(track_id.clone(), kind).is_some() {
@@ -175,15 +196,13 @@ impl Room {
         if kind == MediaKind::Audio {
             self.speakers.add(track_id.clone(), id);
         }
-        self.tell_others(id, message, out);
-        let followed =
-            self.others(id).map(|other| Action::media(other, MediaOrder::Follow(track_id.clone())));
-        out.extend(followed);
+        self.tell_others(id, &message, out);
+        self.others(id).for_each(|other| out.media(other, MediaOrder::Follow(track_id.clone())));
         self.choose(out);
     }
 
     /// A member sends one less.
-    pub fn track_ended(&mut self, id: ConnectionId, track_id: &TrackId, out: &mut Vec<Action>) {
+    pub fn track_ended(&mut self, id: MemberId, track_id: &TrackId, out: &mut Actions) {
         let Some(member) = self.members.get_mut(&id) else { return };
         let Some(kind) = member.tracks.remove(track_id) else { return };
         let who = member.participant();
@@ -193,21 +212,22 @@ impl Room {
 
     fn end_track(
         &mut self,
-        id: ConnectionId,
+        id: MemberId,
         who: Participant,
         (track_id, kind): (TrackId, MediaKind),
-        out: &mut Vec<Action>,
+        out: &mut Actions,
     ) {
         self.speakers.remove(&track_id);
         for (other, member) in self.members.iter_mut().filter(|(other, _)| **other != id) {
             member.paused.remove(&track_id);
-            out.push(Action::media(*other, MediaOrder::Unfollow(track_id.clone())));
+            out.media(*other, MediaOrder::Unfollow(track_id.clone()));
         }
-        self.tell_others(id, ServerMessage::TrackRemoved(TrackRemoved { who, track_id, kind }), out);
+        let removed = ServerMessage::TrackRemoved(TrackRemoved { who, track_id, kind });
+        self.tell_others(id, &removed, out);
     }
 
     /// A member says whether it sends sound or pictures.
-    pub fn state(&mut self, id: ConnectionId, kind: MediaKind, enabled: bool, out: &mut Vec<Action>) {
+    pub fn state(&mut self, id: MemberId, kind: MediaKind, enabled: bool, out: &mut Actions) {
         let Some(member) = self.members.get_mut(&id) else { return };
         for (other, said) in KINDS.iter().zip(&mut member.states) {
             if *other == kind {
@@ -215,7 +235,7 @@ impl Room {
             }
         }
         let message = state(member, kind, enabled);
-        self.tell_others(id, message, out);
+        self.tell_others(id, &message, out);
     }
 
     /// A voice was this loud.
@@ -227,29 +247,29 @@ impl Room {
     pub fn data(
         &mut self,
         now: Moment,
-        id: ConnectionId,
+        id: MemberId,
         (label, data): (Arc<str>, DataMessage),
-        out: &mut Vec<Action>,
+        out: &mut Actions,
     ) {
         let Some(member) = self.members.get_mut(&id).filter(|_| self.limits.data_channels) else { return };
         match member.sent.judge(now, &mut self.labels, &label, data.bytes.len()) {
             Verdict::Relay => {
-                let order = |other| {
+                for other in self.others(id) {
                     let (label, data) = (label.clone(), data.clone());
-                    Action::media(other, MediaOrder::Data { label, data })
-                };
-                out.extend(self.others(id).map(order));
+                    out.media(other, MediaOrder::Data { label, data });
+                }
             }
             Verdict::Drop(Some(words)) => {
-                out.push(Action::tell(id, Rejected::new(Code::RateLimited, words).into()));
+                out.tell(id, &Rejected::new(Code::RateLimited, words).into());
             }
             Verdict::Drop(None) => {}
         }
     }
 
     /// A member's media is reachable, or not.
-    pub fn reachable(&mut self, now: Moment, id: ConnectionId, reachable: bool) {
+    pub fn reachable(&mut self, now: Moment, id: MemberId, reachable: bool) {
         if let Some(member) = self.members.get_mut(&id) {
+            member.is_reached |= reachable;
             member.trouble_since = match reachable {
                 true => None,
                 false => member.trouble_since.or(Some(now)),
@@ -258,21 +278,17 @@ impl Room {
     }
 
     /// Fresh credentials of a member, or none that could be had now.
-    pub fn credentials(
-        &mut self,
-        now: Moment,
-        id: ConnectionId,
-        fresh: Option<Credentials>,
-        out: &mut Vec<Action>,
-    ) {
+    pub fn credentials(&mut self, now: Moment, id: MemberId, fresh: Option<Credentials>, out: &mut Actions) {
         let Some(member) = self.members.get_mut(&id) else { return };
         let at = fresh.as_ref().map_or(now + ASK_AGAIN, |fresh| refresh_at(now, fresh.ttl));
         member.refresh_at = Some(at);
-        out.extend(fresh.map(|fresh| Action::tell(id, ServerMessage::RefreshCredentials(fresh))));
+        if let Some(fresh) = fresh {
+            out.tell(id, &ServerMessage::RefreshCredentials(fresh));
+        }
     }
 
     /// Looks at everything that has its time. Returns those whose media is lost.
-    pub fn look(&mut self, now: Moment, out: &mut Vec<Action>) -> Vec<ConnectionId> {
+    pub fn look(&mut self, now: Moment, out: &mut Actions) -> Vec<MemberId> {
         for (id, member) in &mut self.members {
             if member.refresh_at.is_some_and(|at| now.reached(at)) {
                 member.refresh_at = None;
@@ -281,8 +297,7 @@ impl Room {
         }
         let Changed { active, order } = self.speakers.look(now, self.members.len());
         if active {
-            let to = self.members().collect();
-            out.push(Action::Say { to, message: self.active_speakers() });
+            out.say(self.members(), &self.active_speakers());
         }
         if order {
             self.choose(out);
@@ -292,7 +307,7 @@ impl Room {
     }
 
     fn active_speakers(&self) -> ServerMessage {
-        let speaker = |(id, level): &(ConnectionId, u8)| {
+        let speaker = |(id, level): &(MemberId, u8)| {
             Some(Speaker { who: self.members.get(id)?.participant(), level: *level })
         };
         ServerMessage::ActiveSpeakers {
@@ -301,9 +316,9 @@ impl Room {
     }
 
     /// Decides which tracks each member is sent: the loudest voices of a large room, and the pictures of those who spoke last.
-    fn choose(&mut self, out: &mut Vec<Action>) {
-        let mut pictures: Vec<(Reverse<Option<Moment>>, ConnectionId, &TrackId)> = Vec::new();
-        let mut voices: Vec<(ConnectionId, &TrackId)> = Vec::new();
+    fn choose(&mut self, out: &mut Actions) {
+        let mut pictures: Vec<(Reverse<Option<Moment>>, MemberId, &TrackId)> = Vec::new();
+        let mut voices: Vec<(MemberId, &TrackId)> = Vec::new();
         for (id, member) in &self.members {
             for (track_id, kind) in &member.tracks {
                 match kind {
@@ -314,7 +329,7 @@ impl Room {
             }
         }
         pictures.sort_unstable();
-        let wanted: Vec<(ConnectionId, BTreeSet<TrackId>)> = self
+        let wanted: Vec<(MemberId, BTreeSet<TrackId>)> = self
             .members()
             .map(|id| {
                 let others = pictures.iter().filter(|(_, owner, _)| *owner != id);
@@ -326,24 +341,21 @@ impl Room {
         for (id, paused) in wanted {
             let Some(member) = self.members.get_mut(&id) else { continue };
             for track in member.paused.difference(&paused) {
-                out.push(Action::media(id, MediaOrder::Pause(track.clone(), false)));
+                out.media(id, MediaOrder::Pause(track.clone(), false));
             }
             for track in paused.difference(&member.paused) {
-                out.push(Action::media(id, MediaOrder::Pause(track.clone(), true)));
+                out.media(id, MediaOrder::Pause(track.clone(), true));
             }
             member.paused = paused;
         }
     }
 
-    fn others(&self, id: ConnectionId) -> impl Iterator<Item = ConnectionId> + '_ {
+    fn others(&self, id: MemberId) -> impl Iterator<Item = MemberId> + '_ {
         self.members().filter(move |other| *other != id)
     }
 
-    fn tell_others(&self, id: ConnectionId, message: ServerMessage, out: &mut Vec<Action>) {
-        let to: Vec<ConnectionId> = self.others(id).collect();
-        if !to.is_empty() {
-            out.push(Action::Say { to, message });
-        }
+    fn tell_others(&self, id: MemberId, message: &ServerMessage, out: &mut Actions) {
+        out.say(self.others(id), message);
     }
 
     /// What holds after each input.

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::ids::ConnectionId;
+use super::ids::MemberId;
 use super::tracks::TrackId;
 use crate::core::time::Moment;
 
@@ -36,7 +36,7 @@ const HOLD: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug)]
 struct Voice {
-    owner: ConnectionId,
+    owner: MemberId,
     order: u64,
     /// Of this window.
     loud: u32,
@@ -67,8 +67,8 @@ pub struct Speakers {
     voices: BTreeMap<TrackId, Voice>,
     added: u64,
     window_began: Moment,
-    active: Vec<(ConnectionId, u8)>,
-    spoke: BTreeMap<ConnectionId, Moment>,
+    active: Vec<(MemberId, u8)>,
+    spoke: BTreeMap<MemberId, Moment>,
     /// Which are sent on; `None`: all.
     chosen: Option<BTreeSet<TrackId>>,
 }
@@ -84,7 +84,7 @@ pub struct Changed {
 
 impl Speakers {
     /// A voice is there.
-    pub fn add(&mut self, track: TrackId, owner: ConnectionId) {
+    pub fn add(&mut self, track: TrackId, owner: MemberId) {
         self.added += 1;
         let order = self.added;
         let voice = Voice { owner, order, loud: 0, told: 0, sum: 0, level: u8::MAX, last_loud: None };
@@ -100,7 +100,7 @@ impl Speakers {
     }
 
     /// A member is gone.
-    pub fn forget(&mut self, member: ConnectionId) {
+    pub fn forget(&mut self, member: MemberId) {
         self.spoke.remove(&member);
         self.active.retain(|(owner, _)| *owner != member);
     }
@@ -134,14 +134,14 @@ impl Speakers {
 
     /// Whether the speakers changed.
     fn end_window(&mut self, now: Moment) -> bool {
-        let mut levels: BTreeMap<ConnectionId, u8> = BTreeMap::new();
+        let mut levels: BTreeMap<MemberId, u8> = BTreeMap::new();
         for voice in self.voices.values_mut() {
             if let Some(level) = voice.end_window() {
                 let loudest = levels.entry(voice.owner).or_insert(level);
                 *loudest = level.min(*loudest);
             }
         }
-        let was: BTreeSet<ConnectionId> = self.active.iter().map(|(owner, _)| *owner).collect();
+        let was: BTreeSet<MemberId> = self.active.iter().map(|(owner, _)| *owner).collect();
         let changed = levels.len() != was.len() || levels.keys().any(|owner| !was.contains(owner));
         for owner in levels.keys() {
             self.spoke.insert(*owner, now);
@@ -175,7 +175,7 @@ impl Speakers {
     }
 
     /// Who speaks, the loudest first, with levels.
-    pub fn active(&self) -> &[(ConnectionId, u8)] {
+    pub fn active(&self) -> &[(MemberId, u8)] {
         &self.active
     }
 
@@ -185,7 +185,7 @@ impl Speakers {
     }
 
     /// When this member spoke last.
-    pub fn spoke(&self, member: ConnectionId) -> Option<Moment> {
+    pub fn spoke(&self, member: MemberId) -> Option<Moment> {
         self.spoke.get(&member).copied()
     }
 }
@@ -206,7 +206,7 @@ mod tests {
 
     fn room(voices: u64) -> Speakers {
         let mut speakers = Speakers::default();
-        (0..voices).for_each(|n| speakers.add(track(n), ConnectionId(n)));
+        (0..voices).for_each(|n| speakers.add(track(n), MemberId(n)));
         speakers
     }
 
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(speakers.active()[0].1, 10);
         assert_eq!(talk(&mut speakers, (3_000, 4_000), &[], 4), 1, "one change: silence");
         assert_eq!(active(&speakers), Vec::<u64>::new());
-        let spoke = |n| speakers.spoke(ConnectionId(n));
+        let spoke = |n| speakers.spoke(MemberId(n));
         assert!(spoke(0).is_some() && spoke(0) == spoke(2) && spoke(1).is_none());
     }
 
@@ -284,9 +284,9 @@ mod tests {
         let mut speakers = room(3);
         talk(&mut speakers, (1_000, 2_000), &[(0, 10), (1, 10)], 3);
         speakers.remove(&track(0));
-        speakers.forget(ConnectionId(0));
+        speakers.forget(MemberId(0));
         assert_eq!(active(&speakers), [1]);
-        assert_eq!(speakers.spoke(ConnectionId(0)), None);
+        assert_eq!(speakers.spoke(MemberId(0)), None);
         speakers.observe(Moment(2_000), &track(0), 1);
         assert!(!speakers.look(Moment(2_500), 3).order || !active(&speakers).contains(&0));
     }

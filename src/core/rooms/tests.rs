@@ -1,18 +1,19 @@
 //! Rooms under random members, by seed: everybody's view settles on who is there and what they send, nobody is told anything twice, and
-//! what the media side is told adds up.
+//! what the media side is told adds up. Connections break and come back at any moment, with what was under way lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::frame::{Code, Credentials, ServerMessage};
-use super::ids::{ConnectionId, PeerId};
+use super::frame::{Code, Credentials, Text};
+use super::ids::{ConnectionId, MemberId, PeerId};
 
 use super::registry::{
     Action, Closing, Frame, JOIN_WITHIN, MediaEvent, MediaOrder, Refusal, RoomRegistry, Visitor,
 };
 use super::room::TROUBLE;
+use super::signal_path::{AWAY_WITHOUT_MEDIA, ResumeToken};
 use super::tracks::{DataMessage, MediaKind, TrackId};
 use crate::core::namespaces::access::Membership;
 use crate::core::namespaces::state::RoomLimits;
@@ -31,11 +32,23 @@ struct View {
     messages: Vec<Value>,
     data: Vec<String>,
     closed: Option<Closing>,
+    /// Messages of its present connection: those that came, and its own.
+    heard: u64,
+    said: Vec<String>,
+    token: String,
+    /// What it says and is told is lost, which nobody knows yet.
+    is_cut: bool,
+    is_away: bool,
+    /// Of its messages the worker got so many by the connection before.
+    taken: Option<usize>,
+    /// The media side has let it go.
+    is_gone: bool,
 }
 
 impl View {
-    fn hear(&mut self, message: &ServerMessage) {
-        let message: Value = serde_json::from_str(&message.to_json()).unwrap();
+    fn hear(&mut self, text: &Text) {
+        let message: Value = serde_json::from_str(text.as_str()).unwrap();
+        self.heard += 1;
         let (kind, data) = (message["type"].as_str().unwrap(), &message["data"]);
         let text = |name: &str| data[name].as_str().unwrap_or_default().to_owned();
         assert!(self.peer.is_some() || matches!(kind, "welcome" | "error" | "server-draining"), "{message}");
@@ -45,6 +58,11 @@ impl View {
                 let all = data["participants"].as_array().unwrap().iter();
                 self.participants = all.map(|one| one["peerId"].as_str().unwrap().to_owned()).collect();
                 assert!(self.participants.contains(&text("peerId")), "the joiner itself: {message}");
+                self.token = text("resumeToken");
+            }
+            "resumed" => {
+                self.token = text("resumeToken");
+                self.taken = Some(usize::try_from(data["heard"].as_u64().unwrap()).unwrap());
             }
             "peer-joined" => {
                 assert_eq!(data["participant"]["peerId"], data["peerId"]);
@@ -75,7 +93,13 @@ impl View {
                 assert!(changed, "{track} was {paused} already");
             }
             MediaOrder::Data { label, .. } => self.data.push(label.to_string()),
-            MediaOrder::Leave => self.followed.clear(),
+            MediaOrder::Leave => {
+                self.followed.clear();
+                assert!(!std::mem::replace(&mut self.is_gone, true), "let go twice");
+            }
+            MediaOrder::Away(is_away) => {
+                assert_ne!(std::mem::replace(&mut self.is_away, *is_away), *is_away);
+            }
             MediaOrder::Offer(_) | MediaOrder::Answer(_) | MediaOrder::Candidate(_) => {}
         }
     }
@@ -101,12 +125,15 @@ fn text(text: &str) -> DataMessage {
 struct World {
     registry: RoomRegistry,
     now: Moment,
+    /// By the connection by which each joined.
     views: BTreeMap<ConnectionId, View>,
+    /// Connections that came later, and whose they are.
+    later: BTreeMap<ConnectionId, ConnectionId>,
     limits: RoomLimits,
     ttl: Duration,
     /// What the media side says to the next members.
     entered: Result<(), String>,
-    orders: Vec<(ConnectionId, MediaOrder)>,
+    orders: Vec<(MemberId, MediaOrder)>,
 }
 
 impl World {
@@ -115,6 +142,7 @@ impl World {
             registry: RoomRegistry::default(),
             now: Moment(1_000_000),
             views: BTreeMap::new(),
+            later: BTreeMap::new(),
             limits: RoomLimits::default(),
             ttl: Duration::from_secs(600),
             entered: Ok(()),
@@ -123,6 +151,12 @@ impl World {
     }
 
     fn open(&mut self, id: u64, room: Option<&str>, subject: Option<&str>) {
+        self.views.insert(ConnectionId(id), View::default());
+        self.connect(id, id, room, subject);
+    }
+
+    /// Opens one more connection of a client.
+    fn connect(&mut self, id: u64, connection: u64, room: Option<&str>, subject: Option<&str>) {
         let membership = Membership {
             namespace: "a".parse().unwrap(),
             role: RoomRole::Member,
@@ -130,9 +164,43 @@ impl World {
             limits: self.limits,
         };
         let room = room.map(|room| RoomId::parse(room).unwrap());
-        let visitor = Visitor { membership, room, peer: peer(id) };
-        self.views.insert(ConnectionId(id), View::default());
-        self.registry.opened(self.now, ConnectionId(id), visitor);
+        let resume_token = ResumeToken::from_entropy(u128::from(connection).to_be_bytes());
+        let address = Some([192, 0, 2, 1].into());
+        let visitor = Visitor { membership, room, peer: peer(connection), resume_token, address };
+        self.later.insert(ConnectionId(connection), ConnectionId(id));
+        self.registry.opened(self.now, ConnectionId(connection), visitor);
+    }
+
+    /// The connection that a client has now, or had last.
+    fn connection(&self, id: u64) -> ConnectionId {
+        let own = self.later.iter().filter(|(_, of)| **of == ConnectionId(id));
+        own.map(|(connection, _)| *connection).max().unwrap()
+    }
+
+    /// What a client says and is told is lost from now on.
+    fn cut(&mut self, id: u64) {
+        self.views.get_mut(&ConnectionId(id)).unwrap().is_cut = true;
+    }
+
+    /// The worker learns of it.
+    fn break_off(&mut self, id: u64) {
+        self.cut(id);
+        self.registry.broken(self.now, self.connection(id));
+        self.settle();
+    }
+
+    /// The client connects again, as its room's page does, and says again what did not come.
+    fn come_back(&mut self, id: u64, room: &str, subject: Option<&str>) {
+        let connection = 1_000_000 + self.later.len() as u64;
+        self.connect(id, connection, Some(room), subject);
+        let view = self.views.get_mut(&ConnectionId(id)).unwrap();
+        let said = std::mem::take(&mut view.said);
+        let heard = std::mem::take(&mut view.heard);
+        view.is_cut = false;
+        let data = json!({"peerId": view.peer, "resumeToken": view.token, "heard": heard});
+        self.say(id, json!({"type": "resume", "data": data}));
+        let Some(taken) = self.views.get_mut(&ConnectionId(id)).unwrap().taken.take() else { return };
+        said[taken..].iter().for_each(|text| self.text(id, text));
     }
 
     fn say(&mut self, id: u64, message: Value) {
@@ -140,12 +208,17 @@ impl World {
     }
 
     fn text(&mut self, id: u64, text: &str) {
-        self.registry.frame(self.now, ConnectionId(id), Frame::Text(text));
+        let connection = self.connection(id);
+        let view = self.views.get_mut(&ConnectionId(id)).unwrap();
+        view.said.push(text.to_owned());
+        if !view.is_cut {
+            self.registry.frame(self.now, connection, Frame::Text(text));
+        }
         self.settle();
     }
 
     fn media(&mut self, id: u64, event: MediaEvent) {
-        self.registry.media(self.now, ConnectionId(id), event);
+        self.registry.media(self.now, MemberId(id), event);
         self.settle();
     }
 
@@ -185,27 +258,33 @@ impl World {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Say { to, message } => {
+            Action::Say { to, text } => {
                 for id in to {
-                    let view = self.views.get_mut(&id).unwrap();
-                    assert_eq!(view.closed, None, "{id:?} is closed and told {message:?}");
-                    view.hear(&message);
+                    let view = self.views.get_mut(&self.later[&id]).unwrap();
+                    assert_eq!(view.closed, None, "{id:?} is closed and told {text:?}");
+                    if !view.is_cut {
+                        view.hear(&text);
+                    }
                 }
             }
             Action::Enter { connection, .. } => {
                 let entered = self.entered.clone().map(|()| Some(self.credentials()));
                 self.registry.entered(self.now, connection, entered);
             }
-            Action::Media { connection, order } => {
-                self.views.get_mut(&connection).unwrap().obey(&order);
-                self.orders.push((connection, order));
+            Action::Media { member: MemberId(id), order } => {
+                self.views.get_mut(&ConnectionId(id)).unwrap().obey(&order);
+                self.orders.push((MemberId(id), order));
             }
             Action::Refresh(id) => {
                 let fresh = self.credentials();
                 self.registry.credentials(self.now, id, Some(fresh));
             }
             Action::Close(id, closing) => {
-                assert_eq!(self.views.get_mut(&id).unwrap().closed.replace(closing), None, "{id:?}");
+                let client = self.later[&id];
+                // One that was cut off is no loss to a client that has another.
+                if self.connection(client.0) == id {
+                    assert_eq!(self.views.get_mut(&client).unwrap().closed.replace(closing), None, "{id:?}");
+                }
             }
         }
     }
@@ -236,6 +315,28 @@ impl Random {
 #[derive(Default)]
 struct Shadow {
     members: BTreeMap<u64, (&'static str, BTreeSet<TrackId>)>,
+    /// Whom the token names.
+    subjects: BTreeMap<u64, String>,
+    /// Whose connection is cut, known to the worker or not.
+    cut: BTreeSet<u64>,
+    returned: usize,
+}
+
+impl Shadow {
+    fn come_back(&mut self, world: &mut World, id: u64) {
+        if self.cut.remove(&id) {
+            world.come_back(id, self.members[&id].0, self.subjects.get(&id).map(String::as_str));
+            let view = world.view(id);
+            assert!(!view.is_away && view.closed.is_none() && !view.errors().contains(&"resume_failed"));
+            self.returned += 1;
+        }
+    }
+
+    /// Whose media were lost for long, or who was away for long without any, is gone by the room's own decision.
+    fn forget_the_gone(&mut self, world: &World) {
+        self.members.retain(|id, _| !world.view(*id).is_gone);
+        self.cut.retain(|id| self.members.contains_key(id));
+    }
 }
 
 const ROOMS: [&str; 3] = ["one", "two", "three"];
@@ -243,25 +344,29 @@ const ROOMS: [&str; 3] = ["one", "two", "three"];
 fn step(world: &mut World, shadow: &mut Shadow, random: &mut Random, next: &mut u64) {
     let alive: Vec<u64> = shadow.members.keys().copied().collect();
     let one = alive.get(usize::try_from(random.below(alive.len().max(1) as u64)).unwrap()).copied();
-    match (random.below(12), one) {
+    match (random.below(16), one) {
         (0..=2, _) | (_, None) => {
             let room = ROOMS[usize::try_from(random.below(3)).unwrap()];
             *next += 1;
             if random.below(2) == 0 {
                 world.join(*next, room);
             } else {
-                world.open(*next, Some(room), Some("anna"));
+                let subject = format!("anna {next}");
+                world.open(*next, Some(room), Some(&subject));
+                shadow.subjects.insert(*next, subject);
                 world.say(*next, json!({"type": "offer", "data": {"sdp": "v=0"}}));
             }
             shadow.members.insert(*next, (room, BTreeSet::new()));
         }
         (3, Some(id)) => {
+            shadow.come_back(world, id);
             shadow.members.remove(&id);
             world.say(id, json!({"type": "leave"}));
         }
         (4, Some(id)) => {
+            shadow.come_back(world, id);
             shadow.members.remove(&id);
-            world.registry.closed(world.now, ConnectionId(id));
+            world.registry.closed(world.now, world.connection(id));
             world.views.get_mut(&ConnectionId(id)).unwrap().closed = Some(Closing::Left);
             world.settle();
         }
@@ -297,16 +402,21 @@ fn step(world: &mut World, shadow: &mut Shadow, random: &mut Random, next: &mut 
             world.media(id, MediaEvent::Data { label: "chat".into(), data });
             world.say(id, json!({"type": "join", "data": {}}));
         }
-        (_, Some(_)) => {
-            world.pass(Duration::from_millis(random.below(3_000)));
-            // Whose media were lost for long is gone by the room's own decision.
-            shadow.members.retain(|id, _| world.view(*id).closed.is_none());
+        (11, Some(id)) => {
+            shadow.cut.insert(id);
+            world.cut(id);
         }
+        (12, Some(id)) if shadow.cut.insert(id) => world.break_off(id),
+        (12 | 13, Some(id)) => shadow.come_back(world, id),
+        (14, Some(id)) => {
+            world.say(id, json!({"type": "video-state", "data": {"enabled": random.below(2) == 0}}));
+        }
+        (_, Some(_)) => world.pass(Duration::from_millis(random.below(3_000))),
     }
 }
 
 fn settled(world: &World, shadow: &Shadow, seed: u64) {
-    for (id, (room, own)) in &shadow.members {
+    for (id, (room, own)) in shadow.members.iter().filter(|(id, _)| !shadow.cut.contains(id)) {
         let view = world.view(*id);
         let there = shadow.members.iter().filter(|(_, (other, _))| other == room);
         let names: BTreeSet<String> = there.clone().map(|(id, _)| peer(*id).to_string()).collect();
@@ -335,15 +445,192 @@ fn everybodys_view_settles_whatever_the_order() {
         let (mut world, mut shadow) = (World::new(), Shadow::default());
         world.limits.max_videos = 5;
         let (mut random, mut next) = (Random(seed), 0);
-        for _ in 0..250 {
+        for _ in 0..300 {
             step(&mut world, &mut shadow, &mut random, &mut next);
             // Which voices are sent on is decided at the next look.
             world.registry.tick(world.now);
             world.settle();
+            shadow.forget_the_gone(&world);
             settled(&world, &shadow, seed);
         }
+        for id in shadow.cut.clone() {
+            shadow.come_back(&mut world, id);
+        }
+        settled(&world, &shadow, seed);
         assert!(next > 30, "seed {seed}: {next} joined");
+        assert!(shadow.returned > 10, "seed {seed}: {} came back", shadow.returned);
     }
+}
+
+/// Two who see each other's cameras.
+fn two_with_cameras() -> World {
+    let mut world = World::new();
+    for id in [1, 2] {
+        world.join(id, "a");
+        world.media(id, MediaEvent::Connected);
+        world.track(id, MediaKind::Video, 1);
+    }
+    world
+}
+
+#[test]
+fn a_broken_connection_costs_no_place_and_nothing_that_was_said() {
+    let mut world = two_with_cameras();
+    world.join(3, "a");
+    world.cut(1);
+    world.say(3, json!({"type": "leave"}));
+    world.say(1, json!({"type": "video-state", "data": {"enabled": false}}));
+    world.break_off(1);
+    assert_eq!(world.orders.last(), Some(&(MemberId(1), MediaOrder::Away(true))));
+    world.join(4, "a");
+    world.media(1, MediaEvent::Answer("v=0".into()));
+    world.pass(20 * AWAY_WITHOUT_MEDIA);
+    let before = world.view(1).types().len();
+    assert_eq!((world.registry.detached(), world.registry.connections()), (1, 2));
+    world.come_back(1, "a", None);
+    let told = ["resumed", "peer-left", "peer-joined", "answer", "refresh-credentials"];
+    assert_eq!(world.view(1).types()[before..], told);
+    assert_eq!(
+        world.view(1).messages[before]["data"]["heard"],
+        1,
+        "its join came, and what it said then not"
+    );
+    assert_eq!(world.orders.last(), Some(&(MemberId(1), MediaOrder::Away(false))));
+    assert_eq!(world.view(2).types().last(), Some(&"participant-state"), "it said it again");
+    assert!(!world.view(2).types().contains(&"track-removed"), "{:?}", world.view(2).types());
+    let gone: Vec<_> = world.view(2).messages.iter().filter(|one| one["type"] == "peer-left").collect();
+    assert_eq!(gone.len(), 1, "of who left: {gone:?}");
+    world.say(1, json!({"type": "leave"}));
+    assert_eq!(world.view(2).types().last(), Some(&"track-removed"));
+}
+
+#[test]
+fn who_comes_back_before_the_break_is_known_takes_its_place_over() {
+    let mut world = two_with_cameras();
+    world.cut(1);
+    world.track(2, MediaKind::Audio, 2);
+    let before = world.view(1).types().len();
+    world.come_back(1, "a", None);
+    assert_eq!(world.view(1).types()[before..], ["resumed", "track-added"]);
+    assert_eq!((world.registry.connections(), world.registry.detached()), (2, 0));
+    world.registry.broken(world.now, ConnectionId(1));
+    world.settle();
+    assert_eq!(world.registry.detached(), 0, "that of before is no matter any more");
+}
+
+#[test]
+fn a_resume_token_is_good_once_for_its_member_only() {
+    let mut world = two_with_cameras();
+    let token = |world: &World, id| world.view(id).token.clone();
+    let (first, second) = (token(&world, 1), token(&world, 2));
+    world.break_off(1);
+    world.break_off(2);
+    let peers = [1, 2].map(|id| world.view(id).peer.clone().unwrap());
+    let attempts = [
+        ("a", None, &peers[0], second.as_str()),
+        ("a", None, &peers[0], ""),
+        ("a", None, &peers[0], &first[1..]),
+        ("b", None, &peers[0], &first),
+        ("a", Some("somebody"), &peers[0], &first),
+        ("a", None, &"nobody".to_owned(), &first),
+    ];
+    for (number, (room, subject, peer, token)) in (10..).zip(attempts) {
+        world.open(number, Some(room), subject);
+        let data = json!({"peerId": peer, "resumeToken": token, "heard": 0});
+        world.say(number, json!({"type": "resume", "data": data}));
+        let seen = world.view(number);
+        assert_eq!((seen.errors(), seen.closed), (vec!["resume_failed"], Some(Closing::Policy)), "{number}");
+    }
+    assert_eq!(world.registry.detached(), 2, "nobody lost anything by that");
+    world.come_back(1, "a", None);
+    assert_eq!(world.view(1).closed, None);
+    assert_ne!(token(&world, 1), first);
+    world.break_off(1);
+    world.views.get_mut(&ConnectionId(1)).unwrap().token = first;
+    world.come_back(1, "a", None);
+    assert_eq!(world.view(1).errors(), ["resume_failed"], "once");
+}
+
+#[test]
+fn who_missed_too_much_joins_anew_and_its_place_is_free() {
+    let mut world = two_with_cameras();
+    world.break_off(1);
+    for _ in 0..10 {
+        world.media(1, MediaEvent::Answer("x".repeat(100_000)));
+    }
+    assert_eq!(world.view(2).participants.len(), 2, "until it asks, it stays");
+    world.come_back(1, "a", None);
+    assert_eq!(
+        (world.view(1).errors(), world.view(1).closed),
+        (vec!["resume_failed"], Some(Closing::Policy))
+    );
+    assert_eq!((world.view(2).participants.len(), world.registry.detached()), (1, 0));
+}
+
+#[test]
+fn who_is_away_goes_after_its_time_without_media() {
+    let mut world = World::new();
+    (1..=3).for_each(|id| world.join(id, "a"));
+    world.media(2, MediaEvent::Connected);
+    [1, 2].iter().for_each(|id| world.break_off(*id));
+    world.pass(AWAY_WITHOUT_MEDIA - Duration::from_millis(100));
+    assert_eq!(world.view(3).participants.len(), 3);
+    world.pass(Duration::from_millis(200));
+    assert_eq!((world.view(1).is_gone, world.view(2).is_gone), (true, false));
+    assert_eq!(world.view(3).types().last(), Some(&"peer-left"));
+    world.media(2, MediaEvent::Trouble);
+    world.pass(TROUBLE + Duration::from_millis(100));
+    assert!(world.view(2).is_gone);
+    world.come_back(2, "a", None);
+    assert_eq!(world.view(2).errors(), ["resume_failed"]);
+}
+
+#[test]
+fn who_joins_anew_replaces_the_place_that_it_left() {
+    let mut world = World::new();
+    world.limits.max_peers = 3;
+    for id in [1, 2, 3] {
+        world.join(id, "a");
+        world.media(id, MediaEvent::Connected);
+    }
+    [1, 2].iter().for_each(|id| world.break_off(*id));
+    let join = |world: &mut World, id: u64, user: Option<&str>| {
+        world.open(id, Some("a"), None);
+        world.say(id, json!({"type": "join", "data": {"userId": user}}));
+    };
+    join(&mut world, 4, None);
+    assert_eq!(
+        world.view(4).errors(),
+        ["room_full"],
+        "who is away has a place, and who has no name left none"
+    );
+    join(&mut world, 5, Some("u1"));
+    let told = world.view(3).types();
+    assert_eq!(told[told.len() - 2..], ["peer-left", "peer-joined"]);
+    assert_eq!((world.view(1).is_gone, world.view(5).closed), (true, None));
+    join(&mut world, 6, Some("u3"));
+    assert_eq!(world.view(6).errors(), ["room_full"], "who is there has left nothing");
+    world.come_back(2, "a", None);
+    assert_eq!(world.view(2).closed, None);
+}
+
+#[test]
+fn a_drain_and_an_end_of_the_room_reach_those_who_are_away() {
+    let mut world = two_with_cameras();
+    world.break_off(1);
+    world.registry.drain(world.now, "server shutting down", Duration::from_secs(5));
+    world.settle();
+    world.come_back(1, "a", None);
+    assert_eq!(world.view(1).types().last(), Some(&"server-draining"));
+    world.break_off(1);
+    world.pass(Duration::from_millis(5_100));
+    assert!(world.view(1).is_gone && world.view(2).is_gone && world.registry.detached() == 0);
+    world.registry.resume_after_drain();
+    world.join(3, "a");
+    world.break_off(3);
+    assert!(world.registry.close_room(&("a".parse().unwrap(), RoomId::parse("a").unwrap())));
+    world.settle();
+    assert!(world.view(3).is_gone && world.registry.is_idle());
 }
 
 #[test]
@@ -357,7 +644,7 @@ fn a_join_is_answered_in_the_documented_order() {
     let expected = ["welcome", "turn-credentials", "track-added", "track-added", "participant-state"];
     assert_eq!(world.view(2).types(), expected);
     assert_eq!(world.view(1).types(), ["welcome", "turn-credentials", "peer-joined"]);
-    let follows = [audio, video].map(|track| (ConnectionId(2), MediaOrder::Follow(track)));
+    let follows = [audio, video].map(|track| (MemberId(2), MediaOrder::Follow(track)));
     assert_eq!(world.orders, follows);
     assert_eq!(world.view(2).messages[0]["data"]["participants"].as_array().unwrap().len(), 2);
     world.say(1, json!({"type": "leave"}));
@@ -373,7 +660,7 @@ fn an_offer_joins_where_the_address_names_the_room() {
     world.say(1, json!({"type": "offer", "data": {"sdp": "v=0"}}));
     let participant = &world.view(1).messages[0]["data"]["participants"][0];
     assert_eq!(participant["userId"], "anon-00000000000000000000000000000001");
-    assert_eq!(world.orders, [(ConnectionId(1), MediaOrder::Offer("v=0".into()))], "after the join");
+    assert_eq!(world.orders, [(MemberId(1), MediaOrder::Offer("v=0".into()))], "after the join");
     world.open(2, None, None);
     world.say(2, json!({"type": "offer", "data": {"sdp": "v=0"}}));
     assert_eq!(
@@ -586,7 +873,7 @@ fn draining_is_told_to_all_and_ends_at_its_time() {
     assert_eq!(world.view(2).errors(), ["join_failed"]);
     world.pass(Duration::from_millis(5_100));
     assert_eq!(world.view(1).closed, Some(Closing::GoingAway));
-    world.registry.resume();
+    world.registry.resume_after_drain();
     assert_eq!(world.registry.may_open(world.now, "a"), Ok(()));
 }
 

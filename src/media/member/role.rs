@@ -140,6 +140,7 @@ impl RoomMember {
             MediaOrder::Data { label, data } => {
                 self.channels.say(label, data, self.pass.room(), context.rtc);
             }
+            MediaOrder::Away(is_away) => self.negotiation.away(context.moment, is_away),
             // We are ICE-lite: its client is found by its checks, and those come from a relay, whatever the client says.
             MediaOrder::Candidate(_) | MediaOrder::Leave => {}
         }

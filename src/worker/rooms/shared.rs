@@ -8,7 +8,7 @@ use crossbeam_channel::Sender;
 
 use crate::core::namespaces::state::RoomLimits;
 use crate::core::namespaces::wire::RoomBrief;
-use crate::core::rooms::ids::ConnectionId;
+use crate::core::rooms::ids::MemberId;
 use crate::core::rooms::registry::{MediaEvent, Refusal, RoomKey};
 use crate::host::wake::Wake;
 
@@ -24,12 +24,14 @@ pub struct RoomCounts {
     pub members: u32,
     /// Signalling connections, with those that have not joined.
     pub connections: usize,
+    /// Members whose connection is broken.
+    pub detached: usize,
 }
 
 /// What the thread is told.
 pub enum Message {
     /// Of a member's media.
-    Media(ConnectionId, MediaEvent),
+    Media(MemberId, MediaEvent),
     /// Make a room.
     Create {
         /// Which.
@@ -67,6 +69,7 @@ pub struct Shared {
     rung: AtomicBool,
     rooms: RwLock<Arc<Vec<RoomBrief>>>,
     connections: AtomicUsize,
+    detached: AtomicUsize,
 }
 
 impl Shared {
@@ -78,6 +81,7 @@ impl Shared {
             rung: AtomicBool::new(false),
             rooms: RwLock::default(),
             connections: AtomicUsize::new(0),
+            detached: AtomicUsize::new(0),
         })
     }
 
@@ -101,9 +105,10 @@ impl Shared {
     }
 
     /// What is there now.
-    pub fn publish(&self, rooms: Vec<RoomBrief>, connections: usize) {
+    pub fn publish(&self, rooms: Vec<RoomBrief>, connections: usize, detached: usize) {
         *self.rooms.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rooms);
         self.connections.store(connections, Ordering::Release);
+        self.detached.store(detached, Ordering::Release);
     }
 
     /// As it was published last.
@@ -118,6 +123,7 @@ impl Shared {
             rooms: rooms.len(),
             members: rooms.iter().map(|room| room.peers).sum(),
             connections: self.connections.load(Ordering::Acquire),
+            detached: self.detached.load(Ordering::Acquire),
         }
     }
 }

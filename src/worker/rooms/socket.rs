@@ -6,12 +6,16 @@
 //!    └──────────────────────────────────────────────────────────────────▲ Lingering
 //! ```
 //!
+//! A client that ends says so by a Close frame, as browsers do when a page goes. An end without one is that of something between us, as of
+//! a controller that was killed, and so is a Close frame with a code that only a server on the way sends.
+//!
 //! *Lingering*: what a closed socket has not read takes with it what its other end has not read yet. So we read on for a moment.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use tungstenite::error::ProtocolError;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Bytes, Error, Message, Utf8Bytes, WebSocket};
@@ -38,6 +42,9 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// What may wait for one client, in bytes: four of the longest offers.
 const MAX_WAITING: usize = 2 * 1024 * 1024;
+
+/// Codes of Close frames that servers send which restart or are overloaded: no page may.
+const OF_SERVERS: [CloseCode; 2] = [CloseCode::Restart, CloseCode::Again];
 
 /// Read at once.
 const READ: usize = 8 * 1024;
@@ -86,10 +93,14 @@ pub enum Brought {
     Binary,
     /// A message that is too long.
     TooLong,
+    /// So many of our messages have arrived, for a while already.
+    Arrived(u64),
     /// Nothing more for now.
     Nothing,
-    /// It is gone.
-    Gone,
+    /// Its client ended it, or did what it may not.
+    Closed,
+    /// It is gone, and nobody said so.
+    Broken,
 }
 
 /// A connection.
@@ -99,21 +110,41 @@ pub struct Socket {
     stalled: Option<(Moment, u64)>,
     heard: Moment,
     pinged: Moment,
+    /// Messages of ours, and how many of them the last Pong told of.
+    said: u64,
+    arrived: u64,
+    /// Its client said that this is the end.
+    is_closing: bool,
+    /// It takes nothing any more.
+    is_cut: bool,
 }
 
 impl Socket {
     /// Of a connection that was accepted now, and does not block.
     pub fn new(stream: UnixStream, now: Moment) -> Socket {
         let stage = Stage::Head { stream, bytes: Vec::new(), until: now + HEAD_WITHIN };
-        Socket { stage, stalled: None, heard: now, pinged: now }
+        Socket {
+            stage,
+            stalled: None,
+            heard: now,
+            pinged: now,
+            said: 0,
+            arrived: 0,
+            is_closing: false,
+            is_cut: false,
+        }
     }
 
-    /// What it brought; to be asked until [`Brought::Nothing`] or [`Brought::Gone`].
+    /// What it brought; to be asked until [`Brought::Nothing`], [`Brought::Closed`] or [`Brought::Broken`].
     pub fn next(&mut self, now: Moment) -> Brought {
         match &mut self.stage {
             Stage::Head { stream, bytes, .. } => head(stream, bytes),
             Stage::Open(socket) => {
-                let (brought, heard) = read(socket);
+                let (mut brought, heard) = read(socket, &mut self.is_closing);
+                if let Brought::Arrived(count) = &mut brought {
+                    // A browser answers pings before its page, which may be busy, has taken what came before.
+                    std::mem::swap(count, &mut self.arrived);
+                }
                 if heard {
                     self.heard = now;
                 }
@@ -123,9 +154,9 @@ impl Socket {
             }
             Stage::Lingering { stream, .. } => match discard(stream) {
                 true => Brought::Nothing,
-                false => Brought::Gone,
+                false => Brought::Closed,
             },
-            Stage::Gone => Brought::Gone,
+            Stage::Gone => Brought::Broken,
         }
     }
 
@@ -154,8 +185,9 @@ impl Socket {
         }
     }
 
-    /// Sends a message; what does not fit now waits. False: it is gone.
+    /// Sends a message; what does not fit now waits. False: it takes nothing any more, but may have brought something.
     pub fn say(&mut self, text: Utf8Bytes, now: Moment) -> bool {
+        self.said += 1;
         self.with_open(now, |socket| socket.write(Message::Text(text)))
     }
 
@@ -169,15 +201,17 @@ impl Socket {
         now: Moment,
         act: impl FnOnce(&mut WebSocket<Counted>) -> tungstenite::Result<()>,
     ) -> bool {
-        if let Stage::Open(socket) = &mut self.stage {
-            match act(socket) {
-                Ok(()) => {}
-                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => self.stage = Stage::Gone,
-            }
-        }
+        let Stage::Open(socket) = &mut self.stage else { return !matches!(self.stage, Stage::Gone) };
+        let goes_on = match act(socket) {
+            Ok(()) => true,
+            Err(Error::Io(error)) => error.kind() == ErrorKind::WouldBlock,
+            // After a Close frame of either side nothing is sent; the end is read.
+            Err(Error::ConnectionClosed | Error::Protocol(ProtocolError::SendAfterClosing)) => true,
+            Err(_) => false,
+        };
         self.note(now);
-        !matches!(self.stage, Stage::Gone)
+        self.is_cut |= !goes_on;
+        goes_on
     }
 
     /// Sends what waits, as far as it goes, and notes whether it goes on.
@@ -213,12 +247,14 @@ impl Socket {
             Stage::Head { until, .. } | Stage::Lingering { until, .. } => !now.reached(*until),
             Stage::Open(socket) => {
                 let stalled = self.stalled.is_some_and(|(since, _)| now.since(since) >= STALL);
-                if stalled || now.since(self.heard) >= SILENCE {
+                if stalled || self.is_cut || now.since(self.heard) >= SILENCE {
                     return false;
                 }
                 if now.since(self.pinged) >= PING_EVERY && self.stalled.is_none() {
                     self.pinged = now;
-                    let _ = socket.write(Message::Ping(Bytes::new()));
+                    // Its Pong repeats this: what was sent before has arrived then.
+                    let said = Bytes::copy_from_slice(&self.said.to_be_bytes());
+                    let _ = socket.write(Message::Ping(said));
                     return self.flush(now);
                 }
                 true
@@ -271,33 +307,48 @@ fn head(stream: &mut UnixStream, bytes: &mut Vec<u8>) -> Brought {
             Err(bad) => return Brought::Bad(bad),
         }
         match stream.read(&mut piece) {
-            Ok(0) => return Brought::Gone,
+            Ok(0) => return Brought::Broken,
             Ok(n) => bytes.extend_from_slice(piece.get(..n).unwrap_or_default()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Brought::Nothing,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return Brought::Gone,
+            Err(_) => return Brought::Broken,
         }
         debug_assert!(bytes.len() <= MAX_HEAD + piece.len());
     }
 }
 
 /// What it brings, and whether it said anything at all.
-fn read(socket: &mut WebSocket<Counted>) -> (Brought, bool) {
+fn read(socket: &mut WebSocket<Counted>, is_closing: &mut bool) -> (Brought, bool) {
     let mut heard = false;
     let brought = loop {
         break match socket.read() {
             Ok(Message::Text(text)) => Brought::Text(text),
             Ok(Message::Binary(_)) => Brought::Binary,
-            // Pongs are sent by themselves.
-            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_) | Message::Close(_)) => {
+            Ok(Message::Pong(payload)) => {
+                heard = true;
+                match <[u8; 8]>::try_from(&payload[..]) {
+                    Ok(count) => Brought::Arrived(u64::from_be_bytes(count)),
+                    // Nobody asked for it.
+                    Err(_) => continue,
+                }
+            }
+            // Pongs and the reply to a Close frame are sent by themselves.
+            Ok(Message::Ping(_) | Message::Frame(_)) => {
                 heard = true;
                 continue;
             }
+            Ok(Message::Close(frame)) => {
+                heard = true;
+                *is_closing = frame.is_none_or(|frame| !OF_SERVERS.contains(&frame.code));
+                continue;
+            }
             Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => Brought::Nothing,
+            _ if *is_closing => Brought::Closed,
             Err(Error::Capacity(_)) => Brought::TooLong,
+            Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Brought::Broken,
             Err(Error::Protocol(_)) => fail(socket, CloseCode::Protocol),
             Err(Error::Utf8(_)) => fail(socket, CloseCode::Invalid),
-            Err(_) => Brought::Gone,
+            Err(_) => Brought::Broken,
         };
     };
     heard |= matches!(brought, Brought::Text(_) | Brought::Binary);
@@ -307,7 +358,7 @@ fn read(socket: &mut WebSocket<Counted>) -> (Brought, bool) {
 /// Fails the connection (RFC 6455, 7.1.7).
 fn fail(socket: &mut WebSocket<Counted>, code: CloseCode) -> Brought {
     let _ = socket.close(Some(CloseFrame { code, reason: Utf8Bytes::default() }));
-    Brought::Gone
+    Brought::Closed
 }
 
 /// Reads and forgets. False: its end came.
@@ -380,11 +431,71 @@ mod tests {
         let (mut socket, client) = open();
         let client = std::cell::RefCell::new(WebSocket::from_raw_socket(client, Role::Client, None));
         assert!(socket.look(Moment(20_000)));
-        assert_eq!(client.borrow_mut().read().unwrap(), Message::Ping(Bytes::new()));
+        assert!(client.borrow_mut().read().unwrap().is_ping());
         client.borrow_mut().flush().unwrap();
+        assert!(matches!(socket.next(Moment(20_100)), Brought::Arrived(0)));
         assert!(matches!(socket.next(Moment(20_100)), Brought::Nothing));
         assert!(socket.look(Moment(79_000)), "its pong counts");
         assert!(!socket.look(Moment(80_200)));
+    }
+
+    #[test]
+    fn a_pong_tells_how_many_messages_have_arrived() {
+        let (mut socket, client) = open();
+        let mut client = WebSocket::from_raw_socket(client, Role::Client, None);
+        for (at, arrived) in [(20_000, 0), (40_000, 3)] {
+            (0..3).for_each(|_| assert!(socket.say(text(10), Moment(at))));
+            assert!(socket.look(Moment(at)));
+            (0..3).for_each(|_| assert!(client.read().unwrap().is_text()));
+            assert!(client.read().unwrap().is_ping());
+            client.flush().unwrap();
+            client.send(Message::Pong(Bytes::from_static(b"nobody asked"))).unwrap();
+            let brought = socket.next(Moment(at + 100));
+            assert!(matches!(brought, Brought::Arrived(count) if count == arrived), "{brought:?}");
+            assert!(matches!(socket.next(Moment(at + 100)), Brought::Nothing));
+        }
+    }
+
+    #[test]
+    fn a_page_that_goes_says_so_and_another_end_is_none_of_its_own() {
+        let end = |act: &dyn Fn(&mut WebSocket<UnixStream>)| {
+            let (mut socket, client) = open();
+            let mut client = WebSocket::from_raw_socket(client, Role::Client, None);
+            client.send(Message::text("last")).unwrap();
+            act(&mut client);
+            // Whatever is said to it meanwhile.
+            let _ = socket.say(text(10), Moment(0));
+            assert!(matches!(socket.next(Moment(0)), Brought::Text(_)));
+            let rest: Vec<Brought> = (0..2).map(|_| socket.next(Moment(0))).collect();
+            drop(client);
+            let then = socket.next(Moment(0));
+            let of = |brought: &Brought| match brought {
+                Brought::Closed => Some(true),
+                Brought::Broken => Some(false),
+                _ => None,
+            };
+            rest.iter().chain([&then]).find_map(of).expect("an end")
+        };
+        let close = |code| {
+            let frame = CloseFrame { code, reason: Utf8Bytes::default() };
+            move |client: &mut WebSocket<UnixStream>| client.close(Some(frame.clone())).unwrap()
+        };
+        for code in [CloseCode::Normal, CloseCode::Away, CloseCode::Library(4000)] {
+            assert!(end(&close(code)), "{code}: a page");
+        }
+        assert!(end(&|client| client.close(None).unwrap()), "socket.close()");
+        for code in [CloseCode::Restart, CloseCode::Again] {
+            assert!(!end(&close(code)), "{code}: a server on the way");
+        }
+        assert!(!end(&|_| {}), "a controller that was killed");
+        let cut = |client: &mut WebSocket<UnixStream>| {
+            client.get_mut().shutdown(std::net::Shutdown::Both).unwrap();
+        };
+        assert!(!end(&cut), "one that sends nothing more");
+        let wrong = |client: &mut WebSocket<UnixStream>| {
+            client.get_mut().write_all(&[0xF1, 0x80, 0, 0, 0, 0]).unwrap();
+        };
+        assert!(end(&wrong), "a frame that no page sends");
     }
 
     #[test]

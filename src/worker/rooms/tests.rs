@@ -105,7 +105,8 @@ impl Place {
         match tungstenite::client(request, stream) {
             Ok((socket, reply)) => {
                 let protocol = reply.headers().get("Sec-WebSocket-Protocol").cloned();
-                Ok(Client { socket, protocol: protocol.map(|value| value.to_str().unwrap().to_owned()) })
+                let protocol = protocol.map(|value| value.to_str().unwrap().to_owned());
+                Ok(Client { socket, protocol, heard: Vec::new() })
             }
             Err(HandshakeError::Failure(Error::Http(reply))) => Err(reply.status().as_u16()),
             Err(error) => panic!("{error}"),
@@ -133,6 +134,7 @@ impl Drop for Place {
 struct Client {
     socket: WebSocket<UnixStream>,
     protocol: Option<String>,
+    heard: Vec<Value>,
 }
 
 impl Client {
@@ -144,7 +146,11 @@ impl Client {
     fn next(&mut self) -> Result<Value, String> {
         loop {
             match self.socket.read() {
-                Ok(Message::Text(text)) => return Ok(serde_json::from_str(&text).unwrap()),
+                Ok(Message::Text(text)) => {
+                    let message: Value = serde_json::from_str(&text).unwrap();
+                    self.heard.push(message.clone());
+                    return Ok(message);
+                }
                 Ok(Message::Close(frame)) => {
                     return Err(frame.map(|frame| u16::from(frame.code).to_string()).unwrap_or_default());
                 }
@@ -229,8 +235,45 @@ fn two_clients_meet_and_hear_what_the_other_sends() {
     assert_eq!(otto.until("track-removed")["trackId"], track.as_str());
     assert_eq!(anna.next(), Err("1000".into()));
     place.media.wait_for(|said| said.contains(&(anna_id.clone(), MediaOrder::Leave)));
-    drop(otto);
+    // As a page that goes.
+    otto.socket.close(None).unwrap();
     place.media.wait_for(|said| said.contains(&(otto_id.clone(), MediaOrder::Leave)));
+}
+
+#[test]
+fn a_member_whose_connection_breaks_takes_its_place_back_and_hears_what_it_missed() {
+    let place = Place::new();
+    let (mut anna, anna_id) = place.join("r", "anna");
+    let token = anna.heard[0]["data"]["resumeToken"].as_str().unwrap().to_owned();
+    let (mut otto, otto_id) = place.join("r", "otto");
+    assert_eq!(anna.until("peer-joined")["userId"], "otto");
+    drop(anna);
+    place.media.wait_for(|said| said.contains(&(anna_id.clone(), MediaOrder::Away(true))));
+    assert_eq!(place.rooms.list()[0].peers, 2, "it is a member still");
+    let (_third, _) = place.join("r", "third");
+    place.media.tell(&anna_id, MediaEvent::Answer("v=0".into()));
+    otto.say(&json!({"type": "audio-state", "data": {"enabled": true}}));
+    let resume = json!({"peerId": anna_id, "resumeToken": token, "heard": 2});
+    let come_back = || {
+        let path = "/v1/webrtc/signal?room=r";
+        let mut again = place.connect(path, Some("Bearer, a-token")).unwrap();
+        again.say(&json!({"type": "resume", "data": resume}));
+        again
+    };
+    let mut again = come_back();
+    let resumed = again.until("resumed");
+    assert_eq!(resumed["heard"], 1, "its join: {resumed}");
+    assert_eq!(again.until("peer-joined")["userId"], "otto", "it said that it had not heard it");
+    assert_eq!(again.until("peer-joined")["userId"], "third");
+    assert_eq!(again.until("answer"), json!({"sdp": "v=0"}));
+    assert_eq!(again.until("participant-state")["peerId"], otto_id.as_str());
+    place.media.wait_for(|said| said.contains(&(anna_id.clone(), MediaOrder::Away(false))));
+    assert_eq!(come_back().until("error")["code"], "resume_failed", "a token is good once");
+    again.say(&json!({"type": "leave"}));
+    assert_eq!(otto.until("peer-left")["peerId"], anna_id.as_str());
+    let heard: Vec<&str> = otto.heard.iter().filter_map(|message| message["type"].as_str()).collect();
+    assert_eq!(heard.iter().filter(|kind| **kind == "peer-left").count(), 1, "once, at its leave: {heard:?}");
+    assert_eq!(place.rooms.counts().detached, 0);
 }
 
 #[test]

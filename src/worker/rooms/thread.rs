@@ -19,10 +19,11 @@ use rustix::event::{Timespec, epoll};
 use tungstenite::Utf8Bytes;
 
 use crate::core::namespaces::wire::RoomBrief;
-use crate::core::rooms::frame::{Credentials, ServerMessage};
-use crate::core::rooms::ids::{ConnectionId, PeerId};
+use crate::core::rooms::frame::{Credentials, Text};
+use crate::core::rooms::ids::{ConnectionId, MemberId, PeerId};
 use crate::core::rooms::registry::{Action, Frame, MediaEvent, MediaOrder, RoomKey, RoomRegistry, Visitor};
 use crate::core::rooms::room::Room;
+use crate::core::rooms::signal_path::ResumeToken;
 use crate::core::rooms::upgrade::Upgrade;
 use crate::core::time::Moment;
 use crate::host::clock::{Clock, unix_seconds};
@@ -74,6 +75,15 @@ pub struct Start {
     pub beat: Box<dyn Fn() + Send>,
 }
 
+/// How a connection ended.
+#[derive(Clone, Copy)]
+enum Ending {
+    /// Its client ended it, or did what it may not.
+    Closed,
+    /// Something between us did.
+    Broken,
+}
+
 struct Member {
     media: Box<dyn RoomMember>,
     backlog: Arc<Backlog>,
@@ -86,7 +96,7 @@ pub struct RoomsThread {
     now: Moment,
     registry: RoomRegistry,
     sockets: HashMap<ConnectionId, Socket>,
-    members: HashMap<ConnectionId, Member>,
+    members: HashMap<MemberId, Member>,
     last_id: u64,
     /// Connections that may have more to read.
     again: VecDeque<ConnectionId>,
@@ -214,7 +224,7 @@ impl RoomsThread {
     fn on_socket(&mut self, id: ConnectionId) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         if !socket.flush(self.now) {
-            return self.gone(id);
+            return self.cut(id);
         }
         if !self.again.contains(&id) {
             self.again.push_back(id);
@@ -228,9 +238,11 @@ impl RoomsThread {
             let Some(socket) = self.sockets.get_mut(&id) else { return };
             // What is read is anybody's bytes, and what reads it is a library's.
             let brought = isolate("a signalling connection", || socket.next(now));
-            match brought.unwrap_or(Brought::Gone) {
+            match brought.unwrap_or(Brought::Closed) {
                 Brought::Nothing => return,
-                Brought::Gone => return self.gone(id),
+                Brought::Closed => return self.gone(id, Ending::Closed),
+                Brought::Broken => return self.gone(id, Ending::Broken),
+                Brought::Arrived(count) => self.registry.arrived(id, count),
                 Brought::Upgrade(upgrade) => self.judge(id, &upgrade),
                 Brought::Bad(bad) => {
                     let reply = reply::error(bad.status, bad.detail, None);
@@ -252,7 +264,7 @@ impl RoomsThread {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         match judged {
             Ok(visitor) if socket.grant(upgrade, self.now) => self.registry.opened(self.now, id, visitor),
-            Ok(_) => self.gone(id),
+            Ok(_) => self.gone(id, Ending::Broken),
             Err(reply) => socket.refuse(&reply, self.now),
         }
         self.changed = true;
@@ -274,7 +286,9 @@ impl RoomsThread {
         let identity = format!("{} {who}", membership.namespace);
         self.registry.may_open(self.now, &identity).map_err(|refusal| reply::refusal(&refusal))?;
         let peer = PeerId::from_entropy(entropy::bytes());
-        Ok(Visitor { membership, room: upgrade.room.clone(), peer })
+        let resume_token = ResumeToken::from_entropy(entropy::bytes());
+        let (room, address) = (upgrade.room.clone(), upgrade.client);
+        Ok(Visitor { membership, room, peer, resume_token, address })
     }
 
     fn read_mail(&mut self) {
@@ -317,7 +331,7 @@ impl RoomsThread {
                 );
                 self.registry.drain(now, &reason, timeout);
             }
-            Message::Resume => self.registry.resume(),
+            Message::Resume => self.registry.resume_after_drain(),
             Message::Stop => self.stopping = true,
         }
     }
@@ -331,15 +345,37 @@ impl RoomsThread {
         let now = self.now;
         let over = self.sockets.iter_mut().filter_map(|(id, socket)| (!socket.look(now)).then_some(*id));
         let over: Vec<ConnectionId> = over.collect();
-        over.into_iter().for_each(|id| self.gone(id));
+        over.into_iter().for_each(|id| self.cut(id));
         if self.accept_at.is_some() {
             self.accept();
         }
     }
 
-    fn gone(&mut self, id: ConnectionId) {
+    /// Nothing can be sent by it any more. What its client said before that counts still, its leaving above all.
+    fn cut(&mut self, id: ConnectionId) {
+        let Some(mut socket) = self.sockets.remove(&id) else { return };
+        let now = self.now;
+        let mut ending = Ending::Broken;
+        for _ in 0..MESSAGES_PER_ROUND {
+            match isolate("a signalling connection", || socket.next(now)).unwrap_or(Brought::Closed) {
+                Brought::Text(text) => self.registry.frame(now, id, Frame::Text(text.as_str())),
+                Brought::Arrived(count) => self.registry.arrived(id, count),
+                Brought::Closed => {
+                    ending = Ending::Closed;
+                    break;
+                }
+                _ => break,
+            }
+        }
+        self.gone(id, ending);
+    }
+
+    fn gone(&mut self, id: ConnectionId, ending: Ending) {
         self.sockets.remove(&id);
-        self.registry.closed(self.now, id);
+        match ending {
+            Ending::Closed => self.registry.closed(self.now, id),
+            Ending::Broken => self.registry.broken(self.now, id),
+        }
         self.changed = true;
     }
 
@@ -356,25 +392,25 @@ impl RoomsThread {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Say { to, message } => self.say(&to, &message),
+            Action::Say { to, text } => self.say(&to, &text),
             Action::Enter { connection, room, peer } => {
                 let entered = self.enter(connection, room, peer);
                 self.registry.entered(self.now, connection, entered);
                 self.changed = true;
             }
-            Action::Media { connection, order: MediaOrder::Leave } => {
-                if let Some(member) = self.members.remove(&connection) {
+            Action::Media { member, order: MediaOrder::Leave } => {
+                if let Some(member) = self.members.remove(&member) {
                     leave(member);
                 }
                 self.changed = true;
             }
-            Action::Media { connection, order } => {
-                if let Some(member) = self.members.get_mut(&connection) {
+            Action::Media { member, order } => {
+                if let Some(member) = self.members.get_mut(&member) {
                     member.media.order(order);
                 }
             }
             Action::Refresh(id) => {
-                let fresh = self.credentials(id);
+                let fresh = self.registry.visitor_of(id).and_then(|visitor| self.credentials(visitor));
                 self.registry.credentials(self.now, id, fresh);
             }
             Action::Close(id, closing) => {
@@ -387,16 +423,16 @@ impl RoomsThread {
         }
     }
 
-    fn say(&mut self, to: &[ConnectionId], message: &ServerMessage) {
-        let text = Utf8Bytes::from(message.to_json());
-        let mut gone = Vec::new();
+    fn say(&mut self, to: &[ConnectionId], text: &Text) {
+        let text = Utf8Bytes::from(text.as_str());
+        let mut cut = Vec::new();
         for id in to {
-            let sent = self.sockets.get_mut(id).is_some_and(|socket| socket.say(text.clone(), self.now));
-            if !sent {
-                gone.push(*id);
+            let Some(socket) = self.sockets.get_mut(id) else { continue };
+            if !socket.say(text.clone(), self.now) {
+                cut.push(*id);
             }
         }
-        gone.into_iter().for_each(|id| self.gone(id));
+        cut.into_iter().for_each(|id| self.cut(id));
     }
 
     fn enter(
@@ -406,19 +442,19 @@ impl RoomsThread {
         peer: PeerId,
     ) -> Result<Option<Credentials>, String> {
         let backlog = Arc::new(Backlog::default());
-        let (shared, counted) = (self.start.shared.clone(), backlog.clone());
+        let (shared, counted, member) = (self.start.shared.clone(), backlog.clone(), MemberId::from(id));
         let sink = Arc::new(move |event: MediaEvent| {
             if counted.admits(&event) {
-                shared.tell(Message::Media(id, event));
+                shared.tell(Message::Media(member, event));
             }
         });
         let media = self.start.media.join(MemberPlace { room, peer }, sink)?;
-        self.members.insert(id, Member { media, backlog });
-        Ok(self.credentials(id))
+        self.members.insert(member, Member { media, backlog });
+        Ok(self.registry.visitor(id).and_then(|visitor| self.credentials(visitor)))
     }
 
-    fn credentials(&self, id: ConnectionId) -> Option<Credentials> {
-        let Visitor { membership, peer, .. } = self.registry.visitor(id)?;
+    fn credentials(&self, visitor: &Visitor) -> Option<Credentials> {
+        let Visitor { membership, peer, .. } = visitor;
         let who = membership.subject.as_deref().unwrap_or(peer.as_str());
         let made = self.start.access.turn_credentials(&membership.namespace, who, SystemTime::now())?;
         let (ttl, fields) = (made.ttl, serde_json::to_value(&made).ok()?);
@@ -434,8 +470,7 @@ impl RoomsThread {
             created_at: unix_seconds(now - moment.since(room.created_at())),
         };
         let rooms = self.registry.rooms().map(brief).collect();
-        self.start.shared.publish(rooms, self.registry.connections());
-        debug_assert!(self.members.len() <= self.sockets.len() + self.registry.connections());
+        self.start.shared.publish(rooms, self.registry.connections(), self.registry.detached());
     }
 }
 

@@ -48,9 +48,15 @@ export async function startRole(mode, configure, inside = []) {
         await end("SIGTERM");
         await rm(dir, { recursive: true, force: true });
     };
+    role.kill = () => end("SIGKILL");
+    /** Starts it again, with other `sections` where these are given. */
+    role.begin = (sections = {}) => {
+        Object.assign(config, sections);
+        return begin();
+    };
     role.killAndRestart = async () => {
-        await end("SIGKILL");
-        await begin();
+        await role.kill();
+        await role.begin();
     };
     role.api = async (method, path, body, token = TOKEN) => {
         const headers = { Authorization: `Bearer ${token}`, "Content-Type": "application/json" };

@@ -51,6 +51,7 @@ export async function startRoomFleet() {
                 turn: { secret: "a-secret-of-sessions-0123456789", urls: coturn.urls }, drain: { timeout: "30s" },
             });
         }
+        fleet.token = token.json.token;
         fleet.link = room => `${controller.origin}/rooms/#room=${room}&token=${token.json.token}`;
         fleet.place = async room => {
             const { json } = await controller.api("GET", `/v1/webrtc/rooms?room_id=${room}`, undefined, token.json.token);

@@ -130,6 +130,25 @@ fn after_a_death_a_session_moves_if_the_setting_says_so_and_the_old_copy_does_no
 }
 
 #[test]
+fn a_worker_that_comes_back_does_not_free_the_body_of_what_moves_away_meanwhile() {
+    let mut fleet = with(movable(1, 0, SessionStatus::Streaming));
+    beats(&mut fleet, at(61), "b", 2, vec![]);
+    let order = start(&mut fleet, at(61));
+    // Its new process says that the session crashed with the old one.
+    let crashed = SessionBrief { reason: Some(EndReason::Crashed), ..movable(1, 0, SessionStatus::Ended) };
+    let back = Heartbeat { wire: WIRE_VERSION, ..beat("a", stamp(2, 1), vec![crashed.clone()]) };
+    hear(&mut fleet, at(62), &back);
+    assert_eq!(fleet.reserve(at(62), &create(2, 1)), Err(Refused::AlreadyHasSession(id(1))));
+    // An end that is asked for now is not forgotten.
+    assert!(fleet.condemn(&id(1), EndReason::Deleted));
+    assert!(fleet.arrived(at(63), &order, stamp(1, 2)).0);
+    let told = beats(&mut fleet, at(64), "b", 3, vec![movable(1, 1, SessionStatus::Streaming)]);
+    assert_eq!(told.iter().map(|order| order.reason).collect::<Vec<_>>(), [EndReason::Deleted]);
+    let back = Heartbeat { seq: 2, ..back };
+    assert_eq!(hear(&mut fleet, at(64), &back).end[0].reason, EndReason::Moved, "and leaves no record there");
+}
+
+#[test]
 fn a_controller_that_has_just_started_goes_on_with_what_is_between_two_workers() {
     let mut fleet = with(movable(1, 0, SessionStatus::Ended));
     assert_eq!(fleet.lookup(at(0), &id(1)), Route::Moving);

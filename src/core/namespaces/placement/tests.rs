@@ -151,6 +151,24 @@ fn a_restarted_controller_learns_rooms_from_beats() {
 }
 
 #[test]
+fn a_room_is_where_its_members_are_and_not_where_they_left() {
+    // A drain has moved them from w1 to w2 a moment ago, and now the controller restarts.
+    let (left, full) = (report(&[brief("a", "r", 0)]), report(&[brief("a", "r", 4)]));
+    for first in ["w1", "w2"] {
+        let mut placement = Placement::new(PATIENCE);
+        for name in [first, "w1", "w2"] {
+            let told = if name == "w1" { &left } else { &full };
+            placement.heard(Moment(1), (&worker(name), begun(1)), Some(told.clone()), false);
+        }
+        assert_eq!(place(&mut placement, 2, "r").as_deref(), Ok("w2"), "{first} is heard first");
+        // Whom a worker sends away does not lead others back to it.
+        placement.heard(Moment(3), (&worker("w2"), begun(3)), Some(left.clone()), false);
+        placement.heard(Moment(3), (&worker("w1"), begun(3)), Some(full.clone()), true);
+        assert_eq!(place(&mut placement, 4, "r").as_deref(), Ok("w2"));
+    }
+}
+
+#[test]
 fn a_pin_without_a_room_ends_and_a_room_that_is_over_is_forgotten() {
     let mut placement = fleet(&["w1", "w2"]);
     let first = place(&mut placement, 0, "r").unwrap();
