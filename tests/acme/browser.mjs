@@ -1,7 +1,7 @@
 // A controller with `server.domain` on a machine of its own, from its first start to a stream in a browser on another machine, and over
 // a renewal. Nobody does a step by hand: what is done here beside starting programs is done to the browser, which has to believe a test's
 // authority. Prints the times; ends with 1 when anything is not as it should be.
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -63,7 +63,11 @@ function nameServer() {
         writeFileSync(join(place, "resolv.conf"), `nameserver ${ADDRESSES.far}\n`);
         writeFileSync(join(place, "hosts"), "127.0.0.1 localhost\n");
     }
-    return start("names", "pebble-challtestsrv", "-dns01", `${ADDRESSES.far}:53`, "-http01", "", "-https01", "", "-tlsalpn01", "",
+    // Newer ones have another word for it, and speak DNS over HTTPS, too.
+    const help = spawnSync("pebble-challtestsrv", ["-help"], { encoding: "utf8" }).stderr;
+    const more = help.includes("-doh") ? ["-doh", ""] : [];
+    const flag = help.includes("-dnsserver") ? "-dnsserver" : "-dns01";
+    return start("names", "pebble-challtestsrv", ...more, flag, `${ADDRESSES.far}:53`, "-http01", "", "-https01", "", "-tlsalpn01", "",
         "-management", "127.0.0.1:8055", "-defaultIPv4", ADDRESSES.far, "-defaultIPv6", "");
 }
 
@@ -74,6 +78,8 @@ async function authority() {
     const pebble = {
         listenAddress: `${ADDRESSES.far}:14000`, managementListenAddress: "127.0.0.1:15000", certificate: file("ca.pem"), privateKey: file("ca.key"),
         httpPort: 80, tlsPort: 443, ocspResponderURL: "", externalAccountBindingRequired: false, certificateValidityPeriod: LIFE,
+        // Newer ones have it by profile.
+        profiles: { default: { description: "short", validityPeriod: LIFE } },
     };
     writeFileSync(file("pebble.json"), JSON.stringify({ pebble }));
     const it = start("pebble", "pebble", "-config", file("pebble.json"), "-dnsserver", `${ADDRESSES.far}:53`);
