@@ -84,6 +84,11 @@ test("a body that takes the connection and says nothing is told in words, tried 
     await screenshot(page, "no-picture");
 });
 
+/** Whether the page asks what became of its session. */
+function isQuestion(request) {
+    return new URL(request.url()).pathname.endsWith("_neck/status");
+}
+
 test("after ten minutes of sleep the answer decides: a session that lives goes on, without a final word before", async () => {
     await open({ clock: true });
     await untilPlaying(page);
@@ -92,7 +97,7 @@ test("after ten minutes of sleep the answer decides: a session that lives goes o
     await untilWords(WORDS.reconnecting, true);
     await page.clock.fastForward(600_000);
     let unanswered = 0;
-    page.on("requestfailed", request => { unanswered += request.url().endsWith("_neck/status") ? 1 : 0; });
+    page.on("requestfailed", request => { unanswered += isQuestion(request) ? 1 : 0; });
     await until("questions that nobody answers", () => unanswered >= 2, 30_000);
     assert.equal(await isShown(WORDS.lost), false, "sleep is no failure");
     await session.startChild();
@@ -107,7 +112,7 @@ test("a server that was away for long ends in words, and its answer brings the s
     await tab.context.setOffline(true);
     await session.killChild();
     let unanswered = 0;
-    page.on("requestfailed", request => { unanswered += request.url().endsWith("_neck/status") ? 1 : 0; });
+    page.on("requestfailed", request => { unanswered += isQuestion(request) ? 1 : 0; });
     await until("a question that nobody answers", () => unanswered > 0);
     await until("it gives up", async () => {
         await page.clock.runFor(20_000);
