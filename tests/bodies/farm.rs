@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use hydraneckwebrtc::demo::sunshine::{Body, BodyFaults, BodyOptions, BodyPorts};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, Role};
+use crate::http::Stream;
+use crate::lab::{Lab, Role, eventually};
 
 /// Bodies, and the ports they share.
 pub struct Farm {
@@ -59,4 +60,13 @@ impl Farm {
     pub fn worker(&self, name: &str, controller: &str) -> Role {
         self.lab.worker(name, controller, |config| self.configure(config))
     }
+}
+
+/// Plays until the application runs on the body.
+pub fn play(role: &Role, id: &str, body: &Body) -> Stream {
+    let mut stream = Stream::open(&role.url, id);
+    assert!(stream.plays(), "{}", role.log_text());
+    eventually("the application runs", || (body.running_app() != 0).then_some(()));
+    eventually("the session streams", || role.session(id).filter(|session| session["status"] == "streaming"));
+    stream
 }

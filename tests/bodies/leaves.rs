@@ -3,8 +3,7 @@
 use hydraneckwebrtc::demo::sunshine::{Body, BodyFaults, Event};
 use serde_json::{Value, json};
 
-use crate::farm::Farm;
-use crate::http::Stream;
+use crate::farm::{Farm, play};
 use crate::lab::{NOBODY, Role, eventually, eventually_equal};
 
 /// The desktop's id in Sunshine, and some other application's.
@@ -34,17 +33,6 @@ fn end(worker: &Role, id: &str) {
 
 fn create(worker: &Role, request: &Value) -> crate::http::Reply {
     worker.post("/api/v1/sessions", request)
-}
-
-/// Plays until the application runs on the body.
-fn play(worker: &Role, id: &str, body: &Body) -> Stream {
-    let mut stream = Stream::open(&worker.url, id);
-    assert!(stream.plays(), "{}", worker.log_text());
-    eventually("the application runs", || (body.running_app() != 0).then_some(()));
-    eventually("the session streams", || {
-        worker.session(id).filter(|session| session["status"] == "streaming")
-    });
-    stream
 }
 
 #[test]

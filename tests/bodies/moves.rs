@@ -4,8 +4,8 @@ use hydraneckwebrtc::demo::sunshine::{Body, BodyFaults, Event};
 use serde_json::{Value, json};
 
 use crate::collector::{self, Collector};
-use crate::farm::Farm;
-use crate::http::{self, Stream};
+use crate::farm::{Farm, play};
+use crate::http;
 use crate::lab::{self, Role, eventually, eventually_equal};
 
 /// Of one body alone.
@@ -75,17 +75,6 @@ impl Pair {
         assert_eq!(status.expect("an answer").status, 200);
         to
     }
-}
-
-/// Plays until the application runs on the body.
-fn play(controller: &Role, id: &str, body: &Body) -> Stream {
-    let mut stream = Stream::open(&controller.url, id);
-    assert!(stream.plays(), "{}", controller.log_text());
-    eventually("the application runs", || (body.running_app() != 0).then_some(()));
-    eventually("the session streams", || {
-        controller.session(id).filter(|session| session["status"] == "streaming")
-    });
-    stream
 }
 
 fn put(worker: &Role, path: &str, body: &Value) -> u16 {
