@@ -4,6 +4,7 @@
 //!
 //! A failure prints its seed; `HYDRANECK_SIM_SEED=N` runs that seed alone and prints its trace.
 
+mod beats;
 mod checks;
 mod deeds;
 mod impostors;
@@ -14,6 +15,7 @@ mod shown;
 mod worker;
 mod world;
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::checks::{check_always, check_healed};
@@ -71,12 +73,16 @@ fn only_seed() -> Option<u64> {
     std::env::var("HYDRANECK_SIM_SEED").ok().and_then(|text| text.parse().ok())
 }
 
+/// That seed, or as many as these.
+fn seeds(many: u64) -> Range<u64> {
+    only_seed().map_or(0..many, |seed| seed..seed + 1)
+}
+
 /// Runs many seeds; what a failing one did is printed with its number.
 fn simulate(weather: Weather) -> Sum {
     let only = only_seed();
-    let seeds = only.map_or(0..SEEDS, |seed| seed..seed + 1);
     let mut sum = Sum::default();
-    for seed in seeds {
+    for seed in seeds(SEEDS) {
         let mut world = World::new(seed, weather);
         match catch_unwind(AssertUnwindSafe(|| play(&mut world))) {
             Ok(()) => {

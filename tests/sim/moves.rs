@@ -13,9 +13,7 @@ use hydraneckwebrtc::config::settings::{MovePolicy, Role, Settings};
 use hydraneckwebrtc::core::fleet::fence::{Caller, Fence, LeaseProof, WorkerTime};
 use hydraneckwebrtc::core::fleet::identity::WIRE_VERSION;
 use hydraneckwebrtc::core::fleet::moves::{MOVE_PATIENCE, MoveOrder};
-use hydraneckwebrtc::core::fleet::wire::{
-    Generation, Heartbeat, HeartbeatReply, SessionBrief, Stamp, WorkerStatus,
-};
+use hydraneckwebrtc::core::fleet::wire::{Generation, Heartbeat, HeartbeatReply, SessionBrief, Stamp};
 use hydraneckwebrtc::core::fleet::worker_health::WorkerHealth;
 use hydraneckwebrtc::core::fleet::{BeatOutcome, CreateSpec, Fleet, FleetSettings, Placed, Route};
 use hydraneckwebrtc::core::ids::{BodyAddr, SessionId, WorkerId};
@@ -23,7 +21,9 @@ use hydraneckwebrtc::core::session::reason::EndReason;
 use hydraneckwebrtc::core::session::status::SessionStatus;
 use hydraneckwebrtc::core::time::Moment;
 
+use crate::beats::{plain_beat, plain_brief};
 use crate::rng::Rng;
+use crate::{only_seed, seeds};
 
 /// Schedules of each run; `HYDRANECK_SIM_SEEDS` says how many instead.
 const SEEDS: u64 = 150;
@@ -338,46 +338,25 @@ impl World {
                 State::Ended(reason, at) => (SessionStatus::Ended, Some(reason), at),
             };
             SessionBrief {
-                id: id.clone(),
-                body: copy.body,
                 status,
                 reason,
                 started_ms_ago: now - copy.began,
                 connections: 1,
-                experience: None,
-                district: None,
-                age_ms: until - copy.began,
-                view_id: None,
-                fault: None,
                 copy: copy.number,
                 movable: true,
-                facts: Default::default(),
+                ..plain_brief(id.clone(), copy.body, until - copy.began)
             }
         };
         let beat = Heartbeat {
-            worker_id: name(number),
-            generation: worker.generation,
-            seq: worker.seq,
-            url: None,
             port: 47_990 + number as u16,
-            tls: false,
-            version: "1".into(),
             max: SLOTS as u32,
-            wireguard: true,
             draining: worker.draining.is_some(),
-            stopping: false,
-            status: WorkerStatus::Ok,
-            interval_ms: BEAT_MS,
             clock_ms: Some(now - worker.born),
             lease: worker.fence.highest(),
             wire: WIRE_VERSION,
-            challenge: None,
-            hindrances: Vec::new(),
-            allowed_bodies: None,
             drain_left_ms: worker.draining.map(|until| until.saturating_sub(now)),
             sessions: worker.copies.iter().map(brief).collect(),
-            unchanged_since: None,
-            rooms: None,
+            ..plain_beat(name(number), worker.generation, worker.seq, BEAT_MS)
         };
         for who in 0..CONTROLLERS {
             self.send(Mail::Beat(who, number, Box::new(beat.clone())));
@@ -882,7 +861,7 @@ fn run(seed: u64) -> World {
         world.heal();
     }));
     if let Err(panic) = played {
-        let whole = std::env::var("HYDRANECK_SIM_SEED").is_ok();
+        let whole = only_seed().is_some();
         let start = if whole { 0 } else { world.trace.len().saturating_sub(60) };
         eprintln!("{}", world.trace[start..].join("\n"));
         eprintln!("moves: seed {seed} failed; HYDRANECK_SIM_SEED={seed} runs it alone");
@@ -893,11 +872,10 @@ fn run(seed: u64) -> World {
 
 #[test]
 fn a_session_that_moves_is_there_once_and_always_known_and_recorded_once() {
-    let only = std::env::var("HYDRANECK_SIM_SEED").ok().and_then(|text| text.parse().ok());
+    let only = only_seed();
     let many = std::env::var("HYDRANECK_SIM_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS);
-    let seeds = only.map_or(0..many, |seed: u64| seed..seed + 1);
     let mut sum = Sum::default();
-    for seed in seeds {
+    for seed in seeds(many) {
         let world = run(seed);
         let more = &world.sum;
         sum.created += more.created;

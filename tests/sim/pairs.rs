@@ -12,13 +12,15 @@ use std::time::Duration;
 use hydraneckwebrtc::config::settings::{Role, Settings};
 use hydraneckwebrtc::controller::lease::policy::{Finding, Holder, Lead, Lease, Next, Query, Term};
 use hydraneckwebrtc::core::fleet::fence::{Caller, Fence, LeaseProof, WorkerTime};
-use hydraneckwebrtc::core::fleet::wire::{Generation, Heartbeat, SessionBrief, Stamp, WorkerStatus};
+use hydraneckwebrtc::core::fleet::wire::{Generation, Heartbeat, Stamp};
 use hydraneckwebrtc::core::fleet::{BeatOutcome, CreateSpec, Fleet, FleetSettings, Placed};
 use hydraneckwebrtc::core::ids::{BodyAddr, SessionId, WorkerId};
 use hydraneckwebrtc::core::session::status::SessionStatus;
 use hydraneckwebrtc::core::time::Moment;
 
+use crate::beats::{plain_beat, plain_brief};
 use crate::rng::Rng;
+use crate::{only_seed, seeds};
 
 const SEEDS: u64 = 150;
 const CONTROLLERS: usize = 2;
@@ -275,46 +277,16 @@ impl World {
         let worker = &mut self.workers[number];
         worker.beat_at = now + BEAT_MS;
         worker.seq += 1;
-        let brief = |(id, session): (&SessionId, &Session)| SessionBrief {
-            id: id.clone(),
-            body: session.body,
-            status: SessionStatus::Ready,
-            reason: None,
-            started_ms_ago: now - session.since,
-            connections: 0,
-            experience: None,
-            district: None,
-            age_ms: now - session.since,
-            view_id: None,
-            fault: None,
-            copy: 0,
-            movable: false,
-            facts: Default::default(),
+        let brief = |(id, session): (&SessionId, &Session)| {
+            plain_brief(id.clone(), session.body, now - session.since)
         };
         let beat = Heartbeat {
-            worker_id: name(number),
-            generation: worker.generation,
-            seq: worker.seq,
-            url: None,
             port: 47_990 + number as u16,
-            tls: false,
-            version: "1".into(),
             max: 5,
-            wireguard: true,
-            draining: false,
-            stopping: false,
-            status: WorkerStatus::Ok,
-            interval_ms: BEAT_MS,
             clock_ms: Some(now - worker.born),
             lease: worker.fence.highest(),
-            wire: 0,
-            challenge: None,
-            hindrances: Vec::new(),
-            allowed_bodies: None,
-            drain_left_ms: None,
             sessions: worker.live.iter().map(brief).collect(),
-            unchanged_since: None,
-            rooms: None,
+            ..plain_beat(name(number), worker.generation, worker.seq, BEAT_MS)
         };
         for who in 0..CONTROLLERS {
             let most = if self.rng.chance(5) { 5_000 } else { 60 };
@@ -542,10 +514,9 @@ fn run(seed: u64) -> World {
 
 #[test]
 fn of_two_controllers_no_deposed_one_launches_and_no_body_has_two_sessions() {
-    let only = std::env::var("HYDRANECK_SIM_SEED").ok().and_then(|text| text.parse().ok());
-    let seeds = only.map_or(0..SEEDS, |seed: u64| seed..seed + 1);
+    let only = only_seed();
     let (mut launched, mut refused, mut leaders) = (0, 0, 0);
-    for seed in seeds {
+    for seed in seeds(SEEDS) {
         let world = run(seed);
         launched += world.launched;
         refused += world.refused;

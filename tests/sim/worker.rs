@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use hydraneckwebrtc::core::fleet::identity::{PublicKey, WIRE_VERSION};
-use hydraneckwebrtc::core::fleet::wire::{Generation, Heartbeat, SessionBrief, Stamp, WorkerStatus};
+use hydraneckwebrtc::core::fleet::wire::{Generation, Heartbeat, SessionBrief, Stamp};
 use hydraneckwebrtc::core::ids::{BodyAddr, SessionId, WorkerId};
 use hydraneckwebrtc::core::session::reason::EndReason;
 use hydraneckwebrtc::core::session::status::SessionStatus;
+
+use crate::beats::{plain_beat, plain_brief};
 
 pub const INTERVAL_MS: u64 = 10_000;
 /// `sessions.ended_window`
@@ -136,29 +138,13 @@ impl Worker {
             None => self.sent = Some((self.seq, sessions.clone())),
         }
         Heartbeat {
-            worker_id: self.id.clone(),
-            generation: self.generation,
-            seq: self.seq,
-            url: None,
-            port: 47990,
-            version: "1.0.0".to_owned(),
             max: self.max as u32,
-            wireguard: true,
-            tls: false,
             draining: self.draining,
-            stopping: false,
-            status: WorkerStatus::Ok,
-            interval_ms: INTERVAL_MS,
-            clock_ms: None,
-            lease: 0,
             wire: WIRE_VERSION,
             challenge: self.challenge.clone(),
-            hindrances: Vec::new(),
-            allowed_bodies: None,
-            drain_left_ms: None,
             unchanged_since,
             sessions,
-            rooms: None,
+            ..plain_beat(self.id.clone(), self.generation, self.seq, INTERVAL_MS)
         }
     }
 }
@@ -170,19 +156,10 @@ fn brief(now: u64, id: &SessionId, truth: &Truth) -> SessionBrief {
         None => (SessionStatus::Starting, None, now),
     };
     SessionBrief {
-        id: id.clone(),
-        body: truth.body,
         status,
         reason,
         started_ms_ago: now - truth.began,
         connections: 1,
-        experience: None,
-        district: None,
-        age_ms: until - truth.began,
-        view_id: None,
-        fault: None,
-        copy: 0,
-        movable: false,
-        facts: Default::default(),
+        ..plain_brief(id.clone(), truth.body, until - truth.began)
     }
 }
