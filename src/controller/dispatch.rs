@@ -20,6 +20,7 @@ use crate::controller::refusals;
 use crate::controller::rooms::rest::RoomOrder;
 use crate::controller::worker_client::{CallError, Reply, WorkerClient};
 use crate::core::fleet::Placed;
+use crate::core::fleet::bodies::BodyEntry;
 use crate::core::fleet::turns::{Fault, TurnEnd};
 use crate::core::fleet::wire::Stamp;
 use crate::core::ids::{SessionId, WorkerId};
@@ -169,8 +170,10 @@ impl Dispatcher {
     }
 
     fn create(&self, mut create: Box<Create>, placed: Placed) {
-        let left = create.deadline.since(self.clock.now());
-        let sent = self.client.create(&placed.worker, &create, left, left + CREATE_MARGIN);
+        let sent = self.client.list(&BodyEntry::of_create(&placed)).and_then(|()| {
+            let left = create.deadline.since(self.clock.now());
+            self.client.create(&placed.worker, &create, left, left + CREATE_MARGIN)
+        });
         self.note_answer(&placed.worker, &sent);
         match sent {
             Ok(reply) if matches!(reply.status, 201 | 202) => {

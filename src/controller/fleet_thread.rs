@@ -23,6 +23,7 @@ use crate::controller::moves::{MoveJob, MoveNews, Parcels};
 use crate::controller::namespaces::NamespaceRegistry;
 use crate::controller::refusals;
 use crate::controller::snapshot::{Common, Published, Reach};
+use crate::core::fleet::bodies::BodyEntry;
 use crate::core::fleet::disputes::{Cause, Disputes};
 use crate::core::fleet::failures::FailedAt;
 use crate::core::fleet::identity::{BeatSource, Identities};
@@ -118,6 +119,8 @@ pub enum Ask {
     LeaseChanged,
     /// The workers that are to be drained, as all controllers read it.
     Drains(BTreeSet<WorkerId>),
+    /// The table of bodies, as it was when this controller began to lead with this number.
+    Bodies(u64, Vec<BodyEntry>),
     /// Drain a worker, or undo it.
     Drain(WorkerId, bool, Responder),
     /// Whether the sessions of a worker move when it drains, where that was said.
@@ -246,6 +249,7 @@ impl FleetThread {
             self.tell_workers();
             self.let_time_pass();
             self.admit_waiting();
+            self.list_bodies();
             self.publish();
         }
     }
@@ -265,13 +269,20 @@ impl FleetThread {
                 self.fleet.take_over(now, number);
                 self.to_tell = self.fleet.unheard().cloned().collect();
             }
-            Ok(_) => {}
+            Ok(number) => self.fleet.lead_on(now, number),
             Err(who) => {
                 self.fleet.step_down();
                 self.to_tell.clear();
                 let refusal = refusals::not_leading(&who);
                 self.waiting.drain(..).for_each(|create| create.responder.send(refusal.clone()));
             }
+        }
+    }
+
+    /// Has the table of bodies written as it is now.
+    fn list_bodies(&mut self) {
+        if self.leads.is_some() {
+            self.leadership.list_later(self.fleet.take_body_changes());
         }
     }
 
@@ -345,6 +356,7 @@ impl FleetThread {
                 self.namespaces.set_drains(&drains);
                 self.fleet.set_drains(drains);
             }
+            Ask::Bodies(number, entries) => self.fleet.set_bodies(number, entries),
             Ask::Drain(worker, on, responder) => self.drain(&worker, on, responder),
             Ask::MoveOut(worker, moves) => self.fleet.set_move_out(&worker, moves),
             Ask::Move(news) => self.move_on(news),
@@ -566,10 +578,13 @@ impl FleetThread {
     /// waiting keeps most.
     fn admit_waiting(&mut self) {
         let now = self.clock.now();
-        if self.waiting.is_empty() || !now.reached(self.look_at) || self.fleet.settling_until(now).is_some() {
+        if self.waiting.is_empty() || !now.reached(self.look_at) {
             return;
         }
         self.look_at = now + LOOK;
+        if let Some(until) = self.fleet.settling_until(now) {
+            return self.refuse_overdue(now, until.since(now));
+        }
         let mut misses = 0;
         for _ in 0..self.waiting.len() {
             let before = self.waiting.len();
@@ -580,6 +595,15 @@ impl FleetThread {
                 break;
             }
         }
+    }
+
+    /// Those that waited all their time for what this controller has to know first.
+    fn refuse_overdue(&mut self, now: Moment, retry_after: Duration) {
+        let is_late = |create: &Box<Create>| now.reached(create.deadline);
+        let (late, waiting): (VecDeque<_>, _) =
+            std::mem::take(&mut self.waiting).into_iter().partition(is_late);
+        self.waiting = waiting;
+        late.into_iter().for_each(|create| refuse(*create, &Refused::Settling { retry_after }));
     }
 
     fn drain(&mut self, worker: &WorkerId, on: bool, responder: Responder) {
@@ -727,6 +751,7 @@ fn tell(news: &[FleetEvent]) {
             | FleetEvent::WorkerRestarted(..)
             | FleetEvent::MoveExpired(..)
             | FleetEvent::MoveGivenUp(..)
+            | FleetEvent::BodiesFreed(..)
             | FleetEvent::WorkerHindered(..)
             | FleetEvent::WorkerPaused(..)
             | FleetEvent::WorkerHealth(_, _, WorkerHealth::Late) => {

@@ -20,6 +20,7 @@ use crate::config::settings::{MovePolicy, Settings};
 use crate::controller::dispatch::{CREATE_MARGIN, DELETE_TIMEOUT, Dispatcher, Turn};
 use crate::controller::fleet_thread::{Ask, Create};
 use crate::controller::worker_client::{CallError, Reply};
+use crate::core::fleet::bodies::BodyEntry;
 use crate::core::fleet::moves::MoveOrder;
 use crate::core::fleet::parcel::{Carried, Parcel};
 use crate::core::fleet::turns::TurnEnd;
@@ -138,9 +139,11 @@ impl Dispatcher {
         };
         let parcel = Arc::new(parcel);
         job.parcel = Some(parcel.clone());
-        let left = job.deadline.since(self.clock.now());
         let to = job.order.to.clone();
-        let sent = self.client.take(&to, (&job.order.session_id, &parcel), (left, left + CREATE_MARGIN));
+        let sent = self.client.list(&BodyEntry::of_move(&job.order)).and_then(|()| {
+            let left = job.deadline.since(self.clock.now());
+            self.client.take(&to, (&job.order.session_id, &parcel), (left, left + CREATE_MARGIN))
+        });
         self.note_answer(&to, &sent);
         match sent {
             Ok(Reply { status: 201, stamp: Some(stamp), .. }) => {

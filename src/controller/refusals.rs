@@ -25,6 +25,10 @@ const BUSY_PAUSE: Duration = Duration::from_secs(2);
 pub fn create(refused: &Refused) -> Answer {
     match refused {
         Refused::AlreadyHasSession(holder) => sessions::body_taken(holder),
+        Refused::Untold(_, left) => {
+            let title = "body already has a session";
+            Answer::error(409, title, refused.to_string()).retry_after(*left)
+        }
         // Only without the patience for another replacement.
         Refused::MustEnd { session_id, .. } => {
             let detail = "its session was ended for this one, and another took its place; try again";

@@ -17,6 +17,7 @@ use crate::config::secret::Secret;
 use crate::controller::fleet_thread::Create;
 use crate::controller::lease::{Leadership, NotLeading};
 use crate::controller::snapshot::{Published, Reach};
+use crate::core::fleet::bodies::BodyEntry;
 use crate::core::fleet::parcel::Parcel;
 use crate::core::fleet::turns::Fault;
 use crate::core::fleet::wire::{
@@ -150,6 +151,11 @@ impl WorkerClient {
     /// Whether no more calls are made.
     pub fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Acquire)
+    }
+
+    /// Has it written down that a worker may have a session of a body, where the next leader reads it: before the worker is asked.
+    pub fn list(&self, entry: &BodyEntry) -> Result<(), CallError> {
+        self.leadership.list(entry).map_err(CallError::NotLeading)
     }
 
     /// Starts the session that `create` asks for. The worker has `left` for it, its answer `limit`.

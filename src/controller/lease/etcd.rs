@@ -1,6 +1,7 @@
 //! The lease's store: etcd's version 3 API as JSON over HTTP (its gRPC gateway), which needs no client library.
 //!
-//! Below `lease.prefix` there are `leader`, whose value is the leader's URL, bound to the leader's term, `drains/WORKER`, and `namespaces/NAME`. Keys and values are base64 there, and
+//! Below `lease.prefix` there are `leader`, whose value is the leader's URL, bound to the leader's term, `drains/WORKER`, `namespaces/NAME`, and
+//! `bodies/WORKER/BODY/SESSION.COPY` ([`crate::core::fleet::bodies`]). Keys and values are base64 there, and
 //! 64-bit numbers are text. A read is linearizable: etcd answers it only with a majority.
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::config::settings::LeaseConfig;
 use crate::controller::lease::policy::{Finding, Holder, Query, Term};
+use crate::core::fleet::bodies::BodyEntry;
 use crate::core::ids::WorkerId;
 use crate::core::namespaces::NamespaceName;
 use crate::host::crypto::{self, TlsConfig};
@@ -34,6 +36,12 @@ const DRAINS: &str = "drains";
 
 /// Below the prefix: a key for each namespace.
 const NAMESPACES: &str = "namespaces";
+
+/// Below the prefix: a key for each entry of the table of bodies.
+const BODIES: &str = "bodies";
+
+/// Entries of one answer: with the longest names of workers they take 2 MiB.
+const BODIES_PAGE: u64 = 8_000;
 
 /// etcd, as one controller sees it.
 pub struct Etcd {
@@ -86,6 +94,24 @@ pub enum Kept {
     NotLeading(Option<String>),
     /// It was changed since it was read.
     Changed,
+}
+
+/// What becomes of a wish to change the table of bodies.
+#[derive(Debug)]
+pub enum Listed {
+    /// It is done.
+    Yes,
+    /// This leadership does not last any more; who leads, if that is known.
+    NotLeading(Option<String>),
+}
+
+/// A part of the table of bodies.
+#[derive(Debug)]
+pub struct PageOfBodies {
+    /// What it has. What makes no sense is left out.
+    pub entries: Vec<BodyEntry>,
+    /// Where to read on; `None`: that was all.
+    pub next: Option<String>,
 }
 
 /// What a transaction read.
@@ -201,6 +227,52 @@ impl Etcd {
             Some(holder) if holder.number == number => Ok((Kept::Changed, namespaces)),
             holder => Ok((Kept::NotLeading(holder.map(|holder| holder.url)), namespaces)),
         }
+    }
+
+    /// Writes entries of the table of bodies (true), or removes them, as long as this leadership lasts. After an error nobody knows.
+    pub fn list(&mut self, number: u64, changes: &[(BodyEntry, bool)]) -> Result<Listed, String> {
+        let document = self.change_of_bodies(number, changes);
+        let answer = self.call("kv/txn", &document).map_err(in_words)?;
+        if answer["succeeded"] == true {
+            return Ok(Listed::Yes);
+        }
+        let (holder, _) = self.led_and_drained(&answer).map_err(in_words)?;
+        Ok(Listed::NotLeading(holder.map(|holder| holder.url)))
+    }
+
+    fn change_of_bodies(&self, number: u64, changes: &[(BodyEntry, bool)]) -> Value {
+        let below = self.below(BODIES);
+        let change = |(entry, on): &(BodyEntry, bool)| {
+            let key = text(&format!("{below}{entry}"));
+            match on {
+                true => json!({"request_put": {"key": key}}),
+                false => json!({"request_delete_range": {"key": key}}),
+            }
+        };
+        let changes: Vec<Value> = changes.iter().map(change).collect();
+        let leader = json!([{"request_range": {"key": text(&self.leader_key())}}]);
+        json!({"compare": [self.leads(number)], "success": changes, "failure": leader})
+    }
+
+    /// Reads the table of bodies from its beginning, or after this key.
+    pub fn bodies(&mut self, after: Option<&str>) -> Result<PageOfBodies, String> {
+        let mut range = self.range_of(BODIES);
+        if let Some(after) = after {
+            range["key"] = json!(text(&format!("{after}\0")));
+        }
+        (range["limit"], range["keys_only"]) = (json!(BODIES_PAGE.to_string()), json!(true));
+        let document = json!({"success": [{"request_range": range}]});
+        let answer = self.call("kv/txn", &document).map_err(in_words)?;
+        self.page_of_bodies(&answer)
+    }
+
+    fn page_of_bodies(&self, answer: &Value) -> Result<PageOfBodies, String> {
+        let below = self.below(BODIES);
+        let keys: Vec<String> =
+            entries_of(answer).map_err(in_words)?.into_iter().map(|one| one.key).collect();
+        let next = keys.last().filter(|_| answer["responses"][0]["response_range"]["more"] == true).cloned();
+        let entries = keys.iter().filter_map(|key| key.strip_prefix(&below)?.parse().ok()).collect();
+        Ok(PageOfBodies { entries, next })
     }
 
     /// That this leadership lasts, as a comparison: with it in one step is done what only a leader may do.
@@ -512,6 +584,41 @@ mod tests {
         assert_eq!(drains.iter().map(WorkerId::as_str).collect::<Vec<_>>(), ["one"]);
         let nobody = self::etcd().told(&json!({"header": {"revision": "1"}})).unwrap();
         assert!(nobody.holder.is_none() && nobody.drains.is_empty() && nobody.namespaces.entries.is_empty());
+    }
+
+    #[test]
+    fn an_entry_of_the_table_of_bodies_is_written_while_this_leadership_lasts_only() {
+        let changes = [("a/10.0.0.7/0000000a.0", true), ("b/fd00::7/0000000b.2", false)];
+        let changes = changes.map(|(entry, on)| (entry.parse().unwrap(), on));
+        let document = etcd().change_of_bodies(1_009, &changes);
+        let leader = text("/hydraneckwebrtc/leader");
+        let expected = json!({
+            "compare": [{"key": leader, "target": "CREATE", "result": "EQUAL", "create_revision": "9"}],
+            "success": [
+                {"request_put": {"key": text("/hydraneckwebrtc/bodies/a/10.0.0.7/0000000a.0")}},
+                {"request_delete_range": {"key": text("/hydraneckwebrtc/bodies/b/fd00::7/0000000b.2")}},
+            ],
+            "failure": [{"request_range": {"key": leader}}],
+        });
+        assert_eq!(document, expected);
+    }
+
+    #[test]
+    fn the_table_of_bodies_is_read_in_pages_and_what_is_no_entry_is_left_out() {
+        let etcd = etcd();
+        let answer = |more: bool, keys: &[&str]| {
+            let keys: Vec<Value> = keys
+                .iter()
+                .map(|key| json!({"key": text(&format!("/hydraneckwebrtc/bodies/{key}"))}))
+                .collect();
+            json!({"header": {"revision": "9"}, "responses": [{"response_range": {"more": more, "kvs": keys}}]})
+        };
+        let page = etcd.page_of_bodies(&answer(true, &["a/10.0.0.7/0000000a.0", "b/no entry"])).unwrap();
+        assert_eq!(page.entries, ["a/10.0.0.7/0000000a.0".parse().unwrap()]);
+        assert_eq!(page.next.as_deref(), Some("/hydraneckwebrtc/bodies/b/no entry"));
+        let page = etcd.page_of_bodies(&answer(false, &[])).unwrap();
+        assert!(page.entries.is_empty() && page.next.is_none());
+        assert!(etcd.page_of_bodies(&json!({})).is_err(), "what makes no sense is no empty table");
     }
 
     #[test]

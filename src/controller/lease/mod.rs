@@ -3,6 +3,7 @@
 //! What it finds is in [`Leadership`], which every other thread may look at. The policy is [`crate::controller::lease::policy`]; here are a clock, calls and
 //! the log.
 
+mod bodies;
 pub mod etcd;
 pub mod policy;
 pub mod stored;
@@ -21,6 +22,7 @@ use crate::api::server::Beat;
 use crate::controller::fleet_thread::Ask;
 use crate::controller::lease::policy::{Finding, Lead, Lease, LeaseNews, Next, Query};
 use crate::controller::refusals;
+use crate::core::fleet::bodies::BodyEntry;
 use crate::core::fleet::fence::{LeaseProof, WorkerTime};
 use crate::core::fleet::wire::Generation;
 use crate::core::ids::WorkerId;
@@ -28,8 +30,12 @@ use crate::core::namespaces::state::NamespaceState;
 use crate::core::time::Moment;
 use crate::host::clock::Clock;
 use crate::metrics::counter::Tally;
+use bodies::{Listing, Read, Waiter};
 use etcd::{Etcd, Kept};
 use stored::{NotWritten, Sealed, StoredNamespaces};
+
+/// Orders taken in a row before anything else is looked at.
+const BATCH: usize = 64;
 
 /// How often an idle thread shows that it is alive.
 const IDLE_BEAT: Duration = Duration::from_secs(5);
@@ -46,6 +52,10 @@ const LAST_TRY: Duration = Duration::from_secs(2);
 /// What keeping a namespace may take: a question that is under way comes first.
 pub const KEEP_PATIENCE: Duration = Duration::from_secs(15);
 
+/// The part of a lease for which a create waits for its entry in the table of bodies: one in so many. A member that hangs is left for the next one
+/// within it.
+const PART_TO_LIST: u32 = 4;
+
 /// How questions to etcd end, for metrics.
 const RESULTS: &[&str] = &["answered", "failed"];
 
@@ -56,6 +66,10 @@ pub struct Leadership(Option<Arc<Shared>>);
 struct Shared {
     lease: Mutex<Lease>,
     own_url: String,
+    /// What a create waits for its entry in the table of bodies.
+    list_patience: Duration,
+    /// Why the table of bodies is not kept.
+    listing_trouble: Mutex<Option<String>>,
     /// The highest number that workers have heard of.
     heard: AtomicU64,
     orders: Sender<Order>,
@@ -71,6 +85,10 @@ enum Order {
     Drain(WorkerId, bool, Responder),
     /// A namespace is to be kept; somebody waits for what becomes of it.
     Keep(Box<NamespaceState>, Sender<Result<(), NotKept>>),
+    /// An entry of the table of bodies is to be there before its worker is asked; somebody waits.
+    List(BodyEntry, Waiter),
+    /// Entries of the table of bodies are to be there (true), or not.
+    ListLater(Vec<(BodyEntry, bool)>),
     /// Give the lease back, and return.
     Stop,
 }
@@ -179,6 +197,27 @@ impl Leadership {
         Some(outcome.recv_timeout(KEEP_PATIENCE).unwrap_or_else(silent))
     }
 
+    /// Writes an entry of the table of bodies before its worker is asked. While etcd does not answer that is done without.
+    pub fn list(&self, entry: &BodyEntry) -> Result<(), NotLeading> {
+        let Some(shared) = &self.0 else { return Ok(()) };
+        let (sender, outcome) = crossbeam_channel::bounded(1);
+        let _ = shared.orders.send(Order::List(entry.clone(), sender));
+        outcome.recv_timeout(shared.list_patience).unwrap_or_else(|_| {
+            log::warn!(
+                "[lease] worker {} is asked for a session that is not in the table of bodies: etcd does not answer",
+                entry.worker()
+            );
+            Ok(())
+        })
+    }
+
+    /// Has the table of bodies changed; nobody waits.
+    pub fn list_later(&self, changes: Vec<(BodyEntry, bool)>) {
+        if let Some(shared) = self.0.as_ref().filter(|_| !changes.is_empty()) {
+            let _ = shared.orders.send(Order::ListLater(changes));
+        }
+    }
+
     /// The thread gives the lease back and ends.
     pub fn stop(&self) {
         if let Some(shared) = &self.0 {
@@ -226,7 +265,14 @@ impl Leadership {
             )),
             _ => None,
         };
-        trouble.into_iter().chain(outranked).collect()
+        let unlisted = shared.listing_trouble().clone().map(|why| match admin {
+            true => why,
+            false => {
+                "the table of bodies in etcd is not kept: ask with the admin token, or see [lease] in the log"
+                    .to_owned()
+            }
+        });
+        trouble.into_iter().chain(outranked).chain(unlisted).collect()
     }
 
     /// For metrics: the number while this controller leads, what is left of its lease, and how questions ended. `None` without a lease.
@@ -251,6 +297,10 @@ impl Shared {
     fn lease(&self) -> MutexGuard<'_, Lease> {
         self.lease.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn listing_trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.listing_trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The thread's state.
@@ -262,6 +312,8 @@ pub struct LeaseThread {
     /// The workers to be drained, as last read.
     drains: Option<BTreeSet<WorkerId>>,
     namespaces: StoredNamespaces,
+    /// The table of bodies.
+    listing: Listing,
     /// When to look for namespaces that etcd lacks; `None`: there are none.
     bring_at: Option<Moment>,
     beat: Beat,
@@ -279,6 +331,8 @@ impl LeaseThread {
         let shared = Arc::new(Shared {
             lease: Mutex::new(Lease::new(clock.now(), ttl)),
             own_url,
+            list_patience: ttl / PART_TO_LIST,
+            listing_trouble: Mutex::new(None),
             heard: AtomicU64::new(0),
             orders: orders_in,
             is_over: AtomicBool::new(false),
@@ -287,7 +341,8 @@ impl LeaseThread {
         });
         let leadership = Leadership(Some(shared.clone()));
         let bring_at = Some(clock.now());
-        let thread = LeaseThread { shared, orders, etcd, fleet, drains: None, namespaces, bring_at, beat };
+        let (drains, listing) = (None, Listing::default());
+        let thread = LeaseThread { shared, orders, etcd, fleet, drains, namespaces, listing, bring_at, beat };
         (thread, leadership)
     }
 
@@ -308,17 +363,56 @@ impl LeaseThread {
                 }
                 Next::Wait(until) => until,
             };
-            if self.bring_one() {
+            if self.keep_bodies(now) || self.bring_one() {
                 continue;
             }
-            match self.orders.recv_timeout(until.since(now).min(IDLE_BEAT)) {
-                Ok(Order::Drain(worker, on, responder)) => self.drain(worker, on, responder),
-                Ok(Order::Keep(state, outcome)) => {
-                    let _ = outcome.send(self.keep(&state));
+            let until = self.listing.due_at().map_or(until, |due| due.min(until));
+            if let Ok(order) = self.orders.recv_timeout(until.since(now).min(IDLE_BEAT)) {
+                // What waits for the table of bodies goes into one transaction.
+                let mut takes_more = self.take(order);
+                let mut more = BATCH;
+                while takes_more
+                    && more > 0
+                    && let Ok(order) = self.orders.try_recv()
+                {
+                    (takes_more, more) = (self.take(order), more - 1);
                 }
-                Ok(Order::Stop) | Err(_) => {}
             }
         }
+    }
+
+    /// Does what it is told. Whether that asked nothing of etcd.
+    fn take(&mut self, order: Order) -> bool {
+        let is_quick = matches!(order, Order::List(..) | Order::ListLater(_));
+        match order {
+            Order::Drain(worker, on, responder) => self.drain(worker, on, responder),
+            Order::Keep(state, outcome) => {
+                let _ = outcome.send(self.keep(&state));
+            }
+            Order::List(entry, waiter) => self.listing.wish(entry, true, Some(waiter)),
+            Order::ListLater(changes) => {
+                changes.into_iter().for_each(|(entry, on)| self.listing.wish(entry, on, None));
+            }
+            Order::Stop => {}
+        }
+        is_quick
+    }
+
+    /// Reads a part of the table of bodies, or writes one. False: there is nothing to do.
+    fn keep_bodies(&mut self, now: Moment) -> bool {
+        let is_busy = match self.listing.read(now, &mut self.etcd) {
+            Read::Whole(number, entries) => {
+                log::info!("[lease] the table of bodies has {} entries", entries.len());
+                let _ = self.fleet.send(Ask::Bodies(number, entries));
+                true
+            }
+            Read::Part => true,
+            Read::Nothing => self.listing.write(self.leads(), &mut self.etcd),
+        };
+        if is_busy {
+            *self.shared.listing_trouble() = self.listing.trouble().map(str::to_owned);
+        }
+        is_busy
     }
 
     fn ask(&mut self, query: Query) -> bool {
@@ -335,8 +429,16 @@ impl LeaseThread {
         if self.namespaces.read(found.namespaces, leads) {
             self.bring_at = Some(self.shared.clock.now());
         }
+        if is_answer {
+            self.listing.answered();
+        }
         let news = self.shared.lease().found(self.shared.clock.now(), found.finding);
         news.iter().for_each(tell);
+        for news in &news {
+            if let LeaseNews::Leads(number) = news {
+                self.listing.begin(self.shared.clock.now(), *number);
+            }
+        }
         if !news.is_empty() {
             self.bring_at = Some(self.shared.clock.now());
             self.namespaces.tell(self.leads().is_ok());

@@ -69,6 +69,7 @@ impl Fleet {
         self.count_work(Work { sessions: listed.len() as u64, ..Work::default() });
         let strays = self.note_sessions(now, beat, listed, &mut news);
         self.note_lease(beat);
+        self.note_bodies(beat, listed);
         self.settle_bodies(now, &beat.worker_id, &mut news);
         let reply = self.reply_to(beat, strays);
         self.check_invariants();
@@ -321,6 +322,9 @@ impl Fleet {
             let session = self.ledger.session(id).filter(|session| session.worker == beat.worker_id)?;
             let is_coming = session.is_between() && self.ledger.moving(id).is_some();
             let reason = session.condemned.filter(|_| !is_coming)?;
+            // It has moved since, and a copy that ends so would count as one that never came to be.
+            let was_there = session.brief.copy > 0 && reason == EndReason::CreateFailed;
+            let reason = if was_there { EndReason::Deleted } else { reason };
             let copy = session.is_between().then_some(session.brief.copy);
             Some(EndOrder { session_id: id.clone(), reason, copy })
         });

@@ -24,6 +24,7 @@
 //! Facts of one worker are ordered by [`Stamp`]: beats and answers may overtake each other on the network, and an
 //! older one never undoes a newer one.
 
+pub mod bodies;
 mod changes;
 pub mod disputes;
 mod experience;
@@ -56,6 +57,7 @@ use crate::core::fleet::worker_health::{WorkerHealth, judge};
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::time::Moment;
 
+use self::bodies::Bodies;
 pub use self::changes::{Changes, Way, Whereabouts, Work};
 use self::changes::{Meter, Tally};
 use self::failures::{BackOff, Failures};
@@ -223,6 +225,8 @@ pub enum FleetEvent {
     MoveExpired(SessionId, WorkerId),
     /// A session that its worker let go ends, because no other one took it.
     MoveGivenUp(SessionId),
+    /// A worker with so many sessions, as an earlier leader knew, told nothing since this controller leads: they hold no bodies any more.
+    BodiesFreed(WorkerId, usize),
 }
 
 impl fmt::Display for FleetEvent {
@@ -263,6 +267,11 @@ impl fmt::Display for FleetEvent {
             FleetEvent::MoveGivenUp(id) => {
                 write!(f, "session {id} had to move and no worker took it: it ends as drained")
             }
+            FleetEvent::BodiesFreed(id, count) => write!(
+                f,
+                "worker {id}, which had {count} sessions when another controller led, is not heard of: it counts as down, and their bodies \
+                 are free"
+            ),
         }
     }
 }
@@ -280,6 +289,7 @@ pub struct Fleet {
     drains: Option<BTreeSet<WorkerId>>,
     /// This controller begins to lead.
     takeover: Option<Takeover>,
+    bodies: Bodies,
     moves: BTreeMap<SessionId, MoveHistory>,
     move_counts: MoveCounts,
     tally: Tally,
@@ -312,6 +322,7 @@ impl Fleet {
             failures: BTreeMap::new(),
             drains: None,
             takeover: None,
+            bodies: Bodies::default(),
             moves: BTreeMap::new(),
             move_counts: MoveCounts::default(),
             tally: Tally::default(),
@@ -331,10 +342,13 @@ impl Fleet {
             Some(worker) if !worker.stopping && self.health_of(now, worker) != WorkerHealth::Down => {
                 return Err(NotForgotten::Lives(worker.source));
             }
-            None if self.identities.key(id).is_none() => return Err(NotForgotten::Unknown),
+            None if self.identities.key(id).is_none() && !self.bodies.knows(id) => {
+                return Err(NotForgotten::Unknown);
+            }
             _ => {}
         }
         self.drop_worker(id);
+        self.bodies.forget(id);
         self.identities.forget(id);
         self.check_invariants();
         Ok(())
@@ -392,6 +406,7 @@ impl Fleet {
         self.expire_reservations(now, &mut news);
         self.tick_moves(now, &mut news);
         self.tidy_takeover(now);
+        self.tick_bodies(now, &mut news);
         self.forget_workers(now, &mut news);
         self.count_work(Work { workers: self.workers.len() as u64, ..Work::default() });
         let changed: Vec<WorkerId> = (self.workers.iter())
@@ -408,7 +423,8 @@ impl Fleet {
     /// Until when a controller that has just started, or begins to lead, does not know what exists; `None` once it does.
     pub fn settling_until(&self, now: Moment) -> Option<Moment> {
         let until = self.started + self.settings.heartbeat_interval.saturating_mul(SETTLING_BEATS);
-        (!now.reached(until)).then_some(until).max(self.taking_over_until(now))
+        let started = (!now.reached(until)).then_some(until);
+        started.max(self.taking_over_until(now)).max(self.awaiting_bodies_until(now))
     }
 
     fn health(&self, now: Moment, id: &WorkerId) -> WorkerHealth {
@@ -456,6 +472,7 @@ impl Fleet {
             .collect();
         for id in forgotten {
             self.drop_worker(&id);
+            self.bodies.forget_told(&id);
             news.push(FleetEvent::WorkerForgotten(id));
         }
     }

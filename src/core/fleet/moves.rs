@@ -23,6 +23,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::bodies::BodyEntry;
 use super::experience::WEB_SERVER_ENGINE;
 use super::identity::MOVES;
 use super::ledger::{Move, Session};
@@ -248,6 +249,10 @@ impl Fleet {
         {
             return Err(NotMoved::NotMovable);
         }
+        // Nor where a worker that nobody hears may have it, but for what this session is moved away from.
+        if self.untold_holder(body, Some((&from, id))).is_some() {
+            return Err(NotMoved::Settling);
+        }
         tried.insert(from.clone());
         let unfit = self.workers.iter().filter(|(_, worker)| worker.wire < MOVES).map(|(id, _)| id.clone());
         let barred: BTreeSet<WorkerId> = tried.iter().cloned().chain(unfit).collect();
@@ -259,7 +264,8 @@ impl Fleet {
         })?;
         let session = self.ledger.session(id).ok_or(NotMoved::Gone)?;
         let highest = self.moves.get(id).map_or(0, |history| history.highest);
-        let copy = session.brief.copy.max(highest).saturating_add(1);
+        let used = self.bodies.highest_copy(body, id);
+        let copy = session.brief.copy.max(highest).max(used).saturating_add(1);
         let leave = session.is_live() && self.health(now, &from) != WorkerHealth::Down;
         let lived = Duration::from_millis(u64::try_from(i128::from(now.0) - session.started).unwrap_or(0));
         tried.insert(to.clone());
@@ -267,6 +273,7 @@ impl Fleet {
         let (from, to) = (order.from.clone(), order.to.clone());
         let under_way = Move { body, from, to, copy, since: now, heard: now, tried, lost: false };
         self.ledger.begin_move(id, under_way);
+        self.bodies.expect(BodyEntry::of_move(&order));
         Ok(order)
     }
 
@@ -278,6 +285,7 @@ impl Fleet {
         }
         let Some(failed) = self.ledger.end_move(&order.session_id) else { return Err(NotMoved::Gone) };
         self.move_counts.failed += 1;
+        self.bodies.never_began(BodyEntry::of_move(order));
         let is_back =
             |session: &Session| session.is_live() && self.health(now, &session.worker) != WorkerHealth::Down;
         let session = self.ledger.session(&order.session_id);
@@ -311,6 +319,7 @@ impl Fleet {
     /// A move comes to nothing: its session is where it was, or between.
     pub fn end_move(&mut self, now: Moment, order: &MoveOrder) {
         if self.is_of(order) && self.ledger.end_move(&order.session_id).is_some() {
+            self.bodies.never_began(BodyEntry::of_move(order));
             self.moves.entry(order.session_id.clone()).or_default().retry_at = Some(now + MOVE_PAUSE);
         }
         self.check_invariants();

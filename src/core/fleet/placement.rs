@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use super::bodies::{BodyEntry, Untold};
 use super::ledger::{Reservation, Session};
 use super::wire::{SessionBrief, Stamp};
 use super::{Called, Fleet, FleetEvent, Worker};
@@ -65,6 +66,8 @@ pub enum Refused {
     },
     /// The body is held: 409. With `replace` it means that another create for it is under way.
     AlreadyHasSession(SessionId),
+    /// An earlier leader had a session of the body at a worker that has told nothing since this controller leads: 409.
+    Untold(Untold, Duration),
     /// With `replace`: end this session first, report it with [`Fleet::ended`], then reserve again.
     MustEnd {
         /// The holder.
@@ -97,6 +100,12 @@ impl fmt::Display for Refused {
                 f.write_str("the controller has just started and waits for its workers' heartbeats: retry")
             }
             Refused::AlreadyHasSession(id) => write!(f, "the body already has session {id}"),
+            Refused::Untold(Untold { worker, session, .. }, left) => write!(
+                f,
+                "worker {worker} has, or had, session {session} of this body, as the controller knew that led before, and has told nothing since: \
+                 the body is free once it tells, in {} s if it stays silent, or after DELETE /api/v1/workers/{worker}",
+                left.as_secs()
+            ),
             Refused::MustEnd { session_id, .. } => write!(f, "session {session_id} has to end first"),
             Refused::NoWorker { why, .. } => why.fmt(f),
             Refused::IdInUse => f.write_str("the session id is already in use"),
@@ -127,6 +136,7 @@ impl Fleet {
     /// Must not be called once the worker may have begun: that would launch twice.
     pub fn try_next(&mut self, now: Moment, session_id: &SessionId) -> Result<Placed, Refused> {
         let reservation = self.ledger.unreserve(session_id).ok_or(Refused::Gone)?;
+        self.never_began(session_id, &reservation);
         let wanted = (reservation.body, reservation.engine.as_str());
         let placed = self.place(now, session_id, wanted, reservation.tried);
         self.check_invariants();
@@ -173,8 +183,22 @@ impl Fleet {
 
     /// The create was given up before anything was sent.
     pub fn release(&mut self, session_id: &SessionId) {
-        self.ledger.unreserve(session_id);
+        if let Some(reservation) = self.ledger.unreserve(session_id) {
+            self.never_began(session_id, &reservation);
+        }
         self.check_invariants();
+    }
+
+    fn never_began(&mut self, session_id: &SessionId, reservation: &Reservation) {
+        let Reservation { body, worker, since, .. } = reservation;
+        let placed = Placed {
+            session_id: session_id.clone(),
+            body: *body,
+            worker: worker.clone(),
+            url: String::new(),
+            begun: *since,
+        };
+        self.bodies.never_began(BodyEntry::of_create(&placed));
     }
 
     /// The create's answer is lost or will not be waited for. Slot and body stay held until the session shows up in a
@@ -204,7 +228,7 @@ impl Fleet {
         match holder {
             // One that ended where it was may be ready any moment where it moves to.
             None => match self.ledger.moving_of(spec.body).next() {
-                None => Ok(()),
+                None => self.is_told(now, spec.body),
                 Some(id) => Err(Refused::AlreadyHasSession(id.clone())),
             },
             Some(holder) if spec.replace => Err(Refused::MustEnd {
@@ -214,6 +238,15 @@ impl Fleet {
             }),
             Some(holder) => Err(Refused::AlreadyHasSession(holder.brief.id.clone())),
         }
+    }
+
+    /// Not where a worker may have a session of the body, and nobody can say.
+    fn is_told(&self, now: Moment, body: BodyAddr) -> Result<(), Refused> {
+        let untold = self.untold_holder(body, None);
+        untold.map_or(Ok(()), |untold| {
+            let left = untold.until.since(now);
+            Err(Refused::Untold(untold, left))
+        })
     }
 
     fn place(
@@ -230,8 +263,10 @@ impl Fleet {
         let reservation =
             Reservation { body, engine, worker: worker.clone(), since: now, tried, abandoned: false };
         self.ledger.reserve(id.clone(), reservation);
+        let placed = Placed { session_id: id.clone(), body, worker, url, begun: now };
+        self.bodies.expect(BodyEntry::of_create(&placed));
         self.check_invariants();
-        Ok(Placed { session_id: id.clone(), body, worker, url, begun: now })
+        Ok(placed)
     }
 
     pub(super) fn choose_worker(

@@ -23,17 +23,24 @@ pub(super) struct Takeover {
 }
 
 impl Fleet {
-    /// This controller leads from now on, with this number.
+    /// This controller leads from now on, with this number. It takes no create before [`Fleet::set_bodies`].
     pub fn take_over(&mut self, now: Moment, number: u64) {
         let until = now + self.settings.heartbeat_interval.saturating_mul(SETTLING_BEATS);
         let up = self.workers.iter().filter(|(_, worker)| self.health_of(now, worker) != WorkerHealth::Down);
         let waiting = up.map(|(id, _)| id.clone()).collect();
         self.takeover = Some(Takeover { number, until, waiting });
+        self.bodies.lead(now, number);
+    }
+
+    /// This controller leads again with the number that it had: nobody has led in between.
+    pub fn lead_on(&mut self, now: Moment, number: u64) {
+        self.bodies.lead(now, number);
     }
 
     /// This controller leads no more.
     pub fn step_down(&mut self) {
         self.takeover = None;
+        self.bodies.rest();
     }
 
     /// Workers that a new leader has not heard from since: a call tells them of it.

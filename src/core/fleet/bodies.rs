@@ -1,0 +1,411 @@
+//! The table of bodies: which worker may have a session of which body, kept where the next leader reads it.
+//!
+//! A controller hears of sessions from their workers. One that begins to lead and cannot hear a worker would know nothing of what the leader before
+//! it had there, and start a second session of the same body elsewhere, or move a session under a number that is used. So a leader writes an entry
+//! *before* a create or a move goes to a worker, and whoever leads next reads them all before its first create.
+//!
+//! ```text
+//!          reserve, place_move                  its worker's heartbeat does not list it
+//!  (none) ────────────────────▶ an entry ────────────────────────────────────────────────▶ (none)
+//!                                  │  ▲     release: certainly never begun
+//!        another controller leads  │  │ its worker's heartbeat lists it
+//!                                  ▼  │
+//!                               untold: the body is taken ── the time in which a worker goes down ──▶ the body is free
+//! ```
+//! An entry is *untold* from the moment a controller leads until its worker has told that it knows of this leadership: such a heartbeat lists all
+//! that was begun for earlier ones ([`super::takeover`]). A worker that stays silent for as long as a worker may, from the beginning of the
+//! leadership on, counts as down, and a worker that is down holds no body. Its entries stay until it is heard, or forgotten.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::ledger::Holdings;
+use super::moves::MoveOrder;
+use super::wire::{Heartbeat, SessionBrief};
+use super::{FORGET_AFTER, Fleet, FleetEvent, Placed};
+use crate::core::fleet::ledger::Ledger;
+use crate::core::ids::{BodyAddr, InvalidId, SessionId, WorkerId};
+use crate::core::session::reason::EndReason;
+use crate::core::time::Moment;
+
+/// What of a session's id may be shown, and be kept where others read it: the id itself opens the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionTag(u32);
+
+impl From<&SessionId> for SessionTag {
+    fn from(id: &SessionId) -> SessionTag {
+        // An id is hexadecimal.
+        SessionTag(u32::from_str_radix(id.short(), 16).unwrap_or_default())
+    }
+}
+
+impl fmt::Display for SessionTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+/// A session that a worker has, or may have begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Spot {
+    body: BodyAddr,
+    session: SessionTag,
+    copy: u32,
+}
+
+/// An entry of the table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BodyEntry {
+    worker: WorkerId,
+    spot: Spot,
+}
+
+impl BodyEntry {
+    /// Of a create.
+    pub fn of_create(placed: &Placed) -> BodyEntry {
+        BodyEntry { worker: placed.worker.clone(), spot: spot(placed.body, &placed.session_id, 0) }
+    }
+
+    /// Of a move, at the worker that it leads to.
+    pub fn of_move(order: &MoveOrder) -> BodyEntry {
+        BodyEntry { worker: order.to.clone(), spot: spot(order.body, &order.session_id, order.copy) }
+    }
+
+    /// The worker that has the session, or was asked for it.
+    pub fn worker(&self) -> &WorkerId {
+        &self.worker
+    }
+}
+
+impl fmt::Display for BodyEntry {
+    /// `WORKER/BODY/SESSION.COPY`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Spot { body, session, copy } = self.spot;
+        write!(f, "{}/{body}/{session}.{copy}", self.worker)
+    }
+}
+
+impl FromStr for BodyEntry {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<BodyEntry, InvalidId> {
+        let invalid = InvalidId("an entry of the table of bodies is WORKER/BODY/SESSION.COPY");
+        let mut parts = text.splitn(3, '/');
+        let mut next = || parts.next().ok_or(invalid);
+        let (worker, body) = (next()?.parse()?, next()?.parse()?);
+        let (session, copy) = next()?.split_once('.').ok_or(invalid)?;
+        let session = SessionTag(u32::from_str_radix(session, 16).map_err(|_| invalid)?);
+        Ok(BodyEntry { worker, spot: Spot { body, session, copy: copy.parse().map_err(|_| invalid)? } })
+    }
+}
+
+fn spot(body: BodyAddr, session: &SessionId, copy: u32) -> Spot {
+    Spot { body, session: session.into(), copy }
+}
+
+/// Who may have a session of a body, as far as a new leader knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untold {
+    /// The worker that has not told yet.
+    pub worker: WorkerId,
+    /// The session that it was asked for.
+    pub session: SessionTag,
+    /// Until when it holds the body without telling.
+    pub until: Moment,
+}
+
+/// The table of a controller that leads, or led; `None` without a lease, and before the first leadership.
+#[derive(Debug, Default)]
+pub(super) struct Bodies {
+    table: Option<Table>,
+    /// What was read for a leadership that has not begun yet here.
+    early: Option<(u64, Vec<BodyEntry>)>,
+}
+
+#[derive(Debug)]
+struct Table {
+    /// The leadership that it was read for.
+    number: u64,
+    /// When that began.
+    since: Moment,
+    /// False: it is not read yet.
+    is_read: bool,
+    /// False: another controller leads, or may.
+    leads: bool,
+    /// All entries.
+    entries: BTreeMap<WorkerId, BTreeSet<Spot>>,
+    /// Workers with entries of earlier leaderships, which have told nothing since.
+    untold: BTreeSet<WorkerId>,
+    /// What they may have, as long as it holds bodies.
+    taken: BTreeMap<BodyAddr, BTreeSet<(WorkerId, SessionTag)>>,
+    /// The highest numbers of copies that earlier leaders used.
+    copies: BTreeMap<(BodyAddr, SessionTag), u32>,
+    /// What is to be written (true) or removed.
+    changes: BTreeMap<BodyEntry, bool>,
+}
+
+impl Table {
+    fn awaited(number: u64, since: Moment) -> Table {
+        Table {
+            number,
+            since,
+            is_read: false,
+            leads: true,
+            entries: BTreeMap::new(),
+            untold: BTreeSet::new(),
+            taken: BTreeMap::new(),
+            copies: BTreeMap::new(),
+            changes: BTreeMap::new(),
+        }
+    }
+
+    fn fill(&mut self, entries: Vec<BodyEntry>) {
+        self.is_read = true;
+        for BodyEntry { worker, spot } in entries {
+            self.taken.entry(spot.body).or_default().insert((worker.clone(), spot.session));
+            if spot.copy > 0 {
+                let highest = self.copies.entry((spot.body, spot.session)).or_default();
+                *highest = spot.copy.max(*highest);
+            }
+            self.untold.insert(worker.clone());
+            self.entries.entry(worker).or_default().insert(spot);
+        }
+    }
+
+    /// What this worker has now, and what is on its way to it.
+    fn set(&mut self, worker: &WorkerId, now_there: BTreeSet<Spot>, tells: bool) {
+        if tells {
+            self.trust(worker);
+        }
+        let is_told = !self.untold.contains(worker);
+        let known = self.entries.remove(worker).unwrap_or_default();
+        for new in now_there.difference(&known) {
+            self.changes.insert(BodyEntry { worker: worker.clone(), spot: *new }, true);
+        }
+        let gone = known.difference(&now_there).filter(|_| is_told);
+        for gone in gone {
+            self.changes.insert(BodyEntry { worker: worker.clone(), spot: *gone }, false);
+        }
+        let left: BTreeSet<Spot> =
+            if is_told { now_there } else { known.union(&now_there).copied().collect() };
+        if !left.is_empty() {
+            self.entries.insert(worker.clone(), left);
+        }
+    }
+
+    /// What this worker tells is all that it has.
+    fn trust(&mut self, worker: &WorkerId) {
+        if !self.untold.remove(worker) {
+            return;
+        }
+        for spot in self.entries.get(worker).into_iter().flatten() {
+            if let Some(holders) = self.taken.get_mut(&spot.body) {
+                holders.remove(&(worker.clone(), spot.session));
+                if holders.is_empty() {
+                    self.taken.remove(&spot.body);
+                }
+            }
+        }
+    }
+
+    /// The entries of a worker mean nothing any more.
+    fn forget(&mut self, worker: &WorkerId) {
+        self.set(worker, BTreeSet::new(), true);
+    }
+
+    fn remove(&mut self, entry: BodyEntry) {
+        if let Some(known) = self.entries.get_mut(&entry.worker)
+            && known.remove(&entry.spot)
+        {
+            if known.is_empty() {
+                self.entries.remove(&entry.worker);
+            }
+            self.changes.insert(entry, false);
+        }
+    }
+}
+
+impl Bodies {
+    /// This controller begins to lead, or goes on with the number that it had.
+    pub(super) fn lead(&mut self, now: Moment, number: u64) {
+        let early = self.early.take().filter(|(known, _)| *known == number);
+        match &mut self.table {
+            // Nobody has led in between.
+            Some(table) if table.number == number => table.leads = true,
+            _ => self.table = Some(Table::awaited(number, now)),
+        }
+        if let Some((number, entries)) = early {
+            self.read(number, entries);
+        }
+    }
+
+    /// This controller leads no more; nobody needs its table, unless it leads again with the same number.
+    pub(super) fn rest(&mut self) {
+        if let Some(table) = &mut self.table {
+            table.leads = false;
+        }
+    }
+
+    /// These were all entries when this leadership began.
+    fn read(&mut self, number: u64, entries: Vec<BodyEntry>) {
+        match &mut self.table {
+            Some(table) if table.number == number && !table.is_read => table.fill(entries),
+            Some(table) if table.number == number => {}
+            _ => self.early = Some((number, entries)),
+        }
+    }
+
+    /// The table of this controller while it leads.
+    fn of_leader(&mut self) -> Option<&mut Table> {
+        self.table.as_mut().filter(|table| table.leads && table.is_read)
+    }
+
+    /// Whether a leader waits for the table, and since when.
+    pub(super) fn awaited(&self) -> Option<Moment> {
+        self.table.as_ref().filter(|table| table.leads && !table.is_read).map(|table| table.since)
+    }
+
+    /// An entry that is written before its worker is asked.
+    pub(super) fn expect(&mut self, entry: BodyEntry) {
+        if let Some(table) = self.of_leader() {
+            table.changes.remove(&entry);
+            table.entries.entry(entry.worker).or_default().insert(entry.spot);
+        }
+    }
+
+    /// What an entry stands for certainly never began.
+    pub(super) fn never_began(&mut self, entry: BodyEntry) {
+        if let Some(table) = self.of_leader() {
+            table.remove(entry);
+        }
+    }
+
+    /// A worker is forgotten by an operator.
+    pub(super) fn forget(&mut self, worker: &WorkerId) {
+        if let Some(table) = self.of_leader() {
+            table.forget(worker);
+        }
+    }
+
+    /// A worker is forgotten because it was down for long; one that has told nothing yet gets as long, from the beginning of the leadership on.
+    pub(super) fn forget_told(&mut self, worker: &WorkerId) {
+        if let Some(table) = self.of_leader()
+            && !table.untold.contains(worker)
+        {
+            table.forget(worker);
+        }
+    }
+
+    /// Whether there are entries of a worker.
+    pub(super) fn knows(&self, worker: &WorkerId) -> bool {
+        self.table.as_ref().is_some_and(|table| table.leads && table.entries.contains_key(worker))
+    }
+
+    /// The highest number of a copy that earlier leaders used for a session.
+    pub(super) fn highest_copy(&self, body: BodyAddr, session: &SessionId) -> u32 {
+        let table = self.table.as_ref();
+        let known = table.and_then(|table| table.copies.get(&(body, SessionTag::from(session))));
+        known.copied().unwrap_or_default()
+    }
+
+    /// Who may have a session of a body and has not told since the leadership began; but not this session at this worker.
+    pub(super) fn untold(
+        &self,
+        body: BodyAddr,
+        patience: Duration,
+        but: Option<(&WorkerId, &SessionId)>,
+    ) -> Option<Untold> {
+        let table = self.table.as_ref().filter(|table| table.leads)?;
+        let but = but.map(|(worker, session)| (worker, SessionTag::from(session)));
+        let is_other = |(worker, session): &&(WorkerId, SessionTag)| but != Some((worker, *session));
+        let (worker, session) = table.taken.get(&body)?.iter().find(is_other)?;
+        Some(Untold { worker: worker.clone(), session: *session, until: table.since + patience })
+    }
+}
+
+impl Fleet {
+    /// The table as it was when this controller began to lead with this number. Before it is known no create is taken.
+    pub fn set_bodies(&mut self, number: u64, entries: Vec<BodyEntry>) {
+        self.bodies.read(number, entries);
+    }
+
+    /// Whether a leader waits for the table of bodies.
+    pub fn awaits_bodies(&self) -> bool {
+        self.bodies.awaited().is_some()
+    }
+
+    /// What is to be written into the table (true), and what is to be removed. What a create or a move is about is written before its worker is
+    /// asked, by whoever asks, and is not among it.
+    pub fn take_body_changes(&mut self) -> Vec<(BodyEntry, bool)> {
+        let table = self.bodies.of_leader();
+        table.map(|table| std::mem::take(&mut table.changes).into_iter().collect()).unwrap_or_default()
+    }
+
+    /// Until when a leader waits that does not know the table yet: always a while more.
+    pub(super) fn awaiting_bodies_until(&self, now: Moment) -> Option<Moment> {
+        let since = self.bodies.awaited()?;
+        let step = self.settings.heartbeat_interval.max(Duration::from_millis(1));
+        let passed = now.since(since).as_millis() / step.as_millis().max(1);
+        Some(since + step.saturating_mul(u32::try_from(passed + 1).unwrap_or(u32::MAX)))
+    }
+
+    /// Who may have a session of this body, unknown to us.
+    pub(super) fn untold_holder(
+        &self,
+        body: BodyAddr,
+        but: Option<(&WorkerId, &SessionId)>,
+    ) -> Option<Untold> {
+        self.bodies.untold(body, self.settings.heartbeat_timeout, but)
+    }
+
+    /// A heartbeat was taken, and this was its list.
+    pub(super) fn note_bodies(&mut self, beat: &Heartbeat, listed: &[SessionBrief]) {
+        let Some(table) = self.bodies.of_leader() else { return };
+        let worker = &beat.worker_id;
+        let there = listed.iter().filter(|brief| may_play(brief));
+        let mut spots: BTreeSet<Spot> = there.map(|brief| spot(brief.body, &brief.id, brief.copy)).collect();
+        if let Some(held) = self.ledger.holdings(worker) {
+            spots.extend(under_way(&self.ledger, held));
+        }
+        table.set(worker, spots, beat.clock_ms.is_none() || beat.lease >= table.number);
+    }
+
+    /// Lets time pass for entries of workers that tell nothing.
+    pub(super) fn tick_bodies(&mut self, now: Moment, news: &mut Vec<FleetEvent>) {
+        let patience = self.settings.heartbeat_timeout;
+        let Some(table) = self.bodies.of_leader() else { return };
+        if !table.taken.is_empty() && now.reached(table.since + patience) {
+            let mut freed: BTreeMap<WorkerId, usize> = BTreeMap::new();
+            for (worker, _) in std::mem::take(&mut table.taken).into_values().flatten() {
+                *freed.entry(worker).or_default() += 1;
+            }
+            news.extend(freed.into_iter().map(|(worker, count)| FleetEvent::BodiesFreed(worker, count)));
+        }
+        if table.untold.is_empty() || !now.reached(table.since + patience.saturating_add(FORGET_AFTER)) {
+            return;
+        }
+        let silent: Vec<WorkerId> =
+            table.untold.iter().filter(|id| !self.workers.contains_key(*id)).cloned().collect();
+        silent.iter().for_each(|worker| table.forget(worker));
+    }
+}
+
+/// What the books know that the worker's last list may not have.
+fn under_way<'a>(ledger: &'a Ledger, held: &'a Holdings) -> impl Iterator<Item = Spot> + 'a {
+    let live = held.live.iter().filter_map(|id| ledger.session(id));
+    let live = live.map(|session| spot(session.brief.body, &session.brief.id, session.brief.copy));
+    let reserved = held.reserved.iter();
+    let reserved = reserved.filter_map(|id| Some(spot(ledger.reservation(id)?.body, id, 0)));
+    let coming = held.coming.iter().filter_map(|id| Some((id, ledger.moving(id)?)));
+    live.chain(reserved).chain(coming.map(|(id, known)| spot(known.body, id, known.copy)))
+}
+
+/// Whether a worker that lists this may play it, or waits for what becomes of it.
+fn may_play(brief: &SessionBrief) -> bool {
+    brief.status.is_live() || brief.reason == Some(EndReason::Moved)
+}
