@@ -8,6 +8,7 @@ mod beats;
 mod checks;
 mod deeds;
 mod impostors;
+mod knew;
 mod moves;
 mod pairs;
 mod rng;

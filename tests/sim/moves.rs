@@ -2,8 +2,8 @@
 //! of everybody, and messages that are late, lost and replayed.
 //!
 //! What must hold: a worker does nothing for a lower number than before; no body has two copies that were launched, unless
-//! a leader could not hear one of their workers; a session that is somewhere is never answered with 404; and once all is healed no
-//! slot is taken by nobody, no copy waits, and each session has one record.
+//! a leader had given one of their workers up, or the store was away when one began; a session that is somewhere is never answered with
+//! 404; and once all is healed no slot is taken by nobody, no copy waits, and each session has one record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -23,6 +23,7 @@ use hydraneckwebrtc::core::session::status::SessionStatus;
 use hydraneckwebrtc::core::time::Moment;
 
 use crate::beats::{plain_beat, plain_brief};
+use crate::knew::Knew;
 use crate::rng::Rng;
 use crate::{only_seed, seeds};
 
@@ -52,17 +53,6 @@ enum State {
     Starting,
     Ready,
     Ended(EndReason, u64),
-}
-
-/// What a leader knew that began a copy.
-#[derive(Clone, Debug, Default)]
-struct Knew {
-    /// Workers that it could not speak for: they are down to it, or have not told its number.
-    blind: BTreeSet<usize>,
-    /// Those of them that it has given the time to tell.
-    lost: BTreeSet<usize>,
-    /// The store did not take the entry.
-    unlisted: bool,
 }
 
 /// A copy of a session, as it really is.
@@ -346,7 +336,6 @@ impl World {
         let number = controller.leads?;
         let blind = self.blind(who);
         let had_time = self.now - controller.led_since >= TIMEOUT_MS;
-        let lost = if had_time { blind.clone() } else { BTreeSet::new() };
         let unlisted = controller.cut_store;
         if !unlisted {
             if number != self.number {
@@ -355,7 +344,7 @@ impl World {
             self.bodies.insert(entry);
         }
         self.sum.unlisted += usize::from(unlisted);
-        Some(Knew { blind, lost, unlisted })
+        Some(Knew::new(blind, had_time, unlisted))
     }
 
     fn start_move(&mut self, who: usize, id: &SessionId) {
@@ -599,10 +588,7 @@ impl World {
     /// Nobody else has the body, but where a leader could not know.
     fn check_rivals(&self, to: usize, (id, body): (&SessionId, BodyAddr), knew: &Knew, reply: &Reply) {
         // Its page has lost the stream, and asked.
-        let from = match reply {
-            Reply::Move(_, order) => Some(index(&order.from)),
-            Reply::Create(..) => None,
-        };
+        let from = if let Reply::Move(_, order) = reply { Some(index(&order.from)) } else { None };
         for other in (0..WORKERS).filter(|other| *other != to && !knew.lost.contains(other)) {
             let rivals = self.workers[other].copies.iter();
             let mut rivals = rivals.filter(|(_, rival)| rival.body == body && rival.lives());
@@ -897,6 +883,11 @@ impl World {
         }
     }
 
+    fn play(&mut self) {
+        (0..STEPS).for_each(|_| self.step());
+        self.heal();
+    }
+
     /// Ends all trouble, waits until what is under way is through, and compares the books with the truth.
     fn heal(&mut self) {
         self.quiet = true;
@@ -950,10 +941,7 @@ impl World {
 
 fn run(seed: u64) -> World {
     let mut world = World::new(seed);
-    let played = catch_unwind(AssertUnwindSafe(|| {
-        (0..STEPS).for_each(|_| world.step());
-        world.heal();
-    }));
+    let played = catch_unwind(AssertUnwindSafe(|| world.play()));
     if let Err(panic) = played {
         let whole = only_seed().is_some();
         let start = if whole { 0 } else { world.trace.len().saturating_sub(60) };
@@ -997,11 +985,7 @@ fn a_session_that_moves_is_there_once_and_always_known_and_recorded_once() {
 fn without_the_table_of_bodies_a_new_leader_moves_what_has_moved() {
     let plays = |reads_table| {
         let mut world = World { reads_table, ..World::new(SAME_COPY) };
-        let play = || {
-            (0..STEPS).for_each(|_| world.step());
-            world.heal();
-        };
-        catch_unwind(AssertUnwindSafe(play)).is_ok()
+        catch_unwind(AssertUnwindSafe(|| world.play())).is_ok()
     };
     assert!(plays(true) && !plays(false), "seed {SAME_COPY} is of no use any more: take another one");
 }

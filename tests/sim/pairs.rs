@@ -3,7 +3,8 @@
 //! arrive late.
 //!
 //! What must hold: a worker never does anything for a lower number than it did before; and no body has two sessions that
-//! were launched, unless the leader of the second could not hear the first one's worker, which is then as good as dead to it.
+//! were launched, unless the leader of the second gave the first one's worker the time to tell, and it is as good as dead to it; or
+//! the store was away when the first began, and the second leader could not hear its worker.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -20,6 +21,7 @@ use hydraneckwebrtc::core::session::status::SessionStatus;
 use hydraneckwebrtc::core::time::Moment;
 
 use crate::beats::{plain_beat, plain_brief};
+use crate::knew::Knew;
 use crate::rng::Rng;
 use crate::{only_seed, seeds};
 
@@ -127,17 +129,6 @@ struct Session {
     since: u64,
     number: u64,
     knew: Knew,
-}
-
-/// What a leader knew that asked for a session.
-#[derive(Clone, Debug, Default)]
-struct Knew {
-    /// Workers that it could not speak for: they are down to it, or have not told its number.
-    blind: BTreeSet<usize>,
-    /// Those of them that it has given the time to tell.
-    lost: BTreeSet<usize>,
-    /// The store did not take the entry.
-    unlisted: bool,
 }
 
 struct Worker {
@@ -444,8 +435,7 @@ impl World {
         });
         let blind: BTreeSet<usize> = blind.collect();
         let had_time = local.since(controller.led_since) >= Duration::from_millis(6 * BEAT_MS);
-        let lost = if had_time { blind.clone() } else { BTreeSet::new() };
-        let knew = Knew { blind, lost, unlisted };
+        let knew = Knew::new(blind, had_time, unlisted);
         let most = if self.rng.chance(15) { 15_000 } else { 80 };
         self.send(most, Mail::Create { from: who, to, placed, proof, knew });
     }
