@@ -47,6 +47,10 @@ fn is_withheld(fleet: &mut Fleet, now: Moment, n: u8) -> bool {
     match fleet.reserve(now, &create(n, n)) {
         Ok(placed) => {
             fleet.release(&placed.session_id);
+            // Only this question's own trace.
+            let own = BodyEntry::of_create(&placed);
+            let table = fleet.bodies.of_leader();
+            table.map(|table| table.changes.remove(&own));
             false
         }
         Err(Refused::Untold(..)) => true,
