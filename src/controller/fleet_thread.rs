@@ -581,10 +581,10 @@ impl FleetThread {
         if self.waiting.is_empty() || !now.reached(self.look_at) {
             return;
         }
-        self.look_at = now + LOOK;
         if let Some(until) = self.fleet.settling_until(now) {
             return self.refuse_overdue(now, until.since(now));
         }
+        self.look_at = now + LOOK;
         let mut misses = 0;
         for _ in 0..self.waiting.len() {
             let before = self.waiting.len();
@@ -599,9 +599,11 @@ impl FleetThread {
 
     /// Those that waited all their time for what this controller has to know first.
     fn refuse_overdue(&mut self, now: Moment, retry_after: Duration) {
-        let is_late = |create: &Box<Create>| now.reached(create.deadline);
+        if !self.waiting.iter().any(|create| now.reached(create.deadline)) {
+            return;
+        }
         let (late, waiting): (VecDeque<_>, _) =
-            std::mem::take(&mut self.waiting).into_iter().partition(is_late);
+            std::mem::take(&mut self.waiting).into_iter().partition(|create| now.reached(create.deadline));
         self.waiting = waiting;
         late.into_iter().for_each(|create| refuse(*create, &Refused::Settling { retry_after }));
     }
