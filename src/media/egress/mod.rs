@@ -4,7 +4,7 @@
 //!   stream ─batch─▶ OutboundTrack ─header, payload─▶ train of the peer ─sealed in place─▶ UDP_SEGMENT
 //!                        ▲                              (outbox)
 //!   NACK ─opened here─▶ resend: Recent, one per stream and thread
-//!   what else a peer reports: str0m, which tells of a NACK in it by a raw event
+//!   what else a peer reports: str0m, which tells of a viewer's NACK in it by a raw event
 //!   SR, SDES, BYE: str0m, which is told of one packet a second and whose RTP goes nowhere
 //! ```
 //!
@@ -24,9 +24,9 @@ use str0m::rtp::rtcp::{ReceptionReport, ReportList, Rtcp};
 use crate::core::time::Moment;
 use crate::media::counters::Counters;
 use crate::media::outbox::Way;
-use crate::media::rtp::packet;
+use crate::media::rtp::packet::{self, SenderReport};
 use crate::media::rtp::resend;
-use crate::media::rtp::rtcp_feedback::{self, Said};
+use crate::media::rtp::rtcp_feedback::{self, Gleaned, Said};
 use crate::media::srtp::{Opener, Profile, Sealer};
 use crate::media::transport::datagram;
 use crate::media::view::Sending;
@@ -292,21 +292,74 @@ pub struct Feedback {
 /// Numbers that one datagram may ask for; str0m reads 31 entries of 17.
 const MOST_LOST: usize = 31 * 17;
 
-/// Reads a compound of reports: what they say, and of which sources a picture is lacking. `None`: there is something in it that str0m reads.
-pub fn reports(compound: &[u8], ntp_now: u32) -> Option<(Feedback, Vec<u32>)> {
-    let (mut feedback, mut lacking) = (Feedback::default(), Vec::new());
-    let is_read = rtcp_feedback::read(compound, |said| match said {
-        Said::LastReport { seen, ago } => {
-            feedback.round_trip = feedback.round_trip.or_else(|| resend::round_trip(ntp_now, seen, ago));
+/// What a compound of reports says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reports {
+    /// How our media arrives.
+    pub feedback: Feedback,
+    /// Of which sources a picture is lacking.
+    pub lacking: Vec<u32>,
+    /// The clocks of what the peer sends.
+    pub sent: Vec<SenderReport>,
+    /// Who says what time it is: sources of those, and of extended reports.
+    pub clocks: Vec<u32>,
+    /// There is something in it that str0m has to read.
+    pub has_more: bool,
+}
+
+impl Reports {
+    /// Reads a compound; `ntp_now`: the middle of NTP's clock.
+    pub fn read(compound: &[u8], ntp_now: u32) -> Reports {
+        let mut reports = Reports::default();
+        let gleaned = rtcp_feedback::glean(compound, |said| reports.note(said, ntp_now));
+        reports.has_more = gleaned == Gleaned::Some;
+        reports
+    }
+
+    fn note(&mut self, said: Said, ntp_now: u32) {
+        let feedback = &mut self.feedback;
+        match said {
+            Said::LastReport { seen, ago } => {
+                feedback.round_trip = feedback.round_trip.or_else(|| resend::round_trip(ntp_now, seen, ago));
+            }
+            Said::Missing { ssrc, first, following } => {
+                let room = MOST_LOST.saturating_sub(feedback.lost.len());
+                let numbers = resend::wanted(first, following).map(|number| (ssrc, number));
+                feedback.lost.extend(numbers.take(room));
+            }
+            Said::PictureLacking { ssrc } => self.lacking.push(ssrc),
+            Said::Sent(report) => {
+                self.clocks.push(report.ssrc);
+                self.sent.push(report);
+            }
+            Said::Extended { ssrc } => self.clocks.push(ssrc),
         }
-        Said::Missing { ssrc, first, following } => {
-            let room = MOST_LOST.saturating_sub(feedback.lost.len());
-            let numbers = resend::wanted(first, following).map(|number| (ssrc, number));
-            feedback.lost.extend(numbers.take(room));
+    }
+}
+
+/// str0m is told of a source's clock this often: what it reports to the peer says how long ago that was, whatever it is, and building a sender's
+/// report in full costs it as much as a hundred packets cost us.
+const CLOCKS: Duration = Duration::from_secs(5);
+
+/// Sources whose clocks are kept apart: a client sends a picture in three layers, and a voice.
+const MAX_CLOCKS: usize = 16;
+
+/// When str0m was told the clocks of what a peer sends.
+#[derive(Debug, Default)]
+pub struct Clocks(Vec<(u32, Moment)>);
+
+impl Clocks {
+    /// Whether str0m is to be told what these say, of whom it is told then.
+    pub fn are_due(&mut self, sources: &[u32], now: Moment) -> bool {
+        self.0.retain(|(_, told)| now.since(*told) < CLOCKS);
+        let are_due = sources.iter().any(|source| !self.0.iter().any(|(ssrc, _)| ssrc == source));
+        if are_due {
+            self.0.retain(|(ssrc, _)| !sources.contains(ssrc));
+            let room = MAX_CLOCKS.saturating_sub(self.0.len());
+            self.0.extend(sources.iter().take(room).map(|ssrc| (*ssrc, now)));
         }
-        Said::PictureLacking { ssrc } => lacking.push(ssrc),
-    });
-    is_read.then_some((feedback, lacking))
+        are_due
+    }
 }
 
 /// Reads what str0m has read; `ntp_now`: the middle of NTP's clock, in 1/65,536 s.
@@ -392,6 +445,22 @@ mod tests {
             assert_eq!(egress.withholds(&REPORT), None);
             assert_eq!(egress.withholds(&[22, 254, 253, 0]), None, "DTLS");
         }
+    }
+
+    #[test]
+    fn str0m_hears_of_each_clock_now_and_then() {
+        let mut clocks = Clocks::default();
+        let mut told = |sources: &[u32], at| clocks.are_due(sources, Moment(at));
+        assert!(told(&[7], 0) && told(&[8], 1_000) && !told(&[7], 1_500) && !told(&[7, 8], 4_999));
+        assert!(
+            told(&[7, 8], 5_000) && !told(&[8], 9_999) && told(&[8], 10_000),
+            "both were told of at once"
+        );
+        assert!(!told(&[], 10_001), "no clock");
+        assert!(
+            (0..40).all(|more| told(&[100 + more], 10_002)) && told(&[139], 10_003),
+            "too many are told of always"
+        );
     }
 
     #[test]

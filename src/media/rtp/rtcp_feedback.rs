@@ -1,15 +1,17 @@
 //! What a viewer's reports say of how our media arrives (RFC 3550, 6.4; RFC 4585; RFC 5104). Read without copying.
 //!
 //! A viewer sends several reports a second, and a library that builds each of them in full spends as much on two of them as on sending a
-//! hundred packets. Who sends media says so with a sender's report, which others here have to hear of: that is not read.
+//! hundred packets. Who sends media says so with a sender's report, which others here have to hear of: [`read`] does not read that, [`glean`] does.
 
-use crate::media::rtp::packet::{RtcpPacket, rtcp_packets};
+use crate::media::rtp::packet::{self, RtcpPacket, SenderReport, rtcp_packets};
 
 /// Kinds of packets.
+const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
 const DESCRIPTION: u8 = 202;
 const TRANSPORT_FEEDBACK: u8 = 205;
 const PAYLOAD_FEEDBACK: u8 = 206;
+const EXTENDED: u8 = 207;
 
 /// Kinds of feedback.
 const NACK: u8 = 1;
@@ -17,8 +19,9 @@ const PICTURE_LOST: u8 = 1;
 const FULL_PICTURE: u8 = 4;
 const APPLICATION: u8 = 15;
 
-/// Bytes of a block about one source.
+/// Bytes of a block about one source, and what goes before the first one in a sender's report.
 const BLOCK: usize = 24;
+const SENT: usize = 24;
 
 /// One thing that is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +47,35 @@ pub enum Said {
         /// Whose.
         ssrc: u32,
     },
+    /// A sender's clock.
+    Sent(SenderReport),
+    /// An extended report (RFC 3611): with it those who only listen measure the time there and back.
+    Extended {
+        /// Whose.
+        ssrc: u32,
+    },
+}
+
+/// What is gleaned of a compound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gleaned {
+    /// All there is.
+    All,
+    /// There is something in it that is not read here, or it is broken from some place on.
+    Some,
+}
+
+/// Tells `each` what is understood of a compound of reports, whatever else there is in it.
+pub fn glean(compound: &[u8], mut each: impl FnMut(Said)) -> Gleaned {
+    let mut gleaned = Gleaned::All;
+    for packet in rtcp_packets(compound).map(|packet| without_padding(packet?)) {
+        match packet.filter(|packet| matches!(packet.kind, SENDER_REPORT | EXTENDED) || is_read_here(packet))
+        {
+            Some(packet) => tell(&packet, &mut each),
+            None => gleaned = Gleaned::Some,
+        }
+    }
+    gleaned
 }
 
 /// Tells `each` what a compound of reports says. False: there is something in it that is not read here; nothing was told then.
@@ -76,13 +108,19 @@ fn is_read_here(packet: &RtcpPacket<'_>) -> bool {
 
 fn tell(packet: &RtcpPacket<'_>, each: &mut impl FnMut(Said)) {
     match (packet.kind, packet.count) {
-        (RECEIVER_REPORT, count) => {
-            for block in entries::<BLOCK>(packet.body, 4).take(count.into()) {
+        (SENDER_REPORT | RECEIVER_REPORT, count) => {
+            let is_sender = packet.kind == SENDER_REPORT;
+            packet::report(packet.body)
+                .filter(|_| is_sender)
+                .into_iter()
+                .for_each(|report| each(Said::Sent(report)));
+            for block in entries::<BLOCK>(packet.body, if is_sender { SENT } else { 4 }).take(count.into()) {
                 if let (Some(seen), Some(ago)) = (word(&block, 16), word(&block, 20)) {
                     each(Said::LastReport { seen, ago });
                 }
             }
         }
+        (EXTENDED, _) => word(packet.body, 0).into_iter().for_each(|ssrc| each(Said::Extended { ssrc })),
         (TRANSPORT_FEEDBACK, NACK) => {
             let Some(ssrc) = word(packet.body, 4) else { return };
             entries::<4>(packet.body, 8).for_each(|[p0, p1, b0, b1]| {
@@ -162,6 +200,32 @@ mod tests {
         }
         assert!(!read(&[&whole[..], &[0x80, 201]].concat(), |_| panic!("what is behind it is broken")));
         assert!(read(&[], |_| panic!("nothing")));
+    }
+
+    #[test]
+    fn what_is_understood_is_gleaned_and_whatever_else_there_is_passed_over() {
+        let gleaned = |compound: &[u8]| {
+            let mut all = Vec::new();
+            (glean(compound, |said| all.push(said)), all)
+        };
+        let words = [7, 0x8000_0001, 0x4000_0000, 90_000, 3, 4, 8, 0, 0, 0, 0x1111_2222, 0x3333];
+        let sent = SenderReport { ssrc: 7, ntp: 0x8000_0001_4000_0000, timestamp: 90_000 };
+        let told = [Said::Sent(sent), Said::LastReport { seen: 0x1111_2222, ago: 0x3333 }];
+        let (senders, pli) = (packet(1, 200, &words), packet(PICTURE_LOST, PAYLOAD_FEEDBACK, &[1, 9]));
+        assert_eq!(gleaned(&senders), (Gleaned::All, told.to_vec()));
+        let more = [&told[..], &[Said::PictureLacking { ssrc: 9 }]].concat();
+        let description = packet(1, DESCRIPTION, &[7, 0x0101_6100]);
+        let compound = [senders.clone(), description, pli.clone()].concat();
+        assert_eq!(gleaned(&compound), (Gleaned::All, more.clone()));
+        let extended = packet(0, 207, &[5, 0x0400_0002, 1, 2]);
+        assert_eq!(gleaned(&extended), (Gleaned::All, vec![Said::Extended { ssrc: 5 }]));
+        for (count, kind) in [(0, 203), (1, 204), (15, TRANSPORT_FEEDBACK), (2, PAYLOAD_FEEDBACK)] {
+            let compound = [senders.clone(), packet(count, kind, &[1, 7]), pli.clone()].concat();
+            assert_eq!(gleaned(&compound), (Gleaned::Some, more.clone()), "{kind} {count}");
+        }
+        let broken = [&senders[..], &[0x80, 201]].concat();
+        assert_eq!(gleaned(&broken), (Gleaned::Some, told.to_vec()), "what is behind it is broken");
+        assert_eq!(gleaned(&packet(0, 200, &[7])), (Gleaned::All, vec![]), "too short for its kind");
     }
 
     #[test]
