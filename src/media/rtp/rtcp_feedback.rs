@@ -10,6 +10,7 @@ const RECEIVER_REPORT: u8 = 201;
 const DESCRIPTION: u8 = 202;
 const TRANSPORT_FEEDBACK: u8 = 205;
 const PAYLOAD_FEEDBACK: u8 = 206;
+const EXTENDED: u8 = 207;
 
 /// Kinds of feedback.
 const NACK: u8 = 1;
@@ -44,6 +45,8 @@ pub enum Said {
         /// Whose.
         ssrc: u32,
     },
+    /// There is an extended report (RFC 3611): who sends nothing tells its clock with one, and wants an answer from time to time.
+    Extended,
 }
 
 /// Tells `each` what a compound of reports says. False: there is something in it that is not read here; nothing was told then.
@@ -67,7 +70,7 @@ fn without_padding(packet: RtcpPacket<'_>) -> Option<RtcpPacket<'_>> {
 
 fn is_read_here(packet: &RtcpPacket<'_>) -> bool {
     match (packet.kind, packet.count) {
-        (RECEIVER_REPORT | DESCRIPTION, _) => true,
+        (RECEIVER_REPORT | DESCRIPTION | EXTENDED, _) => true,
         (TRANSPORT_FEEDBACK, kind) => kind == NACK,
         (PAYLOAD_FEEDBACK, kind) => matches!(kind, PICTURE_LOST | FULL_PICTURE | APPLICATION),
         _ => false,
@@ -97,6 +100,7 @@ fn tell(packet: &RtcpPacket<'_>, each: &mut impl FnMut(Said)) {
             let asked = entries::<8>(packet.body, 8).next().and_then(|entry| word(&entry, 0));
             asked.into_iter().for_each(|ssrc| each(Said::PictureLacking { ssrc }));
         }
+        (EXTENDED, _) => each(Said::Extended),
         _ => {}
     }
 }
@@ -144,15 +148,16 @@ mod tests {
             Said::Missing { ssrc: 7, first: 5, following: 0 },
             Said::PictureLacking { ssrc: 7 },
             Said::PictureLacking { ssrc: 9 },
+            Said::Extended,
         ];
-        assert_eq!(said(&[report(), description, nack, pli, fir].concat()), (true, expected.to_vec()));
+        let extended = packet(0, EXTENDED, &[1, 0x0400_0002, 5, 6]);
+        let compound = [report(), description, nack, pli, fir, extended].concat();
+        assert_eq!(said(&compound), (true, expected.to_vec()));
     }
 
     #[test]
     fn a_compound_with_anything_else_tells_nothing() {
-        for (count, kind) in
-            [(0, 200), (0, 203), (1, 204), (0, 207), (15, TRANSPORT_FEEDBACK), (2, PAYLOAD_FEEDBACK)]
-        {
+        for (count, kind) in [(0, 200), (0, 203), (1, 204), (15, TRANSPORT_FEEDBACK), (2, PAYLOAD_FEEDBACK)] {
             let compound = [report(), packet(count, kind, &[1, 7])].concat();
             assert_eq!(said(&compound), (false, vec![]), "{kind} {count}");
         }
