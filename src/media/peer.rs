@@ -4,6 +4,7 @@ mod reports;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -500,6 +501,14 @@ impl Peer {
             return Err(Gone::Failed);
         }
         self.turn(now, io)
+    }
+
+    /// Looks at what the next batch will need, with no result. Memory that is asked for of several peers in a row comes at once; each peer's own work
+    /// would wait for it piece by piece.
+    pub fn fetch(&self) {
+        self.egress.fetch();
+        self.role.fetch();
+        black_box((self.rtc_wants, self.timer_at, self.life.next_deadline()));
     }
 
     /// Takes more of the stream that it follows, and sends what that comes to in one go: before the next peer's turn, because what was

@@ -250,6 +250,9 @@ pub trait Role: Send + fmt::Debug {
     ) {
     }
 
+    /// Looks at what it will need for the next batch: see [`Peer::fetch`](crate::media::peer::Peer::fetch).
+    fn fetch(&self) {}
+
     /// When it wants to go on by itself with the stream that it follows.
     fn due(&self) -> Option<Duration> {
         None

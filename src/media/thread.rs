@@ -62,7 +62,7 @@ pub struct Start {
 /// The thread's state.
 pub struct MediaThread {
     pub(super) io: Sockets,
-    peers: ByPeer<Box<Peer>>,
+    pub(super) peers: ByPeer<Box<Peer>>,
     pub(super) commands: Receiver<Command>,
     /// A command that was looked at while news were told, and comes next.
     pub(super) put_aside: Option<Command>,

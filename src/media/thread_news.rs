@@ -15,6 +15,9 @@ use crate::media::thread::MediaThread;
 /// enough to stay near the processor until the last viewer has them. More of them cost more each, not less.
 const TOLD_AT_ONCE: usize = 48;
 
+/// Followers whose memory is asked for in a row: as many as a processor waits for at once, and few enough that it is still near when it is used.
+const FETCHED_AT_ONCE: usize = 8;
+
 impl MediaThread {
     /// Takes note of news. Batches of a stream that came while this thread was busy are told as one: the more there is to do, the
     /// less each packet costs.
@@ -97,6 +100,9 @@ impl MediaThread {
         let (now, mut telling) = (Instant::now(), Telling::default());
         while let Some((place, from)) = telling.turn(self.io.followers.peers(stream).len()) {
             let Some(peer) = self.io.followers.peers(stream).get(place).copied() else { return };
+            if place.is_multiple_of(FETCHED_AT_ONCE) {
+                self.fetch(stream, place);
+            }
             if telling.may_grow()
                 && let Some(more) = self.more_of(stream)
             {
@@ -108,6 +114,12 @@ impl MediaThread {
             // One that went made room for the next in its place.
             telling.told(self.io.followers.peers(stream).get(place) == Some(&peer));
         }
+    }
+
+    /// Has the next followers look at what they will need: of hundreds, nothing is near the processor any more when their next picture comes.
+    fn fetch(&self, stream: StreamId, from: usize) {
+        let next = self.io.followers.peers(stream).iter().skip(from).take(FETCHED_AT_ONCE);
+        next.filter_map(|peer| self.peers.get(peer)).for_each(|peer| peer.fetch());
     }
 
     /// What came of a stream since, if that is what comes next. Anything else has its turn after the news.

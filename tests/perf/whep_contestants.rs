@@ -26,6 +26,9 @@ use crate::process::{Helper, memory_of};
 /// While viewers come: enough for a picture each, too little to be in the way.
 const GENTLE: Pace = Pace { frames: 10, packets: 1, bytes: 1_200, group: 5 };
 
+/// The line that asks what was sent.
+const COUNT: &str = "count";
+
 /// Who sends to the viewers.
 pub enum Contestant {
     /// The product.
@@ -48,6 +51,8 @@ pub struct Show {
     pub crowd: Crowd,
     /// Memory that each viewer added, in KiB, when it was last looked at.
     pub memory: f64,
+    /// Packets that each of its system calls sent, so far as it says that.
+    pub train: f64,
     viewers: usize,
     idle: f64,
     epoch: Instant,
@@ -111,7 +116,7 @@ impl Show {
         (0..viewers).for_each(|_| contestant.admit(&mut crowd));
         assert_eq!(crowd.hear(), "watching");
         drop(playing);
-        Show { contestant, crowd, memory: 0.0, viewers, idle, epoch, plays: 1 }
+        Show { contestant, crowd, memory: 0.0, train: f64::NAN, viewers, idle, epoch, plays: 1 }
     }
 
     /// Begins to play, as a source that was not heard before.
@@ -120,8 +125,12 @@ impl Show {
         Generator::start(self.contestant.to(), pace, self.plays * 1_000, self.epoch)
     }
 
-    /// Looks at the memory, with caches filled.
+    /// Looks at the memory, with caches filled, and at what was sent.
     pub fn weigh(&mut self) {
+        if let Contestant::Neck(neck) = &mut self.contestant {
+            let (datagrams, sends) = neck.sent();
+            self.train = datagrams / sends;
+        }
         self.memory = (self.contestant.memory() - self.idle) / self.viewers as f64;
     }
 }
@@ -136,6 +145,12 @@ impl Neck {
         let mut helper = Helper::of(program, &["--serve"]);
         let to = serde_json::from_str(&helper.hear()).expect("two addresses");
         Neck { helper, to }
+    }
+
+    /// Datagrams that it sent so far, and with how many system calls.
+    pub fn sent(&mut self) -> (f64, f64) {
+        self.helper.say(COUNT);
+        serde_json::from_str(&self.helper.hear()).expect("two numbers")
     }
 
     fn answer(&mut self, offer: &str) -> String {
@@ -168,6 +183,11 @@ pub fn serve() {
     let source = media.add_source(spec).expect("a stream");
     let audience = Arc::new(Nobody);
     for line in std::io::stdin().lines().map_while(Result::ok) {
+        if line == COUNT {
+            let counters = media.counters();
+            println!("{}", json!([counters.datagrams_out.get(), counters.batches_out.get()]));
+            continue;
+        }
         let sdp: String = serde_json::from_str(&line).expect("an offer");
         let role = Box::new(Subscriber::new(source.stream().clone(), audience.clone()));
         let wanted = Wanted { session: session.clone(), role, offer: Offer::read(&sdp).expect("an offer") };

@@ -1,6 +1,7 @@
 //! One track that a peer is sent: what it was sent so far, so that what it is sent next follows. Viewers of every kind have these; nothing
 //! else in this program writes media to a peer.
 
+use std::hint::black_box;
 use std::time::Duration;
 
 use str0m::Rtc;
@@ -330,6 +331,14 @@ impl OutboundTrack {
         emit(&mut own, &outgoing, context.outbox, context.counters);
         repair.next += 1;
         context.counters.resent.one();
+    }
+
+    /// Looks at what the next packets will need.
+    pub fn fetch(&self) {
+        let OwnTrack { header, source, sent, budget, told, .. } = &self.own;
+        black_box((self.last_timestamp, self.shift, self.is_declared, source.is_some(), told.is_some()));
+        black_box((header.ssrc(), sent.next(), budget.credit()));
+        black_box(self.numbering);
     }
 
     /// The way there and back takes so long.

@@ -25,7 +25,8 @@ impl Peer {
         };
         let Reports { feedback, lacking, sent, clocks, has_more } =
             Reports::read(compound, egress::ntp_now());
-        if !self.is_member && (has_more || !clocks.is_empty()) {
+        let is_due = self.clocks.are_due(&clocks, io.shared.moment(arrival.at));
+        if !self.is_member && (has_more || is_due || !sent.is_empty()) {
             // The WebRTC state tells of a viewer's reports what it reads of them: see `feedback`.
             return None;
         }
@@ -36,7 +37,7 @@ impl Peer {
         if feedback != Feedback::default() {
             self.heed(&feedback, arrival.at, io);
         }
-        if has_more || self.clocks.are_due(&clocks, io.shared.moment(arrival.at)) {
+        if has_more || is_due {
             return None;
         }
         sent.into_iter().for_each(|report| self.tell(RoleEvent::Clock(report), arrival.at, io));

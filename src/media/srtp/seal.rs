@@ -3,6 +3,7 @@
 #[cfg(debug_assertions)]
 use std::collections::HashSet;
 use std::fmt;
+use std::hint::black_box;
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;
@@ -69,6 +70,13 @@ impl Sealer {
         }
         self.sources.push(Source { ssrc, spent: Spent::default() });
         Some(SourceId(self.sources.len() - 1))
+    }
+
+    /// Looks at what the next packets will need, apart from the cipher's own.
+    pub fn fetch(&self) {
+        self.sources.iter().for_each(|source| {
+            black_box((source.ssrc, source.spent.is_spent(source.spent.next.saturating_sub(1))));
+        });
     }
 
     /// Protects the packet that begins at `start` of the room and ends with it, of which the first `header` bytes stay readable. Its index is
