@@ -155,6 +155,68 @@ impl Egress {
         }
     }
 
+    /// What of str0m's is not to be sent: media, unless it is str0m that sends (it shows us the path all the same), and reports as long as there is
+    /// a track of which it knows no time.
+    pub fn withholds(&mut self, datagram: &[u8]) -> Option<Withheld> {
+        match datagram::kind(datagram)? {
+            datagram::Kind::Rtp => {
+                if !self.awaited.is_empty() {
+                    let header = packet::parse_header(datagram);
+                    self.awaited.retain(|ssrc| header.is_none_or(|header| header.ssrc != *ssrc));
+                }
+                (!matches!(self.sender, Sender::Str0m)).then_some(Withheld::Media)
+            }
+            datagram::Kind::Rtcp => (!self.awaited.is_empty()).then_some(Withheld::Report),
+            datagram::Kind::Stun | datagram::Kind::Dtls => None,
+        }
+    }
+
+    /// str0m knows of a track from now on, and is about to make its first packet.
+    fn awaits(&mut self, ssrc: u32) {
+        self.awaited.push(ssrc);
+    }
+
+    /// Whether a datagram of str0m's shows us the path: all but checks go to the nominated pair, which it does not tell otherwise. The handshake
+    /// shows it before we have anything to send.
+    pub fn is_shown_path(&self, transmit: &Transmit) -> bool {
+        !matches!(self.sender, Sender::Str0m)
+            && datagram::kind(&transmit.contents) != Some(datagram::Kind::Stun)
+    }
+
+    /// That is the path; by UDP, this way.
+    pub fn set_path(&mut self, transmit: &Transmit, way: Option<Way>) {
+        self.is_moved = false;
+        let before = self.path;
+        self.path = match (transmit.proto, way) {
+            (Protocol::Udp, Some(way)) => Some(Path::Udp(way)),
+            (Protocol::Tcp, _) => Some(Path::Tcp(transmit.destination)),
+            _ => self.path,
+        };
+        if self.path != before {
+            self.open_until = Moment::default();
+        }
+    }
+
+    /// A check came from an address: if it is another than we send to, the pair may have changed.
+    pub fn note_check(&mut self, from: SocketAddr) {
+        self.is_moved |= self.path.is_some_and(|path| path.to() != from);
+    }
+
+    /// Whether the path is to be looked for.
+    pub fn is_moved(&self) -> bool {
+        self.is_moved
+    }
+
+    /// For this turn: whether the address of the path reads what we send by UDP. `proved_until` is asked when that is not known any more.
+    pub fn open(&mut self, now: Moment, proved_until: impl FnOnce(SocketAddr) -> Option<Moment>) {
+        if now >= self.open_until
+            && let Some(Path::Udp(way)) = self.path
+        {
+            self.open_until = proved_until(way.to).unwrap_or_default();
+        }
+        self.is_open = now < self.open_until;
+    }
+
     /// Looks at what the next packets will need.
     pub fn fetch(&self) {
         black_box((self.open_until, self.path, self.is_touched, self.frames.is_empty()));
