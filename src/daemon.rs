@@ -76,28 +76,6 @@ pub struct Verdict {
     pub is_sound: bool,
 }
 
-/// What feeds the page of `demo`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DemoEngine {
-    /// The built-in clip, by WebRTC.
-    Clip,
-    /// A stand-in for moonlight-web-stream, by WebSocket.
-    Moonlight,
-}
-
-impl DemoEngine {
-    /// The one without a flag.
-    pub const DEFAULT: DemoEngine = DemoEngine::Clip;
-
-    /// Its name in a create request.
-    pub fn name(self) -> &'static str {
-        match self {
-            DemoEngine::Clip => "demo",
-            DemoEngine::Moonlight => "moonlight",
-        }
-    }
-}
-
 /// What `demo` was asked for.
 #[derive(Clone, Debug)]
 pub struct DemoOptions {
@@ -105,8 +83,6 @@ pub struct DemoOptions {
     pub listen: ListenAddress,
     /// Relay-only WebRTC in the page.
     pub force_relay: bool,
-    /// What feeds the page.
-    pub engine: DemoEngine,
     /// The environment, for the roles.
     pub environment: Environment,
 }

@@ -49,15 +49,10 @@ impl Roles for ThisProgram {
 }
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os();
-    // The demo starts this very program as its stand-ins, by links of other names.
-    if let Some(exit) = demo::run_as(&arguments.next().unwrap_or_default()) {
-        return exit;
-    }
     isolation::end_on_stray_panics();
     let environment = Environment::new(std::env::vars_os());
     let (stdout, stderr) = (&mut std::io::stdout(), &mut logging::Stderr);
-    let call = Call { arguments: arguments.collect(), environment, stdout, stderr };
+    let call = Call { arguments: std::env::args_os().skip(1).collect(), environment, stdout, stderr };
     let exit = cli::run(call, &ThisProgram);
     logging::flush(LAST_LINES);
     exit.into()

@@ -292,7 +292,7 @@ fn wrong_usage_exits_64_and_says_where_help_is() {
         &["worker", "extra"],
         &["worker", "--config"],
         &["demo", "--listen", "x"],
-        &["demo", "--engine", "ffmpeg"],
+        &["demo", "--engine", "demo"],
         &["validate", "--role", "x"],
         &["--config", "x", "worker"],
         &["-x"],

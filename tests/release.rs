@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use hydraneckwebrtc::demo::body::SimulatedBody;
 use serde_json::{Value, json};
+use stand_ins::body::SimulatedBody;
 
 const TOKEN: &str = "release-token-0123456789";
 
@@ -64,6 +64,69 @@ fn the_binary_is_static() {
         let agreed = ["statically linked", "not a dynamic executable", "no ldd here"];
         assert!(agreed.iter().any(|text| ldd.contains(text)), "{ldd}");
     }
+}
+
+/// Words of the stand-ins that tests put in the place of other programs, each with the program that has them.
+const STAND_INS_SAY: &[(&str, &str)] = &[
+    (env!("CARGO_BIN_EXE_stand-in-body"), "usage: stand-in-body"),
+    (env!("CARGO_BIN_EXE_stand-in-body"), "SUNSHINE_SERVER_"),
+    (env!("CARGO_BIN_EXE_stand-in-body"), "told to refuse"),
+    (env!("CARGO_BIN_EXE_stand-in-web-server"), "faults.json"),
+    (env!("CARGO_BIN_EXE_stand-in-web-server"), "key_cpu_ms"),
+    (env!("CARGO_BIN_EXE_stand-in-web-server"), "tests/support/standins/"),
+    (env!("CARGO_BIN_EXE_stand-in-streamer"), "the built-in clip is not readable"),
+];
+
+/// A certificate or a key as text: its first line is a line's end. Code that reads such files has the words, but no line.
+const PEM: &str = "-----BEGIN [A-Z ]*-----$";
+
+/// Lines of a program that match.
+fn lines(of: &Path, how: &str, what: &str) -> usize {
+    let output = Command::new("grep").env("LC_ALL", "C").args(["-a", "-c", how, "-e", what]).arg(of).output();
+    let output = output.expect("grep");
+    String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number of lines")
+}
+
+#[test]
+fn no_stand_in_and_no_key_of_tests_is_in_the_binary() {
+    let body = Path::new(env!("CARGO_BIN_EXE_stand-in-body"));
+    assert!(lines(body, "-E", PEM) >= 4, "the stand-in body has two certificates and their keys");
+    for (program, words) in STAND_INS_SAY {
+        assert!(lines(Path::new(program), "-F", words) > 0, "{program} does not say {words:?} any more");
+    }
+    for path in binaries() {
+        let said =
+            STAND_INS_SAY.iter().map(|(_, words)| *words).filter(|words| lines(&path, "-F", words) > 0);
+        let (said, keys) = (said.collect::<Vec<_>>(), lines(&path, "-E", PEM));
+        let bytes = fs::metadata(&path).expect("the binary").len();
+        println!(
+            "{}: {bytes} bytes, words of stand-ins {said:?}, {keys} certificates and keys",
+            path.display()
+        );
+        assert!(said.is_empty() && keys == 0, "{}: {said:?}, {keys} certificates and keys", path.display());
+    }
+}
+
+/// `cargo install` takes every program that needs no feature beyond the default ones. `tests/package/run` really installs.
+#[test]
+fn cargo_install_installs_one_program() {
+    let words = ["metadata", "--no-deps", "--format-version=1", "--offline", "--locked"];
+    let output = Command::new(env!("CARGO")).args(words).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let told: Value = serde_json::from_slice(&output.expect("cargo metadata").stdout).expect("JSON");
+    let package =
+        |name: &str| told["packages"].as_array().unwrap().iter().find(|it| it["name"] == name).unwrap();
+    let ours = package("hydraneckwebrtc");
+    let is_program = |target: &&Value| target["kind"] == json!(["bin"]);
+    let programs: Vec<&Value> = ours["targets"].as_array().unwrap().iter().filter(is_program).collect();
+    let free = programs.iter().filter(|target| target["required-features"].is_null());
+    let free: Vec<&str> = free.filter_map(|target| target["name"].as_str()).collect();
+    println!("{} programs, of which these need no feature: {free:?}", programs.len());
+    assert_eq!(free, ["hydraneckwebrtc"]);
+    assert!(ours["features"].get("default").is_none(), "{}", ours["features"]);
+    // And nothing else of this tree is built by default.
+    assert_eq!(told["workspace_default_members"], json!([ours["id"]]));
+    let stand_ins = package("stand-ins")["targets"].as_array().unwrap();
+    assert!(!stand_ins.iter().any(|target| is_program(&target)), "{stand_ins:?}");
 }
 
 /// A worker in a chroot of its own; its mounts live in a namespace that ends with it.

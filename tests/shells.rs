@@ -127,7 +127,7 @@ const LINES: &[(&str, &[&str])] = &[
     ("hydraneckwebrtc session show 0123abcd --j", &["--json"]),
     ("hydraneckwebrtc validate --config x --r", &["--role"]),
     ("hydraneckwebrtc validate --role w", &["worker"]),
-    ("hydraneckwebrtc demo --engine m", &["moonlight"]),
+    ("hydraneckwebrtc demo --f", &["--force-relay"]),
     ("hydraneckwebrtc validate --engine ", &[]),
 ];
 

@@ -8,9 +8,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use hydraneckwebrtc::demo::body::SimulatedBody;
 use serde_json::json;
 use stand_in_support::{Child, PREFIX, Site, exists, parent_of};
+use stand_ins::body::SimulatedBody;
 
 #[test]
 fn a_page_has_validators_and_is_never_stored() {

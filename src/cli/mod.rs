@@ -238,8 +238,7 @@ fn demo(parsed: &Parsed, environment: Environment, roles: &dyn Roles) -> Result<
     let listen = parsed.listen.unwrap_or(ListenAddress { host: Some([127, 0, 0, 1].into()), port: 0 });
     logging::start(&config::settings::Log::default(), &environment);
     hide_memory();
-    let (force_relay, engine) = (parsed.force_relay, parsed.engine);
-    Ok(roles.demo(DemoOptions { listen, force_relay, engine, environment })?)
+    Ok(roles.demo(DemoOptions { listen, force_relay: parsed.force_relay, environment })?)
 }
 
 fn run_role(

@@ -10,7 +10,7 @@ use super::verbs::{self, Flag, Operand, Sets, Shell, VERBS, Verb};
 use crate::config::settings::{Channel, ListenAddress, Role};
 use crate::config::{self, listen_address};
 use crate::core::ids::BodyAddr;
-use crate::daemon::{DemoEngine, SetupOptions};
+use crate::daemon::SetupOptions;
 use crate::update::Order;
 
 /// What is asked for.
@@ -62,8 +62,6 @@ pub struct Parsed {
     pub listen: Option<ListenAddress>,
     /// `--force-relay`
     pub force_relay: bool,
-    /// `--engine`
-    pub engine: DemoEngine,
     /// `--body`
     pub body: Option<BodyAddr>,
     /// The flags of `setup`.
@@ -90,7 +88,6 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Parsed, String> {
         role: None,
         listen: None,
         force_relay: false,
-        engine: DemoEngine::DEFAULT,
         body: None,
         setup: nothing_to_set_up(),
         operand: String::new(),
@@ -276,11 +273,6 @@ fn set(parsed: &mut Parsed, flag: &Flag, value: OsString) -> Result<(), &'static
         Sets::Config => parsed.config = Some(PathBuf::from(value)),
         Sets::Role => parsed.role = Some(role(&text).ok_or("--role is controller or worker")?),
         Sets::ForceRelay => parsed.force_relay = true,
-        Sets::Engine => {
-            let known =
-                [DemoEngine::Clip, DemoEngine::Moonlight].into_iter().find(|engine| engine.name() == text);
-            parsed.engine = known.ok_or("--engine is demo or moonlight")?;
-        }
         Sets::Listen => {
             let address = listen_address(&text);
             parsed.listen = Some(address.ok_or("--listen is an address like 127.0.0.1:8080")?);

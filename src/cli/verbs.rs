@@ -76,7 +76,6 @@ impl Flag {
             (Sets::Config, _) | (_, "FILE") => Completes::Files,
             (_, "DIR") => Completes::Directories,
             (Sets::Role, _) => Completes::Words(vec!["controller", "worker"]),
-            (Sets::Engine, _) => Completes::Words(vec!["demo", "moonlight"]),
             (_, list) if list.contains('|') => Completes::Words(list.split('|').collect()),
             _ => Completes::Nothing,
         }
@@ -123,8 +122,6 @@ pub enum Sets {
     Listen,
     /// The relay policy of `demo`. Takes no value.
     ForceRelay,
-    /// What feeds the page of `demo`.
-    Engine,
     /// A body to be looked at.
     Body,
     /// The controller that a worker is set up for.
@@ -197,15 +194,8 @@ const LISTEN: Flag = Flag {
 const FORCE_RELAY: Flag = Flag {
     name: "force-relay",
     value: "",
-    about: "force relay-only WebRTC in the page, as a real worker does; the demo's media does not need it",
+    about: "force relay-only WebRTC in the page, as a real worker does; without a relay nothing plays",
     sets: Sets::ForceRelay,
-};
-
-const ENGINE: Flag = Flag {
-    name: "engine",
-    value: "NAME",
-    about: "demo, a clip of ours by WebRTC (the default), or moonlight, a stand-in that streams by WebSocket",
-    sets: Sets::Engine,
 };
 
 const BODY: Flag = Flag {
@@ -465,7 +455,7 @@ pub const VERBS: &[Verb] = &[
         name: "demo",
         about: "controller, worker and a simulated body in one process; prints a URL that plays video",
         request: Request::Demo,
-        flags: &[LISTEN, FORCE_RELAY, ENGINE],
+        flags: &[LISTEN, FORCE_RELAY],
         operand: Operand::Nothing,
     },
     Verb {

@@ -50,7 +50,6 @@ struct Maker {
     base: String,
     token: String,
     body: IpAddr,
-    engine: &'static str,
 }
 
 impl Door {
@@ -83,9 +82,9 @@ impl BoundDoor {
         format!("{}/", reach::origin(host, self.address.port()))
     }
 
-    /// Starts answering; sessions are of this engine.
-    pub fn open(self, base: &str, token: &str, body: IpAddr, engine: &'static str) -> Result<Door, RunError> {
-        let maker = Maker { agent: agent(), base: base.into(), token: token.into(), body, engine };
+    /// Starts answering; sessions are of the built-in clip, and of this body.
+    pub fn open(self, base: &str, token: &str, body: IpAddr) -> Result<Door, RunError> {
+        let maker = Maker { agent: agent(), base: base.into(), token: token.into(), body };
         let stopping = Arc::new(AtomicBool::new(false));
         let (server, flag, work) = (self.server.clone(), stopping.clone(), maker.clone());
         let thread = crate::front::thread("demo-door", 512 * 1024, move || serve(&server, &flag, &work))?;
@@ -185,7 +184,7 @@ impl Maker {
             .post(format!("{}/api/v1/sessions", self.base))
             .header("Authorization", format!("Bearer {}", self.token))
             .send_json(json!({
-                "body_ip": self.body, "experience": "Demo", "engine": self.engine, "replace": true,
+                "body_ip": self.body, "experience": "Demo", "engine": "demo", "replace": true,
             }));
         let mut reply = reply.map_err(|error| format!("no session: {error}"))?;
         let status = reply.status().as_u16();

@@ -1,8 +1,8 @@
 //! The verb `demo`: controller, worker and a simulated body in one process, on loopback or where `--listen` says.
 //!
 //! ```text
-//! browser ─▶ controller ─▶ worker ─▶ web-server (this binary under another name) ─▶ simulated body   (--engine moonlight)
-//!    │                        └─▶ the built-in clip                                                    (--engine demo)
+//! browser ─▶ controller ─▶ worker ─▶ the built-in clip
+//!    │                        └─ microphone ─▶ the simulated body's ear
 //!    └─ "Start new stream" ─▶ door: a new session, and a redirect to it
 //! ```
 //!
@@ -11,6 +11,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,10 +21,8 @@ use crate::config::settings::{
 };
 use crate::controller::Controller;
 use crate::daemon::{Daemon, DemoOptions, RunError, Running};
-use crate::demo::body::SimulatedBody;
 use crate::demo::door::Door;
 use crate::demo::ear::Ear;
-use crate::demo::install::{self, Program};
 use crate::demo::reach::Reach;
 use crate::demo::room;
 use crate::host::entropy;
@@ -37,6 +36,9 @@ const PREFIX: &str = "hydraneckwebrtc-demo-";
 /// A fast rhythm: a new controller gives sessions after two beats. Not faster, because a worker is late after one and a half, and
 /// the machine may be a busy one.
 const HEARTBEAT: Duration = Duration::from_millis(600);
+
+/// Where the simulated body is. The clip asks nothing of it, so that its ear is all there is.
+const BODY: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// People open the URL when they are ready.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
@@ -80,7 +82,6 @@ fn greeting(url: &str, room: Option<&str>, Demo { reach, token, controller, .. }
 struct Demo {
     worker: Worker,
     controller: Controller,
-    body: Option<SimulatedBody>,
     /// Listens as long as we live.
     _ear: Ear,
     door: Door,
@@ -103,26 +104,20 @@ struct PrivateTemp(std::path::PathBuf);
 impl Demo {
     fn start(options: &DemoOptions, daemon: &Daemon) -> Result<Demo, RunError> {
         let home = Home::make()?;
-        let body =
-            SimulatedBody::start().map_err(|error| RunError(format!("cannot start a body: {error}")))?;
-        let install = install::create(&home.directory.path().join("install"), Program::ThisExecutable)
-            .map_err(|error| RunError(format!("cannot write the stand-in: {error}")))?;
         let token = format!("{:016x}{:016x}", entropy::number(), entropy::number());
         let controller =
             Controller::start(controller_settings(options, &home, &token), Vec::new(), daemon.pulses())?;
         let reach = Reach::new(controller.address(), &interfaces::reachable().unwrap_or_default());
         let door = Door::bind(controller.address().ip())?;
         let mut settings = worker_settings(options, &home, &token, &reach);
-        settings.sessions.web_server = install.web_server;
         settings.sessions.return_url = door.url(reach.widest());
-        settings.bodies.http_port = body.address().port();
-        let ear = Ear::start(body.address().ip())
+        let ear = Ear::start(BODY)
             .map_err(|error| RunError(format!("cannot bind a port for the microphone: {error}")))?;
         settings.bodies.mic_port = ear.port();
         let worker = Worker::start(settings, Vec::new(), daemon.pulses())?;
         worker.wait_for_first_beat();
-        let door = door.open(&reach.own_origin(), &token, body.address().ip(), options.engine.name())?;
-        Ok(Demo { worker, controller, body: Some(body), _ear: ear, door, reach, token, home })
+        let door = door.open(&reach.own_origin(), &token, BODY)?;
+        Ok(Demo { worker, controller, _ear: ear, door, reach, token, home })
     }
 }
 
@@ -192,9 +187,6 @@ impl Running for Demo {
         self.door.close();
         self.worker.finish(hurried);
         self.controller.finish(hurried);
-        if let Some(body) = self.body.take() {
-            body.stop();
-        }
         self.home.remove();
     }
 }

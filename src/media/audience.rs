@@ -27,7 +27,7 @@ impl Followers {
     pub fn add(&mut self, thread: usize, source: &Source, peer: PeerId) {
         let followed = self.0.entry(source.id()).or_insert_with(|| {
             source.followed_by(thread);
-            let (groups, recent) = (Groups::default(), Recent::default());
+            let (groups, recent) = (Groups::new(source.group_limits()), Recent::default());
             Followed { source: source.clone(), groups, recent, peers: Vec::new() }
         });
         if !followed.peers.contains(&peer) {
@@ -64,11 +64,8 @@ impl Followers {
             followed.groups.flatten();
             followed.recent.flatten();
         }
-        let keeps_groups = followed.source.keeps_groups();
         for packet in batch.iter() {
-            if keeps_groups {
-                followed.groups.remember(packet);
-            }
+            followed.groups.remember(packet, now);
             followed.recent.remember(packet, now);
         }
     }

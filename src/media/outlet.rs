@@ -2,11 +2,24 @@
 //! stream and members of a room have these.
 
 use crate::media::egress::track::OutboundTrack;
+use crate::media::groups::{Group, Groups};
 use crate::media::layer_selector::LayerSelector;
 use crate::media::role::Context;
 use crate::media::rtp::forwarder::StreamPacket;
+use crate::media::rtp::gop_cache::Replay;
 use crate::media::simulcast::layers::Layer;
 use crate::media::stream_view::StreamView;
+
+/// How far a replay is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replayed {
+    /// There is more.
+    Partly,
+    /// From now on the peer gets packets as they come.
+    Level,
+    /// Its group is gone; what follows refers to what the peer has not seen.
+    Lost,
+}
 
 /// One of them. Without a track there is nothing to send it on.
 #[derive(Debug)]
@@ -69,5 +82,30 @@ impl Outlet {
     /// The layer with which the peer begins, or begins anew.
     pub fn begin(&mut self, view: &StreamView, context: &Context<'_>) -> Layer {
         self.quality.begin(view, context)
+    }
+
+    /// Begins with a group of pictures; `None`: there is nothing of it.
+    pub fn begin_with(&mut self, group: &Group, context: &Context<'_>) -> Option<Replay> {
+        let track = self.track.as_mut()?;
+        let replay = Replay::begin(group, context.moment, track.last_timestamp())?;
+        track.begin_at(replay.next());
+        Some(replay)
+    }
+
+    /// Sends what is due of the group that the peer began with.
+    pub fn replay(&mut self, replay: &mut Replay, groups: &Groups, context: &mut Context<'_>) -> Replayed {
+        let (Some(group), Some(track)) = (groups.of(self.quality.present()), &mut self.track) else {
+            return Replayed::Lost;
+        };
+        if let Some(first) = replay.catch_up(group) {
+            track.begin_at(first);
+        }
+        let due = replay.due(group, context.moment);
+        track.write(context, due.iter().map(|out| (&out.cached.packet, out.timestamp)));
+        match replay.is_level(group) {
+            false => Replayed::Partly,
+            true if group.is_empty() => Replayed::Lost,
+            true => Replayed::Level,
+        }
     }
 }

@@ -469,10 +469,14 @@ impl Peer {
         }
         let change = self.life.input(io.shared.moment(now), peer_life::Event::Tick);
         self.changed(change, now, io)?;
+        let wakes = self.role.wakes().is_some_and(|at| io.shared.moment(now).reached(at));
         if self.role.due().is_some() {
-            return self.stream(None, &[], now, io);
+            self.stream(None, &[], now, io)?;
+            if !wakes {
+                return Ok(());
+            }
         }
-        if self.role.wakes().is_some_and(|at| io.shared.moment(now).reached(at)) {
+        if wakes {
             self.tell(RoleEvent::Awake, now, io);
             self.change(now, io)?;
         }

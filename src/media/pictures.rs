@@ -11,7 +11,7 @@ use crate::media::simulcast::layers::{Layer, MAX_LAYERS};
 use crate::media::stream_view::StreamView;
 
 /// Pictures of a layer are asked for this often at most, however many lack one: each costs the sender a burst. A wish that comes earlier waits.
-const PICTURES: Duration = Duration::from_millis(500);
+pub const PICTURES: Duration = Duration::from_millis(500);
 
 /// What one sender of pictures was asked for.
 #[derive(Debug, Default)]

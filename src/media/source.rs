@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::media::member::track::Track;
+use crate::media::member::track::{self, Track};
+use crate::media::rtp::gop_cache::GopLimits;
 use crate::media::stream::{Stream, StreamId, Told};
 use crate::media::stream_view::StreamView;
 
@@ -32,10 +33,13 @@ impl Source {
         }
     }
 
-    /// Whether joiners begin with its present group of pictures. Who sends a track can be asked for a picture at any time, so that nothing of it
-    /// need be kept.
-    pub fn keeps_groups(&self) -> bool {
-        matches!(self, Source::Stream(_))
+    /// How much is kept of its present group of pictures, with which joiners begin. Of a member's track that is what came since a picture for
+    /// which it may not be asked again yet: later it is asked, and nothing old need be kept.
+    pub fn group_limits(&self) -> GopLimits {
+        match self {
+            Source::Stream(_) => GopLimits::default(),
+            Source::Track(_) => track::GROUPS,
+        }
     }
 
     /// This media thread has followers from now on.

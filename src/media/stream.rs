@@ -524,7 +524,7 @@ impl Owner {
             if packet.starts_key_frame {
                 view.note_key_frame(packet.layer, packet.taken);
             }
-            self.groups.remember(&packet);
+            self.groups.remember(&packet, now);
             self.want_short_groups(&packet);
         }
         self.batch.push(packet);

@@ -73,7 +73,7 @@ impl StreamView {
         self.wanted.load(Ordering::Acquire) & layer.bit() != 0
     }
 
-    /// It was asked for, or cannot be.
+    /// It was asked for, is there, or cannot be.
     pub fn key_frame_is_asked_for(&self, layer: Layer) {
         self.wanted.fetch_and(!layer.bit(), Ordering::AcqRel);
     }

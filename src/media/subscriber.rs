@@ -30,7 +30,7 @@ use crate::media::egress::track::OutboundTrack;
 use crate::media::egress::{Feedback, Wish};
 use crate::media::groups::{Group, Groups};
 use crate::media::layer_selector::LayerSelector;
-use crate::media::outlet::Outlet;
+use crate::media::outlet::{Outlet, Replayed};
 use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
 use crate::media::rtp::forwarder::{StreamPacket, Track};
 use crate::media::rtp::gop_cache::Replay;
@@ -143,38 +143,25 @@ impl Subscriber {
     /// Begins with the present group of pictures, if there is one.
     fn join(&mut self, groups: &Groups, context: &mut Context<'_>) {
         let layer = self.video.begin(self.stream.view(), context);
-        let Some(video) = &mut self.video.track else {
+        if self.video.track.is_none() {
             self.phase = Phase::Live;
             return;
-        };
-        self.began_with = groups.of(layer).and_then(Group::newest).map(|newest| newest.sequence);
-        let seen = video.last_timestamp();
-        let replay = groups.of(layer).and_then(|group| Replay::begin(group, context.moment, seen));
-        match replay {
-            Some(replay) => {
-                video.begin_at(replay.next());
-                self.phase = Phase::Joining(replay);
-            }
+        }
+        let group = groups.of(layer);
+        self.began_with = group.and_then(Group::newest).map(|newest| newest.sequence);
+        match group.and_then(|group| self.video.begin_with(group, context)) {
+            Some(replay) => self.phase = Phase::Joining(replay),
             None if layer == Layer::BASE => {}
             None => self.stream.view().want_key_frame(layer),
         }
     }
 
     fn replay(&mut self, groups: &Groups, context: &mut Context<'_>) {
-        let Outlet { track, quality } = &mut self.video;
-        let (Phase::Joining(replay), Some(video)) = (&mut self.phase, track) else { return };
-        let Some(group) = groups.of(quality.present()) else {
-            self.phase = Phase::Waiting;
-            return;
-        };
-        if let Some(first) = replay.catch_up(group) {
-            video.begin_at(first);
-        }
-        let due = replay.due(group, context.moment);
-        video.write(context, due.iter().map(|out| (&out.cached.packet, out.timestamp)));
-        if replay.is_level(group) {
-            // A group that grew too large is gone; what follows refers to what this viewer has not seen.
-            self.phase = if group.is_empty() { Phase::Waiting } else { Phase::Live };
+        let Phase::Joining(replay) = &mut self.phase else { return };
+        match self.video.replay(replay, groups, context) {
+            Replayed::Partly => {}
+            Replayed::Level => self.phase = Phase::Live,
+            Replayed::Lost => self.phase = Phase::Waiting,
         }
     }
 

@@ -19,7 +19,7 @@ const WATCHED = 40;
 
 const VISITOR = new URL("visitor.mjs", import.meta.url).pathname;
 
-const CLIENT = new URL("../../src/demo/static", import.meta.url).pathname;
+const CLIENT = new URL("../support/standins/static", import.meta.url).pathname;
 
 const dir = mkdtempSync(join(tmpdir(), "neck-acme-browser-"));
 const file = name => join(dir, name);

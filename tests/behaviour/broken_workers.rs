@@ -10,9 +10,9 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use hydraneckwebrtc::demo::install::{self, Install, Program};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use stand_ins::install::{self, Install, Programs};
 
 use crate::http;
 use crate::lab::{Lab, NOBODY, Role, eventually, eventually_equal};
@@ -41,11 +41,11 @@ fn worker_of(controller: &Role, id: &str) -> Value {
 
 /// An installation of the third worker's own.
 fn third_install(lab: &Lab) -> Install {
-    let program = Program::Separate {
+    let programs = Programs {
         web_server: env!("CARGO_BIN_EXE_stand-in-web-server").into(),
         streamer: env!("CARGO_BIN_EXE_stand-in-streamer").into(),
     };
-    install::create(&lab.dir.join("third-install"), program).expect("an install")
+    install::create(&lab.dir.join("third-install"), &programs).expect("an install")
 }
 
 /// Answers everything with these bytes; nothing: it takes connections and says nothing.

@@ -9,10 +9,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use hydraneckwebrtc::demo::body::SimulatedBody;
-use hydraneckwebrtc::demo::install::{self, Install, Program};
 use hydraneckwebrtc::host::process_table::{self, ProcessInfo};
 use serde_json::{Value, json};
+use stand_ins::body::SimulatedBody;
+use stand_ins::install::{self, Install, Programs};
 
 use crate::http::{self, Reply};
 
@@ -63,11 +63,11 @@ impl Lab {
         let dir = std::env::temp_dir().join(format!("neck-lab-{}-{number}", std::process::id()));
         fs::create_dir_all(&dir).expect("a directory");
         let dir = dir.canonicalize().expect("its path");
-        let program = Program::Separate {
+        let programs = Programs {
             web_server: env!("CARGO_BIN_EXE_stand-in-web-server").into(),
             streamer: env!("CARGO_BIN_EXE_stand-in-streamer").into(),
         };
-        let install = install::create(&dir.join("install"), program).expect("an install");
+        let install = install::create(&dir.join("install"), &programs).expect("an install");
         // The first body chooses the port that all of them share.
         let first = SimulatedBody::start_on(([127, 0, 2, 1], 0).into()).expect("a body");
         let (body_port, starter) = (first.address().port(), Vec::new());

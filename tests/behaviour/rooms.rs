@@ -260,6 +260,9 @@ fn credentials_are_those_that_a_turn_server_takes() {
     assert_eq!(made["credential"], made["password"]);
     let username = made["username"].as_str().expect("a name");
     assert!(username.split_once(':').is_some_and(|(_, who)| who.starts_with("a.anon-")), "{username}");
+    assert_eq!(reply.header("Access-Control-Allow-Origin"), Some("*"), "for pages of other sites");
+    let admin = format!("Bearer {TOKEN}");
+    assert_eq!(ask("POST", &with_token(&admin)).status, 403, "a token of no namespace");
     let by_key = ask("POST", &[("X-API-Key", "a-member")]);
     assert_eq!(by_key.status, 200);
     assert_eq!(ask("POST", &[]).status, 401);

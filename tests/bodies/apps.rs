@@ -1,7 +1,7 @@
 //! Applications in Sunshine's list that others made, and an installation that nobody has set up.
 
-use hydraneckwebrtc::demo::sunshine::{Body, BodyFaults, Event};
 use serde_json::{Value, json};
+use stand_ins::sunshine::{Body, BodyFaults, Event};
 
 use crate::farm::Farm;
 use crate::http;

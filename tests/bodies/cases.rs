@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use hydraneckwebrtc::demo::sunshine::{Body, BodyFaults, Event};
 use serde_json::{Value, json};
+use stand_ins::sunshine::{Body, BodyFaults, Event};
 
 use crate::farm::Farm;
 use crate::lab::{Role, eventually_equal};

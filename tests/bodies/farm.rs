@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use hydraneckwebrtc::demo::sunshine::{Body, BodyFaults, BodyOptions, BodyPorts};
 use serde_json::{Value, json};
+use stand_ins::sunshine::{Body, BodyFaults, BodyOptions, BodyPorts};
 
 use crate::http::Stream;
 use crate::lab::{Lab, Role, eventually};

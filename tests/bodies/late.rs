@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use hydraneckwebrtc::demo::sunshine::{Body, BodyFaults, Event, Outcome};
 use serde_json::{Value, json};
+use stand_ins::sunshine::{Body, BodyFaults, Event, Outcome};
 
 use crate::farm::Farm;
 use crate::http;

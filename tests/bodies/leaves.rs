@@ -1,7 +1,7 @@
 //! What a session leaves on its body when it is over, however it ended: nothing. What is others' stays as it was.
 
-use hydraneckwebrtc::demo::sunshine::{Body, BodyFaults, Event};
 use serde_json::{Value, json};
+use stand_ins::sunshine::{Body, BodyFaults, Event};
 
 use crate::farm::{Farm, play};
 use crate::lab::{NOBODY, Role, eventually, eventually_equal};

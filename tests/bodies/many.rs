@@ -2,8 +2,8 @@
 
 use std::sync::Mutex;
 
-use hydraneckwebrtc::demo::sunshine::{Body, BodyFaults};
 use serde_json::json;
+use stand_ins::sunshine::{Body, BodyFaults};
 
 use crate::farm::Farm;
 use crate::lab::{Role, eventually};

@@ -1,9 +1,9 @@
 //! Session after session on one body: good ones, crashed ones, failed ones, and a worker that is killed in the middle. The body's
 //! clients and what runs there are what they were before.
 
-use hydraneckwebrtc::demo::sunshine::{Body, BodyFaults};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::json;
+use stand_ins::sunshine::{Body, BodyFaults};
 
 use crate::farm::Farm;
 use crate::http::Stream;

@@ -1,7 +1,7 @@
 //! Sessions that go on at another worker, and what their bodies see of it: one game that runs on.
 
-use hydraneckwebrtc::demo::sunshine::{Body, BodyFaults, Event};
 use serde_json::{Value, json};
+use stand_ins::sunshine::{Body, BodyFaults, Event};
 
 use crate::collector::{self, Collector};
 use crate::farm::{Farm, play};

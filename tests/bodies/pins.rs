@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use hydraneckwebrtc::body::sunshine::{Credentials, Sunshine, SunshineError};
 use hydraneckwebrtc::config::secret::Secret;
 use hydraneckwebrtc::core::fingerprint::Fingerprint;
-use hydraneckwebrtc::demo::sunshine::{BodyFaults, Event, tls};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -17,6 +16,7 @@ use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 use serde_json::json;
+use stand_ins::sunshine::{BodyFaults, Event, tls};
 
 use crate::farm::Farm;
 use crate::lab::Role;
@@ -30,7 +30,7 @@ const WRONG: &str =
     "24:F2:F1:B5:D2:F3:FB:B2:4E:07:98:89:81:4C:33:4F:74:A8:72:F6:D9:0A:6D:E9:6D:42:95:8F:C4:7D:F1:C5";
 
 /// The key of the stand-in's certificate.
-const OWN_KEY: &str = include_str!("../../src/demo/sunshine/key.pem");
+const OWN_KEY: &str = include_str!("../support/standins/sunshine/key.pem");
 
 /// Some other key. It protects nothing.
 const FOREIGN_KEY: &str = "-----BEGIN PRIVATE KEY-----

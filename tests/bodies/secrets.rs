@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use hydraneckwebrtc::demo::sunshine::BodyFaults;
 use hydraneckwebrtc::host::process_table;
 use serde_json::json;
+use stand_ins::sunshine::BodyFaults;
 
 use crate::farm::Farm;
 

@@ -12,7 +12,7 @@ const PICTURES = [[390, 844], [844, 390], [1280, 720]];
 const ALL = [...PICTURES, [320, 568], [360, 740], [375, 667]];
 
 let demo;
-before(async () => { demo = await startDemo("--engine", "demo"); });
+before(async () => { demo = await startDemo(); });
 after(async () => {
     await closeSharedBrowser();
     await demo?.stop();

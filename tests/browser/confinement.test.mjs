@@ -5,11 +5,12 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { test } from "./support/timed.mjs";
 import { openBrowser, until, untilPlaying } from "./support/browser.mjs";
-import { childrenNamed, startDemo } from "./support/demo.mjs";
+import { childrenNamed } from "./support/demo.mjs";
+import { startProduct } from "./support/product.mjs";
 
-/** Puts pages and reply fields of the test's own into the demo's stream process; a new session begins with them. */
-async function hostileSession(demo, fields, pages) {
-    const [child] = childrenNamed(demo.pid, "web-server");
+/** Puts pages and reply fields of the test's own into the product's stream process; a new session begins with them. */
+async function hostileSession(product, fields, pages) {
+    const [child] = childrenNamed(product.pid, "web-server");
     const program = (await readFile(`/proc/${child}/cmdline`, "utf8")).split("\0")[0];
     const install = dirname(program);
     await mkdir(join(install, "static/below"), { recursive: true });
@@ -17,8 +18,8 @@ async function hostileSession(demo, fields, pages) {
         await writeFile(join(install, "static", name), text);
     }
     await writeFile(join(install, "faults.json"), JSON.stringify({ fields }));
-    const { session_id: id } = await demo.create({ body_ip: "127.0.0.1", replace: true });
-    return new URL(`/session/${id}/`, demo.origin).href;
+    const { session_id: id } = await product.create({ body_ip: "127.0.0.1", replace: true });
+    return new URL(`/session/${id}/`, product.origin).href;
 }
 
 // In the place of the stream's page: other pages of a process are not served.
@@ -33,17 +34,17 @@ const FIELDS = [
 ];
 
 test("a stream process's page gets no worker and no cookie beyond its session", async () => {
-    const demo = await startDemo();
+    const product = await startProduct();
     const browser = await openBrowser();
     try {
-        const base = await hostileSession(demo, FIELDS, HOSTILE);
+        const base = await hostileSession(product, FIELDS, HOSTILE);
         const page = browser.page;
         // The person was in another session, in the same tab, which the process's page shares a good deal with.
-        const other = await demo.create({ body_ip: "127.0.0.2", engine: "demo" });
+        const other = await product.create({ body_ip: "127.0.0.2", engine: "demo" });
         await page.goto(other.stream_url);
         await until("it keeps something", () => page.evaluate(() => sessionStorage.length > 0), 30_000);
         // What another page of the origin keeps is not the process's to clear.
-        await page.goto(`${demo.origin}/api/v1/health`);
+        await page.goto(`${product.origin}/api/v1/health`);
         await page.evaluate(() => { localStorage.setItem("kept", "yes"); document.cookie = "kept=yes; path=/"; });
         await page.goto(`${base}stream.html`);
         const shared = await page.evaluate(() => JSON.stringify([{ ...sessionStorage }, { ...localStorage }, document.referrer,
@@ -69,23 +70,23 @@ test("a stream process's page gets no worker and no cookie beyond its session", 
             await window.cookieStore?.set("stored", "1");
         });
         const names = async url => (await browser.context.cookies(url)).map(({ name }) => name).sort();
-        assert.deepEqual(await names(`${demo.origin}/`), ["kept"], JSON.stringify(await browser.context.cookies()));
-        assert.deepEqual(await names(`${demo.origin}/session/${"0".repeat(32)}/`), ["kept"]);
+        assert.deepEqual(await names(`${product.origin}/`), ["kept"], JSON.stringify(await browser.context.cookies()));
+        assert.deepEqual(await names(`${product.origin}/session/${"0".repeat(32)}/`), ["kept"]);
         const own = await names(base);
         assert.ok(["field", "kept", "other", "script"].every(name => own.includes(name)), `its own are there: ${own}`);
         assert.ok(!own.some(name => name.startsWith("neck-")), `none of ours: ${own}`);
         assert.equal(await page.evaluate(() => localStorage.getItem("kept")), "yes");
-        await page.goto(`${demo.origin}/session/${"0".repeat(32)}/`);
+        await page.goto(`${product.origin}/session/${"0".repeat(32)}/`);
         assert.match(await page.content(), /does not exist any more/, "no worker answers for other sessions");
         assert.deepEqual(browser.errors, []);
     } finally {
         await browser.close();
-        await demo.stop();
+        await product.stop();
     }
 });
 
 test("who is not named shows no stream in a frame, and no page tells its address to others", async () => {
-    const demo = await startDemo();
+    const product = await startProduct();
     const browser = await openBrowser();
     const seen = [];
     const elsewhere = http.createServer((request, reply) => {
@@ -97,16 +98,16 @@ test("who is not named shows no stream in a frame, and no page tells its address
     // Another site: the same address under another name.
     const outside = `http://localhost:${elsewhere.address().port}`;
     try {
-        const { view_url: viewer } = await demo.create({ body_ip: "127.0.0.2", engine: "demo" });
+        const { view_url: viewer } = await product.create({ body_ip: "127.0.0.2", engine: "demo" });
         const page = browser.page;
-        for (const url of [demo.url, viewer]) {
+        for (const url of [product.url, viewer]) {
             await page.goto(`${outside}/frame?of=${encodeURIComponent(url)}`);
             const frame = await until("the frame", () => page.frames().find(each => each !== page.mainFrame()));
             await until("the browser refuses the frame", () => frame.url().startsWith("chrome-error:"));
         }
-        await page.goto(demo.url);
+        await page.goto(product.url);
         await untilPlaying(page, 30_000);
-        for (const url of [demo.url, viewer]) {
+        for (const url of [product.url, viewer]) {
             await page.goto(url);
             await page.evaluate(to => {
                 document.body.append(Object.assign(document.createElement("a"), { href: to, id: "out", textContent: "out" }));
@@ -119,6 +120,6 @@ test("who is not named shows no stream in a frame, and no page tells its address
         await browser.close();
         elsewhere.close();
         elsewhere.closeAllConnections();
-        await demo.stop();
+        await product.stop();
     }
 });

@@ -8,7 +8,7 @@ import { watchPeers } from "./support/peers.mjs";
 let demo, browser, page;
 
 async function open(options) {
-    demo = await startDemo("--engine", "demo");
+    demo = await startDemo();
     browser = await openBrowser(options);
     page = browser.page;
     await watchPeers(page);
@@ -85,4 +85,16 @@ test("the simulated body says what it hears of the microphone", async () => {
     assert.ok(Number(line[1]) > 20 && Number(line[2]) > 1, line[0]);
     await page.evaluate(() => window.mic.close());
     await until("its silence", () => demo.output().includes("the body hears the microphone no more"), 30_000);
+});
+
+test("who leaves the demo comes to a page from which a new stream begins", async () => {
+    await open({ autoplay: true, openShadow: true });
+    const plays = () => until("moving pictures", () => page.evaluate(() => document.querySelector("video")?.currentTime > 0.5), 60_000);
+    await plays();
+    await page.getByRole("button", { name: "Leave the stream" }).click();
+    await page.getByRole("button", { name: "Leave", exact: true }).click();
+    await page.waitForURL(address => !address.pathname.includes("/session/"));
+    await page.click("a:text-is('Start new stream')");
+    await page.waitForURL(address => address.pathname.includes("/session/") && !address.href.startsWith(demo.url));
+    await plays();
 });

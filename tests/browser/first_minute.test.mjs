@@ -114,7 +114,7 @@ test("demo that listens for others prints a URL for each address, and it plays i
 });
 
 test("a page that cannot connect says within ten seconds what was tried, and goes on trying", async () => {
-    const demo = await startDemo("--engine", "demo");
+    const demo = await startDemo();
     const browser = await openBrowser();
     const { page } = browser;
     try {

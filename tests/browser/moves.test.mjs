@@ -1,14 +1,13 @@
 // A stream whose worker is drained, or dies, plays again at another worker under the same address.
 import assert from "node:assert/strict";
-import { mkdtemp, rm, symlink } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { after, afterEach, beforeEach, test } from "./support/timed.mjs";
 import { closings, pairedAfter, startBody } from "./support/body.mjs";
 import { closeSharedBrowser, openTab, screenshot, until } from "./support/browser.mjs";
 import { WORDS } from "./support/file.mjs";
+import { installStandIns } from "./support/product.mjs";
 import { startRole, TOKEN } from "./support/role.mjs";
-import { BUILT } from "./support/standin.mjs";
 import { startWorker } from "./support/worker.mjs";
 
 const PATIENCE_MS = 60_000;
@@ -43,14 +42,6 @@ afterEach(async () => {
     await body?.stop();
     await rm(install, { recursive: true, force: true });
 });
-
-/** The stand-ins of moonlight-web-stream, as a worker finds it. */
-async function installStandIns() {
-    const dir = await mkdtemp(join(tmpdir(), "neck-moves-install-"));
-    await Promise.all(["web-server", "streamer"].map(name => symlink(join(BUILT, `stand-in-${name}`), join(dir, name))));
-    await symlink(new URL("../../src/demo/static/", import.meta.url).pathname, join(dir, "static"));
-    return dir;
-}
 
 async function startController() {
     const controller = await startRole("controller", () => ({

@@ -3,25 +3,25 @@ import assert from "node:assert/strict";
 import http from "node:http";
 import { after, afterEach, beforeEach, test } from "./support/timed.mjs";
 import { closeSharedBrowser, openTab, screenshot, until, untilPlaying, untilReadable } from "./support/browser.mjs";
-import { startDemo } from "./support/demo.mjs";
+import { startProduct } from "./support/product.mjs";
 import { strings } from "./support/standin.mjs";
 
 const WORDS = (await strings()).en;
-let demo, browser, page;
+let product, browser, page;
 
-async function open(...flags) {
-    demo = await startDemo(...flags);
+async function open() {
+    product = await startProduct();
     browser = await openTab({ permissions: ["microphone"] });
     page = browser.page;
-    await page.goto(demo.url);
+    await page.goto(product.url);
 }
 
 after(closeSharedBrowser);
-beforeEach(() => { demo = browser = undefined; });
+beforeEach(() => { product = browser = undefined; });
 afterEach(async () => {
     const errors = browser?.errors ?? [];
     await browser?.close();
-    await demo?.stop();
+    await product?.stop();
     assert.deepEqual(errors, [], "no script error in the page");
 });
 
@@ -30,7 +30,7 @@ const button = name => page.getByRole("button", { name, exact: true }).first();
 test("the end is rated through the controller, and a reload of the ended page still shows it", async () => {
     await open();
     await untilPlaying(page, 30_000);
-    await demo.api("DELETE", `/api/v1/sessions/${demo.sessionId}`);
+    await product.api("DELETE", `/api/v1/sessions/${product.sessionId}`);
     await page.getByRole("radio", { name: WORDS["rating.5"] }).check({ force: true });
     await button(WORDS["rating.send"]).click();
     await page.getByText(WORDS["rating.thanks"]).waitFor();
@@ -39,13 +39,13 @@ test("the end is rated through the controller, and a reload of the ended page st
     await page.getByRole("dialog", { name: "Stream ended" }).waitFor();
     await page.getByText(WORDS["reason.deleted"]).filter({ visible: true }).last().waitFor();
     await page.getByText(WORDS["rating.thanks"]).waitFor();
-    await screenshot(page, "demo-ended-reloaded");
+    await screenshot(page, "product-ended-reloaded");
 });
 
 test("the microphone's button brings the voice to the media server, and lets it go", async () => {
     await open();
     await untilPlaying(page, 30_000);
-    const heard = async () => (await (await fetch(`${demo.url}mic`)).json());
+    const heard = async () => (await (await fetch(`${product.url}mic`)).json());
     await button(WORDS.mic).click();
     await button(WORDS["mic.turnOn"]).click();
     await button(WORDS["mic.mute"]).waitFor({ timeout: 20_000 });
@@ -54,17 +54,17 @@ test("the microphone's button brings the voice to the media server, and lets it 
         return answer.state === "live" && answer.packets > 20 && answer;
     });
     await until("more of them", async () => (await heard()).packets > first.packets + 50);
-    await screenshot(page, "demo-mic-live");
+    await screenshot(page, "product-mic-live");
     await button(WORDS["mic.settings"]).click();
     await button(WORDS["mic.turnOff"]).click();
     await until("it is gone on the server", async () => (await heard()).state === "none");
 });
 
 test("our own page of an unknown session speaks the person's language", async () => {
-    demo = await startDemo();
+    product = await startProduct();
     browser = await openTab({ openShadow: false, locale: "fr-BE" });
     page = browser.page;
-    const unknown = demo.url.replace(demo.sessionId, "f".repeat(32));
+    const unknown = product.url.replace(product.sessionId, "f".repeat(32));
     await page.goto(unknown);
     const words = (await strings()).fr;
     await untilReadable(page, words.ended);
@@ -75,10 +75,10 @@ test("our own page of an unknown session speaks the person's language", async ()
 });
 
 test("the page at the root of a server speaks the person's language, and has a picture", async () => {
-    demo = await startDemo();
+    product = await startProduct();
     for (const [language, locale] of [["en", "en-GB"], ["nl", "nl-BE"], ["fr", "fr-FR"], ["de", "de-AT"]]) {
         browser = await openTab({ openShadow: false, locale });
-        await browser.page.goto(demo.origin);
+        await browser.page.goto(product.origin);
         const words = (await strings())[language];
         await untilReadable(browser.page, words.front);
         await untilReadable(browser.page, words["front.hint"]);
@@ -88,29 +88,29 @@ test("the page at the root of a server speaks the person's language, and has a p
         await browser.close();
     }
     browser = undefined;
-    const icon = await fetch(`${demo.origin}/favicon.ico`);
+    const icon = await fetch(`${product.origin}/favicon.ico`);
     assert.deepEqual([icon.status, icon.headers.get("Content-Type")], [200, "image/svg+xml"]);
 });
 
 test("our own player's page has the overlay with a way out", async () => {
     await open();
     await page.goto("about:blank");
-    const reply = await demo.api("POST", "/api/v1/sessions", { body_ip: await bodyAddress(), engine: "demo", replace: true });
+    const reply = await product.api("POST", "/api/v1/sessions", { body_ip: await bodyAddress(), engine: "demo", replace: true });
     const { stream_url: url, session_id: id } = reply.json();
     await page.goto(url);
     await untilPlaying(page, 30_000);
-    await screenshot(page, "demo-player");
+    await screenshot(page, "product-player");
     await button(WORDS.exit).click();
     await button(WORDS["exit.leave"]).click();
     await until("the session has ended as quit", async () => {
-        const { sessions } = (await demo.api("GET", "/api/v1/sessions")).json();
+        const { sessions } = (await product.api("GET", "/api/v1/sessions")).json();
         return sessions.find(session => session.id === id)?.reason === "quit";
     });
     await page.waitForURL(address => !address.pathname.includes("/session/"));
 });
 
 async function bodyAddress() {
-    const { sessions } = (await demo.api("GET", "/api/v1/sessions")).json();
+    const { sessions } = (await product.api("GET", "/api/v1/sessions")).json();
     return sessions[0].body_ip;
 }
 
@@ -123,7 +123,7 @@ test("posts from a page of another origin change nothing", async () => {
     const elsewhere = await browser.context.newPage();
     await elsewhere.goto(`http://localhost:${server.address().port}/`);
     server.close();
-    const target = `${demo.origin}/session/${demo.sessionId}/`;
+    const target = `${product.origin}/session/${product.sessionId}/`;
     const sent = [];
     elsewhere.on("response", reply => sent.push(`${reply.request().method()} ${new URL(reply.url()).pathname.split("/").at(-1)} ${reply.status()}`));
     await elsewhere.evaluate(async base => {
@@ -141,7 +141,7 @@ test("posts from a page of another origin change nothing", async () => {
     }, target);
     await until("answers to the simple posts", () => sent.filter(line => line.startsWith("POST")).length >= 4);
     assert.deepEqual(sent.filter(line => line.startsWith("POST") && !/ 4(03|15)$/.test(line)), [], sent.join("\n"));
-    assert.match(await demo.sessionState(), /^(streaming|idle)$/);
+    assert.match(await product.sessionState(), /^(streaming|idle)$/);
     const before = await page.evaluate(() => document.querySelector("video").currentTime);
     await until("it plays on", async () => await page.evaluate(() => document.querySelector("video").currentTime) > before + 1);
 });

@@ -3,23 +3,24 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "./support/timed.mjs";
 import { openBrowser, readable, screenshot, until, untilPlaying, untilReadable } from "./support/browser.mjs";
 import { startDemo } from "./support/demo.mjs";
+import { startProduct } from "./support/product.mjs";
 import { startProxy } from "./support/proxy.mjs";
 
-let demo, browser, page, proxy;
+let product, browser, page, proxy;
 
-async function open(options, flags = [], credentials = "") {
-    demo = await startDemo(...flags);
-    proxy = await startProxy(demo.origin, options);
+async function open(options, start = startProduct, credentials = "") {
+    product = await start();
+    proxy = await startProxy(product.origin, options);
     browser = await openBrowser();
     page = browser.page;
-    await page.goto(demo.url.replace(demo.origin, proxy.origin.replace("http://", `http://${credentials}`)));
+    await page.goto(product.url.replace(product.origin, proxy.origin.replace("http://", `http://${credentials}`)));
 }
 
-beforeEach(() => { demo = browser = proxy = undefined; });
+beforeEach(() => { product = browser = proxy = undefined; });
 afterEach(async () => {
     await browser?.close();
     await proxy?.stop();
-    await demo?.stop();
+    await product?.stop();
 });
 
 test("a proxy that passes no WebSockets is told as what it is", async () => {
@@ -30,12 +31,12 @@ test("a proxy that passes no WebSockets is told as what it is", async () => {
     assert.match(words, /Try again/);
     assert.doesNotMatch(words, /Reconnecting|Connection lost/);
     await screenshot(page, "proxy-without-websockets");
-    const { warnings } = (await demo.api("GET", `/api/v1/sessions/${demo.sessionId}`)).json();
+    const { warnings } = (await product.api("GET", `/api/v1/sessions/${product.sessionId}`)).json();
     assert.match(warnings.join("\n"), /does not pass WebSockets/);
 });
 
 test("a stream plays from a link with a password in it", async () => {
-    await open({ password: "u:p@ss" }, ["--engine", "demo"], "u:p%40ss@");
+    await open({ password: "u:p@ss" }, startDemo, "u:p%40ss@");
     await until("pictures", () => page.evaluate(() => document.getElementById("stream").videoWidth > 0
         && document.getElementById("stream").currentTime > 0.5), 60_000);
     // Else nothing here would be put to the test.
@@ -46,7 +47,7 @@ test("a stream plays from a link with a password in it", async () => {
 });
 
 test("a page of a stream process works from a link with a password in it", async () => {
-    await open({ password: "u:p" }, [], "u:p@");
+    await open({ password: "u:p" }, startProduct, "u:p@");
     await untilPlaying(page, 60_000);
     assert.deepEqual(browser.errors, [], "no script error in the page");
 });

@@ -5,8 +5,9 @@ import { after, afterEach, before, beforeEach, test } from "./support/timed.mjs"
 import { closeSharedBrowser, openTab, screenshot, until, untilPlaying } from "./support/browser.mjs";
 import { startCoturn } from "./support/coturn.mjs";
 import { WORDS } from "./support/file.mjs";
-import { childrenNamed, startDemo } from "./support/demo.mjs";
+import { childrenNamed } from "./support/demo.mjs";
 import { connectTwoPeers, untilConnected, untilLoadedAnew } from "./support/loop.mjs";
+import { startProduct } from "./support/product.mjs";
 import { startSession } from "./support/standin.mjs";
 
 let coturn, session, tab, page;
@@ -201,13 +202,13 @@ test("a relay that was gone: a page that never renegotiates is loaded anew once 
 });
 
 test("a killed stream process and a killed streamer are made good without a click", async () => {
-    const demo = await startDemo();
+    const product = await startProduct();
     try {
         tab = await openTab();
         page = tab.page;
-        await page.goto(demo.url);
+        await page.goto(product.url);
         await untilPlaying(page, 30_000);
-        const processes = () => childrenNamed(demo.pid, "web-server");
+        const processes = () => childrenNamed(product.pid, "web-server");
         const victims = { "stream process": processes, streamer: () => processes().flatMap(pid => childrenNamed(pid, "streamer")) };
         for (const [what, pids] of Object.entries(victims)) {
             await until(`a ${what}`, () => pids().length > 0);
@@ -217,6 +218,6 @@ test("a killed stream process and a killed streamer are made good without a clic
             assert.equal(await isShown(WORDS.reconnecting), false, "no word over a moving picture");
         }
     } finally {
-        await demo.stop();
+        await product.stop();
     }
 });

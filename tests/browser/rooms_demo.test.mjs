@@ -8,7 +8,7 @@ import { PATIENCE, roomPage } from "./support/room_page.mjs";
 let demo, tab, room;
 
 before(async () => {
-    demo = await startDemo("--engine", "demo");
+    demo = await startDemo();
     const link = new URL(demo.output().match(/^A room.*?: (http\S+)/m)[1]);
     tab = await openBrowser({ microphone: "fake", autoplay: true, permissions: ["microphone", "camera"] });
     room = roomPage(tab, link, demo);

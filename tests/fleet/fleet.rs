@@ -1,8 +1,8 @@
 //! A service of two controllers, as it is set up on hosts: each role, and each member of etcd, on a machine of its own. Bodies and the
 //! receiver of records are in this process, on addresses that every machine reaches.
 
-use hydraneckwebrtc::demo::sunshine::{Body, BodyOptions, BodyPorts};
 use serde_json::{Value, json};
+use stand_ins::sunshine::{Body, BodyOptions, BodyPorts};
 
 use crate::collector::{self, Collector};
 use crate::etcd::{Etcd, Home};

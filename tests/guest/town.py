@@ -36,7 +36,7 @@ class Town:
     """Everything but the hosts."""
 
     def __init__(self, trees, work, program, body):
-        self.trees, self.work, self.program = trees, work, program
+        self.trees, self.work, self.program, self.stand_ins = trees, work, program, body.parent
         self.processes, self.body = [], None
         # `run` removes them.
         self.groups = cgroup2() / os.environ["NECK_GROUP"]

@@ -45,12 +45,14 @@ def expect(holds, text):
 # Hosts ------------------------------------------------------------------------------------------------------------------------------
 
 
-def stand_in_streams(machine, program):
-    """What stands in the place of moonlight-web-stream: our program does under these names."""
+def stand_in_streams(town, machine):
+    """What stands in the place of moonlight-web-stream."""
     machine.sh(f"mkdir -p {STREAMS}")
-    machine.install(program, f"{STREAMS}/web-server")
-    machine.sh(f"ln {STREAMS}/web-server {STREAMS}/streamer")
-    subprocess.run(["cp", "-r", TREE / "src/demo/static", machine.path(STREAMS) / "static"], check=True)
+    for name in ("web-server", "streamer"):
+        program = town.work / name
+        subprocess.run(["strip", "-o", program, town.stand_ins / f"stand-in-{name}"], check=True)
+        machine.install(program, f"{STREAMS}/{name}")
+    subprocess.run(["cp", "-r", TREE / "tests/support/standins/static", machine.path(STREAMS) / "static"], check=True)
     machine.sh(f"chmod -R a+rX {STREAMS}")
 
 
@@ -108,7 +110,7 @@ def answers(town):
 
 def worker(town, machine, at, more=""):
     """`at`: the controller."""
-    stand_in_streams(machine, town.program)
+    stand_in_streams(town, machine)
     machine.write("/root/token", at.read("/root/.hydraneckwebrtc/workers-token"), 0o600)
     set_up(machine, "worker", "--controller", f"https://{NAME}", "--token-file", "/root/token", "--public-ip", WORKER)
     machine.write("/etc/neck/issued.pem", (town.work / "issued.pem").read_text())

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use hydraneckwebrtc::demo::body::SimulatedBody;
 use hydraneckwebrtc::host::wireguard::WireGuard;
 use serde_json::{Value, json};
+use stand_ins::body::SimulatedBody;
 
 use crate::coturn::{Coturn, LOOPBACK, SECRET};
 use crate::lab::{Lab, NOBODY, Role, TOKEN};

@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 
 use farm::Farm;
 use figures::Figure;
-use hydraneckwebrtc::demo::sunshine::{Body, BodyFaults};
 use lab::{NOBODY, Role};
 use serde_json::json;
+use stand_ins::sunshine::{Body, BodyFaults};
 
 /// What making a key costs, in milliseconds of a processor, as measured on the real process.
 const KEY_MS: (u64, u64) = (110, 770);

@@ -51,6 +51,7 @@ pub struct Heard {
     pub packets: u64,
     /// Numbers that never came.
     pub gaps: u64,
+    pub first: Option<u64>,
     pub last: Option<u64>,
     pub last_timestamp: u32,
     /// The largest step of time, in units of the codec's clock.
@@ -58,6 +59,10 @@ pub struct Heard {
     pub bytes: usize,
     /// Bytes of the last packet.
     pub last_bytes: usize,
+    /// The one with the lowest number was the beginning of a picture that stands for itself (VP8).
+    pub begins_with_key: bool,
+    /// Beginnings of such pictures.
+    pub keys: u64,
     pub mid: String,
 }
 
@@ -104,6 +109,12 @@ pub struct Guest {
     again: bool,
     /// What is for the one port goes to the other.
     pub detour: Option<(u16, u16)>,
+    /// It sends no picture that stands for itself because it is asked for one.
+    pub is_stubborn: bool,
+    /// Its media wait: nothing is sent, nothing is read.
+    pub is_held: bool,
+    /// So many of the next offers never reach it.
+    pub loses_offers: usize,
 }
 
 impl Guest {
@@ -132,6 +143,9 @@ impl Guest {
             lost: Vec::new(),
             again: false,
             detour: None,
+            is_stubborn: false,
+            is_held: false,
+            loses_offers: 0,
         }
     }
 
@@ -214,6 +228,16 @@ impl Guest {
         self.level = level;
     }
 
+    /// Sends a picture that stands for itself next.
+    pub fn begin_anew(&mut self) {
+        self.sent.iter_mut().for_each(|sent| sent.is_wanted = true);
+    }
+
+    /// Pictures that stand for themselves and were not sent yet.
+    pub fn is_to_begin_anew(&self) -> bool {
+        self.sent.iter().any(|sent| sent.kind == MediaKind::Video && sent.is_wanted)
+    }
+
     /// Offers what is not negotiated yet.
     fn negotiate(&mut self) {
         if self.pending.is_some() || self.sent.iter().all(|sent| sent.mid.is_some()) {
@@ -234,6 +258,10 @@ impl Guest {
 
     /// The room offers.
     pub fn offered(&mut self, text: &str) {
+        if self.loses_offers > 0 {
+            self.loses_offers -= 1;
+            return;
+        }
         if self.pending.is_some() && self.manners == Manners::Impolite {
             self.seen.ignored += 1;
             return;
@@ -319,6 +347,9 @@ impl Guest {
 
     /// Does all that is due of its media.
     pub fn pump(&mut self) {
+        if self.is_held {
+            return;
+        }
         let mut room = [0u8; 2048];
         while let Ok((length, source)) = self.socket.recv_from(&mut room) {
             self.seen.received += 1;
@@ -385,7 +416,8 @@ impl Guest {
             Event::Connected => self.seen.connected = true,
             Event::KeyframeRequest(request) => {
                 self.seen.wanted += 1;
-                let of = self.sent.iter_mut().filter(|sent| sent.mid == Some(request.mid));
+                let of =
+                    self.sent.iter_mut().filter(|sent| sent.mid == Some(request.mid) && !self.is_stubborn);
                 of.for_each(|sent| sent.is_wanted = true);
             }
             Event::ChannelOpen(id, label) => {
@@ -406,6 +438,11 @@ impl Guest {
                 let track = self.names.get(&mid).map(|(_, track)| track.clone()).unwrap_or_default();
                 let heard = self.seen.heard.entry(track).or_default();
                 let number = *packet.seq_no;
+                let is_key = packet.payload.get(1).is_some_and(|byte| byte & 1 == 0);
+                heard.keys += u64::from(is_key);
+                if heard.first.is_none_or(|first| number < first) {
+                    (heard.first, heard.begins_with_key) = (Some(number), is_key);
+                }
                 if let Some(last) = heard.last {
                     match number.checked_sub(last + 1) {
                         Some(lost) => heard.gaps += lost,

@@ -5,6 +5,7 @@ mod guest;
 mod hall;
 mod hostile;
 mod hostile_frames;
+mod joining;
 mod media;
 mod meet;
 mod signalled;

@@ -70,6 +70,8 @@ fn pictures_are_asked_for_once_for_all() {
     let mut hall = Hall::open(|_| {});
     hall.join_with_all(Manners::Naive);
     hall.until("one is there", |hall| hall.tracks() == 2 && hall.seats[0].guest.is_stable());
+    // Until its first picture is none to begin with.
+    hall.for_a_while(Duration::from_secs(1));
     let (before, begun) = (hall.seats[0].guest.seen.wanted, Instant::now());
     for _ in 0..5 {
         hall.join(Manners::Naive);
@@ -165,7 +167,10 @@ fn what_is_said_on_a_data_channel_is_heard_by_all() {
     for index in [0, 1] {
         hall.seats[index].guest.open_channel("chat");
     }
-    hall.until("a channel is open", |hall| hall.seats[0].guest.say("chat", b"hello"));
+    // Who has no data channels yet hears nothing.
+    for index in [1, 0] {
+        hall.until("a channel is open", |hall| hall.seats[index].guest.say("chat", b"hello"));
+    }
     let heard = |hall: &Hall, index: usize, text: &[u8]| {
         let messages = &hall.seats[index].guest.seen.messages;
         messages.iter().any(|(label, said)| label == "chat" && said == text)

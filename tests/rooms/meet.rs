@@ -111,6 +111,47 @@ fn a_track_that_ends_is_told_and_its_section_serves_another() {
 }
 
 #[test]
+fn an_offer_that_is_lost_is_made_anew_also_in_sections_that_are_there() {
+    let mut hall = Hall::open(|_| {});
+    hall.join_with_all(Manners::Naive);
+    hall.join_with_all(Manners::Impolite);
+    hall.until("two meet", |hall| hall.tracks() == 4 && hall.all_hear_all(10));
+    hall.until("it settles", |hall| hall.seats.iter().all(|seat| seat.guest.is_stable()));
+    // What WebRTC's state was told once is no change the second time.
+    for camera in 2..4 {
+        hall.seats[1].guest.loses_offers = 1;
+        hall.seats[0].guest.unpublish(MediaKind::Video);
+        hall.until("what says that the section is free is lost", |hall| {
+            hall.tracks() == 3 && hall.seats[1].guest.loses_offers == 0
+        });
+        hall.seats[1].guest.loses_offers = 1;
+        hall.seats[0].guest.publish(MediaKind::Video);
+        hall.until("what says that it carries another one is lost", |hall| {
+            hall.tracks() == 4 && hall.seats[1].guest.loses_offers == 0
+        });
+        hall.until(&format!("camera {camera} is seen"), |hall| hall.all_hear_all(10));
+    }
+    assert_eq!(hall.seats[1].guest.seen.sections, 4, "one for each track");
+}
+
+#[test]
+fn a_section_in_which_nothing_is_sent_is_no_track() {
+    let mut hall = Hall::open(|_| {});
+    hall.join_with_all(Manners::Naive);
+    let silent = hall.join_with_all(Manners::Naive);
+    hall.seats[silent].guest.is_held = true;
+    let placed = |event: &&MediaEvent| matches!(event, MediaEvent::Placed { .. });
+    hall.until("all is agreed on", |hall| {
+        let seat = &hall.seats[silent];
+        seat.log.iter().filter(placed).count() == 2 && seat.guest.seen.answers > 0 && seat.guest.is_stable()
+    });
+    hall.for_a_while(Duration::from_millis(300));
+    assert_eq!(hall.tracks(), 2, "what is agreed on is no track yet");
+    hall.seats[silent].guest.is_held = false;
+    hall.until("it sends", |hall| hall.tracks() == 4 && hall.all_hear_all(5));
+}
+
+#[test]
 fn a_member_may_offer_nothing_first() {
     let mut hall = Hall::open(|_| {});
     hall.join_with_all(Manners::Naive);

@@ -8,14 +8,16 @@ use crate::source::{files, read, sources};
 /// More than that is no longer "minimal".
 const MOST_DEPENDENCIES: usize = 30;
 
-/// The names below `[section]` of Cargo.toml.
+/// The names below `[section]` of Cargo.toml, without what is of this tree.
 fn dependencies(manifest: &str, section: &str) -> BTreeSet<String> {
     let mut inside = false;
     let mut names = BTreeSet::new();
     for line in manifest.lines() {
         if line.starts_with('[') {
             inside = line.trim() == format!("[{section}]");
-        } else if let Some((name, _)) = line.split_once('=').filter(|_| inside && !line.starts_with('#')) {
+        } else if let Some((name, what)) = line.split_once('=').filter(|_| inside && !line.starts_with('#'))
+            && !what.contains("path =")
+        {
             names.insert(name.trim().to_owned());
         }
     }

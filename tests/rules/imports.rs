@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::none;
-use crate::source::{Source, sources, words};
+use crate::source::{STAND_INS, Source, read, sources, words};
 
 /// Top to bottom. A row's uses are all of lower rows, but for the two single modules of [`SINGLE`].
 const EDGES: &[(&str, &[&str])] = &[
@@ -117,9 +117,6 @@ const SINGLE: &[(&str, &[&str])] = &[
     ("engine", &["media::rtp", "media::sdp"]),
 ];
 
-/// Stand-ins use nothing of the product, so that a mistake there cannot hide itself here. These are the verb.
-const DEMO_ROLE: &[&str] = &["src/demo/role.rs", "src/demo/door.rs", "src/demo/room.rs"];
-
 /// Each `crate::a::b::C` of the product: offset and `a::b::C`.
 pub fn paths(source: &Source) -> Vec<(usize, String)> {
     let own = if source.module() == "main" { "hydraneckwebrtc::" } else { "crate::" };
@@ -199,12 +196,20 @@ fn the_table_of_imports_has_no_cycle_but_the_settings() {
     none("the table's order", found);
 }
 
+/// So that a mistake there cannot hide itself here. The other way round the product would have in it what is for tests.
 #[test]
 fn stand_ins_use_nothing_of_the_product() {
-    let mut found = Vec::new();
-    for source in sources("src/demo").iter().filter(|source| !DEMO_ROLE.contains(&source.path.as_str())) {
-        let others = uses(source).into_iter().filter(|(_, first, _)| first != "demo");
-        found.extend(others.map(|(at, ..)| source.at(at)));
+    let told = read("tests/support/Cargo.toml");
+    let named = told.lines().filter(|line| line.contains("path =") && !line.contains("standins/lib.rs"));
+    let mut found: Vec<String> = named.map(|line| format!("tests/support/Cargo.toml: {line}")).collect();
+    for source in sources(STAND_INS) {
+        let foreign = ["hydraneckwebrtc", "#[path"].iter().flat_map(|token| words(&source.code, token));
+        found.extend(foreign.map(|at| source.at(at)));
+        found.extend(source.text.match_indices("/src/").map(|(at, _)| source.at(at)));
     }
-    none("stand-ins use nothing of the product", found);
+    for source in sources("src") {
+        found.extend(words(&source.code, "stand_ins").into_iter().map(|at| source.at(at)));
+        found.extend(source.text.match_indices("tests/support/").map(|(at, _)| source.at(at)));
+    }
+    none("stand-ins use nothing of the product, nor the product of them", found);
 }

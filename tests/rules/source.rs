@@ -46,6 +46,9 @@ fn walk(directory: &Path, ending: &str, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// Where the stand-ins of tests are, for which the rules of the product's form hold as well.
+pub const STAND_INS: &str = "tests/support/standins";
+
 /// Every Rust file below `directory`.
 pub fn sources(directory: &str) -> Vec<Source> {
     files(directory, ".rs").iter().map(|path| Source::load(path)).collect()

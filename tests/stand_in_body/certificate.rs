@@ -3,10 +3,10 @@
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use hydraneckwebrtc::demo::sunshine::Body;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme};
+use stand_ins::sunshine::Body;
 
 /// Accepts everybody.
 #[derive(Debug)]

@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use hydraneckwebrtc::demo::sunshine::{Body, BodyFaults, BodyOptions, Event, Outcome};
 use serde_json::{Value, json};
+use stand_ins::sunshine::{Body, BodyFaults, BodyOptions, Event, Outcome};
 
 use crate::stand_in_support::{Child, PREFIX, Reply};
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use hydraneckwebrtc::demo::sunshine::{BodyFaults, Event, Outcome, tls};
 use serde_json::{Value, json};
+use stand_ins::sunshine::{BodyFaults, Event, Outcome, tls};
 
 use crate::certificate::certificate_of;
 use crate::client::*;

@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
-use hydraneckwebrtc::demo::sunshine::{BodyFaults, Event};
 use serde_json::json;
+use stand_ins::sunshine::{BodyFaults, Event};
 
 use crate::client::*;
 use crate::stand_in_support::Site;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use hydraneckwebrtc::demo::sunshine::{Body, BodyFaults, Event, Outcome};
 use serde_json::json;
+use stand_ins::sunshine::{Body, BodyFaults, Event, Outcome};
 
 use crate::client::*;
 use crate::stand_in_support::{Site, until};

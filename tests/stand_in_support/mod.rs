@@ -10,9 +10,9 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use hydraneckwebrtc::demo::body::SimulatedBody;
-use hydraneckwebrtc::demo::install::{self, Install, Program};
 use serde_json::{Value, json};
+use stand_ins::body::SimulatedBody;
+use stand_ins::install::{self, Install, Programs};
 use tungstenite::{Message, WebSocket};
 
 /// The `url_path_prefix` of these tests.
@@ -34,11 +34,11 @@ impl Site {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::SeqCst);
         let root = std::env::temp_dir().join(format!("neck-stand-in-{}-{number}", std::process::id()));
-        let program = Program::Separate {
+        let programs = Programs {
             web_server: env!("CARGO_BIN_EXE_stand-in-web-server").into(),
             streamer: env!("CARGO_BIN_EXE_stand-in-streamer").into(),
         };
-        let install = install::create(&root.join("install"), program).expect("an install");
+        let install = install::create(&root.join("install"), &programs).expect("an install");
         let run = root.join("run");
         fs::create_dir_all(run.join("server")).expect("a directory");
         std::os::unix::fs::symlink(install.dir.join("static"), run.join("static")).expect("a link");

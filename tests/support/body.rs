@@ -1,5 +1,5 @@
-//! The stand-in body as a program of its own; see `src/demo/sunshine/control.rs`.
+//! The stand-in body as a program of its own; see `tests/support/standins/sunshine/control.rs`.
 
 fn main() -> std::process::ExitCode {
-    hydraneckwebrtc::demo::sunshine::control::main()
+    stand_ins::sunshine::control::main()
 }

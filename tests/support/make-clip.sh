@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes src/demo/clip.webm, the clip that the stand-in plays: six seconds of what src/engine/clip/scene.sh describes as VP8 and Opus
+# Makes tests/support/standins/clip.webm, the clip that the stand-in plays: six seconds of what src/engine/clip/scene.sh describes as VP8 and Opus
 # in WebM, a key frame and a cluster each half second, so that the streamer can send it cluster by cluster and start again.
 # Needs ffmpeg and the fonts of DejaVu. The result is committed; run this only to change it.
 set -eu
@@ -11,5 +11,5 @@ ffmpeg -hide_banner -loglevel warning -y $inputs -f lavfi -i "$(sound 6):duratio
   -c:v libvpx -b:v 250k -minrate 150k -maxrate 300k -deadline good -cpu-used 1 -g 10 -keyint_min 10 \
   -c:a libopus -b:a 24k -ac 1 \
   -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -map_metadata -1 \
-  -live 1 -cluster_time_limit 500 -f webm src/demo/clip.webm
-ls -l src/demo/clip.webm
+  -live 1 -cluster_time_limit 500 -f webm tests/support/standins/clip.webm
+ls -l tests/support/standins/clip.webm

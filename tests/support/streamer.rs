@@ -1,5 +1,5 @@
-//! The stand-in `streamer` as a program of its own; see `src/demo/streamer.rs`.
+//! The stand-in `streamer` as a program of its own; see `tests/support/standins/streamer.rs`.
 
 fn main() -> std::process::ExitCode {
-    hydraneckwebrtc::demo::streamer::main()
+    stand_ins::streamer::main()
 }

@@ -1,5 +1,5 @@
-//! The stand-in `web-server` as a program of its own; see `src/demo/web_server`.
+//! The stand-in `web-server` as a program of its own; see `tests/support/standins/web_server`.
 
 fn main() -> std::process::ExitCode {
-    hydraneckwebrtc::demo::web_server::main()
+    stand_ins::web_server::main()
 }

@@ -727,6 +727,19 @@ fn a_member_that_errs_is_told_and_stays() {
 }
 
 #[test]
+fn the_end_of_candidates_is_no_error_and_nothing_to_tell() {
+    let mut world = World::new();
+    world.join(1, "a");
+    world.orders.clear();
+    let text = "candidate:1 1 udp 1 192.0.2.1 9 typ relay";
+    for data in [json!({"candidate": ""}), json!({"candidate": null}), json!({"candidate": text})] {
+        world.say(1, json!({"type": "ice-candidate", "data": data}));
+    }
+    assert_eq!(world.orders, [(MemberId(1), MediaOrder::Candidate(text.into()))]);
+    assert!(world.view(1).errors().is_empty() && world.view(1).closed.is_none());
+}
+
+#[test]
 fn who_does_not_join_within_ten_seconds_is_closed() {
     let mut world = World::new();
     world.open(1, Some("a"), None);
@@ -742,6 +755,7 @@ fn who_does_not_join_within_ten_seconds_is_closed() {
 #[test]
 fn a_full_room_and_a_media_side_without_a_place_refuse_the_join() {
     let mut world = World::new();
+    assert_eq!(world.limits.max_peers, 100, "unless somebody says otherwise");
     world.limits.max_peers = 2;
     (1..=3).for_each(|id| world.join(id, "a"));
     assert_eq!((world.view(3).errors(), world.view(3).closed), (vec!["room_full"], Some(Closing::Policy)));

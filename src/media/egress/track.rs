@@ -153,9 +153,9 @@ impl OutboundTrack {
         stream.set_rtx_cache(RESEND_PACKETS, RESEND_AGE, None);
     }
 
-    /// The timestamp of the last packet.
+    /// The timestamp of the last packet, on the clock of the present source.
     pub fn last_timestamp(&self) -> Option<u32> {
-        self.last_timestamp
+        self.last_timestamp.map(|last| last.wrapping_sub(self.base))
     }
 
     /// Whether packets that name this SSRC are of the track.

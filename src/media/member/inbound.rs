@@ -8,10 +8,11 @@ use str0m::rtp::RtpPacket;
 
 use crate::core::rooms::tracks::MediaKind;
 use crate::core::time::Moment;
-use crate::media::member::track::Track;
+use crate::media::groups::Groups;
+use crate::media::member::track::{GROUPS, Track};
 use crate::media::pictures::Pictures;
 use crate::media::role::Context;
-use crate::media::rtp::forwarder::{Feeder, Forwarder, Track as Medium};
+use crate::media::rtp::forwarder::{Feeder, Forwarder, StreamPacket, Track as Medium};
 use crate::media::rtp::packet::{self, SenderReport};
 use crate::media::rtp::payload::Packing;
 use crate::media::rtp::timeline::WallClock;
@@ -33,6 +34,9 @@ pub struct Inbound {
     feed: Forwarder,
     meter: Meter,
     pictures: Pictures,
+    /// What nobody followed when it came.
+    early: Groups,
+    has_early: bool,
     loudest: Option<u8>,
     told: Option<Moment>,
 }
@@ -42,8 +46,8 @@ impl Inbound {
     pub fn new(mid: Mid, track: Track, rids: Vec<Rid>) -> Inbound {
         let mut feed = Forwarder::new(Packing::Vp8);
         feed.hand_to(Feeder::Publisher, medium(track.kind()));
-        let pictures = Pictures::of(rids);
-        Inbound { mid, track, feed, meter: Meter::default(), pictures, loudest: None, told: None }
+        let (meter, pictures, early) = (Meter::default(), Pictures::of(rids), Groups::new(GROUPS));
+        Inbound { mid, track, feed, meter, pictures, early, has_early: false, loudest: None, told: None }
     }
 
     /// Takes a packet in.
@@ -60,27 +64,39 @@ impl Inbound {
         };
         let which = (medium(self.track.kind()), layer);
         let taken = self.feed.packet(Feeder::Publisher, which, &plain, now, || packet.payload.clone());
-        let view = self.track.view();
         let is_video = self.track.kind() == MediaKind::Video;
         if taken.is_none() && is_video {
             // A source begins with a picture that stands for itself.
-            view.want_key_frame(layer);
+            self.track.view().want_key_frame(layer);
         }
         if let Some(packet) = taken {
-            let bytes = packet.payload.len();
+            let (view, bytes) = (self.track.view(), packet.payload.len());
             view.note_packet(bytes);
             self.meter.note(is_video.then_some(layer), bytes, now);
             if packet.starts_key_frame {
                 view.note_key_frame(layer, packet.taken);
+                // Whoever lacked one has it with this.
+                view.key_frame_is_asked_for(layer);
             }
-            if self.track.is_followed() {
-                context.news.push(&self.track, packet, context.now);
-            }
+            self.pass_on(packet, context);
         }
         if let Some((rates, sound)) = self.meter.read(now) {
-            view.set_rates(&rates, sound);
+            self.track.view().set_rates(&rates, sound);
         }
-        self.pictures.ask(Some(self.mid), view, now, context.rtc);
+        self.pictures.ask(Some(self.mid), self.track.view(), now, context.rtc);
+    }
+
+    /// Passes a packet on. As long as nobody follows, the present group is kept: who follows next begins with it.
+    fn pass_on(&mut self, packet: StreamPacket, context: &mut Context<'_>) {
+        if !self.track.is_followed() {
+            self.early.remember(&packet, context.moment);
+            self.has_early = true;
+            return;
+        }
+        if std::mem::take(&mut self.has_early) {
+            self.early.take().for_each(|packet| context.news.push(&self.track, packet, context.now));
+        }
+        context.news.push(&self.track, packet, context.now);
     }
 
     fn layer_of(&mut self, packet: &RtpPacket, rtc: &mut Rtc) -> Option<Layer> {

@@ -1,35 +1,43 @@
 //! What a member is sent in one media section of ours: one track of another member after the other.
 //!
 //! ```text
-//!   Shut ──both sides agreed that it sends──▶ Waiting ──sound, or a key frame──▶ Live
-//!     ▲                                          ▲                                │
-//!     └──────it carries nothing──────────────────┴──────another track, a pause────┘
+//!   Shut ──both sides agreed that it sends──▶ Waiting ──sound─────────────────────────────▶ Live
+//!     ▲                                          │ ▲                                      ▲ │
+//!     │                                          │ │   a key frame of a moment ago        │ │
+//!     │                                          └─│──▶ Joining ──what came since is sent─┘ │
+//!     └──────it carries nothing────────────────────┴──────another track, a pause────────────┘
 //! ```
+//!
+//! Who sends pictures is asked for a key frame at most twice a second, by one word for all who lack one. Who comes in between begins with the
+//! last one, so that nobody waits for the next.
 
 use str0m::Rtc;
 use str0m::media::Mid;
 
 use crate::core::rooms::tracks::MediaKind;
 use crate::core::time::Moment;
+use crate::media::audience::Followers;
 use crate::media::egress::recent::Kept;
 use crate::media::egress::track::OutboundTrack;
+use crate::media::groups::Group;
 use crate::media::layer_selector::LayerSelector;
-use crate::media::member::track::Track;
-use crate::media::outlet::Outlet;
+use crate::media::member::track::{BEGIN_WITHIN, Track};
+use crate::media::outlet::{Outlet, Replayed};
 use crate::media::role::Context;
 use crate::media::rtp::forwarder::{AUDIO_CLOCK, StreamPacket, VIDEO_CLOCK};
+use crate::media::rtp::gop_cache::Replay;
 use crate::media::sdp::VideoCodec;
-use crate::media::simulcast::layers::Layer;
 use crate::media::stream::{Codecs, StreamId};
 use crate::media::subscriber;
 
 /// What all in a room send and receive.
 pub const CODECS: Codecs = Codecs { video: VideoCodec::Vp8, opus: true };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Phase {
     Shut,
     Waiting,
+    Joining(Replay),
     Live,
 }
 
@@ -63,14 +71,23 @@ impl Outbound {
 
     /// Whether it sends.
     pub fn is_open(&self) -> bool {
-        self.phase != Phase::Shut
+        !matches!(self.phase, Phase::Shut)
+    }
+
+    /// Whether it sends pictures of a moment ago, and wants to go on with that.
+    pub fn is_joining(&self) -> bool {
+        matches!(self.phase, Phase::Joining(_))
     }
 
     /// It begins with a track, or anew.
-    pub fn open(&mut self, track: &Track) {
+    pub fn open(&mut self) {
         self.phase = Phase::Waiting;
-        if track.kind() == MediaKind::Video {
-            track.view().want_key_frame(self.outlet.quality.present());
+    }
+
+    /// It may send from `now` on: a picture is asked for, unless there was one a moment ago, with which it may begin.
+    pub fn may_begin(&self, track: &Track, now: Moment) {
+        if matches!(self.phase, Phase::Waiting) {
+            track.lacks_picture(self.outlet.quality.present(), now);
         }
     }
 
@@ -94,42 +111,75 @@ impl Outbound {
         self.outlet.track.as_ref().is_some_and(|track| track.is(ssrc))
     }
 
-    /// More of its track.
-    pub fn write(&mut self, track: &Track, batch: &[StreamPacket], context: &mut Context<'_>) {
-        if self.phase == Phase::Shut {
+    /// More of its track; nothing: its pause is over.
+    pub fn write(
+        &mut self,
+        track: &Track,
+        followers: &Followers,
+        batch: &[StreamPacket],
+        context: &mut Context<'_>,
+    ) {
+        if matches!(self.phase, Phase::Shut) {
             return;
         }
-        self.outlet.follow_layers(track.view(), track.kind() == MediaKind::Video, context);
-        let first = if self.phase == Phase::Live { Some(0) } else { self.begin(track, batch, context) };
-        let Some(rest) = first.and_then(|first| batch.get(first..)).filter(|rest| !rest.is_empty()) else {
-            return;
-        };
-        self.outlet.pass_on(rest.iter(), context);
+        let is_video = track.kind() == MediaKind::Video;
+        self.outlet.follow_layers(track.view(), is_video, context);
+        if matches!(self.phase, Phase::Waiting) {
+            self.begin(track, followers, batch, context);
+        }
+        match &mut self.phase {
+            Phase::Shut | Phase::Waiting => return,
+            Phase::Live => self.outlet.pass_on(batch.iter(), context),
+            Phase::Joining(replay) => {
+                let kept = followers.kept(track.id());
+                let replayed = kept.map(|kept| self.outlet.replay(replay, kept.groups, context));
+                match replayed.unwrap_or(Replayed::Lost) {
+                    Replayed::Partly => {}
+                    Replayed::Level => self.phase = Phase::Live,
+                    Replayed::Lost => self.phase = Phase::Waiting,
+                }
+            }
+        }
         self.last = Some((track.id(), context.moment));
     }
 
-    /// The packet with which it begins, if there is one.
-    fn begin(&mut self, track: &Track, batch: &[StreamPacket], context: &mut Context<'_>) -> Option<usize> {
-        let is_video = track.kind() == MediaKind::Video;
-        let layer = if is_video { self.outlet.begin(track.view(), context) } else { Layer::BASE };
-        let begins = |packet: &StreamPacket| packet.layer == layer && (!is_video || packet.starts_key_frame);
-        let Some(index) = batch.iter().position(begins) else {
-            if is_video {
-                track.view().want_key_frame(layer);
-            }
-            return None;
+    fn begin(
+        &mut self,
+        track: &Track,
+        followers: &Followers,
+        batch: &[StreamPacket],
+        context: &mut Context<'_>,
+    ) {
+        let Some(first) = batch.first() else { return };
+        if track.kind() == MediaKind::Audio {
+            self.go_on(track, first, context.moment);
+            self.phase = Phase::Live;
+            return;
+        }
+        let layer = self.outlet.begin(track.view(), context);
+        let is_fresh = |group: &&Group| group.age(context.moment).is_some_and(|age| age <= BEGIN_WITHIN);
+        let group = followers.kept(track.id()).and_then(|kept| kept.groups.of(layer)).filter(is_fresh);
+        let Some((group, newest)) = group.and_then(|group| Some((group, group.newest()?))) else {
+            return track.view().want_key_frame(layer);
         };
-        let (packet, out) = (batch.get(index)?, self.outlet.track.as_mut()?);
+        self.go_on(track, &newest.packet, context.moment);
+        if let Some(replay) = self.outlet.begin_with(group, context) {
+            self.phase = Phase::Joining(replay);
+        }
+    }
+
+    /// What follows is the track's, which is at this packet now.
+    fn go_on(&mut self, track: &Track, packet: &StreamPacket, now: Moment) {
+        let Some(out) = &mut self.outlet.track else { return };
         match self.last {
             Some((source, at)) if source != track.id() => {
-                let clock = u64::from(if is_video { VIDEO_CLOCK } else { AUDIO_CLOCK });
-                let passed = context.moment.since(at).as_millis() as u64 * clock / 1_000;
+                let clock =
+                    u64::from(if track.kind() == MediaKind::Video { VIDEO_CLOCK } else { AUDIO_CLOCK });
+                let passed = now.since(at).as_millis() as u64 * clock / 1_000;
                 out.go_on(packet, u32::try_from(passed).unwrap_or(u32::MAX));
             }
             _ => out.go_over(packet),
         }
-        self.phase = Phase::Live;
-        Some(index)
     }
 
     /// Its client lacks a picture.

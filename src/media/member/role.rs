@@ -28,6 +28,7 @@ use crate::media::offer;
 use crate::media::publisher;
 use crate::media::role::{Changes, Context, Description, Gone, OfferRefused, Role, RoleEvent, RoleKind};
 use crate::media::rtp::forwarder::StreamPacket;
+use crate::media::rtp::gop_cache::Replay;
 use crate::media::rtp::routes::Routes;
 use crate::media::rtp::timeline::WallClock;
 use crate::media::sdp::Offer;
@@ -67,6 +68,10 @@ pub struct RoomMember {
     /// Where what it follows goes.
     places: HashMap<StreamId, usize>,
     paused: HashSet<TrackId>,
+    /// Sections that begin with pictures of a moment ago.
+    joining: Vec<usize>,
+    /// Its media may flow. What is sent before is lost.
+    is_connected: bool,
     /// The sections of its client, and the names of layers there.
     theirs: Vec<Mid>,
     rids: HashMap<Mid, Vec<Rid>>,
@@ -104,6 +109,8 @@ impl RoomMember {
             outs: Vec::new(),
             places: HashMap::new(),
             paused: HashSet::new(),
+            joining: Vec::new(),
+            is_connected: false,
             theirs: Vec::new(),
             rids: HashMap::new(),
             ins: Vec::new(),
@@ -134,9 +141,9 @@ impl RoomMember {
         match order {
             MediaOrder::Offer(text) => self.offered(&text, context),
             MediaOrder::Answer(text) => self.answered(&text, context),
-            MediaOrder::Follow(track) => self.follow(&track),
+            MediaOrder::Follow(track) => self.follow(&track, context.moment),
             MediaOrder::Unfollow(track) => self.unfollow(&track),
-            MediaOrder::Pause(track, is_paused) => self.pause(track, is_paused),
+            MediaOrder::Pause(track, is_paused) => self.pause(track, is_paused, context.moment),
             MediaOrder::Data { label, data } => {
                 self.channels.say(label, data, self.pass.room(), context.rtc);
             }
@@ -219,7 +226,7 @@ impl RoomMember {
         }
         let (routes, theirs) = (Routes::of(answer), offer.ice());
         self.changes().agreed = Some(Description { routes, theirs });
-        self.settle(context.rtc);
+        self.settle(context.rtc, context.moment);
         self.end_tracks(|mid| !receives(context.rtc, mid));
     }
 
@@ -339,7 +346,7 @@ impl RoomMember {
     }
 
     /// What is sent where, after something was agreed on.
-    fn settle(&mut self, rtc: &mut Rtc) {
+    fn settle(&mut self, rtc: &mut Rtc, now: Moment) {
         for index in 0..self.outs.len() {
             let Some(section) = self.sections.get_mut(index) else { continue };
             let (mid, track) = (section.mid, section.carries.clone());
@@ -352,7 +359,7 @@ impl RoomMember {
                     if self.places.insert(track.id(), index).is_none() {
                         let (name, mid) = (track.name().clone(), mid.to_string());
                         self.say(MediaEvent::Placed { track: name, mid });
-                        self.begin(index, &track);
+                        self.begin(index, &track, now);
                     }
                 }
                 _ => out.shut(),
@@ -361,20 +368,25 @@ impl RoomMember {
     }
 
     /// A section sends a track from now on, unless that is paused.
-    fn begin(&mut self, index: usize, track: &Track) {
+    fn begin(&mut self, index: usize, track: &Track, now: Moment) {
         if self.paused.contains(track.name()) {
             return;
         }
         if let Some(out) = self.outs.get_mut(index) {
-            out.open(track);
+            out.open();
+            if self.is_connected {
+                out.may_begin(track, now);
+            }
             self.changes().follows.push(Source::Track(track.clone()));
         }
     }
 
-    fn follow(&mut self, name: &TrackId) {
+    fn follow(&mut self, name: &TrackId, now: Moment) {
         // One that ended meanwhile has no end to be told of.
         let Some(track) = self.pass.room().track(name) else { return };
-        let Some(index) = self.sections.want(track.kind(), track) else { return };
+        let Some(index) = self.sections.want(track.kind(), track.clone()) else { return };
+        // Until that is negotiated the picture is there.
+        track.will_be_followed(now);
         while self.outs.len() <= index {
             self.outs.push(Outbound::default());
         }
@@ -393,7 +405,7 @@ impl RoomMember {
         self.negotiation.has_news();
     }
 
-    fn pause(&mut self, name: TrackId, is_paused: bool) {
+    fn pause(&mut self, name: TrackId, is_paused: bool, now: Moment) {
         let is_change = if is_paused { self.paused.insert(name.clone()) } else { self.paused.remove(&name) };
         let track = self.sections.all().iter().filter_map(|section| section.carries.as_ref());
         let Some(track) = track.into_iter().find(|track| *track.name() == name).cloned() else {
@@ -403,7 +415,7 @@ impl RoomMember {
         };
         let Some(index) = self.places.get(&track.id()).copied().filter(|_| is_change) else { return };
         if !is_paused {
-            return self.begin(index, &track);
+            return self.begin(index, &track, now);
         }
         self.outs.iter_mut().skip(index).take(1).for_each(Outbound::shut);
         self.changes().leaves.push(track.id());
@@ -467,6 +479,30 @@ impl RoomMember {
     fn media(&mut self, media: &MediaAdded) {
         let layers = media.simulcast.iter().flat_map(|simulcast| &simulcast.recv);
         self.rids.insert(media.mid, layers.map(|layer| layer.rid).take(MAX_LAYERS).collect());
+    }
+
+    fn connected(&mut self, now: Moment) {
+        self.is_connected = true;
+        for (section, out) in self.sections.all().iter().zip(&self.outs) {
+            section.carries.iter().for_each(|track| out.may_begin(track, now));
+        }
+        self.say(MediaEvent::Connected);
+    }
+
+    /// More of what one section carries; nothing: what it began with goes on.
+    fn write(
+        &mut self,
+        index: usize,
+        followers: &Followers,
+        batch: &[StreamPacket],
+        context: &mut Context<'_>,
+    ) {
+        let track = self.sections.all().get(index).and_then(|section| section.carries.as_ref());
+        let (Some(track), Some(out)) = (track, self.outs.get_mut(index)) else { return };
+        out.write(track, followers, batch, context);
+        if out.is_joining() && !self.joining.contains(&index) {
+            self.joining.push(index);
+        }
     }
 
     fn wants_picture(&self, ssrc: Option<u32>) {
@@ -542,7 +578,8 @@ impl Role for RoomMember {
                 self.channel_said(said, context.moment);
             }
             RoleEvent::ChannelClose(id) => self.channels.closed(id),
-            RoleEvent::Connected | RoleEvent::Recovered => self.say(MediaEvent::Connected),
+            RoleEvent::Connected => self.connected(context.moment),
+            RoleEvent::Recovered => self.say(MediaEvent::Connected),
             RoleEvent::Trouble => self.say(MediaEvent::Trouble),
             RoleEvent::NotRelayed => {
                 if is_time(&mut self.told_not_relayed, context.moment, NOT_RELAYED) {
@@ -584,15 +621,24 @@ impl Role for RoomMember {
     fn stream(
         &mut self,
         source: Option<StreamId>,
-        _: &Followers,
+        followers: &Followers,
         batch: &[StreamPacket],
         context: &mut Context<'_>,
     ) {
-        let Some(index) = source.and_then(|source| self.places.get(&source)).copied() else { return };
-        let track = self.sections.all().get(index).and_then(|section| section.carries.as_ref());
-        if let (Some(track), Some(out)) = (track, self.outs.get_mut(index)) {
-            out.write(track, batch, context);
+        if !self.is_connected {
+            return;
         }
+        let Some(source) = source else {
+            let joining = std::mem::take(&mut self.joining);
+            return joining.into_iter().for_each(|index| self.write(index, followers, &[], context));
+        };
+        if let Some(index) = self.places.get(&source).copied() {
+            self.write(index, followers, batch, context);
+        }
+    }
+
+    fn due(&self) -> Option<Duration> {
+        (!self.joining.is_empty()).then_some(Replay::STEP)
     }
 
     fn wakes(&self) -> Option<Moment> {

@@ -3,8 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::core::rooms::tracks::{MediaKind, TrackId};
+use crate::core::time::Moment;
+use crate::media::pictures::PICTURES;
+use crate::media::rtp::gop_cache::GopLimits;
+use crate::media::simulcast::layers::Layer;
 use crate::media::stream::StreamId;
 use crate::media::stream_view::StreamView;
 
@@ -21,17 +26,22 @@ struct Inner {
     threads: AtomicU64,
 }
 
+/// Who joins begins with a group of pictures that began this long ago at most: by half as long as who sends them may not be asked again, so that
+/// the next one is under way when this one serves no more.
+pub const BEGIN_WITHIN: Duration = Duration::from_millis(750);
+
+/// What is kept of a track's pictures for that: as long as such a beginning takes to be sent. The payloads are those that are kept for sending
+/// again, within the same bounds.
+pub const GROUPS: GopLimits = GopLimits { packets: 8_192, bytes: 4 << 20, age: Duration::from_secs(1) };
+
 /// Media threads that may have followers: `webrtc.threads` is far lower.
 const MOST_THREADS: usize = 64;
 
 impl Track {
-    /// A track that begins; whoever follows it will need a picture of each layer.
+    /// A track that begins.
     pub fn new(id: StreamId, name: TrackId, kind: MediaKind) -> Track {
-        let view = StreamView::default();
-        if kind == MediaKind::Video {
-            view.want_every_key_frame();
-        }
-        Track(Arc::new(Inner { id, name, kind, view, threads: AtomicU64::new(0) }))
+        let (view, threads) = (StreamView::default(), AtomicU64::new(0));
+        Track(Arc::new(Inner { id, name, kind, view, threads }))
     }
 
     /// Its name within this process.
@@ -52,6 +62,19 @@ impl Track {
     /// What is published of it.
     pub fn view(&self) -> &StreamView {
         &self.0.view
+    }
+
+    /// Somebody will follow it, and lack a picture until then.
+    pub fn will_be_followed(&self, now: Moment) {
+        self.lacks_picture(self.view().rates().best().unwrap_or(Layer::BASE), now);
+    }
+
+    /// Somebody lacks a picture of this layer: one is asked for, unless there was one a moment ago, with which to begin.
+    pub fn lacks_picture(&self, layer: Layer, now: Moment) {
+        let is_fresh = |at: Moment| now.since(at) <= PICTURES;
+        if self.kind() == MediaKind::Video && !self.view().last_key_frame().is_some_and(is_fresh) {
+            self.view().want_key_frame(layer);
+        }
     }
 
     /// A media thread has followers.

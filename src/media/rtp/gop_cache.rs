@@ -23,11 +23,14 @@ pub struct GopLimits {
     pub packets: usize,
     /// Bytes of payload.
     pub bytes: usize,
+    /// Since the group began.
+    pub age: Duration,
 }
 
 impl Default for GopLimits {
+    /// Of whatever age: its source may be one that cannot be asked for another.
     fn default() -> GopLimits {
-        GopLimits { packets: 8_192, bytes: 8 << 20 }
+        GopLimits { packets: 8_192, bytes: 8 << 20, age: Duration::MAX }
     }
 }
 
@@ -53,19 +56,29 @@ pub struct GopCache<P> {
     packets: VecDeque<Cached<P>>,
     bytes: usize,
     frame: u64,
+    began: Moment,
 }
 
 impl<P> GopCache<P> {
     /// An empty cache.
     pub fn new(limits: GopLimits) -> GopCache<P> {
-        GopCache { limits, packets: VecDeque::new(), bytes: 0, frame: 0 }
+        GopCache { limits, packets: VecDeque::new(), bytes: 0, frame: 0, began: Moment::default() }
     }
 
-    /// Takes the source's next packet. `starts_key_frame`: decoding can begin with it.
-    pub fn push(&mut self, sequence: u64, timestamp: u32, bytes: usize, starts_key_frame: bool, packet: P) {
+    /// Takes the source's next packet, which came at `now`. `starts_key_frame`: decoding can begin with it.
+    pub fn push(
+        &mut self,
+        sequence: u64,
+        timestamp: u32,
+        bytes: usize,
+        starts_key_frame: bool,
+        now: Moment,
+        packet: P,
+    ) {
         let newest = self.packets.back().map(|last| (last.sequence, last.timestamp));
         if starts_key_frame && self.packets.front().is_none_or(|first| first.timestamp != timestamp) {
             self.clear();
+            self.began = now;
         } else if newest.is_none() {
             return; // Nothing to begin with yet.
         }
@@ -78,7 +91,8 @@ impl<P> GopCache<P> {
             Some((last, _)) if sequence < last && !self.packets.is_empty() => self.insert_late(cached),
             _ => self.packets.push_back(cached),
         }
-        if self.packets.len() > self.limits.packets || self.bytes > self.limits.bytes {
+        let GopLimits { packets, bytes, age } = self.limits;
+        if self.packets.len() > packets || self.bytes > bytes || now.since(self.began) > age {
             self.clear();
         }
     }
@@ -99,9 +113,20 @@ impl<P> GopCache<P> {
         self.bytes = 0;
     }
 
+    /// Takes the whole group out.
+    pub fn take(&mut self) -> impl Iterator<Item = P> + use<P> {
+        self.bytes = 0;
+        std::mem::take(&mut self.packets).into_iter().map(|cached| cached.packet)
+    }
+
     /// Whether there is nothing to begin with.
     pub fn is_empty(&self) -> bool {
         self.packets.is_empty()
+    }
+
+    /// How long ago the group began; `None`: there is nothing to begin with.
+    pub fn age(&self, now: Moment) -> Option<Duration> {
+        (!self.is_empty()).then(|| now.since(self.began))
     }
 
     /// The last packet.
@@ -301,7 +326,7 @@ mod tests {
     fn ten_seconds() -> GopCache<u64> {
         let mut cache = GopCache::new(GopLimits::default());
         for number in 0..1_800u64 {
-            cache.push(number, (number / 6) as u32 * 3_000, 1_000, number == 0, number);
+            cache.push(number, (number / 6) as u32 * 3_000, 1_000, number == 0, Moment(0), number);
         }
         cache
     }
@@ -309,36 +334,56 @@ mod tests {
     #[test]
     fn a_group_begins_with_its_key_frame_and_goes_with_the_next() {
         let mut cache = GopCache::new(GopLimits::default());
-        cache.push(1, 10, 5, false, ());
+        cache.push(1, 10, 5, false, Moment(0), ());
         assert!(cache.is_empty(), "nothing to begin with");
         for (sequence, key) in [(2, true), (3, false), (4, true)] {
-            cache.push(sequence, 20, 5, key, ());
+            cache.push(sequence, 20, 5, key, Moment(0), ());
         }
         assert_eq!((cache.len(), cache.bytes()), (3, 15), "parameters and first slice of one frame");
-        cache.push(5, 30, 5, false, ());
-        cache.push(6, 40, 5, true, ());
+        cache.push(5, 30, 5, false, Moment(0), ());
+        cache.push(6, 40, 5, true, Moment(0), ());
         assert_eq!((cache.len(), cache.bytes()), (1, 5));
     }
 
     #[test]
     fn a_group_that_is_too_large_is_dropped_until_the_next_key_frame() {
-        for limits in [GopLimits { packets: 10, bytes: 1 << 20 }, GopLimits { packets: 100, bytes: 10_500 }] {
+        let age = Duration::MAX;
+        for limits in
+            [GopLimits { packets: 10, bytes: 1 << 20, age }, GopLimits { packets: 100, bytes: 10_500, age }]
+        {
             let mut cache = GopCache::new(limits);
             for number in 0..50 {
-                cache.push(number, number as u32, 1_000, number == 0, ());
+                cache.push(number, number as u32, 1_000, number == 0, Moment(0), ());
                 assert!(cache.len() <= 10 && cache.bytes() <= 10_500);
             }
             assert!(cache.is_empty() && Replay::begin(&cache, Moment(0), None).is_none());
-            cache.push(50, 50, 1_000, true, ());
+            cache.push(50, 50, 1_000, true, Moment(0), ());
             assert_eq!(cache.len(), 1);
         }
+    }
+
+    #[test]
+    fn a_group_that_is_too_old_is_dropped_until_the_next_key_frame() {
+        let age = Duration::from_secs(1);
+        let mut cache = GopCache::new(GopLimits { age, ..GopLimits::default() });
+        for (sequence, at) in [(0, 5_000), (1, 5_500), (2, 6_000)] {
+            cache.push(sequence, sequence as u32, 10, sequence == 0, Moment(at), ());
+            assert_eq!(cache.age(Moment(at)), Some(Duration::from_millis(at - 5_000)));
+        }
+        cache.push(3, 3, 10, false, Moment(6_001), ());
+        assert_eq!((cache.len(), cache.age(Moment(6_001))), (0, None));
+        cache.push(4, 4, 10, false, Moment(6_002), ());
+        assert!(cache.is_empty(), "nothing to begin with");
+        cache.push(5, 5, 10, true, Moment(6_003), ());
+        assert_eq!(cache.age(Moment(6_103)), Some(Duration::from_millis(100)));
+        assert_eq!((cache.take().count(), cache.len(), cache.bytes()), (1, 0, 0));
     }
 
     #[test]
     fn an_overtaken_packet_takes_its_place() {
         let mut cache = GopCache::new(GopLimits::default());
         for (sequence, timestamp) in [(0, 0), (2, 0), (3, 3_000), (1, 0)] {
-            cache.push(sequence, timestamp, 10, sequence == 0, sequence);
+            cache.push(sequence, timestamp, 10, sequence == 0, Moment(0), sequence);
         }
         let mut replay = Replay::begin(&cache, Moment(0), None).unwrap();
         let sent: Vec<(u64, u32)> =
@@ -373,7 +418,7 @@ mod tests {
             // Meanwhile the source goes on.
             if now.0 % 32 == 0 {
                 for _ in 0..6 {
-                    cache.push(number, (number / 6) as u32 * 3_000, 1_000, false, number);
+                    cache.push(number, (number / 6) as u32 * 3_000, 1_000, false, Moment(0), number);
                     number += 1;
                 }
             }
@@ -399,7 +444,7 @@ mod tests {
         for out in replay.due(&cache, Moment(0)) {
             numbers.push(numbering.number(out.cached.sequence).unwrap());
         }
-        cache.push(1_800, 900_000, 1_000, true, 1_800);
+        cache.push(1_800, 900_000, 1_000, true, Moment(0), 1_800);
         let first = replay.catch_up(&cache).unwrap();
         numbering.jump_to(first);
         assert_eq!(replay.catch_up(&cache), None);

@@ -41,3 +41,28 @@ pub fn refusal(refusal: &Refusal) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_come_later_is_told_when() {
+        for (why, status, seconds) in [
+            (Refusal::Draining, 503, 2),
+            (Refusal::Full, 503, 2),
+            (Refusal::TooFast(Duration::from_millis(1_200)), 429, 2),
+            (Refusal::TooFast(Duration::ZERO), 429, 1),
+        ] {
+            let reply = refusal(&why);
+            assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{reply}");
+            for field in [
+                &format!("Retry-After: {seconds}"),
+                "Access-Control-Allow-Origin: *",
+                "Cache-Control: no-store",
+            ] {
+                assert!(reply.contains(&format!("\r\n{field}\r\n")), "{field} of {reply}");
+            }
+        }
+    }
+}

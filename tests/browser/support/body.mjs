@@ -4,8 +4,8 @@ import { createInterface } from "node:readline";
 import { join } from "node:path";
 import { BUILT } from "./standin.mjs";
 
-/** Starts one at this address. `bodies` is the section of a worker's configuration that finds it. */
-export async function startBody(address) {
+/** Starts one at this address, with fault switches (`BodyFaults`) where these are given. `bodies` is the section of a worker's configuration that finds it. */
+export async function startBody(address, faults) {
     const child = spawn(join(BUILT, "stand-in-body"), [address, "0", "0", "0"], { stdio: ["pipe", "pipe", "inherit"] });
     const exited = new Promise(done => child.on("exit", done));
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
@@ -14,6 +14,13 @@ export async function startBody(address) {
         throw new Error("the body did not start");
     }
     const [http_port, management_port, hydrabody_port] = ready.slice(1).map(Number);
+    if (faults) {
+        child.stdin.write(`${JSON.stringify(faults)}\n`);
+        const said = (await lines.next()).value;
+        if (said !== "ok") {
+            throw new Error(`the body's switches: ${said}`);
+        }
+    }
     return {
         bodies: { http_port, management_port, hydrabody_port },
         events: async () => {

@@ -5,11 +5,10 @@ import { join } from "node:path";
 import { until } from "./browser.mjs";
 import { BUILT } from "./standin.mjs";
 
-/** Runs `hydraneckwebrtc demo` until `stop()`: with the stand-in for moonlight, unless a flag names an engine. */
+/** Runs `hydraneckwebrtc demo` until `stop()`. */
 export async function startDemo(...flags) {
     const program = join(BUILT, "hydraneckwebrtc");
-    const engine = flags.includes("--engine") ? [] : ["--engine", "moonlight"];
-    const child = spawn(program, ["demo", ...engine, ...flags], { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(program, ["demo", ...flags], { stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
     let exited = false;
     child.stdout.on("data", bytes => { output += bytes; });
@@ -38,6 +37,11 @@ export async function startDemo(...flags) {
     }
     demo.origin = new URL(demo.url).origin;
     demo.sessionId = demo.url.match(/\/session\/([0-9a-f]{32})\//)?.[1];
+    return talkTo(demo);
+}
+
+/** Gives what has an `origin`, a `token` and a `sessionId` the API's calls. */
+export function talkTo(demo) {
     demo.api = async (method, path, body) => {
         const headers = { Authorization: `Bearer ${demo.token}`, ...(body ? { "Content-Type": "application/json" } : {}) };
         const reply = await fetch(demo.origin + path, { method, headers, body: body && JSON.stringify(body) });
@@ -61,7 +65,7 @@ export async function startDemo(...flags) {
     return demo;
 }
 
-/** Pids of the children of `pid` that run under this name (`web-server` is our binary under another name). */
+/** Pids of the children of `pid` that run under this name (`web-server` is a link to the stand-in). */
 export function childrenNamed(pid, name) {
     return readdirSync("/proc").filter(entry => /^\d+$/.test(entry)).map(Number).filter(each => {
         try {

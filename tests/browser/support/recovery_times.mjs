@@ -1,8 +1,9 @@
 // Measures recoveries for tests/perf/recovery: the longest time without a moving picture around each kill, and whether the page said so.
 import { closeSharedBrowser, openTab, until, untilPlaying } from "./browser.mjs";
 import { startCoturn } from "./coturn.mjs";
-import { childrenNamed, startDemo } from "./demo.mjs";
+import { childrenNamed } from "./demo.mjs";
 import { connectTwoPeers, untilConnected, untilLoadedAnew } from "./loop.mjs";
+import { startProduct } from "./product.mjs";
 import { startSession } from "./standin.mjs";
 
 const TIMES = Number(process.env.TIMES ?? 10);
@@ -14,20 +15,20 @@ function report(what, times, goal) {
 }
 
 async function processAndStreamer() {
-    const kinds = [["stream process killed", 3_000, demo => childrenNamed(demo.pid, "web-server")],
-        ["streamer killed", 5_000, demo => childrenNamed(demo.pid, "web-server").flatMap(pid => childrenNamed(pid, "streamer"))]];
+    const kinds = [["stream process killed", 3_000, product => childrenNamed(product.pid, "web-server")],
+        ["streamer killed", 5_000, product => childrenNamed(product.pid, "web-server").flatMap(pid => childrenNamed(pid, "streamer"))]];
     for (const [what, goal, victims] of kinds) {
         const times = [];
         for (let time = 0; time < TIMES; time += 1) {
-            const demo = await startDemo();
+            const product = await startProduct();
             const tab = await openTab();
             try {
-                await tab.page.goto(demo.url);
+                await tab.page.goto(product.url);
                 await untilPlaying(tab.page, 30_000);
-                times.push(await untilLoadedAnew(tab.page, () => victims(demo).forEach(pid => process.kill(pid, "SIGKILL"))));
+                times.push(await untilLoadedAnew(tab.page, () => victims(product).forEach(pid => process.kill(pid, "SIGKILL"))));
             } finally {
                 await tab.close();
-                await demo.stop();
+                await product.stop();
             }
         }
         report(what, times, goal);

@@ -15,7 +15,7 @@ export const namespace = (urls, ttl) => ({
 });
 
 /** Addresses of this machine that are not of loopback. What goes to them stays here. */
-const ownAddresses = () => Object.values(networkInterfaces()).flat().filter(one => !one.internal && one.family === "IPv4").map(one => one.address);
+export const ownAddresses = () => Object.values(networkInterfaces()).flat().filter(one => !one.internal && one.family === "IPv4").map(one => one.address);
 
 /** Starts the worker. Without `coturn` there is no relay, and members come directly. */
 export function startRooms({ coturn = null, ttl = 600, host = "127.0.0.1", inside = [], webrtc = {} } = {}) {

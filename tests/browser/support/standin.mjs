@@ -11,6 +11,8 @@ import { playServer } from "./own_server.mjs";
 
 const ROOT = new URL("../../../", import.meta.url).pathname;
 export const BUILT = process.env.BUILT ?? join(ROOT, "target/x86_64-unknown-linux-gnu/debug");
+/** The pages of the stand-in for moonlight-web-stream. */
+export const STATIC = join(ROOT, "tests/support/standins/static");
 const ID = "0123456789abcdef0123456789abcdef";
 const BASE = `/session/${ID}/`;
 
@@ -64,7 +66,7 @@ export async function startSession(overrides = {}, faults = {}) {
     await symlink(join(BUILT, "stand-in-web-server"), join(dir, "install/web-server"));
     await symlink(join(BUILT, "stand-in-streamer"), join(dir, "install/streamer"));
     await writeFile(join(dir, "install/faults.json"), JSON.stringify(faults));
-    await cp(join(ROOT, "src/demo/static"), join(dir, "run/static"), { recursive: true });
+    await cp(STATIC, join(dir, "run/static"), { recursive: true });
     await writeFile(join(dir, "run/server/config.json"), JSON.stringify({
         webrtc: { ice_servers: [{ urls: ["stun:127.0.0.1:19302"] }] },
         web_server: {

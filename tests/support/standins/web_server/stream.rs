@@ -9,7 +9,7 @@
 //!   │◄─ binary frames ───────────│◄─ media ───────────────────────│
 //!   │── "Playing" ──────────────►│── playing ────────────────────►│
 //!   │◄─ DebugLog{ty: "fatal"} ───│  the body refuses the stream, after 12 s; the socket ends 10 s later
-//!   ×  closes                    │── closed ─────────────────────►│  (stays, see `demo::streamer`)
+//!   ×  closes                    │── closed ─────────────────────►│  (stays, see [`crate::streamer`])
 //! ```
 
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ use super::hosts::HostLine;
 use super::sha1::websocket_accept;
 use super::websocket::{Receiver, Sender};
 use super::{Server, log_line, spawn};
-use crate::demo::http::{Connection, Reply, Request};
+use crate::http::{Connection, Reply, Request};
 
 /// Longest piece of media; the clip's are a tenth of it.
 const MAX_PIECE: u32 = 1024 * 1024;
@@ -218,8 +218,7 @@ fn set_up(server: &Server, page: &Page, init: Init, sender: &Sender) -> io::Resu
         debug_log(sender, "failed to start stream because the host was not found", Some("FatalDescription"))?;
         return Ok(false);
     }
-    let title =
-        super::super::body::APPS.iter().find(|(_, id)| *id == init.app_id).map_or("App", |(name, _)| name);
+    let title = crate::body::APPS.iter().find(|(_, id)| *id == init.app_id).map_or("App", |(name, _)| name);
     sender.text(&json!({"UpdateApp": {"app": {"app_id": init.app_id, "title": title}}}).to_string())?;
     debug_log(sender, "Launching Streamer", None)?;
     sender.text(&json!({"Setup": {"ice_servers": server.config.webrtc.ice_servers}}).to_string())?;

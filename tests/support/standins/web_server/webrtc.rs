@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Server, log_line};
-use crate::demo::http::{Reply, Request};
+use crate::http::{Reply, Request};
 
 /// Answers what is asked below `/api/host/stream/webrtc`; `stream` is what follows it.
 pub fn reply(server: &Server, stream: &str, request: &Request, user: &str) -> Reply {

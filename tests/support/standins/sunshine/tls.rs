@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::demo::http::Wire;
+use crate::http::Wire;
 
 const FIRST: [&[u8]; 2] = [include_bytes!("certificate.pem"), include_bytes!("key.pem")];
 const OTHER: [&[u8]; 2] = [include_bytes!("other-certificate.pem"), include_bytes!("other-key.pem")];

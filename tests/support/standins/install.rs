@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-/// File name of the server; our binary acts as the stand-in when started under it.
+/// File name of the server.
 pub const WEB_SERVER: &str = "web-server";
 
 /// File name of the grandchild.
@@ -27,16 +27,11 @@ const PAGES: &[(&str, &str)] = &[
 
 /// Which executables the install points to.
 #[derive(Clone, Debug)]
-pub enum Program {
-    /// The running executable, which calls [`super::run_as`] first thing.
-    ThisExecutable,
-    /// Programs of their own, as the tests build them.
-    Separate {
-        /// The stand-in `web-server`.
-        web_server: PathBuf,
-        /// The stand-in `streamer`.
-        streamer: PathBuf,
-    },
+pub struct Programs {
+    /// The stand-in `web-server`.
+    pub web_server: PathBuf,
+    /// The stand-in `streamer`.
+    pub streamer: PathBuf,
 }
 
 /// An install layout on disk. Not removed on drop: the directory belongs to whoever named it.
@@ -51,19 +46,12 @@ pub struct Install {
 }
 
 /// Writes the layout into `dir`, which is made if it is missing. Existing files of an earlier call are replaced.
-pub fn create(dir: &Path, program: Program) -> io::Result<Install> {
-    let (server_target, streamer_target) = match program {
-        Program::ThisExecutable => {
-            let exe = std::env::current_exe()?;
-            (exe.clone(), exe)
-        }
-        Program::Separate { web_server, streamer } => (web_server, streamer),
-    };
+pub fn create(dir: &Path, programs: &Programs) -> io::Result<Install> {
     fs::create_dir_all(dir)?;
     let install =
         Install { dir: dir.to_path_buf(), web_server: dir.join(WEB_SERVER), streamer: dir.join(STREAMER) };
-    link(&server_target, &install.web_server)?;
-    link(&streamer_target, &install.streamer)?;
+    link(&programs.web_server, &install.web_server)?;
+    link(&programs.streamer, &install.streamer)?;
     write_pages(&dir.join("static"))?;
     Ok(install)
 }
@@ -104,8 +92,10 @@ mod tests {
     #[test]
     fn a_second_install_replaces_the_first() {
         let dir = std::env::temp_dir().join(format!("hydraneckwebrtc-install-{}", std::process::id()));
-        create(&dir, Program::ThisExecutable).expect("first");
-        let install = create(&dir, Program::ThisExecutable).expect("second");
+        let this = std::env::current_exe().expect("this program");
+        let programs = Programs { web_server: this.clone(), streamer: this };
+        create(&dir, &programs).expect("first");
+        let install = create(&dir, &programs).expect("second");
         assert!(install.web_server.exists() && install.streamer.exists());
         assert!(dir.join("static/stream.html").exists());
         fs::remove_dir_all(dir).expect("cleans up");

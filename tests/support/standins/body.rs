@@ -1,4 +1,4 @@
-//! The demo's body: a simulated one ([`super::sunshine`]) where every client counts as paired from the start.
+//! A simulated body ([`crate::sunshine`]) where every client counts as paired from the start.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

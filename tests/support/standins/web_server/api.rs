@@ -11,7 +11,7 @@ use super::hosts::{HostError, HostLine};
 use super::state::Host;
 use super::version::Version;
 use super::{Server, files, pairing, stream, webrtc};
-use crate::demo::http::{Connection, Incoming, Reply, Request, reason};
+use crate::http::{Connection, Incoming, Reply, Request, reason};
 
 const LOGIN_PAGE: &str = "<!DOCTYPE html><html><head><title>Login</title></head><body><form id=\"login\" method=\"post\">\
      <input name=\"name\" placeholder=\"Name\"><input name=\"password\" type=\"password\">\

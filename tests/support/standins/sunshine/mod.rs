@@ -7,7 +7,7 @@
 //! ```
 //!
 //! It keeps the states and waits of the real ones as they were read and measured, not their cryptography: a client
-//! proves its PIN by naming it, and nothing but the management API is encrypted. Owned by the test or the demo that
+//! proves its PIN by naming it, and nothing but the management API is encrypted. Owned by the test that
 //! started it; plain threads, one per port and one per connection, all of which end with it.
 
 use std::io;

@@ -23,7 +23,7 @@ use super::pairing::Pairings;
 use super::record::{Event, Outcome, Record};
 use super::tls::Identities;
 use super::{BodyOptions, serve};
-use crate::demo::web_server::sha1::base64;
+use crate::web_server::sha1::base64;
 
 /// More connections at once are dropped: no test of one body comes near it.
 const MAX_CONNECTIONS: usize = 128;
@@ -135,7 +135,7 @@ impl Shared {
             let waited = shared.changed.wait_timeout_while(state, after, new);
             drop(waited);
             if let Err(error) = shared.come_alive() {
-                log::error!("[demo] the simulated body cannot open its ports: {error}");
+                log::error!("[stand-in] the simulated body cannot open its ports: {error}");
             }
         };
         thread::Builder::new().name("body-start".into()).spawn(wait).map(drop)
@@ -212,7 +212,7 @@ impl Shared {
         let some = |state: &mut State| !state.connections.is_empty();
         let ended = self.changed.wait_timeout_while(self.state(), END_LIMIT, some);
         if ended.is_ok_and(|(_, waited)| waited.timed_out()) {
-            log::error!("[demo] connections of a simulated body did not end within {END_LIMIT:?}");
+            log::error!("[stand-in] connections of a simulated body did not end within {END_LIMIT:?}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::demo::http::{Reply, Request};
+use crate::http::{Reply, Request};
 
 /// Answers a GET or HEAD below the prefix.
 pub fn reply(prefix: &str, path: &str, request: &Request) -> Reply {

@@ -80,7 +80,7 @@ impl Gate {
         // On a listening socket this ends accept() and the listening, and keeps the port.
         let closed = net::shutdown(&self.listener, net::Shutdown::Both);
         if closed.is_err() || open.thread.join().is_err() {
-            log::error!("[demo] cannot close the simulated body's port {}: {closed:?}", self.address);
+            log::error!("[stand-in] cannot close the simulated body's port {}: {closed:?}", self.address);
         }
     }
 }

@@ -10,7 +10,7 @@ use super::pairing::PIN_WINDOW_OPENS;
 use super::record::{Event, Outcome};
 use super::serve::GARBAGE;
 use super::shared::{Shared, State};
-use crate::demo::http::{Reply, Request};
+use crate::http::{Reply, Request};
 
 /// Answers one request.
 pub fn answer(shared: &Arc<Shared>, request: &Request, _: &TcpStream) -> Option<Reply> {
@@ -95,7 +95,7 @@ fn die(shared: &Arc<Shared>) -> Option<Reply> {
     let dying = Arc::clone(shared);
     let spawned = std::thread::Builder::new().name("body-death".into()).spawn(move || dying.die());
     if let Err(error) = spawned {
-        log::error!("[demo] the simulated body cannot die: {error}");
+        log::error!("[stand-in] the simulated body cannot die: {error}");
     }
     None
 }

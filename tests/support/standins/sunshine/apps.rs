@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::demo::body::APPS;
+use crate::body::APPS;
 
 /// The list.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::record::Event;
 use super::serve::GARBAGE;
 use super::shared::Shared;
-use crate::demo::http::{Reply, Request};
+use crate::http::{Reply, Request};
 
 #[derive(Deserialize)]
 struct Launch {

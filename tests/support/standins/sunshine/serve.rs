@@ -9,7 +9,7 @@ use rustls::{ServerConnection, StreamOwned};
 
 use super::shared::{Door, Shared};
 use super::{gamestream, hydrabody, management};
-use crate::demo::http::{Connection, Incoming, Reply, Request, Wire, reason};
+use crate::http::{Connection, Incoming, Reply, Request, Wire, reason};
 
 /// A client that does not read is dropped.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);

@@ -8,7 +8,7 @@ use super::pairing::Stage;
 use super::record::{Event, Outcome};
 use super::serve::GARBAGE;
 use super::shared::{Life, Shared, State};
-use crate::demo::http::{Reply, Request};
+use crate::http::{Reply, Request};
 
 /// How soon a client that left is noticed.
 const LOOK: Duration = Duration::from_millis(50);
@@ -181,7 +181,7 @@ fn app_list(state: &mut State) -> Reply {
     root(&apps)
 }
 
-/// An app that runs already is resumed. A body whose clients are all paired beforehand is the demo's, where nobody
+/// An app that runs already is resumed. A body whose clients are all paired beforehand is one of [`crate::body`], where nobody
 /// closes what runs: nothing does.
 fn launch(state: &mut State, request: &Request, client: &str) -> Reply {
     let asked = request.parameter("appid").and_then(|id| id.parse().ok()).unwrap_or(0);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::state::Host;
-use crate::demo::http::encoded;
+use crate::http::encoded;
 
 /// Connect limit of the real one for a host. It has none for the reply.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
