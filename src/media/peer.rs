@@ -67,11 +67,15 @@ const LEAST_PAUSE: Duration = Duration::from_millis(1);
 /// a rule, has it do so without waking anybody.
 const REPORT_SLACK: Duration = Duration::from_millis(20);
 
+/// The WebRTC state of a viewer whose media we send has reports and checks to make, of a second's pace: they wait so long for a batch to go along with.
+const SLACK: Duration = Duration::from_millis(50);
+
 /// A peer.
 pub struct Peer {
     id: PeerId,
     session: SessionId,
-    rtc: Rtc,
+    /// Apart from the rest, which each batch needs: it takes several pages.
+    rtc: Box<Rtc>,
     role: Box<dyn Role>,
     view: Arc<PeerView>,
     agreement: Option<Agreement>,
@@ -165,7 +169,7 @@ impl Peer {
         let mut peer = Peer {
             id: seed.id,
             session: seed.session,
-            rtc: seed.rtc,
+            rtc: Box::new(seed.rtc),
             role: seed.role,
             view: seed.view,
             agreement: seed.agreement,
@@ -551,6 +555,7 @@ impl Peer {
     ) {
         let moment = io.shared.moment(now);
         self.egress.open(moment, |address| self.consent.proved_until(address));
+        self.egress.expect_turn(now >= self.rtc_wants);
         let mut context = Context {
             rtc: &mut self.rtc,
             bodies: &mut io.bodies,
@@ -627,12 +632,13 @@ impl Peer {
         }
     }
 
-    /// Notes when it wants to be looked at again.
+    /// Notes when it wants to be looked at again. What a viewer's WebRTC state wants to do can wait for the next batch, which makes one turn of two.
     fn plan(&mut self, now: Instant, io: &mut Sockets) {
         let own = io.shared.instant(self.life.next_deadline());
         let own = self.role.due().map_or(own, |pause| own.min(now + pause));
         let own = self.role.wakes().map_or(own, |at| own.min(io.shared.instant(at)));
-        self.wants = self.rtc_wants.min(own).max(now + LEAST_PAUSE);
+        let slack = if self.egress.is_own() && !self.is_member { SLACK } else { Duration::ZERO };
+        self.wants = (self.rtc_wants + slack).min(own).max(now + LEAST_PAUSE);
         self.schedule(io);
     }
 

@@ -285,7 +285,7 @@ fn verdict(
     let thread = median(neck, |one| one.thread_cost);
     println!(
         "{viewers:>7} neck: its media thread alone {thread:.2} µs/packet, {:.2} of the limit (goal {}), {} of the limit at this pace ({} \
-         µs/packet); {:.1} packets a send; {:.0} KiB per viewer (goal {}); the viewers took {:.0} % of a core",
+         µs/packet); {:.1} packets a send; {:.0} KiB per viewer (goal {}), {:.0} without pages of the program; the viewers took {:.0} % of a core",
         thread / rush,
         OWN_GOALS.0,
         ratio(&column(neck, |one| one.thread_cost), paced).show(2),
@@ -293,6 +293,7 @@ fn verdict(
         show.train,
         show.memory,
         OWN_GOALS.1,
+        show.anonymous,
         median(neck, |one| one.crowd),
     );
     if let Some(janus) = janus {

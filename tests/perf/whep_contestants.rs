@@ -51,10 +51,13 @@ pub struct Show {
     pub crowd: Crowd,
     /// Memory that each viewer added, in KiB, when it was last looked at.
     pub memory: f64,
+    /// The part of it that is no page of the program.
+    pub anonymous: f64,
     /// Packets that each of its system calls sent, so far as it says that.
     pub train: f64,
     viewers: usize,
-    idle: f64,
+    /// Before the first came: all, and without the program's pages.
+    idle: (f64, f64),
     epoch: Instant,
     plays: u32,
 }
@@ -110,13 +113,23 @@ impl Show {
     /// Viewers that all see pictures.
     pub fn open(mut contestant: Contestant, viewers: usize, whole: bool) -> Show {
         let epoch = Instant::now();
-        let idle = contestant.memory();
+        let idle = (contestant.memory(), anonymous_memory_of(contestant.pid()));
         let mut crowd = Crowd::start(viewers, epoch, contestant.answers_at(), whole);
         let playing = Generator::start(contestant.to(), GENTLE, 1, epoch);
         (0..viewers).for_each(|_| contestant.admit(&mut crowd));
         assert_eq!(crowd.hear(), "watching");
         drop(playing);
-        Show { contestant, crowd, memory: 0.0, train: f64::NAN, viewers, idle, epoch, plays: 1 }
+        Show {
+            contestant,
+            crowd,
+            memory: 0.0,
+            anonymous: 0.0,
+            train: f64::NAN,
+            viewers,
+            idle,
+            epoch,
+            plays: 1,
+        }
     }
 
     /// Begins to play, as a source that was not heard before.
@@ -131,7 +144,9 @@ impl Show {
             let (datagrams, sends) = neck.sent();
             self.train = datagrams / sends;
         }
-        self.memory = (self.contestant.memory() - self.idle) / self.viewers as f64;
+        let per_viewer = |now: f64, idle: f64| (now - idle) / self.viewers as f64;
+        self.memory = per_viewer(self.contestant.memory(), self.idle.0);
+        self.anonymous = per_viewer(anonymous_memory_of(self.contestant.pid()), self.idle.1);
     }
 }
 
@@ -157,6 +172,13 @@ impl Neck {
         self.helper.say(&json!(offer).to_string());
         serde_json::from_str(&self.helper.hear()).expect("a text")
     }
+}
+
+/// Resident memory of a process that is no page of its program's file, in KiB.
+fn anonymous_memory_of(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(f64::NAN)
 }
 
 struct Nobody;

@@ -5,7 +5,7 @@
 //!                        ▲                              (outbox)
 //!   NACK ─opened here─▶ resend: Recent, one per stream and thread
 //!   what else a peer reports: str0m, which tells of a viewer's NACK in it by a raw event
-//!   SR, SDES, BYE: str0m, which is told of one packet a second and whose RTP goes nowhere
+//!   SR, SDES, BYE: str0m, which is told of a packet about once a second and whose RTP goes nowhere
 //! ```
 //!
 //! Who sends is decided once per peer, at its connection, and never changes: str0m and we have the same key, and the same nonce for two
@@ -49,13 +49,17 @@ pub enum Wish {
 
 /// Who sends a peer's media.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a batch waits for memory: what it needs lies in as few pages as can be"
+)]
 enum Sender {
     /// It is not connected: nobody.
     Undecided,
     /// str0m.
     Str0m,
     /// We do, and read what is reported of it.
-    Own(Box<Ciphers>),
+    Own(Ciphers),
 }
 
 /// What we do with a peer's keys.
@@ -97,6 +101,8 @@ pub struct Egress {
     awaited: Vec<u32>,
     /// str0m was given something, and is to be asked what it makes of it.
     is_touched: bool,
+    /// It is its turn anyway when the batch is written.
+    has_turn: bool,
     /// Its way was said to have changed: str0m knows the new one, and shows it with the next packet.
     is_moved: bool,
 }
@@ -113,6 +119,7 @@ impl Egress {
             frames: Vec::new(),
             awaited: Vec::new(),
             is_touched: false,
+            has_turn: false,
             is_moved: false,
         }
     }
@@ -138,7 +145,7 @@ impl Egress {
         let Some((sealer, opener)) = Sealer::new(key).zip(Opener::new(theirs)) else {
             return Some(Sending::NoKeys);
         };
-        self.sender = Sender::Own(Box::new(Ciphers { sealer, opener }));
+        self.sender = Sender::Own(Ciphers { sealer, opener });
         Some(sending)
     }
 
@@ -223,6 +230,16 @@ impl Egress {
         if let Sender::Own(ciphers) = &self.sender {
             ciphers.sealer.fetch();
         }
+    }
+
+    /// Whether str0m has its turn after this batch whatever is written.
+    pub fn expect_turn(&mut self, has_turn: bool) {
+        self.has_turn = has_turn;
+    }
+
+    /// Whether telling str0m something costs no turn of its own.
+    fn has_turn(&self) -> bool {
+        self.has_turn || self.is_touched
     }
 
     /// str0m was given something.
