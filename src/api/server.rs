@@ -5,7 +5,7 @@
 //!                                       ▲── a lost listener is made anew on another socket ──┘
 //! ```
 //!
-//! See [`crate::api::gate`] for who gets here, and `ARCHITECTURE.md` for why tiny_http must not see more than that. `api-N`
+//! See [`crate::api::gate`] for who gets here, and `docs/design/edge.md` for why tiny_http must not see more than that. `api-N`
 //! threads answer or hand the [`Responder`] to whoever will; they never wait for a session.
 
 use std::fmt;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// `edge.*`: deadlines and caps of every connection. Reasons: `ARCHITECTURE.md`, "The edge".
+/// `edge.*`: deadlines and caps of every connection. Reasons: `docs/design/edge.md`.
 #[derive(Clone, Debug)]
 pub struct Edge {
     /// `edge.threads`: event loops. Default: the number of cores, at most 8.

@@ -43,9 +43,6 @@ use crate::core::limits::descriptors::Plan;
 use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
 use crate::edge::router::{Entrance, Uncounted};
 use crate::edge::{Edge, Listener};
-use crate::front::announcer::{Announcer, Workers};
-use crate::front::metrics::FrontMetrics;
-use crate::front::{self, Certificates, Checker, Updates, listeners};
 use crate::host::activation::{self, Passed};
 use crate::host::clock::Clock;
 use crate::host::crypto::{self, TlsConfig};
@@ -55,6 +52,9 @@ use crate::host::pulse::Pulses;
 use crate::operator::router::OperatorRouter;
 use crate::operator::watch::Operators;
 use crate::outbox::OutboxThread;
+use crate::server::announcer::{Announcer, Workers};
+use crate::server::metrics::FrontMetrics;
+use crate::server::{self, Certificates, Checker, Updates, listeners};
 use dispatch::Dispatcher;
 use fleet_thread::{Ask, FleetThread};
 use jobs::{Bounds, Jobs};
@@ -103,7 +103,7 @@ pub fn run(settings: Settings, origin: &ConfigOrigin) -> Result<(), RunError> {
 
 /// What a controller would meet at its start.
 pub fn preflight(settings: &Settings) -> Preflight {
-    front::preflight::of(settings)
+    server::preflight::of(settings)
 }
 
 /// A running controller.
@@ -134,12 +134,12 @@ pub struct Controller {
 impl Controller {
     /// Starts a controller: sockets, those that were passed or new ones; threads.
     pub fn start(settings: Settings, passed: Vec<Passed>, pulses: &Pulses) -> Result<Controller, RunError> {
-        let plan = front::descriptors(&settings);
+        let plan = server::descriptors(&settings);
         let listeners = listeners::open(&settings, passed)?;
-        let address = front::own_address(&listeners)?;
-        let listens_on = front::shown(&listeners, &settings);
-        let (state, lock) = front::state_directory(&settings)?;
-        let mut secured = front::secure(&settings)?;
+        let address = server::own_address(&listeners)?;
+        let listens_on = server::shown(&listeners, &settings);
+        let (state, lock) = server::state_directory(&settings)?;
+        let mut secured = server::secure(&settings)?;
         let mut certificates = Certificates::open(&settings, &state, &mut secured)?;
         let client = crypto::client_roots(settings.workers.ca_file.as_deref())
             .map_err(|error| RunError(format!("workers.ca_file: {error}")))?;
@@ -151,7 +151,7 @@ impl Controller {
             start_threads(&live, &state, &published, sides, (address.port(), client), (clock, pulses))?;
         let (closing, tokens) = (Arc::new(AtomicBool::new(false)), Arc::new(TokenGuard::default()));
         let metrics = Arc::new(FrontMetrics::of(certificates.view(), &live));
-        let (outbox, outbox_thread) = front::outbox(&state, &live, pulses)?;
+        let (outbox, outbox_thread) = server::outbox(&state, &live, pulses)?;
         let (operators, awake) = Operators::new(live.clone());
         let page_address = page_address(&listeners);
         let service = Arc::new(ControllerService {
@@ -171,12 +171,12 @@ impl Controller {
         });
         let source = service.clone();
         let rooms = RoomRoutes::new(service.rooms(), live.clone(), closing.clone());
-        let api = front::api(&state, &live.get(), service, (&plan, pulses))?;
+        let api = server::api(&state, &live.get(), service, (&plan, pulses))?;
         let router = own_router(rooms, &published, &live, (&api, &fleet), clock);
         let page = Page::start((operators, page_address), (source, awake), &live.get(), pulses)?;
         let router = page.in_front_of(router, &live);
         let run = (&plan, pulses, &metrics.edge);
-        let edge = front::edge(&live.get(), &secured, listeners, Arc::new(router), run)?;
+        let edge = server::edge(&live.get(), &secured, listeners, Arc::new(router), run)?;
         certificates.start(pulses)?;
         let workers = watched(published.clone(), live.clone(), (leadership.clone(), clock));
         let announcer =
@@ -209,7 +209,7 @@ impl Controller {
     /// Starts to look for newer versions. They need not wait for anybody: sessions go on without us.
     fn check_updates(&mut self, pulses: &Pulses) -> Result<(), RunError> {
         let (updates, checker) = &mut self.updates;
-        *checker = Some(front::check_updates(updates, &self.live.get(), || false, pulses)?);
+        *checker = Some(server::check_updates(updates, &self.live.get(), || false, pulses)?);
         Ok(())
     }
 
@@ -243,9 +243,9 @@ impl Page {
         if server.operator_listen == OperatorListen::Nowhere && !server.operator_on_public {
             return Ok(Page { operators, thread: None, address });
         }
-        let beat = front::beat(pulses, "operators", FLEET_SILENCE);
+        let beat = server::beat(pulses, "operators", FLEET_SILENCE);
         let run = operators.clone();
-        let thread = front::thread("operators", STACK, move || run.run(&*source, &awake, &beat))?;
+        let thread = server::thread("operators", STACK, move || run.run(&*source, &awake, &beat))?;
         Ok(Page { operators, thread: Some(thread), address })
     }
 
@@ -337,10 +337,10 @@ fn start_fleet(
     (clock, pulses): (Clock, &Pulses),
 ) -> Result<JoinHandle<()>, RunError> {
     let settings = live.get();
-    let beat = front::beat(pulses, "fleet", FLEET_SILENCE);
+    let beat = server::beat(pulses, "fleet", FLEET_SILENCE);
     let told = (published.clone(), namespaces.clone());
     let fleet = FleetThread::new(&settings, known, (jobs, leadership), told, (clock, beat));
-    front::thread("fleet", STACK, move || fleet.run(&asks))
+    server::thread("fleet", STACK, move || fleet.run(&asks))
 }
 
 fn start_namespaces(
@@ -350,10 +350,10 @@ fn start_namespaces(
     pulses: &Pulses,
 ) -> Result<(NamespaceService, JoinHandle<()>), RunError> {
     let (tell, orders) = Tell::new();
-    let beat = front::beat(pulses, "namespaces", FLEET_SILENCE);
+    let beat = server::beat(pulses, "namespaces", FLEET_SILENCE);
     let service = NamespaceService { registry: registry.clone(), tell };
     let thread = NamespacesThread { registry, files, leadership, client, beat };
-    Ok((service, front::thread("namespaces", STACK, move || thread.run(&orders))?))
+    Ok((service, server::thread("namespaces", STACK, move || thread.run(&orders))?))
 }
 
 /// Starts the thread that asks who leads; without `lease` there is none, and this controller does.
@@ -368,10 +368,10 @@ fn start_lease(
     let tls = crypto::client_of(config).map_err(RunError)?;
     let own_url = config.own_url(&settings, port).unwrap_or_default();
     let etcd = Etcd::new(config.clone(), own_url.clone(), tls);
-    let beat = front::beat(pulses, "lease", LEASE_SILENCE);
+    let beat = server::beat(pulses, "lease", LEASE_SILENCE);
     let store = (etcd, StoredNamespaces::new(live.clone(), namespaces.clone()));
     let (lease, leadership) = LeaseThread::new((config.ttl, own_url), store, fleet.clone(), (clock, beat));
-    let thread = front::thread("lease", STACK, move || lease.run())?;
+    let thread = server::thread("lease", STACK, move || lease.run())?;
     Ok((leadership, Some(thread)))
 }
 
@@ -387,7 +387,7 @@ fn bounds(settings: &Settings, plan: &Plan) -> Bounds {
 fn open_jobs(jobs: &Jobs, settings: &Settings, dispatcher: Dispatcher, pulses: &Pulses) {
     let silence = settings.sessions.create_timeout + DISPATCH_SILENCE_MARGIN;
     let pulses = pulses.clone();
-    jobs.open(move |job| dispatcher.carry_out(job), move |name| front::passing_beat(&pulses, name, silence));
+    jobs.open(move |job| dispatcher.carry_out(job), move |name| server::passing_beat(&pulses, name, silence));
 }
 
 impl Running for Controller {
@@ -423,14 +423,14 @@ impl Running for Controller {
     }
 
     fn finish(&mut self, hurried: bool) {
-        front::last_call(self.edge.as_ref(), hurried);
+        server::last_call(self.edge.as_ref(), hurried);
         // It looks through the API's eyes: nobody asks for changes of namespaces once both are gone.
         self.page.stop();
         self.certificates.stop();
         let _ = self.fleet.send(Ask::Stop);
         self.fleet_thread.take().and_then(|thread| join::within(thread, JOIN_DEADLINE));
         if let Some(edge) = self.edge.take() {
-            front::stop_edge(edge, JOIN_DEADLINE);
+            server::stop_edge(edge, JOIN_DEADLINE);
         }
         if let Some(api) = self.api.take() {
             api.stop();

@@ -43,15 +43,15 @@ use crate::core::ids::SessionId;
 use crate::core::session::reason::EndReason;
 use crate::core::session::status::SessionStatus;
 use crate::core::time::Moment;
-use crate::front;
-use crate::front::certificate_view::CertificateView;
-use crate::front::metrics::{FrontMetrics, RoleFacts};
 use crate::host::clock::{Clock, unix_millis};
 use crate::host::entropy;
 use crate::host::identity_key;
 use crate::isolation;
 use crate::metrics::exposition::Exposition;
 use crate::outbox::Outbox;
+use crate::server;
+use crate::server::certificate_view::CertificateView;
+use crate::server::metrics::{FrontMetrics, RoleFacts};
 
 /// Disputes that one health reply tells in full.
 const MAX_DISPUTES_SHOWN: usize = 20;
@@ -218,7 +218,7 @@ impl ControllerService {
                 "operators_page": self.page_in_words(),
                 "outbox": self.outbox.figures(unix_millis()).shown(),
                 "namespaces": namespaces::in_health(&self.namespaces.registry, admin),
-                "log": front::log_figures(),
+                "log": server::log_figures(),
             },
         });
         let lead = self.leadership.number(now);
@@ -272,7 +272,7 @@ impl ControllerService {
             metrics::write(page, &snapshot, (now, self.jobs.waiting()));
             metrics::write_moves(page, &self.published.moves());
             metrics::write_lease(page, &self.leadership, now);
-            front::metrics::write_outbox(page, &self.outbox);
+            server::metrics::write_outbox(page, &self.outbox);
         };
         self.metrics.answer(call, facts, own)
     }
@@ -508,7 +508,7 @@ fn of_fleet(snapshot: &Snapshot, admin: bool) -> Vec<String> {
         ));
     }
     problems.extend(of_workers(snapshot, admin));
-    problems.extend(front::log_problem().map(str::to_owned));
+    problems.extend(server::log_problem().map(str::to_owned));
     problems.extend(snapshot.keys_trouble.clone());
     match snapshot.disputes.as_slice() {
         [] => {}

@@ -87,7 +87,7 @@ impl BoundDoor {
         let maker = Maker { agent: agent(), base: base.into(), token: token.into(), body };
         let stopping = Arc::new(AtomicBool::new(false));
         let (server, flag, work) = (self.server.clone(), stopping.clone(), maker.clone());
-        let thread = crate::front::thread("demo-door", 512 * 1024, move || serve(&server, &flag, &work))?;
+        let thread = crate::server::thread("demo-door", 512 * 1024, move || serve(&server, &flag, &work))?;
         Ok(Door { maker, stopping, server: self.server, thread: Some(thread) })
     }
 }

@@ -1,4 +1,4 @@
-//! The edge: every byte from outside goes through it. See `ARCHITECTURE.md`, "The edge".
+//! The edge: every byte from outside goes through it. See `docs/design/edge.md`.
 //!
 //! A reverse proxy: event loops (one thread each) over protocol state machines whose pure half is [`http1`].
 //! It owns the listener, all client connections and all connections to upstreams. It never decides where a request

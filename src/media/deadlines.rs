@@ -19,7 +19,12 @@ impl Deadlines {
 
     /// The earliest.
     pub fn next(&self) -> Option<Instant> {
-        self.0.peek().map(|Reverse((at, _))| *at)
+        self.first().map(|(at, _)| at)
+    }
+
+    /// The earliest, with whose it is.
+    pub fn first(&self) -> Option<(Instant, PeerId)> {
+        self.0.peek().map(|Reverse(entry)| *entry)
     }
 
     /// Takes the earliest out if its time has come.

@@ -1,7 +1,10 @@
 //! One peer on its media thread: feeds its WebRTC state, carries out what that asks for, tells its role.
 
+mod reports;
+
 use std::collections::VecDeque;
 use std::fmt;
+use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,15 +12,14 @@ use std::time::{Duration, Instant};
 use str0m::bwe::BweKind;
 use str0m::media::Rid;
 use str0m::net::{Protocol, Receive, Transmit};
-use str0m::rtp::rtcp::Rtcp;
 use str0m::rtp::{RawPacket, Ssrc};
-use str0m::{Candidate, Event, Input, Output, Rtc};
+use str0m::{Candidate, Event, Input, Output, Reason, Rtc};
 
 use crate::core::ids::SessionId;
 use crate::core::rooms::registry::MediaOrder;
 use crate::media::audience::Followers;
 use crate::media::consent::{Consent, Credentials};
-use crate::media::egress::{self, Egress, Feedback, Wish, Withheld};
+use crate::media::egress::{self, Clocks, Egress, Withheld};
 use crate::media::ids::PeerId;
 use crate::media::local_candidates::{LocalCandidates, Transport};
 use crate::media::offer;
@@ -61,11 +63,19 @@ const MAX_AGAIN: usize = 4;
 /// The least a deadline lies ahead: str0m names times that have passed.
 const LEAST_PAUSE: Duration = Duration::from_millis(1);
 
+/// How much later than it asks for the WebRTC state may look for what is missing and report what came: the next packet, which is there by then as
+/// a rule, has it do so without waking anybody.
+const REPORT_SLACK: Duration = Duration::from_millis(20);
+
+/// The WebRTC state of a viewer whose media we send has reports and checks to make, of a second's pace: they wait so long for a batch to go along with.
+const SLACK: Duration = Duration::from_millis(50);
+
 /// A peer.
 pub struct Peer {
     id: PeerId,
     session: SessionId,
-    rtc: Rtc,
+    /// Apart from the rest, which each batch needs: it takes several pages.
+    rtc: Box<Rtc>,
     role: Box<dyn Role>,
     view: Arc<PeerView>,
     agreement: Option<Agreement>,
@@ -88,8 +98,14 @@ pub struct Peer {
     wants: Instant,
     /// When the WebRTC state wants to be asked again.
     rtc_wants: Instant,
+    /// The time that it was told with the last media.
+    rtc_now: Option<Instant>,
+    /// It was given media and has not been asked since what that comes to.
+    is_unsettled: bool,
     /// What we send ourselves.
     egress: Egress,
+    /// Which clocks of what it sends the WebRTC state knows.
+    clocks: Clocks,
     /// Seen since the last datagram was fed: media, an answer to a check.
     took_media: bool,
     answered: bool,
@@ -114,6 +130,15 @@ struct Routed {
 
 /// Whether a peer goes on.
 pub type Verdict = Result<(), Gone>;
+
+/// How far the WebRTC state is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// It has given the packet that it was given.
+    Media,
+    /// It has nothing more to say.
+    Done,
+}
 
 /// What becomes of a datagram that claims to be a peer's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +169,7 @@ impl Peer {
         let mut peer = Peer {
             id: seed.id,
             session: seed.session,
-            rtc: seed.rtc,
+            rtc: Box::new(seed.rtc),
             role: seed.role,
             view: seed.view,
             agreement: seed.agreement,
@@ -167,7 +192,10 @@ impl Peer {
             timer_at: None,
             wants: seed.since,
             rtc_wants: seed.since,
+            rtc_now: None,
+            is_unsettled: false,
             egress: seed.egress,
+            clocks: Clocks::default(),
             took_media: false,
             answered: false,
             answers_again: false,
@@ -250,13 +278,15 @@ impl Peer {
             return Ok(());
         }
         let routed = self.route(arrival.bytes);
+        let is_media = self.is_connected() && datagram::kind(arrival.bytes) == Some(datagram::Kind::Rtp);
+        let input = if is_media { self.in_its_time(input)? } else { input };
         if self.rtc.handle_input(input).is_err() {
             shared.counters.bad.one();
         }
         if datagram::request_transaction(arrival.bytes).is_some() {
             self.egress.note_check(arrival.remote.address);
         }
-        let verdict = self.turn(arrival.at, io);
+        let verdict = if is_media { self.take_packet(arrival.at, io) } else { self.turn(arrival.at, io) };
         if let Some(routed) = routed {
             self.settle_route(routed);
         }
@@ -266,37 +296,39 @@ impl Peer {
         verdict
     }
 
+    fn is_connected(&self) -> bool {
+        self.life.state() != peer_life::State::Connecting
+    }
+
+    /// Media that came in one turn are of one time, and the WebRTC state's timers run once for all of them: it lets them run with whatever it is
+    /// given, unless that is from before its time. So it is told the time, and is given media as if they had come a nanosecond before.
+    fn in_its_time<'d>(&mut self, input: Input<'d>) -> Result<Input<'d>, Gone> {
+        let Input::Receive(at, receive) = input else { return Ok(input) };
+        if self.rtc_now != Some(at) {
+            self.rtc_now = Some(at);
+            self.rtc.handle_input(Input::Timeout(at)).map_err(|_| Gone::Failed)?;
+        }
+        Ok(Input::Receive(at.checked_sub(Duration::from_nanos(1)).unwrap_or(at), receive))
+    }
+
+    /// Takes the packet that the WebRTC state was just given: it holds one at a time. What else that comes to it is asked in [`Peer::settle`].
+    fn take_packet(&mut self, now: Instant, io: &mut Sockets) -> Verdict {
+        if !std::mem::replace(&mut self.is_unsettled, true) {
+            io.unsettled.push(self.id);
+        }
+        self.drain(Until::Media, now, io).map(|_| ())
+    }
+
+    /// Ends a turn in which media came.
+    pub fn settle(&mut self, now: Instant, io: &mut Sockets) -> Verdict {
+        if self.is_unsettled { self.turn(now, io) } else { Ok(()) }
+    }
+
     fn note_heard(&mut self, at: Instant, io: &mut Sockets) -> Verdict {
         let now = io.shared.moment(at);
         self.view.note_heard(now);
         let change = self.life.input(now, peer_life::Event::Heard);
         self.changed(change, at, io)
-    }
-
-    /// What the peer reports of what we send it ourselves: the WebRTC state would take as long for one report as we do for a hundred packets,
-    /// and has no use for it. `None`: it is to read this all the same.
-    fn take_reports(&mut self, arrival: &Datagram<'_>, io: &mut Sockets) -> Option<Verdict> {
-        if !self.egress.is_own() || datagram::kind(arrival.bytes) != Some(datagram::Kind::Rtcp) {
-            return None;
-        }
-        let mut room = Vec::new();
-        let Some(compound) = self.egress.open_reports(arrival.bytes, &mut room) else {
-            io.shared.counters.refused.one();
-            return Some(Ok(()));
-        };
-        let (feedback, lacking) = egress::reports(compound, egress::ntp_now())?;
-        for ssrc in lacking {
-            io.shared.counters.key_frame_requests.one();
-            self.tell(RoleEvent::KeyframeWanted(Some(ssrc)), arrival.at, io);
-        }
-        if feedback != Feedback::default() {
-            self.heed(&feedback, arrival.at, io);
-        }
-        Some(self.note_heard(arrival.at, io).and_then(|()| self.settle_turn(arrival.at, io)))
-    }
-
-    fn heed(&mut self, feedback: &Feedback, now: Instant, io: &mut Sockets) {
-        self.writing(now, io, |role, followers, context| role.feedback(feedback, followers, context));
     }
 
     /// Whether the WebRTC state can count a packet's transport-wide number.
@@ -308,8 +340,7 @@ impl Peer {
     /// A source that the WebRTC state does not know, of a packet that names no section: it is expected in the section that has the
     /// packet's payload type.
     fn route(&mut self, datagram: &[u8]) -> Option<Routed> {
-        let is_connected = self.life.state() != peer_life::State::Connecting;
-        if !is_connected || datagram::kind(datagram) != Some(datagram::Kind::Rtp) {
+        if !self.is_connected() || datagram::kind(datagram) != Some(datagram::Kind::Rtp) {
             return None;
         }
         let route = self.routes.find(datagram)?;
@@ -334,8 +365,7 @@ impl Peer {
 
     /// A handshake that will not come to its end says why in the clear: that is for the log and for the session's owner.
     fn look_for_trouble(&mut self, arrival: &Datagram<'_>, io: &mut Sockets) {
-        let is_connecting = self.life.state() == peer_life::State::Connecting;
-        if !is_connecting || datagram::kind(arrival.bytes) != Some(datagram::Kind::Dtls) {
+        if self.is_connected() || datagram::kind(arrival.bytes) != Some(datagram::Kind::Dtls) {
             return;
         }
         let Some(trouble) = Trouble::of(arrival.bytes).filter(|trouble| self.trouble < Some(*trouble)) else {
@@ -481,6 +511,14 @@ impl Peer {
         self.turn(now, io)
     }
 
+    /// Looks at what the next batch will need, with no result. Memory that is asked for of several peers in a row comes at once; each peer's own work
+    /// would wait for it piece by piece.
+    pub fn fetch(&self) {
+        self.egress.fetch();
+        self.role.fetch();
+        black_box((self.rtc_wants, self.timer_at, self.life.next_deadline()));
+    }
+
     /// Takes more of the stream that it follows, and sends what that comes to in one go: before the next peer's turn, because what was
     /// just encrypted is still near the processor then.
     pub fn stream(
@@ -490,7 +528,19 @@ impl Peer {
         now: Instant,
         io: &mut Sockets,
     ) -> Verdict {
-        self.writing(now, io, |role, followers, context| role.stream(source, followers, batch, context));
+        self.streams(std::iter::once((source, batch)), now, io)
+    }
+
+    /// The same of several streams: what fits goes out in one train.
+    pub fn streams<'p>(
+        &mut self,
+        batches: impl Iterator<Item = (Option<StreamId>, &'p [StreamPacket])>,
+        now: Instant,
+        io: &mut Sockets,
+    ) -> Verdict {
+        self.writing(now, io, |role, followers, context| {
+            batches.for_each(|(source, batch)| role.stream(source, followers, batch, context));
+        });
         let verdict = self.settle_turn(now, io);
         io.send_out();
         verdict
@@ -505,6 +555,7 @@ impl Peer {
     ) {
         let moment = io.shared.moment(now);
         self.egress.open(moment, |address| self.consent.proved_until(address));
+        self.egress.expect_turn(now >= self.rtc_wants);
         let mut context = Context {
             rtc: &mut self.rtc,
             bodies: &mut io.bodies,
@@ -550,9 +601,16 @@ impl Peer {
         false
     }
 
+    /// Whether its entry in the heap for this time is one that nobody has to wake up for: it does not count any more, or the peer wants to be looked
+    /// at later by now.
+    pub fn is_moved(&self, at: Instant) -> bool {
+        self.timer_at != Some(at) || self.wants > at
+    }
+
     /// Carries out everything that the WebRTC state asks for, and notes when it wants to be asked again.
     pub fn turn(&mut self, now: Instant, io: &mut Sockets) -> Verdict {
-        let mut wants = self.drain(now, io)?;
+        self.is_unsettled = false;
+        let mut wants = self.drain(Until::Done, now, io)?;
         for _ in 0..MAX_AGAIN {
             if wants > now {
                 break;
@@ -560,19 +618,27 @@ impl Peer {
             if self.rtc.handle_input(Input::Timeout(now)).is_err() {
                 return Err(Gone::Failed);
             }
-            wants = self.drain(now, io)?;
+            wants = self.drain(Until::Done, now, io)?;
         }
-        self.rtc_wants = wants;
+        self.rtc_wants = wants + self.slack();
         self.plan(now, io);
         Ok(())
     }
 
-    /// Notes when it wants to be looked at again.
+    fn slack(&self) -> Duration {
+        match self.rtc.last_timeout_reason() {
+            Reason::Nack | Reason::Twcc => REPORT_SLACK,
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Notes when it wants to be looked at again. What a viewer's WebRTC state wants to do can wait for the next batch, which makes one turn of two.
     fn plan(&mut self, now: Instant, io: &mut Sockets) {
         let own = io.shared.instant(self.life.next_deadline());
         let own = self.role.due().map_or(own, |pause| own.min(now + pause));
         let own = self.role.wakes().map_or(own, |at| own.min(io.shared.instant(at)));
-        self.wants = self.rtc_wants.min(own).max(now + LEAST_PAUSE);
+        let slack = if self.egress.is_own() && !self.is_member { SLACK } else { Duration::ZERO };
+        self.wants = (self.rtc_wants + slack).min(own).max(now + LEAST_PAUSE);
         self.schedule(io);
     }
 
@@ -583,10 +649,14 @@ impl Peer {
         }
     }
 
-    fn drain(&mut self, now: Instant, io: &mut Sockets) -> Result<Instant, Gone> {
+    /// Carries out what the WebRTC state asks for. When it wants to be asked again; having more to say, now.
+    fn drain(&mut self, until: Until, now: Instant, io: &mut Sockets) -> Result<Instant, Gone> {
         // Most of what goes out in a row goes the same way: it is looked up once.
         let mut last = None;
         loop {
+            if until == Until::Media && self.took_media {
+                return Ok(now);
+            }
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) if self.rtc.is_alive() => return Ok(at),
                 Ok(Output::Timeout(_)) => return Err(Gone::ClosedByPeer),
@@ -677,26 +747,6 @@ impl Peer {
         io.shared.directory.note_check(transaction, Owner { thread: io.index, peer: self.id }, oldest);
     }
 
-    /// What the peer says of how our media arrives.
-    fn feedback(&mut self, rtcp: &Rtcp, now: Instant, io: &mut Sockets) {
-        let lacking = match rtcp {
-            Rtcp::Pli(request) => Some(*request.ssrc),
-            Rtcp::Fir(requests) => requests.reports.iter().next().map(|request| *request.ssrc),
-            _ => None,
-        };
-        if lacking.is_some() {
-            // The WebRTC state tells this only of what it knows, which before the first packet is nothing.
-            io.shared.counters.key_frame_requests.one();
-            return self.tell(RoleEvent::KeyframeWanted(lacking), now, io);
-        }
-        if !self.egress.is_own() {
-            return;
-        }
-        if let Some(feedback) = egress::feedback(rtcp, egress::ntp_now()) {
-            self.heed(&feedback, now, io);
-        }
-    }
-
     fn event(&mut self, event: Event, now: Instant, io: &mut Sockets) -> Verdict {
         let (step, told) = match event {
             Event::Connected => (Some(peer_life::Event::Connected), None),
@@ -718,12 +768,7 @@ impl Peer {
                 (None, Some(RoleEvent::Packet(packet)))
             }
             Event::MediaAdded(media) => (None, Some(RoleEvent::Media(media))),
-            // Who is told of raw feedback has heard of it before: see `feedback`.
-            Event::KeyframeRequest(_) if self.role.sending() == Wish::Own => (None, None),
-            Event::KeyframeRequest(_) => {
-                io.shared.counters.key_frame_requests.one();
-                (None, Some(RoleEvent::KeyframeWanted(None)))
-            }
+            Event::KeyframeRequest(request) => (None, self.picture_wanted(&request, io)),
             Event::RawPacket(packet) => {
                 if let RawPacket::RtcpRx(rtcp) = *packet {
                     self.feedback(&rtcp, now, io);
@@ -873,7 +918,7 @@ impl Peer {
     pub fn say_good_bye(&mut self, why: Gone, now: Instant, io: &mut Sockets) {
         if why != Gone::ClosedByPeer && self.rtc.close().is_ok() {
             // Errors are of no interest any more.
-            let _ = self.drain(now, io);
+            let _ = self.drain(Until::Done, now, io);
         }
         self.tell_end(why, now, io);
     }
@@ -881,8 +926,7 @@ impl Peer {
     /// Tells the role that it is over. The WebRTC state is not asked.
     pub fn tell_end(&mut self, why: Gone, now: Instant, io: &mut Sockets) {
         self.view.stand(Standing::Gone);
-        let is_unfinished = self.life.state() == peer_life::State::Connecting;
-        let why = self.trouble.filter(|_| is_unfinished).map_or(why, Gone::Handshake);
+        let why = self.trouble.filter(|_| !self.is_connected()).map_or(why, Gone::Handshake);
         let mute = why == Gone::NeverConnected && self.consent.asks_in_vain();
         let hint = if mute { "; its address answered none of our checks" } else { "" };
         self.log(&format!("over: {why}{hint}"), now, io);

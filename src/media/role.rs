@@ -20,6 +20,7 @@ use crate::media::member::news::RoomNews;
 use crate::media::mic_sink::MicSink;
 use crate::media::outbox::Outbox;
 use crate::media::rtp::forwarder::StreamPacket;
+use crate::media::rtp::packet::SenderReport;
 use crate::media::rtp::routes::Routes;
 use crate::media::sdp::{IceParameters, Offer, SdpError};
 use crate::media::source::Source;
@@ -113,6 +114,8 @@ pub enum RoleEvent {
     NotRelayed,
     /// The peer's sender report.
     SenderReport(SenderFeedback),
+    /// The same, as a member's report says it.
+    Clock(SenderReport),
     /// What the way to the peer carries, in bit/s.
     Estimate(u64),
     /// Nothing arrives from the peer.
@@ -246,6 +249,9 @@ pub trait Role: Send + fmt::Debug {
         _context: &mut Context<'_>,
     ) {
     }
+
+    /// Looks at what it will need for the next batch: see [`Peer::fetch`](crate::media::peer::Peer::fetch).
+    fn fetch(&self) {}
 
     /// When it wants to go on by itself with the stream that it follows.
     fn due(&self) -> Option<Duration> {

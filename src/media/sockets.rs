@@ -141,6 +141,8 @@ pub struct Sockets {
     pub rooms: Option<Pair>,
     /// What members sent in this round.
     pub news: RoomNews,
+    /// Peers that took media in this round and are to be settled at its end.
+    pub unsettled: Vec<PeerId>,
     /// Connections of ICE-TCP.
     pub tcp: Connections,
     /// Those that turned out to be broken while something was written.
@@ -200,6 +202,7 @@ impl Sockets {
             listeners,
             rooms,
             news: RoomNews::default(),
+            unsettled: Vec::new(),
             broken: Vec::new(),
             own: HashMap::new(),
             outbox: Outbox::default(),

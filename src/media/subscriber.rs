@@ -299,6 +299,11 @@ impl Role for Subscriber {
         self.replay(groups, context);
     }
 
+    fn fetch(&self) {
+        let tracks = self.video.track.iter().chain(&self.audio);
+        tracks.for_each(OutboundTrack::fetch);
+    }
+
     fn due(&self) -> Option<Duration> {
         matches!(self.phase, Phase::Joining(_)).then_some(Replay::STEP)
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!        ┌─▶ wait for a descriptor or the earliest deadline
-//!        │   read commands ─▶ read sockets ─▶ peers ─▶ due deadlines ─▶ pass on, send
+//!        │   read commands ─▶ read sockets ─▶ peers ─▶ pass on ─▶ due deadlines ─▶ send
 //!        └───────────────────────────────────────────────────────────────────┘
 //! ```
 
@@ -62,7 +62,7 @@ pub struct Start {
 /// The thread's state.
 pub struct MediaThread {
     pub(super) io: Sockets,
-    peers: ByPeer<Box<Peer>>,
+    pub(super) peers: ByPeer<Box<Peer>>,
     pub(super) commands: Receiver<Command>,
     /// A command that was looked at while news were told, and comes next.
     pub(super) put_aside: Option<Command>,
@@ -118,8 +118,9 @@ impl MediaThread {
             for event in events.drain(..) {
                 self.on_event(&event);
             }
-            self.run_deadlines();
             self.tell_room_news();
+            self.settle_peers();
+            self.run_deadlines();
             self.tidy_connections(Instant::now());
             self.io.flush();
         }
@@ -129,6 +130,7 @@ impl MediaThread {
     }
 
     fn wait(&mut self, events: &mut Vec<epoll::Event>) {
+        self.move_deadlines();
         let next = self.io.next_deadline();
         let pause = match next {
             _ if self.put_aside.is_some() || !self.commands.is_empty() => Duration::ZERO,
@@ -306,6 +308,11 @@ impl MediaThread {
         }
     }
 
+    /// Whether there is such a peer.
+    pub(super) fn is_here(&self, id: PeerId) -> bool {
+        self.peers.contains_key(&id)
+    }
+
     fn end(&mut self, id: PeerId, why: Gone) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let (io, now) = (&mut self.io, Instant::now());
@@ -324,6 +331,29 @@ impl MediaThread {
         // Whom it counted for hears of its end, unless that is what failed.
         let _ = isolate("the end of a WebRTC peer", || peer.tell_end(Gone::Failed, now, io));
         isolation::discard("what is left of a WebRTC peer", peer.leave(&mut self.io));
+    }
+
+    /// Ends the round for those who took media in it. They are not asked with each packet, because they run through all their timers when asked.
+    fn settle_peers(&mut self) {
+        if self.io.unsettled.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        for id in std::mem::take(&mut self.io.unsettled) {
+            // One that is gone has nothing left to say.
+            if self.is_here(id) {
+                self.with_peer(id, |peer, io| peer.settle(now, io));
+            }
+        }
+    }
+
+    /// Puts entries of peers that want to be looked at later by now where they belong: nobody has to wake up for them.
+    fn move_deadlines(&mut self) {
+        while let Some((at, id)) = self.io.deadlines.first() {
+            let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.is_moved(at)) else { return };
+            self.io.deadlines.pop_due(at);
+            peer.is_due(at, at, &mut self.io);
+        }
     }
 
     fn run_deadlines(&mut self) {
@@ -397,7 +427,7 @@ impl MediaThread {
             }
             Command::Order(peer, order) => {
                 // One that is over hears nothing, and nobody misses that.
-                if self.peers.contains_key(&peer) {
+                if self.is_here(peer) {
                     self.with_peer(peer, |peer, io| peer.obey(order, now, io));
                 }
             }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::core::rooms::tracks::MediaKind;
+use crate::media::member::track::Track;
 use crate::media::rtp::forwarder::StreamPacket;
 use crate::media::shared::Command;
 use crate::media::stream::{News, StreamId};
@@ -12,6 +14,9 @@ use crate::media::thread::MediaThread;
 /// Packets of a stream that are told at once when this thread is behind: about as many as go to a viewer with one system call, and few
 /// enough to stay near the processor until the last viewer has them. More of them cost more each, not less.
 const TOLD_AT_ONCE: usize = 48;
+
+/// Followers whose memory is asked for in a row: as many as a processor waits for at once, and few enough that it is still near when it is used.
+const FETCHED_AT_ONCE: usize = 8;
 
 impl MediaThread {
     /// Takes note of news. Batches of a stream that came while this thread was busy are told as one: the more there is to do, the
@@ -47,15 +52,10 @@ impl MediaThread {
         if self.io.news.due(collects).is_none_or(|due| due > Instant::now()) {
             return;
         }
+        let mut here = Vec::new();
         for (track, batch) in self.io.news.take() {
             let mut shared: Option<Arc<[StreamPacket]>> = None;
-            for thread in track.followers() {
-                if thread == self.io.index {
-                    let now = self.io.shared.moment(Instant::now());
-                    self.io.followers.note_batch(track.id(), &batch, now);
-                    self.gather(track.id(), &batch);
-                    continue;
-                }
+            for thread in track.followers().filter(|thread| *thread != self.io.index) {
                 let news = News::Batch(shared.get_or_insert_with(|| batch.clone().into()).clone());
                 let told = self.io.shared.threads.get(thread);
                 let told = told.map(|line| line.tell(Command::Stream(track.id(), news)));
@@ -63,8 +63,28 @@ impl MediaThread {
                     self.io.shared.counters.dropped.one();
                 }
             }
+            here.push((track, batch));
         }
-        self.tell_news();
+        self.tell_members(here);
+    }
+
+    /// Tells members of this thread what others of it sent, all of it at once: what goes to one of them leaves with as few system calls as can be.
+    fn tell_members(&mut self, mut news: Vec<(Track, Vec<StreamPacket>)>) {
+        // The last datagram of a train may be shorter than the others, and sound is.
+        news.sort_by_key(|(track, _)| track.kind() == MediaKind::Audio);
+        let (now, mut turns) = (Instant::now(), Vec::new());
+        for (place, (track, batch)) in news.iter().enumerate() {
+            self.io.followers.note_batch(track.id(), batch, self.io.shared.moment(now));
+            let peers = self.io.followers.peers(track.id());
+            turns.extend(peers.iter().map(|peer| (*peer, place)));
+        }
+        turns.sort_unstable();
+        for turn in turns.chunk_by(|one, next| one.0 == next.0) {
+            let Some((peer, _)) = turn.first().filter(|(peer, _)| self.is_here(*peer)) else { continue };
+            let batches = turn.iter().filter_map(|(_, place)| news.get(*place));
+            let batches = batches.map(|(track, batch)| (Some(track.id()), batch.as_slice()));
+            self.with_peer(*peer, |peer, io| peer.streams(batches, now, io));
+        }
     }
 
     /// Tells followers what was heard.
@@ -80,6 +100,9 @@ impl MediaThread {
         let (now, mut telling) = (Instant::now(), Telling::default());
         while let Some((place, from)) = telling.turn(self.io.followers.peers(stream).len()) {
             let Some(peer) = self.io.followers.peers(stream).get(place).copied() else { return };
+            if place.is_multiple_of(FETCHED_AT_ONCE) {
+                self.fetch(stream, place);
+            }
             if telling.may_grow()
                 && let Some(more) = self.more_of(stream)
             {
@@ -91,6 +114,12 @@ impl MediaThread {
             // One that went made room for the next in its place.
             telling.told(self.io.followers.peers(stream).get(place) == Some(&peer));
         }
+    }
+
+    /// Has the next followers look at what they will need: of hundreds, nothing is near the processor any more when their next picture comes.
+    fn fetch(&self, stream: StreamId, from: usize) {
+        let next = self.io.followers.peers(stream).iter().skip(from).take(FETCHED_AT_ONCE);
+        next.filter_map(|peer| self.peers.get(peer)).for_each(|peer| peer.fetch());
     }
 
     /// What came of a stream since, if that is what comes next. Anything else has its turn after the news.

@@ -22,62 +22,62 @@ pub fn worker_id(settings: &Settings) -> WorkerId {
 }
 
 /// The answer to a create that was waited for.
-pub fn create_result(card: &SessionHandle, settings: &Settings, failure: Option<&Failure>) -> Answer {
+pub fn create_result(handle: &SessionHandle, settings: &Settings, failure: Option<&Failure>) -> Answer {
     match failure {
         Some(failure) => {
             let (status, error) = (failure.kind.status(), failure.kind.error());
-            let more = json!({"session_id": card.id, "timings": card.read(|view| view.timings)});
+            let more = json!({"session_id": handle.id, "timings": handle.read(|view| view.timings)});
             let answer = Answer::error_with(status, error, failure.detail.clone(), more);
             answer.with(FAULT_FIELD, failure.fault().to_string())
         }
         None => {
-            let timings = Some(card.read(|view| view.timings));
-            Answer::json(201, &Created { timings, ..created(card, settings, None) })
+            let timings = Some(handle.read(|view| view.timings));
+            Answer::json(201, &Created { timings, ..created(handle, settings, None) })
         }
     }
 }
 
 /// The body of a create's answer.
-pub fn created(card: &SessionHandle, settings: &Settings, status: Option<String>) -> Created {
+pub fn created(handle: &SessionHandle, settings: &Settings, status: Option<String>) -> Created {
     Created {
-        session_id: card.id.clone(),
-        stream_url: sessions::link_url(&card.base_url, &card.id),
-        view_url: view_url(card, &card.base_url),
+        session_id: handle.id.clone(),
+        stream_url: sessions::link_url(&handle.base_url, &handle.id),
+        view_url: view_url(handle, &handle.base_url),
         worker_id: worker_id(settings),
         status,
         timings: None,
     }
 }
 
-fn view_url(card: &SessionHandle, base_url: &str) -> Option<String> {
-    card.view_link.as_ref().map(|view| sessions::link_url(base_url, &view.id))
+fn view_url(handle: &SessionHandle, base_url: &str) -> Option<String> {
+    handle.view_link.as_ref().map(|view| sessions::link_url(base_url, &view.id))
 }
 
 /// One session for operators.
-pub fn view(card: &SessionHandle, settings: &Settings, now: Moment, base_url: &str) -> SessionView {
-    let mut view = card.view();
-    if card.is_upgrade_lost() {
+pub fn view(handle: &SessionHandle, settings: &Settings, now: Moment, base_url: &str) -> SessionView {
+    let mut view = handle.view();
+    if handle.is_upgrade_lost() {
         view.warnings.push(UPGRADE_LOST.to_owned());
     }
     view.warnings.extend(view.troubles.iter().map(words_of));
     SessionView {
-        id: card.id.clone(),
+        id: handle.id.clone(),
         worker_id: worker_id(settings),
-        body_ip: card.request.body,
+        body_ip: handle.request.body,
         status: view.status.name().into(),
         reason: view.status.reason(),
-        stream_url: sessions::link_url(base_url, &card.id),
-        view_url: view_url(card, base_url),
-        experience: card.request.experience.clone(),
-        district: card.request.district.clone(),
-        engine: Some(card.request.engine.clone()),
+        stream_url: sessions::link_url(base_url, &handle.id),
+        view_url: view_url(handle, base_url),
+        experience: handle.request.experience.clone(),
+        district: handle.request.district.clone(),
+        engine: Some(handle.request.engine.clone()),
         source: view.source.as_deref().cloned(),
         stream: None,
         log: None,
-        age_seconds: now.since(card.created).as_secs() + card.lived_before_ms() / 1000,
-        connections: card.connected(now),
+        age_seconds: now.since(handle.created).as_secs() + handle.lived_before_ms() / 1000,
+        connections: handle.connected(now),
         restarts: Some(view.restarts),
-        moves: card.copy(),
+        moves: handle.copy(),
         timings: None,
         timeline: None,
         processes: processes(&view),
@@ -93,14 +93,19 @@ pub fn processes(view: &SessionState) -> Option<ProcessesView> {
 }
 
 /// One session for operators, with what there is of its process's log.
-pub fn detailed_view(card: &SessionHandle, settings: &Settings, now: Moment, base_url: &str) -> SessionView {
-    let log = card.read(|view| view.log.clone());
+pub fn detailed_view(
+    handle: &SessionHandle,
+    settings: &Settings,
+    now: Moment,
+    base_url: &str,
+) -> SessionView {
+    let log = handle.read(|view| view.log.clone());
     // A process's own words: the whole id, were it part of them, is cut to what may be shown.
-    let masked = |line: String| line.replace(card.id.expose(), card.id.short());
+    let masked = |line: String| line.replace(handle.id.expose(), handle.id.short());
     let log = log.map(|ends| ends.lines().into_iter().map(masked).collect());
-    let timings = Some(card.read(|view| view.timings)).filter(|timings| timings.total_ms > 0);
-    let timeline = Some(card.timeline());
-    SessionView { log, timings, timeline, ..view(card, settings, now, base_url) }
+    let timings = Some(handle.read(|view| view.timings)).filter(|timings| timings.total_ms > 0);
+    let timeline = Some(handle.timeline());
+    SessionView { log, timings, timeline, ..view(handle, settings, now, base_url) }
 }
 
 /// 503 with a time to come back.

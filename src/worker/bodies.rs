@@ -22,11 +22,11 @@ use crate::config::live::Live;
 use crate::core::ids::{BodyAddr, SessionId};
 use crate::core::records::record;
 use crate::daemon::RunError;
-use crate::front;
 use crate::host::aside;
 use crate::host::clock::{Clock, unix_millis};
 use crate::host::join;
 use crate::host::private_dir::{DirError, PrivateDir};
+use crate::server;
 use crate::worker::kept_pairings::KeptPairings;
 use crate::worker::on_body::Reach;
 use crate::worker::pairing_turns::{PairingTurns, Ticket};
@@ -323,7 +323,7 @@ impl BodiesThread {
     /// Starts it.
     pub fn start(bodies: Arc<Bodies>) -> Result<BodiesThread, RunError> {
         let (alive, stop) = crossbeam_channel::bounded(0);
-        let thread = front::thread("bodies", STACK, move || bodies.run(&stop))?;
+        let thread = server::thread("bodies", STACK, move || bodies.run(&stop))?;
         Ok(BodiesThread { alive, thread })
     }
 

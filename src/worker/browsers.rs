@@ -73,12 +73,12 @@ impl WorkerService {
 
     /// Whether what a page sends for this session is taken: not too often, with a body of one of these types (none: without a
     /// body), from the same site.
-    pub fn admit_browser(&self, call: &Call, card: &SessionHandle, types: &[&str]) -> Result<(), Answer> {
-        self.admit_pace(call, &card.id)?;
+    pub fn admit_browser(&self, call: &Call, handle: &SessionHandle, types: &[&str]) -> Result<(), Answer> {
+        self.admit_pace(call, &handle.id)?;
         let settings = self.live.get();
         let controllers = settings.controller.iter().flat_map(|link| link.all());
         let urls: Vec<&str> =
-            controllers.chain(settings.server.public_url.as_deref()).chain([&*card.base_url]).collect();
+            controllers.chain(settings.server.public_url.as_deref()).chain([&*handle.base_url]).collect();
         let own = OwnNames { urls: &urls, proxies: &settings.server.trusted_proxies };
         auth::check_browser_call(call, own, types)
     }

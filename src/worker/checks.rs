@@ -29,7 +29,7 @@ pub struct Checks {
     /// Where sessions' directories are.
     pub data_dir: Arc<DataDir>,
     /// What became of sessions.
-    pub board: Arc<SessionRegistry>,
+    pub registry: Arc<SessionRegistry>,
 }
 
 impl Checks {
@@ -39,7 +39,7 @@ impl Checks {
         let everything = self.of_everything();
         let found = everything.into_iter().map(|reason| Hindrance::new(Stops::Everything, &reason));
         let moonlight = of_moonlight(&settings);
-        let failing = failing(&self.board).map(|reason| Hindrance::new(Stops::Nothing, &reason));
+        let failing = failing(&self.registry).map(|reason| Hindrance::new(Stops::Nothing, &reason));
         found.chain(moonlight).chain(failing).collect()
     }
 
@@ -101,10 +101,10 @@ fn not_executable(path: &Path) -> Option<String> {
 }
 
 /// Whether the last creates failed for reasons of this worker.
-fn failing(board: &SessionRegistry) -> Option<String> {
-    let mut cards = board.all();
-    cards.sort_by_key(|card| std::cmp::Reverse(card.created));
-    let outcomes = cards.iter().filter_map(|card| outcome(card));
+fn failing(registry: &SessionRegistry) -> Option<String> {
+    let mut handles = registry.all();
+    handles.sort_by_key(|handle| std::cmp::Reverse(handle.created));
+    let outcomes = handles.iter().filter_map(|handle| outcome(handle));
     let failures: Vec<String> = outcomes.map_while(|failure| failure).collect();
     let count = u32::try_from(failures.len()).unwrap_or(u32::MAX);
     let last = failures.first().filter(|_| count >= FAILURES_BEFORE_PAUSE)?;
@@ -112,8 +112,8 @@ fn failing(board: &SessionRegistry) -> Option<String> {
 }
 
 /// How a create went: `Some(None)`: well; `None`: nobody knows, or it was not for this worker's reasons.
-fn outcome(card: &SessionHandle) -> Option<Option<String>> {
-    card.read(|view| match (&view.failure, view.ended_as()) {
+fn outcome(handle: &SessionHandle) -> Option<Option<String>> {
+    handle.read(|view| match (&view.failure, view.ended_as()) {
         (Some(failure), _) => {
             let own = failure.fault() == Fault::Worker || failure.kind == FailureKind::StreamProcess;
             let first_line = failure.detail.lines().next().unwrap_or_default();

@@ -104,7 +104,7 @@ fn permit(asked: &Grant, kept: &[PathBuf]) -> Result<(), PathBuf> {
 fn warn(given: &SessionContext, path: &Path, exposed: &Path, advice: &str) {
     log::warn!(
         "[session {}] its process does not get {}, because of {}: {advice}",
-        given.card.id,
+        given.handle.id,
         path.display(),
         exposed.display()
     );

@@ -1,6 +1,6 @@
 //! What a session's page is told as it happens (`GET /session/{id}/_neck/events`): status, drain, end.
 //!
-//! Said into the card's feeds by the owners: the session's supervisor and, for drains, the `cleanup` thread. The edge holds
+//! Said into the handle's feeds by the owners: the session's supervisor and, for drains, the `cleanup` thread. The edge holds
 //! the streams.
 
 use std::time::Duration;
@@ -57,7 +57,7 @@ pub fn tell_drain(feed: &EventChannel, left: Option<Duration>) {
 /// The stream of a session that has not ended: it begins with how things stand.
 pub fn follow(visit: &Visit, drain_until: Option<Moment>, now: Moment) -> Follow {
     visit.feed().follow(|| {
-        let status = visit.card.read(|view| standing(view.status, view.restarts, &view.troubles));
+        let status = visit.handle.read(|view| standing(view.status, view.restarts, &view.troubles));
         let mut greeting = format!("retry: {RETRY_MS}\n\n{}", event_channel::event("status", &status));
         if let Some(until) = drain_until {
             greeting.push_str(&event_channel::event("draining", &draining(Some(until.since(now)))));

@@ -87,7 +87,7 @@ impl Gate {
         &self,
         request: &Request<'_>,
         path: &str,
-        card: &Arc<SessionHandle>,
+        handle: &Arc<SessionHandle>,
         view: &SessionState,
     ) -> Result<Passage, Reply> {
         let ids = view.page.as_deref().and_then(StreamIds::of_page);
@@ -95,16 +95,16 @@ impl Gate {
         let full = self.live.get().sessions.child_api == ChildApi::Full;
         let kind = match full {
             true => child_api::kind_of(&asked),
-            false => child_api::judge(&asked, ids).map_err(|why| self.refuse(request, path, card, why))?,
+            false => child_api::judge(&asked, ids).map_err(|why| self.refuse(request, path, handle, why))?,
         };
         if kind == Kind::Read {
             return Ok(Passage { tunnels: None, screen: None });
         }
         if ids.is_none() && !full {
-            return Err(self.refuse(request, path, card, "the session has no stream yet"));
+            return Err(self.refuse(request, path, handle, "the session has no stream yet"));
         }
         let screen = SessionScreen {
-            card: card.clone(),
+            handle: handle.clone(),
             live: self.live.clone(),
             refusals: self.refusals.clone(),
             network: request.network,
@@ -112,30 +112,30 @@ impl Gate {
             bodies: kind == Kind::Signalling,
         };
         let tunnels = match kind == Kind::Socket && request.upgrade {
-            true => Some(self.socket(request, card)?),
+            true => Some(self.socket(request, handle)?),
             false => None,
         };
         Ok(Passage { tunnels, screen: Some(Arc::new(screen)) })
     }
 
-    fn refuse(&self, request: &Request<'_>, path: &str, card: &SessionHandle, why: &'static str) -> Reply {
+    fn refuse(&self, request: &Request<'_>, path: &str, handle: &SessionHandle, why: &'static str) -> Reply {
         let what = format!("{} {} of {}: {why}", shown(request.method), shown(path), request.client);
-        self.refusals.tell(&card.id, request.network, &what);
+        self.refusals.tell(&handle.id, request.network, &what);
         Reply::error(403, "forbidden", why)
     }
 
     fn socket(
         &self,
         request: &Request<'_>,
-        card: &Arc<SessionHandle>,
+        handle: &Arc<SessionHandle>,
     ) -> Result<Arc<dyn TunnelWatch>, Reply> {
-        let taken = card.sockets.fetch_add(1, Ordering::AcqRel);
-        let tunnel = Tunnel::of(card.clone(), self.refusals.clock);
-        let socket = Arc::new(OpenSocket { card: card.clone(), tunnel });
+        let taken = handle.sockets.fetch_add(1, Ordering::AcqRel);
+        let tunnel = Tunnel::of(handle.clone(), self.refusals.clock);
+        let socket = Arc::new(OpenSocket { handle: handle.clone(), tunnel });
         if taken < MAX_SOCKETS {
             return Ok(socket);
         }
-        self.refusals.tell(&card.id, request.network, &"a WebSocket more than a session may have at once");
+        self.refusals.tell(&handle.id, request.network, &"a WebSocket more than a session may have at once");
         let words = "the session has as many connections as it may; close some of its pages";
         Err(Reply::over_limit(429, words, "sockets_per_session", Duration::from_secs(1)))
     }
@@ -153,7 +153,7 @@ fn shown(text: &str) -> String {
 
 /// A place among [`MAX_SOCKETS`], from the request to the end of its tunnel.
 struct OpenSocket {
-    card: Arc<SessionHandle>,
+    handle: Arc<SessionHandle>,
     tunnel: Tunnel,
 }
 
@@ -169,13 +169,13 @@ impl TunnelWatch for OpenSocket {
 
 impl Drop for OpenSocket {
     fn drop(&mut self) {
-        self.card.sockets.fetch_sub(1, Ordering::AcqRel);
+        self.handle.sockets.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 /// Judges the signalling of one request or socket.
 struct SessionScreen {
-    card: Arc<SessionHandle>,
+    handle: Arc<SessionHandle>,
     live: Arc<Live>,
     refusals: Arc<Refusals>,
     network: Option<IpAddr>,
@@ -187,7 +187,7 @@ impl SessionScreen {
     fn judged(&self, judge: impl FnOnce(&Rules<'_>) -> Verdict) -> Verdict {
         let settings = self.live.get();
         let servers = || {
-            let list = ice::for_browser(&settings, &self.card.id, clock::unix_millis() / 1000);
+            let list = ice::for_browser(&settings, &self.handle.id, clock::unix_millis() / 1000);
             Value::Array(list.servers.iter().map(child_config::ice_server).collect())
         };
         let rules =
@@ -210,7 +210,7 @@ impl Screening for SessionScreen {
     }
 
     fn ice_links(&self) -> Vec<String> {
-        let list = ice::for_browser(&self.live.get(), &self.card.id, clock::unix_millis() / 1000);
+        let list = ice::for_browser(&self.live.get(), &self.handle.id, clock::unix_millis() / 1000);
         let links = list.servers.iter().flat_map(|server| {
             let credential = server.credential.as_ref().map(|credential| credential.expose());
             server
@@ -222,7 +222,7 @@ impl Screening for SessionScreen {
     }
 
     fn refused(&self, what: &dyn Display) {
-        self.refusals.tell(&self.card.id, self.network, &format_args!("signalling: {what}"));
+        self.refusals.tell(&self.handle.id, self.network, &format_args!("signalling: {what}"));
     }
 }
 

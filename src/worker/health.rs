@@ -13,9 +13,6 @@ use crate::config::live::Live;
 use crate::core::fingerprint::Fingerprint;
 use crate::core::fleet::wire::Hindrance;
 use crate::engine::moonlight::installed::Installed;
-use crate::front;
-use crate::front::certificate_view::CertificateView;
-use crate::front::metrics::FrontMetrics;
 use crate::host::clock::{self, Clock};
 use crate::host::disk;
 use crate::host::process;
@@ -24,6 +21,9 @@ use crate::host::wireguard::WireGuard;
 use crate::isolation;
 use crate::media::Media;
 use crate::outbox::Outbox;
+use crate::server;
+use crate::server::certificate_view::CertificateView;
+use crate::server::metrics::FrontMetrics;
 use crate::worker::answers;
 use crate::worker::checks::Checks;
 use crate::worker::fence::LeaseFence;
@@ -70,7 +70,7 @@ pub struct Health {
     /// The settings, as of the last reload.
     pub live: Arc<Live>,
     /// Sessions.
-    pub board: Arc<SessionRegistry>,
+    pub registry: Arc<SessionRegistry>,
     /// Its own state.
     pub flags: Arc<Flags>,
     /// What can be checked before a create fails by it.
@@ -78,7 +78,7 @@ pub struct Health {
     /// Where state is kept.
     pub state_dir: PathBuf,
     /// What is remembered of sessions.
-    pub chronicle: Arc<SessionStore>,
+    pub store: Arc<SessionStore>,
     /// Records, ratings and events on their way.
     pub outbox: Outbox,
     /// Where WireGuard shows.
@@ -119,10 +119,10 @@ impl Health {
         if disk::is_full(&self.state_dir) {
             problems.push("the disk of server.state_dir is full, or nearly: free some space, else ratings are refused and records wait in memory");
         }
-        if self.chronicle.owing() > 0 {
+        if self.store.owing() > 0 {
             problems.push("records of sessions wait in memory, because the disk of server.state_dir or the outbox takes nothing");
         }
-        problems.extend(front::log_problem());
+        problems.extend(server::log_problem());
         problems.extend(self.outbox.figures(clock::unix_millis()).problems(&self.live.get().outbox));
         problems
     }
@@ -163,8 +163,8 @@ impl Health {
         let wireguard = self.wireguard.is_there();
         let problems = self.all_problems(wireguard, &self.checks.hindrances(), reads);
         let settings = self.live.get();
-        let live = self.board.live();
-        let sessions: Vec<Value> = live.iter().map(|card| self.session(card, admin)).collect();
+        let live = self.registry.live();
+        let sessions: Vec<Value> = live.iter().map(|handle| self.session(handle, admin)).collect();
         let uptime = self.clock.now().0 / 1000;
         // Their URLs are for operators.
         let controllers = if reads { self.standing.shown() } else { Value::Null };
@@ -191,7 +191,7 @@ impl Health {
                 "wrong_tokens": self.tokens.count(),
                 "certificate": self.certificate.report(),
                 "update": self.metrics.updates.shown(reads),
-                "log": front::log_figures(),
+                "log": server::log_figures(),
                 "hardening": hardening(settings.sessions.confine),
                 "stream_process": self.installed.shown(),
                 "outbox": self.outbox.figures(clock::unix_millis()).shown(),
@@ -204,25 +204,25 @@ impl Health {
         Answer::json(if readiness && !ready { 503 } else { 200 }, &body)
     }
 
-    fn session(&self, card: &SessionHandle, admin: bool) -> Value {
-        let view = card.view();
+    fn session(&self, handle: &SessionHandle, admin: bool) -> Value {
+        let view = handle.view();
         // A clip of ours has neither process nor directory: its thread is us.
-        let ours = card.request.engine == DEMO_ENGINE;
+        let ours = handle.request.engine == DEMO_ENGINE;
         let alive = view.process.is_some_and(|(pid, start)| process::is_alive(pid, start));
-        let inside = if card.is_proxied() { "server" } else { "engine" };
+        let inside = if handle.is_proxied() { "server" } else { "engine" };
         json!({
-            "id": if admin { card.id.expose() } else { card.id.short() },
-            "body_ip": card.request.body,
+            "id": if admin { handle.id.expose() } else { handle.id.short() },
+            "body_ip": handle.request.body,
             "status": view.status.name(),
-            "engine": card.request.engine,
+            "engine": handle.request.engine,
             "process_alive": alive || ours && view.open,
             "data_directory_ok": ours || view.directory.as_ref().is_some_and(|path| path.join(inside).is_dir()),
-            "active_connections": card.connected(self.clock.now()),
-            "age": duration_text(self.clock.now().since(card.created).as_secs()),
+            "active_connections": handle.connected(self.clock.now()),
+            "age": duration_text(self.clock.now().since(handle.created).as_secs()),
             "restarts": view.restarts,
             "processes": answers::processes(&view),
             "source": view.source,
-            "stream": figures::of(&self.media, &card.id),
+            "stream": figures::of(&self.media, &handle.id),
         })
     }
 }

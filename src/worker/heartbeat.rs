@@ -67,7 +67,7 @@ pub struct Pulse {
     /// Signs them, and where the rest of our identity is kept.
     pub signer: Arc<(IdentityKey, IdentityFile)>,
     /// Takes the controller's orders.
-    pub roster: Sender<Order>,
+    pub sessions: Sender<Order>,
     /// The port we listen on.
     pub port: u16,
     /// Which of the controllers this one is for.
@@ -254,7 +254,7 @@ impl Pulse {
         let hindrances = self.health.checks.hindrances();
         let well = self.health.all_problems(wireguard, &hindrances, false).is_empty();
         let allowed = &settings.sessions.allowed_bodies;
-        let sessions = self.health.board.all().iter().map(|card| self.brief(card)).collect();
+        let sessions = self.health.registry.all().iter().map(|handle| self.brief(handle)).collect();
         Heartbeat {
             worker_id: answers::worker_id(&settings),
             generation: stamp.generation,
@@ -277,7 +277,7 @@ impl Pulse {
             allowed_bodies: (allowed.len() <= MAX_NETWORKS).then(|| allowed.clone()),
             drain_left_ms: self
                 .health
-                .board
+                .registry
                 .drain_until()
                 .map(|until| millis(until.since(self.health.clock.now()))),
             sessions,
@@ -286,24 +286,24 @@ impl Pulse {
         }
     }
 
-    fn brief(&self, card: &SessionHandle) -> SessionBrief {
+    fn brief(&self, handle: &SessionHandle) -> SessionBrief {
         let now = self.health.clock.now();
-        let view = card.view();
+        let view = handle.view();
         SessionBrief {
-            id: card.id.clone(),
-            body: card.request.body,
+            id: handle.id.clone(),
+            body: handle.request.body,
             status: SessionStatus::from(view.status),
             reason: view.ended_as(),
-            started_ms_ago: millis(now.since(card.created)).saturating_add(card.lived_before_ms()),
-            connections: card.connected(now),
-            experience: card.request.experience.clone(),
-            district: card.request.district.clone(),
-            age_ms: card.age(now),
-            view_id: card.view_link.as_ref().map(|view| view.id.clone()),
+            started_ms_ago: millis(now.since(handle.created)).saturating_add(handle.lived_before_ms()),
+            connections: handle.connected(now),
+            experience: handle.request.experience.clone(),
+            district: handle.request.district.clone(),
+            age_ms: handle.age(now),
+            view_id: handle.view_link.as_ref().map(|view| view.id.clone()),
             fault: view.failure.as_ref().map(Failure::fault),
-            copy: card.copy(),
-            movable: card.is_movable(),
-            facts: facts(card, &view),
+            copy: handle.copy(),
+            movable: handle.is_movable(),
+            facts: facts(handle, &view),
         }
     }
 
@@ -334,7 +334,7 @@ impl Pulse {
         }
         let before = self.health.flags.drain_wished.swap(reply.draining, Ordering::AcqRel);
         if before != reply.draining {
-            let _ = self.roster.send(Order::Drain(reply.draining));
+            let _ = self.sessions.send(Order::Drain(reply.draining));
             match reply.draining {
                 true => rooms::drain(&self.health.rooms, self.health.live.get().drain_timeout),
                 false => self.health.rooms.resume(),
@@ -344,7 +344,7 @@ impl Pulse {
         for order in reply.end {
             let (session, reason) = (&order.session_id, order.reason);
             log::info!(session:%, reason:%; "[heartbeat] the controller ends session {session} as {reason}");
-            let _ = self.roster.send(match reason {
+            let _ = self.sessions.send(match reason {
                 EndReason::Moved => Order::MovedAway(order.session_id, order.copy.unwrap_or_default()),
                 reason => Order::End(order.session_id, reason, Box::new(|| ())),
             });
@@ -412,13 +412,13 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// What operators see of a session in the controller's list.
-fn facts(card: &SessionHandle, view: &SessionState) -> SessionFacts {
+fn facts(handle: &SessionHandle, view: &SessionState) -> SessionFacts {
     let failure = view.failure.as_ref().map(|failure| failure.detail.clone());
     let trouble = view.troubles.last().map(words_of).or_else(|| view.warnings.last().cloned()).or(failure);
     SessionFacts {
-        engine: Some(fitting_text(&card.request.engine)),
-        mic: card.mic.is_there(),
-        interruptions: card.interruptions(),
+        engine: Some(fitting_text(&handle.request.engine)),
+        mic: handle.mic.is_there(),
+        interruptions: handle.interruptions(),
         warning: trouble.as_deref().map(fitting_text),
     }
 }

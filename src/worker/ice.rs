@@ -53,7 +53,7 @@ impl IceList {
 /// What a page gets now. The one place that mints for whoever has a link of a session: only while the session lives, and no
 /// more often than its page may ask.
 fn for_page(service: &WorkerService, call: &Call, visit: &Visit) -> Result<IceList, Answer> {
-    if !visit.card.is_live() {
+    if !visit.handle.is_live() {
         return Err(sessions::unknown());
     }
     service.admit_pace(call, &visit.id)?;
@@ -63,7 +63,8 @@ fn for_page(service: &WorkerService, call: &Call, visit: &Visit) -> Result<IceLi
 /// What stands in the page's script. The script is there after the end, too, and for pages that ask too often: without
 /// credentials.
 pub fn for_script(service: &WorkerService, call: &Call, visit: &Visit) -> IceList {
-    for_page(service, call, visit).unwrap_or_else(|_| IceList::none(visit.card.is_live().then_some(ASK_SOON)))
+    for_page(service, call, visit)
+        .unwrap_or_else(|_| IceList::none(visit.handle.is_live().then_some(ASK_SOON)))
 }
 
 /// What a browser gets that came by this link of a session, at `unix_now` (seconds since 1970).

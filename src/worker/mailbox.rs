@@ -17,7 +17,7 @@ pub type WhenOver = Box<dyn FnOnce() + Send>;
 
 /// What a supervisor can be told.
 pub enum Message {
-    /// A tunnel or a viewer came or went, a page beat, or a request came: the card knows what is now.
+    /// A tunnel or a viewer came or went, a page beat, or a request came: the handle knows what is now.
     Connections,
     /// End, and say when it is done.
     End(EndReason, Option<WhenOver>),

@@ -6,10 +6,10 @@ use crate::api::reply::Answer;
 use crate::api::server::Call;
 use crate::config::settings::Role;
 use crate::core::session::status::SessionStatus;
-use crate::front::{self, metrics::RoleFacts};
 use crate::host::disk;
 use crate::metrics::exposition::Exposition;
 use crate::metrics::table as t;
+use crate::server::{self, metrics::RoleFacts};
 use crate::worker::health::Health;
 
 /// The answer to a scrape.
@@ -28,18 +28,19 @@ pub fn answer(health: &Health, call: &Call) -> Answer {
         write_host(page, health, (wireguard, hindered));
         write_media(page, health);
         write_rooms(page, health);
-        front::metrics::write_outbox(page, &health.outbox);
-        page.value(&t::RECORDS_OWED, health.chronicle.owing());
+        server::metrics::write_outbox(page, &health.outbox);
+        page.value(&t::RECORDS_OWED, health.store.owing());
     })
 }
 
 fn write_sessions(page: &mut Exposition, health: &Health) {
-    let live = health.board.live();
-    let states: Vec<SessionStatus> = live.iter().map(|card| card.read(|view| view.status.into())).collect();
+    let live = health.registry.live();
+    let states: Vec<SessionStatus> =
+        live.iter().map(|handle| handle.read(|view| view.status.into())).collect();
     let of = |status: &SessionStatus| states.iter().filter(|state| *state == status).count();
     page.values(&t::SESSIONS, SessionStatus::OF_WORKERS.iter().map(|status| ([status.name()], of(status))));
     page.value(&t::SESSIONS_MAX, health.live.get().sessions.max);
-    let counters = &health.chronicle.counters;
+    let counters = &health.store.counters;
     page.tally(&t::SESSIONS_CREATED, &counters.created);
     page.tally(&t::SESSIONS_ENDED, &counters.ended);
     page.value(&t::SESSION_RESTARTS, counters.restarts.get());

@@ -33,7 +33,7 @@ use crate::worker::service::WorkerService;
 /// What a page that finds no room is told to wait.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// A session's microphone, on its card.
+/// A session's microphone, on its handle.
 #[derive(Debug, Default)]
 pub struct MicSlot(Mutex<Slot>);
 
@@ -99,33 +99,33 @@ enum Patch {
 
 /// `POST /session/{id}/mic/offer`
 pub fn offer(service: &WorkerService, call: &Call) -> Answer {
-    let card = match admit(service, call) {
-        Ok(card) => card,
+    let handle = match admit(service, call) {
+        Ok(handle) => handle,
         Err(refusal) => return refusal,
     };
-    if card.read(|view| view.page.is_none()) {
+    if handle.read(|view| view.page.is_none()) {
         return Answer::error(409, "session is not ready", "the stream is still starting").retry_after(PAUSE);
     }
     let Some(body) = offer_body(&call.body) else { return malformed() };
     let port = service.live.get().bodies.mic_port;
-    let body_address = SocketAddr::new(card.request.body.ip(), port);
+    let body_address = SocketAddr::new(handle.request.body.ip(), port);
     let [a, b, c, d, ..] = entropy::bytes::<16>();
     let role = Box::new(Mic::new(body_address, u32::from_be_bytes([a, b, c, d])));
     let offer = match Offer::read(&body.sdp) {
         Ok(offer) => offer,
         Err(error) => return refuse_sdp(&error),
     };
-    let wanted = Wanted { session: card.id.clone(), role, offer };
+    let wanted = Wanted { session: handle.id.clone(), role, offer };
     match service.media.offer_from(browsers::network(call, &service.live.get()), wanted) {
-        Ok(accepted) => take(service, &card, accepted),
+        Ok(accepted) => take(service, &handle, accepted),
         Err(refused) => refuse_offer(&refused),
     }
 }
 
 /// The session may have ended while its offer was being answered.
-fn take(service: &WorkerService, card: &SessionHandle, accepted: Accepted) -> Answer {
-    card.mic.put(Some((accepted.peer, accepted.view)));
-    if card.end_reason().is_some() {
+fn take(service: &WorkerService, handle: &SessionHandle, accepted: Accepted) -> Answer {
+    handle.mic.put(Some((accepted.peer, accepted.view)));
+    if handle.end_reason().is_some() {
         service.media.close(&accepted.peer, Gone::Ended);
         return sessions::unknown();
     }
@@ -134,11 +134,11 @@ fn take(service: &WorkerService, card: &SessionHandle, accepted: Accepted) -> An
 
 /// `PATCH /session/{id}/mic`
 pub fn patch(service: &WorkerService, call: &Call) -> Answer {
-    let card = match admit(service, call) {
-        Ok(card) => card,
+    let handle = match admit(service, call) {
+        Ok(handle) => handle,
         Err(refusal) => return refusal,
     };
-    let Some((peer, _)) = card.mic.current() else { return no_mic() };
+    let Some((peer, _)) = handle.mic.current() else { return no_mic() };
     let is_fragment = whip::is_media_type(call.header("Content-Type"), FRAGMENT_TYPE);
     let wish = if is_fragment { fragment(&service.media, &peer, &call.body) } else { json_patch(&call.body) };
     match wish {
@@ -157,20 +157,22 @@ pub fn patch(service: &WorkerService, call: &Call) -> Answer {
 
 /// `DELETE /session/{id}/mic`
 pub fn stop(service: &WorkerService, call: &Call) -> Answer {
-    let card = match admit(service, call) {
-        Ok(card) => card,
+    let handle = match admit(service, call) {
+        Ok(handle) => handle,
         Err(refusal) => return refusal,
     };
-    let Some((peer, _)) = card.mic.current() else { return no_mic() };
-    card.mic.put(None);
+    let Some((peer, _)) = handle.mic.current() else { return no_mic() };
+    handle.mic.put(None);
     service.media.close(&peer, Gone::Closed);
     Answer::empty()
 }
 
 /// `GET /session/{id}/mic`
 pub fn status(service: &WorkerService, call: &Call) -> Answer {
-    let Some(card) = service.card(call).filter(|card| card.is_live()) else { return sessions::unknown() };
-    let (state, packets, dropped, level) = match card.mic.current() {
+    let Some(handle) = service.handle(call).filter(|handle| handle.is_live()) else {
+        return sessions::unknown();
+    };
+    let (state, packets, dropped, level) = match handle.mic.current() {
         None => ("none", 0, 0, 0),
         Some((_, view)) => {
             (name(view.standing()), view.packets(), view.dropped(), view.level(service.media.now()))
@@ -190,10 +192,11 @@ fn name(standing: Standing) -> &'static str {
 
 /// What holds for every call that changes something: a session that streams, its own page, not too often.
 fn admit(service: &WorkerService, call: &Call) -> Result<Arc<SessionHandle>, Answer> {
-    let card = service.card(call).filter(|card| card.end_reason().is_none()).ok_or_else(sessions::unknown)?;
+    let handle =
+        service.handle(call).filter(|handle| handle.end_reason().is_none()).ok_or_else(sessions::unknown)?;
     let types = if call.body.is_empty() { &[][..] } else { &["application/json", FRAGMENT_TYPE] };
-    service.admit_browser(call, &card, types)?;
-    Ok(card)
+    service.admit_browser(call, &handle, types)?;
+    Ok(handle)
 }
 
 fn offer_body(body: &[u8]) -> Option<OfferBody> {

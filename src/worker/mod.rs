@@ -4,7 +4,7 @@
 //! edge-N ──▶ child of the session         api-N ──orders──▶ cleanup ──spawns──▶ session-ID ──▶ child
 //!    └─────▶ api-N (unix socket)                              ▲                    │
 //!                                       heartbeat ──orders────┘◀─────finished──────┘
-//!            board: what everybody may look up; its owners publish into it
+//!            registry: what everybody may look up; its owners publish into it
 //! ```
 
 pub mod answers;
@@ -84,9 +84,6 @@ use crate::core::session::reason::EndReason;
 use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
 use crate::edge::{Edge, Listener};
 use crate::engine::moonlight::installed::Installed;
-use crate::front::announcer::Announcer;
-use crate::front::metrics::FrontMetrics;
-use crate::front::{self, Certificates, Checker, Secured, Updates, listeners};
 use crate::host::activation::{self, Passed};
 use crate::host::clock::Clock;
 use crate::host::crypto::{self, TlsConfig};
@@ -99,6 +96,9 @@ use crate::host::{join, process};
 use crate::media::config::MediaConfig;
 use crate::media::{Media, MediaThreads};
 use crate::outbox::OutboxThread;
+use crate::server::announcer::Announcer;
+use crate::server::metrics::FrontMetrics;
+use crate::server::{self, Certificates, Checker, Secured, Updates, listeners};
 use bodies::{Bodies, BodiesThread};
 use browsers::Browsers;
 use checks::Checks;
@@ -162,13 +162,13 @@ type Signer = Arc<(IdentityKey, IdentityFile)>;
 /// A running worker.
 pub struct Worker {
     live: Arc<Live>,
-    board: Arc<SessionRegistry>,
+    registry: Arc<SessionRegistry>,
     flags: Arc<Flags>,
     address: SocketAddr,
     edge: Option<Edge>,
     api: Option<ApiServer>,
     orders: Sender<Order>,
-    roster: Option<JoinHandle<()>>,
+    sessions: Option<JoinHandle<()>>,
     changed: Ring,
     heartbeats: Vec<JoinHandle<()>>,
     first_beat: Receiver<()>,
@@ -203,10 +203,10 @@ impl Worker {
     /// Starts a worker: sockets, those that were passed or new ones; sweep, threads. Nothing of an earlier run is touched before
     /// the port is ours.
     pub fn start(mut settings: Settings, passed: Vec<Passed>, pulses: &Pulses) -> Result<Worker, RunError> {
-        let plan = front::descriptors(&settings);
+        let plan = server::descriptors(&settings);
         let ground = prepare_ground(&settings, passed)?;
-        let address = front::own_address(&ground.listeners)?;
-        let listens_on = front::shown(&ground.listeners, &settings);
+        let address = server::own_address(&ground.listeners)?;
+        let listens_on = server::shown(&ground.listeners, &settings);
         process::become_subreaper()
             .map_err(|error| RunError(format!("cannot become a sub-reaper: {error}")))?;
         let root = ground.root.get().map_err(|error| RunError(error.to_string()))?;
@@ -223,9 +223,9 @@ impl Worker {
         let live = Arc::new(Live::new(settings));
         let (ring, ears) =
             Ring::new(live.get().controller.iter().flat_map(ControllerLink::all).count().max(1));
-        let (board, clock) = (Arc::new(SessionRegistry::default()), Clock::start());
-        let memory = Memory::start(&ground.state, &live, &board, clock, pulses)?;
-        let checks = Checks { live: live.clone(), data_dir: ground.root.clone(), board: board.clone() };
+        let (registry, clock) = (Arc::new(SessionRegistry::default()), Clock::start());
+        let memory = Memory::start(&ground.state, &live, &registry, clock, pulses)?;
+        let checks = Checks { live: live.clone(), data_dir: ground.root.clone(), registry: registry.clone() };
         let installed = Installed::look(&live.get().sessions.web_server);
         log::info!("[worker] moonlight-web-stream: {}: {}", installed.name(), installed.meaning());
         let fence = open_fence(&ground.state, (generation, clock), &ring)?;
@@ -239,12 +239,12 @@ impl Worker {
             relays,
             room_access,
             live: live.clone(),
-            board,
+            registry,
             outbox: memory.outbox,
             flags: Arc::new(Flags::default()),
             checks,
             state_dir: ground.state.path().to_owned(),
-            chronicle: memory.chronicle.clone(),
+            store: memory.store.clone(),
             wireguard,
             installed: Arc::new(installed),
             tokens: Arc::default(),
@@ -286,29 +286,29 @@ impl Worker {
         pulses: &Pulses,
     ) -> Result<Worker, RunError> {
         let (orders, order_inbox) = crossbeam_channel::unbounded();
-        let (live, board, flags, clock) =
-            (health.live.clone(), health.board.clone(), health.flags.clone(), health.clock);
+        let (live, registry, flags, clock) =
+            (health.live.clone(), health.registry.clone(), health.flags.clone(), health.clock);
         let given = given(&health, (ground.root, bodies), changed.clone(), stamps.clone(), pulses);
-        let roster = Sessions::new(given, orders.clone());
-        let roster = front::thread("cleanup", STACK, move || roster.run(&order_inbox))?;
-        let legs = MediaLegs { media: health.media.clone(), board: board.clone() };
-        let whip = Whip::new(live.clone(), board.clone(), flags.clone(), clock, Box::new(legs));
+        let sessions = Sessions::new(given, orders.clone());
+        let sessions = server::thread("cleanup", STACK, move || sessions.run(&order_inbox))?;
+        let legs = MediaLegs { media: health.media.clone(), registry: registry.clone() };
+        let whip = Whip::new(live.clone(), registry.clone(), flags.clone(), clock, Box::new(legs));
         let service = WorkerService {
             live: live.clone(),
-            board: board.clone(),
-            roster: orders.clone(),
+            registry: registry.clone(),
+            sessions: orders.clone(),
             stamps: stamps.clone(),
             health: health.clone(),
-            chronicle: health.chronicle.clone(),
+            store: health.store.clone(),
             media: health.media.clone(),
             browsers: Browsers::default(),
             whip,
             clock,
         };
-        let api = front::api(&ground.state, &live.get(), Arc::new(service), (&plan, pulses))?;
+        let api = server::api(&ground.state, &live.get(), Arc::new(service), (&plan, pulses))?;
         let router = router(&health, &api);
         let run = (&plan, pulses, &health.metrics.edge);
-        let edge = front::edge(&live.get(), &ground.secured, ground.listeners, Arc::new(router), run)?;
+        let edge = server::edge(&live.get(), &ground.secured, ground.listeners, Arc::new(router), run)?;
         let address_thread = AddressThread::start(&live, health.media.public_address())?;
         let tokens = (health.tokens.clone(), clock);
         let updates = (health.metrics.updates.clone(), None);
@@ -316,22 +316,22 @@ impl Worker {
             health: health.clone(),
             stamps: stamps.clone(),
             signer: signer.clone(),
-            roster: orders.clone(),
+            sessions: orders.clone(),
             port: address.port(),
             index,
             roots: ground.roots.clone(),
-            beat: front::beat(pulses, &heartbeat_name(index), HEARTBEAT_SILENCE),
+            beat: server::beat(pulses, &heartbeat_name(index), HEARTBEAT_SILENCE),
         };
         let (heartbeats, first_beat) = start_heartbeats(pulse, ears, &flags)?;
         Ok(Worker {
             live,
-            board,
+            registry,
             flags,
             address,
             edge: Some(edge),
             api: Some(api),
             orders,
-            roster: Some(roster),
+            sessions: Some(sessions),
             changed,
             heartbeats,
             first_beat,
@@ -364,15 +364,15 @@ impl Worker {
 
     /// Starts to look for newer versions, which come when nobody streams.
     fn check_updates(&mut self, pulses: &Pulses) -> Result<(), RunError> {
-        let (board, rooms) = (self.board.clone(), self.rooms.as_ref().map(RoomsService::rooms));
-        let is_idle = move || nobody(&board, rooms.as_ref());
+        let (registry, rooms) = (self.registry.clone(), self.rooms.as_ref().map(RoomsService::rooms));
+        let is_idle = move || nobody(&registry, rooms.as_ref());
         let (updates, checker) = &mut self.updates;
-        *checker = Some(front::check_updates(updates, &self.live.get(), is_idle, pulses)?);
+        *checker = Some(server::check_updates(updates, &self.live.get(), is_idle, pulses)?);
         Ok(())
     }
 
     fn end_sessions(&self, reason: EndReason) {
-        let count = self.board.live().len();
+        let count = self.registry.live().len();
         if count > 0 {
             log::info!("[worker] ending {count} sessions as {reason}");
         }
@@ -416,15 +416,15 @@ impl Running for Worker {
     }
 
     fn is_idle(&self) -> bool {
-        nobody(&self.board, self.rooms.as_ref().map(RoomsService::rooms).as_ref())
+        nobody(&self.registry, self.rooms.as_ref().map(RoomsService::rooms).as_ref())
     }
 
     fn finish(&mut self, hurried: bool) {
-        front::last_call(self.edge.as_ref(), hurried);
+        server::last_call(self.edge.as_ref(), hurried);
         self.end_sessions(if hurried { EndReason::Shutdown } else { EndReason::Drained });
         let _ = self.orders.send(Order::Stop);
         let patience = self.live.get().sessions.stop_grace + END_MARGIN;
-        self.roster.take().and_then(|thread| join::within(thread, patience));
+        self.sessions.take().and_then(|thread| join::within(thread, patience));
         if let Some(rooms) = self.rooms.take() {
             rooms.stop();
         }
@@ -440,7 +440,7 @@ impl Running for Worker {
             join::within(thread, deadline.saturating_duration_since(Instant::now()));
         }
         if let Some(edge) = self.edge.take() {
-            front::stop_edge(edge, JOIN_DEADLINE);
+            server::stop_edge(edge, JOIN_DEADLINE);
         }
         if let Some(api) = self.api.take() {
             api.stop();
@@ -458,8 +458,8 @@ impl Running for Worker {
 }
 
 /// Whether a restart would disturb nobody: there are neither sessions nor members of rooms.
-fn nobody(board: &SessionRegistry, rooms: Option<&Rooms>) -> bool {
-    board.live().is_empty() && rooms.is_none_or(|rooms| rooms.counts().members == 0)
+fn nobody(registry: &SessionRegistry, rooms: Option<&Rooms>) -> bool {
+    registry.live().is_empty() && rooms.is_none_or(|rooms| rooms.counts().members == 0)
 }
 
 /// What the `cleanup` thread works with.
@@ -472,9 +472,9 @@ fn given(
 ) -> WorkerContext {
     WorkerContext {
         live: health.live.clone(),
-        board: health.board.clone(),
+        registry: health.registry.clone(),
         root,
-        chronicle: health.chronicle.clone(),
+        store: health.store.clone(),
         changed,
         fence: health.fence.clone(),
         stamps,
@@ -483,15 +483,15 @@ fn given(
         media: health.media.clone(),
         bodies,
         clock: health.clock,
-        beat: front::beat(pulses, "cleanup", ROSTER_SILENCE),
+        beat: server::beat(pulses, "cleanup", ROSTER_SILENCE),
     }
 }
 
 fn router(health: &Health, api: &ApiServer) -> WorkerRouter {
-    let Health { board, standing, live, clock, rooms, room_access, .. } = health;
+    let Health { registry, standing, live, clock, rooms, room_access, .. } = health;
     WorkerRouter {
         rooms: RoomRoutes::new(rooms.clone(), room_access.clone(), api.gate()),
-        board: board.clone(),
+        registry: registry.clone(),
         standing: standing.clone(),
         live: live.clone(),
         api: api.gate(),
@@ -541,7 +541,7 @@ fn start_heartbeats(
             flags.ready.store(true, Ordering::Release);
             let _ = beaten.try_send(());
         };
-        front::thread(&heartbeat_name(index), STACK, move || pulse.run(&ear, ready))
+        server::thread(&heartbeat_name(index), STACK, move || pulse.run(&ear, ready))
     };
     let threads = ears.into_iter().enumerate().map(start).collect::<Result<_, _>>()?;
     Ok((threads, first_beat))
@@ -558,8 +558,8 @@ fn open_fence(state: &PrivateDir, run: (Generation, Clock), changed: &Ring) -> R
 fn prepare_ground(settings: &Settings, passed: Vec<Passed>) -> Result<Ground, RunError> {
     let fail = |error: crate::host::private_dir::DirError| RunError(format!("sessions.data_dir: {error}"));
     let listeners = listeners::open(settings, passed)?;
-    let (state, state_lock) = front::state_directory(settings)?;
-    let mut secured = front::secure(settings)?;
+    let (state, state_lock) = server::state_directory(settings)?;
+    let mut secured = server::secure(settings)?;
     let certificates = Certificates::open(settings, &state, &mut secured)?;
     let ca_file = settings.controller.as_ref().and_then(|link| link.ca_file.as_deref());
     let roots =

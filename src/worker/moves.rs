@@ -42,7 +42,7 @@ pub fn moving() -> Answer {
 impl WorkerService {
     /// Ends a session here that is to go on elsewhere. Answers with its parcel when nothing of it is left; once more, if that
     /// answer was lost.
-    pub(super) fn let_go(&self, call: &Call, card: &Arc<SessionHandle>, responder: Responder) {
+    pub(super) fn let_go(&self, call: &Call, handle: &Arc<SessionHandle>, responder: Responder) {
         let caller = match caller(call) {
             Ok(caller) => caller,
             Err(refusal) => return responder.send(refusal),
@@ -50,13 +50,13 @@ impl WorkerService {
         if let Err(unheeded) = self.health.fence.guard(&caller, || ()) {
             return responder.send(unheeded.answer());
         }
-        let is_ready = card.read(|view| SessionStatus::from(view.status).is_ready());
-        let may_leave = is_ready && card.is_movable();
-        if !(card.has_moved() || may_leave) {
+        let is_ready = handle.read(|view| SessionStatus::from(view.status).is_ready());
+        let may_leave = is_ready && handle.is_movable();
+        if !(handle.has_moved() || may_leave) {
             let detail = "it is not ready, or its creator wants it to stay";
             return responder.send(self.stamps.mark(Answer::error(409, "session does not move", detail)));
         }
-        let (stamps, told, clock) = (self.stamps.clone(), card.clone(), self.clock);
+        let (stamps, told, clock) = (self.stamps.clone(), handle.clone(), self.clock);
         let from = answers::worker_id(&self.live.get());
         let when_over = Box::new(move || {
             // It may have come to its end by itself first.
@@ -66,7 +66,7 @@ impl WorkerService {
             };
             responder.send(stamps.mark(answer));
         });
-        let _ = self.roster.send(Order::End(card.id.clone(), EndReason::Moved, when_over));
+        let _ = self.sessions.send(Order::End(handle.id.clone(), EndReason::Moved, when_over));
     }
 
     /// Goes on with a session of another worker.
@@ -95,27 +95,29 @@ impl WorkerService {
 
     /// The parcel of a session that is here, or was let go.
     pub(super) fn request_of(&self, call: &Call) -> Answer {
-        let found = self.card(call).filter(|card| card.is_live() || card.has_moved());
+        let found = self.handle(call).filter(|handle| handle.is_live() || handle.has_moved());
         match found {
             None => sessions::unknown(),
             // Of one that an earlier run left it is not known whole.
-            Some(card) if !card.is_movable() => Answer::error(
+            Some(handle) if !handle.is_movable() => Answer::error(
                 409,
                 "session does not move",
                 "its creator, or a restart of this worker, keeps it here",
             ),
-            Some(card) => Answer::json(200, &parcel(&card, self.clock, answers::worker_id(&self.live.get()))),
+            Some(handle) => {
+                Answer::json(200, &parcel(&handle, self.clock, answers::worker_id(&self.live.get())))
+            }
         }
     }
 }
 
-fn parcel(card: &SessionHandle, clock: Clock, from: WorkerId) -> Parcel {
+fn parcel(handle: &SessionHandle, clock: Clock, from: WorkerId) -> Parcel {
     Parcel {
-        request: card.request.to_json(),
-        base_url: card.base_url.clone(),
-        view_id: card.view_link.as_ref().map(|view| view.id.clone()),
+        request: handle.request.to_json(),
+        base_url: handle.base_url.clone(),
+        view_id: handle.view_link.as_ref().map(|view| view.id.clone()),
         from,
-        copy: card.copy().saturating_add(1),
-        carried: card.story.carried(card, clock.now()),
+        copy: handle.copy().saturating_add(1),
+        carried: handle.story.carried(handle, clock.now()),
     }
 }

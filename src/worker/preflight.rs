@@ -8,9 +8,9 @@ use rustix::fs::Access;
 use crate::config::settings::Settings;
 use crate::core::doctor::host::Preflight;
 use crate::core::ice::{self, Binding};
-use crate::front::preflight::{directory, is_free, of as of_both, port};
 use crate::host::ports::Protocol;
 use crate::host::private_dir::{DirError, PrivateDir};
+use crate::server::preflight::{directory, is_free, of as of_both, port};
 
 /// Looks at the ports, the directories and the stream process.
 pub fn of(settings: &Settings) -> Preflight {

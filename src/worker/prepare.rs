@@ -47,7 +47,7 @@ pub fn for_moonlight(
     let settings = &given.settings;
     let config = moonlight_config(given, body_connect);
     let shape = LogShape::with_tail(layout::LOG_NAME, settings.sessions.log_cap);
-    let kept = given.bodies.kept.of(given.card.request.body).filter(|_| settings.sessions.keep_pairing);
+    let kept = given.bodies.kept.of(given.handle.request.body).filter(|_| settings.sessions.keep_pairing);
     directory(given, |directory| {
         let server = layout::write(directory, &settings.sessions.web_server, &config)?;
         if let Some(kept) = &kept {
@@ -68,12 +68,12 @@ pub fn renew_moonlight(
 }
 
 fn moonlight_config(given: &SessionContext, body_connect: Duration) -> Value {
-    let (id, port) = (&given.card.id, given.lease.port());
+    let (id, port) = (&given.handle.id, given.lease.port());
     let settings = &given.settings;
     let web_server = &settings.sessions.web_server;
     let config = ChildConfig {
         session: id,
-        prefix: &given.card.prefix,
+        prefix: &given.handle.prefix,
         port,
         udp_ports: given.lease.udp_ports(),
         ice_servers: &ice::for_child(settings, id, clock::unix_millis() / 1000),
@@ -90,21 +90,21 @@ fn moonlight_config(given: &SessionContext, body_connect: Duration) -> Value {
 pub fn keep_pairing(given: &SessionContext, on_body: &OnBody) -> Option<String> {
     let known = on_body.known().filter(|_| given.settings.sessions.keep_pairing)?;
     let kept = read_state(given).and_then(|state| {
-        let body = given.card.request.body;
+        let body = given.handle.request.body;
         let kept = Kept::new(body, &known, state);
         given.bodies.kept.keep(kept).map_err(|error| error.to_string())
     });
     match kept {
         Ok(()) => Some(known.user),
         Err(error) => {
-            log::warn!("[session {}] its pairing is not kept: {error}", given.card.id);
+            log::warn!("[session {}] its pairing is not kept: {error}", given.handle.id);
             None
         }
     }
 }
 
 fn read_state(given: &SessionContext) -> Result<String, String> {
-    let path = given.card.read(|view| view.directory.clone());
+    let path = given.handle.read(|view| view.directory.clone());
     let name = path.as_deref().and_then(|path| path.file_name()).and_then(|name| name.to_str());
     let name = name.ok_or("its directory is gone")?;
     let in_words = |error: DirError| error.to_string();
@@ -131,7 +131,7 @@ fn directory<T>(
     fill: impl FnOnce(&PrivateDir) -> Result<T, DirError>,
 ) -> Result<(PrivateDir, T), Failure> {
     let host = |error: DirError| Failure::new(FailureKind::Host, format!("sessions.data_dir: {error}"));
-    let name = directory_name(&given.card.id, given.lease.port());
+    let name = directory_name(&given.handle.id, given.lease.port());
     let root = given.root.get().map_err(host)?;
     let directory = root.create(&name).map_err(host)?;
     match fill(&directory) {
@@ -149,11 +149,11 @@ pub fn remove_directory(given: &SessionContext, directory: &PrivateDir, keep_log
     let Some(name) = directory.path().file_name().and_then(|name| name.to_str()) else { return };
     if keep_log {
         let until = given.clock.now() + given.settings.sessions.keep_logs;
-        let _ = given.roster.send(Order::KeepLog(name.to_owned(), until));
+        let _ = given.sessions.send(Order::KeepLog(name.to_owned(), until));
         return;
     }
     if let Err(error) = given.root.get().and_then(|root| root.remove(name)) {
-        log::error!("[session {}] ALERT cannot remove its directory: {error}", given.card.id);
+        log::error!("[session {}] ALERT cannot remove its directory: {error}", given.handle.id);
     }
 }
 

@@ -16,13 +16,13 @@ use crate::config::live::Live;
 use crate::config::settings::WebRtc;
 use crate::core::ice;
 use crate::daemon::RunError;
-use crate::front;
 use crate::host::aside;
 use crate::host::crypto::{self, TlsConfig};
 use crate::host::interfaces;
 use crate::host::join;
 use crate::host::public_address::{self, PublicAddress};
 use crate::host::stun;
+use crate::server;
 
 /// From one question to the next: addresses of hosts change, but seldom.
 const PAUSE: Duration = Duration::from_secs(600);
@@ -47,7 +47,7 @@ impl AddressThread {
         learned.announce();
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let asking = Arc::new(Asking { live: live.clone(), learned: learned.clone(), tls });
-        Ok(AddressThread(Some((stop, front::thread("address", STACK, move || asking.run(&stopped))?))))
+        Ok(AddressThread(Some((stop, server::thread("address", STACK, move || asking.run(&stopped))?))))
     }
 
     /// Ends it.

@@ -22,8 +22,8 @@ const NOT_KEPT_PAUSE: Duration = Duration::from_secs(10);
 
 /// `POST /session/{id}/rating`
 pub fn rate(service: &WorkerService, call: &Call) -> Answer {
-    let card = match admit(service, call) {
-        Ok(card) => card,
+    let handle = match admit(service, call) {
+        Ok(handle) => handle,
         Err(refusal) => return refusal,
     };
     let rating = match Rating::parse(&call.body) {
@@ -31,7 +31,7 @@ pub fn rate(service: &WorkerService, call: &Call) -> Answer {
         Err(error) => return Answer::error(400, "bad request", error.to_string()),
     };
     let stars = rating.stars;
-    match service.chronicle.rate(&card, rating) {
+    match service.store.rate(&handle, rating) {
         Ok(given) => {
             let left = given.left(clock::unix_millis()).as_secs();
             Answer::json(200, &json!({"stars": stars, "changeable_seconds": left}))
@@ -40,7 +40,7 @@ pub fn rate(service: &WorkerService, call: &Call) -> Answer {
             Answer::error(409, "already rated", "a rating can be changed for a minute")
         }
         Err(error @ RateError::NotKept(_)) => {
-            log::error!("[rating] session {}: ALERT not kept: {error}", card.id);
+            log::error!("[rating] session {}: ALERT not kept: {error}", handle.id);
             Answer::error(503, "rating cannot be kept", "try again later").retry_after(NOT_KEPT_PAUSE)
         }
     }
@@ -48,16 +48,16 @@ pub fn rate(service: &WorkerService, call: &Call) -> Answer {
 
 /// `POST /session/{id}/_neck/facts`
 pub fn facts(service: &WorkerService, call: &Call) -> Answer {
-    let card = match admit(service, call) {
-        Ok(card) => card,
+    let handle = match admit(service, call) {
+        Ok(handle) => handle,
         Err(refusal) => return refusal,
     };
     match Facts::parse(&call.body) {
         Ok(mut facts) => {
             if let Some(beat) = facts.beat.take() {
-                card.heard(beat, service.clock.now());
+                handle.heard(beat, service.clock.now());
             }
-            service.chronicle.facts(&card, facts);
+            service.store.facts(&handle, facts);
             Answer::empty()
         }
         Err(error) => Answer::error(400, "bad request", error.to_string()),
@@ -66,7 +66,7 @@ pub fn facts(service: &WorkerService, call: &Call) -> Answer {
 
 /// The session, if the call may speak for it.
 fn admit(service: &WorkerService, call: &Call) -> Result<Arc<SessionHandle>, Answer> {
-    let card = service.card(call).ok_or_else(sessions::unknown)?;
-    service.admit_browser(call, &card, auth::JSON)?;
-    Ok(card)
+    let handle = service.handle(call).ok_or_else(sessions::unknown)?;
+    service.admit_browser(call, &handle, auth::JSON)?;
+    Ok(handle)
 }

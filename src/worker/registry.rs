@@ -1,7 +1,7 @@
 //! What is known of this worker's sessions, for everybody who only looks: the edge's router, the API, heartbeats.
 //!
 //! Owners publish: a session's supervisor writes its [`SessionState`], the edge counts its tunnels, the `cleanup` thread adds and
-//! removes cards. Nobody decides anything here.
+//! removes handles. Nobody decides anything here.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -45,7 +45,7 @@ const WANTED_AGAIN: Duration = Duration::from_secs(5);
 /// Every session of this worker, ended ones included until they are forgotten.
 #[derive(Debug)]
 pub struct SessionRegistry {
-    cards: RwLock<Cards>,
+    handles: RwLock<Cards>,
     places: Places,
     viewers_places: Places,
     drain_until: RwLock<Option<Moment>>,
@@ -54,7 +54,7 @@ pub struct SessionRegistry {
 impl Default for SessionRegistry {
     fn default() -> SessionRegistry {
         SessionRegistry {
-            cards: RwLock::default(),
+            handles: RwLock::default(),
             places: events::places(),
             viewers_places: events::viewers_places(),
             drain_until: RwLock::default(),
@@ -62,7 +62,7 @@ impl Default for SessionRegistry {
     }
 }
 
-/// The cards by the ids of their links.
+/// The handles by the ids of their links.
 #[derive(Debug, Default)]
 struct Cards {
     by_id: HashMap<SessionId, Arc<SessionHandle>>,
@@ -73,7 +73,7 @@ struct Cards {
 #[derive(Clone, Debug)]
 pub struct Visit {
     /// The session.
-    pub card: Arc<SessionHandle>,
+    pub handle: Arc<SessionHandle>,
     /// By which link.
     pub link: Link,
     /// The id in that link. What is told to who came by it names this one, never the other.
@@ -305,7 +305,7 @@ impl SessionState {
 }
 
 impl SessionHandle {
-    /// A card for a new session.
+    /// A handle for a new session.
     pub fn new(asked: Asked, created: Moment, mailbox: Mailbox, port: Port, feeds: Feeds) -> SessionHandle {
         let prefix = outside_prefix::of_url(&asked.base_url);
         let carried = asked.arrival.as_ref().map(|arrival| arrival.carried.clone()).unwrap_or_default();
@@ -343,7 +343,7 @@ impl SessionHandle {
         }
     }
 
-    /// The card of a session that an earlier run left. `None`: its request makes no sense any more.
+    /// The handle of a session that an earlier run left. `None`: its request makes no sense any more.
     pub fn past(
         remembered: Remembered,
         now: Moment,
@@ -368,8 +368,8 @@ impl SessionHandle {
             caller: Caller::Operator,
             arrival: moved.then(|| Box::new(Arrival::of_record(&record))),
         };
-        let card = SessionHandle::new(asked, now, mailbox, Port(0), feeds);
-        card.publish(|view| {
+        let handle = SessionHandle::new(asked, now, mailbox, Port(0), feeds);
+        handle.publish(|view| {
             view.status = Status::Ended(record.reason);
             view.restarts = record.restarts;
             view.ended = Some(now);
@@ -380,7 +380,7 @@ impl SessionHandle {
             story,
             past: Some(past),
             timeline,
-            ..card
+            ..handle
         })
     }
 
@@ -590,33 +590,33 @@ impl SessionHandle {
 /// One tunnel into a session's process, from its opening to its end.
 #[derive(Debug)]
 pub struct Tunnel {
-    card: Arc<SessionHandle>,
+    handle: Arc<SessionHandle>,
     clock: Clock,
     number: AtomicU64,
 }
 
 impl Tunnel {
     /// A tunnel that may be opened.
-    pub fn of(card: Arc<SessionHandle>, clock: Clock) -> Tunnel {
-        Tunnel { card, clock, number: AtomicU64::new(0) }
+    pub fn of(handle: Arc<SessionHandle>, clock: Clock) -> Tunnel {
+        Tunnel { handle, clock, number: AtomicU64::new(0) }
     }
 }
 
 impl TunnelWatch for Tunnel {
     fn opened(&self) {
-        let (card, now) = (&self.card, self.clock.now());
-        let number = card.page_sockets.lock().unwrap_or_else(PoisonError::into_inner).open(now);
+        let (handle, now) = (&self.handle, self.clock.now());
+        let number = handle.page_sockets.lock().unwrap_or_else(PoisonError::into_inner).open(now);
         self.number.store(number, Ordering::Release);
-        card.tunnels.fetch_add(1, Ordering::AcqRel);
-        card.story.connected();
-        card.mailbox.send(Message::Connections);
+        handle.tunnels.fetch_add(1, Ordering::AcqRel);
+        handle.story.connected();
+        handle.mailbox.send(Message::Connections);
     }
 
     fn closed(&self) {
-        let (card, number) = (&self.card, self.number.load(Ordering::Acquire));
-        card.page_sockets.lock().unwrap_or_else(PoisonError::into_inner).close(number, self.clock.now());
-        card.tunnels.fetch_sub(1, Ordering::AcqRel);
-        card.mailbox.send(Message::Connections);
+        let (handle, number) = (&self.handle, self.number.load(Ordering::Acquire));
+        handle.page_sockets.lock().unwrap_or_else(PoisonError::into_inner).close(number, self.clock.now());
+        handle.tunnels.fetch_sub(1, Ordering::AcqRel);
+        handle.mailbox.send(Message::Connections);
     }
 }
 
@@ -624,7 +624,7 @@ impl Visit {
     /// `PREFIX/session/ID/` of the link that was used, for a browser that came by a proxy that takes this prefix off. Empty: as
     /// the session's creator came.
     pub fn path(&self, prefix: &str) -> String {
-        path_of(if prefix.is_empty() { &self.card.prefix } else { prefix }, &self.id)
+        path_of(if prefix.is_empty() { &self.handle.prefix } else { prefix }, &self.id)
     }
 
     /// Where its page finds the overlay.
@@ -634,15 +634,15 @@ impl Visit {
 
     /// What its page is told as it happens.
     pub fn feed(&self) -> &Arc<EventChannel> {
-        match (self.link, &self.card.view_link) {
+        match (self.link, &self.handle.view_link) {
             (Link::Viewer, Some(view)) => &view.feed,
-            _ => &self.card.feed,
+            _ => &self.handle.feed,
         }
     }
 }
 
 impl Asked {
-    /// Whether it goes on with a session whose card is here from before: one that was let go, or did not arrive.
+    /// Whether it goes on with a session whose handle is here from before: one that was let go, or did not arrive.
     pub fn follows(&self, known: &SessionHandle) -> bool {
         let copy = self.arrival.as_ref().map_or(0, |arrival| arrival.copy);
         let is_failed = known.end_reason() == Some(EndReason::CreateFailed);
@@ -690,73 +690,75 @@ impl SessionRegistry {
     /// Publishes until when a drain waits, also to the pages. Only the `cleanup` thread does.
     pub fn publish_drain(&self, until: Option<Moment>, now: Moment) {
         *self.drain_until.write().unwrap_or_else(PoisonError::into_inner) = until;
-        for card in self.live() {
-            card.tell(|feed| events::tell_drain(feed, until.map(|until| until.since(now))));
+        for handle in self.live() {
+            handle.tell(|feed| events::tell_drain(feed, until.map(|until| until.since(now))));
         }
     }
 
-    /// The card of the session with this id. A viewers' link is not it: see [`SessionRegistry::visit`].
+    /// The handle of the session with this id. A viewers' link is not it: see [`SessionRegistry::visit`].
     pub fn find(&self, id: &SessionId) -> Option<Arc<SessionHandle>> {
-        self.cards.read().unwrap_or_else(PoisonError::into_inner).by_id.get(id).cloned()
+        self.handles.read().unwrap_or_else(PoisonError::into_inner).by_id.get(id).cloned()
     }
 
     /// The session that this link leads to, and which of its links it is.
     pub fn visit(&self, id: &SessionId) -> Option<Visit> {
-        let cards = self.cards.read().unwrap_or_else(PoisonError::into_inner);
-        let owner = cards.by_id.get(id).map(|card| (card, Link::Owner));
-        let (card, link) = owner.or_else(|| Some((cards.by_view.get(id)?, Link::Viewer)))?;
-        Some(Visit { card: card.clone(), link, id: id.clone() })
+        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+        let owner = handles.by_id.get(id).map(|handle| (handle, Link::Owner));
+        let (handle, link) = owner.or_else(|| Some((handles.by_view.get(id)?, Link::Viewer)))?;
+        Some(Visit { handle: handle.clone(), link, id: id.clone() })
     }
 
-    /// Every card, oldest first.
+    /// Every handle, oldest first.
     pub fn all(&self) -> Vec<Arc<SessionHandle>> {
-        let mut cards: Vec<_> =
-            self.cards.read().unwrap_or_else(PoisonError::into_inner).by_id.values().cloned().collect();
-        cards.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
-        cards
+        let mut handles: Vec<_> =
+            self.handles.read().unwrap_or_else(PoisonError::into_inner).by_id.values().cloned().collect();
+        handles.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        handles
     }
 
     /// Sessions that are not ended.
     pub fn live(&self) -> Vec<Arc<SessionHandle>> {
-        self.all().into_iter().filter(|card| card.is_live()).collect()
+        self.all().into_iter().filter(|handle| handle.is_live()).collect()
     }
 
-    /// Adds a card. Only the `cleanup` thread does.
-    pub fn add(&self, card: Arc<SessionHandle>) {
-        let mut cards = self.cards.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(view) = &card.view_link {
-            cards.by_view.insert(view.id.clone(), card.clone());
+    /// Adds a handle. Only the `cleanup` thread does.
+    pub fn add(&self, handle: Arc<SessionHandle>) {
+        let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(view) = &handle.view_link {
+            handles.by_view.insert(view.id.clone(), handle.clone());
         }
-        cards.by_id.insert(card.id.clone(), card);
+        handles.by_id.insert(handle.id.clone(), handle);
     }
 
     /// Removes the longest ended sessions until at most `keep` ended ones are left, and returns them. Only the `cleanup`
     /// thread does.
     pub fn forget_beyond(&self, keep: usize) -> Vec<SessionId> {
         let mut ended: Vec<_> = (self.all().into_iter())
-            .filter_map(|card| Some((card.read(|view| view.ended)?, card.id.clone())))
+            .filter_map(|handle| Some((handle.read(|view| view.ended)?, handle.id.clone())))
             .collect();
         let surplus = ended.len().saturating_sub(keep);
         ended.sort();
         ended.truncate(surplus);
-        let mut cards = self.cards.write().unwrap_or_else(PoisonError::into_inner);
-        ended.iter().for_each(|(_, id)| cards.remove(id));
+        let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
+        ended.iter().for_each(|(_, id)| handles.remove(id));
         ended.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// Removes cards for which `forget` holds, and returns their ids. Only the `cleanup` thread does.
+    /// Removes handles for which `forget` holds, and returns their ids. Only the `cleanup` thread does.
     pub fn forget(&self, forget: impl Fn(&SessionHandle) -> bool) -> Vec<SessionId> {
         let mut forgotten = Vec::new();
-        let mut cards = self.cards.write().unwrap_or_else(PoisonError::into_inner);
-        forgotten.extend(cards.by_id.values().filter(|card| forget(card)).map(|card| card.id.clone()));
-        forgotten.iter().for_each(|id| cards.remove(id));
+        let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
+        forgotten
+            .extend(handles.by_id.values().filter(|handle| forget(handle)).map(|handle| handle.id.clone()));
+        forgotten.iter().for_each(|id| handles.remove(id));
         forgotten
     }
 }
 
 impl Cards {
     fn remove(&mut self, id: &SessionId) {
-        let view = self.by_id.remove(id).and_then(|card| card.view_link.as_ref().map(|view| view.id.clone()));
+        let view =
+            self.by_id.remove(id).and_then(|handle| handle.view_link.as_ref().map(|view| view.id.clone()));
         view.iter().for_each(|id| {
             self.by_view.remove(id);
         });
@@ -768,8 +770,8 @@ pub(in crate::worker) mod tests {
     use super::*;
     use crate::host::wake::Wake;
 
-    /// A card of a session that was just accepted, or has ended.
-    pub fn card(number: u8, ended: Option<Moment>) -> Arc<SessionHandle> {
+    /// A handle of a session that was just accepted, or has ended.
+    pub fn handle(number: u8, ended: Option<Moment>) -> Arc<SessionHandle> {
         card_with(number, None, ended)
     }
 
@@ -787,55 +789,58 @@ pub(in crate::worker) mod tests {
             arrival: None,
         };
         let (mailbox, ..) = Mailbox::new(Wake::new().unwrap());
-        let card =
+        let handle =
             SessionHandle::new(asked, Moment(0), mailbox, Port(8080), SessionRegistry::default().feeds());
-        card.publish(|view| view.ended = ended);
-        Arc::new(card)
+        handle.publish(|view| view.ended = ended);
+        Arc::new(handle)
     }
 
     #[test]
     fn only_the_longest_ended_sessions_are_forgotten_when_there_are_too_many() {
-        let board = SessionRegistry::default();
+        let registry = SessionRegistry::default();
         let ends = [None, Some(Moment(30)), Some(Moment(10)), Some(Moment(20))];
         for (number, ended) in (0u8..).zip(ends) {
-            board.add(card(number, ended));
+            registry.add(handle(number, ended));
         }
-        board.forget_beyond(3);
-        assert_eq!(board.all().len(), 4, "three ended ones fit");
-        board.forget_beyond(1);
-        let mut left: Vec<_> = board.all().iter().map(|card| card.read(|view| view.ended)).collect();
+        registry.forget_beyond(3);
+        assert_eq!(registry.all().len(), 4, "three ended ones fit");
+        registry.forget_beyond(1);
+        let mut left: Vec<_> = registry.all().iter().map(|handle| handle.read(|view| view.ended)).collect();
         left.sort();
         assert_eq!(left, [None, Some(Moment(30))]);
     }
 
     #[test]
     fn a_viewers_link_leads_to_its_session_and_goes_with_it() {
-        let (board, id, view) =
+        let (registry, id, view) =
             (SessionRegistry::default(), SessionId::from_entropy([1; 16]), SessionId::from_entropy([9; 16]));
         let ended = card_with(1, Some(view.clone()), None);
         ended.publish(|view| view.status = Status::Ended(EndReason::Quit));
-        board.add(ended);
-        board.add(card(2, None));
+        registry.add(ended);
+        registry.add(handle(2, None));
         let link =
-            |id: &SessionId| board.visit(id).map(|visit| (visit.card.id.clone(), visit.link, visit.id));
+            |id: &SessionId| registry.visit(id).map(|visit| (visit.handle.id.clone(), visit.link, visit.id));
         assert_eq!(link(&id), Some((id.clone(), Link::Owner, id.clone())));
         assert_eq!(link(&view), Some((id.clone(), Link::Viewer, view.clone())));
-        assert!(board.find(&view).is_none(), "it is not the session's name");
-        assert_eq!(board.all().len(), 2, "a session is listed once");
-        assert_eq!(board.forget(|card| !card.is_live()), std::slice::from_ref(&id));
-        assert!(board.visit(&id).is_none() && board.visit(&view).is_none());
+        assert!(registry.find(&view).is_none(), "it is not the session's name");
+        assert_eq!(registry.all().len(), 2, "a session is listed once");
+        assert_eq!(registry.forget(|handle| !handle.is_live()), std::slice::from_ref(&id));
+        assert!(registry.visit(&id).is_none() && registry.visit(&view).is_none());
     }
 
     #[test]
     fn viewers_use_up_neither_the_owners_requests_nor_the_owners_connects() {
-        let card = card_with(1, Some(SessionId::from_entropy([9; 16])), None);
+        let handle = card_with(1, Some(SessionId::from_entropy([9; 16])), None);
         let rate = Rate { burst: 1, every: Duration::from_secs(1) };
-        assert!(card.pace(Link::Viewer, Moment(0), rate, None).is_ok());
-        assert!(card.pace(Link::Viewer, Moment(0), rate, None).is_err(), "the viewers' own count is used up");
-        assert!(card.pace(Link::Owner, Moment(0), rate, None).is_ok());
-        card.viewer_connected(Link::Viewer);
-        assert_eq!((card.connected(Moment(0)), card.story.connects()), (1, 0));
-        card.viewer_connected(Link::Owner);
-        assert_eq!((card.connected(Moment(0)), card.story.connects()), (2, 1));
+        assert!(handle.pace(Link::Viewer, Moment(0), rate, None).is_ok());
+        assert!(
+            handle.pace(Link::Viewer, Moment(0), rate, None).is_err(),
+            "the viewers' own count is used up"
+        );
+        assert!(handle.pace(Link::Owner, Moment(0), rate, None).is_ok());
+        handle.viewer_connected(Link::Viewer);
+        assert_eq!((handle.connected(Moment(0)), handle.story.connects()), (1, 0));
+        handle.viewer_connected(Link::Owner);
+        assert_eq!((handle.connected(Moment(0)), handle.story.connects()), (2, 1));
     }
 }

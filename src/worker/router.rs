@@ -32,7 +32,7 @@ use crate::worker::standing::Standing;
 /// The worker's routes.
 pub struct WorkerRouter {
     /// Sessions.
-    pub board: Arc<SessionRegistry>,
+    pub registry: Arc<SessionRegistry>,
     /// Limits and the way back.
     pub live: Arc<Live>,
     /// With which tokens we may be called.
@@ -100,7 +100,7 @@ impl Router for WorkerRouter {
 
 impl WorkerRouter {
     fn session(&self, request: &Request<'_>, id: &SessionId, rest: &str) -> Decision {
-        let visit = self.board.visit(id);
+        let visit = self.registry.visit(id);
         if let Some(wait) = visit.as_ref().and_then(|visit| self.too_fast(visit, request.network)) {
             return Decision::Reply(Reply::too_fast(wait, "edge.rate_limit_per_session"));
         }
@@ -108,9 +108,9 @@ impl WorkerRouter {
             return self.to_api(request);
         }
         let Some(visit) = visit else { return self.gone(request, None) };
-        let ending = visit.card.end_reason();
+        let ending = visit.handle.end_reason();
         if rest == EVENTS && request.method == "GET" && ending.is_none() {
-            return Decision::Events(events::follow(&visit, self.board.drain_until(), self.clock.now()));
+            return Decision::Events(events::follow(&visit, self.registry.drain_until(), self.clock.now()));
         }
         // What the API answers it answers by the link that was used; what that may not do it refuses.
         if is_ours(rest) {
@@ -123,22 +123,22 @@ impl WorkerRouter {
             let ended = Ended { reason, link: visit.link, overlay: visit.overlay(request.prefix) };
             return self.gone(request, Some(&ended));
         }
-        let view = visit.card.view();
-        if !visit.card.is_proxied() {
+        let view = visit.handle.view();
+        if !visit.handle.is_proxied() {
             return player(request, &visit, &view, rest);
         }
         if request.lost_upgrade {
-            visit.card.note_socket(true);
+            visit.handle.note_socket(true);
             return Decision::Reply(upgrade_required());
         }
         if request.upgrade {
-            visit.card.note_socket(false);
+            visit.handle.note_socket(false);
         }
         match (view.open, &view.page) {
             (true, Some(page)) if rest == "/" || is_of_earlier_copy(request, rest, &visit, page) => {
                 redirect(&visit, request.prefix, page, None)
             }
-            (true, ..) => self.to_child(request, rest, visit.card, &view),
+            (true, ..) => self.to_child(request, rest, visit.handle, &view),
             (false, Some(_)) => Decision::Reply(pages::reconnecting(request.accepts_html)),
             (false, None) => Decision::Reply(pages::getting_ready(request.accepts_html)),
         }
@@ -146,12 +146,12 @@ impl WorkerRouter {
 
     /// How long until the session may be asked again by this link.
     fn too_fast(&self, visit: &Visit, network: Option<IpAddr>) -> Option<Duration> {
-        visit.card.pace(visit.link, self.clock.now(), self.rate?, network).err()
+        visit.handle.pace(visit.link, self.clock.now(), self.rate?, network).err()
     }
 
     /// Relative links of the page need the slash.
     fn with_slash(&self, request: &Request<'_>, id: &SessionId) -> Decision {
-        match self.board.visit(id) {
+        match self.registry.visit(id) {
             Some(visit) => redirect(&visit, request.prefix, "/", request.query),
             None => self.gone(request, None),
         }
@@ -161,20 +161,20 @@ impl WorkerRouter {
         &self,
         request: &Request<'_>,
         rest: &str,
-        card: Arc<SessionHandle>,
+        handle: Arc<SessionHandle>,
         view: &SessionState,
     ) -> Decision {
-        let passage = match self.processes.admit(request, rest, &card, view) {
+        let passage = match self.processes.admit(request, rest, &handle, view) {
             Ok(passage) => passage,
             Err(refusal) => return Decision::Reply(refusal),
         };
-        card.want(self.clock.now());
+        handle.want(self.clock.now());
         let settings = self.live.get();
         let ancestors = csp::frame_ancestors(&settings.sessions).into();
-        let outside = card.outside(request.prefix);
+        let outside = handle.outside(request.prefix);
         Decision::Forward(Forward {
             body_limit: settings.edge.session_body_limit,
-            prefix: card.prefix.clone(),
+            prefix: handle.prefix.clone(),
             confined: Some(Confinement { path: outside.path, ancestors }),
             inject: Some(outside.injection),
             user: view.user.clone(),
@@ -201,7 +201,9 @@ const EVENTS: &str = "/_neck/events";
 /// The page of a session that no stream process serves.
 fn player(request: &Request<'_>, visit: &Visit, view: &SessionState, rest: &str) -> Decision {
     let reply = match (view.open, rest) {
-        (true, "/") => player::page(&visit.overlay(request.prefix), visit.card.request.experience.as_deref()),
+        (true, "/") => {
+            player::page(&visit.overlay(request.prefix), visit.handle.request.experience.as_deref())
+        }
         (true, _) => Reply::error(404, "no such page", "this session has one page, its address ends with /"),
         (false, _) if view.source.is_some() => pages::reconnecting(request.accepts_html),
         (false, _) => pages::getting_ready(request.accepts_html),
@@ -213,7 +215,7 @@ fn player(request: &Request<'_>, visit: &Visit, view: &SessionState, rest: &str)
 fn is_of_earlier_copy(request: &Request<'_>, rest: &str, visit: &Visit, page: &str) -> bool {
     let is_page = matches!(request.method, "GET" | "HEAD") && rest == child_api::PAGE;
     let asked = || StreamIds::of_page(&format!("?{}", request.query?));
-    visit.card.copy() > 0 && is_page && asked().is_some_and(|ids| Some(ids) != StreamIds::of_page(page))
+    visit.handle.copy() > 0 && is_page && asked().is_some_and(|ids| Some(ids) != StreamIds::of_page(page))
 }
 
 /// What a page's WebSocket gets that came without its upgrade (RFC 9110, 15.5.22).

@@ -61,15 +61,15 @@ pub struct WorkerService {
     /// The settings, as of the last reload.
     pub live: Arc<Live>,
     /// Sessions.
-    pub board: Arc<SessionRegistry>,
+    pub registry: Arc<SessionRegistry>,
     /// The `cleanup` thread.
-    pub roster: Sender<Order>,
+    pub sessions: Sender<Order>,
     /// What answers about sessions are marked with.
     pub stamps: Arc<Stamps>,
     /// What health replies say.
     pub health: Health,
     /// Keeps ratings and what pages say of themselves.
-    pub chronicle: Arc<SessionStore>,
+    pub store: Arc<SessionStore>,
     /// The media threads.
     pub media: Media,
     /// Bounds what browsers send without a token.
@@ -217,8 +217,8 @@ impl WorkerService {
             Err(refusal) => return responder.send(refusal),
         };
         let asked = Asked { id, view_id, request, engine, base_url, time_left, caller, arrival };
-        // A roster that is gone drops the responder, which answers that we are stopping.
-        let _ = self.roster.send(Order::Create(Box::new(asked), responder));
+        // A thread that is gone drops the responder, which answers that we are stopping.
+        let _ = self.sessions.send(Order::Create(Box::new(asked), responder));
     }
 
     fn list(&self, call: &Call) -> Answer {
@@ -229,8 +229,8 @@ impl WorkerService {
             Ok(wanted) => wanted,
             Err(why) => return sessions::bad_listing(why),
         };
-        let all = self.board.all();
-        let views = all.iter().map(|card| self.view(card, answers::view(card, &settings, now, &base)));
+        let all = self.registry.all();
+        let views = all.iter().map(|handle| self.view(handle, answers::view(handle, &settings, now, &base)));
         let views = views.filter(|view| {
             wanted.worker.as_ref().is_none_or(|worker| view.worker_id == *worker)
                 && wanted.state.as_ref().is_none_or(|state| view.status == *state)
@@ -240,8 +240,8 @@ impl WorkerService {
         sessions::listed(&page.entries, page.next, call.admin)
     }
 
-    fn view(&self, card: &SessionHandle, view: SessionView) -> SessionView {
-        SessionView { stream: figures::of(&self.media, &card.id), ..view }
+    fn view(&self, handle: &SessionHandle, view: SessionView) -> SessionView {
+        SessionView { stream: figures::of(&self.media, &handle.id), ..view }
     }
 
     fn get(&self, call: &Call) -> Answer {
@@ -253,10 +253,13 @@ impl WorkerService {
         }
         let settings = self.live.get();
         let base = origin::base_url(call, settings.server.public_url.as_deref());
-        match self.card(call) {
-            Some(card) => {
-                let view = answers::detailed_view(&card, &settings, self.clock.now(), &base);
-                Answer::json(200, &SessionView { stream: figures::in_detail(&self.media, &card.id), ..view })
+        match self.handle(call) {
+            Some(handle) => {
+                let view = answers::detailed_view(&handle, &settings, self.clock.now(), &base);
+                Answer::json(
+                    200,
+                    &SessionView { stream: figures::in_detail(&self.media, &handle.id), ..view },
+                )
             }
             None => sessions::unknown(),
         }
@@ -264,11 +267,11 @@ impl WorkerService {
 
     /// Answers when nothing of the session is left.
     fn delete(&self, call: &Call, responder: Responder) {
-        let Some(card) = self.card(call).filter(|card| card.is_live() || card.has_moved()) else {
+        let Some(handle) = self.handle(call).filter(|handle| handle.is_live() || handle.has_moved()) else {
             return responder.send(self.stamps.mark(sessions::unknown()));
         };
         if call.header(END_REASON_FIELD) == Some(EndReason::Moved.code()) {
-            return self.let_go(call, &card, responder);
+            return self.let_go(call, &handle, responder);
         }
         let replaced = call.header(END_REASON_FIELD) == Some(EndReason::Replaced.code());
         let reason = if replaced { EndReason::Replaced } else { EndReason::Deleted };
@@ -279,13 +282,13 @@ impl WorkerService {
         if let Err(unheeded) = self.health.fence.guard(&caller, || ()) {
             return responder.send(unheeded.answer());
         }
-        let (stamps, id, was_let_go) = (self.stamps.clone(), card.id.clone(), card.has_moved());
+        let (stamps, id, was_let_go) = (self.stamps.clone(), handle.id.clone(), handle.has_moved());
         let when_over = Box::new(move || {
             // It was let go first: whoever wants its end asks where it is then.
-            let goes_on = !was_let_go && card.has_moved();
+            let goes_on = !was_let_go && handle.has_moved();
             responder.send(if goes_on { moves::moving() } else { stamps.mark(Answer::empty()) });
         });
-        let _ = self.roster.send(Order::End(id, reason, when_over));
+        let _ = self.sessions.send(Order::End(id, reason, when_over));
     }
 
     /// Nobody but a controller brings copies, so who shows no lease has none. They are taken in one step with the look at the number:
@@ -301,19 +304,19 @@ impl WorkerService {
 
     /// The browser does not wait: the page is about to leave.
     fn quit(&self, call: &Call) -> Answer {
-        let Some(card) = self.card(call).filter(|card| card.is_live()) else {
+        let Some(handle) = self.handle(call).filter(|handle| handle.is_live()) else {
             return sessions::unknown();
         };
-        if let Err(refusal) = self.admit_browser(call, &card, auth::JSON) {
+        if let Err(refusal) = self.admit_browser(call, &handle, auth::JSON) {
             return refusal;
         }
-        let _ = self.roster.send(Order::End(card.id.clone(), EndReason::Quit, Box::new(|| ())));
+        let _ = self.sessions.send(Order::End(handle.id.clone(), EndReason::Quit, Box::new(|| ())));
         Answer::json(202, &json!({"status": "ending"}))
     }
 
     fn status(&self, call: &Call) -> Answer {
         let Some(visit) = self.visit(call) else { return sessions::unknown() };
-        visit.card.read(|view| match view.status.reason() {
+        visit.handle.read(|view| match view.status.reason() {
             Some(EndReason::Moved) => moves::moving(),
             Some(reason) => Answer::error_with(
                 404,
@@ -321,7 +324,7 @@ impl WorkerService {
                 pages::in_words(reason, visit.link),
                 json!({"status": view.status.name(), "reason": reason}),
             ),
-            None => Answer::json(200, &standing(&visit.card, view)),
+            None => Answer::json(200, &standing(&visit.handle, view)),
         })
     }
 
@@ -339,7 +342,7 @@ impl WorkerService {
     }
 
     fn player_script(&self, call: &Call) -> Answer {
-        match self.visit(call).filter(|visit| visit.card.is_live() && !visit.card.is_proxied()) {
+        match self.visit(call).filter(|visit| visit.handle.is_live() && !visit.handle.is_proxied()) {
             Some(_) => page_script(call, || player::script().to_owned()),
             None => sessions::unknown(),
         }
@@ -348,7 +351,7 @@ impl WorkerService {
     /// What a viewers' page is told is what its viewers may know: its own link, and nothing of the body or the place.
     fn overlay_settings(&self, call: &Call, visit: &Visit) -> OverlaySettings {
         let settings = self.live.get();
-        let (card, viewer) = (&visit.card, visit.link == Link::Viewer);
+        let (handle, viewer) = (&visit.handle, visit.link == Link::Viewer);
         let ice = ice::for_script(self, call, visit);
         let owners = |text: String| if viewer { String::new() } else { text };
         OverlaySettings {
@@ -358,28 +361,28 @@ impl WorkerService {
             report_url: settings.sessions.report_url.clone(),
             force_relay: settings.sessions.force_relay,
             ice_servers: ice.servers.iter().map(BrowserIceServer::from).collect(),
-            experience: card.request.experience.clone().unwrap_or_default(),
+            experience: handle.request.experience.clone().unwrap_or_default(),
             district: owners(
-                card.request.district.clone().unwrap_or_else(|| settings.server.district.clone()),
+                handle.request.district.clone().unwrap_or_else(|| settings.server.district.clone()),
             ),
-            body_ip: owners(card.request.body.to_string()),
-            engine: card.engine_kind(),
+            body_ip: owners(handle.request.body.to_string()),
+            engine: handle.engine_kind(),
             viewer,
             mic: !viewer,
             ice_ttl: ice.ttl.map(|ttl| ttl.as_secs()),
-            age_ms: card.age(self.clock.now()),
-            end_reason: card.end_reason(),
+            age_ms: handle.age(self.clock.now()),
+            end_reason: handle.end_reason(),
         }
     }
 
     /// The session that a call names by its own id.
-    pub fn card(&self, call: &Call) -> Option<Arc<SessionHandle>> {
-        self.board.find(&call.id.parse().ok()?)
+    pub fn handle(&self, call: &Call) -> Option<Arc<SessionHandle>> {
+        self.registry.find(&call.id.parse().ok()?)
     }
 
     /// The session that a call names by one of its links.
     pub fn visit(&self, call: &Call) -> Option<Visit> {
-        self.board.visit(&call.id.parse().ok()?)
+        self.registry.visit(&call.id.parse().ok()?)
     }
 
     /// A link that only watches may ask for nothing else. WHIP and WHEP say so in their own form; an operator who names it
@@ -430,14 +433,14 @@ fn proof(call: &Call) -> Result<Option<LeaseProof>, Answer> {
 
 /// Where a session stands, for its page. `streamers`: how many helpers its stream process has, where it has any at all; a page that
 /// sees no picture knows then whether there is still somebody to send one.
-fn standing(card: &SessionHandle, view: &SessionState) -> Value {
+fn standing(handle: &SessionHandle, view: &SessionState) -> Value {
     let mut standing = json!({"status": view.status.name(), "restarts": view.restarts});
     let process =
-        view.process.filter(|_| view.open && card.is_proxied() && !card.page_sockets(Sockets::is_empty));
+        view.process.filter(|_| view.open && handle.is_proxied() && !handle.page_sockets(Sockets::is_empty));
     if let Some((pid, _)) = process {
         standing["streamers"] = json!(streamers::of(pid).len());
     }
-    if card.is_upgrade_lost() {
+    if handle.is_upgrade_lost() {
         standing["websockets"] = "blocked".into();
     }
     if !view.troubles.is_empty() {

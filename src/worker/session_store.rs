@@ -6,7 +6,7 @@
 //!                 └── we were killed; next start: ended as `crashed`
 //! ```
 //!
-//! What the disk does not take stays in memory, as the card that it belongs to, and is tried again until there is room
+//! What the disk does not take stays in memory, as the handle that it belongs to, and is tried again until there is room
 //! ([`SessionStore::pay`]); only a rating is refused instead, because whoever gives it can give it again.
 //!
 //! One file per session, written like every state that must not be lost. A record and a rating go into the outbox before
@@ -91,7 +91,7 @@ struct Debt {
     /// The events that it is ready and that it ended, into the outbox.
     ready_event: bool,
     end_event: bool,
-    /// The card stands in the list of those that owe.
+    /// The handle stands in the list of those that owe.
     listed: bool,
 }
 
@@ -119,17 +119,17 @@ impl Story {
     }
 
     /// What goes with the session to its next worker.
-    pub fn carried(&self, card: &SessionHandle, now: Moment) -> Carried {
+    pub fn carried(&self, handle: &SessionHandle, now: Moment) -> Carried {
         let told = self.told();
         Carried {
-            lived_ms: card.age(now),
-            moves: card.copy(),
+            lived_ms: handle.age(now),
+            moves: handle.copy(),
             connects: self.connects.load(Ordering::Relaxed),
-            restarts: told.restarts + card.read(|view| view.restarts),
-            mic_ms: u64::try_from(card.mic.time().as_millis()).unwrap_or(u64::MAX),
+            restarts: told.restarts + handle.read(|view| view.restarts),
+            mic_ms: u64::try_from(handle.mic.time().as_millis()).unwrap_or(u64::MAX),
             facts: told.facts.clone(),
             given: told.given.clone(),
-            timeline: Some(card.timeline()),
+            timeline: Some(handle.timeline()),
         }
     }
 
@@ -173,7 +173,7 @@ pub struct Remembered {
     pub view_id: Option<SessionId>,
     /// How long ago it ended.
     pub ended_ago: Duration,
-    /// For its card.
+    /// For its handle.
     pub story: Story,
     /// What happened to it, as far as that was written down.
     pub timeline: Timeline,
@@ -209,7 +209,7 @@ pub struct SessionStore {
     trouble: Mutex<LogLimit>,
     /// What is counted of sessions.
     pub counters: SessionCounters,
-    /// The cards whose story has a debt.
+    /// The handles whose story has a debt.
     owed: Mutex<VecDeque<Arc<SessionHandle>>>,
 }
 
@@ -303,21 +303,21 @@ impl SessionStore {
     }
 
     /// The session is ready; only the first time counts.
-    pub fn begun(&self, card: &Arc<SessionHandle>) {
-        let mut told = card.story.told();
+    pub fn begun(&self, handle: &Arc<SessionHandle>) {
+        let mut told = handle.story.told();
         if std::mem::replace(&mut told.begun, true) {
             return;
         }
-        let draft = self.draft(card, &told);
+        let draft = self.draft(handle, &told);
         // Of one that moves that was told where it began.
-        told.debt.ready_event = card.arrival.is_none();
-        let written = self.store(card, &draft, &told, false);
+        told.debt.ready_event = handle.arrival.is_none();
+        let written = self.store(handle, &draft, &told, false);
         let ready = self.tell(EventKind::SessionReady, told.debt.ready_event, &draft);
         told.debt.ready_event = ready.is_err();
         told.debt.file |= written.is_err();
-        self.remember_debt(card, &mut told);
+        self.remember_debt(handle, &mut told);
         drop(told);
-        self.note_trouble(&card.id, written.and(ready.map_err(RateError::from)));
+        self.note_trouble(&handle.id, written.and(ready.map_err(RateError::from)));
     }
 
     /// Tells webhooks of it, if that is owed. `Err`: it still is.
@@ -338,59 +338,59 @@ impl SessionStore {
     }
 
     /// The session is over, after this many restarts here. One that moved has no record yet, and one that did not arrive never has.
-    pub fn ended(&self, card: &Arc<SessionHandle>, reason: EndReason, restarts: u32) {
+    pub fn ended(&self, handle: &Arc<SessionHandle>, reason: EndReason, restarts: u32) {
         let settings = self.live.get();
-        let mut told = card.story.told();
+        let mut told = handle.story.told();
         let restarts = told.restarts + restarts;
-        let record = Record { reason, restarts, ..self.draft(card, &told) };
-        if card.arrival.is_some() && !told.begun {
+        let record = Record { reason, restarts, ..self.draft(handle, &told) };
+        if handle.arrival.is_some() && !told.begun {
             return;
         }
         if reason == EndReason::Moved {
             self.counters.ended.note(reason.code());
-            let stored = self.store(card, &record, &told, true);
+            let stored = self.store(handle, &record, &told, true);
             told.record = Some(record);
             told.debt.file = stored.is_err();
-            self.remember_debt(card, &mut told);
+            self.remember_debt(handle, &mut told);
             drop(told);
-            return self.note_trouble(&card.id, stored);
+            return self.note_trouble(&handle.id, stored);
         }
         self.counters.ended.note(reason.code());
         self.counters.paths.note(record.relay_type.as_deref().unwrap_or("none"));
         told.debt.end_event = true;
-        let kept = self.keep_ended(card, &mut told, record, &settings);
+        let kept = self.keep_ended(handle, &mut told, record, &settings);
         drop(told);
-        self.note_trouble(&card.id, kept);
+        self.note_trouble(&handle.id, kept);
     }
 
     /// A session that was let go came to its end: no worker took it, or nobody said what became of it.
-    pub fn ended_after_all(&self, card: &Arc<SessionHandle>, reason: EndReason) {
+    pub fn ended_after_all(&self, handle: &Arc<SessionHandle>, reason: EndReason) {
         let settings = self.live.get();
-        let mut told = card.story.told();
+        let mut told = handle.story.told();
         let Some(record) = told.record.clone().filter(|record| record.reason == EndReason::Moved) else {
             return;
         };
         self.counters.ended.note(reason.code());
         told.debt.end_event = true;
-        let kept = self.keep_ended(card, &mut told, Record { reason, ..record }, &settings);
+        let kept = self.keep_ended(handle, &mut told, Record { reason, ..record }, &settings);
         drop(told);
-        self.note_trouble(&card.id, kept);
+        self.note_trouble(&handle.id, kept);
     }
 
     /// The session goes on at another worker, which sends its record.
-    pub fn moved_away(&self, card: &SessionHandle) {
-        let mut told = card.story.told();
+    pub fn moved_away(&self, handle: &SessionHandle) {
+        let mut told = handle.story.told();
         told.debt = Debt { listed: told.debt.listed, ..Debt::default() };
         told.record = None;
-        self.outbox.withdraw(&record::key("record", &card.id));
+        self.outbox.withdraw(&record::key("record", &handle.id));
         drop(told);
-        self.forget(&card.id);
+        self.forget(&handle.id);
     }
 
     /// Keeps the record of a session that has ended: on disk, or in memory until the disk takes it.
     fn keep_ended(
         &self,
-        card: &Arc<SessionHandle>,
+        handle: &Arc<SessionHandle>,
         told: &mut PageFacts,
         record: Record,
         settings: &Settings,
@@ -398,15 +398,15 @@ impl SessionStore {
         let told_of = self.tell_owed(told, &record);
         let put = self.put_record(&record, told.given.as_ref(), settings);
         told.debt.record = put.is_err();
-        let stored = self.store(card, &record, told, true);
+        let stored = self.store(handle, &record, told, true);
         told.record = Some(record);
         told.debt.file = stored.is_err();
-        self.remember_debt(card, told);
+        self.remember_debt(handle, told);
         put.and(told_of).map_err(RateError::from).and(stored)
     }
 
-    /// Puts a card that owes onto the list.
-    fn remember_debt(&self, card: &Arc<SessionHandle>, told: &mut PageFacts) {
+    /// Puts a handle that owes onto the list.
+    fn remember_debt(&self, handle: &Arc<SessionHandle>, told: &mut PageFacts) {
         let Debt { record, file, ready_event, end_event, .. } = told.debt;
         if !(record || file || ready_event || end_event) || std::mem::replace(&mut told.debt.listed, true) {
             return;
@@ -418,27 +418,27 @@ impl SessionStore {
                 "[state] ALERT more than {MAX_OWED} sessions wait for room on disk: the oldest is lost"
             );
         }
-        owed.push_back(card.clone());
+        owed.push_back(handle.clone());
     }
 
-    /// Takes over the debt of a session of an earlier run, whose card is on the board now.
-    pub fn inherit(&self, card: &Arc<SessionHandle>) {
-        self.remember_debt(card, &mut card.story.told());
+    /// Takes over the debt of a session of an earlier run, whose handle is in the registry now.
+    pub fn inherit(&self, handle: &Arc<SessionHandle>) {
+        self.remember_debt(handle, &mut handle.story.told());
     }
 
     /// Writes what the disk did not take, until it refuses again.
     pub fn pay(&self) {
         let settings = self.live.get();
-        while let Some(card) = self.next_owing() {
-            let mut told = card.story.told();
+        while let Some(handle) = self.next_owing() {
+            let mut told = handle.story.told();
             told.debt.listed = false;
-            let paid = self.pay_one(&card, &mut told, &settings);
-            self.remember_debt(&card, &mut told);
+            let paid = self.pay_one(&handle, &mut told, &settings);
+            self.remember_debt(&handle, &mut told);
             drop(told);
             if paid.is_err() {
-                return self.note_trouble(&card.id, paid);
+                return self.note_trouble(&handle.id, paid);
             }
-            log::info!("[session {}] what the disk did not take is kept now", card.id);
+            log::info!("[session {}] what the disk did not take is kept now", handle.id);
         }
     }
 
@@ -448,14 +448,14 @@ impl SessionStore {
 
     fn pay_one(
         &self,
-        card: &SessionHandle,
+        handle: &SessionHandle,
         told: &mut PageFacts,
         settings: &Settings,
     ) -> Result<(), RateError> {
         let Some(record) = told.record.clone() else {
-            let draft = self.draft(card, told);
+            let draft = self.draft(handle, told);
             self.tell_owed(told, &draft)?;
-            self.store(card, &draft, told, false)?;
+            self.store(handle, &draft, told, false)?;
             told.debt.file = false;
             return Ok(());
         };
@@ -466,9 +466,9 @@ impl SessionStore {
         }
         let window = u64::try_from(settings.sessions.ended_window.as_millis()).unwrap_or(u64::MAX);
         if unix_millis() < record.ended_unix_ms.saturating_add(window) {
-            self.store(card, &record, told, true)?;
+            self.store(handle, &record, told, true)?;
         } else {
-            self.dir.remove(&file_name(&card.id))?;
+            self.dir.remove(&file_name(&handle.id))?;
         }
         told.debt.file = false;
         Ok(())
@@ -491,12 +491,12 @@ impl SessionStore {
     }
 
     /// A rating of the session. When this returns `Ok` it is on disk.
-    pub fn rate(&self, card: &SessionHandle, rating: Rating) -> Result<Given, RateError> {
+    pub fn rate(&self, handle: &SessionHandle, rating: Rating) -> Result<Given, RateError> {
         let (settings, now_ms) = (self.live.get(), unix_millis());
-        let mut told = card.story.told();
+        let mut told = handle.story.told();
         let given = Given::take(told.given.as_ref(), rating, now_ms).ok_or(RateError::TooLate)?;
         let ended = told.record.as_ref().is_some_and(|record| record.reason != EndReason::Moved);
-        let draft = told.record.clone().unwrap_or_else(|| self.draft(card, &told));
+        let draft = told.record.clone().unwrap_or_else(|| self.draft(handle, &told));
         let record = Record { rating: Some(given.rating.clone()), ..draft };
         self.put_rating(&record, &given, &settings)?;
         if ended {
@@ -504,27 +504,27 @@ impl SessionStore {
             told.record = Some(record.clone());
             told.debt.record = false;
         }
-        self.store_given(card, &record, Some(&given), (ended, told.debt))?;
+        self.store_given(handle, &record, Some(&given), (ended, told.debt))?;
         told.debt.file = false;
         // Once per session, however often it is changed.
         if told.given.replace(given.clone()).is_none() {
             self.counters.ratings.note(&given.rating.stars.to_string());
-            log::info!("[rating] session {}: {} of 5", card.id, given.rating.stars);
+            log::info!("[rating] session {}: {} of 5", handle.id, given.rating.stars);
         }
         Ok(given)
     }
 
     /// What the page says of itself. Kept on disk once the session ended; until then the page says it again and again.
-    pub fn facts(&self, card: &Arc<SessionHandle>, facts: Facts) {
+    pub fn facts(&self, handle: &Arc<SessionHandle>, facts: Facts) {
         let (settings, now_ms) = (self.live.get(), unix_millis());
-        let mut told = card.story.told();
+        let mut told = handle.story.told();
         if told.facts == facts {
             return;
         }
         let more = facts.disconnects.saturating_sub(told.facts.disconnects);
         self.counters.interruptions.add(more.into());
         if more > 0 {
-            card.note(interruption(&facts));
+            handle.note(interruption(&facts));
         }
         told.facts = facts;
         let Some(before) = told.record.clone().filter(|record| record.reason != EndReason::Moved) else {
@@ -535,9 +535,9 @@ impl SessionStore {
             return;
         }
         let record = with_facts(before, &told.facts);
-        let kept = self.keep_ended(card, &mut told, record, &settings);
+        let kept = self.keep_ended(handle, &mut told, record, &settings);
         drop(told);
-        self.note_trouble(&card.id, kept);
+        self.note_trouble(&handle.id, kept);
     }
 
     /// Its ended window is over.
@@ -547,29 +547,29 @@ impl SessionStore {
     }
 
     /// The record as it is now.
-    fn draft(&self, card: &SessionHandle, told: &PageFacts) -> Record {
+    fn draft(&self, handle: &SessionHandle, told: &PageFacts) -> Record {
         let settings = self.live.get();
-        let request = &card.request;
+        let request = &handle.request;
         let record = Record {
-            session_id: card.id.clone(),
+            session_id: handle.id.clone(),
             worker_id: answers::worker_id(&settings),
             body_ip: request.body,
             experience: request.experience.clone(),
             district: request.district.clone().unwrap_or_else(|| settings.server.district.clone()),
             engine: request.engine.clone(),
-            started_unix_ms: card.created_unix_ms,
+            started_unix_ms: handle.created_unix_ms,
             ended_unix_ms: unix_millis(),
-            duration_ms: card.age(self.clock.now()),
+            duration_ms: handle.age(self.clock.now()),
             // Unless somebody sees another end.
             reason: EndReason::Crashed,
-            connects: card.story.connects.load(Ordering::Relaxed),
+            connects: handle.story.connects.load(Ordering::Relaxed),
             disconnects: 0,
             relay_type: None,
             bytes: 0,
             rtt_ms: None,
             restarts: 0,
-            moves: card.copy(),
-            mic_seconds: card.mic.time().as_secs(),
+            moves: handle.copy(),
+            mic_seconds: handle.mic.time().as_secs(),
             rating: told.given.as_ref().map(|given| given.rating.clone()),
         };
         with_facts(record, &told.facts)
@@ -619,25 +619,25 @@ impl SessionStore {
 
     fn store(
         &self,
-        card: &SessionHandle,
+        handle: &SessionHandle,
         record: &Record,
         told: &PageFacts,
         ended: bool,
     ) -> Result<(), RateError> {
-        self.store_given(card, record, told.given.as_ref(), (ended, told.debt))
+        self.store_given(handle, record, told.given.as_ref(), (ended, told.debt))
     }
 
     fn store_given(
         &self,
-        card: &SessionHandle,
+        handle: &SessionHandle,
         record: &Record,
         given: Option<&Given>,
         (ended, debt): (bool, Debt),
     ) -> Result<(), RateError> {
         let (record, given) = (record.clone(), given.cloned());
-        let base_url = card.base_url.clone();
-        let view_id = card.view_link.as_ref().map(|view| view.id.clone());
-        let timeline = card.timeline();
+        let base_url = handle.base_url.clone();
+        let view_id = handle.view_link.as_ref().map(|view| view.id.clone());
+        let timeline = handle.timeline();
         let (owed, ready_owed, end_owed) = (debt.record, debt.ready_event, debt.end_event);
         let stored = Stored {
             version: VERSION,
@@ -651,7 +651,7 @@ impl SessionStore {
             end_owed,
             timeline,
         };
-        self.write(&file_name(&card.id), &stored)
+        self.write(&file_name(&handle.id), &stored)
     }
 
     fn write(&self, name: &str, stored: &Stored) -> Result<(), RateError> {

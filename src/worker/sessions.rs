@@ -72,11 +72,11 @@ pub struct WorkerContext {
     /// The settings, as of the last reload.
     pub live: Arc<Live>,
     /// Where sessions are shown.
-    pub board: Arc<SessionRegistry>,
+    pub registry: Arc<SessionRegistry>,
     /// Where their directories are.
     pub root: Arc<DataDir>,
     /// What outlives sessions.
-    pub chronicle: Arc<SessionStore>,
+    pub store: Arc<SessionStore>,
     /// Rings the heartbeat threads.
     pub changed: Ring,
     /// Which controllers may start and end sessions.
@@ -138,7 +138,7 @@ enum Drain {
 }
 
 impl Sessions {
-    /// A roster with no session. `orders` is the sending side of what [`Sessions::run`] receives.
+    /// None yet. `orders` is the sending side of what [`Sessions::run`] receives.
     pub fn new(given: WorkerContext, orders: Sender<Order>) -> Sessions {
         let sessions = given.live.get().sessions.clone();
         Sessions {
@@ -166,7 +166,7 @@ impl Sessions {
             }
             self.tidy();
         }
-        self.given.chronicle.close();
+        self.given.store.close();
     }
 
     fn take(&mut self, order: Order) {
@@ -210,7 +210,7 @@ impl Sessions {
                 FULL_PAUSE,
             ));
         }
-        if self.given.board.find(&asked.id).is_some_and(|known| !asked.follows(&known)) {
+        if self.given.registry.find(&asked.id).is_some_and(|known| !asked.follows(&known)) {
             return Some(Answer::error(409, "session id is taken", "choose a fresh one"));
         }
         let holds = self.holder(asked.request.body).is_some() && asked.request.replace;
@@ -222,7 +222,7 @@ impl Sessions {
     }
 
     fn holder(&self, body: BodyAddr) -> Option<Arc<SessionHandle>> {
-        self.given.board.live().into_iter().find(|card| card.request.body == body)
+        self.given.registry.live().into_iter().find(|handle| handle.request.body == body)
     }
 
     fn admit(&mut self, asked: Asked, responder: Responder, settings: &Arc<Settings>) {
@@ -241,21 +241,22 @@ impl Sessions {
         let (mailbox, inbox, wake) = Mailbox::new(wake);
         let (id, wait, engine) = (asked.id.clone(), asked.request.wait, asked.engine.clone());
         let caller = asked.caller;
-        let feeds = self.given.board.feeds();
-        let card = Arc::new(SessionHandle::new(asked, self.given.clock.now(), mailbox, lease.port(), feeds));
-        let (body, kind) = (card.request.body, card.engine_kind());
-        self.follow_earlier(&card.id);
+        let feeds = self.given.registry.feeds();
+        let handle =
+            Arc::new(SessionHandle::new(asked, self.given.clock.now(), mailbox, lease.port(), feeds));
+        let (body, kind) = (handle.request.body, handle.engine_kind());
+        self.follow_earlier(&handle.id);
         // Before its supervisor runs: whoever is told of the session must find it listed. And in one step with the look at the lease:
         // who hears of a later number from us finds it listed, too.
-        let listed = self.given.fence.guard(&caller, || self.given.board.add(card.clone()));
+        let listed = self.given.fence.guard(&caller, || self.given.registry.add(handle.clone()));
         if let Err(unheeded) = listed {
             return responder.send(unheeded.answer());
         }
         log::info!(session:% = id, body:%; "[worker] session {id} for body {body} on port {}", lease.port());
-        let early = (!wait).then(|| answers::created(&card, settings, Some("requested".into())));
+        let early = (!wait).then(|| answers::created(&handle, settings, Some("requested".into())));
         let (responder, at_once) = if wait { (Some(responder), None) } else { (None, Some(responder)) };
         let assignment = SessionContext {
-            card: card.clone(),
+            handle: handle.clone(),
             lease,
             engine,
             sources: self.given.sources.clone(),
@@ -264,8 +265,8 @@ impl Sessions {
             inbox,
             wake,
             responder,
-            roster: self.orders.clone(),
-            chronicle: self.given.chronicle.clone(),
+            sessions: self.orders.clone(),
+            store: self.given.store.clone(),
             changed: self.given.changed.clone(),
             stamps: self.given.stamps.clone(),
             wireguard: self.given.wireguard.clone(),
@@ -275,7 +276,7 @@ impl Sessions {
         };
         match start_supervisor(&id, assignment) {
             Ok(thread) => {
-                self.given.chronicle.counters.created.note(kind);
+                self.given.store.counters.created.note(kind);
                 self.supervisors.insert(id, thread);
                 if let (Some(responder), Some(created)) = (at_once, early) {
                     responder.send(self.given.stamps.mark(Answer::json(202, &created)));
@@ -283,7 +284,7 @@ impl Sessions {
             }
             Err((error, assignment)) => {
                 log::error!("[worker] ALERT session {id} cannot have a thread: {error}; raise TasksMax");
-                self.given.board.forget(|card| card.id == id);
+                self.given.registry.forget(|handle| handle.id == id);
                 let refusal = answers::unavailable(
                     "out of threads",
                     &format!("the worker cannot have one more ({error}); raise TasksMax"),
@@ -296,10 +297,10 @@ impl Sessions {
     }
 
     fn end(&self, id: &SessionId, reason: EndReason, when_over: WhenOver) {
-        match self.given.board.find(id) {
-            Some(card) if card.is_live() => card.mailbox.send(Message::End(reason, Some(when_over))),
-            Some(card) if card.has_moved() && reason != EndReason::Moved => {
-                self.end_departed(&card, reason);
+        match self.given.registry.find(id) {
+            Some(handle) if handle.is_live() => handle.mailbox.send(Message::End(reason, Some(when_over))),
+            Some(handle) if handle.has_moved() && reason != EndReason::Moved => {
+                self.end_departed(&handle, reason);
                 when_over();
             }
             _ => when_over(),
@@ -307,40 +308,42 @@ impl Sessions {
     }
 
     /// A session that was let go, and that no worker took, ends here.
-    fn end_departed(&self, card: &Arc<SessionHandle>, reason: EndReason) {
-        log::info!(session:% = card.id, reason:%; "[session {}] no worker took it: it ended: {reason}", card.id);
-        self.given.chronicle.ended_after_all(card, reason);
-        card.publish(|view| view.status = Status::Ended(reason));
-        self.given.bodies.settle_departed(&Bodies::file_of(&card.id, card.copy()), false);
+    fn end_departed(&self, handle: &Arc<SessionHandle>, reason: EndReason) {
+        log::info!(session:% = handle.id, reason:%; "[session {}] no worker took it: it ended: {reason}", handle.id);
+        self.given.store.ended_after_all(handle, reason);
+        handle.publish(|view| view.status = Status::Ended(reason));
+        self.given.bodies.settle_departed(&Bodies::file_of(&handle.id, handle.copy()), false);
         self.given.changed.ring();
     }
 
     /// A session comes back to us before we were told that it had gone on elsewhere: what was kept of its earlier copy, a record
     /// that waits included, is not to be told any more.
     fn follow_earlier(&self, id: &SessionId) {
-        let Some(card) = self.given.board.find(id) else { return };
-        self.given.bodies.settle_departed(&Bodies::file_of(id, card.copy()), true);
-        self.given.chronicle.moved_away(&card);
+        let Some(handle) = self.given.registry.find(id) else { return };
+        self.given.bodies.settle_departed(&Bodies::file_of(id, handle.copy()), true);
+        self.given.store.moved_away(&handle);
     }
 
     fn moved_away(&self, id: &SessionId, copy: u32) {
-        let Some(card) = self.given.board.find(id).filter(|card| card.copy() <= copy) else { return };
-        if card.is_live() {
+        let Some(handle) = self.given.registry.find(id).filter(|handle| handle.copy() <= copy) else {
+            return;
+        };
+        if handle.is_live() {
             let (orders, id) = (self.orders.clone(), id.clone());
             let again = Box::new(move || {
                 let _ = orders.send(Order::MovedAway(id, copy));
             });
-            return card.mailbox.send(Message::End(EndReason::Moved, Some(again)));
+            return handle.mailbox.send(Message::End(EndReason::Moved, Some(again)));
         }
-        self.given.bodies.settle_departed(&Bodies::file_of(id, card.copy()), true);
-        self.given.chronicle.moved_away(&card);
-        self.given.board.forget(|other| other.id == *id && !other.is_live());
+        self.given.bodies.settle_departed(&Bodies::file_of(id, handle.copy()), true);
+        self.given.store.moved_away(&handle);
+        self.given.registry.forget(|other| other.id == *id && !other.is_live());
         self.given.changed.ring();
     }
 
     fn end_all(&mut self, reason: EndReason) {
-        for card in self.given.board.live() {
-            card.mailbox.send(Message::End(reason, None));
+        for handle in self.given.registry.live() {
+            handle.mailbox.send(Message::End(reason, None));
         }
         self.replacing.clear();
     }
@@ -377,7 +380,7 @@ impl Sessions {
     }
 
     fn publish_drain(&self) {
-        self.given.board.publish_drain(self.drain_until(), self.given.clock.now());
+        self.given.registry.publish_drain(self.drain_until(), self.given.clock.now());
     }
 
     /// Ends what a drain has waited for long enough.
@@ -386,7 +389,7 @@ impl Sessions {
             && now.reached(until)
         {
             self.draining = Some(Drain::Over);
-            let left = self.given.board.live().len();
+            let left = self.given.registry.live().len();
             if left > 0 {
                 log::info!("[worker] the drain's time is up: ending {left} sessions");
                 self.end_all(EndReason::Drained);
@@ -423,18 +426,19 @@ impl Sessions {
         let now = self.given.clock.now();
         self.end_drain(now);
         let window = self.given.live.get().sessions.ended_window;
-        let over = |card: &SessionHandle| card.forget_at(window).is_some_and(|at| now.reached(at));
+        let over = |handle: &SessionHandle| handle.forget_at(window).is_some_and(|at| now.reached(at));
         // Nobody said what became of it.
-        let untold = self.given.board.all().into_iter().filter(|card| card.has_moved() && over(card));
-        untold.for_each(|card| self.given.chronicle.ended_after_all(&card, EndReason::Moved));
-        let mut forgotten = self.given.board.forget(over);
+        let untold =
+            self.given.registry.all().into_iter().filter(|handle| handle.has_moved() && over(handle));
+        untold.for_each(|handle| self.given.store.ended_after_all(&handle, EndReason::Moved));
+        let mut forgotten = self.given.registry.forget(over);
         // A heartbeat lists every session, and must not list too many.
         let live = self.supervisors.len();
-        forgotten.extend(self.given.board.forget_beyond(MAX_SESSIONS_LISTED.saturating_sub(live)));
-        forgotten.iter().for_each(|id| self.given.chronicle.forget(id));
-        if self.given.chronicle.owing() > 0 && now.reached(self.pay_at) {
+        forgotten.extend(self.given.registry.forget_beyond(MAX_SESSIONS_LISTED.saturating_sub(live)));
+        forgotten.iter().for_each(|id| self.given.store.forget(id));
+        if self.given.store.owing() > 0 && now.reached(self.pay_at) {
             self.pay_at = now + ROUND;
-            self.given.chronicle.pay();
+            self.given.store.pay();
         }
         let (over, rest) =
             std::mem::take(&mut self.kept).into_iter().partition(|(_, until)| now.reached(*until));

@@ -1,6 +1,6 @@
 //! The worker's place in its own history, so that the controller can order what it hears ([`Stamp`]).
 //!
-//! Owner: the heartbeat thread, which takes the next number before it reads the board. Everybody else marks answers
+//! Owner: the heartbeat thread, which takes the next number before it reads the registry. All others mark responses
 //! with the number of the last beat begun.
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -39,15 +39,15 @@ pub fn processes(process: i32) -> ProcessesView {
 }
 
 /// Ends those that no page needs any more.
-pub fn end_left_behind(card: &SessionHandle, process: i32, now: Moment) {
+pub fn end_left_behind(handle: &SessionHandle, process: i32, now: Moment) {
     let Some(uptime) = process_table::uptime() else { return };
     let streamers = of(process);
     let started: Vec<Moment> = streamers.iter().map(|info| now - info.age(uptime)).collect();
-    let watching = card.attendance(|pages| (pages.watching(now), pages.without_socket(now)));
-    let blind = watching.1 > 0 || watching.0 > card.tunnels();
-    let left = card.page_sockets(|sockets| sockets.left_behind(now, &started, blind));
+    let watching = handle.attendance(|pages| (pages.watching(now), pages.without_socket(now)));
+    let blind = watching.1 > 0 || watching.0 > handle.tunnels();
+    let left = handle.page_sockets(|sockets| sockets.left_behind(now, &started, blind));
     for (info, _) in streamers.iter().zip(left).filter(|(_, left)| *left) {
-        log::info!("[session {}] streamer {} is ended: its page is gone", card.id, info.pid);
+        log::info!("[session {}] streamer {} is ended: its page is gone", handle.id, info.pid);
         process::signal_exactly(info, Signal::KILL);
     }
 }

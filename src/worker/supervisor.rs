@@ -52,7 +52,7 @@ const OWN_PAGE: &str = "/";
 /// What a supervisor starts with.
 pub struct SessionContext {
     /// The published side of the session.
-    pub card: Arc<SessionHandle>,
+    pub handle: Arc<SessionHandle>,
     /// Its port and slot.
     pub lease: Lease,
     /// What feeds it.
@@ -70,9 +70,9 @@ pub struct SessionContext {
     /// Waits for the session to become ready; `None` when nobody does.
     pub responder: Option<Responder>,
     /// The `cleanup` thread.
-    pub roster: Sender<Order>,
+    pub sessions: Sender<Order>,
     /// What outlives the session.
-    pub chronicle: Arc<SessionStore>,
+    pub store: Arc<SessionStore>,
     /// Rings the heartbeat threads: something changed.
     pub changed: Ring,
     /// What answers about sessions are marked with.
@@ -110,13 +110,16 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// A supervisor for a session that was asked for when its card was made.
+    /// A supervisor for a session that was asked for when its handle was made.
     pub fn new(given: SessionContext) -> Supervisor {
         let engine = given.engine.engine();
-        let machine = Session::new(limits(&given, &*engine), given.card.created);
-        let on_body =
-            OnBody::new(given.bodies.clone(), given.card.request.body, (&given.card.id, given.card.copy()));
-        let laps = Laps::new(given.card.created);
+        let machine = Session::new(limits(&given, &*engine), given.handle.created);
+        let on_body = OnBody::new(
+            given.bodies.clone(),
+            given.handle.request.body,
+            (&given.handle.id, given.handle.copy()),
+        );
+        let laps = Laps::new(given.handle.created);
         Supervisor {
             given,
             machine,
@@ -146,10 +149,10 @@ impl Supervisor {
             self.wait();
             self.collect();
         };
-        let id = self.given.card.id.clone();
-        log::info!(session:% = id, body:% = self.given.card.request.body, reason:%; "[session {id}] ended: {reason}");
+        let id = self.given.handle.id.clone();
+        log::info!(session:% = id, body:% = self.given.handle.request.body, reason:%; "[session {id}] ended: {reason}");
         // Whoever is answered now and asks for the next session finds the slot free.
-        let _ = self.given.roster.send(Order::Finished(id));
+        let _ = self.given.sessions.send(Order::Finished(id));
         let failure = self.failure.take();
         self.answer(failure);
         for message in self.given.inbox.try_iter() {
@@ -165,7 +168,7 @@ impl Supervisor {
         while let Some(event) = self.events.pop_front() {
             let before = (self.machine.status(), self.machine.restarts());
             if !matches!(event, Event::Tick) {
-                log::trace!("[session {}] {event:?}", self.given.card.id);
+                log::trace!("[session {}] {event:?}", self.given.handle.id);
             }
             let actions = self.machine.input(self.given.clock.now(), event);
             self.publish(before);
@@ -180,7 +183,7 @@ impl Supervisor {
             && status != before.0
         {
             // On disk before anybody hears of it: a worker that is killed right after does not take it back.
-            self.given.chronicle.ended(&self.given.card, reason, restarts);
+            self.given.store.ended(&self.given.handle, reason, restarts);
         }
         if status != before.0 {
             self.laps.pass(before.0, status, self.given.clock.now());
@@ -190,21 +193,21 @@ impl Supervisor {
         }
         let (ended, timings) =
             (matches!(status, Status::Ended(_)).then(|| self.given.clock.now()), self.laps.timings());
-        self.given.card.publish(|view| {
+        self.given.handle.publish(|view| {
             view.timings = timings;
             view.status = status;
             view.restarts = restarts;
             view.ended = view.ended.or(ended);
         });
         if (status, restarts) != before {
-            let troubles = self.given.card.read(|view| view.troubles.clone());
-            self.given.card.tell(|feed| events::tell_status(feed, status, restarts, &troubles));
+            let troubles = self.given.handle.read(|view| view.troubles.clone());
+            self.given.handle.tell(|feed| events::tell_status(feed, status, restarts, &troubles));
         }
         if status != before.0 {
             // Its end is told once, with the reason, when nothing of it is left.
             if !matches!(status, Status::Ended(_)) {
-                let card = &self.given.card;
-                log::info!(session:% = card.id, body:% = card.request.body, status:%; "[session {}] {status}", card.id);
+                let handle = &self.given.handle;
+                log::info!(session:% = handle.id, body:% = handle.request.body, status:%; "[session {}] {status}", handle.id);
             }
             self.given.changed.ring();
         }
@@ -212,13 +215,13 @@ impl Supervisor {
 
     /// Before anything is written down of it.
     fn note(&mut self, before: (Status, u32), (status, restarts): (Status, u32)) {
-        let card = &self.given.card;
+        let handle = &self.given.handle;
         if restarts > before.1 {
-            self.given.chronicle.counters.restarts.add((restarts - before.1).into());
-            card.note(Happening::Restart { number: restarts, why: std::mem::take(&mut self.last_exit) });
+            self.given.store.counters.restarts.add((restarts - before.1).into());
+            handle.note(Happening::Restart { number: restarts, why: std::mem::take(&mut self.last_exit) });
         }
         if status != before.0 {
-            card.note(Happening::Status { status: status.into(), reason: status.reason() });
+            handle.note(Happening::Status { status: status.into(), reason: status.reason() });
         }
     }
 
@@ -226,7 +229,7 @@ impl Supervisor {
         let now = self.given.clock.now();
         let until = |at: Option<Moment>| at.map(|at| at.since(now));
         let (due, look) = (until(self.machine.next_deadline()), until(self.engine.next_look()));
-        let silent = until(self.given.card.attendance(|pages| pages.until(now)));
+        let silent = until(self.given.handle.attendance(|pages| pages.until(now)));
         let pause = self.clearing.then_some(CLEAR_PAUSE);
         let timeout = [due, look, silent, pause].into_iter().flatten().min().map(timespec);
         let mut fds = vec![PollFd::from_borrowed_fd(self.given.wake.as_fd(), PollFlags::IN)];
@@ -254,10 +257,10 @@ impl Supervisor {
 
     /// Messages may overtake each other and a page may fall silent; the count of now is always true.
     fn count_browsers(&mut self) {
-        let connected = self.given.card.connected(self.given.clock.now());
+        let connected = self.given.handle.connected(self.given.clock.now());
         if connected != self.connected {
             self.connected = connected;
-            self.given.card.note_connected(connected);
+            self.given.handle.note_connected(connected);
             self.events.push_back(Event::Connections(connected));
         }
     }
@@ -269,12 +272,12 @@ impl Supervisor {
                 self.last_exit.clone_from(&how);
                 self.events.push_back(Event::Hung(how));
             }
-            News::Source(source) => self.given.card.publish(|view| view.source = Some(source)),
+            News::Source(source) => self.given.handle.publish(|view| view.source = Some(source)),
             News::Failed(failure) => self.events.push_back(Event::Failed(failure)),
             News::Troubles(troubles) => self.note_troubles(troubles),
             News::Exited { how, ends } => {
                 if let Some(reason) = ends.filter(|_| self.machine.was_ready()) {
-                    log::info!("[session {}] the stream is over ({how})", self.given.card.id);
+                    log::info!("[session {}] the stream is over ({how})", self.given.handle.id);
                     self.events.push_back(Event::End(reason));
                 }
                 // That it was killed because it hung says less than that it hung.
@@ -288,15 +291,15 @@ impl Supervisor {
 
     /// What keeps viewers from what the source sends: for the log, the session's warnings and its pages.
     fn note_troubles(&mut self, troubles: Vec<SourceTrouble>) {
-        let card = &self.given.card;
-        let before = card.read(|view| view.troubles.clone());
+        let handle = &self.given.handle;
+        let before = handle.read(|view| view.troubles.clone());
         for trouble in troubles.iter().filter(|trouble| !before.contains(trouble)) {
-            log::warn!("[session {}] {}", card.id, words_of(trouble));
+            log::warn!("[session {}] {}", handle.id, words_of(trouble));
         }
-        card.publish(|view| view.troubles = troubles);
+        handle.publish(|view| view.troubles = troubles);
         let (status, restarts) = (self.machine.status(), self.machine.restarts());
-        let view = card.view();
-        card.tell(|feed| events::tell_status(feed, status, restarts, &view.troubles));
+        let view = handle.view();
+        handle.tell(|feed| events::tell_status(feed, status, restarts, &view.troubles));
     }
 
     fn take(&mut self, message: Message) {
@@ -316,9 +319,9 @@ impl Supervisor {
     }
 
     fn settled(&mut self, settled: Settled) {
-        self.given.chronicle.counters.pairing.observe(settled.times.pair);
+        self.given.store.counters.pairing.observe(settled.times.pair);
         self.laps.settled(settled.times);
-        self.given.card.publish(|view| {
+        self.given.handle.publish(|view| {
             view.page = Some(settled.page);
             view.user = Some(settled.user.into());
             view.warnings = settled.warnings;
@@ -327,7 +330,7 @@ impl Supervisor {
     }
 
     fn carry_out(&mut self, action: Action) {
-        log::debug!("[session {}] {action:?}", self.given.card.id);
+        log::debug!("[session {}] {action:?}", self.given.handle.id);
         match action {
             Action::Prepare => self.prepare(),
             Action::Spawn => self.spawn(),
@@ -344,7 +347,7 @@ impl Supervisor {
                 self.clear();
             }
             Action::CleanUp { keep_log } => self.clean_up(keep_log),
-            Action::Alert(text) => log::error!("[session {}] ALERT {text}", self.given.card.id),
+            Action::Alert(text) => log::error!("[session {}] ALERT {text}", self.given.handle.id),
             Action::Finish(reason) => self.over = Some(reason),
         }
     }
@@ -352,7 +355,7 @@ impl Supervisor {
     fn prepare(&mut self) {
         match self.engine.prepare(&self.given) {
             Ok(next) => {
-                self.given.card.publish(|view| view.log = self.engine.log());
+                self.given.handle.publish(|view| view.log = self.engine.log());
                 self.go_on(next, Event::Prepared);
             }
             Err(failure) => self.events.push_back(Event::Failed(failure)),
@@ -363,7 +366,7 @@ impl Supervisor {
     fn settle(&mut self) {
         let next = self.engine.settling();
         if matches!(next, Next::Done) {
-            self.given.card.publish(|view| view.page = Some(OWN_PAGE.to_owned()));
+            self.given.handle.publish(|view| view.page = Some(OWN_PAGE.to_owned()));
         }
         self.go_on(next, Event::Paired);
     }
@@ -397,17 +400,17 @@ impl Supervisor {
 
     fn set_up(&mut self, step: Step) {
         let target = Target {
-            session: self.given.card.id.clone(),
-            prefix: self.given.card.prefix.clone(),
+            session: self.given.handle.id.clone(),
+            prefix: self.given.handle.prefix.clone(),
             port: self.given.lease.port(),
-            request: self.given.card.request.clone(),
-            copy: self.given.card.copy(),
+            request: self.given.handle.request.clone(),
+            copy: self.given.handle.copy(),
             settings: self.given.settings.clone(),
             on_body: self.on_body.clone(),
             bodies: self.given.bodies.clone(),
             wireguard: self.given.wireguard.clone(),
         };
-        match SetUp::start(step, target, self.attempt, self.given.card.mailbox.clone()) {
+        match SetUp::start(step, target, self.attempt, self.given.handle.mailbox.clone()) {
             Ok(set_up) => self.set_ups.push(set_up),
             Err(error) => {
                 let detail = format!("cannot start a thread: {error}");
@@ -418,60 +421,60 @@ impl Supervisor {
 
     /// Lets browsers in; from the first time on the body is watched.
     fn open(&mut self) {
-        self.given.card.publish(|view| view.open = true);
-        self.given.chronicle.begun(&self.given.card);
+        self.given.handle.publish(|view| view.open = true);
+        self.given.store.begun(&self.given.handle);
         if self.watch.is_some() || !self.engine.needs_body() {
             return;
         }
-        let (card, bodies) = (self.given.card.clone(), &self.given.settings.bodies);
-        let address = SocketAddr::new(card.request.body.ip(), bodies.http_port);
-        let name = format!("session-{}-body", card.id);
+        let (handle, bodies) = (self.given.handle.clone(), &self.given.settings.bodies);
+        let address = SocketAddr::new(handle.request.body.ip(), bodies.http_port);
+        let name = format!("session-{}-body", handle.id);
         let lost = move |silence: Duration| {
-            log::warn!("[session {}] the body was silent for {} ms", card.id, silence.as_millis());
-            card.mailbox.send(Message::End(EndReason::BodyLost, None));
+            log::warn!("[session {}] the body was silent for {} ms", handle.id, silence.as_millis());
+            handle.mailbox.send(Message::End(EndReason::BodyLost, None));
         };
         match Watch::start(&name, address, bodies.lost_after, lost) {
             Ok(watch) => self.watch = Some(watch),
             Err(error) => {
-                log::error!("[session {}] ALERT its body is not watched: {error}", self.given.card.id)
+                log::error!("[session {}] ALERT its body is not watched: {error}", self.given.handle.id)
             }
         }
     }
 
     fn suspend(&mut self) {
-        self.given.card.publish(|view| view.open = false);
+        self.given.handle.publish(|view| view.open = false);
         self.set_ups.iter().for_each(SetUp::cancel);
         // A crash alone does not stop the microphone: the body is still there, and the page comes back.
         if matches!(self.machine.status(), Status::Ending(_)) {
-            self.given.media.end_session(&self.given.card.id);
+            self.given.media.end_session(&self.given.handle.id);
         }
     }
 
     /// Keeps the failure, with the end of the child's log where that helps. The answer goes out when the session is
     /// over: who is told of a failure finds nothing of it left.
     fn note_failure(&mut self, mut failure: Failure) {
-        let card = &self.given.card;
+        let handle = &self.given.handle;
         let tail = self.engine.tail();
         // A time-out only knows that it waited.
         if let Some(words) = self.engine.lacks().filter(|_| failure.kind != FailureKind::EndedEarly) {
             failure.detail = format!("{words}; {}", failure.detail);
         }
-        let failure = prepare::explain(failure, &tail, card.id.expose());
-        log::warn!("[session {}] create failed: {}: {}", card.id, failure.kind.error(), failure.detail);
-        card.publish(|view| view.failure = Some(failure.clone()));
+        let failure = prepare::explain(failure, &tail, handle.id.expose());
+        log::warn!("[session {}] create failed: {}: {}", handle.id, failure.kind.error(), failure.detail);
+        handle.publish(|view| view.failure = Some(failure.clone()));
         self.failure = Some(failure);
     }
 
     fn report_ready(&mut self) {
         self.on_body.note_ready();
-        log::info!("[session {}] ready after {}", self.given.card.id, self.laps.timings());
+        log::info!("[session {}] ready after {}", self.given.handle.id, self.laps.timings());
         self.answer(None);
     }
 
     fn answer(&mut self, failure: Option<Failure>) {
         if let Some(responder) = self.given.responder.take() {
-            let SessionContext { card, settings, stamps, .. } = &self.given;
-            responder.send(stamps.mark(answers::create_result(card, settings, failure.as_ref())));
+            let SessionContext { handle, settings, stamps, .. } = &self.given;
+            responder.send(stamps.mark(answers::create_result(handle, settings, failure.as_ref())));
         }
     }
 
@@ -480,7 +483,7 @@ impl Supervisor {
         if self.engine.clear() {
             self.clearing = false;
             self.given.lease.take_back();
-            self.given.card.publish(|view| view.process = None);
+            self.given.handle.publish(|view| view.process = None);
             self.events.push_back(Event::GroupGone);
         }
     }
@@ -494,20 +497,20 @@ impl Supervisor {
         self.set_ups.drain(..).for_each(SetUp::join);
         let kept =
             self.machine.was_ready().then(|| prepare::keep_pairing(&self.given, &self.on_body)).flatten();
-        let (card, settings) = (&self.given.card, &self.given.settings);
+        let (handle, settings) = (&self.given.handle, &self.given.settings);
         if self.machine.status().reason() == Some(EndReason::Moved) {
             return self.on_body.depart(kept.as_deref());
         }
-        if card.arrival.is_some() && !self.machine.was_ready() {
+        if handle.arrival.is_some() && !self.machine.was_ready() {
             self.on_body.hand_over();
         }
-        for trouble in self.on_body.leave(&card.request, settings, kept.as_deref()) {
-            log::warn!("[session {}] {trouble}", card.id);
+        for trouble in self.on_body.leave(&handle.request, settings, kept.as_deref()) {
+            log::warn!("[session {}] {trouble}", handle.id);
         }
     }
 
     fn clean_up(&mut self, keep_log: bool) {
-        self.given.media.end_session(&self.given.card.id);
+        self.given.media.end_session(&self.given.handle.id);
         self.engine.let_go();
         self.leave_body();
         // A create that failed early still holds its port.
@@ -520,9 +523,9 @@ impl Supervisor {
 fn limits(given: &SessionContext, engine: &dyn Engine) -> Limits {
     let (settings, sessions) = (&given.settings, &given.settings.sessions);
     let own = sessions.create_timeout;
-    let lived_before = Duration::from_millis(given.card.lived_before_ms());
+    let lived_before = Duration::from_millis(given.handle.lived_before_ms());
     Limits {
-        create_timeout: given.card.time_left.map_or(own, |left| left.min(own)),
+        create_timeout: given.handle.time_left.map_or(own, |left| left.min(own)),
         ready_timeout: sessions.ready_timeout,
         stop_grace: sessions.stop_grace,
         restarts: engine.restarts(settings),

@@ -112,7 +112,7 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 /// The endpoints.
 pub struct Whip {
     live: Arc<Live>,
-    board: Arc<SessionRegistry>,
+    registry: Arc<SessionRegistry>,
     flags: Arc<Flags>,
     clock: Clock,
     legs: Box<dyn Legs>,
@@ -125,13 +125,13 @@ impl Whip {
     /// The endpoints of this worker.
     pub fn new(
         live: Arc<Live>,
-        board: Arc<SessionRegistry>,
+        registry: Arc<SessionRegistry>,
         flags: Arc<Flags>,
         clock: Clock,
         legs: Box<dyn Legs>,
     ) -> Whip {
         let (offers, others) = (Browsers::new(OFFERS), Browsers::new(OTHERS));
-        Whip { live, board, flags, clock, legs, peers: Mutex::default(), offers, others }
+        Whip { live, registry, flags, clock, legs, peers: Mutex::default(), offers, others }
     }
 
     /// Answers a request. `is_admin` judges a bearer token.
@@ -184,7 +184,7 @@ impl Whip {
         self.leave_room_for_the_owner(&visit, settings.webrtc.max_viewers)?;
         let token = Secret::new(auth::bearer(call.header("Authorization")).unwrap_or_default());
         let client = Client { purpose, network: browsers::network(call, &settings), token };
-        let supported = self.legs.supported(&visit.card.id, &client)?;
+        let supported = self.legs.supported(&visit.handle.id, &client)?;
         let refused = |error: sdp::SdpError| Problem::new(error.status(), error.to_string());
         let mut offer = Offer::from_bytes(&call.body).map_err(refused)?;
         let agreed = offer.agree(purpose, &supported).map_err(refused)?;
@@ -249,7 +249,7 @@ impl Whip {
         let (visit, peer) = self.find_peer(call, purpose)?;
         // Who ended by itself a moment ago is deleted all the same: its client could not know.
         self.peers().remove(&peer);
-        self.legs.close(&visit.card.id, &peer);
+        self.legs.close(&visit.handle.id, &peer);
         Ok(Answer::text(200, "text/plain", String::new()))
     }
 
@@ -266,9 +266,9 @@ impl Whip {
 
     /// A session that is not over.
     fn find(&self, link: &str) -> Result<Visit, Problem> {
-        let visit = link.parse().ok().and_then(|id| self.board.visit(&id));
+        let visit = link.parse().ok().and_then(|id| self.registry.visit(&id));
         visit
-            .filter(|visit| visit.card.end_reason().is_none())
+            .filter(|visit| visit.handle.end_reason().is_none())
             .ok_or_else(|| Problem::new(404, "no such session: it ended, or never existed"))
     }
 

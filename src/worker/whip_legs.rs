@@ -30,13 +30,13 @@ use crate::worker::whip::{Client, Legs, Opened, SOON, no_place, nothing_to_watch
 /// `profile_idc` of baseline, which is what engines are told to make: browsers take no B-frames.
 const BASELINE: u8 = 0x42;
 
-/// The media threads, for sessions of this board.
+/// The media threads, for sessions of this registry.
 #[derive(Debug)]
 pub struct MediaLegs {
     /// The threads.
     pub media: Media,
     /// Sessions, which count their viewers.
-    pub board: Arc<SessionRegistry>,
+    pub registry: Arc<SessionRegistry>,
 }
 
 impl MediaLegs {
@@ -48,9 +48,9 @@ impl MediaLegs {
     }
 
     fn audience(&self, session: &SessionId, link: Link) -> Result<Arc<CameBy>, Problem> {
-        let card = self.board.find(session);
-        let card = card.ok_or_else(|| Problem::new(404, "the session has ended"))?;
-        Ok(Arc::new(CameBy { card, link }))
+        let handle = self.registry.find(session);
+        let handle = handle.ok_or_else(|| Problem::new(404, "the session has ended"))?;
+        Ok(Arc::new(CameBy { handle, link }))
     }
 
     fn watch(
@@ -111,7 +111,7 @@ impl Legs for MediaLegs {
         client: &Client,
         (offer, agreed): (Offer, Agreed),
     ) -> Result<Opened, Problem> {
-        let stream = self.stream(&visit.card.id, client.purpose)?;
+        let stream = self.stream(&visit.handle.id, client.purpose)?;
         let accepted = match client.purpose {
             Purpose::View => self.watch(stream, visit, client, offer),
             Purpose::Publish => self.publish(&stream, visit, client, (offer, agreed)),
@@ -172,21 +172,21 @@ fn problem(refused: &OfferRefused) -> Problem {
 
 /// A session, as its viewers by one of its links are counted.
 struct CameBy {
-    card: Arc<SessionHandle>,
+    handle: Arc<SessionHandle>,
     link: Link,
 }
 
 impl Audience for CameBy {
     fn viewer_connected(&self) {
-        self.card.viewer_connected(self.link);
+        self.handle.viewer_connected(self.link);
     }
 
     fn viewer_gone(&self) {
-        self.card.viewer_gone();
+        self.handle.viewer_gone();
     }
 
     fn warn(&self, words: &'static str) {
-        self.card.publish(|view| {
+        self.handle.publish(|view| {
             if !view.warnings.iter().any(|warning| warning == words) {
                 view.warnings.push(words.to_owned());
             }

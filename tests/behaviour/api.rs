@@ -162,6 +162,10 @@ fn a_create_that_is_not_waited_for_shows_its_progress_and_its_failure() {
     let worker = lab.worker("one", &controller.url, |_| ());
     wait_until_up(&controller, "one");
     for role in [&worker, &controller] {
+        // What the worker was asked for by itself the controller hears a moment later.
+        eventually("the controller has no session of this body", || {
+            controller.sessions().iter().all(|session| session["status"] == "ended").then_some(())
+        });
         let create = |faults: Value| {
             lab.faults(faults);
             let reply = role.post("/api/v1/sessions", &json!({"body_ip": body, "wait": false}));

@@ -48,6 +48,10 @@ fn the_exit_button_ends_a_session_and_other_sites_cannot() {
     let body = lab.body(1);
     let controller = lab.controller(|_| ());
     let worker = lab.worker("one", &controller.url, |_| ());
+    eventually("the worker is up", || {
+        let workers = controller.get("/api/v1/workers").json();
+        (workers["workers"][0]["status"] == "up").then_some(())
+    });
     for base in [&worker.url, &controller.url] {
         let id = controller.create(&body);
         let (port, path) = (worker.port_of(&id), format!("/session/{id}/quit"));

@@ -1,7 +1,10 @@
 //! What keeps a stream alive, and what brings it back: pages that say that media arrives, stream processes that hang, helpers
 //! that were left behind.
 
+use std::time::Duration;
+
 use hydraneckwebrtc::host::process::{is_alive, signal_exactly};
+use hydraneckwebrtc::host::process_table;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -102,6 +105,14 @@ fn helpers_of_pages_that_left_are_ended_and_what_runs_is_shown() {
         let mut stream = Stream::open(&worker.url, &id);
         stream.next_media().expect("its helper runs");
         assert_eq!(beat(&worker, &id, &format!("page{load}"), false, true).status, 204);
+        // Helpers are told apart by when they started, in hundredths of a second: no person loads pages faster.
+        eventually("its helper is of another moment than the next one", || {
+            let uptime = process_table::uptime()?;
+            lab.streamers("one")
+                .iter()
+                .all(|helper| helper.age(uptime) > Duration::from_millis(50))
+                .then_some(())
+        });
         drop(stream);
     }
     let mut last = Stream::open(&worker.url, &id);

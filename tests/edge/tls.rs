@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::edge::router::{Decision, Forward, Upstream};
 use hydraneckwebrtc::edge::tls;
-use hydraneckwebrtc::front::certificates::CertificateWatch;
+use hydraneckwebrtc::server::certificates::CertificateWatch;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConnection, ServerConnection, StreamOwned};
 

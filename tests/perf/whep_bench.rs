@@ -46,6 +46,7 @@ use contestants::{Contestant, Neck, Show};
 use figures::{Figure, ratio};
 use generator::Pace;
 use janus::Janus;
+use limit::Paced;
 use rounds::{MEDIA, Measured, column, median};
 
 /// 400 packets of 1,200 bytes a second: 3.8 Mbit/s, as in the measurement of the design.
@@ -87,6 +88,7 @@ fn main() {
     match arguments.first().map(String::as_str) {
         Some("--serve") => return contestants::serve(),
         Some("--watch") => return crowd::watch(&arguments[1..]),
+        Some("--sink") => return limit::sink(&arguments[1..]),
         // Cargo says --bench; `cargo test --all-targets` does not, and must not start this.
         _ if !arguments.iter().any(|word| word == "--bench") => return println!("run tests/perf/whep"),
         _ => {}
@@ -172,18 +174,21 @@ fn measure(viewers: usize, plan: &Plan, limit: f64) -> f64 {
         shows.push(Show::open(Contestant::Before(Neck::of(&program)), viewers, plan.whole));
     }
     let mut results: Vec<Vec<Measured>> = vec![Vec::new(); shows.len()];
+    let (mut paced, mut limits) = (Paced::open(viewers, plan.whole), Vec::new());
     for _ in 0..plan.rounds {
         for (show, results) in shows.iter_mut().zip(&mut results) {
             results.push(round(show, plan.lasts, PACE));
         }
+        limits.push(paced.measure(PACE, plan.lasts));
     }
+    drop(paced);
     for (show, results) in shows.iter_mut().zip(&results) {
         show.weigh();
         row(viewers, show, results);
     }
     let named = |name: &str| shows.iter().position(|show| show.contestant.name() == name);
     let neck = &results[0];
-    verdict(viewers, neck, named("janus").map(|at| &results[at]), (limit, shows[0].memory));
+    verdict(viewers, neck, named("janus").map(|at| &results[at]), (limit, &limits, &shows[0]));
     if let Some(at) = named("janus") {
         println!("{viewers:>7} janus ÷ neck: memory {:.1}", shows[at].memory / shows[0].memory);
     }
@@ -271,14 +276,24 @@ fn row(viewers: usize, show: &Show, results: &[Measured]) {
     );
 }
 
-fn verdict(viewers: usize, neck: &[Measured], janus: Option<&Vec<Measured>>, (limit, memory): (f64, f64)) {
+fn verdict(
+    viewers: usize,
+    neck: &[Measured],
+    janus: Option<&Vec<Measured>>,
+    (rush, paced, show): (f64, &[f64], &Show),
+) {
     let thread = median(neck, |one| one.thread_cost);
     println!(
-        "{viewers:>7} neck: its media thread alone {thread:.2} µs/packet, {:.2} of the limit (goal {}); {memory:.0} KiB per viewer (goal {}); \
-         the viewers took {:.0} % of a core",
-        thread / limit,
+        "{viewers:>7} neck: its media thread alone {thread:.2} µs/packet, {:.2} of the limit (goal {}), {} of the limit at this pace ({} \
+         µs/packet); {:.1} packets a send; {:.0} KiB per viewer (goal {}), {:.0} without pages of the program; the viewers took {:.0} % of a core",
+        thread / rush,
         OWN_GOALS.0,
+        ratio(&column(neck, |one| one.thread_cost), paced).show(2),
+        Figure::of(paced).show(2),
+        show.train,
+        show.memory,
         OWN_GOALS.1,
+        show.anonymous,
         median(neck, |one| one.crowd),
     );
     if let Some(janus) = janus {

@@ -26,6 +26,9 @@ use crate::process::{Helper, memory_of};
 /// While viewers come: enough for a picture each, too little to be in the way.
 const GENTLE: Pace = Pace { frames: 10, packets: 1, bytes: 1_200, group: 5 };
 
+/// The line that asks what was sent.
+const COUNT: &str = "count";
+
 /// Who sends to the viewers.
 pub enum Contestant {
     /// The product.
@@ -48,8 +51,13 @@ pub struct Show {
     pub crowd: Crowd,
     /// Memory that each viewer added, in KiB, when it was last looked at.
     pub memory: f64,
+    /// The part of it that is no page of the program.
+    pub anonymous: f64,
+    /// Packets that each of its system calls sent, so far as it says that.
+    pub train: f64,
     viewers: usize,
-    idle: f64,
+    /// Before the first came: all, and without the program's pages.
+    idle: (f64, f64),
     epoch: Instant,
     plays: u32,
 }
@@ -105,13 +113,23 @@ impl Show {
     /// Viewers that all see pictures.
     pub fn open(mut contestant: Contestant, viewers: usize, whole: bool) -> Show {
         let epoch = Instant::now();
-        let idle = contestant.memory();
+        let idle = (contestant.memory(), anonymous_memory_of(contestant.pid()));
         let mut crowd = Crowd::start(viewers, epoch, contestant.answers_at(), whole);
         let playing = Generator::start(contestant.to(), GENTLE, 1, epoch);
         (0..viewers).for_each(|_| contestant.admit(&mut crowd));
         assert_eq!(crowd.hear(), "watching");
         drop(playing);
-        Show { contestant, crowd, memory: 0.0, viewers, idle, epoch, plays: 1 }
+        Show {
+            contestant,
+            crowd,
+            memory: 0.0,
+            anonymous: 0.0,
+            train: f64::NAN,
+            viewers,
+            idle,
+            epoch,
+            plays: 1,
+        }
     }
 
     /// Begins to play, as a source that was not heard before.
@@ -120,9 +138,15 @@ impl Show {
         Generator::start(self.contestant.to(), pace, self.plays * 1_000, self.epoch)
     }
 
-    /// Looks at the memory, with caches filled.
+    /// Looks at the memory, with caches filled, and at what was sent.
     pub fn weigh(&mut self) {
-        self.memory = (self.contestant.memory() - self.idle) / self.viewers as f64;
+        if let Contestant::Neck(neck) = &mut self.contestant {
+            let (datagrams, sends) = neck.sent();
+            self.train = datagrams / sends;
+        }
+        let per_viewer = |now: f64, idle: f64| (now - idle) / self.viewers as f64;
+        self.memory = per_viewer(self.contestant.memory(), self.idle.0);
+        self.anonymous = per_viewer(anonymous_memory_of(self.contestant.pid()), self.idle.1);
     }
 }
 
@@ -138,10 +162,23 @@ impl Neck {
         Neck { helper, to }
     }
 
+    /// Datagrams that it sent so far, and with how many system calls.
+    pub fn sent(&mut self) -> (f64, f64) {
+        self.helper.say(COUNT);
+        serde_json::from_str(&self.helper.hear()).expect("two numbers")
+    }
+
     fn answer(&mut self, offer: &str) -> String {
         self.helper.say(&json!(offer).to_string());
         serde_json::from_str(&self.helper.hear()).expect("a text")
     }
+}
+
+/// Resident memory of a process that is no page of its program's file, in KiB.
+fn anonymous_memory_of(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(f64::NAN)
 }
 
 struct Nobody;
@@ -168,6 +205,11 @@ pub fn serve() {
     let source = media.add_source(spec).expect("a stream");
     let audience = Arc::new(Nobody);
     for line in std::io::stdin().lines().map_while(Result::ok) {
+        if line == COUNT {
+            let counters = media.counters();
+            println!("{}", json!([counters.datagrams_out.get(), counters.batches_out.get()]));
+            continue;
+        }
         let sdp: String = serde_json::from_str(&line).expect("an offer");
         let role = Box::new(Subscriber::new(source.stream().clone(), audience.clone()));
         let wanted = Wanted { session: session.clone(), role, offer: Offer::read(&sdp).expect("an offer") };

@@ -66,6 +66,25 @@ fn members_media_is_sent_by_ourselves() {
 }
 
 #[test]
+fn what_several_members_send_goes_to_each_other_in_few_trains() {
+    let mut hall = Hall::open(|settings| settings.rooms.collect = Duration::from_millis(20));
+    (0..4).for_each(|_| {
+        hall.join_with_all(Manners::Naive);
+    });
+    hall.until("four meet", |hall| hall.tracks() == 8 && hall.all_hear_all(10));
+    let sent = |hall: &Hall| {
+        let counters = hall.media.counters();
+        (counters.datagrams_out.get(), counters.batches_out.get())
+    };
+    let before = sent(&hall);
+    hall.until("they talk for a while", |hall| hall.all_hear_all(30));
+    let after = sent(&hall);
+    let (datagrams, trains) = (after.0 - before.0, after.1 - before.1);
+    println!("{datagrams} datagrams in {trains} trains");
+    assert!(datagrams * 2 >= trains * 3, "tracks share trains: {datagrams} datagrams in {trains} trains");
+}
+
+#[test]
 fn pictures_are_asked_for_once_for_all() {
     let mut hall = Hall::open(|_| {});
     hall.join_with_all(Manners::Naive);

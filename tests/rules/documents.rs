@@ -70,6 +70,37 @@ fn pages() -> Vec<(String, String)> {
     top.chain(docs).map(|path| (path.clone(), read(&path))).collect()
 }
 
+/// Columns of a page's prose. Tables and code are as wide as they must be.
+const WIDTH: usize = 100;
+
+#[test]
+fn prose_is_wrapped() {
+    // Made by programs, of what tests and tables in the code say.
+    let made = ["SPECIFICATION.md", "docs/clients.md", "docs/metrics.md"];
+    let mut found = Vec::new();
+    for (page, text) in pages() {
+        let mut is_code = false;
+        for (number, line) in text.lines().enumerate() {
+            let start = line.trim_start();
+            is_code ^= start.starts_with("```");
+            let is_free = is_code || start.starts_with(['|', '#', '!', '<']) || !start.contains(' ');
+            if !is_free && line.chars().count() > WIDTH {
+                found.push(format!("{page}:{}: {line}", number + 1));
+            }
+        }
+        found.retain(|line| !made.iter().any(|name| line.contains(&format!("{name}:"))));
+    }
+    none("pages are wrapped at 100 columns", found);
+}
+
+/// ARCHITECTURE.md is read first, and at one go; what is more stands in `docs/design`.
+#[test]
+fn the_architecture_can_be_read_at_one_go() {
+    let words = read("ARCHITECTURE.md").split_whitespace().count();
+    println!("ARCHITECTURE.md: {words} words");
+    assert!(words <= 3_200, "{words} words in ARCHITECTURE.md: move something into docs/design");
+}
+
 #[test]
 fn links_between_pages_lead_somewhere() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -274,6 +274,7 @@ const SLEEPERS: &[(&str, &str, &str)] = &[
     ("tests/perf/slow_bench.rs", "measure", "is a client of a given rate"),
     ("tests/perf/slow_bench.rs", "health", "is a client of a given rate"),
     ("tests/perf/scrape_bench.rs", "round", "is a client of a given rate"),
+    ("tests/perf/whep_limit.rs", "send_paced", "is the sender of a given rate"),
     ("tests/perf/whep_bench.rs", "round", "is the time that is measured"),
     ("tests/perf/far_end.rs", "wait", "is the far end that is not woken by each packet"),
     ("tests/perf/rounds.rs", "of", "is the time that is measured"),

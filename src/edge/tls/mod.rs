@@ -1,6 +1,6 @@
 //! TLS on the loops: settings of both directions, and the session that a socket may hold.
 //!
-//! Certificates come from a resolver ([`names`]), which whoever owns them feeds: files (`front::certificates`), or an authority.
+//! Certificates come from a resolver ([`names`]), which whoever owns them feeds: files (`server::certificates`), or an authority.
 
 use std::path::Path;
 use std::sync::Arc;

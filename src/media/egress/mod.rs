@@ -4,8 +4,8 @@
 //!   stream ─batch─▶ OutboundTrack ─header, payload─▶ train of the peer ─sealed in place─▶ UDP_SEGMENT
 //!                        ▲                              (outbox)
 //!   NACK ─opened here─▶ resend: Recent, one per stream and thread
-//!   what else a peer reports: str0m, which tells of a NACK in it by a raw event
-//!   SR, SDES, BYE: str0m, which is told of one packet a second and whose RTP goes nowhere
+//!   what else a peer reports: str0m, which tells of a viewer's NACK in it by a raw event
+//!   SR, SDES, BYE: str0m, which is told of a packet about once a second and whose RTP goes nowhere
 //! ```
 //!
 //! Who sends is decided once per peer, at its connection, and never changes: str0m and we have the same key, and the same nonce for two
@@ -15,6 +15,7 @@ pub mod recent;
 pub mod tap;
 pub mod track;
 
+use std::hint::black_box;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -24,9 +25,9 @@ use str0m::rtp::rtcp::{ReceptionReport, ReportList, Rtcp};
 use crate::core::time::Moment;
 use crate::media::counters::Counters;
 use crate::media::outbox::Way;
-use crate::media::rtp::packet;
+use crate::media::rtp::packet::{self, SenderReport};
 use crate::media::rtp::resend;
-use crate::media::rtp::rtcp_feedback::{self, Said};
+use crate::media::rtp::rtcp_feedback::{self, Gleaned, Said};
 use crate::media::srtp::{Opener, Profile, Sealer};
 use crate::media::transport::datagram;
 use crate::media::view::Sending;
@@ -48,13 +49,17 @@ pub enum Wish {
 
 /// Who sends a peer's media.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a batch waits for memory: what it needs lies in as few pages as can be"
+)]
 enum Sender {
     /// It is not connected: nobody.
     Undecided,
     /// str0m.
     Str0m,
     /// We do, and read what is reported of it.
-    Own(Box<Ciphers>),
+    Own(Ciphers),
 }
 
 /// What we do with a peer's keys.
@@ -96,6 +101,8 @@ pub struct Egress {
     awaited: Vec<u32>,
     /// str0m was given something, and is to be asked what it makes of it.
     is_touched: bool,
+    /// It is its turn anyway when the batch is written.
+    has_turn: bool,
     /// Its way was said to have changed: str0m knows the new one, and shows it with the next packet.
     is_moved: bool,
 }
@@ -112,6 +119,7 @@ impl Egress {
             frames: Vec::new(),
             awaited: Vec::new(),
             is_touched: false,
+            has_turn: false,
             is_moved: false,
         }
     }
@@ -137,7 +145,7 @@ impl Egress {
         let Some((sealer, opener)) = Sealer::new(key).zip(Opener::new(theirs)) else {
             return Some(Sending::NoKeys);
         };
-        self.sender = Sender::Own(Box::new(Ciphers { sealer, opener }));
+        self.sender = Sender::Own(Ciphers { sealer, opener });
         Some(sending)
     }
 
@@ -216,6 +224,24 @@ impl Egress {
         self.is_open = now < self.open_until;
     }
 
+    /// Looks at what the next packets will need.
+    pub fn fetch(&self) {
+        black_box((self.open_until, self.path, self.is_touched, self.frames.is_empty()));
+        if let Sender::Own(ciphers) = &self.sender {
+            ciphers.sealer.fetch();
+        }
+    }
+
+    /// Whether str0m has its turn after this batch whatever is written.
+    pub fn expect_turn(&mut self, has_turn: bool) {
+        self.has_turn = has_turn;
+    }
+
+    /// Whether telling str0m something costs no turn of its own.
+    fn has_turn(&self) -> bool {
+        self.has_turn || self.is_touched
+    }
+
     /// str0m was given something.
     pub fn touch(&mut self) {
         self.is_touched = true;
@@ -292,21 +318,74 @@ pub struct Feedback {
 /// Numbers that one datagram may ask for; str0m reads 31 entries of 17.
 const MOST_LOST: usize = 31 * 17;
 
-/// Reads a compound of reports: what they say, and of which sources a picture is lacking. `None`: there is something in it that str0m reads.
-pub fn reports(compound: &[u8], ntp_now: u32) -> Option<(Feedback, Vec<u32>)> {
-    let (mut feedback, mut lacking) = (Feedback::default(), Vec::new());
-    let is_read = rtcp_feedback::read(compound, |said| match said {
-        Said::LastReport { seen, ago } => {
-            feedback.round_trip = feedback.round_trip.or_else(|| resend::round_trip(ntp_now, seen, ago));
+/// What a compound of reports says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reports {
+    /// How our media arrives.
+    pub feedback: Feedback,
+    /// Of which sources a picture is lacking.
+    pub lacking: Vec<u32>,
+    /// The clocks of what the peer sends.
+    pub sent: Vec<SenderReport>,
+    /// Who says what time it is: sources of those, and of extended reports.
+    pub clocks: Vec<u32>,
+    /// There is something in it that str0m has to read.
+    pub has_more: bool,
+}
+
+impl Reports {
+    /// Reads a compound; `ntp_now`: the middle of NTP's clock.
+    pub fn read(compound: &[u8], ntp_now: u32) -> Reports {
+        let mut reports = Reports::default();
+        let gleaned = rtcp_feedback::glean(compound, |said| reports.note(said, ntp_now));
+        reports.has_more = gleaned == Gleaned::Some;
+        reports
+    }
+
+    fn note(&mut self, said: Said, ntp_now: u32) {
+        let feedback = &mut self.feedback;
+        match said {
+            Said::LastReport { seen, ago } => {
+                feedback.round_trip = feedback.round_trip.or_else(|| resend::round_trip(ntp_now, seen, ago));
+            }
+            Said::Missing { ssrc, first, following } => {
+                let room = MOST_LOST.saturating_sub(feedback.lost.len());
+                let numbers = resend::wanted(first, following).map(|number| (ssrc, number));
+                feedback.lost.extend(numbers.take(room));
+            }
+            Said::PictureLacking { ssrc } => self.lacking.push(ssrc),
+            Said::Sent(report) => {
+                self.clocks.push(report.ssrc);
+                self.sent.push(report);
+            }
+            Said::Extended { ssrc } => self.clocks.push(ssrc),
         }
-        Said::Missing { ssrc, first, following } => {
-            let room = MOST_LOST.saturating_sub(feedback.lost.len());
-            let numbers = resend::wanted(first, following).map(|number| (ssrc, number));
-            feedback.lost.extend(numbers.take(room));
+    }
+}
+
+/// str0m is told of a source's clock this often: what it reports to the peer (RFC 3550, 6.4.1; DLRR, RFC 3611, 4.5) says how long ago that was,
+/// whatever it is. Some tell it with each report, and str0m copies a quarter of a megabyte for one: more than a hundred packets cost us.
+const CLOCKS: Duration = Duration::from_secs(5);
+
+/// Sources whose clocks are kept apart: a client sends a picture in three layers, and a voice.
+const MAX_CLOCKS: usize = 16;
+
+/// When str0m was told the clocks of what a peer sends.
+#[derive(Debug, Default)]
+pub struct Clocks(Vec<(u32, Moment)>);
+
+impl Clocks {
+    /// Whether str0m is to be told what these say, of whom it is told then.
+    pub fn are_due(&mut self, sources: &[u32], now: Moment) -> bool {
+        self.0.retain(|(_, told)| now.since(*told) < CLOCKS);
+        let are_due = sources.iter().any(|source| !self.0.iter().any(|(ssrc, _)| ssrc == source));
+        if are_due {
+            self.0.retain(|(ssrc, _)| !sources.contains(ssrc));
+            let room = MAX_CLOCKS.saturating_sub(self.0.len());
+            self.0.extend(sources.iter().take(room).map(|ssrc| (*ssrc, now)));
         }
-        Said::PictureLacking { ssrc } => lacking.push(ssrc),
-    });
-    is_read.then_some((feedback, lacking))
+        are_due
+    }
 }
 
 /// Reads what str0m has read; `ntp_now`: the middle of NTP's clock, in 1/65,536 s.
@@ -392,6 +471,22 @@ mod tests {
             assert_eq!(egress.withholds(&REPORT), None);
             assert_eq!(egress.withholds(&[22, 254, 253, 0]), None, "DTLS");
         }
+    }
+
+    #[test]
+    fn str0m_hears_of_each_clock_now_and_then() {
+        let mut clocks = Clocks::default();
+        let mut told = |sources: &[u32], at| clocks.are_due(sources, Moment(at));
+        assert!(told(&[7], 0) && told(&[8], 1_000) && !told(&[7], 1_500) && !told(&[7, 8], 4_999));
+        assert!(
+            told(&[7, 8], 5_000) && !told(&[8], 9_999) && told(&[8], 10_000),
+            "both were told of at once"
+        );
+        assert!(!told(&[], 10_001), "no clock");
+        assert!(
+            (0..40).all(|more| told(&[100 + more], 10_002)) && told(&[139], 10_003),
+            "too many are told of always"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One track that a peer is sent: what it was sent so far, so that what it is sent next follows. Viewers of every kind have these; nothing
 //! else in this program writes media to a peer.
 
+use std::hint::black_box;
 use std::time::Duration;
 
 use str0m::Rtc;
@@ -25,8 +26,10 @@ use crate::media::srtp::{FIRST_INDEX, Header, ORIGINAL, Refused, SourceId, TAG};
 const RESEND_PACKETS: usize = 1024;
 const RESEND_AGE: Duration = Duration::from_secs(1);
 
-/// str0m is told this often where a track's time stands: its sender reports, one a second, go on from there.
-const TELL: Duration = Duration::from_secs(1);
+/// str0m is told this often where a track's time stands: its sender reports, one a second, go on from there. Earlier when it has its turn anyway, which
+/// it has for these.
+const TELL: Duration = Duration::from_secs(2);
+const TELL_EARLY: Duration = Duration::from_millis(500);
 
 /// What str0m is told of is numbered from here on. Its packets are dropped; should one ever get out, its nonce is none of ours. The first has
 /// number 0, before all of ours too, because str0m warns of a first one that is far away.
@@ -286,7 +289,9 @@ impl OutboundTrack {
                 self.own.budget.earn(packet.payload.len());
             }
         }
-        if let Some(packet) = newest.filter(|_| is_moved || self.own.is_untold(context.moment, self.shift)) {
+        let pause = if context.egress.has_turn() { TELL_EARLY } else { TELL };
+        let is_due = is_moved || self.own.is_untold(context.moment, self.shift, pause);
+        if let Some(packet) = newest.filter(|_| is_due) {
             self.tell(packet, context);
         }
     }
@@ -332,6 +337,14 @@ impl OutboundTrack {
         context.counters.resent.one();
     }
 
+    /// Looks at what the next packets will need.
+    pub fn fetch(&self) {
+        let OwnTrack { header, source, sent, budget, told, .. } = &self.own;
+        black_box((self.last_timestamp, self.shift, self.is_declared, source.is_some(), told.is_some()));
+        black_box((header.ssrc(), sent.next(), budget.credit()));
+        black_box(self.numbering);
+    }
+
     /// The way there and back takes so long.
     pub fn measured(&mut self, round_trip: Duration) {
         self.own.budget.measured(round_trip);
@@ -351,8 +364,8 @@ impl OwnTrack {
         self.source
     }
 
-    fn is_untold(&self, now: Moment, shift: u32) -> bool {
-        self.told.is_none_or(|(at, told)| told != shift || now.since(at) >= TELL)
+    fn is_untold(&self, now: Moment, shift: u32, pause: Duration) -> bool {
+        self.told.is_none_or(|(at, told)| told != shift || now.since(at) >= pause)
     }
 }
 

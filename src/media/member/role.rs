@@ -29,6 +29,7 @@ use crate::media::publisher;
 use crate::media::role::{Changes, Context, Description, Gone, OfferRefused, Role, RoleEvent, RoleKind};
 use crate::media::rtp::forwarder::StreamPacket;
 use crate::media::rtp::gop_cache::Replay;
+use crate::media::rtp::packet::SenderReport;
 use crate::media::rtp::routes::Routes;
 use crate::media::rtp::timeline::WallClock;
 use crate::media::sdp::Offer;
@@ -481,6 +482,12 @@ impl RoomMember {
         self.rids.insert(media.mid, layers.map(|layer| layer.rid).take(MAX_LAYERS).collect());
     }
 
+    /// The clock of what comes in a section.
+    fn clock(&mut self, mid: Mid, report: &SenderReport, now: Moment) {
+        let of = self.ins.iter_mut().filter(|track| track.mid == mid);
+        of.for_each(|track| track.report(report, &mut self.wall, now));
+    }
+
     fn connected(&mut self, now: Moment) {
         self.is_connected = true;
         for (section, out) in self.sections.all().iter().zip(&self.outs) {
@@ -550,8 +557,7 @@ impl Role for RoomMember {
             .clear_codecs()
             .enable_opus(true, false)
             .set_rtcp_report_interval_audio(REPORT)
-            .set_sctp_max_buffered_amount(2 * MAX_BUFFERED)
-            .enable_raw_packets(true);
+            .set_sctp_max_buffered_amount(2 * MAX_BUFFERED);
         subscriber::enable(&mut config, super::outbound::CODECS.video);
         config
     }
@@ -563,10 +569,12 @@ impl Role for RoomMember {
             RoleEvent::Awake => self.step(context),
             RoleEvent::Media(media) => self.media(&media),
             RoleEvent::SenderReport(report) => {
-                let (wall, now) = (&mut self.wall, context.moment);
-                let told = publisher::sender_report(&report);
-                let of = self.ins.iter_mut().filter(|track| track.mid == report.mid);
-                of.for_each(|track| track.report(&told, wall, now));
+                self.clock(report.mid, &publisher::sender_report(&report), context.moment);
+            }
+            RoleEvent::Clock(report) => {
+                let mut api = context.rtc.direct_api();
+                let mid = api.stream_rx(&report.ssrc.into()).map(|stream| stream.mid());
+                mid.into_iter().for_each(|mid| self.clock(mid, &report, context.moment));
             }
             RoleEvent::KeyframeWanted(ssrc) => self.wants_picture(ssrc),
             RoleEvent::ChannelOpen(id, label) => {

@@ -170,7 +170,8 @@ pub fn sender_reports(datagram: &[u8]) -> impl Iterator<Item = SenderReport> {
     reports.filter_map(|packet| report(packet.body))
 }
 
-fn report(body: &[u8]) -> Option<SenderReport> {
+/// What the body of a sender report says; `None`: it is too short.
+pub fn report(body: &[u8]) -> Option<SenderReport> {
     let word = |at: usize| Some(u32::from_be_bytes(body.get(at..at + 4)?.try_into().ok()?));
     let ntp = u64::from(word(4)?) << 32 | u64::from(word(8)?);
     Some(SenderReport { ssrc: word(0)?, ntp, timestamp: word(12)? })

@@ -179,6 +179,11 @@ impl Sent {
         Some((number, segment.mapping))
     }
 
+    /// After the highest number that was sent.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Lets go of everything: what was sent so far is not to be had any more.
     pub fn forget(&mut self) {
         (self.newest, self.older) = (None, VecDeque::new());
@@ -230,6 +235,11 @@ impl Budget {
     /// So much was sent for the first time.
     pub fn earn(&mut self, bytes: usize) {
         self.credit = MOST_CREDIT.min(self.credit + bytes);
+    }
+
+    /// Bytes that may be sent again now.
+    pub fn credit(&self) -> usize {
+        self.credit
     }
 
     /// Whether a packet may be sent again, which counts then.

@@ -3,6 +3,7 @@
 #[cfg(debug_assertions)]
 use std::collections::HashSet;
 use std::fmt;
+use std::hint::black_box;
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;
@@ -34,7 +35,7 @@ pub enum Refused {
 pub struct Sealer {
     key: LessSafeKey,
     salt: Zeroizing<[u8; SALT]>,
-    sources: Vec<Source>,
+    sources: Sources,
     /// Every nonce ever used, as the cipher got it: independent of the record that must keep it from being used again.
     #[cfg(debug_assertions)]
     used: HashSet<[u8; SALT]>,
@@ -42,7 +43,7 @@ pub struct Sealer {
 
 impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sealer({} sources)", self.sources.len())
+        write!(f, "Sealer({} sources)", self.sources.count)
     }
 }
 
@@ -56,7 +57,7 @@ impl Sealer {
         Some(Sealer {
             key: cipher(session)?,
             salt: session.salt.clone(),
-            sources: Vec::new(),
+            sources: Sources::default(),
             #[cfg(debug_assertions)]
             used: HashSet::new(),
         })
@@ -67,8 +68,14 @@ impl Sealer {
         if self.sources.iter().any(|source| source.ssrc == ssrc) {
             return None;
         }
-        self.sources.push(Source { ssrc, spent: Spent::default() });
-        Some(SourceId(self.sources.len() - 1))
+        Some(self.sources.push(Source { ssrc, spent: Spent::default() }))
+    }
+
+    /// Looks at what the next packets will need, apart from the cipher's own.
+    pub fn fetch(&self) {
+        self.sources.iter().for_each(|source| {
+            black_box((source.ssrc, source.spent.is_spent(source.spent.next.saturating_sub(1))));
+        });
     }
 
     /// Protects the packet that begins at `start` of the room and ends with it, of which the first `header` bytes stay readable. Its index is
@@ -81,7 +88,7 @@ impl Sealer {
         start: usize,
         header: usize,
     ) -> Result<(), Refused> {
-        let source = self.sources.get_mut(source.0).ok_or(Refused::Broken)?;
+        let source = self.sources.get_mut(source).ok_or(Refused::Broken)?;
         if !source.spent.spend(index) {
             return Err(Refused::Spent);
         }
@@ -123,7 +130,42 @@ pub(super) fn nonce(salt: &[u8; SALT], ssrc: u32, index: u64) -> [u8; SALT] {
     nonce
 }
 
+/// Sources that lie beside the key: pictures and sound of a viewer, and what is sent again of them.
+const FEW: usize = 4;
+
+/// A sealer's sources, in the order in which they were opened.
+#[derive(Default)]
+struct Sources {
+    few: [Source; FEW],
+    more: Vec<Source>,
+    count: usize,
+}
+
+impl Sources {
+    fn iter(&self) -> impl Iterator<Item = &Source> {
+        self.few.iter().chain(&self.more).take(self.count)
+    }
+
+    fn get_mut(&mut self, SourceId(place): SourceId) -> Option<&mut Source> {
+        if place >= self.count {
+            return None;
+        }
+        self.few.get_mut(place).or_else(|| self.more.get_mut(place.checked_sub(FEW)?))
+    }
+
+    fn push(&mut self, source: Source) -> SourceId {
+        let place = self.count;
+        match self.few.get_mut(place) {
+            Some(free) => *free = source,
+            None => self.more.push(source),
+        }
+        self.count += 1;
+        SourceId(place)
+    }
+}
+
 /// One SSRC under one key.
+#[derive(Default)]
 struct Source {
     ssrc: u32,
     spent: Spent,

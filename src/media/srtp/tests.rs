@@ -152,6 +152,22 @@ fn nothing_is_protected_twice_and_a_source_has_one_owner() {
 }
 
 #[test]
+fn any_number_of_sources_has_indices_of_its_own() {
+    let mut sealer = sealer();
+    let sources: Vec<SourceId> = (1..=20).map(|ssrc| sealer.open(ssrc).unwrap()).collect();
+    assert!((1..=20).all(|ssrc| sealer.open(ssrc).is_none()), "each has one owner");
+    for index in [5, 6] {
+        for (ssrc, source) in (1..=20).zip(&sources) {
+            let mut packet = packet(ssrc, index);
+            assert_eq!(sealer.seal(*source, index, &mut packet, 0, 12), Ok(()), "{ssrc} {index}");
+            assert_eq!(sealer.seal(*source, index, &mut packet, 0, 12), Err(Refused::Spent), "{ssrc}");
+        }
+    }
+    let unknown = SourceId::of_test(20);
+    assert_eq!(sealer.seal(unknown, 7, &mut packet(21, 7), 0, 12), Err(Refused::Broken));
+}
+
+#[test]
 fn a_rollover_makes_another_nonce_of_the_same_number() {
     let mut sealer = sealer();
     let source = sealer.open(7).unwrap();

@@ -37,7 +37,7 @@ pub struct Program<'a> {
 impl Child {
     /// Moves in.
     pub fn settle_in(&mut self, given: &SessionContext, directory: PrivateDir, log: ChildLog) {
-        given.card.publish(|view| view.directory = Some(directory.path().to_owned()));
+        given.handle.publish(|view| view.directory = Some(directory.path().to_owned()));
         self.directory = Some(directory);
         self.log = Some(log);
     }
@@ -57,8 +57,8 @@ impl Child {
         let spawn = Spawn { program: path, arguments, directory, input, output, stdout, confined_to };
         let child = ChildProcess::spawn(spawn)?;
         let process = (child.pid(), child.start_ticks());
-        log::info!("[session {}] stream process {} started", given.card.id, process.0);
-        given.card.publish(|view| view.process = Some(process));
+        log::info!("[session {}] stream process {} started", given.handle.id, process.0);
+        given.handle.publish(|view| view.process = Some(process));
         self.family.adopt(child);
         Ok(())
     }
@@ -117,7 +117,7 @@ impl Child {
             prepare::remove_directory(given, &directory, keep_log);
         }
         if !keep_log {
-            given.card.publish(|view| view.directory = None);
+            given.handle.publish(|view| view.directory = None);
         }
     }
 }

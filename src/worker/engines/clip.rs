@@ -77,7 +77,7 @@ impl Engine for ClipEngine {
         let host = |error: std::io::Error| Failure::new(FailureKind::Host, error.to_string());
         let pair = Pair::bind().map_err(host)?;
         self.port = pair.port;
-        let session = given.card.id.clone();
+        let session = given.handle.id.clone();
         let (video, audio) = (pair.video, Some(pair.audio));
         let ingest = (Ingest::Viewers, given.wake.clone());
         let spec = SourceSpec { session, video, audio, codec: VideoCodec::Vp8, ingest };
@@ -89,7 +89,7 @@ impl Engine for ClipEngine {
         let fail = |text: String| Failure::new(FailureKind::Host, text);
         let clip = Clip::built_in().ok_or_else(|| fail("the built-in clip is broken".into()))?;
         let wake = given.wake.clone();
-        let playing = clip.play(&given.card.id, self.port, move || wake.ring());
+        let playing = clip.play(&given.handle.id, self.port, move || wake.ring());
         self.playing = Some(playing.map_err(|error| fail(format!("cannot play the clip: {error}")))?);
         self.exit_told = false;
         Ok(())

@@ -76,7 +76,7 @@ impl FfmpegEngine {
     fn add_source(&mut self, given: &SessionContext) -> Result<(), Failure> {
         let Some(Pair { video, audio, .. }) = self.pair.take() else { return Ok(()) };
         let audio = self.legs.audio.map(|_| audio);
-        let (session, codec) = (given.card.id.clone(), self.process.recipe.entry.video);
+        let (session, codec) = (given.handle.id.clone(), self.process.recipe.entry.video);
         let ingest = (Ingest::Viewers, given.wake.clone());
         let spec = SourceSpec { session, video, audio, codec, ingest };
         self.source = Some(given.sources.add(spec).map_err(host)?);

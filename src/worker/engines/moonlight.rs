@@ -43,14 +43,14 @@ impl Moonlight {
     }
 
     /// Ends streamers without a page, now and then, once there were pages.
-    fn look_at_streamers(&mut self, card: &SessionHandle, now: Moment) {
-        if card.page_sockets(Sockets::is_empty) {
+    fn look_at_streamers(&mut self, handle: &SessionHandle, now: Moment) {
+        if handle.page_sockets(Sockets::is_empty) {
             return;
         }
         let due = *self.streamers.get_or_insert(now + STREAMERS_EVERY);
-        let process = card.read(|view| view.process.filter(|_| view.open));
+        let process = handle.read(|view| view.process.filter(|_| view.open));
         if let Some((pid, _)) = process.filter(|_| now.reached(due)) {
-            streamers::end_left_behind(card, pid, now);
+            streamers::end_left_behind(handle, pid, now);
         }
         if now.reached(due) {
             self.streamers = Some(now + STREAMERS_EVERY);
@@ -118,13 +118,13 @@ impl Engine for Moonlight {
             self.rest();
             return vec![News::Exited { how: exit.to_string(), ends: None }];
         }
-        let card = &given.card;
-        if !card.read(|view| view.open) {
+        let handle = &given.handle;
+        if !handle.read(|view| view.open) {
             self.rest();
             return Vec::new();
         }
-        self.look_at_streamers(card, now);
-        let silent = self.probe.look(now, card.needed(now), &card.id, given.lease.port());
+        self.look_at_streamers(handle, now);
+        let silent = self.probe.look(now, handle.needed(now), &handle.id, given.lease.port());
         let hung = silent.map(|silent| News::Hung(format!("no answer for {} ms", silent.as_millis())));
         hung.inspect(|_| self.probe.reset()).into_iter().collect()
     }

@@ -147,7 +147,7 @@ impl PublishedEngine {
                 None => self.tries = 0,
             },
             Stage::Running { publishing, .. } if self.publishing() != Some(publishing) => {
-                log::info!("[session {}] nobody publishes any more; its process is to end", given.card.id);
+                log::info!("[session {}] nobody publishes any more; its process is to end", given.handle.id);
                 self.stop_feeding();
                 self.process.child.interrupt();
                 self.stage = Stage::Ending { kill_at: now + given.settings.sessions.stop_grace };
@@ -155,7 +155,7 @@ impl PublishedEngine {
             Stage::Running { since, .. } if self.hangs(given, since, now) => self.process.kill_hung(),
             Stage::Ending { kill_at } if now.reached(kill_at) => self.process.child.kill(),
             Stage::Clearing if self.process.child.clear() => {
-                given.card.publish(|view| view.process = None);
+                given.handle.publish(|view| view.process = None);
                 self.stage = Stage::Idle;
                 return self.step(given, now);
             }
@@ -208,7 +208,7 @@ impl Engine for PublishedEngine {
         self.port = port;
         let entry = &self.process.recipe.entry;
         let audio = (entry.audio != AudioLeg::No).then_some(audio);
-        let (session, codec) = (given.card.id.clone(), entry.video);
+        let (session, codec) = (given.handle.id.clone(), entry.video);
         let ingest = (entry.ingest, given.wake.clone());
         let spec = SourceSpec { session, video, audio, codec, ingest };
         self.source = Some(given.sources.add(spec).map_err(host)?);

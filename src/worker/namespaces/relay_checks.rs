@@ -16,10 +16,10 @@ use crate::core::turn::client::Trouble;
 use crate::core::turn::credentials::Credentials;
 use crate::daemon::RunError;
 use crate::edge::tls;
-use crate::front;
 use crate::host::join;
 use crate::host::pulse::Pulses;
 use crate::host::turn::{Plan, allocate_check};
+use crate::server;
 use crate::worker::namespaces::access::RoomAccess;
 
 /// How long a relay that was given counts.
@@ -131,9 +131,9 @@ impl RelayCheckThread {
     ) -> Result<RelayCheckThread, RunError> {
         let tls = tls::client_config(None).map_err(RunError)?;
         let (stop, stopped) = crossbeam_channel::bounded(0);
-        let beat = front::beat(pulses, "relay-check", SILENCE);
+        let beat = server::beat(pulses, "relay-check", SILENCE);
         let checking = Checking { found, access, live, tls, wished: None, beat };
-        let thread = front::thread("relay-check", STACK, move || checking.run(&stopped))?;
+        let thread = server::thread("relay-check", STACK, move || checking.run(&stopped))?;
         Ok(RelayCheckThread { stop, thread })
     }
 

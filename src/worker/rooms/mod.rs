@@ -29,11 +29,11 @@ use crate::core::namespaces::wire::RoomBrief;
 use crate::core::namespaces::{NamespaceName, RoomId};
 use crate::core::rooms::registry::Refusal;
 use crate::daemon::RunError;
-use crate::front;
 use crate::host::clock::Clock;
 use crate::host::private_socket::{self, Reach};
 use crate::host::pulse::Pulses;
 use crate::host::{join, private_dir::PrivateDir};
+use crate::server;
 use crate::worker::namespaces::access::RoomAccess;
 use media::RoomMedia;
 pub use shared::RoomCounts;
@@ -119,10 +119,10 @@ impl RoomsService {
         let (mail, inbox) = crossbeam_channel::unbounded();
         let shared = Arc::new(Shared::new(mail).map_err(cannot)?);
         let rooms = Rooms { shared: shared.clone(), reach: Arc::new(reach) };
-        let beat = front::beat(pulses, "rooms", SILENCE);
+        let beat = server::beat(pulses, "rooms", SILENCE);
         let start = Start { listener, shared, mail: inbox, access, media, clock, beat: Box::new(beat) };
         let thread = RoomsThread::new(start).map_err(cannot)?;
-        let thread = front::thread("rooms", STACK, move || thread.run())?;
+        let thread = server::thread("rooms", STACK, move || thread.run())?;
         Ok(RoomsService { rooms, thread })
     }
 

@@ -82,7 +82,7 @@ impl Legs for FakeLegs {
 struct Rig {
     whip: Whip,
     legs: FakeLegs,
-    card: Arc<SessionHandle>,
+    handle: Arc<SessionHandle>,
     flags: Arc<Flags>,
 }
 
@@ -95,21 +95,21 @@ impl Rig {
             username: Some("u".into()),
             credential: Some(Secret::new("c\"1")),
         }];
-        let board = Arc::new(SessionRegistry::default());
+        let registry = Arc::new(SessionRegistry::default());
         let view = SessionId::from_entropy([0xAB; 16]);
-        let card = crate::worker::registry::tests::card_with(7, Some(view), None);
-        card.publish(|view| view.status = Status::Ready);
-        board.add(card.clone());
+        let handle = crate::worker::registry::tests::card_with(7, Some(view), None);
+        handle.publish(|view| view.status = Status::Ready);
+        registry.add(handle.clone());
         let flags = Arc::new(Flags::default());
         flags.ready.store(true, std::sync::atomic::Ordering::Release);
         let legs = FakeLegs::default();
         let live = Arc::new(Live::new(settings));
-        let whip = Whip::new(live, board, flags.clone(), Clock::start(), Box::new(legs.clone()));
-        Rig { whip, legs, card, flags }
+        let whip = Whip::new(live, registry, flags.clone(), Clock::start(), Box::new(legs.clone()));
+        Rig { whip, legs, handle, flags }
     }
 
     fn call(&self, purpose: Purpose, leg: Leg, peer: &str, fields: &[(&str, &str)], body: &str) -> Answer {
-        self.call_by(&self.card.id, (purpose, leg), peer, fields, body)
+        self.call_by(&self.handle.id, (purpose, leg), peer, fields, body)
     }
 
     fn call_by(
@@ -178,7 +178,7 @@ fn an_offer_is_answered_with_everything_a_client_needs() {
         (201, "application/sdp", "v=0\r\n")
     );
     let location = field(&answer, "Location").unwrap();
-    let begin = format!("/session/{}/whep/", rig.card.id.expose());
+    let begin = format!("/session/{}/whep/", rig.handle.id.expose());
     assert!(location.strip_prefix(&begin).is_some_and(|peer| peer.len() == 32), "{location}");
     let tag = field(&answer, "ETag").unwrap();
     assert!(tag.starts_with('"') && tag.ends_with('"') && tag.len() > 10, "{tag}");
@@ -194,24 +194,24 @@ fn an_offer_is_answered_with_everything_a_client_needs() {
 #[test]
 fn each_link_has_its_own_peers_and_only_the_owners_publishes() {
     let rig = Rig::new();
-    let view = rig.card.view_link.as_ref().unwrap().id.clone();
+    let view = rig.handle.view_link.as_ref().unwrap().id.clone();
     let (watch, publish) = ((Purpose::View, Leg::Offer), (Purpose::Publish, Leg::Offer));
     let answer = rig.call_by(&view, watch, "", &[SDP], &recvonly());
     assert_eq!(answer.status, 201, "{answer:?}");
     let location = field(&answer, "Location").unwrap();
     let peer = location.strip_prefix(&format!("/session/{}/whep/", view.expose())).unwrap().to_owned();
-    assert!(!format!("{answer:?}").contains(rig.card.id.short()), "{answer:?}");
+    assert!(!format!("{answer:?}").contains(rig.handle.id.short()), "{answer:?}");
     let (owners, _) = rig.viewer();
     let look = |link, peer: &str| rig.call_by(link, (Purpose::View, Leg::PeerLook), peer, &[], "").status;
-    assert_eq!((look(&view, &peer), look(&rig.card.id, &peer)), (204, 404), "the viewers' peer");
-    assert_eq!((look(&rig.card.id, &owners), look(&view, &owners)), (204, 404), "the owner's peer");
+    assert_eq!((look(&view, &peer), look(&rig.handle.id, &peer)), (204, 404), "the viewers' peer");
+    assert_eq!((look(&rig.handle.id, &owners), look(&view, &owners)), (204, 404), "the owner's peer");
     let gone = |link, peer: &str| rig.call_by(link, (Purpose::View, Leg::Delete), peer, &[], "").status;
-    assert_eq!((gone(&view, &owners), gone(&rig.card.id, &owners)), (404, 200));
+    assert_eq!((gone(&view, &owners), gone(&rig.handle.id, &owners)), (404, 200));
     let token = ("Authorization", "Bearer publish");
     let sendonly = OFFER.replace("DIRECTION", "sendonly");
     let refusal = rig.call_by(&view, publish, "", &[SDP, token], &sendonly);
     assert_eq!(refused(&refusal), 403);
-    assert_eq!(rig.call_by(&rig.card.id, publish, "", &[SDP, token], &sendonly).status, 201);
+    assert_eq!(rig.call_by(&rig.handle.id, publish, "", &[SDP, token], &sendonly).status, 201);
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn viewers_leave_the_owner_some_places() {
     let mut settings = (*rig.whip.live.get()).clone();
     settings.webrtc.max_viewers = 20;
     rig.whip.live.set(settings);
-    let view = rig.card.view_link.as_ref().unwrap().id.clone();
+    let view = rig.handle.view_link.as_ref().unwrap().id.clone();
     let watch = || rig.call_by(&view, (Purpose::View, Leg::Offer), "", &[SDP], &recvonly());
     let statuses: Vec<u16> = (0..17).map(|_| watch().status).collect();
     assert_eq!(statuses, [vec![201; 16], vec![503]].concat());
@@ -381,7 +381,7 @@ fn a_location_is_below_the_prefix_that_a_proxy_takes_off() {
     let rig = Rig::new();
     let answer = rig.watch(&[SDP, ("X-Forwarded-Prefix", "/neck")], &recvonly());
     let location = field(&answer, "Location").unwrap();
-    assert!(location.starts_with(&format!("/neck/session/{}/whep/", rig.card.id.expose())), "{location}");
+    assert!(location.starts_with(&format!("/neck/session/{}/whep/", rig.handle.id.expose())), "{location}");
 }
 
 #[test]
@@ -389,7 +389,7 @@ fn after_the_sessions_end_everything_is_404() {
     let rig = Rig::new();
     let (peer, tag) = rig.viewer();
     for status in [Status::Ending(EndReason::Quit), Status::Ended(EndReason::Quit)] {
-        rig.card.publish(|view| view.status = status);
+        rig.handle.publish(|view| view.status = status);
         for leg in
             [Leg::Offer, Leg::Options, Leg::Look, Leg::Patch, Leg::Delete, Leg::PeerOptions, Leg::PeerLook]
         {

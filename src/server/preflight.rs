@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 
 use crate::config::settings::Settings;
 use crate::core::doctor::host::Preflight;
-use crate::front::SOCKET;
-use crate::front::listeners::{self, Wanted};
 use crate::host::ports::{self, FIRST_FREE, Protocol};
 use crate::host::private_dir::{DirError, PrivateDir};
+use crate::server::SOCKET;
+use crate::server::listeners::{self, Wanted};
 
 /// Longest path of a unix socket in bytes (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;

@@ -25,13 +25,13 @@ use crate::core::time::Moment;
 use crate::core::wall_time::WallTime;
 use crate::core::webhook::{Event, EventKind};
 use crate::daemon::RunError;
-use crate::front::certificate_news::CertificateNews;
-use crate::front::certificate_view::CertificateView;
-use crate::front::worker_conditions::{Conditions, News, Told};
 use crate::host::clock::{Clock, unix_millis, wall_time};
 use crate::host::private_dir::PrivateDir;
 use crate::host::{entropy, join, state_file};
 use crate::outbox::Outbox;
+use crate::server::certificate_news::CertificateNews;
+use crate::server::certificate_view::CertificateView;
+use crate::server::worker_conditions::{Conditions, News, Told};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);

@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::acme::status::Status;
 use crate::core::wall_time::{DAY, WallTime, in_words};
-use crate::front::certificates::{FileFacts, FileTold};
 use crate::host::clock::wall_time;
 use crate::metrics::exposition::Exposition;
 use crate::metrics::table as t;
+use crate::server::certificates::{FileFacts, FileTold};
 
 /// A certificate from files is worth a word when less than this is left of it.
 const FILE_SOON: u64 = 30 * DAY;

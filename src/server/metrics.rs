@@ -8,7 +8,6 @@ use crate::api::server::Call;
 use crate::config::live::Live;
 use crate::config::settings::Role;
 use crate::edge::counters::Counters;
-use crate::front::certificate_view::CertificateView;
 use crate::host::clock::unix_millis;
 use crate::host::process_stats::ProcessStats;
 use crate::isolation;
@@ -16,6 +15,7 @@ use crate::logging;
 use crate::metrics::exposition::{Exposition, Format};
 use crate::metrics::table as t;
 use crate::outbox::Outbox;
+use crate::server::certificate_view::CertificateView;
 use crate::update::checker::Updates;
 
 /// What is counted in front of a role.
