@@ -81,6 +81,14 @@ fn assert_follows(reply: &Reply, leader: &Role) {
     assert_eq!(reply.header("Neck-Leader"), Some(leader.url.as_str()), "{reply:?}");
 }
 
+// SPEC 4: Of several controllers one leads (`lease`): the others answer creates, ends and drains
+// with 503, `Retry-After` and who leads, serve pages and lists, and are not ready; after the
+// leader's death creates work again within 15 s, and who plays does not notice
+// Also: `a_free_lease_is_taken_and_lasts_from_before_it_was_asked_for`,
+// `a_lease_that_is_held_is_looked_at_until_it_is_free`,
+// `who_comes_second_follows_and_gives_its_term_back`,
+// `who_resigns_gives_the_lease_back_and_takes_it_no_more`,
+// `a_lease_needs_etcd_and_a_controller_that_can_be_named`
 #[test]
 fn creates_work_again_soon_after_the_leaders_death() {
     if !etcd::is_there() {
@@ -141,6 +149,11 @@ fn creates_work_again_soon_after_the_leaders_death() {
     println!("and after an orderly end after {took:?}");
 }
 
+// SPEC 4: A leader without etcd leads until its lease would end and says so; then it takes no
+// creates, and who plays goes on; all is well again by itself when etcd is back
+// Also: `a_leader_renews_in_time_and_fades_without_an_answer`,
+// `a_lease_that_is_gone_or_taken_is_given_up_at_once`,
+// `a_claim_whose_answer_was_lost_is_found_again_and_leads_only_once_renewed`
 #[test]
 fn a_leader_without_etcd_stops_in_time_and_launches_nothing() {
     if !etcd::is_there() {
@@ -191,6 +204,11 @@ fn a_leader_without_etcd_stops_in_time_and_launches_nothing() {
     assert!(stream.plays() && pair.launched() == 4);
 }
 
+// SPEC 4: etcd is asked as a user where it wants one, a member that does not answer is left for the
+// next, and what makes no sense is never a free lease
+// Also: `a_member_that_does_not_answer_is_left_for_the_next`,
+// `an_answer_that_makes_no_sense_is_trouble_and_never_a_free_lease`,
+// `a_transaction_tells_who_leads_who_is_drained_and_what_is_new_of_namespaces`
 #[test]
 fn a_user_of_etcd_logs_in_again_when_its_token_is_worth_nothing_any_more() {
     if !etcd::is_there() {

@@ -870,6 +870,12 @@ fn run(seed: u64) -> World {
     world
 }
 
+// SPEC 4: A session that moves is known all the time, has one slot where it is and one where it
+// goes, and one record; an old copy never takes its place, no body gets two copies but where a
+// leader cannot hear a worker, and no controller with a lower lease number moves anything, through
+// partitions, restarts, deaths and late, lost and replayed messages (seeded simulation)
+// Also: `the_same_seed_of_moves_gives_the_same_trace`,
+// `of_two_copies_of_one_number_the_one_that_arrived_is_the_session`
 #[test]
 fn a_session_that_moves_is_there_once_and_always_known_and_recorded_once() {
     let only = only_seed();
