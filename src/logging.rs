@@ -416,6 +416,8 @@ mod tests {
         render(format, &Event { time, level: Level::Warn, target: "rustls::x", message, fields: &[] })
     }
 
+    // SPEC 9: Priorities for journald, JSON on demand
+    // Also: `auto_is_journald_only_when_stderr_is_the_journal`
     #[test]
     fn each_format_has_its_form() {
         let message = "[session abcd1234] ready";
@@ -443,6 +445,9 @@ mod tests {
         assert_eq!(parsed["message"], "a\"b\\\\n");
     }
 
+    // SPEC 9: JSON lines have members for session, worker, body, reason, peer and status; nobody
+    // can forge one
+    // Also: `the_fields_of_log_lines_are_those_that_json_has`
     #[test]
     fn json_has_fields_and_nothing_else_can_make_one() {
         let line = |message: &str, fields: &[(&str, &str)]| -> serde_json::Value {

@@ -65,6 +65,8 @@ fn run(arguments: &[&str], roles: &Noted) -> (Exit, String, String) {
     (exit, text(stdout), text(stderr))
 }
 
+// SPEC 1: `controller` and `worker` run until told to stop, with the settings of their file
+// Also: `thirty_sessions_spread_evenly_and_survive_the_death_of_others`
 #[test]
 fn a_role_gets_its_settings_and_can_read_them_again() {
     let path = std::env::temp_dir().join(format!("neck-cli-{}", std::process::id()));
@@ -90,6 +92,7 @@ fn a_role_gets_its_settings_and_can_read_them_again() {
     assert!(origin.reload().unwrap_err().contains("cannot read"));
 }
 
+// SPEC 1: `demo` listens on loopback unless told otherwise
 #[test]
 fn demo_listens_on_loopback_unless_told_otherwise() {
     let roles = Noted::default();
@@ -98,6 +101,10 @@ fn demo_listens_on_loopback_unless_told_otherwise() {
     assert_eq!(*roles.calls.borrow(), ["demo [127.0.0.1:0]", "demo [127.0.0.2:81]"]);
 }
 
+// SPEC 1: Exit status 0; 1 failed while running; 64 wrong usage; 78 bad configuration; errors to
+// stderr with what to do
+// Also: `wrong_usage_exits_64_and_says_where_help_is`,
+// `a_missing_a_huge_or_a_binary_file_is_a_bad_configuration`
 #[test]
 fn a_role_that_fails_exits_1_and_says_why() {
     let roles = Noted { failure: Some(RunError("cannot bind :1".into())), ..Noted::default() };
@@ -108,6 +115,7 @@ fn a_role_that_fails_exits_1_and_says_why() {
     );
 }
 
+// SPEC 1: `help VERB`, `VERB help` and `VERB --help` are one; errors name the help of their verb
 #[test]
 fn help_of_a_verb_is_had_in_every_way_and_named_by_its_errors() {
     let roles = Noted::default();
@@ -174,6 +182,11 @@ fn validate_says_what_the_role_would_meet_at_its_start() {
     fs::remove_file(&path).unwrap();
 }
 
+// SPEC 1: `doctor` looks at this host and at those it talks to, in less than ten seconds, a line
+// per check with what to do; `--json` the same for scripts; exit status 1 when a check fails, else
+// 0; a configuration that cannot be used is one of its findings
+// Also: `a_sound_host_is_told_to_be_sound_in_both_roles`, `a_sound_host_is_told_to_be_sound`,
+// `scripts_get_the_same_as_people`, `findings_keep_their_order_and_what_is_late_is_told`
 #[test]
 fn doctor_prints_its_report_and_ends_by_its_verdict() {
     let path = std::env::temp_dir().join(format!("neck-cli-doctor-{}", std::process::id()));
@@ -245,6 +258,9 @@ fn part_that_logs() {
     let _ = thread.spawn(|| panic!("on\npurpose")).unwrap().join();
 }
 
+// SPEC 9: One line per event; outsiders cannot forge one, nor flood the log
+// Also: `an_outsider_cannot_forge_a_line`, `a_long_message_is_cut_and_says_so`,
+// `a_burst_passes_then_lines_are_counted_until_time_passes`
 #[test]
 fn the_log_of_a_process_is_one_line_per_event() {
     let output = Command::new(std::env::current_exe().unwrap())
@@ -331,6 +347,8 @@ fn part_with_libraries() {
     logging::flush(Duration::from_secs(60));
 }
 
+// SPEC 9: Lines of libraries have a prefix of their own, share one limiter, and cannot pass for
+// ours
 #[test]
 fn libraries_share_one_limiter_and_cannot_pass_for_us() {
     let output = Command::new(std::env::current_exe().unwrap())

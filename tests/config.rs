@@ -55,6 +55,8 @@ fn err(output: &Output) -> String {
 
 const SOUND: &str = "mode: worker\nserver: {listen: '127.0.0.1:0', admin_token: CANARY-CANARY-CANARY}\n";
 
+// SPEC 1: `validate` prints every problem, not just the first, each with key and line
+// Also: `a_sound_file_validates_and_the_samples_do`
 #[test]
 fn a_file_with_eight_mistakes_reports_eight_each_with_key_and_line() {
     let place = Place::new();
@@ -126,6 +128,8 @@ fn a_sound_file_validates_and_the_samples_do() {
     }
 }
 
+// SPEC 1: `print-config` prints the effective configuration, secrets masked
+// Also: `print_config_loads_again_and_masks_secrets`
 #[test]
 fn print_config_shows_defaults_and_masks_every_secret() {
     let place = Place::new();
@@ -189,6 +193,9 @@ fn a_file_without_mode_needs_the_role() {
     assert_eq!(neck(&["validate", "--role", "worker", "--config", &path]).status.code(), Some(0));
 }
 
+// SPEC 1: A file whose `mode:` is not the verb's role is refused
+// Also: `a_mode_that_is_not_the_verbs_role_is_the_only_complaint`,
+// `a_file_without_mode_needs_the_role`
 #[test]
 fn a_mode_that_is_not_the_verbs_role_is_refused() {
     let place = Place::new();
@@ -211,6 +218,10 @@ fn a_domain_is_sound_with_and_without_settings_of_its_authority() {
     }
 }
 
+// SPEC 2: Every secret has a `…_file` form and is looked up in `$CREDENTIALS_DIRECTORY`; a file
+// that others can read is refused
+// Also: `secrets_are_found_in_the_credentials_directory`,
+// `a_secret_file_that_others_can_read_is_refused`
 #[test]
 fn secrets_come_from_files_that_only_their_owner_reads() {
     let place = Place::new();
@@ -320,6 +331,7 @@ fn help_goes_to_stdout_and_names_every_verb() {
     }
 }
 
+// SPEC 1: `print-sample controller` or `worker` prints the commented sample configuration
 #[test]
 fn the_samples_are_printed_as_they_are_in_etc() {
     for role in ["controller", "worker"] {
@@ -343,6 +355,8 @@ fn the_samples_are_printed_as_they_are_in_etc() {
     );
 }
 
+// SPEC 1: `version`, `help`: one table, to stdout
+// Also: `help_goes_to_stdout_and_names_every_verb`
 #[test]
 fn version_prints_name_and_version() {
     for arguments in [["version"], ["--version"]] {
@@ -373,6 +387,12 @@ fn startable(place: &Place, change: impl Fn(&mut serde_json::Value)) -> String {
     place.file("config.yaml", &config.to_string(), 0o600)
 }
 
+// SPEC 1: `validate` reports what the role would meet at its start (ports, addresses, directories,
+// `server.domain`), exits 78 then, and changes nothing; a port that the role itself has is no
+// trouble
+// Also: `validate_says_what_the_role_would_meet_at_its_start`,
+// `a_probe_tells_a_taken_port_from_a_free_one_and_takes_none`,
+// `a_probe_says_what_opening_would_say_and_changes_nothing`
 #[test]
 fn validate_reports_what_start_would_refuse_and_changes_nothing() {
     let place = Place::new();
@@ -455,6 +475,13 @@ fn variables_of_kubernetes_do_not_stop_the_start() {
     assert_eq!(run("PORT", "8000").status.code(), Some(78), "a mistake is still told");
 }
 
+// SPEC 2: What editors, templates and YAML make of values is told with its cure: blanks at the ends
+// of tokens, byte order marks, `${NAME}`, values cut at ` #`, tabs; `True` and `FALSE` are
+// accepted, and PEM with a byte order mark
+// Also: `a_value_that_is_cut_at_a_comment_is_told_with_its_cure`,
+// `what_a_template_did_not_fill_in_is_refused_where_it_stands`,
+// `a_command_may_hold_anything_and_is_warned_of_variables`,
+// `a_byte_order_mark_is_no_part_of_a_secret`, `a_byte_order_mark_before_pem_is_accepted`
 #[test]
 fn slips_of_editors_and_templates_are_told_with_their_cure() {
     let place = Place::new();

@@ -175,6 +175,10 @@ fn vp8_without_sound_leaves_the_second_port_silent() {
     assert!(running.pair.audio.recv(&mut [0; 2048]).is_err());
 }
 
+// SPEC 8: Inputs are looked at first; without sound there is no leg for it; an input that never
+// opens holds nothing
+// Also: `an_input_without_sound_has_no_sound_leg_and_parameters_reach_the_command`,
+// `an_input_that_never_opens_neither_holds_a_delete_nor_the_create`
 #[test]
 fn inputs_are_looked_at_before() {
     let look = |inputs: &[&str]| {

@@ -7,6 +7,14 @@ mod targets_lib;
 
 use targets_lib::TARGETS;
 
+// SPEC edge: Parsers take any input: committed corpora replayed in the ordinary tests, fuzzed by
+// `fuzz/run`
+// Also: `every_corpus_and_every_target_of_the_fuzzer_is_replayed`
+// SPEC media: The WebRTC code never sees a client's text: it gets what was agreed on, in its
+// grammar, one codec a section; the answer has each section of the offer in its place, with its
+// name, protocol and profile
+// Also: `a_name_that_cannot_be_kept_has_another_behind_us`, `a_microphone_is_read_and_only_sends`,
+// `audio_and_video_become_one_stream_for_lip_sync`
 #[test]
 fn every_input_of_the_corpus_is_taken_without_a_finding() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");

@@ -145,6 +145,8 @@ fn fleet(lab: &Lab) -> (Role, Role) {
     (controller, worker)
 }
 
+// SPEC 5 bodies: A body silent for `bodies.lost_after` ends the session as `body_lost`
+// Also: `a_body_that_stops_answering_is_reported_once`
 #[test]
 fn a_cut_link_ends_the_session_as_body_lost() {
     let Some(far) = std::env::var_os(INNER) else {

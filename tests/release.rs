@@ -47,6 +47,11 @@ fn segments(elf: &[u8]) -> Vec<(u32, usize, usize)> {
     (0..count).map(header).map(read).collect()
 }
 
+// SPEC 1: One static binary, with nothing in it that only tests need; `cargo install` installs it
+// alone
+// Also: `no_stand_in_and_no_key_of_tests_is_in_the_binary`, `cargo_install_installs_one_program`
+// SPEC 1: The container that the Dockerfile describes runs a controller and a demo as its head
+// says; `tests/package/container` builds and runs it without Docker
 #[test]
 fn the_binary_is_static() {
     for path in binaries() {
@@ -218,6 +223,8 @@ fn agent() -> ureq::Agent {
     config.proxy(None).build().new_agent()
 }
 
+// SPEC 1: It runs in an empty chroot with `/proc`, `/dev/urandom` and its configuration, serves
+// health and says what is missing
 #[test]
 fn in_an_empty_chroot_it_serves_health_and_says_what_is_missing() {
     if let Some(reason) = hindrance() {

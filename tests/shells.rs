@@ -40,6 +40,10 @@ fn file(name: &str, text: &str) -> PathBuf {
     path
 }
 
+// SPEC 1: `manpage` prints the manual page from the table of verbs; man, groff and mandoc have
+// nothing to say of it
+// Also: `the_manual_page_has_every_verb_and_flag_of_the_table`,
+// `nothing_of_the_table_is_taken_for_roff`
 #[test]
 fn the_manual_page_has_no_warnings() {
     let page = printed(&["manpage"]);
@@ -147,6 +151,11 @@ fn try_all(shell: &str, completes: Completes) {
     assert!(found.iter().any(|word| word.ends_with("Cargo.toml")), "{shell}: {line:?}: {found:?}");
 }
 
+// SPEC 1: `completion bash`, `zsh` or `fish` prints completions from the same table; tried in those
+// shells
+// Also: `zsh_completes_verbs_flags_and_values`, `fish_completes_verbs_flags_and_values`,
+// `a_shell_that_is_not_known_is_refused_with_those_that_are`,
+// `text_of_the_table_stays_text_in_every_shell`, `every_word_of_every_verb_is_expected_somewhere`
 #[test]
 fn bash_completes_verbs_flags_and_values() {
     try_all("bash", in_bash);

@@ -55,6 +55,11 @@ fn plain(role: &Role) -> String {
     format!("http://{}", tls_pipe::behind(address))
 }
 
+// SPEC edge: Controller and worker speak TLS with each other, verified against `ca_file` or the
+// public authorities; renewal drops nothing
+// Also: `a_worker_that_does_not_trust_its_controller_says_what_to_look_at`,
+// `a_controller_that_does_not_trust_a_worker_starts_nothing_there`,
+// `an_advertised_name_is_what_the_certificate_must_be_for`
 #[test]
 fn a_session_is_created_and_streams_through_both() {
     let mut lab = Lab::new();

@@ -64,6 +64,10 @@ fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
 }
 
+// SPEC turn: `GET …/_neck/ice` gives the page fresh ones; a real coturn accepts them, and refuses
+// what is expired or changed
+// Also: `a_real_coturn_refuses_what_is_expired_or_of_another_secret_or_changed`,
+// `without_a_secret_the_page_gets_the_fixed_list`
 #[test]
 fn a_real_coturn_accepts_what_the_page_gets() {
     let mut lab = Lab::new();
@@ -120,6 +124,7 @@ fn script_settings(reply: &str) -> serde_json::Value {
     serde_json::from_str(line.trim_end_matches(';')).expect("JSON")
 }
 
+// SPEC turn: The script has credentials for a living session only, within the limit of `_neck/ice`
 #[test]
 fn the_script_mints_for_a_living_session_and_no_more_often_than_the_page_may_ask() {
     let mut lab = Lab::new();
@@ -175,6 +180,7 @@ fn a_real_coturn_refuses_what_is_expired_or_of_another_secret_or_changed() {
     assert!(coturn.said().contains("realm <neck.example.com> user <"), "{}", coturn.said());
 }
 
+// SPEC turn: `etc/turnserver.conf`: relays reach media addresses only
 #[test]
 fn a_relay_of_the_shipped_configuration_reaches_media_addresses_only() {
     let lab = Lab::new();

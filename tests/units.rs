@@ -34,6 +34,12 @@ fn value_of<'t>(text: &'t str, key: &str) -> Option<&'t str> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
 }
 
+// SPEC 1: Hosts with a real systemd: `tests/guest/run` types README's lines and those of
+// [docs/operate.md](docs/operate.md) on fresh Debians 12 and 13, installs the package, sets up a
+// controller and a worker with a certificate and coturn, asks `doctor`, streams, updates both under
+// requests with nobody refused and no stream cut, breaks updates in thirteen ways, and cuts the
+// power at ten seeded moments
+// Also: `the_units_of_updates_verify_clean`
 #[test]
 fn both_units_are_exposed_at_most_one_and_a_half() {
     for name in UNITS {
@@ -46,6 +52,9 @@ fn both_units_are_exposed_at_most_one_and_a_half() {
     }
 }
 
+// SPEC 9: Units verify clean and are exposed at most 1.5
+// Also: `both_units_are_exposed_at_most_one_and_a_half`,
+// `a_unit_gives_a_drain_more_time_than_it_takes`, `operators_see_the_workers_session_directories`
 #[test]
 fn every_unit_verifies_clean() {
     let root = std::env::temp_dir().join(format!("neck-units-{}", std::process::id()));
@@ -146,6 +155,9 @@ fn shell_lines(heading: &str) -> Vec<String> {
     blocks.flat_map(str::lines).map(str::to_owned).collect()
 }
 
+// SPEC 9: The documented installation makes the directories it needs; the recipe for recordings
+// works with the documented drop-in
+// Also: `the_recipe_for_recordings_writes_where_the_documented_drop_in_lets_it`
 #[test]
 fn the_documented_installation_makes_every_directory_it_needs() {
     let root = std::env::temp_dir().join(format!("neck-install-{}", std::process::id()));
@@ -282,6 +294,12 @@ impl Package {
     }
 }
 
+// SPEC 1: `./package` makes a Debian package: an upgrade restarts a controller and a worker that
+// `idle` says has nobody, nothing else, and says what is left to do; copyright and list of parts
+// name every crate that is linked. `tests/package/run`: two directories make the same bytes,
+// lintian is content, it is installed, upgraded, removed and purged in a fresh Debian
+// Also: `what_a_package_installed_is_all_stopped_and_forgotten`,
+// `the_list_of_parts_names_what_is_linked_and_nothing_else`
 #[test]
 fn an_upgrade_restarts_a_controller_and_an_idle_worker() {
     let [worker, controller] = UNITS;

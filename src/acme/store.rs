@@ -208,6 +208,11 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
     }
 
+    // SPEC 2: Key and certificate cannot part; what is unreadable is set aside and got anew; files
+    // are readable by us only
+    // Also: `an_unreadable_store_is_set_aside_and_goes_on`,
+    // `what_is_kept_comes_back_and_is_ours_alone`, `a_chain_of_another_key_is_refused`,
+    // `what_is_broken_in_the_store_is_set_aside_and_got_anew`
     #[test]
     fn a_key_that_does_not_belong_to_its_certificate_is_set_aside() {
         let Place(_, store) = &place();

@@ -574,6 +574,9 @@ mod tests {
     use crate::config::settings::Acme;
     use crate::host::private_dir::PrivateDir;
 
+    // SPEC 2: A stored certificate is served whatever the clock says, until there is another; a
+    // clock that is wrong is told
+    // Also: `a_clock_that_is_wrong_is_told`
     #[test]
     fn a_stored_certificate_that_has_ended_is_served_until_there_is_another() {
         crate::host::crypto::install();

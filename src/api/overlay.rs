@@ -181,6 +181,7 @@ mod tests {
         }
     }
 
+    // SPEC 6: A setting cannot break out of the script
     #[test]
     fn a_setting_cannot_end_the_script() {
         let mut settings = settings();
@@ -201,6 +202,8 @@ mod tests {
         assert_eq!(json, r#"{"urls":["turn:203.0.113.7:3478"],"username":"hydraturn","credential":"c1"}"#);
     }
 
+    // SPEC 6: The overlay is closed to the page
+    // Also: `the clip plays and the overlay shows nothing`
     #[test]
     fn the_script_knows_the_session_and_nothing_opens_its_shadow_root() {
         let mut settings = settings();

@@ -356,6 +356,7 @@ mod tests {
         }
     }
 
+    // SPEC 9 page: A worker's own page shows how it is and asks for no token
     #[test]
     fn a_workers_page_shows_how_it_is_and_asks_for_no_token() {
         let reply = worker_front("GET", "/").expect("a page");

@@ -43,6 +43,10 @@ pub fn script() -> &'static str {
 mod tests {
     use super::*;
 
+    // SPEC 8 whep: Our player: the overlay first, every word in four languages; its title is the
+    // experience's name
+    // Also: `every_word_is_there_in_every_language`,
+    // `the_title_names_the_experience_whatever_it_is_called`
     #[test]
     fn the_overlay_comes_first_and_nothing_is_left_to_fill_in() {
         let reply = page("/session/x/_neck/overlay.js", None);

@@ -474,6 +474,9 @@ mod tests {
         }
     }
 
+    // SPEC 3: Paths are matched on exact segments; a wrong method says which are right
+    // Also: `a_wrong_method_says_which_are_right`,
+    // `the_allow_field_names_the_methods_of_the_table`, `a_worker_has_no_controller_routes`
     #[test]
     fn an_id_is_exactly_one_segment() {
         for path in ["/api/v1/sessions/", "/api/v1/sessions/a/b", "/api/v1/sessions//"] {

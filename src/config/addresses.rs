@@ -480,6 +480,10 @@ mod tests {
         }
     }
 
+    // SPEC 2: `server.domain` is a host name, an IP address or a list of them; `server.acme.*`
+    // belongs to it
+    // Also: `a_domain_is_sound_with_and_without_settings_of_its_authority`,
+    // `contradictions_name_the_key_to_change`
     #[test]
     fn a_domain_is_a_host_name_with_a_dot() {
         assert_eq!(domain("Neck.example.com"), Some("neck.example.com".into()));

@@ -39,6 +39,8 @@ pub fn format(duration: Duration) -> String {
 mod tests {
     use super::*;
 
+    // SPEC 2: Durations are `90s`, `5m`, `1h30m`
+    // Also: `what_is_not_a_duration_is_refused`
     #[test]
     fn durations_are_read_and_written_the_same_way() {
         for (text, millis) in

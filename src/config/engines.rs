@@ -235,6 +235,10 @@ mod tests {
     restart_backoff: 1s
 "#;
 
+    // SPEC 8: `engines.NAME` in the worker's configuration: a list of arguments, never a shell;
+    // every mistake with key and line
+    // Also: `a_command_is_all_that_an_engine_needs`, `mistakes_are_named_with_their_key_and_line`,
+    // `every_type_has_its_own_bounds`
     #[test]
     fn an_entry_is_read_whole_and_printed_so_that_it_loads_again() {
         let settings = with(FULL);

@@ -186,6 +186,9 @@ mod tests {
         covers_most(&list.iter().map(|text| network(text).unwrap()).collect::<Vec<_>>())
     }
 
+    // SPEC 2: Lists of networks that are everything, however written, and tokens in clear to public
+    // hosts are warned of by name
+    // Also: `lists_of_everything_and_tokens_in_clear_are_warned_of_by_name`
     #[test]
     fn everything_is_everything_however_it_is_written() {
         for list in [

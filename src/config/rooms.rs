@@ -87,6 +87,8 @@ mod tests {
         contradictions(settings).into_iter().flatten().map(|found| found.other).collect()
     }
 
+    // SPEC 10: `rooms.media_port` keeps apart from other ports; rooms without relays are a warning
+    // Also: `rooms_that_anybody_reaches_are_a_warning`
     #[test]
     fn the_ports_of_rooms_keep_apart_from_others() {
         assert!(keys(&worker(|_| ())).is_empty());

@@ -134,6 +134,8 @@ pub fn default_state_dir(environment: &Environment, written: &Path) -> Option<Pa
 mod tests {
     use super::*;
 
+    // SPEC 2: Variables that Kubernetes sets for a service named like us are no overrides
+    // Also: `variables_of_kubernetes_do_not_stop_the_start`
     #[test]
     fn links_of_kubernetes_are_told_from_overrides() {
         for (name, value) in [

@@ -241,6 +241,13 @@ mod tests {
     use crate::config::settings::Role;
     use crate::config::tests::{loaded, refused};
 
+    // SPEC 2: Secrets that everybody knows, guesses or no header carries are errors where others
+    // can reach us, warnings on loopback; below 16 characters is a warning; those of others are not
+    // judged
+    // Also: `a_weak_secret_is_refused_unless_only_this_host_can_use_it`,
+    // `every_secret_of_ours_is_judged_and_those_of_others_are_not`,
+    // `a_short_secret_is_warned_of_and_a_long_one_is_not`,
+    // `a_weak_token_waits_for_the_restart_that_makes_it_loopback_only`
     #[test]
     fn what_everybody_knows_or_guesses_is_no_secret() {
         use Weakness::*;

@@ -183,6 +183,11 @@ fn a_lease_needs_etcd_and_a_controller_that_can_be_named() {
     assert!(clear.iter().any(|warning| warning.starts_with("lease.etcd is http://")), "{clear:?}");
 }
 
+// SPEC 2: The documented files load unchanged, once secrets stand where they have "…"; what stands
+// for one is none
+// Also: `the_documented_controller_file_loads_unchanged`,
+// `the_documented_worker_file_loads_unchanged`,
+// `the_colocated_and_the_development_snippets_load_unchanged`
 #[test]
 fn what_stands_for_a_secret_in_the_documents_is_none() {
     assert_eq!(refused(SPEC_CONTROLLER, Role::Controller), ["4 server.admin_token"]);
@@ -204,6 +209,7 @@ fn the_colocated_and_the_development_snippets_load_unchanged() {
     }
 }
 
+// SPEC 2: The sample files equal the defaults and name every key
 #[test]
 fn the_sample_files_equal_the_defaults_and_name_every_key() {
     for (role, sample) in [
@@ -247,6 +253,11 @@ fn the_sample_files_equal_the_defaults_and_name_every_key() {
     assert_eq!(sample.map(|sample| sample.heartbeat_interval), Some(link.heartbeat_interval));
 }
 
+// SPEC 2: Unknown keys, duplicates, wrong types and contradictions are errors with key path and
+// line
+// Also: `a_duplicate_key_is_named_with_its_line`, `contradictions_name_the_key_to_change`,
+// `a_typing_error_is_answered_with_the_key_that_was_meant`,
+// `sections_of_the_other_role_are_refused_and_shared_ones_are_not`
 #[test]
 fn every_mistake_is_reported_at_once_with_its_key_and_line() {
     let text = "mode: worker
@@ -420,6 +431,12 @@ const BAD_HOOKS: &[(&str, &[&str])] = &[
     ),
 ];
 
+// SPEC 9: `webhooks` is judged by `validate`, taken over by a reload, and no redirection is
+// followed; receivers take turns
+// Also: `a_webhooks_secret_comes_from_a_file_or_the_credentials_directory`,
+// `webhooks_that_say_nothing_or_say_it_in_clear_are_warned_of`,
+// `a_reload_takes_webhooks_and_a_redirection_is_never_followed`,
+// `receivers_take_turns_whatever_waits_for_each`, `a_webhooks_id_is_read_as_it_is_written`
 #[test]
 fn a_webhook_that_cannot_be_meant_is_refused_by_name() {
     for (list, expected) in BAD_HOOKS {
@@ -657,6 +674,8 @@ fn other_value(path: &str) -> &'static str {
     }
 }
 
+// SPEC 2: Every key can be overridden by its variable
+// Also: `unknown_and_malformed_variables_are_named`, `variables_override_the_file`
 #[test]
 fn every_key_can_be_overridden_by_its_variable() {
     for key in KEYS.iter().filter(|key| key.path != "mode") {
@@ -751,6 +770,7 @@ fn the_state_directory_follows_systemd_then_home() {
     assert_eq!(refused_with(MINIMAL, Role::Worker, &homeless), ["1 server.state_dir"]);
 }
 
+// SPEC 2: A configuration that everybody can read and that holds a secret is refused
 #[test]
 fn secrets_in_a_file_that_everybody_reads_are_refused() {
     let in_a_variable = [("HYDRANECKWEBRTC_SERVER__ADMIN_TOKEN", "a-long-enough-token")];
@@ -783,6 +803,7 @@ fn secrets_in_a_file_that_everybody_reads_are_refused() {
     assert!(read(&public, &in_a_variable, true).is_ok());
 }
 
+// SPEC 1: `--config` over `HYDRANECKWEBRTC_CONFIG` over `~/.hydraneckwebrtc/config.yaml`
 #[test]
 fn the_path_is_the_flag_then_the_variable_then_the_default() {
     let environment = source("", &[("HYDRANECKWEBRTC_CONFIG", "/v")]).environment;

@@ -146,6 +146,13 @@ mod tests {
         assert_eq!(resolve("ftp://127.0.0.1"), Err(AddressRefusal::Unresolved));
     }
 
+    // SPEC 4: A worker's address is judged; link-local addresses and metadata services only when
+    // listed, in every form; a name is dialled as it was judged
+    // Also: `a_worker_cannot_make_its_controller_call_anything`,
+    // `what_is_listed_private_or_the_source_itself_is_called`,
+    // `of_several_addresses_the_first_allowed_one_is_dialled`,
+    // `a_call_goes_to_the_judged_address_and_no_name_is_looked_up`,
+    // `a_worker_url_resolves_with_and_without_a_port`
     #[test]
     fn a_worker_may_not_send_its_controller_anywhere() {
         for url in [

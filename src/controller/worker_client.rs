@@ -399,6 +399,8 @@ mod tests {
         (WorkerClient::new(live, published, crypto::client_roots(None).unwrap(), alone), id)
     }
 
+    // SPEC 4: A worker that is called before it has learned its token is asked again, and nobody
+    // hears of it
     #[test]
     fn a_worker_that_does_not_know_its_token_yet_is_asked_again() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

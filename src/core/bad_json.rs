@@ -68,6 +68,7 @@ mod tests {
         assert!(object::<Sample>(b" {\"wait\": true}").is_ok_and(|sample| sample.wait));
     }
 
+    // SPEC 3: What is wrong with a JSON body is said in our words, without its values
     #[test]
     fn a_field_is_named_and_a_value_is_not() {
         assert!(said(r#"{"wiat": true}"#).starts_with("the body: unknown field `wiat`, expected `wait`"));

@@ -249,6 +249,8 @@ mod tests {
         assert_eq!(format!("{id:?}"), "SessionId(abababab…)");
     }
 
+    // SPEC 5: A session id has 128 random bits; logs show 8 characters
+    // Also: `a_session_id_shows_eight_characters_only`
     #[test]
     fn a_session_id_is_exactly_32_lower_case_hex_digits() {
         for bad in [

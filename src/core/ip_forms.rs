@@ -23,6 +23,8 @@ pub fn plain(ip: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    // SPEC 3: Every form of an IPv4 body is one body; spellings that are no address are refused
+    // Also: `a_mapped_body_address_is_the_same_body`
     #[test]
     fn every_form_of_an_ipv4_address_is_that_address() {
         let parsed = |text: &str| text.parse::<IpAddr>().unwrap();

@@ -407,6 +407,19 @@ mod tests {
         }
     }
 
+    // SPEC shares: No address takes all connections, event streams, ICE-TCP connections, a
+    // session's rate or the log
+    // Also: `whoever_leaves_takes_no_place_from_others`,
+    // `however_high_its_cap_an_address_leaves_half_to_others`,
+    // `event_streams_of_one_address_stop_nobody_elses`,
+    // `an_address_leaves_half_of_a_feed_and_most_of_all_to_others`,
+    // `connections_of_one_address_do_not_push_out_anothers`,
+    // `connections_of_one_network_push_out_their_own`,
+    // `a_peer_has_few_connections_and_the_one_silent_for_longest_goes`,
+    // `one_network_leaves_half_of_a_threads_connections_to_others`,
+    // `one_of_many_does_not_take_a_shared_rate_from_all`,
+    // `those_that_share_a_rate_are_remembered_in_bounded_memory`,
+    // `one_client_does_not_hide_what_others_do`
     #[test]
     fn one_address_cannot_take_all() {
         let admission = Admission::new(10, 2);

@@ -170,6 +170,13 @@ impl Counters {
 mod tests {
     use super::*;
 
+    // SPEC 9 metrics: Replies are counted by what was asked and class of status, limits by the name
+    // that the reply has, creates by status
+    // Also: `every_limit_that_replies_name_is_counted_by_its_name`,
+    // `what_is_asked_and_what_is_broken_is_counted_where_it_belongs`,
+    // `only_creates_count_as_creates_and_only_sessions_for_their_duration`,
+    // `words_that_are_not_in_the_list_count_for_the_last`,
+    // `a_histogram_counts_up_to_each_bound_included`, `a_level_falls_when_what_it_counts_is_gone`
     #[test]
     fn replies_are_counted_by_what_was_asked_and_class_of_status() {
         let counters = Counters::default();

@@ -108,6 +108,11 @@ mod tests {
         assert_eq!(blocks.len(), 20);
     }
 
+    // SPEC 8: An adjacent pair of loopback ports, V even; two RTP legs as in the reference, reports
+    // on their own port
+    // Also: `the_legs_are_those_of_the_reference`,
+    // `h264_with_sound_comes_in_two_streams_on_their_own_ports`,
+    // `vp8_without_sound_leaves_the_second_port_silent`
     #[test]
     fn a_pair_is_adjacent_even_first_and_on_loopback() {
         let pairs: Vec<Pair> = (0..20).map(|_| Pair::bind().unwrap()).collect();

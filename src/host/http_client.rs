@@ -199,6 +199,7 @@ mod tests {
         }
     }
 
+    // SPEC 5: An `https` URL of a plain port, and an `http` URL of a TLS port, say so
     #[test]
     fn a_scheme_that_does_not_fit_the_port_is_told() {
         let plain = said("https", b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");

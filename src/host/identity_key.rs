@@ -67,6 +67,12 @@ mod tests {
     use super::*;
     use crate::core::fleet::identity::to_hex;
 
+    // SPEC 4: Only the right key over the exact bytes proves a beat; recorded beats prove nothing,
+    // here or to another controller
+    // Also: `a_proof_reads_what_it_writes_and_nothing_else`,
+    // `a_beat_signed_for_another_process_proves_nothing`,
+    // `a_beat_that_was_signed_for_another_process_is_asked_again_and_changes_nothing`,
+    // `a_recorded_beat_proves_nothing_here_or_to_another_controller`
     #[test]
     fn only_the_right_key_over_the_exact_bytes_proves_a_beat() {
         let (ours, others) =

@@ -146,6 +146,8 @@ mod tests {
 
     use super::*;
 
+    // SPEC 5: Only a port that is taken is "another hydraneckwebrtc"; every other reason says what
+    // to do
     #[test]
     fn only_a_port_that_is_taken_is_another_of_us() {
         let said = |kind: io::ErrorKind, port| in_words("X", port, &kind.into());

@@ -452,6 +452,10 @@ mod tests {
         path
     }
 
+    // SPEC 5: A data directory that is a link or another user's is refused; it is private (an
+    // existing one is made so only when empty), locked, and removed without following links
+    // Also: `an_empty_directory_is_made_private_and_a_full_one_is_left_alone`,
+    // `a_locked_directory_is_in_use_until_the_lock_goes`, `removing_does_not_follow_links`
     #[test]
     fn a_link_is_refused() {
         let base = scratch("link");
@@ -507,6 +511,8 @@ mod tests {
         std::fs::remove_dir_all(base).unwrap();
     }
 
+    // SPEC 5: No text advises to change the mode of a directory that others share; errors about
+    // directories name their key
     #[test]
     fn no_text_advises_to_change_what_others_share() {
         use std::os::unix::fs::PermissionsExt;

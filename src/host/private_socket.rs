@@ -45,6 +45,8 @@ mod tests {
 
     use super::*;
 
+    // SPEC 5: The control API's socket has no name: only our own threads reach it
+    // Also: `a_media_process_reaches_its_own_files_and_nothing_else`
     #[test]
     fn we_can_connect_and_there_is_no_name() {
         let path = std::env::temp_dir().join(format!("neck-socket-{:016x}", crate::host::entropy::number()));

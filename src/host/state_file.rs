@@ -84,6 +84,7 @@ pub fn write_with_mode(path: &Path, value: &impl Serialize, mode: u32) -> io::Re
 mod tests {
     use super::*;
 
+    // SPEC 9: State files survive a crash; an unreadable one is set aside
     #[test]
     fn an_unreadable_file_is_set_aside_and_the_service_goes_on() {
         let base = std::env::temp_dir().join(format!("neck-state-{:016x}", crate::host::entropy::number()));

@@ -49,6 +49,7 @@ fn is_wireguard(uevent: &Path) -> bool {
 mod tests {
     use super::*;
 
+    // SPEC 9: WireGuard is seen by link type or userspace socket
     #[test]
     fn kernel_links_and_userspace_sockets_are_found() {
         let root = std::env::temp_dir().join(format!("neck-wg-{:016x}", crate::host::entropy::number()));

@@ -13,6 +13,16 @@ const DIES: &str = "NECK_TEST_STRAY_PANIC";
 /// SIGABRT
 const ABORTED: i32 = 6;
 
+// SPEC edge: A panic in a WebRTC peer, an API request or a connection costs that alone; nothing of
+// it is left, it is logged with `ALERT` under a limit and counted in health; of a library's own
+// thread, which has no name, it ends that thread; anywhere else it ends the process
+// Also: `a_panic_in_one_viewer_is_no_other_viewers`,
+// `a_panic_in_a_publisher_frees_its_place_and_viewers_go_on`,
+// `a_panic_while_an_offer_is_answered_refuses_that_offer`,
+// `a_panic_answers_500_and_the_thread_goes_on`,
+// `a_panic_in_one_connection_closes_that_one_and_leaves_nothing_behind`,
+// `a_panic_that_nobody_contains_ends_the_process_and_a_contained_one_does_not`,
+// `what_panics_when_it_is_dropped_is_dropped_all_the_same`, `what_is_not_retained_frees_its_key`
 #[test]
 fn a_panic_costs_its_work_only_and_is_counted() {
     let before = contained();

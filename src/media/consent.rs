@@ -186,6 +186,13 @@ mod tests {
         assert_eq!(message.mapped_address(), Some(THERE));
     }
 
+    // SPEC consent: Only the answer to a number of ours, with the peer's password, from the address
+    // that was asked, proves; it lasts 30 s and is renewed after 5 s
+    // Also: `an_answer_needs_its_number_and_its_password`,
+    // `an_answer_that_was_not_asked_for_proves_nothing`,
+    // `an_answer_proves_for_thirty_seconds_and_is_asked_for_again_after_five`,
+    // `a_check_keeps_its_number_while_its_answer_may_come`,
+    // `with_full_ice_we_claim_what_str0m_claims`, `what_we_send_is_what_str0m_understands`
     #[test]
     fn the_answer_of_who_has_the_password_is_the_proof() {
         let mut consent = consent();

@@ -205,6 +205,14 @@ impl Estimating {
 mod tests {
     use super::*;
 
+    // SPEC 8 whep: `estimator.*`: which layer by what the viewer's network carries; off or passive
+    // the highest that is sent; without layers it is measured only
+    // Also: `whatever_the_link_does_the_viewer_gets_what_it_carries_and_stays`,
+    // `a_higher_layer_that_would_not_be_carried_is_not_tried`,
+    // `without_an_estimate_viewers_get_the_highest_layer_that_is_sent`,
+    // `a_viewer_of_a_stream_without_layers_is_measured_only`,
+    // `a_client_that_tells_arrivals_is_known_by_its_offer`, `a browser's network is measured where
+    // that is wanted`, `layers_are_told_apart_by_what_they_send`
     #[test]
     fn only_who_is_measured_and_may_switch_is_put_where_the_estimate_says() {
         let rates = Rates([150_000, 500_000, 2_500_000, 0]);

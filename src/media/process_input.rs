@@ -282,6 +282,11 @@ mod tests {
         room[..length].to_vec()
     }
 
+    // SPEC 8 whep: A process that is fed begins with a key frame once it listens; loss and ten
+    // seconds ask the publisher for one; sender reports go along
+    // Also: `a_process_gets_pictures_from_a_key_frame_on_once_it_listens`,
+    // `what_is_late_but_in_time_is_no_loss_and_what_never_comes_asks_for_a_picture`,
+    // `a_group_that_lasts_too_long_asks_for_a_picture`
     #[test]
     fn nothing_is_lost_before_the_process_listens_and_reports_come_first() {
         // The lowest of four in a row that nobody has.

@@ -77,6 +77,10 @@ mod tests {
         (told, turns)
     }
 
+    // SPEC 8 whep: What of a stream comes while its viewers are told goes along to those whose turn
+    // is still to come, in one system call, and to the others right afterwards: everybody gets
+    // everything once, in order
+    // Also: `everybody_who_stays_is_told_everything_once_and_in_order`
     #[test]
     fn who_is_told_late_gets_all_at_once_and_the_others_the_rest() {
         assert_eq!(tell(4, 9, 9).1, 4, "nothing more came");

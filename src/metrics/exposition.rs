@@ -279,6 +279,8 @@ mod tests {
         assert_eq!(shown, ["NaN", "+Inf", "-Inf", "0.5", "3", "1000000000000000000"]);
     }
 
+    // SPEC 9 metrics: OpenMetrics 1.0 for whoever prefers it, else Prometheus' text 0.0.4
+    // Also: `both_roles_write_every_metric_of_the_table_and_no_other`
     #[test]
     fn openmetrics_is_sent_to_whoever_prefers_it() {
         let prometheus = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\

@@ -68,6 +68,12 @@ mod tests {
     use crate::core::session::reason::EndReason;
     use crate::core::session::status::SessionStatus;
 
+    // SPEC 9 page: Four languages, each with every word; three sizes, dark and light, without what
+    // axe-core finds
+    // Also: `every_state_and_reason_has_words`,
+    // `every_word_that_the_script_and_the_page_ask_for_is_there_and_no_other`, `the page speaks the
+    // browser's language`, `in three sizes, dark and light, nothing is cut off and axe-core finds
+    // nothing`
     #[test]
     fn every_language_has_the_same_keys_and_places_to_fill_in() {
         let words = english(&FILES).len();

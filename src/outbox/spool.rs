@@ -500,6 +500,11 @@ mod tests {
         assert_eq!(spool.figures(2).waiting, 1);
     }
 
+    // SPEC 9: The outbox is bounded, backs off, honours `Retry-After`, gives up after its patience
+    // Also: `answers_mean_delivered_later_or_never`, `retry_after_is_honoured_within_bounds`,
+    // `pauses_double_up_to_the_longest_and_are_spread`,
+    // `patience_counts_from_when_an_item_was_due`,
+    // `a_failing_receiver_is_left_alone_and_the_item_goes_to_the_back`
     #[test]
     fn the_limits_hold_and_replacing_needs_no_room_of_its_own() {
         let at = scratch();

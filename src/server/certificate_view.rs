@@ -96,6 +96,8 @@ fn file_problem(told: &FileTold, now: WallTime) -> Option<String> {
 mod tests {
     use super::*;
 
+    // SPEC 9: A certificate from files is told of before it ends, in health too
+    // Also: `a_certificate_from_files_is_measured_and_a_refused_one_is_told_once`
     #[test]
     fn a_certificate_from_files_is_told_of_before_it_ends() {
         let told = |from: u64, to: u64| FileTold {

@@ -207,6 +207,10 @@ mod tests {
         assert!(!router.is_awaited("/.well-known/acme-challenge/other") && !router.is_awaited("/"));
     }
 
+    // SPEC edge: Without a certificate yet both ports of `server.domain` answer: with 503 and what
+    // is waited for, and with health
+    // Also: `words_are_said_until_there_is_a_certificate`,
+    // `server_domain_serves_both_ports_while_it_waits_for_a_certificate`
     #[test]
     fn without_a_certificate_words_stand_for_everything_but_health() {
         let router = router(&["neck.example"]);

@@ -185,6 +185,10 @@ mod tests {
         assert!(said.starts_with("server.operator_listen: cannot bind"), "{said}");
     }
 
+    // SPEC 9 page: It has a listener of its own, on loopback unless it is said otherwise; a taken
+    // port stops only a controller that was told to use it; beyond loopback it speaks TLS
+    // Also: `a_page_that_nobody_asked_for_stops_no_controller`,
+    // `a_taken_port_stops_who_asked_for_it_only`
     #[test]
     fn the_page_has_a_listener_on_controllers_only_and_speaks_tls_where_others_reach_it() {
         let mut settings = Settings::defaults(Role::Controller);

@@ -22,6 +22,8 @@ pub fn ice_disconnected_timeout(connect_time: Duration) -> Duration {
 mod tests {
     use super::*;
 
+    // SPEC 5 bodies: The connect time decides the child's ICE disconnect time-out: 10, 15 or 25 s
+    // Also: `a_slow_link_makes_ice_patient`
     #[test]
     fn the_further_the_body_the_more_patient_ice_is() {
         let of = |millis| ice_disconnected_timeout(Duration::from_millis(millis)).as_secs();

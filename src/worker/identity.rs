@@ -158,6 +158,14 @@ mod tests {
         fs::remove_dir_all(base).unwrap();
     }
 
+    // SPEC 4: A worker's key is made once, readable by its owner only; one that is lost is told
+    // with what to do, as are the controller's; a state directory that cannot be used ends the
+    // start
+    // Also: `a_key_file_that_makes_no_sense_is_set_aside_and_a_key_is_made`,
+    // `a_lost_key_is_told_with_what_to_do`, `an_unreadable_file_is_set_aside_and_told`,
+    // `what_cannot_be_written_is_told_and_tried_again`,
+    // `a_state_directory_that_cannot_be_used_ends_the_start_with_words`,
+    // `what_stands_in_place_of_the_keys_is_set_aside_and_the_controller_starts`
     #[test]
     fn the_key_is_made_once_and_readable_by_its_owner_only() {
         let base = directory();

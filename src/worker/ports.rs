@@ -127,6 +127,11 @@ impl Drop for Lease {
 mod tests {
     use super::*;
 
+    // SPEC 5: The port is really free, and stays the session's over restarts and beside other
+    // workers
+    // Also: `leases_differ_and_come_back`, `the_port_of_a_dead_child_stays_reserved`,
+    // `a_copy_of_the_reservation_in_another_process_does_not_keep_the_port`,
+    // `two_workers_never_share_a_port_not_even_while_a_child_starts`
     #[test]
     fn a_port_somebody_else_listens_on_is_skipped() {
         let other = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -828,6 +828,9 @@ pub(in crate::worker) mod tests {
         assert!(registry.visit(&id).is_none() && registry.visit(&view).is_none());
     }
 
+    // SPEC 5: Viewers keep the session from being idle, but are none of the owner's connects, and
+    // take neither the owner's requests nor places
+    // Also: `viewers_leave_the_owner_some_places`, `viewers_hear_of_the_end_in_words_of_their_own`
     #[test]
     fn viewers_use_up_neither_the_owners_requests_nor_the_owners_connects() {
         let handle = card_with(1, Some(SessionId::from_entropy([9; 16])), None);

@@ -29,6 +29,9 @@ fn until_issued(role: &Role) -> Value {
     last
 }
 
+// SPEC 2: With `server.domain` a role gets its certificate by itself: from the first start to HTTPS
+// without a step by hand, one order, also where nonces are refused; a stored one serves at once and
+// asks nobody (to a stream in Chromium on another machine, and over a renewal: tests/acme/browser)
 #[test]
 fn the_owners_file_gets_https_by_itself() {
     inside("cases::the_owners_file_gets_https_by_itself", |base| {
@@ -74,6 +77,9 @@ fn the_owners_file_gets_https_by_itself() {
     });
 }
 
+// SPEC 2: Several names share a certificate; changed names get another one, and what was planned
+// for the old ones is dropped
+// Also: `other_names_or_another_authority_drop_the_old_plan`
 #[test]
 fn several_names_share_a_certificate_and_changed_ones_get_another() {
     inside("cases::several_names_share_a_certificate_and_changed_ones_get_another", |base| {
@@ -157,6 +163,10 @@ fn ended(base: &Path, rounds: usize, ending: Ending) {
     }
 }
 
+// SPEC 2: A role that is killed or restarted at any moment of an order or of its files goes on with
+// that order and orders none more (`tests/acme/slow`: killed at twenty seeded moments)
+// Also: `a_role_that_is_restarted_goes_on_with_its_order`,
+// `twenty_kills_cost_no_order_more_than_needed`, `an_order_is_gone_on_with_until_it_is_too_old`
 #[test]
 fn a_role_that_is_killed_goes_on_with_its_order() {
     inside("cases::a_role_that_is_killed_goes_on_with_its_order", |base| ended(base, 3, Ending::Kill));
@@ -174,6 +184,11 @@ fn twenty_kills_cost_no_order_more_than_needed() {
     inside("cases::twenty_kills_cost_no_order_more_than_needed", |base| ended(base, 20, Ending::Kill));
 }
 
+// SPEC 2: No order is made while our own answer cannot be fetched through the domain: health says
+// why, each minute again, after ten minutes one order an hour
+// Also: `a_port_80_that_nobody_hears_is_told_and_no_order_is_made`,
+// `no_order_is_made_while_our_own_answer_is_not_seen`,
+// `the_other_way_is_tried_after_a_failure_and_what_worked_is_remembered`
 #[test]
 fn a_name_without_an_address_is_told_and_no_order_is_made() {
     inside("cases::a_name_without_an_address_is_told_and_no_order_is_made", |base| {

@@ -49,6 +49,12 @@ fn an_authority_that_is_away_or_not_believed_is_told() {
     });
 }
 
+// SPEC 2: A name that plain HTTP does not prove is proved by a handshake, which is remembered;
+// accounts given beforehand, profiles and addresses
+// Also: `an_account_given_beforehand_and_an_address_get_a_certificate`,
+// `what_the_authority_does_not_have_is_told_before_an_account_is_made`,
+// `an_address_asks_for_what_authorities_have_for_addresses`,
+// `an_address_gets_a_short_lived_certificate_and_an_unknown_kind_is_told`
 #[test]
 fn a_name_that_http_does_not_prove_is_proved_by_a_handshake() {
     inside("failures::a_name_that_http_does_not_prove_is_proved_by_a_handshake", |base| {

@@ -36,6 +36,9 @@ fn fill(dir: &Path) -> PathBuf {
     path
 }
 
+// SPEC 2: A full disk costs no order: none is made that could not be gone on with, and a
+// certificate that cannot be kept is served, and kept as soon as it can be
+// Also: `a_certificate_that_could_not_be_kept_is_kept_as_soon_as_there_is_room`
 #[test]
 fn a_full_disk_is_told_and_costs_no_second_order() {
     inside_alone("here::a_full_disk_is_told_and_costs_no_second_order", |base| {

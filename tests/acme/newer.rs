@@ -41,6 +41,10 @@ fn time(told: &Value, key: &str) -> u64 {
     WallTime::from_rfc3339(text).unwrap_or_else(|| panic!("{key} is no time: {told}")).0
 }
 
+// SPEC 2: A newer pebble (`tests/acme/newer` fetches one): each profile is ordered, the next try is
+// within the window that the authority tells (ARI), a renewal comes when it is told to and names
+// what it replaces, and what is replaced already is ordered without
+// Also: `a_renewal_comes_when_it_is_told_to_and_names_what_it_replaces`
 #[test]
 fn each_profile_is_ordered_and_renewed_within_the_window_that_is_told() {
     inside("newer::each_profile_is_ordered_and_renewed_within_the_window_that_is_told", |base| {

@@ -150,6 +150,7 @@ fn sessions(lab: &mut Lab, client: &Client) -> (crate::lab::Role, Vec<String>) {
     (worker, ids)
 }
 
+// SPEC 2: A renewal drops nothing: 200 tunnels are open and a stream plays
 #[test]
 fn a_renewal_drops_none_of_200_tunnels_and_no_stream() {
     inside("renewal::a_renewal_drops_none_of_200_tunnels_and_no_stream", |base| {

@@ -88,6 +88,7 @@ fn whatever_an_authority_says_is_told_and_the_next_try_succeeds() {
     });
 }
 
+// SPEC 2: A try that somebody asks for (SIGHUP) during another is made when that one fails
 #[test]
 fn a_try_that_is_asked_for_during_another_is_made_when_that_one_fails() {
     inside_alone("says::a_try_that_is_asked_for_during_another_is_made_when_that_one_fails", |base| {
@@ -198,6 +199,7 @@ fn an_address_gets_a_short_lived_certificate_and_an_unknown_kind_is_told() {
     });
 }
 
+// SPEC 2: A worker that has a `domain` does the same
 #[test]
 fn a_worker_with_a_domain_gets_its_certificate_too() {
     inside_alone("says::a_worker_with_a_domain_gets_its_certificate_too", |base| {

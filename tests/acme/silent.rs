@@ -63,6 +63,11 @@ fn reload_with_update(role: &Role, process: &Process, release_server: &Silent) {
     release_server.until_asked("the release server", process);
 }
 
+// SPEC 5: A role that is told to stop ends in good order although everybody whom it has asked is
+// silent: authority, release server, etcd, controller, whoever tells its address, a body
+// Also: `a_worker_stops_while_everybody_outside_is_silent`,
+// `who_is_told_to_stop_leaves_behind_what_does_not_end`,
+// `what_is_done_soon_after_the_word_to_stop_counts`
 #[test]
 fn a_controller_stops_while_everybody_outside_is_silent() {
     inside_alone("silent::a_controller_stops_while_everybody_outside_is_silent", |base| {

@@ -21,6 +21,9 @@ fn wait_until_up(controller: &Role, id: &str) {
     eventually(&format!("{id} is up"), || listed(controller, id).filter(|worker| worker["status"] == "up"));
 }
 
+// SPEC 9: Health says `degraded` and why, always 200; sessions with process, directory,
+// connections; ids whole only with the token
+// Also: `in_an_empty_chroot_it_serves_health_and_says_what_is_missing`
 #[test]
 fn health_tells_operators_what_runs_and_strangers_only_short_ids() {
     let mut lab = Lab::new();
@@ -81,6 +84,9 @@ fn health_tells_operators_what_runs_and_strangers_only_short_ids() {
     assert_eq!(health(&worker, None)["extra"]["active_sessions"], 0);
 }
 
+// SPEC 3: 503 + `Retry-After` when no worker is healthy or all are full
+// Also: `thirty_sessions_spread_evenly_and_survive_the_death_of_others`,
+// `the_refusal_says_what_to_do`
 #[test]
 fn a_controller_without_workers_is_degraded_and_refuses_creates_with_a_time_to_come_back() {
     let mut lab = Lab::new();
@@ -91,6 +97,9 @@ fn a_controller_without_workers_is_degraded_and_refuses_creates_with_a_time_to_c
     assert_eq!((refused.status, refused.header("Retry-After").is_some()), (503, true), "{refused:?}");
 }
 
+// SPEC 4: A drain takes no new sessions and survives restarts
+// Also: `a_drain_survives_a_controller_restart_and_a_worker_restart`,
+// `a_stopping_worker_gets_nothing_new_but_its_stop_is_no_drain`
 #[test]
 fn a_drained_worker_gets_no_new_sessions_and_stays_drained_over_a_restart_of_the_controller() {
     let mut lab = Lab::new();
@@ -122,6 +131,12 @@ fn a_drained_worker_gets_no_new_sessions_and_stays_drained_over_a_restart_of_the
     assert_eq!(worker_of(&controller, &bodies[2]), "one", "the emptier one again");
 }
 
+// SPEC 3: `body_ip` outside `sessions.allowed_bodies` is 403; loopback, link-local, multicast and
+// our own only when listed
+// Also: `a_body_outside_the_allowed_networks_is_refused`,
+// `special_addresses_are_refused_in_every_form_even_when_everything_is_allowed`,
+// `listing_a_network_inside_the_special_range_opens_it_and_nothing_more`,
+// `every_form_of_an_ipv4_address_is_judged_alike`, `nothing_is_allowed_by_an_empty_list`
 #[test]
 fn bodies_outside_the_private_ranges_are_refused_by_default() {
     let lab = Lab::new();
@@ -154,6 +169,7 @@ fn bodies_outside_the_private_ranges_are_refused_by_default() {
     assert!(controller.sessions().is_empty(), "a refusal is no session");
 }
 
+// SPEC 3: `wait: false` answers 202; progress and failure are shown
 #[test]
 fn a_create_that_is_not_waited_for_shows_its_progress_and_its_failure() {
     let mut lab = Lab::new();
@@ -192,6 +208,8 @@ fn a_create_that_is_not_waited_for_shows_its_progress_and_its_failure() {
     }
 }
 
+// SPEC 3: DELETE answers 204 when nothing is left, at any moment of a session's life
+// Also: `a_deleted_session_leaves_nothing_behind_on_the_worker_and_through_the_controller`
 #[test]
 fn a_session_that_starts_can_be_deleted_at_any_moment() {
     let mut lab = Lab::new();
@@ -209,6 +227,9 @@ fn a_session_that_starts_can_be_deleted_at_any_moment() {
     assert_eq!((&ended["reason"], &ended["failure"]["status"]), (&json!("deleted"), &json!(409)), "{ended}");
 }
 
+// SPEC 3: Bearer tokens (RFC 6750): 401 with `WWW-Authenticate`; a worker takes its controller's as
+// well
+// Also: `the_scheme_is_case_insensitive`
 #[test]
 fn the_admin_token_is_asked_for_and_a_worker_takes_its_controllers_as_well() {
     let lab = Lab::new();
@@ -235,6 +256,10 @@ fn the_admin_token_is_asked_for_and_a_worker_takes_its_controllers_as_well() {
     assert_eq!(ask(&controller, Some("the-workers-own-token-01234")).0, 401, "not the other way round");
 }
 
+// SPEC 3: Wrong tokens are counted (health), logged and slowed per address, IPv6 by /64; the right
+// one always passes; memory is bounded
+// Also: `an_address_that_is_wrong_too_often_waits_and_others_do_not`,
+// `a_network_of_ipv6_is_one_address`, `memory_and_lines_are_bounded_whoever_tries`
 #[test]
 fn wrong_tokens_are_counted_logged_and_slowed_and_the_right_one_still_passes() {
     let mut lab = Lab::new();
@@ -274,6 +299,9 @@ fn wrong_tokens_are_counted_logged_and_slowed_and_the_right_one_still_passes() {
     assert_eq!(publish(TOKEN).status, 400, "the right token is taken, the offer is none");
 }
 
+// SPEC 6: An ended or unknown id: a page with the way back, JSON for API-like requests
+// Also: `api_like_requests_get_the_reason_as_json`, `a_hostile_return_url_stays_an_attribute`,
+// `a_session_path_has_a_whole_id`
 #[test]
 fn the_page_of_an_ended_session_says_why_and_leads_back() {
     let mut lab = Lab::new();
@@ -311,6 +339,10 @@ fn the_page_of_an_ended_session_says_why_and_leads_back() {
     }
 }
 
+// SPEC 4: A worker that refuses before it began is followed by the next; after its answer was lost,
+// never
+// Also: `each_worker_has_one_turn_per_create_and_the_last_refusal_frees_everything`,
+// `in_calm_weather_nobody_is_ever_over_capacity_or_asked_twice`
 #[test]
 fn a_create_goes_to_the_next_worker_when_the_first_is_dead_and_launches_once() {
     let mut lab = Lab::new();

@@ -167,6 +167,9 @@ fn a_session_works_behind(proxy: &Proxy, body: &str) {
     assert_eq!(quit.status, 202, "{quit:?}");
 }
 
+// SPEC 6: The recipes of `docs/proxies.md` work: nginx, also below a prefix, HAProxy, Caddy
+// Also: `a_session_works_below_a_prefix_of_nginx`, `a_session_works_behind_haproxy`,
+// `a_session_works_behind_caddy`, `the_recipe_for_traefik_is_yaml`
 #[test]
 fn a_session_works_behind_nginx() {
     let mut lab = Lab::new();

@@ -266,6 +266,16 @@ fn mend(lab: &mut Lab, controller: &Role, third: &mut Role, broken: &Break) {
     }
 }
 
+// SPEC 4: A worker that fails a create by its own fault (the twelve ways of the test; with no route
+// to its bodies and thirty creates: `tests/fleet/thirty-creates`) is followed by the next, without
+// two launched sessions of one body; a fault of the body or the request goes nowhere; what may be
+// either gets one more opinion
+// Also: `creates_that_fail_for_the_bodys_or_the_requests_reason_go_to_no_other_worker`,
+// `a_worker_that_fails_by_itself_gives_its_turn_to_the_next_and_has_failed`,
+// `a_busy_worker_has_not_failed`,
+// `the_body_and_the_request_go_to_no_other_worker_and_blame_nobody`, `a_lost_answer_goes_nowhere`,
+// `what_may_be_the_bodys_fault_gets_one_more_opinion_and_is_blamed_by_a_success_only`,
+// `the_words_of_faults_are_read_as_they_are_written`
 #[test]
 fn a_broken_worker_costs_no_create_is_named_and_gets_sessions_again_once_mended() {
     let mut lab = Lab::new();
@@ -361,6 +371,9 @@ fn creates_that_fail_for_the_bodys_or_the_requests_reason_go_to_no_other_worker(
     assert!(!told.contains("worker first") && !told.contains("worker second"), "{told}");
 }
 
+// SPEC 4: A create waits for a late worker or for the end of a pause where nothing else is there; a
+// worker whose call answers is not late
+// Also: `a_worker_whose_call_answers_is_not_late_and_a_late_one_may_take_a_create_soon`
 #[test]
 fn a_create_waits_for_the_next_beat_of_a_late_worker_when_nothing_else_is_there() {
     let mut lab = Lab::new();
@@ -384,6 +397,8 @@ fn a_create_waits_for_the_next_beat_of_a_late_worker_when_nothing_else_is_there(
     controller.wait_for_log("worker one is late");
 }
 
+// SPEC 4: A fleet that lost a worker, or has a late one, is `degraded`, `WARN` and `ALERT` say so;
+// a worker that said that it stops is not lost
 #[test]
 fn a_fleet_that_lost_a_worker_is_degraded_until_it_is_back_and_one_that_stopped_is_not_lost() {
     let lab = Lab::new();
@@ -403,6 +418,9 @@ fn a_fleet_that_lost_a_worker_is_degraded_until_it_is_back_and_one_that_stopped_
     assert!(!told.contains("worker one is down"), "it said that it stops: {told}");
 }
 
+// SPEC 4: A worker whose controller refuses its token, answers 404 or is not reached says so in
+// health and in the log
+// Also: `a_controller_that_is_away_or_gives_no_sessions_is_trouble_until_it_does`
 #[test]
 fn a_worker_whose_controller_does_not_hear_it_says_so_in_health() {
     let lab = Lab::new();
@@ -424,6 +442,10 @@ fn a_worker_whose_controller_does_not_hear_it_says_so_in_health() {
     }
 }
 
+// SPEC 5: A data directory that a cleaner took is made again, with its lock; what stands in its
+// place is left alone
+// Also: `a_directory_that_a_cleaner_took_is_made_again_with_its_lock`,
+// `what_stands_in_its_place_is_left_alone_and_named`
 #[test]
 fn a_data_directory_that_a_cleaner_took_is_made_again() {
     let mut lab = Lab::new();
@@ -436,6 +458,7 @@ fn a_data_directory_that_a_cleaner_took_is_made_again() {
     worker.wait_for_log("was gone and is made again");
 }
 
+// SPEC 9: With `bodies.wireguard_networks: []` nothing warns of or blames WireGuard
 #[test]
 fn without_wireguard_networks_nothing_speaks_of_wireguard() {
     let lab = Lab::new();

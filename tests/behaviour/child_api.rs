@@ -179,6 +179,13 @@ const SERVED: &[(&str, &str)] = &[
     ("GET", "/api/app/image?host_id={h}&app_id={a}"),
 ];
 
+// SPEC edge: Of a stream process's API (v2.6 fork, v2.10, v3) a session's pages get what they need
+// to play its host and application; everything else is 403 with a limited line, in every spelling;
+// `sessions.child_api: full` opens it
+// Also: `what_pages_of_three_versions_ask_for_passes`, `every_other_call_is_refused`,
+// `no_other_spelling_is_a_way_around`, `the_ids_in_a_query_are_the_sessions`,
+// `a_websocket_is_only_where_one_is`, `a_process_hears_of_no_extension_and_no_other_method`,
+// `a_line_shows_no_whole_id_and_no_token`, `the_whole_api_is_there_for_those_who_want_it`
 #[test]
 fn only_what_a_page_needs_passes_in_three_versions() {
     let other = TcpListener::bind("127.0.0.1:0").expect("a host of nobody's");
@@ -210,6 +217,9 @@ fn only_what_a_page_needs_passes_in_three_versions() {
     }
 }
 
+// SPEC edge: Messages and offers name the session's host and application, or do not arrive
+// Also: `only_the_sessions_host_and_application_pass`,
+// `an_offer_that_names_another_host_is_refused`, `the_ids_of_a_page_are_read`
 #[test]
 fn another_host_or_application_cannot_be_started() {
     for (version, socket, name) in
@@ -233,6 +243,9 @@ fn another_host_or_application_cannot_be_started() {
     }
 }
 
+// SPEC turn: A browser sees its page's short credentials only; a stream process's are minted at
+// each of its starts for as long as its session can last
+// Also: `a_page_gets_its_own_ice_servers`, `a_process_starts_with_credentials_for_its_longest_life`
 #[test]
 fn a_page_sees_its_own_short_credentials_only() {
     for version in VERSIONS {
@@ -283,6 +296,12 @@ fn a_process_starts_with_credentials_for_its_longest_life() {
 const HOST: &str = "candidate:1 1 udp 2130706431 10.1.2.3 50000 typ host";
 const RELAY: &str = "candidate:3 1 udp 16777215 203.0.113.9 49170 typ relay raddr 0.0.0.0 rport 9";
 
+// SPEC edge: With `force_relay` only relays pass between page and process, both ways, on WebSockets
+// and in bodies, and no address of their own is told
+// Also: `only_relays_pass_both_ways_over_http`, `all_candidates_pass_where_paths_are_free`,
+// `candidates_that_are_not_relays_are_dropped_both_ways`, `a_relays_own_address_is_not_told`,
+// `words_about_candidates_pass_without_their_addresses`, `descriptions_keep_their_relays`,
+// `a_trickled_fragment_keeps_its_relays`
 #[test]
 fn only_relays_pass_both_ways_on_a_websocket() {
     for version in ["fork", "v2"] {
@@ -342,6 +361,7 @@ fn all_candidates_pass_where_paths_are_free() {
     assert!(texts.contains("typ host"), "{texts}");
 }
 
+// SPEC edge: A session has at most eight WebSockets at once
 #[test]
 fn a_session_has_a_bounded_number_of_sockets() {
     let stage = Stage::new("v2", |_| ());

@@ -61,6 +61,15 @@ fn with_its_port(role: &Role) -> String {
     role.config.to_string_lossy().into_owned()
 }
 
+// SPEC 1: `idle` ends with 0 where a worker has neither sessions nor members of rooms, with 75
+// where it has some
+// Also: `a_room_is_signalled_through_the_workers_edge`
+// SPEC 1: `sessions`, `session start`, `show`, `end`, `workers`, `drain`, `undrain` ask a running
+// role, by this host's configuration or by `--url` and `--token-file`: tables for people, `--json`
+// for scripts
+// Also: `workers_are_listed_drained_and_taken_back_from_the_command_line`,
+// `the_client_finds_the_role_of_this_host_by_its_configuration`,
+// `a_table_has_a_head_and_lines_that_a_terminal_survives`, `one_session_is_shown_with_every_field`
 #[test]
 fn a_session_is_started_shown_and_ended_from_the_command_line() {
     let mut lab = Lab::new();
@@ -133,6 +142,8 @@ fn the_client_finds_the_role_of_this_host_by_its_configuration() {
     assert!(errors(&output).contains("--url URL --token-file FILE"), "{}", errors(&output));
 }
 
+// SPEC 1: The client's exit status: 66 unknown, 69 not reached, 75 later, 77 refused token; its
+// errors say what to do and show no token
 #[test]
 fn what_goes_wrong_has_an_exit_status_and_says_what_to_do() {
     const READ: &str = "a-read-token-for-scripts";

@@ -146,6 +146,15 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
     fs::read_dir(directory).expect("a directory").flatten().map(|entry| entry.path()).collect()
 }
 
+// SPEC 8: A process reaches the paths that stand in its command, `read`, `write`, and devices for
+// pictures and sound besides; nothing that a request names, and nothing that would open our own
+// state
+// Also: `what_would_open_our_own_state_is_refused_with_the_file_and_kept_from_a_command`,
+// `lists_that_would_open_our_own_state_are_refused`, `inputs_are_read_and_outputs_are_written`,
+// `paths_in_filters_and_protocols_are_found`, `addresses_and_fractions_are_no_paths`,
+// `what_a_request_names_is_not_opened`,
+// `what_holds_our_secrets_is_never_opened_with_something_else`,
+// `only_devices_for_pictures_and_sound_are_opened`
 #[test]
 fn a_media_process_reaches_its_own_files_and_nothing_else() {
     let made = place(|config, lab| {
@@ -169,6 +178,11 @@ fn a_media_process_reaches_its_own_files_and_nothing_else() {
     assert!(all && health["lacks"] == Value::Null && health["landlock"].as_u64() >= Some(6), "{health}");
 }
 
+// SPEC 5: A stream process reaches its directory, its installation and the system's libraries; not
+// the configuration, our state, other sessions, our memory, a signal to us, our sockets; what it
+// starts neither
+// Also: `only_its_own_directory_may_be_changed_and_nothing_in_it_run`,
+// `rights_that_a_kernel_does_not_know_are_not_asked_for`
 #[test]
 fn a_web_server_reaches_its_installation_and_its_own_files_and_nothing_else() {
     let made = place(|config, lab| {
@@ -185,6 +199,9 @@ fn a_web_server_reaches_its_installation_and_its_own_files_and_nothing_else() {
     place.check("moonlight", "server/web-server.log");
 }
 
+// SPEC 5: `sessions.confine: false` is warned of; what a kernel lacks is said at start and in
+// health's `hardening`, and is no failure
+// Also: `what_a_kernel_lacks_is_said`
 #[test]
 fn confinement_can_be_switched_off_and_that_is_warned_of() {
     let made = place(|config, lab| {

@@ -91,6 +91,9 @@ fn fails(lab: &Lab, worker: &Role, body: &str, case: &Case) {
     worker.assert_log_keeps_secrets(&[id]);
 }
 
+// SPEC 3: A failed create says why and leaves nothing behind
+// Also: `a_missing_web_server_is_named_with_its_setting`,
+// `a_failure_reaches_the_caller_through_the_controller_and_frees_slot_and_body`
 #[test]
 fn each_failure_says_why_and_leaves_nothing_behind() {
     let mut lab = Lab::new();
@@ -112,6 +115,8 @@ fn a_missing_web_server_is_named_with_its_setting() {
     fails(&lab, &worker, &body, &case("no such program", json!({}), PROCESS, missing));
 }
 
+// SPEC 3: 504 when it takes longer than `sessions.create_timeout`
+// Also: `a_create_that_takes_too_long_is_a_time_out`
 #[test]
 fn a_create_that_takes_too_long_is_a_504() {
     let mut lab = Lab::new();

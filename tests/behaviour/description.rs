@@ -88,6 +88,9 @@ fn succeeds(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&said));
 }
 
+// SPEC 3: `etc/openapi.yaml` is valid by two validators of others, and both roles keep to it under
+// schemathesis
+// Also: `both_roles_keep_to_the_description`
 #[test]
 fn the_description_is_valid() {
     if let Some(bin) = python() {

@@ -16,6 +16,9 @@ fn watched(lab: &Lab, worker: &Role, body: &str) -> (String, u16, Stream) {
     (id.clone(), worker.port_of(&id), stream)
 }
 
+// SPEC 5: DELETE, `/quit`
+// Also: `the_exit_button_ends_a_session_and_other_sites_cannot`, `the exit button ends the session
+// on the worker and leads back`
 #[test]
 fn a_deleted_session_leaves_nothing_behind_on_the_worker_and_through_the_controller() {
     let mut lab = Lab::new();
@@ -71,6 +74,11 @@ fn the_exit_button_ends_a_session_and_other_sites_cannot() {
     }
 }
 
+// SPEC 6: POSTs of pages: JSON only, same site only, limited per session and address
+// Also: `a_form_of_another_site_is_refused`, `an_origin_that_equals_a_forged_host_is_not_ours`,
+// `the_host_that_a_trusted_proxy_forwards_is_the_one_the_browser_asked`,
+// `the_exit_button_ends_a_session_and_other_sites_cannot`, `posts from a page of another origin
+// change nothing`
 #[test]
 fn posts_without_a_token_are_limited_per_session_and_address() {
     let mut lab = Lab::new();

@@ -9,6 +9,9 @@ use serde_json::json;
 use crate::http::{self, Stream};
 use crate::lab::{Lab, Role, eventually};
 
+// SPEC 5: `connect_timeout`, `idle_timeout`, `max_duration`
+// Also: `a_session_that_was_left_ends_after_the_idle_timeout_and_not_while_somebody_watches`,
+// `max_duration_ends_a_session_that_plays`, `nobody_came_and_nobody_came_back_are_different_ends`
 #[test]
 fn a_session_nobody_comes_to_ends_after_the_connect_timeout() {
     let mut lab = Lab::new();
@@ -64,6 +67,10 @@ fn wait_for_restart(worker: &Role, id: &str, number: u64) {
     });
 }
 
+// SPEC 5: A crash restarts with back-off on the same port within the budget; beyond, it ends as
+// `crashed` and its log is kept
+// Also: `crashes_beyond_the_budget_end_the_session_and_its_log_is_kept_for_a_while`,
+// `a_crash_restarts_with_back_off_until_the_budget_is_used_up`
 #[test]
 fn a_crash_within_the_budget_restarts_on_the_same_port_and_the_page_says_reconnecting_meanwhile() {
     let mut lab = Lab::new();

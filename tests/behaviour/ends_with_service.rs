@@ -6,6 +6,8 @@ use serde_json::json;
 use crate::http::{self, Stream};
 use crate::lab::{Lab, TOKEN, eventually, eventually_equal};
 
+// SPEC 5: Drain and shutdown: first SIGTERM within a bound, second now
+// Also: `a_drained_worker_without_sessions_ends_at_once`, `a_second_sigterm_ends_every_session_now`
 #[test]
 fn a_drain_ends_the_sessions_that_are_left_when_its_time_is_up() {
     let mut lab = Lab::new();

@@ -62,6 +62,10 @@ fn plays_again(worker: &Role, id: &str, restarts: u64) {
     });
 }
 
+// SPEC 8: Empty environment, killed with us, no trace after the end
+// Also: `a_killed_worker_takes_its_media_processes_along`
+// SPEC 8: Health and sessions say which engine, codecs, frames, rate, restarts
+// Also: `the_clip_needs_neither_body_nor_process`
 #[test]
 fn a_media_process_is_created_seen_and_ended_without_a_trace() {
     let mut lab = Lab::new();
@@ -115,6 +119,9 @@ fn an_input_without_sound_has_no_sound_leg_and_parameters_reach_the_command() {
     );
 }
 
+// SPEC 8: The end of the input ends the session as `max_duration`; 255, FFmpeg's exit when it was
+// told to end, as `deleted`
+// Also: `a_process_that_is_told_to_end_ends_its_session_cleanly`
 #[test]
 fn a_film_plays_from_its_file_and_ends_the_session_at_its_end() {
     let mut lab = Lab::new();
@@ -176,6 +183,10 @@ fn a_killed_process_is_started_again_and_one_beyond_the_budget_ends_the_session(
     worker.wait_for_log_times(3, "ALERT");
 }
 
+// SPEC 8: No new frame for `stale_timeout`: restarted; killed: restarted with back-off and jitter;
+// beyond the budget `crashed`, its log kept
+// Also: `a_killed_process_is_started_again_and_one_beyond_the_budget_ends_the_session`,
+// `jitter_keeps_every_pause_between_its_half_and_its_whole`, `a_block_is_read_at_every_split`
 #[test]
 fn a_process_that_hangs_is_killed_and_started_again() {
     let mut lab = Lab::new();
@@ -205,6 +216,9 @@ fn a_process_that_is_told_to_end_ends_its_session_cleanly() {
     assert!(!worker.log_text().contains("ALERT"), "{}", worker.log_text());
 }
 
+// SPEC 8: A command that cannot work fails the create with 502 and its last words; the first 100
+// and last 50 lines are kept
+// Also: `both_ends_of_a_flood_are_kept`
 #[test]
 fn a_command_that_cannot_work_fails_the_create_with_its_last_words() {
     let mut lab = Lab::new();
@@ -267,6 +281,12 @@ fn an_input_that_never_opens_neither_holds_a_delete_nor_the_create() {
     lab.assert_nothing_left("one", &[worker.port_of(&id)]);
 }
 
+// SPEC 8: A request names the engine and typed, bounded parameters; 400 names the field; nothing it
+// gives becomes an option, a path or a filter
+// Also: `values_stay_inside_their_argument`, `what_begins_an_argument_cannot_become_an_option`,
+// `a_text_has_no_character_with_a_meaning`, `choices_and_urls_are_closed_lists`,
+// `numbers_are_bounded_and_of_their_type`, `each_mistake_names_its_parameter`,
+// `engines_and_parameters_pass_through_the_controller`
 #[test]
 fn what_a_request_may_not_set_is_refused_by_name_and_nothing_is_started() {
     let mut lab = Lab::new();
@@ -355,6 +375,15 @@ fn camera(url: Value) -> Value {
     json!({"camera": {"command": [FFMPEG, "-i", "{url}"], "parameters": {"url": url}}})
 }
 
+// SPEC 8: A URL leads where it may: its host is read strictly, resolved and judged, every address
+// of it; the process gets the judged one; 403 else
+// Also: `a_url_is_judged_and_the_process_gets_the_judged_address`,
+// `every_address_of_a_name_is_judged_and_the_first_stands_for_it`,
+// `a_host_that_programs_read_differently_is_none`,
+// `a_url_is_cut_at_its_host_and_put_together_again`,
+// `without_a_list_http_stays_public_and_everything_else_private`,
+// `what_is_listed_is_reached_and_nothing_else`, `a_url_of_the_configuration_is_the_operators`,
+// `a_parameter_within_a_host_is_seen`
 #[test]
 fn a_url_of_a_request_reaches_nothing_that_is_not_allowed() {
     let mut lab = Lab::new();
@@ -396,6 +425,8 @@ fn a_url_of_a_request_reaches_nothing_that_is_not_allowed() {
     lab.assert_nothing_left("one", &[]);
 }
 
+// SPEC 8: By HTTP no redirect is followed, and no playlist unless its host is listed
+// Also: `an_input_by_http_is_kept_from_redirects_and_from_playlists`
 #[test]
 fn an_input_by_http_is_not_followed_to_another_address() {
     let mut lab = Lab::new();
@@ -429,6 +460,13 @@ fn a_killed_worker_takes_its_media_processes_along() {
     worker.wait_for_log("swept an earlier run: 0 processes, 1 directories");
 }
 
+// SPEC 8: `demo`: a clip in the binary, VP8 and Opus, looped with continuous time stamps, sequence
+// numbers and picture ids; no body, no process
+// Also: `the_built_in_clip_is_whole_and_begins_with_a_key_frame`,
+// `pictures_begin_with_a_key_frame_and_go_on_over_the_loops_end`,
+// `sound_goes_on_over_the_loops_end_at_its_own_pace`,
+// `reports_of_both_streams_speak_of_the_same_moment`,
+// `ffmpeg_decodes_picture_and_sound_of_the_clip_over_the_loops_end`
 #[test]
 fn the_clip_needs_neither_body_nor_process() {
     let lab = Lab::new();

@@ -18,6 +18,10 @@ fn threads(role: &Role) -> usize {
     std::fs::read_dir(format!("/proc/{}/task", role.pid())).expect("a list").count()
 }
 
+// SPEC 6: The page hears of every change and why its session ended (`_neck/events`), through the
+// controller too
+// Also: `a_restart_of_the_stream_process_is_told`,
+// `after_the_end_the_answer_is_404_with_the_reason_and_without_for_an_unknown_session`
 #[test]
 fn the_page_hears_of_every_change_and_of_the_end_through_the_controller() {
     let mut lab = Lab::new();
@@ -90,6 +94,9 @@ fn after_the_end_the_answer_is_404_with_the_reason_and_without_for_an_unknown_se
     }
 }
 
+// SPEC 5: A drain, by an operator or by SIGTERM, is told to the pages, can be called off, and ends
+// what is left in time
+// Also: `a_worker_that_is_told_to_stop_says_so_and_ends_its_streams_in_good_order`
 #[test]
 fn an_operators_drain_is_told_can_be_called_off_and_ends_what_is_left_in_time() {
     let mut lab = Lab::new();

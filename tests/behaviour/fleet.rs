@@ -41,6 +41,8 @@ fn create_all_at_once(controller: &Role, bodies: &[String]) -> Vec<(u16, String)
     answers.into_inner().expect("no panic")
 }
 
+// SPEC 4: Playing WebSockets to a worker survive the controller's death; the other worker's survive
+// a worker's
 #[test]
 fn thirty_sessions_spread_evenly_and_survive_the_death_of_others() {
     let mut lab = Lab::new();

@@ -50,6 +50,8 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).filter(|path| !path.ends_with(".lock")).collect()
 }
 
+// SPEC 5: The child's log is capped; a full disk costs no playing session
+// Also: `a_flood_stays_below_the_cap_and_the_tail_is_the_end`
 #[test]
 fn a_full_disk_fails_creates_with_its_name_and_costs_no_playing_session() {
     let mut lab = Lab::new();
@@ -96,6 +98,9 @@ fn a_full_disk_fails_creates_with_its_name_and_costs_no_playing_session() {
     drop(disk);
 }
 
+// SPEC 9: A record that the disk does not take waits in memory and is tried again; health is
+// `degraded` before the disk of `data_dir` or `state_dir` is full; a rating meanwhile gets 503
+// Also: `a_full_disk_fails_creates_with_its_name_and_costs_no_playing_session`
 #[test]
 fn a_record_that_the_disk_does_not_take_waits_for_room_and_is_not_lost() {
     let mut lab = Lab::new();
@@ -145,6 +150,8 @@ fn a_record_that_the_disk_does_not_take_waits_for_room_and_is_not_lost() {
     drop(disk);
 }
 
+// SPEC 9: Links, directories, pipes, sockets, other users' files and wrong modes in the state
+// directory are set aside or corrected, logged, and stop no start
 #[test]
 fn odd_entries_in_the_state_directory_are_set_aside_and_stop_no_start() {
     let lab = Lab::new();

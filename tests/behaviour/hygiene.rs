@@ -177,6 +177,8 @@ impl Recording {
     }
 }
 
+// SPEC 6: Of what is malformed nothing reaches a session's process, and what reaches it is made
+// anew, through the worker and through the controller
 #[test]
 fn nothing_unclean_reaches_a_session_through_the_worker_or_through_the_controller() {
     let lab = Recording::start(0);

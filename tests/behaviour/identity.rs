@@ -158,6 +158,15 @@ fn copy_state(from: &Path, to: &Path) {
     }
 }
 
+// SPEC 4: Two workers with one id, copies with the same key included, are told on both sides with
+// what to do; neither loses a session
+// Also: `a_copy_with_the_same_key_waits_while_the_first_is_heard`,
+// `another_key_is_told_at_once_on_both_sides_and_over_when_it_is_silent`,
+// `a_worker_that_asks_from_elsewhere_is_a_copy_once_the_first_is_heard_again`,
+// `a_worker_that_moved_is_no_copy`,
+// `an_earlier_run_that_goes_on_is_a_copy_and_replays_of_it_are_not`,
+// `a_copy_that_was_started_before_the_first_is_found_too`, `disputes_are_bounded`,
+// `trouble_is_news_once_ends_with_an_accepted_beat_and_is_told_to_operators_only`
 #[test]
 fn a_copied_machine_is_seen_on_both_sides_and_neither_loses_a_session() {
     let mut lab = Lab::new();
@@ -344,6 +353,10 @@ fn eavesdrop(listener: TcpListener) -> Arc<Mutex<String>> {
     heard
 }
 
+// SPEC 4: A worker is called with a token made for it; what it hears is good nowhere else, and
+// `workers.token` administers nothing
+// Also: `a_workers_token_administers_nothing_and_replaces_the_admin_token_for_heartbeats`,
+// `the_call_token_is_the_last_one_and_none_at_first`
 #[test]
 fn no_worker_hears_a_token_that_is_good_anywhere_else() {
     let mut lab = Lab::new();
@@ -523,6 +536,8 @@ fn answer_all(listener: TcpListener, head: &'static str) {
     });
 }
 
+// SPEC 4: An end that its worker did not confirm, whatever was answered in its place, is remembered
+// and told again with heartbeats until the session is gone; a `replace` starts nothing before
 #[test]
 fn an_end_that_no_worker_confirms_is_remembered_and_told_again() {
     let lab = Lab::new();

@@ -90,6 +90,14 @@ fn assert_follows(reply: &Reply, leader: &Role) {
     assert_eq!(reply.header("Neck-Leader"), Some(leader.url.as_str()), "{reply:?}");
 }
 
+// SPEC 4: Of several controllers one leads (`lease`): the others answer creates, ends and drains
+// with 503, `Retry-After` and who leads, serve pages and lists, and are not ready; after the
+// leader's death creates work again within 15 s, and who plays does not notice
+// Also: `a_free_lease_is_taken_and_lasts_from_before_it_was_asked_for`,
+// `a_lease_that_is_held_is_looked_at_until_it_is_free`,
+// `who_comes_second_follows_and_gives_its_term_back`,
+// `who_resigns_gives_the_lease_back_and_takes_it_no_more`,
+// `a_lease_needs_etcd_and_a_controller_that_can_be_named`
 #[test]
 fn creates_work_again_soon_after_the_leaders_death() {
     if !etcd::is_there() {
@@ -150,6 +158,11 @@ fn creates_work_again_soon_after_the_leaders_death() {
     println!("and after an orderly end after {took:?}");
 }
 
+// SPEC 4: A leader without etcd leads until its lease would end and says so; then it takes no
+// creates, and who plays goes on; all is well again by itself when etcd is back
+// Also: `a_leader_renews_in_time_and_fades_without_an_answer`,
+// `a_lease_that_is_gone_or_taken_is_given_up_at_once`,
+// `a_claim_whose_answer_was_lost_is_found_again_and_leads_only_once_renewed`
 #[test]
 fn a_leader_without_etcd_stops_in_time_and_launches_nothing() {
     if !etcd::is_there() {
@@ -200,6 +213,21 @@ fn a_leader_without_etcd_stops_in_time_and_launches_nothing() {
     assert!(stream.plays() && pair.launched() == 4);
 }
 
+// SPEC 4: A new leader that cannot hear a worker knows what the one before began there (a table in
+// etcd, written before each create and move, read before the first): such a body is taken (409)
+// until its worker tells, counts as down or is deleted, and a move takes a number that nobody used;
+// without a lease there is no table
+// Also: `without_the_table_of_bodies_a_new_leader_starts_a_second_session`,
+// `without_the_table_of_bodies_a_new_leader_moves_what_has_moved`,
+// `a_new_leader_takes_no_create_before_it_has_read_the_table`,
+// `a_body_of_a_silent_worker_is_taken_until_that_tells_or_counts_as_down`,
+// `an_operator_who_deletes_a_worker_frees_its_bodies`,
+// `the_table_follows_what_workers_have_and_what_is_on_its_way_to_them`,
+// `a_move_waits_for_a_silent_worker_and_takes_a_number_that_nobody_used`,
+// `an_entry_survives_the_way_to_etcd_and_back_and_opens_no_session`,
+// `an_entry_of_the_table_of_bodies_is_written_while_this_leadership_lasts_only`,
+// `the_table_of_bodies_is_read_in_pages_and_what_is_no_entry_is_left_out`,
+// `without_a_lease_there_is_no_table`
 #[test]
 fn a_new_leader_that_cannot_hear_a_worker_knows_what_plays_there() {
     if !etcd::is_there() {
@@ -253,6 +281,11 @@ fn a_new_leader_that_cannot_hear_a_worker_knows_what_plays_there() {
     pair.create_on(1, &played);
 }
 
+// SPEC 4: etcd is asked as a user where it wants one, a member that does not answer is left for the
+// next, and what makes no sense is never a free lease
+// Also: `a_member_that_does_not_answer_is_left_for_the_next`,
+// `an_answer_that_makes_no_sense_is_trouble_and_never_a_free_lease`,
+// `a_transaction_tells_who_leads_who_is_drained_and_what_is_new_of_namespaces`
 #[test]
 fn a_user_of_etcd_logs_in_again_when_its_token_is_worth_nothing_any_more() {
     if !etcd::is_there() {

@@ -13,6 +13,11 @@ fn status_with(role: &Role, token: &str) -> u16 {
     http::get(&role.url, "/api/v1/sessions", Some(token)).expect("an answer").status
 }
 
+// SPEC 2: SIGHUP reloads what can change and says what cannot; a broken file changes nothing
+// Also: `a_reloaded_controller_takes_the_new_token_and_refuses_the_old_one`,
+// `a_broken_configuration_is_refused_on_reload_and_the_old_one_stays`,
+// `a_reload_takes_what_it_can_and_names_the_rest`,
+// `a_reload_that_would_contradict_what_keeps_running_waits_for_a_restart`
 #[test]
 fn a_reload_changes_what_it_can_without_dropping_a_stream_and_says_what_it_cannot() {
     let mut lab = Lab::new();
@@ -54,6 +59,12 @@ fn a_reloaded_controller_takes_the_new_token_and_refuses_the_old_one() {
     assert_eq!(status_with(&controller, TOKEN), 401);
 }
 
+// SPEC 2: Tokens change without a gap (`server.admin_tokens`, `workers.tokens`); the reload that
+// drops one says who used it, and later who still does; comparisons take the same time whichever it
+// is
+// Also: `the_tokens_that_a_reload_drops_are_told_apart_from_those_that_only_move`,
+// `the_last_users_of_a_token_are_told_and_their_number_is_bounded`,
+// `one_of_several_is_enough_and_an_empty_one_is_none`
 #[test]
 fn tokens_rotate_without_a_gap_and_who_still_uses_the_old_one_is_told() {
     const NEW: &str = "a-new-token-0123456789";
@@ -99,6 +110,9 @@ fn tokens_rotate_without_a_gap_and_who_still_uses_the_old_one_is_told() {
     });
 }
 
+// SPEC 3: `server.read_token` reads lists (short ids, no links) and health; elsewhere it is 403
+// `insufficient_scope`, and not counted as wrong
+// Also: `a_token_that_reads_does_nothing_else_and_is_not_wrong`
 #[test]
 fn a_read_token_sees_lists_and_health_without_links_and_does_nothing_else() {
     const READ: &str = "a-read-token-0123456789";
@@ -175,6 +189,12 @@ fn hears(systemd: &UnixDatagram, text: &str) -> String {
     })
 }
 
+// SPEC 9: systemd is notified; the watchdog is fed only while every owner thread makes progress
+// Also: `systemd_is_told_over_a_path`, `systemd_is_told_over_an_abstract_name`,
+// `the_watchdog_is_fed_twice_per_interval_and_only_by_the_process_it_is_meant_for`,
+// `a_silent_thread_is_named_until_it_beats_again`,
+// `a_thread_that_returned_is_missed_at_once_unless_its_work_was_done_or_the_process_stops`,
+// `a_thread_that_panicked_is_missed_whatever_it_was`
 #[test]
 fn systemd_hears_of_start_reload_progress_and_stop() {
     let lab = Lab::new();
@@ -195,6 +215,8 @@ fn systemd_hears_of_start_reload_progress_and_stop() {
     assert_eq!(worker.wait().code(), Some(0));
 }
 
+// SPEC 5: A controller that is down does not stop a worker from starting
+// Also: `a_worker_whose_token_is_refused_says_so_and_goes_on`
 #[test]
 fn a_worker_starts_although_its_controller_is_down_and_reports_when_it_comes() {
     let mut lab = Lab::new();

@@ -83,6 +83,15 @@ fn survives_an_attack(lab: &mut Lab, limit: impl FnOnce(&Role)) {
     is_whole(&worker, &body, idle);
 }
 
+// SPEC 6: With few descriptors or tasks it refuses, and is whole again after an attack; descriptors
+// are raised at start, shared out and put back for stream processes
+// Also: `with_1024_descriptors_the_worker_is_whole_again_after_an_attack`,
+// `with_64_tasks_to_spare_the_worker_is_whole_again_after_an_attack`,
+// `without_a_task_to_spare_a_create_is_refused_in_words_and_others_follow_later`,
+// `descriptors_are_raised_at_start_shared_out_in_a_line_and_put_back_for_stream_processes`,
+// `the_kernels_table_of_limits_is_read`, `descriptors_are_reserved_for_what_is_beyond_the_cap`,
+// `everything_together_fits_into_the_limit`, `a_usual_limit_is_enough_and_a_tiny_one_says_so`,
+// `a_wish_for_more_connections_than_there_are_descriptors_is_cut`
 #[test]
 fn with_256_descriptors_the_worker_is_whole_again_after_an_attack() {
     survives_an_attack(&mut with_descriptors(256), |_| ());
@@ -183,6 +192,7 @@ fn without_a_task_to_spare_a_create_is_refused_in_words_and_others_follow_later(
     assert!(ours.into_iter().all(|line| !line.contains("panicked")), "{log}");
 }
 
+// SPEC 6: A session that is over holds no descriptor
 #[test]
 fn failed_creates_keep_no_descriptor_while_they_are_remembered() {
     let lab = with_descriptors(256);

@@ -68,6 +68,12 @@ fn status(base: &str, method: &str, path: &str, fields: &str) -> u16 {
     head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("no status: {head}"))
 }
 
+// SPEC 5: A media engine's session has two links; the viewers' (`view_url`) plays its page and WHEP
+// and is refused everything else (403), by either role; moonlight has none
+// Also: `which_of_a_sessions_links_may_ask_is_documented`,
+// `each_link_has_its_own_peers_and_only_the_owners_publishes`,
+// `a_moonlight_session_has_no_viewers_link`, `the viewers' link plays, shows no owner's controls
+// and hears of the end in its own words`
 #[test]
 fn a_viewers_link_watches_and_does_nothing_else() {
     let mut lab = Lab::new();
@@ -143,6 +149,10 @@ fn a_viewers_link_watches_and_does_nothing_else() {
     assert_eq!((quit.status, controller.reason_of_end(&clip.id).as_str()), (202, "quit"), "{quit:?}");
 }
 
+// SPEC 5: Neither link tells the other: pages, scripts, ICE user names, WHEP, events, logs; a
+// viewers' page knows nothing of body and place
+// Also: `a_links_id_is_read_back_from_its_url`, `the viewers' link plays, shows no owner's controls
+// and hears of the end in its own words`
 #[test]
 fn nothing_told_by_one_link_names_the_other() {
     let mut lab = Lab::new();
@@ -185,6 +195,12 @@ fn nothing_told_by_one_link_names_the_other() {
     }
 }
 
+// SPEC 5: Viewers' links are known at once, after a controller's restart, and until the ended
+// window is over; a worker cannot take a session's requests by one; older workers are understood
+// Also: `a_viewers_link_leads_to_its_session_and_goes_with_it`,
+// `a_viewers_link_is_known_by_the_answer_and_kept_by_beats`,
+// `workers_of_before_and_after_viewers_links_are_understood`,
+// `a_viewers_link_takes_nobodys_requests_away`
 #[test]
 fn both_links_are_listed_and_outlive_the_controller_and_the_session() {
     let mut lab = Lab::new();

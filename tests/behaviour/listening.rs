@@ -144,6 +144,15 @@ impl Counts {
     }
 }
 
+// SPEC 9: Sockets that systemd passes are used where they fit the configuration, and refused in
+// words where they do not; a restart on them refuses nobody, and a role that ends by itself first
+// answers who has come
+// Also: `at_the_last_call_who_has_come_is_served_and_who_waits_is_let_go`,
+// `a_passed_socket_that_does_not_fit_is_refused_in_words`,
+// `passed_sockets_are_told_apart_by_their_ports`, `what_is_not_passed_is_bound`,
+// `a_socket_where_nobody_listens_is_an_error_with_words`,
+// `sockets_are_for_the_process_that_is_named`, `what_is_no_socket_is_refused`,
+// `the_socket_units_listen_where_the_configurations_do`
 #[test]
 fn a_restart_on_passed_sockets_refuses_nobody() {
     let lab = Lab::new();

@@ -52,6 +52,14 @@ fn controller_of_two(lab: &Lab) -> Role {
     controller
 }
 
+// SPEC 4: Lists of sessions and workers come whole, or in pages and parts (`limit`, `after`,
+// `worker`, `state`, `body`) in the order of ids: nothing that stays is left out or told twice, and
+// readers without the admin token see no more of an id
+// Also: `pages_hide_ids_from_those_who_only_read_and_lose_nothing`,
+// `the_client_lists_more_than_a_page`,
+// `a_list_is_asked_for_in_plain_words_and_bad_ones_are_refused_with_words`,
+// `pages_hold_everything_once_and_in_order`, `those_of_one_key_are_never_parted`,
+// `behind_the_first_characters_is_behind_all_that_begin_so`
 #[test]
 fn long_lists_come_in_pages_and_parts() {
     let lab = Lab::new();

@@ -20,6 +20,11 @@ impl Drop for Running {
     }
 }
 
+// SPEC 9: Whoever logs waits for no reader: lines wait in a bounded queue, beyond it they are
+// dropped, counted and told of; errors have a reserve; the end and a panic flush within a deadline
+// Also: `a_reader_that_reads_nothing_holds_up_nobody_and_hears_what_it_missed`,
+// `a_reader_that_does_not_read_holds_up_nobody_and_is_told_what_it_missed`,
+// `what_was_put_is_written_when_a_flush_returns`
 #[test]
 fn a_log_that_nobody_reads_stops_neither_creates_nor_deletes_nor_the_end() {
     let mut lab = Lab::new();

@@ -24,6 +24,10 @@ fn line(role: &Role, beginning: &str, fits: impl Fn(&Value) -> bool) -> Value {
     })
 }
 
+// SPEC 9: `debug` and `trace` tell of each request of the API, each call and each change of a
+// session, without secrets, queries or whole ids
+// Also: `a_path_is_shown_without_whole_ids_and_queries`,
+// `a_path_is_shown_by_the_words_of_our_routes`
 #[test]
 fn debug_tells_of_each_request_call_and_change_with_fields_and_without_secrets() {
     let mut lab = Lab::new();
@@ -63,6 +67,7 @@ fn debug_tells_of_each_request_call_and_change_with_fields_and_without_secrets()
     }
 }
 
+// SPEC 9: A reload warns of nothing that did not change, and of what is new once
 #[test]
 fn a_reload_warns_of_nothing_that_did_not_change() {
     let lab = Lab::new();

@@ -78,6 +78,12 @@ fn families(text: &str) -> BTreeSet<(String, String)> {
         .collect()
 }
 
+// SPEC 9 metrics: Both roles write every metric of the table from the start, and no other; promtool
+// finds nothing wrong with them, idle or under load
+// Also: `metrics_under_load_are_clean_agree_with_health_and_name_nobody`,
+// `both_forms_are_written_as_their_specifications_say`,
+// `a_histogram_has_its_buckets_sum_and_count`, `numbers_are_spelt_as_prometheus_reads_them`,
+// `names_say_unit_and_kind_as_prometheus_wants_it`, `rooms_and_who_is_in_them_are_counted`
 #[test]
 fn both_roles_write_every_metric_of_the_table_and_no_other() {
     let lab = Lab::new();
@@ -114,6 +120,9 @@ fn both_roles_write_every_metric_of_the_table_and_no_other() {
     }
 }
 
+// SPEC 9 metrics: Without a token for programs on this host only, which a proxy's fields or a
+// foreign `Host` rule out; else `metrics.token`, which is good for nothing else, or the admin token
+// Also: `what_proxies_add_is_known_whichever_they_are`, `only_names_of_this_host_are_local`
 #[test]
 fn metrics_are_for_programs_on_this_host_and_for_two_tokens() {
     let lab = Lab::new();
@@ -171,6 +180,8 @@ fn of_health(health: &Value) -> Vec<(&'static str, f64)> {
     ]
 }
 
+// SPEC 9 metrics: Metrics and health say the same; no session, address, experience or token is in
+// them
 #[test]
 fn metrics_under_load_are_clean_agree_with_health_and_name_nobody() {
     let mut lab = Lab::new();

@@ -49,6 +49,12 @@ pub fn accepted(worker: &Role) -> u64 {
     line.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no count of beats:\n{text}"))
 }
 
+// SPEC 10: Namespaces are enabled, listed, given tokens and disabled by API and verbs with exit
+// statuses; its workers have the copy when that is answered; files have mode 0600; no secret but a
+// new token's text is in an answer, and none in a log
+// Also: `an_enabling_needs_a_good_name_and_nothing_else`,
+// `a_token_is_wished_for_with_a_role_and_bounded_words`, `a_verb_asks_for_what_its_flags_say`,
+// `what_lacks_stands_below_the_tables`
 #[test]
 fn a_namespace_is_enabled_and_its_worker_has_the_copy_when_that_is_answered() {
     let lab = Lab::new();
@@ -102,6 +108,7 @@ fn a_namespace_is_enabled_and_its_worker_has_the_copy_when_that_is_answered() {
     assert_eq!(client.fails(&["namespace", "revoke", id, "--namespace", "myapp"]).0, 66);
 }
 
+// SPEC 10: Disabling ends the secret for good and keeps tokens
 #[test]
 fn disabling_ends_the_secret_and_keeps_the_tokens() {
     let lab = Lab::new();
@@ -130,6 +137,9 @@ fn disabling_ends_the_secret_and_keeps_the_tokens() {
     assert_eq!(client.fails(&["namespace", "enable", "turn", "--namespace", "a"]).0, 64);
 }
 
+// SPEC 10: A copy that was lost or broken comes with a heartbeat; a worker goes by its copies when
+// it starts without the controller; a controller that lost a file says so and takes no copy away
+// Also: `a_controller_that_lost_a_file_says_so_and_takes_no_copy_away`
 #[test]
 fn a_lost_copy_comes_with_the_next_heartbeat_and_a_worker_starts_without_its_controller() {
     let lab = Lab::new();

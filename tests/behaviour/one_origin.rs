@@ -14,6 +14,10 @@ fn values<'r>(reply: &'r Reply, name: &str) -> Vec<&'r str> {
 /// What pages may use, and nobody whom they hold in a frame.
 const DEVICES: &str = "camera=(self), microphone=(self)";
 
+// SPEC edge: Camera and microphone are for pages of this origin alone (`Permissions-Policy`),
+// unless a session's process says otherwise of its own pages
+// Also: `pages_of_ours_run_their_own_scripts_and_are_framed_by_who_may`,
+// `a_page_that_forbids_frames_by_the_older_field_still_does`
 #[test]
 fn what_a_process_says_reaches_no_other_address() {
     let mut lab = Lab::new();
@@ -78,6 +82,14 @@ fn what_a_process_says_reaches_no_other_address() {
     assert!(!heard.contains("secret") && !heard.to_lowercase().contains("neck-operator"), "{heard}");
 }
 
+// SPEC edge: Our own pages run what carries their reply's nonce and nothing else; our scripts are
+// nobody's service worker
+// Also: `a_page_of_ours_runs_what_carries_its_nonce_and_nothing_else`,
+// `every_script_and_style_of_a_page_carries_the_nonce_of_its_reply`
+// SPEC 10 contract: `Permissions-Policy: camera=(self), microphone=(self)` on every page, those of
+// sessions' processes too
+// Also: `what_a_process_says_reaches_no_other_address`,
+// `every_reply_of_a_process_is_confined_interim_and_switching_ones_too`
 #[test]
 fn pages_of_ours_run_their_own_scripts_and_are_framed_by_who_may() {
     let mut lab = Lab::new();

@@ -58,6 +58,13 @@ fn ask(page: &str, method: &str, path: &str, fields: &[(&str, &str)]) -> u16 {
     http::request(page, method, path, fields, "").status
 }
 
+// SPEC 9 page: A login is a cookie that no script and no other site sees; it lives for 12 hours,
+// over a restart, and ends with a change of the tokens, streams included
+// Also: `a_login_outlives_the_controller`,
+// `a_token_that_changes_ends_every_login_and_every_stream`,
+// `a_cookie_is_good_for_its_life_and_no_longer`, `a_change_of_tokens_ends_every_login`,
+// `what_we_did_not_make_is_forged`, `cookies_beside_the_good_one_do_not_log_out`,
+// `over_tls_only_a_cookie_of_this_very_host_counts`
 #[test]
 fn a_login_is_a_cookie_that_no_script_and_no_other_site_sees() {
     let lab = Lab::new();
@@ -75,6 +82,8 @@ fn a_login_is_a_cookie_that_no_script_and_no_other_site_sees() {
     assert!(out.status == 204 && dropped.contains("=; Path=/; Max-Age=0"), "{out:?}");
 }
 
+// SPEC 9 page: Actions need the cookie, the header and the page's own origin; each attack of the
+// table is refused and does nothing
 #[test]
 fn every_attack_on_an_operators_login_and_actions_is_refused() {
     let mut lab = Lab::new();
@@ -145,6 +154,11 @@ fn every_attack_on_an_operators_login_and_actions_is_refused() {
     assert_eq!(ask(&page, "POST", &actions[1].1, &fields), 204);
 }
 
+// SPEC 9 page: Nothing of a session and nothing of the API is there, and its cookie is nothing
+// where these are; no worker and no process hears or sets it; on the public origin the page is only
+// when it is said
+// Also: `nobody_behind_us_hears_our_cookies_and_no_process_a_proxys_password`,
+// `on_the_public_origin_the_page_is_only_when_it_is_said`
 #[test]
 fn an_operators_cookie_is_nothing_where_sessions_are_and_nothing_of_a_session_is_where_it_counts() {
     let mut lab = Lab::new();
@@ -232,6 +246,8 @@ fn a_login_outlives_the_controller() {
     assert_eq!(ask(&page, "GET", LOGIN, &own(&page, &cookie)), 204);
 }
 
+// SPEC 9 page: Guesses of the token and forged cookies are counted, slowed and logged like wrong
+// tokens, and the right token gets in
 #[test]
 fn guessing_is_slowed_and_counted_and_the_right_token_gets_in() {
     let lab = Lab::new();
@@ -248,6 +264,8 @@ fn guessing_is_slowed_and_counted_and_the_right_token_gets_in() {
     controller.assert_log_keeps_secrets(&[&cookie, "guess-1"]);
 }
 
+// SPEC 9 page: It runs its own script only, and is framed and opened by nobody
+// Also: `the_page_runs_its_own_script_and_is_framed_by_nobody`
 #[test]
 fn the_operators_page_is_framed_and_opened_by_nobody() {
     let lab = Lab::new();
@@ -305,6 +323,11 @@ fn a_taken_port_stops_who_asked_for_it_only() {
     assert!(!status.success() && said.contains("server.operator_listen: cannot bind"), "{said}");
 }
 
+// SPEC 9 page: A page hears everything first and then what changed; a row is serialised once for
+// all who watch, and what only grows older does not change; at most 16 watch
+// Also: `what_only_grows_older_does_not_change`, `a_page_hears_what_changed_and_what_is_gone`,
+// `who_comes_late_reads_the_same_as_who_heard_it_all`, `nobody_watches_and_no_session_is_kept`,
+// `sixteen_pages_watch_and_one_more_is_told_so`
 #[test]
 fn the_page_hears_of_a_fleet_as_it_is_and_as_it_changes() {
     let mut lab = Lab::new();

@@ -13,6 +13,10 @@ fn state_with(worker: &Role, controller: &str) -> String {
     found.and_then(|one| one["state"].as_str()).unwrap_or_default().to_owned()
 }
 
+// SPEC 4: A worker of several controllers (`controller.urls`) reports to all of them; one that is
+// away costs nothing
+// Also: `each_controller_has_a_standing_and_a_token_of_its_own`,
+// `a_worker_names_one_controller_or_several`, `everybody_hears_of_news_once_and_of_the_end`
 #[test]
 fn a_worker_reports_to_every_controller_and_one_that_is_away_costs_nothing() {
     let mut lab = Lab::new();
@@ -103,6 +107,15 @@ fn refused(reply: &Reply) -> (u16, String) {
     (reply.status, document["detail"].as_str().unwrap_or_default().to_owned())
 }
 
+// SPEC 4: A worker starts and ends nothing for a controller with a lower lease number than the
+// highest it has heard of, over restarts too, nor for one whose lease may have ended on the way,
+// and takes no copies of namespaces from it
+// Also: `copies_of_namespaces_that_a_lower_lease_number_brings_change_nothing`,
+// `the_highest_number_outlives_the_process_and_a_lower_one_does_nothing`,
+// `a_lower_number_than_the_highest_does_nothing`, `no_number_is_taken_until_one_was_seen`,
+// `what_comes_after_the_end_of_its_lease_does_nothing`,
+// `a_time_of_an_earlier_run_counts_for_nothing`, `a_proof_of_a_lease_survives_the_wire`,
+// `a_worker_that_has_heard_of_a_later_lease_says_that_we_do_not_lead`
 #[test]
 fn a_lower_lease_number_starts_and_ends_nothing_over_restarts_too() {
     assert!(BEARER.ends_with(TOKEN));

@@ -24,6 +24,11 @@ fn with_line(request: &str, line: &[u8]) -> Vec<u8> {
     head
 }
 
+// SPEC 3: A byte beyond ASCII in any field (a cookie, a content network's field) changes nothing:
+// the API gets only the fields it reads, processes get theirs as they came
+// Also: `the_control_api_gets_only_fields_that_it_reads_and_all_in_ascii`,
+// `what_a_process_is_told_it_is_told_as_it_came`, `what_nobody_reads_does_not_pass`,
+// `other_bytes_become_a_character_that_fits_nowhere`
 #[test]
 fn bytes_beyond_ascii_in_any_field_harm_nothing() {
     let lab = Lab::new();
@@ -67,6 +72,8 @@ fn bytes_beyond_ascii_in_any_field_harm_nothing() {
     assert!(reply.status == 400 && reply.body.contains("body_ip"), "{reply:?}");
 }
 
+// SPEC 3: Balancers' and containers' probes are answered: `OPTIONS /`, `/healthz`, `/readyz`, also
+// by HTTP/1.0
 #[test]
 fn the_probes_of_balancers_and_containers_are_answered() {
     let lab = Lab::new();
@@ -100,6 +107,8 @@ fn the_probes_of_balancers_and_containers_are_answered() {
     );
 }
 
+// SPEC 3: `Server` names us; 204 has no `Content-Type`; a request's JSON is an object
+// Also: `only_an_object_is_a_request`, `an_array_is_no_object`
 #[test]
 fn every_answer_of_ours_names_us_and_no_content_has_no_type() {
     let mut lab = Lab::new();
@@ -162,6 +171,11 @@ fn assert_readable(reply: &Reply, status: u16) {
 const PREFLIGHT: &[(&str, &str)] =
     &[("Origin", "https://elsewhere.example"), ("Access-Control-Request-Method", "POST")];
 
+// SPEC 8 whep: Preflights succeed for every id, and players of other sites can read every refusal,
+// whoever makes it: problem documents with CORS on both roles
+// Also: `too_fast_and_away_are_readable_too`, `paths_of_any_session_are_told_from_others`,
+// `an_error_of_the_edge_becomes_a_problem_and_keeps_its_fields`,
+// `a_page_becomes_a_problem_too_and_a_problem_stays_as_it_is`
 #[test]
 fn a_player_of_another_site_reads_every_refusal() {
     let mut lab = Lab::new();
@@ -227,6 +241,13 @@ fn between<'t>(text: &'t str, start: &str, end: &str) -> &'t str {
     text.split_once(start).and_then(|(_, rest)| rest.split_once(end)).map_or("", |(inside, _)| inside)
 }
 
+// SPEC 6: A prefix that a trusted proxy takes off the path (`X-Forwarded-Prefix`), or the path of
+// `public_url`, is in every URL that is handed out, in pages, scripts and cookies; a stranger's is
+// not believed
+// Also: `a_strangers_prefix_is_not_believed_and_the_public_urls_path_is`,
+// `prefixes_are_joined_in_the_order_of_the_proxies`,
+// `what_could_mean_something_else_in_a_page_or_a_field_is_none`, `a_urls_path_is_a_prefix`,
+// `a_location_is_below_the_prefix_that_a_proxy_takes_off`
 #[test]
 fn a_prefix_that_a_trusted_proxy_takes_off_is_in_every_url() {
     let mut lab = Lab::new();
@@ -308,6 +329,10 @@ fn a_strangers_prefix_is_not_believed_and_the_public_urls_path_is() {
     assert_eq!(listed["stream_url"], format!("https://example.com/a/b/session/{id}/"));
 }
 
+// SPEC 6: A proxy that passes no upgrade is seen: log, the session's `warnings`, 426, and its page
+// says what it is
+// Also: `nginx_without_the_upgrade_lines_is_found_out`, `a proxy that passes no WebSockets is told
+// as what it is`
 #[test]
 fn a_proxy_that_passes_no_upgrade_is_seen_and_told() {
     let mut lab = Lab::new();

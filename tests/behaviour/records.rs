@@ -37,6 +37,11 @@ fn state(lab: &Lab, below: &str) -> PathBuf {
     lab.dir.join("one-state/worker").join(below)
 }
 
+// SPEC 6: Rating: one to five stars and a comment, once, changeable for a minute; while the session
+// lives and in its ended window, through the controller too
+// Also: `a_rating_is_changeable_for_a_minute_from_the_first_time`,
+// `a_rating_has_one_to_five_stars_and_perhaps_a_comment`,
+// `a_rating_that_makes_no_sense_or_comes_from_elsewhere_is_refused`
 #[test]
 fn a_session_can_be_rated_while_it_lives_and_after_its_end_through_the_controller() {
     let mut lab = Lab::new();
@@ -92,6 +97,9 @@ fn a_rating_that_makes_no_sense_or_comes_from_elsewhere_is_refused() {
     assert!(replies.contains(&429), "a page that asks too often is told to wait: {replies:?}");
 }
 
+// SPEC 6: The ended window: page with the overlay, script, status and rating; it survives the
+// worker's death and ends in time, here and at the controller
+// Also: `after_its_window_a_session_is_forgotten_here_and_at_the_controller`
 #[test]
 fn the_window_of_an_ended_session_survives_the_death_of_its_worker() {
     let mut lab = Lab::new();
@@ -279,6 +287,7 @@ fn disk(path: &std::path::Path) -> (usize, u64) {
     })
 }
 
+// SPEC 6: 10,000 ratings grow neither memory nor disk
 #[test]
 fn ten_thousand_ratings_of_a_session_grow_neither_memory_nor_disk() {
     let mut lab = Lab::new();
@@ -317,6 +326,10 @@ fn ten_thousand_ratings_of_a_session_grow_neither_memory_nor_disk() {
     assert_eq!(worker.delete(&format!("/api/v1/sessions/{id}")).status, 204);
 }
 
+// SPEC 9: Dead letters are kept, and make the worker `degraded` until they are taken away or moved
+// back
+// Also: `what_a_receiver_refuses_becomes_a_dead_letter_and_holds_up_nobody`,
+// `dead_letters_are_kept_and_counted_until_somebody_takes_them_away`
 #[test]
 fn dead_letters_make_the_worker_degraded_until_they_are_taken_away() {
     let mut lab = Lab::new();

@@ -28,6 +28,13 @@ fn seen(role: &Role, id: &str) -> (String, u64) {
     )
 }
 
+// SPEC 5: A browser is connected while it has a tunnel, a viewer's peer, or a page that said within
+// 30 s that media arrives; an event stream alone is none. A lost socket alone ends no session
+// Also: `a_page_that_lost_its_socket_goes_on_streaming_while_it_says_that_media_arrives`,
+// `a_page_counts_until_its_last_beat_is_thirty_seconds_old`,
+// `a_page_that_goes_takes_only_itself_away`, `no_number_of_names_grows_it`,
+// `a_name_is_a_short_word`, `media without a socket: the page says that it is here, at once and
+// every ten seconds, and says good-bye`
 #[test]
 fn a_page_at_which_media_arrives_counts_without_a_socket_and_an_event_stream_does_not() {
     let mut lab = Lab::new();
@@ -69,6 +76,14 @@ fn a_page_that_lost_its_socket_goes_on_streaming_while_it_says_that_media_arrive
     assert_eq!(seen(&worker, &id), ("streaming".into(), 1));
 }
 
+// SPEC 5: A stream process that answers nothing is asked while somebody needs it; three questions
+// of 4 s without an answer are a crash
+// Also: `three_questions_without_an_answer_are_a_hang`, `one_answer_makes_good_what_was_missed`,
+// `nobody_who_needs_it_means_no_questions`,
+// `a_machine_that_stood_still_tells_nothing_of_the_process`,
+// `a_process_that_answers_is_left_alone`,
+// `a_process_that_takes_connections_and_says_nothing_hangs`,
+// `a_hanging_child_is_restarted_within_the_budget`
 #[test]
 fn a_stream_process_that_hangs_is_restarted_while_somebody_needs_it() {
     let mut lab = Lab::new();
@@ -95,6 +110,11 @@ fn a_stream_process_that_hangs_is_restarted_while_somebody_needs_it() {
     assert_eq!(worker.session(&unneeded).expect("it lives")["restarts"], 0);
 }
 
+// SPEC 5: Health and sessions show the processes below each session; helpers (`streamer`) of pages
+// that left are ended, those of pages that only lost their socket are not
+// Also: `a_helper_goes_with_its_page_and_the_next_pages_stays`,
+// `a_lost_socket_alone_costs_no_picture`, `of_forty_reloads_one_helper_is_left`,
+// `no_number_of_sockets_grows_it`, `a_process_is_below_its_parent_and_has_an_age`
 #[test]
 fn helpers_of_pages_that_left_are_ended_and_what_runs_is_shown() {
     let mut lab = Lab::new();

@@ -210,6 +210,9 @@ fn complaints(role: &Role, table: &[Bad]) -> Vec<String> {
     table.iter().filter_map(look).collect()
 }
 
+// SPEC 3: Create: malformed, unknown or bad fields are 400 and named; defaults as documented
+// Also: `each_mistake_names_its_field`, `defaults_are_those_of_the_contract`,
+// `what_is_sent_on_parses_to_the_same`
 #[test]
 fn malformed_requests_get_their_errors_and_the_service_goes_on() {
     let mut lab = Lab::new();

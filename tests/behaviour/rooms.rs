@@ -20,6 +20,15 @@ fn worker(lab: &Lab, namespaces: &[&str]) -> Role {
     })
 }
 
+// SPEC 10: Signalling is asked for at a worker's edge, by real WebSockets with the token in each of
+// its places; no log has the token; refusals are readable for pages of other sites, wrong tokens
+// are slowed; a host `ns-NAME.…` takes its namespace's tokens only; without `rooms.enabled` no path
+// of rooms is there
+// Also: `signalling_is_refused_in_the_documented_form`, `a_query_is_passed_on_without_the_token`,
+// `wrong_tokens_of_rooms_are_slowed_and_right_ones_pass`,
+// `a_host_of_one_namespace_takes_no_token_of_another`,
+// `a_worker_without_rooms_has_none_of_their_paths`, `paths_of_rooms_are_told_from_others`,
+// `every_refusal_can_be_read_by_pages_of_other_sites`
 #[test]
 fn a_room_is_signalled_through_the_workers_edge() {
     let lab = Lab::new();
@@ -183,6 +192,16 @@ fn with_token(bearer: &str) -> [(&'static str, &str); 2] {
 const ROOMS: &str = "/v1/webrtc/rooms";
 const CREDENTIALS: &str = "/v1/webrtc/turn/credentials";
 
+// SPEC 10: REST of rooms on a worker: TURN credentials with the documented six fields and no log of
+// them, rooms made (201, 200 again), listed, closed (204), by owners; 400, 401, 403, 404, 405 with
+// `Allow`, 503 with `Retry-After`; `no-store` and CORS
+// Also: `only_owners_make_and_close_rooms`, `credentials_are_those_that_a_turn_server_takes`,
+// `a_namespace_without_relays_gets_no_credentials`, `a_list_of_rooms_is_one_for_old_readers_too`,
+// `a_room_is_asked_for_by_one_rule_in_body_and_query`, `a_calls_token_is_in_one_of_two_fields`
+// SPEC 10 contract: `/v1/webrtc/rooms`: 201, the same again 200, 400, 403 for who is no owner;
+// `DELETE` 204, 404; `GET` all, or one
+// Also: `only_owners_make_and_close_rooms`, `rooms_are_made_and_closed_through_the_controller`,
+// `a_list_of_rooms_is_one_for_old_readers_too`
 #[test]
 fn rooms_are_made_listed_and_closed_over_rest() {
     let lab = Lab::new();
@@ -246,6 +265,12 @@ fn only_owners_make_and_close_rooms() {
     assert_eq!(status(&admin, "GET", "", ""), 403);
 }
 
+// SPEC 10 contract: `POST /v1/webrtc/turn/credentials`: 401 with `WWW-Authenticate: Bearer`, 403
+// for a token of no namespace, 405 with `Allow: POST`, 503 without TURN; `no-store`, CORS `*`; the
+// name begins with `EXPIRY:NAMESPACE`
+// Also: `a_namespace_without_relays_gets_no_credentials`,
+// `credentials_have_the_six_fields_and_the_namespaces_signature`; by a controller too:
+// `a_token_of_one_namespace_does_nothing_in_another`
 #[test]
 fn credentials_are_those_that_a_turn_server_takes() {
     let lab = Lab::new();
@@ -285,6 +310,7 @@ fn a_namespace_without_relays_gets_no_credentials() {
     assert_eq!((reply.status, reply.header("Retry-After").is_some()), (503, true), "{reply:?}");
 }
 
+// SPEC 10: Fresh credentials come over the socket before the old ones are over
 #[test]
 fn credentials_are_refreshed_over_the_socket() {
     let lab = Lab::new();

@@ -103,6 +103,17 @@ fn of_rooms(config: &mut Value) {
     config["turn"] = json!({"secret": "a-secret-of-the-turn-server", "urls": [RELAY]});
 }
 
+// SPEC 10: A controller leads signalling to the room's worker, by the token in each of its places;
+// all who join a room meet, a new room goes where fewest members are; rooms are made, listed and
+// closed there too, and are listed at once: a heartbeat that was begun before does not undo it
+// Also: `rooms_are_made_and_closed_through_the_controller`,
+// `a_beat_undoes_nothing_that_was_told_after_it_was_begun`
+// SPEC 10 contract: `GET /v1/webrtc/signal?room=` leads to the room's worker; the token in a field,
+// a subprotocol, the query; 400, 401, 403, 404; 429 and 503 with `Retry-After`
+// Also: `a_room_is_signalled_through_the_workers_edge`,
+// `signalling_is_refused_in_the_documented_form`, `a_token_is_good_in_its_own_namespace_only`,
+// `wrong_tokens_of_rooms_are_slowed_and_right_ones_pass`, `who_may_come_later_is_told_when`,
+// `a_drain_is_told_refuses_others_and_ends`
 #[test]
 fn a_room_is_joined_through_the_controller_and_stays_on_its_worker() {
     let fleet = Fleet::new();
@@ -191,6 +202,9 @@ fn drained_by(fleet: &mut Fleet, drain: impl FnOnce(&mut Fleet, &str)) -> (Strin
     (before, after)
 }
 
+// SPEC 10: Four people in a room hear of a drain, or of SIGTERM, with reason and time, and meet
+// again on another worker; nobody is sent to a worker that drains; it ends when nobody is left
+// Also: `the_rooms_of_a_worker_that_is_stopped_go_on_elsewhere`
 #[test]
 fn the_rooms_of_a_drained_worker_go_on_elsewhere() {
     let mut fleet = Fleet::new();
@@ -216,6 +230,8 @@ fn the_rooms_of_a_worker_that_is_stopped_go_on_elsewhere() {
     assert!(status.success(), "it ends when nobody is left: {status}");
 }
 
+// SPEC 10: A controller that restarts leads everybody to where they were; who speaks with a worker
+// directly notices nothing
 #[test]
 fn a_restarted_controller_leads_everybody_to_where_they_are() {
     let mut fleet = Fleet::new();
@@ -240,6 +256,8 @@ fn a_restarted_controller_leads_everybody_to_where_they_are() {
     assert_eq!(fleet.place(&member, "standup"), Some(place));
 }
 
+// SPEC 10: A token of one namespace can do nothing in another: rooms, credentials, signalling,
+// hosts, operators' paths, on both roles (table of attempts)
 #[test]
 fn a_token_of_one_namespace_does_nothing_in_another() {
     let fleet = Fleet::new();
@@ -321,6 +339,9 @@ fn a_token_of_one_namespace_does_nothing_in_another() {
     drop(fleet.lab);
 }
 
+// SPEC 10: A worker that drains keeps the copy of a namespace until its last room is gone: members
+// who are still there get credentials
+// Also: `a_namespace_that_has_rooms_here_keeps_its_copy`
 #[test]
 fn a_worker_that_drains_keeps_its_copy_until_its_last_room_is_gone() {
     let lab = Lab::new();

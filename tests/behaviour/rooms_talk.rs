@@ -21,6 +21,9 @@ fn four_talk(fleet: &Fleet, token: &str) -> (Vec<Talker>, String) {
     (talkers.into(), place)
 }
 
+// SPEC 10: Four people who talk hear and see each other again, with media, when their worker was
+// drained (on the other one) and when it was killed. The times are printed
+// Also: `four_people_talk_again_after_their_worker_was_killed`
 #[test]
 fn four_people_talk_again_after_a_drain() {
     let fleet = Fleet::new();
@@ -75,6 +78,12 @@ fn comings_and_goings(talker: &Talker) -> usize {
     talker.told().iter().filter(|message| kinds.iter().any(|kind| message["type"] == *kind)).count()
 }
 
+// SPEC 10: Nobody in a room notices that the controller is killed or stopped, and starts again: no
+// sound and no picture pauses, no packet is lost, nobody hears that somebody came or went;
+// signalling comes back and brings what was said meanwhile; who never signals again stays. The
+// longest pauses are printed
+// Also: `the controller is killed while four people and a documented client talk: nobody notices,
+// and signalling comes back`
 #[test]
 fn nobody_notices_that_the_controller_restarts() {
     let mut fleet = Fleet::new();

@@ -5,6 +5,8 @@ use serde_json::json;
 use crate::http::Stream;
 use crate::lab::Lab;
 
+// SPEC 5: Start-up: the port first (`cannot bind …: is another hydraneckwebrtc already running?`),
+// only then the sweep; a second worker touches nothing
 #[test]
 fn a_second_worker_refuses_to_run_and_touches_nothing_of_the_first() {
     let mut lab = Lab::new();

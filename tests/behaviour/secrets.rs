@@ -138,6 +138,9 @@ fn run(verb: &str, role: &Role, home: &Path) -> Vec<u8> {
     [output.stdout, output.stderr].concat()
 }
 
+// SPEC 2: Secrets appear nowhere: not in logs, errors, `print-config` or process arguments
+// Also: `a_secret_prints_masked_everywhere`, `no_problem_repeats_a_value_of_the_file`,
+// `an_empty_secret_matches_nothing`
 #[test]
 fn no_secret_and_no_whole_session_id_is_written_where_others_can_read_it() {
     let mut lab = Lab::new();

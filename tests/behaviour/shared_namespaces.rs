@@ -158,6 +158,19 @@ fn worker(pair: &Pair) -> Role {
     worker
 }
 
+// SPEC 10: Of two controllers that share a lease each knows every namespace, by etcd: the one that
+// does not lead lists, judges tokens, gives credentials and leads to rooms that are there, and
+// answers changes and new rooms with 503, `Neck-Leader` and words; when the leader is killed the
+// other makes tokens that workers and the room accept, with the same TURN secret; files on both
+// follow
+// Also: `a_new_room_is_the_leaders_to_place`
+// SPEC 10: What etcd has of namespaces is sealed with a secret of all controllers, and anew when
+// another one is the first; with another one it is not read, told, and written over by nothing
+// earlier
+// Also: `a_sealed_text_opens_with_its_secret_purpose_and_label_only`,
+// `what_was_sealed_with_a_secret_of_before_is_sealed_anew_after_a_reload`,
+// `namespaces_that_are_sealed_with_another_secret_are_told_and_never_written_over`,
+// `what_cannot_be_read_is_written_over_by_nothing_older`
 #[test]
 fn a_namespace_outlives_the_leader_that_made_it() {
     if !etcd::is_there() {
@@ -230,6 +243,12 @@ fn a_namespace_outlives_the_leader_that_made_it() {
     }
 }
 
+// SPEC 10: A leader that lost its lease changes no namespace, in etcd or in memory, even before it
+// knows; without etcd changes are 503 with what to do, what reads goes on, and files are enough for
+// a start
+// Also: `without_etcd_nothing_is_changed_and_all_that_reads_goes_on`,
+// `a_file_is_missed_where_what_counts_is_not_in_it_and_only_there`,
+// `what_is_not_shared_is_said_in_plain_lines`
 #[test]
 fn a_leader_that_etcd_has_deposed_changes_no_namespace() {
     if !etcd::is_there() {
@@ -303,6 +322,14 @@ fn without_etcd_nothing_is_changed_and_all_that_reads_goes_on() {
     assert_eq!(make_token(&pair.second, "myapp", "member").status, 503);
 }
 
+// SPEC 10: Files of before a lease come into etcd; each change is an edition, which workers need
+// not know; of two states of a namespace the later edition counts, where neither is later etcd's,
+// and the other one is set aside; what is taken out of etcd by hand comes back
+// Also: `the_later_edition_counts_and_the_stores_where_both_are_the_same`,
+// `what_each_controller_sets_itself_is_no_difference`,
+// `more_namespaces_than_one_answer_has_are_all_read`,
+// `an_edition_is_the_controllers_and_no_part_of_a_copy`,
+// `a_later_state_is_kept_whoever_brings_an_earlier_one`
 #[test]
 fn files_of_before_come_into_etcd_and_the_later_edition_counts() {
     if !etcd::is_there() {

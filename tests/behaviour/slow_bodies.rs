@@ -54,6 +54,13 @@ fn slow_worker(controller: &Role) -> mpsc::Receiver<TcpStream> {
     come
 }
 
+// SPEC 4: Creates that take long keep no connection to the API and block neither other creates nor
+// deletes and looks, on both roles; threads for them come as they are needed, within a bound
+// Also: `slow_bodies_of_a_worker_do_not_block_what_is_not_slow_there`,
+// `threads_come_as_they_are_needed_and_no_more_than_may`, `an_idle_thread_is_used_again`,
+// `jobs_that_came_before_the_threads_are_done`,
+// `a_late_reply_is_found_while_somebody_waits_and_taken_once`,
+// `calls_to_workers_leave_descriptors_to_connections`
 #[test]
 fn a_hundred_slow_bodies_do_not_block_the_next_create() {
     let mut lab = Lab::new();

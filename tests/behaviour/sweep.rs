@@ -28,6 +28,9 @@ fn two_playing_sessions(worker: &Role, bodies: &[String]) -> (Vec<u16>, Vec<Stre
     })
 }
 
+// SPEC 5: After `kill -9`, a hundred times with live sessions: no process, port or directory of the
+// run before is left, and nothing else is touched
+// Also: `the_sweep_leaves_alone_what_is_not_a_session_of_ours`
 #[test]
 fn after_kill_9_the_next_start_leaves_nothing_of_the_run_before_a_hundred_times() {
     let mut lab = Lab::new();

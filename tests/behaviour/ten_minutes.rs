@@ -23,6 +23,8 @@ fn with_defaults(recipe: String) -> String {
     recipe.lines().filter(is_own).collect::<Vec<_>>().join("\n")
 }
 
+// SPEC 5: A stream behind nginx with its default time-outs plays on for ten minutes, untouched,
+// over five restarts of the controller (`tests/proxies/ten-minutes`)
 #[test]
 #[ignore = "takes ten minutes: tests/proxies/ten-minutes"]
 fn a_stream_behind_nginx_plays_on_for_ten_minutes_over_five_restarts_of_the_controller() {

@@ -39,6 +39,11 @@ fn tell(role: &Role, id: &str, disconnects: u32, why: &str) {
     assert!(reply.status < 300, "{}: {}", reply.status, reply.body);
 }
 
+// SPEC 9 timeline: `GET /api/v1/sessions/ID` tells each state with its time, each restart with how
+// the process ended, each interruption with what the page saw and its ICE pair, and the most
+// browsers at once; through the controller too, for the ended window, also when the worker was
+// killed
+// Also: `the_peak_is_the_first_of_the_most`, `facts_are_bounded_words_and_numbers`
 #[test]
 fn a_timeline_tells_states_interruptions_restarts_and_the_peak_and_is_kept() {
     let mut lab = Lab::new();

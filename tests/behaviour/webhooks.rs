@@ -40,6 +40,16 @@ fn outbox(role: &Role) -> Value {
     reply.json()["extra"]["outbox"].clone()
 }
 
+// SPEC 9: A session's events are its worker's, over a kill too; a worker's are the controller's,
+// over its restart too; a certificate's are told when the problem begins and each day
+// Also: `an_event_of_a_session_is_the_same_whenever_it_is_made`,
+// `a_worker_that_is_killed_comes_back_or_stops_is_told_by_the_controller`,
+// `each_change_is_told_once`, `who_stops_as_it_said_or_is_forgotten_is_no_worry`,
+// `a_restart_tells_nothing_anew_and_misses_those_that_went_with_it`,
+// `what_goes_back_and_forth_is_told_calmly_and_as_it_is_at_last`,
+// `a_problem_is_told_when_it_begins_and_each_day`, `other_words_are_told_within_the_hour`,
+// `what_was_told_is_not_told_again_after_a_restart_or_a_clock_set_back`,
+// `each_event_arises_somewhere_and_has_one_name`
 #[test]
 fn a_sessions_events_are_told_once_by_its_worker_and_in_order() {
     let mut lab = Lab::new();

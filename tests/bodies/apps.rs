@@ -27,6 +27,9 @@ fn create(worker: &Role) -> String {
     id
 }
 
+// SPEC 5 bodies: An application in Sunshine's list that we did not make is never changed
+// Also: `an_application_that_starts_nothing_is_streamed_as_it_is`,
+// `an_application_of_others_is_never_ours_to_change`
 #[test]
 fn an_application_of_others_is_never_changed() {
     let farm = Farm::new();
@@ -66,6 +69,7 @@ fn an_application_that_starts_nothing_is_streamed_as_it_is() {
     assert!(!saved, "{:?}", body.events());
 }
 
+// SPEC 5 bodies: A Sunshine without a password says so
 #[test]
 fn a_sunshine_that_nobody_has_set_up_is_told_so() {
     let farm = Farm::new();

@@ -188,6 +188,11 @@ fn experience_cases() -> Vec<Case> {
     ]
 }
 
+// SPEC 5 bodies: Pairing: host, PIN until "Paired"; a fresh user per attempt, one retry, one limit;
+// each fault has its own words
+// Also: (31 cases), `the_lines_of_a_pairing_are_understood`, `a_key_that_comes_late_is_waited_for`,
+// `a_pairing_that_takes_its_time_is_not_broken_by_another_pin`
+// SPEC 5 bodies: What runs on the body is closed first
 #[test]
 fn each_case_ends_in_its_status_words_log_line_and_clean_up() {
     let farm = Farm::new();
@@ -264,6 +269,10 @@ fn run(farm: &Farm, worker: &Role, case: &Case, number: u8, body: &Body) -> Opti
     }
 }
 
+// SPEC 5 bodies: Reachable means a TCP connect within `bodies.connect_timeout`; 502 `body
+// unreachable` says address, port, time and WireGuard
+// Also: `a_refused_connect_says_what_was_tried`,
+// `each_case_ends_in_its_status_words_log_line_and_clean_up`
 #[test]
 fn an_address_without_a_body_says_what_was_tried() {
     let farm = Farm::new();
@@ -275,6 +284,10 @@ fn an_address_without_a_body_says_what_was_tried() {
     }
 }
 
+// SPEC 5 bodies: `exe_path`: registered without `cmd`, launched, stopped; any name survives; best
+// effort with `warnings`; removed again when the create fails and we had added it
+// Also: `an_application_that_a_failed_create_added_is_removed_again`,
+// `a_place_is_found_by_the_exact_name`, `a_path_gives_its_programs_name`
 #[test]
 fn an_awkward_experience_survives_registration_launch_and_stop() {
     let farm = Farm::new();
@@ -337,6 +350,7 @@ fn an_application_that_a_failed_create_added_is_removed_again() {
     });
 }
 
+// SPEC 5 bodies: A create with pairing takes less than 1.5 s with the bodies' real delays
 #[test]
 fn the_good_case_is_fast() {
     let farm = Farm::new();

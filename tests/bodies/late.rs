@@ -52,6 +52,10 @@ fn a_key_that_comes_late_is_waited_for() {
     assert_eq!(outcomes(&body), [Outcome::Paired], "in the first attempt");
 }
 
+// SPEC 5 bodies: A PIN that another waiting client takes is given again; a failed attempt or create
+// leaves nothing waiting at the body
+// Also: `a_leftover_of_a_failed_create_does_not_take_the_next_ones_pin`,
+// `a_failed_create_leaves_neither_a_client_nor_a_waiting_pairing`
 #[test]
 fn a_pin_that_another_client_takes_is_given_again() {
     let farm = Farm::new();
@@ -97,6 +101,8 @@ fn a_pairing_that_takes_its_time_is_not_broken_by_another_pin() {
     assert_eq!(outcomes(&body), [Outcome::Paired], "{:?}", body.timeline());
 }
 
+// SPEC 5 bodies: Applications that are not listed right after the pairing are asked for again;
+// failing is `application list failed`, not a refused pairing
 #[test]
 fn applications_that_are_not_listed_at_once_are_asked_for_again() {
     let farm = Farm::new();
@@ -127,6 +133,12 @@ fn all_at_once(worker: &Role, bodies: &[Body]) -> Vec<Value> {
     replies.into_inner().expect("no panic")
 }
 
+// SPEC 5 bodies: At most `sessions.pairings_at_once` at a time, first come first served, the rest
+// waits; bodies that take no PIN keep nobody waiting for long
+// Also: `bodies_that_take_no_pin_do_not_keep_others_waiting`,
+// `no_more_than_allowed_pair_at_once_and_in_their_order`,
+// `who_leaves_the_line_keeps_nobody_waiting`,
+// `a_body_that_takes_no_pin_keeps_others_waiting_for_a_while_only`, `a_limit_of_none_is_one`
 #[test]
 fn pairings_wait_for_their_turn_and_say_how_long() {
     let farm = Farm::new();
@@ -170,6 +182,9 @@ fn bodies_that_take_no_pin_do_not_keep_others_waiting() {
     assert_eq!(status, "pairing", "it was over before it was overtaken");
 }
 
+// SPEC 5 bodies: A create's answer, its failure and the log tell how long each phase took
+// Also: `each_phase_has_its_time_and_a_restart_changes_none`,
+// `a_create_that_fails_tells_where_its_time_went`
 #[test]
 fn a_create_tells_where_its_time_went() {
     let farm = Farm::new();

@@ -35,6 +35,16 @@ fn create(worker: &Role, request: &Value) -> crate::http::Reply {
     worker.post("/api/v1/sessions", request)
 }
 
+// SPEC 5 bodies: What was paired is unpaired at the end, over restarts of the process, after
+// failures, at the next start after a kill; others' clients stay
+// Also: `a_restart_of_the_stream_process_keeps_the_pairing_until_the_end`,
+// `a_killed_worker_takes_everything_away_at_its_next_start`,
+// `without_the_management_api_gamestream_unpairs`,
+// `clients_that_older_sessions_piled_up_go_with_the_next_create`,
+// `only_the_names_of_sessions_are_ours_to_unpair`,
+// `an_element_is_found_and_an_error_told_from_an_answer`,
+// `a_body_is_after_many_sessions_what_it_was_before`,
+// `a_body_is_after_two_hundred_sessions_what_it_was_before` (tests/bodies/two-hundred)
 #[test]
 fn a_sessions_client_is_unpaired_at_its_end_and_others_stay() {
     let farm = Farm::new();
@@ -72,6 +82,11 @@ fn a_failed_create_leaves_neither_a_client_nor_a_waiting_pairing() {
     assert_eq!(body.client_names(), others());
 }
 
+// SPEC 5 bodies: `sessions.close_app`: what the session started is closed, never what runs for
+// others
+// Also: `what_runs_for_somebody_else_is_not_closed`,
+// `an_application_stays_when_the_setting_says_so`,
+// `an_application_that_nobody_watched_was_not_started`
 #[test]
 fn what_a_session_started_is_closed_at_its_end() {
     let farm = Farm::new();
@@ -168,6 +183,10 @@ fn a_body_that_was_given_to_another_session_meanwhile_keeps_what_runs() {
     assert_eq!(body.running_app(), DESKTOP, "{:?}", body.events());
 }
 
+// SPEC 5 bodies: A body that is away at the end is cleared by the next create; one that another
+// session has meanwhile keeps what runs
+// Also: `a_body_that_was_given_to_another_session_meanwhile_keeps_what_runs`,
+// `another_sessions_client_tells_that_the_body_is_not_ours_any_more`
 #[test]
 fn a_body_that_was_away_at_the_end_is_cleared_by_the_next_create() {
     let farm = Farm::new();
@@ -242,6 +261,8 @@ fn a_restart_of_the_stream_process_keeps_the_pairing_until_the_end() {
     assert_eq!((body.client_names().len(), body.running_app()), (0, 0), "{:?}", body.events());
 }
 
+// SPEC 5 bodies: `sessions.keep_pairing`: one pairing per body, over restarts; made anew when the
+// body forgot it, unpaired when the setting goes
 #[test]
 fn one_pairing_per_body_is_kept_when_the_setting_says_so() {
     let farm = Farm::new();

@@ -57,6 +57,9 @@ fn thirty_creates_for_thirty_bodies_all_pair() {
     }
 }
 
+// SPEC 5 bodies: One pairing at a time per body; of thirty creates for one body one wins, 29 get
+// 409
+// Also: `thirty_creates_for_thirty_bodies_all_pair`
 #[test]
 fn thirty_creates_for_one_body_have_one_winner() {
     let farm = Farm::new();
@@ -69,6 +72,7 @@ fn thirty_creates_for_one_body_have_one_winner() {
     assert_eq!(body.max_pairings_at_once(), 1, "{:?}", body.events());
 }
 
+// SPEC 5 bodies: `replace` takes a body over, across workers
 #[test]
 fn a_replacing_create_takes_the_body_over_across_workers() {
     let farm = Farm::new();

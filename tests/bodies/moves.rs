@@ -89,6 +89,12 @@ fn closings(body: &Body) -> Vec<Event> {
     body.events().into_iter().filter(closes).collect()
 }
 
+// SPEC 4: A drained worker's sessions go on at another one under the same link (`sessions.move`):
+// paired anew, the game is not closed, the old worker is left with nothing, one record has `moves`;
+// `movable: false`, `never` and `move=false` keep them; a worker takes no copy that is not a later
+// one
+// Also: `a_session_that_is_not_to_move_stays`, `a_drain_moves_sessions_only_as_it_is_asked_to`,
+// `a_worker_takes_no_copy_that_is_not_a_later_one`
 #[test]
 fn a_drained_workers_session_goes_on_elsewhere() {
     let pair = Pair::start("drain");
@@ -172,6 +178,9 @@ fn a_drain_moves_sessions_only_as_it_is_asked_to() {
     assert!(workers.as_array().into_iter().flatten().all(|worker| worker["draining"] == false), "{workers}");
 }
 
+// SPEC 4: After a worker's death a session moves (`always`) once its page has lost the stream and
+// asks, and not before; a worker that comes back touches neither the body nor the records
+// Also: `a_worker_that_comes_back_does_not_free_the_body_of_what_moves_away_meanwhile`
 #[test]
 fn a_dead_workers_session_goes_on_elsewhere_when_its_page_asks() {
     let mut pair = Pair::start("always");

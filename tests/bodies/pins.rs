@@ -53,6 +53,14 @@ fn was_asked(events: &[Event]) -> bool {
     events.iter().any(|event| matches!(event, Event::PinPosted { .. } | Event::Refused { .. }))
 }
 
+// SPEC 5 bodies: `sunshine.pin_certificates`: a pinned body must present exactly that certificate
+// and prove its key, else no byte of a request is sent; bodies without a pin are not verified
+// Also: `a_body_with_another_certificate_is_told_nothing`,
+// `the_owner_of_the_pinned_certificate_is_given_the_credentials`,
+// `another_certificate_ends_the_connection_before_the_request`,
+// `a_copy_of_the_pinned_certificate_is_worth_nothing_without_its_key`,
+// `without_a_pin_any_certificate_is_taken`,
+// `a_server_that_never_answers_the_handshake_ends_the_call_in_time`
 #[test]
 fn a_body_with_the_pinned_certificate_gets_a_session() {
     let farm = Farm::new();

@@ -13,6 +13,8 @@ use crate::farm::Farm;
 /// Never to be seen.
 const CANARIES: [&str; 2] = ["canary-of-the-configuration", "canary-of-the-request"];
 
+// SPEC 5 bodies: No credential of Sunshine in a log, error, argument, environment or file of others
+// Also: `no_password_is_shown`
 #[test]
 fn no_credential_of_sunshine_is_written_anywhere() {
     let farm = Farm::new();

@@ -92,6 +92,10 @@ async function starsStay(page, name) {
     }
 }
 
+// SPEC 6: The player's bar, the dock, its panels and their words lie over nothing and hang out of
+// no window from 320 to 1280 pixels, in four languages; choosing a star moves none; stepped back,
+// icons keep a contrast of 3 : 1
+// Also: `icons of a dock and a bar that stepped back keep a contrast of 3 to 1`
 test("nothing lies over anything at any size in any language, and choosing a star moves none", async () => {
     for (const [language, locale] of [["en", "en-GB"], ["nl", "nl-NL"], ["fr", "fr-FR"], ["de", "de-DE"]]) {
         const words = TABLES[language];

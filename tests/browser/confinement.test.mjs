@@ -33,6 +33,7 @@ const FIELDS = [
     ["Clear-Site-Data", "\"cookies\", \"storage\""], ["Referrer-Policy", "unsafe-url"],
 ];
 
+// SPEC edge: What a tab keeps of one session tells another session's page nothing of it
 test("a stream process's page gets no worker and no cookie beyond its session", async () => {
     const product = await startProduct();
     const browser = await openBrowser();

@@ -39,6 +39,10 @@ afterEach(async () => {
     assert.deepEqual(errors, [], "no script error in the page");
 });
 
+// SPEC 1: `demo` prints a URL that plays video in a browser, through the controller's port
+// SPEC 1: `demo` plays picture and sound by WebRTC (VP8, Opus) over the loop's end; who leaves
+// comes to a page from which a new stream begins
+// Also: `who leaves the demo comes to a page from which a new stream begins`
 test("demo plays picture and sound by WebRTC through the controller's port", async () => {
     await open({ autoplay: true });
     assert.match(page.url(), new RegExp(`^${demo.origin}/session/${demo.sessionId}/`));
@@ -61,6 +65,9 @@ test("demo plays picture and sound by WebRTC through the controller's port", asy
     assert.equal(picture.frameWidth, 640);
 });
 
+// SPEC 1: `demo`'s body says what it hears of the microphone: packets, seconds of sound, bits,
+// losses (no loudness: it does not decode)
+// Also: `packets_and_their_sound_are_counted_and_strange_ones_apart`, `opus_says_how_long_it_lasts`
 test("the simulated body says what it hears of the microphone", async () => {
     await open({ microphone: "fake", permissions: ["microphone"] });
     const status = await page.evaluate(async () => {

@@ -73,6 +73,10 @@ async function survives(signal) {
     assert.deepEqual([session.restarts, session.status, session.connections], [1, "streaming", 1]);
 }
 
+// SPEC 8: In Chromium: H.264 and VP8 play; after SIGKILL and after SIGSTOP of the process the same
+// connection shows moving pictures again; a viewer counts as a browser
+// Also: `a viewer sees pictures again after its process got SIGSTOP, without a new connection`,
+// `VP8 without sound plays, and the session ends when its viewer is gone and it is deleted`
 test("a viewer sees pictures again after its process got SIGKILL, without a new connection", () => survives("SIGKILL"));
 
 test("a viewer sees pictures again after its process got SIGSTOP, without a new connection", () => survives("SIGSTOP"));

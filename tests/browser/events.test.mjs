@@ -33,6 +33,7 @@ test("a restart that the server tells of is told, and the page comes back when i
     await untilPlaying(page, 20_000);
 });
 
+// SPEC 6: A drain is announced in the page
 test("a drain is announced, can be put away, and is called off", async () => {
     const { session, page, seen, button } = await open({ events: true });
     session.emit("draining", { seconds: 300 });

@@ -65,6 +65,13 @@ function run(side, ...arguments_) {
 
 const plays = (seen, text) => assert.ok(seen.state === "playing" && seen.frames > 10, `${text}: ${JSON.stringify(seen)}`);
 
+// SPEC 1: `demo` plays in Chromium and Firefox of the same machine; with `--listen` it prints a URL
+// for each address, which play in browsers of another machine, and the way back works there
+// Also: `demo that listens for others prints a URL for each address, and it plays in a browser of
+// another machine`,
+// `who_is_there_for_browsers_of_this_host_offers_loopback_and_what_firefox_pairs_with`,
+// `every_address_that_reaches_the_demo_has_its_url`,
+// `the_way_back_leads_where_others_come_from_too`, `a_visitor_is_led_on_by_the_name_they_came_by`
 test("demo plays in a browser of the same machine", async runner => {
     if (network.refused) {
         return runner.skip(network.refused);
@@ -113,6 +120,8 @@ test("demo that listens for others prints a URL for each address, and it plays i
     return undefined;
 });
 
+// SPEC 8 whep: A player without a connection says within ten seconds what was tried, and goes on
+// trying
 test("a page that cannot connect says within ten seconds what was tried, and goes on trying", async () => {
     const demo = await startDemo();
     const browser = await openBrowser();

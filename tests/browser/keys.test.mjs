@@ -7,6 +7,13 @@ import { focused, prepareFile, WORDS } from "./support/file.mjs";
 const open = prepareFile();
 const statsOpen = page => page.getByRole("heading", { name: WORDS.stats }).count();
 
+// SPEC 6: Keys stay on the side where they went down; focus is given back; Escape works; pointer
+// lock and full screen are left first
+// Also: `a click on a button of the overlay leaves the keyboard with the stream`, `a panel with
+// controls takes the focus, Escape closes it, and the focus returns; a held key comes up in the
+// stream`, `a click beside the microphone's panel closes it`, `pointer lock and full screen are
+// left before the end is shown, and Escape does not close it`, `a key whose release the overlay
+// missed comes up in the stream when it is pressed there`
 test("letters typed into the stream do nothing to the overlay, and letters typed into the overlay reach it alone", async () => {
     const { page, button, keysOfPage } = await open();
     await page.locator("#stream-video").focus();

@@ -51,6 +51,18 @@ const hears = async answerer => {
     await until("more packets are heard", async () => await answerer.packets() > before + 10);
 };
 
+// SPEC 7: The page's button: asks after a click and a reason, live, muted, another device, comes
+// back after trouble, gives way to another window, says what to do for each refusal, never holds
+// the device after stop or end
+// Also: `a muted microphone sends silence, and speaks again at a click`, `another device is taken
+// without a new connection, and the old one is let go`, `a microphone whose connection breaks comes
+// back by itself`, `a microphone that another window took over is given up without stopping the
+// other`, `a refusal of the server ends in words, and holds no device`, `the end of the stream lets
+// the device go`, `a page that was blocked by the person says how to allow it`, `a page inside
+// another that gives it no microphone says so`, `a page without https says that it needs it, and
+// does not offer to try again`, `a computer without a microphone is told to connect one`, `a page
+// that reloaded by itself goes on with the microphone, muted if it was`, `the microphone's button
+// brings the voice to the media server, and lets it go`
 test("the browser is asked only after a click and a reason; then the voice is heard until it is turned off", async () => {
     const { session, page, button, seen, answerer, heldDevices, turnOn } = await openWithAnswerer();
     await button(WORDS.mic).click();
@@ -143,6 +155,9 @@ test("another device is taken without a new connection, and the old one is let g
     return undefined;
 });
 
+// SPEC 7: It offers relays only where `sessions.force_relay` says so; mono, 20 ms, nothing sent in
+// silence
+// Also: `the encoder is told: mono, 20 ms, silence not sent`
 test("with force_relay only relays are offered", async () => {
     const { session, button } = await openWithAnswerer({ settings: { mic: true, forceRelay: true, iceServers: [{ urls: ["turn:127.0.0.1:19302"], username: "u", credential: "c" }] } });
     session.answers["POST mic/offer"] = [500, {}];

@@ -121,6 +121,12 @@ const isHeard = () => until("the microphone is heard", async () => {
     return state === "live" && packets > 10;
 }, PATIENCE_MS);
 
+// SPEC 4: In Chromium the page of a session that moves says so, and no longer that it ends with the
+// drain, and plays again by itself under its link, whose stream process has other numbers now, the
+// microphone on as before; the body saw one game all the time, and one client less at the end
+// (`tests/browser`)
+// Also: `the stream of a killed worker plays again at another one`, `a move is announced in place
+// of the drain, as long as it takes`
 test("the stream of a drained worker plays again at another one", async () => {
     await button(WORDS.mic).click();
     await button(WORDS["mic.turnOn"]).click();

@@ -55,6 +55,14 @@ test("a wrong token is told, and the right one opens the fleet", async () => {
     assert.equal(await page.evaluate(() => document.cookie), "", "no script sees the cookie");
 });
 
+// SPEC 9 page: In Chromium and Firefox: a worker that comes, fills, drains or dies is shown within
+// two seconds; search and filters stand in the address; the keyboard reaches every row; a stream
+// that breaks is told
+// Also: `an address with a search is opened with it, and the keyboard goes from row to row`, `a
+// session is ended from its row, and is told among the recent ends`, `a row opens what its worker
+// knows, and Escape closes it`, `a controller that is gone is told after seconds`, `a wrong token
+// is told, and the right one opens the fleet`, `logged out there is nothing to see, and the cookie
+// is gone`
 test("a worker that comes, fills, drains and dies is shown as soon as the controller knows it", async () => {
     const { page, errors } = tab;
     const worker = fleet.worker("alpha", { max: 4 });

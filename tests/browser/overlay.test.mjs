@@ -36,6 +36,9 @@ test("the clip goes on beyond its length", async () => {
     await until("8 s of video", async () => await page.evaluate(() => document.querySelector("video").currentTime) > 8);
 });
 
+// SPEC 6: Relay only, with the worker's ICE servers
+// Also: `with force-relay the page's own peer connection is relay only`, `the wrapped constructor
+// keeps what the native one had`, `without force_relay the page's configuration is its own`
 test("every peer connection of the page is relay only and has our servers", async () => {
     await open({ forceRelay: true, iceServers: [{ urls: ["turn:127.0.0.1:3478"], username: "u", credential: "c" }] });
     const made = await until("the page's peer connection", () => page.evaluate(() => {
@@ -79,6 +82,12 @@ test("without force_relay the page's configuration is its own", async () => {
     assert.equal(policy, "all");
 });
 
+// SPEC 6: Short trouble shows "Reconnecting…" and recovers
+// Also: `a killed child shows Reconnecting, then the stream plays again`, `trouble of the peer
+// shows after a while and goes when it recovers`, `a lost socket is no trouble while the peer is
+// connected`, `503 means wait, as long as Retry-After says`, `a restart that the server tells of is
+// told, and the page comes back when it says ready`, `a page that is opened while its stream
+// restarts waits in words and opens by itself`
 test("a crashed child shows Reconnecting, then the stream plays again", async () => {
     await open();
     await untilPlaying(page);
@@ -113,6 +122,12 @@ test("a stream that never comes back is not reloaded for ever", async () => {
     assert.equal(loads, 5, "the first load and four automatic ones");
 });
 
+// SPEC 6: "Stream ended" with the reason in words and the way back
+// Also: `after DELETE the page says that the stream ended and leads back`, `an end is seen although
+// the socket stays open`, `the server's word ends the stream at once, with its reason, while
+// everything still plays`, `a child killed beyond its budget ends the stream, and the page says
+// that it crashed`, `a page of an ended session shows the end at once, and nothing of a stream`,
+// `our own page of an unknown session speaks the person's language`
 test("the end shows its reason and the way back, one Tab away, and no key reaches the page", async () => {
     await open();
     await untilPlaying(page);
@@ -193,6 +208,11 @@ test("503 means wait, as long as Retry-After says", async () => {
     await untilReadable(page, "The stream stopped because of a technical problem.");
 });
 
+// SPEC 6: Exit button: `POST …/quit`, then `return_url`
+// Also: `the page's exit button is known in a language that nobody here reads`, `another button of
+// the page is left alone`, `the question before leaving can be taken back with Escape, and leaving
+// quits`, `a page that goes before the server confirmed says again that it leaves`, `our own
+// player's page has the overlay with a way out`
 test("the page's exit button quits the session and leads back", async () => {
     await open();
     await untilPlaying(page);

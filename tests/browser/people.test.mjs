@@ -74,6 +74,10 @@ test("our own page of an unknown session speaks the person's language", async ()
     await screenshot(page, "page-unknown-fr");
 });
 
+// SPEC 8 whep: `GET /` of both roles is a small page in the person's language, with a picture for
+// its tab; pages hold theirs themselves
+// Also: `who_comes_by_hand_finds_a_page_and_a_picture_and_nothing_else_is_ours`,
+// `the_picture_of_a_page_is_one_attribute_without_a_character_that_ends_it`
 test("the page at the root of a server speaks the person's language, and has a picture", async () => {
     product = await startProduct();
     for (const [language, locale] of [["en", "en-GB"], ["nl", "nl-BE"], ["fr", "fr-FR"], ["de", "de-AT"]]) {

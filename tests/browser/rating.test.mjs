@@ -10,6 +10,12 @@ const ENDED = { settings: { endReason: "crashed" }, path: "ended.html" };
 const ratings = session => session.called("POST", "rating").map(({ body }) => body);
 const choose = (page, stars) => page.getByRole("radio", { name: WORDS[`rating.${stars}`] }).check({ force: true });
 
+// SPEC 6: Rating: five stars by keyboard, optional comment, changeable for a minute, true words for
+// each refusal, after the end and through the controller
+// Also: `a rating can be changed as long as the server lets it`, `each refusal of a rating has its
+// words, and one that may pass later can be sent again`, `a rating that comes too late says so`,
+// `who never had a stream is not asked to rate it`, `the end is rated through the controller, and a
+// reload of the ended page still shows it`
 test("stars and comment are given by keyboard alone, and no key reaches the page", async () => {
     const { session, page, seen, keysOfPage } = await open({ events: true });
     session.emit("ended", { reason: "crashed" });

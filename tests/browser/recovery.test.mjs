@@ -51,6 +51,10 @@ async function untilWords(text, there) {
     return Date.now() - since;
 }
 
+// SPEC 6: A stream that is refused, or whose first picture does not come, is told in words (8 s),
+// tried once more and then told for good as what it is
+// Also: `a body that takes the connection and says nothing is told in words, tried once more, and
+// told for good`
 test("a body that refuses the stream is asked once more, then the page says what it is", async () => {
     let loads = 0;
     session = await startSession({}, { fatal_after_ms: 700 });
@@ -90,6 +94,10 @@ function isQuestion(request) {
     return new URL(request.url()).pathname.endsWith("_neck/status");
 }
 
+// SPEC 6: The server's answer decides that a stream is lost, never the clock: sleep, pages that the
+// browser kept aside
+// Also: `a page that the browser kept aside comes back with a stream`, `a server that was away for
+// long ends in words, and its answer brings the stream back without a click`
 test("after ten minutes of sleep the answer decides: a session that lives goes on, without a final word before", async () => {
     await open({ clock: true });
     await untilPlaying(page);
@@ -141,6 +149,12 @@ test("a page that the browser kept aside comes back with a stream", async () => 
     await until("it is here again", () => beats().at(-1)?.media === true);
 });
 
+// SPEC 6: A picture that stands still is told within three seconds, by its own stream and never by
+// a sum, and a moving one is not; what is known to have ended (process, helper, socket) is acted on
+// at once
+// Also: `a stream whose helper is gone is loaded anew at once`, `a restart that the server tells of
+// is told, and the page comes back when it says ready`, `a killed stream process and a killed
+// streamer are made good without a click` (medians of ten: tests/perf/recovery)
 test("a picture that stands still is told within three seconds although a channel chats and another closes, and a moving one is not", async () => {
     await open({ faults: { no_streamer: true } });
     await connectTwoPeers(page, { chat: true });
@@ -185,6 +199,7 @@ test("a stream whose helper is gone is loaded anew at once", async () => {
     console.log(`# loaded anew ${Date.now() - since} ms after the picture stopped`);
 });
 
+// SPEC 6: A page that never renegotiates is loaded anew as soon as the relay answers again
 test("a relay that was gone: a page that never renegotiates is loaded anew once it answers again, and not before", async () => {
     await open({ settings: { forceRelay: true, iceServers: coturn.servers(600) }, faults: { no_streamer: true } });
     await connectTwoPeers(page, { renegotiates: false });

@@ -19,6 +19,7 @@ async function openReport(page, context) {
     return Object.fromEntries(new URL(form.url()).searchParams);
 }
 
+// SPEC 6: "Report a problem" in a new tab with its thirteen parameters
 test("the report opens in a new tab with its thirteen parameters, and tells of the real relay", async () => {
     const settings = { forceRelay: true, iceServers: coturn.servers(600), experience: "Space & Stars", district: "Antwerp",
         bodyIp: "10.10.0.7", ageMs: 5_000 };
@@ -64,6 +65,10 @@ test("a server without fresh credentials leaves those of the settings", async ()
     assert.deepEqual([urls].flat(), ["stun:127.0.0.1:19302"]);
 });
 
+// SPEC 6: A relay that dies: the page comes back by an ICE restart with fresh credentials;
+// credentials are renewed at 80 % of their life, on peers that live too
+// Also: `credentials are renewed at four fifths of their life and reach peers that live`, `a server
+// without fresh credentials leaves those of the settings`
 test("a relay that dies and comes back: the page reconnects by an ICE restart with fresh credentials, without a reload", async () => {
     const { session, page } = await open({ settings: { forceRelay: true, iceServers: coturn.servers(600, "old") }, faults: { no_streamer: true }, playing: false });
     session.answers["GET _neck/ice"] = () => [200, { iceServers: coturn.servers(600, "new"), ttl: 600 }];

@@ -25,6 +25,15 @@ after(async () => {
 
 afterEach(() => room?.empty());
 
+// SPEC 10: `/rooms/` of a worker with rooms and of a controller is a page for people, in four
+// languages; it runs its own script alone. Two windows meet by a link, see who speaks, mute, leave,
+// choose devices; who has none watches; what is refused has words; two sizes, dark and light,
+// without a finding of axe-core
+// Also: `a link that is not valid is told before anybody joins`, `the link is copied whole, devices
+// are chosen, and Escape closes the list`, `who has neither camera nor microphone is told why, and
+// watches`, `the page of rooms is sound in two sizes, dark and light, and speaks the browser's
+// language`, `the_page_of_rooms_speaks_four_languages`,
+// `the_page_of_rooms_runs_its_own_script_alone`, `whatever_a_room_refuses_for_good_has_words`
 test("two windows meet in a room by its link, see who speaks, mute, and leave", async () => {
     const anna = await room.join("Anna", tab.page);
     await untilReadable(anna, "Without a relay");

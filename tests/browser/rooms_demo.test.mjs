@@ -20,6 +20,9 @@ after(async () => {
 
 afterEach(() => room?.empty());
 
+// SPEC 10: `demo` prints the link of a room without relays, which the page says; who is drained
+// joins again by itself and everybody is there
+// Also: `a drained room is joined again by itself, and everybody is there`
 test("demo prints a link to a room in which two windows meet", async () => {
     assert.match(demo.output(), /no TURN server here: media goes directly/);
     const anna = await room.join("Anna", tab.page);

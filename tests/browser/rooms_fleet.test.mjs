@@ -90,6 +90,11 @@ test("four people see and hear each other by relays, through the controller", as
     assert.deepEqual(seen.map(({ way }) => way), Array(4).fill("relay"), JSON.stringify(seen));
 });
 
+// SPEC 10: The same for four pages in Chromium by a real coturn alone, without a click; who gets no
+// credentials at first comes by the relays all the same
+// Also: `four people see and hear each other by relays, through the controller`, `a worker is
+// drained while four people talk: all see and hear each other again on the other one`, `a worker is
+// killed while four people talk: all see and hear each other again`
 test("who gets no credentials at first, as of a controller that has just started, comes by the relays all the same", async () => {
     await pages.pop().close();
     await until("one has left", async () => (await look(pages[0])).tiles === 3, PATIENCE);

@@ -72,6 +72,10 @@ async function all(what, check, who = guests) {
 
 const moving = list => list?.filter(count => count > 20).length ?? 0;
 
+// SPEC 10: The client of [docs/webrtc.md](docs/webrtc.md) as it stands there, in two Chromiums and
+// a Firefox that reach worker and coturn by relays only: they see, hear and write to each other,
+// fresh credentials come at 8 s of 10, the call goes on past three lives of them, who leaves is
+// told
 test("the documented client sees, hears and writes to the others through relays, past the end of its credentials", async runner => {
     if (network.refused) {
         return runner.skip(network.refused);

@@ -14,6 +14,10 @@ function evaluate(languages, expression) {
     return vm.runInNewContext(`${source}; ${expression}`, context);
 }
 
+// SPEC 6: English, Dutch, French, German, on our own pages too
+// Also: `the first language that we speak is taken`, `every string that the scripts ask for is in
+// the table, and none is there for nobody`, `every_end_reason_has_words_in_every_language`,
+// `a_page_has_its_words_in_every_language`
 test("every language has every string, none is empty", () => {
     for (const [language, table] of Object.entries(tables)) {
         assert.deepEqual(Object.keys(table), Object.keys(tables.en), language);

@@ -64,6 +64,10 @@ function settled(page) {
     };
 }
 
+// SPEC 8 whep: Chromium: the player plays with sound over DTLS-SRTP, joins in the middle, comes
+// back by itself; a browser publishes and viewers see it
+// Also: `who joins in the middle sees a picture at once`, `a viewer whose connection is taken away
+// comes back by itself`, `a browser publishes and viewers see it instead of the clip`
 test("the player shows moving pictures with sound over DTLS-SRTP", async () => {
     const browser = await openBrowser();
     try {

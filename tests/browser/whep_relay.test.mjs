@@ -46,6 +46,12 @@ const plays = (page, frames) => until(`${frames} pictures`, async () => {
     return now.state === "playing" && now.frames > frames && now;
 }, 40_000);
 
+// SPEC 8 whep: Viewers that may use relays only, through a real coturn: pictures and sound, a
+// picture within a second for who joins in the middle; when the relay dies the player restarts ICE
+// by `PATCH`, and pictures go on without a new `POST` or a reload
+// Also: `who joins a group of ten seconds in the middle, through the relay, sees a picture within a
+// second`, `a relay that dies under a viewer: ICE is restarted by PATCH and pictures go on, without
+// a new POST or a reload`
 test("a viewer that may use relays only sees pictures and hears sound through coturn", async () => {
     const { page } = await open();
     const now = await plays(page, 25);

@@ -57,6 +57,15 @@ fn of_namespace(secret: &str) -> Credentials {
     credentials::mint_in("myapp", secret, "ann", unix_now(), Duration::from_secs(600))
 }
 
+// SPEC 10: A namespace's TURN secret counts in a running coturn as soon as it is in its database,
+// beside the sessions' secret, and no more when it is taken out; a copy that cannot be read loses
+// none
+// Also: `the_realm_has_the_secrets_of_enabled_namespaces_and_no_others`,
+// `what_cannot_be_read_loses_no_secret`, `no_text_leaves_its_quotes`,
+// `copies_are_looked_at_without_a_change`, `every_unit_verifies_clean`
+// SPEC 10: `turn_up` is a relay that our TURN servers gave for the namespace's credentials within
+// half a minute; it is in health and `webrtc-status`, and its lack a problem
+// Also: `a_relay_counts_for_half_a_minute_and_a_failure_for_five_seconds`
 #[test]
 fn a_namespace_is_relayed_from_the_moment_its_secret_is_in_coturns_database() {
     let lab = Lab::new();

@@ -24,6 +24,12 @@ fn check(url: &str, credentials: &Credentials, ca: Option<&std::path::Path>) -> 
     relay_check(url, credentials, &Check { tls, patience: Duration::from_secs(30) })
 }
 
+// SPEC turn: A TURN client of our own allocates relays with the credentials that browsers get and
+// sends a packet from relay to relay, by UDP, TCP and TLS; it finds out a coturn that relays to
+// everybody or for everybody
+// Also: `a_coturn_that_relays_to_everybody_or_for_everybody_is_found_out`,
+// `the_long_term_key_is_that_of_rfc_8489`, `an_allocation_is_asked_for_bare_and_then_signed`,
+// `packets_go_out_and_come_in_with_their_peer`, `urls_name_carrier_host_and_port`
 #[test]
 fn a_packet_passes_from_relay_to_relay_by_udp_tcp_and_tls() {
     let lab = Lab::new();
@@ -79,6 +85,12 @@ fn code(checked: &Result<Relay, Trouble>) -> (&'static str, u16) {
     }
 }
 
+// SPEC turn: Each refusal and each silence is told in words with what to do
+// Also: `every_code_has_its_advice`,
+// `a_refusal_of_signed_requests_is_told_and_a_stale_nonce_is_not`,
+// `what_is_no_turn_server_is_told_by_what_it_does`,
+// `a_port_without_a_server_is_told_before_the_patience_ends`,
+// `a_server_that_never_answers_is_given_up_in_time`
 #[test]
 fn each_refusal_of_a_real_coturn_is_told_by_its_code() {
     let lab = Lab::new();

@@ -116,6 +116,8 @@ fn post(path: &str, fields: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nHost: front\r\n{fields}\r\n")
 }
 
+// SPEC 6: The control API gets one normalised request per connection, and none whose client left
+// Also: `a_request_whose_client_left_is_not_passed_on`
 #[test]
 fn the_control_api_gets_one_normalised_request_per_connection() {
     let mut api = stub("one", |_| ());
@@ -173,6 +175,15 @@ fn the_control_api_gets_only_fields_that_it_reads_and_all_in_ascii() {
     }
 }
 
+// SPEC 6: Who may call is judged on the head: no byte of a body without a valid token is kept, and
+// the refusal is read; bodies have their routes' sizes and one budget
+// Also: `a_token_is_judged_on_the_head`, `a_publisher_is_judged_on_the_head_too`,
+// `heartbeats_take_the_workers_token_and_go_first`,
+// `wrong_tokens_count_once_each_and_are_slowed_while_right_ones_pass`,
+// `what_takes_no_token_takes_small_bodies`,
+// `bodies_have_a_budget_and_a_quarter_of_it_is_for_operators`,
+// `a_quarter_of_the_body_budget_is_for_operators`,
+// `fifteen_hundred_bodies_without_a_token_cost_little_memory`
 #[test]
 fn without_a_token_no_byte_of_a_body_is_kept_and_the_refusal_is_read() {
     let mut api = stub("head", |_| ());
@@ -238,6 +249,17 @@ fn answered(wire: &Wire) -> bool {
     there
 }
 
+// SPEC 6: The control API cannot be lost: at most `edge.api_connections` at once, the rest waits in
+// a bounded queue with a deadline, then 503; a slow reader holds none of them; operators go first,
+// with places, connections and a part of the body budget of their own; a lost listener is made anew
+// Also: `an_operator_gets_a_connection_while_everybody_elses_is_taken`,
+// `who_waits_too_long_for_the_api_is_told_when_to_come_back`,
+// `a_slow_reader_of_an_answer_holds_no_connection_to_the_api`,
+// `operators_go_first_and_one_connection_is_always_theirs`,
+// `a_full_queue_refuses_its_rank_only_and_first_forgets_who_has_left`,
+// `a_listener_that_was_lost_is_reported_and_its_successor_is_used`,
+// `a_lost_listener_is_made_anew_where_no_name_leads_and_the_edge_is_told`,
+// `an_accept_without_a_descriptor_does_not_cost_the_control_api`
 #[test]
 fn a_full_queue_says_so_and_operators_have_places_of_their_own() {
     let mut api = stub("full", |settings| settings.api_queue = 2);

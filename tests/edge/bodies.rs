@@ -7,6 +7,9 @@ use hydraneckwebrtc::edge::router::Decision;
 
 use crate::support::{PATIENCE, TestEdge, Wire, echo, forward, upstream};
 
+// SPEC 6: Streamed both ways with backpressure, lines as they come
+// Also: `large_bodies_pass_in_both_framings`, `a_reader_that_stops_stops_the_sender`,
+// `an_early_reply_reaches_a_client_that_still_sends`
 #[test]
 fn a_line_of_a_stream_arrives_while_the_reply_is_held_open() {
     let (sender, receiver) = mpsc::channel::<()>();
@@ -133,6 +136,8 @@ fn a_close_delimited_reply_becomes_chunked_or_stays_close_delimited() {
     );
 }
 
+// SPEC 6: A truncated reply never ends cleanly; nonsense from upstream is 502
+// Also: `nonsense_from_the_upstream_is_502`, `ambiguous_replies_are_refused`
 #[test]
 fn a_truncated_reply_never_ends_cleanly() {
     let to = upstream(|mut wire, _| {

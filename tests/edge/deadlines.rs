@@ -13,6 +13,15 @@ const SHORT: Duration = Duration::from_millis(150);
 /// Where whoever has to speak in time must: far longer than a busy machine keeps a thread waiting.
 const HALTING: Duration = Duration::from_secs(1);
 
+// SPEC 6: Each deadline and cap holds
+// Also: `silence_after_connecting_is_closed_without_a_word`, `an_idle_connection_is_closed`,
+// `a_body_that_stops_gets_408`, `an_upstream_that_cannot_be_connected_to_in_time_is_504`,
+// `an_upstream_that_does_not_reply_in_time_is_504`, `a_client_that_takes_nothing_is_dropped`,
+// `too_large_bodies_are_413_in_both_framings`,
+// `after_a_body_that_is_too_large_in_its_last_part_the_connection_ends`,
+// `connections_over_the_cap_get_503_and_places_are_given_back`,
+// `a_connection_serves_a_bounded_number_of_requests`, `a_handshake_that_takes_too_long_is_cut`,
+// `an_idle_upstream_connection_is_closed_in_time`, `a_silent_half_closed_tunnel_is_ended`
 #[test]
 fn a_slow_head_gets_408_however_it_drips() {
     let edge = TestEdge::with(|config| config.settings.header_timeout = SHORT, |_| hello());
@@ -151,6 +160,13 @@ fn connections_over_the_cap_get_503_and_places_are_given_back() {
     }
 }
 
+// SPEC 6: When the cap is met a connection without a request under way gives its place to a new
+// one; who has one under way is never cut for it; tunnels and event streams leave a quarter of the
+// edge to others
+// Also: `who_needs_a_seat_least_gives_it_up_first_and_who_is_busy_never`,
+// `of_those_alike_one_of_the_network_that_holds_most_goes`, `nobody_is_pushed_out_in_vain`,
+// `a_stranger_on_trial_with_a_request_takes_the_place_of_one_without`,
+// `whoever_leaves_takes_no_place_from_others`, `what_lasts_leaves_a_quarter_to_what_is_over_soon`
 #[test]
 fn when_the_cap_is_met_who_has_no_request_under_way_gives_way() {
     let (edge, held, hears) = full_of(14);

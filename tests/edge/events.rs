@@ -163,6 +163,19 @@ fn stopping_the_edge_ends_streams_in_good_order_after_what_was_said_last() {
     assert_eq!(places.taken(), 0);
 }
 
+// SPEC 6: Event streams hold no thread, are bounded, outlive busy API threads, are kept alive and
+// end in good order
+// Also: `streams_hold_no_thread_of_the_worker_and_no_api_thread`,
+// `streams_go_on_while_every_api_thread_is_busy`,
+// `a_stream_too_many_is_503_and_a_client_that_leaves_makes_room`,
+// `a_reader_that_takes_nothing_is_dropped_and_holds_up_nobody`,
+// `a_silent_stream_is_kept_alive_by_comments_and_not_cut`,
+// `stopping_the_edge_ends_streams_in_good_order_after_what_was_said_last`,
+// `what_is_said_is_sent_at_once_and_the_end_leaves_the_connection_usable`,
+// `a_stream_passes_another_edge_as_it_comes`,
+// `a_client_of_http_1_0_reads_until_the_connection_closes`,
+// `who_falls_too_far_behind_has_missed_something`,
+// `a_reader_gets_all_that_is_said_after_its_greeting_and_then_the_end`
 #[test]
 fn five_hundred_streams_cost_no_thread() {
     // Over TLS it is the handshakes of a debug build that would be measured.

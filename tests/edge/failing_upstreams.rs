@@ -206,6 +206,9 @@ fn all_failures() {
     }
 }
 
+// SPEC 6: An upstream that dies, says nothing or something else than it should: the right status,
+// or an end that is none; nothing hangs, nothing stays open
+// Also: `a_killed_upstream_in_the_middle_of_anything_leaves_no_client_waiting`
 #[test]
 fn each_failure_of_an_upstream_has_its_status_or_an_end_that_is_none() {
     if alone("failing_upstreams::each_failure_of_an_upstream_has_its_status_or_an_end_that_is_none") {

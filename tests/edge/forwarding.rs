@@ -7,6 +7,10 @@ use hydraneckwebrtc::edge::router::{Decision, Reply, Request};
 
 use crate::support::{PATIENCE, TestEdge, echo, forward, over_tls, upstream};
 
+// SPEC 6: Connections are kept on both sides; a stale pooled one is retried once
+// Also: `pipelined_requests_are_answered_in_order`,
+// `a_stale_pooled_connection_is_retried_once_for_idempotent_requests`,
+// `an_idle_upstream_connection_is_closed_in_time`
 #[test]
 fn both_connections_are_kept() {
     let edge = TestEdge::with(|config| config.settings.threads = 1, {

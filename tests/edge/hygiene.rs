@@ -71,6 +71,9 @@ fn table() -> Vec<(String, u16)> {
     ]
 }
 
+// SPEC 6: Thirty malformed requests get their 4xx and the service goes on
+// Also: `unusual_but_valid_requests_are_served`, `ambiguous_and_foreign_targets_are_refused`,
+// `misbehaviour_leaves_nothing_behind_and_others_are_served`
 #[test]
 fn each_malformed_request_gets_its_status_and_the_service_goes_on() {
     let edge = TestEdge::to(echo());

@@ -91,6 +91,8 @@ fn process_cpu() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+// SPEC 6: Out of descriptors, it waits without spinning; loopback gets through a flood
+// Also: `loopback_gets_through_a_flood`, `one_address_cannot_take_all`
 #[test]
 fn out_of_descriptors_accepting_waits_without_spinning_and_goes_on() {
     if !alone("lifecycle::out_of_descriptors_accepting_waits_without_spinning_and_goes_on") {

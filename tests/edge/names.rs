@@ -206,6 +206,8 @@ fn a_challenge_is_a_handshake_and_nothing_more() {
     assert_eq!(named.refusal(Some("first.test"), &[ACME]), Error::AlertReceived(none));
 }
 
+// SPEC edge: `server.hsts` is told over TLS, once, by every kind of reply, and only when set
+// Also: `an_upstreams_word_about_https_gives_way_to_ours`
 #[test]
 fn plain_http_is_spoken_beside_tls() {
     let named = Named::new(&["first.test"], Some("max-age=3600"));

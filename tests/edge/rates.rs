@@ -49,6 +49,12 @@ fn ask(edge: &mut LoopByHand, peer: [u8; 4]) -> (Vec<u16>, Option<String>) {
     (replies.iter().map(|reply| reply.status()).collect(), wait)
 }
 
+// SPEC 6: Requests per address and per session are limited: 429 and when to come back; trusted
+// proxies and loopback are exempt from the first
+// Also: `loopback_and_trusted_proxies_may_ask_as_fast_as_they_like`,
+// `all_of_an_ipv6_network_is_one_address_and_zero_is_no_limit`,
+// `a_session_that_is_asked_too_fast_answers_429_and_when_to_come_back`,
+// `a_rate_per_second_gives_that_many_and_ten_seconds_worth_at_once`
 #[test]
 fn an_address_that_asks_too_fast_gets_429_and_a_time_to_come_back() {
     let mut edge = one_a_second(Vec::new());
@@ -110,6 +116,12 @@ fn ask_once(edge: &mut LoopByHand, peer: [u8; 4], fields: &str) -> (Wire, Messag
     (wire, reply)
 }
 
+// SPEC shares: A worker knows its controller by a proof of the shared token: its clients' addresses
+// are the keys, its connections count for no address
+// Also: `connections_of_our_controller_count_for_no_address`,
+// `a_proof_is_an_hmac_over_label_and_worker`, `a_proof_is_for_one_worker_and_one_token`,
+// `a_field_is_read_as_it_was_written_and_nothing_else_is`, `a_proof_prints_masked`,
+// `a_client_that_was_named_already_is_not_named_twice`
 #[test]
 fn a_proved_controllers_connections_count_for_its_clients_and_not_for_itself() {
     let (mut edge, mut open) = (behind(), Vec::new());

@@ -49,6 +49,9 @@ fn serve(mut wire: Wire) {
     }
 }
 
+// SPEC 6: Slow clients take nothing from the others: no thread and no unbounded memory each, nor in
+// the sockets on both sides
+// Also: `the_kernel_holds_little_for_a_reader_that_stops`
 #[test]
 fn three_hundred_slow_clients_take_nothing_from_the_others() {
     if !alone("slow::three_hundred_slow_clients_take_nothing_from_the_others") {

@@ -50,6 +50,15 @@ fn last_reply(stream: &mut TlsStream) -> std::io::Result<String> {
     Ok(text)
 }
 
+// SPEC edge: `server.tls.cert`/`.key` serve HTTPS on the same loops, for every kind of request,
+// tunnel and injection; handshakes have a deadline; garbage and truncation are closed
+// Also: `a_handshake_in_single_bytes_and_requests_in_one_record_are_served`,
+// `a_client_without_our_protocol_is_refused`, `a_handshake_that_takes_too_long_is_cut`,
+// `what_is_not_tls_gets_an_alert_and_the_end`, `over_the_cap_tls_clients_are_told_so`,
+// `broken_handshakes_and_connections_leave_no_descriptor`,
+// `a_new_certificate_is_taken_by_new_connections_while_a_tunnel_goes_on`,
+// `an_upstream_must_prove_who_it_is`, `an_upstream_connection_carries_many_requests`,
+// `a_reply_without_close_notify_is_not_complete`, `mangled_handshakes_of_either_side_do_no_harm`
 #[test]
 fn everything_the_edge_does_it_does_over_tls() {
     if over_tls() {

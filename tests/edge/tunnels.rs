@@ -53,6 +53,11 @@ fn exchange(wire: &mut Wire, send: &[u8], expect: usize) -> Vec<u8> {
     })
 }
 
+// SPEC 6: WebSocket and any other upgrade is a raw full-duplex tunnel with half-close
+// Also: `a_reset_on_one_side_ends_the_other`, `a_refused_or_uninvited_upgrade_is_no_tunnel`,
+// `a_silent_half_closed_tunnel_is_ended`,
+// `a_tunnel_whose_upstream_died_is_not_counted_until_its_client_notices`,
+// `a_silent_stream_is_not_cut`
 #[test]
 fn ten_megabytes_pass_both_ways_at_once_and_each_half_closes() {
     const LEN: usize = 10 << 20;

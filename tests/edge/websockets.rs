@@ -59,6 +59,10 @@ fn several_silences() {
     drop(tell);
 }
 
+// SPEC edge: A browser on a silent WebSocket gets a Pong after `edge.websocket_pong`, between
+// frames only; other upgrades get nothing of ours
+// Also: `fragments_may_have_a_pong_between_them`, `other_upgrades_hear_nothing_of_ours`,
+// `a_follower_knows_where_frames_end`, `a_screen_knows_where_what_it_passed_on_ends`
 #[test]
 fn a_silent_websocket_hears_pongs_between_frames_only() {
     let (to, tell) = told("websocket");

@@ -295,6 +295,11 @@ fn a_leader_that_is_cut_off_launches_nothing_and_is_succeeded() {
 }
 
 /// Some four minutes: `tests/fleet/pairs` runs it.
+// SPEC 4: With everything as shipped, on machines of their own: the leader killed, cut from etcd,
+// from its workers and from both, and etcd without a majority; creates work again within 15 s of a
+// death and soon after everything else where another one can lead, no page in Chromium notices, no
+// body has two sessions (`tests/fleet/pairs`)
+// Also: `a_leader_that_is_cut_off_launches_nothing_and_is_succeeded`
 #[test]
 #[ignore = "takes minutes: tests/fleet/pairs"]
 fn a_pair_of_controllers_outlives_deaths_and_partitions_and_no_page_notices() {

@@ -470,6 +470,10 @@ fn run(seed: u64, length: Duration) {
 }
 
 /// Two hours as it stands: `tests/fleet/soak` runs it.
+// SPEC 4: Hours of deaths, freezes, partitions, drains, full disks, odd bodies and receivers at
+// random leave nothing behind: no process, port, directory, descriptor or pairing, no memory that
+// grows, no session without exactly one record, and no body has two sessions but where a leader
+// cannot hear the first one's worker (`tests/fleet/soak`)
 #[test]
 #[ignore = "takes hours: tests/fleet/soak"]
 fn a_fleet_in_trouble_for_hours_leaves_nothing_behind_and_one_record_per_session() {

@@ -54,6 +54,8 @@ fn step_all(browsers: &mut [Browser], done: impl Fn(&Browser) -> bool) -> bool {
     browsers.iter().all(&done)
 }
 
+// SPEC 7: Many microphones on few threads; no more peers than `webrtc.max_peers`
+// Also: `there_are_no_more_peers_than_allowed`, `peers_that_nobody_hears_of_are_few`
 #[test]
 fn a_hundred_microphones_are_heard_by_two_threads() {
     let (media, threads, pulses) = media(|_| ());

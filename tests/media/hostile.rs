@@ -50,6 +50,10 @@ fn wait_for(studio: &Studio, counter: &str, at_least: u64) {
     });
 }
 
+// SPEC 7: Garbage, replayed and spoofed datagrams do nothing to a live microphone; counters move,
+// the log does not
+// Also: `what_the_browser_sent_does_nothing_when_it_comes_again`,
+// `a_check_without_the_password_is_nobodys`, `garbage_on_a_connection_ends_that_connection`
 #[test]
 fn garbage_moves_counters_and_nothing_else() {
     let (studio, mut browser, port) = live();

@@ -7,6 +7,9 @@ use serde_json::json;
 use crate::browser::{Browser, sound};
 use crate::studio::{PATIENCE, Studio};
 
+// SPEC 7: Plain RTP to the body: version 2, type 111, marker 0, nothing else, random SSRC, sequence
+// and time from 0 with the source's gaps
+// Also: `a_train_of_datagrams_arrives_as_datagrams`
 #[test]
 fn the_body_hears_plain_rtp_from_zero_with_the_sources_gaps() {
     let studio = Studio::new(json!({}));
@@ -30,6 +33,13 @@ fn the_body_hears_plain_rtp_from_zero_with_the_sources_gaps() {
     assert_eq!(status["level"], 50, "{status}");
 }
 
+// SPEC 7: Only Opus goes to the body (by its first bytes and sizes, at most 1,275 bytes and 120
+// ms), at most 100 packets/s with a burst of 50; the rest is dropped as if the network had lost it,
+// counted in `dropped` of the status and told once
+// Also: `a_flood_goes_on_at_a_hundred_packets_a_second`, `sound_goes_on_and_nothing_else`,
+// `a_hundred_packets_a_second_pass_and_what_a_network_held_back`,
+// `what_is_refused_for_another_reason_costs_no_turn`, `each_way_of_packing_is_read`,
+// `each_configuration_has_its_duration`, `what_a_decoder_has_to_refuse_is_no_packet`
 #[test]
 fn what_is_not_opus_is_dropped_counted_and_told_once() {
     let studio = Studio::new(json!({}));
@@ -80,6 +90,10 @@ fn a_flood_goes_on_at_a_hundred_packets_a_second() {
     studio.worker.wait_for_log("it sends more than 100 packets/s");
 }
 
+// SPEC 7: One microphone per session, a new offer replaces it; DELETE; it stops with its session; a
+// browser that closes is gone at once
+// Also: `delete_stops_it_and_there_is_none_then`, `it_stops_with_its_session`,
+// `a_browser_that_closes_is_gone_at_once`
 #[test]
 fn a_new_offer_replaces_the_microphone_with_a_new_source() {
     let studio = Studio::new(json!({}));
@@ -118,6 +132,7 @@ fn it_stops_with_its_session() {
     assert_eq!(studio.post_offer(&offer).status, 404);
 }
 
+// SPEC 7: Fire and forget: a body that answers ICMP unreachable is counted, not fatal
 #[test]
 fn a_body_that_does_not_listen_is_counted_and_no_trouble() {
     let mut studio = Studio::new(json!({}));
@@ -152,6 +167,9 @@ fn a_silent_browser_is_in_trouble_and_then_gone() {
     assert_eq!(studio.counter("peers"), 0);
 }
 
+// SPEC 7: ICE trouble is not the end: restart within `webrtc.ice_grace`, then it goes with a reason
+// Also: `a_silent_browser_is_in_trouble_and_then_gone`,
+// `silence_is_trouble_and_the_first_datagram_ends_it`, `trouble_that_lasts_is_the_end`
 #[test]
 fn sound_comes_back_after_an_ice_restart_from_another_address() {
     let studio = Studio::new(json!({}));
@@ -176,6 +194,8 @@ fn sound_comes_back_after_an_ice_restart_from_another_address() {
     assert_eq!(studio.counter("peers"), 1);
 }
 
+// SPEC 7: ICE restarts and candidates as JSON and as fragments
+// Also: `a_restart_changes_the_ice_lines_and_nothing_else`
 #[test]
 fn a_fragment_with_new_credentials_restarts_ice_and_one_with_the_old_adds_candidates() {
     for lite in [true, false] {
@@ -205,6 +225,10 @@ fn a_fragment_with_new_credentials_restarts_ice_and_one_with_the_old_adds_candid
     }
 }
 
+// SPEC 7: What is no offer is refused with its status; another site's page is refused; through the
+// controller too
+// Also: `what_is_missing_is_named`, `a_page_of_another_site_is_refused`,
+// `through_the_controller_it_works_the_same`
 #[test]
 fn what_is_no_offer_is_refused() {
     let studio = Studio::new(json!({}));

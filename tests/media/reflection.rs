@@ -33,6 +33,14 @@ fn attack(keys: &Keys, victim: &mut Victim, browser: Option<&mut Browser>, also:
     victim.count();
 }
 
+// SPEC consent: No media, no handshake, nothing but checks goes to an address of a peer that has
+// not answered a check of ours; before, it gets at most three times the bytes that came from it:
+// microphone, viewer, publisher, with ICE-lite and full ICE, connected by UDP or ICE-TCP (whose
+// handshake proves the address), or never
+// Also: `a_victim_gets_little_of_a_microphone_that_never_connects`,
+// `a_victim_gets_no_picture_and_the_viewer_keeps_its_own`,
+// `a_victim_gets_little_of_a_publisher_and_its_pictures_are_taken`,
+// `three_times_what_came_from_there_may_go_back`
 #[test]
 fn a_victim_gets_little_of_a_microphone_and_its_sound_goes_on() {
     for (lite, tcp) in [(true, false), (false, false), (true, true)] {
@@ -80,6 +88,8 @@ fn a_victim_gets_little_of_a_microphone_that_never_connects() {
     }
 }
 
+// SPEC consent: With full ICE an address that an offer names gets three checks at the most, and all
+// of them three times the offer's bytes
 #[test]
 fn victims_that_an_offer_names_get_three_checks_at_the_most() {
     let studio = Studio::new(json!({"icelite": false}));
@@ -103,6 +113,10 @@ fn victims_that_an_offer_names_get_three_checks_at_the_most() {
     assert!(got <= 3 * offer.len(), "{got} bytes for {}", offer.len());
 }
 
+// SPEC consent: We are the server of DTLS: an offer that would make us the client
+// (`a=setup:passive`) is refused for microphones and viewers; a publisher has a token and may be
+// the server, and no address gets more for that
+// Also: `a_publisher_that_makes_us_begin_dtls_connects_and_turns_little_on_others`
 #[test]
 fn an_offer_that_makes_us_the_client_of_dtls_is_refused() {
     let studio = Studio::new(json!({}));
@@ -114,6 +128,8 @@ fn an_offer_that_makes_us_the_client_of_dtls_is_refused() {
     }
 }
 
+// SPEC consent: It costs no time that is worth naming: from the answer to connected is measured
+// Also: `a_viewer_sees_a_picture_as_fast_as_its_checks_allow`
 #[test]
 fn a_microphone_connects_as_fast_as_its_checks_allow() {
     for lite in [true, false] {

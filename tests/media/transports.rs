@@ -36,6 +36,10 @@ fn both_kinds_of_ice(webrtc: Value, each: impl Fn(&Studio)) {
     }
 }
 
+// SPEC 7: ICE-lite and full ICE, on `udpmux`, `epr`, `tcpmux`, behind `nat1to1`, by IPv6; a port
+// that is taken says what to do
+// Also: `on_a_port_of_its_own`, `by_tcp_alone`, `through_a_nat_in_front_of_us`, `by_ipv6`,
+// `a_shared_port_that_is_taken_says_what_to_do`
 #[test]
 fn on_the_shared_port_with_and_without_ice_lite() {
     both_kinds_of_ice(json!({"threads": 3}), |studio| {

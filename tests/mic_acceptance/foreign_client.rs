@@ -10,6 +10,7 @@ use crate::net::BROWSER;
 use crate::recorder::Order;
 use crate::stage::{Stage, WORKER_V4};
 
+// SPEC 7: A client that is no browser (aiortc) is heard as well
 #[test]
 fn a_client_that_is_no_browser_is_heard_as_well() {
     // Before we leave the namespace that reaches PyPI.

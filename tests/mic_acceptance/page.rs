@@ -30,6 +30,8 @@ fn assert_relay_only(senders: &Value) {
     }
 }
 
+// SPEC 7: The page's own microphone does so, and the sound comes back by itself: coturn killed and
+// started again, the browser's address changed, 10 % lost and overtaken
 #[test]
 fn the_pages_own_microphone_is_heard_through_the_relay_and_comes_back_by_itself() {
     if let Some(why) = browser::missing() {

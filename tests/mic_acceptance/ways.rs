@@ -59,6 +59,12 @@ fn answer(page: &Value) -> &str {
     page["answer"].as_str().expect("an answer")
 }
 
+// SPEC 7: From Chromium's microphone to the body through a real coturn the melody is the melody,
+// every header right, relays alone on the browser's side: ICE-lite, full ICE, `icetrickle`,
+// `udpmux`, `epr`, `nat1to1`, IPv6
+// Also: `other_music_is_not_taken_for_the_melody`,
+// `without_trickling_an_answer_says_that_it_is_complete`,
+// `a_complete_answer_ends_its_candidates_and_expects_none`
 #[test]
 fn the_melody_reaches_the_body_through_a_real_coturn_whatever_the_transport() {
     let Some((mut stage, mut browser)) = stage("w") else { return };
@@ -92,6 +98,7 @@ fn the_melody_reaches_the_body_through_a_real_coturn_whatever_the_transport() {
     assert_eq!(page["pair"]["remote"]["address"], "fd99:3::2", "{page}");
 }
 
+// SPEC 7: Directly over ICE-TCP where UDP is blocked
 #[test]
 fn without_udp_the_melody_goes_directly_over_tcp() {
     let Some((stage, mut browser)) = stage("c") else { return };

@@ -137,6 +137,13 @@ fn has_systemd() -> bool {
     has
 }
 
+// SPEC 1: `setup worker` and `setup controller` write coturn's configuration, ours and the units,
+// and start them; twice changes nothing; `--dry-run` says what would change and changes nothing;
+// secrets are kept and not shown; what makes no sound host is refused before anything is written
+// Also: `a_controller_is_set_up_and_says_how_workers_join`,
+// `what_makes_no_sound_host_is_refused_before_anything_is_written`,
+// `setup_is_given_its_flags_and_ends_by_its_verdict`,
+// `a_difference_shows_what_changes_and_no_secret`, `names_that_would_break_a_file_are_none`
 #[test]
 fn setup_twice_changes_nothing_and_a_dry_run_says_what_would_change() {
     if !has_systemd() {
@@ -194,6 +201,9 @@ fn setup_twice_changes_nothing_and_a_dry_run_says_what_would_change() {
     assert!(host.text("etc/turnserver.conf").contains("allowed-peer-ip=127.0.0.8"));
 }
 
+// SPEC 1: `setup` never overwrites what somebody else wrote or changed: it shows the difference and
+// stops; a package's own file counts as nobody's
+// Also: `what_somebody_else_wrote_or_changed_is_left_alone`, `dpkg_tells_how_it_installed_a_file`
 #[test]
 fn a_file_of_the_operators_stops_setup_with_the_difference() {
     let own = "use-auth-secret\nuser=hydraturn:a-password-of-mine\nallowed-peer-ip=10.10.0.0-10.10.255.255\n";
@@ -286,6 +296,9 @@ fn ip(arguments: &[&str]) -> bool {
     Command::new("ip").args(arguments).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
+// SPEC 1: A coturn that `setup` configured relays from relay to relay, and refuses every address
+// that is none of ours
+// Also: `coturn_denies_everybody_and_allows_our_media_addresses_only`
 #[test]
 fn a_real_coturn_set_up_by_us_relays_ours_and_refuses_ten_others() {
     if std::env::var_os(INNER).is_some() {

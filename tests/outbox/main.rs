@@ -142,6 +142,12 @@ const MOODS: [Mood; 6] = [
     Mood::Slow(Duration::from_millis(600)),
 ];
 
+// SPEC 9: At a session's end one record goes to `nps.url`, ratings go to `experience_library.url`;
+// each arrives once by its key whatever is down, slow, broken or killed
+// Also: `each_session_leaves_one_record_and_each_rating_arrives_though_the_worker_is_killed`,
+// `a_record_waits_until_nothing_of_it_can_change`,
+// `a_key_is_stable_differs_by_kind_and_does_not_tell_the_id`,
+// `a_replaced_item_is_not_removed_by_the_delivery_of_its_older_self`
 #[test]
 fn a_thousand_ratings_and_records_arrive_once_by_their_key_whatever_is_down_or_killed() {
     let (scratch, collector) = (Scratch::new("outbox"), Collector::start());

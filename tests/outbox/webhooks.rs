@@ -75,6 +75,15 @@ fn order(receiver: &HookReceiver) -> BTreeMap<u64, Vec<String>> {
     order
 }
 
+// SPEC 9: Webhooks: each event comes once by its id, signed over time and body, those of a session,
+// a worker or the certificate in order, whatever the receiver does (down, late, garbage,
+// redirections, 500 after taking it, an answer that breaks off) and over restarts
+// Also: `a_receiver_that_is_down_for_an_hour_gets_each_event_once_and_in_order`,
+// `items_of_a_lane_go_one_after_the_other_over_restarts_and_failures`,
+// `a_buried_item_lets_the_next_of_its_lane_go`,
+// `what_was_told_before_is_not_told_twice_and_each_webhook_has_its_own`,
+// `a_signature_is_what_anybody_computes`,
+// `an_event_is_signed_at_each_try_over_the_same_body_under_the_same_id`
 #[test]
 fn each_event_comes_once_by_its_id_and_a_sessions_in_order_whatever_the_receiver_does() {
     hydraneckwebrtc::host::crypto::install();

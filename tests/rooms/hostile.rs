@@ -18,6 +18,10 @@ use crate::hall::{Hall, LOOPBACK, is_refused};
 
 const RELAY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
+// SPEC 10: With `rooms.relays` who comes without a relay gets not one datagram and is told; members
+// have ports and addresses of their own
+// Also: `members_are_offered_the_addresses_of_rooms_alone`,
+// `a_member_speaks_to_no_other_port_than_that_of_rooms`
 #[test]
 fn who_comes_without_a_relay_gets_no_media() {
     let relays = vec![Network { address: RELAY, prefix: 32 }];
@@ -55,6 +59,10 @@ pub fn resident() -> usize {
     text.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("pages") * 4096
 }
 
+// SPEC 10: Strangers' datagrams disturb no member and take no memory; a panic in one member costs
+// no other; an address that does not answer gets three bytes for each of its own at most
+// Also: `a_panic_in_one_member_costs_the_others_nothing`,
+// `a_member_is_no_means_to_flood_an_address_that_does_not_answer`
 #[test]
 fn a_flood_of_strangers_disturbs_nobody_and_takes_no_memory() {
     alone("hostile::a_flood_of_strangers_disturbs_nobody_and_takes_no_memory", flood);

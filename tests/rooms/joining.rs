@@ -38,6 +38,15 @@ fn begin_anew(hall: &mut Hall, camera: usize) {
     });
 }
 
+// SPEC 10: Who joins a room begins with pictures that stand for themselves, after one offer of
+// ours: with the last one of each track when that is at most 750 ms old, else one is asked for at
+// the join, twice a second at most for all together. What is sent before somebody is connected is
+// not lost on him
+// Also: `who_comes_a_moment_after_a_picture_begins_with_it`,
+// `who_is_the_first_to_follow_begins_with_what_nobody_followed`,
+// `who_is_connected_late_begins_with_a_picture_that_stands_for_itself`,
+// `pictures_are_asked_for_once_for_all`,
+// `a_group_that_is_too_old_is_dropped_until_the_next_key_frame`
 #[test]
 fn who_joins_hears_one_offer_and_begins_with_pictures_that_stand_for_themselves() {
     let mut hall = Hall::open(|_| {});
@@ -146,6 +155,10 @@ fn who_is_the_first_to_follow_begins_with_what_nobody_followed() {
     assert!(has_begun && seen.begins_with_key && seen.gaps == 0, "{seen:?}");
 }
 
+// SPEC 10 contract: Trap: numbers begin at 1 with a key frame, and go on after a pause and in a
+// section that is used again
+// Also: `a_paused_track_goes_on_with_the_next_number`,
+// `who_comes_late_sees_all_and_who_leaves_makes_room`
 #[test]
 fn who_is_connected_late_begins_with_a_picture_that_stands_for_itself() {
     let mut hall = Hall::open(|_| {});

@@ -55,6 +55,12 @@ fn a_lost_picture_is_sent_again_and_a_lost_request_too() {
     assert!(lost > 0 && hall.media.counters().resent.get() >= lost);
 }
 
+// SPEC 10: Members' media is sent by ourselves; what is lost is sent again, pictures are asked for
+// once for all, of several layers one is sent, a pause leaves no gap; what several send leaves in
+// few trains
+// Also: `what_several_members_send_goes_to_each_other_in_few_trains`,
+// `a_lost_picture_is_sent_again_and_a_lost_request_too`, `pictures_are_asked_for_once_for_all`,
+// `of_several_layers_a_member_is_sent_the_best`, `a_paused_track_goes_on_with_the_next_number`
 #[test]
 fn members_media_is_sent_by_ourselves() {
     let mut hall = Hall::open(|_| {});
@@ -84,6 +90,9 @@ fn what_several_members_send_goes_to_each_other_in_few_trains() {
     assert!(datagrams * 2 >= trains * 3, "tracks share trains: {datagrams} datagrams in {trains} trains");
 }
 
+// SPEC 10 contract: A key frame is asked for when somebody joins, at most each 500 ms of a track;
+// an earlier wish waits
+// Also: `a_wish_for_a_picture_that_comes_too_early_waits_and_is_not_lost`
 #[test]
 fn pictures_are_asked_for_once_for_all() {
     let mut hall = Hall::open(|_| {});
@@ -157,6 +166,7 @@ fn a_paused_track_goes_on_with_the_next_number() {
     assert_eq!(seen.offers, offers, "nothing is negotiated for that");
 }
 
+// SPEC 10: How loud a member is, is told ten times a second at most
 #[test]
 fn a_voice_is_as_loud_as_its_client_says() {
     let mut hall = Hall::open(|_| {});
@@ -174,6 +184,9 @@ fn a_voice_is_as_loud_as_its_client_says() {
     assert!(told as u128 <= 1 + took.as_millis() / 100, "ten times a second: {told} in {took:?}");
 }
 
+// SPEC 10: What a member says on a data channel is heard by all who have data channels, within
+// bounds
+// Also: `a_room_has_sixteen_data_channels_and_one_more_is_told_why`
 #[test]
 fn what_is_said_on_a_data_channel_is_heard_by_all() {
     let mut hall = Hall::open(|_| {});

@@ -12,6 +12,11 @@ use crate::hall::{Hall, LOOPBACK, is_refused};
 
 const ALL: [Manners; 3] = [Manners::Naive, Manners::Polite, Manners::Impolite];
 
+// SPEC 10: Members hear and see all others, two, four or twelve of them, on one media thread or
+// several; who comes late sees all
+// Also: `twelve_members_hear_and_see_each_other`,
+// `who_comes_late_sees_all_and_who_leaves_makes_room`,
+// `members_of_a_room_may_live_on_different_threads`, `a_room_stays_on_one_thread`
 #[test]
 fn two_members_hear_and_see_each_other() {
     for manners in ALL {
@@ -110,6 +115,7 @@ fn a_track_that_ends_is_told_and_its_section_serves_another() {
     assert_eq!(first.mid, second.mid, "the section is used again");
 }
 
+// SPEC 10 contract: Trap: a direction that was set once is no change after a rollback
 #[test]
 fn an_offer_that_is_lost_is_made_anew_also_in_sections_that_are_there() {
     let mut hall = Hall::open(|_| {});
@@ -134,6 +140,7 @@ fn an_offer_that_is_lost_is_made_anew_also_in_sections_that_are_there() {
     assert_eq!(hall.seats[1].guest.seen.sections, 4, "one for each track");
 }
 
+// SPEC 10 contract: A track is told with its first packet, not when it is agreed on
 #[test]
 fn a_section_in_which_nothing_is_sent_is_no_track() {
     let mut hall = Hall::open(|_| {});
@@ -191,6 +198,8 @@ fn an_answer_that_does_not_fit_is_called_so() {
     assert!(refused.message.starts_with("the answer cannot be used: "), "{refused:?}");
 }
 
+// SPEC 10 contract: Trap: an answer to nothing is `invalid_answer`, a second one the end
+// Also: `answers_to_nothing_end_it_unless_ours_are_answered_between`
 #[test]
 fn answers_to_nothing_are_refused_and_then_the_end() {
     let mut hall = Hall::open(|_| {});
@@ -215,6 +224,7 @@ fn answers_to_nothing_are_refused_and_then_the_end() {
     assert_eq!(hall.tracks(), 0, "its tracks ended before");
 }
 
+// SPEC 10 contract: Trap: ICE restarts within an offer that has tracks
 #[test]
 fn ice_restarts_within_an_offer() {
     let mut hall = Hall::open(|_| {});

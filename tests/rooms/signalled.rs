@@ -154,6 +154,13 @@ fn namespace() -> NamespaceState {
     state
 }
 
+// SPEC 10: By the documented messages, the first an offer, people meet, hear who speaks, leave; who
+// comes without a relay gets `not_relayed`
+// Also: `who_signals_and_comes_without_a_relay_is_told_so`
+// SPEC 10 contract: Order: `welcome` (the joiner included), `turn-credentials`, `track-added` of
+// what is there, one offer, pictures
+// Also: `a_join_is_answered_in_the_documented_order`,
+// `who_joins_hears_one_offer_and_begins_with_pictures_that_stand_for_themselves`
 #[test]
 fn people_meet_by_the_documented_messages() {
     let place = Place::open(|_| {});

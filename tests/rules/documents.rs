@@ -32,6 +32,7 @@ fn table<'t>(document: &'t str, heading: &str) -> Vec<Vec<&'t str>> {
     rows.skip(1).map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
 }
 
+// SPEC build: At most 30 direct dependencies, each with its reason
 #[test]
 fn direct_dependencies_are_those_of_the_architecture() {
     let manifest = read("Cargo.toml");
@@ -51,6 +52,9 @@ fn direct_dependencies_are_those_of_the_architecture() {
 }
 
 /// README is for somebody who has one minute: what is more stands in `docs/`.
+// SPEC 9: README has at most 900 words; links between pages lead somewhere; CONTRIBUTING names
+// places that exist
+// Also: `links_between_pages_lead_somewhere`, `what_contributors_are_told_to_look_at_is_there`
 #[test]
 fn the_readme_is_short_and_plain() {
     let text = read("README.md");
@@ -153,6 +157,7 @@ fn what_contributors_are_told_to_look_at_is_there() {
     none("places that CONTRIBUTING.md names", missing.map(str::to_owned).collect());
 }
 
+// SPEC build: The changelog keeps its form
 #[test]
 fn the_changelog_has_its_form() {
     let text = read("CHANGELOG.md");

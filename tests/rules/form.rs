@@ -10,6 +10,8 @@ const LONGEST_FUNCTION: usize = 80;
 /// Lines of a file.
 const LONGEST_FILE: usize = 1000;
 
+// SPEC build: Functions of at most 80 lines, files of at most 1,000; tests do not wait by sleeping
+// Also: `no_file_is_too_long`, `tests_do_not_wait_by_sleeping`
 #[test]
 fn no_function_is_longer_than_a_screen() {
     let (mut found, mut lengths) = (Vec::new(), Vec::new());

@@ -197,6 +197,11 @@ fn the_table_of_imports_has_no_cycle_but_the_settings() {
 }
 
 /// So that a mistake there cannot hide itself here. The other way round the product would have in it what is for tests.
+// SPEC build: Stand-ins use nothing of the product and the product nothing of them, and they behave
+// as moonlight-web-stream was measured to
+// Also: `a_stream_brings_the_setup_and_then_media`, `sigint_ends_fast_and_takes_the_streamer`,
+// `an_idle_connection_is_closed_after_five_seconds_and_a_mute_one_gets_408`,
+// `without_the_forwarded_user_there_is_a_login_form`
 #[test]
 fn stand_ins_use_nothing_of_the_product() {
     let told = read("tests/support/Cargo.toml");

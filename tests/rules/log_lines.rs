@@ -105,6 +105,8 @@ fn is_known(source: &Source, word: &str) -> bool {
     PREFIXES.contains(&word) || (source.path == file && words.contains(&word))
 }
 
+// SPEC 9: Every log line begins with a documented prefix, and no call logs a secret or a whole id
+// Also: `operators_find_each_prefix_explained`, `no_log_line_holds_what_must_be_exposed_to_be_read`
 #[test]
 fn every_log_line_begins_with_a_known_prefix() {
     let (mut found, mut count) = (Vec::new(), 0);

@@ -8,6 +8,7 @@ mod metrics;
 mod openapi;
 mod purity;
 mod source;
+mod specification;
 
 /// Fails with every finding, one a line.
 fn none(rule: &str, findings: Vec<String>) {

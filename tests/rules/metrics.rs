@@ -28,6 +28,7 @@ fn rows(title: &str, on: On) -> String {
     out
 }
 
+// SPEC 9 metrics: [docs/metrics.md](docs/metrics.md) is made of the table in the code
 #[test]
 fn the_page_of_metrics_is_made_of_the_table() {
     let page = read(PAGE);
@@ -128,6 +129,9 @@ fn used() -> BTreeSet<String> {
     words.filter(|word| word.starts_with("hydraneckwebrtc_") || word.starts_with("process_")).collect()
 }
 
+// SPEC 9 metrics: Dashboard and alerts use metrics that exist, and every metric but those listed
+// with a reason; Prometheus understands each expression
+// Also: `prometheus_understands_every_expression`, `the_dashboard_can_be_provisioned`
 #[test]
 fn dashboard_and_alerts_use_metrics_that_exist_and_every_metric_or_say_why_not() {
     let (used, mut found) = (used(), Vec::new());
@@ -188,6 +192,12 @@ fn at_root(path: &str) -> String {
     format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
+// SPEC 9 metrics: Each alert fires in its case and is silent in another; with the real program and
+// a real Prometheus none holds while all is well, and those hold whose state is made: fleet full,
+// crashes, worker killed, outbox stuck, dead letters, no WireGuard, controller away, disk full,
+// descriptors nearly out, streamer gone
+// Also: `alerts_are_silent_while_all_is_well_and_hold_when_it_is_not`,
+// `a_worker_in_trouble_of_every_kind_has_an_alert_for_each`
 #[test]
 fn each_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() {
     let tests = parsed(ALERTS_TEST);

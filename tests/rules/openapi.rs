@@ -44,6 +44,9 @@ fn has_reply(operation: &Value, status: &str) -> bool {
     operation["responses"].get(status).is_some()
 }
 
+// SPEC 3: `etc/openapi.yaml` and the routes are the same, tokens and refusals included
+// Also: `who_may_call_and_how_they_are_refused_is_documented`, `references_lead_somewhere`,
+// `the_documented_reasons_are_the_reasons`
 #[test]
 fn every_route_is_documented_and_nothing_else() {
     let documented: Vec<String> = documented().into_keys().collect();

@@ -113,6 +113,8 @@ fn simulate(weather: Weather) -> Sum {
     sum
 }
 
+// SPEC 4: Thieves, copies and recordings change nothing in any weather
+// Also: `after_partitions_and_controller_restarts_all_is_whole_within_two_beats`
 #[test]
 fn in_calm_weather_nobody_is_ever_over_capacity_or_asked_twice() {
     let sum = simulate(Weather::Calm);
@@ -121,12 +123,21 @@ fn in_calm_weather_nobody_is_ever_over_capacity_or_asked_twice() {
     assert!(sum.stolen > 0 && sum.copied > 0 || only_seed().is_some(), "no impostor came: {sum:?}");
 }
 
+// SPEC 4: Never over capacity, never two sessions of one body, no leaked slot, whatever is lost,
+// late, replayed or dies (seeded simulations)
+// Also: `in_calm_weather_nobody_is_ever_over_capacity_or_asked_twice`,
+// `the_same_seed_gives_the_same_trace`
 #[test]
 fn lost_late_and_replayed_messages_and_deaths_never_make_two_sessions_of_one_body() {
     let sum = simulate(Weather::Lossy);
     assert!(sum.created > 0 && sum.stale > 0, "the simulation did nothing: {sum:?}");
 }
 
+// SPEC 4: Whole again within two heartbeats after a restart; unknown ids are 503, not 404, until
+// then
+// Also: `a_restarted_controller_settles_for_two_beats`,
+// `an_unknown_session_is_not_known_yet_right_after_a_start_and_unknown_later`,
+// `a_late_beat_to_a_restarted_controller_costs_no_living_session`
 #[test]
 fn after_partitions_and_controller_restarts_all_is_whole_within_two_beats() {
     let sum = simulate(Weather::Storm);

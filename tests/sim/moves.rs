@@ -5,6 +5,8 @@
 //! a leader had given one of their workers up, or the store was away when one began; a session that is somewhere is never answered with
 //! 404; and once all is healed no slot is taken by nobody, no copy waits, and each session has one record.
 
+mod runs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
@@ -24,15 +26,9 @@ use hydraneckwebrtc::core::time::Moment;
 
 use crate::beats::{plain_beat, plain_brief};
 use crate::knew::Knew;
+use crate::only_seed;
 use crate::rng::Rng;
-use crate::{only_seed, seeds};
 
-/// Schedules of each run; `HYDRANECK_SIM_SEEDS` says how many instead.
-const SEEDS: u64 = 150;
-/// Schedules that once showed a fault: a new leader moved a session under a number that was used; a session whose create was given up moved, and
-/// its end was taken for one of a copy that never came to be.
-const NAMED: &[u64] = &[SAME_COPY, 1_025];
-const SAME_COPY: u64 = 752;
 const CONTROLLERS: usize = 2;
 const WORKERS: usize = 3;
 const BODIES: u64 = 4;
@@ -950,49 +946,4 @@ fn run(seed: u64) -> World {
         resume_unwind(panic);
     }
     world
-}
-
-#[test]
-fn a_session_that_moves_is_there_once_and_always_known_and_recorded_once() {
-    let only = only_seed();
-    let many = std::env::var("HYDRANECK_SIM_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS);
-    let mut sum = Sum::default();
-    let named = if only.is_none() { NAMED } else { &[] };
-    for seed in seeds(many).chain(named.iter().copied()) {
-        let world = run(seed);
-        let more = &world.sum;
-        sum.created += more.created;
-        sum.moved += more.moved;
-        sum.died += more.died;
-        sum.lost += more.lost;
-        sum.given_up += more.given_up;
-        sum.refused += more.refused;
-        sum.strays += more.strays;
-        sum.adopted += more.adopted;
-        sum.withheld += more.withheld;
-        sum.unlisted += more.unlisted;
-        if only.is_some() {
-            println!("{}", world.trace.join("\n"));
-        }
-    }
-    println!("moves: {sum:?}");
-    let common = sum.created > 0 && sum.moved > 0 && sum.died > 0 && sum.lost > 0 && sum.refused > 0;
-    let rare = sum.strays > 0 && sum.adopted > 0 && sum.withheld > 0 && sum.unlisted > 0;
-    assert!(common && rare || only.is_some(), "the simulation missed what it is for: {sum:?}");
-}
-
-#[test]
-fn without_the_table_of_bodies_a_new_leader_moves_what_has_moved() {
-    let plays = |reads_table| {
-        let mut world = World { reads_table, ..World::new(SAME_COPY) };
-        catch_unwind(AssertUnwindSafe(|| world.play())).is_ok()
-    };
-    assert!(plays(true) && !plays(false), "seed {SAME_COPY} is of no use any more: take another one");
-}
-
-#[test]
-fn the_same_seed_of_moves_gives_the_same_trace() {
-    for seed in 0..3 {
-        assert_eq!(run(seed).trace, run(seed).trace, "seed {seed}");
-    }
 }

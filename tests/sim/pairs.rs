@@ -574,6 +574,11 @@ fn run(seed: u64) -> World {
     world
 }
 
+// SPEC 4: Through partitions, restarts, stopped and jumping clocks, slow answers of etcd and late
+// creates no worker does anything for a lower lease number than before, and no body gets two
+// sessions but where a leader has given the first one's worker up as down, or etcd was away when
+// the first began (seeded simulation)
+// Also: `the_same_seed_of_two_controllers_gives_the_same_trace`
 #[test]
 fn of_two_controllers_no_deposed_one_launches_and_no_body_has_two_sessions() {
     let only = only_seed();

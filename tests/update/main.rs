@@ -10,6 +10,12 @@ use std::path::Path;
 use host::{Host, OLD, can_be_played, said, script};
 use serde_json::json;
 
+// SPEC 1: `check-update` looks whether there is a newer version, and believes it only if it is
+// signed for this version and channel. `update` puts it in place, keeps the old one as `.backup`,
+// restarts what runs it and watches it
+// Also: `only_what_is_signed_for_this_version_and_channel_is_used`,
+// `a_signature_is_for_one_version_of_one_channel`,
+// `a_version_is_sound_after_a_while_and_not_before`
 #[test]
 fn a_newer_version_is_put_in_place_and_the_old_one_kept() {
     if !can_be_played() {
@@ -62,6 +68,11 @@ fn comes_back(host: &Host, version: &str, mood: &str, words: &str) {
     assert!(status == 1 && text.contains(&format!("`update --to {version}`")), "{mood}: {text}");
 }
 
+// SPEC 1: A version that does not start, is not sound, or is another than it says is rolled back
+// once and remembered; one that refuses before disturbs nobody. An update never goes back
+// Also: `a_version_that_starts_and_is_not_sound_is_rolled_back_once`,
+// `a_version_that_says_no_before_it_runs_disturbs_nobody`,
+// `a_version_that_failed_is_not_tried_again_by_itself`, `an_update_never_goes_back`
 #[test]
 fn a_version_that_does_not_start_is_rolled_back_once() {
     if !can_be_played() {
@@ -198,6 +209,11 @@ fn an_update_that_was_killed_is_ended_by_the_old_program() {
     assert_eq!(host.version(), "0.2.1");
 }
 
+// SPEC 1: An automatic update waits for sessions, members of rooms and a worker that does not
+// answer, at most `update.max_wait`, and does as `update.auto` says. `update` refuses in words:
+// installed by dpkg, not root, not writable, no key
+// Also: `members_of_rooms_count_and_what_is_no_worker_is_told_apart`,
+// `what_may_not_be_replaced_is_refused_in_words`, `the_units_of_updates_verify_clean`
 #[test]
 fn an_automatic_update_waits_for_sessions_and_does_as_it_is_set() {
     if !can_be_played() {
@@ -256,6 +272,9 @@ fn an_automatic_update_waits_for_sessions_and_does_as_it_is_set() {
     assert_eq!(host.version(), "0.2.0");
 }
 
+// SPEC 1: The roles look for newer versions and show them; a worker that falls idle rings for a
+// version that waits
+// Also: `a_worker_rings_for_a_version_that_waits_and_only_where_it_may_come`
 #[test]
 fn a_role_shows_a_newer_version() {
     if !can_be_played() {

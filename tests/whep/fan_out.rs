@@ -13,6 +13,9 @@ fn watching(studio: &Studio, count: usize) -> Vec<Client> {
     (0..count).map(|_| studio.viewer().0).collect()
 }
 
+// SPEC 8 whep: One stream to any number of viewers, without a gap, with small numbers; who goes is
+// counted and forgotten
+// Also: `viewers_that_go_are_counted_and_forgotten`, `a_viewers_numbers_begin_small_and_keep_gaps`
 #[test]
 fn viewers_see_pictures_and_hear_sound_without_a_gap() {
     let studio = Studio::open(2);
@@ -28,6 +31,11 @@ fn viewers_see_pictures_and_hear_sound_without_a_gap() {
     assert_eq!(studio.audience.came.load(Ordering::SeqCst), 4);
 }
 
+// SPEC 8 whep: Who joins sees a picture at once, also in the middle of a group of ten seconds, and
+// catches up; who lost one for good gets the group again
+// Also: `a_viewer_that_lost_a_picture_for_good_gets_the_group_again`,
+// `a_joiner_has_the_first_picture_at_once_and_ten_seconds_within_one`,
+// `replayed_timestamps_grow_and_end_at_the_newest_frame`
 #[test]
 fn a_viewer_that_joins_a_group_of_ten_seconds_sees_a_picture_at_once() {
     let studio = Studio::open(1);
@@ -56,6 +64,10 @@ fn a_viewer_that_joins_a_group_of_ten_seconds_sees_a_picture_at_once() {
     assert_eq!(both[1].seen.gaps, 0, "{:?}", both[1].seen);
 }
 
+// SPEC 8 whep: The process may be restarted: same SSRC, numbers and time go on, a picture begins
+// with a key frame
+// Also: `a_restart_goes_on_with_the_next_number_and_the_time_that_passed`,
+// `a_restart_has_no_gap_though_its_first_packets_are_held_back`
 #[test]
 fn viewers_see_pictures_again_after_the_process_was_restarted() {
     let studio = Studio::open(2);
@@ -95,6 +107,8 @@ fn sound(publisher: &mut Client, number: u64) {
     publisher.write(publisher.audio, 500 + number, number as u32 * 960, false, vec![0xFC; 40]);
 }
 
+// SPEC 8 whep: When a source stops its picture, the last one stands: viewers who ask are not shown
+// the same group again
 #[test]
 fn the_last_picture_stands_when_its_source_stops() {
     let studio = Studio::open(1);
@@ -125,6 +139,9 @@ fn the_last_picture_stands_when_its_source_stops() {
     assert!(clients[0].seen.audio > 300, "it hears the sound: {:?}", clients[0].seen);
 }
 
+// SPEC 8 whep: Sound and picture are taken over one by one: who publishes sound alone leaves the
+// picture to the process
+// Also: `a_publisher_of_sound_alone_leaves_the_picture_to_the_process`
 #[test]
 fn who_publishes_sound_alone_leaves_the_picture_to_the_process() {
     let studio = Studio::open(1);
@@ -160,6 +177,9 @@ fn viewers_that_go_are_counted_and_forgotten() {
     assert_eq!(viewers, 1);
 }
 
+// SPEC 8 whep: A publisher takes over from the process and gives back; one at a time; it is asked
+// for key frames
+// Also: `a_publisher_goes_before_the_process_while_it_is_there`
 #[test]
 fn a_publisher_takes_over_from_the_process_and_gives_back() {
     let studio = Studio::open(2);

@@ -74,6 +74,12 @@ fn seen(viewer: &Client) -> Option<usize> {
     lately.max_by_key(|(number, ..)| *number).map(|(.., first)| usize::from(first[5]))
 }
 
+// SPEC 8 whep: Layers (simulcast) of a publisher: a viewer gets one of them and goes over to
+// another with a key frame, in one stream without a gap in numbers, time and picture ids; key
+// frames are asked for per layer
+// Also: `layers_have_numbers_of_their_own_and_one_time`,
+// `numbers_go_on_after_a_move_and_keep_their_distances`, `a browser publishes in layers and its
+// viewer follows the highest that is sent`
 #[test]
 fn a_viewer_behind_a_narrow_link_gets_a_lower_layer_and_the_higher_one_again() {
     let studio = Studio::with(VideoCodec::Vp8, quick);

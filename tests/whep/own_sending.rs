@@ -25,6 +25,12 @@ fn measured(studio: &mut hydraneckwebrtc::config::settings::Settings) {
     studio.webrtc.estimator.enabled = true;
 }
 
+// SPEC 8 whep: We encrypt and send viewers' media ourselves, with AES-GCM of 256 or 128 bits;
+// measured viewers and those that agree on another profile are left to the WebRTC library. It is
+// decided once and seen in the viewer's view and in health
+// Also: `a_viewer_that_is_measured_is_left_to_str0m`,
+// `whatever_profile_a_viewer_agrees_on_it_sees_and_hears`, `who_sends_is_decided_once`,
+// `who_sends_is_read_as_it_was_published`
 #[test]
 fn viewers_are_sent_to_by_ourselves_and_nothing_of_str0ms_media_leaves() {
     let studio = Studio::open(1);
@@ -55,6 +61,11 @@ fn a_viewer_that_is_measured_is_left_to_str0m() {
     assert_eq!((counted.viewers_own, counted.viewers_measured, counted.withheld), (0, 1, 0), "{counted:?}");
 }
 
+// SPEC 8 whep: What a viewer lost is sent again out of one cache per stream, bound in bytes,
+// packets and age; no more than it is sent, and no number twice on one way there and back
+// Also: `a_cache_is_bound_in_bytes_packets_and_age`,
+// `whoever_asks_all_the_time_gets_no_more_than_the_stream_again`,
+// `a_number_is_not_sent_again_on_one_way_there_and_back`, `each_number_is_found_as_it_was_sent`
 #[test]
 fn what_a_viewer_lost_is_sent_again_out_of_the_streams_one_cache() {
     let studio = Studio::open(1);
@@ -94,6 +105,8 @@ fn after_ten_bad_seconds(studio: &Studio) -> (u64, u64) {
     (gaps, of)
 }
 
+// SPEC 8 whep: Thirty percent lost for ten seconds heal as well as where the WebRTC library sends:
+// on the good link nothing is missing, nobody else misses anything
 #[test]
 fn thirty_percent_lost_for_ten_seconds_heal_as_well_as_with_str0m() {
     let healed = |studio: Studio| {
@@ -146,6 +159,12 @@ fn reports(clients: &[Client], of_video: bool) -> usize {
     clients[0].seen.reports.iter().filter(|report| report.is_video == of_video).count()
 }
 
+// SPEC 8 whep: No sender report of a track leaves before its first packet, whoever sends; then
+// sound and picture are on one clock
+// Also: `reports_tie_sound_and_pictures_to_one_clock`,
+// `sound_and_picture_stay_together_for_an_hour_of_timestamps`,
+// `str0ms_media_leaves_only_where_it_sends_and_reports_only_when_there_is_a_time`,
+// `an_ice_restart_before_the_first_packet_keeps_the_sources`
 #[test]
 fn no_report_is_sent_of_a_track_before_its_first_packet() {
     let ours = |settings: &mut hydraneckwebrtc::config::settings::Settings| settings.webrtc.threads = 1;

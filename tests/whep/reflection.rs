@@ -40,6 +40,11 @@ fn attack(keys: &Keys, victim: &mut Victim, clients: &mut [Client]) {
     });
 }
 
+// SPEC consent: A nomination from a new address takes nothing from the old one until the new one
+// has proved itself; a changed address does so by itself
+// Also: `a_viewer_whose_address_changes_has_pictures_again`,
+// `sound_comes_back_after_an_ice_restart_from_another_address`,
+// `what_is_held_is_the_latest_of_its_address`
 #[test]
 fn a_victim_gets_no_picture_and_the_viewer_keeps_its_own() {
     for lite in [true, false] {
@@ -108,6 +113,7 @@ fn a_publisher_that_makes_us_begin_dtls_connects_and_turns_little_on_others() {
     }
 }
 
+// SPEC consent: A check from an address that proves itself only then is answered once
 #[test]
 fn a_check_is_answered_once_though_its_address_proves_itself_only_then() {
     for lite in [true, false] {

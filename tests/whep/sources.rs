@@ -35,6 +35,10 @@ impl Camera {
     }
 }
 
+// SPEC media: Packets that name no section, of sources in no offer, go by their payload type (RFC
+// 9143, 9.2); another source of a picture is asked for a key frame at once
+// Also: `a_packet_without_a_name_goes_by_its_payload_type`,
+// `a_packet_with_a_name_is_known_by_that`, `what_is_no_packet_has_no_route`
 #[test]
 fn a_publisher_without_names_is_seen_and_a_new_source_of_it_is_asked_for_a_picture_at_once() {
     let studio = Studio::with(VideoCodec::Vp8, |_| ());

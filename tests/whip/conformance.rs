@@ -6,6 +6,13 @@ use crate::client::{Wants, until};
 use crate::lab::eventually;
 use crate::stage::{Door, FRAGMENT, PATIENCE, PUBLISH, SDP, Stage, fragment, offer, problem};
 
+// SPEC 8 whep: All of this over HTTP against the binary, directly and through the controller;
+// damaged offers, fragments and requests get their statuses, break nothing and leave memory where
+// it was
+// Also: `options_say_what_is_taken_and_give_nothing_away`, `each_refused_offer_has_its_status`,
+// `to_publish_takes_a_token_and_one_place`, `a_moonlight_session_has_nothing_to_watch`,
+// `patch_trickles_and_restarts`, `delete_ends_a_viewer_and_the_end_of_the_session_all`,
+// `damaged_offers_fragments_and_requests_get_their_statuses_and_nothing_is_kept_of_them`
 #[test]
 fn an_offer_is_answered_201_and_pictures_move() {
     for door in [Door::Worker, Door::Controller] {
@@ -85,6 +92,9 @@ fn each_refused_offer_has_its_status() {
 const INSIDES: [&str; 8] =
     ["0x", "Pointer", "Position", "Unexpected", "Expected", "ParseError", "Error(", "SdpError"];
 
+// SPEC 8 whep: A refused offer (WHEP, WHIP, microphone) is told nothing of the insides of the
+// parser
+// Also: `a_client_hears_nothing_of_the_parsers_insides`, `what_is_no_offer_is_refused`
 #[test]
 fn a_refused_offer_says_nothing_of_the_parsers_insides() {
     let stage = Stage::with("demo", Door::Worker, |config| {
@@ -126,6 +136,8 @@ fn a_refused_offer_says_nothing_of_the_parsers_insides() {
     assert!(refused > 50, "{refused} refusals");
 }
 
+// SPEC 8 whep: A session has `webrtc.max_viewers` viewers; more get 503 and the time to ask again,
+// publishers do not count
 #[test]
 fn a_session_has_so_many_viewers_and_then_says_when_to_ask_again() {
     let stage = Stage::with("demo", Door::Controller, |config| config["webrtc"]["max_viewers"] = 2.into());

@@ -69,6 +69,8 @@ fn rows(film: &str) -> Vec<Row> {
     rows
 }
 
+// SPEC 8 whep: Media processes from a file and from a generator, with and without sound, H264 and
+// VP8, are seen
 #[test]
 fn processes_from_file_and_generator_with_and_without_sound_in_either_codec_are_seen() {
     let mut lab = Lab::new();

@@ -51,6 +51,8 @@ fn publish(ffmpeg: &PathBuf, stage: &Stage, profile: &str) -> Publisher {
     Publisher(child.expect("FFmpeg"))
 }
 
+// SPEC media: FFmpeg's own WHIP publishes, directly and into a process; its answers to our checks,
+// without an address, prove where it is
 #[test]
 fn ffmpegs_own_whip_is_seen_directly_and_through_a_process() {
     let Some(ffmpeg) = ffmpeg() else { return };

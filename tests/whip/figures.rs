@@ -19,6 +19,10 @@ fn stream(stage: &Stage) -> Value {
     session["stream"].clone()
 }
 
+// SPEC 9: Sessions and health show each stream: codecs, who feeds it, viewers, bitrate, key frame's
+// age, layers with their viewers; one session each viewer with layer and estimate
+// Also: `operators_see_that_somebody_publishes`,
+// `operators_see_what_each_layer_sends_and_who_sees_it`
 #[test]
 fn operators_see_codecs_viewers_bitrate_and_key_frames() {
     let stage = Stage::with("demo", Door::Worker, |config| {

@@ -78,6 +78,16 @@ fn assert_seen(told: &Value, kinds: &[&str], codecs: &[&str]) {
     assert_eq!(told["codecs"], json!(codecs), "{told}");
 }
 
+// SPEC media: Twelve clients publish and watch, with H264 and VP8, sound or picture first, into
+// sessions with and without sound, as far as each can (`tests/clients/run`, which writes the table
+// of docs/clients.md)
+// Also:
+// `a_publisher_that_is_no_browser_is_seen_with_and_without_sound_directly_and_through_a_process`,
+// `ffmpegs_own_whip_is_seen_directly_and_through_a_process`
+// SPEC 8 whep: Clients that are no browsers (aiortc) publish and watch, with and without sound, VP8
+// and H264, directly and through a process
+// Also:
+// `a_publisher_that_is_no_browser_is_seen_with_and_without_sound_directly_and_through_a_process`
 #[test]
 fn a_viewer_that_is_no_browser_sees_and_hears_with_and_without_sound() {
     let Some(python) = python() else { return };
@@ -147,6 +157,10 @@ fn a_publisher_that_is_no_browser_is_seen_with_and_without_sound_directly_and_th
     }
 }
 
+// SPEC media: A client whose certificate cannot be checked (RSA) is told in the log and the
+// session's `warnings` to use ECDSA P-256; a peer that ends before it was connected has its reason
+// in the log
+// Also: `what_ends_a_handshake_is_told`
 #[test]
 fn a_client_with_an_rsa_certificate_is_told_what_to_use() {
     let Some(python) = python() else { return };

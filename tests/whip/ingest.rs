@@ -50,6 +50,12 @@ fn udp_addresses(pid: i32) -> Vec<String> {
         .collect()
 }
 
+// SPEC 8 whep: `engines.NAME.ingest`: what is published goes into the process and viewers see what
+// it makes, over its restart and the next publisher; or to viewers and into a file; it runs while
+// somebody publishes, listens on loopback only and leaves nothing
+// Also: `what_is_published_goes_to_viewers_and_into_a_file_of_the_process`, `what a browser
+// publishes goes through the process, and viewers see its picture and hear its sound`,
+// `what_is_published_goes_to_viewers_unless_told_otherwise`
 #[test]
 fn what_is_published_goes_through_the_process_to_viewers_over_its_restart_and_the_next_publisher() {
     let engines = json!({"through": {

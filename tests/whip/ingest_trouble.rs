@@ -30,6 +30,12 @@ fn watch(what: &str, both: &mut [Client; 2], film: &mut Film, frames: u64) {
     });
 }
 
+// SPEC 8 whep: A process that takes what is published hangs when it is fed and has no new frame; a
+// publisher may pause for as long as it likes. One whose ports somebody took meanwhile starts with
+// others, which is no crash; VP8 and H264 go in
+// Also: `only_a_process_that_was_fed_while_it_stood_still_has_no_excuse`,
+// `a_process_whose_ports_somebody_took_is_started_with_others_and_that_is_no_crash`,
+// `a_publisher_of_h264_goes_through_the_process_to_viewers`
 #[test]
 fn a_process_that_hangs_while_it_is_fed_is_restarted_and_one_whose_publisher_pauses_is_not() {
     let engines = json!({"through": {
@@ -110,6 +116,19 @@ fn a_publisher_of_h264_goes_through_the_process_to_viewers() {
     assert_eq!(restarts(&stage), 0, "{}", stage.worker.log_text());
 }
 
+// SPEC 8 whep: Parameter sets of H264 that came once, or stand in the process's description or a
+// publisher's offer only, are put before each key frame that lacks them, and numbers go on; for
+// viewers and for an ingest process alike
+// Also: `each_key_frame_without_sets_gets_those_of_the_description`,
+// `what_was_overtaken_keeps_the_number_that_was_left_for_it`,
+// `parameter_sets_that_only_the_description_has_are_put_before_each_key_frame`,
+// `parameter_sets_of_a_publishers_offer_are_put_before_each_key_frame`,
+// `parameter_sets_of_the_description_will_do`,
+// `a_key_frame_without_parameter_sets_gets_them_and_numbers_go_on`,
+// `a_key_frame_without_sets_lacks_them_once`,
+// `what_has_its_sets_is_left_alone_and_sets_that_came_once_are_sent_again`,
+// `a_flood_of_sets_is_not_kept`, `units_are_found_alone_together_and_in_parts`,
+// `parameter_sets_have_numbers`
 #[test]
 fn a_process_decodes_what_only_the_offer_describes() {
     let more = ["-profile:v", "baseline", "-g", "15", "-flags", "+global_header"];

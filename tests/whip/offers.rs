@@ -103,6 +103,14 @@ fn look(row: &Row, reply: &Reply, answer: Option<&str>) -> Vec<String> {
     wrong
 }
 
+// SPEC media: Offers and fragments have one reader, one size limit and one status for each refusal,
+// for every role. What the RFCs allow is taken: the session's lines, directions, rejected and
+// foreign sections, protocols, payload types, sources, header extensions, names; judged by an
+// independent reader of the answer
+// Also: `an_offer_that_is_written_in_another_way_connects`,
+// `a_description_is_its_lines_by_section`, `what_is_no_line_names_its_number`,
+// `a_refusal_has_one_status_for_every_role`
+// SPEC media: A refused section names a codec that both have, as werift wants it
 #[test]
 fn every_offer_of_the_table_gets_its_status_and_an_answer_section_by_section() {
     assert!(TABLE.len() >= 130, "{} rows", TABLE.len());

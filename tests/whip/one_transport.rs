@@ -102,6 +102,15 @@ fn roles(stage: &Stage) -> Vec<(&'static str, String, Post<'_>)> {
     ]
 }
 
+// SPEC edge: Offers whose media cannot share one transport are refused by every role with what to
+// change: payload types, mids, SSRCs, header extensions, rids, layers, ICE parameters; browsers'
+// own pass
+// Also: `whatever_would_mean_two_things_in_one_transport_is_refused`,
+// `sections_that_share_payload_types_with_one_meaning_pass`,
+// `a_codec_that_repairs_another_elsewhere_is_refused`,
+// `ice_parameters_that_fit_into_no_check_are_refused`,
+// `a_number_of_an_extension_has_its_first_meaning`,
+// `every_input_of_the_corpus_is_taken_without_a_finding`
 #[test]
 fn media_that_cannot_share_one_transport_are_refused_by_every_role() {
     let stage = Stage::new(Door::Worker);
@@ -126,6 +135,11 @@ fn media_that_cannot_share_one_transport_are_refused_by_every_role() {
     assert_eq!(health["extra"]["panics_contained"], 0, "{health}\n{}", stage.worker.log_text());
 }
 
+// SPEC edge: What is not answered with media is refused in its place and never reaches str0m, nor
+// does data without a data channel
+// Also: `what_is_set_aside_may_repeat_all_but_its_name`,
+// `data_that_nobody_agreed_on_is_neither_read_nor_logged`,
+// `data_is_found_in_whichever_record_it_stands`
 #[test]
 fn data_is_refused_in_its_place_and_media_are_answered() {
     let stage = Stage::new(Door::Worker);

@@ -42,6 +42,15 @@ fn told(stage: &Stage) -> Value {
     stage.call("GET", "_neck/status", &[], "").json()["source"].clone()
 }
 
+// SPEC 8 whep: `ready` of a process's session comes when a picture can be begun: parameter sets and
+// a key frame were seen. Another codec than was said fails the create, and so does a picture
+// without a key frame within `sessions.ready_timeout`, with words that say what to set
+// Also: `a_picture_can_be_begun_with_its_parameter_sets_and_a_key_frame`,
+// `another_codec_is_seen_in_the_packets`, `no_codec_is_taken_for_another`,
+// `a_description_names_another_codec`, `codecs_and_parameter_sets_are_read`,
+// `a_process_is_ready_once_and_what_is_in_the_way_is_told_when_it_changes`,
+// `what_is_lacking_has_words_until_it_is_there`,
+// `what_was_found_of_the_process_before_says_nothing_of_the_next`
 #[test]
 fn a_source_that_can_never_be_shown_fails_the_create_and_says_why() {
     let mut lab = Lab::new();
@@ -106,6 +115,13 @@ fn a_source_that_can_never_be_shown_fails_the_create_and_says_why() {
     }
 }
 
+// SPEC 8 whep: B frames, no key frame for long and missing parameter sets, of a process or a
+// publisher, are told in `warnings`, in the log and on the page, as long as they last
+// Also: `a_group_without_end_is_told_to_whom_it_concerns`,
+// `what_a_publisher_sends_is_told_as_long_as_it_sends_it`, `b_frames_are_told`,
+// `key_frames_that_do_not_come_are_told_and_forgotten_when_they_do`, `a_slice_says_what_it_is`,
+// `a_publishers_b_frames_matter_only_where_viewers_see_them`, `a picture whose parameter sets only
+// its description has is seen, and its B frames are told`
 #[test]
 fn b_frames_are_told_with_what_to_set() {
     let stage = Stage::of("jerky", json!({"jerky": of_h264(&["-bf", "2", "-g", "30"])}), Door::Controller);

@@ -11,6 +11,8 @@ use crate::client::{Client, until};
 use crate::lab::eventually;
 use crate::stage::{Door, PATIENCE, Stage};
 
+// SPEC 8 whep: FFmpeg killed under twenty viewers: all have moving pictures again without
+// renegotiation
 #[test]
 fn twenty_viewers_see_moving_pictures_again_after_the_process_was_killed() {
     let command = [

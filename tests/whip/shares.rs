@@ -143,6 +143,12 @@ fn unfinished_offers_stop_nobody_else(through_controller: bool) {
     }
 }
 
+// SPEC shares: Unfinished offers (WHEP, microphone) of one session or address stop nobody else's
+// WHEP, WHIP or microphone, directly and through the controller; the refusal names its limit
+// Also: `through_a_controller_they_do_not_either`,
+// `microphone_offers_of_one_session_stop_nobody_elses_media`,
+// `a_session_and_an_address_have_a_part_of_what_may_be_unfinished`,
+// `whoever_comes_new_gets_a_place_when_others_took_all_they_could`
 #[test]
 fn unfinished_offers_of_one_session_stop_nobody_elses_media() {
     unfinished_offers_stop_nobody_else(false);
@@ -166,6 +172,11 @@ fn microphone_offers_of_one_session_stop_nobody_elses_media() {
 }
 
 /// A person who reloads the page again and again takes the place of his own past.
+// SPEC shares: Whoever reloads takes the place of his own past; a connected peer makes room; a
+// worker full of viewers takes a microphone of another session
+// Also: `what_waited_in_vain_gives_way_to_its_own_kind`,
+// `an_address_leaves_an_eighth_of_a_sessions_viewers_to_others`,
+// `a_worker_full_of_two_sessions_viewers_takes_a_microphone_of_a_third`
 #[test]
 fn who_reloads_finds_a_place_again() {
     let fleet = Fleet::new(false, 1, |_| ());
@@ -181,6 +192,7 @@ fn who_reloads_finds_a_place_again() {
 }
 
 /// Forty people of one room, behind one address: each watches, speaks in turn, follows the events.
+// SPEC shares: Forty people behind one address find their places
 #[test]
 fn a_room_of_forty_people_behind_one_address_finds_its_places() {
     let fleet = Fleet::new(true, 1, |_| ());
@@ -242,6 +254,10 @@ fn slow_rating(fleet: &Fleet, from: &str, session: usize) -> TcpStream {
     )
 }
 
+// SPEC shares: Slow requests of one session through the controller leave health, other sessions and
+// operators' calls answered promptly
+// Also: `one_link_leaves_half_to_others`, `one_client_behind_a_controller_has_its_own_share`,
+// `full_of_two_links_there_is_room_for_a_third`
 #[test]
 fn slow_ratings_through_the_controller_leave_the_worker_to_others() {
     // So few that the attack would take all of them.
@@ -282,6 +298,10 @@ fn slow_ratings_through_the_controller_leave_the_worker_to_others() {
     println!("{refused} of 300 slow ratings were refused");
 }
 
+// SPEC shares: An operator gets through a flood, from loopback too
+// Also: `an_operator_gets_through_a_flood_of_his_own_address`,
+// `a_flood_on_trial_pushes_its_own_out_first`,
+// `a_stranger_on_trial_is_told_the_limit_that_was_met`, `loopback_gets_through_a_flood`
 #[test]
 fn an_operator_gets_through_a_flood_over_loopback() {
     let fleet = Fleet::new(false, 1, |config| {
@@ -304,6 +324,10 @@ fn an_operator_gets_through_a_flood_over_loopback() {
 }
 
 /// Who says what a controller says, but cannot prove it, is believed nothing.
+// SPEC shares: A forged proof buys nothing and reaches nobody
+// Also: `a_forged_proof_leaves_the_connection_to_its_own_address`,
+// `nobodys_forwarding_proof_is_passed_on`,
+// `nothing_unclean_reaches_a_session_through_the_worker_or_through_the_controller`
 #[test]
 fn a_forged_proof_buys_nothing() {
     let fleet = Fleet::new(true, 1, |_| ());

@@ -74,6 +74,16 @@ fn watch(what: &str, all: &mut [Client], film: &mut Film, frames: u64) {
     });
 }
 
+// SPEC 8 whep: A publisher that was silent, or did not connect since its offer, for three seconds
+// gives its place to the next with the same token, in whose favour nothing that it still sends or
+// asks is heard; of several one wins; anybody else gets 409 with the time to ask again. A `DELETE`
+// frees the place at once, an offer that is refused takes none
+// Also: `who_is_there_keeps_its_place_though_it_sends_nothing_and_though_others_ask_for_it`,
+// `of_two_that_come_at_once_for_a_place_that_is_due_one_gets_it`,
+// `a_publisher_that_says_good_bye_comes_back_at_once`,
+// `a_process_gets_the_pictures_of_who_takes_over_though_it_was_restarted_meanwhile`,
+// `the_same_token_takes_over_after_three_silent_seconds_and_another_waits_for_the_end`,
+// `each_publisher_has_its_number_and_its_coming_and_going_wakes_the_owner`
 #[test]
 fn who_comes_back_with_its_token_takes_the_place_that_it_left_and_viewers_go_on() {
     let stage = Stage::new(Door::Controller);
@@ -214,6 +224,9 @@ fn a_process_gets_the_pictures_of_who_takes_over_though_it_was_restarted_meanwhi
     assert_eq!(session["restarts"], 1, "{session}");
 }
 
+// SPEC 8 whep: Whoever takes a place over, a publisher or a microphone, needs no second one: not on
+// a worker with `webrtc.max_peers` peers either
+// Also: `whoever_takes_a_place_over_needs_no_other_one`
 #[test]
 fn who_comes_back_needs_no_place_beside_the_one_that_it_left() {
     let stage = Stage::with("demo", Door::Worker, |config| config["webrtc"]["max_peers"] = json!(2));

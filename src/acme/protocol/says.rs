@@ -297,6 +297,8 @@ pub fn renewal_info(body: &[u8]) -> Option<RenewalInfo> {
 mod tests {
     use super::*;
 
+    // SPEC 2: Only `https://` URLs are called, and a token that could lead elsewhere is none
+    // Also: `a_token_that_could_lead_elsewhere_is_none`
     #[test]
     fn only_https_urls_are_called() {
         for good in ["https://ca.example/dir", "https://[::1]:14000/dir?a=b"] {

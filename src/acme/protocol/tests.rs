@@ -242,6 +242,9 @@ fn a_process_that_starts_again_and_again_asks_no_more_than_one_that_runs() {
     assert!(looping <= steady + 1 && looping >= 3, "{looping} {steady}");
 }
 
+// SPEC 2: A certificate is served to its last second while the authority is away, and somebody is
+// told in time
+// Also: `health_is_told_what_is_wrong_and_when_it_is_tried_again`
 #[test]
 fn an_authority_that_stays_away_costs_nothing_until_the_last_second() {
     for life in LIVES {

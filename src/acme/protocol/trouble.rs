@@ -210,6 +210,10 @@ mod tests {
         }
     }
 
+    // SPEC 2: Every documented problem of an authority has words with what to do; an authority that
+    // is away or not believed is told in health, and the process goes on
+    // Also: `an_authority_that_is_away_or_not_believed_is_told`,
+    // `whatever_an_authority_says_is_told_and_the_next_try_succeeds`
     #[test]
     fn every_documented_problem_has_words_with_what_to_do() {
         let documented = [

@@ -95,6 +95,13 @@ fn rounds() -> u64 {
     std::env::var("NECK_MUTATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(800)
 }
 
+// SPEC 2: No mistake beside a secret prints a part of it: an unknown key is shown when it is a near
+// miss, or where no secret is near; variables, secret files and PEM files alike
+// Also: `the_examples_of_flow_mappings_print_nothing`,
+// `a_secret_in_a_variable_is_not_printed_either`, `what_stands_in_a_secrets_file_is_not_printed`,
+// `a_name_is_shown_when_it_is_ours_or_no_secret_is_near`,
+// `what_may_be_a_piece_of_a_secret_is_not_shown`,
+// `no_mistake_beside_a_secret_reaches_an_output_of_the_binary`
 #[test]
 fn no_mistake_beside_a_secret_prints_a_part_of_it() {
     assert_eq!(leaked(&said(&source(SOUND, &[]), Role::Worker)), [""; 0]);

@@ -14,6 +14,8 @@ impl Numbers {
     }
 }
 
+// SPEC 2: No file makes the loader panic or run away
+// Also: `hostile_texts_are_refused_quickly`, `anchors_aliases_and_tags_are_refused`
 #[test]
 fn no_mutation_of_a_sound_file_makes_the_loader_panic() {
     let rounds = std::env::var("NECK_MUTATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(300);

@@ -16,6 +16,11 @@ fn settings(lines: &str) -> Settings {
     loaded(&format!("{SERVER}webrtc:\n{indented}"), Role::Worker)
 }
 
+// SPEC 2: `webrtc.*` and `turn.*`: one UDP port unless something else is set, a list for both kinds
+// of ICE servers, contradictions refused with key and line
+// Also: `a_list_of_ice_servers_stands_for_both_only_when_both_are_empty`,
+// `contradictions_of_the_transport_are_refused_where_they_stand`,
+// `ice_servers_that_nobody_will_get_are_warned_of`, `what_is_printed_of_the_transport_loads_again`
 #[test]
 fn one_udp_port_for_all_is_the_default_while_no_transport_is_set() {
     for (lines, expected) in [

@@ -638,6 +638,17 @@ const OF_OTHERS: &[Row] = &[
     ),
 ];
 
+// SPEC 1: `doctor` finds broken hosts out: each check broken in its ways has the right line, the
+// right advice and its verdict; what others say writes no lines of its own
+// Also: `each_broken_host_is_found_out_by_the_real_thing`,
+// `what_is_expected_of_a_service_that_runs_is_no_trouble`,
+// `a_short_certificate_is_left_alone_until_half_of_its_life`,
+// `handshakes_are_read_as_wg_prints_them`, `what_others_say_cannot_write_lines_of_its_own`,
+// `updates_that_go_their_way_are_told_and_are_no_trouble`,
+// `each_host_that_is_broken_around_us_is_found_out`,
+// `a_controller_whose_certificate_is_over_by_our_clock_is_told_with_the_clock`,
+// `what_this_host_could_not_start_is_told`,
+// `what_could_be_started_or_cannot_be_judged_is_left_alone`
 #[test]
 fn each_broken_host_gets_its_line_its_advice_and_its_verdict() {
     let rows = OF_THE_HOST.iter().chain(OF_OTHERS).chain(OF_UPDATES);

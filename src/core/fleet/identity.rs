@@ -246,6 +246,13 @@ mod tests {
         text.parse().unwrap()
     }
 
+    // SPEC 4: A worker's id belongs to the first key that signs under it, until an operator lets
+    // the controller forget it; over restarts of the controller
+    // Also: `another_key_takes_nothing_over_and_changes_nothing`,
+    // `a_stolen_name_takes_nothing_and_both_sides_tell`,
+    // `a_controller_remembers_keys_until_an_operator_lets_it_forget`,
+    // `an_operator_forgets_a_worker_that_is_not_heard_of`,
+    // `keys_and_call_tokens_outlive_the_process_and_the_challenge_does_not`, `keys_are_bounded`
     #[test]
     fn an_id_belongs_to_the_first_key_until_it_is_forgotten() {
         let mut identities = Identities::new(BTreeMap::new(), "now".into());

@@ -235,6 +235,11 @@ mod tests {
         }
     }
 
+    // SPEC 4: Routing: up, not draining, not full; lowest share, fewest, id; without WireGuard last
+    // for bodies that need it
+    // Also: `a_full_late_or_draining_worker_is_skipped`,
+    // `a_worker_without_wireguard_comes_last_for_bodies_that_need_it`,
+    // `shares_are_compared_exactly_even_for_huge_workers`
     #[test]
     fn the_lowest_share_wins_then_the_fewest_then_the_id() {
         let (a, b) = (id("a"), id("b"));
@@ -305,6 +310,8 @@ mod tests {
         assert!(mixed.contains("1 full, 0 draining, 1 not heard from"), "{mixed}");
     }
 
+    // SPEC 4: Refusals name the real reason; "full" is said of full workers only
+    // Also: `the_refusal_says_what_to_do`
     #[test]
     fn full_is_said_of_full_workers_only_and_the_others_reasons_are_named() {
         let (a, b) = (id("a"), id("b"));

@@ -117,6 +117,8 @@ pub(super) fn create(n: u8, body_n: u8) -> CreateSpec {
     }
 }
 
+// SPEC 4: A burst spreads and never overshoots: 30 of 30, the 31st is 503
+// Also: `thirty_sessions_spread_evenly_and_survive_the_death_of_others`
 #[test]
 fn a_burst_spreads_and_never_overshoots() {
     let mut fleet = settled();
@@ -178,6 +180,8 @@ fn a_late_answer_neither_revives_a_dead_session_nor_leaks_a_slot() {
     assert_eq!((view.active, view.reserved), (0, 0));
 }
 
+// SPEC 3: A body has one session: 409 with its id, or `replace`
+// Also: `a_create_that_may_replace_ends_the_session_that_holds_the_body`
 #[test]
 fn a_body_has_one_session_and_replace_names_the_one_to_end() {
     let mut fleet = settled();
@@ -207,6 +211,9 @@ fn each_worker_has_one_turn_per_create_and_the_last_refusal_frees_everything() {
     assert!(fleet.reserve(at(1), &create(2, 1)).is_ok(), "the body is free");
 }
 
+// SPEC 4: Two sessions on one body after a partition: the newer stays, the other ends as `replaced`
+// Also: `of_two_that_started_together_the_greater_id_stays`,
+// `of_two_sessions_that_took_one_body_behind_the_controllers_back_the_older_is_replaced`
 #[test]
 fn the_newer_of_two_sessions_on_one_body_stays() {
     let mut fleet = settled();
@@ -236,6 +243,8 @@ fn of_two_that_started_together_the_greater_id_stays() {
     assert_eq!(fleet.session(at(0), &id(1)).unwrap().ending_as, Some(EndReason::Replaced));
 }
 
+// SPEC 4: Stale and replayed heartbeats change nothing
+// Also: `a_beat_begun_before_the_create_does_not_lose_the_session`, `a_stamp_survives_its_header`
 #[test]
 fn a_stale_or_replayed_beat_changes_nothing() {
     let mut fleet = settled();
@@ -250,6 +259,9 @@ fn a_stale_or_replayed_beat_changes_nothing() {
     assert_eq!(format!("{fleet:?}"), before);
 }
 
+// SPEC 4: A worker that was down or restarted is reconciled
+// Also: `a_worker_down_for_long_is_forgotten_with_its_sessions`,
+// `the_name_stays_and_the_generation_grows_even_when_the_clock_goes_back`
 #[test]
 fn a_restarted_worker_has_lost_what_it_does_not_list() {
     let mut fleet = settled();
@@ -272,6 +284,9 @@ fn a_restarted_controller_settles_for_two_beats() {
     assert!(fleet.reserve(at(20), &create(2, 2)).is_err(), "a is late by now");
 }
 
+// SPEC 4: A new leader starts nothing before every worker that is not down has heard of it and told
+// its sessions, or two heartbeats have passed; drains are those that all controllers read
+// Also: `drains_that_all_controllers_read_hold_for_workers_that_come_later`
 #[test]
 fn a_new_leader_waits_until_every_worker_has_told_its_number() {
     let told = |worker: &str, seq: u64, lease: u64, sessions: Vec<SessionBrief>| Heartbeat {
@@ -359,6 +374,8 @@ fn a_stopping_worker_gets_nothing_new_but_its_stop_is_no_drain() {
     );
 }
 
+// SPEC 4: A create whose answer was lost is ended when it shows up
+// Also: `a_late_answer_neither_revives_a_dead_session_nor_leaks_a_slot`
 #[test]
 fn an_abandoned_create_is_ended_when_its_session_shows_up() {
     let mut fleet = settled();
@@ -426,6 +443,8 @@ fn dummy_worker() -> Worker {
     fleet.workers.remove(&name("a")).unwrap()
 }
 
+// SPEC 4: A worker is reached at `server.advertise_url`, else where its beats come from
+// Also: `a_trusted_proxy_is_not_the_client`
 #[test]
 fn a_worker_is_reached_where_it_says_or_where_it_came_from() {
     let plain = beat("a", stamp(1, 1), vec![]);
@@ -528,6 +547,9 @@ fn a_beat_that_was_signed_for_another_process_is_asked_again_and_changes_nothing
     assert_eq!(fleet.heartbeat(at(0), &signed, from(AWAY, 1)), BeatOutcome::Stale, "a replay");
 }
 
+// SPEC 4: Workers of an older version are taken without a proof, and health says so, until they
+// have proved themselves
+// Also: `a_worker_of_an_older_version_is_taken_until_it_has_proved_itself`
 #[test]
 fn an_older_worker_is_taken_without_a_proof_until_it_has_proved_itself_once() {
     let mut fleet = settled();
@@ -626,6 +648,14 @@ fn fail_one(fleet: &mut Fleet, now: Moment, n: u8) -> WorkerId {
     placed.worker
 }
 
+// SPEC 4: A worker that fails is left alone for pauses that double, then gets one create at a time
+// until one succeeds; it, the controller's health and the log say why
+// Also: `pauses_double_up_to_the_longest`,
+// `one_failed_create_costs_nothing_and_one_failed_call_a_pause`, `a_burst_is_one_lesson`,
+// `a_new_process_and_a_mended_one_are_not_what_failed`,
+// `what_becomes_of_creates_that_nobody_waits_for_is_learned_from_beats`,
+// `a_reason_is_cut_and_forges_no_line`,
+// `a_broken_worker_costs_no_create_is_named_and_gets_sessions_again_once_mended`
 #[test]
 fn a_failing_worker_is_left_alone_then_gets_one_create_at_a_time_until_one_succeeds() {
     let mut fleet = settled();
@@ -680,6 +710,10 @@ fn a_new_process_and_a_mended_one_are_not_what_failed() {
     }
 }
 
+// SPEC 4: Workers tell what keeps them from starting sessions and which bodies they allow; creates
+// go to those that can take them
+// Also: `a_body_goes_to_workers_that_may_dial_it`,
+// `each_part_of_the_web_server_that_is_missing_or_broken_is_named`
 #[test]
 fn a_hindrance_stops_what_it_hinders() {
     let mut fleet = settled();
@@ -769,6 +803,11 @@ fn what_becomes_of_creates_that_nobody_waits_for_is_learned_from_beats() {
     assert!(fleet.trouble_of(&name("a")).is_some_and(|text| text.contains("2 creates in a row")));
 }
 
+// SPEC 4: A worker that sends heartbeats and cannot be called is `unreachable`; it is called when
+// it joins, when it leaves a create without an answer, and again after each pause
+// Also: `a_worker_that_beats_and_cannot_be_called_is_unreachable_until_a_call_is_answered`,
+// `a_worker_that_was_never_called_comes_after_those_that_answered`,
+// `a_broken_worker_costs_no_create_is_named_and_gets_sessions_again_once_mended`
 #[test]
 fn a_worker_that_leaves_a_create_without_an_answer_is_called() {
     let mut fleet = settled();
@@ -806,6 +845,12 @@ fn full_beat(n: u16, seq: u64) -> Heartbeat {
     Heartbeat { max: 20, wire: 4, ..beat(&format!("w{n}"), stamp(1, seq), sessions.collect()) }
 }
 
+// SPEC 4: A heartbeat costs what its own worker has, however many workers there are; whoever reads
+// lists judges health by himself
+// Also: `time_that_passes_publishes_only_workers_whose_health_has_changed`,
+// `whoever_reads_judges_health_and_age`, `routes_follow_sessions_and_their_links`,
+// `a_worker_that_is_forgotten_leaves_nothing`,
+// `of_two_workers_that_say_the_same_address_one_may_move`
 #[test]
 fn a_heartbeat_costs_what_its_worker_has_however_large_the_fleet_is() {
     let cost = |workers: u16, beat: &dyn Fn(u64) -> Heartbeat| {
@@ -852,6 +897,11 @@ fn time_that_passes_publishes_only_workers_whose_health_has_changed() {
     assert!(changes.routes.is_empty());
 }
 
+// SPEC 4: A list of sessions that has not changed need not be sent again; older workers go on
+// sending it; beats of many workers spread
+// Also: `a_worker_that_says_nothing_of_lists_keeps_sending_them`,
+// `beats_spread_and_are_never_late`,
+// `after_partitions_and_controller_restarts_all_is_whole_within_two_beats`
 #[test]
 fn a_list_that_is_left_out_stands_for_the_one_it_names() {
     let mut fleet = settled();
@@ -888,6 +938,9 @@ fn a_worker_that_says_nothing_of_lists_keeps_sending_them() {
     assert!(!reply.keeps_lists);
 }
 
+// SPEC 4: `workers.max` workers are known at once; a fleet that joins at once does not write its
+// keys once per worker
+// Also: `a_fleet_that_joins_at_once_is_not_written_once_per_worker`
 #[test]
 fn more_workers_than_workers_max_are_refused_with_words() {
     let mut fleet = Fleet::new(at(0), FleetSettings { max_workers: 2, ..settings() });

@@ -83,6 +83,7 @@ mod tests {
         judge(last + silence, last, Duration::from_secs(10), Duration::from_secs(60))
     }
 
+    // SPEC 4: A worker is up, late after one missed beat, down after `heartbeat_timeout`
     #[test]
     fn a_worker_is_late_after_one_missed_beat_and_down_after_the_timeout() {
         let expected = [

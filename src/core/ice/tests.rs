@@ -26,6 +26,13 @@ fn offered(host: Option<&str>, nat1to1: &[&str]) -> Vec<IpAddr> {
     Addresses::new(&settings(host, nat1to1), &ips(INTERFACES), None).list().to_vec()
 }
 
+// SPEC address: Host candidates: every address that others reach, `nat1to1` instead of those of its
+// family, loopback only for who listens on loopback
+// Also: `who_listens_on_one_address_offers_that_one`,
+// `nat_addresses_replace_those_of_their_family_each_with_a_candidate`,
+// `each_address_has_a_candidate_per_transport`,
+// `a_datagram_was_meant_for_an_address_that_we_offered`,
+// `a_host_with_many_addresses_offers_some_of_them_once`
 #[test]
 fn every_address_that_others_reach_is_offered_and_no_other() {
     let expected = ips(&["192.168.7.2", "10.10.0.2", "fd00::7", "2001:4860::7"]);
@@ -110,6 +117,11 @@ fn a_host_with_many_addresses_offers_some_of_them_once() {
     assert_eq!(list.list()[1], ip("10.0.0.1"));
 }
 
+// SPEC address: `ip_retrieval_url`: one GET of 3 s, 2xx with a public address only; asked by who
+// needs it; offered beside our own
+// Also: `an_address_with_white_space_around_it_is_understood`, `everything_else_is_refused`,
+// `a_server_that_says_nothing_is_given_up_within_the_limit`,
+// `a_learned_address_is_offered_beside_our_own`, `global_addresses_are_told_from_the_others`
 #[test]
 fn the_public_address_is_asked_for_only_by_who_needs_it() {
     let private = ips(&["127.0.0.1", "10.0.0.5", "fd00::5", "100.64.0.1"]);

@@ -148,6 +148,12 @@ mod tests {
         Share { key, most }
     }
 
+    // SPEC shares: One pure type: shares per key, a reserve for keys that hold few; no crowd keeps
+    // out whoever holds nothing
+    // Also: `the_share_that_was_met_is_named`, `the_reserve_is_for_keys_that_hold_few`,
+    // `a_small_pool_serves_everybody_in_turn`,
+    // `whoever_holds_nothing_gets_a_place_in_a_thousand_seeded_crowds`,
+    // `an_ipv6_network_is_one_address_and_a_mapped_one_is_its_ipv4`
     #[test]
     fn a_key_takes_its_share_and_no_more() {
         let mut pool = FairShare::new(Sizes::of(64));

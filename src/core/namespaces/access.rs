@@ -176,6 +176,12 @@ pub(crate) mod tests {
             .map_err(|denied| denied.status())
     }
 
+    // SPEC 10: A token is good in its own namespace only, by its host, its time and its namespace's
+    // state: 401, 403, 404
+    // Also: `a_host_of_one_namespace_is_for_no_other`, `a_token_ends_when_it_was_said_to`,
+    // `a_token_that_is_taken_back_is_no_token`, `a_copied_file_takes_no_token_away`,
+    // `only_owners_manage_rooms`; a reload brings none back that was revoked:
+    // `a_reload_brings_no_revoked_token_back`, `new_limits_change_nothing_else`
     #[test]
     fn a_token_is_good_in_its_own_namespace_only() {
         let mut known = two();

@@ -191,6 +191,9 @@ impl FromStr for RoomRole {
 mod tests {
     use super::*;
 
+    // SPEC 10: A namespace is a part of a host name, a room 1 to 128 printable ASCII characters:
+    // one rule everywhere
+    // Also: `a_room_is_named_by_printable_ascii`
     #[test]
     fn a_namespace_is_a_part_of_a_host_name() {
         for good in ["a", "myapp", "my-app-2", "0", &"x".repeat(60)] {
@@ -228,6 +231,12 @@ mod tests {
         assert_eq!(ours.page_host("example.com"), "ns-myapp.example.com");
     }
 
+    // SPEC 10 contract: A room's name: 1 to 128 printable ASCII characters without blanks, at REST,
+    // in the query and in `join`; another one in `join` than in the query is `room_mismatch` and
+    // the end
+    // Also: `a_room_is_asked_for_by_one_rule_in_body_and_query`,
+    // `the_room_of_the_address_is_decoded_and_judged`,
+    // `a_first_message_that_is_no_join_ends_the_connection_with_its_code`
     #[test]
     fn a_room_is_named_by_printable_ascii() {
         for good in ["r", "Room-1", "a/b?c=%20&d", "~!@#$%^&*()", &"x".repeat(128)] {

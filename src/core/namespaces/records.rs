@@ -56,6 +56,7 @@ mod tests {
             .collect()
     }
 
+    // SPEC 10: The DNS records that a namespace wants are told
     #[test]
     fn records_lead_to_the_turn_servers_each_once() {
         let page = "ns-myapp.neck.example.com CNAME neck.example.com";

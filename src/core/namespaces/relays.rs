@@ -68,6 +68,13 @@ mod tests {
     use super::super::state::{ENTROPY, RoomLimits, TurnSecret};
     use super::*;
 
+    // SPEC 10: TURN credentials have the six fields of the contract and the namespace's own
+    // signature
+    // Also: `credentials_name_the_servers_of_the_copy_before_our_own`
+    // SPEC 10 contract: `turn-credentials` and, at four fifths of their life,
+    // `refresh-credentials`: `username`, `password`, `credential`, `ttl`, `uris`, `urls`
+    // Also: `credentials_are_refreshed_over_the_socket`,
+    // `fresh_credentials_come_at_four_fifths_of_their_life`
     #[test]
     fn credentials_have_the_six_fields_and_the_namespaces_signature() {
         let mut state = NamespaceState::new("myapp".parse().unwrap(), RoomLimits::default());

@@ -437,6 +437,10 @@ mod tests {
         state
     }
 
+    // SPEC 10: Tokens are what a WebSocket's subprotocol may be, and are kept hashed; secrets print
+    // masked
+    // Also: `a_state_survives_its_file_and_prints_no_secret`,
+    // `tokens_are_bounded_and_those_that_are_over_make_room`
     #[test]
     fn a_token_is_what_a_subprotocol_may_be_and_is_kept_hashed() {
         for byte in [0, 0xff, 0x3e] {
@@ -455,6 +459,7 @@ mod tests {
         }
     }
 
+    // SPEC 10: Enabling twice keeps the secret; disabling ends it for good
     #[test]
     fn enabling_twice_keeps_the_secret_and_disabling_ends_it() {
         let mut state = enabled();

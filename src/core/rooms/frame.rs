@@ -475,6 +475,14 @@ mod tests {
         Participant { peer_id: PeerId::from_entropy(10_u128.to_be_bytes()), user_id: "anna".into() }
     }
 
+    // SPEC 10: Messages are `{"type","data"}` with the documented names, both ways; unknown fields
+    // are no error; what cannot be read has the code of its type
+    // Also: `what_the_server_says_has_the_documented_names_with_the_type_first`,
+    // `what_cannot_be_read_has_the_code_of_its_type`, `credentials_are_not_shown`
+    // SPEC 10 contract: `offer` and `answer` have `sdp` as a text; fields of `ice-candidate`; an
+    // empty candidate is the end of them, and ignored
+    // Also: `what_cannot_be_read_has_the_code_of_its_type`,
+    // `the_end_of_candidates_is_no_error_and_nothing_to_tell`
     #[test]
     fn every_message_of_a_client_is_read() {
         let join = ClientMessage::Join { room: Some("a".into()), user: Some("anna".into()) };
@@ -505,6 +513,12 @@ mod tests {
         assert_eq!(parse(json!({"type": "resume", "data": fields})), Ok(resume));
     }
 
+    // SPEC 10 contract: `error` with its codes; `kicked`; `audio-state` and `video-state` are told
+    // as `participant-state`
+    // Also: `a_member_that_errs_is_told_and_stays`,
+    // `a_full_room_and_a_media_side_without_a_place_refuse_the_join`,
+    // `closing_a_room_ends_its_members_and_nobody_elses`,
+    // `a_broken_connection_costs_no_place_and_nothing_that_was_said`
     #[test]
     fn what_cannot_be_read_has_the_code_of_its_type() {
         let long = "x".repeat(MAX_JOIN);
@@ -545,6 +559,9 @@ mod tests {
         }
     }
 
+    // SPEC 10 contract: `track-removed` has `peerId`, `userId`, `trackId`, `kind`, after
+    // `peer-left`
+    // Also: `a_join_is_answered_in_the_documented_order`
     #[test]
     fn what_the_server_says_has_the_documented_names_with_the_type_first() {
         let who = json!({"peerId": "0000000000000000000000000000000a", "userId": "anna"});

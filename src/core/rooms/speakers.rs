@@ -230,6 +230,12 @@ mod tests {
         (0..voices).filter(|n| speakers.is_chosen(&track(*n))).collect()
     }
 
+    // SPEC 10: Who speaks is told; from 12 members on the 8 loudest voices are sent on, each for 2
+    // s at least; `rooms.max_videos` pictures go to each, of those who spoke last
+    // Also: `a_single_loud_level_is_no_speech`,
+    // `all_voices_of_a_small_room_are_sent_on_and_the_8_loudest_of_a_large_one`,
+    // `a_voice_keeps_its_place_for_two_seconds_and_a_new_one_takes_a_silent_ones`,
+    // `what_is_gone_is_forgotten`, `a_large_room_hears_eight_and_sees_those_who_spoke_last`
     #[test]
     fn who_is_loud_speaks_and_the_loudest_comes_first() {
         let mut speakers = room(4);

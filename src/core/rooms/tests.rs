@@ -439,6 +439,8 @@ fn settled(world: &World, shadow: &Shadow, seed: u64) {
     assert_eq!(counted, shadow.members.len(), "seed {seed}: no member is lost");
 }
 
+// SPEC 10: Everybody's view settles whatever the order, and whatever connection breaks and returns;
+// no member is lost, nobody joins twice: 60 seeds of random members
 #[test]
 fn everybodys_view_settles_whatever_the_order() {
     for seed in 0..60 {
@@ -473,6 +475,17 @@ fn two_with_cameras() -> World {
     world
 }
 
+// SPEC 10: A member whose connection breaks, which is one without a Close frame of its page, keeps
+// its place while its media is reached, 30 s without media; what it has not heard is kept, at most
+// 512 KiB, and said again; who missed more joins anew
+// Also: `a_page_that_goes_says_so_and_another_end_is_none_of_its_own`,
+// `a_member_whose_connection_breaks_takes_its_place_back_and_hears_what_it_missed`,
+// `who_is_away_goes_after_its_time_without_media`,
+// `who_missed_too_much_joins_anew_and_its_place_is_free`,
+// `what_is_kept_is_bounded_and_too_much_is_no_resume`,
+// `what_was_not_heard_is_said_again_then_what_waited`,
+// `each_connection_counts_from_its_own_beginning`, `a_count_that_cannot_be_is_no_resume`,
+// `of_a_state_the_last_one_waits`, `a_pong_tells_how_many_messages_have_arrived`
 #[test]
 fn a_broken_connection_costs_no_place_and_nothing_that_was_said() {
     let mut world = two_with_cameras();
@@ -518,6 +531,12 @@ fn who_comes_back_before_the_break_is_known_takes_its_place_over() {
     assert_eq!(world.registry.detached(), 0, "that of before is no matter any more");
 }
 
+// SPEC 10: A resume token is good once, for its member only, in its room and for its token's
+// person, and is never shown; who comes back before the break is known takes its place over; who
+// joins anew replaces the place that it left, which counts in a full room
+// Also: `a_token_opens_once_and_is_not_shown`, `no_log_shows_what_takes_a_place_back`,
+// `who_comes_back_before_the_break_is_known_takes_its_place_over`,
+// `who_joins_anew_replaces_the_place_that_it_left`
 #[test]
 fn a_resume_token_is_good_once_for_its_member_only() {
     let mut world = two_with_cameras();
@@ -614,6 +633,8 @@ fn who_joins_anew_replaces_the_place_that_it_left() {
     assert_eq!(world.view(2).closed, None);
 }
 
+// SPEC 10: Drains, ends of rooms and lost media reach those who are away, and end them
+// Also: `who_is_away_goes_after_its_time_without_media`
 #[test]
 fn a_drain_and_an_end_of_the_room_reach_those_who_are_away() {
     let mut world = two_with_cameras();
@@ -633,6 +654,10 @@ fn a_drain_and_an_end_of_the_room_reach_those_who_are_away() {
     assert!(world.view(3).is_gone && world.registry.is_idle());
 }
 
+// SPEC 10: A join is answered by `welcome` (the joiner included), `turn-credentials`, `track-added`
+// of what is there; others hear `peer-joined` in both shapes; `peer-left` comes before
+// `track-removed`
+// Also: `two_clients_meet_and_hear_what_the_other_sends`
 #[test]
 fn a_join_is_answered_in_the_documented_order() {
     let mut world = World::new();
@@ -653,6 +678,8 @@ fn a_join_is_answered_in_the_documented_order() {
     assert_eq!((world.view(1).closed, world.view(2).closed), (Some(Closing::Left), None));
 }
 
+// SPEC 10: An offer joins where the address names the room; whom the token names is who it is
+// Also: `whom_the_token_names_is_who_it_is`
 #[test]
 fn an_offer_joins_where_the_address_names_the_room() {
     let mut world = World::new();
@@ -679,6 +706,9 @@ fn whom_the_token_names_is_who_it_is() {
     assert_eq!(world.view(2).messages[0]["data"]["participants"][1]["userId"], "u2");
 }
 
+// SPEC 10: A wrong first message, or none within 10 s, ends the connection with its code; a member
+// that errs is told and stays
+// Also: `who_does_not_join_within_ten_seconds_is_closed`, `a_member_that_errs_is_told_and_stays`
 #[test]
 fn a_first_message_that_is_no_join_ends_the_connection_with_its_code() {
     let long = "x".repeat(MAX_JOIN);
@@ -752,6 +782,12 @@ fn who_does_not_join_within_ten_seconds_is_closed() {
     );
 }
 
+// SPEC 10: Limits: members of a room, joins of an identity, messages and data of a member, what
+// waits for one
+// Also: `joins_of_one_identity_are_bounded`, `a_flood_of_messages_ends_the_connection`,
+// `messages_and_bytes_of_a_member_are_bounded_and_come_back`,
+// `labels_are_bounded_for_a_member_and_for_the_room`, `who_is_over_a_bound_is_told_once_a_second`,
+// `data_goes_to_every_other_member_and_is_bounded`, `what_waits_for_one_client_is_bounded`
 #[test]
 fn a_full_room_and_a_media_side_without_a_place_refuse_the_join() {
     let mut world = World::new();
@@ -800,6 +836,10 @@ fn a_flood_of_messages_ends_the_connection() {
     assert_eq!(world.view(2).types().last(), Some(&"peer-left"), "and the others hear that it is gone");
 }
 
+// SPEC 10: Fresh credentials come at 80 % of their life; lost media have 15 s; an empty room goes
+// after `rooms.empty_timeout`
+// Also: `lost_media_have_fifteen_seconds_to_come_back`,
+// `an_empty_room_goes_after_its_time_and_one_that_was_made_waits_as_long`
 #[test]
 fn fresh_credentials_come_at_four_fifths_of_their_life() {
     let mut world = World::new();
@@ -871,6 +911,14 @@ fn closing_a_room_ends_its_members_and_nobody_elses() {
     assert_eq!(world.view(3).participants.len(), 1, "the next join makes it anew");
 }
 
+// SPEC 10: A drain is told with `reason` and `timeoutMs` (at most 30 s), refuses upgrades with 503
+// and ends what is left; a closed room ends its members and nobody else's
+// Also: `a_drain_is_told_refuses_others_and_ends`,
+// `closing_a_room_ends_its_members_and_nobody_elses`,
+// `rooms_are_made_listed_and_closed_from_outside`
+// SPEC 10 contract: `server-draining` with `reason` and `timeoutMs`, upgrades 503, the end at its
+// time
+// Also: `a_drain_is_told_refuses_others_and_ends`, `the_rooms_of_a_drained_worker_go_on_elsewhere`
 #[test]
 fn draining_is_told_to_all_and_ends_at_its_time() {
     let mut world = World::new();

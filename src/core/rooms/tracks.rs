@@ -65,6 +65,8 @@ impl fmt::Debug for DataMessage {
 mod tests {
     use super::*;
 
+    // SPEC 10 contract: A name for each track, one stream for each peer
+    // Also: `two_members_hear_and_see_each_other`, `two_clients_meet_and_hear_what_the_other_sends`
     #[test]
     fn a_second_camera_has_a_name_of_its_own() {
         let names = [1, 2, 3].map(|number| TrackId::new(MediaKind::Video, "ab12", number).to_string());

@@ -80,6 +80,9 @@ impl fmt::Display for EndReason {
 mod tests {
     use super::*;
 
+    // SPEC 5: Reason codes are one list everywhere
+    // Also: `every_end_reason_has_words_in_every_language`,
+    // `the_documented_reasons_are_the_reasons`
     #[test]
     fn the_serialised_form_is_the_reason_code() {
         for reason in EndReason::ALL {

@@ -38,6 +38,8 @@ fn finish(session: &mut Session, now: Moment) -> Vec<Action> {
         .collect()
 }
 
+// SPEC 5: The life of a session; each step once, one answer, one clean-up, whatever happens
+// Also: `whatever_happens_a_session_answers_once_cleans_up_once_and_ends`, `the_first_reason_stays`
 #[test]
 fn the_good_start_asks_for_each_step_once() {
     let mut session = Session::new(limits(), Moment(0));
@@ -58,6 +60,10 @@ fn the_good_start_asks_for_each_step_once() {
     );
 }
 
+// SPEC 5: SIGINT, grace, SIGKILL; grandchildren included, wherever they went
+// Also: `a_child_that_ignores_sigint_is_killed_after_the_grace`,
+// `a_streamer_that_left_the_process_group_goes_as_well`,
+// `a_process_that_survives_sigkill_does_not_hold_the_slot_for_ever`
 #[test]
 fn a_delete_interrupts_then_kills_after_the_grace() {
     let mut session = ready();

@@ -142,6 +142,9 @@ mod tests {
         Happening::Restart { number, why: "signal 9".into() }
     }
 
+    // SPEC 9 timeline: It is bounded: the first 20 entries and the last 60, with a count of those
+    // between
+    // Also: `what_is_written_is_read_again_and_words_are_bounded`
     #[test]
     fn a_long_timeline_keeps_its_beginning_and_its_end() {
         let mut timeline = Timeline::begun(0);

@@ -58,6 +58,13 @@ mod tests {
 
     /// `printf %s USERNAME | openssl dgst -sha1 -hmac SECRET -binary | base64`; the first is the
     /// second case of RFC 2202.
+    // SPEC turn: With `turn.secret` browsers and stream processes get credentials as coturn's
+    // `use-auth-secret` checks them, before `webrtc.iceservers.frontend`, before `ice_servers`
+    // Also: `a_user_name_holds_the_expiry_and_who_it_is_for`,
+    // `a_name_cannot_pass_for_another_user_name`,
+    // `minted_credentials_come_before_the_frontends_list_before_ice_servers`,
+    // `a_browser_gets_credentials_for_the_ttl_and_a_stream_process_for_its_life`,
+    // `credentials_print_masked`
     #[test]
     fn passwords_are_those_that_coturn_computes() {
         for (secret, username, expected) in [

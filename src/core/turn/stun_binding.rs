@@ -128,6 +128,11 @@ mod tests {
 \x00\x08\x00\x14\xa3\x82\x95\x4e\x4b\xe6\x7b\xf1\x17\x84\xc9\x7c\x82\x92\xc2\x75\xbf\xe3\xed\x41\
 \x80\x28\x00\x04\xc8\xfb\x0b\x4c";
 
+    // SPEC address: With full ICE the STUN servers of `webrtc.iceservers.backend` are asked first;
+    // with `icetrickle: false` an answer waits for the first question
+    // Also: `what_was_not_asked_for_is_no_answer`, `the_address_that_a_server_sees_is_learned`,
+    // `anything_else_is_no_address`, `urls_name_their_server`,
+    // `who_needs_every_candidate_waits_for_the_first_answer_and_not_for_ever`
     #[test]
     fn the_vectors_of_rfc_5769_are_understood() {
         assert_eq!(mapped_address(V4, ID_5769), Some("192.0.2.1:32853".parse().expect("an address")));

@@ -98,6 +98,12 @@ mod tests {
     use super::*;
     use crate::config::settings::{Role, Settings};
 
+    // SPEC edge: Pages are framed by ourselves, the site of `return_url`, or whom
+    // `sessions.frame_ancestors` names, and tell nobody their address
+    // Also: `who_may_frame_is_ourselves_or_an_origin`,
+    // `a_page_that_forbids_frames_by_the_older_field_still_does`,
+    // `the_source_of_a_url_is_its_origin`, `who is not named shows no stream in a frame, and no
+    // page tells its address to others`
     #[test]
     fn frames_are_for_ourselves_and_the_way_back_unless_it_is_said_otherwise() {
         let mut sessions = Settings::defaults(Role::Worker).sessions;

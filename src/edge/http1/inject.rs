@@ -248,6 +248,12 @@ mod tests {
         "",
     ];
 
+    // SPEC 6: The script is the first thing in `<head>`; lengths, validators and encodings stay
+    // right
+    // Also: `a_page_of_known_length_gets_the_tag_and_true_fields`,
+    // `a_chunked_page_gets_the_tag_wherever_chunks_end`,
+    // `a_changed_page_has_changed_validators_and_length`, `everything_else_passes_untouched`,
+    // `own_scripts_are_allowed_and_nothing_more`
     #[test]
     fn the_tag_is_first_in_head_at_every_split() {
         for page in PAGES {

@@ -273,6 +273,12 @@ mod tests {
         (pair, der)
     }
 
+    // SPEC edge: With `server.domain` clients get the certificate of the name they ask for, and a
+    // new one without a connection dropped; other names, no name and challenges that are not under
+    // way get alerts and leave nothing
+    // Also: `an_address_is_asked_for_without_a_name`,
+    // `a_new_certificate_is_served_by_name_and_drops_no_connection`,
+    // `a_thousand_refused_handshakes_leave_nothing`, `files_are_for_any_name`
     #[test]
     fn a_name_of_ours_gets_the_pair() {
         let served = served(&["a.example", "b.example"]);
@@ -291,6 +297,13 @@ mod tests {
         assert_eq!(chosen(&served, Some("b.example"), Offers::Other), Err(Refusal::Name));
     }
 
+    // SPEC edge: An authority's challenge is answered by handshake (`acme-tls/1`, which carries
+    // nothing) and on plain HTTP, where everything else leads to HTTPS at a name of ours
+    // Also: `a_challenge_is_a_handshake_and_nothing_more`,
+    // `an_address_is_challenged_by_its_reverse_name`,
+    // `http_challenges_are_answered_until_forgotten`,
+    // `a_challenge_is_answered_on_plain_http_and_never_redirected`,
+    // `plain_http_leads_to_a_name_of_ours_only`, `plain_http_is_spoken_beside_tls`
     #[test]
     fn a_challenge_is_answered_to_acme_tls_alone() {
         let (served, (challenge, der)) = (served(&["a.example"]), pair());

@@ -60,6 +60,13 @@ fn media_passes_uncopied() {
     assert!(before.is_empty() && after.is_empty());
 }
 
+// SPEC edge: Text messages are judged whole however they are cut; media passes uncopied; what
+// cannot be judged ends the socket with its status
+// Also: `what_surrounds_a_text_keeps_its_order`, `texts_of_every_length_are_framed_again`,
+// `media_passes_uncopied`, `what_cannot_be_judged_ends_the_socket`, `nothing_follows_a_close`,
+// `screened_texts_are_judged_both_ways_and_media_passes`,
+// `what_may_not_pass_ends_a_screened_socket`, `an_extension_that_nobody_asked_for_is_no_tunnel`,
+// `screened_bodies_are_judged_both_ways_with_their_links`
 #[test]
 fn texts_are_judged_whole_however_they_come() {
     for sender in BOTH {

@@ -123,6 +123,9 @@ mod tests {
         .to_json()
     }
 
+    // SPEC 5: The child's configuration has what it needs, never relay-only with NAT addresses
+    // Also: `relay_only_and_nat_1to1_never_meet`,
+    // `turn_over_tcp_or_tls_or_without_credentials_does_not_count_as_a_relay`
     #[test]
     fn mandatory_keys_are_there() {
         let config = config(&[], &[]);

@@ -200,6 +200,9 @@ mod tests {
         }
     }
 
+    // SPEC edge: Start and health say which moonlight-web-stream is installed (the fork, upstream
+    // v2, v3) and what that means
+    // Also: `what_says_no_version_has_none`, `start_and_health_say_what_is_installed`
     #[test]
     fn three_kinds_are_told_apart() {
         // The name lies across two parts of what is read.

@@ -277,6 +277,11 @@ mod tests {
         SenderReport { ssrc: 7, ntp: ((3_900_000_000.0 + seconds) * 4_294_967_296.0) as u64, timestamp }
     }
 
+    // SPEC 8 whep: Lip sync from sender reports, which may arrive at either port
+    // Also: `a_report_finds_its_track_by_its_source`,
+    // `audio_and_video_become_one_stream_for_lip_sync`,
+    // `sound_and_picture_stay_together_for_an_hour_of_timestamps`, in Chromium by its own
+    // statistics `the player shows moving pictures with sound over DTLS-SRTP`
     #[test]
     fn audio_and_video_are_put_on_one_clock() {
         let mut wall = WallClock::default();

@@ -20,6 +20,12 @@ fn derived(key: &str, salt: &str, label: u8, length: usize) -> Vec<u8> {
     out
 }
 
+// SPEC 8 whep: What we protect is as the RFCs have it, and another implementation opens it: over
+// rollovers, sent again, both forms of header extensions, both profiles
+// Also: `keys_of_256_bits_are_derived_as_rfc_6188_shows`,
+// `packets_are_protected_as_rfc_7714_shows`,
+// `libsrtp_opens_what_we_protect_in_both_profiles_over_rollovers_and_sent_again`,
+// `extensions_have_the_short_form_where_it_can_be`, `each_side_has_its_half_of_the_material`
 #[test]
 fn keys_are_derived_as_rfc_3711_shows() {
     let (key, salt) = ("E1F97A0D3E018BE0D64FA32C06DE4139", "0EC675AD498AFEEBB6960B3AABE6");
@@ -74,6 +80,12 @@ fn opener() -> Opener {
     Opener::of_session(&SessionKey { profile: Profile::Aes128Gcm, key, salt }).unwrap()
 }
 
+// SPEC 8 whep: What a viewer reports is opened by us, each report once, and read; what is none of
+// the peer's is not heard; anything unusual is left to the WebRTC library (fuzz target `srtp`)
+// Also: `a_report_that_is_not_encrypted_is_not_heard`,
+// `reports_losses_and_wishes_are_read_out_of_a_compound`,
+// `what_is_understood_is_gleaned_and_whatever_else_there_is_passed_over`,
+// `what_is_too_short_for_its_kind_says_nothing_and_padding_is_left_out`
 #[test]
 fn reports_are_opened_as_rfc_7714_shows_and_once() {
     let (mut opener, mut room) = (opener(), Vec::new());
@@ -118,6 +130,8 @@ fn each_side_has_its_half_of_the_material() {
     }
 }
 
+// SPEC 8 whep: Keys of media are never shown, and wiped when they go
+// Also: `keys_are_taken_out_of_their_slot_once`
 #[test]
 fn keys_are_never_shown() {
     let material: Vec<u8> = (0..56).map(|byte| byte ^ 0x5a).collect();
@@ -287,6 +301,13 @@ impl Viewer {
     }
 }
 
+// SPEC 8 whep: No key and nonce are used for two packets: a number is sent once, a source has one
+// owner, and nothing that the WebRTC library makes of media leaves
+// Also: `no_index_is_spent_twice_whatever_comes`,
+// `nothing_is_protected_twice_and_a_source_has_one_owner`,
+// `a_rollover_makes_another_nonce_of_the_same_number`,
+// `viewers_are_sent_to_by_ourselves_and_nothing_of_str0ms_media_leaves`,
+// `numbers_go_on_over_a_rollover_also_where_they_are_sent_again`
 #[test]
 fn no_nonce_is_used_twice_over_restarts_jumps_rollovers_and_repairs() {
     let (mut twice, mut repaired, mut farthest) = (0, 0, 0);

@@ -87,6 +87,10 @@ mod tests {
         assert!(numbers.admits(HALF + 8) && !numbers.admits(HALF + 9));
     }
 
+    // SPEC 8 whep: A user fragment that no check has room for is refused; a transport-wide number
+    // that str0m would count below zero never reaches it, and honest senders lose nothing by that
+    // Also: the table of offers, `a_sender_begins_anywhere_and_all_it_sends_is_seen`,
+    // `each_number_of_a_packet_is_read`
     #[test]
     fn nothing_of_any_sender_goes_below_zero() {
         for seed in 1..=2_000_u64 {

@@ -151,6 +151,10 @@ mod tests {
         message
     }
 
+    // SPEC 7: A datagram is told by its first bytes and its name; what is not well formed is
+    // nobody's
+    // Also: `a_check_names_our_user_fragment_wherever_the_attribute_stands`,
+    // `what_is_not_well_formed_is_nobodys`
     #[test]
     fn the_first_byte_tells_the_protocols_apart() {
         let cases: [(&[u8], Option<Kind>); 10] = [

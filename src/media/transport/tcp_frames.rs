@@ -68,6 +68,10 @@ mod tests {
         out
     }
 
+    // SPEC 7: ICE-TCP: frames survive every cut; slow connections lose whole frames; connections of
+    // nobody are few
+    // Also: `a_connection_that_takes_nothing_loses_whole_frames`,
+    // `connections_of_nobody_are_few_and_the_oldest_goes`
     #[test]
     fn frames_come_out_as_they_went_in_wherever_the_stream_is_cut() {
         let stream = stream();

@@ -201,6 +201,8 @@ mod tests {
         assert!(matches!(watch.look(&starts, Duration::from_secs(120), LENGTH), Verdict::Broken(_)));
     }
 
+    // SPEC 1: A controller that is updated, or put back, is given the time that it waits for its
+    // workers, whatever `update.watch` is
     #[test]
     fn a_controller_is_given_the_time_that_it_waits_for_its_workers() {
         // As after a rollback, and where `update.watch` is short.

@@ -235,6 +235,11 @@ mod tests {
         access.admit(token, None, SystemTime::now()).map_or_else(Denied::status, |_| 200)
     }
 
+    // SPEC 10: A worker admits by its copies without the controller; one that cannot be read is a
+    // warning and waits
+    // Also: `a_copy_that_cannot_be_read_waits_for_the_controller`,
+    // `a_state_that_is_not_understood_is_not_used`,
+    // `a_worker_may_allow_less_than_a_namespace_but_not_more`
     #[test]
     fn a_worker_goes_by_its_copies_without_the_controller() {
         let place = Place::new();

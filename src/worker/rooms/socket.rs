@@ -402,6 +402,11 @@ mod tests {
         "x".repeat(size).into()
     }
 
+    // SPEC 10: A client that takes nothing for 5 s, or is silent for a minute, is gone; a close is
+    // read before the connection goes
+    // Also: `a_silent_client_is_pinged_and_gone_after_a_minute`,
+    // `a_head_has_ten_seconds_and_bounds`,
+    // `a_close_is_read_before_the_connection_goes_although_more_was_sent`
     #[test]
     fn who_takes_nothing_for_five_seconds_is_gone() {
         let (mut socket, mut client) = open();

@@ -187,6 +187,14 @@ fn namespace(name: &str) -> NamespaceState {
     state
 }
 
+// SPEC 10: Signalling opens for a browser: the token in a field, behind the subprotocol `Bearer`,
+// or in `jwt`; exactly `Bearer` is agreed on, the token is never sent back; 400, 401, 403, 404,
+// 405, 426, 429, 431, 503
+// Also: `a_token_is_taken_from_the_field_then_the_subprotocol_then_the_query`,
+// `the_token_is_found_and_bearer_alone_is_agreed_on`,
+// `bearer_is_agreed_on_as_it_is_spelled_and_nothing_else`,
+// `the_room_of_the_address_is_decoded_and_judged`, `what_is_no_upgrade_is_refused`,
+// `the_key_is_answered_and_the_token_is_not_shown`, `the_edge_says_whose_request_it_is`
 #[test]
 fn a_browsers_socket_opens_with_bearer_and_without_the_token() {
     let place = Place::new();
@@ -276,6 +284,8 @@ fn a_member_whose_connection_breaks_takes_its_place_back_and_hears_what_it_misse
     assert_eq!(place.rooms.counts().detached, 0);
 }
 
+// SPEC 10: The list of rooms is made anew when somebody comes or goes or a room begins or ends, not
+// for what members send
 #[test]
 fn what_changes_no_room_is_not_published() {
     let place = Place::new();
@@ -330,6 +340,11 @@ fn a_drain_is_told_refuses_others_and_ends() {
     place.join("r", "anna");
 }
 
+// SPEC 10: Hostile frames get their error and disturb nobody: 10,000 of them, bytes that are no
+// frames, and strangers' datagrams cost a neighbours' room nothing and memory nothing (fuzz target
+// `room_frames`)
+// Also: `ten_thousand_hostile_messages_cost_a_neighbours_room_nothing`,
+// `who_says_too_much_is_told_so_and_ended`, `every_input_of_the_corpus_is_taken_without_a_finding`
 #[test]
 fn hostile_frames_get_their_error_and_disturb_nobody() {
     let place = Place::new();

@@ -169,6 +169,11 @@ fn recvonly() -> String {
     OFFER.replace("DIRECTION", "recvonly")
 }
 
+// SPEC 8 whep: `POST`: 201 with `Location`, quoted strong `ETag`, `Link`; 400, 401, 404, 409, 413,
+// 415, 422, 429, 503, as RFC 9457 documents with CORS and `Retry-After`
+// Also: `each_mistake_of_an_offer_has_its_status`,
+// `nothing_to_watch_and_no_place_say_when_to_ask_again`, `offers_without_end_are_429`,
+// `a_problem_is_a_document_of_rfc_9457`, `what_cannot_be_had_here_is_unusable`
 #[test]
 fn an_offer_is_answered_with_everything_a_client_needs() {
     let rig = Rig::new();
@@ -271,6 +276,9 @@ fn nothing_to_watch_and_no_place_say_when_to_ask_again() {
     assert_eq!((refused(&answer), field(&answer, "Retry-After").is_some()), (503, true));
 }
 
+// SPEC 8 whep: To publish takes a token, to watch none but a wrong one is refused; a preflight
+// takes none and gets no credentials
+// Also: `a_preflight_needs_no_token_and_gets_no_credentials`
 #[test]
 fn to_publish_takes_a_token_and_to_watch_none_but_a_wrong_one_is_refused() {
     let rig = Rig::new();
@@ -288,6 +296,9 @@ fn to_publish_takes_a_token_and_to_watch_none_but_a_wrong_one_is_refused() {
     assert_eq!(refused(&rig.watch(&[SDP, ("Authorization", "Bearer no")], &recvonly())), 401);
 }
 
+// SPEC 8 whep: `PATCH`: trickle or restart told by the user fragment; 428, 412, 415, 400; a failed
+// restart changes nothing
+// Also: `a_restart_that_fails_leaves_the_peer_as_it_was`, `each_mistake_of_a_patch_has_its_status`
 #[test]
 fn candidates_and_restarts_are_told_apart_by_the_user_fragment() {
     let rig = Rig::new();
@@ -338,6 +349,10 @@ fn each_mistake_of_a_patch_has_its_status() {
     assert_eq!(refused(&whip), 404, "a viewer is no publisher");
 }
 
+// SPEC 8 whep: A peer that ended by itself less than a minute ago is deleted with 200
+// Also: `a_peer_that_ended_by_itself_is_remembered_for_a_minute`
+// SPEC 8 whep: `DELETE` 200, then 404; after the session's end everything is 404
+// Also: `after_the_sessions_end_everything_is_404`
 #[test]
 fn a_peer_is_deleted_once() {
     let rig = Rig::new();
@@ -366,6 +381,10 @@ fn a_peer_that_ended_by_itself_is_remembered_for_a_minute() {
     assert_eq!(refused(&rig.call(Purpose::View, Leg::Delete, &ended, &[], "")), 404);
 }
 
+// SPEC 6: A password for a proxy in front disturbs neither WHEP nor the page, also where it stands
+// in the link
+// Also: `another_schemes_credentials_count_for_nothing`, `a stream plays from a link with a
+// password in it`, `a page of a stream process works from a link with a password in it`
 #[test]
 fn a_password_for_a_proxy_in_front_is_no_wrong_token() {
     let rig = Rig::new();

@@ -208,6 +208,14 @@ fn run(wish: Wish, authority: &mut Authority) -> Course {
     panic!("no end: {course:?}");
 }
 
+// SPEC 2: A try keeps each thing before the next call; an order that is left over, or whose answer
+// was lost, is gone on with; one that expired, an account that is gone and a replacement that is
+// refused are mended in the same try
+// Also: `an_order_that_is_left_over_is_gone_on_with_and_none_is_made`,
+// `an_order_whose_answer_was_lost_is_found_in_the_list`,
+// `an_order_that_expired_meanwhile_is_replaced_in_the_same_try`,
+// `an_account_that_is_gone_is_made_again_in_the_same_try`,
+// `a_replacement_that_is_refused_becomes_an_order_like_any_other`
 #[test]
 fn a_first_order_keeps_each_thing_before_the_next_call() {
     let mut authority = Authority::default();
@@ -224,6 +232,12 @@ fn a_first_order_keeps_each_thing_before_the_next_call() {
     assert_eq!(other.answers[0].key_authorization, "alpn.thumb");
 }
 
+// SPEC 2: Refused nonces cost calls and no order; names that are proved already are not proved
+// again; trouble of the authority's (500, 429) keeps the order; a refused one leaves nothing
+// Also: `a_name_that_is_proved_already_is_not_proved_again`,
+// `trouble_of_the_authoritys_keeps_the_order_for_a_later_try`,
+// `a_refused_order_leaves_nothing_begun`, `a_name_that_cannot_be_proved_ends_its_order_with_words`,
+// `an_authority_that_takes_long_is_left_alone_and_gone_on_with_later`
 #[test]
 fn refused_nonces_cost_calls_and_no_order() {
     let mut authority = Authority { bad_nonces: 10, ..Authority::default() };
@@ -388,6 +402,8 @@ fn an_authority_that_takes_long_is_left_alone_and_gone_on_with_later() {
     }
 }
 
+// SPEC 2: Whatever an authority says, a try ends, without a panic (fuzz target `acme`)
+// Also: `every_input_of_the_corpus_is_taken_without_a_finding`
 #[test]
 fn nonsense_is_trouble_and_never_a_panic_or_a_loop() {
     let paths = ["/dir", "/account", "/new-order", "/authorization", "/order", "/finalize"];

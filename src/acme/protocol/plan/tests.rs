@@ -33,6 +33,13 @@ fn refused(kind: Kind, retry_after: Option<u64>) -> Trouble {
     Trouble { retry_after, ..Trouble::new(kind, "words") }
 }
 
+// SPEC 2: A certificate is renewed when the authority suggests it (RFC 9773), else at a third of
+// its life (half, below ten days); never expired and never above documented limits in simulated
+// years of 90-, 64-, 45- and 6-day certificates with failures, outages and restarts
+// Also: `the_authoritys_window_goes_before_our_rule_and_never_too_late`,
+// `a_year_of_renewals_never_expires_and_never_meets_a_limit`,
+// `renewal_information_names_a_certificate_by_its_authority_and_serial`,
+// `a_renewal_names_what_it_replaces_when_the_authority_wants_it`
 #[test]
 fn a_certificate_is_renewed_at_a_third_of_its_life_or_half_of_a_short_one() {
     for (life, left) in [(90 * DAY, 30 * DAY), (45 * DAY, 15 * DAY), (160 * HOUR, 80 * HOUR)] {
@@ -68,6 +75,8 @@ fn the_authoritys_window_goes_before_our_rule_and_never_too_late() {
     assert_eq!(plan.renewal(&other), WallTime(other.not_after.0 - 30 * DAY));
 }
 
+// SPEC 2: A certificate that was just got is left alone for an hour, and for a day where only our
+// clock finds it old: an authority that wants each one renewed at once is not asked without end
 #[test]
 fn a_certificate_that_was_just_got_is_left_alone_whatever_is_said() {
     let mut plan = plan(&["a.example"]);
@@ -92,6 +101,11 @@ fn a_certificate_that_was_just_got_is_left_alone_whatever_is_said() {
     assert_eq!(plan.due(NOW + 10, Some(&short)), Due::Certificate(None), "a quarter of its life");
 }
 
+// SPEC 2: Back-off grows, is kept on disk, and is never shorter than `Retry-After`, in seconds or
+// as a date; a restart loop asks no more than one process
+// Also: `retry_after_is_seconds_or_a_date`, `a_limit_carries_the_time_that_the_authority_names`,
+// `a_process_that_starts_again_and_again_asks_no_more_than_one_that_runs`,
+// `an_authority_that_names_a_time_is_not_asked_before`
 #[test]
 fn waits_grow_and_never_fall_below_what_the_authority_says() {
     let mut plan = plan(&["a.example"]);

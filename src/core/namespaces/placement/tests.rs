@@ -113,6 +113,15 @@ fn a_worker_that_leaves_loses_its_pins_and_a_drain_that_is_undone_does_not() {
     assert_eq!(place(&mut placement, 1, "r").as_deref(), Ok("w1"));
 }
 
+// SPEC 10: A room stays on its worker; a new one goes where fewest members are; a worker that is
+// drained, by whichever controller, lost or forgotten loses its pins; beats bring them back to a
+// controller that restarts
+// Also: `a_room_stays_where_it_is_and_others_go_where_fewest_are`,
+// `a_worker_that_leaves_loses_its_pins_and_a_drain_that_is_undone_does_not`,
+// `a_restarted_controller_learns_rooms_from_beats`,
+// `a_room_is_where_its_members_are_and_not_where_they_left`,
+// `a_pin_without_a_room_ends_and_a_room_that_is_over_is_forgotten`,
+// `a_room_goes_to_a_worker_that_knows_the_namespace`, `nothing_of_one_namespace_is_seen_in_another`
 #[test]
 fn drains_of_another_controller_count_and_so_do_their_ends() {
     let mut placement = fleet(&["w1"]);
@@ -231,6 +240,13 @@ fn a_room_goes_to_a_worker_that_knows_the_namespace() {
     assert!(placement.reply(Moment(0), &worker("w1"), &known, WANTED).is_empty(), "it has it");
 }
 
+// SPEC 10: Copies go to the workers that serve a namespace until they have them, and are taken back
+// from others; few move when a worker comes or goes
+// Also: `a_worker_that_holds_rooms_keeps_its_copy_when_others_come`,
+// `a_worker_that_comes_or_goes_moves_few_namespaces`,
+// `a_digest_changes_with_everything_that_a_worker_has_to_know`,
+// `a_report_is_bounded_whatever_a_worker_sends`,
+// `a_beat_of_a_worker_with_nothing_to_say_is_small_and_unknown_fields_are_ignored`
 #[test]
 fn copies_go_to_the_chosen_until_they_have_them_and_are_taken_back_from_others() {
     let placement = fleet(&["w1", "w2", "w3", "w4", "w5"]);
@@ -285,6 +301,7 @@ fn a_worker_that_comes_or_goes_moves_few_namespaces() {
     assert!((50..200).contains(&moved), "{moved} of 1000 moved, a tenth was expected");
 }
 
+// SPEC 10: What lacks for a namespace is told, also where all of it lacks
 #[test]
 fn what_lacks_is_told_also_where_all_of_it_lacks() {
     let mut placement = Placement::new(PATIENCE);

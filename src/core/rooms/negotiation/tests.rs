@@ -58,6 +58,10 @@ fn an_offer_without_an_answer_is_made_anew() {
     assert_eq!((negotiation.answered(), negotiation.answered()), (Heard::Nothing, Heard::Hopeless));
 }
 
+// SPEC 10: An answer to nothing is `invalid_answer`, as is one that does not fit, which is not
+// called an offer; the second one is the end; ICE restarts within an offer
+// Also: `answers_to_nothing_are_refused_and_then_the_end`,
+// `an_answer_that_does_not_fit_is_called_so`, `ice_restarts_within_an_offer`
 #[test]
 fn answers_to_nothing_end_it_unless_ours_are_answered_between() {
     let mut negotiation = settled();
@@ -68,6 +72,14 @@ fn answers_to_nothing_end_it_unless_ours_are_answered_between() {
     assert_eq!(negotiation.failed(), Heard::Hopeless);
 }
 
+// SPEC 10 contract: 100 members; 60 joins a minute, 20 at once; 40 messages and 10 a second, then
+// `rate_limited` and the end; 6 yields a minute; a `join` of 4 KiB; 5 s for who takes nothing; 15 s
+// for media in trouble; 60 s for an empty room
+// Also: `joins_of_one_identity_are_bounded`, `a_flood_of_messages_ends_the_connection`,
+// `a_full_room_and_a_media_side_without_a_place_refuse_the_join`,
+// `a_first_message_that_is_no_join_ends_the_connection_with_its_code`,
+// `who_takes_nothing_for_five_seconds_is_gone`, `lost_media_have_fifteen_seconds_to_come_back`,
+// `an_empty_room_goes_after_its_time_and_one_that_was_made_waits_as_long`
 #[test]
 fn we_give_way_six_times_a_minute_and_then_later() {
     let (mut negotiation, mut now, mut yields) = (outstanding(), ROOMY, Vec::new());
@@ -88,6 +100,11 @@ fn we_give_way_six_times_a_minute_and_then_later() {
     assert_eq!([yields[6], yields[7]], [yields[0] + 60_000, yields[1] + 60_000], "none is lost");
 }
 
+// SPEC 10: A section that carries nothing serves the next track, which it is named after; time
+// makes no jump there
+// Also: `what_a_section_carries_now_is_what_it_is_called`,
+// `a_track_that_ends_is_told_and_its_section_serves_another`,
+// `a_second_camera_has_a_name_of_its_own`
 #[test]
 fn a_section_is_used_again_and_never_too_many() {
     let mut sections: Sections<&str, u8> = Sections::new(3);

@@ -58,6 +58,11 @@ fn an_allocation_is_asked_for_bare_and_then_signed() {
     assert!(client.was_challenged());
 }
 
+// SPEC turn: Whatever a TURN server says, the client takes it without a panic, takes no success
+// without the password's proof, and asks nobody again for ever (fuzz target `turn_client`)
+// Also: `a_server_that_always_has_a_new_nonce_is_given_up`,
+// `a_stream_is_cut_into_its_messages_however_it_comes`, `a_servers_words_are_shown_as_text_only`,
+// `every_input_of_the_corpus_is_taken_without_a_finding`
 #[test]
 fn a_success_without_the_proof_is_no_answer() {
     let mut client = challenged();

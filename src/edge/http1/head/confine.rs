@@ -247,6 +247,15 @@ mod tests {
         }
     }
 
+    // SPEC edge: What a session's process replies reaches no other address of the origin, in final,
+    // interim and switching replies; its cookies are for its path, ours it neither hears nor sets
+    // Also: `what_speaks_for_its_reply_alone_passes`,
+    // `a_cookie_is_for_the_sessions_path_or_there_is_none`,
+    // `a_process_hears_every_cookie_but_ours`,
+    // `every_reply_of_a_process_is_confined_interim_and_switching_ones_too`,
+    // `nobody_behind_us_hears_our_cookies_and_no_process_a_proxys_password`,
+    // `what_a_process_says_reaches_no_other_address`, `a stream process's page gets no worker and
+    // no cookie beyond its session`
     #[test]
     fn what_reaches_beyond_the_reply_is_dropped_in_any_case() {
         for (name, value) in [

@@ -238,6 +238,9 @@ mod tests {
         assert_eq!(written(&switching, None), expected);
     }
 
+    // SPEC 6: Hop-by-hop, `Host`, `Forwarded`, `X-Forwarded-*` by RFC 9110
+    // Also: `forwarding_fields_say_what_we_know`, `an_untrusted_client_says_nothing_about_itself`,
+    // `a_trusted_proxy_is_believed_but_for_the_user`, `a_request_that_comes_back_to_us_is_refused`
     #[test]
     fn hop_by_hop_fields_are_made_anew() {
         let head = "HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nX-Hop: a\r\nKeep-Alive: x\r\nX: y\r\n\r\n";

@@ -53,6 +53,12 @@ fn arrivals(numbers: &mut Numbers, count: u64, window: u64) -> Vec<Sent> {
     list.into_iter().map(|(_, sent)| sent).collect()
 }
 
+// SPEC media: RTP to a body: sequence and time from 0, gaps and reordering kept, one form of
+// header, over every wrap
+// Also: `a_stream_that_runs_for_hours_wraps_on_the_wire_and_goes_on`,
+// `packets_from_before_the_first_are_dropped_for_ever`, `an_outage_keeps_its_length`,
+// `a_source_that_begins_anew_continues_what_goes_out`,
+// `single_packets_from_nowhere_change_nothing`, `the_payload_type_never_sets_the_marker`
 #[test]
 fn whatever_the_network_does_numbers_and_times_keep_their_distances() {
     for seed in 0..400 {

@@ -16,6 +16,10 @@ const RESTART: &str = "a=ice-lite\r\na=ice-options:trickle ice2\r\na=ice-ufrag:y
 a=ice-pwd:vw5LmwG4y/e6dPP/zAP9Gp5k\r\na=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n\
 a=candidate:1387637174 1 udp 2122260223 192.0.2.1 61764 typ host generation 0 ufrag ysXw network-id 1\r\n";
 
+// SPEC media: `application/trickle-ice-sdpfrag` (RFC 8840), bounded, each mistake with its line
+// Also: `what_is_written_is_read_again`, `each_mistake_names_its_line`, `sizes_are_bounded`,
+// `candidates_have_the_form_of_the_rfc`, `the_password_is_not_printed`,
+// `a_candidate_keeps_what_says_where_it_is`, `a_fragment_may_have_the_signs_that_its_offer_had`
 #[test]
 fn the_fragments_of_the_rfc_are_understood() {
     let trickle = SdpFragment::parse(TRICKLE).expect("a fragment");

@@ -85,6 +85,11 @@ fn a_member_without_the_rooms_codec_is_told() {
     assert!(read(&offer(&"a".repeat(17), &[long])).unwrap_err().contains("a=mid"));
 }
 
+// SPEC 10: Members' descriptions may have 512 KiB and 256 sections, keep each section in its place,
+// may have none or data channels alone; who lacks the room's codecs is told
+// Also: `every_section_of_a_member_keeps_its_place`,
+// `a_member_may_offer_nothing_or_data_channels_alone`, `a_member_may_offer_nothing_first`,
+// `a_member_without_the_rooms_codec_is_told`
 #[test]
 fn members_descriptions_are_larger_than_others() {
     let sections: Vec<String> =
@@ -101,6 +106,10 @@ fn members_descriptions_are_larger_than_others() {
     assert!(Offer::read(&most).is_err(), "others have less");
 }
 
+// SPEC 10 contract: Trap: a section that is used again is named after what it carries now, and told
+// as `track-placed` with its `mid`
+// Also: `a_track_that_ends_is_told_and_its_section_serves_another`,
+// `two_clients_meet_and_hear_what_the_other_sends`
 #[test]
 fn what_a_section_carries_now_is_what_it_is_called() {
     let said = "v=0\r\ns=-\r\nm=audio 0 UDP/TLS/RTP/SAVPF \r\nc=IN IP4 0.0.0.0\r\na=candidate:1 1 udp 1 192.0.2.1 5 typ host\r\n\

@@ -254,6 +254,9 @@ fn a_name_that_cannot_be_kept_has_another_behind_us() {
     assert!(!plain.contains(MID_EXTENSION), "packets have the client's name: {plain}");
 }
 
+// SPEC media: BUNDLE: the transport is that of the group's first section that is answered;
+// bundle-only sections take it; candidates stand in every section that is answered
+// Also: `every_offer_of_the_table_gets_its_status_and_an_answer_section_by_section`
 #[test]
 fn the_first_section_of_the_group_that_is_answered_tells_the_transport() {
     // A bundle-only section has none of its own (RFC 9143, 7.2.1).
@@ -277,6 +280,9 @@ fn the_first_section_of_the_group_that_is_answered_tells_the_transport() {
     }
 }
 
+// SPEC media: H264 of a profile that is not here is refused with both names; with `ingest: process`
+// every profile that the process decodes is taken
+// Also: `every_offer_of_the_table_gets_its_status_and_an_answer_section_by_section`
 #[test]
 fn a_profile_that_is_not_here_is_named() {
     let text = VIEWER.replace("42e01f", "640032");

@@ -194,6 +194,9 @@ fn step(proofs: &mut Proofs, host: &mut Host, (now, address): (u64, SocketAddr),
     }
 }
 
+// SPEC consent: Whatever is lost, late or forged, nobody who does not answer gets more, and who
+// answers is proved (seeded simulation); many addresses push out none that is proved
+// Also: `many_addresses_push_out_none_that_is_proved`
 #[test]
 fn whatever_is_lost_or_forged_nobody_gets_more_than_three_times_what_it_sent() {
     (1..=20).for_each(simulate);

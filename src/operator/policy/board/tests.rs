@@ -135,6 +135,10 @@ fn only_the_last_ends_are_shown() {
     assert_eq!((board.ends.len(), board.ends[0].at), (MAX_ENDS, NOW));
 }
 
+// SPEC 9 page: A worker's state is told with its beginning, its late beats and its last failure;
+// ends with their reasons; an hour of curves is there when the page opens
+// Also: `a_workers_last_failure_is_told_for_an_hour`, `only_the_last_ends_are_shown`,
+// `an_hour_is_kept_and_counts_are_since_the_point_before`
 #[test]
 fn a_workers_state_is_told_with_its_beginning() {
     let mut board = Board::default();

@@ -164,6 +164,10 @@ fn of_seed(seed: u64) -> (Build, Host, Vec<End>) {
     panic!("seed {seed}: the note stays: {:#?}", host.trace);
 }
 
+// SPEC 1: Whenever the power goes or the disk is full, a whole version is in place, and a sound one
+// runs in the end
+// Also: `an_update_that_was_killed_is_ended_by_the_old_program`,
+// `a_disk_that_is_full_keeps_the_old_version`, `a_program_is_there_at_each_moment_and_comes_back`
 #[test]
 fn whenever_the_power_goes_a_whole_version_runs_in_the_end() {
     let (mut updated, mut rolled_back) = (0, 0);

@@ -661,12 +661,24 @@ fn failures_of(off: Off, seeds: u64, change: impl Fn(World) -> World) -> (usize,
     (failed.len(), failed.into_iter().next())
 }
 
+// SPEC 10: Both sides offer: signalling settles and no track is lost, whatever page it is and
+// whatever crosses; each rule of that is needed
+// Also: `each_rule_of_negotiation_is_needed`, `the_first_offer_waits_for_the_clients`,
+// `an_offer_that_crosses_ours_is_dropped_by_the_answer_to_ours`,
+// `an_offer_that_crosses_ours_is_answered_when_ours_is_not`,
+// `an_offer_without_an_answer_is_made_anew`, `we_give_way_six_times_a_minute_and_then_later`,
+// `only_sections_of_ours_receive`, `offers_that_cross_lose_nobody`
+// SPEC 10 contract: Trap: who rolled back offers again with our sections first, its own renumbered
+// Also: `every_section_of_a_member_keeps_its_place`, `the documented client sees, hears and writes
+// to the others through relays, past the end of its credentials`
 #[test]
 fn signalling_settles_and_no_track_is_lost() {
     let (count, first) = failures(Off::Nothing, 600);
     assert_eq!(count, 0, "{first:?}");
 }
 
+// SPEC 10: Signalling that breaks at any moment and returns, with what was under way lost, settles,
+// and no track is lost: 1,800 seeds; no offer is made that nobody hears, which is needed
 #[test]
 fn signalling_that_breaks_and_returns_settles_and_no_track_is_lost() {
     let (count, first) = failures_of(Off::Nothing, 600, World::with_breaks);
@@ -676,6 +688,11 @@ fn signalling_that_breaks_and_returns_settles_and_no_track_is_lost() {
     assert!(count > 0, "with offers that nobody hears all goes well, too");
 }
 
+// SPEC 10 contract: Naive, polite and impolite pages: an offer that crosses ours is held, then we
+// yield; our offers receive in every section; no section is stopped; an offer without an answer is
+// made anew; what is ours keeps its way; an offer of nothing is answered
+// Also: `signalling_settles_and_no_track_is_lost`, `two_members_hear_and_see_each_other`,
+// `offers_that_cross_lose_nobody`, `a_member_may_offer_nothing_first`
 #[test]
 fn each_rule_of_negotiation_is_needed() {
     for off in
