@@ -271,7 +271,7 @@ impl Bodies {
     }
 
     /// An entry that is written before its worker is asked.
-    pub(super) fn expect(&mut self, entry: BodyEntry) {
+    pub(super) fn announce(&mut self, entry: BodyEntry) {
         if let Some(table) = self.of_leader() {
             table.changes.remove(&entry);
             table.entries.entry(entry.worker).or_default().insert(entry.spot);

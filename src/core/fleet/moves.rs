@@ -273,7 +273,7 @@ impl Fleet {
         let (from, to) = (order.from.clone(), order.to.clone());
         let under_way = Move { body, from, to, copy, since: now, heard: now, tried, lost: false };
         self.ledger.begin_move(id, under_way);
-        self.bodies.expect(BodyEntry::of_move(&order));
+        self.bodies.announce(BodyEntry::of_move(&order));
         Ok(order)
     }
 

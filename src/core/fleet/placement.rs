@@ -264,7 +264,7 @@ impl Fleet {
             Reservation { body, engine, worker: worker.clone(), since: now, tried, abandoned: false };
         self.ledger.reserve(id.clone(), reservation);
         let placed = Placed { session_id: id.clone(), body, worker, url, begun: now };
-        self.bodies.expect(BodyEntry::of_create(&placed));
+        self.bodies.announce(BodyEntry::of_create(&placed));
         self.check_invariants();
         Ok(placed)
     }

@@ -128,9 +128,11 @@ fn a_body_of_a_silent_worker_is_taken_until_that_tells_or_counts_as_down() {
     assert!(words.contains("worker c") && words.contains("02020202") && words.contains("in 50 s"), "{words}");
     // Not what it sent before it heard of this leadership.
     beats(&mut fleet, at(111), ("c", 1), 4, &[]);
-    assert!(is_withheld(&mut fleet, at(111), 2));
-    beats(&mut fleet, at(112), ("c", 2), 5, &[]);
-    assert!(!is_withheld(&mut fleet, at(112), 2));
+    let refused = fleet.reserve(at(111), &create(2, 2));
+    assert!(matches!(refused, Err(Refused::Settling { .. })), "one that is heard is waited for: {refused:?}");
+    assert!(is_withheld(&mut fleet, at(120), 2));
+    beats(&mut fleet, at(121), ("c", 2), 5, &[]);
+    assert!(!is_withheld(&mut fleet, at(121), 2));
     assert_eq!(changes(&mut fleet), ["-c/10.10.0.2/02020202.0"]);
 
     let mut fleet = leader_of(&table);
