@@ -132,8 +132,8 @@ fn a_body_of_a_silent_worker_is_taken_until_that_tells_or_counts_as_down() {
     assert!(matches!(refused, Err(Refused::Settling { .. })), "one that is heard is waited for: {refused:?}");
     assert!(is_withheld(&mut fleet, at(120), 2));
     beats(&mut fleet, at(121), ("c", 2), 5, &[]);
-    assert!(!is_withheld(&mut fleet, at(121), 2));
     assert_eq!(changes(&mut fleet), ["-c/10.10.0.2/02020202.0"]);
+    assert!(!is_withheld(&mut fleet, at(121), 2));
 
     let mut fleet = leader_of(&table);
     changes(&mut fleet);
