@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::core::rooms::registry::{MediaEvent, MediaOrder};
-use hydraneckwebrtc::core::rooms::tracks::MediaKind;
+use hydraneckwebrtc::core::rooms::tracks::{MediaKind, TrackId};
 use hydraneckwebrtc::media::pictures::PICTURES;
 
 use crate::guest::{Heard, Manners};
@@ -72,17 +72,34 @@ fn who_joins_hears_one_offer_and_begins_with_pictures_that_stand_for_themselves(
     assert!(u128::from(asked) <= 1 + took.as_millis() / PICTURES.as_millis(), "{asked} in {took:?}");
 }
 
+/// A camera that one member sees, and that is paused for another one.
+struct Paused {
+    hall: Hall,
+    camera: usize,
+    first: usize,
+    late: usize,
+    track: TrackId,
+}
+
+impl Paused {
+    /// Once the first member has more packets than that.
+    fn after(packets: u64) -> Paused {
+        let mut hall = Hall::open(|_| {});
+        let camera = camera(&mut hall);
+        let (first, late) = (hall.join(Manners::Naive), hall.join(Manners::Naive));
+        let (track, _) = hall.seats[camera].tracks[0].clone();
+        hall.order(late, MediaOrder::Pause(track.clone(), true));
+        hall.until("one sees it, the other one may", |hall| {
+            heard(hall, first, camera).packets > packets && hall.seats[late].log.iter().any(is_placed)
+        });
+        hall.until("both are connected", |hall| hall.seats[late].guest.seen.connected);
+        Paused { hall, camera, first, late, track }
+    }
+}
+
 #[test]
 fn who_comes_a_moment_after_a_picture_begins_with_it() {
-    let mut hall = Hall::open(|_| {});
-    let camera = camera(&mut hall);
-    let (first, late) = (hall.join(Manners::Naive), hall.join(Manners::Naive));
-    let (track, _) = hall.seats[camera].tracks[0].clone();
-    hall.order(late, MediaOrder::Pause(track.clone(), true));
-    hall.until("one sees it, the other one may", |hall| {
-        heard(hall, first, camera).packets > 5 && hall.seats[late].log.iter().any(is_placed)
-    });
-    hall.until("both are connected", |hall| hall.seats[late].guest.seen.connected);
+    let Paused { mut hall, camera, first, late, track } = Paused::after(5);
     assert_eq!(heard(&hall, late, camera).packets, 0, "it is paused");
     // From now on nobody sees anything but what is there.
     hall.seats[camera].guest.is_stubborn = true;
@@ -105,15 +122,7 @@ fn who_comes_a_moment_after_a_picture_begins_with_it() {
 
 #[test]
 fn a_wish_for_a_picture_that_comes_too_early_waits_and_is_not_lost() {
-    let mut hall = Hall::open(|_| {});
-    let camera = camera(&mut hall);
-    let (first, late) = (hall.join(Manners::Naive), hall.join(Manners::Naive));
-    let (track, _) = hall.seats[camera].tracks[0].clone();
-    hall.order(late, MediaOrder::Pause(track.clone(), true));
-    hall.until("one sees it, the other one may", |hall| {
-        heard(hall, first, camera).packets > 20 && hall.seats[late].log.iter().any(is_placed)
-    });
-    hall.until("both are connected", |hall| hall.seats[late].guest.seen.connected);
+    let Paused { mut hall, camera, late, track, .. } = Paused::after(20);
     hall.seats[camera].guest.is_stubborn = true;
     hall.for_a_while(Duration::from_secs(1));
     let (begun, before) = (Instant::now(), hall.seats[camera].guest.seen.wanted);
