@@ -227,7 +227,7 @@ fn a_leader_without_etcd_stops_in_time_and_launches_nothing() {
 // `an_entry_survives_the_way_to_etcd_and_back_and_opens_no_session`,
 // `an_entry_of_the_table_of_bodies_is_written_while_this_leadership_lasts_only`,
 // `the_table_of_bodies_is_read_in_pages_and_what_is_no_entry_is_left_out`,
-// `without_a_lease_there_is_no_table`
+// `without_a_lease_there_is_no_table`, `a_worker_may_tell_before_the_table_is_read`
 #[test]
 fn a_new_leader_that_cannot_hear_a_worker_knows_what_plays_there() {
     if !etcd::is_there() {

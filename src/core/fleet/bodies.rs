@@ -137,6 +137,8 @@ struct Table {
     is_read: bool,
     /// False: another controller leads, or may.
     leads: bool,
+    /// What workers told of this leadership before the table was read.
+    early: BTreeMap<WorkerId, BTreeSet<Spot>>,
     /// All entries.
     entries: BTreeMap<WorkerId, BTreeSet<Spot>>,
     /// Workers with entries of earlier leaderships, which have told nothing since.
@@ -156,6 +158,7 @@ impl Table {
             since,
             is_read: false,
             leads: true,
+            early: BTreeMap::new(),
             entries: BTreeMap::new(),
             untold: BTreeSet::new(),
             taken: BTreeMap::new(),
@@ -174,6 +177,9 @@ impl Table {
             }
             self.untold.insert(worker.clone());
             self.entries.entry(worker).or_default().insert(spot);
+        }
+        for (worker, told) in std::mem::take(&mut self.early) {
+            self.set(&worker, told, true);
         }
     }
 
@@ -287,6 +293,9 @@ impl Bodies {
 
     /// A worker is forgotten by an operator.
     pub(super) fn forget(&mut self, worker: &WorkerId) {
+        if let Some(table) = &mut self.table {
+            table.early.remove(worker);
+        }
         if let Some(table) = self.of_leader() {
             table.forget(worker);
         }
@@ -365,14 +374,19 @@ impl Fleet {
 
     /// A heartbeat was taken, and this was its list.
     pub(super) fn note_bodies(&mut self, beat: &Heartbeat, listed: &[SessionBrief]) {
-        let Some(table) = self.bodies.of_leader() else { return };
+        let Some(table) = self.bodies.table.as_mut().filter(|table| table.leads) else { return };
         let worker = &beat.worker_id;
         let there = listed.iter().filter(|brief| may_play(brief));
         let mut spots: BTreeSet<Spot> = there.map(|brief| spot(brief.body, &brief.id, brief.copy)).collect();
         if let Some(held) = self.ledger.holdings(worker) {
             spots.extend(under_way(&self.ledger, held));
         }
-        table.set(worker, spots, beat.clock_ms.is_none() || beat.lease >= table.number);
+        let tells = beat.clock_ms.is_none() || beat.lease >= table.number;
+        if table.is_read {
+            table.set(worker, spots, tells);
+        } else if tells {
+            table.early.insert(worker.clone(), spots);
+        }
     }
 
     /// Lets time pass for entries of workers that tell nothing.

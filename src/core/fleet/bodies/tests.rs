@@ -151,6 +151,27 @@ fn a_body_of_a_silent_worker_is_taken_until_that_tells_or_counts_as_down() {
 }
 
 #[test]
+fn a_worker_may_tell_before_the_table_is_read() {
+    let mut fleet = settled();
+    beats(&mut fleet, at(99), ("a", 1), 4, &[]);
+    beats(&mut fleet, at(99), ("b", 1), 4, &[]);
+    fleet.take_over(at(100), 5);
+    beats(&mut fleet, at(100), ("a", 2), 5, &[plays(1)]);
+    beats(&mut fleet, at(100), ("b", 2), 5, &[plays(4)]);
+    beats(&mut fleet, at(100), ("c", 1), 5, &[plays(5)]);
+    let table = ["a/10.10.0.1/01010101.0", "a/10.10.0.2/02020202.0", "d/10.10.0.3/03030303.0"];
+    fleet.set_bodies(5, entries(&table));
+    let expected = ["-a/10.10.0.2/02020202.0", "+b/10.10.0.4/04040404.0", "+c/10.10.0.5/05050505.0"];
+    assert_eq!(changes(&mut fleet), expected);
+    assert!(!is_withheld(&mut fleet, at(100), 2), "a has told that it does not have it");
+    assert!(is_withheld(&mut fleet, at(100), 3), "d has told nothing");
+    // What ends is free at once.
+    fleet.ended(at(101), &id(1), EndReason::Deleted, stamp(1, 3));
+    let again = fleet.reserve(at(101), &create(9, 1));
+    assert!(again.is_ok(), "{again:?}");
+}
+
+#[test]
 fn an_operator_who_deletes_a_worker_frees_its_bodies() {
     let mut fleet = leader_of(&["c/10.10.0.2/02020202.0"]);
     assert_eq!(fleet.forget(at(101), &name("d")), Err(NotForgotten::Unknown));
