@@ -13,7 +13,7 @@
 //!                               untold: the body is taken ── the time in which a worker goes down ──▶ the body is free
 //! ```
 //! An entry is *untold* from the moment a controller leads until its worker has told that it knows of this leadership: such a heartbeat lists all
-//! that was begun for earlier ones ([`super::takeover`]). A worker that stays silent for as long as a worker may, from the beginning of the
+//! that was begun for earlier ones (`super::takeover`). A worker that stays silent for as long as a worker may, from the beginning of the
 //! leadership on, counts as down, and a worker that is down holds no body. Its entries stay until it is heard, or forgotten.
 
 #[cfg(test)]
