@@ -19,6 +19,7 @@ use crate::controller::dispatch::{Job, Turn};
 use crate::controller::jobs::Jobs;
 use crate::controller::key_store::KeyStore;
 use crate::controller::lease::{HeardTime, Leadership};
+use crate::controller::left_store::LeftStore;
 use crate::controller::moves::{MoveJob, MoveNews, Parcels};
 use crate::controller::namespaces::NamespaceRegistry;
 use crate::controller::refusals;
@@ -121,6 +122,8 @@ pub enum Ask {
     Drains(BTreeSet<WorkerId>),
     /// The table of bodies, as it was when this controller began to lead with this number.
     Bodies(u64, Vec<BodyEntry>),
+    /// These changes of the table of bodies are written.
+    BodiesWritten(Vec<(BodyEntry, bool)>),
     /// Drain a worker, or undo it.
     Drain(WorkerId, bool, Responder),
     /// Whether the sessions of a worker move when it drains, where that was said.
@@ -141,11 +144,21 @@ pub enum Ask {
     Stop,
 }
 
+/// What was known of workers before this process.
+pub struct Known {
+    /// Their keys.
+    pub keys: (KeyStore, Identities),
+    /// What moved away from them.
+    pub left: (LeftStore, Vec<BodyEntry>),
+}
+
 /// The thread's state.
 pub struct FleetThread {
     fleet: Fleet,
     disputes: Disputes,
     keys: KeyStore,
+    /// Where there is no lease.
+    left_store: LeftStore,
     /// `workers.heartbeat_timeout`
     patience: Duration,
     /// `workers.heartbeat_interval`
@@ -188,16 +201,21 @@ impl FleetThread {
     /// An empty fleet.
     pub fn new(
         settings: &Settings,
-        (keys, identities): (KeyStore, Identities),
+        known: Known,
         (jobs, leadership): (Jobs, Leadership),
         (published, namespaces): (Arc<Published>, NamespaceRegistry),
         (clock, beat): (Clock, Beat),
     ) -> FleetThread {
-        let fleet = Fleet::with_identities(clock.now(), FleetSettings::from(settings), identities);
+        let Known { keys: (keys, identities), left: (left_store, left) } = known;
+        let mut fleet = Fleet::with_identities(clock.now(), FleetSettings::from(settings), identities);
+        if leadership.is_alone() {
+            fleet.set_left_behind(clock.now(), &left);
+        }
         let mut thread = FleetThread {
             fleet,
             disputes: Disputes::default(),
             keys,
+            left_store,
             patience: settings.workers.heartbeat_timeout,
             interval: settings.workers.heartbeat_interval,
             create_timeout: settings.sessions.create_timeout,
@@ -281,7 +299,9 @@ impl FleetThread {
 
     /// Has the table of bodies written as it is now.
     fn list_bodies(&mut self) {
-        if self.leads.is_some() {
+        if self.leadership.is_alone() {
+            self.left_store.keep(self.clock.now(), &mut self.fleet);
+        } else if self.leads.is_some() {
             self.leadership.list_later(self.fleet.take_body_changes());
         }
     }
@@ -356,7 +376,8 @@ impl FleetThread {
                 self.namespaces.set_drains(&drains);
                 self.fleet.set_drains(drains);
             }
-            Ask::Bodies(number, entries) => self.fleet.set_bodies(number, entries),
+            Ask::Bodies(number, entries) => self.fleet.set_bodies(now, number, entries),
+            Ask::BodiesWritten(changes) => self.fleet.bodies_written(&changes),
             Ask::Drain(worker, on, responder) => self.drain(&worker, on, responder),
             Ask::MoveOut(worker, moves) => self.fleet.set_move_out(&worker, moves),
             Ask::Move(news) => self.move_on(news),
@@ -754,6 +775,7 @@ fn tell(news: &[FleetEvent]) {
             | FleetEvent::MoveExpired(..)
             | FleetEvent::MoveGivenUp(..)
             | FleetEvent::BodiesFreed(..)
+            | FleetEvent::LeftForgotten(..)
             | FleetEvent::WorkerHindered(..)
             | FleetEvent::WorkerPaused(..)
             | FleetEvent::WorkerHealth(_, _, WorkerHealth::Late) => {

@@ -11,6 +11,7 @@ pub mod fleet_thread;
 pub mod jobs;
 pub mod key_store;
 pub mod lease;
+pub mod left_store;
 pub mod metrics;
 pub mod moves;
 pub mod namespaces;
@@ -24,6 +25,7 @@ pub mod worker_address;
 pub mod worker_client;
 
 use std::fs::File;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +40,6 @@ use crate::config::live::Live;
 use crate::config::settings::{OperatorListen, Settings};
 use crate::core::doctor::host::Preflight;
 use crate::core::fleet::WorkerView;
-use crate::core::fleet::identity::Identities;
 use crate::core::limits::descriptors::Plan;
 use crate::daemon::{ConfigOrigin, Daemon, RunError, Running};
 use crate::edge::router::{Entrance, Uncounted};
@@ -56,12 +57,13 @@ use crate::server::announcer::{Announcer, Workers};
 use crate::server::metrics::FrontMetrics;
 use crate::server::{self, Certificates, Checker, Updates, listeners};
 use dispatch::Dispatcher;
-use fleet_thread::{Ask, FleetThread};
+use fleet_thread::{Ask, FleetThread, Known};
 use jobs::{Bounds, Jobs};
 use key_store::KeyStore;
 use lease::etcd::Etcd;
 use lease::stored::StoredNamespaces;
 use lease::{KEEP_PATIENCE, Leadership, LeaseThread, RESIGN_PATIENCE};
+use left_store::LeftStore;
 use namespaces::{Files, NamespaceRegistry, NamespaceService, NamespacesThread, Tell};
 use rooms::routes::RoomRoutes;
 use router::ControllerRouter;
@@ -321,9 +323,10 @@ fn start_threads(
     Ok((Threads { fleet: fleet_thread, namespaces, client, lease }, leadership, service))
 }
 
-/// The keys of workers that were here before.
-fn known_workers(state: &PrivateDir) -> Result<(KeyStore, Identities), RunError> {
-    KeyStore::open(state.path()).map_err(|error| {
+/// What is known of workers that were here before.
+fn known_workers(state: &PrivateDir) -> Result<Known, RunError> {
+    let open = || Ok(Known { keys: KeyStore::open(state.path())?, left: LeftStore::open(state.path())? });
+    open().map_err(|error: io::Error| {
         let advice = "the workers' keys are kept there: it must be writable and belong to the service's user";
         RunError(format!("server.state_dir: {}: {error}; {advice}", state.path().display()))
     })
@@ -331,7 +334,7 @@ fn known_workers(state: &PrivateDir) -> Result<(KeyStore, Identities), RunError>
 
 fn start_fleet(
     live: &Live,
-    known: (KeyStore, Identities),
+    known: Known,
     (published, namespaces): (&Arc<Published>, &NamespaceRegistry),
     (jobs, leadership, asks): (Jobs, Leadership, Receiver<Ask>),
     (clock, pulses): (Clock, &Pulses),

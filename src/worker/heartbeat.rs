@@ -19,6 +19,7 @@ use crate::core::fleet::wire::{
     Heartbeat, HeartbeatReply, MAX_NETWORKS, SessionBrief, SessionFacts, WorkerStatus, fitting_text,
 };
 use crate::core::fleet::worker_health::jittered;
+use crate::core::ids::SessionId;
 use crate::core::session::Failure;
 use crate::core::session::reason::EndReason;
 use crate::core::session::status::SessionStatus;
@@ -100,14 +101,14 @@ impl Pulse {
             let limit = if changed.is_closed() { LAST_BEAT_TIMEOUT } else { BEAT_TIMEOUT };
             let target = Target { url, link };
             match self.send(&agent, &target, &mut contact, limit) {
-                Ok(reply) => {
+                Ok((reply, ended)) => {
                     if contact.failures > 0 {
                         let failures = contact.failures;
                         log::info!("[heartbeat] {target} answers again after {failures} failed beats");
                     }
                     (contact.failures, contact.said, contact.is_close) = (0, None, true);
                     longest = reply.max_interval_ms.map_or(Duration::MAX, Duration::from_millis);
-                    self.obey(&target, reply);
+                    self.obey(&target, reply, ended);
                 }
                 Err(error) => {
                     let again = contact.said.is_none_or(|at| at.elapsed() >= REPEAT_EVERY);
@@ -151,12 +152,12 @@ impl Pulse {
         target: &Target<'_>,
         contact: &mut Contact,
         limit: Duration,
-    ) -> Result<HeartbeatReply, BeatError> {
+    ) -> Result<(HeartbeatReply, Ended), BeatError> {
         let until = Instant::now() + limit;
-        let reply = self.send_once(agent, target, contact, until)?;
+        let (reply, ended) = self.send_once(agent, target, contact, until)?;
         let is_asked_to_sign = reply.challenge.is_some() && contact.challenge != reply.challenge;
         if reply.accepted || !(is_asked_to_sign || reply.list_wanted) {
-            return Ok(reply);
+            return Ok((reply, ended));
         }
         contact.challenge = reply.challenge.or(contact.challenge.take());
         self.send_once(agent, target, contact, until)
@@ -168,8 +169,9 @@ impl Pulse {
         target: &Target<'_>,
         contact: &mut Contact,
         until: Instant,
-    ) -> Result<HeartbeatReply, BeatError> {
+    ) -> Result<(HeartbeatReply, Ended), BeatError> {
         let mut beat = self.compose(target.link, contact.challenge.as_deref());
+        let ended = self.held(&beat.sessions);
         // Whatever becomes of this beat: unless it is taken, the next one brings its list along.
         let known = contact.list.take();
         let list = match known.filter(|known| known.is_of(&beat.sessions)) {
@@ -182,7 +184,17 @@ impl Pulse {
         };
         let reply = self.deliver(agent, target, &beat, until)?;
         contact.list = (reply.accepted && reply.keeps_lists).then_some(list);
-        Ok(reply)
+        Ok((reply, ended))
+    }
+
+    /// What a beat lists as ended and a controller is to judge.
+    fn held(&self, listed: &[SessionBrief]) -> Ended {
+        let ended = listed.iter().filter(|brief| !brief.status.is_live());
+        let is_held = |brief: &&SessionBrief| {
+            let handle = self.health.registry.find(&brief.id);
+            handle.is_some_and(|handle| handle.copy() == brief.copy && handle.story.is_held())
+        };
+        ended.filter(is_held).map(|brief| (brief.id.clone(), brief.copy)).collect()
     }
 
     fn deliver(
@@ -307,7 +319,7 @@ impl Pulse {
         }
     }
 
-    fn obey(&self, target: &Target<'_>, reply: HeartbeatReply) {
+    fn obey(&self, target: &Target<'_>, reply: HeartbeatReply, ended: Ended) {
         if !reply.accepted {
             log::warn!(
                 "[heartbeat] the controller has heard a newer beat under our name: is server.worker_id used twice?"
@@ -349,7 +361,12 @@ impl Pulse {
                 reason => Order::End(order.session_id, reason, Box::new(|| ())),
             });
         }
+        // What has moved is gone by now.
+        if !reply.unsure && !ended.is_empty() {
+            let _ = self.sessions.send(Order::Judged(ended));
+        }
     }
+
     /// Whether what the controller wishes counts.
     fn leads(&self, reply: &HeartbeatReply) -> bool {
         let fence = &self.health.fence;
@@ -362,6 +379,9 @@ impl Pulse {
         !reply.follows && fence.obeys(reply.lease)
     }
 }
+
+/// Copies of sessions that a beat lists as ended.
+type Ended = Vec<(SessionId, u32)>;
 
 /// The controller that a thread is for.
 struct Target<'a> {

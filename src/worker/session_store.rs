@@ -5,6 +5,8 @@
 //!                 │                            ▲
 //!                 └── we were killed; next start: ended as `crashed`
 //! ```
+//! A session that may move can have gone on at another worker while nobody heard of us. The record of its end is *held*, here and in the outbox,
+//! until a controller has judged a heartbeat that lists the end, or [`UNJUDGED`] is over. So is one that was let go.
 //!
 //! What the disk does not take stays in memory, as the handle that it belongs to, and is tried again until there is room
 //! ([`SessionStore::pay`]); only a rating is refused instead, because whoever gives it can give it again.
@@ -57,6 +59,10 @@ const DESKTOP: &str = "Desktop";
 /// Sessions that may wait for a disk with room; a record has a few kilobytes. Beyond that the oldest is lost.
 const MAX_OWED: usize = 1000;
 
+/// How long a record of a session that may have moved waits at most for a controller's word: it may be no record at all, because the session went on
+/// elsewhere. Within a day somebody mends the way to the controllers; after that a record that may come twice is better than none.
+pub const UNJUDGED: Duration = Duration::from_secs(24 * 3_600);
+
 /// Lines about a disk that takes nothing: a few at once, then one each minute.
 const TROUBLE_BURST: u32 = 5;
 const TROUBLE_INTERVAL: Duration = Duration::from_secs(60);
@@ -78,6 +84,8 @@ struct PageFacts {
     begun: bool,
     /// Once it ended.
     record: Option<Record>,
+    /// It ended, and no controller has judged that yet: it may have gone on elsewhere while we were not heard.
+    held: bool,
     debt: Debt,
 }
 
@@ -107,6 +115,11 @@ impl Story {
         self.connects.load(Ordering::Relaxed)
     }
 
+    /// Whether it ended and its record waits for a controller's word.
+    pub fn is_held(&self) -> bool {
+        self.told().held
+    }
+
     fn told(&self) -> MutexGuard<'_, PageFacts> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -134,8 +147,8 @@ impl Story {
     }
 
     /// The story of a session that an earlier run saw the end of.
-    fn past(record: Record, given: Option<Given>, debt: Debt) -> Story {
-        let told = PageFacts { given, begun: true, record: Some(record), debt, ..PageFacts::default() };
+    fn past(record: Record, given: Option<Given>, debt: Debt, held: bool) -> Story {
+        let told = PageFacts { given, begun: true, record: Some(record), held, debt, ..PageFacts::default() };
         Story { told: Mutex::new(told), ..Story::default() }
     }
 }
@@ -151,6 +164,9 @@ struct Stored {
     view_id: Option<SessionId>,
     record: Record,
     given: Option<Given>,
+    /// Its end is to be judged by a controller before its record is sent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    held: bool,
     /// The record is not in the outbox yet.
     #[serde(default)]
     owed: bool,
@@ -233,16 +249,18 @@ impl SessionStore {
                 // As it was when it was ready: told once more under the same id, if it was told.
                 let told = self.tell(EventKind::SessionReady, stored.ready_owed, &stored.record);
                 end_unseen(&mut stored, now_ms);
+                stored.held &= self.live.get().controller.is_some();
                 stored.ready_owed &= told.is_err();
             }
             let debt = self.settle(&mut stored, &name);
             let ended_ago = Duration::from_millis(now_ms.saturating_sub(stored.record.ended_unix_ms));
-            if ended_ago >= window && debt == Debt::default() {
+            let awaits_word = stored.held || stored.record.reason == EndReason::Moved;
+            if ended_ago >= window && !awaits_word && debt == Debt::default() {
                 self.note_trouble(&stored.record.session_id, self.dir.remove(&name).map_err(RateError::from));
                 continue;
             }
-            let Stored { record, base_url, view_id, given, timeline, .. } = stored;
-            let story = Story::past(record.clone(), given, debt);
+            let Stored { record, base_url, view_id, given, timeline, held, .. } = stored;
+            let story = Story::past(record.clone(), given, debt, held);
             remembered.push(Remembered { record, base_url, view_id, ended_ago, story, timeline });
         }
         Ok(remembered)
@@ -286,7 +304,7 @@ impl SessionStore {
         // It may have been put, and the run killed before its file said so.
         let put = match !stored.owed || self.outbox.holds(&record::key("record", &stored.record.session_id)) {
             true => Ok(()),
-            false => self.put_record(&stored.record, stored.given.as_ref(), &settings),
+            false => self.put_record(&stored.record, (stored.given.as_ref(), stored.held), &settings),
         };
         stored.owed = put.is_err();
         let written = self.write(name, stored);
@@ -358,7 +376,23 @@ impl SessionStore {
         self.counters.ended.note(reason.code());
         self.counters.paths.note(record.relay_type.as_deref().unwrap_or("none"));
         told.debt.end_event = true;
+        told.held = told.begun && reason != EndReason::CreateFailed && self.may_move(handle);
         let kept = self.keep_ended(handle, &mut told, record, &settings);
+        drop(told);
+        self.note_trouble(&handle.id, kept);
+    }
+
+    /// Whether controllers may have it go on elsewhere while we do not hear of it.
+    fn may_move(&self, handle: &SessionHandle) -> bool {
+        handle.is_movable() && self.live.get().controller.is_some()
+    }
+
+    /// A controller has heard that this ended here, and it has gone on nowhere else: its record is to be sent when it is due.
+    pub fn judged(&self, handle: &Arc<SessionHandle>) {
+        let mut told = handle.story.told();
+        let Some(record) = told.record.clone().filter(|_| told.held) else { return };
+        told.held = false;
+        let kept = self.keep_ended(handle, &mut told, record, &self.live.get());
         drop(told);
         self.note_trouble(&handle.id, kept);
     }
@@ -372,6 +406,7 @@ impl SessionStore {
         };
         self.counters.ended.note(reason.code());
         told.debt.end_event = true;
+        told.held = false;
         let kept = self.keep_ended(handle, &mut told, Record { reason, ..record }, &settings);
         drop(told);
         self.note_trouble(&handle.id, kept);
@@ -381,7 +416,7 @@ impl SessionStore {
     pub fn moved_away(&self, handle: &SessionHandle) {
         let mut told = handle.story.told();
         told.debt = Debt { listed: told.debt.listed, ..Debt::default() };
-        told.record = None;
+        (told.record, told.held) = (None, false);
         self.outbox.withdraw(&record::key("record", &handle.id));
         drop(told);
         self.forget(&handle.id);
@@ -396,7 +431,7 @@ impl SessionStore {
         settings: &Settings,
     ) -> Result<(), RateError> {
         let told_of = self.tell_owed(told, &record);
-        let put = self.put_record(&record, told.given.as_ref(), settings);
+        let put = self.put_record(&record, (told.given.as_ref(), told.held), settings);
         told.debt.record = put.is_err();
         let stored = self.store(handle, &record, told, true);
         told.record = Some(record);
@@ -461,11 +496,11 @@ impl SessionStore {
         };
         self.tell_owed(told, &record)?;
         if told.debt.record {
-            self.put_record(&record, told.given.as_ref(), settings)?;
+            self.put_record(&record, (told.given.as_ref(), told.held), settings)?;
             told.debt.record = false;
         }
         let window = u64::try_from(settings.sessions.ended_window.as_millis()).unwrap_or(u64::MAX);
-        if unix_millis() < record.ended_unix_ms.saturating_add(window) {
+        if told.held || unix_millis() < record.ended_unix_ms.saturating_add(window) {
             self.store(handle, &record, told, true)?;
         } else {
             self.dir.remove(&file_name(&handle.id))?;
@@ -500,11 +535,11 @@ impl SessionStore {
         let record = Record { rating: Some(given.rating.clone()), ..draft };
         self.put_rating(&record, &given, &settings)?;
         if ended {
-            self.put_record(&record, Some(&given), &settings)?;
+            self.put_record(&record, (Some(&given), told.held), &settings)?;
             told.record = Some(record.clone());
             told.debt.record = false;
         }
-        self.store_given(handle, &record, Some(&given), (ended, told.debt))?;
+        self.store_given(handle, &record, Some(&given), (ended, told.held, told.debt))?;
         told.debt.file = false;
         // Once per session, however often it is changed.
         if told.given.replace(given.clone()).is_none() {
@@ -530,7 +565,8 @@ impl SessionStore {
         let Some(before) = told.record.clone().filter(|record| record.reason != EndReason::Moved) else {
             return;
         };
-        if now_ms >= before.due_ms(told.given.as_ref(), settings.sessions.ended_window) {
+        let is_due = now_ms >= before.due_ms(told.given.as_ref(), settings.sessions.ended_window);
+        if is_due && !told.held {
             // It is on its way, or there.
             return;
         }
@@ -578,16 +614,19 @@ impl SessionStore {
     fn put_record(
         &self,
         record: &Record,
-        given: Option<&Given>,
+        (given, held): (Option<&Given>, bool),
         settings: &Settings,
     ) -> Result<(), PutError> {
         if settings.nps.is_none() {
             return Ok(());
         }
+        let due = record.due_ms(given, settings.sessions.ended_window);
+        let unjudged =
+            record.ended_unix_ms.saturating_add(u64::try_from(UNJUDGED.as_millis()).unwrap_or(u64::MAX));
         let item = Item {
             key: record::key("record", &record.session_id),
             destination: Destination::Nps,
-            due_ms: record.due_ms(given, settings.sessions.ended_window),
+            due_ms: if held { due.max(unjudged) } else { due },
             lane: None,
             body: serde_json::to_value(record).unwrap_or_default(),
         };
@@ -624,7 +663,7 @@ impl SessionStore {
         told: &PageFacts,
         ended: bool,
     ) -> Result<(), RateError> {
-        self.store_given(handle, record, told.given.as_ref(), (ended, told.debt))
+        self.store_given(handle, record, told.given.as_ref(), (ended, told.held, told.debt))
     }
 
     fn store_given(
@@ -632,16 +671,19 @@ impl SessionStore {
         handle: &SessionHandle,
         record: &Record,
         given: Option<&Given>,
-        (ended, debt): (bool, Debt),
+        (ended, held, debt): (bool, bool, Debt),
     ) -> Result<(), RateError> {
         let (record, given) = (record.clone(), given.cloned());
         let base_url = handle.base_url.clone();
         let view_id = handle.view_link.as_ref().map(|view| view.id.clone());
         let timeline = handle.timeline();
         let (owed, ready_owed, end_owed) = (debt.record, debt.ready_event, debt.end_event);
+        // Of one that lives: it is so if we do not see its end.
+        let held = if ended { held } else { self.may_move(handle) };
         let stored = Stored {
             version: VERSION,
             ended,
+            held,
             base_url,
             view_id,
             record,

@@ -31,7 +31,7 @@ use crate::worker::mailbox::{Mailbox, Message, WhenOver};
 use crate::worker::ports::Ports;
 use crate::worker::registry::{Asked, SessionHandle, SessionRegistry};
 use crate::worker::ring::Ring;
-use crate::worker::session_store::SessionStore;
+use crate::worker::session_store::{SessionStore, UNJUDGED};
 use crate::worker::sources::Sources;
 use crate::worker::stamps::Stamps;
 use crate::worker::supervisor::{SessionContext, Supervisor};
@@ -59,6 +59,8 @@ pub enum Order {
     Close,
     /// A session of ours goes on at another worker, as the controllers know: this copy of it, or an earlier one, is none any more.
     MovedAway(SessionId, u32),
+    /// A controller has heard that these copies ended here, and they are the sessions.
+    Judged(Vec<(SessionId, u32)>),
     /// A supervisor is done.
     Finished(SessionId),
     /// A crashed session's directory stays until then.
@@ -175,6 +177,7 @@ impl Sessions {
             Order::End(id, reason, when_over) => self.end(&id, reason, when_over),
             Order::EndAll(reason) => self.end_all(reason),
             Order::MovedAway(id, copy) => self.moved_away(&id, copy),
+            Order::Judged(ended) => self.judged(&ended),
             Order::Drain(on) => self.drain(on),
             Order::Close => self.close(),
             Order::Finished(id) => self.finished(&id),
@@ -341,6 +344,13 @@ impl Sessions {
         self.given.changed.ring();
     }
 
+    fn judged(&self, ended: &[(SessionId, u32)]) {
+        let found = ended.iter().filter_map(|(id, copy)| {
+            self.given.registry.find(id).filter(|handle| !handle.is_live() && handle.copy() == *copy)
+        });
+        found.for_each(|handle| self.given.store.judged(&handle));
+    }
+
     fn end_all(&mut self, reason: EndReason) {
         for handle in self.given.registry.live() {
             handle.mailbox.send(Message::End(reason, None));
@@ -426,7 +436,11 @@ impl Sessions {
         let now = self.given.clock.now();
         self.end_drain(now);
         let window = self.given.live.get().sessions.ended_window;
-        let over = |handle: &SessionHandle| handle.forget_at(window).is_some_and(|at| now.reached(at));
+        let over = |handle: &SessionHandle| {
+            let awaits_word = handle.has_moved() || handle.story.is_held();
+            let window = if awaits_word { window.max(UNJUDGED) } else { window };
+            handle.forget_at(window).is_some_and(|at| now.reached(at))
+        };
         // Nobody said what became of it.
         let untold =
             self.given.registry.all().into_iter().filter(|handle| handle.has_moved() && over(handle));

@@ -217,6 +217,39 @@ fn a_dead_workers_session_goes_on_elsewhere_when_its_page_asks() {
     assert_eq!((body.running_app(), body.client_names()), (0, Vec::new()), "{:?}", body.events());
 }
 
+// SPEC 4: One record per session, also when the worker that it moved away from comes back after
+// everybody has forgotten it and the controller has restarted
+// Also: `a_worker_that_comes_back_is_told_of_what_moved_away_long_ago_by_whoever_is_there`,
+// `without_a_controllers_word_a_worker_that_was_away_for_long_sends_a_second_record`,
+// `what_was_left_behind_outlives_the_process_and_what_is_no_entry_is_left_out`
+#[test]
+fn a_worker_that_comes_back_after_its_session_was_forgotten_sends_no_record() {
+    let mut pair = Pair::start("always");
+    let _body = pair.farm.body(2, BodyFaults::default());
+    let id = pair.controller.create("127.0.3.2");
+    let from = pair.wait_for_place(&id);
+    pair.worker(&from).kill();
+    let ask = || http::get(&pair.controller.url, &format!("/session/{id}/_neck/status?lost"), None);
+    eventually("the session answers again", || ask().ok().filter(|reply| reply.status == 200));
+    pair.wait_for_move(&id, &from);
+    assert_eq!(pair.controller.delete(&format!("/api/v1/sessions/{id}")).status, 204);
+    eventually("its record", || (pair.records.count() > 0).then_some(()));
+    eventually("nobody lists it any more", || pair.controller.session(&id).is_none().then_some(()));
+    let kept = pair.farm.lab.dir.join("controller-state/controller/left-behind.json");
+    let entry = format!("{}.0.left", &id[..8]);
+    eventually("the controller keeps it on disk", || {
+        std::fs::read_to_string(&kept).ok().filter(|text| text.contains(&entry))
+    });
+    pair.controller.kill();
+    pair.controller.restart();
+    pair.worker(&from).restart();
+    let old = pair.workers.iter().find(|worker| worker.name == from).expect("a worker");
+    eventually("the old worker has forgotten it", || old.session(&id).is_none().then_some(()));
+    let waiting = old.get("/api/v1/health").json()["extra"]["outbox"]["waiting"].clone();
+    assert_eq!((waiting, pair.records.count()), (json!(0), 1), "{:?}", pair.records.taken());
+    old.wait_for_log("ends session");
+}
+
 #[test]
 fn a_worker_takes_no_copy_that_is_not_a_later_one() {
     let pair = Pair::start("drain");

@@ -16,7 +16,7 @@ mod shown;
 mod worker;
 mod world;
 
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::checks::{check_always, check_healed};
@@ -70,6 +70,20 @@ struct Sum {
     replayed: usize,
 }
 
+impl AddAssign<&World> for Sum {
+    fn add_assign(&mut self, world: &World) {
+        self.created += world.created;
+        self.passed_on += world.passed_on;
+        self.stale += world.stale;
+        self.left_out += world.lists_left_out;
+        self.wanted += world.lists_wanted;
+        self.rivals += world.rivals;
+        self.stolen += world.impostors.stolen;
+        self.copied += world.impostors.copied;
+        self.replayed += world.impostors.replayed;
+    }
+}
+
 fn only_seed() -> Option<u64> {
     std::env::var("HYDRANECK_SIM_SEED").ok().and_then(|text| text.parse().ok())
 }
@@ -87,15 +101,7 @@ fn simulate(weather: Weather) -> Sum {
         let mut world = World::new(seed, weather);
         match catch_unwind(AssertUnwindSafe(|| play(&mut world))) {
             Ok(()) => {
-                sum.created += world.created;
-                sum.passed_on += world.passed_on;
-                sum.stale += world.stale;
-                sum.left_out += world.lists_left_out;
-                sum.wanted += world.lists_wanted;
-                sum.rivals += world.rivals;
-                sum.stolen += world.impostors.stolen;
-                sum.copied += world.impostors.copied;
-                sum.replayed += world.impostors.replayed;
+                sum += &world;
                 if only.is_some() {
                     println!("{}", world.trace.join("\n"));
                 }

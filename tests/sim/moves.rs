@@ -3,8 +3,10 @@
 //!
 //! What must hold: a worker does nothing for a lower number than before; no body has two copies that were launched, unless
 //! a leader had given one of their workers up, or the store was away when one began; a session that is somewhere is never answered with
-//! 404; and once all is healed no slot is taken by nobody, no copy waits, and each session has one record.
+//! 404; and once all is healed no slot is taken by nobody, no copy waits, and each session has one record (two at most if it
+//! moved while the store was away).
 
+mod records;
 mod runs;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +28,8 @@ use hydraneckwebrtc::core::time::Moment;
 
 use crate::beats::{plain_beat, plain_brief};
 use crate::knew::Knew;
+use crate::moves::records::ended_in;
+use crate::moves::runs::Sum;
 use crate::only_seed;
 use crate::rng::Rng;
 
@@ -41,6 +45,8 @@ const CREATE_MS: u64 = 10_000;
 const LEASE_MS: u64 = 3_000;
 /// What a message may be late; below what a move waits for its answer.
 const LATE_MS: u64 = 15_000;
+/// `sessions.ended_window`: shorter than many an absence.
+const WINDOW_MS: u64 = 12_000;
 /// After it a worker that can be heard has been heard.
 const HEARD_MS: u64 = 3 * BEAT_MS + LATE_MS;
 
@@ -58,6 +64,8 @@ struct Copy {
     number: u32,
     began: u64,
     state: State,
+    /// It has ended, and no controller has judged that yet.
+    held: bool,
     knew: Knew,
 }
 
@@ -98,7 +106,8 @@ struct Controller {
 #[derive(Clone)]
 enum Mail {
     Beat(usize, usize, Box<Heartbeat>),
-    Reply(usize, Generation, Box<HeartbeatReply>),
+    /// With what the beat listed as ended.
+    Reply(usize, Generation, Box<HeartbeatReply>, Vec<(SessionId, u32)>),
     Create(usize, Placed, LeaseProof, Knew),
     Created(usize, Placed, Option<Stamp>, bool),
     Leave(usize, MoveOrder, LeaseProof),
@@ -123,24 +132,11 @@ enum Reply {
     Move(usize, MoveOrder),
 }
 
-#[derive(Debug, Default)]
-struct Sum {
-    created: usize,
-    moved: usize,
-    died: usize,
-    lost: usize,
-    given_up: usize,
-    refused: usize,
-    strays: usize,
-    adopted: usize,
-    /// Creates that were refused because of the table alone, and what was not listed.
-    withheld: usize,
-    unlisted: usize,
-}
-
 struct World {
     /// New leaders read the table of bodies. Only a test that shows what it is for leaves that out.
     reads_table: bool,
+    /// Workers send no record that no controller has judged. As above.
+    holds: bool,
     rng: Rng,
     now: u64,
     number: u64,
@@ -155,6 +151,10 @@ struct World {
     trace: Vec<String>,
     /// Sessions that were ready once.
     promised: BTreeSet<SessionId>,
+    /// How many records of them were sent.
+    sent: BTreeMap<SessionId, usize>,
+    /// Those that moved while the store was away: no later leader may know of it.
+    unknown: BTreeSet<SessionId>,
     sum: Sum,
 }
 
@@ -206,6 +206,7 @@ impl World {
         };
         World {
             reads_table: true,
+            holds: true,
             rng: Rng::new(seed),
             now: 0,
             number: 0,
@@ -218,6 +219,8 @@ impl World {
             quiet: false,
             trace: Vec::new(),
             promised: BTreeSet::new(),
+            sent: BTreeMap::new(),
+            unknown: BTreeSet::new(),
             sum: Sum::default(),
         }
     }
@@ -253,6 +256,7 @@ impl World {
             }
         }
         self.deliver();
+        self.send_records();
         if !self.quiet {
             self.deed();
         }
@@ -307,6 +311,7 @@ impl World {
 
     /// The table of bodies: read for a new leadership, then kept.
     fn keep_bodies(&mut self, who: usize) {
+        let now = self.moment();
         let controller = &mut self.controllers[who];
         let Some(number) = controller.leads.filter(|number| *number == self.number) else { return };
         if controller.cut_store {
@@ -315,9 +320,10 @@ impl World {
         if controller.reads_at.is_some_and(|at| at <= self.now) {
             controller.reads_at = None;
             let entries = self.bodies.iter().cloned().collect();
-            controller.fleet.set_bodies(number, if self.reads_table { entries } else { Vec::new() });
+            controller.fleet.set_bodies(now, number, if self.reads_table { entries } else { Vec::new() });
         }
         for (entry, on) in controller.fleet.take_body_changes() {
+            controller.fleet.bodies_written(&[(entry.clone(), on)]);
             if on {
                 self.bodies.insert(entry)
             } else {
@@ -432,7 +438,7 @@ impl World {
     fn take_mail(&mut self, mail: Mail) {
         match mail {
             Mail::Beat(who, worker, beat) => self.take_beat(who, worker, &beat),
-            Mail::Reply(worker, generation, reply) => self.obey(worker, generation, *reply),
+            Mail::Reply(worker, generation, reply, ended) => self.obey(worker, generation, *reply, &ended),
             Mail::Create(who, placed, proof, knew) => {
                 let (to, order) = (index(&placed.worker), Reply::Create(who, placed.clone()));
                 self.begin(who, to, (&placed.session_id, placed.body, 0), (proof, knew), order);
@@ -479,10 +485,17 @@ impl World {
             end: if leads.is_some() { reply.end } else { Vec::new() },
             ..reply
         };
-        self.send(Mail::Reply(worker, beat.generation, Box::new(reply)));
+        let ended = ended_in(beat);
+        self.send(Mail::Reply(worker, beat.generation, Box::new(reply), ended));
     }
 
-    fn obey(&mut self, number: usize, generation: Generation, reply: HeartbeatReply) {
+    fn obey(
+        &mut self,
+        number: usize,
+        generation: Generation,
+        reply: HeartbeatReply,
+        ended: &[(SessionId, u32)],
+    ) {
         let now = self.now;
         let worker = &mut self.workers[number];
         if !worker.alive || worker.generation != generation || reply.follows {
@@ -505,6 +518,9 @@ impl World {
                 self.end(number, &order.session_id, order.reason);
             }
         }
+        if !reply.unsure {
+            self.release(number, ended);
+        }
     }
 
     /// What a worker makes of an order that came with the answer to a beat.
@@ -517,6 +533,7 @@ impl World {
             self.sum.strays += usize::from(copy.lives());
             worker.copies.remove(id);
             worker.records.remove(id);
+            self.sum.long_gone += usize::from(self.sent.contains_key(id));
             return self.say(format!("w{number} forgets {id}, which has moved"));
         }
         match copy.state {
@@ -529,6 +546,8 @@ impl World {
             }
             State::Ready => {}
         }
+        // What was let go ends as its controller knows.
+        copy.held = copy.state == State::Ready;
         copy.state = State::Ended(reason, now);
         worker.records.insert(id.clone());
         self.say(format!("w{number} ends {id} as {reason}"));
@@ -571,7 +590,10 @@ impl World {
             Reply::Create(..) => now,
             Reply::Move(_, order) => now.saturating_sub(order.lived.as_millis() as u64),
         };
-        let new = Copy { body, number: copy, began, state: State::Starting, knew };
+        if knew.unlisted && copy > 0 {
+            self.unknown.insert(id.clone());
+        }
+        let new = Copy { body, number: copy, began, state: State::Starting, held: false, knew };
         // What an earlier copy left here is the session's again.
         worker.records.remove(id);
         worker.copies.insert(id.clone(), new);
@@ -797,7 +819,7 @@ impl World {
         }
         let ready = worker.copies.iter_mut().find(|(_, copy)| copy.state == State::Ready);
         if let Some((id, copy)) = ready {
-            copy.state = State::Ended(EndReason::Quit, now);
+            (copy.state, copy.held) = (State::Ended(EndReason::Quit, now), true);
             worker.records.insert(id.clone());
             worker.beat_at = now;
             let words = format!("{id} quits on w{number}");
@@ -820,7 +842,7 @@ impl World {
         }
         worker.copies.retain(|_, copy| copy.state != State::Starting);
         for (id, copy) in worker.copies.iter_mut().filter(|(_, copy)| copy.state == State::Ready) {
-            copy.state = State::Ended(EndReason::Crashed, now);
+            (copy.state, copy.held) = (State::Ended(EndReason::Crashed, now), true);
             worker.records.insert(id.clone());
         }
         worker.generation.boot_ms += 1;
@@ -924,12 +946,7 @@ impl World {
         for (body, ids) in bodies {
             assert_eq!(ids.len(), 1, "{body} has {ids:?}");
         }
-        for id in &self.promised {
-            let live = self.workers.iter().filter(|worker| worker.copies.get(id).is_some_and(Copy::lives));
-            let records = self.workers.iter().filter(|worker| worker.records.contains(id));
-            let (live, records) = (live.count(), records.count());
-            assert_eq!(live + records, 1, "{id} is live {live} times and has {records} records");
-        }
+        self.check_records();
         let counts = self.controllers.iter().map(|one| one.fleet.move_counts().given_up as usize);
         self.sum.given_up = counts.sum();
     }

@@ -296,6 +296,7 @@ impl World {
 
     /// The table of bodies: read for a new leadership, then kept.
     fn keep_bodies(&mut self, who: usize) {
+        let now = self.local(who);
         let controller = &mut self.controllers[who];
         if controller.cut_store {
             return;
@@ -303,7 +304,11 @@ impl World {
         if controller.reads_at.is_some_and(|at| at <= self.now) {
             controller.reads_at = None;
             let entries = self.store.bodies.iter().cloned().collect();
-            controller.fleet.set_bodies(controller.last, if self.reads_table { entries } else { Vec::new() });
+            controller.fleet.set_bodies(
+                now,
+                controller.last,
+                if self.reads_table { entries } else { Vec::new() },
+            );
         }
         let Some(number) = controller.leads.filter(|number| self.store.is_led(who, *number)) else { return };
         assert_eq!(number, controller.last);

@@ -61,6 +61,8 @@ pub struct Listing {
     number: u64,
     reading: Option<Reading>,
     wishes: BTreeMap<BodyEntry, Wish>,
+    /// What was written since this was taken last.
+    written: Vec<(BodyEntry, bool)>,
     failed: u32,
     trouble: Option<String>,
 }
@@ -84,6 +86,11 @@ impl Listing {
     /// etcd has answered a question about the lease.
     pub fn answered(&mut self) {
         self.failed = 0;
+    }
+
+    /// What was written since this was called last.
+    pub fn take_written(&mut self) -> Vec<(BodyEntry, bool)> {
+        std::mem::take(&mut self.written)
     }
 
     /// Why entries are not kept.
@@ -146,6 +153,7 @@ impl Listing {
         match etcd.list(number, &batch) {
             Ok(Listed::Yes) => {
                 (self.failed, self.trouble) = (0, None);
+                self.written.extend(batch.iter().cloned());
                 for (entry, _) in &batch {
                     let waiters = self.wishes.remove(entry).map(|wish| wish.waiters).unwrap_or_default();
                     waiters.iter().for_each(|waiter| {

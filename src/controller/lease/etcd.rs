@@ -1,7 +1,7 @@
 //! The lease's store: etcd's version 3 API as JSON over HTTP (its gRPC gateway), which needs no client library.
 //!
 //! Below `lease.prefix` there are `leader`, whose value is the leader's URL, bound to the leader's term, `drains/WORKER`, `namespaces/NAME`, and
-//! `bodies/WORKER/BODY/SESSION.COPY` ([`crate::core::fleet::bodies`]). Keys and values are base64 there, and
+//! `bodies/WORKER/BODY/SESSION.COPY[.left]` ([`crate::core::fleet::bodies`]). Keys and values are base64 there, and
 //! 64-bit numbers are text. A read is linearizable: etcd answers it only with a majority.
 
 use std::collections::BTreeSet;

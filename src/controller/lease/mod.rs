@@ -211,6 +211,11 @@ impl Leadership {
         })
     }
 
+    /// Whether there is no lease, and so no table of bodies.
+    pub fn is_alone(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Has the table of bodies changed; nobody waits.
     pub fn list_later(&self, changes: Vec<(BodyEntry, bool)>) {
         if let Some(shared) = self.0.as_ref().filter(|_| !changes.is_empty()) {
@@ -409,6 +414,10 @@ impl LeaseThread {
             Read::Part => true,
             Read::Nothing => self.listing.write(self.leads(), &mut self.etcd),
         };
+        let written = self.listing.take_written();
+        if !written.is_empty() {
+            let _ = self.fleet.send(Ask::BodiesWritten(written));
+        }
         if is_busy {
             *self.shared.listing_trouble() = self.listing.trouble().map(str::to_owned);
         }

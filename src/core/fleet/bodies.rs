@@ -52,28 +52,60 @@ impl fmt::Display for SessionTag {
 
 /// A session that a worker has, or may have begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Spot {
-    body: BodyAddr,
-    session: SessionTag,
-    copy: u32,
+pub(super) struct Spot {
+    pub body: BodyAddr,
+    pub session: SessionTag,
+    pub copy: u32,
 }
+
+/// How entries of copies that were left behind end.
+const LEFT: &str = ".left";
 
 /// An entry of the table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BodyEntry {
     worker: WorkerId,
     spot: Spot,
+    /// The session has left this copy behind ([`super::left_behind`]): it holds nothing.
+    is_left: bool,
 }
 
 impl BodyEntry {
     /// Of a create.
     pub fn of_create(placed: &Placed) -> BodyEntry {
-        BodyEntry { worker: placed.worker.clone(), spot: spot(placed.body, &placed.session_id, 0) }
+        BodyEntry::at(&placed.worker, spot(placed.body, &placed.session_id, 0))
     }
 
     /// Of a move, at the worker that it leads to.
     pub fn of_move(order: &MoveOrder) -> BodyEntry {
-        BodyEntry { worker: order.to.clone(), spot: spot(order.body, &order.session_id, order.copy) }
+        BodyEntry::at(&order.to, spot(order.body, &order.session_id, order.copy))
+    }
+
+    fn at(worker: &WorkerId, spot: Spot) -> BodyEntry {
+        BodyEntry { worker: worker.clone(), spot, is_left: false }
+    }
+
+    /// Of a session as the books have it.
+    pub(super) fn of_session(worker: &WorkerId, brief: &SessionBrief) -> BodyEntry {
+        BodyEntry::at(worker, spot(brief.body, &brief.id, brief.copy))
+    }
+
+    /// Of a copy that was left behind.
+    pub(super) fn left(worker: &WorkerId, spot: Spot) -> BodyEntry {
+        BodyEntry { is_left: true, ..BodyEntry::at(worker, spot) }
+    }
+
+    /// Whether it is of a copy that was left behind, and holds nothing.
+    pub fn is_left(&self) -> bool {
+        self.is_left
+    }
+
+    pub(super) fn key(&self) -> (BodyAddr, SessionTag) {
+        (self.spot.body, self.spot.session)
+    }
+
+    pub(super) fn copy(&self) -> u32 {
+        self.spot.copy
     }
 
     /// The worker that has the session, or was asked for it.
@@ -83,10 +115,11 @@ impl BodyEntry {
 }
 
 impl fmt::Display for BodyEntry {
-    /// `WORKER/BODY/SESSION.COPY`
+    /// `WORKER/BODY/SESSION.COPY`, or that and `.left`, which earlier versions do not read.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Spot { body, session, copy } = self.spot;
-        write!(f, "{}/{body}/{session}.{copy}", self.worker)
+        let left = if self.is_left { LEFT } else { "" };
+        write!(f, "{}/{body}/{session}.{copy}{left}", self.worker)
     }
 }
 
@@ -98,9 +131,13 @@ impl FromStr for BodyEntry {
         let mut parts = text.splitn(3, '/');
         let mut next = || parts.next().ok_or(invalid);
         let (worker, body) = (next()?.parse()?, next()?.parse()?);
-        let (session, copy) = next()?.split_once('.').ok_or(invalid)?;
+        let session = next()?;
+        let (session, is_left) =
+            session.strip_suffix(LEFT).map_or((session, false), |session| (session, true));
+        let (session, copy) = session.split_once('.').ok_or(invalid)?;
         let session = SessionTag(u32::from_str_radix(session, 16).map_err(|_| invalid)?);
-        Ok(BodyEntry { worker, spot: Spot { body, session, copy: copy.parse().map_err(|_| invalid)? } })
+        let spot = Spot { body, session, copy: copy.parse().map_err(|_| invalid)? };
+        Ok(BodyEntry { worker, spot, is_left })
     }
 }
 
@@ -117,6 +154,22 @@ pub struct Untold {
     pub session: SessionTag,
     /// Until when it holds the body without telling.
     pub until: Moment,
+}
+
+/// What of the table is not in the store yet.
+#[derive(Debug, Default)]
+pub(super) struct Unwritten {
+    /// To be taken and written.
+    new: BTreeMap<BodyEntry, bool>,
+    /// What was not said to be written, by session.
+    waiting: BTreeMap<(BodyAddr, SessionTag), BTreeMap<BodyEntry, bool>>,
+}
+
+impl Unwritten {
+    /// Whether the store has everything about a session.
+    pub(super) fn is_of(&self, body: BodyAddr, session: &SessionId) -> bool {
+        self.waiting.contains_key(&(body, session.into()))
+    }
 }
 
 /// The table of a controller that leads, or led; `None` without a lease, and before the first leadership.
@@ -169,7 +222,7 @@ impl Table {
 
     fn fill(&mut self, entries: Vec<BodyEntry>) {
         self.is_read = true;
-        for BodyEntry { worker, spot } in entries {
+        for BodyEntry { worker, spot, .. } in entries {
             self.taken.entry(spot.body).or_default().insert((worker.clone(), spot.session));
             if spot.copy > 0 {
                 let highest = self.copies.entry((spot.body, spot.session)).or_default();
@@ -191,11 +244,11 @@ impl Table {
         let is_told = !self.untold.contains(worker);
         let known = self.entries.remove(worker).unwrap_or_default();
         for new in now_there.difference(&known) {
-            self.changes.insert(BodyEntry { worker: worker.clone(), spot: *new }, true);
+            self.changes.insert(BodyEntry::at(worker, *new), true);
         }
         let gone = known.difference(&now_there).filter(|_| is_told);
         for gone in gone {
-            self.changes.insert(BodyEntry { worker: worker.clone(), spot: *gone }, false);
+            self.changes.insert(BodyEntry::at(worker, *gone), false);
         }
         let left: BTreeSet<Spot> =
             if is_told { now_there } else { known.union(&now_there).copied().collect() };
@@ -315,11 +368,31 @@ impl Bodies {
         self.table.as_ref().is_some_and(|table| table.leads && table.entries.contains_key(worker))
     }
 
+    /// Whether the table is known and does not have this: a session that lives, or waits for its next worker, has an entry.
+    pub(super) fn denies(&self, entry: &BodyEntry) -> bool {
+        let table = self.table.as_ref().filter(|table| table.leads && table.is_read);
+        table.is_some_and(|table| {
+            !table.entries.get(&entry.worker).is_some_and(|spots| spots.contains(&entry.spot))
+        })
+    }
+
     /// The highest number of a copy that earlier leaders used for a session.
     pub(super) fn highest_copy(&self, body: BodyAddr, session: &SessionId) -> u32 {
         let table = self.table.as_ref();
         let known = table.and_then(|table| table.copies.get(&(body, SessionTag::from(session))));
         known.copied().unwrap_or_default()
+    }
+
+    /// Workers with an entry of a session, and the highest copy of each.
+    pub(super) fn holders(
+        &self,
+        (body, session): (BodyAddr, SessionTag),
+    ) -> impl Iterator<Item = (&WorkerId, u32)> {
+        let of = move |copy| Spot { body, session, copy };
+        let entries = self.table.iter().filter(|table| table.leads).flat_map(|table| &table.entries);
+        entries.filter_map(move |(worker, spots)| {
+            Some((worker, spots.range(of(0)..=of(u32::MAX)).next_back()?.copy))
+        })
     }
 
     /// Who may have a session of a body and has not told since the leadership began; but not this session at this worker.
@@ -339,8 +412,12 @@ impl Bodies {
 
 impl Fleet {
     /// The table as it was when this controller began to lead with this number. Before it is known no create is taken.
-    pub fn set_bodies(&mut self, number: u64, entries: Vec<BodyEntry>) {
-        self.bodies.read(number, entries);
+    pub fn set_bodies(&mut self, now: Moment, number: u64, entries: Vec<BodyEntry>) {
+        let (left, bodies): (Vec<BodyEntry>, Vec<BodyEntry>) =
+            entries.into_iter().partition(|entry| entry.is_left);
+        self.bodies.read(number, bodies);
+        self.set_left_behind(now, &left);
+        self.leave_all_others(now);
     }
 
     /// Whether a leader waits for the table of bodies.
@@ -348,11 +425,34 @@ impl Fleet {
         self.bodies.awaited().is_some()
     }
 
-    /// What is to be written into the table (true), and what is to be removed. What a create or a move is about is written before its worker is
-    /// asked, by whoever asks, and is not among it.
+    /// What is to be written into the table (true), and what is to be removed: [`Fleet::bodies_written`] is to say when that is done. What a create
+    /// or a move is about is written before its worker is asked, by whoever asks, and is not among it.
     pub fn take_body_changes(&mut self) -> Vec<(BodyEntry, bool)> {
+        self.collect_changes();
+        std::mem::take(&mut self.unwritten.new).into_iter().collect()
+    }
+
+    /// This is in the store as it was taken.
+    pub fn bodies_written(&mut self, changes: &[(BodyEntry, bool)]) {
+        for (entry, on) in changes {
+            if let Some(waiting) = self.unwritten.waiting.get_mut(&entry.key()) {
+                // It may have changed again since.
+                waiting.retain(|known, wish| known != entry || wish != on);
+                if waiting.is_empty() {
+                    self.unwritten.waiting.remove(&entry.key());
+                }
+            }
+        }
+    }
+
+    pub(super) fn collect_changes(&mut self) {
         let table = self.bodies.of_leader();
-        table.map(|table| std::mem::take(&mut table.changes).into_iter().collect()).unwrap_or_default()
+        let mut changes = table.map(|table| std::mem::take(&mut table.changes)).unwrap_or_default();
+        changes.extend(self.left_behind.take_changes());
+        for (entry, on) in changes {
+            self.unwritten.waiting.entry(entry.key()).or_default().insert(entry.clone(), on);
+            self.unwritten.new.insert(entry, on);
+        }
     }
 
     /// Until when a leader waits that does not know the table yet: always a while more.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::failures::FailedAt;
 use super::identity::{BeatSource, CALLED_FIRST, Doubt, KEEPS_LISTS};
 use super::ledger::Session;
+use super::moves::has_arrived;
 use super::turns::Fault;
 use super::wire::{
     BeatRefusal, EndOrder, Heartbeat, HeartbeatReply, Hindrance, MAX_SESSIONS_LISTED, SessionBrief, Stamp,
@@ -68,10 +69,13 @@ impl Fleet {
         self.note_outcomes(now, beat, listed, &mut news);
         self.count_work(Work { sessions: listed.len() as u64, ..Work::default() });
         let strays = self.note_sessions(now, beat, listed, &mut news);
+        self.note_left(now, beat, listed);
         self.note_lease(beat);
         self.note_bodies(beat, listed);
         self.settle_bodies(now, &beat.worker_id, &mut news);
-        let reply = self.reply_to(beat, strays);
+        self.collect_changes();
+        let unsure = self.is_unsure(now, listed);
+        let reply = HeartbeatReply { unsure, ..self.reply_to(beat, strays) };
         self.check_invariants();
         BeatOutcome::Accepted(reply, news)
     }
@@ -265,6 +269,10 @@ impl Fleet {
         if known.is_none() && reservation.is_none() && brief.status.is_live() {
             news.push(FleetEvent::SessionAdopted(brief.id.clone(), beat.worker_id.clone()));
         }
+        if brief.copy > 0 && has_arrived(brief) && known.is_none_or(|known| !has_arrived(&known.brief)) {
+            self.leave_others(now, &beat.worker_id, brief);
+        }
+        let (known, reservation) = (self.ledger.session(&brief.id), self.ledger.reservation(&brief.id));
         let started = i128::from(now.0) - i128::from(brief.started_ms_ago);
         let abandoned = reservation.is_some_and(|reservation| reservation.abandoned);
         let session = Session {

@@ -34,6 +34,7 @@ pub mod identity;
 mod intake;
 mod invariants;
 mod ledger;
+pub mod left_behind;
 pub mod listing;
 pub mod moves;
 pub mod parcel;
@@ -57,13 +58,14 @@ use crate::core::fleet::worker_health::{WorkerHealth, judge};
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::time::Moment;
 
-use self::bodies::Bodies;
+use self::bodies::{Bodies, Unwritten};
 pub use self::changes::{Changes, Way, Whereabouts, Work};
 use self::changes::{Meter, Tally};
 use self::failures::{BackOff, Failures};
 use self::identity::Identities;
 pub use self::intake::BeatOutcome;
 use self::ledger::Ledger;
+use self::left_behind::LeftBehind;
 use self::moves::{MoveCounts, MoveHistory};
 pub use self::placement::{CreateSpec, Placed, Refused};
 use self::takeover::Takeover;
@@ -227,6 +229,8 @@ pub enum FleetEvent {
     MoveGivenUp(SessionId),
     /// A worker with so many sessions, as an earlier leader knew, told nothing since this controller leads: they hold no bodies any more.
     BodiesFreed(WorkerId, usize),
+    /// So many copies of sessions that moved are forgotten although their workers were not heard since: there are too many, or it was too long ago.
+    LeftForgotten(usize),
 }
 
 impl fmt::Display for FleetEvent {
@@ -272,6 +276,11 @@ impl fmt::Display for FleetEvent {
                 "worker {id}, which had {count} sessions when another controller led, is not heard of: it counts as down, and their bodies \
                  are free"
             ),
+            FleetEvent::LeftForgotten(count) => write!(
+                f,
+                "{count} sessions that moved away from workers that are not heard of are forgotten: if those come back, these sessions \
+                 get a second record"
+            ),
         }
     }
 }
@@ -290,6 +299,8 @@ pub struct Fleet {
     /// This controller begins to lead.
     takeover: Option<Takeover>,
     bodies: Bodies,
+    unwritten: Unwritten,
+    left_behind: LeftBehind,
     moves: BTreeMap<SessionId, MoveHistory>,
     move_counts: MoveCounts,
     tally: Tally,
@@ -323,6 +334,8 @@ impl Fleet {
             drains: None,
             takeover: None,
             bodies: Bodies::default(),
+            unwritten: Unwritten::default(),
+            left_behind: LeftBehind::default(),
             moves: BTreeMap::new(),
             move_counts: MoveCounts::default(),
             tally: Tally::default(),
@@ -342,13 +355,17 @@ impl Fleet {
             Some(worker) if !worker.stopping && self.health_of(now, worker) != WorkerHealth::Down => {
                 return Err(NotForgotten::Lives(worker.source));
             }
-            None if self.identities.key(id).is_none() && !self.bodies.knows(id) => {
+            None if self.identities.key(id).is_none()
+                && !self.bodies.knows(id)
+                && !self.left_behind.knows(id) =>
+            {
                 return Err(NotForgotten::Unknown);
             }
             _ => {}
         }
         self.drop_worker(id);
         self.bodies.forget(id);
+        self.left_behind.forget(id);
         self.identities.forget(id);
         self.check_invariants();
         Ok(())
@@ -407,6 +424,7 @@ impl Fleet {
         self.tick_moves(now, &mut news);
         self.tidy_takeover(now);
         self.tick_bodies(now, &mut news);
+        self.tick_left(now, &mut news);
         self.forget_workers(now, &mut news);
         self.count_work(Work { workers: self.workers.len() as u64, ..Work::default() });
         let changed: Vec<WorkerId> = (self.workers.iter())

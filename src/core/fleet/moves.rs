@@ -197,6 +197,10 @@ impl Fleet {
         if self.ledger.moving(id).is_some() {
             return Err(NotMoved::UnderWay);
         }
+        if self.bodies.denies(&BodyEntry::of_session(&session.worker, &session.brief)) {
+            // It ended while another controller led, and its worker has not been heard here since.
+            return Err(NotMoved::Gone);
+        }
         if !session.is_between() {
             self.has_reason(now, session)?;
             self.is_within_limit(now, id)?;
@@ -272,6 +276,9 @@ impl Fleet {
         let order = MoveOrder { session_id: id.clone(), body, from, to, copy, begun: now, leave, lived };
         let (from, to) = (order.from.clone(), order.to.clone());
         let under_way = Move { body, from, to, copy, since: now, heard: now, tried, lost: false };
+        let leaves = BodyEntry::of_session(&session.worker, &session.brief);
+        self.left_behind.may_be(now, &leaves);
+        self.left_behind.may_be(now, &BodyEntry::of_move(&order));
         self.ledger.begin_move(id, under_way);
         self.bodies.announce(BodyEntry::of_move(&order));
         Ok(order)
@@ -285,6 +292,7 @@ impl Fleet {
         }
         let Some(failed) = self.ledger.end_move(&order.session_id) else { return Err(NotMoved::Gone) };
         self.move_counts.failed += 1;
+        self.left_behind.is_not(&BodyEntry::of_move(order));
         self.bodies.never_began(BodyEntry::of_move(order));
         let is_back =
             |session: &Session| session.is_live() && self.health(now, &session.worker) != WorkerHealth::Down;
@@ -319,6 +327,7 @@ impl Fleet {
     /// A move comes to nothing: its session is where it was, or between.
     pub fn end_move(&mut self, now: Moment, order: &MoveOrder) {
         if self.is_of(order) && self.ledger.end_move(&order.session_id).is_some() {
+            self.left_behind.is_not(&BodyEntry::of_move(order));
             self.bodies.never_began(BodyEntry::of_move(order));
             self.moves.entry(order.session_id.clone()).or_default().retry_at = Some(now + MOVE_PAUSE);
         }
@@ -385,7 +394,15 @@ impl Fleet {
         brief: &SessionBrief,
         news: &mut Vec<FleetEvent>,
     ) {
-        let before = self.ledger.session(&brief.id);
+        let before = self.ledger.session(&brief.id).cloned();
+        if let Some(before) = &before
+            && before.worker != *worker
+            && before.brief.copy < brief.copy
+        {
+            self.leave_here(now, before);
+        }
+        self.leave_others(now, worker, brief);
+        let before = before.as_ref();
         let from = before.map(|session| session.worker.clone());
         let started = i128::from(now.0) - i128::from(brief.started_ms_ago);
         let session = Session {
@@ -438,6 +455,9 @@ impl Fleet {
         let is_awaited = |known: &Move| known.to == *worker && known.copy == brief.copy;
         if self.ledger.moving(&brief.id).is_some_and(is_awaited) {
             return Listed::Arriving;
+        }
+        if self.is_left(worker, brief) {
+            return Listed::Old(EndReason::Moved);
         }
         let Some(known) = self.ledger.session(&brief.id) else {
             let reserved = self.ledger.reservation(&brief.id);
@@ -636,6 +656,12 @@ fn has_not_arrived(session: &Session) -> bool {
     use SessionStatus::{Pairing, Preparing, Requested, Starting};
     matches!(session.brief.status, Requested | Preparing | Starting | Pairing)
         || never_arrived(&session.brief)
+}
+
+/// Whether a listed copy is, or was, a session.
+pub(super) fn has_arrived(brief: &SessionBrief) -> bool {
+    let was_there = !brief.status.is_live() && brief.reason != Some(EndReason::CreateFailed);
+    brief.status.is_ready() || was_there
 }
 
 fn is_hopeless(now: Moment, session: &Session) -> bool {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use super::bodies::Unwritten;
 use super::wire::Heartbeat;
 use super::{Fleet, SETTLING_BEATS};
 use crate::core::fleet::worker_health::WorkerHealth;
@@ -30,17 +31,23 @@ impl Fleet {
         let waiting = up.map(|(id, _)| id.clone()).collect();
         self.takeover = Some(Takeover { number, until, waiting });
         self.bodies.lead(now, number);
+        self.leave_all_others(now);
     }
 
     /// This controller leads again with the number that it had: nobody has led in between.
     pub fn lead_on(&mut self, now: Moment, number: u64) {
         self.bodies.lead(now, number);
+        if self.bodies.awaited().is_none() {
+            self.left_behind.go_on(now);
+        }
     }
 
     /// This controller leads no more.
     pub fn step_down(&mut self) {
         self.takeover = None;
         self.bodies.rest();
+        self.left_behind.rest();
+        self.unwritten = Unwritten::default();
     }
 
     /// Workers that a new leader has not heard from since: a call tells them of it.

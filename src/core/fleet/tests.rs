@@ -300,7 +300,7 @@ fn a_new_leader_waits_until_every_worker_has_told_its_number() {
     hear(&mut fleet, at(0), &beat("old", stamp(1, 1), vec![]));
     assert!(fleet.reserve(at(0), &create(1, 1)).is_ok(), "whether it leads is not the fleet's to know");
     fleet.take_over(at(1), 5);
-    fleet.set_bodies(5, vec![]);
+    fleet.set_bodies(at(0), 5, vec![]);
     assert_eq!(fleet.unheard().count(), 3);
     let is_waiting =
         |fleet: &mut Fleet, now| matches!(fleet.reserve(now, &create(2, 2)), Err(Refused::Settling { .. }));
@@ -317,11 +317,11 @@ fn a_new_leader_waits_until_every_worker_has_told_its_number() {
     assert!(fleet.reserve(at(3), &create(3, 3)).is_ok());
 
     fleet.take_over(at(4), 8);
-    fleet.set_bodies(8, vec![]);
+    fleet.set_bodies(at(0), 8, vec![]);
     assert!(is_waiting(&mut fleet, at(23)));
     assert!(!is_waiting(&mut fleet, at(24)), "nobody is waited for longer than after a start");
     fleet.take_over(at(90), 9);
-    fleet.set_bodies(9, vec![]);
+    fleet.set_bodies(at(0), 9, vec![]);
     assert_eq!(fleet.unheard().count(), 0, "nor for those that are down");
     hear(&mut fleet, at(90), &told("a", 4, 5, vec![]));
     assert!(is_waiting(&mut fleet, at(90)), "one that is heard of again is waited for");

@@ -323,6 +323,10 @@ pub struct HeartbeatReply {
     /// Sessions to end now. Repeated until the worker lists them as ended; unknown ids are to be ignored.
     #[serde(default)]
     pub end: Vec<EndOrder>,
+    /// It is not known yet, or not by whoever leads next, what becomes of every session that the worker lists as ended: it sends no record for the first time. Controllers of
+    /// older versions never say so.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unsure: bool,
     /// Set when the worker's interval is too long for the controller's time-out: the longest that is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_interval_ms: Option<u64>,

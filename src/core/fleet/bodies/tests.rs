@@ -36,7 +36,7 @@ fn leader_of(table: &[&str]) -> Fleet {
         beats(&mut fleet, at(99), (worker, 1), 4, &[]);
     }
     fleet.take_over(at(100), 5);
-    fleet.set_bodies(5, entries(table));
+    fleet.set_bodies(at(0), 5, entries(table));
     for worker in ["a", "b"] {
         beats(&mut fleet, at(100), (worker, 2), 5, &[]);
     }
@@ -92,7 +92,7 @@ fn a_new_leader_takes_no_create_before_it_has_read_the_table() {
     beats(&mut fleet, at(99), ("a", 1), 5, &[]);
     fleet.take_over(at(100), 5);
     beats(&mut fleet, at(100), ("a", 2), 5, &[]);
-    fleet.set_bodies(4, vec![]);
+    fleet.set_bodies(at(0), 4, vec![]);
     assert!(fleet.awaits_bodies(), "that was another leadership's");
     for now in [100, 119, 121, 500] {
         beats(&mut fleet, at(now), ("a", 3 + now), 5, &[]);
@@ -102,11 +102,11 @@ fn a_new_leader_takes_no_create_before_it_has_read_the_table() {
             "{refused:?}"
         );
     }
-    fleet.set_bodies(5, vec![]);
+    fleet.set_bodies(at(0), 5, vec![]);
     assert!(fleet.reserve(at(500), &create(1, 1)).is_ok());
 
     // The table may come before the leadership is known here.
-    fleet.set_bodies(6, entries(&["c/10.10.0.2/02020202.0"]));
+    fleet.set_bodies(at(0), 6, entries(&["c/10.10.0.2/02020202.0"]));
     fleet.take_over(at(500), 6);
     assert!(!fleet.awaits_bodies());
     beats(&mut fleet, at(500), ("a", 999), 6, &[]);
@@ -160,7 +160,7 @@ fn a_worker_may_tell_before_the_table_is_read() {
     beats(&mut fleet, at(100), ("b", 2), 5, &[plays(4)]);
     beats(&mut fleet, at(100), ("c", 1), 5, &[plays(5)]);
     let table = ["a/10.10.0.1/01010101.0", "a/10.10.0.2/02020202.0", "d/10.10.0.3/03030303.0"];
-    fleet.set_bodies(5, entries(&table));
+    fleet.set_bodies(at(0), 5, entries(&table));
     let expected = ["-a/10.10.0.2/02020202.0", "+b/10.10.0.4/04040404.0", "+c/10.10.0.5/05050505.0"];
     assert_eq!(changes(&mut fleet), expected);
     assert!(!is_withheld(&mut fleet, at(100), 2), "a has told that it does not have it");
