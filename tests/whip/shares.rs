@@ -8,6 +8,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use stand_ins::steady::steady;
 
 use crate::client::Wants;
 use crate::http::{self, Reply};
@@ -221,7 +222,7 @@ fn events(fleet: &Fleet, from: &str, session: usize) -> TcpStream {
 
 fn first_line(stream: &mut TcpStream) -> String {
     let (mut line, mut byte) = (Vec::new(), [0]);
-    while !line.ends_with(b"\n") && stream.read(&mut byte).is_ok_and(|count| count == 1) {
+    while !line.ends_with(b"\n") && steady(|| stream.read(&mut byte)).is_ok_and(|count| count == 1) {
         line.push(byte[0]);
     }
     String::from_utf8_lossy(&line).into_owned()
