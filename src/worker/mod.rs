@@ -45,6 +45,7 @@ pub mod process_probe;
 pub mod process_tree;
 pub mod public_address;
 pub mod rating;
+pub mod reach;
 pub mod registry;
 pub mod ring;
 pub mod rooms;

@@ -39,8 +39,13 @@ enum End {
 /// All modules of the crate.
 struct Tree {
     modules: BTreeMap<Path, Module>,
-    /// For each file: its code without `use`, and which module begins and ends where.
-    code: Vec<(String, Vec<(usize, usize, Path)>)>,
+    files: Vec<Code>,
+}
+
+/// A file's code without `use`, and which module begins and ends where: the file's own, and those inside it.
+struct Code {
+    text: String,
+    parts: Vec<(usize, usize, Path)>,
 }
 
 /// The arrows between these files.
@@ -89,7 +94,7 @@ pub fn cycles(arrows: &Arrows) -> Vec<Vec<String>> {
 
 impl Tree {
     fn new(sources: &[Source]) -> Tree {
-        let mut tree = Tree { modules: BTreeMap::new(), code: Vec::new() };
+        let mut tree = Tree { modules: BTreeMap::new(), files: Vec::new() };
         for (file, source) in sources.iter().enumerate() {
             let own = module_of(&source.path);
             let mut parts = vec![(0, source.product.len(), own.clone())];
@@ -99,24 +104,24 @@ impl Tree {
                 tree.modules.insert(path.clone(), Module { file, imports: Vec::new() });
                 parts.push((start, end, path));
             }
-            let (imports, code) = imports(&source.product);
+            let (imports, text) = imports(&source.product);
             for import in imports {
                 let module = context(&parts, import.at);
                 tree.modules.entry(module).or_default().imports.push(import);
             }
-            tree.code.push((code, parts));
+            tree.files.push(Code { text, parts });
         }
         tree
     }
 
     /// Each path that the file's code names, with the module where it stands.
     fn paths(&self, file: usize) -> Vec<(Path, Path)> {
-        let (code, parts) = &self.code[file];
+        let Code { text, parts } = &self.files[file];
         let mut found: Vec<(Path, Path)> =
-            spoken(code).into_iter().map(|(at, path)| (context(parts, at), path)).collect();
+            spoken(text).into_iter().map(|(at, path)| (context(parts, at), path)).collect();
         for (_, _, module) in parts {
             let imports = self.modules[module].imports.iter();
-            let own = imports.filter(|import| !import.passed_on || !words(code, &import.name).is_empty());
+            let own = imports.filter(|import| !import.passed_on || is_used(text, &import.name));
             found.extend(own.map(|import| (module.clone(), import.path.clone())));
         }
         found
@@ -260,6 +265,15 @@ fn top_level(text: &str) -> Vec<&str> {
     parts
 }
 
+/// Whether the code names this. A function's name may be a variable's too: only a call counts.
+fn is_used(code: &str, name: &str) -> bool {
+    let function = name.starts_with(|c: char| c.is_lowercase());
+    words(code, name).into_iter().any(|at| {
+        let (before, after) = (code[..at].trim_end(), &code[at + name.len()..]);
+        !function || (after.starts_with('(') && !before.ends_with(['.', ':']))
+    })
+}
+
 /// Each `a::b::C` in the code.
 fn spoken(code: &str) -> Vec<(usize, Path)> {
     let (mut found, mut at) = (Vec::new(), 0);
@@ -291,7 +305,7 @@ fn source(path: &str, text: &str) -> Source {
 
 #[test]
 fn an_arrow_ends_at_the_file_that_defines_the_name() {
-    let parent = "mod a;\nmod b;\nmod c;\npub use a::{A, Own};\nuse b::B;\nfn f(_: Own) { c::run() }";
+    let parent = "mod a;\nmod b;\nmod c;\npub use a::{A, Own};\npub use b::called;\nuse b::B;\nfn f(called: Own) { c::run() }";
     let sources = [
         source("src/p/mod.rs", parent),
         source("src/p/a.rs", "use super::{B, c::{self, C as D}};\nuse std::fmt;\nfn g() { c::run() }"),

@@ -12,10 +12,6 @@ const LARGEST: usize = 4;
 /// The files of a cycle below `src`, in the order of their names, and why it is one.
 const CYCLES: &[(&[&str], &str)] = &[
     (
-        &["acme/mod.rs", "acme/thread.rs"],
-        "the parent starts the thread, which has the parent's wishes and limits",
-    ),
-    (
         &["api/auth.rs", "api/gate.rs", "api/origin.rs", "api/server.rs"],
         "the server asks the gate, and what the gate asks reads the server's call",
     ),
@@ -32,36 +28,8 @@ const CYCLES: &[(&[&str], &str)] = &[
         "a path gives a frame the token to resume with, and is given the frame to send",
     ),
     (
-        &["edge/http1/head.rs", "edge/http1/head/fields.rs"],
-        "a head has fields, and its fields say its version and its body's length",
-    ),
-    (
-        &["edge/http1/head/confine.rs", "edge/http1/head/upstream.rs"],
-        "a head for a process confines the cookies, and a confined cookie is written as a field",
-    ),
-    (
         &["edge/socket.rs", "edge/tls/session.rs"],
         "a socket may have a TLS session, which reads and writes the descriptor as the socket does",
-    ),
-    (
-        &["host/turn/link.rs", "host/turn/mod.rs"],
-        "the parent opens the link, which asks it what is left of the time",
-    ),
-    (
-        &["media/sdp/fragment.rs", "media/sdp/mod.rs"],
-        "a fragment is read as a description is, and both have the same limit of candidates",
-    ),
-    (
-        &["outbox/delivery.rs", "outbox/figures.rs", "outbox/mod.rs", "outbox/spool.rs"],
-        "the parent starts the spool and its delivery, which have the parent's items",
-    ),
-    (
-        &["server.rs", "server/preflight.rs"],
-        "the parent asks the child, which has the parent's name of the socket",
-    ),
-    (
-        &["worker/bodies.rs", "worker/on_body.rs"],
-        "what happens on a body finds its file by the bodies, which reach it as it does",
     ),
 ];
 
@@ -72,11 +40,8 @@ const TOO_LARGE: &[(&str, usize, &str)] = &[
     ("config/settings.rs", 28, "the keys fill the settings, and the kinds of values are the settings' own"),
     ("controller/fleet_thread.rs", 11, "the fleet's thread and the dispatcher have each other's messages"),
     ("core/fleet/mod.rs", 8, "the parts of the fleet are its methods, each in a file"),
-    ("doctor/mod.rs", 5, "the parent runs the tasks, and each task is the parent's type"),
-    ("edge/acceptor.rs", 8, "whatever wakes the loop has the acceptor's bell"),
     ("edge/client.rs", 10, "the states of a connection, each in a file, and what they end with"),
     ("media/role.rs", 25, "peers, streams and registries are given each other"),
-    ("update/mod.rs", 6, "the parts of an update fail with the parent's error"),
     ("worker/service.rs", 35, "the service, the sessions and the engines are given each other"),
 ];
 

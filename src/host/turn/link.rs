@@ -3,12 +3,11 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, ClientConnection, StreamOwned};
 
-use super::left;
 use crate::core::turn::client::{BrokenStream, Carrier, Frames, ServerUrl, Trouble};
 
 /// Longest datagram that is taken in bytes.
@@ -203,4 +202,9 @@ fn in_words(error: &io::Error) -> String {
         None if is_late(error) => "the handshake does not come to its end".into(),
         None => error.to_string(),
     }
+}
+
+/// Until then; never nothing, which sockets take for "for ever".
+pub(super) fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
 }
