@@ -12,7 +12,8 @@ use rustls::ClientConfig;
 use crate::core::turn::client::{self, Ask, Client, Heard, Reach, Refusal, Relay, ServerUrl, Trouble};
 use crate::core::turn::credentials::Credentials;
 use crate::host::names;
-use crate::host::turn::link::{Link, left};
+use crate::host::turn::link::Link;
+use crate::host::uninterrupted::left;
 
 /// A server of ours refuses each of these: what nobody has (RFC 5737), what a cloud tells a machine about itself, and a public one, for
 /// servers that refuse only what is special. They are asked for permission alone; nothing is sent to them.
