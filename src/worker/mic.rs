@@ -6,7 +6,7 @@
 //! ```
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -27,56 +27,12 @@ use crate::media::shared::{RestartRefused, Restarted};
 use crate::media::view::{PeerView, Standing};
 use crate::media::{Accepted, Media};
 use crate::worker::browsers;
+use crate::worker::mic_slot::MicSlot;
 use crate::worker::registry::SessionHandle;
 use crate::worker::service::WorkerService;
 
 /// What a page that finds no room is told to wait.
 const PAUSE: Duration = Duration::from_secs(5);
-
-/// A session's microphone, on its handle.
-#[derive(Debug, Default)]
-pub struct MicSlot(Mutex<Slot>);
-
-#[derive(Debug, Default)]
-struct Slot {
-    peer: Option<(PeerId, Arc<PeerView>)>,
-    /// Of microphones that were replaced or stopped.
-    past: Duration,
-}
-
-impl MicSlot {
-    /// Of a session that had sound for this long at other workers.
-    pub fn after(past: Duration) -> MicSlot {
-        MicSlot(Mutex::new(Slot { peer: None, past }))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Slot> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn put(&self, peer: Option<(PeerId, Arc<PeerView>)>) {
-        let mut slot = self.lock();
-        if let Some((_, old)) = std::mem::replace(&mut slot.peer, peer) {
-            slot.past += old.media_time();
-        }
-    }
-
-    /// The microphone that is there now.
-    fn current(&self) -> Option<(PeerId, Arc<PeerView>)> {
-        self.lock().peer.clone().filter(|(_, view)| view.standing() != Standing::Gone)
-    }
-
-    /// Whether there is one now.
-    pub fn is_there(&self) -> bool {
-        self.current().is_some()
-    }
-
-    /// How long the session had sound from its microphones, for its record.
-    pub fn time(&self) -> Duration {
-        let slot = self.lock();
-        slot.past + slot.peer.as_ref().map(|(_, view)| view.media_time()).unwrap_or_default()
-    }
-}
 
 /// The body of an offer, also of one that restarts ICE.
 #[derive(Deserialize)]

@@ -12,7 +12,7 @@ use crate::engine::moonlight::client::{App, ClientError, DESKTOP};
 use crate::engine::moonlight::pairing::{self, Known, Noted, PairFailure, Paired, Parties};
 use crate::worker::mailbox::{SetUpResult, Settled, StepTimes};
 use crate::worker::reach::{self, Reach};
-use crate::worker::set_up::Target;
+use crate::worker::step::Target;
 
 /// A connection that breaks usually means that the child died. Its supervisor, who sees the death and knows how and with
 /// which last words, gets this long to say so first.
