@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use crate::api::sessions;
 use crate::config::secret::Secret;
 use crate::config::settings::{IceServer, Settings, Turn};
 use crate::core::ids::SessionId;

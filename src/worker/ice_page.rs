@@ -8,7 +8,6 @@ use crate::api::overlay::BrowserIceServer;
 use crate::api::reply::Answer;
 use crate::api::server::Call;
 use crate::api::sessions;
-use crate::core::turn::credentials;
 use crate::host::clock;
 use crate::worker::ice::{IceList, for_browser};
 use crate::worker::registry::Visit;

@@ -24,10 +24,9 @@ use crate::media::offer::Wanted;
 use crate::media::role::{Gone, OfferRefused};
 use crate::media::sdp::{IceParameters, Offer, SdpError, SdpFragment};
 use crate::media::shared::{RestartRefused, Restarted};
-use crate::media::view::{PeerView, Standing};
+use crate::media::view::Standing;
 use crate::media::{Accepted, Media};
 use crate::worker::browsers;
-use crate::worker::mic_slot::MicSlot;
 use crate::worker::registry::SessionHandle;
 use crate::worker::service::WorkerService;
 

@@ -3,10 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use crate::media::ids::PeerId;
-use crate::media::role::Gone;
 use crate::media::view::{PeerView, Standing};
 
 /// A session's microphone, on its handle.

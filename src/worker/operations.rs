@@ -22,8 +22,6 @@ use crate::core::fleet::wire::{BASE_URL_FIELD, END_REASON_FIELD, SESSION_ID_FIEL
 use crate::core::ids::SessionId;
 use crate::core::session::reason::EndReason;
 use crate::host::entropy;
-use crate::media::Media;
-use crate::worker::health::Health;
 use crate::worker::leaked_streamers::Sockets;
 use crate::worker::namespaces::copies;
 use crate::worker::order::Order;
@@ -31,7 +29,7 @@ use crate::worker::registry::{SessionHandle, SessionState, Visit};
 use crate::worker::rooms::rest;
 use crate::worker::service::{Wish, WorkerService, caller, proof, refusal};
 use crate::worker::source_trouble::names_of;
-use crate::worker::{answers, figures, ice, ice_page, metrics, mic, moves, rating, streamers};
+use crate::worker::{answers, figures, ice_page, metrics, mic, moves, rating, streamers};
 
 impl Service for WorkerService {
     fn role(&self) -> Role {

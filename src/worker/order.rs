@@ -1,7 +1,6 @@
 //! What the thread of all sessions is told.
 
 use crate::api::reply::Responder;
-use crate::api::sessions;
 use crate::core::ids::SessionId;
 use crate::core::session::reason::EndReason;
 use crate::core::time::Moment;

@@ -10,7 +10,6 @@ use crate::api::reply::{Answer, Responder};
 use crate::api::routes::Operation;
 use crate::api::server::Call;
 use crate::api::types::CreateRequest;
-use crate::api::{pages, sessions};
 use crate::config::live::Live;
 use crate::core::dial_policy;
 use crate::core::fleet::fence::{Caller, LeaseProof};
@@ -30,7 +29,6 @@ use crate::worker::registry::{Arrival, Asked, SessionHandle, SessionRegistry, Vi
 use crate::worker::session_store::SessionStore;
 use crate::worker::stamps::Stamps;
 use crate::worker::whip::Whip;
-use crate::worker::{answers, moves};
 
 /// What the API works with.
 pub struct WorkerService {

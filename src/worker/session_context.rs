@@ -1,10 +1,8 @@
 //! What a session's supervisor and its engine work with.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
-use rustix::event::PollFlags;
 
 use crate::api::reply::Responder;
 use crate::config::settings::Settings;
@@ -12,7 +10,6 @@ use crate::host::clock::Clock;
 use crate::host::wake::Wake;
 use crate::host::wireguard::WireGuard;
 use crate::media::Media;
-use crate::worker::answers;
 use crate::worker::bodies::Bodies;
 use crate::worker::data_dir::DataDir;
 use crate::worker::engines::Choice;

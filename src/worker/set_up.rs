@@ -16,7 +16,6 @@ use crate::engine::ffmpeg::inspect::Inspection;
 use crate::engine::ffmpeg::recipe::Recipe;
 use crate::engine::moonlight::client::Client;
 use crate::host::local;
-use crate::host::wireguard::WireGuard;
 use crate::worker::mailbox::{Mailbox, Message, SetUpResult, Survey};
 use crate::worker::settle;
 use crate::worker::step::{PROBE_USER, Step, Target};

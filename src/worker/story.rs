@@ -4,12 +4,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::core::fleet::parcel::Carried;
 use crate::core::ids::SessionId;
 use crate::core::records::rating::Given;
-use crate::core::records::record::{self, Facts, Record};
+use crate::core::records::record::{Facts, Record};
 use crate::core::session::timeline::Timeline;
 
 /// What a session's record will say that its supervisor does not know.
