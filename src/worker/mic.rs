@@ -221,33 +221,3 @@ fn refuse_restart(refused: &RestartRefused) -> Answer {
         RestartRefused::Busy => Answer::error(503, "no room", refused.to_string()).retry_after(PAUSE),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::time::Moment;
-
-    #[test]
-    fn the_time_of_replaced_microphones_counts() {
-        let slot = MicSlot::default();
-        for number in 1..=2u8 {
-            let view = Arc::new(PeerView::default());
-            view.note_packet(Moment(1_000), None);
-            view.note_packet(Moment(1_000 + 1_500 * u64::from(number)), None);
-            slot.put(Some((PeerId::from_entropy([number; 16]), view)));
-        }
-        assert_eq!(slot.time(), Duration::from_millis(4_500));
-        slot.put(None);
-        assert_eq!(slot.time(), Duration::from_millis(4_500));
-        assert!(slot.current().is_none());
-    }
-
-    #[test]
-    fn a_microphone_that_is_over_is_none() {
-        let (slot, view) = (MicSlot::default(), Arc::new(PeerView::default()));
-        slot.put(Some((PeerId::from_entropy([1; 16]), view.clone())));
-        assert!(slot.current().is_some());
-        view.stand(Standing::Gone);
-        assert!(slot.current().is_none());
-    }
-}
