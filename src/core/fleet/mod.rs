@@ -25,6 +25,7 @@
 //! older one never undoes a newer one.
 
 pub mod bodies;
+mod body_entry;
 mod changes;
 pub mod disputes;
 mod experience;
@@ -34,7 +35,8 @@ pub mod identity;
 mod intake;
 mod invariants;
 mod ledger;
-pub mod left_behind;
+mod left_behind;
+mod left_copies;
 pub mod listing;
 pub mod moves;
 pub mod parcel;
@@ -65,7 +67,7 @@ use self::failures::{BackOff, Failures};
 use self::identity::Identities;
 pub use self::intake::BeatOutcome;
 use self::ledger::Ledger;
-use self::left_behind::LeftBehind;
+use self::left_copies::LeftBehind;
 use self::moves::{MoveCounts, MoveHistory};
 pub use self::placement::{CreateSpec, Placed, Refused};
 use self::takeover::Takeover;

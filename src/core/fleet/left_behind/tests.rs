@@ -1,7 +1,10 @@
 //! What is left behind, one behaviour each; whole histories are in `tests/sim`.
 
+use std::time::Duration;
+
 use super::*;
 use crate::core::fleet::identity::WIRE_VERSION;
+use crate::core::fleet::left_copies::{FORGOTTEN_AT_ONCE, LEFT_LASTS, MOST_LEFT, TIDIED_EVERY};
 use crate::core::fleet::tests::{at, beat, brief, hear, id, name, settled, stamp};
 use crate::core::fleet::wire::HeartbeatReply;
 use crate::core::session::status::SessionStatus;
