@@ -6,6 +6,8 @@
 use std::collections::HashSet;
 
 use super::codecs::{Agreed, Format, Purpose, Supported, VideoCodec};
+use super::member::OF_A_MEMBER;
+use super::rules::Most;
 use super::{
     Description, MAX_SECTIONS, Part, SdpError, is_mid, is_password, is_user_fragment, plain_candidate, rules,
 };
@@ -149,7 +151,7 @@ impl Offer {
         }
         let offer = Offer::of(description)?;
         offer.check_transport()?;
-        offer.check_rules()?;
+        offer.check_rules(&rules::OF_AN_OFFER)?;
         Ok(offer)
     }
 
@@ -375,7 +377,7 @@ impl Offer {
     pub(super) fn check_transport_of_member(&self) -> Result<(), SdpError> {
         if self.live().next().is_some() {
             self.check_transport()?;
-            return self.check_rules();
+            return self.check_rules(&OF_A_MEMBER);
         }
         let shared = self.transport();
         let told =
@@ -388,7 +390,7 @@ impl Offer {
         self.setup_of(shared).map(drop)
     }
 
-    fn check_rules(&self) -> Result<(), SdpError> {
+    fn check_rules(&self, most: &Most) -> Result<(), SdpError> {
         let texts: Vec<Vec<String>> = self.sections.iter().map(Section::without_what_nobody_uses).collect();
         let parts: Vec<_> = (self.sections.iter().zip(&texts))
             .map(|(section, lines)| rules::Section {
@@ -396,7 +398,7 @@ impl Offer {
                 lines: lines.iter().map(String::as_str).collect(),
             })
             .collect();
-        rules::check(&parts).map_err(SdpError::unusable)
+        rules::check(&parts, most).map_err(SdpError::unusable)
     }
 }
 
