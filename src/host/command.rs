@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::host::uninterrupted::uninterrupted;
 use crate::logging;
 
 /// Between two looks whether it has ended.
@@ -82,7 +83,7 @@ impl Reader {
         let ours = text.clone();
         let thread = std::thread::Builder::new().spawn(move || {
             let (Some(mut pipe), mut chunk) = (pipe, [0; 4096]) else { return };
-            while let Ok(length @ 1..) = pipe.read(&mut chunk) {
+            while let Ok(length @ 1..) = uninterrupted(|| pipe.read(&mut chunk)) {
                 let mut text = ours.lock().unwrap_or_else(PoisonError::into_inner);
                 // The rest is read, too: who is not read may wait for ever.
                 let room = MOST.saturating_sub(text.len()).min(length);

@@ -3,13 +3,14 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use crate::core::ice;
+use crate::host::uninterrupted::{left, uninterrupted};
 
 /// Room for one message of the kernel's answer; it sends at most 32 KiB at once.
 const BUFFER: usize = 32 * 1024;
@@ -37,7 +38,6 @@ const IFA_UNUSABLE: u8 = 0x01 | 0x08 | 0x20 | 0x40;
 pub fn addresses() -> io::Result<Vec<IpAddr>> {
     let socket =
         rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
-    sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
     rustix::net::sendto(&socket, &request(), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
     collect(&socket)
 }
@@ -59,7 +59,11 @@ fn request() -> Vec<u8> {
 fn collect(socket: &OwnedFd) -> io::Result<Vec<IpAddr>> {
     let (mut found, mut buffer) = (Vec::new(), vec![0u8; BUFFER]);
     for _ in 0..MAX_MESSAGES {
-        let (read, _) = rustix::net::recv(socket, &mut buffer[..], RecvFlags::empty())?;
+        let until = Instant::now() + PATIENCE;
+        let (read, _) = uninterrupted(|| {
+            sockopt::set_socket_timeout(socket, Timeout::Recv, Some(left(until)))?;
+            Ok(rustix::net::recv(socket, &mut buffer[..], RecvFlags::empty())?)
+        })?;
         let mut rest = buffer.get(..read).unwrap_or_default();
         while let Some((kind, body, after)) = message(rest) {
             match kind {

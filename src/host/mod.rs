@@ -34,5 +34,6 @@ pub mod state_file;
 pub mod stun;
 pub mod turn;
 pub mod turn_secrets;
+pub mod uninterrupted;
 pub mod wake;
 pub mod wireguard;

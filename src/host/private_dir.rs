@@ -293,7 +293,8 @@ impl PrivateDir {
 
     /// Makes changes of names durable.
     pub fn sync(&self) -> Result<(), DirError> {
-        rustix::fs::fsync(&self.fd).map_err(|error| DirError::Io(self.path.clone(), error.into()))
+        rustix::io::retry_on_intr(|| rustix::fs::fsync(&self.fd))
+            .map_err(|error| DirError::Io(self.path.clone(), error.into()))
     }
 
     /// Reads a file of at most `limit` bytes.

@@ -1,10 +1,11 @@
 //! Our own address as a STUN server sees it.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::core::turn::stun_binding;
 use crate::host::entropy;
+use crate::host::uninterrupted::{receive, uninterrupted};
 
 /// The port of `stun:` URLs without one.
 const PORT: u16 = 3478;
@@ -24,10 +25,9 @@ pub fn ask(url: &str) -> Result<IpAddr, String> {
     socket.connect(server).map_err(failed)?;
     let id = entropy::bytes();
     for wait in WAITS {
-        socket.send(&stun_binding::request(id)).map_err(failed)?;
-        socket.set_read_timeout(Some(wait)).map_err(failed)?;
+        uninterrupted(|| socket.send(&stun_binding::request(id))).map_err(failed)?;
         let mut buffer = [0; 1500];
-        match socket.recv(&mut buffer) {
+        match receive(&socket, &mut buffer, Instant::now() + wait) {
             Ok(length) => {
                 let seen = buffer.get(..length).and_then(|bytes| stun_binding::mapped_address(bytes, id));
                 return seen.map(|seen| seen.ip()).ok_or_else(|| "it did not answer in STUN".to_owned());

@@ -11,3 +11,4 @@ mod lab;
 mod coturn;
 mod doctor;
 mod setup;
+mod stopped;

@@ -99,7 +99,7 @@ fn end(child: ChildProcess) {
     child.signal_group(Signal::KILL);
     let mut exit = [PollFd::from_borrowed_fd(child.pidfd(), PollFlags::IN)];
     let patience = Timespec { tv_sec: 5, tv_nsec: 0 };
-    let _ = rustix::event::poll(&mut exit, Some(&patience));
+    let _ = rustix::io::retry_on_intr(|| rustix::event::poll(&mut exit, Some(&patience)));
     child.reap();
     process::reap_orphans();
 }

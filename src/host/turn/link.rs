@@ -8,8 +8,8 @@ use std::time::Instant;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, ClientConnection, StreamOwned};
 
-use super::left;
 use crate::core::turn::client::{BrokenStream, Carrier, Frames, ServerUrl, Trouble};
+use crate::host::uninterrupted::{self, TimedStream, left, uninterrupted};
 
 /// Longest datagram that is taken in bytes.
 const LONGEST_DATAGRAM: usize = 2048;
@@ -22,8 +22,8 @@ pub(super) struct Link {
 
 enum Wire {
     Udp(UdpSocket),
-    Tcp(TcpStream, Frames),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>, Frames),
+    Tcp(TimedStream, Frames),
+    Tls(Box<StreamOwned<ClientConnection, TimedStream>>, Frames),
 }
 
 impl Link {
@@ -42,7 +42,7 @@ impl Link {
             Carrier::Tcp => Wire::Tcp(connected(server, until).map_err(unreached)?, Frames::default()),
             Carrier::Tls => {
                 let stream = connected(server, until).map_err(unreached)?;
-                Wire::Tls(Box::new(under_tls(stream, &url.host, tls, until)?), Frames::default())
+                Wire::Tls(Box::new(under_tls(stream, &url.host, tls)?), Frames::default())
             }
             Carrier::Dtls => return Err(Trouble::Dtls),
         };
@@ -68,13 +68,14 @@ impl Link {
 
     pub fn send(&mut self, message: &[u8]) -> Result<(), Trouble> {
         let sent = match &mut self.wire {
-            Wire::Udp(socket) => match socket.send(message) {
-                // The refusal of an earlier datagram. It may have been meant for another program that had the port then.
-                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                    socket.send(message).map(|_| ())
+            Wire::Udp(socket) => {
+                let send = || uninterrupted(|| socket.send(message)).map(|_| ());
+                match send() {
+                    // The refusal of an earlier datagram. It may have been meant for another program that had the port then.
+                    Err(error) if error.kind() == ErrorKind::ConnectionRefused => send(),
+                    sent => sent,
                 }
-                sent => sent.map(|_| ()),
-            },
+            }
             Wire::Tcp(stream, _) => stream.write_all(message),
             Wire::Tls(stream, _) => stream.write_all(message).and_then(|()| stream.flush()),
         };
@@ -123,18 +124,14 @@ impl Link {
 
 impl Wire {
     fn read(&mut self, buffer: &mut [u8], until: Instant) -> io::Result<usize> {
-        let wait = Some(left(until));
         match self {
-            Wire::Udp(socket) => {
-                socket.set_read_timeout(wait)?;
-                socket.recv(buffer)
-            }
+            Wire::Udp(socket) => uninterrupted::receive(socket, buffer, until),
             Wire::Tcp(stream, _) => {
-                stream.set_read_timeout(wait)?;
+                stream.read_until(until);
                 stream.read(buffer)
             }
             Wire::Tls(stream, _) => {
-                stream.sock.set_read_timeout(wait)?;
+                stream.sock.read_until(until);
                 stream.read(buffer)
             }
         }
@@ -153,19 +150,17 @@ fn datagrams(server: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-fn connected(server: SocketAddr, until: Instant) -> io::Result<TcpStream> {
+fn connected(server: SocketAddr, until: Instant) -> io::Result<TimedStream> {
     let stream = TcpStream::connect_timeout(&server, left(until))?;
-    stream.set_write_timeout(Some(left(until)))?;
     stream.set_nodelay(true)?;
-    Ok(stream)
+    Ok(TimedStream::new(stream, until))
 }
 
 fn under_tls(
-    stream: TcpStream,
+    stream: TimedStream,
     host: &str,
     config: &Arc<ClientConfig>,
-    until: Instant,
-) -> Result<StreamOwned<ClientConnection, TcpStream>, Trouble> {
+) -> Result<StreamOwned<ClientConnection, TimedStream>, Trouble> {
     let failed = |error: io::Error| Trouble::Tls(in_words(&error));
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| Trouble::Tls("the host is no name that a certificate can have".into()))?;
@@ -173,7 +168,6 @@ fn under_tls(
         ClientConnection::new(config.clone(), name).map_err(|error| Trouble::Tls(error.to_string()))?;
     let mut stream = StreamOwned::new(session, stream);
     while stream.conn.is_handshaking() {
-        stream.sock.set_read_timeout(Some(left(until))).map_err(failed)?;
         stream.conn.complete_io(&mut stream.sock).map_err(failed)?;
     }
     Ok(stream)

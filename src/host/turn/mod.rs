@@ -13,6 +13,7 @@ use crate::core::turn::client::{self, Ask, Client, Heard, Reach, Refusal, Relay,
 use crate::core::turn::credentials::Credentials;
 use crate::host::names;
 use crate::host::turn::link::Link;
+use crate::host::uninterrupted::left;
 
 /// A server of ours refuses each of these: what nobody has (RFC 5737), what a cloud tells a machine about itself, and a public one, for
 /// servers that refuse only what is special. They are asked for permission alone; nothing is sent to them.
@@ -222,11 +223,6 @@ fn exchange(link: &mut Link, client: &mut Client, ask: Ask, until: Instant) -> R
         true => Trouble::Silent(link.server()),
         false => Trouble::Strange("what is there takes the connection, and says nothing".into()),
     })
-}
-
-/// Until then; never nothing, which sockets take for "for ever".
-fn left(until: Instant) -> Duration {
-    until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
 }
 
 #[cfg(test)]
