@@ -28,6 +28,7 @@ pub use crate::update::checker::{Checker, Updates};
 use certificate_view::CertificateView;
 use certificates::CertificateWatch;
 use https::HttpsRouter;
+use preflight::SOCKET;
 
 pub mod announcer;
 pub mod certificate_news;
@@ -38,9 +39,6 @@ pub mod listeners;
 pub mod metrics;
 pub mod preflight;
 pub mod worker_conditions;
-
-/// The control API's socket in the state directory.
-const SOCKET: &str = "api.sock";
 
 /// Requests that have just come, and their answers, take milliseconds; what takes longer was drained before.
 const LAST_CALL: Duration = Duration::from_secs(1);

@@ -1,7 +1,8 @@
 //! SDP fragments: whatever is taken is bounded, and what is written of it is read again as the same.
 
-use hydraneckwebrtc::media::sdp::fragment::MAX_CANDIDATES;
-use hydraneckwebrtc::media::sdp::{MAX_BYTES, MAX_SECTIONS, SdpFragment, is_candidate};
+use hydraneckwebrtc::media::sdp::{
+    MAX_BYTES, MAX_FRAGMENT_CANDIDATES, MAX_SECTIONS, SdpFragment, is_candidate,
+};
 
 /// Parses one input.
 pub fn run(data: &[u8]) {
@@ -15,7 +16,7 @@ pub fn run(data: &[u8]) {
     };
     assert!(text.len() <= MAX_BYTES);
     assert!(fragment.media.len() <= MAX_SECTIONS);
-    assert!(fragment.all_candidates().count() <= MAX_CANDIDATES);
+    assert!(fragment.all_candidates().count() <= MAX_FRAGMENT_CANDIDATES);
     for (_, candidate) in fragment.all_candidates() {
         assert!(is_candidate(candidate), "{candidate:?}");
     }

@@ -25,34 +25,20 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
-use crate::config::settings::{Acme, Settings};
+use crate::config::settings::Settings;
 use crate::edge::tls::names::ServedCertificates;
 use crate::host::join;
 use crate::host::private_dir::PrivateDir;
 use client::Client;
 use status::Status;
 use store::Store;
-use thread::{Message, Worker};
+use thread::{Message, STACK, Wishes, Worker};
 
 /// The thread comes round at least each minute, but for a call (30 s) and what a name takes to be looked at (10 s each).
 pub const SILENCE: Duration = Duration::from_secs(300);
 
-/// Stack of the thread in bytes: JSON, an HTTP client, and the C library's resolver.
-const STACK: usize = 512 * 1024;
-
-/// What a call under way may still take when the process is to end. One that an order is made by should: an order whose address nobody has
-/// heard is made once more.
-const GRACE: Duration = Duration::from_millis(1500);
-
 /// What stopping may take: the grace, and a write to the disk.
 const JOIN_DEADLINE: Duration = Duration::from_secs(4);
-
-/// What is wanted, as the settings have it.
-#[derive(Clone, Debug)]
-struct Wishes {
-    names: Vec<String>,
-    acme: Acme,
-}
 
 /// Gets and renews the certificate until it is stopped.
 pub struct Automatic {

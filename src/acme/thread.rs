@@ -9,17 +9,32 @@ use rustls::sign::CertifiedKey;
 use crate::acme::certificate::{self, Pair};
 use crate::acme::client::Client;
 use crate::acme::keys::{self, AccountKey};
+use crate::acme::outside;
 use crate::acme::protocol::issuance::{Answer, Begun, Call, Input, Issuance, Keep, Step, Way, Wish};
 use crate::acme::protocol::plan::{Due, Held, Verdict, Wanted};
 use crate::acme::protocol::says;
 use crate::acme::protocol::trouble::{Kind, Trouble};
 use crate::acme::status::Status;
 use crate::acme::store::{Der, KeptAccount, KeptCertificate, KeptPlan, Store};
-use crate::acme::{GRACE, STACK, Wishes, outside};
+use crate::config::settings::Acme;
 use crate::core::wall_time::{DAY, HOUR, WallTime, in_words, retry_after};
 use crate::edge::tls::names::ServedCertificates;
 use crate::host::clock::wall_time;
 use crate::host::{aside, entropy};
+
+/// Stack of the thread in bytes: JSON, an HTTP client, and the C library's resolver.
+pub(super) const STACK: usize = 512 * 1024;
+
+/// What a call under way may still take when the process is to end. One that an order is made by should: an order whose address nobody has
+/// heard is made once more.
+const GRACE: Duration = Duration::from_millis(1500);
+
+/// What is wanted, as the settings have it.
+#[derive(Clone, Debug)]
+pub(super) struct Wishes {
+    pub(super) names: Vec<String>,
+    pub(super) acme: Acme,
+}
 
 /// Longest sleep: the clock may be set, and the watchdog wants to hear of us.
 const LOOK: Duration = Duration::from_secs(60);

@@ -22,7 +22,8 @@ use crate::api::whip::Problem;
 use crate::core::rooms::upgrade::PATH;
 use crate::edge::api_pool::ApiPool;
 use crate::edge::api_queue::Rank;
-use crate::edge::router::{ApiForward, Decision, Reply, Request};
+use crate::edge::reply::Reply;
+use crate::edge::router::{ApiForward, Decision, Request};
 
 /// The methods that some path here takes, for who asks about none or the root: a balancer's probe, as a rule.
 const EVERYWHERE: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";

@@ -11,7 +11,8 @@ use serde_json::Value;
 use crate::api::cors;
 use crate::api::reply::Answer;
 use crate::api::whip::{CORS, FRAGMENT_TYPE, PROBLEM_TYPE, Problem, SDP_TYPE};
-use crate::edge::router::{Reply, Request};
+use crate::edge::reply::Reply;
+use crate::edge::router::Request;
 
 /// Whether a raw path is an endpoint of WHEP or WHIP, or one of its peers: of any session, known or not.
 pub fn is_media(path: &str) -> bool {

@@ -1,7 +1,7 @@
 //! The files of a page of ours with its own script: how they are put together, and what its words must keep.
 
 use crate::api::pages;
-use crate::edge::router::{Nonce, Reply};
+use crate::edge::reply::{Nonce, Reply};
 
 /// Files that several pages use: words in the person's language, and small helpers for elements.
 pub const SHARED: [(&str, &str); 2] = [

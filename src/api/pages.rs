@@ -7,7 +7,7 @@ use crate::api::sessions::Link;
 use crate::api::words;
 use crate::core::session::reason::EndReason;
 use crate::edge::http1::csp;
-use crate::edge::router::{Nonce, Reply};
+use crate::edge::reply::{Nonce, Reply};
 
 /// A session is on its way: look again after this many seconds.
 const LOOK_AGAIN_SECONDS: u64 = 1;

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::api::pages;
-use crate::edge::router::{Nonce, Reply};
+use crate::edge::reply::{Nonce, Reply};
 
 /// The files of the script, in the order in which they are joined. `player.js` uses all the others.
 const FILES: &[(&str, &str)] = &[

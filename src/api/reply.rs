@@ -12,7 +12,8 @@ use crate::api::counters::ApiCounters;
 use crate::api::media_form;
 use crate::api::rooms_form;
 use crate::edge::api_pool::LateReply;
-use crate::edge::router::{Reply, SERVER};
+use crate::edge::reply::Reply;
+use crate::edge::router::SERVER;
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

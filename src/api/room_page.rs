@@ -6,7 +6,8 @@
 use std::sync::LazyLock;
 
 use crate::api::page_files::PageFiles;
-use crate::edge::router::{Reply, Request};
+use crate::edge::reply::Reply;
+use crate::edge::router::Request;
 
 /// `page.js` uses all the other files.
 const FILES: PageFiles = PageFiles {

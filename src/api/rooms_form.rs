@@ -11,7 +11,8 @@ use crate::api::cors;
 use crate::api::reply::Answer;
 use crate::core::namespaces::access::Denied;
 use crate::core::namespaces::bearer::{self, Sources, Subprotocols};
-use crate::edge::router::{Reply, Request, Rewrite};
+use crate::edge::reply::Reply;
+use crate::edge::router::{Request, Rewrite};
 
 /// The paths of rooms begin with this.
 const ROOT: &str = "/v1/webrtc/";

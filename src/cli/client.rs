@@ -2,13 +2,14 @@
 //! configuration, or any other by `--url` and `--token-file`.
 
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::namespaces::{self, NamespaceAction};
-use super::{Exit, Failed, say, tables};
+use super::{Exit, namespaces, tables};
+use crate::cli::actions::{Action, Flags};
+use crate::cli::outcome::{Failed, say};
 use crate::config::local::Local;
 use crate::config::secret::Secret;
 use crate::config::settings::Settings;
@@ -38,54 +39,6 @@ const LEAST_PREFIX: usize = 4;
 
 /// Characters of a whole session id.
 const ID_LENGTH: usize = 32;
-
-/// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// All sessions.
-    Sessions,
-    /// A new one.
-    Start,
-    /// One in full.
-    Show,
-    /// Its end.
-    End,
-    /// All workers.
-    Workers,
-    /// No new sessions on a worker.
-    Drain,
-    /// New sessions again.
-    Undrain,
-    /// The certificate of `server.domain`.
-    Certificate,
-    /// Whether nobody is at a worker.
-    Idle,
-    /// Something of namespaces.
-    Namespace(NamespaceAction),
-}
-
-/// The flags of these verbs.
-#[derive(Clone, Debug, Default)]
-pub struct Flags {
-    /// `--url`
-    pub url: Option<String>,
-    /// `--token-file`
-    pub token_file: Option<PathBuf>,
-    /// `--ca-file`
-    pub ca_file: Option<PathBuf>,
-    /// `--json`
-    pub json: bool,
-    /// `--sunshine-pass-file`
-    pub sunshine_pass_file: Option<PathBuf>,
-    /// The fields of a create request.
-    pub create: Map<String, Value>,
-    /// `--parameter`
-    pub parameters: Map<String, Value>,
-    /// `--namespace`
-    pub namespace: Option<String>,
-    /// `--ttl`
-    pub ttl: Option<Duration>,
-}
 
 /// The part of a query that asks for what follows.
 fn behind(next: &str) -> String {

@@ -3,7 +3,9 @@
 use std::io::Write;
 
 use super::parse::Parsed;
-use super::{Exit, Failed, Roles, checked, say};
+use super::{Exit, Roles};
+use crate::cli::checked::checked;
+use crate::cli::outcome::{Failed, say};
 use crate::config::Environment;
 use crate::core::doctor::{Finding, Report};
 use crate::daemon::{DoctorOptions, Verdict};

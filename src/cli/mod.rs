@@ -2,71 +2,37 @@
 //!
 //! What the roles do is plugged in through [`Roles`], so that this module knows none of them.
 
+mod actions;
+mod checked;
 mod client;
 mod completion;
 mod doctor;
+mod layout;
 mod manpage;
 mod namespaces;
+mod outcome;
 mod parse;
+mod roles;
 mod tables;
 mod updates;
 mod verbs;
 
 use std::ffi::{OsStr, OsString};
-use std::io::{ErrorKind, IsTerminal as _, Write};
+use std::io::{IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
+use crate::cli::checked::{checked, read};
+pub use crate::cli::outcome::Exit;
+use crate::cli::outcome::{Failed, say};
+pub use crate::cli::roles::Roles;
+use crate::cli::verbs::Request;
 use crate::config::settings::{ListenAddress, Role, Settings};
-use crate::config::{self, Environment, Mode, Source};
+use crate::config::{self, Environment};
 use crate::core::doctor::host::Preflight;
-use crate::daemon::{ConfigOrigin, DemoOptions, DoctorOptions, RunError, SetupOptions, Verdict};
+use crate::daemon::{ConfigOrigin, DemoOptions, RunError, SetupOptions, Verdict};
 use crate::host::{process, turn_secrets};
 use crate::logging;
-use parse::{Parsed, Request};
-
-/// What the verbs run. `main` plugs the real roles in.
-pub trait Roles {
-    /// Runs the controller until it is told to stop.
-    fn controller(&self, settings: Settings, origin: ConfigOrigin) -> Result<(), RunError>;
-    /// Runs a worker until it is told to stop.
-    fn worker(&self, settings: Settings, origin: ConfigOrigin) -> Result<(), RunError>;
-    /// What the role of these settings would meet at its start. Nothing is changed.
-    fn preflight(&self, settings: &Settings) -> Preflight;
-    /// Checks this host for the role of these settings.
-    fn doctor(&self, settings: &Settings, options: DoctorOptions) -> Verdict;
-    /// Makes this host one that the role runs on.
-    fn setup(&self, options: &SetupOptions) -> Verdict;
-    /// Runs the demonstration until it is told to stop.
-    fn demo(&self, options: DemoOptions) -> Result<(), RunError>;
-}
-
-/// Exit statuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// It did what was asked.
-    Success = 0,
-    /// A failure at run time.
-    Failure = 1,
-    /// Wrong usage (EX_USAGE).
-    Usage = 64,
-    /// There is no such session, worker or namespace (EX_NOINPUT).
-    NotFound = 66,
-    /// The service is not reached (EX_UNAVAILABLE).
-    Unreached = 69,
-    /// It does not take this now: asked again later, it may (EX_TEMPFAIL).
-    Later = 75,
-    /// The token is refused, or may not do this (EX_NOPERM).
-    Forbidden = 77,
-    /// Bad configuration (EX_CONFIG).
-    Config = 78,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit as u8)
-    }
-}
+use parse::Parsed;
 
 /// Everything one call of the program is given.
 pub struct Call<'a> {
@@ -99,32 +65,6 @@ pub fn run(call: Call<'_>, roles: &dyn Roles) -> Exit {
             let _ = if text.is_empty() { Ok(()) } else { writeln!(stderr, "{text}") };
             exit
         }
-    }
-}
-
-/// How a verb failed.
-struct Failed {
-    exit: Exit,
-    text: String,
-}
-
-impl Failed {
-    fn new(exit: Exit, text: impl std::fmt::Display) -> Failed {
-        Failed { exit, text: format!("hydraneckwebrtc: {text}") }
-    }
-
-    fn config(text: impl Into<String>) -> Failed {
-        Failed { exit: Exit::Config, text: text.into() }
-    }
-
-    fn usage(text: impl std::fmt::Display) -> Failed {
-        Failed::new(Exit::Usage, format!("{text}; `hydraneckwebrtc help` shows what there is"))
-    }
-}
-
-impl From<RunError> for Failed {
-    fn from(error: RunError) -> Failed {
-        Failed { exit: Exit::Failure, text: format!("hydraneckwebrtc: {error}") }
     }
 }
 
@@ -179,17 +119,6 @@ fn sample(role: Role) -> &'static str {
     match role {
         Role::Controller => include_str!("../../etc/controller.yaml"),
         Role::Worker => include_str!("../../etc/worker.yaml"),
-    }
-}
-
-/// Writes a result. A reader that has gone away, as in `… | head -1`, is no failure.
-fn say(stdout: &mut dyn Write, text: &str) -> Result<(), Failed> {
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-    match written {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(RunError(format!("cannot write to stdout: {error}; check where it leads")).into())
-        }
-        _ => Ok(()),
     }
 }
 
@@ -269,30 +198,4 @@ fn hide_memory() {
     if let Err(error) = process::hide_memory() {
         log::warn!("[state] cannot hide our memory from other processes of this user: {error}");
     }
-}
-
-/// Reads and checks the configuration for a verb that has no role of its own.
-fn checked(
-    flag: Option<&Path>,
-    role: Option<Role>,
-    environment: Environment,
-) -> Result<(Source, Settings), Failed> {
-    let source = read(flag, environment)?;
-    let role = match (role, config::parse_mode(&source)) {
-        (Some(role), _) | (None, Mode::Declared(role)) => role,
-        (None, Mode::Unreadable) => Role::Worker,
-        (None, Mode::Missing) => {
-            let text = "mode: missing, so the role is unknown; pass --role controller or --role worker, or add `mode:`";
-            return Err(Failed::config(format!("{}:1: {text}", source.path.display())));
-        }
-    };
-    let settings = config::load(&source, role).map_err(|problems| Failed::config(problems.to_string()))?;
-    Ok((source, settings))
-}
-
-fn read(flag: Option<&Path>, environment: Environment) -> Result<Source, Failed> {
-    let path = config::find_path(flag, &environment);
-    let path =
-        path.ok_or_else(|| Failed::config("no configuration: $HOME is not set; pass --config PATH"))?;
-    Source::read(&path, environment).map_err(Failed::config)
 }

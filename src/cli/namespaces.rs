@@ -2,28 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::Failed;
-use super::client::Flags;
-use super::tables::{pairs, rows, table, text};
-
-/// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NamespaceAction {
-    /// All of them.
-    List,
-    /// Rooms and relays for one.
-    Enable,
-    /// No more of them.
-    Disable,
-    /// How its rooms are.
-    Status,
-    /// A new token.
-    Token,
-    /// Its tokens.
-    Tokens,
-    /// A token is taken back.
-    Revoke,
-}
+use crate::cli::actions::{Flags, NamespaceAction};
+use crate::cli::layout::{pairs, rows, table, text};
+use crate::cli::outcome::Failed;
 
 /// A call of the API.
 #[derive(Debug, PartialEq)]

@@ -5,50 +5,14 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
 
-use super::client::{Action, Flags};
 use super::verbs::{self, Flag, Operand, Sets, Shell, VERBS, Verb};
+use crate::cli::actions::Flags;
+use crate::cli::verbs::Request;
 use crate::config::settings::{Channel, ListenAddress, Role};
 use crate::config::{self, listen_address};
 use crate::core::ids::BodyAddr;
 use crate::daemon::SetupOptions;
 use crate::update::Order;
-
-/// What is asked for.
-#[derive(Clone, Copy)]
-pub enum Request {
-    /// Run a role.
-    Run(Role),
-    /// Run the demonstration.
-    Demo,
-    /// Ask the API of a role that runs.
-    Client(Action),
-    /// Check a configuration.
-    Validate,
-    /// Check this host, for a role.
-    Doctor,
-    /// Make this host one that the role runs on.
-    Setup(Role),
-    /// Print the effective configuration.
-    PrintConfig,
-    /// Print the sample configuration of a role.
-    PrintSample(Role),
-    /// Print the secrets of namespaces for coturn.
-    TurnSecrets,
-    /// Print the manual page.
-    Manpage,
-    /// Print the completions of a shell.
-    Completion(Shell),
-    /// Look for a newer version.
-    CheckUpdate,
-    /// Install a newer version.
-    Update,
-    /// Print the version.
-    Version,
-    /// Print help, for one verb or for all.
-    Help(Option<&'static Verb>),
-    /// Print help for the verbs that begin with this word.
-    HelpGroup(&'static str),
-}
 
 /// A request and its flags.
 pub struct Parsed {

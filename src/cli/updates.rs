@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::Exit;
 use super::parse::Parsed;
-use super::{Exit, Failed, checked, say};
+use crate::cli::checked::checked;
+use crate::cli::outcome::{Failed, say};
 use crate::config::settings::Update;
 use crate::config::{self, Environment};
 use crate::update::{self, Finding, Order, Trouble, state};

@@ -1,10 +1,7 @@
 //! The table of verbs and flags, and the help that is generated from it.
 
+use crate::cli::actions::{Action, NamespaceAction};
 use crate::config::settings::Role;
-
-use super::client::Action;
-use super::namespaces::NamespaceAction;
-use super::parse::Request;
 
 /// One verb.
 pub struct Verb {
@@ -695,4 +692,41 @@ fn verb_help(verb: &Verb) -> String {
         text.push_str(&format!("  {:<width$} {}\n", flag.shown(), flag.about));
     }
     text
+}
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub enum Request {
+    /// Run a role.
+    Run(Role),
+    /// Run the demonstration.
+    Demo,
+    /// Ask the API of a role that runs.
+    Client(Action),
+    /// Check a configuration.
+    Validate,
+    /// Check this host, for a role.
+    Doctor,
+    /// Make this host one that the role runs on.
+    Setup(Role),
+    /// Print the effective configuration.
+    PrintConfig,
+    /// Print the sample configuration of a role.
+    PrintSample(Role),
+    /// Print the secrets of namespaces for coturn.
+    TurnSecrets,
+    /// Print the manual page.
+    Manpage,
+    /// Print the completions of a shell.
+    Completion(Shell),
+    /// Look for a newer version.
+    CheckUpdate,
+    /// Install a newer version.
+    Update,
+    /// Print the version.
+    Version,
+    /// Print help, for one verb or for all.
+    Help(Option<&'static Verb>),
+    /// Print help for the verbs that begin with this word.
+    HelpGroup(&'static str),
 }

@@ -1,12 +1,7 @@
-//! Checked settings of automatic certificates, and the kind of their directory.
+//! Checked settings of automatic certificates.
 
 use std::path::PathBuf;
 
-use serde_yaml::Value as Yaml;
-
-use crate::config::addresses::Url;
-use crate::config::document::Node;
-use crate::config::kinds::{Kind, Scope, Secrets};
 use crate::config::secret::Secret;
 
 /// The directory of Let's Encrypt.
@@ -40,23 +35,5 @@ impl Default for Acme {
             email: None,
             ca_file: None,
         }
-    }
-}
-
-/// `server.acme.directory`.
-pub struct AcmeDirectory;
-
-impl Kind<String> for AcmeDirectory {
-    fn read(&self, node: &Node, scope: &mut Scope<'_>) -> Option<String> {
-        let url = Url::Page.read(node, scope)?;
-        if !url.starts_with("https://") {
-            scope.wrong(node, "expected a URL with https://, which ACME demands (RFC 8555, 6.1)");
-            return None;
-        }
-        Some(url)
-    }
-
-    fn show(&self, value: &String, secrets: Secrets) -> Option<Yaml> {
-        Url::Page.show(value, secrets)
     }
 }

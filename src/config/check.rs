@@ -4,27 +4,14 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 
-use crate::config::reach;
-use crate::config::rooms;
+use crate::config::contradiction::{Contradiction, unless};
 use crate::config::secret::{Secret, is_one_of};
 use crate::config::settings::{Acme, CHILD_UDP_PORTS, LeaseConfig, Listen, OperatorListen, Role, Settings};
-use crate::config::strength;
-use crate::config::transport;
+use crate::config::{reach, rooms, strength, transport};
 use crate::core::confinement::exposed;
 
 /// Controllers of one service: one leads, the others stand by. Each costs every worker a thread and a heartbeat.
 const MAX_CONTROLLERS: usize = 5;
-
-/// A contradiction between keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contradiction {
-    /// The key to change first.
-    pub key: &'static str,
-    /// The other key.
-    pub other: &'static str,
-    /// What is wrong and what to do.
-    pub text: String,
-}
 
 /// Everything that contradicts itself in settings whose single values are sound.
 pub fn contradictions(settings: &Settings) -> Vec<Contradiction> {
@@ -44,16 +31,6 @@ pub fn contradictions(settings: &Settings) -> Vec<Contradiction> {
     found.extend(of_both(settings));
     found.extend(strength::contradictions(settings));
     found.into_iter().flatten().collect()
-}
-
-/// A contradiction unless the rule holds.
-pub fn unless(
-    holds: bool,
-    key: &'static str,
-    other: &'static str,
-    text: impl Into<String>,
-) -> Option<Contradiction> {
-    (!holds).then(|| Contradiction { key, other, text: text.into() })
 }
 
 fn of_controller(settings: &Settings) -> Vec<Option<Contradiction>> {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
-use crate::config::problems::{Place, Report};
+use crate::config::report::{Place, Report};
 
 /// Largest configuration text, in bytes: a complete commented sample has 10 KiB.
 pub const MAX_BYTES: usize = 1 << 20;

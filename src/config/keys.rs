@@ -4,7 +4,7 @@
 
 use serde_yaml::Value as Yaml;
 
-use crate::config::acme_settings::AcmeDirectory;
+use crate::config::acme_directory::AcmeDirectory;
 use crate::config::addresses::{
     Address, BaseDomain, Cidr, DomainNames, FrameSource, ListenOn, MuxPort, NatAddress, OperatorListenOn,
     PortRange, Url, UrlPath,
@@ -15,7 +15,7 @@ use crate::config::ice::{ICE, TURN_URLS};
 use crate::config::kinds::*;
 use crate::config::pins::Pins;
 use crate::config::settings::{ControllerLink, LeaseConfig, Listen, Role, Settings, Turn};
-use crate::config::update_settings::{Automatic, CHANNELS, ReleaseServer};
+use crate::config::update_kinds::{Automatic, CHANNELS, ReleaseServer};
 use crate::config::webhooks::Webhooks;
 
 /// One key.

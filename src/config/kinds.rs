@@ -8,7 +8,7 @@ use serde_yaml::Value as Yaml;
 
 use crate::config::document::{Body, Node};
 use crate::config::duration;
-use crate::config::problems::Report;
+use crate::config::report::Report;
 use crate::config::secret::Secret;
 use crate::config::secret_file::Credentials;
 use crate::config::settings::{AudioLeg, ChildApi, Ingest, LogFormat, MovePolicy, Role, VideoCodec};

@@ -4,17 +4,17 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::config::check::{self, Contradiction};
+use crate::config::contradiction::Contradiction;
 use crate::config::document::{self, Body, Node, shown_key};
 use crate::config::keys::{self, FILE_SUFFIX, KEYS, Key};
 use crate::config::kinds::{FilePath, Kind, ROLES, Scope};
-use crate::config::problems::{Place, Problems, Report};
+use crate::config::problems::Problems;
+use crate::config::report::{Place, Report};
 use crate::config::secret_file::{self, Credentials, Found, Readers};
 use crate::config::settings::{Role, Settings};
-use crate::config::slips;
 use crate::config::source::{self, Source};
-use crate::config::tls_files;
 use crate::config::transport::{self, Written};
+use crate::config::{check, slips, tls_files};
 
 /// What `mode:` says, for verbs that have no role of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,9 +7,11 @@
 //!
 //! Nothing here reads the environment of the process, logs, or repeats a value of the file in a message.
 
+mod acme_directory;
 mod acme_settings;
 mod addresses;
 mod check;
+mod contradiction;
 mod defaults;
 mod deliveries;
 mod document;
@@ -28,6 +30,7 @@ mod print;
 mod problems;
 mod reach;
 pub mod reload;
+mod report;
 mod rooms;
 pub mod secret;
 mod secret_file;
@@ -40,7 +43,9 @@ mod strength;
 mod tests;
 pub mod tls_files;
 mod transport;
+mod update_kinds;
 mod update_settings;
+mod weakness;
 mod webhooks;
 
 pub use addresses::{listen_address, network};
@@ -48,6 +53,7 @@ pub use duration::parse as parse_duration;
 pub use kinds::Secrets;
 pub use load::{Mode, load, parse_mode};
 pub use print::print;
-pub use problems::{Place, Problem, Problems};
+pub use problems::Problems;
+pub use report::{Place, Problem};
 pub use secret_file::read_own as read_secret;
 pub use source::{Environment, Source, find_path, variable_of};

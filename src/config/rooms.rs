@@ -1,6 +1,6 @@
 //! What must hold among the keys of rooms, and what is allowed but unwise.
 
-use crate::config::check::{Contradiction, unless};
+use crate::config::contradiction::{Contradiction, unless};
 use crate::config::settings::{CHILD_UDP_PORTS, Role, Settings};
 
 /// What contradicts itself, on a worker that holds rooms.

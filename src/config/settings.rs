@@ -16,30 +16,15 @@ use crate::core::ids::{BodyAddr, WorkerId, url_host};
 
 mod engine;
 mod lease;
+mod network;
+mod role;
 mod rooms;
 
 pub use engine::{AudioLeg, EngineEntry, Ingest, VideoCodec};
 pub use lease::LeaseConfig;
+pub use network::Network;
+pub use role::Role;
 pub use rooms::RoomsConfig;
-
-/// Which role a configuration is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Routes requests to workers.
-    Controller,
-    /// Runs sessions.
-    Worker,
-}
-
-impl Role {
-    /// The verb and the value of `mode:`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Role::Controller => "controller",
-            Role::Worker => "worker",
-        }
-    }
-}
 
 /// Everything a role needs to run.
 #[derive(Clone, Debug)]
@@ -102,6 +87,21 @@ impl Settings {
     /// Whether we speak TLS with whoever comes.
     pub fn serves_tls(&self) -> bool {
         self.tls.is_some() || !self.server.names().is_empty()
+    }
+}
+
+impl LeaseConfig {
+    /// Where this controller is reached, without a trailing slash, if it listens on this port; `None`: nobody says.
+    pub fn own_url(&self, settings: &Settings, port: u16) -> Option<String> {
+        let listened = || match &settings.server.listen {
+            Listen::Plain(address) => {
+                let host = address.host.filter(|host| !host.is_unspecified())?;
+                let scheme = if settings.serves_tls() { "https" } else { "http" };
+                Some(format!("{scheme}://{}:{}", url_host(host), port))
+            }
+            Listen::Domain(_) => settings.server.domain_url(),
+        };
+        self.url.clone().or_else(|| settings.server.public_url.clone()).or_else(listened)
     }
 }
 
@@ -232,15 +232,6 @@ impl ListenAddress {
     pub fn is_loopback(&self) -> bool {
         self.host.is_some_and(|host| host.to_canonical().is_loopback())
     }
-}
-
-/// A network in CIDR notation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Network {
-    /// The network's address; host bits are zero.
-    pub address: IpAddr,
-    /// Prefix length, at most 32 or 128.
-    pub prefix: u8,
 }
 
 /// `log.*`
@@ -580,22 +571,5 @@ impl Sunshine {
     /// The certificate that this body must present; `None`: any will do.
     pub fn pin_of(&self, body: BodyAddr) -> Option<Fingerprint> {
         self.pin_certificates.iter().find(|pin| pin.body == body).map(|pin| pin.sha256)
-    }
-}
-
-impl Network {
-    /// Whether `ip` (canonical form) is in this network.
-    pub fn contains(&self, ip: IpAddr) -> bool {
-        match (self.address, ip.to_canonical()) {
-            (IpAddr::V4(net), IpAddr::V4(ip)) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix.min(32))).unwrap_or(0);
-                u32::from(net) & mask == u32::from(ip) & mask
-            }
-            (IpAddr::V6(net), IpAddr::V6(ip)) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix.min(128))).unwrap_or(0);
-                u128::from(net) & mask == u128::from(ip) & mask
-            }
-            _ => false,
-        }
     }
 }

@@ -5,10 +5,8 @@
 use std::collections::BTreeMap;
 
 use crate::config::document::{Body, Node, shown_key};
-use crate::config::keys;
-use crate::config::problems::Place;
-use crate::config::shown;
-use crate::config::source;
+use crate::config::report::Place;
+use crate::config::{keys, shown, source};
 
 /// Commands run without a shell, and what stands in braces there are their parameters.
 const ENGINES: &str = "engines";

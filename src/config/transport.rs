@@ -1,6 +1,6 @@
 //! How the keys of `webrtc.*` and `turn.*` fit together: what they mean where one is not written, what contradicts.
 
-use crate::config::check::{Contradiction, unless};
+use crate::config::contradiction::{Contradiction, unless};
 use crate::config::settings::{Listen, Settings, WebRtc};
 
 /// Whether a key was written at all.

@@ -10,7 +10,7 @@ use crate::config::kinds::{FilePath, Hidden, Kind, Scope, Secrets};
 use crate::config::secret::Secret;
 use crate::config::secret_file::{self, Readers};
 use crate::config::settings::Webhook;
-use crate::config::strength;
+use crate::config::weakness;
 use crate::core::webhook::EventKind;
 
 /// Receivers at most: each event is a file for each of them.
@@ -135,7 +135,7 @@ fn url(node: &Node, scope: &mut Scope<'_>) -> Option<String> {
 /// A secret that others sign with too if they guess it.
 fn strong(node: &Node, scope: &mut Scope<'_>) -> Option<Secret> {
     let secret = Hidden.read(node, scope)?;
-    match strength::guessable(secret.expose()) {
+    match weakness::guessable(secret.expose()) {
         Some(text) => {
             scope.wrong(node, text);
             None

@@ -20,7 +20,8 @@ use crate::controller::rooms::routes::RoomRoutes;
 use crate::controller::snapshot::{Published, Reach, Target};
 use crate::core::ids::{SessionId, WorkerId};
 use crate::edge::http1::csp;
-use crate::edge::router::{Decision, Forward, Reply, Request, Router, Uncounted};
+use crate::edge::reply::Reply;
+use crate::edge::router::{Decision, Forward, Request, Router, Uncounted};
 use crate::host::clock::Clock;
 
 /// With it a page asks how its session is while nothing arrives.

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::Task;
 use crate::body::gamestream::GameStream;
 use crate::body::left::is_client_name;
 use crate::body::reach;
@@ -11,6 +10,7 @@ use crate::body::sunshine::{Credentials, Sunshine};
 use crate::config::settings::Settings;
 use crate::core::doctor::services::{self, Answers, Body};
 use crate::core::ids::BodyAddr;
+use crate::doctor::task::Task;
 
 /// Each of these calls takes no longer: they are made one after the other.
 const CALL: Duration = Duration::from_secs(2);

@@ -8,7 +8,6 @@ use std::time::Duration;
 use serde_json::Value;
 use ureq::http::Uri;
 
-use super::{CALL, Task};
 use crate::acme::certificate::first;
 use crate::acme::store;
 use crate::config::local::Local;
@@ -18,6 +17,7 @@ use crate::core::doctor::host::{self, Disk, Limits, Service, StreamProcess};
 use crate::core::doctor::services::{self, Certificate, Dates};
 use crate::core::doctor::wireguard::{self, WireGuard};
 use crate::core::wall_time::WallTime;
+use crate::doctor::task::{CALL, Task};
 use crate::engine::moonlight::installed::Installed;
 use crate::host::clock::wall_time;
 use crate::host::own_role::OwnRole;

@@ -6,8 +6,10 @@
 mod body;
 mod here;
 mod others;
+mod task;
 mod updates;
 
+use crate::doctor::task::Task;
 use std::time::{Duration, Instant};
 
 use crate::config::settings::{Role, Settings};
@@ -20,24 +22,8 @@ use crate::host::crypto;
 /// All checks together take no longer.
 const PATIENCE: Duration = Duration::from_secs(9);
 
-/// One call of a check takes no longer: so that its own words are told, not that it was given up.
-const CALL: Duration = Duration::from_secs(6);
-
 /// Stack of a check's thread in bytes: JSON, TLS, an HTTP client.
 const STACK: usize = 512 * 1024;
-
-/// Something to be found out.
-struct Task {
-    check: &'static str,
-    work: Box<dyn FnOnce() -> Vec<Finding> + Send>,
-}
-
-impl Task {
-    /// A check with this name, and the work that finds it out.
-    fn new(check: &'static str, work: impl FnOnce() -> Vec<Finding> + Send + 'static) -> Task {
-        Task { check, work: Box::new(work) }
-    }
-}
 
 /// Looks at everything. `preflight` is what the role would meet at its start.
 pub fn run(settings: &Settings, preflight: &Preflight, options: DoctorOptions) -> Verdict {

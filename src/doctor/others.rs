@@ -4,7 +4,6 @@ use std::path::Path;
 
 use ureq::Agent;
 
-use super::{CALL, Task};
 use crate::acme::certificate::facts;
 use crate::config::settings::{ControllerLink, IceServer, Settings};
 use crate::core::doctor::host::{self, Clock};
@@ -12,6 +11,7 @@ use crate::core::doctor::services::{self, Controller};
 use crate::core::ids::SessionId;
 use crate::core::turn::credentials::Credentials;
 use crate::core::wall_time::WallTime;
+use crate::doctor::task::{CALL, Task};
 use crate::edge::tls;
 use crate::host::clock::wall_time;
 use crate::host::crypto::{self, TlsConfig};

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Task;
 use crate::config::settings::{Settings, Update};
 use crate::core::doctor::Finding;
 use crate::core::doctor::updates::{self, Looked, Trial, Updates};
 use crate::core::version::Version;
+use crate::doctor::task::Task;
 use crate::host::command;
 use crate::update::state::{self, Memory};
 use crate::update::{believed, is_packaged, own_version};

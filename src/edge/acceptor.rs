@@ -7,8 +7,8 @@
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -18,6 +18,7 @@ use rustix::net::SocketFlags;
 
 use super::admission::{Admission, ConnectionLimit, Place, Shown};
 use super::counters::Counters;
+use super::doorbell::{Doorbell, LoopBell};
 use super::flights::{Flight, Flights};
 use super::pace::Pace;
 use super::router::Entrance;
@@ -79,21 +80,12 @@ pub const NOT_COUNTED: usize = usize::MAX;
 pub struct LoopHandle {
     /// New connections.
     pub arrivals: Sender<Arrival>,
-    /// An eventfd that wakes the loop.
-    pub wake: OwnedFd,
+    /// Wakes the loop, for itself or one of its connections.
+    pub bell: Arc<LoopBell>,
     /// Its connections.
     pub load: AtomicUsize,
     /// How many of them nobody waits for at the last call, once it has heard of that.
     pub lasting: AtomicUsize,
-    /// Connections of the loop whose [`Doorbell`] was rung.
-    pub rung: Mutex<Vec<Key>>,
-}
-
-/// Wakes one connection of a loop, from any thread.
-pub struct Doorbell {
-    shared: Option<Arc<Shared>>,
-    index: usize,
-    key: Key,
 }
 
 /// A connection for a loop.
@@ -223,30 +215,7 @@ impl Ticket {
 
     /// What wakes the connection `key`, which has this ticket.
     pub fn doorbell(&self, key: Key) -> Doorbell {
-        Doorbell { shared: Some(self.shared.clone()), index: self.index, key }
-    }
-}
-
-impl std::fmt::Debug for Doorbell {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Doorbell({})", self.index)
-    }
-}
-
-impl Doorbell {
-    /// Has the connection's loop drive it. Never blocks on anything but another ring.
-    pub fn ring(&self) {
-        let handle = self.shared.as_ref().and_then(|shared| shared.loops.get(self.index));
-        if let Some(handle) = handle {
-            handle.rung.lock().unwrap_or_else(PoisonError::into_inner).push(self.key);
-            handle.ring();
-        }
-    }
-
-    /// A doorbell of nobody.
-    #[cfg(test)]
-    pub fn silent() -> Doorbell {
-        Doorbell { shared: None, index: 0, key: Key::from_token(0).0 }
+        Doorbell::new(self.shared.loops.get(self.index).map(|handle| handle.bell.clone()), key)
     }
 }
 
@@ -260,20 +229,15 @@ impl Drop for Ticket {
 }
 
 impl LoopHandle {
-    /// Wakes the loop up. A full counter means that it is awake.
+    /// Wakes the loop up.
     pub fn ring(&self) {
-        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        self.bell.ring();
     }
 
     /// Whether the last call is over for it: it accepts no more, and all who still came were served.
     pub fn has_served(&self) -> bool {
         let lasting = self.lasting.load(Ordering::Acquire);
         lasting != NOT_COUNTED && self.load.load(Ordering::Acquire) <= lasting
-    }
-
-    /// The connections that were rung for since the last time.
-    pub fn take_rung(&self) -> Vec<Key> {
-        std::mem::take(&mut *self.rung.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -23,10 +23,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::acceptor::Doorbell;
-use super::router::Reply;
+use super::doorbell::Doorbell;
 use super::seats::{Seat, Seats};
 use crate::core::limits::fair_share::{FairShare, Refused, Share, Sizes, network_of};
+use crate::edge::reply::Reply;
 
 /// Connections beyond the cap that only loopback peers may use.
 pub const LOOPBACK_RESERVE: usize = 16;

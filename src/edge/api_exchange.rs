@@ -24,7 +24,7 @@ use super::client::{ClientIo, End, Step, after_reply};
 use super::context::Context;
 use super::exchange::Facts;
 use super::local_response;
-use super::router::{ApiForward, Reply};
+use super::router::ApiForward;
 use super::socket::{Got, Socket};
 use crate::config::settings;
 use crate::core::time::Moment;
@@ -35,6 +35,7 @@ use crate::edge::http1::head::request::RequestHead;
 use crate::edge::http1::head::response::{MAX_REPLY_HEAD, parse_reply};
 use crate::edge::http1::head::upstream::{Onward, write_api_request, write_length};
 use crate::edge::http1::head::{BodyLength, Scan, field_table, scan};
+use crate::edge::reply::Reply;
 
 /// Between two attempts to connect: a full backlog empties, a lost listener is made anew.
 const CONNECT_AGAIN: Duration = Duration::from_millis(20);

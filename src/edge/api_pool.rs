@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::acceptor::Doorbell;
+use super::doorbell::Doorbell;
 use super::late_reply::LateReplies;
 pub use super::late_reply::{LateReply, REPLY_LATER_FIELD};
 use crate::config::settings;

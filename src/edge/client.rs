@@ -31,7 +31,7 @@ use super::exchange::{self, Exchange};
 use super::flights::Flight;
 use super::local_response::{self, Manner, write_own};
 use super::outbox::Outbox;
-use super::router::{Entrance, Reply};
+use super::router::Entrance;
 use super::seats::Doing;
 use super::slab::Key;
 use super::socket::{Got, Socket};
@@ -40,6 +40,7 @@ use super::{deadlines, request_head};
 use crate::core::time::Moment;
 use crate::edge::http1::head::Version;
 use crate::edge::http1::head::response::ToHead;
+use crate::edge::reply::Reply;
 
 /// How long a client may take to read our last words before its connection is closed: closing with unread input
 /// would send RST, which can destroy the reply on its way.

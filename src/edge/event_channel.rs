@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::acceptor::Doorbell;
-use super::router::Reply;
+use super::doorbell::Doorbell;
 use crate::core::limits::fair_share::{FairShare, Refused, Share, Sizes};
+use crate::edge::reply::Reply;
 
 /// When a page that gets no stream may ask for one again.
 const LATER: Duration = Duration::from_secs(5);

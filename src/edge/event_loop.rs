@@ -205,7 +205,7 @@ impl EventLoop {
         let shared = self.shared.clone();
         if let Some(handle) = shared.loops.get(self.index) {
             // Empties the counter; it is non-blocking. Before looking: what is rung from now on wakes us again.
-            let _ = rustix::io::read(&handle.wake, &mut [0u8; 8][..]);
+            let _ = rustix::io::read(&handle.bell.wake, &mut [0u8; 8][..]);
         }
         self.on_rung();
         if !self.shared.accepting.load(Ordering::Acquire) {
@@ -228,7 +228,7 @@ impl EventLoop {
     }
 
     fn on_rung(&mut self) {
-        let rung = self.shared.loops.get(self.index).map(|handle| handle.take_rung());
+        let rung = self.shared.loops.get(self.index).map(|handle| handle.bell.take_rung());
         for key in rung.into_iter().flatten() {
             self.with_client(key, Client::drive);
         }

@@ -16,7 +16,7 @@ use super::counters::Failure;
 use super::outbox::Outbox;
 use super::request_body::{self, RequestSide};
 use super::response::{self, Flow, ReplySide};
-use super::router::{Forward, Reply, Rewrite, Upstream};
+use super::router::{Forward, Rewrite, Upstream};
 use super::socket::{Socket, connect_tcp, connect_unix};
 use super::tls::session::Session;
 use super::tunnel::{Frames, Tunnel};
@@ -27,7 +27,9 @@ use crate::edge::http1::head::Version;
 use crate::edge::http1::head::request::RequestHead;
 use crate::edge::http1::head::response::ToHead;
 use crate::edge::http1::head::text::write_address;
-use crate::edge::http1::head::upstream::{Onward, write_field, write_request};
+use crate::edge::http1::head::text::write_field;
+use crate::edge::http1::head::upstream::{Onward, write_request};
+use crate::edge::reply::Reply;
 
 /// What is remembered of a request's head.
 #[derive(Clone, Copy, Debug)]

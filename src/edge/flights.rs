@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::admission::{LOOPBACK_RESERVE, OPERATOR_RESERVE};
-use super::router::Reply;
 use crate::core::ids::SessionId;
 use crate::core::limits::fair_share::{FairShare, Refused, Share, Sizes};
+use crate::edge::reply::Reply;
 
 /// When a client that met a limit may ask again.
 const SOON: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::acceptor::Doorbell;
+use super::doorbell::Doorbell;
 
 /// The field with the number of a [`LateReply`], made by the edge and never a client's.
 pub const REPLY_LATER_FIELD: &str = "Neck-Reply-Later";

@@ -2,14 +2,17 @@
 
 use std::io::Write as _;
 
-use super::router::{Nonce, Reply, SERVER};
+use super::router::SERVER;
 use crate::edge::http1::csp;
 use crate::edge::http1::head::Version;
 use crate::edge::http1::head::downstream::{connection_field, write_hsts, write_status};
-use crate::edge::http1::head::fields::{is_safe_value, is_token_byte};
+use crate::edge::http1::head::fields::is_safe_value;
 use crate::edge::http1::head::response::ToHead;
-use crate::edge::http1::head::upstream::{write_field, write_length};
+use crate::edge::http1::head::text::is_token_byte;
+use crate::edge::http1::head::text::write_field;
+use crate::edge::http1::head::upstream::write_length;
 use crate::edge::http1::reason::reason;
+use crate::edge::reply::{Nonce, Reply};
 
 /// How a reply of our own is sent.
 #[derive(Clone, Copy, Debug)]

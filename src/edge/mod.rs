@@ -6,8 +6,8 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,7 @@ pub mod forwarding_proof;
 pub mod http1;
 pub mod local_request;
 pub mod proof_memo;
+pub mod reply;
 pub mod router;
 pub mod signalling;
 pub mod test_loop;
@@ -39,6 +40,7 @@ mod api_talk;
 mod client;
 mod context;
 mod deadlines;
+mod doorbell;
 mod event_loop;
 mod event_stream;
 mod exchange;
@@ -64,6 +66,7 @@ use acceptor::{Acceptor, Arrival, LoopHandle, NOT_COUNTED, Shared};
 use admission::Admission;
 use context::Context;
 use counters::Counters;
+use doorbell::LoopBell;
 use event_loop::{EventLoop, make_epoll};
 use flights::Flights;
 use pace::Pace;
@@ -129,7 +132,7 @@ impl Edge {
         let started = Instant::now();
         for (index, arrivals) in arrivals.into_iter().enumerate() {
             let Some(handle) = edge.shared.loops.get(index) else { continue };
-            let epoll = make_epoll(&handle.wake)?;
+            let epoll = make_epoll(&handle.bell.wake)?;
             let acceptor = listeners
                 .take()
                 .map(|listeners| Acceptor::new(&epoll, listeners, edge.shared.clone()))
@@ -203,7 +206,7 @@ fn make_shared(config: &EdgeConfig) -> io::Result<(Arc<Shared>, Vec<Receiver<Arr
         let (arrivals, receiver) = unbounded();
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let (load, lasting) = (AtomicUsize::new(0), AtomicUsize::new(NOT_COUNTED));
-        loops.push(LoopHandle { arrivals, wake, load, lasting, rung: Mutex::default() });
+        loops.push(LoopHandle { arrivals, bell: Arc::new(LoopBell::new(wake)), load, lasting });
         receivers.push(receiver);
     }
     let limit = match config.settings.max_connections {

@@ -9,13 +9,14 @@ use super::event_stream::EventStream;
 use super::exchange::{Exchange, Facts};
 use super::flights::{Flight, FlightLimit};
 use super::local_response;
-use super::router::{ApiForward, Decision, Forward, Reply, Request};
+use super::router::{ApiForward, Decision, Forward, Request};
 use super::sender;
 use super::socket::Got;
 use crate::edge::http1::head::fields::is_encoded;
 use crate::edge::http1::head::request::{RequestHead, parse_request};
 use crate::edge::http1::head::response::ToHead;
 use crate::edge::http1::head::{BodyLength, HeadError, Scan, field_table, scan_request};
+use crate::edge::reply::Reply;
 
 /// Read at once while waiting for a head; bounds what a client can make us hold beyond the head's limit.
 const HEAD_READ: usize = 16 * 1024;

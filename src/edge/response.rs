@@ -17,7 +17,7 @@ use crate::edge::http1::head::confine::names_ice_server;
 use crate::edge::http1::head::downstream::{Downward, client_framing, write_reply, write_switching};
 use crate::edge::http1::head::fields::is_encoded;
 use crate::edge::http1::head::response::{MAX_REPLY_HEAD, ReplyHead, ToHead, parse_reply};
-use crate::edge::http1::head::upstream::write_field;
+use crate::edge::http1::head::text::write_field;
 use crate::edge::http1::head::{BodyLength, Scan, Version, field_table, scan};
 use crate::edge::http1::inject::Injector;
 use crate::edge::signalling::From;

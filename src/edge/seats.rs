@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::acceptor::Doorbell;
+use super::doorbell::Doorbell;
 use crate::core::time::Moment;
 
 /// Seats that are looked at for one new connection. The next look begins where this one ended, so that a flood costs no more

@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use super::admission::Shown;
 use super::client::ClientIo;
 use super::context::Context;
-use super::router::{Entrance, Reply};
+use super::router::Entrance;
 use crate::core::limits::fair_share::network_of;
 use crate::edge::forwarding_proof::Claim;
 use crate::edge::http1::head::fields::{Known, known, members};
 use crate::edge::http1::head::request::RequestHead;
+use crate::edge::reply::Reply;
 
 /// A request that is not taken.
 pub struct Turned {

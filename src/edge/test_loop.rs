@@ -33,7 +33,7 @@ impl LoopByHand {
         let (Some(handle), Some(arrivals)) = (shared.loops.first(), arrivals.into_iter().next()) else {
             return Err(io::Error::other("an edge without loops"));
         };
-        let epoll = make_epoll(&handle.wake)?;
+        let epoll = make_epoll(&handle.bell.wake)?;
         let mut cx =
             Context::new(config.settings, config.tls, make_pseudonym(), router, epoll, Instant::now());
         cx.counters = config.counters;

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use crate::api::page_files::PageFiles;
 use crate::edge::http1::csp;
-use crate::edge::router::{Nonce, Reply};
+use crate::edge::reply::{Nonce, Reply};
 
 /// `page.js` uses all the other files.
 const FILES: PageFiles = PageFiles {

@@ -10,7 +10,7 @@ use crate::api::server::Beat;
 use crate::config::live::Live;
 use crate::config::secret::Secret;
 use crate::edge::event_channel::{EventChannel, Follow, Places, event};
-use crate::edge::router::Reply;
+use crate::edge::reply::Reply;
 use crate::operator::policy::board::{Board, Look};
 use crate::operator::policy::cookie::CookieKey;
 use crate::operator::policy::history::{Counted, STEP};

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::core::ids::{SessionId, url_host};
-use crate::edge::router::{Decision, Entrance, Reply, Request, Router};
+use crate::edge::reply::Reply;
+use crate::edge::router::{Decision, Entrance, Request, Router};
 use crate::edge::tls::names::ServedCertificates;
 
 /// Where an authority looks for an answer.

@@ -7,8 +7,10 @@ use crate::config::settings::Settings;
 use crate::core::doctor::host::Preflight;
 use crate::host::ports::{self, FIRST_FREE, Protocol};
 use crate::host::private_dir::{DirError, PrivateDir};
-use crate::server::SOCKET;
 use crate::server::listeners::{self, Wanted};
+
+/// The control API's socket in the state directory.
+pub(super) const SOCKET: &str = "api.sock";
 
 /// Longest path of a unix socket in bytes (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;

@@ -12,8 +12,9 @@ mod run;
 mod services;
 mod source;
 pub mod state;
+mod trouble;
 
-use std::fmt;
+pub use crate::update::trouble::Trouble;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -25,35 +26,6 @@ use crate::update::policy::release;
 
 pub use run::{Finding, update};
 use source::Source;
-
-/// Why an update is not made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// It may not be, or must not.
-    Refused(String),
-    /// The release server does not serve it.
-    Unreached(String),
-    /// A setting is wrong, or none is there.
-    Config(String),
-    /// Another update is under way.
-    Busy(String),
-    /// Something of this host is in the way.
-    Failed(String),
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Trouble::Refused(text)
-            | Trouble::Unreached(text)
-            | Trouble::Config(text)
-            | Trouble::Busy(text)
-            | Trouble::Failed(text) => f.write_str(text),
-        }
-    }
-}
-
-impl std::error::Error for Trouble {}
 
 /// What is asked for.
 #[derive(Clone, Debug, Default)]

@@ -13,7 +13,8 @@ use crate::core::ids::WorkerId;
 use crate::core::session::Failure;
 use crate::core::time::Moment;
 use crate::host::process;
-use crate::worker::registry::{SessionHandle, SessionState, UPGRADE_LOST, words_of};
+use crate::worker::registry::{SessionHandle, SessionState, UPGRADE_LOST};
+use crate::worker::source_trouble::words_of;
 use crate::worker::streamers;
 
 /// The id under which this worker is known; settled at start.

@@ -28,8 +28,8 @@ use crate::host::join;
 use crate::host::private_dir::{DirError, PrivateDir};
 use crate::server;
 use crate::worker::kept_pairings::KeptPairings;
-use crate::worker::on_body::Reach;
 use crate::worker::pairing_turns::{PairingTurns, Ticket};
+use crate::worker::reach::Reach;
 
 /// In the state directory.
 const DIRECTORY: &str = "bodies";

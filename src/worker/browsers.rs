@@ -6,17 +6,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::api::auth::{self, OwnNames};
 use crate::api::origin;
-use crate::api::reply::Answer;
 use crate::api::server::Call;
 use crate::config::settings::Settings;
 use crate::core::ids::SessionId;
 use crate::core::limits::fair_share::network_of;
 use crate::core::limits::rate_limit::{Rate, RateLimiter};
 use crate::core::time::Moment;
-use crate::worker::registry::SessionHandle;
-use crate::worker::service::WorkerService;
 
 /// A person presses a button now and then; a page that is closed sends two or three messages at once.
 const RATE: Rate = Rate { burst: 20, every: Duration::from_secs(1) };
@@ -59,27 +55,4 @@ impl Browsers {
 pub fn network(call: &Call, settings: &Settings) -> Option<IpAddr> {
     let address = origin::client(call, &settings.server.trusted_proxies)?;
     (!address.is_loopback()).then(|| network_of(address))
-}
-
-impl WorkerService {
-    /// Whether a page of this link may ask now; a refusal says how long to wait.
-    pub fn admit_pace(&self, call: &Call, link: &SessionId) -> Result<(), Answer> {
-        self.browsers.admit(call, &self.live.get(), link, self.clock.now()).map_err(|pause| {
-            let words = "this page asks too often; wait";
-            Answer::over_limit(429, "too many requests", words, "requests_per_session_and_address")
-                .retry_after(pause)
-        })
-    }
-
-    /// Whether what a page sends for this session is taken: not too often, with a body of one of these types (none: without a
-    /// body), from the same site.
-    pub fn admit_browser(&self, call: &Call, handle: &SessionHandle, types: &[&str]) -> Result<(), Answer> {
-        self.admit_pace(call, &handle.id)?;
-        let settings = self.live.get();
-        let controllers = settings.controller.iter().flat_map(|link| link.all());
-        let urls: Vec<&str> =
-            controllers.chain(settings.server.public_url.as_deref()).chain([&*handle.base_url]).collect();
-        let own = OwnNames { urls: &urls, proxies: &settings.server.trusted_proxies };
-        auth::check_browser_call(call, own, types)
-    }
 }

@@ -8,7 +8,7 @@ use crate::config::settings::Settings;
 use crate::core::confinement::{self, Access, Grant, Named, Usage};
 use crate::engine::ffmpeg::recipe::Recipe;
 use crate::engine::moonlight::layout;
-use crate::worker::supervisor::SessionContext;
+use crate::worker::session_context::SessionContext;
 
 /// Of moonlight-web-stream: its installation besides. `None`: it is not to be confined.
 pub fn of_web_server(given: &SessionContext, directory: &Path) -> Option<Vec<Grant>> {

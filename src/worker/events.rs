@@ -9,9 +9,8 @@ use serde_json::json;
 
 use crate::core::session::Status;
 use crate::core::session::reason::EndReason;
-use crate::core::time::Moment;
-use crate::edge::event_channel::{self, EventChannel, Follow, Places};
-use crate::worker::registry::{SourceTrouble, Visit, names_of};
+use crate::edge::event_channel::{EventChannel, Places};
+use crate::worker::source_trouble::{SourceTrouble, names_of};
 
 /// Streams of one session: a page each of the people who watch it. Beyond it a page asks for the status now and then. Forty people
 /// of one room find a place: an address may have half.
@@ -25,9 +24,6 @@ const IN_ALL: usize = 4096;
 
 /// Streams of one session's viewers; what they use up is not the owners'. Later ones ask for the status now and then.
 const PER_AUDIENCE: usize = 64;
-
-/// How soon a browser whose stream broke asks again, in milliseconds.
-const RETRY_MS: u32 = 1000;
 
 /// Room for the streams of one worker.
 pub fn places() -> Places {
@@ -54,19 +50,8 @@ pub fn tell_drain(feed: &EventChannel, left: Option<Duration>) {
     feed.say("draining", &draining(left));
 }
 
-/// The stream of a session that has not ended: it begins with how things stand.
-pub fn follow(visit: &Visit, drain_until: Option<Moment>, now: Moment) -> Follow {
-    visit.feed().follow(|| {
-        let status = visit.handle.read(|view| standing(view.status, view.restarts, &view.troubles));
-        let mut greeting = format!("retry: {RETRY_MS}\n\n{}", event_channel::event("status", &status));
-        if let Some(until) = drain_until {
-            greeting.push_str(&event_channel::event("draining", &draining(Some(until.since(now)))));
-        }
-        greeting
-    })
-}
-
-fn standing(status: Status, restarts: u32, troubles: &[SourceTrouble]) -> String {
+/// Where a session stands.
+pub(super) fn standing(status: Status, restarts: u32, troubles: &[SourceTrouble]) -> String {
     let mut standing = json!({"status": status.name(), "restarts": restarts});
     if !troubles.is_empty() {
         standing["source"] = names_of(troubles).into();
@@ -74,7 +59,8 @@ fn standing(status: Status, restarts: u32, troubles: &[SourceTrouble]) -> String
     standing.to_string()
 }
 
-fn draining(left: Option<Duration>) -> String {
+/// How long it may go on.
+pub(super) fn draining(left: Option<Duration>) -> String {
     json!({"seconds": left.map(|left| left.as_secs())}).to_string()
 }
 

@@ -23,18 +23,17 @@ use crate::core::session::Failure;
 use crate::core::session::reason::EndReason;
 use crate::core::session::status::SessionStatus;
 use crate::host::crypto::{self, TlsConfig};
-use crate::host::entropy;
-use crate::host::http_client;
 use crate::host::identity_key::IdentityKey;
-use crate::worker::answers;
+use crate::host::{entropy, http_client};
 use crate::worker::health::Health;
 use crate::worker::identity::IdentityFile;
 use crate::worker::namespaces::copies;
-use crate::worker::registry::{SessionHandle, SessionState, words_of};
+use crate::worker::order::Order;
+use crate::worker::registry::{SessionHandle, SessionState};
 use crate::worker::ring::{Ear, Heard};
-use crate::worker::rooms;
-use crate::worker::sessions::Order;
+use crate::worker::source_trouble::words_of;
 use crate::worker::stamps::Stamps;
+use crate::worker::{answers, rooms};
 
 /// One beat, from connect to the end of the last reply: well below any heartbeat time-out, and below what stopping waits for.
 const BEAT_TIMEOUT: Duration = Duration::from_secs(10);

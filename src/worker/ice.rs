@@ -5,19 +5,10 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
-use crate::api::overlay::BrowserIceServer;
-use crate::api::reply::Answer;
-use crate::api::server::Call;
-use crate::api::sessions;
 use crate::config::secret::Secret;
 use crate::config::settings::{IceServer, Settings, Turn};
 use crate::core::ids::SessionId;
 use crate::core::turn::credentials;
-use crate::host::clock;
-use crate::worker::registry::Visit;
-use crate::worker::service::WorkerService;
 
 /// Life of a stream process's credentials where `sessions.max_duration` is off: the longest that it can be.
 const LONGEST_LIFE: Duration = Duration::from_secs(30 * 86_400);
@@ -40,31 +31,11 @@ pub struct IceList {
     pub ttl: Option<Duration>,
 }
 
-/// Until a page that got no credentials for now asks for them by `_neck/ice`.
-const ASK_SOON: Duration = Duration::from_secs(1);
-
 impl IceList {
     /// No servers: of a session that is over, or for a page that asks too often.
-    fn none(ttl: Option<Duration>) -> IceList {
+    pub(super) fn none(ttl: Option<Duration>) -> IceList {
         IceList { servers: Vec::new(), ttl }
     }
-}
-
-/// What a page gets now. The one place that mints for whoever has a link of a session: only while the session lives, and no
-/// more often than its page may ask.
-fn for_page(service: &WorkerService, call: &Call, visit: &Visit) -> Result<IceList, Answer> {
-    if !visit.handle.is_live() {
-        return Err(sessions::unknown());
-    }
-    service.admit_pace(call, &visit.id)?;
-    Ok(for_browser(&service.live.get(), &visit.id, clock::unix_millis() / 1000))
-}
-
-/// What stands in the page's script. The script is there after the end, too, and for pages that ask too often: without
-/// credentials.
-pub fn for_script(service: &WorkerService, call: &Call, visit: &Visit) -> IceList {
-    for_page(service, call, visit)
-        .unwrap_or_else(|_| IceList::none(visit.handle.is_live().then_some(ASK_SOON)))
 }
 
 /// What a browser gets that came by this link of a session, at `unix_now` (seconds since 1970).
@@ -73,17 +44,6 @@ pub fn for_browser(settings: &Settings, link: &SessionId, unix_now: u64) -> IceL
         Some(turn) => IceList { servers: vec![minted(turn, link, unix_now, turn.ttl)], ttl: Some(turn.ttl) },
         None => IceList { servers: fixed(settings).to_vec(), ttl: None },
     }
-}
-
-/// `GET /session/{id}/_neck/ice`: what the page connects with now, before its credentials end, and at an ICE restart.
-pub fn answer(service: &WorkerService, call: &Call) -> Answer {
-    let Some(visit) = service.visit(call) else { return sessions::unknown() };
-    let list = match for_page(service, call, &visit) {
-        Ok(list) => list,
-        Err(refusal) => return refusal,
-    };
-    let servers: Vec<BrowserIceServer> = list.servers.iter().map(BrowserIceServer::from).collect();
-    Answer::json(200, &json!({"iceServers": servers, "ttl": list.ttl.map(|ttl| ttl.as_secs())}))
 }
 
 /// What a session's stream process gets.

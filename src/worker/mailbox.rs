@@ -9,8 +9,9 @@ use crossbeam_channel::{Receiver, SendError, Sender};
 
 use crate::core::session::Failure;
 use crate::core::session::reason::EndReason;
+use crate::engine::ffmpeg::recipe::Recipe;
+use crate::engine::ffmpeg::streams::Streams;
 use crate::host::wake::Wake;
-use crate::worker::engines::Survey;
 
 /// Called once, when the session is over.
 pub type WhenOver = Box<dyn FnOnce() + Send>;
@@ -104,4 +105,15 @@ impl Mailbox {
             Err(_) => {}
         }
     }
+}
+
+/// What the first look found.
+#[derive(Clone, Debug)]
+pub enum Survey {
+    /// The body answers, after this time.
+    Body(Duration),
+    /// The command of a media process, with judged addresses in place of names.
+    Resolved(Box<Recipe>),
+    /// What a media process's inputs have.
+    Inputs(Streams),
 }

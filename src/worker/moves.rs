@@ -9,6 +9,7 @@
 //! and everything of it here is forgotten; or nobody took it, and it ends here with its record.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
@@ -18,16 +19,17 @@ use crate::api::server::Call;
 use crate::api::sessions;
 use crate::api::types::CreateRequest;
 use crate::core::bad_json;
-use crate::core::fleet::parcel::Parcel;
+use crate::core::fleet::parcel::{Carried, Parcel};
 use crate::core::fleet::turns::Fault;
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::session::reason::EndReason;
 use crate::core::session::status::SessionStatus;
+use crate::core::time::Moment;
 use crate::host::clock::Clock;
 use crate::worker::answers;
+use crate::worker::order::Order;
 use crate::worker::registry::{Arrival, SessionHandle};
 use crate::worker::service::{Wish, WorkerService, caller, refusal};
-use crate::worker::sessions::Order;
 
 /// When a page asks again for a session that moves.
 const MOVING_PAUSE: Duration = Duration::from_secs(1);
@@ -111,6 +113,21 @@ impl WorkerService {
     }
 }
 
+/// What goes with the session to its next worker.
+fn carried(handle: &SessionHandle, now: Moment) -> Carried {
+    let told = handle.story.told();
+    Carried {
+        lived_ms: handle.age(now),
+        moves: handle.copy(),
+        connects: handle.story.connects.load(Ordering::Relaxed),
+        restarts: told.restarts + handle.read(|view| view.restarts),
+        mic_ms: u64::try_from(handle.mic.time().as_millis()).unwrap_or(u64::MAX),
+        facts: told.facts.clone(),
+        given: told.given.clone(),
+        timeline: Some(handle.timeline()),
+    }
+}
+
 fn parcel(handle: &SessionHandle, clock: Clock, from: WorkerId) -> Parcel {
     Parcel {
         request: handle.request.to_json(),
@@ -118,6 +135,6 @@ fn parcel(handle: &SessionHandle, clock: Clock, from: WorkerId) -> Parcel {
         view_id: handle.view_link.as_ref().map(|view| view.id.clone()),
         from,
         copy: handle.copy().saturating_add(1),
-        carried: handle.story.carried(handle, clock.now()),
+        carried: carried(handle, clock.now()),
     }
 }

@@ -12,13 +12,12 @@ use crate::engine::moonlight::child_config::ChildConfig;
 use crate::engine::moonlight::layout;
 use crate::host::clock;
 use crate::host::private_dir::{DirError, PrivateDir};
-use crate::worker::body_distance;
 use crate::worker::child_log::{ChildLog, LogShape};
-use crate::worker::ice;
 use crate::worker::kept_pairings::{Kept, STATE_LIMIT};
 use crate::worker::on_body::OnBody;
-use crate::worker::sessions::Order;
-use crate::worker::supervisor::SessionContext;
+use crate::worker::order::Order;
+use crate::worker::session_context::SessionContext;
+use crate::worker::{body_distance, ice};
 
 /// Lines of a media process's log that operators are shown: what it was made to do, and why it stopped.
 const FIRST_LINES: usize = 100;

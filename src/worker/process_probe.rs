@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use crate::core::ids::{Port, SessionId};
 use crate::core::time::Moment;
 use crate::worker::probe_policy::{ProcessProbe, Step};
-use crate::worker::set_up::PROBE_USER;
+use crate::worker::step::PROBE_USER;
 
 /// The questions to one session's stream process.
 #[derive(Debug, Default)]

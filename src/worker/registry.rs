@@ -29,15 +29,14 @@ use crate::core::time::Moment;
 use crate::edge::event_channel::{EventChannel, Places};
 use crate::edge::router::{Injection, TunnelWatch};
 use crate::host::clock::{Clock, unix_millis};
-use crate::media::rtp::forwarder::Feeder;
-use crate::media::rtp::playable::Trouble;
 use crate::worker::child_log::SharedEnds;
 use crate::worker::engines::Choice;
 use crate::worker::events;
 use crate::worker::leaked_streamers::Sockets;
 use crate::worker::mailbox::{Mailbox, Message};
-use crate::worker::mic::MicSlot;
-use crate::worker::session_store::{Remembered, Story};
+use crate::worker::mic_slot::MicSlot;
+use crate::worker::source_trouble::SourceTrouble;
+use crate::worker::story::{Remembered, Story};
 
 /// A request for a session's process is told to its supervisor when none came for this long: pages ask in bursts.
 const WANTED_AGAIN: Duration = Duration::from_secs(5);
@@ -250,22 +249,6 @@ pub struct SessionState {
     pub source: Option<Box<SourceView>>,
     /// The two ends of a media process's log.
     pub log: Option<SharedEnds>,
-}
-
-/// What keeps viewers from what somebody sends.
-pub type SourceTrouble = (Feeder, Trouble);
-
-/// The same in words.
-pub fn words_of((feeder, trouble): &SourceTrouble) -> String {
-    match feeder {
-        Feeder::Process => format!("the stream process: {trouble}"),
-        Feeder::Publisher => format!("the publisher: {trouble}"),
-    }
-}
-
-/// The stable names of troubles, for pages.
-pub fn names_of(troubles: &[SourceTrouble]) -> Vec<&'static str> {
-    troubles.iter().map(|(_, trouble)| trouble.name()).collect()
 }
 
 impl SessionState {

@@ -4,14 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::auth;
 use crate::api::gate::Gate;
-use crate::api::media_form;
 use crate::api::pages::{self, Ended};
-use crate::api::player;
-use crate::api::room_page;
-use crate::api::rooms_form;
 use crate::api::session_path::SessionPath;
+use crate::api::{auth, media_form, player, room_page, rooms_form};
 use crate::config::live::Live;
 use crate::config::secret::Secret;
 use crate::core::ids::SessionId;
@@ -19,15 +15,15 @@ use crate::core::limits::rate_limit::Rate;
 use crate::core::session::reason::EndReason;
 use crate::edge::http1::csp;
 use crate::edge::http1::head::confine::Confinement;
-use crate::edge::router::{Decision, Forward, Reply, Request, Router, Upstream};
+use crate::edge::reply::Reply;
+use crate::edge::router::{Decision, Forward, Request, Router, Upstream};
 use crate::edge::signalling::StreamIds;
 use crate::host::clock::Clock;
-use crate::worker::child_api;
-use crate::worker::events;
 use crate::worker::gate::Gate as ProcessGate;
 use crate::worker::registry::{SessionHandle, SessionRegistry, SessionState, UPGRADE_LOST, Visit};
 use crate::worker::rooms::routes::RoomRoutes;
 use crate::worker::standing::Standing;
+use crate::worker::{child_api, following};
 
 /// The worker's routes.
 pub struct WorkerRouter {
@@ -110,7 +106,11 @@ impl WorkerRouter {
         let Some(visit) = visit else { return self.gone(request, None) };
         let ending = visit.handle.end_reason();
         if rest == EVENTS && request.method == "GET" && ending.is_none() {
-            return Decision::Events(events::follow(&visit, self.registry.drain_until(), self.clock.now()));
+            return Decision::Events(following::follow(
+                &visit,
+                self.registry.drain_until(),
+                self.clock.now(),
+            ));
         }
         // What the API answers it answers by the link that was used; what that may not do it refuses.
         if is_ours(rest) {

@@ -17,15 +17,14 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::live::Live;
 use crate::config::settings::Settings;
-use crate::core::fleet::parcel::Carried;
 use crate::core::ids::SessionId;
 use crate::core::limits::log_limit::LogLimit;
 use crate::core::records::rating::{Given, Rating};
@@ -33,7 +32,6 @@ use crate::core::records::record::{self, Facts, RatingNote, Record};
 use crate::core::session::reason::EndReason;
 use crate::core::session::status::SessionStatus;
 use crate::core::session::timeline::{Happening, Timeline};
-use crate::core::time::Moment;
 use crate::core::webhook::{Event, EventKind};
 use crate::host::clock::{Clock, unix_millis};
 use crate::host::private_dir::{DirError, PrivateDir};
@@ -41,6 +39,7 @@ use crate::outbox::{Destination, Item, Limits, Outbox, PutError};
 use crate::worker::answers;
 use crate::worker::counters::SessionCounters;
 use crate::worker::registry::SessionHandle;
+use crate::worker::story::{Debt, PageFacts, Remembered, Story};
 
 /// Layout of the files.
 const VERSION: u32 = 1;
@@ -60,85 +59,6 @@ const MAX_OWED: usize = 1000;
 /// Lines about a disk that takes nothing: a few at once, then one each minute.
 const TROUBLE_BURST: u32 = 5;
 const TROUBLE_INTERVAL: Duration = Duration::from_secs(60);
-
-/// What a session's record will say that its supervisor does not know.
-#[derive(Debug, Default)]
-pub struct Story {
-    connects: AtomicU32,
-    told: Mutex<PageFacts>,
-}
-
-#[derive(Debug, Default)]
-struct PageFacts {
-    facts: Facts,
-    given: Option<Given>,
-    /// At the workers before.
-    restarts: u32,
-    /// Its file was begun.
-    begun: bool,
-    /// Once it ended.
-    record: Option<Record>,
-    debt: Debt,
-}
-
-/// What the disk has not taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Debt {
-    /// The record, into the outbox.
-    record: bool,
-    /// The session's file.
-    file: bool,
-    /// The events that it is ready and that it ended, into the outbox.
-    ready_event: bool,
-    end_event: bool,
-    /// The handle stands in the list of those that owe.
-    listed: bool,
-}
-
-impl Story {
-    /// A browser connected.
-    pub fn connected(&self) {
-        self.connects.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How often the owner's browser connected.
-    #[cfg(test)]
-    pub fn connects(&self) -> u32 {
-        self.connects.load(Ordering::Relaxed)
-    }
-
-    fn told(&self) -> MutexGuard<'_, PageFacts> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The story of a session that was at other workers before.
-    pub fn after(carried: Carried) -> Story {
-        let Carried { connects, restarts, facts, given, .. } = carried;
-        let told = PageFacts { facts, given, restarts, ..PageFacts::default() };
-        Story { connects: AtomicU32::new(connects), told: Mutex::new(told) }
-    }
-
-    /// What goes with the session to its next worker.
-    pub fn carried(&self, handle: &SessionHandle, now: Moment) -> Carried {
-        let told = self.told();
-        Carried {
-            lived_ms: handle.age(now),
-            moves: handle.copy(),
-            connects: self.connects.load(Ordering::Relaxed),
-            restarts: told.restarts + handle.read(|view| view.restarts),
-            mic_ms: u64::try_from(handle.mic.time().as_millis()).unwrap_or(u64::MAX),
-            facts: told.facts.clone(),
-            given: told.given.clone(),
-            timeline: Some(handle.timeline()),
-        }
-    }
-
-    /// The story of a session that an earlier run saw the end of.
-    fn past(record: Record, given: Option<Given>, debt: Debt) -> Story {
-        let told = PageFacts { given, begun: true, record: Some(record), debt, ..PageFacts::default() };
-        Story { told: Mutex::new(told), ..Story::default() }
-    }
-}
 
 /// A session as its file holds it.
 #[derive(Serialize, Deserialize)]
@@ -161,22 +81,6 @@ struct Stored {
     end_owed: bool,
     #[serde(default)]
     timeline: Timeline,
-}
-
-/// A session that an earlier run left, within its ended window.
-pub struct Remembered {
-    /// Its record.
-    pub record: Record,
-    /// The outside URL of whom the create asked.
-    pub base_url: String,
-    /// The id of its link that only watches.
-    pub view_id: Option<SessionId>,
-    /// How long ago it ended.
-    pub ended_ago: Duration,
-    /// For its handle.
-    pub story: Story,
-    /// What happened to it, as far as that was written down.
-    pub timeline: Timeline,
 }
 
 /// Why a rating was not taken.

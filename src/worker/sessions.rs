@@ -28,13 +28,15 @@ use crate::worker::bodies::Bodies;
 use crate::worker::data_dir::DataDir;
 use crate::worker::fence::LeaseFence;
 use crate::worker::mailbox::{Mailbox, Message, WhenOver};
+use crate::worker::order::Order;
 use crate::worker::ports::Ports;
 use crate::worker::registry::{Asked, SessionHandle, SessionRegistry};
 use crate::worker::ring::Ring;
+use crate::worker::session_context::SessionContext;
 use crate::worker::session_store::SessionStore;
 use crate::worker::sources::Sources;
 use crate::worker::stamps::Stamps;
-use crate::worker::supervisor::{SessionContext, Supervisor};
+use crate::worker::supervisor::Supervisor;
 
 /// How often forgotten things are looked for when nothing happens.
 const ROUND: Duration = Duration::from_secs(2);
@@ -44,28 +46,6 @@ const FULL_PAUSE: Duration = Duration::from_secs(10);
 
 /// Stack of a supervisor thread in bytes: no recursion, one 16 KiB read buffer.
 const SUPERVISOR_STACK: usize = 256 * 1024;
-
-/// What the thread is told.
-pub enum Order {
-    /// A session is asked for.
-    Create(Box<Asked>, Responder),
-    /// End a session; the closure is called when nothing of it is left, or at once when there is no such session.
-    End(SessionId, EndReason, WhenOver),
-    /// End all sessions.
-    EndAll(EndReason),
-    /// The controller's wish: no new sessions, and the end of those that are left after `drain.timeout`.
-    Drain(bool),
-    /// We are going down: no new sessions, for good.
-    Close,
-    /// A session of ours goes on at another worker, as the controllers know: this copy of it, or an earlier one, is none any more.
-    MovedAway(SessionId, u32),
-    /// A supervisor is done.
-    Finished(SessionId),
-    /// A crashed session's directory stays until then.
-    KeepLog(String, Moment),
-    /// Finish when no session is left.
-    Stop,
-}
 
 /// What the thread works with.
 pub struct WorkerContext {

@@ -4,75 +4,27 @@
 //! One short-lived `session-ID-setup` thread per step, so that the supervisor can end the session at any moment. A
 //! cancelled step's result is ignored; every call in it has a deadline, and the death of the child ends it at once.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::api::types::CreateRequest;
 use crate::body::reach;
-use crate::config::settings::Settings;
 use crate::core::fleet::turns::Fault;
-use crate::core::ids::{Port, SessionId};
 use crate::core::session::{Failure, FailureKind};
 use crate::engine::ffmpeg::inspect::Inspection;
 use crate::engine::ffmpeg::recipe::Recipe;
 use crate::engine::moonlight::client::Client;
 use crate::host::local;
-use crate::host::wireguard::WireGuard;
-use crate::worker::bodies::Bodies;
-use crate::worker::engines::Survey;
-use crate::worker::mailbox::{Mailbox, Message, SetUpResult};
-use crate::worker::on_body::OnBody;
+use crate::worker::mailbox::{Mailbox, Message, SetUpResult, Survey};
 use crate::worker::settle;
+use crate::worker::step::{PROBE_USER, Step, Target};
 
 /// Between two questions to a child that does not listen yet; it is ready after 4 to 37 ms.
 const PROBE_PAUSE: Duration = Duration::from_millis(5);
 
-/// The user of the question whether the child answers at all; it has no host and no stream.
-pub const PROBE_USER: &str = "neck-probe";
-
 /// Stack of a set-up thread in bytes: HTTP clients, TLS and JSON.
 const STACK: usize = 1024 * 1024;
-
-/// Which step.
-#[derive(Clone, Debug)]
-pub enum Step {
-    /// Does the body answer, and how fast.
-    Reach,
-    /// Which addresses the names of a request's URLs have, and whether they may be dialled.
-    Resolve(Box<Recipe>),
-    /// What is in a media process's inputs.
-    Inspect(Box<Inspection>),
-    /// Ask the child until it answers.
-    Probe,
-    /// Host, pairing, application.
-    Settle,
-}
-
-/// What a step needs to know.
-#[derive(Clone)]
-pub struct Target {
-    /// The session.
-    pub session: SessionId,
-    /// What a proxy in front of us takes off the path.
-    pub prefix: Arc<str>,
-    /// The child's port.
-    pub port: Port,
-    /// What was asked for.
-    pub request: CreateRequest,
-    /// Which copy of the session this is: with one beyond the first it goes on with what runs on the body.
-    pub copy: u32,
-    /// The settings at the time of the request.
-    pub settings: Arc<Settings>,
-    /// What we leave on the body.
-    pub on_body: Arc<OnBody>,
-    /// What sessions share about bodies.
-    pub bodies: Arc<Bodies>,
-    /// Where WireGuard shows, for the words of an error.
-    pub wireguard: WireGuard,
-}
 
 /// A step under way.
 #[derive(Debug)]
@@ -112,13 +64,6 @@ impl SetUp {
         if self.thread.join().is_err() {
             log::error!("[worker] ALERT a set-up thread panicked");
         }
-    }
-}
-
-impl Target {
-    /// Where the body's GameStream server listens.
-    pub fn game_stream(&self) -> SocketAddr {
-        SocketAddr::new(self.request.body.ip(), self.settings.bodies.http_port)
     }
 }
 

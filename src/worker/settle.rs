@@ -11,8 +11,8 @@ use crate::core::session::{Failure, FailureKind};
 use crate::engine::moonlight::client::{App, ClientError, DESKTOP};
 use crate::engine::moonlight::pairing::{self, Known, Noted, PairFailure, Paired, Parties};
 use crate::worker::mailbox::{SetUpResult, Settled, StepTimes};
-use crate::worker::on_body::{self, Reach};
-use crate::worker::set_up::Target;
+use crate::worker::reach::{self, Reach};
+use crate::worker::step::Target;
 
 /// A connection that breaks usually means that the child died. Its supervisor, who sees the death and knows how and with
 /// which last words, gets this long to say so first.
@@ -252,7 +252,7 @@ fn launch(target: &Target, name: &str, exe_path: &str) -> Option<String> {
         // It runs.
         return None;
     }
-    let launched = on_body::hydrabody(target.request.body, &target.settings).launch(name, exe_path);
+    let launched = reach::hydrabody(target.request.body, &target.settings).launch(name, exe_path);
     launched.err().map(|error| warn(target, format!("the experience could not be launched: {error}")))
 }
 

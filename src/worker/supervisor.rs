@@ -10,82 +10,30 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use crate::api::reply::Responder;
 use crate::body::watch::Watch;
-use crate::config::settings::Settings;
 use crate::core::session::expiry::Expiry;
 use crate::core::session::reason::EndReason;
 use crate::core::session::timeline::Happening;
 use crate::core::session::{Action, Event, Failure, FailureKind, Limits, Session, Status};
 use crate::core::time::Moment;
-use crate::host::clock::Clock;
-use crate::host::wake::Wake;
-use crate::host::wireguard::WireGuard;
-use crate::media::Media;
-use crate::worker::answers;
-use crate::worker::bodies::Bodies;
-use crate::worker::data_dir::DataDir;
-use crate::worker::engines::{Choice, Engine, News, Next, Survey};
-use crate::worker::events;
+use crate::worker::engines::{Engine, News, Next, engine_of};
 use crate::worker::laps::Laps;
-use crate::worker::mailbox::{Message, SetUpResult, Settled, WhenOver};
+use crate::worker::mailbox::{Message, SetUpResult, Settled, Survey, WhenOver};
 use crate::worker::on_body::OnBody;
-use crate::worker::ports::Lease;
-use crate::worker::prepare;
-use crate::worker::registry::{SessionHandle, SourceTrouble, words_of};
-use crate::worker::ring::Ring;
-use crate::worker::session_store::SessionStore;
-use crate::worker::sessions::Order;
-use crate::worker::set_up::{SetUp, Step, Target};
-use crate::worker::sources::Sources;
-use crate::worker::stamps::Stamps;
+use crate::worker::order::Order;
+use crate::worker::session_context::SessionContext;
+use crate::worker::set_up::SetUp;
+use crate::worker::source_trouble::{SourceTrouble, words_of};
+use crate::worker::step::{Step, Target};
+use crate::worker::{answers, events, prepare};
 
 /// Between two looks at a group that is being killed: SIGKILL takes a few milliseconds.
 const CLEAR_PAUSE: Duration = Duration::from_millis(5);
 
 /// The page below `/session/ID` of an engine that has none of its own.
 const OWN_PAGE: &str = "/";
-
-/// What a supervisor starts with.
-pub struct SessionContext {
-    /// The published side of the session.
-    pub handle: Arc<SessionHandle>,
-    /// Its port and slot.
-    pub lease: Lease,
-    /// What feeds it.
-    pub engine: Choice,
-    /// Who reads what a media engine sends.
-    pub sources: Arc<dyn Sources>,
-    /// The settings at the time of the request.
-    pub settings: Arc<Settings>,
-    /// Where session directories are.
-    pub root: Arc<DataDir>,
-    /// What others tell it.
-    pub inbox: Receiver<Message>,
-    /// Rings when there is something in the inbox.
-    pub wake: Arc<Wake>,
-    /// Waits for the session to become ready; `None` when nobody does.
-    pub responder: Option<Responder>,
-    /// The `cleanup` thread.
-    pub sessions: Sender<Order>,
-    /// What outlives the session.
-    pub store: Arc<SessionStore>,
-    /// Rings the heartbeat threads: something changed.
-    pub changed: Ring,
-    /// What answers about sessions are marked with.
-    pub stamps: Arc<Stamps>,
-    /// Where WireGuard shows, for the words of an error.
-    pub wireguard: WireGuard,
-    /// The media threads.
-    pub media: Media,
-    /// What sessions share about bodies.
-    pub bodies: Arc<Bodies>,
-    /// The clock.
-    pub clock: Clock,
-}
 
 /// The thread's state.
 pub struct Supervisor {
@@ -112,7 +60,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// A supervisor for a session that was asked for when its handle was made.
     pub fn new(given: SessionContext) -> Supervisor {
-        let engine = given.engine.engine();
+        let engine = engine_of(&given.engine);
         let machine = Session::new(limits(&given, &*engine), given.handle.created);
         let on_body = OnBody::new(
             given.bodies.clone(),

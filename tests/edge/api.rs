@@ -11,7 +11,8 @@ use hydraneckwebrtc::config::settings::{Edge, Network};
 use hydraneckwebrtc::edge::EdgeConfig;
 use hydraneckwebrtc::edge::api_pool::ApiPool;
 use hydraneckwebrtc::edge::api_queue::Rank;
-use hydraneckwebrtc::edge::router::{ApiForward, Decision, Reply, Request};
+use hydraneckwebrtc::edge::reply::Reply;
+use hydraneckwebrtc::edge::router::{ApiForward, Decision, Request};
 
 use crate::support::{PATIENCE, TestEdge, Wire, settings, until};
 

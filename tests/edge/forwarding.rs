@@ -3,7 +3,8 @@
 use std::sync::mpsc;
 
 use hydraneckwebrtc::config::settings::Network;
-use hydraneckwebrtc::edge::router::{Decision, Reply, Request};
+use hydraneckwebrtc::edge::reply::Reply;
+use hydraneckwebrtc::edge::router::{Decision, Request};
 
 use crate::support::{PATIENCE, TestEdge, echo, forward, over_tls, upstream};
 

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use hydraneckwebrtc::config::tls_files;
-use hydraneckwebrtc::edge::router::{Decision, Entrance, Reply, Request, Router};
+use hydraneckwebrtc::edge::reply::Reply;
+use hydraneckwebrtc::edge::router::{Decision, Entrance, Request, Router};
 use hydraneckwebrtc::edge::tls;
 use hydraneckwebrtc::edge::tls::names::ServedCertificates;
 use hydraneckwebrtc::edge::{Edge, EdgeConfig, Listener};

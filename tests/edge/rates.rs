@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use hydraneckwebrtc::config::settings::Network;
 use hydraneckwebrtc::edge::EdgeConfig;
-use hydraneckwebrtc::edge::router::{Decision, Reply, Request, Router};
+use hydraneckwebrtc::edge::reply::Reply;
+use hydraneckwebrtc::edge::router::{Decision, Request, Router};
 use hydraneckwebrtc::edge::test_loop::LoopByHand;
 
 use crate::support::{Message, Wire, hello, settings};

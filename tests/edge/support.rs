@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::config::settings;
-use hydraneckwebrtc::edge::router::{Decision, Forward, Reply, Request, Router, TunnelWatch, Upstream};
+use hydraneckwebrtc::edge::reply::Reply;
+use hydraneckwebrtc::edge::router::{Decision, Forward, Request, Router, TunnelWatch, Upstream};
 use hydraneckwebrtc::edge::{Edge, EdgeConfig};
 use rustls::pki_types::ServerName;
 

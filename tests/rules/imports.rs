@@ -112,7 +112,10 @@ const SINGLE: &[(&str, &[&str])] = &[
     ),
     ("core", &["config::settings"]),
     // The API's pages are replies of the edge, its requests come from the edge's pool, and it reads offers; it knows nothing else of both.
-    ("api", &["edge::api_pool", "edge::api_queue", "edge::http1", "edge::router", "media::sdp"]),
+    (
+        "api",
+        &["edge::api_pool", "edge::api_queue", "edge::http1", "edge::reply", "edge::router", "media::sdp"],
+    ),
     // A media process is told the packets that we take.
     ("engine", &["media::rtp", "media::sdp"]),
 ];

@@ -1,5 +1,7 @@
 //! Rules of this project as tests: they read the sources and print each line that breaks one.
 
+mod arrows;
+mod cycles;
 mod documents;
 mod form;
 mod imports;

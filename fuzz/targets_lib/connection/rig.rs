@@ -12,8 +12,9 @@ use hydraneckwebrtc::config::settings::{Role, Settings};
 use hydraneckwebrtc::edge::EdgeConfig;
 use hydraneckwebrtc::edge::api_pool::ApiPool;
 use hydraneckwebrtc::edge::api_queue::Rank;
+use hydraneckwebrtc::edge::reply::Reply;
 use hydraneckwebrtc::edge::router::{
-    ApiForward, Decision, Forward, Injection, Reply, Request, Router, TunnelWatch, Upstream,
+    ApiForward, Decision, Forward, Injection, Request, Router, TunnelWatch, Upstream,
 };
 use hydraneckwebrtc::edge::test_loop::LoopByHand;
 

@@ -4,8 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::secret::Secret;
-use crate::config::settings::{Listen, Settings};
-use crate::core::ids::url_host;
 
 /// Where the lease is kept, and how long a leader that does not renew it has it.
 #[derive(Clone, Debug)]
@@ -34,19 +32,4 @@ pub struct LeaseConfig {
     pub key: Option<PathBuf>,
     /// `lease.floor`: added to each number of a lease, for an etcd that was set up anew and counts from the beginning. Default 0.
     pub floor: u64,
-}
-
-impl LeaseConfig {
-    /// Where this controller is reached, without a trailing slash, if it listens on this port; `None`: nobody says.
-    pub fn own_url(&self, settings: &Settings, port: u16) -> Option<String> {
-        let listened = || match &settings.server.listen {
-            Listen::Plain(address) => {
-                let host = address.host.filter(|host| !host.is_unspecified())?;
-                let scheme = if settings.serves_tls() { "https" } else { "http" };
-                Some(format!("{scheme}://{}:{}", url_host(host), port))
-            }
-            Listen::Domain(_) => settings.server.domain_url(),
-        };
-        self.url.clone().or_else(|| settings.server.public_url.clone()).or_else(listened)
-    }
 }

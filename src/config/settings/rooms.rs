@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Network;
+use super::network::Network;
 
 /// `rooms.*`: voice, cameras and data channels among people. Namespaces themselves are made by `hydraneckwebrtc namespace`, not here.
 #[derive(Clone, Debug, PartialEq)]

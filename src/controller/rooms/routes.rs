@@ -13,7 +13,8 @@ use crate::controller::snapshot::Reach;
 use crate::core::ids::WorkerId;
 use crate::core::namespaces::RoomId;
 use crate::core::namespaces::bearer;
-use crate::edge::router::{Decision, Forward, Reply, Request, TunnelWatch, Uncounted};
+use crate::edge::reply::Reply;
+use crate::edge::router::{Decision, Forward, Request, TunnelWatch, Uncounted};
 
 /// The ways there.
 pub struct RoomRoutes {

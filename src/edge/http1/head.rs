@@ -145,7 +145,7 @@ fn next_line(buf: &[u8], at: usize) -> Option<usize> {
 /// [`scan`] for request heads, with the limits that hold before the head is complete.
 pub fn scan_request(buf: &[u8], from: usize, limits: &HeadLimits) -> Result<Scan, HeadError> {
     if let Some(first) = buf.first()
-        && !fields::is_token_byte(*first)
+        && !text::is_token_byte(*first)
     {
         return Err(HeadError::Malformed("the request does not begin with a method"));
     }

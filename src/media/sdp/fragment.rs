@@ -15,11 +15,9 @@
 use std::fmt;
 
 use super::{
-    Description, Line, MAX_SECTIONS, Part, SdpError, is_candidate, is_mid, is_password, is_user_fragment,
+    Description, Line, MAX_FRAGMENT_CANDIDATES, MAX_SECTIONS, Part, SdpError, is_candidate, is_mid,
+    is_password, is_user_fragment,
 };
-
-/// Most candidates of one fragment: browsers have about ten.
-pub const MAX_CANDIDATES: usize = 64;
 
 /// A fragment. With BUNDLE all media share one transport, so there is one pair of credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -159,7 +157,7 @@ impl Parser {
             return Err(SdpError::Candidate(number));
         }
         self.candidates += 1;
-        if self.candidates > MAX_CANDIDATES {
+        if self.candidates > MAX_FRAGMENT_CANDIDATES {
             return Err(SdpError::TooMany);
         }
         match self.fragment.media.last_mut() {

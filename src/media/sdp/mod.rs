@@ -32,6 +32,9 @@ pub use plain::PLAIN_PROFILE;
 /// Bytes of an offer or a fragment. Chromium's largest offers have about 12 KiB.
 pub const MAX_BYTES: usize = 64 * 1024;
 
+/// Most candidates of one fragment: browsers have about ten.
+pub const MAX_FRAGMENT_CANDIDATES: usize = 64;
+
 /// Media sections: audio, video, data, and what the client has stopped.
 pub const MAX_SECTIONS: usize = 16;
 
@@ -96,11 +99,7 @@ impl fmt::Display for SdpError {
             }
             SdpError::HalfCredentials => f.write_str("ice-ufrag and ice-pwd belong together"),
             SdpError::TooMany => {
-                write!(
-                    f,
-                    "more than {} candidates or {MAX_SECTIONS} media sections",
-                    fragment::MAX_CANDIDATES
-                )
+                write!(f, "more than {} candidates or {MAX_SECTIONS} media sections", MAX_FRAGMENT_CANDIDATES)
             }
             SdpError::Empty => f.write_str("the fragment has neither credentials nor candidates"),
             SdpError::Malformed(words) => f.write_str(words),

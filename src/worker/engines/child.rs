@@ -9,7 +9,7 @@ use crate::host::process::{ChildProcess, Exit, Spawn};
 use crate::worker::child_log::{ChildLog, SharedEnds};
 use crate::worker::prepare;
 use crate::worker::process_tree::ProcessTree;
-use crate::worker::supervisor::SessionContext;
+use crate::worker::session_context::SessionContext;
 
 /// The child's place, over restarts.
 #[derive(Debug, Default)]

@@ -1,13 +1,8 @@
 //! Which engine a request asks for, checked against the settings of this worker.
 
 use crate::api::types::{CreateRequest, DEFAULT_ENGINE, DEMO_ENGINE};
-use crate::config::settings::{Ingest, Settings};
+use crate::config::settings::Settings;
 use crate::engine::ffmpeg::recipe::Recipe;
-use crate::worker::engines::Engine;
-use crate::worker::engines::clip::ClipEngine;
-use crate::worker::engines::ffmpeg::FfmpegEngine;
-use crate::worker::engines::moonlight::Moonlight;
-use crate::worker::engines::published::PublishedEngine;
 
 /// A checked choice.
 #[derive(Clone, Debug)]
@@ -62,17 +57,5 @@ impl Choice {
     /// Whether we send its picture and sound ourselves, so that others can be let in to watch.
     pub fn has_viewers(&self) -> bool {
         !matches!(self, Choice::Moonlight)
-    }
-
-    /// The engine for one session.
-    pub fn engine(&self) -> Box<dyn Engine> {
-        match self {
-            Choice::Moonlight => Box::new(Moonlight::default()),
-            Choice::Clip => Box::new(ClipEngine::default()),
-            Choice::Process(recipe) if recipe.entry.ingest == Ingest::Viewers => {
-                Box::new(FfmpegEngine::new((**recipe).clone()))
-            }
-            Choice::Process(recipe) => Box::new(PublishedEngine::new((**recipe).clone())),
-        }
     }
 }

@@ -15,8 +15,8 @@ use crate::engine::ingest::{Pair, SourceSpec};
 use crate::worker::engines::child::Child;
 use crate::worker::engines::picture::PictureWatch;
 use crate::worker::engines::{Engine, News, Next};
+use crate::worker::session_context::SessionContext;
 use crate::worker::sources::Source;
-use crate::worker::supervisor::SessionContext;
 
 /// How often what operators are shown is brought up to date.
 const REPORT_EVERY: Duration = Duration::from_secs(1);

@@ -17,15 +17,15 @@ use crate::engine::ffmpeg::recipe::Recipe;
 use crate::engine::ffmpeg::streams::Streams;
 use crate::engine::ingest::{Pair, SourceSpec};
 use crate::worker::child_log::SharedEnds;
-use crate::worker::confinement;
 use crate::worker::engines::child::Child;
 use crate::worker::engines::media_process::{MediaProcess, host};
 use crate::worker::engines::picture::PictureWatch;
-use crate::worker::engines::{Engine, News, Next, Survey};
-use crate::worker::prepare;
-use crate::worker::set_up::Step;
+use crate::worker::engines::{Engine, News, Next};
+use crate::worker::mailbox::Survey;
+use crate::worker::session_context::SessionContext;
 use crate::worker::sources::Source;
-use crate::worker::supervisor::SessionContext;
+use crate::worker::step::Step;
+use crate::worker::{confinement, prepare};
 
 /// The engine of one session.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use crate::worker::confinement;
 use crate::worker::engines::News;
 use crate::worker::engines::child::{Child, Program};
 use crate::worker::engines::ffmpeg_progress::{Progress, ProgressReader};
-use crate::worker::supervisor::SessionContext;
+use crate::worker::session_context::SessionContext;
 
 /// FFmpeg's exit status after a signal that asked it to end.
 const TOLD_TO_END: i32 = 255;

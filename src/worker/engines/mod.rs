@@ -9,15 +9,13 @@ mod choice;
 mod clip;
 mod ffmpeg;
 pub mod ffmpeg_progress;
+mod make;
 mod media_process;
 mod moonlight;
 mod picture;
 mod published;
 
-pub use choice::{BadChoice, Choice};
-
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
 
 use crate::api::types::SourceView;
 use crate::config::settings::Settings;
@@ -25,24 +23,14 @@ use crate::core::session::Failure;
 use crate::core::session::reason::EndReason;
 use crate::core::session::restart::RestartBudget;
 use crate::core::time::Moment;
-use crate::engine::ffmpeg::recipe::Recipe;
-use crate::engine::ffmpeg::streams::Streams;
 use crate::worker::child_log::SharedEnds;
 use crate::worker::engines::child::Child;
-use crate::worker::registry::SourceTrouble;
-use crate::worker::set_up::Step;
-use crate::worker::supervisor::SessionContext;
-
-/// What the first look found.
-#[derive(Clone, Debug)]
-pub enum Survey {
-    /// The body answers, after this time.
-    Body(Duration),
-    /// The command of a media process, with judged addresses in place of names.
-    Resolved(Box<Recipe>),
-    /// What a media process's inputs have.
-    Inputs(Streams),
-}
+use crate::worker::mailbox::Survey;
+use crate::worker::session_context::SessionContext;
+use crate::worker::source_trouble::SourceTrouble;
+use crate::worker::step::Step;
+pub use choice::{BadChoice, Choice};
+pub use make::engine_of;
 
 /// How the supervisor learns that something is done.
 #[derive(Debug)]

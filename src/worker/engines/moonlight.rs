@@ -8,16 +8,15 @@ use crate::core::fleet::turns::Fault;
 use crate::core::session::restart::RestartBudget;
 use crate::core::session::{Failure, FailureKind};
 use crate::core::time::Moment;
-use crate::worker::confinement;
 use crate::worker::engines::child::{Child, Program};
-use crate::worker::engines::{Engine, News, Next, Survey};
+use crate::worker::engines::{Engine, News, Next};
 use crate::worker::leaked_streamers::Sockets;
-use crate::worker::prepare;
+use crate::worker::mailbox::Survey;
 use crate::worker::process_probe::Probe;
 use crate::worker::registry::SessionHandle;
-use crate::worker::set_up::Step;
-use crate::worker::streamers;
-use crate::worker::supervisor::SessionContext;
+use crate::worker::session_context::SessionContext;
+use crate::worker::step::Step;
+use crate::worker::{confinement, prepare, streamers};
 
 /// The engine of one session.
 #[derive(Debug, Default)]

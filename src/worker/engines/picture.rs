@@ -8,7 +8,7 @@ use crate::core::session::{Failure, FailureKind};
 use crate::media::rtp::playable::{State, Trouble};
 use crate::media::stream_watch::Found;
 use crate::worker::engines::News;
-use crate::worker::registry::SourceTrouble;
+use crate::worker::source_trouble::SourceTrouble;
 
 /// What was made of it so far.
 #[derive(Debug, Default)]

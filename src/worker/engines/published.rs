@@ -29,11 +29,12 @@ use crate::worker::child_log::SharedEnds;
 use crate::worker::engines::child::Child;
 use crate::worker::engines::media_process::{MediaProcess, host};
 use crate::worker::engines::picture::PictureWatch;
-use crate::worker::engines::{Engine, News, Next, Survey};
+use crate::worker::engines::{Engine, News, Next};
+use crate::worker::mailbox::Survey;
 use crate::worker::prepare;
-use crate::worker::set_up::Step;
+use crate::worker::session_context::SessionContext;
 use crate::worker::sources::Source;
-use crate::worker::supervisor::SessionContext;
+use crate::worker::step::Step;
 
 /// Between two looks at what is left of a process: it takes milliseconds.
 const CLEAR_PAUSE: Duration = Duration::from_millis(5);

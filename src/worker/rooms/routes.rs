@@ -8,7 +8,8 @@ use crate::api::gate::Gate;
 use crate::api::reply::Answer;
 use crate::api::rooms_form;
 use crate::core::rooms::upgrade::CLIENT_FIELD;
-use crate::edge::router::{Decision, Forward, Reply, Request, TunnelWatch, Uncounted, Upstream};
+use crate::edge::reply::Reply;
+use crate::edge::router::{Decision, Forward, Request, TunnelWatch, Uncounted, Upstream};
 use crate::worker::namespaces::access::RoomAccess;
 use crate::worker::rooms::Rooms;
 

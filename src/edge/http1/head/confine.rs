@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use super::fields::{Known, known};
 use super::names::Names;
-use super::upstream::write_field;
 use crate::edge::http1::csp;
+use crate::edge::http1::head::text::write_field;
 
 /// What names of our own cookies begin with, behind the prefixes that browsers know. No process sees or sets such a one.
 pub const OWN_COOKIES: &str = "neck-";

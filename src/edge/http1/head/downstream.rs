@@ -6,9 +6,10 @@ use super::confine::{self, Confinement, Fate};
 use super::fields::{Known, known, named_by_connection};
 use super::response::ReplyHead;
 use super::text::write_number;
-use super::upstream::{write_field, write_length};
+use super::upstream::write_length;
 use super::{BodyLength, Version};
 use crate::edge::http1::csp;
+use crate::edge::http1::head::text::write_field;
 
 /// How a reply is passed on.
 #[derive(Clone, Copy, Debug)]

@@ -106,11 +106,6 @@ pub fn is_encoded(field: &httparse::Header<'_>) -> bool {
         && members(field.value).any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
 }
 
-/// A byte that may stand in a token (RFC 9110, 5.6.2).
-pub fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
 /// Whether `value` can be sent as a field value: no CR, LF, NUL or other control but tab.
 pub fn is_safe_value(value: &[u8]) -> bool {
     value.iter().all(|&b| b == b'\t' || (b >= b' ' && b != 0x7f))

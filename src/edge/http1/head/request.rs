@@ -1,9 +1,10 @@
 //! Parsing and judging request heads.
 
-use super::fields::{ConnectionOptions, Framing, Known, is_token_byte, known, members};
+use super::fields::{ConnectionOptions, Framing, Known, known, members};
 use super::target::{is_authority, parse_target};
 use super::{BodyLength, FieldTable, HeadError, HeadLimits, Version};
 use crate::core::outside_prefix;
+use crate::edge::http1::head::text::is_token_byte;
 
 /// A request head that passed every check.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Numbers and addresses as text. A head has few of them, but what `format!` does for each costs as much as all the rest of a short head.
+//! Numbers, addresses and fields as text. A head has few of them, but what `format!` does for each costs as much as all the rest of a short head.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -40,6 +40,19 @@ pub fn write_address(out: &mut impl Write, address: SocketAddr) -> io::Result<()
     write_ip(out, IpAddr::V4(*v4.ip()))?;
     out.write_all(b":")?;
     write_number(out, v4.port().into())
+}
+
+/// Appends one field.
+pub fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A byte that may stand in a token (RFC 9110, 5.6.2).
+pub fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Writing the head of a request that is sent on.
 
+use crate::edge::http1::head::text::write_field;
 use std::net::IpAddr;
 
 use super::confine;
@@ -173,14 +174,6 @@ pub fn write_length(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"Content-Length: ");
     // Writing to a Vec cannot fail.
     let _ = write_number(out, length);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Appends one field.
-pub fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
 

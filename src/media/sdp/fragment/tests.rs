@@ -72,7 +72,7 @@ fn each_mistake_names_its_line() {
 #[test]
 fn sizes_are_bounded() {
     assert_eq!(SdpFragment::parse(&"a=x\n".repeat(20_000)), Err(SdpError::TooLarge));
-    let candidates = "a=candidate:1 1 udp 1 192.0.2.1 7 typ host\n".repeat(MAX_CANDIDATES + 1);
+    let candidates = "a=candidate:1 1 udp 1 192.0.2.1 7 typ host\n".repeat(MAX_FRAGMENT_CANDIDATES + 1);
     assert_eq!(SdpFragment::parse(&candidates), Err(SdpError::TooMany));
     assert_eq!(SdpFragment::parse(&"m=audio 9\n".repeat(MAX_SECTIONS + 1)), Err(SdpError::TooMany));
 }
