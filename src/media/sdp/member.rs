@@ -68,7 +68,7 @@ impl Offer {
         if offer.sections.iter().filter(|section| section.media == MediaType::Other).count() > 1 {
             return Err(SdpError::unusable("one m=application is enough"));
         }
-        offer.check_transport_of_member()?;
+        offer.check_transport_of_member(&OF_A_MEMBER)?;
         Ok(Some(offer))
     }
 

@@ -6,7 +6,6 @@
 use std::collections::HashSet;
 
 use super::codecs::{Agreed, Format, Purpose, Supported, VideoCodec};
-use super::member::OF_A_MEMBER;
 use super::rules::Most;
 use super::{
     Description, MAX_SECTIONS, Part, SdpError, is_mid, is_password, is_user_fragment, plain_candidate, rules,
@@ -374,10 +373,10 @@ impl Offer {
     }
 
     /// The same for a member, who may have data channels and nothing else.
-    pub(super) fn check_transport_of_member(&self) -> Result<(), SdpError> {
+    pub(super) fn check_transport_of_member(&self, most: &Most) -> Result<(), SdpError> {
         if self.live().next().is_some() {
             self.check_transport()?;
-            return self.check_rules(&OF_A_MEMBER);
+            return self.check_rules(most);
         }
         let shared = self.transport();
         let told =
