@@ -22,6 +22,7 @@ use hydraneckwebrtc::engine::ffmpeg::recipe::Recipe;
 use hydraneckwebrtc::engine::ingest::Pair;
 use hydraneckwebrtc::host::process::{ChildProcess, Spawn};
 use rustix::process::Signal;
+use stand_ins::steady::steady;
 
 const FFMPEG: &str = "/usr/bin/ffmpeg";
 
@@ -86,7 +87,7 @@ impl Drop for Running {
 
 fn next(socket: &UdpSocket) -> Vec<u8> {
     let mut buffer = [0; 2048];
-    let length = socket.recv(&mut buffer).expect("a packet in time");
+    let length = steady(|| socket.recv(&mut buffer)).expect("a packet in time");
     buffer[..length].to_vec()
 }
 

@@ -222,6 +222,7 @@ fn connected(port: u16) -> io::Result<UdpSocket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::uninterrupted::uninterrupted;
 
     fn published(track: Track, sequence: u16, payload: &[u8]) -> Published {
         let layer = Layer::BASE;
@@ -278,7 +279,7 @@ mod tests {
 
     fn next(socket: &UdpSocket) -> Vec<u8> {
         let mut room = [0; 100];
-        let length = socket.recv(&mut room).unwrap();
+        let length = uninterrupted(|| socket.recv(&mut room)).unwrap();
         room[..length].to_vec()
     }
 

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+use stand_ins::steady::steady;
 
 /// How long an attacker waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -90,7 +91,7 @@ pub fn read_answer(stream: &mut TcpStream) -> Result<(String, String), String> {
                 return Ok((status, body.to_owned()));
             }
         }
-        match stream.read(&mut part) {
+        match steady(|| stream.read(&mut part)) {
             Ok(0) if got.is_empty() => return Err("closed".into()),
             Ok(0) => return Err("cut off".into()),
             Ok(count) => got.extend_from_slice(&part[..count]),

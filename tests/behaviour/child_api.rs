@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use stand_ins::steady::Steady;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
@@ -60,7 +61,7 @@ impl Stage {
         let tcp = std::net::TcpStream::connect(authority).expect("connected");
         tcp.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
         let request = format!("ws://{authority}{}", self.path(below)).into_client_request().expect("a URL");
-        match tungstenite::client(request, tcp) {
+        match tungstenite::client(request, Steady(tcp)) {
             Ok((socket, _)) => Ok(Page(socket)),
             Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(reply))) => {
                 Err(reply.status().as_u16())
@@ -79,7 +80,7 @@ impl Stage {
 }
 
 /// The page's side of a WebSocket.
-struct Page(WebSocket<std::net::TcpStream>);
+struct Page(WebSocket<Steady<std::net::TcpStream>>);
 
 impl Page {
     fn say(&mut self, message: &Value) {

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use stand_ins::steady::{Steady, steady};
 use tungstenite::WebSocket;
 use tungstenite::client::IntoClientRequest;
 
@@ -133,7 +134,7 @@ pub fn raw(base: &str, bytes: &[u8]) -> String {
 pub fn read_whole(tcp: &mut TcpStream) -> String {
     let (mut answer, mut chunk) = (Vec::new(), [0u8; 4096]);
     while !is_whole(&answer) {
-        match tcp.read(&mut chunk) {
+        match steady(|| tcp.read(&mut chunk)) {
             Ok(count @ 1..) => answer.extend_from_slice(&chunk[..count]),
             _ => break,
         }
@@ -160,7 +161,7 @@ pub fn parse(answer: &str) -> Option<Reply> {
 }
 
 /// A stream as the page opens it: the WebSocket of a session, after its `Init`. Media comes as binary frames.
-pub struct Stream(WebSocket<TcpStream>);
+pub struct Stream(WebSocket<Steady<TcpStream>>);
 
 impl Stream {
     /// Opens the signalling WebSocket of a session through the role at `base`.
@@ -174,7 +175,7 @@ impl Stream {
         tcp.set_read_timeout(Some(Duration::from_secs(20))).map_err(|error| error.to_string())?;
         let url = format!("ws://{authority}/session/{session}/api/host/stream");
         let request = url.into_client_request().map_err(|error| error.to_string())?;
-        let (mut socket, _) = tungstenite::client(request, tcp).map_err(|error| error.to_string())?;
+        let (mut socket, _) = tungstenite::client(request, Steady(tcp)).map_err(|error| error.to_string())?;
         let host = host_id(base, session)?;
         let init = json!({"Init": {
             "host_id": host, "app_id": 881_448_767, "video_frame_queue_size": 3, "audio_sample_queue_size": 20,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use hydraneckwebrtc::core::fleet::identity::PROOF_FIELD;
 use hydraneckwebrtc::host::identity_key::IdentityKey;
 use serde_json::{Value, json};
+use stand_ins::steady::steady;
 
 use crate::http::{self, Reply, Stream};
 use crate::lab::{Lab, NOBODY, Role, TOKEN, eventually, eventually_equal};
@@ -334,7 +335,7 @@ fn eavesdrop(listener: TcpListener) -> Arc<Mutex<String>> {
             let Ok(mut client) = client else { return };
             let _ = client.set_read_timeout(Some(Duration::from_secs(5)));
             let mut chunk = [0u8; 8192];
-            while let Ok(count @ 1..) = client.read(&mut chunk) {
+            while let Ok(count @ 1..) = steady(|| client.read(&mut chunk)) {
                 let text = String::from_utf8_lossy(&chunk[..count]).into_owned();
                 let is_over = text.ends_with('}') || text.starts_with("GET") || text.starts_with("DELETE");
                 notes.lock().expect("no panic").push_str(&text);
@@ -525,7 +526,7 @@ fn answer_all(listener: TcpListener, head: &'static str) {
             let _ = client.set_read_timeout(Some(Duration::from_secs(5)));
             let mut request = Vec::new();
             let mut chunk = [0u8; 8192];
-            while let Ok(count @ 1..) = client.read(&mut chunk) {
+            while let Ok(count @ 1..) = steady(|| client.read(&mut chunk)) {
                 request.extend_from_slice(&chunk[..count]);
                 if request.windows(4).any(|end| end == b"\r\n\r\n") {
                     break;

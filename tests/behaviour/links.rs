@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hydraneckwebrtc::api::routes::{Links, ROUTES};
 use serde_json::{Value, json};
+use stand_ins::steady::steady;
 
 use crate::http;
 use crate::lab::{Lab, Role, TOKEN, eventually};
@@ -55,7 +56,7 @@ fn head(base: &str, method: &str, path: &str, fields: &str) -> String {
     tcp.write_all(head.as_bytes()).expect("sent");
     let (mut answer, mut chunk) = (Vec::new(), [0u8; 4096]);
     while !answer.windows(4).any(|end| end == b"\r\n\r\n") {
-        match tcp.read(&mut chunk) {
+        match steady(|| tcp.read(&mut chunk)) {
             Ok(count @ 1..) => answer.extend_from_slice(&chunk[..count]),
             other => panic!("{method} {path}: {other:?} after {:?}", String::from_utf8_lossy(&answer)),
         }

@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use serde_json::json;
+use stand_ins::steady::steady;
 
 use crate::http::Reply;
 use crate::lab::{Lab, Role, eventually};
@@ -31,7 +32,7 @@ fn read_request(client: &mut TcpStream) {
     let (mut request, mut chunk) = (Vec::new(), [0u8; 4096]);
     // The document is the request's end.
     while !request.ends_with(b"}") {
-        let count = client.read(&mut chunk).expect("the request");
+        let count = steady(|| client.read(&mut chunk)).expect("the request");
         assert_ne!(count, 0, "half a request: {request:?}");
         request.extend_from_slice(&chunk[..count]);
     }

@@ -13,6 +13,7 @@ use hydraneckwebrtc::host::entropy;
 use hydraneckwebrtc::host::namespace_files::NamespaceFiles;
 use hydraneckwebrtc::host::private_dir::PrivateDir;
 use serde_json::{Value, json};
+use stand_ins::steady::Steady;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::http::HeaderValue;
 use tungstenite::{Error, Message, WebSocket};
@@ -54,7 +55,7 @@ pub fn with_rooms(config: &mut Value) {
 
 /// A WebSocket of a room.
 pub struct Signal {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Steady<TcpStream>>,
     /// `Sec-WebSocket-Protocol` of the answer.
     pub agreed: Option<String>,
     /// What came, in order.
@@ -71,7 +72,7 @@ impl Signal {
         }
         let tcp = TcpStream::connect(authority).expect("a connection");
         tcp.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-        match tungstenite::client(request, tcp) {
+        match tungstenite::client(request, Steady(tcp)) {
             Ok((socket, reply)) => {
                 let agreed = reply.headers().get("Sec-WebSocket-Protocol");
                 let agreed = agreed.map(|value| value.to_str().expect("text").to_owned());

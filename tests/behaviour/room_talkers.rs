@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::core::rooms::tracks::MediaKind;
 use serde_json::{Value, json};
+use stand_ins::steady::Steady;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::http::HeaderValue;
 use tungstenite::{Error, Message, WebSocket};
@@ -57,7 +58,7 @@ pub struct Talker {
 struct Call {
     guest: Guest,
     /// None while signalling is broken.
-    socket: Option<WebSocket<TcpStream>>,
+    socket: Option<WebSocket<Steady<TcpStream>>>,
     /// What takes its place back.
     peer: Value,
     token: Value,
@@ -288,7 +289,7 @@ impl Call {
 }
 
 /// A WebSocket of the room, which does not block.
-fn connect(base: &str, token: &str) -> Result<WebSocket<TcpStream>, String> {
+fn connect(base: &str, token: &str) -> Result<WebSocket<Steady<TcpStream>>, String> {
     let refused = |error: &dyn std::fmt::Display| error.to_string();
     let mut request =
         format!("ws://{base}{SIGNAL}?room=standup").into_client_request().map_err(|error| refused(&error))?;
@@ -296,7 +297,7 @@ fn connect(base: &str, token: &str) -> Result<WebSocket<TcpStream>, String> {
     request.headers_mut().insert("Sec-WebSocket-Protocol", offered);
     let tcp = TcpStream::connect(base).map_err(|error| refused(&error))?;
     tcp.set_read_timeout(Some(ANSWER)).map_err(|error| refused(&error))?;
-    let (socket, _) = tungstenite::client(request, tcp).map_err(|error| refused(&error))?;
+    let (socket, _) = tungstenite::client(request, Steady(tcp)).map_err(|error| refused(&error))?;
     socket.get_ref().set_nonblocking(true).map_err(|error| refused(&error))?;
     Ok(socket)
 }

@@ -13,6 +13,7 @@ use hydraneckwebrtc::edge::api_pool::ApiPool;
 use hydraneckwebrtc::edge::api_queue::Rank;
 use hydraneckwebrtc::edge::reply::Reply;
 use hydraneckwebrtc::edge::router::{ApiForward, Decision, Request};
+use stand_ins::steady::steady;
 
 use crate::support::{PATIENCE, TestEdge, Wire, settings, until};
 
@@ -106,7 +107,7 @@ fn whole(stream: &mut impl Read) -> String {
                 return text;
             }
         }
-        match stream.read(&mut part) {
+        match steady(|| stream.read(&mut part)) {
             Ok(count @ 1..) => got.extend_from_slice(&part[..count]),
             _ => return text,
         }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::edge::router::Decision;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use stand_ins::steady::steady;
 
 use crate::support::{PATIENCE, TestEdge, Wire, alone, forward, upstream};
 
@@ -153,7 +154,7 @@ fn may_be_bounded() -> bool {
 fn read_on(stream: &mut TcpStream, bytes: usize) {
     let (mut part, mut got) = (vec![0; 256 * 1024], 0);
     while got < bytes {
-        let n = stream.read(&mut part).expect("more of the reply");
+        let n = steady(|| stream.read(&mut part)).expect("more of the reply");
         assert!(n > 0, "the reply ended after {got} bytes");
         got += n;
     }

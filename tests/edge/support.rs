@@ -13,6 +13,7 @@ use hydraneckwebrtc::edge::reply::Reply;
 use hydraneckwebrtc::edge::router::{Decision, Forward, Request, Router, TunnelWatch, Upstream};
 use hydraneckwebrtc::edge::{Edge, EdgeConfig};
 use rustls::pki_types::ServerName;
+use stand_ins::steady::steady;
 
 use crate::tls_pipe;
 
@@ -237,7 +238,7 @@ impl Wire {
     /// `false` at the end of the stream.
     fn fill(&mut self) -> bool {
         let mut part = [0; 65536];
-        match self.stream.read(&mut part) {
+        match steady(|| self.stream.read(&mut part)) {
             Ok(n) => {
                 self.buffer.extend(&part[..n]);
                 n > 0

@@ -247,6 +247,7 @@ fn a_sound_host_is_told_to_be_sound_in_both_roles() {
     let took = begun.elapsed();
     assert_eq!((worker.exit, worker.checks("fail")), (Some(0), Vec::new()), "{}", worker.text);
     for line in [
+        "the fork of v2.6",
         "it runs, version",
         "takes controller.token",
         "GameStream 7",

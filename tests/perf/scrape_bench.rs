@@ -34,6 +34,7 @@ use std::time::{Duration, Instant};
 use crowd::Crowd;
 use lab::{Lab, Role, TOKEN};
 use serde_json::json;
+use stand_ins::steady::Steady;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
@@ -179,17 +180,17 @@ fn answer(worker: &Role, url: &str, offer: &str) -> Option<String> {
     }
 }
 
-fn tunnel(worker: &Role, session: &str) -> WebSocket<TcpStream> {
+fn tunnel(worker: &Role, session: &str) -> WebSocket<Steady<TcpStream>> {
     let authority = worker.url.trim_start_matches("http://");
     let tcp = TcpStream::connect(authority).expect("connected");
     tcp.set_nodelay(true).expect("a live socket");
     tcp.set_read_timeout(Some(Duration::from_secs(20))).expect("a live socket");
     let url = format!("ws://{authority}/session/{session}/api/host/stream");
-    tungstenite::client(url.into_client_request().expect("a request"), tcp).expect("a WebSocket").0
+    tungstenite::client(url.into_client_request().expect("a request"), Steady(tcp)).expect("a WebSocket").0
 }
 
 /// How long a message is under way to the session's own server and back, in milliseconds.
-fn go_round(tunnel: &mut WebSocket<TcpStream>) -> f64 {
+fn go_round(tunnel: &mut WebSocket<Steady<TcpStream>>) -> f64 {
     let begun = Instant::now();
     tunnel.send(Message::Ping(Vec::new().into())).expect("sent");
     while !matches!(tunnel.read().expect("an answer"), Message::Pong(_)) {}
@@ -197,7 +198,11 @@ fn go_round(tunnel: &mut WebSocket<TcpStream>) -> f64 {
 }
 
 /// Messages through all tunnels for so long, while somebody scrapes or nobody does.
-fn round(tunnels: &mut [WebSocket<TcpStream>], seconds: u64, scraped: Option<&Role>) -> (Vec<f64>, Scrapes) {
+fn round(
+    tunnels: &mut [WebSocket<Steady<TcpStream>>],
+    seconds: u64,
+    scraped: Option<&Role>,
+) -> (Vec<f64>, Scrapes) {
     let end = Instant::now() + Duration::from_secs(seconds);
     std::thread::scope(|scope| {
         let scraper = scope.spawn(move || {

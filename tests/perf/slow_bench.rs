@@ -23,6 +23,7 @@ use figures::Figure;
 use lab::{Lab, Role};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 use serde_json::json;
+use stand_ins::steady::steady;
 
 /// Slow connections of each way.
 const SLOW: &str = "1000";
@@ -230,7 +231,7 @@ fn ask(stream: &mut TcpStream, worker: &Role, path: &str) {
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).expect("sent");
     let (mut got, mut part) = (Vec::new(), [0; 64 * 1024]);
     loop {
-        let n = stream.read(&mut part).expect("a reply");
+        let n = steady(|| stream.read(&mut part)).expect("a reply");
         assert!(n > 0, "the connection was closed: {}", String::from_utf8_lossy(&got));
         got.extend_from_slice(&part[..n]);
         let text = String::from_utf8_lossy(&got);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use rustix::process::{Resource, getrlimit};
+use stand_ins::steady::steady;
 
 use crate::children::Program;
 use crate::contestants::{Contestant, Upstreams, gather};
@@ -74,7 +75,7 @@ fn throughput(to: SocketAddr, run: Duration) -> f64 {
     let mut part = vec![0; 256 * 1024];
     let (begun, mut bytes) = (Instant::now(), 0);
     while begun.elapsed() < run {
-        bytes += stream.read(&mut part).expect("bytes");
+        bytes += steady(|| stream.read(&mut part)).expect("bytes");
     }
     bytes as f64 / begun.elapsed().as_secs_f64() / 1e6
 }
@@ -94,7 +95,7 @@ fn streams(contestant: &Contestant, path: &str, run: Duration) -> (f64, f64) {
             std::thread::spawn(move || {
                 let (mut part, mut bytes) = (vec![0; 64 * 1024], 0);
                 while begun.elapsed() < run {
-                    bytes += stream.read(&mut part).expect("bytes");
+                    bytes += steady(|| stream.read(&mut part)).expect("bytes");
                 }
                 bytes
             })

@@ -17,6 +17,7 @@ use crate::hall::LOOPBACK;
 use crate::hostile::resident;
 use crate::signalled::{Person, Place, until};
 use hydraneckwebrtc::core::rooms::tracks::MediaKind;
+use stand_ins::steady::Steady;
 
 /// Messages in all.
 const MESSAGES: usize = 10_000;
@@ -104,7 +105,7 @@ fn first(dice: &mut Dice) -> (Message, &'static str) {
 }
 
 /// Somebody hostile.
-struct Hostile(WebSocket<UnixStream>);
+struct Hostile(WebSocket<Steady<UnixStream>>);
 
 impl Hostile {
     fn connect(place: &Place, number: usize) -> Hostile {
@@ -114,7 +115,7 @@ impl Hostile {
         for (field, value) in [("Sec-WebSocket-Protocol", "Bearer, a-token"), ("Neck-Client", &client)] {
             request.headers_mut().insert(field, value.parse().expect("a value"));
         }
-        let (socket, _) = tungstenite::client(request, place.connect()).expect("an upgrade");
+        let (socket, _) = tungstenite::client(request, Steady(place.connect())).expect("an upgrade");
         Hostile(socket)
     }
 

@@ -20,6 +20,7 @@ use hydraneckwebrtc::media::{Media, MediaThreads};
 use hydraneckwebrtc::worker::namespaces::access::RoomAccess;
 use hydraneckwebrtc::worker::rooms::{RoomCounts, Rooms, RoomsService};
 use serde_json::{Value, json};
+use stand_ins::steady::Steady;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
@@ -62,7 +63,7 @@ impl Place {
         for (field, value) in [("Sec-WebSocket-Protocol", "Bearer, a-token"), ("Neck-Client", "192.0.2.1")] {
             request.headers_mut().insert(field, value.parse().expect("a value"));
         }
-        let (socket, _) = tungstenite::client(request, self.connect()).expect("an upgrade");
+        let (socket, _) = tungstenite::client(request, Steady(self.connect())).expect("an upgrade");
         socket.get_ref().set_nonblocking(true).expect("nonblocking");
         let mut guest = Guest::new(name, Manners::Naive, LOOPBACK);
         guest.publish(MediaKind::Audio);
@@ -98,7 +99,7 @@ impl Drop for Place {
 
 pub struct Person {
     pub guest: Guest,
-    socket: WebSocket<UnixStream>,
+    socket: WebSocket<Steady<UnixStream>>,
     messages: Vec<Value>,
 }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use stand_ins::body::SimulatedBody;
 use stand_ins::install::{self, Install, Programs};
+use stand_ins::steady::Steady;
 use tungstenite::{Message, WebSocket};
 
 /// The `url_path_prefix` of these tests.
@@ -188,7 +189,7 @@ impl Child {
         let url = format!("ws://{}{PREFIX}/api/host/stream", self.address);
         let mut request = url.into_client_request().expect("a request");
         request.headers_mut().insert("X-Forwarded-User", "u".parse().expect("a value"));
-        let (socket, reply) = tungstenite::client(request, self.connect()).expect("101");
+        let (socket, reply) = tungstenite::client(request, Steady(self.connect())).expect("101");
         assert!(reply.headers().get("sec-websocket-extensions").is_none(), "{reply:?}");
         let mut stream = Stream(socket);
         let init = json!({"Init": {"host_id": host, "app_id": 881_448_767, "video_frame_queue_size": 3,
@@ -214,7 +215,7 @@ impl Drop for Child {
 }
 
 /// The page's side of a stream.
-pub struct Stream(WebSocket<TcpStream>);
+pub struct Stream(WebSocket<Steady<TcpStream>>);
 
 impl Stream {
     pub fn say(&mut self, text: &str) {

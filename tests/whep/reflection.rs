@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use hydraneckwebrtc::core::turn::stun_binding;
 use hydraneckwebrtc::media::sdp::VideoCodec;
 use hydraneckwebrtc::media::transport::datagram;
+use stand_ins::steady::steady;
 
 use crate::client::{Client, until};
 use crate::generator::Pace;
@@ -128,7 +129,8 @@ fn a_check_is_answered_once_though_its_address_proves_itself_only_then() {
         let mut answered = Vec::new();
         while !answered.contains(&number(&second)) {
             let mut room = [0; 2_048];
-            let length = socket.recv(&mut room).unwrap_or_else(|error| panic!("{error}: {answered:?}"));
+            let length =
+                steady(|| socket.recv(&mut room)).unwrap_or_else(|error| panic!("{error}: {answered:?}"));
             if datagram::is_stun_success(&room[..length]) {
                 answered.push(room[8..20].try_into().expect("twelve bytes"));
             } else if let Some(asked) = datagram::request_transaction(&room[..length]) {

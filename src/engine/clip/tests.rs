@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::engine::ingest::Pair;
+use crate::host::uninterrupted::uninterrupted;
 
 /// Nothing here takes longer, on a busy machine either.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,7 +28,7 @@ impl Reader {
     /// The next RTP packet or report of a stream.
     fn next(&mut self, sound: bool) -> Vec<u8> {
         let socket = if sound { &self.pair.audio } else { &self.pair.video };
-        let length = socket.recv(&mut self.buffer).unwrap();
+        let length = uninterrupted(|| socket.recv(&mut self.buffer)).unwrap();
         self.buffer[..length].to_vec()
     }
 

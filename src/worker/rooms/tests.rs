@@ -101,9 +101,10 @@ impl Place {
         let client = format!("192.0.2.{}", entropy::number() % 250);
         request.headers_mut().insert("Neck-Client", client.parse().unwrap());
         let stream = UnixStream::connect(self.rooms.socket_path()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         match tungstenite::client(request, stream) {
             Ok((socket, reply)) => {
+                // Only now: a stop of this process ends a read that has a time-out, and a handshake cannot go on.
+                socket.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
                 let protocol = reply.headers().get("Sec-WebSocket-Protocol").cloned();
                 let protocol = protocol.map(|value| value.to_str().unwrap().to_owned());
                 Ok(Client { socket, protocol, heard: Vec::new() })
@@ -155,6 +156,7 @@ impl Client {
                     return Err(frame.map(|frame| u16::from(frame.code).to_string()).unwrap_or_default());
                 }
                 Ok(_) => {}
+                Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.to_string()),
             }
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustls::server::ServerConfig;
 use rustls::{ServerConnection, StreamOwned};
+use stand_ins::steady::steady;
 
 /// Whoever says nothing for so long is gone.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -63,7 +64,8 @@ fn read(stream: &mut impl Read) -> Option<Request> {
         if let Some(end) = bytes.windows(4).position(|part| part == b"\r\n\r\n") {
             break end;
         }
-        let count = stream.read(&mut part).ok().filter(|count| *count > 0 && bytes.len() < MOST)?;
+        let count =
+            steady(|| stream.read(&mut part)).ok().filter(|count| *count > 0 && bytes.len() < MOST)?;
         bytes.extend_from_slice(&part[..count]);
     };
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
@@ -74,7 +76,7 @@ fn read(stream: &mut impl Read) -> Option<Request> {
     let length = length.unwrap_or(0).min(MOST);
     let mut body = bytes.split_off(end + 4);
     while body.len() < length {
-        let count = stream.read(&mut part).ok().filter(|count| *count > 0)?;
+        let count = steady(|| stream.read(&mut part)).ok().filter(|count| *count > 0)?;
         body.extend_from_slice(&part[..count]);
     }
     let mut line = head.lines().next()?.split(' ');

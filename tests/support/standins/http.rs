@@ -12,6 +12,8 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::steady::steady;
+
 /// Both the wait for a request and the idle time of a kept connection, as measured.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -238,7 +240,7 @@ impl<W: Wire> Connection<W> {
         }
         self.stream.socket().set_read_timeout(Some(left))?;
         let mut bytes = [0; 8192];
-        let count = self.stream.read(&mut bytes)?;
+        let count = steady(|| self.stream.read(&mut bytes))?;
         let bytes = bytes.get(..count).unwrap_or_default();
         if let Some(file) = &mut self.record {
             file.write_all(bytes)?;
