@@ -35,7 +35,7 @@ pub mod identity;
 mod intake;
 mod invariants;
 mod ledger;
-mod left_behind;
+pub mod left_behind;
 mod left_copies;
 pub mod listing;
 pub mod moves;
