@@ -19,7 +19,7 @@ use crate::controller::refusals;
 use crate::controller::worker_client::{CallError, Reply, WorkerClient};
 use crate::core::fleet::Placed;
 use crate::core::fleet::bodies::BodyEntry;
-use crate::core::fleet::parcel::Parcel;
+use crate::core::fleet::parcel::{Carried, Parcel};
 use crate::core::fleet::turns::{Fault, TurnEnd};
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::session::reason::EndReason;
