@@ -13,7 +13,6 @@ use hydraneckwebrtc::host::pulse::Pulses;
 use hydraneckwebrtc::host::wake::Wake;
 use hydraneckwebrtc::media::audience::Followers;
 use hydraneckwebrtc::media::config::MediaConfig;
-use hydraneckwebrtc::media::counters::Counters;
 use hydraneckwebrtc::media::deadlines::Deadlines;
 use hydraneckwebrtc::media::mic::Mic;
 use hydraneckwebrtc::media::peer_registry::PeerRegistry;
@@ -94,7 +93,7 @@ impl Stage {
         let certificate = || provider.dtls_provider.generate_certificate().expect("a certificate");
         let shared = Arc::new(Shared {
             directory: PeerRegistry::new(64, 64, 1),
-            counters: Counters::default(),
+            counters: Arc::default(),
             threads: Vec::new(),
             certificate: certificate(),
             ports,
