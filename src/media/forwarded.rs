@@ -1,7 +1,6 @@
 //! A datagram on its way to the thread of its peer.
 
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::time::Instant;
 
 /// A datagram that is passed on to the thread of its peer.

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::core::ids::SessionId;
 use crate::media::ids::PeerId;
 use crate::media::sdp::fragment::{FragmentMedia, IceCredentials, SdpFragment};
-use crate::media::sdp::{IceParameters, Offer, SdpError};
+use crate::media::sdp::{IceParameters, SdpError};
 use crate::media::transport::handshake_trouble::Trouble;
 
 /// The kinds there are. A session has at most one peer of some of them.

@@ -1,12 +1,9 @@
 //! What a publisher sends, on its way to its stream.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use rustix::event::PollFlags;
-
 use crate::media::rtp::forwarder::Track;
-use crate::media::rtp::packet::{self, SenderReport};
+use crate::media::rtp::packet::SenderReport;
 use crate::media::simulcast::layers::Layer;
 
 /// A packet of a publisher, as its peer received it.

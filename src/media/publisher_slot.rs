@@ -15,7 +15,6 @@ use crate::config::secret::Secret;
 use crate::core::time::Moment;
 use crate::media::ids::PeerId;
 use crate::media::publisher_turn::Held;
-use crate::media::role::Gone;
 use crate::media::view::{PeerView, Standing};
 
 /// Somebody publishes already; whoever comes may ask again after this time.

@@ -13,11 +13,9 @@
 
 use std::fmt;
 use std::net::UdpSocket;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use rustix::event::PollFlags;
 
 use crate::core::ids::SessionId;
 use crate::host::wake::Wake;
@@ -28,8 +26,7 @@ pub use crate::media::ids::StreamId;
 use crate::media::process_input::ProcessInput;
 use crate::media::published::{Published, Reported};
 use crate::media::publishing::{Door, Ingest};
-use crate::media::rtp::forwarder::{Forwarder, StreamPacket};
-use crate::media::rtp::packet;
+use crate::media::rtp::forwarder::StreamPacket;
 use crate::media::rtp::payload::Packing;
 use crate::media::sdp::VideoCodec;
 use crate::media::stream_view::StreamView;

@@ -13,7 +13,7 @@
 
 use std::collections::BTreeSet;
 
-use super::bodies::{BodyEntry, Untold};
+use super::bodies::BodyEntry;
 use super::ledger::{Reservation, Session};
 use super::placed::{CreateSpec, Placed, Refused};
 use super::wire::{SessionBrief, Stamp};
