@@ -24,6 +24,7 @@ use hydraneckwebrtc::media::sdp::{Agreed, VideoCodec};
 use hydraneckwebrtc::media::shared::Shared;
 use hydraneckwebrtc::media::sockets::{Shares, Sockets};
 use hydraneckwebrtc::media::stream::{Codecs, SourceSpec, Stream, StreamId, Told};
+use hydraneckwebrtc::media::stream_thread;
 use hydraneckwebrtc::media::streams::Streams;
 use hydraneckwebrtc::media::subscriber::{Audience, Subscriber};
 use hydraneckwebrtc::media::udp::Share;
@@ -170,7 +171,7 @@ fn stream(index: usize, video: VideoCodec, shared: &Arc<Shared>) -> (Stream, Opt
     let codecs = Codecs { video, opus: true };
     let spec = SourceSpec { session, video: None, audio: None, codecs, ingest: Ingest::default() };
     let (stream, thread) =
-        Stream::start(StreamId(index as u64), spec, shared.clone()).expect("a stream's thread");
+        stream_thread::start(StreamId(index as u64), spec, shared.clone()).expect("a stream's thread");
     (stream, Some(thread))
 }
 
