@@ -10,14 +10,6 @@ const LARGEST: usize = 4;
 /// The files of a cycle below `src`, in the order of their names, and why it is one.
 const CYCLES: &[(&[&str], &str)] = &[
     (
-        &["api/auth.rs", "api/gate.rs", "api/origin.rs", "api/server.rs"],
-        "the server asks the gate, and what the gate asks reads the server's call",
-    ),
-    (
-        &["api/counters.rs", "api/media_form.rs", "api/reply.rs", "api/rooms_form.rs"],
-        "an answer takes the form of the interface that was called, and each form is an answer",
-    ),
-    (
         &["core/fleet/bodies.rs", "core/fleet/mod.rs", "core/fleet/placed.rs"],
         "the fleet keeps the table of bodies, whose changes are steps of the fleet, and a create is refused for what the table says",
     ),
