@@ -20,7 +20,7 @@ pub use crate::api::call::{Call, Service};
 use crate::api::gate::{self, Gate};
 use crate::api::reply::{Answer, Responder};
 use crate::api::routes::{self, Auth, Operation};
-use crate::config::settings::{self, Role};
+use crate::config::settings;
 use crate::edge::api_pool::{ApiPool, REPLY_LATER_FIELD, Way};
 use crate::host::private_socket;
 use crate::isolation::isolate;
@@ -246,6 +246,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
+    use crate::config::settings::Role;
 
     /// Panics at one operation, with or without a responder in hand.
     struct Fragile;
