@@ -78,6 +78,8 @@ pub struct Seen {
     pub offers: usize,
     pub ignored: usize,
     pub answers: usize,
+    /// The room's answers, also those to offers that are not its own.
+    pub replies: usize,
     /// Pictures that were asked for.
     pub wanted: u64,
     /// The last description of the room.
@@ -283,6 +285,7 @@ impl Guest {
 
     /// The room answers.
     pub fn answered(&mut self, text: &str) {
+        self.seen.replies += 1;
         let Some(pending) = self.pending.take() else { return };
         self.seen.answers += 1;
         let answer = SdpAnswer::from_sdp_string(text).expect("an answer");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use hydraneckwebrtc::config::settings::Network;
 use hydraneckwebrtc::core::rooms::frame::Code;
-use hydraneckwebrtc::core::rooms::registry::MediaEvent;
+use hydraneckwebrtc::core::rooms::registry::{MediaEvent, MediaOrder};
 use hydraneckwebrtc::core::rooms::tracks::MediaKind;
 use hydraneckwebrtc::isolation;
 use hydraneckwebrtc::media::member::RoomPlace;
@@ -13,7 +13,7 @@ use hydraneckwebrtc::media::member::RoomPlace;
 use str0m::ice::{StunMessage, TransId};
 
 use crate::alone::alone;
-use crate::guest::Manners;
+use crate::guest::{Manners, Word};
 use crate::hall::{Hall, LOOPBACK, is_refused};
 
 const RELAY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -101,6 +101,49 @@ fn flood() {
     hall.until("all goes on", |hall| packets(hall) > heard + 30);
     assert!(sent > 5_000 && grown < 32 << 20, "{sent} sent, {grown} bytes");
     assert!(hall.seats.iter().all(|seat| !seat.guest.seen.over));
+}
+
+/// Offers of one section each, with other SSRCs every time: were all kept, each packet would look through them, and this would not end.
+const OFFERS: u32 = 150;
+const SSRCS: u32 = 512;
+
+#[test]
+fn a_member_that_names_ever_new_sources_takes_no_memory() {
+    alone("hostile::a_member_that_names_ever_new_sources_takes_no_memory", ever_new_sources);
+}
+
+fn ever_new_sources() {
+    let mut hall = Hall::open(|settings| settings.webrtc.threads = 1);
+    let member = hall.join(Manners::Naive);
+    let guest = &mut hall.seats[member].guest;
+    guest.publish(MediaKind::Audio);
+    let offer = match guest.words.front() {
+        Some(Word::Offer(offer)) => offer.clone(),
+        other => panic!("no offer: {other:?}"),
+    };
+    hall.until("it is there", |hall| hall.tracks() == 1);
+    let (mut before, mut answers) = (0, hall.seats[member].guest.seen.replies);
+    for number in 0..OFFERS {
+        let first = 1 + number * SSRCS;
+        let ssrcs = (first..first + SSRCS).map(|ssrc| format!("a=ssrc:{ssrc} cname:x\r\n"));
+        // Its own is one of them.
+        let text: String = std::iter::once(offer.clone()).chain(ssrcs.skip(1)).collect();
+        hall.order(member, MediaOrder::Offer(text));
+        answers += 1;
+        hall.until("it is answered", |hall| {
+            let is_end = |event: &&MediaEvent| matches!(event, MediaEvent::Refused(_) | MediaEvent::Gone(_));
+            let end = hall.seats[member].log.drain(..).find(|event| is_end(&event));
+            assert!(end.is_none(), "offer {number}: {end:?}");
+            hall.seats[member].guest.seen.replies >= answers
+        });
+        // What one member is allowed to cost is there by now.
+        if number == 10 {
+            before = resident();
+        }
+    }
+    let grown = resident().saturating_sub(before);
+    println!("{} SSRCs, memory grew by {} KiB", OFFERS * SSRCS, grown / 1024);
+    assert!(grown < 8 << 20, "{grown} bytes");
 }
 
 #[test]

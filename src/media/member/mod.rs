@@ -13,6 +13,7 @@ pub mod news;
 pub mod outbound;
 pub mod role;
 pub mod rooms;
+pub mod sources;
 pub mod track;
 
 use std::fmt;

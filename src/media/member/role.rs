@@ -22,6 +22,7 @@ use crate::media::member::channels::{Channels, MAX_BUFFERED, Said};
 use crate::media::member::inbound::Inbound;
 use crate::media::member::outbound::Outbound;
 use crate::media::member::rooms::Pass;
+use crate::media::member::sources::Sources;
 use crate::media::member::track::Track;
 use crate::media::member::{Events, MemberLimits, MemberSetup};
 use crate::media::offer;
@@ -33,7 +34,7 @@ use crate::media::rtp::packet::SenderReport;
 use crate::media::rtp::routes::Routes;
 use crate::media::rtp::timeline::WallClock;
 use crate::media::sdp::Offer;
-use crate::media::sdp::member::{self, Carried};
+use crate::media::sdp::member::{self, Carried, OF_A_MEMBER};
 use crate::media::shared::Shared;
 use crate::media::simulcast::layers::MAX_LAYERS;
 use crate::media::source::Source;
@@ -76,6 +77,7 @@ pub struct RoomMember {
     /// The sections of its client, and the names of layers there.
     theirs: Vec<Mid>,
     rids: HashMap<Mid, Vec<Rid>>,
+    sources: Sources,
     /// What it sends.
     ins: Vec<Inbound>,
     /// Tracks that it began to send: of sound, of pictures.
@@ -114,6 +116,7 @@ impl RoomMember {
             is_connected: false,
             theirs: Vec::new(),
             rids: HashMap::new(),
+            sources: Sources::default(),
             ins: Vec::new(),
             begun: [0; 2],
             wall: WallClock::default(),
@@ -209,6 +212,7 @@ impl RoomMember {
         self.outs.iter_mut().for_each(|out| out.declare(rtc));
         let answer = rtc.sdp_api().accept_offer(plain);
         self.outs.iter_mut().for_each(|out| out.hush(rtc));
+        self.named(&offer, rtc);
         let answer = answer.map_err(|error| foreign::unanswerable(&error))?.to_sdp_string();
         for section in offer.sections().iter().filter(|section| section.is_taken()) {
             let mid = Mid::from(section.mid.as_str());
@@ -218,6 +222,15 @@ impl RoomMember {
         }
         self.agreed(&offer, &answer, context);
         self.told(&answer, &[])
+    }
+
+    /// The WebRTC state has the SSRCs of a description from now on, whatever comes of it, and not of all that came before.
+    fn named(&mut self, description: &Offer, rtc: &mut Rtc) {
+        let forgotten = self.sources.named(&description.sources(), OF_A_MEMBER.ssrcs);
+        let mut api = rtc.direct_api();
+        for ssrc in forgotten {
+            api.remove_stream_rx(ssrc.into());
+        }
     }
 
     /// Both sides have one description.
@@ -336,6 +349,7 @@ impl RoomMember {
         self.outs.iter_mut().for_each(|out| out.declare(rtc));
         let applied = rtc.sdp_api().accept_answer(pending, plain);
         self.outs.iter_mut().for_each(|out| out.hush(rtc));
+        self.named(&answer, rtc);
         applied.map_err(|error| foreign::unusable_answer(&error))?;
         for (index, mid) in adds {
             if let Some(section) = self.sections.get_mut(index) {

@@ -1,12 +1,13 @@
 //! Descriptions of a room's members, who renegotiate all the time and on whose one connection both sides offer: larger than others, with
 //! several sections of a kind, and answered or applied as a whole, because a section keeps its place for as long as the member is there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use super::codecs::{Supported, VideoCodec};
 use super::offer::{MediaType, Offer, Section, check_session};
 use super::plain::extensions;
+use super::rules::Most;
 use super::{Description, Line, Part, SdpError};
 
 /// Bytes of a member's description: Chromium's third offer in a room of fifty has 302 KiB.
@@ -14,6 +15,16 @@ pub const MAX_MEMBER_BYTES: usize = 512 * 1024;
 
 /// Media sections of a member: what a hundred people send of pictures and sound, less what is not shown.
 pub const MAX_MEMBER_SECTIONS: usize = 256;
+
+/// SSRCs of a member's description. Some clients answer `sendrecv` in every section, and name there what they would send: a picture and its
+/// repair. Layers that have SSRCs instead of names have the room that sections of sound leave, with one each.
+pub const OF_A_MEMBER: Most = Most {
+    ssrcs: MAX_MEMBER_SECTIONS * SSRCS_OF_A_SECTION,
+    refusal: "a member's description has more than 512 SSRCs: two for each of 256 m= lines",
+};
+
+/// See [`OF_A_MEMBER`].
+const SSRCS_OF_A_SECTION: usize = 2;
 
 /// What a member may send and is sent.
 fn codecs() -> Supported {
@@ -57,7 +68,7 @@ impl Offer {
         if offer.sections.iter().filter(|section| section.media == MediaType::Other).count() > 1 {
             return Err(SdpError::unusable("one m=application is enough"));
         }
-        offer.check_transport_of_member()?;
+        offer.check_transport_of_member(&OF_A_MEMBER)?;
         Ok(Some(offer))
     }
 
@@ -85,6 +96,12 @@ impl Offer {
     /// Whether it has data channels.
     pub fn has_data_channels(&self) -> bool {
         self.sections.iter().any(|section| section.media == MediaType::Other && !section.rejected)
+    }
+
+    /// The SSRCs that it names for what its author sends.
+    pub fn sources(&self) -> HashSet<u32> {
+        let sending = self.taken().filter(|(section, _)| section.sends);
+        sending.flat_map(|(section, _)| section.sources()).collect()
     }
 
     /// The text for the WebRTC code behind us: every section in its place. A member is found by its checks, so no candidate is in it.

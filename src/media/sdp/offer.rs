@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use super::codecs::{Agreed, Format, Purpose, Supported, VideoCodec};
+use super::rules::Most;
 use super::{
     Description, MAX_SECTIONS, Part, SdpError, is_mid, is_password, is_user_fragment, plain_candidate, rules,
 };
@@ -149,7 +150,7 @@ impl Offer {
         }
         let offer = Offer::of(description)?;
         offer.check_transport()?;
-        offer.check_rules()?;
+        offer.check_rules(&rules::OF_AN_OFFER)?;
         Ok(offer)
     }
 
@@ -372,10 +373,10 @@ impl Offer {
     }
 
     /// The same for a member, who may have data channels and nothing else.
-    pub(super) fn check_transport_of_member(&self) -> Result<(), SdpError> {
+    pub(super) fn check_transport_of_member(&self, most: &Most) -> Result<(), SdpError> {
         if self.live().next().is_some() {
             self.check_transport()?;
-            return self.check_rules();
+            return self.check_rules(most);
         }
         let shared = self.transport();
         let told =
@@ -388,7 +389,7 @@ impl Offer {
         self.setup_of(shared).map(drop)
     }
 
-    fn check_rules(&self) -> Result<(), SdpError> {
+    fn check_rules(&self, most: &Most) -> Result<(), SdpError> {
         let texts: Vec<Vec<String>> = self.sections.iter().map(Section::without_what_nobody_uses).collect();
         let parts: Vec<_> = (self.sections.iter().zip(&texts))
             .map(|(section, lines)| rules::Section {
@@ -396,7 +397,7 @@ impl Offer {
                 lines: lines.iter().map(String::as_str).collect(),
             })
             .collect();
-        rules::check(&parts).map_err(SdpError::unusable)
+        rules::check(&parts, most).map_err(SdpError::unusable)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! One transport for all, one codec a section. What a client wrote reaches it only as a number, a token, or a text that was checked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use super::codecs::VideoCodec;
@@ -111,6 +111,11 @@ impl Section {
         }
     }
 
+    /// The SSRCs that it names, some of them several times.
+    pub(super) fn sources(&self) -> impl Iterator<Item = u32> {
+        self.part.attributes("ssrc").filter_map(|value| value.split(' ').next()?.parse().ok())
+    }
+
     /// Layers and sources. Their form was checked with the rules.
     fn plain_streams(&self, text: &mut String) {
         for rid in self.part.attributes("rid").filter_map(|value| value.split(' ').next()) {
@@ -119,12 +124,9 @@ impl Section {
         if let Some(layers) = self.part.attribute("simulcast") {
             let _ = write!(text, "a=simulcast:{layers}\r\n");
         }
-        let mut known: Vec<u32> = Vec::new();
-        for ssrc in self.part.attributes("ssrc").filter_map(|value| value.split(' ').next()?.parse().ok()) {
-            if !known.contains(&ssrc) {
-                known.push(ssrc);
-                let _ = write!(text, "a=ssrc:{ssrc} cname:-\r\n");
-            }
+        let mut known = HashSet::new();
+        for ssrc in self.sources().filter(|ssrc| known.insert(*ssrc)) {
+            let _ = write!(text, "a=ssrc:{ssrc} cname:-\r\n");
         }
         for value in self.part.attributes("ssrc-group") {
             let words: Vec<&str> = value.split(' ').filter(|word| !word.is_empty()).collect();

@@ -7,8 +7,17 @@
 
 use std::collections::{HashMap, HashSet};
 
-/// SSRCs of an offer: three layers with their repair, twice over, are twelve. State is kept for each.
-const MAX_SSRCS: usize = 64;
+/// How much a description may name, and what one is told that names more. State is kept for each SSRC.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    /// SSRCs of all its media sections.
+    pub ssrcs: usize,
+    /// The words of the refusal.
+    pub refusal: Reason,
+}
+
+/// Of a viewer's, publisher's or microphone's offer: three layers with their repair, twice over, are twelve SSRCs.
+pub const OF_AN_OFFER: Most = Most { ssrcs: 64, refusal: "the offer has more than 64 SSRCs" };
 
 /// Names of streams within one section; browsers have three. State is kept for each.
 const MAX_RIDS: usize = 8;
@@ -31,10 +40,10 @@ pub struct Section<'a> {
 /// Why an offer is refused: what to change.
 pub type Reason = &'static str;
 
-/// Judges the sections of an offer.
-pub fn check(sections: &[Section<'_>]) -> Result<(), Reason> {
+/// Judges the sections of an offer, or of an answer.
+pub fn check(sections: &[Section<'_>], most: &Most) -> Result<(), Reason> {
     mids(sections)?;
-    let mut bundle = Bundle::default();
+    let mut bundle = Bundle { most, formats: HashMap::new(), ssrcs: HashMap::new() };
     for section in sections.iter().filter(|section| section.live) {
         if !section.words().nth(2).is_some_and(|protocol| protocol.contains("RTP/SAVP")) {
             return Err("audio and video must be UDP/TLS/RTP/SAVPF");
@@ -76,8 +85,8 @@ fn mids(sections: &[Section<'_>]) -> Result<(), Reason> {
 }
 
 /// What is taken in the group so far.
-#[derive(Default)]
 struct Bundle<'a> {
+    most: &'a Most,
     /// What each payload type stands for.
     formats: HashMap<u8, Format>,
     /// The `mid` whose SSRC it is.
@@ -128,8 +137,8 @@ impl<'a> Bundle<'a> {
         if *self.ssrcs.entry(ssrc).or_insert(mid) != mid {
             return Err("an SSRC belongs to one media section");
         }
-        if self.ssrcs.len() > MAX_SSRCS {
-            return Err("the offer has more than 64 SSRCs");
+        if self.ssrcs.len() > self.most.ssrcs {
+            return Err(self.most.refusal);
         }
         Ok(ssrc)
     }

@@ -106,6 +106,44 @@ fn members_descriptions_are_larger_than_others() {
     assert!(Offer::read(&most).is_err(), "others have less");
 }
 
+/// A section that names so many SSRCs, from this one on; the second repairs the first.
+fn naming(mid: usize, first: usize, count: usize) -> String {
+    let mut text = section("video", &mid.to_string(), "sendrecv", 9);
+    (first..first + count).for_each(|ssrc| text.push_str(&format!("a=ssrc:{ssrc} cname:x\r\n")));
+    if count > 1 {
+        text.push_str(&format!("a=ssrc-group:FID {first} {}\r\n", first + 1));
+    }
+    text
+}
+
+// SPEC 10: Who answers `sendrecv` in every section names the SSRCs of a picture and its repair in
+// each of 256: 512 pass, one more is refused in words, and no more are kept of a member, whatever
+// its descriptions name one after the other; offers of others have 64
+// Also: `of_the_sources_that_a_member_names_the_last_ones_are_kept`,
+// `a_member_that_names_ever_new_sources_takes_no_memory`,
+// `whatever_would_mean_two_things_in_one_transport_is_refused`
+#[test]
+fn a_member_may_name_a_picture_and_its_repair_in_every_section() {
+    let mids: Vec<String> = (0..MAX_MEMBER_SECTIONS).map(|mid| mid.to_string()).collect();
+    let of = |last: usize| {
+        let counts = (0..MAX_MEMBER_SECTIONS).map(|mid| if mid + 1 < MAX_MEMBER_SECTIONS { 2 } else { last });
+        let sections: Vec<String> =
+            counts.enumerate().map(|(mid, count)| naming(mid, 1 + 2 * mid, count)).collect();
+        read(&offer(&mids.join(" "), &sections))
+    };
+    let most = of(2).unwrap();
+    assert_eq!((most.sources().len(), OF_A_MEMBER.ssrcs), (512, 512));
+    str0m::change::SdpOffer::from_sdp_string(&most.plain_of_member()).unwrap();
+    assert_eq!(
+        of(3).unwrap_err(),
+        "a member's description has more than 512 SSRCs: two for each of 256 m= lines"
+    );
+    assert!(of(1).is_ok());
+    let others = |count| Offer::read(&offer("0", &[naming(0, 1, count)])).map(drop);
+    assert_eq!(others(64), Ok(()));
+    assert_eq!(others(65).unwrap_err().to_string(), "the offer has more than 64 SSRCs");
+}
+
 // SPEC 10 contract: Trap: a section that is used again is named after what it carries now, and told
 // as `track-placed` with its `mid`
 // Also: `a_track_that_ends_is_told_and_its_section_serves_another`,

@@ -16,7 +16,7 @@ const CAMERA: &str = "m=video 9 UDP/TLS/RTP/SAVPF 96 97\na=mid:2\na=rtpmap:96 vp
 fn judge(texts: &[&str]) -> Result<(), Reason> {
     let sections: Vec<_> =
         texts.iter().map(|text| Section { live: true, lines: text.lines().collect() }).collect();
-    check(&sections)
+    check(&sections, &OF_AN_OFFER)
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn sections_that_share_payload_types_with_one_meaning_pass() {
 #[test]
 fn whatever_would_mean_two_things_in_one_transport_is_refused() {
     let many = |line: &dyn Fn(usize) -> String, count| (0..count).map(line).collect::<String>();
-    let ssrcs = many(&|number| format!("a=ssrc:{} cname:x\n", 100 + number), MAX_SSRCS);
+    let ssrcs = many(&|number| format!("a=ssrc:{} cname:x\n", 100 + number), OF_AN_OFFER.ssrcs);
     let rids = many(&|number| format!("a=rid:r{number} send\n"), MAX_RIDS);
     for (line, instead, word) in [
         ("96 VP8/90000", "111 VP8/90000", "payload type stands for one"),
@@ -91,9 +91,9 @@ fn what_is_set_aside_may_repeat_all_but_its_name() {
         .iter()
         .map(|text| Section { live: true, lines: text.lines().collect() })
         .collect();
-    assert!(check(&sections).is_err());
+    assert!(check(&sections, &OF_AN_OFFER).is_err());
     sections[2].live = false;
-    assert_eq!(check(&sections), Ok(()));
+    assert_eq!(check(&sections, &OF_AN_OFFER), Ok(()));
     sections[2].lines[1] = "a=mid:1";
-    assert!(check(&sections).is_err());
+    assert!(check(&sections, &OF_AN_OFFER).is_err());
 }
