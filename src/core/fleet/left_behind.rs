@@ -12,7 +12,7 @@
 //!                              └──────────────▶ (none)
 //! ```
 //! What is left is kept where the next leader finds it: with a lease in the table of bodies ([`super::bodies`]), else in a file of the controller.
-//! A worker sends no record of a session that may have moved before a controller has judged its list: see [`Fleet::is_unsure`].
+//! A worker sends no record of a session that may have moved before a controller has judged its list: see `is_unsure`.
 
 #[cfg(test)]
 mod tests;
