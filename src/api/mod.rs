@@ -1,6 +1,8 @@
 //! The control API: JSON behind the edge. Nothing here knows a socket of the outside world.
 
+pub mod answer;
 pub mod auth;
+pub mod call;
 pub mod cors;
 pub mod counters;
 pub mod gate;

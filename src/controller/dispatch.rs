@@ -10,19 +10,17 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use serde_json::Value;
 
-use crate::api::reply::{Answer, Responder};
+use crate::api::reply::Answer;
 use crate::api::sessions;
 use crate::api::types::Created;
-use crate::controller::fleet_thread::{Ask, Create};
 use crate::controller::lease::NotLeading;
-use crate::controller::moves::{self, MoveJob};
+use crate::controller::messages::{Ask, Create, Job, Turn};
 use crate::controller::refusals;
-use crate::controller::rooms::rest::RoomOrder;
 use crate::controller::worker_client::{CallError, Reply, WorkerClient};
 use crate::core::fleet::Placed;
 use crate::core::fleet::bodies::BodyEntry;
+use crate::core::fleet::parcel::{Carried, Parcel};
 use crate::core::fleet::turns::{Fault, TurnEnd};
-use crate::core::fleet::wire::Stamp;
 use crate::core::ids::{SessionId, WorkerId};
 use crate::core::session::reason::EndReason;
 use crate::core::session::status::SessionStatus;
@@ -39,38 +37,6 @@ pub(super) const DELETE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Looking at a session.
 const INSPECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A call to a worker.
-pub enum Job {
-    /// Start a session on the worker that was chosen.
-    Create(Box<Create>, Placed),
-    /// End the session that holds the body, on this worker, then try the create again.
-    Replace(Box<Create>, SessionId, WorkerId),
-    /// Have a session go on at another worker.
-    Move(Box<MoveJob>),
-    /// Ask this worker what a session of it was asked for.
-    Parcel(SessionId, WorkerId),
-    /// End a session on this worker.
-    Delete(SessionId, WorkerId, Responder),
-    /// See whether this worker can be called.
-    Call(WorkerId),
-    /// Look at a session on this worker; the answer to give when it does not tell, and our outside URL.
-    Inspect(SessionId, WorkerId, Box<(Answer, String)>, Responder),
-    /// Make a room, or close it.
-    Room(Box<RoomOrder>),
-}
-
-impl Job {
-    /// Answers without doing it.
-    pub fn refuse(self, answer: Answer) {
-        match self {
-            Job::Create(create, _) | Job::Replace(create, ..) => create.responder.send(answer),
-            Job::Delete(.., responder) | Job::Inspect(.., responder) => responder.send(answer),
-            Job::Room(order) => order.responder.send(answer),
-            Job::Call(_) | Job::Move(_) | Job::Parcel(..) => {}
-        }
-    }
-}
-
 /// What the threads do.
 pub struct Dispatcher {
     /// The fleet thread.
@@ -79,19 +45,6 @@ pub struct Dispatcher {
     pub client: WorkerClient,
     /// The clock of the fleet thread.
     pub clock: Clock,
-}
-
-/// How a worker's turn at a create ended without a session.
-#[derive(Debug)]
-pub struct Turn {
-    /// How.
-    pub end: TurnEnd,
-    /// Where in the worker's history, for a session that began.
-    pub stamp: Option<Stamp>,
-    /// Why, for the log and for health.
-    pub reason: String,
-    /// What the caller is told when no other worker takes it; `None`: there are better words than this worker's.
-    pub answer: Option<Answer>,
 }
 
 impl Turn {
@@ -229,7 +182,7 @@ impl Dispatcher {
             );
         }
         if create.request.movable {
-            let parcel = Arc::new(moves::parcel_of(create, view_id.clone(), &placed.worker));
+            let parcel = Arc::new(parcel_of(create, view_id.clone(), &placed.worker));
             let _ = self.fleet.send(Ask::Parcel(create.id.clone(), parcel));
         }
         let (session, worker, body) = (&create.id, &placed.worker, create.request.body);
@@ -340,5 +293,17 @@ fn pass_on(reply: Reply) -> Answer {
     match reply.retry_after {
         Some(pause) => answer.with("Retry-After", pause),
         None => answer,
+    }
+}
+
+/// The parcel of a session that a create of ours started.
+fn parcel_of(create: &Create, view_id: Option<SessionId>, worker: &WorkerId) -> Parcel {
+    Parcel {
+        request: create.request.to_json(),
+        base_url: create.base_url.clone(),
+        view_id,
+        from: worker.clone(),
+        copy: 1,
+        carried: Carried::default(),
     }
 }

@@ -4,33 +4,31 @@
 //! Right after a start, creates wait here until two heartbeats have told what exists; later, where nobody can take one now and a
 //! worker that is late or was left alone may in time.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::api::reply::{Answer, Responder};
 use crate::api::server::Beat;
-use crate::api::types::CreateRequest;
 use crate::config::settings::Settings;
-use crate::controller::dispatch::{Job, Turn};
 use crate::controller::jobs::Jobs;
 use crate::controller::key_store::KeyStore;
 use crate::controller::lease::{HeardTime, Leadership};
-use crate::controller::moves::{MoveJob, MoveNews, Parcels};
+use crate::controller::messages::{Ask, Create, Job, MoveJob, MoveNews, Turn};
+use crate::controller::moves::Parcels;
 use crate::controller::namespaces::NamespaceRegistry;
 use crate::controller::refusals;
 use crate::controller::snapshot::{Common, Published, Reach};
-use crate::core::fleet::bodies::BodyEntry;
-use crate::core::fleet::disputes::{Cause, Disputes};
+use crate::core::fleet::disputes::Disputes;
 use crate::core::fleet::failures::FailedAt;
 use crate::core::fleet::identity::{BeatSource, Identities};
 use crate::core::fleet::moves::MoveOrder;
 use crate::core::fleet::parcel::Parcel;
-use crate::core::fleet::turns::{Course, Suspect, TurnEnd};
-use crate::core::fleet::wire::{Heartbeat, HeartbeatReply, Stamp};
+use crate::core::fleet::turns::{Course, TurnEnd};
+use crate::core::fleet::wire::{Heartbeat, HeartbeatReply};
 use crate::core::fleet::worker_health::WorkerHealth;
 use crate::core::fleet::{BeatOutcome, CreateSpec, Fleet, FleetEvent, FleetSettings, Placed, Refused};
 use crate::core::ids::{SessionId, WorkerId};
@@ -68,78 +66,6 @@ const MAX_SAID: usize = 3;
 
 /// How often a create may end the session that holds its body before it gives up: once, and once more for a race.
 const MAX_REPLACEMENTS: u32 = 2;
-
-/// A create on its way.
-pub struct Create {
-    /// The id it will have.
-    pub id: SessionId,
-    /// What was asked for.
-    pub request: CreateRequest,
-    /// The outside URL of this controller.
-    pub base_url: String,
-    /// How often a holder of the body was ended for it.
-    pub replacements: u32,
-    /// The workers that had their turn, and what that says of them.
-    pub course: Course,
-    /// When it must be answered: `sessions.create_timeout` after it came.
-    pub deadline: Moment,
-    /// What a worker said that failed it, for when no other takes it.
-    pub answer: Option<Answer>,
-    /// What workers said that had no room, in short.
-    pub said: Vec<String>,
-    /// Waits for the answer.
-    pub responder: Responder,
-}
-
-/// What the thread is asked.
-pub enum Ask {
-    /// A worker's heartbeat, who sent it, and where it is reached if it is taken.
-    Heartbeat(Box<Heartbeat>, BeatSource, Upstream, Responder),
-    /// Somebody at this address was turned away under a worker's id, with these words.
-    TurnedAway(WorkerId, Cause, IpAddr, String),
-    /// A heartbeat from this address makes no sense, for this reason.
-    BadBeat(IpAddr, String),
-    /// A new session.
-    Create(Box<Create>),
-    /// A worker's turn at a create is over, and there is no session.
-    TurnOver(Box<Create>, Placed, Box<Turn>),
-    /// A session runs that these workers failed to start.
-    Suspects(Vec<Suspect>),
-    /// A worker has answered a call.
-    Answered(WorkerId),
-    /// A worker cannot be called, as was tried then; why.
-    CallFailed(WorkerId, Moment, String),
-    /// The worker has it, in this status, with this link that only watches; does it stand?
-    Confirm(Placed, SessionStatus, Stamp, Option<SessionId>, Sender<bool>),
-    /// A worker says that a session is over.
-    Ended(SessionId, EndReason, Stamp),
-    /// End a session by its worker's next heartbeat.
-    Condemn(SessionId, EndReason),
-    /// Who leads may have changed.
-    LeaseChanged,
-    /// The workers that are to be drained, as all controllers read it.
-    Drains(BTreeSet<WorkerId>),
-    /// The table of bodies, as it was when this controller began to lead with this number.
-    Bodies(u64, Vec<BodyEntry>),
-    /// Drain a worker, or undo it.
-    Drain(WorkerId, bool, Responder),
-    /// Whether the sessions of a worker move when it drains, where that was said.
-    MoveOut(WorkerId, Option<bool>),
-    /// How a move goes on.
-    Move(MoveNews),
-    /// What a session was asked for.
-    Parcel(SessionId, Arc<Parcel>),
-    /// The page of a session whose worker is not heard of has lost its stream.
-    MoveWanted(SessionId),
-    /// Forget a worker and its key.
-    Forget(WorkerId, Responder),
-    /// New settings.
-    Reconfigure(Box<Settings>),
-    /// No new sessions: we are going down.
-    Close,
-    /// Return.
-    Stop,
-}
 
 /// The thread's state.
 pub struct FleetThread {

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::api::server::Beat;
-use crate::controller::dispatch::Job;
+use crate::controller::messages::Job;
 use crate::host::join;
 
 /// A thread that had nothing to do for this long ends: the next burst of creates starts it anew.

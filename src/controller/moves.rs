@@ -14,48 +14,22 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
-
 use crate::config::settings::{MovePolicy, Settings};
-use crate::controller::dispatch::{CREATE_MARGIN, DELETE_TIMEOUT, Dispatcher, Turn};
-use crate::controller::fleet_thread::{Ask, Create};
+use crate::controller::dispatch::{CREATE_MARGIN, DELETE_TIMEOUT, Dispatcher};
+use crate::controller::messages::{Ask, MoveJob, MoveNews, Turn};
 use crate::controller::worker_client::{CallError, Reply};
 use crate::core::fleet::bodies::BodyEntry;
 use crate::core::fleet::moves::MoveOrder;
-use crate::core::fleet::parcel::{Carried, Parcel};
+use crate::core::fleet::parcel::Parcel;
 use crate::core::fleet::turns::TurnEnd;
-use crate::core::fleet::wire::Stamp;
 use crate::core::fleet::{FleetEvent, Placed};
 use crate::core::ids::{SessionId, WorkerId};
-use crate::core::time::Moment;
 
 /// Reading a parcel.
 const PARCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Parcels asked for in one round.
 const ASKED_AT_ONCE: usize = 8;
-
-/// A move to carry out.
-pub struct MoveJob {
-    /// From where to where.
-    pub order: MoveOrder,
-    /// What goes along, once it is known.
-    pub parcel: Option<Arc<Parcel>>,
-    /// Until when the new worker may take.
-    pub deadline: Moment,
-}
-
-/// How a move went on.
-pub enum MoveNews {
-    /// The old worker has let it go; whether the new one may begin is answered.
-    LetGo(MoveOrder, Stamp, Sender<bool>),
-    /// It comes to nothing: the session stays, or is between; why.
-    Over(MoveOrder, String),
-    /// The new worker has it.
-    Arrived(MoveOrder, Arc<Parcel>, Stamp),
-    /// The new worker does not have it, or nobody knows; what that says of the worker.
-    Failed(Box<MoveJob>, Box<Turn>),
-}
 
 /// What is kept of sessions for the death of their workers.
 #[derive(Default)]
@@ -106,18 +80,6 @@ impl Parcels {
         self.kept.retain(|id, _| lives(id));
         let most = ASKED_AT_ONCE.min(self.unasked.len());
         self.unasked.drain(..most).filter(|id| lives(id)).collect()
-    }
-}
-
-/// The parcel of a session that a create of ours started.
-pub fn parcel_of(create: &Create, view_id: Option<SessionId>, worker: &WorkerId) -> Parcel {
-    Parcel {
-        request: create.request.to_json(),
-        base_url: create.base_url.clone(),
-        view_id,
-        from: worker.clone(),
-        copy: 1,
-        carried: Carried::default(),
     }
 }
 

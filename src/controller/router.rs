@@ -4,18 +4,13 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
-use crate::api::auth;
 use crate::api::gate::Gate;
-use crate::api::media_form;
-use crate::api::pages;
-use crate::api::room_page;
-use crate::api::rooms_form;
-use crate::api::routes;
 use crate::api::session_path::SessionPath;
+use crate::api::{auth, media_form, pages, room_page, rooms_form, routes};
 use crate::config::live::Live;
 use crate::config::secret::is_one_of;
 use crate::config::settings::MovePolicy;
-use crate::controller::fleet_thread::Ask;
+use crate::controller::messages::Ask;
 use crate::controller::rooms::routes::RoomRoutes;
 use crate::controller::snapshot::{Published, Reach, Target};
 use crate::core::ids::{SessionId, WorkerId};

@@ -14,8 +14,8 @@ use ureq::{Body, RequestBuilder};
 
 use crate::config::live::Live;
 use crate::config::secret::Secret;
-use crate::controller::fleet_thread::Create;
 use crate::controller::lease::{Leadership, NotLeading};
+use crate::controller::messages::{Create, RoomWish};
 use crate::controller::snapshot::{Published, Reach};
 use crate::core::fleet::bodies::BodyEntry;
 use crate::core::fleet::parcel::Parcel;
@@ -98,15 +98,6 @@ impl Reply {
             (None, None) => format!("it answers {} and does not say why", self.status),
         }
     }
-}
-
-/// What a worker is to do with a room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RoomWish {
-    /// Make it.
-    Make,
-    /// Close it.
-    Close,
 }
 
 /// Why there is no answer.

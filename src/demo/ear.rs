@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::host::uninterrupted::receive;
+
 /// How often it looks whether it is to stop, or whether the microphone fell silent.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -49,7 +51,6 @@ impl Ear {
     /// Listens on this address, at a port of the kernel's choice.
     pub fn start(ip: IpAddr) -> io::Result<Ear> {
         let socket = UdpSocket::bind((ip, 0))?;
-        socket.set_read_timeout(Some(PAUSE))?;
         let port = socket.local_addr()?.port();
         let (heard, stopping) = (Arc::new(Mutex::new(Heard::default())), Arc::new(AtomicBool::new(false)));
         let (shared, flag) = (heard.clone(), stopping.clone());
@@ -90,7 +91,7 @@ fn listen(socket: &UdpSocket, stopping: &AtomicBool, shared: &Mutex<Heard>) {
     let mut buffer = [0u8; 2048];
     let mut voice: Option<Voice> = None;
     while !stopping.load(Ordering::Acquire) {
-        let received = socket.recv(&mut buffer);
+        let received = receive(socket, &mut buffer, Instant::now() + PAUSE);
         let now = Instant::now();
         let mut heard = shared.lock().unwrap_or_else(PoisonError::into_inner);
         if let Ok(length) = received {

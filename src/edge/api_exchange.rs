@@ -20,15 +20,15 @@ use rustix::io::Errno;
 
 use super::api_pool::{ApiPool, Charge, LateReply, REPLY_LATER_FIELD, Slot};
 use super::api_talk::{Heard, Load, Talk};
-use super::client::{ClientIo, End, Step, after_reply};
+use super::client_io::{ClientIo, End, Replied, Step};
 use super::context::Context;
-use super::exchange::Facts;
 use super::local_response;
 use super::router::ApiForward;
 use super::socket::{Got, Socket};
 use crate::config::settings;
 use crate::core::time::Moment;
 use crate::edge::api_queue::Rank;
+use crate::edge::facts::Facts;
 use crate::edge::http1::body::{BodyDecoder, BodyError};
 use crate::edge::http1::head::downstream::{Downward, write_reply};
 use crate::edge::http1::head::request::RequestHead;
@@ -311,7 +311,7 @@ impl ApiExchange {
 }
 
 /// Does all that can be done now.
-pub fn step(cx: &mut Context, io: &mut ClientIo, ex: &mut ApiExchange) -> Result<Step, End> {
+pub fn step(cx: &mut Context, io: &mut ClientIo, ex: &mut ApiExchange) -> Result<Step<Replied>, End> {
     if io.socket.hung_up {
         return Err(End::Gone);
     }
@@ -325,7 +325,7 @@ pub fn step(cx: &mut Context, io: &mut ClientIo, ex: &mut ApiExchange) -> Result
     let Some(reply) = ex.advance(cx, io)? else { return Ok(Step::Wait) };
     let keep = ex.keeps_client();
     pass_on(cx, io, ex.facts, keep, &reply)?;
-    Ok(Step::Next(after_reply(keep)))
+    Ok(Step::Next(Replied { keep_alive: keep }))
 }
 
 /// Queues the API's reply for the client, with a length.

@@ -18,36 +18,25 @@
 //!
 //! A connection on trial (see `admission`) has one head to say why it is served; else it goes to Closing.
 
-use std::net::IpAddr;
-use std::time::Duration;
-
 use super::acceptor::Ticket;
 use super::admission::ConnectionLimit;
-use super::api_exchange::{self, ApiExchange};
+use super::client_io::{ClientIo, End, Step, respond};
 use super::context::Context;
 use super::counters::RouteClass;
-use super::event_stream::{self, EventStream};
-use super::exchange::{self, Exchange};
-use super::flights::Flight;
-use super::local_response::{self, Manner, write_own};
 use super::outbox::Outbox;
 use super::router::Entrance;
 use super::seats::Doing;
 use super::slab::Key;
 use super::socket::{Got, Socket};
-use super::tunnel::{self, Tunnel};
-use super::{deadlines, request_head};
+use super::state::{State, after_reply};
+use super::{api_exchange, deadlines, event_stream, exchange, request_head, tunnel};
 use crate::core::time::Moment;
 use crate::edge::http1::head::Version;
 use crate::edge::http1::head::response::ToHead;
 use crate::edge::reply::Reply;
 
-/// How long a client may take to read our last words before its connection is closed: closing with unread input
-/// would send RST, which can destroy the reply on its way.
-pub const LINGER: Duration = Duration::from_secs(2);
-
 /// Bytes that are read and dropped after our last words: more than the largest body of the API, so that whoever sends
-/// one in vain reads why. Beyond it nothing more is read until [`LINGER`] is over.
+/// one in vain reads why. Beyond it nothing more is read until [`deadlines::LINGER`] is over.
 const MAX_DISCARDED: usize = 2 << 20;
 
 /// A connection of a client.
@@ -58,132 +47,6 @@ pub struct Client {
     pub state: State,
     /// The earliest wake-up in the heap that still counts.
     pub timer_at: Option<Moment>,
-}
-
-/// A client's socket and buffers.
-pub struct ClientIo {
-    /// The connection's name in the loop.
-    pub key: Key,
-    /// The socket.
-    pub socket: Socket,
-    /// Where it came in.
-    pub entrance: Entrance,
-    /// Its place in the counts.
-    pub ticket: Ticket,
-    /// Canonical address; of the client, when a controller forwards the request under way.
-    pub peer: IpAddr,
-    /// The peer is a trusted proxy, or our controller: its forwarding fields are believed.
-    pub trusted: bool,
-    /// The client, as far as it is known behind trusted proxies and our controller.
-    pub client: IpAddr,
-    /// Whose places and rates the request under way uses; `None`: nobody's.
-    pub network: Option<IpAddr>,
-    /// What the request under way is for.
-    pub route: RouteClass,
-    /// The request under way, where it counts.
-    pub flight: Option<Flight>,
-    /// Bytes that came and are not used yet: a head, the start of a body, further requests.
-    pub input: Vec<u8>,
-    /// How far `input` was searched for the end of a head.
-    pub scanned: usize,
-    /// Bytes for the client.
-    pub out: Outbox,
-    /// Requests begun.
-    pub requests: u32,
-    /// When the present phase began.
-    pub since: Moment,
-    /// When request or upstream bytes last moved.
-    pub moved: Moment,
-    /// When the client last took bytes, or they began to wait.
-    pub sent: Moment,
-}
-
-/// What a connection is doing.
-#[allow(clippy::large_enum_variant, reason = "clients are boxed, and an exchange per request should not be")]
-pub enum State {
-    /// Agreeing on TLS; then the first head is read.
-    Handshake,
-    /// Waiting for, or reading, a request head. `began`: its first byte came.
-    Head { began: bool },
-    /// A request is being forwarded.
-    Exchange(Exchange),
-    /// A request of the control API.
-    Api(Box<ApiExchange>),
-    /// Raw bytes both ways.
-    Tunnel(Box<Tunnel>),
-    /// A reply of ours that lasts.
-    Events(Box<EventStream>),
-    /// Sending last words, then waiting for the client to close; `discarded`: bytes read meanwhile and dropped.
-    Closing { finished: bool, discarded: usize },
-}
-
-impl State {
-    /// The beginning of the end.
-    const CLOSING: State = State::Closing { finished: false, discarded: 0 };
-}
-
-/// Where a step leads.
-#[allow(clippy::large_enum_variant, reason = "passed up once, never stored")]
-pub enum Step {
-    /// Nothing to do until something happens.
-    Wait,
-    /// Goes on in another state.
-    Next(State),
-}
-
-/// Why a connection ends early.
-pub enum End {
-    /// It is closed.
-    Gone,
-    /// It is closed with RST.
-    Abort,
-    /// The request is answered by us.
-    Refuse(Box<Reply>),
-}
-
-impl End {
-    /// An error reply of ours.
-    pub fn refuse(status: u16, detail: &str) -> End {
-        End::Refuse(Box::new(local_response::error(status, detail)))
-    }
-}
-
-impl ClientIo {
-    /// Sends what waits; notes when bytes moved. `true`: nothing waits any more.
-    pub fn flush(&mut self, now: Moment) -> Result<bool, End> {
-        if self.out.is_empty() {
-            return Ok(true);
-        }
-        self.send(&[], &[], now)?;
-        Ok(self.out.is_empty())
-    }
-
-    /// Sends to the client, after what waits.
-    pub fn send(&mut self, a: &[u8], b: &[u8], now: Moment) -> Result<(), End> {
-        let had_waiting = !self.out.is_empty();
-        let sent = self.out.send(&mut self.socket, a, b).map_err(|_| End::Gone)?;
-        if sent > 0 || !had_waiting {
-            self.sent = now;
-        }
-        Ok(())
-    }
-
-    /// Adds what moved since the last time to what all connections count.
-    fn count_traffic(&mut self, cx: &Context) {
-        let (received, sent) = self.socket.take_traffic();
-        cx.counters.received.add(received);
-        cx.counters.sent.add(sent);
-    }
-
-    /// Removes the first `len` bytes of the input.
-    pub fn consume(&mut self, len: usize) {
-        if len >= self.input.len() {
-            self.input.clear();
-        } else {
-            self.input.drain(..len);
-        }
-        self.scanned = 0;
-    }
 }
 
 impl Client {
@@ -233,10 +96,10 @@ impl Client {
             let step = match &mut self.state {
                 State::Handshake => handshake_step(cx, &mut self.io),
                 State::Head { began } => request_head::step(cx, &mut self.io, began),
-                State::Exchange(exchange) => exchange::step(cx, &mut self.io, exchange),
-                State::Api(exchange) => api_exchange::step(cx, &mut self.io, exchange),
-                State::Tunnel(tunnel) => tunnel::step(cx, &mut self.io, tunnel),
-                State::Events(stream) => event_stream::step(cx, &mut self.io, stream),
+                State::Exchange(exchange) => exchange::step(cx, &mut self.io, exchange).map(Step::entered),
+                State::Api(exchange) => api_exchange::step(cx, &mut self.io, exchange).map(Step::entered),
+                State::Tunnel(tunnel) => tunnel::step(cx, &mut self.io, tunnel).map(Step::entered),
+                State::Events(stream) => event_stream::step(cx, &mut self.io, stream).map(Step::entered),
                 State::Closing { finished, discarded } => closing_step(cx, &mut self.io, finished, discarded),
             };
             match step {
@@ -292,9 +155,16 @@ impl Client {
         let _ = self.io.flush(cx.now);
     }
 
+    /// Lets an open stream end in good order, when the loop ends.
+    pub fn part(&mut self, now: Moment) {
+        if let State::Events(stream) = &mut self.state {
+            stream.part(&mut self.io, now);
+        }
+    }
+
     /// A deadline passed. `false`: the connection is to be closed.
     pub fn expire(&mut self, cx: &mut Context) -> bool {
-        match deadlines::on_timeout(self, cx) {
+        match deadlines::on_timeout(&mut self.io, &mut self.state, cx) {
             Some(end) => self.end(cx, end) && self.drive(cx),
             None => self.drive(cx),
         }
@@ -374,36 +244,6 @@ impl Client {
     }
 }
 
-/// The state after a complete reply.
-pub fn after_reply(keep_alive: bool) -> State {
-    if keep_alive { State::Head { began: false } } else { State::CLOSING }
-}
-
-/// Queues a reply of our own.
-pub fn respond(
-    cx: &mut Context,
-    io: &mut ClientIo,
-    reply: &Reply,
-    version: Version,
-    to_head: ToHead,
-    keep_alive: bool,
-) {
-    cx.counters.replied(io.route, reply.status);
-    reply.limit.iter().for_each(|limit| cx.counters.limits.note(limit));
-    if io.out.is_empty() {
-        io.sent = cx.now;
-        if io.out.buf.capacity() == 0 {
-            io.out.buf = cx.buffer();
-        }
-    }
-    // Asked for only where it is said.
-    let ancestors = if local_response::is_page(reply) { cx.router.frame_ancestors() } else { String::new() };
-    let hsts = cx.hsts(io.socket.is_tls());
-    let hsts = hsts.as_deref();
-    let manner = Manner { version, to_head, keep_alive, date: cx.date(), ancestors: &ancestors, hsts };
-    write_own(&mut io.out.buf, reply, manner);
-}
-
 fn dispose(cx: &mut Context, state: State) {
     match state {
         State::Exchange(exchange) => exchange.dispose(cx),
@@ -413,7 +253,7 @@ fn dispose(cx: &mut Context, state: State) {
     }
 }
 
-fn handshake_step(cx: &mut Context, io: &mut ClientIo) -> Result<Step, End> {
+fn handshake_step(cx: &mut Context, io: &mut ClientIo) -> Result<Step<State>, End> {
     match io.socket.handshake() {
         Ok(false) => Ok(Step::Wait),
         Ok(true) => {
@@ -435,7 +275,7 @@ fn closing_step(
     io: &mut ClientIo,
     finished: &mut bool,
     discarded: &mut usize,
-) -> Result<Step, End> {
+) -> Result<Step<State>, End> {
     if !io.flush(cx.now)? {
         return Ok(Step::Wait);
     }
@@ -458,6 +298,7 @@ fn closing_step(
 
 #[cfg(test)]
 mod tests {
+    use super::super::tunnel::Tunnel;
     use super::*;
 
     #[test]

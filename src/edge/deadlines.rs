@@ -3,29 +3,31 @@
 use std::time::Duration;
 
 use super::admission::TRIAL;
-use super::client::{Client, End, LINGER, State};
+use super::client_io::{ClientIo, End};
 use super::context::Context;
 use super::counters::Failure;
 use super::exchange::{Exchange, Stage};
+use super::state::State;
 use crate::config::settings;
 use crate::core::time::Moment;
+
+/// How long a client may take to read our last words before its connection is closed: closing with unread input
+/// would send RST, which can destroy the reply on its way.
+pub const LINGER: Duration = Duration::from_secs(2);
 
 /// Silence of a reply under way after which the kernel is asked to probe both peers; nothing is cut.
 const QUIET: Duration = Duration::from_secs(30);
 
 /// The deadline that holds now. `None`: silence is fine (streams, tunnels).
-pub fn deadline(client: &Client, settings: &settings::Edge) -> Option<Moment> {
-    let io = &client.io;
+pub fn deadline(io: &ClientIo, state: &State, settings: &settings::Edge) -> Option<Moment> {
     let send = (!io.out.is_empty()).then(|| io.sent + settings.send_idle_timeout);
-    match &client.state {
+    match state {
         State::Handshake | State::Head { .. } if io.ticket.on_trial().is_some() => Some(io.since + TRIAL),
         State::Handshake => Some(io.since + settings.tls_handshake_timeout),
         State::Head { .. } if send.is_some() => send,
         State::Head { began: false } if io.requests > 0 => Some(io.since + settings.keepalive_timeout),
         State::Head { .. } => Some(io.since + settings.header_timeout),
-        State::Exchange(exchange) => {
-            exchange_deadline(exchange, client, settings).into_iter().chain(send).min()
-        }
+        State::Exchange(exchange) => exchange_deadline(exchange, io, settings).into_iter().chain(send).min(),
         State::Api(exchange) => send.into_iter().chain([exchange.deadline(io.since, settings)]).min(),
         State::Events(stream) => send.or(Some(stream.comment_due())),
         State::Tunnel(tunnel) => {
@@ -37,8 +39,7 @@ pub fn deadline(client: &Client, settings: &settings::Edge) -> Option<Moment> {
     }
 }
 
-fn exchange_deadline(exchange: &Exchange, client: &Client, settings: &settings::Edge) -> Option<Moment> {
-    let io = &client.io;
+fn exchange_deadline(exchange: &Exchange, io: &ClientIo, settings: &settings::Edge) -> Option<Moment> {
     match exchange.stage {
         Stage::Connect { since } => Some(since + settings.upstream_connect_timeout),
         Stage::Relay if !exchange.request_done() && exchange.to_up.is_empty() => {
@@ -52,23 +53,23 @@ fn exchange_deadline(exchange: &Exchange, client: &Client, settings: &settings::
 }
 
 /// What a passed deadline means; `None`: go on.
-pub fn on_timeout(client: &mut Client, cx: &mut Context) -> Option<End> {
-    let sending = !client.io.out.is_empty();
-    match &mut client.state {
-        State::Head { .. } if client.io.ticket.on_trial().is_some() => {
-            let verdict = client.io.ticket.give_up();
+pub fn on_timeout(io: &mut ClientIo, state: &mut State, cx: &mut Context) -> Option<End> {
+    let sending = !io.out.is_empty();
+    match state {
+        State::Head { .. } if io.ticket.on_trial().is_some() => {
+            let verdict = io.ticket.give_up();
             verdict.err().map(|limit| End::Refuse(Box::new(limit.reply())))
         }
         State::Head { began: true } if !sending => Some(End::refuse(408, "the request head took too long")),
         State::Tunnel(tunnel) if !tunnel.is_over(cx) => {
-            tunnel.pong(&mut client.io, cx.now);
+            tunnel.pong(io, cx.now);
             None
         }
         State::Handshake | State::Head { .. } | State::Tunnel(_) | State::Closing { .. } => Some(End::Gone),
         State::Api(_) | State::Events(_) if sending => Some(End::Gone),
         State::Api(exchange) => exchange.expire(cx),
         State::Events(stream) => {
-            stream.comment(&mut client.io, cx.now);
+            stream.comment(io, cx.now);
             None
         }
         State::Exchange(exchange) => match exchange.stage {
@@ -79,7 +80,7 @@ pub fn on_timeout(client: &mut Client, cx: &mut Context) -> Option<End> {
                     && exchange.to_up.is_empty()
                     && !sending =>
             {
-                exchange.watch(&client.io.socket);
+                exchange.watch(&io.socket);
                 None
             }
             Stage::Relay if exchange.reply_begun() => Some(End::Gone),

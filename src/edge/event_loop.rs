@@ -17,7 +17,6 @@ use super::acceptor::{Acceptor, Arrival, LISTENER, Shared};
 use super::client::Client;
 use super::context::Context;
 use super::deadlines::deadline;
-use super::event_stream::part;
 use super::router::Entrance;
 use super::slab::{Key, Side, Slab};
 use super::socket::Socket;
@@ -89,7 +88,7 @@ impl EventLoop {
         // What was said before we were stopped still goes out.
         self.on_wake();
         for mut client in self.clients.drain() {
-            part(&mut client.state, &mut client.io, self.cx.now);
+            client.part(self.cx.now);
             client.close(&mut self.cx);
         }
     }
@@ -282,7 +281,7 @@ impl EventLoop {
                 return isolation::discard("a broken connection", client);
             }
         }
-        if let Some(at) = deadline(&client, &self.cx.settings)
+        if let Some(at) = deadline(&client.io, &client.state, &self.cx.settings)
             && client.timer_at.is_none_or(|timer| at < timer)
         {
             client.timer_at = Some(at);
@@ -306,7 +305,7 @@ impl EventLoop {
                     return true;
                 }
                 client.timer_at = None;
-                match deadline(client, &cx.settings) {
+                match deadline(&client.io, &client.state, &cx.settings) {
                     Some(deadline) if cx.now.reached(deadline) => client.expire(cx),
                     _ => true,
                 }

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use super::client::{ClientIo, End, State, Step, after_reply};
+use super::client_io::{ClientIo, End, Replied, Step};
 use super::context::Context;
 use super::event_channel::{Follow, News, StreamLimit, Subscription};
 use super::local_response::write_head_of_stream;
@@ -96,16 +96,16 @@ impl EventStream {
         }
     }
 
-    fn end(&self, io: &mut ClientIo) -> Step {
+    fn end(&self, io: &mut ClientIo) -> Step<Replied> {
         if self.version == Version::Http11 {
             io.out.buf.extend_from_slice(LAST_CHUNK);
         }
-        Step::Next(after_reply(self.keep_alive))
+        Step::Next(Replied { keep_alive: self.keep_alive })
     }
 }
 
 /// Sends what is new, one event at a time: what waits for a slow client is bounded by one event.
-pub fn step(cx: &mut Context, io: &mut ClientIo, stream: &mut EventStream) -> Result<Step, End> {
+pub fn step(cx: &mut Context, io: &mut ClientIo, stream: &mut EventStream) -> Result<Step<Replied>, End> {
     if io.socket.hung_up {
         return Err(End::Gone);
     }
@@ -122,12 +122,5 @@ pub fn step(cx: &mut Context, io: &mut ClientIo, stream: &mut EventStream) -> Re
                 return Ok(Step::Wait);
             }
         }
-    }
-}
-
-/// Lets an open stream end in good order, when the loop ends.
-pub fn part(state: &mut State, io: &mut ClientIo, now: Moment) {
-    if let State::Events(stream) = state {
-        stream.part(io, now);
     }
 }

@@ -10,7 +10,7 @@
 
 use std::fmt::Display;
 
-use super::client::{ClientIo, End, State, Step, after_reply};
+use super::client_io::{ClientIo, End, Replied, Step};
 use super::context::Context;
 use super::counters::Failure;
 use super::outbox::Outbox;
@@ -22,45 +22,13 @@ use super::tls::session::Session;
 use super::tunnel::{Frames, Tunnel};
 use super::upstreams::UpSocket;
 use crate::core::time::Moment;
+use crate::edge::facts::Facts;
 use crate::edge::forwarding_proof::FORWARDED_FIELD;
 use crate::edge::http1::head::Version;
 use crate::edge::http1::head::request::RequestHead;
 use crate::edge::http1::head::response::ToHead;
-use crate::edge::http1::head::text::write_address;
-use crate::edge::http1::head::text::write_field;
+use crate::edge::http1::head::text::{write_address, write_field};
 use crate::edge::http1::head::upstream::{Onward, write_request};
-use crate::edge::reply::Reply;
-
-/// What is remembered of a request's head.
-#[derive(Clone, Copy, Debug)]
-pub struct Facts {
-    /// The client's version.
-    pub version: Version,
-    /// HEAD: replies have no body.
-    pub to_head: ToHead,
-    /// GET or HEAD: pages may get a script, and their heads say so.
-    pub is_page_request: bool,
-    /// A page is wanted, not data.
-    pub accepts_html: bool,
-    /// May be sent twice.
-    pub idempotent: bool,
-    /// The client's connection may be kept.
-    pub keep_alive: bool,
-    /// The client waits for `100 Continue`.
-    pub expects_continue: bool,
-    /// The form that replies of ours have on its path.
-    pub form: Option<fn(Reply) -> Reply>,
-}
-
-impl Facts {
-    /// A reply of ours in the form that its path has.
-    pub fn in_form(&self, reply: Reply) -> Reply {
-        match self.form {
-            Some(form) => form(reply),
-            None => reply,
-        }
-    }
-}
 
 /// How far an exchange is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +40,14 @@ pub enum Stage {
     },
     /// Bytes both ways.
     Relay,
+}
+
+/// How an exchange is over.
+pub enum Over {
+    /// Its reply is complete.
+    Replied(Replied),
+    /// Both sides speak another protocol from now on.
+    Switched(Box<Tunnel>),
 }
 
 /// A request being forwarded.
@@ -227,7 +203,7 @@ impl Exchange {
 }
 
 /// Does all that can be done now.
-pub fn step(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange) -> Result<Step, End> {
+pub fn step(cx: &mut Context, io: &mut ClientIo, ex: &mut Exchange) -> Result<Step<Over>, End> {
     if io.socket.hung_up {
         return Err(End::Gone);
     }
@@ -302,20 +278,20 @@ fn open(cx: &mut Context, io: &ClientIo, ex: &mut Exchange) -> Result<bool, End>
     }
 }
 
-fn finish(cx: &mut Context, ex: &mut Exchange) -> State {
+fn finish(cx: &mut Context, ex: &mut Exchange) -> Over {
     let reusable = ex.reply.leaves_connection_usable() && ex.request.is_complete() && ex.to_up.is_empty();
     if reusable && let Some(up) = ex.up.take() {
         cx.upstreams.release(&ex.forward.upstream, up, cx.now, cx.settings.upstream_idle_timeout);
     }
-    after_reply(ex.reply.keeps_client() && ex.request.is_complete())
+    Over::Replied(Replied { keep_alive: ex.reply.keeps_client() && ex.request.is_complete() })
 }
 
-fn switch(now: Moment, io: &mut ClientIo, ex: &mut Exchange) -> Result<Step, End> {
+fn switch(now: Moment, io: &mut ClientIo, ex: &mut Exchange) -> Result<Step<Over>, End> {
     match (ex.up.take(), ex.forward.tunnels.take()) {
         (Some(up), Some(watch)) => {
             let early = std::mem::take(&mut ex.reply.input);
             let frames = Frames::new(ex.reply.speaks_websocket(), ex.forward.screen.take(), now);
-            Ok(Step::Next(State::Tunnel(Box::new(Tunnel::open(io, up, watch, frames).after(early)))))
+            Ok(Step::Next(Over::Switched(Box::new(Tunnel::open(io, up, watch, frames).after(early)))))
         }
         // Cannot be: only an allowed offer on a connection switches.
         _ => Err(End::Gone),

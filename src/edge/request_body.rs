@@ -1,6 +1,6 @@
 //! The request's body on its way to the upstream.
 
-use super::client::{ClientIo, End};
+use super::client_io::{ClientIo, End};
 use super::context::Context;
 use super::exchange::Exchange;
 use super::router::Screening;

@@ -1,17 +1,18 @@
 //! Reading request heads and deciding what becomes of each request.
 
 use super::api_exchange::ApiExchange;
-use super::client::{ClientIo, End, State, Step, after_reply, respond};
+use super::client_io::{ClientIo, End, Step, respond};
 use super::context::Context;
 use super::counters::RouteClass;
 use super::event_channel::Follow;
 use super::event_stream::EventStream;
-use super::exchange::{Exchange, Facts};
+use super::exchange::Exchange;
 use super::flights::{Flight, FlightLimit};
-use super::local_response;
 use super::router::{ApiForward, Decision, Forward, Request};
-use super::sender;
 use super::socket::Got;
+use super::state::{State, after_reply};
+use super::{local_response, sender};
+use crate::edge::facts::Facts;
 use crate::edge::http1::head::fields::is_encoded;
 use crate::edge::http1::head::request::{RequestHead, parse_request};
 use crate::edge::http1::head::response::ToHead;
@@ -31,7 +32,7 @@ impl From<HeadError> for End {
 }
 
 /// Reads until a head is complete, then acts on it.
-pub fn step(cx: &mut Context, io: &mut ClientIo, began: &mut bool) -> Result<Step, End> {
+pub fn step(cx: &mut Context, io: &mut ClientIo, began: &mut bool) -> Result<Step<State>, End> {
     // Replies to earlier pipelined requests go first; while they wait, nothing more is read.
     if !io.flush(cx.now)? {
         return Ok(Step::Wait);
@@ -80,7 +81,7 @@ fn refusal(cx: &Context, head: &[u8], error: HeadError) -> End {
 }
 
 /// An idle connection holds no buffers.
-fn rest(cx: &mut Context, io: &mut ClientIo) -> Step {
+fn rest(cx: &mut Context, io: &mut ClientIo) -> Step<State> {
     if io.input.is_empty() {
         cx.recycle(std::mem::take(&mut io.input));
         if io.out.is_empty() {
@@ -119,7 +120,7 @@ enum Plan {
     Events(Follow),
 }
 
-fn begin(cx: &mut Context, io: &mut ClientIo, len: usize) -> Result<Step, End> {
+fn begin(cx: &mut Context, io: &mut ClientIo, len: usize) -> Result<Step<State>, End> {
     if !io.ticket.occupy() {
         return Err(End::Gone);
     }

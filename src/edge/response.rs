@@ -7,7 +7,7 @@
 //!    Body ── end of body ─► Complete    Body ── truncated, malformed ─► the client's connection is closed
 //! ```
 
-use super::client::{ClientIo, End};
+use super::client_io::{ClientIo, End};
 use super::context::Context;
 use super::counters::Failure;
 use super::exchange::Exchange;

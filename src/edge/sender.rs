@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::admission::Shown;
-use super::client::ClientIo;
+use super::client_io::ClientIo;
 use super::context::Context;
 use super::router::Entrance;
 use crate::core::limits::fair_share::network_of;

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::client::{ClientIo, End, Step, after_reply};
+use super::client_io::{ClientIo, End, Replied, Step};
 use super::context::Context;
 use super::outbox::Outbox;
 use super::router::{Screening, TunnelWatch};
@@ -218,7 +218,7 @@ impl Tunnel {
 }
 
 /// Moves what can be moved.
-pub fn step(cx: &mut Context, io: &mut ClientIo, tunnel: &mut Tunnel) -> Result<Step, End> {
+pub fn step(cx: &mut Context, io: &mut ClientIo, tunnel: &mut Tunnel) -> Result<Step<Replied>, End> {
     let Tunnel { up, to_up, from_client, from_up, frames, early, .. } = tunnel;
     for (from, early, to) in [
         (From::Page, std::mem::take(&mut io.input), (&mut *to_up, &mut up.socket)),
@@ -237,7 +237,7 @@ pub fn step(cx: &mut Context, io: &mut ClientIo, tunnel: &mut Tunnel) -> Result<
         if frames.client_is_between() {
             io.out.buf.extend_from_slice(&close_frame(violation.status));
         }
-        return Ok(Step::Next(after_reply(false)));
+        return Ok(Step::Next(Replied { keep_alive: false }));
     }
     let (client, up) = (tunnel.from_client, tunnel.from_up);
     if client.passed_on && up.passed_on {

@@ -94,6 +94,10 @@ impl fmt::Display for NotAPeer {
 
 impl std::error::Error for NotAPeer {}
 
+/// The name of a stream within this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub u64);
+
 #[cfg(test)]
 mod tests {
     use super::*;

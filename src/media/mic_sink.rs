@@ -4,8 +4,8 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use crate::media::counters::Counters;
 use crate::media::rtp::rewrite::HEADER;
-use crate::media::shared::Shared;
 use crate::media::udp::{Pair, Udp};
 
 /// Largest datagram to a body: an Opus packet has at most 1,275 bytes per frame (RFC 6716, 3.2.1); what is larger is no sound.
@@ -15,23 +15,23 @@ const LARGEST: usize = 4_000;
 #[derive(Debug)]
 pub struct MicSink {
     pub(crate) sockets: Pair,
-    shared: Arc<Shared>,
+    counters: Arc<Counters>,
     scratch: Vec<u8>,
 }
 
 impl MicSink {
     /// Opens the sockets. A host without IPv6 has none for it.
-    pub fn open(shared: Arc<Shared>) -> io::Result<MicSink> {
+    pub fn open(counters: Arc<Counters>) -> io::Result<MicSink> {
         let v4 = Udp::unbound(Ipv4Addr::UNSPECIFIED.into())?;
         let v6 = Udp::unbound(Ipv6Addr::UNSPECIFIED.into()).ok();
         let sockets = Pair { v4: Some(Arc::new(v4)), v6: v6.map(Arc::new) };
         sockets.each().try_for_each(|udp| udp.report_errors())?;
-        Ok(MicSink { sockets, shared, scratch: Vec::with_capacity(LARGEST) })
+        Ok(MicSink { sockets, counters, scratch: Vec::with_capacity(LARGEST) })
     }
 
     /// Sends one RTP packet.
     pub fn send(&mut self, to: SocketAddr, header: &[u8; HEADER], payload: &[u8]) {
-        let counters = &self.shared.counters;
+        let counters = &self.counters;
         let Some(socket) = self.sockets.of(to.ip()).filter(|_| payload.len() <= LARGEST) else {
             return counters.send_errors.one();
         };
@@ -53,6 +53,6 @@ impl MicSink {
     /// Counts what the network reported.
     pub fn take_errors(&self) {
         let reported = self.sockets.each().map(|udp| udp.take_errors()).sum();
-        self.shared.counters.bodies_unreachable.add(reported);
+        self.counters.bodies_unreachable.add(reported);
     }
 }

@@ -24,7 +24,7 @@ use crate::media::ids::PeerId;
 use crate::media::local_candidates::{LocalCandidates, Transport};
 use crate::media::offer;
 use crate::media::outbox::{Via, Way};
-use crate::media::peer_life::{self, Change, Life, Limits};
+use crate::media::peer_life::{self, CONNECT_LIMIT, Change, Life, Limits, SILENCE};
 use crate::media::peer_registry::Owner;
 use crate::media::pending_peer::PendingPeer;
 use crate::media::role::{Changes, Context, Description, Gone, Role, RoleEvent, RoleKind};
@@ -41,15 +41,8 @@ use crate::media::transport::datagram;
 use crate::media::transport::handshake_trouble::Trouble;
 use crate::media::view::{PeerView, Standing};
 
-/// From the offer to the first connection: a relay may take seconds, and so may a person's network.
-pub const CONNECT_LIMIT: Duration = Duration::from_secs(30);
-
 /// As good as for ever: a hundred years.
 const NO_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-
-/// Without a datagram of a connected peer after which it is in trouble: browsers check every 2.5 s. str0m's own notice takes 12 s
-/// and more.
-pub const SILENCE: Duration = Duration::from_secs(5);
 
 /// Addresses a peer may come from in its life. A phone that changes networks all day has fewer; str0m keeps each.
 const MAX_REMOTES: usize = 64;

@@ -121,6 +121,13 @@ impl Life {
     }
 }
 
+/// From the offer to the first connection: a relay may take seconds, and so may a person's network.
+pub const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+
+/// Without a datagram of a connected peer after which it is in trouble: browsers check every 2.5 s. str0m's own notice takes 12 s
+/// and more.
+pub const SILENCE: Duration = Duration::from_secs(5);
+
 #[cfg(test)]
 mod tests {
     use super::*;

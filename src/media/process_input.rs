@@ -14,13 +14,13 @@ use rustix::net::sockopt::socket_error;
 use crate::core::time::Moment;
 use crate::media::codec::parameter_sets::Sets;
 use crate::media::codec::set_inserter::{Placed, SetInserter};
+use crate::media::published::Published;
 use crate::media::rtp::forwarder::Track;
 use crate::media::rtp::packet::{self, NOTHING_RECEIVED, RtpPacket, SenderReport};
 use crate::media::rtp::payload::Packing;
 use crate::media::rtp::process_feed::ProcessFeed;
 use crate::media::rtp::sender::{AUDIO_PAYLOAD_TYPE, VIDEO_PAYLOAD_TYPE};
 use crate::media::simulcast::layers::{Layer, Meter};
-use crate::media::stream::Published;
 
 /// How often the process is asked whether it listens: two answers in a row count, so this is half of what is lost by asking.
 const ASK: Duration = Duration::from_millis(10);

@@ -9,12 +9,13 @@ use str0m::rtp::{RtpPacket, Ssrc};
 use str0m::{Rtc, RtcConfig};
 
 use crate::media::pictures::Pictures;
+use crate::media::published::{Published, Reported};
 use crate::media::role::{Context, OfferRefused, Role, RoleEvent, RoleKind};
 use crate::media::rtp::forwarder::Track;
 use crate::media::rtp::packet::SenderReport;
 use crate::media::sdp::{Agreed, Offer, Purpose, Supported};
 use crate::media::simulcast::layers::{Layer, MAX_LAYERS};
-use crate::media::stream::{Published, Reported, Stream, Told};
+use crate::media::stream::{Stream, Told};
 use crate::media::subscriber::{self, Audience};
 
 /// One publisher.

@@ -7,48 +7,19 @@
 //!
 //! Who had the place keeps its number and nothing else: what it still sends, or its end that comes late, concerns nobody.
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::config::secret::Secret;
 use crate::core::time::Moment;
 use crate::media::ids::PeerId;
-use crate::media::offer::Wanted;
-use crate::media::peer::{CONNECT_LIMIT, SILENCE};
-use crate::media::publisher::{Place, Publisher};
 use crate::media::publisher_turn::Held;
-use crate::media::role::{Gone, OfferRefused, RoleKind};
-use crate::media::sdp::Offer;
-use crate::media::stream::{Stream, Told};
 use crate::media::view::{PeerView, Standing};
-use crate::media::{Accepted, Media};
 
 /// Somebody publishes already; whoever comes may ask again after this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken(pub Duration);
-
-/// Why a publisher's offer is not answered.
-#[derive(Debug)]
-pub enum PublishRefused {
-    /// Somebody has the place.
-    Taken(Taken),
-    /// What refuses every offer.
-    Offer(OfferRefused),
-}
-
-impl From<Taken> for PublishRefused {
-    fn from(taken: Taken) -> PublishRefused {
-        PublishRefused::Taken(taken)
-    }
-}
-
-impl From<OfferRefused> for PublishRefused {
-    fn from(refused: OfferRefused) -> PublishRefused {
-        PublishRefused::Offer(refused)
-    }
-}
 
 /// No publisher has this number.
 const NOBODY: u64 = 0;
@@ -65,12 +36,12 @@ pub struct PublisherSlot {
 
 /// Who has it.
 #[derive(Debug)]
-struct Holder {
-    number: u64,
-    peer: PeerId,
-    token: Secret,
-    view: Arc<PeerView>,
-    offered: Moment,
+pub(super) struct Holder {
+    pub(super) number: u64,
+    pub(super) peer: PeerId,
+    pub(super) token: Secret,
+    pub(super) view: Arc<PeerView>,
+    pub(super) offered: Moment,
 }
 
 impl PublisherSlot {
@@ -106,12 +77,13 @@ impl PublisherSlot {
         let _ = self.holder.compare_exchange(number, NOBODY, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    fn known(&self) -> MutexGuard<'_, Option<Holder>> {
+    /// Who has it; locked while an offer is judged.
+    pub(super) fn known(&self) -> MutexGuard<'_, Option<Holder>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long a publisher with this token has to wait; `None`: it may come now.
-    fn wait(
+    pub(super) fn wait(
         &self,
         known: Option<&Holder>,
         token: &Secret,
@@ -134,65 +106,5 @@ impl PublisherSlot {
         };
         let held = Held { quiet: now.since(since), lasts: lasts(standing) };
         held.wait(holder.token.matches(token.expose()))
-    }
-}
-
-impl Media {
-    /// Whether a publisher with this token may come now, before the work of answering it: else when it may ask again.
-    pub fn may_publish(&self, stream: &Stream, token: &Secret) -> Result<(), Taken> {
-        let slot = stream.door().slot();
-        self.turn(slot, slot.known().as_ref(), token)
-    }
-
-    /// Answers a publisher's offer. One that was silent gives its place up to who has the same token, once the offer is answered.
-    pub fn publish(
-        &self,
-        (client, token): (Option<IpAddr>, Secret),
-        stream: &Stream,
-        offer: Offer,
-        role: impl FnOnce(Place) -> Publisher,
-    ) -> Result<Accepted, PublishRefused> {
-        let slot = stream.door().slot();
-        let mut known = slot.known();
-        self.turn(slot, known.as_ref(), &token)?;
-        let place = Place::prepare(stream);
-        let (number, offered) = (place.number(), self.now());
-        let sets = offer.parameter_sets();
-        let wanted = Wanted { session: stream.session().clone(), role: Box::new(role(place)), offer };
-        let before = known.as_ref().filter(|before| slot.is_held_by(before.number)).map(|before| before.peer);
-        let accepted = self.offer_after(before, client, wanted)?;
-        let (peer, view) = (accepted.peer, accepted.view.clone());
-        let before = known.replace(Holder { number, peer, token, view, offered });
-        let before = before.filter(|before| slot.is_held_by(before.number));
-        Place::settle(stream, number, before.as_ref().map(|before| before.number));
-        stream.tell(Told::Offered(number, sets));
-        if let Some(before) = before {
-            self.close(&before.peer, Gone::TakenOver);
-            let what = format!("takes the place of peer {}, which was silent", before.peer);
-            RoleKind::Publisher.log(stream.session(), &peer, &what);
-        }
-        if !self.exists(&peer) {
-            // It ended before the place was its own.
-            Place::vacate(stream, number);
-        }
-        Ok(accepted)
-    }
-
-    /// The place is free at once when a publisher is told to end, not only once its thread has done so: its client offers
-    /// again right away.
-    pub fn unpublish(&self, stream: &Stream, peer: &PeerId) {
-        let known = stream.door().slot().known();
-        known.iter().filter(|holder| holder.peer == *peer).for_each(|holder| {
-            Place::vacate(stream, holder.number);
-        });
-    }
-
-    fn turn(&self, slot: &PublisherSlot, known: Option<&Holder>, token: &Secret) -> Result<(), Taken> {
-        let lasts = |standing| match standing {
-            Standing::Connecting => CONNECT_LIMIT,
-            _ => SILENCE + self.0.config.ice_grace,
-        };
-        let now = self.0.moment(Instant::now());
-        slot.wait(known, token, now, lasts).map_or(Ok(()), |wait| Err(Taken(wait)))
     }
 }

@@ -18,12 +18,12 @@ use crate::media::config::MediaConfig;
 use crate::media::counters::Counters;
 use crate::media::ids::PeerId;
 use crate::media::member::rooms::Rooms;
+pub use crate::media::outcome::{RestartRefused, Restarted};
 use crate::media::peer_registry::PeerRegistry;
 use crate::media::pending_peer::PendingPeer;
 use crate::media::ports::PortPool;
 use crate::media::role::Gone;
 use crate::media::sdp::IceParameters;
-use crate::media::sdp::fragment::{FragmentMedia, IceCredentials, SdpFragment};
 use crate::media::sockets::ForwardedDatagram;
 use crate::media::stream::{News, StreamId};
 use crate::media::streams::Streams;
@@ -39,7 +39,7 @@ pub struct Shared {
     /// Who is where.
     pub directory: PeerRegistry,
     /// What was counted.
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
     /// The threads, by index.
     pub threads: Vec<Line>,
     /// One certificate for all peers: making one per peer costs more than all the rest of an offer.
@@ -103,59 +103,6 @@ pub enum Command {
     Stream(StreamId, News),
     /// Say good-bye to all peers and end.
     Stop,
-}
-
-/// The answer to an ICE restart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Restarted {
-    /// The whole answer.
-    pub answer: String,
-    /// Our new ICE parameters, for those who want them alone.
-    pub ice: IceParameters,
-}
-
-impl Restarted {
-    /// The ICE side of the answer, for those who asked with a fragment (RFC 8840).
-    pub fn fragment(&self) -> SdpFragment {
-        // Refused sections, with port 0, may come first; they have no part in the transport.
-        let lines = || self.answer.lines().map(str::trim_end);
-        let is_live = |line: &str| line.starts_with("m=") && line.split(' ').nth(1) != Some("0");
-        let first = |prefix: &'static str| {
-            let section = lines().skip_while(|line| !is_live(line));
-            section.filter_map(move |line| line.strip_prefix(prefix)).next()
-        };
-        let kind = first("m=").and_then(|line| line.split(' ').next()).unwrap_or("audio").to_owned();
-        let candidates = self.ice.candidates.clone();
-        let media = FragmentMedia {
-            kind,
-            mid: first("a=mid:").map(str::to_owned),
-            candidates,
-            end_of_candidates: true,
-        };
-        let credentials = IceCredentials { ufrag: self.ice.ufrag.clone(), pwd: self.ice.pwd.clone() };
-        SdpFragment { credentials: Some(credentials), media: vec![media], ..SdpFragment::default() }
-    }
-}
-
-/// Why ICE was not restarted. The peer stays as it was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RestartRefused {
-    /// There is no such peer.
-    NoPeer,
-    /// The parameters are no use.
-    Unusable(String),
-    /// Its thread does not answer.
-    Busy,
-}
-
-impl fmt::Display for RestartRefused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RestartRefused::NoPeer => f.write_str("there is no such peer"),
-            RestartRefused::Unusable(why) => f.write_str(why),
-            RestartRefused::Busy => f.write_str("media threads are busy"),
-        }
-    }
 }
 
 /// The way to one thread.

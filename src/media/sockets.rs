@@ -12,6 +12,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use crate::core::limits::log_limit::LogLimit;
 use crate::media::audience::Followers;
 use crate::media::deadlines::Deadlines;
+pub use crate::media::forwarded::ForwardedDatagram;
 use crate::media::ids::PeerId;
 use crate::media::local_candidates::Transport;
 use crate::media::member::news::RoomNews;
@@ -91,19 +92,6 @@ pub struct Datagram<'a> {
     pub heard_elsewhere: bool,
 }
 
-/// A datagram that is passed on to the thread of its peer.
-#[derive(Debug)]
-pub struct ForwardedDatagram {
-    /// When it was read.
-    pub at: Instant,
-    /// From where.
-    pub source: SocketAddr,
-    /// The address of ours it was sent to.
-    pub local: SocketAddr,
-    /// What it holds.
-    pub bytes: Vec<u8>,
-}
-
 /// What a descriptor with a token of its own is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watched {
@@ -175,7 +163,7 @@ impl Sockets {
     pub fn new(index: usize, shared: Arc<Shared>, shares: Shares, wake: &impl AsFd) -> io::Result<Sockets> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let Shares { mux, listeners, rooms } = shares;
-        let bodies = MicSink::open(shared.clone())?;
+        let bodies = MicSink::open(shared.counters.clone())?;
         let add =
             |fd: &dyn AsFd, token| epoll::add(&epoll, fd.as_fd(), EventData::new_u64(token), EventFlags::IN);
         add(wake, WAKE)?;

@@ -1,11 +1,10 @@
 //! Starting and stopping the media threads.
 
-use std::fmt;
-use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use std::{fmt, io};
 
 use crate::core::ice::Ports;
 use crate::host::join;
@@ -15,7 +14,6 @@ use crate::host::pulse::Pulses;
 use crate::host::wake::Wake;
 use crate::media::Media;
 use crate::media::config::MediaConfig;
-use crate::media::counters::Counters;
 use crate::media::peer_registry::PeerRegistry;
 use crate::media::ports::{self, PortPool};
 use crate::media::shared::{Command, Line, Shared};
@@ -69,7 +67,7 @@ impl Media {
         let certificate = certificate.ok_or_else(|| MediaError("cannot make a DTLS certificate".into()))?;
         let shared = Arc::new(Shared {
             directory: PeerRegistry::new(config.most_peers(), config.max_viewers, count),
-            counters: Counters::default(),
+            counters: Arc::default(),
             threads: lines,
             certificate,
             ports,

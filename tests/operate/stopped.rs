@@ -128,7 +128,8 @@ fn doctor_of(name: &str, server: impl Fn(&Asker) -> String) {
 
 // SPEC 1: A process that is stopped and goes on (SIGSTOP, a paused virtual machine) while it asks a
 // TURN or STUN server gets its answer all the same
-// Also: `a_question_of_stun_outlives_a_stop`
+// Also: `a_question_of_stun_outlives_a_stop`,
+// `sockets_have_time_outs_only_where_an_interrupted_call_is_made_again`
 #[test]
 fn a_doctor_that_is_stopped_meanwhile_hears_a_turn_server_out() {
     doctor_of("UDP", |asker| format!("turn:{}", late(asker, refusal)));

@@ -100,6 +100,11 @@ const MEANT: &[(&str, &str)] = &[
     ),
 ];
 
+/// Where sockets have time-outs: there an interrupted call is made again.
+const TIMED: [&str; 2] = ["src/host/interfaces.rs", "src/host/uninterrupted.rs"];
+
+const TIME_OUTS: &[&str] = &["set_read_timeout", "set_write_timeout", "set_socket_timeout"];
+
 fn find(sources: &[Source], tokens: &[&str]) -> Vec<String> {
     let each =
         |source: &Source| -> Vec<usize> { tokens.iter().flat_map(|token| source.uses(token)).collect() };
@@ -203,6 +208,17 @@ fn nothing_panics_outside_tests() {
     none("no panics", find(&sources, PANICS));
     let each_once = meant.iter().all(|source| find(std::slice::from_ref(source), PANICS).len() == 1);
     assert!(each_once && meant.len() == MEANT.len(), "MEANT lists files with exactly one panic");
+}
+
+#[test]
+fn sockets_have_time_outs_only_where_an_interrupted_call_is_made_again() {
+    let is_timed = |source: &Source| TIMED.contains(&source.path.as_str());
+    let (timed, others): (Vec<_>, Vec<_>) = sources("src").into_iter().partition(is_timed);
+    none("time-outs of sockets are of `host::uninterrupted`", find(&others, TIME_OUTS));
+    assert!(
+        timed.len() == TIMED.len()
+            && timed.iter().all(|source| !find(std::slice::from_ref(source), TIME_OUTS).is_empty())
+    );
 }
 
 #[test]

@@ -14,8 +14,8 @@ use hydraneckwebrtc::media::publisher::{Place, Publisher};
 use hydraneckwebrtc::media::publishing::Ingest;
 use hydraneckwebrtc::media::role::Gone;
 use hydraneckwebrtc::media::sdp::{Agreed, Offer, VideoCodec};
+use hydraneckwebrtc::media::source_handle::SourceHandle;
 use hydraneckwebrtc::media::stream::{Codecs, SourceSpec};
-use hydraneckwebrtc::media::streams::SourceHandle;
 use hydraneckwebrtc::media::subscriber::{Audience, Subscriber};
 use hydraneckwebrtc::media::{Media, MediaThreads};
 

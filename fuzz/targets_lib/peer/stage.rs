@@ -13,7 +13,6 @@ use hydraneckwebrtc::host::pulse::Pulses;
 use hydraneckwebrtc::host::wake::Wake;
 use hydraneckwebrtc::media::audience::Followers;
 use hydraneckwebrtc::media::config::MediaConfig;
-use hydraneckwebrtc::media::counters::Counters;
 use hydraneckwebrtc::media::deadlines::Deadlines;
 use hydraneckwebrtc::media::mic::Mic;
 use hydraneckwebrtc::media::peer_registry::PeerRegistry;
@@ -25,6 +24,7 @@ use hydraneckwebrtc::media::sdp::{Agreed, VideoCodec};
 use hydraneckwebrtc::media::shared::Shared;
 use hydraneckwebrtc::media::sockets::{Shares, Sockets};
 use hydraneckwebrtc::media::stream::{Codecs, SourceSpec, Stream, StreamId, Told};
+use hydraneckwebrtc::media::stream_thread;
 use hydraneckwebrtc::media::streams::Streams;
 use hydraneckwebrtc::media::subscriber::{Audience, Subscriber};
 use hydraneckwebrtc::media::udp::Share;
@@ -94,7 +94,7 @@ impl Stage {
         let certificate = || provider.dtls_provider.generate_certificate().expect("a certificate");
         let shared = Arc::new(Shared {
             directory: PeerRegistry::new(64, 64, 1),
-            counters: Counters::default(),
+            counters: Arc::default(),
             threads: Vec::new(),
             certificate: certificate(),
             ports,
@@ -171,7 +171,7 @@ fn stream(index: usize, video: VideoCodec, shared: &Arc<Shared>) -> (Stream, Opt
     let codecs = Codecs { video, opus: true };
     let spec = SourceSpec { session, video: None, audio: None, codecs, ingest: Ingest::default() };
     let (stream, thread) =
-        Stream::start(StreamId(index as u64), spec, shared.clone()).expect("a stream's thread");
+        stream_thread::start(StreamId(index as u64), spec, shared.clone()).expect("a stream's thread");
     (stream, Some(thread))
 }
 

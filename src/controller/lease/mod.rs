@@ -5,6 +5,7 @@
 
 mod bodies;
 pub mod etcd;
+mod not_leading;
 pub mod policy;
 pub mod stored;
 
@@ -19,8 +20,8 @@ use serde_json::{Value, json};
 
 use crate::api::reply::{Answer, Responder};
 use crate::api::server::Beat;
-use crate::controller::fleet_thread::Ask;
 use crate::controller::lease::policy::{Finding, Lead, Lease, LeaseNews, Next, Query};
+use crate::controller::messages::Ask;
 use crate::controller::refusals;
 use crate::core::fleet::bodies::BodyEntry;
 use crate::core::fleet::fence::{LeaseProof, WorkerTime};
@@ -32,6 +33,7 @@ use crate::host::clock::Clock;
 use crate::metrics::counter::Tally;
 use bodies::{Listing, Read, Waiter};
 use etcd::{Etcd, Kept};
+pub use not_leading::NotLeading;
 use stored::{NotWritten, Sealed, StoredNamespaces};
 
 /// Orders taken in a row before anything else is looked at.
@@ -101,10 +103,6 @@ pub struct HeardTime {
     /// By ours, after it came.
     pub ours: Moment,
 }
-
-/// This controller does not lead. Where the one that does is reached, if that is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotLeading(pub Option<String>);
 
 /// Why a namespace is not kept where every controller reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,10 +8,11 @@ use crate::api::rooms_form;
 use crate::api::routes::Operation;
 use crate::api::server::Call;
 use crate::config::secret::Secret;
+use crate::controller::messages::{RoomOrder, RoomWish};
 use crate::controller::namespaces::NamespaceRegistry;
 use crate::controller::refusals;
 use crate::controller::rooms::RoomPlaces;
-use crate::controller::worker_client::{CallError, Reply, RoomWish, WorkerClient};
+use crate::controller::worker_client::{CallError, Reply, WorkerClient};
 use crate::core::fleet::wire::Stamp;
 use crate::core::ids::WorkerId;
 use crate::core::namespaces::access::{Denied, Membership};
@@ -30,19 +31,6 @@ impl Admission for NamespaceRegistry {
     fn turn_credentials(&self, ns: &NamespaceName, who: &str, now: SystemTime) -> Option<TurnCredentials> {
         NamespaceRegistry::turn_credentials(self, ns, who, now)
     }
-}
-
-/// Something for a room's worker to do.
-pub struct RoomOrder {
-    wish: RoomWish,
-    ns: NamespaceName,
-    room: RoomId,
-    worker: WorkerId,
-    /// The caller's: its worker judges it once more.
-    token: Secret,
-    registry: NamespaceRegistry,
-    /// Waits for the answer.
-    pub responder: Responder,
 }
 
 /// Answers what is asked of rooms; what is their worker's to do is given to `submit`, for a thread that may wait.

@@ -25,9 +25,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::ledger::Holdings;
-use super::moves::MoveOrder;
+use super::move_order::MoveOrder;
+use super::placed::Placed;
 use super::wire::{Heartbeat, SessionBrief};
-use super::{FORGET_AFTER, Fleet, FleetEvent, Placed};
+use super::{FORGET_AFTER, Fleet, FleetEvent};
 use crate::core::fleet::ledger::Ledger;
 use crate::core::ids::{BodyAddr, InvalidId, SessionId, WorkerId};
 use crate::core::session::reason::EndReason;

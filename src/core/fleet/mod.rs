@@ -35,11 +35,15 @@ mod intake;
 mod invariants;
 mod ledger;
 pub mod listing;
+mod move_order;
 pub mod moves;
 pub mod parcel;
+mod placed;
 mod placement;
 pub mod routing;
+mod shown;
 mod takeover;
+mod tally;
 #[cfg(test)]
 mod tests;
 pub mod turns;
@@ -58,15 +62,14 @@ use crate::core::ids::{SessionId, WorkerId};
 use crate::core::time::Moment;
 
 use self::bodies::Bodies;
-pub use self::changes::{Changes, Way, Whereabouts, Work};
-use self::changes::{Meter, Tally};
 use self::failures::{BackOff, Failures};
 use self::identity::Identities;
 pub use self::intake::BeatOutcome;
 use self::ledger::Ledger;
-use self::moves::{MoveCounts, MoveHistory};
-pub use self::placement::{CreateSpec, Placed, Refused};
-use self::takeover::Takeover;
+use self::move_order::{MoveCounts, MoveHistory};
+pub use self::placed::{CreateSpec, Placed, Refused};
+pub use self::tally::{Changes, Way, Whereabouts, Work};
+use self::tally::{Meter, Tally};
 pub use self::views::{Counts, Heard, Route, SessionView, WorkerView};
 use self::wire::{Hindrance, SessionBrief, Stamp, WorkerStatus};
 
@@ -274,6 +277,15 @@ impl fmt::Display for FleetEvent {
             ),
         }
     }
+}
+
+/// A takeover under way.
+#[derive(Clone, Debug)]
+struct Takeover {
+    number: u64,
+    until: Moment,
+    /// Workers that have not told the number yet.
+    waiting: BTreeSet<WorkerId>,
 }
 
 /// The controller's soft state. Every method that depends on time takes `now`.

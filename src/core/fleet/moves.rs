@@ -27,12 +27,13 @@ use super::bodies::BodyEntry;
 use super::experience::WEB_SERVER_ENGINE;
 use super::identity::MOVES;
 use super::ledger::{Move, Session};
-use super::placement::Refused;
+pub use super::move_order::{MoveCounts, MoveOrder};
+use super::placed::Refused;
 use super::wire::{EndOrder, Heartbeat, SessionBrief, Stamp};
 use super::{Fleet, FleetEvent, RESERVATION_MARGIN};
 use crate::config::settings::MovePolicy;
 use crate::core::fleet::worker_health::WorkerHealth;
-use crate::core::ids::{BodyAddr, SessionId, WorkerId};
+use crate::core::ids::{SessionId, WorkerId};
 use crate::core::session::reason::EndReason;
 use crate::core::session::status::SessionStatus;
 use crate::core::time::Moment;
@@ -66,51 +67,6 @@ pub enum NotMoved {
     NoWorker,
     /// The controller does not know yet what exists.
     Settling,
-}
-
-/// A move to carry out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MoveOrder {
-    /// The session.
-    pub session_id: SessionId,
-    /// Its body.
-    pub body: BodyAddr,
-    /// The worker that has it, or had it.
-    pub from: WorkerId,
-    /// The worker that is to go on with it.
-    pub to: WorkerId,
-    /// Which copy it will be there.
-    pub copy: u32,
-    /// When this worker's turn began.
-    pub begun: Moment,
-    /// Its worker has to let it go first.
-    pub leave: bool,
-    /// For how long it has been there, and when it started to be.
-    pub lived: Duration,
-}
-
-/// What became of moves, since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MoveCounts {
-    /// Sessions that arrived.
-    pub moved: u64,
-    /// Attempts at a worker that failed.
-    pub failed: u64,
-    /// Sessions that ended because no worker took them.
-    pub given_up: u64,
-    /// Moves that `sessions.move_limit` forbade.
-    pub limited: u64,
-}
-
-/// What is remembered of a session's moves while it is in the books.
-#[derive(Clone, Debug, Default)]
-pub(super) struct MoveHistory {
-    begun: Vec<Moment>,
-    /// The highest number of a copy that may have begun somewhere.
-    highest: u32,
-    retry_at: Option<Moment>,
-    /// The limit was told.
-    limited: bool,
 }
 
 /// How a listed copy stands to what the books know.

@@ -5,22 +5,11 @@
 //! and no old create can come after. Workers that are down are not waited for, as ever, and none longer than
 //! a controller waits that has just started.
 
-use std::collections::BTreeSet;
-
 use super::wire::Heartbeat;
-use super::{Fleet, SETTLING_BEATS};
+use super::{Fleet, SETTLING_BEATS, Takeover};
 use crate::core::fleet::worker_health::WorkerHealth;
 use crate::core::ids::WorkerId;
 use crate::core::time::Moment;
-
-/// A takeover under way.
-#[derive(Clone, Debug)]
-pub(super) struct Takeover {
-    number: u64,
-    until: Moment,
-    /// Workers that have not told the number yet.
-    waiting: BTreeSet<WorkerId>,
-}
 
 impl Fleet {
     /// This controller leads from now on, with this number. It takes no create before [`Fleet::set_bodies`].
