@@ -7,7 +7,7 @@ use hydraneckwebrtc::core::rooms::registry::{MediaEvent, MediaOrder};
 use hydraneckwebrtc::core::rooms::tracks::MediaKind;
 use hydraneckwebrtc::media::member::RoomPlace;
 
-use crate::guest::Manners;
+use crate::guest::{Manners, Word};
 use crate::hall::{Hall, LOOPBACK, is_refused};
 
 const ALL: [Manners; 3] = [Manners::Naive, Manners::Polite, Manners::Impolite];
@@ -57,6 +57,27 @@ fn offers_that_cross_lose_nobody() {
     hall.until("signalling settles", |hall| hall.seats.iter().all(|seat| seat.guest.is_stable()));
     let crossed: usize = hall.seats.iter().map(|seat| seat.guest.seen.ignored).sum();
     println!("{crossed} offers were ignored");
+}
+
+#[test]
+fn a_slow_page_that_crosses_our_offer_loses_nothing() {
+    let mut hall = Hall::open(|_| {});
+    // There and back takes longer than an answer does where nothing else is done.
+    hall.lag = Duration::from_millis(900);
+    for _ in 0..3 {
+        hall.join_with_all(Manners::Naive);
+    }
+    hall.until("three meet on slow machines", |hall| hall.tracks() == 6 && hall.all_hear_all(5));
+    for camera in 1..3 {
+        hall.seats.iter_mut().for_each(|seat| seat.guest.publish(MediaKind::Video));
+        hall.until("each has one camera more", |hall| {
+            hall.tracks() == 6 + 3 * camera && hall.all_hear_all(5)
+        });
+    }
+    hall.until("signalling settles", |hall| hall.seats.iter().all(|seat| seat.guest.is_stable()));
+    let ends = |event: &&MediaEvent| matches!(event, MediaEvent::Refused(_) | MediaEvent::OutOfStep(_));
+    let ends: Vec<&MediaEvent> = hall.seats.iter().flat_map(|seat| &seat.log).filter(ends).collect();
+    assert!(ends.is_empty(), "{ends:?}");
 }
 
 #[test]
@@ -218,10 +239,24 @@ fn answers_to_nothing_are_refused_and_then_the_end() {
     let refused = |event: &MediaEvent| is_refused(event, Code::InvalidAnswer);
     hall.until("the first is refused", |hall| hall.seats[0].log.iter().any(refused));
     hall.order(0, MediaOrder::Answer(answer));
-    let gone =
-        |event: &MediaEvent| matches!(event, MediaEvent::Gone(words) if words.contains("different states"));
+    let gone = |event: &MediaEvent| matches!(event, MediaEvent::OutOfStep(words) if words.contains("different states"));
     hall.until("the second is the end", |hall| hall.seats[0].log.iter().any(gone));
     assert_eq!(hall.tracks(), 0, "its tracks ended before");
+}
+
+#[test]
+fn an_offer_that_is_called_an_answer_is_answered() {
+    let mut hall = Hall::open(|_| {});
+    hall.join_with_all(Manners::Naive);
+    let is_stable = |hall: &Hall| hall.seats[0].guest.is_stable();
+    hall.until("it is there", |hall| hall.tracks() == 2 && is_stable(hall));
+    hall.seats[0].guest.publish(MediaKind::Video);
+    // So does a busy page that applies our offer twice: the second time it has nothing to answer.
+    match hall.seats[0].guest.words.pop_front() {
+        Some(Word::Offer(text)) => hall.order(0, MediaOrder::Answer(text)),
+        other => panic!("no offer: {other:?}"),
+    }
+    hall.until("its camera is there", |hall| hall.tracks() == 3 && is_stable(hall));
 }
 
 // SPEC 10 contract: Trap: ICE restarts within an offer that has tracks

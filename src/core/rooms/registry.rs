@@ -89,6 +89,8 @@ pub enum MediaEvent {
     Trouble,
     /// It is no member of the media side any more.
     Gone(String),
+    /// The same, because its client and we hold different descriptions for good. Nothing is wrong with the client, or with its media.
+    OutOfStep(String),
     /// It sends one more track.
     TrackStarted(TrackId, MediaKind),
     /// It sends one less.
@@ -550,6 +552,7 @@ impl RoomRegistry {
             MediaEvent::Connected => self.in_room(id, |room, _| room.reachable(now, id, true)),
             MediaEvent::Trouble => self.in_room(id, |room, _| room.reachable(now, id, false)),
             MediaEvent::Gone(words) => self.lose(now, id, Rejected::new(Code::MediaLost, words)),
+            MediaEvent::OutOfStep(words) => self.start_anew(now, id, words),
             MediaEvent::TrackStarted(track, kind) => {
                 self.in_room(id, |room, out| room.track_started(id, track, kind, out));
             }
@@ -709,6 +712,13 @@ impl RoomRegistry {
     }
 
     /// Says to a member why it is none any more.
+    /// A member is to join anew. What clients are documented to do so on is the word of a drain: an error alone leaves that to them.
+    fn start_anew(&mut self, now: Moment, id: MemberId, words: String) {
+        let message = ServerMessage::ServerDraining { reason: words.clone(), timeout_ms: 0 };
+        self.out.tell(id, &message);
+        self.lose(now, id, Rejected::new(Code::InvalidAnswer, words));
+    }
+
     fn lose(&mut self, now: Moment, id: MemberId, rejected: Rejected) {
         self.out.tell(id, &rejected.into());
         self.end_member(now, id, Closing::GoingAway);

@@ -868,6 +868,9 @@ fn lost_media_have_fifteen_seconds_to_come_back() {
     assert_eq!(world.view(3).types().last(), Some(&"peer-left"));
     world.media(2, MediaEvent::Gone("its peer connection failed".into()));
     assert_eq!(world.view(2).errors(), ["media_lost"]);
+    world.media(3, MediaEvent::OutOfStep("in different states".into()));
+    assert!(world.view(3).types().ends_with(&["server-draining", "error"]), "documented clients join anew");
+    assert_eq!((world.view(3).errors(), world.view(3).closed.is_some()), (vec!["invalid_answer"], true));
 }
 
 #[test]

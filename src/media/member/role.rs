@@ -54,6 +54,14 @@ const NOT_RELAYED: Duration = Duration::from_secs(10);
 /// What a member is told that tries to come without a relay.
 const BY_RELAY: &str = "media of this room come by its relays only: use the servers of turn-credentials, and iceTransportPolicy relay";
 
+/// An offer of ours that waits for its answer.
+struct Pending {
+    offer: SdpPendingOffer,
+    /// Which of our sections it adds.
+    adds: Vec<(usize, Mid)>,
+    text: String,
+}
+
 /// One member.
 pub struct RoomMember {
     name: String,
@@ -61,9 +69,10 @@ pub struct RoomMember {
     events: Events,
     limits: MemberLimits,
     shared: Arc<Shared>,
-    negotiation: Negotiation<Option<Offer>>,
-    /// Our offer, and which of our sections it adds.
-    pending: Option<(SdpPendingOffer, Vec<(usize, Mid)>)>,
+    negotiation: Negotiation<Option<Offer>, Mid>,
+    pending: Option<Pending>,
+    /// The WebRTC state has ways of sections that its client did not agree to.
+    is_disputed: bool,
     /// What it is sent; of each section what was sent so far.
     sections: Sections<Mid, Track>,
     outs: Vec<Outbound>,
@@ -108,6 +117,7 @@ impl RoomMember {
             shared: shared.clone(),
             negotiation: Negotiation::new(Rules::HERE, now),
             pending: None,
+            is_disputed: false,
             sections: Sections::new(MAX_SENT),
             outs: Vec::new(),
             places: HashMap::new(),
@@ -164,6 +174,9 @@ impl RoomMember {
             match act {
                 Act::Answer(offer) => self.answer(offer, context),
                 Act::Offer => self.offer(context),
+                Act::Repeat => {
+                    self.pending.iter().for_each(|ours| self.say(MediaEvent::Offer(ours.text.clone())));
+                }
             }
         }
     }
@@ -182,7 +195,7 @@ impl RoomMember {
 
     fn answer(&mut self, offer: Option<Offer>, context: &mut Context<'_>) {
         // Whatever comes of it, what the WebRTC state has of ours is rolled back.
-        self.pending = None;
+        self.is_disputed |= self.pending.take().is_some();
         let answer = match offer {
             None => Ok(member::answer_to_nothing()),
             Some(offer) => self.accept(offer, context),
@@ -214,6 +227,7 @@ impl RoomMember {
         self.outs.iter_mut().for_each(|out| out.hush(rtc));
         self.named(&offer, rtc);
         let answer = answer.map_err(|error| foreign::unanswerable(&error))?.to_sdp_string();
+        self.is_disputed = false;
         for section in offer.sections().iter().filter(|section| section.is_taken()) {
             let mid = Mid::from(section.mid.as_str());
             if !self.sections.has(&mid) && !self.theirs.contains(&mid) {
@@ -259,7 +273,7 @@ impl RoomMember {
 
     /// Makes an offer of all that is wished.
     fn offer(&mut self, context: &mut Context<'_>) {
-        let is_again = self.pending.take().is_some();
+        let is_again = std::mem::take(&mut self.is_disputed);
         let rtc = &mut *context.rtc;
         if !is_again && !self.has_something_to_offer(rtc) {
             return self.negotiation.nothing_to_offer();
@@ -288,8 +302,9 @@ impl RoomMember {
         let Some((offer, pending)) = made else { return self.negotiation.nothing_to_offer() };
         match self.told(&offer.to_sdp_string(), &adds) {
             Ok(text) => {
-                self.pending = Some((pending, adds));
-                self.say(MediaEvent::Offer(text));
+                self.negotiation.said(member::section_names(&text).map(Mid::from).collect());
+                self.say(MediaEvent::Offer(text.clone()));
+                self.pending = Some(Pending { offer: pending, adds, text });
             }
             Err(_) => self.negotiation.nothing_to_offer(),
         }
@@ -323,23 +338,31 @@ impl RoomMember {
             Ok(None) => return self.refuse(Code::InvalidAnswer, "there is no m= line"),
             Err(error) => return self.refuse(Code::InvalidAnswer, error.to_string()),
         };
-        match self.negotiation.answered() {
+        // Only an offer leaves open who begins (RFC 8842, 5.2): a busy page that applies two offers at once says so what it has in return.
+        if self.pending.is_none() && text.contains("a=setup:actpass") {
+            return self.offered(text, context);
+        }
+        let names: Vec<Mid> =
+            answer.sections().iter().map(|section| Mid::from(section.mid.as_str())).collect();
+        let mut heard = self.negotiation.answered(context.moment, &names);
+        match heard {
             Heard::Late => {}
             Heard::Nothing => self.refuse(Code::InvalidAnswer, "no offer waits for an answer"),
-            Heard::Hopeless => self.changes().over = Some(Gone::OutOfStep),
+            Heard::Hopeless | Heard::Crossed => {}
             Heard::Ours => {
                 if let Err(words) = self.apply(answer, context) {
                     self.refuse(Code::InvalidAnswer, words);
-                    if self.negotiation.failed() == Heard::Hopeless {
-                        self.changes().over = Some(Gone::OutOfStep);
-                    }
+                    (heard, self.is_disputed) = (self.negotiation.failed(), true);
                 }
             }
+        }
+        if heard.is_the_end() {
+            self.changes().over = Some(Gone::OutOfStep);
         }
     }
 
     fn apply(&mut self, mut answer: Offer, context: &mut Context<'_>) -> Result<(), String> {
-        let (pending, adds) = self.pending.take().ok_or("no offer waits for an answer")?;
+        let Pending { offer, adds, .. } = self.pending.take().ok_or("no offer waits for an answer")?;
         answer
             .agree_with_member(|_, sends, receives| (sends, receives))
             .map_err(|error| error.to_string())?;
@@ -347,7 +370,7 @@ impl RoomMember {
         let plain = SdpAnswer::from_sdp_string(&text).map_err(|error| foreign::unreadable_answer(&error))?;
         let rtc = &mut *context.rtc;
         self.outs.iter_mut().for_each(|out| out.declare(rtc));
-        let applied = rtc.sdp_api().accept_answer(pending, plain);
+        let applied = rtc.sdp_api().accept_answer(offer, plain);
         self.outs.iter_mut().for_each(|out| out.hush(rtc));
         self.named(&answer, rtc);
         applied.map_err(|error| foreign::unusable_answer(&error))?;
@@ -546,7 +569,10 @@ impl RoomMember {
 
     fn gone(&mut self, why: Gone) {
         self.end_tracks(|_| true);
-        self.say(MediaEvent::Gone(why.to_string()));
+        self.say(match why {
+            Gone::OutOfStep => MediaEvent::OutOfStep(why.to_string()),
+            why => MediaEvent::Gone(why.to_string()),
+        });
     }
 }
 

@@ -151,6 +151,11 @@ impl Section {
     }
 }
 
+/// The names of a description's sections in their order, of a text of ours.
+pub fn section_names(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| line.strip_prefix("a=mid:"))
+}
+
 /// What a member is told, given what the WebRTC code behind us says: an offer or an answer of ours. `carried` has the names of what sections
 /// carry at present, by `mid`; `bits` is what a picture of the member may use per second.
 pub fn told_to_member(text: &str, carried: &HashMap<String, Carried>, bits: u64) -> Option<String> {

@@ -234,13 +234,15 @@ impl<W: Wire> Connection<W> {
     }
 
     fn fill(&mut self, deadline: Instant) -> io::Result<usize> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.stream.socket().set_read_timeout(Some(left))?;
         let mut bytes = [0; 8192];
-        let count = steady(|| self.stream.read(&mut bytes))?;
+        let count = steady(|| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.stream.socket().set_read_timeout(Some(left))?;
+            self.stream.read(&mut bytes)
+        })?;
         let bytes = bytes.get(..count).unwrap_or_default();
         if let Some(file) = &mut self.record {
             file.write_all(bytes)?;

@@ -4,15 +4,31 @@ use super::*;
 
 const ROOMY: Moment = Moment(10_000);
 
-fn settled() -> Negotiation<&'static str> {
+/// The sections of our first offer, and of one after the client's was answered.
+const FIRST: [u8; 2] = [1, 2];
+const SECOND: [u8; 3] = [0, 3, 4];
+
+fn settled() -> Negotiation<&'static str, u8> {
     Negotiation::new(Rules::HERE, Moment(0))
 }
 
 /// One that has offered at 10 s.
-fn outstanding() -> Negotiation<&'static str> {
+fn outstanding() -> Negotiation<&'static str, u8> {
     let mut negotiation = settled();
     negotiation.has_news();
     assert_eq!(negotiation.tick(ROOMY), Some(Act::Offer));
+    negotiation.said(FIRST.to_vec());
+    negotiation
+}
+
+/// One that has given way at 22 s and offered anew 50 ms later.
+fn withdrawn() -> Negotiation<&'static str, u8> {
+    let mut negotiation = outstanding();
+    assert_eq!(negotiation.offered(ROOMY, "theirs"), None);
+    assert_eq!(negotiation.tick(after(12_000)), Some(Act::Answer("theirs")));
+    negotiation.replied(after(12_000));
+    assert_eq!(negotiation.tick(after(12_050)), Some(Act::Offer));
+    negotiation.said(SECOND.to_vec());
     negotiation
 }
 
@@ -35,8 +51,9 @@ fn the_first_offer_waits_for_the_clients() {
 fn an_offer_that_crosses_ours_is_dropped_by_the_answer_to_ours() {
     let mut negotiation = outstanding();
     assert_eq!(negotiation.offered(after(10), "theirs"), None);
-    assert_eq!((negotiation.tick(after(709)), negotiation.answered()), (None, Heard::Ours));
-    assert_eq!((negotiation.tick(after(9_000)), negotiation.due()), (None, None));
+    assert_eq!(negotiation.tick(after(12_009)), None);
+    assert_eq!(negotiation.answered(after(12_009), &FIRST), Heard::Ours, "as slow as that");
+    assert_eq!((negotiation.tick(after(60_000)), negotiation.due()), (None, None));
 }
 
 #[test]
@@ -44,18 +61,77 @@ fn an_offer_that_crosses_ours_is_answered_when_ours_is_not() {
     let mut negotiation = outstanding();
     negotiation.offered(after(10), "theirs");
     negotiation.offered(after(300), "theirs, anew");
-    assert_eq!(negotiation.tick(after(710)), Some(Act::Answer("theirs, anew")));
-    negotiation.replied(after(710));
-    assert_eq!(negotiation.tick(after(760)), Some(Act::Offer), "what we had to say is said again");
+    assert_eq!(negotiation.tick(after(12_010)), Some(Act::Answer("theirs, anew")));
+    negotiation.replied(after(12_010));
+    assert_eq!(negotiation.tick(after(12_060)), Some(Act::Offer), "what we had to say is said again");
 }
 
 #[test]
-fn an_offer_without_an_answer_is_made_anew() {
+fn who_was_seen_to_ignore_offers_waits_no_longer_than_an_answer_takes() {
+    let mut negotiation = withdrawn();
+    assert_eq!(negotiation.answered(after(12_100), &SECOND), Heard::Ours, "it never answered the first");
+    negotiation.has_news();
+    assert_eq!(negotiation.tick(after(13_000)), Some(Act::Offer));
+    negotiation.offered(after(13_000), "theirs");
+    assert_eq!(
+        (negotiation.tick(after(13_699)), negotiation.tick(after(13_700))),
+        (None, Some(Act::Answer("theirs")))
+    );
+    negotiation.replied(after(13_700));
+    assert_eq!(negotiation.tick(after(13_750)), Some(Act::Offer));
+    negotiation.said(SECOND.to_vec());
+    negotiation.offered(after(13_760), "theirs");
+    assert_eq!(negotiation.answered(after(13_770), &SECOND), Heard::Ours, "it rolls back after all");
+    negotiation.has_news();
+    assert_eq!(negotiation.tick(after(14_000)), Some(Act::Offer));
+    negotiation.offered(after(14_000), "theirs");
+    assert_eq!(negotiation.due(), Some(after(26_000)));
+}
+
+#[test]
+fn an_answer_to_an_offer_that_was_withdrawn_is_applied_to_no_other() {
+    let mut negotiation = withdrawn();
+    assert_eq!(negotiation.answered(after(12_100), &FIRST), Heard::Crossed, "another one waits");
     let mut negotiation = outstanding();
-    assert_eq!((negotiation.tick(after(2_999)), negotiation.tick(after(3_000))), (None, Some(Act::Offer)));
-    assert_eq!(negotiation.answered(), Heard::Ours);
-    assert_eq!(negotiation.answered(), Heard::Late);
-    assert_eq!((negotiation.answered(), negotiation.answered()), (Heard::Nothing, Heard::Hopeless));
+    negotiation.offered(after(10), "theirs");
+    assert_eq!(negotiation.tick(after(12_010)), Some(Act::Answer("theirs")));
+    assert_eq!(negotiation.answered(after(12_020), &FIRST), Heard::Crossed, "none waits");
+    assert!(Heard::Crossed.is_the_end() && !Heard::Late.is_the_end());
+}
+
+#[test]
+fn an_offer_without_an_answer_is_said_again() {
+    let mut negotiation = outstanding();
+    assert_eq!((negotiation.tick(after(4_999)), negotiation.tick(after(5_000))), (None, Some(Act::Repeat)));
+    negotiation.has_news();
+    assert_eq!(
+        negotiation.answered(after(5_100), &FIRST),
+        Heard::Ours,
+        "to the first or the second: they are one"
+    );
+    assert_eq!(
+        (negotiation.tick(after(5_200)), negotiation.due()),
+        (None, Some(after(17_100))),
+        "another may come"
+    );
+    assert_eq!(negotiation.answered(after(5_300), &FIRST), Heard::Late);
+    assert_eq!(negotiation.tick(after(5_350)), Some(Act::Offer));
+    negotiation.said(FIRST.to_vec());
+    assert_eq!(negotiation.answered(after(5_400), &FIRST), Heard::Ours);
+    let mut again = || negotiation.answered(after(5_500), &FIRST);
+    assert_eq!((again(), again()), (Heard::Nothing, Heard::Hopeless));
+}
+
+#[test]
+fn a_late_answer_to_an_offer_that_was_said_twice_is_none_to_the_next_one() {
+    let mut negotiation = outstanding();
+    assert_eq!(negotiation.tick(after(5_000)), Some(Act::Repeat));
+    negotiation.has_news();
+    assert_eq!(negotiation.answered(after(5_100), &FIRST), Heard::Ours);
+    assert_eq!(negotiation.tick(after(17_100)), Some(Act::Offer), "one of them was dropped");
+    negotiation.said(SECOND.to_vec());
+    assert_eq!(negotiation.answered(after(17_110), &FIRST), Heard::Late, "or not");
+    assert_eq!(negotiation.answered(after(17_200), &SECOND), Heard::Ours);
 }
 
 // SPEC 10: An answer to nothing is `invalid_answer`, as is one that does not fit, which is not
@@ -65,10 +141,12 @@ fn an_offer_without_an_answer_is_made_anew() {
 #[test]
 fn answers_to_nothing_end_it_unless_ours_are_answered_between() {
     let mut negotiation = settled();
-    assert_eq!(negotiation.answered(), Heard::Nothing);
+    assert_eq!(negotiation.answered(Moment(1), &FIRST), Heard::Nothing);
     negotiation.has_news();
     negotiation.tick(ROOMY);
-    assert_eq!((negotiation.answered(), negotiation.answered()), (Heard::Ours, Heard::Nothing));
+    negotiation.said(FIRST.to_vec());
+    let mut again = || negotiation.answered(after(10), &FIRST);
+    assert_eq!((again(), again()), (Heard::Ours, Heard::Nothing));
     assert_eq!(negotiation.failed(), Heard::Hopeless);
 }
 
@@ -83,6 +161,7 @@ fn answers_to_nothing_end_it_unless_ours_are_answered_between() {
 #[test]
 fn we_give_way_six_times_a_minute_and_then_later() {
     let (mut negotiation, mut now, mut yields) = (outstanding(), ROOMY, Vec::new());
+    negotiation.ignores = true;
     while yields.len() < 8 {
         if negotiation.outstanding.is_some() {
             negotiation.offered(now, "theirs");
