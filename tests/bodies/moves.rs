@@ -16,10 +16,11 @@ const DESKTOP: u32 = 881_448_767;
 
 /// A controller and two workers whose records go to one collector.
 struct Pair {
-    farm: Farm,
     controller: Role,
     workers: Vec<Role>,
     records: Collector,
+    /// The last to go: a test that fails prints the logs of the roles, which are in its directory.
+    farm: Farm,
 }
 
 impl Pair {
