@@ -29,13 +29,13 @@ impl Pair {
         let controller = farm.lab.controller(|config| {
             config["sessions"] = json!({"move": policy, "create_timeout": "8s", "ready_timeout": "4s"});
             // Sessions that are watched move after half of it.
-            config["drain"] = json!({"timeout": "4s"});
+            config["drain"] = json!({"timeout": "12s"});
         });
         let worker = |name: &str| {
             farm.lab.worker(name, &controller.url, |config| {
                 farm.configure(config);
                 config["sessions"]["ended_window"] = json!("2s");
-                config["drain"] = json!({"timeout": "4s"});
+                config["drain"] = json!({"timeout": "12s"});
                 config["nps"] = json!({"url": records.url(), "token": collector::TOKEN});
             })
         };
