@@ -54,7 +54,7 @@ impl Failed {
 
 impl From<RunError> for Failed {
     fn from(error: RunError) -> Failed {
-        Failed { exit: Exit::Failure, text: format!("hydraneckwebrtc: {error}") }
+        Failed::new(Exit::Failure, error)
     }
 }
 

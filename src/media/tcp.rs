@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use crate::core::limits::fair_share::{self, FairShare, Sizes, network_of};
+use crate::host::uninterrupted::uninterrupted;
 use crate::media::ids::PeerId;
 use crate::media::transport::tcp_frames::{self, Deframer};
 use crate::media::udp::Share;
@@ -142,11 +143,10 @@ impl Connection {
     /// Sends what waits.
     pub fn write(&mut self) -> Written {
         while !self.out.is_empty() {
-            match self.stream.write(&self.out) {
+            match uninterrupted(|| self.stream.write(&self.out)) {
                 Ok(0) => return Written::Broken,
                 Ok(count) => drop(self.out.drain(..count)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Written::Part,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Written::Broken,
             }
         }

@@ -17,7 +17,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::body_entry::{BodyEntry, SessionTag, Spot};
+use super::body_entry::{BodyEntry, SessionTag};
 use super::ledger::Session;
 use super::moves::has_arrived;
 use super::wire::{Heartbeat, SessionBrief};
@@ -43,10 +43,7 @@ impl Fleet {
 
     /// All copies that are known to be left behind.
     pub fn left_behind(&self) -> impl Iterator<Item = BodyEntry> + '_ {
-        let all = self.left_behind.left.all();
-        all.map(|(worker, (body, session), left)| {
-            BodyEntry::left(worker, Spot { body, session, copy: left.copy })
-        })
+        self.left_behind.entries()
     }
 
     /// Whether a worker lists a copy that was left behind.

@@ -156,6 +156,13 @@ impl LeftBehind {
         self.left.get(worker, (body, id.into())).is_some_and(|left| copy <= left.copy)
     }
 
+    /// All copies that are known to be left behind.
+    pub(super) fn entries(&self) -> impl Iterator<Item = BodyEntry> + '_ {
+        self.left.all().map(|(worker, (body, session), left)| {
+            BodyEntry::left(worker, Spot { body, session, copy: left.copy })
+        })
+    }
+
     /// This controller keeps the store from now on, in which this is.
     pub(super) fn keep(&mut self, now: Moment, stored: &[BodyEntry]) {
         self.writes = true;
@@ -163,10 +170,7 @@ impl LeftBehind {
         for entry in &stored {
             self.left.put(entry.worker(), entry.key(), Left { copy: entry.copy(), since: now });
         }
-        let entry = |(worker, (body, session), left): (&WorkerId, Key, Left)| {
-            BodyEntry::left(worker, Spot { body, session, copy: left.copy })
-        };
-        let known: BTreeSet<BodyEntry> = self.left.all().map(entry).collect();
+        let known: BTreeSet<BodyEntry> = self.entries().collect();
         let gone =
             stored.iter().filter(|entry| !known.contains(entry)).map(|entry| ((*entry).clone(), false));
         self.changes = gone.collect();

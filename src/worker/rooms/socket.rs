@@ -24,6 +24,7 @@ use crate::core::rooms::frame::MAX_FRAME;
 use crate::core::rooms::registry::Closing;
 use crate::core::rooms::upgrade::{BadUpgrade, MAX_HEAD, Upgrade};
 use crate::core::time::Moment;
+use crate::host::uninterrupted::uninterrupted;
 
 /// How long a head may take. The edge sends a whole one.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
@@ -306,11 +307,10 @@ fn head(stream: &mut UnixStream, bytes: &mut Vec<u8>) -> Brought {
             Ok(None) => {}
             Err(bad) => return Brought::Bad(bad),
         }
-        match stream.read(&mut piece) {
+        match uninterrupted(|| stream.read(&mut piece)) {
             Ok(0) => return Brought::Broken,
             Ok(n) => bytes.extend_from_slice(piece.get(..n).unwrap_or_default()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Brought::Nothing,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => return Brought::Broken,
         }
         debug_assert!(bytes.len() <= MAX_HEAD + piece.len());
