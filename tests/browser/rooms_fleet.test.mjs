@@ -129,12 +129,12 @@ test("a worker is killed while four people talk: all see and hear each other aga
 async function joinAsDocumented() {
     const page = await tab.context.newPage();
     const join = `(${await snippet(fleet.controller.origin)})(${JSON.stringify(fleet.token)}, "garden")`;
-    // It does not try again by itself where the room's worker is late just then, on a busy machine.
-    for (let left = 5; ; left -= 1) {
+    // It does not try again by itself where, on a busy machine, the room's worker is late just then, or gives it up before it has connected.
+    for (let left = 3; ; left -= 1) {
         // A document of the server, with nothing of ours in it.
         await page.goto(`${fleet.controller.origin}/session/00000000000000000000000000000000/`);
         const error = await page.evaluate(join)
-            .then(() => until("the documented client's welcome", () => page.evaluate("window.seen.peer"), 15_000))
+            .then(() => until("the documented client's connection", () => page.evaluate("window.pc.connectionState === 'connected'"), 40_000))
             .then(() => null, refused => refused);
         if (error === null) {
             return page;
