@@ -4,13 +4,13 @@ import http from "node:http";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { test } from "./support/timed.mjs";
-import { openBrowser, until, untilPlaying } from "./support/browser.mjs";
+import { openBrowser, until, untilEqual, untilPlaying } from "./support/browser.mjs";
 import { childrenNamed } from "./support/demo.mjs";
 import { startProduct } from "./support/product.mjs";
 
 /** Puts pages and reply fields of the test's own into the product's stream process; a new session begins with them. */
 async function hostileSession(product, fields, pages) {
-    const [child] = childrenNamed(product.pid, "web-server");
+    const child = await until("its process", () => childrenNamed(product.pid, "web-server")[0]);
     const program = (await readFile(`/proc/${child}/cmdline`, "utf8")).split("\0")[0];
     const install = dirname(program);
     await mkdir(join(install, "static/below"), { recursive: true });
@@ -43,7 +43,7 @@ test("a stream process's page gets no worker and no cookie beyond its session", 
         // The person was in another session, in the same tab, which the process's page shares a good deal with.
         const other = await product.create({ body_ip: "127.0.0.2", engine: "demo" });
         await page.goto(other.stream_url);
-        await until("it keeps something", () => page.evaluate(() => sessionStorage.length > 0), 30_000);
+        await until("it keeps something", () => page.evaluate(() => sessionStorage.length > 0));
         // What another page of the origin keeps is not the process's to clear.
         await page.goto(`${product.origin}/api/v1/health`);
         await page.evaluate(() => { localStorage.setItem("kept", "yes"); document.cookie = "kept=yes; path=/"; });
@@ -78,7 +78,8 @@ test("a stream process's page gets no worker and no cookie beyond its session", 
         assert.ok(!own.some(name => name.startsWith("neck-")), `none of ours: ${own}`);
         assert.equal(await page.evaluate(() => localStorage.getItem("kept")), "yes");
         await page.goto(`${product.origin}/session/${"0".repeat(32)}/`);
-        assert.match(await page.content(), /does not exist any more/, "no worker answers for other sessions");
+        // No worker answers for other sessions.
+        await until("our own page", async () => (await page.content()).includes("does not exist any more"));
         assert.deepEqual(browser.errors, []);
     } finally {
         await browser.close();
@@ -107,7 +108,7 @@ test("who is not named shows no stream in a frame, and no page tells its address
             await until("the browser refuses the frame", () => frame.url().startsWith("chrome-error:"));
         }
         await page.goto(product.url);
-        await untilPlaying(page, 30_000);
+        await untilPlaying(page);
         for (const url of [product.url, viewer]) {
             await page.goto(url);
             await page.evaluate(to => {
@@ -116,7 +117,7 @@ test("who is not named shows no stream in a frame, and no page tells its address
             }, `${outside}/from`);
             await page.waitForURL(`${outside}/from`);
         }
-        assert.deepEqual(seen.filter(line => line.startsWith("/from")), ["/from none", "/from none"]);
+        await untilEqual("what was told elsewhere", () => seen.filter(line => line.startsWith("/from")), ["/from none", "/from none"]);
     } finally {
         await browser.close();
         elsewhere.close();

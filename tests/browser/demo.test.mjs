@@ -51,12 +51,12 @@ test("demo plays picture and sound by WebRTC through the controller's port", asy
     const picture = await until("300 pictures: more than one round of the clip", async () => {
         const stats = await received("video");
         return stats?.framesDecoded >= 300 && stats;
-    }, 60_000);
+    }, 120_000);
     await page.evaluate(() => document.querySelectorAll("video").forEach(video => { video.muted = false; }));
     const sound = await until("a tone", async () => {
         const stats = await received("audio");
         return stats?.totalAudioEnergy > 0.001 && stats;
-    }, 30_000);
+    });
     await screenshot(page, "demo-webrtc");
     console.log(`${picture.mimeType} ${picture.framesDecoded} pictures, ${picture.framesPerSecond} fps, `
         + `${picture.packetsLost} lost; ${sound.mimeType} ${sound.packetsReceived} packets, level ${sound.audioLevel}; `
@@ -86,17 +86,20 @@ test("the simulated body says what it hears of the microphone", async () => {
         return reply.status;
     });
     assert.equal(status, 200);
-    const line = await until("a line of the body", () =>
-        demo.output().match(/the body hears the microphone: (\d+) packets\/s, ([\d.]+) s of sound .*/), 30_000);
+    // Its first may tell of a busy machine.
+    let lines = [];
+    const line = await until("a line of the body", () => {
+        lines = [...demo.output().matchAll(/the body hears the microphone: (\d+) packets\/s, ([\d.]+) s of sound .*/g)];
+        return lines.find(([, packets, seconds]) => Number(packets) > 20 && Number(seconds) > 1);
+    }).catch(error => assert.fail(`${error.message}: ${lines.map(([text]) => text).join("\n")}`));
     console.log(line[0]);
-    assert.ok(Number(line[1]) > 20 && Number(line[2]) > 1, line[0]);
     await page.evaluate(() => window.mic.close());
-    await until("its silence", () => demo.output().includes("the body hears the microphone no more"), 30_000);
+    await until("its silence", () => demo.output().includes("the body hears the microphone no more"));
 });
 
 test("who leaves the demo comes to a page from which a new stream begins", async () => {
     await open({ autoplay: true, openShadow: true });
-    const plays = () => until("moving pictures", () => page.evaluate(() => document.querySelector("video")?.currentTime > 0.5), 60_000);
+    const plays = () => until("moving pictures", () => page.evaluate(() => document.querySelector("video")?.currentTime > 0.5));
     await plays();
     await page.getByRole("button", { name: "Leave the stream" }).click();
     await page.getByRole("button", { name: "Leave", exact: true }).click();

@@ -1,7 +1,7 @@
 // Keys, focus, pointer and full screen: what belongs to the stream stays there, what belongs to the overlay too.
 import assert from "node:assert/strict";
 import { test } from "./support/timed.mjs";
-import { until } from "./support/browser.mjs";
+import { takeByClick, until, untilEqual } from "./support/browser.mjs";
 import { focused, prepareFile, WORDS } from "./support/file.mjs";
 
 const open = prepareFile();
@@ -19,13 +19,14 @@ test("letters typed into the stream do nothing to the overlay, and letters typed
     await page.locator("#stream-video").focus();
     await page.keyboard.press("s");
     assert.equal(await statsOpen(page), 0);
+    await untilEqual("the stream's keys", async () => (await keysOfPage()).slice(-2), ["keydown KeyS", "keyup KeyS"]);
+    assert.equal(await statsOpen(page), 0);
     const before = await keysOfPage();
-    assert.deepEqual(before.slice(-2), ["keydown KeyS", "keyup KeyS"]);
     await button(WORDS.stats).focus();
     await page.keyboard.press("s");
-    assert.equal(await statsOpen(page), 1, "S opens the details");
+    await untilEqual("S opens the details", () => statsOpen(page), 1);
     await page.keyboard.press("Escape");
-    assert.equal(await statsOpen(page), 0, "Escape closes them");
+    await untilEqual("Escape closes them", () => statsOpen(page), 0);
     assert.deepEqual(await keysOfPage(), before);
 });
 
@@ -34,9 +35,10 @@ test("a click on a button of the overlay leaves the keyboard with the stream", a
     await page.locator("#stream-video").focus();
     await page.keyboard.down("w");
     await button(WORDS.stats).click();
+    await untilEqual("the details", () => statsOpen(page), 1);
     assert.equal(await focused(page), "video stream-video");
     await page.keyboard.up("w");
-    assert.deepEqual((await keysOfPage()).slice(-2), ["keydown KeyW", "keyup KeyW"]);
+    await untilEqual("the stream's keys", async () => (await keysOfPage()).slice(-2), ["keydown KeyW", "keyup KeyW"]);
 });
 
 test("a panel with controls takes the focus, Escape closes it, and the focus returns; a held key comes up in the stream", async () => {
@@ -44,13 +46,13 @@ test("a panel with controls takes the focus, Escape closes it, and the focus ret
     await page.locator("#stream-video").focus();
     await page.keyboard.down("w");
     await button(WORDS.mic).click();
-    assert.equal(await focused(page), "section mic");
+    await untilEqual("the panel has the focus", () => focused(page), "section mic");
     await page.keyboard.up("w");
-    assert.deepEqual((await keysOfPage()).slice(-1), ["keyup KeyW"], "no key stays pressed");
+    await untilEqual("no key stays pressed", async () => (await keysOfPage()).slice(-1), ["keyup KeyW"]);
     const before = await keysOfPage();
     await page.keyboard.press("Escape");
-    assert.equal(await page.getByText(WORDS["mic.why"]).count(), 0);
-    assert.equal(await focused(page), "video stream-video");
+    await untilEqual("the panel is closed", () => page.getByText(WORDS["mic.why"]).count(), 0);
+    await untilEqual("the stream has the focus", () => focused(page), "video stream-video");
     assert.deepEqual(await keysOfPage(), before);
 });
 
@@ -71,20 +73,21 @@ test("a key whose release the overlay missed comes up in the stream when it is p
     await say([["keydown", { ...key, repeat: true }]]);
     assert.deepEqual(await keysOfPage(), before, "while it is held it stays with the overlay");
     await say([["keydown", key], ["keyup", key]]);
-    assert.deepEqual((await keysOfPage()).slice(before.length), ["keydown KeyW", "keyup KeyW"]);
+    await untilEqual("the stream's keys", async () => (await keysOfPage()).slice(before.length), ["keydown KeyW", "keyup KeyW"]);
     await page.keyboard.up("w");
     await button(WORDS.stats).focus();
     await page.keyboard.down("w");
     const heard = (await keysOfPage()).length;
     await say([["blur"], ["keyup", key]]);
-    assert.deepEqual((await keysOfPage()).slice(heard), ["keyup KeyW"], "nothing is kept for a window without the keyboard");
+    await untilEqual("nothing is kept for a window without the keyboard", async () => (await keysOfPage()).slice(heard), ["keyup KeyW"]);
 });
 
 test("a click beside the microphone's panel closes it", async () => {
     const { page, button } = await open({ settings: { mic: true } });
     await button(WORDS.mic).click();
+    await page.getByText(WORDS["mic.why"]).first().waitFor();
     await page.mouse.click(400, 300);
-    assert.equal(await page.getByText(WORDS["mic.why"]).count(), 0);
+    await untilEqual("it is closed", () => page.getByText(WORDS["mic.why"]).count(), 0);
 });
 
 test("the question before leaving can be taken back with Escape, and leaving quits", async () => {
@@ -94,12 +97,12 @@ test("the question before leaving can be taken back with Escape, and leaving qui
     await seen(WORDS["exit.question"]);
     await page.keyboard.press("Escape");
     await until("the question is gone", async () => await page.getByRole("dialog").count() === 0);
-    assert.equal(await focused(page), "video stream-video");
+    await untilEqual("the stream has the focus", () => focused(page), "video stream-video");
     assert.deepEqual(session.called("POST", "quit"), []);
     await button(WORDS.exit).click();
     await button(WORDS["exit.leave"]).click();
     await page.waitForURL(`${session.origin}/home`);
-    assert.equal(session.called("POST", "quit").length, 1);
+    await untilEqual("the server is told once", () => session.called("POST", "quit").length, 1);
 });
 
 test("a page that goes before the server confirmed says again that it leaves", async () => {
@@ -114,19 +117,23 @@ test("a page that goes before the server confirmed says again that it leaves", a
 
 test("pointer lock and full screen are left before the end is shown, and Escape does not close it", async () => {
     const { session, page, seen } = await open({ events: true });
-    for (const request of ["requestPointerLock", "requestFullscreen"]) {
-        await page.mouse.click(640, 400);
-        await page.evaluate(name => document.querySelector("#root")[name](), request);
-    }
+    await takeByClick(page, [640, 400], "#root", "requestPointerLock", "pointerLockElement");
+    await takeByClick(page, [640, 400], "#root", "requestFullscreen", "fullscreenElement");
     const held = () => page.evaluate(() => [Boolean(document.fullscreenElement), Boolean(document.pointerLockElement)]);
-    assert.deepEqual(await held(), [true, true]);
+    await untilEqual("both are held", held, [true, true]);
     session.emit("ended", { reason: "deleted" });
     await seen(WORDS.ended);
-    assert.deepEqual(await held(), [false, false]);
+    await untilEqual("both are left", held, [false, false]);
     for (let times = 0; times < 3; times += 1) {
         await page.keyboard.press("Escape");
     }
     assert.equal(await page.getByRole("dialog", { name: WORDS.ended }).count(), 1);
     await page.keyboard.press("Tab");
-    assert.match(await focused(page), /^a/, "the way back is one Tab away");
+    await until("the way back is one Tab away", async () => {
+        const where = await focused(page);
+        if (!/^a/.test(where)) {
+            throw new Error(`the focus is on ${where}`);
+        }
+        return true;
+    });
 });

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { test } from "./support/timed.mjs";
 import vm from "node:vm";
 import { openAnswerer } from "./support/answerer.mjs";
-import { IS_FIREFOX, openBrowser, until } from "./support/browser.mjs";
+import { IS_FIREFOX, openBrowser, until, untilEqual } from "./support/browser.mjs";
 import { prepareFile, WORDS } from "./support/file.mjs";
 import { startSession } from "./support/standin.mjs";
 
@@ -30,7 +30,11 @@ async function openWithAnswerer(more = {}) {
     const opened = await open({ ...MIC, ...more, playing: false });
     const { page, session, tab } = opened;
     await spyOnInput(page);
+    const { listened } = session;
     await page.goto(session.url);
+    if (more.events) {
+        await until("this load of the page listens to events", () => session.listened > listened);
+    }
     const answerer = await openAnswerer(tab.context);
     session.answers["POST mic/offer"] = answerer.offer;
     session.answers["PATCH mic"] = answerer.patch;
@@ -41,7 +45,7 @@ async function openWithAnswerer(more = {}) {
     const turnOn = async () => {
         await opened.button(WORDS.mic).click();
         await opened.button(WORDS["mic.turnOn"]).click();
-        await opened.button(WORDS["mic.mute"]).waitFor({ timeout: 20_000 });
+        await opened.button(WORDS["mic.mute"]).waitFor();
     };
     return { ...opened, answerer, heldDevices, turnOn };
 }
@@ -75,7 +79,7 @@ test("the browser is asked only after a click and a reason; then the voice is he
     await hears(answerer);
     await button(WORDS["mic.settings"]).click();
     await button(WORDS["mic.turnOff"]).click();
-    assert.equal(await heldDevices(), 0, "the device is let go");
+    await untilEqual("the device is let go", heldDevices, 0);
     await until("the server is told", () => session.called("DELETE", "mic").length === 1);
 });
 
@@ -84,10 +88,10 @@ test("a muted microphone sends silence, and speaks again at a click", async () =
     await turnOn();
     await button(WORDS["mic.mute"]).click();
     await button(WORDS["mic.unmute"]).waitFor();
-    assert.equal(await page.evaluate(() => window.tracks[0].enabled), false);
+    await untilEqual("nothing is sent", () => page.evaluate(() => window.tracks[0].enabled), false);
     await button(WORDS["mic.unmute"]).click();
     await button(WORDS["mic.mute"]).waitFor();
-    assert.equal(await page.evaluate(() => window.tracks[0].enabled), true);
+    await untilEqual("it is sent again", () => page.evaluate(() => window.tracks[0].enabled), true);
 });
 
 test("the end of the stream lets the device go", async () => {
@@ -95,7 +99,7 @@ test("the end of the stream lets the device go", async () => {
     await turnOn();
     session.emit("ended", { reason: "deleted" });
     await seen(WORDS.ended);
-    assert.equal(await heldDevices(), 0);
+    await untilEqual("the device is let go", heldDevices, 0);
 });
 
 test("a microphone whose connection breaks comes back by itself", async () => {
@@ -103,7 +107,7 @@ test("a microphone whose connection breaks comes back by itself", async () => {
     await turnOn();
     session.answers["PATCH mic"] = [404, {}];
     await answerer.page.evaluate(() => window.peer.close());
-    await until("a new offer", () => session.called("POST", "mic/offer").length === 2, 30_000);
+    await until("a new offer", () => session.called("POST", "mic/offer").length === 2);
     await hears(answerer);
     await button(WORDS["mic.mute"]).waitFor();
     await seen(WORDS["mic.live"]);
@@ -116,8 +120,8 @@ test("a microphone that another window took over is given up without stopping th
     session.answers["GET mic"] = () => [200, { state: "live", packets: packets += 50, level: 9 }];
     await answerer.page.evaluate(() => window.peer.close());
     // The browser notices a connection that went silent after some seconds.
-    await page.getByText(WORDS["mic.taken.text"]).waitFor({ timeout: 30_000 });
-    assert.equal(await heldDevices(), 0);
+    await page.getByText(WORDS["mic.taken.text"]).waitFor();
+    await untilEqual("the device is let go", heldDevices, 0);
     assert.deepEqual(session.called("DELETE", "mic"), []);
 });
 
@@ -129,7 +133,7 @@ test("a refusal of the server ends in words, and holds no device", async () => {
         session.answers["POST mic/offer"] = answer;
         await button(name).click();
         await seen(words);
-        assert.equal(await heldDevices(), 0);
+        await untilEqual("the device is let go", heldDevices, 0);
         name = WORDS.tryAgain;
     }
 });
@@ -198,7 +202,7 @@ test("a page without https says that it needs it, and does not offer to try agai
     await button(WORDS.mic).click();
     await button(WORDS["mic.turnOn"]).click();
     await seen(WORDS["mic.insecure.text"]);
-    assert.equal(await page.getByRole("button", { name: WORDS.tryAgain }).count(), 0);
+    await untilEqual("no other try is offered", () => page.getByRole("button", { name: WORDS.tryAgain }).count(), 0);
 });
 
 test("a computer without a microphone is told to connect one", async () => {
@@ -209,7 +213,7 @@ test("a computer without a microphone is told to connect one", async () => {
         await page.goto(session.url);
         await page.getByRole("button", { name: WORDS.mic, exact: true }).click();
         await page.getByRole("button", { name: WORDS["mic.turnOn"] }).click();
-        await page.getByText(WORDS["mic.noDevice.text"]).waitFor({ timeout: 10_000 });
+        await page.getByText(WORDS["mic.noDevice.text"]).waitFor();
     } finally {
         await browser.close();
         await session.stop();
@@ -229,7 +233,7 @@ test("a page that reloaded by itself goes on with the microphone, muted if it wa
     await page.getByText(WORDS.reconnecting).waitFor();
     await session.startChild();
     session.status = [200, { status: "ready", restarts: 1 }, {}];
-    await until("a second offer", () => session.called("POST", "mic/offer").length === 2, 20_000);
+    await until("a second offer", () => session.called("POST", "mic/offer").length === 2);
     await button(WORDS["mic.unmute"]).waitFor();
     await button(WORDS["mic.unmute"]).click();
     await hears(answerer);

@@ -2,13 +2,13 @@
 // pictures in three sizes, dark and light, and what axe-core says of them.
 import assert from "node:assert/strict";
 import { after, before, test } from "./support/timed.mjs";
-import { IS_FIREFOX, openBrowser, screenshot, until } from "./support/browser.mjs";
+import { IS_FIREFOX, openBrowser, PATIENCE, screenshot, until, untilEqual } from "./support/browser.mjs";
 import { logIn, session, startFleet } from "./support/fleet.mjs";
-import { violations } from "./support/look.mjs";
+import { untilNoViolations } from "./support/look.mjs";
 
 /** What the page may take to show what the controller knows, in milliseconds: two seconds are promised, the rest is a busy machine's. */
 const SHOWN_WITHIN = 2000;
-const BUSY = 8000;
+const BUSY = PATIENCE;
 
 let fleet;
 let tab;
@@ -40,7 +40,7 @@ async function shown(page, name, pattern, knew) {
 
 /** Until the controller says so; when that was. */
 async function known(what, name, check) {
-    await until(what, async () => check(await standing(name)), 30_000);
+    await until(what, async () => check(await standing(name)));
     return Date.now();
 }
 
@@ -94,12 +94,12 @@ test("a session is ended from its row, and is told among the recent ends", async
     await page.keyboard.press("/");
     await page.keyboard.type("looked for");
     await row(page, wanted.id).waitFor();
-    assert.equal(await page.locator(".row[data-id]").count(), 1, "what is looked for and nothing else");
-    assert.match(new URL(page.url()).hash, /tab=sessions&q=looked\+for/);
+    await untilEqual("what is looked for and nothing else", () => page.locator(".row[data-id]").count(), 1);
+    await until("it stands in the address", () => /tab=sessions&q=looked\+for/.test(new URL(page.url()).hash));
     // The controller has nobody to ask: the stand-in answers every call with 200 and no session.
     await row(page, wanted.id).getByRole("button", { name: `End ${wanted.id.slice(0, 8)}` }).click();
     await page.locator("#sure-no").click();
-    assert.equal(await page.locator("#sure").evaluate(dialog => dialog.open), false);
+    await untilEqual("the question is gone", () => page.locator("#sure").evaluate(dialog => dialog.open), false);
     Object.assign(wanted, { status: "ended", reason: "deleted", ended: Date.now() });
     await worker.beat();
     await until("it is gone", async () => await row(page, wanted.id).count() === 0, BUSY);
@@ -146,9 +146,8 @@ test("logged out there is nothing to see, and the cookie is gone", async () => {
     const { page } = tab;
     await page.locator("#logout").click();
     await page.locator("#token").waitFor();
-    const status = await page.evaluate(async () => (await fetch("_neck/operator/login")).status);
-    assert.equal(status, 401);
-    assert.equal(await page.locator("#app").isVisible(), false);
+    await untilEqual("nobody is logged in", () => page.evaluate(async () => (await fetch("_neck/operator/login")).status), 401);
+    await untilEqual("nothing is seen", () => page.locator("#app").isVisible(), false);
 });
 
 test("the page speaks the browser's language", async () => {
@@ -158,7 +157,7 @@ test("the page speaks the browser's language", async () => {
     for (const [locale, words] of [["de-DE", "Abmelden"], ["fr-FR", "Se déconnecter"], ["nl-NL", "Uitloggen"]]) {
         const other = await openBrowser({ locale });
         await logIn(other.page, fleet);
-        assert.equal(await other.page.locator("#logout").innerText(), words);
+        await untilEqual(locale, () => other.page.locator("#logout").innerText(), words);
         await other.close();
     }
 });
@@ -167,7 +166,7 @@ test("the page speaks the browser's language", async () => {
 async function lookAtEverything(other, sizes, colorScheme) {
     await other.page.goto(fleet.page);
     await other.page.locator("#token").waitFor();
-    assert.deepEqual(await violations(other.page), []);
+    await untilNoViolations(other.page, "the login");
     await screenshot(other.page, `operators-login-${colorScheme}`);
     await logIn(other.page, fleet);
     for (const [size, viewport] of Object.entries(sizes)) {
@@ -180,11 +179,14 @@ async function lookAtEverything(other, sizes, colorScheme) {
                 const boxes = [...document.querySelectorAll(".row[data-id]")].map(each => each.getBoundingClientRect()).sort((a, b) => a.top - b.top);
                 return boxes.every((box, index) => index === 0 || box.top >= boxes[index - 1].bottom - 1);
             }));
-            const wide = await other.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-            assert.ok(wide <= 0, `${size} ${tabName}: ${wide} pixels stick out`);
+            let wide = 0;
+            await until("nothing sticks out", async () => {
+                wide = await other.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+                return wide <= 0;
+            }).catch(() => assert.fail(`${size} ${tabName}: ${wide} pixels stick out`));
             // A tablet has a telephone's rows.
             if (size !== "tablet") {
-                assert.deepEqual(await violations(other.page), []);
+                await untilNoViolations(other.page, `${size} ${tabName}`);
             }
             await screenshot(other.page, `operators-${tabName.split(" ").at(-1).toLowerCase()}-${size}-${colorScheme}`);
         }
@@ -217,6 +219,6 @@ test("a controller that is gone is told after seconds", async () => {
     await logIn(page, fleet);
     await until("live", async () => await page.locator("#live").getAttribute("data-live") === "yes");
     fleet.kill();
-    await until("no live data", async () => (await page.locator("#stale").innerText()).startsWith("No live data since"), 30_000);
+    await until("no live data", async () => (await page.locator("#stale").innerText()).startsWith("No live data since"));
     await screenshot(page, "operators-stale");
 });

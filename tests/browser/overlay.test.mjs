@@ -1,7 +1,9 @@
 // The overlay in a real browser, over the stand-in's page. One behaviour each; screenshots go to target/screenshots.
 import assert from "node:assert/strict";
 import { after, afterEach, beforeEach, test } from "./support/timed.mjs";
-import { clickReadable, closeSharedBrowser, openTab, readable, screenshot, until, untilPlaying, untilReadable } from "./support/browser.mjs";
+import {
+    clickReadable, closeSharedBrowser, openTab, readable, screenshot, takeByClick, until, untilEqual, untilPlaying, untilReadable, untilUnreadable,
+} from "./support/browser.mjs";
 import { startSession } from "./support/standin.mjs";
 
 let session, browser, page;
@@ -97,8 +99,8 @@ test("a crashed child shows Reconnecting, then the stream plays again", async ()
     await screenshot(page, "reconnecting");
     await session.startChild();
     session.status = [200, { status: "ready", restarts: 1 }, {}];
-    await untilPlaying(page, 20_000);
-    assert.doesNotMatch(await readable(page), /Reconnecting/);
+    await untilPlaying(page);
+    await untilUnreadable(page, "Reconnecting");
 });
 
 test("a reload waits until the page itself answers", async () => {
@@ -106,9 +108,9 @@ test("a reload waits until the page itself answers", async () => {
     await untilPlaying(page);
     await session.killChild();
     await until("several questions", () => session.asked >= 3);
-    assert.match(await readable(page), /Reconnecting/);
+    await untilReadable(page, "Reconnecting");
     await session.startChild();
-    await untilPlaying(page, 20_000);
+    await untilPlaying(page);
 });
 
 test("a stream that never comes back is not reloaded for ever", async () => {
@@ -117,9 +119,9 @@ test("a stream that never comes back is not reloaded for ever", async () => {
     page.on("load", () => { loads += 1; });
     await page.routeWebSocket(/api\/host\/stream/, socket => socket.close());
     await page.reload();
-    await untilReadable(page, "Connection lost", 60_000);
+    await untilReadable(page, "Connection lost", 120_000);
     await screenshot(page, "lost");
-    assert.equal(loads, 5, "the first load and four automatic ones");
+    await untilEqual("the first load and four automatic ones", () => loads, 5);
 });
 
 // SPEC 6: "Stream ended" with the reason in words and the way back
@@ -139,7 +141,8 @@ test("the end shows its reason and the way back, one Tab away, and no key reache
     assert.doesNotMatch(await focusedLine(), /^(link|button|radio)/m, "the focus is on no control: a key for the stream does nothing");
     const keysBefore = await page.evaluate(() => window.app.input.length);
     await page.keyboard.press("Tab");
-    assert.match(await focusedLine(), /^link Start new stream focused/m, "the first Tab reaches the way back");
+    // The first Tab reaches the way back.
+    await untilReadable(page, "link Start new stream focused");
     await screenshot(page, "ended-focus");
     assert.equal(await page.evaluate(() => window.app.input.length), keysBefore, "no key reached the page");
     await page.keyboard.press("Enter");
@@ -152,9 +155,12 @@ test("an end is seen although the socket stays open", async () => {
     await open();
     await untilPlaying(page);
     session.status = [404, { status: "ended", reason: "max_duration" }, {}];
-    await untilReadable(page, "The time for this stream is over.", 15_000);
-    assert.match(await readable(page), /link Start new stream/);
+    await untilReadable(page, "The time for this stream is over.");
+    await untilReadable(page, "link Start new stream");
 });
+
+/** Nothing is to happen for so many milliseconds of the page's, which may be stopped with its machine. */
+const pass = time => page.evaluate(wait => new Promise(done => setTimeout(done, wait)), time);
 
 /** Makes the page's peer connection tell this state. */
 async function peerSays(state) {
@@ -170,20 +176,28 @@ async function peerSays(state) {
 
 test("trouble of the peer shows after a while and goes when it recovers", async () => {
     await open({}, {}, { no_streamer: true });
-    await peerSays("connected");
-    await peerSays("disconnected");
-    assert.doesNotMatch(await readable(page), /Reconnecting/);
+    // The words come after three seconds, which a look of a busy machine may take.
+    await until("a look within two seconds", async () => {
+        await peerSays("connected");
+        await untilUnreadable(page, "Reconnecting");
+        const since = Date.now();
+        await peerSays("disconnected");
+        const tree = await readable(page);
+        const isInTime = Date.now() - since < 2_000;
+        assert.ok(!isInTime || !tree.includes("Reconnecting"), tree);
+        return isInTime;
+    });
     await untilReadable(page, "Reconnecting…");
     await screenshot(page, "shaky");
     await peerSays("connected");
-    assert.doesNotMatch(await readable(page), /Reconnecting/);
+    await untilUnreadable(page, "Reconnecting");
 });
 
 test("a failed peer is no trouble while media comes over the socket", async () => {
     await open();
     await untilPlaying(page);
     await peerSays("failed");
-    await new Promise(done => setTimeout(done, 4_500));
+    await pass(4_500);
     assert.doesNotMatch(await readable(page), /Reconnecting/);
 });
 
@@ -191,7 +205,7 @@ test("a lost socket is no trouble while the peer is connected", async () => {
     await open({}, {}, { no_streamer: true });
     await peerSays("connected");
     await session.killChild();
-    await new Promise(done => setTimeout(done, 2_000));
+    await pass(2_000);
     assert.doesNotMatch(await readable(page), /Reconnecting/);
 });
 
@@ -201,9 +215,11 @@ test("503 means wait, as long as Retry-After says", async () => {
     session.status = [503, { error: "starting" }, { "Retry-After": "2" }];
     await session.killChild();
     await untilReadable(page, "Reconnecting…");
-    const before = session.asked;
-    await new Promise(done => setTimeout(done, 3_000));
-    assert.ok(session.asked - before <= 3, `${session.asked - before} questions in 3 s`);
+    // Trouble may begin with two questions of its own.
+    const from = session.asked + 2;
+    await until("more questions", () => session.asked > from + 3);
+    const took = session.askedAt[from + 3] - session.askedAt[from];
+    assert.ok(took > 3_500, `three pauses between questions took ${took} ms`);
     session.status = [404, { status: "ended", reason: "crashed" }, {}];
     await untilReadable(page, "The stream stopped because of a technical problem.");
 });
@@ -218,7 +234,7 @@ test("the page's exit button quits the session and leads back", async () => {
     await untilPlaying(page);
     await page.click("#sidebar-parent .sidebar-stream-buttons button:text-is('Exit')");
     await page.waitForURL(`${session.origin}/home`);
-    assert.deepEqual(session.called("POST", "quit").map(({ type, body }) => [type, body]), [["application/json", {}]]);
+    await untilEqual("the server is told", () => session.called("POST", "quit").map(({ type, body }) => [type, body]), [["application/json", {}]]);
 });
 
 test("the page's exit button is known in a language that nobody here reads", async () => {
@@ -235,7 +251,7 @@ test("the page's exit button is known in a language that nobody here reads", asy
     assert.deepEqual(session.called("POST", "quit"), []);
     await page.click("#sidebar-parent .sidebar-stream-buttons button:text-is('종료')");
     await page.waitForURL(`${session.origin}/home`);
-    assert.equal(session.called("POST", "quit").length, 1);
+    await untilEqual("the server is told once", () => session.called("POST", "quit").length, 1);
 });
 
 test("another button of the page is left alone", async () => {
@@ -265,8 +281,7 @@ for (const [locale, ended] of [["nl-BE", "Stream beëindigd"], ["fr-FR", "Stream
 test("an element that the page made full screen does not keep the card away", async () => {
     await open();
     await untilPlaying(page);
-    await page.mouse.click(640, 400);
-    await page.evaluate(() => document.querySelector("#root").requestFullscreen());
+    await takeByClick(page, [640, 400], "#root", "requestFullscreen", "fullscreenElement");
     session.status = [404, { status: "ended", reason: "idle_timeout" }, {}];
     await session.killChild();
     await untilReadable(page, "Stream ended");

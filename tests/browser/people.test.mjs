@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import http from "node:http";
 import { after, afterEach, beforeEach, test } from "./support/timed.mjs";
-import { closeSharedBrowser, openTab, screenshot, until, untilPlaying, untilReadable } from "./support/browser.mjs";
+import { closeSharedBrowser, openTab, screenshot, until, untilEqual, untilPlaying, untilReadable } from "./support/browser.mjs";
 import { startProduct } from "./support/product.mjs";
 import { strings } from "./support/standin.mjs";
 
@@ -29,7 +29,7 @@ const button = name => page.getByRole("button", { name, exact: true }).first();
 
 test("the end is rated through the controller, and a reload of the ended page still shows it", async () => {
     await open();
-    await untilPlaying(page, 30_000);
+    await untilPlaying(page);
     await product.api("DELETE", `/api/v1/sessions/${product.sessionId}`);
     await page.getByRole("radio", { name: WORDS["rating.5"] }).check({ force: true });
     await button(WORDS["rating.send"]).click();
@@ -44,11 +44,11 @@ test("the end is rated through the controller, and a reload of the ended page st
 
 test("the microphone's button brings the voice to the media server, and lets it go", async () => {
     await open();
-    await untilPlaying(page, 30_000);
+    await untilPlaying(page);
     const heard = async () => (await (await fetch(`${product.url}mic`)).json());
     await button(WORDS.mic).click();
     await button(WORDS["mic.turnOn"]).click();
-    await button(WORDS["mic.mute"]).waitFor({ timeout: 20_000 });
+    await button(WORDS["mic.mute"]).waitFor();
     const first = await until("packets of a live microphone", async () => {
         const answer = await heard();
         return answer.state === "live" && answer.packets > 20 && answer;
@@ -70,7 +70,7 @@ test("our own page of an unknown session speaks the person's language", async ()
     await untilReadable(page, words.ended);
     await untilReadable(page, words["reason.unknown"]);
     await untilReadable(page, `link ${words.startNew}`);
-    assert.equal(await page.evaluate(() => document.documentElement.lang), "fr");
+    await untilEqual("the language", () => page.evaluate(() => document.documentElement.lang), "fr");
     await screenshot(page, "page-unknown-fr");
 });
 
@@ -86,7 +86,7 @@ test("the page at the root of a server speaks the person's language, and has a p
         const words = (await strings())[language];
         await untilReadable(browser.page, words.front);
         await untilReadable(browser.page, words["front.hint"]);
-        assert.equal(await browser.page.title(), words.front);
+        await untilEqual("the title", () => browser.page.title(), words.front);
         await screenshot(browser.page, `page-root-${language}`);
         assert.deepEqual(browser.errors, []);
         await browser.close();
@@ -99,10 +99,9 @@ test("the page at the root of a server speaks the person's language, and has a p
 test("our own player's page has the overlay with a way out", async () => {
     await open();
     await page.goto("about:blank");
-    const reply = await product.api("POST", "/api/v1/sessions", { body_ip: await bodyAddress(), engine: "demo", replace: true });
-    const { stream_url: url, session_id: id } = reply.json();
+    const { stream_url: url, session_id: id } = await product.create({ body_ip: await bodyAddress(), engine: "demo", replace: true });
     await page.goto(url);
-    await untilPlaying(page, 30_000);
+    await untilPlaying(page);
     await screenshot(page, "product-player");
     await button(WORDS.exit).click();
     await button(WORDS["exit.leave"]).click();
@@ -120,7 +119,7 @@ async function bodyAddress() {
 
 test("posts from a page of another origin change nothing", async () => {
     await open();
-    await untilPlaying(page, 30_000);
+    await untilPlaying(page);
     // Another name and port of this machine: another origin, and another site.
     const server = http.createServer((request, reply) => reply.setHeader("Content-Type", "text/html").end("<title>Elsewhere</title>"));
     await new Promise(done => server.listen(0, "127.0.0.1", done));
@@ -145,7 +144,7 @@ test("posts from a page of another origin change nothing", async () => {
     }, target);
     await until("answers to the simple posts", () => sent.filter(line => line.startsWith("POST")).length >= 4);
     assert.deepEqual(sent.filter(line => line.startsWith("POST") && !/ 4(03|15)$/.test(line)), [], sent.join("\n"));
-    assert.match(await product.sessionState(), /^(streaming|idle)$/);
+    await until("it goes on", async () => /^(streaming|idle)$/.test(await product.sessionState()));
     const before = await page.evaluate(() => document.querySelector("video").currentTime);
     await until("it plays on", async () => await page.evaluate(() => document.querySelector("video").currentTime) > before + 1);
 });

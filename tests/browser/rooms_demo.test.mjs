@@ -9,7 +9,7 @@ let demo, tab, room;
 
 before(async () => {
     demo = await startDemo();
-    const link = new URL(demo.output().match(/^A room.*?: (http\S+)/m)[1]);
+    const link = new URL(await until("the room's link", () => demo.output().match(/^A room.*?: (http\S+)\n/m)?.[1]));
     tab = await openBrowser({ microphone: "fake", autoplay: true, permissions: ["microphone", "camera"] });
     room = roomPage(tab, link, demo);
 });
@@ -24,7 +24,8 @@ afterEach(() => room?.empty());
 // joins again by itself and everybody is there
 // Also: `a drained room is joined again by itself, and everybody is there`
 test("demo prints a link to a room in which two windows meet", async () => {
-    assert.match(demo.output(), /no TURN server here: media goes directly/);
+    await until("words of the way", () => demo.output().includes("no TURN server here: media goes directly"))
+        .catch(error => assert.fail(`${error.message}\n${demo.output()}`));
     const anna = await room.join("Anna", tab.page);
     const bert = await room.join("Bert");
     await Promise.all([room.meet(anna, ["Anna (you)", "Bert"]), room.meet(bert, ["Bert (you)", "Anna"])]);

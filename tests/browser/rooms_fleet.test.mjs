@@ -2,14 +2,11 @@
 // each time all see and hear each other again, without a click. Then their controller is killed, which nobody notices.
 import assert from "node:assert/strict";
 import { after, before, test } from "./support/timed.mjs";
-import { openBrowser, screenshot, until } from "./support/browser.mjs";
+import { openBrowser, screenshot, until, untilEqual } from "./support/browser.mjs";
 import { watchPeers } from "./support/peers.mjs";
 import { startRoomFleet } from "./support/room_fleet.mjs";
-import { roomPage } from "./support/room_page.mjs";
+import { PATIENCE, roomPage } from "./support/room_page.mjs";
 import { LOOK, snippet } from "./support/snippet.mjs";
-
-/** A busy machine. */
-const PATIENCE = 90_000;
 
 /** A controller with this knows every room only after a while: where a worker is heard late, on a busy machine, it would else begin that
  * worker's room elsewhere. */
@@ -101,7 +98,7 @@ test("who gets no credentials at first, as of a controller that has just started
     await join(NAMES.at(-1), page => page.route("**/turn/credentials", route => route.fulfill({ status: 503, body: "{}" })));
     const { seen } = await untilAllMeet("all four meet again");
     assert.equal(seen.at(-1).way, "relay", JSON.stringify(seen));
-    assert.equal(await pages.at(-1).locator("#room .direct").isVisible(), false, "it says no more that there is no relay");
+    await untilEqual("it says no more that there is no relay", () => pages.at(-1).locator("#room .direct").isVisible(), false);
 });
 
 test("a worker is drained while four people talk: all see and hear each other again on the other one", async () => {
@@ -131,10 +128,21 @@ test("a worker is killed while four people talk: all see and hear each other aga
 /** Somebody with the client of docs/webrtc.md as it stands there, which does nothing when its WebSocket breaks. */
 async function joinAsDocumented() {
     const page = await tab.context.newPage();
-    // A document of the server, with nothing of ours in it.
-    await page.goto(`${fleet.controller.origin}/session/00000000000000000000000000000000/`);
-    await page.evaluate(`(${await snippet(fleet.controller.origin)})(${JSON.stringify(fleet.token)}, "garden")`);
-    return page;
+    const join = `(${await snippet(fleet.controller.origin)})(${JSON.stringify(fleet.token)}, "garden")`;
+    // It does not try again by itself where, on a busy machine, the room's worker is late just then, or gives it up before it has connected.
+    for (let left = 3; ; left -= 1) {
+        // A document of the server, with nothing of ours in it.
+        await page.goto(`${fleet.controller.origin}/session/00000000000000000000000000000000/`);
+        const error = await page.evaluate(join)
+            .then(() => until("the documented client's connection", () => page.evaluate("window.pc.connectionState === 'connected'"), 40_000))
+            .then(() => null, refused => refused);
+        if (error === null) {
+            return page;
+        }
+        if (left === 0) {
+            throw new Error(`${error.message}\n${noise}\n${fleet.output()}`);
+        }
+    }
 }
 
 /** Notes what a person would notice: tiles that go or come, another stage, something that is said, another connection. */

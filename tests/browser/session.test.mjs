@@ -1,7 +1,9 @@
 // The whole product in a real browser: controller, worker, stream process and page.
 import assert from "node:assert/strict";
 import { after, afterEach, beforeEach, test } from "./support/timed.mjs";
-import { closeSharedBrowser, openTab, readable, screenshot, until, untilPlaying, untilReadable } from "./support/browser.mjs";
+import {
+    closeSharedBrowser, keepWords, keptWords, openTab, readable, screenshot, until, untilEqual, untilPlaying, untilReadable, untilUnreadable,
+} from "./support/browser.mjs";
 import { childrenNamed } from "./support/demo.mjs";
 import { startProduct } from "./support/product.mjs";
 import { strings } from "./support/standin.mjs";
@@ -9,9 +11,9 @@ import { strings } from "./support/standin.mjs";
 const WORDS = (await strings()).en;
 let product, browser, page;
 
-async function open(options) {
+async function open(options, openShadow = false) {
     product = await startProduct(options);
-    browser = await openTab({ openShadow: false });
+    browser = await openTab({ openShadow });
     page = browser.page;
     await page.goto(product.url);
 }
@@ -33,11 +35,11 @@ afterEach(async () => {
 
 test("a session's URL plays video through the controller's port", async () => {
     await open();
-    await untilPlaying(page, 30_000);
+    await untilPlaying(page);
     assert.match(page.url(), new RegExp(`^${product.origin}/session/${product.sessionId}/`));
     assert.match(await page.content(), /<head[^>]*>\s*<script data-cfasync="false" src="\/session\/[0-9a-f]{32}\/_neck\/overlay\.js"><\/script>/);
     assert.doesNotMatch(await readable(page), /Reconnecting|ended/);
-    assert.equal(await page.title(), "Demo", "the tab bears the experience's name");
+    await untilEqual("the tab bears the experience's name", () => page.title(), "Demo");
     await screenshot(page, "product-playing");
 });
 
@@ -50,7 +52,7 @@ test("with force-relay the page's own peer connection is relay only", async () =
 
 test("after DELETE the page says that the stream ended and leads back", async () => {
     await open();
-    await untilPlaying(page, 30_000);
+    await untilPlaying(page);
     const back = await returnUrl();
     const reply = await product.api("DELETE", `/api/v1/sessions/${product.sessionId}`);
     assert.equal(reply.status, 204, reply.text);
@@ -65,32 +67,33 @@ test("after DELETE the page says that the stream ended and leads back", async ()
 
 test("the exit button ends the session on the worker and leads back", async () => {
     await open();
-    await untilPlaying(page, 30_000);
+    await untilPlaying(page);
     const back = await returnUrl();
     await until("the session streams", async () => await product.sessionState() === "streaming");
     await page.click("#sidebar-parent .sidebar-stream-buttons button:text-is('Exit')");
     await page.waitForURL(back);
     await until("the session has ended as quit", async () => await product.sessionState() === "ended quit");
-    assert.deepEqual(childrenNamed(product.pid, "web-server"), []);
+    await untilEqual("its process is gone", () => childrenNamed(product.pid, "web-server"), []);
     await page.click("a:text-is('Start new stream')");
-    await untilPlaying(page, 30_000);
+    await untilPlaying(page);
 });
 
 test("a killed child shows Reconnecting, then the stream plays again", async () => {
-    await open();
-    await untilPlaying(page, 30_000);
+    await open({}, true);
+    await untilPlaying(page);
+    await keepWords(page);
     const [child] = childrenNamed(product.pid, "web-server");
     process.kill(child, "SIGKILL");
-    await untilReadable(page, "Reconnecting…");
+    await until("its words", async () => (await keptWords(page)).includes("Reconnecting…"));
     await screenshot(page, "product-reconnecting");
-    await untilPlaying(page, 30_000);
-    await until("the notice is gone", async () => !(await readable(page)).includes("Reconnecting"));
+    await untilPlaying(page);
+    await untilUnreadable(page, "Reconnecting");
     assert.notDeepEqual(childrenNamed(product.pid, "web-server"), [child]);
 });
 
 test("a child killed beyond its budget ends the stream, and the page says that it crashed", async () => {
     await open();
-    await untilPlaying(page, 30_000);
+    await untilPlaying(page);
     const killed = new Set();
     await until("every child was killed until there are no more", async () => {
         for (const child of childrenNamed(product.pid, "web-server").filter(pid => !killed.has(pid))) {
@@ -106,10 +109,10 @@ test("a child killed beyond its budget ends the stream, and the page says that i
 
 test("a page that is opened while its stream restarts waits in words and opens by itself", async () => {
     await open();
-    await untilPlaying(page, 30_000);
+    await untilPlaying(page);
     const [child] = childrenNamed(product.pid, "web-server");
     process.kill(child, "SIGKILL");
     await page.goto(product.url, { waitUntil: "commit" }).catch(() => {});
     await screenshot(page, "product-waiting");
-    await untilPlaying(page, 30_000);
+    await untilPlaying(page);
 });

@@ -1,13 +1,22 @@
 // Starts a browser, Chromium or Firefox ESR (`BROWSER=firefox`), and gives a test the same few things in both: a page, what a
 // screen reader finds in it, a picture of it. Playwright drives both; stock Firefox by WebDriver BiDi, the standard.
+import assert from "node:assert/strict";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { chromium, firefox } from "playwright-core";
 
 /** Which browser this run is about. */
 export const BROWSER = process.env.BROWSER ?? "chromium";
 export const IS_FIREFOX = BROWSER === "firefox";
+
+/** What takes a second may take this long, in milliseconds, on a machine that others use as well, or that was stopped for a moment. It is no
+ * bound that a test asserts. */
+export const PATIENCE = 60_000;
+
+/** The same for the start of a browser. */
+const LAUNCH_PATIENCE = 180_000;
 
 /** Where to look at what the tests saw. */
 const OUT = new URL("../../../target/screenshots/", import.meta.url).pathname;
@@ -48,7 +57,7 @@ function launching({ microphone = "none", insecure = false, autoplay = false, he
             ...here ? { "network.dns.localDomains": "stream.test", "media.peerconnection.ice.obfuscate_host_addresses": false } : {},
         };
         const executablePath = process.env.FIREFOX ?? "/usr/bin/firefox-esr";
-        return [firefox, { channel: "moz-firefox", executablePath, headless: true, firefoxUserPrefs }];
+        return [firefox, { channel: "moz-firefox", executablePath, headless: true, firefoxUserPrefs, timeout: LAUNCH_PATIENCE }];
     }
     const flags = [
         ...microphone === "fake" ? ["--use-fake-device-for-media-stream"] : [],
@@ -56,7 +65,8 @@ function launching({ microphone = "none", insecure = false, autoplay = false, he
         ...here ? ["--host-resolver-rules=MAP stream.test 127.0.0.1", "--disable-features=WebRtcHideLocalIpsWithMdns"] : [],
     ];
     return [chromium, {
-        executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: [...CHROMIUM_FLAGS, ...flags, ...args],
+        executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, timeout: LAUNCH_PATIENCE,
+        args: [...CHROMIUM_FLAGS, ...flags, ...args],
     }];
 }
 
@@ -73,6 +83,7 @@ export const IS_NEWS = /Firefox can’t establish a connection|The connection to
 
 /** A page of `context` to begin with, and the errors of its scripts. */
 async function begin(context, openShadow, close) {
+    context.setDefaultTimeout(PATIENCE);
     // Only Chromium tells what a screen reader finds in a closed one.
     if (openShadow || IS_FIREFOX) {
         await context.addInitScript(openShadowRoots);
@@ -82,6 +93,9 @@ async function begin(context, openShadow, close) {
     page.on("pageerror", error => IS_NEWS.test(String(error)) || errors.push(String(error)));
     return { page, context, errors, close };
 }
+
+/** Removes a directory, in which a process that ends may still be writing. */
+export const remove = directory => rm(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
 
 /** Opens a browser with one page. `close()` removes its profile too. */
 export async function openBrowser(options = {}) {
@@ -95,7 +109,7 @@ export async function openBrowser(options = {}) {
     const opened = await program.launchPersistentContext(profile, { ...launch, ...context });
     return begin(opened, options.openShadow, async () => {
         await opened.close();
-        await rm(profile, { recursive: true, force: true });
+        await remove(profile);
     });
 }
 
@@ -111,7 +125,6 @@ export async function openTab(options = {}) {
     const [program, launch] = launching({ microphone: "fake", here: true, loopback: options.loopback });
     shared ??= await program.launch(launch);
     const context = await shared.newContext(contextOptions(options));
-    context.setDefaultTimeout(10_000);
     const tab = await begin(context, options.openShadow ?? true, () => context.close());
     if (denied) {
         const session = await context.newCDPSession(tab.page);
@@ -179,10 +192,10 @@ export async function readable(page) {
 }
 
 /** The longest that one look into a page takes, in milliseconds; one that Chromium loses (its page was just replaced) is asked anew. */
-const LOOK_LIMIT = 10_000;
+const LOOK_LIMIT = 20_000;
 
 /** Asks until `check` gives something true; says what was seen last if that never happens. */
-export async function until(what, check, limitMs = 15_000) {
+export async function until(what, check, limitMs = PATIENCE) {
     const deadline = Date.now() + limitMs;
     let seen;
     for (;;) {
@@ -199,6 +212,13 @@ export async function until(what, check, limitMs = 15_000) {
         }
         await new Promise(done => setTimeout(done, 50));
     }
+}
+
+/** Looks until it sees `wanted`; asserts that it does, with what was seen last. */
+export async function untilEqual(what, look, wanted, limitMs) {
+    let seen;
+    await until(what, async () => isDeepStrictEqual(seen = await look(), wanted), limitMs)
+        .catch(error => assert.deepStrictEqual(seen, wanted, `${error.message}: ${JSON.stringify(seen)}`));
 }
 
 /** What `promise` gives, or an error when that takes longer. */
@@ -224,6 +244,13 @@ export async function untilReadable(page, text, limitMs) {
     }
 }
 
+/** Waits until a screen reader would not find this text any more. */
+export async function untilUnreadable(page, text) {
+    let tree = "";
+    await until(`no “${text}”`, async () => !(tree = await readable(page)).includes(text))
+        .catch(error => { throw new Error(`${error.message}\n${tree}`); });
+}
+
 /** Clicks what a screen reader finds under this role and name, shadow roots included. */
 export async function clickReadable(page, role, name) {
     if (IS_FIREFOX) {
@@ -242,6 +269,32 @@ export async function clickReadable(page, role, name) {
 /** The playing position of the stream in seconds; NaN before there is a video. */
 export function videoTime(page) {
     return page.evaluate(() => document.querySelector("video")?.currentTime ?? NaN);
+}
+
+/** Keeps what the overlay says from now on, over loads of the page too: some words are there for a moment. For tabs whose shadow roots are open. */
+export const keepWords = page => page.evaluate(() => {
+    const keep = root => {
+        const words = sessionStorage.getItem("test-words") ?? "";
+        sessionStorage.setItem("test-words", `${words}\n${root.textContent}`);
+    };
+    for (const { shadowRoot } of document.querySelectorAll("*")) {
+        if (shadowRoot) {
+            new MutationObserver(() => keep(shadowRoot)).observe(shadowRoot, { subtree: true, childList: true, characterData: true });
+        }
+    }
+});
+
+/** All that `keepWords` kept. */
+export const keptWords = page => page.evaluate(() => sessionStorage.getItem("test-words") ?? "");
+
+/** Takes the pointer, or the screen, for an element: `request` is its function for that, `held` the document's field. Browsers allow it only within
+ * seconds after a click, which a busy machine may let pass. */
+export async function takeByClick(page, [x, y], selector, request, held) {
+    await until(request, async () => {
+        await page.mouse.click(x, y);
+        await page.evaluate(([which, name]) => document.querySelector(which)[name](), [selector, request]);
+        return page.evaluate(field => Boolean(document[field]), held);
+    });
 }
 
 /** Waits until the video has advanced by a second from where it is when asked. */

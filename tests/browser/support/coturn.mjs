@@ -2,10 +2,10 @@
 import { createHmac } from "node:crypto";
 import { spawn } from "node:child_process";
 import { createSocket } from "node:dgram";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { until } from "./browser.mjs";
+import { remove, until } from "./browser.mjs";
 
 /** What signs credentials. */
 export const SECRET = "a-secret-for-browser-tests";
@@ -42,7 +42,7 @@ export async function startCoturn({ host = "127.0.0.1", inside = [], secret = SE
         };
         coturn.close = async () => {
             await coturn.stop();
-            await rm(directory, { recursive: true, force: true });
+            await remove(directory);
         };
         await until("coturn listens", () => {
             if (child.exitCode !== null) {

@@ -20,7 +20,7 @@ export async function startDemo(...flags) {
     demo.stop = async () => {
         if (!exited) {
             child.kill("SIGINT");
-            await until("demo ends", () => exited, 30_000);
+            await until("demo ends", () => exited);
         }
     };
     try {
@@ -29,7 +29,7 @@ export async function startDemo(...flags) {
                 throw new Error(`demo ended:\n${output}`);
             }
             return found(/^Open (http\S+)/m);
-        }, 30_000);
+        });
         demo.token = await until("demo prints its token", () => found(/^Admin token: (\S+)/m));
     } catch (error) {
         await demo.stop();
@@ -55,7 +55,7 @@ export function talkTo(demo) {
             throw new Error(reply.text);
         }
         return reply.status === 201 && reply.json();
-    }, 30_000);
+    });
     /** "streaming", "ended quit" and so on; the API remembers an ended session for a while. */
     demo.sessionState = async () => {
         const { sessions } = (await demo.api("GET", "/api/v1/sessions")).json();

@@ -6,7 +6,7 @@ import { startSession, strings } from "./standin.mjs";
 
 export const WORDS = (await strings()).en;
 
-/** Call once in a file; `open` starts a session and its page for one test. */
+/** Call once in a file; `open` starts a session and its page for one test, `clock` with a clock that can be put forward. */
 export function prepareFile() {
     let opened = [];
     afterEach(async () => {
@@ -20,12 +20,15 @@ export function prepareFile() {
     });
     after(closeSharedBrowser);
 
-    return async ({ settings = {}, options = {}, faults = {}, events = false, path = null, playing = true } = {}) => {
+    return async ({ settings = {}, options = {}, faults = {}, events = false, path = null, playing = true, clock = false } = {}) => {
         const session = await startSession(settings, faults);
         session.hasEvents = events;
         const tab = await openTab(options);
         const { page } = tab;
         opened.push({ tab, session });
+        if (clock) {
+            await page.clock.install();
+        }
         await page.goto(path ? session.base + path : session.url);
         if (playing && !path) {
             await untilPlaying(page);

@@ -5,7 +5,7 @@ import { until } from "./browser.mjs";
 import { startRole } from "./role.mjs";
 
 /** A controller with a page for operators. `worker(name)` makes a worker that beats until it is told otherwise. */
-export async function startFleet({ interval = 500, timeout = "3s" } = {}) {
+export async function startFleet({ interval = 500, timeout = "5s" } = {}) {
     const controller = await startRole("controller", () => ({
         server: { operator_listen: "127.0.0.1:0" }, workers: { heartbeat_interval: `${interval}ms`, heartbeat_timeout: timeout },
     }));
@@ -46,7 +46,7 @@ export async function startFleet({ interval = 500, timeout = "3s" } = {}) {
         return worker;
     };
     try {
-        fleet.page = `http://${await until("its page", async () => (await fleet.api("GET", "/api/v1/health")).json?.extra?.operators_page, 30_000)}/`;
+        fleet.page = `http://${await until("its page", async () => (await fleet.api("GET", "/api/v1/health")).json?.extra?.operators_page)}/`;
     } catch (error) {
         await fleet.stop();
         throw error;

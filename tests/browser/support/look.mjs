@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { screenshot, SIZES } from "./browser.mjs";
+import { PATIENCE, screenshot, SIZES, untilEqual } from "./browser.mjs";
 
 const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -10,7 +10,7 @@ const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.
 const TOUCH = 44;
 
 /** Runs axe-core over the overlay, or over the whole page when the overlay is not there; gives what is wrong. */
-export async function violations(page) {
+async function violations(page) {
     if (!await page.evaluate(() => "axe" in window)) {
         await page.evaluate(AXE);
     }
@@ -22,6 +22,18 @@ export async function violations(page) {
     });
     assert.ok(found.rules > 3, `axe-core looked at something: ${found.rules} rules passed`);
     return found.lines;
+}
+
+/** Waits until axe-core finds nothing: what moves or is still being drawn is looked at again. `until` would look once more beside a look that takes
+ * long, which axe-core does not take. */
+export async function untilNoViolations(page, what) {
+    const deadline = Date.now() + PATIENCE;
+    let found = await violations(page);
+    while (found.length > 0 && Date.now() < deadline) {
+        await page.waitForTimeout(500);
+        found = await violations(page);
+    }
+    assert.deepEqual(found, [], what);
 }
 
 /** Controls that are too small for a finger, or not wholly in the window. */
@@ -48,16 +60,14 @@ function badControls(page) {
 
 /** Looks at the state that the page is in, at every size. */
 export async function look(page, name) {
-    const wrong = [];
     for (const [size, viewport] of Object.entries(SIZES)) {
         await page.setViewportSize(viewport);
         await page.evaluate(() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done))));
         await screenshot(page, `${name}-${size}`);
-        wrong.push(...(await badControls(page)).map(line => `${size}: ${line}`));
+        await untilEqual(`every control of ${name} at ${size} is in the window and large enough`, () => badControls(page), []);
         if (size !== "landscape") {
-            wrong.push(...(await violations(page)).map(line => `${size}: ${line}`));
+            await untilNoViolations(page, `${name} at ${size}`);
         }
     }
     await page.setViewportSize(SIZES.desktop);
-    assert.deepEqual(wrong, [], name);
 }

@@ -62,4 +62,4 @@ export async function untilLoadedAnew(page, harm) {
 export const states = page => page.evaluate(() => window.peers.map(peer => peer.connectionState));
 
 export const untilConnected = page => until("both peers are connected", async () =>
-    (await states(page)).every(state => state === "connected"), 40_000);
+    (await states(page)).every(state => state === "connected"));

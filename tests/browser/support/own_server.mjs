@@ -13,8 +13,9 @@ export function playServer(session) {
         answers: { "POST quit": [202, {}], "POST _neck/facts": [204], "POST rating": [200, { stars: 0, changeable_seconds: 60 }] },
         /** Whether `_neck/events` is there. */
         hasEvents: false,
-        /** How many pages listen to it. */
+        /** How many pages listen to it, and how many ever did: the one of a load that was left may still be among the first. */
         listeners: () => streams.size,
+        listened: 0,
         /** Says something to every page that listens. */
         emit(type, data) {
             streams.forEach(stream => stream.write(`event: ${type}\ndata: ${JSON.stringify(data)}\n\n`));
@@ -37,6 +38,7 @@ export function playServer(session) {
         reply.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
         reply.write("retry: 1000\n\n");
         streams.add(reply);
+        session.listened += 1;
         reply.on("close", () => streams.delete(reply));
     }
 

@@ -1,10 +1,10 @@
 // The whole product with the stand-ins of tests: a controller, a worker with stream processes, and a body.
-import { cp, mkdtemp, rm, symlink } from "node:fs/promises";
+import { cp, mkdtemp, symlink } from "node:fs/promises";
 import http from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startBody } from "./body.mjs";
-import { IS_FIREFOX } from "./browser.mjs";
+import { IS_FIREFOX, remove } from "./browser.mjs";
 import { talkTo } from "./demo.mjs";
 import { startRole } from "./role.mjs";
 import { ownAddresses } from "./rooms.mjs";
@@ -35,7 +35,7 @@ export async function startProduct({ forceRelay = false } = {}) {
     };
     try {
         const install = await installStandIns();
-        ends.push(() => rm(install, { recursive: true, force: true }));
+        ends.push(() => remove(install));
         const body = await startBody(BODY, { already_paired: true });
         ends.push(body.stop);
         const controller = await startRole("controller", () => ({

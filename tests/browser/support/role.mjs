@@ -1,9 +1,9 @@
 // The real binary in one of its roles, on loopback as a rule, with a directory and a configuration of its own.
 import { spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { until } from "./browser.mjs";
+import { remove, until } from "./browser.mjs";
 import { BUILT } from "./standin.mjs";
 
 export const TOKEN = "browser-test-token-0123456789";
@@ -33,7 +33,7 @@ export async function startRole(mode, configure, inside = []) {
                 throw new Error(output);
             }
             return output.slice(from).match(/listens on (\S+)/)?.[1];
-        }, 30_000);
+        });
         role.origin = `http://${address}`;
         // It keeps its port over a restart.
         config.server.listen = address;
@@ -41,12 +41,13 @@ export async function startRole(mode, configure, inside = []) {
     const end = async signal => {
         if (!exited) {
             child.kill(signal);
-            await until(`the ${mode} ends`, () => exited, 30_000);
+            // A drain that goes on may take a minute.
+            await until(`the ${mode} ends`, () => exited, 90_000);
         }
     };
     role.stop = async () => {
         await end("SIGTERM");
-        await rm(dir, { recursive: true, force: true });
+        await remove(dir);
     };
     role.kill = () => end("SIGKILL");
     /** Starts it again, with other `sections` where these are given. */

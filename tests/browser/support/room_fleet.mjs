@@ -6,11 +6,14 @@ import { startCoturn } from "./coturn.mjs";
 import { startRole, TOKEN } from "./role.mjs";
 import { startWorker } from "./worker.mjs";
 
+/** How often a worker beats: nobody is sent to one that is late, which it is after one and a half, on a busy machine too. */
+const HEARTBEAT = "1s";
+
 /** The namespace. */
 const NAME = "myapp";
 
 const startController = () => startRole("controller", () => ({
-    server: { operator_listen: "none" }, workers: { heartbeat_interval: "300ms", heartbeat_timeout: "3s" },
+    server: { operator_listen: "none" }, workers: { heartbeat_interval: HEARTBEAT, heartbeat_timeout: "6s" },
 }));
 
 /** What signs credentials of a namespace, where the controller keeps it. */
@@ -46,7 +49,7 @@ export async function startRoomFleet() {
         for (const name of ["one", "two"]) {
             fleet.workers[name] = await startWorker({}, {
                 sessions: { port_range_start: 26_000 + process.pid % 4_000 + 100 * Object.keys(fleet.workers).length },
-                server: { worker_id: name }, controller: { url: controller.origin, token: TOKEN, heartbeat_interval: "300ms" },
+                server: { worker_id: name }, controller: { url: controller.origin, token: TOKEN, heartbeat_interval: HEARTBEAT },
                 rooms: { enabled: true, media_port: 0, relays: ["127.0.0.1/32"], listen: ["127.0.0.1"] },
                 turn: { secret: "a-secret-of-sessions-0123456789", urls: coturn.urls }, drain: { timeout: "30s" },
             });

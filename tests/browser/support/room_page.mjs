@@ -1,8 +1,8 @@
 // The page of rooms as somebody uses it: at its door, in the room, and what its tiles show.
 import { until } from "./browser.mjs";
 
-/** A busy machine. */
-export const PATIENCE = 60_000;
+/** A browser on a busy machine may not have connected when the server gives it up, after half a minute, and comes again. */
+export const PATIENCE = 120_000;
 
 /** What the tiles of a page show. */
 const tiles = page => page.evaluate(() => Promise.all([...document.querySelectorAll(".tile")].map(async tile => {
@@ -13,6 +13,22 @@ const tiles = page => page.evaluate(() => Promise.all([...document.querySelector
         sounds: tile.querySelector("audio")?.srcObject?.getTracks().length ?? 0,
     };
 })));
+
+/** Keeps what the page says in passing from now on: it goes by itself, perhaps before anybody looks. */
+export const keepSaid = page => page.evaluate(() => {
+    window.said = [];
+    new MutationObserver(changes => window.said.push(...changes.flatMap(({ addedNodes }) => [...addedNodes].map(node => node.textContent))))
+        .observe(document.querySelector("#said"), { childList: true });
+});
+
+/** Until the page has said this since `keepSaid`. */
+export const untilSaid = (page, text) => until(`“${text}” is said`, async () => {
+    const said = await page.evaluate(() => window.said);
+    if (!said.join("\n").includes(text)) {
+        throw new Error(JSON.stringify(said));
+    }
+    return true;
+});
 
 /** Pages of `tab` that open the room of `link`; `server` says what its server printed. */
 export function roomPage(tab, link, server) {

@@ -1,12 +1,12 @@
 // The stand-in web-server behind a small proxy that injects the overlay: the page without the product's servers, so
 // that each answer of `_neck/status` can be played.
 import { spawn } from "node:child_process";
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, symlink, writeFile } from "node:fs/promises";
 import http from "node:http";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { until } from "./browser.mjs";
+import { remove, until } from "./browser.mjs";
 import { playServer } from "./own_server.mjs";
 
 const ROOT = new URL("../../../", import.meta.url).pathname;
@@ -56,7 +56,7 @@ async function freePort() {
     return port;
 }
 
-/** Starts everything. `status` is what `_neck/status` answers, [code, object, headers]; tests change it. */
+/** Starts everything. `status` is what `_neck/status` answers, [code, object, headers]; tests change it. `asked` says how often it was, `askedAt` when. */
 export async function startSession(overrides = {}, faults = {}) {
     const dir = await mkdtemp(join(tmpdir(), "neck-standin-"));
     const body = await startBody();
@@ -76,7 +76,7 @@ export async function startSession(overrides = {}, faults = {}) {
         },
         streamer_path: join(dir, "install/streamer"), log: { level_filter: "INFO" },
     }));
-    const session = { status: [200, { status: "streaming", restarts: 0 }, {}], asked: 0, child: null };
+    const session = { status: [200, { status: "streaming", restarts: 0 }, {}], asked: 0, askedAt: [], child: null };
     playServer(session);
     const front = http.createServer((request, reply) => answer(session, childPort, request, reply));
     front.on("upgrade", (request, socket, head) => tunnel(childPort, request, socket, head));
@@ -97,6 +97,9 @@ export async function startSession(overrides = {}, faults = {}) {
     };
     session.childRuns = () => session.child.exitCode === null && session.child.signalCode === null;
     session.killChild = () => new Promise(done => {
+        if (!session.childRuns()) {
+            done();
+        }
         session.child.once("exit", done);
         session.child.kill("SIGINT");
     });
@@ -112,7 +115,7 @@ export async function startSession(overrides = {}, faults = {}) {
         body.server.close();
         front.close();
         front.closeAllConnections();
-        await rm(dir, { recursive: true, force: true });
+        await remove(dir);
     };
     return session;
 }
@@ -141,6 +144,7 @@ function answer(session, childPort, request, reply) {
     }
     if (path === `${BASE}_neck/status`) {
         session.asked += 1;
+        session.askedAt.push(Date.now());
         const [code, body, fields] = session.status;
         return reply.writeHead(code, { "Content-Type": "application/json", ...fields }).end(JSON.stringify(body));
     }

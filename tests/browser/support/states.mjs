@@ -6,6 +6,7 @@ import { openBrowser, until, untilPlaying } from "./browser.mjs";
 import { openAnswerer } from "./answerer.mjs";
 import { look } from "./look.mjs";
 import { startSession, strings } from "./standin.mjs";
+import { part } from "./timed.mjs";
 
 const TABLES = await strings();
 
@@ -31,7 +32,6 @@ export async function everyState(runner, language, locale) {
             session = await startSession({ experience: "Desktop" });
             browser = await openBrowser({ locale, openShadow: true, microphone: "fake", permissions: ["microphone"], colorScheme: "dark" });
             page = browser.page;
-            page.setDefaultTimeout(10_000);
         }
         if (!session.childRuns()) {
             await session.startChild();
@@ -178,7 +178,7 @@ export async function everyState(runner, language, locale) {
 
     try {
         for (const [name, run] of states) {
-            await runner.test(name, async () => {
+            await part(runner, name, async () => {
                 await run();
                 await look(page, `${name}-${language}`);
             });
