@@ -16,7 +16,7 @@ use crate::attack::descriptors_of;
 use crate::full_disk::TinyDisk;
 use crate::hook_receiver::{HookReceiver, SECRET};
 use crate::http::{self, Stream};
-use crate::lab::{Lab, NOBODY, Role, eventually};
+use crate::lab::{Lab, NOBODY, Role, eventually, eventually_equal};
 
 /// A Prometheus that scrapes these targets. Dropping it ends it.
 struct Prometheus {
@@ -133,9 +133,12 @@ fn alerts_are_silent_while_all_is_well_and_hold_when_it_is_not() {
     let Some(prometheus) = Prometheus::start(&lab.dir, &[&controller, &worker]) else { return };
     let alerts = alerts();
     prometheus.wait_for_scrapes();
-    let holding = prometheus.holding(&alerts);
-    let holding: Vec<_> = holding.iter().filter(|name| !OF_THE_MACHINE.contains(&name.as_str())).collect();
-    assert!(holding.is_empty(), "all is well, but {holding:?}");
+    // A worker that is late for a moment, on a busy machine, is none that is up: what an alert waits out, nobody waits out here.
+    eventually_equal("alerts that hold while all is well", &BTreeSet::new(), || {
+        let mut holding = prometheus.holding(&alerts);
+        holding.retain(|name| !OF_THE_MACHINE.contains(&name.as_str()));
+        holding
+    });
 
     let ids = bodies.each_ref().map(|body| controller.create(body));
     let stream = Stream::open(&worker.url, &ids[0]);

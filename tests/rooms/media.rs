@@ -22,9 +22,9 @@ fn members_of_a_room_may_live_on_different_threads() {
     }
     assert!(hall.thread_of(0).contains("thread 0") && hall.thread_of(1).contains("thread 1"));
     hall.until("four meet on two threads", |hall| hall.tracks() == 8 && hall.all_hear_all(20));
-    let of_kind = hall.media.peers_by_kind();
-    assert!(of_kind.contains(&(RoleKind::Member, 4)), "{of_kind:?}");
-    assert_eq!(hall.media.rooms(), 1);
+    hall.until("four members of one room are counted", |hall| {
+        hall.media.peers_by_kind().contains(&(RoleKind::Member, 4)) && hall.media.rooms() == 1
+    });
     hall.seats.clear();
     hall.until("all are gone", |hall| hall.media.rooms() == 0 && hall.media.snapshot().peers == 0);
 }

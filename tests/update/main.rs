@@ -292,7 +292,7 @@ fn a_role_shows_a_newer_version() {
     assert_eq!(found["extra"]["update"]["newest"], "0.2.0", "{found}");
     assert_eq!(found["extra"]["update"]["problem"], json!(null), "{found}");
     assert!(found["extra"]["update"]["asked"].is_string(), "{found}");
-    assert!(host.metrics().contains("\nhydraneckwebrtc_update_available 1\n"), "{}", host.metrics());
+    host.until("the metrics say it", |_| host.metrics().contains("\nhydraneckwebrtc_update_available 1\n"));
     host.until("the log says it", |_| host.log().contains("[update] 0.2.0 is there (production)"));
     let (_, text) = host.call(&["doctor", "--config", &host.config().to_string_lossy()]);
     let line = text.lines().find(|line| line.contains("  updates  "));
