@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -29,7 +30,8 @@ use crate::media::stream::{News, StreamId};
 use crate::media::streams::Streams;
 use crate::media::tcp::Moved;
 
-/// Messages a thread may be behind by. A thread takes all of them each round; a full queue means that it stands still.
+/// Messages a thread may be behind by. A thread takes all of them each round; a full queue means that it stands still. Orders of rooms have no
+/// part in it: a hundred people who begin to speak at once are ten thousand of them, and signalling says nothing twice.
 const QUEUE: usize = 1024;
 
 /// Shared by all.
@@ -105,29 +107,102 @@ pub enum Command {
     Stop,
 }
 
+impl Command {
+    /// Whether it may be refused, because whoever says it goes on without it, or says it again.
+    fn may_be_refused(&self) -> bool {
+        !matches!(self, Command::Order(_, order) if !order.may_be_lost())
+    }
+}
+
 /// The way to one thread.
 #[derive(Debug)]
 pub struct Line {
     sender: Sender<Command>,
+    waiting: Arc<AtomicUsize>,
     wake: Arc<Wake>,
+}
+
+/// What a thread was told, in the order in which it was said.
+#[derive(Debug)]
+pub struct Commands {
+    receiver: Receiver<Command>,
+    /// Of those that may be refused.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Line {
     /// A line and what its thread keeps.
-    pub fn new(wake: Wake) -> (Line, Receiver<Command>, Arc<Wake>) {
-        let (sender, receiver) = crossbeam_channel::bounded(QUEUE);
-        let wake = Arc::new(wake);
-        (Line { sender, wake: wake.clone() }, receiver, wake)
+    pub fn new(wake: Wake) -> (Line, Commands, Arc<Wake>) {
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        let (waiting, wake) = (Arc::<AtomicUsize>::default(), Arc::new(wake));
+        (Line { sender, waiting: waiting.clone(), wake: wake.clone() }, Commands { receiver, waiting }, wake)
     }
 
-    /// Delivers and rings, or says that the thread is too far behind.
+    /// Delivers and rings, or says that the thread is too far behind. Orders of rooms are taken in any case: what there may be of them is bounded
+    /// by what signalling takes from clients.
     pub fn tell(&self, command: Command) -> Result<(), Behind> {
-        self.sender.try_send(command).map_err(|_| Behind)?;
+        if command.may_be_refused() && self.waiting.fetch_add(1, Ordering::AcqRel) >= QUEUE {
+            self.waiting.fetch_sub(1, Ordering::AcqRel);
+            return Err(Behind);
+        }
+        self.sender.send(command).map_err(|_| Behind)?;
         self.wake.ring();
         Ok(())
+    }
+}
+
+impl Commands {
+    /// What comes next, if there is anything.
+    pub fn take(&self) -> Option<Command> {
+        let command = self.receiver.try_recv().ok()?;
+        if command.may_be_refused() {
+            self.waiting.fetch_sub(1, Ordering::AcqRel);
+        }
+        Some(command)
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
     }
 }
 
 /// A thread's queue is full, or it is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Behind;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::rooms::tracks::DataMessage;
+
+    fn order(order: MediaOrder) -> Command {
+        Command::Order(PeerId::from_entropy([1; 16]), order)
+    }
+
+    fn message() -> Command {
+        let data = DataMessage { is_binary: false, bytes: Arc::from([0u8].as_slice()) };
+        order(MediaOrder::Data { label: "chat".into(), data })
+    }
+
+    #[test]
+    fn orders_are_taken_when_nothing_else_is() {
+        let (line, commands, _) = Line::new(Wake::new().expect("a descriptor"));
+        let taken = (0..QUEUE + 10).filter(|_| line.tell(message()).is_ok()).count();
+        assert_eq!(taken, QUEUE, "messages that wait");
+        assert_eq!(line.tell(Command::Datagrams(Vec::new())), Err(Behind));
+        let orders = 10 * QUEUE;
+        (0..orders).for_each(|n| {
+            let told = line.tell(order(MediaOrder::Answer(n.to_string())));
+            assert_eq!(told, Ok(()), "order {n}");
+        });
+        let all: Vec<Command> = std::iter::from_fn(|| commands.take()).collect();
+        assert_eq!((all.len(), commands.is_empty()), (QUEUE + orders, true));
+        let answers = all.iter().filter_map(|command| match command {
+            Command::Order(_, MediaOrder::Answer(text)) => text.parse::<usize>().ok(),
+            _ => None,
+        });
+        assert!(answers.eq(0..orders), "in their order");
+        assert_eq!(line.tell(message()), Ok(()), "nothing waits any more");
+    }
+}

@@ -10,7 +10,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
@@ -26,7 +25,7 @@ use crate::media::peer_registry::{Claim, Owner};
 use crate::media::pending_peer::PendingPeer;
 use crate::media::role::Gone;
 use crate::media::rtp::forwarder::StreamPacket;
-use crate::media::shared::{Command, RestartRefused, Shared};
+use crate::media::shared::{Command, Commands, RestartRefused, Shared};
 use crate::media::sockets::{
     BODIES_V4, BODIES_V6, Datagram, ForwardedDatagram, LISTEN_V4, LISTEN_V6, MUX_V4, MUX_V6, ROOMS_V4,
     ROOMS_V6, Remote, Shares, Sockets, WAKE, Watched,
@@ -51,7 +50,7 @@ pub struct Start {
     /// What all threads share.
     pub shared: Arc<Shared>,
     /// What it is told.
-    pub commands: Receiver<Command>,
+    pub commands: Commands,
     /// Rings when there is something.
     pub wake: Arc<Wake>,
     /// What it listens to.
@@ -64,7 +63,7 @@ pub struct Start {
 pub struct MediaThread {
     pub(super) io: Sockets,
     pub(super) peers: ByPeer<Box<Peer>>,
-    pub(super) commands: Receiver<Command>,
+    pub(super) commands: Commands,
     /// A command that was looked at while news were told, and comes next.
     pub(super) put_aside: Option<Command>,
     wake: Arc<Wake>,
@@ -399,7 +398,7 @@ impl MediaThread {
     }
 
     fn next_command(&mut self) -> Option<Command> {
-        self.put_aside.take().or_else(|| self.commands.try_recv().ok())
+        self.put_aside.take().or_else(|| self.commands.take())
     }
 
     fn obey(&mut self, command: Command) {

@@ -127,7 +127,7 @@ impl MediaThread {
         if self.put_aside.is_some() {
             return None;
         }
-        match self.commands.try_recv().ok()? {
+        match self.commands.take()? {
             Command::Stream(other, News::Batch(batch)) if other == stream => {
                 let now = self.io.shared.moment(Instant::now());
                 self.io.followers.note_batch(stream, &batch, now);

@@ -71,9 +71,13 @@ fn health_tells_operators_what_runs_and_strangers_only_short_ids() {
     eventually_equal("the controller's sessions", &json!(1), || {
         health(&controller, None)["extra"]["sessions"]["active"].clone()
     });
+    // On a busy machine it is late for a moment now and then.
+    eventually_equal("the controller's status and workers", &(json!("ok"), one_worker()), || {
+        let seen = health(&controller, None);
+        (seen["status"].clone(), seen["extra"]["workers"].clone())
+    });
     let seen = health(&controller, None);
-    assert_eq!((&seen["status"], &seen["district"]), (&json!("ok"), &json!("north")), "{seen}");
-    assert_eq!(seen["extra"]["workers"], json!({"up": 1, "late": 0, "down": 0, "draining": 0}), "{seen}");
+    assert_eq!(seen["district"], "north", "{seen}");
     assert_eq!(seen["extra"]["capacity"], 15, "{seen}");
     assert!(!seen.to_string().contains(&id), "{seen}");
     for role in [&worker, &controller] {
@@ -82,6 +86,11 @@ fn health_tells_operators_what_runs_and_strangers_only_short_ids() {
     }
     assert_eq!(controller.delete(&format!("/api/v1/sessions/{id}")).status, 204);
     assert_eq!(health(&worker, None)["extra"]["active_sessions"], 0);
+}
+
+/// Workers by their state, as a controller of one that is up counts them.
+fn one_worker() -> Value {
+    json!({"up": 1, "late": 0, "down": 0, "draining": 0})
 }
 
 // SPEC 3: 503 + `Retry-After` when no worker is healthy or all are full
@@ -290,6 +299,7 @@ fn wrong_tokens_are_counted_logged_and_slowed_and_the_right_one_still_passes() {
             401,
             "no token is no wrong one"
         );
+        role.wait_for_log("a wrong token from 127.0.0.1");
         let log = role.log_text();
         let lines = log.lines().filter(|line| line.contains("a wrong token from 127.0.0.1")).count();
         assert!((1..=8).contains(&lines) && !log.contains("a-wrong-token"), "{lines} lines\n{log}");

@@ -368,7 +368,11 @@ fn creates_that_fail_for_the_bodys_or_the_requests_reason_go_to_no_other_worker(
     }
     let failed = |role: &Role| role.log_text().matches("create failed").count();
     eventually_equal("creates that failed, each at one worker", &6, || failed(&first) + failed(&second));
-    let told = problems(&controller);
+    // On a busy machine one is late for a moment, which is no blame, and hides one.
+    let told = eventually("neither is late", || {
+        Some(problems(&controller))
+            .filter(|told| !told.contains("worker first is") && !told.contains("worker second is"))
+    });
     assert!(!told.contains("worker first") && !told.contains("worker second"), "{told}");
 }
 

@@ -318,8 +318,8 @@ fn only_relays_pass_both_ways_on_a_websocket() {
         let texts = page.texts_until("AddIceCandidate").expect("an answer").concat();
         assert!(texts.contains("203.0.113.77") && !texts.contains(HIDDEN), "{version}: {texts}");
         assert!(!texts.contains("srflx") && !texts.contains("198.51.100.77"), "{version}: {texts}");
-        let log = eventually("the process heard the offer", || {
-            Some(stage.child_log()).filter(|log| log.contains("Description"))
+        let log = eventually("the process heard the candidate and the offer", || {
+            Some(stage.child_log()).filter(|log| log.matches("203.0.113.9").count() >= 2)
         });
         assert_eq!((log.contains("10.1.2.3"), log.matches("203.0.113.9").count()), (false, 2), "{log}");
     }

@@ -145,8 +145,7 @@ fn a_create_that_takes_too_long_is_a_504() {
 fn a_failure_reaches_the_caller_through_the_controller_and_frees_slot_and_body() {
     let mut lab = Lab::new();
     let body = lab.body(1);
-    let controller = lab.controller(|_| ());
-    let worker = lab.worker("one", &controller.url, |config| config["sessions"]["max"] = json!(1));
+    let (controller, worker) = lab.pair(|config| config["sessions"]["max"] = json!(1));
     lab.faults(json!({"crash_after_ms": 0}));
     for _ in 0..3 {
         let reply = controller.post("/api/v1/sessions", &json!({"body_ip": body}));

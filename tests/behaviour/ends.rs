@@ -23,8 +23,7 @@ fn watched(lab: &Lab, worker: &Role, body: &str) -> (String, u16, Stream) {
 fn a_deleted_session_leaves_nothing_behind_on_the_worker_and_through_the_controller() {
     let mut lab = Lab::new();
     let (body, other) = (lab.body(1), lab.body(2));
-    let controller = lab.controller(|_| ());
-    let worker = lab.worker("one", &controller.url, |_| ());
+    let (controller, worker) = lab.pair(|_| ());
 
     let (id, port, mut stream) = watched(&lab, &worker, &body);
     assert_eq!(worker.delete(&format!("/api/v1/sessions/{id}")).status, 204);

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::http::{self, Stream};
-use crate::lab::{Lab, Role, eventually};
+use crate::lab::{Lab, Role, eventually, eventually_equal};
 
 // SPEC 5: `connect_timeout`, `idle_timeout`, `max_duration`
 // Also: `a_session_that_was_left_ends_after_the_idle_timeout_and_not_while_somebody_watches`,
@@ -34,8 +34,9 @@ fn a_session_that_was_left_ends_after_the_idle_timeout_and_not_while_somebody_wa
     while begun.elapsed().as_millis() < 1200 {
         stream.next_media().expect("it plays on while somebody watches");
     }
-    let status = worker.session(&id).expect("it lives")["status"].clone();
-    assert_eq!(status, "streaming");
+    eventually_equal("its status", &json!("streaming"), || {
+        worker.session(&id).expect("it lives")["status"].clone()
+    });
     drop(stream);
     assert_eq!(worker.reason_of_end(&id), "idle_timeout");
     lab.assert_nothing_left("one", &[worker.port_of(&id)]);
@@ -95,7 +96,7 @@ fn a_crash_within_the_budget_restarts_on_the_same_port_and_the_page_says_reconne
     let mut stream = Stream::open(&worker.url, &id);
     assert!(stream.plays(), "after the restart");
     assert!(TcpListener::bind(("127.0.0.1", port)).is_err(), "the child should be on its port again");
-    assert!(worker.log_text().contains("ALERT stream process died (signal 9)"), "{}", worker.log_text());
+    worker.wait_for_log("ALERT stream process died (signal 9)");
     worker.assert_log_keeps_secrets(&[&id]);
 }
 

@@ -12,8 +12,7 @@ use crate::lab::{Lab, TOKEN, eventually, eventually_equal};
 fn a_drain_ends_the_sessions_that_are_left_when_its_time_is_up() {
     let mut lab = Lab::new();
     let (body, other) = (lab.body(1), lab.body(2));
-    let controller = lab.controller(|_| ());
-    let mut worker = lab.worker("one", &controller.url, |config| config["drain"] = json!({"timeout": "4s"}));
+    let (controller, mut worker) = lab.pair(|config| config["drain"] = json!({"timeout": "4s"}));
     let id = controller.create(&body);
     let port = worker.port_of(&id);
     let mut stream = Stream::open(&worker.url, &id);
@@ -67,7 +66,7 @@ fn a_second_sigterm_ends_every_session_now() {
     assert_eq!(worker.wait().code(), Some(0));
     lab.assert_nothing_left("one", &ports);
     for id in &ids {
-        assert_eq!(controller.reason_of_end(id), "shutdown");
+        eventually_equal("the controller's word", &"shutdown".to_owned(), || controller.reason_of_end(id));
     }
     assert!(!worker.log_text().contains("ALERT"), "{}", worker.log_text());
 }

@@ -40,6 +40,8 @@ fn a_reload_changes_what_it_can_without_dropping_a_stream_and_says_what_it_canno
     assert!(stream.plays(), "the stream plays on");
     let unknown = http::get_page(&worker.url, &format!("/session/{}/", "ab".repeat(16)));
     assert!(unknown.body.contains("https://elsewhere.example/"), "{unknown:?}");
+    // The last line of the level before.
+    worker.wait_for_log("reloaded: ");
     let before = worker.log_text().len();
     assert_eq!(worker.delete(&format!("/api/v1/sessions/{id}")).status, 204);
     let more = worker.log_text().split_off(before);
@@ -89,7 +91,7 @@ fn tokens_rotate_without_a_gap_and_who_still_uses_the_old_one_is_told() {
         assert!(!role.log_text().contains("a token is dropped"), "{}", role.log_text());
     }
     // The worker still reports with the old one, and is heard.
-    assert!(controller.get("/api/v1/workers").body.contains("\"up\""));
+    eventually("it is up", || controller.get("/api/v1/workers").body.contains("\"up\"").then_some(()));
     worker.rewrite_config(|config| config["controller"]["token"] = json!(NEW));
     worker.signal(Signal::HUP);
     worker.wait_for_log("reloaded: controller.token");

@@ -49,6 +49,15 @@ fn value(samples: &BTreeMap<String, f64>, name: &str) -> f64 {
     *samples.get(name).unwrap_or_else(|| panic!("no {name} in {samples:#?}"))
 }
 
+/// Waits until these samples have these values.
+#[track_caller]
+fn until_they_are(role: &Role, expected: &[(&str, f64)]) {
+    eventually_equal(&format!("samples of {}", role.name), &expected.to_vec(), || {
+        let seen = now(role);
+        expected.iter().map(|(name, _)| (*name, value(&seen, name))).collect()
+    });
+}
+
 /// What promtool, which knows Prometheus' own rules, says of a scrape. Without it nothing is said here.
 fn check(what: &str, text: &str) {
     let started = Command::new("promtool")
@@ -191,36 +200,41 @@ fn metrics_under_load_are_clean_agree_with_health_and_name_nobody() {
     let ids = [controller.create(&first), controller.create(&second)];
     let streams: Vec<Stream> = ids.iter().map(|id| Stream::open(&controller.url, id)).collect();
     let streaming = "hydraneckwebrtc_sessions{state=\"streaming\"}";
-    let seen = eventually("both sessions stream", || {
-        Some(now(&worker)).filter(|seen| value(seen, streaming) == 2.0)
+    eventually("both sessions stream", || (value(&now(&worker), streaming) == 2.0).then_some(()));
+    // Both are of one moment where nothing has changed between them.
+    eventually_equal("what differs between metrics and health", &Vec::new(), || {
+        let (seen, health) = (now(&worker), worker.get("/api/v1/health").json());
+        let differs = |(name, expected): &(&'static str, f64)| value(&seen, name) != *expected;
+        of_health(&health).into_iter().filter(differs).collect::<Vec<_>>()
     });
-    for (name, expected) in of_health(&worker.get("/api/v1/health").json()) {
-        assert_eq!(value(&seen, name), expected, "{name}");
-    }
-    for (name, more) in [
+    // An answer is counted when it is over, a moment after it has come.
+    let counted = [
         ("hydraneckwebrtc_sessions_created_total{engine=\"moonlight\"}", 2.0),
         ("hydraneckwebrtc_session_creates_total{status=\"201\"}", 2.0),
         ("hydraneckwebrtc_session_create_duration_seconds_count", 2.0),
         ("hydraneckwebrtc_session_pairing_duration_seconds_count", 2.0),
-    ] {
-        assert_eq!(value(&seen, name) - value(&before, name), more, "{name}");
-    }
-    assert_eq!(value(&seen, "hydraneckwebrtc_edge_tunnels"), 2.0);
+    ];
+    eventually_equal("what came to the counts", &counted.to_vec(), || {
+        let seen = now(&worker);
+        counted.iter().map(|(name, _)| (*name, value(&seen, name) - value(&before, name))).collect()
+    });
+    until_they_are(&worker, &[("hydraneckwebrtc_edge_tunnels", 2.0)]);
+    let seen = now(&worker);
     assert!(
         value(&seen, "hydraneckwebrtc_edge_sent_bytes_total")
             > value(&before, "hydraneckwebrtc_edge_sent_bytes_total")
     );
     let full = controller.post("/api/v1/sessions", &json!({"body_ip": first}));
     assert_eq!(full.status, 409, "{}", full.body);
-    let fleet = now(&controller);
-    for (name, expected) in [
-        ("hydraneckwebrtc_session_creates_total{status=\"409\"}", 1.0),
-        ("hydraneckwebrtc_workers{state=\"up\"}", 1.0),
-        ("hydraneckwebrtc_fleet_sessions{state=\"active\"}", 2.0),
-        ("hydraneckwebrtc_edge_tunnels", 2.0),
-    ] {
-        assert_eq!(value(&fleet, name), expected, "{name}");
-    }
+    until_they_are(
+        &controller,
+        &[
+            ("hydraneckwebrtc_session_creates_total{status=\"409\"}", 1.0),
+            ("hydraneckwebrtc_workers{state=\"up\"}", 1.0),
+            ("hydraneckwebrtc_fleet_sessions{state=\"active\"}", 2.0),
+            ("hydraneckwebrtc_edge_tunnels", 2.0),
+        ],
+    );
     for role in [&controller, &worker] {
         for accept in ["text/plain", OPEN] {
             let text = scrape(role, accept);
@@ -237,9 +251,13 @@ fn metrics_under_load_are_clean_agree_with_health_and_name_nobody() {
     }
     drop(streams);
     ids.iter().for_each(|id| assert_eq!(controller.delete(&format!("/api/v1/sessions/{id}")).status, 204));
-    let after = now(&worker);
-    assert_eq!(value(&after, "hydraneckwebrtc_sessions_ended_total{reason=\"deleted\"}"), 2.0);
-    assert_eq!(value(&after, "hydraneckwebrtc_session_paths_total{candidate=\"none\"}"), 2.0);
+    until_they_are(
+        &worker,
+        &[
+            ("hydraneckwebrtc_sessions_ended_total{reason=\"deleted\"}", 2.0),
+            ("hydraneckwebrtc_session_paths_total{candidate=\"none\"}", 2.0),
+        ],
+    );
 }
 
 #[test]
@@ -250,10 +268,15 @@ fn what_is_asked_and_what_is_broken_is_counted_where_it_belongs() {
         http::request(&worker.url, "GET", "/api/v1/health", &[("X-Forwarded-For", "192.0.2.7")], "");
     }
     http::raw(&worker.url, b"BROKEN\r\n\r\n");
-    let seen = now(&worker);
-    assert_eq!(value(&seen, "hydraneckwebrtc_edge_requests_total{route=\"malformed\",status=\"4xx\"}"), 1.0);
-    assert!(value(&seen, "hydraneckwebrtc_edge_requests_total{route=\"api\",status=\"2xx\"}") >= 3.0);
-    assert!(value(&seen, "hydraneckwebrtc_edge_connections") >= 1.0);
+    until_they_are(
+        &worker,
+        &[("hydraneckwebrtc_edge_requests_total{route=\"malformed\",status=\"4xx\"}", 1.0)],
+    );
+    eventually("three answers of the API are counted", || {
+        let name = "hydraneckwebrtc_edge_requests_total{route=\"api\",status=\"2xx\"}";
+        (value(&now(&worker), name) >= 3.0).then_some(())
+    });
+    assert!(value(&now(&worker), "hydraneckwebrtc_edge_connections") >= 1.0);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::collector::{self, Collector, Mood};
 use crate::http::{self, Reply, Stream};
-use crate::lab::{Lab, Role, TOKEN, eventually};
+use crate::lab::{Lab, Role, TOKEN, eventually, eventually_equal};
 
 /// A rating is sent a minute after it was given.
 const RATING_PATIENCE: Duration = Duration::from_secs(120);
@@ -145,7 +145,7 @@ fn the_window_of_an_ended_session_survives_the_death_of_its_worker() {
 fn after_its_window_a_session_is_forgotten_here_and_at_the_controller() {
     let mut lab = Lab::new();
     let body = lab.body(1);
-    let (controller, mut worker) = lab.pair(|config| config["sessions"]["ended_window"] = json!("2s"));
+    let (controller, mut worker) = lab.pair(|config| config["sessions"]["ended_window"] = json!("5s"));
     let id = controller.create(&body);
     assert_eq!(controller.delete(&format!("/api/v1/sessions/{id}")).status, 204);
     assert_eq!(rate(&controller, &id, 2).status, 200);
@@ -199,9 +199,10 @@ fn each_session_leaves_one_record_and_each_rating_arrives_though_the_worker_is_k
     worker.restart();
     eventually("the session is known again", || (rate(&controller, &ids[3], 2).status == 200).then_some(()));
     worker.restart();
-    let health = http::get(&worker.url, "/api/v1/health", None).expect("an answer").json();
-    let waiting = health["extra"]["outbox"]["waiting"].as_u64();
-    assert_eq!(waiting, Some(10), "six records and four ratings: {health}");
+    eventually_equal("what waits: six records and four ratings", &json!(10), || {
+        let health = http::get(&worker.url, "/api/v1/health", None).expect("an answer").json();
+        health["extra"]["outbox"]["waiting"].clone()
+    });
     assert_eq!(nps.count(), 0, "nothing is final yet");
     let begun = Instant::now();
     let mut kills = 2;
@@ -344,7 +345,7 @@ fn dead_letters_make_the_worker_degraded_until_they_are_taken_away() {
         (health["extra"]["outbox"]["dead"].clone(), told, health["status"].clone())
     };
     eventually("it is dead", || (dead() == (json!(1), true, json!("degraded"))).then_some(()));
-    assert!(worker.log_text().contains("[outbox] ALERT record-"), "{}", worker.log_text());
+    worker.wait_for_log("[outbox] ALERT record-");
     let letters: Vec<_> = std::fs::read_dir(state(&lab, "outbox/dead")).expect("it").flatten().collect();
     assert_eq!(letters.len(), 1);
     let home = state(&lab, "outbox").join(letters[0].file_name());

@@ -6,7 +6,7 @@ use rustix::process::Signal as Posix;
 use serde_json::{Value, json};
 
 use crate::http;
-use crate::lab::{Lab, Role, TOKEN, eventually};
+use crate::lab::{Lab, Role, TOKEN, eventually, eventually_equal};
 use crate::namespaces::accepted;
 use crate::room_client::{RELAY, SIGNAL, Signal, with_rooms};
 
@@ -172,8 +172,11 @@ fn rooms_are_made_and_closed_through_the_controller() {
     assert_eq!(ask(&owner, "DELETE", "?room_id=a/b%26c%25d", "").status, 404);
     assert_eq!(ask(&owner, "POST", "", "{}").status, 400);
     let path = "/v1/webrtc/turn/credentials";
-    let made = http::post(&fleet.controller.url, path, Some(&member), &json!({})).expect("an answer");
-    assert_eq!((made.status, &made.json()["urls"]), (200, &json!([RELAY])), "{}", made.status);
+    // Not while both workers are late, as on a busy machine they are now and then.
+    eventually_equal("credentials through the controller", &(200, json!([RELAY])), || {
+        let made = http::post(&fleet.controller.url, path, Some(&member), &json!({})).expect("an answer");
+        (made.status, made.json()["urls"].clone())
+    });
     assert_eq!(http::post(&fleet.controller.url, path, None, &json!({})).expect("an answer").status, 401);
 }
 
@@ -283,8 +286,10 @@ fn a_token_of_one_namespace_does_nothing_in_another() {
         assert!(rooms.status == 200 && !rooms.body.contains("secret-b"), "{url}: {rooms:?}");
         assert_eq!(a("GET", &format!("{ROOMS}?room_id=secret-b"), "").status, 404, "{url}");
         assert_eq!(a("DELETE", &format!("{ROOMS}?room_id=secret-b"), "").status, 404, "{url}");
-        let credentials = a("POST", "/v1/webrtc/turn/credentials", "").json();
-        let username = credentials["username"].as_str().unwrap_or_default().to_owned();
+        let username = eventually("credentials", || {
+            let credentials = a("POST", "/v1/webrtc/turn/credentials", "").json();
+            credentials["username"].as_str().map(str::to_owned)
+        });
         assert!(username.contains(":a."), "{url}: {username}");
         // At the host of B nothing at all.
         for (method, path, body) in [

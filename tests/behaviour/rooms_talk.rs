@@ -6,7 +6,7 @@ use std::time::Duration;
 use hydraneckwebrtc::core::rooms::tracks::MediaKind;
 use serde_json::{Value, json};
 
-use crate::lab::eventually;
+use crate::lab::{eventually, eventually_equal};
 use crate::room_talkers::{Page, Talker, all_hear_all, talk_until};
 use crate::rooms_fleet::Fleet;
 
@@ -135,7 +135,7 @@ fn nobody_notices_that_the_controller_restarts() {
         assert_eq!(talkers.iter().map(comings_and_goings).collect::<Vec<_>>(), told, "nobody came or went");
         assert!(talkers.iter().all(|talker| talker.calls == 1), "{names:?} have the call that they had");
     }
-    assert_eq!(fleet.place(&token, "standup"), Some(place), "the room is where it was");
+    eventually_equal("where the room is", &Some(place), || fleet.place(&token, "standup"));
     // Those who are back hear and see who comes, and whom it leaves.
     talkers.push(Talker::new("eve", &url, &token));
     talk_until("a fifth one comes", &mut talkers, |talkers| {

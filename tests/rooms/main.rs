@@ -8,4 +8,5 @@ mod hostile_frames;
 mod joining;
 mod media;
 mod meet;
+mod orders;
 mod signalled;

@@ -74,6 +74,13 @@ pub enum MediaOrder {
     Leave,
 }
 
+impl MediaOrder {
+    /// Whether it may be lost where too many wait. Nothing but messages may: nothing else is said again.
+    pub fn may_be_lost(&self) -> bool {
+        matches!(self, MediaOrder::Data { .. })
+    }
+}
+
 /// What the media side tells of one member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MediaEvent {

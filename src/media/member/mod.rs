@@ -120,7 +120,7 @@ impl fmt::Debug for Member {
 }
 
 impl Member {
-    /// Does what its room says.
+    /// Does what its room says. Of messages the thread may have too many; all else is carried out.
     pub fn order(&self, order: MediaOrder) {
         // It leaves when it is dropped, which is next.
         if order == MediaOrder::Leave {
