@@ -177,7 +177,7 @@ fn a_real_coturn_refuses_what_is_expired_or_of_another_secret_or_changed() {
             });
         }
     });
-    assert!(coturn.said().contains("realm <neck.example.com> user <"), "{}", coturn.said());
+    coturn.wait_for("realm <neck.example.com> user <");
 }
 
 // SPEC turn: `etc/turnserver.conf`: relays reach media addresses only

@@ -1,7 +1,7 @@
 // The page of rooms: two windows meet, mute, leave; what is refused is told; every state in four languages and two sizes,
 // dark and light, and what axe-core says of it.
 import assert from "node:assert/strict";
-import { after, afterEach, before, test } from "./support/timed.mjs";
+import { after, afterEach, before, PARTS_LIMIT, test } from "./support/timed.mjs";
 import { IS_FIREFOX, openBrowser, screenshot, until, untilEqual, untilReadable } from "./support/browser.mjs";
 import { untilNoViolations } from "./support/look.mjs";
 import { keepSaid, PATIENCE, roomPage, untilSaid } from "./support/room_page.mjs";
@@ -107,10 +107,10 @@ test("who has neither camera nor microphone is told why, and watches", async () 
     await bert.close();
 });
 
-test("the page of rooms is sound in two sizes, dark, in English", runner => isSound(runner, "en-US", "dark", "Join"));
-test("the page of rooms is sound in two sizes, light, in German", runner => isSound(runner, "de-DE", "light", "Beitreten"));
-test("the page of rooms is sound in two sizes, dark, in French", runner => isSound(runner, "fr-FR", "dark", "Rejoindre"));
-test("the page of rooms is sound in two sizes, light, in Dutch", runner => isSound(runner, "nl-NL", "light", "Deelnemen"));
+test("the page of rooms is sound in two sizes, dark, in English", runner => isSound(runner, "en-US", "dark", "Join"), PARTS_LIMIT);
+test("the page of rooms is sound in two sizes, light, in German", runner => isSound(runner, "de-DE", "light", "Beitreten"), PARTS_LIMIT);
+test("the page of rooms is sound in two sizes, dark, in French", runner => isSound(runner, "fr-FR", "dark", "Rejoindre"), PARTS_LIMIT);
+test("the page of rooms is sound in two sizes, light, in Dutch", runner => isSound(runner, "nl-NL", "light", "Deelnemen"), PARTS_LIMIT);
 
 /** The door, the room with four people, and the choice of devices. Each language is a test of its own: all four together took minutes. */
 async function isSound(runner, locale, colorScheme, join) {
@@ -127,7 +127,7 @@ async function isSound(runner, locale, colorScheme, join) {
         await page.locator("#name").fill("Anna");
         await looked(page, `rooms-door-${colorScheme}-${locale}`);
         await page.locator("#join").click();
-        await room.untilTiles(page, "all four are seen", all => all.length === 4 && all.every(one => one.pictured && one.plays));
+        await room.untilTiles(page, "all four are seen", all => all.length === 4 && all.every(one => one.pictured && one.plays), 2 * PATIENCE);
         await looked(page, `rooms-room-${colorScheme}-${locale}`);
         await untilReadable(page, "Chloé");
         await page.locator("#room .choose").click();

@@ -138,7 +138,8 @@ impl Coturn {
         Some(coturn)
     }
 
-    fn wait_for(&self, text: &str) {
+    /// Waits until it has said this: its lines come by a pipe, later than what they are about can be seen.
+    pub fn wait_for(&self, text: &str) {
         let give_up = Instant::now() + PATIENCE;
         while !self.said().contains(text) {
             assert!(Instant::now() < give_up, "coturn never said {text:?}:\n{}", self.said());

@@ -61,7 +61,7 @@ fn step_all(browsers: &mut [Browser], done: impl Fn(&Browser) -> bool) -> bool {
 fn a_hundred_microphones_are_heard_by_two_threads() {
     let (media, threads, pulses) = media(|_| ());
     let ear = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    ear.set_read_timeout(Some(Duration::from_secs(5))).expect("a time-out");
+    ear.set_read_timeout(Some(PATIENCE)).expect("a time-out");
     let (mut browsers, accepted): (Vec<_>, Vec<_>) =
         (1..=CROWD).map(|number| offered(&media, number, &ear)).unzip();
     assert!(step_all(&mut browsers, |browser| browser.connected), "{:?}", media.snapshot());

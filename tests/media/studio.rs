@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::browser::{Browser, sound};
 use crate::http::{self, Reply};
-use crate::lab::{Lab, Role, eventually};
+use crate::lab::{Lab, Role, eventually, eventually_equal};
 
 /// Loopback takes microseconds; a busy machine may take seconds.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -164,6 +164,11 @@ impl Studio {
 
     pub fn counter(&self, name: &str) -> u64 {
         self.media()[name].as_u64().unwrap_or_else(|| panic!("no counter {name}"))
+    }
+
+    /// A browser that is told of its end, for one, is there for a moment longer.
+    pub fn wait_for_counter(&self, name: &str, expected: u64) {
+        eventually_equal(name, &expected, || self.counter(name));
     }
 
     /// The microphone's state as the page sees it.

@@ -50,10 +50,10 @@ export function roomPage(tab, link, server) {
     }
 
     /** Until the tiles of the page are as `check` wants them. */
-    async function untilTiles(page, what, check) {
+    async function untilTiles(page, what, check, limitMs = PATIENCE) {
         let seen = [];
         try {
-            await until(what, async () => check(seen = await tiles(page)), PATIENCE);
+            await until(what, async () => check(seen = await tiles(page)), limitMs);
         } catch (error) {
             throw new Error(`${error.message}\n${JSON.stringify(seen)}\n${await page.locator("#note").innerText()}\n${server.output().slice(-3_000)}`);
         }
