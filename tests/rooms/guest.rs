@@ -103,7 +103,8 @@ pub struct Guest {
     pub words: VecDeque<Word>,
     pub seen: Seen,
     next: Instant,
-    channels: BTreeMap<String, ChannelId>,
+    /// Its own and those that were opened to it, the newest last.
+    channels: Vec<(String, ChannelId)>,
     level: i8,
     /// Each media datagram with such a number is lost on its way here.
     pub loses_each: Option<u16>,
@@ -139,7 +140,7 @@ impl Guest {
             words: VecDeque::new(),
             seen: Seen::default(),
             next: now,
-            channels: BTreeMap::new(),
+            channels: Vec::new(),
             level: -30,
             loses_each: None,
             lost: Vec::new(),
@@ -180,16 +181,28 @@ impl Guest {
         let mut api = self.rtc.sdp_api();
         let id =
             api.add_channel_with_config(ChannelConfig { label: label.into(), ..ChannelConfig::default() });
-        self.channels.insert(label.into(), id);
+        self.channels.push((label.into(), id));
         if let Some((offer, pending)) = api.apply() {
             self.pending = Some(pending);
             self.words.push_back(Word::Offer(offer.to_sdp_string()));
         }
     }
 
-    /// Says something; false: not yet.
+    /// Says something on its newest channel of that label; false: not yet.
     pub fn say(&mut self, label: &str, text: &[u8]) -> bool {
-        let Some(id) = self.channels.get(label).copied() else { return false };
+        let count = self.channels_of(label);
+        count > 0 && self.say_on(label, count - 1, text)
+    }
+
+    /// How many channels of that label it has.
+    pub fn channels_of(&self, label: &str) -> usize {
+        self.channels.iter().filter(|(other, _)| other == label).count()
+    }
+
+    /// Says something on one of its channels of that label; false: not yet.
+    pub fn say_on(&mut self, label: &str, number: usize, text: &[u8]) -> bool {
+        let mut of_label = self.channels.iter().filter(|(other, _)| other == label);
+        let Some(id) = of_label.nth(number).map(|(_, id)| *id) else { return false };
         let written =
             self.rtc.channel(id).is_some_and(|mut channel| channel.write(false, text).unwrap_or(false));
         self.next = Instant::now();
@@ -203,7 +216,7 @@ impl Guest {
 
     /// Labels of its channels.
     pub fn labels(&self) -> Vec<String> {
-        self.channels.keys().cloned().collect()
+        self.channels.iter().map(|(label, _)| label.clone()).collect()
     }
 
     /// Restarts ICE within an offer.
@@ -424,11 +437,13 @@ impl Guest {
                 of.for_each(|sent| sent.is_wanted = true);
             }
             Event::ChannelOpen(id, label) => {
-                self.channels.insert(label, id);
+                if !self.channels.iter().any(|(_, known)| *known == id) {
+                    self.channels.push((label, id));
+                }
             }
             Event::ChannelData(data) => {
                 let label =
-                    self.channels.iter().find(|(_, id)| **id == data.id).map(|(label, _)| label.clone());
+                    self.channels.iter().find(|(_, id)| *id == data.id).map(|(label, _)| label.clone());
                 self.seen.messages.push((label.unwrap_or_default(), data.data));
             }
             Event::RtpPacket(packet) => {

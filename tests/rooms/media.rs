@@ -186,7 +186,8 @@ fn a_voice_is_as_loud_as_its_client_says() {
 
 // SPEC 10: What a member says on a data channel is heard by all who have data channels, within
 // bounds
-// Also: `a_room_has_sixteen_data_channels_and_one_more_is_told_why`
+// Also: `a_room_has_sixteen_data_channels_and_one_more_is_told_why`,
+// `two_channels_of_one_label_that_cross_are_both_heard_and_nothing_is_lost`
 #[test]
 fn what_is_said_on_a_data_channel_is_heard_by_all() {
     let mut hall = Hall::open(|_| {});
@@ -223,6 +224,43 @@ fn what_is_said_on_a_data_channel_is_heard_by_all() {
     let too_long = MediaEvent::Refused(Rejected::new(Code::RateLimited, "a data message has at most 16 KiB"));
     hall.until("it is too long", |hall| hall.seats[0].log.contains(&too_long));
     assert!(!heard(&hall, 1, &long));
+}
+
+#[test]
+fn two_channels_of_one_label_that_cross_are_both_heard_and_nothing_is_lost() {
+    let mut hall = Hall::open(|_| {});
+    for _ in 0..2 {
+        let index = hall.join(Manners::Naive);
+        hall.seats[index].guest.publish(MediaKind::Audio);
+    }
+    hall.until("two meet", |hall| hall.tracks() == 2 && hall.all_hear_all(5));
+    hall.until("it settles", |hall| hall.seats.iter().all(|seat| seat.guest.is_stable()));
+    for (index, label) in [(0, "own"), (1, "chat")] {
+        hall.seats[index].guest.open_channel(label);
+    }
+    hall.until("the first has data channels", |hall| hall.seats[0].guest.say("own", b"x"));
+    // What the second one says opens a channel to the first, who opens one of the same label before she sees it.
+    hall.seats[0].guest.is_held = true;
+    hall.until("the second says something", |hall| hall.seats[1].guest.say("chat", b"hello"));
+    let said = |event: &MediaEvent| matches!(event, MediaEvent::Data { label, .. } if &**label == "chat");
+    hall.until("it is told", |hall| hall.seats[1].log.iter().any(said));
+    hall.seats[0].guest.open_channel("chat");
+    hall.seats[0].guest.is_held = false;
+    let heard = |hall: &Hall, index: usize, text: &str| {
+        let messages = &hall.seats[index].guest.seen.messages;
+        messages.iter().filter(|(label, said)| label == "chat" && said == text.as_bytes()).count()
+    };
+    hall.until("the first hears it", |hall| heard(hall, 0, "hello") == 1);
+    let count = hall.seats[0].guest.channels_of("chat");
+    println!("{count} channels");
+    for number in 0..count {
+        let text = format!("on channel {number}");
+        hall.until("the first speaks", |hall| hall.seats[0].guest.say_on("chat", number, text.as_bytes()));
+        hall.until("the second hears it", |hall| heard(hall, 1, &text) == 1);
+    }
+    hall.until("the second speaks again", |hall| hall.seats[1].guest.say("chat", b"once"));
+    hall.until("the first hears that too", |hall| heard(hall, 0, "once") == 1);
+    assert_eq!(heard(&hall, 0, "hello"), 1, "twice");
 }
 
 #[test]

@@ -1,4 +1,7 @@
 //! A member's data channels: what it says is told to the room, what the room says is written to it, by label.
+//!
+//! Both sides may open a channel of one label at the same moment, and a page may open two. The one that its page opened last is written to;
+//! the one before stays open and is heard, because a page may speak on whichever it has, and knows nothing of our choice.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -35,6 +38,8 @@ struct Open {
     label: Arc<str>,
     is_reliable: bool,
     is_open: bool,
+    /// Its page opened another one of this label since: nothing is written to this one as long as that is there.
+    is_heard_only: bool,
     waiting: VecDeque<DataMessage>,
 }
 
@@ -67,23 +72,55 @@ impl Channels {
         let config = config.unwrap_or(ChannelConfig { label: label.to_owned(), ..ChannelConfig::default() });
         let is_known = self.all.iter().any(|open| *open.label == *label);
         if label.len() > MAX_LABEL
-            || self.all.len() >= MAX_ROOM_LABELS && !is_known
+            || self.labels() >= MAX_ROOM_LABELS && !is_known
             || room.label(&config).is_none()
         {
             rtc.direct_api().close_data_channel(id);
             return Said::TooMuch(if label.len() > MAX_LABEL { LABEL_TOO_LONG } else { TOO_MANY_LABELS });
         }
-        // Its page opened it; one of ours with the label, if there is one, serves until then.
-        self.all.retain(|open| *open.label != *label);
+        let waiting = self.make_way(label, rtc);
         let is_reliable = config.reliability == Reliability::Reliable;
-        let label = label.into();
-        self.all.push(Open { id, label, is_reliable, is_open: true, waiting: VecDeque::new() });
+        let opened = Open {
+            id,
+            label: label.into(),
+            is_reliable,
+            is_open: true,
+            is_heard_only: false,
+            waiting: VecDeque::new(),
+        };
+        for message in &waiting {
+            write(rtc, &opened, message);
+        }
+        self.all.push(opened);
         Said::Nothing
+    }
+
+    /// Labels that it has channels of.
+    fn labels(&self) -> usize {
+        self.all.iter().filter(|open| !open.is_heard_only).count()
+    }
+
+    /// Its page opened another channel of this label: the one that was written to is only heard from now on, one that was only heard is closed.
+    /// What waited is for the new one.
+    fn make_way(&mut self, label: &str, rtc: &mut Rtc) -> VecDeque<DataMessage> {
+        for old in self.all.extract_if(.., |open| open.is_heard_only && *open.label == *label) {
+            rtc.direct_api().close_data_channel(old.id);
+        }
+        let before = self.all.iter_mut().find(|open| *open.label == *label);
+        before.map_or_else(VecDeque::new, |before| {
+            before.is_heard_only = true;
+            std::mem::take(&mut before.waiting)
+        })
     }
 
     /// A channel is closed.
     pub fn closed(&mut self, id: ChannelId) {
-        self.all.retain(|open| open.id != id);
+        let Some(at) = self.all.iter().position(|open| open.id == id) else { return };
+        let gone = self.all.remove(at);
+        // The one before it is there again.
+        if let Some(before) = self.all.iter_mut().find(|open| open.label == gone.label) {
+            before.is_heard_only = false;
+        }
     }
 
     /// The client said something.
@@ -101,7 +138,7 @@ impl Channels {
         if !self.has_sctp {
             return;
         }
-        if let Some(open) = self.all.iter_mut().find(|open| open.label == label) {
+        if let Some(open) = self.all.iter_mut().find(|open| open.label == label && !open.is_heard_only) {
             if open.is_open {
                 if !write(rtc, open, &message) && open.is_reliable {
                     // What is to arrive for certain and does not is an end, not a gap.
@@ -114,7 +151,7 @@ impl Channels {
             }
             return;
         }
-        if self.all.len() >= MAX_ROOM_LABELS {
+        if self.labels() >= MAX_ROOM_LABELS {
             return;
         }
         let (ordered, reliability) = room.made(&label);
@@ -122,7 +159,8 @@ impl Channels {
             ChannelConfig { label: label.to_string(), ordered, reliability, ..ChannelConfig::default() };
         let id = rtc.direct_api().create_data_channel(config);
         let is_reliable = reliability == Reliability::Reliable;
-        self.all.push(Open { id, label, is_reliable, is_open: false, waiting: VecDeque::from([message]) });
+        let waiting = VecDeque::from([message]);
+        self.all.push(Open { id, label, is_reliable, is_open: false, is_heard_only: false, waiting });
     }
 }
 
