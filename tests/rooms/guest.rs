@@ -437,9 +437,8 @@ impl Guest {
                 of.for_each(|sent| sent.is_wanted = true);
             }
             Event::ChannelOpen(id, label) => {
-                if !self.channels.iter().any(|(_, known)| *known == id) {
-                    self.channels.push((label, id));
-                }
+                let is_known = self.channels.iter().any(|(_, known)| *known == id);
+                self.channels.extend((!is_known).then_some((label, id)));
             }
             Event::ChannelData(data) => {
                 let label =

@@ -78,7 +78,7 @@ fn flood() {
         (0..8).map(|_| UdpSocket::bind("127.0.0.1:0").expect("a socket")).collect();
     let before = resident();
     let (begun, mut sent, mut dice) = (Instant::now(), 0u64, 1u64);
-    while begun.elapsed() < Duration::from_secs(5) {
+    while begun.elapsed() < Duration::from_secs(5) || sent <= 5_000 {
         for stranger in &strangers {
             dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let first = [0u8, 1, 20, 22, 23, 128, 129, 200, 255][(dice >> 33) as usize % 9];
