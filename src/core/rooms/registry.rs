@@ -605,7 +605,10 @@ impl RoomRegistry {
         }
         let away: Vec<MemberId> = self.away_for_long(now).collect();
         away.into_iter().for_each(|id| self.remove(now, id));
-        self.rooms.retain(|_, room| !room.is_over(now));
+        // Where we drain nobody comes back to an empty room: it is going on elsewhere, and a controller that has just started would lead to
+        // whichever of the two it hears of first.
+        let drains = self.draining_until.is_some();
+        self.rooms.retain(|_, room| !room.is_over(now) && !(drains && room.is_empty()));
         self.check();
     }
 

@@ -117,6 +117,11 @@ impl Room {
         self.members.get(&id).is_some_and(|member| member.trouble_since.is_some())
     }
 
+    /// Nobody is in it.
+    pub fn is_empty(&self) -> bool {
+        self.empty_since.is_some()
+    }
+
     /// Nobody is in it, and was not for as long as a room may be empty.
     pub fn is_over(&self, now: Moment) -> bool {
         self.empty_since.is_some_and(|since| now.reached(since + self.limits.empty_timeout))

@@ -939,6 +939,7 @@ fn draining_is_told_to_all_and_ends_at_its_time() {
     world.pass(Duration::from_millis(5_100));
     assert_eq!(world.view(1).closed, Some(Closing::GoingAway));
     world.registry.resume_after_drain();
+    assert_eq!(world.registry.rooms().len(), 0, "what goes on elsewhere is not kept here");
     assert_eq!(world.registry.may_open(world.now, "a"), Ok(()));
 }
 
