@@ -608,7 +608,8 @@ impl RoomRegistry {
         // Where we drain nobody comes back to an empty room: it is going on elsewhere, and a controller that has just started would lead to
         // whichever of the two it hears of first.
         let drains = self.draining_until.is_some();
-        self.rooms.retain(|_, room| !room.is_over(now) && !(drains && room.is_empty()));
+        let is_done = |room: &Room| room.is_over(now) || drains && room.is_empty();
+        self.rooms.retain(|_, room| !is_done(room));
         self.check();
     }
 
