@@ -43,9 +43,8 @@ use crate::edge::router::Upstream;
 use crate::host::clock::Clock;
 use crate::host::entropy;
 
-/// How often time is let pass, where workers beat every few seconds. It looks at every worker, so it must not come with every
-/// heartbeat. Half of a shorter interval instead: no worker is late, and back, unseen.
-const TICK: Duration = Duration::from_secs(1);
+/// A shorter time in which this thread stood still is told to nobody: it was busy.
+const TOLD_STILL: Duration = Duration::from_secs(1);
 
 /// Questions taken in a row before those that wait are looked at.
 const BATCH: usize = 64;
@@ -86,8 +85,6 @@ pub struct FleetThread {
     left_store: LeftStore,
     /// `workers.heartbeat_timeout`
     patience: Duration,
-    /// `workers.heartbeat_interval`
-    interval: Duration,
     /// `sessions.create_timeout`
     create_timeout: Duration,
     /// `workers.token` is set, so what workers send administers nothing.
@@ -142,7 +139,6 @@ impl FleetThread {
             keys,
             left_store,
             patience: settings.workers.heartbeat_timeout,
-            interval: settings.workers.heartbeat_interval,
             create_timeout: settings.sessions.create_timeout,
             heartbeats_only: settings.workers.secrets().next().is_some(),
             reaches: HashMap::new(),
@@ -166,6 +162,7 @@ impl FleetThread {
             beat,
         };
         thread.publish_common();
+        thread.run_on();
         thread
     }
 
@@ -176,7 +173,9 @@ impl FleetThread {
             let tick = self.tick_at.since(self.clock.now());
             let is_idle = self.waiting.is_empty() && self.to_tell.is_empty();
             let pause = if is_idle { tick } else { LOOK.min(tick) };
-            match asks.recv_timeout(pause) {
+            let asked = asks.recv_timeout(pause);
+            self.run_on();
+            match asked {
                 Ok(ask) => {
                     for ask in std::iter::once(ask).chain(asks.try_iter().take(BATCH)) {
                         if matches!(ask, Ask::Stop) {
@@ -195,6 +194,27 @@ impl FleetThread {
             self.list_bodies();
             self.publish();
         }
+    }
+
+    /// Says that it runs, before it judges anybody by their silence.
+    fn run_on(&mut self) {
+        let now = self.clock.now();
+        let still = self.fleet.runs(now).unwrap_or_default();
+        let until = now + self.fleet.longest_look();
+        self.namespaces.listens(still, until);
+        if still >= TOLD_STILL {
+            log::warn!(
+                "[controller] it stood still for {} s (a paused machine, or no processor time): that no worker was heard meanwhile \
+                 counts against none",
+                still.as_secs()
+            );
+        }
+        if !still.is_zero() {
+            // Another one may lead by now.
+            self.note_lead();
+            self.publish();
+        }
+        self.published.judge_until(until);
     }
 
     /// Begins to lead, or ceases to.
@@ -245,7 +265,7 @@ impl FleetThread {
         if !now.reached(self.tick_at) {
             return;
         }
-        self.tick_at = now + TICK.min(self.interval / 2);
+        self.tick_at = now + self.fleet.pace();
         let news = self.fleet.tick(now);
         tell(&news);
         for worker in self.fleet.calls_due(now) {

@@ -274,8 +274,8 @@ impl ControllerService {
             Ok(wanted) => wanted,
             Err(why) => return sessions::bad_listing(why),
         };
-        let now = self.clock.now();
-        let snapshot = self.published.get(now);
+        let snapshot = self.published.get(self.clock.now());
+        let now = snapshot.taken;
         let all = snapshot.shares().iter().filter(|share| {
             wanted.worker.as_ref().is_none_or(|id| share.id() == id)
                 && wanted
@@ -388,8 +388,8 @@ impl ControllerService {
             Err(why) => return sessions::bad_listing(why),
         };
         let base = origin::base_url(call, self.live.get().server.public_url.as_deref());
-        let now = self.clock.now();
-        let snapshot = self.published.get(now);
+        let snapshot = self.published.get(self.clock.now());
+        let now = snapshot.taken;
         let shares = snapshot.shares().iter();
         let shares = shares.filter(|share| wanted.worker.as_ref().is_none_or(|worker| share.id() == worker));
         let takes = |status: SessionStatus, body| {

@@ -5,6 +5,7 @@
 //! whoever looks: a share says when its worker was heard.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -155,7 +156,7 @@ impl WorkerShare {
 /// The fleet at one moment: shares of its workers, by id, and what concerns them all.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// When it was asked for.
+    /// When it was asked for, as [`Published::judged_at`] says.
     pub taken: Moment,
     /// Numbers for health.
     pub counts: Counts,
@@ -265,13 +266,26 @@ pub struct Published {
     counts: RwLock<Counts>,
     moves: RwLock<MoveCounts>,
     common: RwLock<Arc<Common>>,
+    /// Until when silence counts, in milliseconds of the fleet thread's clock.
+    judge_until: AtomicU64,
 }
 
 impl Published {
+    /// The fleet thread runs, and looks again before this.
+    pub fn judge_until(&self, until: Moment) {
+        self.judge_until.store(until.0, Ordering::Relaxed);
+    }
+
+    /// The time by which workers are judged at `now`: where this process has stood still, readers may be awake before the fleet thread,
+    /// which says what silence counts.
+    pub fn judged_at(&self, now: Moment) -> Moment {
+        now.min(Moment(self.judge_until.load(Ordering::Relaxed)))
+    }
+
     /// The fleet as it is at `now`: one pointer per worker. What concerns one session or worker is asked for below, and cheaper.
     pub fn get(&self, now: Moment) -> Snapshot {
         let shares = read(&self.places).values().map(|place| place.share()).collect();
-        Snapshot { taken: now, counts: self.counts(), shares, common: self.common() }
+        Snapshot { taken: self.judged_at(now), counts: self.counts(), shares, common: self.common() }
     }
 
     /// Numbers for health.
@@ -297,12 +311,13 @@ impl Published {
 
     /// Where requests for a session go.
     pub fn route(&self, now: Moment, id: &SessionId) -> Option<Target> {
+        let now = self.judged_at(now);
         self.routes.get(id).map(|lead| lead.place.share().target(now, lead.whereabouts))
     }
 
     /// The session of this id.
     pub fn session(&self, now: Moment, id: &SessionId) -> Option<SessionView> {
-        self.routes.get(id)?.place.share().session(now, id)
+        self.routes.get(id)?.place.share().session(self.judged_at(now), id)
     }
 
     /// What was published of this worker.

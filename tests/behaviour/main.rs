@@ -59,6 +59,7 @@ mod second_worker;
 mod secrets;
 mod shared_namespaces;
 mod slow_bodies;
+mod standstill;
 mod sweep;
 mod ten_minutes;
 mod timeline;

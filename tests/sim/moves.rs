@@ -8,6 +8,7 @@
 
 mod records;
 mod runs;
+mod standstill;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -101,6 +102,12 @@ struct Controller {
     reads_at: Option<u64>,
     heard: BTreeMap<usize, (Generation, u64)>,
     told: [u64; WORKERS],
+    /// It stands still until then.
+    frozen_until: u64,
+    /// When it ran last.
+    ran: u64,
+    /// For how long it was there to hear each worker and did not.
+    silent: [u64; WORKERS],
 }
 
 #[derive(Clone)]
@@ -137,6 +144,8 @@ struct World {
     reads_table: bool,
     /// Workers send no record that no controller has judged. As above.
     holds: bool,
+    /// Controllers stand still for a while now and then.
+    freezes: bool,
     rng: Rng,
     now: u64,
     number: u64,
@@ -191,6 +200,9 @@ impl World {
             reads_at: None,
             heard: BTreeMap::new(),
             told: [0; WORKERS],
+            frozen_until: 0,
+            ran: 0,
+            silent: [0; WORKERS],
         };
         let worker = |number: usize| Worker {
             alive: true,
@@ -207,6 +219,7 @@ impl World {
         World {
             reads_table: true,
             holds: true,
+            freezes: false,
             rng: Rng::new(seed),
             now: 0,
             number: 0,
@@ -246,6 +259,7 @@ impl World {
 
     fn step(&mut self) {
         self.now += STEP_MS;
+        (0..CONTROLLERS).for_each(|who| self.wake(who));
         self.lead();
         for who in 0..CONTROLLERS {
             self.run(who);
@@ -267,6 +281,7 @@ impl World {
     fn lead(&mut self) {
         if let Some(leader) = self.leader
             && !self.controllers[leader].cut_store
+            && !self.stands_still(leader)
             && self.controllers[leader].leads == Some(self.number)
             && self.lease_end > self.now
         {
@@ -281,7 +296,7 @@ impl World {
             self.controllers[leader].fleet.step_down();
         }
         let who = self.rng.within(0, CONTROLLERS as u64 - 1) as usize;
-        if self.controllers[who].cut_store {
+        if self.controllers[who].cut_store || self.stands_still(who) {
             return;
         }
         self.number += 1;
@@ -295,6 +310,9 @@ impl World {
     }
 
     fn run(&mut self, who: usize) {
+        if self.stands_still(who) {
+            return;
+        }
         let now = self.moment();
         self.keep_bodies(who);
         if !self.now.is_multiple_of(500) {
@@ -427,8 +445,10 @@ impl World {
 
     fn deliver(&mut self) {
         let now = self.now;
+        let mail = std::mem::take(&mut self.mail);
+        let waits = |mail: &Mail| mail.to().is_some_and(|who| self.stands_still(who));
         let (due, later): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.mail).into_iter().partition(|(at, _)| *at <= now);
+            mail.into_iter().partition(|(at, mail)| *at <= now && !waits(mail));
         self.mail = later;
         for (_, mail) in due {
             self.take_mail(mail);
@@ -467,6 +487,7 @@ impl World {
         let before = controller.fleet.moves().count();
         let outcome = controller.fleet.heartbeat(now, beat, std::net::IpAddr::from([127, 0, 0, 9]));
         let BeatOutcome::Accepted(reply, news) = outcome else { return };
+        controller.silent[worker] = 0;
         self.sum.adopted += controller.fleet.moves().count().saturating_sub(before);
         let born = if self.workers[worker].generation == beat.generation {
             self.workers[worker].born
@@ -769,12 +790,13 @@ impl World {
             61 => self.restart(who),
             62..=69 => self.quit(worker),
             70..=149 => self.look(),
+            150..=153 if self.freezes => self.freeze(who),
             _ => {}
         }
     }
 
     fn create(&mut self) {
-        let Some(who) = self.leader.filter(|who| self.controllers[*who].leads.is_some()) else { return };
+        let Some(who) = self.acting_leader() else { return };
         let body = std::net::IpAddr::from([127, 0, 2, self.rng.within(1, BODIES) as u8]);
         let spec = CreateSpec {
             session_id: SessionId::from_entropy(self.rng.entropy()),
@@ -801,7 +823,7 @@ impl World {
 
     /// Somebody looks at a page: where its worker is not heard of, that asks for a move.
     fn look(&mut self) {
-        let Some(who) = self.leader.filter(|who| self.controllers[*who].leads.is_some()) else { return };
+        let Some(who) = self.acting_leader() else { return };
         let all: Vec<SessionId> = self.promised.iter().cloned().collect();
         let pick = self.rng.next() as usize;
         let Some(id) = all.get(pick % all.len().max(1)) else { return };
@@ -857,6 +879,7 @@ impl World {
         let controller = &mut self.controllers[who];
         (controller.fleet, controller.since) = (fleet(now), now);
         (controller.leads, controller.told, controller.reads_at) = (None, [0; WORKERS], None);
+        (controller.frozen_until, controller.ran, controller.silent) = (0, now, [0; WORKERS]);
         controller.heard.clear();
         self.mail.retain(|(_, mail)| {
             !matches!(mail, Mail::Created(to, ..) | Mail::Left(to, ..) | Mail::Taken(to, ..) if *to == who)
@@ -876,9 +899,10 @@ impl World {
     }
 
     fn check(&self) {
-        let Some(who) = self.leader else { return };
+        (0..CONTROLLERS).filter(|who| !self.stands_still(*who)).for_each(|who| self.check_down(who));
+        let Some(who) = self.acting_leader() else { return };
         let controller = &self.controllers[who];
-        if controller.leads.is_none() || controller.fleet.settling_until(self.moment()).is_some() {
+        if controller.fleet.settling_until(self.moment()).is_some() {
             return;
         }
         let is_heard = |number: &usize| {
@@ -910,6 +934,7 @@ impl World {
     fn heal(&mut self) {
         self.quiet = true;
         self.join();
+        self.controllers.iter_mut().for_each(|controller| controller.frozen_until = 0);
         (0..WORKERS).for_each(|worker| self.revive(worker));
         for worker in 0..WORKERS {
             self.controllers.iter_mut().for_each(|controller| {
@@ -953,7 +978,10 @@ impl World {
 }
 
 fn run(seed: u64) -> World {
-    let mut world = World::new(seed);
+    run_in(World::new(seed), seed)
+}
+
+fn run_in(mut world: World, seed: u64) -> World {
     let played = catch_unwind(AssertUnwindSafe(|| world.play()));
     if let Err(panic) = played {
         let whole = only_seed().is_some();

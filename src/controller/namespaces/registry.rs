@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::config::live::Live;
 use crate::config::secret::is_one_of;
@@ -15,6 +15,7 @@ use crate::core::namespaces::relays::TurnCredentials;
 use crate::core::namespaces::state::{NamespaceState, RoomLimits};
 use crate::core::namespaces::wire::{RoomBrief, RoomsReply, RoomsReport};
 use crate::core::namespaces::{NamespaceName, RoomId};
+use crate::core::time::Moment;
 use crate::host::clock::{Clock, unix_seconds};
 use crate::host::namespace_files::{Found, NamespaceFiles};
 use crate::host::private_dir::PrivateDir;
@@ -135,6 +136,16 @@ impl NamespaceRegistry {
     /// The worker that a room is pinned to, as long as it can be joined there.
     pub fn pinned(&self, ns: &NamespaceName, room: &RoomId) -> Option<WorkerId> {
         self.placement().pinned(self.0.clock.now(), ns, room).cloned()
+    }
+
+    /// Whether that pin is certain: [`Placement::is_certain`].
+    pub fn is_certain(&self, ns: &NamespaceName, room: &RoomId) -> bool {
+        self.placement().is_certain(self.0.clock.now(), ns, room)
+    }
+
+    /// The fleet thread runs: [`Placement::listens`].
+    pub fn listens(&self, still: Duration, until: Moment) {
+        self.placement().listens(still, until);
     }
 
     /// The rooms of a namespace with their workers, by id.

@@ -31,10 +31,12 @@ impl RoomPlaces {
     /// Where whoever joins or makes this room is sent.
     pub fn of(&self, ns: &NamespaceName, room: &RoomId) -> Result<(WorkerId, Arc<Reach>), Answer> {
         // A room that some worker has would else be begun a second time before that worker tells of it.
+        if let Some(left) = self.settling()
+            && !self.registry.is_certain(ns, room)
+        {
+            return Err(settling(left));
+        }
         if self.registry.pinned(ns, room).is_none() {
-            if let Some(left) = self.settling() {
-                return Err(settling(left));
-            }
             // Two controllers that place rooms begin one twice.
             self.leadership.number(self.clock.now()).map_err(|who| refusals::not_leading(&who))?;
         }
@@ -57,7 +59,8 @@ impl RoomPlaces {
     }
 
     fn reach(&self, worker: WorkerId) -> Result<(WorkerId, Arc<Reach>), Answer> {
-        let reach = self.fleet.share(&worker).and_then(|share| share.reach(self.clock.now()).cloned());
+        let now = self.fleet.judged_at(self.clock.now());
+        let reach = self.fleet.share(&worker).and_then(|share| share.reach(now).cloned());
         let away = || rooms::later("worker is away", "the room's worker is not reached just now; ask again");
         Ok((worker, reach.ok_or_else(away)?))
     }

@@ -71,7 +71,9 @@ struct Both(Fleet, Published);
 
 impl Both {
     fn new() -> Both {
-        Both(fleet(), Published::default())
+        let published = Published::default();
+        published.judge_until(Moment(u64::MAX));
+        Both(fleet(), published)
     }
 
     fn hear(&mut self, at: u64, beat: &Heartbeat) {
@@ -146,6 +148,9 @@ fn whoever_reads_judges_health_and_age() {
         ("down", 60, SessionStatus::Down, 5, false),
         "what nobody hears of does not age"
     );
+    // The fleet thread has not run since, or not yet.
+    both.1.judge_until(Moment(10_300));
+    assert_eq!(seen(60_000), ("up", 10, SessionStatus::Ready, 15, true), "nobody listened");
 }
 
 #[test]

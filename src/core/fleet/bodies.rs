@@ -211,6 +211,13 @@ impl Bodies {
         }
     }
 
+    /// This controller stood still for so long: nobody could tell it anything.
+    pub(super) fn stood_still(&mut self, time: Duration) {
+        if let Some(table) = &mut self.table {
+            table.since = table.since + time;
+        }
+    }
+
     /// These were all entries when this leadership began.
     fn read(&mut self, number: u64, entries: Vec<BodyEntry>) {
         match &mut self.table {

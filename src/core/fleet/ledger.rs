@@ -2,6 +2,7 @@
 //! the indexes by worker and by body cannot drift from the records.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::wire::{SessionBrief, Stamp};
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
@@ -86,6 +87,8 @@ pub(super) struct Reservation {
     pub worker: WorkerId,
     /// When this worker's turn began.
     pub since: Moment,
+    /// What its end by time counts from: as `since`, and later by what the controller stood still.
+    pub waits_from: Moment,
     /// Workers that had their turn, this one included.
     pub tried: BTreeSet<WorkerId>,
     /// The answer was lost: if the session appears, it is ended.
@@ -327,6 +330,13 @@ impl Ledger {
         if let Some(under_way) = self.moves.get_mut(id) {
             under_way.lost = true;
         }
+    }
+
+    /// The controller stood still for so long: what waits for an answer has so much longer.
+    pub(super) fn stood_still(&mut self, time: Duration) {
+        let reservations = self.reservations.values_mut();
+        reservations.for_each(|reservation| reservation.waits_from = reservation.waits_from + time);
+        self.moves.values_mut().for_each(|under_way| under_way.heard = under_way.heard + time);
     }
 
     fn take_out(&mut self, id: &SessionId) -> Option<Session> {

@@ -45,6 +45,7 @@ mod placed;
 mod placement;
 pub mod routing;
 mod shown;
+pub mod standstill;
 mod takeover;
 mod tally;
 #[cfg(test)]
@@ -304,6 +305,8 @@ struct Takeover {
 pub struct Fleet {
     settings: FleetSettings,
     started: Moment,
+    /// When it was last said to run ([`Fleet::runs`]).
+    ran: Moment,
     workers: BTreeMap<WorkerId, Worker>,
     identities: Identities,
     ledger: Ledger,
@@ -341,6 +344,7 @@ impl Fleet {
         Fleet {
             settings,
             started: now,
+            ran: now,
             workers: BTreeMap::new(),
             identities,
             ledger: Ledger::default(),
@@ -486,7 +490,7 @@ impl Fleet {
     fn expire_reservations(&mut self, now: Moment, news: &mut Vec<FleetEvent>) {
         let life = self.settings.create_timeout.saturating_add(RESERVATION_MARGIN);
         let expired: Vec<SessionId> = (self.ledger.reservations())
-            .filter(|(_, reservation)| now.reached(reservation.since + life))
+            .filter(|(_, reservation)| now.reached(reservation.waits_from + life))
             .map(|(id, _)| id.clone())
             .collect();
         for id in expired {

@@ -169,8 +169,15 @@ impl Fleet {
         let url = self.workers.get(&worker).map(|worker| worker.url.clone()).unwrap_or_default();
         tried.insert(worker.clone());
         let engine = engine.to_owned();
-        let reservation =
-            Reservation { body, engine, worker: worker.clone(), since: now, tried, abandoned: false };
+        let reservation = Reservation {
+            body,
+            engine,
+            worker: worker.clone(),
+            since: now,
+            waits_from: now,
+            tried,
+            abandoned: false,
+        };
         self.ledger.reserve(id.clone(), reservation);
         let placed = Placed { session_id: id.clone(), body, worker, url, begun: now };
         self.bodies.announce(BodyEntry::of_create(&placed));

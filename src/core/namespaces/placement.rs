@@ -112,12 +112,24 @@ pub struct Placement {
     told: HashMap<(NamespaceName, RoomId), Told>,
     /// Silence after which a worker is lost.
     patience: Duration,
+    /// Until when silence counts: this controller listens, and says so before that.
+    judge_until: Moment,
 }
 
 impl Placement {
     /// Workers that are silent for longer than `patience` are lost.
     pub fn new(patience: Duration) -> Placement {
-        Placement { patience, ..Placement::default() }
+        Placement { patience, judge_until: Moment(u64::MAX), ..Placement::default() }
+    }
+
+    /// This controller listens, and says so again before `until`. It stood `still` for so long, in which nobody's silence counts
+    /// ([`crate::core::fleet::standstill`]).
+    pub fn listens(&mut self, still: Duration, until: Moment) {
+        self.judge_until = until;
+        if still > Duration::ZERO {
+            self.workers.values_mut().for_each(|worker| worker.heard = worker.heard + still);
+            self.pins.values_mut().for_each(|pin| pin.asked = pin.asked + still);
+        }
     }
 
     /// New settings.
@@ -217,7 +229,7 @@ impl Placement {
     }
 
     fn is_there(&self, now: Moment, worker: &RoomWorker) -> bool {
-        now.since(worker.heard) <= self.patience
+        now.min(self.judge_until).since(worker.heard) <= self.patience
     }
 
     /// The first `count` of these by a hash of the namespace's and the worker's name.
@@ -327,6 +339,13 @@ impl Placement {
     pub fn pinned(&self, now: Moment, ns: &NamespaceName, room: &RoomId) -> Option<&WorkerId> {
         let pin = self.pins.get(&(ns.clone(), room.clone()))?;
         self.workers.get(&pin.worker).filter(|worker| self.is_usable(now, worker)).map(|_| &pin.worker)
+    }
+
+    /// Whether somebody is in this room where it is pinned, or was sent there. A pin to where nobody is may be of a room that went on
+    /// elsewhere, at a worker that has not told yet.
+    pub fn is_certain(&self, now: Moment, ns: &NamespaceName, room: &RoomId) -> bool {
+        let pin = self.pins.get(&(ns.clone(), room.clone()));
+        pin.is_some_and(|pin| !pin.is_empty()) && self.pinned(now, ns, room).is_some()
     }
 
     /// Where whoever joins a room is sent: where it is pinned, else to the worker with fewest members of the namespace, which is

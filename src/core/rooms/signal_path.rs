@@ -218,7 +218,7 @@ impl SignalPath {
     }
 
     /// What holds after each input.
-    #[cfg(debug_assertions)]
+    #[cfg(any(test, debug_assertions))]
     pub fn check_invariants(&self) {
         let waiting = self.waiting.iter().map(|waiting| &waiting.text);
         let bytes: usize = self.unsure.iter().chain(waiting).map(Text::len).sum();

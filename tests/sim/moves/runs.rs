@@ -30,6 +30,8 @@ pub(super) struct Sum {
     /// Creates that were refused because of the table alone, and what was not listed.
     pub withheld: usize,
     pub unlisted: usize,
+    /// How often a controller noticed that it had stood still.
+    pub stood_still: usize,
     /// Sessions whose worker was told that they had moved although nobody had them any more.
     pub long_gone: usize,
 }
@@ -46,6 +48,7 @@ impl AddAssign<&Sum> for Sum {
         self.adopted += more.adopted;
         self.withheld += more.withheld;
         self.unlisted += more.unlisted;
+        self.stood_still += more.stood_still;
         self.long_gone += more.long_gone;
     }
 }
@@ -76,6 +79,21 @@ fn a_session_that_moves_is_there_once_and_always_known_and_recorded_once() {
     assert!(sum.long_gone > 0 || only.is_some(), "nobody was away for long: {sum:?}");
     let rare = sum.strays > 0 && sum.adopted > 0 && sum.withheld > 0 && sum.unlisted > 0;
     assert!(common && rare || only.is_some(), "the simulation missed what it is for: {sum:?}");
+}
+
+#[test]
+fn a_controller_that_stands_still_moves_nobody_and_gives_no_body_away() {
+    let only = only_seed();
+    let mut sum = Sum::default();
+    for seed in seeds(SEEDS) {
+        let world = run_in(World { freezes: true, ..World::new(seed) }, seed);
+        sum += &world.sum;
+        if only.is_some() {
+            println!("{}", world.trace.join("\n"));
+        }
+    }
+    println!("moves: {sum:?}");
+    assert!(sum.stood_still > 0 && sum.moved > 0 || only.is_some(), "nobody stood still: {sum:?}");
 }
 
 #[test]

@@ -340,3 +340,29 @@ fn nothing_of_one_namespace_is_seen_in_another() {
     assert_eq!((sfu[0].rooms, sfu[0].peers), (0, 0));
     assert_eq!(placement.rooms(&ns("b"))[0].0.peers, 50, "the room of the same name in b is another one");
 }
+
+#[test]
+fn a_room_stays_where_it_is_though_the_controller_stood_still() {
+    let mut placement = fleet(&["w1", "w2", "w3"]);
+    let at = place(&mut placement, 0, "r").unwrap();
+    placement.listens(Duration::ZERO, Moment(2_000));
+    assert_eq!(place(&mut placement, 300_000, "r").as_deref(), Ok(&*at), "nobody listened");
+    placement.listens(Duration::from_secs(298), Moment(302_000));
+    assert_eq!(place(&mut placement, 300_000, "r").as_deref(), Ok(&*at), "nor counts it later");
+    placement.listens(Duration::ZERO, Moment(u64::MAX));
+    assert_eq!(place(&mut placement, 400_000, "r"), Err(NoPlace::NoWorker), "what comes after counts");
+}
+
+#[test]
+fn a_pin_to_where_nobody_is_is_not_certain() {
+    let mut placement = fleet(&["w1"]);
+    let is_certain = |placement: &Placement, id| placement.is_certain(Moment(1), &ns("a"), &room(id));
+    assert!(!is_certain(&placement, "r"), "no pin");
+    place(&mut placement, 0, "r").unwrap();
+    assert!(is_certain(&placement, "r"), "somebody was sent there");
+    for (peers, certain) in [(2, true), (0, false)] {
+        let listed = report(&[brief("a", "r", peers)]);
+        placement.heard(Moment(1), (&worker("w1"), begun(1)), Some(listed), false);
+        assert_eq!(is_certain(&placement, "r"), certain, "{peers} members");
+    }
+}
