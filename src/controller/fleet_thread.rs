@@ -173,20 +173,20 @@ impl FleetThread {
             let tick = self.tick_at.since(self.clock.now());
             let is_idle = self.waiting.is_empty() && self.to_tell.is_empty();
             let pause = if is_idle { tick } else { LOOK.min(tick) };
-            let asked = asks.recv_timeout(pause);
-            self.run_on();
-            match asked {
+            match asks.recv_timeout(pause) {
                 Ok(ask) => {
                     for ask in std::iter::once(ask).chain(asks.try_iter().take(BATCH)) {
                         if matches!(ask, Ask::Stop) {
                             return;
                         }
+                        self.run_on();
                         self.take(ask);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            self.run_on();
             self.note_lead();
             self.tell_workers();
             self.let_time_pass();
@@ -196,7 +196,7 @@ impl FleetThread {
         }
     }
 
-    /// Says that it runs, before it judges anybody by their silence.
+    /// Says that it runs, each time before it judges anybody by their silence: it may be stopped anywhere, also between two questions.
     fn run_on(&mut self) {
         let now = self.clock.now();
         let still = self.fleet.runs(now).unwrap_or_default();
