@@ -22,6 +22,7 @@ use crate::core::limits::rate_limit::{Rate, SharedRate};
 use crate::core::outside_prefix;
 use crate::core::records::attendance::{Attendance, Beat};
 use crate::core::records::record::Record;
+use crate::core::session::headcount::Seen;
 use crate::core::session::reason::EndReason;
 use crate::core::session::timeline::{Happening, Timeline};
 use crate::core::session::{Failure, Status};
@@ -138,6 +139,8 @@ pub struct SessionHandle {
     pub sockets: AtomicU32,
     tunnels: AtomicU32,
     viewers: AtomicU32,
+    /// Browsers that ever came: tunnels, viewers, pages that began to say that media arrives.
+    arrivals: AtomicU64,
     attendance: Mutex<Attendance>,
     page_sockets: Mutex<Sockets>,
     /// When a page was last asked for, in milliseconds of our clock; 0: never.
@@ -315,6 +318,7 @@ impl SessionHandle {
             sockets: AtomicU32::new(0),
             tunnels: AtomicU32::new(0),
             viewers: AtomicU32::new(0),
+            arrivals: AtomicU64::new(0),
             attendance: Mutex::default(),
             page_sockets: Mutex::default(),
             wanted: AtomicU64::new(0),
@@ -493,6 +497,19 @@ impl SessionHandle {
         self.tunnels().saturating_add(self.viewers()).max(self.attendance(|pages| pages.watching(now)))
     }
 
+    /// How many ever came, and how many are here.
+    pub fn seen(&self, now: Moment) -> Seen {
+        // In this order: `Seen` says why.
+        let arrivals = self.arrivals.load(Ordering::Acquire);
+        Seen { arrivals, present: self.connected(now) }
+    }
+
+    /// Somebody came, who is counted among those who are here already.
+    fn came(&self) {
+        self.arrivals.fetch_add(1, Ordering::AcqRel);
+        self.mailbox.send(Message::Connections);
+    }
+
     /// Looks at the pages that say that media arrives.
     pub fn attendance<T>(&self, look: impl FnOnce(&Attendance) -> T) -> T {
         look(&self.attendance.lock().unwrap_or_else(PoisonError::into_inner))
@@ -508,7 +525,7 @@ impl SessionHandle {
         if news && !by_socket && self.is_proxied() {
             self.story.connected();
         }
-        self.mailbox.send(Message::Connections);
+        if news { self.came() } else { self.mailbox.send(Message::Connections) }
     }
 
     /// Looks at the signalling sockets of its pages.
@@ -536,7 +553,7 @@ impl SessionHandle {
         if link == Link::Owner {
             self.story.connected();
         }
-        self.mailbox.send(Message::Connections);
+        self.came();
     }
 
     /// A connected viewer is gone.
@@ -592,7 +609,7 @@ impl TunnelWatch for Tunnel {
         self.number.store(number, Ordering::Release);
         handle.tunnels.fetch_add(1, Ordering::AcqRel);
         handle.story.connected();
-        handle.mailbox.send(Message::Connections);
+        handle.came();
     }
 
     fn closed(&self) {

@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::body::watch::Watch;
 use crate::core::session::expiry::Expiry;
+use crate::core::session::headcount::Headcount;
 use crate::core::session::reason::EndReason;
 use crate::core::session::timeline::Happening;
 use crate::core::session::{Action, Event, Failure, FailureKind, Limits, Session, Status};
@@ -51,7 +52,7 @@ pub struct Supervisor {
     /// How its process ended last, or hung.
     last_exit: String,
     /// As the machine was told last.
-    connected: u32,
+    browsers: Headcount,
     /// Told to the creator once nothing of the session is left.
     failure: Option<Failure>,
     over: Option<EndReason>,
@@ -81,7 +82,7 @@ impl Supervisor {
             watch: None,
             waiting: Vec::new(),
             last_exit: String::new(),
-            connected: 0,
+            browsers: Headcount::default(),
             failure: None,
             over: None,
         }
@@ -205,11 +206,10 @@ impl Supervisor {
 
     /// Messages may overtake each other and a page may fall silent; the count of now is always true.
     fn count_browsers(&mut self) {
-        let connected = self.given.handle.connected(self.given.clock.now());
-        if connected != self.connected {
-            self.connected = connected;
-            self.given.handle.note_connected(connected);
-            self.events.push_back(Event::Connections(connected));
+        let seen = self.given.handle.seen(self.given.clock.now());
+        for count in self.browsers.look(seen) {
+            self.given.handle.note_connected(count);
+            self.events.push_back(Event::Connections(count));
         }
     }
 

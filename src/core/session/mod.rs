@@ -23,6 +23,7 @@
 
 pub mod expiry;
 mod failure;
+pub mod headcount;
 mod machine;
 pub mod reason;
 pub mod restart;
