@@ -11,7 +11,8 @@ use crate::lab::{Lab, Role, eventually, eventually_equal};
 
 // SPEC 5: `connect_timeout`, `idle_timeout`, `max_duration`
 // Also: `a_session_that_was_left_ends_after_the_idle_timeout_and_not_while_somebody_watches`,
-// `max_duration_ends_a_session_that_plays`, `nobody_came_and_nobody_came_back_are_different_ends`
+// `max_duration_ends_a_session_that_plays`, `nobody_came_and_nobody_came_back_are_different_ends`,
+// `who_comes_and_goes_between_two_looks_was_there`
 #[test]
 fn a_session_nobody_comes_to_ends_after_the_connect_timeout() {
     let mut lab = Lab::new();
