@@ -69,7 +69,7 @@ pub fn attacks() -> Vec<Attack> {
 }
 
 /// Does something over and over from many addresses, many at once.
-fn crowd(until: Instant, each: impl Fn(usize) -> String + Sync) -> Tally {
+pub fn crowd(until: Instant, each: impl Fn(usize) -> String + Sync) -> Tally {
     std::thread::scope(|scope| {
         let run = |first: usize| {
             let mut tally = Tally::default();

@@ -31,9 +31,13 @@ pub struct Seen {
 }
 
 impl Honest {
-    /// Begins to ask.
+    /// Begins to ask both roles.
     pub fn begin(stage: &Stage) -> Honest {
-        let requests = requests(stage);
+        Honest::asking(requests(stage))
+    }
+
+    /// Begins to ask for these, in turn.
+    pub fn asking(requests: Vec<(SocketAddr, String)>) -> Honest {
         let over = Arc::new(AtomicBool::new(false));
         let told = over.clone();
         let thread = std::thread::spawn(move || {

@@ -314,7 +314,7 @@ fn a_token_of_one_namespace_does_nothing_in_another() {
     )
     .expect("an upgrade");
     let welcome = near.join("al-2");
-    assert!(!welcome.to_string().contains("bea"), "{welcome}");
+    assert!(!welcome.to_string().contains("\"bea\""), "{welcome}");
     al.say("leave", &json!({}));
     near.say("leave", &json!({}));
     al.until_end();
