@@ -7,7 +7,8 @@
 //! Each row is one attack for some seconds. Meanwhile an honest client asks both roles for health, lists, a session's page and its state, one
 //! request after the other; what it saw before the attack stands in the row above. At the end of the attack, while it goes on, the
 //! row's probes are made: what others must still be able to do. Afterwards the descriptors and threads of both roles must be back where
-//! they were. What a server that does nothing is seen to take under as many attackers stands above the table: no bound is below it. Nothing leaves the network that `tests/abuse/run` made.
+//! they were. What a server that does nothing is seen to take under as many attackers stands above the table: no bound is below it.
+//! Nothing leaves the network that `tests/abuse/run` made.
 #![allow(dead_code)]
 
 mod attacks;
