@@ -339,8 +339,7 @@ impl SessionStore {
 
     /// Puts a handle that owes onto the list.
     fn remember_debt(&self, handle: &Arc<SessionHandle>, told: &mut PageFacts) {
-        let Debt { record, file, ready_event, end_event, .. } = told.debt;
-        if !(record || file || ready_event || end_event) || std::mem::replace(&mut told.debt.listed, true) {
+        if !told.debt.is_any() || std::mem::replace(&mut told.debt.listed, true) {
             return;
         }
         let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -364,6 +363,10 @@ impl SessionStore {
         while let Some(handle) = self.next_owing() {
             let mut told = handle.story.told();
             told.debt.listed = false;
+            // Forgiven while it waited: the session goes on at another worker, and a file would bring it back at our next start.
+            if !told.debt.is_any() {
+                continue;
+            }
             let paid = self.pay_one(&handle, &mut told, &settings);
             self.remember_debt(&handle, &mut told);
             drop(told);

@@ -46,6 +46,14 @@ pub(super) struct Debt {
     pub(super) listed: bool,
 }
 
+impl Debt {
+    /// Whether there is anything that the disk has not taken.
+    pub(super) fn is_any(self) -> bool {
+        let Debt { record, file, ready_event, end_event, listed: _ } = self;
+        record || file || ready_event || end_event
+    }
+}
+
 impl Story {
     /// A browser connected.
     pub fn connected(&self) {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::collector::{self, Collector};
 use crate::http::{self, Stream};
-use crate::lab::{Lab, eventually};
+use crate::lab::{Lab, eventually, eventually_equal};
 
 /// A small file system, unmounted when dropped.
 pub struct TinyDisk(pub PathBuf);
@@ -28,7 +28,12 @@ impl TinyDisk {
 
     /// Takes all the room there is.
     pub fn fill(&self) {
-        let file = fs::File::create(self.filler()).expect("a file");
+        self.fill_with(&self.filler());
+    }
+
+    /// The same with this file, because there is more than there was.
+    fn fill_with(&self, file: &Path) {
+        let file = fs::File::create(file).expect("a file");
         let mut file = std::io::BufWriter::with_capacity(1, file);
         let full = std::io::copy(&mut std::io::repeat(0), &mut file).expect_err("it has an end");
         assert_eq!(full.kind(), std::io::ErrorKind::StorageFull, "{full}");
@@ -147,6 +152,45 @@ fn a_record_that_the_disk_does_not_take_waits_for_room_and_is_not_lost() {
         (!health()["extra"]["problems"].to_string().contains("state_dir")).then_some(())
     });
     drop(worker);
+    drop(disk);
+}
+
+// SPEC 4: What the disk of a worker did not take of a session that goes on elsewhere is never written there
+#[test]
+fn a_session_that_moved_from_a_full_disk_leaves_nothing_there_when_there_is_room_again() {
+    let mut lab = Lab::new();
+    let (moved, kept) = (lab.body(1), lab.body(2));
+    let disk = match TinyDisk::mount(lab.dir.join("tiny")) {
+        Ok(disk) => disk,
+        Err(error) => return println!("skipped: no tmpfs can be mounted here: {error}"),
+    };
+    let state = disk.0.join("state");
+    let (controller, worker) = lab.pair(|config| config["server"]["state_dir"] = json!(state));
+    let create = |body: &str, movable: bool| {
+        let asked = json!({"body_ip": body, "engine": "demo", "movable": movable});
+        let reply = controller.post("/api/v1/sessions", &asked);
+        assert_eq!(reply.status, 201, "{}", reply.body);
+        reply.json()["session_id"].as_str().expect("an id").to_owned()
+    };
+    let (moved, kept) = (create(&moved, true), create(&kept, false));
+    let files = || entries(&state.join("worker/sessions")).len();
+    eventually_equal("files of both", &2, files);
+    let second = lab.worker("two", &controller.url, |_| ());
+
+    disk.fill();
+    assert_eq!(controller.post("/api/v1/workers/one/drain", &json!({})).status, 204);
+    eventually("it goes on elsewhere", || second.session(&moved));
+    eventually("and is forgotten here", || worker.session(&moved).is_none().then_some(()));
+    eventually_equal("its file went", &1, files);
+    // Which is room enough for the other one's end.
+    let more = disk.0.join("more");
+    disk.fill_with(&more);
+    // It stands behind the other one in the list of what waits for room.
+    assert_eq!(worker.delete(&format!("/api/v1/sessions/{kept}")).status, 204);
+    [more, disk.filler()].iter().for_each(|file| fs::remove_file(file).expect("room again"));
+    worker.wait_for_log(&format!("[session {}] what the disk did not take is kept now", &kept[..8]));
+    assert_eq!(files(), 1, "the other one's alone: {:?}", entries(&state.join("worker/sessions")));
+    drop((worker, second, controller));
     drop(disk);
 }
 
