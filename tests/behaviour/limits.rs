@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::attack::{Attack, Tally, ask, descriptors_of, memory_of, post, threads_of};
+use crate::attack::{Attack, Tally, ask, descriptors_of, memory_of, post, thread_names, threads_of};
 use crate::http;
-use crate::lab::{Lab, Role, TOKEN, eventually};
+use crate::lab::{Lab, Role, TOKEN, eventually, eventually_equal};
 
 /// How long an attack lasts here; the long table is `tests/abuse`.
 const ATTACK: Duration = Duration::from_secs(3);
@@ -56,10 +56,15 @@ fn is_whole(worker: &Role, body: &str, idle: (usize, usize)) {
     println!("whole again after {:?}", begun.elapsed());
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     let now = || (descriptors_of(worker.pid()), threads_of(worker.pid()));
-    // On a busy machine it was looked at before the last of its threads began.
-    eventually("descriptors and threads are as before", || {
-        (now().0 <= idle.0 + SLACK && now().1 <= idle.1 + SLACK).then_some(())
-    });
+    eventually_equal(
+        "descriptors in addition, and all threads where there are more",
+        &(0, Vec::new()),
+        || {
+            let (descriptors, threads) = now();
+            let names = if threads > idle.1 { thread_names(worker.pid()) } else { Vec::new() };
+            (descriptors.saturating_sub(idle.0 + SLACK), names)
+        },
+    );
     println!("descriptors and threads before {idle:?}, after {:?}", now());
     let log = worker.log_text();
     assert!(!log.contains("panicked") && !log.contains("ALERT"), "{log}");
@@ -68,7 +73,12 @@ fn is_whole(worker: &Role, body: &str, idle: (usize, usize)) {
 fn survives_an_attack(lab: &mut Lab, limit: impl FnOnce(&Role)) {
     let body = lab.body(1);
     let worker = lab.lone_worker(|config| config["bodies"]["connect_timeout"] = json!("2s"));
+    // It answers before the last of its threads has begun.
+    eventually("its last thread", || {
+        thread_names(worker.pid()).iter().any(|name| name == "updater").then_some(())
+    });
     let idle = (descriptors_of(worker.pid()), threads_of(worker.pid()));
+    println!("threads before: {:?}", thread_names(worker.pid()));
     limit(&worker);
     let tally = Arc::new(Tally::default());
     let attack = everything(&worker.url, &tally);
