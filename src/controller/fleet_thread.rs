@@ -665,7 +665,8 @@ impl FleetThread {
         if let Some(at) = judged.failed {
             tell(&self.fleet.failed(now, &order.to, order.begun, (at, why)));
         }
-        if turn.is_lost() {
+        // Its heartbeats list what ended there, and that is the session then.
+        if turn.is_lost() || turn.was_ended() {
             return self.fleet.lose_move(order);
         }
         // Whatever it was, another worker may reach the body: the person waits.

@@ -21,9 +21,10 @@ use crate::controller::worker_client::{CallError, Reply};
 use crate::core::fleet::bodies::BodyEntry;
 use crate::core::fleet::moves::MoveOrder;
 use crate::core::fleet::parcel::Parcel;
-use crate::core::fleet::turns::TurnEnd;
+use crate::core::fleet::turns::{Fault, TurnEnd};
 use crate::core::fleet::{FleetEvent, Placed};
 use crate::core::ids::{SessionId, WorkerId};
+use crate::core::session::FailureKind;
 
 /// Reading a parcel.
 const PARCEL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -180,5 +181,10 @@ impl Turn {
     /// Whether the answer of a new worker leaves open whether it has the session.
     pub(super) fn is_lost(&self) -> bool {
         self.end == TurnEnd::Lost
+    }
+
+    /// Whether somebody ended the session at the new worker before it was ready there.
+    pub(super) fn was_ended(&self) -> bool {
+        self.end == TurnEnd::Failed(FailureKind::EndedEarly.status(), Some(Fault::Nobody))
     }
 }

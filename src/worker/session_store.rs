@@ -253,12 +253,14 @@ impl SessionStore {
     }
 
     /// The session is over, after this many restarts here. One that moved has no record yet, and one that did not arrive never has.
+    /// One that somebody ended on its way here has: it is over wherever it was before.
     pub fn ended(&self, handle: &Arc<SessionHandle>, reason: EndReason, restarts: u32) {
         let settings = self.live.get();
         let mut told = handle.story.told();
         let restarts = told.restarts + restarts;
         let record = Record { reason, restarts, ..self.draft(handle, &told) };
-        if handle.arrival.is_some() && !told.begun {
+        let on_its_way = handle.arrival.is_some() && !told.begun;
+        if on_its_way && !reason.is_wanted() {
             return;
         }
         if reason == EndReason::Moved {
@@ -273,7 +275,7 @@ impl SessionStore {
         self.counters.ended.note(reason.code());
         self.counters.paths.note(record.relay_type.as_deref().unwrap_or("none"));
         told.debt.end_event = true;
-        told.held = told.begun && reason != EndReason::CreateFailed && self.may_move(handle);
+        told.held = (told.begun || on_its_way) && reason != EndReason::CreateFailed && self.may_move(handle);
         let kept = self.keep_ended(handle, &mut told, record, &settings);
         drop(told);
         self.note_trouble(&handle.id, kept);

@@ -446,11 +446,13 @@ impl Supervisor {
         let kept =
             self.machine.was_ready().then(|| prepare::keep_pairing(&self.given, &self.on_body)).flatten();
         let (handle, settings) = (&self.given.handle, &self.given.settings);
-        if self.machine.status().reason() == Some(EndReason::Moved) {
-            return self.on_body.depart(kept.as_deref());
-        }
-        if handle.arrival.is_some() && !self.machine.was_ready() {
-            self.on_body.hand_over();
+        let arrives = handle.arrival.as_ref().filter(|_| !self.machine.was_ready());
+        match (self.machine.status().reason(), arrives) {
+            (Some(EndReason::Moved), _) => return self.on_body.depart(kept.as_deref()),
+            (Some(EndReason::CreateFailed), Some(_)) => self.on_body.hand_over(),
+            // Its end is the session's: the application runs since somebody watched it where it was before.
+            (_, Some(arrival)) if arrival.carried.connects > 0 => self.on_body.note_streaming(),
+            _ => {}
         }
         for trouble in self.on_body.leave(&handle.request, settings, kept.as_deref()) {
             log::warn!("[session {}] {trouble}", handle.id);
@@ -483,6 +485,7 @@ fn limits(given: &SessionContext, engine: &dyn Engine) -> Limits {
             // As a whole, wherever it was.
             max_duration: sessions.max_duration.map(|most| most.saturating_sub(lived_before)),
         },
+        arrives: given.handle.arrival.is_some(),
     }
 }
 

@@ -42,6 +42,7 @@ mod log_reader;
 mod logs;
 mod lost_answers;
 mod metrics;
+mod moves;
 mod namespaces;
 mod one_origin;
 mod operators;

@@ -6,6 +6,7 @@
 //! 404; and once all is healed no slot is taken by nobody, no copy waits, and each session has one record (two at most if it
 //! moved while the store was away).
 
+mod copy;
 mod records;
 mod runs;
 mod standstill;
@@ -29,6 +30,7 @@ use hydraneckwebrtc::core::time::Moment;
 
 use crate::beats::{plain_beat, plain_brief};
 use crate::knew::Knew;
+use crate::moves::copy::Copy;
 use crate::moves::records::ended_in;
 use crate::moves::runs::Sum;
 use crate::only_seed;
@@ -56,24 +58,6 @@ enum State {
     Starting,
     Ready,
     Ended(EndReason, u64),
-}
-
-/// A copy of a session, as it really is.
-#[derive(Clone, Debug)]
-struct Copy {
-    body: BodyAddr,
-    number: u32,
-    began: u64,
-    state: State,
-    /// It has ended, and no controller has judged that yet.
-    held: bool,
-    knew: Knew,
-}
-
-impl Copy {
-    fn lives(&self) -> bool {
-        !matches!(self.state, State::Ended(..))
-    }
 }
 
 struct Worker {
@@ -560,15 +544,15 @@ impl World {
         match copy.state {
             State::Ended(EndReason::Moved, _) => {}
             State::Ended(..) => return,
-            State::Starting => {
+            State::Starting if copy.number == 0 || !reason.is_wanted() => {
                 copy.state =
                     State::Ended(if copy.number > 0 { EndReason::CreateFailed } else { reason }, now);
                 return;
             }
-            State::Ready => {}
+            State::Starting | State::Ready => {}
         }
         // What was let go ends as its controller knows.
-        copy.held = copy.state == State::Ready;
+        copy.held = copy.lives();
         copy.state = State::Ended(reason, now);
         worker.records.insert(id.clone());
         self.say(format!("w{number} ends {id} as {reason}"));
@@ -633,11 +617,14 @@ impl World {
             let mut rivals = rivals.filter(|(_, rival)| rival.body == body && rival.lives());
             let rival = rivals.find(|(session, rival)| {
                 let is_left = *session == id && from == Some(other) && knew.blind.contains(&other);
+                // So it was when the session went to where it moves from now: a late beat of `other` came since.
+                let before = from.and_then(|from| self.workers[from].copies.get(id));
+                let was_left = *session == id && before.is_some_and(|copy| copy.knew.blind.contains(&other));
                 // Nobody could write down what was begun while the store was away, and nobody could hear of it.
                 let is_unknown = rival.knew.unlisted && knew.blind.contains(&other);
                 // Who began it had given up the worker that begins now.
                 let was_given_up = rival.knew.lost.contains(&to);
-                !is_left && !is_unknown && !was_given_up
+                !is_left && !was_left && !is_unknown && !was_given_up
             });
             assert!(rival.is_none(), "{id} begins on w{to}, and w{other} has {rival:?}");
         }
@@ -668,7 +655,9 @@ impl World {
             return self.answer(reply, None, true, false);
         }
         let Some(copy) = worker.copies.get_mut(id).filter(|copy| copy.state == State::Starting) else {
-            return self.answer(reply, Some(stamp), false, false);
+            // Where somebody wanted its end the controller waits for the list that says so.
+            let wanted = worker.copies.get(id).is_some_and(Copy::has_wanted_end);
+            return self.answer(reply, Some(stamp), wanted, false);
         };
         worker.beat_at = now;
         copy.state = if well { State::Ready } else { State::Ended(EndReason::CreateFailed, now) };
@@ -839,8 +828,9 @@ impl World {
         if !worker.alive {
             return;
         }
-        let ready = worker.copies.iter_mut().find(|(_, copy)| copy.state == State::Ready);
-        if let Some((id, copy)) = ready {
+        let left = worker.copies.iter_mut().find(|(_, copy)| copy.can_be_left());
+        if let Some((id, copy)) = left {
+            self.sum.left_early += usize::from(copy.state == State::Starting);
             (copy.state, copy.held) = (State::Ended(EndReason::Quit, now), true);
             worker.records.insert(id.clone());
             worker.beat_at = now;

@@ -384,7 +384,10 @@ impl Fleet {
     pub(super) fn note_bodies(&mut self, beat: &Heartbeat, listed: &[SessionBrief]) {
         let Some(table) = self.bodies.table.as_mut().filter(|table| table.leads) else { return };
         let worker = &beat.worker_id;
-        let there = listed.iter().filter(|brief| may_play(brief));
+        let ledger = &self.ledger;
+        // What ended here while it moves keeps its entry: the next leader has to find out that its record here is none.
+        let is_undecided = |brief: &SessionBrief| brief.has_record() && ledger.moving(&brief.id).is_some();
+        let there = listed.iter().filter(|brief| may_play(brief) || is_undecided(brief));
         let mut spots: BTreeSet<Spot> = there.map(|brief| spot(brief.body, &brief.id, brief.copy)).collect();
         if let Some(held) = self.ledger.holdings(worker) {
             spots.extend(under_way(&self.ledger, held));

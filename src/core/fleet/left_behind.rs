@@ -23,7 +23,6 @@ use super::moves::has_arrived;
 use super::wire::{Heartbeat, SessionBrief};
 use super::{Fleet, FleetEvent};
 use crate::core::ids::{SessionId, WorkerId};
-use crate::core::session::reason::EndReason;
 use crate::core::time::Moment;
 
 impl Fleet {
@@ -54,7 +53,7 @@ impl Fleet {
     /// This copy is the session: lower ones are not, wherever they are, and if it has ended, nor are those that may be elsewhere.
     pub(super) fn leave_others(&mut self, now: Moment, worker: &WorkerId, brief: &SessionBrief) {
         let key = (brief.body, SessionTag::from(&brief.id));
-        let is_over = has_record(brief)
+        let is_over = brief.has_record()
             && self.settling_until(now).is_none()
             && self.ledger.moving(&brief.id).is_none();
         let maybe = self.left_behind.maybe.by_session.get(&key).into_iter().flatten();
@@ -88,7 +87,7 @@ impl Fleet {
     /// A heartbeat was taken, and this was its list: what ended there for good has its record there.
     pub(super) fn note_left(&mut self, now: Moment, beat: &Heartbeat, listed: &[SessionBrief]) {
         self.left_behind.hear(now, &beat.worker_id, listed);
-        for brief in listed.iter().filter(|brief| has_record(brief)) {
+        for brief in listed.iter().filter(|brief| brief.has_record()) {
             let key = (brief.body, SessionTag::from(&brief.id));
             let is_elsewhere = self.left_behind.maybe.by_session.contains_key(&key)
                 || self.bodies.highest_copy(brief.body, &brief.id) > 0;
@@ -107,7 +106,7 @@ impl Fleet {
         let is_open = |brief: &SessionBrief| {
             self.ledger.moving(&brief.id).is_some() || self.unwritten.lacks(brief.body, &brief.id)
         };
-        self.settling_until(now).is_some() || listed.iter().any(|brief| has_record(brief) && is_open(brief))
+        self.settling_until(now).is_some() || listed.iter().any(|brief| brief.has_record() && is_open(brief))
     }
 
     /// Lets time pass.
@@ -117,10 +116,4 @@ impl Fleet {
             news.push(FleetEvent::LeftForgotten(forgotten));
         }
     }
-}
-
-/// Whether its worker sends a record of what it lists so.
-fn has_record(brief: &SessionBrief) -> bool {
-    let never_was = brief.reason == Some(EndReason::CreateFailed);
-    !brief.status.is_live() && brief.reason != Some(EndReason::Moved) && !never_was
 }

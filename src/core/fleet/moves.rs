@@ -14,6 +14,9 @@
 //!
 //!  live at a worker that is down ── start_move, its page asks ──> the same, without being let go
 //! ```
+//! A copy on its way counts as having been there once it is ready, or once somebody ended it (`EndReason::is_wanted`): then the session is
+//! over, with its record at that worker. All else that happens to it before it is ready means that it did not arrive.
+//!
 //! *Between* is a state of the books that needs no memory: a worker lists a session that it let go as ended, `moved`, until it is
 //! told what became of it. A controller that has just started, or begins to lead, finds it there and goes on.
 

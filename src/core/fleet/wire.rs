@@ -288,6 +288,12 @@ impl SessionBrief {
         SessionBrief { started_ms_ago, age_ms, ..self.clone() } == *other
     }
 
+    /// Whether its worker sends a record of what it lists so.
+    pub fn has_record(&self) -> bool {
+        let never_was = self.reason == Some(EndReason::CreateFailed);
+        !self.status.is_live() && self.reason != Some(EndReason::Moved) && !never_was
+    }
+
     /// The same some time later.
     pub fn later(&self, since: Duration) -> SessionBrief {
         let since = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);

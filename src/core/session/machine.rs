@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::core::fleet::turns::Fault;
 use crate::core::session::expiry::{Expiry, Presence};
 use crate::core::session::reason::EndReason;
 use crate::core::session::restart::RestartBudget;
@@ -25,6 +26,8 @@ pub struct Limits {
     pub restarts: RestartBudget,
     /// Ends without anybody asking.
     pub expiry: Expiry,
+    /// It comes from another worker, and has not arrived before it is ready.
+    pub arrives: bool,
 }
 
 /// What the current state is waiting for.
@@ -290,15 +293,25 @@ impl Session {
         if self.ending.is_some() {
             return Vec::new();
         }
+        let early = Failure::new(FailureKind::EndedEarly, format!("it ended as {reason}"));
+        let (reason, early) = match self.has_only_not_arrived(reason) {
+            true => (EndReason::CreateFailed, early.by(Fault::Elsewhere)),
+            false => (reason, early),
+        };
         self.ending = Some(reason);
         let mut actions = Vec::new();
         if !self.reported {
             self.reported = true;
-            let early = || Failure::new(FailureKind::EndedEarly, format!("it ended as {reason}"));
-            actions.push(Action::ReportFailure(failure.unwrap_or_else(early)));
+            actions.push(Action::ReportFailure(failure.unwrap_or(early)));
         }
         actions.extend(self.take_down(now));
         actions
+    }
+
+    /// What ends here is not the session: its worker stops while it is on its way there, say.
+    fn has_only_not_arrived(&self, reason: EndReason) -> bool {
+        let on_its_way = self.limits.arrives && self.ready_since.is_none();
+        on_its_way && !reason.is_wanted() && reason != EndReason::Moved
     }
 
     fn take_down(&mut self, now: Moment) -> Vec<Action> {

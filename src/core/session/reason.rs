@@ -68,6 +68,12 @@ impl EndReason {
             EndReason::Moved => "moved",
         }
     }
+
+    /// Whether somebody wanted the session to end. On its way to another worker it ends only so: all else that happens to it there
+    /// means that it did not arrive, and the next worker may have it.
+    pub const fn is_wanted(self) -> bool {
+        matches!(self, EndReason::Deleted | EndReason::Quit | EndReason::Replaced)
+    }
 }
 
 impl fmt::Display for EndReason {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::core::fleet::turns::Fault;
 use crate::core::session::expiry::Expiry;
 use crate::core::session::restart::RestartBudget;
 use crate::core::time::Moment;
@@ -18,6 +19,7 @@ fn limits() -> Limits {
             idle_timeout: Duration::from_secs(300),
             max_duration: None,
         },
+        arrives: false,
     }
 }
 
@@ -141,6 +143,24 @@ fn a_child_that_dies_before_it_was_ready_fails_the_create() {
     let Some(Action::ReportFailure(failure)) = actions.first() else { panic!("{actions:?}") };
     assert_eq!((failure.kind, failure.kind.status()), (FailureKind::StreamProcess, 502));
     assert_eq!(session.status(), Status::Ending(EndReason::CreateFailed));
+}
+
+#[test]
+fn on_its_way_from_another_worker_a_session_ends_only_where_somebody_wants_that() {
+    for reason in EndReason::ALL {
+        let mut session = Session::new(Limits { arrives: true, ..limits() }, Moment(0));
+        for event in [Event::Begin, Event::Prepared, Event::Spawned] {
+            session.input(Moment(0), event);
+        }
+        let actions = session.input(Moment(5), Event::End(reason));
+        let Some(Action::ReportFailure(failure)) = actions.first() else { panic!("{actions:?}") };
+        let stays = reason.is_wanted() || reason == EndReason::Moved;
+        let ends_as = if stays { reason } else { EndReason::CreateFailed };
+        assert_eq!(session.status(), Status::Ending(ends_as), "{reason}");
+        // Only where it is over does no other worker get its turn.
+        let fault = if stays { Fault::Nobody } else { Fault::Elsewhere };
+        assert_eq!((failure.kind, failure.fault()), (FailureKind::EndedEarly, fault), "{reason}");
+    }
 }
 
 #[test]

@@ -9,8 +9,9 @@ use crate::seeds;
 const SEEDS: u64 = 150;
 /// Schedules that once showed a fault: a new leader moved a session under a number that was used; a session whose create was given up moved, and
 /// its end was taken for one of a copy that never came to be; a controller that had just started did not know where a session that moved had been
-/// before; a new leader moved what had ended while another one led.
-const NAMED: &[u64] = &[752, 1_025, 130, 147, 323];
+/// before; a new leader moved what had ended while another one led; a worker came back and died again while its session moved, and the next leader did
+/// not know that it had been there.
+const NAMED: &[u64] = &[752, 1_025, 130, 147, 323, 260];
 /// A schedule in which a worker is away for longer than the others remember a session that moved away from it.
 const NEEDS_WORD: u64 = 2;
 /// A schedule in which a new leader knows by the table of bodies alone that a session has moved.
@@ -34,6 +35,8 @@ pub(super) struct Sum {
     pub stood_still: usize,
     /// Sessions whose worker was told that they had moved although nobody had them any more.
     pub long_gone: usize,
+    /// Sessions that were left on their way to another worker.
+    pub left_early: usize,
 }
 
 impl AddAssign<&Sum> for Sum {
@@ -50,6 +53,7 @@ impl AddAssign<&Sum> for Sum {
         self.unlisted += more.unlisted;
         self.stood_still += more.stood_still;
         self.long_gone += more.long_gone;
+        self.left_early += more.left_early;
     }
 }
 
@@ -77,6 +81,7 @@ fn a_session_that_moves_is_there_once_and_always_known_and_recorded_once() {
     println!("moves: {sum:?}");
     let common = sum.created > 0 && sum.moved > 0 && sum.died > 0 && sum.lost > 0 && sum.refused > 0;
     assert!(sum.long_gone > 0 || only.is_some(), "nobody was away for long: {sum:?}");
+    assert!(sum.left_early > 0 || only.is_some(), "nobody left on the way: {sum:?}");
     let rare = sum.strays > 0 && sum.adopted > 0 && sum.withheld > 0 && sum.unlisted > 0;
     assert!(common && rare || only.is_some(), "the simulation missed what it is for: {sum:?}");
 }

@@ -7,6 +7,7 @@ use crate::core::fleet::identity::WIRE_VERSION;
 use crate::core::fleet::left_copies::{FORGOTTEN_AT_ONCE, LEFT_LASTS, MOST_LEFT, TIDIED_EVERY};
 use crate::core::fleet::tests::{at, beat, brief, hear, id, name, settled, stamp};
 use crate::core::fleet::wire::HeartbeatReply;
+use crate::core::session::reason::EndReason;
 use crate::core::session::status::SessionStatus;
 
 /// A copy as its worker lists it, ended for this reason or streaming.
