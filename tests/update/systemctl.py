@@ -39,7 +39,9 @@ class Unit:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         listener.bind(str(notify))
         listener.settimeout(0.05)
-        script = 'log=$1 pid=$2 status=$3; shift 3; "$@" >>"$log" 2>&1 & echo $! >"$pid"; wait $!; echo $? >"$status"'
+        # Whoever finds the status finds all of it: a shell makes the file before it writes into it.
+        script = 'log=$1 pid=$2 status=$3; shift 3; "$@" >>"$log" 2>&1 & echo $! >"$pid"; wait $!; ' \
+            'echo $? >"$status.new"; mv "$status.new" "$status"'
         files = [str(self.file(what)) for what in ("log", "pid", "status")]
         environment = {**os.environ, **self.description["environment"], "NOTIFY_SOCKET": str(notify)}
         subprocess.Popen(
