@@ -120,12 +120,13 @@ impl Supervisor {
                 log::trace!("[session {}] {event:?}", self.given.handle.id);
             }
             let actions = self.machine.input(self.given.clock.now(), event);
-            self.publish(before);
+            self.publish(before, actions.contains(&Action::Open));
             actions.into_iter().for_each(|action| self.carry_out(action));
         }
     }
 
-    fn publish(&mut self, before: (Status, u32)) {
+    /// Tells what has changed; `opens`: browsers are let in from now on. Whoever hears of the status comes at once, so both are one step.
+    fn publish(&mut self, before: (Status, u32), opens: bool) {
         let (status, restarts) = (self.machine.status(), self.machine.restarts());
         self.note(before, (status, restarts));
         if let Status::Ended(reason) = status
@@ -145,6 +146,7 @@ impl Supervisor {
         self.given.handle.publish(|view| {
             view.timings = timings;
             view.status = status;
+            view.open |= opens;
             view.restarts = restarts;
             view.ended = view.ended.or(ended);
         });
@@ -367,9 +369,8 @@ impl Supervisor {
         }
     }
 
-    /// Lets browsers in; from the first time on the body is watched.
+    /// Browsers are let in; from the first time on the body is watched.
     fn open(&mut self) {
-        self.given.handle.publish(|view| view.open = true);
         self.given.store.begun(&self.given.handle);
         if self.watch.is_some() || !self.engine.needs_body() {
             return;
