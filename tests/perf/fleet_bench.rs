@@ -3,6 +3,9 @@
 //! One process plays all workers ([`fleet_workers`]) and all callers, on loopback, with real HTTP. The controller is the binary that
 //! `BUILT` names. With few workers each beats more often, so that every row has about a hundred beats a second or more, and the cost
 //! of one is told apart from what the process does anyway.
+//!
+//! Creates are timed in turns with those of a second controller that has one worker and nothing to do: what the machine, busy with ten thousand
+//! workers' own work, costs a create by itself is in both, and the ratio is the fleet's share.
 
 #[path = "fleet_workers.rs"]
 mod fleet_workers;
@@ -13,7 +16,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use fleet_workers::{Crowd, Plan, SESSIONS, connect, read_reply};
@@ -59,7 +62,9 @@ impl Drop for Controller {
 impl Controller {
     fn start(interval: Duration) -> Controller {
         let binary = std::env::var("BUILT").expect("BUILT=PATH of the binary: run tests/perf/fleet");
-        let dir = std::env::temp_dir().join(format!("neck-fleet-{}", std::process::id()));
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("neck-fleet-{}-{number}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).expect("a directory");
         let config = json!({
@@ -131,28 +136,24 @@ impl Controller {
         (0, Value::Null)
     }
 
-    /// Times of creates in milliseconds, sorted, and how many failed.
-    fn creates(&self) -> (Vec<f64>, usize) {
-        let (mut line, mut times, mut failed) = (None, Vec::new(), 0);
-        for number in 0..CREATES {
-            let body = format!(r#"{{"body_ip": "10.250.{}.{}"}}"#, number / 250, number % 250);
-            let begun = Instant::now();
-            let (status, said) = self.call(&mut line, "POST", "/api/v1/sessions", &body);
-            times.push(begun.elapsed().as_secs_f64() * 1000.0);
-            if status != 201 {
-                failed += 1;
-                println!("  a create: {status} {said}");
-                continue;
-            }
-            let id = said["session_id"].as_str().unwrap_or_default().to_owned();
-            let (status, said) = self.call(&mut line, "DELETE", &format!("/api/v1/sessions/{id}"), "");
-            if status != 204 {
-                failed += 1;
-                println!("  an end: {status} {said}");
-            }
+    /// How long one create took, in milliseconds, and what became of it and of its end.
+    fn create(
+        &self,
+        line: &mut Option<BufReader<std::net::TcpStream>>,
+        number: usize,
+    ) -> (f64, Result<(), String>) {
+        let body = format!(r#"{{"body_ip": "10.250.{}.{}"}}"#, number / 250, number % 250);
+        let begun = Instant::now();
+        let (status, said) = self.call(line, "POST", "/api/v1/sessions", &body);
+        let took = begun.elapsed().as_secs_f64() * 1000.0;
+        if status != 201 {
+            return (took, Err(format!("a create: {status} {said}")));
         }
-        times.sort_by(f64::total_cmp);
-        (times, failed)
+        let id = said["session_id"].as_str().unwrap_or_default().to_owned();
+        match self.call(line, "DELETE", &format!("/api/v1/sessions/{id}"), "") {
+            (204, _) => (took, Ok(())),
+            (status, said) => (took, Err(format!("an end: {status} {said}"))),
+        }
     }
 
     /// Pages a second that found their worker and came back from it, by one client.
@@ -197,6 +198,63 @@ fn quantile(sorted: &[f64], part: f64) -> f64 {
         .unwrap_or(f64::NAN)
 }
 
+/// Times of creates in milliseconds, sorted, and how many failed.
+#[derive(Default)]
+struct Creates {
+    times: Vec<f64>,
+    failed: usize,
+}
+
+impl Creates {
+    /// Of each of these controllers, in turns.
+    fn of<const N: usize>(controllers: [&Controller; N]) -> [Creates; N] {
+        let mut found = [(); N].map(|()| (None, Creates::default()));
+        for number in 0..CREATES {
+            for (controller, (line, creates)) in controllers.iter().zip(&mut found) {
+                let (took, end) = controller.create(line, number);
+                creates.times.push(took);
+                if let Err(words) = end {
+                    creates.failed += 1;
+                    println!("  {words}");
+                }
+            }
+        }
+        found.map(|(_, mut creates)| {
+            creates.times.sort_by(f64::total_cmp);
+            creates
+        })
+    }
+
+    fn p50(&self) -> f64 {
+        quantile(&self.times, 0.5)
+    }
+
+    fn p99(&self) -> f64 {
+        quantile(&self.times, 0.99)
+    }
+}
+
+/// A controller with one worker that beats as rarely as a real one.
+struct Quiet {
+    controller: Controller,
+    crowd: Crowd,
+}
+
+impl Quiet {
+    fn start() -> Quiet {
+        let controller = Controller::start(INTERVAL);
+        let (controller_at, token) = (controller.address, TOKEN.to_owned());
+        let plan = Plan { controller: controller_at, token, workers: 1, interval: INTERVAL, lasting: 1 };
+        let crowd = Crowd::start(plan);
+        let mut line = None;
+        until("the worker is up", || {
+            let health = controller.call(&mut line, "GET", "/api/v1/health", "").1;
+            (health["extra"]["workers"]["up"] == 1 && health["extra"]["settling"] == false).then_some(())
+        });
+        Quiet { controller, crowd }
+    }
+}
+
 /// What one size came to.
 struct Row {
     cpu_per_beat: f64,
@@ -235,7 +293,9 @@ fn measure(workers: usize, seconds: u64) -> Row {
     let (cpu, took) = (controller.cpu_ms() - cpu, begun.elapsed());
     let beats = crowd.beats.taken.load(Ordering::Relaxed) - beats;
     let memory = controller.resident_mib();
-    let (times, failed_creates) = controller.creates();
+    let quiet = Quiet::start();
+    let [creates, beside] = Creates::of([&controller, &quiet.controller]);
+    quiet.crowd.stop();
     let lookups = controller.lookups(&crowd.ids);
     let log = controller.log();
     let late =
@@ -243,44 +303,35 @@ fn measure(workers: usize, seconds: u64) -> Row {
     let failed_beats = crowd.beats.failed.load(Ordering::Relaxed);
     let cpu_per_beat = cpu / beats.max(1) as f64;
     println!(
-        "{workers:>7} {:>9.1} {cpu_per_beat:>12.3} {:>7.2} {late:>6} {failed_beats:>7} {:>12.1} {:>10.1} {:>10.1} {lookups:>10.0} {memory:>8.0}",
+        "{workers:>7} {:>9.1} {cpu_per_beat:>12.3} {:>7.2} {late:>6} {failed_beats:>7} {:>12.1} {:>10.1} {:>8.1} {:>8.1} {:>8.1} {:>7.2} \
+         {lookups:>8.0} {memory:>6.0}",
         beats as f64 / took.as_secs_f64(),
         cpu / took.as_secs_f64() / 1000.0,
         crowd.beats.longest.load(Ordering::Relaxed) as f64 / 1000.0,
-        quantile(&times, 0.5),
-        quantile(&times, 0.99),
+        creates.p50(),
+        creates.p99(),
+        beside.p50(),
+        beside.p99(),
+        creates.p99() / beside.p99(),
     );
     if let Some(said) = &*crowd.beats.said.lock().expect("no panic") {
         println!("  the first beat that failed: {said}\n{}", last_lines(&log));
     }
     crowd.stop();
-    Row { cpu_per_beat, broken: late > 0 || failed_beats > 0 || failed_creates > 0 }
+    Row { cpu_per_beat, broken: late > 0 || failed_beats > 0 || creates.failed + beside.failed > 0 }
 }
 
-/// A controller with one worker that beats as rarely as a real one.
-fn idle_creates() -> f64 {
-    let controller = Controller::start(INTERVAL);
-    let plan = Plan {
-        controller: controller.address,
-        token: TOKEN.to_owned(),
-        workers: 1,
-        interval: INTERVAL,
-        lasting: 1,
-    };
-    let crowd = Crowd::start(plan);
-    let mut line = None;
-    until("the worker is up", || {
-        let health = controller.call(&mut line, "GET", "/api/v1/health", "").1;
-        (health["extra"]["workers"]["up"] == 1 && health["extra"]["settling"] == false).then_some(())
-    });
-    let (times, failed) = controller.creates();
+/// Creates of a controller that has nothing to do, on a machine that has nothing to do.
+fn idle_creates() {
+    let quiet = Quiet::start();
+    let [creates] = Creates::of([&quiet.controller]);
+    let Creates { failed, .. } = creates;
     println!(
         "idle controller: creates p50 {:.1} ms, p99 {:.1} ms, {failed} failed",
-        quantile(&times, 0.5),
-        quantile(&times, 0.99)
+        creates.p50(),
+        creates.p99()
     );
-    crowd.stop();
-    quantile(&times, 0.99)
+    quiet.crowd.stop();
 }
 
 fn main() {
@@ -297,7 +348,7 @@ fn main() {
     };
     idle_creates();
     println!(
-        "{:>7} {:>9} {:>12} {:>7} {:>6} {:>7} {:>12} {:>10} {:>10} {:>10} {:>8}",
+        "{:>7} {:>9} {:>12} {:>7} {:>6} {:>7} {:>12} {:>10} {:>8} {:>8} {:>8} {:>7} {:>8} {:>6}",
         "workers",
         "beats/s",
         "CPU ms/beat",
@@ -307,6 +358,9 @@ fn main() {
         "longest ms",
         "create p50",
         "p99 ms",
+        "idle p50",
+        "p99 ms",
+        "ratio",
         "pages/s",
         "MiB"
     );
