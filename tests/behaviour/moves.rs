@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::collector::{self, Collector};
+use crate::collector::Collector;
 use crate::lab::{Lab, eventually};
+use crate::records::collected;
 
 // SPEC 4: Whoever ends a session on its way to another worker ends the session: no other worker takes it, and it has its one record
 // Also: `on_its_way_from_another_worker_a_session_ends_only_where_somebody_wants_that`
@@ -12,10 +13,7 @@ fn a_session_that_is_ended_on_its_way_to_another_worker_is_over_and_has_one_reco
     let mut lab = Lab::new();
     let body = lab.body(1);
     let collector = Collector::start();
-    let configure = |config: &mut Value| {
-        config["sessions"]["ended_window"] = json!("3s");
-        config["nps"] = json!({"url": collector.url(), "token": collector::TOKEN});
-    };
+    let configure = |config: &mut Value| collected(config, &collector, "3s");
     let (controller, first) = lab.pair(configure);
     let id = controller.create(&body);
     // Its next process never answers.

@@ -25,7 +25,7 @@ fn tell(role: &Role, id: &str, disconnects: u32) -> Reply {
 }
 
 /// Sends records and ratings to the collector.
-fn collected(config: &mut Value, collector: &Collector, window: &str) {
+pub fn collected(config: &mut Value, collector: &Collector, window: &str) {
     let to = json!({"url": collector.url(), "token": collector::TOKEN});
     config["nps"] = to.clone();
     config["experience_library"] = to;

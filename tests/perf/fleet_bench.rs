@@ -243,9 +243,13 @@ struct Quiet {
 impl Quiet {
     fn start() -> Quiet {
         let controller = Controller::start(INTERVAL);
-        let (controller_at, token) = (controller.address, TOKEN.to_owned());
-        let plan = Plan { controller: controller_at, token, workers: 1, interval: INTERVAL, lasting: 1 };
-        let crowd = Crowd::start(plan);
+        let crowd = Crowd::start(Plan {
+            controller: controller.address,
+            token: TOKEN.to_owned(),
+            workers: 1,
+            interval: INTERVAL,
+            lasting: 1,
+        });
         let mut line = None;
         until("the worker is up", || {
             let health = controller.call(&mut line, "GET", "/api/v1/health", "").1;
@@ -325,11 +329,11 @@ fn measure(workers: usize, seconds: u64) -> Row {
 fn idle_creates() {
     let quiet = Quiet::start();
     let [creates] = Creates::of([&quiet.controller]);
-    let Creates { failed, .. } = creates;
     println!(
-        "idle controller: creates p50 {:.1} ms, p99 {:.1} ms, {failed} failed",
+        "idle controller: creates p50 {:.1} ms, p99 {:.1} ms, {} failed",
         creates.p50(),
-        creates.p99()
+        creates.p99(),
+        creates.failed
     );
     quiet.crowd.stop();
 }
