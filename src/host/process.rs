@@ -3,7 +3,7 @@
 //! Owner of a [`ChildProcess`]: the supervisor thread that spawned it. It must live as long as the child, because
 //! `PR_SET_PDEATHSIG` fires when the spawning *thread* exits. Only this module, `host::sandbox` and `host::activation` have `unsafe`.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,9 +21,9 @@ use crate::host::sandbox::Sandbox;
 
 /// Group leaders that are alive or not yet reaped. Held while forking and while reaping orphans, so that nobody
 /// takes a leader's exit status away from its supervisor.
-static LEADERS: Mutex<Option<HashSet<i32>>> = Mutex::new(None);
+static LEADERS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
-fn leaders() -> MutexGuard<'static, Option<HashSet<i32>>> {
+fn leaders() -> MutexGuard<'static, BTreeSet<i32>> {
     LEADERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -96,7 +96,7 @@ impl ChildProcess {
         let watched = watch(&child);
         match &watched {
             Ok(watched) => {
-                leaders.get_or_insert_with(HashSet::new).insert(watched.pid());
+                leaders.insert(watched.pid());
             }
             // Out of descriptors, most likely: nobody would ever end a child that nobody watches.
             Err(_) => {
@@ -138,9 +138,7 @@ impl ChildProcess {
     pub fn reap(self) -> Option<Exit> {
         let mut leaders = leaders();
         let exit = self.wait(WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
-        if let Some(set) = leaders.as_mut() {
-            set.remove(&self.pid());
-        }
+        leaders.remove(&self.pid());
         exit
     }
 
@@ -183,12 +181,19 @@ pub fn become_subreaper() -> io::Result<()> {
     Ok(rustix::process::set_child_subreaper(Some(us))?)
 }
 
-/// Reaps zombies that were adopted: children of ours that nobody supervises. Returns how many.
+fn is_subreaper() -> bool {
+    matches!(rustix::process::child_subreaper(), Ok(Some(_)))
+}
+
+/// Reaps zombies that were adopted: children of ours that nobody supervises. Returns how many. A child that is no
+/// [`ChildProcess`] is taken for one of them; but whoever is no sub-reaper ([`become_subreaper`]) adopts nobody.
 pub fn reap_orphans() -> usize {
+    if !is_subreaper() {
+        return 0;
+    }
     let leaders = leaders();
     let us = rustix::process::getpid().as_raw_nonzero().get();
-    let supervised = |pid: i32| leaders.as_ref().is_some_and(|set| set.contains(&pid));
-    let adopted = |info: &ProcessInfo| info.parent == us && info.zombie && !supervised(info.pid);
+    let adopted = |info: &ProcessInfo| info.parent == us && info.zombie && !leaders.contains(&info.pid);
     process_table::all().into_iter().filter(adopted).filter(|info| reap_by_pid(info.pid)).count()
 }
 
@@ -247,4 +252,21 @@ fn close_on_exec_from(first: libc::c_uint) -> io::Result<()> {
     let result =
         unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_adopts_nobody_reaps_nobody() {
+        let mut child = Command::new("/bin/true").spawn().expect("a child");
+        let pid = Pid::from_raw(child.id().cast_signed());
+        let its_end = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let ended =
+            rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::Pid(pid.expect("a pid")), its_end));
+        assert!(ended.is_ok_and(|status| status.is_some()), "it has not ended");
+        assert_eq!(reap_orphans(), 0);
+        assert!(child.wait().expect("its status is ours").success());
+    }
 }
