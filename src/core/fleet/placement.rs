@@ -18,7 +18,7 @@ use super::ledger::{Reservation, Session};
 use super::placed::{CreateSpec, Placed, Refused};
 use super::wire::{SessionBrief, Stamp};
 use super::{Called, Fleet, FleetEvent, Worker};
-use crate::core::fleet::routing::{Bar, Candidate, choose, needs_wireguard};
+use crate::core::fleet::routing::{Bar, Candidate, best, choose, needs_wireguard};
 use crate::core::fleet::worker_health::WorkerHealth;
 use crate::core::ids::{BodyAddr, SessionId, WorkerId};
 use crate::core::session::reason::EndReason;
@@ -191,21 +191,31 @@ impl Fleet {
         wanted: (BodyAddr, &str),
         tried: &BTreeSet<WorkerId>,
     ) -> Result<WorkerId, Refused> {
+        let needs_wireguard = needs_wireguard(wanted.0, &self.settings.wireguard_networks);
+        let bar = |id: &WorkerId| match self.workers.get(id) {
+            Some(_) if tried.contains(id) => Some(Bar::Tried),
+            Some(worker) => self.bar(now, (id, worker), wanted),
+            None => None,
+        };
+        match best(self.candidates(now), needs_wireguard, bar) {
+            Some(id) => Ok(id.clone()),
+            None => self.choose_among_all(now, needs_wireguard, bar),
+        }
+    }
+
+    /// The same with a look at every worker, for the reasons of a refusal.
+    fn choose_among_all(
+        &self,
+        now: Moment,
+        needs_wireguard: bool,
+        bar: impl Fn(&WorkerId) -> Option<Bar>,
+    ) -> Result<WorkerId, Refused> {
         let mut hope: Option<Moment> = None;
-        // Both are by worker: side by side they need no look-up for each.
-        let mut held = self.ledger.all_holdings().peekable();
-        let candidates = self.workers.iter().map(|(id, worker)| {
-            while held.next_if(|(other, _)| *other < id).is_some() {}
-            let taken = held.next_if(|(other, _)| *other == id).map_or(0, |(_, held)| held.taken());
-            let barred = match tried.contains(id) {
-                true => Some(Bar::Tried),
-                false => self.bar(now, (id, worker), wanted),
-            };
-            let candidate = self.candidate(now, (id, worker), taken, barred);
-            hope = hope.into_iter().chain(self.hope_of(now, &candidate, worker)).min();
+        let candidates = self.candidates(now).map(|candidate| {
+            let candidate = Candidate { barred: bar(candidate.id), ..candidate };
+            hope = hope.into_iter().chain(self.hope_of(now, &candidate)).min();
             candidate
         });
-        let needs_wireguard = needs_wireguard(wanted.0, &self.settings.wireguard_networks);
         let chosen = choose(candidates, needs_wireguard).cloned();
         chosen.map_err(|why| Refused::NoWorker {
             why: Box::new(why),
@@ -214,18 +224,23 @@ impl Fleet {
         })
     }
 
-    fn candidate<'a>(
-        &self,
-        now: Moment,
-        (id, worker): (&'a WorkerId, &Worker),
-        taken: u32,
-        barred: Option<Bar>,
-    ) -> Candidate<'a> {
+    /// Every worker with what it has taken, none of them barred.
+    fn candidates(&self, now: Moment) -> impl Iterator<Item = Candidate<'_>> {
+        // Both are by worker: side by side they need no look-up for each.
+        let mut held = self.ledger.all_holdings().peekable();
+        self.workers.iter().map(move |(id, worker)| {
+            while held.next_if(|(other, _)| *other < id).is_some() {}
+            let taken = held.next_if(|(other, _)| *other == id).map_or(0, |(_, held)| held.taken());
+            self.candidate(now, (id, worker), taken)
+        })
+    }
+
+    fn candidate<'a>(&self, now: Moment, (id, worker): (&'a WorkerId, &Worker), taken: u32) -> Candidate<'a> {
         Candidate {
             id,
             health: self.health_of(now, worker),
             draining: worker.drain || worker.stopping,
-            barred,
+            barred: None,
             taken,
             max: worker.max,
             wireguard: worker.wireguard,
@@ -235,15 +250,15 @@ impl Fleet {
 
     /// From when on a worker may take this create that it cannot have now: when its next beat comes, when its pause is over, or
     /// when the one create of its probation is answered.
-    fn hope_of(&self, now: Moment, candidate: &Candidate<'_>, worker: &Worker) -> Option<Moment> {
+    fn hope_of(&self, now: Moment, candidate: &Candidate<'_>) -> Option<Moment> {
         let has_room = !candidate.draining && candidate.taken < candidate.max;
         let may_change = match candidate.barred {
             None => candidate.health == WorkerHealth::Late,
             Some(Bar::Unreachable(_) | Bar::Failing(_)) => true,
             Some(Bar::Unfit(_) | Bar::BodyNotAllowed | Bar::Tried) => false,
         };
-        let at = self.may_take_at(now, candidate.id, worker);
-        at.filter(|_| has_room && may_change)
+        let worker = self.workers.get(candidate.id).filter(|_| has_room && may_change)?;
+        self.may_take_at(now, candidate.id, worker)
     }
 
     /// Writes down a fact about a session that came in an answer, unless its worker has told something newer.

@@ -190,6 +190,28 @@ pub fn choose<'a>(
     best.map(|candidate| candidate.id).ok_or(nobody)
 }
 
+/// The worker that [`choose`] chooses, if there is one. Asks only those what bars them who would be chosen but for that: in a fleet of
+/// thousands that is a handful.
+pub fn best<'a>(
+    candidates: impl IntoIterator<Item = Candidate<'a>>,
+    needs_wireguard: bool,
+    bar: impl Fn(&'a WorkerId) -> Option<Bar>,
+) -> Option<&'a WorkerId> {
+    let mut best: Option<Candidate<'a>> = None;
+    for candidate in candidates {
+        let is_better =
+            best.as_ref().is_none_or(|best| order(&candidate, best, needs_wireguard) == Ordering::Less);
+        if !is_better {
+            continue;
+        }
+        let candidate = Candidate { barred: bar(candidate.id), ..candidate };
+        if fits(&candidate, &mut NobodyFits::default()) {
+            best = Some(candidate);
+        }
+    }
+    best.map(|candidate| candidate.id)
+}
+
 /// Whether the candidate may be chosen at all; if not, why not is counted.
 fn fits(candidate: &Candidate<'_>, nobody: &mut NobodyFits) -> bool {
     match (candidate.health, &candidate.barred) {
@@ -246,6 +268,38 @@ mod tests {
         assert_eq!(choose([up(&a, 3, 10), up(&b, 1, 4)], false), Ok(&b), "1/4 is less than 3/10");
         assert_eq!(choose([up(&b, 2, 10), up(&a, 1, 5)], false), Ok(&a), "same share, fewer sessions");
         assert_eq!(choose([up(&b, 1, 5), up(&a, 1, 5)], false), Ok(&a), "all the same: by id");
+    }
+
+    fn every_kind_of(id: &WorkerId) -> Vec<Candidate<'_>> {
+        let bits = |n: u32| [n & 1, n & 2, n & 4, n & 8].map(|bit| bit != 0);
+        let kind = |(n, taken): (u32, u32)| {
+            let [late, barred, wireguard, called] = bits(n);
+            Candidate {
+                health: if late { WorkerHealth::Late } else { WorkerHealth::Up },
+                barred: barred.then_some(Bar::Tried),
+                wireguard,
+                called,
+                ..up(id, taken, 2)
+            }
+        };
+        (0..16).flat_map(|n| (0..3).map(move |taken| (n, taken))).map(kind).collect()
+    }
+
+    #[test]
+    fn who_is_found_without_asking_everybody_is_who_would_be_chosen() {
+        let [a, b, c] = ["a", "b", "c"].map(id);
+        let [a, b, c] = [&a, &b, &c].map(every_kind_of);
+        for (a, b) in a.iter().flat_map(|a| b.iter().map(move |b| (a, b))) {
+            for c in &c {
+                let three = [a, b, c];
+                let bar = |id: &WorkerId| three.iter().find(|one| one.id == id)?.barred.clone();
+                for needs_wireguard in [false, true] {
+                    let unasked = three.map(|one| Candidate { barred: None, ..one.clone() });
+                    let found = best(unasked, needs_wireguard, bar);
+                    assert_eq!(found, choose(three.map(Clone::clone), needs_wireguard).ok(), "{three:?}");
+                }
+            }
+        }
     }
 
     #[test]
